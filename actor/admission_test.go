@@ -183,7 +183,7 @@ func TestAdmissionRemembersFirst(t *testing.T) {
 func announce(t *testing.T, s *index.State, a *kv.Member) {
 	t.Helper()
 	s.Found(index.Founders(map[string]uint64{a.Name: a.ID}))
-	entry := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 9, Incarnation: 1, First: 1}, [][]byte{index.AppendAnnounce(nil, a)})
+	entry := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 9, Incarnation: 1, First: 1}, [][]byte{index.AppendAnnounce(nil, a).Bytes})
 	if _, err := s.Apply(1, 1, entry, nil); err != nil {
 		t.Fatal(err)
 	}

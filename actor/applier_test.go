@@ -119,9 +119,9 @@ func TestCompactedIsDroppedWhileIdle(t *testing.T) {
 		return a.Handle(Time{}, []ApplierMessage{applies(at, index.AppendEnvelope(nil, index.Envelope{Member: 1, Incarnation: 9, First: at}, commands))})
 	}
 	for range 5 {
-		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}))
+		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}).Bytes)
 	}
-	again := apply(new(index.Head).AppendCompact(nil, a.State.View().Revision()))
+	again := apply(new(index.Head).AppendCompact(nil, a.State.View().Revision()).Bytes)
 	if a.Status.View().Dropped() {
 		t.Fatal("it was dropped before a View was published that says so: answers are still read from what is gone")
 	}

@@ -20,7 +20,7 @@ func TestLogIsKeptForAFollower(t *testing.T) {
 	c := newTestConsensus(t, l)
 	c.lead()
 	for i := range uint64(8) {
-		c.turn(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{i}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte{byte(i)}})}}})
+		c.turn(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{i}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte{byte(i)}})}}})
 		c.acknowledge() // member 3 does not
 	}
 	state := c.Status.View()
@@ -118,7 +118,7 @@ func TestFollowerWaitsForASave(t *testing.T) {
 		c := newTestConsensus(t, limits.Defaults())
 		c.lead()
 		for i := range uint64(30) {
-			c.turn(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{i}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte{byte(i)}})}}})
+			c.turn(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{i}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte{byte(i)}})}}})
 			c.acknowledge() // member 3 does not
 		}
 		c.turn(SnapshotSaved{Snapshot: snapshotAt(10, 1, testMembers)}, Disconnected{Peer: 3}, LogCovered{UpTo: 9})

@@ -172,7 +172,7 @@ func (c *consensusTurns) follow(term uint64) {
 
 // envelope is a batch of a member's process: one put, numbered, of so many bytes.
 func envelope(member, incarnation, first uint64, bytes int) []byte {
-	put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: slices.Repeat([]byte{'v'}, bytes)})
+	put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: slices.Repeat([]byte{'v'}, bytes)}).Bytes
 	return index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: member, Incarnation: incarnation, First: first, Wall: 1}, [][]byte{put})
 }
 
@@ -334,7 +334,7 @@ func TestProposalsTakeTurns(t *testing.T) {
 	l.UncommittedBytes, l.BatchCommands = 100, 1 // one batch at a time
 	c := newTestConsensus(t, l)
 	c.lead()
-	own := Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 80)})}, Timeout: time.Minute}}
+	own := Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 80)})}, Timeout: time.Minute}}
 	for i := range uint64(each) {
 		c.turn(Received{From: 3, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, 1+i, 80)}})
 		c.turn(own)
@@ -380,7 +380,7 @@ func TestRevocationsTakeTurns(t *testing.T) {
 	c.leases.clock.start(c.Status.View(), c.now.Now, c.leaseTiming())
 	write := func() {
 		c.turn(
-			Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 80)})}, Timeout: time.Minute}},
+			Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 80)})}, Timeout: time.Minute}},
 		)
 	}
 	write()
@@ -405,7 +405,7 @@ func TestRevocationsTakeTurns(t *testing.T) {
 func TestForwardsOfAnEarlierProcessAreNotSeen(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(2)
-	c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
+	c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
 	if got := firsts(c.forwards.inFlight); !slices.Equal(got, []uint64{1}) {
 		t.Fatalf("in flight are %v", got)
 	}
@@ -436,7 +436,7 @@ func TestStalledLeaderHandsOver(t *testing.T) {
 		c.lead()
 		before := c.last
 		c.stalled = true
-		c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
+		c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
 		handed := false
 		for range 400 {
 			for id, fit := range map[uint64]bool{2: test.two, 3: test.three} {

@@ -228,7 +228,7 @@ type unanswered struct {
 type deferredBatch struct {
 	from     uint64
 	envelope []byte
-	change   bool // its one command changes the membership
+	change   *kv.MemberChange // of its one command; otherwise nil
 }
 
 // forwarder is one process of a member.
@@ -360,21 +360,13 @@ func (a *accepted) take(c *core, clocks *clocks, from uint64, f peerframe.Forwar
 		e.Wall = own // the state's time never goes back
 		f.Envelope = e.Encode()
 	}
-	if err := index.CheckEnvelope(f.Envelope); err != nil {
+	change, err := index.CheckEnvelope(f.Envelope)
+	if err != nil {
 		// An accepted batch is answered through the log, as every other batch.
 		a.refuse(c, from, err)
-		f.Envelope = index.RefuseEnvelope(e, kv.Errorf(kv.FeatureLevel, "the leader %s refuses the write, and it certainly did not happen: %v", c.Status.NameOf(c.Member), err))
+		f.Envelope = index.RefuseEnvelope(f.Envelope, kv.Errorf(kv.FeatureLevel, "the leader %s refuses the write, and it certainly did not happen: %v", c.Status.NameOf(c.Member), err))
 	}
-	a.add(deferredBatch{from, f.Envelope, e.Count == 1 && index.ChangesMembership(e.Commands)})
-}
-
-// refusedEnvelope returns the envelope that replaces an accepted envelope in the log when it is refused.
-func refusedEnvelope(envelope []byte, why *kv.Error) []byte {
-	e, err := index.ReadEnvelope(envelope)
-	if err != nil {
-		panic(fmt.Sprintf("an envelope that was accepted cannot be read: %v", err))
-	}
-	return index.RefuseEnvelope(e, why)
+	a.add(deferredBatch{from, f.Envelope, change})
 }
 
 var errForward = errors.New("a follower forwards its own batches, each of limits.BatchCommands commands at most")
@@ -388,10 +380,9 @@ func (a *accepted) refuse(c *core, from uint64, err error) {
 
 // proposeDeferred proposes the oldest batch accepted from followers, and reports whether raft had space for it.
 func (c *Consensus) proposeDeferred() bool {
-	envelope := c.accepted.deferred[0].envelope
-	change, refused := c.membership.changeIn(&c.core, envelope, c.accepted.deferred[0].change)
-	if refused != nil {
-		envelope = refusedEnvelope(envelope, refused)
+	envelope, change := c.accepted.deferred[0].envelope, c.accepted.deferred[0].change
+	if refused := c.membership.judgeChange(&c.core, change); refused != nil {
+		envelope, change = index.RefuseEnvelope(envelope, refused), nil
 	}
 	if err := c.proposeEnvelope(envelope, change); errors.Is(err, raft.ErrProposalDropped) {
 		return false

@@ -72,7 +72,7 @@ func TestForwardedAgainLessAndLess(t *testing.T) {
 	}
 	now := election
 	heartbeat(now, Connected{Peer: leader})
-	heartbeat(now, Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Hour}})
+	heartbeat(now, Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Hour}})
 	if n := *sent; n != 1 {
 		t.Fatalf("the batch was sent %d times, want once", n)
 	}
@@ -97,9 +97,9 @@ func TestForwardedAgainLessAndLess(t *testing.T) {
 	// What the cluster has no feature level for does not leave this member, and its client is told.
 	before := *sent
 	later := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})
-	later[1] = 99
+	later.Level = index.MaxLevel + 1
 	var answers replies
-	heartbeat(now, Propose{Proposal: kv.Proposal{ReplyTo: &answers, Requests: []uint64{7}, Commands: [][]byte{later}, Timeout: time.Hour}})
+	heartbeat(now, Propose{Proposal: kv.Proposal{ReplyTo: &answers, Requests: []uint64{7}, Commands: []kv.Command{later}, Timeout: time.Hour}})
 	if len(answers) != 1 || answers[0].Request != 7 || answers[0].Kind != kv.CommandDone || answers[0].Result.Err == nil ||
 		answers[0].Result.Err.Code != kv.FeatureLevel || !answers[0].Result.Err.Certain() || *sent != before {
 		t.Errorf("a command of a later version: %+v, sent %d times", answers, *sent-before)
@@ -133,7 +133,7 @@ func TestLostForwardsAreSentAgainAtOnce(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(leader)
 	put := func() []peerframe.Message {
-		return c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
+		return c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
 	}
 	for n := range uint64(8) {
 		if got := forwardedFirsts(t, put()); !slices.Equal(got, []uint64{n + 1}) {
@@ -178,7 +178,7 @@ func TestForwardsFollowWhatTheLogShows(t *testing.T) {
 	c.follow(leader)
 	var sent []peerframe.Message
 	for range 6 {
-		sent = append(sent, c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})...)
+		sent = append(sent, c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})...)
 	}
 	for _, m := range sent {
 		if f, ok := m.(peerframe.Forward); ok && f.Oldest != 1 {
@@ -217,7 +217,7 @@ func TestForwardsWaitAnewWhenConnected(t *testing.T) {
 		}
 		return sent
 	}
-	c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
+	c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
 	if got := forwardedFirsts(t, silent(20*c.ElectionTimeout)); len(got) != 4 {
 		t.Fatalf("sent again are %v", got)
 	}
@@ -235,7 +235,7 @@ func TestLastForwardIsProbed(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(leader)
 	for range 8 {
-		c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
+		c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
 	}
 	word := func(next uint64, lost bool) []peerframe.Message {
 		return c.turn(Received{From: leader, Message: peerframe.Accepted{Term: c.term, Incarnation: c.Incarnation, Next: next, Lost: lost}})
@@ -316,7 +316,7 @@ func TestAcceptedBatchesThatDoNotExist(t *testing.T) {
 	if c.forwards.next != 0 || c.lag.missing(0) > 1<<20 {
 		t.Errorf("batches below %d count as accepted, and %d entries as missing", c.forwards.next, c.lag.missing(0))
 	}
-	c.turn(Connected{Peer: 2}, Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Hour}})
+	c.turn(Connected{Peer: 2}, Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Hour}})
 	if n := len(c.forwards.unaccepted()); n != 1 {
 		t.Errorf("%d batches wait for the leader's answer, want the one that was forwarded", n)
 	}

@@ -72,7 +72,7 @@ func (c *core) decodable(from uint64, entries []*raftpb.Entry) bool {
 	for _, e := range entries {
 		data, err := EnvelopeOf(e)
 		if err == nil && len(data) > 0 {
-			err = index.CheckEnvelope(data)
+			_, err = index.CheckEnvelope(data)
 		}
 		if err == nil {
 			continue

@@ -132,7 +132,7 @@ func TestUndecodableEntryIsRefused(t *testing.T) {
 	batch := func(level uint64, command []byte) []byte {
 		return index.AppendEnvelope(nil, index.Envelope{Level: level, Member: 2, Incarnation: 5, First: 1}, [][]byte{command})
 	}
-	put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")})
+	put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}).Bytes
 	const first = index.FirstLevel
 	for name, corrupt := range map[string]func(e *raftpb.Entry){
 		"no envelope":            func(e *raftpb.Entry) { e.Data = []byte("nonsense") },
@@ -145,7 +145,7 @@ func TestUndecodableEntryIsRefused(t *testing.T) {
 			e.Data = append([]byte{0x97, index.EnvelopeVersion + 1}, batch(first, put)[2:]...)
 		},
 		"newer: a batch's level":        func(e *raftpb.Entry) { e.Data = batch(index.MaxLevel+1, put) },
-		"newer: the cluster's level":    func(e *raftpb.Entry) { e.Data = batch(first, index.AppendFeatureLevel(nil, index.MaxLevel+1)) },
+		"newer: the cluster's level":    func(e *raftpb.Entry) { e.Data = batch(first, index.AppendFeatureLevel(nil, index.MaxLevel+1).Bytes) },
 		"newer: a kind of command":      func(e *raftpb.Entry) { e.Data = batch(first, append([]byte{0x97, 100}, put[2:]...)) },
 		"newer: a version of a command": func(e *raftpb.Entry) { e.Data = batch(first, append([]byte{0x97, put[1], 100}, put[3:]...)) },
 		"newer: a field":                func(e *raftpb.Entry) { e.Data = batch(first, append(append([]byte{0x98}, put[1:]...), 0)) },
@@ -276,7 +276,7 @@ func TestWallClockOfAForward(t *testing.T) {
 		{own + int64(limits.ClocksApart), own + int64(limits.ClocksApart)},
 		{own - int64(time.Hour), own - int64(time.Hour)},
 	} {
-		put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")})
+		put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}).Bytes
 		for _, command := range [][]byte{put, {0xc0}} { // the second one is refused, by an entry of the same head
 			c := newTestConsensus(t, limits.Defaults())
 			c.lead()
@@ -287,7 +287,8 @@ func TestWallClockOfAForward(t *testing.T) {
 			c.turn(drainBox(c.Inbox)...)
 			c.acknowledge()
 			e, err := index.ReadEnvelope(c.applied[len(c.applied)-1])
-			if err != nil || e.Wall != step.want || e.Count != 2 || e.First != 1 || e.Member != 2 || index.CheckEnvelope(c.applied[len(c.applied)-1]) != nil {
+			_, checked := index.CheckEnvelope(c.applied[len(c.applied)-1])
+			if err != nil || checked != nil || e.Wall != step.want || e.Count != 2 || e.First != 1 || e.Member != 2 {
 				t.Errorf("a wall clock of %d, with the command % x, is %d in the log, wanted %d: %+v, %v", step.wall, command, e.Wall, step.want, e, err)
 			}
 		}

@@ -57,7 +57,7 @@ func TestLeaderTellsWhatIsDurable(t *testing.T) {
 		}
 		return durable, commit
 	}
-	put := kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}
+	put := kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}
 	c.stalled = true // the disk
 	sent := c.turn(Propose{Proposal: put})
 	sent = append(sent, c.pass(c.HeartbeatInterval)...)

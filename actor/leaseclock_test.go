@@ -31,10 +31,10 @@ var testTiming = leaseTiming{time.Second, limits.LeaseLengthening}
 func newClockTest(t *testing.T, leases ...kv.Lease) *clockTest {
 	s := index.NewState(limits.Defaults().Index)
 	for i, l := range leases {
-		commands := [][]byte{new(index.Head).AppendGrant(nil, l)}
+		commands := [][]byte{new(index.Head).AppendGrant(nil, l).Bytes}
 		l.Granted = uint64(i + 1)
 		if l.Remaining != 0 {
-			commands = append(commands, index.AppendCheckpoint(nil, []kv.Lease{l}, 1))
+			commands = append(commands, index.AppendCheckpoint(nil, []kv.Lease{l}, 1).Bytes)
 		}
 		if _, err := s.Apply(uint64(i+1), 1, index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel}, commands), nil); err != nil {
 			t.Fatal(err)
@@ -378,11 +378,11 @@ func TestRevocationsOfManyKeys(t *testing.T) {
 // The keys of a lease are counted up to a page: more make no difference.
 func TestKeysOfALease(t *testing.T) {
 	s := index.NewState(limits.Defaults().Index)
-	commands := [][]byte{new(index.Head).AppendGrant(nil, kv.Lease{ID: 1, TTL: 9}), new(index.Head).AppendGrant(nil, kv.Lease{ID: 2, TTL: 9}), new(index.Head).AppendGrant(nil, kv.Lease{ID: 3, TTL: 9})}
+	commands := [][]byte{new(index.Head).AppendGrant(nil, kv.Lease{ID: 1, TTL: 9}).Bytes, new(index.Head).AppendGrant(nil, kv.Lease{ID: 2, TTL: 9}).Bytes, new(index.Head).AppendGrant(nil, kv.Lease{ID: 3, TTL: 9}).Bytes}
 	for i := range limits.LeaseKeys + 5 {
-		commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, i), Lease: 2}))
+		commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, i), Lease: 2}).Bytes)
 	}
-	commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("one"), Lease: 3}))
+	commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("one"), Lease: 3}).Bytes)
 	if _, err := s.Apply(1, 1, index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel}, commands), nil); err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func (c *consensusTurns) answerRounds(sent []peerframe.Message) (more []peerfram
 func TestKeepAliveWaitsForAQuorum(t *testing.T) {
 	c := newTestMembers(t)
 	var to replies
-	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &to, Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 5})}}})
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &to, Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 5})}}})
 	c.acknowledge()
 	if len(to) != 1 || to[0].Result.Err != nil {
 		t.Fatalf("granted: %+v", to)
@@ -117,7 +117,7 @@ func TestAsksWaitForWhatIsCommitted(t *testing.T) {
 func TestKeepAliveBehindAStandstill(t *testing.T) {
 	c := newTestMembers(t)
 	var to replies
-	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &to, Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 5})}}})
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &to, Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 5})}}})
 	c.acknowledge()
 	c.answerRounds(c.pass(TickInterval))
 	c.at += time.Minute
@@ -204,7 +204,7 @@ func TestLeasesBehindASnapshot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	envelope := index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel}, [][]byte{new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 5})})
+	envelope := index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel}, [][]byte{new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 5}).Bytes})
 	entry := someEntry(11, 2)
 	entry.Data = envelope
 	a.Handle(Time{}, []ApplierMessage{

@@ -123,7 +123,7 @@ func changeEnvelope(e *raftpb.Entry) ([]byte, error) {
 		return nil, err
 	}
 	if len(change.Changes) == 0 && len(change.Context) == 0 {
-		return index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel}, [][]byte{index.AppendEndExchange(nil)}), nil
+		return index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel}, [][]byte{index.AppendEndExchange(nil).Bytes}), nil
 	}
 	return change.Context, nil
 }
@@ -154,21 +154,6 @@ func (c *Consensus) proposeEnvelope(envelope []byte, change *kv.MemberChange) er
 	c.drain() // c.last is raft's last entry then
 	c.membership.changeAt = c.last + 1
 	return c.raft.ProposeConfChange(entry)
-}
-
-// changeIn returns the membership change in an envelope, if it has one and it is wise.
-func (m *membership) changeIn(c *core, envelope []byte, has bool) (*kv.MemberChange, *kv.Error) {
-	if !has {
-		return nil, nil
-	}
-	change, err := index.ChangeIn(envelope)
-	if err != nil {
-		return nil, kv.Errorf(kv.BadRequest, "a change of the membership that cannot be read: %v", err)
-	}
-	if refused := m.judgeChange(c, change); refused != nil {
-		return nil, refused
-	}
-	return change, nil
 }
 
 // facts are a leader's knowledge of the members when it judges a change.
@@ -259,7 +244,11 @@ func judgeVoters(next []uint64, leaving uint64, f facts) (refused *kv.Error, suc
 }
 
 // judgeChange judges a change by this leader's present knowledge, and begins to hand leadership over if the change waits for that.
+// It judges nothing if there is none.
 func (m *membership) judgeChange(c *core, change *kv.MemberChange) *kv.Error {
+	if change == nil {
+		return nil
+	}
 	f := facts{
 		leader: c.Member, changing: m.changing(c), records: m.records, voters: m.confState.GetVoters(), learners: m.confState.GetLearners(),
 		answers: map[uint64]bool{}, missing: m.behind(c, change.ID),
@@ -378,7 +367,7 @@ func (c *Consensus) changeMembers(change *kv.MemberChange) bool {
 	if c.quarantine.active() || status.LeadTransferee != raft.None || status.GetTerm() != c.term || !c.Status.Disk().LogTakes(limits.LogKept) {
 		return false
 	}
-	envelope := c.envelope(c.proposals.next, [][]byte{index.Own().AppendMemberChange(nil, change)})
+	envelope := c.envelope(c.proposals.next, [][]byte{index.Own().AppendMemberChange(nil, change).Bytes})
 	if c.proposeEnvelope(envelope, change) != nil {
 		return false
 	}

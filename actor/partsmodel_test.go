@@ -149,8 +149,8 @@ func newPartsModel(t *rapid.T, made map[string]int) *partsModel {
 	for _, p := range m.members {
 		p.start()
 	}
-	m.entry(new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}))
-	m.entry(index.AppendFeatureLevel(nil, index.MaxLevel))
+	m.entry(new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}).Bytes)
+	m.entry(index.AppendFeatureLevel(nil, index.MaxLevel).Bytes)
 	return m
 }
 
@@ -217,7 +217,7 @@ func (m *partsModel) put(t *rapid.T) {
 		case 0:
 			k := key()
 			changed[k] = nil
-			command = new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte(k)})
+			command = new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte(k)}).Bytes
 		case 1, 2, 3:
 			var ops []kv.Op
 			for range rapid.IntRange(2, 5).Draw(t, "changes") {
@@ -226,11 +226,11 @@ func (m *partsModel) put(t *rapid.T) {
 					ops = append(ops, kv.Op{Put: &kv.Put{Key: []byte(k), Value: changed[k]}})
 				}
 			}
-			command = new(index.Head).AppendTxn(nil, &kv.Txn{Success: ops})
+			command = new(index.Head).AppendTxn(nil, &kv.Txn{Success: ops}).Bytes
 		default:
 			k := key()
 			changed[k] = value()
-			command = new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(k), Value: changed[k], Lease: rapid.SampledFrom([]int64{0, 0, 7}).Draw(t, "lease")})
+			command = new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(k), Value: changed[k], Lease: rapid.SampledFrom([]int64{0, 0, 7}).Draw(t, "lease")}).Bytes
 		}
 		before := m.reference.Revision()
 		m.entry(command)
@@ -254,7 +254,7 @@ func (m *partsModel) compact(t *rapid.T) {
 	m.t = t
 	v := m.reference.View()
 	if at := v.Revision() - rapid.Int64Range(0, 60).Draw(t, "kept"); at > v.Compacted() {
-		m.entry(new(index.Head).AppendCompact(nil, at))
+		m.entry(new(index.Head).AppendCompact(nil, at).Bytes)
 	}
 }
 
@@ -269,7 +269,7 @@ func (m *partsModel) rebase(t *rapid.T) {
 		}
 	}
 	if len(possible) > 0 {
-		m.entry(index.AppendRebase(nil, possible[max(len(possible)-1-rapid.IntRange(0, 2).Draw(t, "before"), 0)]))
+		m.entry(index.AppendRebase(nil, possible[max(len(possible)-1-rapid.IntRange(0, 2).Draw(t, "before"), 0)]).Bytes)
 		m.made["newer bases"]++
 	}
 }
@@ -1210,15 +1210,15 @@ func (m *partsModel) end() {
 
 // last puts a small value.
 func (m *partsModel) last() {
-	m.entry(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("end"), Value: []byte("x")}))
+	m.entry(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("end"), Value: []byte("x")}).Bytes)
 	m.values["end"] = append(m.values["end"], partValue{m.reference.Revision(), []byte("x")})
 }
 
 // compactAll compacts all, and makes the last possible extent the end of the base.
 func (m *partsModel) compactAll() {
 	v := m.reference.View()
-	m.entry(new(index.Head).AppendCompact(nil, v.Revision()))
+	m.entry(new(index.Head).AppendCompact(nil, v.Revision()).Bytes)
 	if cuts := v.Extents(); len(cuts) > 0 {
-		m.entry(index.AppendRebase(nil, cuts[len(cuts)-1].To))
+		m.entry(index.AppendRebase(nil, cuts[len(cuts)-1].To).Bytes)
 	}
 }

@@ -51,8 +51,9 @@ type waitingProposal struct {
 type batch struct {
 	first    uint64 // number of the first command
 	commands [][]byte
-	requests []Request // requests[i] waits for commands[i]
-	change   bool      // the one command changes the membership
+	bytes    int64            // of the commands
+	requests []Request        // requests[i] waits for commands[i]
+	change   *kv.MemberChange // of the one command; otherwise nil
 	until    time.Duration
 	rest     []waitingProposal // the rest of the queue after this batch
 	followed kv.ReplyTo        // of a write that Stages follow; nil if the batch holds none
@@ -64,25 +65,17 @@ func (p *proposals) add(m Propose, now time.Duration) {
 		w.Timeout = limits.RequestTimeout
 	}
 	w.until = now + w.Timeout
-	if p.bytes += weightOf(w.Commands); m.Own {
+	if p.bytes += kv.CommandBytes(w.Commands); m.Own {
 		p.waiting = slices.Insert(p.waiting, 0, w)
 	} else {
 		p.waiting = append(p.waiting, w)
 	}
 }
 
-func weightOf(commands [][]byte) int64 {
-	n := int64(0)
-	for _, c := range commands {
-		n += int64(len(c))
-	}
-	return n
-}
-
 // pack fills a batch with commands in their order. It changes nothing: raft may still refuse the batch.
 func (p *proposals) pack(most limits.Tunable) batch {
 	clear(p.commands) // of the previous batch
-	b, bytes := batch{first: p.next, commands: p.commands[:0]}, 0
+	b := batch{first: p.next, commands: p.commands[:0]}
 	defer func() { p.commands = b.commands }()
 	waiting := 0
 	for i := range p.waiting {
@@ -96,9 +89,10 @@ func (p *proposals) pack(most limits.Tunable) batch {
 			b.followed = w.ReplyTo // if another batch is full before its first command, the stage of waiting includes one more wait
 		}
 		for j := w.packed; j < len(w.Commands); j++ {
-			full := len(b.commands) == most.BatchCommands || bytes+len(w.Commands[j]) > most.BatchBytes
-			change := index.ChangesMembership(w.Commands[j])
-			if (full || change || b.change) && len(b.commands) > 0 {
+			command := &w.Commands[j]
+			size := int64(len(command.Bytes))
+			full := len(b.commands) == most.BatchCommands || b.bytes+size > int64(most.BatchBytes)
+			if (full || command.Change != nil || b.change != nil) && len(b.commands) > 0 {
 				if full {
 					most.Reach("batch")
 				}
@@ -106,9 +100,9 @@ func (p *proposals) pack(most limits.Tunable) batch {
 				b.rest[0].packed = j
 				return b
 			}
-			b.change = change
-			bytes += len(w.Commands[j])
-			b.commands = append(b.commands, w.Commands[j])
+			b.change = command.Change
+			b.bytes += size
+			b.commands = append(b.commands, command.Bytes)
 			b.requests = append(b.requests, Request{ReplyTo: w.ReplyTo, Number: w.Requests[j]})
 		}
 	}
@@ -129,7 +123,7 @@ func (b *batch) follow(stages *Stages, leads bool) {
 // take removes the commands of a batch that was packed just now: they are under way, and their memory is no longer referenced.
 func (p *proposals) take(b batch) {
 	p.next += uint64(len(b.commands))
-	p.bytes -= weightOf(b.commands)
+	p.bytes -= b.bytes
 	packed := p.waiting[:len(p.waiting)-len(b.rest)]
 	for i := range packed {
 		if packed[i].Release != nil {
@@ -153,7 +147,7 @@ func (p *proposals) takeExpired(now time.Duration) (expired []waitingProposal) {
 			continue
 		}
 		expired = append(expired, w)
-		p.bytes -= weightOf(w.Commands[w.packed:])
+		p.bytes -= kv.CommandBytes(w.Commands[w.packed:])
 	}
 	clear(p.waiting[len(kept):])
 	p.waiting = kept
@@ -167,10 +161,11 @@ func (c *Consensus) refuse(p *kv.Proposal) {
 	level, why := c.spaces.cluster(&c.core)
 	view := c.Status.View()
 	kept := 0
-	for i, command := range p.Commands {
+	for i := range p.Commands {
+		command := &p.Commands[i]
 		err := index.CheckLevel(command, c.Status.Level())
 		if err == nil {
-			if full := spaceError(command, level, why); full != nil {
+			if full := spaceError(command.Grows, level, why); full != nil {
 				c.proposals.refuseForSpace(p.ReplyTo, p.Requests[i], command, full)
 				continue
 			}
@@ -180,7 +175,7 @@ func (c *Consensus) refuse(p *kv.Proposal) {
 			kv.Refuse(p.ReplyTo, p.Requests[i:i+1], kv.CommandDone, err)
 			continue
 		}
-		p.Commands[kept], p.Requests[kept] = command, p.Requests[i]
+		p.Commands[kept], p.Requests[kept] = *command, p.Requests[i]
 		kept++
 	}
 	p.Commands, p.Requests = p.Commands[:kept], p.Requests[:kept]
@@ -190,20 +185,20 @@ func (c *Consensus) refuse(p *kv.Proposal) {
 func (p *proposals) refuseFull(why string) {
 	for _, w := range p.takeExpired(forever) {
 		for i := w.packed; i < len(w.Requests); i++ {
-			p.refuseForSpace(w.ReplyTo, w.Requests[i], w.Commands[i], spaceError(nil, space.None, why))
+			p.refuseForSpace(w.ReplyTo, w.Requests[i], &w.Commands[i], spaceError(true, space.None, why))
 		}
 	}
 }
 
 // refuseForSpace answers a write that the cluster has no space for. An earlier copy of a session's write may have been applied: the
 // applier knows.
-func (p *proposals) refuseForSpace(to kv.ReplyTo, request uint64, command []byte, why *kv.Error) {
-	if !index.HasSession(command) {
+func (p *proposals) refuseForSpace(to kv.ReplyTo, request uint64, command *kv.Command, why *kv.Error) {
+	if !command.Named {
 		kv.Refuse(to, []uint64{request}, kv.CommandDone, why)
 		return
 	}
 	p.refused.Requests = append(p.refused.Requests, Request{ReplyTo: to, Number: request})
-	p.refused.Commands = append(p.refused.Commands, bytes.Clone(command)) // the sender reuses the bytes
+	p.refused.Commands = append(p.refused.Commands, bytes.Clone(command.Bytes)) // the sender reuses the bytes
 	p.refused.Why = append(p.refused.Why, why)
 }
 
@@ -281,13 +276,12 @@ func (c *Consensus) proposeOwn() bool {
 	if cap(envelope) > 2*limits.BatchBytes {
 		c.proposals.envelope = nil // made for one large command
 	}
-	change, refused := c.membership.changeIn(&c.core, envelope, b.change)
-	if refused != nil {
+	if refused := c.membership.judgeChange(&c.core, b.change); refused != nil {
 		kv.Refuse(b.requests[0].ReplyTo, []uint64{b.requests[0].Number}, kv.CommandDone, refused)
 		c.proposals.take(b)
 		return true
 	}
-	if err := c.proposeEnvelope(envelope, change); errors.Is(err, raft.ErrProposalDropped) {
+	if err := c.proposeEnvelope(envelope, b.change); errors.Is(err, raft.ErrProposalDropped) {
 		return false
 	} else if err != nil {
 		panic(fmt.Sprintf("raft refused a proposal of %d bytes: %v", len(envelope), err))
@@ -317,11 +311,11 @@ func (c *Consensus) proposeLeases() {
 	var commands [][]byte
 	revoke := k.toRevoke(now, c.leaseTiming(), keysOf(c.Status.View()), most)
 	for _, l := range revoke {
-		commands = append(commands, index.AppendRevoke(nil, l.id, c.term, l.granted))
+		commands = append(commands, index.AppendRevoke(nil, l.id, c.term, l.granted).Bytes)
 	}
 	notes := k.notes(now)
 	for left := range slices.Chunk(notes, limits.LeaseCheckpoints) {
-		commands = append(commands, index.AppendCheckpoint(nil, left, c.term))
+		commands = append(commands, index.AppendCheckpoint(nil, left, c.term).Bytes)
 	}
 	if len(commands) == 0 {
 		k.noted(nil)
@@ -344,7 +338,7 @@ func (c *Consensus) proposeLeases() {
 
 // envelope returns an entry's data: this member's commands, numbered from first.
 func (c *Consensus) envelope(first uint64, commands [][]byte) []byte {
-	return c.appendEnvelope(make([]byte, 0, weightOf(commands)+64), first, c.clocks.wall(c.now), commands)
+	return c.appendEnvelope(nil, first, c.clocks.wall(c.now), commands)
 }
 
 func (c *core) appendEnvelope(dst []byte, first uint64, wall int64, commands [][]byte) []byte {

@@ -52,7 +52,7 @@ func TestOwnProposalsGoFirst(t *testing.T) {
 	most.BatchCommands = 3
 	var p proposals
 	add := func(own bool, requests ...uint64) {
-		commands := make([][]byte, len(requests))
+		commands := make([]kv.Command, len(requests))
 		for i := range commands {
 			commands[i] = new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})
 		}

@@ -321,8 +321,8 @@ func TestMembersTakeTurns(t *testing.T) {
 			Member: uint64(10 * (i + 1)), State: state, Inbox: s.Applier, Consensus: s.consensus, Snapshotter: s.Inbox, Status: s.Status, Limits: small,
 		})
 		for n := uint64(1); len(at[i]) < saves; n++ {
-			put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, value)})
-			e := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 9, Incarnation: 1, First: n, Wall: int64(n) * 1e6}, [][]byte{put, new(index.Head).AppendCompact(nil, int64(n))})
+			put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, value)}).Bytes
+			e := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 9, Incarnation: 1, First: n, Wall: int64(n) * 1e6}, [][]byte{put, new(index.Head).AppendCompact(nil, int64(n)).Bytes})
 			a.Handle(Time{Now: time.Duration(n) * time.Millisecond}, append(drainBox(s.Applier), applies(n, e)))
 			drainBox(s.consensus)
 			if len(drainBox(s.Inbox)) > 0 {
@@ -392,10 +392,10 @@ func overwrite(t *testing.T, member uint64, live, value int, least int64) (saved
 	keys := live / value
 	released, peak := uint64(0), int64(0)
 	for i := uint64(1); i <= uint64(90*keys); i++ {
-		put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte{byte(i % uint64(keys)), byte(i % uint64(keys) >> 8)}, Value: slices.Repeat([]byte{byte(i)}, value)})
+		put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte{byte(i % uint64(keys)), byte(i % uint64(keys) >> 8)}, Value: slices.Repeat([]byte{byte(i)}, value)}).Bytes
 		commands := [][]byte{put}
 		if view := s.Status.View(); view.HistoryBytes() > history { // as a leader has it compacted
-			commands = append(commands, new(index.Head).AppendCompact(nil, view.RevisionOfHistory(history/8*7)))
+			commands = append(commands, new(index.Head).AppendCompact(nil, view.RevisionOfHistory(history/8*7)).Bytes)
 		}
 		e := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 9, Incarnation: 1, First: i, Wall: int64(i) * 1e6}, commands)
 		kind, last, term := raftpb.MsgStorageApply, i, uint64(1)

@@ -35,7 +35,7 @@ func newPartState(t *testing.T) *partState {
 	l.ExtentBytes, l.ExtentsFrom = 20_000, -1
 	p := &partState{State: index.NewState(l), t: t}
 	p.Stored(0, 0, nil)
-	p.apply(index.AppendFeatureLevel(nil, index.MaxLevel))
+	p.apply(index.AppendFeatureLevel(nil, index.MaxLevel).Bytes)
 	return p
 }
 
@@ -52,7 +52,7 @@ func (p *partState) apply(commands ...[]byte) {
 func (p *partState) put(times int) {
 	p.t.Helper()
 	for n := range times {
-		p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %d", n%10), Value: fmt.Appendf(nil, "%1000d", n)}))
+		p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %d", n%10), Value: fmt.Appendf(nil, "%1000d", n)}).Bytes)
 	}
 }
 
@@ -153,8 +153,8 @@ func TestPartsGoAfterTheirSnapshot(t *testing.T) {
 		p.put(100)
 		s.save(p)
 		extents := p.View().Extents()
-		p.apply(new(index.Head).AppendCompact(nil, extents[len(extents)-2].To+1))
-		p.apply(index.AppendRebase(nil, extents[len(extents)-2].To))
+		p.apply(new(index.Head).AppendCompact(nil, extents[len(extents)-2].To+1).Bytes)
+		p.apply(index.AppendRebase(nil, extents[len(extents)-2].To).Bytes)
 		for range 3 {
 			p.put(1)
 			s.save(p)
@@ -220,8 +220,8 @@ func TestPartsStayWhileTheyAreRead(t *testing.T) {
 	_, extents := partFiles(t, s)
 	cuts := p.View().Extents()
 	replaced := cuts[len(cuts)-2]
-	p.apply(new(index.Head).AppendCompact(nil, replaced.To+2))
-	p.apply(index.AppendRebase(nil, replaced.To))
+	p.apply(new(index.Head).AppendCompact(nil, replaced.To+2).Bytes)
+	p.apply(index.AppendRebase(nil, replaced.To).Bytes)
 	alone()
 	s.turn(saveOf(p.ViewToSave()))
 	if got := s.files[0].Parts; len(got) == 0 || got[0].To != replaced.To || len(s.files[1].Parts) > len(cuts)-2 {
@@ -282,9 +282,9 @@ func TestDamagedPartCostsNoFurtherValues(t *testing.T) {
 	if now, _ := p.View().Cold(); now != away {
 		t.Errorf("%d values had left memory, and now %d", away, now)
 	}
-	p.apply(new(index.Head).AppendCompact(nil, p.Revision()-10))
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()-10).Bytes)
 	extents := p.View().Extents()
-	p.apply(index.AppendRebase(nil, extents[len(extents)-3].To))
+	p.apply(index.AppendRebase(nil, extents[len(extents)-3].To).Bytes)
 	for range 4 {
 		save(30)
 	}
@@ -344,13 +344,13 @@ func TestOtherPiecesOfDamagedBaseStay(t *testing.T) {
 	const keys = 48
 	big := func(k int) []byte { return fmt.Appendf(nil, "big %02d", k) }
 	for k := range keys {
-		p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: big(k), Value: bytes.Repeat([]byte{byte(k)}, 1<<20)}))
+		p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: big(k), Value: bytes.Repeat([]byte{byte(k)}, 1<<20)}).Bytes)
 	}
 	p.put(60)
 	s.save(p)
-	p.apply(new(index.Head).AppendCompact(nil, p.Revision()))
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()).Bytes)
 	extents := p.View().Extents()
-	p.apply(index.AppendRebase(nil, extents[len(extents)-2].To))
+	p.apply(index.AppendRebase(nil, extents[len(extents)-2].To).Bytes)
 	for range 3 {
 		p.put(30)
 		s.save(p)
@@ -361,7 +361,7 @@ func TestOtherPiecesOfDamagedBaseStay(t *testing.T) {
 	}
 	at := p.Revision()
 	for k := range keys {
-		p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: big(k)}))
+		p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: big(k)}).Bytes)
 	}
 	p.put(60)
 	for range 2 {
@@ -380,7 +380,7 @@ func TestOtherPiecesOfDamagedBaseStay(t *testing.T) {
 	save.Whole = true
 	s.turn(save)
 	s.tell(p)
-	p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("another")}))
+	p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("another")}).Bytes)
 	for range 4 {
 		p.put(30)
 		s.save(p)
@@ -476,8 +476,8 @@ func TestSentPartsStay(t *testing.T) {
 	sent := p.at
 	s.turn(SendSnapshot{Peer: 2, Message: &raftpb.Message{Snapshot: snapshotAt(p.at, 1, &raftpb.ConfState{})}})
 	p.put(30)
-	p.apply(new(index.Head).AppendCompact(nil, p.Revision()))
-	p.apply(index.AppendRebase(nil, p.View().Extents()[3].To))
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()).Bytes)
+	p.apply(index.AppendRebase(nil, p.View().Extents()[3].To).Bytes)
 	for range 4 { // the base serves when the changes up to the compaction are in extents, and dropped
 		p.put(10)
 		s.save(p)
@@ -507,8 +507,8 @@ func TestStuckSnapshotKeepsItsParts(t *testing.T) {
 	stuck := s.files[1]
 	gone := stuck.Parts[1] // an extent before the next base
 	s.fs.Fail(simdisk.Fault{Op: simdisk.OpRemove, Name: stuck.Path, Err: syscall.EIO, Stays: true})
-	p.apply(new(index.Head).AppendCompact(nil, p.Revision()))
-	p.apply(index.AppendRebase(nil, p.View().Extents()[1].To))
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()).Bytes)
+	p.apply(index.AppendRebase(nil, p.View().Extents()[1].To).Bytes)
 	lists := func(info snapshot.Info) bool { return slices.Contains(info.Parts, gone) }
 	for n := 0; slices.ContainsFunc(s.files, lists); n++ {
 		if n == 20 {
@@ -597,12 +597,12 @@ func (s *snapshotterTurns) loads(p *partState, when string) {
 func TestDamagedBaseIsNotMadeOfLess(t *testing.T) {
 	p := newPartState(t)
 	s := newTestSnapshotter(t, p.View())
-	rare := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("rare")})
+	rare := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("rare")}).Bytes
 	p.apply(rare) // in the base
 	p.put(100)
 	s.save(p)
-	p.apply(new(index.Head).AppendCompact(nil, p.Revision()))
-	p.apply(index.AppendRebase(nil, p.View().Extents()[3].To))
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()).Bytes)
+	p.apply(index.AppendRebase(nil, p.View().Extents()[3].To).Bytes)
 	for range 3 {
 		p.put(10)
 		s.save(p)
@@ -610,7 +610,7 @@ func TestDamagedBaseIsNotMadeOfLess(t *testing.T) {
 	p.apply(rare) // behind the base
 	p.put(60)
 	s.save(p)
-	p.apply(new(index.Head).AppendCompact(nil, p.Revision())) // drops the version that the base has
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()).Bytes) // drops the version that the base has
 	for range 2 {
 		p.put(30)
 		s.save(p)
@@ -635,9 +635,9 @@ func TestDamagedBaseIsNotMadeOfLess(t *testing.T) {
 	if got := s.files[0].Parts; len(got) > 0 || p.Unstored() {
 		t.Errorf("the newest snapshot lists %+v; the state waits for a base: %v", got, p.Unstored())
 	}
-	p.apply(new(index.Head).AppendCompact(nil, p.Revision()))
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()).Bytes)
 	extents := p.View().Extents()
-	p.apply(index.AppendRebase(nil, extents[len(extents)-2].To))
+	p.apply(index.AppendRebase(nil, extents[len(extents)-2].To).Bytes)
 	for range 3 {
 		p.put(30)
 		s.save(p)
@@ -961,13 +961,13 @@ func TestPiecesOfABaseAreRead(t *testing.T) {
 	p := newPartState(t)
 	s := newTestSnapshotter(t, p.View())
 	for n := range 400 {
-		p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "large %d", n), Value: make([]byte, 100_000)}))
+		p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "large %d", n), Value: make([]byte, 100_000)}).Bytes)
 	}
 	p.put(100)
 	s.save(p)
 	extents := p.View().Extents()
-	p.apply(new(index.Head).AppendCompact(nil, p.Revision()))
-	p.apply(index.AppendRebase(nil, extents[len(extents)-2].To))
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()).Bytes)
+	p.apply(index.AppendRebase(nil, extents[len(extents)-2].To).Bytes)
 	for range 2 {
 		p.put(10)
 		s.save(p)

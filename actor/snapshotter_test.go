@@ -87,7 +87,7 @@ func stateAt(t *testing.T, last uint64, bytes int) *index.State {
 	t.Helper()
 	state := index.NewState(limits.Defaults().Index)
 	for i := uint64(1); i <= last; i++ {
-		put := new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %d", i), Value: slices.Repeat([]byte{'v'}, bytes)})
+		put := new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %d", i), Value: slices.Repeat([]byte{'v'}, bytes)}).Bytes
 		e := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 2, Incarnation: 1, First: i, Wall: int64(i)}, [][]byte{put})
 		if _, err := state.Apply(i, 1, e, nil); err != nil {
 			t.Fatal(err)

@@ -13,7 +13,6 @@ import (
 	"go.etcd.io/raft/v3/tracker"
 
 	"qkv/actor/space"
-	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/wire/peerframe"
@@ -107,9 +106,9 @@ func (s *spaces) takes(c *core, diskIdle bool, entries []*raftpb.Entry) bool {
 }
 
 // spaceError returns the refusal of a command that the cluster has no space for.
-func spaceError(command []byte, level space.Level, why string) *kv.Error {
+func spaceError(grows bool, level space.Level, why string) *kv.Error {
 	switch {
-	case level == space.Left, level == space.Low && !index.Grows(command):
+	case level == space.Left, level == space.Low && !grows:
 		return nil
 	case level == space.Low:
 		return kv.Errorf(kv.NoSpace, "%s: only deletions and reads are accepted; the write certainly did not happen: free space on the disk, or delete keys", why)

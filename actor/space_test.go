@@ -112,9 +112,9 @@ func TestSpaceInAnExchange(t *testing.T) {
 func TestRefusalsForWantOfRoom(t *testing.T) {
 	var refused []*kv.Error
 	to := errorsTo{&refused}
-	propose := func(c *consensusTurns, command []byte) (code kv.Code, message string) {
+	propose := func(c *consensusTurns, command kv.Command) (code kv.Code, message string) {
 		refused = nil
-		c.turn(Propose{Proposal: kv.Proposal{ReplyTo: to, Requests: []uint64{1}, Commands: [][]byte{command}}})
+		c.turn(Propose{Proposal: kv.Proposal{ReplyTo: to, Requests: []uint64{1}, Commands: []kv.Command{command}}})
 		if len(refused) > 0 {
 			return refused[0].Code, refused[0].Message
 		}
@@ -158,8 +158,8 @@ func TestFullClusterKnowsWhatItMade(t *testing.T) {
 		told = nil
 		head := index.Head{Once: kv.SessionWrite{Session: 5, Sequence: sequence, Window: sequence, Opened: 1}}
 		command := head.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")})
-		c.turn(Propose{Proposal: kv.Proposal{ReplyTo: completionsTo{&told}, Requests: []uint64{sequence}, Commands: [][]byte{command}}})
-		clear(command) // it is its sender's again
+		c.turn(Propose{Proposal: kv.Proposal{ReplyTo: completionsTo{&told}, Requests: []uint64{sequence}, Commands: []kv.Command{command}}})
+		clear(command.Bytes) // it is its sender's again
 		c.acknowledge()
 		if len(told) != 1 || told[0].Request != sequence {
 			t.Fatalf("write %d: told %+v", sequence, told)
@@ -218,7 +218,7 @@ func TestLeaderHearsOfFullDisks(t *testing.T) {
 	var refused []*kv.Error
 	c := newTestConsensus(t, limits.Defaults())
 	c.lead()
-	put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}
+	put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}
 	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Own: uint64(space.None)}}, Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(space.None)}}, Propose{Proposal: put})
 	if len(refused) != 1 || refused[0].Code != kv.NoSpace {
 		t.Errorf("refused: %v", refused)
@@ -277,7 +277,7 @@ func TestFullLeaderProposesNothing(t *testing.T) {
 		c.turn(Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(others)}})
 		c.Status.reportDisk(func(d *space.Disk) { d.Full = true })
 		c.Status.reportDisk(func(d *space.Disk) { d.Quarters = 1 })
-		put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}
+		put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}
 		c.turn(Propose{Proposal: put}, Received{From: 2, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: envelope(2, 5, 1, 1)}})
 		if c.last != last {
 			t.Errorf("the others have %v: it has proposed entry %d", others, c.last)

@@ -263,9 +263,9 @@ func TestForwardsAreAcceptedOnce(t *testing.T) {
 func TestFollowersAreToldAtOnce(t *testing.T) {
 	var a accepted
 	a.reset()
-	a.add(deferredBatch{2, []byte("a"), false})
-	a.add(deferredBatch{3, []byte("b"), false})
-	a.add(deferredBatch{2, []byte("c"), false})
+	a.add(deferredBatch{2, []byte("a"), nil})
+	a.add(deferredBatch{3, []byte("b"), nil})
+	a.add(deferredBatch{2, []byte("c"), nil})
 	a.proposed()
 	a.proposed()
 	a.placed(10)
@@ -576,8 +576,9 @@ func TestReadAttempts(t *testing.T) {
 func TestProposalsArePacked(t *testing.T) {
 	small, large := make([]byte, 10), make([]byte, limits.BatchBytes-5)
 	proposal := func(commands ...[]byte) kv.Proposal {
-		p := kv.Proposal{Commands: commands}
-		for i := range commands {
+		var p kv.Proposal
+		for i, c := range commands {
+			p.Commands = append(p.Commands, kv.Command{Bytes: c})
 			p.Requests = append(p.Requests, uint64(i))
 		}
 		return p
@@ -600,7 +601,7 @@ func TestProposalsArePacked(t *testing.T) {
 		want := int64(0)
 		for _, one := range test.proposals {
 			p.add(Propose{Proposal: one}, 0)
-			want += weightOf(one.Commands)
+			want += kv.CommandBytes(one.Commands)
 		}
 		if p.bytes != want {
 			t.Errorf("%s: %d bytes, want %d", test.what, p.bytes, want)

@@ -17,7 +17,7 @@ import (
 func TestLeaseClockEndsWithItsLeadership(t *testing.T) {
 	c := newTestMembers(t)
 	var to replies
-	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &to, Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 5})}}})
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &to, Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 5})}}})
 	c.acknowledge()
 	c.follow(c.term + 1)
 	for end := c.at + 10*time.Second; c.at < end; {
@@ -38,7 +38,7 @@ func TestHeartbeatsOfASlowDisk(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.lead()
 	c.stalled = true
-	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: new(replies), Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}})
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: new(replies), Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}})
 	heartbeats := 0
 	for end := c.at + 2*c.ElectionTimeout; c.at < end; {
 		sent := c.pass(TickInterval)
@@ -59,7 +59,7 @@ func TestForwardWithTheFirstWordOfALeader(t *testing.T) {
 	const term = 5
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(term)
-	put := Propose{Proposal: kv.Proposal{ReplyTo: new(replies), Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}}
+	put := Propose{Proposal: kv.Proposal{ReplyTo: new(replies), Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}}
 	var forwarded []uint64
 	for _, m := range c.turn(heartbeatOf(3, term+1), put) {
 		if m, ok := m.(peerframe.Forward); ok {
@@ -130,7 +130,7 @@ func TestTwoAreRemoved(t *testing.T) {
 		t.Fatalf("members %+v, told of %+v", c.membership.records.All(), c.told[len(c.told)-1].All())
 	}
 	c.pass(TickInterval)
-	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: new(replies), Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}})
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: new(replies), Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}})
 	c.pass(TickInterval)
 	if !peer(5) {
 		t.Error("it parts from member 5 when no other disk knows that its removal is committed")
@@ -173,7 +173,7 @@ func TestForwardsAreVoidInAnotherTerm(t *testing.T) {
 	const term = 5
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(term)
-	put := Propose{Proposal: kv.Proposal{ReplyTo: new(replies), Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}}
+	put := Propose{Proposal: kv.Proposal{ReplyTo: new(replies), Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}}
 	if sent := forwardedFirsts(t, c.turn(put)); len(sent) != 1 {
 		t.Fatalf("forwarded are %v", sent)
 	}

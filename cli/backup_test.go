@@ -55,13 +55,13 @@ func makeBackup(m backupMade) error {
 		return err
 	}
 	put := func(key, value string) []byte {
-		return new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte(value)})
+		return new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte(value)}).Bytes
 	}
 	if err := apply(0); err != nil {
 		return err
 	}
-	if err := apply(0, index.AppendFeatureLevel(nil, index.MaxLevel), put("key", "one"), new(index.Head).AppendGrant(nil, kv.Lease{ID: 9, TTL: 100_000}),
-		new(index.Head).AppendAuthChange(nil, &kv.AuthChange{Kind: kv.UserAdd, User: "ann", NoPassword: true})); err != nil {
+	if err := apply(0, index.AppendFeatureLevel(nil, index.MaxLevel).Bytes, put("key", "one"), new(index.Head).AppendGrant(nil, kv.Lease{ID: 9, TTL: 100_000}).Bytes,
+		new(index.Head).AppendAuthChange(nil, &kv.AuthChange{Kind: kv.UserAdd, User: "ann", NoPassword: true}).Bytes); err != nil {
 		return err
 	}
 	base, err := snapshotOf(dir, s)
@@ -72,7 +72,7 @@ func makeBackup(m backupMade) error {
 	if err := apply(10, put("key", "two"), put("other", "1")); err != nil {
 		return err
 	}
-	if err := apply(20, new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("key")})); err != nil {
+	if err := apply(20, new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("key")}).Bytes); err != nil {
 		return err
 	}
 	for i := range m.puts {

@@ -15,9 +15,9 @@ func TestRepeatedPeerAddressIsRefused(t *testing.T) {
 	s := founded()
 	id := s.Members().All()[0].ID
 	for what, command := range map[string][]byte{
-		"update":       new(Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.UpdateMember, ID: id, Peers: same}),
-		"add":          new(Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 99, Name: "n99", Peers: same}),
-		"announcement": AppendAnnounce(nil, &kv.Member{ID: id, Name: s.Members().All()[0].Name, Peers: same, Boot: 1}),
+		"update":       new(Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.UpdateMember, ID: id, Peers: same}).Bytes,
+		"add":          new(Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 99, Name: "n99", Peers: same}).Bytes,
+		"announcement": AppendAnnounce(nil, &kv.Member{ID: id, Name: s.Members().All()[0].Name, Peers: same, Boot: 1}).Bytes,
 	} {
 		before := s.View().Members()
 		applied, _ := s.Applied()
@@ -44,7 +44,7 @@ func TestSequencesAreBounded(t *testing.T) {
 	s := founded()
 	write := func(sequence uint64) *kv.Error {
 		h := Head{Once: kv.SessionWrite{Session: sequence, Sequence: sequence, Window: 3, Opened: 1}}
-		return batch(t, s, 1, h.AppendPut(nil, &kv.Put{Key: []byte("k")}))[0].Err
+		return batch(t, s, 1, h.AppendPut(nil, &kv.Put{Key: []byte("k")}).Bytes)[0].Err
 	}
 	for _, sequence := range []uint64{limits.SessionSequence + 1, math.MaxInt64, 1 << 63, math.MaxUint64 - 4, math.MaxUint64} {
 		if err := write(sequence); err == nil || err.Code != kv.BadRequest || !strings.Contains(err.Message, "over the limit of 4611686018427387904") {

@@ -100,20 +100,14 @@ func (v *View) NoSpace() bool { return v.alarms.has(kv.NoSpaceAlarm) }
 // Refuses returns why the current state refuses a command for lack of space, or nil. The proposer calls it so that
 // refusals do not fill the log. A session's write is not refused here: it may have been applied
 // before and must then get its recorded outcome, which is known only where it is applied.
-func (v *View) Refuses(b []byte) *kv.Error {
-	if !v.NoSpace() {
+func (v *View) Refuses(write *kv.Command) *kv.Error {
+	if !v.NoSpace() || !write.Grows || write.Named {
 		return nil
 	}
-	r := pack.NewReader(b)
+	r := pack.NewReader(write.Bytes)
 	var c command
-	if c.read(&r) != nil || c.once.Session != 0 {
-		return nil
-	}
-	if err := v.refusesAuthor(&c); err != nil { // first: the alarm is not for a client without permission
-		return err
-	}
-	if !c.grows() {
-		return nil
+	if c.read(&r) == nil && v.refusesAuthor(&c) != nil { // first: the alarm is not for a client without permission
+		return v.refusesAuthor(&c)
 	}
 	return errNoSpace
 }

@@ -147,7 +147,7 @@ func (s *State) perform(c *command) kv.Result {
 	if e := c.refusal(); e != nil {
 		return s.refused(e)
 	}
-	if s.alarms.has(kv.NoSpaceAlarm) && c.grows() {
+	if grows := kinds[c.kind].grows; grows != nil && s.alarms.has(kv.NoSpaceAlarm) && grows(c) {
 		return s.refused(errNoSpace)
 	}
 	return kinds[c.kind].apply(s, c)

@@ -37,7 +37,7 @@ func TestRestoreAuth(t *testing.T) {
 	}
 	h := Head{By: v.By("root")}
 	results, err := s.Apply(1, 1, AppendEnvelope(nil, Envelope{Level: FirstLevel, Wall: 1}, [][]byte{
-		h.AppendAuthChange(nil, &kv.AuthChange{Kind: kv.RoleGrantPermission, Role: "app", Permission: kv.Permission{Key: []byte("c")}}),
+		h.AppendAuthChange(nil, &kv.AuthChange{Kind: kv.RoleGrantPermission, Role: "app", Permission: kv.Permission{Key: []byte("c")}}).Bytes,
 	}), nil)
 	if err != nil || results[0].Err != nil {
 		t.Fatal(err, results)

@@ -23,9 +23,9 @@ func costPrefix(user, role, granted int) string {
 // addUsers adds the users and roles to a state, and enables authentication if it is to be on.
 func (l *loader) addUsers(tb testing.TB, on bool) {
 	change := func(c kv.AuthChange) {
-		l.commands = append(l.commands, (&Head{By: kv.Principal{Name: kv.Root, Auth: 1 << 40}}).AppendAuthChange(nil, &c))
+		l.commands = append(l.commands, (&Head{By: kv.Principal{Name: kv.Root, Auth: 1 << 40}}).AppendAuthChange(nil, &c).Bytes)
 	}
-	l.commands = append(l.commands, AppendFeatureLevel(nil, MaxLevel))
+	l.commands = append(l.commands, AppendFeatureLevel(nil, MaxLevel).Bytes)
 	change(kv.AuthChange{Kind: kv.UserAdd, User: kv.Root})
 	change(kv.AuthChange{Kind: kv.UserGrantRole, User: kv.Root, Role: kv.Root})
 	for user := range costUsers {
@@ -64,7 +64,7 @@ func costKey(dst []byte, user, n int) []byte {
 func TestCostWithoutAuthentication(t *testing.T) {
 	apply := func(l *loader, head Head) float64 {
 		p := &kv.Put{Key: costKey(nil, 7, 42), Value: benchValue}
-		command := head.AppendPut(nil, p)
+		command := head.AppendPut(nil, p).Bytes
 		next := 0
 		var entries [][]byte
 		for range 110 {
@@ -176,7 +176,7 @@ func BenchmarkRoleChange(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		c.Permission.Type ^= 1
-		l.commands = append(l.commands[:0], own.AppendAuthChange(nil, &c))
+		l.commands = append(l.commands[:0], own.AppendAuthChange(nil, &c).Bytes)
 		l.encode()
 		l.apply(b)
 		l.results = l.results[:0]

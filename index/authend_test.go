@@ -29,7 +29,7 @@ func newTwoUsers(t *testing.T) *twoUsers {
 func (u *twoUsers) change(all ...kv.AuthChange) {
 	u.t.Helper()
 	for i := range all {
-		u.apply(Own().AppendAuthChange(nil, &all[i]))
+		u.apply(Own().AppendAuthChange(nil, &all[i]).Bytes)
 	}
 }
 
@@ -47,7 +47,7 @@ func TestAppliedBeforeOfUsers(t *testing.T) {
 	u := newTwoUsers(t)
 	put := func(name string) []byte {
 		h := Head{By: u.s.View().By(name), Once: kv.SessionWrite{Session: 7, Sequence: 1, Window: 1, Opened: 1}}
-		return h.AppendPut(nil, &kv.Put{Key: []byte("k")})
+		return h.AppendPut(nil, &kv.Put{Key: []byte("k")}).Bytes
 	}
 	u.s.numbers.clock = 1
 	u.apply(put("a"))

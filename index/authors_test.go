@@ -24,7 +24,7 @@ func TestAuthorOf(t *testing.T) {
 		}
 		return results[0]
 	}
-	apply(AppendFeatureLevel(nil, MaxLevel))
+	apply(AppendFeatureLevel(nil, MaxLevel).Bytes)
 	key := func() []byte { return fmt.Appendf(nil, "key%d", random.IntN(6)) }
 	for range 3000 {
 		name := fmt.Sprint("user", random.IntN(5))
@@ -33,11 +33,11 @@ func TestAuthorOf(t *testing.T) {
 		case 0:
 			v := s.View()
 			if oldest := v.Compacted() + random.Int64N(v.Revision()-v.Compacted()+1); oldest > v.Compacted() {
-				apply(head.AppendCompact(nil, oldest))
+				apply(head.AppendCompact(nil, oldest).Bytes)
 			}
 		case 1, 2:
 			k := key()
-			if r := apply(head.AppendDelete(nil, &kv.Delete{Key: k})); r.Deleted > 0 {
+			if r := apply(head.AppendDelete(nil, &kv.Delete{Key: k}).Bytes); r.Deleted > 0 {
 				authors[fmt.Sprint(string(k), r.Revision)] = name
 			}
 		case 3, 4, 5:
@@ -47,13 +47,13 @@ func TestAuthorOf(t *testing.T) {
 					txn.Success = append(txn.Success, kv.Op{Put: &kv.Put{Key: fmt.Appendf(nil, "key%d", i)}})
 				}
 			}
-			r := apply(head.AppendTxn(nil, &txn))
+			r := apply(head.AppendTxn(nil, &txn).Bytes)
 			for i := range txn.Success {
 				authors[fmt.Sprint(string(txn.Success[i].Put.Key), r.Revision)] = name
 			}
 		default:
 			k := key()
-			r := apply(head.AppendPut(nil, &kv.Put{Key: k}))
+			r := apply(head.AppendPut(nil, &kv.Put{Key: k}).Bytes)
 			authors[fmt.Sprint(string(k), r.Revision)] = name
 		}
 	}
@@ -86,7 +86,7 @@ func TestAuthorsOfManyVersions(t *testing.T) {
 	const versions = 300_000
 	var commands [][]byte
 	for range 1000 {
-		commands = append(commands, new(Head).AppendPut(nil, &kv.Put{Key: []byte("k")}))
+		commands = append(commands, new(Head).AppendPut(nil, &kv.Put{Key: []byte("k")}).Bytes)
 	}
 	for n := uint64(0); n < versions/1000; n++ {
 		if _, err := s.Apply(n+1, 1, AppendEnvelope(nil, Envelope{Member: 1, Incarnation: 1}, commands), nil); err != nil {

@@ -84,7 +84,7 @@ func TestPermissions(t *testing.T) {
 func newPermissionWorld(t *testing.T, seed uint64, counts map[string]int) *permissionWorld {
 	w := &permissionWorld{t: t, random: rand.New(rand.NewPCG(seed, 29)), seed: seed, s: NewState(limits.Index{CompactionWork: 1 << 20, SlabBytes: 4 << 10, EvacuationBytes: 1 << 20}), model: authmodel.New(), counts: counts}
 	w.s.Found(Founders(map[string]uint64{"n1": 1}))
-	w.apply(AppendFeatureLevel(nil, MaxLevel))
+	w.apply(AppendFeatureLevel(nil, MaxLevel).Bytes)
 	if w.probably(10) { // from nothing on
 		w.change(kv.Principal{}, w.drawChange())
 		return w
@@ -198,7 +198,7 @@ func (w *permissionWorld) change(by kv.Principal, c *kv.AuthChange) {
 		want = w.model.Change(by.Name, c)
 	}
 	was := w.v.Auth()
-	r := w.apply((&Head{By: by}).AppendAuthChange(nil, c))
+	r := w.apply((&Head{By: by}).AppendAuthChange(nil, c).Bytes)
 	if code(r.Err) != want {
 		w.t.Fatalf("seed %d: %v by %+v: %v, want %v", w.seed, c, by, r.Err, want)
 	}
@@ -243,17 +243,17 @@ func (w *permissionWorld) draw() (q permissionRequest) {
 	case n < 22:
 		p := w.drawPut()
 		q = permissionRequest{text: "put", need: kv.AccessWrite, touches: p, model: authmodel.OfPut(p, attached)}
-		q.command = func(h *Head) []byte { return h.AppendPut(nil, p) }
+		q.command = func(h *Head) []byte { return h.AppendPut(nil, p).Bytes }
 		q.answer = func(r *kv.Result) *AnswerReader { return NewPutReader(p, r, 1<<30) }
 	case n < 34:
 		d := &kv.Delete{Key: w.key(), End: w.end(), PrevKV: w.probably(40)}
 		q = permissionRequest{text: "delete", need: kv.AccessWrite, touches: d, model: authmodel.OfDelete(d)}
-		q.command = func(h *Head) []byte { return h.AppendDelete(nil, d) }
+		q.command = func(h *Head) []byte { return h.AppendDelete(nil, d).Bytes }
 		q.answer = func(r *kv.Result) *AnswerReader { return NewDeleteReader(d, r, 1<<30) }
 	case n < 64:
 		t := w.drawTxn(1)
 		q = permissionRequest{text: "transaction", need: kv.AccessWrite, touches: t, model: authmodel.OfTxn(t, attached), txn: t}
-		q.command = func(h *Head) []byte { return h.AppendTxn(nil, t) }
+		q.command = func(h *Head) []byte { return h.AppendTxn(nil, t).Bytes }
 		q.answer = func(r *kv.Result) *AnswerReader { return NewAnswerReader(t, r, 1<<30) }
 	case n < 74:
 		r := &kv.Range{Key: w.key(), End: w.end()}
@@ -271,15 +271,15 @@ func (w *permissionWorld) draw() (q permissionRequest) {
 	case n < 90:
 		id := pickOf(w.random, permissionLease)
 		q = permissionRequest{text: "revoke", need: kv.AccessWrite, touches: touching{Lease: id, Write: true, Revokes: true}, model: authmodel.OfLease(id, attached)}
-		q.command = func(h *Head) []byte { return h.AppendRevoke(nil, id) }
+		q.command = func(h *Head) []byte { return h.AppendRevoke(nil, id).Bytes }
 	case n < 97:
 		l := kv.Lease{ID: pickOf(w.random, permissionLease), TTL: 60}
 		q = permissionRequest{text: "grant", need: kv.AccessNone}
-		q.command = func(h *Head) []byte { return h.AppendGrant(nil, l) }
+		q.command = func(h *Head) []byte { return h.AppendGrant(nil, l).Bytes }
 	default:
 		revision := w.v.Revision()
 		q = permissionRequest{text: "compact", need: kv.AccessAdmin}
-		q.command = func(h *Head) []byte { return h.AppendCompact(nil, revision) }
+		q.command = func(h *Head) []byte { return h.AppendCompact(nil, revision).Bytes }
 	}
 	return q
 }
@@ -354,7 +354,7 @@ func (w *permissionWorld) turn() {
 		return
 	case w.values%64 == 63: // the history stays short
 		w.values++
-		w.apply(Own().AppendCompact(nil, w.v.Revision()))
+		w.apply(Own().AppendCompact(nil, w.v.Revision()).Bytes)
 		w.s.Reclaim()
 	}
 	w.before = w.observe()

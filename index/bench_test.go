@@ -54,14 +54,14 @@ func (l *loader) add(key []byte) {
 	if l.head.Once.Session != 0 {
 		l.head.Once.Sequence++
 	}
-	l.commands[n] = l.head.AppendPut(l.commands[n][:0], &kv.Put{Key: key, Value: value})
+	l.commands[n] = l.head.AppendPut(l.commands[n][:0], &kv.Put{Key: key, Value: value}).Bytes
 }
 
 // encode makes an entry of the commands, with a compaction as a leader proposes it.
 func (l *loader) encode() {
 	l.wall += 2e6
 	if v := l.s.View(); v.HistoryBytes() > limits.HistoryBytes {
-		l.commands = append(l.commands, new(Head).AppendCompact(nil, v.RevisionOfHistory(limits.HistoryBytes/8*7)))
+		l.commands = append(l.commands, new(Head).AppendCompact(nil, v.RevisionOfHistory(limits.HistoryBytes/8*7)).Bytes)
 	}
 	l.envelope = AppendEnvelope(l.envelope[:0], Envelope{Level: 1, Member: 1, Incarnation: 7, Wall: l.wall}, l.commands)
 	l.commands = l.commands[:0]
@@ -150,7 +150,7 @@ func benchRevoke(b *testing.B, order func(ids []int64)) {
 		all := make([]int64, leases)
 		for i := range all {
 			all[i] = ids.Int64() + 1
-			l.commands = append(l.commands, new(Head).AppendGrant(nil, kv.Lease{ID: all[i], TTL: 60}), new(Head).AppendPut(nil, &kv.Put{Key: benchKey(nil, i), Value: benchValue, Lease: all[i]}))
+			l.commands = append(l.commands, new(Head).AppendGrant(nil, kv.Lease{ID: all[i], TTL: 60}).Bytes, new(Head).AppendPut(nil, &kv.Put{Key: benchKey(nil, i), Value: benchValue, Lease: all[i]}).Bytes)
 			if len(l.commands) >= batch || i == leases-1 {
 				l.encode()
 				l.apply(b)
@@ -160,7 +160,7 @@ func benchRevoke(b *testing.B, order func(ids []int64)) {
 		order(all)
 		for some := range slices.Chunk(all, batch) {
 			for _, id := range some {
-				l.commands = append(l.commands, AppendRevoke(nil, id, 0, 0))
+				l.commands = append(l.commands, AppendRevoke(nil, id, 0, 0).Bytes)
 			}
 			l.encode()
 			a.apply(b, l)
@@ -319,7 +319,7 @@ func BenchmarkCountBack(b *testing.B) {
 		case 0:
 			l.add(append(key, 'x'))
 		case 1:
-			l.commands = append(l.commands, new(Head).AppendDelete(nil, &kv.Delete{Key: key, End: nil}))
+			l.commands = append(l.commands, new(Head).AppendDelete(nil, &kv.Delete{Key: key, End: nil}).Bytes)
 		default:
 			l.add(key)
 		}

@@ -415,7 +415,7 @@ func TestColdIsCompacted(t *testing.T) {
 	reclaimed(s)
 	for revision, want := range map[int64]int64{4: 3, 5: 2, 10: 1, 11: 0} {
 		c := restoredWithFiles(t, s)
-		batch(t, c, 1, new(Head).AppendCompact(nil, revision))
+		batch(t, c, 1, new(Head).AppendCompact(nil, revision).Bytes)
 		reclaimed(c)
 		n, size := c.View().Cold()
 		if n != want || (size == 0) != (n == 0) {
@@ -516,7 +516,7 @@ func TestLastRevisionLetsGo(t *testing.T) {
 		all.Success = append(all.Success, kv.Op{Put: &kv.Put{Key: fmt.Append(nil, n), Value: []byte(valueOf(100, 0))}})
 	}
 	for range 2 {
-		batch(t, s, 1, new(Head).AppendTxn(nil, &all))
+		batch(t, s, 1, new(Head).AppendTxn(nil, &all).Bytes)
 	}
 	s.Stored(s.revision, s.revision, filesOf(t, s.View(), s.revision))
 	reclaimed(s)
@@ -577,7 +577,7 @@ func TestValuesLeaveRelocatedKeys(t *testing.T) {
 		}
 		files := filesOf(t, s.View(), s.revision)
 		s.Stored(from, from, nil)
-		batch(t, s, 1, new(Head).AppendCompact(nil, from))
+		batch(t, s, 1, new(Head).AppendCompact(nil, from).Bytes)
 		s.View()
 		s.drop(1 << 20) // the records of the deleted keys
 		s.Stored(from, s.revision, files)
@@ -606,7 +606,7 @@ func TestLoadLetsValuesGo(t *testing.T) {
 	l := limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 20, CountedRows: 10, ExtentBytes: 1 << 20, ExtentsFrom: -1}
 	s := NewState(l)
 	s.Stored(0, 0, nil)
-	batch(t, s, 1, AppendCheck(nil))
+	batch(t, s, 1, AppendCheck(nil).Bytes)
 	for n := range 20_000 {
 		batch(t, s, 1, put(fmt.Sprintf("k%d", n%10), valueOf(1000, byte(n%20))))
 	}

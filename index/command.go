@@ -22,49 +22,6 @@ const (
 	leftFields     = 3
 )
 
-// Grows tells whether a command may make the state larger: a put, a lease grant, or a transaction that contains a put in
-// either branch, as in etcd. Deletions do not, and neither do the members' own commands.
-func Grows(b []byte) bool {
-	r := pack.NewExactReader(b)
-	r.Array()
-	if kind := r.Uint(); !declared(kind) || kinds[kind].grows == nil {
-		return false
-	}
-	r = pack.NewExactReader(b)
-	var c command
-	return c.read(&r) == nil && c.grows()
-}
-
-func (c *command) grows() bool {
-	grows := kinds[c.kind].grows
-	return grows != nil && grows(c)
-}
-
-// ChangesMembership tells whether a command, or the first of several, changes the membership. It looks at the kind only.
-func ChangesMembership(command []byte) bool {
-	r := pack.NewReader(command)
-	r.Array()
-	kind := r.Uint()
-	return declared(kind) && kinds[kind].membership
-}
-
-// ChangeIn returns the membership change of an envelope that has only this command.
-func ChangeIn(envelope []byte) (*kv.MemberChange, error) {
-	e, err := ReadEnvelope(envelope)
-	if err != nil {
-		return nil, err
-	}
-	r := pack.NewExactReader(e.Commands)
-	var c command
-	if err := c.read(&r); err != nil {
-		return nil, err
-	}
-	if c.kind != kindMember || e.Count != 1 {
-		return nil, fmt.Errorf("%d commands, the first of kind %d", e.Count, c.kind)
-	}
-	return c.change, r.Done()
-}
-
 // Head identifies the author of a command. The zero Head has no session and no user. By comes from [View.By]; [View.Own] is
 // the head of a member's own commands.
 type Head struct {
@@ -95,95 +52,110 @@ func (h *Head) begin(dst []byte, kind uint64) []byte {
 
 func appendHead(dst []byte, kind uint64) []byte { return new(Head).append(dst, kind) }
 
-// AppendPut appends the command that puts a key.
-func (h *Head) AppendPut(dst []byte, p *kv.Put) []byte {
-	return kv.AppendPut(h.begin(dst, kindPut), p)
+// command returns a command whose bytes have all fields of its kind.
+func (h *Head) command(kind uint8, grows bool, bytes []byte) kv.Command {
+	k := &kinds[kind]
+	c := kv.Command{Bytes: bytes, Kind: kind, Level: k.level, Grows: grows, Named: h.Once.Session != 0}
+	if n := len(k.fields); n > 0 {
+		c.Level = max(c.Level, k.fields[n-1])
+	}
+	return c
+}
+
+// AppendPut appends the command that puts a key. The bytes of the command that is returned begin with dst, here and below.
+func (h *Head) AppendPut(dst []byte, p *kv.Put) kv.Command {
+	return h.command(kindPut, true, kv.AppendPut(h.begin(dst, kindPut), p))
 }
 
 // AppendTxn appends the command of a transaction, which must pass its Check.
-func (h *Head) AppendTxn(dst []byte, t *kv.Txn) []byte {
-	return kv.AppendTxn(h.begin(dst, kindTxn), t)
+func (h *Head) AppendTxn(dst []byte, t *kv.Txn) kv.Command {
+	return h.command(kindTxn, t.Puts(), kv.AppendTxn(h.begin(dst, kindTxn), t))
 }
 
 // AppendCompact appends the command that makes revision the oldest readable one.
-func (h *Head) AppendCompact(dst []byte, revision int64) []byte {
-	return pack.AppendInt(h.begin(dst, kindCompact), revision)
+func (h *Head) AppendCompact(dst []byte, revision int64) kv.Command {
+	return h.command(kindCompact, false, pack.AppendInt(h.begin(dst, kindCompact), revision))
 }
 
 // AppendDelete appends the command that deletes a key or, with an end, all keys from key up to and excluding end. The end
 // "\0" means no end. A user who wants the previous versions needs the permission to read them.
-func (h *Head) AppendDelete(dst []byte, d *kv.Delete) []byte {
-	return pack.AppendBool(pack.AppendBytes(pack.AppendBytes(h.begin(dst, kindDelete), d.Key), d.End), d.PrevKV)
+func (h *Head) AppendDelete(dst []byte, d *kv.Delete) kv.Command {
+	dst = pack.AppendBytes(pack.AppendBytes(h.begin(dst, kindDelete), d.Key), d.End)
+	return h.command(kindDelete, false, pack.AppendBool(dst, d.PrevKV))
 }
 
 // AppendGrant appends the command that grants a lease, which must pass its Check.
-func (h *Head) AppendGrant(dst []byte, l kv.Lease) []byte {
-	dst = h.begin(dst, kindGrant)
-	return pack.AppendInt(pack.AppendInt(dst, l.ID), l.TTL)
+func (h *Head) AppendGrant(dst []byte, l kv.Lease) kv.Command {
+	dst = pack.AppendInt(h.begin(dst, kindGrant), l.ID)
+	return h.command(kindGrant, true, pack.AppendInt(dst, l.TTL))
 }
 
 // AppendRevoke appends the command with which a client revokes a lease.
-func (h *Head) AppendRevoke(dst []byte, lease int64) []byte {
+func (h *Head) AppendRevoke(dst []byte, lease int64) kv.Command {
 	return h.appendRevoke(dst, lease, 0, 0)
 }
 
-func (h *Head) appendRevoke(dst []byte, lease int64, term, granted uint64) []byte {
+func (h *Head) appendRevoke(dst []byte, lease int64, term, granted uint64) kv.Command {
 	dst = pack.AppendInt(h.begin(dst, kindRevoke), lease)
-	return pack.AppendUint(pack.AppendUint(dst, term), granted)
+	return h.command(kindRevoke, false, pack.AppendUint(pack.AppendUint(dst, term), granted))
 }
 
 // AppendAnnounce appends the command with which a member announces its own addresses, version and data folder to all
 // members.
-func AppendAnnounce(dst []byte, m *kv.Member) []byte {
-	return kv.AppendMember(appendHead(dst, kindAnnounce), m)
+func AppendAnnounce(dst []byte, m *kv.Member) kv.Command {
+	return new(Head).command(kindAnnounce, false, kv.AppendMember(appendHead(dst, kindAnnounce), m))
 }
 
 // AppendMemberChange appends the command that changes the membership.
-func (h *Head) AppendMemberChange(dst []byte, c *kv.MemberChange) []byte {
-	return kv.AppendMemberChange(h.begin(dst, kindMember), c)
+func (h *Head) AppendMemberChange(dst []byte, c *kv.MemberChange) kv.Command {
+	command, change := h.command(kindMember, false, kv.AppendMemberChange(h.begin(dst, kindMember), c)), *c
+	command.Change = &change
+	return command
 }
 
 // AppendAuthChange appends the command that changes users, roles, or the authentication itself.
-func (h *Head) AppendAuthChange(dst []byte, c *kv.AuthChange) []byte {
-	return kv.AppendAuthChange(h.begin(dst, kindAuth), c)
+func (h *Head) AppendAuthChange(dst []byte, c *kv.AuthChange) kv.Command {
+	return h.command(kindAuth, false, kv.AppendAuthChange(h.begin(dst, kindAuth), c))
 }
 
 // AppendEndExchange appends the command that ends a joint configuration. It is never proposed: raft's leader adds an
 // entry of its own to the log, which has the same meaning.
-func AppendEndExchange(dst []byte) []byte {
-	return new(Head).begin(dst, kindEndExchange)
+func AppendEndExchange(dst []byte) kv.Command {
+	h := new(Head)
+	return h.command(kindEndExchange, false, h.begin(dst, kindEndExchange))
 }
 
 // AppendRevoke appends the command that revokes a lease. A revocation by the leader's clock carries the leader's term and
 // the index of the granting entry. It has no effect in another term, or on a lease that another entry granted. A client's
 // revocation has 0 for both.
-func AppendRevoke(dst []byte, lease int64, term, granted uint64) []byte {
+func AppendRevoke(dst []byte, lease int64, term, granted uint64) kv.Command {
 	return new(Head).appendRevoke(dst, lease, term, granted)
 }
 
 // AppendCheckpoint appends the command that records the remaining times of at most limits.LeaseCheckpoints leases, by the
 // clock of the leader of a term.
-func AppendCheckpoint(dst []byte, left []kv.Lease, term uint64) []byte {
-	dst = pack.AppendUint(new(Head).begin(dst, kindCheckpoint), term)
+func AppendCheckpoint(dst []byte, left []kv.Lease, term uint64) kv.Command {
+	h := new(Head)
+	dst = pack.AppendUint(h.begin(dst, kindCheckpoint), term)
 	dst = pack.AppendArray(dst, len(left))
 	for _, l := range left {
 		dst = pack.AppendInt(pack.AppendArray(dst, leftFields), l.ID)
 		dst = pack.AppendUint(pack.AppendInt(dst, l.Remaining), l.Granted)
 	}
-	return dst
+	return h.command(kindCheckpoint, false, dst)
 }
 
 // AppendAlarm appends the command that raises an alarm or disarms alarms. The change must pass its Check.
-func (h *Head) AppendAlarm(dst []byte, c kv.AlarmChange) []byte {
+func (h *Head) AppendAlarm(dst []byte, c kv.AlarmChange) kv.Command {
 	dst = pack.AppendBool(h.begin(dst, kindAlarm), c.Raise)
-	return pack.AppendString(pack.AppendUint(dst, c.Member), string(c.Name))
+	return h.command(kindAlarm, false, pack.AppendString(pack.AppendUint(dst, c.Member), string(c.Name)))
 }
 
 // AppendFeatureLevel appends the command that raises the cluster's feature level. Every version understands this command,
 // so a member that does not know the level stops with a message.
-func AppendFeatureLevel(dst []byte, level uint64) []byte {
-	dst = new(Head).begin(dst, kindFeatureLevel)
-	return pack.AppendUint(dst, level)
+func AppendFeatureLevel(dst []byte, level uint64) kv.Command {
+	h := new(Head)
+	return h.command(kindFeatureLevel, false, pack.AppendUint(h.begin(dst, kindFeatureLevel), level))
 }
 
 // appendRefused appends the command that replaces a command that the leader refused.
@@ -193,12 +165,16 @@ func appendRefused(dst []byte, err *kv.Error) []byte {
 }
 
 // AppendCheck appends the command that makes the members compare their states after its entry.
-func AppendCheck(dst []byte) []byte { return new(Head).begin(dst, kindCheck) }
+func AppendCheck(dst []byte) kv.Command {
+	h := new(Head)
+	return h.command(kindCheck, false, h.begin(dst, kindCheck))
+}
 
 // AppendDigest appends the command that reports a member's digest after the entry of a check.
-func AppendDigest(dst []byte, member, entry, digest uint64) []byte {
-	dst = new(Head).begin(dst, kindDigest)
-	return pack.AppendUint(pack.AppendUint(pack.AppendUint(dst, member), entry), digest)
+func AppendDigest(dst []byte, member, entry, digest uint64) kv.Command {
+	h := new(Head)
+	dst = pack.AppendUint(pack.AppendUint(h.begin(dst, kindDigest), member), entry)
+	return h.command(kindDigest, false, pack.AppendUint(dst, digest))
 }
 
 // command is a decoded command. Of its body, only the fields are set that the kind's row reads. Its slices share the memory of
@@ -306,40 +282,12 @@ func (c *command) refusal() *kv.Error {
 	return nil
 }
 
-// CheckLevel returns why a command may not be proposed at the cluster's feature level, or nil. It reads only the
-// command's kind and number of fields; the command's author enforces the limits.
-func CheckLevel(b []byte, level uint64) *kv.Error {
-	r := pack.NewReader(b)
-	r.Array()
-	kind := r.Uint()
-	switch {
-	case r.Err() != nil:
-		return kv.Errorf(kv.BadRequest, "a command that cannot be read: %v", r.Err())
-	case !declared(kind):
-		return kv.Errorf(kv.FeatureLevel, "a command of kind %d, which this member does not know", kind)
+// CheckLevel returns why a command may not be proposed at the cluster's feature level, or nil.
+func CheckLevel(c *kv.Command, level uint64) *kv.Error {
+	if c.Level <= level {
+		return nil
 	}
-	k := &kinds[kind]
-	needed := k.level
-	if n := len(k.fields); n > 0 && k.fields[n-1] > level {
-		needed = max(needed, levelOfFields(b, k))
-	}
-	if needed > level {
-		return kv.Errorf(kv.FeatureLevel, "a %s like this needs feature level %d, the cluster has %d until all members are upgraded", k.name, needed, level)
-	}
-	return nil
-}
-
-// levelOfFields returns the feature level that the fields of a command's body need.
-func levelOfFields(b []byte, k *kind) uint64 {
-	r := pack.NewReader(b)
-	var c command
-	r.Array()
-	c.kind, _ = r.Uint(), r.Uint()
-	c.readHead(&r)
-	if n := r.Array(); n > 0 && n <= len(k.fields) {
-		return k.fields[n-1]
-	}
-	return 0
+	return kv.Errorf(kv.FeatureLevel, "a %s like this needs feature level %d, the cluster has %d until all members are upgraded", kinds[c.Kind].name, c.Level, level)
 }
 
 // Describe describes a batch envelope for readers of a log: its commands, each with its key. It reports an undecodable

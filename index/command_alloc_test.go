@@ -8,7 +8,7 @@ import (
 
 // A put as it is encoded and packed into an envelope, and its envelope as it is opened.
 func commandRound(dst, packed []byte, p *kv.Put, head *Head, commands [][]byte) ([]byte, []byte, error) {
-	dst = head.AppendPut(dst[:0], p)
+	dst = head.AppendPut(dst[:0], p).Bytes
 	commands[0] = dst
 	packed = AppendEnvelope(packed[:0], Envelope{Level: 1, Member: 1, Incarnation: 2, First: 3, Wall: 4}, commands)
 	_, err := ReadEnvelope(packed)

@@ -133,13 +133,13 @@ func randomBatch(random *rand.Rand, keys int) [][]byte {
 		key := fmt.Appendf(nil, "%03d", random.IntN(keys))
 		switch n := random.IntN(40); {
 		case n == 0:
-			commands = append(commands, new(Head).AppendDelete(nil, &kv.Delete{Key: key, End: fmt.Appendf(nil, "%03d", random.IntN(keys))}))
+			commands = append(commands, new(Head).AppendDelete(nil, &kv.Delete{Key: key, End: fmt.Appendf(nil, "%03d", random.IntN(keys))}).Bytes)
 		case n < 8:
-			commands = append(commands, new(Head).AppendDelete(nil, &kv.Delete{Key: key, End: nil}))
+			commands = append(commands, new(Head).AppendDelete(nil, &kv.Delete{Key: key, End: nil}).Bytes)
 		case n < 11:
 			put, del := kv.Op{Put: &kv.Put{Key: key}}, kv.Op{Delete: &kv.Delete{Key: key, End: append(key, '9')}}
 			ops := []kv.Op{put, del, put, {Put: &kv.Put{Key: fmt.Appendf(nil, "%03d", random.IntN(keys))}}}
-			commands = append(commands, new(Head).AppendTxn(nil, &kv.Txn{Success: ops[random.IntN(3):]}))
+			commands = append(commands, new(Head).AppendTxn(nil, &kv.Txn{Success: ops[random.IntN(3):]}).Bytes)
 		default:
 			size := random.IntN(300)
 			if random.IntN(100) == 0 {
@@ -149,7 +149,7 @@ func randomBatch(random *rand.Rand, keys int) [][]byte {
 			if size > 8 {
 				binary.LittleEndian.PutUint64(value, uint64(size))
 			}
-			commands = append(commands, new(Head).AppendPut(nil, &kv.Put{Key: key, Value: value}))
+			commands = append(commands, new(Head).AppendPut(nil, &kv.Put{Key: key, Value: value}).Bytes)
 		}
 	}
 	return commands

@@ -23,7 +23,7 @@ func (c *trio) apply(t *testing.T, commands ...[]byte) {
 func (c *trio) say(t *testing.T, member int) bool {
 	entry, digest, ok := c[member].View().PendingDigest(uint64(member))
 	if ok {
-		c.apply(t, AppendDigest(nil, uint64(member), entry, digest))
+		c.apply(t, AppendDigest(nil, uint64(member), entry, digest).Bytes)
 	}
 	return ok
 }
@@ -39,7 +39,7 @@ func beginCheck(t *testing.T, differ ...int) *trio {
 	for bit, member := range differ {
 		c[member].totals.sum ^= 1 << bit
 	}
-	c.apply(t, put("a", "2"), AppendCheck(nil), put("c", "1"))
+	c.apply(t, put("a", "2"), AppendCheck(nil).Bytes, put("c", "1"))
 	c.apply(t, put("a", "3"))
 	return c
 }
@@ -99,8 +99,8 @@ func TestCheckAfterASnapshot(t *testing.T) {
 	}
 	// The next check detects the difference, and digests for an older check no longer count.
 	before := c[0].check.entry
-	c.apply(t, AppendCheck(nil))
-	c.apply(t, AppendDigest(nil, 0, before, 0))
+	c.apply(t, AppendCheck(nil).Bytes)
+	c.apply(t, AppendDigest(nil, 0, before, 0).Bytes)
 	for member := range c {
 		if !c.say(t, member) {
 			t.Errorf("n%d says nothing", member)
@@ -120,7 +120,7 @@ func TestTwoBuilds(t *testing.T) {
 	for i := range int64(2000) {
 		commands := randomBatch(random, 50)
 		if i%10 == 0 {
-			commands = append(commands, new(Head).AppendCompact(nil, one.revision-random.Int64N(100)), new(Head).AppendGrant(nil, kv.Lease{ID: i + 1, TTL: 5}))
+			commands = append(commands, new(Head).AppendCompact(nil, one.revision-random.Int64N(100)).Bytes, new(Head).AppendGrant(nil, kv.Lease{ID: i + 1, TTL: 5}).Bytes)
 		}
 		batch(t, one, i*3e5, commands...)
 		batch(t, other, i*3e5, commands...)

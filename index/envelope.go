@@ -1,8 +1,10 @@
 package index
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"qkv/index/kv"
@@ -29,7 +31,11 @@ type Envelope struct {
 
 // AppendEnvelope appends an envelope with commands that the Append functions have written.
 func AppendEnvelope(dst []byte, e Envelope, commands [][]byte) []byte {
-	dst = e.appendHead(dst, len(commands))
+	bytes := 64
+	for _, c := range commands {
+		bytes += len(c)
+	}
+	dst = e.appendHead(slices.Grow(dst, bytes), len(commands))
 	for _, c := range commands {
 		dst = append(dst, c...)
 	}
@@ -80,17 +86,18 @@ func ReadEnvelope(b []byte) (Envelope, error) {
 
 // CheckEnvelope reads an envelope with all its commands, and returns why it must not be proposed, or nil. The error wraps
 // [pack.ErrNewer] if a version, kind, level or number of fields shows that a newer qkv wrote the envelope. CheckEnvelope
-// stops bad envelopes from other members: an envelope in the log is applied, or stops every member.
-func CheckEnvelope(b []byte) error {
+// stops bad envelopes from other members: an envelope in the log is applied, or stops every member. It returns the
+// envelope's change of the membership, or nil. That is the zero change, which is never proposed, for the end of an exchange.
+func CheckEnvelope(b []byte) (change *kv.MemberChange, err error) {
 	if len(b) > limits.EnvelopeBytes {
-		return fmt.Errorf("a batch envelope of %d bytes, the limit is %d", len(b), limits.EnvelopeBytes)
+		return nil, fmt.Errorf("a batch envelope of %d bytes, the limit is %d", len(b), limits.EnvelopeBytes)
 	}
 	e, err := ReadEnvelope(b)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if e.Level > MaxLevel {
-		return newerLevel("the batch was proposed at", e.Level)
+		return nil, newerLevel("the batch was proposed at", e.Level)
 	}
 	d := decoders.Get().(*decoder)
 	defer d.release()
@@ -98,17 +105,23 @@ func CheckEnvelope(b []byte) error {
 	c := &d.command
 	for i := range e.Count {
 		if err := c.read(&d.reader); err != nil {
-			return fmt.Errorf("command %d of %d: %w", i, e.Count, err)
+			return nil, fmt.Errorf("command %d of %d: %w", i, e.Count, err)
 		}
 		k := &kinds[c.kind]
 		if k.author != nil && k.author(c) != e.Member {
-			return fmt.Errorf("command %d of %d: %w: member %x reports about %x", i, e.Count, errNotOfItself, e.Member, k.author(c))
+			return nil, fmt.Errorf("command %d of %d: %w: member %x reports about %x", i, e.Count, errNotOfItself, e.Member, k.author(c))
 		}
 		if k.membership && e.Count > 1 {
-			return fmt.Errorf("command %d of %d: %w", i, e.Count, errNotAlone)
+			return nil, fmt.Errorf("command %d of %d: %w", i, e.Count, errNotAlone)
+		}
+		if k.membership {
+			change = cmp.Or(c.change, new(kv.MemberChange))
 		}
 	}
-	return d.reader.Done()
+	if err := d.reader.Done(); err != nil {
+		return nil, err
+	}
+	return change, nil
 }
 
 // decoder is the memory for decoding an envelope. It is recycled: the functions of the table of kinds take pointers to it, which
@@ -132,10 +145,14 @@ var errNotOfItself = errors.New("a member may announce only itself, and report o
 // errNotAlone: such an entry would change the members of the state, but not those of raft.
 var errNotAlone = errors.New("a membership change must be the only command of its entry")
 
-// RefuseEnvelope returns a replacement for an envelope that CheckEnvelope refuses: the same number of commands, each with
-// the error as its result. The refusal then reaches the proposing member in the same way as any other result, and only
-// once.
-func RefuseEnvelope(e Envelope, why *kv.Error) []byte {
+// RefuseEnvelope returns a replacement for an envelope with a head that ReadEnvelope reads: the same number of commands,
+// each with the error as its result. The refusal then reaches the proposing member in the same way as any other result,
+// and only once.
+func RefuseEnvelope(envelope []byte, why *kv.Error) []byte {
+	e, err := ReadEnvelope(envelope)
+	if err != nil {
+		panic(fmt.Sprintf("an envelope that was accepted cannot be read: %v", err))
+	}
 	commands := make([][]byte, e.Count)
 	one := appendRefused(nil, why)
 	for i := range commands {

@@ -121,8 +121,9 @@ func (s *State) rebase(revision int64) kv.Result {
 }
 
 // AppendRebase appends the command that makes the last revision of an extent the base.
-func AppendRebase(dst []byte, revision int64) []byte {
-	return pack.AppendInt(new(Head).begin(dst, kindRebase), revision)
+func AppendRebase(dst []byte, revision int64) kv.Command {
+	h := new(Head)
+	return h.command(kindRebase, false, pack.AppendInt(h.begin(dst, kindRebase), revision))
 }
 
 func (x *extents) append(dst []byte) []byte {

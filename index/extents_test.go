@@ -138,16 +138,16 @@ func TestExtents(t *testing.T) {
 			sizes[deleted] = 0
 		}
 		if seed%2 == 1 && prompt.revision > 10 {
-			both(new(Head).AppendCompact(nil, prompt.revision-9))
+			both(new(Head).AppendCompact(nil, prompt.revision-9).Bytes)
 		}
 		prompt.limits.ExtentsFrom, late.limits.ExtentsFrom = -1, -1
-		both(AppendCheck(nil))
+		both(AppendCheck(nil).Bytes)
 		compactions, bases, loads := 0, 0, 0
 		for range 600 {
 			key := fmt.Sprint("key ", random.IntN(20))
 			switch n := random.IntN(20); {
 			case n == 0 && prompt.revision > 10:
-				both(new(Head).AppendCompact(nil, prompt.revision-random.Int64N(10)))
+				both(new(Head).AppendCompact(nil, prompt.revision-random.Int64N(10)).Bytes)
 				compactions++
 			case n == 1:
 				if r := both(del("key 1", "key 2"))[0]; r.Deleted > 0 {
@@ -165,7 +165,7 @@ func TestExtents(t *testing.T) {
 				}
 			case n == 2 && len(prompt.extents.cuts) > 1:
 				if e := prompt.extents.cuts[0]; e.To < prompt.compacted && e.To <= prompt.stored.to && e.To <= late.stored.to {
-					both(AppendRebase(nil, e.To))
+					both(AppendRebase(nil, e.To).Bytes)
 					bases++
 					// Until the base is stored, all that it needs stays.
 					if late.View(); late.dropping > late.extents.kept {
@@ -213,11 +213,11 @@ func TestExtents(t *testing.T) {
 func TestUnstoredIsKept(t *testing.T) {
 	s := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 500, ExtentsFrom: -1})
 	s.Stored(1, 1, nil)
-	batch(t, s, 1, AppendCheck(nil))
+	batch(t, s, 1, AppendCheck(nil).Bytes)
 	for n := range 20 {
 		batch(t, s, 1, put("a", fmt.Sprint(n)))
 	}
-	batch(t, s, 1, new(Head).AppendCompact(nil, 21))
+	batch(t, s, 1, new(Head).AppendCompact(nil, 21).Bytes)
 	s.View()
 	reclaimed(s)
 	if s.history.kept != 20 || !s.View().Dropped() {
@@ -272,21 +272,21 @@ func TestExtentNeedsItsFirstChanges(t *testing.T) {
 // Commands that no leader of this build proposes change nothing.
 func TestBadBases(t *testing.T) {
 	s := NewState(limits.Index{CompactionWork: 1, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 100, ExtentsFrom: -1})
-	batch(t, s, 1, AppendCheck(nil))
+	batch(t, s, 1, AppendCheck(nil).Bytes)
 	batch(t, s, 1, put("a", "1"), put("a", "2"), put("a", "3"), put("a", "4"))
 	cuts := s.View().Extents()
 	before := s.View().extents
 	for name, revision := range map[string]int64{"not compacted": cuts[0].To, "within an extent": cuts[0].From, "negative": -1, "in the future": 100} {
-		if r := batch(t, s, 1, AppendRebase(nil, revision))[0]; r.Err == nil || r.Err.Code != kv.BadRequest {
+		if r := batch(t, s, 1, AppendRebase(nil, revision).Bytes)[0]; r.Err == nil || r.Err.Code != kv.BadRequest {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
 	if fmt.Sprint(s.extents) != fmt.Sprint(before) {
 		t.Errorf("%+v became %+v", before, s.extents)
 	}
-	batch(t, s, 1, new(Head).AppendCompact(nil, s.revision))
+	batch(t, s, 1, new(Head).AppendCompact(nil, s.revision).Bytes)
 	for range 2 { // the second time, it is not there
-		batch(t, s, 1, AppendRebase(nil, cuts[0].To))
+		batch(t, s, 1, AppendRebase(nil, cuts[0].To).Bytes)
 		if s.extents.base != cuts[0].To || len(s.extents.cuts) != len(cuts)-1 {
 			t.Errorf("%+v", s.extents)
 		}
@@ -298,7 +298,7 @@ func TestRedoRefuses(t *testing.T) {
 	s := NewState(limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 1 << 20, ExtentsFrom: -1})
 	batch(t, s, 1, put("a", "1"))
 	batch(t, s, 1, put("a", "2"), del("a", ""), put("b", "3"))
-	batch(t, s, 1, new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 10}), new(Head).AppendPut(nil, &kv.Put{Key: []byte("b"), Value: []byte("4"), Lease: 7}))
+	batch(t, s, 1, new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 10}).Bytes, new(Head).AppendPut(nil, &kv.Put{Key: []byte("b"), Value: []byte("4"), Lease: 7}).Bytes)
 	v := s.ViewToSave()
 	var base, sound []KeyedVersion
 	v.scanBase(nil, func(key []byte, versions []Version, _ uint64) bool {

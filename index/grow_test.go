@@ -82,15 +82,15 @@ func bodyFields(r *pack.Reader) int {
 func TestMetaGrows(t *testing.T) {
 	s := founded()
 	s.limits.ExtentBytes, s.limits.ExtentsFrom = 100, -1
-	batch(t, s, 5e9, AppendFeatureLevel(nil, MaxLevel)) // from here on there are extents
-	batch(t, s, 5e9, AppendAnnounce(nil, testMember()), put("a", "1"), put("b", "2"), del("a", "c"), AppendCheck(nil), new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}))
-	batch(t, s, 7e9, AppendDigest(nil, testMember().ID, 2, 9), new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: testMember().ID, Name: kv.NoSpaceAlarm}))
+	batch(t, s, 5e9, AppendFeatureLevel(nil, MaxLevel).Bytes) // from here on there are extents
+	batch(t, s, 5e9, AppendAnnounce(nil, testMember()).Bytes, put("a", "1"), put("b", "2"), del("a", "c"), AppendCheck(nil).Bytes, new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}).Bytes)
+	batch(t, s, 7e9, AppendDigest(nil, testMember().ID, 2, 9).Bytes, new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: testMember().ID, Name: kv.NoSpaceAlarm}).Bytes)
 	head := Head{Once: kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: 1}, By: s.View().By("ci")}
-	batch(t, s, 8e9, head.AppendDelete(nil, &kv.Delete{Key: []byte("b")}))
+	batch(t, s, 8e9, head.AppendDelete(nil, &kv.Delete{Key: []byte("b")}).Bytes)
 	as := Head{By: s.View().By("ci")}
-	batch(t, s, 9e9, as.AppendPut(nil, &kv.Put{Key: []byte("c"), Value: []byte("1")}), as.AppendAuthChange(nil, &kv.AuthChange{Kind: kv.UserAdd, User: "ci", Password: []byte("hash")}),
-		as.AppendAuthChange(nil, &kv.AuthChange{Kind: kv.RoleAdd, Role: "app"}),
-		as.AppendAuthChange(nil, &kv.AuthChange{Kind: kv.RoleGrantPermission, Role: "app", Permission: kv.Permission{Key: []byte("a"), End: []byte("b"), Type: kv.PermitWrite}}))
+	batch(t, s, 9e9, as.AppendPut(nil, &kv.Put{Key: []byte("c"), Value: []byte("1")}).Bytes, as.AppendAuthChange(nil, &kv.AuthChange{Kind: kv.UserAdd, User: "ci", Password: []byte("hash")}).Bytes,
+		as.AppendAuthChange(nil, &kv.AuthChange{Kind: kv.RoleAdd, Role: "app"}).Bytes,
+		as.AppendAuthChange(nil, &kv.AuthChange{Kind: kv.RoleGrantPermission, Role: "app", Permission: kv.Permission{Key: []byte("a"), End: []byte("b"), Type: kv.PermitWrite}}).Bytes)
 	meta := s.ViewToSave().AppendMeta(nil)
 	read := func(b []byte) (string, error) {
 		s := newState(NewReserve().ledger, limits.Defaults().Index)

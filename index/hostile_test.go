@@ -106,13 +106,13 @@ func (h *hostile) live(commands int) {
 			{Kind: kv.UserAdd, User: "u"},
 			{Kind: kv.AuthEnable, Secret: make([]byte, limits.AuthSecretBytes)},
 		} {
-			h.apply([][]byte{own.AppendAuthChange(nil, &c)})
+			h.apply([][]byte{own.AppendAuthChange(nil, &c).Bytes})
 		}
 	}
 	for entry := 0; commands > 0 && !h.t.Failed(); entry++ {
 		var batch [][]byte
 		for n := 1 + h.r.IntN(6); n > 0 && commands > 0; n-- {
-			if one := h.command(); index.ChangesMembership(one) {
+			if one := h.command(); changesMembership(one) {
 				h.apply([][]byte{one})
 			} else {
 				batch = append(batch, one)
@@ -145,12 +145,13 @@ func (h *hostile) apply(commands [][]byte) {
 	}
 	data := index.AppendEnvelope(nil, e, commands)
 	for _, one := range h.state.Members().All() { // an announcement comes from its member
-		if len(commands) == 1 && index.CheckEnvelope(data) != nil {
+		if _, err := index.CheckEnvelope(data); err != nil && len(commands) == 1 {
 			e.Member = one.ID
 			data = index.AppendEnvelope(nil, e, commands)
 		}
 	}
-	if index.CheckEnvelope(data) != nil {
+	change, err := index.CheckEnvelope(data)
+	if err != nil {
 		if len(commands) > 1 { // one of them is refused on its way: the others come alone
 			for i := range commands {
 				h.apply(commands[i : i+1])
@@ -160,7 +161,7 @@ func (h *hostile) apply(commands [][]byte) {
 	}
 	at, _ := h.state.Applied()
 	entry := &raftpb.Entry{Index: proto.Uint64(at + 1), Term: proto.Uint64(7), Data: data, Type: raftpb.EntryNormal.Enum()}
-	if index.ChangesMembership(commands[0]) {
+	if change != nil {
 		entry.Type = raftpb.EntryConfChangeV2.Enum()
 	}
 	h.entries = append(h.entries, entry)
@@ -442,6 +443,12 @@ func (h *hostile) value(v any) any {
 		return h.edge()
 	}
 	return h.number()
+}
+
+// changesMembership tells whether a command changes the membership, and must be alone.
+func changesMembership(command []byte) bool {
+	change, _ := index.CheckEnvelope(index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel}, [][]byte{command}))
+	return change != nil
 }
 
 func kindOf(command []byte) uint64 {

@@ -146,22 +146,22 @@ func sourceStep(t *testing.T, s *State, random *rand.Rand) {
 		case 1:
 			commands = append(commands, del(key(), ""))
 		case 2:
-			commands = append(commands, new(Head).AppendGrant(nil, kv.Lease{ID: lease, TTL: 1 + int64(random.IntN(9))}))
+			commands = append(commands, new(Head).AppendGrant(nil, kv.Lease{ID: lease, TTL: 1 + int64(random.IntN(9))}).Bytes)
 		case 3:
-			commands = append(commands, AppendRevoke(nil, lease, 0, 0))
+			commands = append(commands, AppendRevoke(nil, lease, 0, 0).Bytes)
 		case 4: // a key that is put and deleted at one revision
 			k := []byte(key())
 			commands = append(commands, new(Head).AppendTxn(nil, &kv.Txn{Success: []kv.Op{
 				{Txn: &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: k, Value: k}}}}},
 				{Txn: &kv.Txn{Success: []kv.Op{{Delete: &kv.Delete{Key: k}}}}},
 				{Put: &kv.Put{Key: []byte("last"), Value: k}},
-			}}))
+			}}).Bytes)
 		default:
 			p := &kv.Put{Key: []byte(key()), Value: bytes.Repeat([]byte{byte('A' + random.IntN(26))}, random.IntN(30))}
 			if random.IntN(2) == 0 {
 				p.Lease = lease
 			}
-			commands = append(commands, new(Head).AppendPut(nil, p))
+			commands = append(commands, new(Head).AppendPut(nil, p).Bytes)
 		}
 	}
 	batch(t, s, 1, commands...)
@@ -202,7 +202,7 @@ func TestImport(t *testing.T) {
 			sourceStep(t, source, random)
 		}
 		if random.IntN(3) > 0 {
-			batch(t, source, 1, new(Head).AppendCompact(nil, 1+random.Int64N(source.revision)))
+			batch(t, source, 1, new(Head).AppendCompact(nil, 1+random.Int64N(source.revision)).Bytes)
 		}
 		v := source.View()
 		if gapAtCompacted(v) {
@@ -229,7 +229,7 @@ func TestImport(t *testing.T) {
 			f.records(recordsOf(v, f.at))
 			if random.IntN(4) == 0 && v.Compacted() < v.Revision() {
 				to := v.Compacted() + 1 + random.Int64N(v.Revision()-v.Compacted())
-				batch(t, source, 1, new(Head).AppendCompact(nil, to))
+				batch(t, source, 1, new(Head).AppendCompact(nil, to).Bytes)
 				f.must(f.Compact(to))
 			}
 			if random.IntN(2) == 0 {

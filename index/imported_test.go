@@ -20,7 +20,7 @@ func TestForgetTimes(t *testing.T) {
 		put := func(wall int64, bytes int) int64 {
 			t.Helper()
 			entry++
-			command := new(Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: make([]byte, bytes)})
+			command := new(Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: make([]byte, bytes)}).Bytes
 			if results, err := s.Apply(entry, 1, AppendEnvelope(nil, Envelope{Level: 1, Wall: wall}, [][]byte{command}), nil); err != nil || results[0].Err != nil {
 				t.Fatal(err, results)
 			}
@@ -71,7 +71,7 @@ func TestForgottenTimesAreSaved(t *testing.T) {
 	s := NewState(limits.Defaults().Index)
 	s.Found(Founders(map[string]uint64{"n1": 1}))
 	for entry := range uint64(3) {
-		command := new(Head).AppendPut(nil, &kv.Put{Key: []byte{'a' + byte(entry)}, Value: []byte("value")})
+		command := new(Head).AppendPut(nil, &kv.Put{Key: []byte{'a' + byte(entry)}, Value: []byte("value")}).Bytes
 		if results, err := s.Apply(entry+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Wall: 5e18}, [][]byte{command}), nil); err != nil || results[0].Err != nil {
 			t.Fatal(err, results)
 		}
@@ -95,7 +95,7 @@ func TestLoadedTimesAreUnknown(t *testing.T) {
 	const loading, second = int64(1000e9), int64(1e9)
 	source := NewState(limits.Defaults().Index)
 	for i := range 5 {
-		batch(t, source, 1, new(Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: []byte{byte(i)}}))
+		batch(t, source, 1, new(Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: []byte{byte(i)}}).Bytes)
 	}
 	last := source.View().Revision()
 	f := newImporter(t, rand.New(rand.NewPCG(1, 1)), NewState(limits.Defaults().Index), 0)
@@ -113,7 +113,7 @@ func TestLoadedTimesAreUnknown(t *testing.T) {
 			t.Errorf("revision %d has the time %d", revision, wall)
 		}
 	}
-	batch(t, source, 1, new(Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: []byte("later")}))
+	batch(t, source, 1, new(Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: []byte("later")}).Bytes)
 	f.now += 100 * second
 	f.records(recordsOf(source.View(), f.at))
 	if wall, ok := f.View().TimeOf(last + 1); !ok || wall != f.now {
@@ -132,7 +132,7 @@ func TestForgetTimesWithASlowClock(t *testing.T) {
 	const written = int64(1000e9)
 	s := NewState(limits.Defaults().Index)
 	s.Found(Founders(map[string]uint64{"n1": 1}))
-	put := new(Head).AppendPut(nil, &kv.Put{Key: []byte("key")})
+	put := new(Head).AppendPut(nil, &kv.Put{Key: []byte("key")}).Bytes
 	for i := range uint64(2) {
 		if results, err := s.Apply(1+i, 1, AppendEnvelope(nil, Envelope{Level: 1, Wall: written}, [][]byte{put}), nil); err != nil || results[0].Err != nil {
 			t.Fatal(err, results)

@@ -23,7 +23,7 @@ func batch(t testing.TB, s *State, wall int64, commands ...[]byte) []kv.Result {
 func keep(t testing.TB, s *State, revisions int64) {
 	t.Helper()
 	if at := s.revision - revisions; at > s.compacted {
-		if r := batch(t, s, s.wall, new(Head).AppendCompact(nil, at)); r[0].Err != nil {
+		if r := batch(t, s, s.wall, new(Head).AppendCompact(nil, at).Bytes); r[0].Err != nil {
 			t.Fatal(r[0].Err)
 		}
 	}
@@ -37,17 +37,17 @@ func reclaimed(s *State) {
 }
 
 func put(key, value string) []byte {
-	return new(Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte(value)})
+	return new(Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte(value)}).Bytes
 }
 
 // onceDel is a write of a session that deletes nothing.
 func onceDel(session, sequence uint64) []byte {
 	h := Head{Once: kv.SessionWrite{Session: session, Sequence: sequence, Window: sequence, Opened: 1}}
-	return h.AppendDelete(nil, &kv.Delete{Key: []byte("nothing")})
+	return h.AppendDelete(nil, &kv.Delete{Key: []byte("nothing")}).Bytes
 }
 
 func del(key, end string) []byte {
-	return new(Head).AppendDelete(nil, &kv.Delete{Key: []byte(key), End: []byte(end)})
+	return new(Head).AppendDelete(nil, &kv.Delete{Key: []byte(key), End: []byte(end)}).Bytes
 }
 
 // restored returns the state built from a View's snapshot.

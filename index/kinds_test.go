@@ -77,15 +77,15 @@ func TestLevelOfFields(t *testing.T) {
 	old := new(Head).AppendCompact(nil, 300)
 	k.fields = levels{1, 2}
 	for name, head := range map[string]Head{"no session": {}, "session": {Once: kv.SessionWrite{Session: 7, Sequence: 1, Window: 1}}} {
-		grown := pack.AppendInt(head.AppendCompact(nil, 300), 9)
-		if err := CheckLevel(grown, 1); err == nil || err.Code != kv.FeatureLevel || !strings.Contains(err.Message, "needs feature level 2, the cluster has 1") {
+		grown := head.AppendCompact(nil, 300)
+		if err := CheckLevel(&grown, 1); err == nil || err.Code != kv.FeatureLevel || !strings.Contains(err.Message, "needs feature level 2, the cluster has 1") {
 			t.Errorf("%s: a field of level 2 at level 1: %v", name, err)
 		}
-		if err := CheckLevel(grown, 2); err != nil {
+		if err := CheckLevel(&grown, 2); err != nil {
 			t.Errorf("%s: a field of level 2 at level 2: %v", name, err)
 		}
 	}
-	if err := CheckLevel(old, 1); err != nil {
+	if err := CheckLevel(&old, 1); err != nil {
 		t.Errorf("without the field of level 2: %v", err)
 	}
 }
@@ -105,7 +105,7 @@ func TestDecodersForget(t *testing.T) {
 func TestCheckEnvelopeCost(t *testing.T) {
 	one := AppendEnvelope(nil, Envelope{Level: 1, Member: 1}, [][]byte{put("key", "value"), put("key", "value")})
 	if n := testing.AllocsPerRun(100, func() {
-		if err := CheckEnvelope(one); err != nil {
+		if err := checkEnvelope(one); err != nil {
 			t.Fatal(err)
 		}
 	}); n > 0 {
@@ -117,7 +117,7 @@ func BenchmarkCheckEnvelope(b *testing.B) {
 	one := AppendEnvelope(nil, Envelope{Level: 1, Member: 1}, [][]byte{put("key-0123456789ab", string(benchValue))})
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := CheckEnvelope(one); err != nil {
+		if err := checkEnvelope(one); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -25,7 +25,7 @@ func TestLargeTransaction(t *testing.T) {
 				q.Success = append(q.Success, kv.Op{Txn: &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: []byte("nested")}}}}})
 			}
 		}
-		batch(t, s, 1, new(Head).AppendTxn(nil, q), put("other", ""))
+		batch(t, s, 1, new(Head).AppendTxn(nil, q).Bytes, put("other", ""))
 		if err := s.Check(); err != nil {
 			t.Fatal(err)
 		}

@@ -21,19 +21,19 @@ func TestLeaseWithoutKeysIsItsGranters(t *testing.T) {
 	}
 	by := func(user string) *Head { return &Head{By: u.s.View().By(user)} }
 	for id := int64(0x1234567); id < 0x1234567+5; id++ {
-		if err := ask(by("a").AppendGrant(nil, kv.Lease{ID: id, TTL: 60})); err != nil {
+		if err := ask(by("a").AppendGrant(nil, kv.Lease{ID: id, TTL: 60}).Bytes); err != nil {
 			t.Fatal(err)
 		}
 	}
 	refused := func(user string, id int64) {
 		t.Helper()
-		if err := ask(by(user).AppendRevoke(nil, id)); err == nil || err.Code != kv.NotAllowed || strings.Contains(err.Message, "1234") {
+		if err := ask(by(user).AppendRevoke(nil, id).Bytes); err == nil || err.Code != kv.NotAllowed || strings.Contains(err.Message, "1234") {
 			t.Errorf("%s revokes %x: %v", user, id, err)
 		}
 	}
 	permitted := func(user string, id int64) {
 		t.Helper()
-		if err := ask(by(user).AppendRevoke(nil, id)); err != nil {
+		if err := ask(by(user).AppendRevoke(nil, id).Bytes); err != nil {
 			t.Errorf("%s revokes %x: %v", user, id, err)
 		}
 	}
@@ -43,7 +43,7 @@ func TestLeaseWithoutKeysIsItsGranters(t *testing.T) {
 	refused("mallory", 0x1234567)
 	permitted("a", 0x1234567)
 	permitted("root", 0x1234568)
-	if err := ask(by("a").AppendPut(nil, &kv.Put{Key: []byte("k"), Lease: 0x1234569})); err != nil {
+	if err := ask(by("a").AppendPut(nil, &kv.Put{Key: []byte("k"), Lease: 0x1234569}).Bytes); err != nil {
 		t.Fatal(err)
 	}
 	refused("mallory", 0x1234569)
@@ -51,10 +51,10 @@ func TestLeaseWithoutKeysIsItsGranters(t *testing.T) {
 		t.Errorf("a list of leases: %v", err)
 	}
 	permitted("b", 0x1234569)
-	if err := ask(AppendRevoke(nil, 0x123456a, 1, u.s.applied)); err != nil && err.Code == kv.NotAllowed { // by the leader's clock
+	if err := ask(AppendRevoke(nil, 0x123456a, 1, u.s.applied).Bytes); err != nil && err.Code == kv.NotAllowed { // by the leader's clock
 		t.Errorf("the leader's clock revokes: %v", err)
 	}
-	if err := ask(by("mallory").AppendRevoke(nil, 99)); err == nil || err.Code != kv.LeaseNotFound {
+	if err := ask(by("mallory").AppendRevoke(nil, 99).Bytes); err == nil || err.Code != kv.LeaseNotFound {
 		t.Errorf("a lease that does not exist: %v", err)
 	}
 }

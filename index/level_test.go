@@ -112,21 +112,21 @@ func TestLevelOneStays(t *testing.T) {
 func TestMadeUpLevel(t *testing.T) {
 	defer func(most uint64) { MaxLevel = most }(MaxLevel)
 	const later = 2
-	raise, state := AppendFeatureLevel(nil, later), NewState(limits.Defaults().Index)
+	raise, state := AppendFeatureLevel(nil, later).Bytes, NewState(limits.Defaults().Index)
 	state.Found(Founders(map[string]uint64{"n1": 1}))
 	apply := func(level uint64, command []byte) (kv.Result, error) {
 		applied, _ := state.View().Applied()
 		results, err := state.Apply(applied+1, 1, AppendEnvelope(nil, Envelope{Level: level, Member: 1, Incarnation: 1}, [][]byte{command}), nil)
 		return append(results, kv.Result{})[0], err
 	}
-	announce := AppendAnnounce(nil, &kv.Member{ID: 1, Name: "n1", Peers: []string{"h:1"}, Boot: 1, Level: later})
+	announce := AppendAnnounce(nil, &kv.Member{ID: 1, Name: "n1", Peers: []string{"h:1"}, Boot: 1, Level: later}).Bytes
 	if r, err := apply(1, announce); err != nil || r.Err != nil || state.View().Members().Level() != later {
 		t.Fatal(r, err)
 	}
 	for _, f := range []func() error{
 		func() error { _, err := apply(1, raise); return err },
 		func() error { _, err := apply(later, put("k", "v")); return err },
-		func() error { return CheckEnvelope(AppendEnvelope(nil, Envelope{Level: 1}, [][]byte{raise})) },
+		func() error { return checkEnvelope(AppendEnvelope(nil, Envelope{Level: 1}, [][]byte{raise})) },
 	} {
 		if err := f(); !errors.Is(err, pack.ErrNewer) || !strings.Contains(err.Error(), "feature level 2, this qkv knows 1") {
 			t.Errorf("a program of level 1: %v", err)
@@ -139,7 +139,7 @@ func TestMadeUpLevel(t *testing.T) {
 	if r, err := apply(1, raise); err != nil || r.Err != nil || state.View().Level() != later {
 		t.Fatal(r, err)
 	}
-	if r, err := apply(later, AppendFeatureLevel(nil, 1)); err != nil || r.Err == nil || r.Err.Code != kv.FeatureLevel || state.View().Level() != later {
+	if r, err := apply(later, AppendFeatureLevel(nil, 1).Bytes); err != nil || r.Err == nil || r.Err.Code != kv.FeatureLevel || state.View().Level() != later {
 		t.Errorf("a lower level: %+v %v", r, err)
 	}
 	meta := state.ViewToSave().AppendMeta(nil)

@@ -282,10 +282,10 @@ func membersRun(t *testing.T, r *rand.Rand, counts map[string]int) {
 			case c.Kind == kv.PromoteMember && r.IntN(2) == 0:
 				c.Instead = id()
 			}
-			command = new(Head).AppendMemberChange(nil, &c)
+			command = new(Head).AppendMemberChange(nil, &c).Bytes
 			what, code = kinds[c.Kind], m.change(&c)
 		case choice < 14:
-			command, what = AppendEndExchange(nil), "end"
+			command, what = AppendEndExchange(nil).Bytes, "end"
 			m.endExchange()
 		default:
 			a := m.all[id()]
@@ -300,7 +300,7 @@ func membersRun(t *testing.T, r *rand.Rand, counts map[string]int) {
 			}
 			a.Boot = max(a.Boot+uint64(r.IntN(3)), 1) - uint64(r.IntN(2))
 			a.Process[0], a.Folder[0], a.Level = byte(r.IntN(2)), byte(r.IntN(8)/7), uint64(r.IntN(3))
-			command, what, code = AppendAnnounce(nil, &a), "announce", m.announce(a)
+			command, what, code = AppendAnnounce(nil, &a).Bytes, "announce", m.announce(a)
 		}
 		entry := AppendEnvelope(nil, Envelope{Level: 1, Member: 1, Incarnation: 1, Wall: m.wall}, [][]byte{command})
 		apply := s.ApplyChange

@@ -255,7 +255,7 @@ func (m *machine) writeOf(t *rapid.T, kind string) (w sentWrite) {
 	case "put":
 		p := m.put(t)
 		w.make = func(h *Head) drawn {
-			return drawn{kind: kindPut, command: h.AppendPut(nil, p), reader: func(r *kv.Result) *AnswerReader { return NewPutReader(p, r, 1<<30) }}
+			return drawn{kind: kindPut, command: h.AppendPut(nil, p).Bytes, reader: func(r *kv.Result) *AnswerReader { return NewPutReader(p, r, 1<<30) }}
 		}
 		w.result = func(d *drawn) {
 			d.answer = alone(kv.Answer{Put: &kv.PutResult{}})
@@ -268,7 +268,7 @@ func (m *machine) writeOf(t *rapid.T, kind string) (w sentWrite) {
 	case "del", "range", "all":
 		q := m.delete(t, kind)
 		w.make = func(h *Head) drawn {
-			return drawn{kind: kindDelete, command: h.AppendDelete(nil, q), reader: func(r *kv.Result) *AnswerReader { return NewDeleteReader(q, r, 1<<30) }}
+			return drawn{kind: kindDelete, command: h.AppendDelete(nil, q).Bytes, reader: func(r *kv.Result) *AnswerReader { return NewDeleteReader(q, r, 1<<30) }}
 		}
 		w.result = func(d *drawn) {
 			d.answer = alone(kv.Answer{Delete: &kv.DeleteResult{}})
@@ -281,21 +281,21 @@ func (m *machine) writeOf(t *rapid.T, kind string) (w sentWrite) {
 	case "txn":
 		q := m.txn(t, 0)
 		w.make = func(h *Head) drawn {
-			return drawn{kind: kindTxn, txn: q, command: h.AppendTxn(nil, q), reader: func(r *kv.Result) *AnswerReader { return NewAnswerReader(q, r, 1<<30) }}
+			return drawn{kind: kindTxn, txn: q, command: h.AppendTxn(nil, q).Bytes, reader: func(r *kv.Result) *AnswerReader { return NewAnswerReader(q, r, 1<<30) }}
 		}
 		w.result = func(d *drawn) { d.result, d.answer = m.model.txn(q) }
 	case "grant":
 		l := kv.Lease{ID: m.lease(t), TTL: rapid.Int64Range(1, 100).Draw(t, "ttl")}
-		w.make = func(h *Head) drawn { return drawn{kind: kindGrant, command: h.AppendGrant(nil, l)} }
+		w.make = func(h *Head) drawn { return drawn{kind: kindGrant, command: h.AppendGrant(nil, l).Bytes} }
 		w.result = func(d *drawn) { d.result = m.model.grant(l) }
 	case "revoke":
 		id, term := m.lease(t), uint64(rapid.IntRange(0, 2).Draw(t, "term"))
 		granted := m.granted(t, id)
 		w.make = func(h *Head) drawn {
 			if h.Once.Session != 0 {
-				return drawn{kind: kindRevoke, once: true, command: h.AppendRevoke(nil, id)}
+				return drawn{kind: kindRevoke, once: true, command: h.AppendRevoke(nil, id).Bytes}
 			}
-			return drawn{kind: kindRevoke, command: AppendRevoke(nil, id, term, granted)}
+			return drawn{kind: kindRevoke, command: AppendRevoke(nil, id, term, granted).Bytes}
 		}
 		w.result = func(d *drawn) {
 			if d.once {
@@ -309,7 +309,7 @@ func (m *machine) writeOf(t *rapid.T, kind string) (w sentWrite) {
 		for i := range left {
 			left[i].Granted = m.granted(t, left[i].ID)
 		}
-		w.make = func(*Head) drawn { return drawn{kind: kindCheckpoint, command: AppendCheckpoint(nil, left, 1)} }
+		w.make = func(*Head) drawn { return drawn{kind: kindCheckpoint, command: AppendCheckpoint(nil, left, 1).Bytes} }
 		w.result = func(d *drawn) { d.result = m.model.checkpoint(left) }
 	case "alarm":
 		c := kv.AlarmChange{Raise: rapid.IntRange(0, 3).Draw(t, "raise") == 0} // an alarm is rarely raised
@@ -319,15 +319,17 @@ func (m *machine) writeOf(t *rapid.T, kind string) (w sentWrite) {
 		} else if rapid.Bool().Draw(t, "all") {
 			c = kv.AlarmChange{}
 		}
-		w.make = func(*Head) drawn { return drawn{kind: kindAlarm, command: new(Head).AppendAlarm(nil, c)} }
+		w.make = func(*Head) drawn { return drawn{kind: kindAlarm, command: new(Head).AppendAlarm(nil, c).Bytes} }
 		w.result = func(d *drawn) { d.result = m.model.alarm(c) }
 	case "check":
-		w.make = func(*Head) drawn { return drawn{kind: kindCheck, command: AppendCheck(nil)} }
+		w.make = func(*Head) drawn { return drawn{kind: kindCheck, command: AppendCheck(nil).Bytes} }
 		w.result = func(d *drawn) { d.result = m.model.check() }
 	case "digest":
 		member, digest := uint64(rapid.IntRange(1, 4).Draw(t, "member")), uint64(rapid.IntRange(0, 4).Draw(t, "digest")/4)
 		entry := m.model.checked.entry - uint64(rapid.IntRange(0, 6).Draw(t, "older")/6)
-		w.make = func(*Head) drawn { return drawn{kind: kindDigest, command: AppendDigest(nil, member, entry, digest)} }
+		w.make = func(*Head) drawn {
+			return drawn{kind: kindDigest, command: AppendDigest(nil, member, entry, digest).Bytes}
+		}
 		w.result = func(d *drawn) { d.result = m.model.digest(member, entry, digest) }
 	case "bad":
 		one := bad[rapid.IntRange(0, len(bad)-1).Draw(t, "what")]
@@ -335,7 +337,7 @@ func (m *machine) writeOf(t *rapid.T, kind string) (w sentWrite) {
 		w.result = func(d *drawn) { d.result = kv.Result{Revision: m.model.revision, Err: &kv.Error{Code: one.code}} }
 	case "compact":
 		revision := m.revision(t)
-		w.make = func(h *Head) drawn { return drawn{kind: kindCompact, command: h.AppendCompact(nil, revision)} }
+		w.make = func(h *Head) drawn { return drawn{kind: kindCompact, command: h.AppendCompact(nil, revision).Bytes} }
 		w.result = func(d *drawn) { d.result = m.model.compact(revision) }
 	}
 	return w
@@ -349,11 +351,11 @@ var bad = []struct {
 	{put("", "v"), kv.EmptyKey},
 	{del("", "x"), kv.EmptyKey},
 	{put(string(tooLong), ""), kv.KeyTooLarge},
-	{new(Head).AppendPut(nil, &kv.Put{Key: []byte("a"), Value: []byte("v"), IgnoreValue: true}), kv.ValueProvided},
-	{new(Head).AppendPut(nil, &kv.Put{Key: []byte("a"), Lease: 1, IgnoreLease: true}), kv.LeaseProvided},
-	{new(Head).AppendGrant(nil, kv.Lease{ID: 1, TTL: limits.LeaseSeconds + 1}), kv.LeaseTooLong},
-	{AppendFeatureLevel(nil, 0), kv.FeatureLevel},
-	{new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: 1, Name: "OTHER"}), kv.BadRequest},
+	{new(Head).AppendPut(nil, &kv.Put{Key: []byte("a"), Value: []byte("v"), IgnoreValue: true}).Bytes, kv.ValueProvided},
+	{new(Head).AppendPut(nil, &kv.Put{Key: []byte("a"), Lease: 1, IgnoreLease: true}).Bytes, kv.LeaseProvided},
+	{new(Head).AppendGrant(nil, kv.Lease{ID: 1, TTL: limits.LeaseSeconds + 1}).Bytes, kv.LeaseTooLong},
+	{AppendFeatureLevel(nil, 0).Bytes, kv.FeatureLevel},
+	{new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: 1, Name: "OTHER"}).Bytes, kv.BadRequest},
 }
 
 func (m *machine) put(t *rapid.T) *kv.Put {

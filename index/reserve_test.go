@@ -24,7 +24,7 @@ func TestReserve(t *testing.T) {
 	s := newState(r.ledger, l)
 	value := bytes.Repeat([]byte("v"), 8<<10)
 	for i := 0; len(s.keys.memory.slabs) < 20; i++ {
-		batch(t, s, 1, (&Head{}).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "key ", i), Value: value}))
+		batch(t, s, 1, (&Head{}).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "key ", i), Value: value}).Bytes)
 	}
 	if err := s.Check(); err != nil {
 		t.Fatal(err)

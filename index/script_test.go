@@ -149,7 +149,7 @@ func (sc *script) apply(d *datadriven.TestData) string {
 			head.Once, f = onceOf(f[1]), f[2:]
 		}
 		if change := authChangeOf(f); change != nil {
-			commands = append(commands, head.AppendAuthChange(nil, change))
+			commands = append(commands, head.AppendAuthChange(nil, change).Bytes)
 			continue
 		}
 		for len(f) < 4 {
@@ -162,23 +162,23 @@ func (sc *script) apply(d *datadriven.TestData) string {
 		for range times {
 			switch f[0] {
 			case "put":
-				commands = append(commands, head.AppendPut(nil, &kv.Put{Key: []byte(f[1]), Value: []byte(f[2])}))
+				commands = append(commands, head.AppendPut(nil, &kv.Put{Key: []byte(f[1]), Value: []byte(f[2])}).Bytes)
 			case "del":
-				commands = append(commands, head.AppendDelete(nil, &kv.Delete{Key: []byte(f[1]), End: []byte(f[2])}))
+				commands = append(commands, head.AppendDelete(nil, &kv.Delete{Key: []byte(f[1]), End: []byte(f[2])}).Bytes)
 			case "grant", "revoke", "checkpoint":
 				id, _ := strconv.ParseInt(f[1], 10, 64)
 				n, _ := strconv.ParseInt(f[2], 10, 64)
 				switch f[0] {
 				case "grant":
-					commands = append(commands, head.AppendGrant(nil, kv.Lease{ID: id, TTL: n}))
+					commands = append(commands, head.AppendGrant(nil, kv.Lease{ID: id, TTL: n}).Bytes)
 				case "revoke":
 					if n == 0 {
-						commands = append(commands, head.AppendRevoke(nil, id))
+						commands = append(commands, head.AppendRevoke(nil, id).Bytes)
 						break
 					}
-					commands = append(commands, AppendRevoke(nil, id, uint64(n), sc.grantedBy(id)))
+					commands = append(commands, AppendRevoke(nil, id, uint64(n), sc.grantedBy(id)).Bytes)
 				default:
-					commands = append(commands, AppendCheckpoint(nil, []kv.Lease{{ID: id, Remaining: n, Granted: sc.grantedBy(id)}}, sc.term))
+					commands = append(commands, AppendCheckpoint(nil, []kv.Lease{{ID: id, Remaining: n, Granted: sc.grantedBy(id)}}, sc.term).Bytes)
 				}
 			case "leased": // key, value, lease; * for a value or a lease that stays
 				p := &kv.Put{Key: []byte(f[1]), Value: []byte(f[2]), IgnoreValue: f[2] == "*", IgnoreLease: f[3] == "*"}
@@ -186,24 +186,24 @@ func (sc *script) apply(d *datadriven.TestData) string {
 					p.Value = nil
 				}
 				p.Lease, _ = strconv.ParseInt(f[3], 10, 64)
-				commands = append(commands, head.AppendPut(nil, p))
+				commands = append(commands, head.AppendPut(nil, p).Bytes)
 			case "compact":
 				n, _ := strconv.ParseInt(f[1], 10, 64)
-				commands = append(commands, head.AppendCompact(nil, n))
+				commands = append(commands, head.AppendCompact(nil, n).Bytes)
 			case "raise", "disarm":
 				c := kv.AlarmChange{Raise: f[0] == "raise"}
 				c.Member, _ = strconv.ParseUint(f[1], 10, 64)
 				c.Name = kv.AlarmName(f[2])
-				commands = append(commands, head.AppendAlarm(nil, c))
+				commands = append(commands, head.AppendAlarm(nil, c).Bytes)
 			case "level":
 				n, _ := strconv.ParseUint(f[1], 10, 64)
-				commands = append(commands, AppendFeatureLevel(nil, n))
+				commands = append(commands, AppendFeatureLevel(nil, n).Bytes)
 			case "announce":
-				commands = append(commands, AppendAnnounce(nil, announcementOf(f[1:])))
+				commands = append(commands, AppendAnnounce(nil, announcementOf(f[1:])).Bytes)
 			case "add", "promote", "remove", "update":
-				commands = append(commands, new(Head).AppendMemberChange(nil, memberChangeOf(f)))
+				commands = append(commands, new(Head).AppendMemberChange(nil, memberChangeOf(f)).Bytes)
 			case "end-exchange":
-				commands = append(commands, AppendEndExchange(nil))
+				commands = append(commands, AppendEndExchange(nil).Bytes)
 			}
 		}
 	}
@@ -309,7 +309,7 @@ func (sc *script) transact(d *datadriven.TestData) string {
 	if once := word(d, "once", ""); once != "" {
 		head.Once = onceOf(once)
 	}
-	results, err := sc.s.Apply(applied+1, sc.term, AppendEnvelope(nil, Envelope{Level: 1, Wall: 1e6}, [][]byte{head.AppendTxn(nil, t)}), nil)
+	results, err := sc.s.Apply(applied+1, sc.term, AppendEnvelope(nil, Envelope{Level: 1, Wall: 1e6}, [][]byte{head.AppendTxn(nil, t).Bytes}), nil)
 	if err != nil {
 		return err.Error() + "\n"
 	}

@@ -72,7 +72,7 @@ func (c *clockTest) opened(member uint64, wall time.Duration, id uint64, opened 
 	applied, _ := c.s.Applied()
 	head := Head{Once: kv.SessionWrite{Session: id, Sequence: 1, Window: 1, Opened: opened}}
 	results, err := c.s.Apply(applied+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: member, Wall: int64(wall)}, [][]byte{
-		head.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}),
+		head.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}).Bytes,
 	}), nil)
 	if err != nil {
 		c.t.Fatal(err)
@@ -119,7 +119,7 @@ func TestEndedSessionIsNotFoundAgain(t *testing.T) {
 	}
 	for sequence := range uint64(20) {
 		head := Head{Once: kv.SessionWrite{Session: 100, Sequence: 1 + sequence, Window: 1, Opened: opened}}
-		c.entry(1, now, head.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("w")}))
+		c.entry(1, now, head.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("w")}).Bytes)
 	}
 	if err := c.s.Check(); err != nil || c.s.numbers.sessions != 0 || c.s.revision != 2 {
 		t.Errorf("%v, %d sessions, revision %d", err, c.s.numbers.sessions, c.s.revision)

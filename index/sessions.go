@@ -157,13 +157,6 @@ func (s *State) again(c *command, o *outcome) kv.Result {
 	return r
 }
 
-// HasSession says whether a command is a write of a session. Such a write may have been applied before.
-func HasSession(b []byte) bool {
-	r := pack.NewReader(b)
-	var c command
-	return c.read(&r) == nil && c.once.Session != 0
-}
-
 // AppliedBefore returns the result of a session's write that was applied before, equal to the result of applying it
 // again, or false. It changes nothing.
 func (s *State) AppliedBefore(b []byte) (result kv.Result, ok bool) {

@@ -22,7 +22,7 @@ func TestOverwritingRelocatesLittle(t *testing.T) {
 	const keys, puts, kept = 2000, 30_000, 1000
 	before := s.keys.memory.handed
 	for range puts {
-		batch(t, s, 1, (&Head{}).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "key ", random.IntN(keys)), Value: value}))
+		batch(t, s, 1, (&Head{}).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "key ", random.IntN(keys)), Value: value}).Bytes)
 		keep(t, s, kept)
 	}
 	made := int64(puts * versionSize(0, len(value)))

@@ -97,7 +97,7 @@ func TestSortedReader(t *testing.T) {
 				break
 			}
 			if steps%50 == 0 {
-				batch(t, s, 1, new(Head).AppendCompact(nil, s.View().Revision()))
+				batch(t, s, 1, new(Head).AppendCompact(nil, s.View().Revision()).Bytes)
 				write(3)
 				reclaimed(s)
 			}
@@ -160,7 +160,7 @@ func TestSortedRangeOfATransaction(t *testing.T) {
 	read := kv.Op{Range: &kv.Range{Key: []byte("k"), End: []byte("l"), Sort: kv.SortByValue, Order: kv.SortDescend}}
 	txn := &kv.Txn{Success: []kv.Op{read, set("b"), read, set("a"), {Put: &kv.Put{Key: []byte("k2"), Value: []byte("c")}}, read}}
 	batch(t, s, 1, put("k", "before"))
-	result := batch(t, s, 1, new(Head).AppendTxn(nil, txn), put("k", "behind"))[0]
+	result := batch(t, s, 1, new(Head).AppendTxn(nil, txn).Bytes, put("k", "behind"))[0]
 	reader, v := NewAnswerReader(txn, &result, 1<<20), s.View()
 	answer, done, err := reader.Step(v, 10)
 	for steps := 0; err == nil && !done && steps < 100; steps++ {

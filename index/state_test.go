@@ -48,7 +48,7 @@ func TestOrderOfEntries(t *testing.T) {
 // TestNothingIsKept spoils an entry's bytes after it was applied.
 func TestNothingIsKept(t *testing.T) {
 	s := founded()
-	data := AppendEnvelope(nil, Envelope{Level: 1}, [][]byte{put("key", "value"), AppendAnnounce(nil, testMember())})
+	data := AppendEnvelope(nil, Envelope{Level: 1}, [][]byte{put("key", "value"), AppendAnnounce(nil, testMember()).Bytes})
 	if _, err := s.Apply(1, 1, data, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func TestSizes(t *testing.T) {
 	sizes := []int{0, 1, 7, 8, 9, slabAlign / 16, slabAlign/16 + 1, 255 << 10, 257 << 10, limits.ValueBytes - 1, limits.ValueBytes}
 	for range 3 {
 		for _, n := range sizes {
-			batch(t, s, 1, new(Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, n), Value: bytes.Repeat([]byte{byte(n)}, n)}))
+			batch(t, s, 1, new(Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, n), Value: bytes.Repeat([]byte{byte(n)}, n)}).Bytes)
 		}
 	}
 	if err := s.Check(); err != nil {
@@ -146,7 +146,7 @@ func TestSteadyState(t *testing.T) {
 				once.Window = min(once.Sequence, 512)
 				head.Once = once
 			}
-			commands[i] = head.AppendPut(commands[i][:0], &kv.Put{Key: keys[i], Value: value})
+			commands[i] = head.AppendPut(commands[i][:0], &kv.Put{Key: keys[i], Value: value}).Bytes
 		}
 		data = AppendEnvelope(data[:0], Envelope{Level: 1}, commands)
 		applied, _ := s.Applied()
@@ -210,7 +210,7 @@ func TestBuilderRefuses(t *testing.T) {
 		CompactionWork: 100,
 		SlabBytes:      limits.SlabBytes, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
 	})
-	batch(t, s, 1e9, AppendAnnounce(nil, testMember()), put("a", "1"), put("b", "1"), put("c", "1"), put("a", "2"), onceDel(1, 1), onceDel(1, 3))
+	batch(t, s, 1e9, AppendAnnounce(nil, testMember()).Bytes, put("a", "1"), put("b", "1"), put("c", "1"), put("a", "2"), onceDel(1, 1), onceDel(1, 3))
 	batch(t, s, 2e9, del("a", "c"), put("a", "3"), put("c", "2"), put("d", "1"), put("e", "1"), put("a", "4"), del("d", "z"))
 	keep(t, s, 8)
 	s.drop(20) // not all of it
@@ -269,7 +269,7 @@ func TestBuilderRefuses(t *testing.T) {
 // it is the right one, checksums of the file say.)
 func TestBuilderSurvives(t *testing.T) {
 	s := founded()
-	batch(t, s, 1e9, AppendAnnounce(nil, testMember()), put("a", "1"), put("b", "1"), del("a", "c"), put("a", "2"), onceDel(1, 1), onceDel(1, 3), onceDel(2, 1))
+	batch(t, s, 1e9, AppendAnnounce(nil, testMember()).Bytes, put("a", "1"), put("b", "1"), del("a", "c"), put("a", "2"), onceDel(1, 1), onceDel(1, 3), onceDel(2, 1))
 	good := piecesOf(s.ViewToSave())
 	for bit := range 8 * len(good.meta) {
 		p := piecesOf(s.ViewToSave())
@@ -437,9 +437,9 @@ func TestDigestHasEverything(t *testing.T) {
 	}
 	build := func() *State {
 		s := founded()
-		batch(t, s, 1e6, put("a", "1"), AppendAnnounce(nil, testMember()))
-		batch(t, s, 3e6, put("b", "1"), put("a", "2"), del("b", ""), AppendCheck(nil))
-		batch(t, s, 3e6, AppendDigest(nil, 1, 2, 5))
+		batch(t, s, 1e6, put("a", "1"), AppendAnnounce(nil, testMember()).Bytes)
+		batch(t, s, 3e6, put("b", "1"), put("a", "2"), del("b", ""), AppendCheck(nil).Bytes)
+		batch(t, s, 3e6, AppendDigest(nil, 1, 2, 5).Bytes)
 		return s
 	}
 	seen := map[uint64]string{build().View().Digest(): "nothing"}
@@ -475,7 +475,7 @@ func TestDigestHasEverything(t *testing.T) {
 func TestCompactedGroupsGo(t *testing.T) {
 	s := founded()
 	for range 3 * chunkLen {
-		batch(t, s, 1, new(Head).AppendTxn(nil, &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: []byte("a")}}, {Put: &kv.Put{Key: []byte("b")}}}}))
+		batch(t, s, 1, new(Head).AppendTxn(nil, &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: []byte("a")}}, {Put: &kv.Put{Key: []byte("b")}}}}).Bytes)
 	}
 	if n := s.history.groups.len(); n != 3*chunkLen {
 		t.Fatalf("%d groups", n)
@@ -494,7 +494,7 @@ func TestSnapshotHasTheMembers(t *testing.T) {
 	change := func(s *State, c *kv.MemberChange) *kv.Error {
 		t.Helper()
 		applied, _ := s.Applied()
-		results, err := s.ApplyChange(applied+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: 1, Wall: 9e9}, [][]byte{new(Head).AppendMemberChange(nil, c)}), nil)
+		results, err := s.ApplyChange(applied+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: 1, Wall: 9e9}, [][]byte{new(Head).AppendMemberChange(nil, c).Bytes}), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

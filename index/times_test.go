@@ -18,7 +18,7 @@ func TestWeightWhileTimesStand(t *testing.T) {
 	put := func(n int) {
 		for range n {
 			now += time.Second
-			c.entry(1, now, new(Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 1<<10)}))
+			c.entry(1, now, new(Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 1<<10)}).Bytes)
 		}
 	}
 	put(100)
@@ -32,7 +32,7 @@ func TestWeightWhileTimesStand(t *testing.T) {
 		t.Errorf("half of the history begins with revision %d of %d", oldest, newest)
 	}
 	used := c.s.View().UsedBytes()
-	c.entry(1, now, new(Head).AppendCompact(nil, oldest))
+	c.entry(1, now, new(Head).AppendCompact(nil, oldest).Bytes)
 	if left := c.s.View().HistoryBytes(); left < all/3 || left > all/3*2 {
 		t.Errorf("half of %d bytes of history is compacted, %d are left", all, left)
 	}
@@ -50,8 +50,8 @@ func TestClocksInTurnsMakeNoPoints(t *testing.T) {
 	c := newClockTest(t)
 	for i := range 2000 {
 		wall := 50*year + time.Duration(i)*time.Microsecond
-		c.entry(1, wall, new(Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}))
-		c.entry(2, wall+year, new(Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}))
+		c.entry(1, wall, new(Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}).Bytes)
+		c.entry(2, wall+year, new(Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}).Bytes)
 	}
 	if n := c.s.times.points.len(); n > 20 {
 		t.Errorf("%d points for two milliseconds", n)

@@ -17,7 +17,7 @@ func TestAlarmsOfAView(t *testing.T) {
 		view := s.View()
 		before := slices.Clone(view.Alarms())
 		for _, name := range []kv.AlarmName{kv.NoSpaceAlarm, kv.CorruptAlarm} {
-			batch(t, s, 1, new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: member, Name: name}))
+			batch(t, s, 1, new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: member, Name: name}).Bytes)
 			if !slices.Equal(view.Alarms(), before) {
 				t.Fatalf("a View with the alarms %v has %v", before, view.Alarms())
 			}
@@ -53,7 +53,7 @@ func TestConvicted(t *testing.T) {
 	}
 	say := func(id uint64) {
 		if entry, digest, ok := states[id].View().PendingDigest(id); ok {
-			apply(false, AppendDigest(nil, id, entry, digest))
+			apply(false, AppendDigest(nil, id, entry, digest).Bytes)
 		}
 	}
 	want := func(what string, of ...uint64) {
@@ -69,38 +69,38 @@ func TestConvicted(t *testing.T) {
 		}
 	}
 	states[2].totals.sum++
-	apply(false, put("a", "1"), AppendCheck(nil))
+	apply(false, put("a", "1"), AppendCheck(nil).Bytes)
 	say(2)
 	say(1)
 	want("it is unknown which state is right")
 	say(3)
 	want("two agree", 2)
-	apply(false, new(Head).AppendAlarm(nil, kv.AlarmChange{}))
+	apply(false, new(Head).AppendAlarm(nil, kv.AlarmChange{}).Bytes)
 	want("disarmed")
-	apply(false, AppendCheck(nil))
+	apply(false, AppendCheck(nil).Bytes)
 	say(3)
 	say(1)
 	say(2)
 	want("it differs again", 2)
 	states[2].totals.sum--
-	apply(false, AppendCheck(nil))
+	apply(false, AppendCheck(nil).Bytes)
 	say(1)
 	say(3)
 	want("nothing is said of it", 2)
 	say(2)
 	want("it is right again")
 	states[2].totals.sum++
-	apply(false, AppendCheck(nil))
+	apply(false, AppendCheck(nil).Bytes)
 	say(1)
 	say(2)
 	say(3)
 	want("and wrong again", 2)
-	apply(true, new(Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 2}))
+	apply(true, new(Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 2}).Bytes)
 	want("it is gone")
 	states[3].totals.sum++
-	apply(false, AppendCheck(nil))
+	apply(false, AppendCheck(nil).Bytes)
 	say(3)
-	apply(true, new(Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 3}))
+	apply(true, new(Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 3}).Bytes)
 	say(1)
 	want("it was gone before the others had said what they have")
 }
@@ -108,12 +108,12 @@ func TestConvicted(t *testing.T) {
 // TestVerifier turns one bit of each field that can be read of each version, and has each found.
 func TestVerifier(t *testing.T) {
 	s := NewState(limits.Defaults().Index)
-	batch(t, s, 1, new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}))
+	batch(t, s, 1, new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}).Bytes)
 	for i := range 40 {
 		batch(t, s, 1, put(fmt.Sprint("old", i), "v"), put(fmt.Sprint("k", i%7), fmt.Sprint(i)), del(fmt.Sprint("k", (i+3)%7), ""),
-			new(Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "leased", i%3), Value: []byte("x"), Lease: 7}))
+			new(Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "leased", i%3), Value: []byte("x"), Lease: 7}).Bytes)
 	}
-	batch(t, s, 1, new(Head).AppendCompact(nil, 60))
+	batch(t, s, 1, new(Head).AppendCompact(nil, 60).Bytes)
 	batch(t, s, 1, del("old3", ""), put("k1", "2"))
 	reclaimed(s)
 	verified := func() error {
@@ -166,7 +166,7 @@ func TestVerifierOfHalfARevision(t *testing.T) {
 		batch(t, s, 1, del("k", "l"))
 	}
 	before := NewVerifier(s.View())
-	batch(t, s, 1, new(Head).AppendCompact(nil, s.View().Revision()), put("other", "v"))
+	batch(t, s, 1, new(Head).AppendCompact(nil, s.View().Revision()).Bytes, put("other", "v"))
 	s.View() // from here on it may be dropped
 	half := 0
 	for more := true; more; {

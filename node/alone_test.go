@@ -76,7 +76,7 @@ func startAloneAs(t testing.TB, dir string, segment int64, bounds limits.Tunable
 }
 
 func (a *alone) put(t testing.TB, k, v string) kv.Completion {
-	endpoint{a.m}.Propose(kv.Proposal{ReplyTo: a, Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(k), Value: []byte(v)})}, Timeout: wait})
+	endpoint{a.m}.Propose(kv.Proposal{ReplyTo: a, Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(k), Value: []byte(v)})}, Timeout: wait})
 	select {
 	case d := <-a.ch:
 		return d[0]

@@ -91,7 +91,7 @@ func (c *backupCluster) put(n int) {
 
 func (c *backupCluster) propose(at *host) {
 	put := new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %d", c.puts%8), Value: make([]byte, 1024)})
-	endpoint{at.member}.Propose(kv.Proposal{ReplyTo: c, Requests: []uint64{1}, Commands: [][]byte{put}, Timeout: clientTimeout})
+	endpoint{at.member}.Propose(kv.Proposal{ReplyTo: c, Requests: []uint64{1}, Commands: []kv.Command{put}, Timeout: clientTimeout})
 }
 
 func (c *backupCluster) leader() *host {

@@ -150,7 +150,7 @@ func TestDeletedMakesRoom(t *testing.T) {
 		t.Fatalf("puts are not answered: %v", w.places())
 	}
 	puts, refused := f.puts, f.failed
-	f.command = func(request uint64) []byte {
+	f.command = func(request uint64) kv.Command {
 		return new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("k" + strconv.FormatUint(request%64, 10)), End: nil})
 	}
 	for f.puts < puts+64 && w.failure == "" {
@@ -347,7 +347,7 @@ func TestTwoDisksFill(t *testing.T) {
 		var got *kv.Error
 		endpoint{h.member}.Propose(kv.Proposal{
 			ReplyTo:  completions(func(all []kv.Completion) { got = all[0].Result.Err }),
-			Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})},
+			Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})},
 		})
 		w.run(time.Second)
 		if got == nil || got.Code != kv.NoSpace || !strings.Contains(got.Message, full[0].name()) || !strings.Contains(got.Message, full[1].name()) || strings.Contains(got.Message, w.hosts[2].name()) {

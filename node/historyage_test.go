@@ -45,7 +45,7 @@ func TestHistoryAges(t *testing.T) {
 			state, at, wall := index.NewState(limits.Defaults().Index), uint64(0), 50*year
 			put := func() {
 				at++
-				data := index.AppendEnvelope(nil, index.Envelope{Level: 1, Wall: int64(wall)}, [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("key")})})
+				data := index.AppendEnvelope(nil, index.Envelope{Level: 1, Wall: int64(wall)}, [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("key")}).Bytes})
 				if _, err := state.Apply(at, 1, data, nil); err != nil {
 					t.Fatal(err)
 				}

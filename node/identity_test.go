@@ -390,11 +390,7 @@ func memberWith(t *testing.T, changes ...[]byte) *member {
 	state := index.NewState(limits.Defaults().Index)
 	state.Found(index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}))
 	for i, c := range changes {
-		apply := state.Apply
-		if index.ChangesMembership(c) {
-			apply = state.ApplyChange
-		}
-		results, err := apply(uint64(i+1), 2, inEnvelope(uint64(i+1), c), nil)
+		results, err := state.ApplyChange(uint64(i+1), 2, inEnvelope(uint64(i+1), c), nil)
 		if err != nil || results[0].Err != nil {
 			t.Fatal(err, results[0].Err)
 		}
@@ -408,7 +404,7 @@ func memberWith(t *testing.T, changes ...[]byte) *member {
 
 // What a member that is no peer hears: that it was removed, that its name is another one's, or that nobody knows it.
 func TestStrangers(t *testing.T) {
-	members := memberWith(t, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 3})).status.View().Members()
+	members := memberWith(t, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 3}).Bytes).status.View().Members()
 	for _, one := range []struct {
 		name string
 		id   uint64
@@ -436,9 +432,9 @@ func TestStrangers(t *testing.T) {
 // Who asks to join gets an id only where it was added and has not joined yet.
 func TestWhoMayJoin(t *testing.T) {
 	m := memberWith(t,
-		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}),
-		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"h9:1"}}),
-		index.AppendAnnounce(nil, &kv.Member{ID: 9, Name: "n9", Boot: 1, Folder: [16]byte{9}, Process: [16]byte{9}, Peers: []string{"h9:2"}}),
+		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}).Bytes,
+		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"h9:1"}}).Bytes,
+		index.AppendAnnounce(nil, &kv.Member{ID: 9, Name: "n9", Boot: 1, Folder: [16]byte{9}, Process: [16]byte{9}, Peers: []string{"h9:2"}}).Bytes,
 		bound(8, 8))
 	h := peerHandler{m}
 	running := &calls{}
@@ -477,7 +473,7 @@ func TestWhoMayJoin(t *testing.T) {
 // Who has died before it could write down its folder is known to those that met it: nobody with an empty folder is that member. It
 // itself may ask again.
 func TestWhoWasMetHasJoined(t *testing.T) {
-	m := memberWith(t, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}))
+	m := memberWith(t, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}).Bytes)
 	m.transport = &calls{}
 	m.actors.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status}, []actor.Known{{Member: 8, Folder: [16]byte{8}, Boot: 1}})
 	for _, id := range []uint64{0, 8} {
@@ -490,13 +486,13 @@ func TestWhoWasMetHasJoined(t *testing.T) {
 
 // bound is the command that binds a member to the folder that begins with a byte.
 func bound(id uint64, folder byte) []byte {
-	return new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.BindMember, ID: id, Folder: [16]byte{folder}})
+	return new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.BindMember, ID: id, Folder: [16]byte{folder}}).Bytes
 }
 
 // Two processes join under one name, each at another member: the asked members have the id bound to one folder, and only that process
 // gets the id. A member whose own log does not show the binding yet gives it to neither.
 func TestTwoProcessesOfOneName(t *testing.T) {
-	add := new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}})
+	add := new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}).Bytes
 	ask := func(m *member, folder byte) *peerframe.Refusal {
 		_, refusal := (peerHandler{m}).judgeJoiner(peerframe.JoinRequest{Name: "n8", Addresses: []string{"h8:1"}, ID: 8, Folder: [16]byte{folder}}, actor.RaftStatus{Leader: 2})
 		return refusal
@@ -513,17 +509,17 @@ func TestTwoProcessesOfOneName(t *testing.T) {
 			t.Errorf("an unbound id was given to the folder %d: %+v", 1+folder, refusal)
 		}
 	}
-	var commands [][]byte
+	var commands []kv.Command
 	select {
 	case m := <-proposed:
 		commands = m.(actor.Propose).Proposal.Commands
 	case <-time.After(wait):
 		t.Fatal("no binding was proposed")
 	}
-	if len(commands) != 1 || !bytes.HasSuffix(commands[0], []byte{0xc4, 16, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}) {
-		t.Fatalf("% x was proposed", commands)
+	if len(commands) != 1 || !bytes.HasSuffix(commands[0].Bytes, []byte{0xc4, 16, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}) {
+		t.Fatalf("%+v was proposed", commands)
 	}
-	after := memberWith(t, add, commands[0])
+	after := memberWith(t, add, commands[0].Bytes)
 	after.transport = &calls{}
 	if refusal := ask(after, 1); refusal != nil {
 		t.Errorf("the bound one is refused: %+v", refusal)
@@ -539,8 +535,8 @@ func TestTwoProcessesOfOneName(t *testing.T) {
 // A member that was just started applies its log anew, in which a name may still have the id of a member that was removed: it tells
 // nobody that id before it knows that it is behind no more.
 func TestWhoMayJoinIsNotToldByOneThatIsBehind(t *testing.T) {
-	m := memberWith(t, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}),
-		index.AppendAnnounce(nil, &kv.Member{ID: 1, Name: "n1", Boot: 1, Folder: [16]byte{1}, Process: [16]byte{1}, Peers: []string{"h1:1"}}), bound(8, 8))
+	m := memberWith(t, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}).Bytes,
+		index.AppendAnnounce(nil, &kv.Member{ID: 1, Name: "n1", Boot: 1, Folder: [16]byte{1}, Process: [16]byte{1}, Peers: []string{"h1:1"}}).Bytes, bound(8, 8))
 	m.transport = &calls{}
 	for _, c := range []struct {
 		boot, leader uint64
@@ -557,9 +553,9 @@ func TestWhoMayJoinIsNotToldByOneThatIsBehind(t *testing.T) {
 // While a lost member is replaced by one in its place, both stand in the records: the host that is started again waits.
 func TestWhoMayJoinInPlace(t *testing.T) {
 	m := memberWith(t,
-		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}),
-		index.AppendAnnounce(nil, &kv.Member{ID: 8, Name: "n8", Boot: 1, Folder: [16]byte{8}, Process: [16]byte{8}, Peers: []string{"h8:2"}}),
-		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h8:1"}}))
+		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}).Bytes,
+		index.AppendAnnounce(nil, &kv.Member{ID: 8, Name: "n8", Boot: 1, Folder: [16]byte{8}, Process: [16]byte{8}, Peers: []string{"h8:2"}}).Bytes,
+		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h8:1"}}).Bytes)
 	running := &calls{}
 	m.transport = running
 	for connected, want := range map[bool]peerframe.RefusalCode{false: peerframe.Taken, true: peerframe.Refused} {
@@ -576,7 +572,7 @@ func TestWhoMayJoinInPlace(t *testing.T) {
 
 // Who asks to join and may not shows in the status of those that it asked, until it may, or asks no more.
 func TestWhoWaitsToJoinShows(t *testing.T) {
-	m := memberWith(t, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h9:1"}}))
+	m := memberWith(t, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h9:1"}}).Bytes)
 	asks := func(name, at string) {
 		(peerHandler{m}).Join(peerframe.JoinRequest{Name: name, Addresses: []string{at}})
 	}
@@ -723,10 +719,10 @@ func TestCopyShows(t *testing.T) {
 // Who was added without a name is known by its address, and by its id once it was told that; it cannot take another one's name.
 func TestWhoMayJoinWithoutAName(t *testing.T) {
 	h := peerHandler{memberWith(t,
-		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Peers: []string{"h8:1"}}),
-		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h9:1"}}),
-		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 10, Peers: []string{"h10:1"}}),
-		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 10}), bound(8, 7), bound(9, 7))}
+		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Peers: []string{"h8:1"}}).Bytes,
+		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h9:1"}}).Bytes,
+		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 10, Peers: []string{"h10:1"}}).Bytes,
+		new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 10}).Bytes, bound(8, 7), bound(9, 7))}
 	for _, c := range []struct {
 		name, at string
 		told     uint64
@@ -794,7 +790,7 @@ func TestConsensusIsToldOfConnections(t *testing.T) {
 // A member's start goes on by what is applied and confirmed: a member that has applied nothing lists no members, and only a confirmed read index
 // opens the rest. With --serve-stale, keys are read as soon as the folder's log is applied again.
 func TestStagesOfAStart(t *testing.T) {
-	put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})
+	put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}).Bytes
 	for name, c := range map[string]struct {
 		m       *member
 		applyTo uint64

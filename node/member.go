@@ -536,11 +536,11 @@ type stateMark struct {
 // command.
 type own struct{ underWay atomic.Bool }
 
-func (o *own) propose(m *member, command []byte) {
+func (o *own) propose(m *member, command kv.Command) {
 	if o.underWay.Swap(true) {
 		return
 	}
-	proposal := kv.Proposal{ReplyTo: o, Requests: []uint64{1}, Commands: [][]byte{command}, Timeout: limits.AnnounceTimeout}
+	proposal := kv.Proposal{ReplyTo: o, Requests: []uint64{1}, Commands: []kv.Command{command}, Timeout: limits.AnnounceTimeout}
 	if !m.actors.consensus.Offer(actor.Propose{Proposal: proposal, Own: true}) {
 		o.underWay.Store(false)
 	}

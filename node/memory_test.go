@@ -38,7 +38,7 @@ func TestStartShortOfMemory(t *testing.T) {
 	state.Found(index.Founders(map[string]uint64{"n1": 7}))
 	head := new(index.Head)
 	for n := range uint64(200) {
-		put := head.AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n), Value: bytes.Repeat([]byte{byte(n)}, 1<<20)})
+		put := head.AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n), Value: bytes.Repeat([]byte{byte(n)}, 1<<20)}).Bytes
 		if _, err := state.Apply(n+1, 1, index.AppendEnvelope(nil, index.Envelope{Wall: 1}, [][]byte{put}), nil); err != nil {
 			t.Fatal(err)
 		}

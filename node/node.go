@@ -497,11 +497,7 @@ func (e endpoint) Propose(p kv.Proposal) {
 		kv.Refuse(p.ReplyTo, p.Requests, kv.CommandDone, refusal)
 		return
 	}
-	weight := int64(0)
-	for _, c := range p.Commands {
-		weight += int64(len(c))
-	}
-	if !e.actors.consensus.Send(actor.Propose{Proposal: p, Followed: e.status.Observer.Stages.Arrive()}, weight) {
+	if !e.actors.consensus.Send(actor.Propose{Proposal: p, Followed: e.status.Observer.Stages.Arrive()}, kv.CommandBytes(p.Commands)) {
 		kv.Refuse(p.ReplyTo, p.Requests, kv.CommandDone, stopping("the write certainly did not happen"))
 	}
 }

@@ -59,7 +59,7 @@ func (a *alone) putMany(b testing.TB, n, bytes, together int, times *[]time.Dura
 			begun[sent] = time.Now()
 			endpoint{a.m}.Propose(kv.Proposal{
 				ReplyTo: a, Requests: []uint64{uint64(sent)}, Timeout: time.Minute,
-				Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %d", sent%1000), Value: []byte(value)})},
+				Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %d", sent%1000), Value: []byte(value)})},
 			})
 		}
 		for _, d := range <-a.ch {

@@ -56,10 +56,10 @@ func TestQuotaIsReached(t *testing.T) {
 // A small quota by etcd's command line is etcd's: NOSPACE stays until it is disarmed, however much was deleted meanwhile.
 func TestSmallQuotaOfEtcd(t *testing.T) {
 	var h index.Head
-	full, raise := quotaPut("key", 8<<10), h.AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: 1, Name: kv.NoSpaceAlarm})
+	full, raise := quotaPut("key", 8<<10), h.AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: 1, Name: kv.NoSpaceAlarm}).Bytes
 	raised := viewOf(t, full, raise)
-	free := viewOf(t, full, raise, h.AppendDelete(nil, &kv.Delete{Key: []byte("key")}), h.AppendCompact(nil, 3))
-	disarmed := viewOf(t, full, raise, h.AppendDelete(nil, &kv.Delete{Key: []byte("key")}), h.AppendCompact(nil, 3), h.AppendAlarm(nil, kv.AlarmChange{Name: kv.NoSpaceAlarm}))
+	free := viewOf(t, full, raise, h.AppendDelete(nil, &kv.Delete{Key: []byte("key")}).Bytes, h.AppendCompact(nil, 3).Bytes)
+	disarmed := viewOf(t, full, raise, h.AppendDelete(nil, &kv.Delete{Key: []byte("key")}).Bytes, h.AppendCompact(nil, 3).Bytes, h.AppendAlarm(nil, kv.AlarmChange{Name: kv.NoSpaceAlarm}).Bytes)
 	for _, etcd := range []bool{false, true} {
 		m := &member{config: Config{QuotaBytes: 4 << 10}, status: &actor.Status{}}
 		if etcd {
@@ -92,12 +92,12 @@ func viewOf(t *testing.T, commands ...[]byte) *index.View {
 }
 
 func quotaPut(key string, value int) []byte {
-	return new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: make([]byte, value)})
+	return new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: make([]byte, value)}).Bytes
 }
 
 // NOSPACE comes with the whole quota and ends well below it; from four fifths on there is a notice.
 func TestQuotaMarks(t *testing.T) {
-	raise := new(index.Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: 1, Name: kv.NoSpaceAlarm})
+	raise := new(index.Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: 1, Name: kv.NoSpaceAlarm}).Bytes
 	for _, c := range []struct {
 		used       int // of a quota of 10000
 		raised     bool
@@ -128,7 +128,7 @@ func TestQuotaMarks(t *testing.T) {
 
 // Where no history goes by itself, deletions alone make no room: the member says so.
 func TestQuotaSaysWhatHelps(t *testing.T) {
-	raise := new(index.Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: 1, Name: kv.NoSpaceAlarm})
+	raise := new(index.Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: 1, Name: kv.NoSpaceAlarm}).Bytes
 	near, over := viewOf(t, quotaPut("key", 9000)), viewOf(t, quotaPut("key", 10000), raise)
 	for history, want := range map[int64]bool{0: true, 1: false, HistoryAuto: false} {
 		m := &member{config: Config{QuotaBytes: 10000, HistoryBytes: history}, status: statusOf(t, 3)}
@@ -170,7 +170,7 @@ func TestHistoryGivesWay(t *testing.T) {
 	if oldest := c.oldestKept(view, c.historyBound(view, actor.QuorumCapacity{}), 0, 0); oldest != 4 {
 		t.Errorf("what weighs too much is kept from revision %d on", oldest)
 	}
-	short := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000), new(index.Head).AppendCompact(nil, 3))
+	short := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000), new(index.Head).AppendCompact(nil, 3).Bytes)
 	bound := Config{HistoryBytes: 6000}
 	for now, want := range map[int64]bool{3e9: true, 400e9: false} {
 		if text := bound.historyText(short, actor.QuorumCapacity{}, now); (text != "") != want {
@@ -185,7 +185,7 @@ func TestHistoryGivesWay(t *testing.T) {
 // An alarm of the state is said with the words of the member that has some of its own.
 func TestReplicatedAlarms(t *testing.T) {
 	raise := func(member uint64, name kv.AlarmName) []byte {
-		return new(index.Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: member, Name: name})
+		return new(index.Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: member, Name: name}).Bytes
 	}
 	view := viewOf(t, raise(1, kv.NoSpaceAlarm), raise(2, kv.CorruptAlarm))
 	m := &member{status: statusOf(t, 3), folder: &folder{identity: identity{Member: 1}}}

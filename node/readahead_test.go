@@ -228,11 +228,11 @@ func TestBytesReadForAValueAfterALoad(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	apply(index.AppendFeatureLevel(nil, index.MaxLevel))
+	apply(index.AppendFeatureLevel(nil, index.MaxLevel).Bytes)
 	const rounds, keys = 8, 1024
 	for round := range rounds {
 		for n := range keys {
-			apply(head.AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %04d", n), Value: fmt.Appendf(nil, "%0512d", round*keys+n)}))
+			apply(head.AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %04d", n), Value: fmt.Appendf(nil, "%0512d", round*keys+n)}).Bytes)
 		}
 	}
 	saveParts(t, mem, "data/snap", state.View())

@@ -63,10 +63,10 @@ func writtenFolder(t *testing.T, fs disk.FS, last, commit uint64) {
 	var entries []*raftpb.Entry
 	for i := uint64(2); i <= last; i++ {
 		kind, term, at := raftpb.EntryNormal, uint64(2), i
-		e := &raftpb.Entry{Type: &kind, Term: &term, Index: &at, Data: inEnvelope(i, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", i), Value: make([]byte, 100)}))}
+		e := &raftpb.Entry{Type: &kind, Term: &term, Index: &at, Data: inEnvelope(i, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", i), Value: make([]byte, 100)}).Bytes)}
 		if i == last-1 {
 			kind = raftpb.EntryConfChangeV2
-			data, err := proto.Marshal(&raftpb.ConfChangeV2{Context: inEnvelope(i, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 4, Name: "n4", Peers: []string{"h4:1"}}))})
+			data, err := proto.Marshal(&raftpb.ConfChangeV2{Context: inEnvelope(i, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 4, Name: "n4", Peers: []string{"h4:1"}}).Bytes)})
 			if err != nil {
 				t.Fatal(err)
 			}

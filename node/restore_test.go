@@ -26,9 +26,9 @@ func restoredState(t *testing.T) *index.State {
 		t.Fatal(err)
 	}
 	s.Found((&identity{Cluster: first.cluster, Founding: first.founding}).founders())
-	commands := [][]byte{new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60})}
+	commands := [][]byte{new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}).Bytes}
 	for i := range 100 {
-		commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", i), Value: []byte("value"), Lease: 7}))
+		commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", i), Value: []byte("value"), Lease: 7}).Bytes)
 	}
 	for i := range uint64(2) {
 		data := []byte(nil)

@@ -22,7 +22,7 @@ func TestOldestKept(t *testing.T) {
 	}
 	second := int64(time.Second)
 	for i := range uint64(100) { // one put of the same key each second: revision r at r-1 s, and 100 bytes of history each
-		apply(i+1, int64(i+1)*second, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: make([]byte, 33)}))
+		apply(i+1, int64(i+1)*second, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: make([]byte, 33)}).Bytes)
 	}
 	for name, c := range map[string]struct {
 		config    Config
@@ -45,7 +45,7 @@ func TestOldestKept(t *testing.T) {
 	if age := historyAge(state.View(), 100*second); age != 99*time.Second {
 		t.Errorf("the oldest revision was written %v ago", age)
 	}
-	apply(101, 100*second, new(index.Head).AppendCompact(nil, 61))
+	apply(101, 100*second, new(index.Head).AppendCompact(nil, 61).Bytes)
 	if got := (&Config{}).oldestKept(state.View(), 0, 21, 0); got != 61 {
 		t.Errorf("the compacted revision went from 61 to %d", got)
 	}
@@ -95,13 +95,13 @@ func TestAutoCompaction(t *testing.T) {
 			const began = 1000 * time.Hour // of the wall clock; the driver's began with the process
 			for now := time.Duration(0); now <= 400*second; now += second {
 				if now > 0 && now <= 300*second { // a put each second: revision r at r-1 s
-					apply(began+now, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: []byte("v")}))
+					apply(began+now, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: []byte("v")}).Bytes)
 				}
 				a.ages.look(state.View(), now, int64(began+now), c.config.CompactAfter)
 				for range 2 { // the first proposal is lost
 					revision := a.due(&c.config, state.View(), actor.Time{Now: now, Wall: int64(began + now)})
 					if revision > 0 && got[now] == revision {
-						apply(began+now, new(index.Head).AppendCompact(nil, revision))
+						apply(began+now, new(index.Head).AppendCompact(nil, revision).Bytes)
 					}
 					if revision > 0 {
 						got[now] = revision

@@ -17,18 +17,18 @@ import (
 )
 
 func learner(id uint64) []byte {
-	return new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: fmt.Sprint("n", id), Peers: []string{fmt.Sprintf("h%d:1", id)}})
+	return new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: fmt.Sprint("n", id), Peers: []string{fmt.Sprintf("h%d:1", id)}}).Bytes
 }
 
 // A member that has the cluster secret is added when it asks to join, within the limits; a removed member is not.
 func TestWhoMayJoinByTheSecret(t *testing.T) {
-	self := index.AppendAnnounce(nil, &kv.Member{ID: 1, Name: "n1", Boot: 1, Folder: [16]byte{1}, Process: [16]byte{1}, Peers: []string{"h1:1"}})
-	gone := new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 8})
+	self := index.AppendAnnounce(nil, &kv.Member{ID: 1, Name: "n1", Boot: 1, Folder: [16]byte{1}, Process: [16]byte{1}, Peers: []string{"h1:1"}}).Bytes
+	gone := new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 8}).Bytes
 	removed := [][]byte{self, learner(8), gone}
-	exchange := [][]byte{self, learner(8), new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.PromoteMember, ID: 8, Instead: 3})}
+	exchange := [][]byte{self, learner(8), new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.PromoteMember, ID: 8, Instead: 3}).Bytes}
 	full := [][]byte{self}
 	for id := uint64(8); id < 8+limits.Members-3; id++ { // beside the three of memberWith
-		full = append(full, learner(id), new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.PromoteMember, ID: id}))
+		full = append(full, learner(id), new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.PromoteMember, ID: id}).Bytes)
 	}
 	led := actor.RaftStatus{Leader: 2}
 	for _, c := range []struct {

@@ -167,14 +167,14 @@ func (a *authority) propose(by string, c *kv.AuthChange) {
 	}
 	view := at.member.status.View()
 	command := (&index.Head{By: view.By(by)}).AppendAuthChange(nil, c)
-	if !at.member.actors.consensus.Fits(int64(len(command))) {
+	if !at.member.actors.consensus.Fits(int64(len(command.Bytes))) {
 		return
 	}
 	timeout := w.between(200*time.Millisecond, clientTimeout)
 	r := &authReply{a: a}
 	a.open++
 	w.sim.After(timeout*5/4+overdue, r.end)
-	endpoint{at.member}.Propose(kv.Proposal{ReplyTo: r, Requests: []uint64{1}, Commands: [][]byte{command}, Timeout: timeout})
+	endpoint{at.member}.Propose(kv.Proposal{ReplyTo: r, Requests: []uint64{1}, Commands: []kv.Command{command}, Timeout: timeout})
 }
 
 // authReply waits for the answer to a change. Whatever it says, the judge follows the log.

@@ -258,18 +258,14 @@ func (s *session) propose(operations []*operation, timeout time.Duration) {
 		p.Requests = append(p.Requests, s.ask(o, timeout))
 		p.Commands = append(p.Commands, o.command(head))
 	}
-	weight := int64(0)
-	for _, command := range p.Commands {
-		weight += int64(len(command))
-	}
-	s.send(weight, func() {
+	s.send(kv.CommandBytes(p.Commands), func() {
 		s.handed(p.Requests, timeout)
 		endpoint{s.member}.Propose(p)
 	})
 }
 
 // command is a write as its member proposes it.
-func (o *operation) command(head *index.Head) []byte {
+func (o *operation) command(head *index.Head) kv.Command {
 	switch o.kind {
 	case opTxn:
 		return head.AppendTxn(nil, o.request())

@@ -244,9 +244,9 @@ type leaseSession struct {
 
 const leaseTimeout = 2 * time.Second
 
-func (s *leaseSession) propose(command []byte, done func(r kv.Result)) {
+func (s *leaseSession) propose(command kv.Command, done func(r kv.Result)) {
 	s.await(func(d kv.Completion) { done(d.Result) })
-	endpoint{s.member}.Propose(kv.Proposal{ReplyTo: s, Requests: []uint64{1}, Commands: [][]byte{command}, Timeout: leaseTimeout})
+	endpoint{s.member}.Propose(kv.Proposal{ReplyTo: s, Requests: []uint64{1}, Commands: []kv.Command{command}, Timeout: leaseTimeout})
 }
 
 func (s *leaseSession) ask(ask kv.LeaseAsk, told func(left kv.LeaseTime)) {

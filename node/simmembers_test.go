@@ -529,7 +529,7 @@ func (a *administrator) propose(change kv.MemberChange, answered func(kv.Result)
 		return false
 	}
 	command := (&index.Head{By: at.member.status.View().By(kv.Root)}).AppendMemberChange(nil, &change)
-	if !a.safe(&change) || !at.member.actors.consensus.Fits(int64(len(command))) {
+	if !a.safe(&change) || !at.member.actors.consensus.Fits(int64(len(command.Bytes))) {
 		return false
 	}
 	w.trace("%s is to %v", at.name(), &change)
@@ -537,7 +537,7 @@ func (a *administrator) propose(change kv.MemberChange, answered func(kv.Result)
 	r := &changeReply{a: a, answered: answered, change: change}
 	a.open++
 	w.sim.After(timeout*5/4+overdue, func() { r.end(kv.Result{Err: kv.Errorf(kv.Unknown, "no answer")}) })
-	endpoint{at.member}.Propose(kv.Proposal{ReplyTo: r, Requests: []uint64{1}, Commands: [][]byte{command}, Timeout: timeout})
+	endpoint{at.member}.Propose(kv.Proposal{ReplyTo: r, Requests: []uint64{1}, Commands: []kv.Command{command}, Timeout: timeout})
 	return true
 }
 

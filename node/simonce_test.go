@@ -156,7 +156,7 @@ func (q *onceRequest) send(o *onceWrite, name kv.SessionWrite) {
 		by.name = w.drawUserOf("admin")
 	}
 	head := index.Head{Once: name, By: by.by(q.member.status.View())}
-	var command []byte
+	var command kv.Command
 	if o.txn != nil {
 		command = head.AppendTxn(nil, o.txn)
 	} else {
@@ -167,7 +167,7 @@ func (q *onceRequest) send(o *onceWrite, name kv.SessionWrite) {
 			w.failf("%s has not answered a repeater's request after %v", q.at.name(), w.sim.Now()-begun)
 		}
 	})
-	endpoint{q.member}.Propose(kv.Proposal{ReplyTo: q, Requests: []uint64{1}, Commands: [][]byte{command}, Timeout: leaseTimeout})
+	endpoint{q.member}.Propose(kv.Proposal{ReplyTo: q, Requests: []uint64{1}, Commands: []kv.Command{command}, Timeout: leaseTimeout})
 }
 
 // Complete implements kv.ReplyTo.

@@ -280,7 +280,7 @@ func (s *story) doRun(d *datadriven.TestData) string {
 func (s *story) doRemove(d *datadriven.TestData) string {
 	s.client.at = s.member(d, "at")
 	command := new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: s.named(d)[0].id()})
-	endpoint{s.client.at.member}.Propose(kv.Proposal{ReplyTo: new(completions(func([]kv.Completion) {})), Requests: []uint64{1}, Commands: [][]byte{command}, Timeout: time.Minute})
+	endpoint{s.client.at.member}.Propose(kv.Proposal{ReplyTo: new(completions(func([]kv.Completion) {})), Requests: []uint64{1}, Commands: []kv.Command{command}, Timeout: time.Minute})
 	return ""
 }
 

@@ -33,7 +33,7 @@ func someEntries(t *testing.T) (e *entries, put int) {
 		t.Fatal(err)
 	}
 	by := func(name string) *index.Head { return &index.Head{By: e.state.View().By(name)} }
-	e.add(t, index.AppendFeatureLevel(nil, index.MaxLevel))
+	e.add(t, index.AppendFeatureLevel(nil, index.MaxLevel).Bytes)
 	for _, c := range []kv.AuthChange{
 		{Kind: kv.UserAdd, User: kv.Root},
 		{Kind: kv.UserGrantRole, User: kv.Root, Role: kv.Root},
@@ -44,16 +44,16 @@ func someEntries(t *testing.T) (e *entries, put int) {
 		{Kind: kv.UserGrantRole, User: "u1", Role: "r"},
 		{Kind: kv.AuthEnable, Secret: make([]byte, limits.AuthSecretBytes)},
 	} {
-		e.add(t, by(kv.Root).AppendAuthChange(nil, &c))
+		e.add(t, by(kv.Root).AppendAuthChange(nil, &c).Bytes)
 	}
 	put = len(e.data)
 	k1 := &kv.Put{Key: []byte("k1"), Value: []byte("v")}
 	once := index.Head{Once: kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: 1}, By: e.state.View().By("u1")}
-	e.add(t, by("u1").AppendPut(nil, k1), by("u2").AppendPut(nil, k1), by("").AppendPut(nil, k1))
-	e.add(t, once.AppendPut(nil, k1))
+	e.add(t, by("u1").AppendPut(nil, k1).Bytes, by("u2").AppendPut(nil, k1).Bytes, by("").AppendPut(nil, k1).Bytes)
+	e.add(t, once.AppendPut(nil, k1).Bytes)
 	once.Once.Opened = 0
-	e.add(t, once.AppendPut(nil, k1))
-	e.add(t, index.Own().AppendCompact(nil, 2))
+	e.add(t, once.AppendPut(nil, k1).Bytes)
+	e.add(t, index.Own().AppendCompact(nil, 2).Bytes)
 	return e, put
 }
 
@@ -73,7 +73,7 @@ func TestJudgeOfVerdicts(t *testing.T) {
 		"a write twice":               {func(e *entries, put int) { e.results[put+2][0].Resent = false }, "once more"},
 		"an outcome for another user": {func(e *entries, put int) {
 			other := index.Head{Once: kv.SessionWrite{Session: 9, Sequence: 1, Window: 1}, By: kv.Principal{Name: kv.Root, Auth: 1 << 20}}
-			e.data[put+2] = index.AppendEnvelope(nil, index.Envelope{Level: 1}, [][]byte{other.AppendPut(nil, &kv.Put{Key: []byte("k1")})})
+			e.data[put+2] = index.AppendEnvelope(nil, index.Envelope{Level: 1}, [][]byte{other.AppendPut(nil, &kv.Put{Key: []byte("k1")}).Bytes})
 		}, "gives the outcome"},
 		"a role that was not granted": {func(e *entries, _ int) { e.data[7], e.results[7] = nil, nil }, "its result is"},
 	} {

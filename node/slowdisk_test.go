@@ -21,7 +21,7 @@ import (
 type flood struct {
 	w        *world
 	at       *host
-	command  func(request uint64) []byte
+	command  func(request uint64) kv.Command
 	requests uint64
 	first    uint64 // of those that are in flight at the present leader
 	open     int
@@ -37,7 +37,7 @@ type flood struct {
 
 func newFlood(w *world, bytes int) *flood {
 	value := []byte(strings.Repeat("x", bytes))
-	put := func(request uint64) []byte {
+	put := func(request uint64) kv.Command {
 		return new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k" + strconv.FormatUint(request%64, 10)), Value: value})
 	}
 	return &flood{w: w, command: put, timeout: time.Minute, last: w.sim.Now(), began: map[uint64]time.Duration{}}
@@ -50,7 +50,7 @@ func (f *flood) fill(most int) {
 		f.open++
 		f.began[f.requests] = f.w.sim.Now()
 		endpoint{f.at.member}.Propose(kv.Proposal{
-			ReplyTo: f, Requests: []uint64{f.requests}, Commands: [][]byte{f.command(f.requests)}, Timeout: f.timeout,
+			ReplyTo: f, Requests: []uint64{f.requests}, Commands: []kv.Command{f.command(f.requests)}, Timeout: f.timeout,
 		})
 	}
 }
@@ -331,7 +331,7 @@ func TestFollowerComesBackUnderLoad(t *testing.T) {
 	}
 	load(func() bool { return f.puts < 64 })
 	absent := []byte(strings.Repeat("a", 4000))
-	f.command = func(uint64) []byte { return new(index.Head).AppendDelete(nil, &kv.Delete{Key: absent, End: nil}) } // the log grows, the state does not
+	f.command = func(uint64) kv.Command { return new(index.Head).AppendDelete(nil, &kv.Delete{Key: absent, End: nil}) } // the log grows, the state does not
 	away := w.hosts[0]
 	if away == leader {
 		away = w.hosts[1]

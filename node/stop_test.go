@@ -97,7 +97,7 @@ func (l links) Status() []peer.PeerStatus { return l.all }
 
 // The last member that stops waits for nobody who could lead.
 func TestWhoCouldLeadWhenThisOneStops(t *testing.T) {
-	n := &Node{member: memberWith(t, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}))}
+	n := &Node{member: memberWith(t, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}).Bytes)}
 	link := func(id uint64, connected bool) peer.PeerStatus {
 		return peer.PeerStatus{Peer: peer.Peer{ID: id}, Connected: connected}
 	}

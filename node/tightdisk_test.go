@@ -36,10 +36,10 @@ func tightDisk(t *testing.T, left int64, cure string) {
 			f.fill(10)
 		}
 	}
-	one := func(command []byte) {
+	one := func(command kv.Command) {
 		t.Helper()
 		f.follow()
-		f.command = func(uint64) []byte { return command }
+		f.command = func(uint64) kv.Command { return command }
 		if !w.until(20*time.Second, func() bool { return f.open == 0 }) {
 			t.Fatal("writes are not answered")
 		}

@@ -39,20 +39,20 @@ func entry(r *rand.Rand) [][]byte {
 	for range 1 + r.IntN(30) {
 		switch n := r.IntN(20); {
 		case n < 14:
-			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: key(), Value: sized(r.IntN(1 << r.IntN(13)))(r.Int64())}))
+			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: key(), Value: sized(r.IntN(1 << r.IntN(13)))(r.Int64())}).Bytes)
 		case n < 18:
-			commands = append(commands, new(index.Head).AppendDelete(nil, &kv.Delete{Key: key(), End: nil}))
+			commands = append(commands, new(index.Head).AppendDelete(nil, &kv.Delete{Key: key(), End: nil}).Bytes)
 		case n < 18+r.IntN(2):
 			var puts []kv.Op
 			for i := range 1 + r.IntN(4) {
 				puts = append(puts, kv.Op{Put: &kv.Put{Key: fmt.Appendf(key(), "-%d", i), Value: sized(r.IntN(200))(r.Int64())}})
 			}
-			commands = append(commands, new(index.Head).AppendTxn(nil, &kv.Txn{Success: puts}))
+			commands = append(commands, new(index.Head).AppendTxn(nil, &kv.Txn{Success: puts}).Bytes)
 		case n < 19:
 			from := key()
-			commands = append(commands, new(index.Head).AppendDelete(nil, &kv.Delete{Key: from, End: append(from[:len(from):len(from)], 'z')}))
+			commands = append(commands, new(index.Head).AppendDelete(nil, &kv.Delete{Key: from, End: append(from[:len(from):len(from)], 'z')}).Bytes)
 		default:
-			commands = append(commands, index.AppendAnnounce(nil, &kv.Member{ID: 7, Name: "n1", Version: "0.1.0", Boot: 1}))
+			commands = append(commands, index.AppendAnnounce(nil, &kv.Member{ID: 7, Name: "n1", Version: "0.1.0", Boot: 1}).Bytes)
 		}
 	}
 	return commands
@@ -151,9 +151,9 @@ func TestLoadLongHistory(t *testing.T) {
 	for i := range 30 {
 		var commands [][]byte
 		for range 20 {
-			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("hot"), Value: sized(3000)(int64(i))}))
+			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("hot"), Value: sized(3000)(int64(i))}).Bytes)
 		}
-		apply(t, s, append(commands, new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("hot"), End: nil}), new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("cold")}))...)
+		apply(t, s, append(commands, new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("hot"), End: nil}).Bytes, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("cold")}).Bytes)...)
 	}
 	fs := newDisk(t)
 	loaded, _, err := Load(fs, saveView(t, fs, "d", s.ViewToSave(), 1), limits.Defaults().Index)
@@ -171,10 +171,10 @@ func TestGoldenState(t *testing.T) {
 		s.Found(index.Founders(map[string]uint64{"n1": 7}))
 		apply(t, s, index.AppendAnnounce(nil, &kv.Member{
 			ID: 7, Name: "n1", Version: "0.1.0", Folder: [16]byte{1}, Boot: 1, Process: [16]byte{2}, Clients: []string{"127.0.0.1:2379"}, Peers: []string{"127.0.0.1:2380"},
-		}))
+		}).Bytes)
 		once := index.Head{Once: kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: 1}}
-		apply(t, s, once.AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")}), new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("a")}))
-		apply(t, s, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello again")}), new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("a"), End: nil}))
+		apply(t, s, once.AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")}).Bytes, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("a")}).Bytes)
+		apply(t, s, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello again")}).Bytes, new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("a"), End: nil}).Bytes)
 		fs := newDisk(t)
 		if err := os.WriteFile(path, slurp(t, fs, saveView(t, fs, "d", s.ViewToSave(), 1)), 0o644); err != nil {
 			t.Fatal(err)
@@ -203,7 +203,7 @@ func TestGoldenState(t *testing.T) {
 // Checksums are not the last word: a state that is not the one in the head is refused.
 func TestLoadDisagrees(t *testing.T) {
 	s := index.NewState(limits.Defaults().Index)
-	apply(t, s, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}))
+	apply(t, s, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}).Bytes)
 	v := s.ViewToSave()
 	for what, change := range map[string]func(*liar){
 		"nothing":  func(*liar) {},
@@ -281,7 +281,7 @@ func million(b *testing.B) *index.State {
 	for i := 0; i < benchKeys; {
 		var commands [][]byte
 		for range 500 {
-			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key%012d", i), Value: value}))
+			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key%012d", i), Value: value}).Bytes)
 			i++
 		}
 		apply(b, s, commands...)

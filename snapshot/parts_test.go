@@ -146,13 +146,13 @@ func TestParts(t *testing.T) {
 			both(entry(r)...)
 			v := prompt.state.View()
 			if n%10 == 9 {
-				both(new(index.Head).AppendCompact(nil, max(v.Compacted()+1, v.Revision()-r.Int64N(300))))
+				both(new(index.Head).AppendCompact(nil, max(v.Compacted()+1, v.Revision()-r.Int64N(300))).Bytes)
 			}
 			prompt.store()
 			if n%37 == 36 {
 				late.store()
 				if cuts := v.Extents(); len(cuts) > 2 && cuts[1].To < v.Compacted() {
-					both(index.AppendRebase(nil, cuts[1].To))
+					both(index.AppendRebase(nil, cuts[1].To).Bytes)
 					bases++
 				}
 			}
@@ -264,7 +264,7 @@ func changesOf(t testing.TB, v *index.View) string {
 func savedInParts(t testing.TB, cluster int64) (*partMember, string) {
 	m := newPartMember(t, simdisk.New(1), limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 800, ExtentsFrom: 500}) // from the fifth key on
 	for n := range 32 {
-		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%7), Value: sized(20 * (n % 9))(int64(n) + 100*cluster)}))
+		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%7), Value: sized(20 * (n % 9))(int64(n) + 100*cluster)}).Bytes)
 	}
 	return m, m.snapshot()
 }
@@ -460,7 +460,7 @@ func TestPiecesStay(t *testing.T) {
 	for n := 0; n < 100_000; n += 1000 {
 		var commands [][]byte
 		for i := range 1000 {
-			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %08d", n+i), Value: value}))
+			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %08d", n+i), Value: value}).Bytes)
 		}
 		apply(t, m.state, commands...)
 	}
@@ -469,13 +469,13 @@ func TestPiecesStay(t *testing.T) {
 	for len(m.state.View().Extents()) == 0 { // 1 % of the keys, of one range
 		var commands [][]byte
 		for n := range 1000 {
-			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %08d", 50_000+n), Value: value}))
+			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %08d", 50_000+n), Value: value}).Bytes)
 		}
 		apply(t, m.state, commands...)
 	}
-	apply(t, m.state, new(index.Head).AppendCompact(nil, m.state.Revision()))
+	apply(t, m.state, new(index.Head).AppendCompact(nil, m.state.Revision()).Bytes)
 	m.store()
-	apply(t, m.state, index.AppendRebase(nil, m.state.View().Extents()[0].To))
+	apply(t, m.state, index.AppendRebase(nil, m.state.View().Extents()[0].To).Bytes)
 	m.store()
 	changed, bytes, all := 0, int64(0), int64(0)
 	for _, p := range m.base {

@@ -109,7 +109,7 @@ func TestSaverProvesWhatItWrote(t *testing.T) {
 	m := newPartMember(t, fs, l)
 	m.shelf = NewShelf(nil)
 	put := func(n int) {
-		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%5), Value: sized(20 + n%9)(int64(n))}))
+		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%5), Value: sized(20 + n%9)(int64(n))}).Bytes)
 	}
 	for n := range 60 {
 		put(n)
@@ -151,7 +151,7 @@ func TestSaverProvesWhatItWrote(t *testing.T) {
 		refused("a piece: "+name, s, err)
 	}
 	for n := range 2000 {
-		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%5), Value: sized(20 + n%9)(int64(n))}))
+		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%5), Value: sized(20 + n%9)(int64(n))}).Bytes)
 	}
 	m.snapshot()
 	v = m.state.ViewToSave()
@@ -174,7 +174,7 @@ func TestSaverProvesWhatItWrote(t *testing.T) {
 		}
 	}
 	// Changes of an extent that the state does not have any more.
-	apply(t, m.state, new(index.Head).AppendCompact(nil, v.Extents()[1].From+1))
+	apply(t, m.state, new(index.Head).AppendCompact(nil, v.Extents()[1].From+1).Bytes)
 	for m.state.View(); m.state.Reclaim(); {
 	}
 	if lacks := m.state.View(); !lacks.Has(&v.Extents()[1]) {
@@ -197,9 +197,9 @@ func TestPartsHaveLeasedKeys(t *testing.T) {
 	fs := simdisk.New(1)
 	m := newPartMember(t, fs, smallExtents)
 	put := func(n int) {
-		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%5), Value: sized(300)(int64(n)), Lease: 7}))
+		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%5), Value: sized(300)(int64(n)), Lease: 7}).Bytes)
 	}
-	apply(t, m.state, new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}))
+	apply(t, m.state, new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}).Bytes)
 	put(0)
 	for n := range 1000 {
 		put(n)
@@ -226,7 +226,7 @@ func TestProofIsCheap(t *testing.T) {
 	state.Found(index.Founders(map[string]uint64{"n1": 7}))
 	var puts [][]byte
 	for n := range keys {
-		puts = append(puts, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %08d", n), Value: bytes.Repeat([]byte{byte(n)}, value)}))
+		puts = append(puts, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %08d", n), Value: bytes.Repeat([]byte{byte(n)}, value)}).Bytes)
 		if len(puts) == 1000 {
 			apply(t, state, puts...)
 			puts = nil

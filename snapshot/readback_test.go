@@ -20,7 +20,7 @@ import (
 func TestReadbackWhileItComes(t *testing.T) {
 	fs, state := newDisk(t), index.NewState(limits.Defaults().Index)
 	for i := range 300 {
-		apply(t, state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%03d", i), Value: make([]byte, 1000+i*20)}))
+		apply(t, state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%03d", i), Value: make([]byte, 1000+i*20)}).Bytes)
 	}
 	from := opened(t, fs, state)
 	defer from.Close()
@@ -84,7 +84,7 @@ func large(t *testing.T, fs disk.FS, bytes int) *Reader {
 	t.Helper()
 	state := index.NewState(limits.Defaults().Index)
 	for i := range bytes >> 20 {
-		apply(t, state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%03d", i), Value: make([]byte, 1<<20)}))
+		apply(t, state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%03d", i), Value: make([]byte, 1<<20)}).Bytes)
 	}
 	return opened(t, fs, state)
 }

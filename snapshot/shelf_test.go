@@ -24,7 +24,7 @@ func shelved(t testing.TB, fs disk.FS) *partMember {
 	m := newPartMember(t, fs, l)
 	m.shelf = NewShelf(nil)
 	for n := range 60 {
-		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%5), Value: sized(20 + n%9)(int64(n))}))
+		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%5), Value: sized(20 + n%9)(int64(n))}).Bytes)
 	}
 	m.snapshot()
 	if len(m.shelf.base) != 1 || len(m.shelf.extents) < 3 {
@@ -145,7 +145,7 @@ func TestLongKeyOnAShelf(t *testing.T) {
 				ops = append(ops, put(fmt.Sprintf("d%03d", i), 1000, i+n))
 			}
 		}
-		apply(t, m.state, new(index.Head).AppendTxn(nil, &kv.Txn{Success: ops}))
+		apply(t, m.state, new(index.Head).AppendTxn(nil, &kv.Txn{Success: ops}).Bytes)
 	}
 	all := versionsIn(t, m.state, m.state.View().Revision())
 	path := m.snapshot()
@@ -524,7 +524,7 @@ func TestFirstOpenRevisionIsLoaded(t *testing.T) {
 	for n := range 30 {
 		apply(t, m.state, new(index.Head).AppendTxn(nil, &kv.Txn{Success: []kv.Op{
 			{Put: &kv.Put{Key: []byte("k1"), Value: sized(100)(int64(n))}}, {Delete: &kv.Delete{Key: []byte("k"), End: []byte{0}}},
-		}}))
+		}}).Bytes)
 		v := m.state.View()
 		extents := v.Extents()
 		met = met || extents[len(extents)-1].To == v.Revision()-1

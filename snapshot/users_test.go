@@ -16,7 +16,7 @@ import (
 func usersState(t *testing.T) *index.State {
 	s := index.NewState(limits.Defaults().Index)
 	s.Found(index.Founders(map[string]uint64{"n1": 7}))
-	apply(t, s, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("before"), Value: []byte("nobody's")}), index.AppendFeatureLevel(nil, index.MaxLevel))
+	apply(t, s, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("before"), Value: []byte("nobody's")}).Bytes, index.AppendFeatureLevel(nil, index.MaxLevel).Bytes)
 	by := func(name string) *index.Head { return &index.Head{By: s.View().By(name)} }
 	for _, c := range []kv.AuthChange{
 		{Kind: kv.UserAdd, User: kv.Root, Password: []byte("a hash")},
@@ -27,10 +27,10 @@ func usersState(t *testing.T) *index.State {
 		{Kind: kv.RoleGrantPermission, Role: "app", Permission: kv.Permission{Key: []byte("app/"), End: []byte("app0"), Type: kv.PermitReadWrite}},
 		{Kind: kv.AuthEnable, Secret: bytes.Repeat([]byte{7}, limits.AuthSecretBytes)},
 	} {
-		apply(t, s, by(kv.Root).AppendAuthChange(nil, &c))
+		apply(t, s, by(kv.Root).AppendAuthChange(nil, &c).Bytes)
 	}
-	apply(t, s, by("ci").AppendPut(nil, &kv.Put{Key: []byte("app/1"), Value: []byte("ci's")}), by("ci").AppendPut(nil, &kv.Put{Key: []byte("app/2")}))
-	apply(t, s, by(kv.Root).AppendPut(nil, &kv.Put{Key: []byte("app/1"), Value: []byte("root's")}), by(kv.Root).AppendDelete(nil, &kv.Delete{Key: []byte("app/2")}))
+	apply(t, s, by("ci").AppendPut(nil, &kv.Put{Key: []byte("app/1"), Value: []byte("ci's")}).Bytes, by("ci").AppendPut(nil, &kv.Put{Key: []byte("app/2")}).Bytes)
+	apply(t, s, by(kv.Root).AppendPut(nil, &kv.Put{Key: []byte("app/1"), Value: []byte("root's")}).Bytes, by(kv.Root).AppendDelete(nil, &kv.Delete{Key: []byte("app/2")}).Bytes)
 	return s
 }
 

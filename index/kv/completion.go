@@ -33,12 +33,30 @@ type WriteWatcher interface{ WhenWritten(Written) }
 // Written is the receiver of a WriteWatcher's report. It is called on any goroutine, and must not block.
 type Written interface{ Written() }
 
+// Command is an encoded command for the log, with what its proposer must know of it. Only the state decodes the bytes.
+type Command struct {
+	Bytes  []byte
+	Change *MemberChange // of a membership change, which is alone in its entry; otherwise nil
+	Level  uint64        // the feature level that the command needs
+	Kind   uint8         // as in the log
+	Grows  bool          // it may make the state larger, as in etcd: a put, a lease grant, or a transaction with a put in either branch
+	Named  bool          // a session's write has a name: it may have been applied before
+}
+
+// CommandBytes returns the size of commands.
+func CommandBytes(commands []Command) (n int64) {
+	for i := range commands {
+		n += int64(len(commands[i].Bytes))
+	}
+	return n
+}
+
 // Proposal is a batch of commands that a client's connection proposes for the log. Each command has the number of the
 // request that it answers. The receiver of the proposal owns the bytes of the commands.
 type Proposal struct {
 	ReplyTo  ReplyTo
 	Requests []uint64
-	Commands [][]byte
+	Commands []Command
 	Timeout  time.Duration // how long the client waits; 0 means the longest timeout
 	// Release, if not nil, takes back Requests, Commands and their bytes when all commands are in batches: the proposer
 	// may then reuse them. A proposal that ends in another way is left to the garbage collector.

@@ -25,7 +25,7 @@ func benchWorld(b testing.TB, revisions int) (w *world, first int64) {
 	for i := 0; i < revisions; {
 		var commands [][]byte
 		for ; len(commands) < 100 && i < revisions; i++ {
-			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "p%03d/%d", i%1000, i), Value: make([]byte, 64)}))
+			commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "p%03d/%d", i%1000, i), Value: make([]byte, 64)}).Bytes)
 		}
 		w.applied++
 		entry := index.AppendEnvelope(nil, index.Envelope{Member: 1, Incarnation: 1, Wall: int64(w.applied)}, commands)

@@ -401,7 +401,7 @@ func TestStepSendsLittle(t *testing.T) {
 	w := newWorld(t, limits.Defaults().Index, l)
 	first := w.view.Revision() + 1
 	for i := range revisions {
-		w.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "p%d", i), Value: make([]byte, value)}))
+		w.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "p%d", i), Value: make([]byte, value)}).Bytes)
 	}
 	var to counter
 	for i := range streams {
@@ -432,7 +432,7 @@ func twice(key []byte) []byte {
 	put := kv.Op{Put: &kv.Put{Key: key, Value: []byte("twice")}}
 	remove := kv.Op{Delete: &kv.Delete{Key: []byte("a"), End: []byte("z")}}
 	nested := func(o kv.Op) kv.Op { return kv.Op{Txn: &kv.Txn{Success: []kv.Op{o}}} }
-	return new(index.Head).AppendTxn(nil, &kv.Txn{Success: []kv.Op{nested(put), nested(remove)}})
+	return new(index.Head).AppendTxn(nil, &kv.Txn{Success: []kv.Op{nested(put), nested(remove)}}).Bytes
 }
 
 // TestTwiceAndCompacted compacts up to a revision in which a key has changed twice: a watch that begins there receives
@@ -445,15 +445,15 @@ func TestTwiceAndCompacted(t *testing.T) {
 			w.watch(s, kv.Watch{Key: []byte("a"), Revision: from})
 			w.watch(s, kv.Watch{Key: []byte("a"), End: []byte("z"), Revision: from})
 		}
-		w.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("b"), Value: []byte("b")}))
+		w.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("b"), Value: []byte("b")}).Bytes)
 		watches(0)
 		watches(w.view.Revision() + 1)
 		w.apply(twice([]byte("a")))
 		at := w.view.Revision()
 		for range newer {
-			w.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("a"), Value: []byte("newer")}))
+			w.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("a"), Value: []byte("newer")}).Bytes)
 		}
-		w.apply(new(index.Head).AppendCompact(nil, at))
+		w.apply(new(index.Head).AppendCompact(nil, at).Bytes)
 		watches(at)
 		w.finish()
 		w.apply(twice([]byte("a")))
@@ -516,12 +516,12 @@ func (w *world) turn(t *rapid.T) {
 		w.bring()
 	case kind == 20:
 		if newest := w.view.Revision(); newest > w.view.Compacted() {
-			w.apply(new(index.Head).AppendCompact(nil, rapid.Int64Range(max(w.view.Compacted(), 1), newest).Draw(t, "compacted")))
+			w.apply(new(index.Head).AppendCompact(nil, rapid.Int64Range(max(w.view.Compacted(), 1), newest).Draw(t, "compacted")).Bytes)
 		}
 	case kind == 21: // a key changes twice in a revision
 		w.apply(twice(key("key")))
 		if rapid.Bool().Draw(t, "compacted") {
-			w.apply(new(index.Head).AppendCompact(nil, w.view.Revision()))
+			w.apply(new(index.Head).AppendCompact(nil, w.view.Revision()).Bytes)
 		}
 	case kind < 7:
 		var commands [][]byte
@@ -531,9 +531,9 @@ func (w *world) turn(t *rapid.T) {
 				if rapid.Bool().Draw(t, "range") {
 					end = []byte("z")
 				}
-				commands = append(commands, new(index.Head).AppendDelete(nil, &kv.Delete{Key: key("key"), End: end}))
+				commands = append(commands, new(index.Head).AppendDelete(nil, &kv.Delete{Key: key("key"), End: end}).Bytes)
 			} else {
-				commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: key("key"), Value: fmt.Appendf(nil, "%d", w.view.Revision())}))
+				commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: key("key"), Value: fmt.Appendf(nil, "%d", w.view.Revision())}).Bytes)
 			}
 		}
 		w.apply(commands...)
@@ -605,7 +605,7 @@ func TestNoNoticeWithinARevision(t *testing.T) {
 	for i := range 20 {
 		all.Success = append(all.Success, kv.Op{Put: &kv.Put{Key: fmt.Appendf(nil, "k%d", i)}})
 	}
-	w.apply(new(index.Head).AppendTxn(nil, &all))
+	w.apply(new(index.Head).AppendTxn(nil, &all).Bytes)
 	within := 0
 	for again := true; again; {
 		again = w.hub.Step(w.now, w.view, false)
@@ -655,7 +655,7 @@ func TestRoomWithinARevision(t *testing.T) {
 			s := w.open(room + 1)
 			one := w.watch(s, kv.Watch{Key: []byte("k"), End: []byte("l")})
 			w.finish()
-			w.apply(new(index.Head).AppendTxn(nil, &all))
+			w.apply(new(index.Head).AppendTxn(nil, &all).Bytes)
 			for range steps {
 				w.hub.Step(w.now, w.view, false)
 			}
@@ -677,7 +677,7 @@ func TestRoomWithinARevision(t *testing.T) {
 func TestEqualWatches(t *testing.T) {
 	w := newWorld(t, limits.Defaults().Index, limits.Defaults().Watches)
 	s := w.open(2)
-	put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})
+	put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}).Bytes
 	var all []*watched
 	for range 3 {
 		all = append(all, w.watch(s, kv.Watch{Key: []byte("k")}))
@@ -697,7 +697,7 @@ func TestEqualWatches(t *testing.T) {
 		w.apply(put)
 		w.hub.Step(w.now, w.view, false)
 	}
-	w.apply(new(index.Head).AppendCompact(nil, w.view.Revision()))
+	w.apply(new(index.Head).AppendCompact(nil, w.view.Revision()).Bytes)
 	w.finish()
 	if len(s.watches) != 0 || w.hub.Watches() != 0 {
 		t.Errorf("of %d watches the hub has %d", len(s.watches), w.hub.Watches())
@@ -708,7 +708,7 @@ func TestEqualWatches(t *testing.T) {
 func TestEqualWatchThatComesLater(t *testing.T) {
 	w := newWorld(t, limits.Defaults().Index, limits.Defaults().Watches)
 	s := w.open(100)
-	put := func(key string) { w.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key)})) }
+	put := func(key string) { w.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key)}).Bytes) }
 	put("k")
 	w.watch(s, kv.Watch{Key: []byte("k")})
 	w.finish()
@@ -732,7 +732,7 @@ func TestEqualWatchThatComesLater(t *testing.T) {
 func TestEqualWatchThatBeginsLater(t *testing.T) {
 	w := newWorld(t, limits.Defaults().Index, limits.Defaults().Watches)
 	for range 10 {
-		w.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}))
+		w.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}).Bytes)
 	}
 	var all []*watched
 	for _, from := range []int64{2, 5, 8} {

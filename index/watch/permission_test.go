@@ -22,7 +22,7 @@ type guarded struct {
 // newGuarded returns a world in which authentication is enabled: root, and the users a and b with a role of their own each.
 func newGuarded(t fataler, hub limits.Watches) *guarded {
 	g := &guarded{newWorld(t, limits.Defaults().Index, hub), authmodel.New()}
-	g.apply(index.AppendFeatureLevel(nil, index.MaxLevel))
+	g.apply(index.AppendFeatureLevel(nil, index.MaxLevel).Bytes)
 	for _, user := range []string{kv.Root, "a", "b"} {
 		g.change(kv.AuthChange{Kind: kv.UserAdd, User: user, NoPassword: true})
 		g.change(kv.AuthChange{Kind: kv.RoleAdd, Role: user})
@@ -38,7 +38,7 @@ func (g *guarded) enable() {
 
 // change makes a change of users as root.
 func (g *guarded) change(c kv.AuthChange) {
-	g.apply((&index.Head{By: g.view.By(kv.Root)}).AppendAuthChange(nil, &c))
+	g.apply((&index.Head{By: g.view.By(kv.Root)}).AppendAuthChange(nil, &c).Bytes)
 	g.model.Change(kv.Root, &c)
 	if g.view.Auth().Revision() != g.model.Revision {
 		g.t.Fatalf("the auth revision is %d after %v, want %d", g.view.Auth().Revision(), &c, g.model.Revision)
@@ -55,7 +55,7 @@ func (g *guarded) revoke(role, key, end string) {
 }
 
 func (g *guarded) put(key string) {
-	g.apply((&index.Head{By: g.view.By(kv.Root)}).AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte("v")}))
+	g.apply((&index.Head{By: g.view.By(kv.Root)}).AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte("v")}).Bytes)
 }
 
 // readers is a stream that notes what its watches get: the kind, and the code of an error.

@@ -52,7 +52,7 @@ func coldWorld(t *testing.T) *world {
 }
 
 func (w *world) put(key string, bytes int) {
-	w.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte(strings.Repeat("v", bytes))}))
+	w.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte(strings.Repeat("v", bytes))}).Bytes)
 }
 
 // complete lets the hub go on until it has nothing to do.
@@ -272,7 +272,7 @@ func TestMissingValueWithinARevision(t *testing.T) {
 			w.apply(new(index.Head).AppendTxn(nil, &kv.Txn{Success: []kv.Op{
 				{Delete: &kv.Delete{Key: []byte("a"), End: []byte{0}}},
 				{Put: &kv.Put{Key: []byte("a"), Value: bytes.Repeat([]byte("v"), 100)}},
-			}}))
+			}}).Bytes)
 			split := w.view.Revision()
 			w.put("a", 2)
 			w.store(w.view.Revision())

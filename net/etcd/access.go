@@ -218,19 +218,18 @@ func (s *core) watcher(ctx context.Context) (by kv.Principal, v *index.View, err
 
 // proposal says how a command is proposed.
 type proposal struct {
-	body  bool  // its answer is read from a View
-	rows  int64 // keys that it visits by ranges
-	alone bool  // it needs an entry of its own
+	body bool  // its answer is read from a View
+	rows int64 // keys that it visits by ranges
 }
 
 // propose proposes a command of a request's caller. If users or roles change before the command is applied, it did not happen, and is
 // proposed again, with the newest auth revision: the verdict falls by the newest roles in any case. A JWT keeps its revision, so the client
 // has to authenticate again.
-func (s *core) propose(ctx context.Context, p proposal, command func(h index.Head) []byte) (out outcome, err error) {
+func (s *core) propose(ctx context.Context, p proposal, command func(h index.Head) kv.Command) (out outcome, err error) {
 	h, err := s.head(ctx)
 	for try := 1; err == nil; try++ {
-		one := &call{command: command(h), body: p.body, long: p.rows > limits.LongWriteRows, alone: p.alone}
-		if len(one.command) > limits.RequestBytes {
+		one := &call{command: command(h), body: p.body, long: p.rows > limits.LongWriteRows}
+		if len(one.command.Bytes) > limits.RequestBytes {
 			return outcome{}, rpctypes.ErrGRPCRequestTooLarge
 		}
 		out, err = s.calls.do(ctx, &s.calls.writes, one)

@@ -504,7 +504,7 @@ func TestStreamedRangeWhileAuthenticationIsEnabled(t *testing.T) {
 func (u *users) overtake(c *kv.AuthChange) {
 	u.SetBefore(nil)
 	h := index.Head{By: u.View().By("root")}
-	u.Propose(kv.Proposal{ReplyTo: discard{}, Requests: []uint64{1}, Commands: [][]byte{h.AppendAuthChange(nil, c)}})
+	u.Propose(kv.Proposal{ReplyTo: discard{}, Requests: []uint64{1}, Commands: []kv.Command{h.AppendAuthChange(nil, c)}})
 }
 
 // TestChangeOvertakesAWrite: #11651. A write that a change of roles overtakes is judged by the newest roles, and its client hears nothing of

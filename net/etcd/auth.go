@@ -106,7 +106,7 @@ func (s authService) change(ctx context.Context, c *kv.AuthChange) (*pb.Response
 	if err := c.Check(s.bounds()); err != nil {
 		return nil, statusOf(err)
 	}
-	out, err := s.propose(ctx, proposal{}, func(h index.Head) []byte { return h.AppendAuthChange(nil, c) })
+	out, err := s.propose(ctx, proposal{}, func(h index.Head) kv.Command { return h.AppendAuthChange(nil, c) })
 	if err != nil {
 		return nil, err
 	}

@@ -45,8 +45,7 @@ type calls struct {
 // call is one request to the member.
 type call struct {
 	number  uint64
-	command []byte      // of a write
-	alone   bool        // it needs a proposal of its own
+	command kv.Command  // of a write
 	long    bool        // it is a long write
 	body    bool        // the answer is read from the first View that holds the write
 	ask     kv.LeaseAsk // of a lease query
@@ -142,13 +141,11 @@ func (q *queue) collect(hand func([]*call)) {
 func (c *calls) propose(all []*call) {
 	for len(all) > 0 {
 		n, size := 0, 0
-		for n < len(all) && n < limits.BatchCommands && (n == 0 || size+len(all[n].command) <= limits.BatchBytes && !all[n].alone) {
-			size += len(all[n].command)
-			if n++; all[n-1].alone {
-				break
-			}
+		for n < len(all) && n < limits.BatchCommands && (n == 0 || size+len(all[n].command.Bytes) <= limits.BatchBytes) {
+			size += len(all[n].command.Bytes)
+			n++
 		}
-		p := kv.Proposal{ReplyTo: c, Requests: make([]uint64, n), Commands: make([][]byte, n)}
+		p := kv.Proposal{ReplyTo: c, Requests: make([]uint64, n), Commands: make([]kv.Command, n)}
 		for i, one := range all[:n] {
 			p.Requests[i], p.Commands[i] = one.number, one.command
 			p.Timeout = max(p.Timeout, one.timeout)

@@ -112,7 +112,7 @@ func (s clusterService) changeMembers(ctx context.Context, c *kv.MemberChange) (
 	if err := c.Check(); err != nil {
 		return nil, statusOf(err)
 	}
-	if _, err := s.propose(ctx, proposal{alone: true}, func(h index.Head) []byte { return h.AppendMemberChange(nil, c) }); err != nil {
+	if _, err := s.propose(ctx, proposal{}, func(h index.Head) kv.Command { return h.AppendMemberChange(nil, c) }); err != nil {
 		return nil, err
 	}
 	return s.config.Member.View(), nil

@@ -19,7 +19,7 @@ import (
 
 // put changes the member's state, whoever has asked it for something meanwhile.
 func (m *member) put(key string) {
-	m.Propose(kv.Proposal{ReplyTo: discard{}, Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key)})}})
+	m.Propose(kv.Proposal{ReplyTo: discard{}, Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key)})}})
 }
 
 // The header of a keep-alive's answer is from before the renewal: else the revision in it may be that of a revocation, of which a
@@ -92,10 +92,10 @@ func TestPhysicalCompaction(t *testing.T) {
 	state.Found(index.Founders(map[string]uint64{"n1": 1}))
 	var commands [][]byte
 	for range 5 {
-		commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}))
+		commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}).Bytes)
 		m.put("k")
 	}
-	commands = append(commands, new(index.Head).AppendCompact(nil, 5))
+	commands = append(commands, new(index.Head).AppendCompact(nil, 5).Bytes)
 	if _, err := state.Apply(1, 1, index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel, Wall: 1}, commands), nil); err != nil {
 		t.Fatal(err)
 	}

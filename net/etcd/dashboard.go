@@ -172,7 +172,7 @@ func (d dashboard) Write(ctx context.Context, t *kv.Txn) (kv.Result, error) {
 	if err := t.Check(d.bounds(), limits.TxnOperations); err != nil {
 		return kv.Result{}, err
 	}
-	out, err := d.propose(ctx, proposal{}, func(h index.Head) []byte { return h.AppendTxn(nil, t) })
+	out, err := d.propose(ctx, proposal{}, func(h index.Head) kv.Command { return h.AppendTxn(nil, t) })
 	return out.Result, plainError(d.audited(ctx, "Dashboard", nil, err))
 }
 

@@ -63,7 +63,7 @@ func (m *member) set(s etcd.RaftStatus) { m.raft.Store(&s) }
 func newMember(others ...*servertest.Member) *member {
 	m := &member{Member: servertest.NewMember(others...)}
 	m.set(etcd.RaftStatus{Term: 7, Leader: 1})
-	m.Propose(kv.Proposal{ReplyTo: discard{}, Requests: []uint64{1}, Commands: [][]byte{index.AppendFeatureLevel(nil, index.MaxLevel)}})
+	m.Propose(kv.Proposal{ReplyTo: discard{}, Requests: []uint64{1}, Commands: []kv.Command{index.AppendFeatureLevel(nil, index.MaxLevel)}})
 	m.Proposals.Store(0)
 	return m
 }

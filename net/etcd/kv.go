@@ -34,15 +34,15 @@ func (s kvService) put(ctx context.Context, q *putRequest) (answer, error) {
 		return nil, err
 	}
 	const overhead = 64 // size of a command in addition to its key, its value and its author's name
-	var command []byte
-	out, err := s.propose(ctx, proposal{body: p.PrevKV}, func(h index.Head) []byte {
+	var command kv.Command
+	out, err := s.propose(ctx, proposal{body: p.PrevKV}, func(h index.Head) kv.Command {
 		command = h.AppendPut(buffers.Get(overhead+len(p.Key)+len(p.Value)+len(h.By.Name)), &p)
 		return command
 	})
 	if err != nil {
 		return nil, err // the member may still use the command
 	}
-	buffers.Put(command)
+	buffers.Put(command.Bytes)
 	if !p.PrevKV {
 		return message{appendHeader(make([]byte, 0, headerBytes), putHeader, s.header(out.Result.Revision))}, nil
 	}
@@ -86,7 +86,7 @@ func (s kvService) deleteKeys(ctx context.Context, q *pb.DeleteRangeRequest) (d 
 	}
 	if err == nil {
 		rows := s.config.Member.View().RowsOf(d.Key, d.End)
-		out, err = s.propose(ctx, proposal{body: d.PrevKV, rows: rows}, func(h index.Head) []byte { return h.AppendDelete(nil, &d) })
+		out, err = s.propose(ctx, proposal{body: d.PrevKV, rows: rows}, func(h index.Head) kv.Command { return h.AppendDelete(nil, &d) })
 	}
 	return d, out, err
 }
@@ -108,7 +108,7 @@ func (s kvService) txn(ctx context.Context, q *pb.TxnRequest) (answer, error) {
 		out, err = s.evaluate(ctx, t, rows)
 	} else {
 		if err = s.checkSize(ctx, q); err == nil {
-			out, err = s.propose(ctx, proposal{body: true, rows: rows}, func(h index.Head) []byte { return h.AppendTxn(nil, t) })
+			out, err = s.propose(ctx, proposal{body: true, rows: rows}, func(h index.Head) kv.Command { return h.AppendTxn(nil, t) })
 		}
 	}
 	if err != nil {
@@ -199,7 +199,7 @@ func readAnswer(a *index.AnswerReader, v *index.View) (*kv.TxnResult, error) {
 }
 
 func (s kvService) compact(ctx context.Context, q *pb.CompactionRequest) (*pb.CompactionResponse, error) {
-	out, err := s.propose(ctx, proposal{}, func(h index.Head) []byte { return h.AppendCompact(nil, q.Revision) })
+	out, err := s.propose(ctx, proposal{}, func(h index.Head) kv.Command { return h.AppendCompact(nil, q.Revision) })
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func (s leaseService) grant(ctx context.Context, q *pb.LeaseGrantRequest) (*pb.L
 			l.ID = id
 		}
 	}
-	out, err := s.propose(ctx, proposal{}, func(h index.Head) []byte { return h.AppendGrant(nil, l) })
+	out, err := s.propose(ctx, proposal{}, func(h index.Head) kv.Command { return h.AppendGrant(nil, l) })
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func (s leaseService) grant(ctx context.Context, q *pb.LeaseGrantRequest) (*pb.L
 }
 
 func (s leaseService) revoke(ctx context.Context, q *pb.LeaseRevokeRequest) (*pb.LeaseRevokeResponse, error) {
-	out, err := s.propose(ctx, proposal{}, func(h index.Head) []byte { return h.AppendRevoke(nil, q.ID) })
+	out, err := s.propose(ctx, proposal{}, func(h index.Head) kv.Command { return h.AppendRevoke(nil, q.ID) })
 	if err != nil {
 		return nil, err
 	}

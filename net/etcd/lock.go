@@ -255,7 +255,7 @@ func (st store) txn(ctx context.Context, t *kv.Txn) (kv.TxnResult, error) {
 	if t.ReadOnly() {
 		out, err = st.s.kv.evaluate(ctx, t, 0)
 	} else {
-		out, err = st.s.propose(ctx, proposal{body: true}, func(h index.Head) []byte { return h.AppendTxn(nil, t) })
+		out, err = st.s.propose(ctx, proposal{body: true}, func(h index.Head) kv.Command { return h.AppendTxn(nil, t) })
 	}
 	if err != nil {
 		return kv.TxnResult{}, err

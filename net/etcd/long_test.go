@@ -60,7 +60,7 @@ func TestLongWritesGoOneByOne(t *testing.T) {
 	time.Sleep(20 * time.Millisecond) // it would have come by now
 	ask(t.Context(), &pb.DeleteRangeRequest{Key: []byte("k/0000"), RangeEnd: []byte("k/0001")})
 	short := <-m.came
-	if !bytes.Equal(short.Commands[0], new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("k/0000"), End: []byte("k/0001")})) {
+	if !bytes.Equal(short.Commands[0].Bytes, new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("k/0000"), End: []byte("k/0001")}).Bytes) {
 		t.Fatal("the member has two long writes at a time")
 	}
 	m.member.Propose(short)

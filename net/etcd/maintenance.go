@@ -81,7 +81,7 @@ func (s maintenanceService) alarm(ctx context.Context, q *pb.AlarmRequest) (*pb.
 		if err := change.Check(); err != nil {
 			return nil, statusOf(err)
 		}
-		if _, err := s.propose(ctx, proposal{}, func(h index.Head) []byte { return h.AppendAlarm(nil, change) }); err != nil {
+		if _, err := s.propose(ctx, proposal{}, func(h index.Head) kv.Command { return h.AppendAlarm(nil, change) }); err != nil {
 			return nil, err
 		}
 		answer.Alarms = []*pb.AlarmMember{{MemberID: q.MemberID, Alarm: q.Alarm}}

@@ -513,7 +513,7 @@ func TestLearners(t *testing.T) {
 		return status.Convert(err).Message()
 	}
 	change := func(m *member, c kv.MemberChange) {
-		m.Propose(kv.Proposal{ReplyTo: discard{}, Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendMemberChange(nil, &c)}})
+		m.Propose(kv.Proposal{ReplyTo: discard{}, Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendMemberChange(nil, &c)}})
 	}
 	const refusal = "etcdserver: rpc not supported for learner"
 

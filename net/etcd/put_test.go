@@ -41,7 +41,7 @@ func TestCommandOfAPutThatNobodyWaitsFor(t *testing.T) {
 		_, err := kvService{s}.put(ctx, &putRequest{PutRequest: pb.PutRequest{Key: []byte("k"), Value: value}})
 		answered <- err
 	}()
-	command := (<-m.proposed).Commands[0]
+	command := (<-m.proposed).Commands[0].Bytes
 	want := bytes.Clone(command)
 	cancel()
 	if err := <-answered; err == nil {

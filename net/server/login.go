@@ -75,7 +75,7 @@ func (s *stream) proposeAuthChange(q *wire.Request, x slot) {
 		}
 		head := index.Head{Once: once, By: by}
 		config.Member.Propose(kv.Proposal{
-			ReplyTo: s, Requests: []uint64{number}, Commands: [][]byte{head.AppendAuthChange(nil, withSecret(&change))}, Timeout: max(timeout-time.Since(begun), time.Millisecond),
+			ReplyTo: s, Requests: []uint64{number}, Commands: []kv.Command{head.AppendAuthChange(nil, withSecret(&change))}, Timeout: max(timeout-time.Since(begun), time.Millisecond),
 		})
 	})
 }

@@ -26,7 +26,7 @@ func TestLongWritesGoOneByOne(t *testing.T) {
 	e := newEndpoint(t, nil)
 	m := &slow{Member: e.member, came: make(chan kv.Proposal, 8)}
 	e.server = servertest.Start(t, e.trust, m, nil)
-	var puts [][]byte
+	var puts []kv.Command
 	for i := range limits.LongWriteRows + 1 {
 		puts = append(puts, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k/%06d", i)}))
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"sync"
 
+	"qkv/index/kv"
 	"qkv/internal/buffers"
 )
 
@@ -10,7 +11,7 @@ import (
 // encoded into existing memory.
 type proposed struct {
 	arena    []byte // the commands' bytes
-	commands [][]byte
+	commands []kv.Command
 	requests []uint64
 }
 

@@ -3,6 +3,7 @@ package server
 import (
 	"testing"
 
+	"qkv/index/kv"
 	"qkv/internal/buffers"
 )
 
@@ -13,7 +14,7 @@ func TestProposedComesBack(t *testing.T) {
 		for range 100 {
 			start := len(p.arena)
 			p.arena = append(p.arena, make([]byte, 256)...)
-			p.commands = append(p.commands, p.arena[start:])
+			p.commands = append(p.commands, kv.Command{Bytes: p.arena[start:]})
 			p.requests = append(p.requests, 1)
 		}
 		p.Release()

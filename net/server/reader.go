@@ -353,29 +353,32 @@ func (s *stream) addWrite(q *wire.Request, x slot, frame int) *kv.Error {
 	to := b.proposed
 	start := len(to.arena)
 	head := index.Head{Once: q.Once, By: b.by}
+	var command kv.Command
 	switch q.Op {
 	case wire.OpPut:
-		to.arena = head.AppendPut(to.arena, &q.Put)
+		command = head.AppendPut(to.arena, &q.Put)
 	case wire.OpDelete:
-		to.arena = head.AppendDelete(to.arena, &q.Delete)
+		command = head.AppendDelete(to.arena, &q.Delete)
 	case wire.OpTxn:
-		to.arena = head.AppendTxn(to.arena, q.Txn)
+		command = head.AppendTxn(to.arena, q.Txn)
 	case wire.OpChangeAlarm:
-		to.arena = head.AppendAlarm(to.arena, q.Ask.Alarm)
+		command = head.AppendAlarm(to.arena, q.Ask.Alarm)
 	case wire.OpCompact:
-		to.arena = head.AppendCompact(to.arena, q.Ask.Revision)
+		command = head.AppendCompact(to.arena, q.Ask.Revision)
 	case wire.OpAuthChange:
-		to.arena = head.AppendAuthChange(to.arena, withSecret(&q.Ask.Auth))
+		command = head.AppendAuthChange(to.arena, withSecret(&q.Ask.Auth))
 	case wire.OpChangeMember:
-		to.arena = head.AppendMemberChange(to.arena, &q.Ask.Change)
+		command = head.AppendMemberChange(to.arena, &q.Ask.Change)
 	case wire.OpGrant:
 		l := s.newLease(q)
 		x.lease = &wire.LeaseRequest{ID: l.ID, TTL: l.TTL}
-		to.arena = head.AppendGrant(to.arena, l)
+		command = head.AppendGrant(to.arena, l)
 	case wire.OpRevoke:
-		to.arena = head.AppendRevoke(to.arena, q.Lease.ID)
+		command = head.AppendRevoke(to.arena, q.Lease.ID)
 	}
-	to.commands = append(to.commands, to.arena[start:len(to.arena):len(to.arena)])
+	to.arena = command.Bytes
+	command.Bytes = to.arena[start:len(to.arena):len(to.arena)]
+	to.commands = append(to.commands, command)
 	b.writes = append(b.writes, x)
 	b.writeTimeout = max(b.writeTimeout, q.Timeout)
 	return nil

@@ -284,7 +284,7 @@ func TestEndedWatchesGiveBack(t *testing.T) {
 		r.send(watchOf(1, "k"))
 		r.delivered(kv.WatchCreated)
 		e.until(t, "nothing is refused", func() bool { // more waits than there is room for
-			e.member.Propose(kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: [][]byte{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: value})}})
+			e.member.Propose(kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: value})}})
 			return e.server.WatchesRefused() > 0
 		})
 		r.stream.CancelRead(0)

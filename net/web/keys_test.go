@@ -16,7 +16,7 @@ import (
 func TestHistoryOfManyVersions(t *testing.T) {
 	s, apply := stateToFill(t)
 	for n := range limits.DashboardVersions + 50 {
-		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: fmt.Append(nil, n)}))
+		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: fmt.Append(nil, n)}).Bytes)
 	}
 	v := s.View()
 	a, err := newHistory(url.Values{"key": {"k"}, "most": {fmt.Sprint(limits.DashboardVersions)}})

@@ -17,13 +17,13 @@ func TestHoldersOfHiddenKeys(t *testing.T) {
 	const leaseCount, each = 5, 3 * limits.RangeRows
 	s, apply := stateToFill(t)
 	for id := int64(1); id <= leaseCount; id++ {
-		apply(new(index.Head).AppendGrant(nil, kv.Lease{ID: id, TTL: 60}))
+		apply(new(index.Head).AppendGrant(nil, kv.Lease{ID: id, TTL: 60}).Bytes)
 		for k := range each {
-			apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "hidden/%d/%04d", id, k), Value: []byte("v"), Lease: id}))
+			apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "hidden/%d/%04d", id, k), Value: []byte("v"), Lease: id}).Bytes)
 		}
 	}
 	for _, id := range []int64{2, 4} {
-		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "mine/%x", id), Value: []byte("v"), Lease: id}))
+		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "mine/%x", id), Value: []byte("v"), Lease: id}).Bytes)
 	}
 	looked := 0
 	l := newLeases(func(_ *index.View, key []byte) bool {
@@ -59,7 +59,7 @@ func TestHolderThatIsNotListed(t *testing.T) {
 	s, apply := stateToFill(t)
 	const most = limits.DashboardLeases + 1
 	for id := int64(1); id <= most; id++ {
-		apply(new(index.Head).AppendGrant(nil, kv.Lease{ID: id, TTL: 60}))
+		apply(new(index.Head).AppendGrant(nil, kv.Lease{ID: id, TTL: 60}).Bytes)
 	}
 	for _, key := range []string{fmt.Sprintf("lock/%x", most), "lock/1", "lock/2", "lock/no-candidacy", "other/2", "other/3"} {
 		var id int64
@@ -67,7 +67,7 @@ func TestHolderThatIsNotListed(t *testing.T) {
 		if strings.HasSuffix(key, "no-candidacy") {
 			id = 0
 		}
-		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte("v"), Lease: id}))
+		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte("v"), Lease: id}).Bytes)
 	}
 	l := newLeases(func(*index.View, []byte) bool { return true })
 	for done := false; !done; {

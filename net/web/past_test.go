@@ -16,7 +16,7 @@ import (
 // TestRevisionsThatAreNotThere: a request for a revision above the newest is refused at once.
 func TestRevisionsThatAreNotThere(t *testing.T) {
 	s, apply := stateToFill(t)
-	apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}))
+	apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}).Bytes)
 	for name, begin := range map[string]func(url.Values) (ask, error){"changes": newChanges, "history": newHistory, "tree": newTree, "search": newSearch} {
 		for _, q := range []string{"key=k&text=k&revision=4611686018427387904", "key=k&text=k&revision=9223372036854775807"} {
 			values, _ := url.ParseQuery(q)
@@ -49,7 +49,7 @@ func TestRevisionsThatAreNotThere(t *testing.T) {
 // TestTimesOfTheFarFuture: a moment in the future is the newest revision, up to the largest number.
 func TestTimesOfTheFarFuture(t *testing.T) {
 	s, apply := stateToFill(t)
-	apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}))
+	apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")}).Bytes)
 	for _, at := range []string{"4102444800000", "9223372036854", "9223372036855", "13835058055282", "9223372036854775807"} {
 		a, err := newTimes(url.Values{"at": {at}})
 		if err == nil {
@@ -69,9 +69,9 @@ func TestRequestsKeepFewBytesOfKeys(t *testing.T) {
 	for i := range int64(keys) {
 		lease := 1 + i/4
 		if i%4 == 0 {
-			apply(new(index.Head).AppendGrant(nil, kv.Lease{ID: lease, TTL: 60}))
+			apply(new(index.Head).AppendGrant(nil, kv.Lease{ID: lease, TTL: 60}).Bytes)
 		}
-		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "%06d%s/x", i, long), Value: []byte("v"), Lease: lease}))
+		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "%06d%s/x", i, long), Value: []byte("v"), Lease: lease}).Bytes)
 	}
 	run := func(step func(*index.View) (bool, error)) error {
 		for {
@@ -115,7 +115,7 @@ func TestRevertOfLongKeys(t *testing.T) {
 	b := batch{to: 1}
 	for i := range limits.TxnOperations {
 		key := fmt.Appendf(bytes.Repeat([]byte("k"), limits.KeyBytes-20), "%03d", i)
-		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: key, Value: []byte("v")}))
+		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: key, Value: []byte("v")}).Bytes)
 		b.left = append(b.left, change{Key: key, After: side{Revision: s.View().Revision()}})
 	}
 	if _, err := b.step(s.View()); err != nil {
@@ -123,7 +123,7 @@ func TestRevertOfLongKeys(t *testing.T) {
 	}
 	var sent kv.Txn
 	_ = b.apply(&reverted{}, func(t *kv.Txn) (kv.Result, error) { sent = *t; return kv.Result{}, nil })
-	if size := len(new(index.Head).AppendTxn(nil, &sent)); size > limits.DashboardRevert+limits.DashboardRevert/10 || size < limits.DashboardRevert/2 {
+	if size := len(new(index.Head).AppendTxn(nil, &sent).Bytes); size > limits.DashboardRevert+limits.DashboardRevert/10 || size < limits.DashboardRevert/2 {
 		t.Errorf("a transaction of %d keys has %d bytes, want about %d", len(sent.Success), size, limits.DashboardRevert)
 	}
 }
@@ -140,7 +140,7 @@ func TestTreeOfThePastInTurns(t *testing.T) {
 		for len(all.Success) > 0 {
 			some := kv.Txn{Success: all.Success[:min(100, len(all.Success))]}
 			all.Success = all.Success[len(some.Success):]
-			apply(new(index.Head).AppendTxn(nil, &some))
+			apply(new(index.Head).AppendTxn(nil, &some).Bytes)
 		}
 	}
 	v := s.View()

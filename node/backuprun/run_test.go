@@ -45,7 +45,7 @@ func (m *testMember) write() uint64 {
 	defer m.mu.Unlock()
 	e := kv.LogEntry{Index: uint64(len(m.log)) + 1, Term: 1}
 	if m.wall++; len(m.log) > 0 {
-		put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: fmt.Append(nil, len(m.log))})
+		put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: fmt.Append(nil, len(m.log))}).Bytes
 		e.Envelope = index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, First: 1, Wall: m.wall}, [][]byte{put})
 	}
 	m.log = append(m.log, e)

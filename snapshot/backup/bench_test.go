@@ -42,7 +42,7 @@ func BenchmarkRestore(b *testing.B) {
 			for i := 0; i < keys; i += batch {
 				var commands [][]byte
 				for k := range batch {
-					commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %07d", (i+k)*7919%keys), Value: make([]byte, 100)}))
+					commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %07d", (i+k)*7919%keys), Value: make([]byte, 100)}).Bytes)
 				}
 				e := Entry{Index: uint64(i/batch) + 2, Term: 1, Envelope: index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, First: 1, Wall: int64(i + 1)}, commands)}
 				_, err := s.Apply(e.Index, 1, e.Envelope, nil)

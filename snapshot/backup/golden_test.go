@@ -25,11 +25,11 @@ func goldenLog() (entries []Entry) {
 		entries = append(entries, e)
 	}
 	put(1, 0)
-	put(1, 1_700_000_001_000_000_000, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")}), new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("a")}))
-	put(1, 1_700_000_002_000_000_000, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello again")}), new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("a")}))
+	put(1, 1_700_000_001_000_000_000, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")}).Bytes, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("a")}).Bytes)
+	put(1, 1_700_000_002_000_000_000, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello again")}).Bytes, new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("a")}).Bytes)
 	entries = append(entries, Entry{Index: 4, Term: 2}, Entry{Index: 5, Term: 2, Change: true, Envelope: index.AppendEnvelope(nil,
 		index.Envelope{Level: 1, Member: 7, First: 1, Wall: 1_700_000_003_000_000_000},
-		[][]byte{new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n2", Peers: []string{"10.0.0.2:2380"}})})})
+		[][]byte{new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n2", Peers: []string{"10.0.0.2:2380"}}).Bytes})})
 	return entries
 }
 

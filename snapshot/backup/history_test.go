@@ -113,18 +113,18 @@ func (h *history) grow(n int) *history {
 	for range n {
 		switch r := h.random.IntN(40); {
 		case len(h.entries) == 3:
-			h.add(false, index.AppendFeatureLevel(nil, index.MaxLevel))
+			h.add(false, index.AppendFeatureLevel(nil, index.MaxLevel).Bytes)
 		case r == 0:
 			h.add(false)
 		case r == 1:
 			h.nextID++
 			h.add(true, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{
 				Kind: kv.AddLearner, ID: h.nextID, Name: fmt.Sprintf("m%d", h.nextID), Peers: []string{fmt.Sprintf("10.0.0.1:%d", h.nextID)},
-			}))
+			}).Bytes)
 		case r == 2 && h.nextID > 100:
-			h.add(true, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: h.nextID}))
+			h.add(true, new(index.Head).AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: h.nextID}).Bytes)
 		case r == 3:
-			h.add(false, index.AppendCheck(nil))
+			h.add(false, index.AppendCheck(nil).Bytes)
 		default:
 			var commands [][]byte
 			for range 1 + h.random.IntN(6) {
@@ -156,33 +156,33 @@ func (h *history) command() []byte {
 	lease := h.random.Int64N(6)
 	switch h.random.IntN(16) {
 	case 0:
-		return new(index.Head).AppendDelete(nil, &kv.Delete{Key: h.key()})
+		return new(index.Head).AppendDelete(nil, &kv.Delete{Key: h.key()}).Bytes
 	case 1:
-		return new(index.Head).AppendDelete(nil, &kv.Delete{Key: h.key(), End: h.key()})
+		return new(index.Head).AppendDelete(nil, &kv.Delete{Key: h.key(), End: h.key()}).Bytes
 	case 2:
-		return new(index.Head).AppendGrant(nil, kv.Lease{ID: 1 + lease, TTL: 1 + h.random.Int64N(1000)})
+		return new(index.Head).AppendGrant(nil, kv.Lease{ID: 1 + lease, TTL: 1 + h.random.Int64N(1000)}).Bytes
 	case 3:
-		return index.AppendRevoke(nil, 1+lease, 0, 0)
+		return index.AppendRevoke(nil, 1+lease, 0, 0).Bytes
 	case 4:
-		return new(index.Head).AppendCompact(nil, max(v.Compacted(), v.Revision()-h.random.Int64N(20)))
+		return new(index.Head).AppendCompact(nil, max(v.Compacted(), v.Revision()-h.random.Int64N(20))).Bytes
 	case 5:
-		return head.AppendAuthChange(nil, h.change())
+		return head.AppendAuthChange(nil, h.change()).Bytes
 	case 6, 7:
 		if h.session.Session == 0 || h.random.IntN(8) == 0 {
 			h.session = kv.SessionWrite{Session: 1 + h.random.Uint64(), Window: 1, Opened: v.SessionClock()}
 		}
 		h.session.Sequence++
 		head.Once = h.session
-		return head.AppendPut(nil, &kv.Put{Key: h.key(), Value: h.value()})
+		return head.AppendPut(nil, &kv.Put{Key: h.key(), Value: h.value()}).Bytes
 	case 8:
 		put := func() kv.Op { return kv.Op{Put: &kv.Put{Key: h.key(), Value: h.value()}} }
-		return head.AppendTxn(nil, &kv.Txn{Success: []kv.Op{put(), {Delete: &kv.Delete{Key: h.key()}}}})
+		return head.AppendTxn(nil, &kv.Txn{Success: []kv.Op{put(), {Delete: &kv.Delete{Key: h.key()}}}}).Bytes
 	default:
 		p := &kv.Put{Key: h.key(), Value: h.value()}
 		if _, ok := v.Lease(lease); ok {
 			p.Lease = lease
 		}
-		return head.AppendPut(nil, p)
+		return head.AppendPut(nil, p).Bytes
 	}
 }
 

@@ -69,7 +69,7 @@ func TestRevisionBeforeAResentWrite(t *testing.T) {
 	at := uint64(len(h.entries))
 	put := func(key string, once kv.SessionWrite) []byte {
 		head := &index.Head{Once: once}
-		return head.AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte("value")})
+		return head.AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte("value")}).Bytes
 	}
 	once := kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: h.state.View().SessionClock()}
 	h.add(false, put("a", once))
@@ -94,9 +94,9 @@ func TestRevisionBeforeALease(t *testing.T) {
 	w := open(t, on)
 	must(t, h.base(w))
 	at := uint64(len(h.entries))
-	h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("a"), Value: []byte("value")}))
+	h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("a"), Value: []byte("value")}).Bytes)
 	wanted := h.state.View().Revision()
-	h.add(false, new(index.Head).AppendGrant(nil, kv.Lease{ID: 77, TTL: 100}))
+	h.add(false, new(index.Head).AppendGrant(nil, kv.Lease{ID: 77, TTL: 100}).Bytes)
 	must(t, w.Append(h.from(at)))
 	must(t, h.base(w))
 	must(t, w.Close())
@@ -116,7 +116,7 @@ func TestClockAnHourOff(t *testing.T) {
 	must(t, h.base(w))
 	begin := uint64(len(h.entries))
 	put := func(value string) (entry uint64, revision int64) {
-		h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: []byte(value)}))
+		h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: []byte(value)}).Bytes)
 		return uint64(len(h.entries)), h.state.View().Revision()
 	}
 	right, _ := put("before")

@@ -220,7 +220,7 @@ func large(t *testing.T) *history {
 		for k := range b {
 			b[k] = byte(h.random.Uint32())
 		}
-		commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "large %d", i), Value: b}))
+		commands = append(commands, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "large %d", i), Value: b}).Bytes)
 	}
 	for _, c := range commands {
 		h.add(false, c)
@@ -458,7 +458,7 @@ func TestSegments(t *testing.T) {
 		for k := 0; k < len(b); k += 8 {
 			b[k] = byte(h.random.Uint32())
 		}
-		h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%d", i%3), Value: b}))
+		h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%d", i%3), Value: b}).Bytes)
 	}
 	must(t, w.Append(h.from(from)))
 	must(t, w.Close())

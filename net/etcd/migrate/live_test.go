@@ -473,7 +473,7 @@ func (s *scenario) users(all ...kv.AuthChange) {
 	s.t.Helper()
 	h := index.Head{By: s.source.View().By("")}
 	for i := range all {
-		s.source.Propose(kv.Proposal{ReplyTo: discard{}, Requests: make([]uint64, 1), Commands: [][]byte{h.AppendAuthChange(nil, &all[i])}})
+		s.source.Propose(kv.Proposal{ReplyTo: discard{}, Requests: make([]uint64, 1), Commands: []kv.Command{h.AppendAuthChange(nil, &all[i])}})
 	}
 }
 

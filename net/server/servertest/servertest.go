@@ -83,18 +83,18 @@ type store struct {
 func newStore(voters map[string]uint64) *store {
 	s := &store{state: index.NewState(limits.Defaults().Index), hub: watch.NewHub(limits.Defaults().Watches, 1)}
 	s.state.Found(index.Founders(voters))
-	s.applyEntry([][]byte{index.AppendFeatureLevel(nil, index.MaxLevel)}, nil)
+	s.applyEntry([]kv.Command{index.AppendFeatureLevel(nil, index.MaxLevel)}, nil)
 	s.view.Store(s.state.View())
 	return s
 }
 
 // apply applies commands as one entry and returns their results, which are valid until the next call.
-func (s *store) apply(commands [][]byte, each func([]kv.Result)) {
+func (s *store) apply(commands []kv.Command, each func([]kv.Result)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.results = s.applyEntry(commands, s.results[:0])
 	if c := s.state.Members().Configuration(); c.Joint() {
-		s.applyEntry([][]byte{index.AppendEndExchange(nil)}, nil)
+		s.applyEntry([]kv.Command{index.AppendEndExchange(nil)}, nil)
 	}
 	s.view.Store(s.state.View())
 	each(s.results)
@@ -115,9 +115,13 @@ func (s *store) watch(what func()) {
 	}
 }
 
-func (s *store) applyEntry(commands [][]byte, results []kv.Result) []kv.Result {
+func (s *store) applyEntry(commands []kv.Command, results []kv.Result) []kv.Result {
 	s.applied++
-	entry := index.AppendEnvelope(nil, index.Envelope{Member: 1, Incarnation: 1, Wall: time.Now().Add(s.later).UnixNano()}, commands)
+	var encoded [][]byte
+	for _, c := range commands {
+		encoded = append(encoded, c.Bytes)
+	}
+	entry := index.AppendEnvelope(nil, index.Envelope{Member: 1, Incarnation: 1, Wall: time.Now().Add(s.later).UnixNano()}, encoded)
 	results, err := s.state.ApplyChange(s.applied, 1, entry, results)
 	if err != nil {
 		panic(err)
@@ -167,7 +171,7 @@ func NewCluster(voters map[string]uint64) *Member {
 
 // Announce applies a member's description of itself.
 func (m *Member) Announce(one kv.Member) {
-	m.store.apply([][]byte{index.AppendAnnounce(nil, &one)}, func(results []kv.Result) {
+	m.store.apply([]kv.Command{index.AppendAnnounce(nil, &one)}, func(results []kv.Result) {
 		if err := results[0].Err; err != nil {
 			panic(err)
 		}
@@ -176,7 +180,7 @@ func (m *Member) Announce(one kv.Member) {
 
 // ChangeMembers applies a change of the membership, as if a leader had proposed it by itself.
 func (m *Member) ChangeMembers(c *kv.MemberChange) {
-	m.store.apply([][]byte{index.Own().AppendMemberChange(nil, c)}, func(results []kv.Result) {
+	m.store.apply([]kv.Command{index.Own().AppendMemberChange(nil, c)}, func(results []kv.Result) {
 		if err := results[0].Err; err != nil {
 			panic(err)
 		}
@@ -191,7 +195,7 @@ func (m *Member) ChangeAuth(changes ...kv.AuthChange) {
 			c.Secret = make([]byte, limits.AuthSecretBytes)
 		}
 		own := index.Own()
-		m.store.apply([][]byte{own.AppendAuthChange(nil, &c)}, func(results []kv.Result) {
+		m.store.apply([]kv.Command{own.AppendAuthChange(nil, &c)}, func(results []kv.Result) {
 			if err := results[0].Err; err != nil {
 				panic(err)
 			}
