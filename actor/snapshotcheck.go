@@ -51,7 +51,7 @@ func (s *Snapshotter) stepCheck() {
 	}
 }
 
-// valueDamaged has the part fetched in which a reader found a damaged value. If the disk failed, it only raises the alarm: `qkv verify`
+// valueDamaged has the part fetched in which a reader found a damaged value. If the disk failed, it only raises the alarm: `qkv verify --now`
 // has the part fetched then.
 func (s *Snapshotter) valueDamaged() {
 	found := s.shelf.Damaged()

@@ -13,7 +13,7 @@ import (
 // verified runs `qkv verify` with an exit code, and returns the members by name.
 func (c *clusterProcess) verified(code int, args ...string) (members map[string]verifiedMember, said string) {
 	c.t.Helper()
-	got := c.qkv(append([]string{"verify", "-w", "json", "--timeout", processWait.String(), "--rate-bytes", "1GiB"}, args...)...).exits(c.t, code)
+	got := c.qkv(append([]string{"verify", "-w", "json", "--timeout", processWait.String(), "--now"}, args...)...).exits(c.t, code)
 	var document struct{ Members []verifiedMember }
 	must(c.t, json.Unmarshal([]byte(got.stdout), &document))
 	members = map[string]verifiedMember{}
@@ -53,6 +53,9 @@ func TestProcessVerify(t *testing.T) {
 		if v := members[one.name]; !v.Sound || v.Files < 3 || v.Bytes < 1<<20 || len(v.Damaged) > 0 {
 			t.Fatalf("%s: %s", one.name, said)
 		}
+	}
+	if last, _ := c.verified(exitOK, "--now=false"); last[m.name].Time != members[m.name].Time || last[m.name].Bytes != members[m.name].Bytes {
+		t.Errorf("the last result is %+v, want %+v", last[m.name], members[m.name])
 	}
 	if table := c.qkv("verify", "--endpoints", m.listen, "--no-discovery").exits(t, exitOK).stdout; lineWith(table, m.name, "sound") == "" || strings.Count(table, "\n") != 2 {
 		t.Errorf("one member:\n%s", table)
@@ -108,6 +111,9 @@ func TestProcessVerify(t *testing.T) {
 	m.kill()
 	m.start() // without what was damaged
 	c.level()
+	if last, _ := c.verified(exitOK, "--now=false"); last[m.name].Time != members[m.name].Time || !last[m.name].Sound {
+		t.Errorf("the last result after a restart is %+v, want %+v", last[m.name], members[m.name])
+	}
 	c.others(m)[0].kill()
 	if members, said = c.verified(exitUnavailable); !members[m.name].Sound || members[c.others(m)[0].name].Sound {
 		t.Error(said)

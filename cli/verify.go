@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -16,16 +18,17 @@ import (
 
 func verifyCommand() *cli.Command {
 	return &cli.Command{
-		Name: "verify", Category: "cluster", Usage: "have each member read its files from the disk, and name damaged ones",
-		Description: "Each member reads its snapshots and its log from the disk, past the page cache, and compares all checksums, while it " +
-			"serves. Otherwise a damaged old file is noticed only when a restart or another member needs it. Asks the members at " +
-			"--endpoints, and all members that these know. If authentication is enabled, it needs the role root.\n\n" +
+		Name: "verify", Category: "cluster", Usage: "print which files the members have found damaged",
+		Description: "Each member reads its snapshots and its log from the disk once a week, at 4 MiB/s at most, past the page cache, and " +
+			"compares all checksums, while it serves. The first time is an hour after its first start. This prints what it found last; --now has it read all files " +
+			"at once, at 32 MiB/s at most, and waits for that. Asks the members at --endpoints, and all members that these know. If authentication " +
+			"is enabled, it needs the role root.\n\n" +
 			"A member moves a damaged snapshot to quarantine/ in its data folder, and saves another one. If a segment of the log is damaged, " +
-			"the member saves two snapshots, and removes the segment once they cover it; the output says what to do. A second `qkv verify` " +
-			"joins one that is under way, at the rate of the first. Ctrl-C ends the reading within a few seconds.\n\n" +
-			"The exit code is 0 if all files are sound, 1 if a file is damaged, and 5 if a member did not answer.",
+			"the member saves two snapshots, and removes the segment once they cover it; the output says what to do. After Ctrl-C the " +
+			"member goes on.\n\n" +
+			"The exit code is 0 if all files are sound, 1 if a file is damaged, and 5 if a member did not answer, or has not read its files yet.",
 		Flags: clientFlags(
-			sizeFlag("rate-bytes", "QKV_VERIFY_RATE_BYTES", limits.VerifyRate, "32MiB", "largest `SIZE` that each member reads in a second: 64KiB to 4GiB"),
+			&cli.BoolFlag{Name: "now", EnvVars: []string{"QKV_VERIFY_NOW"}, Usage: "have each member read all of its files now, and wait for the result"},
 			plainOrJSONFlag("result", "QKV_VERIFY_WRITE_OUT"),
 		),
 		Action: verify,
@@ -34,30 +37,19 @@ func verifyCommand() *cli.Command {
 
 // verifiedMember is the result of one member. Names and order are a promise.
 type verifiedMember struct {
-	Name    string        `json:"name"`
-	ID      string        `json:"id"`
-	Sound   bool          `json:"sound"`
-	Files   int64         `json:"files"`
-	Bytes   int64         `json:"bytes"`
-	Damaged []damagedFile `json:"damaged"`
-	Error   string        `json:"error"` // why it was not verified; empty: it was
+	Name  string `json:"name"`
+	ID    string `json:"id"`
+	Sound bool   `json:"sound"`
+	client.Verified
+	Time  string `json:"time"`  // when it had read them, or empty
+	Error string `json:"error"` // why it was not verified; empty: it was
 
 	err error
-}
-
-type damagedFile struct {
-	Name   string `json:"file"`
-	Reason string `json:"reason"`
-	Help   string `json:"help"`
 }
 
 func verify(c *cli.Context) error {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
-	}
-	rate := sizeOf(c, "rate-bytes")
-	if rate < limits.VerifyRateLeast || rate > limits.VerifyRateMost {
-		return usagef("--rate-bytes %d is not between 64KiB and 4GiB", rate)
 	}
 	t, err := targetOf(c)
 	if err != nil {
@@ -73,7 +65,7 @@ func verify(c *cli.Context) error {
 	all := make([]verifiedMember, len(members))
 	var asking sync.WaitGroup
 	for i := range members {
-		asking.Go(func() { all[i] = t.verify(c.Context, &members[i], rate) })
+		asking.Go(func() { all[i] = t.verify(c.Context, &members[i], c.Bool("now")) })
 	}
 	asking.Wait()
 	if c.Context.Err() != nil {
@@ -94,8 +86,8 @@ func (t target) leavesOut(m *memberStatus) bool {
 	return t.given && !m.Unknown && !slices.ContainsFunc(m.Clients, func(address string) bool { return slices.Contains(t.endpoints, address) })
 }
 
-// verify has one member read its files, and waits for the end.
-func (t target) verify(ctx context.Context, m *memberStatus, rate int64) verifiedMember {
+// verify asks one member for its result.
+func (t target) verify(ctx context.Context, m *memberStatus, now bool) verifiedMember {
 	v, err := client.Verified{}, error(nil)
 	if m.endpoint == "" {
 		err = exitf(exitUnavailable, "it does not answer: %s", m.Error)
@@ -104,24 +96,41 @@ func (t target) verify(ctx context.Context, m *memberStatus, rate int64) verifie
 		var s *client.Client
 		if s, err = t.open(ctx); err == nil {
 			defer func() { _ = s.Close() }()
-		}
-		for err == nil && !v.Done {
-			v, err = s.Verify(ctx, v.Run, rate)
+			v, err = verifiedBy(ctx, s, now)
 		}
 	}
-	found := verifiedMember{Name: m.Name, ID: m.ID, Files: v.Files, Bytes: v.Bytes, Damaged: []damagedFile{}, err: err}
-	for _, f := range v.Damaged {
-		found.Damaged = append(found.Damaged, damagedFile(f))
+	v.Damaged = append([]client.DamagedFile{}, v.Damaged...) // [] in JSON
+	found := verifiedMember{Name: m.Name, ID: m.ID, Verified: v, Sound: err == nil && len(v.Damaged) == 0, err: err}
+	if v.Wall > 0 {
+		found.Time = inUTC(v.Wall)
 	}
 	if err != nil {
 		found.Error = oneLine(err.Error())
 	}
-	found.Sound = err == nil && len(found.Damaged) == 0
 	return found
 }
 
+// verifiedBy returns the last result of the client's member. If now is true, it waits for a new one.
+func verifiedBy(ctx context.Context, s *client.Client, now bool) (v client.Verified, err error) {
+	last, err := s.Verify(ctx, now)
+	for v = last; err == nil && now && v.Asked; v, err = s.Verify(ctx, false) {
+		time.Sleep(limits.VerifyPoll)
+	}
+	switch {
+	case err != nil:
+		return v, err
+	case now && v.Wall <= last.Wall:
+		return v, errors.New("it was restarted before it had read all files: try again")
+	case v.Wall == 0:
+		return v, errors.New("it has not read all of its files yet: pass --now")
+	case v.Failed != "":
+		return v, fmt.Errorf("the files cannot be read: %s", v.Failed)
+	}
+	return v, nil
+}
+
 func writeMembersVerified(w io.Writer, all []verifiedMember) {
-	t := table{head: []string{"MEMBER", "FILES", "BYTES", "DAMAGED", "RESULT"}}
+	t := table{head: []string{"MEMBER", "TIME", "FILES", "BYTES", "DAMAGED", "RESULT"}}
 	for _, m := range all {
 		result := "sound"
 		switch {
@@ -130,7 +139,7 @@ func writeMembersVerified(w io.Writer, all []verifiedMember) {
 		case !m.Sound:
 			result = "damaged"
 		}
-		t.add(m.Name, m.Files, number(bytesText(m.Bytes)), len(m.Damaged), result)
+		t.add(m.Name, cmp.Or(m.Time, "-"), m.Files, number(bytesText(m.Bytes)), len(m.Damaged), result)
 	}
 	t.write(w)
 	for _, m := range all {

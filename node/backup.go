@@ -16,6 +16,7 @@ import (
 
 	"qkv/actor"
 	"qkv/index/kv"
+	"qkv/internal/codec"
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/net/wire"
@@ -28,12 +29,18 @@ type backups struct {
 	member *member
 	wait   func(ctx context.Context, told logTold) (logAnswer, bool) // awaitAnswer, except in the simulator
 
-	mu     sync.Mutex
-	files  []openSnapshot // at most limits.BackupFilesOpen
-	log    *log.Reader
-	closed bool
-	check  *fileCheck // the newest verification; nil: none
-	checks uint64
+	ctx    context.Context // ends when the member stops
+	cancel context.CancelFunc
+
+	mu    sync.Mutex
+	files []openSnapshot // at most limits.BackupFilesOpen
+	log   *log.Reader
+
+	// Of the verification of all files.
+	requests chan struct{} // a client asks for it
+	ended    chan struct{} // closed when scrub ends; nil: it was not started
+	found    kv.Verified
+	kept     scrubbed // of the goroutine of scrub
 }
 
 // openSnapshot is a snapshot that a backup reads.
@@ -43,7 +50,8 @@ type openSnapshot struct {
 }
 
 func newBackups(m *member) *backups {
-	b := &backups{member: m, wait: awaitAnswer, log: log.NewReader(m.env.FS)}
+	b := &backups{member: m, wait: awaitAnswer, log: log.NewReader(m.env.FS), requests: make(chan struct{}, 1)}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
 	m.env.Driver.Every(limits.BackupFileIdle/4, b.closeIdle)
 	return b
 }
@@ -161,7 +169,7 @@ func (b *backups) open(info snapshot.Info) (*snapshot.Reader, error) {
 			return f.Reader, nil
 		}
 	}
-	if b.closed {
+	if b.ctx.Err() != nil {
 		return nil, errors.New("the member is shutting down")
 	}
 	r, err := snapshot.Open(b.member.env.FS, info.Path)
@@ -240,14 +248,27 @@ func (b *backups) closeIdle() {
 	b.files = kept
 }
 
-// close closes all files, and opens none any more.
+// startScrub begins to scrub the member's files. Without a readable file scrub the week begins anew.
+func (b *backups) startScrub() {
+	if raw, err := b.member.folder.read("scrub"); err == nil {
+		_ = codec.ReadFile(raw, &b.kept)
+	}
+	b.found = b.kept.Sound
+	b.ended = make(chan struct{})
+	go b.scrub()
+}
+
+// close closes all files, and opens none any more. A disk that does not answer delays it only for a while.
 func (b *backups) close() error {
+	b.cancel()
+	if b.ended != nil {
+		select {
+		case <-b.ended:
+		case <-time.After(limits.BackupStop):
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.closed = true
-	if b.check != nil {
-		b.check.close()
-	}
 	err := b.log.Close()
 	for _, f := range b.files {
 		err = errors.Join(err, f.Close())

@@ -224,9 +224,10 @@ func (n *Node) clients() (all []wire.ClientLoad) {
 	return all[:min(len(all), limits.DashboardClients)]
 }
 
-// load adds the memory, the network and the load of this process to a status.
+// load adds the memory, the network, the files and the load of this process to a status.
 func (n *Node) load(s *wire.Status) {
 	n.routes.to(s)
+	n.backups.report(&s.Values)
 	figures.Set(&s.Values, figures.Memory, residentBytes())
 	newest := n.recent.Newest()
 	for kind, to := range [meter.Kinds][2]figures.ID{

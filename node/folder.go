@@ -23,6 +23,7 @@ import (
 //	identity         the folder's owner, and its process starts
 //	amnesia          why this member takes no part; empty while it does
 //	peers            known facts about the other members' folders
+//	scrub            when all files were last read, and what was found
 //	wal/             the log
 //	snap/            snapshots
 //	backup/          the file that a running backup reads
@@ -33,7 +34,7 @@ import (
 //	EMULATED         marks the folder of a member on an emulated disk (emulated.go), which no other member uses
 //
 // identity, amnesia and peers are small files in the layout of slots.go, created with the folder and written in place. Package codec
-// encodes their contents: identity, actor.Quarantine and knownPeers. A removed member never starts again.
+// encodes their contents: identity, actor.Quarantine and knownPeers. So is scrub, which may be missing. A removed member never starts again.
 //
 // A new folder is founded in an order that tolerates a crash at any point: peers and amnesia, identity with boot counter 0, then the log,
 // then boot counter 1. With a counter above 0 the log must exist. From then on a start needs no disk space, except if the log has to

@@ -182,6 +182,7 @@ func (n *Node) startBackups() {
 	n.backups = newBackups(n.member)
 	n.member.backup = newBackupDuty(n.backups)
 	n.member.backup.start()
+	n.backups.startScrub()
 }
 
 // watchCertificates starts the clocks that warn before a certificate expires.

@@ -10,7 +10,7 @@ import (
 // simVerifyEvery is the time between two verifications of files in a cluster.
 const simVerifyEvery = 700 * time.Millisecond
 
-// verifyFiles has the members verify their files, in turn, as `qkv verify` does. A sound file must never be called damaged, whatever the
+// verifyFiles has the members verify their files, in turn, as the scrub does. A sound file must never be called damaged, whatever the
 // member and its disk do. Nothing is ordered for damaged files: the faults have plans with them.
 func (w *world) verifyFiles(turn int) {
 	w.sim.After(simVerifyEvery, func() {
@@ -24,9 +24,7 @@ func (w *world) verifyFilesOf(h *host) {
 	if !h.alive() || h.paused() {
 		return
 	}
-	c := newFileCheck(h.member, 1, limits.VerifyRate)
-	c.idle.Stop()
-	c.sleep = func(time.Duration) {}
+	c := &fileCheck{member: h.member, rate: limits.VerifyRate, stopped: func() error { return nil }, sleep: func(time.Duration) {}}
 	if err := c.read(); err != nil || !h.alive() { // an error is that of a disk that fails
 		return
 	}

@@ -1,134 +1,123 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"qkv/actor"
 	"qkv/index/kv"
+	"qkv/internal/codec"
+	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
 	"qkv/snapshot"
 )
 
-// fileCheck reads the member's snapshots and log from the medium, and has the damage repaired that it finds. As backups do, it works beside
-// the actors, in a goroutine of its own: no save, no transfer and no sync of the log waits for it. The actors get orders only.
+// fileCheck reads the member's snapshots and log from the medium once, and has the damage repaired that it finds. As backups do, it works
+// beside the actors, in a goroutine of its own: no save, no transfer and no sync of the log waits for it. The actors get orders only.
 type fileCheck struct {
-	// Constant.
-	member *member
-	rate   int64
-	ctx    context.Context // ends with the member, and when no client asks any more
-	cancel context.CancelCauseFunc
-	idle   *time.Timer   // cancels ctx
-	done   chan struct{} // closed at the end
-	sleep  func(time.Duration)
+	member  *member
+	rate    int64 // bytes a second
+	stopped func() error
+	sleep   func(time.Duration)
 
-	// Of the check's goroutine.
 	begun  time.Time     // when the pace let the newest read begin
 	orders []func() bool // for damaged files: given at the end, because new snapshots replace files that are not read yet
-
-	mu    sync.Mutex
-	found kv.Verified
-	err   error // why it has ended early
+	found  kv.Verified
 }
 
-var (
-	errVerifyUnasked = errors.New("the verification was stopped: its command has ended")
-	errVerifyStop    = errors.New("the verification was stopped: the member is shutting down")
-)
+var errStopped = errors.New("the member stops, or reads all files anew")
 
-// Verify implements server.Backups. A request without a number begins a verification, or joins the one that is under way.
-func (b *backups) Verify(ctx context.Context, run uint64, rate int64) (kv.Verified, *kv.Error) {
-	c, refusal := b.checkOf(run, rate)
-	if refusal != nil {
-		return kv.Verified{}, refusal
-	}
-	c.idle.Reset(limits.VerifyIdle)
-	select {
-	case <-c.done:
-	case <-time.After(limits.VerifyWait):
-	case <-ctx.Done():
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		return kv.Verified{}, kv.Errorf(kv.Internal, "the files of %s could not be verified: %v", b.member.config.Name, c.err)
-	}
-	found := c.found
-	found.Damaged = slices.Clone(found.Damaged)
-	return found, nil
+// scrubbed is the content of the small file scrub: the week outlives a restart.
+type scrubbed struct {
+	Begun int64       `msgpack:"b"` // when the newest read of all files began, in nanoseconds since 1970
+	Sound kv.Verified `msgpack:"s"` // the newest one without damage
 }
 
-// checkOf returns the check with a number, or for 0 the one that is under way or a new one.
-func (b *backups) checkOf(run uint64, rate int64) (*fileCheck, *kv.Error) {
+// scrub reads all files when that is due, and when a client asks for it, until the member ends.
+func (b *backups) scrub() {
+	defer close(b.ended)
+	for first := limits.ScrubFirst; ; first = 0 {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-time.After(max(first, b.kept.due())):
+			b.readAll(limits.ScrubRate)
+		case <-b.requests:
+			b.readAll(limits.VerifyRate)
+		}
+	}
+}
+
+// due returns the time until the next scrub. A clock that was ahead delays it by one interval at most.
+func (s *scrubbed) due() time.Duration {
+	every := limits.ScrubEvery
+	if s.Sound.Wall < s.Begun {
+		every = limits.ScrubAgain
+	}
+	return min(every, every-time.Since(time.Unix(0, s.Begun)))
+}
+
+// Verify implements server.Backups. A request joins another one that is under way.
+func (b *backups) Verify(now bool) kv.Verified {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch c := b.check; {
-	case b.closed:
-		return nil, kv.Errorf(kv.Unavailable, "the member is shutting down")
-	case c != nil && (c.found.Run == run || run == 0 && !c.ended()):
-	case run != 0:
-		return nil, kv.Errorf(kv.BadRequest, "that verification of %s is over: the member was restarted, or another one has begun", b.member.config.Name)
-	default:
-		b.checks++
-		b.check = newFileCheck(b.member, b.member.incarnation+b.checks, rate)
-		go b.check.run()
+	if now && !b.found.Asked {
+		b.found.Asked = true
+		b.requests <- struct{}{}
 	}
-	return b.check, nil
+	return b.found
 }
 
-func newFileCheck(m *member, run uint64, rate int64) *fileCheck {
-	c := &fileCheck{member: m, rate: rate, done: make(chan struct{}), begun: time.Now(), found: kv.Verified{Run: run}}
-	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	c.idle = time.AfterFunc(limits.VerifyIdle, func() { c.cancel(errVerifyUnasked) })
-	c.sleep = func(d time.Duration) {
-		select {
-		case <-time.After(d):
-		case <-c.ctx.Done():
+// readAll reads all files, and keeps the result. A request ends a scrub, which then leaves no result.
+func (b *backups) readAll(rate int64) {
+	c := &fileCheck{member: b.member, rate: rate, begun: time.Now(), sleep: time.Sleep, stopped: func() error {
+		if b.ctx.Err() != nil || rate < limits.VerifyRate && len(b.requests) > 0 {
+			return errStopped
 		}
-	}
-	return c
-}
-
-func (c *fileCheck) ended() bool {
-	select {
-	case <-c.done:
-		return true
-	default:
-		return false
-	}
-}
-
-// close ends the check. A disk that does not answer delays it only for a while.
-func (c *fileCheck) close() {
-	c.cancel(errVerifyStop)
-	select {
-	case <-c.done:
-	case <-time.After(limits.BackupStop):
-	}
-}
-
-func (c *fileCheck) run() {
-	defer close(c.done)
+		return nil
+	}}
+	b.kept.Begun = c.begun.UnixNano()
+	b.keep()
 	err := c.read()
 	for _, offer := range c.orders {
-		for !offer() && c.ctx.Err() == nil { // until the actor has space for it
-			c.sleep(backupPoll)
+		for !offer() && b.ctx.Err() == nil { // until the actor has space for it
+			time.Sleep(backupPoll)
 		}
 	}
-	c.idle.Stop()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.found.Done, c.err = true, err
-	if err == nil && len(c.found.Damaged) == 0 {
+	if errors.Is(err, errStopped) {
+		return
+	}
+	c.found.Wall = time.Now().UnixNano()
+	if err != nil {
+		c.found.Failed = err.Error()
+	} else if len(c.found.Damaged) == 0 {
 		c.endAlarms()
+		b.kept.Sound = c.found
+		b.keep()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.found.Asked = len(b.requests) > 0
+	b.found = c.found
+}
+
+func (b *backups) keep() {
+	if err := b.member.folder.write("scrub", codec.Append(nil, &b.kept)); err != nil {
+		b.member.logger.Warn("when all files were last read cannot be saved: a restart may have them read again", "error", err)
+	}
+}
+
+// report adds the newest complete read of all files to a status.
+func (b *backups) report(to *figures.Values) {
+	if found := b.Verify(false); found.Wall != 0 {
+		figures.Set(to, figures.Damaged, len(found.Damaged))
+		figures.Set(to, figures.ScrubAge, max(time.Since(time.Unix(0, found.Wall)), time.Microsecond))
 	}
 }
 
@@ -147,15 +136,8 @@ func (c *fileCheck) pace(bytes int) error {
 	took := time.Since(c.begun)
 	c.sleep(max(took, time.Duration(bytes)*time.Second/time.Duration(c.rate)-took))
 	c.begun = time.Now()
-	c.count(0, int64(bytes))
-	return context.Cause(c.ctx)
-}
-
-func (c *fileCheck) count(files, bytes int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.found.Files += files
-	c.found.Bytes += bytes
+	c.found.Bytes += int64(bytes)
+	return c.stopped()
 }
 
 // read reads all files.
@@ -198,16 +180,16 @@ func (c *fileCheck) read() error {
 
 const (
 	segmentHelp = "nothing is lost while the member runs: it saves two snapshots, and removes the file once they cover it and a newer " +
-		"segment has begun. Check the disk, write something, and run `qkv verify` again before a restart"
-	partHelp     = "nothing is lost if another member has that file: this one fetches it. Otherwise it saves a snapshot with all keys. Check the disk, and run `qkv verify` again"
-	snapshotHelp = "nothing is lost: the member moves the file to quarantine/, and saves another snapshot. Check the disk, and run `qkv verify` again"
+		"segment has begun. Check the disk, write something, and run `qkv verify --now` before a restart"
+	partHelp     = "nothing is lost if another member has that file: this one fetches it. Otherwise it saves a snapshot with all keys. Check the disk, and run `qkv verify --now`"
+	snapshotHelp = "nothing is lost: the member moves the file to quarantine/, and saves another snapshot. Check the disk, and run `qkv verify --now`"
 )
 
 // segment counts a segment. If it is damaged, new snapshots are saved until the log needs no entry of it. Then the file is removed instead
 // of reused. A start before that needs the first of these snapshots.
 func (c *fileCheck) segment(name string, damage error) error {
-	if err := context.Cause(c.ctx); err != nil || damage == nil { // an end fails all reads
-		c.count(1, 0)
+	if err := c.stopped(); err != nil || damage == nil { // an end fails all reads
+		c.found.Files++
 		return err
 	}
 	m, reason := c.member, damage.Error()
@@ -215,7 +197,7 @@ func (c *fileCheck) segment(name string, damage error) error {
 		reason = one.Place()
 	}
 	c.damaged("wal", name, reason, segmentHelp)
-	text := fmt.Sprintf("a segment of the log is damaged, and nothing is lost: this member goes on, and saves snapshots that cover it: look at the disk, and run `qkv verify` again: %s %s", name, reason)
+	text := fmt.Sprintf("a segment of the log is damaged, and nothing is lost: this member goes on, and saves snapshots that cover it: look at the disk, and run `qkv verify --now`: %s %s", name, reason)
 	m.logger.Error(text)
 	m.status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: m.folder.path("wal"), Text: text})
 	last := m.status.Durable().Last // a start needs a snapshot of the last entry that may be damaged
@@ -227,9 +209,9 @@ func (c *fileCheck) segment(name string, damage error) error {
 
 // snapshot counts a snapshot, or a part. If it is damaged, the snapshotter reads it again and replaces it.
 func (c *fileCheck) snapshot(name, help string, damage error) error {
-	if ended := context.Cause(c.ctx); ended != nil || damage == nil {
-		c.count(1, 0)
-		return ended
+	if err := c.stopped(); err != nil || damage == nil {
+		c.found.Files++
+		return err
 	}
 	if disk.Gone(c.member.env.FS, name) && !c.listed(name) {
 		return nil // newer ones have replaced it
@@ -249,8 +231,6 @@ func (c *fileCheck) listed(name string) bool {
 
 // damaged notes a damaged file.
 func (c *fileCheck) damaged(folder, name, reason, help string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.found.Files++
 	if len(c.found.Damaged) < limits.VerifyDamaged {
 		c.found.Damaged = append(c.found.Damaged, kv.DamagedFile{Name: path.Join(folder, path.Base(name)), Reason: reason, Help: help})

@@ -8,24 +8,29 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
+	"qkv/log"
 	"qkv/log/disk"
 	"qkv/snapshot"
 )
 
-// verifyAll asks for a verification until it is done.
+// verifyAll has all files read now, and waits for the end.
 func verifyAll(t *testing.T, b *backups) kv.Verified {
 	t.Helper()
-	v := kv.Verified{}
-	for begun := time.Now(); !v.Done; {
-		var err *kv.Error
-		if v, err = b.Verify(context.Background(), v.Run, limits.VerifyRateMost); err != nil || time.Since(begun) > wait {
-			t.Fatalf("%+v, %v", v, err)
+	v, begun := b.Verify(true), time.Now()
+	for ; v.Asked; v = b.Verify(false) {
+		if time.Since(begun) > wait {
+			t.Fatalf("%+v", v)
 		}
+		time.Sleep(time.Millisecond)
+	}
+	if v.Failed != "" || v.Wall < begun.UnixNano() {
+		t.Fatalf("%+v", v)
 	}
 	return v
 }
@@ -73,46 +78,219 @@ func startToVerify(t *testing.T) (a *alone, dir string) {
 	return a, dir
 }
 
-// A member verifies its files, one verification at a time: a second client joins it, and its number is of no use once another one has
-// begun. It ends when nobody asks any more, and with the member.
+// A request has all files read, and a second one joins it. The result stays until the next one is complete, and outlives a restart.
 func TestVerifyOnce(t *testing.T) {
 	a, _ := startToVerify(t)
 	b := newBackups(a.m)
-	if v := verifyAll(t, b); v.Files < 4 || v.Bytes < 64<<10 || len(v.Damaged) > 0 {
+	b.startScrub()
+	if v := b.Verify(false); v.Wall != 0 || v.Asked {
+		t.Errorf("before the first: %+v", v)
+	}
+	for range 3 {
+		if v := b.Verify(true); v.Wall != 0 || !v.Asked {
+			t.Errorf("before it ends: %+v", v)
+		}
+	}
+	v := verifyAll(t, b)
+	if v.Files < 4 || v.Bytes < 64<<10 || len(v.Damaged) > 0 {
 		t.Errorf("all is sound: %+v", v)
 	}
-	first, err := b.Verify(context.Background(), 0, limits.VerifyRateLeast)
-	if err != nil || first.Done || first.Bytes > 3*limits.VerifyPieceBytes {
-		t.Fatalf("64 KiB a second: %+v, %v", first, err)
-	}
-	joined, err := b.Verify(context.Background(), 0, limits.VerifyRateMost)
-	if err != nil || joined.Run != first.Run || joined.Done {
-		t.Errorf("the second: %+v, %v", joined, err)
-	}
-	if _, err := b.Verify(context.Background(), first.Run-1, limits.VerifyRateMost); codeOf(err) != kv.BadRequest || !strings.Contains(err.Message, "is over") {
-		t.Errorf("the one before: %v", err)
-	}
-	check := b.check
-	select {
-	case <-check.done:
-		if check.err == nil || !strings.Contains(check.err.Error(), "its command has ended") {
-			t.Errorf("it has ended: %v", check.err)
-		}
-	case <-time.After(limits.VerifyIdle + wait):
-		t.Error("it goes on, though nobody asks")
-	}
-	last, err := b.Verify(context.Background(), 0, limits.VerifyRateLeast)
-	if err != nil || last.Run == first.Run {
-		t.Errorf("another one: %+v, %v", last, err)
+	last := verifyAll(t, b)
+	if last.Wall <= v.Wall || last.Asked {
+		t.Errorf("the next result: %+v after %+v", last, v)
 	}
 	begun := time.Now()
-	if err := b.close(); err != nil || !b.check.ended() || time.Since(begun) > limits.BackupStop {
+	if err := b.close(); err != nil || time.Since(begun) > limits.BackupStop {
 		t.Errorf("it stops after %v: %v", time.Since(begun), err)
 	}
-	if _, err := b.Verify(context.Background(), 0, limits.VerifyRateMost); codeOf(err) != kv.Unavailable {
-		t.Errorf("a member that stops: %v", err)
+	select {
+	case <-b.ended:
+	default:
+		t.Error("it goes on")
+	}
+	b = newBackups(a.m)
+	b.startScrub()
+	if v := b.Verify(false); v.Wall != last.Wall || v.Bytes != last.Bytes || v.Asked {
+		t.Errorf("after a restart: %+v, want %+v", v, last)
+	}
+	var of figures.Values
+	if b.report(&of); of.Duration(figures.ScrubAge) <= 0 || of.Duration(figures.ScrubAge) > time.Since(time.Unix(0, last.Wall)) || of.Get(figures.Damaged) != 0 {
+		t.Errorf("the figures: %v", of)
+	}
+	if err := b.close(); err != nil {
+		t.Error(err)
 	}
 	a.stop(t)
+}
+
+// scrubber is the scrub of a member, by a modelled clock.
+type scrubber struct {
+	*testing.T
+	*backups
+	m *member
+}
+
+func (s *scrubber) restart() {
+	if s.backups != nil {
+		s.stop()
+	}
+	s.backups = &backups{member: s.m, log: log.NewReader(disk.OS()), requests: make(chan struct{}, 1)} // in the bubble
+	s.ctx, s.cancel = context.WithCancel(s.Context())
+	s.startScrub()
+}
+
+func (s *scrubber) stop() {
+	if err := s.close(); err != nil {
+		s.Error(err)
+	}
+	synctest.Wait()
+}
+
+// after returns the newest result after a time.
+func (s *scrubber) after(d time.Duration) kv.Verified {
+	time.Sleep(d)
+	synctest.Wait()
+	v := s.Verify(false)
+	if v.Failed != "" {
+		s.Errorf("%+v", v)
+	}
+	return v
+}
+
+// A member reads each file once a week, the first time an hour after its start, and never faster than limits.ScrubRate.
+func TestScrub(t *testing.T) {
+	a, dir := startToVerify(t)
+	defer a.stop(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := &scrubber{T: t, m: a.m}
+		s.restart()
+		first := time.Now().Add(limits.ScrubFirst)
+		if v := s.after(limits.ScrubFirst - time.Second); v.Wall != 0 {
+			t.Errorf("within an hour: %+v", v)
+		}
+		files := int64(len(list(t, dir, "snap/*.snap")) + len(list(t, dir, "snap/*.part")) + len(list(t, dir, "wal/*.wal")))
+		last := s.after(time.Hour)
+		begun := first
+		for week := range 4 {
+			took := time.Unix(0, last.Wall).Sub(begun)
+			if least := time.Duration(last.Bytes) * time.Second / limits.ScrubRate; last.Bytes < 64<<10 || took < least-time.Millisecond || took > 2*least+time.Second {
+				t.Errorf("week %d: it read %d bytes in %v, want %v", week, last.Bytes, took, least)
+			}
+			if last.Files < files-2 || last.Files > files { // the log has prepared segments
+				t.Errorf("week %d: %d files of %d", week, last.Files, files)
+			}
+			begun = begun.Add(limits.ScrubEvery)
+			if v := s.after(time.Until(begun) - time.Second); v.Wall != last.Wall {
+				t.Errorf("week %d: read again %v later", week, time.Unix(0, v.Wall).Sub(time.Unix(0, last.Wall)))
+			}
+			last = s.after(time.Hour)
+		}
+		s.after(time.Until(begun.Add(limits.ScrubEvery)) + time.Millisecond) // while it reads
+		asked := time.Now()
+		if v := s.Verify(true); !v.Asked || v.Wall != last.Wall {
+			t.Errorf("a request during the scrub: %+v", v)
+		}
+		v := s.after(time.Duration(last.Bytes) * time.Second / (limits.ScrubRate * 2))
+		if v.Asked || v.Wall <= asked.UnixNano() {
+			t.Errorf("the request has waited for the scrub: %+v", v)
+		}
+		s.stop()
+	})
+}
+
+// A restart keeps the week of a scrub that is complete. One that it has ended begins anew a day after its beginning.
+func TestScrubAfterRestarts(t *testing.T) {
+	a, _ := startToVerify(t)
+	defer a.stop(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := &scrubber{T: t, m: a.m}
+		s.restart()
+		begun := time.Now().Add(limits.ScrubFirst)
+		v := s.after(2 * limits.ScrubFirst)
+		for time.Since(begun) < limits.ScrubEvery-5*time.Hour {
+			s.restart()
+			if last := s.after(5 * time.Hour); last.Wall != v.Wall || v.Wall == 0 {
+				t.Fatalf("after %v: %+v", time.Since(begun), last)
+			}
+		}
+		s.after(time.Until(begun.Add(limits.ScrubEvery)) + time.Millisecond)
+		begun = begun.Add(limits.ScrubEvery)
+		for time.Since(begun) < limits.ScrubAgain-5*time.Hour { // the first restart ends a scrub
+			s.restart()
+			if last := s.after(5 * time.Hour); last.Wall != v.Wall {
+				t.Fatalf("%v after a scrub has begun: %+v", time.Since(begun), last)
+			}
+		}
+		if last := s.after(time.Until(begun.Add(limits.ScrubAgain)) + time.Hour); last.Wall <= begun.Add(limits.ScrubAgain).UnixNano() {
+			t.Errorf("a day after a scrub that a restart has ended: %+v", last)
+		}
+		ahead := s.kept
+		ahead.Begun += int64(1000 * limits.ScrubEvery) // written by a clock that was ahead
+		if due := ahead.due(); due > limits.ScrubEvery {
+			t.Errorf("it is due after %v", due)
+		}
+		s.stop()
+	})
+}
+
+// A scrub finds a changed bit of an old segment, and raises the alarm that a verification raises.
+func TestScrubFindsDamage(t *testing.T) {
+	a, dir := startToVerify(t)
+	defer a.stop(t)
+	b := newBackups(a.m)
+	b.startScrub()
+	verifyAll(t, b)
+	name := closedBehindSnapshots(t, dir)
+	content, _ := os.ReadFile(name)
+	alarms := func() (all []kv.Alarm) {
+		for _, one := range a.m.status.Alarms() {
+			if one.Name == kv.CorruptAlarm {
+				all = append(all, one)
+			}
+		}
+		return all
+	}
+	synctest.Test(t, func(t *testing.T) {
+		s := &scrubber{T: t, m: a.m}
+		s.restart()
+		s.after(2 * limits.ScrubFirst)
+		flipByte(t, name, strings.LastIndex(string(content), strings.Repeat("w", 4000)))
+		if v := s.after(time.Hour); len(v.Damaged) > 0 || len(alarms()) > 0 {
+			t.Errorf("before the next scrub: %+v", v)
+		}
+		v := s.after(limits.ScrubEvery)
+		var of figures.Values
+		s.report(&of)
+		if len(v.Damaged) != 1 || v.Damaged[0].Name != "wal/"+filepath.Base(name) || of.Get(figures.Damaged) != 1 {
+			t.Errorf("%+v, %v", v, of)
+		}
+		s.stop()
+	})
+	if found := alarms(); len(found) != 1 || found[0].Subject != a.m.folder.path("wal") || !strings.Contains(found[0].Text, name+" at byte ") {
+		t.Errorf("the alarms: %v", found)
+	}
+	for begun := time.Now(); len(alarms()) > 0 && time.Since(begun) < wait; { // until snapshots have replaced the segment
+		a.put(t, "key", "after")
+		verifyAll(t, b)
+	}
+	if found := alarms(); len(found) > 0 {
+		t.Errorf("the alarms do not end: %v", found)
+	}
+	if err := b.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// closedBehindSnapshots returns the first segment behind the snapshots of startToVerify.
+func closedBehindSnapshots(t *testing.T, dir string) string {
+	t.Helper()
+	for _, segment := range list(t, dir, "wal/*.wal") {
+		if content, err := os.ReadFile(segment); err == nil && strings.Contains(string(content), strings.Repeat("w", 4000)) {
+			return segment
+		}
+	}
+	t.Fatal("no segment is behind the snapshots")
+	return ""
 }
 
 // A verification names a damaged part of a snapshot. Then all keys are saved anew, and everything is sound.
@@ -129,6 +307,7 @@ func TestVerifyNamesAPart(t *testing.T) {
 	}
 	defer a.stop(t)
 	b := newBackups(a.m)
+	b.startScrub()
 	var parts []snapshot.Part
 	for begun := time.Now(); len(parts) < 4; a.put(t, fmt.Sprint("key", time.Now().UnixNano()), strings.Repeat("v", 2000)) {
 		if listing, err := snapshot.List(disk.OS(), filepath.Join(dir, "snap")); err == nil && len(listing.Published) > 0 {
@@ -165,15 +344,10 @@ func TestVerifyNamesAPart(t *testing.T) {
 func TestVerifyRepairs(t *testing.T) {
 	a, dir := startToVerify(t)
 	b := newBackups(a.m)
+	b.startScrub()
 	snaps := list(t, dir, "snap/*.snap")
 	older := snaps[0]
-	name := ""
-	for _, segment := range list(t, dir, "wal/*.wal") { // the first that is behind the snapshots, and closed
-		if content, err := os.ReadFile(segment); err == nil && strings.Contains(string(content), strings.Repeat("w", 4000)) {
-			name = segment
-			break
-		}
-	}
+	name := closedBehindSnapshots(t, dir)
 	content, _ := os.ReadFile(name)
 	flipByte(t, name, strings.LastIndex(string(content), strings.Repeat("w", 4000)))
 	flipByte(t, older, 5000)

@@ -90,6 +90,8 @@ var (
 	LevelMost       = add(29, Gauge, Number, "feature_level_most", "The highest feature level of this member's program.")
 	ElectionTimeout = add(30, Known, Milliseconds, "election_timeout", "The election timeout.")
 	BackupAge       = add(31, Gauge, Seconds, "backup_age", "Time since the leader's backup last had every change; 0: a new leader does not know yet.")
+	ScrubAge        = add(50, Gauge, Seconds, "scrub_age", "Time since this member last had read all of its snapshots and its log from the disk; 0: it never has.")
+	Damaged         = add(51, Gauge, Number, "damaged_files", "Damaged files that this member found when it last read all of them.")
 
 	Host     = add(32, Internal, Number, "host", "Equal for two members on one running kernel; a digest that does not identify the host otherwise.")
 	Device   = add(33, Internal, Number, "device", "The device of the data folder's file system; to compare on one host only.")

@@ -31,9 +31,8 @@ func (c *Client) BackupLog(ctx context.Context, after uint64) (LogPart, error) {
 	return LogPart{Applied: piece.Applied, Entries: entries}, err
 }
 
-// Verify has the client's member read its snapshots and its log from the disk, at most rate bytes a second, and returns the progress. The
-// first call has the run 0; each further one has the run of the last answer, until the answer is Done. Without calls the member stops after
-// a few seconds. If another client's verification is under way, Verify joins it. It needs what backups need.
-func (c *Client) Verify(ctx context.Context, run uint64, rate int64) (Verified, error) {
-	return asked[Verified](ctx, c, wire.OpVerify, wire.Ask{Run: run, Rate: rate})
+// Verify returns what the client's member found when it last read all of its snapshots and its log from the disk. now has it read them at
+// once, at most [limits.VerifyRate] bytes a second: until this has ended, all answers are Asked. It needs what backups need.
+func (c *Client) Verify(ctx context.Context, now bool) (Verified, error) {
+	return asked[Verified](ctx, c, wire.OpVerify, wire.Ask{Now: now})
 }

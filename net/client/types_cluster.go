@@ -53,7 +53,7 @@ type (
 	UsageResult = kv.UsageResult // the sum over each group, as of one revision
 	BackupBase  = kv.BackupBase  // a snapshot of a member
 	LogPart     = kv.LogPart     // a part of a member's log
-	Verified    = kv.Verified    // what the verification of a member's files has found so far
+	Verified    = kv.Verified    // what a member found when it last read all of its files
 	DamagedFile = kv.DamagedFile // a damaged file of a member
 	LogEntry    = kv.LogEntry    // one committed entry of the log
 )

@@ -153,7 +153,7 @@ func bodies(prefix string) map[string]struct {
 		"backup's base":    {wire.OpBackupBase, ask(wire.Ask{})},
 		"backup's piece":   {wire.OpBackupPiece, ask(wire.Ask{Base: kv.BackupBase{Name: "n"}})},
 		"backup's log":     {wire.OpBackupLog, ask(wire.Ask{})},
-		"verify":           {wire.OpVerify, ask(wire.Ask{Run: 1, Rate: 1 << 20})},
+		"verify":           {wire.OpVerify, ask(wire.Ask{Now: true})},
 		"status":           {wire.OpStatus, nil},
 		"clients":          {wire.OpClients, nil},
 		"auth status":      {wire.OpAuthStatus, ask(wire.Ask{})},

@@ -19,9 +19,8 @@ type Backups interface {
 	// Log returns committed entries behind an index. If there are none, it waits for some until ctx ends, and then returns an empty
 	// part. The error is Compacted if the log begins later.
 	Log(ctx context.Context, after uint64) (kv.LogPart, *kv.Error)
-	// Verify returns the progress of a verification of the member's files. For the number 0 it begins one at that rate, in bytes a second,
-	// or joins the one that is under way. The verification ends when no client asks for it any more.
-	Verify(ctx context.Context, run uint64, rate int64) (kv.Verified, *kv.Error)
+	// Verify returns what the member found when it last read all of its files. now has it read all of them at once. It does not wait.
+	Verify(now bool) kv.Verified
 }
 
 // backUp carries out a request for a backup, in a goroutine of its own: it waits for the disk, for a snapshot, or for an entry. The number
@@ -68,8 +67,7 @@ func (b *body) ask(ctx context.Context, from Backups) (err *kv.Error) {
 		piece.Bytes, err = from.Piece(q.Base.Name, q.Base.SHA, q.Offset)
 		b.value = &piece
 	case wire.OpVerify:
-		var verified kv.Verified
-		verified, err = from.Verify(ctx, q.Run, q.Rate)
+		verified := from.Verify(q.Now)
 		b.value = &verified
 	default:
 		var part kv.LogPart

@@ -34,8 +34,7 @@ type Ask struct {
 	Entry  uint64        `msgpack:"entry"` // of a base: the oldest one allowed; of the log: the one before
 	Base   kv.BackupBase `msgpack:"base"`
 	Offset int64         `msgpack:"offset"` // of a piece of the base
-	Run    uint64        `msgpack:"run"`    // of a verification; 0: a new one
-	Rate   int64         `msgpack:"rate"`   // of a new verification: bytes a second
+	Now    bool          `msgpack:"now"`    // have the member read all of its files
 }
 
 // Change identifies a change of a key by its revision.

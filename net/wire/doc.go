@@ -95,7 +95,7 @@
 //	   of a base
 //	62 log      an Ask: entry                                   [id, 0, Piece]
 //	   for a backup
-//	63 verify   an Ask: run, rate                               [id, 0, kv.Verified]
+//	63 verify   an Ask: now                                     [id, 0, kv.Verified]
 //	   files
 //	70 clients  nothing                                         [id, 0, List[ClientLoad]]
 //
@@ -153,9 +153,8 @@
 // It is empty if no entry comes in time, at most limits.BackupLogWait, and Compacted if the member's log begins later: the client then asks
 // for a base.
 //
-// Op 63 asks for the progress of a verification of the member's files ([kv.Verified]). For the run 0 the member begins one at that rate, in
-// bytes a second, or joins the one that is under way; the answer has the number for the next request. It comes after limits.VerifyWait, or
-// when everything is read. A verification that no client asks for ends after limits.VerifyIdle.
+// Op 63 asks what the member found when it last read all of its files ([kv.Verified]). If now is true, the member begins to read them all,
+// or joins another client's request for that.
 //
 // A write whose name was applied before is answered with the outcome of that write, including its errors. The rest of the answer is read
 // from the history again; if that history is compacted, the answer is AnswerGone. A grant of the lease 0 gets the same id for the same

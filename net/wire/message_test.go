@@ -238,7 +238,7 @@ var examples = []struct {
 	{"question for a permission", askFrame(21, OpAuthCheck, Ask{Name: "ci", Permission: examplePermission}), array{21, 57, 1000, &Ask{Name: "ci", Permission: examplePermission}}},
 	{"piece of a base", askFrame(23, OpBackupPiece, Ask{Base: exampleBase, Offset: 1 << 20}), array{23, 61, 1000, &Ask{Base: exampleBase, Offset: 1 << 20}}},
 	{"part of the log", askFrame(24, OpBackupLog, Ask{Entry: 300}), array{24, 62, 1000, &Ask{Entry: 300}}},
-	{"verify files", askFrame(25, OpVerify, Ask{Run: 70_000, Rate: 32 << 20}), array{25, 63, 1000, &Ask{Run: 70_000, Rate: 32 << 20}}},
+	{"verify files", askFrame(25, OpVerify, Ask{Now: true}), array{25, 63, 1000, &Ask{Now: true}}},
 	{"list of alarms", askFrame(1, OpAlarms, Ask{Serializable: true}), array{1, 40, 1000, &Ask{Serializable: true}}},
 	{"raise an alarm", askFrame(2, OpChangeAlarm, Ask{Alarm: kv.AlarmChange{Raise: true, Member: 300, Name: kv.NoSpaceAlarm}}), array{2, 41, 1000, &Ask{Alarm: kv.AlarmChange{Raise: true, Member: 300, Name: kv.NoSpaceAlarm}}}},
 }
@@ -281,7 +281,7 @@ func TestGolden(t *testing.T) {
 		&List[int64]{More: true, All: []int64{-7, 0, 1_790_000_000_000_000_000}}, &LeaseKeys{59, 60, true, [][]byte{[]byte("a"), {0}}}, &Piece{[]byte("bytes"), 400},
 		&AuthStatus{true, 300}, &Self{"admin", ProofCertificate, true, []string{"root"}, true, true, 12},
 		&List[string]{All: []string{"ci", ""}}, &Login{"token.7"}, &AuthCheck{true, true, []Grant{{"app1", examplePermission}}}, &exampleBase,
-		&kv.Verified{Run: 70_000, Done: true, Files: 3, Bytes: 1 << 20, Damaged: []kv.DamagedFile{{Name: "wal/1", Reason: "at byte 2", Help: "verify again"}}},
+		&kv.Verified{Asked: true, Wall: 1 << 60, Failed: "no", Files: 3, Bytes: 1 << 20, Damaged: []kv.DamagedFile{{Name: "wal/1", Reason: "at byte 2", Help: "verify again"}}},
 	} {
 		fmt.Fprintf(&b, "%T\n%s", value, hex.Dump(AppendAnswer(nil, 3, value)))
 	}
@@ -347,7 +347,7 @@ func TestRequestsReadBack(t *testing.T) {
 		Revision: 7, Wall: -7, Revisions: []int64{-1, 7}, Changes: []Change{{Key: []byte("k"), Revision: math.MaxInt64}, {Key: []byte{0}, Revision: -1}},
 		Auth:     kv.AuthChange{Kind: kv.RoleGrantPermission, User: "u", Role: "r", NoPassword: true, Permission: examplePermission, Strict: true},
 		Password: []byte("clear"), Token: "token", Name: "ci", From: "a", Skip: 300, Permission: kv.Permission{Key: []byte{0}, Type: kv.PermitWrite},
-		Entry: 1 << 50, Base: exampleBase, Offset: 1 << 41, Run: 1 << 63, Rate: -1,
+		Entry: 1 << 50, Base: exampleBase, Offset: 1 << 41, Now: true,
 	}
 	for op := range ops {
 		if declared(uint64(op)) && reflect.ValueOf(ops[op].read).Pointer() == reflect.ValueOf(readAsk).Pointer() {
