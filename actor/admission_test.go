@@ -130,7 +130,7 @@ func TestLaterHandshakeOfTheSameProcess(t *testing.T) {
 }
 
 // What a member had acknowledged of what is committed is remembered by who refuses it, across restarts, until its log has
-// it: a leader that begins anew would not know otherwise, and its admission would end the quarantine.
+// it: a leader that begins anew would not know otherwise, and its admission would end the suspension.
 func TestWhatIsOwedIsRemembered(t *testing.T) {
 	var written []Known
 	begin := func(minMatch uint64, remembered []Known) *Admission {

@@ -56,11 +56,11 @@ func ofPeers(refusals map[uint64]Refusal) (alarms []kv.Alarm) {
 	return alarms
 }
 
-// Quarantined returns the alarm with the reason why this member, whose role is RoleRefused, takes no part.
-func (s *Status) Quarantined() kv.Alarm {
+// Suspended returns the alarm with the reason why this member, whose role is RoleSuspended, takes no part.
+func (s *Status) Suspended() kv.Alarm {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, q := range []Quarantine{{}, {Differs: true}} {
+	for _, q := range []Suspension{{}, {Differs: true}} {
 		a := q.Alarm()
 		if a.Text = s.alarms[a]; a.Text != "" {
 			return a

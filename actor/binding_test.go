@@ -191,8 +191,8 @@ func TestOwnIDIsAnotherFolders(t *testing.T) {
 	c.Admission.Folder = folderOf(9)
 	next, _ := c.state.Members().Change(&kv.MemberChange{Kind: kv.UpdateMember, ID: 2, Peers: []string{"h2:1"}}, 0)
 	c.turn(MembersChanged{Members: next, At: 2})
-	if !c.quarantine.active() || !strings.Contains(c.quarantine.Reason, "is bound to the data folder 01000000, but this folder is 09000000") {
-		t.Errorf("it takes part: %q", c.quarantine.Reason)
+	if !c.suspension.active() || !strings.Contains(c.suspension.Reason, "is bound to the data folder 01000000, but this folder is 09000000") {
+		t.Errorf("it takes part: %q", c.suspension.Reason)
 	}
 }
 

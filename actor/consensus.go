@@ -21,14 +21,14 @@ const TickInterval = 10 * time.Millisecond
 type ConsensusConfig struct {
 	CoreConfig
 	ConsensusMailboxes
-	HardState   log.HardState
-	Applied     uint64 // index of the snapshot from which the state was loaded
-	ConfState   *raftpb.ConfState
-	Snapshot    *raftpb.Snapshot // the newest published one; nil before the first
-	Members     index.Members
-	Quarantine  func(Quarantine) error // makes a change of the quarantine durable
-	Quarantined Quarantine             // as written by Quarantine in an earlier run
-	Removed     func() error           // makes the removal of this member durable
+	HardState log.HardState
+	Applied   uint64 // index of the snapshot from which the state was loaded
+	ConfState *raftpb.ConfState
+	Snapshot  *raftpb.Snapshot // the newest published one; nil before the first
+	Members   index.Members
+	Suspend   func(Suspension) error // makes a change of the suspension durable
+	Suspended Suspension             // as written by Suspend in an earlier run
+	Removed   func() error           // makes the removal of this member durable
 }
 
 // ConsensusMailboxes are consensus's own mailbox, and the actors and peers to which it sends.
@@ -100,7 +100,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 			last:       lastIndex(c.Window),
 			connected:  map[uint64]bool{},
 			membership: newMembership(c.Members, c.ConfState, c.Removed),
-			quarantine: newQuarantine(c.Quarantined, c.Quarantine),
+			suspension: newSuspension(c.Suspended, c.Suspend),
 		},
 		ConsensusMailboxes: c.ConsensusMailboxes,
 		transfers:          snapshotTransfers{sending: map[uint64]bool{}},
@@ -233,9 +233,9 @@ func (c *Consensus) handle(m ConsensusMessage) {
 			c.forwardAgain() // messages that the previous connection has lost
 		}
 		c.Status.refusal(m.Peer, nil)
-		c.quarantine.linked(m.Peer)
+		c.suspension.linked(m.Peer)
 		c.membership.linked(m.Peer)
-		c.sendAll(c.quarantine.accusations(&c.core))
+		c.sendAll(c.suspension.accusations(&c.core))
 		c.elections.founding.met(m.Peer, m.Last)
 	case Disconnected:
 		delete(c.connected, m.Peer)
@@ -247,12 +247,12 @@ func (c *Consensus) handle(m ConsensusMessage) {
 		if m.Refusal.Removed {
 			c.membership.refusedAsRemoved(&c.core, m.Peer, m.Refusal)
 		} else {
-			c.sendAll(c.quarantine.refused(&c.core, m.Peer, m.Refusal))
+			c.sendAll(c.suspension.refused(&c.core, m.Peer, m.Refusal))
 		}
 	case Differs:
-		c.quarantine.differs(&c.core, m.Reason)
-	case Unban:
-		c.quarantine.leave(&c.core, "an operator says so")
+		c.suspension.differs(&c.core, m.Reason)
+	case Readmit:
+		c.suspension.leave(&c.core, "an operator says so")
 	case Transfer:
 		c.transferLeadership("it was asked to", func(id uint64, p tracker.Progress) bool { return p.RecentActive && (m.To == 0 || m.To == id) })
 	case SnapshotSaved:
@@ -285,7 +285,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 //  6. A leader's work for its followers, on what all of this has changed.
 func (c *Consensus) tick(n int) {
 	c.Status.ticked.Store(int64(c.now.Now))
-	if !c.quarantine.active() {
+	if !c.suspension.active() {
 		c.Window.ScanKinds(func() { // an election begins here
 			for range c.elections.ticks(n, c.soft.Lead, c.disk.busy(c.now.Now), c.ElectionTimeout) {
 				c.raft.Tick()
@@ -345,21 +345,21 @@ func (c *Consensus) expire() {
 		c.lastExpire = c.now.Now
 		c.Window.DropUnused()
 		c.Applier.MustPost(Expire{Why: c.why()})
-		c.sendAll(c.quarantine.accusations(&c.core))
+		c.sendAll(c.suspension.accusations(&c.core))
 	}
 }
 
 // receive hands a peer's message to raft, unless the message must wait or would do harm.
 func (c *Consensus) receive(r Received) {
 	if m, ok := r.Message.(peerframe.Accused); ok {
-		alike := c.quarantine.note(accusation{by: m.By, of: r.From, at: c.now.Now}, c.ElectionTimeout, c.Member, c.membership.confState.GetVoters())
+		alike := c.suspension.note(accusation{by: m.By, of: r.From, at: c.now.Now}, c.ElectionTimeout, c.Member, c.membership.confState.GetVoters())
 		if alike && c.last > foundingIndex {
-			c.quarantine.leave(&c.core, "a quorum is accused by "+c.Status.NameOf(m.By)+" alone")
+			c.suspension.leave(&c.core, "a quorum is accused by "+c.Status.NameOf(m.By)+" alone")
 		}
 		return
 	}
-	if c.quarantine.active() {
-		c.sendAll(c.quarantine.receive(&c.core, r, c.beyondLog))
+	if c.suspension.active() {
+		c.sendAll(c.suspension.receive(&c.core, r, c.beyondLog))
 		return
 	}
 	if c.membership.records.Removed(r.From) {
@@ -397,7 +397,7 @@ func (c *Consensus) receive(r Received) {
 		switch m.GetType() {
 		case raftpb.MsgHeartbeat:
 			if c.beyondLog(m.Message) {
-				c.sendAll(c.quarantine.forgot(&c.core, r.From, m.GetCommit(), m.GetTerm()))
+				c.sendAll(c.suspension.forgot(&c.core, r.From, m.GetCommit(), m.GetTerm()))
 				return
 			}
 		case raftpb.MsgTimeoutNow:

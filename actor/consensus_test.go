@@ -78,7 +78,7 @@ func newTestConsensus(t *testing.T, l limits.Tunable) *consensusTurns {
 			Snapshotter: NewMailbox[SnapshotterMessage]("s", Capacity{Offer: 100, MustPost: 1000}), Peers: c,
 		},
 		HardState: recovered.HardState, Applied: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1, 2, 3}}, Members: c.state.Members(),
-		Quarantine: func(Quarantine) error { return nil },
+		Suspend: func(Suspension) error { return nil },
 	}
 	var err error
 	c.Consensus, err = NewConsensus(c.config)
@@ -219,8 +219,8 @@ func TestHeartbeatBeyondTheLog(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(2)
 	c.turn(from(2, raftpb.MsgHeartbeat, 2, func(m *raftpb.Message) { m.Commit = u(c.last + 1) }))
-	if !c.quarantine.active() || !strings.Contains(c.quarantine.Reason, "AMNESIA") {
-		t.Errorf("it goes on: %q", c.quarantine.Reason)
+	if !c.suspension.active() || !strings.Contains(c.suspension.Reason, "AMNESIA") {
+		t.Errorf("it goes on: %q", c.suspension.Reason)
 	}
 	for _, m := range c.pass(5 * time.Second) {
 		if _, says := m.(peerframe.Accused); !says {
@@ -256,8 +256,8 @@ func TestAbsurdTerm(t *testing.T) {
 		c := newTestConsensus(t, limits.Defaults())
 		c.turn(from(3, kind, math.MaxUint64, func(m *raftpb.Message) { m.Commit, m.Reject = u(math.MaxUint64), new(true) }))
 		c.pass(5 * time.Second)
-		if term := c.raft.BasicStatus().GetTerm(); term > 10 || c.quarantine.active() {
-			t.Errorf("after a %v: term %d, quarantine %q", kind, term, c.quarantine.Reason)
+		if term := c.raft.BasicStatus().GetTerm(); term > 10 || c.suspension.active() {
+			t.Errorf("after a %v: term %d, suspension %q", kind, term, c.suspension.Reason)
 		}
 		if at := c.term + limits.TermsAhead; c.absurd(at) || !c.absurd(at+1) {
 			t.Errorf("in term %d the term %d is absurd: %v, the next one: %v", c.term, at, c.absurd(at), c.absurd(at+1))
@@ -296,8 +296,8 @@ func TestHeartbeatBehindAnAppend(t *testing.T) {
 		}),
 		from(2, raftpb.MsgHeartbeat, 2, func(m *raftpb.Message) { m.Commit = u(3) }),
 	)
-	if c.quarantine.active() {
-		t.Error(c.quarantine.Reason)
+	if c.suspension.active() {
+		t.Error(c.suspension.Reason)
 	}
 	if s := c.raft.BasicStatus(); s.GetCommit() != 3 {
 		t.Errorf("commit %d", s.GetCommit())

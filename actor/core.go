@@ -28,7 +28,7 @@ type CoreConfig struct {
 }
 
 // core is the state of consensus that several of its parts read: raft, the time, the role, and the members. A part gets a pointer to it
-// with each call. Only [Consensus], the membership and the quarantine change it.
+// with each call. Only [Consensus], the membership and the suspension change it.
 type core struct {
 	CoreConfig
 
@@ -43,7 +43,7 @@ type core struct {
 
 	connected  map[uint64]bool // the reachable peers
 	membership membership
-	quarantine quarantine
+	suspension suspension
 }
 
 // electionTicks is the election timeout in ticks.
@@ -120,14 +120,14 @@ func (c *core) votersOfBoth() []uint64 {
 
 // serves reports whether this member commits with a quorum without another one, as far as it can know.
 func (c *core) serves(without uint64) bool {
-	return !c.quarantine.active() && c.leader() != raft.None && c.leader() != without && c.handedTerm == c.term
+	return !c.suspension.active() && c.leader() != raft.None && c.leader() != without && c.handedTerm == c.term
 }
 
 // readable reports whether raft would answer a ReadIndex now.
 func (c *core) readable() bool {
 	status := c.raft.BasicStatus()
 	switch {
-	case c.quarantine.active(), status.Lead == raft.None, status.GetTerm() != c.term:
+	case c.suspension.active(), status.Lead == raft.None, status.GetTerm() != c.term:
 		return false
 	case status.RaftState == raft.StateLeader:
 		return c.handedTerm == c.term // rule 5: a crash may have set the commit index back
@@ -139,7 +139,7 @@ func (c *core) readable() bool {
 // mayForward reports whether this member takes part, and is connected to the leader of its batches' term.
 func (c *core) mayForward() bool {
 	status := c.raft.BasicStatus()
-	return !c.quarantine.active() && status.GetTerm() == c.term && c.connected[status.Lead]
+	return !c.suspension.active() && status.GetTerm() == c.term && c.connected[status.Lead]
 }
 
 // campaign makes this member a candidate.

@@ -50,11 +50,11 @@
 // # Consensus
 //
 // [Consensus] is a small core and parts over it. The core is the state that several parts read: raft, the time, the role and term, the
-// members, the quarantine, and the reachable peers (core.go). A part holds its own state, gets the core with each call, and returns
+// members, the suspension, and the reachable peers (core.go). A part holds its own state, gets the core with each call, and returns
 // messages. A part can therefore be tested without a cluster:
 //
 //	elections   elections.go, failover.go, founding.go, leaderwatch.go, leaderclaim.go
-//	members     membership.go, quarantine.go, committed.go, leaderpositions.go
+//	members     membership.go, suspension.go, committed.go, leaderpositions.go
 //	clients     proposals.go, forwarding.go, reads.go, leases.go, leaseasks.go, leaseclock.go, leaserevoke.go
 //	own log     hardstate.go, diskwatch.go, replicationlag.go, logretention.go
 //	catch-up    pace.go, catchup.go, snapshottransfers.go
@@ -198,7 +198,7 @@
 // goroutines: they may wait for the disk, and the applier and consensus never do.
 //
 // If a reader finds a damaged value, the Shelf notes the part, and the snapshotter sees it within limits.SnapshotClock. A check of the
-// newest snapshot finds damage, too. The snapshotter raises CORRUPT and has the part moved to quarantine. The
+// newest snapshot finds damage, too. The snapshotter raises CORRUPT and has the part moved to damaged/. The
 // snapshot reader fetches the part from another member, under the same name (RepairPart, PartRepaired). Each read opens the part by its
 // path, so the next read finds the fetched file. Reads of the part's values fail meanwhile, all others go on. If no member gives the
 // part, the damaged file is moved back, and a snapshot with all keys is ordered. That snapshot needs every value that is not compacted.
@@ -233,14 +233,14 @@
 // A member that has forgotten its promises must not vote. Three signs reveal it. The first is its handshake: folder id, boot counter and
 // process id, compared with the announcement in the replicated state and with the values seen by this process. The second is a log that
 // ends before the entries that the leader has counted as acknowledged, or that the member itself reported durable while it led. The third
-// is a heartbeat with a commit index beyond its log ([Admission], quarantine.forgot). A leader sends the end of its own log with appends
+// is a heartbeat with a commit index beyond its log ([Admission], suspension.forgot). A leader sends the end of its own log with appends
 // and heartbeats (leaderpositions.go): its disk may be one of the two that hold an acknowledged write, and a leader sends no acknowledgements.
 //
-// A refusal says its reason ([Refusal]), and one member's word is never enough to exclude another member (quarantine.go). A member that is
-// refused as forgetful is quarantined by the word of a leader, or of a second member. The word of one non-leader holds it back: it takes no
+// A refusal says its reason ([Refusal]), and one member's word is never enough to exclude another member (suspension.go). A member that is
+// refused as forgetful is suspended by the word of a leader, or of a second member. The word of one non-leader holds it back: it takes no
 // part until the word is confirmed or refuted. A heartbeat with a commit index beyond its log holds it back, too. The member overrules that
 // word while it commits with a quorum without the accuser. A decision is durable before the member acts on it, and later starts read it.
-// Only an operator ends a quarantine.
+// Only an operator ends a suspension.
 //
 // Not detectable: a folder restored to an earlier point of the same run, while every member that saw the later state is down. Peers keep
 // the positions that a leader has counted or reported in memory only. After a restart a peer knows only the entry for whose lack it refused
@@ -281,7 +281,7 @@
 //     the member only the stream's buffer, and blocks no other stream.
 //  4. An installed snapshot is a View like any other. Cursors keep their positions. If the snapshot's history does not reach back
 //     to a watch's position, the watch is canceled with the oldest available revision.
-//  5. A member that has known no leader for limits.WatchAlone election timeouts ends its watches, and so does a quarantined
+//  5. A member that has known no leader for limits.WatchAlone election timeouts ends its watches, and so does a suspended
 //     member: other members have newer state, and watches resume there.
 //  6. The hub reads no file. Values of the history that are in parts are read by the value reader, one list at a time (ReadValues,
 //     ValuesRead).
@@ -302,8 +302,8 @@
 //
 // Three actors write files, each its own: the log writer, the segment maker and the snapshotter. The segment maker also writes the last
 // page of a segment that the log writer has left; the page names the next segment. Package node writes the data folder's small files
-// (identity, peers, amnesia). It writes them at the start, when a peer's new process is admitted or the log tells of it, and when this
-// member is quarantined or removed. These writes are rare, and must be durable before
+// (identity, peers, suspension). It writes them at the start, when a peer's new process is admitted or the log tells of it, and when this
+// member is suspended or removed. These writes are rare, and must be durable before
 // the member acts on them.
 //
 // # A slow disk

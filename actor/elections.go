@@ -84,7 +84,7 @@ func (e *elections) count(ticks int, leader uint64) {
 // entry is not applied yet.
 func (e *elections) campaignAlone(c *core) {
 	voters := c.membership.confState.GetVoters()
-	if e.alone || len(voters) != 1 || voters[0] != c.Member || c.quarantine.active() {
+	if e.alone || len(voters) != 1 || voters[0] != c.Member || c.suspension.active() {
 		return
 	}
 	switch c.raft.BasicStatus().RaftState {

@@ -60,7 +60,7 @@ func (f *failover) peerDied(c *core, peer uint64) {
 func (f *failover) tick(c *core, ticks int) (late uint64) {
 	now := c.raft.BasicStatus()
 	switch {
-	case now.Lead == c.Member || c.quarantine.active():
+	case now.Lead == c.Member || c.suspension.active():
 	case now.Lead != raft.None:
 		f.forgotten = 0
 		f.forgetLeader(c)

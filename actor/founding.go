@@ -51,9 +51,9 @@ func (f *founding) met(peer, last uint64) {
 	}
 }
 
-// awaits returns for which founders this member must wait, or "" if it takes part in elections or is quarantined.
+// awaits returns for which founders this member must wait, or "" if it takes part in elections or is suspended.
 func (f *founding) awaits(c *core) string {
-	if len(f.unmet) == 0 || c.last > foundingIndex || c.quarantine.active() {
+	if len(f.unmet) == 0 || c.last > foundingIndex || c.suspension.active() {
 		return ""
 	}
 	var names []string

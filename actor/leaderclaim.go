@@ -19,8 +19,8 @@ import (
 //	a member that knows the leader of its term takes claims of that term from that leader only.
 //
 // A leader drops all claims of its own term. A claim of a later term is believed, as raft must believe it: the member may have missed
-// the election. The package's page lists the limits of the rule. A member that is quarantined or held back listens to leaders without the
-// rule (quarantine.receive), since raft does not follow the elections of the others meanwhile.
+// the election. The package's page lists the limits of the rule. A member that is suspended or held back listens to leaders without the
+// rule (suspension.receive), since raft does not follow the elections of the others meanwhile.
 
 // claimedTerm returns the term in which the sender of a message claims to lead. The answers to questions for leases name no term: 0.
 func claimedTerm(m peerframe.Message) (term uint64, claims bool) {

@@ -62,8 +62,8 @@ func TestClaimsOfAMemberThatDoesNotLead(t *testing.T) {
 			}
 		}
 		now := c.raft.BasicStatus()
-		if c.quarantine.active() || now.Lead != before.Lead || now.RaftState != before.RaftState || now.GetTerm() != before.GetTerm() || now.GetCommit() != before.GetCommit() {
-			t.Errorf("leads %v: %v became %v, quarantine %q", leads, before, now, c.quarantine.Reason)
+		if c.suspension.active() || now.Lead != before.Lead || now.RaftState != before.RaftState || now.GetTerm() != before.GetTerm() || now.GetCommit() != before.GetCommit() {
+			t.Errorf("leads %v: %v became %v, suspension %q", leads, before, now, c.suspension.Reason)
 		}
 		if n := c.offers(); c.last != last || n != 0 {
 			t.Errorf("leads %v: the log ends at %d, before at %d; %d offers are taken", leads, c.last, last, n)
@@ -189,61 +189,61 @@ func TestImpossibleCommitHoldsBack(t *testing.T) {
 		c := newTestConsensus(t, limits.Defaults())
 		c.follow(5)
 		c.turn(from(2, raftpb.MsgApp, 5, func(m *raftpb.Message) { m.Index, m.LogTerm, m.Entries = u(1), u(1), []*raftpb.Entry{someEntry(2, 5)} }))
-		if c.turn(impossible(c, 2, 5)); !c.quarantine.held() {
-			t.Fatalf("it is not held back: %+v", c.quarantine.Quarantine)
+		if c.turn(impossible(c, 2, 5)); !c.suspension.held() {
+			t.Fatalf("it is not held back: %+v", c.suspension.Suspension)
 		}
 		for range 3 {
 			c.turn(impossible(c, 2, 5), Received{From: 2, Message: peerframe.DiskSpace{}}, from(2, raftpb.MsgApp, 5, nil), from(2, raftpb.MsgHeartbeat, 4, nil))
 		}
-		if !c.quarantine.held() {
-			t.Fatalf("the leader repeats it, and it is not held back: %+v", c.quarantine.Quarantine)
+		if !c.suspension.held() {
+			t.Fatalf("the leader repeats it, and it is not held back: %+v", c.suspension.Suspension)
 		}
 		return c
 	}
 	c := held()
-	if c.turn(from(2, raftpb.MsgHeartbeat, 5, func(m *raftpb.Message) { m.Commit = u(1) })); c.quarantine.active() {
-		t.Errorf("the leader takes it back: %+v", c.quarantine.Quarantine)
+	if c.turn(from(2, raftpb.MsgHeartbeat, 5, func(m *raftpb.Message) { m.Commit = u(1) })); c.suspension.active() {
+		t.Errorf("the leader takes it back: %+v", c.suspension.Suspension)
 	}
 	c = held()
 	for range 40 {
 		c.turn(from(3, raftpb.MsgHeartbeat, 6, nil))
 		c.at += c.HeartbeatInterval
 	}
-	if c.quarantine.active() {
-		t.Errorf("another leader has a quorum: %+v", c.quarantine.Quarantine)
+	if c.suspension.active() {
+		t.Errorf("another leader has a quorum: %+v", c.suspension.Suspension)
 	}
 	c = held()
-	if c.turn(Received{From: 3, Message: peerframe.Accused{By: 2}}); c.quarantine.active() {
-		t.Errorf("two of three voters are accused by the same member: %+v", c.quarantine.Quarantine)
+	if c.turn(Received{From: 3, Message: peerframe.Accused{By: 2}}); c.suspension.active() {
+		t.Errorf("two of three voters are accused by the same member: %+v", c.suspension.Suspension)
 	}
 	c = held()
-	if c.turn(Connected{Peer: 2}, Received{From: 2, Message: peerframe.DiskSpace{}}); c.quarantine.active() {
-		t.Errorf("it has connected anew, and looked at this member's log: %+v", c.quarantine.Quarantine)
+	if c.turn(Connected{Peer: 2}, Received{From: 2, Message: peerframe.DiskSpace{}}); c.suspension.active() {
+		t.Errorf("it has connected anew, and looked at this member's log: %+v", c.suspension.Suspension)
 	}
 	for _, kind := range []raftpb.MessageType{raftpb.MsgPreVote, raftpb.MsgVote} {
 		c = held()
 		asks := func(end, term uint64) ConsensusMessage {
 			return from(2, kind, term, func(m *raftpb.Message) { m.Index, m.LogTerm = u(end), u(5) })
 		}
-		claimed := c.quarantine.claim.index
-		if c.turn(asks(claimed, 6)); !c.quarantine.held() {
-			t.Errorf("%v: its log may hold the entry that it called committed: %+v", kind, c.quarantine.Quarantine)
+		claimed := c.suspension.claim.index
+		if c.turn(asks(claimed, 6)); !c.suspension.held() {
+			t.Errorf("%v: its log may hold the entry that it called committed: %+v", kind, c.suspension.Suspension)
 		}
-		if c.turn(asks(claimed-1, 5)); !c.quarantine.held() {
-			t.Errorf("%v: it may have asked before it called the entry committed: %+v", kind, c.quarantine.Quarantine)
+		if c.turn(asks(claimed-1, 5)); !c.suspension.held() {
+			t.Errorf("%v: it may have asked before it called the entry committed: %+v", kind, c.suspension.Suspension)
 		}
-		if c.turn(asks(claimed-1, 6)); c.quarantine.active() {
-			t.Errorf("%v: its log does not hold the entry that it called committed: %+v", kind, c.quarantine.Quarantine)
+		if c.turn(asks(claimed-1, 6)); c.suspension.active() {
+			t.Errorf("%v: its log does not hold the entry that it called committed: %+v", kind, c.suspension.Suspension)
 		}
 		c = held()
 		c.turn(from(2, raftpb.MsgHeartbeat, 5, func(m *raftpb.Message) { m.Commit = u(c.last + 1) }))
-		if c.turn(asks(c.last+1, 6)); !c.quarantine.held() {
-			t.Errorf("%v: its log holds the entry that it called committed later: %+v", kind, c.quarantine.Quarantine)
+		if c.turn(asks(c.last+1, 6)); !c.suspension.held() {
+			t.Errorf("%v: its log holds the entry that it called committed later: %+v", kind, c.suspension.Suspension)
 		}
 	}
 	c = held()
-	if c.turn(impossible(c, 3, 6)); !c.quarantine.active() || c.quarantine.held() {
-		t.Errorf("a second leader says the same: %+v", c.quarantine.Quarantine)
+	if c.turn(impossible(c, 3, 6)); !c.suspension.active() || c.suspension.held() {
+		t.Errorf("a second leader says the same: %+v", c.suspension.Suspension)
 	}
 }
 
@@ -251,8 +251,8 @@ func TestImpossibleCommitHoldsBack(t *testing.T) {
 func TestRefusalOfAFalseLeader(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(5)
-	if c.turn(Refused{Peer: 3, Refusal: Refusal{Forgot: true, Leads: true, Text: "forgot"}}); !c.quarantine.held() {
-		t.Errorf("it says that it leads: %+v", c.quarantine.Quarantine)
+	if c.turn(Refused{Peer: 3, Refusal: Refusal{Forgot: true, Leads: true, Text: "forgot"}}); !c.suspension.held() {
+		t.Errorf("it says that it leads: %+v", c.suspension.Suspension)
 	}
 }
 
@@ -260,8 +260,8 @@ func TestRefusalOfAFalseLeader(t *testing.T) {
 func TestRefusalOfAnUnknownLeader(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.turn(Refused{Peer: 3, Refusal: Refusal{Forgot: true, Leads: true, Text: "forgot"}})
-	if !c.quarantine.active() || c.quarantine.held() {
-		t.Errorf("nobody else is known to lead: %+v", c.quarantine.Quarantine)
+	if !c.suspension.active() || c.suspension.held() {
+		t.Errorf("nobody else is known to lead: %+v", c.suspension.Suspension)
 	}
 }
 

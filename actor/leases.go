@@ -23,7 +23,7 @@ type leases struct {
 func (l *leases) askLeader(c *core) (all []toPeer) {
 	l.asks.retry(c.now.Now, c.ElectionTimeout)
 	status := c.raft.BasicStatus()
-	if len(l.asks.waiting) == 0 || c.quarantine.active() || status.Lead == raft.None || status.GetTerm() != c.term {
+	if len(l.asks.waiting) == 0 || c.suspension.active() || status.Lead == raft.None || status.GetTerm() != c.term {
 		return nil
 	}
 	if status.RaftState == raft.StateLeader {

@@ -364,7 +364,7 @@ func (m *membership) lasts(c *core, since map[uint64]time.Duration, id uint64, h
 // changeMembers proposes this leader's own change, and reports whether raft took it; otherwise it is retried.
 func (c *Consensus) changeMembers(change *kv.MemberChange) bool {
 	status := c.raft.BasicStatus()
-	if c.quarantine.active() || status.LeadTransferee != raft.None || status.GetTerm() != c.term || !c.Status.Disk().LogTakes(limits.LogKept) {
+	if c.suspension.active() || status.LeadTransferee != raft.None || status.GetTerm() != c.term || !c.Status.Disk().LogTakes(limits.LogKept) {
 		return false
 	}
 	envelope := c.envelope(c.proposals.next, [][]byte{index.Own().AppendMemberChange(nil, change).Bytes})
@@ -404,7 +404,7 @@ func (m *membership) changed(c *core, news MembersChanged) bool {
 		m.removedAt, m.partAt = news.At, 0
 	}
 	m.records = news.Members
-	forgetRemoved(news.Members, c.quarantine.accusers, m.removedBy)
+	forgetRemoved(news.Members, c.suspension.accusers, m.removedBy)
 	want := ConfStateOf(news.Members.Configuration())
 	if m.early = m.early && news.Members.Get(c.Member) == nil; m.early {
 		want.Learners = append(want.Learners, c.Member)
@@ -457,8 +457,8 @@ func (c *core) Configuration() index.Configuration {
 
 // bind takes over to which data folders the log has bound the members' ids. A member whose id is bound to another folder takes no part.
 func (c *Consensus) bind() {
-	if err := c.Admission.Bind(c.membership.records); err != nil && c.quarantine.Reason != err.Error() {
-		c.quarantine.enter(&c.core, Quarantine{Reason: err.Error()})
+	if err := c.Admission.Bind(c.membership.records); err != nil && c.suspension.Reason != err.Error() {
+		c.suspension.enter(&c.core, Suspension{Reason: err.Error()})
 	}
 }
 

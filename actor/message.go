@@ -61,8 +61,8 @@ type (
 	}
 	// Differs reports that this member's state differs from the others'. Offered: it is reported again.
 	Differs struct{ Reason string }
-	// Unban lifts a quarantine by an operator's order. Offered.
-	Unban struct{}
+	// Readmit lifts a suspension by an operator's order. Offered.
+	Readmit struct{}
 	// AskLog asks for entries behind an index, up to an applied one, at most Bytes of them unless the first one is larger. Offered.
 	AskLog struct {
 		After, UpTo, Bytes uint64
@@ -132,7 +132,7 @@ func (Disconnected) consensusMessage()     {}
 func (PeerDied) consensusMessage()         {}
 func (Refused) consensusMessage()          {}
 func (Differs) consensusMessage()          {}
-func (Unban) consensusMessage()            {}
+func (Readmit) consensusMessage()          {}
 func (AskLog) consensusMessage()           {}
 func (Appended) consensusMessage()         {}
 func (LogRead) consensusMessage()          {}

@@ -355,7 +355,7 @@ func (p *partsMember) start() {
 	status := &Status{}
 	status.view.Store(p.state.View())
 	p.Snapshotter = NewSnapshotter(SnapshotterConfig{
-		Cluster: 1, Member: p.id, FS: p.fs, Dir: "snap", Quarantine: "quarantine", Backups: "backup", Kept: kept, Interrupted: interrupted, Shelf: shelf,
+		Cluster: 1, Member: p.id, FS: p.fs, Dir: "snap", Damaged: "damaged", Backups: "backup", Kept: kept, Interrupted: interrupted, Shelf: shelf,
 		Inbox: NewMailbox[SnapshotterMessage]("s", room), Consensus: p.consensus, Reader: NewMailbox[SnapshotReaderMessage]("r", room),
 		Applier: NewMailbox[ApplierMessage]("a", room), Peers: partsPeers{p: p}, Status: status, Limits: l, Logger: slog.New(slog.DiscardHandler),
 	})
@@ -1061,7 +1061,7 @@ func (p *partsMember) checkSnapshots() {
 	case !loads && !p.excused:
 		p.m.fatalf("member %d could not start: its log begins behind entry %d, and none of %v loads; harmed are %q", p.id, p.released, p.files, slices.Collect(maps.Keys(p.sound)))
 	}
-	if names, _ := p.fs.List("quarantine"); len(names) > 0 {
+	if names, _ := p.fs.List("damaged"); len(names) > 0 {
 		p.m.made["snapshots put aside"]++
 	}
 }

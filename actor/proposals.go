@@ -205,7 +205,7 @@ func (p *proposals) refuseForSpace(to kv.ReplyTo, request uint64, command *kv.Co
 // propose packs all waiting commands into as few entries as the limits allow. A leader proposes them, and a follower forwards them to its
 // leader. Without a leader they wait.
 func (c *Consensus) propose() {
-	if c.quarantine.active() || (len(c.proposals.waiting) == 0 && len(c.accepted.deferred) == 0) {
+	if c.suspension.active() || (len(c.proposals.waiting) == 0 && len(c.accepted.deferred) == 0) {
 		return
 	}
 	if c.lag.farBehind(&c.core) {
@@ -369,8 +369,8 @@ func (c *Consensus) expireWaiting() {
 
 // unavailable returns the error of a request that cannot make progress here.
 func (c *Consensus) unavailable(what string) *kv.Error {
-	if c.quarantine.active() {
-		return &kv.Error{Code: kv.Amnesia, Message: c.quarantine.Reason + "; " + what}
+	if c.suspension.active() {
+		return &kv.Error{Code: kv.Amnesia, Message: c.suspension.Reason + "; " + what}
 	}
 	return &kv.Error{Code: kv.Unavailable, Message: c.why() + "; " + what}
 }

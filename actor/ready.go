@@ -172,7 +172,7 @@ func (c *Consensus) snapshotSaved(m SnapshotSaved) {
 // snapshotReceived hands a complete snapshot to raft (rule 10).
 func (c *Consensus) snapshotReceived(m SnapshotReceived) {
 	meta := m.Message.GetSnapshot().GetMetadata()
-	if c.quarantine.active() {
+	if c.suspension.active() {
 		c.Snapshotter.MustPost(Discard{Index: meta.GetIndex(), Term: meta.GetTerm()})
 		return
 	}

@@ -122,7 +122,7 @@ func (s *Snapshotter) partRepaired(m PartRepaired) {
 		if len(s.damaged) == 0 { // what was suspected meanwhile was not checked
 			s.recheck(s.Dir + "/" + one.Name())
 		}
-		s.alarmDamaged(one, "a part of snapshots was damaged, and was fetched from another member; nothing is lost; the damaged file is in quarantine/")
+		s.alarmDamaged(one, "a part of snapshots was damaged, and was fetched from another member; nothing is lost; the damaged file is in damaged/")
 		return
 	}
 	s.parts.drop(one.Part)
@@ -132,9 +132,9 @@ func (s *Snapshotter) partRepaired(m PartRepaired) {
 	s.Applier.MustPost(SnapshotWanted{First: true, Whole: true})
 }
 
-// quarantine moves a damaged part aside, and says where to.
-func (s *Snapshotter) quarantine(part snapshot.Part) string {
-	to, err := snapshot.Quarantine(s.FS, s.Dir+"/"+part.Name(), s.Quarantine)
+// setAside moves a damaged part aside, and says where to.
+func (s *Snapshotter) setAside(part snapshot.Part) string {
+	to, err := snapshot.SetAside(s.FS, s.Dir+"/"+part.Name(), s.Damaged)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return ""
@@ -200,7 +200,7 @@ func (s *Snapshotter) dropOlder() {
 func (s *Snapshotter) putAside(info snapshot.Info, damage error) {
 	s.forget(info)
 	text := fmt.Sprintf("a damaged snapshot was found while members go on with the log and a new one is saved: look at the disk: %v", damage)
-	to, err := snapshot.Quarantine(s.FS, info.Path, s.Quarantine)
+	to, err := snapshot.SetAside(s.FS, info.Path, s.Damaged)
 	if err != nil {
 		text += fmt.Sprintf("; it could not be moved aside: %v", err)
 	} else {

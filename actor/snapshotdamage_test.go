@@ -43,7 +43,7 @@ func has[M, K any](box []M) bool {
 func TestSentSnapshotIsDamaged(t *testing.T) {
 	view := viewAt(t, 20, 1000)
 	s := newTestSnapshotter(t, view)
-	s.Quarantine = "quarantine"
+	s.Damaged = "damaged"
 	s.turn(saveOf(view))
 	path := s.files[0].Path
 	s.turn(sendOf(view, 2))
@@ -58,7 +58,7 @@ func TestSentSnapshotIsDamaged(t *testing.T) {
 	if got := s.problems(); len(got) != 1 || !strings.HasPrefix(got[0], "CORRUPT: ") || !strings.Contains(got[0], path) {
 		t.Errorf("alarms %q", got)
 	}
-	if names, err := s.fs.List("quarantine"); err != nil || len(names) != 1 || len(s.files) != 0 {
+	if names, err := s.fs.List("damaged"); err != nil || len(names) != 1 || len(s.files) != 0 {
 		t.Errorf("put aside: %v %v, kept %v", names, err, s.files)
 	}
 	if !has[ApplierMessage, SnapshotWanted](drainBox(s.Applier)) || !has[ConsensusMessage, SnapshotSent](drainBox(s.consensus)) {
@@ -182,7 +182,7 @@ func TestOlderSnapshotStaysUntilTheNewerIsSoundNow(t *testing.T) {
 		{later: limits.SnapshotSound, rotten: true, kept: 20, reads: true},
 	} {
 		s := newTestSnapshotter(t, viewAt(t, 30, 1000))
-		s.Quarantine = "quarantine"
+		s.Damaged = "damaged"
 		s.turn(saveOf(viewAt(t, 20, 1000)))
 		s.turn(saveOf(viewAt(t, 30, 1000)))
 		if c.rotten {

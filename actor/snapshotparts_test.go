@@ -823,7 +823,7 @@ func TestPartOfTheReceiverIsDamaged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newPartState(t)
 			leader, follower := newTestSnapshotter(t, p.View()), newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
-			follower.Quarantine = "quarantine"
+			follower.Damaged = "damaged"
 			tr := &transfer{from: leader, to: follower}
 			p.put(500)
 			leader.save(p)
@@ -839,7 +839,7 @@ func TestPartOfTheReceiverIsDamaged(t *testing.T) {
 			if got := tr.run(t, p); got.View().Digest() != p.View().Digest() {
 				t.Error("another state has come")
 			}
-			aside, _ := follower.fs.List("quarantine")
+			aside, _ := follower.fs.List("damaged")
 			if !slices.Equal(aside, []string{bad}) {
 				t.Errorf("aside: %q", aside)
 			}

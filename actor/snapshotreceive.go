@@ -321,7 +321,7 @@ func (s *Snapshotter) damagedHere(part *snapshot.PartError) error {
 	s.parts.drop(part.Part)
 	s.parts.remove(lists)
 	s.harmed(part.Part, true)
-	text := fmt.Sprintf("a damaged part of snapshots was found while a snapshot came; nothing is lost, and the part comes, too: look at the disk: %v%s", part, s.quarantine(part.Part))
+	text := fmt.Sprintf("a damaged part of snapshots was found while a snapshot came; nothing is lost, and the part comes, too: look at the disk: %v%s", part, s.setAside(part.Part))
 	s.Logger.Error(text)
 	s.Status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: s.Dir + "/" + part.Part.Name(), Text: text})
 	return fmt.Errorf("the part was damaged here: %v", part)

@@ -25,7 +25,7 @@ type SnapshotterConfig struct {
 	Version         string
 	FS              disk.FS
 	Dir             string
-	Quarantine      string          // the folder for damaged files
+	Damaged         string          // the folder for damaged files
 	Backups         string          // the folder for the file of a backup
 	Kept            []snapshot.Info // initially published and valid ones, newest first
 	Interrupted     Interrupted

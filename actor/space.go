@@ -120,7 +120,7 @@ func spaceError(grows bool, level space.Level, why string) *kv.Error {
 // report returns the report of the own space to the others, if it is due: at each change and periodically, since messages may be lost. A
 // leader also reports the cluster's space, and hands leadership to a member with more space.
 func (s *spaces) report(c *core) (now peerframe.DiskSpace, due bool) {
-	if c.quarantine.active() {
+	if c.suspension.active() {
 		return now, false
 	}
 	disk := c.Status.Disk()

@@ -77,8 +77,8 @@ type RaftStatus struct {
 	Applied uint64
 }
 
-// RoleRefused is the role of a member that takes no part.
-const RoleRefused = "refused"
+// RoleSuspended is the role of a member that takes no part.
+const RoleSuspended = "suspended"
 
 // roleLearner is the role of a member without a vote.
 const roleLearner = "learner"
@@ -196,7 +196,7 @@ func (s *Status) Raft() RaftStatus {
 // Refused reports that the member takes no part.
 func (s *Status) Refused() bool {
 	p := s.consensus.Load()
-	return p != nil && p.Role == RoleRefused
+	return p != nil && p.Role == RoleSuspended
 }
 
 // Durable returns how far the own log is synced.
@@ -256,8 +256,8 @@ func (s *Status) clearMatches() { s.matches.Store(nil) }
 func (c *Consensus) publish() {
 	b := c.raft.BasicStatus()
 	next := RaftStatus{Role: c.role(b.RaftState), Leader: c.leader(), Term: b.GetTerm(), Commit: b.GetCommit(), Applied: b.Applied}
-	if c.quarantine.active() {
-		next.Role, next.Leader = RoleRefused, raft.None
+	if c.suspension.active() {
+		next.Role, next.Leader = RoleSuspended, raft.None
 	}
 	before := c.Status.consensus.Load()
 	if before == nil || *before != next {

@@ -105,11 +105,11 @@ func TestHeartbeatBeyondACutLog(t *testing.T) {
 	}
 	appends(2, 5, 1, 1, 9)
 	appends(3, 6, 5, 5, 1)
-	if last := lastIndex(c.Window); last != 6 || c.quarantine.active() {
-		t.Fatalf("the log ends at %d, %+v", last, c.quarantine.Quarantine)
+	if last := lastIndex(c.Window); last != 6 || c.suspension.active() {
+		t.Fatalf("the log ends at %d, %+v", last, c.suspension.Suspension)
 	}
 	c.turn(from(3, raftpb.MsgHeartbeat, 6, func(m *raftpb.Message) { m.Commit = u(8) }))
-	if !c.quarantine.active() {
+	if !c.suspension.active() {
 		t.Error("the log ends at entry 6, and entry 8 is said to have been acknowledged")
 	}
 }

@@ -143,7 +143,7 @@ func (w *WatchHub) Handle(t Time, batch []WatchHubMessage) (again bool) {
 func (w *WatchHub) look(now time.Duration) {
 	raft := w.Status.Raft()
 	switch {
-	case raft.Role == RoleRefused:
+	case raft.Role == RoleSuspended:
 		w.hub.EndAll(kv.Errorf(kv.Unavailable, "this member takes no part in the cluster: its watches end"))
 	case raft.Leader != 0:
 		w.alone = 0

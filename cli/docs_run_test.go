@@ -53,7 +53,7 @@ var notRun = []struct{ page, begin, reason string }{
 	{"docs/emergencies.md", "qkv cert member", hostsReason},
 	{"docs/emergencies.md", "qkv export", hostsReason},
 	{"docs/emergencies.md", "qkv recover", hostsReason},
-	{"docs/emergencies.md", "qkv member unban", "needs a member in quarantine: TestProcessUnban"},
+	{"docs/emergencies.md", "qkv member readmit", "needs a suspended member: TestProcessReadmit"},
 	{"docs/emergencies.md", "qkv doctor", doctorReason},
 	{"docs/doctor.md", "qkv doctor", doctorReason},
 	{"docs/packages.md", "dpkg", packagesReason},

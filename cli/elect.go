@@ -37,7 +37,7 @@ func elect(c *cli.Context) error {
 		return listenTo(c, name)
 	}
 	value := []byte(c.Args().Get(1))
-	return inSession(c, func(ctx context.Context, s *client.Session) error {
+	return inSession(c, func(ctx context.Context, s *client.LockSession) error {
 		e := client.NewElection(s, name)
 		if err := e.Campaign(ctx, value); err != nil {
 			return err

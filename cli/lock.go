@@ -65,7 +65,7 @@ func lock(c *cli.Context) error {
 	if len(words) != 1 || words[0] == "" {
 		return usagef("usage: %s [flags] %s; a command comes after `--`", c.Command.HelpName, c.Command.ArgsUsage)
 	}
-	return inSession(c, func(ctx context.Context, s *client.Session) error {
+	return inSession(c, func(ctx context.Context, s *client.LockSession) error {
 		m := client.NewMutex(s, words[0])
 		if err := takeLock(ctx, c, m); err != nil {
 			return err
@@ -93,12 +93,12 @@ func cutCommand(c *cli.Context) (words, command []string, err error) {
 }
 
 // inSession runs f with a session. A signal ends f's context.
-func inSession(c *cli.Context, f func(ctx context.Context, s *client.Session) error) error {
+func inSession(c *cli.Context, f func(ctx context.Context, s *client.LockSession) error) error {
 	return interruptible(c, func(ctx context.Context) error {
 		return open(ctx, c, func(one *client.Client) error {
 			begin, cancel := context.WithTimeoutCause(ctx, c.Duration("timeout"), noAnswer(c.Duration("timeout")))
 			defer cancel()
-			s, err := client.NewSession(begin, one, client.SessionOptions{TTL: c.Int64("ttl")})
+			s, err := client.NewLockSession(begin, one, client.LockSessionOptions{TTL: c.Int64("ttl")})
 			if err != nil {
 				return err
 			}
@@ -134,7 +134,7 @@ func takeLock(ctx context.Context, c *cli.Context, m *client.Mutex) error {
 }
 
 // hold waits until a signal or the loss of the session.
-func hold(ctx context.Context, s *client.Session) error {
+func hold(ctx context.Context, s *client.LockSession) error {
 	select {
 	case <-ctx.Done():
 		return nil
@@ -144,7 +144,7 @@ func hold(ctx context.Context, s *client.Session) error {
 }
 
 // afterwards releases the lock or leadership, unless it is lost.
-func afterwards(c *cli.Context, s *client.Session, giveUp func(context.Context) error, err error) error {
+func afterwards(c *cli.Context, s *client.LockSession, giveUp func(context.Context) error, err error) error {
 	if s.Err() != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func afterwards(c *cli.Context, s *client.Session, giveUp func(context.Context) 
 // holder is a command that runs while a lock is held.
 type holder struct {
 	command *exec.Cmd
-	session *client.Session
+	session *client.LockSession
 	ended   chan error
 	// onTerminal: the command reads from the terminal, and gets Ctrl-C there.
 	onTerminal bool
@@ -167,7 +167,7 @@ type holder struct {
 }
 
 // holdWhile runs a command, and ends it before the lock is lost.
-func holdWhile(ctx context.Context, c *cli.Context, s *client.Session, m *client.Mutex, words []string) error {
+func holdWhile(ctx context.Context, c *cli.Context, s *client.LockSession, m *client.Mutex, words []string) error {
 	h := &holder{command: exec.Command(words[0], words[1:]...), session: s, ended: make(chan error, 1)}
 	h.command.Stdin, h.command.Stdout, h.command.Stderr = c.App.Reader, outputOf(c.App.Writer), c.App.ErrWriter
 	h.command.WaitDelay = time.Second // for processes that the command left behind with its output

@@ -50,7 +50,7 @@ func memberCommand() *cli.Command {
 					"reach the others before they know its new address.",
 				Flags: clientFlags(peerFlag("QKV_MEMBER_UPDATE_PEER"), writeOutFlag()), Action: memberUpdate,
 			},
-			memberReplaceCommand(), memberUnbanCommand(),
+			memberReplaceCommand(), memberReadmitCommand(),
 		},
 	}
 }

@@ -449,7 +449,7 @@ func TestStatusAsksTheFurthest(t *testing.T) {
 	founders := []kv.Member{now[0], {ID: 12, Name: "n2"}, now[2]}
 	members["n1"].SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Values: figures.Values{int64(figures.Applied), 20}, Members: now})
 	members["n2"].SetStatus(wire.Status{Name: "n2", ID: 2, Role: "follower", Leader: 1, Values: figures.Values{int64(figures.Applied), 20}, Members: now})
-	members["n3"].SetStatus(wire.Status{Name: "n3", ID: 3, Role: roleRefused, Values: figures.Values{int64(figures.Applied), 1}, Members: founders})
+	members["n3"].SetStatus(wire.Status{Name: "n3", ID: 3, Role: roleSuspended, Values: figures.Values{int64(figures.Applied), 1}, Members: founders})
 	b.flags = []string{"--endpoints", endpoints["n3"], "--certs-dir", b.trust.Dir, "--home", t.TempDir()}
 	code, out, stderr := b.qkv(t, "", "status")
 	if code != 0 || strings.Contains(out, checks.StateUnknown) || strings.Count(out, "\nn2 ") != 1 {

@@ -164,7 +164,7 @@ func TestProcessSnapshotDamage(t *testing.T) {
 	newest := names[len(names)-1]
 	flipBit(t, newest, 1<<20)
 	m.start()
-	m.says("damaged snapshot", "quarantine", filepath.Base(newest))
+	m.says("damaged snapshot", "damaged", filepath.Base(newest))
 	if got := c.qkv("get", "after").exits(t, exitOK); got.stdout != "the snapshots\n" {
 		t.Errorf("after the snapshots: %q", got.stdout)
 	}
@@ -173,11 +173,11 @@ func TestProcessSnapshotDamage(t *testing.T) {
 		t.Error("the values are others than before")
 	}
 	status := c.qkv("status", "-w", "json").exits(t, exitOK).stdout
-	if !strings.Contains(status, "damaged snapshot") || !strings.Contains(status, "quarantine") {
+	if !strings.Contains(status, "damaged snapshot") || !strings.Contains(status, "damaged") {
 		t.Errorf("the status does not tell of the damaged snapshot: %s", status)
 	}
-	if len(filesIn(t, filepath.Join(m.dataDir, "quarantine", "*"))) != 1 {
-		t.Error("it is not in quarantine")
+	if len(filesIn(t, filepath.Join(m.dataDir, "damaged", "*"))) != 1 {
+		t.Error("it is not in damaged")
 	}
 	m.kill()
 

@@ -198,7 +198,7 @@ func keepLock(c *clusterProcess) *keptLock {
 		l.all.Wait()
 	})
 	mutex := func(i int) *client.Mutex {
-		s, err := client.NewSession(ctx, c.open(i, processWait), client.SessionOptions{TTL: 60})
+		s, err := client.NewLockSession(ctx, c.open(i, processWait), client.LockSessionOptions{TTL: 60})
 		must(c.t, err)
 		return client.NewMutex(s, "kept")
 	}

@@ -76,7 +76,7 @@ func TestProcessVerify(t *testing.T) {
 		named[f.Name] = f.Reason + "; " + f.Help
 	}
 	for file, words := range map[string][]string{
-		"snap/" + filepath.Base(older): {"at byte ", "checksum", "quarantine/", "qkv verify"},
+		"snap/" + filepath.Base(older): {"at byte ", "checksum", "damaged/", "qkv verify"},
 		"wal/" + filepath.Base(closed): {"at byte ", "proves that it was synced", "saves two snapshots", "qkv verify"},
 	} {
 		for _, word := range words {
@@ -88,13 +88,13 @@ func TestProcessVerify(t *testing.T) {
 	if len(named) != 2 {
 		t.Errorf("damaged: %v", named)
 	}
-	m.says("damaged snapshot", "quarantine", filepath.Base(older))
+	m.says("damaged snapshot", "damaged", filepath.Base(older))
 	m.says("a segment of the log is damaged", filepath.Base(closed))
 
 	for i := 0; ; i++ { // the cluster serves, and its writes let the member get rid of the damage
 		c.qkv("put", "after", fmt.Sprint(i)).exits(t, exitOK)
 		putMany(t, c, 20, 60_000)
-		if len(filesIn(t, filepath.Join(m.dataDir, "quarantine", "*"))) == 1 && !slices.Contains(filesIn(t, segments), closed) {
+		if len(filesIn(t, filepath.Join(m.dataDir, "damaged", "*"))) == 1 && !slices.Contains(filesIn(t, segments), closed) {
 			break
 		}
 		if i == 300 {

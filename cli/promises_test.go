@@ -55,7 +55,7 @@ var promises = []struct {
 
 	// AMNESIA and CORRUPT.
 	{"both name the command that replaces the member", []string{"node/testdata/stories/amnesia.txt:qkv member replace n3", "node/testdata/stories/states_differ.txt:qkv member replace n2"}},
-	{"a replacement ends the quarantine", []string{"cli:TestHostsRefused"}},
+	{"a replacement ends the suspension", []string{"cli:TestHostsRefused"}},
 
 	// The client.
 	{"it follows the members' list, or keeps to what it was given", []string{"net/client:TestFollowsTheMembers", "net/client:TestOutlivesItsEndpoints", "net/client:TestNoDiscovery"}},

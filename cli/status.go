@@ -15,7 +15,7 @@ func statusCommand() *cli.Command {
 		Name: "status", Category: "cluster", Usage: "show the state of each member",
 		Description: "Begins with a verdict and the next command: HEALTHY; DEGRADED, a quorum serves, but a member does not take part or " +
 			"raises an alarm; NO LEADER; NO QUORUM. Asks the members at --endpoints, and all members that these know. The role of a " +
-			"member that does not answer is unknown; the role of a quarantined member, which may not vote, is refused. The exit code is " +
+			"member that does not answer is unknown; a suspended member may not vote. The exit code is " +
 			"5 without a quorum or a leader, and 0 otherwise. With --check it is also 1 when the cluster is degraded. " +
 			"SYNC is the 99th percentile of the sync times of the last minute. Equal digests at an equal applied index mean equal " +
 			"states; `-w json` and `-w fields` show full digests, and more. `qkv doctor` checks more than these facts.\n\n" +

@@ -23,7 +23,7 @@ func verifyCommand() *cli.Command {
 			"compares all checksums, while it serves. The first time is an hour after its first start. This prints what it found last; --now has it read all files " +
 			"at once, at 32 MiB/s at most, and waits for that. Asks the members at --endpoints, and all members that these know. If authentication " +
 			"is enabled, it needs the role root.\n\n" +
-			"A member moves a damaged snapshot to quarantine/ in its data folder, and saves another one. If a segment of the log is damaged, " +
+			"A member moves a damaged snapshot to damaged/ in its data folder, and saves another one. If a segment of the log is damaged, " +
 			"the member saves two snapshots, and removes the segment once they cover it; the output says what to do. After Ctrl-C the " +
 			"member goes on.\n\n" +
 			"The exit code is 0 if all files are sound, 1 if a file is damaged, and 5 if a member did not answer, or has not read its files yet.",

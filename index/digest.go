@@ -158,7 +158,7 @@ func (v *View) Compare(self uint64, members int, nameOf func(member uint64) stri
 		return Verdict{
 			Stop: has && v.own.digest != majority,
 			Text: fmt.Sprintf("%s the state of %s differs from the majority's: it is damaged, or another qkv computed it. "+
-				"Run qkv member unban and restart the member: it rebuilds the state from its disk and compares it again. If it differs again, the host is broken: "+
+				"Run qkv member readmit and restart the member: it rebuilds the state from its disk and compares it again. If it differs again, the host is broken: "+
 				"`qkv member replace %s --peer HOST:PORT`", where, names(by), cmp.Or(oneOf(by), "NAME")),
 		}
 	case most+members-len(v.check.digests) > members/2:

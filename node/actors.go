@@ -76,7 +76,7 @@ func (m *member) connect(r *recovered) error {
 		Peers: to, Status: m.status, Clock: m.env.Driver.Time, Yield: m.env.Yield, Limits: m.env.Limits, Fail: m.fail, Logger: m.logger,
 	})
 	m.actors.snapshotter = actor.NewSnapshotter(actor.SnapshotterConfig{
-		Cluster: m.folder.Cluster, Member: m.folder.Member, Version: m.config.Version, FS: m.env.FS, Dir: m.folder.path("snap"), Quarantine: m.folder.path("quarantine"), Backups: m.folder.path(backupFolder), Kept: r.snapshots, Interrupted: r.interrupted, Shelf: snapshot.ShelfOf(r.state),
+		Cluster: m.folder.Cluster, Member: m.folder.Member, Version: m.config.Version, FS: m.env.FS, Dir: m.folder.path("snap"), Damaged: m.folder.path("damaged"), Backups: m.folder.path(backupFolder), Kept: r.snapshots, Interrupted: r.interrupted, Shelf: snapshot.ShelfOf(r.state),
 		Inbox: box.snapshotter, Consensus: box.consensus, Applier: box.applier, Reader: box.snapshotReader, Peers: to, Status: m.status,
 		Limits: m.env.Limits, Logger: m.logger,
 	})
@@ -95,7 +95,7 @@ func (m *member) connect(r *recovered) error {
 			Inbox: box.consensus, LogWriter: box.logWriter, LogReader: box.logReader, Applier: box.applier, Snapshotter: box.snapshotter, Peers: to,
 		},
 		HardState: r.hardState, Applied: r.applied, ConfState: r.confState, Snapshot: r.newest, Members: r.state.Members(),
-		Removed: m.folder.remove, Quarantine: m.folder.quarantine, Quarantined: r.quarantined,
+		Removed: m.folder.remove, Suspend: m.folder.suspend, Suspended: r.suspended,
 	})
 	if err != nil {
 		return err

@@ -58,7 +58,7 @@ type recovered struct {
 	lacking     []*lacksPart      // snapshots with a part that no member gave
 	useless     []snapshot.Info   // published, but not continued by the log
 	interrupted actor.Interrupted // of a transfer that was interrupted
-	quarantined actor.Quarantine  // why this member takes no part
+	suspended   actor.Suspension  // why this member takes no part
 	damaged     uint64            // the entry up to which the log may be damaged, in a part covered by a snapshot; 0: it is undamaged
 	alarms      []kv.Alarm
 }
@@ -500,7 +500,7 @@ func (s *storage) putAside(r *recovered, info snapshot.Info, why error) error {
 		return fmt.Errorf("the snapshot %s cannot be read, and was not moved: %w: look at the disk, and start again; if it still cannot be read, move that file away: "+
 			"an older snapshot, with the log after it, may be enough", info.Path, why)
 	}
-	to, err := snapshot.Quarantine(s.folder.fs, info.Path, s.folder.path("quarantine"))
+	to, err := snapshot.SetAside(s.folder.fs, info.Path, s.folder.path("damaged"))
 	if err != nil && !errors.Is(err, syscall.ENOSPC) {
 		return fmt.Errorf("move the damaged snapshot %s aside (%w): %w", info.Path, why, err)
 	}

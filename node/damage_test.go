@@ -203,7 +203,7 @@ func TestDifferingMemberSaysWhy(t *testing.T) {
 			a.put(t, "k", "v")
 			a.m.actors.consensus.Offer(actor.Differs{Reason: "its digest is another one"})
 		}
-		for begun := time.Now(); a.m.status.Raft().Role != actor.RoleRefused; time.Sleep(time.Millisecond) {
+		for begun := time.Now(); a.m.status.Raft().Role != actor.RoleSuspended; time.Sleep(time.Millisecond) {
 			if time.Since(begun) > wait {
 				t.Fatalf("start %d: it takes part: %+v", n, a.m.status.Raft())
 			}
@@ -277,7 +277,7 @@ func TestSnapshotOfNewer(t *testing.T) {
 		}
 		t.Errorf("a newer snapshot: %v", err)
 	}
-	if now := list(t, dir, "snap/*.snap"); len(now) != len(snaps) || len(list(t, dir, "quarantine/*")) != 0 {
+	if now := list(t, dir, "snap/*.snap"); len(now) != len(snaps) || len(list(t, dir, "damaged/*")) != 0 {
 		t.Errorf("snapshots %v", now)
 	}
 }

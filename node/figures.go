@@ -19,7 +19,7 @@ func (m *member) figures(to *figures.Values, view *index.View, raft actor.RaftSt
 	figures.Set(to, figures.Revision, view.Revision())
 	figures.Set(to, figures.Keys, view.Keys())
 	figures.Set(to, figures.Leases, view.LeaseCount())
-	figures.Set(to, figures.Sessions, view.Sessions())
+	figures.Set(to, figures.WriteSessions, view.Sessions())
 	figures.Set(to, figures.SessionClock, view.SessionClock())
 	figures.Set(to, figures.Watches, m.status.Watches())
 

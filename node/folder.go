@@ -21,24 +21,24 @@ import (
 //
 //	LOCK             held by the process that uses it
 //	identity         the folder's owner, and its process starts
-//	amnesia          why this member takes no part; empty while it does
+//	suspension       why this member takes no part; empty while it does
 //	peers            known facts about the other members' folders
 //	scrub            when all files were last read, and what was found
 //	wal/             the log
 //	snap/            snapshots
 //	backup/          the file that a running backup reads
-//	quarantine/      damaged snapshots, for a closer look
+//	damaged/      damaged snapshots, for a closer look
 //	audit/           the audit log, if --audit-log places it here (package audit)
 //	certs/           this member's key, if the local CA made it
 //	etcd-snapshot/   the file of a snapshot for etcd, while it is made (package net/etcd)
 //	EMULATED         marks the folder of a member on an emulated disk (emulated.go), which no other member uses
 //
-// identity, amnesia and peers are small files in the layout of slots.go, created with the folder and written in place. Package codec
-// encodes their contents: identity, actor.Quarantine and knownPeers. So is scrub, which may be missing. A removed member never starts again.
+// identity, suspension and peers are small files in the layout of slots.go, created with the folder and written in place. Package codec
+// encodes their contents: identity, actor.Suspension and knownPeers. So is scrub, which may be missing. A removed member never starts again.
 //
-// A new folder is founded in an order that tolerates a crash at any point: peers and amnesia, identity with boot counter 0, then the log,
+// A new folder is founded in an order that tolerates a crash at any point: peers and suspension, identity with boot counter 0, then the log,
 // then boot counter 1. With a counter above 0 the log must exist. From then on a start needs no disk space, except if the log has to
-// begin a segment; then it waits for space as at any other time. A folder with an identity and without amnesia or peers is therefore
+// begin a segment; then it waits for space as at any other time. A folder with an identity and without suspension or peers is therefore
 // damaged: a decision is lost.
 type folder struct {
 	fs   disk.FS
@@ -244,7 +244,7 @@ func (f *folder) found(first origin, random io.Reader) error {
 	if err := disk.SyncAbove(f.fs, f.dir); err != nil {
 		return fmt.Errorf("make the folder %s durable: %w", f.dir, err)
 	}
-	if err := errors.Join(f.remember(nil), f.quarantine(actor.Quarantine{})); err != nil {
+	if err := errors.Join(f.remember(nil), f.suspend(actor.Suspension{})); err != nil {
 		return err
 	}
 	return f.publish()
@@ -264,13 +264,13 @@ func (f *folder) remove() error {
 	return f.publish()
 }
 
-// quarantined reads why this folder's member takes no part.
-func (f *folder) quarantined() (q actor.Quarantine, err error) {
-	raw, err := f.decided("amnesia", "whether this member must not vote")
+// suspended reads why this folder's member takes no part.
+func (f *folder) suspended() (q actor.Suspension, err error) {
+	raw, err := f.decided("suspension", "whether this member must not vote")
 	if err != nil {
 		return q, err
 	}
-	err = f.decode("amnesia", raw, &q)
+	err = f.decode("suspension", raw, &q)
 	return q, err
 }
 
@@ -286,10 +286,10 @@ func (f *folder) decided(name, says string) ([]byte, error) {
 	return raw, nil
 }
 
-// quarantine makes durable whether this folder's member takes part.
-func (f *folder) quarantine(q actor.Quarantine) error {
-	q.Reason = q.Reason[:min(len(q.Reason), limits.QuarantineReasonBytes)]
-	return f.write("amnesia", codec.Append(nil, &q))
+// suspend makes durable whether this folder's member takes part.
+func (f *folder) suspend(q actor.Suspension) error {
+	q.Reason = q.Reason[:min(len(q.Reason), limits.SuspensionReasonBytes)]
+	return f.write("suspension", codec.Append(nil, &q))
 }
 
 // known reads the known facts about the other members.

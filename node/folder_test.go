@@ -29,13 +29,13 @@ func TestUnreadableIsNotCorrupt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(f.remember([]actor.Known{{Member: 2}}), f.quarantine(actor.Quarantine{Reason: "it forgot", By: 2})); err != nil {
+	if err := errors.Join(f.remember([]actor.Known{{Member: 2}}), f.suspend(actor.Suspension{Reason: "it forgot", By: 2})); err != nil {
 		t.Fatal(err)
 	}
 	for name, read := range map[string]func() error{
-		"identity": func() error { return f.identify(who) },
-		"amnesia":  func() error { _, err := f.quarantined(); return err },
-		"peers":    func() error { _, err := f.known(); return err },
+		"identity":   func() error { return f.identify(who) },
+		"suspension": func() error { _, err := f.suspended(); return err },
+		"peers":      func() error { _, err := f.known(); return err },
 	} {
 		for _, op := range []simdisk.Op{simdisk.OpOpen, simdisk.OpRead} {
 			fs.Fail(simdisk.Fault{Op: op, Name: name})
@@ -111,15 +111,15 @@ func TestLargestSmallFile(t *testing.T) {
 	}
 }
 
-// A member is quarantined for a reason of any length: its file holds the beginning.
-func TestLongReasonOfAQuarantine(t *testing.T) {
+// A member is suspended for a reason of any length: its file holds the beginning.
+func TestLongReasonOfASuspension(t *testing.T) {
 	fs := simdisk.New(1)
 	f := &folder{fs: fs, dir: "data"}
 	reason := strings.Repeat("it forgot. ", slotBytes)
-	if err := errors.Join(fs.MkdirAll("data"), f.quarantine(actor.Quarantine{By: 2, Reason: reason, Differs: true})); err != nil {
+	if err := errors.Join(fs.MkdirAll("data"), f.suspend(actor.Suspension{By: 2, Reason: reason, Differs: true})); err != nil {
 		t.Fatal(err)
 	}
-	q, err := f.quarantined()
+	q, err := f.suspended()
 	if err != nil || q.By != 2 || !q.Differs || len(q.Reason) < 100 || !strings.HasPrefix(reason, q.Reason) {
 		t.Errorf("%d bytes of the reason of %d: %v", len(q.Reason), q.By, err)
 	}
@@ -133,13 +133,13 @@ func TestMissingAmnesiaIsDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.quarantined(); err != nil {
+	if _, err := f.suspended(); err != nil {
 		t.Errorf("of a new folder: %v", err)
 	}
-	if err := fs.Remove("data/amnesia"); err != nil {
+	if err := fs.Remove("data/suspension"); err != nil {
 		t.Fatal(err)
 	}
-	if q, err := f.quarantined(); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "missing") {
+	if q, err := f.suspended(); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "missing") {
 		t.Errorf("without the file: %+v, %v", q, err)
 	}
 }
@@ -301,7 +301,7 @@ func TestNewFolderKeepsItsName(t *testing.T) {
 func TestUnreadableSnapshotStays(t *testing.T) {
 	for damaged, why := range map[bool]error{false: syscall.EIO, true: snapshot.ErrCorrupt} {
 		fs := simdisk.New(1)
-		for _, dir := range []string{"data/snap", "data/quarantine"} {
+		for _, dir := range []string{"data/snap", "data/damaged"} {
 			if err := fs.MkdirAll(dir); err != nil {
 				t.Fatal(err)
 			}
@@ -316,7 +316,7 @@ func TestUnreadableSnapshotStays(t *testing.T) {
 		}
 		s := storage{folder: &folder{fs: fs, dir: "data"}, logger: slog.New(slog.DiscardHandler)}
 		err = s.putAside(&recovered{}, snapshot.Info{Path: path}, fmt.Errorf("load: %w", why))
-		if names, _ := fs.List("data/quarantine"); (len(names) == 1) != damaged || (err == nil) != damaged || (!damaged && !errors.Is(err, why)) {
+		if names, _ := fs.List("data/damaged"); (len(names) == 1) != damaged || (err == nil) != damaged || (!damaged && !errors.Is(err, why)) {
 			t.Errorf("a snapshot with %v: moved %v, %v", why, names, err)
 		}
 	}

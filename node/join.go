@@ -53,8 +53,8 @@ func (h peerHandler) judgeJoiner(request peerframe.JoinRequest, now actor.RaftSt
 	case unnamed != nil && one != unnamed:
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
 			"a member was added at %s, but a member %s already exists, %016x: give another --name", strings.Join(unnamed.Peers, ", "), name, one.ID)}
-	case now.Role == actor.RoleRefused:
-		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s is quarantined and takes no part in the cluster", h.config.Name)}
+	case now.Role == actor.RoleSuspended:
+		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s is suspended and takes no part in the cluster", h.config.Name)}
 	case one == nil && h.config.addsBySecret():
 		return w, h.addBySecret(members, request, now)
 	case one == nil:

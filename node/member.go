@@ -262,10 +262,10 @@ func (m *member) start() error {
 	if err != nil {
 		return err
 	}
-	if r.quarantined, err = m.folder.quarantined(); err != nil {
+	if r.suspended, err = m.folder.suspended(); err != nil {
 		return err
 	}
-	for _, name := range []string{"identity", "amnesia", "peers"} {
+	for _, name := range []string{"identity", "suspension", "peers"} {
 		damaged, err := m.folder.repair(name)
 		if err != nil {
 			return fmt.Errorf("repair %s: %w", m.folder.path(name), err)
@@ -281,8 +281,8 @@ func (m *member) start() error {
 		Self: m.folder.Member, Folder: m.folder.Folder, Founders: m.otherFounders(), Status: m.status, Remember: m.folder.remember,
 	}, known)
 	m.incarnation = m.storage.salt()
-	if r.quarantined.Reason != "" {
-		r.alarms = append(r.alarms, r.quarantined.Alarm())
+	if r.suspended.Reason != "" {
+		r.alarms = append(r.alarms, r.suspended.Alarm())
 	}
 	if m.config.InsecurePeers {
 		r.alarms = append(r.alarms, kv.Alarm{Name: kv.InsecureNotice, Text: insecurePeers})
@@ -376,7 +376,7 @@ func (m *member) announce() {
 	if err := m.actors.admission.Learn(); err != nil {
 		m.logger.Warn("the member list could not be saved yet; the write is retried", "error", err)
 	}
-	if m.status.Raft().Role == actor.RoleRefused {
+	if m.status.Raft().Role == actor.RoleSuspended {
 		return // no member accepts it: this member announces itself when it takes part again
 	}
 	if m.status.View().Members().Get(m.folder.Member) == nil || m.announced() {
@@ -451,7 +451,7 @@ func (m *member) compare() {
 		m.actors.consensus.Offer(actor.Differs{Reason: verdict.Text})
 		return
 	}
-	if m.status.Raft().Role == actor.RoleRefused {
+	if m.status.Raft().Role == actor.RoleSuspended {
 		return
 	}
 	m.status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: actor.StateSubject, Text: verdict.Text})

@@ -536,7 +536,7 @@ func leaseLeast(electionTimeout time.Duration) int64 {
 // Refuse implements server.Member.
 func (e endpoint) Refuse() *kv.Error {
 	if e.status.Refused() {
-		code, why := kv.Amnesia, e.status.Quarantined()
+		code, why := kv.Amnesia, e.status.Suspended()
 		if why.Name == kv.CorruptAlarm {
 			code = kv.Corrupt
 		}
@@ -545,15 +545,15 @@ func (e endpoint) Refuse() *kv.Error {
 	return nil
 }
 
-// Unban implements server.Member.
-func (e endpoint) Unban(member uint64) *kv.Error {
+// Readmit implements server.Member.
+func (e endpoint) Readmit(member uint64) *kv.Error {
 	switch {
 	case member != e.folder.Member:
 		return kv.Errorf(kv.BadRequest, "this is the member %s, not %s", e.config.Name, e.status.NameOf(member))
-	case e.status.Raft().Role != actor.RoleRefused:
-		return kv.Errorf(kv.BadRequest, "%s is not quarantined: it takes part", e.config.Name)
-	case !e.actors.consensus.Offer(actor.Unban{}):
-		return kv.Errorf(kv.Overloaded, "%s is overloaded, and its quarantine was not lifted: try again", e.config.Name)
+	case e.status.Raft().Role != actor.RoleSuspended:
+		return kv.Errorf(kv.BadRequest, "%s is not suspended: it takes part", e.config.Name)
+	case !e.actors.consensus.Offer(actor.Readmit{}):
+		return kv.Errorf(kv.Overloaded, "%s is overloaded, and its suspension was not lifted: try again", e.config.Name)
 	}
 	return nil
 }

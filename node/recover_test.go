@@ -160,7 +160,7 @@ func TestRecoverTakesAll(t *testing.T) {
 
 // docs/emergencies.md says that a folder without these files recovers with all data.
 func TestRecoverWithoutSmallFiles(t *testing.T) {
-	for _, name := range []string{"peers", "amnesia"} {
+	for _, name := range []string{"peers", "suspension"} {
 		fs := simdisk.New(1)
 		writtenFolder(t, fs, 200, 17)
 		if err := fs.Remove(recoverDir + "/" + name); err != nil {

@@ -51,7 +51,7 @@ func refusedMember(t testing.TB, c *cluster) {
 			return string(got.KVs[0].Value), nil
 		}
 	}
-	for deadline := time.Now().Add(wait); c.nodes[lost].Status().Role != "refused"; {
+	for deadline := time.Now().Add(wait); c.nodes[lost].Status().Role != "suspended"; {
 		if got, err := read(alone, time.Second); err == nil {
 			t.Fatalf("it answered %q before it was refused", got)
 		}

@@ -48,7 +48,7 @@ func (l *lacksPart) unusable() error {
 	if errors.Is(l.why, syscall.ENOSPC) {
 		return fmt.Errorf("%w; no other snapshot is usable. Free space on this member's disk, and start it again", l)
 	}
-	return fmt.Errorf("%w; no other snapshot is usable. The snapshot itself stays where it is; damaged parts are in quarantine/. Start this member again when another member is reachable; "+
+	return fmt.Errorf("%w; no other snapshot is usable. The snapshot itself stays where it is; damaged parts are in damaged/. Start this member again when another member is reachable; "+
 		"if the others no longer have that part, run `qkv member replace` on one of them. Without other members, put that file back, or restore from a backup: "+
 		"docs/emergencies.md says under \"Damaged files\" how", l)
 }
@@ -71,7 +71,7 @@ func (s *storage) repairParts(info snapshot.Info) (repaired bool, err error) {
 		aside := ""
 		if !d.Missing {
 			// A start needs no space, but a received file needs the name.
-			if aside, err = snapshot.Quarantine(s.folder.fs, d.Path, s.folder.path("quarantine")); err != nil {
+			if aside, err = snapshot.SetAside(s.folder.fs, d.Path, s.folder.path("damaged")); err != nil {
 				return false, fmt.Errorf("the part %s (%w) could not be moved aside: %w; move it away by hand, and this member fetches it from another one", d.Path, d.Err, err)
 			}
 		}
@@ -129,7 +129,7 @@ func (s *storage) fetch(p snapshot.Part, members index.Members) error {
 // back: its other values can be read.
 func (m *member) repairPart(p snapshot.Part) error {
 	path := m.folder.path("snap/" + p.Name())
-	aside, err := snapshot.Quarantine(m.folder.fs, path, m.folder.path("quarantine"))
+	aside, err := snapshot.SetAside(m.folder.fs, path, m.folder.path("damaged"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -148,8 +148,8 @@ func TestPartsAreRepaired(t *testing.T) {
 					told++
 				}
 			}
-			if given == 0 || x.repaired >= 0 && given != x.repaired || told != given || len(list(t, dir, "quarantine/*")) != x.damage {
-				t.Errorf("%d parts were fetched, %d alarms raised, quarantined %q", given, told, list(t, dir, "quarantine/*"))
+			if given == 0 || x.repaired >= 0 && given != x.repaired || told != given || len(list(t, dir, "damaged/*")) != x.damage {
+				t.Errorf("%d parts were fetched, %d alarms raised, aside %q", given, told, list(t, dir, "damaged/*"))
 			}
 			if got := a.m.status.View().Digest(); got == 0 {
 				t.Error("no state")
@@ -158,7 +158,7 @@ func TestPartsAreRepaired(t *testing.T) {
 				t.Error(d.Result.Err)
 			}
 			a.stop(t)
-			if moved := list(t, dir, "quarantine/*.snap"); len(moved) > 0 || len(snaps) != 2 {
+			if moved := list(t, dir, "damaged/*.snap"); len(moved) > 0 || len(snaps) != 2 {
 				t.Errorf("sound snapshots were moved: %q", moved)
 			}
 			if a, err = startAloneWith(t, dir, 64<<10, smallParts()); err != nil {
@@ -260,8 +260,8 @@ func TestPartsThatNobodyGives(t *testing.T) {
 		if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), filepath.Base(lost)) || !strings.Contains(err.Error(), "qkv member replace") {
 			t.Fatalf("start %d: %v", n, err)
 		}
-		if got := list(t, dir, "snap/*.snap"); !slices.Equal(got, snaps) || len(list(t, dir, "quarantine/*")) != 1 || len(list(t, dir, "snap/*.part")) != len(all)-1 {
-			t.Fatalf("start %d: there are %q, and aside %q", n, got, list(t, dir, "quarantine/*"))
+		if got := list(t, dir, "snap/*.snap"); !slices.Equal(got, snaps) || len(list(t, dir, "damaged/*")) != 1 || len(list(t, dir, "snap/*.part")) != len(all)-1 {
+			t.Fatalf("start %d: there are %q, and aside %q", n, got, list(t, dir, "damaged/*"))
 		}
 	}
 	if tries != 1 {
@@ -354,7 +354,7 @@ func (u *unreadable) Rename(from, to string) error {
 		return &fs.PathError{Op: "rename", Path: from, Err: syscall.EPERM}
 	case from == u.name:
 		u.moved = true
-	case to == u.name && strings.Contains(from, "quarantine"):
+	case to == u.name && strings.Contains(from, "damaged"):
 		u.moved = false
 	}
 	return u.FS.Rename(from, to)
@@ -380,7 +380,7 @@ func TestUnreadablePart(t *testing.T) {
 			part := filepath.Join(dir, "snap", filepath.Base(all[3]))
 			broken := func(env *environment) { env.FS = &unreadable{FS: env.FS, name: part, fixed: x.fixed} }
 			a, err := startBeside(t, dir, broken, x.give)
-			aside := len(list(t, dir, "quarantine/*"))
+			aside := len(list(t, dir, "damaged/*"))
 			if x.says == "" {
 				if err != nil || aside != 1 {
 					t.Fatalf("%d files aside: %v", aside, err)
@@ -448,8 +448,8 @@ func TestOlderSnapshotWithoutTheLostPart(t *testing.T) {
 		t.Fatal(err)
 	}
 	alarms := a.m.alarms()
-	if len(list(t, dir, "quarantine/*.snap")) != 1 || !slices.ContainsFunc(alarms, func(w kv.Alarm) bool { return strings.Contains(w.Text, "could not be fetched from another member") }) {
-		t.Errorf("aside: %q, alarms %+v", list(t, dir, "quarantine/*"), alarms)
+	if len(list(t, dir, "damaged/*.snap")) != 1 || !slices.ContainsFunc(alarms, func(w kv.Alarm) bool { return strings.Contains(w.Text, "could not be fetched from another member") }) {
+		t.Errorf("aside: %q, alarms %+v", list(t, dir, "damaged/*"), alarms)
 	}
 	a.stop(t)
 }

@@ -98,7 +98,7 @@ func membersFetchParts(t testing.TB, c *cluster) {
 			t.Errorf("no alarm of %s: %s", lost, said)
 		}
 	}
-	if aside, _ := filepath.Glob(filepath.Join(c.configs[2].DataDir, "quarantine", "*")); len(aside) != 1 {
+	if aside, _ := filepath.Glob(filepath.Join(c.configs[2].DataDir, "damaged", "*")); len(aside) != 1 {
 		t.Errorf("aside: %q", aside)
 	}
 	for deadline := time.Now().Add(wait); ; time.Sleep(10 * time.Millisecond) {

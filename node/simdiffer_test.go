@@ -9,7 +9,7 @@ import (
 
 func init() {
 	commands["flip"] = (*story).doFlip
-	commands["unban"] = (*story).doUnban
+	commands["readmit"] = (*story).doReadmit
 }
 
 // doFlip turns a bit in the state of members, another one in each: the sum of the keys' versions is not what the log says, or,
@@ -33,10 +33,10 @@ func (s *story) doFlip(d *datadriven.TestData) string {
 	return ""
 }
 
-// doUnban lifts the quarantines of members, as an operator does.
-func (s *story) doUnban(d *datadriven.TestData) string {
+// doReadmit lifts the suspensions of members, as an operator does.
+func (s *story) doReadmit(d *datadriven.TestData) string {
 	for _, h := range s.named(d) {
-		if err := (endpoint{h.member}).Unban(h.member.folder.Member); err != nil {
+		if err := (endpoint{h.member}).Readmit(h.member.folder.Member); err != nil {
 			return err.Message + "\n"
 		}
 	}

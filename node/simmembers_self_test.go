@@ -203,8 +203,8 @@ func TestHeldForItsCopy(t *testing.T) {
 		w := diskWorld(t, 9)
 		h := w.hosts[0]
 		h.copied = one.copied
-		q := actor.Quarantine{Reason: "AMNESIA", By: one.by}
-		if err := h.member.folder.quarantine(q); err != nil {
+		q := actor.Suspension{Reason: "AMNESIA", By: one.by}
+		if err := h.member.folder.suspend(q); err != nil {
 			t.Fatal(err)
 		}
 		h.member.status.Alarm(q.Alarm())

@@ -153,7 +153,7 @@ func (w *world) harmSome(h *host, share, lost float64) {
 
 // aside tells whether a text names a part that the member has moved aside.
 func (h *host) aside(text string) bool {
-	names, _ := h.disk.Clone(0).List("data/quarantine")
+	names, _ := h.disk.Clone(0).List("data/damaged")
 	return slices.ContainsFunc(names, func(name string) bool { return strings.HasSuffix(name, ".part") && strings.Contains(text, name) })
 }
 
@@ -192,7 +192,7 @@ func (h *host) putBack() {
 	for _, part := range h.holding().broken {
 		content, known := h.harmed[part]
 		if !known {
-			one, err := readAll(h.disk, "data/quarantine/"+part)
+			one, err := readAll(h.disk, "data/damaged/"+part)
 			content, known = one, err == nil
 		}
 		if !known || available(all, h, part) {

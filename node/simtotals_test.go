@@ -25,7 +25,7 @@ type totals struct {
 	Woken, Copied, Lost, Recoveries                                                             int
 	Rivals, RivalsBySecret, RivalsThatWon                                                       int // second processes of one name; RivalsThatWon: the log has theirs
 	ColdReads, Replacements, CoveredDamage                                                      int
-	ColdCatchups, Quarantined, Ruined, Amnesiacs                                                int
+	ColdCatchups, Suspended, Ruined, Amnesiacs                                                  int
 	PartsLost, PartsRotten, PartsFetched, PartsAwaited, PartsPutBack, PartsRepaired, FetchesCut int // PartsRepaired: while their member ran
 	Frames, Disconnects, Faults                                                                 int
 	Leases, LeasesRenewed                                                                       int

@@ -155,7 +155,7 @@ func (k *checker) booted(h *host) {
 			k.w.totals.CoveredDamage++
 		case a.Name == kv.CorruptAlarm && h.harmed != nil && strings.Contains(a.Text, ".part"):
 		case a.Name == kv.CorruptAlarm && h.rotted:
-			k.w.totals.Quarantined++
+			k.w.totals.Suspended++
 		case a.Name == kv.AmnesiaAlarm && (h.lost() || h.heldForItsCopy() || k.w.lied(a.Text)):
 		default:
 			k.w.failf("%s starts with the alarm %s: %s", h.name(), a.Name, a.Text)
@@ -168,7 +168,7 @@ func (k *checker) booted(h *host) {
 // heldForItsCopy tells whether a member, a copy of whose folder runs beside it, is held back by the word of one that has
 // met the copy first. Nobody can know better which of the two is right than a leader or a second member.
 func (h *host) heldForItsCopy() bool {
-	q, err := h.member.folder.quarantined()
+	q, err := h.member.folder.suspended()
 	return h.copied && err == nil && q.By != 0
 }
 

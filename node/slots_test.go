@@ -25,7 +25,7 @@ func exampleFolder(t *testing.T) *folder {
 		Past: []byte("pppppppp"), Founding: []string{"local", "token", "n1", "n2"},
 	}}
 	if err := errors.Join(f.fs.MkdirAll("data"), f.publish(),
-		f.quarantine(actor.Quarantine{By: 9, Reason: "it forgot", Differs: true}),
+		f.suspend(actor.Suspension{By: 9, Reason: "it forgot", Differs: true}),
 		f.remember([]actor.Known{{Member: 2, Folder: [16]byte{2}, Boot: 7, Process: [16]byte{3}, Owed: 12}, {Member: 3}})); err != nil {
 		t.Fatal(err)
 	}
@@ -66,8 +66,8 @@ var smallFiles = map[string]func(f *folder) (any, error){
 		err := read.whose()
 		return read.identity, err
 	},
-	"amnesia": func(f *folder) (any, error) { return f.quarantined() },
-	"peers":   func(f *folder) (any, error) { return f.known() },
+	"suspension": func(f *folder) (any, error) { return f.suspended() },
+	"peers":      func(f *folder) (any, error) { return f.known() },
 }
 
 // The bytes of the small files. -rewrite writes the golden file anew.
@@ -75,7 +75,7 @@ func TestGoldenSmallFiles(t *testing.T) {
 	const name = "testdata/folder.txt"
 	f := exampleFolder(t)
 	var b strings.Builder
-	for _, file := range []string{"identity", "amnesia", "peers"} {
+	for _, file := range []string{"identity", "suspension", "peers"} {
 		raw := f.raw(t, file)
 		s, err := decodeSlot(raw[:slotBytes])
 		if err != nil {
@@ -114,10 +114,10 @@ func TestSmallFilesGrow(t *testing.T) {
 		}
 	}
 	f := exampleFolder(t)
-	if err := f.write("amnesia", []byte("\x81\xa1r\xa1x")); err != nil {
+	if err := f.write("suspension", []byte("\x81\xa1r\xa1x")); err != nil {
 		t.Fatal(err)
 	}
-	if q, err := f.quarantined(); err != nil || q != (actor.Quarantine{Reason: "x"}) {
+	if q, err := f.suspended(); err != nil || q != (actor.Suspension{Reason: "x"}) {
 		t.Errorf("with fields less: %+v, %v", q, err)
 	}
 }
@@ -181,7 +181,7 @@ func TestRefusedStartsAreNotCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.stop(t)
-	for _, name := range []string{"amnesia", "peers"} {
+	for _, name := range []string{"suspension", "peers"} {
 		f := &folder{fs: disk.OS(), dir: dir}
 		before, whole := f.raw(t, "identity"), f.raw(t, name)
 		s, err := decodeSlot(whole[:slotBytes])

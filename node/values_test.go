@@ -365,7 +365,7 @@ func valuesInFiles(t testing.TB, n int, election time.Duration) {
 			t.Fatalf("%d reads failed after the repair", failed)
 		}
 		m.watch(i)
-		if aside, _ := filepath.Glob(filepath.Join(m.c.configs[i].DataDir, "quarantine", name+"*")); len(aside) != 1 {
+		if aside, _ := filepath.Glob(filepath.Join(m.c.configs[i].DataDir, "damaged", name+"*")); len(aside) != 1 {
 			t.Errorf("aside of %s: %q", name, aside)
 		}
 	}

@@ -23,7 +23,7 @@ type verifying struct {
 // computed when the versions were written.
 func (m *member) verify() {
 	v, view := &m.duty.verifying, m.status.View()
-	if m.status.Raft().Role == actor.RoleRefused {
+	if m.status.Raft().Role == actor.RoleSuspended {
 		return
 	}
 	if v.damage != "" {
@@ -38,7 +38,7 @@ func (m *member) verify() {
 	}
 	done, err := v.at.Step(view, limits.VerifyVersions)
 	if err != nil {
-		v.damage = err.Error() + ": the memory of this host is damaged; after qkv member unban and a restart this member is rebuilt from its disk, and compared again"
+		v.damage = err.Error() + ": the memory of this host is damaged; after qkv member readmit and a restart this member is rebuilt from its disk, and compared again"
 		m.logger.Error("memory is damaged: this member leaves the cluster until it is rebuilt", "because", err)
 	}
 	if done {

@@ -182,7 +182,7 @@ const (
 	segmentHelp = "nothing is lost while the member runs: it saves two snapshots, and removes the file once they cover it and a newer " +
 		"segment has begun. Check the disk, write something, and run `qkv verify --now` before a restart"
 	partHelp     = "nothing is lost if another member has that file: this one fetches it. Otherwise it saves a snapshot with all keys. Check the disk, and run `qkv verify --now`"
-	snapshotHelp = "nothing is lost: the member moves the file to quarantine/, and saves another snapshot. Check the disk, and run `qkv verify --now`"
+	snapshotHelp = "nothing is lost: the member moves the file to damaged/, and saves another snapshot. Check the disk, and run `qkv verify --now`"
 )
 
 // segment counts a segment. If it is damaged, new snapshots are saved until the log needs no entry of it. Then the file is removed instead

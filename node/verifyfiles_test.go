@@ -373,11 +373,11 @@ func TestVerifyRepairs(t *testing.T) {
 	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
 		a.put(t, "key", "after")
 		left := list(t, dir, "wal/*.wal")
-		if !slices.Contains(left, name) && len(list(t, dir, "quarantine/*")) == 1 && corrupt() == 2 {
+		if !slices.Contains(left, name) && len(list(t, dir, "damaged/*")) == 1 && corrupt() == 2 {
 			break
 		}
 		if time.Since(begun) > wait {
-			t.Fatalf("left: %q, %q, %d alarms", left, list(t, dir, "quarantine/*"), corrupt())
+			t.Fatalf("left: %q, %q, %d alarms", left, list(t, dir, "damaged/*"), corrupt())
 		}
 	}
 	if v := verifyAll(t, b); len(v.Damaged) > 0 || corrupt() > 0 {

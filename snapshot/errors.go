@@ -7,7 +7,7 @@ import (
 
 var (
 	// ErrCorrupt is wrapped by every error that reports damaged bytes. The text names the file and the position. The
-	// file is useful only for an investigation: Quarantine it.
+	// file is useful only for an investigation: see SetAside.
 	ErrCorrupt = errors.New("corrupt snapshot")
 
 	// ErrFormat is wrapped by every error that reports an intact file of a format that this qkv cannot read. Leave it

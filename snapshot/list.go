@@ -203,11 +203,11 @@ func Remove(fs disk.FS, path string) error {
 	return nil
 }
 
-// Quarantine moves a file to a folder of the same file system for examination, and returns the new path. It never
+// SetAside moves a file to a folder of the same file system for examination, and returns the new path. It never
 // replaces an existing file.
-func Quarantine(fs disk.FS, path, dir string) (string, error) {
+func SetAside(fs disk.FS, path, dir string) (string, error) {
 	if err := fs.MkdirAll(dir); err != nil {
-		return "", fmt.Errorf("quarantine snapshot: %w", err)
+		return "", fmt.Errorf("set a snapshot aside: %w", err)
 	}
 	to := join(dir, base(path))
 	err := free(fs, to)
@@ -224,7 +224,7 @@ func Quarantine(fs disk.FS, path, dir string) (string, error) {
 		}
 	}
 	if err != nil {
-		return "", fmt.Errorf("quarantine snapshot: %w", err)
+		return "", fmt.Errorf("set a snapshot aside: %w", err)
 	}
 	return to, nil
 }

@@ -118,24 +118,24 @@ func TestNamedAsAnother(t *testing.T) {
 	}
 }
 
-func TestQuarantine(t *testing.T) {
+func TestSetAside(t *testing.T) {
 	fs := newDisk(t)
 	for _, want := range []string{Name(42, 3), Name(42, 3) + ".1", Name(42, 3) + ".2"} {
 		path := save(t, fs, "d", small(), 1)
-		to, err := Quarantine(fs, path, "quarantine")
-		if err != nil || to != "quarantine/"+want {
+		to, err := SetAside(fs, path, "damaged")
+		if err != nil || to != "damaged/"+want {
 			t.Fatalf("moved to %q, %v; want %s", to, err, want)
 		}
 		wantFiles(t, fs, "d")
 	}
-	wantFiles(t, fs, "quarantine", Name(42, 3), Name(42, 3)+".1", Name(42, 3)+".2")
+	wantFiles(t, fs, "damaged", Name(42, 3), Name(42, 3)+".1", Name(42, 3)+".2")
 	for v := range simdisk.Variants { // the folder, which is new, stays
 		after := fs.Clone(uint64(v))
 		after.Crash(v)
 		wantFiles(t, after, "d")
-		wantFiles(t, after, "quarantine", Name(42, 3), Name(42, 3)+".1", Name(42, 3)+".2")
+		wantFiles(t, after, "damaged", Name(42, 3), Name(42, 3)+".1", Name(42, 3)+".2")
 	}
-	if _, err := Quarantine(fs, "d/none", "quarantine"); !errors.Is(err, iofs.ErrNotExist) {
+	if _, err := SetAside(fs, "d/none", "damaged"); !errors.Is(err, iofs.ErrNotExist) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }

@@ -53,8 +53,8 @@ var actorBugs = []mutant{
 		{"Admission.Admit", `if err := a.checkEnd(from, its); err != nil { return err }`, ``},
 	}, []detector{direct("./actor", "TestAdmission"), campaign}},
 	{"let who takes no part itself be the second word", []change{
-		{"quarantine.accuse", `q.accusers[by] = !r.Refused`, `q.accusers[by], r.Refused = true, false`},
-	}, []detector{direct("./actor", "TestQuarantine")}},
+		{"suspension.accuse", `q.accusers[by] = !r.Refused`, `q.accusers[by], r.Refused = true, false`},
+	}, []detector{direct("./actor", "TestSuspension")}},
 	{"keep the log of before a snapshot that was installed", []change{
 		{"LogWriter.takeRestored", `w.Log.Release(r.marker.Index)`, ``},
 	}, []detector{direct("./node", "TestTightDisk/delete_with_128_KiB_left")}},
@@ -114,7 +114,7 @@ var actorBugs = []mutant{
 		{"Consensus.receive", `if !c.decodable(r.From, m.GetEntries()) {`, `if !c.decodable(r.From, m.GetEntries()) && r.From == 0 {`},
 	}, []detector{direct("./actor", "TestUndecodableEntryIsRefused")}},
 	{"be admitted only by a log that ends within this member's", []change{
-		{"quarantine.receive", `q.withdrawn(m.Message)`, `q.withdrawn(m.Message) && m.GetIndex() <= c.last`},
+		{"suspension.receive", `q.withdrawn(m.Message)`, `q.withdrawn(m.Message) && m.GetIndex() <= c.last`},
 	}, []detector{direct("./actor", "TestImpossibleCommitHoldsBack")}},
 	{"begin a lease clock with a state of the term before", []change{
 		{"leases.startClock", `&& c.membership.appliedTerm == c.term && c.raft`, `&& c.raft`},

@@ -5,8 +5,8 @@ var internalBugs = []mutant{
 	{"call half of the voters a quorum", []change{
 		{"cluster.quorum", `return c.voters/2 + 1`, `return (c.voters + 1) / 2`},
 	}, []detector{direct("./internal/checks", "TestVerdicts")}},
-	{"let a quarantined member count for the quorum", []change{
-		{"faultOf", `case m.Answers && m.State == stateRefused:`, `case m.Answers && m.State == "":`},
+	{"let a suspended member count for the quorum", []change{
+		{"faultOf", `case m.Answers && m.State == stateSuspended:`, `case m.Answers && m.State == "":`},
 	}, []detector{direct("./internal/checks", "TestVerdicts")}},
 	{"let a learner count for the quorum", []change{
 		{"roleOf", `if !reported && m.State`, `if (reported || !reported) && m.State`},

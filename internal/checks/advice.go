@@ -69,8 +69,8 @@ func faultOf(m *Member, members []Member) fault {
 		}
 	case m.Unknown:
 		f.level, f.absent, f.text, f.do = Warning, false, m.Name+" is not a member that the others know", endpoint.of(m.Name)
-	case m.Answers && m.State == stateRefused:
-		f.text, f.do = m.Name+" is quarantined: the others do not let it vote", m.putBack()
+	case m.Answers && m.State == stateSuspended:
+		f.text, f.do = m.Name+" is suspended: the others do not let it vote", m.putBack()
 		if a := about(kv.RefusedAlarm, m.Name, raised(members, severityAlarm)); a != nil {
 			f.do = a.Do()
 		}
@@ -115,7 +115,7 @@ func faultOf(m *Member, members []Member) fault {
 	return f
 }
 
-// putBack returns the advice for a quarantined member.
+// putBack returns the advice for a suspended member.
 func (m *Member) putBack() string {
 	return strings.ReplaceAll(AlarmNamed(kv.AmnesiaAlarm).Do, "NAME", m.Name)
 }
@@ -144,7 +144,7 @@ type cut struct {
 	weight   int
 }
 
-// cuts returns the missing connections: first those of a quarantined member, with a negative weight, then those of a learner, those between
+// cuts returns the missing connections: first those of a suspended member, with a negative weight, then those of a learner, those between
 // voters, and those of the leader.
 func cuts(members []Member) (all []cut) {
 	for k := range members {
@@ -170,7 +170,7 @@ func cuts(members []Member) (all []cut) {
 				c.text, c.do = lost[at].Error, addresses.of(one[at].Name)
 			}
 			for _, m := range one {
-				if m.State == stateRefused { // no port is closed: the others refuse it
+				if m.State == stateSuspended { // no port is closed: the others refuse it
 					c.do, c.weight = m.putBack(), -1
 				}
 			}

@@ -100,8 +100,8 @@ func TestVerdicts(t *testing.T) {
 		}), "NO LEADER: 3 of 3 voters answer, and none knows a leader: an election runs, or the members do not reach each other"},
 		{"a client that reaches one member alone", with(healthy(3), func(m []Member) { m[1], m[2] = Member{Name: "n2", Role: kv.Voter}, Member{Name: "n3", Role: kv.Voter} }), "HEALTHY: 3 of 3 voters take part, n1 leads; writes survive 1 more loss"},
 		{"one without a leader", with(healthy(3), func(m []Member) { m[2].Leader = "" }), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n3 does not"},
-		{"a quarantined one", with(healthy(3), func(m []Member) { m[2].State = "refused" }), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n3 does not"},
-		{"one that the leader has quarantined, and that does not answer", with(healthy(3), func(m []Member) {
+		{"a suspended one", with(healthy(3), func(m []Member) { m[2].State = "suspended" }), "DEGRADED: one more loss stops writes: 2 of 3 voters take part, n3 does not"},
+		{"one that the leader has suspended, and that does not answer", with(healthy(3), func(m []Member) {
 			m[0].Links[1] = Link{Member: "n3", Error: "refused a peer"}
 			m[0].Alarms = []Raised{{"AMNESIA", "n3", "its log ends at 9"}}
 			m[2] = Member{Name: "n3", Role: kv.Voter, Error: "timeout"}
@@ -161,19 +161,19 @@ func TestNextWithoutALeader(t *testing.T) {
 			m[0].Role = kv.Learner
 			parted(m, [2]int{0, 1}, [2]int{1, 2})
 		}, noLeader, "open the peer port (by default UDP 2380) between the hosts of n2 and n3"},
-		{"a dead voter and a quarantined one", func(m []Member) {
+		{"a dead voter and a suspended one", func(m []Member) {
 			parted(m, [2]int{0, 1}, [2]int{0, 2}, [2]int{1, 2})
 			m[1] = Member{Name: "n2", Role: kv.Voter, Error: "connection refused"}
-			m[2].State = "refused"
+			m[2].State = "suspended"
 		}, noQuorum, "start n2 again with the same data folders"},
 		{"founders that run, and are parted", func(m []Member) {
 			parted(m, [2]int{0, 1})
 			m[0].Alarms, m[1].Alarms, m[2].Alarms = []Raised{{"FOUNDING", "n1", "waiting for n2"}}, []Raised{{"FOUNDING", "n2", "waiting for n1"}}, []Raised{{"FOUNDING", "n3", "waiting for n2"}}
 		}, noLeader, "open the peer port (by default UDP 2380) between the hosts of n1 and n2"},
 		{"two hosts of one founder's name", func(m []Member) { m[0].Alarms = []Raised{{"REFUSED", "n1", "two hosts run under its name"}} }, noLeader, "stop the member with the wrong cluster, the name"},
-		{"likewise, and one is quarantined", func(m []Member) {
+		{"likewise, and one is suspended", func(m []Member) {
 			parted(m, [2]int{1, 2})
-			m[2].State, m[0].Alarms, m[2].Alarms = "refused", []Raised{{"REFUSED", "n1", "two hosts run under its name"}}, []Raised{{"AMNESIA", "n3", "another folder"}}
+			m[2].State, m[0].Alarms, m[2].Alarms = "suspended", []Raised{{"REFUSED", "n1", "two hosts run under its name"}}, []Raised{{"AMNESIA", "n3", "another folder"}}
 		}, noLeader, "stop the member with the wrong cluster, the name"},
 	} {
 		f := healthy(3)
@@ -187,7 +187,7 @@ func TestNextWithoutALeader(t *testing.T) {
 	}
 	for name, change := range map[string]func(m *Member){
 		"a copy that starts, and is refused":     func(m *Member) { m.Stage, m.Leader = "starting", "" },
-		"a second host that is quarantined":      func(m *Member) { m.State = "refused" },
+		"a second host that is suspended":        func(m *Member) { m.State = "suspended" },
 		"the first host of a name, which serves": func(*Member) {},
 	} {
 		f := healthy(3)
@@ -244,7 +244,7 @@ func TestChecks(t *testing.T) {
 		{"members", Failure, "n2 does not answer: connection refused", func(f *Facts) { dead(f, "n2") }},
 		{"members", Warning, "n2 does not answer this host, but other members are connected", n2(func(m *Member) { m.Answers = false })},
 		{"members", Warning, "n2 is not a member", n2(func(m *Member) { m.Unknown = true })},
-		{"members", Failure, "n2 is quarantined", n2(func(m *Member) { m.State = "refused" })},
+		{"members", Failure, "n2 is suspended", n2(func(m *Member) { m.State = "suspended" })},
 		{"alarms", Failure, "NOSPACE of n2: full", n2(func(m *Member) { m.Alarms = []Raised{{"NOSPACE", "n2", "full"}} })},
 		{"alarms", Failure, "NEWER of n2: odd", n2(func(m *Member) { m.Alarms = []Raised{{"NEWER", "n2", "odd"}} })},
 		{"alarms", Warning, "CLOCK of n1: ahead", n2(func(m *Member) { m.Alarms = []Raised{{"CLOCK", "n1", "ahead"}} })},
@@ -389,10 +389,10 @@ func TestOneEndOfALink(t *testing.T) {
 	}
 }
 
-// TestLinkOfAQuarantinedMember: the others refuse its connections, so an open port would not help.
-func TestLinkOfAQuarantinedMember(t *testing.T) {
+// TestLinkOfASuspendedMember: the others refuse its connections, so an open port would not help.
+func TestLinkOfASuspendedMember(t *testing.T) {
 	f := healthy(3)
-	f.Members[1].State = "refused"
+	f.Members[1].State = "suspended"
 	f.Members[1].Links[1], f.Members[2].Links[1] = Link{Member: "n3", Error: "AMNESIA"}, Link{Member: "n2", Error: "AMNESIA"}
 	results := Run(f)
 	if got := of("links", results); len(got) != 1 || got[0].Level != Failure || got[0].Do != of("members", results)[0].Do || !strings.Contains(got[0].Do, "folder of n2") {

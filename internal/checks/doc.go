@@ -17,7 +17,7 @@
 // # Verdict
 //
 // [Judge] reduces the members' answers to one verdict. A voter takes part if it answers and knows a leader, or if it does not answer
-// this host and a member that answers is connected to it. A quarantined member does not take part.
+// this host and a member that answers is connected to it. A suspended member does not take part.
 //
 //	HEALTHY    all members take part, and no member raises an alarm
 //	DEGRADED   a quorum serves, but a member does not take part, or an alarm is raised

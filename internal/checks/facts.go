@@ -35,7 +35,7 @@ type Member struct {
 	Ready    bool   // likewise, and serves linearizable reads
 
 	Stage   string // starting or stale: it answers, and serves no linearizable reads yet; empty otherwise
-	State   string // leader, follower, candidate, learner, refused, or StateUnknown
+	State   string // leader, follower, candidate, learner, suspended, or StateUnknown
 	Leader  string // as this member sees it; empty: none
 	Digest  string // of the state at figures.Applied
 	Version string

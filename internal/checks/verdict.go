@@ -34,7 +34,7 @@ func (v Verdict) Serves() bool { return v.Word == Healthy || v.Word == Degraded 
 type cluster struct {
 	voters     int      // of the configuration with the least margin
 	up         int      // of its voters, those that take part
-	answer     int      // of its voters, those that answer and are not quarantined
+	answer     int      // of its voters, those that answer and are not suspended
 	leader     string   // empty: no member that answers knows one
 	away       []string // voters that do not take part
 	awayOthers []string // learners that do not take part
@@ -55,7 +55,7 @@ func clusterOf(members []Member) (c cluster) {
 			if m := &known[k]; slices.Contains(half, roleOf(m, known)) {
 				one.voters++
 				one.up += count(!faultOf(m, known).absent)
-				one.answer += count(m.Answers && m.State != stateRefused || m.Ready)
+				one.answer += count(m.Answers && m.State != stateSuspended || m.Ready)
 			}
 		}
 		if i == 0 || one.margin() < c.margin() {
@@ -74,7 +74,7 @@ func clusterOf(members []Member) (c cluster) {
 		if f.level != "" {
 			c.faults = append(c.faults, f)
 		}
-		if m.Answers && !m.Unknown && m.Leader != "" && m.State != stateRefused && c.leader == "" {
+		if m.Answers && !m.Unknown && m.Leader != "" && m.State != stateSuspended && c.leader == "" {
 			c.leader = m.Leader
 		}
 	}
@@ -92,8 +92,8 @@ func count(b bool) int {
 	return 0
 }
 
-// stateRefused is the state of a quarantined member, which may not vote.
-const stateRefused = "refused"
+// stateSuspended is the state of a suspended member, which may not vote.
+const stateSuspended = "suspended"
 
 // roleOf returns a member's role. If no member has answered with roles, every member votes that does not say that it learns.
 func roleOf(m *Member, members []Member) kv.Role {
@@ -142,7 +142,7 @@ func Judge(members []Member) Verdict {
 	case len(alarms) > 0:
 		a := &alarms[0]
 		if second := about(kv.RefusedAlarm, a.Member, alarms); second != nil && a.Name == kv.AmnesiaAlarm {
-			a = second // of two hosts of one name, one is quarantined
+			a = second // of two hosts of one name, one is suspended
 		}
 		return Verdict{Degraded, "the alarm " + string(a.Name) + " of " + a.Member + " is raised; " + c.loss(), a.Do()}
 	}

@@ -56,15 +56,15 @@ func add(id ID, kind Kind, unit Unit, name, help string) ID {
 
 // The figures. Those behind Host describe the process and its host.
 var (
-	Term         = add(1, Gauge, Number, "term", "The current term of raft.")
-	Commit       = add(2, Gauge, Number, "commit_index", "Index of the last committed entry of the log.")
-	Applied      = add(3, Gauge, Number, "applied_index", "Index of the last applied entry of the log.")
-	Revision     = add(4, Gauge, Number, "revision", "The newest revision.")
-	Keys         = add(5, Gauge, Number, "keys", "Live keys.")
-	Leases       = add(6, Gauge, Number, "leases", "Live leases.")
-	Sessions     = add(7, Gauge, Number, "sessions", "Client sessions that make retried writes idempotent.")
-	SessionClock = add(8, Internal, Number, "session_clock", "The opened value of a session that begins now: more than 0.")
-	Watches      = add(9, Gauge, Number, "watches", "Watches of this member's clients.")
+	Term          = add(1, Gauge, Number, "term", "The current term of raft.")
+	Commit        = add(2, Gauge, Number, "commit_index", "Index of the last committed entry of the log.")
+	Applied       = add(3, Gauge, Number, "applied_index", "Index of the last applied entry of the log.")
+	Revision      = add(4, Gauge, Number, "revision", "The newest revision.")
+	Keys          = add(5, Gauge, Number, "keys", "Live keys.")
+	Leases        = add(6, Gauge, Number, "leases", "Live leases.")
+	WriteSessions = add(7, Gauge, Number, "write_sessions", "Sessions of clients, by which a write that is sent again is applied once.")
+	SessionClock  = add(8, Internal, Number, "session_clock", "The opened value of a session that begins now: more than 0.")
+	Watches       = add(9, Gauge, Number, "watches", "Watches of this member's clients.")
 
 	Oldest       = add(10, Gauge, Number, "oldest_revision", "The oldest revision that can be read; 0: all can.")
 	Dropped      = add(11, Internal, Number, "dropped", "1 if all data below oldest_revision is freed.")

@@ -491,8 +491,8 @@ const (
 	AddressBytes = HostBytes + 1 + 5
 	// FolderFileBytes bounds a small file of the data folder: names, addresses and the processes of the last starts.
 	FolderFileBytes = 8192
-	// QuarantineReasonBytes bounds the stored reason of a quarantine.
-	QuarantineReasonBytes = 2048
+	// SuspensionReasonBytes bounds the stored reason of a suspension.
+	SuspensionReasonBytes = 2048
 	// CertificateFileBytes bounds a file of certificates or of a key: hundreds of CAs.
 	CertificateFileBytes = 1 << 20
 	// ClusterSecrets bounds the cluster secrets in force: a new one and the one that it replaces.

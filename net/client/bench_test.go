@@ -59,7 +59,7 @@ func (n *null) Propose(p kv.Proposal) {
 
 func (n *null) Refuse() *kv.Error { return nil }
 
-func (n *null) Unban(uint64) *kv.Error { return nil }
+func (n *null) Readmit(uint64) *kv.Error { return nil }
 
 func (n *null) MoveLeader(context.Context, uint64) *kv.Error { return nil }
 

@@ -134,7 +134,7 @@
 //
 // # Locks and elections
 //
-//	session, err := client.NewSession(ctx, c, client.SessionOptions{TTL: 10})
+//	session, err := client.NewLockSession(ctx, c, client.LockSessionOptions{TTL: 10})
 //	defer session.Close(ctx)
 //
 //	m := client.NewMutex(session, "jobs/nightly")
@@ -142,8 +142,8 @@
 //	storage.Write(m.Token(), data)
 //	err = m.Unlock(ctx)
 //
-// A [Session] is a lease with keep-alives. Its locks and leaderships are released when it ends, at the latest a TTL after its process has
-// died. [Session.Done] is closed when the lease has ended or may have ended: another session may then hold the locks.
+// A [LockSession] is a lease with keep-alives. Its locks and leaderships are released when it ends, at the latest a TTL after its process has
+// died. [LockSession.Done] is closed when the lease has ended or may have ended: another session may then hold the locks.
 //
 // A distributed lock cannot stop its holder from continuing for a while after the lock was lost: a process may have been paused, and cannot
 // know for how long. So each holder has a fencing token, [Mutex.Token] or [Election.Token], which is larger than the tokens of all earlier

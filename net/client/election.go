@@ -9,13 +9,13 @@ import (
 
 // Election is one candidate of a leader election by name. The leader publishes a value. It is for one goroutine.
 type Election struct {
-	session *Session
+	session *LockSession
 	name    string
 	place   election.Candidate // Revision is 0 while this candidate does not lead
 }
 
 // NewElection returns the election of a name. Observers do not need it: see Leader and Observe.
-func NewElection(s *Session, name string) *Election { return &Election{session: s, name: name} }
+func NewElection(s *LockSession, name string) *Election { return &Election{session: s, name: name} }
 
 // Campaign waits until this candidate leads; Leader and Observe return its value. After an error it neither leads nor waits in the
 // queue.

@@ -221,7 +221,7 @@ func ExampleClient_RevisionAt() {
 func ExampleMutex() {
 	c, ctx := exampleClient()
 	defer c.Close()
-	session, err := client.NewSession(ctx, c, client.SessionOptions{TTL: 10})
+	session, err := client.NewLockSession(ctx, c, client.LockSessionOptions{TTL: 10})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -259,7 +259,7 @@ func ExampleElection() {
 	c, ctx := exampleClient()
 	defer c.Close()
 	candidate := func(value string) (*client.Election, error) {
-		session, err := client.NewSession(ctx, c, client.SessionOptions{TTL: 10}) // its end, or its process's death, ends the leadership
+		session, err := client.NewLockSession(ctx, c, client.LockSessionOptions{TTL: 10}) // its end, or its process's death, ends the leadership
 		if err != nil {
 			return nil, err
 		}

@@ -12,11 +12,11 @@ import (
 	"qkv/index/kv"
 )
 
-// ErrSessionLost: the session's lease has ended, or may have.
-var ErrSessionLost = errors.New("the session is lost: its lease has ended, or may have ended")
+// ErrLockSessionLost: the session's lease has ended, or may have.
+var ErrLockSessionLost = errors.New("the session is lost: its lease has ended, or may have ended")
 
-// ErrSessionClosed: the session was closed by its owner.
-var ErrSessionClosed = errors.New("the session is closed")
+// ErrLockSessionClosed: the session was closed by its owner.
+var ErrLockSessionClosed = errors.New("the session is closed")
 
 // ErrInUse: the session has the name already, or waits for it.
 var ErrInUse = errors.New("the session already holds this name, or waits for it")
@@ -24,16 +24,16 @@ var ErrInUse = errors.New("the session already holds this name, or waits for it"
 // DefaultTTL is the default TTL of a session, in seconds, as in etcd.
 const DefaultTTL = 60
 
-// SessionOptions configure a session. The zero value is a lease of DefaultTTL.
-type SessionOptions struct {
+// LockSessionOptions configure a session. The zero value is a lease of DefaultTTL.
+type LockSessionOptions struct {
 	// TTL is the lease's TTL in seconds. A TTL shorter than an election is raised.
 	TTL int64
 	// Lease is an existing lease to use instead of a new one: it is renewed, and Close revokes it.
 	Lease int64
 }
 
-// Session is a lease with keep-alives. It is safe for any number of goroutines.
-type Session struct {
+// LockSession is a lease with keep-alives. It is safe for any number of goroutines.
+type LockSession struct {
 	// Constant.
 	client *Client
 	lease  Lease
@@ -45,8 +45,8 @@ type Session struct {
 	names map[string]bool // that it has or waits for: the session has one key for each name
 }
 
-// NewSession grants a lease and keeps it alive. It goes on after ctx, until Close.
-func NewSession(ctx context.Context, c *Client, o SessionOptions) (*Session, error) {
+// NewLockSession grants a lease and keeps it alive. It goes on after ctx, until Close.
+func NewLockSession(ctx context.Context, c *Client, o LockSessionOptions) (*LockSession, error) {
 	id, ttl := o.Lease, o.TTL
 	var begun time.Time
 	var err error
@@ -62,12 +62,12 @@ func NewSession(ctx context.Context, c *Client, o SessionOptions) (*Session, err
 		return nil, err
 	}
 	l := Lease{ID: id, TTL: ttl}
-	s := &Session{client: c, lease: l, keep: c.KeepAlive(l.ID, l.TTL, begun), names: map[string]bool{}}
+	s := &LockSession{client: c, lease: l, keep: c.KeepAlive(l.ID, l.TTL, begun), names: map[string]bool{}}
 	s.ctx, s.end = context.WithCancelCause(context.Background())
 	go func() {
 		select {
 		case <-s.keep.Lost():
-			s.end(fmt.Errorf("%w (%w)", ErrSessionLost, s.keep.Err()))
+			s.end(fmt.Errorf("%w (%w)", ErrLockSessionLost, s.keep.Err()))
 		case <-s.ctx.Done():
 		}
 	}()
@@ -102,25 +102,25 @@ func renew(ctx context.Context, c *Client, id int64) (begun time.Time, ttl int64
 }
 
 // Lease returns the session's lease. Keys that are put with it are deleted with the session.
-func (s *Session) Lease() Lease { return s.lease }
+func (s *LockSession) Lease() Lease { return s.lease }
 
 // Done is closed when the session is over: its lease has ended, or may have, or Close or Orphan was called.
-func (s *Session) Done() <-chan struct{} { return s.ctx.Done() }
+func (s *LockSession) Done() <-chan struct{} { return s.ctx.Done() }
 
-// Err returns why the session is over: ErrSessionLost with the reason, or ErrSessionClosed. It is nil before.
-func (s *Session) Err() error { return context.Cause(s.ctx) }
+// Err returns why the session is over: ErrLockSessionLost with the reason, or ErrLockSessionClosed. It is nil before.
+func (s *LockSession) Err() error { return context.Cause(s.ctx) }
 
 // Until returns when the lease may end if it is not renewed, by this process's clock: protected work must end before.
-func (s *Session) Until() time.Time { return s.keep.Until() }
+func (s *LockSession) Until() time.Time { return s.keep.Until() }
 
 // Orphan ends the renewals. The lease, with its keys, lives on for the rest of its TTL.
-func (s *Session) Orphan() {
-	s.end(ErrSessionClosed)
+func (s *LockSession) Orphan() {
+	s.end(ErrLockSessionClosed)
 	s.keep.Stop()
 }
 
 // Close ends the session and revokes its lease, which releases its locks and leaderships.
-func (s *Session) Close(ctx context.Context) error {
+func (s *LockSession) Close(ctx context.Context) error {
 	s.Orphan()
 	for {
 		_, err := s.client.Revoke(ctx, s.lease.ID)
@@ -134,7 +134,7 @@ func (s *Session) Close(ctx context.Context) error {
 }
 
 // within runs f with a context that also ends with the session, and then returns the session's error.
-func (s *Session) within(ctx context.Context, f func(ctx context.Context) error) error {
+func (s *LockSession) within(ctx context.Context, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
@@ -146,7 +146,7 @@ func (s *Session) within(ctx context.Context, f func(ctx context.Context) error)
 }
 
 // take records that the session wants a name. It returns false if the session has the name already, or waits for it.
-func (s *Session) take(name string) bool {
+func (s *LockSession) take(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.names[name] {
@@ -156,7 +156,7 @@ func (s *Session) take(name string) bool {
 	return true
 }
 
-func (s *Session) release(name string) {
+func (s *LockSession) release(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.names, name)

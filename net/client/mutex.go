@@ -25,13 +25,13 @@ const withdrawTime = 5 * time.Second
 // Mutex is a lock of a whole cluster. It is for one goroutine. The cluster cannot distinguish two Mutexes of one session and name:
 // the second one gets ErrInUse.
 type Mutex struct {
-	session *Session
+	session *LockSession
 	name    string
 	place   election.Candidate // Revision is 0 while the lock or leadership is not held
 }
 
 // NewMutex returns the lock of a name.
-func NewMutex(s *Session, name string) *Mutex { return &Mutex{session: s, name: name} }
+func NewMutex(s *LockSession, name string) *Mutex { return &Mutex{session: s, name: name} }
 
 // Lock waits until the session has the lock. After an error it neither has the lock nor waits in the queue.
 func (m *Mutex) Lock(ctx context.Context) (err error) {
@@ -53,7 +53,7 @@ func (m *Mutex) TryLock(ctx context.Context) (err error) {
 
 // acquire enters the queue for a name and waits there. After an error it has left the queue.
 func acquire(
-	ctx context.Context, session *Session, name string, value []byte, wait func(election.Candidate, context.Context, election.Store) error,
+	ctx context.Context, session *LockSession, name string, value []byte, wait func(election.Candidate, context.Context, election.Store) error,
 ) (election.Candidate, error) {
 	if !session.take(name) {
 		return election.Candidate{}, ErrInUse
@@ -100,7 +100,7 @@ func (m *Mutex) Unlock(ctx context.Context) error {
 }
 
 // giveUp releases a lock or leadership of a session.
-func giveUp(ctx context.Context, s *Session, place election.Candidate) error {
+func giveUp(ctx context.Context, s *LockSession, place election.Candidate) error {
 	if place.Revision == 0 {
 		return ErrNotHeld
 	}

@@ -48,9 +48,9 @@ func (b *rig) must(err error) {
 	}
 }
 
-func (b *rig) session() *client.Session {
+func (b *rig) session() *client.LockSession {
 	b.Helper()
-	s, err := client.NewSession(b.Context(), b.client, client.SessionOptions{TTL: 600})
+	s, err := client.NewLockSession(b.Context(), b.client, client.LockSessionOptions{TTL: 600})
 	b.must(err)
 	b.Cleanup(func() { _ = s.Close(context.Background()) })
 	return s
@@ -226,10 +226,10 @@ func TestSessionEnds(t *testing.T) {
 	}
 	b.must(s.Close(t.Context()))
 	<-s.Done()
-	if !errors.Is(s.Err(), client.ErrSessionClosed) || b.count("one/") != 0 {
+	if !errors.Is(s.Err(), client.ErrLockSessionClosed) || b.count("one/") != 0 {
 		t.Errorf("closed: %v, %d keys", s.Err(), b.count("one/"))
 	}
-	if err := client.NewMutex(s, "two").Lock(t.Context()); !errors.Is(err, client.ErrSessionClosed) || b.count("two/") != 0 {
+	if err := client.NewMutex(s, "two").Lock(t.Context()); !errors.Is(err, client.ErrLockSessionClosed) || b.count("two/") != 0 {
 		t.Errorf("locked by a session that is over: %v", err)
 	}
 	b.must(s.Close(t.Context()))
@@ -237,24 +237,24 @@ func TestSessionEnds(t *testing.T) {
 	// One that has a lease already, which ends: the renewal, at a third of its time, finds that it is gone.
 	l, err := b.client.Grant(t.Context(), 0, 3)
 	b.must(err)
-	s, err = client.NewSession(t.Context(), b.client, client.SessionOptions{Lease: l.ID})
+	s, err = client.NewLockSession(t.Context(), b.client, client.LockSessionOptions{Lease: l.ID})
 	b.must(err)
 	_, err = b.client.Revoke(t.Context(), l.ID)
 	b.must(err)
 	<-s.Done()
-	if !errors.Is(s.Err(), client.ErrSessionLost) {
+	if !errors.Is(s.Err(), client.ErrLockSessionLost) {
 		t.Errorf("lost: %v", s.Err())
 	}
 	// And one whose client is closed is not renewed any more.
 	c := b.open()
-	s, err = client.NewSession(t.Context(), c, client.SessionOptions{})
+	s, err = client.NewLockSession(t.Context(), c, client.LockSessionOptions{})
 	b.must(err)
 	b.must(c.Close())
 	<-s.Done()
-	if !errors.Is(s.Err(), client.ErrSessionLost) || !errors.Is(s.Err(), client.ErrClosed) {
+	if !errors.Is(s.Err(), client.ErrLockSessionLost) || !errors.Is(s.Err(), client.ErrClosed) {
 		t.Errorf("lost: %v", s.Err())
 	}
-	if _, err := client.NewSession(t.Context(), b.client, client.SessionOptions{Lease: 77}); err == nil {
+	if _, err := client.NewLockSession(t.Context(), b.client, client.LockSessionOptions{Lease: 77}); err == nil {
 		t.Error("a session of a lease that is not there")
 	}
 }
@@ -330,7 +330,7 @@ func TestElectionIsGoneOnWith(t *testing.T) {
 	first := client.NewElection(before, "chair")
 	b.must(first.Campaign(t.Context(), []byte("ann")))
 	b.must(first.Proclaim(t.Context(), []byte("ann again")))
-	after, err := client.NewSession(t.Context(), b.client, client.SessionOptions{Lease: before.Lease().ID})
+	after, err := client.NewLockSession(t.Context(), b.client, client.LockSessionOptions{Lease: before.Lease().ID})
 	b.must(err)
 	defer after.Orphan()
 	second := client.NewElection(after, "chair")
@@ -351,9 +351,9 @@ func TestMutexThroughFaults(t *testing.T) {
 	b.must(err)
 	defer c.Close()
 	b.member.Lose.Store(true) // what is proposed happens, and nobody is told
-	session := make(chan *client.Session, 1)
+	session := make(chan *client.LockSession, 1)
 	go func() {
-		s, err := client.NewSession(t.Context(), c, client.SessionOptions{TTL: 600})
+		s, err := client.NewLockSession(t.Context(), c, client.LockSessionOptions{TTL: 600})
 		if err != nil {
 			t.Error(err)
 		}

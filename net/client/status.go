@@ -37,12 +37,12 @@ func (c *Client) Status(ctx context.Context, endpoint string) (Status, error) {
 	return k.member, nil
 }
 
-// Unban lifts the quarantine of the member with this id, which must be the member at the endpoint. It accepts the loss of the
+// Readmit lifts the suspension of the member with this id, which must be the member at the endpoint. It accepts the loss of the
 // member's forgotten data: an acknowledged write that relied on this member may be lost.
-func (c *Client) Unban(ctx context.Context, endpoint string, member uint64) error {
+func (c *Client) Readmit(ctx context.Context, endpoint string, member uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
-	x := c.newCall(ctx, wire.OpUnban)
+	x := c.newCall(ctx, wire.OpReadmit)
 	x.body = wire.AppendAsk(x.body[:0], &wire.Ask{Member: member})
 	return c.askAt(ctx, endpoint, x, func(*wire.Response) error { return nil })
 }

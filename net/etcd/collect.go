@@ -119,7 +119,7 @@ func (t telling) files() {
 // own reports metrics that etcd does not have.
 func (t telling) own(s *core, own *Metrics) {
 	t.gauge("qkv_build_info", "The version of qkv, and the member's name.", 1, "version", own.Version, "name", own.Name)
-	for _, role := range []string{"leader", "follower", "candidate", "learner", "refused"} {
+	for _, role := range []string{"leader", "follower", "candidate", "learner", "suspended"} {
 		t.gauge("qkv_role", "This member's role in raft: one of the series is 1.", truth(own.Role == role), "role", role)
 	}
 	t.gauge("qkv_starting", "1 until a quorum has confirmed that this member has every write acknowledged before its start.", truth(!s.config.Start.Current()))

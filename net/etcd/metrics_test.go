@@ -201,7 +201,7 @@ func TestMetrics(t *testing.T) {
 		`grpc_server_msg_received_total{grpc_method="Watch",grpc_service="etcdserverpb.Watch",grpc_type="bidi_stream"}`:             "1",
 		`etcd_debugging_server_alarms{alarm_type="CORRUPT",server_id="0000000000000001"}`:                                           "1",
 		`qkv_alarm{member="0000000000000001",name="DISK",severity="alarm"}`:                                                         "1", `qkv_alarm{member="0000000000000001",name="QUOTA",severity="notice"}`: "1", `qkv_mailbox_messages{actor="applier"}`: "29",
-		"qkv_sync_p99_seconds": "0.0015", "qkv_false_claims_total": "41", "qkv_leader_changes_total": "5", "qkv_sessions": "0", "qkv_host": "", "qkv_disk_bytes": "", // the last is not known
+		"qkv_sync_p99_seconds": "0.0015", "qkv_false_claims_total": "41", "qkv_leader_changes_total": "5", "qkv_write_sessions": "0", "qkv_host": "", "qkv_disk_bytes": "", // the last is not known
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %q, want %s", name, got[name], want)

@@ -143,7 +143,7 @@ func bodies(prefix string) map[string]struct {
 		"own role":         {wire.OpRoles, ask(wire.Ask{Name: "app1", Serializable: true})},
 		"check of another": {wire.OpAuthCheck, ask(wire.Ask{Name: "reader", Permission: kv.Permission{Key: key}})},
 		"check":            {wire.OpAuthCheck, ask(wire.Ask{Name: "ci", Permission: kv.Permission{Key: key}})},
-		"unban":            {wire.OpUnban, ask(wire.Ask{Member: 1})},
+		"readmit":          {wire.OpReadmit, ask(wire.Ask{Member: 1})},
 		"move leader":      {wire.OpMoveLeader, ask(wire.Ask{Member: 1})},
 		"compact":          {wire.OpCompact, ask(wire.Ask{Revision: 1})},
 		"change members":   {wire.OpChangeMember, ask(wire.Ask{Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 1, Peers: []string{"h:1"}}})},
@@ -227,7 +227,7 @@ func TestRolesDecide(t *testing.T) {
 	e.withUsers()
 	ci, reader, lonely, root := e.as(t, "ci"), e.as(t, "reader"), e.as(t, "lonely"), e.as(t, "test")
 	// Requests that are not about keys: for root only, or, with a second user, for that user as well, or for every user.
-	rootOnly := []string{"users", "clients", "roles", "unban", "move leader", "compact", "change members", "change alarm", "change users", "add with word", "backup's base", "backup's piece", "backup's log", "verify"}
+	rootOnly := []string{"users", "clients", "roles", "readmit", "move leader", "compact", "change members", "change alarm", "change users", "add with word", "backup's base", "backup's piece", "backup's log", "verify"}
 	everyUser := []string{"time to live", "grant", "members", "local members", "alarms", "revision at", "times", "status", "auth status", "who am I"}
 	ofCI := []string{"own user", "own role", "check"}
 	writes := []string{"put", "put with lease", "put and read", "delete", "delete range", "txn that writes", "txn in a txn", "txn of ranges", "keep alive"}

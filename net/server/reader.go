@@ -252,7 +252,7 @@ func (s *stream) answerAlone(q *wire.Request) *kv.Error {
 		b.answers = wire.AppendAnswer(b.answers, q.ID, &wire.List[wire.ClientLoad]{All: all()})
 		return nil
 	}
-	if refusal := member.Unban(q.Ask.Member); refusal != nil {
+	if refusal := member.Readmit(q.Ask.Member); refusal != nil {
 		return refusal
 	}
 	b.answers = wire.AppendDone(b.answers, q.ID)

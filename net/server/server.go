@@ -42,8 +42,8 @@ type Member interface {
 	// Refuse returns the reason why the member takes no part in the cluster; nil if it does. It is called before each request except
 	// those of wire.PathMember.
 	Refuse() *kv.Error
-	// Unban lifts the quarantine of the member with this id, or returns the reason why not.
-	Unban(member uint64) *kv.Error
+	// Readmit lifts the suspension of the member with this id, or returns the reason why not.
+	Readmit(member uint64) *kv.Error
 	// MoveLeader makes another voter the leader: the voter with this id, or, with 0, the voter with the most of the log. Only the
 	// leader can do this; other members answer Unavailable. It returns when there is a new leader, or with an error, when ctx ends,
 	// or after a few election timeouts. An error that is Certain says that the leader was not moved.

@@ -27,7 +27,7 @@ type waitingFrame struct {
 // startPoll is the longest time between two looks at the deadlines of waiting requests.
 const startPoll = 100 * time.Millisecond
 
-// waitsForStart reports whether a request waits for the member's start. A quarantined member starts only after `member unban`, and answers
+// waitsForStart reports whether a request waits for the member's start. A suspended member starts only after `member readmit`, and answers
 // meanwhile what it always answers.
 func (s *stream) waitsForStart(q *wire.Request, path wire.Path) bool {
 	start := s.conn.server.config.Start

@@ -49,7 +49,7 @@ func (e *endpoint) served(t *testing.T, timeout time.Duration, before func()) (n
 func TestEveryOpWaitsForTheStart(t *testing.T) {
 	t.Parallel()
 	const short = 300 * time.Millisecond
-	replayed := []string{"local members", "members", "status", "unban"}
+	replayed := []string{"local members", "members", "status", "readmit"}
 	keys := append([]string{"count", "get", "get of the past", "local get", "local range", "login", "pages", "range", "sorted pages", "sorted range", "usage"}, replayed...)
 	slices.Sort(keys)
 	var every []string
@@ -169,8 +169,8 @@ func TestClientLeavesDuringTheStart(t *testing.T) {
 	e.underWay(t, 0)
 }
 
-// A quarantined member answers what it always answers, at once: its start would not end before it is unbanned.
-func TestQuarantinedMemberDoesNotWait(t *testing.T) {
+// A suspended member answers what it always answers, at once: its start would not end before it is readmitted.
+func TestSuspendedMemberDoesNotWait(t *testing.T) {
 	t.Parallel()
 	e := starting(t, &wire.Start{}, wire.StageReplaying)
 	e.member.SetRefuse(kv.Errorf(kv.Amnesia, "it has forgotten"))
@@ -182,6 +182,6 @@ func TestQuarantinedMemberDoesNotWait(t *testing.T) {
 	if f := watching.delivered(kv.WatchCanceled); f.Err == nil || f.Err.Code != kv.Amnesia {
 		t.Errorf("the watch: %+v", f)
 	}
-	r.send(wire.AppendRequest(nil, 2, wire.OpUnban, wait, ask(wire.Ask{Member: 1})))
+	r.send(wire.AppendRequest(nil, 2, wire.OpReadmit, wait, ask(wire.Ask{Member: 1})))
 	r.want(2, kv.OK)
 }

@@ -53,7 +53,7 @@
 //	                                                            pairs: [[key bin, value bin, create int, mod int,
 //	                                                                     version int, lease int]...]
 //	4 status    nothing                                         [id, 0, Status]
-//	5 unban     an Ask: member                                  [id, 0]
+//	5 readmit     an Ask: member                                  [id, 0]
 //	6 members   an Ask: local                                   [id, 0, List[kv.Member]]
 //	7 change    an Ask: change                                  [id, 0, revision int, deleted int]  deleted is 0
 //	  members
@@ -176,8 +176,8 @@
 // write whose ranges cover more than limits.LongWriteRows keys is refused with Overloaded while another such write is in progress at the
 // member.
 //
-// An unban lifts the quarantine of the member that receives it. The request carries that member's id, which prevents a mistaken
-// target. A quarantined member answers only an unban and a status.
+// A readmit lifts the suspension of the member that receives it. The request carries that member's id, which prevents a mistaken
+// target. A suspended member answers only a readmit and a status.
 //
 // A range is answered in pages: the member may end a page after any pair, at limits.RangeRows or limits.RangePageBytes at the latest, and
 // then sets more. For the next page the client asks again, at the revision of the first page, with the rest of the limit. It starts at the

@@ -177,7 +177,7 @@ var examples = []struct {
 	},
 	{"status", AppendRequest(nil, 3, OpStatus, time.Second, nil), array{3, 4, 1000}},
 	{"clients", AppendRequest(nil, 3, OpClients, time.Second, nil), array{3, 70, 1000}},
-	{"unban", askFrame(6, OpUnban, Ask{Member: 0x8e9e05c52164694d}), array{6, 5, 1000, &Ask{Member: 0x8e9e05c52164694d}}},
+	{"readmit", askFrame(6, OpReadmit, Ask{Member: 0x8e9e05c52164694d}), array{6, 5, 1000, &Ask{Member: 0x8e9e05c52164694d}}},
 	{"members", askFrame(7, OpMembers, Ask{Serializable: true}), array{7, 6, 1000, &Ask{Serializable: true}}},
 	{
 		"add a member", askFrame(8, OpChangeMember, Ask{Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"10.0.0.2:2380"}, Manual: true, Instead: 300}}),
@@ -451,7 +451,7 @@ func TestCheck(t *testing.T) {
 		{Op: OpChangeAlarm, Ask: &Ask{Alarm: kv.AlarmChange{Name: "OTHER"}}},
 		{Op: OpTimesOf, Ask: &Ask{Revisions: make([]int64, limits.TimesAsked+1)}},
 		{Op: OpAuthorsOf, Ask: &Ask{Changes: slices.Repeat([]Change{{Key: []byte("k")}}, limits.AuthorsAsked+1)}},
-		{Op: OpUnban, Ask: &Ask{Revisions: make([]int64, limits.TimesAsked+1)}},
+		{Op: OpReadmit, Ask: &Ask{Revisions: make([]int64, limits.TimesAsked+1)}},
 		{Op: OpBackupPiece, Ask: &Ask{Offset: -1}},
 		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: 200, ID: 7}}},
 		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n\t2", Peers: []string{"h:1"}}}},

@@ -17,7 +17,7 @@ const (
 	OpDelete       Op = 2
 	OpRange        Op = 3
 	OpStatus       Op = 4
-	OpUnban        Op = 5
+	OpReadmit      Op = 5
 	OpMembers      Op = 6
 	OpChangeMember Op = 7
 	OpMoveLeader   Op = 8
@@ -67,7 +67,7 @@ const (
 	PathLocal                  // serializable read of the member's own state
 	PathClock                  // the leader's lease clock answers
 	PathLeader                 // the leadership moves
-	PathMember                 // the member answers by itself, from what it has applied, even in quarantine
+	PathMember                 // the member answers by itself, from what it has applied, even while it is suspended
 	PathWatch                  // a stream of watches
 	PathFiles                  // the member reads its snapshots and its log, in a goroutine of its own
 )
@@ -130,7 +130,7 @@ var ops = [...]op{
 
 	OpStatus:  {name: "status", path: PathMember, access: kv.AccessAnyone, start: NeedNothing},
 	OpClients: {name: "list of connected clients", path: PathMember, access: kv.AccessAdmin},
-	OpUnban:   {name: "unban", path: PathMember, access: kv.AccessAdmin, start: NeedReplayed, fields: 1, read: readAsk},
+	OpReadmit: {name: "readmit", path: PathMember, access: kv.AccessAdmin, start: NeedReplayed, fields: 1, read: readAsk},
 	OpMembers: {name: "list of members", path: PathRead, access: kv.AccessNone, start: NeedReplayed, fields: 1, read: readAsk},
 	OpChangeMember: {
 		name: "change of the members", path: PathLog, access: kv.AccessAdmin, alone: true, fields: 1, read: readAsk,

@@ -55,7 +55,7 @@ func TestAccess(t *testing.T) {
 		kv.AccessWrite: {"put", "delete", "transaction", "revocation of a lease", "keep-alive"},
 		kv.AccessRead:  {"range", "streamed range", "watch", "time to live", "question for the authors of changes"},
 		kv.AccessAdmin: {
-			"unban", "change of the members", "move of the leader", "compaction", "change of an alarm", "change of users",
+			"readmit", "change of the members", "move of the leader", "compaction", "change of an alarm", "change of users",
 			"base of a backup", "piece of a backup's base", "list of connected clients", "part of the log for a backup", "verification of a member's files",
 		},
 		kv.AccessSelf: {"list of users", "list of roles", "question for a permission"},
@@ -104,7 +104,7 @@ func TestPath(t *testing.T) {
 		{Request{Op: OpKeepAlive}, PathClock},
 		{Request{Op: OpMoveLeader}, PathLeader},
 		{Request{Op: OpStatus}, PathMember},
-		{Request{Op: OpUnban}, PathMember},
+		{Request{Op: OpReadmit}, PathMember},
 		{Request{Op: OpClients}, PathMember},
 		{Request{Op: OpWatch}, PathWatch},
 		{Request{Op: OpBackupLog}, PathFiles},

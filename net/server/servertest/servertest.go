@@ -232,8 +232,8 @@ func (m *Member) SetRefuse(err *kv.Error) { m.refuse.Store(err) }
 // Refuse returns the error that SetRefuse set.
 func (m *Member) Refuse() *kv.Error { return m.refuse.Load() }
 
-// Unban clears the error that SetRefuse set, if the id is that of the status.
-func (m *Member) Unban(member uint64) *kv.Error {
+// Readmit clears the error that SetRefuse set, if the id is that of the status.
+func (m *Member) Readmit(member uint64) *kv.Error {
 	if m.status.Load().ID != member {
 		return kv.Errorf(kv.BadRequest, "this is another member")
 	}
@@ -333,7 +333,7 @@ func (m *Member) Status() wire.Status {
 	if v.Dropped() {
 		figures.Set(&s.Values, figures.Dropped, 1)
 	}
-	figures.Set(&s.Values, figures.Sessions, v.Sessions())
+	figures.Set(&s.Values, figures.WriteSessions, v.Sessions())
 	if m.Sessions.Load() {
 		figures.Set(&s.Values, figures.SessionClock, v.SessionClock())
 	}

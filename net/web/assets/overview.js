@@ -94,7 +94,7 @@ function memberTable(o) {
     const f = m.figures;
     const name = [el('strong', {}, m.name), m.name === o.self ? el('span', { class: 'quiet' }, ' (this page)') : null, el('div', { class: 'quiet mono address' }, m.address)].filter(Boolean);
     if (m.error) return [name, el('span', { class: 'bad' }, 'no answer'), '–', '–', '–', '–', '–', '–', '–', '–', m.version].map((c, i) => (i === 1 ? [c, el('div', { class: 'quiet' }, m.error)] : c));
-    return [name, el('span', { class: m.role === 'leader' ? 'good' : m.role === 'refused' ? 'bad' : null }, m.role), el('span', { class: m.lag >= 1000 ? 'warn' : null }, count(m.lag)), el('span', { class: f.sync_p99_ms >= 100 ? 'warn' : null }, ms(f.sync_p99_ms)), [gauge(f.disk_bytes - f.disk_free_bytes, f.disk_bytes), size(f.disk_free_bytes)].flat(), f.memory_bytes ? size(f.memory_bytes) : '–', count(f.keys), count(f.puts_per_s), count(f.gets_per_s), count(f.watches), m.version];
+    return [name, el('span', { class: m.role === 'leader' ? 'good' : m.role === 'suspended' ? 'bad' : null }, m.role), el('span', { class: m.lag >= 1000 ? 'warn' : null }, count(m.lag)), el('span', { class: f.sync_p99_ms >= 100 ? 'warn' : null }, ms(f.sync_p99_ms)), [gauge(f.disk_bytes - f.disk_free_bytes, f.disk_bytes), size(f.disk_free_bytes)].flat(), f.memory_bytes ? size(f.memory_bytes) : '–', count(f.keys), count(f.puts_per_s), count(f.gets_per_s), count(f.watches), m.version];
   }));
 }
 
@@ -115,7 +115,7 @@ function linkPicture(members) {
   }));
   for (const m of members) {
     const [x, y] = at[m.name];
-    picture.append(svg('circle', { cx: x, cy: y, r: m.role === 'leader' ? 17 : 13, class: m.error || m.role === 'refused' ? 'bad' : 'good' }), svg('text', { x, y: y + 32, 'text-anchor': 'middle' }, m.name + (m.role === 'leader' ? ' leads' : '')));
+    picture.append(svg('circle', { cx: x, cy: y, r: m.role === 'leader' ? 17 : 13, class: m.error || m.role === 'suspended' ? 'bad' : 'good' }), svg('text', { x, y: y + 32, 'text-anchor': 'middle' }, m.name + (m.role === 'leader' ? ' leads' : '')));
   }
   return picture;
 }

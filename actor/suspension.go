@@ -24,16 +24,16 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Text }
 
-// Quarantine is the reason why a member takes no part in the cluster. Either it has forgotten its promises, and its votes and
+// Suspension is the reason why a member takes no part in the cluster. Either it has forgotten its promises, and its votes and
 // acknowledgements could contradict them; or its state differs from the others', and its answers would be wrong.
-type Quarantine struct {
+type Suspension struct {
 	Reason  string `msgpack:"r"` // empty while the member takes part
 	By      uint64 `msgpack:"b"` // the member on whose word alone it is held back; 0: until an operator lifts it
 	Differs bool   `msgpack:"d"` // its state differs, and it has forgotten nothing
 }
 
 // Alarm returns the operator's alarm for it.
-func (q Quarantine) Alarm() kv.Alarm {
+func (q Suspension) Alarm() kv.Alarm {
 	if q.Differs {
 		return kv.Alarm{Name: kv.CorruptAlarm, Subject: StateSubject, Text: q.Reason}
 	}
@@ -43,12 +43,12 @@ func (q Quarantine) Alarm() kv.Alarm {
 // StateSubject is the subject of alarms that say that members' states differ.
 const StateSubject = "state"
 
-// quarantine decides whether this member takes part, by the reports of others.
+// suspension decides whether this member takes part, by the reports of others.
 //
 // One member's word is never enough to end another member's part. But a member without a quorum never ignores it: it may come from the
 // only member that knows. A member that one non-leader refuses as forgetful is therefore *held back* until
 //
-//   - a leader says the same, or a second member that takes part: then it is quarantined until an operator lifts it;
+//   - a leader says the same, or a second member that takes part: then it is suspended until an operator lifts it;
 //   - the accuser admits it by sending a message; a connection alone may exist on this side before the other side has judged. An accuser
 //     that is connected and claims a commit index beyond this member's log admits it by a heartbeat with an index within the log, or
 //     by asking for a vote, in a later term, with a log that ends before the claim: it does not have the entry that it called committed;
@@ -60,7 +60,7 @@ const StateSubject = "state"
 // A member that commits with a quorum without the accuser overrules it.
 //
 // A member that takes no part itself may repeat what a copy of the accused member's folder has told it; the copy met it first after its
-// own folder was lost. It may also be the only running member that knows. Its word therefore suspends, and does not count as one of the
+// own folder was lost. It may also be the only running member that knows. Its word therefore holds back, and does not count as one of the
 // two words that end a part. A leader's quorum shows which side is right: the quorum has its committed entries without the accused
 // member.
 //
@@ -68,10 +68,10 @@ const StateSubject = "state"
 //
 //  1. Reason is empty while the member takes part.
 //  2. A decision is durable before the member acts on it: no later start forgets it.
-//  3. Only an operator ends a quarantine with By = 0.
-type quarantine struct {
-	Quarantine
-	record func(Quarantine) error
+//  3. Only an operator ends a suspension with By = 0.
+type suspension struct {
+	Suspension
+	record func(Suspension) error
 
 	// accusers are the peers that refuse this member as forgetful, by their last report; the value says whether they take part
 	// themselves. While there are any, the others are told.
@@ -92,57 +92,57 @@ type accusation struct {
 	at     time.Duration
 }
 
-func newQuarantine(q Quarantine, record func(Quarantine) error) quarantine {
-	return quarantine{Quarantine: q, record: record, accusers: map[uint64]bool{}}
+func newSuspension(q Suspension, record func(Suspension) error) suspension {
+	return suspension{Suspension: q, record: record, accusers: map[uint64]bool{}}
 }
 
 // active reports that this member takes no part.
-func (q *quarantine) active() bool { return q.Reason != "" }
+func (q *suspension) active() bool { return q.Reason != "" }
 
 // held reports that it takes no part on one member's word.
-func (q *quarantine) held() bool { return q.active() && q.By != 0 }
+func (q *suspension) held() bool { return q.active() && q.By != 0 }
 
 // set makes a decision durable, and then adopts it.
-func (q *quarantine) set(next Quarantine) error {
+func (q *suspension) set(next Suspension) error {
 	if err := q.record(next); err != nil {
 		return err
 	}
-	q.Quarantine, q.leader, q.claim.index = next, 0, 0
+	q.Suspension, q.leader, q.claim.index = next, 0, 0
 	return nil
 }
 
 // accuse judges a member's word that this one has forgotten its promises; serving says that this one commits with a quorum without that
 // member. It returns the decision, or that the word is overruled.
-func (q *quarantine) accuse(by uint64, r Refusal, serving bool) (next Quarantine, overruled bool) {
+func (q *suspension) accuse(by uint64, r Refusal, serving bool) (next Suspension, overruled bool) {
 	q.accusers[by] = !r.Refused
 	switch {
 	case q.active() && !q.held():
-		return q.Quarantine, false
+		return q.Suspension, false
 	case serving:
-		return q.Quarantine, true
+		return q.Suspension, true
 	case r.Leads, !r.Refused && q.held() && q.seconded(by):
-		return Quarantine{Reason: r.Text}, false
+		return Suspension{Reason: r.Text}, false
 	case r.Refused && q.held():
-		return q.Quarantine, false
+		return q.Suspension, false
 	default:
-		return Quarantine{Reason: r.Text, By: by}, false
+		return Suspension{Reason: r.Text, By: by}, false
 	}
 }
 
 // seconded reports whether another member that takes part says the same.
-func (q *quarantine) seconded(by uint64) bool {
+func (q *suspension) seconded(by uint64) bool {
 	return slices.ContainsFunc(slices.Sorted(maps.Keys(q.accusers)), func(other uint64) bool { return other != by && q.accusers[other] })
 }
 
 // admitted reports whether a peer's message admits this member, which is held back: a peer that refuses it sends none. within: the
 // message shows that the peer knows of no committed entry beyond this member's log.
-func (q *quarantine) admitted(by uint64, within bool) bool {
+func (q *suspension) admitted(by uint64, within bool) bool {
 	return q.held() && q.By == by && (within || q.claim.index == 0)
 }
 
 // hear notes a leader's heartbeat or append, and reports whether this member is no longer held back: a leader that continues for three
 // election timeouts has a quorum without it.
-func (q *quarantine) hear(leader, term uint64, now, electionTimeout time.Duration) bool {
+func (q *suspension) hear(leader, term uint64, now, electionTimeout time.Duration) bool {
 	if leader != q.leader || term != q.term || now-q.newest > electionTimeout {
 		q.leader, q.term, q.since = leader, term, now
 	}
@@ -152,7 +152,7 @@ func (q *quarantine) hear(leader, term uint64, now, electionTimeout time.Duratio
 
 // note records a peer's report of its accuser, and reports whether this member, self, is no longer held back: the same member accuses a
 // quorum of the voters.
-func (q *quarantine) note(a accusation, electionTimeout time.Duration, self uint64, voters []uint64) bool {
+func (q *suspension) note(a accusation, electionTimeout time.Duration, self uint64, voters []uint64) bool {
 	q.accused = slices.DeleteFunc(q.accused, func(old accusation) bool {
 		return a.at-old.at > 3*electionTimeout || old.by == a.by && old.of == a.of
 	})
@@ -167,7 +167,7 @@ func (q *quarantine) note(a accusation, electionTimeout time.Duration, self uint
 }
 
 // refused handles a peer's refusal of this member, for another reason than its removal. It returns what the voters are told.
-func (q *quarantine) refused(c *core, peer uint64, r Refusal) (told []toPeer) {
+func (q *suspension) refused(c *core, peer uint64, r Refusal) (told []toPeer) {
 	r.Leads = r.Leads && c.mayLead(peer)
 	if r.Forgot {
 		next, overruled := q.accuse(peer, r, c.serves(peer))
@@ -185,7 +185,7 @@ func (q *quarantine) refused(c *core, peer uint64, r Refusal) (told []toPeer) {
 }
 
 // linked handles a connection to a peer that does not refuse this member, or has not yet: its earlier report no longer counts.
-func (q *quarantine) linked(peer uint64) {
+func (q *suspension) linked(peer uint64) {
 	delete(q.accusers, peer)
 	if q.By == peer {
 		q.claim.index = 0 // it has judged this member's log anew
@@ -202,7 +202,7 @@ func forgetRemoved(members index.Members, said ...map[uint64]bool) {
 
 // accusations returns the messages that tell the voters which members accuse this one. The accuser may be a learner, or a member added after the state of this
 // member's folder. If all voters were restored to an earlier point, no other member is left to accuse them.
-func (q *quarantine) accusations(c *core) (all []toPeer) {
+func (q *suspension) accusations(c *core) (all []toPeer) {
 	for _, by := range slices.Sorted(maps.Keys(q.accusers)) {
 		if !q.accusers[by] {
 			continue
@@ -218,7 +218,7 @@ func (q *quarantine) accusations(c *core) (all []toPeer) {
 
 // receive handles peers' messages while this member takes no part; beyondLog tells whether a heartbeat's commit index is beyond the log.
 // receive returns what the voters are told.
-func (q *quarantine) receive(c *core, r Received, beyondLog func(*raftpb.Message) bool) []toPeer {
+func (q *suspension) receive(c *core, r Received, beyondLog func(*raftpb.Message) bool) []toPeer {
 	m, ok := r.Message.(peerframe.Raft)
 	leads := ok && saysEnd(m.Message) && m.GetTerm() >= c.term
 	heartbeat := leads && m.GetType() == raftpb.MsgHeartbeat
@@ -237,22 +237,22 @@ func (q *quarantine) receive(c *core, r Received, beyondLog func(*raftpb.Message
 
 // withdrawn reports whether a candidate's message shows that the candidate does not have the entry of its claim. A member never loses what
 // it has committed. A request of the claim's term or an earlier one may have been sent before the claim.
-func (q *quarantine) withdrawn(m *raftpb.Message) bool {
+func (q *suspension) withdrawn(m *raftpb.Message) bool {
 	asks := m.GetType() == raftpb.MsgPreVote || m.GetType() == raftpb.MsgVote
 	return asks && m.GetTerm() > q.claim.term && m.GetIndex() < q.claim.index
 }
 
 // differs ends this member's part: its state differs from the state of the others.
-func (q *quarantine) differs(c *core, why string) {
+func (q *suspension) differs(c *core, why string) {
 	if !q.active() || q.held() {
-		q.enter(c, Quarantine{Reason: why, Differs: true})
+		q.enter(c, Suspension{Reason: why, Differs: true})
 	}
 }
 
 // forgot judges a leader's heartbeat with a commit index beyond this member's log: the leader counts entries as acknowledged by this
 // member that it does not have. The leader may be wrong. Its claim therefore counts as one member's word, like a refusal, and only holds
 // this member back. forgot returns what the voters are told.
-func (q *quarantine) forgot(c *core, leader, commit, term uint64) []toPeer {
+func (q *suspension) forgot(c *core, leader, commit, term uint64) []toPeer {
 	if q.held() && q.By == leader {
 		q.accusers[leader] = true
 		q.claim.index, q.claim.term = min(q.claim.index, commit), max(q.claim.term, term)
@@ -269,8 +269,8 @@ func (q *quarantine) forgot(c *core, leader, commit, term uint64) []toPeer {
 }
 
 // enter ends this member's part in the cluster, or extends the reason.
-func (q *quarantine) enter(c *core, next Quarantine) {
-	if next == q.Quarantine {
+func (q *suspension) enter(c *core, next Suspension) {
+	if next == q.Suspension {
 		return
 	}
 	if !q.change(c, next) {
@@ -285,9 +285,9 @@ func (q *quarantine) enter(c *core, next Quarantine) {
 }
 
 // leave lets this member take part again.
-func (q *quarantine) leave(c *core, why string) {
-	before := q.Quarantine
-	if !q.active() || !q.change(c, Quarantine{}) {
+func (q *suspension) leave(c *core, why string) {
+	before := q.Suspension
+	if !q.active() || !q.change(c, Suspension{}) {
 		return
 	}
 	before.Reason = ""
@@ -296,7 +296,7 @@ func (q *quarantine) leave(c *core, why string) {
 }
 
 // change makes a decision durable and adopts it. If the disk fails, the member ends.
-func (q *quarantine) change(c *core, next Quarantine) bool {
+func (q *suspension) change(c *core, next Suspension) bool {
 	if err := q.set(next); err != nil {
 		c.failed = true
 		c.Fail(fmt.Errorf("%w: it cannot keep whether this member takes part: %w", ErrDisk, err))

@@ -13,29 +13,29 @@ import (
 	"qkv/net/client"
 )
 
-// roleRefused is the role of a quarantined member.
-const roleRefused = "refused"
+// roleSuspended is the role of a suspended member.
+const roleSuspended = "suspended"
 
-func memberUnbanCommand() *cli.Command {
+func memberReadmitCommand() *cli.Command {
 	return &cli.Command{
-		Name: "unban", Usage: "let a quarantined member (role refused) take part again", ArgsUsage: "NAME",
+		Name: "readmit", Usage: "let a suspended member take part again", ArgsUsage: "NAME",
 		Description: "A member that others recognise as one that has forgotten what it promised takes no part, also after a " +
-			"restart: it is quarantined. That is lifted here. It is right when the others were wrong, because theirs is an " +
+			"restart: it is suspended. That is lifted here. It is right when the others were wrong, because theirs is an " +
 			"older life of the cluster, or when its data folder was put back exactly as it was. Otherwise ACKNOWLEDGED WRITES " +
-			"MAY BE LOST, because the member votes without what it acknowledged. Members that still refuse it quarantine it " +
+			"MAY BE LOST, because the member votes without what it acknowledged. Members that still refuse it suspend it " +
 			"again.",
 		Flags: clientFlags(writeOutFlag(), &cli.BoolFlag{
-			Name: "yes", EnvVars: []string{"QKV_MEMBER_UNBAN_YES"}, Usage: "confirm that acknowledged writes may be lost",
+			Name: "yes", EnvVars: []string{"QKV_MEMBER_READMIT_YES"}, Usage: "confirm that acknowledged writes may be lost",
 		}),
-		Action: unban,
+		Action: readmit,
 	}
 }
 
-// unbanWatched is how long a member is watched after its quarantine was lifted: members that refuse it dial again within some
+// readmitWatched is how long a member is watched after its suspension was lifted: members that refuse it dial again within some
 // seconds.
-const unbanWatched = 5 * time.Second
+const readmitWatched = 5 * time.Second
 
-func unban(c *cli.Context) error {
+func readmit(c *cli.Context) error {
 	if err := arguments(c, 1, 1); err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func unban(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(c.Context, c.Duration("timeout")+unbanWatched, noAnswer(c.Duration("timeout")+unbanWatched))
+	ctx, cancel := context.WithTimeoutCause(c.Context, c.Duration("timeout")+readmitWatched, noAnswer(c.Duration("timeout")+readmitWatched))
 	defer cancel()
 	t.failFast, t.mixed = true, true
 	s, err := t.open(ctx)
@@ -56,36 +56,36 @@ func unban(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if status.Role != roleRefused {
-		return exitf(exitCondition, "%s is not quarantined: its role is %s; nothing was changed", name, status.Role)
+	if status.Role != roleSuspended {
+		return exitf(exitCondition, "%s is not suspended: its role is %s; nothing was changed", name, status.Role)
 	}
-	why := quarantineOf(&status)
+	why := suspensionOf(&status)
 	if !c.Bool("yes") {
-		return usagef("%s is quarantined: %s\nIf it has forgotten what it acknowledged, acknowledged writes may be lost when it votes again. Pass --yes to confirm; nothing was changed", name, why)
+		return usagef("%s is suspended: %s\nIf it has forgotten what it acknowledged, acknowledged writes may be lost when it votes again. Pass --yes to confirm; nothing was changed", name, why)
 	}
-	if err := s.Unban(ctx, endpoint, status.ID); err != nil {
-		return fmt.Errorf("the quarantine of %s was not lifted: %w", name, err)
+	if err := s.Readmit(ctx, endpoint, status.ID); err != nil {
+		return fmt.Errorf("the suspension of %s was not lifted: %w", name, err)
 	}
-	for deadline := time.Now().Add(unbanWatched); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(readmitWatched); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		now, err := s.Status(ctx, endpoint)
 		if err != nil {
-			return fmt.Errorf("the quarantine of %s was lifted, and it does not answer any more: %w", name, err)
+			return fmt.Errorf("the suspension of %s was lifted, and it does not answer any more: %w", name, err)
 		}
 		if now.Role == "leader" || now.Leader != 0 && now.Role == "follower" {
-			writeChanged(c, name+" takes part again", now.Name, hex(now.ID), "unbanned")
+			writeChanged(c, name+" takes part again", now.Name, hex(now.ID), "readmitted")
 			return nil
 		}
 		status = now
 	}
-	if status.Role == roleRefused {
-		return fmt.Errorf("the quarantine of %s was lifted, and others have quarantined it again: %s", name, quarantineOf(&status))
+	if status.Role == roleSuspended {
+		return fmt.Errorf("the suspension of %s was lifted, and others have suspended it again: %s", name, suspensionOf(&status))
 	}
-	writeChanged(c, name+" takes part again; it has no leader yet", status.Name, hex(status.ID), "unbanned")
+	writeChanged(c, name+" takes part again; it has no leader yet", status.Name, hex(status.ID), "readmitted")
 	return nil
 }
 
-// quarantineOf returns the reason of a member's quarantine, from its own status.
-func quarantineOf(s *client.Status) string {
+// suspensionOf returns the reason of a member's suspension, from its own status.
+func suspensionOf(s *client.Status) string {
 	for _, name := range []kv.AlarmName{kv.AmnesiaAlarm, kv.CorruptAlarm} {
 		for _, a := range s.Alarms {
 			if a.Name == name && a.Member == s.ID {

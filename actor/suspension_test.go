@@ -15,18 +15,18 @@ import (
 
 // What a member decides about itself by what others say: one word holds it back, a leader's or a second one ends its
 // part, and who commits with a quorum without the accuser goes on.
-func TestQuarantine(t *testing.T) {
+func TestSuspension(t *testing.T) {
 	const me, n2, n3, n4, n5 = 1, 2, 3, 4, 5
 	const election = time.Second
-	type step func(q *quarantine, now time.Duration) string
+	type step func(q *suspension, now time.Duration) string
 	// decide takes what a word leads to.
 	says := func(by uint64, leads, serving bool) step {
-		return func(q *quarantine, _ time.Duration) string {
+		return func(q *suspension, _ time.Duration) string {
 			next, overruled := q.accuse(by, Refusal{Forgot: true, Leads: leads, Text: "forgot"}, serving)
 			if overruled {
 				return "overruled"
 			}
-			if next != q.Quarantine {
+			if next != q.Suspension {
 				if err := q.set(next); err != nil {
 					return err.Error()
 				}
@@ -36,31 +36,31 @@ func TestQuarantine(t *testing.T) {
 	}
 	// doubts is the word of one that takes no part itself.
 	doubts := func(by uint64) step {
-		return func(q *quarantine, _ time.Duration) string {
-			if next, _ := q.accuse(by, Refusal{Forgot: true, Refused: true, Text: "forgot"}, false); next != q.Quarantine {
+		return func(q *suspension, _ time.Duration) string {
+			if next, _ := q.accuse(by, Refusal{Forgot: true, Refused: true, Text: "forgot"}, false); next != q.Suspension {
 				_ = q.set(next)
 			}
 			return ""
 		}
 	}
-	lift := func(over bool, q *quarantine) string {
+	lift := func(over bool, q *suspension) string {
 		if !over {
 			return ""
 		}
-		if err := q.set(Quarantine{}); err != nil {
+		if err := q.set(Suspension{}); err != nil {
 			return err.Error()
 		}
 		return "lifted"
 	}
 	admits := func(by uint64) step {
-		return func(q *quarantine, _ time.Duration) string { return lift(q.admitted(by, false), q) }
+		return func(q *suspension, _ time.Duration) string { return lift(q.admitted(by, false), q) }
 	}
 	leads := func(leader, term uint64) step {
-		return func(q *quarantine, now time.Duration) string { return lift(q.hear(leader, term, now, election), q) }
+		return func(q *suspension, now time.Duration) string { return lift(q.hear(leader, term, now, election), q) }
 	}
 	three, five := []uint64{me, n2, n3}, []uint64{me, n2, n3, n4, n5}
 	accused := func(of, by uint64, voters []uint64) step {
-		return func(q *quarantine, now time.Duration) string {
+		return func(q *suspension, now time.Duration) string {
 			return lift(q.note(accusation{by: by, of: of, at: now}, election, me, voters), q)
 		}
 	}
@@ -148,8 +148,8 @@ func TestQuarantine(t *testing.T) {
 		{"accused by different ones", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n5, three), "", "held"}}},
 		{"what was told long ago", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n2, five), "", "held"}, {4 * election, accused(n4, n2, five), "", "held"}}},
 	} {
-		var written []Quarantine
-		q := newQuarantine(Quarantine{}, func(q Quarantine) error { written = append(written, q); return nil })
+		var written []Suspension
+		q := newSuspension(Suspension{}, func(q Suspension) error { written = append(written, q); return nil })
 		for i, turn := range c.turns {
 			said := turn.do(&q, turn.at)
 			is := "part"
@@ -163,31 +163,31 @@ func TestQuarantine(t *testing.T) {
 				t.Errorf("%s: after turn %d it is %s (%q), want %s (%q)", c.name, i+1, is, said, turn.then, turn.said)
 				break
 			}
-			if len(written) > 0 && written[len(written)-1] != q.Quarantine {
-				t.Errorf("%s: after turn %d it is %+v, and written is %+v", c.name, i+1, q.Quarantine, written)
+			if len(written) > 0 && written[len(written)-1] != q.Suspension {
+				t.Errorf("%s: after turn %d it is %+v, and written is %+v", c.name, i+1, q.Suspension, written)
 			}
 		}
 	}
 }
 
-func TestQuarantineIsDurableFirst(t *testing.T) {
+func TestSuspensionIsDurableFirst(t *testing.T) {
 	full := errors.New("no space")
-	q := newQuarantine(Quarantine{}, func(Quarantine) error { return full })
-	if err := q.set(Quarantine{Reason: "forgot"}); !errors.Is(err, full) || q.active() {
-		t.Errorf("quarantined by what is not on the disk: %v", err)
+	q := newSuspension(Suspension{}, func(Suspension) error { return full })
+	if err := q.set(Suspension{Reason: "forgot"}); !errors.Is(err, full) || q.active() {
+		t.Errorf("suspended by what is not on the disk: %v", err)
 	}
-	q.Quarantine = Quarantine{Reason: "forgot"}
-	if err := q.set(Quarantine{}); !errors.Is(err, full) || !q.active() {
+	q.Suspension = Suspension{Reason: "forgot"}
+	if err := q.set(Suspension{}); !errors.Is(err, full) || !q.active() {
 		t.Errorf("it takes part, and its disk says that it does not: %v", err)
 	}
 }
 
 // Whoever asks a member that takes no part is told why, whatever it is.
-func TestQuarantineIsSaid(t *testing.T) {
-	for _, q := range []Quarantine{{Reason: "it has forgotten"}, {Reason: "it has forgotten, says 2", By: 2}, {Reason: "its state differs", Differs: true}} {
+func TestSuspensionIsSaid(t *testing.T) {
+	for _, q := range []Suspension{{Reason: "it has forgotten"}, {Reason: "it has forgotten, says 2", By: 2}, {Reason: "its state differs", Differs: true}} {
 		s := &Status{}
 		s.Alarm(q.Alarm())
-		if said := s.Quarantined(); said != q.Alarm() {
+		if said := s.Suspended(); said != q.Alarm() {
 			t.Errorf("of %+v is said %+v", q, said)
 		}
 	}
@@ -199,16 +199,16 @@ func TestConnectionDoesNotAdmit(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.turn(Connected{Peer: 2}, Refused{Peer: 2, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}}, Disconnected{Peer: 2})
 	c.turn(Connected{Peer: 2})
-	if !c.quarantine.held() {
-		t.Fatalf("a connection admits it: %+v", c.quarantine.Quarantine)
+	if !c.suspension.held() {
+		t.Fatalf("a connection admits it: %+v", c.suspension.Suspension)
 	}
 	c.turn(from(3, raftpb.MsgPreVote, 2, nil))
-	if !c.quarantine.held() {
-		t.Fatalf("another member than the accuser admits it: %+v", c.quarantine.Quarantine)
+	if !c.suspension.held() {
+		t.Fatalf("another member than the accuser admits it: %+v", c.suspension.Suspension)
 	}
 	c.turn(from(2, raftpb.MsgPreVote, 2, nil))
-	if c.quarantine.active() {
-		t.Errorf("what the accuser sends does not admit it: %+v", c.quarantine.Quarantine)
+	if c.suspension.active() {
+		t.Errorf("what the accuser sends does not admit it: %+v", c.suspension.Suspension)
 	}
 }
 
@@ -217,11 +217,11 @@ func TestAdmittingAccuserIsNoSecond(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	forgot := Refusal{Forgot: true, Text: "it has forgotten"}
 	c.turn(Refused{2, forgot}, Connected{Peer: 2}, from(2, raftpb.MsgPreVote, 2, nil))
-	if c.quarantine.active() {
-		t.Fatalf("its accuser has admitted it: %+v", c.quarantine.Quarantine)
+	if c.suspension.active() {
+		t.Fatalf("its accuser has admitted it: %+v", c.suspension.Suspension)
 	}
-	if c.turn(Refused{3, forgot}, Refused{3, forgot}); !c.quarantine.held() {
-		t.Errorf("on the word of one member: %+v", c.quarantine.Quarantine)
+	if c.turn(Refused{3, forgot}, Refused{3, forgot}); !c.suspension.held() {
+		t.Errorf("on the word of one member: %+v", c.suspension.Suspension)
 	}
 }
 
@@ -233,12 +233,12 @@ func TestAccusedLearnerIsNoVoter(t *testing.T) {
 	c.membership.confState.Learners, c.last = []uint64{learner}, foundingIndex+1
 	c.turn(Refused{Peer: 2, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}})
 	c.turn(Received{From: learner, Message: peerframe.Accused{By: 2}})
-	if !c.quarantine.held() {
-		t.Fatalf("with a learner that is accused, too, it takes part again: %+v", c.quarantine.Quarantine)
+	if !c.suspension.held() {
+		t.Fatalf("with a learner that is accused, too, it takes part again: %+v", c.suspension.Suspension)
 	}
 	c.turn(Received{From: 3, Message: peerframe.Accused{By: 2}})
-	if c.quarantine.active() {
-		t.Errorf("two of three voters are accused by the third, and it takes no part: %+v", c.quarantine.Quarantine)
+	if c.suspension.active() {
+		t.Errorf("two of three voters are accused by the third, and it takes no part: %+v", c.suspension.Suspension)
 	}
 }
 
@@ -249,11 +249,11 @@ func TestAccusationOfWhoHasNoVoteIsTold(t *testing.T) {
 		c := newTestConsensus(t, limits.Defaults())
 		c.membership.confState.Learners, c.last = learners, foundingIndex+1
 		sent := c.turn(Refused{Peer: 9, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}})
-		if told := slices.DeleteFunc(sent, func(m peerframe.Message) bool { return m != peerframe.Message(peerframe.Accused{By: 9}) }); !c.quarantine.held() || len(told) != 2 {
-			t.Fatalf("learners %v: two other voters are told %v, held back: %v", learners, told, c.quarantine.held())
+		if told := slices.DeleteFunc(sent, func(m peerframe.Message) bool { return m != peerframe.Message(peerframe.Accused{By: 9}) }); !c.suspension.held() || len(told) != 2 {
+			t.Fatalf("learners %v: two other voters are told %v, held back: %v", learners, told, c.suspension.held())
 		}
-		if c.turn(Received{From: 3, Message: peerframe.Accused{By: 9}}); c.quarantine.active() {
-			t.Errorf("learners %v: two of three voters are accused by one that has no vote, and it takes no part: %+v", learners, c.quarantine.Quarantine)
+		if c.turn(Received{From: 3, Message: peerframe.Accused{By: 9}}); c.suspension.active() {
+			t.Errorf("learners %v: two of three voters are accused by one that has no vote, and it takes no part: %+v", learners, c.suspension.Suspension)
 		}
 	}
 }
@@ -263,8 +263,8 @@ func TestAccusationOfWhoHasNoVoteIsTold(t *testing.T) {
 func TestAccusedWithoutLogIsHeldBack(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.turn(Refused{Peer: 2, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}})
-	if c.turn(Received{From: 3, Message: peerframe.Accused{By: 2}}); !c.quarantine.held() {
-		t.Errorf("its log is empty, and it takes part: %+v", c.quarantine.Quarantine)
+	if c.turn(Received{From: 3, Message: peerframe.Accused{By: 2}}); !c.suspension.held() {
+		t.Errorf("its log is empty, and it takes part: %+v", c.suspension.Suspension)
 	}
 }
 
@@ -274,8 +274,8 @@ func TestRemovedAccuserIsNoSecond(t *testing.T) {
 	c.follow(2)
 	c.handedTerm = c.term // what the leader has begun its term with is committed
 	forgot := Refusal{Forgot: true, Text: "it has forgotten"}
-	if c.turn(Refused{3, forgot}); c.quarantine.active() {
-		t.Fatalf("in a quorum without the accuser: %+v", c.quarantine.Quarantine)
+	if c.turn(Refused{3, forgot}); c.suspension.active() {
+		t.Fatalf("in a quorum without the accuser: %+v", c.suspension.Suspension)
 	}
 	without, refused := c.membership.records.Change(&kv.MemberChange{Kind: kv.RemoveMember, ID: 3}, 0)
 	if refused != nil {
@@ -283,8 +283,8 @@ func TestRemovedAccuserIsNoSecond(t *testing.T) {
 	}
 	c.turn(MembersChanged{Members: without, At: 2, Change: configurationChange(c.membership.records.Configuration(), without.Configuration())})
 	c.pass(3 * c.ElectionTimeout) // the leader is silent
-	if c.turn(Refused{2, forgot}, Refused{2, forgot}); !c.quarantine.held() {
-		t.Errorf("on the word of one member: %+v", c.quarantine.Quarantine)
+	if c.turn(Refused{2, forgot}, Refused{2, forgot}); !c.suspension.held() {
+		t.Errorf("on the word of one member: %+v", c.suspension.Suspension)
 	}
 }
 
@@ -294,8 +294,8 @@ func TestOwnLeaderIsNotOverruled(t *testing.T) {
 		c := newTestConsensus(t, limits.Defaults())
 		c.follow(2)
 		c.handedTerm = c.term
-		if c.turn(Refused{2, said}); !c.quarantine.active() || c.quarantine.held() == said.Leads {
-			t.Errorf("on the word of its leader (%+v): %+v", said, c.quarantine.Quarantine)
+		if c.turn(Refused{2, said}); !c.suspension.active() || c.suspension.held() == said.Leads {
+			t.Errorf("on the word of its leader (%+v): %+v", said, c.suspension.Suspension)
 		}
 	}
 }
@@ -309,21 +309,21 @@ func TestOldLeaderAdmitsNobody(t *testing.T) {
 		for begun := c.at; c.at-begun < 4*c.ElectionTimeout; c.at += c.HeartbeatInterval {
 			c.turn(from(2, raftpb.MsgHeartbeat, term, nil))
 		}
-		if c.quarantine.held() != (term < 5) {
-			t.Errorf("in term 5, with heartbeats of term %d: %+v", term, c.quarantine.Quarantine)
+		if c.suspension.held() != (term < 5) {
+			t.Errorf("in term 5, with heartbeats of term %d: %+v", term, c.suspension.Suspension)
 		}
 	}
 }
 
-// A quarantine that is lifted takes its alarm with it, whichever it was.
-func TestLiftedQuarantineIsSaidNoMore(t *testing.T) {
+// A suspension that is lifted takes its alarm with it, whichever it was.
+func TestLiftedSuspensionIsSaidNoMore(t *testing.T) {
 	for _, why := range []ConsensusMessage{Differs{Reason: "its state differs"}, Refused{Peer: 2, Refusal: Refusal{Forgot: true, Leads: true, Text: "it has forgotten"}}} {
 		c := newTestConsensus(t, limits.Defaults())
-		if c.turn(why); !c.quarantine.active() || len(c.Status.Alarms()) != 1 {
-			t.Fatalf("%+v: %+v, alarms %+v", why, c.quarantine.Quarantine, c.Status.Alarms())
+		if c.turn(why); !c.suspension.active() || len(c.Status.Alarms()) != 1 {
+			t.Fatalf("%+v: %+v, alarms %+v", why, c.suspension.Suspension, c.Status.Alarms())
 		}
-		if c.turn(Unban{}); c.quarantine.active() || len(c.Status.Alarms()) != 0 {
-			t.Errorf("%+v, and lifted: %+v, alarms %+v", why, c.quarantine.Quarantine, c.Status.Alarms())
+		if c.turn(Readmit{}); c.suspension.active() || len(c.Status.Alarms()) != 0 {
+			t.Errorf("%+v, and lifted: %+v, alarms %+v", why, c.suspension.Suspension, c.Status.Alarms())
 		}
 	}
 }

@@ -11,26 +11,26 @@ import (
 	"qkv/internal/limits"
 )
 
-// TestProcessUnban: a quarantine is lifted by an operator only, who is told what that risks, and is not lifted for long
+// TestProcessReadmit: a suspension is lifted by an operator only, who is told what that risks, and is not lifted for long
 // while the others still refuse the member.
-func TestProcessUnban(t *testing.T) {
+func TestProcessReadmit(t *testing.T) {
 	t.Parallel()
 	c := startProcesses(t, 3)
 	c.qkv("put", "key", "before").exits(t, exitOK)
 	c.level()
 	m := c.members[2]
-	c.qkv("member", "unban", m.name, "--yes").exits(t, exitCondition, m.name, "is not quarantined", "nothing was changed")
-	c.qkv("member", "unban", "n9", "--yes").exits(t, exitNotFound, "no member is called n9")
+	c.qkv("member", "readmit", m.name, "--yes").exits(t, exitCondition, m.name, "is not suspended", "nothing was changed")
+	c.qkv("member", "readmit", "n9", "--yes").exits(t, exitNotFound, "no member is called n9")
 	m.kill()
 	must(t, os.RemoveAll(m.dataDir))
 	m.start()
 	refused := func() {
 		t.Helper()
-		c.await(m.name+" is refused", func(members []memberStatus) bool { return members[2].State == roleRefused })
+		c.await(m.name+" is refused", func(members []memberStatus) bool { return members[2].State == roleSuspended })
 	}
 	refused()
-	c.qkv("member", "unban", m.name).exits(t, exitUsage, "acknowledged writes may be lost", "--yes", "nothing was changed")
-	c.qkv("member", "unban", m.name, "--yes").exits(t, exitFailed, "was lifted, and others have quarantined it again")
+	c.qkv("member", "readmit", m.name).exits(t, exitUsage, "acknowledged writes may be lost", "--yes", "nothing was changed")
+	c.qkv("member", "readmit", m.name, "--yes").exits(t, exitFailed, "was lifted, and others have suspended it again")
 	refused()
 
 	// The others begin anew, too, and it forgets what it knows of them: now nobody refuses anybody, but it takes no part
@@ -46,7 +46,7 @@ func TestProcessUnban(t *testing.T) {
 	}
 	c.qkv("put", "key", "after", "--timeout", processWait.String()).exits(t, exitOK)
 	refused()
-	c.qkv("member", "unban", m.name, "--yes").exits(t, exitOK)
+	c.qkv("member", "readmit", m.name, "--yes").exits(t, exitOK)
 	c.level()
 	if got := c.qkv("get", "key", "--endpoints", m.listen, "--timeout", processWait.String()).exits(t, exitOK); got.stdout != "after\n" {
 		t.Errorf("it is %q", got.stdout)
