@@ -11,7 +11,7 @@ import (
 // logRead adds older entries to the window, and lets raft continue where it found none. raft asks again for the entries that it applies
 // with the next Ready, and for the entries that it sends with the follower's next answer.
 func (c *Consensus) logRead(m LogRead) {
-	c.disk.reads.reported(c.now.Now)
+	c.own.disk.reads.reported(c.now.Now)
 	lo, hi, err := c.Window.Load(m.Order, m.Entries, m.Err)
 	if err != nil {
 		c.failed = true

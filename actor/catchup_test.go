@@ -30,7 +30,7 @@ func TestLogIsKeptForAFollower(t *testing.T) {
 	size := view.LiveBytes() + view.HistoryBytes()
 	c.Status.reportDisk(func(d *space.Disk) { d.Newest = size })
 	c.Status.reportDisk(func(d *space.Disk) { d.Snapshots = 3 * size })
-	c.retention.covered = c.last - 2
+	c.own.retention.covered = c.last - 2
 	for _, one := range []struct {
 		what  string
 		do    func()
@@ -42,25 +42,25 @@ func TestLogIsKeptForAFollower(t *testing.T) {
 		{"it cannot be reached", func() { c.turn(Disconnected{Peer: 3}) }, size / 2, false},
 	} {
 		one.do()
-		c.retention.fileBytes = one.bytes
-		if c.retention.keptSince = c.now.Now; one.kept {
+		c.own.retention.fileBytes = one.bytes
+		if c.own.retention.keptSince = c.now.Now; one.kept {
 			if c.release(); c.Status.Disk().LogKept {
 				t.Errorf("%s: what is lacked for a moment counts", one.what)
 			}
 		}
-		c.retention.keptSince -= 2 * c.ElectionTimeout
+		c.own.retention.keptSince -= 2 * c.ElectionTimeout
 		c.release()
 		first, err := c.Window.FirstIndex()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if kept := first <= c.retention.covered; kept != one.kept || c.Status.Disk().LogKept != one.kept {
-			t.Errorf("%s: the log begins at %d, snapshots hold it up to %d; kept: %v", one.what, first, c.retention.covered, c.Status.Disk().LogKept)
+		if kept := first <= c.own.retention.covered; kept != one.kept || c.Status.Disk().LogKept != one.kept {
+			t.Errorf("%s: the log begins at %d, snapshots hold it up to %d; kept: %v", one.what, first, c.own.retention.covered, c.Status.Disk().LogKept)
 		}
 	}
 	c.turn(Connected{Peer: 3})
-	c.retention.covered = c.last
-	c.retention.fileBytes, c.retention.keptSince = 3*size+1, c.now.Now-2*c.ElectionTimeout
+	c.own.retention.covered = c.last
+	c.own.retention.fileBytes, c.own.retention.keptSince = 3*size+1, c.now.Now-2*c.ElectionTimeout
 	if c.release(); c.Status.Disk().LogKept {
 		t.Error("it is kept beyond its bound")
 	}

@@ -34,6 +34,8 @@ type clocks struct {
 	began  int64
 	set    time.Duration // by how much the clock was set since the last judgement
 	setAt  time.Duration
+
+	lastExpire time.Duration // when the applier last got an Expire
 }
 
 func newClocks() clocks {

@@ -57,10 +57,7 @@ type Consensus struct {
 	core
 	ConsensusMailboxes
 
-	// Elections.
 	elections elections
-	leaders   leaderWatch
-	positions leaderPositions
 
 	// Clients.
 	proposals proposals
@@ -69,21 +66,21 @@ type Consensus struct {
 	reads     reads
 	leases    leases
 
-	// The own log.
+	own       ownLog
+	transfers snapshotTransfers
+
+	// The machines.
+	spaces spaces
+	clocks clocks
+}
+
+// ownLog is what consensus knows of this member's own log and its disk.
+type ownLog struct {
 	hardStates hardStates
 	unordered  int64 // bytes of entries handed to raft since the last Ready
 	disk       diskWatch
 	lag        replicationLag
 	retention  logRetention
-
-	// Members that catch up.
-	pace      pace
-	transfers snapshotTransfers
-
-	// The machines.
-	spaces     spaces
-	clocks     clocks
-	lastExpire time.Duration // when the applier last got an Expire
 }
 
 // NewConsensus builds the actor and raft's state from the recovered data.
@@ -103,16 +100,19 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 			suspension: newSuspension(c.Suspended, c.Suspend),
 		},
 		ConsensusMailboxes: c.ConsensusMailboxes,
-		transfers:          snapshotTransfers{sending: map[uint64]bool{}},
-		pace:               pace{least: c.Limits.CatchUpLeast},
+		transfers:          snapshotTransfers{sending: map[uint64]bool{}, pace: pace{least: c.Limits.CatchUpLeast}},
 		spaces:             spaces{ofPeer: map[uint64]peerframe.DiskSpace{}, holds: map[uint64]peerframe.DiskSpace{}},
 		clocks:             newClocks(),
-		hardStates:         hardStates{ordered: c.HardState, commit: c.HardState.Commit, fenced: true},
-		disk:               diskWatch{groupBytes: c.Limits.GroupBytes},
-		leaders:            leaderWatch{grace: 10 * c.ElectionTimeout},
-		elections:          elections{founding: newFounding(&c)},
+		own: ownLog{
+			hardStates: hardStates{ordered: c.HardState, commit: c.HardState.Commit, fenced: true},
+			disk:       diskWatch{groupBytes: c.Limits.GroupBytes},
+		},
+		elections: elections{
+			founding:  newFounding(&c),
+			leaders:   leaderWatch{grace: 10 * c.ElectionTimeout},
+			positions: leaderPositions{durable: lastIndex(c.Window), heard: map[uint64]leaderPosition{}},
+		},
 	}
-	a.positions = leaderPositions{durable: a.last, heard: map[uint64]leaderPosition{}}
 	a.proposals.next = 1
 	a.accepted.reset()
 	a.reads.next = c.Incarnation
@@ -181,8 +181,8 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 		c.proposeLeases()
 	}
 	c.tellLeases()
-	for _, order := range c.Window.TakeWanted(func(first uint64, bytes int64) bool { return c.pace.mayRead(&c.core, first, bytes) }) {
-		c.disk.reads.ordered(c.now.Now)
+	for _, order := range c.Window.TakeWanted(func(first uint64, bytes int64) bool { return c.transfers.pace.mayRead(&c.core, first, bytes) }) {
+		c.own.disk.reads.ordered(c.now.Now)
 		c.LogReader.MustPost(ReadLog{Order: order})
 	}
 	c.publish()
@@ -217,7 +217,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	case AskLog:
 		m.To.LogTold(c.Window.Ask(m.After+1, min(m.UpTo, c.last)+1, m.Bytes))
 	case Restoring:
-		c.disk.restoring()
+		c.own.disk.restoring()
 	case MembersChanged:
 		if c.membership.changed(&c.core, m) {
 			c.bind()
@@ -258,7 +258,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	case SnapshotSaved:
 		c.snapshotSaved(m)
 	case LogCovered:
-		c.retention.cover(m.UpTo)
+		c.own.retention.cover(m.UpTo)
 		c.release()
 	case SnapshotReceived:
 		c.snapshotReceived(m)
@@ -287,7 +287,7 @@ func (c *Consensus) tick(n int) {
 	c.Status.ticked.Store(int64(c.now.Now))
 	if !c.suspension.active() {
 		c.Window.ScanKinds(func() { // an election begins here
-			for range c.elections.ticks(n, c.soft.Lead, c.disk.busy(c.now.Now), c.ElectionTimeout) {
+			for range c.elections.ticks(n, c.soft.Lead, c.own.disk.busy(c.now.Now), c.ElectionTimeout) {
 				c.raft.Tick()
 			}
 		})
@@ -302,14 +302,14 @@ func (c *Consensus) tick(n int) {
 		c.Peers.CheckAlive(late)
 	}
 	c.elections.count(n, c.leader())
-	c.disk.tick(c.now.Now, c.ElectionTimeout)
-	c.lag.watch(&c.core)
-	c.disk.watch(&c.core)
-	if allowed := c.pace.allow(&c.core, len(c.transfers.sending), c.retention.fileBytes); len(c.transfers.sending) > 0 {
+	c.own.disk.tick(c.now.Now, c.ElectionTimeout)
+	c.own.lag.watch(&c.core)
+	c.own.disk.watch(&c.core)
+	if allowed := c.transfers.pace.allow(&c.core, len(c.transfers.sending), c.own.retention.fileBytes); len(c.transfers.sending) > 0 {
 		c.Snapshotter.Offer(Allow{Bytes: allowed})
 	}
 	c.tellSpace()
-	c.positions.publish(c.Status)
+	c.elections.positions.publish(c.Status)
 	c.expire()
 	c.Status.Observer.Counters.ReadsSlow.Add(uint64(c.reads.retry(c.now.Now, c.ElectionTimeout)))
 	c.Status.Observer.Counters.Renewals.Add(c.leases.clock.renewals)
@@ -322,8 +322,8 @@ func (c *Consensus) tick(n int) {
 	case c.forwards.probeDue(c.now.Now, c.HeartbeatInterval) && c.mayForward():
 		c.forward(c.raft.BasicStatus().Lead, c.forwards.probe(c.now.Now))
 	}
-	if c.disk.idle() {
-		if commit, due := c.hardStates.fence(c.now.Now); due {
+	if c.own.disk.idle() {
+		if commit, due := c.own.hardStates.fence(c.now.Now); due {
 			c.LogWriter.MustPost(Fence{Commit: commit})
 		}
 	}
@@ -341,8 +341,8 @@ func (c *Consensus) tick(n int) {
 
 func (c *Consensus) expire() {
 	c.expireWaiting()
-	if c.now.Now-c.lastExpire >= limits.ExpireInterval {
-		c.lastExpire = c.now.Now
+	if c.now.Now-c.clocks.lastExpire >= limits.ExpireInterval {
+		c.clocks.lastExpire = c.now.Now
 		c.Window.DropUnused()
 		c.Applier.MustPost(Expire{Why: c.why()})
 		c.sendAll(c.suspension.accusations(&c.core))
@@ -388,7 +388,7 @@ func (c *Consensus) receive(r Received) {
 	case peerframe.Raft:
 		c.membership.spoke[r.From] = c.now.Now
 		if !c.absurd(m.GetTerm()) && m.GetTerm() >= c.term {
-			c.positions.hear(r.From, m)
+			c.elections.positions.hear(r.From, m)
 		}
 		if r.From == c.soft.Lead && saidByLeader(m.GetType()) {
 			c.silence = 0
@@ -416,11 +416,11 @@ func (c *Consensus) receive(r Received) {
 			if !c.decodable(r.From, m.GetEntries()) {
 				return
 			}
-			c.lag.heard(m.GetCommit())
-			if !c.spaces.takes(&c.core, c.disk.idle(), m.GetEntries()) {
+			c.own.lag.heard(m.GetCommit())
+			if !c.spaces.takes(&c.core, c.own.disk.idle(), m.GetEntries()) {
 				return // the disk is full; the leader sends again
 			}
-			if c.disk.bytes() > int64(c.Limits.UncommittedBytes) {
+			if c.own.disk.bytes() > int64(c.Limits.UncommittedBytes) {
 				c.Limits.Reach("append bytes")
 				return // the disk is too slow; the leader sends again
 			}
@@ -465,7 +465,7 @@ func (c *Consensus) sendAll(messages []toPeer) {
 // beyondLog reports whether a leader counts entries as acknowledged by this member that it does not have. An append stepped just before
 // the heartbeat must be handed to the log writer first.
 func (c *Consensus) beyondLog(m *raftpb.Message) bool {
-	if m.GetCommit() <= c.hardStates.commit || m.GetTerm() < c.term || c.absurd(m.GetTerm()) {
+	if m.GetCommit() <= c.own.hardStates.commit || m.GetTerm() < c.term || c.absurd(m.GetTerm()) {
 		return false // entries known to be committed are never replaced
 	}
 	c.drain()
@@ -474,7 +474,7 @@ func (c *Consensus) beyondLog(m *raftpb.Message) bool {
 
 // handed notes that raft got entries. It makes an order of them before it becomes too large: the disk acknowledges an order as a whole.
 func (c *Consensus) handed(bytes int64) {
-	if c.unordered += bytes; c.unordered >= c.Limits.OrderBytes {
+	if c.own.unordered += bytes; c.own.unordered >= c.Limits.OrderBytes {
 		c.Limits.Reach("order bytes")
 		c.drain()
 	}
@@ -502,7 +502,7 @@ func (c *Consensus) drain() {
 
 // appended makes entries visible to raft's storage, then reports them to raft.
 func (c *Consensus) appended(m Appended) {
-	c.positions.synced(m)
+	c.elections.positions.synced(m)
 	if m.Marker != nil {
 		c.installed(*m.Marker)
 	}
@@ -512,8 +512,8 @@ func (c *Consensus) appended(m Appended) {
 	if m.Segments != nil {
 		c.Window.Publish(m.Segments)
 	}
-	c.retention.fileBytes = m.FileBytes
-	c.disk.reported(m.Orders, c.now.Now)
+	c.own.retention.fileBytes = m.FileBytes
+	c.own.disk.reported(m.Orders, c.now.Now)
 	for _, r := range m.Responses {
 		c.step(r)
 	}
@@ -542,7 +542,7 @@ func (c *Consensus) leasesTold(m peerframe.LeaseTimes) {
 
 // release deletes the log that no member needs any more.
 func (c *Consensus) release() {
-	if upTo, due := c.retention.release(&c.core, &c.spaces); due {
+	if upTo, due := c.own.retention.release(&c.core, &c.spaces); due {
 		c.LogWriter.MustPost(Release{UpTo: upTo})
 	}
 }

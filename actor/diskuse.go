@@ -96,7 +96,7 @@ func (s *Snapshotter) makeRoom() {
 	case s.check != nil || len(s.suspects) > 0 || !s.droppable() || !s.outgrown() && disk.Accepts() == space.Left && !disk.Helps && !(waits && s.full()):
 	case s.soundNow():
 		s.dropOlder()
-	case s.now >= s.noCheck:
+	case s.now >= s.sound.noCheck:
 		s.suspects = append(s.suspects, s.files[0])
 	}
 }

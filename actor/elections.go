@@ -21,8 +21,10 @@ import (
 //  2. slow is the longest time of a late vote since there was a leader.
 //  3. kept are ticks not yet given to raft, fewer than one of its ticks takes.
 type elections struct {
-	failover failover
-	founding founding
+	failover  failover
+	founding  founding
+	leaders   leaderWatch
+	positions leaderPositions
 
 	asked      []election
 	slow       time.Duration

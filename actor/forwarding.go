@@ -329,7 +329,7 @@ func (c *Consensus) forwardsAccepted(from uint64, m peerframe.Accepted) {
 		if m.Lost {
 			c.forward(from, c.forwards.lost(m.Next, c.now.Now))
 		}
-		c.lag.heard(m.Commit)
+		c.own.lag.heard(m.Commit)
 	}
 }
 

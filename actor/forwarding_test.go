@@ -313,8 +313,8 @@ func TestAcceptedBatchesThatDoNotExist(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(5)
 	c.turn(Received{From: 2, Message: peerframe.Accepted{Term: c.term, Incarnation: c.Incarnation, Next: 1 << 40, Commit: 1 << 40}})
-	if c.forwards.next != 0 || c.lag.missing(0) > 1<<20 {
-		t.Errorf("batches below %d count as accepted, and %d entries as missing", c.forwards.next, c.lag.missing(0))
+	if c.forwards.next != 0 || c.own.lag.missing(0) > 1<<20 {
+		t.Errorf("batches below %d count as accepted, and %d entries as missing", c.forwards.next, c.own.lag.missing(0))
 	}
 	c.turn(Connected{Peer: 2}, Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Hour}})
 	if n := len(c.forwards.unaccepted()); n != 1 {

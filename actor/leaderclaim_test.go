@@ -302,13 +302,13 @@ func TestFalseCommitIsForgotten(t *testing.T) {
 	for range 2 {
 		c.turn(from(3, raftpb.MsgApp, 5, func(m *raftpb.Message) { m.Index, m.LogTerm, m.Commit = u(1), u(1), u(100_000) }))
 	}
-	if missing := c.lag.missing(1); missing < 90_000 {
+	if missing := c.own.lag.missing(1); missing < 90_000 {
 		t.Fatalf("the only leader that it knows is ahead by %d", missing)
 	}
 	c.pass(time.Minute)
 	c.turn(from(2, raftpb.MsgApp, c.term+1, func(m *raftpb.Message) { m.Index, m.LogTerm, m.Commit = u(1), u(1), u(1) }))
 	c.pass(500 * time.Millisecond)
-	if missing := c.lag.missing(1); missing != 0 || c.lag.far(1, c.at, time.Second) || c.Status.Disk().Lags {
+	if missing := c.own.lag.missing(1); missing != 0 || c.own.lag.far(1, c.at, time.Second) || c.Status.Disk().Lags {
 		t.Errorf("behind another leader it lacks %d", missing)
 	}
 }

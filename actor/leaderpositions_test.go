@@ -46,8 +46,8 @@ func TestLeaderTellsWhatIsDurable(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.lead()
 	was := c.last
-	if was != c.positions.durable {
-		t.Fatalf("it leads with entry %d on its disk, and would tell %d", was, c.positions.durable)
+	if was != c.elections.positions.durable {
+		t.Fatalf("it leads with entry %d on its disk, and would tell %d", was, c.elections.positions.durable)
 	}
 	told := func(sent []peerframe.Message, kind raftpb.MessageType) (durable uint64, commit uint64) {
 		for _, m := range sent {

@@ -208,7 +208,7 @@ func (c *Consensus) propose() {
 	if c.suspension.active() || (len(c.proposals.waiting) == 0 && len(c.accepted.deferred) == 0) {
 		return
 	}
-	if c.lag.farBehind(&c.core) {
+	if c.own.lag.farBehind(&c.core) {
 		c.refuseWaiting()
 		return
 	}
@@ -299,7 +299,7 @@ func (c *Consensus) proposeLeases() {
 	if !k.running {
 		return
 	}
-	most := k.mayRevoke(now, c.unordered > 0 || k.waits)
+	most := k.mayRevoke(now, c.own.unordered > 0 || k.waits)
 	k.waits = false
 	if most == 0 && len(k.unnoted) == 0 {
 		return
@@ -388,7 +388,7 @@ func (c *Consensus) why() string {
 	if founders := c.elections.founding.awaits(&c.core); founders != "" {
 		why += ": " + founders
 	}
-	switch missing, leader := c.lag.missing(c.raft.BasicStatus().Applied), c.leader(); {
+	switch missing, leader := c.own.lag.missing(c.raft.BasicStatus().Applied), c.leader(); {
 	case leader == c.Member:
 		why = "no quorum has answered"
 	case leader != raft.None && missing > 0:

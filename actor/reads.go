@@ -151,7 +151,7 @@ func (r *reads) takeWaiting() []waitingRead {
 
 // requestReads begins an attempt for all waiting reads.
 func (c *Consensus) requestReads() {
-	if len(c.reads.waiting) > 0 && c.lag.farBehind(&c.core) {
+	if len(c.reads.waiting) > 0 && c.own.lag.farBehind(&c.core) {
 		c.refuseWaiting()
 	}
 	if !c.readable() {

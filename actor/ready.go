@@ -15,7 +15,7 @@ import (
 
 // ready carries out a Ready of raft. Local orders leave in raft's order.
 func (c *Consensus) ready(rd raft.Ready) {
-	c.unordered = 0
+	c.own.unordered = 0
 	if rd.SoftState != nil {
 		if lead := rd.SoftState.Lead; lead != raft.None && lead != c.soft.Lead {
 			c.Status.Observer.Counters.LeaderChanges.Add(1)
@@ -81,7 +81,7 @@ func (c *Consensus) send(m *raftpb.Message) {
 		return
 	}
 	prompt := m.GetType() == raftpb.MsgApp && c.accepted.prompt(m.GetTo(), m.GetCommit())
-	sendRaftMessage(c.Peers, m, c.positions.told(m), prompt)
+	sendRaftMessage(c.Peers, m, c.elections.positions.told(m), prompt)
 }
 
 // newTermOrLeader voids everything that belonged to the old term or leader.
@@ -95,9 +95,9 @@ func (c *Consensus) newTermOrLeader(term uint64) {
 	c.reads.void()
 	c.leases.asks.void()
 	c.leases.clock.stop()
-	c.lag.changed(c.raft.BasicStatus().GetCommit())
+	c.own.lag.changed(c.raft.BasicStatus().GetCommit())
 	if c.soft.RaftState != raft.StateLeader {
-		c.pace.deposed()
+		c.transfers.pace.deposed()
 		clear(c.membership.level)
 		clear(c.membership.unlinked)
 		c.reads.takeDeferred()
@@ -108,7 +108,7 @@ func (c *Consensus) newTermOrLeader(term uint64) {
 func (c *Consensus) orderAppend(m *raftpb.Message) {
 	c.sendAll(c.denied(m.Responses))
 	m.Responses = toPeers(m.Responses)
-	if c.hardStates.hold(m) {
+	if c.own.hardStates.hold(m) {
 		return
 	}
 	var state *index.State
@@ -130,11 +130,11 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 		}
 	}
 	c.Status.Observer.Stages.order(c.Member, c.Incarnation, m.GetEntries())
-	c.disk.ordered(entryBytes(m.GetEntries()), c.last, c.now.Now)
+	c.own.disk.ordered(entryBytes(m.GetEntries()), c.last, c.now.Now)
 	if c.soft.RaftState == raft.StateLeader && len(m.GetEntries()) > 0 {
-		c.pace.ordered(c.last, entryBytes(m.GetEntries()), c.now.Now)
+		c.transfers.pace.ordered(c.last, entryBytes(m.GetEntries()), c.now.Now)
 	}
-	c.hardStates.given(c.now.Now)
+	c.own.hardStates.given(c.now.Now)
 	c.LogWriter.PostAndYield(Append{Message: m, State: state})
 }
 
@@ -150,8 +150,8 @@ func entryBytes(entries []*raftpb.Entry) int64 {
 func (c *Consensus) orderApply(m *raftpb.Message) {
 	entries := m.GetEntries()
 	c.handedTerm = entries[len(entries)-1].GetTerm()
-	c.pace.committed(entries[len(entries)-1].GetIndex(), c.now.Now)
-	c.Applier.PostAndYield(Apply{Message: m, FileBytes: c.retention.fileBytes})
+	c.transfers.pace.committed(entries[len(entries)-1].GetIndex(), c.now.Now)
+	c.Applier.PostAndYield(Apply{Message: m, FileBytes: c.own.retention.fileBytes})
 	if c.soft.RaftState == raft.StateLeader && c.handedTerm == c.term {
 		for _, m := range c.reads.takeDeferred() {
 			c.step(m)
@@ -165,7 +165,7 @@ func (c *Consensus) snapshotSaved(m SnapshotSaved) {
 		return // a leader's snapshot was installed meanwhile, and is newer
 	}
 	c.Window.SetSnapshot(m.Snapshot)
-	c.retention.cover(m.KeepFrom)
+	c.own.retention.cover(m.KeepFrom)
 	c.release()
 }
 

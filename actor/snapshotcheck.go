@@ -163,7 +163,7 @@ func (s *Snapshotter) checked(info snapshot.Info, err error) {
 		s.forget(info)
 		s.replace(info, fmt.Sprintf("a snapshot is gone, without this member's doing, while members go on with the log and a new one is saved: look at who removes files there: %v", err))
 	default:
-		s.noCheck = s.now + limits.SnapshotRetryMost
+		s.sound.noCheck = s.now + limits.SnapshotRetryMost
 		s.replace(info, fmt.Sprintf("a snapshot cannot be read while members go on with the log and a new one is saved; it stays where it is: look at the disk: %v", err))
 	}
 }
@@ -171,13 +171,13 @@ func (s *Snapshotter) checked(info snapshot.Info, err error) {
 // foundSound notes that a snapshot is sound on the medium.
 func (s *Snapshotter) foundSound(info snapshot.Info) {
 	if info.Path == s.files[0].Path {
-		s.sound, s.soundAt = info.Path, s.now
+		s.sound.path, s.sound.at = info.Path, s.now
 	}
 }
 
 // soundNow reports whether the newest snapshot was found sound lately, and none of its parts was found damaged: then no older one is needed.
 func (s *Snapshotter) soundNow() bool {
-	return s.sound == s.files[0].Path && s.complete(s.files[0]) && s.now-s.soundAt < limits.SnapshotSound
+	return s.sound.path == s.files[0].Path && s.complete(s.files[0]) && s.now-s.sound.at < limits.SnapshotSound
 }
 
 // droppable reports whether there is an older snapshot, or log, behind the newest one, and no older one is being sent.
@@ -243,7 +243,7 @@ func (s *Snapshotter) recheck(path string) {
 		return
 	}
 	s.suspects = append(s.suspects, s.files[i])
-	if s.sound == s.files[i].Path {
-		s.sound = ""
+	if s.sound.path == s.files[i].Path {
+		s.sound.path = ""
 	}
 }

@@ -74,9 +74,7 @@ type Snapshotter struct {
 	backedUp time.Duration // when it was saved, or last read
 	order    *saving       // the save that is running, or waits for a check
 	check    *checking
-	sound    string // the newest snapshot's file, if it was found sound at soundAt
-	soundAt  time.Duration
-	noCheck  time.Duration   // no check to free space begins before; the last one failed
+	sound    soundSnapshot
 	covered  uint64          // a snapshot that was found sound covers the log up to here
 	suspects []snapshot.Info // to be verified next: readers found them damaged, or older files must be deleted
 	sends    []*sending
@@ -87,6 +85,13 @@ type Snapshotter struct {
 	failed   uint64        // index of the newest snapshot that could not be received; 0: there is no such alarm
 
 	pieceBytes int // size of one disk request of a save or a check, adapted to the time of its steps
+}
+
+// soundSnapshot is the newest snapshot, if it was found sound on the medium.
+type soundSnapshot struct {
+	path    string
+	at      time.Duration // when it was found sound
+	noCheck time.Duration // no check to free space begins before; the last one failed
 }
 
 // NewSnapshotter builds the actor.

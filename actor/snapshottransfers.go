@@ -15,6 +15,7 @@ type snapshotTransfers struct {
 	sending  map[uint64]bool   // the peers to which a snapshot is being sent
 	received *SnapshotReceived // handed to raft; nil as soon as raft takes it
 	wait     snapshotWait
+	pace     pace
 }
 
 // raftStorage is raft's Storage. A follower that needs a snapshot gets the one that is nearly saved.

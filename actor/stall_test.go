@@ -78,12 +78,12 @@ func TestStalledDiskBeneathASnapshot(t *testing.T) {
 	c.transfers.received = &SnapshotReceived{Message: received}
 	c.orderAppend(&raftpb.Message{Snapshot: received.GetSnapshot()})
 	c.now.Now = limits.DiskStall + time.Second
-	if c.disk.watch(&c.core); !errors.Is(failure, ErrDisk) {
+	if c.own.disk.watch(&c.core); !errors.Is(failure, ErrDisk) {
 		t.Errorf("the marker is not synced after %v: %v", c.now.Now, failure)
 	}
 	failure = nil
 	c.handle(Restoring{})
-	if c.disk.watch(&c.core); failure != nil {
+	if c.own.disk.watch(&c.core); failure != nil {
 		t.Errorf("while the snapshot is being loaded: %v", failure)
 	}
 }

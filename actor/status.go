@@ -263,7 +263,7 @@ func (c *Consensus) publish() {
 	if before == nil || *before != next {
 		c.Status.consensus.Store(&next)
 	}
-	c.leaders.tell(&c.core, before, next)
+	c.elections.leaders.tell(&c.core, before, next)
 }
 
 // publishDurable publishes the log's synced end, before the synced entries are reported.

@@ -29,7 +29,7 @@ var actorBugs = []mutant{
 		{"Consensus.receive", `if c.soft.RaftState == raft.StateLeader && c.handedTerm != c.term {`, `if false {`},
 	}, []detector{direct("./node", "TestStories/single_voter_reads"), campaign}},
 	{"count self before own sync", []change{
-		{"Consensus.orderAppend", `c.hardStates.given(c.now.Now)`, `c.hardStates.given(c.now.Now); defer func() { for _, r := range m.GetResponses() { if r.GetTo() == c.Member && r.GetType() == raftpb.MsgAppResp { c.step(r) } } }()`},
+		{"Consensus.orderAppend", `c.own.hardStates.given(c.now.Now)`, `c.own.hardStates.given(c.now.Now); defer func() { for _, r := range m.GetResponses() { if r.GetTo() == c.Member && r.GetType() == raftpb.MsgAppResp { c.step(r) } } }()`},
 	}, []detector{direct("./node", "TestStories/all_differ"), campaign}},
 	{"vote before HardState is durable", []change{
 		{"LogWriter.append", `len(m.GetResponses()) > 0 && w.Log.Unsynced())`, `len(m.GetResponses()) > 0 && w.Log.Pending() > 0)`},
@@ -136,13 +136,13 @@ var actorBugs = []mutant{
 		{"Admission.checkEnd", `max(a.Status.minMatch(from), end.kept, known.Owed)`, `max(a.Status.minMatch(from), known.Owed)`},
 	}, []detector{direct("./node", "TestStories")}},
 	{"tell of entries that are not on the disk", []change{
-		{"Consensus.send", `c.positions.told(m)`, `max(c.positions.told(m), c.last)`},
+		{"Consensus.send", `c.elections.positions.told(m)`, `max(c.elections.positions.told(m), c.last)`},
 	}, []detector{direct("./actor", "TestLeaderTellsWhatIsDurable")}},
 	{"take a cut log for a longer one", []change{
 		{"leaderPositions.synced", `l.durable = m.Entries[n-1].GetIndex()`, `l.durable = max(l.durable, m.Entries[n-1].GetIndex())`},
 	}, []detector{direct("./actor", "TestDurableEndFollowsTheLog")}},
 	{"apply a configuration when its entry is committed", []change{
-		{"Consensus.orderApply", `c.Applier.PostAndYield(Apply{Message: m, FileBytes: c.retention.fileBytes})`, `for _, e := range entries { var now raftpb.ConfChangeV2; if e.GetType() == raftpb.EntryConfChangeV2 && proto.Unmarshal(e.GetData(), &now) == nil { c.membership.confState = c.raft.ApplyConfChange(&now) } }; c.Applier.PostAndYield(Apply{Message: m, FileBytes: c.retention.fileBytes})`},
+		{"Consensus.orderApply", `c.Applier.PostAndYield(Apply{Message: m, FileBytes: c.own.retention.fileBytes})`, `for _, e := range entries { var now raftpb.ConfChangeV2; if e.GetType() == raftpb.EntryConfChangeV2 && proto.Unmarshal(e.GetData(), &now) == nil { c.membership.confState = c.raft.ApplyConfChange(&now) } }; c.Applier.PostAndYield(Apply{Message: m, FileBytes: c.own.retention.fileBytes})`},
 	}, []detector{direct("./actor", "TestConfigurationComesWithTheRecords")}},
 	{"apply a configuration behind its entry", []change{
 		{"Applier.apply", `a.reports = append(a.reports, Applied{Response: m.Message.GetResponses()[0]})`, `a.reports = append([]ConsensusMessage{Applied{Response: m.Message.GetResponses()[0]}}, a.reports...)`},
