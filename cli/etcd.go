@@ -292,7 +292,7 @@ func etcdPeers(c *etcdflags.Config, config *node.Config, fresh bool, logger *slo
 		}
 		switch {
 		case !c.Existing:
-			config.InitialCluster = append(config.InitialCluster, node.Member{Name: m.Name, Address: reached(at)})
+			config.InitialCluster = append(config.InitialCluster, node.Founder{Name: m.Name, Address: reached(at)})
 		case m.Name != c.Name:
 			config.Join = append(config.Join, at.Host)
 		}

@@ -257,17 +257,17 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 }
 
 // parseCluster reads NAME=HOST:PORT,... The package node checks names and addresses.
-func parseCluster(text string) ([]node.Member, error) {
+func parseCluster(text string) ([]node.Founder, error) {
 	if text == "" {
 		return nil, nil
 	}
-	var members []node.Member
+	var members []node.Founder
 	for part := range strings.SplitSeq(text, ",") {
 		name, address, ok := strings.Cut(strings.TrimSpace(part), "=")
 		if !ok || name == "" || address == "" {
 			return nil, usagef("--initial-cluster %q: %q is not NAME=HOST:PORT, as in n1=10.0.0.1:2380,n2=10.0.0.2:2380", text, part)
 		}
-		members = append(members, node.Member{Name: name, Address: address})
+		members = append(members, node.Founder{Name: name, Address: address})
 	}
 	return members, nil
 }

@@ -86,7 +86,7 @@ func TestConfigOfTheMember(t *testing.T) {
 	s := settingsOf(t, file)
 	got, err := s.member(nil)
 	must(t, err)
-	if got.Name != "n1" || got.DataDir != "/data" || len(got.InitialCluster) != 2 || got.InitialCluster[1] != (node.Member{Name: "n2", Address: "127.0.0.1:4380"}) ||
+	if got.Name != "n1" || got.DataDir != "/data" || len(got.InitialCluster) != 2 || got.InitialCluster[1] != (node.Founder{Name: "n2", Address: "127.0.0.1:4380"}) ||
 		got.HistoryBytes != 64<<20 || got.HistoryAge != 2*time.Hour || got.BcryptCost != 7 || !got.Audit.Strict || got.Audit.File != "a.jsonl" || got.QuotaBytes != 2<<30 {
 		t.Errorf("%+v", got)
 	}

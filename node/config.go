@@ -27,8 +27,8 @@ func usagef(format string, args ...any) error {
 	return &UsageError{fmt.Errorf(format, args...)}
 }
 
-// Member is one member of a new cluster: its name, and its address for the others.
-type Member struct{ Name, Address string }
+// Founder is one member of a new cluster: its name, and its address for the others.
+type Founder struct{ Name, Address string }
 
 // Config is the configuration of one member.
 type Config struct {
@@ -43,10 +43,10 @@ type Config struct {
 
 	// The beginning of an empty data folder. A non-empty folder overrides these fields, except for the addresses, which are tried in
 	// addition to the known ones.
-	InitialCluster      []Member // all founders of a new cluster, this one included
-	InitialClusterToken string   // distinguishes clusters with equal founders
-	Found               bool     // a new cluster of this member alone; the default on loopback
-	Join                []string // peer addresses of members of a cluster that this one was added to
+	InitialCluster      []Founder // all founders of a new cluster, this one included
+	InitialClusterToken string    // distinguishes clusters with equal founders
+	Found               bool      // a new cluster of this member alone; the default on loopback
+	Join                []string  // peer addresses of members of a cluster that this one was added to
 
 	CertsDir string // empty uses Secret or, on loopback only, the local CA
 	// Secret are the cluster secrets; nil: there are none. A member derives its certificate from them, and adds members that ask to join

@@ -38,7 +38,7 @@ func given(listen string, more func(c *Config)) Config {
 
 // What an empty data folder begins with, and that nothing is founded where nobody said so.
 func TestBeginningOfAFolder(t *testing.T) {
-	list := []Member{{"n2", "10.0.0.2:2380"}, {"n1", "10.0.0.1:2380"}}
+	list := []Founder{{"n2", "10.0.0.2:2380"}, {"n1", "10.0.0.1:2380"}}
 	welcome := peerframe.Welcome{Cluster: 77, ID: 9}
 	alone := originOf("lab", " "+strings.Repeat("78", 8), "n1", []string{"n1"}) // of a random "xxxxxxxx"
 	for name, one := range map[string]struct {
@@ -86,7 +86,7 @@ func TestBeginningOfAFolder(t *testing.T) {
 		"a long --advertise-peer":        given("10.0.0.1", func(c *Config) { c.AdvertisePeer = long }),
 		"a long address of --join":       given("10.0.0.1", func(c *Config) { c.Found, c.Join = false, []string{long} }),
 		"a long one of --initial-cluster": given("10.0.0.1", func(c *Config) {
-			c.InitialCluster = []Member{{"n1", "10.0.0.1:2380"}, {"n2", long}}
+			c.InitialCluster = []Founder{{"n1", "10.0.0.1:2380"}, {"n2", long}}
 		}),
 		"an --advertise that nobody can dial": given("10.0.0.1", func(c *Config) { c.Advertise = "10.0.0.1:0" }),
 	} {
@@ -143,14 +143,14 @@ func TestLoneFounderIsUsedOnce(t *testing.T) {
 // Flags that say another beginning than the folder had are ignored, and that is said once.
 func TestFlagsThatTheFolderKnowsBetter(t *testing.T) {
 	founded := func(names ...string) []string { return originOf("lab", "", "n1", names).founding }
-	list := func(names ...string) (l []Member) {
+	list := func(names ...string) (l []Founder) {
 		for _, n := range names {
-			l = append(l, Member{Name: n})
+			l = append(l, Founder{Name: n})
 		}
 		return l
 	}
 	at := func(told, listens string) Config {
-		return Config{Name: "n1", InitialCluster: []Member{{"n1", told}}, AdvertisePeer: told, ListenPeer: listens, advertisesEntry: true}
+		return Config{Name: "n1", InitialCluster: []Founder{{"n1", told}}, AdvertisePeer: told, ListenPeer: listens, advertisesEntry: true}
 	}
 	said := at("10.0.0.1:2380", "10.0.0.4:2380")
 	said.advertisesEntry = false
@@ -267,7 +267,7 @@ func (t *told) SetPeers(all []peer.Peer) { t.peers = all }
 // was told then.
 func TestAddressesThatAreTried(t *testing.T) {
 	welcome := peerframe.Welcome{Members: []kv.Member{{ID: 1, Name: "n1", Peers: []string{"a:1"}}}}
-	m := &member{folder: &folder{identity: identity{Member: 2}}, welcome: welcome, config: Config{Name: "n2", InitialCluster: []Member{{"n1", "b:1"}, {"n2", "b:2"}, {"n9", "b:9"}}}}
+	m := &member{folder: &folder{identity: identity{Member: 2}}, welcome: welcome, config: Config{Name: "n2", InitialCluster: []Founder{{"n1", "b:1"}, {"n2", "b:2"}, {"n9", "b:9"}}}}
 	transport := &told{}
 	m.transport = transport
 	p := peers{transport, m}
@@ -899,7 +899,7 @@ func TestSnapshotOfOtherMembers(t *testing.T) {
 
 // Where an operator has said that a member is, the flags of another one do not say otherwise.
 func TestPlacedByAnOperator(t *testing.T) {
-	members, given := index.Founders(map[string]uint64{"n1": 1, "n2": 2}), []Member{{"n2", "flags:2"}}
+	members, given := index.Founders(map[string]uint64{"n1": 1, "n2": 2}), []Founder{{"n2", "flags:2"}}
 	if change := unplaced(members, given); change == nil || change.ID != 2 {
 		t.Fatalf("of one that has no address: %+v", change)
 	}

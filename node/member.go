@@ -429,9 +429,9 @@ func (m *member) place() {
 }
 
 // unplaced returns the change that records a configured address of a member that was never started and has none.
-func unplaced(members index.Members, given []Member) *kv.MemberChange {
+func unplaced(members index.Members, given []Founder) *kv.MemberChange {
 	for _, one := range members.All() {
-		at := slices.IndexFunc(given, func(g Member) bool { return g.Name == one.Name })
+		at := slices.IndexFunc(given, func(g Founder) bool { return g.Name == one.Name })
 		if at < 0 || one.Started() || len(one.Peers) > 0 {
 			continue
 		}

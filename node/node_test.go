@@ -87,9 +87,9 @@ func planCluster(t testing.TB, members int, election time.Duration) *cluster {
 	t.Helper()
 	c := &cluster{t: t, home: t.TempDir(), nodes: make([]*node.Node, members)}
 	addresses := freeAddresses(t, 2*members)
-	var list []node.Member
+	var list []node.Founder
 	for i := range members {
-		list = append(list, node.Member{Name: fmt.Sprintf("n%d", i+1), Address: addresses[members+i]})
+		list = append(list, node.Founder{Name: fmt.Sprintf("n%d", i+1), Address: addresses[members+i]})
 	}
 	for i := range members {
 		c.configs = append(c.configs, node.Config{

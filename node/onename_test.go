@@ -90,7 +90,7 @@ func twoHostsOfOneName(t testing.TB, _ *cluster) {
 		ways[i] = newRelay(t, real[i])
 		c.configs[i].AdvertisePeer = ways[i].in.LocalAddr().String()
 	}
-	founders := []node.Member{{Name: "n1", Address: c.configs[0].AdvertisePeer}, {Name: "n2", Address: c.configs[1].AdvertisePeer}}
+	founders := []node.Founder{{Name: "n1", Address: c.configs[0].AdvertisePeer}, {Name: "n2", Address: c.configs[1].AdvertisePeer}}
 	part := func(a, b int) { ways[a].cut.Store(real[b], true); ways[b].cut.Store(real[a], true) }
 	meet := func(a, b int) { ways[a].cut.Delete(real[b]); ways[b].cut.Delete(real[a]) }
 	for i := range c.configs {

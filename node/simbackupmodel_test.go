@@ -242,7 +242,7 @@ func (b *simBackup) reborn(at backup.At) {
 	w.watchers.all = nil
 	before, target := w.watch, b.target(at)
 	w.hosts, w.byID, w.watch, w.strict, w.leases = nil, map[uint64]*host{}, newChecker(w), 0, leasing{gone: map[int64]uint64{}}
-	founders := []Member{{"r1", "10.0.1.1:2380"}, {"r2", "10.0.1.2:2380"}, {"r3", "10.0.1.3:2380"}}[:pick(rand.New(rand.NewPCG(w.seed, 0x726562)), 1, 3)]
+	founders := []Founder{{"r1", "10.0.1.1:2380"}, {"r2", "10.0.1.2:2380"}, {"r3", "10.0.1.3:2380"}}[:pick(rand.New(rand.NewPCG(w.seed, 0x726562)), 1, 3)]
 	for i, m := range founders {
 		got, err := b.restore(at)
 		if err != nil {

@@ -95,7 +95,7 @@ type host struct {
 	twin    bool      // it runs a copy of another host's folder
 }
 
-func founderOf(name string, cluster []Member) uint64 {
+func founderOf(name string, cluster []Founder) uint64 {
 	var names []string
 	for _, m := range cluster {
 		names = append(names, m.Name)
@@ -103,13 +103,13 @@ func founderOf(name string, cluster []Member) uint64 {
 	return originOf("sim", "", name, names).self
 }
 
-func newHost(w *world, number int, m Member, cluster []Member) *host {
+func newHost(w *world, number int, m Founder, cluster []Founder) *host {
 	h := makeHost(w, number, m)
 	h.memberID, h.config.InitialCluster = founderOf(m.Name, cluster), cluster
 	return h
 }
 
-func makeHost(w *world, number int, m Member) *host {
+func makeHost(w *world, number int, m Founder) *host {
 	h := &host{
 		w: w, number: number, label: m.Name,
 		disk: simdisk.New(w.seed<<8 | uint64(number)),

@@ -18,7 +18,7 @@ import (
 
 // newSpare is a host that a member may be added on.
 func newSpare(w *world, number int) *host {
-	h := makeHost(w, number, Member{Name: fmt.Sprintf("n%d", number+1), Address: fmt.Sprintf("10.0.0.%d:2380", number+1)})
+	h := makeHost(w, number, Founder{Name: fmt.Sprintf("n%d", number+1), Address: fmt.Sprintf("10.0.0.%d:2380", number+1)})
 	h.spare = true
 	return h
 }
@@ -387,12 +387,12 @@ func unstarted(h *host) bool { return h.boot == 0 }
 func (a *administrator) moveAll() {
 	w := a.w
 	w.trace("all members move")
-	var hints []Member
+	var hints []Founder
 	movers := w.listed()
 	for _, h := range movers {
 		h.kill()
 		h.config.AdvertisePeer = fmt.Sprintf("10.2.%d.%d:2380", w.random.IntN(250), h.number+1)
-		hints = append(hints, Member{Name: h.config.Name, Address: h.config.AdvertisePeer})
+		hints = append(hints, Founder{Name: h.config.Name, Address: h.config.AdvertisePeer})
 	}
 	for _, h := range movers {
 		h.config.InitialCluster, h.hinted = hints, true
@@ -404,7 +404,7 @@ func (a *administrator) moveAll() {
 func (h *host) hint() {
 	h.config.InitialCluster, h.hinted = nil, true
 	for _, o := range h.w.listed() {
-		h.config.InitialCluster = append(h.config.InitialCluster, Member{Name: o.config.Name, Address: o.config.AdvertisePeer})
+		h.config.InitialCluster = append(h.config.InitialCluster, Founder{Name: o.config.Name, Address: o.config.AdvertisePeer})
 	}
 }
 

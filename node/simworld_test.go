@@ -63,9 +63,9 @@ func newWorld(seed uint64, s shape, trace io.Writer) *world {
 		}
 	}
 	w.shape.limits.Reached, w.shape.limits.Index.Reached = w.reached, w.reached
-	cluster := make([]Member, s.members)
+	cluster := make([]Founder, s.members)
 	for i := range cluster {
-		cluster[i] = Member{Name: fmt.Sprintf("n%d", i+1), Address: fmt.Sprintf("10.0.0.%d:2380", i+1)}
+		cluster[i] = Founder{Name: fmt.Sprintf("n%d", i+1), Address: fmt.Sprintf("10.0.0.%d:2380", i+1)}
 	}
 	for i, m := range cluster {
 		w.hosts = append(w.hosts, newHost(w, i, m, cluster))

@@ -77,7 +77,7 @@ func pair(dir string) (configs []node.Config, err error) {
 	if err != nil {
 		return nil, err
 	}
-	cluster := []node.Member{{Name: "n1", Address: addresses[1]}, {Name: "n2", Address: addresses[3]}}
+	cluster := []node.Founder{{Name: "n1", Address: addresses[1]}, {Name: "n2", Address: addresses[3]}}
 	for i, m := range cluster {
 		configs = append(configs, node.Config{
 			Name: m.Name, DataDir: filepath.Join(dir, m.Name), Home: filepath.Join(dir, "home"), Listen: addresses[2*i], ListenPeer: m.Address,
