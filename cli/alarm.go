@@ -26,101 +26,66 @@ func alarmCommand() *cli.Command {
 					&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_ALARM_LIST_SERIALIZABLE"}, Usage: "the alarms that one member knows, also without a quorum"},
 					writeOutFlag(),
 				),
-				Action: alarmList,
+				Action: asking(alarmList),
 			},
 			{
 				Name: "disarm", Usage: "disarm all alarms, and list them",
 				Description: "An alarm whose cause persists is raised again at once.",
-				Flags:       clientFlags(writeOutFlag()), Action: alarmDisarm,
+				Flags:       clientFlags(writeOutFlag()), Action: asking(alarmDisarm),
 			},
 		},
 	}
 }
 
-func alarmList(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
+func alarmList(ctx context.Context, c *cli.Context, s *client.Client) error {
+	raised, of, err := raisedAlarms(ctx, s, c.Bool("serializable"))
+	if err != nil {
 		return err
 	}
-	return within(c, func(ctx context.Context, s *client.Client) error {
-		raised, err := raisedAlarms(ctx, s, c.Bool("serializable"))
-		if err != nil {
-			return err
-		}
-		return writeAlarms(c.App.Writer, c.String("write-out"), raised)
-	})
+	return writeAlarms(c.App.Writer, c.String("write-out"), raised, of)
 }
 
-func alarmDisarm(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
+func alarmDisarm(ctx context.Context, c *cli.Context, s *client.Client) error {
+	raised, of, err := raisedAlarms(ctx, s, false)
+	if err != nil {
+		return orNothing(err)
 	}
-	return within(c, func(ctx context.Context, s *client.Client) error {
-		raised, err := raisedAlarms(ctx, s, false)
-		if err != nil {
+	for i, a := range raised {
+		switch err := writeFailed(s.ChangeAlarm(ctx, client.AlarmChange{Member: a.Member, Name: a.Name})); {
+		case err != nil && i == 0:
 			return orNothing(err)
+		case err != nil:
+			return fmt.Errorf("%s of %s: %w; %d of %d alarms were disarmed before", a.Name, of[i], err, i, len(raised))
 		}
-		for i, a := range raised {
-			switch err := writeFailed(s.ChangeAlarm(ctx, client.AlarmChange{Member: a.Member, Name: a.Alarm.Name})); {
-			case err != nil && i == 0:
-				return orNothing(err)
-			case err != nil:
-				return fmt.Errorf("%s of %s: %w; %d of %d alarms were disarmed before", a.Name, a.Of, err, i, len(raised))
-			}
-		}
-		return writeAlarms(c.App.Writer, c.String("write-out"), raised)
-	})
+	}
+	return writeAlarms(c.App.Writer, c.String("write-out"), raised, of)
 }
 
-// raisedAlarm is an alarm of the state as `alarm list` prints it. Names and order are a promise.
-type raisedAlarm struct {
-	client.Alarm `json:"-"`
-
-	Name     string `json:"name"`
-	MemberID string `json:"id"`
-	Of       string `json:"member"`
-}
-
-func raisedAlarms(ctx context.Context, s *client.Client, serializable bool) ([]raisedAlarm, error) {
-	alarms, err := s.Alarms(ctx, serializable)
-	if err != nil || len(alarms) == 0 {
-		return nil, err
+// raisedAlarms returns the alarms of the state, and the name of each one's member, or its id where it has none.
+func raisedAlarms(ctx context.Context, s *client.Client, serializable bool) (alarms []client.Alarm, of []string, err error) {
+	if alarms, err = s.Alarms(ctx, serializable); err != nil || len(alarms) == 0 {
+		return nil, nil, err
 	}
 	members, err := s.Members(ctx, serializable)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	all := make([]raisedAlarm, 0, len(alarms))
 	for _, a := range alarms {
-		one := raisedAlarm{Alarm: a, Name: string(a.Name), MemberID: hex(a.Member), Of: hex(a.Member)}
+		name := hex(a.Member)
 		if i := slices.IndexFunc(members, func(m client.Member) bool { return m.ID == a.Member }); i >= 0 {
-			one.Of = members[i].Name
+			name = members[i].Name
 		}
-		all = append(all, one)
+		of = append(of, name)
 	}
-	return all, nil
+	return alarms, of, nil
 }
 
-func writeAlarms(w io.Writer, format string, all []raisedAlarm) error {
-	switch format {
-	case formatJSON:
-		return writeJSON(w, struct {
-			Alarms []raisedAlarm `json:"alarms"`
-		}{append([]raisedAlarm{}, all...)})
-	case formatFields:
-		for _, a := range all {
-			writeFields(w, []field{{"Name", a.Name}, {"ID", a.MemberID}, {"Member", a.Of}})
-			fmt.Fprintln(w)
-		}
-	case formatTable:
-		t := table{head: []string{"ALARM", "MEMBER", "ID"}}
-		for _, a := range all {
-			t.add(a.Name, a.Of, a.MemberID)
-		}
-		t.write(w)
-	default:
-		for _, a := range all {
-			fmt.Fprintf(w, "%s of %s\n", a.Name, a.Of)
-		}
+func writeAlarms(w io.Writer, format string, alarms []client.Alarm, of []string) error {
+	all, t, text := []document{}, table{head: []string{"ALARM", "MEMBER", "ID"}}, ""
+	for i, a := range alarms {
+		all = append(all, document{{"name", string(a.Name)}, {"id", hex(a.Member)}, {"member", of[i]}})
+		t.add(string(a.Name), of[i], hex(a.Member))
+		text += fmt.Sprintf("%s of %s\n", a.Name, of[i])
 	}
-	return nil
+	return writeList(w, format, "alarms", all, t.or(format, text))
 }

@@ -48,9 +48,6 @@ func auditCommand() *cli.Command {
 }
 
 func printAudit(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	file := cmp.Or(c.String("audit-log"), filepath.Join(cmp.Or(c.String("data-dir"), "qkv-data/default"), auditName))
 	plain := isTerminal(c.App.Writer)
 	if c.IsSet("write-out") {

@@ -23,15 +23,15 @@ func authCommand() *cli.Command {
 			{
 				Name: "enable", Usage: "make every request need a user",
 				Description: "It is refused if you would be locked out: your own user needs the role root. The error names the commands that are missing.",
-				Flags:       clientFlags(writeOutFlag()), Action: authEnable,
+				Flags:       clientFlags(writeOutFlag()), Action: asking(authEnable),
 			},
 			{
 				Name: "disable", Usage: "make every client with a certificate an administrator again",
 				Description: "Users and roles are kept, and passwords too; tokens become void.",
-				Flags:       clientFlags(writeOutFlag()), Action: authDisable,
+				Flags:       clientFlags(writeOutFlag()), Action: asking(authDisable),
 			},
 			{
-				Name: "status", Usage: "print whether authentication is enabled", Flags: clientFlags(writeOutFlag()), Action: authStatus,
+				Name: "status", Usage: "print whether authentication is enabled", Flags: clientFlags(writeOutFlag()), Action: asking(authStatus),
 			},
 			authCheckCommand(),
 		},
@@ -55,22 +55,16 @@ func authCheckCommand() *cli.Command {
 	}
 }
 
-func authEnable(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
+func authEnable(ctx context.Context, c *cli.Context, s *client.Client) error {
+	if err := writeFailed(s.EnableAuth(ctx)); err != nil {
+		return lockedOut(ctx, s, err)
 	}
-	return within(c, func(ctx context.Context, s *client.Client) error {
-		if err := writeFailed(s.EnableAuth(ctx)); err != nil {
-			return lockedOut(ctx, s, err)
-		}
-		self, err := s.WhoAmI(ctx)
-		if err != nil {
-			return afterChange(err, "enabled")
-		}
-		writeOne(c, fmt.Sprintf("authentication is enabled; you are %s, by %s, with the role root\n", nameText(self.Name), self.Proof),
-			[]field{{"Enabled", true}, {"User", self.Name}}, switchedDocument{true, self.Name})
-		return nil
-	})
+	self, err := s.WhoAmI(ctx)
+	if err != nil {
+		return afterChange(err, "enabled")
+	}
+	writeOne(c, fmt.Sprintf("authentication is enabled; you are %s, by %s, with the role root\n", nameText(self.Name), self.Proof), document{{"enabled", true}, {"user", self.Name}})
+	return nil
 }
 
 // lockedOut adds to the refusal of enabled authentication the commands after which it is accepted.
@@ -113,48 +107,25 @@ func codeOf(err error) kv.Code {
 	return kv.OK
 }
 
-func authDisable(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
+func authDisable(ctx context.Context, c *cli.Context, s *client.Client) error {
+	if err := writeFailed(s.DisableAuth(ctx)); err != nil {
+		return orNothing(err)
+	}
+	writeOne(c, "authentication is disabled: every client with a certificate of the CA may do everything\n", document{{"enabled", false}})
+	return nil
+}
+
+func authStatus(ctx context.Context, c *cli.Context, s *client.Client) error {
+	status, err := s.AuthStatus(ctx)
+	if err != nil {
 		return err
 	}
-	return within(c, func(ctx context.Context, s *client.Client) error {
-		if err := writeFailed(s.DisableAuth(ctx)); err != nil {
-			return orNothing(err)
-		}
-		writeOne(c, "authentication is disabled: every client with a certificate of the CA may do everything\n", []field{{"Enabled", false}}, switchedDocument{})
-		return nil
-	})
-}
-
-// switchedDocument is the JSON of enabled or disabled authentication; names and order are a promise.
-type switchedDocument struct {
-	Enabled bool   `json:"enabled"`
-	User    string `json:"user,omitempty"` // of the command
-}
-
-// authDocument is the JSON of the state of authentication; names and order are a promise.
-type authDocument struct {
-	Enabled  bool   `json:"enabled"`
-	Revision uint64 `json:"revision"`
-}
-
-func authStatus(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
+	text := "authentication is disabled: every client with a certificate of the CA may do everything"
+	if status.Enabled {
+		text = "authentication is enabled"
 	}
-	return within(c, func(ctx context.Context, s *client.Client) error {
-		status, err := s.AuthStatus(ctx)
-		if err != nil {
-			return err
-		}
-		text := "authentication is disabled: every client with a certificate of the CA may do everything"
-		if status.Enabled {
-			text = "authentication is enabled"
-		}
-		d := authDocument(status)
-		writeOne(c, fmt.Sprintf("%s; auth revision %d\n", text, d.Revision), []field{{"Enabled", d.Enabled}, {"Revision", d.Revision}}, d)
-		return nil
-	})
+	writeOne(c, fmt.Sprintf("%s; auth revision %d\n", text, status.Revision), document{{"enabled", status.Enabled}, {"revision", status.Revision}})
+	return nil
 }
 
 func whoamiCommand() *cli.Command {
@@ -162,40 +133,24 @@ func whoamiCommand() *cli.Command {
 		Name: "whoami", Category: "security", Usage: "print as which user the cluster knows you, and by what proof",
 		Description: "The proof is certificate, password or token. A name that is not among the users has no roles: once authentication is " +
 			"enabled, its requests are refused.",
-		Flags: clientFlags(writeOutFlag()), Action: whoami,
+		Flags: clientFlags(writeOutFlag()), Action: asking(whoami),
 	}
 }
 
-// selfDocument is the JSON of the own user; names and order are a promise.
-type selfDocument struct {
-	Name    string   `json:"name"`
-	Proof   string   `json:"proof"`
-	Known   bool     `json:"known"` // a user of that name exists
-	Roles   []string `json:"roles"`
-	Root    bool     `json:"root"`
-	Enabled bool     `json:"auth_enabled"`
-}
-
-func whoami(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
+func whoami(ctx context.Context, c *cli.Context, s *client.Client) error {
+	self, err := s.WhoAmI(ctx)
+	if err != nil {
 		return err
 	}
-	return within(c, func(ctx context.Context, s *client.Client) error {
-		self, err := s.WhoAmI(ctx)
-		if err != nil {
-			return err
-		}
-		d := selfDocument{Name: self.Name, Proof: self.Proof.String(), Known: self.Known, Roles: append([]string{}, self.Roles...), Root: self.Root, Enabled: self.Enabled}
-		writeOne(c, selfText(&self), []field{
-			{"Name", d.Name},
-			{"Proof", d.Proof},
-			{"Known", d.Known},
-			{"Roles", strings.Join(d.Roles, ",")},
-			{"Root", d.Root},
-			{"AuthEnabled", d.Enabled},
-		}, d)
-		return nil
+	writeOne(c, selfText(&self), document{
+		{"name", self.Name},
+		{"proof", self.Proof.String()},
+		{"known", self.Known},
+		{"roles", append([]string{}, self.Roles...)},
+		{"root", self.Root},
+		{"auth_enabled", self.Enabled},
 	})
+	return nil
 }
 
 func selfText(self *client.Self) string {
@@ -247,24 +202,21 @@ func accessGiven(c *cli.Context) (name, key string, p client.Permission, err err
 	return name, key, p, nil
 }
 
-// checkDocument is the JSON of a checked access; names and order are a promise.
-type checkDocument struct {
-	User    string          `json:"user"`
-	Access  string          `json:"access"`
-	Allowed bool            `json:"allowed"`
-	Grants  []grantDocument `json:"grants"`
+// grant is a permission of a role.
+type grant struct {
+	document
+	text string
 }
 
-// grantDocument is a permission of a role.
-type grantDocument struct {
-	Role string `json:"role"`
-	permissionDocument
+func grantOf(role string, p *client.Permission) grant {
+	one := permissionOf(p)
+	return grant{append(document{{"role", role}}, one.document...), "role " + nameText(role) + " " + one.String()}
 }
+
+// String implements fmt.Stringer.
+func (g grant) String() string { return g.text }
 
 func authCheck(c *cli.Context) error {
-	if err := namesGiven(c, 1); err != nil {
-		return err
-	}
 	access, key, p, err := accessGiven(c)
 	if err != nil {
 		return err
@@ -275,49 +227,31 @@ func authCheck(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		d := checkDocument{User: user, Access: access, Allowed: answer.Allowed, Grants: []grantDocument{}}
+		grants := []grant{}
 		if answer.Root {
-			d.Grants = append(d.Grants, grantDocument{client.RootRole, permissionOf(&client.Permission{Key: client.From, End: client.From, Type: client.PermitReadWrite})})
+			grants = append(grants, grantOf(client.RootRole, &client.Permission{Key: client.From, End: client.From, Type: client.PermitReadWrite}))
 		}
 		for i := range answer.Grants {
-			d.Grants = append(d.Grants, grantDocument{answer.Grants[i].Role, permissionOf(&answer.Grants[i].Permission)})
-		}
-		fields := []field{{"User", d.User}, {"Access", d.Access}, {"Allowed", d.Allowed}}
-		for i := range d.Grants {
-			fields = append(fields, field{"Grant", d.Grants[i].text()})
+			grants = append(grants, grantOf(answer.Grants[i].Role, &answer.Grants[i].Permission))
 		}
 		keys := shellWord(key)
 		if c.Bool("prefix") {
 			keys = "all keys that begin with " + keys
 		}
-		writeOne(c, d.text(keys), fields, d)
-		if !d.Allowed {
-			return exitf(exitCondition, "%s may not %s %s: `qkv role grant ROLE %s` permits it, to all users with that role", user, access, keys, grantWords(&p))
+		text := fmt.Sprintf("allowed: %s may %s %s\n", nameText(user), access, keys)
+		switch {
+		case !answer.Allowed && len(grants) == 0:
+			text = "not allowed: no role permits any of it\n"
+		case !answer.Allowed:
+			text = "not allowed: the roles permit only a part of it\n"
+		}
+		for _, one := range grants {
+			text += "  " + one.String() + "\n"
+		}
+		writeOne(c, text, document{{"user", user}, {"access", access}, {"allowed", answer.Allowed}, {"grants", grants}})
+		if !answer.Allowed {
+			return exitf(exitCondition, "%s may not %s %s: `qkv role grant ROLE %s` permits it, to all users with that role", user, access, keys, permissionOf(&p))
 		}
 		return nil
 	})
-}
-
-func (g *grantDocument) text() string {
-	return "role " + nameText(g.Role) + " " + g.words + " " + g.access()
-}
-
-func (d *checkDocument) text(keys string) string {
-	if !d.Allowed && len(d.Grants) == 0 {
-		return "not allowed: no role permits any of it\n"
-	}
-	text := fmt.Sprintf("allowed: %s may %s %s\n", nameText(d.User), d.Access, keys)
-	if !d.Allowed {
-		text = "not allowed: the roles permit only a part of it\n"
-	}
-	for i := range d.Grants {
-		text += "  " + d.Grants[i].text() + "\n"
-	}
-	return text
-}
-
-// grantWords returns the flags of `qkv role grant` for a permission.
-func grantWords(p *client.Permission) string {
-	d := permissionOf(p)
-	return d.words + " " + d.access()
 }

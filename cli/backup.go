@@ -82,9 +82,6 @@ func identities(c *cli.Context) ([]age.Identity, error) {
 // onBackup opens the backup that the argument names, or each backup in that folder.
 func onBackup(do func(ctx context.Context, c *cli.Context, r *backup.Reader) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		if err := arguments(c, 1, 1); err != nil {
-			return err
-		}
 		return interruptible(c, func(ctx context.Context) error {
 			all, err := openBackups(c, c.Args().First())
 			if err != nil {
@@ -134,29 +131,8 @@ func zoned(wall int64) string { return time.Unix(0, wall).Format("2006-01-02 15:
 // inUTC formats a time of a state for programs.
 func inUTC(wall int64) string { return time.Unix(0, wall).UTC().Format(time.RFC3339Nano) }
 
-// listedBase is a base in `qkv backup list -w json`.
-type listedBase struct {
-	Index     uint64 `json:"index"`
-	Term      uint64 `json:"term"`
-	Revision  int64  `json:"revision"`
-	Time      string `json:"time"`
-	Level     uint64 `json:"level"`
-	Bytes     int64  `json:"bytes"` // of its file in the backup
-	Encrypted bool   `json:"encrypted"`
-	LogIndex  uint64 `json:"log_index"` // newest entry behind it
-	LogTime   string `json:"log_time"`
-	LogBytes  int64  `json:"log_bytes"`
-}
-
-type listedBackup struct {
-	Cluster string       `json:"cluster"`
-	Name    string       `json:"name"`
-	Bases   []listedBase `json:"bases"`
-	Damage  []string     `json:"damage"`
-}
-
 func backupList(_ context.Context, c *cli.Context, r *backup.Reader) error {
-	l := listedBackup{Cluster: hex(r.Cluster.ID), Name: r.Cluster.Name, Bases: []listedBase{}, Damage: []string{}}
+	bases, damage := []document{}, []string{}
 	t := table{head: []string{"ENTRY", "REVISION", "TIME", "SIZE", "LOG-TO", "LOG-TIME", "LOG-SIZE"}}
 	faults := r.Faults
 	reaches, err := r.Reaches()
@@ -173,18 +149,29 @@ func backupList(_ context.Context, c *cli.Context, r *backup.Reader) error {
 		if reach.Fault != nil {
 			faults = append(faults, reach.Fault)
 		}
-		l.Bases = append(l.Bases, listedBase{b.Index, b.Term, b.Revision, inUTC(b.Wall), b.Level, bytes, encrypted, reach.Index, inUTC(reach.Wall), reach.Bytes})
+		bases = append(bases, document{
+			{"index", b.Index},
+			{"term", b.Term},
+			{"revision", b.Revision},
+			{"time", inUTC(b.Wall)},
+			{"level", b.Level},
+			{"bytes", bytes},
+			{"encrypted", encrypted},
+			{"log_index", reach.Index},
+			{"log_time", inUTC(reach.Wall)},
+			{"log_bytes", reach.Bytes},
+		})
 		t.add(b.Index, b.Revision, zoned(b.Wall), bytesText(bytes), reach.Index, zoned(reach.Wall), bytesText(reach.Bytes))
 	}
 	if c.String("write-out") == formatJSON {
 		for _, fault := range faults {
-			l.Damage = append(l.Damage, fault.Error())
+			damage = append(damage, fault.Error())
 		}
-		if err := writeJSON(c.App.Writer, l); err != nil {
+		if err := writeJSON(c.App.Writer, document{{"cluster", hex(r.Cluster.ID)}, {"name", r.Cluster.Name}, {"bases", bases}, {"damage", damage}}); err != nil {
 			return err
 		}
 	} else {
-		fmt.Fprintf(c.App.Writer, "backup of %s, %s\n", l.Name, l.Cluster)
+		fmt.Fprintf(c.App.Writer, "backup of %s, %s\n", r.Cluster.Name, hex(r.Cluster.ID))
 		t.write(c.App.Writer)
 		for _, fault := range faults {
 			fmt.Fprintf(c.App.Writer, "! %v\n", fault)

@@ -41,9 +41,6 @@ func backupRunCommand() *cli.Command {
 }
 
 func backupRun(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	if c.String("to") == "" {
 		return usagef("give the folder of the backup: --to DIR")
 	}

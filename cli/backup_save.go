@@ -34,9 +34,6 @@ func backupSaveCommand() *cli.Command {
 }
 
 func backupSave(c *cli.Context) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	to, err := recipients(c, "recipient")
 	if err != nil {
 		return err
@@ -115,15 +112,14 @@ func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, w *backup.Wr
 			return err
 		}
 	}
+	revision, entry, file := status.Get(figures.Revision), status.Count(figures.Applied), base.Files[0].Bytes // the backup may have later ones, too
+	if c.String("write-out") == formatJSON {
+		return writeJSON(c.App.Writer, document{
+			{"revision", revision}, {"entry", entry}, {"base_entry", base.Index}, {"base_bytes", file}, {"new_entries", entries}, {"new_log_bytes", bytes},
+		})
+	}
 	writeOne(c, fmt.Sprintf("%s has everything up to revision %d: the base of entry %d, %s, and behind it %s, %s\n",
-		path, status.Get(figures.Revision), base.Index, bytesText(base.Files[0].Bytes), checks.Plural(entries, "new entry", "new entries"), bytesText(bytes)),
-		[]field{{"Revision", status.Get(figures.Revision)}, {"Entry", status.Count(figures.Applied)}, {"Base", base.Index}, {"BaseBytes", base.Files[0].Bytes}, {"Entries", entries}, {"LogBytes", bytes}}, struct {
-			Revision  int64  `json:"revision"` // the backup has this one, and perhaps later ones
-			Entry     uint64 `json:"entry"`
-			Base      uint64 `json:"base_entry"`
-			BaseBytes int64  `json:"base_bytes"`
-			Entries   int    `json:"new_entries"`
-			LogBytes  int64  `json:"new_log_bytes"`
-		}{status.Get(figures.Revision), status.Count(figures.Applied), base.Index, base.Files[0].Bytes, entries, bytes})
+		path, revision, base.Index, bytesText(file), checks.Plural(entries, "new entry", "new entries"), bytesText(bytes)),
+		document{{"revision", revision}, {"entry", entry}, {"base", base.Index}, {"base_bytes", file}, {"entries", entries}, {"log_bytes", bytes}})
 	return nil
 }

@@ -74,9 +74,6 @@ func benchFlags(flags []cli.Flag) []cli.Flag {
 }
 
 func runBench(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	if err := checkQuick(c); err != nil {
 		return err
 	}

@@ -89,9 +89,6 @@ func benchDiskCommand() *cli.Command {
 			&cli.DurationFlag{Name: "duration", EnvVars: []string{"QKV_BENCH_DISK_DURATION"}, Value: 300 * time.Millisecond, Usage: "`TIME` of each probe, at most", Action: positive("duration")},
 		}, resultFlags()...),
 		Action: func(c *cli.Context) error {
-			if err := arguments(c, 0, 0); err != nil {
-				return err
-			}
 			if c.Int("runs") < 1 {
 				return usagef("--runs %d: at least one is needed", c.Int("runs"))
 			}

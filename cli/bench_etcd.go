@@ -38,9 +38,6 @@ func benchVsEtcdCommand() *cli.Command {
 			&cli.StringFlag{Name: "etcd", EnvVars: []string{"QKV_BENCH_VS_ETCD_ETCD"}, Usage: "`FILE` that is etcd's binary, in place of building it"},
 		}, append(suiteFlags("QKV_BENCH_VS_ETCD", 0.1), resultFlags()...)...),
 		Action: func(c *cli.Context) error {
-			if err := arguments(c, 0, 0); err != nil {
-				return err
-			}
 			return interruptible(c, func(ctx context.Context) error { return benchVsEtcd(ctx, c) })
 		},
 	}

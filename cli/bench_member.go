@@ -30,9 +30,6 @@ func memberCommandOf(p emulate.Profile) []string {
 }
 
 func benchMember(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	profile, err := emulate.Find(c.String("profile"))
 	if err != nil {
 		return usagef("--profile: %w", err)

@@ -178,9 +178,6 @@ func benchReportCommand() *cli.Command {
 			"benchstat.",
 		Flags: resultFlags(),
 		Action: func(c *cli.Context) error {
-			if err := arguments(c, 1, 1000); err != nil {
-				return err
-			}
 			if _, err := formatOf(c.String("output")); err != nil {
 				return err
 			}
@@ -230,9 +227,6 @@ func benchGateCommand() *cli.Command {
 }
 
 func benchGate(c *cli.Context) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	if c.String("baseline") == "" {
 		return usagef("--baseline is needed: the file to compare with")
 	}

@@ -38,9 +38,6 @@ func benchRunCommand() *cli.Command {
 			&cli.BoolFlag{Name: "allow-maintenance", EnvVars: []string{"QKV_BENCH_ALLOW_MAINTENANCE"}, Usage: "let a load compact and defragment a --target: its history is lost, and it serves no client meanwhile"},
 		}, append(suiteFlags("QKV_BENCH_RUN", 1), resultFlags()...)...),
 		Action: func(c *cli.Context) error {
-			if err := arguments(c, 0, 0); err != nil {
-				return err
-			}
 			return interruptible(c, func(ctx context.Context) error { return benchRun(ctx, c) })
 		},
 	}

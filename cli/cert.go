@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -67,7 +66,7 @@ func certCommand() *cli.Command {
 					if err := wire.CheckCluster(c.String("cluster")); err != nil {
 						return usagef("--cluster: %w", err)
 					}
-					return makeCert(c, 0, func(dir, _ string) (wire.Files, error) {
+					return makeCert(c, func(dir, _ string) (wire.Files, error) {
 						return certMakerOf(c).CreateCA(dir, c.String("cluster"))
 					})
 				},
@@ -79,7 +78,7 @@ func certCommand() *cli.Command {
 					Usage: "`HOST,...`, names or addresses at which clients other than qkv's own reach it, besides localhost",
 				}},
 				Action: func(c *cli.Context) error {
-					return makeCert(c, math.MaxInt, func(dir, name string) (wire.Files, error) {
+					return makeCert(c, func(dir, name string) (wire.Files, error) {
 						return certMakerOf(c).CreateMember(dir, name, append(c.StringSlice("hosts"), c.Args().Tail()...))
 					})
 				},
@@ -94,7 +93,7 @@ func certCommand() *cli.Command {
 					if err != nil {
 						return err
 					}
-					return makeCert(c, 1, m.CreateClient)
+					return makeCert(c, m.CreateClient)
 				},
 			},
 			secretCommand(),
@@ -117,11 +116,8 @@ func certCommand() *cli.Command {
 }
 
 // makeCert makes one certificate and prints the paths of its files.
-func makeCert(c *cli.Context, most int, create func(dir, name string) (wire.Files, error)) error {
-	if err := arguments(c, min(1, most), most); err != nil {
-		return err
-	}
-	if most > 0 {
+func makeCert(c *cli.Context, create func(dir, name string) (wire.Files, error)) error {
+	if c.NArg() > 0 {
 		if err := kv.CheckName(c.Args().First()); err != nil {
 			return usagef("%w", err)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"regexp"
 	"runtime/debug"
@@ -179,6 +180,7 @@ func prepare(c *cli.Command) {
 	c.OnUsageError = refuse
 	c.Flags = withDays(c.Flags)
 	withProfile(c)
+	c.Action = withArguments(c.ArgsUsage, c.Action)
 	c.HideHelp = true
 	for _, sub := range c.Subcommands {
 		prepare(sub)
@@ -227,8 +229,31 @@ func wanted(c *cli.Command, name string, err error) string {
 	return "a whole number is needed"
 }
 
-// arguments checks the number of arguments; its error names the expected ones.
+// withArguments checks the arguments of a command before it runs, by its ArgsUsage: KEY [END] are one or two. A command that runs another
+// one cuts that off first, and checks its arguments itself.
+func withArguments(usage string, then cli.ActionFunc) cli.ActionFunc {
+	if then == nil || strings.Contains(usage, commandMark+" ") {
+		return then
+	}
+	needed, _, _ := strings.Cut(usage, "[")
+	least := len(strings.Fields(needed))
+	most := least + strings.Count(usage, "[")
+	if strings.Contains(usage, "...") {
+		most = math.MaxInt
+	}
+	return func(c *cli.Context) error {
+		if err := arguments(c, least, most); err != nil {
+			return err
+		}
+		return then(c)
+	}
+}
+
+// arguments checks the number of arguments, and that a name is not empty; its error names the expected ones.
 func arguments(c *cli.Context, least, most int) error {
+	if slices.Contains(c.Args().Slice(), "") && nameUsage.MatchString(c.Command.ArgsUsage) {
+		return usagef("usage: %s [flags] %s; a name is empty", c.Command.HelpName, c.Command.ArgsUsage)
+	}
 	if n := c.NArg(); n < least || n > most {
 		got := "none was given"
 		switch {
@@ -245,6 +270,9 @@ func arguments(c *cli.Context, least, most int) error {
 	}
 	return nil
 }
+
+// nameUsage matches the arguments of commands for members, users and roles.
+var nameUsage = regexp.MustCompile(`^(NAME|USER|ROLE)( ROLE)?$`)
 
 func quoted(words []string) []string {
 	q := make([]string, len(words))

@@ -23,9 +23,6 @@ func compactCommand() *cli.Command {
 }
 
 func compact(c *cli.Context) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	revision, err := strconv.ParseInt(c.Args().First(), 10, 64)
 	if err != nil || revision < 1 {
 		return usagef("%q is no revision: it is a number, as `qkv status -w json` shows the newest one", c.Args().First())
@@ -39,9 +36,7 @@ func compact(c *cli.Context) error {
 				return fmt.Errorf("revision %d is compacted, but the older history may not be dropped yet: %w", revision, err)
 			}
 		}
-		writeOne(c, fmt.Sprintf("compacted revision %d\n", revision), []field{{"Compacted", revision}}, struct {
-			Compacted int64 `json:"compacted"`
-		}{revision})
+		writeOne(c, fmt.Sprintf("compacted revision %d\n", revision), document{{"compacted", revision}})
 		return nil
 	})
 }

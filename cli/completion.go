@@ -37,9 +37,6 @@ func completionCommand() *cli.Command {
 }
 
 func completion(c *cli.Context) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	scripts := map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion, "pwsh": pwshCompletion}
 	shell := c.Args().First()
 	script, ok := scripts[shell]

@@ -34,9 +34,6 @@ func configCommand() *cli.Command {
 			{
 				Name: "example", Usage: "print a file with all settings, each as a comment",
 				Action: func(c *cli.Context) error {
-					if err := arguments(c, 0, 0); err != nil {
-						return err
-					}
 					_, err := c.App.Writer.Write(configExample())
 					return err
 				},
@@ -59,9 +56,6 @@ type faultDocument struct {
 }
 
 func configCheck(c *cli.Context) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	s, err := readMemberSettings(c, c.Args().First())
 	if err == nil {
 		_, err = s.member(nil)
@@ -107,9 +101,6 @@ type settingDocument struct {
 }
 
 func configShow(c *cli.Context) error {
-	if err := arguments(c, 0, 1); err != nil {
-		return err
-	}
 	file := c.String("config")
 	if c.NArg() == 1 {
 		file = c.Args().First()

@@ -32,7 +32,7 @@ func delFlags() []cli.Flag {
 }
 
 func del(c *cli.Context) error {
-	d, err := delRequest(c, 1)
+	d, err := delRequest(c)
 	if err != nil {
 		return err
 	}
@@ -45,9 +45,10 @@ func del(c *cli.Context) error {
 	}))
 }
 
-// delRequest builds the request from delFlags and at most `most` arguments.
-func delRequest(c *cli.Context, most int) (client.Delete, error) {
-	q, err := rangeQuery(c, most)
+// delRequest builds the request from delFlags and the arguments. Unlike etcdctl's, the command del takes no END: two words in a shell are
+// more likely two keys than a range.
+func delRequest(c *cli.Context) (client.Delete, error) {
+	q, err := rangeQuery(c, c.Args().Slice())
 	if err != nil {
 		return client.Delete{}, err
 	}

@@ -51,9 +51,6 @@ func demoCommand() *cli.Command {
 
 // runDemo runs the demo; each line that it prints was checked first.
 func runDemo(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	ctx, forget := withSignals(c.Context, true)
 	defer forget()
 	ctx, cancel := context.WithCancelCause(ctx)

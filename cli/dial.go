@@ -297,6 +297,18 @@ func within(c *cli.Context, f func(ctx context.Context, s *client.Client) error)
 	return open(ctx, c, func(s *client.Client) error { return f(ctx, s) })
 }
 
+// asking returns the action of a command that asks the cluster, within --timeout.
+func asking(f func(ctx context.Context, c *cli.Context, s *client.Client) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		return within(c, func(ctx context.Context, s *client.Client) error { return f(ctx, c, s) })
+	}
+}
+
+// changing is asking for a command with one change: its error says whether nothing was changed.
+func changing(f func(ctx context.Context, c *cli.Context, s *client.Client) error) cli.ActionFunc {
+	return func(c *cli.Context) error { return orNothing(asking(f)(c)) }
+}
+
 // noAnswer is the error of an expired --timeout.
 type noAnswer time.Duration
 

@@ -33,9 +33,6 @@ func diffCommand() *cli.Command {
 }
 
 func diff(c *cli.Context) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	if c.String("from") == "" {
 		return usagef("--from is missing: %s", pointUsage)
 	}

@@ -54,9 +54,6 @@ type diagnosis struct {
 }
 
 func doctor(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	dir := c.String("data-dir")
 	d, err := examine(c, dir)
 	if err != nil {

@@ -43,9 +43,6 @@ func duCommand() *cli.Command {
 }
 
 func du(c *cli.Context) error {
-	if err := arguments(c, 0, 1); err != nil {
-		return err
-	}
 	q := client.Usage{
 		Prefix: []byte(c.Args().First()), Separator: []byte(c.String("separator")), Depth: c.Int("depth"), Serializable: c.Bool("serializable"),
 	}
@@ -63,7 +60,7 @@ func du(c *cli.Context) error {
 		case formatJSON:
 			err = writeJSON(out, d.document())
 		case formatFields:
-			d.writeFields(out)
+			writeFields(out, d.document().fields())
 		default:
 			if isTerminal(c.App.Writer) {
 				d.writeTable(c.App.Writer, true) // which knows the terminal's width
@@ -162,45 +159,17 @@ func (d *used) period() string {
 	}
 }
 
-// usedDocument is the JSON of a usage; names and order are a promise.
-type usedDocument struct {
-	Revision int64           `json:"revision"`
-	Period   float64         `json:"changes_period_s"` // 0: changes were not counted
-	Groups   []usedGroup     `json:"groups"`
-	Total    client.UsageRow `json:"total"`
-}
-
-type usedGroup struct {
-	Text         *string `json:"prefix,omitempty"`
-	PrefixBase64 *string `json:"prefix_base64,omitempty"`
-	Direct       bool    `json:"direct"`
-	client.UsageRow
-}
-
-func (d *used) document() usedDocument {
-	document := usedDocument{Revision: d.Revision, Period: d.Period.Seconds(), Groups: make([]usedGroup, 0, len(d.Rows)), Total: d.total}
-	for i := range d.Rows {
-		one := usedGroup{Direct: d.direct(&d.Rows[i]), UsageRow: d.Rows[i]}
-		one.Text, one.PrefixBase64 = textOrBase64(one.Prefix)
-		document.Groups = append(document.Groups, one)
-	}
-	return document
-}
-
-func (d *used) writeFields(w io.Writer) {
-	numbers := func(r *client.UsageRow) []field {
-		return []field{
-			{"Keys", r.Keys}, {"Bytes", r.Bytes}, {"HistoryVersions", r.Versions}, {"HistoryBytes", r.History}, {"LeasedKeys", r.Leased}, {"Changes", r.Changes},
+// document returns the usage for JSON and for `-w fields`; a period of 0 says that changes were not counted.
+func (d *used) document() document {
+	numbers := func(r *client.UsageRow) document {
+		return document{
+			{"keys", r.Keys}, {"bytes", r.Bytes}, {"history_versions", r.Versions}, {"history_bytes", r.History}, {"leased_keys", r.Leased}, {"changes", r.Changes},
 		}
 	}
-	writeFields(w, []field{{"Revision", d.Revision}, {"ChangesPeriodS", d.Period.Seconds()}})
+	groups := make([]document, 0, len(d.Rows))
 	for i := range d.Rows {
 		row := &d.Rows[i]
-		writeFields(w, append([]field{{"Prefix", string(row.Prefix)}, {"Direct", d.direct(row)}}, numbers(row)...))
+		groups = append(groups, append(document{textField("prefix", row.Prefix), {"direct", d.direct(row)}}, numbers(row)...))
 	}
-	total := numbers(&d.total)
-	for i := range total {
-		total[i].name = "Total" + total[i].name
-	}
-	writeFields(w, total)
+	return document{{"revision", d.Revision}, {"changes_period_s", d.Period.Seconds()}, {"groups", groups}, {"total", numbers(&d.total)}}
 }

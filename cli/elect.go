@@ -22,9 +22,6 @@ func electCommand() *cli.Command {
 }
 
 func elect(c *cli.Context) error {
-	if err := arguments(c, 1, 2); err != nil {
-		return err
-	}
 	name, listen := c.Args().First(), c.Bool("listen")
 	switch {
 	case name == "":
@@ -42,7 +39,7 @@ func elect(c *cli.Context) error {
 		if err := e.Campaign(ctx, value); err != nil {
 			return err
 		}
-		err := writeHolder(c, holderDocument{Token: e.Token(), Lease: hex(uint64(s.Lease().ID))}, e.Key(), value, false)
+		err := writeHolder(c, e.Key(), value, e.Token(), hex(uint64(s.Lease().ID)))
 		if err == nil {
 			err = hold(ctx, s)
 		}
@@ -58,8 +55,7 @@ func listenTo(c *cli.Context, name string) error {
 				if err != nil {
 					return err
 				}
-				d := holderDocument{Token: leader.CreateRevision, Lease: hex(uint64(leader.Lease))}
-				if err := writeHolder(c, d, leader.Key, leader.Value, false); err != nil {
+				if err := writeHolder(c, leader.Key, append([]byte{}, leader.Value...), leader.CreateRevision, hex(uint64(leader.Lease))); err != nil {
 					return err
 				}
 			}

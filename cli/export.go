@@ -44,9 +44,6 @@ func exportCommand() *cli.Command {
 }
 
 func exportFolder(c *cli.Context) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	return interruptible(c, func(ctx context.Context) error {
 		return open(ctx, c, func(s *client.Client) error {
 			skipped := newSkips(c)
@@ -60,12 +57,7 @@ func exportFolder(c *cli.Context) error {
 			case err != nil:
 				return fmt.Errorf("export stopped after %s: %w; the same export run again completes it", e.summary(), err)
 			}
-			writeOne(c, e.summary()+"\n", []field{{"Written", e.written}, {"Unchanged", e.equal}, {"Removed", e.removed}, {"Failed", e.refused}}, struct {
-				Written   int `json:"written"`
-				Unchanged int `json:"unchanged"` // files that had the value already
-				Removed   int `json:"removed"`
-				Failed    int `json:"failed"`
-			}{e.written, e.equal, e.removed, e.refused})
+			writeOne(c, e.summary()+"\n", document{{"written", e.written}, {"unchanged", e.equal}, {"removed", e.removed}, {"failed", e.refused}})
 			if e.refused > 0 {
 				return exitf(exitFailed, "%d keys were not exported: something else than a file or folder of an export has their name", e.refused)
 			}

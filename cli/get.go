@@ -64,9 +64,9 @@ func variableOf(prefix, name string) string {
 	return prefix + strings.ReplaceAll(strings.ToUpper(name), "-", "_")
 }
 
-// getQuery builds the query from getFlags and at most `most` arguments.
-func getQuery(c *cli.Context, most int) (q client.Range, err error) {
-	if q, err = rangeQuery(c, most); err != nil {
+// getQuery builds the query from getFlags and the arguments.
+func getQuery(c *cli.Context) (q client.Range, err error) {
+	if q, err = rangeQuery(c, c.Args().Slice()); err != nil {
 		return q, err
 	}
 	q.Revision, q.Limit = c.Int64("rev"), c.Int64("limit")
@@ -87,7 +87,7 @@ func getQuery(c *cli.Context, most int) (q client.Range, err error) {
 }
 
 func get(c *cli.Context) error {
-	q, err := getQuery(c, 2)
+	q, err := getQuery(c)
 	if err != nil {
 		return err
 	}
@@ -144,18 +144,14 @@ func readAt(ctx context.Context, s *client.Client, q *client.Range, at time.Time
 	return err
 }
 
-// rangeQuery builds a query from --prefix, --from-key and at most `most` arguments. Unlike etcdctl's, the command del takes no END:
-// two words in a shell are more likely two keys than a range.
-func rangeQuery(c *cli.Context, most int) (client.Range, error) {
-	if err := arguments(c, 1, most); err != nil {
-		return client.Range{}, err
-	}
-	prefix, fromKey, end := c.Bool("prefix"), c.Bool("from-key"), c.Args().Get(1)
+// rangeQuery builds a query from --prefix, --from-key and the arguments KEY [END].
+func rangeQuery(c *cli.Context, keys []string) (client.Range, error) {
+	prefix, fromKey := c.Bool("prefix"), c.Bool("from-key")
 	switch {
 	case prefix && fromKey:
 		return client.Range{}, usagef("--prefix and --from-key exclude each other")
-	case c.NArg() == 2 && (prefix || fromKey):
-		return client.Range{}, usagef("--prefix and --from-key say where the range ends: END %q goes without them", end)
+	case len(keys) == 2 && (prefix || fromKey):
+		return client.Range{}, usagef("--prefix and --from-key say where the range ends: END %q goes without them", keys[1])
 	}
 	key, err := keyArgument(c, prefix || fromKey)
 	if err != nil {
@@ -166,8 +162,8 @@ func rangeQuery(c *cli.Context, most int) (client.Range, error) {
 		return prefixQuery(key), nil
 	case fromKey:
 		return client.Range{Key: orLeast(key), End: client.From}, nil
-	case end != "":
-		return client.Range{Key: key, End: []byte(end)}, nil
+	case len(keys) == 2 && keys[1] != "":
+		return client.Range{Key: key, End: []byte(keys[1])}, nil
 	}
 	return client.Range{Key: key}, nil
 }

@@ -136,9 +136,6 @@ func (e *recorded) document() timedDocument {
 const versionsTogether = 500
 
 func printHistory(c *cli.Context) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	key, err := keyArgument(c, false)
 	if err != nil {
 		return err
@@ -222,9 +219,6 @@ func (w *versionWriter) end() error {
 }
 
 func printLog(c *cli.Context) error {
-	if err := arguments(c, 0, 1); err != nil {
-		return err
-	}
 	q := prefixQuery([]byte(c.Args().First()))
 	first, at, err := parsePoint(c.String("from"), time.Now())
 	if err != nil {

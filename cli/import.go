@@ -43,9 +43,6 @@ func importCommand() *cli.Command {
 }
 
 func importFolder(c *cli.Context) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	root, err := os.OpenRoot(c.Args().First())
 	if err != nil {
 		return notThere(fmt.Errorf("import: %w", err), "DIR is the folder whose files become keys, as `qkv export DIR` writes it; nothing was written")
@@ -63,12 +60,7 @@ func importFolder(c *cli.Context) error {
 			if err != nil {
 				return fmt.Errorf("import stopped after %s: %w; the same import run again continues", i.summary(), err)
 			}
-			writeOne(c, i.summary()+"\n", []field{{"Written", i.written}, {"Unchanged", i.equal}, {"Skipped", i.skipped}, {"Failed", i.failed}}, struct {
-				Written   int `json:"written"`
-				Unchanged int `json:"unchanged"` // keys that had the value already
-				Skipped   int `json:"skipped"`
-				Failed    int `json:"failed"`
-			}{i.written, i.equal, i.skipped, i.failed})
+			writeOne(c, i.summary()+"\n", document{{"written", i.written}, {"unchanged", i.equal}, {"skipped", i.skipped}, {"failed", i.failed}})
 			switch {
 			case i.failed == 1:
 				return exitf(exitFailed, "1 file or folder was not imported, as said above; all others are stored")

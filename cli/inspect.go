@@ -65,9 +65,6 @@ func describeEntry(data []byte) string {
 // inspection prints one file or folder. It also prints the part before an error.
 func inspection(dump func(c *cli.Context, name string) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		if err := arguments(c, 1, 1); err != nil {
-			return err
-		}
 		if err := dump(c, c.Args().First()); err != nil {
 			return fmt.Errorf("inspect: %w", err)
 		}

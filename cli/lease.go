@@ -47,7 +47,7 @@ func leaseCommand() *cli.Command {
 				),
 				Action: leaseTimeToLive,
 			},
-			{Name: "list", Usage: "list all leases", Flags: clientFlags(writeOutFlag()), Action: leaseList},
+			{Name: "list", Usage: "list all leases", Flags: clientFlags(writeOutFlag()), Action: asking(leaseList)},
 		},
 	}
 }
@@ -63,9 +63,6 @@ func leaseID(word string) (int64, error) {
 
 // withLease runs f with the lease in the only argument.
 func withLease(c *cli.Context, f func(ctx context.Context, s *client.Client, id int64) error) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	id, err := leaseID(c.Args().First())
 	if err != nil {
 		return err
@@ -74,9 +71,6 @@ func withLease(c *cli.Context, f func(ctx context.Context, s *client.Client, id 
 }
 
 func leaseGrant(c *cli.Context) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	ttl, err := strconv.ParseInt(c.Args().First(), 10, 64)
 	if err != nil {
 		return usagef("%q is no time to live: a number of seconds", c.Args().First())
@@ -95,7 +89,7 @@ func leaseGrant(c *cli.Context) error {
 		if err != nil {
 			return writeFailed(err)
 		}
-		return writeLease(c, leaseDocument{ID: hex(uint64(l.ID)), TTL: l.TTL, Granted: l.TTL},
+		return writeLease(c, l.ID, l.TTL, l.TTL, nil,
 			fmt.Sprintf("lease %016x granted with TTL(%ds)", uint64(l.ID), l.TTL))
 	}))
 }
@@ -117,9 +111,6 @@ func leaseRevoke(c *cli.Context) error {
 }
 
 func leaseKeepAlive(c *cli.Context) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	id, err := leaseID(c.Args().First())
 	if err != nil {
 		return err
@@ -140,7 +131,7 @@ func leaseKeepAlive(c *cli.Context) error {
 				pause = renewAgain
 			default:
 				until = begun.Add(3 * pause)
-				if err := writeLease(c, leaseDocument{ID: hex(uint64(id)), TTL: ttl, Granted: ttl}, fmt.Sprintf("lease %016x keepalived with TTL(%d)", uint64(id), ttl)); err != nil {
+				if err := writeLease(c, id, ttl, ttl, nil, fmt.Sprintf("lease %016x keepalived with TTL(%d)", uint64(id), ttl)); err != nil {
 					return err
 				}
 				if c.Bool("once") {
@@ -175,60 +166,47 @@ func leaseTimeToLive(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		d := leaseDocument{ID: hex(uint64(id)), TTL: left.TTL, Granted: left.Granted}
 		if left.TTL < 0 {
-			if err := writeLease(c, d, fmt.Sprintf("lease %016x already expired", uint64(id))); err != nil {
+			if err := writeLease(c, id, left.TTL, left.Granted, nil, fmt.Sprintf("lease %016x already expired", uint64(id))); err != nil {
 				return err
 			}
 			return exitf(exitNotFound, "there is no lease %016x: it expired, was revoked, or was never granted", uint64(id))
 		}
 		text := fmt.Sprintf("lease %016x granted with TTL(%ds), remaining(%ds)", uint64(id), left.Granted, left.TTL)
 		if c.Bool("keys") {
-			d.Keys = make([]keyDocument, 0, len(left.Keys))
 			var words []string
+			left.Keys = append([][]byte{}, left.Keys...) // not nil
 			for _, key := range left.Keys {
-				one := keyDocument{}
-				one.Key, one.KeyBase64 = textOrBase64(key)
-				d.Keys = append(d.Keys, one)
 				words = append(words, printable(key, len(key)))
 			}
 			text += fmt.Sprintf(", attached keys([%s])", strings.Join(words, " "))
 		}
-		return writeLease(c, d, text)
+		return writeLease(c, id, left.TTL, left.Granted, left.Keys, text)
 	})
 }
 
-// leaseDocument is the JSON of one lease.
-type leaseDocument struct {
-	ID      string        `json:"id"`
-	TTL     int64         `json:"ttl"`
-	Granted int64         `json:"granted_ttl"`
-	Keys    []keyDocument `json:"keys,omitempty"`
-}
-
-type keyDocument struct {
-	Key       *string `json:"key,omitempty"`
-	KeyBase64 *string `json:"key_base64,omitempty"`
-}
-
-// writeLease prints one lease; text is its plain form.
-func writeLease(c *cli.Context, d leaseDocument, text string) error {
-	w := c.App.Writer
+// writeLease prints one lease; text is its plain form. keys is nil if they were not requested.
+func writeLease(c *cli.Context, id, ttl, granted int64, keys [][]byte, text string) error {
+	w, d := c.App.Writer, document{{"id", hex(uint64(id))}, {"ttl", ttl}, {"granted_ttl", granted}}
+	var all []document
+	for _, key := range keys {
+		all = append(all, document{textField("key", key)})
+	}
+	if len(all) > 0 {
+		d = append(d, field{"keys", all})
+	}
 	switch c.String("write-out") {
 	case formatJSON:
 		return writeJSON(w, d)
 	case formatFields:
-		writeFields(w, []field{{"ID", d.ID}, {"TTL", d.TTL}, {"GrantedTTL", d.Granted}})
-		for _, key := range d.Keys {
-			writeFields(w, []field{{"Key", key.text()}})
-		}
+		writeFields(w, d.fields())
 	case formatTable:
 		t := table{head: []string{"ID", "TTL", "GRANTED", "KEYS"}}
-		keys := "-" // keys were not requested
-		if d.Keys != nil {
-			keys = strconv.Itoa(len(d.Keys))
+		count := "-"
+		if keys != nil {
+			count = strconv.Itoa(len(keys))
 		}
-		t.add(d.ID, d.TTL, d.Granted, keys)
+		t.add(hex(uint64(id)), ttl, granted, count)
 		t.write(w)
 	default:
 		fmt.Fprintln(w, text)
@@ -236,51 +214,30 @@ func writeLease(c *cli.Context, d leaseDocument, text string) error {
 	return nil
 }
 
-func (k keyDocument) text() string {
-	if k.Key != nil {
-		return *k.Key
-	}
-	return *k.KeyBase64
-}
-
-func leaseList(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
+func leaseList(ctx context.Context, c *cli.Context, s *client.Client) error {
+	all, err := s.Leases(ctx)
+	if err != nil {
 		return err
 	}
-	return within(c, func(ctx context.Context, s *client.Client) error {
-		all, err := s.Leases(ctx)
-		if err != nil {
-			return err
-		}
-		return writeLeases(c.App.Writer, c.String("write-out"), all)
-	})
+	return writeLeases(c.App.Writer, c.String("write-out"), all)
 }
 
-func writeLeases(w io.Writer, format string, all []int64) error {
-	ids := make([]string, len(all))
-	for i, id := range all {
+func writeLeases(w io.Writer, format string, leases []int64) error {
+	ids, t, text := make([]string, len(leases)), table{head: []string{"ID"}}, fmt.Sprintf("found %d leases\n", len(leases))
+	for i, id := range leases {
 		ids[i] = fmt.Sprintf("%016x", uint64(id))
+		t.add(ids[i])
+		text += ids[i] + "\n"
 	}
 	switch format {
 	case formatJSON:
-		return writeJSON(w, struct {
-			Leases []string `json:"leases"`
-		}{ids})
+		return writeJSON(w, document{{"leases", ids}})
 	case formatFields:
 		for _, id := range ids {
 			writeFields(w, []field{{"ID", id}})
 		}
-	case formatTable:
-		t := table{head: []string{"ID"}}
-		for _, id := range ids {
-			t.add(id)
-		}
-		t.write(w)
 	default:
-		fmt.Fprintf(w, "found %d leases\n", len(ids))
-		for _, id := range ids {
-			fmt.Fprintln(w, id)
-		}
+		t.or(format, text)(helpWriter{Writer: w})
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ func lock(c *cli.Context) error {
 		if len(command) > 0 {
 			err = holdWhile(ctx, c, s, m, command)
 		} else {
-			if err = writeHolder(c, holderDocument{Token: m.Token(), Lease: hex(uint64(s.Lease().ID))}, m.Key(), nil, true); err == nil {
+			if err = writeHolder(c, m.Key(), nil, m.Token(), hex(uint64(s.Lease().ID))); err == nil {
 				err = hold(ctx, s)
 			}
 		}
@@ -278,39 +278,25 @@ func (h *holder) pass(s os.Signal) {
 	}
 }
 
-// holderDocument is the JSON of the holder of a name.
-type holderDocument struct {
-	Key         *string `json:"key,omitempty"`
-	KeyBase64   *string `json:"key_base64,omitempty"`
-	Value       *string `json:"value,omitempty"`
-	ValueBase64 *string `json:"value_base64,omitempty"`
-	Token       int64   `json:"token"`
-	Lease       string  `json:"lease"`
-}
-
-// writeHolder prints the holder of a name: its key, and its value if there is one.
-func writeHolder(c *cli.Context, d holderDocument, key, value []byte, keyOnly bool) error {
-	d.Key, d.KeyBase64 = textOrBase64(key)
-	if !keyOnly {
-		d.Value, d.ValueBase64 = textOrBase64(value)
+// writeHolder prints the holder of a name: its key, its value unless that is nil, its token and its lease.
+func writeHolder(c *cli.Context, key, value []byte, token int64, lease string) error {
+	w, d := c.App.Writer, document{textField("key", key)}
+	if value != nil {
+		d = append(d, textField("value", value))
 	}
-	w := c.App.Writer
+	d = append(d, field{"token", token}, field{"lease", lease})
 	switch c.String("write-out") {
 	case formatJSON:
 		return writeJSON(w, d)
 	case formatFields:
-		fields := []field{{"Key", string(key)}}
-		if !keyOnly {
-			fields = append(fields, field{"Value", string(value)})
-		}
-		writeFields(w, append(fields, field{"Token", d.Token}, field{"Lease", d.Lease}))
+		writeFields(w, d.fields())
 	case formatTable:
 		t := table{head: []string{"KEY", "VALUE", "TOKEN", "LEASE"}}
-		t.add(printable(key, len(key)), printable(value, tableValueMost), d.Token, d.Lease)
+		t.add(printable(key, len(key)), printable(value, tableValueMost), token, lease)
 		t.write(w)
 	default:
 		text := append(bytes.Clone(key), '\n')
-		if !keyOnly {
+		if value != nil {
 			text = append(append(text, value...), '\n')
 		}
 		_, err := w.Write(text)

@@ -96,9 +96,6 @@ func noMember(word string, names []string) error {
 
 // withMember runs f with the member named by the only argument, and the others.
 func withMember(c *cli.Context, f func(ctx context.Context, s *client.Client, m *client.Member) error) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
 		members, err := s.Members(ctx, false)
 		if err != nil {
@@ -157,9 +154,6 @@ func memberUpdate(c *cli.Context) error {
 }
 
 func memberAdd(c *cli.Context) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	name := c.Args().First()
 	if err := kv.CheckName(name); err != nil {
 		return usagef("%w", err)
@@ -176,28 +170,26 @@ func memberAdd(c *cli.Context) error {
 		if err := reachable(c, members, name, peers); err != nil {
 			return err
 		}
-		manual := c.Bool("learner")
-		added := addedDocument{Name: name, Peers: peers, Manual: manual, Command: hostCommand(c, name, peers, joinAddresses(members, 0))}
+		manual, join := c.Bool("learner"), joinAddresses(members, 0)
 		var text strings.Builder
+		id, before := uint64(0), false
 		if m, err := named(members, name); err == nil && m.Name == name && waiting(m, peers) && m.Manual == manual {
-			added.ID, added.Before = hex(m.ID), true
-			fmt.Fprintf(&text, "%s (%s) was added before, and has not been started\n", name, added.ID)
+			id, before = m.ID, true
+			fmt.Fprintf(&text, "%s (%s) was added before, and has not been started\n", name, hex(id))
 		} else {
-			id, err := s.AddMember(ctx, name, peers, manual)
-			if err != nil {
+			if id, err = s.AddMember(ctx, name, peers, manual); err != nil {
 				return writeFailed(err)
 			}
 			then := "a voter automatically when it has caught up"
 			if manual {
 				then = fmt.Sprintf("a voter by `qkv member promote %s`", name)
 			}
-			added.ID = hex(id)
-			fmt.Fprintf(&text, "%s (%s) is added: a learner now, and %s\n", name, added.ID, then)
+			fmt.Fprintf(&text, "%s (%s) is added: a learner now, and %s\n", name, hex(id), then)
 		}
-		writeHostCommand(&text, c, name, peers, joinAddresses(members, 0))
-		writeOne(c, text.String(), []field{
-			{"Name", name}, {"ID", added.ID}, {"Manual", manual}, {"AddedBefore", added.Before}, {"Peers", strings.Join(peers, ",")}, {"Command", added.Command},
-		}, added)
+		writeHostCommand(&text, c, name, peers, join)
+		writeOne(c, text.String(), document{
+			{"name", name}, {"id", hex(id)}, {"manual", manual}, {"added_before", before}, {"peers", peers}, {"command", hostCommand(c, name, peers, join)},
+		})
 		return nil
 	}))
 }
@@ -218,16 +210,6 @@ func reachable(c *cli.Context, members []client.Member, name string, peers []str
 	}
 	return exitf(exitCondition, "%s, at %s, could not reach the members, which listen for members on loopback, at %s: %s; nothing was changed",
 		name, strings.Join(peers, ", "), strings.Join(voters, ", "), then)
-}
-
-// addedDocument is the JSON of an added member; names and order are a promise.
-type addedDocument struct {
-	Name    string   `json:"name"`
-	ID      string   `json:"id"`
-	Manual  bool     `json:"manual"`       // stays a learner until it is promoted
-	Before  bool     `json:"added_before"` // by an earlier command
-	Peers   []string `json:"peers"`
-	Command string   `json:"command"` // for its host
 }
 
 // waiting reports whether a member is a learner that was added with these addresses and never started.
@@ -292,54 +274,49 @@ func moveLeaderCommand() *cli.Command {
 		Name: "move-leader", Category: "cluster", Usage: "make another member the leader", ArgsUsage: "[NAME]",
 		Description: "Without NAME the leader hands over to the voter that has most of its log. Writes wait for some heartbeats " +
 			"meanwhile.",
-		Flags: clientFlags(writeOutFlag()), Action: moveLeader,
+		Flags: clientFlags(writeOutFlag()), Action: changing(moveLeader),
 	}
 }
 
-func moveLeader(c *cli.Context) error {
-	if err := arguments(c, 0, 1); err != nil {
+func moveLeader(ctx context.Context, c *cli.Context, s *client.Client) error {
+	members, err := s.Members(ctx, false)
+	if err != nil {
 		return err
 	}
-	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
-		members, err := s.Members(ctx, false)
+	before, err := s.Status(ctx, "")
+	if err != nil {
+		return err
+	}
+	to := uint64(0)
+	if c.NArg() == 1 {
+		m, err := named(members, c.Args().First())
 		if err != nil {
 			return err
 		}
-		before, err := s.Status(ctx, "")
-		if err != nil {
-			return err
+		if !m.Role.Votes() {
+			return exitf(exitCondition, "%s is a learner: only a voter can lead; `qkv member promote %s` makes it one when it has caught up", m.Name, m.Name)
 		}
-		to := uint64(0)
-		if c.NArg() == 1 {
-			m, err := named(members, c.Args().First())
-			if err != nil {
-				return err
-			}
-			if !m.Role.Votes() {
-				return exitf(exitCondition, "%s is a learner: only a voter can lead; `qkv member promote %s` makes it one when it has caught up", m.Name, m.Name)
-			}
-			to = m.ID
+		to = m.ID
+	}
+	another := func(m client.Member) bool { return m.Role.Votes() && m.ID != before.Leader }
+	if to == 0 && !slices.ContainsFunc(members, another) {
+		return exitf(exitCondition, "there is only one voter, so no other member can lead; nothing was changed")
+	}
+	if before.Leader == 0 || before.Leader != to {
+		if err := s.MoveLeader(ctx, to); err != nil {
+			return writeFailed(err)
 		}
-		another := func(m client.Member) bool { return m.Role.Votes() && m.ID != before.Leader }
-		if to == 0 && !slices.ContainsFunc(members, another) {
-			return exitf(exitCondition, "there is only one voter, so no other member can lead; nothing was changed")
-		}
-		if before.Leader == 0 || before.Leader != to {
-			if err := s.MoveLeader(ctx, to); err != nil {
-				return writeFailed(err)
-			}
-		}
-		leader, err := newLeader(ctx, s, to, before.Leader)
-		if err != nil {
-			return err
-		}
-		i := slices.IndexFunc(members, func(m client.Member) bool { return m.ID == leader })
-		if i < 0 {
-			return fmt.Errorf("%s leads, which was added since", hex(leader))
-		}
-		writeChanged(c, members[i].Name+" leads", members[i].Name, hex(leader), "leads")
-		return nil
-	}))
+	}
+	leader, err := newLeader(ctx, s, to, before.Leader)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(members, func(m client.Member) bool { return m.ID == leader })
+	if i < 0 {
+		return fmt.Errorf("%s leads, which was added since", hex(leader))
+	}
+	writeChanged(c, members[i].Name+" leads", members[i].Name, hex(leader), "leads")
+	return nil
 }
 
 // newLeader waits until a leader is known: the wanted one, or, without one, any other than before.

@@ -25,109 +25,88 @@ func memberListCommand() *cli.Command {
 			&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_MEMBER_LIST_SERIALIZABLE"}, Usage: "the members that one member knows, also without a quorum"},
 			writeOutFlag(),
 		),
-		Action: memberList,
+		Action: asking(memberList),
 	}
 }
 
-func memberList(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
+func memberList(ctx context.Context, c *cli.Context, s *client.Client) error {
+	members, err := s.Members(ctx, c.Bool("serializable"))
+	if err != nil {
 		return err
 	}
-	return within(c, func(ctx context.Context, s *client.Client) error {
-		members, err := s.Members(ctx, c.Bool("serializable"))
-		if err != nil {
-			return err
-		}
-		slices.SortFunc(members, func(a, b client.Member) int { return strings.Compare(a.Name, b.Name) })
-		return writeMembers(c.App.Writer, c.String("write-out"), members)
-	})
-}
-
-// memberRecord is a member in the list. Names and order are a promise.
-type memberRecord struct {
-	Name     string   `json:"name"`
-	ID       string   `json:"id"`
-	Status   string   `json:"status"`
-	Role     string   `json:"role"`
-	Learner  bool     `json:"learner"`
-	Manual   bool     `json:"manual"` // a learner until `member promote`
-	Peers    []string `json:"peers"`
-	Clients  []string `json:"clients"`
-	Web      []string `json:"web"`
-	Version  string   `json:"version"`
-	Level    uint64   `json:"feature_level"`
-	Since    string   `json:"since"`    // empty: a founder
-	Replaces string   `json:"replaces"` // the name of the member that it replaces; empty: none
-}
-
-func recordOf(m *client.Member) memberRecord {
-	r := memberRecord{
-		Name: m.Name, ID: hex(m.ID), Status: "started", Role: m.Role.String(), Learner: m.Role == kv.Learner, Manual: m.Manual,
-		Peers: append([]string{}, m.Peers...), Clients: append([]string{}, m.Clients...), Web: append([]string{}, m.Web...),
-		Version: m.Version, Level: m.Level,
-	}
-	if !m.Started() {
-		r.Status = "unstarted"
-	}
-	if m.Since != 0 {
-		r.Since = time.Unix(0, m.Since).UTC().Format(time.RFC3339)
-	}
-	return r
+	slices.SortFunc(members, func(a, b client.Member) int { return strings.Compare(a.Name, b.Name) })
+	return writeMembers(c.App.Writer, c.String("write-out"), members)
 }
 
 func writeMembers(w io.Writer, format string, members []client.Member) error {
-	records := make([]memberRecord, 0, len(members))
+	all := make([]document, 0, len(members))
 	for i := range members {
-		r := recordOf(&members[i])
-		if j := slices.IndexFunc(members, func(m client.Member) bool { return m.ID == members[i].Replaces }); j >= 0 {
-			r.Replaces = members[j].Name
-		}
-		records = append(records, r)
+		all = append(all, memberDocument(&members[i], replacedBy(members, &members[i])))
 	}
-	return writeEach(w, format, records, (*memberRecord).fields, writeMemberTable)
+	return writeList(w, format, "members", all, func(w helpWriter) { writeMemberTable(w, members) })
 }
 
-func (r *memberRecord) fields() []field {
-	return []field{
-		{"Name", r.Name},
-		{"ID", r.ID},
-		{"Status", r.Status},
-		{"Role", r.Role},
-		{"Learner", r.Learner},
-		{"Manual", r.Manual},
-		{"Peers", strings.Join(r.Peers, ",")},
-		{"Clients", strings.Join(r.Clients, ",")},
-		{"Web", strings.Join(r.Web, ",")},
-		{"Version", r.Version},
-		{"FeatureLevel", r.Level},
-		{"Since", r.Since},
-		{"Replaces", r.Replaces},
+// replacedBy returns the name of the member that m replaces; empty: none.
+func replacedBy(members []client.Member, m *client.Member) string {
+	if i := slices.IndexFunc(members, func(other client.Member) bool { return other.ID == m.Replaces }); i >= 0 {
+		return members[i].Name
 	}
+	return ""
+}
+
+func memberDocument(m *client.Member, replaces string) document {
+	return document{
+		{"name", m.Name},
+		{"id", hex(m.ID)},
+		{"status", startedText(m)},
+		{"role", m.Role.String()},
+		{"learner", m.Role == kv.Learner},
+		{"manual", m.Manual}, // a learner until `member promote`
+		{"peers", append([]string{}, m.Peers...)},
+		{"clients", append([]string{}, m.Clients...)},
+		{"web", append([]string{}, m.Web...)},
+		{"version", m.Version},
+		{"feature_level", m.Level},
+		{"since", sinceText(m)},
+		{"replaces", replaces},
+	}
+}
+
+func startedText(m *client.Member) string {
+	if m.Started() {
+		return "started"
+	}
+	return "unstarted"
+}
+
+// sinceText returns when a member was added; empty: it is a founder.
+func sinceText(m *client.Member) string {
+	if m.Since == 0 {
+		return ""
+	}
+	return time.Unix(0, m.Since).UTC().Format(time.RFC3339)
 }
 
 // writeMemberTable prints one line for each member, and the necessary actions below.
-func writeMemberTable(w helpWriter, records []memberRecord) {
+func writeMemberTable(w helpWriter, members []client.Member) {
 	t := table{head: []string{"NAME", "ID", "STATUS", "ROLE", "PEERS", "CLIENTS", "VERSION", "SINCE"}}
-	for i := range records {
-		r := &records[i]
-		since := "founder"
-		if r.Since != "" {
-			since = r.Since
-		}
+	for i := range members {
+		m := &members[i]
 		name := "-" // the member reports its name when it starts
-		if r.Name != "" {
-			name = tableName(r.Name)
+		if m.Name != "" {
+			name = tableName(m.Name)
 		}
-		t.add(name, r.ID, r.Status, r.Role, strings.Join(r.Peers, ","), strings.Join(r.Clients, ","), r.Version, since)
+		t.add(name, hex(m.ID), startedText(m), m.Role.String(), strings.Join(m.Peers, ","), strings.Join(m.Clients, ","), m.Version, cmp.Or(sinceText(m), "founder"))
 	}
 	t.fit(w.width)
 	t.write(w)
-	for _, r := range records {
-		switch {
-		case r.Replaces != "":
-			w.wrap(cmp.Or(r.Name, r.ID), "", fmt.Sprintf("replaces %s as soon as it has caught up", r.Replaces))
-		case r.Manual:
-			w.wrap(r.Name, "", fmt.Sprintf("becomes a voter only by `qkv member promote %s`", r.Name))
+	for i := range members {
+		m := &members[i]
+		switch replaces := replacedBy(members, m); {
+		case replaces != "":
+			w.wrap(cmp.Or(m.Name, hex(m.ID)), "", fmt.Sprintf("replaces %s as soon as it has caught up", replaces))
+		case m.Manual:
+			w.wrap(m.Name, "", fmt.Sprintf("becomes a voter only by `qkv member promote %s`", m.Name))
 		}
 	}
 }

@@ -36,9 +36,6 @@ func memberReadmitCommand() *cli.Command {
 const readmitWatched = 5 * time.Second
 
 func readmit(c *cli.Context) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	name := c.Args().First()
 	t, err := targetOf(c)
 	if err != nil {

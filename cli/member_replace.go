@@ -57,9 +57,6 @@ type replacement struct {
 }
 
 func memberReplace(c *cli.Context) (err error) {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	r := replacement{c: c, old: c.Args().First(), name: c.String("name"), begun: time.Now()}
 	if c.IsSet("peer") {
 		if r.peers, err = peersOf(c); err != nil {

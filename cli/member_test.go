@@ -456,3 +456,18 @@ func TestStatusAsksTheFurthest(t *testing.T) {
 		t.Errorf("%d %s%s", code, out, stderr)
 	}
 }
+
+// memberRecord is a member in the list as programs read it.
+type memberRecord struct {
+	Name     string   `json:"name"`
+	ID       string   `json:"id"`
+	Status   string   `json:"status"`
+	Role     string   `json:"role"`
+	Learner  bool     `json:"learner"`
+	Manual   bool     `json:"manual"`
+	Peers    []string `json:"peers"`
+	Clients  []string `json:"clients"`
+	Version  string   `json:"version"`
+	Since    string   `json:"since"`
+	Replaces string   `json:"replaces"`
+}

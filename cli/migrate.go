@@ -81,9 +81,6 @@ func migrateCommand() *cli.Command {
 var liveFlags = []string{"cut-over", "work-dir", "source-cacert", "source-cert", "source-key"}
 
 func migrateFrom(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	file, live := c.String("snapshot") != "", len(c.StringSlice("endpoints")) > 0
 	switch {
 	case file && live:
@@ -113,9 +110,6 @@ func migrateFrom(c *cli.Context) error {
 }
 
 func migrateTo(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	if c.String("snapshot") == "" {
 		return usagef("--snapshot FILE is missing: the file to write")
 	}
@@ -164,15 +158,6 @@ func savedGroup(c *cli.Context, urls bool) (*migrate.Group, error) {
 	return t.group()
 }
 
-// savedDocument is the JSON of a snapshot file; names and order are a promise.
-type savedDocument struct {
-	File      string `json:"file"`
-	Bytes     int64  `json:"bytes"`
-	Revision  int64  `json:"revision"`
-	Compacted int64  `json:"compacted_revision"`
-	Leases    int    `json:"leases"`
-}
-
 // saveSnapshot writes a snapshot file, and checks it.
 func saveSnapshot(ctx context.Context, c *cli.Context, from *migrate.Group) error {
 	path := c.String("snapshot")
@@ -190,7 +175,9 @@ func saveSnapshot(ctx context.Context, c *cli.Context, from *migrate.Group) erro
 		return err
 	}
 	if c.String("write-out") == formatJSON {
-		return errors.Join(file.Close(), writeJSON(c.App.Writer, savedDocument{path, file.Size, file.Revision, file.Compacted, len(file.Leases)}))
+		return errors.Join(file.Close(), writeJSON(c.App.Writer, document{
+			{"file", path}, {"bytes", file.Size}, {"revision", file.Revision}, {"compacted_revision", file.Compacted}, {"leases", len(file.Leases)},
+		}))
 	}
 	fmt.Fprintf(c.App.Writer, "%s has %d bytes, revision %d, compacted %d, %d leases\n", path, file.Size, file.Revision, file.Compacted, len(file.Leases))
 	fmt.Fprintf(c.App.Writer, "restore it: etcdutl snapshot restore %s --data-dir DIR\n", path)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/internal/figures"
 	"qkv/net/client"
 )
 
@@ -56,23 +58,70 @@ type field struct {
 	value any // a string is quoted, a number or boolean is not
 }
 
-// writeFields prints one `"Name" : value` per line, as etcdctl does.
-// document is a JSON object whose names have an order.
+// document is an answer that is one object. Names and order are a promise. `-w fields` and a table have the same names as the JSON, as in
+// FeatureLevel for feature_level.
 type document []field
 
 // MarshalJSON implements json.Marshaler.
 func (d document) MarshalJSON() ([]byte, error) {
-	to := []byte{'{'}
+	var to bytes.Buffer
+	between := byte('{')
 	for _, f := range d {
-		value, err := json.Marshal(f.value)
-		if err != nil {
+		to.WriteByte(between)
+		to.WriteString(strconv.Quote(f.name) + ":")
+		if err := writeJSON(&to, f.value); err != nil {
 			return nil, err
 		}
-		to = append(append(append(strconv.AppendQuote(to, f.name), ':'), value...), ',')
+		to.Truncate(to.Len() - 1) // the line's end
+		between = ','
 	}
-	return append(bytes.TrimSuffix(to, []byte{','}), '}'), nil
+	to.WriteByte('}')
+	return to.Bytes(), nil
 }
 
+// fields returns the document for `-w fields`: words with commas between; of a list of objects, the fields of each; or a field for each, as
+// in Grant for grants. The fields of an object in it begin with its name.
+func (d document) fields() (all []field) {
+	for _, f := range d {
+		title, list := figures.Title(f.name), reflect.ValueOf(f.value)
+		switch value := f.value.(type) {
+		case []string:
+			all = append(all, field{title, strings.Join(value, ",")})
+		case []document:
+			for _, one := range value {
+				all = append(all, one.fields()...)
+			}
+		case document:
+			for _, one := range value.fields() {
+				all = append(all, field{title + one.name, one.value})
+			}
+		case encoded:
+			all = append(all, field{strings.TrimSuffix(title, "Base64"), string(value)})
+		default:
+			if list.Kind() != reflect.Slice {
+				all = append(all, field{title, value})
+				continue
+			}
+			for i := range list.Len() {
+				all = append(all, field{strings.TrimSuffix(title, "s"), fmt.Sprint(list.Index(i).Interface())})
+			}
+		}
+	}
+	return all
+}
+
+// encoded are bytes that are no text: JSON has them in base64.
+type encoded []byte
+
+// textField returns the field of a key or value.
+func textField(name string, b []byte) field {
+	if utf8.Valid(b) {
+		return field{name, string(b)}
+	}
+	return field{name + "_base64", encoded(b)}
+}
+
+// writeFields prints one `"Name" : value` per line, as etcdctl does.
 func writeFields(w io.Writer, fields []field) {
 	for _, f := range fields {
 		if s, ok := f.value.(string); ok {
@@ -84,14 +133,15 @@ func writeFields(w io.Writer, fields []field) {
 }
 
 // writeOne prints an answer with a single object: in a table its fields are the columns.
-func writeOne(c *cli.Context, text string, fields []field, document any) {
+func writeOne(c *cli.Context, text string, d document) {
 	w := c.App.Writer
 	switch c.String("write-out") {
 	case formatJSON:
-		_ = writeJSON(w, document) // answerWriter keeps the error, and run reports it
+		_ = writeJSON(w, d) // answerWriter keeps the error, and run reports it
 	case formatFields:
-		writeFields(w, fields)
+		writeFields(w, d.fields())
 	case formatTable:
+		fields := d.fields()
 		var t table
 		row := make([]any, len(fields))
 		for i, f := range fields {
@@ -104,20 +154,29 @@ func writeOne(c *cli.Context, text string, fields []field, document any) {
 	}
 }
 
-// changedDocument is the JSON of a change that has no other answer; names and order are a promise.
-type changedDocument struct {
-	Name   string `json:"name"`
-	ID     string `json:"id,omitempty"`
-	Change string `json:"change"`
+// writeList prints a list of objects: as JSON below its name, as fields, or as rest prints it.
+func writeList(w io.Writer, format, name string, all []document, rest func(w helpWriter)) error {
+	switch format {
+	case formatJSON:
+		return writeJSON(w, document{{name, all}})
+	case formatFields:
+		for _, d := range all {
+			writeFields(w, d.fields())
+			fmt.Fprintln(w)
+		}
+	default:
+		rest(helpWriter{w, widthOf(w)})
+	}
+	return nil
 }
 
 // writeChanged prints what was changed, as in "removed"; text is the plain form, and id may be empty.
 func writeChanged(c *cli.Context, text, name, id, change string) {
-	fields := []field{{"Name", name}, {"ID", id}, {"Change", change}}
+	d := document{{"name", name}, {"id", id}, {"change", change}}
 	if id == "" {
-		fields = slices.Delete(fields, 1, 2)
+		d = slices.Delete(d, 1, 2)
 	}
-	writeOne(c, text+"\n", fields, changedDocument{name, id, change})
+	writeOne(c, text+"\n", d)
 }
 
 // writeJSON prints one compact line, without HTML escapes.

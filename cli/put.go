@@ -79,9 +79,6 @@ func withoutLease(ctx context.Context, s *client.Client, lease client.Lease, err
 // putRequest builds the request from KEY, VALUE and putFlags. value reads the value.
 func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p client.Put, err error) {
 	p = client.Put{PrevKV: c.Bool("prev-kv"), IgnoreValue: c.Bool("ignore-value"), IgnoreLease: c.Bool("ignore-lease")}
-	if err = arguments(c, 1, 2); err != nil {
-		return p, err
-	}
 	if p.IgnoreValue && c.NArg() == 2 {
 		return p, usagef("--ignore-value leaves the value as it is: it goes without a VALUE")
 	}

@@ -41,19 +41,7 @@ func recoverCommand() *cli.Command {
 	}
 }
 
-// recoveredDocument is the JSON of a new cluster; names and order are a promise.
-type recoveredDocument struct {
-	Name     string `json:"name"`
-	Cluster  string `json:"cluster"`
-	Revision int64  `json:"revision"`
-	Folder   string `json:"data_dir"`
-	Before   string `json:"old_data_dir"` // the data folder as it was
-}
-
 func recoverFolder(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	dir := c.String("data-dir")
 	if dir == "" {
 		return usagef("--data-dir DIR is missing: the folder of the member whose data becomes a new cluster")
@@ -72,7 +60,7 @@ func recoverFolder(c *cli.Context) error {
 		return serveError(err)
 	}
 	if c.String("write-out") == formatJSON {
-		return writeJSON(c.App.Writer, recoveredDocument{done.Name, hex(done.Cluster), done.Revision, dir, done.Before})
+		return writeJSON(c.App.Writer, document{{"name", done.Name}, {"cluster", hex(done.Cluster)}, {"revision", done.Revision}, {"data_dir", dir}, {"old_data_dir", done.Before}})
 	}
 	fmt.Fprintf(c.App.Writer, "%s is a new cluster now, %s, with its data at revision %d\n", done.Name, hex(done.Cluster), done.Revision)
 	fmt.Fprintf(c.App.Writer, "the data folder as it was is %s now\n", done.Before)

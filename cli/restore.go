@@ -58,9 +58,6 @@ func revisionAsked(_ *cli.Context, revision int64) error {
 }
 
 func restore(c *cli.Context) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	dir := c.String("data-dir")
 	if dir == "" {
 		dir = filepath.Join("qkv-data", wire.FileName(c.String("name")))

@@ -36,9 +36,6 @@ func revertCommand() *cli.Command {
 }
 
 func revert(c *cli.Context) error {
-	if err := arguments(c, 1, 1); err != nil {
-		return err
-	}
 	if c.String("to") == "" {
 		return usagef("--to is missing: %s", pointUsage)
 	}

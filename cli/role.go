@@ -32,15 +32,15 @@ func roleCommand() *cli.Command {
 			},
 			{
 				Name: "list", Usage: "list all roles with their permissions",
-				Flags: clientFlags(writeOutFlag()), Action: roleList,
+				Flags: clientFlags(writeOutFlag()), Action: asking(roleList),
 			},
 			{
 				Name: "show", Usage: "print one role", ArgsUsage: "ROLE",
-				Flags: clientFlags(writeOutFlag()), Action: roleShow,
+				Flags: clientFlags(writeOutFlag()), Action: asking(roleShow),
 			},
 			{
 				Name: "delete", Usage: "delete a role, and take it from all users", ArgsUsage: "ROLE",
-				Flags: clientFlags(writeOutFlag()), Action: roleDelete,
+				Flags: clientFlags(writeOutFlag()), Action: asking(roleDelete),
 			},
 		},
 	}
@@ -114,9 +114,6 @@ func permissionGiven(c *cli.Context) (p client.Permission, given bool, err error
 }
 
 func roleAdd(c *cli.Context) error {
-	if err := namesGiven(c, 1); err != nil {
-		return err
-	}
 	p, given, err := permissionGiven(c)
 	if err != nil {
 		return err
@@ -139,9 +136,6 @@ func roleAdd(c *cli.Context) error {
 }
 
 func roleGrant(c *cli.Context) error {
-	if err := namesGiven(c, 1); err != nil {
-		return err
-	}
 	p, given, err := permissionGiven(c)
 	if err != nil {
 		return err
@@ -153,9 +147,6 @@ func roleGrant(c *cli.Context) error {
 }
 
 func roleRevoke(c *cli.Context) error {
-	if err := namesGiven(c, 1); err != nil {
-		return err
-	}
 	p, given, err := rangeGiven(c)
 	if err != nil {
 		return err
@@ -179,80 +170,84 @@ func changeRole(c *cli.Context, change func(ctx context.Context, s *client.Clien
 	})
 }
 
-func roleDelete(c *cli.Context) error {
-	if err := namesGiven(c, 1); err != nil {
+func roleDelete(ctx context.Context, c *cli.Context, s *client.Client) error {
+	if err := writeFailed(s.DeleteRole(ctx, c.Args().First())); err != nil {
+		return orNothing(err)
+	}
+	writeChanged(c, fmt.Sprintf("role %s deleted", nameText(c.Args().First())), c.Args().First(), "", "deleted")
+	return nil
+}
+
+func roleShow(ctx context.Context, c *cli.Context, s *client.Client) error {
+	return printRole(ctx, c, s, c.Args().First(), "")
+}
+
+func roleList(ctx context.Context, c *cli.Context, s *client.Client) error {
+	roles, err := s.Roles(ctx)
+	if err != nil {
 		return err
 	}
-	return within(c, func(ctx context.Context, s *client.Client) error {
-		if err := writeFailed(s.DeleteRole(ctx, c.Args().First())); err != nil {
-			return orNothing(err)
-		}
-		writeChanged(c, fmt.Sprintf("role %s deleted", nameText(c.Args().First())), c.Args().First(), "", "deleted")
-		return nil
-	})
+	return writeRoles(c, roles)
 }
 
-func roleShow(c *cli.Context) error {
-	if err := namesGiven(c, 1); err != nil {
-		return err
+func writeRoles(c *cli.Context, roles []client.Role) error {
+	all, t, text := []document{}, table{head: []string{"ROLE", "KEYS", "PERMITTED"}}, ""
+	for i := range roles {
+		r := &roles[i]
+		all = append(all, roleDocument(r))
+		text += roleText(r)
+		for _, p := range permissionsOf(r) {
+			t.add(tableName(r.Name), p.words, p.access)
+		}
+		if len(r.Permissions) == 0 {
+			t.add(tableName(r.Name), "-", "-")
+		}
 	}
-	return within(c, func(ctx context.Context, s *client.Client) error {
-		return printRole(ctx, c, s, c.Args().First(), "")
-	})
+	format := c.String("write-out")
+	return writeList(c.App.Writer, format, "roles", all, t.or(format, text))
 }
 
-func roleList(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
-	return within(c, func(ctx context.Context, s *client.Client) error {
-		all, err := s.Roles(ctx)
-		if err != nil {
-			return err
-		}
-		documents := make([]roleDocument, 0, len(all))
-		for i := range all {
-			documents = append(documents, roleOf(&all[i]))
-		}
-		return writeAll(c.App.Writer, c.String("write-out"), "roles", documents)
-	})
+// permission is a permission as it is printed. In JSON, one of prefix, key and from names its keys, and base64 says that they are not UTF-8.
+type permission struct {
+	document
+	words  string // the keys in the flags of `qkv role grant`
+	access string // what is permitted, in the same way
 }
 
-// permissionDocument is the JSON of a permission; names and order are a promise. One of prefix, key and from names its keys.
-type permissionDocument struct {
-	Prefix *string `json:"prefix,omitempty"`
-	Key    *string `json:"key,omitempty"`
-	From   *string `json:"from,omitempty"`
-	To     *string `json:"to,omitempty"`
-	Base64 bool    `json:"base64,omitempty"` // the keys are not UTF-8
-	Read   bool    `json:"read"`
-	Write  bool    `json:"write"`
-	words  string  // the keys in the flags of `qkv role grant`
-}
-
-func permissionOf(p *client.Permission) permissionDocument {
-	d := permissionDocument{Read: p.Type.Reads(), Write: p.Type.Writes()}
-	add := func(to **string, flag string, key []byte) {
-		text, encoded := textOrBase64(key)
-		if d.Base64 = d.Base64 || encoded != nil; text == nil {
-			text = encoded
-		}
-		*to = text
-		d.words = strings.TrimPrefix(d.words+" "+flag+" "+shellBytes(key), " ")
+func permissionOf(p *client.Permission) (d permission) {
+	binary := false
+	add := func(name string, key []byte) {
+		one := textField(name, key)
+		binary = binary || one.name != name
+		d.document = append(d.document, field{name, one.value})
+		d.words = strings.TrimPrefix(d.words+" --"+name+" "+shellBytes(key), " ")
 	}
 	switch prefix, ok := prefixOf(p.Key, p.End); {
 	case len(p.End) == 0:
-		add(&d.Key, "--key", p.Key)
+		add("key", p.Key)
 	case ok:
-		add(&d.Prefix, "--prefix", prefix)
+		add("prefix", prefix)
 	default:
-		add(&d.From, "--from", p.Key)
+		add("from", p.Key)
 		if string(p.End) != string(client.From) {
-			add(&d.To, "--to", p.End)
+			add("to", p.End)
 		}
+	}
+	if binary {
+		d.document = append(d.document, field{"base64", true})
+	}
+	d.document = append(d.document, field{"read", p.Type.Reads()}, field{"write", p.Type.Writes()})
+	if p.Type.Reads() {
+		d.access = "--read"
+	}
+	if p.Type.Writes() {
+		d.access = strings.TrimPrefix(d.access+" --write", " ")
 	}
 	return d
 }
+
+// String returns the flags of `qkv role grant`.
+func (p permission) String() string { return p.words + " " + p.access }
 
 // prefixOf returns the prefix whose keys a range has; false if it is no such range.
 func prefixOf(key, end []byte) (prefix []byte, ok bool) {
@@ -262,59 +257,25 @@ func prefixOf(key, end []byte) (prefix []byte, ok bool) {
 	return key, string(end) != string(client.From) && string(client.Prefix(key)) == string(end)
 }
 
-func (d *permissionDocument) access() string {
-	var words []string
-	if d.Read {
-		words = append(words, "--read")
-	}
-	if d.Write {
-		words = append(words, "--write")
-	}
-	return strings.Join(words, " ")
-}
-
-// roleDocument is the JSON of a role; names and order are a promise.
-type roleDocument struct {
-	Name        string               `json:"name"`
-	Permissions []permissionDocument `json:"permissions"`
-}
-
-func roleOf(r *client.Role) roleDocument {
-	d := roleDocument{Name: r.Name, Permissions: make([]permissionDocument, 0, len(r.Permissions))}
+func permissionsOf(r *client.Role) []permission {
+	all := make([]permission, len(r.Permissions))
 	for i := range r.Permissions {
-		d.Permissions = append(d.Permissions, permissionOf(&r.Permissions[i]))
+		all[i] = permissionOf(&r.Permissions[i])
 	}
-	return d
+	return all
 }
 
-func (d roleDocument) fields() []field {
-	fields := []field{{"Name", d.Name}}
-	for i := range d.Permissions {
-		fields = append(fields, field{"Permission", d.Permissions[i].words + " " + d.Permissions[i].access()})
-	}
-	return fields
+func roleDocument(r *client.Role) document {
+	return document{{"name", r.Name}, {"permissions", permissionsOf(r)}}
 }
 
-func (d roleDocument) head() []string { return []string{"ROLE", "KEYS", "PERMITTED"} }
-
-func (d roleDocument) rows() [][]any {
-	if len(d.Permissions) == 0 {
-		return [][]any{{tableName(d.Name), "-", "-"}}
+func roleText(r *client.Role) string {
+	if len(r.Permissions) == 0 {
+		return nameText(r.Name) + ": no permissions\n"
 	}
-	var rows [][]any
-	for i := range d.Permissions {
-		rows = append(rows, []any{tableName(d.Name), d.Permissions[i].words, d.Permissions[i].access()})
-	}
-	return rows
-}
-
-func (d roleDocument) text() string {
-	if len(d.Permissions) == 0 {
-		return nameText(d.Name) + ": no permissions\n"
-	}
-	text := nameText(d.Name) + ":\n"
-	for i := range d.Permissions {
-		text += "  " + d.Permissions[i].words + " " + d.Permissions[i].access() + "\n"
+	text := nameText(r.Name) + ":\n"
+	for _, p := range permissionsOf(r) {
+		text += "  " + p.String() + "\n"
 	}
 	return text
 }
@@ -325,14 +286,13 @@ func printRole(ctx context.Context, c *cli.Context, s *client.Client, name, verb
 	if err != nil {
 		return afterChange(err, verb)
 	}
-	d := roleOf(&r)
-	text := d.text()
+	text := roleText(&r)
 	if verb != "" {
 		text = "role " + nameText(name) + " " + verb + "\n" + text
 	}
-	if format := c.String("write-out"); format == formatTable {
-		return writeAll(c.App.Writer, format, "", []roleDocument{d})
+	if c.String("write-out") == formatTable {
+		return writeRoles(c, []client.Role{r})
 	}
-	writeOne(c, text, d.fields(), d)
+	writeOne(c, text, roleDocument(&r))
 	return nil
 }

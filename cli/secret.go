@@ -71,9 +71,6 @@ func secretCommand() *cli.Command {
 }
 
 func makeSecret(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	file, rotate := c.String("output"), c.Bool("rotate")
 	if rotate && file == "" {
 		return usagef("--rotate needs --output FILE, the file with the secret that is in force")

@@ -93,9 +93,6 @@ func memberFlags() []cli.Flag {
 }
 
 func serve(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	s, err := readMemberSettings(c, c.String("config"))
 	level := levelOf(s.Context)
 	logger := newLogger(c.App.ErrWriter, s.String("log-format"), level, s.String("name"))

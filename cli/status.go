@@ -31,9 +31,6 @@ func statusCommand() *cli.Command {
 }
 
 func status(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	t, err := targetOf(c)
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -23,7 +22,7 @@ type memberStatus struct {
 	endpoint string // where it has answered; empty: nowhere
 }
 
-// document returns the status for JSON and for `-w fields`. Names and order are a promise.
+// document returns the status for JSON and for `-w fields`.
 func (m *memberStatus) document() document {
 	d := document{
 		{"name", m.Name},
@@ -45,24 +44,13 @@ func (m *memberStatus) document() document {
 			d = append(d, field{f.Field(), f.Shown(m.Get(f.ID))})
 		}
 	}
-	return d
+	return append(d, field{"alarms", append([]checks.Raised{}, m.Alarms...)}, field{"links", append([]checks.Link{}, m.Links...)})
 }
 
-// MarshalJSON implements json.Marshaler.
-func (m *memberStatus) MarshalJSON() ([]byte, error) {
-	return json.Marshal(append(m.document(), field{"alarms", append([]checks.Raised{}, m.Alarms...)}, field{"links", append([]checks.Link{}, m.Links...)}))
-}
-
-func (m *memberStatus) fields() []field {
-	var all []field
-	for _, f := range m.document() {
-		all = append(all, field{figures.Title(f.name), f.value})
-	}
-	for _, a := range m.Alarms {
-		all = append(all, field{"Alarm", a.String()})
-	}
-	for _, l := range m.Links {
-		all = append(all, field{"Link", l.String()})
+func documentsOfMembers(members []memberStatus) []document {
+	all := make([]document, len(members))
+	for i := range members {
+		all[i] = members[i].document()
 	}
 	return all
 }
@@ -70,18 +58,13 @@ func (m *memberStatus) fields() []field {
 func writeStatus(w io.Writer, format string, members []memberStatus) error {
 	v := checks.Judge(factsOf(members))
 	if format == formatJSON {
-		return writeJSON(w, struct {
-			Members []memberStatus `json:"members"`
-			Verdict string         `json:"verdict"`
-			Why     string         `json:"why"`
-			Next    string         `json:"next"`
-		}{members, v.Word, v.Why, v.Next})
+		return writeJSON(w, document{{"members", documentsOfMembers(members)}, {"verdict", v.Word}, {"why", v.Why}, {"next", v.Next}})
 	}
 	if format == formatFields {
 		writeFields(w, []field{{"Verdict", v.Word}, {"Why", v.Why}, {"Next", v.Next}})
 		fmt.Fprintln(w)
 	}
-	return writeEach(w, format, members, (*memberStatus).fields, func(w helpWriter, members []memberStatus) {
+	return writeList(w, format, "members", documentsOfMembers(members), func(w helpWriter) {
 		writeVerdict(w, v)
 		writeStatusTable(w, members)
 	})
@@ -93,24 +76,6 @@ func writeVerdict(w helpWriter, v checks.Verdict) {
 	if v.Next != "" {
 		w.wrap("next:", "   ", v.Next)
 	}
-}
-
-// writeEach prints members in a format.
-func writeEach[M any](w io.Writer, format string, members []M, fields func(*M) []field, writeTable func(helpWriter, []M)) error {
-	switch format {
-	case formatJSON:
-		return writeJSON(w, struct {
-			Members []M `json:"members"`
-		}{members})
-	case formatFields:
-		for i := range members {
-			writeFields(w, fields(&members[i]))
-			fmt.Fprintln(w)
-		}
-	default:
-		writeTable(helpWriter{w, widthOf(w)}, members)
-	}
-	return nil
 }
 
 // writeStatusTable prints one line for each member, and below it problems and connections.

@@ -33,6 +33,17 @@ func (t *table) add(values ...any) {
 	t.rows = append(t.rows, row)
 }
 
+// or returns a function that prints the table in its format, and a text in the others.
+func (t *table) or(format, text string) func(w helpWriter) {
+	return func(w helpWriter) {
+		if format == formatTable {
+			t.write(w)
+			return
+		}
+		_, _ = io.WriteString(w, text)
+	}
+}
+
 // fit drops the last columns until the lines fit the width.
 func (t *table) fit(width int) {
 	for {

@@ -41,9 +41,6 @@ func topCommand() *cli.Command {
 }
 
 func top(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	if c.Duration("delay") < time.Second || c.Int("count") < 0 {
 		return usagef("--delay is at least 1s, and --count is not negative")
 	}
@@ -203,50 +200,32 @@ func (d *topData) askClients(ctx context.Context, s *client.Client) {
 	})
 }
 
-// topDocument is the JSON of a state; names and order are a promise.
-type topDocument struct {
-	Time     string         `json:"time"`
-	Verdict  string         `json:"verdict"`
-	Why      string         `json:"why"`
-	Next     string         `json:"next"`
-	Members  []memberStatus `json:"members"`
-	Prefixes []topPrefix    `json:"prefixes"`
-	Clients  []topLoad      `json:"clients"`
-	Hidden   []string       `json:"hidden"`
-}
-
-type topPrefix struct {
-	Prefix       *string `json:"prefix,omitempty"`
-	PrefixBase64 *string `json:"prefix_base64,omitempty"`
-	Keys         int64   `json:"keys"`
-	Bytes        int64   `json:"bytes"`
-	Writes       float64 `json:"writes_per_s"`
-}
-
-type topLoad struct {
-	Member      string `json:"member"`
-	Name        string `json:"name"`
-	API         string `json:"api"`
-	Connections int64  `json:"connections"`
-	Requests    int64  `json:"requests"`
-	Watches     int64  `json:"watches"`
-	Bytes       int64  `json:"unread_bytes"`
-}
-
-func (d *topData) document() topDocument {
-	all := topDocument{
-		Time: d.at.UTC().Format(time.RFC3339), Verdict: d.verdict.Word, Why: d.verdict.Why, Next: d.verdict.Next, Members: d.members,
-		Prefixes: []topPrefix{}, Clients: []topLoad{}, Hidden: append([]string{}, d.hidden...),
-	}
+func (d *topData) document() document {
+	prefixes, clients := []document{}, []document{}
 	for _, p := range d.busiest("") {
-		one := topPrefix{Keys: p.Keys, Bytes: p.Bytes, Writes: d.rate(&p)}
-		one.Prefix, one.PrefixBase64 = textOrBase64(p.Prefix)
-		all.Prefixes = append(all.Prefixes, one)
+		prefixes = append(prefixes, document{textField("prefix", p.Prefix), {"keys", p.Keys}, {"bytes", p.Bytes}, {"writes_per_s", d.rate(&p)}})
 	}
 	for _, c := range d.clients {
-		all.Clients = append(all.Clients, topLoad{c.Member, c.Name, c.API, c.Connections, c.Requests, c.Watches, c.Bytes})
+		clients = append(clients, document{
+			{"member", c.Member},
+			{"name", c.Name},
+			{"api", c.API},
+			{"connections", c.Connections},
+			{"requests", c.Requests},
+			{"watches", c.Watches},
+			{"unread_bytes", c.Bytes},
+		})
 	}
-	return all
+	return document{
+		{"time", d.at.UTC().Format(time.RFC3339)},
+		{"verdict", d.verdict.Word},
+		{"why", d.verdict.Why},
+		{"next", d.verdict.Next},
+		{"members", documentsOfMembers(d.members)},
+		{"prefixes", prefixes},
+		{"clients", clients},
+		{"hidden", append([]string{}, d.hidden...)},
+	}
 }
 
 // rate returns the writes of a prefix per second.

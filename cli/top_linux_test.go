@@ -148,9 +148,9 @@ func TestTopBatch(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	var d struct {
 		Members  []map[string]any
-		Prefixes []topPrefix
+		Prefixes []struct{ Prefix string }
 	}
-	if code != 0 || len(lines) != 2 || json.Unmarshal([]byte(lines[1]), &d) != nil || len(d.Members) != 1 || len(d.Prefixes) != 1 || *d.Prefixes[0].Prefix != "/a/b/" {
+	if code != 0 || len(lines) != 2 || json.Unmarshal([]byte(lines[1]), &d) != nil || len(d.Members) != 1 || len(d.Prefixes) != 1 || d.Prefixes[0].Prefix != "/a/b/" {
 		t.Errorf("%d %s", code, out)
 	}
 	b.expect(t, exitUsage, "", "at least 1s", "top", "-d", "1ms")

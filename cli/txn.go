@@ -40,9 +40,6 @@ func txnCommand() *cli.Command {
 }
 
 func txn(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	t, err := readTxn(c)
 	if err != nil {
 		return err
@@ -215,23 +212,23 @@ func parseOperation(ctx context.Context, line string) (o client.Op, err error) {
 		line = strings.TrimLeft(line, " \t")
 	}
 	command := func(name, usage string, flags []cli.Flag, action cli.ActionFunc) *cli.Command {
-		return &cli.Command{Name: name, ArgsUsage: usage, Flags: withoutVariables(flags), Action: action, OnUsageError: refuse, HideHelp: true}
+		return &cli.Command{Name: name, ArgsUsage: usage, Flags: withoutVariables(flags), Action: withArguments(usage, action), OnUsageError: refuse, HideHelp: true}
 	}
 	app := &cli.App{
 		Name: "qkv", HideHelp: true, HideVersion: true, Writer: io.Discard, ErrWriter: io.Discard, ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{
-			command("put", "KEY VALUE", putFlags(), func(c *cli.Context) error {
+			command("put", "KEY [VALUE]", putFlags(), func(c *cli.Context) error {
 				p, err := putRequest(c, literalValue)
 				o.Put = &p
 				return err
 			}),
 			command("get", "KEY [END]", getFlags(), func(c *cli.Context) error {
-				q, err := getQuery(c, 2)
+				q, err := getQuery(c)
 				o.Range = &q
 				return err
 			}),
 			command("del", "KEY [END]", delFlags(), func(c *cli.Context) error {
-				d, err := delRequest(c, 2)
+				d, err := delRequest(c)
 				o.Delete = &d
 				return err
 			}),

@@ -28,22 +28,7 @@ func upgradeCommand() *cli.Command {
 	}
 }
 
-// upgradeMember is a member in the JSON of `upgrade check`. Names and order are a promise.
-type upgradeMember struct {
-	Name    string `json:"name"`
-	Version string `json:"version"`
-	Role    string `json:"role"`
-	Level   uint64 `json:"feature_level_most"`
-}
-
-func (m *upgradeMember) fields() []field {
-	return []field{{"Name", m.Name}, {"Version", m.Version}, {"Role", m.Role}, {"FeatureLevelMost", m.Level}}
-}
-
 func upgradeCheck(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	t, err := targetOf(c)
 	if err != nil {
 		return err
@@ -69,19 +54,21 @@ func upgradeCheck(c *cli.Context) error {
 }
 
 func writeUpgrade(c *cli.Context, members []memberStatus, plan checks.Upgrade) error {
-	all := make([]upgradeMember, 0, len(members))
+	all := make([]document, 0, len(members))
+	tab := table{head: []string{"MEMBER", "VERSION", "ROLE", "LEVEL"}}
 	level := uint64(0)
 	for i := range members {
 		m := &members[i]
 		level = max(level, m.Count(figures.Level))
-		all = append(all, upgradeMember{m.Name, m.Version, m.State, m.Count(figures.LevelMost)})
+		all = append(all, document{{"name", m.Name}, {"version", m.Version}, {"role", m.State}, {"feature_level_most", m.Count(figures.LevelMost)}})
+		tab.add(tableName(m.Name), m.Version, m.State, m.Count(figures.LevelMost))
 	}
 	plan.Stops = append([]string{}, plan.Stops...) // no null in JSON
 	switch format := c.String("write-out"); format {
 	case formatJSON:
 		return writeJSON(c.App.Writer, struct {
-			Members []upgradeMember `json:"members"`
-			Level   uint64          `json:"feature_level"`
+			Members []document `json:"members"`
+			Level   uint64     `json:"feature_level"`
 			checks.Upgrade
 		}{all, level, plan})
 	case formatFields:
@@ -94,10 +81,6 @@ func writeUpgrade(c *cli.Context, members []memberStatus, plan checks.Upgrade) e
 		return nil
 	}
 	w := helpWriter{c.App.Writer, widthOf(c.App.Writer)}
-	tab := table{head: []string{"MEMBER", "VERSION", "ROLE", "LEVEL"}}
-	for i := range all {
-		tab.add(tableName(all[i].Name), all[i].Version, all[i].Role, all[i].Level)
-	}
 	tab.fit(w.width)
 	tab.write(w)
 	fmt.Fprintf(w, "feature level %d\n", level)

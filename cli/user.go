@@ -1,10 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"io"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -22,11 +21,11 @@ func userCommand() *cli.Command {
 			userAddCommand(),
 			{
 				Name: "list", Usage: "list all users with their roles",
-				Flags: clientFlags(writeOutFlag()), Action: userList,
+				Flags: clientFlags(writeOutFlag()), Action: asking(userList),
 			},
 			{
 				Name: "show", Usage: "print one user", ArgsUsage: "NAME",
-				Flags: clientFlags(writeOutFlag()), Action: userShow,
+				Flags: clientFlags(writeOutFlag()), Action: asking(userShow),
 			},
 			{
 				Name: "password", Usage: "give a user another password", ArgsUsage: "NAME",
@@ -37,7 +36,7 @@ func userCommand() *cli.Command {
 			{
 				Name: "delete", Usage: "delete a user", ArgsUsage: "NAME",
 				Description: "All logins and tokens of the user end, and its watches. Changes keep its name: `qkv history` still shows it.",
-				Flags:       clientFlags(writeOutFlag()), Action: userDelete,
+				Flags:       clientFlags(writeOutFlag()), Action: asking(userDelete),
 			},
 			{
 				Name: "grant", Usage: "give a user a role", ArgsUsage: "NAME ROLE",
@@ -66,21 +65,7 @@ func userAddCommand() *cli.Command {
 	}
 }
 
-// namesGiven checks the arguments of a command for a user or role, and reports names that are empty.
-func namesGiven(c *cli.Context, count int) error {
-	if err := arguments(c, count, count); err != nil {
-		return err
-	}
-	if slices.Contains(c.Args().Slice(), "") {
-		return usagef("usage: %s [flags] %s; a name is empty", c.Command.HelpName, c.Command.ArgsUsage)
-	}
-	return nil
-}
-
 func userAdd(c *cli.Context) error {
-	if err := namesGiven(c, 1); err != nil {
-		return err
-	}
 	name, roles := c.Args().First(), c.StringSlice("role")
 	if user, _, ok := strings.Cut(name, ":"); ok && c.String("password-file") == "" && !c.Bool("no-password") {
 		return usagef("NAME:PASSWORD is a form of etcdctl, and every user of this host can see command lines: `qkv user add %s --password-file FILE`; "+
@@ -124,10 +109,7 @@ func rolesExist(ctx context.Context, s *client.Client, roles []string) error {
 }
 
 // changeUser makes a change of a user, and prints the user.
-func changeUser(c *cli.Context, arguments int, verb string, change func(ctx context.Context, s *client.Client) error) error {
-	if err := namesGiven(c, arguments); err != nil {
-		return err
-	}
+func changeUser(c *cli.Context, verb string, change func(ctx context.Context, s *client.Client) error) error {
 	return within(c, func(ctx context.Context, s *client.Client) error {
 		if err := writeFailed(change(ctx, s)); err != nil {
 			return orNothing(err)
@@ -137,109 +119,78 @@ func changeUser(c *cli.Context, arguments int, verb string, change func(ctx cont
 }
 
 func userPassword(c *cli.Context) error {
-	if err := namesGiven(c, 1); err != nil {
-		return err
-	}
 	name := c.Args().First()
 	password, err := newPassword(c, name)
 	if err != nil {
 		return err
 	}
-	return changeUser(c, 1, "has a new password", func(ctx context.Context, s *client.Client) error {
+	return changeUser(c, "has a new password", func(ctx context.Context, s *client.Client) error {
 		return s.SetPassword(ctx, name, password)
 	})
 }
 
 func userGrant(c *cli.Context) error {
-	return changeUser(c, 2, "has the role "+nameText(c.Args().Get(1)), func(ctx context.Context, s *client.Client) error {
+	return changeUser(c, "has the role "+nameText(c.Args().Get(1)), func(ctx context.Context, s *client.Client) error {
 		return s.GrantRole(ctx, c.Args().First(), c.Args().Get(1))
 	})
 }
 
 func userRevoke(c *cli.Context) error {
-	return changeUser(c, 2, "no longer has the role "+nameText(c.Args().Get(1)), func(ctx context.Context, s *client.Client) error {
+	return changeUser(c, "no longer has the role "+nameText(c.Args().Get(1)), func(ctx context.Context, s *client.Client) error {
 		return s.RevokeRole(ctx, c.Args().First(), c.Args().Get(1))
 	})
 }
 
-func userDelete(c *cli.Context) error {
-	if err := namesGiven(c, 1); err != nil {
+func userDelete(ctx context.Context, c *cli.Context, s *client.Client) error {
+	if err := writeFailed(s.DeleteUser(ctx, c.Args().First())); err != nil {
+		return orNothing(err)
+	}
+	writeChanged(c, fmt.Sprintf("user %s deleted", nameText(c.Args().First())), c.Args().First(), "", "deleted")
+	return nil
+}
+
+func userShow(ctx context.Context, c *cli.Context, s *client.Client) error {
+	return printUser(ctx, c, s, c.Args().First(), "")
+}
+
+func userList(ctx context.Context, c *cli.Context, s *client.Client) error {
+	users, err := s.Users(ctx)
+	if err != nil {
 		return err
 	}
-	return within(c, func(ctx context.Context, s *client.Client) error {
-		if err := writeFailed(s.DeleteUser(ctx, c.Args().First())); err != nil {
-			return orNothing(err)
-		}
-		writeChanged(c, fmt.Sprintf("user %s deleted", nameText(c.Args().First())), c.Args().First(), "", "deleted")
-		return nil
-	})
-}
-
-func userShow(c *cli.Context) error {
-	if err := namesGiven(c, 1); err != nil {
-		return err
+	all, t, text := []document{}, table{head: []string{"USER", "ROLES", "PASSWORD"}}, ""
+	for i := range users {
+		u := &users[i]
+		all = append(all, userDocument(u))
+		t.add(tableName(u.Name), cmp.Or(strings.Join(u.Roles, ","), "-"), passwordText(u))
+		text += userText(u)
 	}
-	return within(c, func(ctx context.Context, s *client.Client) error {
-		return printUser(ctx, c, s, c.Args().First(), "")
-	})
+	format := c.String("write-out")
+	return writeList(c.App.Writer, format, "users", all, t.or(format, text))
 }
 
-func userList(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
-	return within(c, func(ctx context.Context, s *client.Client) error {
-		all, err := s.Users(ctx)
-		if err != nil {
-			return err
-		}
-		documents := make([]userDocument, 0, len(all))
-		for i := range all {
-			documents = append(documents, userOf(&all[i]))
-		}
-		return writeAll(c.App.Writer, c.String("write-out"), "users", documents)
-	})
+func userDocument(u *client.User) document {
+	return document{{"name", u.Name}, {"roles", append([]string{}, u.Roles...)}, {"password", passwordText(u)}}
 }
 
-// userDocument is the JSON of a user; names and order are a promise.
-type userDocument struct {
-	Name     string   `json:"name"`
-	Roles    []string `json:"roles"`
-	Password string   `json:"password"` // set, none, or never
-}
-
-func userOf(u *client.User) userDocument {
-	d := userDocument{Name: u.Name, Roles: append([]string{}, u.Roles...), Password: "none"}
+// passwordText says whether a user has a password: set, none, or never.
+func passwordText(u *client.User) string {
 	switch {
 	case u.NoPassword:
-		d.Password = "never"
+		return "never"
 	case u.HasPassword:
-		d.Password = "set"
+		return "set"
 	}
-	return d
+	return "none"
 }
 
-func (d userDocument) fields() []field {
-	return []field{{"Name", d.Name}, {"Roles", strings.Join(d.Roles, ",")}, {"Password", d.Password}}
-}
-
-func (d userDocument) head() []string { return []string{"USER", "ROLES", "PASSWORD"} }
-
-func (d userDocument) rows() [][]any {
-	roles := strings.Join(d.Roles, ",")
-	if roles == "" {
-		roles = "-"
-	}
-	return [][]any{{tableName(d.Name), roles, d.Password}}
-}
-
-func (d userDocument) text() string {
+func userText(u *client.User) string {
 	roles := "no roles"
-	if len(d.Roles) > 0 {
-		roles = "roles " + namesText(d.Roles)
+	if len(u.Roles) > 0 {
+		roles = "roles " + namesText(u.Roles)
 	}
-	password := map[string]string{"set": "; has a password", "none": "", "never": "; never has a password"}[d.Password]
-	return fmt.Sprintf("%s: %s%s\n", nameText(d.Name), roles, password)
+	password := map[string]string{"set": "; has a password", "none": "", "never": "; never has a password"}[passwordText(u)]
+	return fmt.Sprintf("%s: %s%s\n", nameText(u.Name), roles, password)
 }
 
 // nameText returns the name of a user or role for people. It is quoted as for a shell if it has other characters than a word.
@@ -259,12 +210,11 @@ func printUser(ctx context.Context, c *cli.Context, s *client.Client, name, verb
 	if err != nil {
 		return afterChange(err, verb)
 	}
-	d := userOf(&u)
-	text := d.text()
+	text := userText(&u)
 	if verb != "" {
 		text = "user " + nameText(name) + " " + verb + "\n" + text
 	}
-	writeOne(c, text, d.fields(), d)
+	writeOne(c, text, userDocument(&u))
 	return nil
 }
 
@@ -274,41 +224,4 @@ func afterChange(err error, verb string) error {
 		return err
 	}
 	return exitf(exitFailed, "the change was made, but its result could not be read: %w", err)
-}
-
-// listed is an item of a list of users or roles.
-type listed interface {
-	fields() []field
-	head() []string
-	rows() [][]any
-	text() string
-}
-
-// writeAll prints a list in a format.
-func writeAll[T listed](w io.Writer, format, name string, all []T) error {
-	switch format {
-	case formatJSON:
-		return writeJSON(w, map[string][]T{name: all})
-	case formatFields:
-		for _, one := range all {
-			writeFields(w, one.fields())
-			fmt.Fprintln(w)
-		}
-	case formatTable:
-		var none T
-		t := table{head: none.head()}
-		for _, one := range all {
-			for _, row := range one.rows() {
-				t.add(row...)
-			}
-		}
-		t.write(w)
-	default:
-		for _, one := range all {
-			if _, err := io.WriteString(w, one.text()); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

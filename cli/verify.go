@@ -48,9 +48,6 @@ type verifiedMember struct {
 }
 
 func verify(c *cli.Context) error {
-	if err := arguments(c, 0, 0); err != nil {
-		return err
-	}
 	t, err := targetOf(c)
 	if err != nil {
 		return err
@@ -72,9 +69,7 @@ func verify(c *cli.Context) error {
 		return context.Cause(c.Context)
 	}
 	if c.String("write-out") == formatJSON {
-		err = writeJSON(c.App.Writer, struct {
-			Members []verifiedMember `json:"members"`
-		}{all})
+		err = writeJSON(c.App.Writer, document{{"members", all}})
 	} else {
 		writeMembersVerified(c.App.Writer, all)
 	}

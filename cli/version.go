@@ -14,18 +14,10 @@ func versionCommand() *cli.Command {
 	return &cli.Command{
 		Name: "version", Category: "program", Usage: "print the version of this program", Flags: []cli.Flag{writeOutFlag()},
 		Action: func(c *cli.Context) error {
-			if err := arguments(c, 0, 0); err != nil {
-				return err
-			}
 			from, platform := commit(debug.ReadBuildInfo()), runtime.GOOS+"/"+runtime.GOARCH
 			text := fmt.Sprintf("qkv %s %s %s %s\n", Version, from, runtime.Version(), platform)
 			from = strings.TrimPrefix(from, "commit ")
-			writeOne(c, text, []field{{"Version", Version}, {"Commit", from}, {"Go", runtime.Version()}, {"Platform", platform}}, struct {
-				Version  string `json:"version"`
-				Commit   string `json:"commit"`
-				Go       string `json:"go"`
-				Platform string `json:"platform"`
-			}{Version, from, runtime.Version(), platform})
+			writeOne(c, text, document{{"version", Version}, {"commit", from}, {"go", runtime.Version()}, {"platform", platform}})
 			return nil
 		},
 	}

@@ -87,33 +87,14 @@ func watch(c *cli.Context) error {
 
 // watchRequest builds the request from KEY, END and the flags.
 func watchRequest(c *cli.Context, keys []string) (client.Watch, error) {
-	prefix, fromKey := c.Bool("prefix"), c.Bool("from-key")
-	switch {
-	case len(keys) == 0 || len(keys) > 2:
+	if len(keys) == 0 || len(keys) > 2 {
 		return client.Watch{}, usagef("usage: %s [flags] %s; %d keys were given, and a command comes after `--`", c.Command.HelpName, c.Command.ArgsUsage, len(keys))
-	case prefix && fromKey:
-		return client.Watch{}, usagef("--prefix and --from-key exclude each other")
-	case len(keys) == 2 && (prefix || fromKey):
-		return client.Watch{}, usagef("--prefix and --from-key say where the range ends: END %q goes without them", keys[1])
 	}
-	key, err := keyArgument(c, prefix || fromKey)
-	if err != nil {
-		return client.Watch{}, err
-	}
-	w := client.Watch{
-		Key: key, Revision: c.Int64("rev"), PrevKV: c.Bool("prev-kv"), ProgressNotify: c.Bool("progress-notify"),
+	q, err := rangeQuery(c, keys)
+	return client.Watch{
+		Key: q.Key, End: q.End, Revision: c.Int64("rev"), PrevKV: c.Bool("prev-kv"), ProgressNotify: c.Bool("progress-notify"),
 		NoPut: c.String("filter") == "put", NoDelete: c.String("filter") == "delete",
-	}
-	switch {
-	case prefix:
-		q := prefixQuery(key)
-		w.Key, w.End = q.Key, q.End
-	case fromKey:
-		w.Key, w.End = orLeast(key), client.From
-	case len(keys) == 2:
-		w.End = []byte(keys[1])
-	}
-	return w, nil
+	}, err
 }
 
 // watchFailed says what to do after the end of a watch; begin is the flag for the start revision.

@@ -133,7 +133,7 @@ func (f *Figure) Metric() string {
 func Title(field string) (title string) {
 	for word := range strings.SplitSeq(field, "_") {
 		switch word {
-		case "id", "mtu":
+		case "id", "mtu", "ttl":
 			word = strings.ToUpper(word)
 		default:
 			word = strings.ToUpper(word[:1]) + word[1:]
