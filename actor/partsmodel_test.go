@@ -620,11 +620,12 @@ func (p *partsMember) order(kind string) {
 func (p *partsMember) hasSpace(save *Save) bool {
 	v := save.View
 	all := v.LiveBytes() + v.HistoryBytes()
-	need := 3 * all
+	list := 100 * int64(len(v.Extents())+8) // the snapshot's list of its parts
+	need := 3*all + list
 	if len(p.files) > 0 && v.Base() > 0 && !save.Whole {
 		newest := p.files[0].Parts // a snapshot may list the base before, and the extents behind it
 		if n := len(newest); n > 0 && newest[n-1].To >= v.Base() && (newest[0].To == v.Base() || !save.PartsOnly) {
-			need = v.OpenExtent().Weight
+			need = v.OpenExtent().Weight + list
 			for _, e := range v.Extents() {
 				if !slices.ContainsFunc(newest, func(one snapshot.Part) bool { return one.Number == e.Number }) {
 					need += e.Weight
