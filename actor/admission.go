@@ -310,7 +310,7 @@ const replaceHow = "stop it and, while there is a leader, run `qkv member replac
 func (a *Admission) forgot(member uint64, why string) error {
 	role, name := a.Status.Raft().Role, a.Status.NameOf(member)
 	applied, _ := a.Status.View().Applied()
-	return &Refusal{Forgot: true, Leads: role == "leader", Refused: role == RoleSuspended || applied <= foundingIndex, Text: fmt.Sprintf(
+	return &Refusal{Forgot: true, Leads: role == "leader", Suspended: role == RoleSuspended || applied <= foundingIndex, Text: fmt.Sprintf(
 		amnesiaWord+": %s is refused as a voter because %s; put back exactly the data folder that it last ran with, or "+replaceHow,
 		name, why, name)}
 }

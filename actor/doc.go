@@ -303,8 +303,8 @@
 // Three actors write files, each its own: the log writer, the segment maker and the snapshotter. The segment maker also writes the last
 // page of a segment that the log writer has left; the page names the next segment. Package node writes the data folder's small files
 // (identity, peers, suspension). It writes them at the start, when a peer's new process is admitted or the log tells of it, and when this
-// member is suspended or removed. These writes are rare, and must be durable before
-// the member acts on them.
+// member is suspended or removed. These writes are rare, and must be durable before the member acts on them. It also writes the file scrub
+// when a read of all files begins or ends.
 //
 // # A slow disk
 //

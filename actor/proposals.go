@@ -198,7 +198,7 @@ func (p *proposals) refuseForSpace(to kv.ReplyTo, request uint64, command *kv.Co
 		return
 	}
 	p.refused.Requests = append(p.refused.Requests, Request{ReplyTo: to, Number: request})
-	p.refused.Commands = append(p.refused.Commands, bytes.Clone(command.Bytes)) // the sender reuses the bytes
+	p.refused.Commands = append(p.refused.Commands, bytes.Clone(command.Bytes)) // after Release, the sender reuses the bytes
 	p.refused.Why = append(p.refused.Why, why)
 }
 

@@ -70,7 +70,7 @@ func (s *Status) show(f func()) {
 
 // RaftStatus is a member's role, leader, term and indexes in raft.
 type RaftStatus struct {
-	Role    string // leader, follower, candidate, learner, or refused: it takes no part
+	Role    string // leader, follower, candidate, learner, or suspended: it takes no part
 	Leader  uint64 // 0 when none is known
 	Term    uint64
 	Commit  uint64
@@ -191,12 +191,6 @@ func (s *Status) Raft() RaftStatus {
 		return *p
 	}
 	return RaftStatus{Role: "follower"}
-}
-
-// Refused reports that the member takes no part.
-func (s *Status) Refused() bool {
-	p := s.consensus.Load()
-	return p != nil && p.Role == RoleSuspended
 }
 
 // Durable returns how far the own log is synced.

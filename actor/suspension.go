@@ -15,11 +15,11 @@ import (
 
 // Refusal is the error with which a member refuses another member's connection.
 type Refusal struct {
-	Forgot  bool // it has forgotten its promises; other reasons have no consequence, except Removed
-	Removed bool // it was removed from the cluster
-	Leads   bool // the refusing member leads
-	Refused bool // the refusing member takes no part itself, or has nothing of the cluster's log yet
-	Text    string
+	Forgot    bool // it has forgotten its promises; other reasons have no consequence, except Removed
+	Removed   bool // it was removed from the cluster
+	Leads     bool // the refusing member leads
+	Suspended bool // the refusing member takes no part itself, or has nothing of the cluster's log yet
+	Text      string
 }
 
 func (r *Refusal) Error() string { return r.Text }
@@ -114,15 +114,15 @@ func (q *suspension) set(next Suspension) error {
 // accuse judges a member's word that this one has forgotten its promises; serving says that this one commits with a quorum without that
 // member. It returns the decision, or that the word is overruled.
 func (q *suspension) accuse(by uint64, r Refusal, serving bool) (next Suspension, overruled bool) {
-	q.accusers[by] = !r.Refused
+	q.accusers[by] = !r.Suspended
 	switch {
 	case q.active() && !q.held():
 		return q.Suspension, false
 	case serving:
 		return q.Suspension, true
-	case r.Leads, !r.Refused && q.held() && q.seconded(by):
+	case r.Leads, !r.Suspended && q.held() && q.seconded(by):
 		return Suspension{Reason: r.Text}, false
-	case r.Refused && q.held():
+	case r.Suspended && q.held():
 		return q.Suspension, false
 	default:
 		return Suspension{Reason: r.Text, By: by}, false

@@ -37,7 +37,7 @@ func TestSuspension(t *testing.T) {
 	// doubts is the word of one that takes no part itself.
 	doubts := func(by uint64) step {
 		return func(q *suspension, _ time.Duration) string {
-			if next, _ := q.accuse(by, Refusal{Forgot: true, Refused: true, Text: "forgot"}, false); next != q.Suspension {
+			if next, _ := q.accuse(by, Refusal{Forgot: true, Suspended: true, Text: "forgot"}, false); next != q.Suspension {
 				_ = q.set(next)
 			}
 			return ""

@@ -19,11 +19,11 @@ const roleSuspended = "suspended"
 func memberReadmitCommand() *cli.Command {
 	return &cli.Command{
 		Name: "readmit", Usage: "let a suspended member take part again", ArgsUsage: "NAME",
-		Description: "A member that others recognise as one that has forgotten what it promised takes no part, also after a " +
-			"restart: it is suspended. That is lifted here. It is right when the others were wrong, because theirs is an " +
-			"older life of the cluster, or when its data folder was put back exactly as it was. Otherwise ACKNOWLEDGED WRITES " +
-			"MAY BE LOST, because the member votes without what it acknowledged. Members that still refuse it suspend it " +
-			"again.",
+		Description: "Lifts the suspension of a member. A suspended member takes no part, also after a restart: it has forgotten votes or " +
+			"writes that it acknowledged (AMNESIA), or its state is wrong (CORRUPT).\n\nAfter AMNESIA, lift it only if the others are wrong, because " +
+			"their folders are older, or if the member's own folder was put back exactly as it was. Otherwise ACKNOWLEDGED WRITES MAY BE " +
+			"LOST, because the member votes without what it acknowledged. Members that still refuse it suspend it again. " +
+			"After CORRUPT, restart the member then: it rebuilds its state from its disk.",
 		Flags: clientFlags(writeOutFlag(), &cli.BoolFlag{
 			Name: "yes", EnvVars: []string{"QKV_MEMBER_READMIT_YES"}, Usage: "confirm that acknowledged writes may be lost",
 		}),

@@ -20,8 +20,8 @@ func verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "verify", Category: "cluster", Usage: "print which files the members have found damaged",
 		Description: "Each member reads its snapshots and its log from the disk once a week, at 4 MiB/s at most, past the page cache, and " +
-			"compares all checksums, while it serves. The first time is an hour after its first start. This prints what it found last; --now has it read all files " +
-			"at once, at 32 MiB/s at most, and waits for that. Asks the members at --endpoints, and all members that these know. If authentication " +
+			"compares all checksums, while it serves. The first time is an hour after its first start. This prints what each member found last; --now has them read " +
+			"all files at once, at 32 MiB/s at most, and waits for that. Asks the members at --endpoints, and all members that these know. If authentication " +
 			"is enabled, it needs the role root.\n\n" +
 			"A member moves a damaged snapshot to damaged/ in its data folder, and saves another one. If a segment of the log is damaged, " +
 			"the member saves two snapshots, and removes the segment once they cover it; the output says what to do. After Ctrl-C the " +
@@ -139,7 +139,7 @@ func writeMembersVerified(w io.Writer, all []verifiedMember) {
 	t.write(w)
 	for _, m := range all {
 		for _, f := range m.Damaged {
-			fmt.Fprintf(w, "\n%s: %s is damaged %s\n  %s\n", m.Name, f.Name, oneLine(f.Reason), f.Help)
+			fmt.Fprintf(w, "\n%s: %s is damaged: %s\n  %s\n", m.Name, f.Name, oneLine(f.Reason), f.Help)
 		}
 	}
 }

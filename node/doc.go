@@ -60,7 +60,7 @@
 //	folder.go      the data folder: lock, identity, boot counter, known peers; slots.go: its small files
 //	bootstrap.go   loads log, state and raft's initial state from the data folder; readahead.go: reads a snapshot ahead
 //	repair.go      fetches lost and damaged parts of snapshots from another member, and gives them to others
-//	member.go      build, the constructor that the simulator calls, too; a member's own proposals
+//	member.go      build, the constructor that the simulator calls, too; a member's own proposals; its status
 //	actors.go      the actors, their mailboxes, and the connections between them
 //	node.go        Node: endpoints; start and stop; sockets.go: the listening sockets; trust.go: certificates, and which peers it trusts
 //	peers.go       the actors' messages to other members as frames, and incoming frames; strangers
@@ -70,9 +70,9 @@
 //	backup.go      snapshots and committed entries for backups; backupduty.go: the leader makes the backup of --backup-dir
 //	restore.go     a data folder of a new cluster from a restored state
 //	starting.go    the stages of a start: what both endpoints serve until a read index is confirmed
-//	status.go      an operator's status page; figures.go: its figures; metrics.go: the counters
+//	status.go      the alarms of an operator's status; figures.go: its figures; metrics.go: the counters
 //	settings.go    the settings that a running member can change
-//	retention.go   the bound of history; quota.go: NOSPACE; verify.go: checksums of the state in memory; verifyfiles.go: of the files
+//	retention.go   the bound of history; quota.go: NOSPACE; verify.go: checksums of the state in memory; verifyfiles.go: of the files, each week
 //	idle.go        an idle member returns memory to the system; the garbage collector's limit
 //	machine.go     the machine's limits: memory, and the size of the log's files; refusedsends.go: what its kernel does not send
 //	dashboard.go   the state of all members for the dashboard, and the load of this one

@@ -27,7 +27,7 @@ import (
 //	wal/             the log
 //	snap/            snapshots
 //	backup/          the file that a running backup reads
-//	damaged/      damaged snapshots, for a closer look
+//	damaged/         damaged files that were moved aside, for a closer look
 //	audit/           the audit log, if --audit-log places it here (package audit)
 //	certs/           this member's key, if the local CA made it
 //	etcd-snapshot/   the file of a snapshot for etcd, while it is made (package net/etcd)

@@ -535,7 +535,7 @@ func leaseLeast(electionTimeout time.Duration) int64 {
 
 // Refuse implements server.Member.
 func (e endpoint) Refuse() *kv.Error {
-	if e.status.Refused() {
+	if e.status.Raft().Role == actor.RoleSuspended {
 		code, why := kv.Amnesia, e.status.Suspended()
 		if why.Name == kv.CorruptAlarm {
 			code = kv.Corrupt

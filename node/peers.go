@@ -154,8 +154,8 @@ func wireRefusal(r *actor.Refusal) *peerframe.Refusal {
 		code = peerframe.Removed
 	case r.Forgot && r.Leads:
 		code = peerframe.ForgotByLeader
-	case r.Forgot && r.Refused:
-		code = peerframe.ForgotByRefused
+	case r.Forgot && r.Suspended:
+		code = peerframe.ForgotBySuspended
 	case r.Forgot:
 		code = peerframe.Forgot
 	}
@@ -313,10 +313,10 @@ func (h peerHandler) Disconnected(peer uint64) {
 func (h peerHandler) Refused(peer uint64, why peerframe.Refusal) {
 	h.once(&h.peers.refusing, peer, "a member refuses this member", why.Text)
 	h.actors.consensus.Offer(actor.Refused{Peer: peer, Refusal: actor.Refusal{
-		Forgot:  why.Code == peerframe.Forgot || why.Code == peerframe.ForgotByLeader || why.Code == peerframe.ForgotByRefused,
-		Refused: why.Code == peerframe.ForgotByRefused,
-		Removed: why.Code == peerframe.Removed || why.Code == peerframe.RemovedByLeader,
-		Leads:   why.Code == peerframe.ForgotByLeader || why.Code == peerframe.RemovedByLeader, Text: why.Text,
+		Forgot:    why.Code == peerframe.Forgot || why.Code == peerframe.ForgotByLeader || why.Code == peerframe.ForgotBySuspended,
+		Suspended: why.Code == peerframe.ForgotBySuspended,
+		Removed:   why.Code == peerframe.Removed || why.Code == peerframe.RemovedByLeader,
+		Leads:     why.Code == peerframe.ForgotByLeader || why.Code == peerframe.RemovedByLeader, Text: why.Text,
 	}})
 }
 

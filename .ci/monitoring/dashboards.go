@@ -71,7 +71,7 @@ var dashboards = []dashboard{
 		}},
 		{"State", []panel{
 			{title: "Quota", unit: "percentunit", queries: []query{{`etcd_mvcc_db_total_size_in_bytes` + member + ` / (etcd_server_quota_backend_bytes` + member + ` > 0)`, "{{instance}}"}}, text: "At 100 % the alarm NOSPACE is raised and writes are refused."},
-			{title: "Keys", unit: "short", queries: []query{{`max(etcd_debugging_mvcc_keys_total` + cluster + `)`, "keys"}, {`max(qkv_leases` + cluster + `)`, "leases"}, {`max(qkv_write_sessions` + cluster + `)`, "sessions"}}},
+			{title: "Keys", unit: "short", queries: []query{{`max(etcd_debugging_mvcc_keys_total` + cluster + `)`, "keys"}, {`max(qkv_leases` + cluster + `)`, "leases"}, {`max(qkv_write_sessions` + cluster + `)`, "write sessions"}}},
 			{title: "History", unit: "s", queries: []query{{`min(qkv_history_age_seconds` + cluster + `)`, "oldest readable revision"}}},
 			{title: "Sizes", unit: "bytes", queries: []query{{`max(etcd_mvcc_db_total_size_in_use_in_bytes` + cluster + `)`, "live"}, {`max(qkv_history_bytes` + cluster + `)`, "history"}, {`max(qkv_snapshot_bytes` + cluster + `)`, "snapshot"}, {`max(qkv_log_bytes` + cluster + `)`, "log"}}},
 		}},

@@ -53,7 +53,7 @@ var actorBugs = []mutant{
 		{"Admission.Admit", `if err := a.checkEnd(from, its); err != nil { return err }`, ``},
 	}, []detector{direct("./actor", "TestAdmission"), campaign}},
 	{"let who takes no part itself be the second word", []change{
-		{"suspension.accuse", `q.accusers[by] = !r.Refused`, `q.accusers[by], r.Refused = true, false`},
+		{"suspension.accuse", `q.accusers[by] = !r.Suspended`, `q.accusers[by], r.Suspended = true, false`},
 	}, []detector{direct("./actor", "TestSuspension")}},
 	{"keep the log of before a snapshot that was installed", []change{
 		{"LogWriter.takeRestored", `w.Log.Release(r.marker.Index)`, ``},

@@ -52,7 +52,7 @@ func CommandBytes(commands []Command) (n int64) {
 }
 
 // Proposal is a batch of commands that a client's connection proposes for the log. Each command has the number of the
-// request that it answers. The receiver of the proposal owns the bytes of the commands.
+// request that it answers. The receiver owns the bytes of the commands until it calls Release.
 type Proposal struct {
 	ReplyTo  ReplyTo
 	Requests []uint64

@@ -22,8 +22,8 @@ const (
 	NoSpace        Code = 11 // the cluster accepts no writes until there is space
 	Internal       Code = 12 // a fault in the member
 	FeatureLevel   Code = 13 // the cluster's feature level is too low
-	Amnesia        Code = 14 // the member lost state that it had acknowledged, and is refused
-	Corrupt        Code = 15 // the member's state differs from the majority's, and the member is refused
+	Amnesia        Code = 14 // the member lost state that it had acknowledged, and is suspended
+	Corrupt        Code = 15 // the member's state differs from the majority's, and the member is suspended
 	MemberNotFound Code = 16 // no member has this id or name
 	MemberExists   Code = 17 // the id or the name was used before
 	AddressExists  Code = 18 // another member has this peer address

@@ -149,7 +149,7 @@ func (f *Figure) Shown(value int64) any {
 	case Milliseconds:
 		return InMilliseconds(time.Duration(value))
 	case Seconds:
-		return InMilliseconds(time.Duration(value)) / 1000
+		return float64(time.Duration(value).Microseconds()) / 1e6
 	}
 	return value
 }

@@ -101,8 +101,8 @@ const (
 	NoSpace           Code = kv.NoSpace           // the cluster accepts no writes until there is space
 	Internal          Code = kv.Internal          // a fault in the member
 	FeatureLevel      Code = kv.FeatureLevel      // the cluster's feature level is too low
-	Amnesia           Code = kv.Amnesia           // the member lost state that it had acknowledged, and is refused
-	Corrupt           Code = kv.Corrupt           // the member's state differs from the majority's, and the member is refused
+	Amnesia           Code = kv.Amnesia           // the member lost state that it had acknowledged, and is suspended
+	Corrupt           Code = kv.Corrupt           // the member's state differs from the majority's, and the member is suspended
 	MemberNotFound    Code = kv.MemberNotFound    // no member has this id or name
 	MemberExists      Code = kv.MemberExists      // the id or the name was used before
 	AddressExists     Code = kv.AddressExists     // another member has this peer address

@@ -53,7 +53,7 @@
 //	                                                            pairs: [[key bin, value bin, create int, mod int,
 //	                                                                     version int, lease int]...]
 //	4 status    nothing                                         [id, 0, Status]
-//	5 readmit     an Ask: member                                  [id, 0]
+//	5 readmit   an Ask: member                                  [id, 0]
 //	6 members   an Ask: local                                   [id, 0, List[kv.Member]]
 //	7 change    an Ask: change                                  [id, 0, revision int, deleted int]  deleted is 0
 //	  members
@@ -131,8 +131,8 @@
 // nanoseconds since 1970. The time of a revision is 0 if the revision is compacted or does not exist yet. One request asks for at most
 // limits.TimesAsked times.
 //
-// A change of an alarm is a [kv.AlarmChange]. If raise is false, the alarm is disarmed; the member 0 then means every member, and the kind
-// 0 every kind.
+// A change of an alarm is a [kv.AlarmChange]. If raise is false, the alarm is disarmed; the member 0 then means every member, and the
+// empty name every alarm.
 //
 // A change of users is a [kv.AuthChange] without its hash and secret: the member hashes the password, and draws the secret. With an empty
 // name, users and roles are listed in pages, in the order of their names: if more is true, the client asks again from the last name. A role
@@ -249,7 +249,7 @@
 // An op, a code, a flag and a field keep their number and meaning for ever. A struct grows at its end: a reader skips unknown fields, and
 // reads the fields that an older writer left out as zero ([pack.Reader.Struct]). Every appended field must therefore be safe to ignore. A
 // change that a reader must not ignore is a new op, kind or flag: a member answers BadRequest to an unknown one, and the stream goes on.
-// Any other change needs another ALPN, "qkv/2".
+// Any other change needs another ALPN, after "qkv/2".
 //
 // Bytes that are not a frame, and a frame without a readable id, cannot be answered: the member closes the connection with one of
 // the codes at [CloseProtocol] and a reason in words.

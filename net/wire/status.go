@@ -14,7 +14,7 @@ type Status struct {
 	ID      uint64 `msgpack:"id"`
 	Cluster uint64 `msgpack:"cluster"`
 	Version string `msgpack:"version"`
-	// Role is leader, follower, candidate, learner, or refused: the others do not let it vote.
+	// Role is leader, follower, candidate, learner, or suspended: the member takes no part.
 	Role           string      `msgpack:"role"`
 	Leader         uint64      `msgpack:"leader"` // the leader's id as this member sees it; 0: none
 	Digest         uint64      `msgpack:"digest"` // of the state at figures.Applied: equal on all members with the same Applied

@@ -157,7 +157,7 @@ var joins = []struct {
 }
 
 // codes are those that stand on the page.
-var codes = map[RefusalCode]uint64{Refused: 2, Forgot: 4, ForgotByLeader: 5, Removed: 6, RemovedByLeader: 7, ForgotByRefused: 8, Taken: 9, Behind: 10}
+var codes = map[RefusalCode]uint64{Refused: 2, Forgot: 4, ForgotByLeader: 5, Removed: 6, RemovedByLeader: 7, ForgotBySuspended: 8, Taken: 9, Behind: 10}
 
 func TestRefusalCodes(t *testing.T) {
 	known := map[uint64]bool{}

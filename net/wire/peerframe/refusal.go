@@ -24,8 +24,8 @@ const (
 	Removed RefusalCode = 6
 	// RemovedByLeader is Removed, from a member that leads.
 	RemovedByLeader RefusalCode = 7
-	// ForgotByRefused is Forgot, from a member that takes no part itself, or has nothing of the cluster's log yet.
-	ForgotByRefused RefusalCode = 8
+	// ForgotBySuspended is Forgot, from a member that takes no part itself, or has nothing of the cluster's log yet.
+	ForgotBySuspended RefusalCode = 8
 	// Taken: the joining member has the name of a member that has another folder and is not there. The joining member may be its
 	// replacement: it waits until the old member was replaced.
 	Taken RefusalCode = 9
