@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -70,10 +71,7 @@ func faultOf(m *Member, members []Member) fault {
 	case m.Unknown:
 		f.level, f.absent, f.text, f.do = Warning, false, m.Name+" is not a member that the others know", endpoint.of(m.Name)
 	case m.Answers && m.State == stateSuspended:
-		f.text, f.do = m.Name+" is suspended: the others do not let it vote", m.putBack()
-		if a := about(kv.RefusedAlarm, m.Name, raised(members, severityAlarm)); a != nil {
-			f.do = a.Do()
-		}
+		f.text, f.do = m.Name+" is suspended, and takes no part", cmp.Or(about(kv.RefusedAlarm, m.Name, raised(members, severityAlarm)), m.suspension()).Do()
 	case m.Get(figures.MTU) > 0 && m.Get(figures.MTU) < limits.DoctorMTU:
 		if m.Answers && m.Leader != "" || m.Ready {
 			f.level, f.absent = Warning, false
@@ -104,7 +102,7 @@ func faultOf(m *Member, members []Member) fault {
 	case m.Why == Unstarted && !others:
 		f.do = join.of(m.Name)
 	case others && about(kv.AmnesiaAlarm, m.Name, raised(members, severityAlarm)) != nil:
-		f.text, f.do = m.Name+" does not answer this host, and some members do not let it vote", m.putBack()
+		f.text, f.do = m.Name+" does not answer this host, and some members do not let it vote", m.suspension().Do()
 	case others:
 		f.level, f.absent, f.text, f.do = Warning, false, m.Name+" does not answer this host, but other members are connected to it: "+m.Error, openClient.of(m.Name)
 	case m.Runs:
@@ -115,9 +113,9 @@ func faultOf(m *Member, members []Member) fault {
 	return f
 }
 
-// putBack returns the advice for a suspended member.
-func (m *Member) putBack() string {
-	return strings.ReplaceAll(AlarmNamed(kv.AmnesiaAlarm).Do, "NAME", m.Name)
+// suspension returns the alarm with the reason why a member is suspended.
+func (m *Member) suspension() *Raised {
+	return cmp.Or(about(kv.AmnesiaAlarm, m.Name, m.Alarms), about(kv.CorruptAlarm, m.Name, m.Alarms), &Raised{Name: kv.AmnesiaAlarm, Member: m.Name})
 }
 
 // linked tells whether a member that answers, and follows a leader, is connected to m.
@@ -171,7 +169,7 @@ func cuts(members []Member) (all []cut) {
 			}
 			for _, m := range one {
 				if m.State == stateSuspended { // no port is closed: the others refuse it
-					c.do, c.weight = m.putBack(), -1
+					c.do, c.weight = m.suspension().Do(), -1
 				}
 			}
 			all = append(all, c)

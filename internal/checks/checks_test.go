@@ -400,6 +400,18 @@ func TestLinkOfASuspendedMember(t *testing.T) {
 	}
 }
 
+// TestSuspendedForItsState: a member whose state is wrong has forgotten nothing, so its last folder does not help.
+func TestSuspendedForItsState(t *testing.T) {
+	f := healthy(3)
+	f.Members[1].State, f.Members[1].Alarms = "suspended", []Raised{{"CORRUPT", "n2", "checksum mismatch in memory"}}
+	if v := Judge(f.Members); v.Word != Degraded || v.Next != AlarmNamed(kv.CorruptAlarm).Do {
+		t.Errorf("%s, next: %s", v, v.Next)
+	}
+	if got := of("members", Run(f)); len(got) != 1 || got[0].Do != AlarmNamed(kv.CorruptAlarm).Do {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestLinkWithoutAddress: a member that does not know where another is needs its address, and no open port.
 func TestLinkWithoutAddress(t *testing.T) {
 	f := healthy(3)
