@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -115,14 +116,11 @@ func (m *member) recordAlarms(operation string, in, notIn []kv.Alarm) {
 
 // recordMembers records how the membership has changed, whichever member was asked for the change.
 func (m *member) recordMembers(before, after index.Members) {
-	if m.audit == nil || len(before.All()) == 0 {
-		return
-	}
-	if applied, _ := m.status.View().Applied(); applied < m.applyTo { // entries replayed at a start are not new
+	if applied, _ := m.status.View().Applied(); m.audit == nil || len(before.All()) == 0 || applied < m.applyTo { // entries replayed at a start are not new
 		return
 	}
 	record := func(operation string, one *kv.Member, detail string) {
-		m.audit.Record(audit.Event{Operation: operation, Message: fmt.Sprintf("%s (%016x)%s", one.Name, one.ID, detail)})
+		m.audit.Record(audit.Event{Operation: operation, Message: fmt.Sprintf("%s (%016x)%s", cmp.Or(one.Name, "-"), one.ID, detail)})
 	}
 	for _, one := range before.All() {
 		if after.Get(one.ID) == nil {
@@ -131,6 +129,8 @@ func (m *member) recordMembers(before, after index.Members) {
 	}
 	for _, one := range after.All() {
 		switch was := before.Get(one.ID); {
+		case was == nil && one.Replaces != 0:
+			record("member added", &one, fmt.Sprintf(" as a %s at %v, in the place of %s", one.Role, one.Peers, after.NameOf(one.Replaces)))
 		case was == nil:
 			record("member added", &one, fmt.Sprintf(" as a %s at %v", one.Role, one.Peers))
 		case one.Role.Votes() != was.Role.Votes():

@@ -207,6 +207,7 @@ func TestAuditOfMembers(t *testing.T) {
 		{Kind: kv.UpdateMember, ID: 3, Peers: []string{"c:2"}},
 		{Kind: kv.PromoteMember, ID: 3},
 		{Kind: kv.RemoveMember, ID: 2},
+		{Kind: kv.AddLearner, ID: 4, Peers: []string{"d:1"}, Instead: 3},
 	} {
 		all = append(all, change(all[len(all)-1], c))
 	}
@@ -219,6 +220,7 @@ func TestAuditOfMembers(t *testing.T) {
 		"member moved: n3 (0000000000000003) from [c:1] to [c:2]",
 		"member promoted: n3 (0000000000000003)",
 		"member removed: n2 (0000000000000002)",
+		"member added: - (0000000000000004) as a learner at [d:1], in the place of n3",
 	}
 	var got []string
 	await(t, "the lines", func() bool {
