@@ -29,7 +29,7 @@
 // and the oldest are removed. All files are for the owner only (0600). The lock file FILE.lock locks the folder: two members do not write
 // one file. Another program may remove or rename FILE: the next line begins a new one.
 //
-// The lines prove nothing against who can write the files. Send them to another host where that matters.
+// A program that can write the files can forge lines. Send them to another host where that matters.
 //
 // # Durability
 //
