@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk/simdisk"
@@ -64,7 +65,7 @@ func TestStoppedMemberLeavesAFence(t *testing.T) {
 		rot(t, fs, "wal", []byte("entry 3 here"))
 		_, recovered, err := log.Open(log.Options{FS: fs, Dir: "wal", Cluster: 1, Member: 1, SegmentBytes: 64 << 10, WindowBytes: limits.WindowBytes, Salt: func() uint64 { return 99 }})
 		switch {
-		case stopped && !errors.Is(err, log.ErrCorrupt):
+		case stopped && !errors.Is(err, damage.ErrDamaged):
 			t.Errorf("the last group of a member that was stopped has rotted, and it starts: %v, %+v", err, recovered)
 		case !stopped && (err != nil || recovered.Torn == nil || recovered.Last != 2):
 			t.Errorf("the last group of a member that lost power is damaged: %v, %+v", err, recovered)

@@ -5,16 +5,21 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"syscall"
 
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/snapshot"
 )
 
-// checking is the verification of a published snapshot.
+// checking is the verification of a published snapshot, and then of its parts.
 type checking struct {
 	info     snapshot.Info
 	verifier *snapshot.Verifier
+	part     *snapshot.Part  // that is verified; nil: the snapshot's own file
+	rest     []snapshot.Part // behind it
+	damaged  []damagedPart
 }
 
 // nextCheck begins the next waiting verification.
@@ -34,21 +39,41 @@ func (s *Snapshotter) nextCheck() {
 	}
 }
 
+// stepCheck verifies some bytes. Damaged parts are reported at the end, together.
 func (s *Snapshotter) stepCheck() {
-	s.check.verifier.Piece = s.pieceBytes
-	done, err := s.check.verifier.Step(s.Limits.SnapshotStepBytes)
+	c := s.check
+	c.verifier.Piece = s.pieceBytes
+	done, err := c.verifier.Step(s.Limits.SnapshotStepBytes)
 	if !done && err == nil {
 		return
 	}
-	info := s.check.info
-	damaged := s.check.verifier.Damaged()
-	s.endCheck()
-	if len(damaged) == 0 {
-		s.checked(info, err)
+	c.verifier.Close()
+	if c.part == nil {
+		c.rest = c.info.Parts
 	}
-	for _, part := range damaged {
-		s.partDamaged(part, err)
+	for err = c.note(err); err == nil && len(c.rest) > 0; err = c.note(err) {
+		c.part, c.rest = &c.rest[0], c.rest[1:]
+		if c.verifier, err = snapshot.BeginVerifyPart(s.FS, s.Dir+"/"+c.part.Name(), *c.part); err == nil {
+			return
+		}
 	}
+	s.check = nil
+	if len(c.damaged) == 0 {
+		s.checked(c.info, err)
+	}
+	for _, one := range c.damaged {
+		s.partDamaged(one.Part, one.damage)
+	}
+}
+
+// note notes the error of a part. It returns an error that ends the verification: that of the snapshot's own file, and one that says
+// nothing about the part. A part that the disk cannot read is damaged, too: snapshots would list it for ever.
+func (c *checking) note(err error) error {
+	if err == nil || c.part == nil || errors.Is(err, damage.ErrFormat) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return err
+	}
+	c.damaged = append(c.damaged, damagedPart{*c.part, err})
+	return nil
 }
 
 // valueDamaged has the part fetched in which a reader found a damaged value. If the disk failed, it only raises the alarm: `qkv verify --now`
@@ -58,7 +83,7 @@ func (s *Snapshotter) valueDamaged() {
 	if found == nil || !s.parts.has(found.Part) {
 		return
 	}
-	if errors.Is(found, snapshot.ErrCorrupt) {
+	if errors.Is(found, damage.ErrDamaged) {
 		s.partDamaged(found.Part, found)
 		return
 	}
@@ -66,11 +91,11 @@ func (s *Snapshotter) valueDamaged() {
 }
 
 // partDamaged has a damaged or unreadable part fetched from another member.
-func (s *Snapshotter) partDamaged(part snapshot.Part, damage error) {
+func (s *Snapshotter) partDamaged(part snapshot.Part, fault error) {
 	if s.repairs(part) {
 		return
 	}
-	one := damagedPart{part, damage}
+	one := damagedPart{part, fault}
 	s.alarmDamaged(one, "a damaged part of snapshots was found, and is fetched from another member")
 	s.harmed(part, true)
 	if s.damaged = append(s.damaged, one); len(s.damaged) == 1 {
@@ -157,7 +182,7 @@ func (s *Snapshotter) checked(info snapshot.Info, err error) {
 	switch {
 	case err == nil:
 		s.foundSound(info)
-	case errors.Is(err, snapshot.ErrCorrupt):
+	case errors.Is(err, damage.ErrDamaged):
 		s.putAside(info, err)
 	case errors.Is(err, fs.ErrNotExist):
 		s.forget(info)
@@ -197,9 +222,9 @@ func (s *Snapshotter) dropOlder() {
 }
 
 // putAside moves a damaged snapshot away. The snapshot before it, and the log behind that one, hold everything.
-func (s *Snapshotter) putAside(info snapshot.Info, damage error) {
+func (s *Snapshotter) putAside(info snapshot.Info, fault error) {
 	s.forget(info)
-	text := fmt.Sprintf("a damaged snapshot was found while members go on with the log and a new one is saved: look at the disk: %v", damage)
+	text := fmt.Sprintf("a damaged snapshot was found while members go on with the log and a new one is saved: look at the disk: %v", fault)
 	to, err := snapshot.SetAside(s.FS, info.Path, s.Damaged)
 	if err != nil {
 		text += fmt.Sprintf("; it could not be moved aside: %v", err)

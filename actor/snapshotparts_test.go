@@ -16,6 +16,7 @@ import (
 	"qkv/actor/space"
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
 	"qkv/net/wire/peerframe"
@@ -862,7 +863,7 @@ func TestListedPartOfTheReceiverIsFetched(t *testing.T) {
 	leader.save(p)
 	tr.run(t, p)
 	bad := follower.files[0].Parts[1]
-	if err := follower.damagedHere(&snapshot.PartError{Part: bad, Err: snapshot.ErrCorrupt}); err == nil || !strings.Contains(err.Error(), "and is fetched") {
+	if err := follower.damagedHere(&snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil || !strings.Contains(err.Error(), "and is fetched") {
 		t.Errorf("the transfer ends with %v", err)
 	}
 	if got := drainBox(follower.Reader); len(got) != 1 || got[0] != (RepairPart{bad}) || !follower.parts.has(bad) {

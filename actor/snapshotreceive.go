@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
@@ -165,7 +166,7 @@ func (s *Snapshotter) receiveFailed(from uint64, o peerframe.SnapshotOffer, err 
 	s.failed = max(s.failed, o.Index)
 	s.Status.Observer.Counters.ReceiveFailed.Add(1)
 	s.Status.Alarm(receivingAlarm(fmt.Sprintf("a snapshot could not be received: %v", err)))
-	s.send(from, peerframe.SnapshotResult{Index: o.Index, Term: o.Term, Damaged: errors.Is(err, snapshot.ErrCorrupt)})
+	s.send(from, peerframe.SnapshotResult{Index: o.Index, Term: o.Term, Damaged: errors.Is(err, damage.ErrDamaged)})
 }
 
 func receivingAlarm(text string) kv.Alarm {
@@ -278,7 +279,7 @@ func (s *Snapshotter) finishReceive(err error) {
 	}
 	if err == nil {
 		if differs := confState.Equivalent(ConfStateOf(state.Members().Configuration())); differs != nil {
-			err = fmt.Errorf("%w: its configuration is not that of its members: %w", snapshot.ErrCorrupt, differs)
+			err = fmt.Errorf("%w: its configuration is not that of its members: %w", damage.ErrDamaged, differs)
 		}
 	}
 	info := snapshot.Info{}
@@ -294,7 +295,7 @@ func (s *Snapshotter) finishReceive(err error) {
 		r.file.Abort()
 		s.receive = nil
 		if part, is := errors.AsType[*snapshot.PartError](err); is {
-			if _, unread := errors.AsType[*fs.PathError](err); unread || errors.Is(err, snapshot.ErrCorrupt) {
+			if _, unread := errors.AsType[*fs.PathError](err); unread || errors.Is(err, damage.ErrDamaged) {
 				err = s.damagedHere(part)
 			}
 		}

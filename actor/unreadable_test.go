@@ -9,6 +9,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/index"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk/simdisk"
@@ -58,7 +59,7 @@ func TestUnreadableEntryEndsTheMember(t *testing.T) {
 			}
 			batch = drainBox(inbox)
 		}
-		if !errors.Is(failed, log.ErrCorrupt) {
+		if !errors.Is(failed, damage.ErrDamaged) {
 			t.Errorf("%d voters, a disk that cannot be read: %v", len(voters), failed)
 		}
 		fs.ClearFaults()

@@ -12,6 +12,7 @@ import (
 	"filippo.io/age"
 	"github.com/urfave/cli/v2"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/snapshot/backup"
@@ -119,7 +120,7 @@ func backupError(err error) error {
 		return usagef("%w (--identity FILE)", err)
 	case errors.Is(err, backup.ErrClear):
 		return usagef("%w (--recipient KEY)", err)
-	case errors.Is(err, backup.ErrRange), errors.Is(err, backup.ErrFormat), errors.Is(err, backup.ErrNone), errors.Is(err, backup.ErrForeign):
+	case errors.Is(err, backup.ErrRange), errors.Is(err, damage.ErrFormat), errors.Is(err, backup.ErrNone), errors.Is(err, backup.ErrForeign):
 		return usagef("%w", err)
 	}
 	return err

@@ -20,6 +20,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/snapshot"
@@ -180,8 +181,8 @@ func TestRestoreLines(t *testing.T) {
 
 // The loss of a damaged backup is offered once: not to an operator who has accepted it.
 func TestRestoreOffersTheLoss(t *testing.T) {
-	for _, damage := range []error{backup.ErrCorrupt, backup.ErrGap, backup.ErrForeign} {
-		offered, accepted := restoreError(damage, backup.At{}), restoreError(damage, backup.At{AcceptLoss: true})
+	for _, why := range []error{damage.ErrDamaged, backup.ErrGap, backup.ErrForeign} {
+		offered, accepted := restoreError(why, backup.At{}), restoreError(why, backup.At{AcceptLoss: true})
 		for _, err := range []error{offered, accepted} {
 			if exitCode(err) != exitFailed || !strings.HasSuffix(err.Error(), "; nothing was written") {
 				t.Errorf("%d: %v", exitCode(err), err)

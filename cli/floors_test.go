@@ -61,6 +61,7 @@ var packages = map[string]layer{
 	"index/kv":         {floor: 0, imports: []string{"internal/pack", "internal/limits"}},
 	"internal/pack":    {floor: -1},
 	"internal/codec":   {floor: 0, imports: []string{"internal/pack"}, modules: []string{msgpackModule}},
+	"internal/damage":  {floor: 0, imports: []string{"internal/pack"}},
 	"internal/figures": {floor: -1},
 	"internal/buffers": {floor: -1},
 	"internal/limits":  {floor: -1},
@@ -68,7 +69,7 @@ var packages = map[string]layer{
 	"internal/logx":    {floor: 0, imports: []string{"internal/limits"}},
 	"internal/admit":   {floor: 0, imports: []string{"internal/limits"}},
 
-	"log":   {floor: 1, imports: []string{"log/disk", "internal/pack", "internal/limits"}, modules: []string{raftModule, protoModule}},
+	"log":   {floor: 1, imports: []string{"log/disk", "internal/pack", "internal/damage", "internal/limits"}, modules: []string{raftModule, protoModule}},
 	"index": {floor: 1, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{btreeModule, hashModule, sysModule}},
 
 	"internal/audit": {floor: 1, imports: []string{"index/kv", "log/disk", "internal/limits"}, modules: []string{rotateModule}},
@@ -78,7 +79,7 @@ var packages = map[string]layer{
 	"internal/election": {floor: 1, imports: []string{"index/kv"}},
 
 	"index/watch": {floor: 2, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{btreeModule}},
-	"snapshot":    {floor: 2, imports: []string{"index", "log/disk", "internal/codec", "internal/pack", "internal/buffers", "internal/limits"}},
+	"snapshot":    {floor: 2, imports: []string{"index", "log/disk", "internal/codec", "internal/pack", "internal/buffers", "internal/damage", "internal/limits"}},
 	"net/wire":    {floor: 2, imports: []string{"internal/codec", "internal/figures", "index/kv", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule, netModule, sysModule}}, // these come with QUIC
 
 	"net/web":  {floor: 2, imports: []string{"internal/figures", "index", "index/kv", "internal/checks", "internal/limits", "internal/meter"}},
@@ -88,14 +89,14 @@ var packages = map[string]layer{
 
 	"actor/space": {floor: 3, imports: []string{"internal/limits"}},
 
-	"actor":      {floor: 3, imports: []string{"actor/space", "net/wire/peerframe", "log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits", "internal/meter"}, modules: []string{btreeModule, raftModule, protoModule}},
+	"actor":      {floor: 3, imports: []string{"actor/space", "net/wire/peerframe", "log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/damage", "internal/limits", "internal/meter"}, modules: []string{btreeModule, raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/logx", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 	"net/server": {floor: 3, imports: []string{"internal/figures", "net/auth", "internal/audit", "net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/pack", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{quicModule}},
 	"net/etcd":   {floor: 3, imports: []string{"internal/figures", "net/etcd/front", "net/auth", "internal/audit", "net/web", "net/wire", "index", "index/kv", "internal/admit", "internal/checks", "internal/logx", "internal/election", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{etcdModule, lockModule, electModule, grpcModule, protoModule, netModule, boltModule, promModule, jsonModule}},
 	"net/client": {floor: 3, imports: []string{"internal/figures", "net/wire", "index/kv", "internal/election", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
 
 	"net/etcd/front":   {floor: 3, imports: []string{"net/wire", "internal/admit", "internal/logx", "internal/limits"}, modules: []string{grpcModule, netModule}},
-	"snapshot/backup":  {floor: 3, imports: []string{"snapshot", "index", "index/kv", "log/disk", "internal/codec", "internal/pack", "internal/limits"}, modules: []string{ageModule}},
+	"snapshot/backup":  {floor: 3, imports: []string{"snapshot", "index", "index/kv", "log/disk", "internal/codec", "internal/pack", "internal/damage", "internal/limits"}, modules: []string{ageModule}},
 	"net/etcd/migrate": {floor: 3, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, boltModule}},
 
 	"internal/etcdflags": {floor: 0, imports: []string{"internal/limits"}, modules: []string{yamlModule}},
@@ -109,15 +110,15 @@ var packages = map[string]layer{
 	"internal/testretry":     {floor: 3, helper: true},
 	"net/server/servertest":  {floor: 3, imports: []string{"internal/figures", "net/auth", "net/server", "net/wire", "internal/audit", "log/disk", "index", "index/kv", "index/watch", "internal/pack", "internal/limits", "internal/testport"}, helper: true},
 
-	"node/backuprun": {floor: 4, imports: []string{"snapshot/backup", "net/wire", "index/kv", "log/disk", "internal/limits"}, modules: []string{ageModule}},
+	"node/backuprun": {floor: 4, imports: []string{"snapshot/backup", "net/wire", "index/kv", "log/disk", "internal/damage", "internal/limits"}, modules: []string{ageModule}},
 
 	"node": {floor: 4, imports: []string{
 		"node/backuprun", "snapshot/backup",
-		"actor", "actor/space", "net/peer", "net/server", "net/client", "net/etcd", "net/web", "net/auth", "internal/checks", "internal/codec", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/audit", "internal/pack", "internal/figures", "internal/limits", "internal/meter",
+		"actor", "actor/space", "net/peer", "net/server", "net/client", "net/etcd", "net/web", "net/auth", "internal/checks", "internal/codec", "internal/damage", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/audit", "internal/pack", "internal/figures", "internal/limits", "internal/meter",
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{
-		"node", "node/backuprun", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "snapshot/backup", "index", "index/kv", "log", "log/disk", "internal/figures", "internal/limits",
+		"node", "node/backuprun", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "snapshot/backup", "index", "index/kv", "log", "log/disk", "internal/damage", "internal/figures", "internal/limits",
 	}, modules: []string{urfaveModule, barModule, teaModule, termModule, ageModule}},
 	"bench": {floor: 5, imports: []string{"bench/result", "index/kv", "log/disk", "net/client", "net/wire", "internal/limits"}, modules: []string{quicModule, hdrModule, sysModule, etcdModule, grpcModule}},
 

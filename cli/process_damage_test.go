@@ -86,7 +86,7 @@ func TestProcessDamage(t *testing.T) {
 	})
 	t.Run("no log", func(t *testing.T) {
 		must(t, os.Rename(wal, wal+"-away"))
-		m.refuses(exitFailed, "corrupt data folder", wal, "is missing", "put it back", "A lost member")
+		m.refuses(exitFailed, "corrupt: "+wal, "is missing", "mount the disk", "A lost member")
 		must(t, os.Rename(wal+"-away", wal))
 	})
 	t.Run("log", func(t *testing.T) {

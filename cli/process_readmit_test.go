@@ -1,13 +1,12 @@
 package cli
 
 import (
-	"encoding/binary"
-	"hash/crc32"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 )
 
@@ -58,12 +57,8 @@ func TestProcessReadmit(t *testing.T) {
 
 // emptyPeers is the peers file of a member that knows nothing of the others: node/slots.go is its format.
 func emptyPeers() []byte {
-	content := []byte{0x80} // a map without fields
-	b := binary.BigEndian.AppendUint32([]byte("qkvfile\n"), 2)
-	b = binary.BigEndian.AppendUint32(b, uint32(len(content)))
-	b = append(binary.BigEndian.AppendUint64(b, 1), content...)
-	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 	half := make([]byte, limits.FolderFileBytes)
-	copy(half, b)
+	format := damage.Format{Magic: "qkvslot\n", Version: 1}
+	format.Append(half[:0], 0, 1, []byte{0x80}) // a map without fields
 	return slices.Concat(half, half)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 )
@@ -76,16 +77,14 @@ func TestProcessRefused(t *testing.T) {
 		right := readFile(t, identity)
 		newer := slices.Clone(right)
 		for slot := newer; len(slot) > 0; slot = slot[limits.FolderFileBytes:] {
-			format := slot[len("qkvfile\n"):] // format u32, length u32, number u64: node/slots.go
-			if binary.BigEndian.Uint32(format) != 2 {
+			if binary.LittleEndian.Uint32(slot[8:]) != 1 {
 				t.Fatalf("the identity begins with % x: the format is not where it was", slot[:24])
 			}
-			binary.BigEndian.PutUint32(format, 3)
-			end := 24 + binary.BigEndian.Uint32(format[4:])
-			binary.BigEndian.PutUint32(slot[end:], crc32.Checksum(slot[:end], crc32.MakeTable(crc32.Castagnoli)))
+			binary.LittleEndian.PutUint32(slot[8:], 2)
+			damage.Seal(slot[:damage.PreludeBytes+binary.LittleEndian.Uint32(slot[16:])])
 		}
 		must(t, os.WriteFile(identity, newer, 0o600))
-		m.refuses(exitUsage, identity, "written by a newer qkv", "format is 3")
+		m.refuses(exitUsage, identity, "written by a newer qkv", "format version is 2")
 		must(t, os.WriteFile(identity, right, 0o600))
 	})
 	m.start()

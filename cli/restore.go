@@ -17,6 +17,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/checks"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/net/etcd/migrate"
 	"qkv/net/wire"
@@ -150,7 +151,7 @@ func momentAsked(c *cli.Context, now time.Time) (at backup.At, asked string, err
 
 // restoreError says what helps.
 func restoreError(err error, at backup.At) error {
-	if errors.Is(err, backup.ErrCorrupt) || errors.Is(err, backup.ErrGap) || errors.Is(err, backup.ErrForeign) {
+	if errors.Is(err, damage.ErrDamaged) || errors.Is(err, backup.ErrGap) || errors.Is(err, backup.ErrForeign) {
 		if !at.AcceptLoss {
 			return exitf(exitFailed, "%w; --accept-loss restores that state; nothing was written", err)
 		}

@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"testing"
 
+	"qkv/internal/damage"
 	"qkv/log"
 	"qkv/log/disk"
 )
@@ -50,7 +51,7 @@ func TestUnreadablePageIsNamed(t *testing.T) {
 		c := w.after(t, uint64(p.from))
 		c.o.FS = badPage{c.m, p.file, p.from}
 		_, _, err := log.Open(c.o)
-		var corrupt *log.CorruptError
+		var corrupt *damage.Error
 		if !errors.As(err, &corrupt) || corrupt.File != p.file || corrupt.Offset != p.from {
 			t.Errorf("%s at %d: %v", p.file, p.from, err)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 )
@@ -163,7 +164,7 @@ func (c *Reader) span(slots []slot) ([]byte, error) {
 	if err == nil || err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	return nil, &CorruptError{File: file.Name(), Offset: first.Offset, Reason: "records cannot be read", Cause: err}
+	return nil, advised(damage.At(file.Name(), first.Offset, "records cannot be read: %w", err))
 }
 
 // entry verifies a record and decodes it to an entry, whose data is part of b.
@@ -174,7 +175,7 @@ func (c *Reader) entry(i uint64, s *slot, b []byte) (*raftpb.Entry, error) {
 			r.index, r.term, sum, i, s.term, s.at.CRC)
 	}
 	if err != nil {
-		return nil, &CorruptError{File: c.list.find(s.at.Segment), Offset: s.at.Offset, Reason: err.Error()}
+		return nil, advised(damage.At(c.list.find(s.at.Segment), s.at.Offset, "%v", err))
 	}
 	r.data = r.data[:len(r.data):len(r.data)]
 	return r.entry(), nil

@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/raft/v3"
 
+	"qkv/internal/damage"
 	"qkv/log"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
@@ -34,7 +35,7 @@ func TestDamageBelowSnapshot(t *testing.T) {
 					must(t, c.m.Rot(p.file, p.from+bit/8, uint(bit%8)))
 					c.o.Covered = covered
 					l, r, err := log.Open(c.o)
-					if errors.Is(err, log.ErrCorrupt) {
+					if errors.Is(err, damage.ErrDamaged) {
 						refused++
 						continue
 					}
@@ -155,7 +156,7 @@ func TestTermBehindCoveredDamage(t *testing.T) {
 
 // sameAbove holds what was recovered above a snapshot against what was acknowledged.
 func (w *world) sameAbove(r *log.Recovered, covered uint64) error {
-	if r.Skipped == nil || !errors.Is(r.Skipped, log.ErrCorrupt) {
+	if r.Skipped == nil || !errors.Is(r.Skipped, damage.ErrDamaged) {
 		return fmt.Errorf("the damage is not named: %w", r.Skipped)
 	}
 	if r.Last < w.acked.last() || r.First > covered+1 {
@@ -236,7 +237,7 @@ func TestRotBeforeTornSegment(t *testing.T) {
 			must(t, c.m.Rot(p.file, p.from+c.r.Int64N(p.to-p.from), uint(c.r.IntN(8))))
 			l, r, err := log.Open(c.o)
 			switch {
-			case errors.Is(err, log.ErrCorrupt):
+			case errors.Is(err, damage.ErrDamaged):
 				named++
 				return
 			case err != nil:
@@ -274,7 +275,7 @@ func TestDamagedBeginningBehindSpare(t *testing.T) {
 		must(t, w.m.Rot(name, at, 3))
 	}
 	must(t, w.m.Rot(name, 4096+20, 3)) // and its header
-	if _, _, err := log.Open(w.o); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), name+" at byte 0") {
+	if _, _, err := log.Open(w.o); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), name+" at byte 0") {
 		t.Error(err)
 	}
 }
@@ -434,7 +435,7 @@ func TestDamageOfWhatASnapshotEndsWith(t *testing.T) {
 		must(t, c.m.Rot(last.file, last.to-100, 1))
 		c.o.Covered = covered
 		l, r, err := log.Open(c.o)
-		if opens != (err == nil) || err != nil && !errors.Is(err, log.ErrCorrupt) {
+		if opens != (err == nil) || err != nil && !errors.Is(err, damage.ErrDamaged) {
 			t.Errorf("entry %d is damaged, and a snapshot is of entry %d: %v", next-1, covered, err)
 		}
 		if err == nil {

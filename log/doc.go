@@ -120,7 +120,7 @@
 // # Growth
 //
 // Magic, version, sequence and CRC of a segment's header keep their offsets in every version. Another version, unknown
-// features that are not compatible, and an unknown kind of frame or record are refused with [ErrFormat]: a newer qkv
+// features that are not compatible, and an unknown kind of frame or record are refused with [damage.ErrFormat]: a newer qkv
 // wrote them, and nothing is damaged. If a segment has an unknown compatible feature, its records may have more than 5
 // fields; fields behind the fifth are ignored.
 //
@@ -178,7 +178,7 @@
 // retries. Space can be missing even in an allocated file, if the file was copied without its zeros or the file system
 // never writes in place. Before the log writes there again, it overwrites the remains of the failed write with zeros
 // and syncs them. Otherwise a frame of the failed write could stand behind a later frame, which no torn write produces.
-// Damage is a [CorruptError] with the file and the offset of the frame; nothing is cut or repaired.
+// Damage is a [damage.Error] with the file and the offset of the frame; nothing is cut or repaired.
 //
 // # Assumptions
 //

@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"qkv/internal/damage"
 	"qkv/log/disk"
 )
 
@@ -28,7 +29,7 @@ type DumpOptions struct {
 func Dump(d disk.FS, dir string, w io.Writer, o DumpOptions) error {
 	s := &inventory{o: Options{FS: d, Dir: dir}, anyone: true}
 	if err := s.open(); err != nil {
-		return err
+		return advised(err)
 	}
 	if len(s.files) == 0 {
 		return noSegments(d, dir)
@@ -54,9 +55,9 @@ func Dump(d disk.FS, dir string, w io.Writer, o DumpOptions) error {
 	}
 	if s.newest() < 0 {
 		_, err := s.chain()
-		return errors.Join(p.err, err)
+		return errors.Join(p.err, advised(err))
 	}
-	return cmp.Or(p.err, p.damage)
+	return cmp.Or(p.err, advised(p.damage))
 }
 
 // noSegments is the error for a directory without segments. It names the likely log directory.
@@ -70,20 +71,16 @@ func noSegments(d disk.FS, dir string) error {
 
 // brokenChain returns a fault in the order of the segments, nil if there is none. A fault is an error of chain, or a
 // missing segment that another one names while an older one still exists: released segments are removed oldest first.
-func (s *inventory) brokenChain() *CorruptError {
+func (s *inventory) brokenChain() *damage.Error {
 	chain, err := s.chain()
-	var broken *CorruptError
+	var broken *damage.Error
 	if errors.As(err, &broken) || len(chain) == 0 {
 		return broken
 	}
 	prev := chain[0].header.prev
 	for _, f := range s.files {
 		if f.valid && f.number < prev {
-			return &CorruptError{
-				File:   chain[0].name,
-				Reason: fmt.Sprintf("the segment follows %s, which is gone, while the older %s is there", nameOf(prev), path.Base(f.name)),
-				Cause:  fs.ErrNotExist,
-			}
+			return damage.At(chain[0].name, 0, "the segment follows %s, which is gone, while the older %s is there: %w", nameOf(prev), path.Base(f.name), fs.ErrNotExist)
 		}
 	}
 	return nil
@@ -154,9 +151,9 @@ func (p *dumper) line(l dumpLine, format string, args ...any) {
 }
 
 // brokenChain prints a fault in the order of the segments.
-func (p *dumper) brokenChain(broken *CorruptError) {
+func (p *dumper) brokenChain(broken *damage.Error) {
 	name := path.Base(broken.File)
-	p.line(dumpLine{Kind: "corrupt", File: name, Reason: broken.Reason}, "%s  CORRUPT: %s", name, broken.Reason)
+	p.line(dumpLine{Kind: "corrupt", File: name, Reason: broken.Reason.Error()}, "%s  CORRUPT: %v", name, broken.Reason)
 	p.damaged(broken)
 }
 
@@ -177,7 +174,7 @@ func (p *dumper) segment(s *inventory, f *logFile) {
 		return nil
 	})
 	if err != nil {
-		p.corrupt(f.name, 0, "the segment cannot be read", err)
+		p.corrupt(f.name, 0, fmt.Errorf("the segment cannot be read: %w", err))
 	}
 }
 
@@ -194,7 +191,7 @@ func (p *dumper) frames(s *scanner, follower *logFile) {
 	}
 	by := path.Base(follower.name)
 	if s.chain != follower.header.prevChain {
-		p.corrupt(s.name, s.next, fmt.Sprintf("the segment ends here with %08x, but %s says with %08x", s.chain, by, follower.header.prevChain), nil)
+		p.corrupt(s.name, s.next, fmt.Errorf("the segment ends here with %08x, but %s says with %08x", s.chain, by, follower.header.prevChain))
 		return
 	}
 	p.line(dumpLine{Kind: "end", File: path.Base(s.name), Offset: s.next}, "%10d  end, according to %s", s.next, by)
@@ -204,13 +201,13 @@ func (p *dumper) bad(s *scanner, bad *badFrame, follower *logFile) {
 	b, _ := s.findIntactHeaders(bad.offset, s.size)
 	switch {
 	case follower != nil:
-		p.corrupt(s.name, bad.offset, fmt.Sprintf("%s; %s says that the segment ends at %d", bad.reason, path.Base(follower.name), follower.header.prevEnd), bad.cause)
+		p.corrupt(s.name, bad.offset, fmt.Errorf("%w; %s says that the segment ends at %d", bad.reason, path.Base(follower.name), follower.header.prevEnd))
 	case bad.certain:
-		p.corrupt(s.name, bad.offset, bad.reason, bad.cause)
+		p.corrupt(s.name, bad.offset, bad.reason)
 	case b.proof != nil:
-		p.corrupt(s.name, bad.offset, fmt.Sprintf("%s; the frame at %d proves that it was synced", bad.reason, b.proof.offset), bad.cause)
+		p.corrupt(s.name, bad.offset, fmt.Errorf("%w; the frame at %d proves that it was synced", bad.reason, b.proof.offset))
 	case b.newest != nil:
-		p.line(dumpLine{Kind: "torn", File: path.Base(s.name), Offset: bad.offset, Reason: bad.reason}, "%10d  torn: %s", bad.offset, bad.reason)
+		p.line(dumpLine{Kind: "torn", File: path.Base(s.name), Offset: bad.offset, Reason: bad.reason.Error()}, "%10d  torn: %v", bad.offset, bad.reason)
 	default:
 		p.line(dumpLine{Kind: "end", File: path.Base(s.name), Offset: bad.offset}, "%10d  end", bad.offset)
 	}
@@ -221,14 +218,10 @@ func (p *dumper) bad(s *scanner, bad *badFrame, follower *logFile) {
 	}
 }
 
-// corrupt prints and records damage of a file; cause is the error of a failed read.
-func (p *dumper) corrupt(file string, at int64, reason string, cause error) {
-	said := reason
-	if cause != nil {
-		said += ": " + cause.Error()
-	}
-	p.line(dumpLine{Kind: "corrupt", File: path.Base(file), Offset: at, Reason: said}, "%10d  CORRUPT: %s", at, said)
-	p.damaged(&CorruptError{File: file, Offset: at, Reason: reason, Cause: cause})
+// corrupt prints and records damage of a file.
+func (p *dumper) corrupt(file string, at int64, reason error) {
+	p.line(dumpLine{Kind: "corrupt", File: path.Base(file), Offset: at, Reason: reason.Error()}, "%10d  CORRUPT: %v", at, reason)
+	p.damaged(&damage.Error{File: file, Offset: at, Reason: reason})
 }
 
 func (p *dumper) frame(s *scanner, h *frameHeader, payload []byte) {
@@ -245,7 +238,7 @@ func (p *dumper) frame(s *scanner, h *frameHeader, payload []byte) {
 		}
 	})
 	if err != nil {
-		p.corrupt(s.name, h.offset, err.Error(), nil)
+		p.corrupt(s.name, h.offset, err)
 	}
 }
 

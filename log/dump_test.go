@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"qkv/internal/damage"
 	"qkv/log"
 	"qkv/log/disk/simdisk"
 )
@@ -33,7 +34,7 @@ func TestDumpMarksSegments(t *testing.T) {
 			if !strings.Contains(fmt.Sprint(err), what) {
 				t.Errorf("%v\n%s", err, out.String())
 			}
-			if !strings.HasPrefix(what, "did") && (!errors.Is(err, log.ErrCorrupt) || strings.Count(out.String(), "CORRUPT") != 1) {
+			if !strings.HasPrefix(what, "did") && (!errors.Is(err, damage.ErrDamaged) || strings.Count(out.String(), "CORRUPT") != 1) {
 				t.Errorf("not marked: %v\n%s", err, out.String())
 			}
 		})

@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/internal/damage"
 	"qkv/log"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
@@ -122,8 +123,8 @@ func flipped(w *world, p live, last bool) error {
 		}
 		return errors.Join(w.compare(r), l.Close())
 	}
-	var corrupt *log.CorruptError
-	if !errors.As(err, &corrupt) || !errors.Is(err, log.ErrCorrupt) {
+	var corrupt *damage.Error
+	if !errors.As(err, &corrupt) || !errors.Is(err, damage.ErrDamaged) {
 		return fmt.Errorf("not found: %w", err)
 	}
 	if corrupt.File != p.file || corrupt.Offset != p.from {
@@ -188,13 +189,13 @@ func TestDamagedNewestHeader(t *testing.T) {
 		must(t, w.m.Rot(name, 100, 3))
 		_, r, err := log.Open(w.o)
 		if page == 2 {
-			if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), name+" at byte 0") {
+			if !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), name+" at byte 0") {
 				t.Errorf("two groups: %v", err)
 			}
 			continue
 		}
 		// Open syncs the header for itself, and the first frame says so.
-		if !errors.Is(err, log.ErrCorrupt) {
+		if !errors.Is(err, damage.ErrDamaged) {
 			t.Errorf("one group: %+v %v", r, err)
 		}
 	}
@@ -248,7 +249,7 @@ func TestRefused(t *testing.T) {
 	must(t, w.m.MkdirAll("empty"))
 	o := w.o
 	o.Dir = "empty"
-	if _, _, err := log.Open(o); !errors.Is(err, log.ErrCorrupt) {
+	if _, _, err := log.Open(o); !errors.Is(err, damage.ErrDamaged) {
 		t.Errorf("an empty folder: %v", err)
 	}
 	o.Dir = "none"
@@ -271,7 +272,7 @@ func TestDamagedHeaderBehindSpare(t *testing.T) {
 		t.Fatalf("the spare is %s", late)
 	}
 	must(t, w.m.Rot(name, 100, 3))
-	if _, _, err := log.Open(w.o); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), name+" at byte 0") {
+	if _, _, err := log.Open(w.o); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), name+" at byte 0") {
 		t.Error(err)
 	}
 }
@@ -293,7 +294,7 @@ func TestCutNewest(t *testing.T) {
 			if err == nil {
 				err = errors.Join(c.compare(r), l.Close())
 			}
-			if errors.Is(err, log.ErrCorrupt) && strings.Contains(err.Error(), newest.file) {
+			if errors.Is(err, damage.ErrDamaged) && strings.Contains(err.Error(), newest.file) {
 				refused++
 			} else if err != nil {
 				t.Errorf("fenced %v, cut at %d of %d: %v", fenced, at, newest.to, err)
@@ -343,10 +344,10 @@ func TestLostNewest(t *testing.T) {
 				must(t, lose(c.m, newest))
 				c.o.Covered = covered
 				_, _, err := log.Open(c.o)
-				if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), newest) || errors.Is(err, fs.ErrNotExist) {
+				if !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), newest) || errors.Is(err, fs.ErrNotExist) {
 					t.Errorf("seed %d, %s is %s, covered up to %d: %v", seed, newest, how, covered, err)
 				}
-				if err := log.Dump(c.m, dir, io.Discard, log.DumpOptions{}); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), newest) {
+				if err := log.Dump(c.m, dir, io.Discard, log.DumpOptions{}); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), newest) {
 					t.Errorf("seed %d, %s is %s, as a dump: %v", seed, newest, how, err)
 				}
 			}
@@ -372,7 +373,7 @@ func TestNextPageBehindFailedSync(t *testing.T) {
 		newest := activeFile(t, w)
 		w.m.Crash(simdisk.Zeros)
 		must(t, w.m.Remove(newest))
-		if _, _, err := log.Open(w.o); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), newest) {
+		if _, _, err := log.Open(w.o); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), newest) {
 			t.Errorf("seed %d: %s is gone: %v", seed, newest, err)
 		}
 	}

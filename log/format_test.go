@@ -18,8 +18,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
-	"qkv/internal/pack"
 	"qkv/log/disk/simdisk"
 )
 
@@ -250,7 +250,7 @@ func TestSegmentHeaderRoundTrip(t *testing.T) {
 		b := bytes.Clone(page)
 		change(b)
 		sealAgain(b, 0)
-		if _, err := readSegmentHeader(b); !errors.Is(err, ErrFormat) || errors.Is(err, pack.ErrOlder) != (name == "older") {
+		if _, err := readSegmentHeader(b); !errors.Is(err, damage.ErrFormat) || errors.Is(err, damage.ErrOlder) != (name == "older") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 )
 
@@ -147,7 +148,7 @@ func (h *frameHeader) check() error {
 	}
 	switch {
 	case h.kind < kindEntries || h.kind > kindNext:
-		return fmt.Errorf("%w: a frame of kind %d", errNewer, h.kind)
+		return fmt.Errorf("%w: a frame of kind %d", damage.ErrNewer, h.kind)
 	case h.kind == kindEntries && (entries == 0 || entries != uint64(h.count)):
 		return fmt.Errorf("a frame of %d records with runs of %d entries", h.count, entries)
 	case h.kind != kindEntries && entries != 0:

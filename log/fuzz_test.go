@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
 )
@@ -101,7 +102,7 @@ func openFuzzed(t *testing.T, m *simdisk.Disk) {
 	o := fuzzOptions(m)
 	l, r, err := Open(o)
 	if err != nil {
-		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFormat) && !errors.Is(err, ErrForeign) && !errors.Is(err, fs.ErrNotExist) {
+		if !errors.Is(err, damage.ErrDamaged) && !errors.Is(err, damage.ErrFormat) && !errors.Is(err, ErrForeign) && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatalf("an unknown error: %v", err)
 		}
 		return
@@ -183,15 +184,15 @@ func TestValueThatHoldsALog(t *testing.T) {
 			salt = l.active().header.salt
 		}
 		appendOne(t, l, 3, hostileValue(t, m, salt))
-		for _, damage := range []int64{8192 + 100, 8192 + 600} { // its header, its payload
+		for _, rot := range []int64{8192 + 100, 8192 + 600} { // its header, its payload
 			c := m.Clone(1)
-			if err := c.Rot("wal/"+nameOf(2), damage, 0); err != nil {
+			if err := c.Rot("wal/"+nameOf(2), rot, 0); err != nil {
 				t.Fatal(err)
 			}
 			o.FS = c
 			_, r, err := Open(o)
 			if known {
-				if !errors.Is(err, ErrCorrupt) {
+				if !errors.Is(err, damage.ErrDamaged) {
 					t.Fatalf("forged with the salt: %v", err)
 				}
 			} else if err != nil || r.Last != 2 || r.HardState.Term != 1 {
@@ -339,7 +340,7 @@ func TestChain(t *testing.T) {
 		at := int64(pageBytes * segments)
 		edit(m, []byte{1, byte(at >> 8), 56, 9, 0x80}) // its commit index
 		_, r, err := Open(o)
-		var corrupt *CorruptError
+		var corrupt *damage.Error
 		if !errors.As(err, &corrupt) || corrupt.File != "wal/"+nameOf(2) || corrupt.Offset != at+pageBytes {
 			t.Errorf("%d segments: %+v %v", segments, r, err)
 		}

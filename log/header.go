@@ -8,6 +8,8 @@ import (
 	"hash/crc32"
 	"strconv"
 	"strings"
+
+	"qkv/internal/damage"
 )
 
 const (
@@ -74,7 +76,7 @@ func (h *segmentHeader) seal(b []byte) uint32 {
 	return h.sum
 }
 
-// readSegmentHeader decodes a segment's first page. An error that wraps ErrFormat means an intact header of another
+// readSegmentHeader decodes a segment's first page. An error that wraps damage.ErrFormat means an intact header of another
 // version; the sequence is set nevertheless. Any other error means that the page holds no header.
 func readSegmentHeader(page []byte) (segmentHeader, error) {
 	var h segmentHeader
@@ -89,9 +91,9 @@ func readSegmentHeader(page []byte) (segmentHeader, error) {
 	h.seq = e.Uint64(page[40:])
 	switch v := e.Uint32(page[8:]); {
 	case v < version:
-		return h, errOlder
+		return h, damage.ErrOlder
 	case v > version:
-		return h, fmt.Errorf("%w: format %d, this qkv reads %d", errNewer, v, version)
+		return h, fmt.Errorf("%w: format %d, this qkv reads %d", damage.ErrNewer, v, version)
 	}
 	h.compat, h.readCompat, h.incompat = e.Uint32(page[12:]), e.Uint32(page[16:]), e.Uint32(page[20:])
 	var prevEnd, size uint64
@@ -104,7 +106,7 @@ func readSegmentHeader(page []byte) (segmentHeader, error) {
 	h.size, h.prevEnd = int64(size), int64(prevEnd)
 	h.prevChain = e.Uint32(page[128:])
 	if h.readCompat != 0 || h.incompat != 0 {
-		return h, fmt.Errorf("%w: unknown feature bits %#x %#x", errNewer, h.readCompat, h.incompat)
+		return h, fmt.Errorf("%w: unknown feature bits %#x %#x", damage.ErrNewer, h.readCompat, h.incompat)
 	}
 	return h, nil
 }

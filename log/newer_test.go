@@ -10,6 +10,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/internal/damage"
 	"qkv/internal/pack"
 	"qkv/log/disk/simdisk"
 )
@@ -92,7 +93,7 @@ func TestWrittenByNewer(t *testing.T) {
 		for _, covered := range []uint64{0, 2, 3} { // a snapshot is no reason to skip it
 			o.Covered = covered
 			_, _, err := Open(o)
-			if !errors.Is(err, ErrFormat) || errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "newer qkv") || !strings.Contains(err.Error(), nameOf(9)) {
+			if !errors.Is(err, damage.ErrFormat) || errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "newer qkv") || !strings.Contains(err.Error(), nameOf(9)) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 
+	"qkv/internal/damage"
 	"qkv/log/disk"
 )
 
@@ -91,7 +92,7 @@ func (s *inventory) lost(newest *logFile) error {
 		p := pages{file: file, size: newest.size}
 		sector, err := p.read(at, headerBytes)
 		if err != nil {
-			return &CorruptError{File: newest.name, Offset: at, Reason: "the page that says which segment follows cannot be read", Cause: err}
+			return damage.At(newest.name, at, "the page that says which segment follows cannot be read: %w", err)
 		}
 		h, err := readFrameHeader(sector, seed(newest.header.salt), newest.number, at)
 		if err != nil || h.kind != kindNext {
@@ -100,11 +101,11 @@ func (s *inventory) lost(newest *logFile) error {
 		by := fmt.Sprintf(", and %s proves at byte %d that it was synced", path.Base(newest.name), at)
 		switch next := s.find(h.nextSeq); {
 		case next == nil:
-			return &CorruptError{File: s.o.path(nameOf(h.nextSeq)), Reason: "the segment is gone" + by}
+			return damage.At(s.o.path(nameOf(h.nextSeq)), 0, "the segment is gone%s", by)
 		case next.failed != nil:
 			return next.failed
 		default:
-			return &CorruptError{File: next.name, Reason: "the segment's header is damaged" + by}
+			return damage.At(next.name, 0, "the segment's header is damaged%s", by)
 		}
 	})
 }

@@ -8,23 +8,24 @@ import (
 	"path"
 	"slices"
 
+	"qkv/internal/damage"
 	"qkv/log/disk"
 )
 
 // Open recovers the log of a directory by the numbered steps of the package comment, and opens it for appending. Its
-// errors wrap ErrCorrupt, ErrFormat or ErrForeign; then nothing was changed.
+// errors wrap damage.ErrDamaged, damage.ErrFormat or ErrForeign; then nothing was changed.
 func Open(o Options) (*Log, *Recovered, error) {
 	o = o.withDefaults()
 	s := &inventory{o: o}
 	if err := s.open(); err != nil {
-		return nil, nil, err
+		return nil, nil, advised(err)
 	}
 	if err := s.makeDurable(); err != nil {
-		return nil, nil, err
+		return nil, nil, advised(err)
 	}
 	r, err := s.replay()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, advised(err)
 	}
 	l, err := s.begin(r)
 	if err != nil {
@@ -106,7 +107,7 @@ func (s *inventory) with(f *logFile, do func(f *logFile, file disk.File) error) 
 // unreadable is the damage of a segment whose header cannot be read. With a snapshot it is only recorded, and the
 // following segment's header decides whether the segment is needed.
 func (s *inventory) unreadable(f *logFile, reason string, cause error) error {
-	err := error(&CorruptError{File: f.name, Reason: reason, Cause: cause})
+	err := error(damage.At(f.name, 0, "%s: %w", reason, cause))
 	if s.o.Covered > 0 {
 		s.skipped, f.failed, err = cmp.Or(s.skipped, err), err, nil
 	}
@@ -135,7 +136,7 @@ func (s *inventory) readHeader(f *logFile, file disk.File) (err error) {
 		return fmt.Errorf("%s: %w", f.name, err)
 	}
 	if h.next == 0 {
-		return &CorruptError{File: f.name, Reason: "the segment's header says that no entry can follow"}
+		return damage.At(f.name, 0, "the segment's header says that no entry can follow")
 	}
 	if !s.anyone && (h.cluster != s.o.Cluster || h.member != s.o.Member) {
 		return fmt.Errorf("%w: %s is of cluster %016x, member %016x, not of cluster %016x, member %016x; nothing was changed: put each member's own files back",
@@ -187,7 +188,7 @@ func (s *inventory) makeDurable() error {
 func (s *inventory) chain() ([]*logFile, error) {
 	i := s.newest()
 	if i < 0 {
-		return nil, &CorruptError{File: s.o.Dir, Reason: fmt.Sprintf("none of %d segments has an intact header", len(s.files))}
+		return nil, damage.At(s.o.Dir, 0, "none of %d segments has an intact header", len(s.files))
 	}
 	if err := s.lost(s.files[i]); err != nil {
 		return nil, err
@@ -200,25 +201,24 @@ func (s *inventory) chain() ([]*logFile, error) {
 			slices.Reverse(chain)
 			return chain, nil
 		}
-		var damage error
+		var fault error
 		switch {
 		case f.header.prev >= f.number:
-			damage = &CorruptError{File: f.name, Reason: fmt.Sprintf("the segment names segment %d as its predecessor", f.header.prev)}
+			fault = damage.At(f.name, 0, "the segment names segment %d as its predecessor", f.header.prev)
 		case prev.failed != nil:
-			damage = prev.failed
+			fault = prev.failed
 		case !prev.valid:
-			reason := "the segment's header is damaged, and " + path.Base(f.name) + " proves that it was synced"
-			damage = &CorruptError{File: prev.name, Reason: reason}
+			fault = damage.At(prev.name, 0, "the segment's header is damaged, and %s proves that it was synced", path.Base(f.name))
 		case prev.header.nextSalt != f.header.salt:
-			damage = &CorruptError{File: f.name, Reason: "the segment does not follow " + path.Base(prev.name) + ": its salt differs"}
+			fault = damage.At(f.name, 0, "the segment does not follow %s: its salt differs", path.Base(prev.name))
 		}
-		if damage != nil && f.header.next-1 <= s.o.Covered {
-			s.skipped, prev.damaged = cmp.Or(damage, s.skipped), true
+		if fault != nil && f.header.next-1 <= s.o.Covered {
+			s.skipped, prev.damaged = cmp.Or(fault, s.skipped), true
 			slices.Reverse(chain)
 			return chain, nil
 		}
-		if damage != nil {
-			return nil, damage
+		if fault != nil {
+			return nil, fault
 		}
 		chain = append(chain, prev)
 	}

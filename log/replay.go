@@ -8,6 +8,8 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
+
+	"qkv/internal/damage"
 )
 
 // replay is the state of the log after reading its frames in order.
@@ -80,8 +82,8 @@ func (r *replay) header(i int) error {
 	switch {
 	case i == 0:
 	case h.next != r.window.last()+1 || known && h.knowsTerm() && h.lastTerm != r.window.lastTerm():
-		err := &CorruptError{File: r.chain[i].name, Reason: fmt.Sprintf("the segment begins after entry %d/%d, but the segment before it ends with %d/%d",
-			h.next-1, h.lastTerm, r.window.last(), r.window.lastTerm())}
+		err := damage.At(r.chain[i].name, 0, "the segment begins after entry %d/%d, but the segment before it ends with %d/%d",
+			h.next-1, h.lastTerm, r.window.last(), r.window.lastTerm())
 		if err := r.skipTo(i, err); err != nil {
 			return err
 		}
@@ -117,11 +119,11 @@ func (r *replay) sealed(i int, s *scanner) error {
 
 // skip continues behind damage in segment i, if a snapshot covers everything that is damaged.
 func (r *replay) skip(i int, s *scanner, err error) bool {
-	var damage *CorruptError
-	if r.covered == 0 || !errors.As(err, &damage) {
+	var fault *damage.Error
+	if r.covered == 0 || !errors.As(err, &fault) {
 		return false
 	}
-	first, ok := s.resume(damage.Offset, r.covered)
+	first, ok := s.resume(fault.Offset, r.covered)
 	if ok {
 		r.skipped, r.chain[i].damaged = cmp.Or(r.skipped, err), true
 		r.window.rebase(first-1, 0, false)
@@ -133,7 +135,7 @@ func (r *replay) skip(i int, s *scanner, err error) bool {
 // error.
 func (r *replay) skipTo(i int, err error) error {
 	h := &r.chain[i].header
-	if r.covered == 0 || !errors.Is(err, ErrCorrupt) || h.next-1 > r.covered {
+	if r.covered == 0 || !errors.Is(err, damage.ErrDamaged) || h.next-1 > r.covered {
 		return err
 	}
 	r.skipped, r.chain[i-1].damaged = cmp.Or(r.skipped, err), true
@@ -170,7 +172,7 @@ func (r *replay) decide(s *scanner, bad *badFrame) error {
 		return bad.damage(s.name)
 	}
 	if bad.cut && s.size < s.header.size { // the file had its full size before its name: no torn write shortens it
-		bad.reason = fmt.Sprintf("the file ends after %d bytes, but its header says that it has %d", s.size, s.header.size)
+		bad.reason = fmt.Errorf("the file ends after %d bytes, but its header says that it has %d", s.size, s.header.size)
 		return bad.damage(s.name)
 	}
 	b, worse := s.findIntactHeaders(bad.offset, s.size)
@@ -178,11 +180,11 @@ func (r *replay) decide(s *scanner, bad *badFrame) error {
 		return worse.damage(s.name)
 	}
 	if b.proof != nil {
-		bad.reason += fmt.Sprintf(", and the frame at byte %d proves that it was synced", b.proof.offset)
+		bad.reason = fmt.Errorf("%w, and the frame at byte %d proves that it was synced", bad.reason, b.proof.offset)
 		return bad.damage(s.name)
 	}
 	if b.newest != nil {
-		r.torn = &Torn{File: s.name, Offset: bad.offset, Bytes: b.end - bad.offset, Reason: bad.reason}
+		r.torn = &Torn{File: s.name, Offset: bad.offset, Bytes: b.end - bad.offset, Reason: bad.reason.Error()}
 		r.keepVote(b.newest.hard)
 	} else if s.header.compat&compatZeroed != 0 {
 		r.torn = s.tornTail(bad)
@@ -201,13 +203,13 @@ func (r *replay) decideNext(s *inventory) error {
 			sc.header, sc.seed = segmentHeader{seq: f.number}, seed(newest.header.nextSalt)
 			b, worse := sc.findIntactHeaders(0, sc.size)
 			switch {
-			case worse != nil && worse.cause != nil:
+			case worse != nil && worse.unread:
 				return worse.damage(f.name)
 			case b.prevEnd > r.end:
-				return &CorruptError{File: newest.name, Offset: r.end, Reason: fmt.Sprintf("no intact frame is here, but the frame at byte %d of %s proves that the segment was synced up to byte %d",
-					b.newest.offset, path.Base(f.name), b.prevEnd)}
+				return damage.At(newest.name, r.end, "no intact frame is here, but the frame at byte %d of %s proves that the segment was synced up to byte %d",
+					b.newest.offset, path.Base(f.name), b.prevEnd)
 			case worse != nil || b.proof != nil:
-				return &CorruptError{File: f.name, Reason: "the segment's header is damaged, and a frame in it proves that it was synced"}
+				return damage.At(f.name, 0, "the segment's header is damaged, and a frame in it proves that it was synced")
 			case b.newest != nil:
 				r.torn = &Torn{File: f.name, Bytes: b.end, Reason: "the segment has no intact header"}
 				r.keepVote(b.newest.hard)
@@ -236,14 +238,14 @@ func (s *scanner) tornTail(bad *badFrame) *Torn {
 	if end == 0 {
 		return nil
 	}
-	return &Torn{File: s.name, Offset: bad.offset, Bytes: end - bad.offset, Reason: bad.reason}
+	return &Torn{File: s.name, Offset: bad.offset, Bytes: end - bad.offset, Reason: bad.reason.Error()}
 }
 
 // takeHard takes over the hard state of a header that is in its place. Terms and votes must not go back.
 func (r *replay) takeHard(i int, at int64, hs HardState) error {
 	if hs.Term < r.hard.Term || hs.Term == r.hard.Term && r.hard.Vote != 0 && hs.Vote != r.hard.Vote {
-		return &CorruptError{File: r.chain[i].name, Offset: at, Reason: fmt.Sprintf("term %d vote %d after term %d vote %d",
-			hs.Term, hs.Vote, r.hard.Term, r.hard.Vote)}
+		return damage.At(r.chain[i].name, at, "term %d vote %d after term %d vote %d",
+			hs.Term, hs.Vote, r.hard.Term, r.hard.Vote)
 	}
 	r.hard = hs
 	return nil
@@ -265,7 +267,7 @@ func (r *replay) frame(i int, s *scanner, h *frameHeader, payload []byte) error 
 	}
 	if h.kind == kindEntries {
 		if err := r.follows(h); err != nil {
-			return wrong(s.name, h.offset, err)
+			return damage.Of(s.name, h.offset, err)
 		}
 		r.keep(i, h.first-1)
 	}
@@ -281,7 +283,7 @@ func (r *replay) frame(i int, s *scanner, h *frameHeader, payload []byte) error 
 		err = failed
 	}
 	if err != nil {
-		return wrong(s.name, h.offset, err)
+		return damage.Of(s.name, h.offset, err)
 	}
 	if h.kind == kindEntries {
 		r.needs[i] = r.window.last()

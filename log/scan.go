@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"io"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 )
@@ -53,18 +54,15 @@ func (p *pages) read(at int64, n int) ([]byte, error) {
 // read, or an intact header or a payload with the right checksum makes no sense, and was therefore written like that.
 type badFrame struct {
 	offset  int64
-	reason  string
-	cause   error
+	reason  error
+	unread  bool // the disk cannot be read, or the format is unknown
 	certain bool
 	cut     bool // the file ends before the frame does
 }
 
 // damage is the error for a bad frame that was synced.
 func (b *badFrame) damage(name string) error {
-	if errors.Is(b.cause, ErrFormat) {
-		return wrong(name, b.offset, b.cause)
-	}
-	return &CorruptError{File: name, Offset: b.offset, Reason: b.reason, Cause: b.cause}
+	return damage.Of(name, b.offset, b.reason)
 }
 
 // scanner reads the frames of one segment in order.
@@ -91,15 +89,15 @@ func (s *scanner) frame() (frameHeader, []byte, *badFrame) {
 		return h, nil, bad
 	}
 	if h.kind == kindNext { // it belongs to no group; without a next segment (as in released ones), nothing else says where this one ends
-		return h, nil, &badFrame{offset: s.next, reason: "this page names the next segment and is not a frame"}
+		return h, nil, &badFrame{offset: s.next, reason: errors.New("this page names the next segment and is not a frame")}
 	}
 	bad = &badFrame{offset: s.next, certain: true}
 	switch {
 	case h.prev != s.chain:
-		bad.reason = fmt.Sprintf("the frame follows a frame with checksum %#08x, but the one before it has %#08x", h.prev, s.chain)
+		bad.reason = fmt.Errorf("the frame follows a frame with checksum %#08x, but the one before it has %#08x", h.prev, s.chain)
 		return h, nil, bad
 	case h.prevEnd != s.header.prevEnd:
-		bad.reason = fmt.Sprintf("the frame says that the segment before ends at %d, the segment's header says at %d", h.prevEnd, s.header.prevEnd)
+		bad.reason = fmt.Errorf("the frame says that the segment before ends at %d, the segment's header says at %d", h.prevEnd, s.header.prevEnd)
 		return h, nil, bad
 	}
 	payload, bad := s.payload(&h)
@@ -115,13 +113,13 @@ func (s *scanner) payload(h *frameHeader) ([]byte, *badFrame) {
 	bad := &badFrame{offset: h.offset}
 	whole, err := s.read(h.offset, int(h.end()-h.offset))
 	if err != nil {
-		bad.reason, bad.certain = "the frame's payload cannot be read", !errors.Is(err, io.ErrUnexpectedEOF)
-		bad.cause, bad.cut = err, !bad.certain
+		bad.reason, bad.cut = fmt.Errorf("the frame's payload cannot be read: %w", err), errors.Is(err, io.ErrUnexpectedEOF)
+		bad.certain = !bad.cut
 		return nil, bad
 	}
 	payload, padding := whole[headerBytes:headerBytes+h.length], whole[headerBytes+h.length:]
 	if crc32.Checksum(payload, castagnoli) != h.payload || !isZero(padding) {
-		bad.reason = "the frame's checksum is wrong"
+		bad.reason = errors.New("the frame's checksum is wrong")
 		return nil, bad
 	}
 	return payload, nil
@@ -150,23 +148,15 @@ func (s *scanner) headerAt(at int64) (frameHeader, *badFrame) {
 	sector, err := s.read(at, headerBytes)
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF) && at >= s.size:
-		return frameHeader{}, &badFrame{offset: at, reason: "the file ends", cut: true}
+		return frameHeader{}, &badFrame{offset: at, reason: errors.New("the file ends"), cut: true}
 	case err != nil:
-		return frameHeader{}, &badFrame{offset: at, reason: "the frame's header cannot be read", cause: err, certain: true}
+		return frameHeader{}, &badFrame{offset: at, reason: fmt.Errorf("the frame's header cannot be read: %w", err), unread: true, certain: true}
 	}
 	h, err := readFrameHeader(sector, s.seed, s.header.seq, at)
 	if err != nil {
-		return h, &badFrame{offset: at, reason: err.Error(), cause: formatOf(err), certain: err != errNoFrame}
+		return h, &badFrame{offset: at, reason: err, unread: errors.Is(err, damage.ErrFormat), certain: err != errNoFrame}
 	}
 	return h, nil
-}
-
-// formatOf returns the error if it reports an unknown format, otherwise nil.
-func formatOf(err error) error {
-	if errors.Is(err, ErrFormat) {
-		return err
-	}
-	return nil
 }
 
 // intactHeaders sums up the intact headers behind a bad frame.
@@ -210,10 +200,10 @@ func readPayload(h *frameHeader, payload []byte, longer bool, f func(r record, a
 			return fmt.Errorf("record %d of the frame: %w", i, err)
 		}
 		if r.longer && !longer {
-			return fmt.Errorf("%w: record %d has more fields than are known", errNewer, i)
+			return fmt.Errorf("%w: record %d has more fields than are known", damage.ErrNewer, i)
 		}
 		if r.kind > kindRaftMost && r.kind != kindMarker {
-			return fmt.Errorf("%w: record %d is of kind %d", errNewer, i, r.kind)
+			return fmt.Errorf("%w: record %d is of kind %d", damage.ErrNewer, i, r.kind)
 		}
 		if h.kind == kindEntries {
 			if used == terms[0].count {

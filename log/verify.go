@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 
+	"qkv/internal/damage"
 	"qkv/log/disk"
 )
 
@@ -21,7 +22,7 @@ const lookTries = 10
 //
 // A segment that was released meanwhile is left out: its file may hold other bytes already. A frame that is written while it is read looks
 // damaged; Verify reads it again before it reports it.
-func Verify(d disk.FS, dir string, least uint64, listed func() (snapshot uint64, err error), read func(name string, damage error) error) error {
+func Verify(d disk.FS, dir string, least uint64, listed func() (snapshot uint64, err error), read func(name string, harm error) error) error {
 	s, chain, fault, err := look(d, dir)
 	if err != nil {
 		return err
@@ -34,7 +35,7 @@ func Verify(d disk.FS, dir string, least uint64, listed func() (snapshot uint64,
 	begins, sound := uint64(math.MaxUint64), true
 	for i, f := range chain {
 		name := f.name
-		damage := s.scan(f, &buf, func(sc *scanner) error {
+		harm := s.scan(f, &buf, func(sc *scanner) error {
 			behind, end, err := sc.verify(s.follower(f))
 			begins = min(begins, behind) // a later segment may set the log back to a snapshot
 			switch {
@@ -46,40 +47,40 @@ func Verify(d disk.FS, dir string, least uint64, listed func() (snapshot uint64,
 						return one.failed
 					}
 				}
-				err = &CorruptError{File: f.name, Offset: sc.next, Reason: fmt.Sprintf("the log ends here with entry %d, but this member has applied entry %d", end, least)}
+				err = damage.At(f.name, sc.next, "the log ends here with entry %d, but this member has applied entry %d", end, least)
 			}
 			return err
 		})
-		if damage != nil {
+		if harm != nil {
 			sound = false
-			if errors.Is(damage, fs.ErrNotExist) || disk.Gone(d, name) {
+			if errors.Is(harm, fs.ErrNotExist) || disk.Gone(d, name) {
 				continue
 			}
-			if !errors.Is(damage, ErrCorrupt) && !errors.Is(damage, ErrFormat) {
-				return damage
+			if !errors.Is(harm, damage.ErrDamaged) && !errors.Is(harm, damage.ErrFormat) {
+				return harm
 			}
 		}
-		if err := read(name, damage); err != nil {
+		if err := read(name, harm); err != nil {
 			return err
 		}
 	}
 	switch {
 	case fault != nil:
 	case sound && snapshot > 0 && begins > snapshot && !disk.Gone(d, chain[0].name):
-		return read(chain[0].name, &CorruptError{File: chain[0].name, Reason: fmt.Sprintf("the log begins here behind entry %d, but the newest snapshot ends with entry %d: segments are missing", begins, snapshot)})
+		return read(chain[0].name, damage.At(chain[0].name, 0, "the log begins here behind entry %d, but the newest snapshot ends with entry %d: segments are missing", begins, snapshot))
 	default:
 		return nil
 	}
 	// Between two names of a list, a segment may have been begun or released: then a second list has no such fault.
 	_, _, again, err := look(d, dir)
-	if err != nil || again == nil || again.File != fault.File || again.Reason != fault.Reason {
+	if err != nil || again == nil || again.File != fault.File || again.Reason.Error() != fault.Reason.Error() {
 		return err
 	}
 	return read(fault.File, fault)
 }
 
 // look lists a log in use: its segments, and the fault before which they end, a damaged or lost header.
-func look(d disk.FS, dir string) (s *inventory, chain []*logFile, fault *CorruptError, err error) {
+func look(d disk.FS, dir string) (s *inventory, chain []*logFile, fault *damage.Error, err error) {
 	for range lookTries {
 		s = &inventory{o: Options{FS: d, Dir: dir, Covered: math.MaxUint64}, anyone: true} // so that no damaged header is an error
 		if err := s.open(); err != nil {
@@ -125,7 +126,7 @@ func (s *scanner) verify(follower *logFile) (behind, last uint64, err error) {
 		h, payload, bad := s.frame()
 		if bad == nil {
 			if err := readPayload(&h, payload, s.header.longerRecords(), func(record, Position) {}); err != nil {
-				return behind, last, wrong(s.name, h.offset, err)
+				return behind, last, damage.Of(s.name, h.offset, err)
 			}
 			again, last = false, h.first-1
 			behind = min(behind, last)
@@ -153,7 +154,7 @@ func (s *scanner) verify(follower *logFile) (behind, last uint64, err error) {
 
 // synced is the damage of a bad frame before the end that the segment after it states.
 func (s *scanner) synced(bad *badFrame, after *logFile) error {
-	bad.reason += ", and " + path.Base(after.name) + " proves that it was synced"
+	bad.reason = fmt.Errorf("%w, and %s proves that it was synced", bad.reason, path.Base(after.name))
 	return bad.damage(s.name)
 }
 
@@ -162,6 +163,6 @@ func (s *scanner) endsAs(after *logFile) error {
 	if s.next == after.header.prevEnd && s.chain == after.header.prevChain {
 		return nil
 	}
-	return &CorruptError{File: s.name, Offset: s.next, Reason: fmt.Sprintf("the segment ends here with checksum %#08x, but %s says at byte %d with %#08x",
-		s.chain, path.Base(after.name), after.header.prevEnd, after.header.prevChain)}
+	return damage.At(s.name, s.next, "the segment ends here with checksum %#08x, but %s says at byte %d with %#08x",
+		s.chain, path.Base(after.name), after.header.prevEnd, after.header.prevChain)
 }

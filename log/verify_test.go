@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/internal/damage"
 	"qkv/log"
 	"qkv/log/disk"
 )
@@ -31,7 +32,7 @@ func verify(t *testing.T, d disk.FS, snapshot, least uint64) (sound []string, da
 
 // place returns where damage is.
 func place(err error) string {
-	c, ok := errors.AsType[*log.CorruptError](err)
+	c, ok := errors.AsType[*damage.Error](err)
 	if !ok {
 		return fmt.Sprint(err)
 	}

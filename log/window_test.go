@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk/simdisk"
@@ -468,7 +469,7 @@ func TestColdReadOfDamage(t *testing.T) {
 		return once, twice
 	}
 	once, err := read()
-	var corrupt *log.CorruptError
+	var corrupt *damage.Error
 	if once != nil || !errors.As(err, &corrupt) || corrupt.Offset != 4608 || !strings.HasSuffix(corrupt.File, "02.wal") {
 		t.Errorf("%v, then %v", once, err)
 	}

@@ -17,6 +17,7 @@ import (
 	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/snapshot"
@@ -79,13 +80,13 @@ func (s *storage) recover() (*recovered, error) {
 	}
 	ahead := s.loadAhead()
 	opened, found, err := log.Open(options)
-	if errors.Is(err, log.ErrCorrupt) {
+	if errors.Is(err, damage.ErrDamaged) {
 		opened, found, err = s.openCovered(options, err, ahead)
 	}
 	if err != nil {
 		ahead.abandon()
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-			return nil, damagedf("corrupt data folder: the log is missing (%v): put it back, or mount the disk that it is on; docs/emergencies.md says under \"A lost member\" what to do without it", err)
+			return nil, damage.At(s.folder.path("wal"), 0, "the log is missing (%v): mount the disk that it is on, or %s", err, damage.PutBack)
 		}
 		return nil, err // it names the log
 	}
@@ -113,10 +114,10 @@ func (s *storage) recover() (*recovered, error) {
 
 // openCovered opens a damaged log again, with the newest loadable snapshot: damage wholly at or below the snapshot ends no member. It
 // returns the damage if there is no such snapshot, or if it does not cover all of the damage.
-func (s *storage) openCovered(o log.Options, damage error, ahead *loading) (*log.Log, *log.Recovered, error) {
+func (s *storage) openCovered(o log.Options, fault error, ahead *loading) (*log.Log, *log.Recovered, error) {
 	listing, err := snapshot.List(s.folder.fs, s.folder.path("snap"))
 	if err != nil {
-		return nil, nil, damage
+		return nil, nil, fault
 	}
 	for _, info := range listing.Published {
 		if info.Err != nil || info.Cluster != s.folder.Cluster {
@@ -138,11 +139,11 @@ func (s *storage) openCovered(o log.Options, damage error, ahead *loading) (*log
 		o.Covered = info.Index
 		opened, found, err := log.Open(o)
 		if err != nil {
-			return nil, nil, damage
+			return nil, nil, fault
 		}
 		return opened, found, nil
 	}
-	return nil, nil, damage
+	return nil, nil, fault
 }
 
 // createLog makes the initial log of every member of a new cluster. A crash before the first boot leaves a log without entries.
@@ -256,7 +257,7 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 	dir := s.folder.path("snap")
 	err := s.folder.fs.MkdirAll(dir)
 	if errors.Is(err, syscall.ENOTDIR) {
-		return damagedf("corrupt data folder: %s is not a folder: put back the one with the snapshots; docs/emergencies.md says under \"A lost member\" what to do without it", dir)
+		return damage.At(dir, 0, "it is not a folder with snapshots: %s", damage.PutBack)
 	}
 	if err != nil {
 		return fmt.Errorf("make the folder of snapshots: %w", err)
@@ -360,8 +361,8 @@ func (s *storage) initializeState(r *recovered, found *log.Recovered) error {
 		if found.Behind != "" {
 			behind = " behind " + found.Behind + ", which is missing"
 		}
-		return fmt.Errorf("%w: the log of %s begins with index %d%s, and no valid snapshot reaches that index: restore this folder exactly as it was; docs/emergencies.md says under \"A lost member\" what to do without it",
-			log.ErrCorrupt, s.folder.dir, found.First, behind)
+		return fmt.Errorf("%w: the log of %s begins with index %d%s, and no valid snapshot reaches that index: %s",
+			damage.ErrDamaged, s.folder.dir, found.First, behind, damage.PutBack)
 	}
 	r.state = index.NewState(s.limits.Index)
 	r.state.Stored(0, 0, nil)
@@ -376,7 +377,7 @@ func (s *storage) initializeState(r *recovered, found *log.Recovered) error {
 // consider loads a snapshot if it is the first usable one, keeps a second one, and notes useless ones.
 func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Info, ahead *loading) error {
 	if info.Err != nil {
-		if r.state != nil && !errors.Is(info.Err, snapshot.ErrCorrupt) && !errors.Is(info.Err, snapshot.ErrFormat) {
+		if r.state != nil && !errors.Is(info.Err, damage.ErrDamaged) && !errors.Is(info.Err, damage.ErrFormat) {
 			s.keepUnread(r, found, info)
 			return nil
 		}
@@ -384,7 +385,7 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 	}
 	if info.Member == s.folder.Member && info.Index > found.Last {
 		return fmt.Errorf("%w: this member saved the snapshot %s at index %d, but its log ends at %d: the newest files of the log are missing; "+
-			"put them back; docs/emergencies.md says under \"A lost member\" what to do without it", log.ErrCorrupt, info.Path, info.Index, found.Last)
+			"%s", damage.ErrDamaged, info.Path, info.Index, found.Last, damage.PutBack)
 	}
 	if info.Cluster != s.folder.Cluster {
 		return usagef("the snapshot %s belongs to cluster %016x, this is cluster %016x", info.Path, info.Cluster, s.folder.Cluster)
@@ -493,10 +494,10 @@ func continues(found *log.Recovered, info snapshot.Info) bool {
 // putAside moves a damaged snapshot aside. The snapshot before it, and the log behind that one, still hold everything. A snapshot that
 // the disk could not read now may be intact, and is not touched.
 func (s *storage) putAside(r *recovered, info snapshot.Info, why error) error {
-	if errors.Is(why, snapshot.ErrFormat) {
+	if errors.Is(why, damage.ErrFormat) {
 		return fmt.Errorf("the snapshot %s cannot be read: %w", info.Path, why)
 	}
-	if !errors.Is(why, snapshot.ErrCorrupt) {
+	if !errors.Is(why, damage.ErrDamaged) {
 		return fmt.Errorf("the snapshot %s cannot be read, and was not moved: %w: look at the disk, and start again; if it still cannot be read, move that file away: "+
 			"an older snapshot, with the log after it, may be enough", info.Path, why)
 	}
@@ -533,10 +534,10 @@ func (s *storage) salt() uint64 {
 func configurationIn(state *index.State, meta snapshot.Meta) (*raftpb.ConfState, error) {
 	confState := &raftpb.ConfState{}
 	if err := proto.Unmarshal(meta.ConfState, confState); err != nil {
-		return nil, fmt.Errorf("%w: its configuration: %w", snapshot.ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: its configuration: %w", damage.ErrDamaged, err)
 	}
 	if err := confState.Equivalent(actor.ConfStateOf(state.Members().Configuration())); err != nil {
-		return nil, fmt.Errorf("%w: its configuration is not that of its members: %w", snapshot.ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: its configuration is not that of its members: %w", damage.ErrDamaged, err)
 	}
 	return confState, nil
 }

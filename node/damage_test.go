@@ -15,8 +15,8 @@ import (
 
 	"qkv/actor"
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
-	"qkv/log"
 	"qkv/snapshot"
 )
 
@@ -103,7 +103,7 @@ func TestDamageBelowSnapshot(t *testing.T) {
 	for _, name := range list(t, dir, "wal/*.wal") {
 		flipEveryPage(t, name)
 	}
-	if a, err := startAlone(t, dir); !errors.Is(err, log.ErrCorrupt) {
+	if a, err := startAlone(t, dir); !errors.Is(err, damage.ErrDamaged) {
 		if err == nil {
 			a.stop(t)
 		}
@@ -128,7 +128,7 @@ func TestCoveredDamageGoes(t *testing.T) {
 		damaged = filepath.Join(dir, "wal", filepath.Base(damaged))
 		flipEntries(t, damaged)
 		a, err := startAloneWith(t, dir, 64<<10, few)
-		if errors.Is(err, log.ErrCorrupt) {
+		if errors.Is(err, damage.ErrDamaged) {
 			continue // no snapshot covers it
 		}
 		if err != nil {
@@ -249,7 +249,7 @@ func TestUnreadableOlderSnapshot(t *testing.T) {
 	a.stop(t)
 	snaps = list(t, dir, "snap/*.snap")
 	unreadable(snaps[len(snaps)-1])
-	if a, err := startAlone(t, dir); err == nil || errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), snaps[len(snaps)-1]+" cannot be read") {
+	if a, err := startAlone(t, dir); err == nil || errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), snaps[len(snaps)-1]+" cannot be read") {
 		if err == nil {
 			a.stop(t)
 		}
@@ -271,7 +271,7 @@ func TestSnapshotOfNewer(t *testing.T) {
 	if err := os.WriteFile(name, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if a, err := startAlone(t, dir); !errors.Is(err, snapshot.ErrFormat) {
+	if a, err := startAlone(t, dir); !errors.Is(err, damage.ErrFormat) {
 		if err == nil {
 			a.stop(t)
 		}
@@ -336,7 +336,7 @@ func TestLostFileIsNamed(t *testing.T) {
 	if err == nil {
 		a.stop(t)
 	}
-	if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), filepath.Base(segments[0])+", which is missing") {
+	if !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), filepath.Base(segments[0])+", which is missing") {
 		t.Errorf("without %s: %v", filepath.Base(segments[0]), err)
 	}
 }
@@ -380,7 +380,7 @@ func TestLostNewestSegment(t *testing.T) {
 		if err == nil {
 			a.stop(t)
 		}
-		if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), newest+" at byte 0: the segment") {
+		if !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), newest+" at byte 0: the segment") {
 			t.Errorf("without %s: %v", newest, err)
 		}
 	}

@@ -21,11 +21,11 @@
 //	    internal/checks                             the table of checks of status and doctor, and the verdict on a cluster
 //	    internal/election                           etcd's recipe of locks and elections, for client and endpoint
 //	0   log/disk  index/kv                          the file system; the types of requests, answers and errors
-//	    internal/pack  internal/limits              hand-written msgpack; the table of limits
+//	    internal/pack  internal/damage              hand-written msgpack; damage of files, and the prelude of their formats
 //	    internal/codec  internal/figures            msgpack by the library, for what is rare; the table of a member's figures
 //	    internal/meter  internal/etcdflags          counters of durations; etcd's command line
 //	    internal/buffers  internal/logx             the pool of large buffers; the rate-limited log
-//	    internal/settings                           configuration files: YAML with the names of flags
+//	    internal/settings  internal/limits          configuration files: YAML with the names of flags; the table of limits
 //	    internal/admit                              memory budgets, semaphores and the fair queue of both endpoints
 //	    log/disk/simdisk  index/authmodel           the simulated disk, and a naive model of users and roles, for tests only
 //

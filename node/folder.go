@@ -11,9 +11,8 @@ import (
 	"qkv/actor"
 	"qkv/index"
 	"qkv/internal/codec"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
-	"qkv/internal/pack"
-	"qkv/log"
 	"qkv/log/disk"
 )
 
@@ -68,28 +67,6 @@ func (i *identity) founders() index.Members {
 		}
 	}
 	return index.Founders(ids)
-}
-
-func (f *folder) decodeIdentity(b []byte) (i identity, err error) {
-	if err := f.decode("identity", b, &i); err != nil {
-		return i, err
-	}
-	if len(i.Founding) == 0 || len(i.Past)%8 != 0 || len(i.Past) > limits.PeerPastBytes {
-		return i, errors.New("its trust domain is missing, or its boot history has the wrong length")
-	}
-	return i, nil
-}
-
-// decode decodes the content of a small file.
-func (f *folder) decode(name string, content []byte, to any) error {
-	err := codec.ReadFile(content, to)
-	switch {
-	case errors.Is(err, pack.ErrNewer):
-		return usagef("read %s: %w", f.path(name), err)
-	case err != nil:
-		return fmt.Errorf("read %s: %w", f.path(name), err)
-	}
-	return nil
 }
 
 func (f *folder) path(name string) string { return f.dir + "/" + name }
@@ -165,20 +142,32 @@ func refuseForeign(disks disk.FS, dir string, who owner) error {
 
 // whose reads the folder's owner.
 func (f *folder) whose() error {
-	raw, err := f.read("identity")
-	if err != nil && !isDamaged(err) {
-		return fmt.Errorf("read %s: %w", f.path("identity"), err)
+	f.identity = identity{}
+	err := f.decode("identity", &f.identity)
+	if err == nil && (len(f.Founding) == 0 || len(f.Past)%8 != 0 || len(f.Past) > limits.PeerPastBytes) {
+		err = damage.At(f.path("identity"), 0, "its trust domain is missing, or its boot history has the wrong length")
 	}
+	return unread(err, "who this member is, and without it this member must not vote")
+}
+
+// decode decodes a small file.
+func (f *folder) decode(name string, to any) error {
+	content, err := f.read(name)
 	if err == nil {
-		f.identity, err = f.decodeIdentity(raw)
+		err = damage.Of(f.path(name), 0, codec.ReadFile(content, to))
 	}
-	if errors.Is(err, pack.ErrNewer) {
-		return err
+	return err
+}
+
+// unread is the error of a small file that cannot be read. says names the file's decision.
+func unread(err error, says string) error {
+	switch {
+	case errors.Is(err, damage.ErrFormat):
+		return usagef("%w", err)
+	case errors.Is(err, damage.ErrDamaged):
+		return fmt.Errorf("%w; it says %s: %s", err, says, damage.PutBack)
 	}
-	if err != nil {
-		return damagedf("%s is corrupt: %v; without it this member must not vote: restore this folder exactly as it was; docs/emergencies.md says under \"A lost member\" what to do without it", f.path("identity"), err)
-	}
-	return nil
+	return err
 }
 
 // identify reads the folder's owner, and refuses another member's folder.
@@ -206,25 +195,11 @@ func (i *identity) neverStarted() bool {
 	return len(i.Past) == 0 && len(i.Founding) > 1 && (strings.HasPrefix(i.Founding[1], "restored ") || strings.HasPrefix(i.Founding[1], "migrated "))
 }
 
-// isDamaged reports whether an error of reading a small file means that its content differs from the written one.
-func isDamaged(err error) bool {
-	return errors.Is(err, errChecksum) || errors.Is(err, errMagic) || errors.Is(err, disk.ErrNotRegular)
-}
-
-// damaged describes the damage of a file outside the log. It is log.ErrCorrupt to errors.Is.
-type damaged string
-
-func damagedf(format string, values ...any) error { return damaged(fmt.Sprintf(format, values...)) }
-
-func (d damaged) Error() string { return string(d) }
-
-func (d damaged) Is(target error) bool { return target == log.ErrCorrupt }
-
 // isNew refuses a folder that holds a log but no identity.
 func (f *folder) isNew() error {
 	for _, name := range []string{"wal", "snap"} {
 		if names, err := f.fs.List(f.path(name)); err == nil && len(names) > 0 {
-			return damagedf("corrupt data folder: %s holds data but %s is missing: put back that file; docs/emergencies.md says under \"A lost member\" what to do without it", f.path(name), f.path("identity"))
+			return damage.At(f.path("identity"), 0, "the file is missing, and %s holds data: %s", f.path(name), damage.PutBack)
 		}
 	}
 	return nil
@@ -266,24 +241,17 @@ func (f *folder) remove() error {
 
 // suspended reads why this folder's member takes no part.
 func (f *folder) suspended() (q actor.Suspension, err error) {
-	raw, err := f.decided("suspension", "whether this member must not vote")
-	if err != nil {
-		return q, err
-	}
-	err = f.decode("suspension", raw, &q)
+	err = f.decided("suspension", "whether this member must not vote", &q)
 	return q, err
 }
 
-// decided reads a small file that was created with the identity and cannot be recreated. says names the file's decision.
-func (f *folder) decided(name, says string) ([]byte, error) {
-	raw, err := f.read(name)
-	if errors.Is(err, fs.ErrNotExist) || isDamaged(err) {
-		return nil, damagedf("%s is missing or corrupt: %v; it says %s: restore this folder exactly as it was; docs/emergencies.md says under \"A lost member\" what to do without it", f.path(name), err, says)
+// decided decodes a small file that was created with the identity and cannot be recreated.
+func (f *folder) decided(name, says string, to any) error {
+	err := f.decode(name, to)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = damage.At(f.path(name), 0, "the file is missing")
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", f.path(name), err)
-	}
-	return raw, nil
+	return unread(err, says)
 }
 
 // suspend makes durable whether this folder's member takes part.
@@ -293,13 +261,9 @@ func (f *folder) suspend(q actor.Suspension) error {
 }
 
 // known reads the known facts about the other members.
-func (f *folder) known() (all []actor.Known, err error) {
-	raw, err := f.decided("peers", "which data folders the other members have, and so whether one of them has lost its data")
-	if err != nil {
-		return nil, err
-	}
+func (f *folder) known() ([]actor.Known, error) {
 	var k knownPeers
-	err = f.decode("peers", raw, &k)
+	err := f.decided("peers", "which data folders the other members have, and so whether one of them has lost its data", &k)
 	return k.Known, err
 }
 

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"qkv/actor"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
-	"qkv/log"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 	"qkv/snapshot"
@@ -39,14 +39,14 @@ func TestUnreadableIsNotCorrupt(t *testing.T) {
 	} {
 		for _, op := range []simdisk.Op{simdisk.OpOpen, simdisk.OpRead} {
 			fs.Fail(simdisk.Fault{Op: op, Name: name})
-			if err := read(); !errors.Is(err, syscall.EIO) || errors.Is(err, log.ErrCorrupt) {
+			if err := read(); !errors.Is(err, syscall.EIO) || errors.Is(err, damage.ErrDamaged) {
 				t.Errorf("%s, when %v fails: %v", name, op, err)
 			}
 		}
 		if err := read(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		for i, want := range []error{nil, log.ErrCorrupt} {
+		for i, want := range []error{nil, damage.ErrDamaged} {
 			if err := fs.Rot("data/"+name, int64(i*slotBytes+17), 3); err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +87,7 @@ func TestSmallFilesOfAnySize(t *testing.T) {
 	if err := errors.Join(err, file.Close(), fs.MkdirAll("data"), fs.Rename("small", "data/small")); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := f.read("small"); !isDamaged(err) {
+	if got, err := f.read("small"); !errors.Is(err, damage.ErrDamaged) {
 		t.Errorf("an empty file: %q, %v", got, err)
 	}
 }
@@ -139,7 +139,7 @@ func TestMissingAmnesiaIsDamage(t *testing.T) {
 	if err := fs.Remove("data/suspension"); err != nil {
 		t.Fatal(err)
 	}
-	if q, err := f.suspended(); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "missing") {
+	if q, err := f.suspended(); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "missing") {
 		t.Errorf("without the file: %+v, %v", q, err)
 	}
 }
@@ -299,7 +299,7 @@ func TestNewFolderKeepsItsName(t *testing.T) {
 
 // A snapshot that the disk cannot read now is not moved aside: it may be well.
 func TestUnreadableSnapshotStays(t *testing.T) {
-	for damaged, why := range map[bool]error{false: syscall.EIO, true: snapshot.ErrCorrupt} {
+	for damaged, why := range map[bool]error{false: syscall.EIO, true: damage.ErrDamaged} {
 		fs := simdisk.New(1)
 		for _, dir := range []string{"data/snap", "data/damaged"} {
 			if err := fs.MkdirAll(dir); err != nil {
@@ -339,7 +339,7 @@ func TestDamagedSnapshotOnFullDisk(t *testing.T) {
 		}
 		s, r := storage{folder: &folder{fs: fs, dir: "data"}, logger: slog.New(slog.DiscardHandler)}, &recovered{}
 		fs.Fail(simdisk.Fault{Op: op, Err: syscall.ENOSPC})
-		err = s.putAside(r, snapshot.Info{Path: path}, fmt.Errorf("%w: a bit", snapshot.ErrCorrupt))
+		err = s.putAside(r, snapshot.Info{Path: path}, fmt.Errorf("%w: a bit", damage.ErrDamaged))
 		if err != nil || len(r.alarms) != 1 || !strings.Contains(r.alarms[0].Text, "no space is left") || !strings.Contains(r.alarms[0].Text, "a bit") {
 			t.Errorf("%v finds no room: %v, alarms %+v", op, err, r.alarms)
 		}
@@ -492,9 +492,10 @@ func TestLastStarts(t *testing.T) {
 // A small file of which one half is old, as a crash between its two writes leaves it, or damaged, holds its content twice after a
 // start: damage to the other half brings nothing older back.
 func TestRepairSmallFiles(t *testing.T) {
+	const slotHead = damage.PreludeBytes - 4 // there the content begins
 	for name, corrupt := range map[string]func(file disk.File) error{
 		"a crash": func(file disk.File) error {
-			_, err := file.WriteAt(slot{slotFormat, 9, []byte("new")}.encode(), 0)
+			_, err := file.WriteAt(slotOf(slotFormat, 9, []byte("new")), 0)
 			return err
 		},
 		"damage": func(file disk.File) error {

@@ -15,6 +15,7 @@ import (
 	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
 	"qkv/net/peer"
@@ -891,7 +892,7 @@ func TestSnapshotOfOtherMembers(t *testing.T) {
 		if err == nil {
 			_, err = configurationIn(loaded, meta)
 		}
-		if (err == nil) != (at == 0) || err != nil && !errors.Is(err, snapshot.ErrCorrupt) {
+		if (err == nil) != (at == 0) || err != nil && !errors.Is(err, damage.ErrDamaged) {
 			t.Errorf("of voters %v: %v", voters, err)
 		}
 	}

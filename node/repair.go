@@ -10,7 +10,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
-	"qkv/log"
+	"qkv/internal/damage"
 	"qkv/net/peer"
 	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
@@ -40,7 +40,7 @@ func (l *lacksPart) Error() string {
 
 // Unwrap makes it damage, for which another snapshot is used.
 func (l *lacksPart) Unwrap() []error {
-	return []error{snapshot.ErrCorrupt, log.ErrCorrupt, l.defect.Err, l.why}
+	return []error{damage.ErrDamaged, l.defect.Err, l.why}
 }
 
 // unusable is the error of a start without another snapshot.
@@ -61,7 +61,7 @@ func (s *storage) repairParts(info snapshot.Info) (repaired bool, err error) {
 		return false, err
 	}
 	members, err := snapshot.Members(s.folder.fs, info.Path, s.limits.Index)
-	if errors.Is(err, snapshot.ErrCorrupt) {
+	if errors.Is(err, damage.ErrDamaged) {
 		return false, nil // with parts, too, it could not be loaded
 	}
 	if err != nil {
@@ -84,7 +84,7 @@ func (s *storage) repairParts(info snapshot.Info) (repaired bool, err error) {
 			}
 		}
 		if why := s.repairs.failed[d.Name()]; why != nil {
-			if aside != "" && !errors.Is(d.Err, snapshot.ErrCorrupt) { // perhaps the next start can read it
+			if aside != "" && !errors.Is(d.Err, damage.ErrDamaged) { // perhaps the next start can read it
 				_ = s.folder.fs.Rename(aside, d.Path)
 			}
 			return false, &lacksPart{info, d, why}
@@ -165,7 +165,7 @@ func (p *partSink) Write(piece []byte) error {
 	if err == nil {
 		_, err = p.check.Step(p.receiver.Offset())
 	}
-	if !errors.Is(err, snapshot.ErrCorrupt) && !errors.Is(err, snapshot.ErrFormat) {
+	if !errors.Is(err, damage.ErrDamaged) && !errors.Is(err, damage.ErrFormat) {
 		return err
 	}
 	p.check.Close()

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
-	"qkv/log"
 	"qkv/log/disk"
 	"qkv/net/peer"
 	"qkv/net/wire/peerframe"
@@ -257,7 +257,7 @@ func TestPartsThatNobodyGives(t *testing.T) {
 		if err == nil {
 			a.stop(t)
 		}
-		if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), filepath.Base(lost)) || !strings.Contains(err.Error(), "qkv member replace") {
+		if !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), filepath.Base(lost)) || !strings.Contains(err.Error(), "qkv member replace") {
 			t.Fatalf("start %d: %v", n, err)
 		}
 		if got := list(t, dir, "snap/*.snap"); !slices.Equal(got, snaps) || len(list(t, dir, "damaged/*")) != 1 || len(list(t, dir, "snap/*.part")) != len(all)-1 {

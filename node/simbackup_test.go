@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/log/disk/simdisk"
-	"qkv/snapshot"
 	"qkv/snapshot/backup"
 )
 
@@ -382,7 +382,7 @@ func (b *simBackup) askBase(least uint64, gap bool) {
 func (b *simBackup) copy(c *backup.Copy, source *simSource, gap bool) {
 	done, refusal := false, error(nil)
 	if !b.do(func() (err error) {
-		if done, err = c.Step(1 << 12); source.failed != nil || (source.at.rotted || source.at.harmed != nil) && errors.Is(err, snapshot.ErrCorrupt) {
+		if done, err = c.Step(1 << 12); source.failed != nil || (source.at.rotted || source.at.harmed != nil) && errors.Is(err, damage.ErrDamaged) {
 			refusal, err = err, nil
 		}
 		if err == nil && done {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"qkv/internal/damage"
 	"qkv/snapshot/backup"
 )
 
@@ -117,7 +118,7 @@ func (b *simBackup) check(at backup.At) {
 	got, err := b.restore(at)
 	target := b.target(at)
 	switch {
-	case errors.Is(err, backup.ErrGap) || errors.Is(err, backup.ErrRange) || errors.Is(err, backup.ErrCorrupt): // a torn write before a gap is damage
+	case errors.Is(err, backup.ErrGap) || errors.Is(err, backup.ErrRange) || errors.Is(err, damage.ErrDamaged): // a torn write before a gap is damage
 		if b.covers(target) {
 			w.failf("the backup has everything up to entry %d of %+v, and its restore is refused: %v", target, at, err)
 		}

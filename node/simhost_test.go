@@ -15,6 +15,7 @@ import (
 	"qkv/actor/sim"
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk/simdisk"
@@ -415,7 +416,7 @@ func (d *drive) stall(now, lasts time.Duration) {
 func (h *host) caused(err error) bool {
 	stalled := h.drive.stalledUntil-h.drive.stalledSince > limits.DiskStall
 	failed := errors.Is(err, syscall.EIO) // a full disk ends nobody
-	return failed || (stalled && errors.Is(err, actor.ErrDisk)) || (h.rottedLog && errors.Is(err, log.ErrCorrupt))
+	return failed || (stalled && errors.Is(err, actor.ErrDisk)) || (h.rottedLog && errors.Is(err, damage.ErrDamaged))
 }
 
 // syncSpread is the sigma of a sync's logarithm.

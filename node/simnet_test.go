@@ -2,7 +2,6 @@ package node
 
 import (
 	"bytes"
-	"hash/crc32"
 	"slices"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 
 	"qkv/actor/sim"
 	"qkv/index"
+	"qkv/internal/damage"
 	"qkv/net/peer"
 	"qkv/net/wire/peerframe"
 )
@@ -315,7 +315,7 @@ func (n *network) arrive(p *pair, at int, epoch int, class peerframe.Class, fram
 	if to.host.paused() && w.probably(0.5) {
 		return // its socket's buffer is full
 	}
-	w.note(to.host.name()+" hears "+from.name(), uint64(len(frame))<<32|uint64(crc32.Checksum(frame, castagnoli)))
+	w.note(to.host.name()+" hears "+from.name(), uint64(len(frame))<<32|uint64(damage.Sum(frame)))
 	if w.tears > 0 && w.healed == 0 && n.replaces(from, to.host, frame) {
 		w.injectReplacementFault(to.host)
 	}

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"qkv/log"
+	"qkv/internal/damage"
 )
 
 // rotSnapshot lets a machine lose power, and inverts a bit of its newest snapshot before it comes back. One member's
@@ -84,7 +84,7 @@ func (h *host) ruined() bool { return h.damage != nil }
 
 // damaged notes that a member refuses to go on because of the damage that was done to its log.
 func (h *host) damaged(err error) bool {
-	if !h.rottedLog || !errors.Is(err, log.ErrCorrupt) {
+	if !h.rottedLog || !errors.Is(err, damage.ErrDamaged) {
 		return false
 	}
 	h.damage = err

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"qkv/actor"
-	"qkv/log"
+	"qkv/internal/damage"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 )
@@ -47,6 +47,12 @@ func (f *folder) raw(t *testing.T, name string) []byte {
 	return b
 }
 
+func slotOfVersion(version uint32, number uint64, content []byte) []byte {
+	f := slotFormat
+	f.Version = version
+	return slotOf(f, number, content)
+}
+
 // overwrite replaces a file's bytes.
 func (f *folder) overwrite(t *testing.T, name string, b []byte) {
 	t.Helper()
@@ -77,11 +83,11 @@ func TestGoldenSmallFiles(t *testing.T) {
 	var b strings.Builder
 	for _, file := range []string{"identity", "suspension", "peers"} {
 		raw := f.raw(t, file)
-		s, err := decodeSlot(raw[:slotBytes])
+		s, err := slotFormat.Read(file, 0, raw[:slotBytes])
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(&b, "%s\n%s", file, hex.Dump(raw[:slotHead+len(s.content)+4]))
+		fmt.Fprintf(&b, "%s\n%s", file, hex.Dump(raw[:damage.PreludeBytes+len(s.Content)]))
 	}
 	if flag.Lookup("rewrite").Value.String() == "true" {
 		if err := os.WriteFile(name, []byte(b.String()), 0o644); err != nil {
@@ -99,17 +105,17 @@ func TestGoldenSmallFiles(t *testing.T) {
 func TestSmallFilesGrow(t *testing.T) {
 	for name, read := range smallFiles {
 		f := exampleFolder(t)
-		s, err := decodeSlot(f.raw(t, name)[:slotBytes])
+		s, err := slotFormat.Read(name, 0, f.raw(t, name)[:slotBytes])
 		if err != nil {
 			t.Fatal(err)
 		}
-		newer := append(bytes.Clone(s.content), "\xa3new\x01"...)
+		newer := append(bytes.Clone(s.Content), "\xa3new\x01"...)
 		newer[0]++ // the map's count
 		if err := f.write(name, newer); err != nil {
 			t.Fatal(err)
 		}
 		var refused *UsageError
-		if _, err := read(f); !errors.As(err, &refused) || errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "written by a newer qkv") || !strings.Contains(err.Error(), `"new"`) {
+		if _, err := read(f); !errors.As(err, &refused) || errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "written by a newer qkv") || !strings.Contains(err.Error(), `"new"`) {
 			t.Errorf("%s with a field more: %v", name, err)
 		}
 	}
@@ -127,28 +133,29 @@ func TestSmallFilesGrow(t *testing.T) {
 func TestSmallFilesOfOtherFormats(t *testing.T) {
 	for name, read := range smallFiles {
 		f := exampleFolder(t)
-		s, err := decodeSlot(f.raw(t, name)[:slotBytes])
+		s, err := slotFormat.Read(name, 0, f.raw(t, name)[:slotBytes])
 		if err != nil {
 			t.Fatal(err)
 		}
-		half := slot{slotFormat + 1, 9, s.content}.encode()
+		half := slotOfVersion(slotFormat.Version+1, 9, s.Content)
 		f.overwrite(t, name, half) // the newer half only: its writer has crashed
 		var refused *UsageError
-		if _, err := read(f); !errors.As(err, &refused) || errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "written by a newer qkv") || !strings.Contains(err.Error(), "format is 3") {
-			t.Errorf("%s of format 3: %v", name, err)
+		if _, err := read(f); !errors.As(err, &refused) || errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "written by a newer qkv") || !strings.Contains(err.Error(), "format version is 2") {
+			t.Errorf("%s of format 2: %v", name, err)
 		}
 		damaged, repaired := f.repair(name)
 		if err := f.write(name, nil); damaged || repaired != nil || err == nil {
-			t.Errorf("%s of format 3 was written over: %v, %v, %v", name, damaged, repaired, err)
+			t.Errorf("%s of format 2 was written over: %v, %v, %v", name, damaged, repaired, err)
 		}
-		old := slot{slotFormat - 1, 9, s.content}.encode()
+		old := make([]byte, slotBytes)
+		copy(old, "qkvfile\n\x00\x00\x00\x01")
 		f.overwrite(t, name, append(old, old...))
-		if _, err := read(f); !errors.As(err, &refused) || errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "written by qkv 0.2 or older") || !strings.Contains(err.Error(), "migrate from-etcd --snapshot") {
+		if _, err := read(f); !errors.As(err, &refused) || errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "written by qkv 0.2 or older") || !strings.Contains(err.Error(), "migrate from-etcd --snapshot") {
 			t.Errorf("%s of qkv 0.2: %v", name, err)
 		}
-		older := append([]byte{0, 0, 0, 0, 0, 0, 0, 1}, s.content...)
+		older := append([]byte{0, 0, 0, 0, 0, 0, 0, 1}, s.Content...)
 		f.overwrite(t, name, append(older, make([]byte, 2*slotBytes-len(older))...))
-		if _, err := read(f); err == nil || !strings.Contains(err.Error(), "older qkv") || !strings.Contains(err.Error(), "docs/upgrading.md") {
+		if _, err := read(f); err == nil || !strings.Contains(err.Error(), "0.2 or older") || !strings.Contains(err.Error(), "docs/upgrading.md") {
 			t.Errorf("%s of a qkv before 0.2.0: %v", name, err)
 		}
 	}
@@ -166,7 +173,7 @@ func TestPeersMustBeThere(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := f.known()
-		if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "data/peers is missing or corrupt") || !strings.Contains(err.Error(), "restore this folder") {
+		if !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "data/peers at byte 0: ") || !strings.Contains(err.Error(), "put back") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -184,13 +191,13 @@ func TestRefusedStartsAreNotCounted(t *testing.T) {
 	for _, name := range []string{"suspension", "peers"} {
 		f := &folder{fs: disk.OS(), dir: dir}
 		before, whole := f.raw(t, "identity"), f.raw(t, name)
-		s, err := decodeSlot(whole[:slotBytes])
+		s, err := slotFormat.Read(name, 0, whole[:slotBytes])
 		if err != nil {
 			t.Fatal(err)
 		}
-		half := slot{slotFormat + 1, s.number + 1, s.content}.encode()
+		half := slotOfVersion(slotFormat.Version+1, s.Number+1, s.Content)
 		f.overwrite(t, name, append(half, half...))
-		if a, err := startAlone(t, dir); err == nil || !strings.Contains(err.Error(), name+": it was written by a newer qkv") {
+		if a, err := startAlone(t, dir); err == nil || !strings.Contains(err.Error(), name+": its format version is 2") {
 			t.Errorf("%s of a newer qkv: %v", name, err)
 			if err == nil {
 				a.stop(t)

@@ -11,6 +11,7 @@ import (
 	"qkv/actor"
 	"qkv/index/kv"
 	"qkv/internal/codec"
+	"qkv/internal/damage"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/log"
@@ -187,17 +188,14 @@ const (
 
 // segment counts a segment. If it is damaged, new snapshots are saved until the log needs no entry of it. Then the file is removed instead
 // of reused. A start before that needs the first of these snapshots.
-func (c *fileCheck) segment(name string, damage error) error {
-	if err := c.stopped(); err != nil || damage == nil { // an end fails all reads
+func (c *fileCheck) segment(name string, fault error) error {
+	if err := c.stopped(); err != nil || fault == nil { // an end fails all reads
 		c.found.Files++
 		return err
 	}
-	m, reason := c.member, damage.Error()
-	if one, ok := errors.AsType[*log.CorruptError](damage); ok {
-		reason = one.Place()
-	}
-	c.damaged("wal", name, reason, segmentHelp)
-	text := fmt.Sprintf("a segment of the log is damaged, and nothing is lost: this member goes on, and saves snapshots that cover it: look at the disk, and run `qkv verify --now`: %s %s", name, reason)
+	m := c.member
+	c.damaged("wal", name, fault, segmentHelp)
+	text := fmt.Sprintf("a segment of the log is damaged, and nothing is lost: this member goes on, and saves snapshots that cover it: look at the disk, and run `qkv verify --now`: %v", fault)
 	m.logger.Error(text)
 	m.status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: m.folder.path("wal"), Text: text})
 	last := m.status.Durable().Last // a start needs a snapshot of the last entry that may be damaged
@@ -208,15 +206,15 @@ func (c *fileCheck) segment(name string, damage error) error {
 }
 
 // snapshot counts a snapshot, or a part. If it is damaged, the snapshotter reads it again and replaces it.
-func (c *fileCheck) snapshot(name, help string, damage error) error {
-	if err := c.stopped(); err != nil || damage == nil {
+func (c *fileCheck) snapshot(name, help string, fault error) error {
+	if err := c.stopped(); err != nil || fault == nil {
 		c.found.Files++
 		return err
 	}
 	if disk.Gone(c.member.env.FS, name) && !c.listed(name) {
 		return nil // newer ones have replaced it
 	}
-	c.damaged("snap", name, damage.Error(), help)
+	c.damaged("snap", name, fault, help)
 	c.orders = append(c.orders, func() bool { return c.member.actors.snapshots.Offer(actor.Suspect{Path: name}) })
 	return nil
 }
@@ -230,7 +228,11 @@ func (c *fileCheck) listed(name string) bool {
 }
 
 // damaged notes a damaged file.
-func (c *fileCheck) damaged(folder, name, reason, help string) {
+func (c *fileCheck) damaged(folder, name string, fault error, help string) {
+	reason := fault.Error()
+	if one, ok := errors.AsType[*damage.Error](fault); ok {
+		reason = one.Place()
+	}
 	c.found.Files++
 	if len(c.found.Damaged) < limits.VerifyDamaged {
 		c.found.Damaged = append(c.found.Damaged, kv.DamagedFile{Name: path.Join(folder, path.Base(name)), Reason: reason, Help: help})

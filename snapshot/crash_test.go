@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
@@ -324,13 +325,13 @@ func TestTrace(t *testing.T) {
 
 // What is not on the medium as it was written is not published, whatever the page cache has, and leaves nothing behind.
 func TestReadBackFails(t *testing.T) {
-	for _, why := range []error{ErrCorrupt, syscall.EIO} {
+	for _, why := range []error{damage.ErrDamaged, syscall.EIO} {
 		fs := newDisk(t)
 		l := newLife(t, fs)
 		s, err := Begin(fs, "d", l.first.meta(), l.first)
 		for done := false; err == nil && !done && s.back == nil; {
 			if s.all {
-				if why == ErrCorrupt {
+				if why == damage.ErrDamaged {
 					err = fs.Rot("d/"+name(l.first)+".tmp", s.file.offset/2, 3)
 				} else {
 					fs.Fail(simdisk.Fault{Op: simdisk.OpRead, Err: why})
@@ -411,7 +412,7 @@ func TestReadFails(t *testing.T) {
 			}
 			return
 		}
-		if !errors.Is(err, syscall.EIO) || errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), path) {
+		if !errors.Is(err, syscall.EIO) || errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), path) {
 			t.Fatalf("call %d fails: %v", n, err)
 		}
 	}

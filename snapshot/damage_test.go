@@ -15,6 +15,7 @@ import (
 
 	"qkv/index"
 	"qkv/internal/codec"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
 )
@@ -46,7 +47,7 @@ func refusals(t testing.TB, as error, what string, errs ...error) int64 {
 		at, _ := strconv.ParseInt(m[1], 10, 64)
 		return at
 	}
-	if errors.Is(as, ErrCorrupt) {
+	if errors.Is(as, damage.ErrDamaged) {
 		t.Fatalf("%s: %v names no position", what, errs[0])
 	}
 	return -1
@@ -57,12 +58,12 @@ var position = regexp.MustCompile(`at byte (\d+)`)
 func TestCutAtEveryByte(t *testing.T) {
 	b := fileOf(t, small())
 	for n := range b {
-		if at := refused(t, b[:n:n], ErrCorrupt, "cut after %d bytes", n); at > int64(n) {
+		if at := refused(t, b[:n:n], damage.ErrDamaged, "cut after %d bytes", n); at > int64(n) {
 			t.Errorf("cut after %d bytes, the error names byte %d", n, at)
 		}
 	}
 	for _, more := range [][]byte{{0}, make([]byte, 4096), b} {
-		refused(t, append(bytes.Clone(b), more...), ErrCorrupt, "%d bytes more", len(more))
+		refused(t, append(bytes.Clone(b), more...), damage.ErrDamaged, "%d bytes more", len(more))
 	}
 }
 
@@ -90,7 +91,7 @@ func TestFlippedBits(t *testing.T) {
 			_, err = Verify(inMemory{b: b}, smallPath)
 			errs = append(errs, err)
 		}
-		at := refusals(t, ErrCorrupt, fmt.Sprintf("bit %d", bit), errs...)
+		at := refusals(t, damage.ErrDamaged, fmt.Sprintf("bit %d", bit), errs...)
 		b[bit/8] ^= 1 << (bit % 8)
 		if from, to := blockOf(starts, int64(bit/8)); at < from || at >= to {
 			t.Fatalf("bit %d of byte %d, block from %d to %d: the error names byte %d", bit%8, bit/8, from, to, at)
@@ -126,7 +127,7 @@ func TestWrongSectors(t *testing.T) {
 	path := "d/" + Name(s.applied, s.term)
 	check := func(bad []byte, what string, args ...any) {
 		t.Helper()
-		if _, _, err := contents(inMemory{b: bad}, path); !errors.Is(err, ErrCorrupt) {
+		if _, _, err := contents(inMemory{b: bad}, path); !errors.Is(err, damage.ErrDamaged) {
 			t.Fatalf("%s: %v", fmt.Sprintf(what, args...), err)
 		}
 	}
@@ -161,8 +162,8 @@ type forge struct {
 }
 
 func forged() *forge {
-	f := &forge{b: appendPrelude(nil, false)}
-	f.chain = binary.LittleEndian.Uint32(f.b[checksumAt:])
+	f := &forge{b: format.Append(nil, 0, 0, nil)}
+	f.chain, _ = damage.Sealed(f.b)
 	return f
 }
 
@@ -171,7 +172,7 @@ func (f *forge) block(k kind, records, flags uint32, payload []byte) *forge {
 }
 
 func (f *forge) raw(h header, payload []byte) *forge {
-	h.number, h.chain, h.payload = f.number, f.chain, checksum(payload)
+	h.number, h.chain, h.payload = f.number, f.chain, damage.Sum(payload)
 	b := make([]byte, headerBytes)
 	f.chain = putHeader(b, h)
 	f.b = append(append(f.b, b...), payload...)
@@ -249,11 +250,11 @@ func TestForged(t *testing.T) {
 		"changes within a key":      forged().head(0).block(kindKeys, 1, goesOn, record("k", 2)).block(kindChanges, 1, 0, record("k", 3)).tail(2, 2),
 		"tail counts changes wrong": forged().head(0).block(kindChanges, 1, 0, record("k", 2)).tail(1, 2),
 	} {
-		t.Run(name, func(t *testing.T) { refused(t, f.b, ErrCorrupt, "%s", name) })
+		t.Run(name, func(t *testing.T) { refused(t, f.b, damage.ErrDamaged, "%s", name) })
 	}
 	f := forged().head(0)
 	f.number++
-	if refused(t, f.tail(0, 0).b, ErrCorrupt, "a number left out"); !strings.Contains(readError(f.b), "block 2 is in the place of block 1") {
+	if refused(t, f.tail(0, 0).b, damage.ErrDamaged, "a number left out"); !strings.Contains(readError(f.b), "block 2 is in the place of block 1") {
 		t.Errorf("a number left out: %s", readError(f.b))
 	}
 	// The tail's SHA-256 of a forged file is zero: Load does not look at it, Verify does.
@@ -261,7 +262,7 @@ func TestForged(t *testing.T) {
 	if _, _, err := contents(inMemory{b: f.b}, smallPath); err != nil {
 		t.Errorf("a well-formed file: %v", err)
 	}
-	if _, err := Verify(inMemory{b: f.b}, smallPath); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "SHA-256") {
+	if _, err := Verify(inMemory{b: f.b}, smallPath); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "SHA-256") {
 		t.Errorf("a wrong SHA-256: %v", err)
 	}
 }
@@ -276,18 +277,18 @@ func TestUnknownFormat(t *testing.T) {
 	change := func(at int, v uint32) []byte {
 		f := forged()
 		binary.LittleEndian.PutUint32(f.b[at:], v)
-		seal(f.b)
+		damage.Seal(f.b)
 		return f.b
 	}
 	for name, b := range map[string][]byte{
-		"older":    change(8, formatVersion-1),
-		"newer":    change(8, formatVersion+1),
+		"older":    change(8, format.Version-1),
+		"newer":    change(8, format.Version+1),
 		"features": change(12, 1<<31),
 		"kind":     forged().head(0).block('x', 0, 0, nil).b,
 		"flags":    forged().head(0).block(kindKeys, 1, 2, record("k", 2)).b,
 	} {
-		refused(t, b, ErrFormat, "%s", name)
-		if _, _, err := contents(inMemory{b: b}, smallPath); errors.Is(err, ErrCorrupt) || errors.Is(err, pack.ErrOlder) != (name == "older") {
+		refused(t, b, damage.ErrFormat, "%s", name)
+		if _, _, err := contents(inMemory{b: b}, smallPath); errors.Is(err, damage.ErrDamaged) || errors.Is(err, damage.ErrOlder) != (name == "older") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -314,7 +315,7 @@ func TestUnknownFormat(t *testing.T) {
 		New  bool `msgpack:"new"`
 	}{small().meta(), true})
 	for name, blocks := range map[string][2][]byte{"head": {newer, key(0)}, "keys": {old, key(1)}, "both": {newer, key(2)}} {
-		refused(t, forged().block(kindHead, 0, 0, blocks[0]).block(kindKeys, 1, 0, blocks[1]).tail(1, 1).b, ErrFormat, "%s", name)
+		refused(t, forged().block(kindHead, 0, 0, blocks[0]).block(kindKeys, 1, 0, blocks[1]).tail(1, 1).b, damage.ErrFormat, "%s", name)
 	}
 	if _, m, err := contents(inMemory{b: forged().block(kindHead, 0, 0, old).block(kindKeys, 1, 0, key(0)).tail(1, 1).b}, smallPath); err != nil || m.Index != 42 {
 		t.Errorf("this version: %+v %v", m, err)
@@ -347,7 +348,7 @@ func FuzzRead(f *testing.F) {
 			if n := after.TotalAlloc - before.TotalAlloc; n > 64<<10+64*uint64(len(b)) {
 				t.Fatalf("%d bytes made the reader allocate %d", len(b), n)
 			}
-			if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFormat) {
+			if err != nil && !errors.Is(err, damage.ErrDamaged) && !errors.Is(err, damage.ErrFormat) {
 				t.Fatalf("refused with %v", err)
 			}
 			Load(inMemory{b: b}, "state", limits.Defaults().Index)
@@ -364,13 +365,13 @@ func reseal(b []byte) []byte {
 	if len(b) < preludeBytes {
 		return b
 	}
-	chain, number := seal(b), uint32(0)
+	chain, number := damage.Seal(b[:preludeBytes]), uint32(0)
 	for at := preludeBytes; at+headerBytes <= len(b); number++ {
 		h, _, _ := readHeader(b[at:])
 		h.number, h.chain = number, chain
 		end := at + headerBytes + int(h.length)
 		if end <= len(b) {
-			h.payload = checksum(b[at+headerBytes : end])
+			h.payload = damage.Sum(b[at+headerBytes : end])
 		}
 		chain = putHeader(b[at:], h)
 		at = end
@@ -386,7 +387,7 @@ func (f shrinking) Size() (int64, error) { return f.Reader.Size() + 1000, nil }
 func TestFileShrinks(t *testing.T) {
 	b := fileOf(t, small())
 	_, _, err := read(smallPath, shrinking{bytesFile{Reader: bytes.NewReader(b)}}, nil, ignore{})
-	if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), fmt.Sprintf("at byte %d", len(b))) {
+	if !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), fmt.Sprintf("at byte %d", len(b))) {
 		t.Errorf("a file of %d bytes that had more: %v", len(b), err)
 	}
 }
@@ -395,19 +396,19 @@ func TestFileShrinks(t *testing.T) {
 func TestOpenDamaged(t *testing.T) {
 	b := fileOf(t, small())
 	for n := range b {
-		if _, err := Open(inMemory{b: b[:n:n]}, smallPath); !errors.Is(err, ErrCorrupt) {
+		if _, err := Open(inMemory{b: b[:n:n]}, smallPath); !errors.Is(err, damage.ErrDamaged) {
 			t.Fatalf("cut after %d bytes: %v", n, err)
 		}
 	}
 	for at := len(b) - tailBytes; at < len(b); at++ {
 		bad := bytes.Clone(b)
 		bad[at] ^= 1
-		if _, err := Open(inMemory{b: bad}, smallPath); !errors.Is(err, ErrCorrupt) {
+		if _, err := Open(inMemory{b: bad}, smallPath); !errors.Is(err, damage.ErrDamaged) {
 			t.Fatalf("byte %d of the tail is wrong: %v", at, err)
 		}
 	}
 	longer := append(bytes.Clone(b), b[len(b)-tailBytes:]...)
-	if _, err := Open(inMemory{b: longer}, smallPath); !errors.Is(err, ErrCorrupt) {
+	if _, err := Open(inMemory{b: longer}, smallPath); !errors.Is(err, damage.ErrDamaged) {
 		t.Errorf("a second tail: %v", err)
 	}
 }

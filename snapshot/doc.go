@@ -52,12 +52,7 @@
 //
 //	prelude, head, state..., keys... or changes..., tail
 //
-//	prelude, 32 bytes, the same in every version of the format
-//	 0  8  magic "qkvsnap\n"
-//	 8  4  format version, 2
-//	12  4  incompatible features: a reader that does not know one refuses the file; 1 = the file is a part
-//	16 12  zero
-//	28  4  checksum of bytes 0 to 28
+//	prelude, 32 bytes: that of package damage without content; feature 1 = the file is a part
 //
 //	block, 32 bytes and its payload
 //	 0  4  kind: "head", "stat", "keys" or "tail"
@@ -104,7 +99,7 @@
 //
 // A length is trusted only if its checksum is right, the file has that many bytes left, and the limits table allows it.
 // Unknown format versions, features, kinds and fields are refused
-// with [ErrFormat] and not [ErrCorrupt]: the file may be intact for a newer qkv and must not be moved aside.
+// with [damage.ErrFormat] and not [damage.ErrDamaged]: the file may be intact for a newer qkv and must not be moved aside.
 //
 // # Publication
 //

@@ -4,12 +4,11 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	iofs "io/fs"
 
 	"qkv/index"
+	"qkv/internal/damage"
 	"qkv/internal/pack"
 	"qkv/log/disk"
 )
@@ -33,7 +32,7 @@ func Dump(fs disk.FS, path string, to io.Writer, asJSON bool) error {
 	d.file(path, f)
 	m, t, whole := read(path, f, sha256.New(), ignore{})
 	if id, ok := parsePart(base(path)); ok && whole == nil && t.sha != id.sha {
-		whole = corruptAt(path, 0, "its SHA-256 is %x, not what its name says", t.sha)
+		whole = damage.At(path, 0, "its SHA-256 is %x, not what its name says", t.sha)
 	}
 	if d.first == nil {
 		d.wrong(whole)
@@ -53,13 +52,10 @@ func Dump(fs disk.FS, path string, to io.Writer, asJSON bool) error {
 // missing returns an error if a part of a snapshot is not there, or has another size.
 func missing(fs disk.FS, path string, p Part) error {
 	found, err := PartAt(fs, join(parent(path), p.Name()))
-	switch {
-	case errors.Is(err, iofs.ErrNotExist):
-		return corruptAt(path, preludeBytes, "its part %s is missing", p.Name())
-	case err == nil && found.Bytes != p.Bytes:
-		return corruptAt(path, preludeBytes, "its part %s has %d bytes, not %d", p.Name(), found.Bytes, p.Bytes)
+	if err == nil && found.Bytes != p.Bytes {
+		return damage.At(path, preludeBytes, "its part %s has %d bytes, not %d", p.Name(), found.Bytes, p.Bytes)
 	}
-	return err
+	return absent(join(parent(path), p.Name()), err)
 }
 
 type dump struct {
@@ -136,7 +132,7 @@ func (d *dump) file(path string, f disk.File) {
 		d.wrong(err)
 		return
 	}
-	d.line(dumpLine{Kind: "snapshot", File: base(path), Format: formatVersion, Bytes: w.size}, "snapshot %s: format %d, %d bytes\n", base(path), formatVersion, w.size)
+	d.line(dumpLine{Kind: "snapshot", File: base(path), Format: int(format.Version), Bytes: w.size}, "snapshot %s: format %d, %d bytes\n", base(path), format.Version, w.size)
 	for w.next < w.size {
 		b, err := w.block()
 		d.wrong(err)

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
+
+	"qkv/internal/damage"
 )
 
 // TestDump tells with testdata/dump.txt what an operator sees of a sound file and of damaged ones.
@@ -63,17 +65,17 @@ func TestDumpParts(t *testing.T) {
 	}
 	first, second := m.parts[0].Name(), m.parts[1].Name()
 	undo := rewritten(t, m.fs, "d/"+first, func(b []byte) []byte { return b[:len(b)-1] })
-	if text, err = dumped(path, false); !errors.Is(err, ErrCorrupt) || !strings.Contains(text, "! "+err.Error()) || !strings.Contains(err.Error(), first+" has ") {
+	if text, err = dumped(path, false); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(text, "! "+err.Error()) || !strings.Contains(err.Error(), first+" has ") {
 		t.Errorf("a part of another size: %v\n%s", err, text)
 	}
 	undo()
 	m.fs.Remove("d/" + second)
-	if text, err = dumped(path, false); !errors.Is(err, ErrCorrupt) || !strings.Contains(text, "! "+err.Error()) || !strings.Contains(err.Error(), second+" is missing") {
+	if text, err = dumped(path, false); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(text, "! "+err.Error()) || !strings.Contains(err.Error(), second+" at byte 0: the file is missing") {
 		t.Errorf("a missing part: %v\n%s", err, text)
 	}
 	other, _ := savedInParts(t, 1)
 	rewritten(t, m.fs, "d/"+first, func([]byte) []byte { return slurp(t, other.fs, "d/"+other.parts[0].Name()) })
-	if _, err = dumped("d/"+first, false); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "not what its name says") {
+	if _, err = dumped("d/"+first, false); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "not what its name says") {
 		t.Errorf("a part of another cluster: %v", err)
 	}
 }

@@ -2,26 +2,19 @@ package snapshot
 
 import (
 	"encoding/binary"
-	"fmt"
-	"hash/crc32"
 
 	"qkv/internal/codec"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
 )
 
 // The layout in doc.go.
 const (
-	magic         = "qkvsnap\n"
-	formatVersion = 2
-
-	preludeBytes = 32
+	preludeBytes = damage.PreludeBytes
 	headerBytes  = 32
 	tailPayload  = 64
 	tailBytes    = headerBytes + tailPayload
-
-	// checksumAt is the offset of the checksum in a prelude or block header. It covers all bytes before it.
-	checksumAt = 28
 
 	// isPart is the incompatible feature of a part.
 	isPart = 1
@@ -46,35 +39,7 @@ func (k kind) String() string {
 	return string([]byte{byte(k), byte(k >> 8), byte(k >> 16), byte(k >> 24)})
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
-
-// seal writes the checksum of a prelude or block header into it, and returns it: the chain of the next block.
-func seal(header []byte) uint32 {
-	sum := checksum(header[:checksumAt])
-	binary.LittleEndian.PutUint32(header[checksumAt:], sum)
-	return sum
-}
-
-// sealed reports whether a prelude's or block header's checksum is right, and returns it.
-func sealed(header []byte) (uint32, bool) {
-	sum := binary.LittleEndian.Uint32(header[checksumAt:])
-	return sum, sum == checksum(header[:checksumAt])
-}
-
-func appendPrelude(dst []byte, part bool) []byte {
-	start, features := len(dst), uint32(0)
-	if part {
-		features = isPart
-	}
-	dst = append(dst, magic...)
-	dst = binary.LittleEndian.AppendUint32(dst, formatVersion)
-	dst = binary.LittleEndian.AppendUint32(dst, features)
-	dst = append(dst, make([]byte, preludeBytes-len(magic)-8)...)
-	seal(dst[start:])
-	return dst
-}
+var format = damage.Format{Magic: "qkvsnap\n", Version: 2, Features: isPart}
 
 // prelude is the content of a file's first bytes.
 type prelude struct {
@@ -82,26 +47,10 @@ type prelude struct {
 	part  bool   // the file is a part
 }
 
-// checkPrelude returns the prelude, or the reason why the file cannot be read.
-func checkPrelude(path string, b []byte) (p prelude, err error) {
-	if string(b[:len(magic)]) != magic {
-		return p, corruptAt(path, 0, "it begins with %q, a snapshot begins with %q", b[:len(magic)], magic)
-	}
-	chain, ok := sealed(b)
-	if !ok {
-		return p, corruptAt(path, 0, "the prelude's checksum is %08x, its bytes give %08x", chain, checksum(b[:checksumAt]))
-	}
-	switch v := binary.LittleEndian.Uint32(b[8:]); {
-	case v < formatVersion:
-		return p, fmt.Errorf("%w: %s was %w", ErrFormat, path, pack.ErrOlder)
-	case v > formatVersion:
-		return p, formatOf(path, "its format version is %d, this qkv reads version %d", v, formatVersion)
-	}
-	bits := binary.LittleEndian.Uint32(b[12:])
-	if unknown := bits &^ isPart; unknown != 0 {
-		return p, formatOf(path, "it uses the features %#x, which this qkv does not know", unknown)
-	}
-	return prelude{chain: chain, part: bits&isPart != 0}, nil
+// readPrelude returns the prelude, or the reason why the file cannot be read.
+func readPrelude(path string, b []byte) (prelude, error) {
+	p, err := format.Check(path, b)
+	return prelude{p.Sum, p.Features&isPart != 0}, err
 }
 
 // header is a block's header. putHeader computes its own checksum, and readHeader checks it.
@@ -120,12 +69,12 @@ func putHeader(dst []byte, h header) uint32 {
 	for i, v := range [...]uint32{uint32(h.kind), h.number, h.length, h.records, h.chain, h.flags, h.payload} {
 		binary.LittleEndian.PutUint32(dst[4*i:], v)
 	}
-	return seal(dst[:headerBytes])
+	return damage.Seal(dst[:headerBytes])
 }
 
 // readHeader returns the header and the chain value for the next block; ok is false if its checksum is wrong.
 func readHeader(b []byte) (h header, chain uint32, ok bool) {
-	chain, ok = sealed(b[:headerBytes])
+	chain, ok = damage.Sealed(b[:headerBytes])
 	u := func(i int) uint32 { return binary.LittleEndian.Uint32(b[4*i:]) }
 	return header{kind(u(0)), u(1), u(2), u(3), u(4), u(5), u(6)}, chain, ok
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 )
 
@@ -69,7 +70,7 @@ func TestIdentity(t *testing.T) {
 	if _, _, err := contents(inMemory{b: f.b}, path); err != nil {
 		t.Fatalf("the other file is not sound: %v", err)
 	}
-	if _, err := Verify(inMemory{b: f.b}, path); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "SHA-256") {
+	if _, err := Verify(inMemory{b: f.b}, path); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "SHA-256") {
 		t.Errorf("another file has the same identity: %v", err)
 	}
 }

@@ -305,16 +305,16 @@ func newDisk(t testing.TB) *simdisk.Disk {
 	return fs
 }
 
-// Verify is all steps of a Verifier.
+// Verify reads a snapshot and its parts.
 func Verify(fs disk.FS, path string) (Meta, error) {
 	v, err := BeginVerify(fs, path)
 	if err != nil {
 		return Meta{}, err
 	}
-	defer v.Close()
-	for {
-		if done, err := v.Step(readWindow); done || err != nil {
-			return v.reading.meta, err
-		}
+	err = v.finish()
+	for _, p := range v.reading.meta.Parts {
+		part := join(parent(path), p.Name())
+		err = errors.Join(err, absent(part, VerifyPart(fs, part, p)))
 	}
+	return v.reading.meta, err
 }

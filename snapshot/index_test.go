@@ -12,6 +12,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 )
@@ -227,7 +228,7 @@ func TestLoadDisagrees(t *testing.T) {
 		if err == nil {
 			_, _, err = Load(fs, sv.Info().Path, limits.Defaults().Index)
 		}
-		if what == "nothing" && err != nil || what != "nothing" && !errors.Is(err, ErrCorrupt) {
+		if what == "nothing" && err != nil || what != "nothing" && !errors.Is(err, damage.ErrDamaged) {
 			t.Errorf("another %s: %v", what, err)
 		}
 	}
@@ -265,7 +266,7 @@ func withValue(versions []index.Version, value []byte) []index.Version {
 func TestLoadRefusedByIndex(t *testing.T) {
 	fs := newDisk(t)
 	_, _, err := Load(fs, save(t, fs, "d", small(), 1), limits.Defaults().Index)
-	if err == nil || errors.Is(err, ErrCorrupt) {
+	if err == nil || errors.Is(err, damage.ErrDamaged) {
 		t.Errorf("a state that the index cannot read: %v", err)
 	}
 	if _, _, err := Load(fs, "d/none", limits.Defaults().Index); !errors.Is(err, os.ErrNotExist) {

@@ -32,37 +32,18 @@ type identity struct {
 }
 
 // parseName parses a published name. It accepts only names that Name returns, so a name from a peer cannot be a path.
-func parseName(name string) (identity, bool) {
-	if strings.HasSuffix(name, partSuffix) {
-		return parsePart(name)
+func parseName(name string) (id identity, ok bool) {
+	if _, _ = fmt.Sscanf(name, "%d-%d", &id.index, &id.term); Name(id.index, id.term) == name {
+		return id, true
 	}
-	first, second, ok := strings.Cut(strings.TrimSuffix(name, suffix), "-")
-	if !ok {
-		return identity{}, false
-	}
-	at, err := strconv.ParseUint(first, 10, 64)
-	if err != nil {
-		return identity{}, false
-	}
-	term, err := strconv.ParseUint(second, 10, 64)
-	return identity{index: at, term: term}, err == nil && Name(at, term) == name
+	return parsePart(name)
 }
 
 func parsePart(name string) (identity, bool) {
-	first, second, ok := strings.Cut(strings.TrimSuffix(name, partSuffix), "-")
-	if !ok {
-		return identity{}, false
-	}
-	number, err := strconv.ParseUint(first, 10, 64)
-	if err != nil {
-		return identity{}, false
-	}
-	sha, err := hex.DecodeString(second)
-	if err != nil || len(sha) != 32 {
-		return identity{}, false
-	}
-	id := identity{index: number, part: true, sha: [32]byte(sha)}
-	return id, partName(number, id.sha) == name
+	id, sha := identity{part: true}, []byte(nil)
+	_, _ = fmt.Sscanf(name, "%d-%x", &id.index, &sha)
+	copy(id.sha[:], sha)
+	return id, partName(id.index, id.sha) == name
 }
 
 // saving and receiving are the temporary names of a file that will have this name.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/internal/damage"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 )
@@ -72,7 +73,7 @@ func TestList(t *testing.T) {
 			t.Errorf("snapshot %d is %+v, want that of index %d", i, got, at)
 		}
 	}
-	if !errors.Is(l.Published[1].Err, ErrCorrupt) {
+	if !errors.Is(l.Published[1].Err, damage.ErrDamaged) {
 		t.Errorf("a damaged head: %v", l.Published[1].Err)
 	}
 	partial := []Partial{
@@ -107,7 +108,7 @@ func TestNamedAsAnother(t *testing.T) {
 	if err := fs.Rename(path, "d/"+Name(43, 3)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Verify(fs, "d/"+Name(43, 3)); !errors.Is(err, ErrCorrupt) {
+	if _, err := Verify(fs, "d/"+Name(43, 3)); !errors.Is(err, damage.ErrDamaged) {
 		t.Errorf("a file of another name: %v", err)
 	}
 	if err := fs.Rename("d/"+Name(43, 3), "d/backup"); err != nil {

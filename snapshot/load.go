@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"qkv/index"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 )
@@ -53,10 +54,10 @@ func (l *loading) changes(all []index.KeyedVersion) error { return l.builder.Red
 func (l *loading) finish(path string, m Meta) (*index.State, error) {
 	state, err := l.builder.Finish()
 	if err != nil {
-		return nil, corruptAt(path, preludeBytes, "all checksums are right, but the state is not: %v", err)
+		return nil, damage.At(path, preludeBytes, "all checksums are right, but the state is not: %v", err)
 	}
 	if err := agree(m, state.View()); err != nil {
-		return nil, corruptAt(path, preludeBytes, "all checksums are right, but %v", err)
+		return nil, damage.At(path, preludeBytes, "all checksums are right, but %v", err)
 	}
 	return state, nil
 }
@@ -64,8 +65,8 @@ func (l *loading) finish(path string, m Meta) (*index.State, error) {
 // Load reads a file and builds its state, within these limits. It verifies every checksum, and that the state has the
 // digest, revision and applied index of the head. It does not check the SHA-256 (doc.go says why).
 //
-// After an error that wraps ErrCorrupt, the caller needs an older snapshot and the log behind it. After an error that
-// wraps ErrFormat, it needs a newer qkv. Any other error comes from the disk, or from the index refusing unknown
+// After an error that wraps damage.ErrDamaged, the caller needs an older snapshot and the log behind it. After an error that
+// wraps damage.ErrFormat, it needs a newer qkv. Any other error comes from the disk, or from the index refusing unknown
 // content, and does not mean damage.
 func Load(fs disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
 	return LoadIn(index.NewReserve(), fs, fs, path, l)
@@ -108,7 +109,7 @@ func (p proven) finish(path string, m Meta, part bool) (err error) {
 		err = agree(m, p)
 	}
 	if err != nil {
-		err = corruptAt(path, preludeBytes, "all checksums are right, but the content is not: %v", err)
+		err = damage.At(path, preludeBytes, "all checksums are right, but the content is not: %v", err)
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	iofs "io/fs"
 
 	"qkv/index"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 )
@@ -24,12 +25,12 @@ type Defect struct {
 	Err     error
 }
 
-// Defects verifies all parts of a snapshot. An error wraps ErrFormat.
+// Defects verifies all parts of a snapshot. An error wraps damage.ErrFormat.
 func Defects(fs disk.FS, info Info) (all []Defect, err error) {
 	for _, p := range info.Parts {
 		path := join(parent(info.Path), p.Name())
 		err := VerifyPart(fs, path, p)
-		if errors.Is(err, ErrFormat) {
+		if errors.Is(err, damage.ErrFormat) {
 			return nil, err
 		}
 		if err != nil {
@@ -39,35 +40,23 @@ func Defects(fs disk.FS, info Info) (all []Defect, err error) {
 	return all, nil
 }
 
-// VerifyPart reads a part, and compares it with its name. Its error wraps ErrCorrupt if the part is damaged, and fs.ErrNotExist if it is
+// VerifyPart reads a part, and compares it with its name. Its error wraps damage.ErrDamaged if the part is damaged, and fs.ErrNotExist if it is
 // missing.
 func VerifyPart(fs disk.FS, path string, p Part) error {
-	v, err := verifyFile(fs, path)
-	if err == nil && (v.tail.sha != p.SHA || !v.reading.part) {
-		err = corruptAt(path, 0, "it is not the part that its name says")
+	v, err := BeginVerifyPart(fs, path, p)
+	if err != nil {
+		return err
 	}
-	return err
+	return v.finish()
 }
 
 // VerifyFile reads a snapshot without its parts.
 func VerifyFile(fs disk.FS, path string) error {
-	_, err := verifyFile(fs, path)
-	return err
-}
-
-func verifyFile(fs disk.FS, path string) (*Verifier, error) {
 	v, err := BeginVerify(fs, path)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer v.Close()
-	v.fs = nil // the parts are left out
-	for done := false; !done; {
-		if done, err = v.Step(readWindow); err != nil {
-			return nil, err
-		}
-	}
-	return v, nil
+	return v.finish()
 }
 
 // Members returns the members in a snapshot's state. It reads no part.

@@ -7,6 +7,7 @@ import (
 	iofs "io/fs"
 
 	"qkv/index"
+	"qkv/internal/damage"
 	"qkv/log/disk"
 )
 
@@ -33,12 +34,12 @@ func gapless(all []Part, before int64) error {
 	next := int64(0)
 	for i, p := range all {
 		if p.Number == 0 && i > 0 && (all[i-1].Number > 0 || all[i-1].To != p.To) || p.Number > 0 && p.From != next {
-			return fmt.Errorf("%w: the part %s does not follow the one before it, up to revision %d", ErrCorrupt, p.Name(), next-1)
+			return fmt.Errorf("%w: the part %s does not follow the one before it, up to revision %d", damage.ErrDamaged, p.Name(), next-1)
 		}
 		next = p.To + 1
 	}
 	if next != before {
-		return fmt.Errorf("%w: the parts end with revision %d, the changes behind them begin with revision %d", ErrCorrupt, next-1, before)
+		return fmt.Errorf("%w: the parts end with revision %d, the changes behind them begin with revision %d", damage.ErrDamaged, next-1, before)
 	}
 	return nil
 }
@@ -75,7 +76,7 @@ func loadContent(fs disk.FS, dir string, p Part, b *index.Builder) (*Volume, err
 	v := &Volume{Part: p, fs: fs, path: path}
 	_, t, err := readNoting(path, f, nil, partContent{b}, &v.places)
 	if err == nil && t.sha != p.SHA {
-		err = corruptAt(path, 0, "its SHA-256 is %x, not what its name says", t.sha)
+		err = damage.At(path, 0, "its SHA-256 is %x, not what its name says", t.sha)
 	}
 	return v, err
 }
@@ -83,7 +84,7 @@ func loadContent(fs disk.FS, dir string, p Part, b *index.Builder) (*Volume, err
 // absent makes the error of an absent file one of damage.
 func absent(path string, err error) error {
 	if errors.Is(err, iofs.ErrNotExist) {
-		return corruptAt(path, 0, "the file is missing")
+		return damage.At(path, 0, "the file is missing")
 	}
 	return err
 }

@@ -16,6 +16,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
@@ -337,11 +338,11 @@ func TestDamagedParts(t *testing.T) {
 	refused := func(what string) {
 		t.Helper()
 		if verified++; full || verified%16 == 0 || strings.HasPrefix(what, "a") { // it costs more
-			if _, err := Verify(m.fs, path); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFormat) {
+			if _, err := Verify(m.fs, path); !errors.Is(err, damage.ErrDamaged) && !errors.Is(err, damage.ErrFormat) {
 				t.Fatalf("%s, verified: %v", what, err)
 			}
 		}
-		if _, _, err := Load(m.fs, path, smallExtents); !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFormat) && !errors.Is(err, iofs.ErrNotExist) {
+		if _, _, err := Load(m.fs, path, smallExtents); !errors.Is(err, damage.ErrDamaged) && !errors.Is(err, damage.ErrFormat) && !errors.Is(err, iofs.ErrNotExist) {
 			t.Fatalf("%s: %v", what, err)
 		}
 	}
@@ -387,7 +388,7 @@ func TestDamagedParts(t *testing.T) {
 	}
 }
 
-// The verifier reads on behind damaged, missing and unreadable parts, and reports all of them.
+// All damaged, missing and unreadable parts are reported.
 func TestAllDamagedPartsAreReported(t *testing.T) {
 	m, path := savedInParts(t, 0)
 	parts := slices.Concat(m.base, m.parts)
@@ -395,21 +396,17 @@ func TestAllDamagedPartsAreReported(t *testing.T) {
 	rewritten(t, m.fs, "d/"+rotten.Name(), func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
 	m.fs.Remove("d/" + lost.Name())
 	m.fs.(*simdisk.Disk).Fail(simdisk.Fault{Call: 1, Op: simdisk.OpRead, Name: unread.Name(), Err: syscall.EIO})
-	v, err := BeginVerify(m.fs, path)
-	if err != nil {
-		t.Fatal(err)
+	listing, err := List(m.fs, "d")
+	if err != nil || len(listing.Published) != 1 || listing.Published[0].Path != path {
+		t.Fatal(listing.Published, err)
 	}
-	defer v.Close()
-	for done := false; err == nil && !done; {
-		done, err = v.Step(1)
+	all, err := Defects(m.fs, listing.Published[0])
+	if err != nil || len(all) != 3 {
+		t.Fatalf("damaged are %v: %v", all, err)
 	}
-	got := v.Damaged()
-	if !errors.Is(err, ErrCorrupt) || !slices.Equal(got, []Part{rotten, lost, unread}) {
-		t.Errorf("damaged are %v: %v", got, err)
-	}
-	for _, p := range []Part{rotten, lost, unread} {
-		if !strings.Contains(err.Error(), p.Name()) {
-			t.Errorf("%s is not named: %v", p.Name(), err)
+	for i, p := range []Part{rotten, lost, unread} {
+		if one := all[i]; one.Part != p || one.Missing != (p == lost) || errors.Is(one.Err, damage.ErrDamaged) != (p == rotten) || !strings.Contains(one.Err.Error(), p.Name()) {
+			t.Errorf("%s is %+v", p.Name(), one)
 		}
 	}
 }

@@ -2,14 +2,11 @@ package snapshot
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"hash"
-	iofs "io/fs"
-	"syscall"
 
 	"qkv/index"
-	"qkv/internal/pack"
+	"qkv/internal/damage"
 	"qkv/log/disk"
 )
 
@@ -86,21 +83,18 @@ func (r *reading) head() error {
 		return err
 	}
 	if b.kind != kindHead {
-		return corruptAt(r.path, b.at, "the first block is of kind %s, not head", b.kind)
+		return damage.At(r.path, b.at, "the first block is of kind %s, not head", b.kind)
 	}
 	h, err := readHead(b.payload, r.part)
-	if errors.Is(err, pack.ErrNewer) {
-		return formatOf(r.path, "in the head at byte %d, %v", b.at, err)
-	}
 	if err != nil {
-		return corruptAt(r.path, b.at+headerBytes, "the head: %v", err)
+		return damage.Of(r.path, b.at+headerBytes, fmt.Errorf("the head: %w", err))
 	}
 	if n, ok := parseName(base(r.path)); ok && (n.index != h.Index || n.term != h.Term || n.part != r.part) {
-		return corruptAt(r.path, b.at+headerBytes, "the file holds index %d of term %d, its name says index %d of term %d",
+		return damage.At(r.path, b.at+headerBytes, "the file holds index %d of term %d, its name says index %d of term %d",
 			h.Index, h.Term, n.index, n.term)
 	}
 	if left := r.total - r.next; h.State > uint64(left) {
-		return corruptAt(r.path, b.at+headerBytes, "the head announces %d bytes of state, but the file has only %d more", h.State, left)
+		return damage.At(r.path, b.at+headerBytes, "the head announces %d bytes of state, but the file has only %d more", h.State, left)
 	}
 	r.meta, r.left = h.Meta, h.State
 	return nil
@@ -113,7 +107,7 @@ func (r *reading) piece() error {
 		return err
 	}
 	if n := len(b.payload); b.kind != kindStat || n == 0 || uint64(n) > r.left {
-		return corruptAt(r.path, b.at, "block %d has %d bytes of kind %s, but %d bytes of kind %s are still missing",
+		return damage.At(r.path, b.at, "block %d has %d bytes of kind %s, but %d bytes of kind %s are still missing",
 			b.number, n, b.kind, r.left, kindStat)
 	}
 	r.state = append(r.state, b.payload...)
@@ -133,11 +127,8 @@ func (r *reading) keysOrTail() (t tail, done bool, err error) {
 			decode = r.keys.changes
 		}
 		wrong, refused := decode(&b)
-		if errors.Is(wrong, pack.ErrNewer) {
-			return t, false, formatOf(r.path, "in block %d at byte %d, %v", b.number, b.at, wrong)
-		}
 		if wrong != nil {
-			return t, false, corruptAt(r.path, b.at+headerBytes, "block %d: %v", b.number, wrong)
+			return t, false, damage.Of(r.path, b.at+headerBytes, fmt.Errorf("block %d: %w", b.number, wrong))
 		}
 		if refused != nil {
 			return t, false, fmt.Errorf("snapshot %s, block %d at byte %d: %w", r.path, b.number, b.at, refused)
@@ -147,7 +138,7 @@ func (r *reading) keysOrTail() (t tail, done bool, err error) {
 		t, err = r.tail(b)
 		return t, err == nil, err
 	default:
-		return t, false, corruptAt(r.path, b.at, "block %d is of kind %s, but keys or changes must follow", b.number, b.kind)
+		return t, false, damage.At(r.path, b.at, "block %d is of kind %s, but keys or changes must follow", b.number, b.kind)
 	}
 }
 
@@ -160,12 +151,12 @@ func (r *reading) tail(b block) (tail, error) {
 	}
 	switch {
 	case t.sha != got.sha:
-		return t, corruptAt(r.path, b.at+headerBytes, "the tail's SHA-256 is %x, the file gives %x", t.sha, got.sha)
+		return t, damage.At(r.path, b.at+headerBytes, "the tail's SHA-256 is %x, the file gives %x", t.sha, got.sha)
 	case t != got:
-		return t, corruptAt(r.path, b.at+headerBytes, "the tail counts %d bytes, %d blocks, %d keys and %d versions, the file has %d, %d, %d and %d",
+		return t, damage.At(r.path, b.at+headerBytes, "the tail counts %d bytes, %d blocks, %d keys and %d versions, the file has %d, %d, %d and %d",
 			t.bytes, t.blocks, t.keys, t.versions, got.bytes, got.blocks, got.keys, got.versions)
 	case r.next != r.total:
-		return t, corruptAt(r.path, r.next, "%d bytes follow the tail", r.total-r.next)
+		return t, damage.At(r.path, r.next, "%d bytes follow the tail", r.total-r.next)
 	}
 	return t, nil
 }
@@ -213,12 +204,8 @@ type Verifier struct {
 
 	medium  *medium
 	reading reading
-	tail    tail // of the snapshot, once it is verified
-	fs      disk.FS
-	parts   []Part // that are not verified yet
-	part    *Verifier
-	damaged []Part
-	harm    error // theirs
+	tail    tail  // once the file is verified
+	part    *Part // that the file must be; nil: a snapshot
 }
 
 // BeginVerify opens a file to verify it. Its error comes from the disk, or from a prelude that is damaged or of another
@@ -228,9 +215,14 @@ func BeginVerify(fs disk.FS, path string) (*Verifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify snapshot: %w", err)
 	}
-	v, err := beginVerify(path, f, ignore{})
-	if v != nil {
-		v.fs = fs
+	return beginVerify(path, f, ignore{})
+}
+
+// BeginVerifyPart is BeginVerify for a part, which must be what its name says.
+func BeginVerifyPart(fs disk.FS, path string, p Part) (*Verifier, error) {
+	v, err := BeginVerify(fs, path)
+	if err == nil {
+		v.part = &p
 	}
 	return v, err
 }
@@ -247,90 +239,33 @@ func beginVerify(path string, f disk.File, c content) (*Verifier, error) {
 	return &Verifier{medium: m, reading: newReading(w, w.size, c)}, nil
 }
 
-// Step reads about n bytes, at least one block. It returns done once the whole file and its parts are verified; an error is final. Damage of
-// a part is reported at the end, with that of the others.
+// Step reads about n bytes, at least one block. It returns done once the whole file is verified; an error is final.
 func (v *Verifier) Step(n int) (done bool, err error) {
-	if v.part != nil {
-		return v.stepPart(n)
-	}
 	v.medium.piece = v.Piece
 	for end := v.reading.next + int64(max(n, 1)); !done && err == nil && v.reading.next < end; {
 		v.tail, done, err = v.reading.step()
 	}
-	if e, is := v.reading.to.(*examining); is && done && err == nil {
-		err = e.finish(v.reading.path, v.reading.meta, false)
-	}
-	if !done || err != nil || v.fs == nil || len(v.reading.meta.Parts) == 0 {
+	if !done || err != nil {
 		return done, err
 	}
-	v.parts = v.reading.meta.Parts
-	return v.beginPart()
+	if e, is := v.reading.to.(*examining); is {
+		err = e.finish(v.reading.path, v.reading.meta, false)
+	}
+	if v.part != nil && (v.tail.sha != v.part.SHA || !v.reading.part) {
+		err = damage.At(v.reading.path, 0, "it is not the part that its name says")
+	}
+	return err == nil, err
 }
 
-// beginPart begins with the next part that can be opened.
-func (v *Verifier) beginPart() (done bool, err error) {
-	for len(v.parts) > 0 {
-		if v.part, err = BeginVerify(v.fs, join(parent(v.reading.path), v.parts[0].Name())); err == nil {
-			return false, nil
+// finish does all steps, and closes the file.
+func (v *Verifier) finish() error {
+	defer v.Close()
+	for {
+		if done, err := v.Step(readWindow); done || err != nil {
+			return err
 		}
-		if errors.Is(err, iofs.ErrNotExist) {
-			err = corruptAt(v.reading.path, preludeBytes, "its part %s is missing", v.parts[0].Name())
-		}
-		if err := v.endPart(err); err != nil {
-			return false, err
-		}
 	}
-	return v.harm == nil, v.harm
 }
 
-func (v *Verifier) stepPart(n int) (done bool, err error) {
-	v.part.Piece = v.Piece
-	if done, err = v.part.Step(n); !done && err == nil {
-		return false, nil
-	}
-	if p := v.parts[0]; err == nil && (v.part.tail.sha != p.SHA || !v.part.reading.part) {
-		err = corruptAt(v.part.reading.path, 0, "it is not the part that its name says")
-	}
-	v.part.Close()
-	v.part = nil
-	if err := v.endPart(err); err != nil {
-		return false, err
-	}
-	return v.beginPart()
-}
-
-// endPart notes whether a part is damaged. It returns an error only if the others are not to be read. A part that the disk cannot read is
-// damaged, too: snapshots would list it for ever. A process that may open no more files says nothing about it.
-func (v *Verifier) endPart(err error) error {
-	if errors.Is(err, ErrFormat) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-		return err
-	}
-	if err != nil {
-		v.damaged = append(v.damaged, v.parts[0])
-	}
-	switch {
-	case err == nil:
-	case v.harm == nil && errors.Is(err, ErrCorrupt):
-		v.harm = err
-	case v.harm == nil:
-		v.harm = fmt.Errorf("%w: %w", ErrCorrupt, err)
-	case len(v.damaged) <= namedParts:
-		v.harm = fmt.Errorf("%w; also damaged: %s", v.harm, v.parts[0].Name())
-	}
-	v.parts = v.parts[1:]
-	return nil
-}
-
-// namedParts is how many damaged parts of a snapshot an error names: it is shown in alarms.
-const namedParts = 8
-
-// Damaged returns the parts that the error of Step is about.
-func (v *Verifier) Damaged() []Part { return v.damaged }
-
-// Close closes the files.
-func (v *Verifier) Close() {
-	if v.part != nil {
-		v.part.Close()
-	}
-	v.medium.Close()
-}
+// Close closes the file.
+func (v *Verifier) Close() { v.medium.Close() }

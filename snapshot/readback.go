@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"qkv/index"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 )
@@ -49,7 +50,7 @@ func (r *Receiver) readback(c content) *Readback {
 }
 
 // Step reads the bytes that have arrived; arrived counts them from the file's beginning. It returns true when the whole
-// file is read and verified. An error that wraps ErrCorrupt means that the sender must send the snapshot again from its
+// file is read and verified. An error that wraps damage.ErrDamaged means that the sender must send the snapshot again from its
 // beginning.
 func (b *Readback) Step(arrived int64) (sound bool, err error) {
 	if err := b.open(arrived); err != nil || b.reading.walker == nil {
@@ -115,14 +116,14 @@ func (u upTo) Size() (int64, error) { return u.bytes, nil }
 func (b *Readback) announced(t tail) (err error) {
 	m := b.reading.meta
 	if t.sha != b.sha {
-		return corruptAt(b.path, b.size-tailPayload, "its SHA-256 is %x, but the sender announced %x", t.sha, b.sha)
+		return damage.At(b.path, b.size-tailPayload, "its SHA-256 is %x, but the sender announced %x", t.sha, b.sha)
 	}
 	name := Name(m.Index, m.Term)
 	if b.reading.part {
 		name = partName(m.Index, t.sha)
 	}
 	if name != b.name {
-		return corruptAt(b.path, preludeBytes+headerBytes, "it holds %s, but the sender announced %s", name, b.name)
+		return damage.At(b.path, preludeBytes+headerBytes, "it holds %s, but the sender announced %s", name, b.name)
 	}
 	if b.build != nil {
 		if b.state, err = b.build.finish(b.path, m); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
@@ -70,7 +71,7 @@ func TestReadbackWhileItComes(t *testing.T) {
 				_, err = back.Step(r.Offset())
 			}
 		}
-		if most := min(int64(at)+limits.SnapshotBlockMost+100_000, from.Size()); (!errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFormat)) || r.Offset() > most {
+		if most := min(int64(at)+limits.SnapshotBlockMost+100_000, from.Size()); (!errors.Is(err, damage.ErrDamaged) && !errors.Is(err, damage.ErrFormat)) || r.Offset() > most {
 			t.Errorf("byte %d is wrong, at %d it says %v", at, r.Offset(), err)
 		}
 		b[at] ^= 1
@@ -206,7 +207,7 @@ func TestCacheThatStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	to.Fail(simdisk.Fault{Op: simdisk.OpDropCache, Err: syscall.EIO})
-	if sound, err := back.Step(r.Offset()); sound || !errors.Is(err, syscall.EIO) || errors.Is(err, ErrCorrupt) {
+	if sound, err := back.Step(r.Offset()); sound || !errors.Is(err, syscall.EIO) || errors.Is(err, damage.ErrDamaged) {
 		t.Errorf("what is read back: %v %v", sound, err)
 	}
 }

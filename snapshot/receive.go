@@ -6,6 +6,7 @@ import (
 	iofs "io/fs"
 	"syscall"
 
+	"qkv/internal/damage"
 	"qkv/log/disk"
 )
 
@@ -90,7 +91,7 @@ func (r *Receiver) open() error {
 		return err
 	}
 	r.file = &output{File: f, behind: true}
-	if err := r.resume(); err == nil || errors.Is(err, ErrFormat) {
+	if err := r.resume(); err == nil || errors.Is(err, damage.ErrFormat) {
 		return err
 	}
 	r.drop()
@@ -120,7 +121,7 @@ func (r *Receiver) resume() error {
 		r.offset = w.next
 		_, err = w.block()
 	}
-	if !errors.Is(err, ErrCorrupt) { // every partial file ends like a cut file
+	if !errors.Is(err, damage.ErrDamaged) { // every partial file ends like a cut file
 		return err
 	}
 	if r.offset > r.size {
@@ -162,7 +163,7 @@ func (r *Receiver) WriteAt(off int64, piece []byte) error {
 		return fmt.Errorf("receive snapshot %s: a piece for byte %d arrived, but byte %d is next", r.path(), off, r.offset)
 	}
 	if off == 0 && len(piece) >= preludeBytes { // refuse an unknown format now and not at the end
-		if _, err := checkPrelude(r.tmp(), piece[:preludeBytes]); err != nil {
+		if _, err := readPrelude(r.tmp(), piece[:preludeBytes]); err != nil {
 			return fmt.Errorf("receive snapshot: %w", err)
 		}
 	}

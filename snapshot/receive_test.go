@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 )
@@ -170,7 +171,7 @@ func TestReceiveWrong(t *testing.T) {
 		if err := feed(r, c, 1000, int64(len(c))); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Finish(nil); !errors.Is(err, ErrCorrupt) {
+		if _, err := r.Finish(nil); !errors.Is(err, damage.ErrDamaged) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := r.WriteAt(0, b); err == nil {
@@ -194,7 +195,7 @@ func TestReceiveWrong(t *testing.T) {
 		if err := feed(r, b, 1000, from.Size()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Finish(nil); !errors.Is(err, ErrCorrupt) {
+		if _, err := r.Finish(nil); !errors.Is(err, damage.ErrDamaged) {
 			t.Errorf("wrong %s: %v", name, err)
 		}
 		wantFiles(t, fs, "d")
@@ -212,7 +213,7 @@ func TestReceiveForged(t *testing.T) {
 	if err := r.WriteAt(0, b); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Finish(nil); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "SHA-256") {
+	if _, err := r.Finish(nil); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "SHA-256") {
 		t.Errorf("published, or refused with %v", err)
 	}
 	wantFiles(t, fs, "d")
@@ -287,14 +288,14 @@ func TestReceiveRefused(t *testing.T) {
 	}
 	r := receive(t, fs, from)
 	bad := bytes.Clone(b[:preludeBytes])
-	binary.LittleEndian.PutUint32(bad[8:], formatVersion+1)
-	seal(bad)
-	if err := r.WriteAt(0, bad); !errors.Is(err, ErrFormat) || r.Offset() != 0 {
+	binary.LittleEndian.PutUint32(bad[8:], format.Version+1)
+	damage.Seal(bad)
+	if err := r.WriteAt(0, bad); !errors.Is(err, damage.ErrFormat) || r.Offset() != 0 {
 		t.Errorf("the first piece of a newer format: %v", err)
 	}
 	r.Abort()
 	put(t, fs, "d/"+receiving(from.Name(), from.SHA()), bad)
-	if _, err := Receive(fs, "d", from.Name(), from.Size(), from.SHA()); !errors.Is(err, ErrFormat) {
+	if _, err := Receive(fs, "d", from.Name(), from.Size(), from.SHA()); !errors.Is(err, damage.ErrFormat) {
 		t.Errorf("a partial file of a newer format: %v", err)
 	}
 }

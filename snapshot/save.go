@@ -3,13 +3,13 @@ package snapshot
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash"
 	iofs "io/fs"
 
 	"qkv/index"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
 	"qkv/log/disk"
@@ -168,8 +168,12 @@ func (s *Saver) create() error {
 		return err
 	}
 	s.file = &output{File: f, room: gather()}
-	first := appendPrelude(nil, s.part)
-	s.chain = binary.LittleEndian.Uint32(first[checksumAt:])
+	features := uint32(0)
+	if s.part {
+		features = isPart
+	}
+	first := format.Append(nil, features, 0, nil)
+	s.chain, _ = damage.Sealed(first)
 	if err = s.write(first); err == nil {
 		s.block = append(s.block, head...)
 		err = s.close(kindHead, 0)
@@ -367,7 +371,7 @@ func (s *Saver) close(k kind, flags uint32) error {
 	s.places.end(s.file.offset + int64(len(s.block)))
 	s.chain = putHeader(s.block, header{
 		kind: k, number: s.number, length: uint32(len(payload)), records: s.count,
-		chain: s.chain, flags: flags, payload: checksum(payload),
+		chain: s.chain, flags: flags, payload: damage.Sum(payload),
 	})
 	err := s.write(s.block)
 	s.number++
@@ -426,7 +430,7 @@ func (s *Saver) stepBack(n int) error {
 	case s.back.next < s.back.size:
 		return nil
 	case s.back.chain != s.chain:
-		return corruptAt(s.back.path, s.back.size, "the last block's checksum is %08x, %08x was written", s.back.chain, s.chain)
+		return damage.At(s.back.path, s.back.size, "the last block's checksum is %08x, %08x was written", s.back.chain, s.chain)
 	}
 	if p, is := s.back.to.(proven); is {
 		return p.finish(s.back.path, s.meta, s.part)

@@ -12,6 +12,7 @@ import (
 
 	"qkv/index"
 	"qkv/internal/buffers"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
 	"qkv/log/disk"
@@ -213,10 +214,10 @@ func (s *Shelf) Value(key []byte, at index.Position, sound func(value []byte) bo
 	case err == nil && !found && at.Revision <= s.base[0].To: // an older base may have it
 		return nil, index.ErrElsewhere
 	case err == nil && !found:
-		err = corruptAt(v.path, c.offset, "the version %d.%d is not among the records", at.Revision, at.Sub)
+		err = damage.At(v.path, c.offset, "the version %d.%d is not among the records", at.Revision, at.Sub)
 	}
 	if err == nil && !sound(value) {
-		err = corruptAt(v.path, c.offset, "the version %d.%d has another checksum in memory", at.Revision, at.Sub)
+		err = damage.At(v.path, c.offset, "the version %d.%d has another checksum in memory", at.Revision, at.Sub)
 	}
 	if err != nil {
 		s.reads.failed.Add(1)
@@ -262,7 +263,7 @@ func (v *Volume) readAt(b []byte, offset int64) error {
 	defer f.Close()
 	if n, err := f.ReadAt(b, offset); n < len(b) {
 		if err == nil || errors.Is(err, io.EOF) {
-			err = corruptAt(v.path, offset+int64(n), "the file ends here")
+			err = damage.At(v.path, offset+int64(n), "the file ends here")
 		}
 		return fmt.Errorf("read a value: %w", err)
 	}
@@ -284,7 +285,7 @@ func (v *Volume) search(b []byte, c chunk, key []byte, at index.Position) (value
 		r.End(s)
 	}
 	if r.Err() != nil { // also of what looks newer: this program has written the part, or loaded it
-		return nil, false, corruptAt(v.path, c.offset, "the records: %v", r.Err())
+		return nil, false, damage.At(v.path, c.offset, "the records: %v", r.Err())
 	}
 	return nil, false, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
@@ -108,7 +109,7 @@ func TestEveryBitOfAShelf(t *testing.T) {
 			if found := m.shelf.Damaged(); failed != nil {
 				if wrong++; found == nil {
 					elsewhere++
-				} else if found.Part != v.Part || !errors.Is(found, ErrCorrupt) {
+				} else if found.Part != v.Part || !errors.Is(found, damage.ErrDamaged) {
 					t.Fatalf("bit %d of the %s: %v of %s", bit, kind, found, found.Part.Name())
 				}
 			}
@@ -280,7 +281,7 @@ func TestShelfIsRepaired(t *testing.T) {
 		failed, _ := readAll(t, m.shelf, all)
 		other := m.shelf.Rebased(m.shelf.base)
 		found := other.Damaged()
-		if failed == 0 || failed == len(all) || found == nil || found.Part != v.Part || !errors.Is(found, ErrCorrupt) {
+		if failed == 0 || failed == len(all) || found == nil || found.Part != v.Part || !errors.Is(found, damage.ErrDamaged) {
 			t.Fatalf("%s: %d of %d values cannot be read, and %+v was found", where, failed, len(all), found)
 		}
 		if again := m.shelf.Damaged(); again != nil {
@@ -411,7 +412,7 @@ func TestLostPartIsDamaged(t *testing.T) {
 				t.Fatal(err)
 			}
 			failed, _ := readAll(t, m.shelf, all)
-			if found := m.shelf.Damaged(); failed == 0 || found == nil || found.Part != v.Part || !errors.Is(found, ErrCorrupt) {
+			if found := m.shelf.Damaged(); failed == 0 || found == nil || found.Part != v.Part || !errors.Is(found, damage.ErrDamaged) {
 				t.Errorf("%s, %s: %d values cannot be read, and %+v was found", v.Name(), name, failed, found)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"hash"
 	"io"
 
+	"qkv/internal/damage"
 	"qkv/log/disk"
 )
 
@@ -58,7 +59,7 @@ func walk(path string, f disk.File, sum hash.Hash, step int64) (*walker, error) 
 	if err != nil {
 		return nil, err
 	}
-	if w.prelude, err = checkPrelude(path, b); err != nil {
+	if w.prelude, err = readPrelude(path, b); err != nil {
 		return nil, err
 	}
 	w.take(b)
@@ -68,7 +69,7 @@ func walk(path string, f disk.File, sum hash.Hash, step int64) (*walker, error) 
 // bytes returns the next n bytes of the file without moving on. The caller has bounded n.
 func (w *walker) bytes(n int64, what string) ([]byte, error) {
 	if left := w.size - w.next; n > left {
-		return nil, corruptAt(w.path, w.next, "%s has %d bytes, the file ends after %d: it was cut", what, n, left)
+		return nil, damage.At(w.path, w.next, "%s has %d bytes, the file ends after %d: it was cut", what, n, left)
 	}
 	if w.next-w.at+n > int64(len(w.window)) {
 		if err := w.slide(n); err != nil {
@@ -106,7 +107,7 @@ func (w *walker) fill(b []byte, at int64) error {
 	}
 	w.window = w.window[:0]
 	if err == nil || errors.Is(err, io.EOF) {
-		return corruptAt(w.path, at+int64(n), "the file ends here, and had %d bytes when it was opened", w.size)
+		return damage.At(w.path, at+int64(n), "the file ends here, and had %d bytes when it was opened", w.size)
 	}
 	return fmt.Errorf("read snapshot %s at byte %d: %w", w.path, at+int64(n), err)
 }
@@ -128,8 +129,8 @@ func (w *walker) block() (block, error) {
 	}
 	h, chain, ok := readHeader(b)
 	if !ok {
-		return block{}, corruptAt(w.path, w.next, "the checksum of the header of block %d is %08x, its bytes give %08x",
-			w.number, chain, checksum(b[:checksumAt]))
+		return block{}, damage.At(w.path, w.next, "the checksum of the header of block %d is %08x, its bytes give %08x",
+			w.number, chain, damage.Sum(b[:headerBytes-4]))
 	}
 	if err := w.check(h); err != nil {
 		return block{}, err
@@ -139,8 +140,8 @@ func (w *walker) block() (block, error) {
 		return block{}, err
 	}
 	bl := block{header: h, at: w.next, payload: b[headerBytes:]}
-	if sum := checksum(bl.payload); sum != h.payload {
-		err = corruptAt(w.path, w.next+headerBytes, "the checksum of the %d bytes of %s is %08x, they give %08x",
+	if sum := damage.Sum(bl.payload); sum != h.payload {
+		err = damage.At(w.path, w.next+headerBytes, "the checksum of the %d bytes of %s is %08x, they give %08x",
 			h.length, what, h.payload, sum)
 	}
 	if h.kind != kindTail || w.sum == nil { // the SHA-256 covers the bytes before the tail
@@ -170,22 +171,22 @@ func (w *walker) whole() bool {
 func (w *walker) check(h header) error {
 	switch {
 	case h.chain != w.chain:
-		return corruptAt(w.path, w.next, "block %d follows a block with checksum %08x, but the one before it has %08x: it belongs to another file",
+		return damage.At(w.path, w.next, "block %d follows a block with checksum %08x, but the one before it has %08x: it belongs to another file",
 			h.number, h.chain, w.chain)
 	case h.number != w.number:
-		return corruptAt(w.path, w.next, "block %d is in the place of block %d", h.number, w.number)
+		return damage.At(w.path, w.next, "block %d is in the place of block %d", h.number, w.number)
 	case h.kind != kindHead && h.kind != kindStat && h.kind != kindKeys && h.kind != kindChanges && h.kind != kindTail:
-		return formatOf(w.path, "block %d at byte %d is of kind %q, which this qkv does not know", h.number, w.next, h.kind)
+		return damage.Newer(w.path, "block %d at byte %d is of kind %q, which this qkv does not know", h.number, w.next, h.kind)
 	case h.flags&^goesOn != 0:
-		return formatOf(w.path, "block %d at byte %d has flags %#x, which this qkv does not know", h.number, w.next, h.flags)
+		return damage.Newer(w.path, "block %d at byte %d has flags %#x, which this qkv does not know", h.number, w.next, h.flags)
 	case h.length > h.kind.blockMost():
-		return corruptAt(w.path, w.next, "block %d (%s) claims %d bytes, the limit is %d", h.number, h.kind, h.length, h.kind.blockMost())
+		return damage.At(w.path, w.next, "block %d (%s) claims %d bytes, the limit is %d", h.number, h.kind, h.length, h.kind.blockMost())
 	case h.kind == kindTail && h.length != tailPayload:
-		return corruptAt(w.path, w.next, "the tail has %d bytes instead of %d", h.length, tailPayload)
+		return damage.At(w.path, w.next, "the tail has %d bytes instead of %d", h.length, tailPayload)
 	case h.records > h.length:
-		return corruptAt(w.path, w.next, "block %d claims %d records in %d bytes", h.number, h.records, h.length)
+		return damage.At(w.path, w.next, "block %d claims %d records in %d bytes", h.number, h.records, h.length)
 	case h.kind != kindKeys && (h.flags != 0 || h.kind != kindChanges && h.records != 0):
-		return corruptAt(w.path, w.next, "block %d (%s) has %d records and flags %#x, only keys have flags, and keys and changes records", h.number, h.kind, h.records, h.flags)
+		return damage.At(w.path, w.next, "block %d (%s) has %d records and flags %#x, only keys have flags, and keys and changes records", h.number, h.kind, h.records, h.flags)
 	}
 	return nil
 }
@@ -198,19 +199,19 @@ func readTailOf(path string, f disk.File) (tail, error) {
 	}
 	at := size - tailBytes
 	if at < preludeBytes {
-		return tail{}, corruptAt(path, size, "%d bytes are too few for a snapshot: it was cut", size)
+		return tail{}, damage.At(path, size, "%d bytes are too few for a snapshot: it was cut", size)
 	}
 	b := make([]byte, tailBytes)
 	if n, err := f.ReadAt(b, at); n < len(b) {
 		return tail{}, fmt.Errorf("read snapshot %s at byte %d: %w", path, at, err)
 	}
 	h, _, ok := readHeader(b)
-	if !ok || h.kind != kindTail || h.length != tailPayload || h.payload != checksum(b[headerBytes:]) {
-		return tail{}, corruptAt(path, at, "the file does not end with a tail: it was cut, or its last %d bytes are damaged", tailBytes)
+	if !ok || h.kind != kindTail || h.length != tailPayload || h.payload != damage.Sum(b[headerBytes:]) {
+		return tail{}, damage.At(path, at, "the file does not end with a tail: it was cut, or its last %d bytes are damaged", tailBytes)
 	}
 	t := readTail(b[headerBytes:])
 	if t.bytes != uint64(size) {
-		return tail{}, corruptAt(path, at, "the tail belongs to a file of %d bytes, but this file has %d", t.bytes, size)
+		return tail{}, damage.At(path, at, "the tail belongs to a file of %d bytes, but this file has %d", t.bytes, size)
 	}
 	return t, nil
 }

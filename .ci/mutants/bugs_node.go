@@ -45,7 +45,7 @@ var nodeBugs = []mutant{
 	}, []detector{direct("./node", "TestLoneFounderIsUsedOnce")}},
 	{"take a snapshot whose configuration is not its records'", []change{
 		{"configurationIn", `meta.ConfState, confState); err != nil {`, `meta.ConfState, confState); err != nil || meta.ConfState != nil {`},
-		{"configurationIn", `return nil, fmt.Errorf("%w: its configuration: %w", snapshot.ErrCorrupt, err)`, `return confState, err`},
+		{"configurationIn", `return nil, fmt.Errorf("%w: its configuration: %w", damage.ErrDamaged, err)`, `return confState, err`},
 	}, []detector{direct("./node", "TestSnapshotOfOtherMembers")}},
 	{"start a removed member's folder", []change{
 		{"folder.identify", `if f.Removed {`, `if f.Removed && f.Boot > 1<<60 {`},
@@ -57,10 +57,10 @@ var nodeBugs = []mutant{
 		{"markEmulated", `if len(entries) > 0 {`, `if len(entries) > 1<<20 {`},
 	}, []detector{direct("./node", "TestEmulatedFolders")}},
 	{"write over a small file of a newer qkv", []change{
-		{"readSlots", `case s.newest.format > slotFormat:`, `case s.newest.format > slotFormat+1<<20:`},
+		{"damage.Format.Known", `case p.Version > f.Version:`, `case p.Version > f.Version+1<<20:`},
 	}, []detector{direct("./node", "TestSmallFilesOfOtherFormats")}},
 	{"start without the file of the other members' folders", []change{
-		{"folder.known", `raw, err := f.decided("peers",`, `if _, missing := f.read("peers"); errors.Is(missing, fs.ErrNotExist) { return nil, nil }; raw, err := f.decided("peers",`},
+		{"folder.known", `err := f.decided("peers",`, `if _, missing := f.read("peers"); errors.Is(missing, fs.ErrNotExist) { return nil, nil }; err := f.decided("peers",`},
 	}, []detector{direct("./node", "TestPeersMustBeThere")}},
 	{"take every connection for a later process", []change{
 		{"peerHandler.Connected", `met && before != process {`, `met && before != [16]byte{} {`},
@@ -84,7 +84,7 @@ var nodeBugs = []mutant{
 		{"peerHandler.judgeJoiner", `case h.joined(one):`, `case h.joined(one) && name == "":`},
 	}, []detector{direct("./node", "TestWhoMayJoin")}},
 	{"leave the old half of a small file", []change{
-		{"readSlots", `if one.number == s.newest.number {`, `if one.number <= s.newest.number {`},
+		{"readSlots", `if one.Number == s.newest.Number {`, `if one.Number <= s.newest.Number {`},
 	}, []detector{direct("./node", "TestRepairSmallFiles")}},
 	{"talk to one that was removed, by what a joiner was told", []change{
 		{"member.setPeers", `case !members.Removed(one.ID):`, `default:`},

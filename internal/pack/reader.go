@@ -14,9 +14,6 @@ var ErrMalformed = errors.New("malformed msgpack")
 // [NewExactReader]. Callers of a Reader wrap it for an unknown version, kind or feature level.
 var ErrNewer = errors.New("it was written by a newer qkv, upgrade this member")
 
-// ErrOlder is in the error for an intact file of a format before 0.3.0, which this qkv does not read.
-var ErrOlder = errors.New("written by qkv 0.2 or older; this qkv cannot read it. To move the data, start the older qkv, run `etcdctl snapshot save FILE` with its endpoint, and `qkv migrate from-etcd --snapshot FILE` with this qkv: see docs/upgrading.md")
-
 // Reader reads consecutive msgpack values from a slice. Its first failure stays: all later reads return zero values,
 // and Err returns the failure. A caller therefore reads a whole record and checks once.
 //

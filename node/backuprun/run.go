@@ -12,6 +12,7 @@ import (
 
 	"filippo.io/age"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/snapshot/backup"
@@ -85,7 +86,7 @@ func Run(ctx context.Context, c Config) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if errors.Is(err, backup.ErrForeign) || errors.Is(err, backup.ErrNone) || errors.Is(err, backup.ErrFormat) || errors.Is(err, backup.ErrClear) ||
+		if errors.Is(err, backup.ErrForeign) || errors.Is(err, backup.ErrNone) || errors.Is(err, damage.ErrFormat) || errors.Is(err, backup.ErrClear) ||
 			r.cluster == 0 && r.Final != nil && r.Final(err) {
 			return err
 		}

@@ -106,8 +106,8 @@ func (w *Writer) appendChunk(entries []Entry) error {
 	w.end.segment = before.segment
 	begins := w.segment == nil
 	if begins {
-		head := header{kind: kindLog, cluster: w.cluster.ID, first: first, before: before.segment, link: before.sum}
-		h = head.put()
+		head := header{cluster: w.cluster.ID, first: first, before: before.segment, link: before.sum}
+		h = head.put(&logFormat)
 		c.previous, w.end.segment = sha256Of(h), first
 		if w.segment, err = w.target.create(segmentName(first)); err != nil {
 			return err

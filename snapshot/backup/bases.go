@@ -2,10 +2,11 @@ package backup
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
+
+	"qkv/internal/damage"
 )
 
 // listBases reads the manifests of the bases, and returns them in order of their index. A damaged manifest, or one of
@@ -20,7 +21,7 @@ func listBases(s store, cluster uint64) (bases []Base, faults []error, err error
 		index, term, ok := parseBase(name)
 		if !ok {
 			if !strings.HasSuffix(name, temporary) {
-				faults = append(faults, fmt.Errorf("%w: %s is no name of a base", ErrCorrupt, s.path(baseDir+"/"+name)))
+				faults = append(faults, fmt.Errorf("%w: %s is no name of a base", damage.ErrDamaged, s.path(baseDir+"/"+name)))
 			}
 			continue
 		}
@@ -28,7 +29,7 @@ func listBases(s store, cluster uint64) (bases []Base, faults []error, err error
 		switch {
 		case err == nil:
 			bases, cluster = append(bases, b), b.Cluster
-		case errors.Is(err, ErrCorrupt), errors.Is(err, ErrForeign):
+		case damaged(err):
 			faults = append(faults, err)
 		default:
 			return nil, nil, err
@@ -41,24 +42,17 @@ func listBases(s store, cluster uint64) (bases []Base, faults []error, err error
 // loadBase reads a manifest.
 func loadBase(s store, index, term, cluster uint64) (b Base, err error) {
 	name := baseName(index, term)
-	f, err := s.open(name)
-	if err != nil {
-		return b, err
-	}
-	defer f.Close()
-	sc, err := single(s.path(name), f, kindBase, &b)
-	if err != nil {
+	path := s.path(name)
+	if err := single(s, name, &baseFormat, &b); err != nil {
 		return b, err
 	}
 	switch {
-	case b.Index != index || b.Term != term || sc.first != index || sc.before != term:
-		return b, corruptAt(sc.path, 0, "it is of entry %d of term %d, and its name says %d of term %d", b.Index, b.Term, index, term)
-	case b.Cluster != sc.cluster:
-		return b, corruptAt(sc.path, 0, "its header and its content name different clusters")
+	case b.Index != index || b.Term != term:
+		return b, damage.At(path, 0, "it is of entry %d of term %d, and its name says %d of term %d", b.Index, b.Term, index, term)
 	case cluster != 0 && b.Cluster != cluster:
-		return b, foreign(sc.path, b.Cluster, cluster)
+		return b, foreign(path, b.Cluster, cluster)
 	case len(b.Files) != 1:
-		return b, formatOf(sc.path, "its state is in %d files", len(b.Files))
+		return b, damage.Newer(path, "its state is in %d files", len(b.Files))
 	}
 	return b, nil
 }

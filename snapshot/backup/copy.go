@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/snapshot"
@@ -120,7 +121,7 @@ func (c *Copy) open() error {
 		c.there, c.published = true, whole
 		c.skip(whole)
 		return nil
-	} else if errors.Is(err, ErrCorrupt) {
+	} else if errors.Is(err, damage.ErrDamaged) {
 		if err := f.on.Remove(f.path(c.name())); err != nil {
 			return err
 		}
@@ -128,7 +129,7 @@ func (c *Copy) open() error {
 		return err
 	}
 	err := c.resume()
-	if errors.Is(err, iofs.ErrNotExist) || errors.Is(err, ErrCorrupt) {
+	if errors.Is(err, iofs.ErrNotExist) || errors.Is(err, damage.ErrDamaged) {
 		err = c.create()
 	}
 	if err != nil {
@@ -174,17 +175,17 @@ func (c *Copy) resume() error {
 		return err
 	}
 	s, err := newStored(tmp, file, nil)
-	if s == nil || err != nil && !errors.Is(err, ErrCorrupt) || s.scanner.cluster != c.w.cluster.ID || s.scanner.link != c.from.SHA() {
+	if s == nil || err != nil && !errors.Is(err, damage.ErrDamaged) || s.scanner.cluster != c.w.cluster.ID || s.scanner.link != c.from.SHA() {
 		file.Close()
 		if err == nil {
-			err = corruptAt(tmp, 0, "it is part of another file")
+			err = damage.At(tmp, 0, "it is part of another file")
 		}
 		return err
 	}
 	s.keepIntact()
 	if s.size > 0 && s.encrypted() != (len(c.w.to) > 0) {
 		file.Close()
-		return corruptAt(tmp, 0, "it cannot be continued")
+		return damage.At(tmp, 0, "it cannot be continued")
 	}
 	if err := file.Truncate(s.scanner.next); err != nil {
 		file.Close()
@@ -215,8 +216,8 @@ func (c *Copy) create() (err error) {
 	if c.out, err = c.w.target.create(c.name()); err != nil {
 		return err
 	}
-	h := header{kind: kindFile, cluster: c.w.cluster.ID, link: c.from.SHA()}
-	b := h.put()
+	h := header{cluster: c.w.cluster.ID, link: c.from.SHA()}
+	b := h.put(&fileFormat)
 	c.sum = sha256Of(b)
 	return c.out.append(b)
 }
@@ -240,7 +241,7 @@ func (c *Copy) discard(why error) error {
 	switch f := c.w.folder; {
 	case f == nil:
 		c.w.err = why
-	case !errors.Is(why, snapshot.ErrCorrupt) && !errors.Is(why, ErrCorrupt):
+	case !errors.Is(why, damage.ErrDamaged):
 	case c.there:
 		return f.on.Remove(f.path(c.name()))
 	default:
@@ -304,7 +305,7 @@ func (c *Copy) chunk(n int, flags uint32) error {
 func (c *Copy) described() error {
 	e := c.verifier.Examined()
 	if e.SHA != c.from.SHA() {
-		return fmt.Errorf("%w: its SHA-256 is %x, and %x was announced", snapshot.ErrCorrupt, e.SHA, c.from.SHA())
+		return fmt.Errorf("%w: its SHA-256 is %x, and %x was announced", damage.ErrDamaged, e.SHA, c.from.SHA())
 	}
 	if e.Cluster != c.w.cluster.ID {
 		return foreign(c.from.Name(), e.Cluster, c.w.cluster.ID)
@@ -322,7 +323,7 @@ func (c *Copy) beginBack() (err error) {
 	if err := errors.Join(f.Sync(), f.DropCache(0, 0)); err != nil {
 		return err
 	}
-	c.back, err = scan(c.w.folder.path(c.name())+temporary, f, kindFile)
+	c.back, err = scan(c.w.folder.path(c.name())+temporary, f, &fileFormat)
 	return err
 }
 
@@ -336,7 +337,7 @@ func (c *Copy) stepBack() error {
 		return err
 	}
 	if c.back.sum != c.sum {
-		return corruptAt(c.back.path, c.back.size, "its last chunk is not the one that was written")
+		return damage.At(c.back.path, c.back.size, "its last chunk is not the one that was written")
 	}
 	if err := c.out.publish(); err != nil {
 		return err
@@ -346,8 +347,7 @@ func (c *Copy) stepBack() error {
 
 // publishBase writes the manifest. The log's next entries begin a new segment, so that retention can remove the others.
 func (c *Copy) publishBase() error {
-	h := header{kind: kindBase, first: c.base.Index, before: c.base.Term}
-	if err := c.w.writeSingle(baseName(c.base.Index, c.base.Term), h, &c.base); err != nil {
+	if err := c.w.writeSingle(baseName(c.base.Index, c.base.Term), &baseFormat, &c.base); err != nil {
 		return err
 	}
 	c.done = true

@@ -8,6 +8,7 @@ import (
 
 	"filippo.io/age"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 )
 
@@ -49,7 +50,7 @@ func decrypt(path string, at int64, c *chunk, stored []byte, keys []age.Identity
 		clear, err = io.ReadAll(io.LimitReader(r, limits.BackupChunkMost))
 	}
 	if err != nil {
-		return nil, corruptAt(path, at, "it cannot be decrypted: %v", err)
+		return nil, damage.At(path, at, "it cannot be decrypted: %v", err)
 	}
 	return clear, nil
 }

@@ -3,6 +3,7 @@ package backup
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/internal/damage"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 )
@@ -136,7 +138,7 @@ func TestCutAtEveryByte(t *testing.T) {
 	for _, name := range all {
 		b := m.files[name]
 		ends := map[int]bool{} // of chunks
-		if s, err := scan(name, memoryFile{Reader: bytes.NewReader(b)}, kindLog); err == nil && name == all[len(all)-1] {
+		if s, err := scan(name, memoryFile{Reader: bytes.NewReader(b)}, &logFormat); err == nil && name == all[len(all)-1] {
 			for err == nil {
 				ends[int(s.next)] = true
 				_, err = s.chunk()
@@ -186,7 +188,7 @@ func TestDamageBeforeAnIntactChunk(t *testing.T) {
 	h, on := small(t)
 	m := inMemory(t, on)
 	name := slices.Max(slices.Collect(maps.Keys(m.files)))
-	s, err := scan(name, memoryFile{Reader: bytes.NewReader(m.files[name])}, kindLog)
+	s, err := scan(name, memoryFile{Reader: bytes.NewReader(m.files[name])}, &logFormat)
 	must(t, err)
 	first, err := s.chunk()
 	must(t, err)
@@ -196,7 +198,7 @@ func TestDamageBeforeAnIntactChunk(t *testing.T) {
 	for what, at := range map[string]int{"header": headerBytes + 40, "content": 2*headerBytes + 3} {
 		bad := bytes.Clone(m.files[name])
 		bad[at] ^= 1
-		if got, err := restore(m.with(name, bad), At{}); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), name) {
+		if got, err := restore(m.with(name, bad), At{}); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), name) {
 			t.Errorf("a damaged %s: %+v, %v", what, got, err)
 		}
 		got, err := restore(m.with(name, bad), At{AcceptLoss: true})
@@ -206,7 +208,7 @@ func TestDamageBeforeAnIntactChunk(t *testing.T) {
 		must(t, err)
 		var told error
 		err = rd.Verify(t.Context(), testLimits(), nil, func(v *Verified) { told = errors.Join(told, v.Log) })
-		if !errors.Is(err, ErrCorrupt) || !errors.Is(told, ErrCorrupt) {
+		if !errors.Is(err, damage.ErrDamaged) || !errors.Is(told, damage.ErrDamaged) {
 			t.Errorf("a damaged %s is verified: %v, and the log: %v", what, err, told)
 		}
 		must(t, rd.Close())
@@ -297,7 +299,7 @@ func TestSegmentOfAnotherHistory(t *testing.T) {
 	bad := m.with(name, slurp(t, other, name))
 	if got, err := restore(bad, At{}); err == nil {
 		t.Errorf("with the end of another history, entry %d has the digest %016x instead of %016x", got.Index, got.State.View().Digest(), h.moments[30].digest)
-	} else if !errors.Is(err, ErrCorrupt) {
+	} else if !errors.Is(err, damage.ErrDamaged) {
 		t.Error(err)
 	}
 	got, err := restore(bad, At{AcceptLoss: true})
@@ -307,11 +309,11 @@ func TestSegmentOfAnotherHistory(t *testing.T) {
 	}
 }
 
-// change returns a file with another header, whose checksum is right.
+// change returns a file with another prelude, whose checksum is right.
 func change(b []byte, edit func(b []byte)) []byte {
 	b = bytes.Clone(b)
 	edit(b)
-	seal(b[:headerBytes])
+	damage.Seal(b[:damage.PreludeBytes+binary.LittleEndian.Uint32(b[16:])])
 	return b
 }
 
@@ -321,12 +323,12 @@ func TestNewer(t *testing.T) {
 	m := inMemory(t, on)
 	for name, b := range m.files {
 		for what, edit := range map[string]func(b []byte){
-			"version":  func(b []byte) { b[8] = formatVersion + 1 },
+			"version":  func(b []byte) { b[8] = byte(markFormat.Version) + 1 },
 			"features": func(b []byte) { b[12] = 1 },
 		} {
 			if name == slices.Min(slices.Collect(maps.Keys(m.files))) && what == "version" {
 				w, err := OpenFolder(onDisk(t, m.with(name, change(b, edit))), "to/b", testOf)
-				if w != nil || !errors.Is(err, ErrFormat) {
+				if w != nil || !errors.Is(err, damage.ErrFormat) {
 					t.Errorf("%s: a writer opened a newer backup: %v", name, err)
 				}
 			}
@@ -335,7 +337,7 @@ func TestNewer(t *testing.T) {
 			if err == nil {
 				err = rd.Verify(context.Background(), testLimits(), nil, func(*Verified) {})
 			}
-			if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "or a newer one") {
+			if !errors.Is(err, damage.ErrFormat) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "or a newer one") {
 				t.Errorf("%s with another %s: %v", name, what, err)
 			}
 		}
@@ -366,7 +368,9 @@ func TestVerifyTheOtherFiles(t *testing.T) {
 	oldest := rd.Bases[0]
 	must(t, rd.Close())
 	flipped := func(name string) memory {
-		return m.with(name, change(m.files[name], func(b []byte) { b[headerBytes+130] ^= 1 }))
+		b := bytes.Clone(m.files[name])
+		b[len(b)/2] ^= 1
+		return m.with(name, b)
 	}
 	for what, bad := range map[string]memory{
 		"a damaged marker":              flipped("to/b/" + markName),
@@ -381,7 +385,7 @@ func TestVerifyTheOtherFiles(t *testing.T) {
 				t.Errorf("%s: %+v", what, v)
 			}
 		})
-		if !errors.Is(err, ErrCorrupt) || bases != len(rd.Bases) || bases == 0 {
+		if !errors.Is(err, damage.ErrDamaged) || bases != len(rd.Bases) || bases == 0 {
 			t.Errorf("%s: %d bases are verified: %v", what, bases, err)
 		}
 		must(t, rd.Close())
@@ -411,7 +415,7 @@ func TestVerifyTheNewestChunk(t *testing.T) {
 	for _, at := range []int{len(whole) - 1, len(whole) - 5} {
 		bad := bytes.Clone(whole)
 		bad[at] ^= 1
-		if _, err := verify(bad); !errors.Is(err, ErrCorrupt) {
+		if _, err := verify(bad); !errors.Is(err, damage.ErrDamaged) {
 			t.Errorf("byte %d of %d is damaged: %v", at, len(whole), err)
 		}
 		if _, err := verify(whole[:at]); err != nil {

@@ -21,20 +21,14 @@
 //
 // # Bytes
 //
-// Integers outside of msgpack are little-endian; checksums are CRC-32C. Each file is a header and chunks:
+// Integers outside of msgpack are little-endian; checksums are CRC-32C. The marker and a manifest are a prelude (package damage) alone, whose
+// content is a [Cluster] or a [Base] in the encoding of package codec; a reader refuses unknown fields. The other files are a header and chunks:
 //
-//	header, 128 bytes
-//	  0   8  magic "qkvback\n"
-//	  8   4  format version, 1
-//	 12   4  incompatible features: a reader that does not know one refuses the file; none yet
-//	 16   4  zero
-//	 20   4  kind: "mark", "base", "file" or "log "
-//	 24   8  cluster
-//	 32   8  log: index of the first entry. base: index of the state
-//	 40   8  log: first entry of the segment that this one continues, 0 if none. base: term of the state
-//	 48  32  log: sum of the chunk that this one continues. file: its identity
-//	 80  44  zero
-//	124   4  checksum of bytes 0 to 124
+//	header, 128 bytes: a prelude with the cluster as its number, and this content
+//	  0   8  log: index of the first entry
+//	  8   8  log: first entry of the segment that this one continues, 0 if none
+//	 16  32  log: sum of the chunk that this one continues. file: its identity
+//	 48  48  zero
 //
 //	chunk, 128 bytes and its payload
 //	  0   4  magic "qkvc"
@@ -51,8 +45,6 @@
 //	124   4  checksum of bytes 0 to 124
 //	128      payload, at most limits.BackupChunkMost
 //
-//	mark   one chunk: a [Cluster] in the encoding of package codec, of which a reader refuses unknown fields
-//	base   one chunk: a [Base], likewise
 //	file   1 MiB of the file in each chunk, less in the last one
 //	log    the output of kv.AppendLogEntries
 //
@@ -63,7 +55,7 @@
 //
 // # Decisions
 //
-//   - All files have one framing. A partial copy continues at a chunk also if it is encrypted, where one age stream for
+//   - Bases and log have one framing. A partial copy continues at a chunk also if it is encrypted, where one age stream for
 //     the whole file could not be continued. Cuts and flipped bits are found by one piece of code, and without a key.
 //   - An entry is stored as its envelope with a flag for a change of the configuration, not as raft's bytes: a restore
 //     needs nothing of raft, and the format stays if raft's changes.

@@ -61,8 +61,8 @@ func (r *Reader) Dump(to io.Writer, o DumpOptions) error {
 		d.json.SetEscapeHTML(false)
 	}
 	c := &r.Cluster
-	d.line(dumpLine{Kind: "backup", Format: formatVersion, Cluster: fmt.Sprintf("%016x", c.ID), Name: c.Name, Version: c.Version},
-		"backup of %s, %016x: format %d, made by qkv %s\n", c.Name, c.ID, formatVersion, c.Version)
+	d.line(dumpLine{Kind: "backup", Format: int(markFormat.Version), Cluster: fmt.Sprintf("%016x", c.ID), Name: c.Name, Version: c.Version},
+		"backup of %s, %016x: format %d, made by qkv %s\n", c.Name, c.ID, markFormat.Version, c.Version)
 	for _, fault := range r.Faults {
 		d.wrong(fault)
 	}
@@ -92,7 +92,7 @@ func (d *dump) line(l dumpLine, format string, args ...any) {
 
 // wrong writes damage, and returns any other error.
 func (d *dump) wrong(err error) error {
-	if err == nil || !damage(err) {
+	if err == nil || !damaged(err) {
 		return err
 	}
 	d.line(dumpLine{Kind: "corrupt", Reason: err.Error()}, "! %v\n", err)
@@ -196,7 +196,7 @@ func (d *dump) segment(i int) error {
 func (d *dump) segmentEnd(i int, l *dumpLine, sc *scanner, why error) error {
 	continued := i+1 < len(d.r.segments) && d.r.segments[i+1].before == l.First && d.r.segments[i+1].first == l.Last+1
 	ends := false
-	if damage(why) && i+1 == len(d.r.segments) {
+	if damaged(why) && i+1 == len(d.r.segments) {
 		var err error
 		if ends, err = (&follower{r: d.r}).tornEnd(sc); err != nil {
 			return err

@@ -1,17 +1,8 @@
 package backup
 
-import (
-	"errors"
-	"fmt"
-)
+import "errors"
 
 var (
-	// ErrCorrupt is wrapped by every error about damaged bytes. The text names the file and the position.
-	ErrCorrupt = errors.New("damaged backup")
-
-	// ErrFormat is wrapped by every error about an intact file of another version of qkv.
-	ErrFormat = errors.New("unknown backup format")
-
 	// ErrForeign is wrapped by every error about a backup, or a file of one, that belongs to another cluster.
 	ErrForeign = errors.New("backup of another cluster")
 
@@ -30,13 +21,3 @@ var (
 	// ErrNone is wrapped by every error about a folder or file that is no backup.
 	ErrNone = errors.New("no backup")
 )
-
-// corruptAt returns an error that wraps ErrCorrupt.
-func corruptAt(path string, at int64, format string, args ...any) error {
-	return fmt.Errorf("%w: %s at byte %d: %s", ErrCorrupt, path, at, fmt.Sprintf(format, args...))
-}
-
-// formatOf returns an error that wraps ErrFormat.
-func formatOf(path, format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %s; use the qkv that wrote it, or a newer one", ErrFormat, path, fmt.Sprintf(format, args...))
-}

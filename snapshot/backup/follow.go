@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"qkv/internal/damage"
 )
 
 // follower reads the log behind an entry, chunk by chunk, over the segments.
@@ -42,7 +44,7 @@ func (l *follower) close() {
 
 // next returns the next chunk behind the index, with its entries unless only headers are wanted. The first one may begin
 // with entries up to the index. The error is io.EOF at the end of the backup's log, ErrGap if the backup continues later,
-// and ErrCorrupt for damage. The remains of a torn write at the end of the log are in torn.
+// and damage.ErrDamaged for damage. The remains of a torn write at the end of the log are in torn.
 func (l *follower) next() (chunk, []Entry, error) {
 	for {
 		if l.scanner == nil {
@@ -52,7 +54,7 @@ func (l *follower) next() (chunk, []Entry, error) {
 		}
 		c, err := l.scanner.chunk()
 		if err == nil && c.first > l.index+1 {
-			err = corruptAt(l.scanner.path, l.scanner.at, "chunk %d begins with entry %d, and entry %d is next", c.number, c.first, l.index+1)
+			err = damage.At(l.scanner.path, l.scanner.at, "chunk %d begins with entry %d, and entry %d is next", c.number, c.first, l.index+1)
 		}
 		var entries []Entry
 		if err == nil && !l.headers && c.last > l.index {
@@ -122,13 +124,13 @@ func (l *follower) entries(c *chunk) (entries []Entry, err error) {
 		return nil, err
 	}
 	entries, err = readEntries(clear, c)
-	return entries, decoded(l.scanner.path, l.scanner.at, err)
+	return entries, damage.Of(l.scanner.path, l.scanner.at, err)
 }
 
 // after decides what follows the last chunk that could be read in a segment: the next segment, if it continues that chunk;
 // otherwise the end of the log, or damage.
 func (l *follower) after(why error) error {
-	if !errors.Is(why, io.EOF) && !errors.Is(why, ErrCorrupt) {
+	if !errors.Is(why, io.EOF) && !errors.Is(why, damage.ErrDamaged) {
 		return why
 	}
 	damaged := !errors.Is(why, io.EOF)
@@ -143,7 +145,7 @@ func (l *follower) after(why error) error {
 		case damaged:
 			return why
 		case s.fault == nil && s.before != 0 && l.any:
-			return corruptAt(l.r.store.path(s.name()), 0, "it continues the segment %d, and %s ends with entry %d: a part of the log is missing", s.before, l.scanner.path, l.newest.last)
+			return damage.At(l.r.store.path(s.name()), 0, "it continues the segment %d, and %s ends with entry %d: a part of the log is missing", s.before, l.scanner.path, l.newest.last)
 		}
 		l.at++
 		l.close()

@@ -3,99 +3,57 @@ package backup
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"hash/crc32"
 
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/pack"
 )
 
 // The layout in doc.go.
 const (
-	magic         = "qkvback\n"
-	chunkMagic    = "qkvc"
-	formatVersion = 2
-
+	older       = "qkvback\n" // began all files of a backup in qkv 0.2
+	chunkMagic  = "qkvc"
 	headerBytes = 128 // of a file's header, and of a chunk's
-	checksumAt  = 124
-	summedBytes = 80 // of a chunk's header, which its sum covers
+	summedBytes = 80  // of a chunk's header, which its sum covers
 )
 
-// kind is the kind of a file: four letters, readable in a hex dump.
-type kind uint32
-
-const (
-	kindMark kind = 'm' | 'a'<<8 | 'r'<<16 | 'k'<<24
-	kindFile kind = 'f' | 'i'<<8 | 'l'<<16 | 'e'<<24
-	kindBase kind = 'b' | 'a'<<8 | 's'<<16 | 'e'<<24
-	kindLog  kind = 'l' | 'o'<<8 | 'g'<<16 | ' '<<24
+// The formats of the files in a backup.
+var (
+	markFormat = damage.Format{Magic: "qkvmark\n", Version: 1, Older: older}
+	baseFormat = damage.Format{Magic: "qkvbase\n", Version: 1, Older: older}
+	fileFormat = damage.Format{Magic: "qkvcopy\n", Version: 1, Older: older}
+	logFormat  = damage.Format{Magic: "qkvlogs\n", Version: 1, Older: older}
 )
 
-func (k kind) String() string {
-	return string([]byte{byte(k), byte(k >> 8), byte(k >> 16), byte(k >> 24)})
-}
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// seal writes the checksum of a header into it.
-func seal(b []byte) {
-	binary.LittleEndian.PutUint32(b[checksumAt:], crc32.Checksum(b[:checksumAt], castagnoli))
-}
-
-// sealed reports whether a header's checksum is right.
-func sealed(b []byte) bool {
-	return binary.LittleEndian.Uint32(b[checksumAt:]) == crc32.Checksum(b[:checksumAt], castagnoli)
-}
-
-// header is the header of a file.
+// header is the header of a file with chunks: the content of its prelude, which has the cluster as its number.
 type header struct {
-	kind    kind
 	cluster uint64
-	first   uint64   // log: index of the first entry; base: index of the state
-	before  uint64   // log: first entry of the segment that this one continues, 0 if none; base: term of the state
+	first   uint64   // log: index of the first entry
+	before  uint64   // log: first entry of the segment that this one continues, 0 if none
 	link    [32]byte // log: sum of the chunk that this one continues; file: its identity
 }
 
 // put returns the header's bytes.
-func (h *header) put() []byte {
-	b := make([]byte, headerBytes)
-	copy(b, magic)
-	binary.LittleEndian.PutUint32(b[8:], formatVersion)
-	binary.LittleEndian.PutUint32(b[20:], uint32(h.kind))
-	binary.LittleEndian.PutUint64(b[24:], h.cluster)
-	binary.LittleEndian.PutUint64(b[32:], h.first)
-	binary.LittleEndian.PutUint64(b[40:], h.before)
-	copy(b[48:], h.link[:])
-	seal(b)
-	return b
+func (h *header) put(f *damage.Format) []byte {
+	b := make([]byte, headerBytes-damage.PreludeBytes)
+	binary.LittleEndian.PutUint64(b, h.first)
+	binary.LittleEndian.PutUint64(b[8:], h.before)
+	copy(b[16:], h.link[:])
+	return f.Append(nil, 0, h.cluster, b)
 }
 
-// readHeader reads the header of a file, which must be of one kind.
-func readHeader(path string, b []byte, want kind) (h header, err error) {
-	if string(b[:len(magic)]) != magic {
-		return h, corruptAt(path, 0, "it begins with %q, a file of a backup begins with %q", b[:len(magic)], magic)
+// readHeader reads the header of a file.
+func readHeader(path string, b []byte, f *damage.Format) (h header, err error) {
+	p, err := f.Check(path, b)
+	if err == nil && len(p.Content) != headerBytes-damage.PreludeBytes {
+		err = damage.At(path, 0, "its header has %d bytes of content", len(p.Content))
 	}
-	if !sealed(b) {
-		return h, corruptAt(path, 0, "the checksum of its header is wrong")
+	if err != nil {
+		return h, err
 	}
-	switch v := binary.LittleEndian.Uint32(b[8:]); {
-	case v < formatVersion:
-		return h, fmt.Errorf("%w: %s was %w", ErrFormat, path, pack.ErrOlder)
-	case v > formatVersion:
-		return h, formatOf(path, "its format version is %d, this qkv reads version %d", v, formatVersion)
-	}
-	if bits := binary.LittleEndian.Uint32(b[12:]); bits != 0 {
-		return h, formatOf(path, "it uses the features %#x, which this qkv does not know", bits)
-	}
-	h = header{
-		kind: kind(binary.LittleEndian.Uint32(b[20:])), cluster: binary.LittleEndian.Uint64(b[24:]),
-		first: binary.LittleEndian.Uint64(b[32:]), before: binary.LittleEndian.Uint64(b[40:]), link: [32]byte(b[48:80]),
-	}
-	if h.kind != want {
-		return h, corruptAt(path, 0, "it is of kind %q, and %q belongs here", h.kind, want)
-	}
-	return h, nil
+	u := func(at int) uint64 { return binary.LittleEndian.Uint64(p.Content[at:]) }
+	return header{p.Number, u(0), u(8), [32]byte(p.Content[16:48])}, nil
 }
 
 // The flags of a chunk.
@@ -128,7 +86,7 @@ func (c *chunk) put(payload []byte) []byte {
 	copy(b[48:], c.previous[:])
 	c.sum = sumOf(b, payload)
 	copy(b[summedBytes:], c.sum[:])
-	seal(b)
+	damage.Seal(b)
 	return b
 }
 
@@ -143,23 +101,12 @@ func sumOf(header, payload []byte) (sum [32]byte) {
 
 // readChunk reads a chunk's header; ok is false if its bytes are no such header.
 func readChunk(b []byte) (c chunk, ok bool) {
-	if string(b[:len(chunkMagic)]) != chunkMagic || !sealed(b) {
+	if _, ok = damage.Sealed(b); !ok || string(b[:len(chunkMagic)]) != chunkMagic {
 		return c, false
 	}
 	u := func(i int) uint32 { return binary.LittleEndian.Uint32(b[4+4*i:]) }
 	l := func(i int) uint64 { return binary.LittleEndian.Uint64(b[16+8*i:]) }
 	return chunk{u(0), u(1), u(2), l(0), l(1), l(2), int64(l(3)), [32]byte(b[48:80]), [32]byte(b[80:112])}, true
-}
-
-// decoded returns the error of a payload that was read, or nil.
-func decoded(path string, at int64, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, pack.ErrNewer):
-		return formatOf(path, "at byte %d, %v", at, err)
-	}
-	return corruptAt(path, at, "%v", err)
 }
 
 // Entry is one committed entry of the log, as the state applies it.

@@ -3,8 +3,6 @@ package backup
 import (
 	"encoding/hex"
 	"fmt"
-	"strconv"
-	"strings"
 )
 
 // The names in a backup.
@@ -30,24 +28,20 @@ func fileName(sha [32]byte) string { return filesDir + "/" + hex.EncodeToString(
 
 // parseBase parses a manifest's name in its folder. It accepts only the names that baseName returns.
 func parseBase(name string) (index, term uint64, ok bool) {
-	first, second, _ := strings.Cut(name, "-")
-	index, wrong := strconv.ParseUint(first, 10, 64)
-	term, err := strconv.ParseUint(second, 10, 64)
-	return index, term, wrong == nil && err == nil && baseName(index, term) == baseDir+"/"+name
+	_, _ = fmt.Sscanf(name, "%d-%d", &index, &term)
+	return index, term, baseName(index, term) == baseDir+"/"+name
 }
 
 // parseSegment parses a segment's name in its folder.
 func parseSegment(name string) (first uint64, ok bool) {
-	first, err := strconv.ParseUint(name, 10, 64)
-	return first, err == nil && segmentName(first) == logDir+"/"+name
+	_, _ = fmt.Sscanf(name, "%d", &first)
+	return first, segmentName(first) == logDir+"/"+name
 }
 
 // parseFile parses the name of a base's file in its folder.
 func parseFile(name string) (sha [32]byte, ok bool) {
-	b, err := hex.DecodeString(name)
-	if err != nil || len(b) != len(sha) {
-		return sha, false
-	}
-	sha = [32]byte(b)
+	var b []byte
+	_, _ = fmt.Sscanf(name, "%x", &b)
+	copy(sha[:], b)
 	return sha, fileName(sha) == filesDir+"/"+name
 }

@@ -9,6 +9,7 @@ import (
 
 	"filippo.io/age"
 
+	"qkv/internal/damage"
 	"qkv/log/disk"
 )
 
@@ -36,7 +37,7 @@ type segment struct {
 func (s *segment) name() string { return segmentName(s.first) }
 
 // Open opens a backup: the folder of a Writer, or its single file. The identities decrypt encrypted content. It
-// refuses other folders and files (ErrNone), and the backup of a newer qkv (ErrFormat). Damaged files are noted in Faults.
+// refuses other folders and files (ErrNone), and the backup of a newer qkv (damage.ErrFormat). Damaged files are noted in Faults.
 func Open(on disk.FS, path string, keys ...age.Identity) (*Reader, error) {
 	s, err := openStore(on, path)
 	if err != nil {
@@ -54,12 +55,12 @@ func Open(on disk.FS, path string, keys ...age.Identity) (*Reader, error) {
 func (r *Reader) Close() error { return r.store.close() }
 
 func (r *Reader) open(path string) error {
-	err := r.readMark()
+	err := single(r.store, markName, &markFormat, &r.Cluster)
 	absent := errors.Is(err, iofs.ErrNotExist)
 	switch {
 	case absent:
-		err = fmt.Errorf("%w: %s: %w", ErrCorrupt, r.store.path(markName), err)
-	case err != nil && !errors.Is(err, ErrCorrupt):
+		err = fmt.Errorf("%w: %s: %w", damage.ErrDamaged, r.store.path(markName), err)
+	case err != nil && !errors.Is(err, damage.ErrDamaged):
 		return err
 	}
 	if err != nil {
@@ -82,16 +83,6 @@ func (r *Reader) open(path string) error {
 	return r.listSegments()
 }
 
-func (r *Reader) readMark() error {
-	f, err := r.store.open(markName)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = single(r.store.path(markName), f, kindMark, &r.Cluster)
-	return err
-}
-
 // listSegments reads the headers of all segments.
 func (r *Reader) listSegments() error {
 	names, err := r.store.list(logDir)
@@ -102,7 +93,7 @@ func (r *Reader) listSegments() error {
 		first, ok := parseSegment(name)
 		if !ok {
 			if strings.HasSuffix(name, setAside) {
-				r.Faults = append(r.Faults, fmt.Errorf("%w: %s was moved aside by the backup", ErrCorrupt, r.store.path(logDir+"/"+name)))
+				r.Faults = append(r.Faults, fmt.Errorf("%w: %s was moved aside by the backup", damage.ErrDamaged, r.store.path(logDir+"/"+name)))
 			}
 			continue
 		}
@@ -126,7 +117,7 @@ func (r *Reader) header(first uint64) (segment, error) {
 	switch {
 	case err == nil:
 		one.before, one.link = sc.before, sc.link
-	case errors.Is(err, ErrCorrupt), errors.Is(err, ErrForeign):
+	case damaged(err):
 		one.fault = err
 	default:
 		return one, err
@@ -141,7 +132,7 @@ func (r *Reader) openSegment(s *segment) (*scanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	sc, err := scan(path, f, kindLog)
+	sc, err := scan(path, f, &logFormat)
 	if sc == nil {
 		f.Close()
 		return nil, err
@@ -166,7 +157,7 @@ func (r *Reader) Bytes(b *Base) (bytes int64, encrypted bool, err error) {
 func (r *Reader) openBase(b *Base) (*stored, error) {
 	s, err := openStored(r.store, fileName(b.Files[0].SHA), r.keys)
 	if errors.Is(err, iofs.ErrNotExist) {
-		return nil, missing(r.store.path(fileName(b.Files[0].SHA)), err)
+		return nil, damage.Of(r.store.path(fileName(b.Files[0].SHA)), 0, err)
 	}
 	if err != nil {
 		return nil, err
@@ -175,9 +166,9 @@ func (r *Reader) openBase(b *Base) (*stored, error) {
 	case s.scanner.cluster != r.Cluster.ID:
 		err = foreign(s.path, s.scanner.cluster, r.Cluster.ID)
 	case s.scanner.link != b.Files[0].SHA:
-		err = corruptAt(s.path, 0, "it is another file than its name says")
+		err = damage.At(s.path, 0, "it is another file than its name says")
 	case s.size != b.Files[0].Bytes:
-		err = corruptAt(s.path, s.scanner.next, "it holds %d bytes, and its base has %d", s.size, b.Files[0].Bytes)
+		err = damage.At(s.path, s.scanner.next, "it holds %d bytes, and its base has %d", s.size, b.Files[0].Bytes)
 	}
 	if err != nil {
 		s.Close()
@@ -231,7 +222,7 @@ func (r *Reader) reach(b, next *Base, further *Reach) (reach Reach, err error) {
 		}
 		c, _, err := l.next()
 		switch {
-		case errors.Is(err, ErrCorrupt), errors.Is(err, ErrForeign):
+		case damaged(err):
 			reach.Fault = err
 			return reach, nil
 		case errors.Is(err, io.EOF), errors.Is(err, ErrGap):

@@ -10,6 +10,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
 	"qkv/snapshot"
@@ -39,9 +40,9 @@ type Restored struct {
 	Notes       []error // damage that did not matter: of bases that were not used, and of a torn write at the end
 }
 
-// damage reports whether an error is about bytes, and not about a disk, a key or a version.
-func damage(err error) bool {
-	return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrForeign) || errors.Is(err, snapshot.ErrCorrupt)
+// damaged reports whether an error is about bytes, and not about a disk, a key or a version.
+func damaged(err error) bool {
+	return errors.Is(err, damage.ErrDamaged) || errors.Is(err, ErrForeign)
 }
 
 // Restore returns the state of a moment, within these limits. Progress, if not nil, is told the bytes that were read,
@@ -65,9 +66,9 @@ func (r *Reader) Restore(ctx context.Context, at At, l limits.Index, progress fu
 		case err == nil:
 			got.Notes = slices.Concat(notes, got.Notes)
 			return got, nil
-		case got == nil && damage(err):
+		case got == nil && damaged(err):
 			notes = append(notes, err)
-		case got != nil && (damage(err) || errors.Is(err, ErrGap)):
+		case got != nil && (damaged(err) || errors.Is(err, ErrGap)):
 			lost, faults = got, append(faults, err)
 			lost.Notes, lost.Lost = slices.Concat(notes, got.Notes), err
 		default:
@@ -190,14 +191,14 @@ func (w *work) load() (*index.State, error) {
 	}
 	f.read = w.add
 	state, m, err := snapshot.Load(onlyFile{file: f}, f.path, w.limits)
-	switch {
-	case errors.Is(err, snapshot.ErrFormat), errors.Is(err, pack.ErrNewer):
-		return nil, formatOf(f.path, "%v", err)
-	case err != nil:
+	if errors.Is(err, pack.ErrNewer) {
+		err = damage.Of(f.path, 0, err)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if b := w.base; m.Cluster != b.Cluster || m.Index != b.Index || m.Term != b.Term || m.Revision != b.Revision || m.Digest != b.Digest {
-		return nil, corruptAt(f.path, 0, "it holds the state of entry %d, digest %016x, and its base is of entry %d, digest %016x", m.Index, m.Digest, b.Index, b.Digest)
+		return nil, damage.At(f.path, 0, "it holds the state of entry %d, digest %016x, and its base is of entry %d, digest %016x", m.Index, m.Digest, b.Index, b.Digest)
 	}
 	return state, w.ctx.Err()
 }
@@ -236,7 +237,7 @@ func (w *work) apply(entries []Entry, at At) (over bool, err error) {
 
 func (w *work) applyOne(e *Entry, until int64) (err error) {
 	if e.Term < w.got.Term {
-		return fmt.Errorf("%w: entry %d has term %d, and the entry before it has %d", ErrCorrupt, e.Index, e.Term, w.got.Term)
+		return fmt.Errorf("%w: entry %d has term %d, and the entry before it has %d", damage.ErrDamaged, e.Index, e.Term, w.got.Term)
 	}
 	s := w.got.State
 	switch {
@@ -263,9 +264,9 @@ func (w *work) applyOne(e *Entry, until int64) (err error) {
 // unread is the error of an entry that cannot be applied.
 func (w *work) unread(e *Entry, err error) error {
 	if errors.Is(err, pack.ErrNewer) {
-		return fmt.Errorf("%w: entry %d: %w", ErrFormat, e.Index, err)
+		return fmt.Errorf("%w: entry %d: %w", damage.ErrFormat, e.Index, err)
 	}
-	return fmt.Errorf("%w: entry %d cannot be applied: %w", ErrCorrupt, e.Index, err)
+	return fmt.Errorf("%w: entry %d cannot be applied: %w", damage.ErrDamaged, e.Index, err)
 }
 
 // errDiffers is the error of a log that leads to another state than the cluster had. No state is returned then, whatever

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/damage"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 )
@@ -70,11 +71,11 @@ func TestRetainWhileAManifestIsDamaged(t *testing.T) {
 	newest := rd.Bases[1]
 	must(t, rd.Close())
 	name := "to/b/" + baseName(newest.Index, newest.Term)
-	must(t, on.Rot(name, headerBytes+3, 2))
+	must(t, on.Rot(name, damage.PreludeBytes+3, 2))
 	w := open(t, on)
 	_, err := w.Retain(time.Unix(0, h.wall).Add(time.Hour), 0)
 	must(t, errors.Join(err, w.Close()))
-	must(t, on.Rot(name, headerBytes+3, 2)) // the same bit again: the manifest is whole
+	must(t, on.Rot(name, damage.PreludeBytes+3, 2)) // the same bit again: the manifest is whole
 	rd = reading(t, on)
 	defer rd.Close()
 	if len(rd.Bases) != 2 {

@@ -3,11 +3,11 @@ package backup
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 
 	"qkv/internal/codec"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 )
 
@@ -41,16 +41,16 @@ type scanner struct {
 }
 
 // scan reads the header of a file, and returns a scanner before the first chunk. It does not close f.
-func scan(path string, f file, want kind) (*scanner, error) {
+func scan(path string, f file, want *damage.Format) (*scanner, error) {
 	size, err := f.Size()
 	if err != nil {
 		return nil, fmt.Errorf("size of %s: %w", path, err)
 	}
 	s := &scanner{path: path, f: f, size: size, next: headerBytes, raw: make([]byte, headerBytes)}
 	if size < headerBytes {
-		return s, corruptAt(path, size, "it has %d bytes, and its header alone has %d: it was cut", size, headerBytes)
+		return s, damage.At(path, size, "it has %d bytes, and its header alone has %d: it was cut", size, headerBytes)
 	}
-	if err := s.readAt(s.raw, 0); err != nil {
+	if err := damage.ReadAt(s.path, s.f, s.raw, 0); err != nil {
 		return s, err
 	}
 	if s.header, err = readHeader(path, s.raw, want); err != nil {
@@ -61,17 +61,6 @@ func scan(path string, f file, want kind) (*scanner, error) {
 	return s, nil
 }
 
-func (s *scanner) readAt(b []byte, at int64) error {
-	n, err := s.f.ReadAt(b, at)
-	switch {
-	case n == len(b):
-		return nil
-	case err == nil || errors.Is(err, io.EOF):
-		return corruptAt(s.path, at+int64(n), "the file ends here, and had %d bytes when it was opened", s.size)
-	}
-	return fmt.Errorf("read %s at byte %d: %w", s.path, at+int64(n), err)
-}
-
 // chunk reads the next chunk's header. At the end of the file it returns io.EOF. After any other error the rest of the
 // file cannot be read.
 func (s *scanner) chunk() (c chunk, err error) {
@@ -80,31 +69,31 @@ func (s *scanner) chunk() (c chunk, err error) {
 		return c, io.EOF
 	}
 	if s.ended {
-		return c, corruptAt(s.path, s.next, "%d bytes follow the last chunk", s.size-s.next)
+		return c, damage.At(s.path, s.next, "%d bytes follow the last chunk", s.size-s.next)
 	}
 	if s.torn, s.cut = true, true; s.size-s.next < headerBytes {
-		return c, corruptAt(s.path, s.next, "%d bytes are left, and the next chunk's header has %d: it was cut", s.size-s.next, headerBytes)
+		return c, damage.At(s.path, s.next, "%d bytes are left, and the next chunk's header has %d: it was cut", s.size-s.next, headerBytes)
 	}
-	if err := s.readAt(s.raw, s.next); err != nil {
+	if err := damage.ReadAt(s.path, s.f, s.raw, s.next); err != nil {
 		return c, err
 	}
 	c, ok := readChunk(s.raw)
 	s.cut = ok
 	switch {
 	case !ok:
-		return c, corruptAt(s.path, s.next, "the header of chunk %d is damaged", s.number)
+		return c, damage.At(s.path, s.next, "the header of chunk %d is damaged", s.number)
 	case int64(c.bytes) > s.size-s.next-headerBytes:
-		return c, corruptAt(s.path, s.next, "chunk %d has %d bytes, the file ends after %d: it was cut", c.number, c.bytes, s.size-s.next-headerBytes)
+		return c, damage.At(s.path, s.next, "chunk %d has %d bytes, the file ends after %d: it was cut", c.number, c.bytes, s.size-s.next-headerBytes)
 	}
 	switch s.torn, s.cut = false, false; {
 	case c.flags&^flagsKnown != 0:
-		return c, formatOf(s.path, "chunk %d has the flags %#x, which this qkv does not know", c.number, c.flags)
+		return c, damage.Newer(s.path, "chunk %d has the flags %#x, which this qkv does not know", c.number, c.flags)
 	case c.number != s.number || c.previous != s.sum:
-		return c, corruptAt(s.path, s.next, "chunk %d does not continue the chunk before it: it belongs to another file or place", c.number)
+		return c, damage.At(s.path, s.next, "chunk %d does not continue the chunk before it: it belongs to another file or place", c.number)
 	case c.bytes > limits.BackupChunkMost:
-		return c, corruptAt(s.path, s.next, "chunk %d claims %d bytes, the limit is %d", c.number, c.bytes, limits.BackupChunkMost)
+		return c, damage.At(s.path, s.next, "chunk %d claims %d bytes, the limit is %d", c.number, c.bytes, limits.BackupChunkMost)
 	case c.last < c.first:
-		return c, corruptAt(s.path, s.next, "chunk %d ends at %d, before its begin at %d", c.number, c.last, c.first)
+		return c, damage.At(s.path, s.next, "chunk %d ends at %d, before its begin at %d", c.number, c.last, c.first)
 	}
 	s.next += headerBytes + int64(c.bytes)
 	s.sum, s.ended = c.sum, c.flags&flagLast != 0
@@ -118,12 +107,12 @@ func (s *scanner) payload(c *chunk, into []byte) ([]byte, error) {
 		into = make([]byte, c.bytes)
 	}
 	into = into[:c.bytes]
-	if err := s.readAt(into, s.at+headerBytes); err != nil {
+	if err := damage.ReadAt(s.path, s.f, into, s.at+headerBytes); err != nil {
 		return nil, err
 	}
 	if sumOf(s.raw, into) != c.sum {
 		s.torn = true
-		return nil, corruptAt(s.path, s.at, "the SHA-256 of chunk %d is not that of its header: its bytes are damaged", c.number)
+		return nil, damage.At(s.path, s.at, "the SHA-256 of chunk %d is not that of its header: its bytes are damaged", c.number)
 	}
 	return into, nil
 }
@@ -144,7 +133,7 @@ func (s *scanner) intactBehind() (last chunk, err error) {
 	window := make([]byte, step+headerBytes)
 	for from := max(s.next, s.at+1); from+headerBytes <= s.size; from += step {
 		b := window[:min(int64(len(window)), s.size-from)]
-		if err := s.readAt(b, from); err != nil {
+		if err := damage.ReadAt(s.path, s.f, b, from); err != nil {
 			return last, err
 		}
 		for i := 0; ; i++ {
@@ -161,24 +150,28 @@ func (s *scanner) intactBehind() (last chunk, err error) {
 	return last, nil
 }
 
-// single reads the value of package codec that is in a file of one chunk.
-func single(path string, f file, want kind, to any) (s *scanner, err error) {
-	if s, err = scan(path, f, want); err != nil {
-		return s, err
+// single reads the value of package codec that is a file's only content.
+func single(s store, name string, want *damage.Format, to any) error {
+	f, err := s.open(name)
+	if err != nil {
+		return err
 	}
-	c, err := s.chunk()
-	if errors.Is(err, io.EOF) {
-		err = corruptAt(path, s.next, "it ends after its header: it was cut")
+	defer f.Close()
+	path := s.path(name)
+	size, err := f.Size()
+	if err != nil {
+		return fmt.Errorf("size of %s: %w", path, err)
+	}
+	b := make([]byte, min(size, limits.BackupChunkMost))
+	if err := damage.ReadAt(path, f, b, 0); err != nil {
+		return err
+	}
+	p, err := want.Check(path, b)
+	if end := int64(len(p.Content)) + damage.PreludeBytes; err == nil && end != size {
+		err = damage.At(path, end, "%d bytes follow its content", size-end)
 	}
 	if err != nil {
-		return s, err
+		return err
 	}
-	payload, err := s.payload(&c, nil)
-	if err != nil {
-		return s, err
-	}
-	if !s.ended || s.size != s.next {
-		return s, corruptAt(path, s.next, "it does not end with its chunk")
-	}
-	return s, decoded(path, headerBytes, codec.ReadFile(payload, to))
+	return damage.Of(path, 0, codec.ReadFile(p.Content, to))
 }

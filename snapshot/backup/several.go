@@ -158,7 +158,7 @@ func (r *Reader) last() (uint64, error) {
 	switch {
 	case errors.Is(err, io.EOF):
 		return newest, nil
-	case !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrForeign):
+	case !damaged(err):
 		return 0, err
 	}
 	behind, err := s.intactBehind()

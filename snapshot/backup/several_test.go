@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/internal/damage"
 	"qkv/log/disk"
 )
 
@@ -105,7 +106,7 @@ func TestAcceptedLossIsTheLeast(t *testing.T) {
 		}
 		must(t, w.Close())
 		edit(t, on, "to/all/"+name+"/"+segmentName(21), func(f disk.File) error {
-			s, err := scan(name, f, kindLog)
+			s, err := scan(name, f, &logFormat)
 			if err == nil {
 				_, err = s.chunk()
 			}
@@ -167,7 +168,7 @@ func TestSeveralDamaged(t *testing.T) {
 		{"the newest manifest is damaged, and the log is gone", func(t *testing.T, on disk.FS, dir string) {
 			bases, err := on.List(dir + "/" + baseDir)
 			must(t, err)
-			edit(t, on, dir+"/"+baseDir+"/"+bases[len(bases)-1], flip(headerBytes+30))
+			edit(t, on, dir+"/"+baseDir+"/"+bases[len(bases)-1], flip(damage.PreludeBytes+30))
 			remove(t, on, dir+"/"+logDir)
 		}, 0},
 	} {

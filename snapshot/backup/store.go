@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"qkv/internal/damage"
 	"qkv/log/disk"
 )
 
@@ -99,7 +100,7 @@ func openArchive(name string, f disk.File) (*archive, error) {
 		case errors.Is(err, io.EOF) && size-end >= 2*tarBlock:
 			return a, nil
 		case err != nil:
-			a.fault = corruptAt(name, end, "the archive has no further file here, and no end: it was cut, or a header is damaged")
+			a.fault = damage.At(name, end, "the archive has no further file here, and no end: it was cut, or a header is damaged")
 			return a, nil
 		}
 		at, err := whole.Seek(0, io.SeekCurrent)

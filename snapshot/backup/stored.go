@@ -2,12 +2,12 @@ package backup
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"sort"
 
 	"filippo.io/age"
 
+	"qkv/internal/damage"
 	"qkv/log/disk"
 )
 
@@ -42,7 +42,7 @@ func openStored(s store, name string, keys []age.Identity) (*stored, error) {
 	}
 	file, err := newStored(s.path(name), f, keys)
 	if err == nil && !file.scanner.ended {
-		err = corruptAt(file.path, file.scanner.next, "its last chunk is missing: it was cut")
+		err = damage.At(file.path, file.scanner.next, "its last chunk is missing: it was cut")
 	}
 	if err != nil {
 		f.Close()
@@ -53,7 +53,7 @@ func openStored(s store, name string, keys []age.Identity) (*stored, error) {
 
 // newStored reads the headers of all chunks of a file, which may lack its end.
 func newStored(path string, f file, keys []age.Identity) (*stored, error) {
-	scanner, err := scan(path, f, kindFile)
+	scanner, err := scan(path, f, &fileFormat)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func newStored(path string, f file, keys []age.Identity) (*stored, error) {
 // add adds the next chunk.
 func (s *stored) add(at int64, c *chunk) error {
 	if c.first != uint64(s.size) || c.last == c.first {
-		return corruptAt(s.path, at, "chunk %d holds the bytes %d to %d, and byte %d is next", c.number, c.first, c.last, s.size)
+		return damage.At(s.path, at, "chunk %d holds the bytes %d to %d, and byte %d is next", c.number, c.first, c.last, s.size)
 	}
 	s.places = append(s.places, place{at, append([]byte(nil), s.scanner.raw...), *c})
 	s.size = int64(c.last)
@@ -98,7 +98,7 @@ func (s *stored) load(i int) (err error) {
 		return err
 	}
 	if uint64(len(s.content)) != p.chunk.last-p.chunk.first {
-		return corruptAt(s.path, p.at, "chunk %d has %d bytes of content instead of %d", i, len(s.content), p.chunk.last-p.chunk.first)
+		return damage.At(s.path, p.at, "chunk %d has %d bytes of content instead of %d", i, len(s.content), p.chunk.last-p.chunk.first)
 	}
 	s.held = i
 	if s.read != nil {
@@ -145,8 +145,3 @@ type onlyFile struct {
 }
 
 func (o onlyFile) Open(string) (disk.File, error) { return o.file, nil }
-
-// missing explains that a file of a base is not there.
-func missing(path string, err error) error {
-	return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
-}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 )
 
@@ -41,9 +42,9 @@ func (r *Reader) Verify(ctx context.Context, l limits.Index, progress func(done,
 		case err == nil:
 		case errors.Is(err, ErrGap):
 			v.Gap = err
-		case got != nil && (damage(err) || errors.Is(err, errDiffers)):
+		case got != nil && (damaged(err) || errors.Is(err, errDiffers)):
 			v.Log = err
-		case got == nil && damage(err):
+		case got == nil && damaged(err):
 			v.Fault = err
 		default:
 			return err
@@ -65,10 +66,10 @@ func (r *Reader) Verify(ctx context.Context, l limits.Index, progress func(done,
 		report(v)
 	}
 	if len(r.Bases) == 0 {
-		return fmt.Errorf("%w: it has no intact base", ErrCorrupt)
+		return fmt.Errorf("%w: it has no intact base", damage.ErrDamaged)
 	}
 	if faults > 0 {
-		return fmt.Errorf("%w: %d faults were found", ErrCorrupt, faults)
+		return fmt.Errorf("%w: %d faults were found", damage.ErrDamaged, faults)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"filippo.io/age"
 
 	"qkv/internal/codec"
+	"qkv/internal/damage"
 	"qkv/log/disk"
 )
 
@@ -53,7 +54,7 @@ type end struct {
 
 // OpenFolder opens the backup of a cluster in a folder, or makes one in a new or empty folder. It locks the folder. With
 // recipients, everything that is written from now on is encrypted for them. A folder of another cluster (ErrForeign), of
-// a newer qkv (ErrFormat), with other content (ErrNone), or with encrypted content while no recipient is given (ErrClear) is
+// a newer qkv (damage.ErrFormat), with other content (ErrNone), or with encrypted content while no recipient is given (ErrClear) is
 // refused, and is not changed.
 func OpenFolder(on disk.FS, dir string, c Cluster, to ...age.Recipient) (*Writer, error) {
 	if err := on.MkdirAll(path.Clean(dir)); err != nil {
@@ -100,7 +101,7 @@ func ours(name string) bool {
 // begin reads the folder, or makes its content anew if that is allowed.
 func (w *Writer) begin(anew bool) error {
 	var of Cluster
-	err := w.read(markName, kindMark, &of)
+	err := single(w.folder, markName, &markFormat, &of)
 	if errors.Is(err, iofs.ErrNotExist) && anew {
 		err = w.make()
 	} else if err == nil && of.ID != w.cluster.ID {
@@ -144,17 +145,6 @@ func (w *Writer) refuseClear() error {
 	return nil
 }
 
-// read reads a file of one chunk.
-func (w *Writer) read(name string, want kind, to any) error {
-	f, err := w.folder.open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = single(w.folder.path(name), f, want, to)
-	return err
-}
-
 // make makes the folders, and then the marker.
 func (w *Writer) make() error {
 	for _, dir := range []string{filesDir, baseDir, logDir} {
@@ -165,7 +155,7 @@ func (w *Writer) make() error {
 	if err := errors.Join(w.folder.on.SyncDir(w.folder.dir), disk.SyncAbove(w.folder.on, w.folder.dir)); err != nil {
 		return fmt.Errorf("make %s durable: %w", w.folder.dir, err)
 	}
-	return w.writeMark()
+	return w.writeSingle(markName, &markFormat, &w.cluster)
 }
 
 // syncNames makes the names durable that are there. After a kill -9 between a rename and the sync of its folder, a name
@@ -179,22 +169,13 @@ func (w *Writer) syncNames() error {
 	return nil
 }
 
-func (w *Writer) writeMark() error {
-	return w.writeSingle(markName, header{kind: kindMark}, &w.cluster)
-}
-
-// writeSingle writes a file of one chunk, with a value of package codec.
-func (w *Writer) writeSingle(name string, h header, value any) error {
-	payload := codec.Append(nil, value)
+// writeSingle writes a file with a value of package codec.
+func (w *Writer) writeSingle(name string, f *damage.Format, value any) error {
 	o, err := w.target.create(name)
 	if err != nil {
 		return fmt.Errorf("create %s: %w", name, err)
 	}
-	h.cluster = w.cluster.ID
-	b := h.put()
-	c := chunk{flags: flagLast, bytes: uint32(len(payload)), previous: sha256Of(b)}
-	err = o.append(slices.Concat(b, c.put(payload), payload))
-	if err == nil {
+	if err = o.append(f.Append(nil, 0, 0, codec.Append(nil, value))); err == nil {
 		err = o.publish()
 	}
 	return errors.Join(err, o.close())
@@ -216,7 +197,7 @@ func CreateFile(on disk.FS, name string, c Cluster, to ...age.Recipient) (*Write
 		return nil, fmt.Errorf("create the backup: %w", err)
 	}
 	w := &Writer{target: &archiving{on: on, name: name, f: f}, cluster: c, to: to}
-	if err := w.writeMark(); err != nil {
+	if err := w.writeSingle(markName, &markFormat, &w.cluster); err != nil {
 		w.Close()
 		return nil, err
 	}
@@ -317,7 +298,7 @@ func (w *Writer) openSegment(first uint64) (found bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("open the newest segment: %w", err)
 	}
-	s, err := scan(path, f, kindLog)
+	s, err := scan(path, f, &logFormat)
 	if err == nil {
 		err = checkSegment(s, first, w.cluster.ID)
 	}
@@ -338,7 +319,7 @@ func (w *Writer) openSegment(first uint64) (found bool, err error) {
 		return true, nil
 	}
 	f.Close()
-	if errors.Is(err, io.EOF) || errors.Is(err, ErrCorrupt) {
+	if errors.Is(err, io.EOF) || errors.Is(err, damage.ErrDamaged) {
 		return w.end.segment != 0, nil
 	}
 	return false, err
@@ -350,7 +331,7 @@ func checkSegment(s *scanner, first, cluster uint64) error {
 	case s.cluster != cluster:
 		return foreign(s.path, s.cluster, cluster)
 	case s.first != first:
-		return corruptAt(s.path, 0, "it begins with entry %d, and its name says %d", s.first, first)
+		return damage.At(s.path, 0, "it begins with entry %d, and its name says %d", s.first, first)
 	}
 	return nil
 }

@@ -14,10 +14,10 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
-	"qkv/snapshot"
 )
 
 // A folder that is no backup, in use, or of another cluster is refused in words that say what to do, and stays as it is.
@@ -243,7 +243,7 @@ func TestCopyOfAnotherSnapshot(t *testing.T) {
 	w := open(t, on)
 	r := h.save()
 	defer r.Close()
-	if err := copyBase(w, announced{r, [32]byte{7}}, 1<<16); !errors.Is(err, snapshot.ErrCorrupt) || !strings.Contains(err.Error(), "was announced") {
+	if err := copyBase(w, announced{r, [32]byte{7}}, 1<<16); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "was announced") {
 		t.Errorf("%v", err)
 	}
 	names, err := on.List("to/b/files")
@@ -361,7 +361,7 @@ func TestSourceDamaged(t *testing.T) {
 	from := h.save()
 	must(t, h.member.Rot("snap/"+from.Name(), 3_000_000, 2))
 	w := open(t, on)
-	if err := copyBase(w, from, 1<<16); !errors.Is(err, snapshot.ErrCorrupt) {
+	if err := copyBase(w, from, 1<<16); !errors.Is(err, damage.ErrDamaged) {
 		t.Fatalf("a damaged snapshot: %v", err)
 	}
 	if names, err := on.List("to/b/files"); err != nil || len(names) != 0 || len(w.Bases()) != 0 {
@@ -384,7 +384,7 @@ func TestReadBack(t *testing.T) {
 			must(t, on.Rot("to/b/"+c.name()+temporary, 1_500_000, 1))
 		}
 	}
-	if !errors.Is(err, ErrCorrupt) || len(w.Bases()) != 0 {
+	if !errors.Is(err, damage.ErrDamaged) || len(w.Bases()) != 0 {
 		t.Errorf("a file that the medium has damaged: %v", err)
 	}
 	must(t, copyBase(w, from, 1<<16))
@@ -406,7 +406,7 @@ func TestReadBackOfACutFile(t *testing.T) {
 		must(t, err)
 		must(t, errors.Join(f.Truncate(headerBytes+2*(headerBytes+limits.BackupChunkBytes)), f.Close()))
 	})
-	if err := copyBase(w, from, 1<<16); !errors.Is(err, ErrCorrupt) || len(w.Bases()) != 0 {
+	if err := copyBase(w, from, 1<<16); !errors.Is(err, damage.ErrDamaged) || len(w.Bases()) != 0 {
 		t.Errorf("a file of which the medium has lost the end: %v", err)
 	}
 	must(t, copyBase(w, from, 1<<16))
@@ -564,7 +564,7 @@ func TestDigestsOnTheWay(t *testing.T) {
 	second.Digest++
 	forged := newFolder(t)
 	w := open(t, forged)
-	must(t, w.writeSingle(baseName(second.Index, second.Term), header{kind: kindBase, first: second.Index, before: second.Term}, &second))
+	must(t, w.writeSingle(baseName(second.Index, second.Term), &baseFormat, &second))
 	must(t, w.Close())
 	name := "to/b/" + baseName(second.Index, second.Term)
 	bad := m.with(name, slurp(t, forged, name))
@@ -655,7 +655,7 @@ func TestArchiveDamaged(t *testing.T) {
 			if h.same(got, got.Index); got.Lost == nil {
 				t.Errorf("%s: entry %d is restored without a word", what, got.Index)
 			}
-		} else if !damage(err) && !errors.Is(err, ErrRange) {
+		} else if !damaged(err) && !errors.Is(err, ErrRange) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
