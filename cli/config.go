@@ -42,19 +42,6 @@ func configCommand() *cli.Command {
 	}
 }
 
-// checkedDocument is the JSON of `qkv config check`.
-type checkedDocument struct {
-	File     string          `json:"file"`
-	Settings int             `json:"settings"`
-	Faults   []faultDocument `json:"faults"`
-}
-
-// faultDocument is one fault; line is left out if it is not known.
-type faultDocument struct {
-	Line int    `json:"line,omitempty"`
-	Text string `json:"text"`
-}
-
 func configCheck(c *cli.Context) error {
 	s, err := readMemberSettings(c, c.Args().First())
 	if err == nil {
@@ -66,11 +53,15 @@ func configCheck(c *cli.Context) error {
 		return err
 	}
 	if c.String("write-out") == formatJSON {
-		document := checkedDocument{File: s.file, Settings: len(s.inFile), Faults: []faultDocument{}}
+		all := []document{}
 		for i := 0; found && i < len(faults.All); i++ {
-			document.Faults = append(document.Faults, faultDocument(faults.All[i]))
+			one := document{{"line", faults.All[i].Line}, {"text", faults.All[i].Text}}
+			if faults.All[i].Line == 0 { // it is not known
+				one = one[1:]
+			}
+			all = append(all, one)
 		}
-		_ = writeJSON(c.App.Writer, document) // answerWriter keeps the error, and run reports it
+		_ = writeJSON(c.App.Writer, document{{"file", s.file}, {"settings", len(s.inFile)}, {"faults", all}}) // answerWriter keeps the error, and run reports it
 	} else if !found {
 		fmt.Fprintf(c.App.Writer, "%s: OK, %d settings\n", s.file, len(s.inFile))
 	}
@@ -91,15 +82,6 @@ func (s *memberSettings) placed(err error) error {
 	return usagef("%w", &settings.Faults{File: s.file, All: []settings.Fault{fault}})
 }
 
-// settingDocument is one setting in the JSON of `qkv config show`.
-type settingDocument struct {
-	Name     string `json:"name"`
-	Value    string `json:"value"`
-	From     string `json:"from"`
-	Variable string `json:"variable,omitempty"` // if from is environment
-	Line     int    `json:"line,omitempty"`     // if from is file
-}
-
 func configShow(c *cli.Context) error {
 	file := c.String("config")
 	if c.NArg() == 1 {
@@ -109,45 +91,33 @@ func configShow(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	shown := s.documents()
-	if c.String("write-out") == formatJSON {
-		_ = writeJSON(c.App.Writer, struct {
-			File     string            `json:"file,omitempty"`
-			Settings []settingDocument `json:"settings"`
-		}{s.file, shown})
+	all, t := []document{}, table{head: []string{"SETTING", "VALUE", "FROM"}}
+	for _, f := range s.flags { // none holds a secret: secrets are in files, and settings have their names
+		name := f.Names()[0]
+		value, from := s.value(name), s.sources[name]
+		if from == fromDefault {
+			value = defaultOf(f)
+		}
+		d, shown := document{{"name", name}, {"value", value}, {"from", from}}, from
+		switch from {
+		case fromEnvironment:
+			variable := f.(cli.DocGenerationFlag).GetEnvVars()[0]
+			d, shown = append(d, field{"variable", variable}), from+" "+variable
+		case fromFile:
+			d, shown = append(d, field{"line", s.lineOf(name)}), fmt.Sprintf("%s:%d", s.file, s.lineOf(name))
+		}
+		all = append(all, d)
+		t.add(name, value, shown)
+	}
+	if c.String("write-out") != formatJSON {
+		t.write(c.App.Writer)
 		return nil
 	}
-	t := table{head: []string{"SETTING", "VALUE", "FROM"}}
-	for _, one := range shown {
-		from := one.From
-		switch one.From {
-		case fromEnvironment:
-			from += " " + one.Variable
-		case fromFile:
-			from = fmt.Sprintf("%s:%d", s.file, one.Line)
-		}
-		t.add(one.Name, one.Value, from)
+	d := document{{"file", s.file}, {"settings", all}}
+	if s.file == "" {
+		d = d[1:]
 	}
-	t.write(c.App.Writer)
-	return nil
-}
-
-// documents returns all settings. No setting holds a secret: secrets are in files, and settings have their names.
-func (s *memberSettings) documents() (all []settingDocument) {
-	for _, f := range s.flags {
-		d := f.(cli.DocGenerationFlag)
-		one := settingDocument{Name: f.Names()[0], Value: s.value(f.Names()[0]), From: s.sources[f.Names()[0]]}
-		switch one.From {
-		case fromDefault:
-			one.Value = defaultOf(f)
-		case fromEnvironment:
-			one.Variable = d.GetEnvVars()[0]
-		case fromFile:
-			one.Line = s.lineOf(one.Name)
-		}
-		all = append(all, one)
-	}
-	return all
+	return writeJSON(c.App.Writer, d)
 }
 
 // defaultOf returns the default of a setting, as its help has it.

@@ -58,21 +58,19 @@ func delRequest(c *cli.Context) (client.Delete, error) {
 	return client.Delete{Key: q.Key, End: q.End, PrevKV: c.Bool("prev-kv")}, nil
 }
 
-// delDocument is the JSON of a delete's answer.
-type delDocument struct {
-	Revision int64          `json:"revision"`
-	Deleted  int64          `json:"deleted"`
-	Previous []pairDocument `json:"prev_kvs,omitempty"`
-}
-
-func delDocumentOf(written client.Written) delDocument {
-	return delDocument{written.Revision, written.Deleted, documentsOf(written.Previous)}
+// delDocument returns the answer to a delete for JSON.
+func delDocument(written client.Written) document {
+	d := document{{"revision", written.Revision}, {"deleted", written.Deleted}}
+	if all := documentsOf(written.Previous); len(all) > 0 {
+		d = append(d, field{"prev_kvs", all})
+	}
+	return d
 }
 
 func writeDel(w io.Writer, format string, written client.Written) error {
 	switch format {
 	case formatJSON:
-		return writeJSON(w, delDocumentOf(written))
+		return writeJSON(w, delDocument(written))
 	case formatFields:
 		writeFields(w, []field{{"Revision", written.Revision}, {"Deleted", written.Deleted}})
 		writePairs(w, written.Previous, false)

@@ -309,6 +309,13 @@ func changing(f func(ctx context.Context, c *cli.Context, s *client.Client) erro
 	return func(c *cli.Context) error { return orNothing(asking(f)(c)) }
 }
 
+// untilSignal runs f with a client, without a timeout: a signal ends its context.
+func untilSignal(c *cli.Context, f func(ctx context.Context, s *client.Client) error) error {
+	return interruptible(c, func(ctx context.Context) error {
+		return open(ctx, c, func(s *client.Client) error { return f(ctx, s) })
+	})
+}
+
 // noAnswer is the error of an expired --timeout.
 type noAnswer time.Duration
 

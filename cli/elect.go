@@ -49,17 +49,15 @@ func elect(c *cli.Context) error {
 
 // listenTo prints the leader of an election, and each new one, until Ctrl-C.
 func listenTo(c *cli.Context, name string) error {
-	return interruptible(c, func(ctx context.Context) error {
-		return open(ctx, c, func(s *client.Client) error {
-			for leader, err := range client.Observe(ctx, s, name) {
-				if err != nil {
-					return err
-				}
-				if err := writeHolder(c, leader.Key, append([]byte{}, leader.Value...), leader.CreateRevision, hex(uint64(leader.Lease))); err != nil {
-					return err
-				}
+	return untilSignal(c, func(ctx context.Context, s *client.Client) error {
+		for leader, err := range client.Observe(ctx, s, name) {
+			if err != nil {
+				return err
 			}
-			return nil
-		})
+			if err := writeHolder(c, leader.Key, append([]byte{}, leader.Value...), leader.CreateRevision, hex(uint64(leader.Lease))); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }

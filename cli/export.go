@@ -44,25 +44,23 @@ func exportCommand() *cli.Command {
 }
 
 func exportFolder(c *cli.Context) error {
-	return interruptible(c, func(ctx context.Context) error {
-		return open(ctx, c, func(s *client.Client) error {
-			skipped := newSkips(c)
-			e := exporter{store: s, prefix: keyPrefix(c.String("prefix")), refuse: skipped.add, mirror: c.Bool("delete"), overwrite: c.Bool("overwrite"), serializable: c.Bool("serializable")}
-			err := e.run(ctx, c.Args().First(), c.App.ErrWriter)
-			skipped.end()
-			var refused *exitError
-			switch {
-			case errors.As(err, &refused) || err != nil && e.root == nil: // a second run would have the same result
-				return err
-			case err != nil:
-				return fmt.Errorf("export stopped after %s: %w; the same export run again completes it", e.summary(), err)
-			}
-			writeOne(c, e.summary()+"\n", document{{"written", e.written}, {"unchanged", e.equal}, {"removed", e.removed}, {"failed", e.refused}})
-			if e.refused > 0 {
-				return exitf(exitFailed, "%d keys were not exported: something else than a file or folder of an export has their name", e.refused)
-			}
-			return nil
-		})
+	return untilSignal(c, func(ctx context.Context, s *client.Client) error {
+		skipped := newSkips(c)
+		e := exporter{store: s, prefix: keyPrefix(c.String("prefix")), refuse: skipped.add, mirror: c.Bool("delete"), overwrite: c.Bool("overwrite"), serializable: c.Bool("serializable")}
+		err := e.run(ctx, c.Args().First(), c.App.ErrWriter)
+		skipped.end()
+		var refused *exitError
+		switch {
+		case errors.As(err, &refused) || err != nil && e.root == nil: // a second run would have the same result
+			return err
+		case err != nil:
+			return fmt.Errorf("export stopped after %s: %w; the same export run again completes it", e.summary(), err)
+		}
+		writeOne(c, e.summary()+"\n", document{{"written", e.written}, {"unchanged", e.equal}, {"removed", e.removed}, {"failed", e.refused}})
+		if e.refused > 0 {
+			return exitf(exitFailed, "%d keys were not exported: something else than a file or folder of an export has their name", e.refused)
+		}
+		return nil
 	})
 }
 

@@ -224,24 +224,22 @@ func printLog(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return interruptible(c, func(ctx context.Context) error {
-		return open(ctx, c, func(s *client.Client) error {
-			switch {
-			case !at.IsZero():
-				before, err := s.RevisionAt(ctx, at, false)
-				if err != nil {
-					return err
-				}
-				first = before + 1
-			case first == 0:
-				status, err := s.Status(ctx, "")
-				if err != nil {
-					return err
-				}
-				first = max(status.Get(figures.Oldest), 1)
+	return untilSignal(c, func(ctx context.Context, s *client.Client) error {
+		switch {
+		case !at.IsZero():
+			before, err := s.RevisionAt(ctx, at, false)
+			if err != nil {
+				return err
 			}
-			return followLog(ctx, c, s, client.Watch{Key: q.Key, End: q.End, Revision: first})
-		})
+			first = before + 1
+		case first == 0:
+			status, err := s.Status(ctx, "")
+			if err != nil {
+				return err
+			}
+			first = max(status.Get(figures.Oldest), 1)
+		}
+		return followLog(ctx, c, s, client.Watch{Key: q.Key, End: q.End, Revision: first})
 	})
 }
 

@@ -48,27 +48,25 @@ func importFolder(c *cli.Context) error {
 		return notThere(fmt.Errorf("import: %w", err), "DIR is the folder whose files become keys, as `qkv export DIR` writes it; nothing was written")
 	}
 	defer func() { _ = root.Close() }()
-	return interruptible(c, func(ctx context.Context) error {
-		return open(ctx, c, func(s *client.Client) error {
-			skipped := newSkips(c)
-			i := importer{root: root, store: s, prefix: keyPrefix(c.String("prefix")), private: c.Bool("private"), skip: skipped.add, fail: skipped.fail}
-			files := i.list()
-			i.bar = newProgress(c.App.ErrWriter, "import", len(files))
-			err := i.run(ctx, files)
-			i.bar.end()
-			skipped.end()
-			if err != nil {
-				return fmt.Errorf("import stopped after %s: %w; the same import run again continues", i.summary(), err)
-			}
-			writeOne(c, i.summary()+"\n", document{{"written", i.written}, {"unchanged", i.equal}, {"skipped", i.skipped}, {"failed", i.failed}})
-			switch {
-			case i.failed == 1:
-				return exitf(exitFailed, "1 file or folder was not imported, as said above; all others are stored")
-			case i.failed > 1:
-				return exitf(exitFailed, "%d files or folders were not imported, as said above; all others are stored", i.failed)
-			}
-			return nil
-		})
+	return untilSignal(c, func(ctx context.Context, s *client.Client) error {
+		skipped := newSkips(c)
+		i := importer{root: root, store: s, prefix: keyPrefix(c.String("prefix")), private: c.Bool("private"), skip: skipped.add, fail: skipped.fail}
+		files := i.list()
+		i.bar = newProgress(c.App.ErrWriter, "import", len(files))
+		err := i.run(ctx, files)
+		i.bar.end()
+		skipped.end()
+		if err != nil {
+			return fmt.Errorf("import stopped after %s: %w; the same import run again continues", i.summary(), err)
+		}
+		writeOne(c, i.summary()+"\n", document{{"written", i.written}, {"unchanged", i.equal}, {"skipped", i.skipped}, {"failed", i.failed}})
+		switch {
+		case i.failed == 1:
+			return exitf(exitFailed, "1 file or folder was not imported, as said above; all others are stored")
+		case i.failed > 1:
+			return exitf(exitFailed, "%d files or folders were not imported, as said above; all others are stored", i.failed)
+		}
+		return nil
 	})
 }
 

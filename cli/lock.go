@@ -94,22 +94,20 @@ func cutCommand(c *cli.Context) (words, command []string, err error) {
 
 // inSession runs f with a session. A signal ends f's context.
 func inSession(c *cli.Context, f func(ctx context.Context, s *client.LockSession) error) error {
-	return interruptible(c, func(ctx context.Context) error {
-		return open(ctx, c, func(one *client.Client) error {
-			begin, cancel := context.WithTimeoutCause(ctx, c.Duration("timeout"), noAnswer(c.Duration("timeout")))
-			defer cancel()
-			s, err := client.NewLockSession(begin, one, client.LockSessionOptions{TTL: c.Int64("ttl")})
-			if err != nil {
-				return err
-			}
-			err = f(ctx, s)
-			end, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), c.Duration("timeout"), noAnswer(c.Duration("timeout")))
-			defer cancel()
-			if closing := s.Close(end); err == nil && closing != nil {
-				return fmt.Errorf("it is held for up to %d seconds longer: %w", s.Lease().TTL, closing)
-			}
+	return untilSignal(c, func(ctx context.Context, one *client.Client) error {
+		begin, cancel := context.WithTimeoutCause(ctx, c.Duration("timeout"), noAnswer(c.Duration("timeout")))
+		defer cancel()
+		s, err := client.NewLockSession(begin, one, client.LockSessionOptions{TTL: c.Int64("ttl")})
+		if err != nil {
 			return err
-		})
+		}
+		err = f(ctx, s)
+		end, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), c.Duration("timeout"), noAnswer(c.Duration("timeout")))
+		defer cancel()
+		if closing := s.Close(end); err == nil && closing != nil {
+			return fmt.Errorf("it is held for up to %d seconds longer: %w", s.Lease().TTL, closing)
+		}
+		return err
 	})
 }
 

@@ -20,7 +20,7 @@ func TestAddedFigure(t *testing.T) {
 	dir := t.TempDir()
 	replaced := map[string]string{}
 	for file, lines := range map[string][2]string{
-		"internal/figures/figures.go": {"	Term         = add(1, ", "	Added = add(4711, Gauge, Seconds, \"added\", \"A figure of a test.\")\n"},
+		"internal/figures/figures.go": {"	Term ", "	Added = add(4711, Gauge, Seconds, \"added\", \"A figure of a test.\")\n"},
 		"node/figures.go":             {"	figures.Set(to, figures.Term, ", "	figures.Set(to, figures.Added, 1500*time.Millisecond)\n"},
 	} {
 		text, err := os.ReadFile(filepath.Join(root, file))

@@ -96,18 +96,14 @@ func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p cli
 	return p, err
 }
 
-// putDocument is the JSON of a put's answer.
-type putDocument struct {
-	Revision int64         `json:"revision"`
-	Previous *pairDocument `json:"prev_kv,omitempty"`
-	Lease    string        `json:"lease_hex,omitempty"` // with --ttl
-	TTL      int64         `json:"ttl,omitempty"`       // of the lease, in seconds
-}
-
-func putDocumentOf(written client.Written) putDocument {
-	d := putDocument{Revision: written.Revision}
+// putDocument returns the answer to a put for JSON; lease is that of --ttl, or zero.
+func putDocument(written client.Written, lease client.Lease) document {
+	d := document{{"revision", written.Revision}}
 	if all := documentsOf(written.Previous); len(all) > 0 {
-		d.Previous = &all[0]
+		d = append(d, field{"prev_kv", all[0]})
+	}
+	if lease.ID != 0 {
+		d = append(d, field{"lease_hex", leaseHex(lease.ID)}, field{"ttl", lease.TTL})
 	}
 	return d
 }
@@ -116,9 +112,7 @@ func putDocumentOf(written client.Written) putDocument {
 func writePut(w io.Writer, format string, written client.Written, lease client.Lease) error {
 	switch format {
 	case formatJSON:
-		d := putDocumentOf(written)
-		d.Lease, d.TTL = leaseHex(lease.ID), lease.TTL
-		return writeJSON(w, d)
+		return writeJSON(w, putDocument(written, lease))
 	case formatFields:
 		writeFields(w, []field{{"Revision", written.Revision}})
 		if lease.ID != 0 {

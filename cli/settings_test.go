@@ -132,7 +132,7 @@ func TestConfigFaults(t *testing.T) {
 		if code != exitUsage || out != "" || !strings.HasPrefix(stderr, "qkv: "+want) {
 			t.Errorf("%q: %d %s\n%s\nwant\n%s", text, code, out, stderr, want)
 		}
-		var checked checkedDocument
+		var checked struct{ Faults []settings.Fault }
 		code, out, _ = configLine(t, "check", file, "-w", "json")
 		if err := json.Unmarshal([]byte(out), &checked); err != nil || code != exitUsage || len(checked.Faults) != strings.Count(want, "\n")+1 ||
 			!strings.HasPrefix(want, fmt.Sprintf("%s:%d: ", file, checked.Faults[0].Line)) && checked.Faults[0].Line > 0 {
@@ -252,4 +252,13 @@ func TestConfigReload(t *testing.T) {
 	if !strings.Contains(log.String(), "no such file") || len(got) != 2 {
 		t.Errorf("without the file: %s", &log)
 	}
+}
+
+// settingDocument is one setting in the JSON of `qkv config show`, as programs read it.
+type settingDocument struct {
+	Name     string `json:"name"`
+	Value    string `json:"value"`
+	From     string `json:"from"`
+	Variable string `json:"variable,omitempty"`
+	Line     int    `json:"line,omitempty"`
 }

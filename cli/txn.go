@@ -267,19 +267,6 @@ func withoutVariables(flags []cli.Flag) []cli.Flag {
 	return flags
 }
 
-// txnDocument is the JSON of a transaction's answer: one response for each operation, with the field of its kind.
-type txnDocument struct {
-	Revision  int64              `json:"revision"`
-	Succeeded bool               `json:"succeeded"`
-	Responses []responseDocument `json:"responses"`
-}
-
-type responseDocument struct {
-	Put    *putDocument   `json:"put,omitempty"`
-	Delete *delDocument   `json:"del,omitempty"`
-	Range  *rangeDocument `json:"get,omitempty"`
-}
-
 // operationsOf returns the operations that were executed.
 func operationsOf(t *client.Txn, result *client.TxnResult) []client.Op {
 	if result.Succeeded {
@@ -337,22 +324,20 @@ func pairsOf(q *client.Range, found *client.RangeResult) *pairs {
 	return &pairs{RangeResult: *found, keysOnly: q.KeysOnly, countOnly: q.CountOnly}
 }
 
+// writeTxnDocument prints the JSON of a transaction's answer: one response for each operation, below the name of its kind.
 func writeTxnDocument(w io.Writer, t *client.Txn, result *client.TxnResult) error {
-	d := txnDocument{Revision: result.Revision, Succeeded: result.Succeeded, Responses: []responseDocument{}}
+	responses := []document{}
 	for i, o := range operationsOf(t, result) {
-		var one responseDocument
+		var one document
 		switch a := &result.Answers[i]; {
 		case o.Put != nil:
-			put := putDocumentOf(writtenOf(a))
-			one.Put = &put
+			one = document{{"put", putDocument(writtenOf(a), client.Lease{})}}
 		case o.Delete != nil:
-			del := delDocumentOf(writtenOf(a))
-			one.Delete = &del
+			one = document{{"del", delDocument(writtenOf(a))}}
 		default:
-			found := pairsOf(o.Range, a.Range).document()
-			one.Range = &found
+			one = document{{"get", pairsOf(o.Range, a.Range).document()}}
 		}
-		d.Responses = append(d.Responses, one)
+		responses = append(responses, one)
 	}
-	return writeJSON(w, d)
+	return writeJSON(w, document{{"revision", result.Revision}, {"succeeded", result.Succeeded}, {"responses", responses}})
 }

@@ -61,27 +61,25 @@ func watch(c *cli.Context) error {
 		return err
 	}
 	p := &changePrinter{out: bufio.NewWriter(c.App.Writer), to: c.App.Writer, format: c.String("write-out"), left: c.Int64("limit"), command: command, errors: c.App.ErrWriter}
-	return interruptible(c, func(ctx context.Context) error {
-		return open(ctx, c, func(s *client.Client) error {
-			w, err := s.Watch(ctx, request)
+	return untilSignal(c, func(ctx context.Context, s *client.Client) error {
+		w, err := s.Watch(ctx, request)
+		if err != nil {
+			return watchFailed(err, "--rev")
+		}
+		defer w.Close()
+		for response, err := range w.All() {
 			if err != nil {
 				return watchFailed(err, "--rev")
 			}
-			defer w.Close()
-			for response, err := range w.All() {
-				if err != nil {
-					return watchFailed(err, "--rev")
-				}
-				done, err := p.print(ctx, s, &response)
-				if err == nil {
-					err = p.out.Flush()
-				}
-				if done || err != nil {
-					return err
-				}
+			done, err := p.print(ctx, s, &response)
+			if err == nil {
+				err = p.out.Flush()
 			}
-			return nil
-		})
+			if done || err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
