@@ -16,7 +16,7 @@ import (
 // PutAsync writes a value. The caller may reuse key and value when it returns.
 func (c *Client) PutAsync(key, value []byte, done func(Written, error)) {
 	x := c.newCall(context.Background(), wire.OpPut)
-	x.body = wire.AppendPutBody(room(x.body, len(key)+len(value)+slotWeight), &kv.Put{Key: key, Value: value})
+	x.body = kv.AppendPut(room(x.body, len(key)+len(value)+slotWeight), &kv.Put{Key: key, Value: value})
 	c.writeAsync(x, done)
 }
 
@@ -38,7 +38,7 @@ func (c *Client) writeAsync(x *call, done func(Written, error)) {
 // GetAsync reads one key, serializable or not. The pair's slices are valid only while done runs.
 func (c *Client) GetAsync(key []byte, serializable bool, done func(pair KeyValue, found bool, err error)) {
 	x := c.newCall(context.Background(), wire.OpRange)
-	x.body = wire.AppendRangeBody(x.body[:0], &Range{Key: key, Serializable: serializable})
+	x.body = kv.AppendRange(x.body[:0], &Range{Key: key, Serializable: serializable})
 	if err := tooLarge(x); err != nil {
 		done(KeyValue{}, false, err)
 		return

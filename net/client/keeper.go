@@ -162,7 +162,7 @@ func (k *conn) tick(now time.Time) bool {
 func (k *conn) probe() {
 	x := k.client.newCall(k.client.ctx, wire.OpRange)
 	x.attempts = attemptsLast
-	x.body = wire.AppendRangeBody(x.body[:0], &kv.Range{Key: probeKey[:], Limit: 1, Serializable: true, CountOnly: true})
+	x.body = kv.AppendRange(x.body[:0], &kv.Range{Key: probeKey[:], Limit: 1, Serializable: true, CountOnly: true})
 	x.done = func(*call) {}
 	if !k.streams[smallStream].send(x) {
 		x.recycle()

@@ -30,7 +30,7 @@ func Prefix(prefix []byte) []byte { return kv.PrefixEnd(prefix) }
 // Put writes a value. The caller may reuse key and value when it returns.
 func (c *Client) Put(ctx context.Context, key, value []byte) (Written, error) {
 	x := c.newCall(ctx, wire.OpPut)
-	x.body = wire.AppendPutBody(room(x.body, len(key)+len(value)+slotWeight), &kv.Put{Key: key, Value: value})
+	x.body = kv.AppendPut(room(x.body, len(key)+len(value)+slotWeight), &kv.Put{Key: key, Value: value})
 	return c.written(ctx, x)
 }
 
@@ -41,9 +41,7 @@ func (c *Client) Delete(ctx context.Context, key []byte) (Written, error) {
 
 // DeleteRange removes all keys from key up to end, without end.
 func (c *Client) DeleteRange(ctx context.Context, key, end []byte) (Written, error) {
-	x := c.newCall(ctx, wire.OpDelete)
-	x.body = wire.AppendDeleteBody(x.body[:0], &kv.Delete{Key: key, End: end})
-	return c.written(ctx, x)
+	return c.DeleteWith(ctx, Delete{Key: key, End: end})
 }
 
 func (c *Client) written(ctx context.Context, x *call) (Written, error) {
@@ -298,7 +296,7 @@ func (r *pager) read(ctx context.Context, serializable bool) (RangeResult, error
 	x.bulk = len(r.query.End) > 0
 	query := r.query
 	query.Serializable, query.Continued = serializable, r.paged
-	x.body = wire.AppendRangeBody(x.body[:0], &query)
+	x.body = kv.AppendRange(x.body[:0], &query)
 	if err := tooLarge(x); err != nil {
 		return RangeResult{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/net/wire"
 )
@@ -12,7 +13,7 @@ import (
 // PutWith is Put with all options. The caller may reuse its slices when it returns.
 func (c *Client) PutWith(ctx context.Context, p Put) (Written, error) {
 	x := c.newCall(ctx, wire.OpPut)
-	x.body = wire.AppendPutBody(room(x.body, len(p.Key)+len(p.Value)+slotWeight), &p)
+	x.body = kv.AppendPut(room(x.body, len(p.Key)+len(p.Value)+slotWeight), &p)
 	return c.written(ctx, x)
 }
 
@@ -20,7 +21,7 @@ func (c *Client) PutWith(ctx context.Context, p Put) (Written, error) {
 func (c *Client) DeleteWith(ctx context.Context, d Delete) (Written, error) {
 	x := c.newCall(ctx, wire.OpDelete)
 	x.bulk = d.PrevKV && len(d.End) > 0
-	x.body = wire.AppendDeleteBody(x.body[:0], &d)
+	x.body = kv.AppendDelete(x.body[:0], &d)
 	return c.written(ctx, x)
 }
 
@@ -30,7 +31,7 @@ func (c *Client) Txn(ctx context.Context, t Txn) (TxnResult, error) {
 	x := c.newCall(ctx, wire.OpTxn)
 	x.write = !t.ReadOnly()
 	x.bulk = t.Ranges()
-	x.body = wire.AppendTxnBody(x.body[:0], &t)
+	x.body = kv.AppendTxn(x.body[:0], &t)
 	if err := tooLarge(x); err != nil {
 		return TxnResult{}, err
 	}

@@ -100,21 +100,21 @@ func bodies(prefix string) map[string]struct {
 		op   wire.Op
 		body []byte
 	}
-	txn := func(t *kv.Txn) request { return request{wire.OpTxn, wire.AppendTxnBody(nil, t)} }
+	txn := func(t *kv.Txn) request { return request{wire.OpTxn, kv.AppendTxn(nil, t)} }
 	own := &kv.Put{Key: []byte(prefix + "own"), Value: []byte("v")}
 	return map[string]request{
-		"put":              {wire.OpPut, wire.AppendPutBody(nil, own)},
-		"put with lease":   {wire.OpPut, wire.AppendPutBody(nil, &kv.Put{Key: own.Key, Lease: leaseOfTest})},
-		"put and read":     {wire.OpPut, wire.AppendPutBody(nil, &kv.Put{Key: own.Key, PrevKV: true})},
-		"delete":           {wire.OpDelete, wire.AppendDeleteBody(nil, &kv.Delete{Key: own.Key})},
-		"delete range":     {wire.OpDelete, wire.AppendDeleteBody(nil, &kv.Delete{Key: []byte(prefix + "x"), End: end, PrevKV: true})},
-		"get":              {wire.OpRange, wire.AppendRangeBody(nil, &kv.Range{Key: key})},
-		"local get":        {wire.OpRange, wire.AppendRangeBody(nil, &kv.Range{Key: key, Serializable: true})},
-		"get of the past":  {wire.OpRange, wire.AppendRangeBody(nil, &kv.Range{Key: key, Revision: 2})},
-		"count":            {wire.OpRange, wire.AppendRangeBody(nil, &kv.Range{Key: key, End: end, CountOnly: true})},
-		"range":            {wire.OpRange, wire.AppendRangeBody(nil, &kv.Range{Key: key, End: end})},
-		"local range":      {wire.OpRange, wire.AppendRangeBody(nil, &kv.Range{Key: key, End: end, Serializable: true})},
-		"sorted range":     {wire.OpRange, wire.AppendRangeBody(nil, &kv.Range{Key: key, End: end, Sort: kv.SortByMod, Order: kv.SortDescend})},
+		"put":              {wire.OpPut, kv.AppendPut(nil, own)},
+		"put with lease":   {wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: own.Key, Lease: leaseOfTest})},
+		"put and read":     {wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: own.Key, PrevKV: true})},
+		"delete":           {wire.OpDelete, kv.AppendDelete(nil, &kv.Delete{Key: own.Key})},
+		"delete range":     {wire.OpDelete, kv.AppendDelete(nil, &kv.Delete{Key: []byte(prefix + "x"), End: end, PrevKV: true})},
+		"get":              {wire.OpRange, kv.AppendRange(nil, &kv.Range{Key: key})},
+		"local get":        {wire.OpRange, kv.AppendRange(nil, &kv.Range{Key: key, Serializable: true})},
+		"get of the past":  {wire.OpRange, kv.AppendRange(nil, &kv.Range{Key: key, Revision: 2})},
+		"count":            {wire.OpRange, kv.AppendRange(nil, &kv.Range{Key: key, End: end, CountOnly: true})},
+		"range":            {wire.OpRange, kv.AppendRange(nil, &kv.Range{Key: key, End: end})},
+		"local range":      {wire.OpRange, kv.AppendRange(nil, &kv.Range{Key: key, End: end, Serializable: true})},
+		"sorted range":     {wire.OpRange, kv.AppendRange(nil, &kv.Range{Key: key, End: end, Sort: kv.SortByMod, Order: kv.SortDescend})},
 		"pages":            {wire.OpPages, wire.AppendPagesBody(nil, &kv.Range{Key: key, End: end})},
 		"usage":            {wire.OpPages, wire.AppendPagesBody(nil, &usage)},
 		"sorted pages":     {wire.OpPages, wire.AppendPagesBody(nil, &kv.Range{Key: key, End: end, Sort: kv.SortByMod})},
@@ -169,8 +169,8 @@ func (e *endpoint) withKeys(t *testing.T) {
 	for lease := int64(leaseOfTest); lease <= leaseOfTest+1; lease++ {
 		r.allowed(wire.OpGrant, wire.AppendLeaseBody(nil, wire.OpGrant, &wire.LeaseRequest{ID: lease, TTL: 600}))
 	}
-	r.allowed(wire.OpPut, wire.AppendPutBody(nil, &kv.Put{Key: []byte("app1/k"), Lease: leaseOfTest}))
-	r.allowed(wire.OpPut, wire.AppendPutBody(nil, &kv.Put{Key: []byte("app2/k")}))
+	r.allowed(wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: []byte("app1/k"), Lease: leaseOfTest}))
+	r.allowed(wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: []byte("app2/k")}))
 }
 
 // With authentication on, every op of the table is refused without a user, and to a certificate whose name is no user, except the ops that
@@ -278,11 +278,11 @@ func TestLeasesOfOthers(t *testing.T) {
 		return leaseBody(op, wire.LeaseRequest{ID: leaseOfTest + 1, Keys: keys})
 	}
 	ci.allowed(wire.OpLeases, ask(wire.Ask{}))
-	root.allowed(wire.OpPut, wire.AppendPutBody(nil, &kv.Put{Key: []byte("app2/k"), Lease: leaseOfTest + 1}))
+	root.allowed(wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: []byte("app2/k"), Lease: leaseOfTest + 1}))
 	ci.refused(kv.NotAllowed, "the lease", wire.OpKeepAlive, other(wire.OpKeepAlive, false))
 	ci.refused(kv.NotAllowed, "the lease", wire.OpRevoke, other(wire.OpRevoke, false))
 	ci.refused(kv.NotAllowed, "the lease", wire.OpTimeToLive, other(wire.OpTimeToLive, true))
-	ci.refused(kv.NotAllowed, "the lease", wire.OpPut, wire.AppendPutBody(nil, &kv.Put{Key: []byte("app1/k"), Lease: leaseOfTest + 1}))
+	ci.refused(kv.NotAllowed, "the lease", wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: []byte("app1/k"), Lease: leaseOfTest + 1}))
 	ci.refused(kv.NotAllowed, "the lease", wire.OpLeases, ask(wire.Ask{}))
 	ci.refused(kv.NotAllowed, "the lease", wire.OpLeases, ask(wire.Ask{Lease: wire.LeaseRequest{ID: leaseOfTest + 1}}))
 	ci.allowed(wire.OpLeases, ask(wire.Ask{Lease: wire.LeaseRequest{ID: leaseOfTest + 2}}))
@@ -311,7 +311,7 @@ func TestLastLeaseOfAPage(t *testing.T) {
 	if page, err := wire.ReadAnswer[wire.List[int64]](ci.allowed(wire.OpLeases, all)); page.More || len(page.All) != limits.LeaseKeys || err != nil {
 		t.Fatalf("a page of %d leases, more %v, %v", len(page.All), page.More, err)
 	}
-	root.allowed(wire.OpPut, wire.AppendPutBody(nil, &kv.Put{Key: []byte("app2/k"), Lease: limits.LeaseKeys}))
+	root.allowed(wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: []byte("app2/k"), Lease: limits.LeaseKeys}))
 	ci.refused(kv.NotAllowed, "the lease", wire.OpLeases, all)
 }
 
@@ -346,19 +346,19 @@ func TestRefusalTellsNoCount(t *testing.T) {
 		for i := range big.Success {
 			big.Success[i].Put.Key = fmt.Appendf(nil, "app2/%d", n+i)
 		}
-		root.allowed(wire.OpTxn, wire.AppendTxnBody(nil, big))
+		root.allowed(wire.OpTxn, kv.AppendTxn(nil, big))
 	}
 	ci := e.as(t, "ci")
 	proposals := e.member.Proposals.Load()
 	all := &kv.Delete{Key: []byte("app2/"), End: []byte("app20")}
 	for range 3 { // of which one alone would be under way
-		ci.refused(kv.NotAllowed, "app2/", wire.OpDelete, wire.AppendDeleteBody(nil, all))
-		ci.refused(kv.NotAllowed, "app2/", wire.OpTxn, wire.AppendTxnBody(nil, &kv.Txn{Success: []kv.Op{{Delete: all}, {Range: &kv.Range{Key: []byte("app2/"), End: []byte("b")}}}}))
+		ci.refused(kv.NotAllowed, "app2/", wire.OpDelete, kv.AppendDelete(nil, all))
+		ci.refused(kv.NotAllowed, "app2/", wire.OpTxn, kv.AppendTxn(nil, &kv.Txn{Success: []kv.Op{{Delete: all}, {Range: &kv.Range{Key: []byte("app2/"), End: []byte("b")}}}}))
 	}
 	if n := e.member.Proposals.Load() - proposals; n != 0 {
 		t.Errorf("%d proposals of refused ranges", n)
 	}
-	root.allowed(wire.OpDelete, wire.AppendDeleteBody(nil, all))
+	root.allowed(wire.OpDelete, kv.AppendDelete(nil, all))
 }
 
 // A write whose user was judged by older users and roles is refused, and may be sent again. It certainly did not happen.
@@ -373,7 +373,7 @@ func TestWriteOfAnOldAuthRevision(t *testing.T) {
 		}
 		return nil
 	})
-	put := wire.AppendPutBody(nil, &kv.Put{Key: []byte("app1/k")})
+	put := kv.AppendPut(nil, &kv.Put{Key: []byte("app1/k")})
 	p := ci.do(wire.OpPut, put)
 	if failed := p.Failed(); p.Code != kv.AuthOld || !failed.Retryable() || !failed.Certain() || e.member.View().Keys() != 0 {
 		t.Errorf("%v: %v", p.Code, failed)
@@ -389,7 +389,7 @@ func TestRolesChangeUnderRead(t *testing.T) {
 	value := bytes.Repeat([]byte("v"), 100<<10)
 	const keys = 4 * limits.ClientStreamWindow / (100 << 10) // more than the client takes unread
 	for i := range keys {
-		root.allowed(wire.OpPut, wire.AppendPutBody(nil, &kv.Put{Key: fmt.Appendf(nil, "app1/%03d", i), Value: value}))
+		root.allowed(wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "app1/%03d", i), Value: value}))
 	}
 	reader := e.as(t, "reader")
 	q := kv.Range{Key: []byte("app1/"), End: []byte("app10")}
@@ -409,9 +409,9 @@ func TestRolesChangeUnderRead(t *testing.T) {
 			t.Fatalf("page %d, the last: %v, %v", pages, p.Code, err)
 		}
 	}
-	reader.refused(kv.NotAllowed, "may not read", wire.OpRange, wire.AppendRangeBody(nil, &kv.Range{Key: []byte("app1/001"), Revision: 5}))
+	reader.refused(kv.NotAllowed, "may not read", wire.OpRange, kv.AppendRange(nil, &kv.Range{Key: []byte("app1/001"), Revision: 5}))
 	e.member.ChangeAuth(kv.AuthChange{Kind: kv.UserGrantRole, User: "reader", Role: "reads"})
-	reader.allowed(wire.OpRange, wire.AppendRangeBody(nil, &kv.Range{Key: []byte("app1/001"), Revision: 5}))
+	reader.allowed(wire.OpRange, kv.AppendRange(nil, &kv.Range{Key: []byte("app1/001"), Revision: 5}))
 	e.idle(t)
 }
 
@@ -433,7 +433,7 @@ func TestRolesChangeUnderWatch(t *testing.T) {
 		t.Fatalf("%+v", f)
 	}
 	for _, key := range []string{"app1/k", "more/k"} {
-		root.allowed(wire.OpPut, wire.AppendPutBody(nil, &kv.Put{Key: []byte(key)}))
+		root.allowed(wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: []byte(key)}))
 	}
 	if f := reader.delivered(kv.WatchEvents); string(f.Events[0].KV.Key) != "more/k" {
 		t.Errorf("%+v", f)
@@ -516,8 +516,8 @@ func TestWhoAmI(t *testing.T) {
 		t.Errorf("%+v", self)
 	}
 	key := []byte("app1/k")
-	ci.allowed(wire.OpPut, wire.AppendPutBody(nil, &kv.Put{Key: key}))
-	member.allowed(wire.OpPut, wire.AppendPutBody(nil, &kv.Put{Key: key}))
+	ci.allowed(wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: key}))
+	member.allowed(wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: key}))
 	e.withUsers()
 	if self := who(ci); !self.Known || self.Root || !slices.Equal(self.Roles, []string{"app1"}) || !self.Enabled {
 		t.Errorf("%+v", self)
@@ -528,7 +528,7 @@ func TestWhoAmI(t *testing.T) {
 	if self := who(member); self.Name != "" || self.Proof != wire.ProofNone {
 		t.Errorf("%+v", self)
 	}
-	ci.allowed(wire.OpDelete, wire.AppendDeleteBody(nil, &kv.Delete{Key: key}))
+	ci.allowed(wire.OpDelete, kv.AppendDelete(nil, &kv.Delete{Key: key}))
 	changes := []wire.Change{{Key: []byte("app1/other"), Revision: 2}}
 	for _, revision := range []int64{4, 3, 2, 5, -1} {
 		changes = append(changes, wire.Change{Key: key, Revision: revision})

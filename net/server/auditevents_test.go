@@ -32,8 +32,8 @@ func TestAudit(t *testing.T) {
 	wantEvents(t, j, &seen, "test by certificate"+changes+"(change password of user ci): ok")
 
 	other := []byte("app2/k")
-	put := wire.AppendPutBody(nil, &kv.Put{Key: other, Value: []byte("classified")})
-	read := wire.AppendRangeBody(nil, &kv.Range{Key: other, End: []byte("app3/")})
+	put := kv.AppendPut(nil, &kv.Put{Key: other, Value: []byte("classified")})
+	read := kv.AppendRange(nil, &kv.Range{Key: other, End: []byte("app3/")})
 	ci := e.as(t, "ci")
 	ci.refused(kv.NotAllowed, "may not write", wire.OpPut, put)
 	ci.refused(kv.NotAllowed, "may not read", wire.OpRange, read)

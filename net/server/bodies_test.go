@@ -14,15 +14,15 @@ import (
 )
 
 func putWith(id uint64, p kv.Put) []byte {
-	return wire.AppendRequest(nil, id, wire.OpPut, wait, wire.AppendPutBody(nil, &p))
+	return wire.AppendRequest(nil, id, wire.OpPut, wait, kv.AppendPut(nil, &p))
 }
 
 func deleteWith(id uint64, d kv.Delete, timeout time.Duration) []byte {
-	return wire.AppendRequest(nil, id, wire.OpDelete, timeout, wire.AppendDeleteBody(nil, &d))
+	return wire.AppendRequest(nil, id, wire.OpDelete, timeout, kv.AppendDelete(nil, &d))
 }
 
 func txn(id uint64, t kv.Txn) []byte {
-	return wire.AppendRequest(nil, id, wire.OpTxn, wait, wire.AppendTxnBody(nil, &t))
+	return wire.AppendRequest(nil, id, wire.OpTxn, wait, kv.AppendTxn(nil, &t))
 }
 
 func compact(id uint64, revision int64) []byte {

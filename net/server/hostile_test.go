@@ -165,7 +165,7 @@ func TestAttacker(t *testing.T) {
 	}
 	var all []byte // requests for everything, in both ways
 	for id := range uint64(50) {
-		body := wire.AppendRangeBody(nil, &kv.Range{Key: []byte{1}, End: []byte{0}, Serializable: id%2 == 1})
+		body := kv.AppendRange(nil, &kv.Range{Key: []byte{1}, End: []byte{0}, Serializable: id%2 == 1})
 		all = wire.AppendRequest(all, id, wire.OpRange, time.Minute, body)
 	}
 	large := put(1, "k", strings.Repeat("v", limits.RequestBytesWritten-1<<10))

@@ -56,7 +56,7 @@ func TestLeases(t *testing.T) {
 	const keys = limits.LeaseKeys + 10
 	for i := range keys {
 		p := kv.Put{Key: fmt.Appendf(nil, "k%06d", i), Lease: 8}
-		r.send(wire.AppendRequest(nil, 6, wire.OpPut, wait, wire.AppendPutBody(nil, &p)))
+		r.send(wire.AppendRequest(nil, 6, wire.OpPut, wait, kv.AppendPut(nil, &p)))
 		r.want(6, kv.OK)
 	}
 	for _, page := range []struct {

@@ -28,7 +28,7 @@ func change(c kv.AuthChange, password string) []byte {
 	return ask(wire.Ask{Auth: c, Password: []byte(password)})
 }
 
-var putOfCI = wire.AppendPutBody(nil, &kv.Put{Key: []byte("app1/k")})
+var putOfCI = kv.AppendPut(nil, &kv.Put{Key: []byte("app1/k")})
 
 // withPassword enables authentication, and gives ci a password by the request of an administrator.
 func (e *endpoint) withPassword(t *testing.T, password string) {
@@ -66,7 +66,7 @@ func TestLogin(t *testing.T) {
 	if other := rawOf(t, r.conn); other.who() != "ci by password" {
 		t.Error("another stream of the connection has another user")
 	}
-	r.refused(kv.NotAllowed, "ci may not write", wire.OpPut, wire.AppendPutBody(nil, &kv.Put{Key: []byte("app2/k")}))
+	r.refused(kv.NotAllowed, "ci may not write", wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: []byte("app2/k")}))
 	if e.member.View().AuthorOf([]byte("app1/k"), e.member.View().Revision()) != "ci" {
 		t.Error("the write is not that of the user")
 	}

@@ -20,9 +20,9 @@ func TestWritesThatComeAgain(t *testing.T) {
 		return wire.AppendWrite(nil, id, op, wait, &kv.SessionWrite{Session: 1 << 60, Sequence: sequence, Window: sequence, Opened: opened}, body)
 	}
 	over := func(id uint64, value string) []byte {
-		return write(id, wire.OpPut, 1, wire.AppendPutBody(nil, &kv.Put{Key: []byte("k"), Value: []byte(value), PrevKV: true}))
+		return write(id, wire.OpPut, 1, kv.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte(value), PrevKV: true}))
 	}
-	both := wire.AppendTxnBody(nil, &kv.Txn{Success: []kv.Op{{Delete: &kv.Delete{Key: []byte("k"), End: []byte{0}, PrevKV: true}}, readOp("k", 0)}})
+	both := kv.AppendTxn(nil, &kv.Txn{Success: []kv.Op{{Delete: &kv.Delete{Key: []byte("k"), End: []byte{0}, PrevKV: true}}, readOp("k", 0)}})
 	grant := wire.AppendLeaseBody(nil, wire.OpGrant, &wire.LeaseRequest{TTL: 60})
 	r.send(slices.Concat(put(1, "k", "1"), over(2, "2"), over(3, "2"), write(4, wire.OpTxn, 2, both), put(5, "k", "9"), write(6, wire.OpGrant, 3, grant)))
 	r.want(1, kv.OK)
@@ -58,7 +58,7 @@ func TestWritesThatComeAgain(t *testing.T) {
 	}
 
 	// What is compacted cannot be read again, what has no more to say is answered.
-	r.send(slices.Concat(compact(10, 5), write(11, wire.OpTxn, 2, both), write(12, wire.OpPut, 4, wire.AppendPutBody(nil, &kv.Put{Key: []byte("k")}))))
+	r.send(slices.Concat(compact(10, 5), write(11, wire.OpTxn, 2, both), write(12, wire.OpPut, 4, kv.AppendPut(nil, &kv.Put{Key: []byte("k")}))))
 	r.want(10, kv.OK)
 	r.want(12, kv.OK)
 	r.want(11, kv.AnswerGone)
@@ -67,13 +67,13 @@ func TestWritesThatComeAgain(t *testing.T) {
 
 	// Names that are refused.
 	r.send(slices.Concat(
-		wire.AppendWrite(nil, 14, wire.OpPut, wait, &kv.SessionWrite{Session: 7, Sequence: 5, Window: 1}, wire.AppendPutBody(nil, &kv.Put{Key: []byte("k")})),
-		wire.AppendWrite(nil, 15, wire.OpPut, wait, &kv.SessionWrite{Session: 7, Sequence: 5, Window: 6}, wire.AppendPutBody(nil, &kv.Put{Key: []byte("k")})),
+		wire.AppendWrite(nil, 14, wire.OpPut, wait, &kv.SessionWrite{Session: 7, Sequence: 5, Window: 1}, kv.AppendPut(nil, &kv.Put{Key: []byte("k")})),
+		wire.AppendWrite(nil, 15, wire.OpPut, wait, &kv.SessionWrite{Session: 7, Sequence: 5, Window: 6}, kv.AppendPut(nil, &kv.Put{Key: []byte("k")})),
 	))
 	r.want(15, kv.BadRequest)
 	r.want(14, kv.SessionEnded)
 	wide := kv.SessionWrite{Session: 7, Sequence: 1 << 40, Window: limits.SessionWindow + 1, Opened: opened}
-	r.send(wire.AppendWrite(nil, 16, wire.OpPut, wait, &wide, wire.AppendPutBody(nil, &kv.Put{Key: []byte("k")})))
+	r.send(wire.AppendWrite(nil, 16, wire.OpPut, wait, &wide, kv.AppendPut(nil, &kv.Put{Key: []byte("k")})))
 	r.want(16, kv.Overloaded)
 	e.idle(t)
 }

@@ -45,7 +45,7 @@ func (e *endpoint) fill(n int, key func(i int) []byte) {
 
 func count(id uint64, revision int64, timeout time.Duration) []byte {
 	q := kv.Range{Key: []byte{0}, End: []byte{0}, Revision: revision, CountOnly: true, Serializable: id%2 == 0}
-	return wire.AppendRequest(nil, id, wire.OpRange, timeout, wire.AppendRangeBody(nil, &q))
+	return wire.AppendRequest(nil, id, wire.OpRange, timeout, kv.AppendRange(nil, &q))
 }
 
 const manyCounts = 400

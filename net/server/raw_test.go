@@ -138,7 +138,7 @@ func closeReason(t testing.TB, err error, code wire.CloseCode) string {
 }
 
 func put(id uint64, key, value string) []byte {
-	return wire.AppendRequest(nil, id, wire.OpPut, wait, wire.AppendPutBody(nil, &kv.Put{Key: []byte(key), Value: []byte(value)}))
+	return wire.AppendRequest(nil, id, wire.OpPut, wait, kv.AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte(value)}))
 }
 
 func get(id uint64, key string) []byte { return getWith(id, kv.Range{Key: []byte(key)}) }
@@ -148,7 +148,7 @@ func getSerializable(id uint64, key string) []byte {
 }
 
 func getWith(id uint64, q kv.Range) []byte {
-	return wire.AppendRequest(nil, id, wire.OpRange, wait, wire.AppendRangeBody(nil, &q))
+	return wire.AppendRequest(nil, id, wire.OpRange, wait, kv.AppendRange(nil, &q))
 }
 
 // idle waits until nothing is under way.

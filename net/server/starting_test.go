@@ -175,7 +175,7 @@ func TestSuspendedMemberDoesNotWait(t *testing.T) {
 	e := starting(t, &wire.Start{}, wire.StageReplaying)
 	e.member.SetRefuse(kv.Errorf(kv.Amnesia, "it has forgotten"))
 	r := e.raw(t)
-	r.send(wire.AppendRequest(nil, 1, wire.OpRange, wait, wire.AppendRangeBody(nil, &kv.Range{Key: []byte("k")})))
+	r.send(wire.AppendRequest(nil, 1, wire.OpRange, wait, kv.AppendRange(nil, &kv.Range{Key: []byte("k")})))
 	r.want(1, kv.Amnesia)
 	watching := rawOf(t, r.conn)
 	watching.send(watchOf(1, "k"))

@@ -9,7 +9,7 @@ import (
 	"qkv/internal/pack"
 )
 
-// Ask is the body of a rare op, a value of package codec. An op uses the fields that its drawing in doc.go names. The Ask shares no memory
+// Ask is the body of a rare op, a value of package codec. An op uses the fields that stand beside its number in ops.go. The Ask shares no memory
 // with its frame.
 type Ask struct {
 	Serializable bool            `msgpack:"local"`  // the member answers from its own state

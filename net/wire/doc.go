@@ -52,52 +52,17 @@
 //	3 range     a range's fields                                [id, 0, revision int, count int, more bool, pairs]
 //	                                                            pairs: [[key bin, value bin, create int, mod int,
 //	                                                                     version int, lease int]...]
-//	4 status    nothing                                         [id, 0, Status]
-//	5 readmit   an Ask: member                                  [id, 0]
-//	6 members   an Ask: local                                   [id, 0, List[kv.Member]]
-//	7 change    an Ask: change                                  [id, 0, revision int, deleted int]  deleted is 0
-//	  members
-//	8 move      an Ask: member                                  [id, 0]
-//	  leader
 //	9 txn       a transaction                                   [id, 0, revision int, succeeded bool, answers]
-//	10 compact  an Ask: revision                                [id, 0, revision int, deleted int]  deleted is 0
-//	11 revision an Ask: wall, local                             [id, 0, List[int64]]  one revision
-//	   at a time
-//	12 times of an Ask: revisions, local                        [id, 0, List[int64]]  in nanoseconds since 1970
-//	   revisions
 //	13 pages    a range's fields, usage bool                    [id, 0, revision int, count int, more bool, pairs] ...
 //	30 grant    lease int, ttl int                              [id, 0, revision int, lease int, ttl int]
 //	31 revoke   lease int                                       [id, 0, revision int, deleted int]
 //	32 keep     lease int                                       [id, 0, ttl int, granted int]
 //	   alive
-//	33 time to  an Ask: lease                                   [id, 0, LeaseKeys]
-//	   live
-//	34 leases   an Ask: lease                                   [id, 0, List[int64]]
-//	40 alarms   an Ask: local                                   [id, 0, List[kv.Alarm]]
-//	41 change   an Ask: alarm                                   [id, 0, revision int, deleted int]  deleted is 0
-//	   alarm
-//	50 change   an Ask: auth, password                          [id, 0, revision int, deleted int]  deleted is 0
-//	   users
-//	51 users    an Ask: name, from, local                       [id, 0, List[User]]
-//	52 roles    an Ask: name, from, skip, local                 [id, 0, List[kv.UserRole]]
-//	53 status   an Ask: local                                   [id, 0, AuthStatus]
-//	   of authentication
-//	54 who      an Ask: local                                   [id, 0, Self]
-//	   am I
-//	55 authors  an Ask: changes, local                          [id, 0, List[string]]
-//	   of changes
-//	56 login    an Ask: name, password, token                   [id, 0, Login]
-//	57 may a    an Ask: name, permission, local                 [id, 0, AuthCheck]
-//	   user
-//	60 base     an Ask: entry                                   [id, 0, kv.BackupBase]
-//	   of a backup
-//	61 piece    an Ask: base, offset                            [id, 0, Piece]
-//	   of a base
-//	62 log      an Ask: entry                                   [id, 0, Piece]
-//	   for a backup
-//	63 verify   an Ask: now                                     [id, 0, kv.Verified]
-//	   files
-//	70 clients  nothing                                         [id, 0, List[ClientLoad]]
+//	4, 70       nothing                                         [id, 0, answer]
+//	all others  an Ask                                          [id, 0, answer]; of a change [id, 0, revision int, 0];
+//	                                                            of the ops 5 and 8 [id, 0]
+//
+// Beside the number of each of these ops, ops.go has the fields of the Ask and the answer.
 //
 // An [Ask] is the body of a rare op, at most limits.AskBytes. It and the answers with a name are values of package codec: maps, in which
 // a reader ignores the fields that it does not know.

@@ -32,15 +32,6 @@ type Request struct {
 	reader pack.Reader
 }
 
-// AppendPutBody appends the body of a put.
-func AppendPutBody(dst []byte, p *kv.Put) []byte { return kv.AppendPut(dst, p) }
-
-// AppendDeleteBody appends the body of a delete.
-func AppendDeleteBody(dst []byte, d *kv.Delete) []byte { return kv.AppendDelete(dst, d) }
-
-// AppendRangeBody appends the body of a range.
-func AppendRangeBody(dst []byte, q *kv.Range) []byte { return kv.AppendRange(dst, q) }
-
 // AppendPagesBody appends the body of a streamed range.
 func AppendPagesBody(dst []byte, q *kv.Range) []byte {
 	return pack.AppendBool(kv.AppendRange(dst, q), q.Usage)

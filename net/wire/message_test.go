@@ -111,32 +111,32 @@ var examples = []struct {
 	fields array
 }{
 	{
-		"put", AppendRequest(nil, 1, OpPut, 5*time.Second, AppendPutBody(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")})),
+		"put", AppendRequest(nil, 1, OpPut, 5*time.Second, kv.AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")})),
 		array{1, 1, 5000, 0, 0, 0, 0, []byte("greeting"), []byte("hello"), 0, 0},
 	},
 	{
 		"put in a session", AppendWrite(nil, 1, OpPut, 5*time.Second, &kv.SessionWrite{Session: 0x8e9e05c52164694d, Sequence: 300, Window: 9, Opened: 1 << 40},
-			AppendPutBody(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")})),
+			kv.AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")})),
 		array{1, 1, 5000, uint64(0x8e9e05c52164694d), 300, 9, 1 << 40, []byte("greeting"), []byte("hello"), 0, 0},
 	},
 	{
-		"put of much", AppendRequest(nil, 1<<40, OpPut, 50*time.Microsecond, AppendPutBody(nil, &kv.Put{Key: []byte("k"), Value: bytes.Repeat([]byte("v"), 300), Lease: 77, PrevKV: true})),
+		"put of much", AppendRequest(nil, 1<<40, OpPut, 50*time.Microsecond, kv.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: bytes.Repeat([]byte("v"), 300), Lease: 77, PrevKV: true})),
 		array{1 << 40, 1, 1, 0, 0, 0, 0, []byte("k"), bytes.Repeat([]byte("v"), 300), 77, 1},
 	},
 	{
-		"delete", AppendRequest(nil, 300, OpDelete, time.Minute, AppendDeleteBody(nil, &kv.Delete{Key: []byte("a"), End: []byte("b"), PrevKV: true})),
+		"delete", AppendRequest(nil, 300, OpDelete, time.Minute, kv.AppendDelete(nil, &kv.Delete{Key: []byte("a"), End: []byte("b"), PrevKV: true})),
 		array{300, 2, 60000, 0, 0, 0, 0, []byte("a"), []byte("b"), 1},
 	},
 	{
-		"range", AppendRequest(nil, 2, OpRange, time.Second, AppendRangeBody(nil, &kv.Range{Key: []byte("a"), Revision: 7, Limit: 100, Serializable: true, Continued: true})),
+		"range", AppendRequest(nil, 2, OpRange, time.Second, kv.AppendRange(nil, &kv.Range{Key: []byte("a"), Revision: 7, Limit: 100, Serializable: true, Continued: true})),
 		array{2, 3, 1000, []byte("a"), []byte{}, 7, 100, 9, 0, 0, 0, 0, 0, 0},
 	},
 	{
-		"sorted range", AppendRequest(nil, 2, OpRange, time.Second, AppendRangeBody(nil, &kv.Range{Key: []byte("a"), End: []byte("b"), Sort: kv.SortByMod, Order: kv.SortDescend, MinMod: 1, MaxMod: 2, MinCreate: 3, MaxCreate: 4})),
+		"sorted range", AppendRequest(nil, 2, OpRange, time.Second, kv.AppendRange(nil, &kv.Range{Key: []byte("a"), End: []byte("b"), Sort: kv.SortByMod, Order: kv.SortDescend, MinMod: 1, MaxMod: 2, MinCreate: 3, MaxCreate: 4})),
 		array{2, 3, 1000, []byte("a"), []byte("b"), 0, 0, 0, 3, 2, 1, 2, 3, 4},
 	},
 	{
-		"transaction", AppendRequest(nil, 11, OpTxn, time.Second, AppendTxnBody(nil, exampleTxn)),
+		"transaction", AppendRequest(nil, 11, OpTxn, time.Second, kv.AppendTxn(nil, exampleTxn)),
 		array{11, 9, 1000, 0, 0, 0, 0, array{
 			array{array{[]byte("k"), []byte{}, 3, 1, 0, []byte("v")}},
 			array{
@@ -328,17 +328,17 @@ func TestRequestsReadBack(t *testing.T) {
 	}
 	key, value, end := []byte("key"), []byte("value"), []byte("kez")
 	p := kv.Put{Key: key, Value: value, Lease: -3}
-	same(read(AppendRequest(nil, 9, OpPut, time.Second, AppendPutBody(nil, &p))), Request{ID: 9, Op: OpPut, Timeout: time.Second, Put: p})
+	same(read(AppendRequest(nil, 9, OpPut, time.Second, kv.AppendPut(nil, &p))), Request{ID: 9, Op: OpPut, Timeout: time.Second, Put: p})
 	once := kv.SessionWrite{Session: math.MaxUint64, Sequence: 1 << 40, Window: 1 << 20, Opened: math.MaxInt64}
-	same(read(AppendWrite(nil, 9, OpPut, time.Second, &once, AppendPutBody(nil, &p))), Request{ID: 9, Op: OpPut, Timeout: time.Second, Once: once, Put: p})
+	same(read(AppendWrite(nil, 9, OpPut, time.Second, &once, kv.AppendPut(nil, &p))), Request{ID: 9, Op: OpPut, Timeout: time.Second, Once: once, Put: p})
 	d := kv.Delete{Key: key, End: end}
-	same(read(AppendRequest(nil, 9, OpDelete, time.Second, AppendDeleteBody(nil, &d))), Request{ID: 9, Op: OpDelete, Timeout: time.Second, Delete: d})
+	same(read(AppendRequest(nil, 9, OpDelete, time.Second, kv.AppendDelete(nil, &d))), Request{ID: 9, Op: OpDelete, Timeout: time.Second, Delete: d})
 	for flags := range 16 {
 		r := kv.Range{
 			Key: key, End: end, Revision: -1, Limit: math.MaxInt64,
 			Serializable: flags&1 != 0, KeysOnly: flags&2 != 0, CountOnly: flags&4 != 0, Continued: flags&8 != 0,
 		}
-		same(read(AppendRequest(nil, 9, OpRange, time.Second, AppendRangeBody(nil, &r))), Request{ID: 9, Op: OpRange, Timeout: time.Second, Range: r})
+		same(read(AppendRequest(nil, 9, OpRange, time.Second, kv.AppendRange(nil, &r))), Request{ID: 9, Op: OpRange, Timeout: time.Second, Range: r})
 	}
 	same(read(AppendRequest(nil, 9, OpStatus, time.Second, nil)), Request{ID: 9, Op: OpStatus, Timeout: time.Second})
 	every := Ask{
@@ -359,7 +359,7 @@ func TestRequestsReadBack(t *testing.T) {
 	sent := every
 	sent.Auth.Password, sent.Auth.Secret, sent.Lease.TTL = []byte("hash"), []byte("secret"), 5 // a client sets none of them
 	same(read(askFrame(9, OpAuthChange, sent)), Request{ID: 9, Op: OpAuthChange, Timeout: time.Second, Ask: &every})
-	txn := read(AppendRequest(nil, 9, OpTxn, time.Second, AppendTxnBody(nil, exampleTxn)))
+	txn := read(AppendRequest(nil, 9, OpTxn, time.Second, kv.AppendTxn(nil, exampleTxn)))
 	if got := kv.AppendTxn(nil, txn.Txn); !bytes.Equal(got, kv.AppendTxn(nil, exampleTxn)) {
 		t.Errorf("a transaction is read as % x", got)
 	}
@@ -605,17 +605,17 @@ func FuzzMessages(f *testing.F) {
 		var body []byte
 		switch q.Op {
 		case OpPut:
-			body = AppendPutBody(nil, &q.Put)
+			body = kv.AppendPut(nil, &q.Put)
 		case OpDelete:
-			body = AppendDeleteBody(nil, &q.Delete)
+			body = kv.AppendDelete(nil, &q.Delete)
 		case OpRange:
-			body = AppendRangeBody(nil, &q.Range)
+			body = kv.AppendRange(nil, &q.Range)
 		case OpPages:
 			body = AppendPagesBody(nil, &q.Range)
 		case OpGrant, OpRevoke, OpKeepAlive:
 			body = AppendLeaseBody(nil, q.Op, &q.Lease)
 		case OpTxn:
-			body = AppendTxnBody(nil, q.Txn)
+			body = kv.AppendTxn(nil, q.Txn)
 		case OpStatus, OpClients:
 		default:
 			body = AppendAsk(nil, q.Ask)
@@ -647,9 +647,9 @@ func TestReadingTakesNoMemory(t *testing.T) {
 	key := []byte("key")
 	q := new(Request)
 	for op, body := range map[Op][]byte{
-		OpPut:    AppendPutBody(nil, &kv.Put{Key: key, Value: make([]byte, 256), Lease: 1 << 40}),
-		OpDelete: AppendDeleteBody(nil, &kv.Delete{Key: key}),
-		OpRange:  AppendRangeBody(nil, &kv.Range{Key: key, Revision: 1 << 40}),
+		OpPut:    kv.AppendPut(nil, &kv.Put{Key: key, Value: make([]byte, 256), Lease: 1 << 40}),
+		OpDelete: kv.AppendDelete(nil, &kv.Delete{Key: key}),
+		OpRange:  kv.AppendRange(nil, &kv.Range{Key: key, Revision: 1 << 40}),
 	} {
 		frame := frameOf(t, AppendRequest(nil, 1<<40, op, time.Second, body))
 		if n := testing.AllocsPerRun(100, func() {
@@ -666,9 +666,9 @@ func TestReadingTakesNoMemory(t *testing.T) {
 func TestReadingOneAfterAnother(t *testing.T) {
 	key := []byte("key")
 	ops := map[Op][]byte{
-		OpPut:          AppendPutBody(nil, &kv.Put{Key: key, Value: key, Lease: 1, PrevKV: true}),
-		OpDelete:       AppendDeleteBody(nil, &kv.Delete{Key: key, End: key, PrevKV: true}),
-		OpRange:        AppendRangeBody(nil, &kv.Range{Key: key, End: key, Revision: 2, Serializable: true}),
+		OpPut:          kv.AppendPut(nil, &kv.Put{Key: key, Value: key, Lease: 1, PrevKV: true}),
+		OpDelete:       kv.AppendDelete(nil, &kv.Delete{Key: key, End: key, PrevKV: true}),
+		OpRange:        kv.AppendRange(nil, &kv.Range{Key: key, End: key, Revision: 2, Serializable: true}),
 		OpPages:        AppendPagesBody(nil, &kv.Range{Key: key, End: key, Serializable: true, Usage: true}),
 		OpMembers:      AppendAsk(nil, &Ask{Serializable: true}),
 		OpChangeMember: AppendAsk(nil, &Ask{Change: kv.MemberChange{Kind: kv.UpdateMember, Peers: []string{"a"}}}),
@@ -698,8 +698,8 @@ func TestReadingOneAfterAnother(t *testing.T) {
 func BenchmarkReadRequest(b *testing.B) {
 	key, value := []byte("key/0000001234"), make([]byte, 256)
 	for op, body := range map[Op][]byte{
-		OpPut:   AppendPutBody(nil, &kv.Put{Key: key, Value: value}),
-		OpRange: AppendRangeBody(nil, &kv.Range{Key: key}),
+		OpPut:   kv.AppendPut(nil, &kv.Put{Key: key, Value: value}),
+		OpRange: kv.AppendRange(nil, &kv.Range{Key: key}),
 	} {
 		b.Run(op.String(), func(b *testing.B) {
 			frame := AppendRequest(nil, 1234, op, 5*time.Second, body)
@@ -721,7 +721,7 @@ func BenchmarkPut(b *testing.B) {
 	var q Request
 	b.ReportAllocs()
 	for b.Loop() {
-		body = AppendPutBody(body[:0], &kv.Put{Key: key, Value: value})
+		body = kv.AppendPut(body[:0], &kv.Put{Key: key, Value: value})
 		buf = AppendRequest(buf[:0], 1234, OpPut, time.Second, body)
 		n, header := binary.Uvarint(buf)
 		if err := ReadRequest(buf[header:header+int(n)], &q); err != nil {

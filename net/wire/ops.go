@@ -11,20 +11,21 @@ import (
 // Op is the operation of a request.
 type Op uint8
 
-// The ops; doc.go draws their bodies. A number is never reused.
+// The ops. A number is never reused. doc.go draws the bodies that package pack encodes. Beside the others stand the fields of their [Ask], and
+// the answer.
 const (
 	OpPut          Op = 1
 	OpDelete       Op = 2
 	OpRange        Op = 3
-	OpStatus       Op = 4
-	OpReadmit      Op = 5
-	OpMembers      Op = 6
-	OpChangeMember Op = 7
-	OpMoveLeader   Op = 8
+	OpStatus       Op = 4 // Status
+	OpReadmit      Op = 5 // member
+	OpMembers      Op = 6 // local: List[kv.Member]
+	OpChangeMember Op = 7 // change
+	OpMoveLeader   Op = 8 // member
 	OpTxn          Op = 9
-	OpCompact      Op = 10
-	OpRevisionAt   Op = 11
-	OpTimesOf      Op = 12
+	OpCompact      Op = 10 // revision
+	OpRevisionAt   Op = 11 // wall, local: List[int64], one revision
+	OpTimesOf      Op = 12 // revisions, local: List[int64], in nanoseconds since 1970
 	OpPages        Op = 13
 
 	OpWatch         Op = 20
@@ -34,27 +35,27 @@ const (
 	OpGrant      Op = 30
 	OpRevoke     Op = 31
 	OpKeepAlive  Op = 32
-	OpTimeToLive Op = 33
-	OpLeases     Op = 34
+	OpTimeToLive Op = 33 // lease: LeaseKeys
+	OpLeases     Op = 34 // lease: List[int64]
 
-	OpAlarms      Op = 40
-	OpChangeAlarm Op = 41
+	OpAlarms      Op = 40 // local: List[kv.Alarm]
+	OpChangeAlarm Op = 41 // alarm
 
-	OpAuthChange Op = 50
-	OpUsers      Op = 51
-	OpRoles      Op = 52
-	OpAuthStatus Op = 53
-	OpWhoAmI     Op = 54
-	OpAuthorsOf  Op = 55
-	OpLogin      Op = 56
-	OpAuthCheck  Op = 57
+	OpAuthChange Op = 50 // auth, password
+	OpUsers      Op = 51 // name, from, local: List[User]
+	OpRoles      Op = 52 // name, from, skip, local: List[kv.UserRole]
+	OpAuthStatus Op = 53 // local: AuthStatus
+	OpWhoAmI     Op = 54 // local: Self
+	OpAuthorsOf  Op = 55 // changes, local: List[string]
+	OpLogin      Op = 56 // name, password, token: Login
+	OpAuthCheck  Op = 57 // name, permission, local: AuthCheck
 
-	OpBackupBase  Op = 60
-	OpBackupPiece Op = 61
-	OpBackupLog   Op = 62
-	OpVerify      Op = 63
+	OpBackupBase  Op = 60 // entry: kv.BackupBase
+	OpBackupPiece Op = 61 // base, offset: Piece
+	OpBackupLog   Op = 62 // entry: Piece
+	OpVerify      Op = 63 // now: kv.Verified
 
-	OpClients Op = 70
+	OpClients Op = 70 // List[ClientLoad]
 )
 
 // Path is how a member carries out a request.
@@ -91,7 +92,7 @@ type op struct {
 	check func(q *Request, b kv.Bounds) *kv.Error
 }
 
-// ops declares each operation once. A new op takes a row, a drawing of its body in doc.go, and a function that appends the body.
+// ops declares each operation once. A new op takes a row, the fields of its Ask beside its number, or a drawing of its body in doc.go and a function that appends the body.
 // Fields have no feature level: a member ignores appended fields, and refuses an op that it does not know (doc.go, Growth).
 var ops = [...]op{
 	OpPut: {

@@ -22,9 +22,6 @@ var answerFields = [...]int{answerPut: 3, answerDelete: 4, answerRange: 5, answe
 // answerHeader is the maximum size of an operation's answer without its pairs and nested answers.
 const answerHeader = 1 + 1 + 9 + 9 + 1 + 5
 
-// AppendTxnBody appends the body of a transaction.
-func AppendTxnBody(dst []byte, t *kv.Txn) []byte { return kv.AppendTxn(dst, t) }
-
 func pairsBytes(pairs []kv.KeyValue) (n int) {
 	for i := range pairs {
 		n += PairBytes(len(pairs[i].Key), len(pairs[i].Value))
