@@ -82,7 +82,7 @@ func noteOf(q *wire.Request) *string {
 		text = q.Ask.Change.String()
 	case wire.OpChangeAlarm:
 		text = q.Ask.Alarm.String()
-	case wire.OpReadmit, wire.OpMoveLeader, wire.OpCompact, wire.OpBackupBase:
+	case wire.OpMoveLeader, wire.OpCompact, wire.OpBackupBase:
 	default:
 		return nil
 	}

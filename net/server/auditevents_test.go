@@ -79,6 +79,8 @@ func TestAudit(t *testing.T) {
 	alarm := kv.AlarmChange{Raise: true, Member: 1, Name: kv.NoSpaceAlarm}
 	root.allowed(wire.OpChangeAlarm, ask(wire.Ask{Alarm: alarm}))
 	root.allowed(wire.OpCompact, ask(wire.Ask{Revision: 1}))
+	root.allowed(wire.OpReadmit, ask(wire.Ask{Member: 1}))
+	root.refused(kv.BadRequest, "another member", wire.OpReadmit, ask(wire.Ask{Member: 2}))
 	ci.refused(kv.NotAllowed, "no administrator", wire.OpAuthChange, change(grants, ""))
 	wantEvents(t, j, &seen,
 		"test by certificate"+changes+"(add user new): ok",
@@ -86,6 +88,7 @@ func TestAudit(t *testing.T) {
 		"test by certificate from 127.0.0.1: native "+wire.OpChangeMember.String()+" ("+member.String()+"): ok",
 		"test by certificate from 127.0.0.1: native "+wire.OpChangeAlarm.String()+" ("+alarm.String()+"): ok",
 		"test by certificate from 127.0.0.1: native compaction: ok",
+		"test by certificate from 127.0.0.1: native readmit: ok",
 		"ci by certificate from 127.0.0.1: native change of users: not allowed")
 
 	_, raw := j.Take(&seen)

@@ -19,8 +19,7 @@
 // executes reads on the View, linearizable reads after their confirmation, and encodes the results straight into its buffer. The reader
 // itself answers serializable reads of one key, into a buffer that the writer sends unchanged (measured: a tenth less CPU than to hand the
 // request over). If the writer has not taken the previous such buffer, its client is slow, and such reads wait for the writer as the others
-// do. Before many keys are read, the View prefetches all of them ([index.View.Prefetch]; measured: half of the cost of a read of the
-// state).
+// do. Before many keys are read, the View prefetches all of them ([index.View.Prefetch]; measured: half of a read's cost).
 //
 // # Watches
 //
@@ -54,8 +53,7 @@
 // first page, which keeps compaction from overtaking them. Once that View is released, newer Views are read, as long as they have
 // the revision. Such a stream carries nothing else until it ends: clients open one stream for each such range.
 //
-// A range with the usage of its keys is streamed in the same way ([index.UsageReader]). Once its View is released, newer Views are read, as
-// long as no more is compacted.
+// A range with the usage of its keys is streamed likewise ([index.UsageReader]), from newer Views as long as no more is compacted.
 //
 // # Invariants
 //
@@ -86,8 +84,7 @@
 // # Changes of the members
 //
 // A client first asks for a status, and remembers the members in it. The endpoint checks for a change ten times a second, and then
-// pushes a status to each client, on a stream of its own. This keeps a client from being left with only addresses of removed
-// members.
+// pushes a status to each client, on a stream of its own. So no client is left with addresses of removed members only.
 //
 // # Users
 //

@@ -255,6 +255,9 @@ func (s *stream) answerAlone(q *wire.Request) *kv.Error {
 	if refusal := member.Readmit(q.Ask.Member); refusal != nil {
 		return refusal
 	}
+	if record := s.conn.server.config.Audit; record != nil {
+		record.Record(s.conn.event(q.Op))
+	}
 	b.answers = wire.AppendDone(b.answers, q.ID)
 	return nil
 }

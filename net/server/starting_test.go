@@ -49,7 +49,7 @@ func (e *endpoint) served(t *testing.T, timeout time.Duration, before func()) (n
 func TestEveryOpWaitsForTheStart(t *testing.T) {
 	t.Parallel()
 	const short = 300 * time.Millisecond
-	replayed := []string{"local members", "members", "status", "readmit"}
+	replayed := []string{"local members", "members", "readmit", "status"}
 	keys := append([]string{"count", "get", "get of the past", "local get", "local range", "login", "pages", "range", "sorted pages", "sorted range", "usage"}, replayed...)
 	slices.Sort(keys)
 	var every []string
