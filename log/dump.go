@@ -1,8 +1,6 @@
 package log
 
 import (
-	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +32,7 @@ func Dump(d disk.FS, dir string, w io.Writer, o DumpOptions) error {
 	if len(s.files) == 0 {
 		return noSegments(d, dir)
 	}
-	p := dumper{w: w, o: o}
+	p := dumper{Dump: damage.NewDump(w, o.JSON), o: o}
 	if o.Describe == nil {
 		p.o.Describe = describeData
 	}
@@ -43,7 +41,7 @@ func Dump(d disk.FS, dir string, w io.Writer, o DumpOptions) error {
 		if f.valid {
 			p.segment(s, f)
 		} else if broken == nil || broken.File != f.name {
-			p.line(dumpLine{Kind: "unknown", File: path.Base(f.name), Bytes: f.size}, "%s  not a segment, %d bytes", path.Base(f.name), f.size)
+			p.Line(dumpLine{Kind: "unknown", File: path.Base(f.name), Bytes: f.size}, "%s  not a segment, %d bytes\n", path.Base(f.name), f.size)
 		}
 		if broken != nil && broken.File == f.name {
 			p.brokenChain(broken)
@@ -54,10 +52,9 @@ func Dump(d disk.FS, dir string, w io.Writer, o DumpOptions) error {
 		p.brokenChain(broken)
 	}
 	if s.newest() < 0 {
-		_, err := s.chain()
-		return errors.Join(p.err, advised(err))
+		_, p.First = s.chain()
 	}
-	return cmp.Or(p.err, advised(p.damage))
+	return advised(p.End())
 }
 
 // noSegments is the error for a directory without segments. It names the likely log directory.
@@ -87,11 +84,9 @@ func (s *inventory) brokenChain() *damage.Error {
 }
 
 type dumper struct {
-	w      io.Writer
-	o      DumpOptions
-	buf    []byte // for scanners
-	err    error  // of a write to w
-	damage error  // the first damage
+	*damage.Dump
+	o   DumpOptions
+	buf []byte // for scanners
 }
 
 // dumpLine is a line of a JSON dump. Fields that are 0 or empty are left out. Users may rely on the names and their
@@ -130,31 +125,10 @@ func hardLineOf(hs HardState) *hardLine { return &hardLine{hs.Term, hexID(hs.Vot
 
 func hexID(id uint64) string { return fmt.Sprintf("%016x", id) }
 
-// damaged records damage; the caller prints its line.
-func (p *dumper) damaged(err error) {
-	if p.damage == nil {
-		p.damage = err
-	}
-}
-
-// line prints a line: l as JSON, or the text.
-func (p *dumper) line(l dumpLine, format string, args ...any) {
-	switch {
-	case p.err != nil:
-	case p.o.JSON:
-		e := json.NewEncoder(p.w)
-		e.SetEscapeHTML(false)
-		p.err = e.Encode(l)
-	default:
-		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
-	}
-}
-
 // brokenChain prints a fault in the order of the segments.
 func (p *dumper) brokenChain(broken *damage.Error) {
 	name := path.Base(broken.File)
-	p.line(dumpLine{Kind: "corrupt", File: name, Reason: broken.Reason.Error()}, "%s  CORRUPT: %v", name, broken.Reason)
-	p.damaged(broken)
+	p.Found(broken, dumpLine{Kind: "corrupt", File: name, Reason: broken.Reason.Error()}, "%s  CORRUPT: %v\n", name, broken.Reason)
 }
 
 // segment prints a segment: its header, its frames, and how it ends.
@@ -165,10 +139,10 @@ func (p *dumper) segment(s *inventory, f *logFile) {
 	if h.prev != 0 {
 		text += fmt.Sprintf("\n%10s  follows segment %d, which ends at %d with %08x", "", h.prev, h.prevEnd, h.prevChain)
 	}
-	p.line(dumpLine{
+	p.Line(dumpLine{
 		Kind: "segment", File: path.Base(f.name), Bytes: f.size, Segment: h.seq, Follows: h.prev, Cluster: hexID(h.cluster), Member: hexID(h.member),
 		Index: h.next - 1, Term: h.lastTerm, Hard: hardLineOf(h.hard),
-	}, "%s", text)
+	}, "%s\n", text)
 	err := s.scan(f, &p.buf, func(sc *scanner) error {
 		p.frames(sc, s.follower(f))
 		return nil
@@ -194,7 +168,7 @@ func (p *dumper) frames(s *scanner, follower *logFile) {
 		p.corrupt(s.name, s.next, fmt.Errorf("the segment ends here with %08x, but %s says with %08x", s.chain, by, follower.header.prevChain))
 		return
 	}
-	p.line(dumpLine{Kind: "end", File: path.Base(s.name), Offset: s.next}, "%10d  end, according to %s", s.next, by)
+	p.Line(dumpLine{Kind: "end", File: path.Base(s.name), Offset: s.next}, "%10d  end, according to %s\n", s.next, by)
 }
 
 func (p *dumper) bad(s *scanner, bad *badFrame, follower *logFile) {
@@ -207,9 +181,9 @@ func (p *dumper) bad(s *scanner, bad *badFrame, follower *logFile) {
 	case b.proof != nil:
 		p.corrupt(s.name, bad.offset, fmt.Errorf("%w; the frame at %d proves that it was synced", bad.reason, b.proof.offset))
 	case b.newest != nil:
-		p.line(dumpLine{Kind: "torn", File: path.Base(s.name), Offset: bad.offset, Reason: bad.reason.Error()}, "%10d  torn: %v", bad.offset, bad.reason)
+		p.Line(dumpLine{Kind: "torn", File: path.Base(s.name), Offset: bad.offset, Reason: bad.reason.Error()}, "%10d  torn: %v\n", bad.offset, bad.reason)
 	default:
-		p.line(dumpLine{Kind: "end", File: path.Base(s.name), Offset: bad.offset}, "%10d  end", bad.offset)
+		p.Line(dumpLine{Kind: "end", File: path.Base(s.name), Offset: bad.offset}, "%10d  end\n", bad.offset)
 	}
 	for at := bad.offset; b.newest != nil && at <= b.newest.offset; at += pageBytes {
 		if h, none := s.headerAt(at); none == nil {
@@ -220,8 +194,8 @@ func (p *dumper) bad(s *scanner, bad *badFrame, follower *logFile) {
 
 // corrupt prints and records damage of a file.
 func (p *dumper) corrupt(file string, at int64, reason error) {
-	p.line(dumpLine{Kind: "corrupt", File: path.Base(file), Offset: at, Reason: reason.Error()}, "%10d  CORRUPT: %v", at, reason)
-	p.damaged(&damage.Error{File: file, Offset: at, Reason: reason})
+	p.Found(&damage.Error{File: file, Offset: at, Reason: reason},
+		dumpLine{Kind: "corrupt", File: path.Base(file), Offset: at, Reason: reason.Error()}, "%10d  CORRUPT: %v\n", at, reason)
 }
 
 func (p *dumper) frame(s *scanner, h *frameHeader, payload []byte) {
@@ -229,8 +203,8 @@ func (p *dumper) frame(s *scanner, h *frameHeader, payload []byte) {
 	err := readPayload(h, payload, s.header.longerRecords(), func(r record, at Position) {
 		switch {
 		case r.kind == kindMarker:
-			p.line(dumpLine{Kind: "marker", File: path.Base(s.name), Offset: at.Offset, Index: r.index, Term: r.term, Config: describeConf(r.data)},
-				"%10d    marker %d/%d %s", at.Offset, r.index, r.term, describeConf(r.data))
+			p.Line(dumpLine{Kind: "marker", File: path.Base(s.name), Offset: at.Offset, Index: r.index, Term: r.term, Config: describeConf(r.data)},
+				"%10d    marker %d/%d %s\n", at.Offset, r.index, r.term, describeConf(r.data))
 		case p.o.Entries && raftpb.EntryType(r.kind) != raftpb.EntryNormal:
 			p.entry(s.name, r, at, describeData(r.data))
 		case p.o.Entries:
@@ -244,10 +218,10 @@ func (p *dumper) frame(s *scanner, h *frameHeader, payload []byte) {
 
 func (p *dumper) entry(file string, r record, at Position, what string) {
 	kind := strings.TrimPrefix(raftpb.EntryType(r.kind).String(), "Entry")
-	p.line(dumpLine{
+	p.Line(dumpLine{
 		Kind: "entry", File: path.Base(file), Offset: at.Offset, Bytes: int64(len(r.data)), Index: r.index, Term: r.term,
 		CRC: fmt.Sprintf("%08x", at.CRC), Type: kind, Commands: strings.TrimLeft(what, ": "),
-	}, "%10d    entry %d/%d %s, %d bytes, crc %08x%s", at.Offset, r.index, r.term, kind, len(r.data), at.CRC, what)
+	}, "%10d    entry %d/%d %s, %d bytes, crc %08x%s\n", at.Offset, r.index, r.term, kind, len(r.data), at.CRC, what)
 }
 
 func (p *dumper) header(file string, h *frameHeader) {
@@ -266,7 +240,7 @@ func (p *dumper) header(file string, h *frameHeader) {
 	if h.kind == kindNext {
 		what = " " + nameOf(h.nextSeq)
 	}
-	p.line(l, "%10d  %v%s; %s, synced to %d, %08x", h.offset, h.kind, what, describeHard(h.hard), h.synced, h.sum)
+	p.Line(l, "%10d  %v%s; %s, synced to %d, %08x\n", h.offset, h.kind, what, describeHard(h.hard), h.synced, h.sum)
 }
 
 func describeHard(hs HardState) string {

@@ -1,9 +1,7 @@
 package snapshot
 
 import (
-	"bufio"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -23,30 +21,22 @@ func Dump(fs disk.FS, path string, to io.Writer, asJSON bool) error {
 		return fmt.Errorf("dump snapshot: %w", err)
 	}
 	defer f.Close()
-	out := bufio.NewWriter(to)
-	d := dump{out: out}
-	if asJSON {
-		d.json = json.NewEncoder(out)
-		d.json.SetEscapeHTML(false)
-	}
+	d := dump{damage.NewDump(to, asJSON)}
 	d.file(path, f)
 	m, t, whole := read(path, f, sha256.New(), ignore{})
 	if id, ok := parsePart(base(path)); ok && whole == nil && t.sha != id.sha {
 		whole = damage.At(path, 0, "its SHA-256 is %x, not what its name says", t.sha)
 	}
-	if d.first == nil {
+	if d.First == nil {
 		d.wrong(whole)
 	}
 	for _, p := range m.Parts {
 		d.wrong(missing(fs, path, p))
 	}
-	if d.first == nil {
-		d.line(dumpLine{Kind: "sound"}, "sound\n")
+	if d.First == nil {
+		d.Line(dumpLine{Kind: "sound"}, "sound\n")
 	}
-	if err := out.Flush(); err != nil {
-		return fmt.Errorf("dump snapshot: %w", err)
-	}
-	return d.first
+	return d.End()
 }
 
 // missing returns an error if a part of a snapshot is not there, or has another size.
@@ -58,11 +48,7 @@ func missing(fs disk.FS, path string, p Part) error {
 	return absent(join(parent(path), p.Name()), err)
 }
 
-type dump struct {
-	out   io.Writer
-	json  *json.Encoder // nil: text
-	first error
-}
+type dump struct{ *damage.Dump }
 
 // dumpLine is a line of a JSON dump. Fields that are 0 or empty are left out. Users may rely on the names and their
 // order.
@@ -107,22 +93,9 @@ type dumpPart struct {
 	Bytes        int64  `json:"bytes"`
 }
 
-// line prints a line: l as JSON, or the text.
-func (d *dump) line(l dumpLine, format string, args ...any) {
-	if d.json != nil {
-		_ = d.json.Encode(l) // the writer keeps its first error
-		return
-	}
-	fmt.Fprintf(d.out, format, args...)
-}
-
 func (d *dump) wrong(err error) {
-	if err == nil {
-		return
-	}
-	d.line(dumpLine{Kind: "corrupt", Reason: err.Error()}, "! %v\n", err)
-	if d.first == nil {
-		d.first = err
+	if err != nil {
+		d.Found(err, dumpLine{Kind: "corrupt", Reason: err.Error()}, "! %v\n", err)
 	}
 }
 
@@ -132,7 +105,7 @@ func (d *dump) file(path string, f disk.File) {
 		d.wrong(err)
 		return
 	}
-	d.line(dumpLine{Kind: "snapshot", File: base(path), Format: int(format.Version), Bytes: w.size}, "snapshot %s: format %d, %d bytes\n", base(path), format.Version, w.size)
+	d.Line(dumpLine{Kind: "snapshot", File: base(path), Format: int(format.Version), Bytes: w.size}, "snapshot %s: format %d, %d bytes\n", base(path), format.Version, w.size)
 	for w.next < w.size {
 		b, err := w.block()
 		d.wrong(err)
@@ -143,7 +116,7 @@ func (d *dump) file(path string, f disk.File) {
 		if err == nil {
 			text = l.payload(b)
 		}
-		d.line(l, "%10d  %4d %s  %7d bytes%s\n", b.at, b.number, b.kind, b.length, text)
+		d.Line(l, "%10d  %4d %s  %7d bytes%s\n", b.at, b.number, b.kind, b.length, text)
 	}
 }
 

@@ -1,13 +1,14 @@
 package backup
 
 import (
-	"bufio"
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"path"
 	"time"
+
+	"qkv/internal/damage"
 )
 
 // DumpOptions are what Dump writes.
@@ -45,23 +46,17 @@ type dumpLine struct {
 }
 
 type dump struct {
-	r     *Reader
-	o     DumpOptions
-	out   *bufio.Writer
-	json  *json.Encoder
-	first error
+	*damage.Dump
+	r *Reader
+	o DumpOptions
 }
 
 // Dump writes the content of the backup: the bases, and the segments of the log. It reads all bytes, and continues behind
 // damage. It builds no state. Its error is the first damage, or a failure to read or write.
 func (r *Reader) Dump(to io.Writer, o DumpOptions) error {
-	d := dump{r: r, o: o, out: bufio.NewWriter(to)}
-	if o.JSON {
-		d.json = json.NewEncoder(d.out)
-		d.json.SetEscapeHTML(false)
-	}
+	d := dump{damage.NewDump(to, o.JSON), r, o}
 	c := &r.Cluster
-	d.line(dumpLine{Kind: "backup", Format: int(markFormat.Version), Cluster: fmt.Sprintf("%016x", c.ID), Name: c.Name, Version: c.Version},
+	d.Line(dumpLine{Kind: "backup", Format: int(markFormat.Version), Cluster: fmt.Sprintf("%016x", c.ID), Name: c.Name, Version: c.Version},
 		"backup of %s, %016x: format %d, made by qkv %s\n", c.Name, c.ID, markFormat.Version, c.Version)
 	for _, fault := range r.Faults {
 		d.wrong(fault)
@@ -70,24 +65,10 @@ func (r *Reader) Dump(to io.Writer, o DumpOptions) error {
 	for i := 0; i < len(r.segments) && err == nil; i++ {
 		err = d.segment(i)
 	}
-	if err == nil && d.first == nil {
-		d.line(dumpLine{Kind: "sound"}, "sound\n")
+	if err == nil && d.First == nil {
+		d.Line(dumpLine{Kind: "sound"}, "sound\n")
 	}
-	if flushed := d.out.Flush(); err == nil {
-		err = flushed
-	}
-	if err != nil {
-		return err
-	}
-	return d.first
-}
-
-func (d *dump) line(l dumpLine, format string, args ...any) {
-	if d.json != nil {
-		_ = d.json.Encode(l) // the writer keeps its first error
-		return
-	}
-	fmt.Fprintf(d.out, format, args...)
+	return cmp.Or(err, d.End())
 }
 
 // wrong writes damage, and returns any other error.
@@ -95,10 +76,7 @@ func (d *dump) wrong(err error) error {
 	if err == nil || !damaged(err) {
 		return err
 	}
-	d.line(dumpLine{Kind: "corrupt", Reason: err.Error()}, "! %v\n", err)
-	if d.first == nil {
-		d.first = err
-	}
+	d.Found(err, dumpLine{Kind: "corrupt", Reason: err.Error()}, "! %v\n", err)
 	return nil
 }
 
@@ -113,7 +91,7 @@ func (d *dump) bases() error {
 		if err == nil {
 			l.Bytes, l.Encrypted, l.Chunks = f.scanner.size, f.encrypted(), f.scanner.number
 		}
-		d.line(l, "base %s: revision %d, %s, digest %s, level %d, saved by qkv %s\n  files/%s: %d bytes in %d chunks%s\n",
+		d.Line(l, "base %s: revision %d, %s, digest %s, level %d, saved by qkv %s\n  files/%s: %d bytes in %d chunks%s\n",
 			l.File, l.Revision, l.Time, l.Digest, l.Level, l.Version, l.SHA256, l.Bytes, l.Chunks, encryptedText(l.Encrypted))
 		if err == nil {
 			err = f.check()
@@ -180,9 +158,9 @@ func (d *dump) segment(i int) error {
 	if l.Continues != 0 {
 		continues = fmt.Sprintf("continues %d", l.Continues)
 	}
-	d.line(l, "segment %s: entries %d to %d, up to %s, %s: %d bytes in %d chunks%s\n", l.File, l.First, l.Last, l.Time, continues, l.Bytes, l.Chunks, encryptedText(l.Encrypted))
+	d.Line(l, "segment %s: entries %d to %d, up to %s, %s: %d bytes in %d chunks%s\n", l.File, l.First, l.Last, l.Time, continues, l.Bytes, l.Chunks, encryptedText(l.Encrypted))
 	for _, e := range entries {
-		d.line(dumpLine{Kind: "entry", Index: e.Index, Term: e.Term, Bytes: int64(len(e.Envelope)), Holds: d.o.Describe(e.Envelope)},
+		d.Line(dumpLine{Kind: "entry", Index: e.Index, Term: e.Term, Bytes: int64(len(e.Envelope)), Holds: d.o.Describe(e.Envelope)},
 			"  entry %d, term %d, %d bytes%s\n", e.Index, e.Term, len(e.Envelope), d.o.Describe(e.Envelope))
 	}
 	if errors.Is(err, io.EOF) {
@@ -203,7 +181,7 @@ func (d *dump) segmentEnd(i int, l *dumpLine, sc *scanner, why error) error {
 		}
 	}
 	if continued || ends {
-		d.line(dumpLine{Kind: "torn", Last: l.Last, Reason: why.Error()}, "  interrupted behind entry %d: %v\n", l.Last, why)
+		d.Line(dumpLine{Kind: "torn", Last: l.Last, Reason: why.Error()}, "  interrupted behind entry %d: %v\n", l.Last, why)
 		return nil
 	}
 	return d.wrong(why)
