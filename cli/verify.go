@@ -114,7 +114,7 @@ func verifiedBy(ctx context.Context, s *client.Client, now bool) (v client.Verif
 	switch {
 	case err != nil:
 		return v, err
-	case now && v.Wall <= last.Wall:
+	case now && v.Reads <= last.Reads:
 		return v, errors.New("it was restarted before it had read all files: try again")
 	case v.Wall == 0:
 		return v, errors.New("it has not read all of its files yet: pass --now")

@@ -17,6 +17,7 @@ import (
 	"qkv/actor"
 	"qkv/index/kv"
 	"qkv/internal/codec"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/net/wire"
@@ -40,6 +41,7 @@ type backups struct {
 	requests chan struct{} // a client asks for it
 	ended    chan struct{} // closed when scrub ends; nil: it was not started
 	found    kv.Verified
+	allRead  int64    // when the newest complete read ended, in nanoseconds since 1970; 0: there was none
 	kept     scrubbed // of the goroutine of scrub
 }
 
@@ -252,8 +254,11 @@ func (b *backups) closeIdle() {
 func (b *backups) startScrub() {
 	if raw, err := b.member.folder.read("scrub"); err == nil {
 		_ = codec.ReadFile(raw, &b.kept)
+	} else if errors.Is(err, damage.ErrDamaged) { // keep makes it anew; it never writes over a damaged file
+		err = b.member.env.FS.Remove(b.member.folder.path("scrub"))
+		b.member.logger.Warn("the file with the time of the last scrub was damaged, and is removed; nothing is lost, but look at the disk", "error", err)
 	}
-	b.found = b.kept.Sound
+	b.found, b.allRead = b.kept.Sound, b.kept.Sound.Wall
 	b.ended = make(chan struct{})
 	go b.scrub()
 }

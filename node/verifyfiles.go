@@ -37,6 +37,7 @@ var errStopped = errors.New("the member stops, or reads all files anew")
 // scrubbed is the content of the small file scrub: the week outlives a restart.
 type scrubbed struct {
 	Begun int64       `msgpack:"b"` // when the newest read of all files began, in nanoseconds since 1970
+	Ended bool        `msgpack:"e"` // it found no damage
 	Sound kv.Verified `msgpack:"s"` // the newest one without damage
 }
 
@@ -55,13 +56,16 @@ func (b *backups) scrub() {
 	}
 }
 
-// due returns the time until the next scrub. A clock that was ahead delays it by one interval at most.
+// due returns the time until the next scrub. One that seems to begin in the future was noted by a clock that was ahead: the next is due now.
 func (s *scrubbed) due() time.Duration {
-	every := limits.ScrubEvery
-	if s.Sound.Wall < s.Begun {
+	every, since := limits.ScrubEvery, time.Since(time.Unix(0, s.Begun))
+	if !s.Ended {
 		every = limits.ScrubAgain
 	}
-	return min(every, every-time.Since(time.Unix(0, s.Begun)))
+	if since < 0 {
+		return 0
+	}
+	return every - since
 }
 
 // Verify implements server.Backups. A request joins another one that is under way.
@@ -83,7 +87,7 @@ func (b *backups) readAll(rate int64) {
 		}
 		return nil
 	}}
-	b.kept.Begun = c.begun.UnixNano()
+	b.kept.Begun, b.kept.Ended = c.begun.UnixNano(), false
 	b.keep()
 	err := c.read()
 	for _, offer := range c.orders {
@@ -97,14 +101,18 @@ func (b *backups) readAll(rate int64) {
 	c.found.Wall = time.Now().UnixNano()
 	if err != nil {
 		c.found.Failed = err.Error()
+		b.member.logger.Error("not all files could be read to find damage: look at the disk, and run `qkv verify --now`", "because", err)
 	} else if len(c.found.Damaged) == 0 {
 		c.endAlarms()
-		b.kept.Sound = c.found
+		b.kept.Sound, b.kept.Ended = c.found, true
 		b.keep()
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	c.found.Asked = len(b.requests) > 0
+	if err == nil {
+		b.allRead = c.found.Wall
+	}
+	c.found.Asked, c.found.Reads = len(b.requests) > 0, b.found.Reads+1
 	b.found = c.found
 }
 
@@ -116,9 +124,11 @@ func (b *backups) keep() {
 
 // report adds the newest complete read of all files to a status.
 func (b *backups) report(to *figures.Values) {
-	if found := b.Verify(false); found.Wall != 0 {
-		figures.Set(to, figures.Damaged, len(found.Damaged))
-		figures.Set(to, figures.ScrubAge, max(time.Since(time.Unix(0, found.Wall)), time.Microsecond))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	figures.Set(to, figures.Damaged, len(b.found.Damaged))
+	if b.allRead != 0 {
+		figures.Set(to, figures.ScrubAge, max(time.Since(time.Unix(0, b.allRead)), time.Microsecond))
 	}
 }
 

@@ -224,13 +224,86 @@ func TestScrubAfterRestarts(t *testing.T) {
 		if last := s.after(time.Until(begun.Add(limits.ScrubAgain)) + time.Hour); last.Wall <= begun.Add(limits.ScrubAgain).UnixNano() {
 			t.Errorf("a day after a scrub that a restart has ended: %+v", last)
 		}
-		ahead := s.kept
-		ahead.Begun += int64(1000 * limits.ScrubEvery) // written by a clock that was ahead
-		if due := ahead.due(); due > limits.ScrubEvery {
-			t.Errorf("it is due after %v", due)
+		s.stop()
+	})
+}
+
+// A clock that was ahead does not delay the scrubs, whatever it wrote into the file scrub, however often the member starts again. A read
+// that found damage is repeated a day later then, too.
+func TestScrubAfterAClockAhead(t *testing.T) {
+	a, _ := startToVerify(t)
+	defer a.stop(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := &scrubber{T: t, m: a.m}
+		s.restart()
+		v := s.after(2 * limits.ScrubFirst)
+		s.kept.Begun += int64(1000 * limits.ScrubEvery)
+		s.kept.Sound.Wall += int64(1000 * limits.ScrubEvery)
+		s.keep()
+		for range 3 {
+			s.restart()
+			s.after(limits.ScrubFirst / 2)
+		}
+		if begun := s.kept.Begun; time.Until(time.Unix(0, begun)) < 0 {
+			t.Fatalf("read at %v already", time.Unix(0, begun))
+		}
+		ahead := s.Verify(false)
+		if last := s.after(limits.ScrubFirst); last.Wall >= ahead.Wall || last.Wall <= v.Wall || last.Reads != 1 {
+			t.Errorf("an hour after the start: %+v", last)
+		}
+		s.kept.Sound.Wall = ahead.Wall
+		s.kept.Ended = false // as after damage
+		if due := s.kept.due(); due > limits.ScrubAgain {
+			t.Errorf("after damage it is due after %v", due)
 		}
 		s.stop()
 	})
+}
+
+// A read that fails is no complete read: the age of the last one goes on, and the reason is logged. A damaged file scrub is made anew.
+func TestScrubThatFails(t *testing.T) {
+	a, dir := startToVerify(t)
+	defer a.stop(t)
+	b := newBackups(a.m)
+	b.startScrub()
+	verifyAll(t, b)
+	before, begun := b.Verify(false), time.Now()
+	wal := filepath.Join(dir, "wal")
+	if err := os.Rename(wal, wal+".away"); err != nil {
+		t.Fatal(err)
+	}
+	v := b.Verify(true)
+	for ; v.Asked && time.Since(begun) < wait; v = b.Verify(false) {
+		time.Sleep(time.Millisecond)
+	}
+	var of figures.Values
+	b.report(&of)
+	if v.Failed == "" || v.Reads != before.Reads+1 || of.Duration(figures.ScrubAge) < time.Since(begun) {
+		t.Errorf("%+v, last read %v ago, and it failed %v ago", v, of.Duration(figures.ScrubAge), time.Since(begun))
+	}
+	if err := os.Rename(wal+".away", wal); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.close(); err != nil {
+		t.Error(err)
+	}
+	for _, half := range []int{0, slotBytes} {
+		flipByte(t, a.m.folder.path("scrub"), half+40)
+	}
+	b = newBackups(a.m)
+	b.startScrub()
+	v = verifyAll(t, b)
+	if err := b.close(); err != nil {
+		t.Error(err)
+	}
+	b = newBackups(a.m)
+	b.startScrub()
+	if again := b.Verify(false); again.Wall != v.Wall {
+		t.Errorf("the file scrub was damaged, and is not written again: %+v, want %+v", again, v)
+	}
+	if err := b.close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // A scrub finds a changed bit of an old segment, and raises the alarm that a verification raises.
