@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -113,7 +114,7 @@ func memberRemove(c *cli.Context) error {
 	return withMember(c, func(ctx context.Context, s *client.Client, m *client.Member) error {
 		err := s.RemoveMember(ctx, m.ID)
 		if err == nil {
-			writeChanged(c, fmt.Sprintf("%s (%s) is no member any more", m.Name, hex(m.ID)), m.Name, hex(m.ID), "removed")
+			writeChanged(c, fmt.Sprintf("%s (%s) is no member any more", cmp.Or(m.Name, "a learner"), hex(m.ID)), m.Name, hex(m.ID), "removed")
 		}
 		if err == nil {
 			noteSecret(c)

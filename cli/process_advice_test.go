@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"qkv/internal/checks"
+	"qkv/net/client"
 )
 
 // advised names, for each producer of advice, the test that makes its fault and follows the advice. A reason in its place begins with a
@@ -25,6 +26,7 @@ var advised = map[string]string{
 	"step start-ended":    "TestAdviceOfLostMembers",
 	"step start-joining":  "TestAdviceAfterARecovery",
 	"step displaced":      "TestAdviceOfADisplacedMember",
+	"step replaced-runs":  "TestAdviceOfAReplacementGivenUp",
 	"step wait":           "TestAdviceOfCutPaths",
 	"step starting":       "- it says to wait",
 	"step reconnect":      "TestAdviceOfCutPaths",
@@ -585,5 +587,42 @@ func TestAdviceOfAJoiner(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("nobody asks to join: %s", m.tail(10))
 		}
+	}
+}
+
+// TestAdviceOfAReplacementGivenUp: a member that is being replaced under its own name comes back before it is removed. The end of its
+// replacement gives it its address back, with which it can be replaced again.
+func TestAdviceOfAReplacementGivenUp(t *testing.T) {
+	fullAdvice(t)
+	t.Parallel()
+	c := startProcesses(t, 3)
+	c.qkv("put", "kept", "value").exits(t, exitOK)
+	c.level()
+	m, s := c.others(c.leader())[0], c.open(0, processWait)
+	list := func() *client.Member {
+		all, err := s.Members(t.Context(), false)
+		must(t, err)
+		one, err := named(all, m.name)
+		must(t, err)
+		return one
+	}
+	old := list()
+	m.signal(syscall.SIGSTOP)
+	for deadline := time.Now().Add(processWait); ; time.Sleep(50 * time.Millisecond) {
+		if _, err := s.AddMemberInstead(t.Context(), "", old.Peers, old.ID); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	m.signal(syscall.SIGCONT)
+	found := c.advises("^stop (n\\d), which is being replaced under its name and runs, or keep it: `qkv (member remove \\w+)` ends the replacement$")
+	if found[1] != m.name || len(list().Peers) > 0 {
+		t.Errorf("%q, %+v", found, list())
+	}
+	c.qkv(strings.Fields(found[2])...).exits(t, exitOK)
+	c.wellAgain(t)
+	if now := list(); !slices.Equal(now.Peers, old.Peers) || now.ID != old.ID {
+		t.Errorf("%+v, want %+v", now, old)
 	}
 }

@@ -290,9 +290,12 @@ func (m Members) addressFree(addresses []string, id uint64) *kv.Error {
 	return nil
 }
 
-// without returns the members without one, whose replacement has ended. A member without a name that was to replace it gets its name. m must
-// not share its records with another Members.
+// without returns the members without one, whose replacement has ended. A member without a name that was to replace it gets its name. A
+// member that it was to replace gets the addresses back that it has lost to it. m must not share its records with another Members.
 func (m Members) without(id uint64) Members {
+	if old := m.Get(m.Get(id).Replaces); old != nil && len(old.Peers) == 0 {
+		old.Peers = m.Get(id).Peers
+	}
 	for i, r := range m.records {
 		if r.Replaces == id {
 			m.records[i].Replaces, m.records[i].Name = 0, cmp.Or(r.Name, m.Get(id).Name)

@@ -22,6 +22,7 @@ type modelMembers struct {
 	exchanged int
 	replaced  int // members that were removed while another one was to replace them
 	renamed   int // of these, whose name the other one got
+	returned  int // replacements that were removed, and whose addresses the other one got back
 }
 
 func (m *modelMembers) has(f func(one kv.Member) bool) bool {
@@ -66,7 +67,8 @@ func (m *modelMembers) add(c *kv.MemberChange) kv.Code {
 	return kv.OK
 }
 
-// remove removes a member. The one that replaces it has nothing to replace any more, and gets its name if it has none.
+// remove removes a member. The one that replaces it has nothing to replace any more, and gets its name if it has none. The one that it was
+// to replace gets its addresses if it has none.
 func (m *modelMembers) remove(id uint64) {
 	for other, one := range m.all {
 		if one.Replaces == id {
@@ -77,6 +79,11 @@ func (m *modelMembers) remove(id uint64) {
 			}
 			m.all[other] = one
 		}
+	}
+	if old, known := m.all[m.all[id].Replaces]; known && len(old.Peers) == 0 {
+		old.Peers = m.all[id].Peers
+		m.all[old.ID] = old
+		m.returned++
 	}
 	delete(m.all, id)
 	m.gone = append(m.gone, id)
@@ -223,6 +230,9 @@ func TestMembersModel(t *testing.T) {
 			t.Errorf("%q came %d times, 100 are asked", what, counts[what])
 		}
 	}
+	if counts["returned"] == 0 { // the removal of a learner that has all addresses of the voter that it replaces
+		t.Error("no replacement gave the addresses back")
+	}
 }
 
 // membersRun is some changes of one membership.
@@ -333,6 +343,7 @@ func membersRun(t *testing.T, r *rand.Rand, counts map[string]int) {
 	counts["exchange"] += m.exchanged
 	counts["replaced"] += m.replaced
 	counts["renamed"] += m.renamed
+	counts["returned"] += m.returned
 }
 
 // The members after a change are computed before the change is made, from the same records: neither result changes the

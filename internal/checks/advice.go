@@ -31,6 +31,7 @@ var (
 	sameFolders = newStep("start-quorum", "start %s again with the same data folders")
 	ended       = newStep("start-ended", "start %s again if it has ended; if it runs, open its client port (by default UDP 2379) for this host")
 	join        = newStep("start-joining", "start %s: a new host needs an empty data folder, and `qkv member add` with its name and address prints the command; if the others refuse it, the notice JOIN says what to run")
+	isBack      = newStep("replaced-runs", "stop %s, which is being replaced under its name and runs, or keep it: `qkv member remove %s` ends the replacement")
 	displaced   = newStep("displaced", "stop the member that answers at the address of %s, and start %s there")
 	askAgain    = newStep("wait", "wait for a few seconds and run `qkv status` again; if it persists, read the log of the member that has no leader")
 	starting    = newStep("starting", "wait until %s has started: a quorum of the voters confirms that it has all acknowledged writes; its log says what it waits for")
@@ -99,6 +100,8 @@ func faultOf(m *Member, members []Member) fault {
 		f.text, f.do = f.text+"; the others have not lost it yet", ended.of(m.Name)
 	case m.Why == Displaced:
 		f.absent, f.do = !others, displaced.of(m.Name, m.Name)
+	case m.Why == Unstarted && m.Name == m.ID && slices.ContainsFunc(members, func(one Member) bool { return one.Name == m.Replaces && one.Answers }):
+		f.do = isBack.of(m.Replaces, m.Name)
 	case m.Why == Unstarted && !others:
 		f.do = join.of(m.Name)
 	case others && about(kv.AmnesiaAlarm, m.Name, raised(members, severityAlarm)) != nil:
