@@ -48,3 +48,33 @@ func TestNewFolderInAMountPoint(t *testing.T) {
 		t.Errorf("over a data folder: %v", err)
 	}
 }
+
+// While a process builds a data folder, another one that is to build the same folder is refused, and takes nothing away.
+func TestNewFolderIsBuiltOnce(t *testing.T) {
+	on, calls := simdisk.New(1), 0
+	config := RestoreConfig{DataDir: "data", Name: "n1", Version: "test", Logger: slog.New(slog.DiscardHandler)}
+	build := func() error {
+		state := index.NewState(recoverLimits().Index)
+		state.Found(index.Founders(map[string]uint64{"n1": 1}))
+		_, err := state.Apply(foundingIndex, foundingTerm, nil, nil)
+		must(t, err)
+		_, err = restoreOn(config, "local", on, rand.NewChaCha8([32]byte{1}), recoverLimits(), state)
+		return err
+	}
+	another := false
+	on.SetHook(func(op simdisk.Op, name string) {
+		if another || op == simdisk.OpLock || !strings.HasPrefix(name, "data"+restoringSuffix+"/") {
+			return
+		}
+		another, calls = true, calls+1
+		if err := build(); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+			t.Errorf("before call %d (%v %s): %v", calls, op, name, err)
+		}
+		another = false
+	})
+	must(t, build())
+	on.SetHook(nil)
+	if names, err := on.List("data"); err != nil || !slices.Contains(names, "snap") || calls < 20 {
+		t.Errorf("after %d calls the folder has %v, %v", calls, names, err)
+	}
+}

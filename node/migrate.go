@@ -69,10 +69,7 @@ func Migrate(ctx context.Context, c MigrateConfig, fill func(s *index.State) (*i
 		return Migrated{}, err
 	}
 	s.folder = made
-	if err := s.make(state, first); err != nil {
-		return Migrated{}, err
-	}
-	if err := made.rename(to.dir); err != nil {
+	if err := s.build(state, first, to.dir); err != nil {
 		return Migrated{}, err
 	}
 	return Migrated{Cluster: first.cluster, Member: first.self, View: state.View()}, nil
@@ -127,10 +124,26 @@ func (f *folder) building(suffix string) (string, error) {
 	return f.path(suffix), nil
 }
 
+// build makes a new data folder, and gives it its name. The lock keeps two processes from building one folder.
+func (s *storage) build(state *index.State, first origin, to string) (err error) {
+	made := s.folder
+	if err := made.fs.MkdirAll(made.dir); err != nil {
+		return err
+	}
+	if err := made.acquire(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, made.lock.Close()) }()
+	if err := s.make(state, first); err != nil {
+		return err
+	}
+	return made.rename(to)
+}
+
 // make writes a new data folder with a state, next to its final place. The log begins behind the state.
 func (s *storage) make(state *index.State, first origin) error {
 	made := s.folder
-	if err := removeFolder(made.fs, made.dir); err != nil {
+	if err := removeFolder(made.fs, made.dir, "LOCK"); err != nil {
 		return fmt.Errorf("remove %s, which an earlier attempt left: %w", made.dir, err)
 	}
 	if err := made.fs.MkdirAll(made.path("snap")); err != nil {

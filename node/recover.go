@@ -204,7 +204,7 @@ func (s storage) refound(state *index.State) (Recovered, error) {
 		}
 		if errors.Is(err, syscall.EBUSY) { // the first rename; a retry would fail again
 			return Recovered{}, errors.Join(usagef("%s cannot be moved aside: it is a mount point; copy it to a folder that is not one (`cp -a %s COPY`), recover the copy, and start the member with the copy as --data-dir; nothing was changed",
-				old.dir, old.dir), removeFolder(made.fs, made.dir))
+				old.dir, old.dir), removeFolder(made.fs, made.dir, ""))
 		}
 		if err != nil {
 			return Recovered{}, fmt.Errorf("rename %s to %s: %w; run the same command again", name[0], name[1], err)
@@ -224,8 +224,8 @@ func (s *storage) saveAll(view *index.View, confState *raftpb.ConfState, last, t
 	return err
 }
 
-// removeFolder removes a folder with its content, and the content of its folders.
-func removeFolder(disks disk.FS, dir string) error {
+// removeFolder removes a folder with its content, and the content of its folders. A file that is kept stays, and the folder with it.
+func removeFolder(disks disk.FS, dir, kept string) error {
 	names, err := disks.List(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -234,13 +234,19 @@ func removeFolder(disks disk.FS, dir string) error {
 		return err
 	}
 	for _, name := range names {
+		if name == kept {
+			continue
+		}
 		if _, err := disks.List(dir + "/" + name); err == nil {
-			if err := removeFolder(disks, dir+"/"+name); err != nil {
+			if err := removeFolder(disks, dir+"/"+name, ""); err != nil {
 				return err
 			}
 		} else if err := disks.Remove(dir + "/" + name); err != nil {
 			return err
 		}
+	}
+	if kept != "" {
+		return nil
 	}
 	return disks.Remove(dir)
 }

@@ -89,10 +89,7 @@ func restoreOn(c RestoreConfig, domain string, disks disk.FS, random io.Reader, 
 	made := &folder{fs: disks, dir: building, identity: identity{Cluster: first.cluster, Founding: first.founding}}
 	state.Refound(made.founders())
 	s.folder = made
-	if err := s.make(state, first); err != nil {
-		return Made{}, err
-	}
-	if err := made.rename(to.dir); err != nil {
+	if err := s.build(state, first, to.dir); err != nil {
 		return Made{}, err
 	}
 	return Made{Cluster: first.cluster, Member: first.self}, nil
