@@ -116,7 +116,10 @@ func (m *member) recordAlarms(operation string, in, notIn []kv.Alarm) {
 
 // recordMembers records how the membership has changed, whichever member was asked for the change.
 func (m *member) recordMembers(before, after index.Members) {
-	if applied, _ := m.status.View().Applied(); m.audit == nil || len(before.All()) == 0 || applied < m.applyTo { // entries replayed at a start are not new
+	if m.audit == nil || len(before.All()) == 0 {
+		return
+	}
+	if applied, _ := m.status.View().Applied(); applied < m.applyTo { // entries replayed at a start are not new
 		return
 	}
 	record := func(operation string, one *kv.Member, detail string) {
