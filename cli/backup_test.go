@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -230,13 +229,13 @@ func TestRestoreOfANewerBackup(t *testing.T) {
 		bytesOf, err := os.ReadFile(names[0])
 		must(t, err)
 		bytesOf[8]++ // the format version
-		binary.LittleEndian.PutUint32(bytesOf[124:], crc32.Checksum(bytesOf[:124], crc32.MakeTable(crc32.Castagnoli)))
+		damage.Seal(bytesOf[:damage.PreludeBytes+binary.LittleEndian.Uint32(bytesOf[16:])])
 		must(t, os.WriteFile(names[0], bytesOf, 0o600))
 		data := filepath.Join(dir, "data")
 		for _, line := range [][]string{{"restore", b, "--data-dir", data}, {"backup", "verify", b}} {
 			var out, messages bytes.Buffer
 			code := run(t.Context(), append([]string{"qkv"}, line...), nil, &out, &messages)
-			if text := messages.String(); code != exitUsage || !strings.Contains(text, "its format version is 3, this qkv reads version 2; use the qkv that wrote it, or a newer one") {
+			if text := messages.String(); code != exitUsage || !strings.Contains(text, "its format version is 2, this qkv reads version 1: unknown format: it was written by a newer qkv: use that version") {
 				t.Errorf("%q with a newer %s: %d %s", line, pattern, code, text)
 			}
 		}

@@ -83,7 +83,7 @@ func writeBundle(c *cli.Context, file string, d diagnosis) error {
 	zip := gzip.NewWriter(&text)
 	b := bundle{tar: tar.NewWriter(zip), now: time.Now().Truncate(time.Second)} // tar rounds
 	b.addJSON("doctor.json", d)
-	b.addJSON("status.json", d.members)
+	b.addJSON("status.json", documentsOfMembers(d.members))
 	b.add("version.txt", fmt.Appendf(nil, "qkv %s %s %s %s/%s\n", Version, commit(debug.ReadBuildInfo()), runtime.Version(), runtime.GOOS, runtime.GOARCH))
 	b.add("environment.txt", []byte(environmentText(os.Environ())))
 	addMetrics(c, &b, d.members)
