@@ -40,7 +40,7 @@ func (w *world) serve(within time.Duration) {
 		}
 		probes = append(probes, &probe{h: h, c: &client{w: w, number: 1000 + h.number, at: h, user: user{name: kv.Root}, open: math.MaxInt}})
 	}
-	within += time.Duration(parts) * 50 * time.Millisecond
+	within += time.Duration(parts) * (50*time.Millisecond + time.Duration(w.shape.loss*float64(2*time.Second))) // a lost message comes again after half a second
 	begun := w.sim.Now()
 	var waits *probe
 	answered := func() bool {
