@@ -1,9 +1,11 @@
 package node
 
 import (
+	"slices"
 	"strings"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
@@ -33,6 +35,7 @@ func (w *world) verifyFilesOf(h *host) {
 		switch {
 		case h.harmed != nil && strings.Contains(f.Name+f.Reason, ".part"):
 		case h.aside(f.Reason): // its disk could not read the part
+		case strings.Contains(f.Reason, "file does not exist") && h.leftUnread(): // a start does not know the parts of that snapshot
 		case h.rotted || h.rottedLog:
 			w.totals.FilesDamaged++
 		case strings.Contains(f.Reason, "input/output error"):
@@ -40,4 +43,9 @@ func (w *world) verifyFilesOf(h *host) {
 			w.failf("%s calls %s damaged: %s", h.name(), f.Name, f.Reason)
 		}
 	}
+}
+
+// leftUnread reports whether the member's start could not read an older snapshot.
+func (h *host) leftUnread() bool {
+	return slices.ContainsFunc(h.member.alarms(), func(a kv.Alarm) bool { return strings.Contains(a.Text, "an older snapshot cannot be read") })
 }
