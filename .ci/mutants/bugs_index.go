@@ -229,4 +229,11 @@ var indexBugs = []mutant{
 	{"leave a revision without an end", []change{
 		{"Hub.walk", `p.closeRevision(behind)`, `p.open = p.open[:0]`},
 	}, []detector{direct("./index/watch", "TestWatches"), campaign}},
+	// Salvage.
+	{"bring back a key whose lease has ended", []change{
+		{"Builder.FinishSalvage", `s.checkLease(a.lease) != nil`, `s.checkLease(a.lease) != nil && a.lease < 0`},
+	}, []detector{direct("./snapshot", "TestSalvageEndsLeases")}},
+	{"keep an older version of a key beside a newer one", []change{
+		{"Builder.Salvage", `s.dropVersion(before)`, ``},
+	}, []detector{direct("./snapshot", "TestSalvage$")}},
 }

@@ -115,4 +115,11 @@ var snapshotBugs = []mutant{
 	{"save a part without a value that cannot be read", []change{
 		{"Saver.record", `if err := versions[n].Read(); err != nil { return 0, err }`, `_ = versions[n].Read()`},
 	}, []detector{direct("./snapshot", "TestPartWithoutAValueIsNotSaved")}},
+	// Salvage.
+	{"take the records of a damaged block", []change{
+		{"salvage.part", `if err == nil { err, refused = decode(&b)`, `if err, refused = decode(&b); err != nil {`},
+	}, []detector{direct("./snapshot", "TestSalvage$")}},
+	{"take another part's file for a damaged one", []change{
+		{"verifyName", `!= p.SHA`, `== [32]byte{}`},
+	}, []detector{direct("./snapshot", "TestSalvageLooksAside")}},
 }
