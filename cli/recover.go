@@ -28,7 +28,7 @@ func recoverCommand() *cli.Command {
 			"one. The member must not run. The command prints what the folder has before anything is changed: compare it with a backup, " +
 			"which may have more (--backup-dir). Members of the old cluster and of the new one refuse each other.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "accept-loss", EnvVars: []string{"QKV_RECOVER_ACCEPT_LOSS"}, Usage: "confirm that acknowledged writes may be lost; this cannot be undone"},
+			&cli.BoolFlag{Name: "accept-loss", EnvVars: []string{"QKV_RECOVER_ACCEPT_LOSS"}, Usage: "confirm that acknowledged writes may be lost, and keys of damaged parts of the snapshots, which are printed first; this cannot be undone"},
 			&cli.StringFlag{Name: "backup-dir", EnvVars: []string{"QKV_RECOVER_BACKUP_DIR"}, Usage: "`DIR` of the cluster's backup, to say whether it has more than the folder"},
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` of the member's data"},
 			identityFlag(),
@@ -52,7 +52,14 @@ func recoverFolder(c *cli.Context) error {
 		}
 	}
 	logger := newLogger(c.App.ErrWriter, c.String("log-format"), slog.LevelWarn, c.String("name"))
-	done, err := node.Recover(c.Context, node.RecoverConfig{DataDir: dir, Name: c.String("name"), Logger: logger, Version: Version, Agree: func(from node.Recoverable) error { return agree(c, dir, from) }})
+	var loss *node.Loss
+	done, err := node.Recover(c.Context, node.RecoverConfig{
+		DataDir: dir, Name: c.String("name"), Logger: logger, Version: Version, AcceptLoss: c.Bool("accept-loss"),
+		Agree: func(from node.Recoverable) error {
+			loss = from.Loss
+			return agree(c, dir, from)
+		},
+	})
 	if _, own := errors.AsType[*exitError](err); own {
 		return err
 	}
@@ -60,7 +67,11 @@ func recoverFolder(c *cli.Context) error {
 		return serveError(err)
 	}
 	if c.String("write-out") == formatJSON {
-		return writeJSON(c.App.Writer, document{{"name", done.Name}, {"cluster", hex(done.Cluster)}, {"revision", done.Revision}, {"data_dir", dir}, {"old_data_dir", done.Before}})
+		all := document{{"name", done.Name}, {"cluster", hex(done.Cluster)}, {"revision", done.Revision}, {"data_dir", dir}, {"old_data_dir", done.Before}}
+		if loss != nil {
+			all = append(all, field{"lost", lossDocument(loss)})
+		}
+		return writeJSON(c.App.Writer, all)
 	}
 	fmt.Fprintf(c.App.Writer, "%s is a new cluster now, %s, with its data at revision %d\n", done.Name, hex(done.Cluster), done.Revision)
 	fmt.Fprintf(c.App.Writer, "the data folder as it was is %s now\n", done.Before)
@@ -72,6 +83,9 @@ func recoverFolder(c *cli.Context) error {
 // agree prints the revision of a folder, compares it with the backup, and asks whether the rest may be lost.
 func agree(c *cli.Context, dir string, from node.Recoverable) error {
 	fmt.Fprintf(c.App.ErrWriter, "%s has revision %d, up to entry %d of the log\n", from.Name, from.Revision, from.Entry)
+	if from.Loss != nil {
+		sayLoss(c.App.ErrWriter, from.Loss)
+	}
 	if at := c.String("backup-dir"); at != "" {
 		all, err := openBackups(c, at)
 		if err != nil {
@@ -103,6 +117,65 @@ func agree(c *cli.Context, dir string, from node.Recoverable) error {
 		return nil
 	}
 	return confirm(c, dir)
+}
+
+// lossLines is how many places and keys of a loss are printed.
+const lossLines = 20
+
+// sayLoss prints what damaged parts have lost.
+func sayLoss(w io.Writer, l *node.Loss) {
+	fmt.Fprintf(w, "DATA IS LOST: parts of the snapshot at revision %d are damaged or missing:\n", l.Revision)
+	for _, p := range l.Places[:min(len(l.Places), lossLines)] {
+		records := "an unknown number of"
+		if p.Records >= 0 {
+			records = fmt.Sprintf("at most %d", p.Records)
+		}
+		what := fmt.Sprintf("changes of any keys, of the revisions %d to %d", p.First, p.Last)
+		if p.Part.Number == 0 {
+			what = fmt.Sprintf("keys%s%s, of revisions up to %d", bound(" behind ", p.After), bound(" before ", p.Before), p.Last)
+		}
+		fmt.Fprintf(w, "  %s %s: %v\n", records, what, p.Err)
+	}
+	if more := len(l.Places) - lossLines; more > 0 {
+		fmt.Fprintf(w, "  and %d more places: `-w json` prints all\n", more)
+	}
+	fmt.Fprintf(w, "%d keys are left of %d at that revision; the damaged bytes name %d lost versions\n", l.Has, l.Had, len(l.Keys))
+	for _, k := range l.Keys[:min(len(l.Keys), lossLines)] {
+		now := "the key is gone"
+		if k.Has > 0 {
+			now = fmt.Sprintf("the key has the value of revision %d instead", k.Has)
+		}
+		fmt.Fprintf(w, "  %s at revision %d: %s\n", printable(k.Key, tableValueMost), k.Revision, now)
+	}
+	if more := len(l.Keys) - lossLines; more > 0 {
+		fmt.Fprintf(w, "  and %d more: `-w json` prints all\n", more)
+	}
+	fmt.Fprintf(w, "no revision before %d can be read any more; later transactions that compared lost keys may have another outcome\n", l.Revision)
+}
+
+func bound(word string, key []byte) string {
+	if key == nil {
+		return ""
+	}
+	return word + printable(key, tableValueMost)
+}
+
+func lossDocument(l *node.Loss) document {
+	places, keys := []document{}, []document{}
+	for _, p := range l.Places {
+		one := document{{"part", p.Part.Name()}, {"error", p.Err.Error()}, {"records", p.Records}, {"first_revision", p.First}, {"last_revision", p.Last}}
+		if p.After != nil {
+			one = append(one, textField("after", p.After))
+		}
+		if p.Before != nil {
+			one = append(one, textField("before", p.Before))
+		}
+		places = append(places, one)
+	}
+	for _, k := range l.Keys {
+		keys = append(keys, document{textField("key", k.Key), {"lost_revision", k.Revision}, {"revision", k.Has}})
+	}
+	return document{{"revision", l.Revision}, {"keys_before", l.Had}, {"keys_left", l.Has}, {"places", places}, {"keys", keys}}
 }
 
 // confirm asks for confirmation on the terminal.

@@ -7,7 +7,7 @@ import (
 	"qkv/internal/limits"
 )
 
-// NewSalvage begins to build a state from what is left of a snapshot. A history must not have gaps, so the state keeps none: it is
+// NewSalvage begins to build a state from the sound blocks of a snapshot. A history must not have gaps, so the state keeps none: it is
 // compacted at its newest revision. [Builder.Salvage] follows for each version that can be read, and then FinishSalvage.
 func NewSalvage(r *Reserve, meta []byte, l limits.Index) (*Builder, error) {
 	b, err := NewBuilder(r, meta, l)

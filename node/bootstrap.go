@@ -43,6 +43,7 @@ type storage struct {
 	memory       int64        // as environment's
 	logger       *slog.Logger
 	repairs      repairs
+	salvage      bool // a snapshot that lacks a part is used without it, if there is no other
 }
 
 // recovered is everything that a member has recovered at its start.
@@ -53,14 +54,16 @@ type recovered struct {
 	state       *index.State
 	applied     uint64
 	confState   *raftpb.ConfState
-	memory      *index.Reserve    // of the state, if it came from a snapshot
-	newest      *raftpb.Snapshot  // nil before the first snapshot
-	snapshots   []snapshot.Info   // valid ones, newest first
-	lacking     []*lacksPart      // snapshots with a part that no member gave
-	useless     []snapshot.Info   // published, but not continued by the log
-	interrupted actor.Interrupted // of a transfer that was interrupted
-	suspended   actor.Suspension  // why this member takes no part
-	damaged     uint64            // the entry up to which the log may be damaged, in a part covered by a snapshot; 0: it is undamaged
+	memory      *index.Reserve     // of the state, if it came from a snapshot
+	newest      *raftpb.Snapshot   // nil before the first snapshot
+	snapshots   []snapshot.Info    // valid ones, newest first
+	lacking     []*lacksPart       // snapshots with a part that no member gave
+	salvaged    *snapshot.Salvaged // the state has the sound rest of one of them
+	left        int64              // the number of its keys
+	useless     []snapshot.Info    // published, but not continued by the log
+	interrupted actor.Interrupted  // of a transfer that was interrupted
+	suspended   actor.Suspension   // why this member takes no part
+	damaged     uint64             // the entry up to which the log may be damaged, in a part covered by a snapshot; 0: it is undamaged
 	alarms      []kv.Alarm
 }
 
@@ -90,19 +93,16 @@ func (s *storage) recover() (*recovered, error) {
 		}
 		return nil, err // it names the log
 	}
-	r := &recovered{log: opened, window: found.Window, hardState: found.HardState}
+	r := &recovered{}
+	r.take(opened, found)
 	if found.Torn != nil {
 		r.alarms = append(r.alarms, kv.Alarm{Name: kv.TornNotice, Text: fmt.Sprintf("torn write at the end of the log: %v", found.Torn)})
 	}
-	if r.hardState.Term < found.Marker.Term {
-		r.hardState = log.HardState{Term: found.Marker.Term, Commit: found.Marker.Index}
-	}
-	r.hardState.Commit = max(r.hardState.Commit, found.Marker.Index)
 	if err := s.loadState(r, found, ahead); err != nil {
-		return nil, errors.Join(err, opened.Close())
+		return nil, errors.Join(err, r.log.Close())
 	}
 	if found.Skipped != nil {
-		opened.Release(found.First - 1) // the snapshots cover the damaged entries
+		r.log.Release(found.First - 1) // the snapshots cover the damaged entries
 		r.damaged = found.Last
 		text := fmt.Sprintf("the log was damaged below the snapshot at index %d, which covers it; nothing is lost, but look at the disk: %v", r.applied, found.Skipped)
 		s.logger.Error(text)
@@ -110,6 +110,15 @@ func (s *storage) recover() (*recovered, error) {
 	}
 	r.alarms = append(r.alarms, s.repairs.alarms...)
 	return r, nil
+}
+
+// take takes over a log that was opened.
+func (r *recovered) take(opened *log.Log, found *log.Recovered) {
+	r.log, r.window, r.hardState = opened, found.Window, found.HardState
+	if r.hardState.Term < found.Marker.Term {
+		r.hardState = log.HardState{Term: found.Marker.Term, Commit: found.Marker.Index}
+	}
+	r.hardState.Commit = max(r.hardState.Commit, found.Marker.Index)
 }
 
 // openCovered opens a damaged log again, with the newest loadable snapshot: damage wholly at or below the snapshot ends no member. It
@@ -283,10 +292,15 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 		}
 	}
 	if r.state == nil {
-		if err := s.initializeState(r, found); err != nil { // a file that may help a repair must not be removed
-			if len(r.lacking) > 0 {
-				return r.lacking[0].unusable()
+		switch err := s.initializeState(r, found); {
+		case err == nil:
+		case len(r.lacking) > 0 && s.salvage: // no file of the folder may be removed or moved
+			return s.salvageState(r)
+		case len(r.lacking) > 0:
+			if err := s.takeNewest(r, found); err != nil { // as long as it fails, a file that may help a repair must not be removed
+				return err
 			}
+		default:
 			return err
 		}
 	}
@@ -395,46 +409,54 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 		return nil
 	}
 	if r.state == nil {
-		loading := ahead
-		if loading == nil || loading.path != info.Path {
-			loading = s.load(info)
+		if err := s.use(r, found, info, ahead); err != nil || r.state == nil {
+			return err
 		}
-		s.fill(loading.reserve, min(behind(r, found, info), info.Bytes))
-		got := loading.wait()
-		if out, is := errors.AsType[*index.OutOfMemory](got.err); is {
-			loading.reserve.Close()
-			return fmt.Errorf("the snapshot %s of %d bytes cannot be loaded: %w, and start again; nothing is lost", info.Path, info.Whole(), out)
-		}
-		if got.err != nil {
-			loading.reserve.Close()
-			repaired, err := s.repairParts(info)
-			if lacks, ok := errors.AsType[*lacksPart](err); ok {
-				r.lacking = append(r.lacking, lacks)
-				return nil
-			}
-			if err != nil {
-				return fmt.Errorf("the parts of the snapshot %s cannot be repaired: %w: look at the disk, and start again", info.Path, err)
-			}
-			if !repaired {
-				return s.putAside(r, info, got.err)
-			}
-			loading = s.load(info)
-			if got = loading.wait(); got.err != nil {
-				loading.reserve.Close()
-				return s.putAside(r, info, got.err)
-			}
-		}
-		confState, err := configurationIn(got.state, got.meta)
-		if err != nil {
-			return s.putAside(r, info, err)
-		}
-		at, term := got.meta.Index, got.meta.Term
-		stored := actor.StoredIn(got.meta.Parts)
-		got.state.Stored(stored.Base, stored.To, got.state.Values())
-		r.state, r.applied, r.confState, r.memory = got.state, at, confState, loading.reserve
-		r.newest = &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{Index: &at, Term: &term, ConfState: confState}}
 	}
 	r.snapshots = append(r.snapshots, info)
+	return nil
+}
+
+// use loads a snapshot. Without an error and a state, the snapshot was moved aside, or lacks a part.
+func (s *storage) use(r *recovered, found *log.Recovered, info snapshot.Info, ahead *loading) error {
+	loading := ahead
+	if loading == nil || loading.path != info.Path {
+		loading = s.load(info)
+	}
+	s.fill(loading.reserve, min(behind(r, found, info), info.Bytes))
+	got := loading.wait()
+	if out, is := errors.AsType[*index.OutOfMemory](got.err); is {
+		loading.reserve.Close()
+		return fmt.Errorf("the snapshot %s of %d bytes cannot be loaded: %w, and start again; nothing is lost", info.Path, info.Whole(), out)
+	}
+	if got.err != nil {
+		loading.reserve.Close()
+		repaired, err := s.repairParts(info)
+		if lacks, ok := errors.AsType[*lacksPart](err); ok {
+			r.lacking = append(r.lacking, lacks)
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("the parts of the snapshot %s cannot be repaired: %w: look at the disk, and start again", info.Path, err)
+		}
+		if !repaired {
+			return s.putAside(r, info, got.err)
+		}
+		loading = s.load(info)
+		if got = loading.wait(); got.err != nil {
+			loading.reserve.Close()
+			return s.putAside(r, info, got.err)
+		}
+	}
+	confState, err := configurationIn(got.state, got.meta)
+	if err != nil {
+		return s.putAside(r, info, err)
+	}
+	at, term := got.meta.Index, got.meta.Term
+	stored := actor.StoredIn(got.meta.Parts)
+	got.state.Stored(stored.Base, stored.To, got.state.Values())
+	r.state, r.applied, r.confState, r.memory = got.state, at, confState, loading.reserve
+	r.newest = &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{Index: &at, Term: &term, ConfState: confState}}
 	return nil
 }
 

@@ -27,7 +27,9 @@ type RecoverConfig struct {
 	Name    string // required name of the folder's member; empty is any
 	Logger  *slog.Logger
 	Version string
-	Agree   func(Recoverable) error // called before anything is changed; an error ends the recovery. nil: agreed
+	// AcceptLoss uses a snapshot without a part that is damaged or missing, if no other snapshot can be used. Otherwise that is an error.
+	AcceptLoss bool
+	Agree      func(Recoverable) error // called before anything is changed; an error ends the recovery. nil: agreed
 }
 
 // Recoverable is the data of a folder that can be recovered.
@@ -36,6 +38,22 @@ type Recoverable struct {
 	Cluster  uint64
 	Revision int64
 	Entry    uint64 // the last one of the log
+	Loss     *Loss  // nil: all files are sound
+}
+
+// Loss describes the data that damaged parts of a snapshot no longer have. The history up to the snapshot is dropped with them.
+type Loss struct {
+	Revision int64 // of the snapshot
+	Had, Has int64 // the keys in the whole snapshot, and in its sound blocks
+	Places   []snapshot.LostPlace
+	Keys     []LostKey // that damaged bytes name
+}
+
+// LostKey is a key of which a version is lost, and no later one is known.
+type LostKey struct {
+	Key      []byte
+	Revision int64
+	Has      int64 // the revision of the version that the key has instead; 0: the key is gone
 }
 
 // Recovered is the result of a recovery.
@@ -91,7 +109,7 @@ func recoverOn(ctx context.Context, c RecoverConfig, disks disk.FS, random io.Re
 	if _, err := old.fs.List(old.dir + beforeSuffix); err == nil {
 		return Recovered{}, usagef("%s exists, from an earlier recovery: move it away, because this recovery keeps the old data there; nothing was changed", old.dir+beforeSuffix)
 	}
-	s := storage{folder: old, random: random, limits: l, segmentBytes: segmentBytes(0, limits.RequestBytesWritten, old.fs, old.dir), version: c.Version, logger: c.Logger}
+	s := storage{folder: old, random: random, limits: l, segmentBytes: segmentBytes(0, limits.RequestBytesWritten, old.fs, old.dir), version: c.Version, logger: c.Logger, salvage: c.AcceptLoss}
 	r, err := s.recover()
 	if err != nil {
 		return Recovered{}, err
@@ -104,11 +122,41 @@ func recoverOn(ctx context.Context, c RecoverConfig, disks disk.FS, random io.Re
 		return Recovered{}, usagef("the member of the data folder %s has never heard from a leader: it has no data; nothing was changed", c.DataDir)
 	}
 	if c.Agree != nil {
-		if err := c.Agree(Recoverable{old.Name, old.Cluster, r.state.View().Revision(), last}); err != nil {
+		if err := c.Agree(Recoverable{old.Name, old.Cluster, r.state.View().Revision(), last, r.loss()}); err != nil {
 			return Recovered{}, err
 		}
 	}
 	return s.refound(r.state)
+}
+
+// salvageState loads the sound blocks of the newest snapshot that lacks a part. The log behind it is applied to that. So the outcomes of
+// transactions that compare lost keys may differ from the answers that their clients got.
+func (s *storage) salvageState(r *recovered) error {
+	lacks := r.lacking[0]
+	got, err := snapshot.Salvage(s.folder.fs, lacks.info, s.folder.path("damaged"), s.limits.Index)
+	if err != nil {
+		return fmt.Errorf("%w; and it cannot be read without that part: %w", lacks, err)
+	}
+	if r.confState, err = configurationIn(got.State, got.Meta); err != nil {
+		return err
+	}
+	r.state, r.applied, r.salvaged, r.left = got.State, got.Index, got, got.State.View().Keys()
+	return nil
+}
+
+// loss compares the lost versions with the state now: a later change of a key makes an earlier one history.
+func (r *recovered) loss() *Loss {
+	if r.salvaged == nil {
+		return nil
+	}
+	l := &Loss{Revision: r.salvaged.Revision, Had: r.salvaged.Had, Has: r.left, Places: r.salvaged.Places}
+	view := r.state.View()
+	for _, one := range r.salvaged.Keys {
+		if pair, _, err := view.Get(one.Key, 0); err != nil || pair.ModRevision < one.Revision {
+			l.Keys = append(l.Keys, LostKey{one.Key, one.Revision, pair.ModRevision})
+		}
+	}
+	return l
 }
 
 // moveBack restores an old folder that an interrupted recovery has moved aside.

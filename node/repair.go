@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -8,9 +9,11 @@ import (
 	"slices"
 	"syscall"
 
+	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/damage"
+	"qkv/log"
 	"qkv/net/peer"
 	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
@@ -24,6 +27,7 @@ type repairs struct {
 	// fetch gets a part from another one of these members; nil where no member runs.
 	fetch  func(members index.Members, to peer.PartSink) error
 	failed map[string]error // by the name of a part, why no member gave it: another snapshot that lists it is not tried again
+	newer  bool             // parts are fetched for another member's snapshot
 	alarms []kv.Alarm
 }
 
@@ -48,9 +52,9 @@ func (l *lacksPart) unusable() error {
 	if errors.Is(l.why, syscall.ENOSPC) {
 		return fmt.Errorf("%w; no other snapshot is usable. Free space on this member's disk, and start it again", l)
 	}
-	return fmt.Errorf("%w; no other snapshot is usable. The snapshot itself stays where it is; damaged parts are in damaged/. Start this member again when another member is reachable; "+
-		"if the others no longer have that part, run `qkv member replace` on one of them. Without other members, put that file back, or restore from a backup: "+
-		"docs/emergencies.md says under \"Damaged files\" how", l)
+	return fmt.Errorf("%w; no other snapshot is usable. Nothing was removed; damaged parts are in damaged/. Start this member again when another member is reachable: "+
+		"it takes the part from there, or a newer state. Without other members, put that file back, or restore from a backup, or run `qkv recover --accept-loss`: "+
+		"it makes a new cluster of everything else, and names the lost keys. docs/emergencies.md says under \"Damaged files\" how", l)
 }
 
 // repairParts fetches all parts of a snapshot that are missing or damaged, or that the disk cannot read. It reports false if there are none.
@@ -69,7 +73,7 @@ func (s *storage) repairParts(info snapshot.Info) (repaired bool, err error) {
 	}
 	for _, d := range defects {
 		aside := ""
-		if !d.Missing {
+		if !d.Missing && s.repairs.fetch != nil {
 			// A start needs no space, but a received file needs the name.
 			if aside, err = snapshot.SetAside(s.folder.fs, d.Path, s.folder.path("damaged")); err != nil {
 				return false, fmt.Errorf("the part %s (%w) could not be moved aside: %w; move it away by hand, and this member fetches it from another one", d.Path, d.Err, err)
@@ -98,8 +102,11 @@ func (s *storage) fetchPart(d snapshot.Defect, members index.Members) error {
 	if s.repairs.fetch == nil {
 		return errors.New("only a member that starts can fetch it (`qkv serve`)")
 	}
+	if s.repairs.newer && d.Missing {
+		return s.fetch(d.Name(), d.Bytes, d.SHA, members)
+	}
 	s.logger.Warn("a part of a snapshot is missing or damaged, and is fetched from another member", "part", d.Name(), "bytes", d.Bytes, "error", d.Err)
-	if err := s.fetch(d.Part, members); err != nil {
+	if err := s.fetch(d.Name(), d.Bytes, d.SHA, members); err != nil {
 		return err
 	}
 	text := fmt.Sprintf("a part of the snapshots was missing or damaged, and was fetched from another member; nothing is lost, but look at the disk: %v", d.Err)
@@ -108,9 +115,9 @@ func (s *storage) fetchPart(d snapshot.Defect, members index.Members) error {
 	return nil
 }
 
-// fetch receives a part from another one of these members, and publishes it.
-func (s *storage) fetch(p snapshot.Part, members index.Members) error {
-	sink := &partSink{storage: s, part: p}
+// fetch receives a part, or a snapshot without its parts, from another one of these members, and publishes it.
+func (s *storage) fetch(name string, size int64, sha [32]byte, members index.Members) error {
+	sink := &partSink{storage: s, name: name, size: size, sha: sha}
 	if err := sink.begin(); err != nil {
 		return err
 	}
@@ -133,26 +140,173 @@ func (m *member) repairPart(p snapshot.Part) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err = m.storage.fetch(p, m.status.View().Members()); err != nil && aside != "" {
+	if err = m.storage.fetch(p.Name(), p.Bytes, p.SHA, m.status.View().Members()); err != nil && aside != "" {
 		err = errors.Join(err, m.folder.fs.Rename(aside, path), m.folder.fs.SyncDir(m.folder.path("snap")))
 	}
 	return err
 }
 
+// takeNewest takes over the newest snapshot of another member, in place of own ones that lack a part which no member has any more.
+//
+// A snapshot has committed entries only. If the log continues it, the log stays. Otherwise the log must end before the snapshot, by term
+// and then by index: everything in the log that is committed is then in the snapshot too, since a log with another entry at the
+// snapshot's index has nothing committed from there on. So no entry is lost whose acknowledgement counted. The log begins anew behind the
+// snapshot, as if raft had installed it. Term and vote stay, so the member never votes twice in a term; and its log never moves back in
+// raft's order, so it grants no vote that the old log would have refused. The snapshot is loaded with all its parts before the log is
+// reset. After a crash before that, the snapshot is one that was received and not installed; after that, the log continues it.
+func (s *storage) takeNewest(r *recovered, found *log.Recovered) error {
+	lacks := r.lacking[0]
+	if s.repairs.fetch == nil {
+		return lacks.unusable()
+	}
+	s.logger.Warn("no member has a lost part of this member's snapshots: another member's newest snapshot is fetched", "error", lacks)
+	info, err := s.fetchNewest(lacks.info, func(n *peerframe.Newest) error {
+		if info := (snapshot.Info{Meta: snapshot.Meta{Index: n.Index, Term: n.Term}}); continues(found, info) || follows(found, info) {
+			return nil
+		}
+		return fmt.Errorf("its snapshot of entry %d, term %d, does not follow this member's log, which ends with entry %d, term %d", n.Index, n.Term, found.Last, found.LastTerm)
+	})
+	if err == nil && info.Cluster != s.folder.Cluster {
+		err = fmt.Errorf("it belongs to cluster %016x", info.Cluster)
+	}
+	if err == nil {
+		s.repairs.newer = true
+		err = s.use(r, found, info, nil)
+	}
+	if err == nil && r.state == nil {
+		err = errors.New("it lacks a part, too, or is damaged")
+		if newer := r.lacking[len(r.lacking)-1]; newer != lacks {
+			err = newer.why
+		}
+	}
+	if err == nil && !continues(found, info) {
+		err = s.resetLog(r, found)
+	}
+	if err != nil {
+		return (&lacksPart{lacks.info, lacks.defect, fmt.Errorf("%w; and no newer snapshot could be used: %w", lacks.why, err)}).unusable()
+	}
+	r.snapshots = append(r.snapshots, info)
+	for _, one := range r.lacking {
+		r.useless = append(r.useless, one.info)
+	}
+	r.lacking = nil
+	text := fmt.Sprintf("a part of the snapshots was missing or damaged, and no member has it any more; the state at index %d was fetched from another member; "+
+		"nothing is lost, but look at the disk: %v", info.Index, lacks.defect.Err)
+	s.logger.Error(text)
+	s.repairs.alarms = append(s.repairs.alarms, kv.Alarm{Name: kv.CorruptAlarm, Subject: lacks.defect.Path, Text: text})
+	return nil
+}
+
+// follows reports whether a snapshot is behind the end of the log, in raft's order.
+func follows(found *log.Recovered, info snapshot.Info) bool {
+	return info.Index > found.HardState.Commit && cmp.Or(cmp.Compare(info.Term, found.LastTerm), cmp.Compare(info.Index, found.Last)) > 0
+}
+
+// resetLog makes the log begin anew behind the snapshot of the state. Term and vote stay.
+func (s *storage) resetLog(r *recovered, found *log.Recovered) error {
+	at := r.newest.GetMetadata()
+	r.log.Reset(log.Marker{Index: at.GetIndex(), Term: at.GetTerm(), ConfState: r.confState})
+	_, err := r.log.Sync()
+	if err = errors.Join(err, r.log.Close()); err != nil {
+		return fmt.Errorf("reset the log: %w", err)
+	}
+	opened, again, err := log.Open(s.logOptions())
+	if err == nil {
+		*found = *again
+		r.take(opened, found)
+	}
+	return err
+}
+
+// fetchNewest gets the newest snapshot of another member without its parts, if it is usable.
+func (s *storage) fetchNewest(known snapshot.Info, usable func(*peerframe.Newest) error) (snapshot.Info, error) {
+	members, err := snapshot.Members(s.folder.fs, known.Path, s.limits.Index)
+	if err != nil {
+		return snapshot.Info{}, err
+	}
+	sink := newestSink{usable: usable}
+	if err := s.repairs.fetch(members, &sink); err != nil {
+		return snapshot.Info{}, err
+	}
+	offer := sink.offer
+	name := snapshot.Name(offer.Index, offer.Term)
+	if err := s.fetch(name, int64(offer.Size), offer.SHA, members); err != nil && !errors.Is(err, fs.ErrExist) {
+		return snapshot.Info{}, err
+	}
+	listing, err := snapshot.List(s.folder.fs, s.folder.path("snap"))
+	if err != nil {
+		return snapshot.Info{}, err
+	}
+	info := listing.Published[slices.IndexFunc(listing.Published, func(one snapshot.Info) bool { return one.Index == offer.Index && one.Term == offer.Term })]
+	return info, info.Err
+}
+
+// newestSink receives the description of a member's newest snapshot. It implements peer.PartSink.
+type newestSink struct {
+	offer  peerframe.Newest
+	usable func(*peerframe.Newest) error
+	bytes  []byte
+}
+
+func (n *newestSink) Name() string  { return peerframe.NewestSnapshot }
+func (n *newestSink) Size() int64   { return peerframe.NewestBytes }
+func (n *newestSink) Offset() int64 { return int64(len(n.bytes)) }
+
+func (n *newestSink) Write(piece []byte) error {
+	if n.bytes = append(n.bytes, piece...); len(n.bytes) < peerframe.NewestBytes {
+		return nil
+	}
+	n.offer = peerframe.ReadNewest(n.bytes)
+	if err := n.usable(&n.offer); err != nil {
+		n.bytes = nil
+		return fmt.Errorf("%w: %w", peer.ErrOtherBytes, err)
+	}
+	return nil
+}
+
+// newestSnapshot describes this member's newest snapshot, for a member that cannot use its own ones. A member that starts and gives parts may
+// lack some itself, and the state of a suspended member may be wrong.
+func (m *member) newestSnapshot() (peer.PartFile, error) {
+	if m.status.View() == nil || m.status.Raft().Role == actor.RoleSuspended {
+		return nil, errors.New("it takes no part in the cluster now")
+	}
+	listing, err := snapshot.List(m.folder.fs, m.folder.path("snap"))
+	if err != nil {
+		return nil, err
+	}
+	if len(listing.Published) == 0 {
+		return nil, errors.New("it has none")
+	}
+	r, err := snapshot.Open(m.folder.fs, listing.Published[0].Path)
+	if err != nil {
+		return nil, err
+	}
+	newest := peerframe.Newest{Index: r.Meta().Index, Term: r.Meta().Term, Size: uint64(r.Size()), SHA: r.SHA()}
+	return inMemory{bytes.NewReader(newest.Append(nil))}, r.Close()
+}
+
+// inMemory is a peer.PartFile without a file.
+type inMemory struct{ *bytes.Reader }
+
+func (m inMemory) Size() (int64, error) { return m.Reader.Size(), nil }
+func (inMemory) Close() error           { return nil }
+
 // partSink receives a part into the folder of snapshots. It implements peer.PartSink.
 type partSink struct {
 	storage  *storage
-	part     snapshot.Part
+	name     string
+	size     int64
+	sha      [32]byte
 	receiver *snapshot.Receiver
 	check    *snapshot.Readback
 }
 
-func (p *partSink) Name() string  { return p.part.Name() }
-func (p *partSink) Size() int64   { return p.part.Bytes }
+func (p *partSink) Name() string  { return p.name }
+func (p *partSink) Size() int64   { return p.size }
 func (p *partSink) Offset() int64 { return p.receiver.Offset() }
 
 func (p *partSink) begin() (err error) {
-	p.receiver, err = snapshot.Receive(p.storage.folder.fs, p.storage.folder.path("snap"), p.part.Name(), p.part.Bytes, p.part.SHA)
+	p.receiver, err = snapshot.Receive(p.storage.folder.fs, p.storage.folder.path("snap"), p.name, p.size, p.sha)
 	if err == nil {
 		p.check = p.receiver.Check()
 	}
@@ -232,7 +386,14 @@ func (h peerHandler) Part(request peerframe.PartRequest) (peer.PartFile, *peerfr
 	if !known {
 		return refuse("the member %s (%016x) is not in the member list of %s", request.Name, request.From, h.config.Name)
 	}
-	if !snapshot.IsPart(request.Part) {
+	if request.Part == peerframe.NewestSnapshot {
+		newest, err := h.newestSnapshot()
+		if err != nil {
+			return refuse("%s cannot offer a snapshot: %v", h.config.Name, err)
+		}
+		return newest, nil
+	}
+	if !snapshot.IsFile(request.Part) {
 		return refuse("%q is not the name of a part of a snapshot", request.Part)
 	}
 	f, err := h.folder.fs.Open(h.folder.path("snap/" + request.Part))

@@ -1,9 +1,11 @@
 package node
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +17,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
+	"qkv/log"
 	"qkv/log/disk"
 	"qkv/net/peer"
 	"qkv/net/wire/peerframe"
@@ -257,15 +260,15 @@ func TestPartsThatNobodyGives(t *testing.T) {
 		if err == nil {
 			a.stop(t)
 		}
-		if !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), filepath.Base(lost)) || !strings.Contains(err.Error(), "qkv member replace") {
+		if !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), filepath.Base(lost)) || !strings.Contains(err.Error(), "qkv recover --accept-loss") {
 			t.Fatalf("start %d: %v", n, err)
 		}
 		if got := list(t, dir, "snap/*.snap"); !slices.Equal(got, snaps) || len(list(t, dir, "damaged/*")) != 1 || len(list(t, dir, "snap/*.part")) != len(all)-1 {
 			t.Fatalf("start %d: there are %q, and aside %q", n, got, list(t, dir, "damaged/*"))
 		}
 	}
-	if tries != 1 {
-		t.Errorf("others were asked %d times for one part of two snapshots", tries)
+	if tries != 2 {
+		t.Errorf("others were asked %d times for one part of two snapshots, and for a newer one", tries)
 	}
 	given := 0
 	a, err := startBeside(t, dir, giveFrom(whole, &given))
@@ -477,5 +480,74 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A single member has a damaged part. Its recovery names the keys that are lost before anything is changed, if that loss was accepted, and
+// serves the others.
+func TestRecoverWithoutAPart(t *testing.T) {
+	dir, parts := folderWithParts(t)
+	flipBitOf(t, parts[len(parts)/2])
+	recoverWith := func(accept bool, agree func(Recoverable) error) error {
+		c := RecoverConfig{DataDir: dir, Logger: slog.New(slog.DiscardHandler), AcceptLoss: accept, Agree: agree}
+		_, err := recoverOn(t.Context(), c, disk.OS(), rand.Reader, smallParts())
+		return err
+	}
+	var loss *Loss
+	changesNothing := func(where string) {
+		t.Helper()
+		files := func() []string { return append(list(t, dir, "snap/*"), list(t, dir, "damaged/*")...) }
+		before := files()
+		unasked := func(Recoverable) error { t.Error("it would go on"); return nil }
+		if err := recoverWith(false, unasked); err == nil || !strings.Contains(err.Error(), "qkv recover --accept-loss") {
+			t.Fatalf("%s, a recovery that accepts no loss says %v", where, err)
+		}
+		no := errors.New("no")
+		if err := recoverWith(true, func(from Recoverable) error { loss = from.Loss; return no }); !errors.Is(err, no) || loss == nil {
+			t.Fatalf("%s: %v, %+v", where, err, loss)
+		}
+		if after := files(); !slices.Equal(before, after) {
+			t.Errorf("%s: before there are %q, and then %q", where, before, after)
+		}
+	}
+	changesNothing("with the part in its place")
+	if _, err := startAloneWith(t, dir, 64<<10, smallParts()); err == nil || !strings.Contains(err.Error(), "qkv recover --accept-loss") {
+		t.Fatalf("a start says %v", err)
+	}
+	changesNothing("with the part in damaged/")
+	if len(loss.Places) != 1 || len(loss.Keys) == 0 || loss.Places[0].Records != int64(len(loss.Keys)) || loss.Had-loss.Has != int64(len(loss.Keys)) {
+		t.Fatalf("%+v", loss)
+	}
+	must(t, recoverWith(true, nil))
+	a, err := startAloneWith(t, dir, 64<<10, smallParts())
+	must(t, err)
+	defer a.stop(t)
+	if d := a.put(t, "more", "after the recovery"); d.Result.Err != nil {
+		t.Fatal(d.Result.Err)
+	}
+	lost := map[string]bool{}
+	for _, one := range loss.Keys {
+		lost[string(one.Key)] = true
+	}
+	v := a.m.status.View()
+	n := 0
+	for ; n < int(loss.Had); n++ {
+		key := fmt.Sprintf("k%d", n)
+		if _, found, err := v.Get([]byte(key), 0); err != nil || found == lost[key] {
+			t.Errorf("%s: found is %v, lost is %v, %v", key, found, lost[key], err)
+		}
+	}
+	if v.Keys() < int64(n-len(lost)) {
+		t.Errorf("there are %d keys", v.Keys())
+	}
+}
+
+// Only a snapshot that is behind the end of the log, in raft's order, may take its place: the log never goes back.
+func TestNewerStateFollowsTheLog(t *testing.T) {
+	found := &log.Recovered{Last: 100, LastTerm: 5, HardState: log.HardState{Commit: 80}}
+	for at, want := range map[[2]uint64]bool{{5, 101}: true, {5, 100}: false, {5, 99}: false, {4, 200}: false, {6, 81}: true, {6, 80}: false, {6, 101}: true} {
+		if got := follows(found, snapshot.Info{Meta: snapshot.Meta{Term: at[0], Index: at[1]}}); got != want {
+			t.Errorf("term %d, entry %d: %v", at[0], at[1], got)
+		}
 	}
 }

@@ -24,6 +24,7 @@ func TestMembersFetchParts(t *testing.T) {
 		c := planCluster(t, 3, election)
 		c.smallParts = true
 		for i := range c.nodes {
+			c.configs[i].SegmentBytes = 64 << 10 // so that the log has not all entries
 			c.start(i)
 		}
 		membersFetchParts(t, c)
@@ -101,6 +102,61 @@ func membersFetchParts(t testing.TB, c *cluster) {
 	if aside, _ := filepath.Glob(filepath.Join(c.configs[2].DataDir, "damaged", "*")); len(aside) != 1 {
 		t.Errorf("aside: %q", aside)
 	}
+	level(t, c)
+	for n := range 100 {
+		if _, err := cl.Put(t.Context(), fmt.Appendf(nil, "k%d", n%40), value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	level(t, c)
+
+	// The others make a newer base, while n3 is stopped: then no member has the parts that n3 has lost.
+	c.stop(2)
+	had := map[string]bool{}
+	names, _ := filepath.Glob(filepath.Join(dir(2), "*.part"))
+	for _, name := range names {
+		had[filepath.Base(name)] = true
+	}
+	cl = c.client(0, 1)
+	shared := func() (n int) {
+		for i := range 2 {
+			names, _ := filepath.Glob(filepath.Join(dir(i), "*.part"))
+			for _, name := range names {
+				if had[filepath.Base(name)] {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	for n, began := 0, time.Now(); n%20 > 0 || shared() > 0; n++ {
+		copy(value, fmt.Sprint("newer ", n))
+		put, err := cl.Put(t.Context(), fmt.Appendf(nil, "k%d", n%40), value)
+		if err == nil && n%20 == 0 {
+			err = cl.Compact(t.Context(), put.Revision)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if time.Since(began) > wait {
+			t.Fatalf("after %d puts, %d of n3's %d parts are there", n, shared(), len(had))
+		}
+	}
+	if err := os.Remove(names[0]); err != nil {
+		t.Fatal(err)
+	}
+	if c.nodes[2], err = node.StartWithSmallParts(t.Context(), c.configs[2]); err != nil {
+		t.Fatal(err)
+	}
+	if said := fmt.Sprint(c.nodes[2].Status().Alarms); !strings.Contains(said, "no member has it any more; the state at index") {
+		t.Errorf("the alarms are %s", said)
+	}
+	level(t, c)
+}
+
+// level waits until all members have the same state.
+func level(t testing.TB, c *cluster) {
+	t.Helper()
 	for deadline := time.Now().Add(wait); ; time.Sleep(10 * time.Millisecond) {
 		a, b, c := c.nodes[0].Status(), c.nodes[1].Status(), c.nodes[2].Status()
 		if a.Count(figures.Applied) == b.Count(figures.Applied) && a.Digest == b.Digest && b.Count(figures.Applied) == c.Count(figures.Applied) && b.Digest == c.Digest && a.Leader != 0 {

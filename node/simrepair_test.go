@@ -9,10 +9,14 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/log"
+	"qkv/log/disk/simdisk"
 	"qkv/net/peer"
 	"qkv/net/wire/peerframe"
+	"qkv/snapshot"
 )
 
 // fetchPart asks the hosts at these addresses that run and are reachable.
@@ -40,8 +44,9 @@ func (h *host) fetchPart(addresses []string, f *folder, to peer.PartSink) error 
 			w.totals.FetchesCut++
 			w.trace("%s gives %s only %d of %d bytes of the part %s", o.name(), h.name(), to.Offset(), to.Size(), to.Name())
 		case nil:
-			w.totals.PartsFetched++
-			if !h.recovering {
+			if strings.HasSuffix(to.Name(), ".snap") {
+				w.totals.SnapshotsFetched++
+			} else if w.totals.PartsFetched++; !h.recovering {
 				w.totals.PartsRepaired++
 			}
 			w.trace("%s gives %s the part %s", o.name(), h.name(), to.Name())
@@ -76,6 +81,11 @@ func send(file peer.PartFile, to peer.PartSink, end int64) error {
 
 var errCut = errors.New("the connection has broken")
 
+// manyParts are limits for many snapshots with many parts.
+func manyParts(l *limits.Tunable) {
+	l.SnapshotBytes, l.SnapshotInterval, l.Index.ExtentBytes, l.Index.ExtentsFrom = 64<<10, time.Second, 20_000, -1
+}
+
 // A stopped member of three loses parts, a tenth or all, or their bits rot: it fetches them from another member when it starts, and
 // has the others' state. While it is alone it does not start, and loses nothing by that.
 func TestPartsComeFromAnotherMember(t *testing.T) {
@@ -85,9 +95,7 @@ func TestPartsComeFromAnotherMember(t *testing.T) {
 		"rot":     func(w *world, h *host, i int, part string) bool { return i%5 == 2 && w.rot(h, part, 0.5) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, leader := quietCluster(t, shape{segmentBytes: 64 << 10}, func(l *limits.Tunable) {
-				l.SnapshotBytes, l.SnapshotInterval, l.Index.ExtentBytes, l.Index.ExtentsFrom = 64<<10, time.Second, 20_000, -1
-			})
+			w, leader := quietCluster(t, shape{segmentBytes: 64 << 10}, manyParts)
 			h := w.hosts[0]
 			if h == leader {
 				h = w.hosts[1]
@@ -161,7 +169,9 @@ func TestPartsForMembersOnly(t *testing.T) {
 		{dialer.id(), "", name, "does not have the part"},
 		{77, name, name, "is not in the member list"},
 		{dialer.id(), "", "../identity", "is not the name of a part"},
-		{dialer.id(), "", "00000000000000000007-00000000000000000002.snap", "is not the name of a part"},
+		{dialer.id(), "", "00000000000000000007-00000000000000000002.snap", "does not have the part"},
+		{dialer.id(), "", peerframe.NewestSnapshot, "cannot offer a snapshot: it has none"},
+		{77, "", peerframe.NewestSnapshot, "is not in the member list"},
 		{dialer.id(), "", "x/" + name, "is not the name of a part"},
 		{dialer.id(), "", "", "is not the name of a part"},
 		{dialer.id(), name, name, ""},
@@ -183,4 +193,193 @@ func TestPartsForMembersOnly(t *testing.T) {
 			_ = file.Close()
 		}
 	}
+}
+
+// A stopped member has lost a part, and the others have made a newer base since: none has that part any more. The member takes another
+// one's newest snapshot, and then has the others' state, its term and its vote. So it does after a loss of power at any moment of the start.
+func TestNewerStateComesFromAnotherMember(t *testing.T) {
+	w, leader := quietCluster(t, shape{segmentBytes: 64 << 10}, manyParts)
+	h := w.hosts[0]
+	if h == leader {
+		h = w.hosts[1]
+	}
+	f := newFlood(w, 3000)
+	put := f.command
+	f.command = func(request uint64) kv.Command {
+		if request%40 == 0 {
+			return new(index.Head).AppendCompact(nil, f.at.member.status.View().Revision())
+		}
+		return put(request)
+	}
+	fill := func(what string, enough func() bool) {
+		t.Helper()
+		if !w.until(10*time.Minute, func() bool {
+			f.follow()
+			f.fill(1)
+			return enough()
+		}) {
+			t.Fatalf("%s: %d puts: %s", what, f.puts, w.failure)
+		}
+	}
+	fill("parts of "+h.name(), func() bool {
+		return len(h.member.actors.snapshotter.Files()) == 2 && len(h.files("data/snap", ".part")) > 5
+	})
+	h.kill()
+	takesASnapshotOfItsLog(t, h.disk.Clone(1), h, w.leader())
+	had := h.files("data/snap", ".part")
+	others := func() (all []string) {
+		for _, o := range w.hosts {
+			if o != h {
+				all = append(all, o.files("data/snap", ".part")...)
+			}
+		}
+		return all
+	}
+	fill("a newer base", func() bool {
+		return !slices.ContainsFunc(others(), func(one string) bool { return slices.Contains(had, one) })
+	})
+	w.run(20 * time.Second)
+	for _, part := range had[:2] {
+		must(t, h.disk.Remove(part))
+	}
+	must(t, errors.Join(h.disk.SyncDir("data/snap"), h.disk.SyncDir("data/wal")))
+	h.rotted = true // its alarms are expected
+	before := h.disk.Clone(2)
+	h.start()
+	if !h.alive() {
+		t.Fatalf("it does not start: %s", w.failure)
+	}
+	told := 0
+	for _, a := range h.member.alarms() {
+		if a.Name == kv.CorruptAlarm && strings.Contains(a.Text, "was fetched from another member; nothing is lost") {
+			told++
+		}
+	}
+	if told != 1 {
+		t.Errorf("the alarms are %+v", h.member.alarms())
+	}
+	if !w.until(time.Minute, func() bool {
+		l := w.leader()
+		if l == nil || !h.alive() {
+			return false
+		}
+		a, b := h.member.status.View(), l.member.status.View()
+		return a.Revision() == b.Revision() && a.Digest() == b.Digest()
+	}) || w.failure != "" {
+		t.Errorf("it does not have the others' state: %s", w.failure)
+	}
+	powerFailsWhileANewerStateIsTaken(t, before, h, w.leader())
+}
+
+// storageOf opens the log and the folder of a stopped host, as a start does.
+func storageOf(fs *simdisk.Disk, h *host, fetch func(index.Members, peer.PartSink) error) (*storage, error) {
+	f, err := openFolder(fs, "data", owner{h.name(), "sim"}, func() (origin, error) { return origin{}, errors.New("it would be founded anew") }, nil)
+	s := recoverStorage(f)
+	s.limits, s.segmentBytes, s.repairs.fetch = h.w.shape.limits, 64<<10, fetch
+	return &s, err
+}
+
+// giving gives a host what another one has.
+func giving(h, giver *host) func(index.Members, peer.PartSink) error {
+	return func(_ index.Members, to peer.PartSink) error {
+		file, no := giver.handler.Part(peerframe.PartRequest{From: h.id(), Name: h.name(), Part: to.Name()})
+		if no != nil {
+			return no
+		}
+		return send(file, to, to.Size())
+	}
+}
+
+// takesASnapshotOfItsLog takes the newest snapshot of a member whose log is no further: the own log goes on behind it.
+func takesASnapshotOfItsLog(t *testing.T, fs *simdisk.Disk, h, giver *host) {
+	t.Helper()
+	s, err := storageOf(fs, h, giving(h, giver))
+	must(t, err)
+	opened, found, err := log.Open(s.logOptions())
+	must(t, err)
+	r, last := &recovered{}, found.Last
+	r.take(opened, found)
+	listing, err := snapshot.List(fs, "data/snap")
+	must(t, err)
+	r.lacking = []*lacksPart{{info: listing.Published[0]}}
+	must(t, s.takeNewest(r, found))
+	if r.applied >= last || r.log != opened || found.Last != last || r.hardState != found.HardState {
+		t.Errorf("the log ended with %d, the snapshot has %d, and now the log ends with %d", last, r.applied, found.Last)
+	}
+	must(t, errors.Join(r.state.Check(), r.log.Close(), s.folder.lock.Close()))
+}
+
+// powerFailsWhileANewerStateIsTaken starts the member of a disk that needs a newer state, and ends it at each call of the disk. Then it has
+// the old log, or it needs no other member any more.
+func powerFailsWhileANewerStateIsTaken(t *testing.T, disk *simdisk.Disk, h, giver *host) {
+	t.Helper()
+	start := func(fs *simdisk.Disk, fetch func(index.Members, peer.PartSink) error) (r *recovered, err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				if p != error(errPower) {
+					panic(p)
+				}
+				err = errPower
+			}
+		}()
+		s, err := storageOf(fs, h, fetch)
+		if err != nil {
+			return nil, err
+		}
+		if r, err = s.recover(); err == nil {
+			err = r.log.Close()
+		}
+		return r, errors.Join(err, s.folder.lock.Close())
+	}
+	give := giving(h, giver)
+	whole := disk.Clone(3)
+	_, found, err := log.Open(log.Options{FS: whole, Dir: "data/wal", Cluster: h.member.folder.Cluster, Member: h.id(), SegmentBytes: 64 << 10, Salt: func() uint64 { return 1 }})
+	must(t, err)
+	if found.HardState.Vote == 0 {
+		t.Fatal("it has voted for no one: the test shows nothing")
+	}
+	before := whole.Calls()
+	if _, err := start(whole, give); err != nil {
+		t.Fatal(err)
+	}
+	fates, all := map[bool]int{}, whole.Calls()-before
+	for at := int64(1); ; at++ {
+		if at < all-120 && at%30 > 0 { // the log is reset near the end
+			continue
+		}
+		variant := simdisk.Variant(at % int64(simdisk.Variants))
+		fs := disk.Clone(uint64(at))
+		calls := int64(0)
+		fs.SetHook(func(simdisk.Op, string) {
+			if calls++; calls == at {
+				panic(errPower)
+			}
+		})
+		_, err := start(fs, give)
+		fs.SetHook(nil)
+		over := err == nil
+		if err != nil && !errors.Is(err, errPower) {
+			t.Fatalf("call %d: %v", at, err)
+		}
+		fs.Crash(variant)
+		r, err := start(fs, func(index.Members, peer.PartSink) error { return errors.New("nobody is there") })
+		if fates[err == nil]++; err != nil {
+			if over || !strings.Contains(err.Error(), "it takes the part from there, or a newer state") {
+				t.Fatalf("call %d, %v, then alone: %v", at, variant, err)
+			}
+			if r, err = start(fs, give); err != nil {
+				t.Fatalf("call %d, %v, then with others: %v", at, variant, err)
+			}
+		}
+		if r.hardState.Term != found.HardState.Term || r.hardState.Vote != found.HardState.Vote || r.applied <= found.Last {
+			t.Fatalf("call %d, %v: it has applied %d, and begins with %+v instead of %+v", at, variant, r.applied, r.hardState, found.HardState)
+		}
+		if over {
+			break
+		}
+	}
+	if fates[true] < 2 || fates[false] < 10 {
+		t.Errorf("%d starts without and %d with another member", fates[true], fates[false])
+	}
+	t.Logf("%d starts without and %d with another member", fates[true], fates[false])
 }

@@ -27,6 +27,7 @@ type totals struct {
 	ColdReads, Replacements, CoveredDamage                                                      int
 	ColdCatchups, Suspended, Ruined, Amnesiacs                                                  int
 	PartsLost, PartsRotten, PartsFetched, PartsAwaited, PartsPutBack, PartsRepaired, FetchesCut int // PartsRepaired: while their member ran
+	SnapshotsFetched                                                                            int // by members that start, in place of parts that no member has
 	Frames, Disconnects, Faults                                                                 int
 	Leases, LeasesRenewed                                                                       int
 	LeasesExpired, LeasesRevoked                                                                int

@@ -33,7 +33,7 @@
 // still has the change that superseded it; so a version that was dropped, or a tombstone, stays gone without a mark in its file.
 //
 // A part is published before the snapshot that lists it, and removed after the last one. A snapshot without one of its parts is
-// damaged. Only a start that takes another member's snapshot publishes that before its parts. [Salvage] reads what is left of a damaged
+// damaged. Only a start that takes another member's snapshot publishes that before its parts. [Salvage] reads the sound blocks of a damaged
 // one.
 //
 // # Values

@@ -11,10 +11,10 @@ import (
 	"qkv/log/disk"
 )
 
-// IsPart reports whether a name is that of a part. A name from a peer that is a part's cannot be a path.
-func IsPart(name string) bool {
-	id, ok := parseName(name)
-	return ok && id.part
+// IsFile reports whether a name is that of a snapshot or of a part. Such a name from a peer cannot be a path.
+func IsFile(name string) bool {
+	_, ok := parseName(name)
+	return ok
 }
 
 // Defect is a part of a snapshot that is missing or damaged, or that cannot be read.

@@ -16,7 +16,7 @@ import (
 	"qkv/log/disk"
 )
 
-// Salvaged is what is left of a snapshot whose parts are damaged or missing.
+// Salvaged is the sound rest of a snapshot whose parts are damaged or missing.
 type Salvaged struct {
 	Meta
 	State  *index.State // without history; its digest is not that of the head
@@ -118,7 +118,7 @@ func (s *salvage) changes(all []index.KeyedVersion) error {
 	return nil
 }
 
-// part adds what is left of a part. An error is not of this part's damage.
+// part adds the sound blocks of a part. An error is not of this part's damage.
 func (s *salvage) part(p Part) error {
 	f, path, err := s.find(p)
 	if err == nil {

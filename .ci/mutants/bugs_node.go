@@ -2,6 +2,15 @@ package main
 
 var nodeBugs = []mutant{
 	// Package node, repair of parts.
+	{"begin the log anew although it continues another member's snapshot", []change{
+		{"storage.takeNewest", `if err == nil && !continues(found, info) {`, `if err == nil {`},
+	}, []detector{direct("./node", "TestNewerStateComesFromAnotherMember")}},
+	{"take a snapshot that is older than the log", []change{
+		{"follows", `> 0`, `!= 0`},
+	}, []detector{direct("./node", "TestNewerStateFollowsTheLog")}},
+	{"move a damaged part aside where no member runs", []change{
+		{"storage.repairParts", `if !d.Missing && s.repairs.fetch != nil {`, `if !d.Missing {`},
+	}, []detector{direct("./node", "TestRecoverWithoutAPart")}},
 	{"give parts to those who are no members", []change{
 		{"peerHandler.Part", `if !known {`, `if !known && request.From == 0 {`},
 	}, []detector{direct("./node", "TestPartsForMembersOnly")}},

@@ -93,7 +93,8 @@
 //	close with 0                    -->
 //
 // The rules for a peer's connection apply: the cluster must be this one, and the id in the request that of a peer, whose name or addresses
-// the certificate has. The request names the file, which [Handler.Part] opens. A member sends limits.PartTransfers parts at a time, and
+// the certificate has. The request names the file, which [Handler.Part] opens: a part, a snapshot, or the description of the newest one,
+// which a member needs if no other one has its part any more. A member sends limits.PartTransfers parts at a time, and
 // asks a further member to wait (code 10). A transfer holds one piece of limits.PartPieceBytes on each side. A piece that takes longer than
 // limits.PartStall ends the transfer, on either side.
 //

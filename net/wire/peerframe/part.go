@@ -1,6 +1,7 @@
 package peerframe
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -8,7 +9,7 @@ import (
 	"qkv/internal/codec"
 )
 
-// PartRequest asks for a file with a part of the state's older changes, from an offset on.
+// PartRequest asks for a file with a part of the state's older changes, or for a snapshot without its parts, from an offset on.
 type PartRequest struct {
 	Cluster uint64 `msgpack:"c"`
 	From    uint64 `msgpack:"f"` // the asking member's id
@@ -20,6 +21,32 @@ type PartRequest struct {
 // PartAnswer comes before the file's bytes.
 type PartAnswer struct {
 	Size int64 `msgpack:"s"` // of the whole file
+}
+
+// NewestSnapshot is the name of no file: a member that asks for it gets a [Newest], and then asks for that snapshot by its name.
+const NewestSnapshot = "newest.snap"
+
+// Newest describes a member's newest snapshot.
+type Newest struct {
+	Index, Term, Size uint64 // Size is that of the file, without the parts
+	SHA               [32]byte
+}
+
+// NewestBytes is the size of a Newest.
+const NewestBytes = 3*8 + 32
+
+// Append appends a Newest.
+func (n *Newest) Append(dst []byte) []byte {
+	for _, one := range [...]uint64{n.Index, n.Term, n.Size} {
+		dst = binary.LittleEndian.AppendUint64(dst, one)
+	}
+	return append(dst, n.SHA[:]...)
+}
+
+// ReadNewest reads a Newest, which has NewestBytes.
+func ReadNewest(b []byte) Newest {
+	u := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
+	return Newest{u(0), u(1), u(2), [32]byte(b[3*8 : NewestBytes])}
 }
 
 // CheckCluster refuses a request from another cluster.
