@@ -324,17 +324,14 @@ func (a *Applier) save(t Time) {
 	view := a.view
 	size := view.LiveBytes() + view.HistoryBytes()
 	disk := a.Status.Disk()
-	least := disk.WorthSaving(a.Limits.SnapshotBytes)
+	least := disk.SaveAfter(&a.Limits)
 	worth := max(min(size, a.savedBytes), least)
 	if view.Base() > 0 {
 		worth = least // a snapshot has only the changes behind the last extent
 	}
 	applied, term := view.Applied()
 	// With one snapshot and the next one, half of the log's space may fill before the save begins, and as much until it ends.
-	half := max(disk.LogBudget(&a.Limits, 2*size)/2, least)
-	if disk.CatchesUp() {
-		worth = max(worth, half)
-	}
+	half := max(disk.LogBudget(&a.Limits)/2, least)
 	most := a.share(min(2*worth, half-half/9))
 	saveNow := a.saveNow && applied > a.saveAbove
 	due := a.records > a.share(min(worth, half-half/9)) || saveNow ||

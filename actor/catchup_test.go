@@ -16,7 +16,7 @@ import (
 // bound. As long as it is, its size makes no snapshot due, which would let go of nothing.
 func TestLogIsKeptForAFollower(t *testing.T) {
 	l := limits.Defaults()
-	l.DiskUseLeast, l.CatchUpBytes, l.SnapshotBytes = 0, 0, 1
+	l.CatchUpBytes, l.SnapshotBytes = 0, 1
 	c := newTestConsensus(t, l)
 	c.lead()
 	for i := range uint64(8) {
@@ -37,8 +37,8 @@ func TestLogIsKeptForAFollower(t *testing.T) {
 		bytes int64
 		kept  bool
 	}{
-		{"more than what is left of four times the state", func() {}, 2 * size, true},
-		{"nearly all that is left of six times", func() {}, 3*size - 1, true},
+		{"more than an own log may take", func() {}, 2 * size, true},
+		{"nearly three times the snapshot", func() {}, 3*size - 1, true},
 		{"it cannot be reached", func() { c.turn(Disconnected{Peer: 3}) }, size / 2, false},
 	} {
 		one.do()

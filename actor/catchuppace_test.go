@@ -197,7 +197,7 @@ func TestPiecesAreSentAsAllowed(t *testing.T) {
 // A member that is behind, or gets a snapshot, saves none for its worth, but when its log has no room for more.
 func TestNothingIsSavedWhileBehind(t *testing.T) {
 	l := limits.Defaults()
-	l.DiskUseLeast, l.SnapshotBytes = 0, 1
+	l.SnapshotBytes = 1
 	for _, c := range []struct {
 		name           string
 		lags, receives bool
@@ -212,6 +212,7 @@ func TestNothingIsSavedWhileBehind(t *testing.T) {
 		s := newTestSnapshotter(t, index.NewState(l.Index).View())
 		state := stateAt(t, 10, 100_000)
 		room := Capacity{MustPost: 1000}
+		l.CatchUpBytes = 4 * (state.View().LiveBytes() + state.View().HistoryBytes())
 		a := NewApplier(ApplierConfig{
 			Member: 1, State: state, Inbox: NewMailbox[ApplierMessage]("a", room), Consensus: s.consensus, Snapshotter: s.Inbox, Status: s.Status, Limits: l,
 		})

@@ -2,18 +2,35 @@ package actor
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"qkv/actor/space"
+	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/snapshot"
 )
+
+// unwritten returns the weight of the changes that the next snapshot has to write, if parts have those up to a revision. A newer base is not
+// counted.
+func unwritten(v *index.View, stored int64) (n int64) {
+	if v.Base() == 0 || stored < v.Base() { // a file with all keys
+		return v.LiveBytes() + v.HistoryBytes()
+	}
+	for _, e := range slices.Backward(v.Extents()) {
+		if e.To <= stored {
+			break
+		}
+		n += e.Weight
+	}
+	return n + v.OpenExtent().Weight
+}
 
 // outgrown reports whether the log has taken three quarters of its space. The last quarter is for writes while the newer of two snapshots
 // is verified again, if necessary, before the older one can be deleted.
 func (s *Snapshotter) outgrown() bool {
 	disk := s.Status.Disk()
-	budget := disk.LogBudget(&s.Limits, s.bytes())
+	budget := disk.LogBudget(&s.Limits)
 	return s.Status.Durable().FileBytes > budget-budget/4
 }
 
@@ -121,7 +138,7 @@ func (s *Snapshotter) outrun() bool {
 	if !s.writing() || disk.LogKept || disk.CatchesUp() {
 		return false
 	}
-	budget := float64(disk.LogBudget(&s.Limits, s.bytes()))
+	budget := float64(disk.LogBudget(&s.Limits))
 	return float64(s.Status.Durable().FileBytes) > budget/2+budget/4*s.order.done()
 }
 
@@ -136,7 +153,7 @@ func (s *Snapshotter) Rest(took time.Duration) time.Duration {
 	switch {
 	case took > limits.SnapshotStepQuick:
 		disk := s.Status.Disk()
-		half := max(disk.LogBudget(&s.Limits, s.bytes())/2, 1)
+		half := max(disk.LogBudget(&s.Limits)/2, 1)
 		left := max(half-s.Status.Durable().FileBytes, 0)
 		return restAfter(max(time.Duration(float64(took)*float64(left)/float64(half)), took/limits.SnapshotRest))
 	case haste:

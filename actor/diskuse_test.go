@@ -75,10 +75,10 @@ func TestQuorumHolds(t *testing.T) {
 // Each member tells the others what it holds.
 func TestHoldsIsTold(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
-	c.Status.reportDisk(func(d *space.Disk) { d.Size = limits.StateOfDisk * 20 << 20 }) // less what is kept free
-	c.Status.reportDisk(func(d *space.Disk) { d.Capacity = limits.StateOfDisk * 10 << 20 })
+	c.Status.reportDisk(func(d *space.Disk) { d.Size = 256 << 20 })
+	c.Status.reportDisk(func(d *space.Disk) { d.Capacity = 160 << 20 })
 	c.turn(Connected{Peer: 2})
-	if sent := c.pass(TickInterval); !tells(sent, peerframe.DiskSpace{Holds: 19 << 20, HoldsNow: 9 << 20}) {
+	if sent := c.pass(TickInterval); !tells(sent, peerframe.DiskSpace{Holds: 56 << 20, HoldsNow: 52 << 20}) {
 		t.Errorf("it says %+v", sent)
 	}
 	c.turn(Received{From: 2, Message: peerframe.DiskSpace{Holds: 8 << 20, HoldsNow: 8 << 20}}, Received{From: 3, Message: peerframe.DiskSpace{Holds: 7 << 20, HoldsNow: 7 << 20}})

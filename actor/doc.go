@@ -336,67 +336,35 @@
 // # Space on the disk
 //
 // Each member keeps two snapshots, and the log behind the older one: one bad file loses nothing. A snapshot is read back from the medium
-// before it is published, and before any log is deleted because of it. The View that it was saved from is released before the check,
-// because writes copy each part of a held View that they change. If the file differs from the View's content, the save has failed. All
-// files together, including a snapshot being saved, take at most
+// before it is published, and before any log is deleted because of it. Both list mostly the same parts. space.Needs is the formula of the
+// space that a state takes. These rules keep the files within it:
 //
-//	U = max(4S, limits.DiskUseLeast)
+//  1. A snapshot is due after space.Disk.SaveAfter bytes of log. It costs the extents that are in no file yet, and the changes of the open
+//     extent. Its size does not depend on the state's.
+//  2. The leader proposes a newer base when compacted extents weigh space.BaseAfter. A member writes a newer base only where there is space
+//     for it. Elsewhere its snapshots list the older one, and it tries again.
+//  3. The log may take space.Disk.LogBudget. From three quarters of that on, the older snapshot goes with the log behind it and the parts
+//     that only this snapshot lists. The newer one must have been found sound on the medium within limits.SnapshotSound. The same happens
+//     on a full disk, or before a save for which there is no space.
+//  4. The log is kept for a reachable follower up to space.Disk.FollowerLogBudget.
+//  5. While the log fills its budget, a save rests less on a slow disk, and makes haste on a fast one (diskuse.go).
 //
-// where S is the state: live keys and values with the retained history. U is four times S from 384 MiB on, and 1.5 GiB below. U is at most
-// the disk's capacity (the free bytes and this member's files) minus the high watermark of free space, from which on all writes are
-// accepted again (spaceMarks). Let X be the size of limits.SparesMost segments. The log's own segments may take U - X - 2S, or U - X - 3S
-// while the next snapshot is saved. These rules keep the log within that space (diskuse.go, applier.go, logretention.go):
+// History is bounded by space.Disk.Holds: each member reports how large a state its disk and memory hold. The leader uses the largest size
+// that a quorum of the voters holds, and has older history compacted (package node). Overwriting therefore never fills the disks of a
+// quorum. The disk of a minority may fill: that member raises NOSPACE, and the others go on.
 //
-//  1. A snapshot is ordered when seven to nine eighths of S in records were written, but at most half of U - X - 2S; or at least about 64
-//     MiB. One half of the log's space is for records before the order, the other for records until the file is published.
-//  2. From three quarters of the log's space on, the older snapshot is deleted with the log behind it, if the newer one was
-//     found sound on the medium within limits.SnapshotSound; otherwise as soon as it is found sound. This also happens before a
-//     save if the disk itself has no space for a third snapshot.
-//  3. The log is kept for a reachable follower that receives a snapshot, or catches up after one. It is kept while it is no
-//     larger than limits.CatchUpBytes, or limits.CatchUpSnapshots times the newest snapshot if that is more, and while all
-//     files take at most U and limits.DiskUseCatchUp times S. Otherwise a snapshot saved during a transfer would take the space
-//     of the log written meanwhile, and the follower would need one snapshot after another.
-//  4. The snapshotter's rests on a slow disk shrink as the log fills its space. From half of the space on, a rest is just long
-//     enough for the log's next group to come first. On a fast disk a save requests whole steps at once, without rests, if the
-//     log would otherwise exceed three quarters of its space before the end of the save.
-//
-// So there are two snapshots, and three while one is saved, as long as 3S + X and three quarters of the log's space allow it. For a state
-// between about 180 MiB and a GiB, the older snapshot is deleted while the next one is saved under heavy writes, since U cannot hold three
-// snapshots and the log of two. The bound U is exceeded if more than half of the log's space is written during one save. That needs a disk
-// so slow and busy that the log gets its 86 % ("A slow disk"). A save does not begin on a disk without space for the snapshot.
-//
-// The leader decides how much history stays (package node), by the state size that a quorum of the voters can hold. Each member reports to
-// all others how large a state its machine holds with ease. That is 1/limits.StateOfDisk of its disk without the spares and the space kept
-// free, or 1/limits.StateOfMemory of its memory if that is less. It reports two sizes: Holds by the size of its file system, HoldsNow by
-// the free space there and its own files. The leader uses the largest size that a quorum of the voters can hold; no report is below a
-// segment of the log (space.go). Overwriting therefore never fills the disks of a quorum, however small they are. The disk of a minority
-// may fill: that member raises NOSPACE, and the others go on.
-//
-// A full disk ends no member. The segment maker checks the free space once in limits.SpaceCheck, and with each new segment. A member is
-// full (NOSPACE) if its free space is below the low watermark. This is the sum of three parts: the space that its log must leave,
-// limits.SpaceMargin, and the size by which the next snapshot exceeds the deletable snapshot. With a segment more (the high watermark) it
-// is no longer full. The next snapshot's size includes everything written and not yet applied. While a member is full, an order that needs
-// another file is a group of its own, so all groups before it can be applied. New segments never use the space reserved for the next
-// snapshot, nor the space by which existing segments may enlarge it; this holds for every source of entries. When the newer snapshot is
-// found sound, the member deletes the older one with all log behind the newer. So the member recovers by itself.
+// A full disk ends no member. The segment maker checks the free space once in limits.SpaceCheck, and with each new segment. Below the low
+// mark the member is full, above the high mark no longer. New segments never use the space of the next snapshot. A full member saves
+// sooner and deletes the older snapshot, so it recovers by itself. An order that needs another file is then a group of its own, so all groups
+// before it can be applied.
 //
 // NOSPACE concerns one member until a quorum is full; in a joint configuration, a quorum of either half. Members report their free space to
-// each other, and the leader judges. Commands that enlarge the state are refused with an error that names the full members and says that
-// nothing happened (space.go). A repeated write of a session still gets its earlier answer from the applier. Deletions continue as long as
-// a quorum's logs have spare segments, a reserve that other programs' files cannot take. The smaller next snapshot then frees log. Without
-// spares no write is accepted.
+// each other, and the leader judges (space.go). Commands that enlarge the state are refused, and the error says that nothing happened. A
+// repeated write of a session still gets its earlier answer. Deletions continue while a quorum's logs have spare segments. Without spares
+// no write is accepted. Half of the last segment is for terms, votes and a new leader's first entry, so there is a leader for reads. A
+// quarter is for entries that a new leader's log has and this log lacks. A full leader hands over to a member with space.
 //
-// A member whose log has less than half a segment left accepts no command from any source either, because entries that raft has accepted
-// must be written before any term or vote. Terms, votes and a new leader's first entry therefore find space, and there is a leader for
-// reads. A quarter of the segment is reserved for entries that a new leader's log has and this log lacks, once proposals have stopped. A
-// full leader hands leadership over to a member with space, if a quorum has space.
-//
-// If other files take the last space between two checks, a group may still not fit. The log writer then keeps the group until a spare or
-// space is available, and the disk watch does not count it as a stall. Until then no later group is written, and the member cannot vote.
-// With one more segment of space everything is accepted again.
-//
-// A full disk that cannot hold a second snapshot can delete nothing, and accepts no deletion either. Its member reports how much space it
-// has left. When the leader has or saves a snapshot that fits there, because keys were deleted, the leader deletes its log up to that
-// snapshot and sends the snapshot. The snapshot supersedes a group that waits for space (space.go, helpFull). Starts need no space: small
-// files are written in place, and a log that has to begin a segment waits.
+// If other files take the last space, the log writer keeps its group until there is space. The disk watch does not count that as a stall.
+// A full member that cannot save reports how much space it has. When a snapshot of the leader fits there, because keys were deleted, the
+// leader sends it (helpFull). Starts need no space.
 package actor

@@ -60,7 +60,7 @@ func TestPacedActorRests(t *testing.T) {
 func TestSnapshotterRests(t *testing.T) {
 	s := newTestSnapshotter(t, viewAt(t, 1, 1))
 	const slow = 3 * limits.SnapshotStepQuick
-	half := s.Status.Disk().LogBudget(&s.Limits, s.bytes()) / 2
+	half := s.Status.Disk().LogBudget(&s.Limits) / 2
 	for _, c := range []struct {
 		took, want time.Duration
 		log        int64
@@ -135,7 +135,7 @@ func TestOutrunSaveIsInHaste(t *testing.T) {
 	s := newTestSnapshotter(t, view)
 	s.beginSave(Save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}})
 	s.startSave()
-	room := func() int64 { return s.Status.Disk().LogBudget(&s.Limits, s.bytes()) }
+	room := func() int64 { return s.Status.Disk().LogBudget(&s.Limits) }
 	done := s.order.saver.Done()
 	const least = limits.SnapshotPieceBytes
 	for _, c := range []struct {

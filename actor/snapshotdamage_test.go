@@ -349,17 +349,13 @@ func TestMembersTakeTurns(t *testing.T) {
 	}
 }
 
-// While a state is overwritten again and again, snapshots and log stay within their bound, also while one is saved beside
-// many writes. The older of two snapshots goes before there is a third one only where that bound demands it. And members do
-// not save at the same places of the log.
+// While a state is overwritten again and again, the files stay within what the formula says, also while a newer base or a snapshot is saved
+// beside many writes. The older of two snapshots stays until there is a third one. And members do not save at the same places of the log.
 func TestDiskUseUnderOverwriting(t *testing.T) {
 	const live, value = 4 << 20, 64 << 10
 	saved := map[uint64][]uint64{}
 	for member := uint64(1); member <= 3; member++ {
-		saved[member], _ = overwrite(t, member, live, value, 0)
-	}
-	if _, dropped := overwrite(t, 1, live, value, 1<<30); dropped != 0 {
-		t.Errorf("%d times only one snapshot was left although there was room for three", dropped)
+		saved[member] = overwrite(t, member, live, value)
 	}
 	together := 0
 	for _, at := range saved[1] {
@@ -373,16 +369,16 @@ func TestDiskUseUnderOverwriting(t *testing.T) {
 }
 
 // overwrite is a member of applier, snapshotter and a log that counts bytes only, and that grows by a value with each two
-// steps of saving. It returns where snapshots were saved, and how often the older one went before there was a third.
-func overwrite(t *testing.T, member uint64, live, value int, least int64) (saved []uint64, dropped int) {
+// steps of saving. It returns where snapshots were saved.
+func overwrite(t *testing.T, member uint64, live, value int) (saved []uint64) {
 	t.Helper()
 	const history = 64 << 20
-	most := max(limits.DiskUse*(int64(live)+history), least)
-	state := index.NewState(limits.Defaults().Index)
+	small := limits.Defaults()
+	small.SnapshotBytes, small.Index.ExtentBytes, small.Index.ExtentsFrom, small.Index.BaseLeast = 2<<20, 1<<20, -1, 1
+	need := space.Disk{}.Needs(&small, int64(live), history)
+	state := index.NewState(small.Index)
 	state.Found(index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}))
 	s := newTestSnapshotter(t, state.View())
-	small := limits.Defaults()
-	small.SnapshotBytes, small.DiskUseLeast = 1<<20, least
 	s.Limits = small
 	a := NewApplier(ApplierConfig{
 		Member: member, State: state, Inbox: s.Applier, Consensus: s.consensus,
@@ -390,12 +386,17 @@ func overwrite(t *testing.T, member uint64, live, value int, least int64) (saved
 		Fail: func(err error) { t.Fatal(err) },
 	})
 	keys := live / value
-	released, peak := uint64(0), int64(0)
+	released, peak, rebased, dropped := uint64(0), int64(0), 0, 0
 	for i := uint64(1); i <= uint64(90*keys); i++ {
 		put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte{byte(i % uint64(keys)), byte(i % uint64(keys) >> 8)}, Value: slices.Repeat([]byte{byte(i)}, value)}).Bytes
 		commands := [][]byte{put}
 		if view := s.Status.View(); view.HistoryBytes() > history { // as a leader has it compacted
 			commands = append(commands, new(index.Head).AppendCompact(nil, view.RevisionOfHistory(history/8*7)).Bytes)
+		}
+		if view := s.Status.View(); s.Status.Parts().Base == view.Base() {
+			if base, weight := view.NextBase(); base > 0 && weight >= space.BaseAfter(&small, view.LiveUsedBytes(), int64(live)/2) {
+				commands, rebased = append(commands, index.AppendRebase(nil, base).Bytes), rebased+1
+			}
 		}
 		e := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 9, Incarnation: 1, First: i, Wall: int64(i) * 1e6}, commands)
 		kind, last, term := raftpb.MsgStorageApply, i, uint64(1)
@@ -418,10 +419,10 @@ func overwrite(t *testing.T, member uint64, live, value int, least int64) (saved
 			}
 		}
 	}
-	t.Logf("member %d: %d snapshots, at most %d MiB of %d, %d times only one was left", member, len(saved), peak>>20, most>>20, dropped)
-	// A save is ordered when half of the log's room is left, and needs little of that here.
-	if peak > most/8*7 {
-		t.Errorf("files take %d MiB of %d", peak>>20, most>>20)
+	most := need.AtRest() + int64(live)/4*3 + need.Newer
+	t.Logf("member %d: %d snapshots and %d bases, at most %d MiB of %d", member, len(saved), rebased, peak>>20, most>>20)
+	if peak > most || peak < most/4*3 || rebased < 3 || dropped > 0 {
+		t.Errorf("files take %d MiB of %d, with %d bases; %d times only one snapshot was left", peak>>20, most>>20, rebased, dropped)
 	}
-	return saved, dropped
+	return saved
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -56,18 +57,12 @@ func (s *Snapshotter) sizeOf(m Save, base bool) int64 {
 	if v.Base() == 0 || m.Whole || m.Backup || !m.PartsOnly && len(s.parts.base)+len(s.parts.newer) == 0 {
 		return all
 	}
-	n := int64(0)
+	n := unwritten(v, has.To)
 	if base && has.Base < v.Base() {
-		n = v.LiveBytes()
+		n += v.LiveBytes()
 	}
-	for _, e := range slices.Backward(v.Extents()) {
-		if e.To <= has.To {
-			break
-		}
-		n += e.Weight
-	}
-	if !m.PartsOnly {
-		n += v.OpenExtent().Weight
+	if m.PartsOnly {
+		n -= v.OpenExtent().Weight
 	}
 	return n
 }
@@ -162,8 +157,8 @@ func (s *Snapshotter) hasRoom() error {
 		return err
 	}
 	need := s.order.bytes
-	if s.order.Backup { // the member goes on
-		disk := s.Status.Disk()
+	disk, base := s.Status.Disk(), s.order.bytes > s.sizeOf(s.order.Save, false)
+	if s.order.Backup || base && disk.Accepts() == space.Left { // the member goes on; a full disk may have space after a newer base only
 		low, _ := disk.Marks()
 		need += low
 	}

@@ -197,8 +197,12 @@ func (s *Snapshotter) publishSize() {
 	if now := s.parts.published(s.shelf); now != s.Status.Parts() {
 		s.Status.parts.Store(&now)
 	}
+	stored := int64(-1)
+	if len(s.parts.base)+len(s.parts.newer) > 0 {
+		stored = s.parts.stored().To
+	}
 	s.Status.reportDisk(func(d *space.Disk) {
-		d.NextHas = 0
+		d.NextHas, d.Stored = 0, stored
 		if len(s.files) > 0 {
 			d.Newest, d.NextHas = s.files[0].Whole(), s.parts.older
 			for _, k := range s.files[1:] {
@@ -210,7 +214,7 @@ func (s *Snapshotter) publishSize() {
 			// The received snapshot is the next one. The log must not wait for the space of another: it writes entries before the install.
 			d.NextHas = math.MaxInt64
 		case s.saves(): // the deletable files are already gone
-			d.NextHas = s.order.written()
+			d.NextHas = max(unwritten(s.Status.View(), stored)-s.growth(), 0)
 		}
 		d.Receives, d.Saves = s.comes(), s.saves() && 2*s.growth() < s.order.bytes
 		d.Snapshots, d.Written = s.bytes(), s.written()+s.forBackup()

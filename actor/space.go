@@ -127,7 +127,7 @@ func (s *spaces) report(c *core) (now peerframe.DiskSpace, due bool) {
 	now = peerframe.DiskSpace{Own: uint64(disk.Accepts())}
 	if disk.Size > 0 { // the memory alone would overstate what a member with an unmeasured disk holds
 		_, cold := c.Status.View().Cold()
-		now.Holds, now.HoldsNow = disk.Holds(disk.Size, cold), disk.Holds(disk.Capacity, cold)
+		now.Holds, now.HoldsNow = disk.Holds(&c.Limits, cold)
 	}
 	if disk.Full {
 		now.Free = disk.Free
@@ -165,7 +165,7 @@ func (s *spaces) heard(peer uint64, m peerframe.DiskSpace) {
 // a snapshot is to be saved.
 func (s *spaces) helpFull(c *core) (save bool) {
 	var lost []uint64
-	helps, wanted, commit := false, false, c.raft.BasicStatus().GetCommit()
+	helps, wanted, full, commit := false, false, c.Status.Disk().Full, c.raft.BasicStatus().GetCommit()
 	view, newest := c.Status.View(), uint64(0)
 	if file, err := c.Window.Snapshot(); err == nil {
 		newest = file.GetMetadata().GetIndex()
@@ -173,6 +173,7 @@ func (s *spaces) helpFull(c *core) (save bool) {
 	applied, _ := view.Applied()
 	c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
 		room := s.ofPeer[id]
+		full = full || c.connected[id] && room.Own > uint64(space.Left)
 		switch {
 		case id == c.Member || !c.connected[id] || room.Own != uint64(space.None) || p.Match >= commit: // with space.Low it accepts deletions
 		case newest > p.Match && c.Status.Disk().Newest <= room.Free:
@@ -184,6 +185,7 @@ func (s *spaces) helpFull(c *core) (save bool) {
 			wanted = true
 		}
 	})
+	c.Status.fullMember.Store(full)
 	c.Status.reportDisk(func(d *space.Disk) { d.Helps = helps })
 	for _, id := range lost {
 		c.raft.ReportUnreachable(id) // raft then probes the follower's log: the follower neither accepts nor refuses

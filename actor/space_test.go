@@ -213,6 +213,26 @@ func TestFullLeaderOfFullMembersStays(t *testing.T) {
 	}
 }
 
+// A leader makes newer bases sooner while a member that it reaches has a full disk.
+func TestLeaderKnowsOfAFullMember(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.lead()
+	for _, step := range []struct {
+		what string
+		m    ConsensusMessage
+		full bool
+	}{
+		{"all have room", Received{From: 2, Message: peerframe.DiskSpace{}}, false},
+		{"one has not", Received{From: 2, Message: peerframe.DiskSpace{Own: uint64(space.Low)}}, true},
+		{"it cannot be reached", Disconnected{Peer: 2}, false},
+	} {
+		c.turn(step.m)
+		if c.pass(TickInterval); c.Status.FullMember() != step.full {
+			t.Errorf("%s: %v", step.what, c.Status.FullMember())
+		}
+	}
+}
+
 // A leader refuses what a quorum has no room for as soon as it hears of it.
 func TestLeaderHearsOfFullDisks(t *testing.T) {
 	var refused []*kv.Error

@@ -12,7 +12,6 @@ import (
 
 	"qkv/actor/space"
 	"qkv/index"
-	"qkv/internal/limits"
 	"qkv/log"
 )
 
@@ -37,13 +36,15 @@ type Status struct {
 	// Observer has the measurements for people.
 	Observer Observer
 
+	fullMember atomic.Bool // consensus': the disk of a reachable member is full; this member leads
+
 	fullDisks atomic.Pointer[string]         // consensus': why a quorum has no space, while it leads; nil or empty: it has
 	capacity  atomic.Pointer[QuorumCapacity] // consensus': by a quorum of the voters
 	clockText atomic.Pointer[string]         // consensus': how this member's clock differs; nil or empty: it does not
 	ticked    atomic.Int64                   // consensus': when it last advanced raft's clock
 
 	diskMu sync.Mutex
-	disk   space.Disk // of several actors, without the state's size; guarded by diskMu
+	disk   space.Disk // of several actors, without the state's sizes; guarded by diskMu
 
 	// Guarded by mu: rarely used.
 	mu       sync.Mutex
@@ -119,13 +120,13 @@ func (s *Status) Parts() Parts {
 	return Parts{}
 }
 
-// Disk returns what is known of this member's disk, with the size of the newest state.
+// Disk returns this member's disk, as far as it is known, with the sizes of the newest state.
 func (s *Status) Disk() space.Disk {
 	s.diskMu.Lock()
 	d := s.disk
 	s.diskMu.Unlock()
 	if view := s.View(); view != nil {
-		d.State = view.LiveBytes() + view.HistoryBytes()
+		d.Live, d.Next = view.LiveUsedBytes(), unwritten(view, d.Stored)
 	}
 	return d
 }
@@ -150,6 +151,9 @@ func (s *Status) FullDisks() string {
 	return ""
 }
 
+// FullMember reports whether the disk of a member that this member reaches is full: a newer base may let it free space.
+func (s *Status) FullMember() bool { return s.fullMember.Load() }
+
 // WrongClock returns how this member's clock differs from the others', as far as that is known; empty if it does not.
 func (s *Status) WrongClock() string {
 	if text := s.clockText.Load(); text != nil {
@@ -164,9 +168,6 @@ type QuorumCapacity struct {
 	Now    int64  // the same without the space that files of other programs take
 	Member uint64 // the voter that limits Now
 }
-
-// Full returns the size in bytes of a state that fills the disks, and has writes refused: files take limits.DiskUse times the state.
-func (h QuorumCapacity) Full() int64 { return h.Now + h.Now/limits.DiskUse }
 
 // QuorumCapacity returns the state size that a quorum of the voters holds, as far as this member knows.
 func (s *Status) QuorumCapacity() QuorumCapacity {

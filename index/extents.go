@@ -249,20 +249,15 @@ func (v *View) HasBase() bool {
 	return v.history.oldest().Compare(Position{Revision: max(v.extents.kept, v.extents.base+1)}) <= 0
 }
 
-// NextBase returns the revision of the base that a leader should propose now; 0: none. A base is worth its writing when the extents
-// that it replaces weigh three quarters of the live keys: the files then take at most about twice the bytes that they hold.
-func (v *View) NextBase() (revision int64) {
-	weight := int64(0)
+// NextBase returns the revision of the newest base that can be made now, and the weight of the extents that it replaces; 0: none.
+func (v *View) NextBase() (revision, weight int64) {
 	for _, e := range v.extents.cuts {
 		if e.To >= v.compacted {
 			break
 		}
 		weight, revision = weight+e.Weight, e.To
 	}
-	if 4*weight < 3*(v.totals.liveBytes+v.totals.live*versionOverhead) {
-		return 0
-	}
-	return revision
+	return revision, weight
 }
 
 // Base returns the revision of the base; 0: the state has no extents.

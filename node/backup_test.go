@@ -193,7 +193,9 @@ func TestBackupFiles(t *testing.T) {
 // The file of a backup has all keys, and is none of its member's own snapshots: these go on to list parts, also after a restart. The file
 // goes when no backup reads it, at a restart, and when the disk is nearly full.
 func TestBackupIsNoSnapshotOfItsMember(t *testing.T) {
-	c := newBackupCluster(t, 1, func(l *limits.Tunable) { l.Index.ExtentsFrom, l.Index.ExtentBytes, l.Index.ColdBytes = -1, 20_000, 1 })
+	c := newBackupCluster(t, 1, func(l *limits.Tunable) {
+		l.Index.ExtentsFrom, l.Index.ExtentBytes, l.Index.ColdBytes, l.Index.BaseLeast = -1, 20_000, 1, 1
+	})
 	h := c.w.hosts[0]
 	files := func(dir string) []snapshot.Info {
 		t.Helper()

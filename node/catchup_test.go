@@ -94,7 +94,6 @@ func TestCatchUpByOneSnapshot(t *testing.T) {
 		l.SnapshotBytes /= smaller
 		l.CatchUpBytes /= smaller
 		l.CatchUpLeast /= smaller
-		l.DiskUseLeast /= smaller
 		l.WindowBytes /= smaller / 4 // what is on its way does not get smaller
 		l.InflightBytes /= smaller / 4
 		l.MessageEntriesBytes /= smaller / 4

@@ -149,15 +149,15 @@
 // make space for live data.
 //
 // Disk and memory limits of members outside a quorum never make the cluster drop history that its settings keep. The leader uses the state
-// size that a quorum of the voters holds with ease, each with a fifth of its disk and at most half of its memory (package actor, Space on
-// the disk). Learners and the minority of voters with the smallest machines do not count. A voter that is down counts with its last report.
+// size that a quorum of the voters holds, by their disks (space.Disk.Holds) and at most half of their memory (package actor, Space on the
+// disk). Learners and the minority of voters with the smallest machines do not count. A voter that is down counts with its last report.
 // A member whose memory is small for the state raises the notice MEMORY (machine.go). The default bound is reduced to what the machines of
 // that quorum hold. Space taken on the disks by files of other programs never changes a bound.
 //
 // If no quorum can hold the history that the settings keep, the leader raises the alarm RETENTION. The alarm begins when the history
 // reaches three quarters of the size that fits. The leader drops only history that no quorum was able to hold for the whole of
-// --history-drop-after (retention.go). Until then the history grows up to the size at which writes would be refused (actor.Held.Full);
-// beyond that size it is dropped earlier, as the alarm says. If the space has shrunk below that size, the history grows by a quarter at
+// --history-drop-after (retention.go). Until then the history grows up to the size that a quorum holds. Beyond that size it is dropped
+// at once: the disks would fill. If the space has shrunk below what there is, the history grows by a quarter at
 // most, also under other leaders. Once the disks of a quorum have been full for limits.HistoryDropFull, that is the delay: losing history
 // costs less than refusing writes. Only the leader measures the delay, so a new leader begins again with the alarm. --history-bytes 0 means
 // no bound, and no history is dropped.
@@ -165,8 +165,7 @@
 // --history-age, and etcd's own compaction, use the age that the leader's process has measured since its start (historyage.go), not wall
 // clocks: a clock that jumps would make all history old.
 //
-// At least an eighth of the state that a quorum holds, or limits.QuotaHistoryLeast hundredths of the quota, is left to history. Files
-// therefore take at most four times the live data and the history that the settings keep.
+// At least an eighth of the state that a quorum holds, or limits.QuotaHistoryLeast hundredths of the quota, is left to history.
 //
 // # Order of start and stop
 //

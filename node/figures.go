@@ -54,8 +54,10 @@ func (m *member) figures(to *figures.Values, view *index.View, raft actor.RaftSt
 	figures.Set(to, figures.Host, m.env.Machine.hostOf(m.folder.Cluster))
 	figures.Set(to, figures.Device, m.env.Machine.Device)
 	figures.Set(to, figures.Wall, m.env.Driver.Time().Wall/int64(time.Microsecond))
-	figures.Set(to, figures.DiskFree, m.status.Disk().Free)
-	figures.Set(to, figures.Disk, m.status.Disk().Size)
+	disk := m.status.Disk()
+	figures.Set(to, figures.DiskFree, disk.Free)
+	figures.Set(to, figures.DiskWant, disk.Wants())
+	figures.Set(to, figures.Disk, disk.Size)
 	figures.Set(to, figures.Files, m.env.Machine.Files)
 
 	counters := &m.status.Observer.Counters

@@ -27,7 +27,6 @@ func TestHistoryDropWaits(t *testing.T) {
 		bound int64
 		alarm string // a part of it
 	}
-	full := func(holds int64) int64 { return room(holds).Full() - live }
 	for name, c := range map[string]struct {
 		config Config
 		steps  []step
@@ -36,8 +35,8 @@ func TestHistoryDropWaits(t *testing.T) {
 		"no bound is asked": {Config{}, []step{{0, 100, true, never, ""}, {2 * time.Hour, 100, true, never, ""}}},
 		"fewer are asked":   {Config{HistoryBytes: 700, HistoryDropAfter: time.Hour}, []step{{0, 800, true, 700, ""}, {2 * time.Hour, 800, true, 700, ""}}},
 		"an hour": {Config{HistoryBytes: kept, HistoryDropAfter: time.Hour}, []step{
-			{time.Second, history, false, max(full(history), history/4*5), "will be dropped from"},
-			{time.Hour, history, false, max(full(history), history/4*5), "will be dropped from"},
+			{time.Second, history, false, history / 4 * 5, "will be dropped from"},
+			{time.Hour, history, false, history / 4 * 5, "will be dropped from"},
 			{time.Hour + time.Second, history, false, history, "is dropped"},
 			{3 * time.Hour, history, false, history, "is dropped"},
 		}},
@@ -77,7 +76,7 @@ func TestHistoryDropWaits(t *testing.T) {
 			{33 * time.Minute, 900, true, 900, "is dropped"},
 		}},
 		"a larger shortage has a delay of its own": {Config{HistoryBytes: kept, HistoryDropAfter: time.Hour}, []step{
-			{0, history, false, max(full(history), history/4*5), "will be dropped from 1970-01-01 01:00"},
+			{0, history, false, history / 4 * 5, "will be dropped from 1970-01-01 01:00"},
 			{2 * time.Hour, history, false, history, "is dropped"}, // all of it fits
 			{3 * time.Hour, history / 2, false, history, "and beyond 0.0 MiB from 1970-01-01 04:00"},
 			{3*time.Hour + time.Minute, history, false, history, "is dropped, although"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"qkv/actor"
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/audit"
@@ -509,7 +511,11 @@ func (m *member) rebase() {
 	if m.status.Raft().Role != "leader" || parts.Base != view.Base() { // the present base is being written
 		return
 	}
-	if revision := view.NextBase(); revision > 0 {
+	live, spare := view.LiveUsedBytes(), int64(0)
+	if held := m.status.QuorumCapacity().Now; !m.status.FullMember() {
+		spare = cmp.Or(held, math.MaxInt64/2) - live - view.HistoryBytes()
+	}
+	if revision, weight := view.NextBase(); revision > 0 && weight >= space.BaseAfter(&m.env.Limits, live, spare) {
 		m.proposed.rebasing.propose(m, index.AppendRebase(nil, revision))
 	}
 }

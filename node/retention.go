@@ -46,7 +46,7 @@ func besideLive(held, live int64) int64 { return max(held-live, held/limits.Hist
 // no quorum has held for the whole of Config.HistoryDropAfter is dropped: the bound is the largest size that a quorum held in that time.
 // So a shortage that ends in time costs nothing, also where a smaller shortage has lasted for longer. Once the disks of a quorum have
 // been full for limits.HistoryDropFull, the delay is as short: full disks refuse writes. The alarm comes first, while there is still
-// room. During the delay the history may grow up to the size at which writes would be refused. If the space has shrunk below that, the
+// room. During the delay the history may grow up to the size that a quorum holds. If the space has shrunk below that, the
 // history may grow by a quarter of its size when the shortage began. Another leader begins again with the alarm, and allows no other
 // quarter: leaders change when disks fill.
 //
@@ -90,7 +90,7 @@ func (d *historyDrop) bound(c *Config, view *index.View, held actor.QuorumCapaci
 	}
 	d.most = min(kept, d.fits[0].bytes)
 	if len(d.fits) > 1 {
-		d.most = min(d.most, max(besideLive(held.Full(), view.LiveUsedBytes()), d.first/4*5, d.weighed))
+		d.most = min(d.most, max(fits, d.first/4*5, d.weighed))
 		d.drops = d.drops || d.weighs > d.most
 	}
 	return d.most

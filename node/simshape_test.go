@@ -119,6 +119,7 @@ func drawShape(seed uint64) shape {
 	if s.limits.Index.ExtentsFrom = -1; extents.IntN(3) == 0 {
 		s.limits.Index.ExtentsFrom = int64(logUniform(extents, 1<<10, 256<<10))
 	}
+	s.limits.Index.BaseLeast = int64(logUniform(extents, 1<<10, 256<<10))
 	s.limits.Index.ColdBytes = int(logUniform(extents, 1, 100))
 	s.limits.Index.PieceBytes = int64(logUniform(extents, 256, 16<<10))
 	s.roomy = s.limits

@@ -373,7 +373,7 @@ func TestVerifyNamesAPart(t *testing.T) {
 		t.Fatal(err)
 	}
 	often := limits.Defaults()
-	often.SnapshotBytes, often.SnapshotInterval, often.Index.ExtentBytes, often.Index.ExtentsFrom = 64<<10, time.Millisecond, 20_000, -1
+	often.SnapshotBytes, often.SnapshotInterval, often.Index.ExtentBytes, often.Index.ExtentsFrom, often.Index.BaseLeast = 64<<10, time.Millisecond, 20_000, -1, 1
 	a, err := startAloneWith(t, dir, 64<<10, often)
 	if err != nil {
 		t.Fatal(err)

@@ -1,5 +1,5 @@
-// Package space decides how a member uses its disk: which writes it accepts, and how much its snapshots, its log and the log's spare
-// segments may take.
+// Package space decides how a member uses its disk: which writes it accepts, how much its log and spare segments may take, and how large a
+// state the disk holds. [Needs] is the one formula of disk space; everything else follows from it and from the files that there are.
 //
 // Every decision is a function of one value, [Disk]. Four actors report to it. The segment maker measures the disk, and the
 // log writer tells how full the log is. The snapshotter tells the sizes of its files, and consensus whether a follower needs the log.
@@ -9,12 +9,18 @@
 //
 //	high mark     above it, all writes are accepted again
 //	low mark      below it, writes that enlarge the state are refused ([Low])
-//	log's reserve new segments never use it: it holds the next snapshot, and growth until the log's files are full
+//	log's reserve new segments never use it: it holds what the next snapshot has to write, and growth until the log's files are full
 //
 // Between the low mark and the log's reserve there is space for writes until all members know that the disk is full.
 package space
 
-import "qkv/internal/limits"
+import (
+	"cmp"
+	"math"
+	"math/bits"
+
+	"qkv/internal/limits"
+)
 
 // Level is the disk space of a member or a cluster, as the class of writes that it accepts.
 type Level int
@@ -36,7 +42,9 @@ type Disk struct {
 	SegmentBytes int64 // size of a segment of the log
 	Memory       int64 // of the machine; 0: not known
 
-	State int64 // size of the keys and values with the kept history
+	// Of the newest state.
+	Live int64 // weight of the live keys
+	Next int64 // weight of what the next snapshot has to write: its own file, and extents that are in no file yet
 
 	// The segment maker's.
 	Size     int64 // of the file system; 0: not known
@@ -54,7 +62,8 @@ type Disk struct {
 	Newest    int64 // size of the newest snapshot
 	Snapshots int64 // all its files, the snapshot being saved or received at its full size
 	Written   int64 // all its files at their present size
-	NextHas   int64 // of the next snapshot: the part already written, or the files that can be deleted for it
+	NextHas   int64 // of Next: the part already written, or the size of the files that can be deleted for it
+	Stored    int64 // the last revision that parts on the disk have; negative: snapshots list no parts
 	Receives  bool  // a snapshot is being received
 	Saves     bool  // a snapshot is being saved, and more than half of it is written
 
@@ -90,18 +99,128 @@ func (d Disk) CatchesUp() bool { return d.Lags || d.Receives }
 // SpareBytes returns the maximum size of the log's spare segments.
 func (d Disk) SpareBytes() int64 { return limits.SparesMost * d.SegmentBytes }
 
-// Budget returns how much snapshots, log and spares may take together, at least least on a disk with that capacity. They leave the space
-// at which all writes are accepted.
-func (d Disk) Budget(least int64) int64 { return d.timesState(limits.DiskUse, least) }
+// Needs is the disk space that a member takes, by its purpose, in bytes. Each figure is an upper bound.
+type Needs struct {
+	Base    int64 // the live keys, once
+	History int64 // the extents that the history needs
+	Own     int64 // files of two snapshots and of the one being saved: the changes of the open extent
+	Log     int64 // of two snapshots and of the one being saved, its newest segment, and the spares
 
-// timesState returns a multiple of the state's size, or least if that is more, bounded by the disk's capacity.
-func (d Disk) timesState(times, least int64) int64 {
-	bytes := max(times*d.State, least)
+	Waiting int64 // extents of compacted changes: they wait for a newer base
+	Newer   int64 // a newer base, and the changes until two snapshots list it: so long the older one stays
+
+	Incoming  int64 // parts that another member sends while this member keeps its own: at most a whole state
+	Followers int64 // of the log, kept for members that catch up
+	Free      int64 // the high mark: with less, writes may be refused
+}
+
+// Needs returns the space that a state takes on this disk, by the weight of its live keys and of its history.
+func (d Disk) Needs(l *limits.Tunable, live, history int64) Needs {
+	n := Needs{Base: live, History: history, Waiting: BaseAfter(l, live, live+limits.BaseLeast), Followers: l.CatchUpBytes}
+	n.Own = (limits.SnapshotsKept + 1) * cmp.Or(l.Index.ExtentBytes, limits.ExtentBytes)
+	n.Log = (limits.SnapshotsKept+1)*d.saveBytes(l) + d.logLeaves()
+	n.Newer = live + limits.SnapshotsKept*d.saveBytes(l)
+	n.Incoming = n.Base + n.History + n.Waiting
+	_, n.Free = d.marks()
+	return n
+}
+
+// AtRest returns the space just after a newer base has taken the place of the older one.
+func (n Needs) AtRest() int64 { return n.Base + n.History + n.Own + n.Log }
+
+// WithNewer returns the space while a newer base is written.
+func (n Needs) WithNewer() int64 { return n.AtRest() + n.Waiting + n.Newer }
+
+// Most returns the size of a disk that never is nearly full.
+func (n Needs) Most() int64 {
+	return n.AtRest() + n.Waiting + max(n.Newer, n.Incoming) + n.Followers + n.Free
+}
+
+// BaseAfter returns from which weight of compacted changes on a newer base is worth its writing: three quarters of the live keys. Where the
+// disk has less than that to spare, a newer base is made earlier, but not before a quarter of the live keys: else there would be no space
+// left to write it.
+func BaseAfter(l *limits.Tunable, live, spare int64) int64 {
+	return min(max(live/4*3, cmp.Or(l.Index.BaseLeast, limits.BaseLeast)), live/limits.BaseOfLive+max(spare, 0))
+}
+
+// Holds returns the size of a state, live keys and history together, that this machine holds. ease is by the size of the disk, and leaves
+// space for a whole state from another member: a member that was away for long can then return. now is without that, and without the space
+// that files of other programs take. Both are rounded down, so that they seldom change. 0 is not known. cold is the part of the state that
+// is on the disk only.
+func (d Disk) Holds(l *limits.Tunable, cold int64) (ease, now int64) {
+	memory := int64(math.MaxInt64)
+	if d.Memory > 0 {
+		memory = max(d.Memory/limits.StateOfMemory+cold, 1)
+	}
+	waiting := func(live int64) int64 { return live + live/limits.BaseOfLive } // of a disk that has nothing to spare
+	if room := d.room(l, d.Size); room > 0 {
+		live := min(d.Live, room/2*limits.BaseOfLive/(limits.BaseOfLive+1))
+		ease = min(memory, room/2-waiting(live)+live)
+	}
+	if room := d.room(l, d.Capacity); room > 0 {
+		live := min(d.Live, room/(2*limits.BaseOfLive+1)*limits.BaseOfLive)
+		now = min(memory, room-waiting(live))
+	}
+	return coarse(ease), coarse(now)
+}
+
+// room returns the space of a disk of that capacity for the state; 0 is not known.
+func (d Disk) room(l *limits.Tunable, capacity int64) int64 {
+	if capacity == 0 {
+		return 0
+	}
+	d.Capacity = capacity
+	fixed := d.Needs(l, 0, 0)
+	return max(capacity-fixed.AtRest()-fixed.Newer-fixed.Free, 2)
+}
+
+func coarse(bytes int64) int64 {
+	if bytes == 0 {
+		return 0
+	}
+	step := int64(1) << max(20, bits.Len64(uint64(bytes))-7)
+	return max(bytes/step*step, 1)
+}
+
+// LogBudget returns how much the log's segments may take. It is larger while the log is kept for a follower, or this member catches up.
+func (d Disk) LogBudget(l *limits.Tunable) int64 {
+	bytes := limits.LogSnapshots * d.saveBytes(l)
+	if d.LogKept || d.CatchesUp() {
+		bytes += d.followers(l)
+	}
+	return d.beside(bytes)
+}
+
+// FollowerLogBudget returns the maximum size of a log kept for a follower that receives a snapshot, or catches up after one.
+func (d Disk) FollowerLogBudget(l *limits.Tunable) int64 { return d.beside(d.followers(l)) }
+
+func (d Disk) followers(l *limits.Tunable) int64 {
+	return max(l.CatchUpBytes, limits.CatchUpSnapshots*d.Newest)
+}
+
+// beside bounds a size of the log by the disk: snapshots, spares and the high mark leave the rest.
+func (d Disk) beside(bytes int64) int64 {
 	if d.Capacity > 0 {
 		_, high := d.marks()
-		bytes = min(bytes, d.Capacity-high)
+		bytes = min(bytes, d.Capacity-high-d.SpareBytes()-d.Snapshots)
 	}
-	return bytes
+	return max(bytes, 0)
+}
+
+// SaveAfter returns the bytes of log since the last snapshot from which on the next one is due. While this member catches up they are half
+// of the log's budget: a snapshot would be old when it is saved.
+func (d Disk) SaveAfter(l *limits.Tunable) int64 {
+	if d.CatchesUp() {
+		return max(d.saveBytes(l), d.LogBudget(l)/2)
+	}
+	return d.saveBytes(l)
+}
+
+func (d Disk) saveBytes(l *limits.Tunable) int64 {
+	if d.Capacity > 0 {
+		return min(l.SnapshotBytes, max(d.Capacity/limits.SnapshotOfDisk, 1))
+	}
+	return l.SnapshotBytes
 }
 
 // marks returns the low and the high mark of free space, in addition to the next snapshot's space.
@@ -123,51 +242,12 @@ func (d Disk) logLeaves() int64 { return (limits.SpareSegments + 1) * d.SegmentB
 // current segment and the spares are full.
 func (d Disk) LogReserve() int64 { return d.SnapshotNeeds() + d.logLeaves() }
 
-// SnapshotNeeds returns how much of the free space the next snapshot takes. It is the size of a state with all pending log entries, minus
-// the part already written, or minus the older snapshot, which can be deleted first.
-func (d Disk) SnapshotNeeds() int64 { return max(d.State+d.Unapplied-d.NextHas, 0) }
+// SnapshotNeeds returns how much of the free space the next snapshot takes, with all pending log entries. A newer base is not counted: it is
+// written only where there is space, and the snapshot lists the older one meanwhile.
+func (d Disk) SnapshotNeeds() int64 { return max(d.Next+d.Unapplied-d.NextHas, 0) }
 
-// LogBudget returns the part of the budget left for the log's segments, after the given bytes of snapshots. It is larger while the log is
-// kept for a follower, or this member catches up.
-func (d Disk) LogBudget(l *limits.Tunable, snapshots int64) int64 {
-	bytes := d.Budget(l.DiskUseLeast)
-	if d.LogKept || d.CatchesUp() {
-		bytes = d.timesState(limits.DiskUse+limits.DiskUseCatchUp, l.DiskUseLeast)
-	}
-	return max(bytes-d.SpareBytes()-snapshots, 0)
-}
-
-// FollowerLogBudget returns the maximum size of a log kept for a follower that receives a snapshot, or catches up after one.
-func (d Disk) FollowerLogBudget(l *limits.Tunable) int64 {
-	bytes := d.timesState(limits.DiskUse+limits.DiskUseCatchUp, l.DiskUseLeast)
-	return min(max(l.CatchUpBytes, limits.CatchUpSnapshots*d.Newest), max(bytes-d.SpareBytes()-d.Snapshots, 0))
-}
-
-// WorthSaving returns the size of records that triggers a snapshot even if the state is small; on a small disk it is a fraction of the
-// capacity.
-func (d Disk) WorthSaving(most int64) int64 {
-	if d.Capacity > 0 {
-		return min(most, max(d.Capacity/limits.SnapshotOfDisk, 1))
-	}
-	return most
-}
-
-// Holds returns the state size that this machine holds with ease on a disk of that capacity, in whole MiB: the value then seldom changes.
-// 0 is not known. cold is the part of the state that is on the disk only.
-func (d Disk) Holds(capacity, cold int64) int64 {
-	held := d.Memory / limits.StateOfMemory
-	if held > 0 {
-		held += cold
-	}
-	if capacity > 0 { // without the space that is kept free besides the next snapshot, and without the spares
-		_, high := d.marks()
-		onDisk := max((capacity-high-d.SpareBytes())/limits.StateOfDisk, 1)
-		if held == 0 || onDisk < held {
-			held = onDisk
-		}
-	}
-	if held == 0 {
-		return 0
-	}
-	return max(held>>20<<20, 1)
+// Wants returns the free space that the state may still need as it is: the high mark, and a newer base.
+func (d Disk) Wants() int64 {
+	_, high := d.Marks()
+	return high + d.Live
 }

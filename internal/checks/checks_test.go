@@ -296,9 +296,9 @@ func TestChecks(t *testing.T) {
 		{"quota", Warning, "n2: 80 % of the quota", n2(func(m *Member) { figures.Set(&m.Values, figures.Used, 800) })},
 		{"quota", Failure, "n2: all of the quota", n2(func(m *Member) { figures.Set(&m.Values, figures.Used, 1000) })},
 		{"history", Warning, "it reaches back for 4m59s, to revision 2", func(f *Facts) { figures.Set(&f.Members[0].Values, figures.HistoryAge, 5*time.Minute-time.Second) }},
-		{"disk-space", Warning, "n2: 32 MiB of 352 MiB", n2(func(m *Member) {
+		{"disk-space", Warning, "n2: 32 MiB of 2097152 MiB are free, and 33 MiB may be needed", n2(func(m *Member) {
 			figures.Set(&m.Values, figures.DiskFree, limits.SpaceMargin)
-			figures.Set(&m.Values, figures.Disk, 11*limits.SpaceMargin)
+			figures.Set(&m.Values, figures.DiskWant, limits.SpaceMargin+1<<20)
 		})},
 		{"disk-space", Failure, "n2: 31 MiB", n2(func(m *Member) { figures.Set(&m.Values, figures.DiskFree, limits.SpaceMargin-1) })},
 		{"backup", Failure, "the backup of n1 in /backup/n has not been complete for 5m0s", func(f *Facts) { figures.Set(&f.Members[0].Values, figures.BackupAge, limits.BackupOld) }},
@@ -368,7 +368,7 @@ func TestSoundBounds(t *testing.T) {
 	figures.Set(&m.Values, figures.Files, limits.EtcdConnections+limits.FilesKept)
 	m.Routes[0].MTU = limits.DoctorMTU
 	figures.Set(&f.Members[0].Values, figures.HistoryAge, limits.HistoryShort)
-	figures.Set(&m.Values, figures.DiskFree, m.Get(figures.Disk)/limits.DoctorDiskFree)
+	figures.Set(&m.Values, figures.DiskWant, m.Get(figures.DiskFree))
 	figures.Set(&f.Members[0].Values, figures.BackupAge, limits.DoctorBackup-time.Microsecond)
 	m.Links[1] = Link{Member: "n3", Error: "timeout"} // the other end is connected
 	if results := Run(f); Worst(results) != OK {

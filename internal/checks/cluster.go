@@ -369,13 +369,13 @@ func diskSpace(f *Facts, r *report) {
 	f.answers(func(m *Member) {
 		if m.Get(figures.Disk) > 0 {
 			known++
-			space(r, m.Name, m.Get(figures.DiskFree), m.Get(figures.Disk))
+			space(r, m.Name, m.Get(figures.DiskFree), m.Get(figures.Disk), m.Get(figures.DiskWant))
 		}
 	})
 	if known == 0 {
 		r.skip("no member that answers reports its disk")
 	}
-	r.quiet(known, "more than %d %% are free on all members", 100/limits.DoctorDiskFree)
+	r.quiet(known, "each member has space for a newer base, its next snapshot and the log")
 }
 
 // backup reports whether the leader makes a backup, and another member would.
@@ -412,11 +412,11 @@ func backup(f *Facts, r *report) {
 }
 
 // space reports a disk that is nearly full.
-func space(r *report, name string, free, size int64) {
+func space(r *report, name string, free, size, wanted int64) {
 	switch {
 	case free < limits.SpaceMargin:
 		r.fail("%s: %d MiB of %d MiB are free", name, free>>20, size>>20)
-	case free < size/limits.DoctorDiskFree:
-		r.warn("%s: %d MiB of %d MiB are free", name, free>>20, size>>20)
+	case free < wanted:
+		r.warn("%s: %d MiB of %d MiB are free, and %d MiB may be needed", name, free>>20, size>>20, wanted>>20)
 	}
 }

@@ -48,7 +48,7 @@ func freeSpace(f *Facts, r *report) {
 	case d.SizeBytes == 0:
 		r.skip("the size of the file system is not known")
 	default:
-		space(r, d.Dir, d.FreeBytes, d.SizeBytes)
+		space(r, d.Dir, d.FreeBytes, d.SizeBytes, d.SizeBytes/limits.DoctorDiskFree)
 		r.quiet(1, "%d MiB of %d MiB are free", d.FreeBytes>>20, d.SizeBytes>>20)
 	}
 }

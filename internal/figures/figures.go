@@ -97,6 +97,7 @@ var (
 	Device   = add(33, Internal, Number, "device", "The device of the data folder's file system; to compare on one host only.")
 	Wall     = add(34, Internal, Number, "wall", "The member's clock, in microseconds since 1970.")
 	DiskFree = add(35, Known, Bytes, "disk_free", "Free bytes of the data folder's file system.")
+	DiskWant = add(52, Known, Bytes, "disk_wanted", "Free bytes that this member may need: for a newer base, its next snapshot and the log.")
 	Disk     = add(36, Known, Bytes, "disk", "Bytes of the data folder's file system.")
 	Files    = add(37, Known, Number, "open_files_limit", "The limit of open files.")
 	MTU      = add(38, Known, Number, "mtu", "The smallest MTU of the interfaces towards the other members, in bytes.")

@@ -64,13 +64,9 @@ const (
 	// member proposes nothing more. Additional entries of another member's log must then be accepted to make the logs agree.
 	LogKept     = 2
 	LogKeptLast = 1
-	// DiskUse bounds the disk space of snapshots, log and spares, as a multiple of the keys and values and the kept history. DiskUseLeast
-	// is always allowed, even for a small state: spares of 64 MiB, and the log that a follower needs.
-	DiskUse      = 4
-	DiskUseLeast = 3 << 29
-	// DiskUseCatchUp is added to that while the log is kept for a follower. DiskUse includes the next snapshot, which is saved meanwhile;
-	// the rest is less than the writes during the transfer of a large state.
-	DiskUseCatchUp = 2
+	// LogSnapshots times SnapshotBytes bounds the log: two snapshots need twice SnapshotBytes, and the rest is for writes while the next one
+	// is saved. From three quarters on, the older snapshot goes with its log.
+	LogSnapshots = 8
 	// SpaceMargin is a low watermark of free space above the log's reserve (space.Disk.LogReserve): below it a member refuses writes
 	// that enlarge the state. With a segment more it accepts all writes again. On smaller disks it is one part in SpaceMarginOfDisk, but
 	// at least a segment. A fast disk writes this much in a third of a second: the free space is checked with each new segment, and all
@@ -87,7 +83,7 @@ const (
 	SnapshotInterval = 10 * time.Second
 	// SnapshotBytes is how much new log justifies the cost of a snapshot; on a small disk one part in SnapshotOfDisk does.
 	SnapshotBytes  = 64 << 20
-	SnapshotOfDisk = 8
+	SnapshotOfDisk = 16
 	// SnapshotsKept is how many published snapshots stay: one bad file loses no data.
 	SnapshotsKept = 2
 	// SnapshotSound is how long a snapshot that was read back from the medium counts as sound when an older one must be deleted. A medium

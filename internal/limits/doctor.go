@@ -22,7 +22,7 @@ const (
 	DoctorCertificate = 30 * 24 * time.Hour
 	// DoctorMTU is the least MTU of IPv6. QUIC's first packets have 1200 bytes of payload, with up to 48 bytes of headers.
 	DoctorMTU = 1280
-	// DoctorDiskFree is the part of a disk that should be free: a tenth.
+	// DoctorDiskFree is the part of a disk that should be free while no member runs there, which would tell what it needs: a tenth.
 	DoctorDiskFree = 10
 	// DoctorTimerSlack is the slack that a member gives itself (package cli, timerslack.go).
 	DoctorTimerSlack = time.Millisecond

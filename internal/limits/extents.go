@@ -9,6 +9,11 @@ const (
 	// ExtentsFrom is the weight of keys, values and kept history from which on a state has extents. A smaller state is written and sent
 	// whole within seconds, and its extents would take more of the disk than two such files. It is part of feature level 1.
 	ExtentsFrom = 512 << 20
+	// BaseLeast is the least weight of compacted extents that a newer base replaces. A base of a few keys that are overwritten all the time
+	// is then written at most once for four extents. On a disk without space for that, a newer base is made from one part in BaseOfLive of
+	// the live keys on: it must be written before the space for it is gone.
+	BaseLeast  = 64 << 20
+	BaseOfLive = 4
 	// ColdBytes is the smallest value that leaves memory when it is superseded and in files. Smaller values would free too little memory for
 	// the cost of reading them again.
 	ColdBytes = 64

@@ -421,13 +421,10 @@ const (
 	// QuotaLeast is the smallest quota of `qkv serve`: with less, history would be compacted at once. With etcd's command line history does
 	// not yield to the quota.
 	QuotaLeast = 1 << 20
-	// StateOfDisk and StateOfMemory are the multiples of a state that a machine's disk and memory must hold for comfortable operation. On
-	// the disk these are DiskUse and the space for the next snapshot, in addition to the log's spares and its reserve. The memory is twice
-	// the state, for snapshots, reads and Go's collector. History beyond the capacity of a quorum of the voters is compacted. One part in
-	// HistoryOfHeld of a quorum's capacity always stays, to let watches resume. HistorySlack is a tolerance: one part in it of the
-	// configured history may be missing in a quorum's capacity without an alarm or a drop. File system tables and small files take as
-	// much, and a comfortable machine is far from full.
-	StateOfDisk   = DiskUse + 1
+	// StateOfMemory is the multiple of a state that a machine's memory must hold for comfortable operation: for snapshots, reads and Go's
+	// collector. History beyond the capacity of a quorum of the voters is compacted. One part in HistoryOfHeld of a quorum's capacity always
+	// stays, to let watches resume. HistorySlack is a tolerance: one part in it of the configured history may be missing in a quorum's
+	// capacity without an alarm or a drop. File system tables and small files take as much, and a comfortable machine is far from full.
 	StateOfMemory = 2
 	HistoryOfHeld = 8
 	HistorySlack  = 16

@@ -27,7 +27,6 @@ type Tunable struct {
 	SnapshotChunkBytes int64
 	CatchUpBytes       int64
 	CatchUpLeast       int64
-	DiskUseLeast       int64
 
 	HistoryRevisions int64 // kept revisions; 0: no bound
 
@@ -61,6 +60,8 @@ type Index struct {
 	// ExtentBytes and ExtentsFrom decide the content of a state as well: they are part of feature level 1. 0 means the constant of that
 	// name. ExtentsFrom is negative if a state has extents from the start.
 	ExtentBytes, ExtentsFrom int64
+	// BaseLeast is the least weight of compacted extents that a newer base replaces; 0: the constant of that name.
+	BaseLeast int64
 	// ColdBytes is the smallest value that leaves memory; 0: the constant of that name.
 	ColdBytes int
 	// PieceBytes is a quarter of the largest piece of a base; 0: BasePieceLeast. All members must have the same.
@@ -151,7 +152,7 @@ func Defaults() Tunable {
 		ProposalBytesWaiting: ProposalBytesWaiting, PeerMessagesWaiting: PeerMessagesWaiting, SnapshotFramesWaiting: SnapshotFramesWaiting,
 		WatchRequestsWaiting: WatchRequestsWaiting,
 		SnapshotBytes:        SnapshotBytes, SnapshotInterval: SnapshotInterval, SnapshotStepBytes: SnapshotStepBytes,
-		SnapshotChunkBytes: SnapshotChunkBytes, CatchUpBytes: CatchUpBytes, CatchUpLeast: CatchUpLeast, DiskUseLeast: DiskUseLeast,
+		SnapshotChunkBytes: SnapshotChunkBytes, CatchUpBytes: CatchUpBytes, CatchUpLeast: CatchUpLeast,
 		LeaseLengthening: LeaseLengthening,
 		DiskStall:        DiskStall, CheckInterval: CheckInterval,
 		Clients: Clients{
