@@ -2,6 +2,8 @@ package index
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/binary"
 	"math/bits"
 	"slices"
 	"sort"
@@ -91,12 +93,52 @@ func (s *keyspace) flushNewKeys() {
 	if len(s.newKeys) == 0 {
 		return
 	}
-	slices.SortFunc(s.newKeys, func(a, b ref) int { return bytes.Compare(a.record().key(), b.record().key()) })
-	var hint btree.PathHint
-	for _, r := range s.newKeys {
-		s.tree.SetHint(r, &hint)
+	if len(s.newKeys) > manyKeys {
+		s.loadNewKeys()
+	} else {
+		slices.SortFunc(s.newKeys, func(a, b ref) int { return bytes.Compare(a.record().key(), b.record().key()) })
+		var hint btree.PathHint
+		for _, r := range s.newKeys {
+			s.tree.SetHint(r, &hint)
+		}
 	}
 	s.newKeys, s.changed = s.newKeys[:0], true
+}
+
+// manyKeys is a number of new keys that only the load of a state has: they come in any order, millions of them.
+const manyKeys = 1 << 14
+
+// loadNewKeys is flushNewKeys for very many keys. Nearly all of them differ in the eight bytes behind what they have in common: the sort seldom
+// looks at a record.
+func (s *keyspace) loadNewKeys() {
+	first := s.newKeys[0].record().key()
+	common := len(first)
+	for _, r := range s.newKeys {
+		key := r.record().key()
+		for common = min(common, len(key)); !bytes.Equal(key[:common], first[:common]); common-- {
+		}
+	}
+	all := make([]sortable, len(s.newKeys))
+	for i, r := range s.newKeys {
+		var eight [8]byte
+		copy(eight[:], r.record().key()[common:])
+		all[i] = sortable{binary.BigEndian.Uint64(eight[:]), r}
+	}
+	slices.SortFunc(all, func(a, b sortable) int {
+		if a.by != b.by {
+			return cmp.Compare(a.by, b.by)
+		}
+		return bytes.Compare(a.at.record().key(), b.at.record().key())
+	})
+	var hint btree.PathHint
+	for empty, i := s.tree.Len() == 0, 0; i < len(all); i++ {
+		if empty {
+			s.tree.Load(all[i].at)
+		} else {
+			s.tree.SetHint(all[i].at, &hint)
+		}
+	}
+	s.newKeys = nil
 }
 
 // countIn returns the number of records from a record to the end of a range. It descends the tree for each of about

@@ -83,7 +83,6 @@ func (b *Builder) letGo(handed int64) {
 		s.letGoBefore(at.version())
 	}
 	b.superseding = b.superseding[:0]
-	s.keys.flushNewKeys()
 	s.evacuate(timesHanded * (s.keys.memory.handed - handed))
 	s.keys.epoch = &epoch{}
 }

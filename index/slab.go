@@ -263,6 +263,7 @@ func (s *State) evacuateVersion() int {
 
 // evacuateRecord relocates the next record and returns its size. The next steps correct its versions.
 func (s *State) evacuateRecord() int {
+	s.keys.flushNewKeys() // one of them may be this record
 	e := &s.keys.evacuation
 	at := e.source.base + ref(e.offset)
 	r := at.record()
