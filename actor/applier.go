@@ -7,7 +7,6 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
-	"qkv/actor/space"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -53,22 +52,17 @@ type Applier struct {
 	view       *index.View        // the newest published one
 	changed    bool               // the state is newer than view
 	failed     bool
-	reclaiming bool // memory remained to be freed
-	saving     bool
-	saveNow    bool          // a snapshot was lost: the next one is due regardless of the records
-	saveAbove  uint64        // once the applied index is above this
-	saveTwice  bool          // and another one after it
-	saveWhole  bool          // the next one has all keys in one file
-	backup     bool          // a file for a backup is due
-	saveTries  backoff       // since the last successful save
-	saved      time.Duration // when the last save began
-	savedBytes int64         // size of the state at that time
-	records    int64         // bytes of records since the last snapshot
-	ordered    int64         // records when the running save was ordered
-	besides    bool          // the running save is of parts alone, or for a backup: no snapshot
-	batch      bool          // entries were applied in this turn
-	followed   bool          // Stages follow one of them
-	fileBytes  int64
+	reclaiming bool    // memory remained to be freed
+	saving     bool    // a snapshot, or a file for a backup, is being saved
+	saveTries  backoff // since the last successful save
+	saved      uint64  // the entry of the snapshot that is being saved; 0: none
+	wanted     int     // snapshots that are due regardless of the log
+	above      uint64  // each of them of an entry behind this one
+	records    int64   // bytes of records since the last snapshot
+	ordered    int64   // records when the running save was ordered
+	fileBytes  int64   // of the log
+	batch      bool    // entries were applied in this turn
+	followed   bool    // Stages follow one of them
 }
 
 // recordOverhead is the approximate overhead of a record in the log.
@@ -78,7 +72,7 @@ const recordOverhead = 48
 func NewApplier(c ApplierConfig) *Applier {
 	view := c.State.View()
 	c.Status.view.Store(view)
-	return &Applier{ApplierConfig: c, state: c.State, view: view, saved: -c.Limits.SnapshotInterval, savedBytes: view.LiveBytes() + view.HistoryBytes()}
+	return &Applier{ApplierConfig: c, state: c.State, view: view}
 }
 
 // Current returns the current state, for a caller that never runs at the same time as the actor.
@@ -107,21 +101,15 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 			a.restore(m)
 			restored = true
 		case Stored:
-			a.state.Stored(m.Base, m.To, m.Values)
+			m.Shelf.Attach(a.state)
 			a.changed = true // the next View lets the others be dropped
 		case SaveEnded:
 			a.saveEnded(t.Now, m)
 		case SnapshotWanted:
-			// A large snapshot takes long, and is requested again meanwhile. If the running save is sufficient, it serves that request.
-			if !a.saving || !m.First || m.Whole {
-				a.wantSave(m)
-			}
+			a.want(m)
 		case BackupWanted:
-			switch {
-			case a.view.Base() == 0 && !a.saving: // the next snapshot has all keys
-				a.wantSave(SnapshotWanted{})
-			case a.view.Base() > 0 && (!a.saving || !a.besides):
-				a.backup = true
+			if !a.saving {
+				a.order(true)
 			}
 		default:
 			panic(fmt.Sprintf("the applier takes no %T", m))
@@ -303,100 +291,60 @@ func (a *Applier) restore(m Restore) {
 	state := m.State
 	a.state, a.changed = state, true
 	a.reports = append(a.reports, MembersChanged{Members: state.Members(), At: m.Index, Restored: true})
-	view := state.View()
-	a.records, a.savedBytes = 0, view.LiveBytes()+view.HistoryBytes()
+	a.records = 0
 	a.pending.abandon(&a.done)
 }
 
-// save triggers a snapshot when the records since the last one exceed the state's size at that time. The bytes written
-// for snapshots are then about the bytes written to the log, and a restart applies about as many bytes as it loads. A second trigger: the log's files have
-// grown to several times that size for another reason. Files kept for a follower do not count, because a snapshot would free none of
-// them. A save never begins before the last one has ended. It also waits for SnapshotInterval, unless the records are twice the state. It
-// begins earlier if the log's space is small. While this member catches up, the state's size is no trigger: the save would take disk
-// bandwidth from incoming entries, and would be old when it ends.
+// save orders a snapshot if one is wanted, or if the log behind the last one has become large. A save never begins before the last one
+// has ended.
 func (a *Applier) save(t Time) {
-	if a.saving {
+	if a.saving || t.Now < a.saveTries.notBefore {
 		return
 	}
-	if t.Now < a.saveTries.notBefore {
-		return
-	}
-	view := a.view
-	size := view.LiveBytes() + view.HistoryBytes()
-	disk := a.Status.Disk()
-	least := disk.SaveAfter(&a.Limits)
-	worth := max(min(size, a.savedBytes), least)
-	if view.Base() > 0 {
-		worth = least // a snapshot has only the changes behind the last extent
-	}
-	applied, term := view.Applied()
-	// With one snapshot and the next one, half of the log's space may fill before the save begins, and as much until it ends.
-	half := max(disk.LogBudget(&a.Limits)/2, least)
-	most := a.share(min(2*worth, half-half/9))
-	saveNow := a.saveNow && applied > a.saveAbove
-	due := a.records > a.share(min(worth, half-half/9)) || saveNow ||
-		(a.fileBytes > min(4*worth, max(2*worth-worth/4, half)) && a.records > worth/8 && !disk.LogKept)
-	// On a full disk only a smaller snapshot frees space: it covers the log, and after large deletions it is smaller. If the log accepts
-	// nothing until then, the save does not wait for the interval either.
-	due = due || (disk.Accepts() != space.Left && (a.records > a.Limits.SnapshotBytes/64 || size < a.savedBytes/2))
-	if !due || (t.Now-a.saved < a.Limits.SnapshotInterval && a.records <= most && !saveNow && disk.LogTakes(limits.LogKept)) {
-		a.saveBesides(applied, term)
-		return
-	}
-	a.saving, a.saved, a.savedBytes, a.records, a.ordered = true, t.Now, size, 0, a.records
-	a.besides = false
-	if applied > a.saveAbove {
-		a.saveNow, a.saveTwice, a.saveAbove = a.saveTwice, false, applied
-	}
-	a.Snapshotter.MustPost(Save{View: a.state.ViewToSave(), Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration()), Whole: a.saveWhole})
-	a.saveWhole = false
-}
-
-// saveBesides saves a file for a backup, or else the parts that are not in files yet.
-func (a *Applier) saveBesides(applied, term uint64) {
-	a.besides = true
+	applied, _ := a.view.Applied()
 	switch {
-	case a.backup:
-		a.saving, a.backup = true, false
-		view := a.state.ViewToSave()
-		a.Snapshotter.MustPost(Save{View: view, Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration()), Backup: true})
-	case a.state.Unstored():
-		a.saving = true
-		a.Snapshotter.MustPost(Save{View: a.state.View(), PartsOnly: true})
+	case a.wanted > 0 && applied > a.above:
+		a.wanted--
+		a.above = applied // the next one is of a later entry
+	case !a.Status.Disk().SaveDue(&a.Limits, a.records, a.fileBytes):
+		return
 	}
+	a.records, a.ordered, a.saved = 0, a.records, applied
+	a.order(false)
 }
 
-// wantSave notes that a snapshot is due; the earlier of two requests counts.
-func (a *Applier) wantSave(m SnapshotWanted) {
-	if a.saveNow {
-		m.Above = min(m.Above, a.saveAbove)
-	}
-	a.saveNow, a.saveAbove, a.saveTwice, a.saveWhole = true, m.Above, a.saveTwice || m.Twice, a.saveWhole || m.Whole
+// order orders a snapshot, or a file with all keys for a backup.
+func (a *Applier) order(backup bool) {
+	view := a.state.ViewToSave()
+	applied, term := view.Applied()
+	a.saving = true
+	a.Snapshotter.MustPost(Save{View: view, Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration()), Backup: backup})
 }
 
-// share returns the part of a size after which this member saves. A save takes a fifth of the CPU time while it lasts, and the records are the
-// same on all members: without an offset all members would save at the same time. The first of three members makes its first save after
-// a third of the size, the second member after two thirds, the third member after all of it. Later saves come after 31 to 33 parts in 32
-// of the size, so the members keep this distance. The random part separates members that save together, as after a restart.
-func (a *Applier) share(much int64) int64 {
-	if members := a.view.Members().All(); a.savedBytes == 0 && len(members) > 1 {
-		turn := slices.IndexFunc(members, func(m kv.Member) bool { return m.ID == a.Member })
-		return much / int64(len(members)) * int64(max(turn, 0)+1)
+// want notes that snapshots are due. A running save counts as one of them if it is of an entry behind m.Above. The earlier of two
+// requests counts.
+func (a *Applier) want(m SnapshotWanted) {
+	if a.saved > m.Above {
+		m.Saves--
+		m.Above = a.saved
 	}
-	mixed := (a.Member ^ uint64(a.saved)*0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9
-	return much/32*31 + much/16/256*int64(mixed>>56)
+	if m.Saves <= 0 {
+		return
+	}
+	if a.wanted > 0 {
+		m.Above = min(m.Above, a.above)
+	}
+	a.wanted, a.above = max(a.wanted, m.Saves), m.Above
 }
 
 // saveEnded allows the next save; a failed save is due again after a pause.
 func (a *Applier) saveEnded(now time.Duration, m SaveEnded) {
-	a.saving = false
+	a.saving, a.saved = false, 0
 	if !m.Failed {
 		a.saveTries = backoff{}
 		return
 	}
-	if !a.besides {
-		a.records += a.ordered
-		a.wantSave(SnapshotWanted{Twice: a.saveNow})
-	}
+	a.records += a.ordered
+	a.wanted, a.above = a.wanted+1, 0
 	a.saveTries.fail(now, limits.SnapshotRetry, limits.SnapshotRetryMost)
 }

@@ -207,7 +207,7 @@ func TestNothingIsSavedWhileBehind(t *testing.T) {
 		{"level", false, false, 1.1, true},
 		{"behind", true, false, 1.1, false},
 		{"a snapshot comes", false, true, 1.1, false},
-		{"behind, and the log is full", true, false, 2.1, true},
+		{"behind, and the log is full", true, false, 3.1, true},
 	} {
 		s := newTestSnapshotter(t, index.NewState(l.Index).View())
 		state := stateAt(t, 10, 100_000)
@@ -218,7 +218,7 @@ func TestNothingIsSavedWhileBehind(t *testing.T) {
 		})
 		s.Status.reportDisk(func(d *space.Disk) { d.Lags = c.lags })
 		s.Status.reportDisk(func(d *space.Disk) { d.Receives = c.receives })
-		a.records = int64(c.records * float64(a.savedBytes))
+		a.records = int64(c.records * float64(a.view.LiveBytes()+a.view.HistoryBytes()))
 		if a.save(Time{Now: 1 << 40}); a.saving != c.saves {
 			t.Errorf("%s, with records of %.1f times the state: a snapshot is ordered: %v", c.name, c.records, a.saving)
 		}

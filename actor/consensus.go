@@ -121,7 +121,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		ID:                        c.Member,
 		ElectionTick:              c.electionTicks(),
 		HeartbeatTick:             int(c.HeartbeatInterval / TickInterval),
-		Storage:                   raftStorage{c.Window, &a.core, &a.transfers.wait},
+		Storage:                   c.Window,
 		Applied:                   c.Applied,
 		AsyncStorageWrites:        true,
 		MaxSizePerMsg:             c.Limits.MessageEntriesBytes,
@@ -330,7 +330,7 @@ func (c *Consensus) tick(n int) {
 	if c.soft.RaftState == raft.StateLeader {
 		c.Status.publishMatches(c.raft)
 		if c.spaces.helpFull(&c.core) {
-			c.Applier.MustPost(SnapshotWanted{})
+			c.Applier.MustPost(SnapshotWanted{Saves: 1})
 		}
 		c.release()
 		c.membership.nudgeExchange(&c.core)

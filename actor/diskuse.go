@@ -13,17 +13,15 @@ import (
 
 // unwritten returns the weight of the changes that the next snapshot has to write, if parts have those up to a revision. A newer base is not
 // counted.
-func unwritten(v *index.View, stored int64) (n int64) {
-	if v.Base() == 0 || stored < v.Base() { // a file with all keys
-		return v.LiveBytes() + v.HistoryBytes()
-	}
+func unwritten(v *index.View, stored int64) int64 {
+	n := v.OpenExtent().Bytes
 	for _, e := range slices.Backward(v.Extents()) {
 		if e.To <= stored {
 			break
 		}
-		n += e.Weight
+		n += e.Bytes
 	}
-	return n + v.OpenExtent().Weight
+	return n
 }
 
 // outgrown reports whether the log has taken three quarters of its space. The last quarter is for writes while the newer of two snapshots
@@ -43,10 +41,7 @@ func (s *Snapshotter) full() bool {
 
 // bytes returns the size of this member's own files, with the snapshot being saved or received at its full size.
 func (s *Snapshotter) bytes() int64 {
-	n := s.written()
-	if s.order != nil && !s.order.Backup {
-		n += s.growth()
-	}
+	n := s.written() + s.growth()
 	if r := s.receive; r != nil && !r.handed {
 		n += r.left - r.file.Offset()
 	}
@@ -59,12 +54,12 @@ func (s *Snapshotter) written() (n int64) {
 		n += k.Bytes
 	}
 	n += s.parts.bytes
-	if s.saves() {
-		n += s.order.written()
+	if !s.forBackup() {
+		n += s.fileBytes()
 	}
 	switch r := s.receive; {
 	case r == nil:
-	case r.handed:
+	case s.installs():
 		n += r.offer.Size
 	default:
 		n += r.file.Offset()
@@ -72,10 +67,23 @@ func (s *Snapshotter) written() (n int64) {
 	return n
 }
 
-// forBackup returns the present size of files for backups.
-func (s *Snapshotter) forBackup() int64 {
-	if s.writing() && s.order.Backup {
-		return s.backup.Bytes + s.order.written()
+// fileBytes returns the present size of the file that is being written.
+func (s *Snapshotter) fileBytes() int64 {
+	if s.out.file == nil {
+		return 0
+	}
+	return s.out.file.saver.Info().Bytes
+}
+
+// forBackup says whether a file for a backup is being written.
+func (s *Snapshotter) forBackup() bool {
+	return s.out.order != nil && s.out.order.begun && s.out.order.Backup
+}
+
+// backupBytes returns the present size of files for backups.
+func (s *Snapshotter) backupBytes() int64 {
+	if s.forBackup() {
+		return s.backup.Bytes + s.fileBytes()
 	}
 	return s.backup.Bytes
 }
@@ -85,7 +93,7 @@ func (s *Snapshotter) forBackup() int64 {
 func (s *Snapshotter) endBackup() {
 	disk := s.Status.Disk()
 	needed := disk.Accepts() != space.Left
-	if needed && s.writing() && s.order.Backup {
+	if needed && s.forBackup() {
 		s.saveFailed(errors.New("the disk is nearly full: free space there"))
 	}
 	if s.backup.Path != "" && (needed || s.now-s.backedUp >= limits.BackupFileIdle) {
@@ -94,21 +102,18 @@ func (s *Snapshotter) endBackup() {
 	}
 }
 
-// growth estimates the bytes that the snapshot being saved still needs.
+// growth estimates the bytes that an ordered snapshot still needs: of extents that are in no file, and its own.
 func (s *Snapshotter) growth() int64 {
-	if s.order == nil {
+	if s.out.order == nil || s.out.order.begun || s.out.order.Backup {
 		return 0
 	}
-	if s.writing() {
-		return max(s.order.bytes-s.order.written(), 0)
-	}
-	return s.order.bytes
+	return unwritten(s.out.order.View, s.shelf.Last())
 }
 
 // makeRoom deletes the snapshots older than the newest if their space is needed. The newest is verified first, unless it was found sound
 // lately. On a full disk makeRoom does not wait for a third snapshot: without writes none becomes due.
 func (s *Snapshotter) makeRoom() {
-	waits, disk := s.order != nil && !s.writing() && !s.order.Backup, s.Status.Disk()
+	waits, disk := s.out.order != nil && !s.out.order.begun && !s.out.order.Backup, s.Status.Disk()
 	switch {
 	case s.check != nil || len(s.suspects) > 0 || !s.droppable() || !s.outgrown() && disk.Accepts() == space.Left && !disk.Helps && !(waits && s.full()):
 	case s.soundNow():
@@ -130,16 +135,14 @@ func pieceAfter(took time.Duration, before int, haste bool) int {
 	return before
 }
 
-// outrun reports whether the log fills its space faster than the save progresses. Half of the space is for the log before the save's
-// order, and half of the rest for the log until the file is published: the next save is then not due by that time. If the log is large
-// for another reason (kept for a follower, or this member lags), haste would only take disk bandwidth from that.
+// outrun reports whether the log fills its space while a file is written: half of the space is for the log before a snapshot is ordered. If
+// the log is large for another reason (kept for a follower, or this member lags), haste would only take disk bandwidth from that.
 func (s *Snapshotter) outrun() bool {
 	disk := s.Status.Disk()
-	if !s.writing() || disk.LogKept || disk.CatchesUp() {
+	if s.out.file == nil || disk.LogKept || disk.CatchesUp() {
 		return false
 	}
-	budget := float64(disk.LogBudget(&s.Limits))
-	return float64(s.Status.Durable().FileBytes) > budget/2+budget/4*s.order.done()
+	return s.Status.Durable().FileBytes > disk.LogBudget(&s.Limits)/2
 }
 
 // Rest implements Paced. There is hardly any rest after a step that the disk did not delay, and none if the log outruns a save. Otherwise

@@ -187,24 +187,34 @@
 //
 // The leader keeps the log behind a snapshot in transfer, and from the lowest Match of the reachable followers, up to a bound. A follower
 // that comes back under load therefore needs one snapshot, and then gets the log (logretention.go; for the bound see "Space on the disk").
-// If a follower needs a snapshot when more than half of the next one is written, it gets the next one, provided that it is published within
-// limits.SnapshotWait. Under load a save begins when the log since the last snapshot has become as large as the state. With the last
-// snapshot, the follower would also need all of that log.
 //
-// # Values in parts, and their repair
+// # Snapshots of the own state
 //
-// After each part that it has saved, the snapshotter tells the applier which revisions are in parts, and from which Shelf values are read (Stored). The
-// state then lets the values of superseded versions go (package index, "Values in files"). Readers read them from the Shelf, in their own
-// goroutines: they may wait for the disk, and the applier and consensus never do.
+// A snapshot is a small file and the parts that it lists: the pieces of the base, and the extents (package index, "Extents"). Each part is
+// written once, with the same name on all members. The snapshotter writes one file at a time, in this order:
 //
-// If a reader finds a damaged value, the Shelf notes the part, and the snapshotter sees it within limits.SnapshotClock. A check of the
-// newest snapshot finds damage, too. The snapshotter raises CORRUPT and has the part moved to damaged/. The
-// snapshot reader fetches the part from another member, under the same name (RepairPart, PartRepaired). Each read opens the part by its
-// path, so the next read finds the fetched file. Reads of the part's values fail meanwhile, all others go on. If no member gives the
-// part, the damaged file is moved back, and a snapshot with all keys is ordered. That snapshot needs every value that is not compacted.
-// Until it is saved, older snapshots still list the part.
+//	an extent of the published View that is in no file      without an order; the state keeps its changes until then
+//	the snapshot that the applier has ordered               it has the changes of the open extent, and leases, users, members and sessions
+//	a part again, from memory                               if it was damaged, and no other member gave it
+//	the next piece of a newer base                          until all are there; snapshots list the older base meanwhile
 //
-// A part stays until no snapshot lists it, and until the applier has the newest Shelf: values may be read from an older Shelf until then.
+// The applier orders a snapshot if the log behind the last one has become large ([space.Disk.SaveDue]), or if one is wanted: a file is
+// damaged, a new member needs one, or a newer base is complete. Two snapshots that list a newer base free the space of the older one.
+//
+// One list says which parts the present state has on the disk: the snapshotter's Shelf. The next snapshot lists them, the applier
+// hears of them (Stored), and the state then drops compacted changes, and lets the values of superseded versions go (package index, "Values
+// in files"). Readers read these values from the Shelf, in their own goroutines: they may wait for the disk, and the applier and consensus
+// never do. A part stays while a snapshot lists it, and while values may be read from it by an older Shelf.
+//
+// A newer base is due when the extents that it replaces weigh enough ([space.BaseAfter]); the leader proposes it. A member writes it once its
+// state has dropped what that base lacks, and only if the disk keeps its space for writes. A member that was late may lack extents that
+// are now behind the newer base: it saves no snapshot until it has written that base.
+//
+// A damaged part is found by a reader of its values, or by a check of the newest snapshot. The snapshotter raises CORRUPT, and has the
+// snapshot reader fetch the part from another member, under the same name (RepairPart, PartRepaired). Each read opens the part by its path,
+// so the next read finds the fetched file. If no member gives the part, it is written again from memory. If memory does not have all of it,
+// the part is lost: no snapshot is saved, the log is kept, and each attempt asks the other members again. A newer base takes the place of the
+// part as soon as the history behind it is compacted. A restart fetches a newer state from another member instead (package node).
 //
 // # Members that lag
 //

@@ -315,7 +315,7 @@ func (c *Consensus) tendMembers() {
 	for _, one := range c.membership.records.All() {
 		change, save := c.membership.tend(&c.core, &one)
 		if save {
-			c.Applier.MustPost(SnapshotWanted{First: true})
+			c.Applier.MustPost(SnapshotWanted{Saves: 1})
 		}
 		if change != nil && c.changeMembers(change) {
 			c.Logger.Info("this leader changes the membership", "change", change.String(), "member", c.membership.records.NameOf(one.ID))

@@ -523,6 +523,32 @@ func TestSnapshotForANewMember(t *testing.T) {
 	}
 }
 
+// A snapshot that would free space on the disk of a follower without any is saved, once in a while.
+func TestSnapshotForAFullFollower(t *testing.T) {
+	c := newTestMembers(t)
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}})
+	c.acknowledge() // member 3 does not
+	saves := func(full space.Level) (n int) {
+		c.turn(Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(full), Free: 1 << 30}})
+		c.pass(10 * TickInterval)
+		for _, order := range drainBox(c.Snapshotter) {
+			if _, ok := order.(Save); ok {
+				n++
+			}
+		}
+		return n
+	}
+	if n := saves(space.Low); n != 0 {
+		t.Errorf("%d saves for a follower that accepts deletions", n)
+	}
+	if n := saves(space.None); n != 1 {
+		t.Errorf("%d saves for a full follower", n)
+	}
+	if n := saves(space.None); n != 0 {
+		t.Errorf("%d more saves", n)
+	}
+}
+
 // A first snapshot is asked for again while it is saved: no second one is saved behind it, but where one was lost.
 func TestOneSnapshotForANewMember(t *testing.T) {
 	c := newTestMembers(t)
@@ -536,20 +562,35 @@ func TestOneSnapshotForANewMember(t *testing.T) {
 		}
 		return n
 	}
-	if n := saves(SnapshotWanted{First: true}); n != 1 {
+	if n := saves(SnapshotWanted{Saves: 1}); n != 1 {
 		t.Fatalf("%d saves", n)
 	}
-	if n := saves(SnapshotWanted{First: true}) + saves(SaveEnded{}); n != 0 {
+	if n := saves(SnapshotWanted{Saves: 1}) + saves(SaveEnded{}); n != 0 {
 		t.Errorf("%d saves beside the one under way", n)
 	}
-	if n := saves(SnapshotWanted{First: true}); n != 1 {
+	if n := saves(SnapshotWanted{Saves: 1}); n != 1 {
 		t.Errorf("%d saves where one is wanted again", n)
 	}
-	if n := saves(SnapshotWanted{}); n != 0 {
+	if n := saves(SnapshotWanted{Saves: 1}); n != 0 {
 		t.Errorf("%d saves at a time", n)
 	}
+	if n := saves(SaveEnded{Failed: true}); n != 0 {
+		t.Errorf("%d saves without a pause after a failure", n)
+	}
+	if n := saves(Expire{}); n != 1 {
+		t.Errorf("%d saves after a failure", n)
+	}
+	if n := saves(SaveEnded{}); n != 0 {
+		t.Errorf("%d saves behind the one that was wanted", n)
+	}
+	if n := saves(BackupWanted{}) + saves(BackupWanted{}); n != 1 {
+		t.Errorf("%d files for a backup", n)
+	}
+	if n := saves(SnapshotWanted{Saves: 1}); n != 0 {
+		t.Errorf("%d saves beside a file for a backup", n)
+	}
 	if n := saves(SaveEnded{}); n != 1 {
-		t.Errorf("%d saves where one was damaged", n)
+		t.Errorf("%d saves behind a file for a backup, which is no snapshot", n)
 	}
 }
 
@@ -577,7 +618,7 @@ func TestSnapshotsBehindCoveredDamage(t *testing.T) {
 		m    ApplierMessage
 		want []uint64
 	}{
-		{SnapshotWanted{First: true, Above: first + 1, Twice: true}, nil},
+		{SnapshotWanted{Saves: 2, Above: first + 1}, nil},
 		{apply(), nil},
 		{apply(), []uint64{first + 2}},
 		{apply(), nil}, // while it is saved
@@ -593,7 +634,7 @@ func TestSnapshotsBehindCoveredDamage(t *testing.T) {
 		}
 	}
 	// One that is due by what is written comes earlier, and is none of the two.
-	saves(SnapshotWanted{Above: last + 1, Twice: true})
+	saves(SnapshotWanted{Saves: 2, Above: last + 1})
 	c.applier.records = 1 << 40
 	if got := saves(Expire{}); !slices.Equal(got, []uint64{last}) {
 		t.Errorf("what is due by what is written: saves at %v, not %v", got, last)
@@ -607,7 +648,7 @@ func TestSnapshotsBehindCoveredDamage(t *testing.T) {
 			t.Errorf("behind one that was due by what is written: saves at %v, not %v", got, one.want)
 		}
 	}
-	if got := saves(SnapshotWanted{}, SnapshotWanted{Above: last + 5}); !slices.Equal(got, []uint64{last}) {
+	if got := saves(SnapshotWanted{Saves: 1}, SnapshotWanted{Saves: 1, Above: last + 5}); !slices.Equal(got, []uint64{last}) {
 		t.Errorf("what is wanted at once waits for what is wanted later: saves at %v, not %v", got, last)
 	}
 }

@@ -249,24 +249,19 @@ type (
 		Index uint64
 		State *index.State
 	}
-	// Stored reports which revisions are in parts: the state keeps the others, though they are compacted. Values reads from the parts.
-	Stored struct {
-		Base, To int64
-		Values   index.Values
-	}
+	// Stored reports which revisions are in parts: the state keeps the others, though they are compacted.
+	Stored struct{ Shelf *snapshot.Shelf }
 	// SaveEnded reports that the snapshotter is free again.
 	SaveEnded struct {
 		Failed bool // it must be tried again
 	}
-	// SnapshotWanted requests a snapshot at once: a published one is damaged, gone or unreadable, or none exists and a new member needs
-	// one.
+	// SnapshotWanted requests snapshots at once: a published one is damaged, gone or unreadable, or none exists and a new member needs
+	// one; or two are to list a newer base, or to cover damage of the log.
 	SnapshotWanted struct {
-		First bool   // a snapshot being saved is sufficient
-		Above uint64 // the save is not due before a later entry is applied
-		Whole bool   // with all keys in one file: parts are damaged
-		Twice bool   // another save is due after that: of two retained snapshots, the older one decides how much log is deleted
+		Saves int    // each of a later entry: of two retained snapshots, the older one decides how much log goes
+		Above uint64 // the first one is of a later entry than this one
 	}
-	// BackupWanted requests a file with all keys for a backup, unless one is being saved: a snapshot if the state has no parts. Offered.
+	// BackupWanted requests a file with all keys for a backup, unless something is being saved. Offered.
 	BackupWanted struct{}
 )
 
@@ -297,9 +292,7 @@ type (
 		Index     uint64
 		Term      uint64
 		ConfState *raftpb.ConfState
-		Whole     bool // it lists no parts
-		Backup    bool // it lists no parts, is for a backup, and is none of the member's own snapshots
-		PartsOnly bool // only the base and the extents that are not in files yet
+		Backup    bool // a file with all keys, which is none of the member's own snapshots
 	}
 	// SendSnapshot requests the newest snapshot to be streamed to a peer. Posted.
 	SendSnapshot struct {

@@ -111,10 +111,10 @@ func TestPiecesFollowTheDisk(t *testing.T) {
 	s.pieceBytes = asks
 	view := viewAt(t, 3, 10)
 	s.Status.view.Store(view)
-	s.beginSave(Save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}})
-	s.startSave()
-	saver := s.order.saver
-	for s.order != nil {
+	s.out.order = &ordered{Save: Save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}}
+	s.nextFile()
+	saver := s.out.file.saver
+	for s.out.file != nil {
 		if s.stepSave(); saver.Piece != asks {
 			t.Fatalf("a save asks for %d at once", saver.Piece)
 		}
@@ -127,37 +127,32 @@ func TestPiecesFollowTheDisk(t *testing.T) {
 	}
 }
 
-// A save that the log outruns asks for more at once, step by step, and does not rest: half of the log's room is taken before it is
-// ordered, and of the other one half is for what comes until all is written and read back. A disk that holds it up has its rest.
+// A file that the log outruns is written in larger pieces, step by step, and without rests: half of the log's space is taken before a
+// snapshot is ordered. A disk that is slow has its rest.
 func TestOutrunSaveIsInHaste(t *testing.T) {
 	const mib = 1 << 20
 	view := viewAt(t, 3, 10)
 	s := newTestSnapshotter(t, view)
-	s.beginSave(Save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}})
-	s.startSave()
+	s.out.order = &ordered{Save: Save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}}
+	s.nextFile()
 	room := func() int64 { return s.Status.Disk().LogBudget(&s.Limits) }
-	done := s.order.saver.Done()
 	const least = limits.SnapshotPieceBytes
 	for _, c := range []struct {
-		what          string
-		bytes         int64 // of the file
-		eighths, over int64 // of the log's room
-		took, rests   time.Duration
-		asks          int
+		what        string
+		half, over  int64 // of the log's space
+		took, rests time.Duration
+		asks        int
 	}{
-		{"just begun, half is taken", 100 * mib, 4, -mib, 0, restLeast, least},
-		{"just begun, more is", 100 * mib, 4, mib, 0, 0, 4 * least},
-		{"half done, five eighths are", done, 5, -mib, 0, restLeast, least},
-		{"half done, more is", done, 5, mib, 0, 0, 4 * least},
-		{"just begun on a disk that holds it up", 100 * mib, 8, 0, 8 * limits.SnapshotStepQuick, limits.SnapshotStepQuick, 4 * least},
+		{"half is taken", 1, -mib, 0, restLeast, least},
+		{"more is", 1, mib, 0, 0, 4 * least},
+		{"all is, on a slow disk", 2, 0, 8 * limits.SnapshotStepQuick, limits.SnapshotStepQuick, 4 * least},
 	} {
-		s.order.bytes, s.pieceBytes = c.bytes, 2*least
-		s.Status.publishDurable(log.Stats{Bytes: room()/8*c.eighths + c.over})
+		s.pieceBytes = 2 * least
+		s.Status.publishDurable(log.Stats{Bytes: room()/2*c.half + c.over})
 		if rests := s.Rest(c.took); rests != c.rests || s.pieceBytes != c.asks {
 			t.Errorf("%s: a rest of %v, %d bytes at once; %v and %d are wanted", c.what, rests, s.pieceBytes, c.rests, c.asks)
 		}
 	}
-	s.order.bytes = 100 * mib
 	for what, why := range map[string]func(*space.Disk) *bool{
 		"the log is kept for a follower": func(d *space.Disk) *bool { return &d.LogKept },
 		"it lags behind its leader":      func(d *space.Disk) *bool { return &d.Lags },
@@ -169,10 +164,10 @@ func TestOutrunSaveIsInHaste(t *testing.T) {
 		}
 		s.Status.reportDisk(func(d *space.Disk) { *why(d) = false })
 	}
-	s.abortSave()
+	s.abortFile()
 	s.Status.publishDurable(log.Stats{Bytes: room()})
 	if s.Rest(0) != restLeast {
-		t.Error("no save is under way, and it does not rest")
+		t.Error("no file is written, and it does not rest")
 	}
 }
 

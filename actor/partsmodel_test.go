@@ -26,8 +26,8 @@ import (
 
 // Two members save, send, lose, repair and read the parts of one log, on simulated disks. After each step, each snapshot loads to the digest
 // of its entry, each value that the disk can have is read and none is wrong, each file that a snapshot lists is there, and the member can
-// start again. At rest there are no other files, and all superseded values of parts have left memory. The model does not know from which
-// size on a state has parts.
+// start again. At rest there are no other files, and all superseded values of parts have left memory. The pieces of a base are the same
+// files on both.
 func TestPartsModel(t *testing.T) {
 	steps := flag.Lookup("rapid.steps")
 	defer steps.Value.Set(steps.Value.String())
@@ -58,15 +58,14 @@ func TestPartsModel(t *testing.T) {
 			"install":  m.install,
 			"crash":    m.crash,
 			"room":     m.room,
-			"whole":    m.whole,
 			"lag":      m.lag,
 		})
 		m.end()
 	})
 	t.Logf("%v", total)
 	for _, what := range []string{
-		"snapshots with parts", "snapshots without parts", "newer bases", "bases of several pieces", "harm found", "parts fetched", "parts given up", "snapshots put aside",
-		"installed", "not installed", "crashes", "starts from a file with all keys", "saves on a small disk", "saves during a transfer", "transfers on a small disk", "backups", "cold values",
+		"snapshots with parts", "snapshots without parts", "newer bases", "bases of several pieces", "bases compared", "harm found", "parts fetched", "parts given up", "parts written again", "snapshots put aside",
+		"installed", "not installed", "crashes", "saves on a small disk", "saves during a transfer", "transfers on a small disk", "backups", "cold values",
 	} {
 		if total[what] == 0 && !t.Failed() && !testing.Short() {
 			t.Errorf("%q never came", what)
@@ -104,7 +103,6 @@ type partsMember struct {
 	at     uint64
 
 	running  *Save // nil: none
-	whole    bool  // the next snapshot has all keys
 	released uint64
 	lags     bool // it hears of no entries
 	small    bool // the disk is small
@@ -121,9 +119,6 @@ type partsMember struct {
 	sound    map[string][]byte // of harmed files, by path
 	silent   map[string]bool   // those that the member has not found
 	excused  bool              // no snapshot needs to load: the harm has hit all of them
-	lost     bool              // a part was given up: values that it had are gone until they are compacted
-	lacking  bool              // the state comes from a file with all keys: a base may be impossible until there is a newer one
-	remade   int64             // the base that was the newest when a file was harmed: pieces of it may be made again
 	compared int64             // the newest base of which the pieces were compared
 	saved    bool              // since the last change of the state and the files, a snapshot was saved
 	loaded   map[string]bool   // snapshots that were loaded since the last change of the files
@@ -132,7 +127,6 @@ type partsMember struct {
 func newPartsModel(t *rapid.T, made map[string]int) *partsModel {
 	m := &partsModel{t: t, values: map[string][]partValue{}, bases: map[int64]string{}, made: made}
 	m.limits = limits.Defaults().Index
-	m.limits.ExtentsFrom = rapid.SampledFrom([]int64{-1, -1, 3_000, 20_000}).Draw(t, "extents from")
 	m.limits.ExtentBytes = rapid.SampledFrom([]int64{400, 1_500, 6_000}).Draw(t, "extent")
 	m.limits.PieceBytes = rapid.SampledFrom([]int64{300, 1_000, 0}).Draw(t, "piece")
 	m.limits.CompactionWork = rapid.SampledFrom([]int64{1, 20, 1 << 20}).Draw(t, "compaction")
@@ -323,10 +317,17 @@ func (p *partsMember) start() {
 			p.putBack(path)
 		}
 		listing, _ := snapshot.List(p.fs, "snap")
+		left := 0
 		for _, info := range listing.Published { // but not those whose parts nothing has listed since
 			if slices.ContainsFunc(info.Parts, func(one snapshot.Part) bool { return !p.exists(one) }) {
 				remove(info.Path)
+			} else {
+				left++
 			}
+		}
+		if left == 0 { // or the member is replaced
+			p.released = 0
+			m.made["replaced"]++
 		}
 		p.start()
 		return
@@ -337,17 +338,11 @@ func (p *partsMember) start() {
 	}
 	var shelf *snapshot.Shelf
 	if p.state == nil {
-		p.state, p.at = m.begin(p.limits), 0
-		p.state.Stored(0, 0, nil)
+		p.state, p.at, shelf = m.begin(p.limits), 0, snapshot.NewShelf(nil)
 	} else {
-		in := StoredIn(kept[0].Parts)
-		p.state.Stored(in.Base, in.To, p.state.Values())
 		shelf, p.at = snapshot.ShelfOf(p.state), kept[0].Index
 	}
-	p.lost, p.lacking = false, len(kept) > 0 && len(kept[0].Parts) == 0 && p.state.View().Base() > 0
-	if p.lacking {
-		m.made["starts from a file with all keys"]++
-	}
+	shelf.Attach(p.state)
 	interrupted := p.leftovers(kept)
 	room, l := Capacity{Send: 1 << 20, Offer: 1000, MustPost: 1000}, limits.Defaults()
 	l.Index, l.SnapshotStepBytes, l.SnapshotChunkBytes = p.limits, 500, 500
@@ -359,7 +354,7 @@ func (p *partsMember) start() {
 		Inbox: NewMailbox[SnapshotterMessage]("s", room), Consensus: p.consensus, Reader: NewMailbox[SnapshotReaderMessage]("r", room),
 		Applier: NewMailbox[ApplierMessage]("a", room), Peers: partsPeers{p: p}, Status: status, Limits: l, Logger: slog.New(slog.DiscardHandler),
 	})
-	p.running, p.whole, p.fits, p.orders, p.inbox, p.received = nil, false, false, nil, nil, nil
+	p.running, p.fits, p.orders, p.inbox, p.received = nil, false, nil, nil, nil
 	p.changed()
 	p.excused = false
 	p.heal() // the member has started without the files that are gone
@@ -457,7 +452,14 @@ func (p *partsMember) publish() bool {
 // step is one turn of the snapshotter and of the actors beside it.
 func (p *partsMember) step(messages ...SnapshotterMessage) (again bool) {
 	p.snapshotterTurns.at += 100 * time.Millisecond
+	lost := slices.DeleteFunc(slices.Clone(p.repair.damaged), func(one damagedPart) bool { return !one.lost })
 	again = p.Handle(Time{Now: p.snapshotterTurns.at}, append(drainBox(p.Inbox), messages...))
+	for _, one := range lost {
+		if !p.repairs(one.Part) && p.sound["snap/"+one.Name()] != nil && bytes.Equal(p.sound["snap/"+one.Name()], p.content("snap/"+one.Name())) {
+			p.m.made["parts written again"]++
+			p.anew("snap/" + one.Name())
+		}
+	}
 	for _, one := range drainBox(p.consensus) {
 		switch one := one.(type) {
 		case SnapshotSaved:
@@ -473,11 +475,9 @@ func (p *partsMember) step(messages ...SnapshotterMessage) (again bool) {
 		again = true
 		switch one := one.(type) {
 		case Stored:
-			p.state.Stored(one.Base, one.To, one.Values)
+			one.Shelf.Attach(p.state)
 		case SaveEnded:
 			p.saveEnded(one.Failed)
-		case SnapshotWanted:
-			p.whole = p.whole || one.Whole
 		}
 	}
 	again = p.publish() || again
@@ -504,35 +504,35 @@ func (p *partsMember) makeRest() {
 	}
 }
 
+// lacks says whether a part is lost: values that it had are gone until they are compacted.
+func (p *partsMember) lacks() bool {
+	return slices.ContainsFunc(p.repair.damaged, func(one damagedPart) bool { return one.lost })
+}
+
 func (p *partsMember) saveEnded(failed bool) {
 	order := p.running
 	if p.running = nil; order == nil {
 		p.m.fatalf("member %d: a save ended that nobody ordered", p.id)
 	}
-	v := p.Status.View()
 	switch {
-	case failed && !(p.small && !p.fits) && len(p.sound) == 0 && !p.lost:
+	case failed && !(p.small && !p.fits) && len(p.sound) == 0 && !p.lacks() && p.shelf.Reach() == order.View.OpenExtent().From-1:
 		p.m.fatalf("member %d cannot save entry %d: %q", p.id, order.Index, p.problems())
 	case failed:
-		p.whole = p.whole || order.Whole
 	case order.Backup && p.backup.Path != "":
 		p.m.made["backups"]++
 		state, _, err := snapshot.Load(p.fs, p.backup.Path, p.limits)
 		if err != nil || state.View().Digest() != p.m.digests[p.backup.Index-1] {
 			p.m.fatalf("member %d: the file of a backup: %v", p.id, err)
 		}
-	case !order.PartsOnly && len(p.files) > 0 && p.files[0].Index == order.Index:
+	case len(p.files) > 0 && p.files[0].Index == order.Index:
 		p.saved = len(p.sound) == 0 && order.Index == p.at && !p.there
 		p.excused = p.excused || p.harmed(p.files[0]) // a part that is being fetched is listed, and an older snapshot goes
-		if of := order.View; of.Base() > 0 && of.BaseServes() && !slices.ContainsFunc(p.files[0].Parts, func(one snapshot.Part) bool { return one.Number == 0 && one.To == of.Base() }) && !order.Whole && !p.lacking && !p.lost && !p.small && len(p.sound) == 0 && !p.there {
-			p.m.fatalf("member %d saves entry %d without the base of revision %d, which serves", p.id, order.Index, of.Base())
-		}
-		p.saw(v, p.files[0])
+		p.saw(p.files[0])
 	}
 }
 
 // saw compares the names of a base's pieces with those of the other member.
-func (p *partsMember) saw(v *index.View, info snapshot.Info) {
+func (p *partsMember) saw(info snapshot.Info) {
 	if len(info.Parts) == 0 {
 		p.m.made["snapshots without parts"]++
 		return
@@ -547,10 +547,11 @@ func (p *partsMember) saw(v *index.View, info snapshot.Info) {
 	if pieces > 1 {
 		p.m.made["bases of several pieces"]++
 	}
+	if pieces == 0 {
+		return
+	}
 	base := info.Parts[0].To
 	switch before := p.m.bases[base]; {
-	case p.lacking, p.lost, p.remade == base: // it may have been made of less, when more was compacted
-		p.remade = base
 	case before == "":
 		p.m.bases[base] = names
 	case before == names:
@@ -560,9 +561,6 @@ func (p *partsMember) saw(v *index.View, info snapshot.Info) {
 		}
 	default:
 		p.m.fatalf("member %d has the base of revision %d in the pieces %s, and there were %s", p.id, base, names, before)
-	}
-	if base == v.Base() {
-		p.lost, p.lacking = false, false
 	}
 }
 
@@ -580,13 +578,13 @@ func (m *partsModel) rest(t *rapid.T) {
 	p.makeRest()
 }
 
-// save begins a save: of a snapshot, of parts alone, or for a backup.
+// save begins a save: of a snapshot, or for a backup.
 func (m *partsModel) save(t *rapid.T) {
 	p := m.member(t)
 	if p.running != nil || p.at == 0 {
 		return
 	}
-	kind := rapid.SampledFrom([]string{"snapshot", "snapshot", "snapshot", "parts", "backup"}).Draw(t, "kind")
+	kind := rapid.SampledFrom([]string{"snapshot", "snapshot", "snapshot", "backup"}).Draw(t, "kind")
 	p.order(kind)
 	if m.oneIn(2, "to its end") {
 		p.makeRest()
@@ -595,17 +593,7 @@ func (m *partsModel) save(t *rapid.T) {
 
 func (p *partsMember) order(kind string) {
 	v := p.state.ViewToSave()
-	save := Save{View: v, Index: p.at, Term: 1, ConfState: ConfStateOf(v.Members().Configuration())}
-	switch {
-	case kind == "parts" && !p.state.Unstored(), kind == "backup" && v.Base() == 0:
-		return
-	case kind == "parts":
-		save = Save{View: p.state.View(), PartsOnly: true}
-	case kind == "backup":
-		save.Backup = true
-	case p.whole:
-		save.Whole, p.whole = true, false
-	}
+	save := Save{View: v, Index: p.at, Term: 1, ConfState: ConfStateOf(v.Members().Configuration()), Backup: kind == "backup"}
 	if p.small {
 		p.m.made["saves on a small disk"]++
 	}
@@ -619,24 +607,14 @@ func (p *partsMember) order(kind string) {
 // hasSpace says whether the disk has clearly more space than a save needs.
 func (p *partsMember) hasSpace(save *Save) bool {
 	v := save.View
-	all := v.LiveBytes() + v.HistoryBytes()
-	list := 100 * int64(len(v.Extents())+8) // the snapshot's list of its parts
-	need := 3*all + list
-	if len(p.files) > 0 && v.Base() > 0 && !save.Whole {
-		newest := p.files[0].Parts // a snapshot may list the base before, and the extents behind it
-		if n := len(newest); n > 0 && newest[n-1].To >= v.Base() && (newest[0].To == v.Base() || !save.PartsOnly) {
-			need = v.OpenExtent().Weight + list
-			for _, e := range v.Extents() {
-				if !slices.ContainsFunc(newest, func(one snapshot.Part) bool { return one.Number == e.Number }) {
-					need += e.Weight
-				}
-			}
-			free, err := p.fs.Free("snap")
-			return err == nil && free > need+2_500 && p.Snapshotter.receive == nil && !save.Backup
+	need := v.OpenExtent().Bytes + 100*int64(len(v.Extents())+8) // and the snapshot's list of its parts
+	for _, e := range v.Extents() {
+		if e.To > p.shelf.Last() {
+			need += e.Bytes
 		}
 	}
 	free, err := p.fs.Free("snap")
-	return err == nil && free > need+need/2+8_000 && p.Snapshotter.receive == nil && !save.Backup
+	return err == nil && free > need+need/2+8_000 && p.Snapshotter.receive == nil && !save.Backup && p.shelf.Base() == p.Status.View().Base()
 }
 
 // harm harms a file, and may have the member find that.
@@ -662,7 +640,7 @@ func (m *partsModel) harm(t *rapid.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.silent[path], p.excused, p.remade = true, true, p.Status.View().Base()
+	p.silent[path], p.excused = true, true
 	p.changed()
 	listed := slices.ContainsFunc(p.files, p.harmed) // a member looks for harm in its snapshots
 	if !m.oneIn(3, "silently") && listed {
@@ -790,7 +768,6 @@ func (m *partsModel) fetched(p *partsMember) {
 		return
 	}
 	m.made["parts given up"]++
-	p.lost = true
 	p.step(PartRepaired{Part: one, Err: errors.New("no member has it")})
 }
 
@@ -871,7 +848,7 @@ func (m *partsModel) installs(p *partsMember) {
 		return
 	}
 	m.made["installed"]++
-	p.state, p.at, p.released, p.lost, p.remade = state, at, at, false, state.View().Base()
+	p.state, p.at, p.released = state, at, at
 	p.publish()
 	p.changed()
 	for range rapid.SampledFrom([]int{0, 0, 5}).Draw(m.t, "steps before") {
@@ -880,25 +857,9 @@ func (m *partsModel) installs(p *partsMember) {
 	p.step(Installed{Index: at, Term: 1})
 	p.anew(p.files[0].Path)
 	p.excused = p.excused || p.harmed(p.files[0])
-	p.lacking = len(p.files[0].Parts) == 0 && state.View().Base() > 0
 	if p.follow(uint64(len(m.log))); p.running == nil && m.oneIn(2, "saves") {
 		p.order("snapshot")
 		p.makeRest()
-	}
-}
-
-// whole has a member start from a file with all keys, whose history may begin between two changes of a revision.
-func (m *partsModel) whole(t *rapid.T) {
-	p := m.member(t)
-	if p.running != nil || p.at == 0 || !m.oneIn(3, "now") {
-		return
-	}
-	p.whole = true
-	p.order("snapshot")
-	p.makeRest()
-	if m.oneIn(2, "starts") {
-		p.fs.Kill()
-		p.start()
 	}
 }
 
@@ -1005,7 +966,7 @@ func (p *partsMember) compare(v *index.View, revisions []int64) error {
 			want := p.m.valueAt(key, r)
 			got, err := v.Range(kv.Range{Key: []byte(key), Revision: r}, 0)
 			switch {
-			case err != nil && (len(p.sound) > 0 || p.lost):
+			case err != nil && (len(p.sound) > 0 || p.lacks()):
 			case err != nil:
 				return fmt.Errorf("%s at revision %d: %w", key, r, err)
 			case len(got.KVs) != min(len(want), 1), len(want) > 0 && !bytes.Equal(got.KVs[0].Value, want):
@@ -1101,7 +1062,7 @@ func (p *partsMember) checkTransfers() {
 // checkRest: a member that has saved its state, and has nothing else to do, has the files that its snapshots list and no others, counts
 // their bytes for the budget of the disk, has none of them open, and has no superseded value of a part in memory.
 func (p *partsMember) checkRest() {
-	if !p.saved || p.running != nil || p.Snapshotter.receive != nil || len(p.sends) > 0 || len(p.sound) > 0 || p.lost || len(p.orders) > 0 || p.Inbox.Waiting() > 0 {
+	if !p.saved || p.running != nil || p.Snapshotter.receive != nil || len(p.sends) > 0 || len(p.sound) > 0 || p.lacks() || len(p.orders) > 0 || p.Inbox.Waiting() > 0 {
 		return
 	}
 	for n := 0; p.step(Wait{}) || p.publish(); n++ {
@@ -1123,19 +1084,18 @@ func (p *partsMember) checkRest() {
 		}
 	}
 	v, newest := p.Status.View(), p.files[0].Parts
-	if v.Base() > 0 && (len(newest) == 0 || newest[0].To != v.Base()) { // the base does not serve yet, or has no space
-		for _, one := range slices.Concat(p.parts.newer, p.parts.base, p.parts.extents, p.shelf.Parts()) {
-			if len(newest) == 0 || one.Number == 0 {
-				wanted[one.Name()] = true
-			}
-		}
+	for _, one := range p.shelf.Parts() {
+		wanted[one.Name()] = true
+	}
+	if p.shelf.Base() != v.Base() && !p.small && p.out.tries.failures == 0 {
+		p.m.fatalf("member %d is at rest, and has the base of revision %d, not of %d", p.id, p.shelf.Base(), v.Base())
 	}
 	names, err := p.fs.List("snap")
 	if err != nil {
 		p.m.fatalf("%v", err)
 	}
 	next := map[string]bool{strings.TrimPrefix(p.files[0].Path, "snap/"): true} // what the next snapshot does not take the place of
-	for _, one := range slices.Concat(newest, p.parts.newer, p.parts.base, p.parts.extents, p.shelf.Parts()) {
+	for _, one := range slices.Concat(newest, p.shelf.Parts()) {
 		next[one.Name()] = true
 	}
 	used, older := int64(0), int64(0)
@@ -1149,13 +1109,13 @@ func (p *partsMember) checkRest() {
 			older += size
 		}
 	}
-	if d := p.Status.Disk(); d.Written-p.forBackup() != used || d.NextHas != older {
+	if d := p.Status.Disk(); d.Written-p.backupBytes() != used || d.NextHas != older {
 		p.m.fatalf("member %d counts %d bytes of snapshots and parts, and %d of older ones; they have %d and %d", p.id, d.Written, d.NextHas, used, older)
 	}
 	if len(wanted) > 0 {
 		p.m.fatalf("member %d lacks %v", p.id, slices.Collect(maps.Keys(wanted)))
 	}
-	if p.lacking || len(newest) == 0 || newest[0].To != v.Base() {
+	if p.shelf.Base() != v.Base() {
 		return
 	}
 	want, got := int64(0), int64(0)
@@ -1203,8 +1163,8 @@ func (m *partsModel) end() {
 		m.last()
 	}
 	for _, p := range m.members {
-		if base > 0 && !p.lacking && len(p.files[0].Parts) == 0 {
-			m.fatalf("member %d saves no parts any more", p.id)
+		if p.shelf.Base() != base || !slices.Equal(p.files[0].Parts, p.shelf.Parts()) {
+			m.fatalf("member %d has the base of revision %d, not of %d, and its newest snapshot lists %v", p.id, p.shelf.Base(), base, p.files[0].Parts)
 		}
 	}
 }

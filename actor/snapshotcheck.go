@@ -7,6 +7,7 @@ import (
 	"slices"
 	"syscall"
 
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
@@ -72,7 +73,7 @@ func (c *checking) note(err error) error {
 	if err == nil || c.part == nil || errors.Is(err, damage.ErrFormat) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 		return err
 	}
-	c.damaged = append(c.damaged, damagedPart{*c.part, err})
+	c.damaged = append(c.damaged, damagedPart{Part: *c.part, damage: err})
 	return nil
 }
 
@@ -87,7 +88,7 @@ func (s *Snapshotter) valueDamaged() {
 		s.partDamaged(found.Part, found)
 		return
 	}
-	s.alarmDamaged(damagedPart{found.Part, found}, "a value of the history cannot be read")
+	s.alarmDamaged(damagedPart{Part: found.Part, damage: found}, "a value of the history cannot be read")
 }
 
 // partDamaged has a damaged or unreadable part fetched from another member.
@@ -95,12 +96,10 @@ func (s *Snapshotter) partDamaged(part snapshot.Part, fault error) {
 	if s.repairs(part) {
 		return
 	}
-	one := damagedPart{part, fault}
+	one := damagedPart{Part: part, damage: fault}
 	s.alarmDamaged(one, "a damaged part of snapshots was found, and is fetched from another member")
 	s.harmed(part, true)
-	if s.damaged = append(s.damaged, one); len(s.damaged) == 1 {
-		s.Reader.MustPost(RepairPart{part})
-	}
+	s.fetch(one)
 }
 
 // harmed has no further values leave memory that depend on a damaged part, or ends that.
@@ -109,15 +108,29 @@ func (s *Snapshotter) harmed(part snapshot.Part, harmed bool) {
 	s.postStored()
 }
 
-// damagedPart is a part that is being fetched.
+// repairing is the repair of damaged parts.
+type repairing struct {
+	damaged  []damagedPart
+	fetching bool // one of them is being fetched
+}
+
+// damagedPart is a part that is being fetched, or that no other member gave.
 type damagedPart struct {
 	snapshot.Part
 	damage error
+	asked  bool // the other members were asked for it
+	lost   bool // none of them gave it
+	remade bool // it was written again, or that was not possible
 }
 
-// repairs says whether a part is being fetched.
+// repairs says whether a part is damaged.
 func (s *Snapshotter) repairs(part snapshot.Part) bool {
-	return slices.ContainsFunc(s.damaged, func(one damagedPart) bool { return partIDOf(one.Part) == partIDOf(part) })
+	return slices.ContainsFunc(s.repair.damaged, func(one damagedPart) bool { return partIDOf(one.Part) == partIDOf(part) })
+}
+
+// lists says whether the next snapshot lists a part.
+func (s *Snapshotter) lists(part snapshot.Part) bool {
+	return slices.ContainsFunc(s.shelf.Parts(), func(one snapshot.Part) bool { return partIDOf(one) == partIDOf(part) })
 }
 
 // complete says whether all parts of a snapshot are on the disk, as far as this member knows.
@@ -131,30 +144,123 @@ func (s *Snapshotter) alarmDamaged(one damagedPart, what string) {
 	s.Status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: s.Dir + "/" + one.Name(), Text: text})
 }
 
-// partRepaired ends the repair of a part. If no other member gave the part, the next snapshot has all keys, from memory and the sound values
-// of the files. Later ones list parts again when the base can be written again, or a newer base covers the extent. The snapshots that list
-// the part stay until then.
-func (s *Snapshotter) partRepaired(m PartRepaired) {
-	one := s.damaged[0]
-	if s.damaged = s.damaged[1:]; len(s.damaged) > 0 {
-		s.Reader.MustPost(RepairPart{s.damaged[0].Part})
-	}
-	if m.Err == nil {
-		s.parts.add(one.Part) // it is removed if nothing has listed it since
-		s.removeParts()
-		s.shelf.Damaged() // a damage that was found since is that of the file before
-		s.harmed(one.Part, false)
-		if len(s.damaged) == 0 { // what was suspected meanwhile was not checked
-			s.recheck(s.Dir + "/" + one.Name())
-		}
-		s.alarmDamaged(one, "a part of snapshots was damaged, and was fetched from another member; nothing is lost; the damaged file is in damaged/")
+// fetch has a damaged part fetched after the others.
+func (s *Snapshotter) fetch(one damagedPart) {
+	s.repair.damaged = append(s.repair.damaged, one)
+	s.fetchNext()
+}
+
+// fetchAgain has a lost part fetched again: another member may be up that has it.
+func (s *Snapshotter) fetchAgain(part snapshot.Part) {
+	i := slices.IndexFunc(s.repair.damaged, func(one damagedPart) bool { return one.Part == part && one.asked })
+	if i < 0 {
 		return
 	}
-	s.parts.drop(one.Part)
-	s.alarmDamaged(one, fmt.Sprintf("a part of snapshots is damaged, and no other member gave it (%v); a snapshot with all keys is saved instead, "+
-		"which needs every value that is not compacted", m.Err))
-	s.postStored()
-	s.Applier.MustPost(SnapshotWanted{First: true, Whole: true})
+	one := s.repair.damaged[i]
+	one.asked = false
+	s.repair.damaged = slices.Delete(s.repair.damaged, i, i+1)
+	s.fetch(one)
+}
+
+func (s *Snapshotter) fetchNext() {
+	if i := slices.IndexFunc(s.repair.damaged, func(one damagedPart) bool { return !one.asked }); i >= 0 && !s.repair.fetching {
+		s.repair.fetching = true
+		s.Reader.MustPost(RepairPart{s.repair.damaged[i].Part})
+	}
+}
+
+// partRepaired ends the fetching of a part.
+func (s *Snapshotter) partRepaired(m PartRepaired) {
+	s.repair.fetching = false
+	i := slices.IndexFunc(s.repair.damaged, func(one damagedPart) bool { return one.Part == m.Part })
+	if i < 0 { // it was written again meanwhile
+		s.fetchNext()
+		return
+	}
+	one := &s.repair.damaged[i]
+	if m.Err == nil {
+		s.repaired(*one, "was fetched from another member; the damaged file is in damaged/")
+	} else {
+		if !one.lost {
+			one.damage = fmt.Errorf("%w; and no other member gave it: %w", one.damage, m.Err)
+		}
+		one.asked, one.lost = true, true
+		s.forgetLost() // older snapshots alone may need it, until they are removed
+	}
+	s.fetchNext()
+}
+
+// repaired ends the repair of a part: the file is sound.
+func (s *Snapshotter) repaired(one damagedPart, how string) {
+	s.repair.damaged = slices.DeleteFunc(s.repair.damaged, func(d damagedPart) bool { return d.Part == one.Part })
+	s.parts.add(one.Part) // it is removed if nothing has listed it since
+	s.removeParts()
+	s.shelf.Damaged() // a damage that was found since is that of the file before
+	s.harmed(one.Part, false)
+	if len(s.repair.damaged) == 0 { // what was suspected meanwhile was not checked
+		s.recheck(s.Dir + "/" + one.Name())
+	}
+	s.alarmDamaged(one, "a part of snapshots was damaged; nothing is lost; it "+how)
+}
+
+// remake begins to write a lost part again from memory. That gives the same file if nothing of the part was dropped, and if each value is in
+// memory or in a sound block. Otherwise only a newer base can be without the part.
+func (s *Snapshotter) remake(v *index.View) (begun bool) {
+	i := slices.IndexFunc(s.repair.damaged, func(one damagedPart) bool { return one.lost && !one.remade && s.lists(one.Part) })
+	if i < 0 {
+		return false
+	}
+	one := &s.repair.damaged[i]
+	one.remade = true
+	saver, err := s.again(v, one.Part)
+	if saver == nil || err != nil {
+		s.lose(*one)
+		return false
+	}
+	lost := *one
+	s.out.file = &file{saver: saver, saved: func(saver *snapshot.Saver) {
+		made := saver.Part()
+		if s.parts.add(made); made.SHA == lost.SHA {
+			s.repaired(lost, "was written again from memory")
+		} else {
+			s.removeParts()
+			s.lose(lost)
+		}
+	}, failed: func() { s.lose(lost) }}
+	return true
+}
+
+// again begins the file of a part of the present base, or of an extent that is in memory; nil: there is none.
+func (s *Snapshotter) again(v *index.View, part snapshot.Part) (*snapshot.Saver, error) {
+	if part.Number == 0 {
+		if from, is := s.shelf.PieceFrom(part); is && v.Base() == s.shelf.Base() {
+			return snapshot.BeginPiece(s.FS, s.Dir, v.Base(), v.BasePiece(from))
+		}
+		return nil, nil
+	}
+	for _, e := range v.Extents() {
+		if e.Number == part.Number && v.Has(&e) {
+			return snapshot.BeginExtent(s.FS, s.Dir, v, e)
+		}
+	}
+	return nil, nil
+}
+
+// lose says that a part is lost. The values of its sound blocks are read until a newer base takes its place.
+func (s *Snapshotter) lose(one damagedPart) {
+	s.alarmDamaged(one, "a part of snapshots is lost, and this member saves no snapshot that it could start from: it asks for the part again; compact the history up to "+
+		"the present revision (`qkv compact REVISION`), and a newer base takes the place of the part; or, if other members run, restart this one: it fetches a newer state from them")
+}
+
+// forgetLost forgets lost parts that neither the next snapshot lists nor the newest one.
+func (s *Snapshotter) forgetLost() {
+	s.repair.damaged = slices.DeleteFunc(s.repair.damaged, func(one damagedPart) bool {
+		if !one.lost || !one.asked || s.lists(one.Part) || len(s.files) > 0 && slices.Contains(s.files[0].Parts, one.Part) {
+			return false
+		}
+		s.alarmDamaged(one, "a part of older snapshots was lost, which newer ones do not need")
+		return true
+	})
 }
 
 // setAside moves a damaged part aside, and says where to.
@@ -249,7 +355,7 @@ func (s *Snapshotter) forget(info snapshot.Info) {
 func (s *Snapshotter) replace(info snapshot.Info, text string) {
 	s.Logger.Error(text)
 	s.Status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: info.Path, Text: text})
-	s.Applier.MustPost(SnapshotWanted{First: true})
+	s.Applier.MustPost(SnapshotWanted{Saves: 1})
 }
 
 // suspect has a snapshot's file verified after a receiver has found it damaged.

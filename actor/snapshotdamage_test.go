@@ -138,33 +138,36 @@ func TestSnapshotIsReadBack(t *testing.T) {
 	}
 }
 
-// What is written while a snapshot is read back replaces values in place: the state that was saved is let go of before.
-func TestViewIsLetGoWhileASnapshotIsReadBack(t *testing.T) {
+// What is written while a file with all keys is read back replaces values in place: the state that was saved is let go of before.
+func TestViewIsLetGoWhileAFileIsReadBack(t *testing.T) {
 	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	s.Backups = "backup"
 	s.Limits.SnapshotStepBytes = 1
 	var gone atomic.Bool
 	func() {
 		view := viewAt(t, 20, limits.SnapshotBlockBytes)
 		runtime.AddCleanup(view, func(*atomic.Bool) { gone.Store(true) }, &gone)
-		s.Handle(Time{Now: s.at}, []SnapshotterMessage{saveOf(view)})
+		save := saveOf(view)
+		save.Backup = true
+		s.Handle(Time{Now: s.at}, []SnapshotterMessage{save})
 	}()
 	var calls strings.Builder
 	s.fs.SetTrace(&calls)
 	for !strings.Contains(calls.String(), " all\n") { // all is written
 		s.Handle(Time{Now: s.at}, nil)
 	}
-	for until := time.Now().Add(time.Minute); s.writing() && !gone.Load() && time.Now().Before(until); {
+	for until := time.Now().Add(time.Minute); s.out.file != nil && !gone.Load() && time.Now().Before(until); {
 		runtime.GC()
 		time.Sleep(time.Millisecond)
 	}
-	if !s.writing() || !gone.Load() {
-		t.Errorf("the file is being read back: %v, the state is gone: %v", s.writing(), gone.Load())
+	if s.out.file == nil || !gone.Load() {
+		t.Errorf("the file is being read back: %v, the state is gone: %v", s.out.file != nil, gone.Load())
 	}
-	for s.writing() {
+	for s.out.file != nil {
 		s.Handle(Time{Now: s.at}, nil)
 	}
-	if len(s.files) != 1 {
-		t.Errorf("%d snapshots, problems %q", len(s.files), s.problems())
+	if s.backup.Path == "" || len(s.files) > 0 {
+		t.Errorf("the file %q, %d snapshots, problems %q", s.backup.Path, len(s.files), s.problems())
 	}
 }
 
@@ -230,12 +233,12 @@ func TestFailedSaveIsTriedAgain(t *testing.T) {
 	state := stateAt(t, 20, 1000)
 	s := newTestSnapshotter(t, state.View())
 	small := limits.Defaults()
-	small.SnapshotBytes, small.SnapshotInterval = 1000, time.Millisecond
+	small.SnapshotBytes = 1000
 	a := NewApplier(ApplierConfig{
 		Member: 1, State: state, Inbox: s.Applier, Consensus: s.consensus,
 		Snapshotter: s.Inbox, Status: s.Status, Limits: small,
 	})
-	a.records, a.savedBytes = 1<<20, 1
+	a.records = 1 << 20
 	s.fs.SetCapacity(s.fs.Used() + 5000)
 	var attempts []time.Duration
 	for s.at < 3*time.Minute {
@@ -265,25 +268,19 @@ func TestFailedSaveIsTriedAgain(t *testing.T) {
 	}
 }
 
-// On a full disk a snapshot is due as soon as deletions have halved the state, and as soon as the log takes nothing; else after the
-// interval, when much was written.
+// A snapshot is due when the log behind the last one is large. On a full disk, which a snapshot frees, a small log makes it due.
 func TestSaveIsDueOnFullDisk(t *testing.T) {
 	view := viewAt(t, 20, 1000)
-	size := view.LiveBytes() + view.HistoryBytes()
 	for _, c := range []struct {
-		saved, records int64
-		recent         bool // the last save was now
+		records        int64
 		noSpace, waits bool
-		quarters       int32 // of a segment are left
 		due            bool
 	}{
-		{saved: 3 * size, noSpace: true, due: true},
-		{saved: 3 * size},
-		{saved: size, noSpace: true},
-		{saved: size, noSpace: true, records: 2 << 20, due: true},
-		{saved: size, noSpace: true, records: 2 << 20, recent: true, quarters: 2},
-		{saved: size, noSpace: true, records: 2 << 20, recent: true, quarters: 1, due: true},
-		{saved: size, waits: true, records: 2 << 20, recent: true, due: true},
+		{records: 2 << 20},
+		{records: limits.SnapshotBytes + 1, due: true},
+		{noSpace: true},
+		{noSpace: true, records: 2 << 20, due: true},
+		{waits: true, records: 2 << 20, due: true},
 	} {
 		s := newTestSnapshotter(t, view)
 		a := NewApplier(ApplierConfig{
@@ -291,112 +288,44 @@ func TestSaveIsDueOnFullDisk(t *testing.T) {
 			Snapshotter: s.Inbox, Status: s.Status, Limits: limits.Defaults(),
 		})
 		a.publish(view)
-		a.records, a.savedBytes = c.records, c.saved
-		now := Time{Now: time.Hour}
-		if c.recent {
-			a.saved = now.Now
-		}
-		s.Status.reportDisk(func(d *space.Disk) { d.Full = c.noSpace })
-		s.Status.reportDisk(func(d *space.Disk) { d.LogWaits = c.waits })
-		s.Status.reportDisk(func(d *space.Disk) { d.Quarters = c.quarters })
-		a.Handle(now, []ApplierMessage{Expire{}})
+		a.records = c.records
+		s.Status.reportDisk(func(d *space.Disk) { d.Full, d.LogWaits = c.noSpace, c.waits })
+		a.Handle(Time{Now: time.Hour}, []ApplierMessage{Expire{}})
 		if orders := drainBox(s.Inbox); (len(orders) > 0) != c.due {
 			t.Errorf("%+v: ordered %d", c, len(orders))
 		}
 	}
 }
 
-// TestMembersTakeTurns: three members that apply the same records save at different places of the log, also later on, and none of them
-// after more than a thirty-second part over what makes a snapshot worth its cost.
-func TestMembersTakeTurns(t *testing.T) {
-	const members, worth, value, saves = 3, 1 << 20, 8 << 10, 8
-	small := limits.Defaults()
-	small.SnapshotBytes, small.SnapshotInterval = worth, 0
-	var at [members][]int // records between the beginning and each save
-	for i := range at {
-		state := index.NewState(small.Index)
-		state.Found(index.Founders(map[string]uint64{"n1": 10, "n2": 20, "n3": 30}))
-		s := newTestSnapshotter(t, state.View())
-		a := NewApplier(ApplierConfig{
-			Member: uint64(10 * (i + 1)), State: state, Inbox: s.Applier, Consensus: s.consensus, Snapshotter: s.Inbox, Status: s.Status, Limits: small,
-		})
-		for n := uint64(1); len(at[i]) < saves; n++ {
-			put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, value)}).Bytes
-			e := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 9, Incarnation: 1, First: n, Wall: int64(n) * 1e6}, [][]byte{put, new(index.Head).AppendCompact(nil, int64(n)).Bytes})
-			a.Handle(Time{Now: time.Duration(n) * time.Millisecond}, append(drainBox(s.Applier), applies(n, e)))
-			drainBox(s.consensus)
-			if len(drainBox(s.Inbox)) > 0 {
-				at[i] = append(at[i], int(n))
-				s.Applier.MustPost(SaveEnded{})
-			}
-		}
-	}
-	t.Logf("saves are at records %v", at)
-	const whole = worth / (value + 200) // records that are worth a snapshot, at least
-	for i, saved := range at {
-		for k, n := range saved {
-			if k > 0 && n-saved[k-1] > worth/value*33/32+1 || k == 0 && n > worth/value+2 {
-				t.Errorf("member %d saves at record %d, its last save was at %v", i+1, n, saved[:k])
-			}
-			for other := range at {
-				for _, m := range at[other] {
-					if distance := max(n-m, m-n); other != i && distance < whole/6 {
-						t.Errorf("member %d saves at record %d, member %d at %d: %d records are worth a snapshot", i+1, n, other+1, m, whole)
-					}
-				}
-			}
-		}
-	}
-}
-
 // While a state is overwritten again and again, the files stay within what the formula says, also while a newer base or a snapshot is saved
-// beside many writes. The older of two snapshots stays until there is a third one. And members do not save at the same places of the log.
+// beside many writes. The older of two snapshots stays until there is a third one. The member's log counts bytes only, and grows by a value with
+// each two steps of saving.
 func TestDiskUseUnderOverwriting(t *testing.T) {
-	const live, value = 4 << 20, 64 << 10
-	saved := map[uint64][]uint64{}
-	for member := uint64(1); member <= 3; member++ {
-		saved[member] = overwrite(t, member, live, value)
-	}
-	together := 0
-	for _, at := range saved[1] {
-		if slices.Contains(saved[2], at) && slices.Contains(saved[3], at) {
-			together++
-		}
-	}
-	if together > 0 || len(saved[1]) < 4 {
-		t.Errorf("%d of %d snapshots are saved by all at the same index: %v", together, len(saved[1]), saved)
-	}
-}
-
-// overwrite is a member of applier, snapshotter and a log that counts bytes only, and that grows by a value with each two
-// steps of saving. It returns where snapshots were saved.
-func overwrite(t *testing.T, member uint64, live, value int) (saved []uint64) {
-	t.Helper()
-	const history = 64 << 20
+	const live, value, history = 4 << 20, 64 << 10, 64 << 20
 	small := limits.Defaults()
-	small.SnapshotBytes, small.Index.ExtentBytes, small.Index.ExtentsFrom, small.Index.BaseLeast = 2<<20, 1<<20, -1, 1
-	need := space.Disk{}.Needs(&small, int64(live), history)
+	small.SnapshotBytes, small.Index.ExtentBytes, small.Index.BaseLeast = 2<<20, 1<<20, 1
+	need := space.Disk{}.Needs(&small, live, history)
 	state := index.NewState(small.Index)
 	state.Found(index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}))
 	s := newTestSnapshotter(t, state.View())
+	s.shelf.Attach(state)
 	s.Limits = small
 	a := NewApplier(ApplierConfig{
-		Member: member, State: state, Inbox: s.Applier, Consensus: s.consensus,
+		Member: 1, State: state, Inbox: s.Applier, Consensus: s.consensus,
 		Snapshotter: s.Inbox, Status: s.Status, Limits: small,
 		Fail: func(err error) { t.Fatal(err) },
 	})
-	keys := live / value
-	released, peak, rebased, dropped := uint64(0), int64(0), 0, 0
-	for i := uint64(1); i <= uint64(90*keys); i++ {
-		put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte{byte(i % uint64(keys)), byte(i % uint64(keys) >> 8)}, Value: slices.Repeat([]byte{byte(i)}, value)}).Bytes
+	const keys = live / value
+	released, peak, saved, bases, dropped := uint64(0), int64(0), 0, 0, 0
+	for i := uint64(1); i <= 90*keys; i++ {
+		put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte{byte(i % keys), byte(i % keys >> 8)}, Value: slices.Repeat([]byte{byte(i)}, value)}).Bytes
 		commands := [][]byte{put}
-		if view := s.Status.View(); view.HistoryBytes() > history { // as a leader has it compacted
+		view := s.Status.View()
+		if view.HistoryBytes() > history { // as a leader has it compacted
 			commands = append(commands, new(index.Head).AppendCompact(nil, view.RevisionOfHistory(history/8*7)).Bytes)
 		}
-		if view := s.Status.View(); s.Status.Parts().Base == view.Base() {
-			if base, weight := view.NextBase(); base > 0 && weight >= space.BaseAfter(&small, view.LiveUsedBytes(), int64(live)/2) {
-				commands, rebased = append(commands, index.AppendRebase(nil, base).Bytes), rebased+1
-			}
+		if base, weight := view.NextBase(); base > 0 && weight >= space.BaseAfter(&small, view.LiveUsedBytes(), live/2) && s.Status.Parts().Base == view.Base() { // and as it orders a newer base
+			commands, bases = append(commands, index.AppendRebase(nil, base).Bytes), bases+1
 		}
 		e := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 9, Incarnation: 1, First: i, Wall: int64(i) * 1e6}, commands)
 		kind, last, term := raftpb.MsgStorageApply, i, uint64(1)
@@ -415,14 +344,13 @@ func overwrite(t *testing.T, member uint64, live, value int) (saved []uint64) {
 				released = m.UpTo
 				dropped++
 			case SnapshotSaved:
-				saved, released = append(saved, m.Snapshot.GetMetadata().GetIndex()), max(released, m.KeepFrom)
+				saved, released = saved+1, max(released, m.KeepFrom)
 			}
 		}
 	}
-	most := need.AtRest() + int64(live)/4*3 + need.Newer
-	t.Logf("member %d: %d snapshots and %d bases, at most %d MiB of %d", member, len(saved), rebased, peak>>20, most>>20)
-	if peak > most || peak < most/4*3 || rebased < 3 || dropped > 0 {
-		t.Errorf("files take %d MiB of %d, with %d bases; %d times only one snapshot was left", peak>>20, most>>20, rebased, dropped)
+	most := need.AtRest() + live/4*3 + need.Newer
+	t.Logf("%d snapshots and %d bases, at most %d MiB of %d", saved, bases, peak>>20, most>>20)
+	if peak > most || peak < most/4*3 || bases < 3 || dropped > 0 {
+		t.Errorf("files take %d MiB of %d, with %d bases; %d times only one snapshot was left", peak>>20, most>>20, bases, dropped)
 	}
-	return saved
 }

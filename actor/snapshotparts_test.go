@@ -23,21 +23,29 @@ import (
 	"qkv/snapshot"
 )
 
-// partState is a state of feature level 3 with small extents, and the entries that were applied to it.
+// partState is a state with small extents, and the entries that were applied to it.
 type partState struct {
 	*index.State
 	t  *testing.T
 	at uint64
 }
 
-func newPartState(t *testing.T) *partState {
+// newParts returns a state with small extents, and the snapshotter of a member that has it.
+func newParts(t *testing.T) (*partState, *snapshotterTurns) {
+	return newPartsWith(t, func(*limits.Index) {})
+}
+
+// newPartsWith is newParts with other limits of the state.
+func newPartsWith(t *testing.T, change func(*limits.Index)) (*partState, *snapshotterTurns) {
 	t.Helper()
 	l := limits.Defaults().Index
-	l.ExtentBytes, l.ExtentsFrom = 20_000, -1
+	l.ExtentBytes = 20_000
+	change(&l)
 	p := &partState{State: index.NewState(l), t: t}
-	p.Stored(0, 0, nil)
+	s := newTestSnapshotter(t, p.View())
+	s.shelf.Attach(p.State)
 	p.apply(index.AppendFeatureLevel(nil, index.MaxLevel).Bytes)
-	return p
+	return p, s
 }
 
 func (p *partState) apply(commands ...[]byte) {
@@ -57,14 +65,59 @@ func (p *partState) put(times int) {
 	}
 }
 
-// save has a snapshot saved, tells the state about its parts, and returns what was reported to consensus.
-func (s *snapshotterTurns) save(p *partState) []ConsensusMessage {
+// putOthers puts a hundred other keys.
+func (p *partState) putOthers() {
 	p.t.Helper()
+	for n := range 100 {
+		p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "other %d", n), Value: make([]byte, 1000)}).Bytes)
+	}
+}
+
+// rebase compacts up to the newest revision, and makes an extent that so many follow the end of the base.
+func (p *partState) rebase(behind int) {
+	p.t.Helper()
+	p.apply(new(index.Head).AppendCompact(nil, p.Revision()).Bytes)
+	extents := p.View().Extents()
+	p.apply(index.AppendRebase(nil, extents[len(extents)-1-behind].To).Bytes)
+}
+
+// show drops what can be dropped, and publishes the state.
+func (s *snapshotterTurns) show(p *partState) {
 	for p.View(); p.Reclaim(); {
 	}
+	s.Status.view.Store(p.View())
+}
+
+// tell has the state told about its parts, and returns what the applier gets.
+func (s *snapshotterTurns) tell(p *partState) []ApplierMessage {
+	all := drainBox(s.Applier)
+	for _, m := range all {
+		if stored, ok := m.(Stored); ok {
+			stored.Shelf.Attach(p.State)
+		}
+	}
+	s.show(p)
+	return all
+}
+
+// finish has all parts written that can be, and returns what the applier gets.
+func (s *snapshotterTurns) finish(p *partState) (all []ApplierMessage) {
+	for s.show(p); ; {
+		s.turn()
+		told := s.tell(p)
+		if all = append(all, told...); !has[ApplierMessage, Stored](told) {
+			return all
+		}
+	}
+}
+
+// save has a snapshot saved, with all parts that the state has by then, and returns what is reported to consensus.
+func (s *snapshotterTurns) save(p *partState) []ConsensusMessage {
+	p.t.Helper()
+	s.at += limits.SnapshotRetryMost // the pause after a failure is over
+	s.show(p)
 	s.turn(saveOf(p.ViewToSave()))
-	s.tell(p)
-	s.turn() // removes the parts that were still read
+	s.finish(p)
 	all, _ := partFiles(p.t, s)
 	for _, info := range s.files {
 		for _, one := range info.Parts {
@@ -74,19 +127,6 @@ func (s *snapshotterTurns) save(p *partState) []ConsensusMessage {
 		}
 	}
 	return drainBox(s.consensus)
-}
-
-// tell has the state told about its parts.
-func (s *snapshotterTurns) tell(p *partState) (ended bool) {
-	for _, m := range drainBox(s.Applier) {
-		switch m := m.(type) {
-		case Stored:
-			p.Stored(m.Base, m.To, m.Values)
-		case SaveEnded:
-			ended = true
-		}
-	}
-	return ended
 }
 
 // partFiles are the names of the folder's parts: of all, or of the extents alone.
@@ -102,17 +142,13 @@ func partFiles(t *testing.T, s *snapshotterTurns) (all, extents []string) {
 	return all, extents
 }
 
-// Parts alone release nothing: the log stays until a snapshot lists them. Then the snapshot is small, and loads.
+// Extents are written without an order. They release nothing: the log stays until a snapshot lists them. Then the snapshot is small, and
+// loads.
 func TestPartsComeBeforeTheirSnapshot(t *testing.T) {
-	p := newPartState(t)
-	s := newTestSnapshotter(t, p.View())
+	p, s := newParts(t)
 	p.put(100)
-	if !p.Unstored() {
-		t.Fatal("nothing is unstored")
-	}
-	s.turn(Save{View: p.View(), PartsOnly: true})
-	if ended := s.tell(p); !ended || p.Unstored() {
-		t.Errorf("after parts were saved: ended %v, unstored %v", ended, p.Unstored())
+	if told := s.finish(p); has[ApplierMessage, SaveEnded](told) || has[ApplierMessage, SnapshotWanted](told) {
+		t.Errorf("nothing was ordered, and the applier gets %+v", told)
 	}
 	if got := drainBox(s.consensus); len(got) > 0 || len(s.files) > 0 {
 		t.Errorf("consensus hears of %+v, and there are %d snapshots", got, len(s.files))
@@ -121,22 +157,158 @@ func TestPartsComeBeforeTheirSnapshot(t *testing.T) {
 	if len(extents) != len(p.View().Extents()) || len(extents) < 4 {
 		t.Fatalf("the extents %v, and the state has %+v", extents, p.View().Extents())
 	}
-	if got := s.save(p); !has[ConsensusMessage, SnapshotSaved](got) || len(s.files) != 1 || len(s.files[0].Parts) != len(extents)+1 {
+	if n, _ := p.View().Cold(); n < 50 {
+		t.Errorf("%d values are in files only", n)
+	}
+	if got := s.save(p); !has[ConsensusMessage, SnapshotSaved](got) || len(s.files) != 1 || len(s.files[0].Parts) != len(extents) {
 		t.Errorf("consensus hears of %+v, and there are the snapshots %+v", got, s.files)
 	}
 	if got := s.files[0].Bytes; got > 40_000 {
 		t.Errorf("the snapshot has %d bytes beside its parts", got)
 	}
-	loaded, _, err := snapshot.Load(s.fs, s.files[0].Path, limits.Defaults().Index)
-	if err != nil || loaded.View().Digest() != p.View().Digest() {
-		t.Errorf("it cannot be loaded: %v", err)
+	s.loads(p, "in the end")
+}
+
+// Of the first keys there is no base, and no extent: a snapshot has all of them itself.
+func TestSmallStateHasNoParts(t *testing.T) {
+	p, s := newParts(t)
+	p.put(10)
+	s.save(p)
+	if all, _ := partFiles(t, s); len(all) > 0 || len(s.files) != 1 || len(s.files[0].Parts) > 0 {
+		t.Errorf("there are %v, and the snapshots %+v", all, s.files)
+	}
+	s.loads(p, "without parts")
+}
+
+// steps has so many single steps done, until a condition holds.
+func (s *snapshotterTurns) steps(t *testing.T, until func() bool, batch ...SnapshotterMessage) {
+	t.Helper()
+	for n := 0; !until(); n++ {
+		if n > 10_000 {
+			t.Fatal("it does not come to that")
+		}
+		s.Handle(Time{Now: s.at}, batch)
+		batch = nil
+	}
+}
+
+// dueBase gives a state a base of several pieces that is in no file yet, and a snapshot of before.
+func dueBase(t *testing.T) (*partState, *snapshotterTurns) {
+	t.Helper()
+	p, s := newPartsWith(t, func(l *limits.Index) { l.PieceBytes = 5_000 })
+	p.putOthers()
+	p.put(60)
+	s.save(p)
+	p.rebase(1)
+	return p, s
+}
+
+// Two snapshots that list a newer base free the space of the one before: both are ordered as soon as it is written.
+func TestNewerBaseWantsTwoSnapshots(t *testing.T) {
+	p, s := dueBase(t)
+	old := s.files[0].Parts[0]
+	told := s.finish(p)
+	if n := len(slices.DeleteFunc(slices.Clone(told), func(m ApplierMessage) bool { return m != SnapshotWanted{Saves: 2} })); n != 1 {
+		t.Errorf("%d times two snapshots are wanted: %+v", n, told)
+	}
+	if s.shelf.Base() != p.View().Base() || len(s.files[0].Parts) == 0 || s.files[0].Parts[0] != old {
+		t.Fatalf("the base is that of %d, not of %d; the snapshot lists %+v", s.shelf.Base(), p.View().Base(), s.files[0].Parts)
+	}
+	for n := range 2 {
+		if all, _ := partFiles(t, s); !slices.Contains(all, old.Name()) {
+			t.Errorf("%d snapshots list the newer base, and %s is gone", n, old.Name())
+		}
+		p.put(1)
+		s.save(p)
+		s.loads(p, "with a newer base")
+	}
+	if all, _ := partFiles(t, s); slices.Contains(all, old.Name()) {
+		t.Errorf("both snapshots list the newer base, and %s is still there", old.Name())
+	}
+}
+
+// A snapshot that is ordered while a newer base is written does not wait for it: it is written between two pieces, and lists the base
+// before. So is an extent.
+func TestSnapshotComesBetweenTwoPieces(t *testing.T) {
+	p, s := dueBase(t)
+	older := s.shelf.Base()
+	s.show(p)
+	s.Limits.SnapshotStepBytes = 1
+	s.steps(t, func() bool { return s.out.base != nil && len(s.out.base.volumes) == 1 })
+	p.put(20)
+	_, extents := partFiles(t, s)
+	s.Status.view.Store(p.View())
+	s.steps(t, func() bool { return len(s.files) == 2 }, saveOf(p.ViewToSave()))
+	if s.out.base == nil || s.out.base.next == nil || s.shelf.Base() != older {
+		t.Fatalf("a snapshot is there, and so is all of the newer base")
+	}
+	if _, now := partFiles(t, s); len(now) < len(extents)+1 || len(s.files[0].Parts) != len(s.shelf.Parts()) {
+		t.Errorf("the snapshot lists %d parts of %d; there were %d extents, and are %d", len(s.files[0].Parts), len(s.shelf.Parts()), len(extents), len(now))
+	}
+	s.loads(p, "beside a newer base")
+	if told := s.finish(p); !has[ApplierMessage, SaveEnded](told) || !slices.Contains(told, ApplierMessage(SnapshotWanted{Saves: 2})) || s.shelf.Base() != p.View().Base() {
+		t.Errorf("the applier gets %+v, the base is that of %d, not of %d", told, s.shelf.Base(), p.View().Base())
+	}
+	p.put(1)
+	s.save(p)
+	s.loads(p, "with a newer base")
+}
+
+// A member was late: the extents that a newer base replaced were in no file yet, and nothing writes them any more. The newer base is
+// written first, and then the snapshot that was ordered before.
+func TestLateMemberBeginsWithTheNewerBase(t *testing.T) {
+	for behind := range 3 { // extents behind the base
+		p, s := newParts(t)
+		p.put(20)
+		s.save(p)
+		p.put(100)
+		p.rebase(behind)
+		s.show(p)
+		s.turn(saveOf(p.ViewToSave()))
+		if told := s.tell(p); !slices.Contains(told, ApplierMessage(SaveEnded{Failed: true})) || len(s.files) != 1 {
+			t.Errorf("%d extents: a snapshot without its base is saved: %+v", behind, told)
+		}
+		if got := s.problems(); len(got) > 0 {
+			t.Errorf("%d extents: alarms %q", behind, got)
+		}
+		s.finish(p)
+		if s.shelf.Base() != p.View().Base() {
+			t.Fatalf("%d extents: the base is that of %d, not of %d", behind, s.shelf.Base(), p.View().Base())
+		}
+		s.save(p)
+		if got := s.files[0].Parts; len(s.files) != 2 || len(got) != 1+behind || got[0].To != p.View().Base() {
+			t.Errorf("%d extents: the snapshot lists %+v", behind, got)
+		}
+		s.loads(p, "in the end")
+	}
+}
+
+// A newer base is complete while a snapshot waits that was ordered of an earlier View: of before the base, or of versions that the base
+// lacks. The snapshot would list parts that cannot be loaded, and is ordered again.
+func TestSnapshotOfBeforeItsBaseIsOrderedAgain(t *testing.T) {
+	for _, dropped := range []string{"before the base", "before versions were dropped"} {
+		p, s := newPartsWith(t, func(l *limits.Index) { l.CompactionWork = 1 })
+		p.put(60)
+		s.save(p)
+		p.put(1)
+		early := saveOf(p.ViewToSave())
+		p.rebase(1)
+		if dropped == "before versions were dropped" {
+			early = saveOf(p.ViewToSave())
+		}
+		s.finish(p)
+		s.turn(early)
+		if told := s.tell(p); !slices.Contains(told, ApplierMessage(SaveEnded{Failed: true})) || len(s.files) != 1 {
+			t.Errorf("%s: a snapshot is saved that lists a newer base: %+v", dropped, told)
+		}
+		s.save(p)
+		s.loads(p, dropped)
 	}
 }
 
 // A power loss does not bring back a snapshot whose parts were removed: its removal is synced before theirs.
 func TestPartsGoAfterTheirSnapshot(t *testing.T) {
-	p := newPartState(t)
-	s := newTestSnapshotter(t, p.View())
+	p, s := newParts(t)
 	unsynced, gone := "", 0
 	s.fs.SetHook(func(op simdisk.Op, name string) {
 		switch {
@@ -167,11 +339,10 @@ func TestPartsGoAfterTheirSnapshot(t *testing.T) {
 	}
 }
 
-// While a received state is being installed, the state is not told of the parts of the one before. It is told once raft has not taken the
-// received one.
+// While a received state is being installed, the state is not told of the parts of the one before, and none is begun. It is told once raft has
+// not taken the received one.
 func TestReceivedStateHasItsOwnParts(t *testing.T) {
-	p := newPartState(t)
-	s := newTestSnapshotter(t, p.View())
+	p, s := newParts(t)
 	told := func() (n int) {
 		for _, m := range drainBox(s.Applier) {
 			if _, ok := m.(Stored); ok {
@@ -181,27 +352,27 @@ func TestReceivedStateHasItsOwnParts(t *testing.T) {
 		return n
 	}
 	p.put(100)
+	s.show(p)
+	s.Limits.SnapshotStepBytes = 1
+	s.steps(t, func() bool { return s.out.file != nil })
 	s.receive = &receiving{handed: true, info: snapshot.Info{Path: "snap/received.snap"}}
 	s.receive.offer.Index, s.receive.offer.Term = 1000, 1
-	s.turn(Save{View: p.View(), PartsOnly: true})
-	if _, extents := partFiles(t, s); len(extents) == 0 || told() > 0 {
+	s.turn()
+	if _, extents := partFiles(t, s); len(extents) != 1 || told() > 0 {
 		t.Errorf("%d extents are saved, and the state was told while another one was installed", len(extents))
 	}
-	if s.turn(Discard{Index: 1000, Term: 1}); told() != 1 {
+	if s.Handle(Time{Now: s.at}, []SnapshotterMessage{Discard{Index: 1000, Term: 1}}); told() != 1 {
 		t.Error("the state is not told of its parts")
+	}
+	s.turn()
+	if _, extents := partFiles(t, s); len(extents) != len(p.View().Extents()) {
+		t.Errorf("%d extents are saved of %d", len(extents), len(p.View().Extents()))
 	}
 }
 
 // An extent that a newer base replaces, and that no snapshot has listed, stays until the state reads values from the base.
 func TestPartsStayWhileTheyAreRead(t *testing.T) {
-	p := newPartState(t)
-	s := newTestSnapshotter(t, p.View())
-	alone := func() {
-		s.turn(Save{View: p.View(), PartsOnly: true})
-		s.tell(p)
-		for p.View(); p.Reclaim(); {
-		}
-	}
+	p, s := newParts(t)
 	readable := func(when string) {
 		t.Helper()
 		v := p.View()
@@ -217,13 +388,14 @@ func TestPartsStayWhileTheyAreRead(t *testing.T) {
 	p.put(100)
 	s.save(p)
 	p.put(60)
-	alone()
+	s.finish(p)
 	_, extents := partFiles(t, s)
 	cuts := p.View().Extents()
 	replaced := cuts[len(cuts)-2]
 	p.apply(new(index.Head).AppendCompact(nil, replaced.To+2).Bytes)
 	p.apply(index.AppendRebase(nil, replaced.To).Bytes)
-	alone()
+	s.show(p)
+	s.turn()
 	s.turn(saveOf(p.ViewToSave()))
 	if got := s.files[0].Parts; len(got) == 0 || got[0].To != replaced.To || len(s.files[1].Parts) > len(cuts)-2 {
 		t.Fatalf("the snapshots list %+v and %+v", got, s.files[1].Parts)
@@ -240,8 +412,7 @@ func TestPartsStayWhileTheyAreRead(t *testing.T) {
 // A part that no other member gives costs the values that had left memory, and no others: values that are in memory stay there, and the other
 // parts stay, though no snapshot lists them any more.
 func TestDamagedPartCostsNoFurtherValues(t *testing.T) {
-	p := newPartState(t)
-	s := newTestSnapshotter(t, p.View())
+	p, s := newParts(t)
 	save := func(puts int) {
 		p.put(puts)
 		s.save(p)
@@ -301,8 +472,7 @@ func TestDamagedPartCostsNoFurtherValues(t *testing.T) {
 // A reader finds the newest snapshot's part damaged, right after that snapshot was saved and read back. While the part is being fetched, a
 // full disk takes neither the older snapshot, which can be loaded, nor the log behind it.
 func TestOlderSnapshotStaysWhileAPartIsFetched(t *testing.T) {
-	p := newPartState(t)
-	s := newTestSnapshotter(t, p.View())
+	p, s := newParts(t)
 	for range 2 {
 		p.put(100)
 		s.save(p)
@@ -340,8 +510,7 @@ func TestOlderSnapshotStaysWhileAPartIsFetched(t *testing.T) {
 
 // The other pieces of a damaged base stay, as long as values are read from them.
 func TestOtherPiecesOfDamagedBaseStay(t *testing.T) {
-	p := newPartState(t)
-	s := newTestSnapshotter(t, p.View())
+	p, s := newParts(t)
 	const keys = 48
 	big := func(k int) []byte { return fmt.Appendf(nil, "big %02d", k) }
 	for k := range keys {
@@ -377,11 +546,6 @@ func TestOtherPiecesOfDamagedBaseStay(t *testing.T) {
 	s.harm(t, first[0])
 	s.turn(Suspect{Path: s.files[0].Path})
 	s.tell(p)
-	save := saveOf(p.ViewToSave())
-	save.Whole = true
-	s.turn(save)
-	s.tell(p)
-	p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("another")}).Bytes)
 	for range 4 {
 		p.put(30)
 		s.save(p)
@@ -399,8 +563,7 @@ func TestOtherPiecesOfDamagedBaseStay(t *testing.T) {
 
 // Reads that find the damage again, until the part is there, do not have it fetched once more.
 func TestPartIsFetchedOnce(t *testing.T) {
-	p := newPartState(t)
-	s := newTestSnapshotter(t, p.View())
+	p, s := newParts(t)
 	p.put(100)
 	s.save(p)
 	for p.View(); p.Reclaim(); {
@@ -469,8 +632,7 @@ func TestPartIsFetchedOnce(t *testing.T) {
 
 // The parts of a snapshot that is sent stay until the transfer ends, also if a newer base has taken their place on this member.
 func TestSentPartsStay(t *testing.T) {
-	p := newPartState(t)
-	s := newTestSnapshotter(t, p.View())
+	p, s := newParts(t)
 	p.put(100)
 	s.save(p)
 	_, before := partFiles(t, s)
@@ -499,8 +661,7 @@ func TestSentPartsStay(t *testing.T) {
 
 // An old snapshot that cannot be removed keeps its parts: a file of the folder never lists parts that are gone. The next save removes it.
 func TestStuckSnapshotKeepsItsParts(t *testing.T) {
-	p := newPartState(t)
-	s := newTestSnapshotter(t, p.View())
+	p, s := newParts(t)
 	p.put(60)
 	s.save(p)
 	p.put(10)
@@ -530,40 +691,267 @@ func TestStuckSnapshotKeepsItsParts(t *testing.T) {
 	}
 }
 
-// A part that is found damaged is moved aside. The next snapshot has everything itself, and later ones list parts again.
-func TestPartIsDamaged(t *testing.T) {
-	for _, number := range []int{0, 2} { // the base, and an extent
-		p := newPartState(t)
-		s := newTestSnapshotter(t, p.View())
-		p.put(100)
-		s.save(p)
-		bad := s.files[0].Parts[number]
-		s.harm(t, bad)
-		s.turn(Suspect{Path: "snap/" + bad.Name()})
-		if got := s.problems(); len(got) != 1 || !strings.Contains(got[0], bad.Name()) {
-			t.Errorf("alarms %q", got)
+// lostAlarm is the text of the alarm about a part.
+func (s *snapshotterTurns) lostAlarm(one snapshot.Part) string {
+	for _, a := range s.Status.Alarms() {
+		if a.Name == kv.CorruptAlarm && a.Subject == "snap/"+one.Name() {
+			return a.Text
 		}
-		wanted := false
-		for _, m := range drainBox(s.Applier) {
-			switch m := m.(type) {
-			case SnapshotWanted:
-				wanted = m.First && m.Whole
-			case Stored:
-				p.Stored(m.Base, m.To, m.Values)
+	}
+	return ""
+}
+
+// A part that no other member gives is written again from memory, with the values that only its own sound bytes have. It is the same file, so
+// the snapshots that list it load again.
+func TestLostPartIsWrittenAgain(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		cold int // the size of values that leave memory
+		lose func(s *snapshotterTurns, one snapshot.Part) error
+	}{
+		{"all values are in memory", 1 << 20, func(s *snapshotterTurns, one snapshot.Part) error {
+			return s.fs.Rot("snap/"+one.Name(), one.Bytes/2, 500)
+		}},
+		{"all values are in memory, and the file is gone", 1 << 20, func(s *snapshotterTurns, one snapshot.Part) error { return s.fs.Remove("snap/" + one.Name()) }},
+		{"the values in the file are sound", 64, func(s *snapshotterTurns, one snapshot.Part) error { return s.fs.Rot("snap/"+one.Name(), 70, 1) }},
+	} {
+		for _, piece := range []bool{true, false} {
+			p, s := newPartsWith(t, func(l *limits.Index) { l.PieceBytes, l.ColdBytes = 5_000, c.cold })
+			p.putOthers()
+			p.put(60)
+			p.finishAndRebase(s)
+			p.put(60)
+			s.save(p)
+			bad := s.files[0].Parts[1]
+			if !piece {
+				bad = s.files[0].Parts[len(s.files[0].Parts)-2]
+			}
+			if piece != (bad.Number == 0 && bad.To == p.View().Base()) {
+				t.Fatalf("the snapshot lists %+v", s.files[0].Parts)
+			}
+			if err := c.lose(s, bad); err != nil {
+				t.Fatal(err)
+			}
+			s.turn(Suspect{Path: s.files[0].Path})
+			s.tell(p)
+			if got := s.lostAlarm(bad); len(s.repair.damaged) > 0 || s.Status.Parts().Lost > 0 || !strings.Contains(got, "nothing is lost") || !strings.Contains(got, "written again") {
+				t.Errorf("%s, piece of the base %v: lost up to %d, alarm %q", c.what, piece, s.Status.Parts().Lost, got)
+			}
+			s.loads(p, "when the part is there again")
+			p.put(1)
+			if got := s.save(p); !has[ConsensusMessage, SnapshotSaved](got) || !slices.Contains(s.files[0].Parts, bad) || len(s.problems()) != 1 {
+				t.Errorf("%s, piece of the base %v: consensus hears of %+v, alarms %q", c.what, piece, got, s.problems())
+			}
+			s.loads(p, "with another snapshot")
+		}
+	}
+}
+
+// finishAndRebase has all parts written, and then those of a newer base.
+func (p *partState) finishAndRebase(s *snapshotterTurns) {
+	s.finish(p)
+	p.rebase(1)
+	s.finish(p)
+}
+
+// A part that no other member gives, and that cannot be written again, is lost. Without it no snapshot is saved, which a start could not load:
+// the log is kept. Extents are written. A newer base takes its place, and snapshots are saved again.
+func TestLostPartStopsSnapshots(t *testing.T) {
+	for _, piece := range []bool{true, false} {
+		p, s := newParts(t)
+		p.putOthers()
+		p.put(60)
+		p.finishAndRebase(s)
+		p.putOthers()
+		p.put(60)
+		s.save(p)
+		p.put(1)
+		s.save(p)
+		bad := s.files[0].Parts[0]
+		if !piece {
+			bad = s.files[0].Parts[len(s.files[0].Parts)-2]
+		}
+		s.harm(t, bad)
+		s.turn(Suspect{Path: s.files[0].Path})
+		s.tell(p)
+		if got, want := s.lostAlarm(bad), "compact the history up to the present revision"; s.Status.Parts().Lost != bad.To || !strings.Contains(got, "is lost") || !strings.Contains(got, want) {
+			t.Fatalf("piece %v: lost up to %d, not %d; alarm %q", piece, s.Status.Parts().Lost, bad.To, got)
+		}
+		saved := s.files[0].Index
+		for range 3 {
+			p.put(30)
+			s.at += limits.SnapshotRetryMost
+			s.show(p)
+			s.turn(saveOf(p.ViewToSave()))
+			if told := s.finish(p); !slices.Contains(told, ApplierMessage(SaveEnded{Failed: true})) || len(drainBox(s.consensus)) > 0 || s.files[0].Index != saved {
+				t.Errorf("piece %v: a snapshot that lists a lost part is saved: %+v", piece, s.files[0])
 			}
 		}
-		if !wanted {
-			t.Error("no snapshot with everything is wanted")
+		if got := s.problems(); len(got) != 2 || !slices.ContainsFunc(got, func(one string) bool {
+			return strings.HasPrefix(one, "SNAPSHOT: ") && strings.Contains(one, bad.Name())
+		}) {
+			t.Errorf("piece %v: alarms %q", piece, got)
 		}
-		save := saveOf(p.ViewToSave())
-		save.Whole = true
-		s.turn(save)
-		if got := s.files[0]; len(got.Parts) > 0 {
-			t.Errorf("the next snapshot lists %+v", got.Parts)
+		if cuts := p.View().Extents(); s.shelf.Last() != cuts[len(cuts)-1].To {
+			t.Errorf("piece %v: extents up to revision %d are written, of %d", piece, s.shelf.Last(), cuts[len(cuts)-1].To)
 		}
-		if loaded, _, err := snapshot.Load(s.fs, s.files[0].Path, limits.Defaults().Index); err != nil || loaded.View().Digest() != p.View().Digest() {
-			t.Errorf("it cannot be loaded: %v", err)
+		p.rebase(0)
+		s.at += limits.SnapshotRetryMost
+		if told := s.finish(p); s.Status.Parts().Lost > 0 || !slices.Contains(told, ApplierMessage(SnapshotWanted{Saves: 2})) {
+			t.Errorf("piece %v: with a newer base, parts up to %d are lost; the applier gets %+v", piece, s.Status.Parts().Lost, told)
 		}
+		for range 2 {
+			p.put(1)
+			if got := s.save(p); !has[ConsensusMessage, SnapshotSaved](got) {
+				t.Errorf("piece %v: consensus hears of %+v, alarms %q", piece, got, s.problems())
+			}
+		}
+		s.loads(p, "with a newer base")
+		if got := s.problems(); len(got) != 1 || strings.Contains(got[0], "is lost") || len(s.repair.damaged) > 0 {
+			t.Errorf("piece %v: in the end, alarms %q", piece, got)
+		}
+		if all, _ := partFiles(t, s); slices.Contains(all, bad.Name()) {
+			t.Errorf("piece %v: nothing needs %s any more, and it takes space", piece, bad.Name())
+		}
+	}
+}
+
+// lose has an extent lost that the newest snapshot lists.
+func (s *snapshotterTurns) lose(t *testing.T, p *partState) snapshot.Part {
+	t.Helper()
+	bad := s.files[0].Parts[len(s.files[0].Parts)-2]
+	s.harm(t, bad)
+	s.turn(Suspect{Path: s.files[0].Path})
+	if s.tell(p); s.Status.Parts().Lost != bad.To {
+		t.Fatalf("lost up to %d, not %d; alarms %q", s.Status.Parts().Lost, bad.To, s.problems())
+	}
+	return bad
+}
+
+// Saves that fail because of a lost part, again and again, do not end the writing of the newer base that takes its place.
+func TestFailedSavesDoNotEndANewerBase(t *testing.T) {
+	p, s := newPartsWith(t, func(l *limits.Index) { l.PieceBytes = 5_000 })
+	p.putOthers()
+	p.put(60)
+	s.save(p)
+	s.lose(t, p)
+	p.put(1)
+	s.finish(p)
+	p.rebase(0)
+	s.show(p)
+	s.Limits.SnapshotStepBytes = 1
+	failed := 0
+	for s.shelf.Base() != p.View().Base() && failed < 100 {
+		s.at += limits.SnapshotRetryMost
+		s.Handle(Time{Now: s.at}, []SnapshotterMessage{saveOf(p.ViewToSave())})
+		for range 5 {
+			s.Handle(Time{Now: s.at}, s.read())
+		}
+		if slices.Contains(s.tell(p), ApplierMessage(SaveEnded{Failed: true})) {
+			failed++
+		}
+	}
+	if s.shelf.Base() != p.View().Base() || failed < 3 {
+		t.Errorf("after %d saves that failed, the base is that of %d, not of %d", failed, s.shelf.Base(), p.View().Base())
+	}
+}
+
+// The other members are asked again for a lost part, by each save that needs it and when a snapshot comes that lists it: the member that has
+// it may have been down.
+func TestLostPartIsFetchedAgain(t *testing.T) {
+	for _, comes := range []bool{false, true} {
+		p, s := newParts(t)
+		p.put(100)
+		s.save(p)
+		bad := s.files[0].Parts[len(s.files[0].Parts)-2]
+		sound := make([]byte, bad.Bytes)
+		file, err := s.fs.Open("snap/" + bad.Name())
+		if err == nil {
+			_, err = file.ReadAt(sound, 0)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.lose(t, p); got != bad {
+			t.Fatalf("%s is lost", got.Name())
+		}
+		s.unread = true
+		p.put(1)
+		s.at += limits.SnapshotRetryMost
+		if comes {
+			if err := s.damagedHere(&snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil {
+				t.Error("the transfer goes on")
+			}
+		} else {
+			s.turn(saveOf(p.ViewToSave()), saveOf(p.ViewToSave()))
+		}
+		s.tell(p)
+		if got := drainBox(s.Reader); len(got) != 1 || got[0] != (RepairPart{bad}) || s.Status.Parts().Lost != bad.To {
+			t.Fatalf("ordered: %+v; lost up to %d", got, s.Status.Parts().Lost)
+		}
+		writable, err := s.fs.OpenWritable("snap/" + bad.Name())
+		if err == nil {
+			_, err = writable.WriteAt(sound, 0)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.turn(PartRepaired{Part: bad})
+		p.put(1)
+		if got := s.save(p); !has[ConsensusMessage, SnapshotSaved](got) || s.Status.Parts().Lost > 0 || len(s.problems()) != 1 || !strings.Contains(s.lostAlarm(bad), "nothing is lost") {
+			t.Errorf("consensus hears of %+v, lost up to %d, alarms %q", got, s.Status.Parts().Lost, s.problems())
+		}
+		s.loads(p, "in the end")
+	}
+}
+
+// A newer base takes the place of a lost part, which the newest snapshot lists until the next one. A full disk does not take the older
+// snapshot, which can be loaded. It is the same if the fetch takes longer than the newer base.
+func TestOlderSnapshotStaysBehindALostPart(t *testing.T) {
+	for _, slow := range []bool{false, true} {
+		p, s := newParts(t)
+		for range 2 {
+			p.put(100)
+			s.save(p)
+		}
+		older, bad := s.files[1], s.files[0].Parts[len(s.files[0].Parts)-2]
+		if slices.Contains(older.Parts, bad) {
+			t.Fatalf("both snapshots list %s", bad.Name())
+		}
+		s.harm(t, bad)
+		s.unread = slow
+		s.partDamaged(bad, damage.ErrDamaged) // as a reader finds it
+		s.turn()
+		if s.tell(p); s.Status.Parts().Lost > 0 == slow {
+			t.Fatalf("slow %v: lost up to %d", slow, s.Status.Parts().Lost)
+		}
+		p.put(30)
+		p.rebase(0)
+		if s.finish(p); s.Status.Parts().Lost > 0 || s.shelf.Base() != p.View().Base() {
+			t.Fatalf("slow %v: with a newer base, parts up to %d are lost", slow, s.Status.Parts().Lost)
+		}
+		s.unread = false
+		s.turn()
+		if got := s.lostAlarm(bad); slow && strings.Contains(got, "saves no snapshot") {
+			t.Errorf("the next snapshot does not list it, and the alarm is %q", got)
+		}
+		s.Status.reportDisk(func(d *space.Disk) { d.Full = true })
+		for range 3 {
+			s.turn(Wait{})
+		}
+		if got := drainBox(s.consensus); has[ConsensusMessage, LogCovered](got) || len(s.files) != 2 {
+			t.Errorf("slow %v: %d snapshots are kept, and consensus hears of %+v", slow, len(s.files), got)
+		}
+		if _, _, err := snapshot.Load(s.fs, older.Path, limits.Defaults().Index); err != nil {
+			t.Errorf("slow %v: the older snapshot cannot be loaded: %v", slow, err)
+		}
+		p.put(1)
+		if s.save(p); len(s.repair.damaged) > 0 || !strings.Contains(s.lostAlarm(bad), "newer ones do not need") {
+			t.Errorf("slow %v: only the oldest snapshot lists it, and it is not forgotten: %+v, alarm %q", slow, s.repair.damaged, s.lostAlarm(bad))
+		}
+		p.put(1)
+		s.save(p)
+		s.loads(p, "with a newer base")
 	}
 }
 
@@ -594,20 +982,13 @@ func (s *snapshotterTurns) loads(p *partState, when string) {
 }
 
 // A base whose versions are partly dropped from memory is not written again after damage: the extents behind it would change keys that
-// it lacks. The snapshots have all keys until there is a newer base.
+// it lacks. There is no snapshot until there is a newer base.
 func TestDamagedBaseIsNotMadeOfLess(t *testing.T) {
-	p := newPartState(t)
-	s := newTestSnapshotter(t, p.View())
+	p, s := newPartsWith(t, func(l *limits.Index) { l.ColdBytes = 1 << 20 })
 	rare := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("rare")}).Bytes
 	p.apply(rare) // in the base
 	p.put(100)
-	s.save(p)
-	p.apply(new(index.Head).AppendCompact(nil, p.Revision()).Bytes)
-	p.apply(index.AppendRebase(nil, p.View().Extents()[3].To).Bytes)
-	for range 3 {
-		p.put(10)
-		s.save(p)
-	}
+	p.finishAndRebase(s)
 	p.apply(rare) // behind the base
 	p.put(60)
 	s.save(p)
@@ -617,90 +998,90 @@ func TestDamagedBaseIsNotMadeOfLess(t *testing.T) {
 		s.save(p)
 	}
 	s.loads(p, "before the damage")
-	base := p.View().Base()
-	if got := s.files[0].Parts; len(got) == 0 || got[0].To != base {
-		t.Fatalf("the newest snapshot lists %+v, the base is %d", got, base)
+	base, saved := s.files[0].Parts[0], s.files[0].Index
+	if base.Number != 0 || base.To != p.View().Base() {
+		t.Fatalf("the newest snapshot lists %+v, the base is %d", s.files[0].Parts, p.View().Base())
 	}
-	s.harm(t, s.files[0].Parts[0])
+	before, _ := partFiles(t, s)
+	s.harm(t, base)
 	s.turn(Suspect{Path: s.files[0].Path})
 	s.tell(p)
-	save := saveOf(p.ViewToSave())
-	save.Whole = true
-	s.turn(save)
-	s.tell(p)
+	if got, _ := partFiles(t, s); !slices.Equal(got, before) || s.Status.Parts().Lost != base.To || !strings.Contains(s.lostAlarm(base), "is lost") {
+		t.Errorf("there were %v, and are %v; lost up to %d, alarm %q", before, got, s.Status.Parts().Lost, s.lostAlarm(base))
+	}
 	for range 3 {
 		p.put(30)
 		s.save(p)
-		s.loads(p, "after the damage")
 	}
-	if got := s.files[0].Parts; len(got) > 0 || p.Unstored() {
-		t.Errorf("the newest snapshot lists %+v; the state waits for a base: %v", got, p.Unstored())
+	if s.files[0].Index != saved {
+		t.Errorf("a snapshot is saved that lists %+v", s.files[0].Parts)
 	}
-	p.apply(new(index.Head).AppendCompact(nil, p.Revision()).Bytes)
-	extents := p.View().Extents()
-	p.apply(index.AppendRebase(nil, extents[len(extents)-2].To).Bytes)
-	for range 3 {
+	p.rebase(1)
+	s.finish(p)
+	for range 2 {
 		p.put(30)
 		s.save(p)
-		s.loads(p, "with a newer base")
 	}
-	if got := s.files[0].Parts; len(got) == 0 || got[0].To == base {
+	s.loads(p, "with a newer base")
+	if got := s.files[0].Parts; len(got) == 0 || got[0].To != p.View().Base() || got[0].To == base.To {
 		t.Errorf("with a newer base the newest snapshot lists %+v", got)
 	}
 }
 
 // On a full disk the newest snapshot is checked again and again, until the older one may go. If it lacks a part, that does not keep the
-// member from saving another snapshot.
+// member from its other work: another snapshot is saved when the part was written again, and ends at once if it is lost.
 func TestMissingPartDelaysNoSave(t *testing.T) {
-	p := newPartState(t)
-	s := newTestSnapshotter(t, p.View())
-	p.put(100)
-	s.save(p)
-	p.put(30)
-	s.save(p)
-	if err := s.fs.Remove("snap/" + s.files[0].Parts[0].Name()); err != nil {
-		t.Fatal(err)
-	}
-	s.Status.reportDisk(func(d *space.Disk) { d.Full = true })
-	p.put(1)
-	save := saveOf(p.ViewToSave())
-	save.Whole = true
-	now, found := s.at, 0
-	batch := []SnapshotterMessage{Suspect{Path: s.files[0].Path}, save}
-	for range 2_000 {
-		now += time.Millisecond
-		s.Handle(Time{Now: now}, batch)
-		batch = s.read()
-		for _, m := range drainBox(s.Applier) {
-			if m, ok := m.(SnapshotWanted); ok && m.Whole {
-				found++
+	for _, lost := range []bool{false, true} {
+		cold, again := 1<<20, 0
+		if lost {
+			cold, again = 1, 1 // a save asks for a lost part again
+		}
+		p, s := newPartsWith(t, func(l *limits.Index) { l.ColdBytes = cold })
+		p.put(100)
+		s.save(p)
+		p.put(30)
+		s.save(p)
+		if err := s.fs.Remove("snap/" + s.files[0].Parts[0].Name()); err != nil {
+			t.Fatal(err)
+		}
+		s.Status.reportDisk(func(d *space.Disk) { d.Full = true })
+		s.turn(Suspect{Path: s.files[0].Path})
+		s.tell(p)
+		p.put(1)
+		now, fetched, ended := s.at, 0, []bool(nil)
+		batch := []SnapshotterMessage{saveOf(p.ViewToSave())}
+		for range 2_000 {
+			now += time.Millisecond
+			s.Handle(Time{Now: now}, batch)
+			fetched += s.Reader.Waiting()
+			batch = s.read()
+			for _, m := range drainBox(s.Applier) {
+				if m, ok := m.(SaveEnded); ok {
+					ended = append(ended, m.Failed)
+				}
 			}
 		}
+		if fetched != again || s.out.order != nil || s.check != nil || !slices.Equal(ended, []bool{lost}) {
+			t.Errorf("lost %v: the part is wanted %d times more, and saves ended: %v", lost, fetched, ended)
+		}
+		if !lost {
+			s.loads(p, "in the end")
+		}
 	}
-	if found != 1 || s.order != nil || len(s.files[0].Parts) > 0 {
-		t.Errorf("the missing part was found %d times; the newest snapshot lists %d parts", found, len(s.files[0].Parts))
-	}
-	s.loads(p, "in the end")
 }
 
-// A part that the disk cannot read is treated as a damaged one: the next snapshot does not list it. A process without file descriptors
-// says nothing about a part.
+// A part that the disk cannot read is treated as a damaged one: no snapshot lists it. A process without file descriptors says nothing about a
+// part.
 func TestUnreadablePartIsReplaced(t *testing.T) {
 	for _, failure := range []error{syscall.EIO, syscall.EMFILE} {
-		p := newPartState(t)
-		s := newTestSnapshotter(t, p.View())
+		p, s := newParts(t)
 		p.put(100)
 		s.save(p)
 		bad := s.files[0].Parts[1]
 		s.fs.Fail(simdisk.Fault{Op: simdisk.OpOpen, Name: "snap/" + bad.Name(), Err: failure, Stays: true})
-		s.tell(p)
 		s.turn(Suspect{Path: s.files[0].Path})
-		whole := slices.ContainsFunc(drainBox(s.Applier), func(m ApplierMessage) bool {
-			w, ok := m.(SnapshotWanted)
-			return ok && w.Whole
-		})
-		if got := s.problems(); len(got) != 1 || whole != (failure == syscall.EIO) {
-			t.Errorf("after %v, alarms %q, and a snapshot with all keys is wanted: %v", failure, got, whole)
+		if got, lost := s.problems(), s.Status.Parts().Lost > 0; len(got) != 1 || lost != (failure == syscall.EIO) {
+			t.Errorf("after %v, alarms %q, and the part is lost: %v", failure, got, lost)
 		}
 	}
 }
@@ -789,8 +1170,8 @@ func (tr *transfer) run(t *testing.T, p *partState) *index.State {
 
 // Only the parts travel that the receiver lacks, also when a piece is lost.
 func TestOnlyMissingPartsTravel(t *testing.T) {
-	p := newPartState(t)
-	leader, follower := newTestSnapshotter(t, p.View()), newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	p, leader := newParts(t)
+	follower := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
 	tr := &transfer{from: leader, to: follower, drop: 3}
 	p.put(500)
 	leader.save(p)
@@ -822,8 +1203,8 @@ func TestPartOfTheReceiverIsDamaged(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newPartState(t)
-			leader, follower := newTestSnapshotter(t, p.View()), newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+			p, leader := newParts(t)
+			follower := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
 			follower.Damaged = "damaged"
 			tr := &transfer{from: leader, to: follower}
 			p.put(500)
@@ -836,7 +1217,7 @@ func TestPartOfTheReceiverIsDamaged(t *testing.T) {
 			if err := harm(follower, "snap/"+bad); err != nil {
 				t.Fatal(err)
 			}
-			follower.files = nil // no snapshot of its own lists the part any more
+			follower.files, follower.shelf = nil, snapshot.NewShelf(nil) // nothing of its own lists the part any more
 			if got := tr.run(t, p); got.View().Digest() != p.View().Digest() {
 				t.Error("another state has come")
 			}
@@ -856,8 +1237,8 @@ func TestPartOfTheReceiverIsDamaged(t *testing.T) {
 // A damaged part that a snapshot of the receiver lists, too, is fetched at once: the transfer may become needless, and then nothing else would
 // bring the values back that are in the part.
 func TestListedPartOfTheReceiverIsFetched(t *testing.T) {
-	p := newPartState(t)
-	leader, follower := newTestSnapshotter(t, p.View()), newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	p, leader := newParts(t)
+	follower := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
 	tr := &transfer{from: leader, to: follower}
 	p.put(500)
 	leader.save(p)
@@ -873,8 +1254,8 @@ func TestListedPartOfTheReceiverIsFetched(t *testing.T) {
 
 // A member may save a part of its own while the same one comes. Then the transfer goes on.
 func TestPartIsSavedWhileItComes(t *testing.T) {
-	p := newPartState(t)
-	leader, follower := newTestSnapshotter(t, p.View()), newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	p, leader := newParts(t)
+	follower := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
 	p.put(100)
 	leader.save(p)
 	tr := &transfer{from: leader, to: follower, save: leader.files[0].Parts[2]}
@@ -888,8 +1269,7 @@ func TestPartIsSavedWhileItComes(t *testing.T) {
 
 // Damaged parts are fetched one after the other.
 func TestDamagedPartsAreFetchedInTurn(t *testing.T) {
-	p := newPartState(t)
-	s := newTestSnapshotter(t, p.View())
+	p, s := newParts(t)
 	p.put(100)
 	s.save(p)
 	bad := []snapshot.Part{s.files[0].Parts[0], s.files[0].Parts[2], s.files[0].Parts[3]}
@@ -915,8 +1295,7 @@ func TestDamagedPartsAreFetchedInTurn(t *testing.T) {
 
 // The value reader reports the error of each value that it cannot read, and reads the others.
 func TestValueReaderReportsErrors(t *testing.T) {
-	p := newPartState(t)
-	s := newTestSnapshotter(t, p.View())
+	p, s := newParts(t)
 	p.put(100)
 	s.save(p)
 	for p.View(); p.Reclaim(); {
@@ -959,8 +1338,7 @@ func TestValueReaderReportsErrors(t *testing.T) {
 
 // Values are read from each piece of a base.
 func TestPiecesOfABaseAreRead(t *testing.T) {
-	p := newPartState(t)
-	s := newTestSnapshotter(t, p.View())
+	p, s := newParts(t)
 	for n := range 400 {
 		p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "large %d", n), Value: make([]byte, 100_000)}).Bytes)
 	}

@@ -27,7 +27,7 @@ type receiving struct {
 	back       *snapshot.Readback
 	reading    bool // the snapshot reader has back
 	info       snapshot.Info
-	shelf      *snapshot.Shelf // of its state; nil: it has no parts
+	shelf      *snapshot.Shelf // of its state
 	handed     bool            // raft has it, and reports the outcome later
 	told       int64           // bytes received at the last order to the snapshot reader
 	missed     int64           // offset of a missing piece that was requested again
@@ -199,6 +199,9 @@ func (s *Snapshotter) endNeedless() {
 	}
 }
 
+// installs reports whether a received state is about to take the place of the present one.
+func (s *Snapshotter) installs() bool { return s.receive != nil && s.receive.handed }
+
 // comes reports whether a snapshot is being received. A transfer without progress for the sender's whole timeout does not count.
 func (s *Snapshotter) comes() bool {
 	r := s.receive
@@ -287,9 +290,8 @@ func (s *Snapshotter) finishReceive(err error) {
 		info, err = r.file.Finish(r.back)
 	}
 	if err == nil {
-		in := StoredIn(info.Parts)
-		state.Stored(in.Base, in.To, state.Values())
 		r.shelf = snapshot.ShelfOf(state)
+		r.shelf.Attach(state)
 	}
 	if err != nil {
 		r.file.Abort()
@@ -310,18 +312,17 @@ func (s *Snapshotter) finishReceive(err error) {
 	}})
 }
 
-// damagedHere handles the damage of a part that this member has had before a snapshot came that lists it. If own snapshots list it, too, it is
+// damagedHere handles the damage of a part that this member has had before a snapshot came that lists it. If own snapshots need it, too, it is
 // fetched: the transfer may be needless soon, and the values in it are still needed. Otherwise it is moved aside; the sender offers the
 // snapshot again, and the part comes, too.
 func (s *Snapshotter) damagedHere(part *snapshot.PartError) error {
 	lists := func(one snapshot.Part) bool { return partIDOf(one) == partIDOf(part.Part) }
-	if slices.ContainsFunc(s.files, func(info snapshot.Info) bool { return slices.ContainsFunc(info.Parts, lists) }) {
+	if slices.ContainsFunc(s.shelf.Parts(), lists) || slices.ContainsFunc(s.files, func(info snapshot.Info) bool { return slices.ContainsFunc(info.Parts, lists) }) {
 		s.partDamaged(part.Part, part)
+		s.fetchAgain(part.Part)
 		return fmt.Errorf("the part was damaged here, and is fetched: %v", part)
 	}
-	s.parts.drop(part.Part)
 	s.parts.remove(lists)
-	s.harmed(part.Part, true)
 	text := fmt.Sprintf("a damaged part of snapshots was found while a snapshot came; nothing is lost, and the part comes, too: look at the disk: %v%s", part, s.setAside(part.Part))
 	s.Logger.Error(text)
 	s.Status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: s.Dir + "/" + part.Part.Name(), Text: text})
@@ -335,9 +336,9 @@ func (s *Snapshotter) installed(m Installed) {
 		return
 	}
 	s.receive = nil
-	if s.order != nil && s.order.Index <= m.Index { // its state is outdated, and the log behind it is gone
-		s.abortSave()
-		s.Applier.MustPost(SaveEnded{})
+	s.abortFile() // of the state before
+	if s.out.base = nil; s.out.order != nil && s.out.order.Index <= m.Index {
+		s.endOrder(false)
 	}
 	s.endCheck()
 	s.suspects = nil
@@ -346,17 +347,8 @@ func (s *Snapshotter) installed(m Installed) {
 			s.remove(old)
 		}
 	}
-	before := s.parts
-	s.parts = partsOf([]snapshot.Info{r.info})
-	for _, one := range before.all {
-		if !s.parts.has(one) {
-			s.parts.add(one)
-			s.parts.known[partIDOf(one)] = before.has(one)
-		}
-	}
-	if s.newer, s.shelf = nil, r.shelf; s.shelf == nil {
-		s.shelf = snapshot.NewShelf(nil)
-	}
+	s.parts.add(r.info.Parts...)
+	s.shelf = r.shelf
 	s.files = nil
 	s.published(r.info)
 	s.postStored()

@@ -12,273 +12,277 @@ import (
 	"qkv/snapshot"
 )
 
-// saving is an ordered save: the parts that are not on the disk yet, one file after the other, and then the snapshot.
-type saving struct {
+// writing is the work of the snapshotter on files of the own state.
+type writing struct {
+	order  *ordered   // nil: none
+	file   *file      // nil: none
+	base   *newerBase // nil: none
+	pieces bool       // the next piece of base comes first
+	tries  backoff    // of files that nobody ordered
+}
+
+// file is the file that is being written. The files come in this order: the extents that are in no file, a snapshot or a file for a
+// backup that was ordered, a lost part again. A piece of a newer base comes after each of them: the base neither waits for an end of the
+// writes, nor do they wait for the whole base.
+type file struct {
+	saver  *snapshot.Saver
+	saved  func(*snapshot.Saver)
+	failed func() // instead of saveFailed; may be nil
+}
+
+// ordered is a snapshot, or a file for a backup, that the applier wants.
+type ordered struct {
 	Save
-	bytes int64         // estimated size of the files
-	older bool          // the disk has no space for a newer base: the snapshot lists the older one
 	since time.Duration // when it was ordered
-	begun bool
-	wrote int64           // bytes of the finished files
-	saver *snapshot.Saver // of the file that is being written; nil between two files
-	list  []snapshot.Part // that the snapshot lists
-
-	piece   *index.BasePiece   // that is being written
-	from    []byte             // where the next piece begins; nil: at the first key
-	base    []snapshot.Part    // the finished pieces of a newer base
-	volumes []*snapshot.Volume // the same
+	begun bool          // its own file is being written
 }
 
-// written returns the bytes that are written so far.
-func (o *saving) written() int64 {
-	if o.saver == nil {
-		return o.wrote
-	}
-	return o.wrote + o.saver.Info().Bytes
+// newerBase is a base that is being written. Snapshots list it when it is complete.
+type newerBase struct {
+	view    *index.View
+	next    []byte             // the first key of the next piece; nil: the first of all
+	volumes []*snapshot.Volume // the finished pieces
+	done    bool               // all are finished
 }
 
-// done returns the completed fraction: written, and read back.
-func (o *saving) done() float64 {
-	done := 2 * o.wrote
-	if o.saver != nil {
-		done += o.saver.Done()
+// unstored returns the first extent of a View that is in no file.
+func (s *Snapshotter) unstored(v *index.View) (e index.Extent, is bool) {
+	all := v.Extents()
+	i := slices.IndexFunc(all, func(e index.Extent) bool { return e.To > s.shelf.Last() })
+	if i < 0 {
+		return e, false
 	}
-	return float64(done) / float64(2*max(o.bytes, o.written(), 1))
+	return all[i], true
 }
 
-func (s *Snapshotter) beginSave(m Save) {
-	s.order = &saving{Save: m, since: s.now, bytes: s.sizeOf(m, true)}
-}
-
-// sizeOf estimates the size of the files that a save writes, with or without a newer base.
-func (s *Snapshotter) sizeOf(m Save, base bool) int64 {
-	v, has := m.View, s.parts.stored()
-	all := v.LiveBytes() + v.HistoryBytes()
-	if v.Base() == 0 || m.Whole || m.Backup || !m.PartsOnly && len(s.parts.base)+len(s.parts.newer) == 0 {
-		return all
-	}
-	n := unwritten(v, has.To)
-	if base && has.Base < v.Base() {
-		n += v.LiveBytes()
-	}
-	if m.PartsOnly {
-		n -= v.OpenExtent().Weight
-	}
-	return n
-}
-
-// startSave begins the ordered save if the disk has space, as soon as no check is running: the checked snapshot may be deleted.
-func (s *Snapshotter) startSave() {
-	o := s.order
-	if o == nil || o.begun || s.check != nil {
+// nextFile begins the next file. While a check runs it does not: the checked snapshot may be deleted for its space. Nor while a received
+// state is installed, which has other parts.
+func (s *Snapshotter) nextFile() {
+	if s.out.file != nil || s.check != nil || s.installs() {
 		return
 	}
-	if !o.PartsOnly && !o.Backup && len(s.files) > 0 && s.files[0].Index == o.Index && !(o.Whole && len(s.files[0].Parts) > 0) { // it exists already
-		s.order = nil
-		s.Applier.MustPost(SaveEnded{})
-		return
+	if s.out.base != nil && s.out.base.done && s.out.order == nil { // a View that is saved may need the older one
+		s.rebase()
 	}
-	if o.Backup && s.backup.Path != "" && s.backup.Index == o.Index {
-		s.backupSaved(s.backup)
-		return
-	}
-	err := s.hasRoom()
-	if least := s.sizeOf(o.Save, false); err != nil && least < o.bytes {
-		o.older, o.bytes = true, least
-		err = s.hasRoom()
-	}
-	if err != nil {
-		s.saveFailed(err)
-		return
-	}
-	o.begun = true
-	if err := s.nextFile(); err != nil {
+	if err := s.beginFile(); err != nil {
 		s.saveFailed(err)
 	}
 }
 
-// nextFile begins the next file of a save: a piece of a newer base, an extent, or the snapshot.
-func (s *Snapshotter) nextFile() (err error) {
-	o, v, has := s.order, s.order.View, s.parts.stored()
-	if o.Backup {
-		if err := s.FS.MkdirAll(s.Backups); err != nil {
+func (s *Snapshotter) beginFile() error {
+	o, v := s.out.order, s.Status.View()
+	unasked := s.now >= s.out.tries.notBefore && !s.comes() // the state that comes has other parts, which need the space
+	if s.out.pieces && unasked {
+		s.out.pieces = false
+		if err := s.beginPiece(v); err != nil || s.out.file != nil {
 			return err
 		}
-		return s.beginSnapshot(s.Backups)
 	}
-	if has.Base < v.Base() && !v.HasBase() {
-		s.parts.lost = v.Base() // until there is a newer base, snapshots have all keys
-		has = s.parts.stored()
-		s.postStored()
-	}
-	if has.Base < v.Base() && !o.older {
-		o.piece = v.BasePiece(o.from)
-		o.saver, err = snapshot.BeginPiece(s.FS, s.Dir, v.Base(), o.piece)
-		return err
-	}
-	for _, e := range v.Extents() {
-		if e.To <= has.To {
-			continue
-		}
-		if !v.Has(&e) {
-			s.parts.gone = e.To
-			s.postStored()
-			continue
-		}
-		o.saver, err = snapshot.BeginExtent(s.FS, s.Dir, v, e)
-		return err
-	}
-	if o.PartsOnly {
-		s.order = nil
-		s.Applier.MustPost(SaveEnded{Failed: o.older}) // the newer base is tried again after a pause
+	switch {
+	case o != nil && o.Backup:
+		return s.beginSnapshot()
+	case o != nil:
+		v = o.View
+	case !unasked:
 		return nil
 	}
-	if open := v.OpenExtent(); v.Base() > 0 && !o.Whole && v.Has(&open) {
-		base, extents := s.parts.listed(v)
-		o.list = slices.Concat(base, extents)
+	e, is := s.unstored(v)
+	switch {
+	case is:
+		return s.begin(e.Bytes, s.extentSaved, func() (*snapshot.Saver, error) { return snapshot.BeginExtent(s.FS, s.Dir, v, e) })
+	case o != nil:
+		return s.beginSnapshot()
+	case s.remake(v):
+		return nil
 	}
-	return s.beginSnapshot(s.Dir)
+	return s.beginPiece(v)
 }
 
-// beginSnapshot begins the last file of a save.
-func (s *Snapshotter) beginSnapshot(dir string) (err error) {
-	o := s.order
-	o.saver, err = snapshot.Begin(s.FS, dir, snapshot.Meta{
-		Cluster: s.Cluster, Member: s.Member, Index: o.Index, Term: o.Term, ConfState: ConfStateBytes(o.ConfState), Version: s.Version, Parts: o.list,
-	}, o.View)
-	o.View = nil // the saver releases it when everything is written, and reads back without it
+// begin begins a file of about that many bytes. A file that fills the disk would take the log's space.
+func (s *Snapshotter) begin(bytes int64, saved func(*snapshot.Saver), saver func() (*snapshot.Saver, error)) error {
+	free, err := s.FS.Free(s.Dir)
+	if err == nil && free < bytes {
+		err = fmt.Errorf("no space left: the file takes about %d bytes, the disk has %d left: free space there", bytes, free)
+	}
+	if err != nil {
+		return err
+	}
+	one, err := saver()
+	if err == nil {
+		s.out.file = &file{saver: one, saved: saved}
+	}
 	return err
 }
 
-// hasRoom refuses to begin a save that does not fit on the disk: a file that fills the disk would take the log's space.
-func (s *Snapshotter) hasRoom() error {
-	free, err := s.FS.Free(s.Dir)
-	if err != nil {
-		return err
+// beginSnapshot begins the file that was ordered.
+func (s *Snapshotter) beginSnapshot() error {
+	o, v := s.out.order, s.out.order.View
+	m := snapshot.Meta{Cluster: s.Cluster, Member: s.Member, Index: o.Index, Term: o.Term, ConfState: ConfStateBytes(o.ConfState), Version: s.Version, Full: o.Backup}
+	dir, bytes := s.Dir, v.OpenExtent().Bytes
+	switch {
+	case o.Backup && s.backup.Index == o.Index && s.backup.Path != "":
+		s.endOrder(false)
+		return nil
+	case o.Backup:
+		low, _ := s.Status.Disk().Marks() // the member goes on
+		dir, bytes = s.Backups, v.LiveBytes()+v.HistoryBytes()+low
+		if err := s.FS.MkdirAll(dir); err != nil {
+			return err
+		}
+	case len(s.files) > 0 && s.files[0].Index == o.Index: // it exists already
+		s.endOrder(false)
+		return nil
+	case s.shelf.Reach() != v.OpenExtent().From-1: // it was late, and the extents before a newer base are in no file: that base comes first
+		s.endOrder(true)
+		return nil
+	case s.shelf.Base() > v.Base(), s.shelf.Base() == v.Base() && !v.BaseServes(): // the base is newer than the order
+		s.endOrder(true)
+		return nil
+	default:
+		for _, one := range s.repair.damaged {
+			if one.lost && s.lists(one.Part) {
+				s.fetchAgain(one.Part)
+				s.notSaved(fmt.Errorf("the part %s is lost, and the log is kept until there is a newer base without it: %w", one.Name(), one.damage))
+				return nil
+			}
+		}
+		m.Parts = s.shelf.Parts()
 	}
-	need := s.order.bytes
-	disk, base := s.Status.Disk(), s.order.bytes > s.sizeOf(s.order.Save, false)
-	if s.order.Backup || base && disk.Accepts() == space.Left { // the member goes on; a full disk may have space after a newer base only
+	err := s.begin(bytes, s.snapshotSaved, func() (*snapshot.Saver, error) { return snapshot.Begin(s.FS, dir, m, v) })
+	if o.begun = err == nil; o.begun {
+		o.View = nil // the saver has it, and releases one with all keys when everything is written
+	}
+	return err
+}
+
+// beginPiece begins the next piece of a newer base, if there is one. Writes go on meanwhile, so it leaves them their space: otherwise the
+// older base stays, and the newer one is tried again after a pause.
+func (s *Snapshotter) beginPiece(v *index.View) error {
+	b := s.out.base
+	switch {
+	case b == nil && (v.Base() <= s.shelf.Base() || !v.BaseServes()), b != nil && b.done:
+		return nil
+	case b == nil:
+		b = &newerBase{view: v}
+	}
+	disk, need := s.Status.Disk(), b.view.BaseBytes()
+	for _, one := range b.volumes {
+		need -= one.Bytes
+	}
+	if need = max(need, 0); disk.Accepts() == space.Left { // a full disk may have space after a newer base only
 		low, _ := disk.Marks()
 		need += low
 	}
-	if free < need {
-		return fmt.Errorf("no space left: the snapshot takes about %d bytes, the disk has %d left: free space there", need, free)
+	if free, err := s.FS.Free(s.Dir); err != nil || free < need {
+		s.dropBase()
+		return nil
 	}
-	return nil
+	s.out.base = b
+	piece := b.view.BasePiece(b.next)
+	return s.begin(0, func(saver *snapshot.Saver) {
+		s.out.pieces = false
+		one := saver.Volume()
+		s.parts.add(one.Part)
+		b.volumes, b.next = append(b.volumes, one), piece.Next()
+		b.done = b.next == nil
+	}, func() (*snapshot.Saver, error) { return snapshot.BeginPiece(s.FS, s.Dir, b.view.Base(), piece) })
+}
+
+// dropBase gives up a newer base, if one is being written. Files that nobody ordered are tried again after a pause.
+func (s *Snapshotter) dropBase() {
+	s.out.base = nil
+	s.out.tries.fail(s.now, limits.SnapshotRetry, limits.SnapshotRetryMost)
+	s.removeParts()
+}
+
+// rebase makes a newer base the present one. Two snapshots that list it free the space of the older one.
+func (s *Snapshotter) rebase() {
+	s.shelf, s.out.base = s.shelf.Rebased(s.out.base.volumes), nil
+	s.postStored()
+	s.Applier.MustPost(SnapshotWanted{Saves: limits.SnapshotsKept})
+}
+
+// extentSaved notes an extent.
+func (s *Snapshotter) extentSaved(saver *snapshot.Saver) {
+	one := saver.Volume()
+	s.parts.add(one.Part)
+	s.shelf = s.shelf.With(one)
+	s.postStored()
 }
 
 // stepSave writes a part of a file, or reads a part back; the last step publishes the file.
 func (s *Snapshotter) stepSave() {
-	o := s.order
-	if o.saver == nil {
-		if err := s.nextFile(); err != nil {
-			s.saveFailed(err)
-		}
-		return
-	}
-	o.saver.Piece = s.pieceBytes
-	done, err := o.saver.Step(s.Limits.SnapshotStepBytes)
+	f := s.out.file
+	f.saver.Piece = s.pieceBytes
+	done, err := f.saver.Step(s.Limits.SnapshotStepBytes)
 	switch {
+	case err != nil && f.failed != nil:
+		s.out.file = nil
+		f.failed()
 	case err != nil:
 		s.saveFailed(err)
-	case done && o.View != nil:
-		s.partSaved()
 	case done:
-		s.snapshotSaved()
+		s.out.pieces = true
+		s.out.file, s.out.tries = nil, backoff{}
+		f.saved(f.saver)
 	}
 }
 
-// partSaved notes a piece or an extent.
-func (s *Snapshotter) partSaved() {
-	o := s.order
-	volume := o.saver.Volume()
-	one := volume.Part
-	o.wrote += one.Bytes
-	o.saver = nil
-	s.parts.add(one)
-	if one.Number > 0 {
-		s.parts.extents = append(s.parts.extents, one)
-		s.shelf = s.shelf.With(volume)
-	} else {
-		o.base, o.volumes, o.from = append(o.base, one), append(o.volumes, volume), o.piece.Next()
-		if o.piece = nil; o.from != nil {
-			return
-		}
-		s.parts.newer, s.newer, o.base, o.volumes = o.base, o.volumes, nil, nil
-		s.removeParts() // those of a newer base that never served
-	}
-	s.postStored()
-}
-
-// postStored tells the applier which revisions are in parts. While a received state is being installed it does not: that state has other parts, and
-// its end is followed by a report.
-func (s *Snapshotter) postStored() {
-	if s.receive != nil && s.receive.handed {
-		return
-	}
-	stored := s.parts.stored()
-	stored.Values = s.shelf
-	s.Applier.MustPost(stored)
-}
-
-// snapshotSaved reports a snapshot. A newer base that it lists takes the place of the base before.
-func (s *Snapshotter) snapshotSaved() {
-	o := s.order
-	info := o.saver.Info()
+// snapshotSaved reports a snapshot, or makes a file the one for backups.
+func (s *Snapshotter) snapshotSaved(saver *snapshot.Saver) {
+	o, info := s.out.order, saver.Info()
+	s.endOrder(false)
 	if o.Backup {
-		s.backupSaved(info)
+		if s.backup.Path != "" {
+			s.remove(s.backup)
+		}
+		s.backup, s.backedUp = info, s.now
+		s.Status.backupFailed.Store(nil)
 		return
-	}
-	s.order = nil
-	if len(o.list) > 0 && len(s.parts.newer) > 0 && o.list[0] == s.parts.newer[0] {
-		s.parts.base, s.parts.newer = s.parts.newer, nil
-		s.shelf, s.newer = s.shelf.Rebased(s.newer), nil
-		defer s.postStored()
-		s.parts.extents = slices.DeleteFunc(s.parts.extents, func(one snapshot.Part) bool { return one.To <= s.parts.base[0].To })
 	}
 	s.Status.Observer.Counters.Saves.Observe(s.now - o.since)
-	s.files = slices.DeleteFunc(s.files, func(k snapshot.Info) bool { return k.Path == info.Path }) // it had parts
 	s.published(info)
 	s.foundSound(info)
 	s.Status.Alarm(savingAlarm(""))
-	s.Applier.MustPost(SaveEnded{})
 	s.Consensus.MustPost(SnapshotSaved{Snapshot: snapshotAt(o.Index, o.Term, o.ConfState), KeepFrom: s.keepFrom()})
 	s.Logger.Info("snapshot saved", "index", info.Index, "bytes", info.Bytes, "parts", len(info.Parts))
 }
 
-// backupSaved makes a file the one for backups.
-func (s *Snapshotter) backupSaved(info snapshot.Info) {
-	if s.backup.Path != "" && s.backup.Path != info.Path {
-		s.remove(s.backup)
-	}
-	s.order, s.backup, s.backedUp = nil, info, s.now
-	s.Status.backupFailed.Store(nil)
-	s.Applier.MustPost(SaveEnded{})
+// endOrder ends an order; one that has failed is ordered again after a pause.
+func (s *Snapshotter) endOrder(failed bool) {
+	s.out.order = nil
+	s.Applier.MustPost(SaveEnded{Failed: failed})
 }
 
-// abortSave removes the written part of the file.
-func (s *Snapshotter) abortSave() {
-	if s.order != nil && s.order.saver != nil {
-		s.order.saver.Abort()
+// abortFile removes the written part of the file.
+func (s *Snapshotter) abortFile() {
+	if s.out.file != nil {
+		s.out.file.saver.Abort()
 	}
-	s.order = nil
+	s.out.file = nil
 }
 
 func savingAlarm(text string) kv.Alarm {
 	return kv.Alarm{Name: kv.SnapshotAlarm, Subject: "saving", Text: text}
 }
 
-// saveFailed keeps the log, which still holds everything. The applier orders another attempt after a pause.
+// saveFailed ends the file that is being written. Another attempt follows after a pause.
 func (s *Snapshotter) saveFailed(err error) {
-	if s.order.Backup { // the log does not grow by this, and the backup asks again
-		s.abortSave()
+	s.abortFile()
+	s.dropBase()
+	s.notSaved(err)
+}
+
+// notSaved keeps the log, which still holds everything.
+func (s *Snapshotter) notSaved(err error) {
+	if s.out.order != nil && s.out.order.Backup { // the log does not grow by this, and the backup asks again
 		s.Status.backupFailed.Store(&err)
-		s.Applier.MustPost(SaveEnded{})
+		s.endOrder(false)
 		return
 	}
-	s.abortSave()
 	s.Logger.Error("no snapshot could be saved, it is tried again; the log grows until one can be: look at the disk", "error", err)
 	s.Status.Alarm(savingAlarm(fmt.Sprintf("no snapshot could be saved, which is tried again within %v: %v", limits.SnapshotRetryMost, err)))
-	s.Applier.MustPost(SaveEnded{Failed: true})
+	if s.out.order != nil {
+		s.endOrder(true)
+	}
 }

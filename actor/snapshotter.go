@@ -29,7 +29,7 @@ type SnapshotterConfig struct {
 	Backups         string          // the folder for the file of a backup
 	Kept            []snapshot.Info // initially published and valid ones, newest first
 	Interrupted     Interrupted
-	Shelf           *snapshot.Shelf // of the state; nil: it has no parts
+	Shelf           *snapshot.Shelf // of the state
 	Inbox           *Mailbox[SnapshotterMessage]
 	Consensus       *Mailbox[ConsensusMessage]
 	Applier         *Mailbox[ApplierMessage]
@@ -65,14 +65,13 @@ type Snapshotter struct {
 	// Owned by the actor.
 	files    []snapshot.Info // published ones that are valid, newest first
 	stuck    []snapshot.Info // files that could not be removed: they keep their parts, and the next save tries again
-	parts    parts
-	shelf    *snapshot.Shelf    // reads values from parts; never nil
-	withheld bool               // parts were not removed because values may be read from them, or a transfer needed them
-	newer    []*snapshot.Volume // parts.newer
+	parts    parts           // all that are on the disk
+	shelf    *snapshot.Shelf // the parts of the present state: those that the next snapshot lists
+	withheld bool            // parts were not removed because values may be read from them, or a transfer needed them
 	now      time.Duration
 	backup   snapshot.Info // the file for backups; without a path there is none
 	backedUp time.Duration // when it was saved, or last read
-	order    *saving       // the save that is running, or waits for a check
+	out      writing
 	check    *checking
 	sound    soundSnapshot
 	covered  uint64          // a snapshot that was found sound covers the log up to here
@@ -81,8 +80,8 @@ type Snapshotter struct {
 	buffer   []byte             // of the last sent chunk: the sender keeps no reference to it
 	backoffs map[uint64]backoff // by peer: since the last snapshot that it installed
 	receive  *receiving
-	damaged  []damagedPart // to be fetched from other members; the first one is being fetched
-	failed   uint64        // index of the newest snapshot that could not be received; 0: there is no such alarm
+	repair   repairing
+	failed   uint64 // index of the newest snapshot that could not be received; 0: there is no such alarm
 
 	pieceBytes int // size of one disk request of a save or a check, adapted to the time of its steps
 }
@@ -96,14 +95,12 @@ type soundSnapshot struct {
 
 // NewSnapshotter builds the actor.
 func NewSnapshotter(c SnapshotterConfig) *Snapshotter {
-	s := &Snapshotter{SnapshotterConfig: c, files: c.Kept, backoffs: map[uint64]backoff{}, pieceBytes: limits.SnapshotPieceBytes}
-	s.parts = partsOf(c.Kept)
-	if s.shelf = c.Shelf; s.shelf == nil {
-		s.shelf = snapshot.NewShelf(nil)
+	s := &Snapshotter{SnapshotterConfig: c, files: c.Kept, shelf: c.Shelf, backoffs: map[uint64]backoff{}, pieceBytes: limits.SnapshotPieceBytes}
+	s.parts.known = map[partID]bool{}
+	for _, info := range c.Kept {
+		s.parts.add(info.Parts...)
 	}
-	for _, one := range c.Interrupted.Parts {
-		s.parts.add(one)
-	}
+	s.parts.add(c.Interrupted.Parts...)
 	s.publishSize()
 	return s
 }
@@ -117,7 +114,7 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 	for _, m := range batch {
 		switch m := m.(type) {
 		case Save:
-			s.beginSave(m)
+			s.out.order = &ordered{Save: m, since: s.now}
 		case SendSnapshot:
 			s.beginSend(m)
 		case Allow:
@@ -152,9 +149,9 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 	s.endBackup()
 	s.makeRoom()
 	s.nextCheck()
-	s.startSave()
+	s.nextFile()
 	s.publishSize()
-	return s.writing() || s.check != nil
+	return s.out.file != nil || s.check != nil
 }
 
 // step does one step of background work.
@@ -162,16 +159,10 @@ func (s *Snapshotter) step() {
 	switch {
 	case s.check != nil:
 		s.stepCheck()
-	case s.writing():
+	case s.out.file != nil:
 		s.stepSave()
 	}
 }
-
-// writing reports whether a snapshot is being written, or read back.
-func (s *Snapshotter) writing() bool { return s.order != nil && s.order.begun }
-
-// saves reports whether that is a snapshot of this member's own.
-func (s *Snapshotter) saves() bool { return s.writing() && !s.order.Backup }
 
 // published inserts a new file by its index, and removes the files beyond the limit.
 func (s *Snapshotter) published(info snapshot.Info) {
@@ -189,20 +180,17 @@ func (s *Snapshotter) published(info snapshot.Info) {
 		s.files = s.files[:len(s.files)-1]
 		s.remove(old)
 	}
+	s.forgetLost()
 	s.removeParts()
 }
 
 // publishSize publishes the size of the folder's files.
 func (s *Snapshotter) publishSize() {
-	if now := s.parts.published(s.shelf); now != s.Status.Parts() {
+	if now := s.partsFigures(); now != s.Status.Parts() {
 		s.Status.parts.Store(&now)
 	}
-	stored := int64(-1)
-	if len(s.parts.base)+len(s.parts.newer) > 0 {
-		stored = s.parts.stored().To
-	}
 	s.Status.reportDisk(func(d *space.Disk) {
-		d.NextHas, d.Stored = 0, stored
+		d.NextHas, d.Stored = 0, s.shelf.Last()
 		if len(s.files) > 0 {
 			d.Newest, d.NextHas = s.files[0].Whole(), s.parts.older
 			for _, k := range s.files[1:] {
@@ -210,14 +198,14 @@ func (s *Snapshotter) publishSize() {
 			}
 		}
 		switch {
-		case s.receive != nil && s.receive.handed:
+		case s.installs():
 			// The received snapshot is the next one. The log must not wait for the space of another: it writes entries before the install.
 			d.NextHas = math.MaxInt64
-		case s.saves(): // the deletable files are already gone
-			d.NextHas = max(unwritten(s.Status.View(), stored)-s.growth(), 0)
+		case s.out.order != nil && s.out.order.begun && !s.out.order.Backup: // the deletable files are already gone
+			d.NextHas = s.fileBytes()
 		}
-		d.Receives, d.Saves = s.comes(), s.saves() && 2*s.growth() < s.order.bytes
-		d.Snapshots, d.Written = s.bytes(), s.written()+s.forBackup()
+		d.Receives = s.comes()
+		d.Snapshots, d.Written = s.bytes(), s.written()+s.backupBytes()
 	})
 }
 
@@ -270,7 +258,7 @@ func (s *Snapshotter) send(to uint64, m peerframe.Message) { s.Peers.Send(to, m,
 
 // Close closes the files; unfinished files are removed or continued at the next start.
 func (s *Snapshotter) Close() {
-	s.abortSave()
+	s.abortFile()
 	if s.receive != nil && !s.receive.handed {
 		s.abandonReceive()
 	}

@@ -41,7 +41,7 @@ func newTestSnapshotter(t *testing.T, view *index.View) *snapshotterTurns {
 	consensus, status := NewMailbox[ConsensusMessage]("c", room), &Status{}
 	status.view.Store(view)
 	return &snapshotterTurns{fs: fs, consensus: consensus, Snapshotter: NewSnapshotter(SnapshotterConfig{
-		Cluster: 1, Member: 1, FS: fs, Dir: "snap", Inbox: NewMailbox[SnapshotterMessage]("s", room), Consensus: consensus, Reader: NewMailbox[SnapshotReaderMessage]("r", room),
+		Cluster: 1, Member: 1, FS: fs, Dir: "snap", Shelf: snapshot.NewShelf(nil), Inbox: NewMailbox[SnapshotterMessage]("s", room), Consensus: consensus, Reader: NewMailbox[SnapshotReaderMessage]("r", room),
 		Applier: NewMailbox[ApplierMessage]("a", room), Peers: noPeers{}, Status: status, Limits: limits.Defaults(), Logger: slog.New(slog.DiscardHandler),
 	})}
 }
@@ -55,11 +55,10 @@ func (s *snapshotterTurns) turn(m ...SnapshotterMessage) {
 		}
 		return s.Handle(Time{Now: s.at}, m)
 	}
-	for again := handle(m); again; {
-		again = handle(s.read())
-	}
-	for m := s.read(); len(m) > 0; m = s.read() {
-		handle(m)
+	for again := handle(m); ; again = handle(m) {
+		if m = s.read(); !again && len(m) == 0 {
+			return
+		}
 	}
 }
 
@@ -147,7 +146,7 @@ func TestOneSnapshotOnAFullDisk(t *testing.T) {
 			s.Status.view.Store(view)
 			s.turn(Save{View: view, Index: last, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}})
 		}
-		state, older := s.Status.View().LiveBytes()+s.Status.View().HistoryBytes(), int64(0)
+		state, older := s.Status.View().OpenExtent().Bytes, int64(0)
 		if len(s.files) > 1 {
 			older = s.files[1].Bytes
 		}

@@ -93,11 +93,12 @@ type Durable struct {
 
 // Parts are the files that the next snapshot lists.
 type Parts struct {
-	Base        int64  // the revision up to which all is in the base; 0: no base is written yet, or there are no extents
+	Base        int64  // the revision up to which all is in the base
 	BaseFiles   uint64 // its pieces
 	BaseBytes   int64
 	Extents     uint64 // files behind the base
 	ExtentBytes int64
+	Lost        int64 // the last revision that needs a lost part: only a newer base can be without it; 0: none is lost
 
 	// Values of superseded versions that are in these files, and not in memory.
 	Reads       uint64 // values that were read from these files since the start
@@ -131,7 +132,7 @@ func (s *Status) Disk() space.Disk {
 	return d
 }
 
-// reportDisk changes what is known of the disk. A field has one reporter.
+// reportDisk changes the figures of the disk. A field has one reporter.
 func (s *Status) reportDisk(change func(*space.Disk)) {
 	s.diskMu.Lock()
 	defer s.diskMu.Unlock()

@@ -85,7 +85,7 @@ func makeBackup(m backupMade) error {
 
 func snapshotOf(dir string, s *index.State) (*snapshot.Reader, error) {
 	at, term := s.Applied()
-	saver, err := snapshot.Begin(disk.OS(), dir, snapshot.Meta{Cluster: 0xabc, Member: 7, Index: at, Term: term, Version: Version}, s.ViewToSave())
+	saver, err := snapshot.Begin(disk.OS(), dir, snapshot.Meta{Cluster: 0xabc, Member: 7, Index: at, Term: term, Version: Version, Full: true}, s.ViewToSave())
 	for done := false; err == nil && !done; {
 		done, err = saver.Step(1 << 20)
 	}

@@ -33,6 +33,14 @@ func flipBit(t *testing.T, name string, offset int64) {
 	must(t, f.Close())
 }
 
+// middleOf is an offset in a file.
+func middleOf(t *testing.T, name string) int64 {
+	t.Helper()
+	info, err := os.Stat(name)
+	must(t, err)
+	return info.Size() / 2
+}
+
 func filesIn(t *testing.T, pattern string) []string {
 	t.Helper()
 	names, err := filepath.Glob(pattern)
@@ -162,7 +170,7 @@ func TestProcessSnapshotDamage(t *testing.T) {
 
 	names := filesIn(t, snaps)
 	newest := names[len(names)-1]
-	flipBit(t, newest, 1<<20)
+	flipBit(t, newest, middleOf(t, newest))
 	m.start()
 	m.says("damaged snapshot", "damaged", filepath.Base(newest))
 	if got := c.qkv("get", "after").exits(t, exitOK); got.stdout != "the snapshots\n" {
@@ -182,7 +190,7 @@ func TestProcessSnapshotDamage(t *testing.T) {
 	m.kill()
 
 	for _, name := range filesIn(t, snaps) {
-		flipBit(t, name, 1<<20)
+		flipBit(t, name, middleOf(t, name))
 	}
 	m.refuses(exitFailed, "corrupt", "no valid snapshot")
 }

@@ -203,7 +203,7 @@ func TestProcessDoctorOfAFolder(t *testing.T) {
 		t.Errorf("with a stopped member: %+v", d)
 	}
 	extent := readFile(t, filepath.Join("..", "snapshot", "testdata", "extent.part"))
-	part := filepath.Join(m.dataDir, "snap", fmt.Sprintf("%020d-%064x.part", 2, extent[len(extent)-32:]))
+	part := filepath.Join(m.dataDir, "snap", fmt.Sprintf("%020d-%064x.part", 3, extent[len(extent)-32:]))
 	must(t, os.MkdirAll(filepath.Dir(part), 0o700))
 	must(t, os.WriteFile(part, extent, 0o600))
 	if d = c.diagnose("--data-dir", m.dataDir); !d.has("files", checks.OK, "can be read") {

@@ -121,6 +121,7 @@ type letting struct {
 // needs. Without a call, the state drops all that is compacted.
 func (s *State) Stored(base, to int64, values Values) {
 	s.stored = stored{base, to}
+	s.dropping = min(s.dropping, s.droppable()) // a load has made a View before
 	if s.letting.to = 0; values == nil {
 		return
 	}

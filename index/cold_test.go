@@ -603,7 +603,7 @@ func TestValuesLeaveRelocatedKeys(t *testing.T) {
 
 // Values of extents take no memory once a load has gone on: the slabs that they leave are given up.
 func TestLoadLetsValuesGo(t *testing.T) {
-	l := limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 20, CountedRows: 10, ExtentBytes: 1 << 20, ExtentsFrom: -1}
+	l := limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 20, CountedRows: 10, ExtentBytes: 1 << 20}
 	s := NewState(l)
 	s.Stored(0, 0, nil)
 	batch(t, s, 1, AppendCheck(nil).Bytes)

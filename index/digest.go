@@ -40,10 +40,9 @@ func (r *replicated) digest() uint64 {
 	if r.authors.sum != 0 {
 		b = pack.AppendUint(append(b, "authors"...), r.authors.sum)
 	}
-	if x := &r.extents; x.base > 0 {
-		b = pack.AppendUint(pack.AppendInt(pack.AppendInt(append(b, "extents"...), x.base), x.kept), x.next)
-		b = x.open.append(pack.AppendUint(b, x.sum))
-	}
+	x := &r.extents
+	b = pack.AppendUint(pack.AppendInt(pack.AppendInt(b, x.base), x.kept), x.next)
+	b = x.open.append(pack.AppendUint(b, x.sum))
 	return xxhash.Sum64(r.members.append(b))
 }
 

@@ -386,10 +386,10 @@
 //
 // # Extents
 //
-// A state that weighs limits.ExtentsFrom divides its changes by their revisions. Those up to the present one
-// are the base. The changes behind it are cut into extents: an extent ends with the revision at which the weight of its changes reaches
-// limits.ExtentBytes. The log alone decides both, so all members have the same extents, and an extent's file has the same bytes on
-// all of them, whenever a member writes it. A state that has extents keeps them, also when it becomes small.
+// A state divides its changes by their revisions. The base has those up to a revision; a new state has an empty base, of EmptyBase. The
+// changes behind it are cut into extents: an extent ends with the revision at which the weight of its changes reaches
+// limits.ExtentBytes. The changes behind the last extent are open. The log alone decides where a cut is, so all members have the same
+// extents, and an extent's file has the same bytes on all of them, whenever a member writes it.
 //
 //	│◄───── base ─────►│◄─ extent 7 ─►│◄─ extent 8 ─►│◄ open ►
 //	1                 900            1300           1750     newest revision
@@ -403,7 +403,7 @@
 //
 // Keys, the heads of all kept versions, and the values of live keys are in memory. The value of a superseded version leaves memory
 // when the change that superseded it is in a file: then the version is in a file, too. Until then it is likely to be read, for the
-// change's previous pair. Values below limits.ColdBytes stay, and so does everything in a state without extents. A version without its
+// change's previous pair. Values below limits.ColdBytes stay. A version without its
 // value is marked as cold. It takes 48 to 80 bytes, and 8 bytes for its slot in the history.
 //
 // [State.Stored] says what is in files, and gives the state [Values] to read them. The state lets values go at the end of Apply and in

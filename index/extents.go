@@ -15,11 +15,14 @@ import (
 	"qkv/internal/pack"
 )
 
+// EmptyBase is the revision of the first base: that of a new state. It has no versions, and no files.
+const EmptyBase = 1
+
 // extents divide the changes by their revisions. Those up to a revision are the base. The changes behind it are cut: each cut is an
 // extent, and the changes behind the last cut are open. The log alone decides where a cut ends, so all
 // members have the same extents. A copy of the struct is a view of it.
 type extents struct {
-	base int64    // a revision; 0: there are no extents yet
+	base int64    // a revision
 	kept int64    // the base has only what a history from there on needs: from the compacted revision, or from the open extent, which is kept
 	next uint64   // number of the next extent
 	cuts []Extent // without gaps, from the base on; never changed in place
@@ -33,49 +36,41 @@ type Extent struct {
 	From, To int64  // its first and last revision
 	Versions int64  // the number of its changes
 	Weight   int64  // of its changes, or of the versions that they superseded, as limits.HistoryBytes weighs them
+	Bytes    int64  // of its changes alone: its file is about as large
 }
 
 const (
 	extentsFields = 5
-	extentFields  = 5
+	extentFields  = 6
 )
 
 // digest is the extent's part of the digest.
 func (e *Extent) digest() uint64 {
-	var b [40]byte
+	var b [48]byte
 	binary.LittleEndian.PutUint64(b[:], e.Number)
 	binary.LittleEndian.PutUint64(b[8:], uint64(e.From))
 	binary.LittleEndian.PutUint64(b[16:], uint64(e.To))
 	binary.LittleEndian.PutUint64(b[24:], uint64(e.Versions))
 	binary.LittleEndian.PutUint64(b[32:], uint64(e.Weight))
+	binary.LittleEndian.PutUint64(b[40:], uint64(e.Bytes))
 	return xxhash.Sum64(b[:])
 }
 
-// begin makes everything up to a revision the base.
-func (x *extents) begin(revision, compacted int64) {
-	*x = extents{base: revision, kept: compacted, next: max(x.next, 1), open: Extent{From: revision + 1}}
-}
-
-// beginExtents makes the present state the base when it is large enough. Before, its changes are not cut.
-func (s *State) beginExtents() {
-	if s.extents.base > 0 {
-		return
-	}
-	held := s.totals.liveBytes + s.totals.live*versionOverhead + s.totals.weight - s.times.weightAt(s.compacted)
-	if held >= cmp.Or(s.limits.ExtentsFrom, limits.ExtentsFrom) {
-		s.extents.begin(s.revision, s.compacted)
-	}
+// begin makes everything up to the newest revision the base. The state must have all that a history from the compacted revision on needs.
+func (s *State) begin() {
+	s.extents = extents{base: s.revision, kept: s.compacted, next: max(s.extents.next, 1), open: Extent{From: s.revision + 1}}
 }
 
 // add counts a change of the open revision. It weighs as much as the version before it, if that is larger: after large values are
 // deleted, an extent ends soon, and a base without them can be made.
 func (x *extents) add(v *version) {
-	size := v.valueSize()
+	key, size := int(ref(v.record.Load()).record().size), v.valueSize()
+	x.open.Versions++
+	x.open.Bytes += weight(key, size)
 	if before := v.older(); before != 0 {
 		size = max(size, before.version().valueSize())
 	}
-	x.open.Versions++
-	x.open.Weight += weight(int(ref(v.record.Load()).record().size), size)
+	x.open.Weight += weight(key, size)
 }
 
 // cut ends the open extent with a revision if it has reached its size.
@@ -93,9 +88,6 @@ func (x *extents) cut(revision, size int64) {
 // countExtents counts the changes of the current revision. It is called before the revision is complete.
 func (s *State) countExtents() {
 	x := &s.extents
-	if x.base == 0 {
-		return
-	}
 	for _, at := range s.scratch.made {
 		x.add(at.version())
 	}
@@ -139,7 +131,7 @@ func (x *extents) append(dst []byte) []byte {
 func (e *Extent) append(dst []byte) []byte {
 	dst = pack.AppendUint(pack.AppendArray(dst, extentFields), e.Number)
 	dst = pack.AppendInt(pack.AppendInt(dst, e.From), e.To)
-	return pack.AppendInt(pack.AppendInt(dst, e.Versions), e.Weight)
+	return pack.AppendInt(pack.AppendInt(pack.AppendInt(dst, e.Versions), e.Weight), e.Bytes)
 }
 
 func readExtents(r *pack.Reader) (x extents) {
@@ -149,7 +141,7 @@ func readExtents(r *pack.Reader) (x extents) {
 	from, number := x.base+1, uint64(0)
 	for range r.Array() {
 		e := readExtent(r)
-		if e.From != from || e.To < from || e.Number <= number || e.Number >= x.next || e.Versions < 1 || e.Weight < 0 {
+		if e.From != from || e.To < from || e.Number <= number || e.Number >= x.next || e.Versions < 1 || min(e.Weight, e.Bytes) < 0 {
 			r.Fail(fmt.Sprintf("the extent %+v begins at revision %d and follows number %d, before %d", e, from, number, x.next))
 			return x
 		}
@@ -158,7 +150,10 @@ func readExtents(r *pack.Reader) (x extents) {
 		x.sum += e.digest()
 	}
 	r.End(whole)
-	if x.base > 0 && (x.open.From != from || x.open.Number != 0 || x.open.To != 0 || x.open.Versions < 0 || x.open.Weight < 0) {
+	if x.base < EmptyBase {
+		r.Fail(fmt.Sprintf("the base has revision %d", x.base))
+	}
+	if x.open.From != from || x.open.Number != 0 || x.open.To != 0 || x.open.Versions < 0 || min(x.open.Weight, x.open.Bytes) < 0 {
 		r.Fail(fmt.Sprintf("the open extent %+v does not begin at revision %d", x.open, from))
 	}
 	return x
@@ -166,7 +161,7 @@ func readExtents(r *pack.Reader) (x extents) {
 
 func readExtent(r *pack.Reader) (e Extent) {
 	s := r.Struct(extentFields)
-	e.Number, e.From, e.To, e.Versions, e.Weight = r.Uint(), r.Int(), r.Int(), r.Int(), r.Int()
+	e.Number, e.From, e.To, e.Versions, e.Weight, e.Bytes = r.Uint(), r.Int(), r.Int(), r.Int(), r.Int(), r.Int()
 	r.End(s)
 	return e
 }
@@ -178,25 +173,17 @@ type stored struct {
 	to   int64 // and so are the extents up to this revision
 }
 
-// nothingStored is the mark of a state whose versions are kept by nobody: it drops what is compacted.
-var nothingStored = stored{base: math.MaxInt64, to: math.MaxInt64}
+// allStored is the mark of a state that no member runs on: it drops compacted changes at once.
+var allStored = stored{base: math.MaxInt64 - 1, to: math.MaxInt64 - 1}
 
-// Unstored says whether there is a base, or an extent, that is not in files.
-func (s *State) Unstored() bool {
-	x := &s.extents
-	return x.base > 0 && (s.stored.base < x.base || len(x.cuts) > 0 && x.cuts[len(x.cuts)-1].To > s.stored.to)
-}
-
-// droppable returns the revision up to which changes may be dropped.
+// droppable returns the revision up to which changes may be dropped. Until a base is stored, its versions stay. Extents before it that are
+// in no file will be in none.
 func (s *State) droppable() int64 {
-	limit := s.compacted
-	if s.extents.base == 0 || s.stored == nothingStored {
-		return limit
-	}
+	limit := min(s.compacted, max(s.stored.to, s.extents.base)+1)
 	if s.stored.base < s.extents.base {
 		limit = min(limit, s.extents.kept)
 	}
-	return min(limit, max(s.stored.to, s.stored.base)+1)
+	return limit
 }
 
 // scanBase calls f with the versions of the base, from a key on, in key order, oldest first, and with the sum of their checksums, until f
@@ -214,8 +201,7 @@ func (v *View) scanBase(from []byte, f func(key []byte, versions []Version, sum 
 	runtime.KeepAlive(p.words)
 }
 
-// ofBase appends the versions of a key that the base has, oldest first, and returns the sum of their checksums. A state that was loaded
-// from a file with all keys may have dropped some of them: its base has the versions that a history from its oldest change on needs.
+// ofBase appends the versions of a key that the base has, oldest first, and returns the sum of their checksums.
 func (v *View) ofBase(r *record, to []Version) (all []Version, sum uint64) {
 	from := position{mod: v.extents.kept}
 	if oldest := (position{v.history.slots.first, uint32(v.history.sub)}); oldest.mod > from.mod || oldest.mod == from.mod && oldest.sub > 0 {
@@ -243,12 +229,6 @@ func (v *View) ofBase(r *record, to []Version) (all []Version, sum uint64) {
 // describes the View needs the base before, and the extents up to this one.
 func (v *View) BaseServes() bool { return v.history.slots.first >= v.extents.kept }
 
-// HasBase says whether the base can be written from the View, so that the extents behind it can be redone on it. The versions that a
-// history from the View's oldest change on does not need are dropped. They must be older than the base, or compacted when it was made.
-func (v *View) HasBase() bool {
-	return v.history.oldest().Compare(Position{Revision: max(v.extents.kept, v.extents.base+1)}) <= 0
-}
-
 // NextBase returns the revision of the newest base that can be made now, and the weight of the extents that it replaces; 0: none.
 func (v *View) NextBase() (revision, weight int64) {
 	for _, e := range v.extents.cuts {
@@ -260,7 +240,16 @@ func (v *View) NextBase() (revision, weight int64) {
 	return revision, weight
 }
 
-// Base returns the revision of the base; 0: the state has no extents.
+// BaseBytes returns about how large the base is: it has the live keys, and history that the changes behind it have not made.
+func (v *View) BaseBytes() int64 {
+	history := v.HistoryBytes() - v.extents.open.Bytes
+	for i := range v.extents.cuts {
+		history -= v.extents.cuts[i].Bytes
+	}
+	return v.LiveUsedBytes() + max(history, 0)
+}
+
+// Base returns the revision of the base.
 func (v *View) Base() int64 { return v.extents.base }
 
 // Extents returns the extents behind the base, in order. The caller must not change them.
@@ -273,7 +262,7 @@ func (v *View) OpenExtent() Extent {
 	return e
 }
 
-// Has says whether the View has all changes of an extent. A state that was loaded from a file with all keys may lack compacted ones.
+// Has says whether the View has all changes of an extent: those that were compacted are dropped once they are in files.
 func (v *View) Has(e *Extent) bool {
 	return v.history.oldest().Compare(Position{Revision: e.From}) <= 0
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -32,8 +31,8 @@ func cloned(v *Version) Version {
 func TestExtents(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 31))
-		prompt := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 4000, ExtentsFrom: -1})
-		late := NewState(limits.Index{CompactionWork: 1 + random.Int64N(100), SlabBytes: 1 << 10, EvacuationBytes: 1 + random.Int64N(1000), CountedRows: 3, ExtentBytes: 4000, ExtentsFrom: -1})
+		prompt := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 4000})
+		late := NewState(limits.Index{CompactionWork: 1 + random.Int64N(100), SlabBytes: 1 << 10, EvacuationBytes: 1 + random.Int64N(1000), CountedRows: 3, ExtentBytes: 4000})
 		var made []madeVersion
 		prompt.Stored(0, 0, nil)
 		late.Stored(0, 0, nil)
@@ -82,7 +81,7 @@ func TestExtents(t *testing.T) {
 						want = append(want, m)
 					}
 				}
-				next, i, weighed := Position{}, 0, int64(0)
+				next, i, weighed, size := Position{}, 0, int64(0), int64(0)
 				for more := true; more; { // in steps
 					more = false
 					left := 1 + random.IntN(5)
@@ -94,14 +93,15 @@ func TestExtents(t *testing.T) {
 							changes = append(changes, KeyedVersion{bytes.Clone(key), cloned(one)})
 						}
 						weighed += want[i].weight
+						size += weight(len(key), one.Size())
 						i++
 						left--
 						more = left == 0
 						return !more
 					})
 				}
-				if i != len(want) || int64(i) != e.Versions || weighed != e.Weight || next.Revision < e.To {
-					t.Fatalf("seed %d: %+v has %d changes of %d, which weigh %d", seed, e, i, len(want), weighed)
+				if i != len(want) || int64(i) != e.Versions || weighed != e.Weight || size != e.Bytes || next.Revision < e.To {
+					t.Fatalf("seed %d: %+v has %d changes of %d, which weigh %d, of %d bytes", seed, e, i, len(want), weighed, size)
 				}
 				to = e.To
 			}
@@ -129,8 +129,7 @@ func TestExtents(t *testing.T) {
 			made = append(made, madeVersion{key, v, weight(len(key), max(len(v.Value), sizes[key]))})
 			sizes[key] = len(v.Value)
 		}
-		prompt.limits.ExtentsFrom, late.limits.ExtentsFrom = math.MaxInt64, math.MaxInt64
-		for range 50 * (seed % 3) { // what is there when the extents begin is the first base, with its history
+		for range 50 * (seed % 3) { // of a cluster before: all of it is the first base, with its history
 			key, deleted, size := fmt.Sprint("key ", random.IntN(20)), fmt.Sprint("key ", random.IntN(20)), random.IntN(100)
 			both(put(key, strings.Repeat("v", size)))
 			both(del(deleted, ""))
@@ -140,7 +139,8 @@ func TestExtents(t *testing.T) {
 		if seed%2 == 1 && prompt.revision > 10 {
 			both(new(Head).AppendCompact(nil, prompt.revision-9).Bytes)
 		}
-		prompt.limits.ExtentsFrom, late.limits.ExtentsFrom = -1, -1
+		prompt.begin()
+		late.begin()
 		both(AppendCheck(nil).Bytes)
 		compactions, bases, loads := 0, 0, 0
 		for range 600 {
@@ -211,7 +211,7 @@ func TestExtents(t *testing.T) {
 
 // What an extent has without being stored is kept although it is compacted; storing it drops it.
 func TestUnstoredIsKept(t *testing.T) {
-	s := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 500, ExtentsFrom: -1})
+	s := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 500})
 	s.Stored(1, 1, nil)
 	batch(t, s, 1, AppendCheck(nil).Bytes)
 	for n := range 20 {
@@ -271,7 +271,7 @@ func TestExtentNeedsItsFirstChanges(t *testing.T) {
 
 // Commands that no leader of this build proposes change nothing.
 func TestBadBases(t *testing.T) {
-	s := NewState(limits.Index{CompactionWork: 1, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 100, ExtentsFrom: -1})
+	s := NewState(limits.Index{CompactionWork: 1, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 100})
 	batch(t, s, 1, AppendCheck(nil).Bytes)
 	batch(t, s, 1, put("a", "1"), put("a", "2"), put("a", "3"), put("a", "4"))
 	cuts := s.View().Extents()
@@ -295,8 +295,9 @@ func TestBadBases(t *testing.T) {
 
 // What a base and changes cannot be is refused, and so is what does not give the state that the meta data describe.
 func TestRedoRefuses(t *testing.T) {
-	s := NewState(limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 1 << 20, ExtentsFrom: -1})
+	s := NewState(limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 1 << 20})
 	batch(t, s, 1, put("a", "1"))
+	s.begin()
 	batch(t, s, 1, put("a", "2"), del("a", ""), put("b", "3"))
 	batch(t, s, 1, new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 10}).Bytes, new(Head).AppendPut(nil, &kv.Put{Key: []byte("b"), Value: []byte("4"), Lease: 7}).Bytes)
 	v := s.ViewToSave()
@@ -352,5 +353,38 @@ func TestRedoRefuses(t *testing.T) {
 	without.leases = NewState(s.limits).View().leases
 	if err := load(sound, without.AppendMeta(nil)); err == nil || !strings.Contains(err.Error(), "lease") {
 		t.Errorf("a key has a lease that does not exist: %v", err)
+	}
+}
+
+// A state that was loaded has made a View before it hears of its files. It drops no change of the open extent when it goes on without
+// another View.
+func TestLoadedStateKeepsItsOpenChanges(t *testing.T) {
+	s := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10})
+	s.Stored(EmptyBase, EmptyBase, nil)
+	for n := range 20 {
+		batch(t, s, 1, put("a", fmt.Sprint(n)))
+	}
+	batch(t, s, 1, new(Head).AppendCompact(nil, 21).Bytes)
+	b, err := NewBuilder(NewReserve(), s.ViewToSave().AppendMeta(nil), s.limits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []KeyedVersion
+	s.View().OpenChanges().Scan(Position{}, func(key []byte, one *Version) bool {
+		all = append(all, KeyedVersion{bytes.Clone(key), cloned(one)})
+		return true
+	})
+	if err := b.Redo(all); err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := b.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded.View() // as the load compares the digest
+	loaded.Stored(EmptyBase, EmptyBase, nil)
+	batch(t, loaded, 1, put("b", "1"))
+	if v := loaded.View(); !v.Has(&Extent{From: 2}) {
+		t.Errorf("the history begins at %+v", v.history.oldest())
 	}
 }

@@ -81,8 +81,8 @@ func bodyFields(r *pack.Reader) int {
 // The state of an older qkv, which has fewer fields, is built; that of a newer one is refused as such.
 func TestMetaGrows(t *testing.T) {
 	s := founded()
-	s.limits.ExtentBytes, s.limits.ExtentsFrom = 100, -1
-	batch(t, s, 5e9, AppendFeatureLevel(nil, MaxLevel).Bytes) // from here on there are extents
+	s.limits.ExtentBytes = 100
+	batch(t, s, 5e9, AppendFeatureLevel(nil, MaxLevel).Bytes)
 	batch(t, s, 5e9, AppendAnnounce(nil, testMember()).Bytes, put("a", "1"), put("b", "2"), del("a", "c"), AppendCheck(nil).Bytes, new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}).Bytes)
 	batch(t, s, 7e9, AppendDigest(nil, testMember().ID, 2, 9).Bytes, new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: testMember().ID, Name: kv.NoSpaceAlarm}).Bytes)
 	head := Head{Once: kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: 1}, By: s.View().By("ci")}

@@ -70,8 +70,8 @@ type storedParts struct {
 }
 
 func newHostile(t *testing.T, seed uint64, every int, accepted map[uint64]int) *hostile {
-	h := &hostile{t: t, r: rand.New(rand.NewPCG(seed, 46)), seed: seed, every: every, accepted: accepted, fs: simdisk.New(1)}
-	h.limits = limits.Index{CompactionWork: 1 << 10, SlabBytes: 1 << 16, EvacuationBytes: 1 << 14, CountedRows: 10, ExtentBytes: 3000, ExtentsFrom: -1}
+	h := &hostile{t: t, stored: storedParts{at: index.EmptyBase, to: index.EmptyBase}, r: rand.New(rand.NewPCG(seed, 46)), seed: seed, every: every, accepted: accepted, fs: simdisk.New(1)}
+	h.limits = limits.Index{CompactionWork: 1 << 10, SlabBytes: 1 << 16, EvacuationBytes: 1 << 14, CountedRows: 10, ExtentBytes: 3000}
 	if h.limits.Sessions = index.Rules; seed%4 == 0 {
 		h.limits.Sessions = limits.FirstSessionRules
 	}
@@ -210,7 +210,7 @@ func (h *hostile) save() {
 	v := h.state.ViewToSave()
 	applied, term := v.Applied()
 	m := snapshot.Meta{Cluster: 1, Member: 300, Index: applied, Term: term, ConfState: []byte{8, 77}, Version: "1"}
-	if v.Base() > 0 && h.stored.at == v.Base() {
+	if m.Full = h.seed%4 != 3; !m.Full {
 		m.Parts = slices.Concat(h.stored.base, h.stored.extents)
 	}
 	path := h.write(snapshot.Begin(h.fs, "d", m, v)).Info().Path

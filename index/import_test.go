@@ -195,7 +195,7 @@ func TestImport(t *testing.T) {
 	for seed := range uint64(seeds) {
 		random := rand.New(rand.NewPCG(seed, 9))
 		small := func() *State {
-			return NewState(limits.Index{CompactionWork: 1 + random.Int64N(100), SlabBytes: 4 << 10, EvacuationBytes: 1 + random.Int64N(1000), CountedRows: 3, ExtentsFrom: random.Int64N(2000)})
+			return NewState(limits.Index{CompactionWork: 1 + random.Int64N(100), SlabBytes: 4 << 10, EvacuationBytes: 1 + random.Int64N(1000), CountedRows: 3, ExtentBytes: 1 + random.Int64N(2000)})
 		}
 		source := small()
 		for range random.IntN(40) {

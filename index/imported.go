@@ -181,9 +181,8 @@ func compareLeases(a, b kv.Lease) int { return cmp.Compare(a.ID, b.ID) }
 
 // moveTo sets the revision of a state without history. What the source has up to there is the base.
 func (s *State) moveTo(revision int64) {
-	if s.revision = revision; s.extents.base > 0 {
-		s.extents.begin(revision, s.compacted)
-	}
+	s.revision = revision
+	s.begin()
 }
 
 // takeRevision applies the records of one revision.

@@ -12,7 +12,7 @@ import (
 )
 
 // metaVersion is the format version that AppendMeta writes, and the only known one.
-const metaVersion = 1
+const metaVersion = 2
 
 // The sections of the meta data, each with a version of its own. A number is never reused.
 const (

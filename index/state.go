@@ -100,16 +100,17 @@ func NewState(l limits.Index) *State { return newState(&ledger{}, l) }
 
 func newState(memories *ledger, l limits.Index) *State {
 	s := &State{
-		replicated: replicated{revision: 1, level: FirstLevel, numbers: sessionNumbers{clock: 1}},
+		replicated: replicated{revision: EmptyBase, level: FirstLevel, numbers: sessionNumbers{clock: 1}},
 		keys:       newKeyspace(memories, l.SlabBytes),
 		leases:     leaseState{leases: newLeases()},
 		clients:    newSessions(cmp.Or(l.Sessions, limits.FirstSessionRules)),
 		accounts:   newAccounts(),
 		limits:     l,
-		stored:     nothingStored,
+		stored:     allStored,
 		letting:    letting{files: &files{}},
 	}
-	s.history.slots.startAt(2)
+	s.begin()
+	s.history.slots.startAt(s.revision + 1)
 	s.keys.freeze()
 	s.leases.frozen = s.leases.copy()
 	return s
@@ -124,7 +125,7 @@ func (s *State) Found(m Members) {
 }
 
 // Refound turns the state into the state of another cluster with these founders. None of the old member ids is used
-// again.
+// again. All keys and the history are the base: the first files of the new members need no older ones.
 func (s *State) Refound(founders Members) {
 	var removed []uint64
 	for _, m := range s.members.records {
@@ -138,6 +139,8 @@ func (s *State) Refound(founders Members) {
 	s.numbers.clocks = [limits.SessionClocks]memberClock{}
 	s.numbers.clock++
 	s.numbers.floor = s.numbers.clock
+	s.stored = allStored
+	s.begin()
 }
 
 // Members returns the members' records.

@@ -261,7 +261,8 @@ func TestBuilderRefuses(t *testing.T) {
 	for n := range good.meta {
 		refused(fmt.Sprint("meta cut at ", n), func(p *pieces) { p.meta = p.meta[:n] })
 	}
-	refused("meta of another version", func(p *pieces) { p.meta[1] = 2 })
+	refused("meta of a newer version", func(p *pieces) { p.meta[1] = metaVersion + 1 })
+	refused("meta of an older version", func(p *pieces) { p.meta[1] = metaVersion - 1 })
 	refused("meta with more", func(p *pieces) { p.meta = append(p.meta, 0) })
 }
 

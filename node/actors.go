@@ -112,7 +112,7 @@ func (m *member) connect(r *recovered) error {
 	}
 	d := m.env.Driver
 	if r.damaged > 0 { // otherwise each start would find the damage again while there are few writes
-		box.applier.MustPost(actor.SnapshotWanted{First: true, Above: max(r.applied, r.damaged-1), Twice: true})
+		box.applier.MustPost(actor.SnapshotWanted{Saves: limits.SnapshotsKept, Above: max(r.applied, r.damaged-1)})
 	}
 	actor.Spawn(d, box.consensus, agrees)
 	actor.Spawn(d, box.logWriter, m.actors.logWriter)

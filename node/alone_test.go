@@ -44,7 +44,7 @@ func (a *alone) Complete(d []kv.Completion) { a.ch <- append([]kv.Completion{}, 
 
 func startAlone(t testing.TB, dir string) (*alone, error) {
 	small := limits.Defaults()
-	small.SnapshotBytes, small.SnapshotInterval = 64<<10, time.Millisecond
+	small.SnapshotBytes = 64 << 10
 	return startAloneWith(t, dir, 64<<10, small)
 }
 

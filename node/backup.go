@@ -1,13 +1,11 @@
 package node
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 	"sync"
 	"time"
 
@@ -122,25 +120,16 @@ func (b *backups) Base(ctx context.Context, least uint64) (kv.BackupBase, *kv.Er
 	}
 }
 
-// backupFolder has the file that was saved for a backup. A member with parts never starts from such a file: it would need the memory for
-// all values of the history.
+// backupFolder has the file that was saved for a backup. A member never starts from such a file.
 const backupFolder = "backup"
 
 // published lists the files with all keys, newest first.
-func (b *backups) published() (all []snapshot.Info, err error) {
-	for _, dir := range []string{"snap", backupFolder} {
-		listing, err := snapshot.List(b.member.env.FS, b.member.folder.path(dir))
-		if dir == backupFolder && errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, listing.Published...)
+func (b *backups) published() ([]snapshot.Info, error) {
+	listing, err := snapshot.List(b.member.env.FS, b.member.folder.path(backupFolder))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
-	all = slices.DeleteFunc(all, func(info snapshot.Info) bool { return len(info.Parts) > 0 })
-	slices.SortStableFunc(all, func(a, b snapshot.Info) int { return cmp.Compare(b.Index, a.Index) })
-	return all, nil
+	return listing.Published, err
 }
 
 // newest opens the newest file with all keys, or returns it if it is open. An older one than that of entry least is not opened: it would

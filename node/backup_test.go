@@ -35,7 +35,7 @@ func newBackupCluster(t *testing.T, members int, change ...func(*limits.Tunable)
 		members: members, heartbeat: 100 * time.Millisecond, election: time.Second, segmentBytes: 64 << 10, ordered: true, calm: true,
 		delay: time.Millisecond, sync: time.Millisecond, limits: limits.Defaults(),
 	}
-	s.limits.SnapshotBytes, s.limits.SnapshotInterval, s.limits.WindowBytes = 32<<10, 100*time.Millisecond, 8<<10
+	s.limits.SnapshotBytes, s.limits.WindowBytes = 32<<10, 8<<10
 	for _, f := range change {
 		f(&s.limits)
 	}
@@ -164,7 +164,7 @@ func TestBackupFiles(t *testing.T) {
 	if failed != nil || slices.ContainsFunc(listing.Published, func(i snapshot.Info) bool { return i.Index == bases[1].Index }) {
 		t.Fatalf("the snapshot of entry %d is still in the folder: %v", bases[1].Index, failed)
 	}
-	for i, want := range []kv.Code{kv.Compacted, kv.OK, kv.OK, kv.OK} {
+	for i, want := range []kv.Code{kv.Compacted, kv.OK, kv.Compacted, kv.OK} {
 		if err := c.read(b, bases[i]); codeOf(err) != want {
 			t.Errorf("base %d: %v, want %v", i, err, want)
 		}
@@ -173,8 +173,8 @@ func TestBackupFiles(t *testing.T) {
 	if len(b.files) > 0 {
 		t.Errorf("%d idle snapshots are open", len(b.files))
 	}
-	if err := c.read(b, bases[3]); err != nil || len(b.files) != 1 {
-		t.Errorf("a backup goes on after a pause: %v, %d snapshots are open", err, len(b.files))
+	if err := c.read(b, bases[3]); codeOf(err) != kv.Compacted {
+		t.Errorf("a backup goes on after a long pause: %v", err)
 	}
 	if _, err := b.Piece(bases[3].Name, bases[2].SHA, 0); codeOf(err) != kv.Compacted {
 		t.Errorf("a snapshot of another identity is read: %v", err)
@@ -193,9 +193,7 @@ func TestBackupFiles(t *testing.T) {
 // The file of a backup has all keys, and is none of its member's own snapshots: these go on to list parts, also after a restart. The file
 // goes when no backup reads it, at a restart, and when the disk is nearly full.
 func TestBackupIsNoSnapshotOfItsMember(t *testing.T) {
-	c := newBackupCluster(t, 1, func(l *limits.Tunable) {
-		l.Index.ExtentsFrom, l.Index.ExtentBytes, l.Index.ColdBytes, l.Index.BaseLeast = -1, 20_000, 1, 1
-	})
+	c := newBackupCluster(t, 1, func(l *limits.Tunable) { l.Index.ExtentBytes, l.Index.ColdBytes, l.Index.BaseLeast = 20_000, 1, 1 })
 	h := c.w.hosts[0]
 	files := func(dir string) []snapshot.Info {
 		t.Helper()

@@ -199,7 +199,7 @@ func (s *storage) load(info snapshot.Info) *loading {
 	})
 	s.warnOfMemory(info)
 	if s.background != nil {
-		s.fill(l.reserve, info.Bytes)
+		s.fill(l.reserve, info.Live)
 		s.background(func() { l.wait() })
 	}
 	return l
@@ -217,17 +217,10 @@ func outOfMemory(panicked any, err error) error {
 	return err
 }
 
-// warnOfMemory says before a load that the memory may not suffice: a limit of a control group kills the process without a word. Keys and
-// live values are in the snapshot and in the base.
+// warnOfMemory says before a load that the memory may not suffice: a limit of a control group kills the process without a word.
 func (s *storage) warnOfMemory(info snapshot.Info) {
-	needs := info.Bytes
-	for _, p := range info.Parts {
-		if p.Number == 0 {
-			needs += p.Bytes
-		}
-	}
-	if s.memory > 0 && needs > s.memory/4*3 {
-		s.logger.Warn("the state may need more memory than this process may use: if the process is killed while it starts, raise its limit", "state_bytes", needs, "memory_bytes", s.memory)
+	if s.memory > 0 && info.Live > s.memory/4*3 {
+		s.logger.Warn("the state may need more memory than this process may use: if the process is killed while it starts, raise its limit", "state_bytes", info.Live, "memory_bytes", s.memory)
 	}
 }
 
@@ -379,7 +372,7 @@ func (s *storage) initializeState(r *recovered, found *log.Recovered) error {
 			damage.ErrDamaged, s.folder.dir, found.First, behind, damage.PutBack)
 	}
 	r.state = index.NewState(s.limits.Index)
-	r.state.Stored(0, 0, nil)
+	snapshot.NewShelf(nil).Attach(r.state)
 	r.state.Found(s.folder.founders())
 	if _, err := r.state.Apply(foundingIndex, found.Marker.Term, nil, nil); err != nil {
 		return fmt.Errorf("initialize the state: %w", err)
@@ -404,6 +397,9 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 	if info.Cluster != s.folder.Cluster {
 		return usagef("the snapshot %s belongs to cluster %016x, this is cluster %016x", info.Path, info.Cluster, s.folder.Cluster)
 	}
+	if info.Full {
+		return usagef("%s is a file for a backup, and no snapshot of a member: move it away", info.Path)
+	}
 	if !continues(found, info) || len(r.snapshots) == 2 {
 		r.useless = append(r.useless, info)
 		return nil
@@ -423,7 +419,7 @@ func (s *storage) use(r *recovered, found *log.Recovered, info snapshot.Info, ah
 	if loading == nil || loading.path != info.Path {
 		loading = s.load(info)
 	}
-	s.fill(loading.reserve, min(behind(r, found, info), info.Bytes))
+	s.fill(loading.reserve, min(behind(r, found, info), info.Live))
 	got := loading.wait()
 	if out, is := errors.AsType[*index.OutOfMemory](got.err); is {
 		loading.reserve.Close()
@@ -453,8 +449,7 @@ func (s *storage) use(r *recovered, found *log.Recovered, info snapshot.Info, ah
 		return s.putAside(r, info, err)
 	}
 	at, term := got.meta.Index, got.meta.Term
-	stored := actor.StoredIn(got.meta.Parts)
-	got.state.Stored(stored.Base, stored.To, got.state.Values())
+	snapshot.ShelfOf(got.state).Attach(got.state)
 	r.state, r.applied, r.confState, r.memory = got.state, at, confState, loading.reserve
 	r.newest = &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{Index: &at, Term: &term, ConfState: confState}}
 	return nil

@@ -12,7 +12,7 @@ import (
 func TestCatchUpLeavesRoom(t *testing.T) {
 	const value, inFlight, machine = 4000, 4, 24_000_000 // bytes a second
 	w, leader := quietCluster(t, shape{segmentBytes: 2 << 20, historyBytes: 1 << 20, calm: true}, func(l *limits.Tunable) {
-		l.SnapshotBytes = 1 << 40
+		l.SnapshotBytes, l.Index.ExtentBytes = 1<<40, 1<<40                         // nothing but the log is written
 		l.WindowBytes, l.CatchUpLeast, l.MessageEntriesBytes = 2<<20, 1<<20, 64<<10 // as much smaller as the machine is slower
 	})
 	f := newFlood(w, value)
@@ -91,6 +91,7 @@ func TestCatchUpByOneSnapshot(t *testing.T) {
 	const smaller = 64 // all sizes, and what is written in a second, than they are by default and of a machine that is used
 	const value, state, rate, machine = 4000, 160 << 20 / smaller, 100_000_000 / smaller, 300_000_000 / smaller
 	w, leader := quietCluster(t, shape{segmentBytes: 64 << 20 / smaller, historyBytes: state - 64*(value+80), calm: true}, func(l *limits.Tunable) {
+		l.Index.ExtentBytes, l.Index.BaseLeast = limits.ExtentBytes/smaller, limits.BaseLeast/smaller
 		l.SnapshotBytes /= smaller
 		l.CatchUpBytes /= smaller
 		l.CatchUpLeast /= smaller

@@ -17,6 +17,8 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
+	"qkv/log"
+	"qkv/log/disk"
 	"qkv/snapshot"
 )
 
@@ -70,13 +72,16 @@ func damagedFolder(t *testing.T) (dir string, segments []string) {
 	return dir, begun(t, dir)
 }
 
-// begun are the segments of a stopped member's folder that hold a frame. A segment that is made ready has a header alone.
+// begun are the segments of a stopped member's folder that hold a frame. A segment that is made ready has a header alone, and a recycled
+// one has frames of the segment before.
 func begun(t *testing.T, dir string) (segments []string) {
 	t.Helper()
-	for _, name := range list(t, dir, "wal/*.wal") {
-		if b, err := os.ReadFile(name); err == nil && len(b) > 4096 && string(b[:8]) == "qkv log\n" && b[4096] != 0 {
-			segments = append(segments, name)
-		}
+	err := log.Verify(disk.OS(), filepath.Join(dir, "wal"), 0, func() (uint64, error) { return 0, nil }, func(name string, _ error) error {
+		segments = append(segments, name)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return segments
 }
@@ -118,7 +123,6 @@ func TestCoveredDamageGoes(t *testing.T) {
 	// The newest segment may hold a single frame. Damage in the log's last frame cannot be told from a torn write.
 	segments = segments[:len(segments)-1]
 	few := limits.Defaults() // snapshots, by what is written
-	few.SnapshotInterval = time.Millisecond
 	covered := 0
 	for i, damaged := range segments {
 		dir := filepath.Join(t.TempDir(), "d")
@@ -401,7 +405,7 @@ func savedToTheEnd(t *testing.T) (dir string) {
 		t.Fatal(err)
 	}
 	often := limits.Defaults()
-	often.SnapshotBytes, often.SnapshotInterval = 1, time.Millisecond
+	often.SnapshotBytes = 1
 	a, err := startAloneWith(t, dir, 64<<10, often)
 	if err != nil {
 		t.Fatal(err)

@@ -163,6 +163,41 @@ func TestDeletedMakesRoom(t *testing.T) {
 	}
 }
 
+// Deleting a range that is larger than the space on the disks fills no disk: it is written as tombstones. A newer base that its history
+// makes too large for the disks is not begun.
+func TestDeletedRangeFillsNoDisk(t *testing.T) {
+	w, leader := quietCluster(t, shape{segmentBytes: 64 << 10, historyBytes: HistoryAuto}, func(l *limits.Tunable) {
+		l.SnapshotBytes, l.Index.ExtentBytes, l.Index.BaseLeast = 1<<20, 256<<10, 256<<10
+	})
+	f := newFlood(w, 0)
+	f.command = func(request uint64) kv.Command {
+		return new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", request), Value: make([]byte, 40_000)})
+	}
+	for f.puts < 300 && f.failed == 0 && w.failure == "" {
+		f.follow()
+		f.fill(5)
+		w.run(10 * time.Millisecond)
+	}
+	w.run(20 * time.Second)
+	for _, h := range w.hosts {
+		h.disk.SetCapacity(h.disk.Used() + 8<<20)
+	}
+	w.run(2 * limits.SpaceCheck)
+	f.command = func(uint64) kv.Command {
+		return new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("k"), End: []byte("l")})
+	}
+	f.fill(1)
+	for range 20 {
+		w.run(5 * time.Second)
+		if d := leader.member.status.Disk(); d.Accepts() != space.Left || leader.alarm(kv.SnapshotAlarm) != "" {
+			t.Fatalf("on a disk with %d bytes left: %s", d.Free, leader.place())
+		}
+	}
+	if live := leader.member.status.View().LiveBytes(); live > 0 || f.failed > 0 || w.failure != "" {
+		t.Errorf("%d bytes are left: %s %s", live, f.problem, w.failure)
+	}
+}
+
 // What is batched fits the log's files, however small they are: one larger than a file would need one of its own, for which a full
 // disk has no reserve.
 func TestBatchesFitSegments(t *testing.T) {
@@ -219,7 +254,9 @@ func TestOneDiskFills(t *testing.T) {
 // A disk that its member's own log fills while no snapshot can be saved, since the leader feeds it, gets well by itself as soon as
 // one can: the log leaves room for the snapshot that lets go of it.
 func TestOwnLogFillsDisk(t *testing.T) {
-	w, leader := quietCluster(t, shape{segmentBytes: 64 << 10}, func(l *limits.Tunable) { l.HistoryRevisions = 100 })
+	w, leader := quietCluster(t, shape{segmentBytes: 64 << 10}, func(l *limits.Tunable) {
+		l.HistoryRevisions, l.Index.ExtentBytes, l.Index.BaseLeast = 100, 256<<10, 256<<10
+	})
 	small := w.hosts[0]
 	if small == leader {
 		small = w.hosts[1]
@@ -260,7 +297,7 @@ func TestOverwritingFillsNoDisk(t *testing.T) {
 func overwrite(t *testing.T, history int64) {
 	const capacity, value = 16 << 20, 8000
 	w, leader := quietCluster(t, shape{segmentBytes: 128 << 10, historyBytes: history}, func(l *limits.Tunable) {
-		l.Index.ExtentBytes, l.Index.ExtentsFrom = 128<<10, -1
+		l.Index.ExtentBytes = 128 << 10
 	})
 	for i, h := range w.hosts {
 		h.disk.SetCapacity(capacity * int64(1+i/2)) // two have the least
@@ -300,7 +337,7 @@ func overwrite(t *testing.T, history int64) {
 		if commit := leader.member.status.Raft().Commit; !w.until(time.Minute, func() bool {
 			return small.alive() && small.member.status.Raft().Applied >= commit && small.member.status.Disk().Accepts() == space.Left
 		}) {
-			t.Fatalf("it does not come back: %s", small.place())
+			t.Fatalf("it does not come back: %v, %s", w.places(), w.failure)
 		}
 		w.run(limits.SpaceCheck)
 	}

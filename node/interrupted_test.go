@@ -20,7 +20,7 @@ func TestInterruptedParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	rare, often := limits.Defaults(), limits.Defaults()
-	rare.SnapshotInterval, often.SnapshotInterval, often.SnapshotBytes = time.Hour, time.Millisecond, 1
+	often.SnapshotBytes = 1
 	a, err := startAloneWith(t, dir, 64<<10, rare)
 	if err != nil {
 		t.Fatal(err)

@@ -505,17 +505,18 @@ func (m *member) retain() {
 	}
 }
 
-// rebase has a newer base made, if this member leads, once it frees enough.
+// rebase has a newer base made: if this member leads, once it frees enough, and on every member once a lost part is not needed any more.
 func (m *member) rebase() {
 	view, parts := m.status.View(), m.status.Parts()
-	if m.status.Raft().Role != "leader" || parts.Base != view.Base() { // the present base is being written
+	revision, weight := view.NextBase()
+	if revision == 0 || parts.Base != view.Base() { // there is none, or the present base is being written
 		return
 	}
 	live, spare := view.LiveUsedBytes(), int64(0)
 	if held := m.status.QuorumCapacity().Now; !m.status.FullMember() {
 		spare = cmp.Or(held, math.MaxInt64/2) - live - view.HistoryBytes()
 	}
-	if revision, weight := view.NextBase(); revision > 0 && weight >= space.BaseAfter(&m.env.Limits, live, spare) {
+	if parts.Lost > 0 && revision >= parts.Lost || m.status.Raft().Role == "leader" && weight >= space.BaseAfter(&m.env.Limits, live, spare) {
 		m.proposed.rebasing.propose(m, index.AppendRebase(nil, revision))
 	}
 }

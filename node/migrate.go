@@ -153,6 +153,8 @@ func (s *storage) make(state *index.State, first origin) error {
 		return err
 	}
 	last, term := state.Applied()
+	for state.View(); state.Reclaim(); { // the base has nothing that is compacted
+	}
 	view := state.ViewToSave()
 	confState := actor.ConfStateOf(view.Members().Configuration())
 	if err := s.saveAll(view, confState, last, term); err != nil {

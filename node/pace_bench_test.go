@@ -24,7 +24,7 @@ func BenchmarkPutsBesideSnapshot(b *testing.B) {
 				b.Fatal(err)
 			}
 			bounds := limits.Defaults()
-			bounds.SnapshotBytes, bounds.SnapshotInterval = 1<<40, time.Hour
+			bounds.SnapshotBytes = 1 << 40
 			a, err := startAloneWith(b, dir, 64<<20, bounds)
 			if err != nil {
 				b.Fatal(err)
@@ -32,7 +32,7 @@ func BenchmarkPutsBesideSnapshot(b *testing.B) {
 			a.putMany(b, 1000, 100_000, 1, nil)
 			a.stop(b)
 			if snapshots {
-				bounds.SnapshotBytes, bounds.SnapshotInterval = 1, 0
+				bounds.SnapshotBytes = 1
 			}
 			if a, err = startAloneWith(b, dir, 64<<20, bounds); err != nil {
 				b.Fatal(err)

@@ -27,8 +27,8 @@ func TestPutsBesideSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	bounds := limits.Defaults()
-	bounds.SnapshotBytes, bounds.SnapshotInterval = 1<<40, time.Hour // none but those that are asked for
-	bounds.HistoryRevisions = 100_000                                // each snapshot is as large as the one before
+	bounds.SnapshotBytes = 1 << 40    // none but those that are asked for
+	bounds.HistoryRevisions = 100_000 // each snapshot is as large as the one before
 	start := func() *alone {
 		a, err := startAloneWith(t, dir, 8<<20, bounds) // so that spares are made in each run, and not in some
 		if err != nil {
@@ -50,7 +50,7 @@ func TestPutsBesideSnapshot(t *testing.T) {
 		var times []time.Duration
 		for len(times) < puts || snapshots && saved < saves && len(times) < 200*some {
 			if snapshots {
-				a.m.actors.logWriter.Applier.MustPost(actor.SnapshotWanted{})
+				a.m.actors.logWriter.Applier.MustPost(actor.SnapshotWanted{Saves: 1})
 			}
 			a.putMany(t, some, 100, together, &times)
 			if now := newestSnapshot(t, dir); now != before {

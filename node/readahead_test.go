@@ -216,7 +216,7 @@ func TestBytesReadForAValueAfterALoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := limits.Defaults()
-	l.Index.ExtentsFrom, l.Index.ExtentBytes = -1, 1<<20
+	l.Index.ExtentBytes = 1 << 20
 	state := index.NewState(l.Index)
 	state.Found(index.Founders(map[string]uint64{"n1": 7}))
 	state.Stored(0, 0, nil)

@@ -261,15 +261,11 @@ func (s storage) refound(state *index.State) (Recovered, error) {
 	return Recovered{Name: first.name, Cluster: first.cluster, Revision: state.View().Revision(), Before: before}, nil
 }
 
-// saveAll writes a snapshot of a view.
+// saveAll writes a snapshot of a view, with its parts.
 func (s *storage) saveAll(view *index.View, confState *raftpb.ConfState, last, term uint64) error {
-	saver, err := snapshot.Begin(s.folder.fs, s.folder.path("snap"), snapshot.Meta{
+	return snapshot.Save(s.folder.fs, s.folder.path("snap"), snapshot.Meta{
 		Cluster: s.folder.Cluster, Member: s.folder.Member, Index: last, Term: term, ConfState: actor.ConfStateBytes(confState), Version: s.version,
 	}, view)
-	for done := false; err == nil && !done; {
-		done, err = saver.Step(limits.SnapshotStepBytes)
-	}
-	return err
 }
 
 // removeFolder removes a folder with its content, and the content of its folders. A file that is kept stays, and the folder with it.

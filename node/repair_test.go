@@ -27,7 +27,7 @@ import (
 // smallParts are limits for many snapshots with many parts.
 func smallParts() limits.Tunable {
 	l := limits.Defaults()
-	l.SnapshotBytes, l.SnapshotInterval, l.Index.ExtentBytes, l.Index.ExtentsFrom, l.Index.BaseLeast = 64<<10, time.Millisecond, 20_000, -1, 1
+	l.SnapshotBytes, l.Index.ExtentBytes, l.Index.BaseLeast = 64<<10, 20_000, 1
 	return l
 }
 

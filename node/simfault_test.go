@@ -194,7 +194,7 @@ func (w *world) injectSnapshotFault(f fault, from, to *host) {
 	switch w.random.IntN(7) {
 	case 5: // both save a second one meanwhile
 		for _, h := range []*host{from, to} {
-			if h.alive() && h.member.actors.applier.Offer(actor.SnapshotWanted{First: true}) {
+			if h.alive() && h.member.actors.applier.Offer(actor.SnapshotWanted{Saves: 1}) {
 				w.totals.SavedMeanwhile++
 			}
 		}

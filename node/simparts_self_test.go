@@ -12,7 +12,7 @@ import (
 // So all start, however often those that lack parts fail before it.
 func TestHarmedPartsAreElsewhere(t *testing.T) {
 	w, _ := quietCluster(t, shape{segmentBytes: 64 << 10, partHarm: 1}, func(l *limits.Tunable) {
-		l.SnapshotBytes, l.SnapshotInterval, l.Index.ExtentBytes, l.Index.ExtentsFrom, l.Index.BaseLeast = 64<<10, time.Second, 20_000, -1, 1
+		l.SnapshotBytes, l.Index.ExtentBytes, l.Index.BaseLeast = 64<<10, 20_000, 1
 	})
 	f := newFlood(w, 3000)
 	fewest := func() int {

@@ -83,7 +83,7 @@ var errCut = errors.New("the connection has broken")
 
 // manyParts are limits for many snapshots with many parts.
 func manyParts(l *limits.Tunable) {
-	l.SnapshotBytes, l.SnapshotInterval, l.Index.ExtentBytes, l.Index.ExtentsFrom, l.Index.BaseLeast = 64<<10, time.Second, 20_000, -1, 1
+	l.SnapshotBytes, l.Index.ExtentBytes, l.Index.BaseLeast = 64<<10, 20_000, 1
 }
 
 // A stopped member of three loses parts, a tenth or all, or their bits rot: it fetches them from another member when it starts, and

@@ -11,6 +11,7 @@ func TestDamagedLogsAreAMinority(t *testing.T) {
 	for _, members := range []int{3, 5} {
 		s := drawShape(1)
 		s.members, s.faults, s.faulty, s.amnesiacs, s.crashesInRecovery, s.lagging = members, nil, time.Hour, 0, 0, ""
+		s.limits.SnapshotBytes = 1 << 20 // or too little of the log is left
 		restore := seedGlobalRandom(1)
 		w := newWorld(1, s, nil)
 		for _, h := range w.hosts {

@@ -106,9 +106,8 @@ func drawShape(seed uint64) shape {
 	s.limits.ApplyingBytes = uint64(logUniform(r, 512, 256<<10))
 	s.limits.WindowBytes = int64(logUniform(r, 1<<10, 256<<10))
 	s.limits.SnapshotBytes = int64(logUniform(r, 2<<10, 64<<10))
-	s.limits.SnapshotInterval = logUniform(r, 50*time.Millisecond, 2*time.Second)
 	s.limits.SnapshotStepBytes = int(logUniform(r, 512, 64<<10))
-	s.limits.CheckInterval = 10 * s.limits.SnapshotInterval
+	s.limits.CheckInterval = 10 * logUniform(r, 50*time.Millisecond, 2*time.Second)
 	s.limits.Watches = drawWatches(rand.New(rand.NewPCG(seed, 0x7761746368)))
 	s.limits.SnapshotChunkBytes = int64(logUniform(r, 1<<10, 64<<10))
 	drawIndex(r, &s)
@@ -116,9 +115,6 @@ func drawShape(seed uint64) shape {
 	s.limits.Index.Sessions = drawSessions(rand.New(rand.NewPCG(seed, 0x73657373)))
 	extents := rand.New(rand.NewPCG(seed, 0x657874))
 	s.limits.Index.ExtentBytes = int64(logUniform(extents, 1<<10, 64<<10))
-	if s.limits.Index.ExtentsFrom = -1; extents.IntN(3) == 0 {
-		s.limits.Index.ExtentsFrom = int64(logUniform(extents, 1<<10, 256<<10))
-	}
 	s.limits.Index.BaseLeast = int64(logUniform(extents, 1<<10, 256<<10))
 	s.limits.Index.ColdBytes = int(logUniform(extents, 1, 100))
 	s.limits.Index.PieceBytes = int64(logUniform(extents, 256, 16<<10))

@@ -125,7 +125,7 @@ func (s *story) doCluster(d *datadriven.TestData) string {
 		d.ScanArgs(s.t, "spares", &shape.spares)
 	}
 	if word(d, "snapshots", "") == "small" {
-		shape.limits.SnapshotBytes, shape.limits.SnapshotInterval = 16<<10, 100*time.Millisecond
+		shape.limits.SnapshotBytes = 16 << 10
 	}
 	s.w = newWorld(1, shape, nil)
 	s.client = &client{w: s.w}

@@ -77,7 +77,7 @@ func (t *totals) add(other totals) {
 
 // bounds are those that a campaign must reach.
 var bounds = []string{
-	"append bytes", "batch", "catch-up rate", "compaction", "evacuation", "forwarded bytes", "group bytes", "history drop", "order bytes", "peer messages", "proposal bytes", "snapshot frames", "snapshot wait",
+	"append bytes", "batch", "catch-up rate", "compaction", "evacuation", "forwarded bytes", "group bytes", "history drop", "order bytes", "peer messages", "proposal bytes", "snapshot frames",
 	"uncommitted bytes", "watch room", "watch step",
 }
 

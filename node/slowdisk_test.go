@@ -315,7 +315,7 @@ func TestStartWithSlowReads(t *testing.T) {
 // the time that one takes on its way. It gets one, and from there on the log.
 func TestFollowerComesBackUnderLoad(t *testing.T) {
 	w, leader := quietCluster(t, shape{segmentBytes: 1 << 20, bulk: 200_000}, func(l *limits.Tunable) {
-		l.WindowBytes, l.SnapshotBytes, l.SnapshotInterval, l.CatchUpBytes = 1<<20, 1<<20, 100*time.Millisecond, 256<<20
+		l.WindowBytes, l.SnapshotBytes, l.CatchUpBytes = 1<<20, 1<<20, 256<<20
 		l.SnapshotChunkBytes = 16 << 10
 	})
 	f := newFlood(w, 8000)

@@ -192,7 +192,7 @@ func (c *fileCheck) read() error {
 const (
 	segmentHelp = "nothing is lost while the member runs: it saves two snapshots, and removes the file once they cover it and a newer " +
 		"segment has begun. Check the disk, write something, and run `qkv verify --now` before a restart"
-	partHelp     = "nothing is lost if another member has that file: this one fetches it. Otherwise it saves a snapshot with all keys. Check the disk, and run `qkv verify --now`"
+	partHelp     = "nothing is lost if another member has that file: this one fetches it. Otherwise a newer base is made. Check the disk, and run `qkv verify --now`"
 	snapshotHelp = "nothing is lost: the member moves the file to damaged/, and saves another snapshot. Check the disk, and run `qkv verify --now`"
 )
 
@@ -211,7 +211,9 @@ func (c *fileCheck) segment(name string, fault error) error {
 	last := m.status.Durable().Last // a start needs a snapshot of the last entry that may be damaged
 	c.orders = append(c.orders,
 		func() bool { return m.actors.logWriter.Inbox.Offer(actor.SegmentDamaged{Name: name}) },
-		func() bool { return m.actors.applier.Offer(actor.SnapshotWanted{Above: last - 1, Twice: true}) })
+		func() bool {
+			return m.actors.applier.Offer(actor.SnapshotWanted{Saves: limits.SnapshotsKept, Above: last - 1})
+		})
 	return nil
 }
 

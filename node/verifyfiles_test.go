@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
@@ -68,7 +69,6 @@ func startToVerify(t *testing.T) (a *alone, dir string) {
 	}
 	a.stop(t)
 	calm := limits.Defaults()
-	calm.SnapshotInterval = time.Hour
 	if a, err = startAloneWith(t, dir, 64<<10, calm); err != nil {
 		t.Fatal(err)
 	}
@@ -366,14 +366,14 @@ func closedBehindSnapshots(t *testing.T, dir string) string {
 	return ""
 }
 
-// A verification names a damaged part of a snapshot. Then all keys are saved anew, and everything is sound.
+// A verification names a damaged part of a snapshot. Then it is written again from memory, and everything is sound.
 func TestVerifyNamesAPart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	often := limits.Defaults()
-	often.SnapshotBytes, often.SnapshotInterval, often.Index.ExtentBytes, often.Index.ExtentsFrom, often.Index.BaseLeast = 64<<10, time.Millisecond, 20_000, -1, 1
+	often.SnapshotBytes, often.Index.ExtentBytes, often.Index.BaseLeast = 64<<10, 20_000, 1
 	a, err := startAloneWith(t, dir, 64<<10, often)
 	if err != nil {
 		t.Fatal(err)
@@ -390,7 +390,7 @@ func TestVerifyNamesAPart(t *testing.T) {
 			t.Fatalf("%+v", a.m.status.Parts())
 		}
 	}
-	if s := a.m.Status(); s.Get(figures.BaseRevision) == 0 || s.Get(figures.BaseFiles) == 0 || s.Get(figures.BaseBytes) == 0 || s.Get(figures.ExtentBytes) < 60_000 {
+	if s := a.m.Status(); s.Get(figures.BaseRevision) != index.EmptyBase || s.Get(figures.Extents) < 4 || s.Get(figures.ExtentBytes) < 60_000 {
 		t.Errorf("its status has %+v", s)
 	}
 	if v := verifyAll(t, b); len(v.Damaged) > 0 {

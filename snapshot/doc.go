@@ -17,8 +17,9 @@
 //
 // # Parts
 //
-// The snapshot of a state with extents has only the newest changes: those behind the last extent (package index, "Extents"). Its
-// head lists the files with the others, its parts: the pieces of the base, in key order, and then the extents, in order. A part has
+// A member's snapshot has only the newest changes: those behind the last extent (package index, "Extents"). Its
+// head lists the files with the others, its parts: the pieces of the base, in key order, and then the extents, in order. A small new state
+// has none. For a backup there are files with all keys ([Meta], Full): no member starts from one. A part has
 // the format of a snapshot without a state. A piece has all versions of a range of the base's keys. An extent has all its changes, in
 // the order of their revisions: a member writes them as they lie in its memory. The content of a part decides its bytes, and its
 // bytes decide its name: equal parts of two members, or of two bases, are one file, which is written and transferred once.
@@ -117,7 +118,7 @@
 // Invariants:
 //
 //  1. A published name always belongs to a complete, synced file that was intact when it was published.
-//  2. A rename replaces only a file with the same content: a part, or a snapshot with parts by one with all keys. If the last step of
+//  2. A rename replaces only a file with the same content: a part. If the last step of
 //     another publication fails, removing the name therefore undoes the publication.
 //  3. A file whose write or sync has failed is never written or synced again: it is removed, and the error stays.
 //  4. Every file that List returns is durable: List syncs the folder first. Otherwise, after a kill -9 between rename

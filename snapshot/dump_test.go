@@ -50,7 +50,7 @@ func TestDumpParts(t *testing.T) {
 	}
 	text, err := dumped(path, false)
 	lines, err2 := dumped(path, true)
-	if err != nil || err2 != nil || !strings.Contains(text, "  2 changes\n") || !strings.Contains(lines, `"changes":2`) {
+	if err != nil || err2 != nil || !strings.Contains(text, "  5 changes\n") || !strings.Contains(lines, `"changes":5`) {
 		t.Errorf("%v, %v:\n%s%s", err, err2, text, lines)
 	}
 	for _, p := range append(m.base, m.parts...) {

@@ -100,7 +100,9 @@ type Meta struct {
 	ConfState []byte `msgpack:"f"` // raft's configuration at that index, protobuf; opaque here
 	Digest    uint64 `msgpack:"d"` // of the state, as index computes it
 	Revision  int64  `msgpack:"r"`
+	Live      int64  `msgpack:"l"` // bytes of the live keys: a load takes that much memory, and more for the history
 	Version   string `msgpack:"v"` // of the qkv that saved it
+	Full      bool   `msgpack:"a"` // the file has all keys, for a backup; a member's own snapshot has the changes of the open extent
 	// Parts are the files that hold the older changes: those of the base, in key order, and the extents, in order.
 	Parts []Part `msgpack:"p"`
 }

@@ -42,6 +42,7 @@ type fakeKey struct {
 func (s *fake) Applied() (uint64, uint64)    { return s.applied, s.term }
 func (s *fake) Revision() int64              { return s.revision }
 func (s *fake) Digest() uint64               { return s.digest }
+func (s *fake) LiveBytes() int64             { return 0 }
 func (s *fake) AppendMeta(dst []byte) []byte { return append(dst, s.state...) }
 func (s *fake) open(m Meta, state []byte) error {
 	*s = fake{applied: m.Index, term: m.Term, revision: m.Revision, digest: m.Digest, state: bytes.Clone(state)}
@@ -87,7 +88,7 @@ func (s *fake) Scan(from []byte, f func(key []byte, versions []index.Version) bo
 }
 
 func (s *fake) meta() Meta {
-	return Meta{Cluster: 0xc1, Member: 0x4d, Index: s.applied, Term: s.term, ConfState: []byte{8, 77}, Version: "0.1.0"}
+	return Meta{Cluster: 0xc1, Member: 0x4d, Index: s.applied, Term: s.term, ConfState: []byte{8, 77}, Version: "0.1.0", Full: true}
 }
 
 // put adds a key with versions at these revisions; a negative one is a tombstone.

@@ -61,7 +61,7 @@ func entry(r *rand.Rand) [][]byte {
 
 func metaOf(v *index.View) Meta {
 	applied, term := v.Applied()
-	return Meta{Cluster: 0xc1, Member: 7, Index: applied, Term: term, ConfState: []byte{8, 7}, Version: "0.1.0"}
+	return Meta{Cluster: 0xc1, Member: 7, Index: applied, Term: term, ConfState: []byte{8, 7}, Version: "0.1.0", Full: true}
 }
 
 func saveView(t testing.TB, fs disk.FS, dir string, v *index.View, step int) string {

@@ -17,11 +17,15 @@ type loading struct {
 	fs      disk.FS
 	files   disk.FS // reads whole files; fs, or a file system that reads ahead
 	dir     string  // of the parts
+	own     bool    // it is to become a member's own snapshot
 }
 
 func (l *loading) open(m Meta, state []byte) (err error) {
 	l.builder, err = index.NewBuilder(l.reserve, state, l.limits)
-	if err != nil || len(m.Parts) == 0 {
+	if err == nil && m.Full && l.own {
+		err = fmt.Errorf("%w: it has all keys, as for a backup", damage.ErrDamaged)
+	}
+	if err != nil || m.Full {
 		return err
 	}
 	if err := gapless(m.Parts, l.builder.OpenFrom()); err != nil {

@@ -31,7 +31,7 @@ func partName(number uint64, sha [32]byte) string {
 // gapless returns an error if a list of parts does not have all changes before a revision: the pieces of one base, and then the extents
 // behind it.
 func gapless(all []Part, before int64) error {
-	next := int64(0)
+	next := int64(index.EmptyBase + 1)
 	for i, p := range all {
 		if p.Number == 0 && i > 0 && (all[i-1].Number > 0 || all[i-1].To != p.To) || p.Number > 0 && p.From != next {
 			return fmt.Errorf("%w: the part %s does not follow the one before it, up to revision %d", damage.ErrDamaged, p.Name(), next-1)

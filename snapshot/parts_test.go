@@ -39,10 +39,25 @@ func newPartMember(t testing.TB, fs disk.FS, l limits.Index) *partMember {
 	if err := fs.MkdirAll("d"); err != nil {
 		t.Fatal(err)
 	}
-	m := &partMember{t: t, fs: fs, state: index.NewState(l)}
+	m := &partMember{t: t, fs: fs, state: index.NewState(l), at: index.EmptyBase, to: index.EmptyBase}
 	m.state.Found(index.Founders(map[string]uint64{"n1": 7}))
-	m.state.Stored(0, 0, nil)
+	m.tell()
 	return m
+}
+
+// begin makes all keys and the history the base, as a restored folder begins.
+func (m *partMember) begin() {
+	m.state.Refound(index.Founders(map[string]uint64{"n1": 8}))
+	m.tell()
+}
+
+// rebase compacts all changes up to the end of an extent, and makes that the base.
+func (m *partMember) rebase(extent int) {
+	m.t.Helper()
+	m.store()
+	to := m.state.View().Extents()[extent].To
+	apply(m.t, m.state, new(index.Head).AppendCompact(nil, to+1).Bytes)
+	apply(m.t, m.state, index.AppendRebase(nil, to).Bytes)
 }
 
 func (m *partMember) save(s *Saver, err error) *Saver {
@@ -112,7 +127,7 @@ func (m *partMember) snapshot() string {
 	}
 	v := m.state.ViewToSave()
 	meta := metaOf(v)
-	meta.Parts = slices.Concat(m.base, m.parts)
+	meta.Full, meta.Parts = false, slices.Concat(m.base, m.parts)
 	path := m.save(Begin(m.fs, "d", meta, v)).Info().Path
 	if m.shelf != nil && m.newer != nil {
 		m.shelf, m.newer = m.shelf.Rebased(m.newer), nil
@@ -123,7 +138,7 @@ func (m *partMember) snapshot() string {
 	return path
 }
 
-var smallExtents = limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 20_000, ExtentsFrom: -1}
+var smallExtents = limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 20_000}
 
 // A state that is saved in parts is loaded again, whatever was compacted, deleted, and made again; members with other habits have
 // parts of the same names.
@@ -134,7 +149,7 @@ func TestParts(t *testing.T) {
 		l.ColdBytes = 1 + int(seed%3)*20
 		prompt := newPartMember(t, simdisk.New(1), l)
 		prompt.shelf = NewShelf(nil)
-		late := newPartMember(t, simdisk.New(2), limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 12, EvacuationBytes: 100, CountedRows: 3, ExtentBytes: 20_000, ExtentsFrom: -1})
+		late := newPartMember(t, simdisk.New(2), limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 12, EvacuationBytes: 100, CountedRows: 3, ExtentBytes: 20_000})
 		both := func(commands ...[]byte) {
 			apply(t, prompt.state, commands...)
 			apply(t, late.state, commands...)
@@ -263,10 +278,11 @@ func changesOf(t testing.TB, v *index.View) string {
 
 // savedInParts is a small state in parts. Another cluster's has other values.
 func savedInParts(t testing.TB, cluster int64) (*partMember, string) {
-	m := newPartMember(t, simdisk.New(1), limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 800, ExtentsFrom: 500}) // from the fifth key on
+	m := newPartMember(t, simdisk.New(1), limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 800})
 	for n := range 32 {
 		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%7), Value: sized(20 * (n % 9))(int64(n) + 100*cluster)}).Bytes)
 	}
+	m.rebase(0)
 	return m, m.snapshot()
 }
 
@@ -288,7 +304,7 @@ func TestGoldenParts(t *testing.T) {
 			t.Errorf("%s: the same content is saved as other bytes", name)
 		}
 	}
-	for name, want := range map[string]struct{ keys, changes int }{"piece.part": {5, 0}, "extent.part": {0, 5}, "parts.snap": {0, 2}} {
+	for name, want := range map[string]struct{ keys, changes int }{"piece.part": {7, 0}, "extent.part": {0, 5}, "parts.snap": {0, 5}} {
 		b, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			t.Fatal(err)
@@ -439,20 +455,12 @@ func TestPartIsMadeAgain(t *testing.T) {
 	}
 }
 
-var atOnce = func() limits.Index {
-	l := limits.Defaults().Index
-	l.ExtentsFrom = -1
-	return l
-}()
-
 // A change of a few keys leaves most pieces of a base as they are.
 func TestPiecesStay(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it makes 100 MB of keys")
 	}
-	l := atOnce
-	l.ExtentsFrom = 107_000_000 // almost all of the keys
-	m := newPartMember(t, simdisk.New(1), l)
+	m := newPartMember(t, simdisk.New(1), limits.Defaults().Index)
 	value := make([]byte, 1000)
 	for n := 0; n < 100_000; n += 1000 {
 		var commands [][]byte
@@ -461,6 +469,7 @@ func TestPiecesStay(t *testing.T) {
 		}
 		apply(t, m.state, commands...)
 	}
+	m.begin()
 	m.store()
 	before := m.base
 	for len(m.state.View().Extents()) == 0 { // 1 % of the keys, of one range

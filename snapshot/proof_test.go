@@ -104,9 +104,7 @@ func about(key string, wrong func(key []byte, versions []index.Version) ([]byte,
 // A Saver publishes nothing that a load would refuse, or take for another state: all that is read back is checked as a load checks it.
 func TestSaverProvesWhatItWrote(t *testing.T) {
 	fs := simdisk.New(1)
-	l := smallExtents
-	l.ExtentsFrom = 20_000
-	m := newPartMember(t, fs, l)
+	m := newPartMember(t, fs, smallExtents)
 	m.shelf = NewShelf(nil)
 	put := func(n int) {
 		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%5), Value: sized(20 + n%9)(int64(n))}).Bytes)
@@ -138,9 +136,7 @@ func TestSaverProvesWhatItWrote(t *testing.T) {
 	s, err = Begin(fs, "d", metaOf(v), faultyView{View: v, scanned: all, meta: func(meta []byte) []byte { return meta[:len(meta)-1] }})
 	refused("meta data without their end", s, err)
 
-	for n := 60; m.state.View().Base() == 0; n++ { // from then on there are extents
-		put(n)
-	}
+	m.begin()
 	v = m.state.View()
 	for name, wrong := range wrongs {
 		if name == "a lease that is not" { // its sum differs
@@ -204,6 +200,7 @@ func TestPartsHaveLeasedKeys(t *testing.T) {
 	for n := range 1000 {
 		put(n)
 	}
+	m.rebase(3)
 	path := m.snapshot()
 	if len(m.base) == 0 || len(m.parts) == 0 {
 		t.Fatalf("the base has %d pieces, and there are %d extents", len(m.base), len(m.parts))

@@ -83,7 +83,7 @@ func TestReadbackWhileItComes(t *testing.T) {
 // large saves a snapshot of so many bytes, and opens it to be sent.
 func large(t *testing.T, fs disk.FS, bytes int) *Reader {
 	t.Helper()
-	state := index.NewState(limits.Defaults().Index)
+	state := index.NewState(limits.Index{ExtentBytes: 1 << 40, CompactionWork: 1 << 20, SlabBytes: 1 << 20, EvacuationBytes: 1 << 20, CountedRows: 10})
 	for i := range bytes >> 20 {
 		apply(t, state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%03d", i), Value: make([]byte, 1<<20)}).Bytes)
 	}

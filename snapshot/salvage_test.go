@@ -172,7 +172,7 @@ func TestSalvageLooksAside(t *testing.T) {
 	}
 	path := m.snapshot()
 	meta, err := headAt(m.fs, path)
-	if err != nil || len(meta.Parts) < 4 {
+	if err != nil || len(meta.Parts) < 3 {
 		t.Fatal(meta.Parts, err)
 	}
 	info := Info{Path: path, Meta: meta}

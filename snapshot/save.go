@@ -19,6 +19,7 @@ import (
 type Source interface {
 	Applied() (applied, term uint64)
 	Revision() int64
+	LiveBytes() int64
 	Digest() uint64
 	// AppendMeta appends all of the state that is not a key.
 	AppendMeta(dst []byte) []byte
@@ -46,16 +47,15 @@ type Piece interface {
 //  3. After the first error the file is gone and every step returns that error.
 type Saver struct {
 	// Set by Begin, then constant.
-	fs       disk.FS
-	dir      string
-	name     string
-	meta     Meta
-	keys     Piece // all keys, or those of a piece of the base; nil: the file has changes
-	changes  index.Changes
-	part     bool
-	first    int64 // of an extent
-	to       int64 // of the part
-	replaces bool  // a snapshot of the same name with parts is there, or at the end the same part
+	fs      disk.FS
+	dir     string
+	name    string
+	meta    Meta
+	keys    Piece // all keys, or those of a piece of the base; nil: the file has changes
+	changes index.Changes
+	part    bool
+	first   int64 // of an extent
+	to      int64 // of the part
 
 	// Piece is the largest size of one write or one read back, a multiple of disk.DirectBytes; 0: no limit. The caller
 	// sets it before Step.
@@ -82,16 +82,16 @@ type Saver struct {
 }
 
 // Begin creates the temporary file of a snapshot of source and writes its head. From m it takes Cluster, Member,
-// ConfState, Version and Parts. If there are parts, the file has only the changes behind the last extent. Index and Term must be those of
-// the source, since ConfState belongs to that index. Digest and Revision come from the source. If a snapshot of that name exists, Begin
-// returns fs.ErrExist, unless that one has parts and the new one has all keys: then the last step replaces it.
+// ConfState, Version, Full and Parts. If it is not Full, the file has only the changes behind the last extent. Index and Term must be those
+// of the source, since ConfState belongs to that index. Digest, Revision and Live come from the source. If a snapshot of that name exists, Begin
+// returns fs.ErrExist.
 func Begin(fs disk.FS, dir string, m Meta, source Source) (*Saver, error) {
 	if applied, term := source.Applied(); applied != m.Index || term != m.Term {
 		panic(fmt.Sprintf("snapshot of index %d, term %d from a view of index %d, term %d", m.Index, m.Term, applied, term))
 	}
-	m.Digest, m.Revision = source.Digest(), source.Revision()
+	m.Digest, m.Revision, m.Live = source.Digest(), source.Revision(), source.LiveBytes()
 	s := &Saver{fs: fs, dir: dir, name: Name(m.Index, m.Term), meta: m, state: source.AppendMeta(nil)}
-	if len(m.Parts) == 0 {
+	if m.Full {
 		s.keys = source
 	} else {
 		s.changes = source.OpenChanges()
@@ -116,17 +116,42 @@ func BeginExtent(fs disk.FS, dir string, v *index.View, e index.Extent) (*Saver,
 }
 
 func begin(s *Saver) (*Saver, error) {
-	if err := free(s.fs, s.path()); s.overParts(err) {
-		s.replaces = true
-	} else if err != nil {
-		return nil, fmt.Errorf("begin snapshot %s: %w", s.path(), err)
-	}
+	err := free(s.fs, s.path())
 	s.sum = sha256.New()
 	s.block = make([]byte, headerBytes, headerBytes+limits.SnapshotBlockBytes+limits.SnapshotBlockBytes/4)
-	if err := s.create(); err != nil {
+	if err == nil {
+		err = s.create()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("begin snapshot %s: %w", s.path(), err)
 	}
 	return s, nil
+}
+
+// Save writes a snapshot of a View, and all its parts.
+func Save(fs disk.FS, dir string, m Meta, v *index.View) error {
+	write := func(s *Saver, err error) error {
+		for done := false; err == nil && !done; {
+			done, err = s.Step(limits.SnapshotStepBytes)
+		}
+		if err == nil && s.part {
+			m.Parts = append(m.Parts, s.Part())
+		}
+		return err
+	}
+	for from, more := []byte(nil), v.Base() > index.EmptyBase; more; more = from != nil {
+		piece := v.BasePiece(from)
+		if err := write(BeginPiece(fs, dir, v.Base(), piece)); err != nil {
+			return err
+		}
+		from = piece.Next()
+	}
+	for _, e := range v.Extents() {
+		if err := write(BeginExtent(fs, dir, v, e)); err != nil {
+			return err
+		}
+	}
+	return write(Begin(fs, dir, m, v))
 }
 
 // Part names the part. It is valid after the last step.
@@ -140,19 +165,6 @@ func (s *Saver) Volume() *Volume {
 }
 
 func (s *Saver) path() string { return join(s.dir, s.name) }
-
-// overParts says whether err says that the snapshot exists, and that one has parts and this one has not.
-func (s *Saver) overParts(err error) bool {
-	if !errors.Is(err, iofs.ErrExist) || s.part || len(s.meta.Parts) > 0 {
-		return false
-	}
-	existing, err := Open(s.fs, s.path())
-	if err != nil {
-		return false
-	}
-	defer existing.Close()
-	return len(existing.Meta().Parts) > 0
-}
 
 func (s *Saver) create() error {
 	head := appendHead(s.meta, len(s.state), s.part)
@@ -440,16 +452,16 @@ func (s *Saver) stepBack(n int) error {
 
 // publish gives the file its published name.
 func (s *Saver) publish() error {
-	f, name := s.file, s.name
+	f := s.file
 	s.file, s.size = nil, f.offset
 	if s.part {
-		name = partName(s.meta.Index, s.tail.sha)
-		s.replaces = free(s.fs, join(s.dir, name)) != nil // it may be damaged
+		name := partName(s.meta.Index, s.tail.sha)
+		if free(s.fs, join(s.dir, name)) != nil { // it may be damaged
+			return replace(s.fs, f, s.dir, saving(s.name), name)
+		}
+		return publish(s.fs, f, s.dir, saving(s.name), name)
 	}
-	if s.replaces {
-		return replace(s.fs, f, s.dir, saving(s.name), name)
-	}
-	return publish(s.fs, f, s.dir, saving(s.name), name)
+	return publish(s.fs, f, s.dir, saving(s.name), s.name)
 }
 
 // Abort stops saving and removes the file. After the last step, or an error, it does nothing.

@@ -112,16 +112,13 @@ func NewShelf(base []*Volume) *Shelf {
 
 func newShelf(r *reads, base, extents []*Volume) *Shelf {
 	s := &Shelf{base: base, extents: extents, reads: r}
-	if len(base) == 0 {
-		return s
-	}
-	s.reach = base[0].To
+	s.reach = s.Base()
 	sound := !slices.ContainsFunc(base, func(one *Volume) bool { return one.harmed })
 	if sound {
 		s.to = s.reach
 	}
 	for _, one := range extents {
-		if one.chunks[0].mod != s.reach+1 {
+		if one.From != s.reach+1 {
 			break
 		}
 		s.reach = one.To
@@ -149,13 +146,55 @@ func (s *Shelf) Harmed(p Part, harmed bool) *Shelf {
 	return newShelf(s.reads, mark(s.base), mark(s.extents))
 }
 
-// Parts returns all parts.
+// Base returns the revision of the base.
+func (s *Shelf) Base() int64 {
+	if len(s.base) == 0 {
+		return index.EmptyBase
+	}
+	return s.base[0].To
+}
+
+// Last returns the last revision of the extents, or that of the base.
+func (s *Shelf) Last() int64 {
+	if n := len(s.extents); n > 0 {
+		return s.extents[n-1].To
+	}
+	return s.Base()
+}
+
+// Reach returns the last revision before the first gap: a snapshot that lists these parts has all changes up to there.
+func (s *Shelf) Reach() int64 { return s.reach }
+
+// Sizes returns how many pieces of the base and extents there are, and their bytes.
+func (s *Shelf) Sizes() (pieces uint64, ofBase int64, extents uint64, ofExtents int64) {
+	for _, one := range s.base {
+		ofBase += one.Bytes
+	}
+	for _, one := range s.extents {
+		ofExtents += one.Bytes
+	}
+	return uint64(len(s.base)), ofBase, uint64(len(s.extents)), ofExtents
+}
+
+// PieceFrom returns the first key of a piece of the base; nil: the piece is the first one.
+func (s *Shelf) PieceFrom(p Part) (key []byte, is bool) {
+	i := slices.IndexFunc(s.base, func(one *Volume) bool { return one.Part == p })
+	if i > 0 {
+		key = s.base[i].keys[0]
+	}
+	return key, i >= 0
+}
+
+// Parts returns all parts, in the order in which a snapshot lists them.
 func (s *Shelf) Parts() (all []Part) {
 	for _, one := range slices.Concat(s.base, s.extents) {
 		all = append(all, one.Part)
 	}
 	return all
 }
+
+// Attach tells a state what is in these parts, and has it read values from them.
+func (s *Shelf) Attach(to *index.State) { to.Stored(s.Base(), s.Last(), s) }
 
 // ShelfOf returns the Shelf of the values of a state, or of a View; nil: there is none.
 func ShelfOf(s interface{ Values() index.Values }) *Shelf {
@@ -166,7 +205,7 @@ func ShelfOf(s interface{ Values() index.Values }) *Shelf {
 // With returns a Shelf that also has an extent behind its others. It reads from the extents behind the base up to the first gap: the others wait
 // for a newer base.
 func (s *Shelf) With(extent *Volume) *Shelf {
-	if n := len(s.extents); len(extent.chunks) == 0 || n > 0 && extent.chunks[0].mod <= s.extents[n-1].To {
+	if extent.To <= s.Last() {
 		return s
 	}
 	return newShelf(s.reads, s.base, append(slices.Clip(s.extents), extent))
@@ -186,10 +225,10 @@ func (s *Shelf) To() int64 { return s.to }
 
 // volume returns the part that may have a version.
 func (s *Shelf) volume(key []byte, at index.Position) *Volume {
-	if len(s.base) == 0 || at.Revision > s.reach {
+	switch base := s.Base(); {
+	case at.Revision > s.reach, at.Revision <= base && len(s.base) == 0:
 		return nil
-	}
-	if at.Revision > s.base[0].To {
+	case at.Revision > base:
 		i, _ := slices.BinarySearchFunc(s.extents, at.Revision, func(one *Volume, revision int64) int { return cmp.Compare(one.To, revision) })
 		return s.extents[i]
 	}
@@ -211,7 +250,7 @@ func (s *Shelf) Value(key []byte, at index.Position, sound func(value []byte) bo
 	value, found, err := s.reads.read(v, c, key, at, sound)
 	<-s.reads.slots
 	switch {
-	case err == nil && !found && at.Revision <= s.base[0].To: // an older base may have it
+	case err == nil && !found && at.Revision <= s.Base(): // an older base may have it
 		return nil, index.ErrElsewhere
 	case err == nil && !found:
 		err = damage.At(v.path, c.offset, "the version %d.%d is not among the records", at.Revision, at.Sub)

@@ -21,10 +21,13 @@ import (
 func shelved(t testing.TB, fs disk.FS) *partMember {
 	t.Helper()
 	l := smallExtents
-	l.ExtentBytes, l.ColdBytes, l.ExtentsFrom = 900, 1, 2_000
+	l.ExtentBytes, l.ColdBytes = 900, 1
 	m := newPartMember(t, fs, l)
 	m.shelf = NewShelf(nil)
 	for n := range 60 {
+		if n == 15 {
+			m.begin()
+		}
 		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%5), Value: sized(20 + n%9)(int64(n))}).Bytes)
 	}
 	m.snapshot()
@@ -133,13 +136,16 @@ func TestEveryBitOfAShelf(t *testing.T) {
 func TestLongKeyOnAShelf(t *testing.T) {
 	fs := simdisk.New(1)
 	l := smallExtents
-	l.ExtentBytes, l.ColdBytes, l.ExtentsFrom = 400_000, 1, 700_000
+	l.ExtentBytes, l.ColdBytes = 400_000, 1
 	m := newPartMember(t, fs, l)
 	m.shelf = NewShelf(nil)
 	put := func(key string, bytes int, seed int) kv.Op {
 		return kv.Op{Put: &kv.Put{Key: []byte(key), Value: sized(bytes)(int64(seed))}}
 	}
 	for n := range 400 {
+		if n == 250 {
+			m.begin()
+		}
 		ops := []kv.Op{put("b", 2000+n, n), put(fmt.Sprintf("a%03d", n), 30, n), put(fmt.Sprintf("c%03d", n%7), 30, n)}
 		if n%100 == 99 {
 			for i := range 50 {
@@ -207,8 +213,11 @@ func TestShelfChanges(t *testing.T) {
 	full, base, extents := m.shelf, m.shelf.base, m.shelf.extents
 	s := NewShelf(nil)
 	early := s.With(extents[0]).With(extents[1])
-	if s.To() != 0 || early.To() != 0 {
-		t.Error("extents are read without a base")
+	if s.To() != index.EmptyBase || early.To() != s.To() {
+		t.Error("extents are read without the base before them")
+	}
+	if behind := s.With(&Volume{Part: Part{Number: 1, From: s.To() + 1, To: 9}}); behind.To() != 9 {
+		t.Errorf("extents behind the empty base are read up to revision %d", behind.To())
 	}
 	if rebased := early.Rebased(base); rebased.To() != extents[1].To {
 		t.Errorf("with a base, extents that came before are read up to revision %d", rebased.To())
@@ -520,7 +529,7 @@ func TestFirstOpenRevisionIsLoaded(t *testing.T) {
 	fs := simdisk.New(1)
 	m := shelved(t, fs)
 	l := smallExtents
-	l.ExtentBytes, l.ColdBytes, l.ExtentsFrom = 900, 1, 2_000
+	l.ExtentBytes, l.ColdBytes = 900, 1
 	met := false
 	for n := range 30 {
 		apply(t, m.state, new(index.Head).AppendTxn(nil, &kv.Txn{Success: []kv.Op{
@@ -545,7 +554,7 @@ func TestFirstOpenRevisionIsLoaded(t *testing.T) {
 // A Shelf does not change when two others are made from it.
 func TestShelfGrows(t *testing.T) {
 	extent := func(revision int64, path string) *Volume {
-		return &Volume{Part: Part{Number: 1, To: revision}, path: path, places: places{chunks: []chunk{{mod: revision}}}}
+		return &Volume{Part: Part{Number: 1, From: revision, To: revision}, path: path, places: places{chunks: []chunk{{mod: revision}}}}
 	}
 	s := NewShelf([]*Volume{{Part: Part{To: 1}}})
 	for revision := int64(2); revision < 20; revision++ {

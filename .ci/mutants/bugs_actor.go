@@ -5,7 +5,7 @@ var actorBugs = []mutant{
 		{"Snapshotter.removeParts", `older[partIDOf(one)] = true`, `_ = one`},
 	}, []detector{direct("./actor", "TestPartsModel")}},
 	{"remove parts that a peer still wants", []change{
-		{"Snapshotter.removeParts", `if one.whole != nil {`, `if one.whole != nil && s.now < 0 {`},
+		{"Snapshotter.needed", `if one.whole != nil {`, `if one.whole != nil && s.now < 0 {`},
 	}, []detector{direct("./actor", "TestSentPartsStay")}},
 	{"count the bytes of removed parts for ever", []change{
 		{"parts.remove", `p.bytes -= one.Bytes`, ``},

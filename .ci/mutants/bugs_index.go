@@ -2,7 +2,7 @@ package main
 
 var indexBugs = []mutant{
 	{"drop compacted changes before their extent is stored", []change{
-		{"State.droppable", `return min(limit, max(s.stored.to, s.stored.base)+1)`, `return limit`},
+		{"State.droppable", `limit := min(s.compacted, max(s.stored.to, s.extents.base)+1)`, `limit := s.compacted`},
 	}, []detector{direct("./index", "TestUnstoredIsKept|TestExtents")}},
 	{"drop what a new base has before it is stored", []change{
 		{"State.droppable", `limit = min(limit, s.extents.kept)`, ``},
@@ -19,7 +19,7 @@ var indexBugs = []mutant{
 	// Package index.
 	{"apply index saved apart from state", []change{
 		{"replicated.appendNumbers", `dst = pack.AppendUint(dst, r.applied)`, `dst = pack.AppendUint(dst, r.applied-r.applied%2)`},
-		{"Applier.save", `Index: applied, Term: term,`, `Index: applied - applied%2, Term: term,`},
+		{"Applier.order", `Index: applied, Term: term,`, `Index: applied - applied%2, Term: term,`},
 		{"View.Applied", `func (v *View) Applied() (index, term uint64) { return v.applied, v.term }`, `func (v *View) Applied() (index, term uint64) { return v.applied - v.applied%2, v.term }`},
 	}, []detector{campaign, snapSweep}},
 	{"compaction takes what an event at its revision was before", []change{

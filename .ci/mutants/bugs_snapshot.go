@@ -107,7 +107,7 @@ var snapshotBugs = []mutant{
 		{"Shelf.Rebased", `one.To > base[0].To`, `one.To > base[0].To+1 && one.Number > s.extents[0].Number+1`},
 	}, []detector{direct("./snapshot", "TestShelfChanges")}},
 	{"read behind a gap in the extents", []change{
-		{"newShelf", `if one.chunks[0].mod != s.reach+1 {`, `if one.chunks[0].mod <= s.to {`},
+		{"newShelf", `if one.From != s.reach+1 {`, `if one.From <= s.to {`},
 	}, []detector{direct("./snapshot", "TestShelfChanges")}},
 	{"save an extent although a value cannot be read", []change{
 		{"Saver.stepChanges", `if _, err = s.record(key, one[:]); err != nil {`, `if _, _ = s.record(key, one[:]); err != nil {`},

@@ -78,9 +78,6 @@ const (
 
 // Limits of snapshots, as files and in transfer to another member.
 const (
-	// SnapshotInterval is the shortest time between two snapshots of one member: each commits the file system's journal and stalls the
-	// log's sync.
-	SnapshotInterval = 10 * time.Second
 	// SnapshotBytes is how much new log justifies the cost of a snapshot; on a small disk one part in SnapshotOfDisk does.
 	SnapshotBytes  = 64 << 20
 	SnapshotOfDisk = 16
@@ -141,9 +138,6 @@ const (
 	// it continues without any answer.
 	SnapshotResend      = 500 * time.Millisecond
 	SnapshotSendTimeout = 10 * time.Second
-	// SnapshotWait bounds how long a follower that needs a snapshot waits for a save in progress. The smaller lag afterwards is worth some
-	// seconds; a disk that takes longer may be as slow for a minute.
-	SnapshotWait = 10 * time.Second
 	// SnapshotReceiveIdle is how long a leader may be silent before another leader's offer is accepted.
 	SnapshotReceiveIdle = 2 * time.Second
 	// SnapshotSays is the interval of log lines about an incoming snapshot: most are complete before the second line.

@@ -6,9 +6,6 @@ const (
 	// that it supersedes, if that is larger. Smaller extents make more files. Larger ones make a save and a repair longer, and keep more
 	// compacted versions in memory until they are written. ExtentBytes is part of feature level 1.
 	ExtentBytes = 16 << 20
-	// ExtentsFrom is the weight of keys, values and kept history from which on a state has extents. A smaller state is written and sent
-	// whole within seconds, and its extents would take more of the disk than two such files. It is part of feature level 1.
-	ExtentsFrom = 512 << 20
 	// BaseLeast is the least weight of compacted extents that a newer base replaces. A base of a few keys that are overwritten all the time
 	// is then written at most once for four extents. On a disk without space for that, a newer base is made from one part in BaseOfLive of
 	// the live keys on: it must be written before the space for it is gone.

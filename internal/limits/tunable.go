@@ -22,7 +22,6 @@ type Tunable struct {
 	WatchRequestsWaiting  int64
 
 	SnapshotBytes      int64
-	SnapshotInterval   time.Duration
 	SnapshotStepBytes  int
 	SnapshotChunkBytes int64
 	CatchUpBytes       int64
@@ -57,9 +56,8 @@ type Index struct {
 	// all members. The zero value means the rules of the level.
 	Sessions SessionRules
 
-	// ExtentBytes and ExtentsFrom decide the content of a state as well: they are part of feature level 1. 0 means the constant of that
-	// name. ExtentsFrom is negative if a state has extents from the start.
-	ExtentBytes, ExtentsFrom int64
+	// ExtentBytes decides the content of a state as well: it is part of feature level 1. 0 means the constant of that name.
+	ExtentBytes int64
 	// BaseLeast is the least weight of compacted extents that a newer base replaces; 0: the constant of that name.
 	BaseLeast int64
 	// ColdBytes is the smallest value that leaves memory; 0: the constant of that name.
@@ -151,7 +149,7 @@ func Defaults() Tunable {
 		ForwardBytesInflight: ForwardBytesInflight,
 		ProposalBytesWaiting: ProposalBytesWaiting, PeerMessagesWaiting: PeerMessagesWaiting, SnapshotFramesWaiting: SnapshotFramesWaiting,
 		WatchRequestsWaiting: WatchRequestsWaiting,
-		SnapshotBytes:        SnapshotBytes, SnapshotInterval: SnapshotInterval, SnapshotStepBytes: SnapshotStepBytes,
+		SnapshotBytes:        SnapshotBytes, SnapshotStepBytes: SnapshotStepBytes,
 		SnapshotChunkBytes: SnapshotChunkBytes, CatchUpBytes: CatchUpBytes, CatchUpLeast: CatchUpLeast,
 		LeaseLengthening: LeaseLengthening,
 		DiskStall:        DiskStall, CheckInterval: CheckInterval,

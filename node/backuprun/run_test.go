@@ -80,7 +80,7 @@ func (m *testMember) BackupBase(context.Context, uint64) (b kv.BackupBase, err e
 		}
 	}
 	at, term := s.Applied()
-	saver, err := snapshot.Begin(disk.OS(), m.dir, snapshot.Meta{Cluster: 7, Member: 1, Index: at, Term: term, Version: "test"}, s.ViewToSave())
+	saver, err := snapshot.Begin(disk.OS(), m.dir, snapshot.Meta{Cluster: 7, Member: 1, Index: at, Term: term, Version: "test", Full: true}, s.ViewToSave())
 	for done := false; err == nil && !done; {
 		done, err = saver.Step(1 << 20)
 	}

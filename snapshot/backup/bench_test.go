@@ -24,7 +24,7 @@ func BenchmarkRestore(b *testing.B) {
 			must(b, err)
 			save := func() {
 				at, term := s.Applied()
-				saver, err := snapshot.Begin(disk.OS(), dir, snapshot.Meta{Cluster: testCluster, Member: 1, Index: at, Term: term, Version: "0.2.0"}, s.ViewToSave())
+				saver, err := snapshot.Begin(disk.OS(), dir, snapshot.Meta{Cluster: testCluster, Member: 1, Index: at, Term: term, Version: "0.2.0", Full: true}, s.ViewToSave())
 				for done := false; err == nil && !done; {
 					done, err = saver.Step(1 << 20)
 				}

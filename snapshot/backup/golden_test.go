@@ -62,10 +62,10 @@ func TestGolden(t *testing.T) {
 	must(t, err)
 	defer rd.Close()
 	for at, want := range map[At]string{
-		{}:                                "entry 5 of term 2, revision 5, digest d1d86b050c3fe56b",
-		{Revision: 4}:                     "entry 3 of term 1, revision 4, digest 8eb3fef0eafdd10c",
-		{Wall: 1_700_000_002_000_000_000}: "entry 4 of term 2, revision 5, digest 08ccaf7c4bd4df58",
-		{Wall: 1_700_000_001_500_000_000}: "entry 2 of term 1, revision 3, digest 7eecf01b59881586",
+		{}:                                "entry 5 of term 2, revision 5, digest db69233b14d6a933",
+		{Revision: 4}:                     "entry 3 of term 1, revision 4, digest afad98e252ae9001",
+		{Wall: 1_700_000_002_000_000_000}: "entry 4 of term 2, revision 5, digest e0820624e0247da3",
+		{Wall: 1_700_000_001_500_000_000}: "entry 2 of term 1, revision 3, digest 5abd777952cd593a",
 	} {
 		got, err := rd.Restore(t.Context(), at, testLimits(), nil)
 		must(t, err)

@@ -204,7 +204,7 @@ func (h *history) change() *kv.AuthChange {
 func (h *history) save() *snapshot.Reader {
 	h.t.Helper()
 	at, term := h.state.Applied()
-	s, err := snapshot.Begin(h.member, "snap", snapshot.Meta{Cluster: testCluster, Member: 1, Index: at, Term: term, Version: "0.2.0"}, h.state.ViewToSave())
+	s, err := snapshot.Begin(h.member, "snap", snapshot.Meta{Cluster: testCluster, Member: 1, Index: at, Term: term, Version: "0.2.0", Full: true}, h.state.ViewToSave())
 	for done := false; err == nil && !done; {
 		done, err = s.Step(1 << 30)
 	}
