@@ -202,9 +202,13 @@ func follows(found *log.Recovered, info snapshot.Info) bool {
 	return info.Index > found.HardState.Commit && cmp.Or(cmp.Compare(info.Term, found.LastTerm), cmp.Compare(info.Index, found.Last)) > 0
 }
 
-// resetLog makes the log begin anew behind the snapshot of the state. Term and vote stay.
+// resetLog makes the log begin anew behind the snapshot of the state. Term and vote stay, unless the snapshot is of a later term, in which
+// this member has not voted.
 func (s *storage) resetLog(r *recovered, found *log.Recovered) error {
 	at := r.newest.GetMetadata()
+	if at.GetTerm() > r.hardState.Term {
+		r.log.Append(&log.HardState{Term: at.GetTerm(), Commit: r.hardState.Commit}, nil)
+	}
 	r.log.Reset(log.Marker{Index: at.GetIndex(), Term: at.GetTerm(), ConfState: r.confState})
 	_, err := r.log.Sync()
 	if err = errors.Join(err, r.log.Close()); err != nil {

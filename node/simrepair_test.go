@@ -198,6 +198,11 @@ func TestPartsForMembersOnly(t *testing.T) {
 // A stopped member has lost a part, and the others have made a newer base since: none has that part any more. The member takes another
 // one's newest snapshot, and then has the others' state, its term and its vote. So it does after a loss of power at any moment of the start.
 func TestNewerStateComesFromAnotherMember(t *testing.T) {
+	t.Run("of the same term", func(t *testing.T) { newerState(t, false) })
+	t.Run("of a term that it has not heard of", func(t *testing.T) { newerState(t, true) })
+}
+
+func newerState(t *testing.T, laterTerm bool) {
 	w, leader := quietCluster(t, shape{segmentBytes: 64 << 10}, manyParts)
 	h := w.hosts[0]
 	if h == leader {
@@ -234,6 +239,13 @@ func TestNewerStateComesFromAnotherMember(t *testing.T) {
 			}
 		}
 		return all
+	}
+	if l := w.leader(); laterTerm {
+		l.kill()
+		l.start()
+		if !w.until(time.Minute, func() bool { return w.leader() != nil }) {
+			t.Fatalf("there is no leader again: %s", w.failure)
+		}
 	}
 	fill("a newer base", func() bool {
 		return !slices.ContainsFunc(others(), func(one string) bool { return slices.Contains(had, one) })
@@ -371,8 +383,13 @@ func powerFailsWhileANewerStateIsTaken(t *testing.T, disk *simdisk.Disk, h, give
 				t.Fatalf("call %d, %v, then with others: %v", at, variant, err)
 			}
 		}
-		if r.hardState.Term != found.HardState.Term || r.hardState.Vote != found.HardState.Vote || r.applied <= found.Last {
-			t.Fatalf("call %d, %v: it has applied %d, and begins with %+v instead of %+v", at, variant, r.applied, r.hardState, found.HardState)
+		want := found.HardState
+		if later := r.newest.GetMetadata().GetTerm(); later > want.Term {
+			want = log.HardState{Term: later}
+		}
+		_, now, err := log.Open(log.Options{FS: fs, Dir: "data/wal", Cluster: h.member.folder.Cluster, Member: h.id(), SegmentBytes: 64 << 10, Salt: func() uint64 { return 1 }})
+		if err != nil || now.HardState.Term != want.Term || now.HardState.Vote != want.Vote || r.applied <= found.Last {
+			t.Fatalf("call %d, %v: it has applied %d, and its log has %+v instead of %+v: %v", at, variant, r.applied, now.HardState, want, err)
 		}
 		if over {
 			break
