@@ -179,7 +179,7 @@ func (s *Snapshotter) partRepaired(m PartRepaired) {
 	}
 	one := &s.repair.damaged[i]
 	if m.Err == nil {
-		s.repaired(*one, "was fetched from another member; the damaged file is in damaged/")
+		s.repaired(*one, "fetched from another member; nothing is lost; the damaged file is in damaged/")
 	} else {
 		if !one.lost {
 			one.damage = fmt.Errorf("%w; and no other member gave it: %w", one.damage, m.Err)
@@ -200,7 +200,7 @@ func (s *Snapshotter) repaired(one damagedPart, how string) {
 	if len(s.repair.damaged) == 0 { // what was suspected meanwhile was not checked
 		s.recheck(s.Dir + "/" + one.Name())
 	}
-	s.alarmDamaged(one, "a part of snapshots was damaged; nothing is lost; it "+how)
+	s.alarmDamaged(one, "a part of snapshots was damaged, and was "+how)
 }
 
 // remake begins to write a lost part again from memory. That gives the same file if nothing of the part was dropped, and if each value is in
@@ -221,7 +221,7 @@ func (s *Snapshotter) remake(v *index.View) (begun bool) {
 	s.out.file = &file{saver: saver, saved: func(saver *snapshot.Saver) {
 		made := saver.Part()
 		if s.parts.add(made); made.SHA == lost.SHA {
-			s.repaired(lost, "was written again from memory")
+			s.repaired(lost, "written again from memory; nothing is lost")
 		} else {
 			s.removeParts()
 			s.lose(lost)

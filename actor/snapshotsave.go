@@ -88,7 +88,7 @@ func (s *Snapshotter) beginFile() error {
 	}
 	e, is := s.unstored(v)
 	switch {
-	case is:
+	case is && (o != nil || s.Status.Disk().Accepts() == space.Left): // the last space of a full disk is for terms and votes
 		return s.begin(e.Bytes, s.extentSaved, func() (*snapshot.Saver, error) { return snapshot.BeginExtent(s.FS, s.Dir, v, e) })
 	case o != nil:
 		return s.beginSnapshot()

@@ -134,7 +134,9 @@ func TestDeletionsOnFullDisks(t *testing.T) {
 
 // A disk of which the log's own files take half holds no history of all that was deleted: it has room again by itself.
 func TestDeletedMakesRoom(t *testing.T) {
-	w, leader := quietCluster(t, shape{segmentBytes: 17 << 17, historyBytes: HistoryAuto}, func(l *limits.Tunable) { l.SnapshotBytes = 64 << 20 })
+	w, leader := quietCluster(t, shape{segmentBytes: 17 << 17, historyBytes: HistoryAuto}, func(l *limits.Tunable) {
+		l.SnapshotBytes, l.Index.ExtentBytes, l.Index.BaseLeast = 64<<20, 512<<10, 2<<20
+	})
 	for _, h := range w.hosts {
 		h.disk.SetCapacity(32 << 20)
 	}
@@ -402,8 +404,8 @@ func TestTwoDisksFill(t *testing.T) {
 
 // Two members whose disks are full elect a leader when the third one dies, which had room: it says why it takes no puts, and
 // everything is taken again when there is room. Linearizable reads go on where the vote, and the last that one of them has, find room in
-// the other one's log, whose last page may have been taken just before. That is nearly everywhere, and a segment has 16 pages here and
-// 16384 in a member.
+// the other one's log, whose last page may have been taken just before. That is nearly everywhere: a segment has 16 pages here and
+// 16384 in a member, and the leader of a full member orders newer bases, which take some.
 func TestFullMembersElect(t *testing.T) {
 	unread := 0
 	for seed := range uint64(12) {
@@ -441,7 +443,7 @@ func TestFullMembersElect(t *testing.T) {
 			w.well(t)
 		})
 	}
-	if unread > 1 {
+	if unread > 2 {
 		t.Errorf("in %d worlds reads stopped", unread)
 	}
 }

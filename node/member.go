@@ -509,7 +509,7 @@ func (m *member) retain() {
 func (m *member) rebase() {
 	view, parts := m.status.View(), m.status.Parts()
 	revision, weight := view.NextBase()
-	if revision == 0 || parts.Base != view.Base() { // there is none, or the present base is being written
+	if revision == 0 || parts.Base != view.Base() && !m.status.FullMember() { // the present base is being written, or is too large for a full disk
 		return
 	}
 	live, spare := view.LiveUsedBytes(), int64(0)

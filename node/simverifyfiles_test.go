@@ -34,6 +34,7 @@ func (w *world) verifyFilesOf(h *host) {
 	for _, f := range c.found.Damaged {
 		switch {
 		case h.harmed != nil && strings.Contains(f.Name+f.Reason, ".part"):
+			w.totals.FilesDamaged++
 		case h.aside(f.Reason): // its disk could not read the part
 		case strings.Contains(f.Reason, "file does not exist") && h.leftUnread(): // a start does not know the parts of that snapshot
 		case h.rotted || h.rottedLog:
