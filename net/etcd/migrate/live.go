@@ -95,7 +95,7 @@ func (l *Live) Run(ctx context.Context) error {
 
 // stage loads the snapshot unless it is loaded, and follows.
 func (l *Live) stage(ctx context.Context) error {
-	id, revision, err := l.Newest(ctx)
+	id, _, err := l.Newest(ctx)
 	switch {
 	case err != nil:
 		return err
@@ -107,7 +107,6 @@ func (l *Live) stage(ctx context.Context) error {
 		if err := l.load(ctx); err != nil {
 			return err
 		}
-		l.Say("following %s from revision %d on; it is at %d", l.From.Name, l.imported.View().Revision()+1, revision)
 	}
 	return l.follow(ctx)
 }
@@ -178,6 +177,9 @@ func (l *Live) follow(ctx context.Context) error {
 		case m, open := <-w.responses:
 			if !open {
 				return w.err
+			}
+			if m.Created { // from here on the source may compact its history
+				l.Say("following %s from revision %d on; it is at %d", l.From.Name, l.imported.View().Revision()+1, m.Header.GetRevision())
 			}
 			if err := l.takeEvents(m); err != nil {
 				return err
