@@ -56,8 +56,10 @@ func (e *Extent) digest() uint64 {
 	return xxhash.Sum64(b[:])
 }
 
-// begin makes everything up to the newest revision the base. The state must have all that a history from the compacted revision on needs.
-func (s *State) begin() {
+// Begin makes everything up to the newest revision the base: the first files of a new folder need no older ones. The state must have all
+// that a history from the compacted revision on needs.
+func (s *State) Begin() {
+	s.stored = allStored
 	s.extents = extents{base: s.revision, kept: s.compacted, next: max(s.extents.next, 1), open: Extent{From: s.revision + 1}}
 }
 

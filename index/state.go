@@ -109,7 +109,7 @@ func newState(memories *ledger, l limits.Index) *State {
 		stored:     allStored,
 		letting:    letting{files: &files{}},
 	}
-	s.begin()
+	s.Begin()
 	s.history.slots.startAt(s.revision + 1)
 	s.keys.freeze()
 	s.leases.frozen = s.leases.copy()
@@ -125,7 +125,7 @@ func (s *State) Found(m Members) {
 }
 
 // Refound turns the state into the state of another cluster with these founders. None of the old member ids is used
-// again. All keys and the history are the base: the first files of the new members need no older ones.
+// again.
 func (s *State) Refound(founders Members) {
 	var removed []uint64
 	for _, m := range s.members.records {
@@ -139,8 +139,6 @@ func (s *State) Refound(founders Members) {
 	s.numbers.clocks = [limits.SessionClocks]memberClock{}
 	s.numbers.clock++
 	s.numbers.floor = s.numbers.clock
-	s.stored = allStored
-	s.begin()
 }
 
 // Members returns the members' records.

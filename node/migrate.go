@@ -153,6 +153,7 @@ func (s *storage) make(state *index.State, first origin) error {
 		return err
 	}
 	last, term := state.Applied()
+	state.Begin()
 	for state.View(); state.Reclaim(); { // the base has nothing that is compacted
 	}
 	view := state.ViewToSave()

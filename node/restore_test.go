@@ -14,6 +14,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
+	"qkv/snapshot"
 )
 
 // restoredState is the state of a cluster of n1, n2 and n3 after 100 puts and a lease.
@@ -175,5 +176,31 @@ func TestCheckRestore(t *testing.T) {
 	}
 	if err := CheckRestore(RestoreConfig{DataDir: dir + "/d", Name: "n1", Founders: []string{"n2", "n1"}}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A source may compact its history while a migration follows it: the changes before are in no file, and need none.
+func TestMigratedHistoryIsCompacted(t *testing.T) {
+	dir := t.TempDir() + "/data"
+	made, err := Migrate(t.Context(), MigrateConfig{DataDir: dir, Name: "n1", Logger: slog.New(slog.DiscardHandler)}, func(s *index.State) (*index.AuthContent, error) {
+		m, err := index.NewImport(s, 0, func() int64 { return 1 })
+		for mod := int64(2); err == nil && mod <= 30; mod++ {
+			err = m.Add(&index.SourceRecord{Key: []byte("k"), Version: index.Version{Mod: mod, Create: 2, Version: mod - 1, Value: []byte("v")}})
+		}
+		must(t, errors.Join(err, m.End(), m.Compact(20)))
+		for m.View(); s.Reclaim(); {
+		}
+		return nil, nil
+	})
+	must(t, err)
+	listing, err := snapshot.List(disk.OS(), dir+"/snap")
+	must(t, err)
+	if len(listing.Published) != 1 || len(listing.Parts) != 1 {
+		t.Fatalf("%+v", listing)
+	}
+	state, _, err := snapshot.Load(disk.OS(), listing.Published[0].Path, limits.Defaults().Index)
+	must(t, err)
+	if v := state.View(); v.Digest() != made.View.Digest() || v.Compacted() != 20 || v.Base() != 30 {
+		t.Errorf("revision %d, compacted %d, base %d", v.Revision(), v.Compacted(), v.Base())
 	}
 }
