@@ -349,7 +349,7 @@
 // before it is published, and before any log is deleted because of it. Both list mostly the same parts. space.Needs is the formula of the
 // space that a state takes. These rules keep the files within it:
 //
-//  1. A snapshot is due after space.Disk.SaveAfter bytes of log. It costs the extents that are in no file yet, and the changes of the open
+//  1. A snapshot is due by space.Disk.SaveDue. It costs the extents that are in no file yet, and the changes of the open
 //     extent. Its size does not depend on the state's.
 //  2. The leader proposes a newer base when compacted extents weigh space.BaseAfter. A member writes a newer base only where there is space
 //     for it. Elsewhere its snapshots list the older one, and it tries again.

@@ -210,16 +210,16 @@ func (d Disk) beside(bytes int64) int64 {
 // SaveDue reports whether the log behind the last snapshot is large enough for another one, by the bytes of its records, or of its files if
 // these have grown for another reason than a follower. A full disk accepts nothing until a snapshot has freed log.
 func (d Disk) SaveDue(l *limits.Tunable, records, files int64) bool {
-	after := d.SaveAfter(l)
+	after := d.saveAfter(l)
 	if d.Accepts() != Left {
 		after = l.SnapshotBytes / 64
 	}
 	return records > after || files > 4*after && records > after/8 && !d.LogKept
 }
 
-// SaveAfter returns the bytes of log since the last snapshot from which on the next one is due. While this member catches up they are half
+// saveAfter returns the bytes of log since the last snapshot from which on the next one is due. While this member catches up they are half
 // of the log's budget: a snapshot would be old when it is saved.
-func (d Disk) SaveAfter(l *limits.Tunable) int64 {
+func (d Disk) saveAfter(l *limits.Tunable) int64 {
 	if d.CatchesUp() {
 		return max(d.saveBytes(l), d.LogBudget(l)/2)
 	}

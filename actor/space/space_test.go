@@ -223,7 +223,7 @@ func TestLogBudget(t *testing.T) {
 		{"with snapshots that fill it", Disk{SegmentBytes: 4 * mib, Capacity: 512 * mib, Snapshots: 500 * mib, Lags: true}, 0, 0, 32},
 		{"a disk of 64 MiB", Disk{SegmentBytes: 4 * mib, Capacity: 64 * mib}, 28, 28, 4},
 	} {
-		if got, follower, saved := c.disk.LogBudget(&l), c.disk.FollowerLogBudget(&l), c.disk.SaveAfter(&l); got != c.budget*mib || follower != c.follower*mib || saved != c.saved*mib {
+		if got, follower, saved := c.disk.LogBudget(&l), c.disk.FollowerLogBudget(&l), c.disk.saveAfter(&l); got != c.budget*mib || follower != c.follower*mib || saved != c.saved*mib {
 			t.Errorf("%s: %d MiB, for a follower %d, saved after %d; want %d, %d and %d", c.what, got>>20, follower>>20, saved>>20, c.budget, c.follower, c.saved)
 		}
 	}
