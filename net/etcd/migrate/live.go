@@ -170,6 +170,11 @@ func (l *Live) follow(ctx context.Context) error {
 	l.imported.Discard() // the part of a revision whose watch failed: it comes again
 	l.event = index.Position{}
 	w := l.watch(ctx, l.imported.View().Revision()+1)
+	made, open := <-w.responses
+	if !open {
+		return w.err
+	}
+	l.Say("following %s from revision %d on; it is at %d", l.From.Name, l.imported.View().Revision()+1, made.Header.GetRevision())
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -177,9 +182,6 @@ func (l *Live) follow(ctx context.Context) error {
 		case m, open := <-w.responses:
 			if !open {
 				return w.err
-			}
-			if m.Created { // from here on the source may compact its history
-				l.Say("following %s from revision %d on; it is at %d", l.From.Name, l.imported.View().Revision()+1, m.Header.GetRevision())
 			}
 			if err := l.takeEvents(m); err != nil {
 				return err
