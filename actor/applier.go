@@ -345,6 +345,8 @@ func (a *Applier) saveEnded(now time.Duration, m SaveEnded) {
 		return
 	}
 	a.records += a.ordered
-	a.wanted, a.above = a.wanted+1, 0
+	if a.wanted++; a.wanted == 1 { // others that are wanted keep their bound
+		a.above = 0
+	}
 	a.saveTries.fail(now, limits.SnapshotRetry, limits.SnapshotRetryMost)
 }

@@ -188,7 +188,7 @@
 // The leader keeps the log behind a snapshot in transfer, and from the lowest Match of the reachable followers, up to a bound. A follower
 // that comes back under load therefore needs one snapshot, and then gets the log (logretention.go; for the bound see "Space on the disk").
 //
-// # Snapshots of the own state
+// # Snapshots of a member's state
 //
 // A snapshot is a small file and the parts that it lists: the pieces of the base, and the extents (package index, "Extents"). Each part is
 // written once, with the same name on all members. The snapshotter writes one file at a time, in this order:

@@ -651,6 +651,18 @@ func TestSnapshotsBehindCoveredDamage(t *testing.T) {
 	if got := saves(SnapshotWanted{Saves: 1}, SnapshotWanted{Saves: 1, Above: last + 5}); !slices.Equal(got, []uint64{last}) {
 		t.Errorf("what is wanted at once waits for what is wanted later: saves at %v, not %v", got, last)
 	}
+	// One that is due by the log fails: the two that are wanted later keep their bound.
+	c.applier.wanted = 0
+	saves(SaveEnded{}, SnapshotWanted{Saves: 2, Above: last + 2})
+	c.applier.records = 1 << 40
+	if got := saves(Expire{}); !slices.Equal(got, []uint64{last}) {
+		t.Fatalf("due by the log: saves at %v, not %v", got, last)
+	}
+	saves(SaveEnded{Failed: true})
+	c.applier.records = 0
+	if got := saves(Expire{}); len(got) > 0 {
+		t.Errorf("behind a save that failed: saves at %v, before the bound", got)
+	}
 }
 
 // A new member begins with the newest snapshot that there is, also with one of before it was added. raft takes it as if this

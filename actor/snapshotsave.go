@@ -12,7 +12,7 @@ import (
 	"qkv/snapshot"
 )
 
-// writing is the work of the snapshotter on files of the own state.
+// writing is the snapshotter's work on files of this member's state.
 type writing struct {
 	order  *ordered   // nil: none
 	file   *file      // nil: none
@@ -22,8 +22,8 @@ type writing struct {
 }
 
 // file is the file that is being written. The files come in this order: the extents that are in no file, a snapshot or a file for a
-// backup that was ordered, a lost part again. A piece of a newer base comes after each of them: the base neither waits for an end of the
-// writes, nor do they wait for the whole base.
+// backup that was ordered, a lost part again. A piece of a newer base comes after each of them. So a base does not wait until
+// clients stop writing, and a snapshot does not wait for the whole base.
 type file struct {
 	saver  *snapshot.Saver
 	saved  func(*snapshot.Saver)
@@ -55,8 +55,8 @@ func (s *Snapshotter) unstored(v *index.View) (e index.Extent, is bool) {
 	return all[i], true
 }
 
-// nextFile begins the next file. While a check runs it does not: the checked snapshot may be deleted for its space. Nor while a received
-// state is installed, which has other parts.
+// nextFile begins the next file. It waits while a check runs: the checked snapshot may be deleted for its space. It waits while a received
+// state is installed: that state has other parts.
 func (s *Snapshotter) nextFile() {
 	if s.out.file != nil || s.check != nil || s.installs() {
 		return

@@ -397,9 +397,6 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 	if info.Cluster != s.folder.Cluster {
 		return usagef("the snapshot %s belongs to cluster %016x, this is cluster %016x", info.Path, info.Cluster, s.folder.Cluster)
 	}
-	if info.Full {
-		return usagef("%s is a file for a backup, and no snapshot of a member: move it away", info.Path)
-	}
 	if !continues(found, info) || len(r.snapshots) == 2 {
 		r.useless = append(r.useless, info)
 		return nil

@@ -192,7 +192,7 @@ func (c *fileCheck) read() error {
 const (
 	segmentHelp = "nothing is lost while the member runs: it saves two snapshots, and removes the file once they cover it and a newer " +
 		"segment has begun. Check the disk, write something, and run `qkv verify --now` before a restart"
-	partHelp     = "nothing is lost if another member has that file: this one fetches it. Otherwise a newer base is made. Check the disk, and run `qkv verify --now`"
+	partHelp     = "nothing is lost if another member has that file: this one fetches it. Otherwise it writes the file again from memory, or its alarm CORRUPT says what to do. Check the disk, and run `qkv verify --now`"
 	snapshotHelp = "nothing is lost: the member moves the file to damaged/, and saves another snapshot. Check the disk, and run `qkv verify --now`"
 )
 

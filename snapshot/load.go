@@ -73,19 +73,22 @@ func (l *loading) finish(path string, m Meta) (*index.State, error) {
 // wraps damage.ErrFormat, it needs a newer qkv. Any other error comes from the disk, or from the index refusing unknown
 // content, and does not mean damage.
 func Load(fs disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
-	return LoadIn(index.NewReserve(), fs, fs, path, l)
+	return load(path, &loading{limits: l, reserve: index.NewReserve(), fs: fs, files: fs, dir: parent(path)})
 }
 
-// LoadIn is Load with memory for the state from a reserve. It reads whole files through the file system files, which may read ahead.
-// Single values are read later through fs.
+// LoadIn is Load of a member's own snapshot, with memory for the state from a reserve. It refuses a file with all keys. It reads whole
+// files through the file system files, which may read ahead. Single values are read later through fs.
 func LoadIn(r *index.Reserve, fs, files disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
-	f, err := files.Open(path)
+	return load(path, &loading{limits: l, reserve: r, fs: fs, files: files, dir: parent(path), own: true})
+}
+
+func load(path string, content *loading) (*index.State, Meta, error) {
+	f, err := content.files.Open(path)
 	if err != nil {
 		return nil, Meta{}, fmt.Errorf("load snapshot: %w", err)
 	}
 	defer f.Close()
-	content := loading{limits: l, reserve: r, fs: fs, files: files, dir: parent(path)}
-	m, _, err := read(path, f, nil, &content)
+	m, _, err := read(path, f, nil, content)
 	if err != nil {
 		return nil, Meta{}, err
 	}

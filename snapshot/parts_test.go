@@ -497,3 +497,17 @@ func TestPiecesStay(t *testing.T) {
 		t.Errorf("%d of %d pieces have changed", changed, len(m.base))
 	}
 }
+
+// A file with all keys is for backups: no member takes it for its own snapshot.
+func TestMemberLoadsNoFullFile(t *testing.T) {
+	m := newPartMember(t, simdisk.New(1), smallExtents)
+	apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}).Bytes)
+	v := m.state.ViewToSave()
+	path := m.save(Begin(m.fs, "d", metaOf(v), v)).Info().Path
+	if _, meta, err := Load(m.fs, path, smallExtents); err != nil || !meta.Full {
+		t.Fatalf("%+v, %v", meta, err)
+	}
+	if _, _, err := LoadIn(index.NewReserve(), m.fs, m.fs, path, smallExtents); !errors.Is(err, damage.ErrDamaged) {
+		t.Errorf("as a member's own it is loaded: %v", err)
+	}
+}

@@ -63,7 +63,7 @@ type Disk struct {
 	Snapshots int64 // all its files, the snapshot being saved or received at its full size
 	Written   int64 // all its files at their present size
 	NextHas   int64 // of Next: the part already written, or the size of the files that can be deleted for it
-	Stored    int64 // the last revision that parts on the disk have; negative: snapshots list no parts
+	Stored    int64 // the last revision that parts on the disk have
 	Receives  bool  // a snapshot is being received
 	Saves     bool  // a snapshot is being saved, and more than half of it is written
 
