@@ -313,22 +313,7 @@ func (p *partsMember) start() {
 		if len(p.sound) == 0 {
 			m.fatalf("member %d cannot start, and no file is harmed", p.id)
 		}
-		for path := range maps.Clone(p.sound) { // an operator puts the files back
-			p.putBack(path)
-		}
-		listing, _ := snapshot.List(p.fs, "snap")
-		left := 0
-		for _, info := range listing.Published { // but not those whose parts nothing has listed since
-			if slices.ContainsFunc(info.Parts, func(one snapshot.Part) bool { return !p.exists(one) }) {
-				remove(info.Path)
-			} else {
-				left++
-			}
-		}
-		if left == 0 { // or the member is replaced
-			p.released = 0
-			m.made["replaced"]++
-		}
+		p.putAllBack()
 		p.start()
 		return
 	}
@@ -711,6 +696,30 @@ func (p *partsMember) putBack(path string) {
 	p.heal()
 }
 
+// putAllBack is an operator who puts all harmed files back, but not the snapshots whose parts nothing has listed since. A member that has
+// none then is replaced.
+func (p *partsMember) putAllBack() {
+	left := 0
+	for path := range maps.Clone(p.sound) {
+		p.putBack(path)
+	}
+	listing, err := snapshot.List(p.fs, "snap")
+	for _, info := range listing.Published {
+		if slices.ContainsFunc(info.Parts, func(one snapshot.Part) bool { return !p.exists(one) }) {
+			err = errors.Join(err, p.fs.Remove(info.Path))
+		} else {
+			left++
+		}
+	}
+	if err != nil {
+		p.m.fatalf("%v", err)
+	}
+	if left == 0 && p.excused {
+		p.released = 0
+		p.m.made["replaced"]++
+	}
+}
+
 // anew notes that a harmed file was written anew.
 func (p *partsMember) anew(path string) {
 	delete(p.sound, path)
@@ -1065,7 +1074,10 @@ func (p *partsMember) checkRest() {
 	if !p.saved || p.running != nil || p.Snapshotter.receive != nil || len(p.sends) > 0 || len(p.sound) > 0 || p.lacks() || len(p.orders) > 0 || p.Inbox.Waiting() > 0 {
 		return
 	}
-	for n := 0; p.step(Wait{}) || p.publish(); n++ {
+	for n, quiet := 0, 0; quiet < 2; n++ { // the View of one quiet step may let the next one begin a base
+		if quiet++; p.step(Wait{}) || p.publish() {
+			quiet = 0
+		}
 		if n > 20_000 {
 			p.m.fatalf("member %d does not come to rest", p.id)
 		}
@@ -1140,9 +1152,7 @@ func (m *partsModel) end() {
 			p.excused = !slices.ContainsFunc(p.files, func(info snapshot.Info) bool { return !p.harmed(info) })
 		}
 		p.heal()
-		for path := range maps.Clone(p.sound) {
-			p.putBack(path)
-		}
+		p.putAllBack()
 		p.fs.Kill()
 		p.start()
 	}

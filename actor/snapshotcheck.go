@@ -173,7 +173,11 @@ func (s *Snapshotter) fetchNext() {
 func (s *Snapshotter) partRepaired(m PartRepaired) {
 	s.repair.fetching = false
 	i := slices.IndexFunc(s.repair.damaged, func(one damagedPart) bool { return one.Part == m.Part })
-	if i < 0 { // it was written again meanwhile
+	if i < 0 { // it was written again meanwhile, and perhaps removed since
+		if m.Err == nil {
+			s.parts.add(m.Part)
+			s.removeParts()
+		}
 		s.fetchNext()
 		return
 	}

@@ -227,6 +227,30 @@ func TestNewerBaseWantsTwoSnapshots(t *testing.T) {
 	}
 }
 
+// A base that no snapshot has listed goes with the next one, not only with the next snapshot.
+func TestBaseThatNoSnapshotListsGoes(t *testing.T) {
+	p, s := dueBase(t)
+	s.finish(p)
+	unlisted := slices.Clone(s.shelf.Parts())
+	p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("other 50"), Value: []byte("changed")}).Bytes)
+	p.put(60)
+	s.finish(p)
+	p.rebase(1)
+	s.finish(p)
+	gone := slices.DeleteFunc(unlisted, func(one snapshot.Part) bool { return s.lists(one) || slices.Contains(s.files[0].Parts, one) })
+	all, _ := partFiles(t, s)
+	for _, one := range gone {
+		if slices.Contains(all, one.Name()) {
+			t.Errorf("%s is still there beside the base of %d", one.Name(), s.shelf.Base())
+		}
+	}
+	if s.shelf.Base() != p.View().Base() || len(gone) == 0 || gone[0].Number != 0 {
+		t.Errorf("the base is that of %d, not of %d; %+v need not be there", s.shelf.Base(), p.View().Base(), gone)
+	}
+	s.save(p)
+	s.loads(p, "with the second newer base")
+}
+
 // A snapshot that is ordered while a newer base is written does not wait for it: it is written between two pieces, and lists the base
 // before. So is an extent.
 func TestSnapshotComesBetweenTwoPieces(t *testing.T) {
@@ -743,6 +767,22 @@ func TestLostPartIsWrittenAgain(t *testing.T) {
 				t.Errorf("%s, piece of the base %v: consensus hears of %+v, alarms %q", c.what, piece, got, s.problems())
 			}
 			s.loads(p, "with another snapshot")
+			p.rebase(0)
+			s.finish(p)
+			s.save(p)
+			p.put(1)
+			s.save(p)
+			late, err := s.fs.Create("snap/" + bad.Name()) // another member gave it in the end
+			if err == nil {
+				err = late.Close()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.turn(PartRepaired{Part: bad})
+			if all, _ := partFiles(t, s); slices.Contains(all, bad.Name()) {
+				t.Errorf("%s came after its repair, and is still there", bad.Name())
+			}
 		}
 	}
 }

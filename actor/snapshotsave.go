@@ -198,6 +198,7 @@ func (s *Snapshotter) dropBase() {
 // rebase makes a newer base the present one. Two snapshots that list it free the space of the older one.
 func (s *Snapshotter) rebase() {
 	s.shelf, s.out.base = s.shelf.Rebased(s.out.base.volumes), nil
+	s.removeParts() // no snapshot may have listed the base before
 	s.postStored()
 	s.Applier.MustPost(SnapshotWanted{Saves: limits.SnapshotsKept})
 }

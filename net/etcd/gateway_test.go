@@ -151,7 +151,7 @@ func TestGatewayWatch(t *testing.T) {
 // lock and the election are free. A client that goes away leaves the line.
 func TestGatewayLocks(t *testing.T) {
 	m := newMember()
-	s := start(t, m, func(c *etcd.Config) { c.Limits.Web = 200 * time.Millisecond })
+	s := start(t, m, func(c *etcd.Config) { c.Limits.Web = time.Second })
 	grant := func(id string) {
 		t.Helper()
 		if code, body := post(t, s, "/v3/lease/grant", `{"TTL":"60","ID":"`+id+`"}`); code != 200 {
@@ -201,7 +201,7 @@ func TestGatewayLocks(t *testing.T) {
 			answer <- fmt.Sprint(r.StatusCode, " ", strings.ReplaceAll(string(all), " ", ""), err)
 		}()
 		eventually(t, func() bool { return m.Watches() > before })
-		time.Sleep(time.Second) // five times what a body may take
+		time.Sleep(1500 * time.Millisecond) // longer than a body may take
 		if code, body := post(t, s, c.end, c.release); code != 200 {
 			t.Fatal(body)
 		}
