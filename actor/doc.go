@@ -206,15 +206,16 @@
 // in files"). Readers read these values from the Shelf, in their own goroutines: they may wait for the disk, and the applier and consensus
 // never do. A part stays while a snapshot lists it, and while values may be read from it by an older Shelf.
 //
-// A newer base is due when the extents that it replaces weigh enough ([space.BaseAfter]); the leader proposes it. A member writes it once its
-// state has dropped what that base lacks, and only if the disk keeps its space for writes. A member that was late may lack extents that
-// are now behind the newer base: it saves no snapshot until it has written that base.
+// A newer base is due when the extents that it replaces weigh enough ([space.BaseAfter]); the leader proposes it. A member writes it once its state
+// has dropped what that base lacks, and only if the disk keeps its space for writes; a full disk may give all its space to it. A member that was late
+// may lack extents that are now behind the newer base: it saves no snapshot until it has written that base.
 //
 // A damaged part is found by a reader of its values, or by a check of the newest snapshot. The snapshotter raises CORRUPT, and has the
 // snapshot reader fetch the part from another member, under the same name (RepairPart, PartRepaired). Each read opens the part by its path,
 // so the next read finds the fetched file. If no member gives the part, it is written again from memory. If memory does not have all of it,
 // the part is lost: no snapshot is saved, the log is kept, and each attempt asks the other members again. A newer base takes the place of the
-// part as soon as the history behind it is compacted. A restart fetches a newer state from another member instead (package node).
+// part as soon as no readable version has its value in parts alone. A restart fetches a newer state from another member instead (package
+// node).
 //
 // # Members that lag
 //

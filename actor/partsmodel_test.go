@@ -730,7 +730,7 @@ func (p *partsMember) anew(path string) {
 func (p *partsMember) heal() {
 	for path, sound := range p.sound {
 		now := p.content(path)
-		all := slices.Concat(p.parts.all, p.shelf.Parts())
+		all := slices.AppendSeq(p.shelf.Parts(), maps.Values(p.parts.all))
 		for _, info := range p.files {
 			all = append(all, info.Parts...)
 		}

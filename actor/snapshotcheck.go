@@ -125,12 +125,12 @@ type damagedPart struct {
 
 // repairs says whether a part is damaged.
 func (s *Snapshotter) repairs(part snapshot.Part) bool {
-	return slices.ContainsFunc(s.repair.damaged, func(one damagedPart) bool { return partIDOf(one.Part) == partIDOf(part) })
+	return slices.ContainsFunc(s.repair.damaged, func(one damagedPart) bool { return one.SHA == part.SHA })
 }
 
 // lists says whether the next snapshot lists a part.
 func (s *Snapshotter) lists(part snapshot.Part) bool {
-	return slices.ContainsFunc(s.shelf.Parts(), func(one snapshot.Part) bool { return partIDOf(one) == partIDOf(part) })
+	return slices.ContainsFunc(s.shelf.Parts(), func(one snapshot.Part) bool { return one.SHA == part.SHA })
 }
 
 // complete says whether all parts of a snapshot are on the disk, as far as this member knows.
@@ -152,7 +152,7 @@ func (s *Snapshotter) fetch(one damagedPart) {
 
 // fetchAgain has a lost part fetched again: another member may be up that has it.
 func (s *Snapshotter) fetchAgain(part snapshot.Part) {
-	i := slices.IndexFunc(s.repair.damaged, func(one damagedPart) bool { return one.Part == part && one.asked })
+	i := slices.IndexFunc(s.repair.damaged, func(one damagedPart) bool { return one.SHA == part.SHA && one.asked })
 	if i < 0 {
 		return
 	}
@@ -172,7 +172,7 @@ func (s *Snapshotter) fetchNext() {
 // partRepaired ends the fetching of a part.
 func (s *Snapshotter) partRepaired(m PartRepaired) {
 	s.repair.fetching = false
-	i := slices.IndexFunc(s.repair.damaged, func(one damagedPart) bool { return one.Part == m.Part })
+	i := slices.IndexFunc(s.repair.damaged, func(one damagedPart) bool { return one.SHA == m.Part.SHA })
 	if i < 0 { // it was written again meanwhile, and perhaps removed since
 		if m.Err == nil {
 			s.parts.add(m.Part)
@@ -183,7 +183,7 @@ func (s *Snapshotter) partRepaired(m PartRepaired) {
 	}
 	one := &s.repair.damaged[i]
 	if m.Err == nil {
-		s.repaired(*one, "fetched from another member; nothing is lost; the damaged file is in damaged/")
+		s.repaired(*one, "fetched from another member; nothing is lost; a damaged file is in damaged/ now")
 	} else {
 		if !one.lost {
 			one.damage = fmt.Errorf("%w; and no other member gave it: %w", one.damage, m.Err)
@@ -196,7 +196,7 @@ func (s *Snapshotter) partRepaired(m PartRepaired) {
 
 // repaired ends the repair of a part: the file is sound.
 func (s *Snapshotter) repaired(one damagedPart, how string) {
-	s.repair.damaged = slices.DeleteFunc(s.repair.damaged, func(d damagedPart) bool { return d.Part == one.Part })
+	s.repair.damaged = slices.DeleteFunc(s.repair.damaged, func(d damagedPart) bool { return d.SHA == one.SHA })
 	s.parts.add(one.Part) // it is removed if nothing has listed it since
 	s.removeParts()
 	s.shelf.Damaged() // a damage that was found since is that of the file before
@@ -253,16 +253,17 @@ func (s *Snapshotter) again(v *index.View, part snapshot.Part) (*snapshot.Saver,
 // lose says that a part is lost. The values of its sound blocks are read until a newer base takes its place.
 func (s *Snapshotter) lose(one damagedPart) {
 	s.alarmDamaged(one, "a part of snapshots is lost, and this member saves no snapshot that it could start from: it asks for the part again; compact the history up to "+
-		"the present revision (`qkv compact REVISION`), and a newer base takes the place of the part; or, if other members run, restart this one: it fetches a newer state from them")
+		"the present revision (`qkv compact REVISION`), and a newer base takes the place of the part; or, if other members run, restart this one: it fetches a newer state from "+
+		"them; without other members, do not restart it before this alarm says that the part is not needed")
 }
 
 // forgetLost forgets lost parts that neither the next snapshot lists nor the newest one.
 func (s *Snapshotter) forgetLost() {
 	s.repair.damaged = slices.DeleteFunc(s.repair.damaged, func(one damagedPart) bool {
-		if !one.lost || !one.asked || s.lists(one.Part) || len(s.files) > 0 && slices.Contains(s.files[0].Parts, one.Part) {
+		if !one.lost || !one.asked || s.lists(one.Part) || len(s.files) > 0 && slices.ContainsFunc(s.files[0].Parts, func(p snapshot.Part) bool { return p.SHA == one.SHA }) {
 			return false
 		}
-		s.alarmDamaged(one, "a part of older snapshots was lost, which newer ones do not need")
+		s.alarmDamaged(one, "a part of older snapshots was lost, and is not needed any more: nothing is lost")
 		return true
 	})
 }

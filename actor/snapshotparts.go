@@ -1,51 +1,44 @@
 package actor
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
+	"maps"
 	"slices"
 
 	"qkv/snapshot"
 )
 
-// parts are the files with pieces of a base and extents that are on the disk. The Shelf has those of the present state.
+// parts are the files with pieces of a base and extents that are on the disk, by their SHA: pieces of two bases may be the same file. The
+// Shelf has those of the present state.
 type parts struct {
-	all   []snapshot.Part
-	known map[partID]bool
+	all   map[[32]byte]snapshot.Part
 	bytes int64 // their size
 	older int64 // the size of those that nothing but an older snapshot lists
 }
 
-// partID is the name of a part. Pieces of two bases may be the same file.
-type partID struct {
-	number uint64
-	sha    [32]byte
-}
-
-func partIDOf(one snapshot.Part) partID { return partID{one.Number, one.SHA} }
-
 // has says whether a part is on the disk.
-func (p *parts) has(one snapshot.Part) bool { return p.known[partIDOf(one)] }
+func (p *parts) has(one snapshot.Part) bool {
+	_, has := p.all[one.SHA]
+	return has
+}
 
 // add notes files.
 func (p *parts) add(all ...snapshot.Part) {
 	for _, one := range all {
 		if !p.has(one) {
-			p.all, p.bytes, p.known[partIDOf(one)] = append(p.all, one), p.bytes+one.Bytes, true
+			p.all[one.SHA], p.bytes = one, p.bytes+one.Bytes
 		}
 	}
 }
 
-// remove forgets the files that are gone.
-func (p *parts) remove(gone func(snapshot.Part) bool) {
-	p.all = slices.DeleteFunc(p.all, func(one snapshot.Part) bool {
-		if !gone(one) {
-			return false
-		}
+// remove forgets a file that is gone.
+func (p *parts) remove(one snapshot.Part) {
+	if p.has(one) {
 		p.bytes -= one.Bytes
-		delete(p.known, partIDOf(one))
-		return true
-	})
+		delete(p.all, one.SHA)
+	}
 }
 
 // partsFigures returns what an operator sees of the parts of the present state.
@@ -103,15 +96,15 @@ func (s *Snapshotter) needed(need func(...snapshot.Part)) {
 
 // removeParts removes the parts that nothing needs any more, and finds out how much the older snapshots hold.
 func (s *Snapshotter) removeParts() {
-	needed, older := map[partID]bool{}, map[partID]bool{}
+	needed, older := map[[32]byte]bool{}, map[[32]byte]bool{}
 	s.needed(func(all ...snapshot.Part) {
 		for _, one := range all {
-			needed[partIDOf(one)] = true
+			needed[one.SHA] = true
 		}
 	})
 	for _, info := range slices.Concat(s.files, s.stuck) {
 		for _, one := range info.Parts {
-			older[partIDOf(one)] = true
+			older[one.SHA] = true
 		}
 	}
 	if partial := s.Interrupted.Partial; partial != "" { // the transfer goes on with it, or does not go on
@@ -122,13 +115,13 @@ func (s *Snapshotter) removeParts() {
 	s.parts.older = 0
 	// A snapshot that was removed before its parts must not come back without them after a power loss.
 	synced := false
-	s.parts.remove(func(one snapshot.Part) bool {
-		switch id := partIDOf(one); {
-		case needed[id]:
-			return false
-		case older[id]:
+	for _, one := range slices.SortedFunc(maps.Values(s.parts.all), func(a, b snapshot.Part) int { return bytes.Compare(a.SHA[:], b.SHA[:]) }) {
+		switch {
+		case needed[one.SHA]:
+			continue
+		case older[one.SHA]:
 			s.parts.older += one.Bytes
-			return false
+			continue
 		}
 		var err error
 		if !synced {
@@ -140,6 +133,6 @@ func (s *Snapshotter) removeParts() {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			s.Logger.Warn("a part of older snapshots could not be removed", "file", one.Name(), "error", err)
 		}
-		return true
-	})
+		s.parts.remove(one)
+	}
 }

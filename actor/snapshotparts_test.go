@@ -856,6 +856,46 @@ func TestLostPartStopsSnapshots(t *testing.T) {
 	}
 }
 
+// A piece of the base is lost, and the newer base, which was due by then, has the same piece: it is sound again. Whoever asks for the piece
+// by the newer base's list is asked for the same file.
+func TestLostPieceComesWithTheNewerBase(t *testing.T) {
+	p, s := newPartsWith(t, func(l *limits.Index) { l.PieceBytes = 5_000 })
+	p.putOthers()
+	p.put(60)
+	s.save(p)
+	p.rebase(1)
+	s.finish(p)
+	s.save(p)
+	p.put(60)
+	s.finish(p)
+	bad := s.files[0].Parts[0]
+	if bad.Number != 0 {
+		t.Fatalf("the snapshot lists %+v", s.files[0].Parts)
+	}
+	p.rebase(1)
+	s.show(p)
+	s.harm(t, bad)
+	s.out.tries.notBefore = s.at + time.Hour
+	s.turn(Suspect{Path: s.files[0].Path})
+	if s.Status.Parts().Lost != bad.To {
+		t.Fatalf("lost up to %d, alarms %q", s.Status.Parts().Lost, s.problems())
+	}
+	newer := bad
+	newer.To = p.View().Base()
+	s.unread = true
+	err := s.damagedHere(&snapshot.PartError{Part: newer, Err: damage.ErrDamaged})
+	if got := drainBox(s.Reader); err == nil || len(got) != 1 || got[0] != (RepairPart{bad}) {
+		t.Errorf("ordered: %+v, not %s; %v", got, bad.Name(), err)
+	}
+	s.at += 2 * time.Hour
+	s.finish(p)
+	p.put(1)
+	if got := s.save(p); !has[ConsensusMessage, SnapshotSaved](got) || s.Status.Parts().Lost > 0 || len(s.repair.damaged) > 0 || s.shelf.Base() != p.View().Base() || !s.lists(bad) {
+		t.Errorf("consensus hears of %+v, lost up to %d, %+v; the base is that of %d; alarms %q", got, s.Status.Parts().Lost, s.repair.damaged, s.shelf.Base(), s.problems())
+	}
+	s.loads(p, "with a newer base")
+}
+
 // lose has an extent lost that the newest snapshot lists.
 func (s *snapshotterTurns) lose(t *testing.T, p *partState) snapshot.Part {
 	t.Helper()
@@ -986,7 +1026,7 @@ func TestOlderSnapshotStaysBehindALostPart(t *testing.T) {
 			t.Errorf("slow %v: the older snapshot cannot be loaded: %v", slow, err)
 		}
 		p.put(1)
-		if s.save(p); len(s.repair.damaged) > 0 || !strings.Contains(s.lostAlarm(bad), "newer ones do not need") {
+		if s.save(p); len(s.repair.damaged) > 0 || !strings.Contains(s.lostAlarm(bad), "not needed any more: nothing is lost") {
 			t.Errorf("slow %v: only the oldest snapshot lists it, and it is not forgotten: %+v, alarm %q", slow, s.repair.damaged, s.lostAlarm(bad))
 		}
 		p.put(1)

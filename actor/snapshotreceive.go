@@ -316,13 +316,13 @@ func (s *Snapshotter) finishReceive(err error) {
 // fetched: the transfer may be needless soon, and the values in it are still needed. Otherwise it is moved aside; the sender offers the
 // snapshot again, and the part comes, too.
 func (s *Snapshotter) damagedHere(part *snapshot.PartError) error {
-	lists := func(one snapshot.Part) bool { return partIDOf(one) == partIDOf(part.Part) }
+	lists := func(one snapshot.Part) bool { return one.SHA == part.Part.SHA }
 	if slices.ContainsFunc(s.shelf.Parts(), lists) || slices.ContainsFunc(s.files, func(info snapshot.Info) bool { return slices.ContainsFunc(info.Parts, lists) }) {
 		s.partDamaged(part.Part, part)
 		s.fetchAgain(part.Part)
 		return fmt.Errorf("the part was damaged here, and is fetched: %v", part)
 	}
-	s.parts.remove(lists)
+	s.parts.remove(part.Part)
 	text := fmt.Sprintf("a damaged part of snapshots was found while a snapshot came; nothing is lost, and the part comes, too: look at the disk: %v%s", part, s.setAside(part.Part))
 	s.Logger.Error(text)
 	s.Status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: s.Dir + "/" + part.Part.Name(), Text: text})

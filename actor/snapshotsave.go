@@ -185,6 +185,9 @@ func (s *Snapshotter) beginPiece(v *index.View) error {
 		s.parts.add(one.Part)
 		b.volumes, b.next = append(b.volumes, one), piece.Next()
 		b.done = b.next == nil
+		if i := slices.IndexFunc(s.repair.damaged, func(d damagedPart) bool { return d.SHA == one.SHA }); i >= 0 { // of the base before
+			s.repaired(s.repair.damaged[i], "written again with a newer base; nothing is lost")
+		}
 	}, func() (*snapshot.Saver, error) { return snapshot.BeginPiece(s.FS, s.Dir, b.view.Base(), piece) })
 }
 

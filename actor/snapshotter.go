@@ -96,7 +96,7 @@ type soundSnapshot struct {
 // NewSnapshotter builds the actor.
 func NewSnapshotter(c SnapshotterConfig) *Snapshotter {
 	s := &Snapshotter{SnapshotterConfig: c, files: c.Kept, shelf: c.Shelf, backoffs: map[uint64]backoff{}, pieceBytes: limits.SnapshotPieceBytes}
-	s.parts.known = map[partID]bool{}
+	s.parts.all = map[[32]byte]snapshot.Part{}
 	for _, info := range c.Kept {
 		s.parts.add(info.Parts...)
 	}

@@ -505,20 +505,35 @@ func (m *member) retain() {
 	}
 }
 
-// rebase has a newer base made: if this member leads, once it frees enough, and on every member once a lost part is not needed any more.
+// rebase has a newer base made.
 func (m *member) rebase() {
-	view, parts := m.status.View(), m.status.Parts()
-	revision, weight := view.NextBase()
-	if revision == 0 || parts.Base != view.Base() && !m.status.FullMember() { // the present base is being written, or is too large for a full disk
-		return
-	}
-	live, spare := view.LiveUsedBytes(), int64(0)
-	if held := m.status.QuorumCapacity().Now; !m.status.FullMember() {
-		spare = cmp.Or(held, math.MaxInt64/2) - live - view.HistoryBytes()
-	}
-	if parts.Lost > 0 && revision >= parts.Lost || m.status.Raft().Role == "leader" && weight >= space.BaseAfter(&m.env.Limits, live, spare) {
+	full, leads := m.status.FullMember(), m.status.Raft().Role == "leader"
+	if revision := newerBase(m.status.View(), m.status.Parts(), &m.env.Limits, leads, full, m.status.QuorumCapacity().Now); revision > 0 {
 		m.proposed.rebasing.propose(m, index.AppendRebase(nil, revision))
 	}
+}
+
+// newerBase returns the revision of a base that is due; 0: none is. It is due if this member leads, once it frees enough, and on every
+// member once it can do without a lost part: once no readable version has its value in parts alone.
+func newerBase(view *index.View, parts actor.Parts, l *limits.Tunable, leads, full bool, held int64) int64 {
+	revision, frees := view.NextBase()
+	if cold, _ := view.Cold(); parts.Lost > 0 && revision >= parts.Lost && (cold == 0 || view.Compacted() >= view.OpenExtent().From) {
+		return revision // the present base may need the part: then it can never be written here
+	}
+	if !leads || parts.Base != view.Base() && !full { // the present base is being written, or is too large for a full disk
+		return 0
+	}
+	live, spare := view.LiveUsedBytes(), int64(0)
+	if !full {
+		spare = cmp.Or(held, math.MaxInt64/2) - live - view.HistoryBytes()
+	}
+	if view.Base() == index.EmptyBase { // the extents have the live keys, too
+		frees -= live
+	}
+	if frees < space.BaseAfter(l, live, spare) {
+		return 0
+	}
+	return revision
 }
 
 // check starts a comparison of the members' states, if this member leads and the state has changed since the last one, or a member is to

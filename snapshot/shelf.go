@@ -135,7 +135,7 @@ func (s *Shelf) Harmed(p Part, harmed bool) *Shelf {
 	mark := func(all []*Volume) []*Volume {
 		all = slices.Clone(all)
 		for i, one := range all {
-			if one.Part == p {
+			if one.SHA == p.SHA {
 				marked := *one
 				marked.harmed = harmed
 				all[i] = &marked
@@ -178,7 +178,7 @@ func (s *Shelf) Sizes() (pieces uint64, ofBase int64, extents uint64, ofExtents 
 
 // PieceFrom returns the first key of a piece of the base; nil: the piece is the first one.
 func (s *Shelf) PieceFrom(p Part) (key []byte, is bool) {
-	i := slices.IndexFunc(s.base, func(one *Volume) bool { return one.Part == p })
+	i := slices.IndexFunc(s.base, func(one *Volume) bool { return one.SHA == p.SHA })
 	if i > 0 {
 		key = s.base[i].keys[0]
 	}

@@ -2,7 +2,7 @@ package main
 
 var actorBugs = []mutant{
 	{"remove parts that an older snapshot lists", []change{
-		{"Snapshotter.removeParts", `older[partIDOf(one)] = true`, `_ = one`},
+		{"Snapshotter.removeParts", `older[one.SHA] = true`, `_ = one`},
 	}, []detector{direct("./actor", "TestPartsModel")}},
 	{"remove parts that a peer still wants", []change{
 		{"Snapshotter.needed", `if one.whole != nil {`, `if one.whole != nil && s.now < 0 {`},

@@ -65,7 +65,6 @@ type Disk struct {
 	NextHas   int64 // of Next: the part already written, or the size of the files that can be deleted for it
 	Stored    int64 // the last revision that parts on the disk have
 	Receives  bool  // a snapshot is being received
-	Saves     bool  // a snapshot is being saved, and more than half of it is written
 
 	// Of consensus.
 	LogKept bool // the log is kept for a follower
@@ -99,7 +98,8 @@ func (d Disk) CatchesUp() bool { return d.Lags || d.Receives }
 // SpareBytes returns the maximum size of the log's spare segments.
 func (d Disk) SpareBytes() int64 { return limits.SparesMost * d.SegmentBytes }
 
-// Needs is the disk space that a member takes, by its purpose, in bytes. Each figure is an upper bound.
+// Needs is the disk space that a member takes, by its purpose, in bytes. Each figure is an upper bound, but a newer base
+// may also have keys overwritten and deleted since its compaction: it is begun only where there is space.
 type Needs struct {
 	Base    int64 // the live keys, once
 	History int64 // the extents that the history needs
@@ -107,7 +107,7 @@ type Needs struct {
 	Log     int64 // of two snapshots and of the one being saved, its newest segment, and the spares
 
 	Waiting int64 // extents of compacted changes: they wait for a newer base
-	Newer   int64 // a newer base, and the changes until two snapshots list it: so long the older one stays
+	Newer   int64 // a newer base of the live keys, and the changes until two snapshots list it: so long the older one stays
 
 	Incoming  int64 // parts that another member sends while this member keeps its own: at most a whole state
 	Followers int64 // of the log, kept for members that catch up
@@ -136,8 +136,8 @@ func (n Needs) Most() int64 {
 	return n.AtRest() + n.Waiting + max(n.Newer, n.Incoming) + n.Followers + n.Free
 }
 
-// BaseAfter returns from which weight of compacted changes on a newer base is worth its writing: three quarters of the live keys. Where the
-// disk has less than that to spare, a newer base is made earlier, but not before a quarter of the live keys: else there would be no space
+// BaseAfter returns how much a newer base must free to be worth its writing: three quarters of the weight of the live keys. Where the
+// disk, or memory, has less than that to spare, a newer base is made earlier, but not before a quarter of the live keys: else there would be no space
 // left to write it.
 func BaseAfter(l *limits.Tunable, live, spare int64) int64 {
 	return min(max(live/4*3, cmp.Or(l.Index.BaseLeast, limits.BaseLeast)), live/limits.BaseOfLive+max(spare, 0))
