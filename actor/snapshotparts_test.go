@@ -847,7 +847,7 @@ func TestLostPartStopsSnapshots(t *testing.T) {
 			}
 		}
 		s.loads(p, "with a newer base")
-		if got := s.problems(); len(got) != 1 || strings.Contains(got[0], "is lost") || len(s.repair.damaged) > 0 {
+		if got := s.problems(); len(got) != 1 || strings.Contains(got[0], "snapshots is lost") || len(s.repair.damaged) > 0 {
 			t.Errorf("piece %v: in the end, alarms %q", piece, got)
 		}
 		if all, _ := partFiles(t, s); slices.Contains(all, bad.Name()) {
