@@ -53,7 +53,7 @@ type Applier struct {
 	changed    bool               // the state is newer than view
 	failed     bool
 	reclaiming bool    // memory remained to be freed
-	saving     bool    // a snapshot, or a file for a backup, is being saved
+	saving     bool    // a snapshot is being saved
 	saveTries  backoff // since the last successful save
 	saved      uint64  // the entry of the snapshot that is being saved; 0: none
 	wanted     int     // snapshots that are due regardless of the log
@@ -107,10 +107,6 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 			a.saveEnded(t.Now, m)
 		case SnapshotWanted:
 			a.want(m)
-		case BackupWanted:
-			if !a.saving {
-				a.order(true)
-			}
 		default:
 			panic(fmt.Sprintf("the applier takes no %T", m))
 		}
@@ -310,15 +306,10 @@ func (a *Applier) save(t Time) {
 		return
 	}
 	a.records, a.ordered, a.saved = 0, a.records, applied
-	a.order(false)
-}
-
-// order orders a snapshot, or a file with all keys for a backup.
-func (a *Applier) order(backup bool) {
 	view := a.state.ViewToSave()
 	applied, term := view.Applied()
 	a.saving = true
-	a.Snapshotter.MustPost(Save{View: view, Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration()), Backup: backup})
+	a.Snapshotter.MustPost(Save{View: view, Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration())})
 }
 
 // want notes that snapshots are due. A running save counts as one of them if it is of an entry behind m.Above. The earlier of two

@@ -1,14 +1,12 @@
 package actor
 
 import (
-	"errors"
 	"slices"
 	"time"
 
 	"qkv/actor/space"
 	"qkv/index"
 	"qkv/internal/limits"
-	"qkv/snapshot"
 )
 
 // unwritten returns the weight of the changes that the next snapshot has to write, if parts have those up to a revision. A newer base is not
@@ -53,10 +51,7 @@ func (s *Snapshotter) written() (n int64) {
 	for _, k := range s.files {
 		n += k.Bytes
 	}
-	n += s.parts.bytes
-	if !s.forBackup() {
-		n += s.fileBytes()
-	}
+	n += s.parts.bytes + s.fileBytes()
 	switch r := s.receive; {
 	case r == nil:
 	case s.installs():
@@ -75,36 +70,9 @@ func (s *Snapshotter) fileBytes() int64 {
 	return s.out.file.saver.Info().Bytes
 }
 
-// forBackup says whether a file for a backup is being written.
-func (s *Snapshotter) forBackup() bool {
-	return s.out.order != nil && s.out.order.begun && s.out.order.Backup
-}
-
-// backupBytes returns the present size of files for backups.
-func (s *Snapshotter) backupBytes() int64 {
-	if s.forBackup() {
-		return s.backup.Bytes + s.fileBytes()
-	}
-	return s.backup.Bytes
-}
-
-// endBackup removes the file for backups when none reads it any more, or when the disk needs its space. A backup that reads it goes on
-// until it closes the file.
-func (s *Snapshotter) endBackup() {
-	disk := s.Status.Disk()
-	needed := disk.Accepts() != space.Left
-	if needed && s.forBackup() {
-		s.saveFailed(errors.New("the disk is nearly full: free space there"))
-	}
-	if s.backup.Path != "" && (needed || s.now-s.backedUp >= limits.BackupFileIdle) {
-		s.remove(s.backup)
-		s.backup = snapshot.Info{}
-	}
-}
-
 // growth estimates the bytes that an ordered snapshot still needs: of extents that are in no file, and its own.
 func (s *Snapshotter) growth() int64 {
-	if s.out.order == nil || s.out.order.begun || s.out.order.Backup {
+	if s.out.order == nil || s.out.order.begun {
 		return 0
 	}
 	return unwritten(s.out.order.View, s.shelf.Last())
@@ -113,7 +81,7 @@ func (s *Snapshotter) growth() int64 {
 // makeRoom deletes the snapshots older than the newest if their space is needed. The newest is verified first, unless it was found sound
 // lately. On a full disk makeRoom does not wait for a third snapshot: without writes none becomes due.
 func (s *Snapshotter) makeRoom() {
-	waits, disk := s.out.order != nil && !s.out.order.begun && !s.out.order.Backup, s.Status.Disk()
+	waits, disk := s.out.order != nil && !s.out.order.begun, s.Status.Disk()
 	switch {
 	case s.check != nil || len(s.suspects) > 0 || !s.droppable() || !s.outgrown() && disk.Accepts() == space.Left && !disk.Helps && !(waits && s.full()):
 	case s.soundNow():

@@ -583,15 +583,6 @@ func TestOneSnapshotForANewMember(t *testing.T) {
 	if n := saves(SaveEnded{}); n != 0 {
 		t.Errorf("%d saves behind the one that was wanted", n)
 	}
-	if n := saves(BackupWanted{}) + saves(BackupWanted{}); n != 1 {
-		t.Errorf("%d files for a backup", n)
-	}
-	if n := saves(SnapshotWanted{Saves: 1}); n != 0 {
-		t.Errorf("%d saves beside a file for a backup", n)
-	}
-	if n := saves(SaveEnded{}); n != 1 {
-		t.Errorf("%d saves behind a file for a backup, which is no snapshot", n)
-	}
 }
 
 // Where the log is damaged in what a snapshot covers, two more are saved: each when more is applied.

@@ -256,13 +256,11 @@ type (
 		Failed bool // it must be tried again
 	}
 	// SnapshotWanted requests snapshots at once: a published one is damaged, gone or unreadable, or none exists and a new member needs
-	// one; or two are to list a newer base, or to cover damage of the log.
+	// one; a backup needs a later one; or two are to list a newer base, or to cover damage of the log.
 	SnapshotWanted struct {
 		Saves int    // each of a later entry: of two retained snapshots, the older one decides how much log goes
 		Above uint64 // the first one is of a later entry than this one
 	}
-	// BackupWanted requests a file with all keys for a backup, unless something is being saved. Offered.
-	BackupWanted struct{}
 )
 
 func (Apply) applierMessage()          {}
@@ -274,7 +272,6 @@ func (Restore) applierMessage()        {}
 func (Stored) applierMessage()         {}
 func (SaveEnded) applierMessage()      {}
 func (SnapshotWanted) applierMessage() {}
-func (BackupWanted) applierMessage()   {}
 
 // Request is one request of one connection.
 type Request struct {
@@ -292,7 +289,6 @@ type (
 		Index     uint64
 		Term      uint64
 		ConfState *raftpb.ConfState
-		Backup    bool // a file with all keys, which is none of the member's own snapshots
 	}
 	// SendSnapshot requests the newest snapshot to be streamed to a peer. Posted.
 	SendSnapshot struct {
@@ -324,8 +320,6 @@ type (
 	Installed struct{ Index, Term uint64 }
 	// Suspect has a published snapshot verified whose file, or one of whose parts, a reader has found damaged. Offered.
 	Suspect struct{ Path string }
-	// BackupRead reports that a backup reads the file that was saved for it. Offered.
-	BackupRead struct{}
 	// Wait is the snapshotter's clock. Offered.
 	Wait struct{}
 )
@@ -339,5 +333,4 @@ func (SnapshotRead) snapshotterMessage() {}
 func (PartRepaired) snapshotterMessage() {}
 func (Installed) snapshotterMessage()    {}
 func (Suspect) snapshotterMessage()      {}
-func (BackupRead) snapshotterMessage()   {}
 func (Wait) snapshotterMessage()         {}

@@ -65,7 +65,7 @@ func TestPartsModel(t *testing.T) {
 	t.Logf("%v", total)
 	for _, what := range []string{
 		"snapshots with parts", "snapshots without parts", "newer bases", "bases of several pieces", "bases compared", "harm found", "parts fetched", "parts given up", "parts written again", "snapshots put aside",
-		"installed", "not installed", "crashes", "saves on a small disk", "saves during a transfer", "transfers on a small disk", "backups", "cold values",
+		"installed", "not installed", "crashes", "saves on a small disk", "saves during a transfer", "transfers on a small disk", "cold values",
 	} {
 		if total[what] == 0 && !t.Failed() && !testing.Short() {
 			t.Errorf("%q never came", what)
@@ -335,7 +335,7 @@ func (p *partsMember) start() {
 	status := &Status{}
 	status.view.Store(p.state.View())
 	p.Snapshotter = NewSnapshotter(SnapshotterConfig{
-		Cluster: 1, Member: p.id, FS: p.fs, Dir: "snap", Damaged: "damaged", Backups: "backup", Kept: kept, Interrupted: interrupted, Shelf: shelf,
+		Cluster: 1, Member: p.id, FS: p.fs, Dir: "snap", Damaged: "damaged", Kept: kept, Interrupted: interrupted, Shelf: shelf,
 		Inbox: NewMailbox[SnapshotterMessage]("s", room), Consensus: p.consensus, Reader: NewMailbox[SnapshotReaderMessage]("r", room),
 		Applier: NewMailbox[ApplierMessage]("a", room), Peers: partsPeers{p: p}, Status: status, Limits: l, Logger: slog.New(slog.DiscardHandler),
 	})
@@ -387,11 +387,6 @@ func (p *partsMember) leftovers(kept []snapshot.Info) (found Interrupted) {
 		default:
 			one, failed := snapshot.PartAt(p.fs, path)
 			found.Parts, err = append(found.Parts, one), errors.Join(err, failed)
-		}
-	}
-	if names, _ := p.fs.List("backup"); len(names) > 0 {
-		for _, name := range names {
-			err = errors.Join(err, p.fs.Remove("backup/"+name))
 		}
 	}
 	if err != nil {
@@ -503,12 +498,6 @@ func (p *partsMember) saveEnded(failed bool) {
 	case failed && !(p.small && !p.fits) && len(p.sound) == 0 && !p.lacks() && p.shelf.Reach() == order.View.OpenExtent().From-1:
 		p.m.fatalf("member %d cannot save entry %d: %q", p.id, order.Index, p.problems())
 	case failed:
-	case order.Backup && p.backup.Path != "":
-		p.m.made["backups"]++
-		state, _, err := snapshot.Load(p.fs, p.backup.Path, p.limits)
-		if err != nil || state.View().Digest() != p.m.digests[p.backup.Index-1] {
-			p.m.fatalf("member %d: the file of a backup: %v", p.id, err)
-		}
 	case len(p.files) > 0 && p.files[0].Index == order.Index:
 		p.saved = len(p.sound) == 0 && order.Index == p.at && !p.there
 		p.excused = p.excused || p.harmed(p.files[0]) // a part that is being fetched is listed, and an older snapshot goes
@@ -563,22 +552,21 @@ func (m *partsModel) rest(t *rapid.T) {
 	p.makeRest()
 }
 
-// save begins a save: of a snapshot, or for a backup.
+// save begins the save of a snapshot.
 func (m *partsModel) save(t *rapid.T) {
 	p := m.member(t)
 	if p.running != nil || p.at == 0 {
 		return
 	}
-	kind := rapid.SampledFrom([]string{"snapshot", "snapshot", "snapshot", "backup"}).Draw(t, "kind")
-	p.order(kind)
+	p.order()
 	if m.oneIn(2, "to its end") {
 		p.makeRest()
 	}
 }
 
-func (p *partsMember) order(kind string) {
+func (p *partsMember) order() {
 	v := p.state.ViewToSave()
-	save := Save{View: v, Index: p.at, Term: 1, ConfState: ConfStateOf(v.Members().Configuration()), Backup: kind == "backup"}
+	save := Save{View: v, Index: p.at, Term: 1, ConfState: ConfStateOf(v.Members().Configuration())}
 	if p.small {
 		p.m.made["saves on a small disk"]++
 	}
@@ -599,7 +587,7 @@ func (p *partsMember) hasSpace(save *Save) bool {
 		}
 	}
 	free, err := p.fs.Free("snap")
-	return err == nil && free > need+need/2+8_000 && p.Snapshotter.receive == nil && !save.Backup && p.shelf.Base() == p.Status.View().Base()
+	return err == nil && free > need+need/2+8_000 && p.Snapshotter.receive == nil && p.shelf.Base() == p.Status.View().Base()
 }
 
 // harm harms a file, and may have the member find that.
@@ -643,7 +631,7 @@ func (m *partsModel) harm(t *rapid.T) {
 			m.put(t)
 			p.makeRest()
 			if p.running == nil {
-				p.order("snapshot")
+				p.order()
 				p.makeRest()
 			}
 		}
@@ -792,7 +780,7 @@ func (m *partsModel) send(t *rapid.T) {
 		m.put(t)
 	}
 	if p.makeRest(); p.running == nil {
-		p.order("snapshot")
+		p.order()
 		p.makeRest()
 	}
 	if len(p.files) == 0 || p.other.at >= p.files[0].Index {
@@ -808,7 +796,7 @@ func (m *partsModel) send(t *rapid.T) {
 	default:
 		if n == 10 && p.other.running == nil && p.other.at > 0 && m.oneIn(2, "saves, too") {
 			m.carry(p.other, false)
-			p.other.order("snapshot")
+			p.other.order()
 			n = 100
 		}
 		for range n {
@@ -867,7 +855,7 @@ func (m *partsModel) installs(p *partsMember) {
 	p.anew(p.files[0].Path)
 	p.excused = p.excused || p.harmed(p.files[0])
 	if p.follow(uint64(len(m.log))); p.running == nil && m.oneIn(2, "saves") {
-		p.order("snapshot")
+		p.order()
 		p.makeRest()
 	}
 }
@@ -1121,7 +1109,7 @@ func (p *partsMember) checkRest() {
 			older += size
 		}
 	}
-	if d := p.Status.Disk(); d.Written-p.backupBytes() != used || d.NextHas != older {
+	if d := p.Status.Disk(); d.Written != used || d.NextHas != older {
 		p.m.fatalf("member %d counts %d bytes of snapshots and parts, and %d of older ones; they have %d and %d", p.id, d.Written, d.NextHas, used, older)
 	}
 	if len(wanted) > 0 {
@@ -1166,7 +1154,7 @@ func (m *partsModel) end() {
 		for _, p := range m.members {
 			p.follow(uint64(len(m.log)))
 			p.makeRest()
-			p.order("snapshot")
+			p.order()
 			p.makeRest()
 		}
 		m.check()

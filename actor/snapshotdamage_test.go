@@ -1,10 +1,8 @@
 package actor
 
 import (
-	"runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -135,39 +133,6 @@ func TestSnapshotIsReadBack(t *testing.T) {
 	}
 	if s.turn(saveOf(viewAt(t, 30, 1000))); len(s.files) != 2 || len(s.problems()) != 0 {
 		t.Errorf("then %d are kept, problems %q", len(s.files), s.problems())
-	}
-}
-
-// What is written while a file with all keys is read back replaces values in place: the state that was saved is let go of before.
-func TestViewIsLetGoWhileAFileIsReadBack(t *testing.T) {
-	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
-	s.Backups = "backup"
-	s.Limits.SnapshotStepBytes = 1
-	var gone atomic.Bool
-	func() {
-		view := viewAt(t, 20, limits.SnapshotBlockBytes)
-		runtime.AddCleanup(view, func(*atomic.Bool) { gone.Store(true) }, &gone)
-		save := saveOf(view)
-		save.Backup = true
-		s.Handle(Time{Now: s.at}, []SnapshotterMessage{save})
-	}()
-	var calls strings.Builder
-	s.fs.SetTrace(&calls)
-	for !strings.Contains(calls.String(), " all\n") { // all is written
-		s.Handle(Time{Now: s.at}, nil)
-	}
-	for until := time.Now().Add(time.Minute); s.out.file != nil && !gone.Load() && time.Now().Before(until); {
-		runtime.GC()
-		time.Sleep(time.Millisecond)
-	}
-	if s.out.file == nil || !gone.Load() {
-		t.Errorf("the file is being read back: %v, the state is gone: %v", s.out.file != nil, gone.Load())
-	}
-	for s.out.file != nil {
-		s.Handle(Time{Now: s.at}, nil)
-	}
-	if s.backup.Path == "" || len(s.files) > 0 {
-		t.Errorf("the file %q, %d snapshots, problems %q", s.backup.Path, len(s.files), s.problems())
 	}
 }
 

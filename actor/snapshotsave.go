@@ -21,16 +21,16 @@ type writing struct {
 	tries  backoff    // of files that nobody ordered
 }
 
-// file is the file that is being written. The files come in this order: the extents that are in no file, a snapshot or a file for a
-// backup that was ordered, a lost part again. A piece of a newer base comes after each of them. So a base does not wait until
-// clients stop writing, and a snapshot does not wait for the whole base.
+// file is the file that is being written. The files come in this order: the extents that are in no file, a snapshot that was ordered, a
+// lost part again. A piece of a newer base comes after each of them. So a base does not wait until clients stop writing, and a snapshot does
+// not wait for the whole base.
 type file struct {
 	saver  *snapshot.Saver
 	saved  func(*snapshot.Saver)
 	failed func() // instead of saveFailed; may be nil
 }
 
-// ordered is a snapshot, or a file for a backup, that the applier wants.
+// ordered is a snapshot that the applier wants.
 type ordered struct {
 	Save
 	since time.Duration // when it was ordered
@@ -79,8 +79,6 @@ func (s *Snapshotter) beginFile() error {
 		}
 	}
 	switch {
-	case o != nil && o.Backup:
-		return s.beginSnapshot()
 	case o != nil:
 		v = o.View
 	case !unasked:
@@ -117,18 +115,7 @@ func (s *Snapshotter) begin(bytes int64, saved func(*snapshot.Saver), saver func
 // beginSnapshot begins the file that was ordered.
 func (s *Snapshotter) beginSnapshot() error {
 	o, v := s.out.order, s.out.order.View
-	m := snapshot.Meta{Cluster: s.Cluster, Member: s.Member, Index: o.Index, Term: o.Term, ConfState: ConfStateBytes(o.ConfState), Version: s.Version, Full: o.Backup}
-	dir, bytes := s.Dir, v.OpenExtent().Bytes
 	switch {
-	case o.Backup && s.backup.Index == o.Index && s.backup.Path != "":
-		s.endOrder(false)
-		return nil
-	case o.Backup:
-		low, _ := s.Status.Disk().Marks() // the member goes on
-		dir, bytes = s.Backups, v.LiveBytes()+v.HistoryBytes()+low
-		if err := s.FS.MkdirAll(dir); err != nil {
-			return err
-		}
 	case len(s.files) > 0 && s.files[0].Index == o.Index: // it exists already
 		s.endOrder(false)
 		return nil
@@ -138,19 +125,20 @@ func (s *Snapshotter) beginSnapshot() error {
 	case s.shelf.Base() > v.Base(), s.shelf.Base() == v.Base() && !v.BaseServes(): // the base is newer than the order
 		s.endOrder(true)
 		return nil
-	default:
-		for _, one := range s.repair.damaged {
-			if one.lost && s.lists(one.Part) {
-				s.fetchAgain(one.Part)
-				s.notSaved(fmt.Errorf("the part %s is lost, and the log is kept until there is a newer base without it: %w", one.Name(), one.damage))
-				return nil
-			}
-		}
-		m.Parts = s.shelf.Parts()
 	}
-	err := s.begin(bytes, s.snapshotSaved, func() (*snapshot.Saver, error) { return snapshot.Begin(s.FS, dir, m, v) })
+	for _, one := range s.repair.damaged {
+		if one.lost && s.lists(one.Part) {
+			s.fetchAgain(one.Part)
+			s.notSaved(fmt.Errorf("the part %s is lost, and the log is kept until there is a newer base without it: %w", one.Name(), one.damage))
+			return nil
+		}
+	}
+	m := snapshot.Meta{
+		Cluster: s.Cluster, Member: s.Member, Index: o.Index, Term: o.Term, ConfState: ConfStateBytes(o.ConfState), Version: s.Version, Parts: s.shelf.Parts(),
+	}
+	err := s.begin(v.OpenExtent().Bytes, s.snapshotSaved, func() (*snapshot.Saver, error) { return snapshot.Begin(s.FS, s.Dir, m, v) })
 	if o.begun = err == nil; o.begun {
-		o.View = nil // the saver has it, and releases one with all keys when everything is written
+		o.View = nil // the saver has it
 	}
 	return err
 }
@@ -232,18 +220,10 @@ func (s *Snapshotter) stepSave() {
 	}
 }
 
-// snapshotSaved reports a snapshot, or makes a file the one for backups.
+// snapshotSaved reports a snapshot.
 func (s *Snapshotter) snapshotSaved(saver *snapshot.Saver) {
 	o, info := s.out.order, saver.Info()
 	s.endOrder(false)
-	if o.Backup {
-		if s.backup.Path != "" {
-			s.remove(s.backup)
-		}
-		s.backup, s.backedUp = info, s.now
-		s.Status.backupFailed.Store(nil)
-		return
-	}
 	s.Status.Observer.Counters.Saves.Observe(s.now - o.since)
 	s.published(info)
 	s.foundSound(info)
@@ -279,11 +259,6 @@ func (s *Snapshotter) saveFailed(err error) {
 
 // notSaved keeps the log, which still holds everything.
 func (s *Snapshotter) notSaved(err error) {
-	if s.out.order != nil && s.out.order.Backup { // the log does not grow by this, and the backup asks again
-		s.Status.backupFailed.Store(&err)
-		s.endOrder(false)
-		return
-	}
 	s.Logger.Error("no snapshot could be saved, it is tried again; the log grows until one can be: look at the disk", "error", err)
 	s.Status.Alarm(savingAlarm(fmt.Sprintf("no snapshot could be saved, which is tried again within %v: %v", limits.SnapshotRetryMost, err)))
 	if s.out.order != nil {

@@ -26,7 +26,6 @@ type SnapshotterConfig struct {
 	FS              disk.FS
 	Dir             string
 	Damaged         string          // the folder for damaged files
-	Backups         string          // the folder for the file of a backup
 	Kept            []snapshot.Info // initially published and valid ones, newest first
 	Interrupted     Interrupted
 	Shelf           *snapshot.Shelf // of the state
@@ -69,8 +68,6 @@ type Snapshotter struct {
 	shelf    *snapshot.Shelf // the parts of the present state: those that the next snapshot lists
 	withheld bool            // parts were not removed because values may be read from them, or a transfer needed them
 	now      time.Duration
-	backup   snapshot.Info // the file for backups; without a path there is none
-	backedUp time.Duration // when it was saved, or last read
 	out      writing
 	check    *checking
 	sound    soundSnapshot
@@ -131,8 +128,6 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 			s.discard(m)
 		case Suspect:
 			s.recheck(m.Path)
-		case BackupRead:
-			s.backedUp = s.now
 		case Wait:
 			s.wait()
 		default:
@@ -146,7 +141,6 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 	if !t.Resting {
 		s.step()
 	}
-	s.endBackup()
 	s.makeRoom()
 	s.nextCheck()
 	s.nextFile()
@@ -201,11 +195,11 @@ func (s *Snapshotter) publishSize() {
 		case s.installs():
 			// The received snapshot is the next one. The log must not wait for the space of another: it writes entries before the install.
 			d.NextHas = math.MaxInt64
-		case s.out.order != nil && s.out.order.begun && !s.out.order.Backup: // the deletable files are already gone
+		case s.out.order != nil && s.out.order.begun: // the deletable files are already gone
 			d.NextHas = s.fileBytes()
 		}
 		d.Receives = s.comes()
-		d.Snapshots, d.Written = s.bytes(), s.written()+s.backupBytes()
+		d.Snapshots, d.Written = s.bytes(), s.written()
 	})
 }
 

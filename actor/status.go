@@ -25,7 +25,6 @@ type Status struct {
 	durable         atomic.Pointer[Durable]                   // the log writer's
 	parts           atomic.Pointer[Parts]                     // the snapshotter's
 	piecesSent      atomic.Int64                              // the snapshotter's: bytes, to all peers
-	backupFailed    atomic.Pointer[error]                     // the snapshotter's: why it could not save the last file for a backup
 	diskDone        atomic.Int64                              // the snapshotter's and the segment maker's: when the disk last completed one of their steps
 	matches         atomic.Pointer[map[uint64]uint64]         // consensus', while it leads
 	minMatches      atomic.Pointer[map[uint64]uint64]         // consensus', for ever
@@ -103,14 +102,6 @@ type Parts struct {
 	// Values of superseded versions that are in these files, and not in memory.
 	Reads       uint64 // values that were read from these files since the start
 	ReadsFailed uint64 // that could not be read
-}
-
-// BackupFailed returns why the last file for a backup could not be saved; nil: it was saved.
-func (s *Status) BackupFailed() error {
-	if err := s.backupFailed.Load(); err != nil {
-		return *err
-	}
-	return nil
 }
 
 // Parts returns what this member has of the base and the extents.

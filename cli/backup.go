@@ -39,7 +39,7 @@ func backupCommand() *cli.Command {
 			{
 				Name: "inspect", Usage: "print the files of a backup, and check their checksums", ArgsUsage: "DIR|FILE",
 				Description: "Reads every byte, and builds no state. Damage is marked with an exclamation mark, and the exit code is then 1. Needs " +
-					"no key, except for the entries. " + inspectJSON + "backup, base, segment, entry, torn, corrupt or sound. " + inspectZeros,
+					"no key, except for the entries. " + inspectJSON + "backup, base, file, segment, entry, torn, corrupt or sound. " + inspectZeros,
 				Flags: flags("lines", "QKV_BACKUP_INSPECT_WRITE_OUT", &cli.BoolFlag{
 					Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"QKV_BACKUP_INSPECT_VERBOSE"}, Usage: "also each entry of the log, with its commands",
 				}),

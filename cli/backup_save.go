@@ -87,7 +87,7 @@ func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, w *backup.Wr
 		return fmt.Errorf("%s: %w", m.Name(), err)
 	}
 	bar := newBytesProgress(c.App.ErrWriter, "base")
-	base, err := backuprun.CopyBase(ctx, m, w, 0, func(done, total int64) error { progressTo(bar)(done, total); return nil })
+	base, copied, err := backuprun.CopyBase(ctx, m, w, 0, func(done, total int64) error { progressTo(bar)(done, total); return nil })
 	bar.end()
 	if err != nil {
 		return err
@@ -112,14 +112,14 @@ func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, w *backup.Wr
 			return err
 		}
 	}
-	revision, entry, file := status.Get(figures.Revision), status.Count(figures.Applied), base.Files[0].Bytes // the backup may have later ones, too
+	revision, entry, file := status.Get(figures.Revision), status.Count(figures.Applied), base.Bytes() // the backup may have later ones, too
 	if c.String("write-out") == formatJSON {
 		return writeJSON(c.App.Writer, document{
-			{"revision", revision}, {"entry", entry}, {"base_entry", base.Index}, {"base_bytes", file}, {"new_entries", entries}, {"new_log_bytes", bytes},
+			{"revision", revision}, {"entry", entry}, {"base_entry", base.Index}, {"base_bytes", file}, {"new_base_bytes", copied}, {"new_entries", entries}, {"new_log_bytes", bytes},
 		})
 	}
-	writeOne(c, fmt.Sprintf("%s has everything up to revision %d: the base of entry %d, %s, and behind it %s, %s\n",
-		path, revision, base.Index, bytesText(file), checks.Plural(entries, "new entry", "new entries"), bytesText(bytes)),
-		document{{"revision", revision}, {"entry", entry}, {"base", base.Index}, {"base_bytes", file}, {"entries", entries}, {"log_bytes", bytes}})
+	writeOne(c, fmt.Sprintf("%s has everything up to revision %d: the base of entry %d, %s of which %s are new, and behind it %s, %s\n",
+		path, revision, base.Index, bytesText(file), bytesText(copied), checks.Plural(entries, "new entry", "new entries"), bytesText(bytes)),
+		document{{"revision", revision}, {"entry", entry}, {"base", base.Index}, {"base_bytes", file}, {"new_base_bytes", copied}, {"entries", entries}, {"log_bytes", bytes}})
 	return nil
 }

@@ -357,9 +357,8 @@
 //
 // # A snapshot
 //
-// A snapshot consists of the output of [View.AppendMeta], the whole state except the keys, and of [View.Scan], all keys
-// with all versions that are kept. Both come from a View of [State.ViewToSave]. A [Builder] makes the same state from
-// them and validates everything.
+// A snapshot consists of the output of [View.AppendMeta], the whole state except the keys, and of [View.OpenChanges]. Both come from a View of
+// [State.ViewToSave]. A [Builder] makes the same state from them and from the parts, and validates everything.
 //
 //	meta     92 version=1 [section...]         all of them, by number
 //	section  93 kind version=1 content         content, a binary, has

@@ -87,9 +87,7 @@ func newHostile(t *testing.T, seed uint64, every int, accepted map[uint64]int) *
 func (h *hostile) begin() *index.State {
 	s := index.NewState(h.limits)
 	s.Found(index.Founders(map[string]uint64{"n1": 0x8e9e05c52164694d, "n2": 8, "n3": 300}))
-	if h.seed%4 == 3 { // is saved in parts
-		s.Stored(0, 0, nil)
-	}
+	s.Stored(0, 0, nil) // it is saved in parts
 	return s
 }
 
@@ -204,15 +202,11 @@ func (h *hostile) save() {
 	if err := h.state.Check(); err != nil {
 		h.t.Fatalf("seed %d, up to entry %d, %s: %v", h.seed, len(h.entries), last, err)
 	}
-	if h.seed%4 == 3 {
-		h.saveParts()
-	}
+	h.saveParts()
 	v := h.state.ViewToSave()
 	applied, term := v.Applied()
 	m := snapshot.Meta{Cluster: 1, Member: 300, Index: applied, Term: term, ConfState: []byte{8, 77}, Version: "1"}
-	if m.Full = h.seed%4 != 3; !m.Full {
-		m.Parts = slices.Concat(h.stored.base, h.stored.extents)
-	}
+	m.Parts = slices.Concat(h.stored.base, h.stored.extents)
 	path := h.write(snapshot.Begin(h.fs, "d", m, v)).Info().Path
 	loaded, _, err := snapshot.Load(h.fs, path, h.limits)
 	if err != nil {
@@ -221,9 +215,8 @@ func (h *hostile) save() {
 	if err := loaded.Check(); err != nil || loaded.View().Digest() != v.Digest() {
 		h.t.Fatalf("seed %d, up to entry %d, %s: the state that was loaded: %v", h.seed, len(h.entries), last, err)
 	}
-	if h.loaded = loaded; h.seed%4 == 3 {
-		h.loaded.Stored(h.stored.at, h.stored.to, nil)
-	}
+	h.loaded = loaded
+	h.loaded.Stored(h.stored.at, h.stored.to, nil)
 	if err := h.fs.Remove(path); err != nil {
 		h.t.Fatal(err)
 	}

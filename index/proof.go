@@ -14,19 +14,13 @@ import (
 // their checksums have the same sum, as in a digest. A snapshot that lists parts has only the open changes: each part was proven when it was
 // saved, and never changes. A Proof is for one goroutine.
 type Proof struct {
-	v     *View      // nil: the file has all keys, and the meta data count them
+	v     *View
 	piece *BasePiece // nil: the file is no piece of a base
 	read  versionSum // the versions so far
 	b     Builder    // its state has the numbers, and the bounds of the history, but no keys
 	at    Position   // of the next change
 	to    int64      // the last revision of the changes
 }
-
-// Proof is for a file with all keys.
-func (v *View) Proof() *Proof { return NewProof() }
-
-// NewProof is for a file with all keys. It needs no View.
-func NewProof() *Proof { return &Proof{} }
 
 // Proof is for a piece of the base. It is called after a complete Scan.
 func (b *BasePiece) Proof() *Proof {
@@ -52,7 +46,7 @@ func (p *Proof) bound() {
 
 // Open takes the meta data of a snapshot; a part has none.
 func (p *Proof) Open(meta []byte) (err error) {
-	if len(meta) == 0 && p.v != nil {
+	if len(meta) == 0 {
 		return nil
 	}
 	p.b.s = newState(&ledger{}, limits.Index{})
@@ -60,31 +54,16 @@ func (p *Proof) Open(meta []byte) (err error) {
 	return err
 }
 
-// Key takes the next key, as Builder.Add and AddBase do.
+// Key takes the next key, as AddBase does.
 func (p *Proof) Key(key []byte, versions []Version) error {
 	for i := range versions {
 		p.read.add(1, versions[i].checksum(key))
 	}
-	if p.piece != nil {
-		if versions = p.b.ofBase(versions); len(versions) == 0 {
-			p.b.last = append(p.b.last[:0], key...)
-			return nil
-		}
+	if versions = p.b.ofBase(versions); len(versions) == 0 {
+		p.b.last = append(p.b.last[:0], key...)
+		return nil
 	}
-	if err := p.b.checkKey(key, versions); err != nil {
-		return err
-	}
-	s := p.b.s
-	if newest := &versions[len(versions)-1]; !newest.Tombstone {
-		s.totals.live++
-		s.totals.liveBytes += int64(len(key) + len(newest.Value))
-		if p.v == nil { // a part's state has no leases
-			if err := s.checkLease(newest.Lease); err != nil {
-				return fmt.Errorf("the key %q: %w", key, err)
-			}
-		}
-	}
-	return nil
+	return p.b.checkKey(key, versions)
 }
 
 // checksum is the version's sum in the digest.
@@ -94,7 +73,7 @@ func (v *Version) checksum(key []byte) uint64 {
 
 // Changes takes the next changes, as Builder.Redo does.
 func (p *Proof) Changes(all []KeyedVersion) error {
-	if p.v == nil || p.piece != nil {
+	if p.piece != nil {
 		return fmt.Errorf("changes, where keys are expected")
 	}
 	defer runtime.KeepAlive(p.v)
@@ -155,8 +134,6 @@ func (p *Proof) Finish() error {
 	case p.piece != nil && p.read != p.piece.found:
 		return fmt.Errorf("it has %d versions, with the sum %016x, and the base has %d there, with the sum %016x", p.read.count, p.read.sum, p.piece.found.count, p.piece.found.sum)
 	case p.piece != nil:
-	case p.v == nil:
-		s.history.kept, s.history.keptSum = p.read.count, p.read.sum
 	default:
 		if p.turn(); p.at.Revision <= p.to {
 			return fmt.Errorf("the end is missing: the next change is %d.%d of those up to revision %d", p.at.Revision, p.at.Sub, p.to)

@@ -193,67 +193,17 @@ type Version struct {
 }
 
 // Scan calls f with all keys from a key on, in key order, with all kept versions, oldest first, until f returns false.
-// The slices are valid until f returns.
+// The slices are valid until f returns. It is for tests.
 func (v *View) Scan(from []byte, f func(key []byte, versions []Version) bool) {
 	defer runtime.KeepAlive(v)
 	var p probe
 	var versions []Version
-	var room [scanAhead]ref
-	ahead := room[:0]
-	handOut := func() bool {
-		v.prefetchVersions(ahead)
-		for _, r := range ahead {
-			record := r.record()
-			if versions = v.kept(record, versions[:0]); !f(record.key(), versions) {
-				return false
-			}
-		}
-		ahead = ahead[:0]
-		return true
-	}
-	more := true
 	v.tree.Ascend(p.set(from), func(r ref) bool {
-		if ahead = append(ahead, r); len(ahead) == scanAhead {
-			more = handOut()
-		}
-		return more
+		versions = v.kept(r.record(), versions[:0])
+		return f(r.record().key(), versions)
 	})
-	if more {
-		handOut()
-	}
 	runtime.KeepAlive(p.words)
 }
-
-// scanAhead is the number of keys that a scan prefetches at once. Their versions are scattered in memory, and many cache
-// misses in parallel take about as long as one. It has no visible effect on callers.
-const scanAhead = 64
-
-// prefetchVersions loads the newest versions of some keys, as far as kept will read them.
-func (v *View) prefetchVersions(refs []ref) {
-	var room [scanAhead]*version
-	next := room[:0]
-	for _, r := range refs {
-		r.record().head.Load()
-	}
-	for _, r := range refs {
-		next = append(next, r.record().newest())
-	}
-	for range versionsAhead {
-		for _, at := range next {
-			at.prev.Load()
-		}
-		left := next[:0]
-		for _, at := range next {
-			if at.mod > v.revision || v.keepsBefore(at) {
-				left = append(left, ref(at.prev.Load()).version())
-			}
-		}
-		next = left
-	}
-}
-
-// versionsAhead is the number of versions of a key that are prefetched.
-const versionsAhead = 4
 
 // kept appends the versions of a key that were kept when the View was made, oldest first.
 func (v *View) kept(r *record, to []Version) []Version {

@@ -76,7 +76,7 @@ func (m *member) connect(r *recovered) error {
 		Peers: to, Status: m.status, Clock: m.env.Driver.Time, Yield: m.env.Yield, Limits: m.env.Limits, Fail: m.fail, Logger: m.logger,
 	})
 	m.actors.snapshotter = actor.NewSnapshotter(actor.SnapshotterConfig{
-		Cluster: m.folder.Cluster, Member: m.folder.Member, Version: m.config.Version, FS: m.env.FS, Dir: m.folder.path("snap"), Damaged: m.folder.path("damaged"), Backups: m.folder.path(backupFolder), Kept: r.snapshots, Interrupted: r.interrupted, Shelf: snapshot.ShelfOf(r.state),
+		Cluster: m.folder.Cluster, Member: m.folder.Member, Version: m.config.Version, FS: m.env.FS, Dir: m.folder.path("snap"), Damaged: m.folder.path("damaged"), Kept: r.snapshots, Interrupted: r.interrupted, Shelf: snapshot.ShelfOf(r.state),
 		Inbox: box.snapshotter, Consensus: box.consensus, Applier: box.applier, Reader: box.snapshotReader, Peers: to, Status: m.status,
 		Limits: m.env.Limits, Logger: m.logger,
 	})

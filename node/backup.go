@@ -1,11 +1,14 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,8 +25,8 @@ import (
 	"qkv/snapshot"
 )
 
-// backups implements server.Backups. It reads the member's files beside the actors: an open snapshot stays readable after its removal, and
-// each entry of the log is verified against the position that consensus gave.
+// backups implements server.Backups. It reads the member's files beside the actors: snapshots and their parts never change, and each entry of
+// the log is verified against the position that consensus gave.
 type backups struct {
 	member *member
 	wait   func(ctx context.Context, told logTold) (logAnswer, bool) // awaitAnswer, except in the simulator
@@ -31,9 +34,8 @@ type backups struct {
 	ctx    context.Context // ends when the member stops
 	cancel context.CancelFunc
 
-	mu    sync.Mutex
-	files []openSnapshot // at most limits.BackupFilesOpen
-	log   *log.Reader
+	mu  sync.Mutex
+	log *log.Reader
 
 	// Of the verification of all files.
 	requests chan struct{} // a client asks for it
@@ -43,23 +45,16 @@ type backups struct {
 	kept     scrubbed // of the goroutine of scrub
 }
 
-// openSnapshot is a snapshot that a backup reads.
-type openSnapshot struct {
-	*snapshot.Reader
-	used time.Duration // by the driver's clock
-}
-
 func newBackups(m *member) *backups {
 	b := &backups{member: m, wait: awaitAnswer, log: log.NewReader(m.env.FS), requests: make(chan struct{}, 1)}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	m.env.Driver.Every(limits.BackupFileIdle/4, b.closeIdle)
 	return b
 }
 
 const (
 	// backupPoll is how often a request of a backup looks for a new entry or snapshot.
 	backupPoll = 20 * time.Millisecond
-	// backupOrders is how often a missing snapshot is ordered. An order during a save is ignored.
+	// backupOrders is how often a missing snapshot is ordered.
 	backupOrders = 25 * backupPoll
 )
 
@@ -103,140 +98,77 @@ func (b *backups) Base(ctx context.Context, least uint64) (kv.BackupBase, *kv.Er
 	least = min(least, applied)
 	ordered := b.now() - backupOrders
 	for {
-		r, err := b.newest(least)
+		base, err := b.newest(least)
 		if err == nil {
-			return describeBase(r), nil
+			return base, nil
 		}
 		if now := b.now(); now-ordered >= backupOrders {
-			b.member.actors.applier.Offer(actor.BackupWanted{})
+			b.member.actors.applier.Offer(actor.SnapshotWanted{Saves: 1, Above: max(least, 1) - 1})
 			ordered = now
 		}
 		if _, ok := b.wait(ctx, nil); !ok {
-			if failed := b.member.status.BackupFailed(); failed != nil {
-				err = failed
-			}
 			return kv.BackupBase{}, kv.Errorf(kv.Unavailable, "%s has no snapshot for a backup: %v: ask again, or another member", b.member.config.Name, err)
 		}
 	}
 }
 
-// backupFolder has the file that was saved for a backup. A member never starts from such a file.
-const backupFolder = "backup"
-
-// published lists the files with all keys, newest first.
-func (b *backups) published() ([]snapshot.Info, error) {
-	listing, err := snapshot.List(b.member.env.FS, b.member.folder.path(backupFolder))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return listing.Published, err
-}
-
-// newest opens the newest file with all keys, or returns it if it is open. An older one than that of entry least is not opened: it would
-// close a file that another backup reads.
-func (b *backups) newest(least uint64) (*snapshot.Reader, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	all, err := b.published()
+// newest describes the newest snapshot, if it is of entry least or later.
+func (b *backups) newest(least uint64) (base kv.BackupBase, err error) {
+	names, err := b.member.env.FS.List(b.member.folder.path("snap"))
 	if err != nil {
-		return nil, err
+		return base, err
 	}
-	for _, info := range all {
-		if info.Err == nil && info.Index < least {
-			return nil, fmt.Errorf("the newest is of entry %d, and none of entry %d or later was saved in time", info.Index, least)
+	slices.Sort(names)
+	for _, name := range slices.Backward(names) {
+		if !snapshot.IsFile(name) || !strings.HasSuffix(name, ".snap") {
+			continue
 		}
-		if info.Err == nil {
-			return b.open(info)
+		r, failed := snapshot.Open(b.member.env.FS, b.member.folder.path("snap/"+name))
+		if failed != nil {
+			err = failed
+			continue
 		}
+		m := r.Meta()
+		base = kv.BackupBase{Name: name, Index: m.Index, Term: m.Term, Revision: m.Revision, Bytes: r.Size(), SHA: r.SHA()}
+		_ = r.Close() // read only: Close loses nothing
+		if m.Index < least {
+			return base, fmt.Errorf("the newest is of entry %d, and none of entry %d or later was saved in time", m.Index, least)
+		}
+		return base, nil
 	}
-	return nil, errors.New("none was saved yet")
+	return base, cmp.Or(err, errors.New("none was saved yet"))
 }
 
-// open returns the open file of a snapshot. The file that was unused longest makes way.
-func (b *backups) open(info snapshot.Info) (*snapshot.Reader, error) {
-	for i := range b.files {
-		if f := &b.files[i]; f.Meta().Index == info.Index && f.Meta().Term == info.Term && f.Size() == info.Bytes {
-			f.used = b.now()
-			return f.Reader, nil
-		}
+// Piece implements server.Backups. It opens the file each time: a snapshot has many parts, and a part may be removed before it is read.
+func (b *backups) Piece(name string, offset int64) ([]byte, *kv.Error) {
+	if !snapshot.IsFile(name) { // it could be a path
+		return nil, kv.Errorf(kv.BadRequest, "%q is no file of a snapshot", name)
 	}
-	if b.ctx.Err() != nil {
-		return nil, errors.New("the member is shutting down")
-	}
-	r, err := snapshot.Open(b.member.env.FS, info.Path)
-	if err != nil {
-		return nil, err
-	}
-	if len(b.files) == limits.BackupFilesOpen {
-		oldest := 0
-		for i := range b.files {
-			if b.files[i].used < b.files[oldest].used {
-				oldest = i
-			}
-		}
-		_ = b.files[oldest].Close() // read only: Close loses nothing
-		b.files = append(b.files[:oldest], b.files[oldest+1:]...)
-	}
-	b.files = append(b.files, openSnapshot{r, b.now()})
-	return r, nil
-}
-
-func describeBase(r *snapshot.Reader) kv.BackupBase {
-	m := r.Meta()
-	return kv.BackupBase{Name: r.Name(), Index: m.Index, Term: m.Term, Revision: m.Revision, Bytes: r.Size(), SHA: r.SHA()}
-}
-
-// Piece implements server.Backups.
-func (b *backups) Piece(name string, sha [32]byte, offset int64) ([]byte, *kv.Error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	r := b.find(name, sha)
-	if r == nil {
-		return nil, kv.Errorf(kv.Compacted, "the snapshot %s is no longer on %s: ask for a base again", name, b.member.config.Name)
-	}
-	piece := make([]byte, max(0, min(limits.BackupPieceBytes, r.Size()-offset)))
-	if n, err := r.ReadAt(piece, offset); n < len(piece) && len(piece) > 0 {
-		return nil, kv.Errorf(kv.Unavailable, "the snapshot %s cannot be read at byte %d: %v: ask another member", name, offset, errors.Join(err, io.ErrUnexpectedEOF))
+	piece, err := b.read(b.member.folder.path("snap/"+name), offset)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, kv.Errorf(kv.Compacted, "the file %s is no longer on %s: ask for a base again", name, b.member.config.Name)
+	case err != nil:
+		return nil, kv.Errorf(kv.Unavailable, "the file %s cannot be read at byte %d: %v: ask another member", name, offset, err)
 	}
 	return piece, nil
 }
 
-// find returns the snapshot with this identity. If it is not open, but published, find opens it: a backup goes on after a pause.
-func (b *backups) find(name string, sha [32]byte) *snapshot.Reader {
-	for i := range b.files {
-		if f := &b.files[i]; f.Name() == name && f.SHA() == sha {
-			f.used = b.now()
-			return f.Reader
-		}
-	}
-	all, err := b.published()
+func (b *backups) read(path string, offset int64) ([]byte, error) {
+	f, err := b.member.env.FS.Open(path)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	for _, info := range all {
-		if info.Err == nil && snapshot.Name(info.Index, info.Term) == name {
-			if r, err := b.open(info); err == nil && r.SHA() == sha {
-				return r
-			}
-		}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
 	}
-	return nil
-}
-
-// closeIdle closes the files that no backup has read for a while.
-func (b *backups) closeIdle() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	kept := b.files[:0]
-	for _, f := range b.files {
-		if b.now()-f.used < limits.BackupFileIdle {
-			kept = append(kept, f)
-			b.member.actors.snapshots.Offer(actor.BackupRead{})
-			continue
-		}
-		_ = f.Close() // read only: Close loses nothing
+	piece := make([]byte, max(0, min(limits.BackupPieceBytes, size-offset)))
+	if n, err := f.ReadAt(piece, offset); n < len(piece) {
+		return nil, errors.Join(err, io.ErrUnexpectedEOF)
 	}
-	b.files = kept
+	return piece, f.DropCache(offset, int64(len(piece))) // it is read once, and would take memory from other uses
 }
 
 // startScrub begins to scrub the member's files. Without a readable file scrub the week begins anew.
@@ -252,7 +184,7 @@ func (b *backups) startScrub() {
 	go b.scrub()
 }
 
-// close closes all files, and opens none any more. A disk that does not answer delays it only for a while.
+// close closes the log, and ends the scrub. A disk that does not answer delays it only for a while.
 func (b *backups) close() error {
 	b.cancel()
 	if b.ended != nil {
@@ -263,12 +195,7 @@ func (b *backups) close() error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	err := b.log.Close()
-	for _, f := range b.files {
-		err = errors.Join(err, f.Close())
-	}
-	b.files = nil
-	return err
+	return b.log.Close()
 }
 
 // Log implements server.Backups.

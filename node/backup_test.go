@@ -108,18 +108,18 @@ func (c *backupCluster) follower(n int) *host {
 	return slices.DeleteFunc(slices.Clone(c.w.hosts), func(h *host) bool { return h.leads })[n]
 }
 
-// read reads all of a base.
-func (c *backupCluster) read(b *backups, base kv.BackupBase) *kv.Error {
-	for at := int64(0); at < base.Bytes; {
-		piece, err := b.Piece(base.Name, base.SHA, at)
+// read reads all of a file.
+func (c *backupCluster) read(b *backups, name string, bytes int64) *kv.Error {
+	for at := int64(0); at < bytes; {
+		piece, err := b.Piece(name, at)
 		if err != nil {
 			return err
 		}
 		at += int64(len(piece))
 	}
-	for _, at := range []int64{base.Bytes, base.Bytes + 1, 1 << 62} {
-		if piece, err := b.Piece(base.Name, base.SHA, at); err != nil || len(piece) > 0 {
-			c.t.Errorf("behind the end of %s: %d bytes, %v", base.Name, len(piece), err)
+	for _, at := range []int64{bytes, bytes + 1, 1 << 62} {
+		if piece, err := b.Piece(name, at); err != nil || len(piece) > 0 {
+			c.t.Errorf("behind the end of %s: %d bytes, %v", name, len(piece), err)
 		}
 	}
 	return nil
@@ -130,10 +130,10 @@ func applied(h *host) uint64 {
 	return at
 }
 
-// A backup reads a snapshot that the member has removed. At most limits.BackupFilesOpen are open; the file that was unused longest makes
-// way, and an idle one is closed. After the close of the member none is opened.
-func TestBackupFiles(t *testing.T) {
-	c := newBackupCluster(t, 1)
+// The base of a backup is the member's newest snapshot, with its parts. If that is older than the backup needs, the member saves another one.
+// A file that the member has removed is Compacted.
+func TestBackupReadsSnapshotAndParts(t *testing.T) {
+	c := newBackupCluster(t, 1, func(l *limits.Tunable) { l.Index.ExtentBytes = 20_000 })
 	h := c.w.hosts[0]
 	b := h.backups
 	var bases []kv.BackupBase
@@ -145,131 +145,42 @@ func TestBackupFiles(t *testing.T) {
 			t.Fatalf("a base of entry %d or later: %+v, %v", least, base, err)
 		}
 		bases = append(bases, base)
-		if len(b.files) > limits.BackupFilesOpen {
-			t.Fatalf("%d snapshots are open", len(b.files))
+		r, failed := snapshot.Open(h.disk, h.member.folder.path("snap/"+base.Name))
+		if failed != nil {
+			t.Fatal(failed)
 		}
-		c.w.run(time.Millisecond)
-		if len(bases) == 3 {
-			if err := c.read(b, bases[1]); err != nil { // it is in use: the next one must not close it
+		if base.Bytes != r.Size() || base.SHA != r.SHA() || len(r.Meta().Parts) == 0 {
+			t.Errorf("the base %+v is described of %+v", base, r.Meta())
+		}
+		if err := c.read(b, base.Name, base.Bytes); err != nil {
+			t.Error(err)
+		}
+		for _, p := range r.Meta().Parts {
+			if err := c.read(b, p.Name(), p.Bytes); err != nil {
 				t.Error(err)
 			}
 		}
-		c.w.run(time.Millisecond)
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 	again, err := b.Base(c.within(time.Minute), 0)
 	if err != nil || again != bases[3] {
 		t.Errorf("the newest base is %+v, %v; it was %+v", again, err, bases[3])
 	}
-	listing, failed := snapshot.List(h.disk, h.member.folder.path("snap"))
-	if failed != nil || slices.ContainsFunc(listing.Published, func(i snapshot.Info) bool { return i.Index == bases[1].Index }) {
-		t.Fatalf("the snapshot of entry %d is still in the folder: %v", bases[1].Index, failed)
-	}
-	for i, want := range []kv.Code{kv.Compacted, kv.OK, kv.Compacted, kv.OK} {
-		if err := c.read(b, bases[i]); codeOf(err) != want {
+	for i, want := range map[int]kv.Code{0: kv.Compacted, 3: kv.OK} { // a member keeps two
+		if err := c.read(b, bases[i].Name, bases[i].Bytes); codeOf(err) != want {
 			t.Errorf("base %d: %v, want %v", i, err, want)
 		}
 	}
-	c.w.run(2 * limits.BackupFileIdle)
-	if len(b.files) > 0 {
-		t.Errorf("%d idle snapshots are open", len(b.files))
-	}
-	if err := c.read(b, bases[3]); codeOf(err) != kv.Compacted {
-		t.Errorf("a backup goes on after a long pause: %v", err)
-	}
-	if _, err := b.Piece(bases[3].Name, bases[2].SHA, 0); codeOf(err) != kv.Compacted {
-		t.Errorf("a snapshot of another identity is read: %v", err)
-	}
-	if err := b.close(); err != nil {
-		t.Error(err)
-	}
-	if _, err := b.Base(c.within(time.Second), 0); codeOf(err) != kv.Unavailable || !strings.Contains(err.Message, "shutting down") || len(b.files) > 0 {
-		t.Errorf("a base of a closed member: %v, %d files are open", err, len(b.files))
-	}
-	if c.w.failure != "" {
-		t.Error(c.w.failure)
-	}
-}
-
-// The file of a backup has all keys, and is none of its member's own snapshots: these go on to list parts, also after a restart. The file
-// goes when no backup reads it, at a restart, and when the disk is nearly full.
-func TestBackupIsNoSnapshotOfItsMember(t *testing.T) {
-	c := newBackupCluster(t, 1, func(l *limits.Tunable) { l.Index.ExtentBytes, l.Index.ColdBytes, l.Index.BaseLeast = 20_000, 1, 1 })
-	h := c.w.hosts[0]
-	files := func(dir string) []snapshot.Info {
-		t.Helper()
-		listing, err := snapshot.List(h.disk, h.member.folder.path(dir))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return append(listing.Published, make([]snapshot.Info, len(listing.Abandoned))...)
-	}
-	ownHaveParts := func() {
-		t.Helper()
-		own := files("snap")
-		if len(own) == 0 || slices.ContainsFunc(own, func(i snapshot.Info) bool { return i.Err != nil || len(i.Parts) == 0 }) {
-			t.Fatalf("the member's own snapshots are %+v", own)
+	for _, name := range []string{"", "../identity", "identity", bases[3].Name + ".tmp"} {
+		if _, err := b.Piece(name, 0); codeOf(err) != kv.BadRequest {
+			t.Errorf("the file %q: %v", name, err)
 		}
 	}
-	base := func() kv.BackupBase {
-		t.Helper()
-		c.put(40)
-		least := applied(h)
-		b, err := h.backups.Base(c.within(time.Minute), least)
-		if err != nil || b.Index < least {
-			t.Fatalf("a base of entry %d or later: %+v, %v", least, b, err)
-		}
-		if err := c.read(h.backups, b); err != nil {
-			t.Fatal(err)
-		}
-		ownHaveParts()
-		return b
-	}
-	c.put(100)
-	c.w.run(time.Second)
-	ownHaveParts()
-	for range 2 {
-		b := base()
-		kept := files("backup")
-		if len(kept) != 1 || kept[0].Index != b.Index || len(kept[0].Parts) > 0 {
-			t.Fatalf("for the base of entry %d there is %+v", b.Index, kept)
-		}
-		state, _, err := snapshot.Load(h.disk, kept[0].Path, c.w.shape.limits.Index)
-		if err != nil || state.View().Digest() != kept[0].Digest {
-			t.Fatalf("the base cannot be loaded: %v", err)
-		}
-	}
-	reading := base()
-	for range 4 {
-		c.w.run(limits.BackupFileIdle / 2)
-		if err := c.read(h.backups, reading); err != nil || len(files("backup")) != 1 {
-			t.Fatalf("the file of a running backup: %v, %+v", err, files("backup"))
-		}
-	}
-	c.w.run(3 * limits.BackupFileIdle)
-	if left := files("backup"); len(left) > 0 {
-		t.Errorf("files that no backup reads: %+v", left)
-	}
-
-	base()
-	h.kill()
-	h.start()
-	h.backups.wait = c.wait
-	if left := files("backup"); len(left) > 0 {
-		t.Errorf("files after a restart: %+v", left)
-	}
-	ownHaveParts()
-	if away, _ := h.member.status.View().Cold(); away < 50 {
-		t.Errorf("after a restart, %d values are on the disk only", away)
-	}
-
-	base()
-	h.disk.SetCapacity(h.disk.Used() + 200<<10)
-	c.w.run(3 * limits.SpaceCheck)
-	if left := files("backup"); len(left) > 0 {
-		t.Errorf("files on a nearly full disk: %+v", left)
-	}
-	if _, err := h.backups.Base(c.within(5*time.Second), applied(h)); codeOf(err) != kv.Unavailable || !strings.Contains(err.Message, "no space left") {
-		t.Errorf("a base without space for it: %v", err)
+	h.disk.Fail(simdisk.Fault{Call: 1, Op: simdisk.OpRead, Name: ".snap", Err: syscall.EIO})
+	if _, err := b.Piece(bases[3].Name, 0); codeOf(err) != kv.Unavailable || !strings.Contains(err.Message, "ask another member") {
+		t.Errorf("a disk that fails: %v", err)
 	}
 	if c.w.failure != "" {
 		t.Error(c.w.failure)

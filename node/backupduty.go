@@ -244,8 +244,8 @@ func (s backupSource) BackupBase(ctx context.Context, least uint64) (kv.BackupBa
 }
 
 // BackupPiece implements backuprun.Source.
-func (s backupSource) BackupPiece(_ context.Context, b *kv.BackupBase, offset int64) ([]byte, error) {
-	piece, refusal := s.Piece(b.Name, b.SHA, offset)
+func (s backupSource) BackupPiece(_ context.Context, name string, offset int64) ([]byte, error) {
+	piece, refusal := s.Piece(name, offset)
 	return piece, errorOf(refusal)
 }
 

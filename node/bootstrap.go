@@ -267,9 +267,6 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 	if err := s.folder.fs.SyncDir(s.folder.dir); err != nil {
 		return fmt.Errorf("make the folder of snapshots durable: %w", err)
 	}
-	if err := s.removeBackup(); err != nil {
-		return err
-	}
 	listing, err := snapshot.List(s.folder.fs, dir)
 	if err != nil {
 		return err
@@ -318,20 +315,6 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 		}
 	}
 	return s.removeParts(r, listing.Parts)
-}
-
-// removeBackup removes the file that was saved for a backup before the start.
-func (s *storage) removeBackup() error {
-	names, err := s.folder.fs.List(s.folder.path(backupFolder))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("list the files for backups: %w", err)
-	}
-	for _, name := range names {
-		if err := snapshot.Remove(s.folder.fs, s.folder.path(backupFolder+"/"+name)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // removeParts removes the parts that no usable snapshot lists. They are kept if they were received for a snapshot that has not arrived.

@@ -25,7 +25,6 @@ import (
 //	scrub            when all files were last read, and what was found
 //	wal/             the log
 //	snap/            snapshots
-//	backup/          the file that a running backup reads
 //	damaged/         damaged files that were moved aside, for a closer look
 //	audit/           the audit log, if --audit-log places it here (package audit)
 //	certs/           this member's key, if the local CA made it

@@ -13,6 +13,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/log/disk/simdisk"
+	"qkv/snapshot"
 	"qkv/snapshot/backup"
 )
 
@@ -357,9 +358,10 @@ func (b *simBackup) askBase(least uint64, gap bool) {
 		}
 		var c *backup.Copy
 		var refusal error
-		source := &simSource{base: base, at: b.at, from: b.at.backups}
+		source := &simSource{at: b.at, from: b.at.backups}
 		if !b.do(func() (err error) {
-			if c, err = b.writer.Base(source); errors.Is(err, fs.ErrExist) || source.failed != nil {
+			part := func(p snapshot.Part) backup.Source { return simFile{source, p.Name(), p.Bytes, p.SHA} }
+			if c, err = b.writer.Base(simFile{source, base.Name, base.Bytes, base.SHA}, part); errors.Is(err, fs.ErrExist) || source.failed != nil {
 				refusal, err = err, nil
 			}
 			return err
@@ -407,26 +409,33 @@ func (b *simBackup) copy(c *backup.Copy, source *simSource, gap bool) {
 	}
 }
 
-// simSource reads a member's snapshot.
+// simSource reads a member's files.
 type simSource struct {
-	base   kv.BackupBase
 	at     *host
 	from   *backups
 	failed error
 }
 
-func (s *simSource) Name() string  { return s.base.Name }
-func (s *simSource) Size() int64   { return s.base.Bytes }
-func (s *simSource) SHA() [32]byte { return s.base.SHA }
+// simFile is one of them.
+type simFile struct {
+	*simSource
+	name string
+	size int64
+	sha  [32]byte
+}
+
+func (s simFile) Name() string  { return s.name }
+func (s simFile) Size() int64   { return s.size }
+func (s simFile) SHA() [32]byte { return s.sha }
 
 // ReadAt implements backup.Source.
-func (s *simSource) ReadAt(p []byte, off int64) (n int, err error) {
+func (s simFile) ReadAt(p []byte, off int64) (n int, err error) {
 	for n < len(p) {
 		if !s.at.alive() || s.at.backups != s.from || s.at.paused() {
 			s.failed = errNoAnswer
 			return n, s.failed
 		}
-		piece, err := s.from.Piece(s.base.Name, s.base.SHA, off+int64(n))
+		piece, err := s.from.Piece(s.name, off+int64(n))
 		if err != nil {
 			s.failed = err
 			return n, err

@@ -293,53 +293,6 @@ func startMembers(t testing.TB, n int, election time.Duration) *members {
 	return m
 }
 
-// A member with a large history starts with the same memory after a backup as before it.
-func TestStartAfterABackupTakesNoMoreMemory(t *testing.T) {
-	t.Setenv(partsEnv, strconv.Itoa(4<<20))
-	m := startMembers(t, 1, 500*time.Millisecond)
-	cl, value := m.c.client(0), make([]byte, 64<<10)
-	const puts = 1200 // 79 MB of history
-	for n := range puts {
-		if _, err := rand.Read(value); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := cl.Put(t.Context(), fmt.Appendf(nil, "k%d", n%8), value); err != nil {
-			t.Fatal(err)
-		}
-	}
-	m.await("the history is in parts", func() bool { return m.status(0).Get(figures.ColdBytes) > puts*9/10*int64(len(value)) })
-	peak := func() (bytes int64) {
-		m.kill(0)
-		m.start(0)
-		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.running[0].Process.Pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, from, _ := strings.Cut(string(status), "VmHWM:")
-		if _, err := fmt.Sscan(from, &bytes); err != nil {
-			t.Fatal(err)
-		}
-		return bytes << 10
-	}
-	before := peak()
-	if _, err := cl.Put(t.Context(), []byte("last"), nil); err != nil {
-		t.Fatal(err)
-	}
-	at := m.status(0).Count(figures.Applied)
-	base, err := m.at[0].BackupBase(t.Context(), at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if base.Index < at || base.Bytes < puts*int64(len(value)) {
-		t.Fatalf("the base is of entry %d of %d, and has %d bytes", base.Index, at, base.Bytes)
-	}
-	if after := peak(); after > before+20<<20 {
-		t.Errorf("a start takes %d MiB of memory at most before a backup, and %d MiB after it", before>>20, after>>20)
-	} else {
-		t.Logf("a start takes %d MiB of memory at most before a backup, and %d MiB after it", before>>20, after>>20)
-	}
-}
-
 func valuesInFiles(t testing.TB, n int, election time.Duration) {
 	m := startMembers(t, n, election)
 	m.fill()

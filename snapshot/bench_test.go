@@ -41,7 +41,8 @@ func (p *plain) Scan(from []byte, f func(key []byte, versions []index.Version) b
 
 func savePlain(b *testing.B, fs disk.FS, dir string) string {
 	p := &plain{fake{applied: 1, term: 1, revision: benchKeys + 1}}
-	sv, err := Begin(fs, dir, p.meta(), p)
+	m := p.meta()
+	sv, err := begin(&Saver{fs: fs, dir: dir, name: Name(m.Index, m.Term), meta: m, keys: p})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -63,7 +63,7 @@ func (l *life) run() error {
 
 func (l *life) save(s *fake) error {
 	l.known[name(s)] = s
-	sv, err := Begin(l.fs, "d", s.meta(), s)
+	sv, err := beginFake(l.fs, "d", s.meta(), s)
 	if err != nil {
 		return err
 	}
@@ -328,7 +328,7 @@ func TestReadBackFails(t *testing.T) {
 	for _, why := range []error{damage.ErrDamaged, syscall.EIO} {
 		fs := newDisk(t)
 		l := newLife(t, fs)
-		s, err := Begin(fs, "d", l.first.meta(), l.first)
+		s, err := beginFake(fs, "d", l.first.meta(), l.first)
 		for done := false; err == nil && !done && s.back == nil; {
 			if s.all {
 				if why == damage.ErrDamaged {

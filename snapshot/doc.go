@@ -19,8 +19,7 @@
 //
 // A member's snapshot has only the newest changes: those behind the last extent (package index, "Extents"). Its
 // head lists the files with the others, its parts: the pieces of the base, in key order, and then the extents, in order. A small new state
-// has none. For a backup there are files with all keys ([Meta], Full): no member starts from one. A part has
-// the format of a snapshot without a state. A piece has all versions of a range of the base's keys. An extent has all its changes, in
+// has none. A part has the format of a snapshot without a state. A piece has all versions of a range of the base's keys. An extent has all its changes, in
 // the order of their revisions: a member writes them as they lie in its memory. The content of a part decides its bytes, and its
 // bytes decide its name: equal parts of two members, or of two bases, are one file, which is written and transferred once.
 //
@@ -52,7 +51,7 @@
 //
 // Integers outside of msgpack are little-endian; checksums are CRC-32C. A file is a prelude, then blocks:
 //
-//	prelude, head, state..., keys... or changes..., tail
+//	prelude, head, state... and changes... of a snapshot, or keys... or changes... of a part, tail
 //
 //	prelude, 32 bytes: that of package damage without content; feature 1 = the file is a part
 //
@@ -73,7 +72,7 @@
 //	keys   records, in key order, each msgpack [key, [version...]], the versions oldest first;
 //	       version = [mod, sub, create, version, lease, value, author], value nil for a tombstone; without author: no seventh
 //	       element
-//	chgs   changes, in the order of (mod, sub), each a record with one version: of an extent, or of a snapshot with parts
+//	chgs   changes, in the order of (mod, sub), each a record with one version: of an extent, or of a snapshot
 //	tail   64 bytes: file bytes u64, blocks u64, keys u64, versions u64, SHA-256 of the prelude and the headers of all blocks
 //	       before this one
 //
@@ -109,7 +108,7 @@
 //     write-back), so that the final sync does not delay the log's syncs. Then fsync the file.
 //  2. Check the file. The saver reads it back from the medium, past the page cache, verifies every block's checksums, and proves
 //     that a load accepts the content (index.Proof). A part is compared with the state once, by the sum of its checksums or change
-//     by change. A snapshot with all keys must have the digest of its state. The list of a snapshot with parts must have no gap. A
+//     by change. The list of a snapshot's parts must have no gap. A
 //     received file is read back and verified while it arrives, and the same pass builds the state ([Readback]). That pass drops the
 //     pages that it has read from the page cache, because the file is not read again soon. A damaged file is removed.
 //  3. Close it and rename it to its published name, which must be free; fsync the folder.

@@ -7,31 +7,32 @@ import (
 
 // Examined describes a file that was read and verified completely.
 type Examined struct {
-	Meta
+	Meta  // of a part only its number, as Index
 	SHA   [32]byte
-	State index.Numbers
+	Part  bool
+	State index.Numbers // of a snapshot
 }
 
-// examining keeps the numbers of the state, and proves the rest.
+// examining keeps the numbers of the state.
 type examining struct {
-	proven
+	ignore
 	numbers index.Numbers
 }
 
-func (e *examining) open(m Meta, state []byte) (err error) {
-	if e.numbers, err = index.ReadNumbers(state); err != nil {
-		return err
+func (e *examining) open(_ Meta, state []byte) (err error) {
+	if len(state) > 0 {
+		e.numbers, err = index.ReadNumbers(state)
 	}
-	return e.proven.open(m, state)
+	return err
 }
 
-// BeginExamine is BeginVerify for an open file with all keys, which the Verifier then owns. It also checks that the file can be loaded. It
-// reads each byte once, in order, so the file may be one that arrives while it is read. Examined then describes the file.
+// BeginExamine is BeginVerify for an open file, which the Verifier then owns. It reads each byte once, in order, so the file may be one that
+// arrives while it is read. Examined then describes the file.
 func BeginExamine(path string, f disk.File) (*Verifier, error) {
-	return beginVerify(path, f, &examining{proven: proven{index.NewProof()}})
+	return beginVerify(path, f, &examining{})
 }
 
 // Examined describes the file of BeginExamine, after Step has returned done.
 func (v *Verifier) Examined() Examined {
-	return Examined{v.reading.meta, v.tail.sha, v.reading.to.(*examining).numbers}
+	return Examined{v.reading.meta, v.tail.sha, v.reading.part, v.reading.to.(*examining).numbers}
 }

@@ -102,7 +102,6 @@ type Meta struct {
 	Revision  int64  `msgpack:"r"`
 	Live      int64  `msgpack:"l"` // bytes of the live keys: a load takes that much memory, and more for the history
 	Version   string `msgpack:"v"` // of the qkv that saved it
-	Full      bool   `msgpack:"a"` // the file has all keys, for a backup; a member's own snapshot has the changes of the open extent
 	// Parts are the files that hold the older changes: those of the base, in key order, and the extents, in order.
 	Parts []Part `msgpack:"p"`
 }

@@ -154,7 +154,7 @@ func TestRoundTripOfAnyShape(t *testing.T) {
 func TestBounds(t *testing.T) {
 	s := blocks()
 	fs := newDisk(t)
-	sv, err := Begin(fs, "d", s.meta(), s)
+	sv, err := beginFake(fs, "d", s.meta(), s)
 	if err != nil {
 		t.Fatal(err)
 	}

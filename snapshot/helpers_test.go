@@ -70,8 +70,14 @@ func (s *fake) changes(all []index.KeyedVersion) error {
 // Proof is none: no load takes the state of a fake.
 func (s *fake) Proof() *index.Proof { return nil }
 
-// OpenChanges is for files with parts, which a fake has not.
+// OpenChanges is for a state: a fake has keys.
 func (s *fake) OpenChanges() index.Changes { panic("a fake has no changes") }
+
+// beginFake begins a file with the meta data and the keys of a fake, as no member has one: it has blocks of every kind but changes.
+func beginFake(fs disk.FS, dir string, m Meta, s *fake) (*Saver, error) {
+	m.Digest, m.Revision = s.digest, s.revision
+	return begin(&Saver{fs: fs, dir: dir, name: Name(m.Index, m.Term), meta: m, state: s.AppendMeta(nil), keys: s})
+}
 
 // Scan hands out copies that it spoils afterwards, as an index may that reuses its buffers.
 func (s *fake) Scan(from []byte, f func(key []byte, versions []index.Version) bool) {
@@ -88,7 +94,7 @@ func (s *fake) Scan(from []byte, f func(key []byte, versions []index.Version) bo
 }
 
 func (s *fake) meta() Meta {
-	return Meta{Cluster: 0xc1, Member: 0x4d, Index: s.applied, Term: s.term, ConfState: []byte{8, 77}, Version: "0.1.0", Full: true}
+	return Meta{Cluster: 0xc1, Member: 0x4d, Index: s.applied, Term: s.term, ConfState: []byte{8, 77}, Version: "0.1.0"}
 }
 
 // put adds a key with versions at these revisions; a negative one is a tombstone.
@@ -169,7 +175,7 @@ func save(t testing.TB, fs disk.FS, dir string, s *fake, n int) string {
 }
 
 func trySave(fs disk.FS, dir string, s *fake, n int) (string, error) {
-	sv, err := Begin(fs, dir, s.meta(), s)
+	sv, err := beginFake(fs, dir, s.meta(), s)
 	if err != nil {
 		return "", err
 	}

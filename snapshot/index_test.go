@@ -61,7 +61,7 @@ func entry(r *rand.Rand) [][]byte {
 
 func metaOf(v *index.View) Meta {
 	applied, term := v.Applied()
-	return Meta{Cluster: 0xc1, Member: 7, Index: applied, Term: term, ConfState: []byte{8, 7}, Version: "0.1.0", Full: true}
+	return Meta{Cluster: 0xc1, Member: 7, Index: applied, Term: term, ConfState: []byte{8, 7}, Version: "0.1.0"}
 }
 
 func saveView(t testing.TB, fs disk.FS, dir string, v *index.View, step int) string {
@@ -211,7 +211,6 @@ func TestLoadDisagrees(t *testing.T) {
 		"digest":   func(l *liar) { l.digest++ },
 		"revision": func(l *liar) { l.revision++ },
 		"index":    func(l *liar) { l.applied++ },
-		"value":    func(l *liar) { l.value = []byte("w") },
 	} {
 		l := &liar{View: v, digest: v.Digest(), revision: v.Revision(), applied: first(v.Applied())}
 		change(l)
@@ -240,27 +239,11 @@ type liar struct {
 	digest   uint64
 	revision int64
 	applied  uint64
-	value    []byte
 }
 
 func (l *liar) Digest() uint64            { return l.digest }
 func (l *liar) Revision() int64           { return l.revision }
 func (l *liar) Applied() (uint64, uint64) { return l.applied, second(l.View.Applied()) }
-
-func (l *liar) Scan(from []byte, f func(key []byte, versions []index.Version) bool) {
-	l.View.Scan(from, func(key []byte, versions []index.Version) bool {
-		if l.value != nil {
-			versions = withValue(versions, l.value)
-		}
-		return f(key, versions)
-	})
-}
-
-func withValue(versions []index.Version, value []byte) []index.Version {
-	v := versions[len(versions)-1]
-	v.Value = value
-	return []index.Version{v}
-}
 
 // What the index refuses is not called corrupt: a newer version may have written it.
 func TestLoadRefusedByIndex(t *testing.T) {
@@ -277,7 +260,9 @@ func TestLoadRefusedByIndex(t *testing.T) {
 // million is a state of 1,000,000 keys with values of 256 bytes.
 func million(b *testing.B) *index.State {
 	b.Helper()
-	s := index.NewState(limits.Defaults().Index)
+	l := limits.Defaults().Index
+	l.ExtentBytes = 1 << 40 // all is in one file
+	s := index.NewState(l)
 	value := sized(benchValue)(1)
 	for i := 0; i < benchKeys; {
 		var commands [][]byte

@@ -164,7 +164,7 @@ func TestRemove(t *testing.T) {
 // The life of a Saver that is not the usual one.
 func TestSaver(t *testing.T) {
 	fs := newDisk(t)
-	sv, err := Begin(fs, "d", small().meta(), small())
+	sv, err := beginFake(fs, "d", small().meta(), small())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,14 +177,14 @@ func TestSaver(t *testing.T) {
 	put(t, fs, "d/"+saving(Name(42, 3)), []byte("of a process that was killed"))
 	path := save(t, fs, "d", small(), 1)
 	wantFiles(t, fs, "d", Name(42, 3))
-	if _, err := Begin(fs, "d", small().meta(), small()); !errors.Is(err, iofs.ErrExist) {
+	if _, err := beginFake(fs, "d", small().meta(), small()); !errors.Is(err, iofs.ErrExist) {
 		t.Errorf("a second one of the same name: %v", err)
 	}
 	if _, err := Verify(fs, path); err != nil {
 		t.Error(err)
 	}
 	fs = newDisk(t)
-	if sv, err = Begin(fs, "d", small().meta(), small()); err != nil {
+	if sv, err = beginFake(fs, "d", small().meta(), small()); err != nil {
 		t.Fatal(err)
 	}
 	for done := false; !done; {

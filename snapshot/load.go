@@ -17,22 +17,21 @@ type loading struct {
 	fs      disk.FS
 	files   disk.FS // reads whole files; fs, or a file system that reads ahead
 	dir     string  // of the parts
-	own     bool    // it is to become a member's own snapshot
+	whole   bool    // all values are loaded into memory
 }
 
 func (l *loading) open(m Meta, state []byte) (err error) {
 	l.builder, err = index.NewBuilder(l.reserve, state, l.limits)
-	if err == nil && m.Full && l.own {
-		err = fmt.Errorf("%w: it has all keys, as for a backup", damage.ErrDamaged)
+	if err == nil {
+		err = gapless(m.Parts, l.builder.OpenFrom())
 	}
-	if err != nil || m.Full {
-		return err
-	}
-	if err := gapless(m.Parts, l.builder.OpenFrom()); err != nil {
+	if err != nil {
 		return err
 	}
 	shelf := NewShelf(nil)
-	l.builder.ReadFrom(shelf)
+	if !l.whole {
+		l.builder.ReadFrom(shelf)
+	}
 	for _, p := range m.Parts {
 		v, err := loadPart(l.files, l.dir, p, l.builder)
 		if err != nil {
@@ -76,10 +75,15 @@ func Load(fs disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
 	return load(path, &loading{limits: l, reserve: index.NewReserve(), fs: fs, files: fs, dir: parent(path)})
 }
 
-// LoadIn is Load of a member's own snapshot, with memory for the state from a reserve. It refuses a file with all keys. It reads whole
-// files through the file system files, which may read ahead. Single values are read later through fs.
+// LoadIn is Load with memory for the state from a reserve. It reads whole files through the file system files, which may read ahead. Single
+// values are read later through fs.
 func LoadIn(r *index.Reserve, fs, files disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
-	return load(path, &loading{limits: l, reserve: r, fs: fs, files: files, dir: parent(path), own: true})
+	return load(path, &loading{limits: l, reserve: r, fs: fs, files: files, dir: parent(path)})
+}
+
+// LoadWhole is Load with all values in memory: the files may be gone afterwards.
+func LoadWhole(fs disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
+	return load(path, &loading{limits: l, reserve: index.NewReserve(), fs: fs, files: fs, dir: parent(path), whole: true})
 }
 
 func load(path string, content *loading) (*index.State, Meta, error) {

@@ -35,7 +35,7 @@ func Open(fs disk.FS, path string) (*Reader, error) {
 		f.Close()
 		return nil, err
 	}
-	return &Reader{file: f, meta: m, name: Name(m.Index, m.Term), size: size, sha: t.sha}, nil
+	return &Reader{file: f, meta: m, name: base(path), size: size, sha: t.sha}, nil
 }
 
 // Name is the published name, as Receive takes it.

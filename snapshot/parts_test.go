@@ -128,7 +128,7 @@ func (m *partMember) snapshot() string {
 	}
 	v := m.state.ViewToSave()
 	meta := metaOf(v)
-	meta.Full, meta.Parts = false, slices.Concat(m.base, m.parts)
+	meta.Parts = slices.Concat(m.base, m.parts)
 	path := m.save(Begin(m.fs, "d", meta, v)).Info().Path
 	if m.shelf != nil && m.newer != nil {
 		m.shelf, m.newer = m.shelf.Rebased(m.newer), nil
@@ -495,19 +495,5 @@ func TestPiecesStay(t *testing.T) {
 	t.Logf("%d of %d pieces have changed, %d of %d bytes", changed, len(m.base), bytes, all)
 	if changed == 0 || changed > 2 || len(m.base) < 5 {
 		t.Errorf("%d of %d pieces have changed", changed, len(m.base))
-	}
-}
-
-// A file with all keys is for backups: no member takes it for its own snapshot.
-func TestMemberLoadsNoFullFile(t *testing.T) {
-	m := newPartMember(t, simdisk.New(1), smallExtents)
-	apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}).Bytes)
-	v := m.state.ViewToSave()
-	path := m.save(Begin(m.fs, "d", metaOf(v), v)).Info().Path
-	if _, meta, err := Load(m.fs, path, smallExtents); err != nil || !meta.Full {
-		t.Fatalf("%+v, %v", meta, err)
-	}
-	if _, _, err := LoadIn(index.NewReserve(), m.fs, m.fs, path, smallExtents); !errors.Is(err, damage.ErrDamaged) {
-		t.Errorf("as a member's own it is loaded: %v", err)
 	}
 }

@@ -248,9 +248,6 @@ func (v *Verifier) Step(n int) (done bool, err error) {
 	if !done || err != nil {
 		return done, err
 	}
-	if e, is := v.reading.to.(*examining); is {
-		err = e.finish(v.reading.path, v.reading.meta, false)
-	}
 	if v.part != nil && (v.tail.sha != v.part.SHA || !v.reading.part) {
 		err = damage.At(v.reading.path, 0, "it is not the part that its name says")
 	}

@@ -36,7 +36,7 @@ type Readback struct {
 
 // Readback returns a reader of the arriving bytes, which builds the state within these limits.
 func (r *Receiver) Readback(l limits.Index) *Readback {
-	build := &loading{limits: l, reserve: index.NewReserve(), fs: r.fs, files: r.fs, dir: r.dir, own: true}
+	build := &loading{limits: l, reserve: index.NewReserve(), fs: r.fs, files: r.fs, dir: r.dir}
 	b := r.readback(build)
 	b.build = build
 	return b

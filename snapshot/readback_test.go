@@ -237,7 +237,7 @@ func applied(s *index.State) uint64 {
 // How far a save is grows with each step, by what is written and by what is read back.
 func TestDoneGrows(t *testing.T) {
 	s := blocks()
-	sv, err := Begin(newDisk(t), "d", s.meta(), s)
+	sv, err := beginFake(newDisk(t), "d", s.meta(), s)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,16 +23,13 @@ type Source interface {
 	Digest() uint64
 	// AppendMeta appends all of the state that is not a key.
 	AppendMeta(dst []byte) []byte
-	// Scan calls f with each key from on, in key order, and all its versions, oldest first, until f returns false.
-	Scan(from []byte, f func(key []byte, versions []index.Version) bool)
 	// OpenChanges returns the changes behind the last extent.
 	OpenChanges() index.Changes
-	// Proof checks the file that has all keys.
-	Proof() *index.Proof
 }
 
 // Piece is the content of a piece of the base: an *index.BasePiece.
 type Piece interface {
+	// Scan calls f with each key from on, in key order, and all its versions, oldest first, until f returns false.
 	Scan(from []byte, f func(key []byte, versions []index.Version) bool)
 	Proof() *index.Proof
 }
@@ -51,7 +48,7 @@ type Saver struct {
 	dir     string
 	name    string
 	meta    Meta
-	keys    Piece // all keys, or those of a piece of the base; nil: the file has changes
+	keys    Piece // of a piece of the base; nil: the file has changes
 	changes index.Changes
 	part    bool
 	first   int64 // of an extent
@@ -82,22 +79,16 @@ type Saver struct {
 }
 
 // Begin creates the temporary file of a snapshot of source and writes its head. From m it takes Cluster, Member,
-// ConfState, Version, Full and Parts. If it is not Full, the file has only the changes behind the last extent. Index and Term must be those
-// of the source, since ConfState belongs to that index. Digest, Revision and Live come from the source. If a snapshot of that name exists, Begin
-// returns fs.ErrExist.
+// ConfState, Version and Parts. The file has the changes behind the last extent. Index and Term must be those of the source, since ConfState
+// belongs to that index. Digest, Revision and Live come from the source. If a snapshot of that name exists, Begin returns fs.ErrExist.
 func Begin(fs disk.FS, dir string, m Meta, source Source) (*Saver, error) {
 	if applied, term := source.Applied(); applied != m.Index || term != m.Term {
 		panic(fmt.Sprintf("snapshot of index %d, term %d from a view of index %d, term %d", m.Index, m.Term, applied, term))
 	}
 	m.Digest, m.Revision, m.Live = source.Digest(), source.Revision(), source.LiveBytes()
-	s := &Saver{fs: fs, dir: dir, name: Name(m.Index, m.Term), meta: m, state: source.AppendMeta(nil)}
-	if m.Full {
-		s.keys = source
-	} else {
-		s.changes = source.OpenChanges()
-		if err := gapless(m.Parts, s.changes.First()); err != nil {
-			return nil, fmt.Errorf("begin snapshot %s: %w", s.path(), err)
-		}
+	s := &Saver{fs: fs, dir: dir, name: Name(m.Index, m.Term), meta: m, state: source.AppendMeta(nil), changes: source.OpenChanges()}
+	if err := gapless(m.Parts, s.changes.First()); err != nil {
+		return nil, fmt.Errorf("begin snapshot %s: %w", s.path(), err)
 	}
 	return begin(s)
 }

@@ -19,7 +19,7 @@ var indexBugs = []mutant{
 	// Package index.
 	{"apply index saved apart from state", []change{
 		{"replicated.appendNumbers", `dst = pack.AppendUint(dst, r.applied)`, `dst = pack.AppendUint(dst, r.applied-r.applied%2)`},
-		{"Applier.order", `Index: applied, Term: term,`, `Index: applied - applied%2, Term: term,`},
+		{"Applier.save", `Index: applied, Term: term,`, `Index: applied - applied%2, Term: term,`},
 		{"View.Applied", `func (v *View) Applied() (index, term uint64) { return v.applied, v.term }`, `func (v *View) Applied() (index, term uint64) { return v.applied - v.applied%2, v.term }`},
 	}, []detector{campaign, snapSweep}},
 	{"compaction takes what an event at its revision was before", []change{

@@ -22,10 +22,9 @@ var nodeBugs = []mutant{
 	{"give a backup entries that are not committed", []change{
 		{"backups.entries", `UpTo: applied,`, `UpTo: applied + 1<<40,`},
 	}, []detector{campaign}},
-	{"read a piece of another snapshot", []change{
-		{"backups.find", `f.Name() == name && f.SHA() == sha {`, `f.Name() == name {`},
-		{"backups.find", `err == nil && r.SHA() == sha {`, `err == nil {`},
-	}, []detector{direct("./node", "TestBackupFiles")}},
+	{"give any file of the data folder to a backup", []change{
+		{"backups.Piece", `if !snapshot.IsFile(name) {`, `if name == "" {`},
+	}, []detector{direct("./node", "TestBackupReadsSnapshotAndParts")}},
 	// Package node/backuprun.
 	{"call a backup complete that lacks applied entries", []change{
 		{"runner.follow", `if err == nil && after >= part.Applied {`, `if err == nil {`},

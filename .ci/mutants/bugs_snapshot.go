@@ -48,7 +48,7 @@ var snapshotBugs = []mutant{
 		{"Writer.refuseClear", `if encrypted {`, `if encrypted && len(w.bases) > 9 {`},
 	}, []detector{direct("./snapshot/backup", "TestEncryptedBackupStaysEncrypted")}},
 	{"restore a copy that is not the announced snapshot", []change{
-		{"Copy.described", `if e.SHA != c.from.SHA() {`, `if e.SHA != c.from.SHA() && e.Index == 0 {`},
+		{"copying.step", `sha != c.of.SHA {`, `sha != c.of.SHA && c.of.Bytes == 0 {`},
 	}, []detector{direct("./snapshot/backup", "TestCopyOfAnotherSnapshot")}},
 	{"restore the end of a backup though another one goes on", []change{
 		{"Several.Restore", `got.Index < ends[furthest]`, `got.Index < 0`},
@@ -78,11 +78,14 @@ var snapshotBugs = []mutant{
 		{"Reader.Verify", `faults := len(r.Faults)`, `faults := 0`},
 	}, []detector{direct("./snapshot/backup", "TestVerifyTheOtherFiles")}},
 	{"publish a base before its file is read back", []change{
-		{"Copy.step", `return c.beginBack()`, `if err := c.out.publish(); err != nil { return err }; return c.publishBase()`},
+		{"copying.stepBack", `[32]byte(c.back.Sum(nil)) != c.of.Sum`, `c.checked < 0`},
 	}, []detector{direct("./snapshot/backup", "TestReadBack")}},
-	{"continue a copy behind a chunk that the medium has damaged", []change{
-		{"stored.keepIntact", `err != nil || p.chunk.flags&flagLast != 0`, `err == io.EOF || p.chunk.flags&flagLast != 0`},
-	}, []detector{direct("./snapshot/backup", "TestResumeDamaged")}},
+	{"publish a base before its last part", []change{
+		{"Copy.step", `if len(c.missing) == 0 {`, `if len(c.missing) <= 1 {`},
+	}, []detector{direct("./snapshot/backup", "TestResume")}},
+	{"remove a part that another base lists", []change{
+		{"Writer.removeFiles", `isFile(name) && !needed[filesDir+"/"+name]`, `isFile(name)`},
+	}, []detector{direct("./snapshot/backup", "TestPartsAreCopiedOnce")}},
 	{"append the entries of a cluster that was set back", []change{
 		{"Writer.Continues", `e.Term != term || wall > known`, `e.Term != term && wall > known`},
 	}, []detector{direct("./node/backuprun", "TestAnotherHistory")}},

@@ -2,7 +2,7 @@ package kv
 
 import "qkv/internal/pack"
 
-// BackupBase is a snapshot of a member, from which a backup's base is made.
+// BackupBase is a snapshot of a member, from which a backup's base is made. The snapshot lists its parts.
 type BackupBase struct {
 	Name     string   `msgpack:"n"` // of the file
 	Index    uint64   `msgpack:"i"` // of the newest entry in it
@@ -11,9 +11,6 @@ type BackupBase struct {
 	Bytes    int64    `msgpack:"b"`
 	SHA      [32]byte `msgpack:"s"` // the file's identity: each member saves its own files
 }
-
-// IsZero tells package codec to leave out the base.
-func (b BackupBase) IsZero() bool { return b.Name == "" }
 
 // LogEntry is one committed entry of the log, as the state applies it.
 type LogEntry struct {

@@ -4,8 +4,8 @@ import "time"
 
 // Limits of backups.
 const (
-	// BackupChunkBytes is the content of one chunk of a backup's file. An interrupted copy continues at a chunk, and each chunk is encrypted
-	// alone: the 128 bytes of its header and the 200 of age do not count beside 1 MiB. The reader holds one chunk.
+	// BackupChunkBytes is the content of one chunk of a backup's log, and of one write of a base's file. Each chunk is encrypted alone: the 128
+	// bytes of its header and the 200 of age do not count beside 1 MiB. The reader holds one chunk.
 	BackupChunkBytes = 1 << 20
 	// BackupChunkMost bounds a chunk when it is read: a full chunk, one more entry of the largest size, and what encryption adds, which is
 	// 16 bytes for each 64 KiB and a header of some hundred bytes for each recipient.
@@ -30,12 +30,8 @@ const (
 	// are there. A leader whose clock is years ahead makes all bases old at once: few are gone before an operator looks.
 	BackupBasesRemoved = 2
 	// BackupReads bounds the requests of backups that a member works on at once, including those that wait for an entry or a snapshot. A
-	// backup has up to three. Others are answered Overloaded.
+	// backup has one, or two while it waits for a snapshot. Others are answered Overloaded.
 	BackupReads = 32
-	// BackupFilesOpen bounds the snapshots that a member keeps open for backups. A further one closes the file that was unused longest.
-	BackupFilesOpen = 2
-	// BackupFileIdle is the time after which a member closes a snapshot that no backup reads. A removed snapshot takes space until then.
-	BackupFileIdle = time.Minute
 	// BackupFailing is the time without a complete backup after which a failure is an alarm. A restart of a file server, or a change of the
 	// leader, may take seconds.
 	BackupFailing = 10 * time.Second

@@ -13,10 +13,10 @@ func (c *Client) BackupBase(ctx context.Context, least uint64) (BackupBase, erro
 	return asked[BackupBase](ctx, c, wire.OpBackupBase, wire.Ask{Entry: least})
 }
 
-// BackupPiece returns the bytes of a snapshot from an offset on, up to a limit of the member; none behind its end. The error's code is
-// Compacted if the member no longer has the file.
-func (c *Client) BackupPiece(ctx context.Context, b *BackupBase, offset int64) ([]byte, error) {
-	piece, err := asked[wire.Piece](ctx, c, wire.OpBackupPiece, wire.Ask{Base: *b, Offset: offset})
+// BackupPiece returns the bytes of a snapshot, or of a part that it lists, from an offset on, up to a limit of the member; none behind the
+// file's end. The error's code is Compacted if the member no longer has the file.
+func (c *Client) BackupPiece(ctx context.Context, name string, offset int64) ([]byte, error) {
+	piece, err := asked[wire.Piece](ctx, c, wire.OpBackupPiece, wire.Ask{Name: name, Offset: offset})
 	return piece.Bytes, err
 }
 

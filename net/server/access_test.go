@@ -151,7 +151,7 @@ func bodies(prefix string) map[string]struct {
 		"change users":     {wire.OpAuthChange, ask(wire.Ask{Auth: kv.AuthChange{Kind: kv.RoleAdd, Role: fmt.Sprint(prefix, mrand.Uint64())}})},
 		"add with word":    {wire.OpAuthChange, ask(wire.Ask{Auth: kv.AuthChange{Kind: kv.UserAdd, User: fmt.Sprint(prefix, mrand.Uint64())}, Password: []byte("secret")})},
 		"backup's base":    {wire.OpBackupBase, ask(wire.Ask{})},
-		"backup's piece":   {wire.OpBackupPiece, ask(wire.Ask{Base: kv.BackupBase{Name: "n"}})},
+		"backup's piece":   {wire.OpBackupPiece, ask(wire.Ask{Name: "n"})},
 		"backup's log":     {wire.OpBackupLog, ask(wire.Ask{})},
 		"verify":           {wire.OpVerify, ask(wire.Ask{Now: true})},
 		"status":           {wire.OpStatus, nil},

@@ -13,9 +13,9 @@ type Backups interface {
 	// Base returns the newest snapshot, of entry least or later. If there is none, Base orders one and waits for it. A member that has
 	// not applied that entry returns its newest snapshot.
 	Base(ctx context.Context, least uint64) (kv.BackupBase, *kv.Error)
-	// Piece returns the bytes of that snapshot from an offset on, at most limits.BackupPieceBytes; none behind its end. The error is
-	// Compacted if the file is gone.
-	Piece(name string, sha [32]byte, offset int64) ([]byte, *kv.Error)
+	// Piece returns the bytes of a snapshot, or of a part of one, from an offset on, at most limits.BackupPieceBytes; none behind its end. The
+	// error is Compacted if the file is gone.
+	Piece(name string, offset int64) ([]byte, *kv.Error)
 	// Log returns committed entries behind an index. If there are none, it waits for some until ctx ends, and then returns an empty
 	// part. The error is Compacted if the log begins later.
 	Log(ctx context.Context, after uint64) (kv.LogPart, *kv.Error)
@@ -64,7 +64,7 @@ func (b *body) ask(ctx context.Context, from Backups) (err *kv.Error) {
 		b.value = &base
 	case wire.OpBackupPiece:
 		var piece wire.Piece
-		piece.Bytes, err = from.Piece(q.Base.Name, q.Base.SHA, q.Offset)
+		piece.Bytes, err = from.Piece(q.Name, q.Offset)
 		b.value = &piece
 	case wire.OpVerify:
 		verified := from.Verify(q.Now)

@@ -26,15 +26,14 @@ type Ask struct {
 	Auth       kv.AuthChange `msgpack:"auth"`
 	Password   []byte        `msgpack:"password"` // never printed, and never in the log
 	Token      string        `msgpack:"token"`    // of a login without a password
-	Name       string        `msgpack:"name"`     // of the user or role; of users and roles: "" for all
+	Name       string        `msgpack:"name"`     // of the user or role, of a file; of users and roles: "" for all
 	From       string        `msgpack:"from"`     // of users and roles: the first name to list
 	Skip       int64         `msgpack:"skip"`     // of roles: the permissions of the first role that are left out
 	Permission kv.Permission `msgpack:"permission"`
 
-	Entry  uint64        `msgpack:"entry"` // of a base: the oldest one allowed; of the log: the one before
-	Base   kv.BackupBase `msgpack:"base"`
-	Offset int64         `msgpack:"offset"` // of a piece of the base
-	Now    bool          `msgpack:"now"`    // have the member read all of its files
+	Entry  uint64 `msgpack:"entry"`  // of a base: the oldest one allowed; of the log: the one before
+	Offset int64  `msgpack:"offset"` // of a piece of a file
+	Now    bool   `msgpack:"now"`    // have the member read all of its files
 }
 
 // Change identifies a change of a key by its revision.

@@ -113,8 +113,8 @@
 // requests of that connection are answered BadToken, too.
 //
 // Ops 60 to 62 are for backups. A base is a snapshot of the member that answers, of this entry or a later
-// one: a file with the identity sha, which the client fetches in pieces from the same member. A piece behind the end is empty. If the member
-// no longer has that file, the answer is Compacted. A part of the log has the committed entries behind the given one, in the order of the log.
+// one: a file with the identity sha, which the client fetches by name in pieces from the same member, and then the parts that it lists and the
+// client lacks. A piece behind the end is empty. If the member no longer has a file, the answer is Compacted. A part of the log has the committed entries behind the given one, in the order of the log.
 // It is empty if no entry comes in time, at most limits.BackupLogWait, and Compacted if the member's log begins later: the client then asks
 // for a base.
 //

@@ -236,7 +236,7 @@ var examples = []struct {
 	},
 	{"login", askFrame(20, OpLogin, Ask{Name: "ci", Password: []byte("secret"), Token: "token"}), array{20, 56, 1000, &Ask{Name: "ci", Password: []byte("secret"), Token: "token"}}},
 	{"question for a permission", askFrame(21, OpAuthCheck, Ask{Name: "ci", Permission: examplePermission}), array{21, 57, 1000, &Ask{Name: "ci", Permission: examplePermission}}},
-	{"piece of a base", askFrame(23, OpBackupPiece, Ask{Base: exampleBase, Offset: 1 << 20}), array{23, 61, 1000, &Ask{Base: exampleBase, Offset: 1 << 20}}},
+	{"piece of a base", askFrame(23, OpBackupPiece, Ask{Name: exampleBase.Name, Offset: 1 << 20}), array{23, 61, 1000, &Ask{Name: exampleBase.Name, Offset: 1 << 20}}},
 	{"part of the log", askFrame(24, OpBackupLog, Ask{Entry: 300}), array{24, 62, 1000, &Ask{Entry: 300}}},
 	{"verify files", askFrame(25, OpVerify, Ask{Now: true}), array{25, 63, 1000, &Ask{Now: true}}},
 	{"list of alarms", askFrame(1, OpAlarms, Ask{Serializable: true}), array{1, 40, 1000, &Ask{Serializable: true}}},
@@ -347,7 +347,7 @@ func TestRequestsReadBack(t *testing.T) {
 		Revision: 7, Wall: -7, Revisions: []int64{-1, 7}, Changes: []Change{{Key: []byte("k"), Revision: math.MaxInt64}, {Key: []byte{0}, Revision: -1}},
 		Auth:     kv.AuthChange{Kind: kv.RoleGrantPermission, User: "u", Role: "r", NoPassword: true, Permission: examplePermission, Strict: true},
 		Password: []byte("clear"), Token: "token", Name: "ci", From: "a", Skip: 300, Permission: kv.Permission{Key: []byte{0}, Type: kv.PermitWrite},
-		Entry: 1 << 50, Base: exampleBase, Offset: 1 << 41, Now: true,
+		Entry: 1 << 50, Offset: 1 << 41, Now: true,
 	}
 	for op := range ops {
 		if declared(uint64(op)) && reflect.ValueOf(ops[op].read).Pointer() == reflect.ValueOf(readAsk).Pointer() {

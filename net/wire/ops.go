@@ -51,7 +51,7 @@ const (
 	OpAuthCheck  Op = 57 // name, permission, local: AuthCheck
 
 	OpBackupBase  Op = 60 // entry: kv.BackupBase
-	OpBackupPiece Op = 61 // base, offset: Piece
+	OpBackupPiece Op = 61 // name, offset: Piece
 	OpBackupLog   Op = 62 // entry: Piece
 	OpVerify      Op = 63 // now: kv.Verified
 

@@ -11,6 +11,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/snapshot"
 	"qkv/snapshot/backup"
 )
 
@@ -21,8 +22,9 @@ type Source interface {
 	Cluster() backup.Cluster
 	// BackupBase returns a snapshot of entry least or later. The member saves one if it has none, which may take long.
 	BackupBase(ctx context.Context, least uint64) (kv.BackupBase, error)
-	// BackupPiece returns bytes of a snapshot from an offset on, at least one.
-	BackupPiece(ctx context.Context, b *kv.BackupBase, offset int64) ([]byte, error)
+	// BackupPiece returns bytes of a snapshot, or of a part, from an offset on, at least one. The error's code is kv.Compacted if the member
+	// no longer has the file.
+	BackupPiece(ctx context.Context, name string, offset int64) ([]byte, error)
 	// BackupLog returns committed entries behind an entry. It waits for one for a while, and then returns none. The error's code is
 	// kv.Compacted if the member's log begins later.
 	BackupLog(ctx context.Context, after uint64) (kv.LogPart, error)
@@ -43,146 +45,123 @@ func ClusterOf(id uint64, members []kv.Member, member, version string) backup.Cl
 const (
 	// baseWait is how long a member may take to save the snapshot for a base.
 	baseWait = 15 * time.Minute
+	// baseTries is how many snapshots of a member are tried. A member under heavy load makes a newer base within minutes, and each try is left
+	// with fewer missing parts.
+	baseTries = 8
 	// baseBeside is how often the changes of the meantime are copied while a base is made.
 	baseBeside = 500 * time.Millisecond
 )
 
-// piecesAhead is how many pieces of a base are requested at a time: one arrives while the disk reads the next.
-const piecesAhead = 3
-
-// baseReader reads a member's snapshot over the network, as a backup.Source. It is for one goroutine.
-type baseReader struct {
-	ctx    context.Context
-	member Source
-	base   kv.BackupBase
-
-	first  int64 // number of the first piece that is under way or there
-	pieces []chan pieceRead
-	bytes  []byte // of piece number at
-	at     int64
-	next   time.Time // when the pace lets the next piece be read
+// pacedMember is a member whose files are read at limits.BackupBaseRate at most.
+type pacedMember struct {
+	Source
+	ctx  context.Context
+	next time.Time // when the next piece may be read
 }
 
-// pieceRead is the outcome of reading a piece.
-type pieceRead struct {
-	bytes []byte
-	err   error
+// pace waits for the next piece. A pause is not made up for.
+func (m *pacedMember) pace() error {
+	if wait := time.Until(m.next); wait > 0 {
+		select {
+		case <-time.After(wait):
+		case <-m.ctx.Done():
+			return m.ctx.Err()
+		}
+	} else {
+		m.next = time.Now()
+	}
+	m.next = m.next.Add(limits.BackupPieceBytes * time.Second / limits.BackupBaseRate)
+	return nil
 }
 
-func newBaseReader(ctx context.Context, m Source, base kv.BackupBase) *baseReader {
-	return &baseReader{ctx: ctx, member: m, base: base, at: -1}
+// fileReader reads a member's file, as a backup.Source. It is for one goroutine.
+type fileReader struct {
+	member *pacedMember
+	name   string
+	size   int64
+	sha    [32]byte
+	piece  []byte // the newest one
+	at     int64  // its offset
+}
+
+func (m *pacedMember) file(name string, size int64, sha [32]byte) *fileReader {
+	return &fileReader{member: m, name: name, size: size, sha: sha}
 }
 
 // Name implements backup.Source.
-func (r *baseReader) Name() string { return r.base.Name }
+func (r *fileReader) Name() string { return r.name }
 
 // Size implements backup.Source.
-func (r *baseReader) Size() int64 { return r.base.Bytes }
+func (r *fileReader) Size() int64 { return r.size }
 
 // SHA implements backup.Source.
-func (r *baseReader) SHA() [32]byte { return r.base.SHA }
+func (r *fileReader) SHA() [32]byte { return r.sha }
 
-// ReadAt implements backup.Source. Reading in order is quick.
-func (r *baseReader) ReadAt(p []byte, off int64) (n int, err error) {
+// ReadAt implements backup.Source. A member may return less than was asked for.
+func (r *fileReader) ReadAt(p []byte, off int64) (n int, err error) {
 	for n < len(p) {
-		if off+int64(n) >= r.base.Bytes {
+		if off >= r.size {
 			return n, io.EOF
 		}
-		number := (off + int64(n)) / limits.BackupPieceBytes
-		if number != r.at {
-			if r.bytes, err = r.piece(number); err != nil {
+		if off < r.at || off >= r.at+int64(len(r.piece)) {
+			if err = r.member.pace(); err == nil {
+				r.piece, err = r.member.BackupPiece(r.member.ctx, r.name, off)
+			}
+			if err == nil && len(r.piece) == 0 {
+				err = fmt.Errorf("%s ends at byte %d, and has %d", r.name, off, r.size)
+			}
+			if r.at = off; err != nil {
 				return n, err
 			}
-			r.at = number
 		}
-		n += copy(p[n:], r.bytes[off+int64(n)-number*limits.BackupPieceBytes:])
+		did := copy(p[n:], r.piece[off-r.at:])
+		n, off = n+did, off+int64(did)
 	}
 	return n, nil
 }
 
-// piece waits for a piece, and requests those behind it.
-func (r *baseReader) piece(number int64) ([]byte, error) {
-	if number < r.first || number > r.first+int64(len(r.pieces)) {
-		r.first, r.pieces = number, nil
+// CopyBase makes a base from a snapshot of the member, of entry least or later, with its parts, and returns it. A base that the backup has is
+// returned, too. copied counts the bytes that the backup lacked. CopyBase calls beside while the member saves the snapshot, with 0 of 0 bytes,
+// and after each chunk. If the member removes a file before it is copied, it has a newer snapshot: CopyBase goes on with that.
+func CopyBase(ctx context.Context, m Source, w *backup.Writer, least uint64, beside func(done, total int64) error) (base backup.Base, copied int64, err error) {
+	paced := &pacedMember{Source: m, ctx: ctx}
+	for range baseTries {
+		var n int64
+		base, n, err = copyNewest(paced, w, least, beside)
+		if copied += n; !NeedsBase(err) {
+			break
+		}
 	}
-	r.pieces, r.first = r.pieces[number-r.first:], number
-	if err := r.pace(); err != nil {
-		return nil, err
-	}
-	for len(r.pieces) < piecesAhead && (r.first+int64(len(r.pieces)))*limits.BackupPieceBytes < r.base.Bytes {
-		got := make(chan pieceRead, 1)
-		go r.fetch((r.first+int64(len(r.pieces)))*limits.BackupPieceBytes, got)
-		r.pieces = append(r.pieces, got)
-	}
-	one := <-r.pieces[0]
-	r.pieces, r.first = r.pieces[1:], number+1
-	return one.bytes, one.err
+	return base, copied, err
 }
 
-// pace waits so that pieces are read at limits.BackupBaseRate at most. A pause is not made up for.
-func (r *baseReader) pace() error {
-	if wait := time.Until(r.next); wait > 0 {
-		select {
-		case <-time.After(wait):
-		case <-r.ctx.Done():
-			return r.ctx.Err()
-		}
-	} else {
-		r.next = time.Now()
-	}
-	r.next = r.next.Add(limits.BackupPieceBytes * time.Second / limits.BackupBaseRate)
-	return nil
-}
-
-// fetch reads one piece. A member may return less than was asked for.
-func (r *baseReader) fetch(offset int64, into chan<- pieceRead) {
-	all, wanted := []byte(nil), int(min(limits.BackupPieceBytes, r.base.Bytes-offset))
-	for len(all) < wanted {
-		piece, err := r.member.BackupPiece(r.ctx, &r.base, offset+int64(len(all)))
-		if err == nil && len(piece) == 0 {
-			err = fmt.Errorf("%s ends at byte %d, and has %d", r.base.Name, offset+int64(len(all)), r.base.Bytes)
-		}
-		if err != nil {
-			into <- pieceRead{nil, err}
-			return
-		}
-		all = append(all, piece...)
-	}
-	into <- pieceRead{all[:wanted], nil}
-}
-
-// CopyBase makes a base from a snapshot of the member, of entry least or later, and returns it. A base that the backup has is returned, too.
-// It calls beside while the member saves the snapshot, with 0 of 0 bytes, and after each chunk.
-func CopyBase(ctx context.Context, m Source, w *backup.Writer, least uint64, beside func(done, total int64) error) (backup.Base, error) {
-	base, err := askBase(ctx, m, least, beside)
+func copyNewest(m *pacedMember, w *backup.Writer, least uint64, beside func(done, total int64) error) (base backup.Base, copied int64, err error) {
+	newest, err := askBase(m.ctx, m, least, beside)
 	if err != nil {
-		return backup.Base{}, err
+		return base, 0, err
 	}
-	from, err := w.Base(newBaseReader(ctx, m, base))
+	c, err := w.Base(m.file(newest.Name, newest.Bytes, newest.SHA), func(p snapshot.Part) backup.Source { return m.file(p.Name(), p.Bytes, p.SHA) })
 	if errors.Is(err, fs.ErrExist) {
 		all := w.Bases()
-		i := slices.IndexFunc(all, func(b backup.Base) bool { return b.Index == base.Index && b.Term == base.Term })
-		return all[i], nil
+		i := slices.IndexFunc(all, func(b backup.Base) bool { return b.Index == newest.Index && b.Term == newest.Term })
+		return all[i], 0, nil
 	}
 	if err != nil {
-		return backup.Base{}, err
+		return base, 0, err
 	}
-	defer from.Close()
-	for {
-		done, err := from.Step(limits.BackupChunkBytes)
-		if err == nil && !done {
-			err = context.Cause(ctx)
+	defer c.Close()
+	for done := false; !done; {
+		if done, err = c.Step(limits.BackupChunkBytes); err == nil && !done {
+			err = context.Cause(m.ctx)
+		}
+		if err == nil {
+			err = beside(c.Progress())
 		}
 		if err != nil {
-			return backup.Base{}, err
-		}
-		if done {
-			return from.Published(), beside(from.Progress())
-		}
-		if err := beside(from.Progress()); err != nil {
-			return backup.Base{}, err
+			return base, c.Copied(), err
 		}
 	}
+	return c.Published(), c.Copied(), nil
 }
 
 // askBase waits for the snapshot of a base.
@@ -210,7 +189,7 @@ func askBase(ctx context.Context, m Source, least uint64, beside func(done, tota
 	}
 }
 
-// NeedsBase reports whether the member's log begins behind the end of the backup.
+// NeedsBase reports whether the member's log begins behind the end of the backup, or a file of a base is gone.
 func NeedsBase(err error) bool {
 	answer, ok := errors.AsType[*kv.Error](err)
 	return ok && answer.Code == kv.Compacted || errors.Is(err, backup.ErrGap)

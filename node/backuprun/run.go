@@ -12,6 +12,7 @@ import (
 
 	"filippo.io/age"
 
+	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
@@ -220,12 +221,14 @@ func (r *runner) follow(ctx context.Context, m Source, w *backup.Writer) error {
 // base makes a base of entry least or later, and removes data that is older than allowed, also if the base has failed for lack of room.
 func (r *runner) base(ctx context.Context, m Source, w *backup.Writer, least uint64) error {
 	begun := time.Now()
-	base, err := CopyBase(ctx, m, w, least, r.changesBeside(ctx, m, w))
+	base, copied, err := CopyBase(ctx, m, w, least, r.changesBeside(ctx, m, w))
 	if err == nil {
 		r.based = time.Now()
-		r.say("base of entry %d, revision %d, %d bytes, from %s in %v",
-			base.Index, base.Revision, base.Files[0].Bytes, m.Name(), time.Since(begun).Round(time.Millisecond))
+		r.say("base of entry %d, revision %d, %d bytes in %d files, from %s in %v: %d bytes were new",
+			base.Index, base.Revision, base.Bytes(), len(base.Files), m.Name(), time.Since(begun).Round(time.Millisecond), copied)
 	} else if err = fmt.Errorf("%s: %w", m.Name(), err); ctx.Err() != nil {
+		return err
+	} else if _, refused := errors.AsType[*kv.Error](err); refused { // the next base may have the parts that were copied
 		return err
 	}
 	removed, failed := w.Retain(r.clock.now(time.Since(r.born), time.Now().Round(0), w.Newest()), r.Keep)

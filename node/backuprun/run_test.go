@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -31,6 +32,7 @@ type testMember struct {
 	made int // snapshots
 	fail error
 	idle time.Duration // of an answer without entries; 0: 10 ms
+	cut  int64         // the weight at which an extent ends; 0: that of a member
 }
 
 func (m *testMember) Name() string { return "n1" }
@@ -72,7 +74,9 @@ func (m *testMember) BackupBase(context.Context, uint64) (b kv.BackupBase, err e
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := index.NewState(limits.Defaults().Index)
+	l := limits.Defaults().Index
+	l.ExtentBytes = m.cut
+	s := index.NewState(l)
 	s.Found(index.Founders(map[string]uint64{"n1": 1}))
 	for _, e := range m.log {
 		if _, err := s.Apply(e.Index, e.Term, e.Envelope, nil); err != nil {
@@ -80,11 +84,7 @@ func (m *testMember) BackupBase(context.Context, uint64) (b kv.BackupBase, err e
 		}
 	}
 	at, term := s.Applied()
-	saver, err := snapshot.Begin(disk.OS(), m.dir, snapshot.Meta{Cluster: 7, Member: 1, Index: at, Term: term, Version: "test", Full: true}, s.ViewToSave())
-	for done := false; err == nil && !done; {
-		done, err = saver.Step(1 << 20)
-	}
-	if err != nil {
+	if err := snapshot.Save(disk.OS(), m.dir, snapshot.Meta{Cluster: 7, Member: 1, Index: at, Term: term, Version: "test"}, s.ViewToSave()); err != nil {
 		return b, err
 	}
 	r, err := snapshot.Open(disk.OS(), filepath.Join(m.dir, snapshot.Name(at, term)))
@@ -95,13 +95,13 @@ func (m *testMember) BackupBase(context.Context, uint64) (b kv.BackupBase, err e
 	return kv.BackupBase{Name: r.Name(), Index: at, Term: term, Revision: r.Meta().Revision, Bytes: r.Size(), SHA: r.SHA()}, nil
 }
 
-func (m *testMember) BackupPiece(_ context.Context, b *kv.BackupBase, offset int64) ([]byte, error) {
-	r, err := snapshot.Open(disk.OS(), filepath.Join(m.dir, b.Name))
+func (m *testMember) BackupPiece(_ context.Context, name string, offset int64) ([]byte, error) {
+	r, err := snapshot.Open(disk.OS(), filepath.Join(m.dir, name))
 	if err != nil {
-		return nil, err
+		return nil, kv.Errorf(kv.Compacted, "%v", err)
 	}
 	defer r.Close()
-	piece := make([]byte, b.Bytes-offset)
+	piece := make([]byte, r.Size()-offset)
 	_, err = r.ReadAt(piece, offset)
 	return piece, err
 }
@@ -120,6 +120,64 @@ func reaches(dir string, entry uint64) bool {
 		}
 	}
 	return false
+}
+
+// vanishing is a member that removes some parts before they are copied, and then has a newer snapshot.
+type vanishing struct {
+	*testMember
+	asked map[string]int
+	gone  int // how many parts vanish
+}
+
+func (v *vanishing) BackupPiece(ctx context.Context, name string, offset int64) ([]byte, error) {
+	if v.asked[name]++; v.gone > 0 && strings.HasSuffix(name, ".part") && (v.gone > baseTries || len(v.asked) > 3*(v.made+1)) {
+		v.gone--
+		must(v.t, os.Remove(filepath.Join(v.dir, name)))
+	}
+	return v.testMember.BackupPiece(ctx, name, offset)
+}
+
+// A part that the member removes before it is copied ends no backup: the member has a newer snapshot, and what was copied is not copied again.
+// A member of which every snapshot lacks a part is left for another one.
+func TestPartsThatVanish(t *testing.T) {
+	for _, gone := range []int{2, 1000} {
+		m := &vanishing{testMember: &testMember{t: t, dir: t.TempDir(), cut: 400}, asked: map[string]int{}, gone: gone}
+		for range 60 {
+			m.write()
+		}
+		m.base = func(int) { m.write() }
+		w, err := backup.OpenFolder(disk.OS(), filepath.Join(t.TempDir(), "backup"), m.Cluster())
+		must(t, err)
+		base, copied, err := CopyBase(t.Context(), m, w, 0, func(int64, int64) error { return nil })
+		if gone > baseTries {
+			if !NeedsBase(err) || m.made != baseTries || len(w.Bases()) > 0 {
+				t.Errorf("after %d snapshots of which a part is gone: %v, %d bases", m.made, err, len(w.Bases()))
+			}
+			must(t, w.Close())
+			continue
+		}
+		must(t, err)
+		if m.made != gone+1 || len(base.Files) < 10 || copied < base.Bytes() {
+			t.Errorf("%d snapshots were made for a base of %d files, %d bytes of %d", m.made, len(base.Files), copied, base.Bytes())
+		}
+		for name, n := range m.asked {
+			if strings.HasSuffix(name, ".part") && n > 2 {
+				t.Errorf("%s was read %d times", name, n)
+			}
+		}
+		_, again, err := CopyBase(t.Context(), m, w, 0, func(int64, int64) error { return nil })
+		if must(t, err); again > copied/2 || len(w.Bases()) != 2 {
+			t.Errorf("%d bytes were copied for the next of %d bases, after %d", again, len(w.Bases()), copied)
+		}
+		must(t, w.Close())
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A member saves a snapshot for minutes. The changes of that time reach the backup meanwhile, and the base is made behind them.

@@ -39,8 +39,8 @@ func (m *oddMember) BackupLog(ctx context.Context, after uint64) (kv.LogPart, er
 	return part, err
 }
 
-func (m *oddMember) BackupPiece(ctx context.Context, b *kv.BackupBase, offset int64) ([]byte, error) {
-	all, err := m.testMember.BackupPiece(ctx, b, offset)
+func (m *oddMember) BackupPiece(ctx context.Context, name string, offset int64) ([]byte, error) {
+	all, err := m.testMember.BackupPiece(ctx, name, offset)
 	if m.piece > 0 && err == nil {
 		all = all[:min(len(all), m.piece):min(len(all), m.piece)]
 	}

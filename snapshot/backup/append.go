@@ -107,7 +107,7 @@ func (w *Writer) appendChunk(entries []Entry) error {
 	begins := w.segment == nil
 	if begins {
 		head := header{cluster: w.cluster.ID, first: first, before: before.segment, link: before.sum}
-		h = head.put(&logFormat)
+		h = head.put()
 		c.previous, w.end.segment = sha256Of(h), first
 		if w.segment, err = w.target.create(segmentName(first)); err != nil {
 			return err

@@ -51,8 +51,8 @@ func loadBase(s store, index, term, cluster uint64) (b Base, err error) {
 		return b, damage.At(path, 0, "it is of entry %d of term %d, and its name says %d of term %d", b.Index, b.Term, index, term)
 	case cluster != 0 && b.Cluster != cluster:
 		return b, foreign(path, b.Cluster, cluster)
-	case len(b.Files) != 1:
-		return b, damage.Newer(path, "its state is in %d files", len(b.Files))
+	case len(b.Files) == 0:
+		return b, damage.At(path, 0, "it lists no file")
 	}
 	return b, nil
 }

@@ -24,14 +24,18 @@ func BenchmarkRestore(b *testing.B) {
 			must(b, err)
 			save := func() {
 				at, term := s.Applied()
-				saver, err := snapshot.Begin(disk.OS(), dir, snapshot.Meta{Cluster: testCluster, Member: 1, Index: at, Term: term, Version: "0.2.0", Full: true}, s.ViewToSave())
-				for done := false; err == nil && !done; {
-					done, err = saver.Step(1 << 20)
-				}
-				must(b, err)
+				must(b, snapshot.Save(disk.OS(), dir, snapshot.Meta{Cluster: testCluster, Member: 1, Index: at, Term: term, Version: "0.2.0"}, s.ViewToSave()))
 				r, err := snapshot.Open(disk.OS(), dir+"/"+snapshot.Name(at, term))
 				must(b, err)
-				must(b, copyBase(w, r, 1<<20))
+				c, err := w.Base(r, func(p snapshot.Part) Source {
+					r, err := snapshot.Open(disk.OS(), dir+"/"+p.Name())
+					must(b, err)
+					return r
+				})
+				for done := false; err == nil && !done; {
+					done, err = c.Step(1 << 20)
+				}
+				must(b, err)
 			}
 			_, err = s.Apply(1, 1, nil, nil)
 			must(b, err)

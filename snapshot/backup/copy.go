@@ -1,12 +1,17 @@
 package backup
 
 import (
+	"bufio"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	iofs "io/fs"
 	"slices"
 	"strings"
+
+	"filippo.io/age"
 
 	"qkv/internal/damage"
 	"qkv/internal/limits"
@@ -14,8 +19,7 @@ import (
 	"qkv/snapshot"
 )
 
-// Source is a snapshot to copy: a *snapshot.Reader, or a reader of a member's file. Its bytes are read in order. After an
-// interruption some of them are read again.
+// Source is a file of a member to copy: a *snapshot.Reader, or a reader of a remote file. Its bytes are read in order.
 type Source interface {
 	io.ReaderAt
 	Name() string  // as published
@@ -23,47 +27,55 @@ type Source interface {
 	SHA() [32]byte // the identity of the file
 }
 
-// Copy copies a snapshot into a backup, as a base, in steps of bounded size. It verifies each byte on its way: all
-// checksums, and at the end the identity. Then it reads its file back, and publishes it, and then the base.
+// Copy copies a snapshot and those of its parts that the backup lacks, as a base, in steps of bounded size. It verifies each byte on its way:
+// all checksums, and at the end of each file the identity. Then it reads the file back, and publishes it. After the last one it publishes
+// the base.
 //
-// An interrupted copy in a folder goes on behind the last chunk that is intact on the medium. The bytes before are
-// verified again, from the file itself, or, if it is encrypted, from the source.
+// After an interruption in a folder, another Copy goes on with the files that are not complete.
 type Copy struct {
-	w            *Writer
-	from         Source
-	index, term  uint64
-	out          output
-	verifier     *snapshot.Verifier
-	tee          *tee
-	back         *scanner // reads the file back; nil before
-	sum          [32]byte // of the newest chunk
-	number       uint32
-	there        bool    // the file was published before
-	published    *stored // that file, open; nil: none
-	base         Base
-	done, failed bool
+	w           *Writer
+	name        string // of the snapshot
+	part        func(snapshot.Part) Source
+	base        Base            // its files are known when the snapshot is copied
+	missing     []snapshot.Part // that follow
+	file        *copying        // nil: the next one begins
+	done, total int64           // bytes of complete files, and of all that are copied
+	complete    bool
+	failed      bool
+}
+
+// copying is the copy of one file.
+type copying struct {
+	w        *Writer
+	of       File
+	out      output
+	verifier *snapshot.Verifier
+	tee      *tee
+	into     io.Writer      // buffer, or encrypts into it
+	age      io.WriteCloser // nil: nothing is encrypted
+	buffer   *bufio.Writer
+	sum      hash.Hash // of the bytes that are stored
+	back     hash.Hash // of those that were read back; nil before
+	checked  int64     // how many these are
+}
+
+// Write stores bytes.
+func (c *copying) Write(b []byte) (int, error) {
+	c.sum.Write(b)
+	c.of.Stored += int64(len(b))
+	return len(b), c.out.append(b)
 }
 
 // tee is the source as the verifier reads it. Bytes that it reads for the first time wait to be written.
 type tee struct {
 	disk.File // nil: verifying needs nothing else
 	from      Source
-	partial   *stored // the beginning that the backup has in the clear; nil: none
-	high      int64   // bytes that were read, or that the backup has
-	waiting   []byte  // the last of them, to be written
+	high      int64  // bytes that were read
+	waiting   []byte // the last of them, to be written
 }
 
-func (t *tee) ReadAt(p []byte, off int64) (n int, err error) {
-	if t.partial != nil && off < t.partial.size {
-		if n, err = t.partial.ReadAt(p[:min(int64(len(p)), t.partial.size-off)], off); err != nil {
-			return n, err
-		}
-	}
-	if n < len(p) {
-		var more int
-		more, err = t.from.ReadAt(p[n:], off+int64(n))
-		n += more
-	}
+func (t *tee) ReadAt(p []byte, off int64) (int, error) {
+	n, err := t.from.ReadAt(p, off)
 	if end := off + int64(n); end > t.high {
 		t.waiting = append(t.waiting, p[t.high-off:n]...)
 		t.high = end
@@ -77,9 +89,9 @@ func (t *tee) Size() (int64, error) { return t.from.Size(), nil }
 
 func (t *tee) Close() error { return nil }
 
-// Base begins to copy a snapshot, or continues. It returns fs.ErrExist if the backup has the base already, and refuses a
-// file that exceeds the free space.
-func (w *Writer) Base(from Source) (*Copy, error) {
+// Base begins to copy a snapshot, or continues. part returns a source of one of its parts. Base returns fs.ErrExist if the backup has the base
+// already.
+func (w *Writer) Base(from Source, part func(snapshot.Part) Source) (*Copy, error) {
 	if w.err != nil {
 		return nil, w.err
 	}
@@ -90,287 +102,254 @@ func (w *Writer) Base(from Source) (*Copy, error) {
 	if slices.ContainsFunc(w.bases, func(b Base) bool { return b.Index == index && b.Term == term }) {
 		return nil, fmt.Errorf("%s: %w", baseName(index, term), iofs.ErrExist)
 	}
-	c := &Copy{w: w, from: from, index: index, term: term, tee: &tee{from: from}}
-	err := c.open()
+	c := &Copy{w: w, name: from.Name(), part: part, base: Base{Index: index, Term: term}, total: from.Size()}
+	err := w.removePartial()
 	if err == nil {
-		c.verifier, err = snapshot.BeginExamine(from.Name(), c.tee)
+		err = c.begin(from)
 	}
 	if err != nil {
-		c.Close()
 		return nil, c.failure(err)
 	}
 	return c, nil
 }
 
-func (c *Copy) name() string { return fileName(c.from.SHA()) }
+func (c *Copy) failure(err error) error { return fmt.Errorf("copy %s to the backup: %w", c.name, err) }
 
-func (c *Copy) failure(err error) error {
-	return fmt.Errorf("copy %s to the backup: %w", c.from.Name(), err)
-}
-
-// open finds the part of the file that the backup has, or begins the file.
-func (c *Copy) open() error {
-	f := c.w.folder
-	if f == nil {
-		return c.create()
-	}
-	if err := c.removeOthers(); err != nil {
-		return err
-	}
-	if whole, err := openStored(f, c.name(), nil); err == nil {
-		c.there, c.published = true, whole
-		c.skip(whole)
+// removePartial removes the files that earlier copies did not complete.
+func (w *Writer) removePartial() error {
+	if w.folder == nil {
 		return nil
-	} else if errors.Is(err, damage.ErrDamaged) {
-		if err := f.on.Remove(f.path(c.name())); err != nil {
-			return err
-		}
-	} else if !errors.Is(err, iofs.ErrNotExist) {
-		return err
 	}
-	err := c.resume()
-	if errors.Is(err, iofs.ErrNotExist) || errors.Is(err, damage.ErrDamaged) {
-		err = c.create()
-	}
-	if err != nil {
-		return err
-	}
-	left, err := f.on.Free(f.dir)
-	if need := c.from.Size() - c.tee.high; err == nil && need > left {
-		err = fmt.Errorf("it needs %d more bytes, and the disk has %d free: make room on %s", need, left, f.dir)
-	}
-	return err
-}
-
-// removeOthers removes the partial copies of other snapshots.
-func (c *Copy) removeOthers() error {
-	f := c.w.folder
-	names, err := f.list(filesDir)
+	names, err := w.folder.list(filesDir)
 	for _, name := range names {
-		if strings.HasSuffix(name, temporary) && filesDir+"/"+name != c.name()+temporary {
-			err = errors.Join(err, f.on.Remove(f.path(filesDir+"/"+name)))
+		if strings.HasSuffix(name, temporary) {
+			err = errors.Join(err, w.folder.on.Remove(w.folder.path(filesDir+"/"+name)))
 		}
 	}
 	return err
 }
 
-// skip notes the bytes that the backup has.
-func (c *Copy) skip(s *stored) {
-	c.tee.high, c.sum, c.number = s.size, s.scanner.sum, s.scanner.number
-	if !s.encrypted() {
-		c.tee.partial = s
+// complete returns the files of the bases by name, as the newest one has them.
+func complete(bases []Base) map[string]File {
+	all := map[string]File{}
+	for _, b := range bases {
+		for _, f := range b.Files {
+			all[fileName(f)] = f
+		}
 	}
+	return all
 }
 
-// resume continues a partial file behind its last intact chunk, as the medium has it.
-func (c *Copy) resume() error {
-	f := c.w.folder
-	tmp := f.path(c.name()) + temporary
-	file, err := f.on.OpenWritable(tmp)
+// has returns the file of a part that need not be copied. A file that no base lists was copied before an interruption.
+func (w *Writer) has(p snapshot.Part, complete map[string]File) (of File, ok bool) {
+	of = File{SHA: p.SHA, Bytes: p.Bytes, Encrypted: len(w.to) > 0}
+	listed, ok := complete[fileName(of)]
+	switch {
+	case w.folder == nil && ok:
+		return listed, true
+	case w.folder == nil:
+		return of, false
+	}
+	f, err := w.folder.open(fileName(of))
 	if err != nil {
+		return of, false
+	}
+	defer f.Close()
+	of.Stored, err = f.Size()
+	switch {
+	case err != nil || !of.Encrypted && of.Stored != of.Bytes:
+		return of, false
+	case ok:
+		return listed, listed.Stored == of.Stored
+	}
+	of.Sum, err = sumOfFile(f, of.Stored)
+	return of, err == nil
+}
+
+// begin begins a file.
+func (c *Copy) begin(from Source) (err error) {
+	f := &copying{
+		w: c.w, of: File{SHA: from.SHA(), Bytes: from.Size(), Encrypted: len(c.w.to) > 0}, tee: &tee{from: from}, sum: sha256.New(),
+	}
+	if err := c.fits(f.of.Bytes); err != nil {
 		return err
 	}
-	if err = errors.Join(file.Datasync(), file.DropCache(0, 0)); err != nil {
-		file.Close()
+	if f.out, err = c.w.target.create(fileName(f.of)); err != nil {
 		return err
 	}
-	s, err := newStored(tmp, file, nil)
-	if s == nil || err != nil && !errors.Is(err, damage.ErrDamaged) || s.scanner.cluster != c.w.cluster.ID || s.scanner.link != c.from.SHA() {
-		file.Close()
-		if err == nil {
-			err = damage.At(tmp, 0, "it is part of another file")
-		}
-		return err
+	f.buffer = bufio.NewWriterSize(f, limits.BackupChunkBytes)
+	f.into = f.buffer
+	if f.of.Encrypted {
+		f.age, err = age.Encrypt(f.buffer, c.w.to...)
+		f.into = f.age
 	}
-	s.keepIntact()
-	if s.size > 0 && s.encrypted() != (len(c.w.to) > 0) {
-		file.Close()
-		return damage.At(tmp, 0, "it cannot be continued")
+	if err == nil {
+		f.verifier, err = snapshot.BeginExamine(from.Name(), f.tee)
 	}
-	if err := file.Truncate(s.scanner.next); err != nil {
-		file.Close()
-		return err
+	if err != nil {
+		return errors.Join(err, f.out.abandon())
 	}
-	c.out = &written{*f, c.name(), file, s.scanner.next}
-	c.skip(&stored{path: s.path, scanner: s.scanner, held: -1, places: s.places, size: s.size})
+	c.file = f
 	return nil
 }
 
-// keepIntact ends the file before the first chunk whose payload is damaged, and before the last chunk.
-func (s *stored) keepIntact() {
-	s.scanner.number, s.scanner.next, s.scanner.sum, s.size = 0, headerBytes, s.scanner.begin, 0
-	for i := range s.places {
-		p := &s.places[i]
-		sc := scanner{path: s.path, f: s.scanner.f, size: s.scanner.size, at: p.at, raw: p.header}
-		if _, err := sc.payload(&p.chunk, nil); err != nil || p.chunk.flags&flagLast != 0 {
-			s.places = s.places[:i]
-			return
-		}
-		s.scanner.number, s.scanner.next, s.scanner.sum = uint32(i+1), p.at+headerBytes+int64(p.chunk.bytes), p.chunk.sum
-		s.size = int64(p.chunk.last)
+// fits refuses files that exceed the free space.
+func (c *Copy) fits(need int64) error {
+	f := c.w.folder
+	if f == nil {
+		return nil
 	}
-}
-
-// create begins the file.
-func (c *Copy) create() (err error) {
-	if c.out, err = c.w.target.create(c.name()); err != nil {
-		return err
+	if left, err := f.on.Free(f.dir); err == nil && need > left {
+		return fmt.Errorf("it needs %d more bytes, and the disk has %d free: make room on %s", need, left, f.dir)
 	}
-	h := header{cluster: c.w.cluster.ID, link: c.from.SHA()}
-	b := h.put(&fileFormat)
-	c.sum = sha256Of(b)
-	return c.out.append(b)
+	return nil
 }
 
 // Step copies about n bytes, at least one read of the source, or reads back a chunk, and reports whether the base is
 // published. After an error the copy is over; another one continues it, unless the source is damaged.
 func (c *Copy) Step(n int) (done bool, err error) {
-	if c.done || c.failed {
-		return c.done, nil
+	if c.complete || c.failed {
+		return c.complete, nil
 	}
 	if err = c.step(n); err != nil {
 		c.failed = true
 		c.Close()
-		return false, c.failure(errors.Join(err, c.discard(err)))
+		return false, c.failure(err)
 	}
-	return c.done, nil
-}
-
-// discard removes a damaged copy, which must not be continued. In a single file, nothing may follow a part of a copy.
-func (c *Copy) discard(why error) error {
-	switch f := c.w.folder; {
-	case f == nil:
-		c.w.err = why
-	case !errors.Is(why, damage.ErrDamaged):
-	case c.there:
-		return f.on.Remove(f.path(c.name()))
-	default:
-		return f.on.Remove(f.path(c.name()) + temporary)
-	}
-	return nil
+	return c.complete, nil
 }
 
 func (c *Copy) step(n int) error {
-	if c.back != nil {
-		return c.stepBack()
-	}
-	whole, err := c.verifier.Step(n)
-	if err != nil {
-		return err
-	}
-	for len(c.tee.waiting) > limits.BackupChunkBytes {
-		if err := c.chunk(limits.BackupChunkBytes, 0); err != nil {
+	if c.file != nil {
+		done, err := c.file.step(n)
+		if !done || err != nil {
 			return err
 		}
-	}
-	if !whole {
+		file := c.file
+		c.file = nil
+		c.done += file.of.Bytes
+		if len(c.base.Files) == 0 {
+			return c.describe(file.verifier.Examined(), file.of)
+		}
+		i := slices.IndexFunc(c.base.Files, func(f File) bool { return f.SHA == file.of.SHA })
+		c.base.Files[i] = file.of
 		return nil
 	}
-	if err := c.described(); err != nil {
-		return err
+	if len(c.missing) == 0 {
+		return c.publish()
 	}
-	if c.there {
-		return c.publishBase()
-	}
-	if err := c.chunk(len(c.tee.waiting), flagLast); err != nil {
-		return err
-	}
-	if c.w.folder == nil { // a single file is verified as a whole
-		if err := c.out.close(); err != nil {
-			return err
-		}
-		c.out = nil
-		return c.publishBase()
-	}
-	return c.beginBack()
+	next := c.missing[0]
+	c.missing = c.missing[1:]
+	return c.begin(c.part(next))
 }
 
-// chunk writes a chunk of the waiting bytes.
-func (c *Copy) chunk(n int, flags uint32) error {
-	first := uint64(c.tee.high) - uint64(len(c.tee.waiting))
-	stored, encrypted, err := encrypt(c.tee.waiting[:n], c.w.to)
-	if err != nil {
-		return err
-	}
-	one := chunk{flags: flags | encrypted, bytes: uint32(len(stored)), number: c.number, first: first, last: first + uint64(n), previous: c.sum}
-	if err := c.out.append(slices.Concat(one.put(stored), stored)); err != nil {
-		return err
-	}
-	c.sum, c.number = one.sum, c.number+1
-	c.tee.waiting = append(c.tee.waiting[:0], c.tee.waiting[n:]...)
-	return nil
-}
-
-// described compares the verified file with its announcement, and makes the manifest of it.
-func (c *Copy) described() error {
-	e := c.verifier.Examined()
-	if e.SHA != c.from.SHA() {
-		return fmt.Errorf("%w: its SHA-256 is %x, and %x was announced", damage.ErrDamaged, e.SHA, c.from.SHA())
+// describe makes the manifest of a snapshot, and finds out which of its parts are missing.
+func (c *Copy) describe(e snapshot.Examined, of File) error {
+	if e.Part || e.Index != c.base.Index || e.Term != c.base.Term {
+		return fmt.Errorf("%w: it is not the snapshot that its name says", damage.ErrDamaged)
 	}
 	if e.Cluster != c.w.cluster.ID {
-		return foreign(c.from.Name(), e.Cluster, c.w.cluster.ID)
+		return foreign(c.name, e.Cluster, c.w.cluster.ID)
 	}
 	c.base = Base{
 		Cluster: e.Cluster, Index: e.Index, Term: e.Term, Revision: e.Revision, Wall: e.State.Wall, Digest: e.Digest, Level: e.State.Level,
-		Version: e.Version, Files: []File{{c.from.SHA(), c.from.Size()}},
+		Version: e.Version, Files: []File{of},
 	}
-	return nil
+	need, there := int64(0), complete(c.w.bases)
+	if a, single := c.w.target.(*archiving); single {
+		there = a.has
+	}
+	for _, p := range e.Parts {
+		one, ok := c.w.has(p, there)
+		if !ok {
+			c.missing, need = append(c.missing, p), need+p.Bytes
+		}
+		c.base.Files = append(c.base.Files, one)
+	}
+	c.total = of.Bytes + need
+	c.w.wanted = c.base.Files
+	return c.fits(need)
 }
 
-// beginBack prepares to read the file back from the medium.
-func (c *Copy) beginBack() (err error) {
-	f := c.out.(*written).f
-	if err := errors.Join(f.Sync(), f.DropCache(0, 0)); err != nil {
-		return err
-	}
-	c.back, err = scan(c.w.folder.path(c.name())+temporary, f, &fileFormat)
-	return err
-}
-
-// stepBack reads back one chunk; after the last one it publishes the file and the base.
-func (c *Copy) stepBack() error {
-	one, err := c.back.chunk()
-	if err == nil {
-		_, err = c.back.payload(&one, nil)
-	}
-	if !errors.Is(err, io.EOF) {
-		return err
-	}
-	if c.back.sum != c.sum {
-		return damage.At(c.back.path, c.back.size, "its last chunk is not the one that was written")
-	}
-	if err := c.out.publish(); err != nil {
-		return err
-	}
-	return c.publishBase()
-}
-
-// publishBase writes the manifest. The log's next entries begin a new segment, so that retention can remove the others.
-func (c *Copy) publishBase() error {
+// publish writes the manifest. The log's next entries begin a new segment, so that retention can remove the others.
+func (c *Copy) publish() error {
 	if err := c.w.writeSingle(baseName(c.base.Index, c.base.Term), &baseFormat, &c.base); err != nil {
 		return err
 	}
-	c.done = true
+	c.complete = true
 	c.w.bases = append(c.w.bases, c.base)
 	slices.SortFunc(c.w.bases, compareBases)
-	c.Close()
 	return c.w.closeSegment()
 }
 
-// Progress returns how many bytes of the source are in the backup, of how many.
-func (c *Copy) Progress() (done, total int64) { return c.tee.high, c.from.Size() }
+// Progress returns how many bytes are copied, of how many.
+func (c *Copy) Progress() (done, total int64) {
+	if done = c.done; c.file != nil {
+		done += c.file.tee.high
+	}
+	return done, max(done, c.total)
+}
 
 // Published returns the base, after Step has returned done.
 func (c *Copy) Published() Base { return c.base }
 
+// Copied returns how many bytes were copied.
+func (c *Copy) Copied() int64 { return c.done }
+
 // Close ends the copy. In a folder another one may continue it.
 func (c *Copy) Close() {
-	if c.published != nil {
-		c.published.Close()
-		c.published = nil
+	if c.file != nil {
+		if err := c.file.out.abandon(); err != nil && c.w.folder == nil {
+			c.w.err = err // in a single file, nothing may follow a part of a file
+		}
+		c.file = nil
 	}
-	if c.out != nil && c.w.folder != nil {
-		c.out.close()
+}
+
+// step copies or reads back a part of the file, and reports whether it is published.
+func (c *copying) step(n int) (done bool, err error) {
+	if c.back != nil {
+		return c.stepBack()
 	}
-	c.out, c.tee.partial = nil, nil
+	whole, err := c.verifier.Step(n)
+	if err == nil {
+		_, err = c.into.Write(c.tee.waiting)
+		c.tee.waiting = c.tee.waiting[:0]
+	}
+	if err != nil || !whole {
+		return false, err
+	}
+	if sha := c.verifier.Examined().SHA; sha != c.of.SHA {
+		return false, fmt.Errorf("%w: its SHA-256 is %x, and %x was announced", damage.ErrDamaged, sha, c.of.SHA)
+	}
+	if c.age != nil {
+		err = c.age.Close()
+	}
+	if err == nil {
+		err = c.buffer.Flush()
+	}
+	if err != nil {
+		return false, err
+	}
+	c.sum.Sum(c.of.Sum[:0])
+	if a, single := c.w.target.(*archiving); single { // it is verified as a whole
+		a.has[fileName(c.of)] = c.of
+		return true, c.out.close()
+	}
+	f := c.out.(*written).f
+	c.back = sha256.New()
+	return false, errors.Join(f.Sync(), f.DropCache(0, 0))
+}
+
+// stepBack reads a part of the file back from the medium; after the last one it publishes the file.
+func (c *copying) stepBack() (done bool, err error) {
+	part := io.NewSectionReader(c.out.(*written).f, c.checked, min(limits.BackupChunkBytes, c.of.Stored-c.checked))
+	n, err := io.Copy(c.back, part)
+	if c.checked += n; err != nil || n > 0 && c.checked < c.of.Stored {
+		return false, err
+	}
+	if [32]byte(c.back.Sum(nil)) != c.of.Sum {
+		return false, damage.At(c.w.folder.path(fileName(c.of)), c.checked, "the medium has other bytes than were written")
+	}
+	return true, errors.Join(c.out.publish(), c.out.close())
 }

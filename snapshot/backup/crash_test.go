@@ -79,7 +79,7 @@ func (l *life) copy(w *Writer, at uint64, beside bool) error {
 		return err
 	}
 	defer r.Close()
-	c, err := w.Base(r)
+	c, err := w.Base(r, l.part)
 	if err != nil {
 		return err
 	}
@@ -142,9 +142,17 @@ func (l *life) goOn(on *simdisk.Disk) error {
 		if err != nil {
 			return err
 		}
-		if text := strings.Join(names, " "); strings.Contains(text, temporary) || dir == "/base" && len(names) != 1 || dir == "/files" && len(names) != 1 {
+		if text := strings.Join(names, " "); strings.Contains(text, temporary) || dir == "/base" && len(names) != 1 {
 			return fmt.Errorf("the folder %s is left with %s", dir, text)
 		}
+	}
+	r, err := Open(on, "to/b")
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if names, err := on.List("to/b/files"); err != nil || len(names) != len(r.Bases[0].Files) {
+		return fmt.Errorf("%d files are left for a base of %d: %w", len(names), len(r.Bases[0].Files), err)
 	}
 	return nil
 }
@@ -270,7 +278,7 @@ func TestCrashOfASingleFile(t *testing.T) {
 		defer w.Close()
 		r, err := openSnapshot(l.history, l.sources[0])
 		if err == nil {
-			err = errors.Join(copyBase(w, r, 700), r.Close())
+			err = errors.Join(l.copyBase(w, r, 700), r.Close())
 		}
 		for at := l.sources[0]; err == nil && at < uint64(len(l.entries)); at += 3 {
 			err = w.Append(l.entries[at:min(at+3, uint64(len(l.entries)))])

@@ -9,7 +9,6 @@ import (
 	"filippo.io/age"
 
 	"qkv/internal/damage"
-	"qkv/internal/limits"
 )
 
 // encrypt returns a payload as it is stored: unchanged without recipients, otherwise an age stream of its own.
@@ -32,11 +31,8 @@ func encrypt(clear []byte, to []age.Recipient) (stored []byte, flags uint32, err
 	return b.Bytes(), flagEncrypted, nil
 }
 
-// decrypt returns a stored payload's content.
-func decrypt(path string, at int64, c *chunk, stored []byte, keys []age.Identity) ([]byte, error) {
-	if c.flags&flagEncrypted == 0 {
-		return stored, nil
-	}
+// decrypt returns the content of stored bytes, at most so many bytes.
+func decrypt(path string, at int64, stored []byte, most int64, keys []age.Identity) ([]byte, error) {
 	if len(keys) == 0 {
 		return nil, fmt.Errorf("%w: %s: give the file with its age identity", ErrKey, path)
 	}
@@ -47,7 +43,7 @@ func decrypt(path string, at int64, c *chunk, stored []byte, keys []age.Identity
 	}
 	var clear []byte
 	if err == nil {
-		clear, err = io.ReadAll(io.LimitReader(r, limits.BackupChunkMost))
+		clear, err = io.ReadAll(io.LimitReader(r, most))
 	}
 	if err != nil {
 		return nil, damage.At(path, at, "it cannot be decrypted: %v", err)

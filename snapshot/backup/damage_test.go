@@ -138,7 +138,7 @@ func TestCutAtEveryByte(t *testing.T) {
 	for _, name := range all {
 		b := m.files[name]
 		ends := map[int]bool{} // of chunks
-		if s, err := scan(name, memoryFile{Reader: bytes.NewReader(b)}, &logFormat); err == nil && name == all[len(all)-1] {
+		if s, err := scan(name, memoryFile{Reader: bytes.NewReader(b)}); err == nil && name == all[len(all)-1] {
 			for err == nil {
 				ends[int(s.next)] = true
 				_, err = s.chunk()
@@ -188,7 +188,7 @@ func TestDamageBeforeAnIntactChunk(t *testing.T) {
 	h, on := small(t)
 	m := inMemory(t, on)
 	name := slices.Max(slices.Collect(maps.Keys(m.files)))
-	s, err := scan(name, memoryFile{Reader: bytes.NewReader(m.files[name])}, &logFormat)
+	s, err := scan(name, memoryFile{Reader: bytes.NewReader(m.files[name])})
 	must(t, err)
 	first, err := s.chunk()
 	must(t, err)
@@ -233,7 +233,7 @@ func TestMisplaced(t *testing.T) {
 	w, err := OpenFolder(another, "to/b", Cluster{ID: testCluster + 1, Name: "other"})
 	must(t, err)
 	r := other.save()
-	if err := copyBase(w, r, 1<<16); !errors.Is(err, ErrForeign) {
+	if err := other.copyBase(w, r, 1<<16); !errors.Is(err, ErrForeign) {
 		t.Errorf("a snapshot of another cluster: %v", err)
 	}
 	must(t, r.Close())
@@ -287,7 +287,7 @@ func TestSegmentOfAnotherHistory(t *testing.T) {
 		}
 		h.grow(10)
 		must(t, w.Append(h.from(10)))
-		must(t, errors.Join(copyBase(w, earlier, 1<<16), earlier.Close())) // a new segment begins
+		must(t, errors.Join(h.copyBase(w, earlier, 1<<16), earlier.Close())) // a new segment begins
 		h.grow(10)
 		must(t, w.Append(h.from(20)))
 		must(t, w.Close())
@@ -324,7 +324,7 @@ func TestNewer(t *testing.T) {
 	for name, b := range m.files {
 		for what, edit := range map[string]func(b []byte){
 			"version":  func(b []byte) { b[8] = byte(markFormat.Version) + 1 },
-			"features": func(b []byte) { b[12] = 1 },
+			"features": func(b []byte) { b[12] = 2 },
 		} {
 			if name == slices.Min(slices.Collect(maps.Keys(m.files))) && what == "version" {
 				w, err := OpenFolder(onDisk(t, m.with(name, change(b, edit))), "to/b", testOf)

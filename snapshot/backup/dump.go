@@ -21,7 +21,7 @@ type DumpOptions struct {
 // dumpLine is a line of a JSON dump. Fields that are 0 or empty are left out. Users may rely on the names and their
 // order.
 type dumpLine struct {
-	Kind      string `json:"kind"` // backup, base, segment, entry, torn, corrupt or sound
+	Kind      string `json:"kind"` // backup, base, file, segment, entry, torn, corrupt or sound
 	File      string `json:"file,omitempty"`
 	Format    int    `json:"format,omitempty"`
 	Cluster   string `json:"cluster,omitempty"`
@@ -33,13 +33,14 @@ type dumpLine struct {
 	Time      string `json:"time,omitempty"`
 	Digest    string `json:"digest,omitempty"`
 	Level     uint64 `json:"level,omitempty"`
-	SHA256    string `json:"sha256,omitempty"` // of the base's file
+	SHA256    string `json:"sha256,omitempty"` // of a base's snapshot, or of a file
 	First     uint64 `json:"first,omitempty"`  // entry of a segment
 	Last      uint64 `json:"last,omitempty"`
 	Continues uint64 `json:"continues,omitempty"` // first entry of the segment before
 	Chunks    uint32 `json:"chunks,omitempty"`
 	Bytes     int64  `json:"bytes,omitempty"` // of the file in the backup, or of an entry's data
 	Clear     int64  `json:"clear_bytes,omitempty"`
+	Files     int    `json:"files,omitempty"` // of a base
 	Encrypted bool   `json:"encrypted,omitempty"`
 	Holds     string `json:"holds,omitempty"` // the commands of an entry
 	Reason    string `json:"reason,omitempty"`
@@ -81,27 +82,43 @@ func (d *dump) wrong(err error) error {
 }
 
 func (d *dump) bases() error {
+	left := complete(d.r.Bases)
 	for i := range d.r.Bases {
 		b := &d.r.Bases[i]
 		l := dumpLine{
 			Kind: "base", File: path.Base(baseName(b.Index, b.Term)), Version: b.Version, Index: b.Index, Term: b.Term, Revision: b.Revision, Time: utc(b.Wall),
-			Digest: fmt.Sprintf("%016x", b.Digest), Level: b.Level, SHA256: fmt.Sprintf("%x", b.Files[0].SHA), Clear: b.Files[0].Bytes,
+			Digest: fmt.Sprintf("%016x", b.Digest), Level: b.Level, SHA256: fmt.Sprintf("%x", b.Files[0].SHA), Files: len(b.Files), Clear: b.Bytes(),
 		}
-		f, err := d.r.openBase(b)
-		if err == nil {
-			l.Bytes, l.Encrypted, l.Chunks = f.scanner.size, f.encrypted(), f.scanner.number
-		}
-		d.Line(l, "base %s: revision %d, %s, digest %s, level %d, saved by qkv %s\n  files/%s: %d bytes in %d chunks%s\n",
-			l.File, l.Revision, l.Time, l.Digest, l.Level, l.Version, l.SHA256, l.Bytes, l.Chunks, encryptedText(l.Encrypted))
-		if err == nil {
-			err = f.check()
-			f.Close()
-		}
-		if err := d.wrong(err); err != nil {
-			return err
+		d.Line(l, "base %s: revision %d, %s, digest %s, level %d, saved by qkv %s, %d files of %d bytes; these are new:\n",
+			l.File, l.Revision, l.Time, l.Digest, l.Level, l.Version, l.Files, l.Clear)
+		for _, f := range b.Files {
+			of, is := left[fileName(f)]
+			if !is {
+				continue
+			}
+			delete(left, fileName(f))
+			if err := d.wrong(d.file(of)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// file writes a file of a base, and returns its damage.
+func (d *dump) file(of File) error {
+	l := dumpLine{Kind: "file", SHA256: fmt.Sprintf("%x", of.SHA), Clear: of.Bytes, Bytes: of.Stored, Encrypted: of.Encrypted}
+	d.Line(l, "  files/%s: %d bytes%s\n", l.SHA256, l.Bytes, encryptedText(l.Encrypted))
+	f, err := openFile(d.r.store, of)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	sum, err := sumOfFile(f, of.Stored)
+	if err == nil && sum != of.Sum {
+		err = damage.At(d.r.store.path(fileName(of)), 0, "its SHA-256 is %x, and that of its base is %x: its bytes are damaged", sum, of.Sum)
+	}
+	return err
 }
 
 func encryptedText(is bool) string {
@@ -109,19 +126,6 @@ func encryptedText(is bool) string {
 		return ", encrypted"
 	}
 	return ""
-}
-
-// check reads all chunks of the file as they are stored.
-func (s *stored) check() (err error) {
-	for i := range s.places {
-		p := &s.places[i]
-		sc := *s.scanner
-		sc.at, sc.raw = p.at, p.header
-		if s.raw, err = sc.payload(&p.chunk, s.raw); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (d *dump) segment(i int) error {

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"qkv/internal/damage"
+	"qkv/internal/limits"
 )
 
 // follower reads the log behind an entry, chunk by chunk, over the segments.
@@ -119,9 +120,11 @@ func (l *follower) entries(c *chunk) (entries []Entry, err error) {
 	if l.raw, err = l.scanner.payload(c, l.raw); err != nil {
 		return nil, err
 	}
-	clear, err := decrypt(l.scanner.path, l.scanner.at, c, l.raw, l.r.keys)
-	if err != nil {
-		return nil, err
+	clear := l.raw
+	if c.flags&flagEncrypted != 0 {
+		if clear, err = decrypt(l.scanner.path, l.scanner.at, l.raw, limits.BackupChunkMost, l.r.keys); err != nil {
+			return nil, err
+		}
 	}
 	entries, err = readEntries(clear, c)
 	return entries, damage.Of(l.scanner.path, l.scanner.at, err)

@@ -20,32 +20,31 @@ const (
 
 // The formats of the files in a backup.
 var (
-	markFormat = damage.Format{Magic: "qkvmark\n", Version: 1, Older: older}
-	baseFormat = damage.Format{Magic: "qkvbase\n", Version: 1, Older: older}
-	fileFormat = damage.Format{Magic: "qkvcopy\n", Version: 1, Older: older}
+	markFormat = damage.Format{Magic: "qkvmark\n", Version: 2, Older: older}
+	baseFormat = damage.Format{Magic: "qkvbase\n", Version: 2, Older: older}
 	logFormat  = damage.Format{Magic: "qkvlogs\n", Version: 1, Older: older}
 )
 
-// header is the header of a file with chunks: the content of its prelude, which has the cluster as its number.
+// header is the header of a segment: the content of its prelude, which has the cluster as its number.
 type header struct {
 	cluster uint64
-	first   uint64   // log: index of the first entry
-	before  uint64   // log: first entry of the segment that this one continues, 0 if none
-	link    [32]byte // log: sum of the chunk that this one continues; file: its identity
+	first   uint64   // index of the first entry
+	before  uint64   // first entry of the segment that this one continues, 0 if none
+	link    [32]byte // sum of the chunk that this one continues
 }
 
 // put returns the header's bytes.
-func (h *header) put(f *damage.Format) []byte {
+func (h *header) put() []byte {
 	b := make([]byte, headerBytes-damage.PreludeBytes)
 	binary.LittleEndian.PutUint64(b, h.first)
 	binary.LittleEndian.PutUint64(b[8:], h.before)
 	copy(b[16:], h.link[:])
-	return f.Append(nil, 0, h.cluster, b)
+	return logFormat.Append(nil, 0, h.cluster, b)
 }
 
 // readHeader reads the header of a file.
-func readHeader(path string, b []byte, f *damage.Format) (h header, err error) {
-	p, err := f.Check(path, b)
+func readHeader(path string, b []byte) (h header, err error) {
+	p, err := logFormat.Check(path, b)
 	if err == nil && len(p.Content) != headerBytes-damage.PreludeBytes {
 		err = damage.At(path, 0, "its header has %d bytes of content", len(p.Content))
 	}
@@ -59,16 +58,15 @@ func readHeader(path string, b []byte, f *damage.Format) (h header, err error) {
 // The flags of a chunk.
 const (
 	flagEncrypted = 1
-	flagLast      = 2 // nothing follows; a segment of the log has no such chunk
-	flagsKnown    = flagEncrypted | flagLast
+	flagsKnown    = flagEncrypted
 )
 
 // chunk is the header of a chunk.
 type chunk struct {
 	flags, bytes, number uint32
-	first, last          uint64 // log: its entries; file: the range of its bytes in the clear file
-	term                 uint64 // log: of the last entry
-	wall                 int64  // log: the newest time in the log up to the last entry, in nanoseconds since 1970
+	first, last          uint64 // its entries
+	term                 uint64 // of the last entry
+	wall                 int64  // the newest time in the log up to the last entry, in nanoseconds since 1970
 	previous             [32]byte
 	sum                  [32]byte
 }
@@ -131,7 +129,7 @@ func readEntries(b []byte, c *chunk) (entries []Entry, err error) {
 
 var errForeignEntries = fmt.Errorf("%w: its entries are not those of its header", pack.ErrMalformed)
 
-// Base describes a saved state in a backup.
+// Base describes a saved state in a backup: a snapshot, and the parts that it lists.
 type Base struct {
 	Cluster  uint64 `msgpack:"c"`
 	Index    uint64 `msgpack:"i"` // of the newest applied entry
@@ -141,11 +139,22 @@ type Base struct {
 	Digest   uint64 `msgpack:"d"`
 	Level    uint64 `msgpack:"l"`
 	Version  string `msgpack:"v"` // of the qkv that saved it
-	Files    []File `msgpack:"f"`
+	Files    []File `msgpack:"f"` // the snapshot, and its parts in their order
 }
 
-// File is one file of a base.
+// Bytes is the size of the files.
+func (b *Base) Bytes() (n int64) {
+	for _, f := range b.Files {
+		n += f.Bytes
+	}
+	return n
+}
+
+// File is one file of a base. It is stored as the member has it, or as an age stream of that.
 type File struct {
-	SHA   [32]byte `msgpack:"s"` // its identity, as the saver computed it
-	Bytes int64    `msgpack:"b"`
+	SHA       [32]byte `msgpack:"s"` // its identity, as the saver computed it
+	Bytes     int64    `msgpack:"b"`
+	Sum       [32]byte `msgpack:"h"` // SHA-256 of the bytes that are stored
+	Stored    int64    `msgpack:"n"` // how many these are
+	Encrypted bool     `msgpack:"e"`
 }

@@ -11,6 +11,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/log/disk"
+	"qkv/snapshot"
 )
 
 var golden = flag.Bool("golden", false, "write golden files that are missing")
@@ -25,7 +26,7 @@ func goldenLog() (entries []Entry) {
 		entries = append(entries, e)
 	}
 	put(1, 0)
-	put(1, 1_700_000_001_000_000_000, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")}).Bytes, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("a")}).Bytes)
+	put(1, 1_700_000_001_000_000_000, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: bytes.Repeat([]byte("hello "), 700)}).Bytes, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("a")}).Bytes)
 	put(1, 1_700_000_002_000_000_000, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello again")}).Bytes, new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("a")}).Bytes)
 	entries = append(entries, Entry{Index: 4, Term: 2}, Entry{Index: 5, Term: 2, Change: true, Envelope: index.AppendEnvelope(nil,
 		index.Envelope{Level: 1, Member: 7, First: 1, Wall: 1_700_000_003_000_000_000},
@@ -40,8 +41,8 @@ type storedSource struct {
 }
 
 func (s storedSource) Name() string  { return s.name }
-func (s storedSource) Size() int64   { return s.stored.size }
-func (s storedSource) SHA() [32]byte { return s.scanner.link }
+func (s storedSource) Size() int64   { return s.of.Bytes }
+func (s storedSource) SHA() [32]byte { return s.of.SHA }
 
 // The golden file: it is restored to these states, and the same entries give the same bytes. -golden writes it anew.
 func TestGolden(t *testing.T) {
@@ -56,16 +57,16 @@ func TestGolden(t *testing.T) {
 			_, err := h.state.Apply(e.Index, e.Term, e.Envelope, nil)
 			must(t, err)
 		}
-		writeGolden(t, disk.OS(), path, h.save(), entries)
+		writeGolden(t, disk.OS(), path, h.save(), h.part, entries)
 	}
 	rd, err := Open(disk.OS(), path)
 	must(t, err)
 	defer rd.Close()
 	for at, want := range map[At]string{
-		{}:                                "entry 5 of term 2, revision 5, digest db69233b14d6a933",
-		{Revision: 4}:                     "entry 3 of term 1, revision 4, digest afad98e252ae9001",
-		{Wall: 1_700_000_002_000_000_000}: "entry 4 of term 2, revision 5, digest e0820624e0247da3",
-		{Wall: 1_700_000_001_500_000_000}: "entry 2 of term 1, revision 3, digest 5abd777952cd593a",
+		{}:                                "entry 5 of term 2, revision 5, digest 9492d34665685eee",
+		{Revision: 4}:                     "entry 3 of term 1, revision 4, digest be05417fdb2dc972",
+		{Wall: 1_700_000_002_000_000_000}: "entry 4 of term 2, revision 5, digest 43cb80c85cde3c2a",
+		{Wall: 1_700_000_001_500_000_000}: "entry 2 of term 1, revision 3, digest f595ce4199668db4",
 	} {
 		got, err := rd.Restore(t.Context(), at, testLimits(), nil)
 		must(t, err)
@@ -73,21 +74,29 @@ func TestGolden(t *testing.T) {
 			t.Errorf("%+v gives %s, not %s", at, text, want)
 		}
 	}
-	base, err := rd.openBase(&rd.Bases[0])
-	must(t, err)
-	defer base.Close()
 	again := newFolder(t)
-	writeGolden(t, again, "to/again", storedSource{base, "00000000000000000002-00000000000000000001.snap"}, entries)
+	stored := func(i int, name string) Source {
+		s, err := rd.openClear(rd.Bases[0].Files[i])
+		must(t, err)
+		t.Cleanup(func() { s.Close() })
+		return storedSource{s, name}
+	}
+	from := stored(0, "00000000000000000002-00000000000000000001.snap")
+	writeGolden(t, again, "to/again", from, func(p snapshot.Part) Source { return stored(1, p.Name()) }, entries)
 	if !bytes.Equal(slurp(t, again, "to/again"), slurp(t, disk.OS(), path)) {
 		t.Errorf("the same backup has other bytes now than %s", path)
 	}
 }
 
-func writeGolden(t *testing.T, on disk.FS, path string, from Source, entries []Entry) {
+func writeGolden(t *testing.T, on disk.FS, path string, from Source, part func(snapshot.Part) Source, entries []Entry) {
 	t.Helper()
 	w, err := CreateFile(on, path, testOf)
 	must(t, err)
-	must(t, copyBase(w, from, 1<<20))
+	c, err := w.Base(from, part)
+	for done := false; err == nil && !done; {
+		done, err = c.Step(1 << 20)
+	}
+	must(t, err)
 	must(t, w.Append(entries[:3]))
 	must(t, w.Append(entries))
 	must(t, w.Finish())

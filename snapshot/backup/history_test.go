@@ -26,7 +26,7 @@ var testOf = Cluster{ID: testCluster, Name: "test", Version: "0.2.0"}
 
 func testLimits() limits.Index {
 	l := limits.Defaults().Index
-	l.SlabBytes = 64 << 10
+	l.SlabBytes, l.ExtentBytes = 64<<10, 4_000
 	return l
 }
 
@@ -65,6 +65,7 @@ func newHistory(t testing.TB, seed uint64) *history {
 	must(t, h.member.MkdirAll("snap"))
 	must(t, h.member.SyncDir("."))
 	h.state.Found(founders())
+	h.state.Stored(0, 0, nil) // it is saved in parts
 	h.add(false)
 	return h
 }
@@ -204,10 +205,7 @@ func (h *history) change() *kv.AuthChange {
 func (h *history) save() *snapshot.Reader {
 	h.t.Helper()
 	at, term := h.state.Applied()
-	s, err := snapshot.Begin(h.member, "snap", snapshot.Meta{Cluster: testCluster, Member: 1, Index: at, Term: term, Version: "0.2.0", Full: true}, h.state.ViewToSave())
-	for done := false; err == nil && !done; {
-		done, err = s.Step(1 << 30)
-	}
+	err := snapshot.Save(h.member, "snap", snapshot.Meta{Cluster: testCluster, Member: 1, Index: at, Term: term, Version: "0.2.0"}, h.state.ViewToSave())
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		h.t.Fatal(err)
 	}
@@ -220,11 +218,23 @@ func (h *history) save() *snapshot.Reader {
 func (h *history) base(w *Writer) error {
 	r := h.save()
 	defer r.Close()
-	return copyBase(w, r, 1<<16)
+	return h.copyBase(w, r, 1<<16)
 }
 
-func copyBase(w *Writer, from Source, step int) error {
-	c, err := w.Base(from)
+// part returns a source of a part.
+func (h *history) part(p snapshot.Part) Source {
+	r, err := snapshot.Open(h.member, "snap/"+p.Name())
+	must(h.t, err)
+	h.t.Cleanup(func() { r.Close() })
+	return r
+}
+
+func (h *history) copyBase(w *Writer, from Source, step int) error {
+	part := h.part
+	if c, is := from.(counting); is {
+		part = func(p snapshot.Part) Source { return counting{h.part(p), c.counter} }
+	}
+	c, err := w.Base(from, part)
 	if err != nil {
 		return err
 	}

@@ -156,7 +156,7 @@ func (m *moments) base(at uint64) error {
 		m.t.Fatal(err)
 	}
 	defer r.Close()
-	c, err := m.w.Base(r)
+	c, err := m.w.Base(r, m.history.part)
 	if err != nil {
 		return err
 	}

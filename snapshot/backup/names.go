@@ -3,6 +3,7 @@ package backup
 import (
 	"encoding/hex"
 	"fmt"
+	"strings"
 )
 
 // The names in a backup.
@@ -16,6 +17,8 @@ const (
 	setAside   = ".damaged"
 	digits     = 20 // of the largest uint64
 	saveSuffix = ".snap"
+
+	encryptedSuffix = ".age"
 )
 
 func baseName(index, term uint64) string {
@@ -24,7 +27,13 @@ func baseName(index, term uint64) string {
 
 func segmentName(first uint64) string { return fmt.Sprintf("%s/%0*d", logDir, digits, first) }
 
-func fileName(sha [32]byte) string { return filesDir + "/" + hex.EncodeToString(sha[:]) }
+func fileName(of File) string {
+	name := filesDir + "/" + hex.EncodeToString(of.SHA[:])
+	if of.Encrypted {
+		name += encryptedSuffix
+	}
+	return name
+}
 
 // parseBase parses a manifest's name in its folder. It accepts only the names that baseName returns.
 func parseBase(name string) (index, term uint64, ok bool) {
@@ -38,10 +47,9 @@ func parseSegment(name string) (first uint64, ok bool) {
 	return first, segmentName(first) == logDir+"/"+name
 }
 
-// parseFile parses the name of a base's file in its folder.
-func parseFile(name string) (sha [32]byte, ok bool) {
-	var b []byte
-	_, _ = fmt.Sscanf(name, "%x", &b)
-	copy(sha[:], b)
-	return sha, fileName(sha) == filesDir+"/"+name
+// isFile reports whether a name in its folder is that of a base's file.
+func isFile(name string) bool {
+	sha, encrypted := strings.CutSuffix(name, encryptedSuffix)
+	b, _ := hex.DecodeString(sha)
+	return len(b) == 32 && filesDir+"/"+name == fileName(File{SHA: [32]byte(b), Encrypted: encrypted})
 }

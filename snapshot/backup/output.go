@@ -26,6 +26,8 @@ type output interface {
 	publish() error
 	// close ends the file. In an archive it is complete then.
 	close() error
+	// abandon ends a file that is not complete, and removes it.
+	abandon() error
 }
 
 // written is a file in a folder that is being written.
@@ -79,13 +81,18 @@ func (o *written) publish() error {
 
 func (o *written) close() error { return o.f.Close() }
 
+func (o *written) abandon() error {
+	return errors.Join(o.f.Close(), o.on.Remove(o.path(o.name)+temporary))
+}
+
 // archiving is an archive that is being written. One of its files at a time is open.
 type archiving struct {
 	on   disk.FS
 	name string
 	f    disk.File
 	size int64
-	open string // name of the file that is being written
+	open string          // name of the file that is being written
+	has  map[string]File // those of bases that are complete
 }
 
 // archived is a file in it.
@@ -142,6 +149,11 @@ func (o *archived) close() error {
 	}
 	o.to.open = ""
 	return o.to.write(header.Bytes(), o.at)
+}
+
+func (o *archived) abandon() error {
+	o.to.open, o.to.size = "", o.at
+	return o.to.f.Truncate(o.at)
 }
 
 // finish ends the archive and gives it its name.

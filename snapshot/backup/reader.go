@@ -132,7 +132,7 @@ func (r *Reader) openSegment(s *segment) (*scanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	sc, err := scan(path, f, &logFormat)
+	sc, err := scan(path, f)
 	if sc == nil {
 		f.Close()
 		return nil, err
@@ -143,38 +143,17 @@ func (r *Reader) openSegment(s *segment) (*scanner, error) {
 	return sc, err
 }
 
-// Bytes returns the size of a base's file in the backup, and whether it is encrypted.
+// Bytes returns the size of a base's files in the backup, which other bases may have, too, and whether one is encrypted.
 func (r *Reader) Bytes(b *Base) (bytes int64, encrypted bool, err error) {
-	s, err := r.openBase(b)
-	if err != nil {
-		return 0, false, err
+	for _, f := range b.Files {
+		raw, err := openFile(r.store, f)
+		if err != nil {
+			return 0, false, err
+		}
+		raw.Close()
+		bytes, encrypted = bytes+f.Stored, encrypted || f.Encrypted
 	}
-	defer s.Close()
-	return s.scanner.size, s.encrypted(), nil
-}
-
-// openBase opens the file of a base.
-func (r *Reader) openBase(b *Base) (*stored, error) {
-	s, err := openStored(r.store, fileName(b.Files[0].SHA), r.keys)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil, damage.Of(r.store.path(fileName(b.Files[0].SHA)), 0, err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case s.scanner.cluster != r.Cluster.ID:
-		err = foreign(s.path, s.scanner.cluster, r.Cluster.ID)
-	case s.scanner.link != b.Files[0].SHA:
-		err = damage.At(s.path, 0, "it is another file than its name says")
-	case s.size != b.Files[0].Bytes:
-		err = damage.At(s.path, s.scanner.next, "it holds %d bytes, and its base has %d", s.size, b.Files[0].Bytes)
-	}
-	if err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
+	return bytes, encrypted, nil
 }
 
 // Reach is how far the log goes behind a base.

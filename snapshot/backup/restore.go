@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
+	"qkv/log/disk"
 	"qkv/snapshot"
 )
 
@@ -129,7 +131,7 @@ type work struct {
 }
 
 func (r *Reader) newWork(ctx context.Context, b *Base, l limits.Index, progress func(done, total int64)) *work {
-	w := &work{r: r, ctx: ctx, limits: l, progress: progress, base: b, total: b.Files[0].Bytes}
+	w := &work{r: r, ctx: ctx, limits: l, progress: progress, base: b, total: b.Bytes()}
 	for i := r.follow(b.Index).at; i < len(r.segments); i++ {
 		w.total += r.segments[i].bytes
 	}
@@ -185,22 +187,43 @@ func (w *work) ended(at At, torn error) (*Restored, error) {
 
 // load loads the base, and compares it with its manifest.
 func (w *work) load() (*index.State, error) {
-	f, err := w.r.openBase(w.base)
-	if err != nil {
-		return nil, err
-	}
-	f.read = w.add
-	state, m, err := snapshot.Load(onlyFile{file: f}, f.path, w.limits)
+	path := w.r.store.path(fileName(w.base.Files[0]))
+	state, m, err := snapshot.LoadWhole(baseFiles{work: w}, path, w.limits)
 	if errors.Is(err, pack.ErrNewer) {
-		err = damage.Of(f.path, 0, err)
+		err = damage.Of(path, 0, err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if b := w.base; m.Cluster != b.Cluster || m.Index != b.Index || m.Term != b.Term || m.Revision != b.Revision || m.Digest != b.Digest {
-		return nil, damage.At(f.path, 0, "it holds the state of entry %d, digest %016x, and its base is of entry %d, digest %016x", m.Index, m.Digest, b.Index, b.Digest)
+		return nil, damage.At(path, 0, "it holds the state of entry %d, digest %016x, and its base is of entry %d, digest %016x", m.Index, m.Digest, b.Index, b.Digest)
 	}
 	return state, w.ctx.Err()
+}
+
+// baseFiles is a file system of the files of a base, for snapshot.LoadWhole.
+type baseFiles struct {
+	disk.FS
+	*work
+}
+
+// Open opens the snapshot, or a part by its published name.
+func (b baseFiles) Open(name string) (disk.File, error) {
+	of := b.base.Files[0]
+	number, sha := 0, []byte(nil)
+	if _, _ = fmt.Sscanf(path.Base(name), "%d-%x", &number, &sha); len(sha) == len(of.SHA) {
+		i := slices.IndexFunc(b.base.Files, func(f File) bool { return f.SHA == [32]byte(sha) })
+		if i < 0 {
+			return nil, damage.At(b.r.store.path(baseName(b.base.Index, b.base.Term)), 0, "it does not list the part %x of its snapshot", sha)
+		}
+		of = b.base.Files[i]
+	}
+	f, err := b.r.openClear(of)
+	if err != nil {
+		return nil, err
+	}
+	f.read = b.add
+	return f, nil
 }
 
 // apply applies the entries of one chunk, and reports whether the moment is reached.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,14 +58,20 @@ func (w *Writer) oldestKept(from int64) int {
 		if w.bases[i].Wall > from {
 			continue
 		}
-		f, err := openStored(w.folder, fileName(w.bases[i].Files[0].SHA), nil)
-		if err != nil {
-			continue // damaged: an older base replaces it
+		if !slices.ContainsFunc(w.bases[i].Files, w.lacks) { // otherwise an older base replaces it
+			return i
 		}
-		f.Close()
-		return i
 	}
 	return -1
+}
+
+// lacks reports whether a file of a base is missing, or was cut.
+func (w *Writer) lacks(of File) bool {
+	f, err := openFile(w.folder, of)
+	if err == nil {
+		f.Close()
+	}
+	return err != nil
 }
 
 // removeBases removes the bases before an index, damaged ones included.
@@ -83,16 +90,17 @@ func (w *Writer) removeBases(before uint64, remove func(name string) error) erro
 	return nil
 }
 
-// removeFiles removes the files that no base has. It removes none while a manifest is damaged: it may name some of them.
+// removeFiles removes the files that no base has, and not the next base. It removes none while a manifest is damaged: it may name some of
+// them.
 func (w *Writer) removeFiles(remove func(name string) error) error {
 	_, faults, err := listBases(w.folder, w.cluster.ID)
 	if err != nil || len(faults) > 0 {
 		return err
 	}
-	needed := map[[32]byte]bool{}
-	for _, b := range w.bases {
+	needed := map[string]bool{}
+	for _, b := range append(slices.Clip(w.bases), Base{Files: w.wanted}) {
 		for _, f := range b.Files {
-			needed[f.SHA] = true
+			needed[fileName(f)] = true
 		}
 	}
 	names, err := w.folder.list(filesDir)
@@ -100,7 +108,7 @@ func (w *Writer) removeFiles(remove func(name string) error) error {
 		return err
 	}
 	for _, name := range names {
-		if sha, ok := parseFile(name); ok && !needed[sha] {
+		if isFile(name) && !needed[filesDir+"/"+name] {
 			if err := remove(filesDir + "/" + name); err != nil && !errors.Is(err, iofs.ErrNotExist) {
 				return err
 			}

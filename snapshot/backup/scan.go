@@ -18,7 +18,7 @@ type file interface {
 	Size() (int64, error)
 }
 
-// scanner reads the chunks of a file in order.
+// scanner reads the chunks of a segment in order.
 //
 // Invariants:
 //
@@ -32,16 +32,14 @@ type scanner struct {
 
 	at, next int64 // where the newest chunk begins, and ends
 	sum      [32]byte
-	begin    [32]byte // the sum of the file's header
-	number   uint32   // of the next chunk
-	ended    bool     // the newest chunk is the last one
-	torn     bool     // the error may come from a torn write
-	cut      bool     // the file ends inside that write, so it was never whole
-	raw      []byte   // the newest chunk's header
+	number   uint32 // of the next chunk
+	torn     bool   // the error may come from a torn write
+	cut      bool   // the file ends inside that write, so it was never whole
+	raw      []byte // the newest chunk's header
 }
 
-// scan reads the header of a file, and returns a scanner before the first chunk. It does not close f.
-func scan(path string, f file, want *damage.Format) (*scanner, error) {
+// scan reads the header of a segment, and returns a scanner before the first chunk. It does not close f.
+func scan(path string, f file) (*scanner, error) {
 	size, err := f.Size()
 	if err != nil {
 		return nil, fmt.Errorf("size of %s: %w", path, err)
@@ -53,11 +51,10 @@ func scan(path string, f file, want *damage.Format) (*scanner, error) {
 	if err := damage.ReadAt(s.path, s.f, s.raw, 0); err != nil {
 		return s, err
 	}
-	if s.header, err = readHeader(path, s.raw, want); err != nil {
+	if s.header, err = readHeader(path, s.raw); err != nil {
 		return s, err
 	}
-	s.begin = sha256.Sum256(s.raw)
-	s.sum = s.begin
+	s.sum = sha256.Sum256(s.raw)
 	return s, nil
 }
 
@@ -67,9 +64,6 @@ func (s *scanner) chunk() (c chunk, err error) {
 	s.at, s.torn, s.cut = s.next, false, false
 	if s.size == s.next {
 		return c, io.EOF
-	}
-	if s.ended {
-		return c, damage.At(s.path, s.next, "%d bytes follow the last chunk", s.size-s.next)
 	}
 	if s.torn, s.cut = true, true; s.size-s.next < headerBytes {
 		return c, damage.At(s.path, s.next, "%d bytes are left, and the next chunk's header has %d: it was cut", s.size-s.next, headerBytes)
@@ -96,7 +90,7 @@ func (s *scanner) chunk() (c chunk, err error) {
 		return c, damage.At(s.path, s.next, "chunk %d ends at %d, before its begin at %d", c.number, c.last, c.first)
 	}
 	s.next += headerBytes + int64(c.bytes)
-	s.sum, s.ended = c.sum, c.flags&flagLast != 0
+	s.sum = c.sum
 	s.number++
 	return c, nil
 }

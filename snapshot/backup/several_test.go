@@ -106,7 +106,7 @@ func TestAcceptedLossIsTheLeast(t *testing.T) {
 		}
 		must(t, w.Close())
 		edit(t, on, "to/all/"+name+"/"+segmentName(21), func(f disk.File) error {
-			s, err := scan(name, f, &logFormat)
+			s, err := scan(name, f)
 			if err == nil {
 				_, err = s.chunk()
 			}

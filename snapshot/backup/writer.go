@@ -36,6 +36,7 @@ type Writer struct {
 	to      []age.Recipient
 
 	bases   []Base // in order of their index; of the intact manifests
+	wanted  []File // of the newest snapshot that was copied, or is being copied; none: it is unknown
 	end     end
 	segment output // that Append continues; nil: it begins one
 	bytes   int64  // of that segment
@@ -129,14 +130,8 @@ func (w *Writer) refuseClear() error {
 		return nil
 	}
 	encrypted := w.end.encrypted
-	for i := len(w.bases) - 1; i >= 0 && w.end.segment == 0; i-- {
-		f, err := openStored(w.folder, fileName(w.bases[i].Files[0].SHA), nil)
-		if err != nil {
-			continue // damaged: an older base tells, too
-		}
-		encrypted = f.encrypted()
-		f.Close()
-		break
+	if n := len(w.bases); n > 0 && w.end.segment == 0 {
+		encrypted = w.bases[n-1].Files[0].Encrypted
 	}
 	if encrypted {
 		return fmt.Errorf("%w: %s, and no recipient is given, so new content would not be: give the public key of age, or another folder",
@@ -196,7 +191,7 @@ func CreateFile(on disk.FS, name string, c Cluster, to ...age.Recipient) (*Write
 	if err != nil {
 		return nil, fmt.Errorf("create the backup: %w", err)
 	}
-	w := &Writer{target: &archiving{on: on, name: name, f: f}, cluster: c, to: to}
+	w := &Writer{target: &archiving{on: on, name: name, f: f, has: map[string]File{}}, cluster: c, to: to}
 	if err := w.writeSingle(markName, &markFormat, &w.cluster); err != nil {
 		w.Close()
 		return nil, err
@@ -298,7 +293,7 @@ func (w *Writer) openSegment(first uint64) (found bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("open the newest segment: %w", err)
 	}
-	s, err := scan(path, f, &logFormat)
+	s, err := scan(path, f)
 	if err == nil {
 		err = checkSegment(s, first, w.cluster.ID)
 	}

@@ -2,10 +2,12 @@ package backup
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	iofs "io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
+	"qkv/snapshot"
 )
 
 // A folder that is no backup, in use, or of another cluster is refused in words that say what to do, and stays as it is.
@@ -55,7 +58,7 @@ func TestFolderRefused(t *testing.T) {
 	w = open(t, on)
 	must(t, w.Append(h.entries)) // all are there
 	must(t, w.Close())
-	for _, call := range []func() error{func() error { return w.Append(nil) }, func() error { _, err := w.Base(h.save()); return err }} {
+	for _, call := range []func() error{func() error { return w.Append(nil) }, func() error { _, err := w.Base(h.save(), h.part); return err }} {
 		if err := call(); !errors.Is(err, errClosed) {
 			t.Errorf("used after its end: %v", err)
 		}
@@ -195,13 +198,17 @@ func TestRange(t *testing.T) {
 // counting counts what is read of a source.
 type counting struct {
 	Source
+	*counter
+}
+
+type counter struct {
 	bytes int64
 	fails int64 // after that many bytes; 0: never
 }
 
 var errAway = errors.New("the member is away")
 
-func (c *counting) ReadAt(p []byte, off int64) (int, error) {
+func (c counting) ReadAt(p []byte, off int64) (int, error) {
 	if c.fails > 0 && c.bytes >= c.fails {
 		return 0, errAway
 	}
@@ -210,13 +217,16 @@ func (c *counting) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// large is a history whose snapshot has some chunks.
+// large is a history whose snapshot has many parts, one of them with two chunks.
 func large(t *testing.T) *history {
 	h := newHistory(t, 9)
 	h.large = 100_000
 	var commands [][]byte
 	for i := range 30 {
 		b := make([]byte, 120_000)
+		if i == 5 {
+			b = make([]byte, 1_200_000)
+		}
 		for k := range b {
 			b[k] = byte(h.random.Uint32())
 		}
@@ -243,57 +253,45 @@ func TestCopyOfAnotherSnapshot(t *testing.T) {
 	w := open(t, on)
 	r := h.save()
 	defer r.Close()
-	if err := copyBase(w, announced{r, [32]byte{7}}, 1<<16); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "was announced") {
+	if err := h.copyBase(w, announced{r, [32]byte{7}}, 1<<16); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "was announced") {
 		t.Errorf("%v", err)
 	}
 	names, err := on.List("to/b/files")
 	if must(t, err); len(w.Bases()) > 0 || len(names) > 0 {
 		t.Errorf("it is there as %+v, %q", w.Bases(), names)
 	}
-	must(t, copyBase(w, r, 1<<16))
+	must(t, h.copyBase(w, r, 1<<16))
 	must(t, w.Close())
 }
 
-// An interrupted copy goes on where it was. In the clear, the source is asked only for the rest; what is encrypted is read
-// again, and not written again.
+// An interrupted copy goes on with the files that are not complete. What is there in another form is copied again.
 func TestResume(t *testing.T) {
 	key, err := age.GenerateX25519Identity()
 	must(t, err)
-	for what, to := range map[string][]age.Recipient{"clear": nil, "encrypted": {key.Recipient()}} {
+	clear, encrypted := []age.Recipient(nil), []age.Recipient{key.Recipient()}
+	for what, to := range map[string][2][]age.Recipient{"clear": {clear, clear}, "encrypted": {encrypted, encrypted}, "encrypted later": {clear, encrypted}} {
 		h, on := large(t), newFolder(t)
-		from := &counting{Source: h.save(), fails: 2_500_000}
-		w, err := OpenFolder(on, "to/b", testOf, to...)
+		from := counting{h.save(), &counter{fails: 2_500_000}}
+		w, err := OpenFolder(on, "to/b", testOf, to[0]...)
 		must(t, err)
-		if err := copyBase(w, from, 1<<16); !errors.Is(err, errAway) {
+		if err := h.copyBase(w, from, 1<<16); !errors.Is(err, errAway) {
 			t.Fatalf("%s: %v", what, err)
 		}
 		must(t, w.Close())
 		on.Kill()
-		had := from.bytes
-		again := &counting{Source: from.Source}
-		if w, err = OpenFolder(on, "to/b", testOf, to...); err != nil {
+		again := counting{from.Source, &counter{}}
+		if w, err = OpenFolder(on, "to/b", testOf, to[1]...); err != nil {
 			t.Fatal(err)
 		}
-		written := on.Used()
-		c, err := w.Base(again)
-		must(t, err)
-		if done, total := c.Progress(); done < 2<<20 || total != again.Size() {
-			t.Errorf("%s: it goes on at byte %d of %d", what, done, total)
+		must(t, h.copyBase(w, again, 1<<16))
+		base := w.Bases()[0]
+		if all := base.Bytes(); what == "encrypted later" != (again.bytes >= all) || what != "encrypted later" && again.bytes > all-2_000_000 {
+			t.Errorf("%s: %d bytes were read before, and %d of %d afterwards", what, from.bytes, again.bytes, all)
 		}
-		for done := false; !done; {
-			done, err = c.Step(1 << 16)
-			must(t, err)
+		if base.Index != uint64(len(h.entries)) || len(base.Files) < 30 {
+			t.Errorf("%s: %+v was published", what, base)
 		}
-		if rest := again.Size() - 2<<20; what == "clear" && again.bytes > rest+1<<20 || what == "encrypted" && again.bytes < again.Size() {
-			t.Errorf("%s: %d bytes were read before, and %d of %d afterwards", what, had, again.bytes, again.Size())
-		}
-		if more := on.Used() - written; more > again.Size()-2<<20+1<<16 {
-			t.Errorf("%s: %d bytes were written again", what, more)
-		}
-		if c.Published().Index != uint64(len(h.entries)) {
-			t.Errorf("%s: %+v was published", what, c.Published())
-		}
-		if _, err := w.Base(again); !errors.Is(err, iofs.ErrExist) {
+		if _, err := w.Base(again, h.part); !errors.Is(err, iofs.ErrExist) {
 			t.Errorf("%s: the same base again: %v", what, err)
 		}
 		must(t, w.Close())
@@ -302,74 +300,73 @@ func TestResume(t *testing.T) {
 		got, err := rd.Restore(t.Context(), At{}, testLimits(), nil)
 		must(t, err)
 		h.same(got, uint64(len(h.entries)))
+		if _, encrypted, err := rd.Bytes(&base); err != nil || encrypted != (what != "clear") {
+			t.Errorf("%s: encrypted: %v, %v", what, encrypted, err)
+		}
 	}
 }
 
-// A partial copy in another form, or of damaged bytes, is not continued.
-func TestResumeDamaged(t *testing.T) {
-	key, err := age.GenerateX25519Identity()
-	must(t, err)
-	for _, what := range []string{"rot", "other form", "disk full"} {
-		h, on := large(t), newFolder(t)
-		from := h.save()
-		w := open(t, on)
-		if err := copyBase(w, &counting{Source: from, fails: 2_500_000}, 1<<16); !errors.Is(err, errAway) {
-			t.Fatal(err)
-		}
-		must(t, w.Close())
-		var to []age.Recipient
-		name := "to/b/" + fileName(from.SHA()) + temporary
-		least := int64(0)
-		switch what {
-		case "rot":
-			must(t, on.Rot(name, 1<<20+5000, 3))
-			least = 1 << 20
-		case "other form":
-			to = append(to, key.Recipient())
-		case "disk full":
-			on.SetCapacity(on.Used() + 1<<18)
-		}
-		w, err := OpenFolder(on, "to/b", testOf, to...)
-		must(t, err)
-		c, err := w.Base(from)
-		if what == "disk full" {
-			if err == nil || !strings.Contains(err.Error(), "more bytes, and the disk has 262144 free: make room on to/b") {
-				t.Errorf("no room: %v", err)
-			}
-			continue
-		}
-		must(t, err)
-		if done, _ := c.Progress(); done < least || done > least+4096 {
-			t.Errorf("%s: it goes on at byte %d", what, done)
-		}
-		for done := false; !done; {
-			done, err = c.Step(1 << 16)
-			must(t, err)
-		}
-		must(t, w.Close())
-		rd, err := Open(on, "to/b", key)
-		must(t, err)
-		got, err := rd.Restore(t.Context(), At{}, testLimits(), nil)
-		must(t, err)
-		h.same(got, uint64(len(h.entries)))
-	}
-}
-
-// A snapshot that is damaged at its source never becomes a base, and its copy is not continued.
-func TestSourceDamaged(t *testing.T) {
+// Two bases share the parts that both list: a part is copied once. It stays until no base lists it.
+func TestPartsAreCopiedOnce(t *testing.T) {
 	h, on := large(t), newFolder(t)
-	from := h.save()
-	must(t, h.member.Rot("snap/"+from.Name(), 3_000_000, 2))
 	w := open(t, on)
-	if err := copyBase(w, from, 1<<16); !errors.Is(err, damage.ErrDamaged) {
-		t.Fatalf("a damaged snapshot: %v", err)
+	must(t, h.base(w))
+	h.grow(3)
+	second := counting{h.save(), &counter{}}
+	must(t, h.copyBase(w, second, 1<<16))
+	all := w.Bases()
+	if second.bytes > all[1].Bytes()/10 {
+		t.Errorf("%d bytes are read for the second base of %d", second.bytes, all[1].Bytes())
 	}
-	if names, err := on.List("to/b/files"); err != nil || len(names) != 0 || len(w.Bases()) != 0 {
-		t.Errorf("it left %q, %v", names, err)
+	_, err := w.Retain(time.Unix(0, h.wall).Add(time.Hour), 0)
+	must(t, err)
+	if left := w.Bases(); len(left) != 1 || slices.ContainsFunc(left[0].Files, w.lacks) {
+		t.Errorf("%+v are left", left)
 	}
-	must(t, h.member.Rot("snap/"+from.Name(), 3_000_000, 2))
-	must(t, copyBase(w, from, 1<<16))
+	if names := list(t, on, "to/b/files"); len(names) != len(all[1].Files) {
+		t.Errorf("%d files are left for a base of %d", len(names), len(all[1].Files))
+	}
 	must(t, w.Close())
+}
+
+// A disk that is too small for the parts that are missing is told before they are copied.
+func TestCopyDoesNotFit(t *testing.T) {
+	h, on := large(t), newFolder(t)
+	w := open(t, on)
+	on.SetCapacity(on.Used() + 1<<18)
+	if err := h.base(w); err == nil || !strings.Contains(err.Error(), "free: make room on to/b") {
+		t.Errorf("no room: %v", err)
+	}
+	must(t, w.Close())
+}
+
+// partOf is the published name of a part of a snapshot.
+func partOf(t *testing.T, from Source, i int) string {
+	t.Helper()
+	return from.(*snapshot.Reader).Meta().Parts[i].Name()
+}
+
+// A snapshot that is damaged at its source never becomes a base, and the damaged file is not in the backup.
+func TestSourceDamaged(t *testing.T) {
+	for _, part := range []bool{false, true} {
+		h, on := large(t), newFolder(t)
+		from, left := h.save(), 0
+		name := from.Name()
+		if part {
+			name, left = partOf(t, from, 3), 4
+		}
+		must(t, h.member.Rot("snap/"+name, 300, 2))
+		w := open(t, on)
+		if err := h.copyBase(w, from, 1<<16); !errors.Is(err, damage.ErrDamaged) {
+			t.Fatalf("a damaged snapshot: %v", err)
+		}
+		if names := list(t, on, "to/b/files"); len(names) != left || len(w.Bases()) != 0 {
+			t.Errorf("it left %q", names)
+		}
+		must(t, h.member.Rot("snap/"+name, 300, 2))
+		must(t, h.copyBase(w, from, 1<<16))
+		must(t, w.Close())
+	}
 }
 
 // What is read back from the medium is not what was written: no base is published.
@@ -377,17 +374,17 @@ func TestReadBack(t *testing.T) {
 	h, on := large(t), newFolder(t)
 	from := h.save()
 	w := open(t, on)
-	c, err := w.Base(from)
+	c, err := w.Base(from, h.part)
 	must(t, err)
 	for done := false; err == nil && !done; {
-		if done, err = c.Step(1 << 16); c.back != nil && c.back.number == 0 && err == nil {
-			must(t, on.Rot("to/b/"+c.name()+temporary, 1_500_000, 1))
+		if done, err = c.Step(1 << 16); err == nil && c.file != nil && c.file.back != nil && c.file.checked == 0 && len(c.missing) == 3 {
+			must(t, on.Rot("to/b/"+fileName(c.file.of)+temporary, 50_000, 1))
 		}
 	}
 	if !errors.Is(err, damage.ErrDamaged) || len(w.Bases()) != 0 {
 		t.Errorf("a file that the medium has damaged: %v", err)
 	}
-	must(t, copyBase(w, from, 1<<16))
+	must(t, h.copyBase(w, from, 1<<16))
 	must(t, w.Close())
 }
 
@@ -396,7 +393,8 @@ func TestReadBackOfACutFile(t *testing.T) {
 	h, on := large(t), newFolder(t)
 	from := h.save()
 	w := open(t, on)
-	written := "to/b/" + fileName(from.SHA()) + temporary
+	largest := slices.MaxFunc(from.Meta().Parts, func(a, b snapshot.Part) int { return cmp.Compare(a.Bytes, b.Bytes) })
+	written := "to/b/" + fileName(File{SHA: largest.SHA}) + temporary
 	on.SetHook(func(op simdisk.Op, name string) {
 		if op != simdisk.OpDropCache || name != written {
 			return
@@ -404,12 +402,12 @@ func TestReadBackOfACutFile(t *testing.T) {
 		on.SetHook(nil)
 		f, err := on.OpenWritable(written)
 		must(t, err)
-		must(t, errors.Join(f.Truncate(headerBytes+2*(headerBytes+limits.BackupChunkBytes)), f.Close()))
+		must(t, errors.Join(f.Truncate(limits.BackupChunkBytes), f.Close()))
 	})
-	if err := copyBase(w, from, 1<<16); !errors.Is(err, damage.ErrDamaged) || len(w.Bases()) != 0 {
+	if err := h.copyBase(w, from, 1<<16); !errors.Is(err, damage.ErrDamaged) || len(w.Bases()) != 0 {
 		t.Errorf("a file of which the medium has lost the end: %v", err)
 	}
-	must(t, copyBase(w, from, 1<<16))
+	must(t, h.copyBase(w, from, 1<<16))
 	must(t, w.Close())
 	rd := reading(t, on)
 	_, _, err := rd.Bytes(&rd.Bases[0])
@@ -511,7 +509,13 @@ func TestRetain(t *testing.T) {
 		h.same(got, uint64(len(h.entries)))
 		names, err := on.List("to/b/files")
 		must(t, err)
-		if want := len(bases) - i; len(names) != want || len(w.Bases()) != want {
+		files := map[File]bool{}
+		for _, b := range w.Bases() {
+			for _, f := range b.Files {
+				files[f] = true
+			}
+		}
+		if len(names) != len(files) || len(w.Bases()) != len(bases)-i {
 			t.Errorf("with everything since base %d, %d bases and %d files stay", i, len(w.Bases()), len(names))
 		}
 		segments, err := on.List("to/b/log")
@@ -538,7 +542,7 @@ func TestRetainDamaged(t *testing.T) {
 	rd := reading(t, on)
 	newest := rd.Bases[1]
 	must(t, rd.Close())
-	name := "to/b/" + fileName(newest.Files[0].SHA)
+	name := "to/b/" + fileName(newest.Files[0])
 	f, err := on.OpenWritable(name)
 	must(t, err)
 	must(t, errors.Join(f.Truncate(200), f.Close()))
@@ -593,9 +597,9 @@ func TestArchive(t *testing.T) {
 		from := h.save()
 		at := uint64(len(h.entries))
 		h.grow(30)
-		must(t, copyBase(w, from, 1<<16))
+		must(t, h.copyBase(w, from, 1<<16))
 		must(t, w.Append(h.entries[at:at+10]))
-		if _, err := w.Base(h.save()); err == nil {
+		if _, err := w.Base(h.save(), h.part); err == nil {
 			t.Error("a second file was begun inside the log")
 		}
 		must(t, w.Append(h.from(at)))
@@ -633,7 +637,7 @@ func TestArchiveDamaged(t *testing.T) {
 	at := uint64(len(h.entries))
 	w, err := CreateFile(on, "to/file", testOf)
 	must(t, err)
-	must(t, copyBase(w, from, 1<<16))
+	must(t, h.copyBase(w, from, 1<<16))
 	for range 3 {
 		h.grow(1)
 		must(t, w.Append(h.from(at)))
