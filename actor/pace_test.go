@@ -78,22 +78,6 @@ func TestSnapshotterRests(t *testing.T) {
 			t.Errorf("a rest of %v after %v with a log of %d MiB, %v is wanted", got, c.took, c.log>>20, c.want)
 		}
 	}
-	s.out.file = &file{}
-	for _, c := range []struct {
-		what    string
-		ordered *ordered
-		log     int64
-		want    time.Duration
-	}{
-		{"a file that nobody ordered", nil, 0, unhurried * limits.SnapshotStepQuick},
-		{"an ordered file", &ordered{}, 0, restLeast},
-		{"a file that the log outruns", nil, half + 1, 0},
-	} {
-		s.Status.publishDurable(log.Stats{Bytes: c.log})
-		if s.out.order = c.ordered; s.Rest(limits.SnapshotStepQuick) != c.want {
-			t.Errorf("%s: the rest is %v, not %v", c.what, s.Rest(limits.SnapshotStepQuick), c.want)
-		}
-	}
 }
 
 // What a save, and a check, ask the disk for at once follows how long their steps take: a disk that is quick is asked for small pieces,

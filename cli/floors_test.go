@@ -110,7 +110,7 @@ var packages = map[string]layer{
 	"internal/testretry":     {floor: 3, helper: true},
 	"net/server/servertest":  {floor: 3, imports: []string{"internal/figures", "net/auth", "net/server", "net/wire", "internal/audit", "log/disk", "index", "index/kv", "index/watch", "internal/pack", "internal/limits", "internal/testport"}, helper: true},
 
-	"node/backuprun": {floor: 4, imports: []string{"snapshot/backup", "net/wire", "index/kv", "log/disk", "internal/damage", "internal/limits"}, modules: []string{ageModule}},
+	"node/backuprun": {floor: 4, imports: []string{"snapshot", "snapshot/backup", "net/wire", "index/kv", "log/disk", "internal/damage", "internal/limits"}, modules: []string{ageModule}},
 
 	"node": {floor: 4, imports: []string{
 		"node/backuprun", "snapshot/backup",
