@@ -40,7 +40,7 @@ func (s *Snapshotter) full() bool {
 // bytes returns the size of this member's own files, with the snapshot being saved or received at its full size.
 func (s *Snapshotter) bytes() int64 {
 	n := s.written() + s.growth()
-	if r := s.receive; r != nil && !r.handed {
+	if r := s.receive; r != nil {
 		n += r.left - r.file.Offset()
 	}
 	return n
@@ -52,11 +52,7 @@ func (s *Snapshotter) written() (n int64) {
 		n += k.Bytes
 	}
 	n += s.parts.bytes + s.fileBytes()
-	switch r := s.receive; {
-	case r == nil:
-	case s.installs():
-		n += r.offer.Size
-	default:
+	if r := s.receive; r != nil {
 		n += r.file.Offset()
 	}
 	return n

@@ -341,7 +341,6 @@ func (s *Snapshotter) installed(m Installed) {
 		s.endOrder(false)
 	}
 	s.endCheck()
-	s.suspects = nil
 	for _, old := range s.files {
 		if old.Path != r.info.Path {
 			s.remove(old)

@@ -218,7 +218,7 @@ func (s *salvage) lose(p Part, why error, records int64) error {
 		return why
 	}
 	if n := len(s.got.Places); s.bounded < n && s.got.Places[n-1].Part == p {
-		if last := &s.got.Places[n-1]; records < 0 || last.Records < 0 {
+		if last := &s.got.Places[n-1]; records < 0 { // the rest of the part is lost
 			last.Records = -1
 		} else {
 			last.Records += records
