@@ -136,6 +136,26 @@ func TestSnapshotIsReadBack(t *testing.T) {
 	}
 }
 
+// A newest snapshot that the disk cannot read takes the place of no older one, and a full disk does not have it read again without a pause.
+func TestUnreadableSnapshotIsNotSound(t *testing.T) {
+	s := newTestSnapshotter(t, viewAt(t, 30, 1000))
+	s.turn(saveOf(viewAt(t, 20, 1000)))
+	s.turn(saveOf(viewAt(t, 30, 1000)))
+	s.fs.Fail(simdisk.Fault{Op: simdisk.OpOpen, Name: s.files[0].Path, Err: syscall.EIO, Stays: true})
+	s.Status.reportDisk(func(d *space.Disk) { d.Full = true })
+	drainBox(s.Applier)
+	s.turn(Suspect{Path: s.files[0].Path})
+	for _, pause := range []time.Duration{0, limits.SnapshotRetryMost} {
+		s.at += pause
+		for range 3 {
+			s.turn(Wait{})
+		}
+		if wanted := drainBox(s.Applier); len(s.files) != 2 || len(wanted) != 1 || wanted[0] != (SnapshotWanted{Saves: 1}) {
+			t.Errorf("%d snapshots are kept, the applier gets %+v", len(s.files), wanted)
+		}
+	}
+}
+
 // Where there is room for one snapshot, the older one goes when the newer one was found sound a short while ago. Later that
 // proves nothing any more: the newer one is looked at again, and what rots it in between does not take both.
 func TestOlderSnapshotStaysUntilTheNewerIsSoundNow(t *testing.T) {

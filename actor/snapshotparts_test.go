@@ -160,6 +160,9 @@ func TestPartsComeBeforeTheirSnapshot(t *testing.T) {
 	if n, _ := p.View().Cold(); n < 50 {
 		t.Errorf("%d values are in files only", n)
 	}
+	if got, want := unwritten(p.View(), s.shelf.Last()), p.View().OpenExtent().Bytes; got != want {
+		t.Errorf("the next snapshot has to write %d bytes, of which %d are in no file", got, want)
+	}
 	if got := s.save(p); !has[ConsensusMessage, SnapshotSaved](got) || len(s.files) != 1 || len(s.files[0].Parts) != len(extents) {
 		t.Errorf("consensus hears of %+v, and there are the snapshots %+v", got, s.files)
 	}
@@ -276,6 +279,45 @@ func TestSnapshotComesBetweenTwoPieces(t *testing.T) {
 	p.put(1)
 	s.save(p)
 	s.loads(p, "with a newer base")
+}
+
+// A newer base is written where the disk has space for its missing pieces, and writes keep theirs, up to the low mark. A full disk needs no
+// space for writes: the newer base frees some.
+func TestNewerBaseLeavesSpace(t *testing.T) {
+	const margin = 20_000
+	for _, c := range []struct {
+		what    string
+		full    bool
+		pieces  int   // that exist already
+		beyond  int64 // free space, in addition to what is needed
+		written bool
+	}{
+		{"space for all pieces", false, 0, margin, true},
+		{"less than that", false, 0, -margin, false},
+		{"space for the other pieces", false, 3, margin, true},
+		{"a full disk with space for all pieces", true, 0, margin, true},
+		{"a full disk", true, 0, -margin, false},
+	} {
+		p, s := dueBase(t)
+		s.Status.reportDisk(func(d *space.Disk) { d.SegmentBytes, d.Full = 64<<10, c.full })
+		s.show(p)
+		free := p.View().BaseBytes() + c.beyond
+		if c.pieces > 0 {
+			s.Limits.SnapshotStepBytes = 1
+			s.steps(t, func() bool { return s.out.base != nil && len(s.out.base.volumes) == c.pieces })
+			for _, one := range s.out.base.volumes {
+				free -= one.Bytes
+			}
+		}
+		if !c.full {
+			low, _ := s.Status.Disk().Marks()
+			free += low
+		}
+		s.fs.SetCapacity(s.fs.Used() + free)
+		if s.finish(p); (s.shelf.Base() == p.View().Base()) != c.written {
+			t.Errorf("%s: the base is that of %d, the newer one is of %d; alarms %q", c.what, s.shelf.Base(), p.View().Base(), s.problems())
+		}
+	}
 }
 
 // A member was late: the extents that a newer base replaced were in no file yet, and nothing writes them any more. The newer base is
@@ -1273,6 +1315,52 @@ func TestOnlyMissingPartsTravel(t *testing.T) {
 	}
 }
 
+// A received state has another base than the one that is being written, which is given up.
+func TestInstalledStateEndsANewerBase(t *testing.T) {
+	q, follower := dueBase(t)
+	follower.show(q)
+	step := follower.Limits.SnapshotStepBytes
+	follower.Limits.SnapshotStepBytes = 1
+	follower.steps(t, func() bool { return follower.out.base != nil && len(follower.out.base.volumes) == 1 })
+	follower.Limits.SnapshotStepBytes = step
+	p, leader := dueBase(t)
+	leader.finish(p)
+	p.put(60)
+	p.finishAndRebase(leader)
+	leader.save(p)
+	got := (&transfer{from: leader, to: follower}).run(t, p)
+	follower.Status.view.Store(got.View())
+	follower.turn()
+	if all, _ := partFiles(t, follower); follower.shelf.Base() != p.View().Base() || len(all) != len(leader.files[0].Parts) {
+		t.Errorf("the base is that of %d, not of %d, and there are %v", follower.shelf.Base(), p.View().Base(), all)
+	}
+}
+
+// The log brings what a snapshot on its way would: the parts that have come go at once.
+func TestNeedlessTransferLeavesNoParts(t *testing.T) {
+	p, leader := newParts(t)
+	p.put(100)
+	leader.save(p)
+	follower := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	tr := &transfer{from: leader, to: follower}
+	leader.Peers, follower.Peers = transferEnd{tr, follower, 1}, transferEnd{tr, leader, 2}
+	leader.turn(SendSnapshot{Peer: 2, Message: &raftpb.Message{Snapshot: snapshotAt(p.at, 1, ConfStateOf(p.Members().Configuration()))}})
+	for leader.turn(Allow{Bytes: math.MaxInt32}); len(follower.parts.all) < 2; leader.turn(Allow{Bytes: math.MaxInt32}) {
+		next := tr.queue[0]
+		tr.queue = tr.queue[1:]
+		next()
+	}
+	q, _ := newParts(t)
+	q.put(100)
+	follower.Status.view.Store(q.View())
+	if follower.Handle(Time{Now: follower.at}, []SnapshotterMessage{Wait{}}); follower.receive != nil {
+		t.Fatal("the transfer goes on")
+	}
+	if all, _ := partFiles(t, follower); len(all) > 0 {
+		t.Errorf("the transfer has ended, and there are %v", all)
+	}
+}
+
 // A part that the receiver has had is damaged, or cannot be read: an alarm says so, the part is moved aside, and comes with the next offer.
 func TestPartOfTheReceiverIsDamaged(t *testing.T) {
 	for name, harm := range map[string]func(f *snapshotterTurns, part string) error{
@@ -1329,6 +1417,10 @@ func TestListedPartOfTheReceiverIsFetched(t *testing.T) {
 	}
 	if got := drainBox(follower.Reader); len(got) != 1 || got[0] != (RepairPart{bad}) || !follower.parts.has(bad) {
 		t.Errorf("ordered: %v; it has the part: %v", got, follower.parts.has(bad))
+	}
+	follower.files, follower.shelf, follower.Damaged = nil, snapshot.NewShelf(nil), "damaged"
+	if err := follower.damagedHere(&snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil || follower.parts.has(bad) {
+		t.Errorf("nothing of its own lists the part any more, and it counts as here; the transfer ends with %v", err)
 	}
 }
 

@@ -32,10 +32,16 @@ func TestSenderOfASnapshotIsGone(t *testing.T) {
 	if s.turn(Wait{}); s.Status.Disk().Receives || s.receive == nil {
 		t.Error("it waits for a sender that is gone, or forgets what has come")
 	}
+	s.unread = true
 	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: s.receive.file.Offset(), Bytes: whole[half : half+half/2]}})
 	if !s.Status.Disk().Receives {
 		t.Error("it does not know that it goes on")
 	}
+	s.at += limits.SnapshotSendTimeout
+	if s.turn(Wait{}); !s.Status.Disk().Receives {
+		t.Error("what has come is read for long, and counts as a sender that is gone")
+	}
+	s.unread = false
 	for _, at := range []uint64{19, 20} {
 		s.Status.view.Store(viewAt(t, at, 100))
 		s.turn(Wait{})

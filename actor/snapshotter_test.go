@@ -180,6 +180,21 @@ func TestOneSnapshotOnAFullDisk(t *testing.T) {
 	}
 }
 
+// Where the disk lacks space for a snapshot, the older one goes first.
+func TestSaveTakesTheSpaceOfTheOlderSnapshot(t *testing.T) {
+	s := newTestSnapshotter(t, nil)
+	for _, last := range []uint64{3, 6, 9} {
+		view := viewAt(t, last, 10_000)
+		if s.Status.view.Store(view); last == 9 {
+			s.fs.SetCapacity(s.fs.Used() + view.OpenExtent().Bytes - 1)
+		}
+		s.turn(Save{View: view, Index: last, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}})
+	}
+	if len(s.files) != 2 || s.files[0].Index != 9 || len(s.problems()) > 0 {
+		t.Errorf("there are the snapshots %+v, alarms %q", s.files, s.problems())
+	}
+}
+
 // A snapshot of which a part is there already goes on where there is room for the rest of it.
 func TestReceiveGoesOnInLittleRoom(t *testing.T) {
 	leader := newTestSnapshotter(t, viewAt(t, 20, 100_000))

@@ -11,6 +11,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/pack"
 )
 
 // A model of extents: all changes of a store, in order.
@@ -271,6 +272,32 @@ func TestExtentNeedsItsFirstChanges(t *testing.T) {
 	}
 }
 
+// A scan of a base leaves out what was dropped since it was stored, also if the history begins within a revision.
+func TestBaseOfAPartlyDroppedRevision(t *testing.T) {
+	s := NewState(limits.Index{CompactionWork: 1, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 100})
+	batch(t, s, 1, AppendCheck(nil).Bytes)
+	batch(t, s, 1, put("a", "1"), put("b", "1"))
+	last := s.View().Extents()
+	two := kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: []byte("a")}}, {Put: &kv.Put{Key: []byte("b")}}}}
+	batch(t, s, 1, new(Head).AppendTxn(nil, &two).Bytes)
+	at := s.revision
+	batch(t, s, 1, put("c", "1"), new(Head).AppendCompact(nil, at).Bytes, AppendRebase(nil, last[len(last)-1].To).Bytes)
+	s.Stored(s.View().Base(), s.revision, nil)
+	batch(t, s, 1, new(Head).AppendCompact(nil, s.revision).Bytes)
+	keys := map[Position]int{} // of the base, by the beginning of the history
+	for more := true; more; more = s.Reclaim() {
+		v, n := s.View(), 0
+		v.scanBase(nil, func([]byte, []Version, uint64) bool {
+			n++
+			return true
+		})
+		keys[v.history.oldest()] = n
+	}
+	if want := map[Position]int{{at, 0}: 2, {at, 1}: 1}; s.extents.kept != at || !maps.Equal(keys, want) {
+		t.Errorf("the history begins at these positions with so many keys of the base: %v; want %v", keys, want)
+	}
+}
+
 // Commands that no leader of this build proposes change nothing.
 func TestBadBases(t *testing.T) {
 	s := NewState(limits.Index{CompactionWork: 1, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 100})
@@ -286,11 +313,39 @@ func TestBadBases(t *testing.T) {
 	if fmt.Sprint(s.extents) != fmt.Sprint(before) {
 		t.Errorf("%+v became %+v", before, s.extents)
 	}
+	batch(t, s, 1, new(Head).AppendCompact(nil, cuts[0].To).Bytes) // a read at this revision still needs the versions before it
+	revision, _ := s.View().NextBase()
+	if r := batch(t, s, 1, AppendRebase(nil, cuts[0].To).Bytes)[0]; r.Err == nil || revision != 0 {
+		t.Errorf("compacted at the end of an extent: it is made the base with %+v, the next base is %d", r, revision)
+	}
 	batch(t, s, 1, new(Head).AppendCompact(nil, s.revision).Bytes)
 	for range 2 { // the second time, it is not there
 		batch(t, s, 1, AppendRebase(nil, cuts[0].To).Bytes)
 		if s.extents.base != cuts[0].To || len(s.extents.cuts) != len(cuts)-1 {
 			t.Errorf("%+v", s.extents)
+		}
+	}
+}
+
+// Meta data with extents that no state has are refused.
+func TestExtentsAreRefused(t *testing.T) {
+	for name, change := range map[string]func(x *extents){
+		"":                          func(*extents) {},
+		"a gap":                     func(x *extents) { x.cuts[1].From++ },
+		"an end before the begin":   func(x *extents) { x.cuts[1].From, x.cuts[1].To, x.open.From = 8, 7, 8 },
+		"a number twice":            func(x *extents) { x.cuts[1].Number = 1 },
+		"the number of the next":    func(x *extents) { x.cuts[1].Number = 3 },
+		"no changes":                func(x *extents) { x.cuts[1].Versions = 0 },
+		"a negative size":           func(x *extents) { x.cuts[1].Bytes = -1 },
+		"a base before the empty":   func(x *extents) { x.base, x.cuts[0].From = EmptyBase-1, EmptyBase },
+		"a gap before the open one": func(x *extents) { x.open.From++ },
+		"an open one with an end":   func(x *extents) { x.open.To = 10 },
+	} {
+		x := extents{base: 5, kept: 6, next: 3, cuts: []Extent{{1, 6, 7, 1, 10, 10}, {2, 8, 9, 1, 10, 10}}, open: Extent{From: 10}}
+		change(&x)
+		r := pack.NewExactReader(x.append(nil))
+		if readExtents(&r); (r.Done() == nil) != (name == "") {
+			t.Errorf("%s: %v", name, r.Done())
 		}
 	}
 }

@@ -14,11 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"qkv/actor"
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 	"qkv/net/peer"
 	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
@@ -539,6 +542,27 @@ func TestRecoverWithoutAPart(t *testing.T) {
 	}
 	if v.Keys() < int64(n-len(lost)) {
 		t.Errorf("there are %d keys", v.Keys())
+	}
+}
+
+// A damaged part that no other member gives is back in its place, also after a power loss.
+func TestPartThatNobodyGivesIsBack(t *testing.T) {
+	part := snapshot.Part{Number: 1, From: 2, To: 3, Bytes: 100}
+	for variant := range simdisk.Variants {
+		fs, status := simdisk.New(1), &actor.Status{}
+		must(t, fs.MkdirAll("d/snap"))
+		file, err := fs.Create("d/snap/" + part.Name())
+		must(t, err)
+		must(t, errors.Join(file.Sync(), file.Close(), fs.SyncDir("d/snap"), fs.SyncDir("d"), fs.SyncDir(".")))
+		actor.NewApplier(actor.ApplierConfig{State: index.NewState(limits.Defaults().Index), Status: status})
+		m := &member{folder: &folder{fs: fs, dir: "d"}, status: status}
+		m.storage.folder = m.folder
+		m.storage.repairs.fetch = func(index.Members, peer.PartSink) error { return errors.New("nobody is there") }
+		err = m.repairPart(part)
+		fs.Crash(variant)
+		if _, gone := fs.Open("d/snap/" + part.Name()); err == nil || gone != nil {
+			t.Errorf("power loss %d: %v, after %v", variant, gone, err)
+		}
 	}
 }
 

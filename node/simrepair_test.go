@@ -318,6 +318,9 @@ func takesASnapshotOfItsLog(t *testing.T, fs *simdisk.Disk, h, giver *host) {
 	if r.applied >= last || r.log != opened || found.Last != last || r.hardState != found.HardState {
 		t.Errorf("the log ended with %d, the snapshot has %d, and now the log ends with %d", last, r.applied, found.Last)
 	}
+	if len(r.useless) != 1 || r.useless[0].Path != listing.Published[0].Path {
+		t.Errorf("the snapshot that lacks a part stays: %+v", r.useless)
+	}
 	must(t, errors.Join(r.state.Check(), r.log.Close(), s.folder.lock.Close()))
 }
 

@@ -497,3 +497,34 @@ func TestPiecesStay(t *testing.T) {
 		t.Errorf("%d of %d pieces have changed", changed, len(m.base))
 	}
 }
+
+// opens counts the files that are opened.
+type opens struct {
+	disk.FS
+	n int
+}
+
+func (o *opens) Open(name string) (disk.File, error) {
+	o.n++
+	return o.FS.Open(name)
+}
+
+// A member reads whole files by a file system that reads ahead, and single values without it.
+func TestValuesAreNotReadAhead(t *testing.T) {
+	l := smallExtents
+	l.ColdBytes = 1
+	m := newPartMember(t, simdisk.New(1), l)
+	for n := range 20 {
+		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 5_000+n)}).Bytes)
+	}
+	path, files := m.snapshot(), &opens{FS: m.fs}
+	state, meta, err := LoadIn(index.NewReserve(), m.fs, files, path, l)
+	if err != nil || files.n != 1+len(meta.Parts) {
+		t.Fatalf("%d files are opened for %d parts: %v", files.n, len(meta.Parts), err)
+	}
+	v := state.View()
+	got, err := v.Range(kv.Range{Key: []byte("k"), Revision: v.Revision() - 15}, 0)
+	if n, _ := v.Cold(); err != nil || len(got.KVs) != 1 || n < 10 || files.n != 1+len(meta.Parts) {
+		t.Errorf("%d values are in files, one is read as %v, and %d files were opened: %v", n, len(got.KVs), files.n, err)
+	}
+}

@@ -3,7 +3,9 @@ package snapshot
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"qkv/index"
@@ -183,8 +185,11 @@ func TestSalvageLooksAside(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := Salvage(m.fs, info, "aside", smallExtents)
-	if err != nil || len(got.Keys) == 0 || len(got.Places) != 1 || got.Places[0].Records != int64(len(got.Keys)) {
+	if err != nil || len(got.Keys) == 0 || len(got.Places) != 1 {
 		t.Fatalf("%+v, %v", got, err)
+	}
+	if one := got.Places[0]; one.Records != int64(len(got.Keys)) || one.First != a.From || one.Last != a.To {
+		t.Errorf("%d keys of %+v are lost, and it says %+v", len(got.Keys), a, one)
 	}
 	if err := m.fs.Remove(moved); err != nil {
 		t.Fatal(err)
@@ -197,6 +202,28 @@ func TestSalvageLooksAside(t *testing.T) {
 	}
 	if got, err = Salvage(m.fs, info, "aside", smallExtents); err != nil || len(got.Places) != 2 || got.Places[0].Records != -1 {
 		t.Fatalf("%+v, %v", got, err)
+	}
+}
+
+// A key continues in a damaged block: it has a version of before, and all keys of the next block are there.
+func TestSalvageBehindASplitKey(t *testing.T) {
+	m := newPartMember(t, simdisk.New(1), smallExtents)
+	for _, key := range []string{"a", "a", "a", "b", "c", "d"} {
+		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: make([]byte, limits.SnapshotBlockBytes*9/10)}).Bytes)
+	}
+	m.begin()
+	path := m.snapshot()
+	meta, err := headAt(m.fs, path)
+	if err != nil || len(meta.Parts) != 1 {
+		t.Fatal(meta.Parts, err)
+	}
+	flipBit(t, m.fs, join("d", meta.Parts[0].Name()), limits.SnapshotBlockBytes*9/10*5/2*8) // of the newest version of a
+	got, err := Salvage(m.fs, Info{Path: path, Meta: meta}, "aside", smallExtents)
+	if err != nil || len(got.Places) != 1 || got.Places[0].Records != 2 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if has := versionsOf(got.State); len(has) != 3 || has["a"][0].Version != 2 || has["c"] == nil || has["d"] == nil {
+		t.Errorf("there are the keys %v", slices.Sorted(maps.Keys(has)))
 	}
 }
 

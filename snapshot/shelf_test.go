@@ -253,6 +253,16 @@ func TestShelfChanges(t *testing.T) {
 	if rebased = full.Rebased([]*Volume{newer}); len(rebased.extents) != 0 || rebased.To() != full.To() {
 		t.Errorf("a Shelf with the base of the last extent: %+v", rebased)
 	}
+	for i, part := range full.Parts() {
+		want := int64(0) // the changes behind a harmed base supersede versions in it
+		if i >= len(base) {
+			want = extents[i-len(base)].From - 1
+		}
+		harmed := full.Harmed(part, true)
+		if harmed.To() != want || harmed.Reach() != full.Reach() || harmed.Harmed(part, false).To() != full.To() {
+			t.Errorf("with %s harmed, values up to revision %d may leave memory, not up to %d", part.Name(), harmed.To(), want)
+		}
+	}
 	var late []one
 	for _, o := range versionsIn(t, m.state, full.To()) {
 		if o.at.Revision > extents[0].To {

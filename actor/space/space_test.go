@@ -228,3 +228,27 @@ func TestLogBudget(t *testing.T) {
 		}
 	}
 }
+
+// A snapshot is due by the records behind the last one. It is due by fewer if the log's files are large, but not if they are kept for a follower.
+func TestSaveDue(t *testing.T) {
+	l := limits.Defaults()
+	for _, c := range []struct {
+		disk           Disk
+		records, files int64 // in MiB
+		want           bool
+	}{
+		{Disk{}, 64, 256, false},
+		{Disk{}, 65, 65, true},
+		{Disk{}, 9, 256, false},
+		{Disk{}, 8, 257, false},
+		{Disk{}, 9, 257, true},
+		{Disk{LogKept: true}, 9, 257, false},
+		{Disk{LogKept: true}, 65, 257, true},
+		{Disk{Full: true}, 1, 1, false},
+		{Disk{Full: true}, 2, 2, true},
+	} {
+		if got := c.disk.SaveDue(&l, c.records*mib, c.files*mib); got != c.want {
+			t.Errorf("%+v, %d MiB of records in files of %d MiB: %v", c.disk, c.records, c.files, got)
+		}
+	}
+}
