@@ -318,7 +318,8 @@ type (
 	}
 	// Installed reports that a received snapshot is the current state. Posted.
 	Installed struct{ Index, Term uint64 }
-	// Suspect has a published snapshot verified whose file, or one of whose parts, a reader has found damaged. Offered.
+	// Suspect has a published snapshot verified whose file, or one of whose parts, a reader has found damaged, or a part that no snapshot lists
+	// yet. Offered.
 	Suspect struct{ Path string }
 	// Wait is the snapshotter's clock. Offered.
 	Wait struct{}

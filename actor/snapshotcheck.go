@@ -14,7 +14,7 @@ import (
 	"qkv/snapshot"
 )
 
-// checking is the verification of a published snapshot, and then of its parts.
+// checking is the verification of a published snapshot, and then of its parts; or of parts that no snapshot lists yet: info has no path.
 type checking struct {
 	info     snapshot.Info
 	verifier *snapshot.Verifier
@@ -28,6 +28,10 @@ func (s *Snapshotter) nextCheck() {
 	for s.check == nil && len(s.suspects) > 0 {
 		info := s.suspects[0]
 		s.suspects = s.suspects[1:]
+		if info.Path == "" {
+			s.checkNext(&checking{info: info, rest: info.Parts}, nil)
+			continue
+		}
 		if !slices.ContainsFunc(s.files, func(k snapshot.Info) bool { return k.Path == info.Path }) || !s.complete(info) {
 			continue // it is gone, or known to lack a part: checks of it would only delay the save of another one
 		}
@@ -52,14 +56,20 @@ func (s *Snapshotter) stepCheck() {
 	if c.part == nil {
 		c.rest = c.info.Parts
 	}
+	s.checkNext(c, err)
+}
+
+// checkNext begins the verification of the next part, or ends the check.
+func (s *Snapshotter) checkNext(c *checking, err error) {
 	for err = c.note(err); err == nil && len(c.rest) > 0; err = c.note(err) {
 		c.part, c.rest = &c.rest[0], c.rest[1:]
 		if c.verifier, err = snapshot.BeginVerifyPart(s.FS, s.Dir+"/"+c.part.Name(), *c.part); err == nil {
+			s.check = c
 			return
 		}
 	}
 	s.check = nil
-	if len(c.damaged) == 0 {
+	if len(c.damaged) == 0 && c.info.Path != "" {
 		s.checked(c.info, err)
 	}
 	for _, one := range c.damaged {
@@ -183,7 +193,7 @@ func (s *Snapshotter) partRepaired(m PartRepaired) {
 	}
 	one := &s.repair.damaged[i]
 	if m.Err == nil {
-		s.repaired(*one, "fetched from another member; nothing is lost; a damaged file is in damaged/ now")
+		s.repaired(*one, "fetched from another member, or can be read again; nothing is lost; a damaged file is in damaged/ now")
 	} else {
 		if !one.lost {
 			one.damage = fmt.Errorf("%w; and no other member gave it: %w", one.damage, m.Err)
@@ -370,16 +380,32 @@ func (s *Snapshotter) suspect(one *sending) {
 	}
 }
 
+// suspected has a file verified that a reader has found damaged: a snapshot, a part of one, or a part that no snapshot lists yet. If the
+// part is lost, the other members are asked for it again.
+func (s *Snapshotter) suspected(path string) {
+	published := s.recheck(path)
+	for _, one := range s.shelf.Parts() {
+		switch {
+		case s.Dir+"/"+one.Name() != path:
+		case s.repairs(one):
+			s.fetchAgain(one)
+		case !published:
+			s.suspects = append(s.suspects, snapshot.Info{Meta: snapshot.Meta{Parts: []snapshot.Part{one}}})
+		}
+	}
+}
+
 // recheck has a snapshot's file verified, or the newest snapshot that lists a part, if it is still published.
-func (s *Snapshotter) recheck(path string) {
+func (s *Snapshotter) recheck(path string) (published bool) {
 	i := slices.IndexFunc(s.files, func(k snapshot.Info) bool {
 		return k.Path == path || slices.ContainsFunc(k.Parts, func(p snapshot.Part) bool { return s.Dir+"/"+p.Name() == path })
 	})
 	if i < 0 {
-		return
+		return false
 	}
 	s.suspects = append(s.suspects, s.files[i])
 	if s.sound.path == s.files[i].Path {
 		s.sound.path = ""
 	}
+	return true
 }

@@ -1027,6 +1027,36 @@ func TestLostPartIsFetchedAgain(t *testing.T) {
 	}
 }
 
+// A damaged part that no snapshot lists yet is found, too. If it is lost, each reader that finds it has the other members asked again.
+func TestSuspectedPartWithoutASnapshot(t *testing.T) {
+	p, s := newParts(t)
+	p.put(100)
+	s.finish(p)
+	all := s.shelf.Parts()
+	suspect := func(one snapshot.Part) {
+		s.turn(Suspect{Path: "snap/" + one.Name()})
+		s.tell(p)
+	}
+	if suspect(all[0]); len(s.files) > 0 || len(s.problems()) > 0 {
+		t.Fatalf("%d snapshots, alarms %q", len(s.files), s.problems())
+	}
+	bad := all[len(all)-2]
+	s.harm(t, bad)
+	if suspect(bad); s.Status.Parts().Lost != bad.To || !strings.Contains(s.lostAlarm(bad), "is lost") {
+		t.Fatalf("lost up to %d, alarms %q", s.Status.Parts().Lost, s.problems())
+	}
+	s.unread = true
+	suspect(bad)
+	suspect(bad) // it is asked for already
+	if got := drainBox(s.Reader); len(got) != 1 || got[0] != (RepairPart{bad}) {
+		t.Errorf("ordered: %+v", got)
+	}
+	s.turn(PartRepaired{Part: bad})
+	if s.tell(p); s.Status.Parts().Lost > 0 || !strings.Contains(s.lostAlarm(bad), "nothing is lost") {
+		t.Errorf("lost up to %d, alarms %q", s.Status.Parts().Lost, s.problems())
+	}
+}
+
 // A newer base takes the place of a lost part, which the newest snapshot lists until the next one. A full disk does not take the older
 // snapshot, which can be loaded. It is the same if the fetch takes longer than the newer base.
 func TestOlderSnapshotStaysBehindALostPart(t *testing.T) {

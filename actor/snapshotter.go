@@ -127,7 +127,7 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 		case Discard:
 			s.discard(m)
 		case Suspect:
-			s.recheck(m.Path)
+			s.suspected(m.Path)
 		case Wait:
 			s.wait()
 		default:

@@ -168,19 +168,12 @@ func (c *fileCheck) read() error {
 	if err := log.Verify(medium, m.folder.path("wal"), least, listed, c.segment); err != nil {
 		return err
 	}
-	var parts []snapshot.Part // both snapshots usually list the same
-	seen := map[snapshot.Part]bool{}
 	for _, info := range snapshots {
-		for _, part := range info.Parts {
-			if !seen[part] {
-				parts, seen[part] = append(parts, part), true
-			}
-		}
 		if err := c.snapshot(info.Path, snapshotHelp, snapshot.VerifyFile(medium, info.Path)); err != nil {
 			return err
 		}
 	}
-	for _, part := range parts {
+	for _, part := range c.parts(snapshots) {
 		name := m.folder.path("snap/" + part.Name())
 		if err := c.snapshot(name, partHelp, snapshot.VerifyPart(medium, name, part)); err != nil {
 			return err
@@ -231,12 +224,25 @@ func (c *fileCheck) snapshot(name, help string, fault error) error {
 	return nil
 }
 
-// listed says whether a snapshot lists a part now.
+// parts returns the parts of the snapshots and of the next snapshot: values are read from the latter already.
+func (c *fileCheck) parts(snapshots []snapshot.Info) (all []snapshot.Part) {
+	if shelf := snapshot.ShelfOf(c.member.status.View()); shelf != nil {
+		all = shelf.Parts()
+	}
+	for _, info := range snapshots {
+		for _, part := range info.Parts { // most are the same
+			if !slices.ContainsFunc(all, func(one snapshot.Part) bool { return one.SHA == part.SHA }) {
+				all = append(all, part)
+			}
+		}
+	}
+	return all
+}
+
+// listed says whether a part is needed now.
 func (c *fileCheck) listed(name string) bool {
 	listing, _ := snapshot.List(c.member.env.FS, c.member.folder.path("snap"))
-	return slices.ContainsFunc(listing.Published, func(info snapshot.Info) bool {
-		return slices.ContainsFunc(info.Parts, func(p snapshot.Part) bool { return p.Name() == path.Base(name) })
-	})
+	return slices.ContainsFunc(c.parts(listing.Published), func(p snapshot.Part) bool { return p.Name() == path.Base(name) })
 }
 
 // damaged notes a damaged file.

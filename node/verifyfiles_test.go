@@ -366,49 +366,59 @@ func closedBehindSnapshots(t *testing.T, dir string) string {
 	return ""
 }
 
-// A verification names a damaged part of a snapshot. Then it is written again from memory, and everything is sound.
+// A verification names a damaged part, also one that no snapshot lists yet. Then it is written again from memory, and everything is sound.
 func TestVerifyNamesAPart(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "d")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	often := limits.Defaults()
-	often.SnapshotBytes, often.Index.ExtentBytes, often.Index.BaseLeast = 64<<10, 20_000, 1
-	a, err := startAloneWith(t, dir, 64<<10, often)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.stop(t)
-	b := newBackups(a.m)
-	b.startScrub()
-	var parts []snapshot.Part
-	for begun := time.Now(); len(parts) < 4; a.put(t, fmt.Sprint("key", time.Now().UnixNano()), strings.Repeat("v", 2000)) {
-		if listing, err := snapshot.List(disk.OS(), filepath.Join(dir, "snap")); err == nil && len(listing.Published) > 0 {
-			parts = listing.Published[0].Parts
+	for _, listed := range []bool{true, false} {
+		dir := filepath.Join(t.TempDir(), "d")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
 		}
-		if time.Since(begun) > wait {
-			t.Fatalf("%+v", a.m.status.Parts())
+		l := limits.Defaults()
+		l.Index.ExtentBytes, l.Index.BaseLeast = 20_000, 1
+		if listed {
+			l.SnapshotBytes = 64 << 10
 		}
-	}
-	if s := a.m.Status(); s.Get(figures.BaseRevision) != index.EmptyBase || s.Get(figures.Extents) < 4 || s.Get(figures.ExtentBytes) < 60_000 {
-		t.Errorf("its status has %+v", s)
-	}
-	if v := verifyAll(t, b); len(v.Damaged) > 0 {
-		t.Fatalf("%+v", v)
-	}
-	victim := filepath.Join(dir, "snap", parts[1].Name())
-	flipByte(t, victim, 5000)
-	v := verifyAll(t, b)
-	if len(v.Damaged) != 1 || v.Damaged[0].Name != "snap/"+filepath.Base(victim) || !strings.Contains(v.Damaged[0].Help, "nothing is lost") {
-		t.Fatalf("%+v", v)
-	}
-	for begun := time.Now(); len(verifyAll(t, b).Damaged) > 0; time.Sleep(10 * time.Millisecond) {
-		if a.put(t, "key", "after"); time.Since(begun) > wait {
-			t.Fatalf("it has %q", list(t, dir, "snap/*"))
+		a, err := startAloneWith(t, dir, 64<<10, l)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if err := b.close(); err != nil {
-		t.Error(err)
+		defer a.stop(t)
+		b := newBackups(a.m)
+		b.startScrub()
+		var parts []snapshot.Part
+		for begun := time.Now(); len(parts) < 4; a.put(t, fmt.Sprint("key", time.Now().UnixNano()), strings.Repeat("v", 2000)) {
+			if listing, err := snapshot.List(disk.OS(), filepath.Join(dir, "snap")); err == nil && len(listing.Published) > 0 {
+				parts = listing.Published[0].Parts
+			} else if shelf := snapshot.ShelfOf(a.m.status.View()); !listed && a.m.status.Parts().Extents >= 4 {
+				parts = shelf.Parts()
+			}
+			if time.Since(begun) > wait {
+				t.Fatalf("%+v", a.m.status.Parts())
+			}
+		}
+		if snaps := list(t, dir, "snap/*.snap"); listed != (len(snaps) > 0) {
+			t.Fatalf("the snapshots are %q", snaps)
+		}
+		if s := a.m.Status(); s.Get(figures.BaseRevision) != index.EmptyBase || s.Get(figures.Extents) < 4 || s.Get(figures.ExtentBytes) < 60_000 {
+			t.Errorf("its status has %+v", s)
+		}
+		if v := verifyAll(t, b); len(v.Damaged) > 0 {
+			t.Fatalf("%+v", v)
+		}
+		victim := filepath.Join(dir, "snap", parts[1].Name())
+		flipByte(t, victim, 5000)
+		v := verifyAll(t, b)
+		if len(v.Damaged) != 1 || v.Damaged[0].Name != "snap/"+filepath.Base(victim) || !strings.Contains(v.Damaged[0].Help, "nothing is lost") {
+			t.Fatalf("%+v", v)
+		}
+		for begun := time.Now(); len(verifyAll(t, b).Damaged) > 0; time.Sleep(10 * time.Millisecond) {
+			if a.put(t, "key", "after"); time.Since(begun) > wait {
+				t.Fatalf("it has %q", list(t, dir, "snap/*"))
+			}
+		}
+		if err := b.close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
