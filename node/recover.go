@@ -129,19 +129,20 @@ func recoverOn(ctx context.Context, c RecoverConfig, disks disk.FS, random io.Re
 	return s.refound(r.state)
 }
 
-// salvageState loads the sound blocks of the newest snapshot that lacks a part. The log behind it is applied to that. So the outcomes of
-// transactions that compare lost keys may differ from the answers that their clients got.
-func (s *storage) salvageState(r *recovered) error {
-	lacks := r.lacking[0]
-	got, err := snapshot.Salvage(s.folder.fs, lacks.info, s.folder.path("damaged"), s.limits.Index)
-	if err != nil {
-		return fmt.Errorf("%w; and it cannot be read without that part: %w", lacks, err)
-	}
-	if r.confState, err = configurationIn(got.State, got.Meta); err != nil {
+// salvageState loads the sound blocks of the newest snapshot that lacks a part, and whose own file is sound. The log behind it is applied to
+// that. So the outcomes of transactions that compare lost keys may differ from the answers that their clients got.
+func (s *storage) salvageState(r *recovered) (err error) {
+	for _, lacks := range r.lacking {
+		got, no := snapshot.Salvage(s.folder.fs, lacks.info, s.folder.path("damaged"), s.limits.Index)
+		if no != nil {
+			err = errors.Join(err, fmt.Errorf("%w; and it cannot be read without that part: %w", lacks, no))
+			continue
+		}
+		r.state, r.applied, r.salvaged, r.left = got.State, got.Index, got, got.State.View().Keys()
+		r.confState, err = configurationIn(got.State, got.Meta)
 		return err
 	}
-	r.state, r.applied, r.salvaged, r.left = got.State, got.Index, got, got.State.View().Keys()
-	return nil
+	return err
 }
 
 // loss compares the lost versions with the state now: a later change of a key makes an earlier one history.

@@ -133,7 +133,7 @@ func (s *storage) fetch(name string, size int64, sha [32]byte, members index.Mem
 }
 
 // repairPart fetches a part that was found damaged while the member runs. If no other member gives the part, the damaged file is moved
-// back: its other values can be read.
+// back: its other values can be read. It may be sound by then: the error of the disk, or of its mode, has ended.
 func (m *member) repairPart(p snapshot.Part) error {
 	path := m.folder.path("snap/" + p.Name())
 	aside, err := snapshot.SetAside(m.folder.fs, path, m.folder.path("damaged"))
@@ -141,7 +141,11 @@ func (m *member) repairPart(p snapshot.Part) error {
 		return err
 	}
 	if err = m.storage.fetch(p.Name(), p.Bytes, p.SHA, m.status.View().Members()); err != nil && aside != "" {
-		err = errors.Join(err, m.folder.fs.Rename(aside, path), m.folder.fs.SyncDir(m.folder.path("snap")))
+		failed := errors.Join(m.folder.fs.Rename(aside, path), m.folder.fs.SyncDir(m.folder.path("snap")))
+		if failed == nil && snapshot.VerifyPart(m.folder.fs, path, p) == nil {
+			return nil
+		}
+		err = errors.Join(err, failed)
 	}
 	return err
 }

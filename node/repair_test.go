@@ -175,7 +175,8 @@ func TestPartsAreRepaired(t *testing.T) {
 	}
 }
 
-// A repair that fails while the member runs leaves the part where it was, and no file of it open.
+// A repair that fails while the member runs leaves the part where it was, and no file of it open. It does not fail if the part is sound: the
+// disk can read it again.
 func TestFailedRepairLeavesNoFileOpen(t *testing.T) {
 	dir, _ := folderWithParts(t)
 	listing, err := snapshot.List(disk.OS(), filepath.Join(dir, "snap"))
@@ -188,11 +189,14 @@ func TestFailedRepairLeavesNoFileOpen(t *testing.T) {
 	})
 	must(t, err)
 	defer a.stop(t)
-	if err = a.m.repairPart(part); !errors.Is(err, nobody) {
-		t.Errorf("the repair ended with %v", err)
-	}
-	if _, err = os.Stat(path); err != nil {
-		t.Errorf("the part is not back: %v", err)
+	for _, sound := range []bool{false, true} {
+		flipBitOf(t, path) // and back
+		if err = a.m.repairPart(part); errors.Is(err, nobody) == sound || (err == nil) != sound {
+			t.Errorf("the repair of a part that is sound, %v, ended with %v", sound, err)
+		}
+		if _, err = os.Stat(path); err != nil {
+			t.Errorf("the part is not back: %v", err)
+		}
 	}
 	names, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -563,6 +567,24 @@ func TestPartThatNobodyGivesIsBack(t *testing.T) {
 		if _, gone := fs.Open("d/snap/" + part.Name()); err == nil || gone != nil {
 			t.Errorf("power loss %d: %v, after %v", variant, gone, err)
 		}
+	}
+}
+
+// If the file of the newest snapshot is damaged, too, the older one is recovered, with the log behind it.
+func TestRecoverTheOlderSnapshotWithoutAPart(t *testing.T) {
+	dir, _ := folderWithParts(t)
+	listing, err := snapshot.List(disk.OS(), filepath.Join(dir, "snap"))
+	must(t, err)
+	newer, older := listing.Published[0], listing.Published[1]
+	flipBitOf(t, newer.Path)
+	flipBitOf(t, filepath.Join(dir, "snap", older.Parts[0].Name()))
+	var from Recoverable
+	c := RecoverConfig{DataDir: dir, Logger: slog.New(slog.DiscardHandler), AcceptLoss: true, Agree: func(r Recoverable) error { from = r; return nil }}
+	if _, err := recoverOn(t.Context(), c, disk.OS(), rand.Reader, smallParts()); err != nil {
+		t.Fatal(err)
+	}
+	if from.Loss == nil || from.Loss.Revision >= from.Revision || len(from.Loss.Places) != 1 || from.Entry < newer.Index {
+		t.Errorf("%+v, %+v", from, from.Loss)
 	}
 }
 
