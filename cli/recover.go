@@ -124,7 +124,11 @@ const lossLines = 20
 
 // sayLoss prints what damaged parts have lost.
 func sayLoss(w io.Writer, l *node.Loss) {
-	fmt.Fprintf(w, "DATA IS LOST: parts of the snapshot at revision %d are damaged or missing:\n", l.Revision)
+	what := "DATA IS LOST"
+	if len(l.Places) == 0 { // the damage is behind the last record of a part
+		what = "only the history is lost"
+	}
+	fmt.Fprintf(w, "%s: parts of the snapshot at revision %d are damaged or missing:\n", what, l.Revision)
 	for _, p := range l.Places[:min(len(l.Places), lossLines)] {
 		records := "an unknown number of"
 		if p.Records >= 0 {

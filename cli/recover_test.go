@@ -67,4 +67,8 @@ func TestLossIsPrinted(t *testing.T) {
 			t.Errorf("%s is not in %s", want, &all)
 		}
 	}
+	text.Reset()
+	if sayLoss(&text, &node.Loss{Revision: 900, Had: 1000, Has: 1000}); !strings.HasPrefix(text.String(), "only the history is lost: parts of the snapshot at revision 900 ") {
+		t.Errorf("%s", &text)
+	}
 }
