@@ -193,7 +193,11 @@ func (s *Snapshotter) partRepaired(m PartRepaired) {
 	}
 	one := &s.repair.damaged[i]
 	if m.Err == nil {
-		s.repaired(*one, "fetched from another member, or can be read again; nothing is lost; a damaged file is in damaged/ now")
+		how := "fetched from another member; nothing is lost; a damaged file is in damaged/ now"
+		if !errors.Is(one.damage, damage.ErrDamaged) { // the disk could not read it
+			how = "unreadable for a while, or was " + how
+		}
+		s.repaired(*one, how)
 	} else {
 		if !one.lost {
 			one.damage = fmt.Errorf("%w; and no other member gave it: %w", one.damage, m.Err)
