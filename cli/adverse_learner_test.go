@@ -39,7 +39,10 @@ func TestAdverseLearnerOnASlowDisk(t *testing.T) {
 	must(t, slow.limit(disk))
 
 	replaced := make(chan answered, 1)
-	go func() { replaced <- c.qkv("member", "replace", "n1", "--name", "n2", "--peer", m.listenPeer) }()
+	both := first.listen + "," + m.listen // n1 may end before it answers that it is removed
+	go func() {
+		replaced <- c.qkv("member", "replace", "n1", "--name", "n2", "--peer", m.listenPeer, "--endpoints", both)
+	}()
 	c.await("the new one is added", func([]memberStatus) bool {
 		return strings.Contains(c.qkv("member", "list").stdout, m.listenPeer)
 	})

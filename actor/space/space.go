@@ -136,9 +136,9 @@ func (n Needs) Most() int64 {
 	return n.AtRest() + n.Waiting + max(n.Newer, n.Incoming) + n.Followers + n.Free
 }
 
-// BaseAfter returns how much a newer base must free to be worth its writing: three quarters of the weight of the live keys. Where the
-// disk, or memory, has less than that to spare, a newer base is made earlier, but not before a quarter of the live keys: else there would be no space
-// left to write it.
+// BaseAfter returns how much a newer base must free to be worth its writing: three quarters of the weight of the live keys. Where the disk,
+// or memory, has less than that to spare, a newer base is made earlier, but not before a quarter of the live keys: else there would be no
+// space left to write it.
 func BaseAfter(l *limits.Tunable, live, spare int64) int64 {
 	return min(max(live/4*3, cmp.Or(l.Index.BaseLeast, limits.BaseLeast)), live/limits.BaseOfLive+max(spare, 0))
 }

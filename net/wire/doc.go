@@ -112,11 +112,11 @@
 // the cluster issues none. A login to a cluster without authentication is answered AuthNotEnabled. If authentication is enabled later,
 // requests of that connection are answered BadToken, too.
 //
-// Ops 60 to 62 are for backups. A base is a snapshot of the member that answers, of this entry or a later
-// one: a file with the identity sha, which the client fetches by name in pieces from the same member, and then the parts that it lists and the
-// client lacks. A piece behind the end is empty. If the member no longer has a file, the answer is Compacted. A part of the log has the committed entries behind the given one, in the order of the log.
-// It is empty if no entry comes in time, at most limits.BackupLogWait, and Compacted if the member's log begins later: the client then asks
-// for a base.
+// Ops 60 to 62 are for backups. A base is a snapshot of the member that answers, of this entry or a later one: a file with the identity
+// sha, which the client fetches by name in pieces from the same member, and then the parts that it lists and the client lacks. A piece
+// behind the end is empty. If the member no longer has a file, the answer is Compacted. A part of the log has the committed entries behind
+// the given one, in the order of the log. It is empty if no entry comes in time, at most limits.BackupLogWait, and Compacted if the
+// member's log begins later: the client then asks for a base.
 //
 // Op 63 asks what the member found when it last read all of its files ([kv.Verified]). If now is true, the member begins to read them all,
 // or joins another client's request for that.
