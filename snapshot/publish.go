@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	iofs "io/fs"
+	"sync"
 	"unsafe"
 
 	"qkv/internal/limits"
@@ -31,11 +32,26 @@ type output struct {
 // gatherBytes is the size of the buffer, which is synced at once. Tests use smaller ones.
 var gatherBytes = limits.SnapshotSyncBytes
 
-// gather allocates a page-aligned buffer for an output.
+// rooms keeps the buffers of ended outputs: most files are far smaller than a buffer, and clearing one costs more than
+// writing such a file.
+var rooms sync.Pool
+
+// gather returns a page-aligned buffer for an output.
 func gather() []byte {
+	if room, ok := rooms.Get().(*[]byte); ok {
+		return *room
+	}
 	room := make([]byte, gatherBytes+disk.DirectBytes)
 	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(room))) & (disk.DirectBytes - 1))
 	return room[skip : skip+gatherBytes]
+}
+
+// spend gives the buffer up.
+func (o *output) spend() {
+	if room := o.room; room != nil {
+		rooms.Put(&room)
+		o.room = nil
+	}
 }
 
 // gatherAll appends b through the buffer.

@@ -406,7 +406,7 @@ func (s *Saver) finish() error {
 	}
 	s.keys, s.changes, s.block = nil, index.Changes{}, nil
 	err := s.file.flush()
-	s.file.room = nil
+	s.file.spend()
 	if err == nil {
 		err = s.file.Sync()
 	}
@@ -465,6 +465,7 @@ func (s *Saver) Abort() {
 
 func (s *Saver) abandon() {
 	if s.file != nil {
+		s.file.spend()
 		s.file.Close()
 		s.fs.Remove(join(s.dir, saving(s.name)))
 	}
