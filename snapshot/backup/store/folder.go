@@ -1,0 +1,229 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"qkv/log/disk"
+)
+
+// lockName is the file that Lock locks.
+const lockName = "LOCK"
+
+// temporary ends the name of an object that is being written.
+const temporary = ".tmp"
+
+// Folder is a Store in a folder of a file system. An object is a file of its name.
+type Folder struct {
+	on  disk.FS
+	dir string
+}
+
+// OpenFolder returns the Store of a folder. It makes nothing: a folder that does not exist is made by the first Put.
+func OpenFolder(on disk.FS, dir string) *Folder { return &Folder{on, path.Clean(dir)} }
+
+// Path implements Store.
+func (f *Folder) Path(name string) string { return path.Join(f.dir, name) }
+
+// Lock implements Store. The folder must exist. Under the lock, Lock makes all names durable that are there: after a kill -9 between a
+// rename and the sync of its folder, a name is visible, and is lost when the power fails. It removes the remains of interrupted Puts.
+func (f *Folder) Lock() (io.Closer, error) {
+	lock, err := f.on.Lock(f.Path(lockName))
+	if err == nil {
+		if err = f.settle(); err != nil {
+			lock.Close()
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", f.dir, err)
+	}
+	return lock, nil
+}
+
+func (f *Folder) settle() error {
+	names, err := f.on.List(f.dir)
+	if err != nil {
+		return err
+	}
+	for _, dir := range append(names, ".") {
+		files, err := f.on.List(f.Path(dir))
+		if err != nil {
+			continue // no folder
+		}
+		for _, name := range files {
+			if strings.HasSuffix(name, temporary) {
+				if err := f.on.Remove(f.Path(dir + "/" + name)); err != nil {
+					return err
+				}
+			}
+		}
+		if err := f.on.SyncDir(f.Path(dir)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Put implements Store. The caller holds the Lock.
+func (f *Folder) Put(ctx context.Context, name string, content []byte) error {
+	if there, err := f.size(name); err == nil && there == int64(len(content)) {
+		return nil
+	}
+	err := f.put(name, content)
+	if errors.Is(err, iofs.ErrNotExist) { // the first object of its folder
+		if err = f.make(path.Dir(f.Path(name))); err == nil {
+			err = f.put(name, content)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", f.Path(name), err)
+	}
+	return ctx.Err()
+}
+
+func (f *Folder) make(dir string) error {
+	if err := f.on.MkdirAll(dir); err != nil {
+		return err
+	}
+	return errors.Join(f.on.SyncDir(dir), disk.SyncAbove(f.on, dir))
+}
+
+func (f *Folder) put(name string, content []byte) (err error) {
+	at := f.Path(name)
+	if err := f.on.Remove(at + temporary); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	file, err := f.on.Create(at + temporary)
+	if err != nil {
+		return err
+	}
+	n, err := file.WriteAt(content, 0)
+	if err == nil && n < len(content) {
+		err = io.ErrShortWrite
+	}
+	if err == nil {
+		err = file.Sync()
+	}
+	if err == nil {
+		err = readBack(file, content)
+	}
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = f.on.Rename(at+temporary, at)
+	} else {
+		_ = f.on.Remove(at + temporary) // the first error counts
+	}
+	if err == nil {
+		err = f.on.SyncDir(path.Dir(at))
+	}
+	return err
+}
+
+// readBack compares what the medium has with what was written.
+func readBack(file disk.File, content []byte) error {
+	if err := file.DropCache(0, 0); err != nil {
+		return err
+	}
+	got := make([]byte, min(1<<20, len(content)))
+	for at := 0; at < len(content); at += len(got) {
+		want := content[at:min(at+len(got), len(content))]
+		if n, err := file.ReadMedium(got[:len(want)], int64(at)); n < len(want) {
+			return fmt.Errorf("read back: %w", errors.Join(err, io.ErrUnexpectedEOF))
+		}
+		if !bytes.Equal(got[:len(want)], want) {
+			return fmt.Errorf("the medium has other bytes than were written, from byte %d on", at)
+		}
+	}
+	return nil
+}
+
+func (f *Folder) size(name string) (int64, error) {
+	file, err := f.on.Open(f.Path(name))
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	return file.Size()
+}
+
+// Get implements Store.
+func (f *Folder) Get(ctx context.Context, name string, offset, most int64) ([]byte, error) {
+	file, err := f.on.Open(f.Path(name))
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", f.Path(name), err)
+	}
+	defer file.Close()
+	size, err := file.Size()
+	if err != nil {
+		return nil, fmt.Errorf("size of %s: %w", f.Path(name), err)
+	}
+	b := make([]byte, max(0, min(most, size-offset)))
+	if n, err := file.ReadAt(b, offset); n < len(b) {
+		return nil, fmt.Errorf("read %s at byte %d: %w", f.Path(name), offset+int64(n), errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	return b, ctx.Err()
+}
+
+// List implements Store.
+func (f *Folder) List(ctx context.Context, folder string) (all []Info, err error) {
+	names, err := f.on.List(f.Path(folder))
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, name := range names {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			break
+		}
+		bytes, failed := f.size(path.Join(folder, name))
+		switch {
+		case failed == nil && !strings.HasSuffix(name, temporary) && name != lockName:
+			all = append(all, Info{name, bytes})
+		case failed != nil && !errors.Is(failed, iofs.ErrNotExist) && !errors.Is(failed, disk.ErrNotRegular): // others are removed, or are folders
+			err = failed
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", f.Path(folder), err)
+	}
+	return all, nil
+}
+
+// Delete implements Store.
+func (f *Folder) Delete(ctx context.Context, names ...string) error {
+	dirs := map[string]bool{}
+	for _, name := range names {
+		err := f.on.Remove(f.Path(name))
+		if errors.Is(err, iofs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			dirs[path.Dir(f.Path(name))] = true
+			err = ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("remove %s: %w", f.Path(name), err)
+		}
+	}
+	for _, dir := range slices.Sorted(maps.Keys(dirs)) {
+		if err := f.on.SyncDir(dir); err != nil {
+			return fmt.Errorf("remove objects from %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+// Free implements Store.
+func (f *Folder) Free() (bytes int64, known bool) {
+	bytes, err := f.on.Free(f.dir)
+	return bytes, err == nil
+}

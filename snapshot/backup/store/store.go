@@ -1,0 +1,31 @@
+package store
+
+import (
+	"context"
+	"io"
+)
+
+// Store keeps objects. Its errors say which object and which store, and wrap fs.ErrNotExist for what is not there.
+type Store interface {
+	// Put stores an object: it is durable, and what the medium or the server has was compared with the content, when Put returns. An
+	// object of that name and size is left as it is. After an error the object is there as a whole, or not at all.
+	Put(ctx context.Context, name string, content []byte) error
+	// Get returns the bytes of an object from an offset on, at most so many.
+	Get(ctx context.Context, name string, offset, most int64) ([]byte, error)
+	// List returns the objects in a folder, in order of their names; none if there is no such folder. "" is the folder of names without one.
+	List(ctx context.Context, folder string) ([]Info, error)
+	// Delete removes objects. One that is not there is no error. They are durably gone when Delete returns without an error.
+	Delete(ctx context.Context, names ...string) error
+	// Free returns how many more bytes fit; false if nobody knows.
+	Free() (bytes int64, known bool)
+	// Lock keeps other processes from writing, where that is possible: in a folder. The error wraps disk.ErrLocked.
+	Lock() (io.Closer, error)
+	// Path returns an object's name for messages; with "", the name of the store.
+	Path(name string) string
+}
+
+// Info describes an object.
+type Info struct {
+	Name  string // in its folder
+	Bytes int64
+}
