@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/snapshot/backup"
+	"qkv/snapshot/backup/store"
 )
 
 func backupCommand() *cli.Command {
@@ -24,29 +26,29 @@ func backupCommand() *cli.Command {
 	}
 	return &cli.Command{
 		Name: "backup", Category: "cluster", Usage: "back a cluster up, look at backups, and verify them",
-		Description: "A backup is a folder or a single file. It has bases, each the whole state of one moment, and the log behind them. " +
-			"`qkv restore` makes a new cluster of any moment that it covers. DIR may also be the --backup-dir of `qkv serve`, which holds " +
-			"a backup of each member that has led.",
+		Description: "A backup is a folder, or a part of a bucket in an object store. It has bases, each the whole state of one moment, and the log behind " +
+			"them. `qkv restore` makes a new cluster of any moment that it covers. PLACE is a folder, or s3://BUCKET/PREFIX: see " +
+			"docs/backup.md for the variables with its credentials.",
 		Subcommands: []*cli.Command{
 			backupSaveCommand(),
 			backupRunCommand(),
 			{
-				Name: "list", Usage: "print the bases of a backup, and how far its log goes", ArgsUsage: "DIR|FILE",
+				Name: "list", Usage: "print the bases of a backup, and how far its log goes", ArgsUsage: "PLACE",
 				Description: "The time of a base is the clock of its state, and LOG-TO is the entry to which the log behind the base leads. Every " +
 					"moment from the base's time to LOG-TIME can be restored. With -w json the times are in UTC.",
 				Flags: flags("bases", "QKV_BACKUP_LIST_WRITE_OUT"), Action: onBackup(backupList),
 			},
 			{
-				Name: "inspect", Usage: "print the files of a backup, and check their checksums", ArgsUsage: "DIR|FILE",
+				Name: "inspect", Usage: "print the files of a backup, and check their checksums", ArgsUsage: "PLACE",
 				Description: "Reads every byte, and builds no state. Damage is marked with an exclamation mark, and the exit code is then 1. Needs " +
-					"no key, except for the entries. " + inspectJSON + "backup, base, file, segment, entry, torn, corrupt or sound. " + inspectZeros,
+					"no key, except for the entries. " + inspectJSON + "backup, base, file, log, entry, corrupt or sound. " + inspectZeros,
 				Flags: flags("lines", "QKV_BACKUP_INSPECT_WRITE_OUT", &cli.BoolFlag{
 					Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"QKV_BACKUP_INSPECT_VERBOSE"}, Usage: "also each entry of the log, with its commands",
 				}),
 				Action: onBackup(backupInspect),
 			},
 			{
-				Name: "verify", Usage: "restore a backup into memory, and compare the digests", ArgsUsage: "DIR|FILE",
+				Name: "verify", Usage: "restore a backup into memory, and compare the digests", ArgsUsage: "PLACE",
 				Description: "Loads each base and applies the log behind it, one state at a time: the memory of one member is needed. The digest of " +
 					"each state must be the digest that the cluster had. The exit code is 1 if anything is damaged.",
 				Flags: flags("results", "QKV_BACKUP_VERIFY_WRITE_OUT"), Action: onBackup(backupVerify),
@@ -80,37 +82,60 @@ func identities(c *cli.Context) ([]age.Identity, error) {
 	return keys, nil
 }
 
-// onBackup opens the backup that the argument names, or each backup in that folder.
-func onBackup(do func(ctx context.Context, c *cli.Context, r *backup.Reader) error) cli.ActionFunc {
+// onBackup opens the backup that the argument names.
+func onBackup(do func(c *cli.Context, r *backup.Reader) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		return interruptible(c, func(ctx context.Context) error {
-			all, err := openBackups(c, c.Args().First())
+			r, err := openBackup(ctx, c, c.Args().First())
 			if err != nil {
 				return err
 			}
-			defer all.Close()
-			var errs []error
-			for _, r := range all {
-				if len(all) > 1 && c.String("write-out") != formatJSON {
-					fmt.Fprintf(c.App.Writer, "%s:\n", r.Path)
-				}
-				errs = append(errs, backupError(do(ctx, c, r)))
-			}
-			return errors.Join(errs...)
+			return backupError(do(c, r))
 		})
 	}
 }
 
-func openBackups(c *cli.Context, path string) (backup.Several, error) {
+func openBackup(ctx context.Context, c *cli.Context, place string) (*backup.Reader, error) {
 	keys, err := identities(c)
 	if err != nil {
 		return nil, err
 	}
-	all, err := backup.OpenSeveral(disk.OS(), path, keys...)
+	s, err := openStore("PLACE", place)
 	if err != nil {
-		return nil, backupError(notThere(err, "give the folder or the file of a backup"))
+		return nil, err
 	}
-	return all, nil
+	if err := isThere(s); err != nil {
+		return nil, err
+	}
+	r, err := backup.Open(ctx, s, keys...)
+	if err != nil {
+		return nil, backupError(err)
+	}
+	return r, nil
+}
+
+// openStore opens the store that an argument or a flag names.
+func openStore(what, place string) (store.Store, error) {
+	if place == "" {
+		return nil, usagef("give %s: a folder, or s3://BUCKET/PREFIX", what)
+	}
+	s, err := store.Open(disk.OS(), place)
+	if err != nil {
+		return nil, usagef("%s %s: %w", what, place, err)
+	}
+	if at, err := os.Stat(place); err == nil && !at.IsDir() {
+		return nil, usagef("no backup: %s is a file, and a backup is a folder: give that; a single file of qkv 0.2 is restored by that qkv", place)
+	}
+	return s, nil
+}
+
+// isThere refuses a folder that does not exist.
+func isThere(s store.Store) error {
+	_, err := os.Stat(s.Path(""))
+	if _, folder := s.(*store.Folder); folder && errors.Is(err, fs.ErrNotExist) {
+		return usagef("no backup: the folder %s does not exist: mount its disk, or give the place of a backup", s.Path(""))
+	}
+	return nil
 }
 
 // backupError adds the flag that helps, and the exit code.
@@ -118,6 +143,8 @@ func backupError(err error) error {
 	switch {
 	case errors.Is(err, backup.ErrKey):
 		return usagef("%w (--identity FILE)", err)
+	case errors.Is(err, disk.ErrLocked):
+		return exitf(exitFailed, "%w: a leader with --backup or a `qkv backup run` writes there, and copies every change: give another place, or end it first", err)
 	case errors.Is(err, backup.ErrClear):
 		return usagef("%w (--recipient KEY)", err)
 	case errors.Is(err, backup.ErrRange), errors.Is(err, damage.ErrFormat), errors.Is(err, backup.ErrNone), errors.Is(err, backup.ErrForeign):
@@ -132,7 +159,7 @@ func zoned(wall int64) string { return time.Unix(0, wall).Format("2006-01-02 15:
 // inUTC formats a time of a state for programs.
 func inUTC(wall int64) string { return time.Unix(0, wall).UTC().Format(time.RFC3339Nano) }
 
-func backupList(_ context.Context, c *cli.Context, r *backup.Reader) error {
+func backupList(c *cli.Context, r *backup.Reader) error {
 	bases, damage := []document{}, []string{}
 	t := table{head: []string{"ENTRY", "REVISION", "TIME", "SIZE", "LOG-TO", "LOG-TIME", "LOG-SIZE"}}
 	faults := r.Faults
@@ -184,7 +211,7 @@ func backupList(_ context.Context, c *cli.Context, r *backup.Reader) error {
 	return nil
 }
 
-func backupInspect(_ context.Context, c *cli.Context, r *backup.Reader) error {
+func backupInspect(c *cli.Context, r *backup.Reader) error {
 	return r.Dump(c.App.Writer, backup.DumpOptions{Entries: c.Bool("verbose"), Describe: describeEntry, JSON: c.String("write-out") == formatJSON})
 }
 
@@ -199,10 +226,9 @@ type verifiedBase struct {
 	LogTime     string   `json:"log_time,omitempty"`
 	Damage      []string `json:"damage,omitempty"`
 	Gap         string   `json:"gap,omitempty"`
-	Notes       []string `json:"notes,omitempty"`
 }
 
-func backupVerify(ctx context.Context, c *cli.Context, r *backup.Reader) error {
+func backupVerify(c *cli.Context, r *backup.Reader) error {
 	bar := newBytesProgress(c.App.ErrWriter, "verify")
 	defer bar.end()
 	plain := c.String("write-out") != formatJSON
@@ -214,7 +240,7 @@ func backupVerify(ctx context.Context, c *cli.Context, r *backup.Reader) error {
 		}
 	}
 	from, to, gaps := "", "", 0
-	err := r.Verify(ctx, limits.Defaults().Index, progressTo(bar), func(v *backup.Verified) {
+	err := r.Verify(limits.Defaults().Index, progressTo(bar), func(v *backup.Verified) {
 		if from == "" {
 			from = zoned(v.Base.Wall)
 		}
@@ -262,9 +288,6 @@ func writeVerified(c *cli.Context, v *backup.Verified) {
 	if v.Gap != nil {
 		fmt.Fprintf(w, "  %v\n", v.Gap)
 	}
-	for _, note := range v.Notes {
-		fmt.Fprintf(w, "  %v\n", note)
-	}
 }
 
 func documentOfVerified(v *backup.Verified) verifiedBase {
@@ -279,9 +302,6 @@ func documentOfVerified(v *backup.Verified) verifiedBase {
 	}
 	if v.Gap != nil {
 		d.Gap = v.Gap.Error()
-	}
-	for _, note := range v.Notes {
-		d.Notes = append(d.Notes, note.Error())
 	}
 	return d
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -26,11 +25,11 @@ func backupRunCommand() *cli.Command {
 	return &cli.Command{
 		Name: "run", Usage: "back a running cluster up all the time",
 		Description: "Makes a base, and then copies every change as soon as it is committed, usually within a second. Any moment can be restored " +
-			"from it. It runs until a signal, and then exits with 0. If a member or the folder fails, it says so, and goes on with " +
-			"another member, or when the folder is back. A folder that was there and is gone is not created again: its disk may not be " +
+			"from it. It runs until a signal, and then exits with 0. If a member or the store fails, it says so, and goes on with " +
+			"another member, or when the store is back. A folder that was there and is gone is not created again: its disk may not be " +
 			"mounted. One process writes a folder at a time; another one waits for its lock.",
 		Flags: clientFlags(
-			&cli.StringFlag{Name: "to", EnvVars: []string{"QKV_BACKUP_TO"}, Usage: "`DIR` of the backup, on another disk than the members' (required)"},
+			&cli.StringFlag{Name: "to", EnvVars: []string{"QKV_BACKUP_TO"}, Usage: "`PLACE` of the backup: s3://BUCKET/PREFIX, or a folder on another disk than the members' (required)"},
 			&cli.DurationFlag{Name: "every", EnvVars: []string{"QKV_BACKUP_EVERY"}, Value: backupEvery, Usage: "`TIME` between bases; a restore applies the changes since the base before it", Action: positive("every")},
 			&cli.DurationFlag{Name: "keep", EnvVars: []string{"QKV_BACKUP_KEEP"}, Value: backupKeep, Usage: "`TIME` for which every moment can be restored, as in 7d; older data is removed with each new base", Action: positive("keep")},
 			&cli.StringFlag{Name: "metrics-file", EnvVars: []string{"QKV_BACKUP_METRICS_FILE"}, Usage: "`FILE` for the textfile collector of Prometheus' node exporter, with the time of the last success"},
@@ -41,10 +40,8 @@ func backupRunCommand() *cli.Command {
 }
 
 func backupRun(c *cli.Context) error {
-	if c.String("to") == "" {
-		return usagef("give the folder of the backup: --to DIR")
-	}
-	if err := noAddress("--to", c.String("to")); err != nil {
+	place, err := openStore("--to", c.String("to"))
+	if err != nil {
 		return err
 	}
 	to, err := recipients(c, "recipient")
@@ -60,7 +57,7 @@ func backupRun(c *cli.Context) error {
 	say := func(text string) { fmt.Fprintf(c.App.ErrWriter, "%s %s\n", time.Now().Format(time.RFC3339), text) }
 	members := &backupMembers{target: t, known: t.endpoints}
 	err = backuprun.Run(ctx, backuprun.Config{
-		Target: backuprun.Target{Dir: c.String("to"), To: to, Every: c.Duration("every"), Keep: c.Duration("keep")}, Open: members.open,
+		Target: backuprun.Target{Store: place, To: to, Every: c.Duration("every"), Keep: c.Duration("keep")}, Open: members.open,
 		Final: func(err error) bool { return exitCode(err) == exitUsage }, Say: say,
 		Complete: func(time.Duration) { // the member was current before it answered
 			if err := writeBackupMetrics(c.String("metrics-file"), members.member.current); err != nil {
@@ -72,14 +69,6 @@ func backupRun(c *cli.Context) error {
 		say(fmt.Sprintf("backup stopped: %v", context.Cause(ctx)))
 	}
 	return backupError(err)
-}
-
-// noAddress refuses the address of an object store in place of a folder.
-func noAddress(what, dir string) error {
-	if scheme, _, found := strings.Cut(dir, "://"); found && !strings.Contains(scheme, "/") {
-		return usagef("%s %s is an address, and qkv writes to folders only: mount the store, or copy the folder of the backup there; for a folder of that name give ./%s", what, dir, dir)
-	}
-	return nil
 }
 
 // backupMembers are the members that a backup reads in turn.

@@ -11,24 +11,18 @@ import (
 
 	"qkv/internal/checks"
 	"qkv/internal/figures"
-	"qkv/log/disk"
 	"qkv/node/backuprun"
 	"qkv/snapshot/backup"
 )
 
 func backupSaveCommand() *cli.Command {
 	return &cli.Command{
-		Name: "save", Usage: "back a running cluster up", ArgsUsage: "DIR",
-		Description: "Copies everything that the cluster has acknowledged: keys, history, times, leases and users. Writes go on meanwhile. DIR is " +
-			"a new folder, or holds earlier backups of the same cluster: then only what it lacks is copied. An interrupted backup " +
-			"continues when the same command runs again. The state comes from the newest snapshot of one member and from its log. Every " +
-			"byte is verified, and read back from the disk. With authentication enabled, the user needs the role root.\n\n" +
-			"With --single-file, DIR is a new file instead, which `qkv restore` reads as well; it is removed if the backup is interrupted.",
-		Flags: clientFlags(
-			recipientFlag("QKV_BACKUP_RECIPIENT"),
-			&cli.BoolFlag{Name: "single-file", EnvVars: []string{"QKV_BACKUP_SINGLE_FILE"}, Usage: "write one new file instead of a folder"},
-			writeOutFlag(),
-		),
+		Name: "save", Usage: "back a running cluster up", ArgsUsage: "PLACE",
+		Description: "Copies everything that the cluster has acknowledged: keys, history, times, leases and users. Writes go on meanwhile. PLACE is " +
+			"a folder or s3://BUCKET/PREFIX. It is new, or holds earlier backups of the same cluster: then only what it lacks is copied. An " +
+			"interrupted backup continues when the same command runs again. The state comes from the newest snapshot of one member and from its " +
+			"log. Every byte is verified, and compared with what the disk or the server has. With authentication enabled, the user needs the role root.",
+		Flags:  clientFlags(recipientFlag("QKV_BACKUP_RECIPIENT"), writeOutFlag()),
 		Action: backupSave,
 	}
 }
@@ -42,8 +36,8 @@ func backupSave(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	path, single := c.Args().First(), c.Bool("single-file")
-	if err := noAddress("DIR", path); err != nil {
+	place, err := openStore("PLACE", c.Args().First())
+	if err != nil {
 		return err
 	}
 	return interruptible(c, func(ctx context.Context) error {
@@ -55,20 +49,12 @@ func backupSave(c *cli.Context) error {
 				continue
 			}
 			defer m.Close()
-			var w *backup.Writer
-			if single {
-				w, err = backup.CreateFile(disk.OS(), path, m.cluster, to...)
-			} else {
-				w, err = backupFolder(m, path, to)
-			}
+			w, err := backup.Write(ctx, place, true, m.cluster, to...)
 			if err != nil {
 				return backupError(err)
 			}
-			err = saveFrom(ctx, c, m, w, path)
-			if err != nil || !single {
-				return backupError(errors.Join(err, w.Close()))
-			}
-			return w.Finish()
+			err = saveFrom(ctx, c, m, w, place.Path(""))
+			return backupError(errors.Join(err, w.Close()))
 		}
 		return errors.Join(errs...)
 	})
@@ -96,7 +82,7 @@ func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, w *backup.Wr
 	for after := backuprun.EndOf(w); after < status.Count(figures.Applied); {
 		part, err := m.BackupLog(ctx, after)
 		if err == nil {
-			err = w.Append(part.Entries)
+			err = w.Append(ctx, part.Entries)
 		}
 		if backuprun.NeedsBase(err) && after < base.Index {
 			after = base.Index // the moments between are lost to the backup

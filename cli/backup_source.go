@@ -11,7 +11,6 @@ import (
 	"filippo.io/age"
 	"github.com/urfave/cli/v2"
 
-	"qkv/log/disk"
 	"qkv/net/client"
 	"qkv/node/backuprun"
 	"qkv/snapshot/backup"
@@ -95,9 +94,4 @@ func recipients(c *cli.Context, flag string) (all []age.Recipient, err error) {
 		all = append(all, one)
 	}
 	return all, nil
-}
-
-// backupFolder opens the backup of a cluster in a folder.
-func backupFolder(m *backupMember, dir string, to []age.Recipient) (*backup.Writer, error) {
-	return backup.OpenFolder(disk.OS(), dir, m.cluster, to...)
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,11 +25,12 @@ import (
 	"qkv/log/disk"
 	"qkv/snapshot"
 	"qkv/snapshot/backup"
+	"qkv/snapshot/backup/store"
 )
 
 // backupMade is how a backup for a test is made.
 type backupMade struct {
-	at   string // a folder, or a file if it ends with .tar
+	at   string
 	to   []age.Recipient
 	puts int // of other keys, behind the base
 }
@@ -93,30 +95,23 @@ func snapshotOf(dir string, s *index.State) (*snapshot.Reader, error) {
 
 func writeBackup(m backupMade, base *snapshot.Reader, entries []backup.Entry) error {
 	cluster := backup.Cluster{ID: 0xabc, Name: "old", Version: Version}
-	single := strings.HasSuffix(m.at, ".tar")
-	begin := backup.OpenFolder
-	if single {
-		begin = backup.CreateFile
-	}
-	w, err := begin(disk.OS(), m.at, cluster, m.to...)
+	ctx := context.Background()
+	w, err := backup.Write(ctx, store.OpenFolder(disk.OS(), m.at), true, cluster, m.to...)
 	if err != nil {
 		return err
 	}
 	defer w.Close()
 	c, err := w.Base(base, nil) // it has no parts
 	for done := false; err == nil && !done; {
-		done, err = c.Step(1 << 20)
+		done, err = c.Step(ctx, 1<<20)
 	}
-	for i := 2; err == nil && i < len(entries); i++ { // each in a chunk of its own
-		err = w.Append(entries[:i+1])
-	}
-	if err == nil && single {
-		err = w.Finish()
+	for i := 2; err == nil && i < len(entries); i++ { // each in an object of its own
+		err = w.Append(ctx, entries[:i+1])
 	}
 	return err
 }
 
-// scriptBackup makes the backup DIR or FILE.tar, encrypted for the identity that it writes to another file, if one is named.
+// scriptBackup makes a backup, encrypted for the identity that it writes to a file, if one is named.
 func scriptBackup(ts *testscript.TestScript, _ bool, args []string) {
 	m := backupMade{at: ts.MkAbs(args[0])}
 	if len(args) > 1 {
@@ -193,7 +188,7 @@ func TestRestoreOffersTheLoss(t *testing.T) {
 func TestRestoreClusters(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	b := filepath.Join(dir, "b.tar")
+	b := filepath.Join(dir, "b")
 	must(t, makeBackup(backupMade{at: b}))
 	seen := map[string]string{}
 	for i, flags := range []string{"--name n1", "--name n2", "--name n1 --initial-cluster-token again", "--name n1 --revision 3"} {
@@ -211,21 +206,26 @@ func TestRestoreClusters(t *testing.T) {
 	}
 }
 
-// A backup that a newer qkv has written is refused as a whole, also where only one of its files is newer, and nothing is written.
+// A backup that a newer qkv has written is refused as a whole, also where only one of its objects is newer, and nothing is written.
 func TestRestoreOfANewerBackup(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, pattern := range []string{"backup", "base/*", "files/*", "log/*"} {
+	for _, pattern := range []string{"backup", "moments/*", "parts/*", "log/*"} {
 		b := filepath.Join(dir, "b")
 		must(t, makeBackup(backupMade{at: b}))
 		names, err := filepath.Glob(filepath.Join(b, pattern))
-		if err != nil || len(names) != 1 {
+		if err != nil || len(names) == 0 {
 			t.Fatalf("%s: %q, %v", pattern, names, err)
 		}
 		bytesOf, err := os.ReadFile(names[0])
 		must(t, err)
+		was := sha256.Sum256(bytesOf)
 		bytesOf[8]++ // the format version
 		damage.Seal(bytesOf[:damage.PreludeBytes+binary.LittleEndian.Uint32(bytesOf[16:])])
+		must(t, os.Remove(names[0]))
+		if name, ok := strings.CutSuffix(names[0], fmt.Sprintf("%x", was)); ok { // the log's objects are named by their content
+			names[0] = name + fmt.Sprintf("%x", sha256.Sum256(bytesOf))
+		}
 		must(t, os.WriteFile(names[0], bytesOf, 0o600))
 		data := filepath.Join(dir, "data")
 		for _, line := range [][]string{{"restore", b, "--data-dir", data}, {"backup", "verify", b}} {
@@ -243,9 +243,9 @@ func TestRestoreOfANewerBackup(t *testing.T) {
 	}
 }
 
-// The unit of `qkv backup run` does not start again after this exit code: a folder of another cluster stays one.
+// The unit of `qkv backup run` does not start again after this exit code: a backup of another cluster stays one.
 func TestBackupOfAnotherCluster(t *testing.T) {
-	if code := exitCode(backupError(fmt.Errorf("%w: give another folder", backup.ErrForeign))); code != exitUsage {
+	if code := exitCode(backupError(fmt.Errorf("%w: give another place", backup.ErrForeign))); code != exitUsage {
 		t.Errorf("exit code %d", code)
 	}
 }

@@ -19,7 +19,7 @@ const (
 	useCertsDir    = "--certs-dir DIR holds ca.crt and this client's certificate and key"
 	useTimeout     = "--timeout bounds the whole command"
 	useHostPort    = "it is HOST:PORT, UDP, without a scheme"
-	useBackup      = "`qkv backup save DIR` backs a running cluster up, and `qkv restore DIR` makes a new one; `qkv inspect snapshot FILE` shows a member's own"
+	useBackup      = "`qkv backup save PLACE` backs a running cluster up, and `qkv restore PLACE` makes a new one; `qkv inspect snapshot FILE` shows a member's own"
 	useEndpoints   = "--endpoints HOST:PORT,..."
 	useJSON        = "`-w json` has text as text and all else in base64"
 	useConfigFile  = "every flag has a variable, and `qkv etcd --config-file` takes the file of an etcd"

@@ -50,7 +50,7 @@ var advised = map[string]string{
 	"alarm SNAPSHOT":  "~TestAdverseFullDisk",
 	"alarm RETENTION": "~TestAdverseFullDisk",
 	"alarm AUDIT":     "~TestProcessAuditDiskFull",
-	"alarm BACKUP":    "~TestProcessBackupDir",
+	"alarm BACKUP":    "~TestProcessBackupOfMembers",
 	"alarm REFUSED":   "TestAdviceAfterARecovery",
 	"alarm FAILED":    "- the member ends, and its log has the reason",
 	"alarm TORN":      "- nothing is to be done",
@@ -82,7 +82,7 @@ var advised = map[string]string{
 	"check quota":         "TestAdviceOfAQuota",
 	"check history":       "- the history is longer only after minutes",
 	"check disk-space":    "~TestAdverseFullDisk",
-	"check backup":        "~TestProcessBackupDir",
+	"check backup":        "~TestProcessBackupOfMembers",
 
 	"host folder":      "~TestProcessDoctorOfAFolder",
 	"host files":       "~TestProcessDoctorOfAFolder",
@@ -418,7 +418,7 @@ func TestAdviceAfterARecovery(t *testing.T) {
 		m          *memberProcess
 		has, backs string
 	}{{lost[1], "n3 has revision 2,", "MORE than this folder"}, {m, "n1 has revision 3,", "no more than this folder"}} {
-		runQkv(t, nil, "recover", "--data-dir", one.m.dataDir, "--backup-dir", saved).exits(t, exitUsage, one.has, one.backs, "pass --accept-loss to confirm", "nothing was changed")
+		runQkv(t, nil, "recover", "--data-dir", one.m.dataDir, "--backup", saved).exits(t, exitUsage, one.has, one.backs, "pass --accept-loss to confirm", "nothing was changed")
 	}
 	runQkv(t, nil, "recover", "--data-dir", m.dataDir, "--accept-loss").exits(t, exitUsage, "n1 has revision 3,", "pass --yes to confirm", "nothing was changed")
 	runQkv(t, nil, "recover", "--data-dir", m.dataDir, "--accept-loss", "--yes").exits(t, exitOK)

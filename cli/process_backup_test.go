@@ -17,6 +17,7 @@ import (
 	"qkv/log/disk"
 	"qkv/net/client"
 	"qkv/snapshot/backup"
+	"qkv/snapshot/backup/store"
 )
 
 // backedUp is one acknowledged put of the model. A restored moment has exactly the newest put of each key up to it.
@@ -125,12 +126,11 @@ func startBackup(c *clusterProcess, dir string, extra ...string) *backupProcess 
 
 // restored restores a moment from a backup that another process may be writing.
 func restored(dir string, at backup.At) (*backup.Restored, error) {
-	r, err := backup.Open(disk.OS(), dir)
+	r, err := backup.Open(context.Background(), store.OpenFolder(disk.OS(), dir))
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	return r.Restore(context.Background(), at, limits.Defaults().Index, nil)
+	return r.Restore(at, limits.Defaults().Index, nil)
 }
 
 // reaches waits until the backup has a revision, and returns how long that took.

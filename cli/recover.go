@@ -26,10 +26,10 @@ func recoverCommand() *cli.Command {
 			"ACKNOWLEDGED WRITES MAY BE LOST: all writes that a majority stored without this member. Of the remaining folders, " +
 			"choose that of the member with the highest APPLIED in the last `qkv status`. The old folder is kept beside the new " +
 			"one. The member must not run. The command prints what the folder has before anything is changed: compare it with a backup, " +
-			"which may have more (--backup-dir). Members of the old cluster and of the new one refuse each other.",
+			"which may have more (--backup). Members of the old cluster and of the new one refuse each other.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "accept-loss", EnvVars: []string{"QKV_RECOVER_ACCEPT_LOSS"}, Usage: "confirm that acknowledged writes may be lost, and keys of damaged parts of the snapshots, which are printed first; this cannot be undone"},
-			&cli.StringFlag{Name: "backup-dir", EnvVars: []string{"QKV_RECOVER_BACKUP_DIR"}, Usage: "`DIR` of the cluster's backup, to say whether it has more than the folder"},
+			&cli.StringFlag{Name: "backup", EnvVars: []string{"QKV_RECOVER_BACKUP"}, Usage: "`PLACE` of the cluster's backup, to say whether it has more than the folder"},
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` of the member's data"},
 			identityFlag(),
 			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Usage: "`NAME` that the folder's member must have: a safeguard against the wrong folder"},
@@ -86,29 +86,26 @@ func agree(c *cli.Context, dir string, from node.Recoverable) error {
 	if from.Loss != nil {
 		sayLoss(c.App.ErrWriter, from.Loss)
 	}
-	if at := c.String("backup-dir"); at != "" {
-		all, err := openBackups(c, at)
+	if at := c.String("backup"); at != "" {
+		r, err := openBackup(c.Context, c, at)
 		if err != nil {
 			return err
 		}
-		defer all.Close()
-		for _, r := range all {
-			reaches, err := r.Reaches()
-			if err != nil {
-				return backupError(err)
-			}
-			entry, verdict := uint64(0), "no more than this folder"
-			for _, reach := range reaches {
-				entry = max(entry, reach.Index)
-			}
-			if entry > from.Entry {
-				verdict = "MORE than this folder: restore it instead (`qkv restore`, docs/backup.md)"
-			}
-			if r.Cluster.ID != from.Cluster {
-				verdict = "but of another cluster: its entries cannot be compared"
-			}
-			fmt.Fprintf(c.App.ErrWriter, "the backup in %s goes to entry %d, %s\n", r.Path, entry, verdict)
+		reaches, err := r.Reaches()
+		if err != nil {
+			return backupError(err)
 		}
+		entry, verdict := uint64(0), "no more than this folder"
+		for _, reach := range reaches {
+			entry = max(entry, reach.Index)
+		}
+		if entry > from.Entry {
+			verdict = "MORE than this folder: restore it instead (`qkv restore`, docs/backup.md)"
+		}
+		if r.Cluster.ID != from.Cluster {
+			verdict = "but of another cluster: its entries cannot be compared"
+		}
+		fmt.Fprintf(c.App.ErrWriter, "the backup in %s goes to entry %d, %s\n", r.Path, entry, verdict)
 	}
 	if !c.Bool("accept-loss") {
 		return usagef("acknowledged writes may be lost, and the old cluster must never be started again. If a quorum can come back, start its members instead; if a backup has more, restore it. Otherwise pass --accept-loss to confirm; nothing was changed")

@@ -27,14 +27,14 @@ import (
 
 func restoreCommand() *cli.Command {
 	return &cli.Command{
-		Name: "restore", Category: "cluster", Usage: "make a new cluster of a backup, as of any moment", ArgsUsage: "DIR|FILE",
+		Name: "restore", Category: "cluster", Usage: "make a new cluster of a backup, as of any moment", ArgsUsage: "PLACE|FILE",
 		Description: "Makes the data folder of a member from a backup: keys, history, times, leases and users as they were, at --at, at " +
 			"--revision, or at the end. The cluster is a new one, with a new id, and members of the old cluster cannot join it. It has " +
 			"one member, to which `qkv member add` adds others; or, with --initial-cluster, several: then run the same command on each " +
 			"host, with the same backup and moment, and the host's own --name. Give the member's --certs-dir or cluster secret as for qkv " +
 			"serve. Nothing is written if the backup is damaged before the " +
-			"moment.\n\n" +
-			"FILE may also be a file of `etcdctl snapshot save`: then it is the same as `qkv migrate from-etcd --snapshot FILE`.",
+			"moment. PLACE is a folder, or s3://BUCKET/PREFIX.\n\n" +
+			"FILE is a file of `etcdctl snapshot save`: then it is the same as `qkv migrate from-etcd --snapshot FILE`.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "at", EnvVars: []string{"QKV_RESTORE_AT"}, Usage: "`TIME` of the state, like 2006-01-02T15:04:05Z, or local like '2006-01-02 15:04:05'"},
 			&cli.Int64Flag{Name: "revision", Aliases: []string{"rev"}, EnvVars: []string{"QKV_RESTORE_REVISION"}, Usage: "`REV` of the state: the change that made it is the last one", Action: revisionAsked},
@@ -100,13 +100,12 @@ func restoreBackup(ctx context.Context, c *cli.Context, from, dir, certsDir stri
 	if err := node.CheckRestore(to); err != nil {
 		return serveError(err)
 	}
-	all, err := openBackups(c, from)
+	r, err := openBackup(ctx, c, from)
 	if err != nil {
 		return err
 	}
-	defer all.Close()
 	bar := newBytesProgress(c.App.ErrWriter, "restore")
-	got, r, err := all.Restore(ctx, at, limits.Defaults().Index, progressTo(bar))
+	got, err := r.Restore(at, limits.Defaults().Index, progressTo(bar))
 	bar.end()
 	if err != nil {
 		return restoreError(err, at)

@@ -83,10 +83,10 @@ func memberFlags() []cli.Flag {
 		sizeFlag("audit-log-bytes", "QKV_AUDIT_LOG_BYTES", limits.AuditFileBytes, "64MiB", "`SIZE` at which the file of --audit-log is rotated, in whole MiB: 2MiB to 1GiB"),
 		&cli.IntFlag{Name: "audit-log-files", EnvVars: []string{"QKV_AUDIT_LOG_FILES"}, Value: limits.AuditFiles, Usage: "`N` rotated files of --audit-log that are kept: 1 to 1024"},
 		&cli.BoolFlag{Name: "audit-strict", EnvVars: []string{"QKV_AUDIT_STRICT"}, Usage: "refuse all changes while the file of --audit-log cannot be written"},
-		&cli.StringFlag{Name: "backup-dir", EnvVars: []string{"QKV_SERVE_BACKUP_DIR"}, Usage: "`DIR`, which exists, on another disk: the leader backs the cluster up there, into a folder with its name; give it to all members (default: no backup)"},
-		&cli.DurationFlag{Name: "backup-every", EnvVars: []string{"QKV_SERVE_BACKUP_EVERY"}, Value: backupEvery, Usage: "`TIME` between the bases in --backup-dir; a restore applies the changes since the base before it", Action: positive("backup-every")},
-		&cli.DurationFlag{Name: "backup-keep", EnvVars: []string{"QKV_SERVE_BACKUP_KEEP"}, Value: backupKeep, Usage: "`TIME` for which every moment can be restored from --backup-dir, as in 7d; older data is removed with each new base", Action: positive("backup-keep")},
-		&cli.StringSliceFlag{Name: "backup-recipient", EnvVars: []string{"QKV_SERVE_BACKUP_RECIPIENT"}, Usage: "encrypt the backup in --backup-dir for the age public `KEY`; several are allowed"},
+		&cli.StringFlag{Name: "backup", EnvVars: []string{"QKV_SERVE_BACKUP"}, Usage: "`PLACE`, s3://BUCKET/PREFIX or a shared folder that exists: the leader backs the cluster up there; give it to all members (default: no backup)"},
+		&cli.DurationFlag{Name: "backup-every", EnvVars: []string{"QKV_SERVE_BACKUP_EVERY"}, Value: backupEvery, Usage: "`TIME` between the bases in --backup; a restore applies the changes since the base before it", Action: positive("backup-every")},
+		&cli.DurationFlag{Name: "backup-keep", EnvVars: []string{"QKV_SERVE_BACKUP_KEEP"}, Value: backupKeep, Usage: "`TIME` for which every moment can be restored from --backup, as in 7d; older data is removed with each new base", Action: positive("backup-keep")},
+		&cli.StringSliceFlag{Name: "backup-recipient", EnvVars: []string{"QKV_SERVE_BACKUP_RECIPIENT"}, Usage: "encrypt the backup in --backup for the age public `KEY`; several are allowed"},
 		&cli.StringFlag{Name: "log-format", EnvVars: []string{"QKV_LOG_FORMAT"}, Value: "auto", Usage: "`FORMAT`: text, json, or auto, which is text on a terminal", Action: oneOf("log-format", "auto", "text", "json")},
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"QKV_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error", Action: oneOf("log-level", "debug", "info", "warn", "error")},
 	})
@@ -225,7 +225,7 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 	if err != nil && certsDir == "" && secret == nil {
 		return node.Config{}, err
 	}
-	to, err := recipients(c, "backup-recipient")
+	backUp, err := backupTarget(c)
 	if err != nil {
 		return node.Config{}, err
 	}
@@ -248,9 +248,18 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 		MaxRequestBytes: sizeOf(c, "max-request-bytes"), SegmentBytes: sizeOf(c, "segment-bytes"),
 		HistoryBytes: sizeOf(c, "history-bytes"), HistoryAge: c.Duration("history-age"), HistoryDropAfter: c.Duration("history-drop-after"), QuotaBytes: sizeOf(c, "quota-bytes"),
 		Audit:  node.Audit{File: c.String("audit-log"), Bytes: sizeOf(c, "audit-log-bytes"), Files: c.Int("audit-log-files"), Strict: c.Bool("audit-strict")},
-		Backup: backuprun.Target{Dir: c.String("backup-dir"), Every: c.Duration("backup-every"), Keep: c.Duration("backup-keep"), To: to},
+		Backup: backUp,
 		Logger: logger, Version: Version,
 	}, nil
+}
+
+// backupTarget returns the target of --backup.
+func backupTarget(c *cli.Context) (t backuprun.Target, err error) {
+	t = backuprun.Target{Every: c.Duration("backup-every"), Keep: c.Duration("backup-keep")}
+	if t.To, err = recipients(c, "backup-recipient"); err == nil && c.String("backup") != "" {
+		t.Store, err = openStore("--backup", c.String("backup"))
+	}
+	return t, err
 }
 
 // parseCluster reads NAME=HOST:PORT,... The package node checks names and addresses.

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -18,16 +17,15 @@ import (
 	"qkv/net/wire"
 	"qkv/node/backuprun"
 	"qkv/snapshot/backup"
+	"qkv/snapshot/backup/store"
 )
 
-// backupDuty makes the backup of --backup-dir while this member leads. Each member writes a folder of its own name, so two members that
-// both believe to lead cannot damage a backup, whatever locks the file system has. A run is a goroutine beside the actors, and no actor
-// waits for it.
+// backupDuty makes the backup of --backup while this member leads. Two members that both believe to lead can only repeat each other (package
+// snapshot/backup). A run is a goroutine beside the actors, and no actor waits for it.
 type backupDuty struct {
 	// Constant.
 	source backupSource
-	target backuprun.Target // its folder is that of this member
-	parent string           // the folder of --backup-dir
+	target backuprun.Target
 
 	// Owned by the clock that calls look.
 	cancel  context.CancelFunc // of the run; nil: there is none
@@ -42,15 +40,13 @@ type backupDuty struct {
 	began    bool          // this process has made the backup before: without it, the folder's disk is not mounted
 }
 
-// newBackupDuty returns the duty of a member; nil without --backup-dir.
+// newBackupDuty returns the duty of a member; nil without --backup.
 func newBackupDuty(b *backups) *backupDuty {
 	target := b.member.config.Backup
-	if target.Dir == "" {
+	if target.Store == nil {
 		return nil
 	}
-	d := &backupDuty{source: backupSource{b}, target: target, parent: filepath.Clean(target.Dir)}
-	d.target.Dir = filepath.Join(d.parent, wire.FileName(b.member.config.Name))
-	return d
+	return &backupDuty{source: backupSource{b}, target: target}
 }
 
 // start starts the clock.
@@ -113,7 +109,7 @@ func (d *backupDuty) begin() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	d.cancel, d.ended = cancel, ended
-	d.source.member.logger.Info("this member leads, and makes the backup", "folder", d.target.Dir)
+	d.source.member.logger.Info("this member leads, and makes the backup", "to", d.place())
 	go func() {
 		defer close(ended)
 		for ctx.Err() == nil {
@@ -146,16 +142,17 @@ func (d *backupDuty) config() backuprun.Config {
 	}
 }
 
-// checkFolder refuses a folder that does not exist, since its disk may not be mounted, and the folder of another kind of backup.
+// place is where the backup is.
+func (d *backupDuty) place() string { return d.target.Store.Path("") }
+
+// checkFolder refuses a folder that does not exist, since its disk may not be mounted.
 func (d *backupDuty) checkFolder() error {
-	_, err := os.Stat(d.parent)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the folder %s does not exist: mount its disk, or make the folder", d.parent)
+	if _, is := d.target.Store.(*store.Folder); !is {
+		return nil
 	}
-	if err == nil {
-		if _, err := os.Stat(filepath.Join(d.parent, "backup")); err == nil {
-			return fmt.Errorf("%s is the folder of `qkv backup`: give --backup-dir a folder of its own", d.parent)
-		}
+	_, err := os.Stat(d.place())
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the folder %s does not exist: mount its disk, or make the folder", d.place())
 	}
 	return err
 }
@@ -190,10 +187,10 @@ func (d *backupDuty) text() string {
 	age, problem := d.age()
 	switch {
 	case problem != "" && age >= limits.BackupFailing:
-		return fmt.Sprintf("the backup in %s has not been complete for %v: %s", d.target.Dir, age.Round(time.Second), problem)
+		return fmt.Sprintf("the backup in %s has not been complete for %v: %s", d.place(), age.Round(time.Second), problem)
 	case age >= limits.BackupOld:
 		return fmt.Sprintf("the backup in %s has not been complete for %v: its disk does not answer, or is slower than the writes; look at that disk",
-			d.target.Dir, age.Round(time.Second))
+			d.place(), age.Round(time.Second))
 	}
 	return ""
 }
@@ -204,7 +201,7 @@ func (d *backupDuty) report(s *wire.Status) {
 	if d == nil {
 		return
 	}
-	s.Backup = d.target.Dir
+	s.Backup = d.place()
 	age, _ := d.age()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -222,7 +219,7 @@ func (d *backupDuty) stop() {
 	select {
 	case <-d.ended:
 	case <-time.After(limits.BackupStop):
-		d.source.member.logger.Warn("the backup's disk does not answer: its last write may be lost, and the next backup makes up for it", "folder", d.target.Dir)
+		d.source.member.logger.Warn("the backup's disk does not answer: its last write may be lost, and the next backup makes up for it", "to", d.place())
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"qkv/log/disk"
 	"qkv/node/backuprun"
 	"qkv/snapshot/backup"
+	"qkv/snapshot/backup/store"
 )
 
 func TestBackupOfTheLeader(t *testing.T) {
@@ -24,20 +25,23 @@ func TestBackupOfTheLeader(t *testing.T) {
 	testretry.Longer(t, 500*time.Millisecond, func(t testing.TB, election time.Duration) { backupOfTheLeader(t, planCluster(t, 3, election)) })
 }
 
-// backupOfTheLeader: the leader alone makes the backup, in its own folder. It makes no folder on a disk that is not mounted, and writes
-// into no other backup. Its failure is an alarm of the leader, and a leader that was followed by another one ends its backup.
+// backupOfTheLeader: the leader alone makes the backup, and the next one goes on with it, without a gap. It makes no folder on a disk that is
+// not mounted, and writes into no folder with other files. Its failure is an alarm of the leader, and a leader that was followed by another one
+// ends its run.
 func backupOfTheLeader(t testing.TB, c *cluster) {
 	dir := filepath.Join(t.TempDir(), "mounted")
 	for i := range c.configs {
-		c.configs[i].Backup = backuprun.Target{Dir: dir, Every: time.Hour, Keep: time.Hour}
+		c.configs[i].Backup = backuprun.Target{Store: store.OpenFolder(disk.OS(), dir), Every: time.Hour, Keep: time.Hour}
 		c.start(i)
 	}
 	cl := c.client(0, 1, 2)
+	var revisions []int64
 	put := func(key string) int64 {
 		p, err := cl.Put(context.Background(), []byte(key), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
+		revisions = append(revisions, p.Revision)
 		return p.Revision
 	}
 	put("a")
@@ -74,23 +78,23 @@ func backupOfTheLeader(t testing.TB, c *cluster) {
 	if _, err := os.Stat(dir); err == nil {
 		t.Errorf("%s was made", dir)
 	}
-	other := filepath.Join(dir, "backup")
+	other := filepath.Join(dir, "others")
 	if err := os.MkdirAll(other, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	awaitAlarm("is the folder of `qkv backup`")
+	awaitAlarm("holds others/: give an empty place, or one of an earlier backup")
 	if err := os.Remove(other); err != nil {
 		t.Fatal(err)
 	}
 	awaitAlarm("")
 
 	first := c.leader()
-	awaitBackup(t, dir, put("b"), c.configs[first].Name)
+	awaitBackup(t, dir, put("b"))
 	c.stop(first)
 	second := c.leader()
-	awaitBackup(t, dir, put("c"), c.configs[first].Name, c.configs[second].Name)
+	awaitBackup(t, dir, put("c"))
 	c.start(first)
-	awaitBackup(t, dir, put("d"), c.configs[first].Name, c.configs[second].Name)
+	awaitBackup(t, dir, put("d"))
 	lead := func(i int) {
 		t.Helper()
 		if err := cl.MoveLeader(context.Background(), c.nodes[i].Status().ID); err != nil {
@@ -98,9 +102,9 @@ func backupOfTheLeader(t testing.TB, c *cluster) {
 		}
 	}
 	lead(first)
-	awaitBackup(t, filepath.Join(dir, c.configs[first].Name), put("e"), c.configs[first].Name)
+	awaitBackup(t, dir, put("e"))
 	lead(second)
-	awaitBackup(t, filepath.Join(dir, c.configs[second].Name), put("f"), c.configs[second].Name)
+	awaitBackup(t, dir, put("f"))
 	for deadline := time.Now().Add(wait); c.nodes[first].Status().Duration(figures.BackupAge) != 0; time.Sleep(10 * time.Millisecond) { // its run goes on until its next look
 		if time.Now().After(deadline) {
 			t.Fatalf("%s makes the backup, and does not lead", c.configs[first].Name)
@@ -123,36 +127,50 @@ func backupOfTheLeader(t testing.TB, c *cluster) {
 		t.Fatal(err)
 	}
 	awaitAlarm("")
-	awaitBackup(t, dir, put("g"), c.configs[first].Name, c.configs[second].Name)
+	awaitBackup(t, dir, put("g"))
+	restoresEach(t, dir, revisions)
 	for i, n := range c.nodes {
 		s := n.Status()
-		if s.Backup != filepath.Join(dir, s.Name) || i != c.leader() && s.Duration(figures.BackupAge) != 0 || s.Duration(figures.BackupAge) > limits.BackupFailing {
+		if s.Backup != dir || i != c.leader() && s.Duration(figures.BackupAge) != 0 || s.Duration(figures.BackupAge) > limits.BackupFailing {
 			t.Errorf("%s, %s, reports the backup %q of age %v", s.Name, s.Role, s.Backup, s.Duration(figures.BackupAge))
 		}
 	}
 }
 
-// awaitBackup waits until the backups in a folder have a revision. The folder must have backups of these members alone.
-func awaitBackup(t testing.TB, dir string, revision int64, members ...string) {
+// awaitBackup waits until the backup in a folder has a revision.
+func awaitBackup(t testing.TB, dir string, revision int64) {
 	t.Helper()
 	var err error
 	for deadline := time.Now().Add(wait); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		var all backup.Several
-		if all, err = backup.OpenSeveral(disk.OS(), dir); err != nil {
-			continue
+		var got *backup.Restored
+		if got, err = restoreFrom(dir, backup.At{}); err == nil && got.Revision >= revision {
+			return
 		}
-		got, _, failed := all.Restore(context.Background(), backup.At{}, limits.Defaults().Index, nil)
-		err = failed
-		_ = all.Close()
-		if err != nil || got.Revision < revision {
-			continue
-		}
-		for _, r := range all {
-			if !slices.Contains(members, filepath.Base(r.Path)) {
-				t.Errorf("there is a backup in %s, and only %v have led", r.Path, members)
-			}
-		}
-		return
 	}
 	t.Fatalf("revision %d is not in the backup: %v", revision, err)
+}
+
+func restoreFrom(dir string, at backup.At) (*backup.Restored, error) {
+	r, err := backup.Open(context.Background(), store.OpenFolder(disk.OS(), dir))
+	if err != nil {
+		return nil, err
+	}
+	return r.Restore(at, limits.Defaults().Index, nil)
+}
+
+// restoresEach restores each revision from the first base on: one leader has gone on where the other one ended.
+func restoresEach(t testing.TB, dir string, revisions []int64) {
+	t.Helper()
+	r, err := backup.Open(context.Background(), store.OpenFolder(disk.OS(), dir))
+	if err != nil || len(r.Bases) == 0 {
+		t.Fatalf("the backup has %+v, %v", r, err)
+	}
+	for _, revision := range revisions {
+		if revision < r.Bases[0].Revision {
+			continue
+		}
+		if got, err := restoreFrom(dir, backup.At{Revision: revision}); err != nil || got.Revision != revision || got.Base.Index != r.Bases[0].Index {
+			t.Errorf("revision %d, from the first of %d bases: %+v, %v", revision, len(r.Bases), got, err)
+		}
+	}
 }

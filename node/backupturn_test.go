@@ -7,15 +7,17 @@ import (
 
 	"qkv/internal/figures"
 	"qkv/internal/limits"
+	"qkv/log/disk"
 	"qkv/net/wire"
 	"qkv/node/backuprun"
+	"qkv/snapshot/backup/store"
 )
 
 // A new leader reports no age of its backup before the backup is complete, or late enough for an alarm.
 func TestBackupOfANewLeader(t *testing.T) {
 	c := newBackupCluster(t, 3)
 	h := c.follower(0)
-	h.member.config.Backup = backuprun.Target{Dir: t.TempDir()}
+	h.member.config.Backup = backuprun.Target{Store: store.OpenFolder(disk.OS(), t.TempDir())}
 	d := newBackupDuty(h.backups)
 	age := func() time.Duration {
 		var s wire.Status
@@ -52,7 +54,7 @@ func TestBackupOfANewLeader(t *testing.T) {
 func TestBackupOfAFormerLeader(t *testing.T) {
 	c := newBackupCluster(t, 3)
 	h := c.follower(0)
-	h.member.config.Backup = backuprun.Target{Dir: t.TempDir()}
+	h.member.config.Backup = backuprun.Target{Store: store.OpenFolder(disk.OS(), t.TempDir())}
 	d := newBackupDuty(h.backups)
 	run, cancel := context.WithCancel(t.Context())
 	defer cancel()

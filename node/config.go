@@ -97,7 +97,7 @@ type Config struct {
 	// ServeStale serves reads of keys from the state that the folder has until a quorum has confirmed a newer one.
 	ServeStale bool
 
-	// Backup is the backup that this member makes while it leads, in a folder of its name in Backup.Dir; without a Dir it makes none.
+	// Backup is the backup that this member makes while it leads, in Backup.Store; without one it makes none.
 	Backup backuprun.Target
 
 	Logger  *slog.Logger

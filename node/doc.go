@@ -14,6 +14,7 @@
 //	    actor/sim                                   the simulator's loop, for tests only
 //	    net/etcd/migrate  net/etcd/front            builds a state of an etcd's content; the TCP port of etcd's API
 //	    snapshot/backup                             states and log outside of the cluster; the state of any moment
+//	    snapshot/backup/store                       the objects of a backup, in a folder or in an object store
 //	2   snapshot  net/wire  index/watch             net/wire/peerframe: the messages between members, in bytes
 //	    net/web  net/auth                           health, metrics, version and the dashboard over HTTP; passwords and tokens of users
 //	1   log      index                              no goroutine, lock, clock, socket or randomness
@@ -67,7 +68,7 @@
 //	join.go        judgement of members that ask to join; a member with the cluster secret is added
 //	recover.go     one member's data as a new cluster
 //	migrate.go     a data folder from another store's content
-//	backup.go      snapshots and committed entries for backups; backupduty.go: the leader makes the backup of --backup-dir
+//	backup.go      snapshots and committed entries for backups; backupduty.go: the leader makes the backup of --backup
 //	restore.go     a data folder of a new cluster from a restored state
 //	starting.go    the stages of a start: what both endpoints serve until a read index is confirmed
 //	status.go      the alarms of an operator's status; figures.go: its figures; metrics.go: the counters

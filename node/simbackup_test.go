@@ -15,6 +15,7 @@ import (
 	"qkv/log/disk/simdisk"
 	"qkv/snapshot"
 	"qkv/snapshot/backup"
+	"qkv/snapshot/backup/store"
 )
 
 // simBackup follows the cluster as `qkv backup run` does, on a host of its own: bases and entries come from the members' server.Backups,
@@ -27,14 +28,15 @@ type simBackup struct {
 	cluster backup.Cluster
 
 	// The process; writer is nil while there is none.
-	writer  *backup.Writer
-	process int // counts them: what an earlier one began is dropped
-	at      *host
-	based   time.Duration
-	lacking int         // members in a row whose log begins behind the end of the backup
-	beyond  bool        // the newest base lies behind a gap: the log goes on from there
-	abandon func()      // ends the request that is under way; nil: there is none
-	paused  func() bool // of the request that runs: waits, and reports false if the request is over
+	writer    *backup.Writer
+	retention backup.Retention
+	process   int // counts them: what an earlier one began is dropped
+	at        *host
+	based     time.Duration
+	lacking   int         // members in a row whose log begins behind the end of the backup
+	beyond    bool        // the newest base lies behind a gap: the log goes on from there
+	abandon   func()      // ends the request that is under way; nil: there is none
+	paused    func() bool // of the request that runs: waits, and reports false if the request is over
 
 	cramped bool // its disk is full
 	over    bool // the simulation needs it no longer
@@ -46,6 +48,8 @@ const (
 	backupDir = "to/b"
 	// simBackupWait bounds a request to a member, and simBackupTimeout the wait for its answer.
 	simBackupWait, simBackupTimeout = time.Second, 2 * time.Second
+	// simBackupHour speeds the clock up by which a file stays that no base lists: the simulated backup has one writer.
+	simBackupHour = 2000
 )
 
 // drawBackup draws whether a backup follows the cluster.
@@ -74,7 +78,7 @@ func (b *simBackup) start() {
 		return
 	}
 	b.process++
-	b.at, b.lacking = nil, 0
+	b.at, b.lacking, b.retention = nil, 0, backup.Retention{Keep: b.keep}
 	b.next(0)
 }
 
@@ -204,7 +208,7 @@ func (b *simBackup) open() (err error) {
 	if b.cluster.ID == 0 {
 		b.cluster = backup.Cluster{ID: b.at.member.folder.Cluster, Name: "sim", Version: "sim"}
 	}
-	if b.writer, err = backup.OpenFolder(b.disk, backupDir, b.cluster); err != nil {
+	if b.writer, err = backup.Write(context.Background(), store.OpenFolder(b.disk, backupDir), true, b.cluster); err != nil {
 		return err
 	}
 	last, _ := b.writer.Last()
@@ -317,7 +321,7 @@ func (b *simBackup) askLog(after uint64) {
 		if refusal == nil {
 			b.tried(part.Entries)
 			if !b.do(func() error {
-				if refusal = b.writer.Append(part.Entries); errors.Is(refusal, backup.ErrGap) {
+				if refusal = b.writer.Append(context.Background(), part.Entries); errors.Is(refusal, backup.ErrGap) {
 					return nil
 				}
 				return refusal
@@ -384,13 +388,13 @@ func (b *simBackup) askBase(least uint64, gap bool) {
 func (b *simBackup) copy(c *backup.Copy, source *simSource, gap bool) {
 	done, refusal := false, error(nil)
 	if !b.do(func() (err error) {
-		if done, err = c.Step(1 << 12); source.failed != nil || (source.at.rotted || source.at.harmed != nil) && errors.Is(err, damage.ErrDamaged) {
+		if done, err = c.Step(context.Background(), 1<<12); source.failed != nil || (source.at.rotted || source.at.harmed != nil) && errors.Is(err, damage.ErrDamaged) {
 			refusal, err = err, nil
 		}
 		if err == nil && done {
 			b.made(c.Published())
-			b.bases = b.bases[len(b.bases)-1:] // a process that ends in Retain may have removed the others
-			if _, err = b.writer.Retain(time.Unix(0, c.Published().Wall), b.keep); err == nil {
+			b.bases = b.bases[len(b.bases)-1:] // a process that ends in Remove may have removed the others
+			if _, err = b.retention.Remove(context.Background(), b.writer, time.Unix(0, c.Published().Wall), b.w.sim.Now()*simBackupHour); err == nil {
 				b.bases = b.writer.Bases()
 			}
 		}

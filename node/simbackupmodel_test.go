@@ -11,6 +11,7 @@ import (
 
 	"qkv/internal/damage"
 	"qkv/snapshot/backup"
+	"qkv/snapshot/backup/store"
 )
 
 // backedUp is what a backup has, as its Writer has said: every restore is held against it, and against what the cluster had.
@@ -104,12 +105,11 @@ func (b *simBackup) restore(at backup.At) (*backup.Restored, error) {
 	} else {
 		on.Kill()
 	}
-	r, err := backup.Open(on, backupDir)
+	r, err := backup.Open(context.Background(), store.OpenFolder(on, backupDir))
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	return r.Restore(context.Background(), at, b.w.shape.limits.Index, nil)
+	return r.Restore(at, b.w.shape.limits.Index, nil)
 }
 
 // check restores a moment, and compares the state with the cluster's at that moment.
@@ -118,7 +118,7 @@ func (b *simBackup) check(at backup.At) {
 	got, err := b.restore(at)
 	target := b.target(at)
 	switch {
-	case errors.Is(err, backup.ErrGap) || errors.Is(err, backup.ErrRange) || errors.Is(err, damage.ErrDamaged): // a torn write before a gap is damage
+	case errors.Is(err, backup.ErrGap) || errors.Is(err, backup.ErrRange) || errors.Is(err, damage.ErrDamaged):
 		if b.covers(target) {
 			w.failf("the backup has everything up to entry %d of %+v, and its restore is refused: %v", target, at, err)
 		}

@@ -86,7 +86,7 @@ var alerts = []alert{
 	},
 	{
 		name: "QkvNoBackup", expr: `max by (job) (qkv_backup_configured{` + jobs + `}) == 1 unless on (job) qkv_backup_age_seconds{` + jobs + `}`, duration: "5m", severity: "warning",
-		summary: "No member of {{ $labels.job }} makes the backup: the leader has no --backup-dir, or does not answer Prometheus.", section: "backup.md#by-the-members",
+		summary: "No member of {{ $labels.job }} makes the backup: the leader has no --backup, or does not answer Prometheus.", section: "backup.md#by-the-members",
 	},
 }
 

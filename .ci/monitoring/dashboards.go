@@ -54,7 +54,7 @@ var dashboards = []dashboard{
 			{title: "Leader", kind: "table", queries: []query{{`qkv_role{job="$job",role="leader"} == 1`, ""}}},
 			{title: "Leader changes", kind: "stat", queries: []query{{`max(increase(etcd_server_leader_changes_seen_total` + cluster + `[1h]))`, ""}}, text: "In the last hour, as the member counts that has seen most."},
 			{title: "Certificates expire in", unit: "s", kind: "bargauge", queries: []query{{`qkv_certificate_not_after_seconds` + cluster + ` - time()`, "{{instance}}"}}},
-			{title: "Backup", unit: "s", kind: "stat", queries: []query{{`max(qkv_backup_age_seconds` + cluster + `)`, ""}}, text: "How long the leader's backup has not had every change. Without --backup-dir there is none."},
+			{title: "Backup", unit: "s", kind: "stat", queries: []query{{`max(qkv_backup_age_seconds` + cluster + `)`, ""}}, text: "How long the leader's backup has not had every change. Without --backup there is none."},
 		}},
 		{"Requests", []panel{
 			{title: "Writes", unit: "ops", queries: []query{{`max(rate(etcd_mvcc_put_total` + cluster + `[$__rate_interval]))`, "puts"}, {`max(rate(etcd_mvcc_delete_total` + cluster + `[$__rate_interval]))`, "deletes"}, {`max(rate(etcd_mvcc_txn_total` + cluster + `[$__rate_interval]))`, "transactions"}}, text: "Every member applies all writes, so one member's counters are the cluster's."},

@@ -29,79 +29,88 @@ var snapshotBugs = []mutant{
 	}, []detector{direct("./snapshot", "TestListedIsDurable")}},
 	// Package snapshot/backup.
 	{"write into the backup of another cluster", []change{
-		{"backup.Writer.begin", `of.ID != w.cluster.ID {`, `of.ID != w.cluster.ID && of.ID == 0 {`},
+		{"backup.Writer.check", `of.ID != w.cluster.ID {`, `of.ID != w.cluster.ID && of.ID == 0 {`},
 	}, []detector{direct("./snapshot/backup", "TestFolderRefused")}},
 	{"restore over a gap at the end of the log", []change{
-		{"follower.ends", `if s.first > l.index+1 {`, `if s.first > l.index+1 && s.first == 0 {`},
-		{"follower.ends", `r.Bases[n-1].Index > l.index {`, `r.Bases[n-1].Index < 0*l.index {`},
-	}, []detector{direct("./snapshot/backup", "TestGap"), direct("./snapshot/backup", "TestMissingFiles")}},
-	{"take damage for a torn write at the end", []change{
-		{"scanner.intactBehind", `if c, ok := readChunk(b[i : i+headerBytes]); ok {`, `if c, ok := readChunk(b[i : i+headerBytes]); ok && c.last == 0 {`},
-	}, []detector{direct("./snapshot/backup", "TestDamageBeforeAnIntactChunk")}},
+		{"follower.ends", `if of.first > l.index+1 {`, `if of.first > l.index+1 && of.first == 0 {`},
+		{"follower.ends", `l.r.Bases[n-1].Index > l.index {`, `l.r.Bases[n-1].Index < 0*l.index {`},
+	}, []detector{direct("./snapshot/backup", "TestGap"), direct("./snapshot/backup", "TestMissingObjects")}},
+	{"restore over a part of the log that is missing", []change{
+		{"follower.following", `if of.first > l.index+1 {`, `if of.first > l.index+9 {`},
+	}, []detector{direct("./snapshot/backup", "TestMissingObjects"), direct("./snapshot/backup", "TestGap")}},
 	{"remove the base that a kept moment needs", []change{
 		{"Writer.oldestKept", `w.bases[i].Wall > from {`, `w.bases[i].Wall > from && i > 1 {`},
 	}, []detector{direct("./snapshot/backup", "TestRetain")}},
-	{"remove the segment with the first entry behind the oldest base", []change{
-		{"Writer.removeSegments", `first <= w.bases[0].Index+1 {`, `first <= w.bases[0].Index+2 {`},
+	{"remove the log behind the oldest base", []change{
+		{"Writer.oldLog", `of.last <= w.bases[0].Index &&`, `of.last <= w.bases[0].Index+1 &&`},
 	}, []detector{direct("./snapshot/backup", "TestRetainTheEntriesBehindTheBase")}},
+	{"remove files that another writer is about to list", []change{
+		{"Retention.oldFiles", `steady-since >= limits.BackupGrace`, `steady-since >= limits.BackupGrace/2`},
+	}, []detector{direct("./snapshot/backup", "TestGrace")}},
+	{"remove the files of the own copy", []change{
+		{"Retention.oldFiles", `append(bases, Base{Files: w.wanted})`, `append(bases, Base{})`},
+	}, []detector{direct("./snapshot/backup", "TestGraceOfTheOwnCopy")}},
+	{"remove a part that another base lists", []change{
+		{"Retention.oldFiles", `if needed[name] || !isFile`, `if !isFile`},
+	}, []detector{direct("./snapshot/backup", "TestPartsAreCopiedOnce")}},
+	{"remove files while a manifest is damaged", []change{
+		{"Retention.oldFiles", `if err != nil || len(faults) > 0 {`, `if err != nil || len(faults) > 1<<20 {`},
+	}, []detector{direct("./snapshot/backup", "TestRetainWhileAManifestIsDamaged")}},
 	{"write without encryption behind encrypted content", []change{
 		{"Writer.refuseClear", `if encrypted {`, `if encrypted && len(w.bases) > 9 {`},
 	}, []detector{direct("./snapshot/backup", "TestEncryptedBackupStaysEncrypted")}},
 	{"restore a copy that is not the announced snapshot", []change{
-		{"copying.step", `sha != c.of.SHA {`, `sha != c.of.SHA && c.of.Bytes == 0 {`},
+		{"copying.store", `sha != c.of.SHA {`, `sha != c.of.SHA && c.of.Bytes == 0 {`},
 	}, []detector{direct("./snapshot/backup", "TestCopyOfAnotherSnapshot")}},
-	{"restore the end of a backup though another one goes on", []change{
-		{"Several.Restore", `got.Index < ends[furthest]`, `got.Index < 0`},
-	}, []detector{direct("./snapshot/backup", "TestSeveral")}},
-	{"restore from the backups of two clusters", []change{
-		{"OpenSeveral", `len(all) > 0 && r.Cluster.ID`, `len(all) < 0 && r.Cluster.ID`},
-	}, []detector{direct("./snapshot/backup", "TestSeveral")}},
 	{"restore an entry that is later than the moment", []change{
-		{"work.apply", `wall > at.Wall`, `wall > at.Wall+1_000_000_000`},
+		{"work.apply", `wall > at.Wall {`, `wall > at.Wall+1_000_000_000 {`},
 	}, []detector{direct("./snapshot/backup", "TestEveryMomentRestores")}},
-	{"apply a chunk of a backup whose bytes are damaged", []change{
-		{"scanner.payload", `if sumOf(s.raw, into) != c.sum {`, `if sumOf(s.raw, into) != c.sum && c.bytes == 0 {`},
+	{"apply entries of a backup whose bytes are damaged", []change{
+		{"readLog", `sum != of.sha {`, `sum != of.sha && len(b) == 0 {`},
 	}, []detector{direct("./snapshot/backup", "TestFlippedBits")}},
-	{"restore over a part of the log that is missing", []change{
-		{"scanner.chunk", `case c.number != s.number || c.previous != s.sum:`, `case c.number != s.number:`},
-		{"follower.next", `c.first > l.index+1 {`, `c.first > l.index+1 && c.first == 0 {`},
-		{"follower.open", `|| l.r.segments[l.at].first > l.index+1 {`, `{`},
-		{"follower.after", `case s.fault == nil && s.before != 0 && l.any:`, `case s.fault == nil && s.before != 0 && l.any && s.first == 0:`},
-	}, []detector{direct("./snapshot/backup", "TestMissingFiles"), direct("./snapshot/backup", "TestGap"), direct("./snapshot/backup", "TestCutAtEveryByte")}},
-	{"take a segment of another history as the next one", []change{
-		{"follower.after", ` && s.link == l.newest.sum {`, ` {`},
-	}, []detector{direct("./snapshot/backup", "TestSegmentOfAnotherHistory")}},
+	{"apply the entries of two histories", []change{
+		{"follower.read", `l.term != 0 && same.Term != l.term {`, `l.term != 0 && same.Term < l.term {`},
+	}, []detector{direct("./snapshot/backup", "TestTwoHistories")}},
 	{"trust a log that leads to another state than the base has", []change{
 		{"work.compare", `got != b.Digest || w.got.Term != b.Term`, `got != b.Digest && w.got.Term != b.Term`},
 	}, []detector{direct("./snapshot/backup", "TestDigestsOnTheWay")}},
 	{"verify a backup with a damaged manifest as undamaged", []change{
 		{"Reader.Verify", `faults := len(r.Faults)`, `faults := 0`},
-	}, []detector{direct("./snapshot/backup", "TestVerifyTheOtherFiles")}},
-	{"publish a base before its file is read back", []change{
-		{"copying.stepBack", `[32]byte(c.back.Sum(nil)) != c.of.Sum`, `c.checked < 0`},
-	}, []detector{direct("./snapshot/backup", "TestReadBack")}},
+	}, []detector{direct("./snapshot/backup", "TestVerifyTheOtherObjects")}},
+	{"publish a base whose files are gone", []change{
+		{"Copy.publish", `err = errors.Join(err, fault)`, `_ = fault`},
+	}, []detector{direct("./snapshot/backup", "TestPublishRefused")}},
 	{"publish a base before its last part", []change{
 		{"Copy.step", `if len(c.missing) == 0 {`, `if len(c.missing) <= 1 {`},
-	}, []detector{direct("./snapshot/backup", "TestResume")}},
-	{"remove a part that another base lists", []change{
-		{"Writer.removeFiles", `isFile(name) && !needed[filesDir+"/"+name]`, `isFile(name)`},
-	}, []detector{direct("./snapshot/backup", "TestPartsAreCopiedOnce")}},
+	}, []detector{direct("./snapshot/backup", "TestResume"), direct("./snapshot/backup", "TestPublishRefused")}},
+	{"leave a damaged object whose entries are appended again", []change{
+		{"Writer.putLog", `if w.broken[of] {`, `if w.broken[of] && of.first == 0 {`},
+	}, []detector{direct("./snapshot/backup", "TestGoesOnBehindDamage")}},
+	{"go on behind a damaged object", []change{
+		{"Writer.findEnd", `w.broken[of] = true`, `w.end = end{of.last, h.Term, h.Wall, h.Encrypted}; return nil`},
+	}, []detector{direct("./snapshot/backup", "TestGoesOnBehindDamage")}},
+	{"merge objects with a time that is too early", []change{
+		{"Writer.mergeTail", `w.putLog(ctx, t.entries, w.end.wall)`, `w.putLog(ctx, t.entries, 0)`},
+	}, []detector{direct("./snapshot/backup", "TestMerge")}},
+	{"remove small objects with their merge", []change{
+		{"Writer.mergeTail", `range t.covered {`, `range append(t.covered, t.spans...) {`},
+		{"Writer.mergeTail", `if _, err := w.putLog(ctx, t.entries, w.end.wall); err != nil { return err }`, `defer w.putLog(ctx, t.entries, w.end.wall)`},
+	}, []detector{direct("./snapshot/backup", "TestMerge"), direct("./snapshot/backup", "TestCrashOfAMerge")}},
+	{"read a merged log by an old list", []change{
+		{"follower.next", `l.fresh, l.at = true, 0`, `return h, nil, 0, failed`},
+	}, []detector{direct("./snapshot/backup", "TestOldListOfAReader"), direct("./snapshot/backup", "TestMerge")}},
 	{"append the entries of a cluster that was set back", []change{
 		{"Writer.Continues", `e.Term != term || wall > known`, `e.Term != term && wall > known`},
 	}, []detector{direct("./node/backuprun", "TestAnotherHistory")}},
-	{"acknowledge entries of a backup that are not synced", []change{
-		{"written.append", `if err == nil { err = o.f.Datasync() }`, ``},
+	{"acknowledge an object of a backup that is not synced", []change{
+		{"Folder.put", `err = file.Sync()`, `err = nil`},
 	}, []detector{direct("./snapshot/backup", "TestCrashAtEveryCall")}},
+	{"publish an object of a backup before it is read back", []change{
+		{"Folder.put", `err = readBack(file, content)`, `err = nil`},
+	}, []detector{direct("./snapshot/backup", "TestReadBack")}},
 	{"rely on names of a backup that a crash takes", []change{
-		{"Writer.syncNames", `return fmt.Errorf("make the names in %s durable: %w", w.folder.dir, err)`, `return nil`},
-		{"Writer.begin", `err = w.syncNames()`, `err = nil`},
+		{"Folder.Lock", `if err := f.settle(); err != nil {`, `if err := error(nil); err != nil {`},
 	}, []detector{direct("./snapshot/backup", "TestFoundIsDurable")}},
-	{"remove a segment that the oldest base needs", []change{
-		{"Writer.removeSegments", `first <= w.bases[0].Index+1 {`, `first <= w.bases[0].Index+1 || first > 0 {`},
-	}, []detector{direct("./snapshot/backup", "TestRetain")}},
-	{"remove a damaged segment of kept moments", []change{
-		{"Writer.removeSegments", `ok && first <= w.bases[0].Index {`, `ok && first > 0 {`},
-	}, []detector{direct("./snapshot/backup", "TestRetainWhatWasMovedAside")}},
 	// Shelves.
 	{"answer a value with another checksum", []change{
 		{"Shelf.Value", `if err == nil && !sound(value) {`, `if err == nil && !sound(value) && value == nil {`},

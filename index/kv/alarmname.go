@@ -31,7 +31,7 @@ const (
 	RetentionAlarm AlarmName = "RETENTION"
 	// AuditAlarm: the audit log cannot be written.
 	AuditAlarm AlarmName = "AUDIT"
-	// BackupAlarm: the leader's backup (--backup-dir) fails, or is old.
+	// BackupAlarm: the leader's backup (--backup) fails, or is old.
 	BackupAlarm AlarmName = "BACKUP"
 )
 

@@ -392,17 +392,17 @@ func backup(f *Facts, r *report) {
 	})
 	switch {
 	case n > 0 && len(lack) == n:
-		r.skip("no member that answers has --backup-dir; this host does not see a backup by `qkv backup run`")
+		r.skip("no member that answers has --backup; this host does not see a backup by `qkv backup run`")
 	case n > 0 && leader == nil:
 		r.skip("no leader answers")
 	case n > 0 && leader.Backup == "":
-		r.fail("%s leads and makes no backup: it has no --backup-dir, but other members have", leader.Name)
+		r.fail("%s leads and makes no backup: it has no --backup, but other members have", leader.Name)
 	case n > 0 && leader.Duration(figures.BackupAge) >= limits.BackupOld:
 		r.fail("the backup of %s in %s has not been complete for %v", leader.Name, leader.Backup, leader.Duration(figures.BackupAge).Round(time.Second))
 	case n > 0 && leader.Duration(figures.BackupAge) >= limits.DoctorBackup:
 		r.warn("the backup of %s in %s has not been complete for %v", leader.Name, leader.Backup, leader.Duration(figures.BackupAge).Round(time.Second))
 	case len(lack) > 0:
-		r.warn("no backup is made while %s leads: no --backup-dir", strings.Join(lack, " or "))
+		r.warn("no backup is made while %s leads: no --backup", strings.Join(lack, " or "))
 	case n > 0 && leader.Duration(figures.BackupAge) == 0:
 		r.skip("%s has just begun to lead, so whether its backup in %s is complete is not known yet", leader.Name, leader.Backup)
 	case n > 0:

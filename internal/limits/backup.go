@@ -4,15 +4,26 @@ import "time"
 
 // Limits of backups.
 const (
-	// BackupChunkBytes is the content of one chunk of a backup's log, and of one write of a base's file. Each chunk is encrypted alone: the 128
-	// bytes of its header and the 200 of age do not count beside 1 MiB. The reader holds one chunk.
-	BackupChunkBytes = 1 << 20
-	// BackupChunkMost bounds a chunk when it is read: a full chunk, one more entry of the largest size, and what encryption adds, which is
-	// 16 bytes for each 64 KiB and a header of some hundred bytes for each recipient.
-	BackupChunkMost = BackupChunkBytes + RecordBytes + 64<<10
-	// BackupSegmentBytes is the size at which a segment of a backup's log ends. Retention removes whole segments, and a segment whose end is
-	// damaged is read to find out whether anything follows.
-	BackupSegmentBytes = 16 << 20
+	// BackupObjectBytes is the content of one object of a backup's log: a restore holds one in memory, and retention removes whole ones.
+	// Smaller ones are merged.
+	BackupObjectBytes = 8 << 20
+	// BackupEntryBytes is what an entry takes there beside its envelope, at most.
+	BackupEntryBytes = 32
+	// BackupObjectMost bounds such an object when it is read: a full one, one entry of the largest size, the header, and what encryption adds,
+	// which is 16 bytes for each 64 KiB and a header of some hundred bytes for each recipient.
+	BackupObjectMost = BackupObjectBytes + RecordBytes + 1<<20
+	// BackupHeaderMost bounds the header of such an object.
+	BackupHeaderMost = 1 << 10
+	// BackupManifestMost bounds the marker, and the manifest of a base: 100 bytes for each part of 8 MiB.
+	BackupManifestMost = 64 << 20
+	// BackupFileMost bounds a file of a base, which is in memory until it is stored. The largest piece has BasePieceMost, and one key more.
+	BackupFileMost = 1 << 30
+	// BackupStepBytes is how much of a file of a base is read between two looks at the log.
+	BackupStepBytes = 1 << 20
+	// BackupEvery is the time in which changes are gathered for one object of the log, unless they fill one before.
+	BackupEvery = time.Second
+	// BackupGrace is the time for which a file stays that no base lists: another runner may be about to list it, and its upload takes less.
+	BackupGrace = time.Hour
 	// BackupProgress is how much a restore reads between two reports of its progress.
 	BackupProgress = 1 << 20
 	// BackupPieceBytes is the most of a base that a member reads for one answer. A disk that reads 100 MB/s is busy with it for 2.6 ms, for

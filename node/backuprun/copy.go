@@ -149,9 +149,8 @@ func copyNewest(m *pacedMember, w *backup.Writer, least uint64, beside func(done
 	if err != nil {
 		return base, 0, err
 	}
-	defer c.Close()
 	for done := false; !done; {
-		if done, err = c.Step(limits.BackupChunkBytes); err == nil && !done {
+		if done, err = c.Step(m.ctx, limits.BackupStepBytes); err == nil && !done {
 			err = context.Cause(m.ctx)
 		}
 		if err == nil {

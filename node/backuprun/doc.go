@@ -1,4 +1,4 @@
-// Package backuprun keeps a backup of a running cluster up to date: the loop of `qkv backup run`, and of a member with --backup-dir.
+// Package backuprun keeps a backup of a running cluster up to date: the loop of `qkv backup run`, and of a member with --backup.
 //
 // A [Run] makes a base of a member's newest snapshot and the parts that the backup lacks, and then appends every committed entry of the log
 // to the backup (package snapshot/backup). After every interval it makes a new base, and removes data that is older than allowed. A

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/log/disk"
 	"qkv/snapshot/backup"
+	"qkv/snapshot/backup/store"
 )
 
 // A cluster is set back to an older state, or a moment is restored a second time with the same id. Its backup does not follow it: the
@@ -29,7 +31,7 @@ func TestAnotherHistory(t *testing.T) {
 			complete, failed := make(chan struct{}, 1), make(chan error, 1)
 			ended := make(chan error, 1)
 			c := Config{
-				Target: Target{Dir: dir, Every: time.Hour, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
+				Target: Target{Store: store.OpenFolder(disk.OS(), dir), Every: time.Hour, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
 				Open: func(context.Context, int) (Source, int, error) { return m, 1, nil },
 				Complete: func(time.Duration) {
 					if back {
@@ -78,7 +80,7 @@ func TestAnotherHistory(t *testing.T) {
 			}
 			select {
 			case err := <-ended:
-				if !errors.Is(err, backup.ErrForeign) || !strings.Contains(err.Error(), "give another folder") {
+				if !errors.Is(err, backup.ErrForeign) || !strings.Contains(err.Error(), "give another place") {
 					t.Error(err)
 				}
 			case <-time.After(20 * time.Second):
@@ -99,7 +101,7 @@ func TestFinalAtTheBeginOnly(t *testing.T) {
 	defer cancel()
 	opened := 0
 	c := Config{
-		Target: Target{Dir: filepath.Join(t.TempDir(), "backup"), Every: time.Hour, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
+		Target: Target{Store: store.OpenFolder(disk.OS(), filepath.Join(t.TempDir(), "backup")), Every: time.Hour, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
 		Final: func(err error) bool { return errors.Is(err, missing) },
 	}
 	c.Open = func(context.Context, int) (Source, int, error) {
@@ -137,7 +139,7 @@ func TestClockAhead(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		before := m.made
 		if err := Run(ctx, Config{
-			Target: Target{Dir: dir, Every: time.Millisecond, Keep: time.Hour},
+			Target: Target{Store: store.OpenFolder(disk.OS(), dir), Every: time.Millisecond, Keep: time.Hour},
 			Say: func(text string) {
 				if strings.Contains(text, "base of entry") {
 					cancel()

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"filippo.io/age"
@@ -15,13 +13,13 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
-	"qkv/log/disk"
 	"qkv/snapshot/backup"
+	"qkv/snapshot/backup/store"
 )
 
 // Target says where a backup is written, and how.
 type Target struct {
-	Dir   string
+	Store store.Store     // nil: nowhere
 	To    []age.Recipient // for which the content is encrypted; none: it is not
 	Every time.Duration   // between two bases
 	Keep  time.Duration   // for which every moment can be restored
@@ -30,7 +28,7 @@ type Target struct {
 // Config is the configuration of a run.
 type Config struct {
 	Target
-	Continue bool // the folder held the backup before: it is never made anew
+	Continue bool // the store held the backup before: it is never made anew
 	// Open connects to a member. The turn grows after each failure, and chooses one of several members. Open returns how many there are.
 	Open func(ctx context.Context, turn int) (s Source, of int, err error)
 	// Final reports whether no further try can succeed after an error of Open; nil: every error is followed by another try. After a success
@@ -58,8 +56,11 @@ type runner struct {
 	based   time.Time // when the newest base was made
 	tried   time.Time // when the further base was begun that failed; zero: none did
 	born    time.Time // of the run
+	due     time.Time // when the next changes are asked for
 	clock   steadyClock
-	failing bool
+	// retention outlives a session, since it remembers for an hour what it may remove.
+	retention backup.Retention
+	failing   bool
 
 	complaint  string // the newest reported failure, at complained
 	complained time.Time
@@ -80,7 +81,7 @@ const (
 // Run goes on until the context ends, and then returns nil. It returns an error if another configuration is needed: the folder belongs to
 // another cluster or to a newer qkv, holds other files, or is encrypted while Target.To is empty, or Config.Final says so.
 func Run(ctx context.Context, c Config) error {
-	r := &runner{Config: c, born: time.Now()}
+	r := &runner{Config: c, born: time.Now(), retention: backup.Retention{Keep: c.Keep}}
 	for pause := pauseFirst; ; {
 		begun := time.Now()
 		err := r.session(ctx)
@@ -130,13 +131,9 @@ func (r *runner) session(ctx context.Context) error {
 	if r.cluster != 0 && m.Cluster().ID != r.cluster {
 		return fmt.Errorf("%s belongs to the cluster %016x, and the backup to %016x", m.Name(), m.Cluster().ID, r.cluster)
 	}
-	open := backup.OpenFolder
-	if r.Continue || r.cluster != 0 {
-		open = backup.ContinueFolder
-	}
-	w, err := open(disk.OS(), r.Dir, m.Cluster(), r.To...)
+	w, err := backup.Write(ctx, r.Store, !r.Continue && r.cluster == 0, m.Cluster(), r.To...)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is gone: mount its disk again; it is not created anew: %w", r.Dir, err)
+		return r.gone(err)
 	}
 	if err != nil {
 		return err
@@ -151,10 +148,9 @@ func (r *runner) session(ctx context.Context) error {
 	return r.follow(ctx, m, w)
 }
 
-// there reports whether the folder still holds the backup.
-func (r *runner) there() bool {
-	_, err := os.Stat(filepath.Join(r.Dir, "backup"))
-	return err == nil
+// gone is the error of a store that holds the backup no more.
+func (r *runner) gone(err error) error {
+	return fmt.Errorf("%s is gone: mount its disk again; it is not created anew: %w", r.Store.Path(""), err)
 }
 
 // follow copies bases and entries. A new base of the end of the backup is made after every interval, if anything was written since.
@@ -181,18 +177,15 @@ func (r *runner) follow(ctx context.Context, m Source, w *backup.Writer) error {
 			r.tried = time.Time{}
 			after = max(after, EndOf(w))
 		}
-		asked, cancel := context.WithTimeout(ctx, answerTime)
-		part, err := m.BackupLog(asked, after)
-		answered := time.Now()
-		cancel()
-		if err == nil && !r.there() {
-			err = fmt.Errorf("%s is gone", r.Dir)
-		}
+		part, answered, err := r.changes(ctx, m, after)
 		if err == nil && part.Applied < after {
 			err = lags(part.Applied, after)
 		}
 		if err == nil {
-			err = w.Append(part.Entries)
+			err = w.Append(ctx, part.Entries)
+		}
+		if err == nil && len(part.Entries) == 0 {
+			err = r.there(ctx, w)
 		}
 		switch {
 		case NeedsBase(err) && r.lacking < r.of && r.of > 1:
@@ -218,6 +211,46 @@ func (r *runner) follow(ctx context.Context, m Source, w *backup.Writer) error {
 	return context.Cause(ctx)
 }
 
+// there returns an error if the store holds the backup no more. Without a change, nothing else would notice it.
+func (r *runner) there(ctx context.Context, w *backup.Writer) error {
+	err := w.There(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r.gone(err)
+	}
+	return err
+}
+
+// changes returns the entries behind one, once in limits.BackupEvery, so that one object of the log has those of that time. After a full object
+// the next one is due at once. Without a change it waits for the first one, for limits.BackupLogWait at most.
+func (r *runner) changes(ctx context.Context, m Source, after uint64) (all kv.LogPart, answered time.Time, err error) {
+	select {
+	case <-ctx.Done():
+		return all, answered, ctx.Err()
+	case <-time.After(time.Until(r.due)):
+	}
+	r.due = time.Now().Add(limits.BackupEvery)
+	for bytes := 0; ; {
+		asked, cancel := context.WithTimeout(ctx, answerTime)
+		part, err := m.BackupLog(asked, after)
+		answered = time.Now()
+		cancel()
+		if err != nil {
+			return all, answered, err
+		}
+		all.Applied, all.Entries = part.Applied, append(all.Entries, part.Entries...)
+		for _, e := range part.Entries {
+			after, bytes = e.Index, bytes+len(e.Envelope)
+		}
+		switch {
+		case len(part.Entries) == 0 || bytes >= limits.BackupObjectBytes: // it has waited, or there may be more
+			r.due = time.Time{}
+			return all, answered, nil
+		case after >= part.Applied:
+			return all, answered, nil
+		}
+	}
+}
+
 // base makes a base of entry least or later, and removes data that is older than allowed, also if the base has failed for lack of room.
 func (r *runner) base(ctx context.Context, m Source, w *backup.Writer, least uint64) error {
 	begun := time.Now()
@@ -231,9 +264,10 @@ func (r *runner) base(ctx context.Context, m Source, w *backup.Writer, least uin
 	} else if _, refused := errors.AsType[*kv.Error](err); refused { // the next base may have the parts that were copied
 		return err
 	}
-	removed, failed := w.Retain(r.clock.now(time.Since(r.born), time.Now().Round(0), w.Newest()), r.Keep)
+	steady := time.Since(r.born)
+	removed, failed := r.retention.Remove(ctx, w, r.clock.now(steady, time.Now().Round(0), w.Newest()), steady)
 	if len(removed) > 0 {
-		r.say("removed %d files that are not needed for the last %v", len(removed), r.Keep)
+		r.say("removed %d objects that are not needed for the last %v", len(removed), r.Keep)
 	}
 	return cmp.Or(err, failed)
 }
@@ -270,28 +304,23 @@ func (s *steadyClock) now(after time.Duration, wall, newest time.Time) time.Time
 
 // changesBeside returns a function that appends the changes of the time in which a base is made. It leaves failures of the member to follow.
 func (r *runner) changesBeside(ctx context.Context, m Source, w *backup.Writer) func(done, total int64) error {
-	last := time.Now()
 	return func(int64, int64) error {
-		for more := time.Since(last) >= baseBeside && len(w.Bases()) > 0; more; last = time.Now() {
-			asked, cancel := context.WithTimeout(ctx, baseBeside/2) // the member waits for an entry for half of it
-			part, err := m.BackupLog(asked, EndOf(w))
-			answered := time.Now()
-			cancel()
-			if !r.there() {
-				return fmt.Errorf("%s is gone", r.Dir)
-			}
-			n := len(part.Entries)
-			more = err == nil && n > 0 && part.Entries[n-1].Index < part.Applied
-			if failed := w.Append(part.Entries); NeedsBase(failed) {
-				return nil
-			} else if failed != nil {
-				return failed
-			}
-			if after := EndOf(w); err == nil && after == part.Applied {
-				r.upToDate(m, after, answered)
-			}
+		if time.Now().Before(r.due) || len(w.Bases()) == 0 {
+			return nil
 		}
-		return nil
+		short, cancel := context.WithTimeout(ctx, baseBeside/2) // the member waits for an entry for half of it
+		part, answered, err := r.changes(short, m, EndOf(w))
+		cancel()
+		r.due = time.Now().Add(baseBeside)
+		if failed := w.Append(ctx, part.Entries); NeedsBase(failed) {
+			return nil
+		} else if failed != nil {
+			return failed
+		}
+		if after := EndOf(w); err == nil && after == part.Applied {
+			r.upToDate(m, after, answered)
+		}
+		return r.there(ctx, w)
 	}
 }
 

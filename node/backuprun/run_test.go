@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"qkv/log/disk"
 	"qkv/snapshot"
 	"qkv/snapshot/backup"
+	"qkv/snapshot/backup/store"
 )
 
 // testMember is a source without a member: a log, and snapshots of its end.
@@ -109,12 +111,11 @@ func (m *testMember) BackupPiece(_ context.Context, name string, offset int64) (
 // reaches waits until a backup has an entry.
 func reaches(dir string, entry uint64) bool {
 	for begun := time.Now(); time.Since(begun) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
-		r, err := backup.Open(disk.OS(), dir)
+		r, err := backup.Open(context.Background(), store.OpenFolder(disk.OS(), dir))
 		if err != nil {
 			continue
 		}
 		all, err := r.Reaches()
-		r.Close()
 		if n := len(all); err == nil && n > 0 && all[n-1].Index >= entry {
 			return true
 		}
@@ -146,7 +147,7 @@ func TestPartsThatVanish(t *testing.T) {
 			m.write()
 		}
 		m.base = func(int) { m.write() }
-		w, err := backup.OpenFolder(disk.OS(), filepath.Join(t.TempDir(), "backup"), m.Cluster())
+		w, err := backup.Write(t.Context(), store.OpenFolder(disk.OS(), filepath.Join(t.TempDir(), "backup")), true, m.Cluster())
 		must(t, err)
 		base, copied, err := CopyBase(t.Context(), m, w, 0, func(int64, int64) error { return nil })
 		if gone > baseTries {
@@ -197,7 +198,7 @@ func TestChangesWhileABaseIsMade(t *testing.T) {
 	var run sync.WaitGroup
 	run.Go(func() {
 		err := Run(ctx, Config{
-			Target: Target{Dir: dir, Every: time.Millisecond, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
+			Target: Target{Store: store.OpenFolder(disk.OS(), dir), Every: time.Millisecond, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
 			Open: func(context.Context, int) (Source, int, error) { return m, 1, nil },
 		})
 		if err != nil {
@@ -221,21 +222,24 @@ func TestChangesWhileABaseIsMade(t *testing.T) {
 	}
 }
 
-// fullDisk is a member whose state fits the disk of the backup once.
-type fullDisk struct{ *testMember }
+// fullDisk is a store that has room for the first base of a member only.
+type fullDisk struct {
+	*store.Folder
+	made *atomic.Int64
+}
 
-func (f fullDisk) BackupBase(ctx context.Context, least uint64) (kv.BackupBase, error) {
-	b, err := f.testMember.BackupBase(ctx, least)
-	if f.made > 1 {
-		b.Bytes = 1 << 60
+func (f fullDisk) Free() (int64, bool) {
+	if f.made.Load() > 1 {
+		return 100, true
 	}
-	return b, err
+	return f.Folder.Free()
 }
 
 // A further base does not fit the disk. The changes go on.
 func TestChangesWithoutRoomForABase(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "backup")
-	m := fullDisk{&testMember{t: t, dir: t.TempDir(), base: func(int) {}}}
+	var made atomic.Int64
+	m := &testMember{t: t, dir: t.TempDir(), base: func(number int) { made.Store(int64(number)) }}
 	m.write()
 	m.write()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -243,7 +247,7 @@ func TestChangesWithoutRoomForABase(t *testing.T) {
 	var run sync.WaitGroup
 	run.Go(func() {
 		err := Run(ctx, Config{
-			Target: Target{Dir: dir, Every: time.Millisecond, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
+			Target: Target{Store: fullDisk{store.OpenFolder(disk.OS(), dir), &made}, Every: time.Millisecond, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
 			Open: func(context.Context, int) (Source, int, error) { return m, 1, nil },
 			Failed: func(err error) {
 				select {
@@ -302,7 +306,7 @@ func TestFailedBaseIsMadeAgain(t *testing.T) {
 			}
 		}()
 		if err := Run(ctx, Config{
-			Target: Target{Dir: dir, Every: every, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
+			Target: Target{Store: store.OpenFolder(disk.OS(), dir), Every: every, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
 			Open: func(context.Context, int) (Source, int, error) { return m, 1, nil },
 		}); err != nil {
 			t.Error(err)
@@ -318,11 +322,10 @@ func TestFailedBaseIsMadeAgain(t *testing.T) {
 				t.Errorf("try %d comes %v after the one that failed", i+1, again)
 			}
 		}
-		r, err := backup.Open(disk.OS(), dir)
+		r, err := backup.Open(context.Background(), store.OpenFolder(disk.OS(), dir))
 		if err != nil || len(r.Bases) != 2 {
 			t.Fatalf("the backup has the bases %+v, %v", r, err)
 		}
-		_ = r.Close()
 	})
 }
 

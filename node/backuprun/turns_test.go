@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/log/disk"
+	"qkv/snapshot/backup/store"
 )
 
 // oddMember is a testMember that answers in another way.
@@ -80,7 +82,7 @@ func TestCompleteIsAllThatIsApplied(t *testing.T) {
 	dir, m := filepath.Join(t.TempDir(), "backup"), newOdd(t)
 	m.ahead.Store(1)
 	var complete atomic.Int64
-	follow(t, Config{Target: Target{Dir: dir, Every: time.Hour}, Complete: func(time.Duration) { complete.Add(1) }}, m)
+	follow(t, Config{Target: Target{Store: store.OpenFolder(disk.OS(), dir), Every: time.Hour}, Complete: func(time.Duration) { complete.Add(1) }}, m)
 	if last := m.write(); !reaches(dir, last) {
 		t.Fatalf("entry %d is not in the backup", last)
 	}
@@ -110,7 +112,7 @@ func TestNoBaseWithoutAWrite(t *testing.T) {
 			t.Error("another base of the same entry")
 		}
 	}
-	follow(t, Config{Target: Target{Dir: dir, Every: time.Millisecond}}, m)
+	follow(t, Config{Target: Target{Store: store.OpenFolder(disk.OS(), dir), Every: time.Millisecond}}, m)
 	await(t, "requests behind the first base", func() bool { return m.asked.Load() > 5 })
 }
 
@@ -118,7 +120,7 @@ func TestNoBaseWithoutAWrite(t *testing.T) {
 func TestShortPieces(t *testing.T) {
 	dir, m := filepath.Join(t.TempDir(), "backup"), newOdd(t)
 	m.piece = 100
-	follow(t, Config{Target: Target{Dir: dir, Every: time.Hour}}, m)
+	follow(t, Config{Target: Target{Store: store.OpenFolder(disk.OS(), dir), Every: time.Hour}}, m)
 	if !reaches(dir, 2) {
 		t.Error("there is no base")
 	}
@@ -133,7 +135,7 @@ func TestAnotherMembersLog(t *testing.T) {
 		first.base, second.base = func(int) { bases.Add(1) }, func(int) { bases.Add(1); later.Add(1) }
 		first.compacted, second.compacted = true, compacted
 		last := second.write()
-		follow(t, Config{Target: Target{Dir: dir, Every: time.Hour}}, first, second)
+		follow(t, Config{Target: Target{Store: store.OpenFolder(disk.OS(), dir), Every: time.Hour}}, first, second)
 		if compacted {
 			await(t, what, func() bool { return bases.Load() > 1 })
 			continue
@@ -152,7 +154,7 @@ func TestUnmountedDuringARun(t *testing.T) {
 	dir, m := filepath.Join(t.TempDir(), "backup"), newOdd(t)
 	var failed atomic.Int64
 	var said atomic.Pointer[string]
-	follow(t, Config{Target: Target{Dir: dir, Every: time.Hour}, Failed: func(err error) {
+	follow(t, Config{Target: Target{Store: store.OpenFolder(disk.OS(), dir), Every: time.Hour}, Failed: func(err error) {
 		text := err.Error()
 		said.Store(&text)
 		failed.Add(1)

@@ -1,21 +1,26 @@
 package backup
 
 import (
-	"crypto/sha256"
+	"context"
 	"fmt"
-	"slices"
 
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
-func sha256Of(b []byte) [32]byte { return sha256.Sum256(b) }
+// tail is the end of the log as long as it lies in small objects. It becomes one object, and then the small ones are removed.
+type tail struct {
+	entries []Entry
+	bytes   int64
+	spans   []span
+	covered []span // small objects that the newest merged object replaces: a reader may still want them until the next one
+}
 
-// Append appends committed entries, which are durable in a folder when it returns. Entries that the backup has are left
+// Append stores committed entries, which are durable when it returns. Entries that the backup has are left
 // out. Entries that do not continue the log begin it anew, if a base has everything before them; otherwise Append
-// returns ErrGap and changes nothing, and the caller makes a base first. Its error after a write is final.
-func (w *Writer) Append(entries []Entry) error {
+// returns ErrGap and changes nothing, and the caller makes a base first. The Writer keeps the entries. Its error after a write is final.
+func (w *Writer) Append(ctx context.Context, entries []Entry) error {
 	if w.err != nil {
 		return w.err
 	}
@@ -26,12 +31,12 @@ func (w *Writer) Append(entries []Entry) error {
 		return err
 	}
 	for len(entries) > 0 {
-		n, bytes := 0, 0
-		for n < len(entries) && (n == 0 || bytes+len(entries[n].Envelope) <= limits.BackupChunkBytes) {
-			bytes += len(entries[n].Envelope)
+		n, bytes := 0, int64(0)
+		for n < len(entries) && (n == 0 || bytes+weight(&entries[n]) <= limits.BackupObjectBytes) {
+			bytes += weight(&entries[n])
 			n++
 		}
-		if err := w.appendChunk(entries[:n]); err != nil {
+		if err := w.appendObject(ctx, entries[:n], bytes); err != nil {
 			w.err = fmt.Errorf("append to the backup: %w", err)
 			return w.err
 		}
@@ -40,18 +45,21 @@ func (w *Writer) Append(entries []Entry) error {
 	return nil
 }
 
+// weight is the size of an entry in an object of the log, at most.
+func weight(e *Entry) int64 { return int64(len(e.Envelope)) + limits.BackupEntryBytes }
+
 // Continues compares the newest entry of the backup with the entry that the cluster has there. Another entry is ErrForeign: the cluster
 // has the same id and another history, because its data folders were set back, or a moment was restored twice. Its later entries behind
 // those of the backup would make a state that no cluster had.
 func (w *Writer) Continues(e Entry) error {
 	term, known := w.end.term, w.end.wall
-	if n := len(w.bases); w.end.segment == 0 && n > 0 {
+	if n := len(w.bases); w.end.index == 0 && n > 0 {
 		term, known = w.bases[n-1].Term, w.bases[n-1].Wall
 	}
 	wall, err := newest([]Entry{e})
 	if err == nil && (e.Term != term || wall > known) {
 		err = fmt.Errorf("%w: it has entry %d of term %d, up to %s, and the cluster has entry %d of term %d, of %s: the cluster was set back "+
-			"to an older state, or was restored a second time: give another folder", ErrForeign, e.Index, term, timeOf(known), e.Index, e.Term, timeOf(wall))
+			"to an older state, or was restored a second time: give another place", ErrForeign, e.Index, term, timeOf(known), e.Index, e.Term, timeOf(wall))
 	}
 	return err
 }
@@ -62,9 +70,8 @@ func (w *Writer) follows(entries []Entry) error {
 		return nil
 	}
 	first, term := entries[0].Index, w.end.term
-	if first != w.end.index+1 || w.end.segment == 0 {
-		covered := func(b Base) bool { return b.Index+1 >= first }
-		if !slices.ContainsFunc(w.bases, covered) {
+	if first != w.end.index+1 || w.end.index == 0 {
+		if w.baseOf(first) == nil {
 			return fmt.Errorf("%w: its log ends at entry %d, and entry %d is no base's next one", ErrGap, w.end.index, first)
 		}
 		term = 0
@@ -81,53 +88,78 @@ func (w *Writer) follows(entries []Entry) error {
 	return nil
 }
 
-// appendChunk appends one chunk, to a new segment if the newest one is full or does not end right before it.
-func (w *Writer) appendChunk(entries []Entry) error {
-	first, last := entries[0].Index, entries[len(entries)-1]
+// baseOf returns the newest base that has everything before an entry; nil: there is none.
+func (w *Writer) baseOf(first uint64) *Base {
+	if n := len(w.bases); n > 0 && w.bases[n-1].Index+1 >= first {
+		return &w.bases[n-1]
+	}
+	return nil
+}
+
+// appendObject stores entries as one object, and merges the tail of the log if it has become as large.
+func (w *Writer) appendObject(ctx context.Context, entries []Entry, bytes int64) error {
+	before := w.end
+	begins := entries[0].Index != before.index+1 || before.index == 0
+	if begins {
+		before.wall = w.baseOf(entries[0].Index).Wall
+	}
+	if begins || w.tail.bytes+bytes > limits.BackupObjectBytes {
+		if err := w.mergeTail(ctx); err != nil {
+			return err
+		}
+	}
 	wall, err := newest(entries)
 	if err != nil {
 		return err
 	}
-	before := w.end
-	if continues := first == before.index+1 && before.segment != 0; !continues {
-		before = end{}
-	}
-	if w.segment != nil && (before.segment == 0 || w.bytes >= limits.BackupSegmentBytes) {
-		if err := w.closeSegment(); err != nil {
-			return err
-		}
-	}
-	stored, flags, err := encrypt(kv.AppendLogEntries(nil, entries), w.to)
+	of, err := w.putLog(ctx, entries, max(before.wall, wall))
 	if err != nil {
 		return err
 	}
-	var h []byte
-	c := chunk{flags: flags, bytes: uint32(len(stored)), first: first, last: last.Index, term: last.Term, wall: max(before.wall, wall)}
-	w.end.segment = before.segment
-	begins := w.segment == nil
-	if begins {
-		head := header{cluster: w.cluster.ID, first: first, before: before.segment, link: before.sum}
-		h = head.put()
-		c.previous, w.end.segment = sha256Of(h), first
-		if w.segment, err = w.target.create(segmentName(first)); err != nil {
-			return err
-		}
-		w.bytes = 0
-	} else {
-		c.number, c.previous = before.number, before.sum
+	last := entries[len(entries)-1]
+	w.end = end{last.Index, last.Term, max(before.wall, wall), len(w.to) > 0}
+	w.tail.entries, w.tail.bytes, w.tail.spans = append(w.tail.entries, entries...), w.tail.bytes+bytes, append(w.tail.spans, of)
+	if w.tail.bytes < limits.BackupObjectBytes/2 || len(w.tail.spans) > 1 {
+		return nil
 	}
-	b := slices.Concat(h, c.put(stored), stored)
-	if err := w.segment.append(b); err != nil {
+	return w.mergeTail(ctx) // it is large enough alone
+}
+
+// putLog stores entries as an object of the log.
+func (w *Writer) putLog(ctx context.Context, entries []Entry, wall int64) (of span, err error) {
+	last := entries[len(entries)-1]
+	h := stretch{Cluster: w.cluster.ID, First: entries[0].Index, Last: last.Index, Term: last.Term, Wall: wall, Encrypted: len(w.to) > 0}
+	payload, err := encrypt(kv.AppendLogEntries(nil, entries), w.to)
+	if err != nil {
+		return of, err
+	}
+	of, object := h.put(payload)
+	if w.broken[of] { // a Put would leave it as it is
+		err = w.store.Delete(ctx, of.name())
+	}
+	if err == nil {
+		err = w.store.Put(ctx, of.name(), object)
+	}
+	return of, err
+}
+
+// mergeTail stores the tail of the log as one object, unless it is one, and begins a new tail. It removes the small objects that an earlier
+// merged object has replaced.
+func (w *Writer) mergeTail(ctx context.Context) error {
+	t := w.tail
+	w.tail = tail{covered: t.covered}
+	if len(t.spans) < 2 {
+		return nil
+	}
+	if _, err := w.putLog(ctx, t.entries, w.end.wall); err != nil {
 		return err
 	}
-	if begins {
-		if err := w.segment.publish(); err != nil {
-			return err
-		}
+	var names []string
+	for _, of := range t.covered {
+		names = append(names, of.name())
 	}
-	w.bytes += int64(len(b))
-	w.end = end{segment: w.end.segment, index: last.Index, term: last.Term, wall: c.wall, sum: c.sum, number: c.number + 1, encrypted: flags&flagEncrypted != 0}
-	return nil
+	w.tail.covered = t.spans
+	return w.store.Delete(ctx, names...)
 }
 
 // newest returns the newest time in entries.

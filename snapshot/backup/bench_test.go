@@ -9,6 +9,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/snapshot"
+	"qkv/snapshot/backup/store"
 )
 
 // BenchmarkRestore restores 1,000,000 keys of 100 bytes: from a base, and from the log behind an empty base.
@@ -20,7 +21,7 @@ func BenchmarkRestore(b *testing.B) {
 			l := limits.Defaults().Index
 			s := index.NewState(l)
 			s.Found(founders())
-			w, err := OpenFolder(disk.OS(), dir+"/b", testOf)
+			w, err := Write(b.Context(), store.OpenFolder(disk.OS(), dir+"/b"), true, testOf)
 			must(b, err)
 			save := func() {
 				at, term := s.Applied()
@@ -33,7 +34,7 @@ func BenchmarkRestore(b *testing.B) {
 					return r
 				})
 				for done := false; err == nil && !done; {
-					done, err = c.Step(1 << 20)
+					done, err = c.Step(b.Context(), 1<<20)
 				}
 				must(b, err)
 			}
@@ -52,7 +53,7 @@ func BenchmarkRestore(b *testing.B) {
 				_, err := s.Apply(e.Index, 1, e.Envelope, nil)
 				must(b, err)
 				if entries = append(entries, e); from == "log" && len(entries) == 1000 {
-					must(b, w.Append(entries))
+					must(b, w.Append(b.Context(), entries))
 					entries = entries[:0]
 				}
 			}
@@ -60,11 +61,10 @@ func BenchmarkRestore(b *testing.B) {
 				save()
 			}
 			must(b, w.Close())
-			r, err := Open(disk.OS(), dir+"/b")
+			r, err := Open(b.Context(), store.OpenFolder(disk.OS(), dir+"/b"))
 			must(b, err)
-			defer r.Close()
 			for b.Loop() {
-				got, err := r.Restore(b.Context(), At{}, l, nil)
+				got, err := r.Restore(At{}, l, nil)
 				must(b, err)
 				if n := got.State.View().Keys(); n != keys {
 					b.Fatalf("%d keys", n)

@@ -39,7 +39,7 @@ func newLife(t testing.TB) *life {
 func (l *life) run() (err error) {
 	var w *Writer
 	for i, at := range l.sources {
-		if w, err = OpenFolder(l.on, "to/b", testOf); err != nil {
+		if w, err = Write(background, place(l.on), true, testOf); err != nil {
 			return err
 		}
 		if err := errors.Join(l.step(w, i, at), w.Close()); err != nil {
@@ -67,7 +67,7 @@ func (l *life) step(w *Writer, i int, at uint64) error {
 	if i == 0 {
 		return nil
 	}
-	_, err := w.Retain(time.Unix(0, l.moments[at].wall), 0)
+	_, err := removeOld(w, time.Unix(0, l.moments[at].wall), 0)
 	l.retained = err == nil
 	return err
 }
@@ -83,9 +83,8 @@ func (l *life) copy(w *Writer, at uint64, beside bool) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
 	for done, to := false, at+2; !done; to = min(to+1, at+3) {
-		if done, err = c.Step(500); err == nil && beside {
+		if done, err = c.Step(background, 500); err == nil && beside {
 			err = l.append(w, to)
 		}
 		if err != nil {
@@ -103,7 +102,7 @@ func (l *life) append(w *Writer, to uint64) error {
 	}
 	for from < to {
 		next := min(from+2, to)
-		if err := w.Append(l.entries[from:next]); err != nil {
+		if err := w.Append(background, l.entries[from:next]); err != nil {
 			return err
 		}
 		from, l.acked = next, max(l.acked, next)
@@ -137,21 +136,20 @@ func (l *life) goOn(on *simdisk.Disk) error {
 	if err := again.check(on); err != nil {
 		return err
 	}
-	for _, dir := range []string{"", "/files", "/base", "/log"} {
-		names, err := on.List("to/b" + dir)
+	for _, dir := range []string{"", baseDir, filesDir, logDir} {
+		names, err := on.List("to/b/" + dir)
 		if err != nil {
 			return err
 		}
-		if text := strings.Join(names, " "); strings.Contains(text, temporary) || dir == "/base" && len(names) != 1 {
+		if text := strings.Join(names, " "); strings.Contains(text, ".tmp") || dir == baseDir && len(names) != 1 {
 			return fmt.Errorf("the folder %s is left with %s", dir, text)
 		}
 	}
-	r, err := Open(on, "to/b")
+	r, err := Open(background, place(on))
 	if err != nil {
 		return err
 	}
-	defer r.Close()
-	if names, err := on.List("to/b/files"); err != nil || len(names) != len(r.Bases[0].Files) {
+	if names, err := on.List("to/b/" + filesDir); err != nil || len(names) != len(r.Bases[0].Files) {
 		return fmt.Errorf("%d files are left for a base of %d: %w", len(names), len(r.Bases[0].Files), err)
 	}
 	return nil
@@ -203,7 +201,7 @@ func TestFoundIsDurable(t *testing.T) {
 		calls++
 		on := l.on.Clone(calls)
 		on.Kill()
-		w, err := OpenFolder(on, "to/b", testOf)
+		w, err := Write(background, place(on), true, testOf)
 		if !strings.HasPrefix(name, "to") || err != nil {
 			return
 		}
@@ -212,14 +210,13 @@ func TestFoundIsDurable(t *testing.T) {
 		must(t, w.Close())
 		on.Crash(simdisk.Variant(calls % uint64(simdisk.Variants)))
 		rd := reading(t, on)
-		defer rd.Close()
 		if len(rd.Bases) != bases {
 			t.Fatalf("before call %d (%v %s): %d bases were there, and %d are", calls, op, name, bases, len(rd.Bases))
 		}
 		if bases == 0 {
 			return
 		}
-		got, err := rd.Restore(t.Context(), At{}, testLimits(), nil)
+		got, err := rd.Restore(At{}, testLimits(), nil)
 		must(t, err)
 		if got.Index < index {
 			t.Fatalf("before call %d (%v %s): entry %d was there, and entry %d is", calls, op, name, index, got.Index)
@@ -263,89 +260,4 @@ func TestEveryCallFails(t *testing.T) {
 		}
 	}
 	t.Logf("%d runs failed", failed)
-}
-
-// Whenever a process that writes a single file is killed, or the power fails: the file is whole once it has its name, it has its name once that
-// was acknowledged, and another try makes it.
-func TestCrashOfASingleFile(t *testing.T) {
-	l := newLife(t)
-	finished, calls := false, uint64(0)
-	write := func(on *simdisk.Disk) error {
-		w, err := CreateFile(on, "to/b", testOf)
-		if err != nil {
-			return err
-		}
-		defer w.Close()
-		r, err := openSnapshot(l.history, l.sources[0])
-		if err == nil {
-			err = errors.Join(l.copyBase(w, r, 700), r.Close())
-		}
-		for at := l.sources[0]; err == nil && at < uint64(len(l.entries)); at += 3 {
-			err = w.Append(l.entries[at:min(at+3, uint64(len(l.entries)))])
-		}
-		if err == nil {
-			err = w.Finish()
-		}
-		return err
-	}
-	whole := func(on *simdisk.Disk) error {
-		got, err := restore(on, At{})
-		if err == nil {
-			l.same(got, uint64(len(l.entries)))
-		}
-		return err
-	}
-	at := func(op simdisk.Op, name string) {
-		if !strings.HasPrefix(name, "to") {
-			return
-		}
-		calls++
-		for v := range simdisk.Variants + 1 {
-			on := l.on.Clone(calls<<8 + uint64(v))
-			if v == simdisk.Variants {
-				on.Kill()
-			} else {
-				on.Crash(v)
-			}
-			if err := whole(on); err != nil && (finished || !errors.Is(err, iofs.ErrNotExist)) {
-				t.Fatalf("%d: before call %d (%v %s), finished: %v: %v", v, calls, op, name, finished, err)
-			} else if err == nil {
-				continue
-			}
-			if err := on.Remove("to/b" + temporary); err != nil && !errors.Is(err, iofs.ErrNotExist) { // as the error of CreateFile says
-				t.Fatal(err)
-			}
-			if err := errors.Join(write(on), whole(on)); err != nil {
-				t.Fatalf("%d: another try, before call %d (%v %s): %v", v, calls, op, name, err)
-			}
-		}
-	}
-	l.on.SetHook(at)
-	must(t, write(l.on))
-	finished = true
-	at(simdisk.OpAny, "to, at the end")
-	l.on.SetHook(nil)
-	for n := int64(1); ; n++ { // each call fails once
-		on := newFolder(t)
-		on.Fail(simdisk.Fault{Err: syscall.EIO, Call: n, Name: "to"})
-		err := write(on)
-		if err == nil && on.Armed() > 0 {
-			break
-		}
-		if err == nil {
-			continue // the failed call was of no effect
-		}
-		if on.ClearFaults(); !errors.Is(err, syscall.EIO) {
-			t.Errorf("call %d: %v", n, err)
-		}
-		names := list(t, on, "to")
-		if there := whole(on); there == nil {
-			continue // only its name was not durable
-		}
-		for _, name := range names {
-			if name != "b"+temporary {
-				t.Errorf("call %d failed with %v, and %q are there", n, err, names)
-			}
-		}
-	}
 }

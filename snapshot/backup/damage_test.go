@@ -2,16 +2,18 @@ package backup
 
 import (
 	"bytes"
-	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	iofs "io/fs"
 	"maps"
 	"path"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"qkv/internal/damage"
 	"qkv/log/disk"
@@ -73,9 +75,8 @@ func (m memory) with(name string, b []byte) memory {
 	return memory{files: files}
 }
 
-// judge restores a damaged backup to several moments. Each result is the state of that moment; or of an earlier one where
-// the backup ends, and the damage is named; or a refusal that names it. silent allows an end that cannot be told from an
-// older backup.
+// judge restores a damaged backup to several moments. Each result is the state of that moment; or of an earlier one if the loss is accepted,
+// and the damage is named; or a refusal that names it. silent allows an end that cannot be told from an older backup.
 func judge(t *testing.T, h *history, on memory, damaged string, silent bool) (outcomes string) {
 	t.Helper()
 	last := uint64(len(h.entries))
@@ -86,14 +87,14 @@ func judge(t *testing.T, h *history, on memory, damaged string, silent bool) (ou
 		want uint64
 	}{{"newest", At{}, last}, {"time", At{Wall: middle.wall}, h.at(middle.wall)}, {"loss", At{AcceptLoss: true}, last}} {
 		what := one.what
-		rd, err := Open(on, "to/b")
+		rd, err := Open(background, place(on))
 		if err != nil {
 			if !strings.Contains(err.Error(), damaged) {
 				t.Fatalf("%s: refused without a name: %v", what, err)
 			}
 			return "R"
 		}
-		got, err := rd.Restore(context.Background(), one.at, testLimits(), nil)
+		got, err := rd.Restore(one.at, testLimits(), nil)
 		if err != nil {
 			if !strings.Contains(err.Error(), damaged) || one.at.AcceptLoss && !errors.Is(err, errDiffers) && !strings.Contains(err.Error(), "no base of the backup can be read") {
 				t.Fatalf("%s: refused with %v, and %s was damaged", what, err, damaged)
@@ -106,7 +107,7 @@ func judge(t *testing.T, h *history, on memory, damaged string, silent bool) (ou
 		switch {
 		case got.Index == one.want:
 			outcomes += "="
-		case got.Index < one.want && (got.Ends || one.at.AcceptLoss) && (named || silent):
+		case got.Index < one.want && (silent && got.Ends || one.at.AcceptLoss && named):
 			outcomes += "<"
 		default:
 			t.Fatalf("%s: restored entry %d instead of %d, notes %v, lost %v", what, got.Index, one.want, got.Notes, got.Lost)
@@ -118,10 +119,10 @@ func judge(t *testing.T, h *history, on memory, damaged string, silent bool) (ou
 // named fails unless a verification names the damaged file.
 func named(t *testing.T, on memory, damaged, what string) {
 	t.Helper()
-	rd, err := Open(on, "to/b")
+	rd, err := Open(background, place(on))
 	if err == nil {
 		var notes []any
-		err = rd.Verify(context.Background(), testLimits(), nil, func(v *Verified) { notes = append(notes, v.Fault, v.Log, v.Gap, v.Notes) })
+		err = rd.Verify(testLimits(), nil, func(v *Verified) { notes = append(notes, v.Fault, v.Log, v.Gap) })
 		if text := fmt.Sprint(notes, rd.Faults, err); strings.Contains(text, damaged) {
 			return
 		}
@@ -131,33 +132,20 @@ func named(t *testing.T, on memory, damaged, what string) {
 	}
 }
 
+// An object that is cut at any byte is named, wherever it is: no write leaves a part of one.
 func TestCutAtEveryByte(t *testing.T) {
 	h, on := small(t)
 	m := inMemory(t, on)
-	all := slices.Sorted(maps.Keys(m.files))
-	for _, name := range all {
+	step := 29
+	if full {
+		step = 1
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.files)) {
 		b := m.files[name]
-		ends := map[int]bool{} // of chunks
-		if s, err := scan(name, memoryFile{Reader: bytes.NewReader(b)}); err == nil && name == all[len(all)-1] {
-			for err == nil {
-				ends[int(s.next)] = true
-				_, err = s.chunk()
-			}
-		}
-		step := 1
-		if !full {
-			step = 11
-		}
-		for n := 0; n < len(b); n++ {
-			if n%step != 0 && !ends[n] {
-				continue
-			}
-			what := fmt.Sprintf("%s cut after %d of %d bytes", name, n, len(b))
+		for n := 0; n < len(b); n += step {
 			cut := m.with(name, b[:n:n])
-			judge(t, h, cut, name, ends[n])
-			if !ends[n] {
-				named(t, cut, name, what)
-			}
+			judge(t, h, cut, name, false)
+			named(t, cut, name, fmt.Sprintf("%s cut after %d of %d bytes", name, n, len(b)))
 		}
 	}
 }
@@ -165,7 +153,7 @@ func TestCutAtEveryByte(t *testing.T) {
 func TestFlippedBits(t *testing.T) {
 	h, on := small(t)
 	m := inMemory(t, on)
-	step := 61
+	step := 131
 	if full {
 		step = 1
 	}
@@ -183,130 +171,156 @@ func TestFlippedBits(t *testing.T) {
 	t.Logf("outcomes: %v", outcomes)
 }
 
-// Damage in the newest segment with an intact chunk behind it is no torn write: the entries behind it were acknowledged.
-func TestDamageBeforeAnIntactChunk(t *testing.T) {
+// An object that is missing is named, or what is restored is what the backup was before it had the object.
+func TestMissingObjects(t *testing.T) {
 	h, on := small(t)
 	m := inMemory(t, on)
-	name := slices.Max(slices.Collect(maps.Keys(m.files)))
-	s, err := scan(name, memoryFile{Reader: bytes.NewReader(m.files[name])})
-	must(t, err)
-	first, err := s.chunk()
-	must(t, err)
-	if _, err := s.chunk(); err != nil {
-		t.Fatalf("%s has one chunk: %v", name, err)
-	}
-	for what, at := range map[string]int{"header": headerBytes + 40, "content": 2*headerBytes + 3} {
-		bad := bytes.Clone(m.files[name])
-		bad[at] ^= 1
-		if got, err := restore(m.with(name, bad), At{}); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), name) {
-			t.Errorf("a damaged %s: %+v, %v", what, got, err)
-		}
-		got, err := restore(m.with(name, bad), At{AcceptLoss: true})
-		must(t, err)
-		h.same(got, first.first-1)
-		rd, err := Open(m.with(name, bad), "to/b")
-		must(t, err)
-		var told error
-		err = rd.Verify(t.Context(), testLimits(), nil, func(v *Verified) { told = errors.Join(told, v.Log) })
-		if !errors.Is(err, damage.ErrDamaged) || !errors.Is(told, damage.ErrDamaged) {
-			t.Errorf("a damaged %s is verified: %v, and the log: %v", what, err, told)
-		}
-		must(t, rd.Close())
+	for _, name := range slices.Sorted(maps.Keys(m.files)) {
+		judge(t, h, m.with(name, nil), missing(name), name == newestLog(m) || strings.Contains(name, "/"+baseDir+"/"))
 	}
 }
 
-// A file that is missing is named, or what is restored is what the backup was before it had the file.
-func TestMissingFiles(t *testing.T) {
-	h, on := small(t)
-	m := inMemory(t, on)
-	all := slices.Sorted(maps.Keys(m.files))
-	for i, name := range all {
-		judge(t, h, m.with(name, nil), path.Base(name), i == len(all)-1 || strings.Contains(name, "/base/"))
+// missing is what a message says of an object that is not there.
+func missing(name string) string {
+	if of, ok := parseSpan(path.Base(name)); ok {
+		return fmt.Sprintf("entry %d is missing", of.first)
 	}
+	return path.Base(name)
 }
 
-// What is whole, but in the wrong place or of another backup, is not taken.
+func newestLog(m memory) (newest string) {
+	for name := range m.files {
+		if strings.Contains(name, "/"+logDir+"/") {
+			newest = max(newest, name)
+		}
+	}
+	return newest
+}
+
+// An object that is there twice as long, or whose name has the content of another one, is not taken.
 func TestMisplaced(t *testing.T) {
 	h, on := small(t)
-	other, another := newHistory(t, 2), newFolder(t)
-	other.grow(12)
-	w, err := OpenFolder(another, "to/b", Cluster{ID: testCluster + 1, Name: "other"})
-	must(t, err)
-	r := other.save()
-	if err := other.copyBase(w, r, 1<<16); !errors.Is(err, ErrForeign) {
-		t.Errorf("a snapshot of another cluster: %v", err)
-	}
-	must(t, r.Close())
-	must(t, w.Close())
 	m := inMemory(t, on)
 	all := slices.Sorted(maps.Keys(m.files))
-	for i, name := range all {
+	for _, name := range all {
 		for _, from := range all {
 			if from != name {
 				judge(t, h, m.with(name, m.files[from]), name, false)
 			}
 		}
-		twice := append(bytes.Clone(m.files[name]), m.files[name]...)
-		if i < len(all)-1 {
-			judge(t, h, m.with(name, twice), name, false)
-		}
+		judge(t, h, m.with(name, append(bytes.Clone(m.files[name]), m.files[name]...)), name, false)
 	}
 }
 
-// foreignSegment is a segment of another cluster that continues the log by index.
-func TestForeignSegment(t *testing.T) {
+// An object under another name is as good as missing, and is not taken for another one.
+func TestRenamed(t *testing.T) {
+	h, on := small(t)
+	m := inMemory(t, on)
+	upper := func(name string) string { return path.Join(path.Dir(name), strings.ToUpper(path.Base(name))) }
+	for name, b := range m.files {
+		for _, to := range []string{upper(name), name + ".bak", path.Join(path.Dir(name), strings.TrimLeft(path.Base(name), "0"))} {
+			if to == name {
+				continue
+			}
+			bad := m.with(name, nil).with(to, b)
+			judge(t, h, bad, missing(name), name == newestLog(m) || strings.Contains(name, "/"+baseDir+"/"))
+		}
+	}
+	all := logs(t, place(on))
+	of, name := all[len(all)-1], newestLog(m)
+	for _, to := range []span{{of.first + 1, of.last + 1, of.sha}, {of.first, of.last + 1, of.sha}, {of.first - 1, of.last, of.sha}, {of.first, of.last, [32]byte{1}}} {
+		bad := m.with(name, nil).with("to/b/"+to.name(), m.files[name])
+		if got, err := restore(bad, At{}); err == nil || !damaged(err) && !errors.Is(err, ErrGap) {
+			t.Errorf("under the name %s, entry %d is restored: %v", to.name(), got.Index, err)
+		}
+		got, err := restore(bad, At{AcceptLoss: true})
+		must(t, err)
+		h.same(got, of.first-1)
+	}
+}
+
+// An object of another cluster continues the log by its name. It is refused.
+func TestForeignObject(t *testing.T) {
 	h, on := small(t)
 	foreign := newFolder(t)
-	w, err := OpenFolder(foreign, "to/b", Cluster{ID: testCluster + 1, Name: "other"})
+	w, err := Write(background, place(foreign), true, Cluster{ID: testCluster + 1, Name: "other"})
 	must(t, err)
 	w.bases = append(w.bases, Base{Index: uint64(len(h.entries))})
 	last := len(h.entries)
 	h.grow(2)
-	must(t, w.Append(h.entries[last:]))
-	must(t, w.Close())
-	m, name := inMemory(t, on), "to/b/"+segmentName(uint64(last)+1)
-	bad := m.with(name, slurp(t, foreign, name))
+	must(t, w.Append(background, h.entries[last:]))
+	r := h.save()
+	if err := h.copyBase(w, r, 1<<16); !errors.Is(err, ErrForeign) {
+		t.Errorf("a snapshot of another cluster: %v", err)
+	}
+	must(t, errors.Join(r.Close(), w.Close()))
+	name := "to/b/" + logs(t, place(foreign))[0].name()
+	bad := inMemory(t, on).with(name, slurp(t, foreign, name))
 	if _, err := restore(bad, At{}); !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), name) {
-		t.Errorf("a segment of another cluster: %v", err)
+		t.Errorf("an object of another cluster: %v", err)
 	}
 	got, err := restore(bad, At{AcceptLoss: true})
 	must(t, err)
 	h.same(got, uint64(last))
+	again := open(t, onDisk(t, bad))
+	if index, _ := again.Last(); index != uint64(last) {
+		t.Errorf("a Writer goes on behind entry %d of another cluster", index)
+	}
+	must(t, again.Close())
 }
 
-// A cluster was set back, and its backup too: a segment of the other history, with fitting numbers, does not continue the log.
-func TestSegmentOfAnotherHistory(t *testing.T) {
-	write := func(draws int) (*history, *simdisk.Disk) {
-		h, on := newHistory(t, 5), newFolder(t)
-		earlier := h.grow(4).save()
-		h.grow(5)
-		w := open(t, on)
-		must(t, h.base(w))
-		for range draws { // from here on, the histories differ
-			h.random.IntN(30)
-		}
-		h.grow(10)
-		must(t, w.Append(h.from(10)))
-		must(t, errors.Join(h.copyBase(w, earlier, 1<<16), earlier.Close())) // a new segment begins
-		h.grow(10)
-		must(t, w.Append(h.from(20)))
-		must(t, w.Close())
-		return h, on
+// A manifest of another cluster is no base of this one, and is named.
+func TestForeignManifest(t *testing.T) {
+	h, on := small(t)
+	rd := reading(t, on)
+	other := rd.Bases[0]
+	other.Cluster, other.Index = testCluster+1, 1_000
+	w := open(t, on)
+	must(t, w.putSingle(background, baseName(other.Index, other.Term), &baseFormat, &other))
+	must(t, w.Close())
+	rd = reading(t, on)
+	if len(rd.Bases) != 2 || len(rd.Faults) != 1 || !errors.Is(rd.Faults[0], ErrForeign) || !strings.Contains(rd.Faults[0].Error(), baseName(1_000, other.Term)) {
+		t.Errorf("%d bases, faults %v", len(rd.Bases), rd.Faults)
 	}
-	_, on := write(0)
-	h, other := write(1)
-	m, name := inMemory(t, on), "to/b/"+segmentName(21)
-	bad := m.with(name, slurp(t, other, name))
-	if got, err := restore(bad, At{}); err == nil {
-		t.Errorf("with the end of another history, entry %d has the digest %016x instead of %016x", got.Index, got.State.View().Digest(), h.moments[30].digest)
-	} else if !errors.Is(err, damage.ErrDamaged) {
-		t.Error(err)
-	}
-	got, err := restore(bad, At{AcceptLoss: true})
+	got, err := rd.Restore(At{}, testLimits(), nil)
 	must(t, err)
-	if got.Index > 20 {
-		t.Errorf("with the loss accepted, entry %d of another history is restored", got.Index)
+	h.same(got, uint64(len(h.entries)))
+	w = open(t, on)
+	if bases := w.Bases(); len(bases) != 2 || bases[1].Index == 1_000 {
+		t.Errorf("a Writer has the bases %+v", bases)
 	}
+	must(t, w.Close())
+}
+
+// The cluster was set back, and its second history was written to the same store by a Writer that did not compare. An entry that two objects
+// have in different terms is refused, and both histories are named.
+func TestTwoHistories(t *testing.T) {
+	h, on := newHistory(t, 5), newFolder(t)
+	h.grow(6)
+	w := open(t, on)
+	must(t, h.base(w))
+	at := uint64(len(h.entries))
+	h.grow(6)
+	must(t, w.Append(background, h.from(at)))
+	must(t, w.Close())
+	one := logs(t, place(on))[0]
+	forged := slices.Clone(h.entries[at+2 : at+6])
+	for i := range forged {
+		forged[i].Term += 3
+	}
+	last := forged[len(forged)-1]
+	forged = append(forged, Entry{Index: last.Index + 1, Term: last.Term})
+	w = open(t, on)
+	_, err := w.putLog(background, forged, h.wall)
+	must(t, errors.Join(err, w.Close()))
+	for what, moment := range map[string]At{"the newest": {}, "a revision": {Revision: 1 << 40}} {
+		if _, err := restore(on, moment); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "they are of two histories") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	got, err := restore(on, At{AcceptLoss: true})
+	must(t, err)
+	h.same(got, one.last)
 }
 
 // change returns a file with another prelude, whose checksum is right.
@@ -326,26 +340,32 @@ func TestNewer(t *testing.T) {
 			"version":  func(b []byte) { b[8] = byte(markFormat.Version) + 1 },
 			"features": func(b []byte) { b[12] = 2 },
 		} {
-			if name == slices.Min(slices.Collect(maps.Keys(m.files))) && what == "version" {
-				w, err := OpenFolder(onDisk(t, m.with(name, change(b, edit))), "to/b", testOf)
-				if w != nil || !errors.Is(err, damage.ErrFormat) {
-					t.Errorf("%s: a writer opened a newer backup: %v", name, err)
-				}
+			b := change(b, edit)
+			bad := m.with(name, b)
+			if of, ok := parseSpan(path.Base(name)); ok { // its name has its hash
+				of.sha = sha256.Sum256(b)
+				bad = bad.with(name, nil)
+				name = "to/b/" + of.name()
+				bad = bad.with(name, b)
 			}
-			bad := m.with(name, change(b, edit))
-			rd, err := Open(bad, "to/b")
+			rd, err := Open(background, place(bad))
 			if err == nil {
-				err = rd.Verify(context.Background(), testLimits(), nil, func(*Verified) {})
+				err = rd.Verify(testLimits(), nil, func(*Verified) {})
 			}
 			if !errors.Is(err, damage.ErrFormat) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "or a newer one") {
 				t.Errorf("%s with another %s: %v", name, what, err)
+			}
+			if strings.HasSuffix(name, markName) || strings.Contains(name, "/"+baseDir+"/") || name == newestLog(bad) {
+				if w, err := Write(background, place(onDisk(t, bad)), true, testOf); w != nil || !errors.Is(err, damage.ErrFormat) {
+					t.Errorf("a Writer opened a backup with %s of another %s: %v", name, what, err)
+				}
 			}
 		}
 	}
 }
 
 // onDisk puts files on a disk that can be written.
-func onDisk(t testing.TB, m memory) disk.FS {
+func onDisk(t testing.TB, m memory) *simdisk.Disk {
 	t.Helper()
 	on := newFolder(t)
 	for name, b := range m.files {
@@ -360,27 +380,24 @@ func onDisk(t testing.TB, m memory) disk.FS {
 	return on
 }
 
-// Verify fails if a file is damaged that no restore of the moments that are left reads: the marker, a manifest, or a segment that was moved
-// aside.
-func TestVerifyTheOtherFiles(t *testing.T) {
+// Verify fails if an object is damaged that no restore of the moments that are left reads: the marker, or a manifest.
+func TestVerifyTheOtherObjects(t *testing.T) {
 	_, on := small(t)
-	m, rd := inMemory(t, on), reading(t, on)
-	oldest := rd.Bases[0]
-	must(t, rd.Close())
+	m := inMemory(t, on)
+	oldest := reading(t, on).Bases[0]
 	flipped := func(name string) memory {
 		b := bytes.Clone(m.files[name])
 		b[len(b)/2] ^= 1
 		return m.with(name, b)
 	}
 	for what, bad := range map[string]memory{
-		"a damaged marker":              flipped("to/b/" + markName),
-		"a damaged manifest":            flipped("to/b/" + baseName(oldest.Index, oldest.Term)),
-		"a segment that was moved away": m.with("to/b/"+segmentName(3)+setAside, []byte("nothing")),
+		"a damaged marker":   flipped("to/b/" + markName),
+		"a damaged manifest": flipped("to/b/" + baseName(oldest.Index, oldest.Term)),
+		"a manifest's copy":  m.with("to/b/"+baseName(oldest.Index, oldest.Term)+".bak", m.files["to/b/"+baseName(oldest.Index, oldest.Term)]),
 	} {
-		rd, err := Open(bad, "to/b")
-		must(t, err)
+		rd := reading(t, bad)
 		bases := 0
-		err = rd.Verify(context.Background(), testLimits(), nil, func(v *Verified) {
+		err := rd.Verify(testLimits(), nil, func(v *Verified) {
 			if bases++; v.Fault != nil || v.Log != nil || v.Gap != nil {
 				t.Errorf("%s: %+v", what, v)
 			}
@@ -388,38 +405,78 @@ func TestVerifyTheOtherFiles(t *testing.T) {
 		if !errors.Is(err, damage.ErrDamaged) || bases != len(rd.Bases) || bases == 0 {
 			t.Errorf("%s: %d bases are verified: %v", what, bases, err)
 		}
-		must(t, rd.Close())
 	}
 }
 
-// Verify reports damage in the newest chunk, which a restore has to take for a torn write. A chunk that was cut is none.
-func TestVerifyTheNewestChunk(t *testing.T) {
-	_, on := small(t)
+// Names that no backup has are left alone, by the Reader and by the Writer's retention.
+func TestOtherNames(t *testing.T) {
+	h, on := small(t)
+	others := []string{
+		"log/readme", "log/00000000000000000001", "log/00000000000000000002-00000000000000000001-" + strings.Repeat("00", 32),
+		"log/00000000000000000000-00000000000000000001-" + strings.Repeat("00", 32), "log/00000000000000000001-00000000000000000002-00",
+		"log/00000000000000000001-00000000000000000002-" + strings.Repeat("0A", 32), "parts/readme", "parts/" + strings.Repeat("0A", 32),
+		"parts/" + strings.Repeat("0a", 32) + ".gz", "parts/" + strings.Repeat("0a", 31), "notes", "parts/ä\x01 b",
+	}
+	for _, name := range others {
+		must(t, place(on).Put(background, name, []byte("not of a backup")))
+	}
+	rd := reading(t, on)
+	must(t, rd.Verify(testLimits(), nil, func(*Verified) {}))
+	w := open(t, on)
+	if at, _ := w.Last(); at != uint64(len(h.entries)) {
+		t.Errorf("the log ends at entry %d", at)
+	}
+	removed, err := removeOld(w, time.Unix(0, h.wall).Add(time.Hour), 0)
+	must(t, errors.Join(err, w.Close()))
+	if len(removed) < 2 {
+		t.Errorf("%q were removed", removed)
+	}
+	for _, name := range others {
+		if string(slurp(t, on, "to/b/"+name)) != "not of a backup" {
+			t.Errorf("%s was changed", name)
+		}
+	}
+}
+
+// A damaged object does not matter while others have its entries.
+func TestDamageThatOthersCover(t *testing.T) {
+	h, on := newHistory(t, 5), newFolder(t)
+	h.grow(6)
+	w := open(t, on)
+	must(t, h.base(w))
+	at := uint64(len(h.entries))
+	for range 3 {
+		from := uint64(len(h.entries))
+		h.grow(2)
+		must(t, w.Append(background, h.from(from)))
+	}
+	must(t, w.mergeTail(background))
+	must(t, w.Close())
 	m := inMemory(t, on)
-	var newest string
-	for name := range m.files {
-		if strings.Contains(name, "/log/") {
-			newest = max(newest, name)
-		}
+	all := logs(t, place(on))
+	if len(all) != 4 {
+		t.Fatalf("the objects %+v are there", all)
 	}
-	whole := m.files[newest]
-	verify := func(b []byte) (notes int, err error) {
-		rd, err := Open(m.with(newest, b), "to/b")
-		must(t, err)
-		defer rd.Close()
-		return notes, rd.Verify(t.Context(), testLimits(), nil, func(v *Verified) { notes += len(v.Notes) })
-	}
-	if notes, err := verify(whole); err != nil || notes > 0 {
-		t.Fatalf("undamaged: %d notes, %v", notes, err)
-	}
-	for _, at := range []int{len(whole) - 1, len(whole) - 5} {
-		bad := bytes.Clone(whole)
-		bad[at] ^= 1
-		if _, err := verify(bad); !errors.Is(err, damage.ErrDamaged) {
-			t.Errorf("byte %d of %d is damaged: %v", at, len(whole), err)
-		}
-		if _, err := verify(whole[:at]); err != nil {
-			t.Errorf("cut at byte %d of %d: %v", at, len(whole), err)
+	for _, of := range all {
+		name := "to/b/" + of.name()
+		bad := bytes.Clone(m.files[name])
+		bad[len(bad)-1] ^= 1
+		for what, on := range map[string]memory{"damaged": m.with(name, bad), "cut": m.with(name, bad[:100]), "missing": m.with(name, nil)} {
+			got, err := restore(on, At{})
+			if err != nil {
+				t.Fatalf("%s is %s: %v", name, what, err)
+			}
+			h.same(got, uint64(len(h.entries)))
+			rd := reading(t, on)
+			reaches, err := rd.Reaches()
+			if must(t, err); len(reaches) != 1 || reaches[0].Index != uint64(len(h.entries)) && reaches[0].Fault == nil {
+				t.Errorf("%s is %s: it reaches %+v behind entry %d", name, what, reaches, at)
+			}
+			must(t, rd.Verify(testLimits(), nil, func(*Verified) {}))
+			err = rd.Dump(io.Discard, DumpOptions{})
+			if (what == "missing") != (err == nil) {
+				t.Errorf("%s is %s, and a dump says %v", name, what, err)
+			}
 		}
 	}
 }

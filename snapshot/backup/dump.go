@@ -2,7 +2,7 @@ package backup
 
 import (
 	"cmp"
-	"errors"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"path"
@@ -21,7 +21,7 @@ type DumpOptions struct {
 // dumpLine is a line of a JSON dump. Fields that are 0 or empty are left out. Users may rely on the names and their
 // order.
 type dumpLine struct {
-	Kind      string `json:"kind"` // backup, base, file, segment, entry, torn, corrupt or sound
+	Kind      string `json:"kind"` // backup, base, file, log, entry, corrupt or sound
 	File      string `json:"file,omitempty"`
 	Format    int    `json:"format,omitempty"`
 	Cluster   string `json:"cluster,omitempty"`
@@ -34,11 +34,9 @@ type dumpLine struct {
 	Digest    string `json:"digest,omitempty"`
 	Level     uint64 `json:"level,omitempty"`
 	SHA256    string `json:"sha256,omitempty"` // of a base's snapshot, or of a file
-	First     uint64 `json:"first,omitempty"`  // entry of a segment
+	First     uint64 `json:"first,omitempty"`  // entry of an object of the log
 	Last      uint64 `json:"last,omitempty"`
-	Continues uint64 `json:"continues,omitempty"` // first entry of the segment before
-	Chunks    uint32 `json:"chunks,omitempty"`
-	Bytes     int64  `json:"bytes,omitempty"` // of the file in the backup, or of an entry's data
+	Bytes     int64  `json:"bytes,omitempty"` // of the object in the backup, or of an entry's data
 	Clear     int64  `json:"clear_bytes,omitempty"`
 	Files     int    `json:"files,omitempty"` // of a base
 	Encrypted bool   `json:"encrypted,omitempty"`
@@ -52,7 +50,7 @@ type dump struct {
 	o DumpOptions
 }
 
-// Dump writes the content of the backup: the bases, and the segments of the log. It reads all bytes, and continues behind
+// Dump writes the content of the backup: the bases, and the objects of the log. It reads all bytes, and continues behind
 // damage. It builds no state. Its error is the first damage, or a failure to read or write.
 func (r *Reader) Dump(to io.Writer, o DumpOptions) error {
 	d := dump{damage.NewDump(to, o.JSON), r, o}
@@ -63,8 +61,8 @@ func (r *Reader) Dump(to io.Writer, o DumpOptions) error {
 		d.wrong(fault)
 	}
 	err := d.bases()
-	for i := 0; i < len(r.segments) && err == nil; i++ {
-		err = d.segment(i)
+	for i := 0; i < len(r.log) && err == nil; i++ {
+		err = d.wrong(d.log(r.log[i]))
 	}
 	if err == nil && d.First == nil {
 		d.Line(dumpLine{Kind: "sound"}, "sound\n")
@@ -82,7 +80,7 @@ func (d *dump) wrong(err error) error {
 }
 
 func (d *dump) bases() error {
-	left := complete(d.r.Bases)
+	left := listedFiles(d.r.Bases)
 	for i := range d.r.Bases {
 		b := &d.r.Bases[i]
 		l := dumpLine{
@@ -108,15 +106,15 @@ func (d *dump) bases() error {
 // file writes a file of a base, and returns its damage.
 func (d *dump) file(of File) error {
 	l := dumpLine{Kind: "file", SHA256: fmt.Sprintf("%x", of.SHA), Clear: of.Bytes, Bytes: of.Stored, Encrypted: of.Encrypted}
-	d.Line(l, "  files/%s: %d bytes%s\n", l.SHA256, l.Bytes, encryptedText(l.Encrypted))
-	f, err := openFile(d.r.store, of)
+	d.Line(l, "  parts/%s: %d bytes%s\n", l.SHA256, l.Bytes, encryptedText(l.Encrypted))
+	path := d.r.store.Path(fileName(of))
+	err := lacks(d.r.store, d.r.sizes, of)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	sum, err := sumOfFile(f, of.Stored)
-	if err == nil && sum != of.Sum {
-		err = damage.At(d.r.store.path(fileName(of)), 0, "its SHA-256 is %x, and that of its base is %x: its bytes are damaged", sum, of.Sum)
+	b, err := get(d.r.ctx, d.r.store, fileName(of), of.Stored+1)
+	if sum := sha256.Sum256(b); err == nil && sum != of.Sum {
+		err = damage.At(path, 0, "its SHA-256 is %x, and that of its base is %x: its bytes are damaged", sum, of.Sum)
 	}
 	return err
 }
@@ -128,75 +126,23 @@ func encryptedText(is bool) string {
 	return ""
 }
 
-func (d *dump) segment(i int) error {
-	s := &d.r.segments[i]
-	l := dumpLine{Kind: "segment", File: path.Base(s.name()), First: s.first, Continues: s.before, Bytes: s.bytes}
-	if s.fault != nil {
-		return d.wrong(s.fault)
+// log writes an object of the log, and returns its damage.
+func (d *dump) log(of span) error {
+	l := dumpLine{Kind: "log", File: path.Base(of.name()), First: of.first, Last: of.last, Bytes: d.r.bytes[of]}
+	h, payload, err := readLog(d.r.ctx, d.r.store, of, d.r.Cluster.ID)
+	if err == nil {
+		l.Time, l.Encrypted = utc(h.Wall), h.Encrypted
 	}
-	sc, err := d.r.openSegment(s)
-	if err != nil {
+	d.Line(l, "log %s: entries %d to %d, up to %s: %d bytes%s\n", l.File, l.First, l.Last, l.Time, l.Bytes, encryptedText(l.Encrypted))
+	if err != nil || !d.o.Entries {
 		return err
 	}
-	defer sc.f.Close()
-	var entries []Entry
-	var c chunk
-	f := follower{r: d.r, scanner: sc}
-	for err == nil {
-		if c, err = sc.chunk(); err != nil {
-			break
-		}
-		if d.o.Entries {
-			var more []Entry
-			if more, err = f.entries(&c); err == nil {
-				entries = append(entries, cloned(more)...)
-			}
-		} else {
-			f.raw, err = sc.payload(&c, f.raw)
-		}
-		if err == nil {
-			l.Last, l.Chunks, l.Time, l.Encrypted = c.last, c.number+1, utc(c.wall), l.Encrypted || c.flags&flagEncrypted != 0
-		}
-	}
-	continues := "begins the log"
-	if l.Continues != 0 {
-		continues = fmt.Sprintf("continues %d", l.Continues)
-	}
-	d.Line(l, "segment %s: entries %d to %d, up to %s, %s: %d bytes in %d chunks%s\n", l.File, l.First, l.Last, l.Time, continues, l.Bytes, l.Chunks, encryptedText(l.Encrypted))
+	entries, err := d.r.entries(of, &h, payload)
 	for _, e := range entries {
 		d.Line(dumpLine{Kind: "entry", Index: e.Index, Term: e.Term, Bytes: int64(len(e.Envelope)), Holds: d.o.Describe(e.Envelope)},
 			"  entry %d, term %d, %d bytes%s\n", e.Index, e.Term, len(e.Envelope), d.o.Describe(e.Envelope))
 	}
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return d.segmentEnd(i, &l, sc, err)
-}
-
-// segmentEnd writes why the rest of a segment cannot be read: an interruption, after which the next segment continues or
-// the backup ends, or damage.
-func (d *dump) segmentEnd(i int, l *dumpLine, sc *scanner, why error) error {
-	continued := i+1 < len(d.r.segments) && d.r.segments[i+1].before == l.First && d.r.segments[i+1].first == l.Last+1
-	ends := false
-	if damaged(why) && i+1 == len(d.r.segments) {
-		var err error
-		if ends, err = (&follower{r: d.r}).tornEnd(sc); err != nil {
-			return err
-		}
-	}
-	if continued || ends {
-		d.Line(dumpLine{Kind: "torn", Last: l.Last, Reason: why.Error()}, "  interrupted behind entry %d: %v\n", l.Last, why)
-		return nil
-	}
-	return d.wrong(why)
-}
-
-// cloned copies the entries out of memory that is reused.
-func cloned(entries []Entry) []Entry {
-	for i := range entries {
-		entries[i].Envelope = append([]byte(nil), entries[i].Envelope...)
-	}
-	return entries
+	return err
 }
 
 // utc formats a time of a state; a dump is the same on every host.

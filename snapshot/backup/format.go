@@ -1,133 +1,29 @@
 package backup
 
 import (
+	"context"
 	"crypto/sha256"
-	"encoding/binary"
+	"errors"
 	"fmt"
+	iofs "io/fs"
 
 	"qkv/index/kv"
+	"qkv/internal/codec"
 	"qkv/internal/damage"
+	"qkv/internal/limits"
 	"qkv/internal/pack"
+	"qkv/snapshot/backup/store"
 )
 
-// The layout in doc.go.
-const (
-	older       = "qkvback\n" // began all files of a backup in qkv 0.2
-	chunkMagic  = "qkvc"
-	headerBytes = 128 // of a file's header, and of a chunk's
-	summedBytes = 80  // of a chunk's header, which its sum covers
-)
+// older began all files of a backup in qkv 0.2.
+const older = "qkvback\n"
 
-// The formats of the files in a backup.
+// The formats of the objects in a backup.
 var (
-	markFormat = damage.Format{Magic: "qkvmark\n", Version: 2, Older: older}
-	baseFormat = damage.Format{Magic: "qkvbase\n", Version: 2, Older: older}
-	logFormat  = damage.Format{Magic: "qkvlogs\n", Version: 1, Older: older}
+	markFormat = damage.Format{Magic: "qkvmark\n", Version: 3, Older: older}
+	baseFormat = damage.Format{Magic: "qkvbase\n", Version: 3, Older: older}
+	logFormat  = damage.Format{Magic: "qkvlogs\n", Version: 2, Older: older}
 )
-
-// header is the header of a segment: the content of its prelude, which has the cluster as its number.
-type header struct {
-	cluster uint64
-	first   uint64   // index of the first entry
-	before  uint64   // first entry of the segment that this one continues, 0 if none
-	link    [32]byte // sum of the chunk that this one continues
-}
-
-// put returns the header's bytes.
-func (h *header) put() []byte {
-	b := make([]byte, headerBytes-damage.PreludeBytes)
-	binary.LittleEndian.PutUint64(b, h.first)
-	binary.LittleEndian.PutUint64(b[8:], h.before)
-	copy(b[16:], h.link[:])
-	return logFormat.Append(nil, 0, h.cluster, b)
-}
-
-// readHeader reads the header of a file.
-func readHeader(path string, b []byte) (h header, err error) {
-	p, err := logFormat.Check(path, b)
-	if err == nil && len(p.Content) != headerBytes-damage.PreludeBytes {
-		err = damage.At(path, 0, "its header has %d bytes of content", len(p.Content))
-	}
-	if err != nil {
-		return h, err
-	}
-	u := func(at int) uint64 { return binary.LittleEndian.Uint64(p.Content[at:]) }
-	return header{p.Number, u(0), u(8), [32]byte(p.Content[16:48])}, nil
-}
-
-// The flags of a chunk.
-const (
-	flagEncrypted = 1
-	flagsKnown    = flagEncrypted
-)
-
-// chunk is the header of a chunk.
-type chunk struct {
-	flags, bytes, number uint32
-	first, last          uint64 // its entries
-	term                 uint64 // of the last entry
-	wall                 int64  // the newest time in the log up to the last entry, in nanoseconds since 1970
-	previous             [32]byte
-	sum                  [32]byte
-}
-
-// put computes the sum and returns the header's bytes.
-func (c *chunk) put(payload []byte) []byte {
-	b := make([]byte, headerBytes)
-	copy(b, chunkMagic)
-	for i, v := range [...]uint32{c.flags, c.bytes, c.number} {
-		binary.LittleEndian.PutUint32(b[4+4*i:], v)
-	}
-	for i, v := range [...]uint64{c.first, c.last, c.term, uint64(c.wall)} {
-		binary.LittleEndian.PutUint64(b[16+8*i:], v)
-	}
-	copy(b[48:], c.previous[:])
-	c.sum = sumOf(b, payload)
-	copy(b[summedBytes:], c.sum[:])
-	damage.Seal(b)
-	return b
-}
-
-// sumOf returns the sum of a chunk: of its header and of its payload as it is stored.
-func sumOf(header, payload []byte) (sum [32]byte) {
-	h := sha256.New()
-	h.Write(header[:summedBytes])
-	h.Write(payload)
-	h.Sum(sum[:0])
-	return sum
-}
-
-// readChunk reads a chunk's header; ok is false if its bytes are no such header.
-func readChunk(b []byte) (c chunk, ok bool) {
-	if _, ok = damage.Sealed(b); !ok || string(b[:len(chunkMagic)]) != chunkMagic {
-		return c, false
-	}
-	u := func(i int) uint32 { return binary.LittleEndian.Uint32(b[4+4*i:]) }
-	l := func(i int) uint64 { return binary.LittleEndian.Uint64(b[16+8*i:]) }
-	return chunk{u(0), u(1), u(2), l(0), l(1), l(2), int64(l(3)), [32]byte(b[48:80]), [32]byte(b[80:112])}, true
-}
-
-// Entry is one committed entry of the log, as the state applies it.
-type Entry = kv.LogEntry
-
-// readEntries reads the entries of a chunk, which must be the entries of its header. They share memory with b.
-func readEntries(b []byte, c *chunk) (entries []Entry, err error) {
-	if entries, err = kv.ReadLogEntries(b); err != nil {
-		return nil, err
-	}
-	n := uint64(len(entries))
-	if n == 0 || c.first+n-1 != c.last || entries[n-1].Term != c.term {
-		return nil, errForeignEntries
-	}
-	for i, e := range entries {
-		if e.Index != c.first+uint64(i) {
-			return nil, errForeignEntries
-		}
-	}
-	return entries, nil
-}
-
-var errForeignEntries = fmt.Errorf("%w: its entries are not those of its header", pack.ErrMalformed)
 
 // Base describes a saved state in a backup: a snapshot, and the parts that it lists.
 type Base struct {
@@ -157,4 +53,84 @@ type File struct {
 	Sum       [32]byte `msgpack:"h"` // SHA-256 of the bytes that are stored
 	Stored    int64    `msgpack:"n"` // how many these are
 	Encrypted bool     `msgpack:"e"`
+}
+
+// stretch is the header of an object of the log. Its entries follow.
+type stretch struct {
+	Cluster   uint64 `msgpack:"c"`
+	First     uint64 `msgpack:"f"` // entry
+	Last      uint64 `msgpack:"l"`
+	Term      uint64 `msgpack:"t"` // of the last one
+	Wall      int64  `msgpack:"w"` // newest time of the log up to it, in nanoseconds since 1970
+	Encrypted bool   `msgpack:"e"`
+}
+
+// Entry is one committed entry of the log, as the state applies it.
+type Entry = kv.LogEntry
+
+// put returns an object of the log, and its name. The payload is what is stored of the entries.
+func (h *stretch) put(payload []byte) (of span, object []byte) {
+	object = append(logFormat.Append(nil, 0, 0, codec.Append(nil, h)), payload...)
+	return span{h.First, h.Last, sha256.Sum256(object)}, object
+}
+
+// readStretch reads the header of an object of the log, and returns what follows it.
+func readStretch(path string, of span, b []byte) (h stretch, payload []byte, err error) {
+	p, err := logFormat.Check(path, b)
+	if err == nil {
+		payload = b[damage.PreludeBytes+len(p.Content):]
+		err = damage.Of(path, 0, codec.ReadFile(p.Content, &h))
+	}
+	if err == nil && (h.First != of.first || h.Last != of.last) {
+		err = damage.At(path, 0, "it has the entries %d to %d, and its name says %d to %d", h.First, h.Last, of.first, of.last)
+	}
+	return h, payload, err
+}
+
+// readEntries reads the entries of an object, which must be those of its header. They share memory with b.
+func readEntries(b []byte, h *stretch) (entries []Entry, err error) {
+	if entries, err = kv.ReadLogEntries(b); err != nil {
+		return nil, err
+	}
+	n := uint64(len(entries))
+	if n == 0 || h.First+n-1 != h.Last || entries[n-1].Term != h.Term {
+		return nil, errForeignEntries
+	}
+	for i, e := range entries {
+		if e.Index != h.First+uint64(i) || i > 0 && e.Term < entries[i-1].Term {
+			return nil, errForeignEntries
+		}
+	}
+	return entries, nil
+}
+
+var errForeignEntries = fmt.Errorf("%w: its entries are not those of its header", pack.ErrMalformed)
+
+// single reads the value of package codec that is an object's only content.
+func single(ctx context.Context, s store.Store, name string, want *damage.Format, to any) error {
+	path := s.Path(name)
+	b, err := s.Get(ctx, name, 0, limits.BackupManifestMost)
+	if err != nil {
+		return err
+	}
+	p, err := want.Check(path, b)
+	if errors.Is(err, damage.ErrOlder) {
+		err = fmt.Errorf("%w. This is a backup: the qkv that made it restores it; give new backups an empty place", err)
+	}
+	if end := len(p.Content) + damage.PreludeBytes; err == nil && end != len(b) {
+		err = damage.At(path, int64(end), "%d bytes follow its content", len(b)-end)
+	}
+	if err != nil {
+		return err
+	}
+	return damage.Of(path, 0, codec.ReadFile(p.Content, to))
+}
+
+// get reads a whole object that a manifest or a name promises. Its absence is damage.
+func get(ctx context.Context, s store.Store, name string, most int64) ([]byte, error) {
+	b, err := s.Get(ctx, name, 0, most)
+	if errors.Is(err, iofs.ErrNotExist) {
+		err = damage.Of(s.Path(name), 0, err)
+	}
+	return b, err
 }

@@ -2,16 +2,20 @@ package backup
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/log/disk"
 	"qkv/snapshot"
+	"qkv/snapshot/backup/store"
 )
 
 var golden = flag.Bool("golden", false, "write golden files that are missing")
@@ -38,18 +42,19 @@ func goldenLog() (entries []Entry) {
 type storedSource struct {
 	*stored
 	name string
+	of   File
 }
 
 func (s storedSource) Name() string  { return s.name }
 func (s storedSource) Size() int64   { return s.of.Bytes }
 func (s storedSource) SHA() [32]byte { return s.of.SHA }
 
-// The golden file: it is restored to these states, and the same entries give the same bytes. -golden writes it anew.
+func goldenStore() store.Store { return store.OpenFolder(disk.OS(), "testdata/backup") }
+
+// The golden backup: it is restored to these states, and the same entries give the same bytes. -golden writes it anew.
 func TestGolden(t *testing.T) {
-	path := filepath.Join("testdata", "backup.tar")
 	entries := goldenLog()
 	if *golden {
-		must(t, os.RemoveAll(path))
 		h := newHistory(t, 1)
 		h.state, h.entries = index.NewState(testLimits()), nil
 		h.state.Found(index.Founders(map[string]uint64{"n1": 7}))
@@ -57,56 +62,74 @@ func TestGolden(t *testing.T) {
 			_, err := h.state.Apply(e.Index, e.Term, e.Envelope, nil)
 			must(t, err)
 		}
-		writeGolden(t, disk.OS(), path, h.save(), h.part, entries)
+		must(t, os.RemoveAll("testdata/backup"))
+		for name, b := range writeGolden(t, h.save(), h.part, entries).files {
+			name = filepath.Join("testdata/backup", strings.TrimPrefix(name, "to/b/"))
+			must(t, errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, b, 0o644)))
+		}
 	}
-	rd, err := Open(disk.OS(), path)
+	rd, err := Open(t.Context(), goldenStore())
 	must(t, err)
-	defer rd.Close()
 	for at, want := range map[At]string{
 		{}:                                "entry 5 of term 2, revision 5, digest 9492d34665685eee",
 		{Revision: 4}:                     "entry 3 of term 1, revision 4, digest be05417fdb2dc972",
 		{Wall: 1_700_000_002_000_000_000}: "entry 4 of term 2, revision 5, digest 43cb80c85cde3c2a",
 		{Wall: 1_700_000_001_500_000_000}: "entry 2 of term 1, revision 3, digest f595ce4199668db4",
 	} {
-		got, err := rd.Restore(t.Context(), at, testLimits(), nil)
+		got, err := rd.Restore(at, testLimits(), nil)
 		must(t, err)
 		if text := fmt.Sprintf("entry %d of term %d, revision %d, digest %016x", got.Index, got.Term, got.Revision, got.State.View().Digest()); text != want {
 			t.Errorf("%+v gives %s, not %s", at, text, want)
 		}
 	}
-	again := newFolder(t)
 	stored := func(i int, name string) Source {
-		s, err := rd.openClear(rd.Bases[0].Files[i])
+		of := rd.Bases[0].Files[i]
+		s, err := rd.openClear(of)
 		must(t, err)
-		t.Cleanup(func() { s.Close() })
-		return storedSource{s, name}
+		s.read = func(int64) {}
+		return storedSource{s, name, of}
 	}
 	from := stored(0, "00000000000000000002-00000000000000000001.snap")
-	writeGolden(t, again, "to/again", from, func(p snapshot.Part) Source { return stored(1, p.Name()) }, entries)
-	if !bytes.Equal(slurp(t, again, "to/again"), slurp(t, disk.OS(), path)) {
-		t.Errorf("the same backup has other bytes now than %s", path)
+	again := writeGolden(t, from, func(p snapshot.Part) Source { return stored(1, p.Name()) }, entries)
+	var names []string
+	for name, b := range again.files {
+		name = strings.TrimPrefix(name, "to/b/")
+		was, err := os.ReadFile(filepath.Join("testdata/backup", name))
+		if names = append(names, name); err != nil || !bytes.Equal(b, was) {
+			t.Errorf("%s has other bytes now: %v", name, err)
+		}
+	}
+	for _, pattern := range []string{"backup", "*/*"} {
+		there, err := filepath.Glob(filepath.Join("testdata/backup", pattern))
+		must(t, err)
+		for _, name := range there {
+			if name = strings.TrimPrefix(name, "testdata/backup/"); !slices.Contains(names, name) {
+				t.Errorf("%s is not made any more", name)
+			}
+		}
 	}
 }
 
-func writeGolden(t *testing.T, on disk.FS, path string, from Source, part func(snapshot.Part) Source, entries []Entry) {
+func writeGolden(t *testing.T, from Source, part func(snapshot.Part) Source, entries []Entry) memory {
 	t.Helper()
-	w, err := CreateFile(on, path, testOf)
-	must(t, err)
+	on := newFolder(t)
+	w := open(t, on)
 	c, err := w.Base(from, part)
 	for done := false; err == nil && !done; {
-		done, err = c.Step(1 << 20)
+		done, err = c.Step(t.Context(), 1<<20)
 	}
 	must(t, err)
-	must(t, w.Append(entries[:3]))
-	must(t, w.Append(entries))
-	must(t, w.Finish())
+	must(t, w.Append(t.Context(), entries[:3]))
+	must(t, w.Append(t.Context(), entries))
+	must(t, w.mergeTail(t.Context()))
+	must(t, w.Close())
+	return inMemory(t, on)
 }
 
-// What a dump shows of the golden file.
+// What a dump shows of the golden backup.
 func TestDump(t *testing.T) {
-	rd, err := Open(disk.OS(), filepath.Join("testdata", "backup.tar"))
+	rd, err := Open(t.Context(), goldenStore())
 	must(t, err)
-	defer rd.Close()
 	for name, o := range map[string]DumpOptions{"dump.txt": {Entries: true}, "dump.json": {JSON: true}} {
 		o.Describe = func(data []byte) string { return ": " + index.Describe(data) }
 		var got bytes.Buffer

@@ -5,9 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"math/rand/v2"
 	"os"
+	"path"
+	"slices"
 	"testing"
+	"time"
+
+	"filippo.io/age"
 
 	"qkv/index"
 	"qkv/index/kv"
@@ -15,6 +21,7 @@ import (
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 	"qkv/snapshot"
+	"qkv/snapshot/backup/store"
 )
 
 // full asks for the whole of each sweep; the share that is run otherwise takes seconds.
@@ -235,16 +242,10 @@ func (h *history) copyBase(w *Writer, from Source, step int) error {
 		part = func(p snapshot.Part) Source { return counting{h.part(p), c.counter} }
 	}
 	c, err := w.Base(from, part)
-	if err != nil {
-		return err
+	for done := false; err == nil && !done; {
+		done, err = c.Step(background, step)
 	}
-	defer c.Close()
-	for done := false; !done; {
-		if done, err = c.Step(step); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
 // from returns the entries behind an index.
@@ -310,7 +311,7 @@ func newFolder(t testing.TB) *simdisk.Disk {
 	return on
 }
 
-// small is a backup of some entries in one segment or two, with two bases.
+// small is a backup of some entries with two bases. The log behind the second one is two objects.
 func small(t testing.TB) (*history, *simdisk.Disk) {
 	t.Helper()
 	h, on := newHistory(t, 1), newFolder(t)
@@ -320,53 +321,92 @@ func small(t testing.TB) (*history, *simdisk.Disk) {
 	must(t, h.base(w))
 	at, _ := h.state.Applied()
 	h.grow(3)
-	must(t, w.Append(h.from(at)))
+	must(t, w.Append(background, h.from(at)))
 	must(t, h.base(w))
 	h.grow(2)
-	must(t, w.Append(h.from(at)))
+	must(t, w.Append(background, h.from(at)))
 	h.grow(2)
-	must(t, w.Append(h.from(at)))
+	must(t, w.Append(background, h.from(at)))
 	must(t, w.Close())
 	return h, on
 }
 
-func open(t testing.TB, on disk.FS) *Writer {
+// background is the context of calls that nothing ends.
+var background = context.Background()
+
+func place(on disk.FS) store.Store { return store.OpenFolder(on, "to/b") }
+
+func open(t testing.TB, on disk.FS, to ...age.Recipient) *Writer {
 	t.Helper()
-	w, err := OpenFolder(on, "to/b", testOf)
+	return writing(t, place(on), to...)
+}
+
+func writing(t testing.TB, s store.Store, to ...age.Recipient) *Writer {
+	t.Helper()
+	w, err := Write(background, s, true, testOf, to...)
 	must(t, err)
 	return w
 }
 
-func reading(t testing.TB, on disk.FS) *Reader {
+func reading(t testing.TB, on disk.FS, keys ...age.Identity) *Reader {
 	t.Helper()
-	r, err := Open(on, "to/b")
+	r, err := Open(background, place(on), keys...)
 	must(t, err)
 	return r
 }
 
-// restore restores, and closes.
-func restore(on disk.FS, at At) (*Restored, error) {
-	r, err := Open(on, "to/b")
+func restore(on disk.FS, at At, keys ...age.Identity) (*Restored, error) {
+	return restoreFrom(place(on), at, keys...)
+}
+
+func restoreFrom(s store.Store, at At, keys ...age.Identity) (*Restored, error) {
+	r, err := Open(background, s, keys...)
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	return r.Restore(context.Background(), at, testLimits(), nil)
+	return r.Restore(at, testLimits(), nil)
 }
 
-// files returns the paths of all files of the backup.
+// removeOld removes what no moment of a time needs, and an hour later the files of the bases that were removed.
+func removeOld(w *Writer, now time.Time, keep time.Duration) (removed []string, err error) {
+	r := Retention{Keep: keep}
+	if removed, err = r.Remove(background, w, now, time.Minute); err != nil {
+		return removed, err
+	}
+	r.Keep = 1 << 62 // no other bases
+	files, err := r.Remove(background, w, now, time.Minute+limits.BackupGrace)
+	return append(removed, files...), err
+}
+
+// files returns the paths of all objects of the backup.
 func files(t testing.TB, on disk.FS) (all []string) {
 	t.Helper()
-	for _, dir := range []string{"", "/base", "/files", "/log"} {
-		names, err := on.List("to/b" + dir)
-		must(t, err)
-		for _, n := range names {
-			if p := "to/b" + dir + "/" + n; n != lockName && n != "base" && n != "files" && n != "log" {
-				all = append(all, p)
+	for _, dir := range []string{"", baseDir, filesDir, logDir} {
+		for _, name := range list(t, on, path.Join("to/b", dir)) {
+			if !slices.Contains([]string{"LOCK", baseDir, filesDir, logDir}, name) {
+				all = append(all, path.Join("to/b", dir, name))
 			}
 		}
 	}
 	return all
+}
+
+// list returns the names in a folder, none if it is not there.
+func list(t testing.TB, on disk.FS, dir string) []string {
+	t.Helper()
+	names, err := on.List(dir)
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// logs returns the objects of the log in a store.
+func logs(t testing.TB, s store.Store) []span {
+	t.Helper()
+	spans, _, err := listLog(background, s)
+	must(t, err)
+	return spans
 }
 
 func slurp(t testing.TB, on disk.FS, path string) []byte {

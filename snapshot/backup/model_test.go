@@ -1,7 +1,6 @@
 package backup
 
 import (
-	"context"
 	"errors"
 	"io"
 	iofs "io/fs"
@@ -30,9 +29,7 @@ func interrupted(t *testing.T, seed uint64, to ...age.Recipient) (*history, disk
 				on.Crash(simdisk.Variant(r.IntN(int(simdisk.Variants))))
 			}
 		}
-		w, err := OpenFolder(on, "to/b", testOf, to...)
-		must(t, err)
-		return w
+		return open(t, on, to...)
 	}
 	w := again(nil)
 	must(t, h.base(w))
@@ -44,7 +41,7 @@ func interrupted(t *testing.T, seed uint64, to ...age.Recipient) (*history, disk
 		}
 		for at < uint64(len(h.entries)) {
 			n := min(uint64(1+r.IntN(9)), uint64(len(h.entries))-at)
-			must(t, w.Append(h.entries[at:at+n]))
+			must(t, w.Append(background, h.entries[at:at+n]))
 			if at += n; r.IntN(4) == 0 {
 				w = again(w)
 			}
@@ -76,7 +73,7 @@ func TestRevisionBeforeAResentWrite(t *testing.T) {
 	h.add(false, put("b", kv.SessionWrite{}), put("a", once))
 	wanted := h.state.View().Revision()
 	h.add(false, put("c", kv.SessionWrite{}))
-	must(t, w.Append(h.from(at)))
+	must(t, w.Append(background, h.from(at)))
 	must(t, w.Close())
 	for _, moment := range []At{{Revision: wanted}, {Wall: h.moments[at+2].wall}} {
 		got, err := restore(on, moment)
@@ -97,7 +94,7 @@ func TestRevisionBeforeALease(t *testing.T) {
 	h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("a"), Value: []byte("value")}).Bytes)
 	wanted := h.state.View().Revision()
 	h.add(false, new(index.Head).AppendGrant(nil, kv.Lease{ID: 77, TTL: 100}).Bytes)
-	must(t, w.Append(h.from(at)))
+	must(t, w.Append(background, h.from(at)))
 	must(t, h.base(w))
 	must(t, w.Close())
 	got, err := restore(on, At{Revision: wanted})
@@ -126,7 +123,7 @@ func TestClockAnHourOff(t *testing.T) {
 	h.clock -= int64(time.Hour)
 	_, between := put("by its successor")
 	last, _ := put("the newest one")
-	must(t, w.Append(h.from(begin)))
+	must(t, w.Append(background, h.from(begin)))
 	must(t, w.Close())
 	for what, one := range map[string]struct {
 		at   At
@@ -154,9 +151,8 @@ func TestEncrypted(t *testing.T) {
 	must(t, err)
 	h, on := interrupted(t, 3, key.Recipient())
 	for name, keys := range map[string][]age.Identity{"right": {other, key}, "another": {other}, "none": nil} {
-		rd, err := Open(on, "to/b", keys...)
-		must(t, err)
-		got, err := rd.Restore(context.Background(), At{}, testLimits(), nil)
+		rd := reading(t, on, keys...)
+		got, err := rd.Restore(At{}, testLimits(), nil)
 		if name == "right" {
 			must(t, err)
 			h.same(got, uint64(len(h.entries)))

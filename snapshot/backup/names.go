@@ -9,12 +9,9 @@ import (
 // The names in a backup.
 const (
 	markName   = "backup"
-	lockName   = "LOCK"
-	filesDir   = "files"
-	baseDir    = "base"
+	filesDir   = "parts"
+	baseDir    = "moments"
 	logDir     = "log"
-	temporary  = ".tmp"
-	setAside   = ".damaged"
 	digits     = 20 // of the largest uint64
 	saveSuffix = ".snap"
 
@@ -25,7 +22,18 @@ func baseName(index, term uint64) string {
 	return fmt.Sprintf("%s/%0*d-%0*d", baseDir, digits, index, digits, term)
 }
 
-func segmentName(first uint64) string { return fmt.Sprintf("%s/%0*d", logDir, digits, first) }
+// span names an object of the log: its entries, and the SHA-256 of its bytes.
+type span struct {
+	first, last uint64
+	sha         [32]byte
+}
+
+func (s span) name() string {
+	return fmt.Sprintf("%s/%0*d-%0*d-%x", logDir, digits, s.first, digits, s.last, s.sha)
+}
+
+// covers reports whether the object has all entries of another one.
+func (s span) covers(other span) bool { return s.first <= other.first && s.last >= other.last }
 
 func fileName(of File) string {
 	name := filesDir + "/" + hex.EncodeToString(of.SHA[:])
@@ -41,10 +49,15 @@ func parseBase(name string) (index, term uint64, ok bool) {
 	return index, term, baseName(index, term) == baseDir+"/"+name
 }
 
-// parseSegment parses a segment's name in its folder.
-func parseSegment(name string) (first uint64, ok bool) {
-	_, _ = fmt.Sscanf(name, "%d", &first)
-	return first, segmentName(first) == logDir+"/"+name
+// parseSpan parses the name of an object of the log in its folder.
+func parseSpan(name string) (s span, ok bool) {
+	var sha []byte
+	_, _ = fmt.Sscanf(name, "%d-%d-%x", &s.first, &s.last, &sha)
+	if len(sha) != len(s.sha) || s.first == 0 || s.last < s.first {
+		return s, false
+	}
+	s.sha = [32]byte(sha)
+	return s, s.name() == logDir+"/"+name
 }
 
 // isFile reports whether a name in its folder is that of a base's file.

@@ -1,7 +1,6 @@
 package backup
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +38,7 @@ type Restored struct {
 	Entries     int     // applied behind the base
 	Ends        bool    // the backup has nothing newer
 	Lost        error   // the damage or gap before the moment, with AcceptLoss; otherwise nil
-	Notes       []error // damage that did not matter: of bases that were not used, and of a torn write at the end
+	Notes       []error // damage that did not matter: of bases that were not used
 }
 
 // damaged reports whether an error is about bytes, and not about a disk, a key or a version.
@@ -51,7 +50,7 @@ func damaged(err error) bool {
 // and how many there are at most. A damaged base is replaced by an older one and the log behind it. Damage or a gap in
 // the log before the moment is an error, unless AcceptLoss is set; a state that the cluster never had is never returned.
 // The error wraps ErrRange if the backup does not reach the moment.
-func (r *Reader) Restore(ctx context.Context, at At, l limits.Index, progress func(done, total int64)) (*Restored, error) {
+func (r *Reader) Restore(at At, l limits.Index, progress func(done, total int64)) (*Restored, error) {
 	left, err := r.candidates(at)
 	if err != nil {
 		return nil, err
@@ -62,7 +61,7 @@ func (r *Reader) Restore(ctx context.Context, at At, l limits.Index, progress fu
 		if lost != nil && b.Index <= lost.Index {
 			continue // the same damage lies behind it
 		}
-		work := r.newWork(ctx, &b, l, progress)
+		work := r.newWork(&b, l, progress)
 		got, err := work.run(at)
 		switch {
 		case err == nil:
@@ -118,7 +117,6 @@ func (r *Reader) candidates(at At) (all []Base, err error) {
 // work is one try to reach a moment from a base.
 type work struct {
 	r        *Reader
-	ctx      context.Context
 	limits   limits.Index
 	progress func(done, total int64)
 	done     int64
@@ -130,10 +128,12 @@ type work struct {
 	pending  int64 // bytes that were applied since the newest View
 }
 
-func (r *Reader) newWork(ctx context.Context, b *Base, l limits.Index, progress func(done, total int64)) *work {
-	w := &work{r: r, ctx: ctx, limits: l, progress: progress, base: b, total: b.Bytes()}
-	for i := r.follow(b.Index).at; i < len(r.segments); i++ {
-		w.total += r.segments[i].bytes
+func (r *Reader) newWork(b *Base, l limits.Index, progress func(done, total int64)) *work {
+	w := &work{r: r, limits: l, progress: progress, base: b, total: b.Bytes()}
+	for _, of := range r.log {
+		if of.last > b.Index {
+			w.total += r.bytes[of]
+		}
 	}
 	return w
 }
@@ -155,12 +155,11 @@ func (w *work) run(at At) (*Restored, error) {
 	}
 	b := w.base
 	w.got = &Restored{State: state, Base: *b, Index: b.Index, Term: b.Term, Revision: b.Revision, Wall: b.Wall}
-	l := w.r.follow(b.Index)
-	defer l.close()
+	l := follower{r: w.r, index: b.Index, term: b.Term}
 	for at.Revision == 0 || w.got.Revision < at.Revision {
-		c, entries, err := l.next()
+		_, entries, bytes, err := l.next()
 		if errors.Is(err, io.EOF) {
-			return w.ended(at, l.torn)
+			return w.ended(at)
 		}
 		if err != nil {
 			return w.got, err
@@ -168,17 +167,14 @@ func (w *work) run(at At) (*Restored, error) {
 		if over, err := w.apply(entries, at); over || err != nil {
 			return w.got, err
 		}
-		w.add(int64(c.bytes))
+		w.add(bytes)
 	}
 	return w.got, nil
 }
 
 // ended ends at the end of the backup.
-func (w *work) ended(at At, torn error) (*Restored, error) {
+func (w *work) ended(at At) (*Restored, error) {
 	w.got.Ends = true
-	if torn != nil {
-		w.got.Notes = append(w.got.Notes, fmt.Errorf("the backup ends with entry %d, before a torn write: %w", w.got.Index, torn))
-	}
 	if at.Revision > w.got.Revision {
 		return nil, fmt.Errorf("%w: revision %d: it ends with revision %d, of %s", ErrRange, at.Revision, w.got.Revision, timeOf(w.got.Wall))
 	}
@@ -187,7 +183,7 @@ func (w *work) ended(at At, torn error) (*Restored, error) {
 
 // load loads the base, and compares it with its manifest.
 func (w *work) load() (*index.State, error) {
-	path := w.r.store.path(fileName(w.base.Files[0]))
+	path := w.r.store.Path(fileName(w.base.Files[0]))
 	state, m, err := snapshot.LoadWhole(baseFiles{work: w}, path, w.limits)
 	if errors.Is(err, pack.ErrNewer) {
 		err = damage.Of(path, 0, err)
@@ -198,7 +194,7 @@ func (w *work) load() (*index.State, error) {
 	if b := w.base; m.Cluster != b.Cluster || m.Index != b.Index || m.Term != b.Term || m.Revision != b.Revision || m.Digest != b.Digest {
 		return nil, damage.At(path, 0, "it holds the state of entry %d, digest %016x, and its base is of entry %d, digest %016x", m.Index, m.Digest, b.Index, b.Digest)
 	}
-	return state, w.ctx.Err()
+	return state, w.r.ctx.Err()
 }
 
 // baseFiles is a file system of the files of a base, for snapshot.LoadWhole.
@@ -214,7 +210,7 @@ func (b baseFiles) Open(name string) (disk.File, error) {
 	if _, _ = fmt.Sscanf(path.Base(name), "%d-%x", &number, &sha); len(sha) == len(of.SHA) {
 		i := slices.IndexFunc(b.base.Files, func(f File) bool { return f.SHA == [32]byte(sha) })
 		if i < 0 {
-			return nil, damage.At(b.r.store.path(baseName(b.base.Index, b.base.Term)), 0, "it does not list the part %x of its snapshot", sha)
+			return nil, damage.At(b.r.store.Path(baseName(b.base.Index, b.base.Term)), 0, "it does not list the part %x of its snapshot", sha)
 		}
 		of = b.base.Files[i]
 	}
@@ -226,13 +222,10 @@ func (b baseFiles) Open(name string) (disk.File, error) {
 	return f, nil
 }
 
-// apply applies the entries of one chunk, and reports whether the moment is reached.
+// apply applies the entries of one object, and reports whether the moment is reached.
 func (w *work) apply(entries []Entry, at At) (over bool, err error) {
 	for i := range entries {
 		e := &entries[i]
-		if e.Index <= w.got.Index {
-			continue
-		}
 		wall := w.got.Wall
 		if len(e.Envelope) > 0 {
 			head, err := index.ReadEnvelope(e.Envelope)
@@ -255,7 +248,7 @@ func (w *work) apply(entries []Entry, at At) (over bool, err error) {
 			return false, err
 		}
 	}
-	return false, w.ctx.Err()
+	return false, w.r.ctx.Err()
 }
 
 func (w *work) applyOne(e *Entry, until int64) (err error) {
@@ -313,7 +306,7 @@ func (w *work) compare() error {
 	b := &w.r.Bases[i]
 	if got := w.got.State.View().Digest(); got != b.Digest || w.got.Term != b.Term {
 		return fmt.Errorf("%w: at entry %d, the log behind the base of entry %d gives the digest %016x, and %s has %016x",
-			errDiffers, b.Index, w.base.Index, got, w.r.store.path(baseName(b.Index, b.Term)), b.Digest)
+			errDiffers, b.Index, w.base.Index, got, w.r.store.Path(baseName(b.Index, b.Term)), b.Digest)
 	}
 	return nil
 }

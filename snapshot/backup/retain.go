@@ -1,147 +1,122 @@
 package backup
 
 import (
-	"errors"
-	"fmt"
-	iofs "io/fs"
+	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"qkv/internal/limits"
 )
 
-// Retain removes the files that no moment since keep before now needs: the bases before the newest whole one
-// of that moment or earlier, and then the files and segments that no other base needs. At least one whole base stays. It
-// returns the paths of the removed files. After an interruption the next call removes the rest.
+// Retention removes what no moment within Keep needs. The zero value of the rest is for a process that begins. It is for one goroutine.
+type Retention struct {
+	Keep time.Duration
+	// unlisted says when a file that no base lists was first seen, by a steady clock: another writer may be about to list it.
+	unlisted map[string]time.Duration
+}
+
+// Remove removes the objects that no moment since Keep before now needs: the bases before the newest whole one
+// of that moment or earlier, the log before the oldest base, and files that no base has listed for limits.BackupGrace. At least one whole base
+// stays. It returns the paths of the removed objects. After an interruption the next call removes the rest. steady is a clock that
+// never jumps.
 // A clock of this host that is ahead removes nothing more: the newest time in the backup bounds now. If the cluster's clock is
 // ahead as well, each call removes few bases (limits.BackupBasesRemoved), and none once the clocks are right again.
-func (w *Writer) Retain(now time.Time, keep time.Duration) (removed []string, err error) {
-	if w.err != nil {
+func (r *Retention) Remove(ctx context.Context, w *Writer, now time.Time, steady time.Duration) (removed []string, err error) {
+	if w.err != nil || len(w.bases) == 0 {
 		return nil, w.err
 	}
-	if len(w.bases) == 0 {
-		return nil, nil
+	sizes, err := listSizes(ctx, w.store)
+	if err != nil {
+		return nil, err
 	}
 	at := min(now.UnixNano(), w.Newest().UnixNano())
-	oldest := w.oldestKept(at - int64(keep))
-	if oldest < 0 {
-		return nil, nil
+	oldest := min(w.oldestKept(at-int64(r.Keep), sizes), limits.BackupBasesRemoved)
+	finds := []func(context.Context) ([]string, error){
+		func(ctx context.Context) ([]string, error) { return w.oldBases(ctx, w.bases[oldest].Index) },
+		func(ctx context.Context) ([]string, error) { return r.oldFiles(ctx, w, sizes, steady) },
+		w.oldLog,
 	}
-	oldest = min(oldest, limits.BackupBasesRemoved)
-	remove := func(name string) error {
-		path := w.folder.path(name)
-		if err := w.folder.on.Remove(path); err != nil {
-			return fmt.Errorf("remove %s: %w", path, err)
+	if oldest < 0 { // all bases stay, and all of the log
+		finds, oldest = finds[1:2], 0
+	}
+	for _, find := range finds {
+		names, err := find(ctx)
+		if err == nil {
+			err = w.store.Delete(ctx, names...) // all of them, before the next ones: a base must not come back without its files
 		}
-		removed = append(removed, path)
-		return nil
-	}
-	if err := w.removeBases(w.bases[oldest].Index, remove); err != nil {
-		return removed, err
-	}
-	if len(removed) > 0 { // a base must not come back without its files
-		if err := w.folder.on.SyncDir(w.folder.path(baseDir)); err != nil {
-			return removed, fmt.Errorf("remove old bases: %w", err)
+		if err != nil {
+			return removed, err
 		}
+		for _, name := range names {
+			removed = append(removed, w.store.Path(name))
+		}
+		w.bases, oldest = w.bases[oldest:], 0
 	}
-	w.bases = w.bases[oldest:]
-	if err := w.removeFiles(remove); err != nil {
-		return removed, err
-	}
-	return removed, w.removeSegments(remove)
+	return removed, nil
 }
 
 // oldestKept returns the position of the oldest base that stays, -1 if all stay.
-func (w *Writer) oldestKept(from int64) int {
+func (w *Writer) oldestKept(from int64, sizes map[string]int64) int {
 	for i := len(w.bases) - 1; i >= 0; i-- {
 		if w.bases[i].Wall > from {
 			continue
 		}
-		if !slices.ContainsFunc(w.bases[i].Files, w.lacks) { // otherwise an older base replaces it
+		if !slices.ContainsFunc(w.bases[i].Files, func(of File) bool { return lacks(w.store, sizes, of) != nil }) { // otherwise an older base replaces it
 			return i
 		}
 	}
 	return -1
 }
 
-// lacks reports whether a file of a base is missing, or was cut.
-func (w *Writer) lacks(of File) bool {
-	f, err := openFile(w.folder, of)
-	if err == nil {
-		f.Close()
-	}
-	return err != nil
-}
-
-// removeBases removes the bases before an index, damaged ones included.
-func (w *Writer) removeBases(before uint64, remove func(name string) error) error {
-	names, err := w.folder.list(baseDir)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if index, _, ok := parseBase(name); ok && index < before {
-			if err := remove(baseDir + "/" + name); err != nil {
-				return err
-			}
+// oldBases returns the bases before an index, damaged ones included.
+func (w *Writer) oldBases(ctx context.Context, before uint64) (names []string, err error) {
+	all, err := w.store.List(ctx, baseDir)
+	for _, one := range all {
+		if index, _, ok := parseBase(one.Name); ok && index < before {
+			names = append(names, baseDir+"/"+one.Name)
 		}
 	}
-	return nil
+	return names, err
 }
 
-// removeFiles removes the files that no base has, and not the next base. It removes none while a manifest is damaged: it may name some of
-// them.
-func (w *Writer) removeFiles(remove func(name string) error) error {
-	_, faults, err := listBases(w.folder, w.cluster.ID)
+// oldFiles returns the files that no base has listed for a while, and not the next base. It returns none while a manifest is damaged: it may
+// name some of them.
+func (r *Retention) oldFiles(ctx context.Context, w *Writer, sizes map[string]int64, steady time.Duration) (names []string, err error) {
+	bases, faults, err := listBases(ctx, w.store, w.cluster.ID)
 	if err != nil || len(faults) > 0 {
-		return err
+		return nil, err
 	}
 	needed := map[string]bool{}
-	for _, b := range append(slices.Clip(w.bases), Base{Files: w.wanted}) {
+	for _, b := range append(bases, Base{Files: w.wanted}) {
 		for _, f := range b.Files {
 			needed[fileName(f)] = true
 		}
 	}
-	names, err := w.folder.list(filesDir)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if isFile(name) && !needed[filesDir+"/"+name] {
-			if err := remove(filesDir + "/" + name); err != nil && !errors.Is(err, iofs.ErrNotExist) {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// removeSegments removes the segments whose entries all lie in the oldest base, and the damaged segments before it. The newest segment stays.
-func (w *Writer) removeSegments(remove func(name string) error) error {
-	names, err := w.folder.list(logDir)
-	if err != nil {
-		return err
-	}
-	before, any := uint64(0), false
-	for _, name := range names {
-		first, ok := parseSegment(name)
-		if aside, damaged := strings.CutSuffix(name, setAside); damaged {
-			if first, ok := parseSegment(aside); ok && first <= w.bases[0].Index {
-				if err := remove(logDir + "/" + name); err != nil {
-					return err
-				}
-			}
-		}
-		if !ok {
+	unlisted := map[string]time.Duration{}
+	for name := range sizes {
+		if needed[name] || !isFile(name[len(filesDir)+1:]) {
 			continue
 		}
-		if any && first <= w.bases[0].Index+1 {
-			if err := remove(segmentName(before)); err != nil {
-				return err
-			}
+		since, known := r.unlisted[name]
+		if !known {
+			since = steady
 		}
-		before, any = first, true
+		if unlisted[name] = since; steady-since >= limits.BackupGrace {
+			names = append(names, name)
+		}
 	}
-	return nil
+	r.unlisted = unlisted
+	slices.Sort(names)
+	return names, nil
+}
+
+// oldLog returns the objects of the log whose entries all lie in the oldest base. The newest object stays.
+func (w *Writer) oldLog(ctx context.Context) (names []string, err error) {
+	spans, _, err := listLog(ctx, w.store)
+	for _, of := range spans {
+		if of.last <= w.bases[0].Index && of.last < w.end.index {
+			names = append(names, of.name())
+		}
+	}
+	return names, err
 }

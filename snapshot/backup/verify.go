@@ -1,7 +1,6 @@
 package backup
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -17,20 +16,19 @@ type Verified struct {
 	Index    uint64
 	Revision int64
 	Wall     int64
-	Log      error   // damage that ends the log; nil: none
-	Gap      error   // the entries that the backup lacks behind it; nil: none
-	Notes    []error // remains of a torn write at the end
+	Log      error // damage that ends the log; nil: none
+	Gap      error // the entries that the backup lacks behind it; nil: none
 }
 
 // Verify restores every base into memory, one at a time, and applies the log behind it. Each state is compared with its
 // digest, and so is the state to which the log leads where the backup has a base. The result is told to report, base by
-// base. It returns an error if anything is damaged, also the newest chunk, unless the file ends inside it: then its write was interrupted.
-func (r *Reader) Verify(ctx context.Context, l limits.Index, progress func(done, total int64), report func(*Verified)) error {
+// base. It returns an error if anything is damaged.
+func (r *Reader) Verify(l limits.Index, progress func(done, total int64), report func(*Verified)) error {
 	faults := len(r.Faults)
 	covered := uint64(0)
 	for i := range r.Bases {
 		v := &Verified{Base: r.Bases[i]}
-		w := r.newWork(ctx, &v.Base, l, progress)
+		w := r.newWork(&v.Base, l, progress)
 		var got *Restored
 		var err error
 		if v.Replayed = v.Base.Index >= covered; v.Replayed {
@@ -52,13 +50,6 @@ func (r *Reader) Verify(ctx context.Context, l limits.Index, progress func(done,
 		if got != nil {
 			covered = got.Index + 1
 			v.Index, v.Revision, v.Wall = got.Index, got.Revision, got.Wall
-			for _, note := range got.Notes {
-				if errors.Is(note, errWholeEnd) {
-					v.Log = errors.Join(v.Log, note)
-				} else {
-					v.Notes = append(v.Notes, note)
-				}
-			}
 		}
 		if v.Fault != nil || v.Log != nil {
 			faults++

@@ -21,19 +21,20 @@ import (
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 	"qkv/snapshot"
+	"qkv/snapshot/backup/store"
 )
 
 // A folder that is no backup, in use, or of another cluster is refused in words that say what to do, and stays as it is.
 func TestFolderRefused(t *testing.T) {
 	h, on := small(t)
 	w := open(t, on)
-	if _, err := OpenFolder(on, "to/b", testOf); err == nil || !strings.Contains(err.Error(), "locked by another process") {
+	if _, err := Write(background, place(on), true, testOf); err == nil || !errors.Is(err, disk.ErrLocked) {
 		t.Errorf("a backup that is being written: %v", err)
 	}
 	must(t, w.Close())
 	before := inMemory(t, on)
-	_, err := OpenFolder(on, "to/b", Cluster{ID: 7, Name: "staging"})
-	if !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), "is the backup of test (000000000000c1a5), and this cluster is staging (0000000000000007): give another folder") {
+	_, err := Write(background, place(on), true, Cluster{ID: 7, Name: "staging"})
+	if !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), "is the backup of test (000000000000c1a5), and this cluster is staging (0000000000000007): give another place") {
 		t.Errorf("the backup of another cluster: %v", err)
 	}
 	for name, b := range inMemory(t, on).files {
@@ -41,48 +42,49 @@ func TestFolderRefused(t *testing.T) {
 			t.Errorf("%s was changed", name)
 		}
 	}
-	must(t, on.MkdirAll("to/home"))
-	f, err := on.Create("to/home/letter")
-	must(t, errors.Join(err, f.Close()))
-	if _, err := OpenFolder(on, "to/home", testOf); !errors.Is(err, ErrNone) || !strings.Contains(err.Error(), "to/home holds letter: give an empty folder") {
+	home := store.OpenFolder(on, "to/home")
+	must(t, on.MkdirAll("to/home/letters"))
+	if _, err := Write(background, home, true, testOf); !errors.Is(err, ErrNone) || !strings.Contains(err.Error(), "to/home holds letters/: give an empty place") {
 		t.Errorf("a folder with other files: %v", err)
 	}
-	for _, path := range []string{"to/home", "to/home/letter"} {
-		if _, err := Open(on, path); !errors.Is(err, ErrNone) {
+	for _, path := range []string{"to/home", "to/nothing"} {
+		if _, err := Open(background, store.OpenFolder(on, path)); !errors.Is(err, ErrNone) {
 			t.Errorf("%s is read as a backup: %v", path, err)
 		}
 	}
-	if _, err := Open(on, "to/nothing"); !errors.Is(err, iofs.ErrNotExist) {
-		t.Errorf("a folder that is not there: %v", err)
+	must(t, on.MkdirAll("to/disk/lost+found"))
+	if w, err = Write(background, store.OpenFolder(on, "to/disk"), true, testOf); err != nil {
+		t.Errorf("a new file system: %v", err)
 	}
-	w = open(t, on)
-	must(t, w.Append(h.entries)) // all are there
 	must(t, w.Close())
-	for _, call := range []func() error{func() error { return w.Append(nil) }, func() error { _, err := w.Base(h.save(), h.part); return err }} {
+	w = open(t, on)
+	must(t, w.Append(background, h.entries)) // all are there
+	must(t, w.Close())
+	for _, call := range []func() error{func() error { return w.Append(background, nil) }, func() error { _, err := w.Base(h.save(), h.part); return err }} {
 		if err := call(); !errors.Is(err, errClosed) {
 			t.Errorf("used after its end: %v", err)
 		}
 	}
 }
 
-// A recipient that was forgotten once discloses nothing: an encrypted backup goes on encrypted, or not at all. It may begin clear, and may
-// consist of a base alone.
+// A recipient that was forgotten once discloses nothing: an encrypted backup goes on encrypted, or not at all. It may begin clear, may
+// consist of a base alone, and may have a newer base than its log.
 func TestEncryptedBackupStaysEncrypted(t *testing.T) {
 	key, err := age.GenerateX25519Identity()
 	must(t, err)
-	h, on := small(t) // a clear one
-	w, err := OpenFolder(on, "to/b", testOf, key.Recipient())
-	must(t, err)
+	h, log := small(t) // a clear one
+	newer := onDisk(t, inMemory(t, log))
 	h.grow(2)
-	must(t, errors.Join(w.Append(h.entries), w.Close()))
-
-	base := newFolder(t)
-	w, err = OpenFolder(base, "to/b", testOf, key.Recipient())
-	must(t, err)
+	w := open(t, newer, key.Recipient())
 	must(t, errors.Join(h.base(w), w.Close()))
-	for what, on := range map[string]disk.FS{"behind an encrypted change": on, "behind an encrypted base": base} {
-		if w, err := OpenFolder(on, "to/b", testOf); !errors.Is(err, ErrClear) || !strings.Contains(err.Error(), "no recipient is given") {
-			t.Errorf("clear content %s: %v", what, err)
+	w = open(t, log, key.Recipient())
+	must(t, errors.Join(w.Append(background, h.entries), w.Close()))
+	base := newFolder(t)
+	w = open(t, base, key.Recipient())
+	must(t, errors.Join(h.base(w), w.Close()))
+	for what, on := range map[string]disk.FS{"an encrypted change": log, "an encrypted base": base, "a newer encrypted base": newer} {
+		if w, err := Write(background, place(on), true, testOf); !errors.Is(err, ErrClear) || !strings.Contains(err.Error(), "no recipient is given") {
+			t.Errorf("clear content behind %s: %v", what, err)
 			if err == nil {
 				must(t, w.Close())
 			}
@@ -92,22 +94,33 @@ func TestEncryptedBackupStaysEncrypted(t *testing.T) {
 
 // The folder of a backup whose disk was unmounted stays as it is: no second backup begins on the disk below.
 func TestVanishedFolder(t *testing.T) {
-	_, on := small(t)
+	h, on := small(t)
 	must(t, on.MkdirAll("to/below"))
 	must(t, on.MkdirAll("to/marked"))
 	f, err := on.Create("to/marked/NOT-MOUNTED")
 	must(t, err)
 	must(t, f.Close())
 	for _, dir := range []string{"to/below", "to/nothing", "to/marked"} {
-		if _, err := ContinueFolder(on, dir, testOf); !errors.Is(err, iofs.ErrNotExist) || errors.Is(err, ErrNone) {
+		if _, err := Write(background, store.OpenFolder(on, dir), false, testOf); !errors.Is(err, iofs.ErrNotExist) || errors.Is(err, ErrNone) {
 			t.Errorf("%s is continued as a backup: %v", dir, err)
 		}
 		if names, _ := on.List(dir); len(names) > 0 && dir != "to/marked" || len(names) > 1 {
 			t.Errorf("%s holds %v after it was refused", dir, names)
 		}
 	}
-	w, err := ContinueFolder(on, "to/b", testOf)
+	w, err := Write(background, place(on), false, testOf)
 	must(t, err)
+	must(t, w.There(background))
+	must(t, on.Rename("to/b", "to/unmounted"))
+	must(t, on.MkdirAll("to/b"))
+	if err := w.There(background); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("it is there after its disk was unmounted: %v", err)
+	}
+	at := uint64(len(h.entries))
+	h.grow(1)
+	if err := w.Append(background, h.from(at)); !errors.Is(err, iofs.ErrNotExist) || len(list(t, on, "to/b")) > 0 {
+		t.Errorf("it is written on the disk below: %v", err)
+	}
 	must(t, w.Close())
 }
 
@@ -117,7 +130,7 @@ func TestGap(t *testing.T) {
 	last := uint64(len(h.entries))
 	h.grow(6)
 	w := open(t, on)
-	if err := w.Append(h.from(last + 1)); !errors.Is(err, ErrGap) {
+	if err := w.Append(background, h.from(last+1)); !errors.Is(err, ErrGap) {
 		t.Fatalf("entries behind a gap: %v", err)
 	}
 	for _, wrong := range [][]Entry{
@@ -125,14 +138,14 @@ func TestGap(t *testing.T) {
 		{{Index: last + 1, Term: h.entries[last-1].Term - 1}},
 		{{Index: last + 1, Term: 99, Envelope: make([]byte, limits.EnvelopeBytes+1)}},
 	} {
-		if err := w.Append(wrong); err == nil || errors.Is(err, ErrGap) {
+		if err := w.Append(background, wrong); err == nil || errors.Is(err, ErrGap) {
 			t.Fatalf("wrong entries: %v", err)
 		}
 	}
 	must(t, h.base(w))
 	then := uint64(len(h.entries))
 	h.grow(3)
-	must(t, w.Append(h.from(then)))
+	must(t, w.Append(background, h.from(then)))
 	must(t, w.Close())
 	got, err := restore(on, At{})
 	must(t, err)
@@ -153,9 +166,8 @@ func TestGap(t *testing.T) {
 	must(t, err)
 	h.same(got, h.at(h.moments[last].wall-1))
 	rd := reading(t, on)
-	defer rd.Close()
 	gaps := 0
-	must(t, rd.Verify(t.Context(), testLimits(), nil, func(v *Verified) {
+	must(t, rd.Verify(testLimits(), nil, func(v *Verified) {
 		if v.Gap != nil {
 			gaps++
 		}
@@ -176,7 +188,6 @@ func TestGap(t *testing.T) {
 func TestRange(t *testing.T) {
 	h, on := small(t)
 	rd := reading(t, on)
-	defer rd.Close()
 	first, last := rd.Bases[0], h.moments[len(h.moments)-1]
 	for at, want := range map[At]string{
 		{Wall: first.Wall - 1}:             "it begins at " + timeOf(first.Wall),
@@ -256,8 +267,7 @@ func TestCopyOfAnotherSnapshot(t *testing.T) {
 	if err := h.copyBase(w, announced{r, [32]byte{7}}, 1<<16); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "was announced") {
 		t.Errorf("%v", err)
 	}
-	names, err := on.List("to/b/files")
-	if must(t, err); len(w.Bases()) > 0 || len(names) > 0 {
+	if names := list(t, on, "to/b/"+filesDir); len(w.Bases()) > 0 || len(names) > 0 {
 		t.Errorf("it is there as %+v, %q", w.Bases(), names)
 	}
 	must(t, h.copyBase(w, r, 1<<16))
@@ -272,17 +282,14 @@ func TestResume(t *testing.T) {
 	for what, to := range map[string][2][]age.Recipient{"clear": {clear, clear}, "encrypted": {encrypted, encrypted}, "encrypted later": {clear, encrypted}} {
 		h, on := large(t), newFolder(t)
 		from := counting{h.save(), &counter{fails: 2_500_000}}
-		w, err := OpenFolder(on, "to/b", testOf, to[0]...)
-		must(t, err)
+		w := open(t, on, to[0]...)
 		if err := h.copyBase(w, from, 1<<16); !errors.Is(err, errAway) {
 			t.Fatalf("%s: %v", what, err)
 		}
 		must(t, w.Close())
 		on.Kill()
 		again := counting{from.Source, &counter{}}
-		if w, err = OpenFolder(on, "to/b", testOf, to[1]...); err != nil {
-			t.Fatal(err)
-		}
+		w = open(t, on, to[1]...)
 		must(t, h.copyBase(w, again, 1<<16))
 		base := w.Bases()[0]
 		if all := base.Bytes(); what == "encrypted later" != (again.bytes >= all) || what != "encrypted later" && again.bytes > all-2_000_000 {
@@ -295,9 +302,9 @@ func TestResume(t *testing.T) {
 			t.Errorf("%s: the same base again: %v", what, err)
 		}
 		must(t, w.Close())
-		rd, err := Open(on, "to/b", key)
-		must(t, err)
-		got, err := rd.Restore(t.Context(), At{}, testLimits(), nil)
+		rd := reading(t, on, key)
+		must(t, rd.Dump(io.Discard, DumpOptions{}))
+		got, err := rd.Restore(At{}, testLimits(), nil)
 		must(t, err)
 		h.same(got, uint64(len(h.entries)))
 		if _, encrypted, err := rd.Bytes(&base); err != nil || encrypted != (what != "clear") {
@@ -318,12 +325,12 @@ func TestPartsAreCopiedOnce(t *testing.T) {
 	if second.bytes > all[1].Bytes()/10 {
 		t.Errorf("%d bytes are read for the second base of %d", second.bytes, all[1].Bytes())
 	}
-	_, err := w.Retain(time.Unix(0, h.wall).Add(time.Hour), 0)
+	_, err := removeOld(w, time.Unix(0, h.wall).Add(time.Hour), 0)
 	must(t, err)
-	if left := w.Bases(); len(left) != 1 || slices.ContainsFunc(left[0].Files, w.lacks) {
+	if left := w.Bases(); len(left) != 1 || whole(t, on, &left[0]) != nil {
 		t.Errorf("%+v are left", left)
 	}
-	if names := list(t, on, "to/b/files"); len(names) != len(all[1].Files) {
+	if names := list(t, on, "to/b/parts"); len(names) != len(all[1].Files) {
 		t.Errorf("%d files are left for a base of %d", len(names), len(all[1].Files))
 	}
 	must(t, w.Close())
@@ -360,7 +367,7 @@ func TestSourceDamaged(t *testing.T) {
 		if err := h.copyBase(w, from, 1<<16); !errors.Is(err, damage.ErrDamaged) {
 			t.Fatalf("a damaged snapshot: %v", err)
 		}
-		if names := list(t, on, "to/b/files"); len(names) != left || len(w.Bases()) != 0 {
+		if names := list(t, on, "to/b/parts"); len(names) != left || len(w.Bases()) != 0 {
 			t.Errorf("it left %q", names)
 		}
 		must(t, h.member.Rot("snap/"+name, 300, 2))
@@ -369,84 +376,104 @@ func TestSourceDamaged(t *testing.T) {
 	}
 }
 
-// What is read back from the medium is not what was written: no base is published.
+// What is read back from the medium is not what was written: the object does not appear, and no base is published.
 func TestReadBack(t *testing.T) {
-	h, on := large(t), newFolder(t)
-	from := h.save()
-	w := open(t, on)
-	c, err := w.Base(from, h.part)
-	must(t, err)
-	for done := false; err == nil && !done; {
-		if done, err = c.Step(1 << 16); err == nil && c.file != nil && c.file.back != nil && c.file.checked == 0 && len(c.missing) == 3 {
-			must(t, on.Rot("to/b/"+fileName(c.file.of)+temporary, 50_000, 1))
+	for _, cut := range []bool{false, true} {
+		h, on := large(t), newFolder(t)
+		from := h.save()
+		w := open(t, on)
+		largest := slices.MaxFunc(from.Meta().Parts, func(a, b snapshot.Part) int { return cmp.Compare(a.Bytes, b.Bytes) })
+		name := "to/b/" + fileName(File{SHA: largest.SHA})
+		on.SetHook(func(op simdisk.Op, written string) {
+			if op != simdisk.OpDropCache || !strings.HasPrefix(written, name) {
+				return
+			}
+			on.SetHook(nil)
+			if !cut {
+				must(t, on.Rot(written, 1_150_000, 1))
+				return
+			}
+			f, err := on.OpenWritable(written)
+			must(t, err)
+			must(t, errors.Join(f.Truncate(1_100_000), f.Close()))
+		})
+		if err := h.copyBase(w, from, 1<<16); err == nil || !strings.Contains(err.Error(), name) || len(w.Bases()) != 0 {
+			t.Errorf("cut: %v: a file that the medium has damaged: %v", cut, err)
 		}
+		if all := files(t, on); slices.Contains(all, name) || slices.ContainsFunc(all, func(name string) bool { return strings.Contains(name, ".tmp") }) {
+			t.Errorf("cut: %v: the objects %q are there", cut, all)
+		}
+		must(t, h.copyBase(w, from, 1<<16))
+		base := w.Bases()[0]
+		must(t, errors.Join(w.Close(), whole(t, on, &base)))
 	}
-	if !errors.Is(err, damage.ErrDamaged) || len(w.Bases()) != 0 {
-		t.Errorf("a file that the medium has damaged: %v", err)
-	}
-	must(t, h.copyBase(w, from, 1<<16))
-	must(t, w.Close())
 }
 
-// The medium has lost the end of the file, from a chunk on: no base is published.
-func TestReadBackOfACutFile(t *testing.T) {
-	h, on := large(t), newFolder(t)
-	from := h.save()
-	w := open(t, on)
-	largest := slices.MaxFunc(from.Meta().Parts, func(a, b snapshot.Part) int { return cmp.Compare(a.Bytes, b.Bytes) })
-	written := "to/b/" + fileName(File{SHA: largest.SHA}) + temporary
-	on.SetHook(func(op simdisk.Op, name string) {
-		if op != simdisk.OpDropCache || name != written {
-			return
-		}
-		on.SetHook(nil)
-		f, err := on.OpenWritable(written)
-		must(t, err)
-		must(t, errors.Join(f.Truncate(limits.BackupChunkBytes), f.Close()))
-	})
-	if err := h.copyBase(w, from, 1<<16); !errors.Is(err, damage.ErrDamaged) || len(w.Bases()) != 0 {
-		t.Errorf("a file of which the medium has lost the end: %v", err)
-	}
-	must(t, h.copyBase(w, from, 1<<16))
-	must(t, w.Close())
+// whole returns why a base is not whole, byte for byte.
+func whole(t *testing.T, on disk.FS, b *Base) error {
+	t.Helper()
 	rd := reading(t, on)
-	_, _, err := rd.Bytes(&rd.Bases[0])
-	must(t, errors.Join(err, rd.Close()))
+	_, _, err := rd.Bytes(b)
+	return errors.Join(err, rd.Dump(io.Discard, DumpOptions{}))
 }
 
-// A Writer that finds damage at the end of the log goes on without cutting anything.
+// A Writer that finds the newest object damaged goes on behind the one before it. What the damaged one had is appended again, also if that
+// makes an object of the same name.
 func TestGoesOnBehindDamage(t *testing.T) {
 	h, on := small(t)
 	m := inMemory(t, on)
-	var newest string
-	for name := range m.files {
-		if strings.Contains(name, "/log/") {
-			newest = max(newest, name)
+	name, all := newestLog(m), logs(t, place(on))
+	of, end := all[len(all)-1], uint64(len(h.entries))
+	h.grow(4)
+	for at := 0; at < len(m.files[name]); at += 13 {
+		for _, length := range []uint64{of.last - of.first + 1, 1, 6} {
+			bad := bytes.Clone(m.files[name])
+			bad[at] ^= 0x55
+			if at%2 == 1 {
+				bad = bad[:at]
+			}
+			on := onDisk(t, m.with(name, bad))
+			w := open(t, on)
+			if last, term := w.Last(); last != of.first-1 || term != h.entries[last-1].Term || w.Newest().UnixNano() != h.moments[last].wall {
+				t.Fatalf("the log ends at entry %d of term %d, and the damaged object begins with entry %d", last, term, of.first)
+			}
+			must(t, w.Append(background, h.entries[of.first-1:of.first-1+length]))
+			must(t, w.Append(background, h.entries))
+			must(t, w.Close())
+			got, err := restore(on, At{})
+			must(t, err)
+			h.same(got, uint64(len(h.entries)))
+			must(t, reading(t, on).Verify(testLimits(), nil, func(*Verified) {}))
 		}
 	}
-	first := uint64(len(h.entries))
-	h.grow(4)
-	for cut := headerBytes / 2; cut < len(m.files[newest]); cut += 13 {
-		bad := bytes.Clone(m.files[newest])
-		for i := cut; i < min(cut+50, len(bad)); i++ {
-			bad[i] ^= 0x55
-		}
-		on := onDisk(t, m.with(newest, bad)).(*simdisk.Disk)
-		w := open(t, on)
-		at, _ := w.Last()
-		if at > first {
-			t.Fatalf("the log ends at entry %d of %d", at, first)
-		}
-		must(t, w.Append(h.from(at)))
-		must(t, w.Close())
-		got, err := restore(on, At{})
-		must(t, err)
-		h.same(got, uint64(len(h.entries)))
+	if of.last != end || of.first == end {
+		t.Errorf("the example has the object %+v, and ends at entry %d", of, end)
 	}
 }
 
-// Segments end at their size; a large entry has a chunk of its own; all of it is restored.
-func TestSegments(t *testing.T) {
+// A base is copied again whose manifest is damaged, or was removed.
+func TestManifestIsMadeAgain(t *testing.T) {
+	h, on := small(t)
+	m := inMemory(t, on)
+	base := reading(t, on).Bases[1]
+	name := "to/b/" + baseName(base.Index, base.Term)
+	bad := bytes.Clone(m.files[name])
+	bad[len(bad)/2] ^= 1
+	for what, b := range map[string][]byte{"damaged": bad, "cut": bad[:20], "missing": nil} {
+		on := onDisk(t, m.with(name, b))
+		w := open(t, on)
+		from, err := openSnapshot(h, base.Index)
+		must(t, err)
+		must(t, errors.Join(h.copyBase(w, from, 1<<16), from.Close(), w.Close()))
+		rd := reading(t, on)
+		if len(rd.Bases) != 2 || len(rd.Faults) > 0 {
+			t.Errorf("%s: %d bases, %v", what, len(rd.Bases), rd.Faults)
+		}
+	}
+}
+
+// Objects of the log have at most their size, a large entry has one of its own, and all of it is restored.
+func TestObjectsOfTheLog(t *testing.T) {
 	h, on := large(t), newFolder(t)
 	w := open(t, on)
 	must(t, h.base(w))
@@ -458,17 +485,20 @@ func TestSegments(t *testing.T) {
 		}
 		h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%d", i%3), Value: b}).Bytes)
 	}
-	must(t, w.Append(h.from(from)))
+	must(t, w.Append(background, h.from(from)))
 	must(t, w.Close())
-	names, err := on.List("to/b/log")
-	must(t, err)
-	if len(names) != 3 {
-		t.Errorf("40 MB are in %q", names)
+	all := logs(t, place(on))
+	if len(all) != 5 {
+		t.Errorf("40 MB are in %+v", all)
+	}
+	for _, one := range files(t, on) {
+		if n := len(slurp(t, on, one)); strings.Contains(one, "/log/") && n > limits.BackupObjectBytes {
+			t.Errorf("%s has %d bytes", one, n)
+		}
 	}
 	read := int64(0)
 	rd := reading(t, on)
-	defer rd.Close()
-	got, err := rd.Restore(t.Context(), At{}, testLimits(), func(done, total int64) {
+	got, err := rd.Restore(At{}, testLimits(), func(done, total int64) {
 		if done < read || total < done {
 			t.Errorf("%d of %d bytes after %d", done, total, read)
 		}
@@ -491,15 +521,15 @@ func TestRetain(t *testing.T) {
 		must(t, h.base(w))
 		bases = append(bases, uint64(len(h.entries)))
 		h.grow(5)
-		must(t, w.Append(h.from(bases[0])))
+		must(t, w.Append(background, h.from(bases[0])))
 	}
 	now := time.Unix(0, h.moments[len(h.moments)-1].wall)
-	if removed, err := w.Retain(now.AddDate(1, 0, 0), now.Sub(time.Unix(0, h.moments[bases[0]].wall))); err != nil || len(removed) != 0 {
+	if removed, err := removeOld(w, now.AddDate(1, 0, 0), now.Sub(time.Unix(0, h.moments[bases[0]].wall))); err != nil || len(removed) != 0 {
 		t.Errorf("with a clock that is a year ahead, %q were removed, %v", removed, err)
 	}
 	for i, at := range bases {
 		wall := h.moments[at].wall + 1 // right after the base
-		_, err := w.Retain(now, now.Sub(time.Unix(0, wall)))
+		_, err := removeOld(w, now, now.Sub(time.Unix(0, wall)))
 		must(t, err)
 		got, err := restore(on, At{Wall: wall})
 		must(t, err)
@@ -507,7 +537,7 @@ func TestRetain(t *testing.T) {
 		got, err = restore(on, At{})
 		must(t, err)
 		h.same(got, uint64(len(h.entries)))
-		names, err := on.List("to/b/files")
+		names, err := on.List("to/b/parts")
 		must(t, err)
 		files := map[File]bool{}
 		for _, b := range w.Bases() {
@@ -518,22 +548,17 @@ func TestRetain(t *testing.T) {
 		if len(names) != len(files) || len(w.Bases()) != len(bases)-i {
 			t.Errorf("with everything since base %d, %d bases and %d files stay", i, len(w.Bases()), len(names))
 		}
-		segments, err := on.List("to/b/log")
-		must(t, err)
-		if first, _ := parseSegment(segments[0]); first > at+1 || len(segments) > 1 && mustParse(segments[1]) <= at+1 {
-			t.Errorf("with everything since base %d, the segments %q stay", i, segments)
+		for _, of := range logs(t, place(on)) {
+			if of.last <= at {
+				t.Errorf("with everything since base %d, of entry %d, the object %s stays", i, at, of.name())
+			}
 		}
 	}
-	removed, err := w.Retain(now.Add(time.Hour), 0)
+	removed, err := removeOld(w, now.Add(time.Hour), 0)
 	if err != nil || len(removed) != 0 || len(w.Bases()) != 1 {
 		t.Errorf("the last base: %q were removed, %v", removed, err)
 	}
 	must(t, w.Close())
-}
-
-func mustParse(name string) uint64 {
-	first, _ := parseSegment(name)
-	return first
 }
 
 // A base whose file is damaged does not count as the whole one that stays.
@@ -541,13 +566,12 @@ func TestRetainDamaged(t *testing.T) {
 	h, on := small(t)
 	rd := reading(t, on)
 	newest := rd.Bases[1]
-	must(t, rd.Close())
 	name := "to/b/" + fileName(newest.Files[0])
 	f, err := on.OpenWritable(name)
 	must(t, err)
 	must(t, errors.Join(f.Truncate(200), f.Close()))
 	w := open(t, on)
-	removed, err := w.Retain(time.Unix(0, newest.Wall).Add(time.Hour), 0)
+	removed, err := removeOld(w, time.Unix(0, newest.Wall).Add(time.Hour), 0)
 	must(t, err)
 	must(t, w.Close())
 	if len(w.Bases()) != 2 {
@@ -564,11 +588,10 @@ func TestDigestsOnTheWay(t *testing.T) {
 	m := inMemory(t, on)
 	rd := reading(t, on)
 	second := rd.Bases[1]
-	must(t, rd.Close())
 	second.Digest++
 	forged := newFolder(t)
 	w := open(t, forged)
-	must(t, w.writeSingle(baseName(second.Index, second.Term), &baseFormat, &second))
+	must(t, w.putSingle(background, baseName(second.Index, second.Term), &baseFormat, &second))
 	must(t, w.Close())
 	name := "to/b/" + baseName(second.Index, second.Term)
 	bad := m.with(name, slurp(t, forged, name))
@@ -581,98 +604,4 @@ func TestDigestsOnTheWay(t *testing.T) {
 	got, err := restore(bad, At{Wall: second.Wall - 1})
 	must(t, err)
 	h.same(got, h.at(second.Wall-1))
-}
-
-// A single file holds the same, and tar can list it.
-func TestArchive(t *testing.T) {
-	key, err := age.GenerateX25519Identity()
-	must(t, err)
-	for _, to := range [][]age.Recipient{nil, {key.Recipient()}} {
-		h, on := large(t), newFolder(t)
-		w, err := CreateFile(on, "to/file", testOf, to...)
-		must(t, err)
-		if _, err := CreateFile(on, "to/file", testOf); !errors.Is(err, iofs.ErrExist) || !strings.Contains(err.Error(), "another backup writes it") {
-			t.Errorf("two backups write the same file: %v", err)
-		}
-		from := h.save()
-		at := uint64(len(h.entries))
-		h.grow(30)
-		must(t, h.copyBase(w, from, 1<<16))
-		must(t, w.Append(h.entries[at:at+10]))
-		if _, err := w.Base(h.save(), h.part); err == nil {
-			t.Error("a second file was begun inside the log")
-		}
-		must(t, w.Append(h.from(at)))
-		foreign, err := on.Create("to/file")
-		must(t, errors.Join(err, foreign.Close()))
-		if err := w.Finish(); !errors.Is(err, iofs.ErrExist) || !strings.Contains(err.Error(), "to/file"+temporary) {
-			t.Errorf("over a file that came meanwhile: %v", err)
-		}
-		must(t, on.Rename("to/file"+temporary, "to/file")) // as the error says
-		if _, err := on.Open("to/file" + temporary); !errors.Is(err, iofs.ErrNotExist) {
-			t.Errorf("its temporary name is left: %v", err)
-		}
-		rd, err := Open(on, "to/file", key)
-		must(t, err)
-		got, err := rd.Restore(t.Context(), At{}, testLimits(), nil)
-		must(t, err)
-		h.same(got, uint64(len(h.entries)))
-		if _, encrypted, err := rd.Bytes(&rd.Bases[0]); err != nil || encrypted != (to != nil) {
-			t.Errorf("encrypted: %v, %v", encrypted, err)
-		}
-		must(t, rd.Dump(io.Discard, DumpOptions{}))
-		must(t, rd.Close())
-		if _, err := CreateFile(on, "to/file", testOf); !errors.Is(err, iofs.ErrExist) {
-			t.Errorf("over a file: %v", err)
-		}
-	}
-}
-
-// An archive that is cut or damaged gives a whole state, or is refused; never a wrong state.
-func TestArchiveDamaged(t *testing.T) {
-	h, on := newHistory(t, 6), newFolder(t)
-	h.large = 10
-	h.grow(8)
-	from := h.save()
-	at := uint64(len(h.entries))
-	w, err := CreateFile(on, "to/file", testOf)
-	must(t, err)
-	must(t, h.copyBase(w, from, 1<<16))
-	for range 3 {
-		h.grow(1)
-		must(t, w.Append(h.from(at)))
-	}
-	must(t, w.Finish())
-	whole := slurp(t, on, "to/file")
-	check := func(b []byte, what string) {
-		t.Helper()
-		rd, err := Open(memory{files: map[string][]byte{"to/file": b}}, "to/file")
-		if err != nil {
-			return
-		}
-		got, err := rd.Restore(t.Context(), At{}, testLimits(), nil)
-		if err == nil {
-			h.same(got, uint64(len(h.entries)))
-			return
-		}
-		if got, err = rd.Restore(t.Context(), At{AcceptLoss: true}, testLimits(), nil); err == nil {
-			if h.same(got, got.Index); got.Lost == nil {
-				t.Errorf("%s: entry %d is restored without a word", what, got.Index)
-			}
-		} else if !damaged(err) && !errors.Is(err, ErrRange) {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
-	step := 7
-	if full {
-		step = 1
-	}
-	for n := 0; n < len(whole); n += step {
-		check(whole[:n:n], fmt.Sprintf("cut after %d", n))
-	}
-	for bit := 0; bit < len(whole)*8; bit += 37 * step {
-		bad := bytes.Clone(whole)
-		bad[bit/8] ^= 1 << (bit % 8)
-		check(bad, fmt.Sprintf("bit %d", bit))
-	}
 }

@@ -8,18 +8,27 @@ import (
 	"io"
 	iofs "io/fs"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
+	"qkv/internal/damage"
 	"qkv/log/disk"
 )
 
 // lockName is the file that Lock locks.
 const lockName = "LOCK"
 
-// temporary ends the name of an object that is being written.
+// temporary ends the name of a file that becomes an object. Each process has names of its own, should the locks of a network's file system not
+// hold.
 const temporary = ".tmp"
+
+var own = sync.OnceValue(func() string {
+	host, _ := os.Hostname() // without a name, hosts are told apart by the id alone
+	return fmt.Sprintf(".%x-%d%s", damage.Sum([]byte(host)), os.Getpid(), temporary)
+})
 
 // Folder is a Store in a folder of a file system. An object is a file of its name.
 type Folder struct {
@@ -27,23 +36,27 @@ type Folder struct {
 	dir string
 }
 
-// OpenFolder returns the Store of a folder. It makes nothing: a folder that does not exist is made by the first Put.
+// OpenFolder returns the Store of a folder.
 func OpenFolder(on disk.FS, dir string) *Folder { return &Folder{on, path.Clean(dir)} }
 
 // Path implements Store.
 func (f *Folder) Path(name string) string { return path.Join(f.dir, name) }
 
-// Lock implements Store. The folder must exist. Under the lock, Lock makes all names durable that are there: after a kill -9 between a
+// Lock implements Store. Under the lock, it makes all names durable that are there: after a kill -9 between a
 // rename and the sync of its folder, a name is visible, and is lost when the power fails. It removes the remains of interrupted Puts.
-func (f *Folder) Lock() (io.Closer, error) {
-	lock, err := f.on.Lock(f.Path(lockName))
+func (f *Folder) Lock(make bool) (lock io.Closer, err error) {
+	if make {
+		err = f.make(f.dir)
+	}
 	if err == nil {
-		if err = f.settle(); err != nil {
-			lock.Close()
-		}
+		lock, err = f.on.Lock(f.Path(lockName))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", f.dir, err)
+	}
+	if err := f.settle(); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("settle %s: %w", f.dir, err)
 	}
 	return lock, nil
 }
@@ -72,15 +85,20 @@ func (f *Folder) settle() error {
 	return nil
 }
 
-// Put implements Store. The caller holds the Lock.
+// Put implements Store. The caller holds the Lock. Without the file of the lock, the folder is another one: its disk was unmounted.
 func (f *Folder) Put(ctx context.Context, name string, content []byte) error {
 	if there, err := f.size(name); err == nil && there == int64(len(content)) {
 		return nil
 	}
 	err := f.put(name, content)
-	if errors.Is(err, iofs.ErrNotExist) { // the first object of its folder
-		if err = f.make(path.Dir(f.Path(name))); err == nil {
-			err = f.put(name, content)
+	if errors.Is(err, iofs.ErrNotExist) {
+		switch _, gone := f.size(lockName); {
+		case gone == nil: // the first object of its folder
+			if err = f.make(path.Dir(f.Path(name))); err == nil {
+				err = f.put(name, content)
+			}
+		case !errors.Is(gone, iofs.ErrNotExist): // nobody knows
+			err = gone
 		}
 	}
 	if err != nil {
@@ -98,10 +116,11 @@ func (f *Folder) make(dir string) error {
 
 func (f *Folder) put(name string, content []byte) (err error) {
 	at := f.Path(name)
-	if err := f.on.Remove(at + temporary); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+	tmp := at + own()
+	if err := f.on.Remove(tmp); err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return err
 	}
-	file, err := f.on.Create(at + temporary)
+	file, err := f.on.Create(tmp)
 	if err != nil {
 		return err
 	}
@@ -116,9 +135,9 @@ func (f *Folder) put(name string, content []byte) (err error) {
 		err = readBack(file, content)
 	}
 	if err = errors.Join(err, file.Close()); err == nil {
-		err = f.on.Rename(at+temporary, at)
+		err = f.on.Rename(tmp, at)
 	} else {
-		_ = f.on.Remove(at + temporary) // the first error counts
+		_ = f.on.Remove(tmp) // the first error counts
 	}
 	if err == nil {
 		err = f.on.SyncDir(path.Dir(at))
@@ -186,10 +205,13 @@ func (f *Folder) List(ctx context.Context, folder string) (all []Info, err error
 		}
 		bytes, failed := f.size(path.Join(folder, name))
 		switch {
-		case failed == nil && !strings.HasSuffix(name, temporary) && name != lockName:
-			all = append(all, Info{name, bytes})
-		case failed != nil && !errors.Is(failed, iofs.ErrNotExist) && !errors.Is(failed, disk.ErrNotRegular): // others are removed, or are folders
+		case name == lockName || strings.HasSuffix(name, temporary) || errors.Is(failed, iofs.ErrNotExist): // it was removed
+		case errors.Is(failed, disk.ErrNotRegular):
+			all = append(all, Info{Name: name + "/"})
+		case failed != nil:
 			err = failed
+		default:
+			all = append(all, Info{name, bytes})
 		}
 	}
 	if err != nil {

@@ -13,13 +13,15 @@ type Store interface {
 	// Get returns the bytes of an object from an offset on, at most so many.
 	Get(ctx context.Context, name string, offset, most int64) ([]byte, error)
 	// List returns the objects in a folder, in order of their names; none if there is no such folder. "" is the folder of names without one.
+	// A folder in it has a name that ends with a slash, and no bytes.
 	List(ctx context.Context, folder string) ([]Info, error)
 	// Delete removes objects. One that is not there is no error. They are durably gone when Delete returns without an error.
 	Delete(ctx context.Context, names ...string) error
 	// Free returns how many more bytes fit; false if nobody knows.
 	Free() (bytes int64, known bool)
-	// Lock keeps other processes from writing, where that is possible: in a folder. The error wraps disk.ErrLocked.
-	Lock() (io.Closer, error)
+	// Lock keeps other processes from writing, where that is possible: in a folder, which it makes if make is set. The error wraps
+	// disk.ErrLocked.
+	Lock(make bool) (io.Closer, error)
 	// Path returns an object's name for messages; with "", the name of the store.
 	Path(name string) string
 }

@@ -468,7 +468,7 @@ var stories = []story{
 		"QkvMemberDown (warning)", "QkvNoQuorum (critical)", "QkvNoLeader (critical)", "QkvNotice (info)", "QkvPeerUnreachable (warning)",
 	}},
 	// A backup is old after minutes of the wall's clock: here the age is changed, on its way.
-	{"the backup's folder vanishes", 1, []string{"--backup-dir", tempFolder}, func(w *world) {
+	{"the backup's folder vanishes", 1, []string{"--backup", tempFolder}, func(w *world) {
 		w.quietly(10)
 		if err := os.RemoveAll(w.folder); err != nil {
 			w.t.Fatal(err)

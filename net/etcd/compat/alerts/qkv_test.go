@@ -60,7 +60,7 @@ func TestOwnDashboards(t *testing.T) {
 	if err != nil || len(files) < 2 {
 		t.Fatalf("the dashboards are %v, %v", files, err)
 	}
-	w := newWorld(t, 3, "--backup-dir", tempFolder)
+	w := newWorld(t, 3, "--backup", tempFolder)
 	w.raise()
 	w.quietly(20)
 	count := 0

@@ -1,0 +1,269 @@
+package backup
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"filippo.io/age"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/damage"
+	"qkv/internal/limits"
+	"qkv/log/disk/simdisk"
+	"qkv/snapshot/backup/store"
+)
+
+// appendEach appends n random entries, each as an object.
+func (h *history) appendEach(w *Writer, n int) (err error) {
+	for range n {
+		at := uint64(len(h.entries))
+		h.grow(1)
+		err = errors.Join(err, w.Append(background, h.from(at)))
+	}
+	return err
+}
+
+// ranges formats the entries of the objects of a log.
+func ranges(t testing.TB, s store.Store) string {
+	t.Helper()
+	var all []string
+	for _, of := range logs(t, s) {
+		all = append(all, fmt.Sprintf("%d-%d", of.first, of.last))
+	}
+	return strings.Join(all, " ")
+}
+
+// The small objects of the log become one. They go when the next ones have become one: a Reader that listed them before reads on, and one that
+// listed them earlier still lists the log again.
+func TestMerge(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	for _, to := range [][]age.Recipient{nil, {key.Recipient()}} {
+		h, on := newHistory(t, 5), newFolder(t)
+		h.grow(4)
+		w := open(t, on, to...)
+		must(t, h.base(w))
+		must(t, h.appendEach(w, 3))
+		first := reading(t, on, key)
+		must(t, w.mergeTail(background))
+		if got := ranges(t, place(on)); got != "6-8 6-6 7-7 8-8" {
+			t.Errorf("after a merge: %s", got)
+		}
+		must(t, w.mergeTail(background)) // nothing is small
+		second := reading(t, on, key)
+		must(t, h.appendEach(w, 1))
+		must(t, w.mergeTail(background)) // one object stays as it is
+		must(t, h.appendEach(w, 2))
+		if got := ranges(t, place(on)); got != "6-8 6-6 7-7 8-8 9-9 10-10 11-11" {
+			t.Errorf("before the next merge: %s", got)
+		}
+		must(t, w.mergeTail(background))
+		if got := ranges(t, place(on)); got != "6-8 9-9 10-11 10-10 11-11" {
+			t.Errorf("after the next merge: %s", got)
+		}
+		must(t, h.appendEach(w, 2))
+		must(t, h.base(w)) // it merges, too
+		if got := ranges(t, place(on)); got != "6-8 9-9 10-11 12-13 12-12 13-13" {
+			t.Errorf("after a base: %s", got)
+		}
+		newest := reading(t, on, key)
+		for what, rd := range map[string]*Reader{"before the first merge": first, "before the second one": second, "of now": newest} {
+			got, err := rd.Restore(At{Wall: h.moments[7].wall}, testLimits(), nil)
+			if err != nil {
+				t.Fatalf("a Reader %s: %v", what, err)
+			}
+			h.same(got, h.at(h.moments[7].wall))
+			got, err = rd.Restore(At{}, testLimits(), nil)
+			if must(t, err); got.Index < 8 {
+				t.Errorf("a Reader %s restores entry %d", what, got.Index)
+			}
+			h.same(got, got.Index)
+		}
+		must(t, w.Close())
+		for i := range newest.log { // each merged object has the right time and term in its header
+			of := newest.log[i]
+			head, err := newest.header(of)
+			if must(t, err); head.Wall != h.moments[of.last].wall || head.Term != h.entries[of.last-1].Term || head.Encrypted != (to != nil) {
+				t.Errorf("the object of entries %d to %d has the header %+v, and the state had %+v", of.first, of.last, head, h.moments[of.last])
+			}
+		}
+		reaches, err := newest.Reaches()
+		must(t, err)
+		var bytes int64
+		for _, of := range newest.log {
+			if slices.Contains([]uint64{6, 9, 10, 12}, of.first) && (of.last != 10 && of.last != 6 && (of.first != 12 || of.last == 13)) {
+				bytes += newest.bytes[of]
+			}
+		}
+		if reaches[0] != (Reach{Index: 13, Wall: h.moments[13].wall, Bytes: bytes}) {
+			t.Errorf("the first base reaches %+v, by %d bytes", reaches[0], bytes)
+		}
+	}
+}
+
+// Entries of some MB become objects of the largest size, without a base. A large one stays alone, and nothing is stored twice.
+func TestMergeBySize(t *testing.T) {
+	h, on := newHistory(t, 5), newFolder(t)
+	w := open(t, on)
+	must(t, h.base(w))
+	put := func(bytes int) {
+		at := uint64(len(h.entries))
+		b := make([]byte, bytes)
+		for i := 0; i < len(b); i += 16 {
+			b[i] = byte(h.random.Uint32())
+		}
+		h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: b}).Bytes)
+		must(t, w.Append(background, h.from(at)))
+	}
+	const mb = 1 << 20
+	for range 5 {
+		put(mb)
+	}
+	if got := ranges(t, place(on)); got != "2-2 3-3 4-4 5-5 6-6" {
+		t.Errorf("5 MiB are in %s", got)
+	}
+	put(limits.BackupObjectBytes - 6*mb)
+	put(mb) // exceeds the size
+	if got := ranges(t, place(on)); got != "2-7 2-2 3-3 4-4 5-5 6-6 7-7 8-8" {
+		t.Errorf("8 MiB are in %s", got)
+	}
+	put(limits.BackupObjectBytes - mb) // does not fit either; alone it is large enough
+	put(limits.BackupObjectBytes / 2)
+	if got := ranges(t, place(on)); got != "2-7 2-2 3-3 4-4 5-5 6-6 7-7 8-8 9-9 10-10" {
+		t.Errorf("large ones are in %s", got)
+	}
+	put(1)
+	put(1)
+	must(t, w.mergeTail(background))
+	if got := ranges(t, place(on)); got != "2-7 8-8 9-9 10-10 11-12 11-11 12-12" {
+		t.Errorf("in the end: %s", got)
+	}
+	must(t, w.Close())
+	got, err := restore(on, At{})
+	must(t, err)
+	h.same(got, uint64(len(h.entries)))
+}
+
+// A kill or a power failure at each call of a merge: what was appended is restored, at each moment.
+func TestCrashOfAMerge(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	for _, to := range [][]age.Recipient{nil, {key.Recipient()}} {
+		h, on := newHistory(t, 5), newFolder(t)
+		h.grow(4)
+		w := open(t, on, to...)
+		must(t, h.base(w))
+		calls := uint64(0)
+		check := func(simdisk.Op, string) {
+			calls++
+			for _, v := range []simdisk.Variant{simdisk.Variant(calls) % simdisk.Variants, simdisk.Variants} {
+				on := on.Clone(calls<<8 + uint64(v))
+				if v == simdisk.Variants {
+					on.Kill()
+				} else {
+					on.Crash(v)
+				}
+				for range 2 { // as it is, and after the next Writer has opened it
+					got, err := restore(on, At{}, key)
+					if err != nil {
+						t.Fatalf("call %d, %v: %v", calls, v, err)
+					}
+					h.same(got, uint64(len(h.entries)))
+					again := open(t, on, to...)
+					if last, term := again.Last(); last != uint64(len(h.entries)) || term != h.entries[last-1].Term {
+						t.Fatalf("call %d, %v: the log ends at entry %d", calls, v, last)
+					}
+					must(t, again.Close())
+				}
+			}
+		}
+		for range 3 {
+			must(t, h.appendEach(w, 3))
+			on.SetHook(check)
+			must(t, w.mergeTail(background))
+			on.SetHook(nil)
+		}
+		if must(t, w.Close()); calls < 20 {
+			t.Errorf("%d calls", calls)
+		}
+	}
+}
+
+// Two Writers have stored overlapping objects with equal entries: each entry is restored once.
+func TestOverlap(t *testing.T) {
+	h, on := newHistory(t, 5), newFolder(t)
+	h.grow(4)
+	w := open(t, on)
+	must(t, h.base(w))
+	h.grow(10) // up to entry 15
+	for _, of := range [][2]uint64{{6, 8}, {7, 7}, {7, 11}, {6, 9}, {11, 13}, {12, 15}, {15, 15}, {3, 6}} {
+		_, err := w.putLog(background, h.entries[of[0]-1:of[1]], h.moments[of[1]].wall)
+		must(t, err)
+	}
+	must(t, w.Close())
+	for e := uint64(5); e <= 15; e++ {
+		got, err := restore(on, At{Wall: h.moments[e].wall})
+		must(t, err)
+		if h.same(got, h.at(h.moments[e].wall)); uint64(got.Entries) != got.Index-5 {
+			t.Errorf("%d entries were applied up to entry %d", got.Entries, got.Index)
+		}
+	}
+	must(t, reading(t, on).Verify(testLimits(), nil, func(v *Verified) {
+		if v.Index != 15 {
+			t.Errorf("the log ends at entry %d", v.Index)
+		}
+	}))
+	w = open(t, on)
+	if last, _ := w.Last(); last != 15 {
+		t.Errorf("a Writer finds the end at entry %d", last)
+	}
+	must(t, w.Close())
+}
+
+// An object whose header does not fit its entries is damaged, although its hash is that of its name.
+func TestForgedObjects(t *testing.T) {
+	h, on := small(t)
+	m, all := inMemory(t, on), logs(t, place(on))
+	of := all[len(all)-1]
+	entries := func() []Entry { return slices.Clone(h.entries[of.first-1 : of.last]) }
+	head := func() stretch {
+		return stretch{Cluster: testCluster, First: of.first, Last: of.last, Term: h.entries[of.last-1].Term, Wall: h.wall}
+	}
+	for what, forge := range map[string]func(*stretch, []Entry) []Entry{
+		"no entry":      func(_ *stretch, e []Entry) []Entry { return e[:0] },
+		"an entry less": func(_ *stretch, e []Entry) []Entry { return e[:len(e)-1] },
+		"an entry more": func(_ *stretch, e []Entry) []Entry {
+			return append(e, Entry{Index: of.last + 1, Term: e[len(e)-1].Term})
+		},
+		"another term":    func(h *stretch, e []Entry) []Entry { h.Term++; return e },
+		"another index":   func(_ *stretch, e []Entry) []Entry { e[0].Index++; return e },
+		"falling terms":   func(_ *stretch, e []Entry) []Entry { e[0].Term += 9; return e },
+		"another cluster": func(h *stretch, e []Entry) []Entry { h.Cluster++; return e },
+	} {
+		h1, e := head(), entries()
+		e = forge(&h1, e)
+		name, object := h1.put(kv.AppendLogEntries(nil, e))
+		bad := m.with("to/b/"+of.name(), nil).with("to/b/"+name.name(), object)
+		if got, err := restore(bad, At{}); !damaged(err) || !strings.Contains(err.Error(), name.name()) {
+			t.Errorf("%s: %+v, %v", what, got, err)
+		}
+		got, err := restore(bad, At{AcceptLoss: true})
+		must(t, err)
+		h.same(got, of.first-1)
+	}
+	h1 := head()
+	h1.First, h1.Last = h1.First+1, h1.Last+1 // under the name of others
+	_, object := h1.put(kv.AppendLogEntries(nil, entries()))
+	wrong := of
+	if wrong.sha = sumOf(object); wrong == of {
+		t.Fatal("the example is the object itself")
+	}
+	bad := m.with("to/b/"+of.name(), nil).with("to/b/"+wrong.name(), object)
+	if _, err := restore(bad, At{}); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "and its name says") {
+		t.Errorf("a header of other entries: %v", err)
+	}
+}

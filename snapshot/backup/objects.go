@@ -1,0 +1,163 @@
+package backup
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+
+	"qkv/internal/damage"
+	"qkv/internal/limits"
+	"qkv/log/disk"
+	"qkv/snapshot/backup/store"
+)
+
+// listBases reads the manifests of the bases, and returns them in order of their index. A damaged manifest, or one of
+// another cluster, is left out, and its error is among the faults. A cluster of 0 is that of the newest manifest.
+func listBases(ctx context.Context, s store.Store, cluster uint64) (bases []Base, faults []error, err error) {
+	names, err := s.List(ctx, baseDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	slices.Reverse(names)
+	for _, one := range names {
+		index, term, ok := parseBase(one.Name)
+		if !ok {
+			faults = append(faults, fmt.Errorf("%w: %s is no name of a base", damage.ErrDamaged, s.Path(baseDir+"/"+one.Name)))
+			continue
+		}
+		b, err := loadBase(ctx, s, index, term, cluster)
+		switch {
+		case err == nil:
+			bases, cluster = append(bases, b), b.Cluster
+		case damaged(err):
+			faults = append(faults, err)
+		default:
+			return nil, nil, err
+		}
+	}
+	slices.SortFunc(bases, compareBases)
+	return bases, faults, nil
+}
+
+// loadBase reads a manifest.
+func loadBase(ctx context.Context, s store.Store, index, term, cluster uint64) (b Base, err error) {
+	name := baseName(index, term)
+	path := s.Path(name)
+	if err := single(ctx, s, name, &baseFormat, &b); err != nil {
+		return b, err
+	}
+	switch {
+	case b.Index != index || b.Term != term:
+		return b, damage.At(path, 0, "it is of entry %d of term %d, and its name says %d of term %d", b.Index, b.Term, index, term)
+	case cluster != 0 && b.Cluster != cluster:
+		return b, foreign(path, b.Cluster, cluster)
+	case len(b.Files) == 0:
+		return b, damage.At(path, 0, "it lists no file")
+	}
+	return b, nil
+}
+
+func compareBases(a, b Base) int {
+	return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.Term, b.Term))
+}
+
+func foreign(path string, cluster, wanted uint64) error {
+	return fmt.Errorf("%w: %s belongs to the cluster %016x, and the backup to %016x", ErrForeign, path, cluster, wanted)
+}
+
+// listSizes returns the sizes of the files of bases, by name.
+func listSizes(ctx context.Context, s store.Store) (map[string]int64, error) {
+	all, err := s.List(ctx, filesDir)
+	sizes := make(map[string]int64, len(all))
+	for _, one := range all {
+		sizes[filesDir+"/"+one.Name] = one.Bytes
+	}
+	return sizes, err
+}
+
+// lacks returns why a file of a base is not there as a whole; nil: it is.
+func lacks(s store.Store, sizes map[string]int64, of File) error {
+	path := s.Path(fileName(of))
+	size, there := sizes[fileName(of)]
+	switch {
+	case !there:
+		return damage.At(path, 0, "it is missing, and its base has %d bytes of it", of.Stored)
+	case size != of.Stored:
+		return damage.At(path, min(size, of.Stored), "it has %d bytes, and its base has %d of it", size, of.Stored)
+	}
+	return nil
+}
+
+// listLog lists the objects of the log by their first entry, the longer ones first.
+func listLog(ctx context.Context, s store.Store) (spans []span, bytes map[span]int64, err error) {
+	all, err := s.List(ctx, logDir)
+	bytes = map[span]int64{}
+	for _, one := range all {
+		if of, ok := parseSpan(one.Name); ok {
+			spans, bytes[of] = append(spans, of), one.Bytes
+		}
+	}
+	slices.SortFunc(spans, compareSpans)
+	return spans, bytes, err
+}
+
+func compareSpans(a, b span) int {
+	return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(b.last, a.last), bytes.Compare(a.sha[:], b.sha[:]))
+}
+
+// readLog reads and verifies an object of the log, and returns what is stored of its entries.
+func readLog(ctx context.Context, s store.Store, of span, cluster uint64) (h stretch, payload []byte, err error) {
+	path := s.Path(of.name())
+	b, err := get(ctx, s, of.name(), limits.BackupObjectMost)
+	if err != nil {
+		return h, nil, err
+	}
+	if sum := sha256.Sum256(b); sum != of.sha {
+		return h, nil, damage.At(path, 0, "its %d bytes have the SHA-256 %x: they are damaged, or are those of another object", len(b), sum)
+	}
+	if h, payload, err = readStretch(path, of, b); err == nil && cluster != 0 && h.Cluster != cluster {
+		err = foreign(path, h.Cluster, cluster)
+	}
+	return h, payload, err
+}
+
+// stored is a base's file in a backup, as the file that it was: a disk.File to read.
+type stored struct {
+	disk.File // nil: reading needs nothing else
+	*bytes.Reader
+	high int64             // up to which it was read
+	read func(bytes int64) // told of the bytes that are read
+}
+
+// openClear reads a file of a base.
+func (r *Reader) openClear(of File) (*stored, error) {
+	path := r.store.Path(fileName(of))
+	b, err := get(r.ctx, r.store, fileName(of), of.Stored+1)
+	if err == nil && int64(len(b)) != of.Stored {
+		err = damage.At(path, min(int64(len(b)), of.Stored), "it does not have the %d bytes that its base has of it", of.Stored)
+	}
+	if err == nil && of.Encrypted {
+		if b, err = decrypt(path, b, of.Bytes+1, r.keys); err == nil && int64(len(b)) != of.Bytes {
+			err = damage.At(path, 0, "it holds %d bytes, and its base has %d", len(b), of.Bytes)
+		}
+	}
+	return &stored{Reader: bytes.NewReader(b)}, err
+}
+
+func (s *stored) ReadAt(b []byte, off int64) (int, error) {
+	n, err := s.Reader.ReadAt(b, off)
+	if end := off + int64(n); end > s.high {
+		s.read(end - s.high)
+		s.high = end
+	}
+	return n, err
+}
+
+func (s *stored) ReadMedium(b []byte, off int64) (int, error) { return s.ReadAt(b, off) }
+
+func (s *stored) Size() (int64, error) { return s.Reader.Size(), nil }
+
+func (s *stored) Close() error { return nil }
