@@ -193,7 +193,7 @@ func (s *Snapshotter) partRepaired(m PartRepaired) {
 	}
 	one := &s.repair.damaged[i]
 	if m.Err == nil {
-		how := "fetched from another member; nothing is lost; a damaged file is in damaged/ now"
+		how := "fetched again; nothing is lost; a damaged file is in damaged/ now"
 		if !errors.Is(one.damage, damage.ErrDamaged) { // the disk could not read it
 			how = "unreadable for a while, or was " + how
 		}

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"qkv/snapshot/backup"
+
 	"github.com/urfave/cli/v2"
 
 	"qkv/internal/limits"
@@ -83,6 +85,8 @@ func memberFlags() []cli.Flag {
 		sizeFlag("audit-log-bytes", "QKV_AUDIT_LOG_BYTES", limits.AuditFileBytes, "64MiB", "`SIZE` at which the file of --audit-log is rotated, in whole MiB: 2MiB to 1GiB"),
 		&cli.IntFlag{Name: "audit-log-files", EnvVars: []string{"QKV_AUDIT_LOG_FILES"}, Value: limits.AuditFiles, Usage: "`N` rotated files of --audit-log that are kept: 1 to 1024"},
 		&cli.BoolFlag{Name: "audit-strict", EnvVars: []string{"QKV_AUDIT_STRICT"}, Usage: "refuse all changes while the file of --audit-log cannot be written"},
+		&cli.StringFlag{Name: "seed", EnvVars: []string{"QKV_SEED"}, Usage: "`PLACE` of the cluster's backup, with --join: this member takes what it can from there, and only the rest from the leader (default: all from the leader)"},
+		identityFlag(),
 		&cli.StringFlag{Name: "backup", EnvVars: []string{"QKV_SERVE_BACKUP"}, Usage: "`PLACE`, s3://BUCKET/PREFIX or a shared folder that exists: the leader backs the cluster up there; give it to all members (default: no backup)"},
 		&cli.DurationFlag{Name: "backup-every", EnvVars: []string{"QKV_SERVE_BACKUP_EVERY"}, Value: backupEvery, Usage: "`TIME` between the bases in --backup; a restore applies the changes since the base before it", Action: positive("backup-every")},
 		&cli.DurationFlag{Name: "backup-keep", EnvVars: []string{"QKV_SERVE_BACKUP_KEEP"}, Value: backupKeep, Usage: "`TIME` for which every moment can be restored from --backup, as in 7d; older data is removed with each new base", Action: positive("backup-keep")},
@@ -225,6 +229,10 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 	if err != nil && certsDir == "" && secret == nil {
 		return node.Config{}, err
 	}
+	seed, err := seedOf(c, join)
+	if err != nil {
+		return node.Config{}, err
+	}
 	backUp, err := backupTarget(c)
 	if err != nil {
 		return node.Config{}, err
@@ -248,7 +256,7 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 		MaxRequestBytes: sizeOf(c, "max-request-bytes"), SegmentBytes: sizeOf(c, "segment-bytes"),
 		HistoryBytes: sizeOf(c, "history-bytes"), HistoryAge: c.Duration("history-age"), HistoryDropAfter: c.Duration("history-drop-after"), QuotaBytes: sizeOf(c, "quota-bytes"),
 		Audit:  node.Audit{File: c.String("audit-log"), Bytes: sizeOf(c, "audit-log-bytes"), Files: c.Int("audit-log-files"), Strict: c.Bool("audit-strict")},
-		Backup: backUp,
+		Backup: backUp, Seed: seed,
 		Logger: logger, Version: Version,
 	}, nil
 }
@@ -260,6 +268,22 @@ func backupTarget(c *cli.Context) (t backuprun.Target, err error) {
 		t.Store, err = openStore("--backup", c.String("backup"))
 	}
 	return t, err
+}
+
+// seedOf returns what opens the backup of --seed.
+func seedOf(c *cli.Context, join []string) (func(context.Context) (*backup.Reader, error), error) {
+	if c.String("seed") == "" {
+		return nil, nil
+	}
+	if len(join) == 0 {
+		return nil, usagef("--seed is for a member that joins a cluster: give --join too")
+	}
+	keys, err := identities(c)
+	if err != nil {
+		return nil, err
+	}
+	from, err := openStore("--seed", c.String("seed"))
+	return func(ctx context.Context) (*backup.Reader, error) { return backup.Open(ctx, from, keys...) }, err
 }
 
 // parseCluster reads NAME=HOST:PORT,... The package node checks names and addresses.

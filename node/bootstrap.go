@@ -314,10 +314,13 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 			return err
 		}
 	}
-	return s.removeParts(r, listing.Parts)
+	if err := s.removeParts(r, listing.Parts); err != nil || !s.seeds(r) {
+		return err
+	}
+	return s.seed(r)
 }
 
-// removeParts removes the parts that no usable snapshot lists. They are kept if they were received for a snapshot that has not arrived.
+// removeParts removes the parts that no usable snapshot lists. They are kept if they came for a snapshot that has not arrived.
 func (s *storage) removeParts(r *recovered, paths []string) error {
 	listed := map[string]bool{}
 	for _, info := range r.snapshots {
@@ -329,7 +332,7 @@ func (s *storage) removeParts(r *recovered, paths []string) error {
 		if listed[path] {
 			continue
 		}
-		if r.interrupted.Partial == "" {
+		if r.interrupted.Partial == "" && !s.seeds(r) {
 			if err := snapshot.Remove(s.folder.fs, path); err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/net/wire"
 	"qkv/node/backuprun"
+	"qkv/snapshot/backup"
 )
 
 // UsageError is a refused configuration: nothing was started and nothing was changed.
@@ -99,6 +101,9 @@ type Config struct {
 
 	// Backup is the backup that this member makes while it leads, in Backup.Store; without one it makes none.
 	Backup backuprun.Target
+	// Seed opens the backup from which this member takes parts when it joins: a part that is there does not come from the leader. A lost part
+	// that no member gives comes from there, too, or else from Backup. nil: there is none.
+	Seed func(ctx context.Context) (*backup.Reader, error)
 
 	Logger  *slog.Logger
 	Version string

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"qkv/snapshot/backup"
+
 	"qkv/actor"
 	"qkv/actor/space"
 	"qkv/index"
@@ -37,6 +39,8 @@ type environment struct {
 	Join func(addresses []string, id uint64, folder [16]byte) (peerframe.Welcome, error)
 	// FetchPart gets a part of a snapshot from one of the members at these addresses.
 	FetchPart func(addresses []string, f *folder, to peer.PartSink) error
+	// Backup opens the backup that has the same parts as the members; nil: none is known.
+	Backup func() (*backup.Reader, error)
 	// Audit opens the audit log, once the data folder is locked; nil, or a nil log: there is none.
 	Audit func() (*audit.Log, error)
 	Yield func() // lets other goroutines run
@@ -158,6 +162,9 @@ func build(c Config, trustDomain string, env environment, failed func(error)) (*
 		folder: m.folder, random: env.Random, limits: env.Limits, segmentBytes: segmentBytes, version: c.Version,
 		reserve: m.status.LogReserve, background: env.Background, memory: env.Memory, logger: c.Logger,
 		repairs: repairs{fetch: m.fetchPart},
+	}
+	if c.Seed != nil {
+		m.storage.repairs.seed = env.Backup
 	}
 	m.noteDifferences()
 	if err := m.startAudited(); err != nil {

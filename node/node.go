@@ -116,7 +116,8 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable) (*N
 				Trust: trust.peers, Addresses: addresses, Cluster: f.Cluster, Member: f.Member, Name: c.Name, Timeout: limits.PartTimeout, Logger: c.Logger,
 			}, to)
 		},
-		Audit: func() (*audit.Log, error) { return openAudit(&c, on) },
+		Backup: c.backup(ctx),
+		Audit:  func() (*audit.Log, error) { return openAudit(&c, on) },
 	}, n.ended)
 	if err != nil {
 		if n.peers != nil { // parts were served

@@ -17,6 +17,7 @@ import (
 	"qkv/net/peer"
 	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
+	"qkv/snapshot/backup"
 )
 
 // A part of a snapshot has the same bytes on all members. So a starting member that has lost one fetches it from another member. Both
@@ -26,8 +27,9 @@ import (
 type repairs struct {
 	// fetch gets a part from another one of these members; nil where no member runs.
 	fetch  func(members index.Members, to peer.PartSink) error
-	failed map[string]error // by the name of a part, why no member gave it: another snapshot that lists it is not tried again
-	newer  bool             // parts are fetched for another member's snapshot
+	seed   func() (*backup.Reader, error) // opens the backup with which a joining member begins; nil: none
+	failed map[string]error               // by the name of a part, why no member gave it: another snapshot that lists it is not tried again
+	newer  bool                           // parts are fetched for another member's snapshot
 	alarms []kv.Alarm
 }
 
@@ -109,7 +111,7 @@ func (s *storage) fetchPart(d snapshot.Defect, members index.Members) error {
 	if err := s.fetch(d.Name(), d.Bytes, d.SHA, members); err != nil {
 		return err
 	}
-	text := fmt.Sprintf("a part of the snapshots was missing or damaged, and was fetched from another member; nothing is lost, but look at the disk: %v", d.Err)
+	text := fmt.Sprintf("a part of the snapshots was missing or damaged, and was fetched again; nothing is lost, but look at the disk: %v", d.Err)
 	s.logger.Error(text)
 	s.repairs.alarms = append(s.repairs.alarms, kv.Alarm{Name: kv.CorruptAlarm, Subject: d.Path, Text: text})
 	return nil
@@ -340,8 +342,25 @@ func (p *partSink) close() {
 	p.receiver.Close()
 }
 
-// fetchPart asks the other members, at the addresses of the snapshot and of the configuration: all may have moved.
+// fetchPart gets a part from another member, or from the backup if none gives it.
 func (m *member) fetchPart(members index.Members, to peer.PartSink) error {
+	err := m.askMembers(members, to)
+	if err == nil || m.env.Backup == nil || to.Name() == peerframe.NewestSnapshot {
+		return err
+	}
+	from, failed := m.env.Backup()
+	if failed == nil {
+		failed = writePart(from, to)
+	}
+	if failed != nil {
+		return fmt.Errorf("%w; nor from the backup: %w", err, failed)
+	}
+	m.logger.Info("a part came from the backup, since no member gave it", "part", to.Name(), "backup", from.Path, "error", err)
+	return nil
+}
+
+// askMembers asks the other members, at the addresses of the snapshot and of the configuration: all may have moved.
+func (m *member) askMembers(members index.Members, to peer.PartSink) error {
 	var at []string
 	for _, one := range members.All() {
 		if one.ID != m.folder.Member {

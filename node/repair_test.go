@@ -150,7 +150,7 @@ func TestPartsAreRepaired(t *testing.T) {
 			}
 			told := 0
 			for _, alarm := range a.m.alarms() {
-				if alarm.Name == kv.CorruptAlarm && strings.Contains(alarm.Text, "was fetched from another member; nothing is lost") {
+				if alarm.Name == kv.CorruptAlarm && strings.Contains(alarm.Text, "was fetched again; nothing is lost") {
 					told++
 				}
 			}

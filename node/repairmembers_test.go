@@ -95,7 +95,7 @@ func membersFetchParts(t testing.TB, c *cluster) {
 	}
 	for i, lost := range []string{parts[0].Name(), parts[1].Name(), parts[2].Name(), parts[3].Name()} {
 		said := fmt.Sprint(c.nodes[min(i, 2)].Status().Alarms)
-		if !strings.Contains(said, lost) || !strings.Contains(said, "was fetched from another member; nothing is lost") {
+		if !strings.Contains(said, lost) || !strings.Contains(said, "was fetched again; nothing is lost") {
 			t.Errorf("no alarm of %s: %s", lost, said)
 		}
 	}

@@ -258,7 +258,7 @@ func flipBits(name string) error {
 // repaired tells whether a member has fetched a part.
 func (m *members) repaired(i int, name string) bool {
 	return slices.ContainsFunc(m.status(i).Alarms, func(a kv.Alarm) bool {
-		return strings.Contains(a.Text, name) && strings.Contains(a.Text, "was fetched from another member; nothing is lost")
+		return strings.Contains(a.Text, name) && strings.Contains(a.Text, "was fetched again; nothing is lost")
 	})
 }
 

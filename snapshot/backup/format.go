@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"slices"
 
 	"qkv/index/kv"
 	"qkv/internal/codec"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
+	"qkv/snapshot"
 	"qkv/snapshot/backup/store"
 )
 
@@ -44,6 +46,19 @@ func (b *Base) Bytes() (n int64) {
 		n += f.Bytes
 	}
 	return n
+}
+
+// named returns a file by its published name: the snapshot, or a part.
+func (b *Base) named(name string) (of File, ok bool) {
+	number, sha := uint64(0), []byte(nil)
+	if _, _ = fmt.Sscanf(name, "%d-%x", &number, &sha); len(sha) != len(of.SHA) {
+		return b.Files[0], name == snapshot.Name(b.Index, b.Term)
+	}
+	i := slices.IndexFunc(b.Files, func(f File) bool { return f.SHA == [32]byte(sha) })
+	if i < 0 {
+		return of, false
+	}
+	return b.Files[i], true
 }
 
 // File is one file of a base. It is stored as the member has it, or as an age stream of that.

@@ -134,6 +134,12 @@ type stored struct {
 
 // openClear reads a file of a base.
 func (r *Reader) openClear(of File) (*stored, error) {
+	b, err := r.clear(of)
+	return &stored{Reader: bytes.NewReader(b), read: func(int64) {}}, err
+}
+
+// clear returns the bytes of a file of a base.
+func (r *Reader) clear(of File) ([]byte, error) {
 	path := r.store.Path(fileName(of))
 	b, err := get(r.ctx, r.store, fileName(of), of.Stored+1)
 	if err == nil && int64(len(b)) != of.Stored {
@@ -144,7 +150,7 @@ func (r *Reader) openClear(of File) (*stored, error) {
 			err = damage.At(path, 0, "it holds %d bytes, and its base has %d", len(b), of.Bytes)
 		}
 	}
-	return &stored{Reader: bytes.NewReader(b)}, err
+	return b, err
 }
 
 func (s *stored) ReadAt(b []byte, off int64) (int, error) {

@@ -10,6 +10,7 @@ import (
 
 	"qkv/internal/damage"
 	"qkv/internal/limits"
+	"qkv/snapshot"
 	"qkv/snapshot/backup/store"
 )
 
@@ -69,6 +70,33 @@ func (r *Reader) Bytes(b *Base) (bytes int64, encrypted bool, err error) {
 		bytes, encrypted = bytes+f.Stored, encrypted || f.Encrypted
 	}
 	return bytes, encrypted, err
+}
+
+// Parts returns the parts of a base, in their order.
+func (r *Reader) Parts(b *Base) ([]snapshot.Part, error) {
+	of := b.Files[0]
+	f, err := r.openClear(of)
+	if err != nil {
+		return nil, err
+	}
+	v, err := snapshot.BeginExamine(r.store.Path(fileName(of)), f)
+	for whole := false; err == nil && !whole; {
+		whole, err = v.Step(limits.BackupStepBytes)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v.Examined().Parts, nil
+}
+
+// Part returns the bytes of a part, or of a snapshot, by its published name. fs.ErrNotExist: no base lists it.
+func (r *Reader) Part(name string) ([]byte, error) {
+	for i := range r.Bases {
+		if of, ok := r.Bases[i].named(name); ok {
+			return r.clear(of)
+		}
+	}
+	return nil, fmt.Errorf("%s has no base with %s: %w", r.Path, name, iofs.ErrNotExist)
 }
 
 // Reach is how far the log goes behind a base.

@@ -205,14 +205,12 @@ type baseFiles struct {
 
 // Open opens the snapshot, or a part by its published name.
 func (b baseFiles) Open(name string) (disk.File, error) {
-	of := b.base.Files[0]
-	number, sha := 0, []byte(nil)
-	if _, _ = fmt.Sscanf(path.Base(name), "%d-%x", &number, &sha); len(sha) == len(of.SHA) {
-		i := slices.IndexFunc(b.base.Files, func(f File) bool { return f.SHA == [32]byte(sha) })
-		if i < 0 {
-			return nil, damage.At(b.r.store.Path(baseName(b.base.Index, b.base.Term)), 0, "it does not list the part %x of its snapshot", sha)
-		}
-		of = b.base.Files[i]
+	of, ok := b.base.named(path.Base(name))
+	if snap := b.base.Files[0]; name == b.r.store.Path(fileName(snap)) {
+		of, ok = snap, true
+	}
+	if !ok {
+		return nil, damage.At(b.r.store.Path(baseName(b.base.Index, b.base.Term)), 0, "it does not list the part %s of its snapshot", path.Base(name))
 	}
 	f, err := b.r.openClear(of)
 	if err != nil {

@@ -1,0 +1,88 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"qkv/net/peer"
+	"qkv/snapshot"
+	"qkv/snapshot/backup"
+)
+
+// A backup has the same parts as all members (package snapshot/backup). So a member that joins takes them from there (`qkv serve --seed`), and a
+// member that has lost a part takes it from there if no member gives it.
+
+// backup returns a function that opens the backup with this member's parts; nil: none is known.
+func (c *Config) backup(ctx context.Context) func() (*backup.Reader, error) {
+	switch {
+	case c.Seed != nil:
+		return func() (*backup.Reader, error) { return c.Seed(ctx) }
+	case c.Backup.Store != nil:
+		return func() (*backup.Reader, error) { return backup.Open(ctx, c.Backup.Store) }
+	}
+	return nil
+}
+
+// seeds reports whether this member begins with the parts of a backup: it joins, and has no snapshot yet.
+func (s *storage) seeds(r *recovered) bool {
+	return s.repairs.seed != nil && len(r.snapshots) == 0 && len(s.folder.founders().All()) == 0
+}
+
+// seed fetches the parts of the newest base of a backup that are not here. The leader sends the others, and its newest snapshot: a failure costs
+// only time, except that a backup of another cluster is an operator's mistake.
+func (s *storage) seed(r *recovered) error {
+	from, err := s.repairs.seed()
+	if err == nil && from.Cluster.ID != s.folder.Cluster {
+		return usagef("--seed %s is the backup of %s, %016x, and this member joins the cluster %016x: give its backup, or none", from.Path, from.Cluster.Name, from.Cluster.ID, s.folder.Cluster)
+	}
+	if err == nil && len(from.Bases) == 0 {
+		err = errors.New("it has no base yet")
+	}
+	if err == nil {
+		err = s.seedBase(r, from, &from.Bases[len(from.Bases)-1])
+	}
+	if err != nil {
+		s.logger.Warn("not all parts of the state could be taken from the backup: the leader sends the others", "error", err)
+	}
+	return nil
+}
+
+func (s *storage) seedBase(r *recovered, from *backup.Reader, base *backup.Base) error {
+	all, err := from.Parts(base)
+	if err != nil {
+		return err
+	}
+	s.logger.Info("parts of the state are taken from the backup", "backup", from.Path, "parts", len(all), "bytes", base.Bytes(), "revision", base.Revision)
+	for _, p := range all {
+		sink := &partSink{storage: s, name: p.Name(), size: p.Bytes, sha: p.SHA}
+		err := sink.begin()
+		if err == nil {
+			if err = writePart(from, sink); err == nil {
+				_, err = sink.receiver.Finish(sink.check)
+			}
+			sink.close()
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if !slices.ContainsFunc(r.interrupted.Parts, func(one snapshot.Part) bool { return one.SHA == p.SHA }) {
+			r.interrupted.Parts = append(r.interrupted.Parts, p) // a snapshot that lists it comes
+		}
+	}
+	return nil
+}
+
+// writePart writes a part of a backup to a sink.
+func writePart(from *backup.Reader, to peer.PartSink) error {
+	b, err := from.Part(to.Name())
+	if err == nil && int64(len(b)) != to.Size() {
+		err = fmt.Errorf("%s has %d bytes in the backup, and %d here", to.Name(), len(b), to.Size())
+	}
+	if err != nil {
+		return err
+	}
+	return to.Write(b[to.Offset():])
+}
