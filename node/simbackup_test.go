@@ -365,6 +365,7 @@ func (b *simBackup) askBase(least uint64, gap bool) {
 		source := &simSource{at: b.at, from: b.at.backups}
 		if !b.do(func() (err error) {
 			part := func(p snapshot.Part) backup.Source { return simFile{source, p.Name(), p.Bytes, p.SHA} }
+			b.making = max(b.making, base.Index)
 			if c, err = b.writer.Base(simFile{source, base.Name, base.Bytes, base.SHA}, part); errors.Is(err, fs.ErrExist) || source.failed != nil {
 				refusal, err = err, nil
 			}

@@ -20,6 +20,7 @@ type backedUp struct {
 	has     map[uint64]bool // entries of its log
 	trying  []uint64        // entries of the newest Append, which may be there
 	bases   []backup.Base
+	making  uint64 // entry of the newest base that was begun: its manifest may be visible although it failed
 	reached bool // it has everything, after all has healed
 }
 
@@ -153,12 +154,13 @@ func (b *simBackup) target(at backup.At) uint64 {
 }
 
 // covers reports whether the backup certainly has a base and all entries behind it up to an entry, and the next one, which tells that
-// the moment ends there. A base that was published, and failed to be synced, shows that there are later entries, too.
+// the moment ends there. A base that was published, and failed to be synced, shows that there are later entries, too, whoever knows of it.
 func (b *simBackup) covers(target uint64) bool {
 	until := b.said
 	if n := len(b.bases); n > 0 {
 		until = max(until, b.bases[n-1].Index)
 	}
+	until = max(until, b.making)
 	for _, base := range slices.Backward(b.bases) {
 		if base.Index > target {
 			continue
