@@ -52,6 +52,7 @@ const (
 	cryptModule   = "golang.org/x/crypto"
 	jwtModule     = "github.com/golang-jwt/jwt/v5"
 	msgpackModule = "github.com/vmihailenco/msgpack/v5"
+	minioModule   = "github.com/minio/minio-go/v7"
 	rotateModule  = "gopkg.in/natefinch/lumberjack.v2" // etcd and kube-apiserver rotate their logs with it
 )
 
@@ -96,7 +97,7 @@ var packages = map[string]layer{
 	"net/client": {floor: 3, imports: []string{"internal/figures", "net/wire", "index/kv", "internal/election", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
 
 	"net/etcd/front":        {floor: 3, imports: []string{"net/wire", "internal/admit", "internal/logx", "internal/limits"}, modules: []string{grpcModule, netModule}},
-	"snapshot/backup/store": {floor: 3, imports: []string{"log/disk", "internal/damage"}},
+	"snapshot/backup/store": {floor: 3, imports: []string{"log/disk", "internal/damage"}, modules: []string{minioModule}},
 
 	"snapshot/backup":  {floor: 3, imports: []string{"snapshot", "snapshot/backup/store", "index", "index/kv", "log/disk", "internal/codec", "internal/pack", "internal/damage", "internal/limits"}, modules: []string{ageModule}},
 	"net/etcd/migrate": {floor: 3, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, boltModule}},

@@ -1,0 +1,279 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/md5"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/s3utils"
+)
+
+const (
+	attempts        = 3               // of a request, within some seconds: callers try again, and report
+	credentialsTime = 5 * time.Second // for the answer of an instance's metadata service
+	mostRange       = 1 << 40         // bytes that a request asks for; larger than any object
+	mostBuffer      = 64 << 20        // bytes that are allocated on a server's word
+)
+
+// S3 is a Store in a bucket of Amazon S3, or of a server with the same interface. An object's key is the prefix and its name. Objects are
+// encrypted on the server if that is the bucket's default.
+type S3 struct {
+	client         minio.Core
+	bucket, prefix string
+	region         string      // empty: the server is asked
+	unconditional  atomic.Bool // the server refuses If-None-Match
+}
+
+// OpenS3 returns the Store of a bucket. The environment says where the server is, and who asks: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL
+// (Amazon's if neither is set), AWS_REGION or AWS_DEFAULT_REGION, AWS_CA_BUNDLE, and AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
+// AWS_SESSION_TOKEN. Without these keys, the profile AWS_PROFILE in AWS_SHARED_CREDENTIALS_FILE counts, and then the role of the container
+// or of the instance. OpenS3 makes nothing, and asks no server.
+func OpenS3(bucket, prefix string) (*S3, error) {
+	if strings.Contains(bucket, "@") {
+		return nil, errors.New("the address has an @ in the name of its bucket: give s3://BUCKET/PREFIX, and the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+	}
+	if err := s3utils.CheckValidBucketNameStrict(bucket); err != nil {
+		return nil, fmt.Errorf("the name of the bucket %q is wrong: %w; give s3://BUCKET/PREFIX", bucket, err)
+	}
+	prefix, err := cleanPrefix(prefix)
+	if err != nil {
+		return nil, fmt.Errorf("s3://%s: %w", bucket, err)
+	}
+	address := cmp.Or(os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL"), "https://s3.amazonaws.com")
+	endpoint, err := url.Parse(address)
+	if err != nil || endpoint.Scheme != "https" && endpoint.Scheme != "http" || endpoint.Host == "" || endpoint.User != nil || strings.Trim(endpoint.Path, "/") != "" {
+		return nil, errors.New("AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL is no address of a server: give https://HOST or https://HOST:PORT, or http:// without TLS")
+	}
+	transport, err := newTransport()
+	if err != nil {
+		return nil, err
+	}
+	providers := []credentials.Provider{&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}}
+	if !strings.EqualFold(os.Getenv("AWS_EC2_METADATA_DISABLED"), "true") {
+		providers = append(providers, &credentials.IAM{Client: &http.Client{Transport: transport, Timeout: credentialsTime}})
+	}
+	region := cmp.Or(os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"))
+	client, err := minio.NewCore(endpoint.Host, &minio.Options{
+		Creds: credentials.NewChainCredentials(providers), Secure: endpoint.Scheme == "https", Region: region,
+		Transport: patient{transport, stall}, MaxRetries: attempts, // Amazon's endpoints get the bucket in the host's name, others in the path
+	})
+	if err != nil {
+		return nil, fmt.Errorf("the server %s cannot be used: %w", address, err)
+	}
+	return &S3{client: *client, bucket: bucket, prefix: prefix, region: region}, nil
+}
+
+// newTransport returns a transport that trusts the system's authorities, and those in AWS_CA_BUNDLE.
+func newTransport() (*http.Transport, error) {
+	transport, err := minio.DefaultTransport(true)
+	if err != nil {
+		return nil, err
+	}
+	file := os.Getenv("AWS_CA_BUNDLE")
+	if file == "" {
+		return transport, nil
+	}
+	bundle, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("AWS_CA_BUNDLE: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(bundle) {
+		return nil, fmt.Errorf("AWS_CA_BUNDLE: %s has no certificate in PEM", file)
+	}
+	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	return transport, nil
+}
+
+// Path implements Store.
+func (s *S3) Path(name string) string { return "s3://" + path.Join(s.bucket, s.key(name)) }
+
+func (s *S3) key(name string) string { return path.Join(s.prefix, name) }
+
+// Lock implements Store: there is nothing to lock.
+func (s *S3) Lock(bool) (io.Closer, error) { return io.NopCloser(nil), nil }
+
+// Free implements Store: nobody knows.
+func (s *S3) Free() (bytes int64, known bool) { return 0, false }
+
+// Put implements Store. The server compares what it got with the MD5 in the request, and keeps all of it or nothing.
+func (s *S3) Put(ctx context.Context, name string, content []byte) error {
+	there, err := s.size(ctx, name)
+	switch {
+	case err == nil && there == int64(len(content)):
+		return nil
+	case err != nil && !errors.Is(err, iofs.ErrNotExist):
+		return err
+	}
+	ctx, last := withLast(ctx)
+	sum := md5.Sum(content)
+	info, err := s.upload(ctx, name, content, sum, err != nil && !s.unconditional.Load())
+	if code := statusOf(err); code == http.StatusPreconditionFailed || code == http.StatusConflict { // by another writer, or by an attempt whose answer was lost
+		if there, sizeErr := s.size(ctx, name); sizeErr == nil && there == int64(len(content)) {
+			return nil
+		}
+	}
+	if err != nil {
+		return s.explain(ctx, writing, name, last, err)
+	}
+	if info.ETag != hex.EncodeToString(sum[:]) && !strings.HasPrefix(last.header("X-Amz-Server-Side-Encryption"), "aws:kms") { // with a key of KMS, it is no MD5
+		return s.compare(ctx, name, content)
+	}
+	return nil
+}
+
+// upload stores an object in one request. With absent, the server refuses it if an object of that name is there, if the server can do that.
+func (s *S3) upload(ctx context.Context, name string, content []byte, sum [md5.Size]byte, absent bool) (minio.UploadInfo, error) {
+	options := minio.PutObjectOptions{DisableContentSha256: true} // the signature covers the MD5
+	if absent {
+		options.SetMatchETagExcept("*")
+	}
+	info, err := s.client.PutObject(ctx, s.bucket, s.key(name), bytes.NewReader(content), int64(len(content)), base64.StdEncoding.EncodeToString(sum[:]), "", options)
+	if absent && statusOf(err) == http.StatusNotImplemented {
+		s.unconditional.Store(true)
+		return s.upload(ctx, name, content, sum, false)
+	}
+	return info, err
+}
+
+// compare reads an object back whose ETag does not prove its content. One with other bytes is removed: the next Put would leave it as it is.
+func (s *S3) compare(ctx context.Context, name string, content []byte) error {
+	got, err := s.Get(ctx, name, 0, int64(len(content))+1)
+	if err != nil || bytes.Equal(got, content) {
+		return err
+	}
+	return errors.Join(fmt.Errorf("write %s: the server has other bytes than were sent", s.Path(name)), s.Delete(ctx, name))
+}
+
+// size returns how many bytes an object has. The answer to a HEAD has no words: if it fails, the answer to a GET says why.
+func (s *S3) size(ctx context.Context, name string) (int64, error) {
+	ctx, last := withLast(ctx)
+	info, err := s.client.StatObject(ctx, s.bucket, s.key(name), minio.StatObjectOptions{})
+	if code := statusOf(err); code >= 300 && code < 500 && code != http.StatusNotFound {
+		if _, getErr := s.Get(ctx, name, 0, 1); getErr != nil {
+			return 0, getErr
+		}
+	}
+	if err != nil {
+		return 0, s.explain(ctx, reading, name, last, err)
+	}
+	return info.Size, nil
+}
+
+// Get implements Store.
+func (s *S3) Get(ctx context.Context, name string, offset, most int64) ([]byte, error) {
+	if most <= 0 {
+		_, err := s.size(ctx, name)
+		return nil, err
+	}
+	ctx, last := withLast(ctx)
+	b, err := s.getRange(ctx, name, offset, min(most, mostRange))
+	if statusOf(err) == http.StatusRequestedRangeNotSatisfiable { // the object ends before
+		return nil, nil
+	}
+	if err != nil {
+		return nil, s.explain(ctx, reading, name, last, err)
+	}
+	return b, nil
+}
+
+func (s *S3) getRange(ctx context.Context, name string, offset, most int64) ([]byte, error) {
+	options := minio.GetObjectOptions{}
+	if err := options.SetRange(offset, offset+most-1); err != nil {
+		return nil, err
+	}
+	body, _, header, err := s.client.GetObject(ctx, s.bucket, s.key(name), options)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	var first, end, size int64
+	answered := header.Get("Content-Range")
+	if n, _ := fmt.Sscanf(answered, "bytes %d-%d/%d", &first, &end, &size); n < 3 || first != offset || end != min(offset+most, size)-1 {
+		return nil, fmt.Errorf("the server answered with the range %q to %d bytes from byte %d on", answered, most, offset)
+	}
+	var b bytes.Buffer
+	b.Grow(int(min(end+1-first, mostBuffer)) + bytes.MinRead)
+	if _, err := b.ReadFrom(io.LimitReader(body, end+1-first)); err != nil {
+		return nil, err
+	}
+	if int64(b.Len()) < end+1-first {
+		return nil, fmt.Errorf("%d of %d bytes came: %w", b.Len(), end+1-first, io.ErrUnexpectedEOF)
+	}
+	return b.Bytes(), nil
+}
+
+// List implements Store.
+func (s *S3) List(ctx context.Context, folder string) (all []Info, err error) {
+	ctx, last := withLast(ctx)
+	prefix := s.key(folder)
+	if prefix != "" {
+		prefix += "/"
+	}
+	for object := range s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: prefix}) {
+		if object.Err != nil {
+			return nil, s.explain(ctx, listing, folder, last, object.Err)
+		}
+		if name, within := strings.CutPrefix(object.Key, prefix); within && name != "" && !strings.Contains(strings.TrimSuffix(name, "/"), "/") {
+			all = append(all, Info{name, object.Size})
+		}
+	}
+	if ctx.Err() != nil { // the library ends without a word
+		return nil, s.explain(ctx, listing, folder, last, ctx.Err())
+	}
+	slices.SortFunc(all, func(a, b Info) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// Delete implements Store.
+func (s *S3) Delete(ctx context.Context, names ...string) error {
+	ctx, last := withLast(ctx)
+	removed := 0
+	results, err := s.client.RemoveObjectsWithIter(ctx, s.bucket, func(yield func(minio.ObjectInfo) bool) {
+		for _, name := range names {
+			if !yield(minio.ObjectInfo{Key: s.key(name)}) {
+				return
+			}
+		}
+	}, minio.RemoveObjectsOptions{})
+	if err != nil {
+		return s.explain(ctx, removing, "", last, err)
+	}
+	failed := ""
+	for result := range results {
+		if result.Err == nil || minio.ToErrorResponse(result.Err).Code == minio.NoSuchKey {
+			removed++
+		} else if err == nil {
+			failed, err = strings.TrimPrefix(result.ObjectName, s.key("")+"/"), result.Err
+		}
+	}
+	switch {
+	case err == nil && removed == len(names):
+		return nil
+	case err == nil: // the library ends without a word
+		err = cmp.Or(ctx.Err(), error(errUnconfirmed))
+	}
+	return fmt.Errorf("%d of %d objects are removed: %w", removed, len(names), s.explain(ctx, removing, failed, last, err))
+}

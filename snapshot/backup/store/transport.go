@@ -1,0 +1,86 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// stall is how long a request may move no byte. It is a variable for tests.
+var stall = 30 * time.Second
+
+var errStalled = errors.New("the connection stalled: no byte came or went")
+
+// patient ends requests that stall, and notes their answers for explain.
+type patient struct {
+	next  http.RoundTripper
+	stall time.Duration
+}
+
+// RoundTrip implements http.RoundTripper.
+func (p patient) RoundTrip(request *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(request.Context())
+	timer := time.AfterFunc(p.stall, func() { cancel(fmt.Errorf("%w for %v", errStalled, p.stall)) })
+	end := func() { timer.Stop(); cancel(nil) }
+	request = request.WithContext(ctx)
+	if request.Body != nil && request.Body != http.NoBody {
+		request.Body = &watched{request.Body, ctx, func() { timer.Reset(p.stall) }, func() {}}
+	}
+	response, err := p.next.RoundTrip(request)
+	if err != nil {
+		if stalled := context.Cause(ctx); errors.Is(stalled, errStalled) {
+			err = stalled
+		}
+		end()
+		return nil, err
+	}
+	if last, ok := ctx.Value(lastKey{}).(*lastAnswer); ok {
+		last.Store(response)
+	}
+	response.Body = &watched{response.Body, ctx, func() { timer.Reset(p.stall) }, end}
+	return response, nil
+}
+
+// watched is a body that moves.
+type watched struct {
+	io.ReadCloser
+	ctx        context.Context
+	moved, end func()
+}
+
+func (w *watched) Read(b []byte) (int, error) {
+	n, err := w.ReadCloser.Read(b)
+	if n > 0 {
+		w.moved()
+	}
+	if stalled := context.Cause(w.ctx); err != nil && errors.Is(stalled, errStalled) {
+		err = stalled
+	}
+	return n, err
+}
+
+func (w *watched) Close() error {
+	w.end()
+	return w.ReadCloser.Close()
+}
+
+// lastAnswer is the last answer that the server gave within a call. Its body is not read.
+type lastAnswer struct{ atomic.Pointer[http.Response] }
+
+type lastKey struct{}
+
+func withLast(ctx context.Context) (context.Context, *lastAnswer) {
+	last := &lastAnswer{}
+	return context.WithValue(ctx, lastKey{}, last), last
+}
+
+func (l *lastAnswer) header(name string) string {
+	if response := l.Load(); response != nil {
+		return response.Header.Get(name)
+	}
+	return ""
+}
