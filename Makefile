@@ -42,7 +42,7 @@ monitoring: ## write docs/metrics.md, and the rules and dashboards in deploy/, f
 test: lint ## all that a change must pass: format, vet, staticcheck, every test (8 to 15 minutes on 2 cores); says what was skipped
 	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -vet=off -p $(AT_ONCE) -timeout 40m $(LONGEST) $(OWN) $(PKG)
 
-compat: ## etcd's clients with qkv, and qkv beside etcd 3.7.3, built from its module (COMPATFLAGS='-seed 7 -requests 200000')
+compat: ## etcd's clients with qkv, qkv beside etcd 3.7.3, and backups on versitygw, built from their modules (COMPATFLAGS='-seed 7 -requests 200000')
 	@.ci/compat $(COMPATFLAGS)
 
 upgrade: ## the last version's program beside this one, under load: LAST=PROGRAM (there is none before the formats of 0.3.0 are frozen)

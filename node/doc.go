@@ -14,7 +14,7 @@
 //	    actor/sim                                   the simulator's loop, for tests only
 //	    net/etcd/migrate  net/etcd/front            builds a state of an etcd's content; the TCP port of etcd's API
 //	    snapshot/backup                             states and log outside of the cluster; the state of any moment
-//	    snapshot/backup/store                       the objects of a backup, in a folder or in an object store
+//	    snapshot/backup/store                       the objects of a backup: in a folder, or in a bucket of S3
 //	2   snapshot  net/wire  index/watch             net/wire/peerframe: the messages between members, in bytes
 //	    net/web  net/auth                           health, metrics, version and the dashboard over HTTP; passwords and tokens of users
 //	1   log      index                              no goroutine, lock, clock, socket or randomness

@@ -27,6 +27,34 @@ var snapshotBugs = []mutant{
 	{"list snapshots whose names are not durable", []change{
 		{"List", `if err := fs.SyncDir(dir); err != nil { return l, fmt.Errorf("list snapshots: %w", err) }`, ``},
 	}, []detector{direct("./snapshot", "TestListedIsDurable")}},
+	// Package snapshot/backup/store.
+	{"replace an object that another writer has made meanwhile", []change{
+		{"S3.upload", `options.SetMatchETagExcept("*")`, ``},
+	}, []detector{direct("./snapshot/backup/store", "TestCondition")}},
+	{"take an object that is damaged on the server for stored", []change{
+		{"S3.Put", `return s.compare(ctx, name, content)`, `return nil`},
+	}, []detector{direct("./snapshot/backup/store", "TestFaultyPut")}},
+	{"return the bytes of another range", []change{
+		{"S3.getRange", `n < 3 || first != offset || end`, `n < 3 || end < 0 && end`},
+	}, []detector{direct("./snapshot/backup/store", "TestFaultyGet")}},
+	{"take an object for removed that the server did not name", []change{
+		{"S3.Delete", `case err == nil && removed == len(names):`, `case err == nil && removed >= 0:`},
+	}, []detector{direct("./snapshot/backup/store", "TestFaultyDelete")}},
+	{"take a list for complete that was canceled", []change{
+		{"S3.List", `if ctx.Err() != nil {`, `if ctx.Err() != nil && all == nil && prefix == "" {`},
+	}, []detector{direct("./snapshot/backup/store", "TestStalls")}},
+	{"wait for ever for a server that is silent", []change{
+		{"patient.RoundTrip", `cancel(fmt.Errorf("%w for %v", errStalled, p.stall))`, `_ = errStalled`},
+	}, []detector{direct("./snapshot/backup/store", "TestStalls")}},
+	{"take a missing bucket for an empty folder", []change{
+		{"S3.List", `if object.Err != nil {`, `if object.Err != nil && statusOf(object.Err) == 404 { return nil, nil }; if object.Err != nil {`},
+	}, []detector{direct("./snapshot/backup/store", "TestNoBucket")}},
+	{"name an object before its content is synced", []change{
+		{"Folder.put", `err = file.Sync()`, `err = nil`},
+	}, []detector{direct("./snapshot/backup/store", "TestFolderCrashes")}},
+	{"acknowledge a deletion before it is durable", []change{
+		{"Folder.Delete", `dirs[path.Dir(f.Path(name))] = true`, `dirs[path.Dir(f.Path(name))] = false; clear(dirs)`},
+	}, []detector{direct("./snapshot/backup/store", "TestFolderCrashes")}},
 	// Package snapshot/backup.
 	{"write into the backup of another cluster", []change{
 		{"backup.Writer.check", `of.ID != w.cluster.ID {`, `of.ID != w.cluster.ID && of.ID == 0 {`},

@@ -54,7 +54,7 @@ func (s *S3) refused(w work, last *lastAnswer, r minio.ErrorResponse) error {
 		return fmt.Errorf("the bucket %s does not exist on %s: create it, or correct the address: %w", s.bucket, s.client.EndpointURL().Host, iofs.ErrNotExist)
 	case "RequestTimeTooSkewed", "RequestExpired":
 		return fmt.Errorf("the clock of this host%s: set it, by NTP for example (%s)", skew(last), answer)
-	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidTokenId", "ExpiredToken", "ExpiredTokenException", "InvalidSecurity":
+	case "InvalidAccessKeyId", "XAdminUserNotFound", "SignatureDoesNotMatch", "InvalidToken", "InvalidTokenId", "ExpiredToken", "ExpiredTokenException", "InvalidSecurity":
 		return fmt.Errorf("the credentials are wrong or have expired: correct AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN or AWS_PROFILE (%s)", answer)
 	case "AuthorizationHeaderMalformed", "InvalidRegion", "PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraintException":
 		return s.otherRegion(r.Region, answer)

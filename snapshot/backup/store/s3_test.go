@@ -139,14 +139,17 @@ func cutRequest(_ http.ResponseWriter, r *http.Request, _ http.Handler) bool {
 	panic(http.ErrAbortHandler)
 }
 
-// damage changes a byte of a request.
-func damage(w http.ResponseWriter, r *http.Request, behind http.Handler) bool {
+// corrupt changes a byte of a request.
+func corrupt(w http.ResponseWriter, r *http.Request, behind http.Handler) bool {
 	b, _ := io.ReadAll(r.Body)
 	b[len(b)/2]++
 	r.Body = io.NopCloser(bytes.NewReader(b))
 	behind.ServeHTTP(w, r)
 	return true
 }
+
+// quiet is a log of faults that the tests want.
+var quiet = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 
 // calls are all calls of a store with an object that is there, and one that is not.
 func calls(s Store, content []byte) map[string]func(ctx context.Context) error {
@@ -191,7 +194,7 @@ func TestFaultyPut(t *testing.T) {
 	})
 	damaged := func(w http.ResponseWriter, r *http.Request, behind http.Handler) bool {
 		r.Header.Del("Content-Md5") // a server that does not look
-		return damage(w, r, behind)
+		return corrupt(w, r, behind)
 	}
 	for _, c := range []struct {
 		name  string
@@ -204,7 +207,7 @@ func TestFaultyPut(t *testing.T) {
 		{"lost answer", loseAnswer, 1, nil},
 		{"all answers are lost", loseAnswer, attempts, nil},
 		{"wrong ETag", wrongTag, 1, nil},
-		{"damaged on the way", damage, attempts, []string{"changed on their way", "BadDigest"}},
+		{"damaged on the way", corrupt, attempts, []string{"changed on their way", "BadDigest"}},
 		{"damaged on the server", damaged, 1, []string{"other bytes than were sent"}},
 		{"conflict with another writer", refuse(409, "ConditionalRequestConflict"), 1, []string{"409"}},
 		{"full", refuse(507, "InsufficientStorage"), 1, []string{"full", "quota"}},
@@ -344,8 +347,9 @@ func TestStalls(t *testing.T) {
 	server := newServer(t)
 	patience := server.open("")
 	must(t, patience.Put(t.Context(), "parts/there", content))
+	const limit = 150 * time.Millisecond
 	before := stall
-	stall = 150 * time.Millisecond
+	stall = limit
 	t.Cleanup(func() { stall = before })
 	s := server.open("")
 	over := make(chan struct{})
@@ -382,7 +386,7 @@ func TestStalls(t *testing.T) {
 		for _, b := range answer.Body.Bytes() {
 			_, _ = w.Write([]byte{b})
 			w.(http.Flusher).Flush()
-			time.Sleep(stall / 10)
+			time.Sleep(limit / 10)
 		}
 	}))
 	got, err := s.Get(t.Context(), "parts/there", 0, 20)
@@ -542,7 +546,7 @@ func TestAmazon(t *testing.T) {
 func TestUnreachable(t *testing.T) {
 	server := newServer(t)
 	secure := httptest.NewUnstartedServer(server.behind)
-	secure.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	secure.Config.ErrorLog = quiet
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
 	try := func(endpoint, bundle string) error {
