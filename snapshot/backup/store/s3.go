@@ -244,7 +244,7 @@ func (s *S3) List(ctx context.Context, folder string) (all []Info, err error) {
 		return nil, s.explain(ctx, listing, folder, last, ctx.Err())
 	}
 	slices.SortFunc(all, func(a, b Info) int { return strings.Compare(a.Name, b.Name) })
-	return all, nil
+	return slices.Compact(all), nil // a folder may have a marker of its own, too
 }
 
 // Delete implements Store.
