@@ -100,7 +100,13 @@ var nodeBugs = []mutant{
 	{"call a new leader's backup complete that may not exist", []change{
 		{"backupDuty.report", `d.leads && (d.known || age >= limits.BackupFailing)`, `d.leads`},
 	}, []detector{direct("./node", "TestBackupOfANewLeader")}},
-	{"write into the folder of another kind of backup", []change{
-		{"backupDuty.checkFolder", `_, err := os.Stat(filepath.Join(d.parent, "backup")); err == nil`, `_, err := os.Stat(filepath.Join(d.parent, "backup")); err == nil && false`},
-	}, []detector{direct("./node", "TestBackupOfTheLeader")}},
+	{"begin a joining member without the parts of the backup", []change{
+		{"storage.seeds", `s.repairs.seed != nil && len(r.snapshots) == 0`, `false && len(r.snapshots) == 0`},
+	}, []detector{direct("./node", "TestSeed")}},
+	{"begin with the backup of another cluster", []change{
+		{"storage.seed", `err == nil && from.Cluster.ID != s.folder.Cluster`, `false`},
+	}, []detector{direct("./node", "TestSeedOfAnotherCluster")}},
+	{"take no lost part from the backup", []change{
+		{"member.fetchPart", `m.env.Backup == nil`, `m.env.Backup != nil`},
+	}, []detector{direct("./node", "TestLostPartComesFromTheBackup")}},
 }

@@ -48,7 +48,7 @@ type copying struct {
 	tee      *tee
 }
 
-// tee is the source as the verifier reads it. It keeps what was read.
+// tee is the source as the verifier reads it. It keeps the bytes.
 type tee struct {
 	disk.File // nil: verifying needs nothing else
 	from      Source
@@ -235,7 +235,7 @@ func listedFiles(bases []Base) map[string]File {
 	return all
 }
 
-// publish writes the manifest, if each file is still there: another writer may have removed one that no base listed.
+// publish writes the manifest, if each file is still there: another writer may have removed a file that no base listed.
 func (c *Copy) publish(ctx context.Context) error {
 	sizes, err := listSizes(ctx, c.w.store)
 	for _, f := range c.base.Files {

@@ -22,7 +22,7 @@ type follower struct {
 	fresh bool   // the log was listed since index changed
 }
 
-// following returns the objects that have the entry behind the index, the one that goes furthest first.
+// following returns the objects that have the entry behind the index, longest first.
 func (l *follower) following() (all []span) {
 	for l.at < len(l.r.log) && l.r.log[l.at].last <= l.index {
 		l.at++

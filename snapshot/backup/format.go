@@ -83,13 +83,13 @@ type stretch struct {
 // Entry is one committed entry of the log, as the state applies it.
 type Entry = kv.LogEntry
 
-// put returns an object of the log, and its name. The payload is what is stored of the entries.
+// put returns an object of the log, and its name. The payload is the stored form of the entries.
 func (h *stretch) put(payload []byte) (of span, object []byte) {
 	object = append(logFormat.Append(nil, 0, 0, codec.Append(nil, h)), payload...)
 	return span{h.First, h.Last, sha256.Sum256(object)}, object
 }
 
-// readStretch reads the header of an object of the log, and returns what follows it.
+// readStretch reads the header of an object of the log, and returns the payload behind it.
 func readStretch(path string, of span, b []byte) (h stretch, payload []byte, err error) {
 	p, err := logFormat.Check(path, b)
 	if err == nil {

@@ -108,7 +108,7 @@ func compareSpans(a, b span) int {
 	return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(b.last, a.last), bytes.Compare(a.sha[:], b.sha[:]))
 }
 
-// readLog reads and verifies an object of the log, and returns what is stored of its entries.
+// readLog reads and verifies an object of the log, and returns the stored form of its entries.
 func readLog(ctx context.Context, s store.Store, of span, cluster uint64) (h stretch, payload []byte, err error) {
 	path := s.Path(of.name())
 	b, err := get(ctx, s, of.name(), limits.BackupObjectMost)

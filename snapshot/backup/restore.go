@@ -22,7 +22,7 @@ type At struct {
 	// Wall is a time in nanoseconds since 1970: an entry is applied while the state's clock after it is at or before that
 	// time. 0: no bound.
 	Wall int64
-	// Revision is the revision to restore: no command behind the one that made it is applied. 0: no bound.
+	// Revision is the revision to restore: the command that made it is the last to be applied. 0: no bound.
 	Revision int64
 	// AcceptLoss restores the newest whole state before damage or a gap, where the moment itself cannot be reached.
 	AcceptLoss bool

@@ -110,7 +110,7 @@ func (w *Writer) empty(ctx context.Context) error {
 	return nil
 }
 
-// begin makes the marker if there is none, and reads what is there.
+// begin makes the marker if there is none, and reads the objects.
 func (w *Writer) begin(ctx context.Context) (err error) {
 	if err = w.check(ctx); errors.Is(err, iofs.ErrNotExist) {
 		if err = w.putSingle(ctx, markName, &markFormat, &w.cluster); err == nil {
@@ -145,7 +145,7 @@ func (w *Writer) refuseClear() error {
 	return nil
 }
 
-// findEnd finds the end of the log: the last entry of the newest object that is intact. What a damaged one has is appended again.
+// findEnd finds the end of the log: the last entry of the newest object that is intact. The entries of a damaged one are appended again.
 func (w *Writer) findEnd(ctx context.Context) error {
 	spans, _, err := listLog(ctx, w.store)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 
 var errUnconfirmed = errors.New("the server did not say that the others are")
 
-// work is what a request does, and the permission that it needs.
+// work is the purpose of a request, and the permission that it needs.
 type work struct{ verb, permission string }
 
 var (
@@ -44,7 +44,7 @@ func (s *S3) explain(ctx context.Context, w work, name string, last *lastAnswer,
 	return fmt.Errorf("%s %s: %w", w.verb, s.Path(name), err)
 }
 
-// refused explains what a server answered.
+// refused explains the answer of a server.
 func (s *S3) refused(w work, last *lastAnswer, r minio.ErrorResponse) error {
 	answer := fmt.Sprintf("%s: %s", r.Code, strings.TrimSpace(r.Message))
 	switch r.Code {

@@ -145,7 +145,7 @@ func (f *Folder) put(name string, content []byte) (err error) {
 	return err
 }
 
-// readBack compares what the medium has with what was written.
+// readBack compares the bytes on the medium with the content.
 func readBack(file disk.File, content []byte) error {
 	if err := file.DropCache(0, 0); err != nil {
 		return err

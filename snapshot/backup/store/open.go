@@ -33,7 +33,7 @@ func Open(on disk.FS, address string) (Store, error) {
 	return OpenFolder(on, address), nil
 }
 
-// cleanPrefix returns a prefix without the slash at its end, or says what is wrong with it. Nothing else is corrected: another spelling
+// cleanPrefix returns a prefix without the slash at its end, or its fault. Nothing else is corrected: another spelling
 // would be another place in the bucket.
 func cleanPrefix(prefix string) (string, error) {
 	prefix = strings.TrimSuffix(prefix, "/")

@@ -43,7 +43,7 @@ type S3 struct {
 	unconditional  atomic.Bool // the server refuses If-None-Match
 }
 
-// OpenS3 returns the Store of a bucket. The environment says where the server is, and who asks: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL
+// OpenS3 returns the Store of a bucket. The environment says where the server is, and with which credentials: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL
 // (Amazon's if neither is set), AWS_REGION or AWS_DEFAULT_REGION, AWS_CA_BUNDLE, and AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
 // AWS_SESSION_TOKEN. Without these keys, the profile AWS_PROFILE in AWS_SHARED_CREDENTIALS_FILE counts, and then the role of the container
 // or of the instance. OpenS3 makes nothing, and asks no server.
@@ -115,10 +115,10 @@ func (s *S3) key(name string) string { return path.Join(s.prefix, name) }
 // Lock implements Store: there is nothing to lock.
 func (s *S3) Lock(bool) (io.Closer, error) { return io.NopCloser(nil), nil }
 
-// Free implements Store: nobody knows.
+// Free implements Store: a bucket has no bound.
 func (s *S3) Free() (bytes int64, known bool) { return 0, false }
 
-// Put implements Store. The server compares what it got with the MD5 in the request, and keeps all of it or nothing.
+// Put implements Store. The server compares the bytes with the MD5 in the request, and keeps all of it or nothing.
 func (s *S3) Put(ctx context.Context, name string, content []byte) error {
 	there, err := s.size(ctx, name)
 	switch {

@@ -5,9 +5,9 @@ import (
 	"io"
 )
 
-// Store keeps objects. Its errors say which object and which store, and wrap fs.ErrNotExist for what is not there.
+// Store keeps objects. Its errors say which object and which store, and wrap fs.ErrNotExist for a missing object.
 type Store interface {
-	// Put stores an object: it is durable, and what the medium or the server has was compared with the content, when Put returns. An
+	// Put stores an object: when Put returns, it is durable, and its bytes were compared on the medium or by the server. An
 	// object of that name and size is left as it is. After an error the object is there as a whole, or not at all.
 	Put(ctx context.Context, name string, content []byte) error
 	// Get returns the bytes of an object from an offset on, at most so many.
@@ -17,7 +17,7 @@ type Store interface {
 	List(ctx context.Context, folder string) ([]Info, error)
 	// Delete removes objects. One that is not there is no error. They are durably gone when Delete returns without an error.
 	Delete(ctx context.Context, names ...string) error
-	// Free returns how many more bytes fit; false if nobody knows.
+	// Free returns how many more bytes fit; false: there is no bound.
 	Free() (bytes int64, known bool)
 	// Lock keeps other processes from writing, where that is possible: in a folder, which it makes if make is set. The error wraps
 	// disk.ErrLocked.
