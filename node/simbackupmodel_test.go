@@ -21,7 +21,7 @@ type backedUp struct {
 	trying  []uint64        // entries of the newest Append, which may be there
 	bases   []backup.Base
 	making  uint64 // entry of the newest base that was begun: its manifest may be visible although it failed
-	reached bool // it has everything, after all has healed
+	reached bool   // it has everything, after all has healed
 }
 
 // tried notes entries that are about to be appended.
