@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"filippo.io/age"
 
@@ -266,4 +267,25 @@ func TestForgedObjects(t *testing.T) {
 	if _, err := restore(bad, At{}); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "and its name says") {
 		t.Errorf("a header of other entries: %v", err)
 	}
+}
+
+// The base was made while a leader's clock was an hour ahead. The first object behind it has the state's clock, not that of its entries.
+func TestClockBehindABase(t *testing.T) {
+	h, on := newHistory(t, 6), newFolder(t)
+	h.clock += int64(time.Hour)
+	h.grow(6)
+	w := open(t, on)
+	must(t, h.base(w))
+	h.clock -= int64(time.Hour)
+	must(t, h.appendEach(w, 2))
+	rd := reading(t, on)
+	for _, of := range rd.log {
+		if head, err := rd.header(of); err != nil || head.Wall != h.moments[of.last].wall || head.Wall != w.Bases()[0].Wall {
+			t.Errorf("entry %d has the time %d, and the state %d: %v", of.last, head.Wall, h.moments[of.last].wall, err)
+		}
+	}
+	if len(rd.log) != 2 || w.Newest().UnixNano() != h.wall {
+		t.Errorf("%d objects, the newest time is %v", len(rd.log), w.Newest())
+	}
+	must(t, w.Close())
 }

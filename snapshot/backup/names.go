@@ -32,9 +32,6 @@ func (s span) name() string {
 	return fmt.Sprintf("%s/%0*d-%0*d-%x", logDir, digits, s.first, digits, s.last, s.sha)
 }
 
-// covers reports whether the object has all entries of another one.
-func (s span) covers(other span) bool { return s.first <= other.first && s.last >= other.last }
-
 func fileName(of File) string {
 	name := filesDir + "/" + hex.EncodeToString(of.SHA[:])
 	if of.Encrypted {

@@ -5,7 +5,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	iofs "io/fs"
 	"slices"
 
 	"qkv/internal/damage"
@@ -32,6 +34,7 @@ func listBases(ctx context.Context, s store.Store, cluster uint64) (bases []Base
 		switch {
 		case err == nil:
 			bases, cluster = append(bases, b), b.Cluster
+		case errors.Is(err, iofs.ErrNotExist): // another Writer has removed it since it was listed
 		case damaged(err):
 			faults = append(faults, err)
 		default:

@@ -109,3 +109,22 @@ func TestRetainTheEntriesBehindTheBase(t *testing.T) {
 		}
 	}
 }
+
+// All entries lie in the oldest base. The newest object of the log stays, so that the next Writer continues behind it.
+func TestRetainTheNewestObject(t *testing.T) {
+	h, on := newHistory(t, 5), newFolder(t)
+	h.grow(4)
+	w := open(t, on)
+	must(t, h.base(w))
+	must(t, h.appendEach(w, 3))
+	must(t, h.base(w))
+	removed, err := removeOld(w, time.Unix(0, h.wall), 0)
+	if must(t, errors.Join(err, w.Close())); len(removed) < 2 || len(w.Bases()) != 1 {
+		t.Errorf("%q were removed", removed)
+	}
+	w = open(t, on)
+	if last, term := w.Last(); last != uint64(len(h.entries)) || term != h.entries[last-1].Term {
+		t.Errorf("the log ends at entry %d of term %d", last, term)
+	}
+	must(t, w.Close())
+}

@@ -164,6 +164,23 @@ func TestOldListOfAWriter(t *testing.T) {
 	}
 }
 
+// A manifest was removed by another Writer since it was listed: that is no damage, and no failure.
+func TestManifestIsRemovedMeanwhile(t *testing.T) {
+	h, on := small(t)
+	s := &late{Store: place(on)}
+	s.freeze(t)
+	oldest := reading(t, on).Bases[0]
+	must(t, s.Delete(background, baseName(oldest.Index, oldest.Term)))
+	rd, err := Open(background, s)
+	if must(t, err); len(rd.Bases) != 1 || len(rd.Faults) > 0 {
+		t.Errorf("%d bases, faults %v", len(rd.Bases), rd.Faults)
+	}
+	got, err := rd.Restore(At{}, testLimits(), nil)
+	must(t, err)
+	h.same(got, uint64(len(h.entries)))
+	must(t, writing(t, s).Close())
+}
+
 // Files that no base lists stay for limits.BackupGrace of the steady clock after they were first seen, and go then. Another Writer's files are
 // not removed, if they are younger or its manifest comes in time.
 func TestGrace(t *testing.T) {
@@ -254,14 +271,17 @@ func TestGraceOfTheOwnCopy(t *testing.T) {
 
 // A file of the list is gone, or has another size, when the base is to be published.
 func TestPublishRefused(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
 	for what, spoil := range map[string]func(s store.Store, name string) error{
 		"gone":  func(s store.Store, name string) error { return s.Delete(background, name) },
 		"short": func(s store.Store, name string) error { return s.Put(background, name, []byte("short")) },
 		"long":  func(s store.Store, name string) error { return s.Put(background, name, make([]byte, 1<<20+1_300_000)) },
 	} {
-		for i := range 2 { // the snapshot, and a part that another base has
+		for i, to := range [][]age.Recipient{nil, nil, {key.Recipient()}} { // the snapshot, and a part that another base has
+			i = min(i, 1)
 			h, on := large(t), newFolder(t)
-			w := open(t, on)
+			w := open(t, on, to...)
 			must(t, h.base(w))
 			h.add(false, h.command())
 			c, err := w.Base(h.save(), h.part)
