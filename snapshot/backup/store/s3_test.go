@@ -371,6 +371,9 @@ func TestStalls(t *testing.T) {
 		if err := call(ctx); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s, which is canceled: %v", name, err)
 		}
+		if err := call(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s, which was canceled before: %v", name, err)
+		}
 	}
 	server.fail(http.MethodGet, 1, answered(func(w http.ResponseWriter, answer *httptest.ResponseRecorder) {
 		w.WriteHeader(answer.Code)
