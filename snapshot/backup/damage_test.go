@@ -292,6 +292,28 @@ func TestForeignManifest(t *testing.T) {
 	must(t, w.Close())
 }
 
+// The marker is damaged: the cluster is that of the newest manifest, and older ones of another cluster are no bases. A manifest whose name has
+// another term is none either.
+func TestManifestsWithoutAMarker(t *testing.T) {
+	h, on := small(t)
+	oldest := reading(t, on).Bases[0]
+	w := open(t, on)
+	other := oldest
+	other.Cluster, other.Index = testCluster+1, oldest.Index-1
+	must(t, w.putSingle(background, baseName(other.Index, other.Term), &baseFormat, &other))
+	other = oldest
+	must(t, w.putSingle(background, baseName(other.Index, other.Term+1), &baseFormat, &other))
+	must(t, w.Close())
+	m := inMemory(t, on)
+	rd := reading(t, m.with("to/b/"+markName, m.files["to/b/"+markName][1:]))
+	if len(rd.Bases) != 2 || len(rd.Faults) != 3 || rd.Cluster.ID != testCluster {
+		t.Fatalf("%d bases of the cluster %x, faults %v", len(rd.Bases), rd.Cluster.ID, rd.Faults)
+	}
+	got, err := rd.Restore(At{}, testLimits(), nil)
+	must(t, err)
+	h.same(got, uint64(len(h.entries)))
+}
+
 // The cluster was set back, and its second history was written to the same store by a Writer that did not compare. An entry that two objects
 // have in different terms is refused, and both histories are named.
 func TestTwoHistories(t *testing.T) {

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -256,16 +257,38 @@ func TestForgedObjects(t *testing.T) {
 		must(t, err)
 		h.same(got, of.first-1)
 	}
-	h1 := head()
-	h1.First, h1.Last = h1.First+1, h1.Last+1 // under the name of others
-	_, object := h1.put(kv.AppendLogEntries(nil, entries()))
-	wrong := of
-	if wrong.sha = sumOf(object); wrong == of {
-		t.Fatal("the example is the object itself")
+	_, object := new(head()).put(kv.AppendLogEntries(nil, entries()))
+	for _, wrong := range []span{{of.first - 1, of.last, of.sha}, {of.first, of.last + 1, of.sha}, {of.first - 1, of.last - 1, of.sha}} {
+		wrong.sha = sha256.Sum256(object) // the hash is right, and the entries of the name are not
+		bad := m.with("to/b/"+of.name(), nil).with("to/b/"+wrong.name(), object)
+		if _, err := restore(bad, At{}); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "and its name says") {
+			t.Errorf("the name of the entries %d to %d: %v", wrong.first, wrong.last, err)
+		}
 	}
-	bad := m.with("to/b/"+of.name(), nil).with("to/b/"+wrong.name(), object)
-	if _, err := restore(bad, At{}); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "and its name says") {
-		t.Errorf("a header of other entries: %v", err)
+}
+
+// The log begins anew behind a base while small objects end before it. They become one object without the new entries.
+func TestMergeBeforeAGap(t *testing.T) {
+	h, on := newHistory(t, 5), newFolder(t)
+	h.grow(4)
+	w := open(t, on)
+	must(t, h.base(w))
+	h.grow(9)
+	must(t, h.base(w)) // of entry 14
+	h.grow(2)
+	for _, of := range [][2]int{{5, 6}, {6, 7}, {14, 15}, {15, 16}} {
+		must(t, w.Append(background, h.entries[of[0]:of[1]]))
+	}
+	must(t, w.mergeTail(background))
+	must(t, w.Close())
+	if got := ranges(t, place(on)); got != "6-7 15-16 15-15 16-16" {
+		t.Errorf("the objects are %s", got)
+	}
+	got, err := restore(on, At{})
+	must(t, err)
+	h.same(got, 16)
+	if got, err = restore(on, At{Wall: h.moments[7].wall, AcceptLoss: true}); err != nil || got.Index != 7 {
+		t.Errorf("before the gap: %+v, %v", got, err)
 	}
 }
 

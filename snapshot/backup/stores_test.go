@@ -2,7 +2,6 @@ package backup
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"io"
 	iofs "io/fs"
@@ -18,8 +17,6 @@ import (
 	"qkv/snapshot"
 	"qkv/snapshot/backup/store"
 )
-
-func sumOf(b []byte) [32]byte { return sha256.Sum256(b) }
 
 // unlocked is a store without a lock. before, if not nil, is told of each call, before it.
 type unlocked struct {
