@@ -103,7 +103,7 @@ type Config struct {
 	Backup backuprun.Target
 	// Seed opens the backup from which this member takes parts when it joins: a part that is there does not come from the leader. A lost part
 	// that no member gives comes from there, too, or else from Backup. nil: there is none.
-	Seed func(ctx context.Context) (*backup.Reader, error)
+	Seed func(ctx context.Context) (*backup.Reader, error) `json:"-"`
 
 	Logger  *slog.Logger
 	Version string

@@ -24,7 +24,7 @@ func Open(on disk.FS, address string) (Store, error) {
 		bucket, prefix, _ := strings.Cut(rest, "/")
 		return OpenS3(bucket, prefix)
 	case found && !strings.Contains(scheme, "/"):
-		return nil, fmt.Errorf("%s:// is no store: qkv writes to folders and to s3://BUCKET/PREFIX; for a folder of that name give ./%s://...", scheme, scheme)
+		return nil, fmt.Errorf("%s:// is no store: qkv writes to folders and to s3://BUCKET/PREFIX; for a folder of that name give ./%s://PATH", scheme, scheme)
 	case len(address) >= 3 && strings.EqualFold(address[:3], "s3:"):
 		return nil, fmt.Errorf("%s is no address of a bucket: give s3://BUCKET/PREFIX; for a folder of that name give ./%s", address, address)
 	case strings.ContainsRune(address, 0):
