@@ -4,7 +4,6 @@ package damage
 import (
 	"errors"
 	"fmt"
-	"io"
 
 	"qkv/internal/pack"
 )
@@ -59,17 +58,4 @@ func Of(file string, offset int64, err error) error {
 		return fmt.Errorf("%w: %s at byte %d: %w; use that version, or a newer one", ErrFormat, file, offset, err)
 	}
 	return &Error{file, offset, err}
-}
-
-// ReadAt fills b with the bytes at an offset of a file. A file that ends before is damaged.
-func ReadAt(file string, f io.ReaderAt, b []byte, offset int64) error {
-	n, err := f.ReadAt(b, offset)
-	switch at := offset + int64(n); {
-	case n == len(b):
-		return nil
-	case err == nil || errors.Is(err, io.EOF):
-		return At(file, at, "the file ends here: it was cut")
-	default:
-		return fmt.Errorf("read %s at byte %d: %w", file, at, err)
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,33 +82,5 @@ func TestError(t *testing.T) {
 	}
 	if err := Of("dir/file", 12, nil); err != nil {
 		t.Errorf("no error becomes %v", err)
-	}
-}
-
-// failing fails behind its bytes.
-type failing struct {
-	b   []byte
-	err error
-}
-
-func (f failing) ReadAt(b []byte, at int64) (int, error) {
-	if n := copy(b, f.b[min(at, int64(len(f.b))):]); n < len(b) {
-		return n, f.err
-	}
-	return len(b), nil
-}
-
-// A file that ends is damaged; a disk that fails says nothing about the file.
-func TestReadAt(t *testing.T) {
-	b := make([]byte, 3)
-	for _, c := range []struct {
-		at      int64
-		err     error
-		damaged bool
-	}{{2, nil, false}, {4, io.EOF, true}, {9, io.EOF, true}, {4, syscall.EIO, false}} {
-		err := ReadAt("dir/file", failing{[]byte("abcdef"), c.err}, b, c.at)
-		if errors.Is(err, ErrDamaged) != c.damaged || (err == nil) != (c.at == 2) || err != nil && !strings.Contains(err.Error(), fmt.Sprintf("dir/file at byte %d", max(c.at, 6))) {
-			t.Errorf("%d bytes at %d: %v", len(b), c.at, err)
-		}
 	}
 }
