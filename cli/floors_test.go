@@ -97,7 +97,7 @@ var packages = map[string]layer{
 	"net/client": {floor: 3, imports: []string{"internal/figures", "net/wire", "index/kv", "internal/election", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
 
 	"net/etcd/front":        {floor: 3, imports: []string{"net/wire", "internal/admit", "internal/logx", "internal/limits"}, modules: []string{grpcModule, netModule}},
-	"snapshot/backup/store": {floor: 3, imports: []string{"log/disk", "internal/damage"}, modules: []string{minioModule}},
+	"snapshot/backup/store": {floor: 3, imports: []string{"log/disk", "internal/damage", "internal/limits"}, modules: []string{minioModule}},
 
 	"snapshot/backup":  {floor: 3, imports: []string{"snapshot", "snapshot/backup/store", "index", "index/kv", "log/disk", "internal/codec", "internal/pack", "internal/damage", "internal/limits"}, modules: []string{ageModule}},
 	"net/etcd/migrate": {floor: 3, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, boltModule}},

@@ -176,7 +176,7 @@ func TestProcessBackup(t *testing.T) {
 	reaches(t, dir, m.acknowledged()[10].revision, processWait)
 	checks, refused := 0, 0
 	for i := range rounds {
-		disturb(t, c, b, small, i)
+		disturb(t, c, b, m, small, i)
 		n, no := checkMoments(t, m, begun, func(at backup.At) (*backup.Restored, error) { return restored(dir, at) })
 		checks, refused = checks+n, refused+no
 	}
@@ -197,20 +197,22 @@ func TestProcessBackup(t *testing.T) {
 }
 
 // disturb makes one thing go wrong, and mends it.
-func disturb(t *testing.T, c *clusterProcess, b *backupProcess, small string, round int) {
+func disturb(t *testing.T, c *clusterProcess, b *backupProcess, m *backupModel, small string, round int) {
 	t.Helper()
 	pause := time.Duration(100+rand.IntN(300)) * time.Millisecond
 	switch round % 5 {
 	case 0, 2:
-		m := c.members[rand.IntN(len(c.members))]
-		m.kill()
+		one := c.members[rand.IntN(len(c.members))]
+		one.kill()
 		time.Sleep(pause)
-		m.start()
+		one.start()
 	case 1:
 		b.end(syscall.SIGKILL)
 		time.Sleep(pause)
 		b.start()
-	case 3:
+	case 3: // a process that was started meanwhile knows of the backup once it has written to it
+		puts := m.acknowledged()
+		reaches(t, b.dir, puts[len(puts)-1].revision, processWait)
 		must(t, os.Rename(b.dir, b.dir+".away"))
 		time.Sleep(pause)
 		if _, err := os.Stat(b.dir); err == nil {

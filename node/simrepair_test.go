@@ -263,7 +263,7 @@ func newerState(t *testing.T, laterTerm bool) {
 	}
 	told := 0
 	for _, a := range h.member.alarms() {
-		if a.Name == kv.CorruptAlarm && strings.Contains(a.Text, "was fetched again; nothing is lost") {
+		if a.Name == kv.CorruptAlarm && strings.Contains(a.Text, "was fetched from another member; nothing is lost") {
 			told++
 		}
 	}

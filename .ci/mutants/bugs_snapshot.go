@@ -137,7 +137,7 @@ var snapshotBugs = []mutant{
 		{"Folder.put", `err = readBack(file, content)`, `err = nil`},
 	}, []detector{direct("./snapshot/backup", "TestReadBack")}},
 	{"rely on names of a backup that a crash takes", []change{
-		{"Folder.Lock", `if err := f.settle(); err != nil {`, `if err := error(nil); err != nil {`},
+		{"Folder.Lock", `if err := f.makeDurable(); err != nil {`, `if err := error(nil); err != nil {`},
 	}, []detector{direct("./snapshot/backup", "TestFoundIsDurable")}},
 	// Shelves.
 	{"answer a value with another checksum", []change{

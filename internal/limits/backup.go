@@ -16,6 +16,8 @@ const (
 	BackupHeaderMost = 1 << 10
 	// BackupManifestMost bounds the marker, and the manifest of a base: 100 bytes for each part of 8 MiB.
 	BackupManifestMost = 64 << 20
+	// BackupPrefixMost bounds the prefix in a bucket: with the name of an object behind it, a key may have 1,024 bytes.
+	BackupPrefixMost = 800
 	// BackupFileMost bounds a file of a base, which is in memory until it is stored. The largest piece has BasePieceMost, and one key more.
 	BackupFileMost = 1 << 30
 	// BackupStepBytes is how much of a file of a base is read between two looks at the log.

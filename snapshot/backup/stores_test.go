@@ -270,7 +270,7 @@ func TestGraceOfTheOwnCopy(t *testing.T) {
 func TestPublishRefused(t *testing.T) {
 	key, err := age.GenerateX25519Identity()
 	must(t, err)
-	for what, spoil := range map[string]func(s store.Store, name string) error{
+	for what, corrupt := range map[string]func(s store.Store, name string) error{
 		"gone":  func(s store.Store, name string) error { return s.Delete(background, name) },
 		"short": func(s store.Store, name string) error { return s.Put(background, name, []byte("short")) },
 		"long":  func(s store.Store, name string) error { return s.Put(background, name, make([]byte, 1<<20+1_300_000)) },
@@ -288,7 +288,7 @@ func TestPublishRefused(t *testing.T) {
 				must(t, err)
 			}
 			name := fileName(c.base.Files[i])
-			must(t, spoil(place(on), name))
+			must(t, corrupt(place(on), name))
 			done, err := c.Step(background, 1)
 			if done || err == nil || !strings.Contains(err.Error(), name) {
 				t.Errorf("%s: a base is published without the file %d: %v", what, i, err)

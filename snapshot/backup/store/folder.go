@@ -54,14 +54,14 @@ func (f *Folder) Lock(make bool) (lock io.Closer, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock %s: %w", f.dir, err)
 	}
-	if err := f.settle(); err != nil {
+	if err := f.makeDurable(); err != nil {
 		lock.Close()
-		return nil, fmt.Errorf("settle %s: %w", f.dir, err)
+		return nil, fmt.Errorf("make the names in %s durable: %w", f.dir, err)
 	}
 	return lock, nil
 }
 
-func (f *Folder) settle() error {
+func (f *Folder) makeDurable() error {
 	names, err := f.on.List(f.dir)
 	if err != nil {
 		return err

@@ -8,11 +8,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"qkv/internal/limits"
 	"qkv/log/disk"
 )
-
-// mostPrefix bounds the prefix in a bucket: the key of an object may have 1,024 bytes.
-const mostPrefix = 800
 
 // Open returns the store of an address: s3://BUCKET/PREFIX, or the name of a folder. It makes nothing, and asks no server.
 func Open(on disk.FS, address string) (Store, error) {
@@ -44,8 +42,8 @@ func cleanPrefix(prefix string) (string, error) {
 		return "", fmt.Errorf("the prefix %q has bytes that are no text", prefix)
 	case path.IsAbs(prefix) || path.Clean(prefix) != prefix || prefix == "." || prefix == ".." || strings.HasPrefix(prefix, "../"):
 		return "", fmt.Errorf("the prefix %q has an empty part, or . or ..: give one as in backups/qkv", prefix)
-	case len(prefix) > mostPrefix:
-		return "", fmt.Errorf("the prefix has %d bytes, more than %d", len(prefix), mostPrefix)
+	case len(prefix) > limits.BackupPrefixMost:
+		return "", fmt.Errorf("the prefix has %d bytes, more than %d", len(prefix), limits.BackupPrefixMost)
 	}
 	return prefix, nil
 }

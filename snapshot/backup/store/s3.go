@@ -25,13 +25,13 @@ import (
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
+
+	"qkv/internal/limits"
 )
 
 const (
 	attempts        = 3               // of a request, within some seconds: callers try again, and report
 	credentialsTime = 5 * time.Second // for the answer of an instance's metadata service
-	mostRange       = 1 << 40         // bytes that a request asks for; larger than any object
-	mostBuffer      = 64 << 20        // bytes that are allocated on a server's word
 )
 
 // S3 is a Store in a bucket of Amazon S3, or of a server with the same interface. An object's key is the prefix and its name. Objects are
@@ -189,7 +189,7 @@ func (s *S3) Get(ctx context.Context, name string, offset, most int64) ([]byte, 
 		return nil, err
 	}
 	ctx, last := withLast(ctx)
-	b, err := s.getRange(ctx, name, offset, min(most, mostRange))
+	b, err := s.getRange(ctx, name, offset, min(most, limits.BackupFileMost))
 	if statusOf(err) == http.StatusRequestedRangeNotSatisfiable { // the object ends before
 		return nil, nil
 	}
@@ -215,7 +215,7 @@ func (s *S3) getRange(ctx context.Context, name string, offset, most int64) ([]b
 		return nil, fmt.Errorf("the server answered with the range %q to %d bytes from byte %d on", answered, most, offset)
 	}
 	var b bytes.Buffer
-	b.Grow(int(min(end+1-first, mostBuffer)) + bytes.MinRead)
+	b.Grow(int(min(end+1-first, limits.BackupManifestMost)) + bytes.MinRead)
 	if _, err := b.ReadFrom(io.LimitReader(body, end+1-first)); err != nil {
 		return nil, err
 	}

@@ -346,8 +346,8 @@ func TestFaultyGet(t *testing.T) {
 func TestStalls(t *testing.T) {
 	content := bytes.Repeat([]byte("content"), 1_000_000)
 	server := newServer(t)
-	patience := server.open("")
-	must(t, patience.Put(t.Context(), "parts/there", content))
+	unhurried := server.open("")
+	must(t, unhurried.Put(t.Context(), "parts/there", content))
 	const limit = 150 * time.Millisecond
 	before := stall
 	stall = limit
