@@ -82,6 +82,7 @@ const (
 // another cluster or to a newer qkv, holds other files, or is encrypted while Target.To is empty, or Config.Final says so.
 func Run(ctx context.Context, c Config) error {
 	r := &runner{Config: c, born: time.Now(), retention: backup.Retention{Keep: c.Keep}}
+	r.Continue = r.Continue || backup.In(ctx, c.Store)
 	for pause := pauseFirst; ; {
 		begun := time.Now()
 		err := r.session(ctx)

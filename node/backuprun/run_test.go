@@ -277,6 +277,36 @@ func TestChangesWithoutRoomForABase(t *testing.T) {
 	}
 }
 
+// The folder of a backup is there when a run begins, and gone when the first member answers: its disk was unmounted. It is not made anew.
+func TestFolderThatGoesBeforeTheFirstMember(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "backup")
+	m := &testMember{t: t, dir: t.TempDir()}
+	m.write()
+	w, err := backup.Write(t.Context(), store.OpenFolder(disk.OS(), dir), true, m.Cluster())
+	must(t, err)
+	must(t, w.Close())
+	ctx, cancel := context.WithCancel(t.Context())
+	var failures []error
+	must(t, Run(ctx, Config{
+		Target: Target{Store: store.OpenFolder(disk.OS(), dir), Every: time.Hour, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
+		Open: func(_ context.Context, turn int) (Source, int, error) {
+			if turn == 0 {
+				must(t, os.Rename(dir, dir+".away"))
+				return nil, 0, errors.New("no member answers")
+			}
+			return m, 1, nil
+		},
+		Failed: func(err error) {
+			if failures = append(failures, err); len(failures) == 2 {
+				cancel()
+			}
+		},
+	}))
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) || !strings.Contains(failures[1].Error(), "is gone: mount its disk again") {
+		t.Errorf("the folder: %v; the failures: %v", err, failures)
+	}
+}
+
 // A further base that fails is made after the pause for failures, and not only after the next interval: a restore would apply the log of two
 // intervals.
 func TestFailedBaseIsMadeAgain(t *testing.T) {

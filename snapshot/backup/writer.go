@@ -81,6 +81,12 @@ func Write(ctx context.Context, s store.Store, anew bool, c Cluster, to ...age.R
 	return w, nil
 }
 
+// In reports whether a store holds a backup, as far as it answers.
+func In(ctx context.Context, s store.Store) bool {
+	_, err := s.Get(ctx, markName, 0, 1)
+	return err == nil
+}
+
 // check reads the marker.
 func (w *Writer) check(ctx context.Context) error {
 	var of Cluster
