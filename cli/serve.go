@@ -15,14 +15,13 @@ import (
 	"syscall"
 	"time"
 
-	"qkv/snapshot/backup"
-
 	"github.com/urfave/cli/v2"
 
 	"qkv/internal/limits"
 	"qkv/net/wire"
 	"qkv/node"
 	"qkv/node/backuprun"
+	"qkv/snapshot/backup"
 )
 
 // stopTime limits the graceful stop of a member: the handover of leadership and running requests. Supervisors kill after 30 s

@@ -189,7 +189,7 @@ func (d *backupDuty) text() string {
 	case problem != "" && age >= limits.BackupFailing:
 		return fmt.Sprintf("the backup in %s has not been complete for %v: %s", d.place(), age.Round(time.Second), problem)
 	case age >= limits.BackupOld:
-		return fmt.Sprintf("the backup in %s has not been complete for %v: its disk does not answer, or is slower than the writes; look at that disk",
+		return fmt.Sprintf("the backup in %s has not been complete for %v: its store does not answer, or is slower than the writes; look at that disk or server",
 			d.place(), age.Round(time.Second))
 	}
 	return ""
@@ -219,7 +219,7 @@ func (d *backupDuty) stop() {
 	select {
 	case <-d.ended:
 	case <-time.After(limits.BackupStop):
-		d.source.member.logger.Warn("the backup's disk does not answer: its last write may be lost, and the next backup makes up for it", "to", d.place())
+		d.source.member.logger.Warn("the backup's store does not answer: its last write may be lost, and the next backup makes up for it", "to", d.place())
 	}
 }
 

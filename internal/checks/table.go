@@ -67,7 +67,7 @@ var Cluster = []Check{
 	{"quota", "the quota is nearly reached or reached: then only deletions are accepted", "delete keys, or set `--quota-bytes` higher on all members", quota},
 	{"history", "the history reaches back for less than five minutes", "set `--history-bytes` higher on all members", history},
 	{"disk-space", "the disk of a member is nearly full", "free space on that disk, or give the member a larger one", diskSpace},
-	{"backup", "the newest changes are in no backup, or will be in none when another member leads", "give all members `--backup`, and look at the disk of the leader's: docs/backup.md", backup},
+	{"backup", "the newest changes are in no backup, or will be in none when another member leads", "give all members `--backup`, and look at that place: docs/backup.md", backup},
 }
 
 // Host are the checks of a data folder and of the host that holds it.

@@ -112,10 +112,10 @@ func (c *Copy) begin(from Source) (err error) {
 	if from.Size() > limits.BackupFileMost {
 		return fmt.Errorf("%s has %d bytes, the limit is %d", from.Name(), from.Size(), limits.BackupFileMost)
 	}
-	f := &copying{of: File{SHA: from.SHA(), Bytes: from.Size(), Encrypted: len(c.w.to) > 0}, tee: &tee{from: from, read: make([]byte, 0, from.Size())}}
-	if err := c.fits(f.of.Bytes); err != nil {
+	if err := c.fits(from.Size()); err != nil {
 		return err
 	}
+	f := &copying{of: File{SHA: from.SHA(), Bytes: from.Size(), Encrypted: len(c.w.to) > 0}, tee: &tee{from: from, read: make([]byte, 0, from.Size())}}
 	f.verifier, err = snapshot.BeginExamine(from.Name(), f.tee)
 	c.file = f
 	return err
@@ -239,7 +239,7 @@ func listedFiles(bases []Base) map[string]File {
 func (c *Copy) publish(ctx context.Context) error {
 	sizes, err := listSizes(ctx, c.w.store)
 	for _, f := range c.base.Files {
-		if fault := lacks(c.w.store, sizes, f); fault != nil && !c.w.stored(ctx, f) {
+		if fault := lacks(c.w.store, sizes, f); fault != nil && !c.w.holds(ctx, f) {
 			err = errors.Join(err, fault)
 		}
 	}
@@ -264,8 +264,8 @@ func (c *Copy) publish(ctx context.Context) error {
 	return nil
 }
 
-// stored reports whether a file is there as a whole though a list of the store, which may be old, does not say so.
-func (w *Writer) stored(ctx context.Context, of File) bool {
+// holds reports whether a file is there as a whole though a list of the store, which may be old, does not say so.
+func (w *Writer) holds(ctx context.Context, of File) bool {
 	b, err := w.store.Get(ctx, fileName(of), of.Stored-1, 2)
 	return err == nil && len(b) == 1
 }
