@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -55,11 +57,31 @@ func TestStartShortOfMemory(t *testing.T) {
 	}
 }
 
+// haveRuntimeGrown gives Go's runtime the addresses that it needs later: the limit must stop the state and nothing else.
+// The heap grows by arenas of 64 MiB and begins at a random place in the first one, and a thread's stack may take 8 MiB.
+// The runtime keeps the addresses of a freed arena, and threads that have nothing to do.
+func haveRuntimeGrown() {
+	runtime.KeepAlive(make([]byte, 64<<20))
+	runtime.GC()
+	var all, locked sync.WaitGroup
+	locked.Add(16)
+	for range 16 {
+		all.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			locked.Done()
+			locked.Wait()
+		})
+	}
+	all.Wait()
+}
+
 func loadShortOfMemory(t *testing.T, dir string) {
 	listing, err := snapshot.List(disk.OS(), dir+"/snap")
 	if err != nil || len(listing.Published) != 1 {
 		t.Fatal(listing, err)
 	}
+	haveRuntimeGrown()
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		t.Fatal(err)
