@@ -123,9 +123,13 @@ func (w *Window) truncate(from uint64) {
 	w.chunks = slices.DeleteFunc(w.chunks, func(c chunk) bool { return c.next() > from })
 }
 
-// cool evicts the oldest entries from memory.
+// cool evicts the oldest entries from memory, a quarter of the budget at once. If they went one by one, a reader of older entries might never
+// arrive at hot: in the time of a read, hot would move on by as many entries as were read.
 func (w *Window) cool() {
-	for w.hotBytes > w.most && w.hot < w.last() {
+	if w.hotBytes <= w.most {
+		return
+	}
+	for w.hotBytes > w.most/4*3 && w.hot < w.last() {
 		s := &w.slots[w.hot-w.base-1]
 		w.hotBytes -= entrySize(s.entry)
 		s.entry = nil
