@@ -37,13 +37,7 @@ func demoCommand() *cli.Command {
 			"same data.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DEMO_DATA_DIR"}, Value: "qkv-data", Usage: "`DIR` with the three members' data"},
-			&cli.IntFlag{Name: "port", EnvVars: []string{"QKV_DEMO_PORT"}, Value: 2379, Usage: "first of six UDP `PORT`s in a row", Action: func(_ *cli.Context, port int) error {
-				if port < 1 || port > 65535-2*demoMembers {
-					return usagef("--port %d must be 1 to %d", port, 65535-2*demoMembers)
-				}
-				return nil
-			}},
-			homeFlag(),
+			portFlag("QKV_DEMO_PORT", 2379, 2*demoMembers), homeFlag(),
 		},
 		Action: runDemo,
 	}

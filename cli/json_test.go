@@ -15,6 +15,7 @@ var withoutJSON = map[string]string{
 	"etcd":              "runs until it is stopped, and prints its log, as etcd does",
 	"bench member":      "runs until it is stopped, and prints its log: --log-format json",
 	"demo":              "runs until it is stopped, and prints the logs of its members",
+	"branch":            "serves until it is stopped: `qkv backup list -w json` describes the backup",
 	"config example":    "prints a file in YAML",
 	"completion":        "prints a program for a shell",
 	"member replace":    "prints its steps while it waits for the new member: `qkv member list -w json` has the result",

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
 	"qkv/internal/figures"
 )
 
@@ -49,6 +51,16 @@ func newLocalCluster(count, port int, dataDir, home string, t *terminal) (*local
 		m.cluster = strings.Join(cluster, ",")
 	}
 	return l, nil
+}
+
+// portFlag is a flag for the first of the ports of a localCluster.
+func portFlag(variable string, value, count int) cli.Flag {
+	return &cli.IntFlag{Name: "port", EnvVars: []string{variable}, Value: value, Usage: fmt.Sprintf("first of %d UDP `PORT`s in a row", count), Action: func(_ *cli.Context, port int) error {
+		if port < 1 || port > 65535-count {
+			return usagef("--port %d must be 1 to %d", port, 65535-count)
+		}
+		return nil
+	}}
 }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

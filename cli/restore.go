@@ -15,10 +15,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/checks"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
+	"qkv/log/disk"
 	"qkv/net/etcd/migrate"
 	"qkv/net/wire"
 	"qkv/node"
@@ -36,8 +38,7 @@ func restoreCommand() *cli.Command {
 			"moment. PLACE is a folder, or s3://BUCKET/PREFIX.\n\n" +
 			"FILE is a file of `etcdctl snapshot save`: then it is the same as `qkv migrate from-etcd --snapshot FILE`.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "at", EnvVars: []string{"QKV_RESTORE_AT"}, Usage: "`TIME` of the state, like 2006-01-02T15:04:05Z, or local like '2006-01-02 15:04:05'"},
-			&cli.Int64Flag{Name: "revision", Aliases: []string{"rev"}, EnvVars: []string{"QKV_RESTORE_REVISION"}, Usage: "`REV` of the state: the change that made it is the last one", Action: revisionAsked},
+			atFlag("QKV_RESTORE_AT"), revisionFlag("QKV_RESTORE_REVISION"),
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` to create (default: ./qkv-data/NAME)"},
 			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Value: "default", Usage: "`NAME` of the member of that folder"},
 			&cli.StringFlag{Name: "initial-cluster", EnvVars: []string{"QKV_INITIAL_CLUSTER"}, Usage: "`NAME=HOST:PORT,...` of all members of the new cluster, this one included (default: this one alone)"},
@@ -45,10 +46,22 @@ func restoreCommand() *cli.Command {
 			certsDirFlag("`DIR` of the member's certificates, as for qkv serve; without it the local CA's, on loopback only"),
 			clusterSecretFlag(""),
 			identityFlag(),
-			&cli.BoolFlag{Name: "accept-loss", EnvVars: []string{"QKV_RESTORE_ACCEPT_LOSS"}, Usage: "if the backup is damaged or has a gap before the moment, restore the newest whole state before that"},
+			lossFlag("QKV_RESTORE_ACCEPT_LOSS"),
 		},
 		Action: restore,
 	}
+}
+
+func atFlag(variable string) cli.Flag {
+	return &cli.StringFlag{Name: "at", EnvVars: []string{variable}, Usage: "`TIME` of the state, like 2006-01-02T15:04:05Z, or local like '2006-01-02 15:04:05'"}
+}
+
+func revisionFlag(variable string) cli.Flag {
+	return &cli.Int64Flag{Name: "revision", Aliases: []string{"rev"}, EnvVars: []string{variable}, Usage: "`REV` of the state: the change that made it is the last one", Action: revisionAsked}
+}
+
+func lossFlag(variable string) cli.Flag {
+	return &cli.BoolFlag{Name: "accept-loss", EnvVars: []string{variable}, Usage: "if the backup is damaged or has a gap before the moment, restore the newest whole state before that"}
 }
 
 func revisionAsked(_ *cli.Context, revision int64) error {
@@ -82,10 +95,6 @@ func restore(c *cli.Context) error {
 }
 
 func restoreBackup(ctx context.Context, c *cli.Context, from, dir, certsDir string, secret *wire.SecretSource) error {
-	at, asked, err := momentAsked(c, time.Now())
-	if err != nil {
-		return err
-	}
 	cluster, err := parseCluster(c.String("initial-cluster"))
 	if err != nil {
 		return err
@@ -97,23 +106,38 @@ func restoreBackup(ctx context.Context, c *cli.Context, from, dir, certsDir stri
 	for _, m := range cluster {
 		to.Founders = append(to.Founders, m.Name)
 	}
-	if err := node.CheckRestore(to); err != nil {
-		return serveError(err)
+	made, err := restoreMoment(ctx, c, from, to)
+	if err == nil {
+		writeNext(c, made, dir)
 	}
-	r, err := openBackup(ctx, c, from)
+	return err
+}
+
+// restoreMoment makes a data folder of the moment that was asked for, and describes it.
+func restoreMoment(ctx context.Context, c *cli.Context, from string, to node.RestoreConfig) (made node.Made, err error) {
+	at, asked, err := momentAsked(c, time.Now())
 	if err != nil {
-		return err
+		return made, err
 	}
-	bar := newBytesProgress(c.App.ErrWriter, "restore")
-	got, err := r.Restore(at, limits.Defaults().Index, progressTo(bar))
-	bar.end()
+	var got *backup.Restored
+	var r *backup.Reader
+	text := ""
+	made, err = node.Restore(to, func(files disk.FS, dir string) (*index.State, error) {
+		if r, err = openBackup(ctx, c, from); err != nil {
+			return nil, err
+		}
+		r.KeepFiles(files, dir)
+		bar := newBytesProgress(c.App.ErrWriter, "restore")
+		got, err = r.Restore(at, limits.Defaults().Index, progressTo(bar))
+		bar.end()
+		if err != nil {
+			return nil, restoreError(err, at)
+		}
+		text = describeRestored(got, r.Path, asked)
+		return got.State, nil
+	})
 	if err != nil {
-		return restoreError(err, at)
-	}
-	text := describeRestored(got, r.Path, asked)
-	made, err := node.Restore(to, got.State)
-	if err != nil {
-		return serveError(err)
+		return made, serveError(err)
 	}
 	for _, note := range slices.Concat(r.Faults, got.Notes) {
 		fmt.Fprintln(c.App.ErrWriter, "note:", note)
@@ -122,8 +146,7 @@ func restoreBackup(ctx context.Context, c *cli.Context, from, dir, certsDir stri
 		fmt.Fprintln(c.App.ErrWriter, "LOST: everything behind this moment:", got.Lost)
 	}
 	fmt.Fprint(c.App.Writer, text)
-	writeNext(c, made, dir)
-	return nil
+	return made, nil
 }
 
 // momentAsked returns the moment of --at or --revision, and its description.

@@ -36,7 +36,7 @@ func TestNewFolderInAMountPoint(t *testing.T) {
 		}
 	})
 	config := RestoreConfig{DataDir: "data", Name: "n1", Version: "test", Logger: slog.New(slog.DiscardHandler)}
-	_, err := restoreOn(config, "local", on, rand.NewChaCha8([32]byte{1}), recoverLimits(), state)
+	_, err := restoreOn(config, "local", on, rand.NewChaCha8([32]byte{1}), recoverLimits(), with(state))
 	on.SetHook(nil)
 	must(t, err)
 	names, err := on.List("data")
@@ -44,7 +44,7 @@ func TestNewFolderInAMountPoint(t *testing.T) {
 	if !slices.Contains(names, "identity") || !slices.Contains(names, "lost+found") || slices.Contains(names, restoringSuffix) {
 		t.Errorf("the folder has %v", names)
 	}
-	if _, err := restoreOn(config, "local", on, rand.NewChaCha8([32]byte{1}), recoverLimits(), state); err == nil || !strings.Contains(fmt.Sprint(err), "not empty") {
+	if _, err := restoreOn(config, "local", on, rand.NewChaCha8([32]byte{1}), recoverLimits(), with(state)); err == nil || !strings.Contains(fmt.Sprint(err), "not empty") {
 		t.Errorf("over a data folder: %v", err)
 	}
 }
@@ -58,7 +58,7 @@ func TestNewFolderIsBuiltOnce(t *testing.T) {
 		state.Found(index.Founders(map[string]uint64{"n1": 1}))
 		_, err := state.Apply(foundingIndex, foundingTerm, nil, nil)
 		must(t, err)
-		_, err = restoreOn(config, "local", on, rand.NewChaCha8([32]byte{1}), recoverLimits(), state)
+		_, err = restoreOn(config, "local", on, rand.NewChaCha8([32]byte{1}), recoverLimits(), with(state))
 		return err
 	}
 	another := false

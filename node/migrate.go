@@ -69,7 +69,7 @@ func Migrate(ctx context.Context, c MigrateConfig, fill func(s *index.State) (*i
 		return Migrated{}, err
 	}
 	s.folder = made
-	if err := s.build(state, first, to.dir); err != nil {
+	if err := s.build(to.dir, func() error { return s.make(state, first) }); err != nil {
 		return Migrated{}, err
 	}
 	return Migrated{Cluster: first.cluster, Member: first.self, View: state.View()}, nil
@@ -124,8 +124,9 @@ func (f *folder) building(suffix string) (string, error) {
 	return f.path(suffix), nil
 }
 
-// build makes a new data folder, and gives it its name. The lock keeps two processes from building one folder.
-func (s *storage) build(state *index.State, first origin, to string) (err error) {
+// build makes a new data folder by make, and gives it its name. The lock keeps two processes from building one folder. Nothing stays if make
+// fails.
+func (s *storage) build(to string, make func() error) (err error) {
 	made := s.folder
 	if err := made.fs.MkdirAll(made.dir); err != nil {
 		return err
@@ -134,18 +135,26 @@ func (s *storage) build(state *index.State, first origin, to string) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, made.lock.Close()) }()
-	if err := s.make(state, first); err != nil {
+	if err := s.clear(); err != nil {
 		return err
 	}
+	if err := make(); err != nil {
+		return errors.Join(err, removeFolder(made.fs, made.dir))
+	}
 	return made.rename(to)
+}
+
+// clear removes what an earlier attempt left in a new data folder.
+func (s *storage) clear() error {
+	if err := removeFolder(s.folder.fs, s.folder.dir, "LOCK"); err != nil {
+		return fmt.Errorf("remove %s, which an earlier attempt left: %w", s.folder.dir, err)
+	}
+	return nil
 }
 
 // make writes a new data folder with a state, next to its final place. The log begins behind the state.
 func (s *storage) make(state *index.State, first origin) error {
 	made := s.folder
-	if err := removeFolder(made.fs, made.dir, "LOCK"); err != nil {
-		return fmt.Errorf("remove %s, which an earlier attempt left: %w", made.dir, err)
-	}
 	if err := made.fs.MkdirAll(made.path("snap")); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path"
+	"slices"
 	"syscall"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -242,7 +243,11 @@ func (s storage) refound(state *index.State) (Recovered, error) {
 	first := originOf(old.Founding[0], token, old.Name, []string{old.Name})
 	state.Refound(index.Founders(map[string]uint64{first.name: first.self}))
 	s.folder = made
-	if err := s.make(state, first); err != nil {
+	err := s.clear()
+	if err == nil {
+		err = s.make(state, first)
+	}
+	if err != nil {
 		return Recovered{}, err
 	}
 	before, above := old.dir+beforeSuffix, path.Dir(old.dir)
@@ -253,7 +258,7 @@ func (s storage) refound(state *index.State) (Recovered, error) {
 		}
 		if errors.Is(err, syscall.EBUSY) { // the first rename; a retry would fail again
 			return Recovered{}, errors.Join(usagef("%s cannot be moved aside: it is a mount point; copy it to a folder that is not one (`cp -a %s COPY`), recover the copy, and start the member with the copy as --data-dir; nothing was changed",
-				old.dir, old.dir), removeFolder(made.fs, made.dir, ""))
+				old.dir, old.dir), removeFolder(made.fs, made.dir))
 		}
 		if err != nil {
 			return Recovered{}, fmt.Errorf("rename %s to %s: %w; run the same command again", name[0], name[1], err)
@@ -269,8 +274,8 @@ func (s *storage) saveAll(view *index.View, confState *raftpb.ConfState, last, t
 	}, view)
 }
 
-// removeFolder removes a folder with its content, and the content of its folders. A file that is kept stays, and the folder with it.
-func removeFolder(disks disk.FS, dir, kept string) error {
+// removeFolder removes a folder with its content, and the content of its folders. Files that are kept stay, and the folder with them.
+func removeFolder(disks disk.FS, dir string, kept ...string) error {
 	names, err := disks.List(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -279,18 +284,18 @@ func removeFolder(disks disk.FS, dir, kept string) error {
 		return err
 	}
 	for _, name := range names {
-		if name == kept {
+		if slices.Contains(kept, name) {
 			continue
 		}
 		if _, err := disks.List(dir + "/" + name); err == nil {
-			if err := removeFolder(disks, dir+"/"+name, ""); err != nil {
+			if err := removeFolder(disks, dir+"/"+name); err != nil {
 				return err
 			}
 		} else if err := disks.Remove(dir + "/" + name); err != nil {
 			return err
 		}
 	}
-	if kept != "" {
+	if len(kept) > 0 {
 		return nil
 	}
 	return disks.Remove(dir)

@@ -34,15 +34,6 @@ type Made struct{ Cluster, Member uint64 }
 
 const restoringSuffix = ".restoring"
 
-// CheckRestore refuses a configuration that Restore would refuse, before the work of reading a backup.
-func CheckRestore(c RestoreConfig) error {
-	if _, _, err := c.domain(); err != nil {
-		return err
-	}
-	_, err := (&folder{fs: disk.OS(), dir: path.Clean(c.DataDir)}).building(restoringSuffix)
-	return err
-}
-
 func (c *RestoreConfig) domain() (domain, issuer string, err error) {
 	if err := kv.CheckName(c.Name); err != nil {
 		return "", "", usagef("--name: %v", err)
@@ -53,11 +44,15 @@ func (c *RestoreConfig) domain() (domain, issuer string, err error) {
 	return domainOf(c.CertsDir, c.Secret, c.Name)
 }
 
-// Restore makes the data folder of a member of a new cluster that begins with a state from a backup, and changes the state.
-// All ids are new, so members and watchers of the old cluster cannot take the new one for theirs. A lone member's ids are
+// A Fill returns the state of a new data folder. It may keep files of the state in a folder, which it makes: they are removed when the state
+// is saved.
+type Fill func(files disk.FS, dir string) (*index.State, error)
+
+// Restore makes the data folder of a member of a new cluster that begins with a state from a backup, and changes the state. A
+// configuration that cannot work is refused before fill is called. All ids are new, so members and watchers of the old cluster cannot take the new one for theirs. A lone member's ids are
 // random. Several founders are restored each on its own host, from the same moment: their ids follow from the state, the
 // token and the names, and the same state gives the same log to all.
-func Restore(c RestoreConfig, state *index.State) (Made, error) {
+func Restore(c RestoreConfig, fill Fill) (Made, error) {
 	domain, issuer, err := c.domain()
 	if err != nil {
 		return Made{}, err
@@ -65,32 +60,43 @@ func Restore(c RestoreConfig, state *index.State) (Made, error) {
 	if issuer != "" { // founders that were restored with different secrets get different clusters, as in trust.derive
 		c.Token += " " + issuer
 	}
-	return restoreOn(c, domain, disk.OS(), rand.Reader, limits.Defaults(), state)
+	return restoreOn(c, domain, disk.OS(), rand.Reader, limits.Defaults(), fill)
 }
 
 // restoreOn is Restore on a disk.
-func restoreOn(c RestoreConfig, domain string, disks disk.FS, random io.Reader, l limits.Tunable, state *index.State) (Made, error) {
+func restoreOn(c RestoreConfig, domain string, disks disk.FS, random io.Reader, l limits.Tunable, fill Fill) (made Made, err error) {
 	to := &folder{fs: disks, dir: path.Clean(c.DataDir)}
 	building, err := to.building(restoringSuffix)
 	if err != nil {
 		return Made{}, err
 	}
-	s := storage{random: random, limits: l, segmentBytes: limits.SegmentBytes, version: c.Version, logger: c.Logger}
-	applied, term := state.Applied()
-	if applied < foundingIndex || term < foundingTerm {
-		return Made{}, errors.New("the state is that of a cluster that was never founded")
+	s := storage{
+		folder: &folder{fs: disks, dir: building},
+		random: random, limits: l, segmentBytes: limits.SegmentBytes, version: c.Version, logger: c.Logger,
 	}
-	token := fmt.Sprintf("restored %s %016x %d", c.Token, state.View().Digest(), applied)
-	founders := c.Founders
-	if len(founders) == 0 {
-		founders, token = []string{c.Name}, fmt.Sprintf("%s %016x", token, s.salt())
-	}
-	first := originOf(domain, token, c.Name, founders)
-	made := &folder{fs: disks, dir: building, identity: identity{Cluster: first.cluster, Founding: first.founding}}
-	state.Refound(made.founders())
-	s.folder = made
-	if err := s.build(state, first, to.dir); err != nil {
-		return Made{}, err
-	}
-	return Made{Cluster: first.cluster, Member: first.self}, nil
+	err = s.build(to.dir, func() error {
+		files := s.folder.path("backup")
+		state, err := fill(disks, files)
+		if err != nil {
+			return err
+		}
+		applied, term := state.Applied()
+		if applied < foundingIndex || term < foundingTerm {
+			return errors.New("the state is that of a cluster that was never founded")
+		}
+		token := fmt.Sprintf("restored %s %016x %d", c.Token, state.View().Digest(), applied)
+		founders := c.Founders
+		if len(founders) == 0 {
+			founders, token = []string{c.Name}, fmt.Sprintf("%s %016x", token, s.salt())
+		}
+		first := originOf(domain, token, c.Name, founders)
+		s.folder.Cluster, s.folder.Founding = first.cluster, first.founding
+		state.Refound(s.folder.founders())
+		made = Made{Cluster: first.cluster, Member: first.self}
+		if err := s.make(state, first); err != nil {
+			return err
+		}
+		return removeFolder(disks, files)
+	})
+	return made, err
 }

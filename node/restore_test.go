@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 
@@ -45,7 +46,12 @@ func restoredState(t *testing.T) *index.State {
 
 func restoreTo(fs disk.FS, dir, name string, seed byte, state *index.State, founders ...string) (Made, error) {
 	c := RestoreConfig{DataDir: dir, Name: name, Founders: founders, Token: "qkv", Version: "test", Logger: slog.New(slog.DiscardHandler)}
-	return restoreOn(c, "test", fs, rand.NewChaCha8([32]byte{seed}), recoverLimits(), state)
+	return restoreOn(c, "test", fs, rand.NewChaCha8([32]byte{seed}), recoverLimits(), with(state))
+}
+
+// with is a Fill with a state that needs no files.
+func with(state *index.State) Fill {
+	return func(disk.FS, string) (*index.State, error) { return state, nil }
 }
 
 // restoredFolder opens a restored folder, as a start does.
@@ -161,8 +167,9 @@ func TestRestoreCrash(t *testing.T) {
 }
 
 // A configuration that cannot work is refused before a backup is read.
-func TestCheckRestore(t *testing.T) {
+func TestRestoreRefusesFirst(t *testing.T) {
 	dir := t.TempDir()
+	fill := func(disk.FS, string) (*index.State, error) { return nil, errFilled }
 	for want, c := range map[string]RestoreConfig{
 		"--name":                             {DataDir: dir + "/d"},
 		"does not name this member, n4":      {DataDir: dir + "/d", Name: "n4", Founders: []string{"n1", "n2"}},
@@ -170,14 +177,19 @@ func TestCheckRestore(t *testing.T) {
 		"--data-dir":                         {DataDir: "/dev/null/d", Name: "n1"},
 	} {
 		var usage *UsageError
-		if err := CheckRestore(c); !errors.As(err, &usage) || !strings.Contains(err.Error(), want) {
+		if _, err := Restore(c, fill); !errors.As(err, &usage) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	if err := CheckRestore(RestoreConfig{DataDir: dir + "/d", Name: "n1", Founders: []string{"n2", "n1"}}); err != nil {
+	if _, err := Restore(RestoreConfig{DataDir: dir + "/d", Name: "n1", Founders: []string{"n2", "n1"}}, fill); !errors.Is(err, errFilled) {
 		t.Error(err)
 	}
+	if names, err := os.ReadDir(dir); err != nil || len(names) > 0 {
+		t.Errorf("after a restore that failed there is %v, %v", names, err)
+	}
 }
+
+var errFilled = errors.New("the backup was read")
 
 // A source may compact its history while a migration follows it: the changes before are in no file, and need none.
 func TestMigratedHistoryIsCompacted(t *testing.T) {

@@ -9,7 +9,9 @@ import (
 	"slices"
 	"time"
 
+	"qkv/index"
 	"qkv/internal/damage"
+	"qkv/log/disk"
 	"qkv/snapshot/backup"
 	"qkv/snapshot/backup/store"
 )
@@ -98,8 +100,8 @@ func (b *simBackup) draw() backup.At {
 	return backup.At{Wall: m.wall + pick(rand.New(rand.NewPCG(b.w.random.Uint64(), 0)), 0, 0, 1, int64(time.Second))}
 }
 
-// restore restores from a copy of the disk, which may have lost power meanwhile.
-func (b *simBackup) restore(at backup.At) (*backup.Restored, error) {
+// restore restores from a copy of the disk, which may have lost power meanwhile. With a folder, the files of the base are kept there.
+func (b *simBackup) restore(at backup.At, files disk.FS, dir string) (*backup.Restored, error) {
 	on := b.disk.Clone(b.w.random.Uint64())
 	if b.w.probably(0.5) {
 		on.Crash(b.w.variant())
@@ -110,13 +112,16 @@ func (b *simBackup) restore(at backup.At) (*backup.Restored, error) {
 	if err != nil {
 		return nil, err
 	}
+	if files != nil {
+		r.KeepFiles(files, dir)
+	}
 	return r.Restore(at, b.w.shape.limits.Index, nil)
 }
 
 // check restores a moment, and compares the state with the cluster's at that moment.
 func (b *simBackup) check(at backup.At) {
 	w := b.w
-	got, err := b.restore(at)
+	got, err := b.restore(at, nil, "")
 	target := b.target(at)
 	switch {
 	case errors.Is(err, backup.ErrGap) || errors.Is(err, backup.ErrRange) || errors.Is(err, damage.ErrDamaged):
@@ -247,21 +252,27 @@ func (b *simBackup) reborn(at backup.At) {
 	w.hosts, w.byID, w.watch, w.strict, w.leases = nil, map[uint64]*host{}, newChecker(w), 0, leasing{gone: map[int64]uint64{}}
 	founders := []Founder{{"r1", "10.0.1.1:2380"}, {"r2", "10.0.1.2:2380"}, {"r3", "10.0.1.3:2380"}}[:pick(rand.New(rand.NewPCG(w.seed, 0x726562)), 1, 3)]
 	for i, m := range founders {
-		got, err := b.restore(at)
-		if err != nil {
-			if b.covers(target) {
-				w.failf("the restore to %+v fails: %v", at, err)
-			}
-			return
-		}
 		h := makeHost(w, i, m)
 		h.fresh, h.config.InitialCluster = true, founders
-		w.hosts = append(w.hosts, h)
 		c := RestoreConfig{DataDir: h.config.DataDir, Name: m.Name, Token: "sim", Version: "sim", Logger: slog.New(&simLogger{w: w, host: h})}
 		for _, one := range founders {
 			c.Founders = append(c.Founders, one.Name)
 		}
-		made, err := restoreOn(c, "sim", h.disk, rand.NewChaCha8([32]byte{byte(i)}), w.shape.limits, got.State)
+		var got *backup.Restored
+		var unread error
+		made, err := restoreOn(c, "sim", h.disk, rand.NewChaCha8([32]byte{byte(i)}), w.shape.limits, func(files disk.FS, dir string) (*index.State, error) {
+			if got, unread = b.restore(at, files, dir); unread != nil {
+				return nil, unread
+			}
+			return got.State, nil
+		})
+		if unread != nil {
+			if b.covers(target) {
+				w.failf("the restore to %+v fails: %v", at, unread)
+			}
+			return
+		}
+		w.hosts = append(w.hosts, h)
 		if err != nil {
 			w.failf("%s cannot be restored: %v", h.name(), err)
 			return

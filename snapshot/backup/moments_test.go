@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"bytes"
 	"errors"
 	iofs "io/fs"
 	"maps"
@@ -11,6 +12,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
 )
@@ -246,6 +249,9 @@ func (m *moments) check(all bool) {
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	if rapid.Bool().Draw(m.t, "keep files") {
+		rd.KeepFiles(simdisk.New(1), "kept")
+	}
 	end := m.end()
 	got, err := rd.Restore(At{}, testLimits(), nil)
 	if m.is(got, err, end); !got.Ends {
@@ -336,4 +342,32 @@ func TestEveryMomentRestores(t *testing.T) {
 		}
 	})
 	t.Logf("%d moments were restored", restored)
+}
+
+// A restore that keeps files has the values of the history in them, and not in memory.
+func TestKeptFiles(t *testing.T) {
+	h, on, kept := newHistory(t, 8).grow(40), newFolder(t), newFolder(t)
+	put := func(b byte) int64 {
+		h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("kept"), Value: bytes.Repeat([]byte{b}, 200)}).Bytes)
+		return h.state.Revision()
+	}
+	older := put('a')
+	for b := range byte(40) { // an extent ends
+		put(b)
+	}
+	w := open(t, on)
+	must(t, h.base(w))
+	must(t, w.Close())
+	rd := reading(t, on)
+	rd.KeepFiles(kept, "a/b")
+	got, err := rd.Restore(At{}, testLimits(), nil)
+	must(t, err)
+	h.same(got, uint64(len(h.entries)))
+	pair, found, err := got.State.View().Get([]byte("kept"), older)
+	if err != nil || !found || !bytes.Equal(pair.Value, bytes.Repeat([]byte{'a'}, 200)) {
+		t.Errorf("the older value is %q, %v", pair.Value, err)
+	}
+	if n, size := got.State.View().Cold(); n < 39 || size < 39*100 {
+		t.Errorf("%d values, %d bytes, are in files only", n, size)
+	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"qkv/internal/damage"
 	"qkv/internal/limits"
+	"qkv/log/disk"
 	"qkv/snapshot"
 	"qkv/snapshot/backup/store"
 )
@@ -24,6 +25,8 @@ type Reader struct {
 
 	ctx   context.Context
 	store store.Store
+	files disk.FS // nil: none are kept
+	dir   string
 	keys  []age.Identity
 	log   []span         // in order of their first entry
 	bytes map[span]int64 // sizes of these objects
@@ -61,6 +64,10 @@ func Open(ctx context.Context, s store.Store, keys ...age.Identity) (*Reader, er
 	}
 	return r, err
 }
+
+// KeepFiles makes Restore keep the files of its base in a folder: the values of the history stay there, and not in memory. The folder is made
+// if need be. A state that Restore returns reads from it.
+func (r *Reader) KeepFiles(in disk.FS, dir string) { r.files, r.dir = in, dir }
 
 // Bytes returns the size of a base's files in the backup, which other bases may have, too, and whether one is encrypted. The error says which
 // of them are not there as a whole.

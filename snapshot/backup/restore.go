@@ -1,9 +1,11 @@
 package backup
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	iofs "io/fs"
 	"path"
 	"slices"
 	"time"
@@ -184,7 +186,14 @@ func (w *work) ended(at At) (*Restored, error) {
 // load loads the base, and compares it with its manifest.
 func (w *work) load() (*index.State, error) {
 	path := w.r.store.Path(fileName(w.base.Files[0]))
-	state, m, err := snapshot.LoadWhole(baseFiles{work: w}, path, w.limits)
+	var state *index.State
+	var m snapshot.Meta
+	var err error
+	if w.r.files == nil {
+		state, m, err = snapshot.LoadWhole(baseFiles{work: w}, path, w.limits)
+	} else if err = w.keep(); err == nil {
+		state, m, err = snapshot.Load(w.r.files, w.r.kept(w.base.Files[0]), w.limits)
+	}
 	if errors.Is(err, pack.ErrNewer) {
 		err = damage.Of(path, 0, err)
 	}
@@ -195,6 +204,60 @@ func (w *work) load() (*index.State, error) {
 		return nil, damage.At(path, 0, "it holds the state of entry %d, digest %016x, and its base is of entry %d, digest %016x", m.Index, m.Digest, b.Index, b.Digest)
 	}
 	return state, w.r.ctx.Err()
+}
+
+// kept is the path of a snapshot that is kept.
+func (r *Reader) kept(of File) string {
+	return path.Join(r.dir, hex.EncodeToString(of.SHA[:])+saveSuffix)
+}
+
+// keep copies the files of the base to the folder that keeps them, without those that it has.
+func (w *work) keep() error {
+	r := w.r
+	err := r.files.MkdirAll(r.dir)
+	if err == nil {
+		err = w.keepFile(w.base.Files[0], r.kept(w.base.Files[0]))
+	}
+	if err != nil {
+		return err
+	}
+	parts, err := r.Parts(w.base)
+	for _, p := range parts {
+		of, ok := w.base.named(p.Name())
+		if !ok {
+			return w.unlisted(p.Name())
+		}
+		if err = w.keepFile(of, path.Join(r.dir, p.Name())); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// keepFile copies a file. A file that was copied for another base is there as a whole: an error of a disk ends a restore.
+func (w *work) keepFile(of File, name string) error {
+	f, err := w.r.files.Create(name)
+	if errors.Is(err, iofs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b, err := w.r.clear(of)
+	if err != nil {
+		return errors.Join(err, w.r.files.Remove(name))
+	}
+	w.add(int64(len(b)))
+	if err = w.r.ctx.Err(); err == nil {
+		_, err = f.WriteAt(b, 0)
+	}
+	return err
+}
+
+// unlisted is the error of a manifest that lacks a part of its snapshot.
+func (w *work) unlisted(part string) error {
+	return damage.At(w.r.store.Path(baseName(w.base.Index, w.base.Term)), 0, "it does not list the part %s of its snapshot", part)
 }
 
 // baseFiles is a file system of the files of a base, for snapshot.LoadWhole.
@@ -210,7 +273,7 @@ func (b baseFiles) Open(name string) (disk.File, error) {
 		of, ok = snap, true
 	}
 	if !ok {
-		return nil, damage.At(b.r.store.Path(baseName(b.base.Index, b.base.Term)), 0, "it does not list the part %s of its snapshot", path.Base(name))
+		return nil, b.unlisted(path.Base(name))
 	}
 	f, err := b.r.openClear(of)
 	if err != nil {

@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A branch serves the moment that was asked for, and takes writes. The backup stays as it is, and at the end the folder is gone.
+func TestProcessBranch(t *testing.T) {
+	c, dir, work := startProcesses(t, 1), filepath.Join(t.TempDir(), "backup"), t.TempDir()
+	s := c.open(0, processWait)
+	one, err := s.Put(context.Background(), []byte("greeting"), []byte("one"))
+	must(t, err)
+	two, err := s.Put(context.Background(), []byte("greeting"), []byte("two"))
+	must(t, err)
+	b := startBackup(c, dir)
+	reaches(t, dir, two.Revision, processWait)
+	b.end(syscall.SIGTERM)
+	before := contents(t, dir)
+	port, err := freePorts(2)
+	must(t, err)
+	branch := exec.Command("qkv", "branch", dir, "--revision", fmt.Sprint(one.Revision), "--port", fmt.Sprint(port))
+	branch.Dir, branch.Env = work, append(withoutSettings(os.Environ()), c.environment()...)
+	out, err := branch.StdoutPipe()
+	must(t, err)
+	must(t, spawn(branch))
+	defer time.AfterFunc(2*processWait, func() { _ = branch.Process.Kill() }).Stop()
+	said := ""
+	for lines := bufio.NewScanner(out); lines.Scan() && !strings.Contains(said, "it is served"); {
+		said += lines.Text() + "\n"
+	}
+	at := loopback(port)
+	if got := c.qkv("get", "--endpoints", at, "greeting").exits(t, 0); got.stdout != "one\n" {
+		t.Errorf("the branch has %q; it said %q", got.stdout, said)
+	}
+	c.qkv("put", "--endpoints", at, "greeting", "three").exits(t, 0)
+	if got := c.qkv("get", "greeting").exits(t, 0); got.stdout != "two\n" {
+		t.Errorf("the cluster has %q", got.stdout)
+	}
+	must(t, branch.Process.Signal(syscall.SIGINT))
+	if _ = branch.Wait(); branch.ProcessState.ExitCode() != 130 {
+		t.Errorf("after Ctrl-C it exits with %d", branch.ProcessState.ExitCode())
+	}
+	if left, err := os.ReadDir(filepath.Join(work, "qkv-data")); err != nil || len(left) > 0 {
+		t.Errorf("it left %v, %v", left, err)
+	}
+	if after := contents(t, dir); !maps.Equal(after, before) {
+		t.Error("the backup has changed")
+	}
+}
