@@ -11,8 +11,9 @@ import (
 	"qkv/bench"
 )
 
-// TestAdverseDiskUse: values are overwritten as fast as it goes. What the files of a member take is at most four times the live
-// data and the history that was asked for, also while snapshots are saved.
+// TestAdverseDiskUse: values are overwritten as fast as it goes. What the files of a member take is at most six times the live data and the
+// history that was asked for. While a newer base is written, the older one and all extents behind it stay, and the writes fill others: at
+// 28 MB/s, with three members on one disk and two processors, up to 2.0 and 2.5 times the live data. The log is 0.8 times of it.
 func TestAdverseDiskUse(t *testing.T) {
 	if !fullVariant() {
 		t.Skip("how much of a disk overwriting takes: QKV_FULL=1; TestDiskUseUnderOverwriting of package actor does it on simulated disks")
@@ -23,7 +24,7 @@ func TestAdverseDiskUse(t *testing.T) {
 		keys     = 128 // of a caller: 448 MiB
 		rounds   = 8
 		history  = 64 << 20
-		timesAll = 4
+		timesAll = 6
 	)
 	c := newProcesses(t, 3, "--history-bytes", fmt.Sprint(history))
 	for _, m := range c.members {

@@ -53,6 +53,12 @@ func TestProcessBranch(t *testing.T) {
 	if left, err := os.ReadDir(filepath.Join(work, "qkv-data")); err != nil || len(left) > 0 {
 		t.Errorf("it left %v, %v", left, err)
 	}
+	run := []string{"branch", dir, "--revision", fmt.Sprint(one.Revision), "--port", fmt.Sprint(port), "--data-dir", filepath.Join(work, "kept"), "--"}
+	if got := c.qkv(append(run, "qkv", "get", "greeting")...).exits(t, 0, "1 key"); got.stdout != "one\n" {
+		t.Errorf("beside a branch a command has %q", got.stdout)
+	}
+	c.qkv("branch", dir, "--data-dir", filepath.Join(work, "kept"), "--", "true").exits(t, exitUsage, "not empty")
+	c.qkv("branch", dir, "--data-dir", filepath.Join(work, "other"), "--port", fmt.Sprint(port), "--", "qkv", "get", "no such key").exits(t, exitNotFound)
 	if after := contents(t, dir); !maps.Equal(after, before) {
 		t.Error("the backup has changed")
 	}

@@ -106,15 +106,15 @@ func restoreBackup(ctx context.Context, c *cli.Context, from, dir, certsDir stri
 	for _, m := range cluster {
 		to.Founders = append(to.Founders, m.Name)
 	}
-	made, err := restoreMoment(ctx, c, from, to)
+	made, err := restoreMoment(ctx, c, from, to, c.App.Writer)
 	if err == nil {
 		writeNext(c, made, dir)
 	}
 	return err
 }
 
-// restoreMoment makes a data folder of the moment that was asked for, and describes it.
-func restoreMoment(ctx context.Context, c *cli.Context, from string, to node.RestoreConfig) (made node.Made, err error) {
+// restoreMoment makes a data folder of the moment that was asked for, and describes it to say.
+func restoreMoment(ctx context.Context, c *cli.Context, from string, to node.RestoreConfig, say io.Writer) (made node.Made, err error) {
 	at, asked, err := momentAsked(c, time.Now())
 	if err != nil {
 		return made, err
@@ -145,7 +145,7 @@ func restoreMoment(ctx context.Context, c *cli.Context, from string, to node.Res
 	if got.Lost != nil {
 		fmt.Fprintln(c.App.ErrWriter, "LOST: everything behind this moment:", got.Lost)
 	}
-	fmt.Fprint(c.App.Writer, text)
+	fmt.Fprint(say, text)
 	return made, nil
 }
 

@@ -109,7 +109,7 @@ func BeginExtent(fs disk.FS, dir string, v *index.View, e index.Extent) (*Saver,
 func begin(s *Saver) (*Saver, error) {
 	err := free(s.fs, s.path())
 	s.sum = sha256.New()
-	s.block = make([]byte, headerBytes, headerBytes+limits.SnapshotBlockBytes+limits.SnapshotBlockBytes/4)
+	s.block = make([]byte, headerBytes, 8<<10) // it grows: many files are small, and clearing a whole block costs more than writing one
 	if err == nil {
 		err = s.create()
 	}
