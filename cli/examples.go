@@ -119,7 +119,11 @@ var examples = map[string][]string{
 	"restore": {
 		"qkv restore /backup/prod --data-dir /var/lib/qkv --name n1",
 		"qkv restore /backup/prod --at '2006-01-02 15:04:05' --data-dir d",
-		"qkv restore prod.tar --identity key.txt --revision 4711",
+		"qkv restore s3://backups/prod --identity key.txt --revision 4711",
+	},
+	"branch": {
+		"qkv branch /backup/prod --at '2006-01-02 15:04:05'",
+		"qkv branch s3://backups/prod -- qkv history config/db",
 	},
 	"recover":          {"qkv recover --accept-loss --data-dir /var/lib/qkv"},
 	"demo":             {"qkv demo", "qkv demo --port 12379 --data-dir /tmp/demo"},

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -20,9 +21,10 @@ func TestProcessBranch(t *testing.T) {
 	s := c.open(0, processWait)
 	one, err := s.Put(context.Background(), []byte("greeting"), []byte("one"))
 	must(t, err)
+	b := startBackup(c, dir)
+	reaches(t, dir, one.Revision, processWait)
 	two, err := s.Put(context.Background(), []byte("greeting"), []byte("two"))
 	must(t, err)
-	b := startBackup(c, dir)
 	reaches(t, dir, two.Revision, processWait)
 	b.end(syscall.SIGTERM)
 	before := contents(t, dir)
@@ -30,13 +32,19 @@ func TestProcessBranch(t *testing.T) {
 	must(t, err)
 	branch := exec.Command("qkv", "branch", dir, "--revision", fmt.Sprint(one.Revision), "--port", fmt.Sprint(port))
 	branch.Dir, branch.Env = work, append(withoutSettings(os.Environ()), c.environment()...)
+	var complaint bytes.Buffer
+	branch.Stderr = &complaint
 	out, err := branch.StdoutPipe()
 	must(t, err)
 	must(t, spawn(branch))
 	defer time.AfterFunc(2*processWait, func() { _ = branch.Process.Kill() }).Stop()
 	said := ""
-	for lines := bufio.NewScanner(out); lines.Scan() && !strings.Contains(said, "it is served"); {
+	for lines := bufio.NewScanner(out); !strings.Contains(said, "it is served") && lines.Scan(); {
 		said += lines.Text() + "\n"
+	}
+	if !strings.Contains(said, "it is served") {
+		_ = branch.Wait()
+		t.Fatalf("it says %q, and %s", said, &complaint)
 	}
 	at := loopback(port)
 	if got := c.qkv("get", "--endpoints", at, "greeting").exits(t, 0); got.stdout != "one\n" {
