@@ -26,6 +26,9 @@ const (
 	BackupEvery = time.Second
 	// BackupGrace is the time for which a file stays that no base lists: another runner may be about to list it, and its upload takes less.
 	BackupGrace = time.Hour
+	// BackupScrub is how many files of earlier bases a new base lists for each one of them that it reads again and compares. With a base an
+	// hour, a file is read about each three days.
+	BackupScrub = 64
 	// BackupProgress is how much a restore reads between two reports of its progress.
 	BackupProgress = 1 << 20
 	// BackupPieceBytes is the most of a base that a member reads for one answer. A disk that reads 100 MB/s is busy with it for 2.6 ms, for

@@ -258,6 +258,10 @@ func (r *runner) base(ctx context.Context, m Source, w *backup.Writer, least uin
 	base, copied, err := CopyBase(ctx, m, w, least, r.changesBeside(ctx, m, w))
 	if err == nil {
 		r.based = time.Now()
+		for _, name := range w.Mended {
+			r.say("%s was damaged, and is copied again: look at that store", name)
+		}
+		w.Mended = nil
 		r.say("base of entry %d, revision %d, %d bytes in %d files, from %s in %v: %d bytes were new",
 			base.Index, base.Revision, base.Bytes(), len(base.Files), m.Name(), time.Since(begun).Round(time.Millisecond), copied)
 	} else if err = fmt.Errorf("%s: %w", m.Name(), err); ctx.Err() != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -91,20 +92,28 @@ func (w *Writer) Base(from Source, part func(snapshot.Part) Source) (*Copy, erro
 
 func (c *Copy) failure(err error) error { return fmt.Errorf("copy %s to the backup: %w", c.name, err) }
 
-// has returns the file of a part that need not be copied. A file that no base lists was stored before an interruption.
-func (w *Writer) has(ctx context.Context, p snapshot.Part, listed map[string]File, sizes map[string]int64) (of File, ok bool) {
+// has returns the file of a part that need not be copied. A file that no base lists was stored before an interruption. Of the others, the digest
+// of the new base chooses some that are read again: all bases share a damaged file, until it is copied again.
+func (w *Writer) has(ctx context.Context, p snapshot.Part, base *Base, listed map[string]File, sizes map[string]int64) (of File, ok bool) {
 	of = File{SHA: p.SHA, Bytes: p.Bytes, Encrypted: len(w.to) > 0}
 	stored, there := sizes[fileName(of)]
 	known, is := listed[fileName(of)]
 	switch {
 	case !there || !of.Encrypted && stored != of.Bytes:
 		return of, false
-	case is:
+	case is && (known.Stored != stored || (binary.LittleEndian.Uint64(of.SHA[:])^base.Digest)%limits.BackupScrub != 0):
 		return known, known.Stored == stored
 	}
 	b, err := w.store.Get(ctx, fileName(of), 0, stored)
 	of.Stored, of.Sum = stored, sha256.Sum256(b)
-	return of, err == nil && int64(len(b)) == stored
+	switch ok = err == nil && int64(len(b)) == stored; {
+	case is && ok && of.Sum != known.Sum: // a Put would leave it as it is
+		w.Mended = append(w.Mended, w.store.Path(fileName(of)))
+		return known, w.store.Delete(ctx, fileName(of)) != nil
+	case is && err != nil && !errors.Is(err, iofs.ErrNotExist):
+		return known, true
+	}
+	return of, ok
 }
 
 // begin begins a file.
@@ -213,7 +222,7 @@ func (c *Copy) describe(ctx context.Context, e snapshot.Examined, of File) error
 	}
 	need, listed := int64(0), listedFiles(c.w.bases)
 	for _, p := range e.Parts {
-		one, ok := c.w.has(ctx, p, listed, sizes)
+		one, ok := c.w.has(ctx, p, &c.base, listed, sizes)
 		if !ok {
 			c.missing, need = append(c.missing, p), need+p.Bytes
 		}

@@ -15,7 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
+
+	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/damage"
+	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 )
@@ -500,5 +505,39 @@ func TestDamageThatOthersCover(t *testing.T) {
 				t.Errorf("%s is %s, and a dump says %v", name, what, err)
 			}
 		}
+	}
+}
+
+// A file that all bases list is damaged, and has its size. A later base finds that, and copies it again.
+func TestDamagedFileIsMended(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	for _, to := range [][]age.Recipient{nil, {key.Recipient()}} {
+		h, on := newHistory(t, 3).grow(60), newFolder(t)
+		w := open(t, on, to...)
+		must(t, h.base(w))
+		base := w.Bases()[0]
+		if len(base.Files) < 2 {
+			t.Fatal("the base has no parts")
+		}
+		name := "to/b/" + fileName(base.Files[1])
+		f, err := on.OpenWritable(name)
+		must(t, err)
+		whole := slurp(t, on, name)
+		_, err = f.WriteAt([]byte{whole[len(whole)/2] ^ 1}, int64(len(whole)/2))
+		must(t, errors.Join(err, f.Close()))
+		bases := 0
+		for ; len(w.Mended) == 0; bases++ {
+			if bases == 8*limits.BackupScrub {
+				t.Fatalf("%d bases list a damaged file", bases)
+			}
+			h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: fmt.Append(nil, bases)}).Bytes)
+			must(t, h.base(w))
+		}
+		t.Logf("after %d bases: %v", bases, w.Mended)
+		if again := slurp(t, on, name); to == nil && !bytes.Equal(again, whole) || len(again) != len(whole) {
+			t.Error("the file is another one")
+		}
+		must(t, w.Close())
 	}
 }

@@ -28,6 +28,8 @@ type Cluster struct {
 // Writer writes a backup. The first failed write is final: every later call returns that error, and the caller
 // opens the backup again. It is for one goroutine.
 type Writer struct {
+	Mended []string // paths of damaged files that a Copy has found, and copies again; the caller empties it
+
 	// Constant.
 	store   store.Store
 	lock    io.Closer
