@@ -65,6 +65,7 @@ var notRun = []struct{ page, begin, reason string }{
 	{"docs/backup.md", "qkv backup", "needs a backup: TestScript/restore, TestProcessBackup"},
 	{"docs/backup.md", "systemctl", packagesReason},
 	{"docs/backup.md", "qkv restore", "needs a backup: TestScript/restore"},
+	{"docs/backup.md", "qkv branch", "needs a backup: TestProcessBranch"},
 	{"docs/backup.md", "qkv serve", hostsReason},
 	{"docs/backup.md", "qkv member", hostsReason},
 	{"docs/performance.md", "qkv bench", "takes minutes and disks of its own; TestScript/bench runs short benchmarks"},

@@ -211,7 +211,7 @@ func (r *Reader) kept(of File) string {
 	return path.Join(r.dir, hex.EncodeToString(of.SHA[:])+saveSuffix)
 }
 
-// keep copies the files of the base to the folder that keeps them, without those that it has.
+// keep copies the files of the base to the folder that keeps them, without those already there.
 func (w *work) keep() error {
 	r := w.r
 	err := r.files.MkdirAll(r.dir)
