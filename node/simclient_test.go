@@ -244,7 +244,7 @@ func (s *session) handed(numbers []uint64, timeout time.Duration) {
 		}
 		a.handed = true
 		s.c.w.sim.After(max(timeout, clientTimeout)*5/4+overdue, func() {
-			if s.open[number] == a && !s.life.Over() && at.pausedUntil < begun && !at.lost() {
+			if s.open[number] == a && !s.life.Over() && at.ranSince(begun) {
 				s.c.w.failf("%s has not answered request %d after %v, its time was %v: %v", at.name(), number, s.c.w.sim.Now()-begun, timeout, a.o)
 			}
 		})

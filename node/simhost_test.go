@@ -48,6 +48,7 @@ type host struct {
 	handler     peer.Handler
 	way         *simTransport
 	pausedUntil time.Duration
+	syncs       bool // consensus waits for the disk, once in the life of a founder (actor.Admission)
 	killed      bool // there is no process, and its host says so
 	sessions    []*session
 	recovering  bool
@@ -142,7 +143,27 @@ func (h *host) id() uint64   { return h.memberID }
 func (h *host) name() string { return h.label }
 
 // alive tells whether the member's process exists; it may be paused.
-func (h *host) alive() bool  { return h.life != nil }
+func (h *host) alive() bool { return h.life != nil }
+
+// consensusTurn notes that consensus has ended a turn, and returns what is to happen when the turn's disk calls are over.
+func (h *host) consensusTurn() func() {
+	life, begun := h.life, h.w.sim.Now()
+	h.syncs = true
+	return func() {
+		if h.life != life {
+			return
+		}
+		if h.syncs = false; h.w.sim.Now() > begun {
+			h.pausedUntil = max(h.pausedUntil, h.w.sim.Now())
+		}
+	}
+}
+
+// ranSince says whether the member has been able to answer since a time.
+func (h *host) ranSince(begun time.Duration) bool {
+	return !h.syncs && h.pausedUntil < begun && !h.lost()
+}
+
 func (h *host) paused() bool { return h.w.sim.Now() < h.pausedUntil }
 
 // start starts the member's process, which may die while it recovers.
@@ -220,7 +241,7 @@ func (h *host) start() {
 		w.failf("%s cannot start: %v", h.name(), err)
 		return
 	}
-	h.life, h.member, h.pausedUntil = life, m, 0
+	h.life, h.member, h.pausedUntil, h.syncs = life, m, 0, false
 	if h.memberID != m.folder.Member { // what its joining told it
 		h.memberID = m.folder.Member
 		w.byID[h.memberID] = h

@@ -265,7 +265,7 @@ func (s *leaseSession) await(take func(d kv.Completion)) {
 	w, begun := s.l.w, s.l.w.sim.Now()
 	s.take = take
 	w.sim.After(clientTimeout*5/4+2*overdue, func() {
-		if s.take != nil && !s.life.Over() && s.at.pausedUntil < begun && !s.at.lost() {
+		if s.take != nil && !s.life.Over() && s.at.ranSince(begun) {
 			w.failf("%s has not answered a leaser's request after %v", s.at.name(), w.sim.Now()-begun)
 		}
 	})

@@ -163,7 +163,7 @@ func (q *onceRequest) send(o *onceWrite, name kv.SessionWrite) {
 		command = head.AppendPut(nil, &kv.Put{Key: []byte(o.key), Value: []byte(o.value)})
 	}
 	w.sim.After(clientTimeout*5/4+2*overdue, func() {
-		if q.write != nil && !q.life.Over() && q.at.pausedUntil < begun && !q.at.lost() {
+		if q.write != nil && !q.life.Over() && q.at.ranSince(begun) {
 			w.failf("%s has not answered a repeater's request after %v", q.at.name(), w.sim.Now()-begun)
 		}
 	})

@@ -86,6 +86,7 @@ func (k *checker) turn(l *sim.Life, name string, ends bool) (later func()) {
 		return func() { k.synced(h, now) }
 	case name == "consensus" && ends:
 		k.checkRaft(h)
+		return h.consensusTurn()
 	case name == logReaderName && ends:
 		h.readCold, h.reading = h.reading, false
 	case name == valueReaderName && ends:
