@@ -103,7 +103,7 @@ func branch(ctx context.Context, c *cli.Context) (err error) {
 func runBeside(ctx context.Context, c *cli.Context, m *process, words []string) error {
 	command := exec.CommandContext(ctx, words[0], words[1:]...)
 	command.Stdin, command.Stdout, command.Stderr = c.App.Reader, outputOf(c.App.Writer), c.App.ErrWriter
-	command.Env = append(os.Environ(), "QKV_ENDPOINTS="+m.listen, "QKV_HOME="+m.home)
+	command.Env = append(os.Environ(), "QKV_ENDPOINTS="+m.listen, "QKV_HOME="+m.home, "QKV_CERTS_DIR=") // the certificates of the local CA
 	command.Cancel, command.WaitDelay = func() error { return command.Process.Signal(syscall.SIGTERM) }, time.Second
 	err := command.Run()
 	if ended, ok := errors.AsType[*exec.ExitError](err); ok && ctx.Err() == nil {

@@ -49,9 +49,9 @@ func (c *RestoreConfig) domain() (domain, issuer string, err error) {
 type Fill func(files disk.FS, dir string) (*index.State, error)
 
 // Restore makes the data folder of a member of a new cluster that begins with a state from a backup, and changes the state. A
-// configuration that cannot work is refused before fill is called. All ids are new, so members and watchers of the old cluster cannot take the new one for theirs. A lone member's ids are
-// random. Several founders are restored each on its own host, from the same moment: their ids follow from the state, the
-// token and the names, and the same state gives the same log to all.
+// configuration that cannot work is refused before fill is called. All ids are new, so members and watchers of the old cluster cannot take
+// the new one for theirs. A lone member's ids are random. Several founders are restored each on its own host, from the same moment: their
+// ids follow from the state, the token and the names, and the same state gives the same log to all.
 func Restore(c RestoreConfig, fill Fill) (Made, error) {
 	domain, issuer, err := c.domain()
 	if err != nil {

@@ -259,7 +259,7 @@ func (r *runner) base(ctx context.Context, m Source, w *backup.Writer, least uin
 	if err == nil {
 		r.based = time.Now()
 		for _, name := range w.Mended {
-			r.say("%s was damaged, and is copied again: look at that store", name)
+			r.say("%s was damaged, and was copied again: look at that store", name)
 		}
 		w.Mended = nil
 		r.say("base of entry %d, revision %d, %d bytes in %d files, from %s in %v: %d bytes were new",

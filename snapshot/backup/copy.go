@@ -107,9 +107,9 @@ func (w *Writer) has(ctx context.Context, p snapshot.Part, base *Base, listed ma
 	b, err := w.store.Get(ctx, fileName(of), 0, stored)
 	of.Stored, of.Sum = stored, sha256.Sum256(b)
 	switch ok = err == nil && int64(len(b)) == stored; {
-	case is && ok && of.Sum != known.Sum: // a Put would leave it as it is
-		w.Mended = append(w.Mended, w.store.Path(fileName(of)))
-		return known, w.store.Delete(ctx, fileName(of)) != nil
+	case is && ok && of.Sum != known.Sum:
+		w.rotten[fileName(of)] = true
+		return known, false
 	case is && err != nil && !errors.Is(err, iofs.ErrNotExist):
 		return known, true
 	}
@@ -187,6 +187,13 @@ func (c *copying) store(ctx context.Context, w *Writer) error {
 		return err
 	}
 	c.tee.read = nil
+	if name := fileName(c.of); w.rotten[name] { // a Put would leave it as it is
+		if err = w.store.Delete(ctx, name); err != nil {
+			return err
+		}
+		delete(w.rotten, name)
+		w.Mended = append(w.Mended, w.store.Path(name))
+	}
 	if err = w.store.Put(ctx, fileName(c.of), b); err == nil && c.of.Encrypted {
 		b, err = w.kept(ctx, fileName(c.of), b)
 	}

@@ -28,7 +28,7 @@ type Cluster struct {
 // Writer writes a backup. The first failed write is final: every later call returns that error, and the caller
 // opens the backup again. It is for one goroutine.
 type Writer struct {
-	Mended []string // paths of damaged files that a Copy has found, and copies again; the caller empties it
+	Mended []string // paths of damaged files that a Copy has found, and copied again; the caller empties it
 
 	// Constant.
 	store   store.Store
@@ -39,7 +39,8 @@ type Writer struct {
 	bases  []Base // in order of their index; of the intact manifests
 	wanted []File // of the newest snapshot that was copied, or is being copied; none: it is unknown
 	end    end
-	broken map[span]bool // damaged objects behind the end: what they had is appended again
+	broken map[span]bool   // damaged objects behind the end: what they had is appended again
+	rotten map[string]bool // damaged files of bases: they stay until there is a copy
 	tail   tail
 	err    error
 }
@@ -57,7 +58,7 @@ type end struct {
 // The backup of another cluster (ErrForeign), of a newer qkv (damage.ErrFormat), a store with other content (ErrNone), or with encrypted
 // content while no recipient is given (ErrClear), is refused, and is not changed.
 func Write(ctx context.Context, s store.Store, anew bool, c Cluster, to ...age.Recipient) (*Writer, error) {
-	w := &Writer{store: s, cluster: c, to: to, broken: map[span]bool{}}
+	w := &Writer{store: s, cluster: c, to: to, broken: map[span]bool{}, rotten: map[string]bool{}}
 	err := w.check(ctx)
 	absent := errors.Is(err, iofs.ErrNotExist)
 	switch {
