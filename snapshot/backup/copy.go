@@ -36,6 +36,7 @@ type Copy struct {
 	part        func(snapshot.Part) Source
 	base        Base            // its files are known when the snapshot is copied
 	missing     []snapshot.Part // that follow
+	checked     []snapshot.Part // that are there, and are read again
 	file        *copying        // nil: the next one begins
 	done, total int64           // bytes of complete files, and of all that are copied
 	complete    bool
@@ -92,28 +93,36 @@ func (w *Writer) Base(from Source, part func(snapshot.Part) Source) (*Copy, erro
 
 func (c *Copy) failure(err error) error { return fmt.Errorf("copy %s to the backup: %w", c.name, err) }
 
-// has returns the file of a part that need not be copied. A file that no base lists was stored before an interruption. Of the others, the digest
-// of the new base chooses some that are read again: all bases share a damaged file, until it is copied again.
-func (w *Writer) has(ctx context.Context, p snapshot.Part, base *Base, listed map[string]File, sizes map[string]int64) (of File, ok bool) {
+// has returns the file of a part that need not be copied. A file that no base lists was stored before an interruption.
+func (w *Writer) has(ctx context.Context, p snapshot.Part, listed map[string]File, sizes map[string]int64) (of File, ok bool) {
 	of = File{SHA: p.SHA, Bytes: p.Bytes, Encrypted: len(w.to) > 0}
 	stored, there := sizes[fileName(of)]
 	known, is := listed[fileName(of)]
 	switch {
 	case !there || !of.Encrypted && stored != of.Bytes:
 		return of, false
-	case is && (known.Stored != stored || (binary.LittleEndian.Uint64(of.SHA[:])^base.Digest)%limits.BackupScrub != 0):
+	case is:
 		return known, known.Stored == stored
 	}
 	b, err := w.store.Get(ctx, fileName(of), 0, stored)
 	of.Stored, of.Sum = stored, sha256.Sum256(b)
-	switch ok = err == nil && int64(len(b)) == stored; {
-	case is && ok && of.Sum != known.Sum:
-		w.rotten[fileName(of)] = true
-		return known, false
-	case is && err != nil && !errors.Is(err, iofs.ErrNotExist):
-		return known, true
+	return of, err == nil && int64(len(b)) == stored
+}
+
+// due says whether a file that earlier bases list is read again with this one: its digest chooses.
+func (b *Base) due(p snapshot.Part) bool {
+	return (binary.LittleEndian.Uint64(p.SHA[:])^b.Digest)%limits.BackupScrub == 0
+}
+
+// scrub reads the file of a part that need not be copied, and orders its copy if it is damaged: all bases share it. A store that does not
+// answer proves nothing.
+func (c *Copy) scrub(ctx context.Context, p snapshot.Part) {
+	of, _ := c.base.named(p.Name())
+	b, err := c.w.store.Get(ctx, fileName(of), 0, of.Stored+1)
+	if err == nil && sha256.Sum256(b) != of.Sum {
+		c.w.rotten[fileName(of)] = true
+		c.missing = append(c.missing, p)
 	}
-	return of, ok
 }
 
 // begin begins a file.
@@ -168,6 +177,12 @@ func (c *Copy) step(ctx context.Context, n int) error {
 		i := slices.IndexFunc(c.base.Files, func(f File) bool { return f.SHA == file.of.SHA })
 		c.base.Files[i] = file.of
 		return nil
+	}
+	if len(c.checked) > 0 {
+		next := c.checked[0]
+		c.checked = c.checked[1:]
+		c.scrub(ctx, next)
+		return ctx.Err()
 	}
 	if len(c.missing) == 0 {
 		return c.publish(ctx)
@@ -229,9 +244,11 @@ func (c *Copy) describe(ctx context.Context, e snapshot.Examined, of File) error
 	}
 	need, listed := int64(0), listedFiles(c.w.bases)
 	for _, p := range e.Parts {
-		one, ok := c.w.has(ctx, p, &c.base, listed, sizes)
+		one, ok := c.w.has(ctx, p, listed, sizes)
 		if !ok {
 			c.missing, need = append(c.missing, p), need+p.Bytes
+		} else if c.base.due(p) {
+			c.checked = append(c.checked, p)
 		}
 		c.base.Files = append(c.base.Files, one)
 	}

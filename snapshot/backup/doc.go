@@ -57,6 +57,8 @@
 // moment:
 //
 //   - A base of which a file is damaged is passed by: an older base without that file, and the log behind it, lead to the same states.
+//   - Bases share a damaged file. Each new base reads one in limits.BackupScrub of the files that it does not copy, and replaces a damaged one
+//     when it has read the part again from a member.
 //   - A damaged object of the log is passed by if other objects have its entries. Otherwise it is refused, and so are entries that are missing,
 //     if they lie before the moment. With At.AcceptLoss, the newest whole state before them is restored.
 //   - Where the log passes the index of a base, the digest of the state must be that of the base's manifest.

@@ -367,7 +367,7 @@ func TestKeptFiles(t *testing.T) {
 	if err != nil || !found || !bytes.Equal(pair.Value, bytes.Repeat([]byte{'a'}, 200)) {
 		t.Errorf("the older value is %q, %v", pair.Value, err)
 	}
-	if n, size := got.State.View().Cold(); n < 39 || size < 39*100 {
+	if n, size := got.State.View().Cold(); n < 39 || size < 39*200 {
 		t.Errorf("%d values, %d bytes, are in files only", n, size)
 	}
 }
