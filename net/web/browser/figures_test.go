@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
+
 	"qkv/net/client"
 	"qkv/net/wire"
 )
@@ -80,10 +82,12 @@ func TestFigures(t *testing.T) {
 	b.says("10,000 keys")
 	b.says("KiB")
 	best := 1e9
-	for range 5 {
-		b.visit(at, "")
+	b.visit(at, "")
+	for range 5 { // loads of the page in a process that the browser has: what starting one takes is not the page's
+		b.run(chromedp.Reload())
 		b.says("HEALTHY")
-		best = min(best, evaluated[float64](b, "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 1e9"))
+		b.until("performance.getEntriesByName('first-contentful-paint').length")
+		best = min(best, evaluated[float64](b, "performance.getEntriesByName('first-contentful-paint')[0].startTime"))
 	}
 	t.Logf("first paint: the best of five is %.0f ms", best)
 	if best > 200 {

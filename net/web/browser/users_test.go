@@ -6,14 +6,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
 
-// net sets the network between the browser and the members.
+// net sets the network between the browser and the members. Chromium 148 knows the command in its first form, where one word for all rules
+// says that there is no network; later ones say it in each rule. Both are sent, and each Chromium ignores what it does not know.
 func (b *tab) net(latency time.Duration, bytesPerSecond float64, offline bool) {
 	b.t.Helper()
-	if _, err := chromedp.Call(b, network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{MatchedNetworkConditions: []*network.Conditions{{
+	type conditions struct {
+		Offline bool                  `json:"offline"`
+		Rules   []*network.Conditions `json:"matchedNetworkConditions"`
+	}
+	command := cdp.Command[conditions, network.EmulateNetworkConditionsByRuleResult]{Method: network.CommandEmulateNetworkConditionsByRule}
+	if _, err := chromedp.Call(b, command, conditions{Offline: offline, Rules: []*network.Conditions{{
 		Latency: float64(latency.Milliseconds()), DownloadThroughput: bytesPerSecond, UploadThroughput: bytesPerSecond, Offline: offline,
 	}}}); err != nil {
 		b.t.Fatal(err)
