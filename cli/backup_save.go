@@ -49,11 +49,13 @@ func backupSave(c *cli.Context) error {
 				continue
 			}
 			defer m.Close()
-			w, err := backup.Write(ctx, place, true, m.cluster, to...)
+			hold := backuprun.NewHold()
+			w, err := hold.Write(ctx, m, place, true, to...)
 			if err != nil {
 				return backupError(err)
 			}
-			err = saveFrom(ctx, c, m, w, place.Path(""))
+			err = saveFrom(ctx, c, m, hold, w, place.Path(""))
+			hold.Leave(ctx, m)
 			return backupError(errors.Join(err, w.Close()))
 		}
 		return errors.Join(errs...)
@@ -61,7 +63,7 @@ func backupSave(c *cli.Context) error {
 }
 
 // saveFrom brings a backup up to the end of the member's log, which has everything that was acknowledged before.
-func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, w *backup.Writer, path string) error {
+func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, hold *backuprun.Hold, w *backup.Writer, path string) error {
 	if _, err := m.AuthStatus(ctx); err != nil { // a linearizable read: afterwards the member has all acknowledged writes
 		return err
 	}
@@ -73,7 +75,7 @@ func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, w *backup.Wr
 		return fmt.Errorf("%s: %w", m.Name(), err)
 	}
 	bar := newBytesProgress(c.App.ErrWriter, "base")
-	base, copied, err := backuprun.CopyBase(ctx, m, w, 0, func(done, total int64) error { progressTo(bar)(done, total); return nil })
+	base, copied, err := hold.CopyBase(ctx, m, w, 0, func(done, total int64) error { progressTo(bar)(done, total); return nil })
 	bar.end()
 	if err != nil {
 		return err

@@ -151,6 +151,13 @@ func (h *Head) AppendAlarm(dst []byte, c kv.AlarmChange) kv.Command {
 	return h.command(kindAlarm, false, pack.AppendString(pack.AppendUint(dst, c.Member), string(c.Name)))
 }
 
+// AppendBackupHold appends the command by which a runner asks whether it holds the backups, or takes them. It must pass its Check.
+func AppendBackupHold(dst []byte, b *kv.BackupHold) kv.Command {
+	h := new(Head)
+	dst = pack.AppendBytes(pack.AppendUint(h.begin(dst, kindBackupHold), b.Holder), b.Key)
+	return h.command(kindBackupHold, false, pack.AppendBool(pack.AppendBool(dst, b.Take), b.Leave))
+}
+
 // AppendFeatureLevel appends the command that raises the cluster's feature level. Every version understands this command,
 // so a member that does not know the level stops with a message.
 func AppendFeatureLevel(dst []byte, level uint64) kv.Command {
@@ -197,6 +204,7 @@ type command struct {
 	announced *kv.Member
 	change    *kv.MemberChange
 	alarm     *kv.AlarmChange
+	hold      *kv.BackupHold
 	level     uint64
 	refused   *kv.Error
 	digest    *digestReport

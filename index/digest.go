@@ -40,6 +40,9 @@ func (r *replicated) digest() uint64 {
 	if r.authors.sum != 0 {
 		b = pack.AppendUint(append(b, "authors"...), r.authors.sum)
 	}
+	if r.hold.Holder != 0 || len(r.hold.Key) > 0 {
+		b = r.hold.append(append(b, "hold"...))
+	}
 	x := &r.extents
 	b = pack.AppendUint(pack.AppendInt(pack.AppendInt(b, x.base), x.kept), x.next)
 	b = x.open.append(pack.AppendUint(b, x.sum))

@@ -28,6 +28,7 @@ const (
 	kindAlarm        = 15
 	kindAuth         = 16
 	kindRebase       = 17
+	kindBackupHold   = 18
 )
 
 // kind is the declaration of a kind of commands.
@@ -151,6 +152,15 @@ var kinds = [...]kind{
 		describe: func(c *command) string { return fmt.Sprintf("make revision %d the base", c.revision) },
 	},
 
+	kindBackupHold: {
+		name: "hold of backups", own: true, level: 1, fields: levels{1, 1, 1, 1},
+		read: func(c *command, r *pack.Reader) {
+			c.hold = &kv.BackupHold{Holder: r.Uint(), Key: r.Bytes(), Take: r.Bool(), Leave: r.Bool()}
+		},
+		check:    func(c *command) *kv.Error { return c.hold.Check() },
+		apply:    func(s *State, c *command) kv.Result { return s.holdBackup(c.hold) },
+		describe: func(c *command) string { return fmt.Sprintf("runner %016x wants to hold backups", c.hold.Holder) },
+	},
 	kindAlarm: {
 		name: "change of an alarm", access: kv.AccessAdmin, level: 1, fields: levels{1, 1, 1},
 		read:     readAlarm,

@@ -26,7 +26,8 @@ const (
 	sectionAlarms  = 8
 	sectionAuth    = 9
 	sectionExtents = 10
-	sections       = 11
+	sectionHold    = 11
+	sections       = 12
 
 	sectionVersion = 1
 
@@ -53,7 +54,8 @@ func (v *View) AppendMeta(dst []byte) []byte {
 	dst = appendSection(dst, sectionClients, v.appendSessions(nil))
 	dst = appendSection(dst, sectionAlarms, v.alarms.append(nil))
 	dst = appendSection(dst, sectionAuth, v.appendAuth(nil))
-	return appendSection(dst, sectionExtents, v.extents.append(nil))
+	dst = appendSection(dst, sectionExtents, v.extents.append(nil))
+	return appendSection(dst, sectionHold, v.hold.append(nil))
 }
 
 func appendSection(dst []byte, kind uint64, content []byte) []byte {
@@ -196,6 +198,8 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 		s.readAuth(&r)
 	case sectionExtents:
 		s.extents = readExtents(&r)
+	case sectionHold:
+		s.hold = readBackupHold(&r)
 	}
 	return r.Done()
 }

@@ -33,6 +33,8 @@ type replicated struct {
 	numbers sessionNumbers
 	// alarms are the raised alarms.
 	alarms alarms
+	// hold is who may delete from backups.
+	hold backupHold
 	// auth is the users and roles; nil before their first change.
 	auth *Auth
 	// authors are the names of the authors of changes.

@@ -390,6 +390,10 @@ func TestDigestHasEverything(t *testing.T) {
 		"alarms.member": func(r *replicated) { r.alarms = alarms{{Member: 2, Name: kv.NoSpaceAlarm}} },
 		"alarms.kind":   func(r *replicated) { r.alarms = alarms{{Member: 1, Name: kv.CorruptAlarm}} },
 
+		"hold":        func(r *replicated) { r.hold.Holder = 1 },
+		"hold.holder": func(r *replicated) { r.hold.Holder = 2 },
+		"hold.key":    func(r *replicated) { r.hold.Key = []byte{1} },
+
 		"auth":          func(r *replicated) { r.auth = &Auth{revision: 1} },
 		"auth.enabled":  func(r *replicated) { r.auth = &Auth{revision: 1, enabled: true} },
 		"auth.revision": func(r *replicated) { r.auth = &Auth{revision: 2} },

@@ -16,6 +16,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/actor"
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/codec"
 	"qkv/internal/damage"
@@ -170,6 +171,34 @@ func (b *backups) read(path string, offset int64) ([]byte, error) {
 	}
 	return piece, f.DropCache(offset, int64(len(piece))) // it is read once, and would take memory from other uses
 }
+
+// Hold implements server.Backups.
+func (b *backups) Hold(ctx context.Context, ask kv.BackupHold) (kv.BackupHold, *kv.Error) {
+	refusal := b.ready()
+	if refusal == nil {
+		refusal = ask.Check()
+	}
+	if refusal != nil {
+		return kv.BackupHold{}, refusal
+	}
+	told := make(holdTold, 1)
+	proposal := kv.Proposal{ReplyTo: told, Requests: []uint64{1}, Commands: []kv.Command{index.AppendBackupHold(nil, &ask)}, Timeout: limits.AnnounceTimeout}
+	if !b.member.actors.consensus.Offer(actor.Propose{Proposal: proposal, Own: true}) {
+		return kv.BackupHold{}, kv.Errorf(kv.Overloaded, "%s has too many messages under way: ask again", b.member.config.Name)
+	}
+	select {
+	case refusal = <-told:
+	case <-ctx.Done():
+		refusal = kv.Errorf(kv.Unavailable, "who holds the backups was not agreed in time: ask again")
+	}
+	return b.member.status.View().BackupHold(), refusal
+}
+
+// holdTold takes the one answer to a hold.
+type holdTold chan *kv.Error
+
+// Complete implements kv.ReplyTo.
+func (t holdTold) Complete(done []kv.Completion) { t <- done[0].Result.Err }
 
 // startScrub begins to scrub the member's files. Without a readable file scrub the week begins anew.
 func (b *backups) startScrub() {

@@ -254,6 +254,12 @@ func (s backupSource) BackupLog(ctx context.Context, after uint64) (kv.LogPart, 
 	return part, errorOf(refusal)
 }
 
+// BackupHold implements backuprun.Source.
+func (s backupSource) BackupHold(ctx context.Context, hold kv.BackupHold) (kv.BackupHold, error) {
+	hold, refusal := s.Hold(ctx, hold)
+	return hold, errorOf(refusal)
+}
+
 // Close implements backuprun.Source: the member goes on.
 func (s backupSource) Close() error { return nil }
 

@@ -88,7 +88,7 @@ var snapshotBugs = []mutant{
 		{"Writer.refuseClear", `if encrypted {`, `if encrypted && len(w.bases) > 9 {`},
 	}, []detector{direct("./snapshot/backup", "TestEncryptedBackupStaysEncrypted")}},
 	{"restore a copy that is not the announced snapshot", []change{
-		{"copying.store", `sha != c.of.SHA {`, `sha != c.of.SHA && c.of.Bytes == 0 {`},
+		{"copying.store", `sha != c.sha {`, `sha != c.sha && c.of.Bytes == 0 {`},
 	}, []detector{direct("./snapshot/backup", "TestCopyOfAnotherSnapshot")}},
 	{"restore an entry that is later than the moment", []change{
 		{"work.apply", `wall > at.Wall {`, `wall > at.Wall+1_000_000_000 {`},

@@ -12,6 +12,25 @@ type BackupBase struct {
 	SHA      [32]byte `msgpack:"s"` // the file's identity: each member saves its own files
 }
 
+// BackupHold says which runner of backups may delete from them, and has the key of their names. As a command it is a runner's request.
+type BackupHold struct {
+	Holder uint64 `msgpack:"h"` // a number that the runner has drawn; 0: there was none yet
+	Key    []byte `msgpack:"k"` // of the names of encrypted files, BackupKeyBytes; the first one stays for ever
+	Take   bool   `msgpack:"t"` // from another runner, whose later deletions are refused
+	Leave  bool   `msgpack:"l"` // the runner ends, and has no call under way: the next one need not wait
+}
+
+// BackupKeyBytes is the length of BackupHold.Key.
+const BackupKeyBytes = 32
+
+// Check returns why the request is refused regardless of the state, or nil.
+func (b *BackupHold) Check() *Error {
+	if b.Holder == 0 || len(b.Key) != BackupKeyBytes {
+		return Errorf(BadRequest, "a runner of backups has a number, and a key of %d bytes; it has %d", BackupKeyBytes, len(b.Key))
+	}
+	return nil
+}
+
 // LogEntry is one committed entry of the log, as the state applies it.
 type LogEntry struct {
 	Index, Term uint64

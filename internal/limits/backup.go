@@ -26,6 +26,12 @@ const (
 	BackupEvery = time.Second
 	// BackupGrace is the time for which a file stays that no base lists: another runner may be about to list it, and its upload takes less.
 	BackupGrace = time.Hour
+	// BackupCall bounds a call that publishes or deletes, from the moment when its runner was known to hold the backups. BackupDrain is how
+	// long the next holder waits before it lists what is there: then no such call is under way, also in a store's server.
+	BackupCall  = 10 * time.Second
+	BackupDrain = 3 * BackupCall
+	// BackupDeletes is how many objects one such call deletes.
+	BackupDeletes = 100
 	// BackupScrub is how many files of earlier bases a new base lists for each one of them that it reads again and compares. With a base an
 	// hour, a file is read about each three days.
 	BackupScrub = 64

@@ -31,6 +31,11 @@ func (c *Client) BackupLog(ctx context.Context, after uint64) (LogPart, error) {
 	return LogPart{Applied: piece.Applied, Entries: entries}, err
 }
 
+// BackupHold asks whether a runner may delete from backups, and returns which one may: package backuprun says how it is used.
+func (c *Client) BackupHold(ctx context.Context, hold BackupHold) (BackupHold, error) {
+	return asked[BackupHold](ctx, c, wire.OpBackupHold, wire.Ask{Hold: hold})
+}
+
 // Verify returns what the client's member found when it last read all of its snapshots and its log from the disk. now has it read them at
 // once, at most [limits.VerifyRate] bytes a second: until this has ended, all answers are Asked. It needs what backups need.
 func (c *Client) Verify(ctx context.Context, now bool) (Verified, error) {

@@ -52,6 +52,7 @@ type (
 	UsageRow    = kv.UsageRow    // the sum over one group
 	UsageResult = kv.UsageResult // the sum over each group, as of one revision
 	BackupBase  = kv.BackupBase  // a snapshot of a member
+	BackupHold  = kv.BackupHold  // who may delete from backups
 	LogPart     = kv.LogPart     // a part of a member's log
 	Verified    = kv.Verified    // what a member found when it last read all of its files
 	DamagedFile = kv.DamagedFile // a damaged file of a member

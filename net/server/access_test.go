@@ -153,6 +153,7 @@ func bodies(prefix string) map[string]struct {
 		"backup's base":    {wire.OpBackupBase, ask(wire.Ask{})},
 		"backup's piece":   {wire.OpBackupPiece, ask(wire.Ask{Name: "n"})},
 		"backup's log":     {wire.OpBackupLog, ask(wire.Ask{})},
+		"hold of backups":  {wire.OpBackupHold, ask(wire.Ask{})},
 		"verify":           {wire.OpVerify, ask(wire.Ask{Now: true})},
 		"status":           {wire.OpStatus, nil},
 		"clients":          {wire.OpClients, nil},
@@ -227,7 +228,7 @@ func TestRolesDecide(t *testing.T) {
 	e.withUsers()
 	ci, reader, lonely, root := e.as(t, "ci"), e.as(t, "reader"), e.as(t, "lonely"), e.as(t, "test")
 	// Requests that are not about keys: for root only, or, with a second user, for that user as well, or for every user.
-	rootOnly := []string{"users", "clients", "roles", "readmit", "move leader", "compact", "change members", "change alarm", "change users", "add with word", "backup's base", "backup's piece", "backup's log", "verify"}
+	rootOnly := []string{"users", "clients", "roles", "readmit", "move leader", "compact", "change members", "change alarm", "change users", "add with word", "backup's base", "backup's piece", "backup's log", "hold of backups", "verify"}
 	everyUser := []string{"time to live", "grant", "members", "local members", "alarms", "revision at", "times", "status", "auth status", "who am I"}
 	ofCI := []string{"own user", "own role", "check"}
 	writes := []string{"put", "put with lease", "put and read", "delete", "delete range", "txn that writes", "txn in a txn", "txn of ranges", "keep alive"}

@@ -19,6 +19,8 @@ type Backups interface {
 	// Log returns committed entries behind an index. If there are none, it waits for some until ctx ends, and then returns an empty
 	// part. The error is Compacted if the log begins later.
 	Log(ctx context.Context, after uint64) (kv.LogPart, *kv.Error)
+	// Hold asks whether a runner may delete from backups, by a command in the log, and returns which one may.
+	Hold(ctx context.Context, ask kv.BackupHold) (kv.BackupHold, *kv.Error)
 	// Verify returns what the member found when it last read all of its files. now has it read all of them at once. It does not wait.
 	Verify(now bool) kv.Verified
 }
@@ -66,6 +68,10 @@ func (b *body) ask(ctx context.Context, from Backups) (err *kv.Error) {
 		var piece wire.Piece
 		piece.Bytes, err = from.Piece(q.Name, q.Offset)
 		b.value = &piece
+	case wire.OpBackupHold:
+		var hold kv.BackupHold
+		hold, err = from.Hold(ctx, q.Hold)
+		b.value = &hold
 	case wire.OpVerify:
 		verified := from.Verify(q.Now)
 		b.value = &verified

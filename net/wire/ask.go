@@ -31,9 +31,10 @@ type Ask struct {
 	Skip       int64         `msgpack:"skip"`     // of roles: the permissions of the first role that are left out
 	Permission kv.Permission `msgpack:"permission"`
 
-	Entry  uint64 `msgpack:"entry"`  // of a base: the oldest one allowed; of the log: the one before
-	Offset int64  `msgpack:"offset"` // of a piece of a file
-	Now    bool   `msgpack:"now"`    // have the member read all of its files
+	Entry  uint64        `msgpack:"entry"`  // of a base: the oldest one allowed; of the log: the one before
+	Offset int64         `msgpack:"offset"` // of a piece of a file
+	Now    bool          `msgpack:"now"`    // have the member read all of its files
+	Hold   kv.BackupHold `msgpack:"hold"`
 }
 
 // Change identifies a change of a key by its revision.

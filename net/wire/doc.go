@@ -118,6 +118,9 @@
 // the given one, in the order of the log. It is empty if no entry comes in time, at most limits.BackupLogWait, and Compacted if the
 // member's log begins later: the client then asks for a base.
 //
+// Op 64 asks whether a runner holds the backups, or takes them; the answer is who does, by the cluster's log, and the key of their names.
+// Only that runner deletes from a backup (package backuprun).
+//
 // Op 63 asks what the member found when it last read all of its files ([kv.Verified]). If now is true, the member begins to read them all,
 // or joins another client's request for that.
 //

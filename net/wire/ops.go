@@ -54,6 +54,7 @@ const (
 	OpBackupPiece Op = 61 // name, offset: Piece
 	OpBackupLog   Op = 62 // entry: Piece
 	OpVerify      Op = 63 // now: kv.Verified
+	OpBackupHold  Op = 64 // hold: kv.BackupHold
 
 	OpClients Op = 70 // List[ClientLoad]
 )
@@ -191,6 +192,7 @@ var ops = [...]op{
 	OpBackupBase:  {name: "base of a backup", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readAsk},
 	OpBackupPiece: {name: "piece of a backup's base", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readAsk},
 	OpBackupLog:   {name: "part of the log for a backup", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readAsk},
+	OpBackupHold:  {name: "hold of backups", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readAsk},
 	OpVerify:      {name: "verification of a member's files", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readAsk},
 }
 

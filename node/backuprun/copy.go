@@ -28,6 +28,8 @@ type Source interface {
 	// BackupLog returns committed entries behind an entry. It waits for one for a while, and then returns none. The error's code is
 	// kv.Compacted if the member's log begins later.
 	BackupLog(ctx context.Context, after uint64) (kv.LogPart, error)
+	// BackupHold asks the cluster whether a runner holds its backups, or may take them, and returns which one does.
+	BackupHold(ctx context.Context, ask kv.BackupHold) (kv.BackupHold, error)
 	Close() error
 }
 
@@ -120,14 +122,17 @@ func (r *fileReader) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// CopyBase makes a base from a snapshot of the member, of entry least or later, with its parts, and returns it. A base that the backup has is
-// returned, too. copied counts the bytes that the backup lacked. CopyBase calls beside while the member saves the snapshot, with 0 of 0 bytes,
+// CopyBase takes the hold, makes a base from a snapshot of the member, of entry least or later, with its parts, and returns it. A base that the
+// backup has is returned, too. copied counts the bytes that the backup lacked. CopyBase calls beside while the member saves the snapshot, with 0 of 0 bytes,
 // and after each chunk. If the member removes a file before it is copied, it has a newer snapshot: CopyBase goes on with that.
-func CopyBase(ctx context.Context, m Source, w *backup.Writer, least uint64, beside func(done, total int64) error) (base backup.Base, copied int64, err error) {
+func (h *Hold) CopyBase(ctx context.Context, m Source, w *backup.Writer, least uint64, beside func(done, total int64) error) (base backup.Base, copied int64, err error) {
+	if err := h.Take(ctx, m); err != nil {
+		return base, 0, err
+	}
 	paced := &pacedMember{Source: m, ctx: ctx}
 	for range baseTries {
 		var n int64
-		base, n, err = copyNewest(paced, w, least, beside)
+		base, n, err = h.copyNewest(paced, w, least, beside)
 		if copied += n; !NeedsBase(err) {
 			break
 		}
@@ -135,7 +140,7 @@ func CopyBase(ctx context.Context, m Source, w *backup.Writer, least uint64, bes
 	return base, copied, err
 }
 
-func copyNewest(m *pacedMember, w *backup.Writer, least uint64, beside func(done, total int64) error) (base backup.Base, copied int64, err error) {
+func (h *Hold) copyNewest(m *pacedMember, w *backup.Writer, least uint64, beside func(done, total int64) error) (base backup.Base, copied int64, err error) {
 	newest, err := askBase(m.ctx, m, least, beside)
 	if err != nil {
 		return base, 0, err
@@ -150,7 +155,12 @@ func copyNewest(m *pacedMember, w *backup.Writer, least uint64, beside func(done
 		return base, 0, err
 	}
 	for done := false; !done; {
-		if done, err = c.Step(m.ctx, limits.BackupStepBytes); err == nil && !done {
+		if wait := time.Until(h.drained); wait > 0 && c.Ready() {
+			time.Sleep(min(wait, baseBeside))
+		} else {
+			done, err = c.Step(m.ctx, limits.BackupStepBytes)
+		}
+		if err == nil && !done {
 			err = context.Cause(m.ctx)
 		}
 		if err == nil {

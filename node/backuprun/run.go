@@ -58,6 +58,7 @@ type runner struct {
 	born    time.Time // of the run
 	due     time.Time // when the next changes are asked for
 	clock   steadyClock
+	hold    *Hold
 	// retention outlives a session, since it remembers for an hour what it may remove.
 	retention backup.Retention
 	failing   bool
@@ -81,7 +82,7 @@ const (
 // Run goes on until the context ends, and then returns nil. It returns an error if another configuration is needed: the folder belongs to
 // another cluster or to a newer qkv, holds other files, or is encrypted while Target.To is empty, or Config.Final says so.
 func Run(ctx context.Context, c Config) error {
-	r := &runner{Config: c, born: time.Now(), retention: backup.Retention{Keep: c.Keep}}
+	r := &runner{Config: c, born: time.Now(), retention: backup.Retention{Keep: c.Keep}, hold: NewHold()}
 	r.Continue = r.Continue || backup.In(ctx, c.Store)
 	for pause := pauseFirst; ; {
 		begun := time.Now()
@@ -132,7 +133,7 @@ func (r *runner) session(ctx context.Context) error {
 	if r.cluster != 0 && m.Cluster().ID != r.cluster {
 		return fmt.Errorf("%s belongs to the cluster %016x, and the backup to %016x", m.Name(), m.Cluster().ID, r.cluster)
 	}
-	w, err := backup.Write(ctx, r.Store, !r.Continue && r.cluster == 0, m.Cluster(), r.To...)
+	w, err := r.hold.Write(ctx, m, r.Store, !r.Continue && r.cluster == 0, r.To...)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r.gone(err)
 	}
@@ -140,6 +141,11 @@ func (r *runner) session(ctx context.Context) error {
 		return err
 	}
 	defer w.Close()
+	defer func() {
+		if ctx.Err() != nil {
+			r.hold.Leave(ctx, m)
+		}
+	}()
 	r.cluster = m.Cluster().ID
 	if bases := w.Bases(); r.based.IsZero() && len(bases) > 0 {
 		if wall := time.Unix(0, bases[len(bases)-1].Wall); wall.Before(time.Now()) { // the cluster's clock may have been ahead by years
@@ -255,7 +261,7 @@ func (r *runner) changes(ctx context.Context, m Source, after uint64) (all kv.Lo
 // base makes a base of entry least or later, and removes data that is older than allowed, also if the base has failed for lack of room.
 func (r *runner) base(ctx context.Context, m Source, w *backup.Writer, least uint64) error {
 	begun := time.Now()
-	base, copied, err := CopyBase(ctx, m, w, least, r.changesBeside(ctx, m, w))
+	base, copied, err := r.hold.CopyBase(ctx, m, w, least, r.changesBeside(ctx, m, w))
 	if err == nil {
 		r.based = time.Now()
 		for _, name := range w.Mended {
@@ -269,10 +275,16 @@ func (r *runner) base(ctx context.Context, m Source, w *backup.Writer, least uin
 	} else if _, refused := errors.AsType[*kv.Error](err); refused { // the next base may have the parts that were copied
 		return err
 	}
+	if time.Now().Before(r.hold.drained) { // the runner before may be about to publish
+		return err
+	}
 	steady := time.Since(r.born)
 	removed, failed := r.retention.Remove(ctx, w, r.clock.now(steady, time.Now().Round(0), w.Newest()), steady)
 	if len(removed) > 0 {
 		r.say("removed %d objects that are not needed for the last %v", len(removed), r.Keep)
+	}
+	if errors.Is(failed, store.ErrNotHeld) { // the holder removes them
+		failed = nil
 	}
 	return cmp.Or(err, failed)
 }

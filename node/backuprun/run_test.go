@@ -35,6 +35,29 @@ type testMember struct {
 	fail error
 	idle time.Duration // of an answer without entries; 0: 10 ms
 	cut  int64         // the weight at which an extent ends; 0: that of a member
+	hold kv.BackupHold
+}
+
+func (m *testMember) BackupHold(_ context.Context, ask kv.BackupHold) (kv.BackupHold, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := index.NewState(limits.Defaults().Index)
+	s.Found(index.Founders(map[string]uint64{"n1": 1}))
+	at := uint64(0)
+	apply := func(ask kv.BackupHold) error {
+		at++
+		_, err := s.Apply(at, 1, index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, First: at, Wall: int64(at)}, [][]byte{index.AppendBackupHold(nil, &ask).Bytes}), nil)
+		return err
+	}
+	if before := m.hold; before.Holder != 0 {
+		before.Take = true
+		if err := apply(before); err != nil {
+			return kv.BackupHold{}, err
+		}
+	}
+	err := apply(ask)
+	m.hold = s.View().BackupHold()
+	return m.hold, err
 }
 
 func (m *testMember) Name() string { return "n1" }
@@ -149,7 +172,8 @@ func TestPartsThatVanish(t *testing.T) {
 		m.base = func(int) { m.write() }
 		w, err := backup.Write(t.Context(), store.OpenFolder(disk.OS(), filepath.Join(t.TempDir(), "backup")), true, m.Cluster())
 		must(t, err)
-		base, copied, err := CopyBase(t.Context(), m, w, 0, func(int64, int64) error { return nil })
+		hold := NewHold()
+		base, copied, err := hold.CopyBase(t.Context(), m, w, 0, func(int64, int64) error { return nil })
 		if gone > baseTries {
 			if !NeedsBase(err) || m.made != baseTries || len(w.Bases()) > 0 {
 				t.Errorf("after %d snapshots of which a part is gone: %v, %d bases", m.made, err, len(w.Bases()))
@@ -166,7 +190,7 @@ func TestPartsThatVanish(t *testing.T) {
 				t.Errorf("%s was read %d times", name, n)
 			}
 		}
-		_, again, err := CopyBase(t.Context(), m, w, 0, func(int64, int64) error { return nil })
+		_, again, err := hold.CopyBase(t.Context(), m, w, 0, func(int64, int64) error { return nil })
 		if must(t, err); again > copied/2 || len(w.Bases()) != 2 {
 			t.Errorf("%d bytes were copied for the next of %d bases, after %d", again, len(w.Bases()), copied)
 		}

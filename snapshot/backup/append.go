@@ -2,11 +2,13 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/snapshot/backup/store"
 )
 
 // tail is the end of the log as long as it lies in small objects. It becomes one object, and then the small ones are removed.
@@ -159,7 +161,10 @@ func (w *Writer) mergeTail(ctx context.Context) error {
 		names = append(names, of.name())
 	}
 	w.tail.covered = t.spans
-	return w.store.Delete(ctx, names...)
+	if err := w.store.Delete(ctx, names...); !errors.Is(err, store.ErrNotHeld) { // then they stay until retention removes them
+		return err
+	}
+	return nil
 }
 
 // newest returns the newest time in entries.

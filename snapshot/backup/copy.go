@@ -36,7 +36,8 @@ type Copy struct {
 	part        func(snapshot.Part) Source
 	base        Base            // its files are known when the snapshot is copied
 	missing     []snapshot.Part // that follow
-	checked     []snapshot.Part // that are there, and are read again
+	checked     []File          // that are there, and are read again
+	parts       []snapshot.Part // of the snapshot: Files[i+1] has parts[i]
 	file        *copying        // nil: the next one begins
 	done, total int64           // bytes of complete files, and of all that are copied
 	complete    bool
@@ -46,6 +47,7 @@ type Copy struct {
 // copying is the copy of one file.
 type copying struct {
 	of       File
+	sha      [32]byte // as announced
 	verifier *snapshot.Verifier
 	tee      *tee
 }
@@ -95,7 +97,7 @@ func (c *Copy) failure(err error) error { return fmt.Errorf("copy %s to the back
 
 // has returns the file of a part that need not be copied. A file that no base lists was stored before an interruption.
 func (w *Writer) has(ctx context.Context, p snapshot.Part, listed map[string]File, sizes map[string]int64) (of File, ok bool) {
-	of = File{SHA: p.SHA, Bytes: p.Bytes, Encrypted: len(w.to) > 0}
+	of = File{ID: w.id(p.SHA), Bytes: p.Bytes, Encrypted: len(w.to) > 0}
 	stored, there := sizes[fileName(of)]
 	known, is := listed[fileName(of)]
 	switch {
@@ -114,15 +116,19 @@ func (b *Base) due(p snapshot.Part) bool {
 	return (binary.LittleEndian.Uint64(p.SHA[:])^b.Digest)%limits.BackupScrub == 0
 }
 
-// scrub reads the file of a part that need not be copied, and orders its copy if it is damaged: all bases share it. A store that does not
+// scrub reads a file that need not be copied, and orders its copy if it is damaged: all bases share it. A store that does not
 // answer proves nothing.
-func (c *Copy) scrub(ctx context.Context, p snapshot.Part) {
-	of, _ := c.base.named(p.Name())
+func (c *Copy) scrub(ctx context.Context, of File) {
 	b, err := c.w.store.Get(ctx, fileName(of), 0, of.Stored+1)
 	if err == nil && sha256.Sum256(b) != of.Sum {
 		c.w.rotten[fileName(of)] = true
-		c.missing = append(c.missing, p)
+		c.missing = append(c.missing, c.parts[c.at(of)-1])
 	}
+}
+
+// at returns the position of a file in the manifest.
+func (c *Copy) at(of File) int {
+	return slices.IndexFunc(c.base.Files, func(f File) bool { return f.ID == of.ID })
 }
 
 // begin begins a file.
@@ -133,7 +139,8 @@ func (c *Copy) begin(from Source) (err error) {
 	if err := c.fits(from.Size()); err != nil {
 		return err
 	}
-	f := &copying{of: File{SHA: from.SHA(), Bytes: from.Size(), Encrypted: len(c.w.to) > 0}, tee: &tee{from: from, read: make([]byte, 0, from.Size())}}
+	f := &copying{of: File{ID: c.w.id(from.SHA()), Bytes: from.Size(), Encrypted: len(c.w.to) > 0}, sha: from.SHA()}
+	f.tee = &tee{from: from, read: make([]byte, 0, from.Size())}
 	f.verifier, err = snapshot.BeginExamine(from.Name(), f.tee)
 	c.file = f
 	return err
@@ -174,8 +181,7 @@ func (c *Copy) step(ctx context.Context, n int) error {
 		if len(c.base.Files) == 0 {
 			return c.describe(ctx, file.verifier.Examined(), file.of)
 		}
-		i := slices.IndexFunc(c.base.Files, func(f File) bool { return f.SHA == file.of.SHA })
-		c.base.Files[i] = file.of
+		c.base.Files[c.at(file.of)] = file.of
 		return nil
 	}
 	if len(c.checked) > 0 {
@@ -194,8 +200,8 @@ func (c *Copy) step(ctx context.Context, n int) error {
 
 // store stores a file that was read and verified.
 func (c *copying) store(ctx context.Context, w *Writer) error {
-	if sha := c.verifier.Examined().SHA; sha != c.of.SHA {
-		return fmt.Errorf("%w: its SHA-256 is %x, and %x was announced", damage.ErrDamaged, sha, c.of.SHA)
+	if sha := c.verifier.Examined().SHA; sha != c.sha {
+		return fmt.Errorf("%w: its SHA-256 is %x, and %x was announced", damage.ErrDamaged, sha, c.sha)
 	}
 	b, err := encrypt(c.tee.read, w.to)
 	if err != nil {
@@ -242,13 +248,14 @@ func (c *Copy) describe(ctx context.Context, e snapshot.Examined, of File) error
 	if err != nil {
 		return err
 	}
+	c.parts = e.Parts
 	need, listed := int64(0), listedFiles(c.w.bases)
 	for _, p := range e.Parts {
 		one, ok := c.w.has(ctx, p, listed, sizes)
 		if !ok {
 			c.missing, need = append(c.missing, p), need+p.Bytes
 		} else if c.base.due(p) {
-			c.checked = append(c.checked, p)
+			c.checked = append(c.checked, one)
 		}
 		c.base.Files = append(c.base.Files, one)
 	}
@@ -309,6 +316,11 @@ func (c *Copy) Progress() (done, total int64) {
 		done += int64(len(c.file.tee.read))
 	}
 	return done, max(done, c.total)
+}
+
+// Ready reports whether all files are there: the next Step publishes the base.
+func (c *Copy) Ready() bool {
+	return c.file == nil && len(c.base.Files) > 0 && len(c.checked) == 0 && len(c.missing) == 0 && !c.complete
 }
 
 // Published returns the base, after Step has returned done.

@@ -13,7 +13,7 @@
 //	backup                               the marker: format, cluster, its name
 //	moments/<index>-<term>               the manifest of a base: which state it is, and its files
 //	parts/<sha-256>                      a file of bases: a snapshot, or a part, named by the identity that its saver gave it
-//	parts/<sha-256>.age                  the same, encrypted
+//	parts/<hash>.age                     the same, encrypted: an HMAC of the identity and the recipients, with a key of the cluster
 //	log/<first>-<last>-<sha-256>         the entries from the first to the last, named by the hash of the object, too
 //
 // Numbers are decimal with twenty digits, so names sort.
@@ -29,11 +29,12 @@
 // # Several writers
 //
 // All members of a cluster have the same parts and the same log. Two writers of one cluster, such as a leader and its predecessor, can therefore
-// only repeat each other: the same part has the same name, and two objects of the log with the same entry have it alike. So nothing depends
-// on a lock. A folder has one all the same, since it saves work.
+// only repeat each other: the same part has the same name, and two objects of the log with the same entry have it alike. So what they add
+// needs no lock. A folder has one all the same, since it saves work. The caller's store decides which Writer publishes manifests and deletes:
+// it refuses the others with store.ErrNotHeld (package backuprun).
 //
 //   - A manifest is stored when all files of its base are there, and their sizes were compared at last. A file that no manifest lists stays for
-//     limits.BackupGrace: another writer may be about to list it.
+//     limits.BackupGrace.
 //   - A cluster that was set back, or was restored a second time, has another history under the same id. [Writer.Continues] refuses it.
 //
 // # Decisions
@@ -43,7 +44,8 @@
 //   - An entry is stored as its envelope with a flag for a change of the configuration, not as raft's bytes: a restore
 //     needs nothing of raft, and the format stays if raft's changes.
 //   - A file of a base is named by its own identity, the SHA-256 in its tail, not by a hash of its bytes. A snapshot lists its parts by that
-//     identity, so the Writer knows what it lacks. The copy is verified against it while it is made.
+//     identity, so the Writer knows what it lacks. The copy is verified against it while it is made. A manifest lists the parts in the
+//     snapshot's order, so a Reader needs no key to find an encrypted one.
 //   - The Writer stores the changes of a second as one object. Small objects become one of limits.BackupObjectBytes, also with each base. The
 //     small ones are removed when the next ones have become one, so that a Reader which has listed them before finds them for a while. If it
 //     does not find one, it lists the log again.

@@ -85,7 +85,7 @@ func (d *dump) bases() error {
 		b := &d.r.Bases[i]
 		l := dumpLine{
 			Kind: "base", File: path.Base(baseName(b.Index, b.Term)), Version: b.Version, Index: b.Index, Term: b.Term, Revision: b.Revision, Time: utc(b.Wall),
-			Digest: fmt.Sprintf("%016x", b.Digest), Level: b.Level, SHA256: fmt.Sprintf("%x", b.Files[0].SHA), Files: len(b.Files), Clear: b.Bytes(),
+			Digest: fmt.Sprintf("%016x", b.Digest), Level: b.Level, SHA256: fmt.Sprintf("%x", b.Files[0].ID), Files: len(b.Files), Clear: b.Bytes(),
 		}
 		d.Line(l, "base %s: revision %d, %s, digest %s, level %d, saved by qkv %s, %d files of %d bytes; these are new:\n",
 			l.File, l.Revision, l.Time, l.Digest, l.Level, l.Version, l.Files, l.Clear)
@@ -105,7 +105,7 @@ func (d *dump) bases() error {
 
 // file writes a file of a base, and returns its damage.
 func (d *dump) file(of File) error {
-	l := dumpLine{Kind: "file", SHA256: fmt.Sprintf("%x", of.SHA), Clear: of.Bytes, Bytes: of.Stored, Encrypted: of.Encrypted}
+	l := dumpLine{Kind: "file", SHA256: fmt.Sprintf("%x", of.ID), Clear: of.Bytes, Bytes: of.Stored, Encrypted: of.Encrypted}
 	d.Line(l, "  parts/%s: %d bytes%s\n", l.SHA256, l.Bytes, encryptedText(l.Encrypted))
 	path := d.r.store.Path(fileName(of))
 	err := lacks(d.r.store, d.r.sizes, of)

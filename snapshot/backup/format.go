@@ -6,14 +6,12 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
-	"slices"
 
 	"qkv/index/kv"
 	"qkv/internal/codec"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
-	"qkv/snapshot"
 	"qkv/snapshot/backup/store"
 )
 
@@ -48,22 +46,9 @@ func (b *Base) Bytes() (n int64) {
 	return n
 }
 
-// named returns a file by its published name: the snapshot, or a part.
-func (b *Base) named(name string) (of File, ok bool) {
-	number, sha := uint64(0), []byte(nil)
-	if _, _ = fmt.Sscanf(name, "%d-%x", &number, &sha); len(sha) != len(of.SHA) {
-		return b.Files[0], name == snapshot.Name(b.Index, b.Term)
-	}
-	i := slices.IndexFunc(b.Files, func(f File) bool { return f.SHA == [32]byte(sha) })
-	if i < 0 {
-		return of, false
-	}
-	return b.Files[i], true
-}
-
 // File is one file of a base. It is stored as the member has it, or as an age stream of that.
 type File struct {
-	SHA       [32]byte `msgpack:"s"` // its identity, as the saver computed it
+	ID        [32]byte `msgpack:"s"` // names it: its identity, as the saver computed it, or a keyed hash of that for an encrypted file
 	Bytes     int64    `msgpack:"b"`
 	Sum       [32]byte `msgpack:"h"` // SHA-256 of the bytes that are stored
 	Stored    int64    `msgpack:"n"` // how many these are

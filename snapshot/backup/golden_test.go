@@ -47,7 +47,7 @@ type storedSource struct {
 
 func (s storedSource) Name() string  { return s.name }
 func (s storedSource) Size() int64   { return s.of.Bytes }
-func (s storedSource) SHA() [32]byte { return s.of.SHA }
+func (s storedSource) SHA() [32]byte { return s.of.ID }
 
 func goldenStore() store.Store { return store.OpenFolder(disk.OS(), "testdata/backup") }
 

@@ -11,6 +11,7 @@ const (
 	markName   = "backup"
 	filesDir   = "parts"
 	baseDir    = "moments"
+	Moments    = baseDir + "/" // begins the name of each manifest: with it, a base counts
 	logDir     = "log"
 	digits     = 20 // of the largest uint64
 	saveSuffix = ".snap"
@@ -33,7 +34,7 @@ func (s span) name() string {
 }
 
 func fileName(of File) string {
-	name := filesDir + "/" + hex.EncodeToString(of.SHA[:])
+	name := filesDir + "/" + hex.EncodeToString(of.ID[:])
 	if of.Encrypted {
 		name += encryptedSuffix
 	}
@@ -61,5 +62,5 @@ func parseSpan(name string) (s span, ok bool) {
 func isFile(name string) bool {
 	sha, encrypted := strings.CutSuffix(name, encryptedSuffix)
 	b, _ := hex.DecodeString(sha)
-	return len(b) == 32 && filesDir+"/"+name == fileName(File{SHA: [32]byte(b), Encrypted: encrypted})
+	return len(b) == 32 && filesDir+"/"+name == fileName(File{ID: [32]byte(b), Encrypted: encrypted})
 }

@@ -31,12 +31,13 @@ type Reader struct {
 	log   []span         // in order of their first entry
 	bytes map[span]int64 // sizes of these objects
 	sizes map[string]int64
+	parts map[[32]byte]map[string]File // of the bases whose snapshot was read, by the snapshot's ID: its parts' files
 }
 
 // Open opens the backup in a store. The context bounds all that the Reader does. The identities decrypt encrypted content. Open
 // refuses other content (ErrNone), and the backup of a newer qkv (damage.ErrFormat). Damage is noted in Faults.
 func Open(ctx context.Context, s store.Store, keys ...age.Identity) (*Reader, error) {
-	r := &Reader{Path: s.Path(""), ctx: ctx, store: s, keys: keys}
+	r := &Reader{Path: s.Path(""), ctx: ctx, store: s, keys: keys, parts: map[[32]byte]map[string]File{}}
 	err := single(ctx, s, markName, &markFormat, &r.Cluster)
 	absent := errors.Is(err, iofs.ErrNotExist)
 	switch {
@@ -96,10 +97,31 @@ func (r *Reader) Parts(b *Base) ([]snapshot.Part, error) {
 	return v.Examined().Parts, nil
 }
 
-// Part returns the bytes of a part, or of a snapshot, by its published name. fs.ErrNotExist: no base lists it.
+// partsOf returns the files of a base's parts, by their published names.
+func (r *Reader) partsOf(b *Base) (map[string]File, error) {
+	if all, known := r.parts[b.Files[0].ID]; known {
+		return all, nil
+	}
+	parts, err := r.Parts(b)
+	if err == nil && len(parts) != len(b.Files)-1 {
+		err = damage.At(r.store.Path(baseName(b.Index, b.Term)), 0, "it lists %d parts, and its snapshot %d", len(b.Files)-1, len(parts))
+	}
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]File{}
+	for i, p := range parts {
+		all[p.Name()] = b.Files[i+1]
+	}
+	r.parts[b.Files[0].ID] = all
+	return all, nil
+}
+
+// Part returns the bytes of a part by its published name. fs.ErrNotExist: no base lists it.
 func (r *Reader) Part(name string) ([]byte, error) {
 	for i := range r.Bases {
-		if of, ok := r.Bases[i].named(name); ok {
+		all, err := r.partsOf(&r.Bases[i])
+		if of, ok := all[name]; err == nil && ok {
 			return r.clear(of)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	iofs "io/fs"
+	"maps"
 	"path"
 	"slices"
 	"time"
@@ -208,7 +209,7 @@ func (w *work) load() (*index.State, error) {
 
 // kept is the path of a snapshot that is kept.
 func (r *Reader) kept(of File) string {
-	return path.Join(r.dir, hex.EncodeToString(of.SHA[:])+saveSuffix)
+	return path.Join(r.dir, hex.EncodeToString(of.ID[:])+saveSuffix)
 }
 
 // keep copies the files of the base to the folder that keeps them, without those already there.
@@ -221,13 +222,9 @@ func (w *work) keep() error {
 	if err != nil {
 		return err
 	}
-	parts, err := r.Parts(w.base)
-	for _, p := range parts {
-		of, ok := w.base.named(p.Name())
-		if !ok {
-			return w.unlisted(p.Name())
-		}
-		if err = w.keepFile(of, path.Join(r.dir, p.Name())); err != nil {
+	parts, err := r.partsOf(w.base)
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		if err = w.keepFile(parts[name], path.Join(r.dir, name)); err != nil {
 			return err
 		}
 	}
@@ -255,11 +252,6 @@ func (w *work) keepFile(of File, name string) error {
 	return err
 }
 
-// unlisted is the error of a manifest that lacks a part of its snapshot.
-func (w *work) unlisted(part string) error {
-	return damage.At(w.r.store.Path(baseName(w.base.Index, w.base.Term)), 0, "it does not list the part %s of its snapshot", part)
-}
-
 // baseFiles is a file system of the files of a base, for snapshot.LoadWhole.
 type baseFiles struct {
 	disk.FS
@@ -268,12 +260,13 @@ type baseFiles struct {
 
 // Open opens the snapshot, or a part by its published name.
 func (b baseFiles) Open(name string) (disk.File, error) {
-	of, ok := b.base.named(path.Base(name))
-	if snap := b.base.Files[0]; name == b.r.store.Path(fileName(snap)) {
-		of, ok = snap, true
-	}
-	if !ok {
-		return nil, b.unlisted(path.Base(name))
+	of := b.base.Files[0]
+	if name != b.r.store.Path(fileName(of)) {
+		parts, err := b.r.partsOf(b.base)
+		if err != nil {
+			return nil, err
+		}
+		of = parts[path.Base(name)] // the snapshot lists it
 	}
 	f, err := b.r.openClear(of)
 	if err != nil {

@@ -3,6 +3,8 @@ package backup
 import (
 	"cmp"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +25,7 @@ type Cluster struct {
 	ID      uint64 `msgpack:"c"`
 	Name    string `msgpack:"n"` // for people
 	Version string `msgpack:"v"` // of the qkv that writes
+	Names   []byte `msgpack:"-"` // the key of the names of encrypted files, which is in no backup
 }
 
 // Writer writes a backup. The first failed write is final: every later call returns that error, and the caller
@@ -82,6 +85,22 @@ func Write(ctx context.Context, s store.Store, anew bool, c Cluster, to ...age.R
 		return nil, err
 	}
 	return w, nil
+}
+
+// id returns what names a file: writers with the same recipients name a file alike, so that they find it, and others do not. Without the
+// cluster's key, a name does not tell what is in the file.
+func (w *Writer) id(sha [32]byte) [32]byte {
+	if len(w.to) == 0 {
+		return sha
+	}
+	var to []string
+	for _, one := range w.to {
+		to = append(to, fmt.Sprint(one))
+	}
+	slices.Sort(to)
+	h := hmac.New(sha256.New, w.cluster.Names)
+	_, _ = fmt.Fprintf(h, "%s\n%s", sha[:], to) // a hash has no errors
+	return [32]byte(h.Sum(nil))
 }
 
 // In reports whether a store holds a backup, as far as it answers.

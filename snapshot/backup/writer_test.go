@@ -383,7 +383,7 @@ func TestReadBack(t *testing.T) {
 		from := h.save()
 		w := open(t, on)
 		largest := slices.MaxFunc(from.Meta().Parts, func(a, b snapshot.Part) int { return cmp.Compare(a.Bytes, b.Bytes) })
-		name := "to/b/" + fileName(File{SHA: largest.SHA})
+		name := "to/b/" + fileName(File{ID: largest.SHA})
 		on.SetHook(func(op simdisk.Op, written string) {
 			if op != simdisk.OpDropCache || !strings.HasPrefix(written, name) {
 				return
@@ -604,4 +604,66 @@ func TestDigestsOnTheWay(t *testing.T) {
 	got, err := restore(bad, At{Wall: second.Wall - 1})
 	must(t, err)
 	h.same(got, h.at(second.Wall-1))
+}
+
+// The files of an encrypted backup: writers with the cluster's key and the same recipients find each other's, whatever the order. Others copy
+// their own, and each identity restores its base. No name or manifest tells what is in a file.
+func TestNamesOfEncryptedFiles(t *testing.T) {
+	one, err := age.GenerateX25519Identity()
+	must(t, err)
+	two, err := age.GenerateX25519Identity()
+	must(t, err)
+	h, on := large(t), newFolder(t)
+	copied := func(names string, to ...age.Recipient) int64 {
+		t.Helper()
+		of := testOf
+		of.Names = []byte(names)
+		w, err := Write(background, place(on), true, of, to...)
+		must(t, err)
+		h.grow(2)
+		r := h.save()
+		defer r.Close()
+		c, err := w.Base(r, h.part)
+		for done := false; err == nil && !done; {
+			done, err = c.Step(background, 1<<20)
+		}
+		must(t, errors.Join(err, w.Append(background, h.from(w.end.index)), w.Close()))
+		for _, p := range r.Meta().Parts {
+			sha := fmt.Sprintf("%x", p.SHA)
+			for name, content := range inMemory(t, on).files {
+				if strings.Contains(name, sha) || bytes.Contains(content, p.SHA[:]) {
+					t.Errorf("%s tells the identity of a part", name)
+				}
+			}
+		}
+		return c.Copied()
+	}
+	whole := copied("key", one.Recipient(), two.Recipient())
+	if n := copied("key", two.Recipient(), one.Recipient()); n > whole/10 {
+		t.Errorf("the second writer copies %d of %d bytes", n, whole)
+	}
+	if n := copied("other", two.Recipient(), one.Recipient()); n < whole {
+		t.Errorf("a writer with another key finds files: it copies %d of %d bytes", n, whole)
+	}
+	if n := copied("key", two.Recipient()); n < whole {
+		t.Errorf("a writer with another recipient uses the files of others: it copies %d of %d bytes", n, whole)
+	}
+	rd := reading(t, on, two)
+	got, err := rd.Restore(At{}, testLimits(), nil)
+	if err != nil || got.State.View().Digest() != h.state.View().Digest() {
+		t.Errorf("restored with the new identity: %+v, %v", got, err)
+	}
+	if _, err := rd.Part(rd.partNames(t)[0]); err != nil {
+		t.Error(err)
+	}
+}
+
+// partNames returns the published names of the newest base's parts.
+func (r *Reader) partNames(t *testing.T) (names []string) {
+	parts, err := r.Parts(&r.Bases[len(r.Bases)-1])
+	must(t, err)
+	for _, p := range parts {
+		names = append(names, p.Name())
+	}
+	return names
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"io"
 )
 
@@ -25,6 +26,9 @@ type Store interface {
 	// Path returns an object's name for messages; with "", the name of the store.
 	Path(name string) string
 }
+
+// ErrNotHeld is the error of a call that another writer of the backup may make now, and this one may not. Nothing was changed.
+var ErrNotHeld = errors.New("another runner has taken over the backup, and publishes and deletes in place of this one: let only one make it")
 
 // Info describes an object.
 type Info struct {

@@ -1,0 +1,125 @@
+package backuprun
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/snapshot/backup"
+	"qkv/snapshot/backup/store"
+)
+
+// Hold is a runner's right to publish bases and to delete. One runner of a cluster has it, by the cluster's log; doc.go says what for.
+// It is for one goroutine.
+type Hold struct {
+	ask     kv.BackupHold
+	asked   bool      // the member has answered
+	drained time.Time // when the calls of the runner before have ended
+	cut     bool      // a call of this runner may be under way still
+}
+
+// NewHold draws the numbers of a runner.
+func NewHold() *Hold {
+	b := make([]byte, 8+kv.BackupKeyBytes) // rand.Read never fails
+	_, _ = rand.Read(b)
+	return &Hold{ask: kv.BackupHold{Holder: binary.LittleEndian.Uint64(b) | 1, Key: b[8:]}}
+}
+
+// has asks whether the runner holds the backups. Without a holder it does from now on.
+func (h *Hold) has(ctx context.Context, m Source) (bool, error) {
+	now, err := m.BackupHold(ctx, h.ask)
+	if err != nil {
+		return false, err
+	}
+	h.ask.Key = now.Key
+	return now.Holder == h.ask.Holder, nil
+}
+
+// Take makes this runner the holder, if another one is.
+func (h *Hold) Take(ctx context.Context, m Source) error {
+	held, err := h.has(ctx, m)
+	if err != nil || held {
+		return err
+	}
+	take := *h
+	take.ask.Take = true
+	held, err = take.has(ctx, m)
+	h.drained = time.Now().Add(limits.BackupDrain)
+	if err == nil && !held {
+		err = store.ErrNotHeld
+	}
+	return err
+}
+
+// Leave gives the hold back when the runner ends.
+func (h *Hold) Leave(ctx context.Context, m Source) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limits.BackupStop)
+	defer cancel()
+	if !h.cut {
+		leave := h.ask
+		leave.Leave = true
+		_, _ = m.BackupHold(ctx, leave) // otherwise the next runner waits
+	}
+}
+
+// Write opens the backup, as backup.Write does. The Writer publishes and deletes while this runner is the holder.
+func (h *Hold) Write(ctx context.Context, m Source, s store.Store, anew bool, to ...age.Recipient) (*backup.Writer, error) {
+	if !h.asked {
+		if err := h.Take(ctx, m); err != nil {
+			return nil, fmt.Errorf("%s: %w", m.Name(), err)
+		}
+		h.asked = true
+	}
+	of := m.Cluster()
+	of.Names = h.ask.Key
+	return backup.Write(ctx, heldStore{Store: s, hold: h, member: m}, anew, of, to...)
+}
+
+// heldStore is a store in which a runner publishes and deletes while it holds the backups.
+type heldStore struct {
+	store.Store
+	hold   *Hold
+	member Source
+}
+
+// call makes a call of the store, if this runner holds the backups. It ends within limits.BackupCall of the moment when that was known.
+func (s heldStore) call(ctx context.Context, do func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limits.BackupCall)
+	defer cancel()
+	held, err := s.hold.has(ctx, s.member)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", s.member.Name(), err)
+	case !held:
+		return store.ErrNotHeld
+	}
+	err = do(ctx)
+	s.hold.cut = s.hold.cut || err != nil
+	return err
+}
+
+// Put implements store.Store.
+func (s heldStore) Put(ctx context.Context, name string, content []byte) error {
+	if !strings.HasPrefix(name, backup.Moments) {
+		return s.Store.Put(ctx, name, content)
+	}
+	return s.call(ctx, func(ctx context.Context) error { return s.Store.Put(ctx, name, content) })
+}
+
+// Delete implements store.Store.
+func (s heldStore) Delete(ctx context.Context, names ...string) error {
+	for some := range slices.Chunk(names, limits.BackupDeletes) {
+		if err := s.call(ctx, func(ctx context.Context) error { return s.Store.Delete(ctx, some...) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}

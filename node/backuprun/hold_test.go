@@ -1,0 +1,164 @@
+package backuprun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"qkv/internal/limits"
+	"qkv/log/disk"
+	"qkv/snapshot"
+	"qkv/snapshot/backup"
+	"qkv/snapshot/backup/store"
+)
+
+// hookedStore calls a function before each deletion.
+type hookedStore struct {
+	store.Store
+	deletes func(ctx context.Context, names []string) error
+}
+
+func (s hookedStore) Delete(ctx context.Context, names ...string) error {
+	if err := s.deletes(ctx, names); err != nil {
+		return err
+	}
+	return s.Store.Delete(ctx, names...)
+}
+
+func nothing(int64, int64) error { return nil }
+
+// base makes a base of a new entry, and returns how long that took.
+func (h *Hold) base(t *testing.T, m *testMember, w *backup.Writer) (took time.Duration, err error) {
+	least := m.write()
+	begun := time.Now()
+	_, _, err = h.CopyBase(t.Context(), m, w, least, nothing)
+	return time.Since(begun), err
+}
+
+// One runner publishes and deletes: the one that took the backup last. It waits for the calls of the one before, unless that one has left.
+func TestHold(t *testing.T) {
+	dir, saved := t.TempDir(), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		m := &testMember{t: t, dir: saved, base: func(int) {}}
+		m.write()
+		var failing error
+		deletes := func(ctx context.Context, names []string) error {
+			if until, ok := ctx.Deadline(); !ok || time.Until(until) > limits.BackupCall || len(names) > limits.BackupDeletes {
+				t.Errorf("%d names are deleted until %v", len(names), until)
+			}
+			return failing
+		}
+		open := func(name string, h *Hold) *backup.Writer {
+			w, err := h.Write(t.Context(), m, hookedStore{store.OpenFolder(disk.OS(), filepath.Join(dir, name)), deletes}, true)
+			must(t, err)
+			return w
+		}
+		a, b, c := NewHold(), NewHold(), NewHold()
+		of := func(h *Hold) heldStore {
+			return heldStore{Store: hookedStore{store.OpenFolder(disk.OS(), filepath.Join(dir, "a")), deletes}, hold: h, member: m}
+		}
+		wa := open("a", a) // each in a folder of its own, since a folder has a lock
+		if took, err := a.base(t, m, wa); err != nil || took > 0 {
+			t.Errorf("the first runner: %v, after %v", err, took)
+		}
+		wb := open("b", b)
+		for name, err := range map[string]error{
+			"a base":     of(a).Put(t.Context(), backup.Moments+"1", []byte("x")),
+			"a deletion": of(a).Delete(t.Context(), "parts/1"),
+		} {
+			if !errors.Is(err, store.ErrNotHeld) {
+				t.Errorf("%s of a runner that was taken over: %v", name, err)
+			}
+		}
+		must(t, of(a).Put(t.Context(), "parts/1", []byte("x")))
+		if _, err := of(a).Get(t.Context(), backup.Moments+"1", 0, 1); err == nil {
+			t.Error("the refused base is there")
+		}
+		if took, err := b.base(t, m, wb); err != nil || took != limits.BackupDrain {
+			t.Errorf("the runner that took over: %v, after %v", err, took)
+		}
+		if took, err := b.base(t, m, wb); err != nil || took > 0 {
+			t.Errorf("its second base: %v, after %v", err, took)
+		}
+		b.Leave(t.Context(), m)
+		wc := open("c", c)
+		if took, err := c.base(t, m, wc); err != nil || took > 0 {
+			t.Errorf("a runner after one that left: %v, after %v", err, took)
+		}
+		var names []string
+		for i := range 2*limits.BackupDeletes + 1 {
+			names = append(names, fmt.Sprint("parts/", i))
+		}
+		must(t, of(c).Delete(t.Context(), names...))
+		failing = errors.New("no answer")
+		if err := of(c).Delete(t.Context(), "parts/1"); err == nil {
+			t.Error("the deletion has not failed")
+		}
+		c.Leave(t.Context(), m) // its deletion may still come
+		if took, err := a.base(t, m, wa); err != nil || took != limits.BackupDrain {
+			t.Errorf("a runner after one with a call under way: %v, after %v", err, took)
+		}
+	})
+}
+
+// A runner has asked for the deletion of a file, is replaced, and the server deletes it late. The next runner's base needs the file: it is not
+// published without it.
+func TestLateDeletion(t *testing.T) {
+	dir, saved := t.TempDir(), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		m := &testMember{t: t, dir: saved, base: func(int) {}, cut: 400}
+		for range 60 {
+			m.write()
+		}
+		place := store.OpenFolder(disk.OS(), filepath.Join(dir, "backup"))
+		a, b := NewHold(), NewHold()
+		w, err := a.Write(t.Context(), m, place, true)
+		must(t, err)
+		c, err := w.Base(memberFile(t, m), func(p snapshot.Part) backup.Source {
+			return (&pacedMember{Source: m, ctx: t.Context()}).file(p.Name(), p.Bytes, p.SHA)
+		})
+		must(t, err)
+		for !c.Ready() { // all files are there, and no base lists them
+			_, err := c.Step(t.Context(), 1<<20)
+			must(t, err)
+		}
+		must(t, w.Close())
+		all, err := place.List(t.Context(), "parts")
+		must(t, err)
+		begun := time.Now()
+		late := heldStore{hold: a, member: m, Store: hookedStore{place, func(context.Context, []string) error {
+			time.Sleep(limits.BackupCall - time.Second)
+			return nil
+		}}}
+		deleted := make(chan error)
+		go func() { deleted <- late.Delete(t.Context(), "parts/"+all[0].Name) }()
+		time.Sleep(time.Second)
+		w, err = b.Write(t.Context(), m, place, false)
+		must(t, err)
+		_, err = b.base(t, m, w)
+		if took := time.Since(begun); took < limits.BackupDrain || err == nil || !strings.Contains(err.Error(), "it is missing") || len(w.Bases()) > 0 {
+			t.Errorf("a base without a file, after %v: %v", took, err)
+		}
+		must(t, <-deleted)
+		_, err = b.base(t, m, w)
+		must(t, err)
+		must(t, w.Close())
+		r, err := backup.Open(t.Context(), place)
+		must(t, err)
+		if got, err := r.Restore(backup.At{}, limits.Defaults().Index, nil); err != nil || got.Base.Index != 62 {
+			t.Errorf("the base is of entry %+v: %v", got, err)
+		}
+	})
+}
+
+// memberFile is the newest snapshot of a member, as a source.
+func memberFile(t *testing.T, m *testMember) backup.Source {
+	b, err := m.BackupBase(t.Context(), 0)
+	must(t, err)
+	return (&pacedMember{Source: m, ctx: t.Context()}).file(b.Name, b.Bytes, b.SHA)
+}
