@@ -24,6 +24,7 @@ import (
 	"qkv/net/etcd/migrate"
 	"qkv/net/wire"
 	"qkv/node"
+	"qkv/snapshot"
 	"qkv/snapshot/backup"
 )
 
@@ -122,19 +123,19 @@ func restoreMoment(ctx context.Context, c *cli.Context, from string, to node.Res
 	var got *backup.Restored
 	var r *backup.Reader
 	text := ""
-	made, err = node.Restore(to, func(files disk.FS, dir string) (*index.State, error) {
+	made, err = node.Restore(to, func(files disk.FS, dir string) (*index.State, []snapshot.Part, error) {
 		if r, err = openBackup(ctx, c, from); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		r.KeepFiles(files, dir)
+		r.KeepParts(files, dir)
 		bar := newBytesProgress(c.App.ErrWriter, "restore")
 		got, err = r.Restore(at, limits.Defaults().Index, progressTo(bar))
 		bar.end()
 		if err != nil {
-			return nil, restoreError(err, at)
+			return nil, nil, restoreError(err, at)
 		}
 		text = describeRestored(got, r.Path, asked)
-		return got.State, nil
+		return got.State, got.Kept, nil
 	})
 	if err != nil {
 		return made, serveError(err)

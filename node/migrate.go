@@ -18,6 +18,7 @@ import (
 	"qkv/log"
 	"qkv/log/disk"
 	"qkv/net/wire"
+	"qkv/snapshot"
 )
 
 // MigrateConfig is the configuration of Migrate.
@@ -152,8 +153,9 @@ func (s *storage) clear() error {
 	return nil
 }
 
-// make writes a new data folder with a state, next to its final place. The log begins behind the state.
-func (s *storage) make(state *index.State, first origin) error {
+// make writes a new data folder with a state, next to its final place. The log begins behind the state. Parts of the state may be there. Without
+// them, or if its base is another one by now, the state becomes a base.
+func (s *storage) make(state *index.State, first origin, there ...snapshot.Part) error {
 	made := s.folder
 	if err := made.fs.MkdirAll(made.path("snap")); err != nil {
 		return err
@@ -162,12 +164,14 @@ func (s *storage) make(state *index.State, first origin) error {
 		return err
 	}
 	last, term := state.Applied()
-	state.Begin()
+	if base := state.View().Base(); len(there) == 0 || base > index.EmptyBase && (there[0].Number != 0 || there[0].To != base) {
+		state.Begin()
+	}
 	for state.View(); state.Reclaim(); { // the base has nothing that is compacted
 	}
 	view := state.ViewToSave()
 	confState := actor.ConfStateOf(view.Members().Configuration())
-	if err := s.saveAll(view, confState, last, term); err != nil {
+	if err := s.saveAll(view, confState, last, term, there...); err != nil {
 		return fmt.Errorf("save the data: %w", err)
 	}
 	if err := log.Create(s.logOptions(), log.Marker{Index: last, Term: term, ConfState: confState}); err != nil {

@@ -268,10 +268,10 @@ func (s storage) refound(state *index.State) (Recovered, error) {
 }
 
 // saveAll writes a snapshot of a view, with its parts.
-func (s *storage) saveAll(view *index.View, confState *raftpb.ConfState, last, term uint64) error {
+func (s *storage) saveAll(view *index.View, confState *raftpb.ConfState, last, term uint64, there ...snapshot.Part) error {
 	return snapshot.Save(s.folder.fs, s.folder.path("snap"), snapshot.Meta{
 		Cluster: s.folder.Cluster, Member: s.folder.Member, Index: last, Term: term, ConfState: actor.ConfStateBytes(confState), Version: s.version,
-	}, view)
+	}, view, there...)
 }
 
 // removeFolder removes a folder with its content, and the content of its folders. Files that are kept stay, and the folder with them.

@@ -14,6 +14,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/net/wire"
+	"qkv/snapshot"
 )
 
 // RestoreConfig is the configuration of Restore.
@@ -44,9 +45,8 @@ func (c *RestoreConfig) domain() (domain, issuer string, err error) {
 	return domainOf(c.CertsDir, c.Secret, c.Name)
 }
 
-// A Fill returns the state of a new data folder. It may keep files of the state in a folder, which it makes: they are removed when the state
-// is saved.
-type Fill func(files disk.FS, dir string) (*index.State, error)
+// A Fill returns the state of a new data folder. It may keep parts of the state in the folder's snapshots, which it makes, and returns them.
+type Fill func(files disk.FS, dir string) (*index.State, []snapshot.Part, error)
 
 // Restore makes the data folder of a member of a new cluster that begins with a state from a backup, and changes the state. A
 // configuration that cannot work is refused before fill is called. All ids are new, so members and watchers of the old cluster cannot take
@@ -75,8 +75,7 @@ func restoreOn(c RestoreConfig, domain string, disks disk.FS, random io.Reader, 
 		random: random, limits: l, segmentBytes: limits.SegmentBytes, version: c.Version, logger: c.Logger,
 	}
 	err = s.build(to.dir, func() error {
-		files := s.folder.path("backup")
-		state, err := fill(disks, files)
+		state, parts, err := fill(disks, s.folder.path("snap"))
 		if err != nil {
 			return err
 		}
@@ -93,10 +92,7 @@ func restoreOn(c RestoreConfig, domain string, disks disk.FS, random io.Reader, 
 		s.folder.Cluster, s.folder.Founding = first.cluster, first.founding
 		state.Refound(s.folder.founders())
 		made = Made{Cluster: first.cluster, Member: first.self}
-		if err := s.make(state, first); err != nil {
-			return err
-		}
-		return removeFolder(disks, files)
+		return s.make(state, first, parts...)
 	})
 	return made, err
 }

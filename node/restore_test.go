@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,7 +52,7 @@ func restoreTo(fs disk.FS, dir, name string, seed byte, state *index.State, foun
 
 // with is a Fill with a state that needs no files.
 func with(state *index.State) Fill {
-	return func(disk.FS, string) (*index.State, error) { return state, nil }
+	return func(disk.FS, string) (*index.State, []snapshot.Part, error) { return state, nil, nil }
 }
 
 // restoredFolder opens a restored folder, as a start does.
@@ -127,6 +128,64 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// A restored member keeps the parts that the backup had, with their names, and writes only what follows. Behind a newer base it writes all of
+// the state anew.
+func TestRestoreKeepsParts(t *testing.T) {
+	for _, rebased := range []bool{false, true} {
+		on, l := simdisk.New(1), limits.Defaults().Index
+		l.ExtentBytes = 1 << 10
+		must(t, on.MkdirAll("up"))
+		var kept []snapshot.Part
+		c := RestoreConfig{DataDir: "up/n1", Name: "n1", Version: "test", Logger: slog.New(slog.DiscardHandler)}
+		_, err := restoreOn(c, "test", on, rand.NewChaCha8([32]byte{1}), recoverLimits(), func(files disk.FS, dir string) (*index.State, []snapshot.Part, error) {
+			must(t, files.MkdirAll(dir))
+			apply := func(s *index.State, commands ...[]byte) {
+				at, term := s.Applied()
+				_, err := s.Apply(at+1, term, index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, First: 1, Wall: int64(2e18) + int64(at)}, commands), nil)
+				must(t, err)
+			}
+			s := index.NewState(l)
+			_, begin := founding("n1", "n2", "n3")
+			first, err := begin()
+			must(t, err)
+			s.Found((&identity{Cluster: first.cluster, Founding: first.founding}).founders())
+			_, err = s.Apply(1, 1, nil, nil)
+			must(t, err)
+			for i := range 100 {
+				apply(s, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", i%7), Value: fmt.Append(nil, "value ", i)}).Bytes)
+			}
+			at, term := s.Applied()
+			must(t, snapshot.Save(files, dir, snapshot.Meta{Cluster: 7, Member: 1, Index: at, Term: term, Version: "test"}, s.ViewToSave()))
+			path := dir + "/" + snapshot.Name(at, term)
+			s, m, err := snapshot.Load(files, path, l) // of the files
+			must(t, err)
+			snapshot.ShelfOf(s.View()).Attach(s)
+			must(t, files.Remove(path))
+			kept = m.Parts
+			for i := range 40 {
+				apply(s, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("later"), Value: fmt.Append(nil, "value ", i)}).Bytes)
+			}
+			if rebased {
+				apply(s, new(index.Head).AppendCompact(nil, s.Revision()).Bytes)
+				apply(s, index.AppendRebase(nil, s.View().Extents()[1].To).Bytes)
+			}
+			return s, kept, nil
+		})
+		must(t, err)
+		on.Crash(simdisk.Mixture)
+		f, r := restoredFolder(t, on, "up/n1", "n1")
+		parts := r.snapshots[0].Parts
+		if same := len(parts) > len(kept) && slices.Equal(parts[:len(kept)], kept); len(kept) < 3 || same == rebased {
+			t.Errorf("rebased=%v: the parts are %v, and the backup had %v", rebased, parts, kept)
+		}
+		pair, found, err := r.state.View().Get([]byte("k1"), 3)
+		if r.state.Revision() != 141 || !rebased && (err != nil || !found || string(pair.Value) != "value 1") {
+			t.Errorf("revision %d; an older value is %q, %v, %v", r.state.Revision(), pair.Value, found, err)
+		}
+		must(t, errors.Join(r.log.Close(), f.lock.Close()))
+	}
+}
+
 // A crash at every call leaves no data folder, or a whole one; the same command then does it.
 func TestRestoreCrash(t *testing.T) {
 	on := simdisk.New(1)
@@ -169,7 +228,7 @@ func TestRestoreCrash(t *testing.T) {
 // A configuration that cannot work is refused before a backup is read.
 func TestRestoreRefusesFirst(t *testing.T) {
 	dir := t.TempDir()
-	fill := func(disk.FS, string) (*index.State, error) { return nil, errFilled }
+	fill := func(disk.FS, string) (*index.State, []snapshot.Part, error) { return nil, nil, errFilled }
 	for want, c := range map[string]RestoreConfig{
 		"--name":                             {DataDir: dir + "/d"},
 		"does not name this member, n4":      {DataDir: dir + "/d", Name: "n4", Founders: []string{"n1", "n2"}},

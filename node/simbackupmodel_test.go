@@ -12,6 +12,7 @@ import (
 	"qkv/index"
 	"qkv/internal/damage"
 	"qkv/log/disk"
+	"qkv/snapshot"
 	"qkv/snapshot/backup"
 	"qkv/snapshot/backup/store"
 )
@@ -113,7 +114,7 @@ func (b *simBackup) restore(at backup.At, files disk.FS, dir string) (*backup.Re
 		return nil, err
 	}
 	if files != nil {
-		r.KeepFiles(files, dir)
+		r.KeepParts(files, dir)
 	}
 	return r.Restore(at, b.w.shape.limits.Index, nil)
 }
@@ -260,11 +261,11 @@ func (b *simBackup) reborn(at backup.At) {
 		}
 		var got *backup.Restored
 		var unread error
-		made, err := restoreOn(c, "sim", h.disk, rand.NewChaCha8([32]byte{byte(i)}), w.shape.limits, func(files disk.FS, dir string) (*index.State, error) {
+		made, err := restoreOn(c, "sim", h.disk, rand.NewChaCha8([32]byte{byte(i)}), w.shape.limits, func(files disk.FS, dir string) (*index.State, []snapshot.Part, error) {
 			if got, unread = b.restore(at, files, dir); unread != nil {
-				return nil, unread
+				return nil, nil, unread
 			}
-			return got.State, nil
+			return got.State, got.Kept, nil
 		})
 		if unread != nil {
 			if b.covers(target) {

@@ -119,8 +119,16 @@ func begin(s *Saver) (*Saver, error) {
 	return s, nil
 }
 
-// Save writes a snapshot of a View, and all its parts.
-func Save(fs disk.FS, dir string, m Meta, v *index.View) error {
+// Save writes a snapshot of a View, and its parts. Parts that are already there are kept: all pieces of its base, or none, and extents.
+func Save(fs disk.FS, dir string, m Meta, v *index.View, there ...Part) error {
+	base, extents := map[int64][]Part{}, map[uint64]Part{}
+	for _, p := range there {
+		if p.Number == 0 {
+			base[p.To] = append(base[p.To], p)
+		} else {
+			extents[p.Number] = p
+		}
+	}
 	write := func(s *Saver, err error) error {
 		for done := false; err == nil && !done; {
 			done, err = s.Step(limits.SnapshotStepBytes)
@@ -130,7 +138,8 @@ func Save(fs disk.FS, dir string, m Meta, v *index.View) error {
 		}
 		return err
 	}
-	for from, more := []byte(nil), v.Base() > index.EmptyBase; more; more = from != nil {
+	m.Parts = base[v.Base()]
+	for from, more := []byte(nil), v.Base() > index.EmptyBase && len(m.Parts) == 0; more; more = from != nil {
 		piece := v.BasePiece(from)
 		if err := write(BeginPiece(fs, dir, v.Base(), piece)); err != nil {
 			return err
@@ -138,7 +147,9 @@ func Save(fs disk.FS, dir string, m Meta, v *index.View) error {
 		from = piece.Next()
 	}
 	for _, e := range v.Extents() {
-		if err := write(BeginExtent(fs, dir, v, e)); err != nil {
+		if p, is := extents[e.Number]; is {
+			m.Parts = append(m.Parts, p)
+		} else if err := write(BeginExtent(fs, dir, v, e)); err != nil {
 			return err
 		}
 	}

@@ -122,13 +122,10 @@ func (r *fileReader) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// CopyBase takes the hold, makes a base from a snapshot of the member, of entry least or later, with its parts, and returns it. A base that the
-// backup has is returned, too. copied counts the bytes that the backup lacked. CopyBase calls beside while the member saves the snapshot, with 0 of 0 bytes,
+// CopyBase makes a base from a snapshot of the member, of entry least or later, with its parts, and returns it. A base that the backup has is
+// returned, too. When all files are there it takes the hold, for as long as publishing takes. copied counts the bytes that the backup lacked. CopyBase calls beside while the member saves the snapshot, with 0 of 0 bytes,
 // and after each chunk. If the member removes a file before it is copied, it has a newer snapshot: CopyBase goes on with that.
 func (h *Hold) CopyBase(ctx context.Context, m Source, w *backup.Writer, least uint64, beside func(done, total int64) error) (base backup.Base, copied int64, err error) {
-	if err := h.Take(ctx, m); err != nil {
-		return base, 0, err
-	}
 	paced := &pacedMember{Source: m, ctx: ctx}
 	for range baseTries {
 		var n int64
@@ -154,10 +151,14 @@ func (h *Hold) copyNewest(m *pacedMember, w *backup.Writer, least uint64, beside
 	if err != nil {
 		return base, 0, err
 	}
-	for done := false; !done; {
-		if wait := time.Until(h.drained); wait > 0 && c.Ready() {
+	for done, taken := false, false; !done; {
+		wait := time.Until(h.drained)
+		switch {
+		case c.Ready() && !taken:
+			err, taken = h.Take(m.ctx, m), true
+		case c.Ready() && wait > 0:
 			time.Sleep(min(wait, baseBeside))
-		} else {
+		default:
 			done, err = c.Step(m.ctx, limits.BackupStepBytes)
 		}
 		if err == nil && !done {

@@ -14,7 +14,8 @@
 // each other. A deletion could take a file that another runner then lists. So only the holder ([Hold]) publishes bases and deletes,
 // and the cluster's log decides which runner that is (kv.BackupHold):
 //
-//	take      at the start of a runner, and before each base; it always succeeds, and ends the hold of the runner before
+//	take      when a base is to be published; it always succeeds, and ends the hold of the runner before. A runner that was refused takes
+//	          it again a minute later: the holder has published by then
 //	ask       before each call that publishes or deletes: a command in the log; the call must end within limits.BackupCall of its begin
 //	drain     a runner that took the hold from another lists nothing that it relies on for limits.BackupDrain: calls of the other one
 //	          have ended then, also in the store's server

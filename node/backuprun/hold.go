@@ -21,7 +21,7 @@ import (
 // It is for one goroutine.
 type Hold struct {
 	ask     kv.BackupHold
-	asked   bool      // the member has answered
+	lost    bool      // a call was refused, since another runner holds the backups
 	drained time.Time // when the calls of the runner before have ended
 	cut     bool      // a call of this runner may be under way still
 }
@@ -72,12 +72,14 @@ func (h *Hold) Leave(ctx context.Context, m Source) {
 
 // Write opens the backup, as backup.Write does. The Writer publishes and deletes while this runner is the holder.
 func (h *Hold) Write(ctx context.Context, m Source, s store.Store, anew bool, to ...age.Recipient) (*backup.Writer, error) {
-	if !h.asked {
-		if err := h.Take(ctx, m); err != nil {
-			return nil, fmt.Errorf("%s: %w", m.Name(), err)
-		}
-		h.asked = true
+	ask := h.Take
+	if !h.lost { // for the key, and the hold if it is free
+		ask = func(ctx context.Context, m Source) error { _, err := h.has(ctx, m); return err }
 	}
+	if err := ask(ctx, m); err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Name(), err)
+	}
+	h.lost = false
 	of := m.Cluster()
 	of.Names = h.ask.Key
 	return backup.Write(ctx, heldStore{Store: s, hold: h, member: m}, anew, of, to...)

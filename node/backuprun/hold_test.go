@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"qkv/internal/limits"
 	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
 	"qkv/snapshot"
 	"qkv/snapshot/backup"
 	"qkv/snapshot/backup/store"
@@ -67,6 +69,8 @@ func TestHold(t *testing.T) {
 			t.Errorf("the first runner: %v, after %v", err, took)
 		}
 		wb := open("b", b)
+		must(t, of(a).Put(t.Context(), backup.Moments+"2", []byte("x"))) // until it is taken over
+		must(t, b.Take(t.Context(), m))
 		for name, err := range map[string]error{
 			"a base":     of(a).Put(t.Context(), backup.Moments+"1", []byte("x")),
 			"a deletion": of(a).Delete(t.Context(), "parts/1"),
@@ -161,4 +165,44 @@ func memberFile(t *testing.T, m *testMember) backup.Source {
 	b, err := m.BackupBase(t.Context(), 0)
 	must(t, err)
 	return (&pacedMember{Source: m, ctx: t.Context()}).file(b.Name, b.Bytes, b.SHA)
+}
+
+// Runners that begin at the same moment leave each other the time to publish a base, whichever of them took the hold last.
+func TestRunnersThatBeginTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &chaos{calm: true, objects: map[string][]byte{}}
+		m := &testMember{t: t, dir: "snap", idle: 2 * time.Second, base: func(int) {}, clock: true, fs: simdisk.New(1)}
+		must(t, m.fs.MkdirAll(m.dir))
+		m.write()
+		m.write()
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		for range 3 {
+			running.Go(func() {
+				p := &process{testMember: m, on: c}
+				must(t, Run(ctx, Config{
+					Target: Target{Store: p, Every: 5 * time.Minute, Keep: time.Hour}, Say: func(text string) { t.Log(text) },
+					Open: func(context.Context, int) (Source, int, error) { return p, 1, nil },
+				}))
+			})
+		}
+		bases := func() int {
+			r, err := backup.Open(t.Context(), &process{on: c})
+			must(t, err)
+			return len(r.Bases)
+		}
+		time.Sleep(2 * time.Minute)
+		if bases() == 0 {
+			t.Error("no base after two minutes")
+		}
+		for range 60 {
+			time.Sleep(time.Minute)
+			m.write()
+		}
+		if n := bases(); n < 8 {
+			t.Errorf("%d bases after an hour", n)
+		}
+		cancel()
+		running.Wait()
+	})
 }

@@ -103,6 +103,10 @@ func Run(ctx context.Context, c Config) error {
 		if r.Failed != nil {
 			r.Failed(err)
 		}
+		r.hold.lost = errors.Is(err, store.ErrNotHeld)
+		if r.hold.lost { // the holder needs its time
+			pause = baseAgain
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
@@ -178,10 +182,12 @@ func (r *runner) follow(ctx context.Context, m Source, w *backup.Writer) error {
 	for ctx.Err() == nil {
 		if newest := w.Bases()[len(w.Bases())-1]; time.Since(r.based) >= r.Every && time.Since(r.tried) >= baseAgain && after > newest.Index {
 			r.tried = time.Now()
-			if err := r.base(ctx, m, w, after); err != nil {
+			switch err := r.base(ctx, m, w, after); {
+			case errors.Is(err, store.ErrNotHeld):
+				r.say("no base is made now, and it is tried again: %v", err)
+			case err != nil:
 				return err
 			}
-			r.tried = time.Time{}
 			after = max(after, EndOf(w))
 		}
 		part, answered, err := r.changes(ctx, m, after)
@@ -263,20 +269,20 @@ func (r *runner) base(ctx context.Context, m Source, w *backup.Writer, least uin
 	begun := time.Now()
 	base, copied, err := r.hold.CopyBase(ctx, m, w, least, r.changesBeside(ctx, m, w))
 	if err == nil {
-		r.based = time.Now()
+		r.based, r.tried = time.Now(), time.Time{}
 		for _, name := range w.Mended {
 			r.say("%s was damaged, and was copied again: look at that store", name)
 		}
 		w.Mended = nil
 		r.say("base of entry %d, revision %d, %d bytes in %d files, from %s in %v: %d bytes were new",
 			base.Index, base.Revision, base.Bytes(), len(base.Files), m.Name(), time.Since(begun).Round(time.Millisecond), copied)
-	} else if err = fmt.Errorf("%s: %w", m.Name(), err); ctx.Err() != nil {
+	} else if err = fmt.Errorf("%s: %w", m.Name(), err); ctx.Err() != nil || errors.Is(err, store.ErrNotHeld) {
 		return err
 	} else if _, refused := errors.AsType[*kv.Error](err); refused { // the next base may have the parts that were copied
 		return err
 	}
-	if time.Now().Before(r.hold.drained) { // the runner before may be about to publish
-		return err
+	if failed := r.hold.Take(ctx, m); failed != nil || time.Now().Before(r.hold.drained) { // the runner before may be about to publish
+		return cmp.Or(err, failed)
 	}
 	steady := time.Since(r.born)
 	removed, failed := r.retention.Remove(ctx, w, r.clock.now(steady, time.Now().Round(0), w.Newest()), steady)

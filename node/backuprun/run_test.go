@@ -16,7 +16,6 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
-	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/snapshot"
 	"qkv/snapshot/backup"
@@ -36,13 +35,16 @@ type testMember struct {
 	idle time.Duration // of an answer without entries; 0: 10 ms
 	cut  int64         // the weight at which an extent ends; 0: that of a member
 	hold kv.BackupHold
+
+	clock   bool              // its writes have the time
+	fs      disk.FS           // of its snapshots; nil: the real one
+	digests map[uint64]uint64 // of the state, by entry
 }
 
 func (m *testMember) BackupHold(_ context.Context, ask kv.BackupHold) (kv.BackupHold, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := index.NewState(limits.Defaults().Index)
-	s.Found(index.Founders(map[string]uint64{"n1": 1}))
+	s := m.state()
 	at := uint64(0)
 	apply := func(ask kv.BackupHold) error {
 		at++
@@ -71,7 +73,10 @@ func (m *testMember) write() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := kv.LogEntry{Index: uint64(len(m.log)) + 1, Term: 1}
-	if m.wall++; len(m.log) > 0 {
+	if m.wall++; m.clock {
+		m.wall = time.Now().UnixNano()
+	}
+	if len(m.log) > 0 {
 		put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("key"), Value: fmt.Append(nil, len(m.log))}).Bytes
 		e.Envelope = index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, First: 1, Wall: m.wall}, [][]byte{put})
 	}
@@ -99,20 +104,17 @@ func (m *testMember) BackupBase(context.Context, uint64) (b kv.BackupBase, err e
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	l := limits.Defaults().Index
-	l.ExtentBytes = m.cut
-	s := index.NewState(l)
-	s.Found(index.Founders(map[string]uint64{"n1": 1}))
+	s := m.state()
 	for _, e := range m.log {
 		if _, err := s.Apply(e.Index, e.Term, e.Envelope, nil); err != nil {
 			return b, err
 		}
 	}
 	at, term := s.Applied()
-	if err := snapshot.Save(disk.OS(), m.dir, snapshot.Meta{Cluster: 7, Member: 1, Index: at, Term: term, Version: "test"}, s.ViewToSave()); err != nil {
+	if err := snapshot.Save(m.disk(), m.dir, snapshot.Meta{Cluster: 7, Member: 1, Index: at, Term: term, Version: "test"}, s.ViewToSave()); err != nil && !(m.fs != nil && errors.Is(err, os.ErrExist)) {
 		return b, err
 	}
-	r, err := snapshot.Open(disk.OS(), filepath.Join(m.dir, snapshot.Name(at, term)))
+	r, err := snapshot.Open(m.disk(), filepath.Join(m.dir, snapshot.Name(at, term)))
 	if err != nil {
 		return b, err
 	}
@@ -121,7 +123,7 @@ func (m *testMember) BackupBase(context.Context, uint64) (b kv.BackupBase, err e
 }
 
 func (m *testMember) BackupPiece(_ context.Context, name string, offset int64) ([]byte, error) {
-	r, err := snapshot.Open(disk.OS(), filepath.Join(m.dir, name))
+	r, err := snapshot.Open(m.disk(), filepath.Join(m.dir, name))
 	if err != nil {
 		return nil, kv.Errorf(kv.Compacted, "%v", err)
 	}
@@ -129,6 +131,14 @@ func (m *testMember) BackupPiece(_ context.Context, name string, offset int64) (
 	piece := make([]byte, r.Size()-offset)
 	_, err = r.ReadAt(piece, offset)
 	return piece, err
+}
+
+// disk is where its snapshots are.
+func (m *testMember) disk() disk.FS {
+	if m.fs != nil {
+		return m.fs
+	}
+	return disk.OS()
 }
 
 // reaches waits until a backup has an entry.

@@ -250,7 +250,7 @@ func (m *moments) check(all bool) {
 		m.t.Fatal(err)
 	}
 	if rapid.Bool().Draw(m.t, "keep files") {
-		rd.KeepFiles(simdisk.New(1), "kept")
+		rd.KeepParts(simdisk.New(1), "kept")
 	}
 	end := m.end()
 	got, err := rd.Restore(At{}, testLimits(), nil)
@@ -359,7 +359,7 @@ func TestKeptFiles(t *testing.T) {
 	must(t, h.base(w))
 	must(t, w.Close())
 	rd := reading(t, on)
-	rd.KeepFiles(kept, "a/b")
+	rd.KeepParts(kept, "a/b")
 	got, err := rd.Restore(At{}, testLimits(), nil)
 	must(t, err)
 	h.same(got, uint64(len(h.entries)))

@@ -66,9 +66,9 @@ func Open(ctx context.Context, s store.Store, keys ...age.Identity) (*Reader, er
 	return r, err
 }
 
-// KeepFiles makes Restore keep the files of its base in a folder: the values of the history stay there, and not in memory. The folder is made
-// if need be. A state that Restore returns reads from it.
-func (r *Reader) KeepFiles(in disk.FS, dir string) { r.files, r.dir = in, dir }
+// KeepParts makes Restore keep the parts of its base in a folder, as a member has them: the values of the history stay there, and not in
+// memory. The folder is made if need be. A state that Restore returns reads from it.
+func (r *Reader) KeepParts(in disk.FS, dir string) { r.files, r.dir = in, dir }
 
 // Bytes returns the size of a base's files in the backup, which other bases may have, too, and whether one is encrypted. The error says which
 // of them are not there as a whole.

@@ -1,12 +1,10 @@
 package backup
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	iofs "io/fs"
-	"maps"
 	"path"
 	"slices"
 	"time"
@@ -37,11 +35,12 @@ type Restored struct {
 	Base        Base // that it began with
 	Index, Term uint64
 	Revision    int64
-	Wall        int64   // the state's clock, in nanoseconds since 1970
-	Entries     int     // applied behind the base
-	Ends        bool    // the backup has nothing newer
-	Lost        error   // the damage or gap before the moment, with AcceptLoss; otherwise nil
-	Notes       []error // damage that did not matter: of bases that were not used
+	Wall        int64           // the state's clock, in nanoseconds since 1970
+	Entries     int             // applied behind the base
+	Ends        bool            // the backup has nothing newer
+	Lost        error           // the damage or gap before the moment, with AcceptLoss; otherwise nil
+	Notes       []error         // damage that did not matter: of bases that were not used
+	Kept        []snapshot.Part // of the base, that KeepParts has
 }
 
 // damaged reports whether an error is about bytes, and not about a disk, a key or a version.
@@ -127,6 +126,7 @@ type work struct {
 	total    int64
 	base     *Base
 	got      *Restored
+	kept     []snapshot.Part
 	results  []kv.Result
 	pending  int64 // bytes that were applied since the newest View
 }
@@ -157,7 +157,7 @@ func (w *work) run(at At) (*Restored, error) {
 		return nil, err
 	}
 	b := w.base
-	w.got = &Restored{State: state, Base: *b, Index: b.Index, Term: b.Term, Revision: b.Revision, Wall: b.Wall}
+	w.got = &Restored{State: state, Base: *b, Index: b.Index, Term: b.Term, Revision: b.Revision, Wall: b.Wall, Kept: w.kept}
 	l := follower{r: w.r, index: b.Index, term: b.Term}
 	for at.Revision == 0 || w.got.Revision < at.Revision {
 		_, entries, bytes, err := l.next()
@@ -186,82 +186,91 @@ func (w *work) ended(at At) (*Restored, error) {
 
 // load loads the base, and compares it with its manifest.
 func (w *work) load() (*index.State, error) {
-	path := w.r.store.Path(fileName(w.base.Files[0]))
+	of := w.r.store.Path(fileName(w.base.Files[0]))
 	var state *index.State
 	var m snapshot.Meta
 	var err error
-	if w.r.files == nil {
-		state, m, err = snapshot.LoadWhole(baseFiles{work: w}, path, w.limits)
+	if r := w.r; r.files == nil {
+		state, m, err = snapshot.LoadWhole(baseFiles{work: w, snapshot: of}, of, w.limits)
 	} else if err = w.keep(); err == nil {
-		state, m, err = snapshot.Load(w.r.files, w.r.kept(w.base.Files[0]), w.limits)
+		at := path.Join(r.dir, snapshot.Name(w.base.Index, w.base.Term)) // it is in memory
+		state, m, err = snapshot.LoadIn(index.NewReserve(), r.files, baseFiles{r.files, w, at}, at, w.limits)
 	}
 	if errors.Is(err, pack.ErrNewer) {
-		err = damage.Of(path, 0, err)
+		err = damage.Of(of, 0, err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if b := w.base; m.Cluster != b.Cluster || m.Index != b.Index || m.Term != b.Term || m.Revision != b.Revision || m.Digest != b.Digest {
-		return nil, damage.At(path, 0, "it holds the state of entry %d, digest %016x, and its base is of entry %d, digest %016x", m.Index, m.Digest, b.Index, b.Digest)
+		return nil, damage.At(of, 0, "it holds the state of entry %d, digest %016x, and its base is of entry %d, digest %016x", m.Index, m.Digest, b.Index, b.Digest)
+	}
+	if w.r.files != nil {
+		snapshot.ShelfOf(state.View()).Attach(state) // its next extents have all changes, as those of members
+		w.kept = m.Parts
 	}
 	return state, w.r.ctx.Err()
 }
 
-// kept is the path of a snapshot that is kept.
-func (r *Reader) kept(of File) string {
-	return path.Join(r.dir, hex.EncodeToString(of.ID[:])+saveSuffix)
-}
-
-// keep copies the files of the base to the folder that keeps them, without those already there.
+// keep copies the parts of the base to the folder that keeps them, without those already there.
 func (w *work) keep() error {
-	r := w.r
-	err := r.files.MkdirAll(r.dir)
-	if err == nil {
-		err = w.keepFile(w.base.Files[0], r.kept(w.base.Files[0]))
-	}
+	err := w.r.files.MkdirAll(w.r.dir)
 	if err != nil {
 		return err
 	}
-	parts, err := r.partsOf(w.base)
-	for _, name := range slices.Sorted(maps.Keys(parts)) {
-		if err = w.keepFile(parts[name], path.Join(r.dir, name)); err != nil {
-			return err
-		}
+	parts, err := w.r.Parts(w.base)
+	if err != nil {
+		return err
+	}
+	files, err := w.r.partsOf(w.base)
+	for i := 0; err == nil && i < len(parts); i++ {
+		err = w.keepPart(files[parts[i].Name()], parts[i])
 	}
 	return err
 }
 
-// keepFile copies a file. A file that was copied for another base is there as a whole: an error of a disk ends a restore.
-func (w *work) keepFile(of File, name string) error {
-	f, err := w.r.files.Create(name)
+// keepPart copies a part, as a member receives one: it is verified from the medium, and durable. One that is there was copied for another base.
+func (w *work) keepPart(of File, p snapshot.Part) error {
+	to, err := snapshot.Receive(w.r.files, w.r.dir, p.Name(), p.Bytes, p.SHA)
 	if errors.Is(err, iofs.ErrExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer to.Abort()
 	b, err := w.r.clear(of)
-	if err != nil {
-		return errors.Join(err, w.r.files.Remove(name))
+	if err == nil && int64(len(b)) != p.Bytes {
+		err = damage.At(w.r.store.Path(fileName(of)), 0, "it has %d bytes, and its snapshot has %d of it", len(b), p.Bytes)
 	}
-	w.add(int64(len(b)))
-	if err = w.r.ctx.Err(); err == nil {
-		_, err = f.WriteAt(b, 0)
+	if err == nil {
+		err = to.WriteAt(0, b)
+	}
+	if err == nil {
+		_, err = to.Finish(nil)
+	}
+	if err == nil {
+		w.add(p.Bytes)
+		err = w.r.ctx.Err()
 	}
 	return err
 }
 
-// baseFiles is a file system of the files of a base, for snapshot.LoadWhole.
+// baseFiles is a file system of the files of a base, to load them.
 type baseFiles struct {
-	disk.FS
+	disk.FS // with the parts; nil: they are read from the backup
 	*work
+	snapshot string // its path
 }
 
 // Open opens the snapshot, or a part by its published name.
 func (b baseFiles) Open(name string) (disk.File, error) {
 	of := b.base.Files[0]
-	if name != b.r.store.Path(fileName(of)) {
+	switch {
+	case name == b.snapshot:
+	case b.FS != nil:
+		return b.FS.Open(name)
+	default:
 		parts, err := b.r.partsOf(b.base)
 		if err != nil {
 			return nil, err
