@@ -37,8 +37,8 @@ const (
 	BackupScrub = 64
 	// BackupProgress is how much a restore reads between two reports of its progress.
 	BackupProgress = 1 << 20
-	// BackupPieceBytes is the most of a base that a member reads for one answer. A disk that reads 100 MB/s is busy with it for 2.6 ms, for
-	// which the log's sync may wait.
+	// BackupPieceBytes is the most of a base that a member reads for one answer, and that a folder writes, or reads back, in one turn. A disk of
+	// 100 MB/s is busy with it for 2.6 ms, for which the log's sync may wait.
 	BackupPieceBytes = 256 << 10
 	// BackupBaseRate bounds the bytes of a base that a backup reads in a second. At full speed, about 100 MB/s, the 99th percentile of others'
 	// puts was 12 to 24 ms beside a base, where three members and the backup share two processors; at this rate it was 7 to 10 ms, and 3 to

@@ -13,8 +13,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"qkv/internal/damage"
+	"qkv/internal/limits"
 	"qkv/log/disk"
 )
 
@@ -124,10 +126,16 @@ func (f *Folder) put(name string, content []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	n, err := file.WriteAt(content, 0)
-	if err == nil && n < len(content) {
-		err = io.ErrShortWrite
-	}
+	err = turns(content, func(piece []byte, at int64) error {
+		n, err := file.WriteAt(piece, at)
+		if err == nil && n < len(piece) {
+			err = io.ErrShortWrite
+		}
+		if err == nil {
+			err = file.Datasync()
+		}
+		return err
+	})
 	if err == nil {
 		err = file.Sync()
 	}
@@ -145,22 +153,37 @@ func (f *Folder) put(name string, content []byte) (err error) {
 	return err
 }
 
+// turns does something with a content in pieces. The log of a member may be on the same disk, and its syncs wait for everything that the disk
+// was given before. So a piece is small, and behind it the disk rests for as long as it took.
+func turns(content []byte, do func(piece []byte, at int64) error) error {
+	for at := 0; at < len(content); {
+		begun := time.Now()
+		piece := content[at:min(at+limits.BackupPieceBytes, len(content))]
+		if err := do(piece, int64(at)); err != nil {
+			return err
+		}
+		if at += len(piece); at < len(content) {
+			time.Sleep(time.Since(begun))
+		}
+	}
+	return nil
+}
+
 // readBack compares the bytes on the medium with the content.
 func readBack(file disk.File, content []byte) error {
 	if err := file.DropCache(0, 0); err != nil {
 		return err
 	}
-	got := make([]byte, min(1<<20, len(content)))
-	for at := 0; at < len(content); at += len(got) {
-		want := content[at:min(at+len(got), len(content))]
-		if n, err := file.ReadMedium(got[:len(want)], int64(at)); n < len(want) {
+	got := make([]byte, min(limits.BackupPieceBytes, len(content)))
+	return turns(content, func(want []byte, at int64) error {
+		if n, err := file.ReadMedium(got[:len(want)], at); n < len(want) {
 			return fmt.Errorf("read back: %w", errors.Join(err, io.ErrUnexpectedEOF))
 		}
 		if !bytes.Equal(got[:len(want)], want) {
 			return fmt.Errorf("the medium has other bytes than were written, from byte %d on", at)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func (f *Folder) size(name string) (int64, error) {
