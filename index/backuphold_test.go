@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
 // Who holds the backups: the first runner, then the one that took them, and nobody behind a runner that left. The first key stays. A snapshot
@@ -26,7 +27,7 @@ func TestBackupHold(t *testing.T) {
 		{kv.BackupHold{Holder: 3, Key: key(3)}, 3},
 	} {
 		batch(t, s, int64(i)+1, AppendBackupHold(nil, &step.ask).Bytes)
-		if now := s.View().BackupHold(); now.Holder != step.want || !bytes.Equal(now.Key, key(1)) {
+		if now := s.View().BackupHold(0); now.Holder != step.want || !bytes.Equal(now.Key, key(1)) {
 			t.Errorf("step %d: %d holds, with the key %x", i, now.Holder, now.Key)
 		}
 	}
@@ -35,10 +36,35 @@ func TestBackupHold(t *testing.T) {
 			t.Errorf("%v is no request", bad)
 		}
 	}
+	if !HoldsBackupsOnly(AppendEnvelope(nil, Envelope{Level: 1}, [][]byte{AppendBackupHold(nil, &kv.BackupHold{Holder: 1, Key: key(1)}).Bytes})) ||
+		HoldsBackupsOnly(AppendEnvelope(nil, Envelope{Level: 1}, [][]byte{AppendBackupHold(nil, &kv.BackupHold{Holder: 1, Key: key(1)}).Bytes, put("a", "b")})) || HoldsBackupsOnly(nil) {
+		t.Error("a write is a hold, or a hold is a write")
+	}
 	meta := s.ViewToSave().AppendMeta(nil)
 	other := newState(NewReserve().ledger, s.limits)
-	if _, err := other.readMeta(meta); err != nil || other.hold.Holder != 3 || !bytes.Equal(other.hold.Key, key(1)) {
-		t.Errorf("a snapshot has %d, %x: %v", other.hold.Holder, other.hold.Key, err)
+	if _, err := other.readMeta(meta); err != nil || len(other.holds.all) != 1 || other.holds.all[0].holder != 3 || !bytes.Equal(other.holds.key, key(1)) {
+		t.Errorf("a snapshot has %+v: %v", other.holds, err)
 	}
 	forgetShare(other)
+}
+
+// The backups of a cluster have holders of their own. Of too many, the oldest is forgotten; a cluster that is made of the state has none.
+func TestBackupHoldOfPlaces(t *testing.T) {
+	s := founded()
+	key := bytes.Repeat([]byte{1}, kv.BackupKeyBytes)
+	for place := uint64(1); place <= limits.BackupPlaces+1; place++ {
+		batch(t, s, int64(place), AppendBackupHold(nil, &kv.BackupHold{Place: place, Holder: 10 * place, Key: key}).Bytes)
+	}
+	v := s.View()
+	if v.BackupHold(1).Holder != 0 || v.BackupHold(2).Holder != 20 || v.BackupHold(limits.BackupPlaces+1).Holder != 10*(limits.BackupPlaces+1) || len(v.holds.all) != limits.BackupPlaces {
+		t.Errorf("the holders are %+v", v.holds.all)
+	}
+	batch(t, s, 100, AppendBackupHold(nil, &kv.BackupHold{Place: 3, Holder: 30, Key: key, Leave: true}).Bytes)
+	if now := s.View(); now.BackupHold(3).Holder != 0 || now.BackupHold(4).Holder != 40 || v.BackupHold(3).Holder != 30 {
+		t.Errorf("after one has left, the holders are %+v, and an older View has %+v", now.holds.all, v.holds.all)
+	}
+	s.Refound(Founders(map[string]uint64{"n1": 99}))
+	if now := s.View(); len(now.holds.all) > 0 || len(now.holds.key) > 0 {
+		t.Errorf("a new cluster begins with %+v", now.holds)
+	}
 }

@@ -154,7 +154,8 @@ func (h *Head) AppendAlarm(dst []byte, c kv.AlarmChange) kv.Command {
 // AppendBackupHold appends the command by which a runner asks whether it holds the backups, or takes them. It must pass its Check.
 func AppendBackupHold(dst []byte, b *kv.BackupHold) kv.Command {
 	h := new(Head)
-	dst = pack.AppendBytes(pack.AppendUint(h.begin(dst, kindBackupHold), b.Holder), b.Key)
+	dst = pack.AppendUint(pack.AppendUint(h.begin(dst, kindBackupHold), b.Place), b.Holder)
+	dst = pack.AppendBytes(dst, b.Key)
 	return h.command(kindBackupHold, false, pack.AppendBool(pack.AppendBool(dst, b.Take), b.Leave))
 }
 

@@ -40,8 +40,8 @@ func (r *replicated) digest() uint64 {
 	if r.authors.sum != 0 {
 		b = pack.AppendUint(append(b, "authors"...), r.authors.sum)
 	}
-	if r.hold.Holder != 0 || len(r.hold.Key) > 0 {
-		b = r.hold.append(append(b, "hold"...))
+	if len(r.holds.all) > 0 || len(r.holds.key) > 0 {
+		b = r.holds.append(append(b, "holds"...))
 	}
 	x := &r.extents
 	b = pack.AppendUint(pack.AppendInt(pack.AppendInt(b, x.base), x.kept), x.next)

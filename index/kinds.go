@@ -153,9 +153,9 @@ var kinds = [...]kind{
 	},
 
 	kindBackupHold: {
-		name: "hold of backups", own: true, level: 1, fields: levels{1, 1, 1, 1},
+		name: "hold of backups", own: true, level: 1, fields: levels{1, 1, 1, 1, 1},
 		read: func(c *command, r *pack.Reader) {
-			c.hold = &kv.BackupHold{Holder: r.Uint(), Key: r.Bytes(), Take: r.Bool(), Leave: r.Bool()}
+			c.hold = &kv.BackupHold{Place: r.Uint(), Holder: r.Uint(), Key: r.Bytes(), Take: r.Bool(), Leave: r.Bool()}
 		},
 		check:    func(c *command) *kv.Error { return c.hold.Check() },
 		apply:    func(s *State, c *command) kv.Result { return s.holdBackup(c.hold) },

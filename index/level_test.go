@@ -34,6 +34,7 @@ var firstLevel = map[string]struct{ is, was int64 }{
 	"SessionWindow":    {limits.SessionWindow, 1 << 16},
 	"SessionClocks":    {limits.SessionClocks, 12},
 	"SessionSequence":  {limits.SessionSequence, 1 << 62},
+	"BackupPlaces":     {limits.BackupPlaces, 16},
 
 	"AuthNameBytes":     {limits.AuthNameBytes, 1 << 10},
 	"AuthUsers":         {limits.AuthUsers, 1 << 17},

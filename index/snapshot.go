@@ -55,7 +55,7 @@ func (v *View) AppendMeta(dst []byte) []byte {
 	dst = appendSection(dst, sectionAlarms, v.alarms.append(nil))
 	dst = appendSection(dst, sectionAuth, v.appendAuth(nil))
 	dst = appendSection(dst, sectionExtents, v.extents.append(nil))
-	return appendSection(dst, sectionHold, v.hold.append(nil))
+	return appendSection(dst, sectionHold, v.holds.append(nil))
 }
 
 func appendSection(dst []byte, kind uint64, content []byte) []byte {
@@ -199,7 +199,7 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 	case sectionExtents:
 		s.extents = readExtents(&r)
 	case sectionHold:
-		s.hold = readBackupHold(&r)
+		s.holds = readBackupHolds(&r)
 	}
 	return r.Done()
 }

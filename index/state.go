@@ -33,8 +33,8 @@ type replicated struct {
 	numbers sessionNumbers
 	// alarms are the raised alarms.
 	alarms alarms
-	// hold is who may delete from backups.
-	hold backupHold
+	// holds are who may delete from backups.
+	holds backupHolds
 	// auth is the users and roles; nil before their first change.
 	auth *Auth
 	// authors are the names of the authors of changes.
@@ -134,7 +134,7 @@ func (s *State) Refound(founders Members) {
 		removed = append(removed, m.ID)
 	}
 	s.members = Members{records: founders.records, removed: slices.Concat(s.members.removed, removed)}
-	s.check, s.own, s.alarms = check{}, ownDigest{}, nil
+	s.check, s.own, s.alarms, s.holds = check{}, ownDigest{}, nil, backupHolds{}
 	for s.clients.oldest != nil { // a client's retry goes to the other cluster
 		s.endSession(s.clients.oldest)
 	}

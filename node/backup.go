@@ -191,7 +191,7 @@ func (b *backups) Hold(ctx context.Context, ask kv.BackupHold) (kv.BackupHold, *
 	case <-ctx.Done():
 		refusal = kv.Errorf(kv.Unavailable, "who holds the backups was not agreed in time: ask again")
 	}
-	return b.member.status.View().BackupHold(), refusal
+	return b.member.status.View().BackupHold(ask.Place), refusal
 }
 
 // holdTold takes the one answer to a hold.

@@ -174,11 +174,29 @@ func (s *storage) make(state *index.State, first origin, there ...snapshot.Part)
 	if err := s.saveAll(view, confState, last, term, there...); err != nil {
 		return fmt.Errorf("save the data: %w", err)
 	}
+	if err := s.removeUnlisted(snapshot.Name(last, term)); err != nil {
+		return err
+	}
 	if err := log.Create(s.logOptions(), log.Marker{Index: last, Term: term, ConfState: confState}); err != nil {
 		return fmt.Errorf("create the log: %w", err)
 	}
 	made.Boot++ // the log exists
 	return made.publish()
+}
+
+// removeUnlisted removes the parts that a snapshot does not list: a restore has copied them for a base that it did not use in the end.
+func (s *storage) removeUnlisted(name string) error {
+	on, dir := s.folder.fs, s.folder.path("snap")
+	r, err := snapshot.Open(on, path.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	listed := []string{name}
+	for _, p := range r.Meta().Parts {
+		listed = append(listed, p.Name())
+	}
+	return removeFolder(on, dir, listed...)
 }
 
 // rename gives the folder its name, or moves its content there if it was built inside. The identity comes last: without it no member starts.

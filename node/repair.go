@@ -74,6 +74,9 @@ func (s *storage) repairParts(info snapshot.Info) (repaired bool, err error) {
 		return false, err
 	}
 	for _, d := range defects {
+		if d.Missing && s.putBack(d) {
+			continue
+		}
 		aside := ""
 		if !d.Missing && s.repairs.fetch != nil {
 			// A start needs no space, but a received file needs the name.
@@ -97,6 +100,17 @@ func (s *storage) repairParts(info snapshot.Info) (repaired bool, err error) {
 		}
 	}
 	return true, nil
+}
+
+// putBack moves a part back that was moved aside, if it is sound: the disk could not read it for a while, and the member ended before it was
+// fetched.
+func (s *storage) putBack(d snapshot.Defect) bool {
+	fs, aside := s.folder.fs, s.folder.path("damaged/"+d.Name())
+	if snapshot.VerifyPart(fs, aside, d.Part) != nil || fs.Rename(aside, d.Path) != nil {
+		return false
+	}
+	s.logger.Warn("a part that could not be read is sound, and was put back: look at the disk", "part", d.Name())
+	return fs.SyncDir(s.folder.path("snap")) == nil
 }
 
 // fetchPart gets a part from another member, and publishes it.

@@ -570,6 +570,29 @@ func TestPartThatNobodyGivesIsBack(t *testing.T) {
 	}
 }
 
+// A lone member ended while a part was aside that its disk could not read for a while. The next start puts it back if it is sound.
+func TestPartAsideIsPutBack(t *testing.T) {
+	for _, sound := range []bool{true, false} {
+		dir, parts := folderWithParts(t)
+		must(t, os.MkdirAll(filepath.Join(dir, "damaged"), 0o700))
+		aside := filepath.Join(dir, "damaged", filepath.Base(parts[0]))
+		must(t, os.Rename(parts[0], aside))
+		if !sound {
+			flipBitOf(t, aside)
+		}
+		a, err := startAloneWith(t, dir, 64<<10, smallParts())
+		if sound {
+			must(t, err)
+			if alarms := a.m.alarms(); len(alarms) > 0 || len(list(t, dir, "damaged/*")) > 0 {
+				t.Errorf("the alarms are %v, and damaged/ has %q", alarms, list(t, dir, "damaged/*"))
+			}
+			a.stop(t)
+		} else if _, gone := os.Stat(aside); err == nil || gone != nil {
+			t.Errorf("a damaged part: %v, %v", err, gone)
+		}
+	}
+}
+
 // If the file of the newest snapshot is damaged, too, the older one is recovered, with the log behind it.
 func TestRecoverTheOlderSnapshotWithoutAPart(t *testing.T) {
 	dir, _ := folderWithParts(t)

@@ -92,6 +92,9 @@ func restoreOn(c RestoreConfig, domain string, disks disk.FS, random io.Reader, 
 		s.folder.Cluster, s.folder.Founding = first.cluster, first.founding
 		state.Refound(s.folder.founders())
 		made = Made{Cluster: first.cluster, Member: first.self}
+		if len(founders) > 1 { // each may have restored from another base, and all need the same extents
+			parts = nil
+		}
 		return s.make(state, first, parts...)
 	})
 	return made, err

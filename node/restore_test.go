@@ -129,15 +129,12 @@ func TestRestore(t *testing.T) {
 }
 
 // A restored member keeps the parts that the backup had, with their names, and writes only what follows. Behind a newer base it writes all of
-// the state anew.
+// the state anew. Founders restore it alike, whichever base each of them has used.
 func TestRestoreKeepsParts(t *testing.T) {
-	for _, rebased := range []bool{false, true} {
-		on, l := simdisk.New(1), limits.Defaults().Index
-		l.ExtentBytes = 1 << 10
-		must(t, on.MkdirAll("up"))
-		var kept []snapshot.Part
-		c := RestoreConfig{DataDir: "up/n1", Name: "n1", Version: "test", Logger: slog.New(slog.DiscardHandler)}
-		_, err := restoreOn(c, "test", on, rand.NewChaCha8([32]byte{1}), recoverLimits(), func(files disk.FS, dir string) (*index.State, []snapshot.Part, error) {
+	l := limits.Defaults().Index
+	l.ExtentBytes = 1 << 10
+	fill := func(rebased, keeps bool, kept *[]snapshot.Part) Fill {
+		return func(files disk.FS, dir string) (*index.State, []snapshot.Part, error) {
 			must(t, files.MkdirAll(dir))
 			apply := func(s *index.State, commands ...[]byte) {
 				at, term := s.Applied()
@@ -161,7 +158,7 @@ func TestRestoreKeepsParts(t *testing.T) {
 			must(t, err)
 			snapshot.ShelfOf(s.View()).Attach(s)
 			must(t, files.Remove(path))
-			kept = m.Parts
+			*kept = m.Parts
 			for i := range 40 {
 				apply(s, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("later"), Value: fmt.Append(nil, "value ", i)}).Bytes)
 			}
@@ -169,8 +166,18 @@ func TestRestoreKeepsParts(t *testing.T) {
 				apply(s, new(index.Head).AppendCompact(nil, s.Revision()).Bytes)
 				apply(s, index.AppendRebase(nil, s.View().Extents()[1].To).Bytes)
 			}
-			return s, kept, nil
-		})
+			if !keeps {
+				return s, nil, nil
+			}
+			return s, *kept, nil
+		}
+	}
+	c := RestoreConfig{DataDir: "up/n1", Name: "n1", Version: "test", Logger: slog.New(slog.DiscardHandler)}
+	for _, rebased := range []bool{false, true} {
+		on := simdisk.New(1)
+		must(t, on.MkdirAll("up"))
+		var kept []snapshot.Part
+		_, err := restoreOn(c, "test", on, rand.NewChaCha8([32]byte{1}), recoverLimits(), fill(rebased, true, &kept))
 		must(t, err)
 		on.Crash(simdisk.Mixture)
 		f, r := restoredFolder(t, on, "up/n1", "n1")
@@ -182,7 +189,27 @@ func TestRestoreKeepsParts(t *testing.T) {
 		if r.state.Revision() != 141 || !rebased && (err != nil || !found || string(pair.Value) != "value 1") {
 			t.Errorf("revision %d; an older value is %q, %v, %v", r.state.Revision(), pair.Value, found, err)
 		}
+		names, err := on.List("up/n1/snap")
+		must(t, err)
+		if len(names) != len(parts)+1 {
+			t.Errorf("rebased=%v: the folder has %d files, and its snapshot %d parts", rebased, len(names), len(parts))
+		}
 		must(t, errors.Join(r.log.Close(), f.lock.Close()))
+	}
+	digests := map[uint64]bool{}
+	for i, keeps := range []bool{false, true} {
+		on := simdisk.New(1)
+		must(t, on.MkdirAll("up"))
+		c.Name, c.Founders = fmt.Sprint("n", i+1), []string{"n1", "n2"}
+		var kept []snapshot.Part
+		_, err := restoreOn(c, "test", on, rand.NewChaCha8([32]byte{2}), recoverLimits(), fill(false, keeps, &kept))
+		must(t, err)
+		f, r := restoredFolder(t, on, "up/n1", c.Name)
+		digests[r.state.View().Digest()] = true
+		must(t, errors.Join(r.log.Close(), f.lock.Close()))
+	}
+	if len(digests) != 1 {
+		t.Errorf("the founders have the digests %v", digests)
 	}
 }
 

@@ -598,7 +598,7 @@ func (a *administrator) renew() {
 	w := a.w
 	old := w.byID[a.member().ID]
 	h := a.free()
-	if h == nil || w.failure != "" || w.shape.rivals || old == nil || !old.alive() || old.copied || w.watch.members.Get(old.id()).Role != kv.Voter ||
+	if h == nil || w.failure != "" || w.shape.rivals || old == nil || !old.alive() || old.copied || old.twin || w.watch.members.Get(old.id()).Role != kv.Voter ||
 		len(w.watch.members.Configuration().Voters) < 2 || len(w.watch.members.Configuration().Learners) >= limits.Learners || !w.quorumBeside(old) {
 		return
 	}

@@ -12,8 +12,10 @@ type BackupBase struct {
 	SHA      [32]byte `msgpack:"s"` // the file's identity: each member saves its own files
 }
 
-// BackupHold says which runner of backups may delete from them, and has the key of their names. As a command it is a runner's request.
+// BackupHold says which runner of a backup may delete from it, and has the key of the names of all backups. As a command it is a runner's
+// request.
 type BackupHold struct {
+	Place  uint64 `msgpack:"p"` // tells the backups of a cluster apart: a random number in the marker of each
 	Holder uint64 `msgpack:"h"` // a number that the runner has drawn; 0: there was none yet
 	Key    []byte `msgpack:"k"` // of the names of encrypted files, BackupKeyBytes; the first one stays for ever
 	Take   bool   `msgpack:"t"` // from another runner, whose later deletions are refused

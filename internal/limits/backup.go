@@ -30,6 +30,9 @@ const (
 	// long the next holder waits before it lists what is there: then no such call is under way, also in a store's server.
 	BackupCall  = 10 * time.Second
 	BackupDrain = 3 * BackupCall
+	// BackupPlaces bounds the backups of a cluster with a holder. With one more, the holder that was given its right first has lost it, and asks
+	// for it again. Apply enforces it.
+	BackupPlaces = 16
 	// BackupDeletes is how many objects one such call deletes.
 	BackupDeletes = 100
 	// BackupScrub is how many files of earlier bases a new base lists for each one of them that it reads again and compares. With a base an

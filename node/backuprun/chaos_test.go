@@ -301,7 +301,8 @@ func TestChaos(t *testing.T) {
 					t.Errorf("the oldest base is %v old", kept)
 				}
 				for range 10 {
-					revision := oldest.Revision + c.r.Int64N(int64(reach[len(reach)-1].Index)-oldest.Revision+1) // each entry makes one
+					m.digestAt(t, 1)
+					revision := oldest.Revision + c.r.Int64N(m.newest-10-oldest.Revision)
 					got, err := r.Restore(backup.At{Revision: revision}, m.limits(), nil)
 					must(t, err)
 					if d := got.State.View().Digest(); d != m.digestAt(t, got.Index) || got.Lost != nil {
@@ -333,7 +334,7 @@ func (m *testMember) digestAt(t *testing.T, entry uint64) uint64 {
 		for _, e := range m.log {
 			_, err := s.Apply(e.Index, e.Term, e.Envelope, nil)
 			must(t, err)
-			m.digests[e.Index] = s.View().Digest()
+			m.digests[e.Index], m.newest = s.View().Digest(), s.Revision()
 		}
 	}
 	return m.digests[entry]

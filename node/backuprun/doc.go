@@ -12,7 +12,7 @@
 //
 // Several runners may make one backup: a leader and its predecessor, or `qkv backup run` beside a member. Their copies can only repeat
 // each other. A deletion could take a file that another runner then lists. So only the holder ([Hold]) publishes bases and deletes,
-// and the cluster's log decides which runner that is (kv.BackupHold):
+// and the cluster's log decides which runner of each backup that is (kv.BackupHold):
 //
 //	take      when a base is to be published; it always succeeds, and ends the hold of the runner before. A runner that was refused takes
 //	          it again a minute later: the holder has published by then

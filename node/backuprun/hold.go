@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,12 +18,13 @@ import (
 	"qkv/snapshot/backup/store"
 )
 
-// Hold is a runner's right to publish bases and to delete. One runner of a cluster has it, by the cluster's log; doc.go says what for.
+// Hold is a runner's right to publish bases and to delete. One runner of a backup has it, by the cluster's log; doc.go says what for.
 // It is for one goroutine.
 type Hold struct {
 	ask     kv.BackupHold
-	lost    bool      // a call was refused, since another runner holds the backups
-	drained time.Time // when the calls of the runner before have ended
+	lost    bool      // a call was refused, since another runner holds the backup
+	unsure  bool      // a take got no answer: it may have been applied late
+	drained time.Time // when the calls of the runner before have ended, and those of this one that got no answer
 	cut     bool      // a call of this runner may be under way still
 }
 
@@ -46,18 +48,23 @@ func (h *Hold) has(ctx context.Context, m Source) (bool, error) {
 // Take makes this runner the holder, if another one is.
 func (h *Hold) Take(ctx context.Context, m Source) error {
 	held, err := h.has(ctx, m)
-	if err != nil || held {
+	if err != nil || held && !h.unsure {
 		return err
 	}
 	take := *h
 	take.ask.Take = true
+	h.unsure = true
 	held, err = take.has(ctx, m)
-	h.drained = time.Now().Add(limits.BackupDrain)
+	h.unsure = err != nil
+	h.drain()
 	if err == nil && !held {
 		err = store.ErrNotHeld
 	}
 	return err
 }
+
+// drain waits, before anything is listed, for calls that may be under way.
+func (h *Hold) drain() { h.drained = time.Now().Add(limits.BackupDrain) }
 
 // Leave gives the hold back when the runner ends.
 func (h *Hold) Leave(ctx context.Context, m Source) {
@@ -72,17 +79,24 @@ func (h *Hold) Leave(ctx context.Context, m Source) {
 
 // Write opens the backup, as backup.Write does. The Writer publishes and deletes while this runner is the holder.
 func (h *Hold) Write(ctx context.Context, m Source, s store.Store, anew bool, to ...age.Recipient) (*backup.Writer, error) {
-	ask := h.Take
-	if !h.lost { // for the key, and the hold if it is free
-		ask = func(ctx context.Context, m Source) error { _, err := h.has(ctx, m); return err }
+	of := m.Cluster()
+	of.Place = h.ask.Holder
+	w, err := backup.Write(ctx, heldStore{Store: s, hold: h, member: m}, anew, of, to...)
+	if err != nil {
+		return nil, err
 	}
-	if err := ask(ctx, m); err != nil {
-		return nil, fmt.Errorf("%s: %w", m.Name(), err)
+	h.ask.Place = w.Place()
+	if h.lost {
+		err = h.Take(ctx, m)
+	} else { // for the key, and the hold if it is free
+		_, err = h.has(ctx, m)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", m.Name(), err), w.Close())
 	}
 	h.lost = false
-	of := m.Cluster()
-	of.Names = h.ask.Key
-	return backup.Write(ctx, heldStore{Store: s, hold: h, member: m}, anew, of, to...)
+	w.NameBy(h.ask.Key)
+	return w, nil
 }
 
 // heldStore is a store in which a runner publishes and deletes while it holds the backups.
@@ -103,8 +117,10 @@ func (s heldStore) call(ctx context.Context, do func(ctx context.Context) error)
 	case !held:
 		return store.ErrNotHeld
 	}
-	err = do(ctx)
-	s.hold.cut = s.hold.cut || err != nil
+	if err = do(ctx); err != nil {
+		s.hold.cut = true
+		s.hold.drain()
+	}
 	return err
 }
 

@@ -46,7 +46,7 @@ func (h *Hold) base(t *testing.T, m *testMember, w *backup.Writer) (took time.Du
 func TestHold(t *testing.T) {
 	dir, saved := t.TempDir(), t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		m := &testMember{t: t, dir: saved, base: func(int) {}}
+		m := &testMember{t: t, dir: saved, base: func(int) {}, onePlace: true}
 		m.write()
 		var failing error
 		deletes := func(ctx context.Context, names []string) error {
@@ -154,7 +154,7 @@ func TestLateDeletion(t *testing.T) {
 		must(t, w.Close())
 		r, err := backup.Open(t.Context(), place)
 		must(t, err)
-		if got, err := r.Restore(backup.At{}, limits.Defaults().Index, nil); err != nil || got.Base.Index != 62 {
+		if got, err := r.Restore(backup.At{}, limits.Defaults().Index, nil); err != nil || got.Base.Revision != 62 {
 			t.Errorf("the base is of entry %+v: %v", got, err)
 		}
 	})

@@ -54,6 +54,7 @@ type runner struct {
 	of      int       // number of members
 	lacking int       // how many members in a row had no log behind the end of the backup
 	based   time.Time // when the newest base was made
+	written uint64    // the newest entry with more than requests of runners
 	tried   time.Time // when the further base was begun that failed; zero: none did
 	born    time.Time // of the run
 	due     time.Time // when the next changes are asked for
@@ -173,6 +174,9 @@ func (r *runner) follow(ctx context.Context, m Source, w *backup.Writer) error {
 		return fmt.Errorf("%s: %w", m.Name(), err)
 	}
 	after := EndOf(w)
+	if r.written == 0 { // by an earlier process, perhaps
+		r.written = after
+	}
 	if len(w.Bases()) == 0 {
 		if err := r.base(ctx, m, w, 0); err != nil {
 			return err
@@ -180,7 +184,7 @@ func (r *runner) follow(ctx context.Context, m Source, w *backup.Writer) error {
 		after = EndOf(w)
 	}
 	for ctx.Err() == nil {
-		if newest := w.Bases()[len(w.Bases())-1]; time.Since(r.based) >= r.Every && time.Since(r.tried) >= baseAgain && after > newest.Index {
+		if newest := w.Bases()[len(w.Bases())-1]; time.Since(r.based) >= r.Every && time.Since(r.tried) >= baseAgain && r.written > newest.Index {
 			r.tried = time.Now()
 			switch err := r.base(ctx, m, w, after); {
 			case errors.Is(err, store.ErrNotHeld):
@@ -196,6 +200,7 @@ func (r *runner) follow(ctx context.Context, m Source, w *backup.Writer) error {
 		}
 		if err == nil {
 			err = w.Append(ctx, part.Entries)
+			r.written = max(r.written, w.Written())
 		}
 		if err == nil && len(part.Entries) == 0 {
 			err = r.there(ctx, w)

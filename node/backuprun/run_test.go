@@ -24,42 +24,45 @@ import (
 
 // testMember is a source without a member: a log, and snapshots of its end.
 type testMember struct {
-	t    *testing.T
-	dir  string
-	mu   sync.Mutex
-	log  []kv.LogEntry // from entry 1 on
-	wall int64         // of the newest one
-	base func(number int)
-	made int // snapshots
-	fail error
-	idle time.Duration // of an answer without entries; 0: 10 ms
-	cut  int64         // the weight at which an extent ends; 0: that of a member
-	hold kv.BackupHold
+	t        *testing.T
+	dir      string
+	mu       sync.Mutex
+	log      []kv.LogEntry // from entry 1 on
+	wall     int64         // of the newest one
+	base     func(number int)
+	made     int // snapshots
+	fail     error
+	idle     time.Duration // of an answer without entries; 0: 10 ms
+	cut      int64         // the weight at which an extent ends; 0: that of a member
+	holds    *index.State  // of the requests of runners
+	onePlace bool          // all backups have the same number
 
 	clock   bool              // its writes have the time
 	fs      disk.FS           // of its snapshots; nil: the real one
 	digests map[uint64]uint64 // of the state, by entry
+	newest  int64             // its revision then
 }
 
+// BackupHold is a command in the log, as in a member.
 func (m *testMember) BackupHold(_ context.Context, ask kv.BackupHold) (kv.BackupHold, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := m.state()
-	at := uint64(0)
-	apply := func(ask kv.BackupHold) error {
-		at++
-		_, err := s.Apply(at, 1, index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, First: at, Wall: int64(at)}, [][]byte{index.AppendBackupHold(nil, &ask).Bytes}), nil)
-		return err
+	if m.holds == nil {
+		m.holds = m.state()
 	}
-	if before := m.hold; before.Holder != 0 {
-		before.Take = true
-		if err := apply(before); err != nil {
-			return kv.BackupHold{}, err
-		}
+	if m.onePlace {
+		ask.Place = 1
 	}
-	err := apply(ask)
-	m.hold = s.View().BackupHold()
-	return m.hold, err
+	at, term := m.holds.Applied()
+	m.wall++
+	envelope := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, First: 1, Wall: m.wall}, [][]byte{index.AppendBackupHold(nil, &ask).Bytes})
+	if _, err := m.holds.Apply(at+1, max(term, 1), envelope, nil); err != nil {
+		return kv.BackupHold{}, err
+	}
+	if len(m.log) > 0 {
+		m.log = append(m.log, kv.LogEntry{Index: uint64(len(m.log)) + 1, Term: m.log[len(m.log)-1].Term, Envelope: envelope})
+	}
+	return m.holds.View().BackupHold(ask.Place), nil
 }
 
 func (m *testMember) Name() string { return "n1" }

@@ -119,6 +119,11 @@ func (w *Writer) appendObject(ctx context.Context, entries []Entry, bytes int64)
 		return err
 	}
 	last := entries[len(entries)-1]
+	for _, e := range entries {
+		if !index.HoldsBackupsOnly(e.Envelope) {
+			w.written = e.Index
+		}
+	}
 	w.end = end{last.Index, last.Term, max(before.wall, wall), len(w.to) > 0}
 	w.tail.entries, w.tail.bytes, w.tail.spans = append(w.tail.entries, entries...), w.tail.bytes+bytes, append(w.tail.spans, of)
 	if w.tail.bytes < limits.BackupObjectBytes/2 || len(w.tail.spans) > 1 {

@@ -25,7 +25,7 @@ type Cluster struct {
 	ID      uint64 `msgpack:"c"`
 	Name    string `msgpack:"n"` // for people
 	Version string `msgpack:"v"` // of the qkv that writes
-	Names   []byte `msgpack:"-"` // the key of the names of encrypted files, which is in no backup
+	Place   uint64 `msgpack:"p"` // a random number of whoever made the marker: it tells the backups of a cluster apart
 }
 
 // Writer writes a backup. The first failed write is final: every later call returns that error, and the caller
@@ -38,14 +38,17 @@ type Writer struct {
 	lock    io.Closer
 	cluster Cluster
 	to      []age.Recipient
+	key     []byte // of the names of encrypted files
 
-	bases  []Base // in order of their index; of the intact manifests
-	wanted []File // of the newest snapshot that was copied, or is being copied; none: it is unknown
-	end    end
-	broken map[span]bool   // damaged objects behind the end: what they had is appended again
-	rotten map[string]bool // damaged files of bases: they stay until there is a copy
-	tail   tail
-	err    error
+	place   uint64 // of the marker
+	written uint64
+	bases   []Base // in order of their index; of the intact manifests
+	wanted  []File // of the newest snapshot that was copied, or is being copied; none: it is unknown
+	end     end
+	broken  map[span]bool   // damaged objects behind the end: what they had is appended again
+	rotten  map[string]bool // damaged files of bases: they stay until there is a copy
+	tail    tail
+	err     error
 }
 
 // end is the end of the log in a backup.
@@ -87,6 +90,15 @@ func Write(ctx context.Context, s store.Store, anew bool, c Cluster, to ...age.R
 	return w, nil
 }
 
+// Place returns the number of the backup.
+func (w *Writer) Place() uint64 { return w.place }
+
+// Written returns the newest entry that was appended and has more than requests of runners (kv.BackupHold); 0: there is none.
+func (w *Writer) Written() uint64 { return w.written }
+
+// NameBy gives the key of the names of encrypted files. It is called before the first base.
+func (w *Writer) NameBy(key []byte) { w.key = key }
+
 // id returns what names a file: writers with the same recipients name a file alike, so that they find it, and others do not. Without the
 // cluster's key, a name does not tell what is in the file.
 func (w *Writer) id(sha [32]byte) [32]byte {
@@ -98,7 +110,7 @@ func (w *Writer) id(sha [32]byte) [32]byte {
 		to = append(to, fmt.Sprint(one))
 	}
 	slices.Sort(to)
-	h := hmac.New(sha256.New, w.cluster.Names)
+	h := hmac.New(sha256.New, w.key)
 	_, _ = fmt.Fprintf(h, "%s\n%s", sha[:], to) // a hash has no errors
 	return [32]byte(h.Sum(nil))
 }
@@ -113,6 +125,7 @@ func In(ctx context.Context, s store.Store) bool {
 func (w *Writer) check(ctx context.Context) error {
 	var of Cluster
 	err := single(ctx, w.store, markName, &markFormat, &of)
+	w.place = of.Place
 	if err == nil && of.ID != w.cluster.ID {
 		err = fmt.Errorf("%w: %s is the backup of %s (%016x), and this cluster is %s (%016x): give another place",
 			ErrForeign, w.store.Path(""), of.Name, of.ID, w.cluster.Name, w.cluster.ID)

@@ -616,10 +616,8 @@ func TestNamesOfEncryptedFiles(t *testing.T) {
 	h, on := large(t), newFolder(t)
 	copied := func(names string, to ...age.Recipient) int64 {
 		t.Helper()
-		of := testOf
-		of.Names = []byte(names)
-		w, err := Write(background, place(on), true, of, to...)
-		must(t, err)
+		w := open(t, on, to...)
+		w.NameBy([]byte(names))
 		h.grow(2)
 		r := h.save()
 		defer r.Close()
