@@ -22,6 +22,6 @@
 //	leave     a runner that ends with no call under way, so that the next one need not drain
 //
 // The list of files before a base is published comes behind the draining, and so does the list of bases before files are deleted. No time is
-// compared with that of another host. A process that stops for longer than limits.BackupDrain between an ask and its call, and
+// compared with that of another host. A process that stops between an ask and its call, for nearly limits.BackupDrain or longer, and
 // goes on, could still delete a file that a newer base lists: the next base finds that, and copies the file again.
 package backuprun

@@ -35,7 +35,7 @@ func NewHold() *Hold {
 	return &Hold{ask: kv.BackupHold{Holder: binary.LittleEndian.Uint64(b) | 1, Key: b[8:]}}
 }
 
-// has asks whether the runner holds the backups. Without a holder it does from now on.
+// has asks whether the runner holds the backup. Without a holder it does from now on.
 func (h *Hold) has(ctx context.Context, m Source) (bool, error) {
 	now, err := m.BackupHold(ctx, h.ask)
 	if err != nil {
@@ -63,7 +63,7 @@ func (h *Hold) Take(ctx context.Context, m Source) error {
 	return err
 }
 
-// drain waits, before anything is listed, for calls that may be under way.
+// drain has the next list wait for calls that may be under way.
 func (h *Hold) drain() { h.drained = time.Now().Add(limits.BackupDrain) }
 
 // Leave gives the hold back when the runner ends.
@@ -99,14 +99,14 @@ func (h *Hold) Write(ctx context.Context, m Source, s store.Store, anew bool, to
 	return w, nil
 }
 
-// heldStore is a store in which a runner publishes and deletes while it holds the backups.
+// heldStore is a store in which a runner publishes and deletes while it holds the backup.
 type heldStore struct {
 	store.Store
 	hold   *Hold
 	member Source
 }
 
-// call makes a call of the store, if this runner holds the backups. It ends within limits.BackupCall of the moment when that was known.
+// call makes a call of the store, if this runner holds the backup. It ends within limits.BackupCall of the moment when that was known.
 func (s heldStore) call(ctx context.Context, do func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limits.BackupCall)
 	defer cancel()
