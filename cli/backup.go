@@ -16,6 +16,7 @@ import (
 	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
+	"qkv/node"
 	"qkv/snapshot/backup"
 	"qkv/snapshot/backup/store"
 )
@@ -111,6 +112,7 @@ func openBackup(ctx context.Context, c *cli.Context, place string) (*backup.Read
 	if err != nil {
 		return nil, backupError(err)
 	}
+	r.Background, r.Memory = func(do func()) { go do() }, node.StateMemory()
 	return r, nil
 }
 

@@ -87,7 +87,7 @@ func makeBackup(m backupMade) error {
 
 func snapshotOf(dir string, s *index.State) (*snapshot.Reader, error) {
 	at, term := s.Applied()
-	if err := snapshot.Save(disk.OS(), dir, snapshot.Meta{Cluster: 0xabc, Member: 7, Index: at, Term: term, Version: Version}, s.ViewToSave()); err != nil {
+	if _, err := snapshot.Save(disk.OS(), dir, snapshot.Meta{Cluster: 0xabc, Member: 7, Index: at, Term: term, Version: Version}, s.ViewToSave(), nil); err != nil {
 		return nil, err
 	}
 	return snapshot.Open(disk.OS(), filepath.Join(dir, snapshot.Name(at, term)))

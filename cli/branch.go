@@ -6,27 +6,32 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index"
+	"qkv/internal/limits"
+	"qkv/log/disk"
 	"qkv/node"
+	"qkv/snapshot/backup"
 )
 
 func branchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "branch", Category: "cluster", Usage: "serve a copy of a backup's data, as of any moment, until Ctrl-C", ArgsUsage: "PLACE [-- COMMAND ...]",
-		Description: "Restores a moment of a backup into a folder, as qkv restore does, and serves it on loopback with one member: to look at " +
-			"yesterday's data, to try a change on a copy, or to test a restore. It is a cluster of its own: nothing is written to the " +
-			"backup, and no member of the cluster that was backed up is asked. The folder is removed at the end, unless --data-dir names " +
-			"it. Users, roles and leases are those of the moment; leases expire if nobody keeps them alive. With a command, such as " +
-			"`-- qkv history KEY`, the member serves while that runs, with QKV_ENDPOINTS in its environment, and the exit code is the " +
-			"command's. PLACE is a folder, or s3://BUCKET/PREFIX.",
+		Description: "Serves a moment of a backup on loopback, with one member: to look at yesterday's data, to try a change on a copy, or to " +
+			"test a restore. The keys are loaded into memory, and their history stays in the backup and is read as needed. It is a cluster of " +
+			"its own: nothing is written to the backup, and no member of the cluster that was backed up is asked. Its log is in a folder that " +
+			"is removed at the end. With --data-dir, the folder gets all of the data, as with qkv restore, and stays. Users, roles and leases " +
+			"are those of the moment; leases expire if nobody keeps them alive. With a command, such as `-- qkv history KEY`, the member " +
+			"serves while that runs, with QKV_ENDPOINTS in its environment, and the exit code is the command's. PLACE is a folder, or " +
+			"s3://BUCKET/PREFIX.",
 		Flags: []cli.Flag{
 			atFlag("QKV_BRANCH_AT"), revisionFlag("QKV_BRANCH_REVISION"),
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_BRANCH_DATA_DIR"}, Usage: "`DIR` to create, which stays (default: a new folder in ./qkv-data, removed at the end)"},
@@ -56,6 +61,18 @@ func branch(ctx context.Context, c *cli.Context) (err error) {
 		return err
 	}
 	dir := c.String("data-dir")
+	config := node.Config{
+		Name: "n1", Home: home, Logger: newLogger(c.App.ErrWriter, "text", slog.LevelWarn, "n1"), Version: Version,
+		Listen: loopback(c.Int("port")), ListenPeer: loopback(c.Int("port") + 1), InitialClusterToken: "branch",
+		HeartbeatInterval: heartbeatInterval, ElectionTimeout: electionTimeout, MaxRequestBytes: limits.RequestBytesWritten,
+		HistoryDropAfter: limits.HistoryDropAfter,
+	}
+	if err := portsFree(config.Listen, config.ListenPeer); err != nil {
+		return err
+	}
+	m := moment{Context: c, place: words[0]}
+	fill := m.keeping(ctx)
+	var parts func(name string) (disk.File, error)
 	if dir == "" {
 		if err = os.MkdirAll("qkv-data", 0o700); err == nil {
 			dir, err = os.MkdirTemp("qkv-data", "branch-")
@@ -64,46 +81,51 @@ func branch(ctx context.Context, c *cli.Context) (err error) {
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+		fill = func(disk.FS, string) (*index.State, error) { return m.fill(ctx, (*backup.Reader).LeaveParts) }
+		parts = func(name string) (disk.File, error) { return m.got.Parts.Open(name) }
 	}
-	l, err := newLocalCluster(1, c.Int("port"), dir, home, newTerminal(c.App.ErrWriter))
+	config.DataDir = filepath.Join(dir, config.Name)
+	n, err := node.Branch(ctx, config, fill, parts)
 	if err != nil {
-		return err
+		return serveError(err)
 	}
-	member := l.members[0]
-	member.command = []string{"serve", "--log-level", "warn"}
-	if err := member.portsFree(); err != nil {
-		return err
-	}
-	_, err = restoreMoment(ctx, c, words[0], node.RestoreConfig{
-		DataDir: member.dataDir, Name: member.name, Version: Version, Logger: newLogger(io.Discard, "text", slog.LevelError, ""),
-	}, say)
-	if err != nil {
-		return err
-	}
-	defer l.stop()
-	if err := l.start(); err != nil {
-		return err
-	}
-	if _, err := l.healthy(ctx); err != nil {
+	m.describe(say)
+	defer func() {
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+		defer cancel()
+		err = errors.Join(err, n.Stop(within))
+	}()
+	if err := leads(ctx, config.Listen, home); err != nil {
 		return err
 	}
 	if command != nil {
-		return runBeside(ctx, c, member, command)
+		return runBeside(ctx, c, &config, command)
 	}
-	fmt.Fprintf(say, "it is served until Ctrl-C, from %s: qkv get --endpoints %s KEY\n", member.dataDir, member.listen)
+	fmt.Fprintf(say, "it is served until Ctrl-C, from %s: qkv get --endpoints %s KEY\n", config.DataDir, config.Listen)
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-member.ended:
-		return l.ended()
+	case <-n.Done():
+		return serveError(n.Err())
 	}
 }
 
+// leads waits until a lone member on loopback serves linearizable reads.
+func leads(ctx context.Context, at, home string) error {
+	t := target{endpoints: []string{at}, source: "this command's own member", home: home, timeout: localWait}
+	s, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = s.AuthStatus(ctx)
+	return errors.Join(err, s.Close())
+}
+
 // runBeside runs a command whose member is this one.
-func runBeside(ctx context.Context, c *cli.Context, m *process, words []string) error {
+func runBeside(ctx context.Context, c *cli.Context, m *node.Config, words []string) error {
 	command := exec.CommandContext(ctx, words[0], words[1:]...)
 	command.Stdin, command.Stdout, command.Stderr = c.App.Reader, outputOf(c.App.Writer), c.App.ErrWriter
-	command.Env = append(os.Environ(), "QKV_ENDPOINTS="+m.listen, "QKV_HOME="+m.home, "QKV_CERTS_DIR=") // the certificates of the local CA
+	command.Env = append(os.Environ(), "QKV_ENDPOINTS="+m.Listen, "QKV_HOME="+m.Home, "QKV_CERTS_DIR=") // the certificates of the local CA
 	command.Cancel, command.WaitDelay = func() error { return command.Process.Signal(syscall.SIGTERM) }, time.Second
 	err := command.Run()
 	if ended, ok := errors.AsType[*exec.ExitError](err); ok && ctx.Err() == nil {

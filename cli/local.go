@@ -80,7 +80,7 @@ func (l *localCluster) target() target {
 // start starts all members.
 func (l *localCluster) start() error {
 	for _, m := range l.members {
-		if err := m.portsFree(); err != nil {
+		if err := portsFree(m.listen, m.listenPeer); err != nil {
 			return err
 		}
 	}

@@ -97,9 +97,9 @@ func withoutSettings(environment []string) (kept []string) {
 	return kept
 }
 
-// portsFree is an error if the member could not listen.
-func (p *process) portsFree() error {
-	for _, address := range []string{p.listen, p.listenPeer} {
+// portsFree is an error if a member could not listen at these addresses.
+func portsFree(addresses ...string) error {
+	for _, address := range addresses {
 		if err := udpFree(address); err != nil {
 			return fmt.Errorf("%w: is another demo or member running? `--port` chooses other ports", err)
 		}

@@ -24,7 +24,6 @@ import (
 	"qkv/net/etcd/migrate"
 	"qkv/net/wire"
 	"qkv/node"
-	"qkv/snapshot"
 	"qkv/snapshot/backup"
 )
 
@@ -107,47 +106,61 @@ func restoreBackup(ctx context.Context, c *cli.Context, from, dir, certsDir stri
 	for _, m := range cluster {
 		to.Founders = append(to.Founders, m.Name)
 	}
-	made, err := restoreMoment(ctx, c, from, to, c.App.Writer)
-	if err == nil {
-		writeNext(c, made, dir)
+	m := moment{Context: c, place: from}
+	made, err := node.Restore(to, m.keeping(ctx))
+	if err != nil {
+		return serveError(err)
 	}
-	return err
+	m.describe(c.App.Writer)
+	writeNext(c, made, dir)
+	return nil
 }
 
-// restoreMoment makes a data folder of the moment that was asked for, and describes it to say.
-func restoreMoment(ctx context.Context, c *cli.Context, from string, to node.RestoreConfig, say io.Writer) (made node.Made, err error) {
-	at, asked, err := momentAsked(c, time.Now())
+// moment is a moment of a backup that is restored.
+type moment struct {
+	*cli.Context
+	place string
+	asked string // as of when
+	r     *backup.Reader
+	got   *backup.Restored
+}
+
+// fill returns the state. It keeps the parts in a folder, or leaves them in the backup.
+func (m *moment) fill(ctx context.Context, keep func(r *backup.Reader)) (*index.State, error) {
+	at, asked, err := momentAsked(m.Context, time.Now())
+	if err == nil {
+		m.asked = asked
+		m.r, err = openBackup(ctx, m.Context, m.place)
+	}
 	if err != nil {
-		return made, err
+		return nil, err
 	}
-	var got *backup.Restored
-	var r *backup.Reader
-	text := ""
-	made, err = node.Restore(to, func(files disk.FS, dir string) (*index.State, []snapshot.Part, error) {
-		if r, err = openBackup(ctx, c, from); err != nil {
-			return nil, nil, err
-		}
-		r.KeepParts(files, dir)
-		bar := newBytesProgress(c.App.ErrWriter, "restore")
-		got, err = r.Restore(at, limits.Defaults().Index, progressTo(bar))
-		bar.end()
-		if err != nil {
-			return nil, nil, restoreError(err, at)
-		}
-		text = describeRestored(got, r.Path, asked)
-		return got.State, got.Kept, nil
-	})
+	keep(m.r)
+	bar := newBytesProgress(m.App.ErrWriter, "restore")
+	m.got, err = m.r.Restore(at, limits.Defaults().Index, progressTo(bar))
+	bar.end()
 	if err != nil {
-		return made, serveError(err)
+		return nil, restoreError(err, at)
 	}
-	for _, note := range slices.Concat(r.Faults, got.Notes) {
-		fmt.Fprintln(c.App.ErrWriter, "note:", note)
+	return m.got.State, nil
+}
+
+// keeping is a node.Fill that keeps the parts.
+func (m *moment) keeping(ctx context.Context) node.Fill {
+	return func(files disk.FS, dir string) (*index.State, error) {
+		return m.fill(ctx, func(r *backup.Reader) { r.KeepParts(files, dir) })
 	}
-	if got.Lost != nil {
-		fmt.Fprintln(c.App.ErrWriter, "LOST: everything behind this moment:", got.Lost)
+}
+
+// describe prints the restored state to say, and its losses.
+func (m *moment) describe(say io.Writer) {
+	for _, note := range slices.Concat(m.r.Faults, m.got.Notes) {
+		fmt.Fprintln(m.App.ErrWriter, "note:", note)
 	}
-	fmt.Fprint(say, text)
-	return made, nil
+	if m.got.Lost != nil {
+		fmt.Fprintln(m.App.ErrWriter, "LOST: everything behind this moment:", m.got.Lost)
+	}
+	fmt.Fprint(say, describeRestored(m.got, m.r.Path, m.asked))
 }
 
 // momentAsked returns the moment of --at or --revision, and its description.

@@ -31,6 +31,12 @@ const stopTime = 15 * time.Second
 // peerPort is the default port of members.
 const peerPort = "2380"
 
+// heartbeatInterval and electionTimeout are a member's defaults.
+const (
+	heartbeatInterval = 100 * time.Millisecond
+	electionTimeout   = time.Second
+)
+
 func serveCommand() *cli.Command {
 	return &cli.Command{
 		Name: "serve", Category: "cluster", Usage: "run one member",
@@ -71,8 +77,8 @@ func memberFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "auth-token-ttl", EnvVars: []string{"QKV_AUTH_TOKEN_TTL"}, Value: limits.TokenTTL, Usage: "`TIME` for which a simple token is valid after its last use"},
 		&cli.IntFlag{Name: "bcrypt-cost", EnvVars: []string{"QKV_BCRYPT_COST"}, Value: limits.PasswordCost, Usage: "`NUMBER` from 4 to 14, the cost of the hash of a new password: each step doubles the time of a login"},
 		homeFlag(),
-		&cli.DurationFlag{Name: "heartbeat-interval", EnvVars: []string{"QKV_HEARTBEAT_INTERVAL"}, Value: 100 * time.Millisecond, Usage: "`TIME` between two heartbeats of the leader"},
-		&cli.DurationFlag{Name: "election-timeout", EnvVars: []string{"QKV_ELECTION_TIMEOUT"}, Value: time.Second, Usage: "`TIME` without a leader before an election: at least 5 heartbeats, at most 50s"},
+		&cli.DurationFlag{Name: "heartbeat-interval", EnvVars: []string{"QKV_HEARTBEAT_INTERVAL"}, Value: heartbeatInterval, Usage: "`TIME` between two heartbeats of the leader"},
+		&cli.DurationFlag{Name: "election-timeout", EnvVars: []string{"QKV_ELECTION_TIMEOUT"}, Value: electionTimeout, Usage: "`TIME` without a leader before an election: at least 5 heartbeats, at most 50s"},
 		&cli.DurationFlag{Name: "watch-progress-notify-interval", EnvVars: []string{"QKV_WATCH_PROGRESS_NOTIFY_INTERVAL"}, Value: limits.WatchProgressInterval, Usage: "`TIME` without a change after which a watch with progress notification gets one: at least 100ms"},
 		sizeFlag("max-request-bytes", "QKV_MAX_REQUEST_BYTES", limits.RequestBytesWritten, "1.5MiB", "largest `SIZE` of a write, a transaction with all its values: up to 16MiB"),
 		sizeFlag("segment-bytes", "QKV_SEGMENT_BYTES", 0, "64MiB, or a 64th of a smaller disk", "`SIZE` of each log segment; the largest write should fit into one"),

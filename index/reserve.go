@@ -33,6 +33,18 @@ func NewReserve() *Reserve { return &Reserve{ledger: &ledger{}} }
 // Want adds to the number of bytes to be prepared.
 func (r *Reserve) Want(bytes int64) { r.wanted.Add(bytes) }
 
+// Prepare has goroutines of background prepare memory for versions that take so many bytes in files. most bounds the memory; 0: there is no
+// bound.
+func (r *Reserve) Prepare(bytes, most int64, background func(func())) {
+	if bytes += bytes / limits.ReserveMore; most > 0 {
+		bytes = min(bytes, most)
+	}
+	r.Want(bytes)
+	for range limits.ReserveFillers {
+		background(r.Fill)
+	}
+}
+
 // Fill prepares the wanted memory until there is no more to do, or until Close. Run it in goroutines of its own; if
 // limits.ReserveFillers already run, it returns at once.
 func (r *Reserve) Fill() {

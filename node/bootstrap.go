@@ -43,7 +43,9 @@ type storage struct {
 	memory       int64        // as environment's
 	logger       *slog.Logger
 	repairs      repairs
-	salvage      bool // a snapshot that lacks a part is used without it, if there is no other
+	salvage      bool            // a snapshot that lacks a part is used without it, if there is no other
+	made         *snapshot.Shelf // of the snapshot that make has made
+	state        *index.State    // of the newest snapshot, if this process has it: it is not loaded
 }
 
 // recovered is everything that a member has recovered at its start.
@@ -186,6 +188,10 @@ type loaded struct {
 
 func (s *storage) load(info snapshot.Info) *loading {
 	l := &loading{path: info.Path, reserve: index.NewReserve()}
+	if state := s.state; state != nil {
+		s.state, l.wait = nil, func() loaded { return loaded{state: state, meta: info.Meta} }
+		return l
+	}
 	files := s.folder.fs
 	if s.background != nil {
 		files = readingAhead{files, s.background}
@@ -219,7 +225,7 @@ func outOfMemory(panicked any, err error) error {
 
 // warnOfMemory says before a load that the memory may not suffice: a limit of a control group kills the process without a word.
 func (s *storage) warnOfMemory(info snapshot.Info) {
-	if s.memory > 0 && info.Live > s.memory/4*3 {
+	if s.memory > 0 && info.Live > stateMemory(s.memory) {
 		s.logger.Warn("the state may need more memory than this process may use: if the process is killed while it starts, raise its limit", "state_bytes", info.Live, "memory_bytes", s.memory)
 	}
 }
@@ -457,14 +463,7 @@ func (s *storage) fill(reserve *index.Reserve, bytes int64) {
 	if s.background == nil || bytes <= 0 {
 		return
 	}
-	bytes += bytes / limits.ReserveMore
-	if s.memory > 0 {
-		bytes = min(bytes, s.memory/4)
-	}
-	reserve.Want(bytes)
-	for range limits.ReserveFillers {
-		s.background(reserve.Fill)
-	}
+	reserve.Prepare(bytes, s.memory/4, s.background)
 }
 
 // behind estimates the bytes of the log behind a snapshot.

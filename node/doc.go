@@ -69,6 +69,7 @@
 //	recover.go     one member's data as a new cluster
 //	migrate.go     a data folder from another store's content
 //	backup.go      snapshots and committed entries for backups; backupduty.go: the leader makes the backup of --backup
+//	branch.go      a member that begins with a state that this process has restored
 //	seed.go        parts of the state from a backup: for a member that joins, or that has lost one
 //	restore.go     a data folder of a new cluster from a restored state
 //	starting.go    the stages of a start: what both endpoints serve until a read index is confirmed

@@ -22,7 +22,7 @@ func StartEmulated(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	if err := markEmulated(c.DataDir); err != nil {
 		return nil, err
 	}
-	return start(ctx, c, on, limits.Defaults())
+	return start(ctx, c, on, limits.Defaults(), nil)
 }
 
 func markEmulated(dir string) error {

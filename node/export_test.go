@@ -3,8 +3,17 @@ package node
 import (
 	"context"
 
+	"qkv/internal/limits"
 	"qkv/log/disk"
 )
+
+// SmallParts are limits for many snapshots with many parts.
+func SmallParts() limits.Tunable { return smallParts() }
+
+// BranchWithSmallParts is Branch with these limits.
+func BranchWithSmallParts(ctx context.Context, c Config, fill Fill, parts func(name string) (disk.File, error)) (*Node, error) {
+	return branchOn(ctx, c, disk.OS(), smallParts(), fill, parts)
+}
 
 // StartWithSmallParts is Start with limits for many snapshots with many parts.
 func StartWithSmallParts(ctx context.Context, c Config) (*Node, error) {
@@ -15,5 +24,5 @@ func StartWithSmallParts(ctx context.Context, c Config) (*Node, error) {
 func StartWithParts(ctx context.Context, c Config, size int64) (*Node, error) {
 	l := smallParts()
 	l.Index.ExtentBytes = size
-	return start(ctx, c, disk.OS(), l)
+	return start(ctx, c, disk.OS(), l, nil)
 }

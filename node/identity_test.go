@@ -884,11 +884,10 @@ func TestSnapshotOfOtherMembers(t *testing.T) {
 		if err := fs.MkdirAll("data/snap"); err != nil {
 			t.Fatal(err)
 		}
-		s := storage{limits: limits.Defaults(), folder: &folder{fs: fs, dir: "data"}}
-		if err := s.saveAll(state.ViewToSave(), actor.ConfStateOf(index.Configuration{Voters: voters}), 1, 1); err != nil {
-			t.Fatal(err)
-		}
-		loaded, meta, err := snapshot.Load(fs, "data/snap/"+snapshot.Name(1, 1), s.limits.Index)
+		of := snapshot.Meta{Index: 1, Term: 1, ConfState: actor.ConfStateBytes(actor.ConfStateOf(index.Configuration{Voters: voters}))}
+		_, err := snapshot.Save(fs, "data/snap", of, state.ViewToSave(), nil)
+		must(t, err)
+		loaded, meta, err := snapshot.Load(fs, "data/snap/"+snapshot.Name(1, 1), limits.Defaults().Index)
 		if err == nil {
 			_, err = configurationIn(loaded, meta)
 		}

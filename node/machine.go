@@ -91,6 +91,12 @@ func (h machine) hostOf(cluster uint64) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
+// StateMemory returns the size of the live keys for which this process has enough memory; 0: it is not known.
+func StateMemory() int64 { return stateMemory(machineMemory()) }
+
+// stateMemory is that of a process with so much memory: keys of 256 bytes take a quarter more memory than in the figures.
+func stateMemory(memory int64) int64 { return memory / 4 * 3 }
+
 // machineMemory returns the memory that this process may use: the machine's, or less by its groups or GOMEMLIMIT. 0 is not known.
 func machineMemory() int64 {
 	least := memTotal()

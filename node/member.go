@@ -41,6 +41,8 @@ type environment struct {
 	FetchPart func(addresses []string, f *folder, to peer.PartSink) error
 	// Backup opens the backup that has the same parts as the members; nil: none is known.
 	Backup func() (*backup.Reader, error)
+	// State is that of the folder's newest snapshot; nil: it is loaded.
+	State *index.State
 	// Audit opens the audit log, once the data folder is locked; nil, or a nil log: there is none.
 	Audit func() (*audit.Log, error)
 	Yield func() // lets other goroutines run
@@ -161,7 +163,7 @@ func build(c Config, trustDomain string, env environment, failed func(error)) (*
 	m.storage = storage{
 		folder: m.folder, random: env.Random, limits: env.Limits, segmentBytes: segmentBytes, version: c.Version,
 		reserve: m.status.LogReserve, background: env.Background, memory: env.Memory, logger: c.Logger,
-		repairs: repairs{fetch: m.fetchPart},
+		repairs: repairs{fetch: m.fetchPart}, state: env.State,
 	}
 	if c.Seed != nil {
 		m.storage.repairs.seed = env.Backup

@@ -45,10 +45,8 @@ func TestStartShortOfMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := storage{folder: &folder{fs: disk.OS(), dir: dir}}
-	if err := s.saveAll(state.ViewToSave(), nil, 200, 1); err != nil {
-		t.Fatal(err)
-	}
+	_, err := snapshot.Save(disk.OS(), dir+"/snap", snapshot.Meta{Index: 200, Term: 1}, state.ViewToSave(), nil)
+	must(t, err)
 	p := exec.Command(os.Args[0], "-test.run=^TestStartShortOfMemory$", "-test.v")
 	p.Env = append(os.Environ(), shortEnv+"="+dir)
 	said, err := p.CombinedOutput()

@@ -70,7 +70,7 @@ func Migrate(ctx context.Context, c MigrateConfig, fill func(s *index.State) (*i
 		return Migrated{}, err
 	}
 	s.folder = made
-	if err := s.build(to.dir, func() error { return s.make(state, first) }); err != nil {
+	if err := s.build(to.dir, func() error { return s.make(state, first, false) }); err != nil {
 		return Migrated{}, err
 	}
 	return Migrated{Cluster: first.cluster, Member: first.self, View: state.View()}, nil
@@ -153,9 +153,9 @@ func (s *storage) clear() error {
 	return nil
 }
 
-// make writes a new data folder with a state, next to its final place. The log begins behind the state. Parts of the state may be there. Without
-// them, or if its base is another one by now, the state becomes a base.
-func (s *storage) make(state *index.State, first origin, there ...snapshot.Part) error {
+// make writes a new data folder with a state, next to its final place. The log begins behind the state. keep: the folder has the parts of the
+// state's Shelf, and the snapshot lists them. Otherwise, or if the base is another one by now, the state becomes a base.
+func (s *storage) make(state *index.State, first origin, keep bool) error {
 	made := s.folder
 	if err := made.fs.MkdirAll(made.path("snap")); err != nil {
 		return err
@@ -164,16 +164,22 @@ func (s *storage) make(state *index.State, first origin, there ...snapshot.Part)
 		return err
 	}
 	last, term := state.Applied()
-	if base := state.View().Base(); len(there) == 0 || base > index.EmptyBase && (there[0].Number != 0 || there[0].To != base) {
+	shelf := snapshot.ShelfOf(state.View())
+	if !keep || shelf == nil || len(shelf.Parts()) == 0 || shelf.Base() != state.View().Base() {
 		state.Begin()
+		shelf = nil
 	}
 	for state.View(); state.Reclaim(); { // the base has nothing that is compacted
 	}
 	view := state.ViewToSave()
 	confState := actor.ConfStateOf(view.Members().Configuration())
-	if err := s.saveAll(view, confState, last, term, there...); err != nil {
+	shelf, err := snapshot.Save(made.fs, made.path("snap"), snapshot.Meta{
+		Cluster: made.Cluster, Member: made.Member, Index: last, Term: term, ConfState: actor.ConfStateBytes(confState), Version: s.version,
+	}, view, shelf)
+	if err != nil {
 		return fmt.Errorf("save the data: %w", err)
 	}
+	s.made = shelf
 	if err := s.removeUnlisted(snapshot.Name(last, term)); err != nil {
 		return err
 	}

@@ -65,11 +65,11 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if err := refuseEmulated(c.DataDir); err != nil {
 		return nil, err
 	}
-	return start(ctx, c, disk.OS(), limits.Defaults())
+	return start(ctx, c, disk.OS(), limits.Defaults(), nil)
 }
 
-// start is Start on any disk, with limits that tests may set.
-func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable) (*Node, error) {
+// start is Start on any disk, with limits that tests may set. state is that of the folder's newest snapshot; nil: it is loaded.
+func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, state *index.State) (*Node, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -103,7 +103,7 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable) (*N
 	n.recent = meter.NewRecent(n.operations, limits.RecentPoints)
 	n.bound(memory)
 	n.member, err = build(c, trust.domain, environment{
-		FS: on, Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Background: func(do func()) { go do() }, Limits: bounds, Memory: memory, Machine: thisMachine(c.DataDir), Load: n.load,
+		FS: on, Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Background: func(do func()) { go do() }, Limits: bounds, Memory: memory, Machine: thisMachine(c.DataDir), Load: n.load, State: state,
 		Transport: func(f *folder, process [16]byte) (transport, error) {
 			return n.transport(c, at, trust.peers, f, process)
 		},

@@ -245,7 +245,7 @@ func (s storage) refound(state *index.State) (Recovered, error) {
 	s.folder = made
 	err := s.clear()
 	if err == nil {
-		err = s.make(state, first)
+		err = s.make(state, first, false)
 	}
 	if err != nil {
 		return Recovered{}, err
@@ -265,13 +265,6 @@ func (s storage) refound(state *index.State) (Recovered, error) {
 		}
 	}
 	return Recovered{Name: first.name, Cluster: first.cluster, Revision: state.View().Revision(), Before: before}, nil
-}
-
-// saveAll writes a snapshot of a view, with its parts.
-func (s *storage) saveAll(view *index.View, confState *raftpb.ConfState, last, term uint64, there ...snapshot.Part) error {
-	return snapshot.Save(s.folder.fs, s.folder.path("snap"), snapshot.Meta{
-		Cluster: s.folder.Cluster, Member: s.folder.Member, Index: last, Term: term, ConfState: actor.ConfStateBytes(confState), Version: s.version,
-	}, view, there...)
 }
 
 // removeFolder removes a folder with its content, and the content of its folders. Files that are kept stay, and the folder with them.

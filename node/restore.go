@@ -14,7 +14,6 @@ import (
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/net/wire"
-	"qkv/snapshot"
 )
 
 // RestoreConfig is the configuration of Restore.
@@ -31,7 +30,10 @@ type RestoreConfig struct {
 }
 
 // Made is the new member whose data folder was made.
-type Made struct{ Cluster, Member uint64 }
+type Made struct {
+	Cluster, Member uint64
+	state           *index.State
+}
 
 const restoringSuffix = ".restoring"
 
@@ -45,8 +47,9 @@ func (c *RestoreConfig) domain() (domain, issuer string, err error) {
 	return domainOf(c.CertsDir, c.Secret, c.Name)
 }
 
-// A Fill returns the state of a new data folder. It may keep parts of the state in the folder's snapshots, which it makes, and returns them.
-type Fill func(files disk.FS, dir string) (*index.State, []snapshot.Part, error)
+// A Fill returns the state of a new data folder. It may keep parts of the state in the folder's snapshots, which it makes: those of the state's
+// Shelf.
+type Fill func(files disk.FS, dir string) (*index.State, error)
 
 // Restore makes the data folder of a member of a new cluster that begins with a state from a backup, and changes the state. A
 // configuration that cannot work is refused before fill is called. All ids are new, so members and watchers of the old cluster cannot take
@@ -75,7 +78,7 @@ func restoreOn(c RestoreConfig, domain string, disks disk.FS, random io.Reader, 
 		random: random, limits: l, segmentBytes: limits.SegmentBytes, version: c.Version, logger: c.Logger,
 	}
 	err = s.build(to.dir, func() error {
-		state, parts, err := fill(disks, s.folder.path("snap"))
+		state, err := fill(disks, s.folder.path("snap"))
 		if err != nil {
 			return err
 		}
@@ -91,11 +94,11 @@ func restoreOn(c RestoreConfig, domain string, disks disk.FS, random io.Reader, 
 		first := originOf(domain, token, c.Name, founders)
 		s.folder.Cluster, s.folder.Founding = first.cluster, first.founding
 		state.Refound(s.folder.founders())
-		made = Made{Cluster: first.cluster, Member: first.self}
-		if len(founders) > 1 { // each may have restored from another base, and all need the same extents
-			parts = nil
-		}
-		return s.make(state, first, parts...)
+		made = Made{Cluster: first.cluster, Member: first.self, state: state}
+		return s.make(state, first, len(founders) == 1) // several may have restored from different bases, and need the same extents
 	})
+	if err == nil {
+		s.made.Moved(to.path("snap")).Attach(made.state)
+	}
 	return made, err
 }

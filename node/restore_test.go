@@ -52,7 +52,7 @@ func restoreTo(fs disk.FS, dir, name string, seed byte, state *index.State, foun
 
 // with is a Fill with a state that needs no files.
 func with(state *index.State) Fill {
-	return func(disk.FS, string) (*index.State, []snapshot.Part, error) { return state, nil, nil }
+	return func(disk.FS, string) (*index.State, error) { return state, nil }
 }
 
 // restoredFolder opens a restored folder, as a start does.
@@ -134,7 +134,7 @@ func TestRestoreKeepsParts(t *testing.T) {
 	l := limits.Defaults().Index
 	l.ExtentBytes = 1 << 10
 	fill := func(rebased, keeps bool, kept *[]snapshot.Part) Fill {
-		return func(files disk.FS, dir string) (*index.State, []snapshot.Part, error) {
+		return func(files disk.FS, dir string) (*index.State, error) {
 			must(t, files.MkdirAll(dir))
 			apply := func(s *index.State, commands ...[]byte) {
 				at, term := s.Applied()
@@ -152,11 +152,16 @@ func TestRestoreKeepsParts(t *testing.T) {
 				apply(s, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", i%7), Value: fmt.Append(nil, "value ", i)}).Bytes)
 			}
 			at, term := s.Applied()
-			must(t, snapshot.Save(files, dir, snapshot.Meta{Cluster: 7, Member: 1, Index: at, Term: term, Version: "test"}, s.ViewToSave()))
+			_, err = snapshot.Save(files, dir, snapshot.Meta{Cluster: 7, Member: 1, Index: at, Term: term, Version: "test"}, s.ViewToSave(), nil)
+			must(t, err)
 			path := dir + "/" + snapshot.Name(at, term)
 			s, m, err := snapshot.Load(files, path, l) // of the files
 			must(t, err)
-			snapshot.ShelfOf(s.View()).Attach(s)
+			if keeps {
+				snapshot.ShelfOf(s.View()).Attach(s)
+			} else if s, _, err = snapshot.LoadWhole(index.NewReserve(), files, path, l); err != nil {
+				return nil, err
+			}
 			must(t, files.Remove(path))
 			*kept = m.Parts
 			for i := range 40 {
@@ -166,10 +171,7 @@ func TestRestoreKeepsParts(t *testing.T) {
 				apply(s, new(index.Head).AppendCompact(nil, s.Revision()).Bytes)
 				apply(s, index.AppendRebase(nil, s.View().Extents()[1].To).Bytes)
 			}
-			if !keeps {
-				return s, nil, nil
-			}
-			return s, *kept, nil
+			return s, nil
 		}
 	}
 	c := RestoreConfig{DataDir: "up/n1", Name: "n1", Version: "test", Logger: slog.New(slog.DiscardHandler)}
@@ -255,7 +257,7 @@ func TestRestoreCrash(t *testing.T) {
 // A configuration that cannot work is refused before a backup is read.
 func TestRestoreRefusesFirst(t *testing.T) {
 	dir := t.TempDir()
-	fill := func(disk.FS, string) (*index.State, []snapshot.Part, error) { return nil, nil, errFilled }
+	fill := func(disk.FS, string) (*index.State, error) { return nil, errFilled }
 	for want, c := range map[string]RestoreConfig{
 		"--name":                             {DataDir: dir + "/d"},
 		"does not name this member, n4":      {DataDir: dir + "/d", Name: "n4", Founders: []string{"n1", "n2"}},

@@ -12,7 +12,6 @@ import (
 	"qkv/index"
 	"qkv/internal/damage"
 	"qkv/log/disk"
-	"qkv/snapshot"
 	"qkv/snapshot/backup"
 	"qkv/snapshot/backup/store"
 )
@@ -261,11 +260,11 @@ func (b *simBackup) reborn(at backup.At) {
 		}
 		var got *backup.Restored
 		var unread error
-		made, err := restoreOn(c, "sim", h.disk, rand.NewChaCha8([32]byte{byte(i)}), w.shape.limits, func(files disk.FS, dir string) (*index.State, []snapshot.Part, error) {
+		made, err := restoreOn(c, "sim", h.disk, rand.NewChaCha8([32]byte{byte(i)}), w.shape.limits, func(files disk.FS, dir string) (*index.State, error) {
 			if got, unread = b.restore(at, files, dir); unread != nil {
-				return nil, nil, unread
+				return nil, unread
 			}
-			return got.State, got.Kept, nil
+			return got.State, nil
 		})
 		if unread != nil {
 			if b.covers(target) {

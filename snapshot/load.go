@@ -81,9 +81,9 @@ func LoadIn(r *index.Reserve, fs, files disk.FS, path string, l limits.Index) (*
 	return load(path, &loading{limits: l, reserve: r, fs: fs, files: files, dir: parent(path)})
 }
 
-// LoadWhole is Load with all values in memory: the files may be gone afterwards.
-func LoadWhole(fs disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
-	return load(path, &loading{limits: l, reserve: index.NewReserve(), fs: fs, files: fs, dir: parent(path), whole: true})
+// LoadWhole is LoadIn with all values in memory: the files may be gone afterwards.
+func LoadWhole(r *index.Reserve, fs disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
+	return load(path, &loading{limits: l, reserve: r, fs: fs, files: fs, dir: parent(path), whole: true})
 }
 
 func load(path string, content *loading) (*index.State, Meta, error) {

@@ -119,41 +119,43 @@ func begin(s *Saver) (*Saver, error) {
 	return s, nil
 }
 
-// Save writes a snapshot of a View, and its parts. Parts that are already there are kept: all pieces of its base, or none, and extents.
-func Save(fs disk.FS, dir string, m Meta, v *index.View, there ...Part) error {
-	base, extents := map[int64][]Part{}, map[uint64]Part{}
-	for _, p := range there {
-		if p.Number == 0 {
-			base[p.To] = append(base[p.To], p)
-		} else {
-			extents[p.Number] = p
-		}
-	}
-	write := func(s *Saver, err error) error {
+// Save writes a snapshot of a View, and the parts that it lists and that there does not have, and returns the Shelf of all of them. nil: there
+// are none; otherwise there has the base of the View.
+func Save(fs disk.FS, dir string, m Meta, v *index.View, there *Shelf) (*Shelf, error) {
+	write := func(s *Saver, err error) (*Volume, error) {
 		for done := false; err == nil && !done; {
 			done, err = s.Step(limits.SnapshotStepBytes)
 		}
-		if err == nil && s.part {
-			m.Parts = append(m.Parts, s.Part())
+		if err != nil {
+			return nil, err
 		}
-		return err
+		return s.Volume(), nil
 	}
-	m.Parts = base[v.Base()]
-	for from, more := []byte(nil), v.Base() > index.EmptyBase && len(m.Parts) == 0; more; more = from != nil {
-		piece := v.BasePiece(from)
-		if err := write(BeginPiece(fs, dir, v.Base(), piece)); err != nil {
-			return err
+	if there == nil {
+		var pieces []*Volume
+		for from, more := []byte(nil), v.Base() > index.EmptyBase; more; more = from != nil {
+			piece := v.BasePiece(from)
+			one, err := write(BeginPiece(fs, dir, v.Base(), piece))
+			if err != nil {
+				return nil, err
+			}
+			pieces, from = append(pieces, one), piece.Next()
 		}
-		from = piece.Next()
+		there = NewShelf(pieces)
 	}
 	for _, e := range v.Extents() {
-		if p, is := extents[e.Number]; is {
-			m.Parts = append(m.Parts, p)
-		} else if err := write(BeginExtent(fs, dir, v, e)); err != nil {
-			return err
+		if e.To <= there.Last() {
+			continue
 		}
+		one, err := write(BeginExtent(fs, dir, v, e))
+		if err != nil {
+			return nil, err
+		}
+		there = there.With(one)
 	}
-	return write(Begin(fs, dir, m, v))
+	m.Parts = there.Parts()
+	_, err := write(Begin(fs, dir, m, v))
+	return there, err
 }
 
 // Part names the part. It is valid after the last step.

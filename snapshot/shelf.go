@@ -132,18 +132,30 @@ func newShelf(r *reads, base, extents []*Volume) *Shelf {
 // Harmed returns a Shelf with a part that is damaged, or is sound again. Sound values of a damaged part are read, but no further values
 // may leave memory that are in it, or that a change in it or behind it supersedes.
 func (s *Shelf) Harmed(p Part, harmed bool) *Shelf {
-	mark := func(all []*Volume) []*Volume {
+	return s.changed(func(one *Volume) {
+		if one.SHA == p.SHA {
+			one.harmed = harmed
+		}
+	})
+}
+
+// Moved returns a Shelf of the same files in another folder.
+func (s *Shelf) Moved(dir string) *Shelf {
+	return s.changed(func(one *Volume) { one.path = join(dir, one.Name()) })
+}
+
+// changed returns a Shelf with copies of the parts, which change has changed.
+func (s *Shelf) changed(change func(one *Volume)) *Shelf {
+	each := func(all []*Volume) []*Volume {
 		all = slices.Clone(all)
 		for i, one := range all {
-			if one.SHA == p.SHA {
-				marked := *one
-				marked.harmed = harmed
-				all[i] = &marked
-			}
+			another := *one
+			change(&another)
+			all[i] = &another
 		}
 		return all
 	}
-	return newShelf(s.reads, mark(s.base), mark(s.extents))
+	return newShelf(s.reads, each(s.base), each(s.extents))
 }
 
 // Base returns the revision of the base.

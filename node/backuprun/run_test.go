@@ -114,7 +114,7 @@ func (m *testMember) BackupBase(context.Context, uint64) (b kv.BackupBase, err e
 		}
 	}
 	at, term := s.Applied()
-	if err := snapshot.Save(m.disk(), m.dir, snapshot.Meta{Cluster: 7, Member: 1, Index: at, Term: term, Version: "test"}, s.ViewToSave()); err != nil && !(m.fs != nil && errors.Is(err, os.ErrExist)) {
+	if _, err := snapshot.Save(m.disk(), m.dir, snapshot.Meta{Cluster: 7, Member: 1, Index: at, Term: term, Version: "test"}, s.ViewToSave(), nil); err != nil && !(m.fs != nil && errors.Is(err, os.ErrExist)) {
 		return b, err
 	}
 	r, err := snapshot.Open(m.disk(), filepath.Join(m.dir, snapshot.Name(at, term)))

@@ -25,7 +25,8 @@ func BenchmarkRestore(b *testing.B) {
 			must(b, err)
 			save := func() {
 				at, term := s.Applied()
-				must(b, snapshot.Save(disk.OS(), dir, snapshot.Meta{Cluster: testCluster, Member: 1, Index: at, Term: term, Version: "0.2.0"}, s.ViewToSave()))
+				_, err := snapshot.Save(disk.OS(), dir, snapshot.Meta{Cluster: testCluster, Member: 1, Index: at, Term: term, Version: "0.2.0"}, s.ViewToSave(), nil)
+				must(b, err)
 				r, err := snapshot.Open(disk.OS(), dir+"/"+snapshot.Name(at, term))
 				must(b, err)
 				c, err := w.Base(r, func(p snapshot.Part) Source {

@@ -212,7 +212,7 @@ func (h *history) change() *kv.AuthChange {
 func (h *history) save() *snapshot.Reader {
 	h.t.Helper()
 	at, term := h.state.Applied()
-	err := snapshot.Save(h.member, "snap", snapshot.Meta{Cluster: testCluster, Member: 1, Index: at, Term: term, Version: "0.2.0"}, h.state.ViewToSave())
+	_, err := snapshot.Save(h.member, "snap", snapshot.Meta{Cluster: testCluster, Member: 1, Index: at, Term: term, Version: "0.2.0"}, h.state.ViewToSave(), nil)
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		h.t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"pgregory.net/rapid"
 
 	"qkv/index"
@@ -344,30 +345,80 @@ func TestEveryMomentRestores(t *testing.T) {
 	t.Logf("%d moments were restored", restored)
 }
 
-// A restore that keeps files has the values of the history in them, and not in memory.
-func TestKeptFiles(t *testing.T) {
-	h, on, kept := newHistory(t, 8).grow(40), newFolder(t), newFolder(t)
-	put := func(b byte) int64 {
-		h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("kept"), Value: bytes.Repeat([]byte{b}, 200)}).Bytes)
-		return h.state.Revision()
-	}
-	older := put('a')
-	for b := range byte(40) { // an extent ends
-		put(b)
-	}
-	w := open(t, on)
-	must(t, h.base(w))
-	must(t, w.Close())
-	rd := reading(t, on)
-	rd.KeepParts(kept, "a/b")
-	got, err := rd.Restore(At{}, testLimits(), nil)
+// A restore reads the values of the history from the files that it keeps, or from the backup, and has the live ones in memory.
+func TestValuesOfHistory(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
 	must(t, err)
-	h.same(got, uint64(len(h.entries)))
-	pair, found, err := got.State.View().Get([]byte("kept"), older)
-	if err != nil || !found || !bytes.Equal(pair.Value, bytes.Repeat([]byte{'a'}, 200)) {
-		t.Errorf("the older value is %q, %v", pair.Value, err)
+	for _, keeps := range []bool{false, true} {
+		for _, to := range [][]age.Recipient{nil, {key.Recipient()}} {
+			h, on := newHistory(t, 8).grow(40), newFolder(t)
+			put := func(b byte) int64 {
+				h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("kept"), Value: bytes.Repeat([]byte{b}, 200)}).Bytes)
+				return h.state.Revision()
+			}
+			older := put('a')
+			for b := range byte(40) { // an extent ends
+				put(b)
+			}
+			w := open(t, on, to...)
+			must(t, h.base(w))
+			must(t, w.Close())
+			before := inMemory(t, on)
+			rd := reading(t, on, key)
+			beside := 0
+			rd.Background = func(do func()) { beside++; do() }
+			if rd.LeaveParts(); keeps {
+				rd = reading(t, on, key)
+				rd.KeepParts(newFolder(t), "a/b")
+			}
+			got, err := rd.Restore(At{}, testLimits(), nil)
+			must(t, err)
+			h.same(got, uint64(len(h.entries)))
+			if n, size := got.State.View().Cold(); n < 39 || size < 39*200 {
+				t.Errorf("%d values, %d bytes, are in files only", n, size)
+			}
+			value := func(key string, revision int64) ([]byte, error) {
+				pair, _, err := got.State.View().Get([]byte(key), revision)
+				return pair.Value, err
+			}
+			if b, err := value("kept", older); err != nil || !bytes.Equal(b, bytes.Repeat([]byte{'a'}, 200)) {
+				t.Errorf("the older value is %q, %v", b, err)
+			}
+			if !maps.EqualFunc(before.files, inMemory(t, on).files, bytes.Equal) {
+				t.Error("the backup has changed")
+			}
+			if keeps {
+				continue
+			}
+			if beside < 2 {
+				t.Errorf("%d files were read beside the others", beside)
+			}
+			got, err = rd.Restore(At{}, testLimits(), nil) // which has read no value yet
+			must(t, err)
+			for _, name := range list(t, on, "to/b/parts") {
+				must(t, on.Remove("to/b/parts/"+name))
+			}
+			if b, err := value("kept", older); err == nil {
+				t.Errorf("without files, the older value is %q", b)
+			}
+			if b, err := value("kept", 0); err != nil || len(b) != 200 {
+				t.Errorf("without files, the newest value is %q, %v", b, err)
+			}
+		}
 	}
-	if n, size := got.State.View().Cold(); n < 39 || size < 39*200 {
-		t.Errorf("%d values, %d bytes, are in files only", n, size)
+}
+
+// A state for which the process lacks memory is refused, whatever is done with its parts.
+func TestRestoreShortOfMemory(t *testing.T) {
+	h, on := small(t)
+	w := open(t, on)
+	must(t, errors.Join(h.base(w), w.Close()))
+	live := h.state.View().LiveBytes()
+	for memory, fits := range map[int64]bool{live: true, live - 1: false} {
+		rd := reading(t, on)
+		rd.Memory = memory
+		if _, err := rd.Restore(At{AcceptLoss: true}, testLimits(), nil); (err == nil) != fits || err != nil && !errors.Is(err, ErrMemory) {
+			t.Errorf("%d bytes of keys in %d: %v", live, memory, err)
+		}
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	iofs "io/fs"
+	"path"
 	"slices"
 
 	"qkv/internal/damage"
@@ -130,7 +132,8 @@ func readLog(ctx context.Context, s store.Store, of span, cluster uint64) (h str
 // stored is a base's file in a backup, as the file that it was: a disk.File to read.
 type stored struct {
 	disk.File // nil: reading needs nothing else
-	*bytes.Reader
+	io.ReaderAt
+	size int64
 	high int64             // up to which it was read
 	read func(bytes int64) // told of the bytes that are read
 }
@@ -138,7 +141,7 @@ type stored struct {
 // openClear reads a file of a base.
 func (r *Reader) openClear(of File) (*stored, error) {
 	b, err := r.clear(of)
-	return &stored{Reader: bytes.NewReader(b), read: func(int64) {}}, err
+	return &stored{ReaderAt: bytes.NewReader(b), size: int64(len(b)), read: func(int64) {}}, err
 }
 
 // clear returns the bytes of a file of a base.
@@ -157,7 +160,7 @@ func (r *Reader) clear(of File) ([]byte, error) {
 }
 
 func (s *stored) ReadAt(b []byte, off int64) (int, error) {
-	n, err := s.Reader.ReadAt(b, off)
+	n, err := s.ReaderAt.ReadAt(b, off)
 	if end := off + int64(n); end > s.high {
 		s.read(end - s.high)
 		s.high = end
@@ -167,6 +170,43 @@ func (s *stored) ReadAt(b []byte, off int64) (int, error) {
 
 func (s *stored) ReadMedium(b []byte, off int64) (int, error) { return s.ReadAt(b, off) }
 
-func (s *stored) Size() (int64, error) { return s.Reader.Size(), nil }
+func (s *stored) Size() (int64, error) { return s.size, nil }
+
+func (s *stored) DropCache(int64, int64) error { return nil }
 
 func (s *stored) Close() error { return nil }
+
+// storedParts is a file system of the parts of a base, which stay in the backup. An encrypted one is read as a whole, another one in ranges.
+// Many goroutines may use it.
+type storedParts struct {
+	disk.FS // nil: opening needs nothing else
+	*Reader
+	files map[string]File
+}
+
+// Open implements disk.FS. The name's folder does not count.
+func (p storedParts) Open(name string) (disk.File, error) {
+	of, is := p.files[path.Base(name)]
+	switch {
+	case !is:
+		return nil, &iofs.PathError{Op: "open", Path: name, Err: iofs.ErrNotExist}
+	case of.Encrypted:
+		return p.openClear(of)
+	}
+	return &stored{ReaderAt: storedRange{p.Reader, fileName(of)}, size: of.Stored, read: func(int64) {}}, nil
+}
+
+// storedRange reads bytes of an object.
+type storedRange struct {
+	r    *Reader
+	name string
+}
+
+// ReadAt implements io.ReaderAt.
+func (o storedRange) ReadAt(b []byte, off int64) (int, error) {
+	got, err := o.r.store.Get(o.r.ctx, o.name, off, int64(len(b)))
+	if err == nil && len(got) < len(b) {
+		err = io.EOF
+	}
+	return copy(b, got), err
+}

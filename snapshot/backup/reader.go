@@ -23,21 +23,34 @@ type Reader struct {
 	Bases   []Base  // of the intact manifests, in order of their index
 	Faults  []error // damage that was found so far; a damaged object of the log is found when it is read
 
+	// Background runs a function in another goroutine, which reads a file while the one before is loaded; nil: there is none.
+	Background func(func())
+	// Memory is the largest size of the live keys of a state that is loaded; 0: there is no bound.
+	Memory int64
+
 	ctx   context.Context
 	store store.Store
-	files disk.FS // nil: none are kept
+	files disk.FS // nil: no parts are kept
 	dir   string
+	leave bool // parts are read where they are
 	keys  []age.Identity
 	log   []span         // in order of their first entry
 	bytes map[span]int64 // sizes of these objects
 	sizes map[string]int64
-	parts map[[32]byte]map[string]File // of the bases whose snapshot was read, by the snapshot's ID: its parts' files
+	known map[[32]byte]examined // of the bases whose snapshot was read, by the snapshot's ID
+}
+
+// examined is the content of a base's snapshot.
+type examined struct {
+	live   int64           // size of the live keys
+	listed []snapshot.Part // in their order
+	parts  map[string]File // by their published names
 }
 
 // Open opens the backup in a store. The context bounds all that the Reader does. The identities decrypt encrypted content. Open
 // refuses other content (ErrNone), and the backup of a newer qkv (damage.ErrFormat). Damage is noted in Faults.
 func Open(ctx context.Context, s store.Store, keys ...age.Identity) (*Reader, error) {
-	r := &Reader{Path: s.Path(""), ctx: ctx, store: s, keys: keys, parts: map[[32]byte]map[string]File{}}
+	r := &Reader{Path: s.Path(""), ctx: ctx, store: s, keys: keys, known: map[[32]byte]examined{}}
 	err := single(ctx, s, markName, &markFormat, &r.Cluster)
 	absent := errors.Is(err, iofs.ErrNotExist)
 	switch {
@@ -70,6 +83,10 @@ func Open(ctx context.Context, s store.Store, keys ...age.Identity) (*Reader, er
 // memory. The folder is made if need be. A state that Restore returns reads from it.
 func (r *Reader) KeepParts(in disk.FS, dir string) { r.files, r.dir = in, dir }
 
+// LeaveParts makes Restore leave the parts of its base in the backup. A state that Restore returns has the live values in memory, and reads
+// those of the history from there, within the Reader's context.
+func (r *Reader) LeaveParts() { r.leave = true }
+
 // Bytes returns the size of a base's files in the backup, which other bases may have, too, and whether one is encrypted. The error says which
 // of them are not there as a whole.
 func (r *Reader) Bytes(b *Base) (bytes int64, encrypted bool, err error) {
@@ -82,46 +99,52 @@ func (r *Reader) Bytes(b *Base) (bytes int64, encrypted bool, err error) {
 
 // Parts returns the parts of a base, in their order.
 func (r *Reader) Parts(b *Base) ([]snapshot.Part, error) {
+	m, err := r.head(b)
+	return m.Parts, err
+}
+
+// head returns the head of the snapshot of a base.
+func (r *Reader) head(b *Base) (m snapshot.Meta, err error) {
 	of := b.Files[0]
 	f, err := r.openClear(of)
 	if err != nil {
-		return nil, err
+		return m, err
 	}
 	v, err := snapshot.BeginExamine(r.store.Path(fileName(of)), f)
 	for whole := false; err == nil && !whole; {
 		whole, err = v.Step(limits.BackupStepBytes)
 	}
 	if err != nil {
-		return nil, err
+		return m, err
 	}
-	return v.Examined().Parts, nil
+	return v.Examined().Meta, nil
 }
 
-// partsOf returns the files of a base's parts, by their published names.
-func (r *Reader) partsOf(b *Base) (map[string]File, error) {
-	if all, known := r.parts[b.Files[0].ID]; known {
+// examine reads the snapshot of a base.
+func (r *Reader) examine(b *Base) (all examined, err error) {
+	if all, is := r.known[b.Files[0].ID]; is {
 		return all, nil
 	}
-	parts, err := r.Parts(b)
-	if err == nil && len(parts) != len(b.Files)-1 {
-		err = damage.At(r.store.Path(baseName(b.Index, b.Term)), 0, "it lists %d parts, and its snapshot %d", len(b.Files)-1, len(parts))
+	m, err := r.head(b)
+	if err == nil && len(m.Parts) != len(b.Files)-1 {
+		err = damage.At(r.store.Path(baseName(b.Index, b.Term)), 0, "it lists %d parts, and its snapshot %d", len(b.Files)-1, len(m.Parts))
 	}
 	if err != nil {
-		return nil, err
+		return all, err
 	}
-	all := map[string]File{}
-	for i, p := range parts {
-		all[p.Name()] = b.Files[i+1]
+	all = examined{m.Live, m.Parts, map[string]File{}}
+	for i, p := range m.Parts {
+		all.parts[p.Name()] = b.Files[i+1]
 	}
-	r.parts[b.Files[0].ID] = all
+	r.known[b.Files[0].ID] = all
 	return all, nil
 }
 
 // Part returns the bytes of a part by its published name. fs.ErrNotExist: no base lists it.
 func (r *Reader) Part(name string) ([]byte, error) {
 	for i := range r.Bases {
-		all, err := r.partsOf(&r.Bases[i])
-		if of, ok := all[name]; err == nil && ok {
+		all, err := r.examine(&r.Bases[i])
+		if of, ok := all.parts[name]; err == nil && ok {
 			return r.clear(of)
 		}
 	}

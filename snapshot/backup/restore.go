@@ -1,12 +1,14 @@
 package backup
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	iofs "io/fs"
 	"path"
 	"slices"
+	"sync"
 	"time"
 
 	"qkv/index"
@@ -35,12 +37,12 @@ type Restored struct {
 	Base        Base // that it began with
 	Index, Term uint64
 	Revision    int64
-	Wall        int64           // the state's clock, in nanoseconds since 1970
-	Entries     int             // applied behind the base
-	Ends        bool            // the backup has nothing newer
-	Lost        error           // the damage or gap before the moment, with AcceptLoss; otherwise nil
-	Notes       []error         // damage that did not matter: of bases that were not used
-	Kept        []snapshot.Part // of the base, that KeepParts has
+	Wall        int64   // the state's clock, in nanoseconds since 1970
+	Entries     int     // applied behind the base
+	Ends        bool    // the backup has nothing newer
+	Lost        error   // the damage or gap before the moment, with AcceptLoss; otherwise nil
+	Notes       []error // damage that did not matter: of bases that were not used
+	Parts       disk.FS // opens the parts of the base, after LeaveParts; otherwise nil
 }
 
 // damaged reports whether an error is about bytes, and not about a disk, a key or a version.
@@ -126,7 +128,9 @@ type work struct {
 	total    int64
 	base     *Base
 	got      *Restored
-	kept     []snapshot.Part
+	parts    disk.FS
+	ahead    File                   // that is read while the one before is loaded
+	next     func() ([]byte, error) // returns its bytes; nil: there is none
 	results  []kv.Result
 	pending  int64 // bytes that were applied since the newest View
 }
@@ -157,7 +161,7 @@ func (w *work) run(at At) (*Restored, error) {
 		return nil, err
 	}
 	b := w.base
-	w.got = &Restored{State: state, Base: *b, Index: b.Index, Term: b.Term, Revision: b.Revision, Wall: b.Wall, Kept: w.kept}
+	w.got = &Restored{State: state, Base: *b, Index: b.Index, Term: b.Term, Revision: b.Revision, Wall: b.Wall, Parts: w.parts}
 	l := follower{r: w.r, index: b.Index, term: b.Term}
 	for at.Revision == 0 || w.got.Revision < at.Revision {
 		_, entries, bytes, err := l.next()
@@ -186,15 +190,32 @@ func (w *work) ended(at At) (*Restored, error) {
 
 // load loads the base, and compares it with its manifest.
 func (w *work) load() (*index.State, error) {
-	of := w.r.store.Path(fileName(w.base.Files[0]))
+	r, of := w.r, w.r.store.Path(fileName(w.base.Files[0]))
+	known, err := r.examine(w.base)
+	if err == nil && r.Memory > 0 && known.live > r.Memory {
+		err = fmt.Errorf("%w: the keys of entry %d take %d bytes, and this process has memory for %d: raise its limit, or use a larger host", ErrMemory, w.base.Index, known.live, r.Memory)
+	}
+	if err != nil {
+		return nil, err
+	}
+	memory := index.NewReserve()
+	defer memory.Close()
+	if r.Background != nil {
+		memory.Prepare(known.live, 0, r.Background)
+	}
 	var state *index.State
 	var m snapshot.Meta
-	var err error
-	if r := w.r; r.files == nil {
-		state, m, err = snapshot.LoadWhole(baseFiles{work: w, snapshot: of}, of, w.limits)
-	} else if err = w.keep(); err == nil {
-		at := path.Join(r.dir, snapshot.Name(w.base.Index, w.base.Term)) // it is in memory
-		state, m, err = snapshot.LoadIn(index.NewReserve(), r.files, baseFiles{r.files, w, at}, at, w.limits)
+	switch {
+	case r.leave:
+		w.parts = storedParts{Reader: r, files: known.parts}
+		state, m, err = snapshot.LoadIn(memory, w.parts, baseFiles{work: w, snapshot: of}, of, w.limits)
+	case r.files == nil:
+		state, m, err = snapshot.LoadWhole(memory, baseFiles{work: w, snapshot: of}, of, w.limits)
+	default:
+		if err = w.keep(known.listed); err == nil {
+			at := path.Join(r.dir, snapshot.Name(w.base.Index, w.base.Term)) // it is in memory
+			state, m, err = snapshot.LoadIn(memory, r.files, baseFiles{r.files, w, at}, at, w.limits)
+		}
 	}
 	if errors.Is(err, pack.ErrNewer) {
 		err = damage.Of(of, 0, err)
@@ -205,26 +226,17 @@ func (w *work) load() (*index.State, error) {
 	if b := w.base; m.Cluster != b.Cluster || m.Index != b.Index || m.Term != b.Term || m.Revision != b.Revision || m.Digest != b.Digest {
 		return nil, damage.At(of, 0, "it holds the state of entry %d, digest %016x, and its base is of entry %d, digest %016x", m.Index, m.Digest, b.Index, b.Digest)
 	}
-	if w.r.files != nil {
-		snapshot.ShelfOf(state.View()).Attach(state) // its next extents have all changes, as those of members
-		w.kept = m.Parts
+	if shelf := snapshot.ShelfOf(state.View()); shelf != nil {
+		shelf.Attach(state) // its next extents have all changes, as those of members
 	}
-	return state, w.r.ctx.Err()
+	return state, r.ctx.Err()
 }
 
 // keep copies the parts of the base to the folder that keeps them, without those already there.
-func (w *work) keep() error {
+func (w *work) keep(parts []snapshot.Part) error {
 	err := w.r.files.MkdirAll(w.r.dir)
-	if err != nil {
-		return err
-	}
-	parts, err := w.r.Parts(w.base)
-	if err != nil {
-		return err
-	}
-	files, err := w.r.partsOf(w.base)
 	for i := 0; err == nil && i < len(parts); i++ {
-		err = w.keepPart(files[parts[i].Name()], parts[i])
+		err = w.keepPart(w.base.Files[i+1], parts[i])
 	}
 	return err
 }
@@ -239,7 +251,7 @@ func (w *work) keepPart(of File, p snapshot.Part) error {
 		return err
 	}
 	defer to.Abort()
-	b, err := w.r.clear(of)
+	b, err := w.clear(of)
 	if err == nil && int64(len(b)) != p.Bytes {
 		err = damage.At(w.r.store.Path(fileName(of)), 0, "it has %d bytes, and its snapshot has %d of it", len(b), p.Bytes)
 	}
@@ -271,18 +283,34 @@ func (b baseFiles) Open(name string) (disk.File, error) {
 	case b.FS != nil:
 		return b.FS.Open(name)
 	default:
-		parts, err := b.r.partsOf(b.base)
+		known, err := b.r.examine(b.base)
 		if err != nil {
 			return nil, err
 		}
-		of = parts[path.Base(name)] // the snapshot lists it
+		of = known.parts[path.Base(name)] // the snapshot lists it
 	}
-	f, err := b.r.openClear(of)
+	content, err := b.clear(of)
 	if err != nil {
 		return nil, err
 	}
-	f.read = b.add
-	return f, nil
+	return &stored{ReaderAt: bytes.NewReader(content), size: int64(len(content)), read: b.add}, nil
+}
+
+// clear returns the bytes of a file of the base, and begins to read the one behind it.
+func (w *work) clear(of File) ([]byte, error) {
+	read := func() ([]byte, error) { return w.r.clear(of) }
+	if w.next != nil && w.ahead == of {
+		read = w.next
+	}
+	b, err := read()
+	w.next = nil
+	if i := slices.Index(w.base.Files, of) + 1; err == nil && w.r.Background != nil && i < len(w.base.Files) {
+		w.ahead = w.base.Files[i]
+		next := sync.OnceValues(func() ([]byte, error) { return w.r.clear(w.base.Files[i]) })
+		w.next = next
+		w.r.Background(func() { _, _ = next() })
+	}
+	return b, err
 }
 
 // apply applies the entries of one object, and reports whether the moment is reached.

@@ -1,0 +1,51 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	iofs "io/fs"
+	"path"
+
+	"qkv/internal/limits"
+	"qkv/log/disk"
+)
+
+// Branch makes a data folder as Restore does, and starts its member, which is a cluster of its own. The state is not loaded a second time. Parts
+// that the Fill left elsewhere are opened by parts, with their names; nil: there are none. They are read, and never written.
+func Branch(ctx context.Context, c Config, fill Fill, parts func(name string) (disk.File, error)) (*Node, error) {
+	return branchOn(ctx, c, disk.OS(), limits.Defaults(), fill, parts)
+}
+
+// branchOn is Branch on any disk, with limits that tests may set.
+func branchOn(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, fill Fill, parts func(name string) (disk.File, error)) (*Node, error) {
+	domain, _, err := domainOf(c.CertsDir, c.Secret, c.Name)
+	if err != nil {
+		return nil, err
+	}
+	made, err := restoreOn(RestoreConfig{DataDir: c.DataDir, Name: c.Name, Version: c.Version, Logger: c.Logger}, domain, on, rand.Reader, bounds, fill)
+	if err != nil {
+		return nil, err
+	}
+	if parts != nil {
+		on = besideParts{on, parts}
+	}
+	return start(ctx, c, on, bounds, made.state)
+}
+
+// besideParts is a file system with further files that can be read, and that belong to others.
+type besideParts struct {
+	disk.FS
+	open func(name string) (disk.File, error)
+}
+
+// Open implements disk.FS.
+func (b besideParts) Open(name string) (disk.File, error) {
+	f, err := b.FS.Open(name)
+	if errors.Is(err, iofs.ErrNotExist) {
+		if there, other := b.open(path.Base(name)); other == nil {
+			return there, nil
+		}
+	}
+	return f, err
+}

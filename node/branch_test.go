@@ -1,0 +1,165 @@
+package node_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"qkv/index"
+	"qkv/internal/figures"
+	"qkv/log/disk"
+	"qkv/net/client"
+	"qkv/node"
+	"qkv/snapshot/backup"
+	"qkv/snapshot/backup/store"
+)
+
+// contentsOf returns the contents of all files below a folder.
+func contentsOf(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		all[path] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// A branch reads the values of the history from the backup, also after snapshots and a base of its own, and writes nothing there. Without parts
+// in the backup it has all of them in its folder, and starts from there again.
+func TestBranch(t *testing.T) {
+	c, at := backedUp(t)
+	cl := c.client(0)
+	until(t, "no base has superseded values", func() bool {
+		for n := range 100 {
+			if _, err := cl.Put(t.Context(), fmt.Appendf(nil, "k%d", n), []byte(strings.Repeat("v", 3000))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r, err := backup.Open(t.Context(), at.Store)
+		return err == nil && len(r.Bases) > 0 && r.Bases[len(r.Bases)-1].Revision > 250
+	})
+	newest, err := cl.Put(t.Context(), []byte("k0"), []byte("newest"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	history := func(cl *client.Client, from, to int64) (all []string) {
+		t.Helper()
+		for revision := from; revision <= to; revision += 7 {
+			got, err := cl.Range(t.Context(), client.Range{Key: []byte("k"), End: []byte("l"), Revision: revision})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, pair := range got.KVs {
+				all = append(all, fmt.Sprintf("%d %s=%.40s", revision, pair.Key, pair.Value))
+			}
+		}
+		return all
+	}
+	want := history(cl, 10, newest.Revision)
+	until(t, "the newest change is not in the backup", func() bool {
+		r, err := backup.Open(t.Context(), at.Store)
+		if err != nil {
+			return false
+		}
+		got, err := r.Restore(backup.At{}, node.SmallParts().Index, nil)
+		return err == nil && got.Revision >= newest.Revision
+	})
+	c.stop(0)
+	place := at.Path("")
+	before := contentsOf(t, place)
+	for _, keeps := range []bool{false, true} {
+		t.Run(fmt.Sprint("keeps=", keeps), func(t *testing.T) {
+			b := &cluster{t: t, home: c.home, configs: []node.Config{c.configs[0]}, nodes: make([]*node.Node, 1), smallParts: true}
+			own := &b.configs[0]
+			addresses := freeAddresses(t, 2)
+			own.DataDir, own.Listen, own.ListenPeer, own.AdvertisePeer, own.InitialCluster, own.Backup.Store = t.TempDir()+"/data", addresses[0], addresses[1], "", nil, nil
+			var got *backup.Restored
+			fill := func(files disk.FS, dir string) (*index.State, error) {
+				r, err := backup.Open(t.Context(), store.OpenFolder(disk.OS(), place))
+				if err != nil {
+					return nil, err
+				}
+				if r.LeaveParts(); keeps {
+					r, err = backup.Open(t.Context(), store.OpenFolder(disk.OS(), place))
+					r.KeepParts(files, dir)
+				}
+				r.Background = func(do func()) { go do() }
+				if err == nil {
+					got, err = r.Restore(backup.At{}, node.SmallParts().Index, nil)
+				}
+				if err != nil {
+					return nil, err
+				}
+				return got.State, nil
+			}
+			var parts func(name string) (disk.File, error)
+			if !keeps {
+				parts = func(name string) (disk.File, error) { return got.Parts.Open(name) }
+			}
+			n, err := node.BranchWithSmallParts(t.Context(), *own, fill, parts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.nodes[0] = n
+			defer b.stop(0)
+			cl := b.client(0)
+			until(t, "all values are in memory", func() bool { return n.Status().Get(figures.Cold) > 0 })
+			copied, err := filepath.Glob(own.DataDir + "/snap/*.part")
+			if err != nil || (len(copied) > 4) != keeps {
+				t.Errorf("the folder has the parts %v, %v", copied, err)
+			}
+			same := func(when string) {
+				t.Helper()
+				if got := history(cl, 10, newest.Revision); strings.Join(got, "\n") != strings.Join(want, "\n") {
+					t.Errorf("%s: %d of %d values are others", when, len(got), len(want))
+				}
+			}
+			same("at once")
+			extents := n.Status().Get(figures.Extents)
+			value := strings.Repeat("x", 3000)
+			until(t, "there is no snapshot with an extent of the branch", func() bool {
+				for i := range 50 {
+					if _, err := cl.Put(t.Context(), fmt.Appendf(nil, "own%d", i), []byte(value)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				return n.Status().Get(figures.Extents) > extents
+			})
+			same("after a snapshot")
+			if keeps {
+				b.stop(0)
+				b.start(0)
+				cl, n = b.client(0), b.nodes[0]
+				same("after a start")
+			}
+			base := n.Status().Get(figures.BaseRevision)
+			until(t, "no base of its own", func() bool {
+				last, err := cl.Put(t.Context(), []byte("own1"), []byte(value))
+				if err == nil {
+					err = cl.Compact(t.Context(), last.Revision)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				return n.Status().Get(figures.BaseRevision) > base
+			})
+			if got, _, err := cl.Get(t.Context(), []byte("k0")); err != nil || string(got.Value) != "newest" {
+				t.Errorf("the value is %q, %v", got.Value, err)
+			}
+		})
+	}
+	if !maps.Equal(contentsOf(t, place), before) {
+		t.Error("the backup has changed")
+	}
+}
