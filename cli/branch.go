@@ -34,6 +34,7 @@ func branchCommand() *cli.Command {
 			"s3://BUCKET/PREFIX.",
 		Flags: []cli.Flag{
 			atFlag("QKV_BRANCH_AT"), revisionFlag("QKV_BRANCH_REVISION"),
+			&cli.StringFlag{Name: "since", EnvVars: []string{"QKV_BRANCH_SINCE"}, Usage: "with all of the history from `TIME` on, as for --at, or an age such as 7d: whatever the cluster has compacted since (default: the history of the moment)"},
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_BRANCH_DATA_DIR"}, Usage: "`DIR` to create, which stays (default: a new folder in ./qkv-data, removed at the end)"},
 			portFlag("QKV_BRANCH_PORT", 2479, 2), identityFlag(), lossFlag("QKV_BRANCH_ACCEPT_LOSS"), homeFlag(),
 		},

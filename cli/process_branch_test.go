@@ -25,7 +25,10 @@ func TestProcessBranch(t *testing.T) {
 	reaches(t, dir, one.Revision, processWait)
 	two, err := s.Put(context.Background(), []byte("greeting"), []byte("two"))
 	must(t, err)
-	reaches(t, dir, two.Revision, processWait)
+	must(t, s.Compact(context.Background(), two.Revision))
+	three, err := s.Put(context.Background(), []byte("other"), []byte("three"))
+	must(t, err)
+	reaches(t, dir, three.Revision, processWait)
 	b.end(syscall.SIGTERM)
 	before := contents(t, dir)
 	port, err := freePorts(2)
@@ -65,6 +68,13 @@ func TestProcessBranch(t *testing.T) {
 	if got := c.qkv(append(run, "qkv", "get", "greeting")...).exits(t, 0, "1 key"); got.stdout != "one\n" {
 		t.Errorf("beside a branch a command has %q", got.stdout)
 	}
+	older := []string{"--", "qkv", "get", "greeting", "--rev", fmt.Sprint(one.Revision)}
+	c.qkv(append([]string{"branch", dir, "--data-dir", filepath.Join(work, "short"), "--port", fmt.Sprint(port)}, older...)...).exits(t, exitFailed, "compacted")
+	long := c.qkv(append([]string{"branch", dir, "--data-dir", filepath.Join(work, "long"), "--port", fmt.Sprint(port), "--since", "1d"}, older...)...)
+	if long.exits(t, 0, "its history begins with revision 1"); long.stdout != "one\n" {
+		t.Errorf("since yesterday, the older value is %q", long.stdout)
+	}
+	c.qkv("branch", dir, "--since", "7").exits(t, exitUsage, "a time is needed")
 	c.qkv("branch", dir, "--data-dir", filepath.Join(work, "kept"), "--", "true").exits(t, exitUsage, "not empty")
 	c.qkv("branch", dir, "--data-dir", filepath.Join(work, "other"), "--port", fmt.Sprint(port), "--", "qkv", "get", "no such key").exits(t, exitNotFound)
 	if after := contents(t, dir); !maps.Equal(after, before) {

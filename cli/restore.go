@@ -161,11 +161,23 @@ func (m *moment) describe(say io.Writer) {
 		fmt.Fprintln(m.App.ErrWriter, "LOST: everything behind this moment:", m.got.Lost)
 	}
 	fmt.Fprint(say, describeRestored(m.got, m.r.Path, m.asked))
+	if m.String("since") != "" {
+		fmt.Fprintf(say, "its history begins with revision %d\n", max(m.got.State.View().Compacted(), 1))
+	}
 }
 
 // momentAsked returns the moment of --at or --revision, and its description.
 func momentAsked(c *cli.Context, now time.Time) (at backup.At, asked string, err error) {
 	at.AcceptLoss = c.Bool("accept-loss")
+	revision, since, err := parsePoint(c.String("since"), now)
+	switch {
+	case err != nil:
+		return at, "", err
+	case revision != 0:
+		return at, "", usagef("--since %s: a time is needed, or an age, such as 7d", c.String("since"))
+	case !since.IsZero():
+		at.Since = max(since.UnixNano(), 1)
+	}
 	switch {
 	case c.IsSet("at") && c.IsSet("revision"):
 		return at, "", usagef("--at and --revision exclude each other")

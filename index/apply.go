@@ -118,7 +118,7 @@ func (s *State) finishBatch(began *batchStart, wall int64, commands int) {
 	if s.revision != began.revision {
 		s.times.note(point{revision: began.revision + 1, wall: s.wall, weight: began.weight}, wall)
 	}
-	s.times.trim(s.compacted)
+	s.times.trim(s.oldest())
 	work := s.limits.CompactionWork + commandWork*int64(commands) + (s.totals.weight-began.weight)*dropWork/versionOverhead
 	s.drop(work)
 	s.letGo(work)

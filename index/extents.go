@@ -181,7 +181,7 @@ var allStored = stored{base: math.MaxInt64 - 1, to: math.MaxInt64 - 1}
 // droppable returns the revision up to which changes may be dropped. Until a base is stored, its versions stay. Extents before it that are
 // in no file will be in none.
 func (s *State) droppable() int64 {
-	limit := min(s.compacted, max(s.stored.to, s.extents.base)+1)
+	limit := min(s.oldest(), max(s.stored.to, s.extents.base)+1)
 	if s.stored.base < s.extents.base {
 		limit = min(limit, s.extents.kept)
 	}

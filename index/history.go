@@ -359,6 +359,24 @@ func (s *State) compact(revision int64) kv.Result {
 	return kv.Result{Revision: s.revision}
 }
 
+// KeepHistory makes the state keep all of its history, through later compactions, until ShowHistory. Each command has its usual result. The
+// digest is another one after a compaction. It is for a state that no member runs on.
+func (s *State) KeepHistory() {
+	oldest := s.compacted
+	s.keeps = &oldest
+}
+
+// ShowHistory makes the kept history readable again. A state whose base has changed needs Begin before it is saved.
+func (s *State) ShowHistory() { s.compacted, s.keeps = s.oldest(), nil }
+
+// oldest returns the oldest revision whose history the state keeps.
+func (s *State) oldest() int64 {
+	if s.keeps != nil {
+		return *s.keeps
+	}
+	return s.compacted
+}
+
 // Reclaim does a bounded step of freeing memory: it drops compacted versions, lets values go that are in files, and
 // evacuates sparse slabs. It returns whether there is more to do. Apply does as much in proportion to its additions;
 // Reclaim is for an idle state.

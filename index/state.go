@@ -81,8 +81,10 @@ type State struct {
 
 	// dropping is droppable's when the newest View was made: versions are dropped up to it.
 	dropping int64
-	stored   stored
-	letting  letting
+	// keeps is the oldest revision whose history KeepHistory keeps; nil: compacted history is dropped.
+	keeps   *int64
+	stored  stored
+	letting letting
 
 	limits limits.Index // constant
 

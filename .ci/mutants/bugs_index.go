@@ -2,7 +2,7 @@ package main
 
 var indexBugs = []mutant{
 	{"drop compacted changes before their extent is stored", []change{
-		{"State.droppable", `limit := min(s.compacted, max(s.stored.to, s.extents.base)+1)`, `limit := s.compacted`},
+		{"State.droppable", `limit := min(s.oldest(), max(s.stored.to, s.extents.base)+1)`, `limit := s.compacted`},
 	}, []detector{direct("./index", "TestUnstoredIsKept|TestExtents")}},
 	{"drop what a new base has before it is stored", []change{
 		{"State.droppable", `limit = min(limit, s.extents.kept)`, ``},

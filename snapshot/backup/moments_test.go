@@ -3,6 +3,7 @@ package backup
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	iofs "io/fs"
 	"maps"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
+	"qkv/snapshot"
 )
 
 // moments is the model of a backup: which states it must give back. It knows entries, bases and times, and nothing of files.
@@ -420,5 +422,83 @@ func TestRestoreShortOfMemory(t *testing.T) {
 		if _, err := rd.Restore(At{AcceptLoss: true}, testLimits(), nil); (err == nil) != fits || err != nil && !errors.Is(err, ErrMemory) {
 			t.Errorf("%d bytes of keys in %d: %v", live, memory, err)
 		}
+	}
+}
+
+// A restore since a time has all changes from then on, also those that the cluster has compacted, and the same keys as without. It can be saved
+// and loaded.
+func TestHistorySince(t *testing.T) {
+	pairs := func(v *index.View, revision int64) string {
+		got, err := v.Range(kv.Range{Key: []byte{0}, End: []byte{0}, Revision: revision}, 1<<30)
+		if err != nil {
+			return err.Error()
+		}
+		return fmt.Sprintf("%+v", got.KVs)
+	}
+	hidden, rebased := 0, 0
+	for seed := range uint64(20) {
+		h, on := newHistory(t, seed), newFolder(t)
+		w := open(t, on)
+		had, compacted := map[int64]string{}, map[uint64]int64{}
+		for i := range 150 {
+			if h.grow(1); i < 100 && h.random.IntN(30) == 0 {
+				must(t, errors.Join(h.base(w), w.Append(background, h.from(w.end.index))))
+			}
+			v := h.state.View()
+			if all := v.Extents(); i > 100 && len(all) > 2 && all[1].To < v.Compacted() {
+				h.add(false, index.AppendRebase(nil, all[1].To).Bytes)
+				rebased++
+			}
+			at, _ := v.Applied()
+			had[v.Revision()], compacted[at] = pairs(v, 0), v.Compacted()
+		}
+		if len(w.bases) == 0 {
+			continue
+		}
+		must(t, errors.Join(w.Append(background, h.from(w.end.index)), w.Close()))
+		since := h.moments[h.random.IntN(len(h.moments))].wall
+		want := w.bases[0]
+		for _, b := range w.bases {
+			if b.Wall <= since {
+				want = b
+			}
+		}
+		plain, err := reading(t, on).Restore(At{}, testLimits(), nil)
+		must(t, err)
+		got, err := reading(t, on).Restore(At{Since: since}, testLimits(), nil)
+		must(t, err)
+		if got.Base.Index != want.Index || got.Index != plain.Index || got.Revision != plain.Revision {
+			t.Fatalf("seed %d: the base is %d of %d, entry %d of %d: %v", seed, got.Base.Index, want.Index, got.Index, plain.Index, got.Notes)
+		}
+		must(t, got.State.Check())
+		got.State.Begin()
+		saved := newFolder(t)
+		at, term := got.State.Applied()
+		_, err = snapshot.Save(saved, "to", snapshot.Meta{Cluster: 1, Member: 1, Index: at, Term: term}, got.State.ViewToSave(), nil)
+		must(t, err)
+		loaded, _, err := snapshot.Load(saved, "to/"+snapshot.Name(at, term), testLimits())
+		must(t, err)
+		for _, v := range []*index.View{got.State.View(), loaded.View()} {
+			if oldest := compacted[want.Index]; v.Compacted() != oldest || pairs(v, 0) != pairs(plain.State.View(), 0) {
+				t.Fatalf("seed %d: the history begins with %d, and that of the base with %d", seed, v.Compacted(), oldest)
+			}
+			for revision, text := range had {
+				if revision >= v.Compacted() && pairs(v, revision) != text {
+					t.Fatalf("seed %d: at revision %d the keys are %s, and were %s", seed, revision, pairs(v, revision), text)
+				}
+				if revision >= v.Compacted() && revision < plain.State.View().Compacted() {
+					hidden++
+				}
+			}
+		}
+		small := reading(t, on)
+		if small.Memory = h.state.View().LiveBytes() + 1; want.Index < got.Index-100 {
+			if _, err := small.Restore(At{Since: since}, testLimits(), nil); !errors.Is(err, ErrMemory) {
+				t.Errorf("seed %d: with memory for the keys alone: %v", seed, err)
+			}
+		}
+	}
+	if hidden < 100 || rebased < 5 {
+		t.Errorf("%d revisions were compacted and are read, and %d times the base has changed", hidden, rebased)
 	}
 }

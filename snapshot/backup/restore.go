@@ -27,6 +27,9 @@ type At struct {
 	Wall int64
 	// Revision is the revision to restore: the command that made it is the last to be applied. 0: no bound.
 	Revision int64
+	// Since is a time, as Wall, from which on the state has all of its history, whatever the cluster has compacted since. A time before the
+	// oldest base is that of the oldest base. 0: the history is that of the moment.
+	Since int64
 	// AcceptLoss restores the newest whole state before damage or a gap, where the moment itself cannot be reached.
 	AcceptLoss bool
 }
@@ -66,7 +69,13 @@ func (r *Reader) Restore(at At, l limits.Index, progress func(done, total int64)
 			continue // the same damage lies behind it
 		}
 		work := r.newWork(&b, l, progress)
+		if at.Since != 0 {
+			work.history = work.total - b.Bytes()
+		}
 		got, err := work.run(at)
+		if got != nil {
+			got.State.ShowHistory()
+		}
 		switch {
 		case err == nil:
 			got.Notes = slices.Concat(notes, got.Notes)
@@ -108,6 +117,11 @@ func (r *Reader) candidates(at At) (all []Base, err error) {
 		}
 	}
 	slices.Reverse(all)
+	if at.Since != 0 {
+		for len(all) > 1 && all[0].Wall > at.Since {
+			all = all[1:]
+		}
+	}
 	if all = append(all, exact...); len(all) > 0 {
 		return all, nil
 	}
@@ -127,6 +141,7 @@ type work struct {
 	reported int64
 	total    int64
 	base     *Base
+	history  int64 // bytes of the log, if its history is kept
 	got      *Restored
 	parts    disk.FS
 	ahead    File                   // that is read while the one before is loaded
@@ -160,6 +175,9 @@ func (w *work) run(at At) (*Restored, error) {
 	if err != nil {
 		return nil, err
 	}
+	if at.Since != 0 {
+		state.KeepHistory()
+	}
 	b := w.base
 	w.got = &Restored{State: state, Base: *b, Index: b.Index, Term: b.Term, Revision: b.Revision, Wall: b.Wall, Parts: w.parts}
 	l := follower{r: w.r, index: b.Index, term: b.Term}
@@ -192,8 +210,9 @@ func (w *work) ended(at At) (*Restored, error) {
 func (w *work) load() (*index.State, error) {
 	r, of := w.r, w.r.store.Path(fileName(w.base.Files[0]))
 	known, err := r.examine(w.base)
-	if err == nil && r.Memory > 0 && known.live > r.Memory {
-		err = fmt.Errorf("%w: the keys of entry %d take %d bytes, and this process has memory for %d: raise its limit, or use a larger host", ErrMemory, w.base.Index, known.live, r.Memory)
+	if need := known.live + w.history; err == nil && r.Memory > 0 && need > r.Memory {
+		err = fmt.Errorf("%w: the keys of entry %d and the history to keep take %d bytes, and this process has memory for %d: raise its limit, or use a larger host",
+			ErrMemory, w.base.Index, need, r.Memory)
 	}
 	if err != nil {
 		return nil, err
@@ -335,8 +354,10 @@ func (w *work) apply(entries []Entry, at At) (over bool, err error) {
 		if at.Revision != 0 && w.got.Revision >= at.Revision {
 			return true, nil
 		}
-		if err := w.compare(); err != nil {
-			return false, err
+		if at.Since == 0 { // otherwise the digest is another one
+			if err := w.compare(); err != nil {
+				return false, err
+			}
 		}
 	}
 	return false, w.r.ctx.Err()
