@@ -29,20 +29,29 @@ import (
 type Credentials struct {
 	// Constant.
 	Identity Identity
-	Source   string    // the certificate's file, for messages
-	caSource string    // ca.crt
-	files    [3]string // that are followed; empty names are not
-	now      func() time.Time
-	read     func() (*keys, error) // loads the files again; the local CA first makes missing files
-	lifetime time.Duration         // of a certificate whose CA, the local one or that of a secret, can sign again at any time; else 0
+	Source   string        // the certificate's file, for messages
+	caSource string        // ca.crt
+	lifetime time.Duration // of a certificate whose CA, the local one or that of a secret, can sign again at any time; else 0
+
+	followed[keys] // the local CA first makes missing files
+
+	renewalDone time.Time // the last attempt to renew; under followed.mu
+}
+
+// followed is what was loaded from files that may change.
+type followed[K any] struct {
+	// Constant.
+	files []string // empty names are not followed
+	now   func() time.Time
+	read  func() (*K, error) // loads the files again
+	renew func() bool        // begins a renewal if one is due: the files are then loaded again; nil: none ever is
 
 	// Shared.
-	inUse atomic.Pointer[keys]
+	inUse atomic.Pointer[K]
 
-	mu          sync.Mutex
-	seen        [3]stat   // of the files, before the last read
-	lastErr     error     // why the files could not be loaded; nil: the loaded certificate is theirs
-	renewalDone time.Time // the last attempt to renew
+	mu      sync.Mutex
+	seen    []stat // of the files, before the last read
+	lastErr error  // why the files could not be loaded; nil: what is in use is theirs
 }
 
 // keys is one loaded state of the files.
@@ -75,41 +84,52 @@ func (c *Credentials) NotAfter() time.Time { return c.inUse.Load().expires }
 
 // Refresh loads the files again if they have changed. It also renews a certificate of the local CA, or of a secret's, if it is not valid now, or
 // after half of its lifetime. The error says why the files cannot be used as they are; the loaded certificate then stays in use.
-func (c *Credentials) Refresh() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.refreshLocked()
-}
+func (c *Credentials) Refresh() error { return c.refresh() }
 
-func (c *Credentials) refreshLocked() error {
-	seen, now := c.stats(), c.now()
+// beginRenewal reports whether the certificate is to be renewed now, and notes the attempt.
+func (c *Credentials) beginRenewal() bool {
+	now := c.now()
 	sinceRenewal := now.Sub(c.renewalDone) // negative if the clock was set back
 	due := c.lifetime > 0 && stale(c.Certificate(), c.lifetime, now) && (sinceRenewal < 0 || sinceRenewal >= renewalPause)
-	if seen == c.seen && c.lastErr == nil && !due {
-		return nil
-	}
 	if due {
 		c.renewalDone = now
 	}
-	next, err := c.read()
-	if err == nil {
-		c.inUse.Store(next)
+	return due
+}
+
+// refresh loads the files again if they have changed.
+func (f *followed[K]) refresh() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.refreshLocked()
+}
+
+func (f *followed[K]) refreshLocked() error {
+	seen := statsOf(f.files)
+	due := f.renew != nil && f.renew()
+	if slices.Equal(seen, f.seen) && f.lastErr == nil && !due {
+		return nil
 	}
-	c.seen, c.lastErr = seen, err
+	next, err := f.read()
+	if err == nil {
+		f.inUse.Store(next)
+	}
+	f.seen, f.lastErr = seen, err
 	return err
 }
 
 // fresh returns the keys for a handshake. It does not wait while another handshake checks the files: the disk may stall.
-func (c *Credentials) fresh() *keys {
-	if c.mu.TryLock() {
-		_ = c.refreshLocked() // Problem reports it
-		c.mu.Unlock()
+func (f *followed[K]) fresh() *K {
+	if f.mu.TryLock() {
+		_ = f.refreshLocked() // Problem reports it
+		f.mu.Unlock()
 	}
-	return c.inUse.Load()
+	return f.inUse.Load()
 }
 
-func (c *Credentials) stats() (all [3]stat) {
-	for i, name := range c.files {
+func statsOf(files []string) []stat {
+	all := make([]stat, len(files))
+	for i, name := range files {
 		all[i] = statOf(name)
 	}
 	return all
@@ -196,12 +216,12 @@ func follow(caDir, dir string, want Identity, now func() time.Time) (*Credential
 // newCredentials returns credentials of one certificate's files in dir and of the CAs in caDir, which are not loaded.
 func newCredentials(caDir, dir string, want Identity, now func() time.Time) *Credentials {
 	own, ca := filesOf(dir, want), filesOf(caDir, Identity{Class: ClassCA}).Cert
-	return &Credentials{Source: own.Cert, caSource: ca, files: [3]string{own.Cert, own.Key, ca}, now: now}
+	return &Credentials{Source: own.Cert, caSource: ca, followed: followed[keys]{files: []string{own.Cert, own.Key, ca}, now: now}}
 }
 
 // start loads the files for the first time.
 func (c *Credentials) start(read func() (*keys, error)) (*Credentials, error) {
-	c.seen = c.stats()
+	c.seen = statsOf(c.files)
 	first, err := read()
 	if err != nil {
 		return nil, err
@@ -210,6 +230,7 @@ func (c *Credentials) start(read func() (*keys, error)) (*Credentials, error) {
 		return nil, err
 	}
 	c.inUse.Store(first)
+	c.renew = c.beginRenewal
 	c.read = func() (*keys, error) {
 		next, err := read()
 		if err != nil {

@@ -10,8 +10,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -36,13 +34,7 @@ type FileNames struct {
 // those of Credentials are.
 type FileTrust struct {
 	names FileNames
-	now   func() time.Time
-
-	inUse atomic.Pointer[fileKeys]
-
-	mu      sync.Mutex
-	seen    [6]stat
-	lastErr error
+	followed[fileKeys]
 }
 
 // fileKeys is one loaded state of the files.
@@ -54,21 +46,16 @@ type fileKeys struct {
 
 // LoadFiles loads the named files.
 func LoadFiles(names FileNames, now func() time.Time) (*FileTrust, error) {
-	f := &FileTrust{names: names, now: now}
-	f.seen = f.stats()
+	f := &FileTrust{names: names}
+	f.now, f.read = now, f.load
+	f.files = []string{names.Cert, names.Key, names.DialCert, names.DialKey, names.CA, names.CRL}
+	f.seen = statsOf(f.files)
 	first, err := f.load()
 	if err != nil {
 		return nil, err
 	}
 	f.inUse.Store(first)
 	return f, nil
-}
-
-func (f *FileTrust) stats() (all [6]stat) {
-	for i, name := range []string{f.names.Cert, f.names.Key, f.names.DialCert, f.names.DialKey, f.names.CA, f.names.CRL} {
-		all[i] = statOf(name)
-	}
-	return all
 }
 
 func (f *FileTrust) load() (*fileKeys, error) {
@@ -162,28 +149,6 @@ func loadRevoked(name string) (map[string]bool, error) {
 // revocation returns the key of a certificate in the revoked map.
 func revocation(issuer, serial []byte) string { return string(issuer) + "/" + string(serial) }
 
-// fresh returns the keys for a handshake.
-func (f *FileTrust) fresh() *fileKeys {
-	if f.mu.TryLock() {
-		_ = f.refreshLocked() // Problem reports it
-		f.mu.Unlock()
-	}
-	return f.inUse.Load()
-}
-
-func (f *FileTrust) refreshLocked() error {
-	seen := f.stats()
-	if seen == f.seen && f.lastErr == nil {
-		return nil
-	}
-	next, err := f.load()
-	if err == nil {
-		f.inUse.Store(next)
-	}
-	f.seen, f.lastErr = seen, err
-	return err
-}
-
 // Source names the certificate, for messages.
 func (f *FileTrust) Source() string { return f.names.Cert }
 
@@ -196,9 +161,7 @@ func (f *FileTrust) NotAfter() time.Time { return f.Certificate().NotAfter }
 // Problem returns the message for the operator if the certificate has expired or expires soon, or if its files have changed and
 // cannot be used. It is empty when all is well.
 func (f *FileTrust) Problem() string {
-	f.mu.Lock()
-	err := f.refreshLocked()
-	f.mu.Unlock()
+	err := f.refresh()
 	own := f.Certificate()
 	now := f.now()
 	what, left := "the certificate "+f.names.Cert, own.NotAfter.Sub(now)

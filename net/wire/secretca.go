@@ -129,7 +129,7 @@ func (m Maker) SecretMember(source SecretSource, name string, hosts []string) (*
 	if err != nil {
 		return nil, err
 	}
-	c := &Credentials{Source: "of " + source.Name, caSource: source.Name, files: [3]string{source.File}, now: m.Now, lifetime: m.leafLifetime()}
+	c := &Credentials{Source: "of " + source.Name, caSource: source.Name, lifetime: m.leafLifetime(), followed: followed[keys]{files: []string{source.File}, now: m.Now}}
 	return c.start(func() (*keys, error) {
 		secrets, err := source.load()
 		if err != nil {
