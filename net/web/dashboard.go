@@ -114,10 +114,9 @@ var asks = map[string]struct {
 	"times":   {kv.AccessNone, newTimes},
 }
 
-// handlers are the other pages under /ui/api/. Each checks its user by itself.
-var handlers = map[string]func(*dashboard, http.ResponseWriter, *http.Request){
+// handlers are the other pages under /ui/api/ for an identified user. Each checks by itself what its user may do. It answers, or returns why not.
+var handlers = map[string]func(*dashboard, context.Context, http.ResponseWriter, *http.Request) error{
 	"GET user":     (*dashboard).user,
-	"POST login":   (*dashboard).login,
 	"GET overview": (*dashboard).overview,
 	"GET value":    (*dashboard).value,
 	"GET live":     (*dashboard).live,
@@ -148,12 +147,17 @@ func (s *site) dashboard(of Endpoint) {
 	}
 	add("GET /ui", open, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/ui/", http.StatusMovedPermanently) })
 	for name, one := range asks {
-		add("GET /ui/api/"+name, itself, programmatic(func(w http.ResponseWriter, r *http.Request) { d.ask(w, r, one.access, one.begin) }))
+		add("GET /ui/api/"+name, itself, programmatic(d.identified(func(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+			return d.ask(ctx, w, r, one.access, one.begin)
+		})))
 	}
 	for pattern, f := range handlers {
 		method, name, _ := strings.Cut(pattern, " ")
-		add(method+" /ui/api/"+name, itself, programmatic(func(w http.ResponseWriter, r *http.Request) { f(d, w, r) }))
+		add(method+" /ui/api/"+name, itself, programmatic(d.identified(func(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+			return f(d, ctx, w, r)
+		})))
 	}
+	add("POST /ui/api/login", itself, programmatic(d.login))
 }
 
 // content serves embedded files, one behind the other: fewer requests paint the page sooner. A browser that has them asks by their checksum.
@@ -202,33 +206,41 @@ func protect(f http.HandlerFunc) http.HandlerFunc {
 // another page would need a permission that this port never gives (CORS).
 const pageHeader = "X-Qkv-Dashboard"
 
-// programmatic refuses requests that the page's script did not make.
-func programmatic(f http.HandlerFunc) http.HandlerFunc {
+// programmatic refuses requests that the page's script did not make, or that f refuses.
+func programmatic(f func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get(pageHeader) == "" {
 			http.Error(w, "this path is for the script of the dashboard, which sends the header "+pageHeader+": open /ui/", http.StatusForbidden)
 			return
 		}
-		f(w, r)
+		if err := f(w, r); err != nil {
+			refuse(w, err)
+		}
+	}
+}
+
+// identified refuses requests whose user is not known.
+func (d *dashboard) identified(f func(context.Context, http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		ctx, err := d.Identify(r)
+		if err != nil {
+			return err
+		}
+		return f(ctx, w, r)
 	}
 }
 
 // ask answers a request for data.
-func (d *dashboard) ask(w http.ResponseWriter, r *http.Request, need kv.Access, begin func(url.Values) (ask, error)) {
-	ctx, err := d.Identify(r)
-	if err != nil {
-		refuse(w, err)
-		return
-	}
+func (d *dashboard) ask(ctx context.Context, w http.ResponseWriter, r *http.Request, need kv.Access, begin func(url.Values) (ask, error)) error {
 	q, err := begin(r.URL.Query())
 	if err == nil {
 		err = d.Read(ctx, need, q, q.step)
 	}
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	writeJSON(w, http.StatusOK, q.answer())
+	return nil
 }
 
 // refuse writes an error as JSON.
@@ -252,28 +264,23 @@ func refuse(w http.ResponseWriter, err error) {
 	writeJSON(w, code, map[string]string{"error": err.Error()})
 }
 
-func (d *dashboard) user(w http.ResponseWriter, r *http.Request) {
-	ctx, err := d.Identify(r)
-	if err != nil {
-		refuse(w, err)
-		return
-	}
+func (d *dashboard) user(ctx context.Context, w http.ResponseWriter, _ *http.Request) error {
 	writeJSON(w, http.StatusOK, d.User(ctx))
+	return nil
 }
 
 // login answers with a token. The page keeps it in the session storage of its tab.
-func (d *dashboard) login(w http.ResponseWriter, r *http.Request) {
+func (d *dashboard) login(w http.ResponseWriter, r *http.Request) error {
 	var q struct{ User, Password string }
 	if err := readJSON(w, r, &q); err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	token, err := d.Login(r.Context(), q.User, q.Password)
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	writeJSON(w, http.StatusOK, map[string]string{"token": token})
+	return nil
 }
 
 func readJSON(w http.ResponseWriter, r *http.Request, to any) error {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -313,12 +314,7 @@ func (q *value) step(v *index.View) (done bool, err error) {
 }
 
 // value answers with the bytes of a value. A browser does not show them by itself.
-func (d *dashboard) value(w http.ResponseWriter, r *http.Request) {
-	ctx, err := d.Identify(r)
-	if err != nil {
-		refuse(w, err)
-		return
-	}
+func (d *dashboard) value(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	s, err := keyScope(r.URL.Query())
 	q := &value{scope: s}
 	if err == nil {
@@ -328,12 +324,12 @@ func (d *dashboard) value(w http.ResponseWriter, r *http.Request) {
 		err = kv.Errorf(kv.FutureRevision, "the key does not exist at this revision")
 	}
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Content-Disposition", "attachment")
 	h.Set("X-Qkv-Revision", strconv.FormatInt(q.found.ModRevision, 10))
 	_, _ = w.Write(q.found.Value)
+	return nil
 }

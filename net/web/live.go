@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -18,31 +19,26 @@ import (
 
 // live sends the changes below a prefix as server-sent events, in batches: one each limits.DashboardBatch, with at most
 // limits.DashboardEvents changes and the number of the others.
-func (d *dashboard) live(w http.ResponseWriter, r *http.Request) {
-	ctx, err := d.Identify(r)
-	if err != nil {
-		refuse(w, err)
-		return
-	}
+func (d *dashboard) live(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	s, _ := prefixScope(r.URL.Query())
 	if err := d.Read(ctx, kv.AccessRead, &s, func(*index.View) (bool, error) { return true, nil }); err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	out := &eventStream{w: w, way: http.NewResponseController(w)}
 	if out.comment() != nil {
-		return
+		return nil // the browser is gone
 	}
 	stop := make(chan struct{})
 	var flushing sync.WaitGroup
 	flushing.Go(func() { out.flush(stop) })
-	err = d.Watch(ctx, s.key, s.end, out.add)
+	err := d.Watch(ctx, s.key, s.end, out.add)
 	close(stop)
 	flushing.Wait()
 	if err != nil && r.Context().Err() == nil {
 		_ = out.send("end", map[string]string{"error": err.Error()})
 	}
+	return nil
 }
 
 // eventStream is the answer to a live request.
@@ -272,18 +268,12 @@ func (l *locks) step(v *index.View) (done bool, err error) {
 func (l *leases) answer() any { return l }
 
 // holders answers with leases, and with the locks and elections that belong to them.
-func (d *dashboard) holders(w http.ResponseWriter, r *http.Request) {
-	ctx, err := d.Identify(r)
-	if err != nil {
-		refuse(w, err)
-		return
-	}
+func (d *dashboard) holders(ctx context.Context, w http.ResponseWriter, _ *http.Request) error {
 	l := newLeases(func(v *index.View, key []byte) bool {
 		return d.Permits(ctx, v, kv.AccessRead, &scope{key: key}) == nil
 	})
 	if err := d.Read(ctx, kv.AccessNone, l, l.step); err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	var ids []int64
 	for i := range l.All {
@@ -295,17 +285,14 @@ func (d *dashboard) holders(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	writeJSON(w, http.StatusOK, l)
+	return nil
 }
 
 // clients answers an administrator with the connected clients and their slow watches.
-func (d *dashboard) clients(w http.ResponseWriter, r *http.Request) {
-	ctx, err := d.Identify(r)
-	if err == nil {
-		err = d.Read(ctx, kv.AccessAdmin, nothing{}, func(*index.View) (bool, error) { return true, nil })
-	}
-	if err != nil {
-		refuse(w, err)
-		return
+func (d *dashboard) clients(ctx context.Context, w http.ResponseWriter, _ *http.Request) error {
+	if err := d.Read(ctx, kv.AccessAdmin, nothing{}, func(*index.View) (bool, error) { return true, nil }); err != nil {
+		return err
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"clients": append([]Client{}, d.Clients()...), "slow": d.SlowWatches()})
+	return nil
 }

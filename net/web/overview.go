@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -48,14 +49,9 @@ type pointDocument struct {
 
 // overview answers with the verdict, the members, the alarms, the checks that found something, and the operations of the last minutes. It
 // reads no keys, so that it works without a leader as well.
-func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) {
-	ctx, err := d.Identify(r)
-	if err == nil {
-		err = d.Endpoint.Permits(ctx, nil, kv.AccessNone, nothing{})
-	}
-	if err != nil {
-		refuse(w, err)
-		return
+func (d *dashboard) overview(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	if err := d.Endpoint.Permits(ctx, nil, kv.AccessNone, nothing{}); err != nil {
+		return err
 	}
 	all := d.Cluster(ctx)
 	newest := uint64(0)
@@ -88,6 +84,7 @@ func (d *dashboard) overview(w http.ResponseWriter, r *http.Request) {
 		answer.Points = append(answer.Points, pointDocument{p.End.UnixMilli(), p.Rates[:], inMilliseconds(p.P99[:])})
 	}
 	writeJSON(w, http.StatusOK, answer)
+	return nil
 }
 
 func documentOf(m *checks.Member, newest uint64) memberDocument {

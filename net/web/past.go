@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"math"
 	"net/http"
@@ -219,18 +220,14 @@ type reverted struct {
 }
 
 // revert restores keys in transactions of at most limits.TxnOperations keys and limits.DashboardRevert bytes.
-func (d *dashboard) revert(w http.ResponseWriter, r *http.Request) {
-	ctx, err := d.Identify(r)
+func (d *dashboard) revert(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	var q revertRequest
-	if err == nil {
-		err = readJSON(w, r, &q)
-	}
+	err := readJSON(w, r, &q)
 	if err == nil && (q.To <= 0 || q.Seen < q.To) {
 		err = kv.Errorf(kv.BadRequest, "revision %d cannot be restored after a preview at revision %d", q.To, q.Seen)
 	}
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	found := &changes{changed: map[string]bool{}, since: q.To, at: index.Position{Revision: q.To + 1}}
 	if found.scope, _ = prefixScope(url.Values{"prefix": {string(q.Prefix)}}); len(q.Key) > 0 {
@@ -238,8 +235,7 @@ func (d *dashboard) revert(w http.ResponseWriter, r *http.Request) {
 	}
 	found.revision = q.Seen
 	if err := d.Read(ctx, kv.AccessRead, found, found.step); err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	done := reverted{}
 	for left := found.all; len(left) > 0 && err == nil; {
@@ -253,10 +249,10 @@ func (d *dashboard) revert(w http.ResponseWriter, r *http.Request) {
 		err = kv.Errorf(kv.BadRequest, "%d keys were reverted, and then: %v", done.Put+done.Deleted, err)
 	}
 	if err != nil {
-		refuse(w, err)
-		return
+		return err
 	}
 	writeJSON(w, http.StatusOK, done)
+	return nil
 }
 
 // batch collects the keys of one transaction of a revert.
