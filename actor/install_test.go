@@ -135,7 +135,7 @@ func TestSaveAcrossInstall(t *testing.T) {
 	}
 	s.fromPeer(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 100, Term: 1, Offset: 0, Bytes: whole}})
 	for range 2 { // it was ordered to read when nothing had come
-		NewSnapshotReader(SnapshotReaderConfig{Snapshotter: s.Inbox, Repair: func(snapshot.Part) error { return errors.New("there is no other member") }}).Handle(Time{}, drainBox(s.Reader))
+		(&SnapshotReader{Snapshotter: s.Inbox, Repair: func(snapshot.Part) error { return errors.New("there is no other member") }}).Handle(Time{}, drainBox(s.Reader))
 		for _, m := range drainBox(s.Inbox) {
 			s.snapshotRead(m.(SnapshotRead))
 		}

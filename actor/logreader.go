@@ -2,25 +2,16 @@ package actor
 
 import "qkv/log"
 
-// LogReaderConfig is the configuration of the log reader.
-type LogReaderConfig struct {
-	Reader    *log.Reader
-	Inbox     *Mailbox[ReadLog]
-	Consensus *Mailbox[ConsensusMessage]
-}
-
 // LogReader reads back entries that are no longer in memory, for followers that catch up and for the applier after a start. It owns the
 // files opened for that: consensus never waits for a disk.
 type LogReader struct {
 	// Constant after construction.
-	LogReaderConfig
+	Reader    *log.Reader
+	Consensus *Mailbox[ConsensusMessage]
 
 	// Owned by the actor.
 	queue []ReadLog // in the order of arrival; consensus bounds their number
 }
-
-// NewLogReader builds the actor.
-func NewLogReader(c LogReaderConfig) *LogReader { return &LogReader{LogReaderConfig: c} }
 
 // Handle implements Handler: one read, which is reported before the next one begins.
 func (r *LogReader) Handle(_ Time, batch []ReadLog) (again bool) {

@@ -1517,7 +1517,7 @@ func TestValueReaderReportsErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	hub := NewMailbox[WatchHubMessage]("watch hub", Capacity{MustPost: 1})
-	NewValueReader(ValueReaderConfig{WatchHub: hub}).Handle(Time{}, []ReadValues{{wanted}})
+	(&ValueReader{WatchHub: hub}).Handle(Time{}, []ReadValues{{wanted}})
 	got := drainBox(hub)
 	if len(got) != 1 || len(got[0].(ValuesRead).Values) != len(wanted) {
 		t.Fatalf("%d values were wanted, and %d answers came", len(wanted), len(got))

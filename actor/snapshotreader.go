@@ -11,20 +11,13 @@ type RepairPart struct{ Part snapshot.Part }
 func (ReadSnapshot) snapshotReaderMessage() {}
 func (RepairPart) snapshotReaderMessage()   {}
 
-// SnapshotReaderConfig is the configuration of the snapshot reader.
-type SnapshotReaderConfig struct {
-	Inbox       *Mailbox[SnapshotReaderMessage]
+// SnapshotReader reads back a snapshot being received, and builds its state, while the snapshotter writes the rest: neither waits for the
+// other. It also fetches damaged parts from other members. It owns the Readback that it was given until it has reported.
+type SnapshotReader struct {
 	Snapshotter *Mailbox[SnapshotterMessage]
 	// Repair fetches a part from another member into the folder of snapshots. It may take long.
 	Repair func(snapshot.Part) error
 }
-
-// SnapshotReader reads back a snapshot being received, and builds its state, while the snapshotter writes the rest: neither waits for the
-// other. It also fetches damaged parts from other members. It owns the Readback that it was given until it has reported.
-type SnapshotReader struct{ SnapshotReaderConfig }
-
-// NewSnapshotReader builds the actor.
-func NewSnapshotReader(c SnapshotReaderConfig) *SnapshotReader { return &SnapshotReader{c} }
 
 // Handle implements Handler.
 func (r *SnapshotReader) Handle(_ Time, batch []SnapshotReaderMessage) bool {

@@ -67,7 +67,7 @@ func (s *snapshotterTurns) read() []SnapshotterMessage {
 	if s.unread {
 		return nil
 	}
-	NewSnapshotReader(SnapshotReaderConfig{Snapshotter: s.Inbox, Repair: func(snapshot.Part) error { return errors.New("there is no other member") }}).Handle(Time{}, drainBox(s.Reader))
+	(&SnapshotReader{Snapshotter: s.Inbox, Repair: func(snapshot.Part) error { return errors.New("there is no other member") }}).Handle(Time{}, drainBox(s.Reader))
 	return drainBox(s.Inbox)
 }
 

@@ -35,7 +35,7 @@ func TestUnreadableEntryEndsTheMember(t *testing.T) {
 		status.view.Store(index.NewState(limits.Defaults().Index).View())
 		var failed error
 		inbox, reads := NewMailbox[ConsensusMessage]("c", plenty), NewMailbox[ReadLog]("r", plenty)
-		reader := NewLogReader(LogReaderConfig{Reader: log.NewReader(fs), Inbox: reads, Consensus: inbox})
+		reader := &LogReader{Reader: log.NewReader(fs), Consensus: inbox}
 		c, err := NewConsensus(ConsensusConfig{
 			CoreConfig: CoreConfig{
 				Member: 1, Incarnation: 7, HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second, Window: recovered.Window,

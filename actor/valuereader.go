@@ -8,17 +8,8 @@ import (
 // ReadValues is a message to the value reader: values of the history that the watch hub needs, and that are in files. Posted: one at a time.
 type ReadValues struct{ Values []*index.Unread }
 
-// ValueReaderConfig is the configuration of the value reader.
-type ValueReaderConfig struct {
-	Inbox    *Mailbox[ReadValues]
-	WatchHub *Mailbox[WatchHubMessage]
-}
-
 // ValueReader reads values from files for lagging watches: the watch hub never waits for a disk.
-type ValueReader struct{ ValueReaderConfig }
-
-// NewValueReader builds the actor.
-func NewValueReader(c ValueReaderConfig) *ValueReader { return &ValueReader{c} }
+type ValueReader struct{ WatchHub *Mailbox[WatchHubMessage] }
 
 // Handle implements Handler.
 func (r *ValueReader) Handle(_ Time, batch []ReadValues) bool {

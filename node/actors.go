@@ -80,8 +80,8 @@ func (m *member) connect(r *recovered) error {
 		Inbox: box.snapshotter, Consensus: box.consensus, Applier: box.applier, Reader: box.snapshotReader, Peers: to, Status: m.status,
 		Limits: m.env.Limits, Logger: m.logger,
 	})
-	reads := actor.NewSnapshotReader(actor.SnapshotReaderConfig{Inbox: box.snapshotReader, Snapshotter: box.snapshotter, Repair: m.repairPart})
-	m.actors.logReader = actor.NewLogReader(actor.LogReaderConfig{Reader: log.NewReader(m.env.FS), Inbox: box.logReader, Consensus: box.consensus})
+	reads := &actor.SnapshotReader{Snapshotter: box.snapshotter, Repair: m.repairPart}
+	m.actors.logReader = &actor.LogReader{Reader: log.NewReader(m.env.FS), Consensus: box.consensus}
 	maker := actor.NewSegmentMaker(actor.SegmentMakerConfig{
 		Maker: log.NewMaker(m.storage.logOptions()), FS: m.env.FS, Dir: m.folder.path("wal"), SegmentBytes: m.storage.segmentBytes,
 		Inbox: box.segmentMaker, LogWriter: box.logWriter, Status: m.status, Fail: m.fail, Logger: m.logger,
@@ -122,7 +122,7 @@ func (m *member) connect(r *recovered) error {
 	actor.Spawn(d, box.snapshotter, m.actors.snapshotter)
 	actor.Spawn(d, box.snapshotReader, reads)
 	actor.Spawn(d, box.watchHub, hub)
-	actor.Spawn(d, box.valueReader, actor.NewValueReader(actor.ValueReaderConfig{Inbox: box.valueReader, WatchHub: box.watchHub}))
+	actor.Spawn(d, box.valueReader, &actor.ValueReader{WatchHub: box.watchHub})
 	m.startClocks(&box)
 	return nil
 }
