@@ -46,7 +46,6 @@ func (c *core) sendMore(id, upTo uint64) {
 			return
 		}
 		before = p.Next
-		kind, term := raftpb.MsgHeartbeatResp, c.raft.BasicStatus().GetTerm()
-		c.step(&raftpb.Message{Type: &kind, From: &id, To: &c.Member, Term: &term})
+		c.step(&raftpb.Message{Type: raftpb.MsgHeartbeatResp.Enum(), From: &id, To: &c.Member, Term: new(c.raft.BasicStatus().GetTerm())})
 	}
 }

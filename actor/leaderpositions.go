@@ -73,8 +73,7 @@ func (l *leaderPositions) hear(from uint64, m peerframe.Raft) {
 // publish publishes the heard positions for Admission.
 func (l *leaderPositions) publish(s *Status) {
 	if l.fresh {
-		heard := maps.Clone(l.heard)
-		s.leaderPositions.Store(&heard)
+		s.leaderPositions.Store(new(maps.Clone(l.heard)))
 		l.fresh = false
 	}
 }

@@ -77,8 +77,7 @@ func newMembership(members index.Members, confState *raftpb.ConfState, recordRem
 
 // ConfStateOf returns a configuration as raft's ConfState.
 func ConfStateOf(c index.Configuration) *raftpb.ConfState {
-	joint := c.Joint()
-	return &raftpb.ConfState{Voters: c.Voters, VotersOutgoing: c.Outgoing, Learners: c.Learners, AutoLeave: &joint}
+	return &raftpb.ConfState{Voters: c.Voters, VotersOutgoing: c.Outgoing, Learners: c.Learners, AutoLeave: new(c.Joint())}
 }
 
 // ConfStateBytes encodes a configuration for snapshots: equal configurations are equal byte for byte.
@@ -148,8 +147,7 @@ func (c *Consensus) proposeEnvelope(envelope []byte, change *kv.MemberChange) er
 		}
 	}
 	if len(entry.Changes) == 0 { // it will be refused, or changes no configuration; raft must not take it for an exchange's end
-		nobody, none := uint64(0), raftpb.ConfChangeUpdateNode
-		entry.Changes = []*raftpb.ConfChangeSingle{{Type: &none, NodeId: &nobody}}
+		entry.Changes = []*raftpb.ConfChangeSingle{{Type: raftpb.ConfChangeUpdateNode.Enum(), NodeId: new(uint64)}}
 	}
 	c.drain() // c.last is raft's last entry then
 	c.membership.changeAt = c.last + 1

@@ -305,9 +305,8 @@ func (s *Snapshotter) finishReceive(err error) {
 		return
 	}
 	r.handed, r.info = true, info
-	kind, self := raftpb.MsgSnap, s.Member
 	s.Consensus.MustPost(SnapshotReceived{State: state, Message: &raftpb.Message{
-		Type: &kind, To: &self, From: &r.from, Term: &r.offer.MessageTerm,
+		Type: raftpb.MsgSnap.Enum(), To: new(s.Member), From: &r.from, Term: &r.offer.MessageTerm,
 		Snapshot: snapshotAt(r.offer.Index, r.offer.Term, confState),
 	}})
 }

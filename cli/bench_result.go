@@ -106,8 +106,7 @@ func finishResult(c *cli.Context, f *result.File, err error) error {
 
 // writeResult prints the results, and writes them to the file of --output.
 func writeResult(c *cli.Context, f *result.File) error {
-	after := machine.Host{}.Pressure()
-	f.Environment.After = &after
+	f.Environment.After = new(machine.Host{}.Pressure())
 	if err := writeReport(c.App.Writer, c.String("write-out"), []*result.File{f}); err != nil {
 		return err
 	}

@@ -396,9 +396,7 @@ func documentsOf(all []client.KeyValue) (documents []pairDocument) {
 
 func textOrBase64(b []byte) (text, encoded *string) {
 	if utf8.Valid(b) {
-		s := string(b)
-		return &s, nil
+		return new(string(b)), nil
 	}
-	s := base64.StdEncoding.EncodeToString(b)
-	return nil, &s
+	return nil, new(base64.StdEncoding.EncodeToString(b))
 }

@@ -55,8 +55,7 @@ func (s *size) String() string { return fmt.Sprint(int64(*s)) }
 
 // sizeFlag is a flag that takes a size in bytes.
 func sizeFlag(name, variable string, value int64, defaultText, usage string) cli.Flag {
-	s := size(value)
-	return &cli.GenericFlag{Name: name, EnvVars: []string{variable}, Value: &s, DefaultText: defaultText, Usage: usage}
+	return &cli.GenericFlag{Name: name, EnvVars: []string{variable}, Value: new(size(value)), DefaultText: defaultText, Usage: usage}
 }
 
 // sizeOf returns the value of a flag that takes a size, in bytes.

@@ -83,11 +83,13 @@ var kinds = [...]kind{
 	},
 	kindTxn: {
 		name: "transaction", access: kv.AccessWrite, session: true, level: 1, fields: levels{1},
-		read:     func(c *command, r *pack.Reader) { c.txn = kv.ReadTxn(r) },
-		touches:  func(c *command, f func(kv.Touch) bool) bool { return c.txn.Touches(f) },
-		grows:    func(c *command) bool { return c.txn.Puts() },
-		apply:    func(s *State, c *command) kv.Result { return s.txn(c.txn) },
-		describe: describeTxn,
+		read:    func(c *command, r *pack.Reader) { c.txn = kv.ReadTxn(r) },
+		touches: func(c *command, f func(kv.Touch) bool) bool { return c.txn.Touches(f) },
+		grows:   func(c *command) bool { return c.txn.Puts() },
+		apply:   func(s *State, c *command) kv.Result { return s.txn(c.txn) },
+		describe: func(c *command) string {
+			return fmt.Sprintf("transaction of %d comparisons, %d operations or else %d", len(c.txn.Compares), len(c.txn.Success), len(c.txn.Failure))
+		},
 	},
 	kindCompact: {
 		name: "compaction", access: kv.AccessAdmin, session: true, level: 1, fields: levels{1},
@@ -124,21 +126,17 @@ var kinds = [...]kind{
 
 	kindAnnounce: {
 		name: "announcement", own: true, level: 1,
-		read: func(c *command, r *pack.Reader) {
-			m := kv.ReadMember(r)
-			c.announced = &m
+		read:   func(c *command, r *pack.Reader) { c.announced = new(kv.ReadMember(r)) },
+		author: func(c *command) uint64 { return c.announced.ID },
+		check:  checkMemberBytes,
+		apply:  func(s *State, c *command) kv.Result { return s.changeMembers(s.members.Announce(c.announced)) },
+		describe: func(c *command) string {
+			return fmt.Sprintf("announce %s, version %s, boot %d", c.announced.Name, c.announced.Version, c.announced.Boot)
 		},
-		author:   func(c *command) uint64 { return c.announced.ID },
-		check:    checkMemberBytes,
-		apply:    func(s *State, c *command) kv.Result { return s.changeMembers(s.members.Announce(c.announced)) },
-		describe: describeAnnounce,
 	},
 	kindMember: {
 		name: "membership change", access: kv.AccessAdmin, membership: true, level: 1, fields: levels{1, 1, 1, 1, 1, 1, 1},
-		read: func(c *command, r *pack.Reader) {
-			change := kv.ReadMemberChange(r)
-			c.change = &change
-		},
+		read:     func(c *command, r *pack.Reader) { c.change = new(kv.ReadMemberChange(r)) },
 		check:    checkMemberBytes,
 		apply:    (*State).changeConfiguration,
 		describe: func(c *command) string { return c.change.String() },
@@ -163,7 +161,9 @@ var kinds = [...]kind{
 	},
 	kindAlarm: {
 		name: "change of an alarm", access: kv.AccessAdmin, level: 1, fields: levels{1, 1, 1},
-		read:     readAlarm,
+		read: func(c *command, r *pack.Reader) {
+			c.alarm = &kv.AlarmChange{Raise: r.Bool(), Member: r.Uint(), Name: kv.AlarmName(r.String())}
+		},
 		check:    func(c *command) *kv.Error { return c.alarm.Check() },
 		apply:    func(s *State, c *command) kv.Result { return s.changeAlarm(*c.alarm) },
 		describe: func(c *command) string { return c.alarm.String() },
@@ -171,7 +171,7 @@ var kinds = [...]kind{
 	kindFeatureLevel: {
 		name: "feature level", own: true, level: 1, fields: levels{1},
 		read:     func(c *command, r *pack.Reader) { c.level = r.Uint() },
-		check:    checkFirstLevel,
+		check:    func(c *command) *kv.Error { return checkLevel(c.level) },
 		apply:    (*State).raiseLevel,
 		describe: func(c *command) string { return fmt.Sprintf("feature level %d", c.level) },
 	},
@@ -193,16 +193,15 @@ var kinds = [...]kind{
 		read: func(c *command, r *pack.Reader) {
 			c.digest = &digestReport{member: r.Uint(), entry: r.Uint(), digest: r.Uint()}
 		},
-		author:   func(c *command) uint64 { return c.digest.member },
-		apply:    func(s *State, c *command) kv.Result { return s.noteDigest(c.digest) },
-		describe: describeDigest,
+		author: func(c *command) uint64 { return c.digest.member },
+		apply:  func(s *State, c *command) kv.Result { return s.noteDigest(c.digest) },
+		describe: func(c *command) string {
+			return fmt.Sprintf("digest of member %x at %d %016x", c.digest.member, c.digest.entry, c.digest.digest)
+		},
 	},
 	kindAuth: {
 		name: "change of users", access: kv.AccessAdmin, session: true, level: 1, fields: levels{1, 1, 1, 1, 1, 1, 1, 1, 1},
-		read: func(c *command, r *pack.Reader) {
-			change := kv.ReadAuthChange(r)
-			c.authChange = &change
-		},
+		read:     func(c *command, r *pack.Reader) { c.authChange = new(kv.ReadAuthChange(r)) },
 		check:    func(c *command) *kv.Error { return c.authChange.Check(requestBounds) },
 		apply:    (*State).changeAuth,
 		describe: func(c *command) string { return c.authChange.String() },
@@ -225,10 +224,6 @@ func readCheckpoint(c *command, r *pack.Reader) {
 	}
 }
 
-func readAlarm(c *command, r *pack.Reader) {
-	c.alarm = &kv.AlarmChange{Raise: r.Bool(), Member: r.Uint(), Name: kv.AlarmName(r.String())}
-}
-
 func readRefused(c *command, r *pack.Reader) {
 	code, message := r.Uint(), r.String()
 	if code > math.MaxUint8 {
@@ -244,10 +239,6 @@ func checkMemberBytes(c *command) *kv.Error {
 	return nil
 }
 
-func checkFirstLevel(c *command) *kv.Error {
-	return checkLevel(c.level)
-}
-
 func checkLevel(level uint64) *kv.Error {
 	if level < FirstLevel {
 		return kv.Errorf(kv.FeatureLevel, "there is no feature level %d, the first one is %d", level, FirstLevel)
@@ -260,16 +251,4 @@ func describeDelete(c *command) string {
 		return fmt.Sprintf("delete from %q to %q", c.delete.Key, c.delete.End)
 	}
 	return fmt.Sprintf("delete %q", c.delete.Key)
-}
-
-func describeTxn(c *command) string {
-	return fmt.Sprintf("transaction of %d comparisons, %d operations or else %d", len(c.txn.Compares), len(c.txn.Success), len(c.txn.Failure))
-}
-
-func describeAnnounce(c *command) string {
-	return fmt.Sprintf("announce %s, version %s, boot %d", c.announced.Name, c.announced.Version, c.announced.Boot)
-}
-
-func describeDigest(c *command) string {
-	return fmt.Sprintf("digest of member %x at %d %016x", c.digest.member, c.digest.entry, c.digest.digest)
 }

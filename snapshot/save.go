@@ -427,8 +427,7 @@ func (s *Saver) finish() error {
 		s.medium.File = s.file
 		w, failed := walk(join(s.dir, saving(s.name)), &s.medium, nil, readWindow)
 		if err = failed; err == nil {
-			r := newReading(w, w.size, checks)
-			s.back = &r
+			s.back = new(newReading(w, w.size, checks))
 		}
 	}
 	return err

@@ -221,7 +221,7 @@ var indexBugs = []mutant{
 		{"pass.remove", `delete(p.parts, part{g, s.stream, s.by})`, `delete(p.parts, part{g, s.stream, kv.Principal{}})`},
 	}, []detector{direct("./index/watch", "TestEqualWatchesOfUsers"), campaign}},
 	{"hand a watch the events from before its start", []change{
-		{"Hub.enter", `h.flush(p, g, p.at, &work)`, `_ = work`},
+		{"Hub.enter", `h.flush(p, g, p.at, new(int))`, ``},
 	}, []detector{direct("./index/watch", "TestEqualWatchThatBeginsLater")}},
 	{"tell progress before events", []change{
 		{"Hub.tellProgress", `case s.level == len(s.subscriptions) && h.live.at.Sub == 0:`, `case h.live.at.Sub == 0:`},

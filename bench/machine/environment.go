@@ -69,8 +69,7 @@ func (h Host) Environment(program string) Environment {
 	e.CPU = h.field("proc/cpuinfo", "model name")
 	e.Virtual = strings.Contains(" "+h.field("proc/cpuinfo", "flags")+" ", " hypervisor ")
 	e.MemoryBytes = kibibytes(h.field("proc/meminfo", "MemTotal")) << 10
-	before := h.Pressure()
-	e.Pressure = &before
+	e.Pressure = new(h.Pressure())
 	e.Warnings = e.warnings()
 	return e
 }

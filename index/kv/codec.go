@@ -188,14 +188,11 @@ func readOps(r *pack.Reader, parts *int, depth int) []Op {
 		s := r.Fields(fields-1, opFields[kind]-1)
 		switch kind {
 		case opPut:
-			p := ReadPut(r)
-			o.Put = &p
+			o.Put = new(ReadPut(r))
 		case opDelete:
-			d := ReadDelete(r)
-			o.Delete = &d
+			o.Delete = new(ReadDelete(r))
 		case opRange:
-			q := ReadRange(r)
-			o.Range = &q
+			o.Range = new(ReadRange(r))
 		case opTxn:
 			o.Txn = &Txn{}
 			readTxn(r, o.Txn, parts, depth+1)

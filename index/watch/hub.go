@@ -223,8 +223,7 @@ func (h *Hub) enter(p *pass, one *subscription, as place) {
 		one.since = 0 // from here on it is like all others
 	}
 	if g := p.groups[one.spec]; g != nil && g.count > 0 { // flush first: the new subscription must not receive earlier events
-		work := 0
-		h.flush(p, g, p.at, &work)
+		h.flush(p, g, p.at, new(int))
 	}
 	if one.stream.gone || p.add(one) != one {
 		h.unlist(one)

@@ -146,8 +146,7 @@ func (s *core) permitsRange(ctx context.Context, v *index.View, r *kv.Range) err
 	if !v.Auth().Enabled() {
 		return nil
 	}
-	q := *r
-	return s.permits(ctx, v, kv.AccessRead, &q)
+	return s.permits(ctx, v, kv.AccessRead, new(*r))
 }
 
 // rangePermission is the permission for a range that is read from one View after the other: it is checked again after each change of users

@@ -169,8 +169,7 @@ type writing struct {
 
 // Get implements mem.BufferPool.
 func (*writing) Get(n int) *[]byte {
-	b := make([]byte, n)
-	return &b
+	return new(make([]byte, n))
 }
 
 // Put implements mem.BufferPool.

@@ -245,8 +245,7 @@ func (c *calls) do(ctx context.Context, to *queue, one *call) (out outcome, err 
 			c.count(to, refusal)
 			return out, err
 		}
-		again := *one
-		one = &again
+		one = new(*one)
 		left := time.Until(until)
 		if left <= 0 {
 			c.count(to, refusal)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -400,9 +401,7 @@ func (m *metrics) version(version string) *[2]prometheus.Counter {
 		return one
 	}
 	next := make(map[string]*[2]prometheus.Counter, len(known)+1)
-	for k, v := range known {
-		next[k] = v
-	}
+	maps.Copy(next, known)
 	one := m.requestsOf(version)
 	next[version] = one
 	m.versions.all.Store(&next)

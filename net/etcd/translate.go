@@ -124,8 +124,7 @@ func sortPairs(pairs []kv.KeyValue, by pb.RangeRequest_SortTarget) {
 
 // txnOf translates a transaction. Its checks follow etcd's order: first all checks of each request, then duplicate keys.
 func (s kvService) txnOf(q *pb.TxnRequest) (*kv.Txn, error) {
-	parts := 0
-	t, err := s.nestedOf(q, s.config.TxnOperations, 1, &parts)
+	t, err := s.nestedOf(q, s.config.TxnOperations, 1, new(int))
 	if err != nil {
 		return nil, err
 	}

@@ -214,10 +214,9 @@ func (t *Transport) ServeParts(h Handler) error {
 		return nil
 	}
 	t.handler = h
-	resetKey := quic.StatelessResetKey(t.config.ResetKey)
 	over := &quic.Transport{
 		Conn:                wire.Socket(t.config.Listen),
-		StatelessResetKey:   &resetKey,
+		StatelessResetKey:   new(quic.StatelessResetKey(t.config.ResetKey)),
 		ConnContext:         t.meet,
 		VerifySourceAddress: t.handshakes.Verify,
 	}

@@ -73,8 +73,7 @@ func (b *body) ask(ctx context.Context, from Backups) (err *kv.Error) {
 		hold, err = from.Hold(ctx, q.Hold)
 		b.value = &hold
 	case wire.OpVerify:
-		verified := from.Verify(q.Now)
-		b.value = &verified
+		b.value = new(from.Verify(q.Now))
 	default:
 		var part kv.LogPart
 		part, err = from.Log(ctx, q.Entry)

@@ -241,8 +241,7 @@ func (s *stream) answerAlone(q *wire.Request) *kv.Error {
 	b, member := &s.batch, s.conn.server.config.Member
 	switch q.Op {
 	case wire.OpStatus:
-		status := member.Status()
-		b.answers = wire.AppendAnswer(b.answers, q.ID, &status)
+		b.answers = wire.AppendAnswer(b.answers, q.ID, new(member.Status()))
 		return nil
 	case wire.OpClients:
 		all := s.conn.server.Clients
@@ -292,8 +291,7 @@ func (s *stream) admit(q *wire.Request, path wire.Path, frame []byte) (slot, *kv
 	case q.Op == wire.OpKeepAlive:
 		x.lease = &wire.LeaseRequest{ID: q.Lease.ID}
 	case q.Op == wire.OpTimeToLive, q.Op == wire.OpLeases:
-		own := q.Ask.Lease
-		x.lease = &own
+		x.lease = new(q.Ask.Lease)
 	}
 	return x, nil
 }

@@ -158,9 +158,8 @@ func (c *Config) bind() error {
 }
 
 func (s *Server) listen() error {
-	key := quic.StatelessResetKey(s.config.ResetKey)
 	s.transport = &quic.Transport{
-		Conn: wire.Socket(s.config.Conn), StatelessResetKey: &key, ConnContext: s.admit,
+		Conn: wire.Socket(s.config.Conn), StatelessResetKey: new(quic.StatelessResetKey(s.config.ResetKey)), ConnContext: s.admit,
 		VerifySourceAddress: s.handshakes.Verify,
 	}
 	listener, err := s.transport.Listen(s.tls(), s.quicConfig(0))
