@@ -62,6 +62,18 @@ func (f *File) spreadOf(r Row, m Metric) (spread, bool) {
 	return spread{f.label(s), slices.Min(values), stat.Median(values), slices.Max(values), s.Emulated != ""}, true
 }
 
+// described adds a chart of bars, if there are any, with a sentence of each bar: its label, its middle and its highest value.
+func described(all []chart, title string, bars []spread, sentence string) []chart {
+	c, ok := spreads(title, bars)
+	if !ok {
+		return all
+	}
+	for _, b := range bars {
+		c.Said = append(c.Said, fmt.Sprintf(sentence, b.label, duration(b.middle), duration(b.high)))
+	}
+	return append(all, c)
+}
+
 // disks draws a bar for each disk: the median time of a write with its sync, with a line to the 99th percentile.
 func (f *File) disks() (all []chart) {
 	for _, load := range loads(f.Rows) {
@@ -75,12 +87,7 @@ func (f *File) disks() (all []chart) {
 			q := func(q float64) float64 { return float64(h.ValueAtQuantile(q)) }
 			bars = append(bars, spread{f.label(s), q(1), q(50), q(99), s.Emulated != ""})
 		}
-		if c, ok := spreads(load+": time of a write with its sync", bars); ok {
-			for _, b := range bars {
-				c.Said = append(c.Said, fmt.Sprintf("%s: half take up to %s, 99 %% up to %s.", b.label, duration(b.middle), duration(b.high)))
-			}
-			all = append(all, c)
-		}
+		all = described(all, load+": time of a write with its sync", bars, "%s: half take up to %s, 99 %% up to %s.")
 	}
 	return all
 }
@@ -98,12 +105,7 @@ func (f *File) gaps() (all []chart) {
 				bars = append(bars, one)
 			}
 		}
-		if c, ok := spreads(load+": how long no write succeeds", bars); ok {
-			for _, b := range bars {
-				c.Said = append(c.Said, fmt.Sprintf("%s: writes stop for %s, at most %s.", b.label, duration(b.middle), duration(b.high)))
-			}
-			all = append(all, c)
-		}
+		all = described(all, load+": how long no write succeeds", bars, "%s: writes stop for %s, at most %s.")
 	}
 	return all
 }

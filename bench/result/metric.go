@@ -65,14 +65,19 @@ func metricsOf(row Row) []Metric {
 		all = append(all, percentile("p50", 50), percentile("p90", 90), percentile("p99", 99), percentile("p99.9", 99.9), longest)
 	}
 	all = append(all, parts(row)...)
+	return append(all, valuesWithout(row, ServerCPU)...)
+}
+
+// valuesWithout are the metrics of the other figures of a row's runs, except those whose names end so.
+func valuesWithout(row Row, suffix string) (all []Metric) {
 	names := map[string]bool{}
 	for _, run := range row.Runs {
 		for name := range run.Values {
-			names[name] = name != ServerCPU
+			names[name] = true
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if names[name] {
+		if !strings.HasSuffix(name, suffix) {
 			all = append(all, valueMetric(name))
 		}
 	}

@@ -3,7 +3,6 @@ package result
 import (
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -23,19 +22,8 @@ func keyFigures(row Row) (all []Metric) {
 	if row.Mode != Event && has(row, ServerCPU) {
 		all = append(all, valueMetric(ServerCPU))
 	}
-	if row.Mode != Event {
-		return all
-	}
-	names := map[string]bool{}
-	for _, run := range row.Runs {
-		for name := range run.Values {
-			names[name] = !strings.HasSuffix(name, "_share")
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if names[name] {
-			all = append(all, valueMetric(name))
-		}
+	if row.Mode == Event {
+		all = append(all, valuesWithout(row, "_share")...)
 	}
 	return all
 }

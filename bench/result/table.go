@@ -1,6 +1,7 @@
 package result
 
 import (
+	"bytes"
 	"encoding/csv"
 	"fmt"
 	"io"
@@ -239,9 +240,8 @@ func (f *File) CSV(w io.Writer) error {
 
 // BenchmarkLines writes Go's benchmark format, a line a run, for comparisons by benchstat.
 func (f *File) BenchmarkLines(w io.Writer) error {
-	if _, err := fmt.Fprintf(w, "cpu: %s\n", f.Environment.CPU); err != nil {
-		return err
-	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "cpu: %s\n", f.Environment.CPU)
 	for _, r := range f.Rows {
 		name := "Benchmark" + strings.ToUpper(r.Name[:1]) + r.Name[1:]
 		for _, p := range slices.Sorted(maps.Keys(r.Parameters)) {
@@ -253,18 +253,17 @@ func (f *File) BenchmarkLines(w io.Writer) error {
 		}
 		name = strings.NewReplacer(" ", "-", ",", "").Replace(name)
 		for _, run := range r.Runs {
-			line := fmt.Sprintf("%s\t%d", name, max(1, run.Count))
+			fmt.Fprintf(&b, "%s\t%d", name, max(1, run.Count))
 			for _, m := range metricsOf(r) {
 				if v, ok := m.of(run); ok {
-					line += fmt.Sprintf("\t%v %s", v, unit(m))
+					fmt.Fprintf(&b, "\t%v %s", v, unit(m))
 				}
 			}
-			if _, err := fmt.Fprintln(w, line); err != nil {
-				return err
-			}
+			b.WriteByte('\n')
 		}
 	}
-	return nil
+	_, err := b.WriteTo(w)
+	return err
 }
 
 // unit is a metric's name as a unit of Go's benchmark format.
@@ -284,47 +283,34 @@ func unit(m Metric) string {
 
 // Report writes the file's tables with the given function, the environment before them and the notes after them, each note after a mark.
 func (f *File) Report(w io.Writer, write func(Table, io.Writer) error, mark string) error {
+	var b bytes.Buffer
+	line := func(format string, args ...any) { fmt.Fprintf(&b, mark+format+"\n", args...) }
 	e := f.Environment
-	lines := []string{
-		fmt.Sprintf("%s, %s", f.Begun.Format("2006-01-02 15:04 MST"), CommandLine(f.Command)),
-		fmt.Sprintf("%s, %s, %d processors (%s), kernel %s", e.Program, e.Go, e.Processors, e.CPU, e.Kernel),
-	}
+	line("%s, %s", f.Begun.Format("2006-01-02 15:04 MST"), CommandLine(f.Command))
+	line("%s, %s, %d processors (%s), kernel %s", e.Program, e.Go, e.Processors, e.CPU, e.Kernel)
 	for _, s := range f.Sides {
 		switch {
 		case s.Emulated != "":
-			lines = append(lines, fmt.Sprintf("%s: a disk that is not there, by the profile %s", f.label(s), s.Emulated))
+			line("%s: a disk that is not there, by the profile %s", f.label(s), s.Emulated)
 		case s.Device != nil:
-			lines = append(lines, fmt.Sprintf("%s: %v", s.Name, s.Device))
+			line("%s: %v", s.Name, s.Device)
 		default:
-			lines = append(lines, fmt.Sprintf("%s: %s", s.Name, s.Target))
+			line("%s: %s", s.Name, s.Target)
 		}
-	}
-	if err := writeLines(w, mark, lines); err != nil {
-		return err
 	}
 	for _, t := range f.Tables() {
-		if _, err := fmt.Fprintln(w); err != nil {
-			return err
-		}
-		if err := write(t, w); err != nil {
+		b.WriteByte('\n')
+		if err := write(t, &b); err != nil {
 			return err
 		}
 	}
 	notes := slices.Concat(f.remarks(), f.Verdicts(), f.Notes)
-	if len(notes) == 0 {
-		return nil
+	if len(notes) > 0 {
+		b.WriteByte('\n')
 	}
-	if _, err := fmt.Fprintln(w); err != nil {
-		return err
+	for _, note := range notes {
+		line("%s", note)
 	}
-	return writeLines(w, mark, notes)
-}
-
-func writeLines(w io.Writer, mark string, lines []string) error {
-	for _, l := range lines {
-		if _, err := fmt.Fprintln(w, mark+l); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := b.WriteTo(w)
+	return err
 }
