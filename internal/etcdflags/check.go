@@ -181,21 +181,15 @@ func (l *line) checkVersions(c *Config) error {
 
 // checkListen refuses host names: a socket listens at an address.
 func checkListen(urls URLs) error {
-	for i := range urls {
-		u := &urls[i]
-		if unix(u.Scheme) {
-			continue
-		}
-		if host, _, err := net.SplitHostPort(u.Host); err != nil {
-			return err
-		} else if host != "localhost" && net.ParseIP(host) == nil {
-			return fmt.Errorf("expected IP in URL for binding (%s)", u.String())
-		}
-	}
-	return nil
+	return checkHosts(urls, "expected IP in URL for binding", func(host string) bool { return host == "localhost" || net.ParseIP(host) != nil })
 }
 
 func checkAdvertised(urls URLs) error {
+	return checkHosts(urls, "unexpected empty host", func(host string) bool { return host != "" })
+}
+
+// checkHosts refuses URLs with other hosts than those that fit.
+func checkHosts(urls URLs, refusal string, fits func(host string) bool) error {
 	for i := range urls {
 		u := &urls[i]
 		if unix(u.Scheme) {
@@ -203,8 +197,8 @@ func checkAdvertised(urls URLs) error {
 		}
 		if host, _, err := net.SplitHostPort(u.Host); err != nil {
 			return err
-		} else if host == "" {
-			return fmt.Errorf("unexpected empty host (%s)", u.String())
+		} else if !fits(host) {
+			return fmt.Errorf("%s (%s)", refusal, u.String())
 		}
 	}
 	return nil
