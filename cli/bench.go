@@ -292,6 +292,11 @@ func (b *benchmark) judge(members int, op bench.Op, inFlight int, r bench.Report
 
 // own measures a cluster that is started for this measurement and stopped after it.
 func (b *benchmark) own(ctx context.Context, dir string, s setup) error {
+	return b.onMembers(ctx, dir, s, func(l *localCluster) error { return b.loads(ctx, s, l.target()) })
+}
+
+// onMembers runs f on a healthy cluster, which it starts and stops.
+func (b *benchmark) onMembers(ctx context.Context, dir string, s setup, f func(l *localCluster) error) error {
 	messages := &tail{}
 	l, err := newLocalCluster(s.members, b.c.Int("port"), dir, filepath.Join(dir, "home"), newTerminal(messages))
 	if err != nil {
@@ -307,7 +312,7 @@ func (b *benchmark) own(ctx context.Context, dir string, s setup) error {
 	if _, err := l.healthy(ctx); err != nil {
 		return fmt.Errorf("bench: %w\n%s", err, messages)
 	}
-	return b.loads(ctx, s, l.target())
+	return f(l)
 }
 
 // loads runs the loads of a setup, one after the other.

@@ -55,24 +55,14 @@ func (b *benchmark) memory(ctx context.Context, dir string) error {
 
 // loaded runs a function on one member that was just loaded with many keys.
 func (b *benchmark) loaded(ctx context.Context, dir, name string, keys int, then func(l *localCluster) error) error {
-	messages := &tail{}
-	l, err := newLocalCluster(1, b.c.Int("port"), dir, filepath.Join(dir, "home"), newTerminal(messages))
-	if err != nil {
-		return err
-	}
-	defer l.stop()
-	if err := l.start(); err != nil {
-		return err
-	}
-	if _, err := l.healthy(ctx); err != nil {
-		return fmt.Errorf("bench: %w\n%s", err, messages)
-	}
-	begun := time.Now()
-	if err := b.fill(ctx, l, keys); err != nil {
-		return err
-	}
-	b.line("", name, fmt.Sprintf("%v, %.0f new keys/s", time.Since(begun).Round(time.Millisecond), float64(keys)/time.Since(begun).Seconds()))
-	return then(l)
+	return b.onMembers(ctx, dir, setup{members: 1}, func(l *localCluster) error {
+		begun := time.Now()
+		if err := b.fill(ctx, l, keys); err != nil {
+			return err
+		}
+		b.line("", name, fmt.Sprintf("%v, %.0f new keys/s", time.Since(begun).Round(time.Millisecond), float64(keys)/time.Since(begun).Seconds()))
+		return then(l)
+	})
 }
 
 // fill writes the keys in scattered order, with as many requests in flight as the other loads.
