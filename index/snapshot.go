@@ -369,8 +369,8 @@ func (b *Builder) ofBase(versions []Version) (kept []Version) {
 	return kept
 }
 
-// before says whether a version comes before another one.
-func (v *Version) before(other *Version) bool {
+// Before says whether a version comes before another one.
+func (v *Version) Before(other *Version) bool {
 	return v.Mod < other.Mod || v.Mod == other.Mod && v.Sub < other.Sub
 }
 
@@ -401,7 +401,7 @@ func (s *State) checkChange(key []byte, versions []Version, i int, held bool) er
 	}
 	follows := i > 0 && !before.Tombstone
 	switch {
-	case !before.before(v), v.Mod < 2 || v.Mod > s.revision, v.Sub < 0, v.Sub > 1<<32-1:
+	case !before.Before(v), v.Mod < 2 || v.Mod > s.revision, v.Sub < 0, v.Sub > 1<<32-1:
 		return fmt.Errorf("is not between the version before it, of revision %d, and the newest revision %d", before.Mod, s.revision)
 	case !held && i > 0:
 		return fmt.Errorf("comes before the history of %d.%d, but is not the oldest", s.history.slots.first, s.history.sub)

@@ -59,11 +59,6 @@ func readVersion(r *pack.Reader, v *index.Version) {
 	r.End(s)
 }
 
-// after reports whether v is newer than w.
-func after(v, w *index.Version) bool {
-	return v.Mod > w.Mod || v.Mod == w.Mod && v.Sub > w.Sub
-}
-
 // decoder turns keys blocks back into keys with all their versions. It checks the promised order of keys and versions,
 // across blocks. Nearly every key lies in one block and is handed out as slices of that block. Only a key that
 // continues in the next block is copied.
@@ -158,7 +153,7 @@ func (d *decoder) record(r *pack.Reader, first bool) []byte {
 		if readVersion(r, v); r.Err() != nil {
 			return nil
 		}
-		if len(d.versions) > 1 && !after(v, &d.versions[len(d.versions)-2]) {
+		if len(d.versions) > 1 && !d.versions[len(d.versions)-2].Before(v) {
 			r.Fail("a version is not newer than the one before it")
 			return nil
 		}
@@ -196,7 +191,7 @@ func (d *decoder) changes(h *block) (err, refused error) {
 			return r.Err(), nil
 		case n != 1 || len(one.Key) == 0 || len(one.Key) > limits.KeyBytes:
 			r.Fail("a change has not one version, or its key's length is 0 or over the limit")
-		case !after(&one.Version, &last):
+		case !last.Before(&one.Version):
 			r.Fail("a change does not come after the change before it")
 		}
 		r.End(s)
