@@ -1,8 +1,6 @@
 package actor
 
 import (
-	"slices"
-
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -58,9 +56,4 @@ func (c *core) committed(peer uint64, m peerframe.Committed) (answer []toPeer) {
 		return c.commitReport(peer)
 	}
 	return nil
-}
-
-// toPeers drops the responses without a receiver.
-func toPeers(responses []*raftpb.Message) []*raftpb.Message {
-	return slices.DeleteFunc(responses, func(m *raftpb.Message) bool { return m.GetTo() == raft.None })
 }

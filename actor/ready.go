@@ -107,7 +107,7 @@ func (c *Consensus) newTermOrLeader(term uint64) {
 
 func (c *Consensus) orderAppend(m *raftpb.Message) {
 	c.sendAll(c.denied(m.Responses))
-	m.Responses = toPeers(m.Responses)
+	m.Responses = slices.DeleteFunc(m.Responses, func(r *raftpb.Message) bool { return r.GetTo() == raft.None })
 	if c.own.hardStates.hold(m) {
 		return
 	}

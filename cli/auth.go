@@ -85,7 +85,7 @@ func lockedOut(ctx context.Context, s *client.Client, refused error) error {
 		switch u, err := s.User(ctx, name); {
 		case codeOf(err) == kv.UserNotFound:
 			commands = append(commands, fmt.Sprintf("qkv user add %s --role root", shellWord(name)))
-		case err == nil && !hasRoot(&u):
+		case err == nil && !slices.Contains(u.Roles, client.RootRole):
 			commands = append(commands, fmt.Sprintf("qkv user grant %s root", shellWord(name)))
 		}
 		if name == self.Name { // it is root itself
@@ -97,8 +97,6 @@ func lockedOut(ctx context.Context, s *client.Client, refused error) error {
 	}
 	return exitf(exitCondition, "authentication was not enabled, because its rules would lock you out. You are %s, by %s. Run this first:\n  %s\n  qkv auth enable", nameText(self.Name), self.Proof, strings.Join(commands, "\n  "))
 }
-
-func hasRoot(u *client.User) bool { return slices.Contains(u.Roles, client.RootRole) }
 
 func codeOf(err error) kv.Code {
 	if answer, ok := errors.AsType[*kv.Error](err); ok {

@@ -24,11 +24,6 @@ func benchMemberCommand() *cli.Command {
 	}
 }
 
-// memberCommandOf returns the command that starts a member on a disk.
-func memberCommandOf(p emulate.Profile) []string {
-	return []string{"bench", "member", "--profile", p.Name}
-}
-
 func benchMember(c *cli.Context) error {
 	profile, err := emulate.Find(c.String("profile"))
 	if err != nil {

@@ -257,7 +257,7 @@ func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, e
 	c.localCluster = l
 	if s.profile != nil {
 		for _, m := range l.members {
-			m.command = memberCommandOf(*s.profile)
+			m.command = []string{"bench", "member", "--profile", s.profile.Name}
 		}
 	}
 	if err := l.start(); err != nil {

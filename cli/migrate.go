@@ -114,7 +114,7 @@ func migrateTo(c *cli.Context) error {
 		return usagef("--snapshot FILE is missing: the file to write")
 	}
 	return interruptible(c, func(ctx context.Context) error {
-		urls := hasURL(c.StringSlice("endpoints"))
+		urls := strings.Contains(strings.Join(c.StringSlice("endpoints"), ","), "://") // as etcd's members are given
 		from, err := savedGroup(c, urls)
 		if err != nil {
 			return err

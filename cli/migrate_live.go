@@ -288,6 +288,3 @@ func (t target) group() (*migrate.Group, error) {
 	}
 	return migrate.NewGroup(strings.Join(t.endpoints, ","), all...), nil
 }
-
-// hasURL reports whether members are given by URLs, as etcd's are.
-func hasURL(endpoints []string) bool { return strings.Contains(strings.Join(endpoints, ","), "://") }

@@ -36,7 +36,9 @@ func roleCommand() *cli.Command {
 			},
 			{
 				Name: "show", Usage: "print one role", ArgsUsage: "ROLE",
-				Flags: clientFlags(writeOutFlag()), Action: asking(roleShow),
+				Flags: clientFlags(writeOutFlag()), Action: asking(func(ctx context.Context, c *cli.Context, s *client.Client) error {
+					return printRole(ctx, c, s, c.Args().First(), "")
+				}),
 			},
 			{
 				Name: "delete", Usage: "delete a role, and take it from all users", ArgsUsage: "ROLE",
@@ -176,10 +178,6 @@ func roleDelete(ctx context.Context, c *cli.Context, s *client.Client) error {
 	}
 	writeChanged(c, fmt.Sprintf("role %s deleted", nameText(c.Args().First())), c.Args().First(), "", "deleted")
 	return nil
-}
-
-func roleShow(ctx context.Context, c *cli.Context, s *client.Client) error {
-	return printRole(ctx, c, s, c.Args().First(), "")
 }
 
 func roleList(ctx context.Context, c *cli.Context, s *client.Client) error {

@@ -25,7 +25,9 @@ func userCommand() *cli.Command {
 			},
 			{
 				Name: "show", Usage: "print one user", ArgsUsage: "NAME",
-				Flags: clientFlags(writeOutFlag()), Action: asking(userShow),
+				Flags: clientFlags(writeOutFlag()), Action: asking(func(ctx context.Context, c *cli.Context, s *client.Client) error {
+					return printUser(ctx, c, s, c.Args().First(), "")
+				}),
 			},
 			{
 				Name: "password", Usage: "give a user another password", ArgsUsage: "NAME",
@@ -147,10 +149,6 @@ func userDelete(ctx context.Context, c *cli.Context, s *client.Client) error {
 	}
 	writeChanged(c, fmt.Sprintf("user %s deleted", nameText(c.Args().First())), c.Args().First(), "", "deleted")
 	return nil
-}
-
-func userShow(ctx context.Context, c *cli.Context, s *client.Client) error {
-	return printUser(ctx, c, s, c.Args().First(), "")
 }
 
 func userList(ctx context.Context, c *cli.Context, s *client.Client) error {

@@ -66,7 +66,7 @@ func newAccounts() accounts {
 			return a.role < b.role || a.role == b.role && a.user < b.user
 		}, options),
 		byName: map[string]*account{},
-		author: newAuthorship(),
+		author: authorship{numbers: map[string]uint32{}},
 	}
 }
 

@@ -27,8 +27,6 @@ type authorship struct {
 	lastNumber uint32
 }
 
-func newAuthorship() authorship { return authorship{numbers: map[string]uint32{}} }
-
 // setAuthor makes a name the author of the changes that follow; an empty name is a member's own change, or an unknown author.
 func (w *authorship) setAuthor(name []byte) {
 	w.name = nil

@@ -95,7 +95,7 @@ func (c *Client) open(ctx context.Context, endpoint string, addr *net.UDPAddr) (
 			k.hangUp(wire.CloseDone, "")
 			return nil, fmt.Errorf("open a stream: %w", err)
 		}
-		k.streams[i] = newStream(k, qs)
+		k.streams[i] = &stream{conn: k, qs: qs, wake: make(chan struct{}, 1), frames: wire.NewFrameReader(qs, limits.ResponseBytes)}
 	}
 	for _, s := range k.streams {
 		c.start(s.read)

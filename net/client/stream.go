@@ -64,10 +64,6 @@ const (
 	slotBytesMost = limits.ClientBytes / 16
 )
 
-func newStream(k *conn, qs *quic.Stream) *stream {
-	return &stream{conn: k, qs: qs, wake: make(chan struct{}, 1), frames: wire.NewFrameReader(qs, limits.ResponseBytes)}
-}
-
 // send gives the call a slot and appends its frame to the next write.
 func (s *stream) send(x *call) bool {
 	s.mu.Lock()

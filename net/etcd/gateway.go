@@ -248,10 +248,6 @@ func readsMuch(question any) bool {
 	}
 }
 
-func tooLargeAsJSON(size int) error {
-	return status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has %d bytes, over the limit of one as JSON, %d: ask for pages, or by gRPC", size, limits.EtcdGatewayBytes)
-}
-
 // incoming converts the gateway's outgoing metadata to a handler's incoming metadata.
 func incoming(ctx context.Context) context.Context {
 	md, _ := metadata.FromOutgoingContext(ctx)
@@ -273,7 +269,7 @@ func grpcHeader() metadata.MD { return metadata.Pairs("content-type", "applicati
 func take(ctx context.Context, a answer, use func(encoded []byte) error) error {
 	if size := a.size(); size > limits.EtcdGatewayBytes {
 		a.release()
-		return tooLargeAsJSON(size)
+		return status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has %d bytes, over the limit of one as JSON, %d: ask for pages, or by gRPC", size, limits.EtcdGatewayBytes)
 	} else if err := answers(ctx, size); err != nil {
 		a.release()
 		return status.FromContextError(err).Err()

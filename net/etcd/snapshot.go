@@ -42,11 +42,6 @@ import (
 //	alarm, members_removed     empty
 var snapshotBuckets = []string{"key", "lease", "members", "members_removed", "cluster", "meta", "alarm", "auth", "authUsers", "authRoles"}
 
-// errNoRoom refuses a snapshot that would take disk space that the log needs.
-func errNoRoom(need, free int64) error {
-	return status.Errorf(codes.ResourceExhausted, "etcdserver: a snapshot's file may take %d bytes of this member's disk, which has %d free: free some, or ask another member", need, free)
-}
-
 // snapshot sends the file in pieces, and then its SHA-256. Few are in transfer at a time, since each takes as much disk space as the
 // state; a client that takes less than limits.EtcdSnapshotPace of its snapshot is evicted for others.
 func (s maintenanceService) snapshot(stream grpc.ServerStream) error {
@@ -104,8 +99,8 @@ func (s maintenanceService) writeSnapshot(ctx context.Context) (file *os.File, e
 		return nil, err
 	}
 	need := snapshotRoom(v.LiveBytes() + v.HistoryBytes())
-	if free, err := s.config.Room(); err == nil && free < need {
-		return nil, errNoRoom(need, free)
+	if free, err := s.config.Room(); err == nil && free < need { // the log needs the space
+		return nil, status.Errorf(codes.ResourceExhausted, "etcdserver: a snapshot's file may take %d bytes of this member's disk, which has %d free: free some, or ask another member", need, free)
 	}
 	if err := os.MkdirAll(s.config.Scratch, 0o700); err != nil {
 		return nil, fmt.Errorf("make a folder for a snapshot: %w", err)

@@ -162,7 +162,7 @@ func (t *Transport) accepting() *quic.Config {
 
 // New returns a Transport that drops all frames until it is started. It refuses an invalid configuration.
 func New(config Config) (*Transport, error) {
-	if err := config.check(); err != nil {
+	if err := config.Trust.Belongs(config.Name); err != nil {
 		return nil, err
 	}
 	t := &Transport{
@@ -179,11 +179,6 @@ func New(config Config) (*Transport, error) {
 	t.ctx, t.ends = context.WithCancel(context.Background())
 	t.links.Store(&map[uint64]*link{})
 	return t, nil
-}
-
-// check refuses an invalid configuration.
-func (c *Config) check() error {
-	return c.Trust.Belongs(c.Name)
 }
 
 // Start begins to listen and to dial. The handler may be called before Start returns. A started Transport must be closed; a

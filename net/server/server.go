@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -162,7 +161,8 @@ func (s *Server) listen() error {
 		Conn: wire.Socket(s.config.Conn), StatelessResetKey: new(quic.StatelessResetKey(s.config.ResetKey)), ConnContext: s.admit,
 		VerifySourceAddress: s.handshakes.Verify,
 	}
-	listener, err := s.transport.Listen(s.tls(), s.quicConfig(0))
+	trust := wire.ServerTLS(s.config.Credentials, wire.ProtocolClient, wire.ClassClient, wire.ClassMember)
+	listener, err := s.transport.Listen(trust, s.quicConfig(0))
 	if err != nil {
 		return fmt.Errorf("cannot listen for clients on %v: %w", s.config.Conn.LocalAddr(), err)
 	}
@@ -197,10 +197,6 @@ func (s *Server) quicConfig(others int64) *quic.Config {
 		MaxIncomingUniStreams:          -1,
 		Allow0RTT:                      false,
 	}
-}
-
-func (s *Server) tls() *tls.Config {
-	return wire.ServerTLS(s.config.Credentials, wire.ProtocolClient, wire.ClassClient, wire.ClassMember)
 }
 
 // Addr returns the address on which the endpoint listens.
