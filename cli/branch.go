@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,8 +28,8 @@ func branchCommand() *cli.Command {
 		Name: "branch", Category: "cluster", Usage: "serve a copy of a backup's data, as of any moment, until Ctrl-C", ArgsUsage: "PLACE [-- COMMAND ...]",
 		Description: "Serves a moment of a backup on loopback, with one member: to look at yesterday's data, to try a change on a copy, or to " +
 			"test a restore. The keys are loaded into memory, and their history stays in the backup and is read as needed. It is a cluster of " +
-			"its own: nothing is written to the backup, and no member of the cluster that was backed up is asked. Its log is in a folder that " +
-			"is removed at the end. With --data-dir, the folder gets all of the data, as with qkv restore, and stays. Users, roles and leases " +
+			"its own: nothing is written to the backup, and no member of the cluster that was backed up is asked. Its log is in a folder below " +
+			"./qkv-data that is removed at the end. With --data-dir, the folder gets all of the data, as with qkv restore, and stays. Users, roles and leases " +
 			"are those of the moment; leases expire if nobody keeps them alive. With a command, such as `-- qkv history KEY`, the member " +
 			"serves while that runs, with QKV_ENDPOINTS in its environment, and the exit code is the command's. PLACE is a folder, or " +
 			"s3://BUCKET/PREFIX.",
@@ -74,6 +75,10 @@ func branch(ctx context.Context, c *cli.Context) (err error) {
 	m := moment{Context: c, place: words[0]}
 	fill := m.keeping(ctx)
 	var parts func(name string) (disk.File, error)
+	config.DataDir = dir
+	if err := outside(cmp.Or(dir, "qkv-data"), words[0]); err != nil {
+		return err
+	}
 	if dir == "" {
 		if err = os.MkdirAll("qkv-data", 0o700); err == nil {
 			dir, err = os.MkdirTemp("qkv-data", "branch-")
@@ -84,8 +89,8 @@ func branch(ctx context.Context, c *cli.Context) (err error) {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		fill = func(disk.FS, string) (*index.State, error) { return m.fill(ctx, (*backup.Reader).LeaveParts) }
 		parts = func(name string) (disk.File, error) { return m.got.Parts.Open(name) }
+		config.DataDir = filepath.Join(dir, config.Name)
 	}
-	config.DataDir = filepath.Join(dir, config.Name)
 	n, err := node.Branch(ctx, config, fill, parts)
 	if err != nil {
 		return serveError(err)
@@ -100,7 +105,20 @@ func branch(ctx context.Context, c *cli.Context) (err error) {
 		return err
 	}
 	if command != nil {
-		return runBeside(ctx, c, &config, command)
+		beside, end := context.WithCancel(ctx)
+		defer end()
+		go func() {
+			select {
+			case <-n.Done(): // it has failed
+				end()
+			case <-beside.Done():
+			}
+		}()
+		err := runBeside(beside, c, &config, command)
+		if failed := n.Err(); failed != nil {
+			return serveError(failed)
+		}
+		return err
 	}
 	fmt.Fprintf(say, "it is served until Ctrl-C, from %s: qkv get --endpoints %s KEY\n", config.DataDir, config.Listen)
 	select {
@@ -108,6 +126,28 @@ func branch(ctx context.Context, c *cli.Context) (err error) {
 		return ctx.Err()
 	case <-n.Done():
 		return serveError(n.Err())
+	}
+}
+
+// outside refuses a folder that is the backup's, or in it: nothing is written there.
+func outside(dir, place string) error {
+	if at, err := filepath.EvalSymlinks(place); err == nil { // it is a folder
+		place = at
+	}
+	of, err := filepath.Abs(place)
+	if err != nil {
+		return err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	for at := dir; ; at = filepath.Dir(at) {
+		if real, err := filepath.EvalSymlinks(at); err == nil && real == of {
+			return usagef("%s lies in the backup %s, where nothing is written: give another --data-dir, or run the command in another folder", dir, place)
+		}
+		if at == filepath.Dir(at) {
+			return nil
+		}
 	}
 }
 
@@ -126,7 +166,7 @@ func leads(ctx context.Context, at, home string) error {
 func runBeside(ctx context.Context, c *cli.Context, m *node.Config, words []string) error {
 	command := exec.CommandContext(ctx, words[0], words[1:]...)
 	command.Stdin, command.Stdout, command.Stderr = c.App.Reader, outputOf(c.App.Writer), c.App.ErrWriter
-	command.Env = append(os.Environ(), "QKV_ENDPOINTS="+m.Listen, "QKV_HOME="+m.Home, "QKV_CERTS_DIR=") // the certificates of the local CA
+	command.Env = append(os.Environ(), "QKV_ENDPOINTS="+m.Listen, "QKV_HOME="+m.Home, "QKV_CERTS_DIR=", "QKV_CLIENT=") // the certificates of the local CA
 	command.Cancel, command.WaitDelay = func() error { return command.Process.Signal(syscall.SIGTERM) }, time.Second
 	err := command.Run()
 	if ended, ok := errors.AsType[*exec.ExitError](err); ok && ctx.Err() == nil {

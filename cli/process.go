@@ -100,7 +100,14 @@ func withoutSettings(environment []string) (kept []string) {
 // portsFree is an error if a member could not listen at these addresses.
 func portsFree(addresses ...string) error {
 	for _, address := range addresses {
-		if err := udpFree(address); err != nil {
+		err := udpFree(address)
+		if err == nil { // etcd's API is there
+			var l net.Listener
+			if l, err = net.Listen("tcp", address); err == nil {
+				err = l.Close()
+			}
+		}
+		if err != nil {
 			return fmt.Errorf("%w: is another demo or member running? `--port` chooses other ports", err)
 		}
 	}

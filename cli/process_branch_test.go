@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,6 +76,14 @@ func TestProcessBranch(t *testing.T) {
 		t.Errorf("since yesterday, the older value is %q", long.stdout)
 	}
 	c.qkv("branch", dir, "--since", "7").exits(t, exitUsage, "a time is needed")
+	if _, err := os.Stat(filepath.Join(work, "long", "identity")); err != nil {
+		t.Errorf("--data-dir is not the data folder: %v", err)
+	}
+	c.qkv("branch", dir, "--data-dir", filepath.Join(dir, "a", "b")).exits(t, exitUsage, "lies in the backup")
+	taken, err := net.Listen("tcp", loopback(port))
+	must(t, err)
+	c.qkv("branch", dir, "--port", fmt.Sprint(port)).exits(t, exitFailed, "chooses other ports")
+	must(t, taken.Close())
 	c.qkv("branch", dir, "--data-dir", filepath.Join(work, "kept"), "--", "true").exits(t, exitUsage, "not empty")
 	c.qkv("branch", dir, "--data-dir", filepath.Join(work, "other"), "--port", fmt.Sprint(port), "--", "qkv", "get", "no such key").exits(t, exitNotFound)
 	if after := contents(t, dir); !maps.Equal(after, before) {

@@ -156,8 +156,11 @@ func (m *member) repairPart(p snapshot.Part) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err = m.storage.fetch(p.Name(), p.Bytes, p.SHA, m.status.View().Members()); err != nil && aside != "" {
-		failed := errors.Join(m.folder.fs.Rename(aside, path), m.folder.fs.SyncDir(m.folder.path("snap")))
+	if err = m.storage.fetch(p.Name(), p.Bytes, p.SHA, m.status.View().Members()); err != nil {
+		failed := error(nil)
+		if aside != "" {
+			failed = errors.Join(m.folder.fs.Rename(aside, path), m.folder.fs.SyncDir(m.folder.path("snap")))
+		}
 		if failed == nil && snapshot.VerifyPart(m.folder.fs, path, p) == nil {
 			return nil
 		}

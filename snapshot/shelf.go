@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -272,7 +273,9 @@ func (s *Shelf) Value(key []byte, at index.Position, sound func(value []byte) bo
 	}
 	if err != nil {
 		s.reads.failed.Add(1)
-		s.reads.damaged.CompareAndSwap(nil, &PartError{v.Part, err})
+		if !errors.Is(err, context.Canceled) { // the reader ends, which proves nothing about the part
+			s.reads.damaged.CompareAndSwap(nil, &PartError{v.Part, err})
+		}
 		return nil, err
 	}
 	s.reads.values.Add(1)

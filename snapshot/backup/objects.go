@@ -11,6 +11,7 @@ import (
 	iofs "io/fs"
 	"path"
 	"slices"
+	"sync"
 
 	"qkv/internal/damage"
 	"qkv/internal/limits"
@@ -141,7 +142,11 @@ type stored struct {
 // openClear reads a file of a base.
 func (r *Reader) openClear(of File) (*stored, error) {
 	b, err := r.clear(of)
-	return &stored{ReaderAt: bytes.NewReader(b), size: int64(len(b)), read: func(int64) {}}, err
+	return newStored(b), err
+}
+
+func newStored(b []byte) *stored {
+	return &stored{ReaderAt: bytes.NewReader(b), size: int64(len(b)), read: func(int64) {}}
 }
 
 // clear returns the bytes of a file of a base.
@@ -182,18 +187,39 @@ type storedParts struct {
 	disk.FS // nil: opening needs nothing else
 	*Reader
 	files map[string]File
+
+	mu     sync.Mutex // held while a part is decrypted: many readers at once would need as many parts in memory
+	newest File       // that was decrypted
+	clear  []byte     // its bytes
 }
 
 // Open implements disk.FS. The name's folder does not count.
-func (p storedParts) Open(name string) (disk.File, error) {
+func (p *storedParts) Open(name string) (disk.File, error) {
 	of, is := p.files[path.Base(name)]
 	switch {
 	case !is:
 		return nil, &iofs.PathError{Op: "open", Path: name, Err: iofs.ErrNotExist}
 	case of.Encrypted:
-		return p.openClear(of)
+		b, err := p.decrypted(of)
+		if err != nil {
+			return nil, err
+		}
+		return newStored(b), nil
 	}
 	return &stored{ReaderAt: storedRange{p.Reader, fileName(of)}, size: of.Stored, read: func(int64) {}}, nil
+}
+
+// decrypted returns the bytes of an encrypted part.
+func (p *storedParts) decrypted(of File) (b []byte, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.clear == nil || p.newest != of {
+		if b, err = p.Reader.clear(of); err != nil {
+			return nil, err
+		}
+		p.newest, p.clear = of, b
+	}
+	return p.clear, nil
 }
 
 // storedRange reads bytes of an object.
