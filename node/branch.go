@@ -43,9 +43,7 @@ type besideParts struct {
 func (b besideParts) Open(name string) (disk.File, error) {
 	f, err := b.FS.Open(name)
 	if errors.Is(err, iofs.ErrNotExist) {
-		if there, other := b.open(path.Base(name)); other == nil {
-			return there, nil
-		}
+		return b.open(path.Base(name))
 	}
 	return f, err
 }

@@ -356,7 +356,9 @@ func (p *partSink) Write(piece []byte) error {
 
 func (p *partSink) close() {
 	p.check.Close()
-	p.receiver.Close()
+	if p.receiver != nil { // it could not begin anew
+		p.receiver.Close()
+	}
 }
 
 // fetchPart gets a part from another member, or from the backup if none gives it.

@@ -29,6 +29,12 @@ var nodeBugs = []mutant{
 	{"call a backup complete that lacks applied entries", []change{
 		{"runner.follow", `if err == nil && after >= part.Applied {`, `if err == nil {`},
 	}, []detector{direct("./node/backuprun", "TestCompleteIsAllThatIsApplied")}},
+	{"begin the time of a call with the answer", []change{
+		{"heldStore.call", `held, err := s.hold.has(ctx, s.member)`, `held, err := s.hold.has(ctx, s.member); ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), limits.BackupCall); defer cancel()`},
+	}, []detector{direct("./node/backuprun", "TestCallBehindASlowAnswer")}},
+	{"believe the hold behind a take without an answer", []change{
+		{"Hold.Take", `held && !h.unsure`, `held`},
+	}, []detector{direct("./node/backuprun", "TestTakeWithoutAnAnswer")}},
 	// Package node.
 	{"admit a removed member by the secret", []change{
 		{"peerHandler.judgeJoiner", `case members.Removed(request.ID):`, `case members.Removed(request.ID) && !h.config.addsBySecret():`},
@@ -109,4 +115,19 @@ var nodeBugs = []mutant{
 	{"take no lost part from the backup", []change{
 		{"member.fetchPart", `m.env.Backup == nil`, `m.env.Backup != nil`},
 	}, []detector{direct("./node", "TestLostPartComesFromTheBackup")}},
+	{"take the parts of the oldest base", []change{
+		{"storage.seed", `&from.Bases[len(from.Bases)-1]`, `&from.Bases[0]`},
+	}, []detector{direct("./node", "TestSeedTakesTheRest")}},
+	{"write a part from its beginning where it goes on", []change{
+		{"writePart", `b[to.Offset():]`, `b`},
+	}, []detector{direct("./node", "TestSeedTakesTheRest")}},
+	{"end the seed at a part that is there", []change{
+		{"storage.seedBase", `err != nil && !errors.Is(err, fs.ErrExist)`, `err != nil`},
+	}, []detector{direct("./node", "TestSeedTakesTheRest")}},
+	{"call a part missing that cannot be read elsewhere", []change{
+		{"besideParts.Open", `return b.open(path.Base(name))`, `if there, other := b.open(path.Base(name)); other == nil { return there, nil }`},
+	}, []detector{direct("./node", "TestBesideParts")}},
+	{"look elsewhere for a part that the own disk cannot read", []change{
+		{"besideParts.Open", `errors.Is(err, iofs.ErrNotExist)`, `err != nil || errors.Is(err, iofs.ErrNotExist)`},
+	}, []detector{direct("./node", "TestBesideParts")}},
 }

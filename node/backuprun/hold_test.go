@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
@@ -209,4 +210,65 @@ func TestRunnersThatBeginTogether(t *testing.T) {
 		cancel()
 		running.Wait()
 	})
+}
+
+// slowMember takes a while to answer who holds the backup.
+type slowMember struct{ *testMember }
+
+func (m slowMember) BackupHold(ctx context.Context, ask kv.BackupHold) (kv.BackupHold, error) {
+	defer time.Sleep(limits.BackupCall / 2)
+	return m.testMember.BackupHold(ctx, ask)
+}
+
+// A call of the store may take what is left of limits.BackupCall since the question was asked: the answer may be as old.
+func TestCallBehindASlowAnswer(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		m, h := slowMember{&testMember{t: t, onePlace: true}}, NewHold()
+		begun := time.Now()
+		s := heldStore{hold: h, member: m, Store: hookedStore{store.OpenFolder(disk.OS(), dir), func(ctx context.Context, _ []string) error {
+			if until, ok := ctx.Deadline(); !ok || until.Sub(begun) > limits.BackupCall {
+				t.Errorf("asked at %v, deleted until %v", begun, until)
+			}
+			return nil
+		}}}
+		must(t, s.Delete(t.Context(), "parts/1"))
+	})
+}
+
+// A take whose answer was lost may be applied late: the runner takes the backup again, and waits again.
+func TestTakeWithoutAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &testMember{t: t, onePlace: true}
+		lost := &losing{testMember: m}
+		a, b := NewHold(), NewHold()
+		held, err := a.has(t.Context(), m)
+		if must(t, err); !held {
+			t.Fatal("the first runner does not hold the backup")
+		}
+		lost.loses = true
+		if err := b.Take(t.Context(), lost); err == nil {
+			t.Fatal("a lost answer is an answer")
+		}
+		time.Sleep(limits.BackupDrain / 2) // the take is applied meanwhile, perhaps just now
+		lost.loses = false
+		must(t, b.Take(t.Context(), lost))
+		if left := time.Until(b.drained); left != limits.BackupDrain {
+			t.Errorf("after a take without an answer it waits for %v more", left)
+		}
+	})
+}
+
+// losing is a member whose answers to a take may be lost, after it is applied.
+type losing struct {
+	*testMember
+	loses bool
+}
+
+func (m *losing) BackupHold(ctx context.Context, ask kv.BackupHold) (kv.BackupHold, error) {
+	now, err := m.testMember.BackupHold(ctx, ask)
+	if m.loses && ask.Take {
+		return kv.BackupHold{}, kv.Errorf(kv.Unavailable, "no answer")
+	}
+	return now, err
 }

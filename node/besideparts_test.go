@@ -1,0 +1,53 @@
+package node
+
+import (
+	"errors"
+	iofs "io/fs"
+	"syscall"
+	"testing"
+
+	"qkv/log/disk"
+	"qkv/log/disk/simdisk"
+)
+
+// unopenable is a file system whose files cannot be opened.
+type unopenable struct{ disk.FS }
+
+func (unopenable) Open(string) (disk.File, error) { return nil, syscall.EIO }
+
+// A branch looks elsewhere for what its folder does not have. An error of either place stays that error: a part is missing only if neither has it.
+func TestBesideParts(t *testing.T) {
+	own, missing := simdisk.New(1), &iofs.PathError{Op: "open", Err: iofs.ErrNotExist}
+	must(t, errors.Join(own.MkdirAll("d/snap"), own.MkdirAll("other")))
+	for _, name := range []string{"d/snap/own", "other/there"} {
+		f, err := own.Create(name)
+		must(t, errors.Join(err, f.Close()))
+	}
+	for _, c := range []struct {
+		on    disk.FS
+		name  string
+		other error // of the other place
+		want  error
+		asked bool
+	}{
+		{own, "own", syscall.EIO, nil, false},
+		{own, "there", nil, nil, true},
+		{own, "nowhere", missing, iofs.ErrNotExist, true},
+		{own, "elsewhere", syscall.ETIMEDOUT, syscall.ETIMEDOUT, true},
+		{unopenable{own}, "own", nil, syscall.EIO, false},
+	} {
+		asked := ""
+		f, err := besideParts{c.on, func(name string) (disk.File, error) {
+			if asked = name; c.other != nil {
+				return nil, c.other
+			}
+			return own.Open("other/" + name)
+		}}.Open("d/snap/" + c.name)
+		if !errors.Is(err, c.want) || (f == nil) != (c.want != nil) || (asked == c.name) != c.asked {
+			t.Errorf("%s: %v; %q was asked for elsewhere", c.name, err, asked)
+		}
+		if f != nil {
+			must(t, f.Close())
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package node
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"syscall"
+	"testing"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/log/disk/simdisk"
+	"qkv/snapshot"
+	"qkv/snapshot/backup"
+	"qkv/snapshot/backup/store"
+)
+
+// twoBases is a backup of the cluster 7 with two bases, and the parts of the newer one. The disk has them in "member".
+func twoBases(t *testing.T) (on *simdisk.Disk, place store.Store, parts []snapshot.Part) {
+	t.Helper()
+	on = simdisk.New(1)
+	place = store.OpenFolder(on, "backup")
+	must(t, errors.Join(on.MkdirAll("member"), on.MkdirAll("backup")))
+	l := limits.Defaults().Index
+	l.ExtentBytes = 4 << 10
+	s := index.NewState(l)
+	s.Found(index.Founders(map[string]uint64{"n1": 1}))
+	s.Stored(0, 0, nil) // it is saved in parts
+	w, err := backup.Write(t.Context(), place, true, backup.Cluster{ID: 7, Name: "test"})
+	must(t, err)
+	open := func(name string) backup.Source {
+		r, err := snapshot.Open(on, "member/"+name)
+		must(t, err)
+		t.Cleanup(func() { r.Close() })
+		return r
+	}
+	_, err = s.Apply(1, 1, nil, nil)
+	must(t, err)
+	var shelf *snapshot.Shelf
+	for range 2 {
+		for range 60 {
+			at, _ := s.Applied()
+			put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: bytes.Repeat([]byte{byte(at)}, 200)}).Bytes
+			_, err := s.Apply(at+1, 1, index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, First: 1, Wall: int64(at)}, [][]byte{put}), nil)
+			must(t, err)
+		}
+		at, _ := s.Applied()
+		shelf, err = snapshot.Save(on, "member", snapshot.Meta{Cluster: 7, Member: 1, Index: at, Term: 1, Version: "test"}, s.ViewToSave(), shelf)
+		must(t, err)
+		c, err := w.Base(open(snapshot.Name(at, 1)), func(p snapshot.Part) backup.Source { return open(p.Name()) })
+		for done := false; err == nil && !done; {
+			done, err = c.Step(t.Context(), 1<<20)
+		}
+		must(t, err)
+	}
+	must(t, w.Close())
+	return on, place, shelf.Parts()
+}
+
+// A joining member takes the parts of the newest base. One that it has stays, and one that came in part goes on where it ended.
+func TestSeedTakesTheRest(t *testing.T) {
+	on, place, parts := twoBases(t)
+	if len(parts) < 4 {
+		t.Fatalf("the newest base has the parts %v", parts)
+	}
+	content := func(dir string, p snapshot.Part) []byte {
+		f, err := on.Open(dir + "/" + p.Name())
+		must(t, err)
+		defer f.Close()
+		b := make([]byte, p.Bytes)
+		_, err = f.ReadAt(b, 0)
+		must(t, err)
+		return b
+	}
+	must(t, on.MkdirAll("n2/snap"))
+	for i, p := range parts[:2] {
+		to, err := snapshot.Receive(on, "n2/snap", p.Name(), p.Bytes, p.SHA)
+		must(t, err)
+		b := content("member", p)
+		if i == 0 {
+			must(t, to.WriteAt(0, b))
+			_, err = to.Finish(nil)
+			must(t, err)
+			continue
+		}
+		must(t, to.WriteAt(0, b[:len(b)-1]))
+		to.Close()
+	}
+	read := 0
+	s := &storage{folder: &folder{fs: on, dir: "n2", identity: identity{Cluster: 7}}, logger: slog.New(slog.DiscardHandler)}
+	s.repairs.seed = func() (*backup.Reader, error) { read++; return backup.Open(t.Context(), place) }
+	r := &recovered{}
+	r.interrupted.Parts = slices.Clone(parts[:1])
+	must(t, s.seed(r))
+	if read != 1 || !slices.Equal(r.interrupted.Parts, parts) {
+		t.Errorf("it waits for the snapshot of %v, and the newest base has %v", r.interrupted.Parts, parts)
+	}
+	names, err := on.List("n2/snap")
+	must(t, err)
+	if len(names) != len(parts) {
+		t.Fatalf("the folder has %v, and the newest base %d parts", names, len(parts))
+	}
+	for _, p := range parts {
+		if !bytes.Equal(content("n2/snap", p), content("member", p)) {
+			t.Errorf("%s has other bytes", p.Name())
+		}
+	}
+}
+
+// The disk fails while wrong bytes of an earlier process make way: the part is not there, and nothing else happens.
+func TestSinkOfAFailedDisk(t *testing.T) {
+	on := simdisk.New(1)
+	must(t, on.MkdirAll("n2/snap"))
+	wrong := bytes.Repeat([]byte("wrong"), 1<<10)
+	s := &storage{folder: &folder{fs: on, dir: "n2"}}
+	sink := &partSink{storage: s, name: "00000000000000000001-" + fmt.Sprintf("%064x", 1) + ".part", size: int64(len(wrong)), sha: [32]byte{31: 1}}
+	must(t, sink.begin())
+	on.Fail(simdisk.Fault{Err: syscall.EIO, Op: simdisk.OpCreate, Call: 1})
+	if err := sink.Write(wrong); !errors.Is(err, syscall.EIO) {
+		t.Errorf("written to a failed disk: %v", err)
+	}
+	sink.close()
+}
