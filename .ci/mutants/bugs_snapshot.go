@@ -139,6 +139,15 @@ var snapshotBugs = []mutant{
 	{"rely on names of a backup that a crash takes", []change{
 		{"Folder.Lock", `if err := f.makeDurable(); err != nil {`, `if err := error(nil); err != nil {`},
 	}, []detector{direct("./snapshot/backup", "TestFoundIsDurable")}},
+	{"leave the name of the marker to the next loss of power", []change{
+		{"Folder.makeDurable", `append(names, ".")`, `names`},
+	}, []detector{direct("./snapshot/backup/store", "TestLockMakesNamesDurable")}},
+	{"take what was read ahead for another file", []change{
+		{"work.clear", `w.next != nil && w.ahead == of`, `w.next != nil`},
+	}, []detector{direct("./snapshot/backup", "TestRestoreGoesOnWithSomeParts")}},
+	{"read zeros behind the end of a stored part", []change{
+		{"storedRange.ReadAt", `err == nil && len(got) < len(b)`, `err == nil && len(got) > len(b)`},
+	}, []detector{direct("./snapshot/backup", "TestPartsThatEndEarly")}},
 	// Shelves.
 	{"answer a value with another checksum", []change{
 		{"Shelf.Value", `if err == nil && !sound(value) {`, `if err == nil && !sound(value) && value == nil {`},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	iofs "io/fs"
 	"maps"
 	"slices"
@@ -407,6 +408,65 @@ func TestValuesOfHistory(t *testing.T) {
 				t.Errorf("without files, the newest value is %q, %v", b, err)
 			}
 		}
+	}
+}
+
+// A restore goes on with the parts that its folder has from an earlier one. What was read ahead for a part that is there is no other file's.
+func TestRestoreGoesOnWithSomeParts(t *testing.T) {
+	h, on, kept := newHistory(t, 8).grow(20), newFolder(t), newFolder(t)
+	for b := range byte(80) { // several extents end
+		h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: bytes.Repeat([]byte{b}, 200)}).Bytes)
+	}
+	w := open(t, on)
+	must(t, errors.Join(h.base(w), w.Close()))
+	restores := func() []string {
+		rd := reading(t, on)
+		rd.Background = func(do func()) { do() }
+		rd.KeepParts(kept, "to/snap")
+		got, err := rd.Restore(At{}, testLimits(), nil)
+		must(t, err)
+		h.same(got, uint64(len(h.entries)))
+		return list(t, kept, "to/snap")
+	}
+	all := restores()
+	if len(all) < 3 {
+		t.Fatalf("the base has the parts %v", all)
+	}
+	for _, there := range all {
+		for _, name := range all {
+			if name != there {
+				must(t, kept.Remove("to/snap/"+name))
+			}
+		}
+		if now := restores(); !slices.Equal(now, all) {
+			t.Errorf("with %s, the folder has %v, and the base %v", there, now, all)
+		}
+	}
+}
+
+// A part that stays in the backup may be shorter by now: what is read behind its end is an error, and no zeros.
+func TestPartsThatEndEarly(t *testing.T) {
+	h, on := newHistory(t, 8).grow(60), newFolder(t)
+	w := open(t, on)
+	must(t, errors.Join(h.base(w), w.Close()))
+	rd := reading(t, on)
+	rd.LeaveParts()
+	got, err := rd.Restore(At{}, testLimits(), nil)
+	must(t, err)
+	p := snapshot.ShelfOf(got.State.View()).Parts()[0]
+	stored, err := on.OpenWritable("to/b/" + fileName(got.Base.Files[1]))
+	must(t, errors.Join(err, stored.Truncate(p.Bytes-1), stored.Close()))
+	f, err := got.Parts.Open("anywhere/" + p.Name())
+	must(t, err)
+	b := make([]byte, p.Bytes)
+	if n, err := f.ReadAt(b, 0); int64(n) != p.Bytes-1 || !errors.Is(err, io.EOF) {
+		t.Errorf("%d of %d bytes are read: %v", n, p.Bytes, err)
+	}
+	if n, err := f.ReadAt(b[:9], p.Bytes); n > 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("%d bytes are read behind the end: %v", n, err)
+	}
+	if _, err := got.Parts.Open("snap/other.part"); !errors.Is(err, iofs.ErrNotExist) {
+		t.Errorf("another part: %v", err)
 	}
 }
 

@@ -336,3 +336,31 @@ func TestFolderCrashes(t *testing.T) {
 		t.Errorf("only %d calls", calls)
 	}
 }
+
+// A Lock makes the names in the folder itself durable, and those in the folders below: a process may have ended before it did so.
+func TestLockMakesNamesDurable(t *testing.T) {
+	for v := range simdisk.Variants {
+		on := simdisk.New(1)
+		must(t, on.MkdirAll("to"))
+		must(t, on.SyncDir("."))
+		s := OpenFolder(on, "to/b")
+		lock, err := s.Lock(true)
+		must(t, err)
+		must(t, s.Put(t.Context(), "log/a", []byte("a")))
+		must(t, lock.Close())
+		for _, name := range []string{"mark", "log/b"} {
+			f, err := on.Create("to/b/" + name)
+			must(t, err)
+			must(t, errors.Join(f.Sync(), f.Close()))
+		}
+		lock, err = s.Lock(false)
+		must(t, err)
+		must(t, lock.Close())
+		on.Crash(v)
+		for _, name := range []string{"mark", "log/b"} {
+			if _, err := s.Get(t.Context(), name, 0, 1); err != nil {
+				t.Errorf("%v: %v", v, err)
+			}
+		}
+	}
+}
