@@ -63,6 +63,13 @@ func TestBackupHoldOfPlaces(t *testing.T) {
 	if now := s.View(); now.BackupHold(3).Holder != 0 || now.BackupHold(4).Holder != 40 || v.BackupHold(3).Holder != 30 {
 		t.Errorf("after one has left, the holders are %+v, and an older View has %+v", now.holds.all, v.holds.all)
 	}
+	batch(t, s, 101, AppendBackupHold(nil, &kv.BackupHold{Place: 2, Holder: 21, Key: key, Take: true}).Bytes)
+	for place := uint64(1000); place < 1002; place++ {
+		batch(t, s, int64(place), AppendBackupHold(nil, &kv.BackupHold{Place: place, Holder: 1, Key: key}).Bytes)
+	}
+	if now := s.View(); now.BackupHold(2).Holder != 21 || now.BackupHold(4).Holder != 0 {
+		t.Errorf("the backup that was taken last is forgotten first: %+v", now.holds.all)
+	}
 	s.Refound(Founders(map[string]uint64{"n1": 99}))
 	if now := s.View(); len(now.holds.all) > 0 || len(now.holds.key) > 0 {
 		t.Errorf("a new cluster begins with %+v", now.holds)

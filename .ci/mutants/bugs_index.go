@@ -236,4 +236,7 @@ var indexBugs = []mutant{
 	{"keep an older version of a key beside a newer one", []change{
 		{"Builder.Salvage", `s.dropVersion(before)`, ``},
 	}, []detector{direct("./snapshot", "TestSalvage$")}},
+	{"forget the backup that was taken last", []change{
+		{"State.holdBackup", `h.all = slices.Delete(slices.Clone(h.all), i, i+1)`, `if h.all = slices.Clone(h.all); !b.Leave { h.all[i].holder = b.Holder; return kv.Result{Revision: s.revision} }; h.all = slices.Delete(h.all, i, i+1)`},
+	}, []detector{direct("./index", "TestBackupHoldOfPlaces")}},
 }
