@@ -126,6 +126,17 @@ func TestBranch(t *testing.T) {
 				}
 			}
 			same("at once")
+			read, err := cl.Verify(t.Context(), true)
+			until(t, "the files are not read", func() bool {
+				if err != nil {
+					t.Fatal(err)
+				}
+				read, err = cl.Verify(t.Context(), false)
+				return read.Reads > 0
+			})
+			if read.Failed != "" || len(read.Damaged) > 0 || len(n.Status().Alarms) > 0 {
+				t.Errorf("its files: %+v; the alarms %v", read, n.Status().Alarms)
+			}
 			extents := n.Status().Get(figures.Extents)
 			value := strings.Repeat("x", 3000)
 			until(t, "there is no snapshot with an extent of the branch", func() bool {

@@ -168,8 +168,10 @@ func TestRestoreKeepsParts(t *testing.T) {
 				apply(s, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("later"), Value: fmt.Append(nil, "value ", i)}).Bytes)
 			}
 			if rebased {
+				s.KeepHistory()
 				apply(s, new(index.Head).AppendCompact(nil, s.Revision()).Bytes)
 				apply(s, index.AppendRebase(nil, s.View().Extents()[1].To).Bytes)
+				s.ShowHistory()
 			}
 			return s, nil
 		}
@@ -179,7 +181,7 @@ func TestRestoreKeepsParts(t *testing.T) {
 		on := simdisk.New(1)
 		must(t, on.MkdirAll("up"))
 		var kept []snapshot.Part
-		_, err := restoreOn(c, "test", on, rand.NewChaCha8([32]byte{1}), recoverLimits(), fill(rebased, true, &kept))
+		made, err := restoreOn(c, "test", on, rand.NewChaCha8([32]byte{1}), recoverLimits(), fill(rebased, true, &kept))
 		must(t, err)
 		on.Crash(simdisk.Mixture)
 		f, r := restoredFolder(t, on, "up/n1", "n1")
@@ -187,9 +189,14 @@ func TestRestoreKeepsParts(t *testing.T) {
 		if same := len(parts) > len(kept) && slices.Equal(parts[:len(kept)], kept); len(kept) < 3 || same == rebased {
 			t.Errorf("rebased=%v: the parts are %v, and the backup had %v", rebased, parts, kept)
 		}
-		pair, found, err := r.state.View().Get([]byte("k1"), 3)
-		if r.state.Revision() != 141 || !rebased && (err != nil || !found || string(pair.Value) != "value 1") {
-			t.Errorf("revision %d; an older value is %q, %v, %v", r.state.Revision(), pair.Value, found, err)
+		for _, s := range []*index.State{r.state, made.state} { // from the folder, and as a branch serves it
+			pair, found, err := s.View().Get([]byte("k1"), 3)
+			if s.Revision() != 141 || err != nil || !found || string(pair.Value) != "value 1" {
+				t.Errorf("revision %d; an older value is %q, %v, %v", s.Revision(), pair.Value, found, err)
+			}
+			if shelf := snapshot.ShelfOf(s.View()); shelf.Last() != parts[len(parts)-1].To || len(shelf.Parts()) != len(parts) {
+				t.Errorf("its values are read from %v, and its parts are %v", shelf.Parts(), parts)
+			}
 		}
 		names, err := on.List("up/n1/snap")
 		must(t, err)
@@ -215,43 +222,57 @@ func TestRestoreKeepsParts(t *testing.T) {
 	}
 }
 
-// A crash at every call leaves no data folder, or a whole one; the same command then does it.
+// A crash at every call leaves no data folder, or a whole one; the same command then does it. The folder is new, or a mount point.
 func TestRestoreCrash(t *testing.T) {
-	on := simdisk.New(1)
-	if err := errors.Join(on.MkdirAll("up"), on.SyncDir(".")); err != nil {
-		t.Fatal(err)
-	}
-	calls, whole := uint64(0), 0
-	on.SetHook(func(op simdisk.Op, name string) {
-		if calls++; calls%4 != 0 && op != simdisk.OpRename && op != simdisk.OpSyncDir {
-			return
+	for _, mounted := range []bool{false, true} {
+		on := simdisk.New(1)
+		must(t, errors.Join(on.MkdirAll("up"), on.SyncDir(".")))
+		if mounted {
+			must(t, errors.Join(on.MkdirAll("up/n1/lost+found"), on.SyncDir("up"), on.SyncDir("up/n1")))
 		}
-		after := on.Clone(calls)
-		after.Crash(simdisk.Variant(calls % uint64(simdisk.Variants)))
-		if _, err := after.List("up/n1"); errors.Is(err, fs.ErrNotExist) {
-			if _, err := restoreTo(after, "up/n1", "n1", 1, restoredState(t)); err != nil {
-				t.Fatalf("again after a crash before call %d (%v %s): %v", calls, op, name, err)
+		calls, whole := uint64(0), 0
+		on.SetHook(func(op simdisk.Op, name string) {
+			if calls++; calls%4 != 0 && op != simdisk.OpRename && op != simdisk.OpSyncDir {
+				return
 			}
-		} else {
-			whole++
+			after := on.Clone(calls)
+			after.Crash(simdisk.Variant(calls % uint64(simdisk.Variants)))
+			if names, err := after.List("up/n1"); errors.Is(err, fs.ErrNotExist) || !slices.Contains(names, "identity") {
+				for _, name := range names { // as an error of the rename says
+					if name != "lost+found" && name != restoringSuffix {
+						must(t, removeAll(after, "up/n1/"+name))
+					}
+				}
+				if _, err := restoreTo(after, "up/n1", "n1", 1, restoredState(t)); err != nil {
+					t.Fatalf("again after a crash before call %d (%v %s): %v", calls, op, name, err)
+				}
+			} else {
+				whole++
+			}
+			f, r := restoredFolder(t, after, "up/n1", "n1")
+			if r.state.View().Keys() != 100 {
+				t.Errorf("%d keys", r.state.View().Keys())
+			}
+			must(t, errors.Join(r.log.Close(), f.lock.Close()))
+		})
+		_, err := restoreTo(on, "up/n1", "n1", 1, restoredState(t))
+		on.SetHook(nil)
+		must(t, err)
+		if _, err := restoreTo(on, "up/n1", "n1", 1, restoredState(t)); err == nil || !strings.Contains(err.Error(), "up/n1 is not empty") {
+			t.Errorf("over a member's data: %v", err)
 		}
-		f, r := restoredFolder(t, after, "up/n1", "n1")
-		if r.state.View().Keys() != 100 {
-			t.Errorf("%d keys", r.state.View().Keys())
+		if whole == 0 {
+			t.Error("no crash has left a whole folder")
 		}
-		if err := errors.Join(r.log.Close(), f.lock.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	_, err := restoreTo(on, "up/n1", "n1", 1, restoredState(t))
-	on.SetHook(nil)
-	if err != nil {
-		t.Fatal(err)
+		t.Logf("mounted %v: %d calls, %d with a whole folder", mounted, calls, whole)
 	}
-	if _, err := restoreTo(on, "up/n1", "n1", 1, restoredState(t)); err == nil || !strings.Contains(err.Error(), "up/n1 is not empty") {
-		t.Errorf("over a member's data: %v", err)
+}
+
+func removeAll(on disk.FS, name string) error {
+	if _, err := on.List(name); err == nil {
+		return removeFolder(on, name)
 	}
-	t.Logf("%d calls, %d with a whole folder", calls, whole)
+	return on.Remove(name)
 }
 
 // A configuration that cannot work is refused before a backup is read.

@@ -130,4 +130,13 @@ var nodeBugs = []mutant{
 	{"look elsewhere for a part that the own disk cannot read", []change{
 		{"besideParts.Open", `errors.Is(err, iofs.ErrNotExist)`, `err != nil || errors.Is(err, iofs.ErrNotExist)`},
 	}, []detector{direct("./node", "TestBesideParts")}},
+	{"start a branch without the parts of the backup", []change{
+		{"branchOn", `parts != nil`, `parts != nil && c.Name == ""`},
+	}, []detector{direct("./node", "TestBranch")}},
+	{"read a restored state from the files of before", []change{
+		{"storage.make", `s.made = shelf`, `s.made = snapshot.ShelfOf(state.View())`},
+	}, []detector{direct("./node", "TestRestoreKeepsParts")}},
+	{"name a restored folder before its files are durable", []change{
+		{"folder.moveUp", `err = f.fs.SyncDir(to)`, `err = nil`},
+	}, []detector{direct("./node", "TestRestoreCrash")}},
 }
