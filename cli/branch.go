@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -95,60 +96,51 @@ func branch(ctx context.Context, c *cli.Context) (err error) {
 	if err != nil {
 		return serveError(err)
 	}
-	m.describe(say)
-	defer func() {
-		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
-		defer cancel()
-		err = errors.Join(err, n.Stop(within))
-	}()
-	if err := leads(ctx, config.Listen, home); err != nil {
-		return err
-	}
-	if command != nil {
-		beside, end := context.WithCancel(ctx)
-		defer end()
-		go func() {
-			select {
-			case <-n.Done(): // it has failed
-				end()
-			case <-beside.Done():
-			}
-		}()
-		err := runBeside(beside, c, &config, command)
-		if failed := n.Err(); failed != nil {
-			return serveError(failed)
+	fmt.Fprint(say, m.text)
+	serving, end := context.WithCancel(ctx) // until the member ends
+	defer end()
+	go func() {
+		select {
+		case <-n.Done():
+			end()
+		case <-serving.Done():
 		}
-		return err
+	}()
+	if err = leads(serving, config.Listen, home); err == nil && command != nil {
+		err = runBeside(serving, c, &config, command)
+	} else if err == nil {
+		fmt.Fprintf(say, "it is served until Ctrl-C, from %s: qkv get --endpoints %s KEY\n", config.DataDir, config.Listen)
+		<-serving.Done()
+		err = ctx.Err()
 	}
-	fmt.Fprintf(say, "it is served until Ctrl-C, from %s: qkv get --endpoints %s KEY\n", config.DataDir, config.Listen)
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-n.Done():
-		return serveError(n.Err())
+	if failed := n.Err(); failed != nil {
+		return serveError(failed)
 	}
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	return errors.Join(err, n.Stop(within))
 }
 
 // outside refuses a folder that is the backup's, or in it: nothing is written there.
 func outside(dir, place string) error {
-	if at, err := filepath.EvalSymlinks(place); err == nil { // it is a folder
-		place = at
+	of, err := filepath.EvalSymlinks(place)
+	if err == nil {
+		of, err = filepath.Abs(of)
 	}
-	of, err := filepath.Abs(place)
-	if err != nil {
-		return err
+	if err != nil { // it is no folder
+		return nil
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return err
-	}
-	for at := dir; ; at = filepath.Dir(at) {
-		if real, err := filepath.EvalSymlinks(at); err == nil && real == of {
-			return usagef("%s lies in the backup %s, where nothing is written: give another --data-dir, or run the command in another folder", dir, place)
-		}
-		if at == filepath.Dir(at) {
-			return nil
+	real, err := filepath.Abs(dir)
+	for at := real; err == nil; at = filepath.Dir(at) {
+		if there, missing := filepath.EvalSymlinks(at); missing == nil { // the deepest folder that exists
+			real = there + real[len(at):]
+			break
 		}
 	}
+	if err == nil && strings.HasPrefix(real+"/", of+"/") {
+		err = usagef("%s lies in the backup %s, where nothing is written: give another --data-dir, or run the command in another folder", dir, place)
+	}
+	return err
 }
 
 // leads waits until a lone member on loopback serves linearizable reads.

@@ -111,7 +111,7 @@ func restoreBackup(ctx context.Context, c *cli.Context, from, dir, certsDir stri
 	if err != nil {
 		return serveError(err)
 	}
-	m.describe(c.App.Writer)
+	fmt.Fprint(c.App.Writer, m.text)
 	writeNext(c, made, dir)
 	return nil
 }
@@ -120,27 +120,36 @@ func restoreBackup(ctx context.Context, c *cli.Context, from, dir, certsDir stri
 type moment struct {
 	*cli.Context
 	place string
-	asked string // as of when
-	r     *backup.Reader
 	got   *backup.Restored
+	text  string // describes it
 }
 
 // fill returns the state. It keeps the parts in a folder, or leaves them in the backup.
 func (m *moment) fill(ctx context.Context, keep func(r *backup.Reader)) (*index.State, error) {
 	at, asked, err := momentAsked(m.Context, time.Now())
-	if err == nil {
-		m.asked = asked
-		m.r, err = openBackup(ctx, m.Context, m.place)
-	}
 	if err != nil {
 		return nil, err
 	}
-	keep(m.r)
+	r, err := openBackup(ctx, m.Context, m.place)
+	if err != nil {
+		return nil, err
+	}
+	keep(r)
 	bar := newBytesProgress(m.App.ErrWriter, "restore")
-	m.got, err = m.r.Restore(at, limits.Defaults().Index, progressTo(bar))
+	m.got, err = r.Restore(at, limits.Defaults().Index, progressTo(bar))
 	bar.end()
 	if err != nil {
 		return nil, restoreError(err, at)
+	}
+	for _, note := range slices.Concat(r.Faults, m.got.Notes) {
+		fmt.Fprintln(m.App.ErrWriter, "note:", note)
+	}
+	if m.got.Lost != nil {
+		fmt.Fprintln(m.App.ErrWriter, "LOST: everything behind this moment:", m.got.Lost)
+	}
+	m.text = describeRestored(m.got, r.Path, asked) // a member that goes on with the state owns it
+	if at.Since != 0 {
+		m.text += fmt.Sprintf("its history begins with revision %d\n", max(m.got.State.View().Compacted(), 1))
 	}
 	return m.got.State, nil
 }
@@ -149,20 +158,6 @@ func (m *moment) fill(ctx context.Context, keep func(r *backup.Reader)) (*index.
 func (m *moment) keeping(ctx context.Context) node.Fill {
 	return func(files disk.FS, dir string) (*index.State, error) {
 		return m.fill(ctx, func(r *backup.Reader) { r.KeepParts(files, dir) })
-	}
-}
-
-// describe prints the restored state to say, and its losses.
-func (m *moment) describe(say io.Writer) {
-	for _, note := range slices.Concat(m.r.Faults, m.got.Notes) {
-		fmt.Fprintln(m.App.ErrWriter, "note:", note)
-	}
-	if m.got.Lost != nil {
-		fmt.Fprintln(m.App.ErrWriter, "LOST: everything behind this moment:", m.got.Lost)
-	}
-	fmt.Fprint(say, describeRestored(m.got, m.r.Path, m.asked))
-	if m.String("since") != "" {
-		fmt.Fprintf(say, "its history begins with revision %d\n", max(m.got.State.View().Compacted(), 1))
 	}
 }
 

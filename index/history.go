@@ -366,6 +366,9 @@ func (s *State) KeepHistory() {
 	s.keeps = &oldest
 }
 
+// Hides reports whether history is kept that was compacted.
+func (s *State) Hides() bool { return s.oldest() < s.compacted }
+
 // ShowHistory makes the kept history readable again. A state whose base has changed needs Begin before it is saved.
 func (s *State) ShowHistory() { s.compacted, s.keeps = s.oldest(), nil }
 

@@ -332,10 +332,10 @@ func (p *partSink) Name() string  { return p.name }
 func (p *partSink) Size() int64   { return p.size }
 func (p *partSink) Offset() int64 { return p.receiver.Offset() }
 
-func (p *partSink) begin() (err error) {
-	p.receiver, err = snapshot.Receive(p.storage.folder.fs, p.storage.folder.path("snap"), p.name, p.size, p.sha)
-	if err == nil {
-		p.check = p.receiver.Check()
+func (p *partSink) begin() error {
+	r, err := snapshot.Receive(p.storage.folder.fs, p.storage.folder.path("snap"), p.name, p.size, p.sha)
+	if err == nil { // otherwise the one before refuses
+		p.receiver, p.check = r, r.Check()
 	}
 	return err
 }
@@ -356,9 +356,7 @@ func (p *partSink) Write(piece []byte) error {
 
 func (p *partSink) close() {
 	p.check.Close()
-	if p.receiver != nil { // it could not begin anew
-		p.receiver.Close()
-	}
+	p.receiver.Close()
 }
 
 // fetchPart gets a part from another member, or from the backup if none gives it.

@@ -69,9 +69,6 @@ func (r *Reader) Restore(at At, l limits.Index, progress func(done, total int64)
 			continue // the same damage lies behind it
 		}
 		work := r.newWork(&b, l, progress)
-		if at.Since != 0 {
-			work.history = work.total - b.Bytes()
-		}
 		got, err := work.run(at)
 		if got != nil {
 			got.State.ShowHistory()
@@ -118,9 +115,11 @@ func (r *Reader) candidates(at At) (all []Base, err error) {
 	}
 	slices.Reverse(all)
 	if at.Since != 0 {
+		var later []Base // with less history, the most first
 		for len(all) > 1 && all[0].Wall > at.Since {
-			all = all[1:]
+			all, later = all[1:], append([]Base{all[0]}, later...)
 		}
+		all = append(all, later...)
 	}
 	if all = append(all, exact...); len(all) > 0 {
 		return all, nil
@@ -141,7 +140,8 @@ type work struct {
 	reported int64
 	total    int64
 	base     *Base
-	history  int64 // bytes of the log, if its history is kept
+	live     int64 // size of the live keys of the base
+	history  int64 // bytes of the entries behind it, if their history is kept
 	got      *Restored
 	parts    disk.FS
 	ahead    File                   // that is read while the one before is loaded
@@ -210,9 +210,8 @@ func (w *work) ended(at At) (*Restored, error) {
 func (w *work) load() (*index.State, error) {
 	r, of := w.r, w.r.store.Path(fileName(w.base.Files[0]))
 	known, err := r.examine(w.base)
-	if need := known.live + w.history; err == nil && r.Memory > 0 && need > r.Memory {
-		err = fmt.Errorf("%w: the keys of entry %d and the history to keep take %d bytes, and this process has memory for %d: raise its limit, or use a larger host",
-			ErrMemory, w.base.Index, need, r.Memory)
+	if w.live = known.live; err == nil {
+		err = w.fits()
 	}
 	if err != nil {
 		return nil, err
@@ -249,6 +248,16 @@ func (w *work) load() (*index.State, error) {
 		shelf.Attach(state) // its next extents have all changes, as those of members
 	}
 	return state, r.ctx.Err()
+}
+
+// fits refuses a state for which this process lacks memory.
+func (w *work) fits() error {
+	need, memory := w.live+w.history, w.r.Memory
+	if memory == 0 || need <= memory {
+		return nil
+	}
+	return fmt.Errorf("%w: the keys of entry %d, and the kept history behind it, take %d bytes, and this process has memory for %d: raise its limit, or use a larger host",
+		ErrMemory, w.base.Index, need, memory)
 }
 
 // keep copies the parts of the base to the folder that keeps them, without those already there.
@@ -323,7 +332,7 @@ func (w *work) clear(of File) ([]byte, error) {
 	}
 	b, err := read()
 	w.next = nil
-	if i := slices.Index(w.base.Files, of) + 1; err == nil && w.r.Background != nil && i < len(w.base.Files) {
+	if i := slices.Index(w.base.Files, of) + 1; err == nil && w.r.Background != nil && i < len(w.base.Files) && (w.r.files == nil || i > 1) { // kept files follow none
 		w.ahead = w.base.Files[i]
 		next := sync.OnceValues(func() ([]byte, error) { return w.r.clear(w.base.Files[i]) })
 		w.next = next
@@ -354,10 +363,14 @@ func (w *work) apply(entries []Entry, at At) (over bool, err error) {
 		if at.Revision != 0 && w.got.Revision >= at.Revision {
 			return true, nil
 		}
-		if at.Since == 0 { // otherwise the digest is another one
-			if err := w.compare(); err != nil {
+		if at.Since != 0 {
+			w.history += int64(len(e.Envelope))
+			if err := w.fits(); err != nil {
 				return false, err
 			}
+		}
+		if err := w.compare(); err != nil {
+			return false, err
 		}
 	}
 	return false, w.r.ctx.Err()
@@ -416,7 +429,11 @@ func (w *work) compare() error {
 		return nil
 	}
 	b := &w.r.Bases[i]
-	if got := w.got.State.View().Digest(); got != b.Digest || w.got.Term != b.Term {
+	got := w.got.State.View().Digest()
+	if w.got.State.Hides() { // its digest is another one
+		got = b.Digest
+	}
+	if got != b.Digest || w.got.Term != b.Term || w.got.Revision != b.Revision {
 		return fmt.Errorf("%w: at entry %d, the log behind the base of entry %d gives the digest %016x, and %s has %016x",
 			errDiffers, b.Index, w.base.Index, got, w.r.store.Path(baseName(b.Index, b.Term)), b.Digest)
 	}
