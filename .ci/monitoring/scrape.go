@@ -64,7 +64,7 @@ func scrape() (families map[string]*family, err error) {
 			return nil, err
 		}
 	}
-	if err := read(configs[0].Listen, families, "etcd_network_peer_round_trip_time_seconds", "etcd_debugging_server_alarms", "qkv_peer_packets_sent"); err != nil || families[ofLeader] != nil {
+	if err := read(configs[0].Listen, families, "etcd_network_peer_round_trip_time_seconds", "etcd_debugging_server_alarms", "qkv_peer_packets_sent", "qkv_mtu"); err != nil || families[ofLeader] != nil {
 		return families, err
 	}
 	return families, read(configs[1].Listen, families, ofLeader)
