@@ -123,12 +123,9 @@ const (
 	// and 2.0 ms with 1 MiB at once, 0.3 and 0.35 with 128 KiB, 0.25 and 0.23 with this, and 0.15 with neither. The 100 MB took 0.10 to
 	// 0.12, 0.15, and 0.14 to 0.23 s.
 	SnapshotPieceBytes = 64 << 10
-	// SnapshotStepQuick is the longest step without a disk delay. After a longer one the disk gets an equal pause, after a quick one a pause
-	// of one part in SnapshotRestQuick. Measured on a busy virtual disk, with 1,000 puts of 1 KiB a second: while a base of 318 MB was
-	// written, p99 was 11.0 ms with pauses of 0.5 ms, 8.6 with this, and 5.5 without a base. The base took 5.6 and 7.1 s.
+	// SnapshotStepQuick is the longest step without a disk delay. After a longer one the disk gets an equal pause.
 	SnapshotStepQuick = 20 * time.Millisecond
-	SnapshotRestQuick = 2
-	// SnapshotRest is the fraction of a longer step that the pause has at least, even if the log has little space left.
+	// SnapshotRest is the fraction of such a step that the pause has at least, even if the log has little space left.
 	SnapshotRest = 8
 	// SnapshotChunkBytes is one piece of a streamed snapshot.
 	SnapshotChunkBytes = 256 << 10
