@@ -372,21 +372,21 @@ var ErrRemoved = actor.ErrRemoved
 var ErrDisk = actor.ErrDisk
 
 // Stop ends the member: it hands leadership over, lets requests finish until ctx ends, and records on the disk how far the log is synced.
-// A member that has ended by itself only closes its sockets.
+// A member that has ended by itself only closes its sockets. If it was removed, it tells its clients of the members first.
 func (n *Node) Stop(ctx context.Context) (err error) {
 	n.stop.Do(func() { err = n.shutdown(ctx) })
 	return err
 }
 
 func (n *Node) shutdown(ctx context.Context) error {
-	failed := n.Err() != nil
-	if !failed {
+	switch err := n.Err(); {
+	case err == nil:
 		n.handOver(ctx)
+		n.drain(ctx, limits.DrainTimeout)
+	case errors.Is(err, ErrRemoved): // it answers no more, but its clients may not know the other members yet
+		n.drain(ctx, limits.DrainLinger)
 	}
 	var errs []error
-	if !failed {
-		n.drain(ctx)
-	}
 	if err := n.stopActors(ctx); err != nil {
 		if why := n.Err(); errors.Is(why, ErrDisk) {
 			return why // the actors wait for exactly that
@@ -416,8 +416,8 @@ func (n *Node) shutdown(ctx context.Context) error {
 }
 
 // drain lets the clients of both endpoints finish, and accepts no new ones.
-func (n *Node) drain(ctx context.Context) {
-	ctx, done := context.WithTimeout(ctx, limits.DrainTimeout)
+func (n *Node) drain(ctx context.Context, most time.Duration) {
+	ctx, done := context.WithTimeout(ctx, most)
 	defer done()
 	var both sync.WaitGroup
 	if n.etcd != nil {

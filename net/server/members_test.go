@@ -2,11 +2,14 @@ package server_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/quic-go/quic-go"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -178,6 +181,56 @@ func TestMoveLeaderOfOneWhoHasLeft(t *testing.T) {
 	r.want(3, kv.MemberNotFound)
 }
 
+// readPush reads a status that the member pushes.
+func readPush(ctx context.Context, conn *quic.Conn) (wire.Status, error) {
+	stream, err := conn.AcceptUniStream(ctx)
+	if err != nil {
+		return wire.Status{}, err
+	}
+	b, err := io.ReadAll(stream)
+	if err != nil {
+		return wire.Status{}, err
+	}
+	frame, rest, ok, err := wire.SplitFrame(b, limits.ResponseBytes)
+	if err != nil || !ok || len(rest) > 0 {
+		return wire.Status{}, fmt.Errorf("%x: %w", b, err)
+	}
+	p, err := wire.ReadResponse(frame)
+	if err != nil || p.ID != 0 {
+		return wire.Status{}, fmt.Errorf("%+v: %w", p, err)
+	}
+	return wire.ReadAnswer[wire.Status](&p)
+}
+
+// A member that stops tells its clients of a change that is just made. They would not find the other members, if they know it alone.
+func TestMembersAreToldAtTheEnd(t *testing.T) {
+	for range 4 {
+		e := newEndpoint(t, nil)
+		r := e.raw(t)
+		r.do(wire.OpStatus, nil)
+		told := make(chan error, 1)
+		go func() {
+			for {
+				got, err := readPush(t.Context(), r.conn)
+				if err != nil || len(got.Members) == 1 && got.Members[0].Name == "n9" {
+					told <- err
+					return
+				}
+			}
+		}()
+		e.member.SetStatus(wire.Status{Leader: 9, Members: []kv.Member{{ID: 9, Name: "n9"}}})
+		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Millisecond)
+		e.server.Drain(ctx)
+		cancel()
+		if err := e.server.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-told; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A client that asks for nothing is told who the members are when that has changed, and when it has become what the
 // cluster decided.
 func TestMembersAreTold(t *testing.T) {
@@ -192,21 +245,12 @@ func TestMembersAreTold(t *testing.T) {
 		e.member.SetStatus(status)
 		for {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			stream, err := r.conn.AcceptUniStream(ctx)
+			got, err := readPush(ctx, r.conn)
 			cancel()
 			if err != nil {
 				t.Fatalf("%+v: %v", status, err)
 			}
-			b, err := io.ReadAll(stream)
-			frame, rest, ok, split := wire.SplitFrame(b, limits.ResponseBytes)
-			if err != nil || !ok || split != nil || len(rest) > 0 {
-				t.Fatalf("%x: %v %v", b, err, split)
-			}
-			p, err := wire.ReadResponse(frame)
-			if err != nil || p.ID != 0 {
-				t.Fatalf("%+v %v", p, err)
-			}
-			if got, err := wire.ReadAnswer[wire.Status](&p); err == nil && got.Leader == status.Leader && slices.EqualFunc(got.Members, status.Members, func(a, b kv.Member) bool {
+			if got.Leader == status.Leader && slices.EqualFunc(got.Members, status.Members, func(a, b kv.Member) bool {
 				return a.ID == b.ID && a.Name == b.Name && slices.Equal(a.Clients, b.Clients)
 			}) {
 				break // else it was told before, of what was then

@@ -106,7 +106,8 @@ type Server struct {
 	conns        int                         // len(conns) of all identities together
 	identities   map[wire.Identity]*identity // the identities that have connections
 	everAccepted uint64
-	membersAt    uint64 // number of changes of the members
+	said         wire.Status // the newest push
+	membersAt    uint64      // number of changes of the members
 }
 
 // Start opens the endpoint and serves until Close.
@@ -366,10 +367,13 @@ func (s *Server) eachLocked(f func(*conn)) {
 	}
 }
 
-// Drain refuses new requests: clients turn to other members. It ends each stream after the answers to the requests under way. It
+// Drain tells clients of the members, and refuses new requests: clients turn to other members. It ends each stream after the answers to the requests under way. It
 // waits until all are answered, or ctx ends, and then for a while until the clients have gone: only they know that their answers
 // arrived. Close follows.
 func (s *Server) Drain(ctx context.Context) {
+	if s.tellChange() { // streams have no order: a client leaves when its own have ended, and would not see the push
+		time.Sleep(tellEvery / 2)
+	}
 	s.mu.Lock()
 	s.draining.Store(true)
 	s.eachLocked((*conn).drain)

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -23,34 +24,34 @@ const tellEvery = 100 * time.Millisecond
 func (s *Server) tellMembers(ctx context.Context) {
 	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()
-	var said wire.Status // the contents of a push that is sent now
 	for {
-		now := s.config.Member.Status()
-		s.mu.Lock()
-		if !slices.EqualFunc(said.Members, now.Members, sameMember) || said.Leader == 0 && now.Leader != 0 || now.Get(figures.SessionClock)-said.Get(figures.SessionClock) > int64(limits.SessionTTL/4) {
-			said = now
-			s.membersAt++
-		}
-		var untold []*conn
-		s.eachLocked(func(c *conn) {
-			if c.toldAt.Load() < s.membersAt && c.telling.CompareAndSwap(false, true) {
-				untold = append(untold, c)
-			}
-		})
-		at := s.membersAt
-		s.mu.Unlock()
-		if len(untold) > 0 {
-			frame := wire.AppendAnswer(nil, 0, &now)
-			for _, c := range untold {
-				s.running.Go(func() { c.tell(frame, at) })
-			}
-		}
+		s.tellChange()
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// tellChange begins to push the members to the clients that do not have the newest ones, and reports whether there are any.
+func (s *Server) tellChange() bool {
+	now := s.config.Member.Status()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if said := &s.said; !slices.EqualFunc(said.Members, now.Members, sameMember) || said.Leader == 0 && now.Leader != 0 || now.Get(figures.SessionClock)-said.Get(figures.SessionClock) > int64(limits.SessionTTL/4) {
+		s.said = now
+		s.membersAt++
+	}
+	at, untold := s.membersAt, false
+	frame := sync.OnceValue(func() []byte { return wire.AppendAnswer(nil, 0, &now) })
+	s.eachLocked(func(c *conn) {
+		if c.toldAt.Load() < at && c.telling.CompareAndSwap(false, true) {
+			untold = true
+			s.running.Go(func() { c.tell(frame(), at) })
+		}
+	})
+	return untold
 }
 
 func sameMember(a, b kv.Member) bool {
