@@ -12,8 +12,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -27,6 +27,7 @@ import (
 	"qkv/internal/meter"
 	"qkv/net/auth"
 	"qkv/net/etcd/front"
+	"qkv/net/etcd/h2"
 	"qkv/net/wire"
 )
 
@@ -101,7 +102,7 @@ type Server struct {
 	*core
 
 	begun sync.Once
-	grpc  *grpc.Server  // set by begun
+	grpc  *h2.Server  // set by begun
 	more  []*front.Port // for metrics alone, and for the dashboard alone
 
 	offered []*grpc.ServiceDesc // by gRPC, and by the gateway
@@ -183,30 +184,32 @@ func newCore(config Config) *core {
 // false if the server ended first.
 func (s *Server) begin() bool {
 	s.begun.Do(func() {
-		s.grpc = grpc.NewServer(
-			grpc.ForceServerCodecV2(codec{s.metrics}),
-			grpc.Creds(front.Credentials()),
-			grpc.MaxRecvMsgSize(s.config.MaxRequestBytes+limits.EtcdRequestOver),
-			grpc.MaxSendMsgSize(limits.EtcdMessageBytes),
-			grpc.MaxConcurrentStreams(uint32(s.config.Limits.Streams)),
-			grpc.WaitForHandlers(true),
-			grpc.NumStreamWorkers(limits.EtcdStreamWorkers),
-			grpc.MaxHeaderListSize(limits.EtcdHeaderBytes),
-			grpc.ConnectionTimeout(s.config.Limits.Handshake),
-			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: limits.EtcdPingLeast}),
-			grpc.KeepaliveParams(keepalive.ServerParameters{Time: limits.EtcdPing, Timeout: limits.EtcdPingTimeout}),
-		)
+		s.grpc = h2.NewServer(h2.Config{
+			Codec:       codec{s.metrics},
+			ReceiveMost: s.config.MaxRequestBytes + limits.EtcdRequestOver, SendMost: limits.EtcdMessageBytes,
+			Streams: uint32(s.config.Limits.Streams), HeaderBytes: limits.EtcdHeaderBytes, Handshake: s.config.Limits.Handshake,
+			PingLeast: limits.EtcdPingLeast, PingAfter: limits.EtcdPing, PingTimeout: limits.EtcdPingTimeout,
+		})
 		for _, service := range s.offered {
 			s.grpc.RegisterService(service, nil)
 		}
 		s.grpc.RegisterService(s.healthService())
-		s.running.Go(func() { _ = s.grpc.Serve(s.port.GRPC()) })
+		s.running.Go(func() {
+			for {
+				c, err := s.port.GRPC().Accept()
+				if err != nil {
+					return
+				}
+				from, _ := peer.FromContext(front.ConnContext(context.Background(), c))
+				s.running.Go(func() { s.grpc.Serve(c, from) })
+			}
+		})
 	})
 	return s.grpc != nil
 }
 
 // served returns the gRPC server, or nil if it never started and never will.
-func (s *Server) served() *grpc.Server {
+func (s *Server) served() *h2.Server {
 	s.begun.Do(func() {})
 	return s.grpc
 }
@@ -238,7 +241,7 @@ func (s *Server) Drain(ctx context.Context) {
 	finished := make(chan struct{})
 	s.running.Go(func() {
 		if serves := s.served(); serves != nil {
-			serves.GracefulStop()
+			serves.Drain()
 		}
 		close(finished)
 	})

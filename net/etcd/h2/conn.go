@@ -1,0 +1,585 @@
+package h2
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"math"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/peer"
+)
+
+// Windows and buffers.
+const (
+	streamWindow = 1 << 18 // bytes of a stream that the client may send before the server takes them
+	connWindow   = 1 << 20 // of a connection
+	frameMost    = 1 << 14 // the smallest limit of a frame, and ours
+	readBytes    = 32 << 10
+	outBytes     = 64 << 10 // encoded frames that wait for the writer; more wait in their streams
+	streamQueue  = 64 << 10 // bytes of a stream that wait before its handler waits
+	drainWait    = time.Second
+)
+
+// conn is a connection. One goroutine reads, one writes.
+type conn struct {
+	server *Server
+	nc     net.Conn
+	ctx    context.Context // until the connection ends
+	cancel context.CancelFunc
+
+	// Owned by the reader.
+	in      *bufio.Reader
+	framer  *http2.Framer
+	heads   heads
+	block   []byte // of a header block that is not whole
+	last    uint32 // the highest stream that the client has begun
+	taken   int    // bytes whose connection window is not returned
+	pings   pings
+	settled bool // the client's first settings have come
+
+	mu       sync.Mutex
+	wake     sync.Cond // the writer has something to do, or the reader may continue
+	streams  map[uint32]*stream
+	out      []byte    // encoded frames
+	ready    []*stream // that have something to write and window for it, in turns
+	window   int64     // that the client grants
+	initial  int64     // of new streams
+	frame    int       // the client's limit of a frame
+	going    byte      // see drain
+	over     error     // the connection has ended
+	heardAt  time.Time // the last frame
+	pinged   bool      // the server's ping is not answered
+	answered bool      // a part of an answer was written since the client's last ping
+}
+
+// The states of a connection's graceful end: none, GOAWAY is sent for later streams, and no other stream is taken.
+const (
+	stays = iota
+	leaves
+	left
+)
+
+func newConn(s *Server, nc net.Conn, from *peer.Peer) *conn {
+	c := &conn{server: s, nc: nc, streams: map[uint32]*stream{}, window: 65535, initial: 65535, frame: frameMost, heardAt: time.Now()}
+	c.wake.L = &c.mu
+	c.ctx, c.cancel = context.WithCancel(peer.NewContext(context.Background(), from))
+	c.in = bufio.NewReaderSize(nc, readBytes)
+	c.framer = http2.NewFramer(io.Discard, c.in)
+	c.framer.SetReuseFrames()
+	c.framer.SetMaxReadFrameSize(frameMost)
+	c.heads.init(s, c.ctx)
+	return c
+}
+
+// run serves the connection.
+func (c *conn) run() {
+	var writer sync.WaitGroup
+	writer.Go(c.write)
+	err := c.read()
+	c.goodbye(err)
+	c.end(err)
+	writer.Wait()
+	_ = c.nc.Close()
+}
+
+// end ends the connection, and its requests.
+func (c *conn) end(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.endLocked(why)
+}
+
+func (c *conn) endLocked(why error) {
+	if c.over != nil {
+		return
+	}
+	c.over = why
+	c.cancel()
+	for _, s := range c.streams {
+		s.dropLocked(why)
+	}
+	clear(c.streams)
+	c.ready = nil
+	c.wake.Broadcast()
+	if len(c.out) == 0 {
+		_ = c.nc.Close()
+	} else {
+		_ = c.nc.SetDeadline(time.Now().Add(time.Second))
+	}
+}
+
+// goodbye tells the client about its error.
+func (c *conn) goodbye(err error) {
+	code, isOne := http2.ErrCodeNo, false
+	var broken http2.ConnectionError
+	switch {
+	case errors.As(err, &broken):
+		code, isOne = http2.ErrCode(broken), true
+	case errors.Is(err, http2.ErrFrameTooLarge):
+		code, isOne = http2.ErrCodeFrameSize, true
+	}
+	if isOne {
+		c.mu.Lock()
+		c.goAwayLocked(c.last, code, err.Error())
+		c.mu.Unlock()
+	}
+}
+
+func (c *conn) goAwayLocked(last uint32, code http2.ErrCode, why string) {
+	c.out = appendFrame(c.out, http2.FrameGoAway, 0, 0, 8+len(why))
+	c.out = binary.BigEndian.AppendUint32(c.out, last)
+	c.out = binary.BigEndian.AppendUint32(c.out, uint32(code))
+	c.out = append(c.out, why...)
+	c.wake.Broadcast()
+}
+
+// drain tells the client to go. Its open streams continue. Requests that are on the way are served, too: the client sees the first GOAWAY
+// before its answer to the ping.
+func (c *conn) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.going != stays || c.over != nil {
+		return
+	}
+	c.going = leaves
+	c.goAwayLocked(math.MaxInt32, http2.ErrCodeNo, "graceful_stop")
+	c.out = append(appendFrame(c.out, http2.FramePing, 0, 0, 8), drainPing[:]...)
+	time.AfterFunc(drainWait, c.leave)
+}
+
+var drainPing = [8]byte{'d', 'r', 'a', 'i', 'n'}
+
+// leave takes no other stream.
+func (c *conn) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.going == leaves && c.over == nil {
+		c.going = left
+		c.goAwayLocked(c.last, http2.ErrCodeNo, "graceful_stop")
+		c.leftLocked()
+	}
+}
+
+func (c *conn) leftLocked() {
+	if c.going == left && len(c.streams) == 0 {
+		c.endLocked(net.ErrClosed)
+	}
+}
+
+// read reads frames until the connection ends, and returns why.
+func (c *conn) read() error {
+	_ = c.nc.SetReadDeadline(time.Now().Add(c.server.config.Handshake))
+	preface := make([]byte, len(http2.ClientPreface))
+	if _, err := io.ReadFull(c.in, preface); err != nil {
+		return err
+	}
+	if string(preface) != http2.ClientPreface {
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	}
+	c.greet()
+	for {
+		f, err := c.framer.ReadFrame()
+		var broken http2.StreamError
+		switch {
+		case errors.As(err, &broken):
+			c.mu.Lock()
+			c.resetLocked(broken.StreamID, broken.Code)
+			c.mu.Unlock()
+			err = nil
+		case err == nil:
+			err = c.take(f)
+		}
+		if err != nil {
+			return err
+		}
+		c.await()
+	}
+}
+
+// await waits while the client does not read what it has caused.
+func (c *conn) await() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.out) > 2*outBytes && c.over == nil {
+		c.wake.Wait()
+	}
+}
+
+func (c *conn) greet() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	settings := []http2.Setting{
+		{ID: http2.SettingMaxConcurrentStreams, Val: c.server.config.Streams},
+		{ID: http2.SettingMaxHeaderListSize, Val: c.server.config.HeaderBytes},
+		{ID: http2.SettingInitialWindowSize, Val: streamWindow},
+	}
+	c.out = appendFrame(c.out, http2.FrameSettings, 0, 0, 6*len(settings))
+	for _, one := range settings {
+		c.out = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16(c.out, uint16(one.ID)), one.Val)
+	}
+	c.grantLocked(0, connWindow-65535)
+}
+
+// grantLocked returns window to the client.
+func (c *conn) grantLocked(stream uint32, n int) {
+	c.out = binary.BigEndian.AppendUint32(appendFrame(c.out, http2.FrameWindowUpdate, 0, stream, 4), uint32(n))
+	c.wake.Broadcast()
+}
+
+// take handles a frame. An error ends the connection.
+func (c *conn) take(f http2.Frame) error {
+	head := f.Header()
+	c.mu.Lock()
+	c.heardAt, c.pinged = time.Now(), false
+	c.mu.Unlock()
+	if _, settings := f.(*http2.SettingsFrame); !c.settled && !settings {
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	}
+	switch f := f.(type) {
+	case *http2.DataFrame:
+		return c.data(f)
+	case *http2.HeadersFrame:
+		if f.HasPriority() && f.Priority.StreamDep == f.StreamID {
+			return http2.ConnectionError(http2.ErrCodeProtocol)
+		}
+		return c.headers(head.StreamID, f.HeaderBlockFragment(), f.HeadersEnded(), f.StreamEnded())
+	case *http2.ContinuationFrame:
+		return c.headers(head.StreamID, f.HeaderBlockFragment(), f.HeadersEnded(), c.heads.ends)
+	case *http2.RSTStreamFrame:
+		if head.StreamID > c.last {
+			return http2.ConnectionError(http2.ErrCodeProtocol)
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if s := c.streams[head.StreamID]; s != nil {
+			c.forgetLocked(s, errReset)
+		}
+	case *http2.SettingsFrame:
+		return c.settings(f)
+	case *http2.WindowUpdateFrame:
+		return c.windowUpdate(head.StreamID, int64(f.Increment))
+	case *http2.PingFrame:
+		return c.ping(f)
+	case *http2.PushPromiseFrame:
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	case *http2.GoAwayFrame, *http2.PriorityFrame:
+	}
+	return nil
+}
+
+var errReset = errors.New("the client has reset the stream")
+
+func (c *conn) settings(f *http2.SettingsFrame) error {
+	if f.IsAck() {
+		return nil
+	}
+	if !c.settled {
+		c.settled = true
+		_ = c.nc.SetReadDeadline(time.Time{})
+	}
+	if err := c.pings.frame(c); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := f.ForeachSetting(func(one http2.Setting) error {
+		if err := one.Valid(); err != nil {
+			return err
+		}
+		switch one.ID {
+		case http2.SettingInitialWindowSize:
+			grown := int64(one.Val) - c.initial
+			c.initial = int64(one.Val)
+			for _, s := range c.streams {
+				if s.window += grown; s.window > math.MaxInt32 {
+					return http2.ConnectionError(http2.ErrCodeFlowControl)
+				}
+				s.readyLocked()
+			}
+		case http2.SettingMaxFrameSize:
+			c.frame = int(one.Val)
+		}
+		return nil
+	})
+	c.out = appendFrame(c.out, http2.FrameSettings, http2.FlagSettingsAck, 0, 0)
+	c.wake.Broadcast()
+	return err
+}
+
+func (c *conn) windowUpdate(id uint32, n int64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if id == 0 {
+		if c.window += n; c.window > math.MaxInt32 {
+			return http2.ConnectionError(http2.ErrCodeFlowControl)
+		}
+		c.wake.Broadcast()
+		return nil
+	}
+	if id > c.last {
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	}
+	if s := c.streams[id]; s != nil {
+		if s.window += n; s.window > math.MaxInt32 {
+			c.resetLocked(id, http2.ErrCodeFlowControl)
+			return nil
+		}
+		s.readyLocked()
+	}
+	return nil
+}
+
+func (c *conn) ping(f *http2.PingFrame) error {
+	if f.IsAck() {
+		if f.Data == drainPing {
+			c.leave()
+		}
+		return nil
+	}
+	if err := c.pings.ping(c); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out = append(appendFrame(c.out, http2.FramePing, http2.FlagPingAck, 0, 8), f.Data[:]...)
+	c.wake.Broadcast()
+	return nil
+}
+
+// resetLocked ends a stream with an error.
+func (c *conn) resetLocked(id uint32, code http2.ErrCode) {
+	c.out = binary.BigEndian.AppendUint32(appendFrame(c.out, http2.FrameRSTStream, 0, id, 4), uint32(code))
+	if s := c.streams[id]; s != nil {
+		c.forgetLocked(s, errReset)
+	}
+	c.wake.Broadcast()
+}
+
+// forgetLocked drops a stream.
+func (c *conn) forgetLocked(s *stream, why error) {
+	s.dropLocked(why)
+	delete(c.streams, s.id)
+	c.leftLocked()
+}
+
+// data takes a frame of a request's message.
+func (c *conn) data(f *http2.DataFrame) error {
+	id, size := f.StreamID, int(f.Length)
+	if id > c.last {
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.taken += size; c.taken > connWindow {
+		return http2.ConnectionError(http2.ErrCodeFlowControl)
+	}
+	if c.taken >= connWindow/2 {
+		c.grantLocked(0, c.taken)
+		c.taken = 0
+	}
+	s := c.streams[id]
+	switch {
+	case s == nil:
+		return nil // of a stream that is over: frames may be on the way
+	case s.ended:
+		c.resetLocked(id, http2.ErrCodeStreamClosed)
+		return nil
+	}
+	if s.held += size; s.held > streamWindow {
+		c.resetLocked(id, http2.ErrCodeFlowControl)
+		return nil
+	}
+	s.returned += size - len(f.Data()) // padding
+	s.receiveLocked(f.Data(), f.StreamEnded())
+	return nil
+}
+
+// headers takes a part of a header block.
+func (c *conn) headers(id uint32, part []byte, whole, ends bool) error {
+	c.heads.ends = ends
+	if len(c.block)+len(part) > int(c.server.config.HeaderBytes)+headerBlockOver {
+		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
+	}
+	if !whole {
+		c.block = append(c.block, part...)
+		return nil
+	}
+	if len(c.block) > 0 {
+		c.block = append(c.block, part...)
+		part = c.block
+		defer func() { c.block = c.block[:0] }()
+	}
+	h, err := c.heads.read(part)
+	if err != nil {
+		return err
+	}
+	if id <= c.last {
+		return c.trailers(id, ends)
+	}
+	if id%2 == 0 {
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	}
+	c.last = id
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.over != nil:
+		return c.over
+	case c.going == left:
+		return nil // the client knows that it is not served
+	case len(c.streams) >= int(c.server.config.Streams):
+		c.resetLocked(id, http2.ErrCodeRefusedStream)
+		return nil
+	case h.bad != 0:
+		c.resetLocked(id, h.bad)
+		return nil
+	}
+	s := &stream{c: c, id: id, head: h, window: c.initial, wake: make(chan struct{}, 1)}
+	c.streams[id] = s
+	s.beginLocked(ends)
+	return nil
+}
+
+// trailers takes a header block of a stream that has begun: gRPC's clients send none, but HTTP allows them as a stream's end.
+func (c *conn) trailers(id uint32, ends bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.streams[id]
+	switch {
+	case s == nil || s.ended:
+		return http2.ConnectionError(http2.ErrCodeStreamClosed)
+	case !ends:
+		c.resetLocked(id, http2.ErrCodeProtocol)
+	default:
+		s.receiveLocked(nil, true)
+	}
+	return nil
+}
+
+// headerBlockOver is how much a block may exceed the limit of its decoded fields: a limit of the block itself, not of its contents.
+const headerBlockOver = 1 << 10
+
+// appendFrame appends the head of a frame.
+func appendFrame(dst []byte, kind http2.FrameType, flags http2.Flags, stream uint32, length int) []byte {
+	return append(dst, byte(length>>16), byte(length>>8), byte(length), byte(kind), byte(flags), byte(stream>>24), byte(stream>>16), byte(stream>>8), byte(stream))
+}
+
+// write writes until the connection ends.
+func (c *conn) write() {
+	var batch []byte
+	var written []mem.Buffer
+	for {
+		var ok bool
+		if batch, written, ok = c.gather(batch[:0], written[:0]); !ok {
+			return
+		}
+		_, err := c.nc.Write(batch)
+		for _, one := range written {
+			one.Free()
+		}
+		clear(written)
+		if err != nil {
+			c.end(err)
+			return
+		}
+		if cap(batch) > 4*outBytes {
+			batch = nil
+		}
+	}
+}
+
+// gather waits for frames to write, and returns them. It returns false when the connection has ended and nothing is left.
+func (c *conn) gather(batch []byte, written []mem.Buffer) ([]byte, []mem.Buffer, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.out) == 0 && !c.writableLocked() && c.over == nil {
+		c.wake.Wait()
+	}
+	if len(c.out) > 0 {
+		full := len(c.out) > 2*outBytes
+		batch, c.out = c.out, batch
+		if full {
+			c.wake.Broadcast() // the reader
+		}
+	}
+	for len(batch) < outBytes && c.over == nil && c.writableLocked() {
+		batch, written = c.turnLocked(batch, written)
+	}
+	return batch, written, len(batch) > 0
+}
+
+// writableLocked reports whether a stream can write. Streams without window wait elsewhere.
+func (c *conn) writableLocked() bool {
+	if len(c.ready) == 0 {
+		return false
+	}
+	if c.window > 0 {
+		return true
+	}
+	for i, s := range c.ready { // without window of the connection, ends of streams can be written
+		if s.out[0].raw != nil {
+			c.ready[0], c.ready[i] = c.ready[i], c.ready[0]
+			return true
+		}
+	}
+	return false
+}
+
+// turnLocked writes a frame of the next stream. It releases the lock while the data are read, which may encode them.
+func (c *conn) turnLocked(batch []byte, written []mem.Buffer) ([]byte, []mem.Buffer) {
+	s := c.ready[0]
+	c.answered = true
+	c.ready = c.ready[1:]
+	s.ready = false
+	if raw := s.out[0].raw; raw != nil {
+		batch = append(batch, raw...)
+		s.popLocked()
+		if len(s.out) == 0 && s.finished {
+			c.closeLocked(s)
+		}
+		s.readyLocked()
+		return batch, written
+	}
+	n := int(min(c.window, s.window, int64(c.frame)))
+	s.reading = true
+	piece := s.out[0]
+	c.mu.Unlock()
+	data := piece.data.ReadOnlyData()[piece.at:]
+	n = min(n, len(data))
+	if n > 0 || len(data) == 0 {
+		batch = append(appendFrame(batch, http2.FrameData, 0, s.id, n), data[:n]...)
+	}
+	c.mu.Lock()
+	s.reading = false
+	c.window -= int64(n)
+	if s.over {
+		s.freeLocked()
+		return batch, written
+	}
+	s.window -= int64(n)
+	s.queued -= n
+	if s.out[0].at += n; n == len(data) {
+		written = append(written, piece.data)
+		s.popLocked()
+	}
+	s.wakeLocked()
+	s.readyLocked()
+	return batch, written
+}
+
+// closeLocked ends a stream whose last frame is written. If the client has not ended its side, it is told to send no more.
+func (c *conn) closeLocked(s *stream) {
+	if !s.ended {
+		c.out = binary.BigEndian.AppendUint32(appendFrame(c.out, http2.FrameRSTStream, 0, s.id, 4), uint32(http2.ErrCodeNo))
+	}
+	c.forgetLocked(s, errDone)
+}
+
+var errDone = errors.New("the stream is over")

@@ -1,0 +1,162 @@
+package h2
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/peer"
+)
+
+// Config configures a server.
+type Config struct {
+	Codec       encoding.CodecV2
+	ReceiveMost int    // bytes of a request's message
+	SendMost    int    // bytes of an answer's message
+	Streams     uint32 // open streams of a connection
+	HeaderBytes uint32 // of a request's header fields, as RFC 9113 6.5.2 counts them
+	Handshake   time.Duration
+
+	// A client may ping once in PingLeast, and once in two hours while it has no stream: gRPC's policy. After PingAfter without a frame,
+	// the server pings. A client that does not answer within PingTimeout is gone.
+	PingLeast, PingAfter, PingTimeout time.Duration
+}
+
+// Server serves gRPC's methods on connections.
+type Server struct {
+	config  Config
+	methods map[string]method // by path
+	work    chan *stream      // to an idle worker
+
+	handlers sync.WaitGroup
+	over     chan struct{} // closed by Stop
+
+	mu       sync.Mutex
+	conns    map[*conn]struct{}
+	draining bool
+	stopped  bool
+	drained  chan struct{} // closed when no connection is left
+}
+
+// method is an RPC.
+type method struct {
+	server any // of the service
+	unary  *grpc.MethodDesc
+	stream *grpc.StreamDesc
+}
+
+// NewServer returns a server without connections.
+func NewServer(config Config) *Server {
+	return &Server{
+		config: config, methods: map[string]method{}, conns: map[*conn]struct{}{},
+		work: make(chan *stream), over: make(chan struct{}), drained: make(chan struct{}),
+	}
+}
+
+// RegisterService implements grpc.ServiceRegistrar. It is called before Serve.
+func (s *Server) RegisterService(d *grpc.ServiceDesc, server any) {
+	for i := range d.Methods {
+		s.methods["/"+d.ServiceName+"/"+d.Methods[i].MethodName] = method{server: server, unary: &d.Methods[i]}
+	}
+	for i := range d.Streams {
+		s.methods["/"+d.ServiceName+"/"+d.Streams[i].StreamName] = method{server: server, stream: &d.Streams[i]}
+	}
+}
+
+// knows reports whether a service has a method.
+func (s *Server) knows(service string) bool {
+	for path := range s.methods {
+		if len(path) > len(service)+2 && path[1:len(service)+1] == service && path[len(service)+1] == '/' {
+			return true
+		}
+	}
+	return false
+}
+
+// Serve serves a connection until it ends.
+func (s *Server) Serve(nc net.Conn, from *peer.Peer) {
+	c := newConn(s, nc, from)
+	s.mu.Lock()
+	if s.draining || s.stopped {
+		s.mu.Unlock()
+		_ = nc.Close()
+		return
+	}
+	s.conns[c] = struct{}{}
+	s.mu.Unlock()
+	c.run()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	s.drainedLocked()
+}
+
+func (s *Server) drainedLocked() {
+	if s.draining && len(s.conns) == 0 {
+		select {
+		case <-s.drained:
+		default:
+			close(s.drained)
+		}
+	}
+}
+
+// Drain tells all clients to go, and returns when their requests are answered and their streams have ended, or at Stop.
+func (s *Server) Drain() {
+	s.mu.Lock()
+	s.draining = true
+	for c := range s.conns {
+		c.drain()
+	}
+	s.drainedLocked()
+	s.mu.Unlock()
+	<-s.drained
+}
+
+// Stop ends all connections, and returns when all handlers have returned.
+func (s *Server) Stop() {
+	s.mu.Lock()
+	if !s.stopped {
+		close(s.over)
+	}
+	s.stopped = true
+	for c := range s.conns {
+		c.end(net.ErrClosed)
+	}
+	s.mu.Unlock()
+	s.handlers.Wait()
+}
+
+// workers is how many goroutines wait for requests. A request beyond them has a goroutine of its own. A goroutine that has served before
+// has a stack that is large enough.
+const workersMost = 1024
+
+// serve runs a request's handler.
+func (s *Server) serve(one *stream) {
+	select {
+	case s.work <- one:
+		return
+	default:
+	}
+	s.handlers.Go(func() {
+		idle := time.NewTimer(workerIdle)
+		defer idle.Stop()
+		for {
+			one.handle()
+			one = nil
+			idle.Reset(workerIdle)
+			select {
+			case one = <-s.work:
+			case <-idle.C:
+				return
+			case <-s.over:
+				return
+			}
+		}
+	})
+}
+
+// workerIdle is how long a goroutine waits for another request.
+const workerIdle = 10 * time.Second

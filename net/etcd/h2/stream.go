@@ -1,0 +1,565 @@
+package h2
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http2"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// stream is a request. It is a grpc.ServerStream, and a grpc.ServerTransportStream.
+type stream struct {
+	c    *conn
+	id   uint32
+	head *head
+
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	// Guarded by c.mu.
+	came     []byte   // of a message that is not whole
+	whole    [][]byte // messages
+	failed   error    // why there is no other message
+	ended    bool     // the client has ended its side
+	served   bool     // its handler was started
+	held     int      // bytes whose window is not returned
+	returned int      // bytes whose window may be returned
+	wake     chan struct{}
+
+	out      []piece // to be written
+	queued   int     // bytes of data in it
+	window   int64   // that the client grants
+	ready    bool    // in c.ready
+	reading  bool    // the writer reads the first piece
+	begun    bool    // the answer has begun
+	finished bool    // its end is in out
+	over     bool    // it is not in c.streams
+
+	header, trailer metadata.MD
+}
+
+// piece is a part of an answer: frames, or data.
+type piece struct {
+	raw  []byte
+	data mem.Buffer
+	at   int // bytes of data that are written
+}
+
+// beginLocked begins a stream whose header block has come.
+func (s *stream) beginLocked(ends bool) {
+	h := s.head
+	switch {
+	case h.status != 0:
+		s.ended = ends
+		s.refuseLocked(h.status, h.code, h.refusal)
+		return
+	case !h.known:
+		s.ended = ends
+		s.refuseLocked(200, codes.Unimplemented, s.c.server.unknown(h.path))
+		return
+	}
+	if h.timeout > 0 {
+		s.ctx, s.cancel = context.WithTimeout(h.ctx, h.timeout)
+		context.AfterFunc(s.ctx, s.late)
+	} else {
+		s.ctx, s.cancel = context.WithCancel(h.ctx)
+	}
+	s.ctx = grpc.NewContextWithServerTransportStream(s.ctx, transportStream{s})
+	if ends {
+		s.receiveLocked(nil, true)
+	}
+	if h.method.unary == nil {
+		s.serveLocked()
+	}
+}
+
+func (s *Server) unknown(path string) string {
+	service, name, found := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	switch {
+	case !found || !strings.HasPrefix(path, "/"):
+		return fmt.Sprintf("malformed method name: %q", path)
+	case s.knows(service):
+		return fmt.Sprintf("unknown method %v for service %v", name, service)
+	}
+	return fmt.Sprintf("unknown service %v", service)
+}
+
+// late ends a request whose time has passed before it is whole. A handler ends by itself.
+func (s *stream) late() {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if !s.served && errors.Is(s.ctx.Err(), context.DeadlineExceeded) {
+		s.finishLocked(s.ctx.Err())
+	}
+}
+
+// serveLocked starts the handler.
+func (s *stream) serveLocked() {
+	s.served = true
+	s.c.server.serve(s)
+}
+
+// receiveLocked takes data of a request.
+func (s *stream) receiveLocked(b []byte, ends bool) {
+	s.ended = s.ended || ends
+	for s.failed == nil && len(b) > 0 {
+		b = s.assembleLocked(b)
+	}
+	if ends && s.failed == nil {
+		s.failed = io.EOF
+		if len(s.came) > 0 {
+			s.failed = status.Error(codes.Internal, io.ErrUnexpectedEOF.Error())
+		}
+	}
+	s.returnLocked()
+	if s.head.method.unary == nil {
+		s.wakeLocked()
+	} else if ends && !s.finished {
+		s.serveLocked()
+	} else if s.failed != nil && !s.finished && !ends { // refused before its end
+		s.finishLocked(s.failed)
+	}
+}
+
+// messageHead is the size of gRPC's head of a message: whether it is compressed, and its length.
+const messageHead = 5
+
+// assembleLocked takes what belongs to one message, and returns the rest.
+func (s *stream) assembleLocked(b []byte) []byte {
+	if lacks := messageHead - len(s.came); lacks > 0 {
+		n := min(lacks, len(b))
+		s.came = append(s.came, b[:n]...)
+		s.returned += n
+		if b = b[n:]; n < lacks {
+			return b
+		}
+		size := binary.BigEndian.Uint32(s.came[1:])
+		switch most := s.c.server.config.ReceiveMost; {
+		case s.came[0] != 0:
+			s.failed = s.compressed()
+			return nil
+		case uint64(size) > uint64(most):
+			s.failed = status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", size, most)
+			return nil
+		}
+		s.came = slices.Grow(s.came, int(size))
+	}
+	size := messageHead + int(binary.BigEndian.Uint32(s.came[1:]))
+	n := min(size-len(s.came), len(b))
+	s.came = append(s.came, b[:n]...)
+	if len(s.came) == size {
+		s.whole = append(s.whole, s.came[messageHead:])
+		s.came = nil
+		if s.head.method.unary != nil {
+			s.returned += n
+		}
+	} else {
+		s.returned += n
+	}
+	return b[n:]
+}
+
+func (s *stream) compressed() error {
+	if s.head.encoding == "" || s.head.encoding == "identity" {
+		return status.Error(codes.Internal, "grpc: compressed flag set with identity or empty encoding")
+	}
+	return status.Errorf(codes.Unimplemented, "grpc: Decompressor is not installed for grpc-encoding %q", s.head.encoding)
+}
+
+// returnLocked returns window to the client, not in too small pieces.
+func (s *stream) returnLocked() {
+	if s.returned >= streamWindow/2 && !s.ended && !s.over {
+		s.c.grantLocked(s.id, s.returned)
+		s.held -= s.returned
+		s.returned = 0
+	}
+}
+
+// next returns the next message.
+func (s *stream) next() ([]byte, error) {
+	for {
+		s.c.mu.Lock()
+		if len(s.whole) > 0 {
+			b := s.whole[0]
+			s.whole = s.whole[1:]
+			s.returned += len(b)
+			s.returnLocked()
+			s.c.mu.Unlock()
+			return b, nil
+		}
+		err := s.failed
+		s.c.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case <-s.wake:
+		case <-s.ctx.Done():
+			return nil, status.FromContextError(s.ctx.Err()).Err()
+		}
+	}
+}
+
+func (s *stream) wakeLocked() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// handle runs the handler.
+func (s *stream) handle() {
+	defer s.cancel()
+	err := s.call()
+	if err != nil && s.ctx.Err() != nil && !isStatus(err) {
+		err = status.FromContextError(s.ctx.Err()).Err()
+	}
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.finishLocked(err)
+}
+
+func isStatus(err error) bool {
+	_, ok := status.FromError(err)
+	return ok
+}
+
+func (s *stream) call() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = status.Errorf(codes.Internal, "a fault in this member: %v", r)
+			_ = debug.Stack
+		}
+	}()
+	m := &s.head.method
+	if m.unary == nil {
+		return m.stream.Handler(m.server, s)
+	}
+	out, err := m.unary.Handler(m.server, s.ctx, s.decode, nil)
+	if err != nil {
+		return err
+	}
+	return s.send(out, true)
+}
+
+// decode decodes the one message of a unary request.
+func (s *stream) decode(to any) error {
+	s.c.mu.Lock()
+	whole, failed := s.whole, s.failed
+	s.whole = nil
+	s.c.mu.Unlock()
+	switch {
+	case failed != nil && failed != io.EOF:
+		return failed
+	case len(whole) != 1:
+		return status.Errorf(codes.Internal, "cardinality violation: received %d messages, want 1", len(whole))
+	}
+	return s.unmarshal(whole[0], to)
+}
+
+func (s *stream) unmarshal(b []byte, to any) error {
+	if err := s.c.server.config.Codec.Unmarshal(mem.BufferSlice{mem.SliceBuffer(b)}, to); err != nil {
+		if isStatus(err) {
+			return err
+		}
+		return status.Errorf(codes.Internal, "grpc: error unmarshalling request: %v", err)
+	}
+	return nil
+}
+
+// Context implements grpc.ServerStream.
+func (s *stream) Context() context.Context { return s.ctx }
+
+// RecvMsg implements grpc.ServerStream.
+func (s *stream) RecvMsg(to any) error {
+	b, err := s.next()
+	if err != nil {
+		return err
+	}
+	return s.unmarshal(b, to)
+}
+
+// SendMsg implements grpc.ServerStream. It waits while much of the stream is not written.
+func (s *stream) SendMsg(m any) error {
+	if err := s.send(m, false); err != nil {
+		return err
+	}
+	for {
+		s.c.mu.Lock()
+		waits, over := s.queued > streamQueue, s.over
+		s.c.mu.Unlock()
+		switch {
+		case over:
+			return s.gone()
+		case !waits:
+			return nil
+		}
+		select {
+		case <-s.wake:
+		case <-s.ctx.Done():
+			return s.gone()
+		}
+	}
+}
+
+func (s *stream) gone() error {
+	if err := s.ctx.Err(); err != nil {
+		return status.FromContextError(err).Err()
+	}
+	return status.Error(codes.Canceled, errDone.Error())
+}
+
+// SetHeader implements grpc.ServerStream.
+func (s *stream) SetHeader(md metadata.MD) error {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if s.begun {
+		return errors.New("the header has been sent")
+	}
+	s.header = metadata.Join(s.header, md)
+	return nil
+}
+
+// SendHeader implements grpc.ServerStream.
+func (s *stream) SendHeader(md metadata.MD) error {
+	if err := s.SetHeader(md); err != nil {
+		return err
+	}
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if s.over {
+		return s.gone()
+	}
+	s.pushLocked(piece{raw: s.headerLocked(nil)})
+	return nil
+}
+
+// SetTrailer implements grpc.ServerStream.
+func (s *stream) SetTrailer(md metadata.MD) {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.trailer = metadata.Join(s.trailer, md)
+}
+
+// send encodes and queues a message, with the end of the answer if it is the last one.
+func (s *stream) send(m any, last bool) error {
+	buffers, err := s.c.server.config.Codec.Marshal(m)
+	if err != nil {
+		return status.Errorf(codes.Internal, "grpc: error while marshaling: %v", err)
+	}
+	size := buffers.Len()
+	if size > s.c.server.config.SendMost {
+		buffers.Free()
+		return status.Errorf(codes.ResourceExhausted, "trying to send message larger than max (%d vs. %d)", size, s.c.server.config.SendMost)
+	}
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.over || s.finished {
+		buffers.Free()
+		return s.gone()
+	}
+	n := messageHead + size
+	if len(s.out) == 0 && !s.reading && n <= c.frame && int64(n) <= s.window && int64(n) <= c.window && len(c.out) < outBytes {
+		c.answered = true
+		if !s.begun {
+			c.out = s.headerLocked(c.out)
+		}
+		c.out = binary.BigEndian.AppendUint32(append(appendFrame(c.out, http2.FrameData, 0, s.id, n), 0), uint32(size))
+		for _, b := range buffers {
+			c.out = append(c.out, b.ReadOnlyData()...)
+		}
+		buffers.Free()
+		s.window -= int64(n)
+		c.window -= int64(n)
+		c.wake.Broadcast()
+		return nil
+	}
+	if !s.begun {
+		s.pushLocked(piece{raw: s.headerLocked(nil)})
+	}
+	s.queued += n
+	s.pushLocked(piece{data: mem.SliceBuffer(binary.BigEndian.AppendUint32(make([]byte, 1, messageHead), uint32(size)))})
+	for _, b := range buffers {
+		s.pushLocked(piece{data: b})
+	}
+	return nil
+}
+
+// pushLocked queues a piece.
+func (s *stream) pushLocked(p piece) {
+	s.out = append(s.out, p)
+	s.readyLocked()
+}
+
+func (s *stream) popLocked() {
+	s.out[0] = piece{}
+	if s.out = s.out[1:]; len(s.out) == 0 {
+		s.out = nil
+	}
+}
+
+// readyLocked lets the writer take the stream, if it has something that it may write.
+func (s *stream) readyLocked() {
+	if s.ready || s.reading || s.over || len(s.out) == 0 || s.out[0].raw == nil && s.window <= 0 {
+		return
+	}
+	s.ready = true
+	s.c.ready = append(s.c.ready, s)
+	s.c.wake.Broadcast()
+}
+
+// headerLocked appends the frame that begins the answer.
+func (s *stream) headerLocked(dst []byte) []byte {
+	s.begun = true
+	if len(s.header) == 0 {
+		return append(appendFrame(dst, http2.FrameHeaders, http2.FlagHeadersEndHeaders, s.id, len(okHeader)), okHeader...)
+	}
+	return appendBlock(dst, s.id, false, appendMetadata(slices.Clone(okHeader), s.header))
+}
+
+// okHeader is the header block of an answer: ":status 200" by its index, and "content-type".
+var okHeader = append([]byte{0x88}, appendHead(nil, "content-type", "application/grpc")...)
+
+// appendBlock appends the frames of a header block.
+func appendBlock(dst []byte, id uint32, ends bool, block []byte) []byte {
+	var flags http2.Flags
+	if ends {
+		flags = http2.FlagHeadersEndStream
+	}
+	for kind := http2.FrameHeaders; ; kind = http2.FrameContinuation {
+		part := block[:min(len(block), frameMost)]
+		if block = block[len(part):]; len(block) == 0 {
+			return append(appendFrame(dst, kind, flags|http2.FlagHeadersEndHeaders, id, len(part)), part...)
+		}
+		dst = append(appendFrame(dst, kind, flags, id, len(part)), part...)
+		flags = 0
+	}
+}
+
+// finishLocked ends the answer.
+func (s *stream) finishLocked(err error) {
+	if s.over || s.finished {
+		return
+	}
+	s.finished = true
+	st := status.Convert(err)
+	if err != nil && !isStatus(err) {
+		st = status.FromContextError(err)
+	}
+	var block []byte
+	if !s.begun {
+		block = append(block, okHeader...)
+		block = appendMetadata(block, s.header)
+	}
+	s.begun = true
+	block = appendStatus(block, st)
+	s.endLocked(appendMetadata(block, s.trailer))
+}
+
+func (s *stream) endLocked(block []byte) {
+	c := s.c
+	c.answered = true
+	if len(s.out) == 0 && !s.reading && len(c.out) < outBytes {
+		c.out = appendBlock(c.out, s.id, true, block)
+		c.closeLocked(s)
+		c.wake.Broadcast()
+		return
+	}
+	s.pushLocked(piece{raw: appendBlock(nil, s.id, true, block)})
+}
+
+// refuseLocked ends a request that has no handler.
+func (s *stream) refuseLocked(httpStatus int, code codes.Code, why string) {
+	s.begun, s.finished = true, true
+	s.cancel = func() {}
+	block := appendHead(nil, ":status", fmt.Sprint(httpStatus))
+	block = appendHead(block, "content-type", "application/grpc")
+	s.endLocked(appendStatus(block, status.New(code, why)))
+}
+
+func appendStatus(block []byte, st *status.Status) []byte {
+	if st.Code() == codes.OK {
+		return appendHead(block, "grpc-status", "0")
+	}
+	block = appendHead(block, "grpc-status", fmt.Sprint(uint32(st.Code())))
+	block = appendHead(block, "grpc-message", percent(st.Message()))
+	if p := st.Proto(); len(p.GetDetails()) > 0 {
+		if b, err := proto.Marshal(p); err == nil {
+			block = appendHead(block, "grpc-status-details-bin", base64.RawStdEncoding.EncodeToString(b))
+		}
+	}
+	return block
+}
+
+// percent encodes a message for the trailer: gRPC's own escape of what HTTP does not allow.
+func percent(s string) string {
+	var out strings.Builder
+	for i := range len(s) {
+		if b := s[i]; b < ' ' || b > '~' || b == '%' {
+			fmt.Fprintf(&out, "%%%02X", b)
+		} else {
+			out.WriteByte(b)
+		}
+	}
+	return out.String()
+}
+
+// dropLocked ends the stream at once.
+func (s *stream) dropLocked(error) {
+	if s.over {
+		return
+	}
+	s.over = true
+	if s.cancel != nil {
+		s.cancel()
+	}
+	if i := slices.Index(s.c.ready, s); i >= 0 {
+		s.c.ready = slices.Delete(s.c.ready, i, i+1)
+	}
+	if !s.reading {
+		s.freeLocked()
+	}
+	s.wakeLocked()
+}
+
+func (s *stream) freeLocked() {
+	for _, p := range s.out {
+		if p.data != nil {
+			p.data.Free()
+		}
+	}
+	s.out = nil
+}
+
+// transportStream is the stream as the functions of package grpc know it.
+type transportStream struct{ *stream }
+
+// Method implements grpc.ServerTransportStream.
+func (t transportStream) Method() string { return t.head.path }
+
+// SetTrailer implements grpc.ServerTransportStream.
+func (t transportStream) SetTrailer(md metadata.MD) error {
+	t.stream.SetTrailer(md)
+	return nil
+}
+
+var (
+	_ = math.MaxInt32
+	_ time.Duration
+)
