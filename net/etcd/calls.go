@@ -51,7 +51,8 @@ type call struct {
 	ask     kv.LeaseAsk // of a lease query
 	timeout time.Duration
 
-	done chan outcome // buffered for one outcome
+	done  chan outcome // buffered for one outcome
+	plain *plainCall   // of a request without a handler
 }
 
 // outcome is the member's answer to a call.
@@ -182,6 +183,7 @@ func numbersOf(all []*call) (numbers []uint64, timeout time.Duration) {
 func (c *calls) Complete(done []kv.Completion) {
 	ended := c.endedBy(done)
 	var view *index.View
+	var plain []batchedDone
 	for i, one := range ended {
 		if one == nil {
 			continue
@@ -193,7 +195,14 @@ func (c *calls) Complete(done []kv.Completion) {
 			}
 			out.view = view
 		}
+		if one.plain != nil {
+			plain = append(plain, batchedDone{one, done[i]})
+			continue
+		}
 		one.done <- out
+	}
+	if len(plain) > 0 {
+		plain[0].call.plain.of.completed(plain)
 	}
 }
 
@@ -215,7 +224,9 @@ func (c *calls) endedBy(done []kv.Completion) []*call {
 
 // begin registers a call, or returns the reason for its refusal.
 func (c *calls) begin(one *call) error {
-	one.done = make(chan outcome, 1)
+	if one.plain == nil {
+		one.done = make(chan outcome, 1)
+	}
 	one.timeout = c.timeout
 	c.mu.Lock()
 	defer c.mu.Unlock()

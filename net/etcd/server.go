@@ -101,9 +101,10 @@ type Listener = front.Listener
 type Server struct {
 	*core
 
-	begun sync.Once
-	grpc  *h2.Server  // set by begun
-	more  []*front.Port // for metrics alone, and for the dashboard alone
+	begun   sync.Once
+	grpc    *h2.Server // set by begun
+	batched *batched
+	more    []*front.Port // for metrics alone, and for the dashboard alone
 
 	offered []*grpc.ServiceDesc // by gRPC, and by the gateway
 }
@@ -121,6 +122,7 @@ type core struct {
 
 	alive context.Context // until the server ends
 	die   context.CancelFunc
+	ended chan struct{}
 
 	running sync.WaitGroup // every goroutine of the server
 
@@ -147,6 +149,8 @@ func Start(config Config) *Server {
 		s.measure(service)
 	}
 	s.calls.run(&s.running)
+	s.batched = newBatched(s.core)
+	s.running.Go(s.batched.run)
 	at := front.Config{Limits: config.Limits, Log: s.log, Accounts: s.accounts, BeginGRPC: s.begin, Stopping: s.alive.Done()}
 	gateway := newGateway(s.core, s.offered)
 	page := dashboard{s.core, gateway}
@@ -176,6 +180,7 @@ func newCore(config Config) *core {
 	s.metrics = newMetrics(s)
 	s.accounts = front.NewAccounts(config.Limits.Bytes, s.log)
 	s.admission = newAdmission(s)
+	s.ended = make(chan struct{})
 	s.alive, s.die = context.WithCancel(context.Background())
 	return s
 }
@@ -185,7 +190,7 @@ func newCore(config Config) *core {
 func (s *Server) begin() bool {
 	s.begun.Do(func() {
 		s.grpc = h2.NewServer(h2.Config{
-			Codec:       codec{s.metrics},
+			Codec: codec{s.metrics}, Batched: s.batched.methods(),
 			ReceiveMost: s.config.MaxRequestBytes + limits.EtcdRequestOver, SendMost: limits.EtcdMessageBytes,
 			Streams: uint32(s.config.Limits.Streams), HeaderBytes: limits.EtcdHeaderBytes, Handshake: s.config.Limits.Handshake,
 			PingLeast: limits.EtcdPingLeast, PingAfter: limits.EtcdPing, PingTimeout: limits.EtcdPingTimeout,
@@ -269,6 +274,7 @@ func (s *Server) Close() {
 		p.Stop()
 	}
 	s.calls.stop()
+	close(s.ended)
 	s.running.Wait()
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -505,6 +506,32 @@ func (t told) Write(b []byte) (int, error) {
 		t.out.see(b[:n])
 	}
 	return n, err
+}
+
+// Trier returns a function that writes what the kernel takes at once; nil with TLS.
+func (t told) Trier() func([]byte) int {
+	c, ok := t.Conn.(*conn)
+	if !ok {
+		return nil
+	}
+	tcp, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return func(b []byte) (n int) {
+		_ = raw.Write(func(fd uintptr) bool {
+			n, _ = syscall.Write(int(fd), b)
+			return true
+		})
+		n = max(n, 0)
+		t.account.sent.Add(int64(n))
+		t.out.see(b[:n])
+		return n
+	}
 }
 
 // handed is a listener of identified connections.

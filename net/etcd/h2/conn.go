@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,7 +43,8 @@ type conn struct {
 	last    uint32 // the highest stream that the client has begun
 	taken   int    // bytes whose connection window is not returned
 	pings   pings
-	settled bool // the client's first settings have come
+	settled bool    // the client's first settings have come
+	asked   *stream // whose request is whole, and may be served without a goroutine
 
 	mu       sync.Mutex
 	wake     sync.Cond // the writer has something to do, or the reader may continue
@@ -53,6 +55,9 @@ type conn struct {
 	initial  int64     // of new streams
 	frame    int       // the client's limit of a frame
 	going    byte      // see drain
+	writing  bool      // somebody writes
+	spare    []byte    // for out
+	try      tryFunc   // nil: nothing is written without waiting
 	over     error     // the connection has ended
 	heardAt  time.Time // the last frame
 	pinged   bool      // the server's ping is not answered
@@ -69,6 +74,11 @@ const (
 func newConn(s *Server, nc net.Conn, from *peer.Peer) *conn {
 	c := &conn{server: s, nc: nc, streams: map[uint32]*stream{}, window: 65535, initial: 65535, frame: frameMost, heardAt: time.Now()}
 	c.wake.L = &c.mu
+	if t, ok := nc.(interface{ Trier() func([]byte) int }); ok {
+		if try := t.Trier(); try != nil {
+			c.try = try
+		}
+	}
 	c.ctx, c.cancel = context.WithCancel(peer.NewContext(context.Background(), from))
 	c.in = bufio.NewReaderSize(nc, readBytes)
 	c.framer = http2.NewFramer(io.Discard, c.in)
@@ -199,7 +209,16 @@ func (c *conn) read() error {
 		if err != nil {
 			return err
 		}
-		c.await()
+		if s := c.asked; s != nil {
+			c.asked = nil
+			if !s.head.method.batched((*Request)(s), s.whole[0]) {
+				(*Request)(s).Serve()
+			}
+		}
+		if c.in.Buffered() == 0 {
+			c.flush()
+			c.await()
+		}
 	}
 }
 
@@ -236,9 +255,6 @@ func (c *conn) grantLocked(stream uint32, n int) {
 // take handles a frame. An error ends the connection.
 func (c *conn) take(f http2.Frame) error {
 	head := f.Header()
-	c.mu.Lock()
-	c.heardAt, c.pinged = time.Now(), false
-	c.mu.Unlock()
 	if _, settings := f.(*http2.SettingsFrame); !c.settled && !settings {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
@@ -471,7 +487,7 @@ func appendFrame(dst []byte, kind http2.FrameType, flags http2.Flags, stream uin
 	return append(dst, byte(length>>16), byte(length>>8), byte(length), byte(kind), byte(flags), byte(stream>>24), byte(stream>>16), byte(stream>>8), byte(stream))
 }
 
-// write writes until the connection ends.
+// write writes until the connection ends. Who else has something small to write tries it without waiting (flush).
 func (c *conn) write() {
 	var batch []byte
 	var written []mem.Buffer
@@ -485,6 +501,9 @@ func (c *conn) write() {
 			one.Free()
 		}
 		clear(written)
+		c.mu.Lock()
+		c.writing = false
+		c.mu.Unlock()
 		if err != nil {
 			c.end(err)
 			return
@@ -499,7 +518,7 @@ func (c *conn) write() {
 func (c *conn) gather(batch []byte, written []mem.Buffer) ([]byte, []mem.Buffer, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.out) == 0 && !c.writableLocked() && c.over == nil {
+	for c.writing || len(c.out) == 0 && !c.writableLocked() && c.over == nil {
 		c.wake.Wait()
 	}
 	if len(c.out) > 0 {
@@ -512,7 +531,39 @@ func (c *conn) gather(batch []byte, written []mem.Buffer) ([]byte, []mem.Buffer,
 	for len(batch) < outBytes && c.over == nil && c.writableLocked() {
 		batch, written = c.turnLocked(batch, written)
 	}
-	return batch, written, len(batch) > 0
+	c.writing = len(batch) > 0
+	return batch, written, c.writing
+}
+
+// tryFunc writes what the kernel takes at once.
+type tryFunc func([]byte) int
+
+// flush writes the encoded frames as far as that needs no waiting; the writer writes the rest.
+func (c *conn) flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.out) == 0 || c.over != nil {
+		return
+	}
+	if c.try == nil || c.writing {
+		c.wake.Broadcast()
+		return
+	}
+	c.writing = true
+	for len(c.out) > 0 {
+		batch := c.out
+		c.out = c.spare[:0]
+		c.mu.Unlock()
+		n := c.try(batch)
+		c.mu.Lock()
+		c.spare = batch[:0]
+		if n < len(batch) {
+			c.out = append(slices.Clone(batch[n:]), c.out...)
+			break
+		}
+	}
+	c.writing = false
+	c.wake.Broadcast()
 }
 
 // writableLocked reports whether a stream can write. Streams without window wait elsewhere.

@@ -13,10 +13,11 @@ import (
 // Config configures a server.
 type Config struct {
 	Codec       encoding.CodecV2
-	ReceiveMost int    // bytes of a request's message
-	SendMost    int    // bytes of an answer's message
-	Streams     uint32 // open streams of a connection
-	HeaderBytes uint32 // of a request's header fields, as RFC 9113 6.5.2 counts them
+	Batched     map[string]func(*Request, []byte) bool // by path; see Request
+	ReceiveMost int                                    // bytes of a request's message
+	SendMost    int                                    // bytes of an answer's message
+	Streams     uint32                                 // open streams of a connection
+	HeaderBytes uint32                                 // of a request's header fields, as RFC 9113 6.5.2 counts them
 	Handshake   time.Duration
 
 	// A client may ping once in PingLeast, and once in two hours while it has no stream: gRPC's policy. After PingAfter without a frame,
@@ -45,6 +46,8 @@ type method struct {
 	server any // of the service
 	unary  *grpc.MethodDesc
 	stream *grpc.StreamDesc
+
+	batched func(*Request, []byte) bool
 }
 
 // NewServer returns a server without connections.
@@ -58,7 +61,8 @@ func NewServer(config Config) *Server {
 // RegisterService implements grpc.ServiceRegistrar. It is called before Serve.
 func (s *Server) RegisterService(d *grpc.ServiceDesc, server any) {
 	for i := range d.Methods {
-		s.methods["/"+d.ServiceName+"/"+d.Methods[i].MethodName] = method{server: server, unary: &d.Methods[i]}
+		path := "/" + d.ServiceName + "/" + d.Methods[i].MethodName
+		s.methods[path] = method{server: server, unary: &d.Methods[i], batched: s.config.Batched[path]}
 	}
 	for i := range d.Streams {
 		s.methods["/"+d.ServiceName+"/"+d.Streams[i].StreamName] = method{server: server, stream: &d.Streams[i]}

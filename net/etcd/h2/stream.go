@@ -73,13 +73,9 @@ func (s *stream) beginLocked(ends bool) {
 		s.refuseLocked(200, codes.Unimplemented, s.c.server.unknown(h.path))
 		return
 	}
-	if h.timeout > 0 {
-		s.ctx, s.cancel = context.WithTimeout(h.ctx, h.timeout)
-		context.AfterFunc(s.ctx, s.late)
-	} else {
-		s.ctx, s.cancel = context.WithCancel(h.ctx)
+	if h.timeout > 0 || h.method.batched == nil {
+		s.contextLocked()
 	}
-	s.ctx = grpc.NewContextWithServerTransportStream(s.ctx, transportStream{s})
 	if ends {
 		s.receiveLocked(nil, true)
 	}
@@ -99,6 +95,20 @@ func (s *Server) unknown(path string) string {
 	return fmt.Sprintf("unknown service %v", service)
 }
 
+// contextLocked makes the context for a handler.
+func (s *stream) contextLocked() {
+	if s.ctx != nil {
+		return
+	}
+	if h := s.head; h.timeout > 0 {
+		s.ctx, s.cancel = context.WithTimeout(h.ctx, h.timeout)
+		context.AfterFunc(s.ctx, s.late)
+	} else {
+		s.ctx, s.cancel = context.WithCancel(h.ctx)
+	}
+	s.ctx = grpc.NewContextWithServerTransportStream(s.ctx, transportStream{s})
+}
+
 // late ends a request whose time has passed before it is whole. A handler ends by itself.
 func (s *stream) late() {
 	s.c.mu.Lock()
@@ -111,6 +121,7 @@ func (s *stream) late() {
 // serveLocked starts the handler.
 func (s *stream) serveLocked() {
 	s.served = true
+	s.contextLocked()
 	s.c.server.serve(s)
 }
 
@@ -130,6 +141,10 @@ func (s *stream) receiveLocked(b []byte, ends bool) {
 	if s.head.method.unary == nil {
 		s.wakeLocked()
 	} else if ends && !s.finished {
+		if s.head.method.batched != nil && s.head.timeout == 0 && len(s.whole) == 1 && s.failed == io.EOF {
+			s.c.asked = s
+			return
+		}
 		s.serveLocked()
 	} else if s.failed != nil && !s.finished && !ends { // refused before its end
 		s.finishLocked(s.failed)
@@ -399,6 +414,15 @@ func (s *stream) send(m any, last bool) error {
 		s.pushLocked(piece{data: b})
 	}
 	return nil
+}
+
+// messageLocked queues a whole answer.
+func (s *stream) messageLocked(message []byte) {
+	s.pushLocked(piece{raw: s.headerLocked(nil)})
+	b := append(binary.BigEndian.AppendUint32(make([]byte, 1, messageHead+len(message)), uint32(len(message))), message...)
+	s.queued += len(b)
+	s.pushLocked(piece{data: mem.SliceBuffer(b)})
+	s.finishLocked(nil)
 }
 
 // pushLocked queues a piece.

@@ -1,0 +1,78 @@
+package h2
+
+import (
+	"context"
+	"encoding/binary"
+
+	"golang.org/x/net/http2"
+)
+
+// Request is a unary request that is served without a goroutine of its own. The function in Config.Batched gets it, with its message, from
+// the connection's reader. It returns true if it has taken the request: a Batch gets the answer then, later, or Serve is called.
+type Request stream
+
+// Context has the request's metadata. It ends with the connection.
+func (r *Request) Context() context.Context { return r.head.ctx }
+
+// Message is the request's message.
+func (r *Request) Message() []byte { return r.whole[0] }
+
+// Serve runs the request's handler.
+func (r *Request) Serve() {
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	if !r.over {
+		(*stream)(r).serveLocked()
+	}
+}
+
+// Batch is answers that are written together. It is used by one goroutine.
+type Batch struct{ conns map[*conn]struct{} }
+
+// Answer answers a request with one message. The message is copied.
+func (b *Batch) Answer(r *Request, message []byte) {
+	s, c := (*stream)(r), r.c
+	if b.conns == nil {
+		b.conns = map[*conn]struct{}{}
+	}
+	b.conns[c] = struct{}{}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.over {
+		return
+	}
+	n := messageHead + len(message)
+	if int64(n) > s.window || int64(n) > c.window || n > c.frame || len(c.out) >= outBytes {
+		s.messageLocked(message)
+		return
+	}
+	c.answered = true
+	c.out = append(appendFrame(c.out, http2.FrameHeaders, http2.FlagHeadersEndHeaders, s.id, len(okHeader)), okHeader...)
+	c.out = binary.BigEndian.AppendUint32(append(appendFrame(c.out, http2.FrameData, 0, s.id, n), 0), uint32(len(message)))
+	c.out = append(c.out, message...)
+	c.out = append(appendFrame(c.out, http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersEndStream, s.id, len(okTrailer)), okTrailer...)
+	c.window -= int64(n)
+	s.begun, s.finished = true, true
+	c.closeLocked(s)
+}
+
+var okTrailer = appendHead(nil, "grpc-status", "0")
+
+// Fail answers a request with an error.
+func (b *Batch) Fail(r *Request, err error) {
+	if b.conns == nil {
+		b.conns = map[*conn]struct{}{}
+	}
+	b.conns[r.c] = struct{}{}
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	(*stream)(r).finishLocked(err)
+}
+
+// Flush writes the answers.
+func (b *Batch) Flush() {
+	for c := range b.conns {
+		c.flush()
+	}
+	clear(b.conns)
+}
