@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"bytes"
 	"runtime"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/buffers"
 	"qkv/internal/limits"
+	"qkv/net/etcd/front"
 	"qkv/net/etcd/h2"
 	"qkv/net/wire"
 )
@@ -43,6 +45,7 @@ type plainCall struct {
 	request *h2.Request
 	meter   *rpcMeter
 	began   time.Time
+	size    int    // of the request
 	key     []byte // of a get
 	command kv.Command
 }
@@ -87,19 +90,20 @@ func (b *batched) takePut(r *h2.Request, message []byte) bool {
 		return false
 	}
 	command := h.AppendPut(buffers.Get(64+len(p.Key)+len(p.Value)+len(h.By.Name)), &p)
-	one := &call{command: command, plain: &plainCall{of: b, request: r, meter: b.put, began: time.Now()}}
+	one := &call{command: command, plain: &plainCall{of: b, request: r, meter: b.put, began: time.Now(), size: len(message)}}
 	if len(command.Bytes) > limits.RequestBytes || s.calls.hand(&s.calls.writes, one) != nil {
 		return false
 	}
-	b.began(one.plain)
 	return true
 }
 
-func (b *batched) began(p *plainCall) {
+// ended counts a request that needed no handler.
+func (b *batched) ended(p *plainCall, err error) {
 	p.meter.started.Inc()
 	p.meter.in.Inc()
 	b.s.metrics.count(p.request.Context(), p.meter)
-	b.s.metrics.received.Add(float64(len(p.request.Message())))
+	b.s.metrics.received.Add(float64(p.size))
+	p.meter.ended(p.began, err)
 }
 
 // readOf reads a request for one key.
@@ -135,9 +139,8 @@ func (b *batched) takeGet(r *h2.Request, message []byte) bool {
 	if !ok || len(key) > limits.KeyBytes || !b.plain(r, wire.NeedKeys) {
 		return false
 	}
-	p := &plainCall{of: b, request: r, meter: b.get, began: time.Now(), key: key}
+	p := &plainCall{of: b, request: r, meter: b.get, began: time.Now(), size: len(message), key: key}
 	if serializable {
-		b.began(p)
 		var one h2.Batch
 		b.answerGet(&one, p)
 		return true // the reader writes it
@@ -145,7 +148,6 @@ func (b *batched) takeGet(r *h2.Request, message []byte) bool {
 	if b.s.calls.hand(&b.s.calls.reads, &call{plain: p}) != nil {
 		return false
 	}
-	b.began(p)
 	return true
 }
 
@@ -199,18 +201,14 @@ func (b *batched) answer(batch *h2.Batch, d *batchedDone) {
 	case refusal != nil:
 		b.s.calls.count(p.queue(), refusal)
 		err := statusOf(refusal)
-		p.meter.ended(p.began, err)
+		b.ended(p, err)
 		batch.Fail(p.request, err)
 	case p.key != nil:
 		b.answerGet(batch, p)
 	default:
 		buffers.Put(d.call.command.Bytes)
-		p.meter.ended(p.began, nil)
-		p.meter.out.Inc()
 		var room [headerBytes]byte
-		m := appendHeader(room[:0], putHeader, b.s.header(d.outcome.Result.Revision))
-		b.s.metrics.sent.Add(float64(len(m)))
-		batch.Answer(p.request, m)
+		b.send(batch, p, appendHeader(room[:0], putHeader, b.s.header(d.outcome.Result.Revision)))
 	}
 }
 
@@ -228,13 +226,23 @@ func (b *batched) answerGet(batch *h2.Batch, p *plainCall) {
 	found, err := v.Range(kv.Range{Key: p.key}, 0)
 	if err != nil {
 		failed := statusOf(err)
-		p.meter.ended(p.began, failed)
+		b.ended(p, failed)
 		batch.Fail(p.request, failed)
 		return
 	}
-	m := b.kv.pointMessage(&found)
-	p.meter.ended(p.began, nil)
+	if len(found.KVs) > 0 && len(found.KVs[0].Value) > b.s.wholeMost(p.request.Context()) {
+		p.request.Serve() // it is encoded as the client reads it
+		return
+	}
+	b.send(batch, p, b.kv.pointMessage(&found)[0])
+}
+
+func (b *batched) send(batch *h2.Batch, p *plainCall, m []byte) {
+	b.ended(p, nil)
 	p.meter.out.Inc()
-	b.s.metrics.sent.Add(float64(len(m[0])))
-	batch.Answer(p.request, m[0])
+	if batch.Answer(p.request, m) {
+		b.s.metrics.sent.Add(float64(len(m)))
+		return
+	}
+	p.request.Send(message{bytes.Clone(m)}.charge(front.AccountOf(p.request.Context())))
 }

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -193,6 +194,9 @@ func (s *Server) begin() bool {
 			Codec: codec{s.metrics}, Batched: s.batched.methods(),
 			ReceiveMost: s.config.MaxRequestBytes + limits.EtcdRequestOver, SendMost: limits.EtcdMessageBytes,
 			Streams: uint32(s.config.Limits.Streams), HeaderBytes: limits.EtcdHeaderBytes, Handshake: s.config.Limits.Handshake,
+			Fault: func(path string, fault any, stack []byte) {
+				s.log.Warn("fault "+path, "a request met a fault in this member", "method", path, "fault", fmt.Sprint(fault), "stack", string(stack))
+			},
 			PingLeast: limits.EtcdPingLeast, PingAfter: limits.EtcdPing, PingTimeout: limits.EtcdPingTimeout,
 		})
 		for _, service := range s.offered {

@@ -50,7 +50,9 @@ type conn struct {
 	wake     sync.Cond // the writer has something to do, or the reader may continue
 	streams  map[uint32]*stream
 	out      []byte    // encoded frames
-	ready    []*stream // that have something to write and window for it, in turns
+	ends     []*stream // that have frames to write that need no window
+	ready    []*stream // that have data to write and window for it, in turns
+	handlers int       // that run
 	window   int64     // that the client grants
 	initial  int64     // of new streams
 	frame    int       // the client's limit of a frame
@@ -116,7 +118,7 @@ func (c *conn) endLocked(why error) {
 		s.dropLocked(why)
 	}
 	clear(c.streams)
-	c.ready = nil
+	c.ends, c.ready = nil, nil
 	c.wake.Broadcast()
 	if len(c.out) == 0 {
 		_ = c.nc.Close()
@@ -163,6 +165,26 @@ func (c *conn) drain() {
 	c.out = append(appendFrame(c.out, http2.FramePing, 0, 0, 8), drainPing[:]...)
 	time.AfterFunc(drainWait, c.leave)
 }
+
+// look pings a client that has been silent for long, and ends the connection of one that does not answer.
+func (c *conn) look(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch silent := now.Sub(c.heardAt); {
+	case c.over != nil || silent < c.server.config.PingAfter:
+	case !c.pinged:
+		c.pinged = true
+		c.out = append(appendFrame(c.out, http2.FramePing, 0, 0, 8), idlePing[:]...)
+		c.wake.Broadcast()
+	case silent >= c.server.config.PingAfter+c.server.config.PingTimeout:
+		c.endLocked(errSilent)
+	}
+}
+
+var (
+	idlePing  = [8]byte{'i', 'd', 'l', 'e'}
+	errSilent = errors.New("the client does not answer a ping")
+)
 
 var drainPing = [8]byte{'d', 'r', 'a', 'i', 'n'}
 
@@ -217,16 +239,26 @@ func (c *conn) read() error {
 		}
 		if c.in.Buffered() == 0 {
 			c.flush()
+		}
+		if c.in.Buffered() == 0 || c.crowded() {
 			c.await()
 		}
 	}
 }
 
-// await waits while the client does not read what it has caused.
+// crowded reports whether the connection has to be read no further for now.
+func (c *conn) crowded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.out) > 2*outBytes || c.handlers >= int(c.server.config.Streams)
+}
+
+// await waits while the client does not read what it has caused, or while too many handlers run: those of reset streams count, too.
 func (c *conn) await() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.out) > 2*outBytes && c.over == nil {
+	c.heardAt, c.pinged = time.Now(), false
+	for (len(c.out) > 2*outBytes || c.handlers >= int(c.server.config.Streams)) && c.over == nil {
 		c.wake.Wait()
 	}
 }
@@ -508,7 +540,7 @@ func (c *conn) write() {
 			c.end(err)
 			return
 		}
-		if cap(batch) > 4*outBytes {
+		if cap(batch) > outBytes {
 			batch = nil
 		}
 	}
@@ -556,7 +588,9 @@ func (c *conn) flush() {
 		c.mu.Unlock()
 		n := c.try(batch)
 		c.mu.Lock()
-		c.spare = batch[:0]
+		if c.spare = batch[:0]; cap(batch) > outBytes {
+			c.spare = nil
+		}
 		if n < len(batch) {
 			c.out = append(slices.Clone(batch[n:]), c.out...)
 			break
@@ -566,29 +600,23 @@ func (c *conn) flush() {
 	c.wake.Broadcast()
 }
 
-// writableLocked reports whether a stream can write. Streams without window wait elsewhere.
-func (c *conn) writableLocked() bool {
-	if len(c.ready) == 0 {
-		return false
-	}
-	if c.window > 0 {
-		return true
-	}
-	for i, s := range c.ready { // without window of the connection, ends of streams can be written
-		if s.out[0].raw != nil {
-			c.ready[0], c.ready[i] = c.ready[i], c.ready[0]
-			return true
-		}
-	}
-	return false
-}
+// writableLocked reports whether a stream can write. Streams without window of their own are not in the lists.
+func (c *conn) writableLocked() bool { return len(c.ends) > 0 || len(c.ready) > 0 && c.window > 0 }
 
-// turnLocked writes a frame of the next stream. It releases the lock while the data are read, which may encode them.
+// turnLocked writes a frame of the next stream.
 func (c *conn) turnLocked(batch []byte, written []mem.Buffer) ([]byte, []mem.Buffer) {
-	s := c.ready[0]
-	c.answered = true
-	c.ready = c.ready[1:]
+	from := &c.ready
+	if len(c.ends) > 0 {
+		from = &c.ends
+	}
+	s := (*from)[0]
+	(*from)[0] = nil
+	*from = (*from)[1:]
 	s.ready = false
+	if s.over {
+		return batch, written
+	}
+	c.answered = true
 	if raw := s.out[0].raw; raw != nil {
 		batch = append(batch, raw...)
 		s.popLocked()
@@ -598,13 +626,18 @@ func (c *conn) turnLocked(batch []byte, written []mem.Buffer) ([]byte, []mem.Buf
 		s.readyLocked()
 		return batch, written
 	}
+	return c.dataLocked(s, batch, written)
+}
+
+// dataLocked writes a frame of a stream's data. It releases the lock while the data are read, since that may encode them.
+func (c *conn) dataLocked(s *stream, batch []byte, written []mem.Buffer) ([]byte, []mem.Buffer) {
 	n := int(min(c.window, s.window, int64(c.frame)))
 	s.reading = true
 	piece := s.out[0]
 	c.mu.Unlock()
 	data := piece.data.ReadOnlyData()[piece.at:]
 	n = min(n, len(data))
-	if n > 0 || len(data) == 0 {
+	if n > 0 {
 		batch = append(appendFrame(batch, http2.FrameData, 0, s.id, n), data[:n]...)
 	}
 	c.mu.Lock()

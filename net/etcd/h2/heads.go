@@ -47,8 +47,11 @@ type heads struct {
 	after  bool // a field that is no pseudo-header has come
 }
 
-// headsSeen bounds the blocks that a connection keeps.
-const headsSeen = 64
+// What a connection keeps: so many blocks, each of so many bytes of fields.
+const (
+	headsSeen = 16
+	headBytes = 2 << 10
+)
 
 func (h *heads) init(s *Server, ctx context.Context) {
 	h.server, h.ctx = s, ctx
@@ -71,9 +74,10 @@ func (h *heads) read(block []byte) (*head, error) {
 		return nil, http2.ConnectionError(http2.ErrCodeCompression)
 	}
 	h.finish()
-	if !refersOnly(block) {
+	switch {
+	case !refersOnly(block):
 		clear(h.seen)
-	} else {
+	case h.size <= headBytes:
 		if len(h.seen) >= headsSeen {
 			clear(h.seen)
 		}

@@ -29,22 +29,19 @@ func (r *Request) Serve() {
 // Batch is answers that are written together. It is used by one goroutine.
 type Batch struct{ conns map[*conn]struct{} }
 
-// Answer answers a request with one message. The message is copied.
-func (b *Batch) Answer(r *Request, message []byte) {
+// Answer answers a request with one message, which is copied. It returns false if the client has to read other answers first: the caller
+// then sends the message by Send, since it may wait for long.
+func (b *Batch) Answer(r *Request, message []byte) bool {
 	s, c := (*stream)(r), r.c
-	if b.conns == nil {
-		b.conns = map[*conn]struct{}{}
-	}
-	b.conns[c] = struct{}{}
+	b.add(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s.over {
-		return
-	}
 	n := messageHead + len(message)
-	if int64(n) > s.window || int64(n) > c.window || n > c.frame || len(c.out) >= outBytes {
-		s.messageLocked(message)
-		return
+	switch {
+	case s.over:
+		return true
+	case int64(n) > s.window || int64(n) > c.window || n > c.frame || len(c.out) >= outBytes:
+		return false
 	}
 	c.answered = true
 	c.out = append(appendFrame(c.out, http2.FrameHeaders, http2.FlagHeadersEndHeaders, s.id, len(okHeader)), okHeader...)
@@ -54,16 +51,30 @@ func (b *Batch) Answer(r *Request, message []byte) {
 	c.window -= int64(n)
 	s.begun, s.finished = true, true
 	c.closeLocked(s)
+	return true
+}
+
+// Send answers a request with one message.
+func (r *Request) Send(m any) {
+	s := (*stream)(r)
+	err := s.send(m, true)
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	s.finishLocked(err)
+}
+
+func (b *Batch) add(c *conn) {
+	if b.conns == nil {
+		b.conns = map[*conn]struct{}{}
+	}
+	b.conns[c] = struct{}{}
 }
 
 var okTrailer = appendHead(nil, "grpc-status", "0")
 
 // Fail answers a request with an error.
 func (b *Batch) Fail(r *Request, err error) {
-	if b.conns == nil {
-		b.conns = map[*conn]struct{}{}
-	}
-	b.conns[r.c] = struct{}{}
+	b.add(r.c)
 	r.c.mu.Lock()
 	defer r.c.mu.Unlock()
 	(*stream)(r).finishLocked(err)

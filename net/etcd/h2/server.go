@@ -13,12 +13,13 @@ import (
 // Config configures a server.
 type Config struct {
 	Codec       encoding.CodecV2
-	Batched     map[string]func(*Request, []byte) bool // by path; see Request
-	ReceiveMost int                                    // bytes of a request's message
-	SendMost    int                                    // bytes of an answer's message
-	Streams     uint32                                 // open streams of a connection
-	HeaderBytes uint32                                 // of a request's header fields, as RFC 9113 6.5.2 counts them
-	Handshake   time.Duration
+	Batched     map[string]func(*Request, []byte) bool     // by path; see Request
+	ReceiveMost int                                        // bytes of a request's message
+	SendMost    int                                        // bytes of an answer's message
+	Streams     uint32                                     // open streams of a connection
+	HeaderBytes uint32                                     // of a request's header fields, as RFC 9113 6.5.2 counts them
+	Handshake   time.Duration                              // until the client's settings have come
+	Fault       func(path string, fault any, stack []byte) // reports a handler's panic
 
 	// A client may ping once in PingLeast, and once in two hours while it has no stream: gRPC's policy. After PingAfter without a frame,
 	// the server pings. A client that does not answer within PingTimeout is gone.
@@ -31,7 +32,8 @@ type Server struct {
 	methods map[string]method // by path
 	work    chan *stream      // to an idle worker
 
-	handlers sync.WaitGroup
+	handlers sync.WaitGroup // and look
+	looks    sync.Once
 	over     chan struct{} // closed by Stop
 
 	mu       sync.Mutex
@@ -88,6 +90,7 @@ func (s *Server) Serve(nc net.Conn, from *peer.Peer) {
 		_ = nc.Close()
 		return
 	}
+	s.looks.Do(func() { s.handlers.Go(s.look) })
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
 	c.run()
@@ -95,6 +98,24 @@ func (s *Server) Serve(nc net.Conn, from *peer.Peer) {
 	defer s.mu.Unlock()
 	delete(s.conns, c)
 	s.drainedLocked()
+}
+
+// look looks after silent clients until Stop.
+func (s *Server) look() {
+	tick := time.NewTicker(s.config.PingTimeout / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			s.mu.Lock()
+			for c := range s.conns {
+				c.look(now)
+			}
+			s.mu.Unlock()
+		case <-s.over:
+			return
+		}
+	}
 }
 
 func (s *Server) drainedLocked() {
@@ -133,11 +154,7 @@ func (s *Server) Stop() {
 	s.handlers.Wait()
 }
 
-// workers is how many goroutines wait for requests. A request beyond them has a goroutine of its own. A goroutine that has served before
-// has a stack that is large enough.
-const workersMost = 1024
-
-// serve runs a request's handler.
+// serve runs a request's handler, in a goroutine that has served before if one is idle: its stack is large enough.
 func (s *Server) serve(one *stream) {
 	select {
 	case s.work <- one:

@@ -7,11 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
@@ -121,6 +119,7 @@ func (s *stream) late() {
 // serveLocked starts the handler.
 func (s *stream) serveLocked() {
 	s.served = true
+	s.c.handlers++
 	s.contextLocked()
 	s.c.server.serve(s)
 }
@@ -172,7 +171,9 @@ func (s *stream) assembleLocked(b []byte) []byte {
 			s.failed = status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", size, most)
 			return nil
 		}
-		s.came = slices.Grow(s.came, int(size))
+		if int(size) <= len(b) { // otherwise it grows as the data come: a head alone reserves nothing
+			s.came = slices.Grow(s.came, int(size))
+		}
 	}
 	size := messageHead + int(binary.BigEndian.Uint32(s.came[1:]))
 	n := min(size-len(s.came), len(b))
@@ -246,7 +247,9 @@ func (s *stream) handle() {
 	}
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
+	s.c.handlers--
 	s.finishLocked(err)
+	s.c.wake.Broadcast()
 }
 
 func isStatus(err error) bool {
@@ -257,8 +260,8 @@ func isStatus(err error) bool {
 func (s *stream) call() (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = status.Errorf(codes.Internal, "a fault in this member: %v", r)
-			_ = debug.Stack
+			s.c.server.config.Fault(s.head.path, r, debug.Stack())
+			err = status.Errorf(codes.Internal, "etcdserver: a fault in this member: %v", r)
 		}
 	}()
 	m := &s.head.method
@@ -333,6 +336,9 @@ func (s *stream) SendMsg(m any) error {
 }
 
 func (s *stream) gone() error {
+	if s.ctx == nil {
+		return errDone
+	}
 	if err := s.ctx.Err(); err != nil {
 		return status.FromContextError(err).Err()
 	}
@@ -416,15 +422,6 @@ func (s *stream) send(m any, last bool) error {
 	return nil
 }
 
-// messageLocked queues a whole answer.
-func (s *stream) messageLocked(message []byte) {
-	s.pushLocked(piece{raw: s.headerLocked(nil)})
-	b := append(binary.BigEndian.AppendUint32(make([]byte, 1, messageHead+len(message)), uint32(len(message))), message...)
-	s.queued += len(b)
-	s.pushLocked(piece{data: mem.SliceBuffer(b)})
-	s.finishLocked(nil)
-}
-
 // pushLocked queues a piece.
 func (s *stream) pushLocked(p piece) {
 	s.out = append(s.out, p)
@@ -444,7 +441,11 @@ func (s *stream) readyLocked() {
 		return
 	}
 	s.ready = true
-	s.c.ready = append(s.c.ready, s)
+	if s.out[0].raw != nil {
+		s.c.ends = append(s.c.ends, s)
+	} else {
+		s.c.ready = append(s.c.ready, s)
+	}
 	s.c.wake.Broadcast()
 }
 
@@ -553,9 +554,6 @@ func (s *stream) dropLocked(error) {
 	if s.cancel != nil {
 		s.cancel()
 	}
-	if i := slices.Index(s.c.ready, s); i >= 0 {
-		s.c.ready = slices.Delete(s.c.ready, i, i+1)
-	}
 	if !s.reading {
 		s.freeLocked()
 	}
@@ -582,8 +580,3 @@ func (t transportStream) SetTrailer(md metadata.MD) error {
 	t.stream.SetTrailer(md)
 	return nil
 }
-
-var (
-	_ = math.MaxInt32
-	_ time.Duration
-)
