@@ -489,7 +489,10 @@ func (c *conn) headers(id uint32, part []byte, whole, ends bool) error {
 		c.resetLocked(id, h.bad)
 		return nil
 	}
-	s := &stream{c: c, id: id, head: h, window: c.initial, wake: make(chan struct{}, 1)}
+	s := &stream{c: c, id: id, head: h, window: c.initial}
+	if h.method.batched == nil {
+		s.wake, s.room = make(chan struct{}, 1), make(chan struct{}, 1)
+	}
 	c.streams[id] = s
 	s.beginLocked(ends)
 	return nil
@@ -550,21 +553,29 @@ func (c *conn) write() {
 func (c *conn) gather(batch []byte, written []mem.Buffer) ([]byte, []mem.Buffer, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.writing || len(c.out) == 0 && !c.writableLocked() && c.over == nil {
-		c.wake.Wait()
-	}
-	if len(c.out) > 0 {
-		full := len(c.out) > 2*outBytes
-		batch, c.out = c.out, batch
-		if full {
-			c.wake.Broadcast() // the reader
+	for {
+		for c.writing || len(c.out) == 0 && !c.writableLocked() && c.over == nil {
+			c.wake.Wait()
+		}
+		c.writing = true // from now on: what is in batch comes before what others encode
+		if len(c.out) > 0 {
+			full := len(c.out) > 2*outBytes
+			batch, c.out = c.out, batch
+			if full {
+				c.wake.Broadcast() // the reader
+			}
+		}
+		for len(batch) < outBytes && c.over == nil && c.writableLocked() {
+			batch, written = c.turnLocked(batch, written)
+		}
+		if len(batch) > 0 {
+			return batch, written, true
+		}
+		c.writing = false
+		if c.over != nil {
+			return batch, written, false
 		}
 	}
-	for len(batch) < outBytes && c.over == nil && c.writableLocked() {
-		batch, written = c.turnLocked(batch, written)
-	}
-	c.writing = len(batch) > 0
-	return batch, written, c.writing
 }
 
 // tryFunc writes what the kernel takes at once.
@@ -653,7 +664,7 @@ func (c *conn) dataLocked(s *stream, batch []byte, written []mem.Buffer) ([]byte
 		written = append(written, piece.data)
 		s.popLocked()
 	}
-	s.wakeLocked()
+	signal(s.room)
 	s.readyLocked()
 	return batch, written
 }

@@ -39,14 +39,15 @@ type stream struct {
 	returned int      // bytes whose window may be returned
 	wake     chan struct{}
 
-	out      []piece // to be written
-	queued   int     // bytes of data in it
-	window   int64   // that the client grants
-	ready    bool    // in c.ready
-	reading  bool    // the writer reads the first piece
-	begun    bool    // the answer has begun
-	finished bool    // its end is in out
-	over     bool    // it is not in c.streams
+	out      []piece       // to be written
+	queued   int           // bytes of data in it
+	room     chan struct{} // has a token when some of them are written, or the stream is over
+	window   int64         // that the client grants
+	ready    bool          // in c.ready
+	reading  bool          // the writer reads the first piece
+	begun    bool          // the answer has begun
+	finished bool          // its end is in out
+	over     bool          // it is not in c.streams
 
 	header, trailer metadata.MD
 }
@@ -231,9 +232,11 @@ func (s *stream) next() ([]byte, error) {
 	}
 }
 
-func (s *stream) wakeLocked() {
+func (s *stream) wakeLocked() { signal(s.wake) }
+
+func signal(wake chan struct{}) {
 	select {
-	case s.wake <- struct{}{}:
+	case wake <- struct{}{}:
 	default:
 	}
 }
@@ -328,7 +331,7 @@ func (s *stream) SendMsg(m any) error {
 			return nil
 		}
 		select {
-		case <-s.wake:
+		case <-s.room:
 		case <-s.ctx.Done():
 			return s.gone()
 		}
@@ -557,7 +560,8 @@ func (s *stream) dropLocked(error) {
 	if !s.reading {
 		s.freeLocked()
 	}
-	s.wakeLocked()
+	signal(s.wake)
+	signal(s.room)
 }
 
 func (s *stream) freeLocked() {
