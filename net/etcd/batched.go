@@ -2,9 +2,11 @@ package etcd
 
 import (
 	"bytes"
+	"context"
 	"runtime"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -16,7 +18,6 @@ import (
 	"qkv/internal/limits"
 	"qkv/net/etcd/front"
 	"qkv/net/etcd/h2"
-	"qkv/net/wire"
 )
 
 // batched serves the plainest requests, puts and gets of one key, without a goroutine for each. A connection's reader translates a request
@@ -61,10 +62,27 @@ func (b *batched) methods() map[string]func(*h2.Request, []byte) bool {
 	return map[string]func(*h2.Request, []byte) bool{"/etcdserverpb.KV/Put": b.takePut, "/etcdserverpb.KV/Range": b.takeGet}
 }
 
+// requester is what the metadata of requests says.
+type requester struct {
+	account  *front.Account
+	ctx      context.Context
+	plain    bool // nothing in it asks for a handler
+	requires bool // a leader
+}
+
+func (b *batched) prepare(ctx context.Context) any {
+	one := &requester{account: front.AccountOf(ctx), ctx: ctx, plain: true}
+	if version := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataClientAPIVersionKey); len(version) > 0 {
+		one.plain = utf8.ValidString(version[0])
+	}
+	one.requires = len(metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataRequireLeaderKey)) > 0
+	return one
+}
+
 // plain reports whether nothing is in the way of serving a request at once.
-func (b *batched) plain(r *h2.Request, need wire.Need) bool {
-	s := b.s
-	if s.alive.Err() != nil || !s.config.Start.Current() || s.config.Member.Refuse() != nil {
+func (b *batched) plain(r *h2.Request) bool {
+	s, by := b.s, r.Prepared().(*requester)
+	if !by.plain || s.alive.Err() != nil || !s.config.Start.Current() || s.config.Member.Refuse() != nil {
 		return false
 	}
 	v := s.config.Member.View()
@@ -72,12 +90,12 @@ func (b *batched) plain(r *h2.Request, need wire.Need) bool {
 	if own == nil || isLearner(own) || v.Auth().Enabled() {
 		return false
 	}
-	return len(metadata.ValueFromIncomingContext(r.Context(), rpctypes.MetadataRequireLeaderKey)) == 0 || s.config.Member.RaftStatus().Leader != 0
+	return !by.requires || s.config.Member.RaftStatus().Leader != 0
 }
 
 func (b *batched) takePut(r *h2.Request, message []byte) bool {
 	var q putRequest
-	if !decodeBytes(message, &q.Key, &q.Value) || !b.plain(r, wire.NeedNothing) {
+	if !decodeBytes(message, &q.Key, &q.Value) || !b.plain(r) {
 		return false
 	}
 	s := b.s
@@ -136,7 +154,7 @@ func readOf(from []byte) (key []byte, serializable, ok bool) {
 
 func (b *batched) takeGet(r *h2.Request, message []byte) bool {
 	key, serializable, ok := readOf(message)
-	if !ok || len(key) > limits.KeyBytes || !b.plain(r, wire.NeedKeys) {
+	if !ok || len(key) > limits.KeyBytes || !b.plain(r) {
 		return false
 	}
 	p := &plainCall{of: b, request: r, meter: b.get, began: time.Now(), size: len(message), key: key}

@@ -191,7 +191,7 @@ func newCore(config Config) *core {
 func (s *Server) begin() bool {
 	s.begun.Do(func() {
 		s.grpc = h2.NewServer(h2.Config{
-			Codec: codec{s.metrics}, Batched: s.batched.methods(),
+			Codec: codec{s.metrics}, Prepare: s.batched.prepare, Batched: s.batched.methods(),
 			ReceiveMost: s.config.MaxRequestBytes + limits.EtcdRequestOver, SendMost: limits.EtcdMessageBytes,
 			Streams: uint32(s.config.Limits.Streams), HeaderBytes: limits.EtcdHeaderBytes, Handshake: s.config.Limits.Handshake,
 			Fault: func(path string, fault any, stack []byte) {

@@ -24,6 +24,8 @@ type head struct {
 	timeout  time.Duration   // 0: none
 	encoding string          // of compressed messages; "": none
 
+	prepared any // of a batched method
+
 	bad     http2.ErrCode // the stream is reset; 0: not
 	status  int           // of HTTP, with which the request is refused; 0: it is served
 	code    codes.Code
@@ -170,6 +172,9 @@ func (h *heads) finish() {
 	}
 	one.method, one.known = h.server.methods[one.path]
 	one.ctx = metadata.NewIncomingContext(h.ctx, h.md)
+	if one.method.batched != nil && one.bad == 0 && one.status == 0 {
+		one.prepared = h.server.config.Prepare(one.ctx)
+	}
 }
 
 func (h *head) refuse(status int, code codes.Code, why string) {

@@ -14,6 +14,9 @@ type Request stream
 // Context has the request's metadata. It ends with the connection.
 func (r *Request) Context() context.Context { return r.head.ctx }
 
+// Prepared is what Config.Prepare has made of the metadata.
+func (r *Request) Prepared() any { return r.head.prepared }
+
 // Message is the request's message.
 func (r *Request) Message() []byte { return r.whole[0] }
 

@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"context"
 	"net"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 // Config configures a server.
 type Config struct {
 	Codec       encoding.CodecV2
+	Prepare     func(context.Context) any                  // what Request.Prepared returns, made once for all requests with equal metadata
 	Batched     map[string]func(*Request, []byte) bool     // by path; see Request
 	ReceiveMost int                                        // bytes of a request's message
 	SendMost    int                                        // bytes of an answer's message
