@@ -642,7 +642,7 @@ func (c *conn) turnLocked(batch []byte, written []mem.Buffer) ([]byte, []mem.Buf
 
 // dataLocked writes a frame of a stream's data. It releases the lock while the data are read, since that may encode them.
 func (c *conn) dataLocked(s *stream, batch []byte, written []mem.Buffer) ([]byte, []mem.Buffer) {
-	n := int(min(c.window, s.window, int64(c.frame)))
+	n := int(max(0, min(c.window, s.window, int64(c.frame))))
 	s.reading = true
 	piece := s.out[0]
 	c.mu.Unlock()

@@ -32,6 +32,7 @@ type stream struct {
 	// Guarded by c.mu.
 	came     []byte   // of a message that is not whole
 	whole    [][]byte // messages
+	waiting  int      // bytes of them
 	failed   error    // why there is no other message
 	ended    bool     // the client has ended its side
 	served   bool     // its handler was started
@@ -182,12 +183,9 @@ func (s *stream) assembleLocked(b []byte) []byte {
 	if len(s.came) == size {
 		s.whole = append(s.whole, s.came[messageHead:])
 		s.came = nil
-		if s.head.method.unary != nil {
-			s.returned += n
-		}
-	} else {
-		s.returned += n
+		s.waiting += size - messageHead
 	}
+	s.returned += n
 	return b[n:]
 }
 
@@ -198,9 +196,9 @@ func (s *stream) compressed() error {
 	return status.Errorf(codes.Unimplemented, "grpc: Decompressor is not installed for grpc-encoding %q", s.head.encoding)
 }
 
-// returnLocked returns window to the client, not in too small pieces.
+// returnLocked returns window to the client, not in too small pieces, and not while the handler has many messages to take.
 func (s *stream) returnLocked() {
-	if s.returned >= streamWindow/2 && !s.ended && !s.over {
+	if s.returned >= streamWindow/2 && s.waiting <= streamWindow && !s.ended && !s.over {
 		s.c.grantLocked(s.id, s.returned)
 		s.held -= s.returned
 		s.returned = 0
@@ -214,7 +212,7 @@ func (s *stream) next() ([]byte, error) {
 		if len(s.whole) > 0 {
 			b := s.whole[0]
 			s.whole = s.whole[1:]
-			s.returned += len(b)
+			s.waiting -= len(b)
 			s.returnLocked()
 			s.c.mu.Unlock()
 			return b, nil
