@@ -432,7 +432,7 @@ func (c *h2client) words(id uint32) string {
 			text = err.Error()
 		}
 		if code := value(a.trailer, "grpc-status"); code != "0" {
-			return said + strings.TrimSpace(code+" "+text)
+			return said + strings.TrimSpace(code+" "+strings.ReplaceAll(text, "\u00a0", " ")) // package proto's errors have the one or the other, by the binary
 		}
 		return said + "OK"
 	case a.reset != nil:

@@ -56,6 +56,8 @@ type conn struct {
 	window   int64     // that the client grants
 	initial  int64     // of new streams
 	frame    int       // the client's limit of a frame
+	table    uint32    // the client's limit of its header table
+	shrunk   bool      // that has become smaller
 	going    byte      // see drain
 	writing  bool      // somebody writes
 	spare    []byte    // for out
@@ -74,7 +76,7 @@ const (
 )
 
 func newConn(s *Server, nc net.Conn, from *peer.Peer) *conn {
-	c := &conn{server: s, nc: nc, streams: map[uint32]*stream{}, window: 65535, initial: 65535, frame: frameMost, heardAt: time.Now()}
+	c := &conn{server: s, nc: nc, streams: map[uint32]*stream{}, window: 65535, initial: 65535, table: 4096, frame: frameMost, heardAt: time.Now()}
 	c.wake.L = &c.mu
 	if t, ok := nc.(interface{ Trier() func([]byte) int }); ok {
 		if try := t.Trier(); try != nil {
@@ -353,12 +355,25 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 			}
 		case http2.SettingMaxFrameSize:
 			c.frame = int(one.Val)
+		case http2.SettingHeaderTableSize:
+			c.shrunk = c.shrunk || one.Val < c.table
+			c.table = one.Val
 		}
 		return nil
 	})
 	c.out = appendFrame(c.out, http2.FrameSettings, http2.FlagSettingsAck, 0, 0)
 	c.wake.Broadcast()
 	return err
+}
+
+// tableLocked returns the beginning of a header block. If the client has made its table smaller, the next block has to say so (RFC 7541, 4.2);
+// the table is empty.
+func (c *conn) tableLocked() []byte {
+	if !c.shrunk {
+		return nil
+	}
+	c.shrunk = false
+	return []byte{0x20}
 }
 
 func (c *conn) windowUpdate(id uint32, n int64) error {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc/codes"
@@ -115,7 +116,10 @@ func (h *heads) field(f hpack.HeaderField) {
 			one.bad = http2.ErrCodeProtocol
 		}
 		h.pseudo[f.Name] = true
-	case strings.ToLower(f.Name) != f.Name, f.Name == "":
+	case !httpguts.ValidHeaderFieldName(f.Name), strings.ToLower(f.Name) != f.Name:
+		one.bad = http2.ErrCodeProtocol
+	}
+	if !httpguts.ValidHeaderFieldValue(f.Value) {
 		one.bad = http2.ErrCodeProtocol
 	}
 	h.after = h.after || !f.IsPseudo()
@@ -128,10 +132,7 @@ func (h *heads) field(f hpack.HeaderField) {
 		}
 	case ":scheme":
 	case ":authority", "host":
-		if f.Name == "host" && h.md.Get(":authority") != nil {
-			return
-		}
-		h.md.Set(":authority", f.Value)
+		h.md.Append(f.Name, f.Value)
 	case "content-type":
 		if !isGRPC(f.Value) {
 			one.refuse(415, codes.InvalidArgument, fmt.Sprintf("invalid gRPC request content-type %q", f.Value))
@@ -170,11 +171,28 @@ func (h *heads) finish() {
 	if one.status == 0 && len(h.md.Get("content-type")) == 0 {
 		one.refuse(415, codes.InvalidArgument, `invalid gRPC request content-type ""`)
 	}
+	switch authorities, hosts := len(h.md[":authority"]), len(h.md["host"]); {
+	case authorities > 1 || hosts > 1:
+		one.refuseFirst(400, codes.Internal, fmt.Sprintf("num values of :authority: %d, num values of host: %d, both must only have 1 value as per HTTP/2 spec", authorities, hosts))
+	case authorities == 0 && hosts == 0:
+		one.refuseFirst(400, codes.Internal, "no host or :authority header present")
+	case authorities == 0:
+		h.md[":authority"] = h.md["host"]
+	}
+	delete(h.md, "host")
+	if one.status == 0 && one.encoding != "" && one.encoding != "identity" {
+		one.refuse(200, codes.Unimplemented, fmt.Sprintf("grpc: Decompressor is not installed for grpc-encoding %q", one.encoding))
+	}
 	one.method, one.known = h.server.methods[one.path]
 	one.ctx = metadata.NewIncomingContext(h.ctx, h.md)
 	if one.method.batched != nil && one.bad == 0 && one.status == 0 {
 		one.prepared = h.server.config.Prepare(one.ctx)
 	}
+}
+
+func (h *head) refuseFirst(status int, code codes.Code, why string) {
+	h.status = 0
+	h.refuse(status, code, why)
 }
 
 func (h *head) refuse(status int, code codes.Code, why string) {
@@ -184,7 +202,7 @@ func (h *head) refuse(status int, code codes.Code, why string) {
 }
 
 func isGRPC(contentType string) bool {
-	rest, found := strings.CutPrefix(strings.ToLower(contentType), "application/grpc")
+	rest, found := strings.CutPrefix(contentType, "application/grpc")
 	return found && (rest == "" || rest[0] == '+' || rest[0] == ';')
 }
 
@@ -192,8 +210,11 @@ func isGRPC(contentType string) bool {
 func timeoutOf(s string) (time.Duration, error) {
 	units := "numSMH"
 	each := []time.Duration{time.Nanosecond, time.Microsecond, time.Millisecond, time.Second, time.Minute, time.Hour}
-	if len(s) < 2 || len(s) > 9 {
-		return 0, fmt.Errorf("transport: timeout string is too short or too long: %q", s)
+	switch {
+	case len(s) < 2:
+		return 0, fmt.Errorf("transport: timeout string is too short: %q", s)
+	case len(s) > 9:
+		return 0, fmt.Errorf("transport: timeout string is too long: %q", s)
 	}
 	unit := strings.IndexByte(units, s[len(s)-1])
 	n, err := strconv.ParseUint(s[:len(s)-1], 10, 63)

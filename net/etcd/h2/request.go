@@ -43,7 +43,7 @@ func (b *Batch) Answer(r *Request, message []byte) bool {
 	switch {
 	case s.over:
 		return true
-	case int64(n) > s.window || int64(n) > c.window || n > c.frame || len(c.out) >= outBytes:
+	case int64(n) > s.window || int64(n) > c.window || n > c.frame || len(c.out) >= outBytes || c.shrunk:
 		return false
 	}
 	c.answered = true
@@ -73,7 +73,7 @@ func (b *Batch) add(c *conn) {
 	b.conns[c] = struct{}{}
 }
 
-var okTrailer = appendHead(nil, "grpc-status", "0")
+var okTrailer = appendHead(appendHead(nil, "grpc-status", "0"), "grpc-message", "")
 
 // Fail answers a request with an error.
 func (b *Batch) Fail(r *Request, err error) {

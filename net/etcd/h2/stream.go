@@ -36,6 +36,7 @@ type stream struct {
 	failed   error    // why there is no other message
 	ended    bool     // the client has ended its side
 	served   bool     // its handler was started
+	taken    bool     // of a unary request: its message has come
 	held     int      // bytes whose window is not returned
 	returned int      // bytes whose window may be returned
 	wake     chan struct{}
@@ -85,11 +86,12 @@ func (s *stream) beginLocked(ends bool) {
 }
 
 func (s *Server) unknown(path string) string {
-	service, name, found := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	switch {
-	case !found || !strings.HasPrefix(path, "/"):
+	cut := strings.LastIndex(path, "/")
+	if cut < 1 || path[0] != '/' {
 		return fmt.Sprintf("malformed method name: %q", path)
-	case s.knows(service):
+	}
+	service, name := path[1:cut], path[cut+1:]
+	if s.knows(service) {
 		return fmt.Sprintf("unknown method %v for service %v", name, service)
 	}
 	return fmt.Sprintf("unknown service %v", service)
@@ -129,25 +131,29 @@ func (s *stream) serveLocked() {
 // receiveLocked takes data of a request.
 func (s *stream) receiveLocked(b []byte, ends bool) {
 	s.ended = s.ended || ends
-	for s.failed == nil && len(b) > 0 {
+	for s.failed == nil && len(b) > 0 && !s.taken {
 		b = s.assembleLocked(b)
 	}
 	if ends && s.failed == nil {
 		s.failed = io.EOF
-		if len(s.came) > 0 {
-			s.failed = status.Error(codes.Internal, io.ErrUnexpectedEOF.Error())
+		if len(s.came) >= messageHead {
+			s.failed = status.Error(codes.Unknown, io.ErrUnexpectedEOF.Error())
 		}
 	}
 	s.returnLocked()
-	if s.head.method.unary == nil {
+	m := &s.head.method
+	switch {
+	case m.unary == nil:
 		s.wakeLocked()
-	} else if ends && !s.finished {
-		if s.head.method.batched != nil && s.head.timeout == 0 && len(s.whole) == 1 && s.failed == io.EOF {
+	case s.taken || s.finished:
+	case len(s.whole) > 0 || ends:
+		s.taken = true // what comes behind the first message is not looked at
+		if m.batched != nil && s.head.timeout == 0 && len(s.whole) > 0 {
 			s.c.asked = s
 			return
 		}
 		s.serveLocked()
-	} else if s.failed != nil && !s.finished && !ends { // refused before its end
+	case s.failed != nil: // refused before its end
 		s.finishLocked(s.failed)
 	}
 }
@@ -166,8 +172,11 @@ func (s *stream) assembleLocked(b []byte) []byte {
 		}
 		size := binary.BigEndian.Uint32(s.came[1:])
 		switch most := s.c.server.config.ReceiveMost; {
+		case s.came[0] == 1:
+			s.failed = status.Error(codes.Internal, "grpc: compressed flag set with identity or empty encoding")
+			return nil
 		case s.came[0] != 0:
-			s.failed = s.compressed()
+			s.failed = status.Errorf(codes.Internal, "grpc: received unexpected payload format %d", s.came[0])
 			return nil
 		case uint64(size) > uint64(most):
 			s.failed = status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", size, most)
@@ -187,13 +196,6 @@ func (s *stream) assembleLocked(b []byte) []byte {
 	}
 	s.returned += n
 	return b[n:]
-}
-
-func (s *stream) compressed() error {
-	if s.head.encoding == "" || s.head.encoding == "identity" {
-		return status.Error(codes.Internal, "grpc: compressed flag set with identity or empty encoding")
-	}
-	return status.Errorf(codes.Unimplemented, "grpc: Decompressor is not installed for grpc-encoding %q", s.head.encoding)
 }
 
 // returnLocked returns window to the client, not in too small pieces, and not while the handler has many messages to take.
@@ -283,12 +285,13 @@ func (s *stream) decode(to any) error {
 	s.whole = nil
 	s.c.mu.Unlock()
 	switch {
+	case len(whole) > 0:
+		return s.unmarshal(whole[0], to)
 	case failed != nil && failed != io.EOF:
 		return failed
-	case len(whole) != 1:
-		return status.Errorf(codes.Internal, "cardinality violation: received %d messages, want 1", len(whole))
+	default:
+		return status.Error(codes.Unknown, io.EOF.Error())
 	}
-	return s.unmarshal(whole[0], to)
 }
 
 func (s *stream) unmarshal(b []byte, to any) error {
@@ -309,6 +312,14 @@ func (s *stream) RecvMsg(to any) error {
 	b, err := s.next()
 	if err != nil {
 		return err
+	}
+	if !s.head.method.stream.ClientStreams {
+		switch _, err := s.next(); {
+		case err == nil:
+			return status.Error(codes.Internal, "cardinality violation: received multiple request messages for non-client-streaming RPC")
+		case err != io.EOF:
+			return err
+		}
 	}
 	return s.unmarshal(b, to)
 }
@@ -453,10 +464,10 @@ func (s *stream) readyLocked() {
 // headerLocked appends the frame that begins the answer.
 func (s *stream) headerLocked(dst []byte) []byte {
 	s.begun = true
-	if len(s.header) == 0 {
+	if len(s.header) == 0 && !s.c.shrunk {
 		return append(appendFrame(dst, http2.FrameHeaders, http2.FlagHeadersEndHeaders, s.id, len(okHeader)), okHeader...)
 	}
-	return appendBlock(dst, s.id, false, appendMetadata(slices.Clone(okHeader), s.header))
+	return appendBlock(dst, s.id, false, appendMetadata(append(s.c.tableLocked(), okHeader...), s.header))
 }
 
 // okHeader is the header block of an answer: ":status 200" by its index, and "content-type".
@@ -488,7 +499,7 @@ func (s *stream) finishLocked(err error) {
 	if err != nil && !isStatus(err) {
 		st = status.FromContextError(err)
 	}
-	var block []byte
+	block := s.c.tableLocked()
 	if !s.begun {
 		block = append(block, okHeader...)
 		block = appendMetadata(block, s.header)
@@ -514,14 +525,14 @@ func (s *stream) endLocked(block []byte) {
 func (s *stream) refuseLocked(httpStatus int, code codes.Code, why string) {
 	s.begun, s.finished = true, true
 	s.cancel = func() {}
-	block := appendHead(nil, ":status", fmt.Sprint(httpStatus))
+	block := appendHead(s.c.tableLocked(), ":status", fmt.Sprint(httpStatus))
 	block = appendHead(block, "content-type", "application/grpc")
 	s.endLocked(appendStatus(block, status.New(code, why)))
 }
 
 func appendStatus(block []byte, st *status.Status) []byte {
 	if st.Code() == codes.OK {
-		return appendHead(block, "grpc-status", "0")
+		return append(block, okTrailer...)
 	}
 	block = appendHead(block, "grpc-status", fmt.Sprint(uint32(st.Code())))
 	block = appendHead(block, "grpc-message", percent(st.Message()))
