@@ -181,6 +181,9 @@ func (f kubeFigures) verdict() (v KubeVerdict, why string) {
 type nodesFinder struct {
 	from, most int
 	within     float64 // relative distance of good and bad at which the search ends
+	tries      int     // how often a number is tried until it counts as bad; 0: once
+	tried      int     // how often the next number was tried in vain
+	again      int     // that number; 0: none
 	good, bad  int     // the largest number that held, and the smallest that did not; 0: none
 	invalid    bool    // the step at bad was invalid: the generator is the bound, not the servers
 }
@@ -192,6 +195,8 @@ const leastNodes = 10
 func (f *nodesFinder) next() (int, bool) {
 	var n int
 	switch {
+	case f.again > 0:
+		return f.again, true
 	case f.good == 0 && f.bad == 0:
 		return f.from, true
 	case f.bad == 0 && f.good >= f.most:
@@ -206,11 +211,25 @@ func (f *nodesFinder) next() (int, bool) {
 	return n, n > f.good && float64(f.bad-f.good) > f.within*float64(f.good)
 }
 
-// note records the verdict of a step.
+// note records the verdict of a step of the search.
 func (f *nodesFinder) note(n int, v KubeVerdict) {
-	if v == KubeHeld {
-		f.good = n
+	if f.tried++; v != KubeHeld && f.tried < f.tries {
+		f.again = n
 		return
 	}
-	f.bad, f.invalid = n, v == KubeInvalid
+	f.tried, f.again = 0, 0
+	f.mark(n, v)
+}
+
+// mark moves a bound. A number that held once is good, also if it did not hold at another time.
+func (f *nodesFinder) mark(n int, v KubeVerdict) {
+	switch {
+	case v == KubeHeld:
+		f.good = max(f.good, n)
+		if f.bad <= f.good {
+			f.bad, f.invalid = 0, false
+		}
+	case n > f.good && (f.bad == 0 || n <= f.bad):
+		f.bad, f.invalid = n, v == KubeInvalid
+	}
 }

@@ -128,7 +128,23 @@ func TestNodesFinder(t *testing.T) {
 			t.Errorf("%+v: found %d", c, f.good)
 		}
 	}
+	again := nodesFinder{from: 1000, most: 5000, within: 0.05, tries: 2}
+	again.note(1000, KubeSlow)
+	if n, more := again.next(); n != 1000 || !more {
+		t.Errorf("after the first of two tries of 1000 nodes, %d are next", n)
+	}
+	again.note(1000, KubeHeld)
+	if n, _ := again.next(); n != 2000 || again.good != 1000 {
+		t.Errorf("after 1000 nodes held, %d are next", n)
+	}
 	f := nodesFinder{from: 1000, most: 5000, within: 0.05}
+	f.mark(500, KubeSlow)
+	f.mark(1000, KubeHeld)
+	f.mark(500, KubeSlow)
+	if f.good != 1000 || f.bad != 0 {
+		t.Errorf("1000 nodes held: %+v", f)
+	}
+	f = nodesFinder{from: 1000, most: 5000, within: 0.05}
 	f.note(1000, KubeInvalid)
 	if n, more := f.next(); more || !f.invalid {
 		t.Errorf("after an invalid first step %d nodes are tried", n)

@@ -20,7 +20,8 @@ type KubeSearch struct {
 	Members    int
 	From, Most int
 	Within     float64
-	Tries      int // a step that does not hold is repeated until it was tried so often
+	Tries      int   // a step that does not hold is repeated until it was tried so often
+	Steps      []int // numbers of nodes that are all measured Tries times, in place of a search
 	Progress   func(what string)
 }
 
@@ -44,11 +45,40 @@ type kubeSearch struct {
 // Run searches on all sides. After a failure it returns the results so far, too.
 func (k KubeSearch) Run(ctx context.Context) ([]result.Row, []string, error) {
 	s := &kubeSearch{KubeSearch: k}
+	s.describe()
 	var sides []*kubeSide
 	for _, side := range k.Sides {
-		sides = append(sides, &kubeSide{side, nodesFinder{from: k.From, most: k.Most, within: k.Within}, map[string]int{}})
+		sides = append(sides, &kubeSide{side, nodesFinder{from: k.From, most: k.Most, within: k.Within, tries: k.Tries}, map[string]int{}})
 	}
-	s.describe()
+	measure := s.search
+	if len(k.Steps) > 0 {
+		measure = s.fixed
+	}
+	if err := measure(ctx, sides); err != nil {
+		return s.rows, s.notes, err
+	}
+	least := sides[0].find.good // held by all sides
+	for _, side := range sides {
+		s.conclude(side)
+		least = min(least, side.find.good)
+	}
+	if least == 0 && len(k.Steps) > 0 { // the step is not judged
+		least = slices.Min(k.Steps)
+	}
+	if k.Members < 3 || least == 0 {
+		s.notes = append(s.notes, "no member was killed: that needs three members, and a number of nodes that all sides hold")
+		return s.rows, s.notes, nil
+	}
+	for _, side := range sides {
+		if _, err := s.step(ctx, side, least, true); err != nil {
+			return s.rows, s.notes, err
+		}
+	}
+	return s.rows, s.notes, nil
+}
+
+// search finds each side's largest number.
+func (s *kubeSearch) search(ctx context.Context, sides []*kubeSide) error {
 	for more := true; more; slices.Reverse(sides) {
 		more = false
 		for _, side := range sides {
@@ -57,33 +87,31 @@ func (k KubeSearch) Run(ctx context.Context) ([]result.Row, []string, error) {
 				continue
 			}
 			more = true
-			v := KubeSlow
-			for try := 0; try < max(1, k.Tries) && v != KubeHeld; try++ {
-				var err error
-				if v, err = s.step(ctx, side, n, false); err != nil {
-					return s.rows, s.notes, fmt.Errorf("%s, %d nodes: %w", side.Describe().Name, n, err)
-				}
+			v, err := s.step(ctx, side, n, false)
+			if err != nil {
+				return err
 			}
 			side.find.note(n, v)
 		}
 	}
-	most := 0 // the largest number that all sides hold
-	for i, side := range sides {
-		s.conclude(side)
-		if i == 0 || side.find.good < most {
-			most = side.find.good
+	return nil
+}
+
+// fixed measures all sides with the same numbers of nodes.
+func (s *kubeSearch) fixed(ctx context.Context, sides []*kubeSide) error {
+	for range s.Tries {
+		for _, n := range s.Steps {
+			for _, side := range sides {
+				v, err := s.step(ctx, side, n, false)
+				if err != nil {
+					return err
+				}
+				side.find.mark(n, v)
+			}
+			slices.Reverse(sides)
 		}
 	}
-	if k.Members < 3 || most == 0 {
-		s.notes = append(s.notes, "no member was killed: that needs three members, and a number of nodes that all sides hold")
-		return s.rows, s.notes, nil
-	}
-	for _, side := range sides {
-		if _, err := s.step(ctx, side, most, true); err != nil {
-			return s.rows, s.notes, fmt.Errorf("%s, %d nodes, member replaced: %w", side.Describe().Name, most, err)
-		}
-	}
-	return s.rows, s.notes, nil
+	return nil
 }
 
 // describe notes the settings on which the figures depend.
@@ -100,6 +128,8 @@ func (s *kubeSearch) conclude(side *kubeSide) {
 	name, f := side.Describe().Name, side.find
 	s.add(side, "largest number of nodes", result.Event, 0, result.Run{Begun: time.Now().UTC(), Count: 1, Values: map[string]float64{"nodes_most": float64(f.good)}})
 	switch {
+	case f.good == 0 && f.invalid:
+		s.notes = append(s.notes, fmt.Sprintf("%s: NOT DETERMINED: the generator was late in each step, so that none could hold", name))
 	case f.bad == 0:
 		s.notes = append(s.notes, fmt.Sprintf("%s: %d nodes held; more were not tried", name, f.good))
 	case f.invalid:
@@ -126,6 +156,11 @@ func (s *kubeSearch) add(side *kubeSide, name, mode string, nodes int, run resul
 
 // step measures one step on a new cluster.
 func (s *kubeSearch) step(ctx context.Context, side *kubeSide, nodes int, kill bool) (v KubeVerdict, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s, %d nodes: %w", side.Describe().Name, nodes, err)
+		}
+	}()
 	k := s.Kube
 	k.Nodes, k.Kill = nodes, kill
 	if err := k.check(); err != nil {

@@ -45,6 +45,7 @@ func benchKubeCommand() *cli.Command {
 			&cli.IntFlag{Name: "members", EnvVars: []string{"QKV_BENCH_KUBE_MEMBERS"}, Value: demoMembers, Usage: fmt.Sprintf("`N` members of each side, 1 to %d", mostMembers)},
 			&cli.IntFlag{Name: "from", EnvVars: []string{"QKV_BENCH_KUBE_FROM"}, Value: 1000, Usage: "`N` nodes of the first step; it is doubled as long as a step holds"},
 			&cli.IntFlag{Name: "most", EnvVars: []string{"QKV_BENCH_KUBE_MOST"}, Value: 200_000, Usage: "`N` nodes that are tried at most"},
+			&cli.IntSliceFlag{Name: "nodes", EnvVars: []string{"QKV_BENCH_KUBE_NODES"}, Usage: "`N,...` nodes that are all measured, each --tries times, in place of the search"},
 			&cli.Float64Flag{Name: "within", EnvVars: []string{"QKV_BENCH_KUBE_WITHIN"}, Value: 0.05, Usage: "`SHARE` of the result that the search may be off"},
 			&cli.Float64Flag{Name: "held", EnvVars: []string{"QKV_BENCH_KUBE_HELD"}, Value: 1, Usage: "`SHARE` of the 30 pods a node that exist: below 1 the result is marked SCALED DOWN"},
 			&cli.IntFlag{Name: "tries", EnvVars: []string{"QKV_BENCH_KUBE_TRIES"}, Value: 1, Usage: "`N` times a step is tried until it holds, on a machine that others use"},
@@ -67,6 +68,11 @@ func checkKube(c *cli.Context) error {
 	}
 	if n := c.Int("most"); n < c.Int("from") || n > 1_000_000 {
 		return usagef("--most %d: %d (--from) to 1000000 are possible", n, c.Int("from"))
+	}
+	for _, n := range c.IntSlice("nodes") {
+		if n < 1 || n > 1_000_000 {
+			return usagef("--nodes %d: 1 to 1000000 are possible", n)
+		}
 	}
 	if n := c.Int("members"); n < 1 || n > mostMembers {
 		return usagef("--members %d: 1 to %d are possible", n, mostMembers)
@@ -107,6 +113,7 @@ func benchKube(ctx context.Context, c *cli.Context) error {
 	search := bench.KubeSearch{
 		Kube:    bench.Kube{Held: c.Float64("held"), Step: c.Duration("step"), CompactEvery: c.Duration("compact-every"), Prefix: prefix},
 		Members: c.Int("members"), From: c.Int("from"), Most: c.Int("most"), Within: c.Float64("within"), Tries: c.Int("tries"),
+		Steps: c.IntSlice("nodes"),
 	}
 	if slices.Contains(c.StringSlice("side"), kubeEtcd) {
 		binary := c.String("etcd")

@@ -68,6 +68,7 @@ func TestBenchKubeRefuses(t *testing.T) {
 		{"--from", "0"},
 		{"--most", "10"},
 		{"--members", "6"},
+		{"--nodes", "0"},
 		{"--within", "NaN"},
 		{"--held", "1.5"},
 		{"--tries", "0"},
