@@ -229,7 +229,9 @@ func (f *nodesFinder) mark(n int, v KubeVerdict) {
 		if f.bad <= f.good {
 			f.bad, f.invalid = 0, false
 		}
-	case n > f.good && (f.bad == 0 || n <= f.bad):
+	case n > f.good && (f.bad == 0 || n < f.bad):
 		f.bad, f.invalid = n, v == KubeInvalid
+	case n == f.bad:
+		f.invalid = f.invalid && v == KubeInvalid
 	}
 }

@@ -144,6 +144,11 @@ func TestNodesFinder(t *testing.T) {
 	if f.good != 1000 || f.bad != 0 {
 		t.Errorf("1000 nodes held: %+v", f)
 	}
+	f.mark(2000, KubeSlow)
+	f.mark(2000, KubeInvalid)
+	if f.bad != 2000 || f.invalid {
+		t.Errorf("2000 nodes did not hold in a valid step: %+v", f)
+	}
 	f = nodesFinder{from: 1000, most: 5000, within: 0.05}
 	f.note(1000, KubeInvalid)
 	if n, more := f.next(); more || !f.invalid {

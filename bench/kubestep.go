@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -422,12 +421,9 @@ func (r *kubeRun) readConsistently(ctx context.Context, w *kubeWatcher) {
 		if err == nil {
 			err = w.await(ctx, answer.Header.Revision)
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || status.Code(err) == codes.DeadlineExceeded { // the step has ended
 			return
 		}
 		r.read.end(begun, time.Now(), err)
 	}
 }
-
-// notServed tells whether an error says that a server does not know a method.
-func notServed(text string) bool { return strings.Contains(text, codes.Unimplemented.String()) }
