@@ -148,33 +148,33 @@ type kubeFigures struct {
 	missed               int64         // events that a watch did not deliver until the end
 }
 
-// KubeVerdict is the judgement of a step.
-type KubeVerdict string
+// kubeVerdict is the judgement of a step.
+type kubeVerdict string
 
 // The verdicts. An invalid step says nothing about the servers.
 const (
-	KubeHeld    KubeVerdict = "held"
-	KubeInvalid KubeVerdict = "invalid: the generator was late"
-	KubeSlow    KubeVerdict = "not held"
+	kubeHeld    kubeVerdict = "held"
+	kubeInvalid kubeVerdict = "invalid: the generator was late"
+	kubeSlow    kubeVerdict = "not held"
 )
 
 // verdict judges a step, and says why it did not hold.
-func (f kubeFigures) verdict() (v KubeVerdict, why string) {
+func (f kubeFigures) verdict() (v kubeVerdict, why string) {
 	switch {
 	case f.late > kubeLate:
-		return KubeInvalid, fmt.Sprintf("its requests started %s late at p99; %s is allowed", short(f.late), kubeLate)
+		return kubeInvalid, fmt.Sprintf("its requests started %s late at p99; %s is allowed", short(f.late), kubeLate)
 	case f.requests == 0:
-		return KubeSlow, "no request was due"
+		return kubeSlow, "no request was due"
 	case float64(f.failed) > kubeFailed*float64(f.requests):
-		return KubeSlow, fmt.Sprintf("%d of %d writes failed", f.failed, f.requests)
+		return kubeSlow, fmt.Sprintf("%d of %d writes failed", f.failed, f.requests)
 	case f.missed > 0:
-		return KubeSlow, fmt.Sprintf("%d events were not delivered", f.missed)
+		return kubeSlow, fmt.Sprintf("%d events were not delivered", f.missed)
 	case f.renewal > kubeRenewal:
-		return KubeSlow, fmt.Sprintf("p99 of renewals is %s; %s is allowed", short(f.renewal), kubeRenewal)
+		return kubeSlow, fmt.Sprintf("p99 of renewals is %s; %s is allowed", short(f.renewal), kubeRenewal)
 	case f.watch > kubeWatch:
-		return KubeSlow, fmt.Sprintf("p99 of watch delivery is %s; %s is allowed", short(f.watch), kubeWatch)
+		return kubeSlow, fmt.Sprintf("p99 of watch delivery is %s; %s is allowed", short(f.watch), kubeWatch)
 	}
-	return KubeHeld, ""
+	return kubeHeld, ""
 }
 
 // nodesFinder searches for the largest number of nodes that holds: it doubles from a first number on, then bisects.
@@ -212,8 +212,8 @@ func (f *nodesFinder) next() (int, bool) {
 }
 
 // note records the verdict of a step of the search.
-func (f *nodesFinder) note(n int, v KubeVerdict) {
-	if f.tried++; v != KubeHeld && f.tried < f.tries {
+func (f *nodesFinder) note(n int, v kubeVerdict) {
+	if f.tried++; v != kubeHeld && f.tried < f.tries {
 		f.again = n
 		return
 	}
@@ -222,16 +222,16 @@ func (f *nodesFinder) note(n int, v KubeVerdict) {
 }
 
 // mark moves a bound. A number that held once is good, also if it did not hold at another time.
-func (f *nodesFinder) mark(n int, v KubeVerdict) {
+func (f *nodesFinder) mark(n int, v kubeVerdict) {
 	switch {
-	case v == KubeHeld:
+	case v == kubeHeld:
 		f.good = max(f.good, n)
 		if f.bad <= f.good {
 			f.bad, f.invalid = 0, false
 		}
 	case n > f.good && (f.bad == 0 || n < f.bad):
-		f.bad, f.invalid = n, v == KubeInvalid
+		f.bad, f.invalid = n, v == kubeInvalid
 	case n == f.bad:
-		f.invalid = f.invalid && v == KubeInvalid
+		f.invalid = f.invalid && v == kubeInvalid
 	}
 }

@@ -80,20 +80,20 @@ func TestKubeVerdict(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*kubeFigures)
-		want   KubeVerdict
+		want   kubeVerdict
 	}{
-		{"at its limits", func(*kubeFigures) {}, KubeHeld},
-		{"renewals", func(f *kubeFigures) { f.renewal++ }, KubeSlow},
-		{"watches", func(f *kubeFigures) { f.watch++ }, KubeSlow},
-		{"failures", func(f *kubeFigures) { f.failed = 2 }, KubeSlow},
-		{"a starved watch", func(f *kubeFigures) { f.missed = 1 }, KubeSlow},
-		{"no request", func(f *kubeFigures) { f.requests, f.failed = 0, 0 }, KubeSlow},
-		{"late", func(f *kubeFigures) { f.late++ }, KubeInvalid},
-		{"late and slow", func(f *kubeFigures) { f.late++; f.renewal *= 9 }, KubeInvalid},
+		{"at its limits", func(*kubeFigures) {}, kubeHeld},
+		{"renewals", func(f *kubeFigures) { f.renewal++ }, kubeSlow},
+		{"watches", func(f *kubeFigures) { f.watch++ }, kubeSlow},
+		{"failures", func(f *kubeFigures) { f.failed = 2 }, kubeSlow},
+		{"a starved watch", func(f *kubeFigures) { f.missed = 1 }, kubeSlow},
+		{"no request", func(f *kubeFigures) { f.requests, f.failed = 0, 0 }, kubeSlow},
+		{"late", func(f *kubeFigures) { f.late++ }, kubeInvalid},
+		{"late and slow", func(f *kubeFigures) { f.late++; f.renewal *= 9 }, kubeInvalid},
 	} {
 		f := good
 		c.change(&f)
-		if v, why := f.verdict(); v != c.want || (why == "") != (v == KubeHeld) {
+		if v, why := f.verdict(); v != c.want || (why == "") != (v == kubeHeld) {
 			t.Errorf("%s: %s, %q", c.name, v, why)
 		}
 	}
@@ -118,9 +118,9 @@ func TestNodesFinder(t *testing.T) {
 			if steps++; steps > 30 {
 				t.Fatalf("%+v does not end: %+v", c, f)
 			}
-			v := KubeHeld
+			v := kubeHeld
 			if n > c.bound {
-				v = KubeSlow
+				v = kubeSlow
 			}
 			f.note(n, v)
 		}
@@ -129,28 +129,28 @@ func TestNodesFinder(t *testing.T) {
 		}
 	}
 	again := nodesFinder{from: 1000, most: 5000, within: 0.05, tries: 2}
-	again.note(1000, KubeSlow)
+	again.note(1000, kubeSlow)
 	if n, more := again.next(); n != 1000 || !more {
 		t.Errorf("after the first of two tries of 1000 nodes, %d are next", n)
 	}
-	again.note(1000, KubeHeld)
+	again.note(1000, kubeHeld)
 	if n, _ := again.next(); n != 2000 || again.good != 1000 {
 		t.Errorf("after 1000 nodes held, %d are next", n)
 	}
 	f := nodesFinder{from: 1000, most: 5000, within: 0.05}
-	f.mark(500, KubeSlow)
-	f.mark(1000, KubeHeld)
-	f.mark(500, KubeSlow)
+	f.mark(500, kubeSlow)
+	f.mark(1000, kubeHeld)
+	f.mark(500, kubeSlow)
 	if f.good != 1000 || f.bad != 0 {
 		t.Errorf("1000 nodes held: %+v", f)
 	}
-	f.mark(2000, KubeSlow)
-	f.mark(2000, KubeInvalid)
+	f.mark(2000, kubeSlow)
+	f.mark(2000, kubeInvalid)
 	if f.bad != 2000 || f.invalid {
 		t.Errorf("2000 nodes did not hold in a valid step: %+v", f)
 	}
 	f = nodesFinder{from: 1000, most: 5000, within: 0.05}
-	f.note(1000, KubeInvalid)
+	f.note(1000, kubeInvalid)
 	if n, more := f.next(); more || !f.invalid {
 		t.Errorf("after an invalid first step %d nodes are tried", n)
 	}
@@ -200,7 +200,7 @@ func TestKubeLateness(t *testing.T) {
 		}
 		m.end(due, due.Add(late), nil)
 	}
-	if v, _ := (kubeFigures{late: m.report().Latencies.P99, requests: 200}).verdict(); v != KubeInvalid {
+	if v, _ := (kubeFigures{late: m.report().Latencies.P99, requests: 200}).verdict(); v != kubeInvalid {
 		t.Errorf("2 %% of the requests are 20 ms late: %s", v)
 	}
 }

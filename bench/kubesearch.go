@@ -155,7 +155,7 @@ func (s *kubeSearch) add(side *kubeSide, name, mode string, nodes int, run resul
 }
 
 // step measures one step on a new cluster.
-func (s *kubeSearch) step(ctx context.Context, side *kubeSide, nodes int, kill bool) (v KubeVerdict, err error) {
+func (s *kubeSearch) step(ctx context.Context, side *kubeSide, nodes int, kill bool) (v kubeVerdict, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("%s, %d nodes: %w", side.Describe().Name, nodes, err)
@@ -202,7 +202,7 @@ func (s *kubeSearch) progress(what string) {
 }
 
 // record adds a step's rows and judges it.
-func (s *kubeSearch) record(side *kubeSide, r *kubeRun, values map[string]float64, missed int64, replaced error) KubeVerdict {
+func (s *kubeSearch) record(side *kubeSide, r *kubeRun, values map[string]float64, missed int64, replaced error) kubeVerdict {
 	renewal, write, watch, late := r.renewal.report(), r.write.report(), r.watch.report(), r.late.report()
 	figures := kubeFigures{
 		renewal.Latencies.P99, watch.Latencies.P99, late.Latencies.P99,
