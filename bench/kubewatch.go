@@ -27,7 +27,6 @@ type kubeDelivery struct {
 	revision int64
 	answered time.Time
 	seen     uint8 // bit for each API server
-	early    uint8 // those that came before the answer
 }
 
 const kubeAllSeen = 1<<kubeServers - 1
