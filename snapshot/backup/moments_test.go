@@ -567,6 +567,29 @@ func TestValuesOfAPlaceThatIsAway(t *testing.T) {
 	}
 }
 
+// A damaged or missing part is named as it is in the backup, so that it can be removed there.
+func TestDamagedPartsAreNamed(t *testing.T) {
+	h, on := newHistory(t, 8).grow(60), newFolder(t)
+	w := open(t, on)
+	must(t, errors.Join(h.base(w), w.Close()))
+	name := "to/b/" + fileName(reading(t, on).Bases[0].Files[1])
+	for _, leaves := range []bool{false, true} {
+		for what, harm := range map[string]func(on *simdisk.Disk) error{
+			"missing": func(on *simdisk.Disk) error { return on.Remove(name) },
+			"damaged": func(on *simdisk.Disk) error { return on.Rot(name, 2, 2) },
+		} {
+			on := on.Clone(1)
+			must(t, harm(on))
+			rd := reading(t, on)
+			rd.leave = leaves
+			_, err := rd.Restore(At{}, testLimits(), nil)
+			if !damaged(err) || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), ".part") {
+				t.Errorf("%s, leaves=%v: %v", what, leaves, err)
+			}
+		}
+	}
+}
+
 // A state for which the process lacks memory is refused, whatever is done with its parts.
 func TestRestoreShortOfMemory(t *testing.T) {
 	h, on := small(t)

@@ -195,12 +195,15 @@ type storedParts struct {
 }
 
 // Place implements snapshot.InBackup.
-func (p *storedParts) Place(name string) string {
-	of, is := p.files[path.Base(name)]
+func (p *storedParts) Place(name string) string { return p.placeOf(p.files, name) }
+
+// placeOf returns the name in the backup of one of these parts.
+func (r *Reader) placeOf(parts map[string]File, name string) string {
+	of, is := parts[path.Base(name)]
 	if !is {
 		return ""
 	}
-	return p.store.Path(fileName(of))
+	return r.store.Path(fileName(of))
 }
 
 // get reads bytes of a part. It waits for limits.BranchRead at most: a folder in a network's file system may hang, whatever the context says.

@@ -324,6 +324,14 @@ func (b baseFiles) Open(name string) (disk.File, error) {
 	return &stored{ReaderAt: bytes.NewReader(content), size: int64(len(content)), read: b.add}, nil
 }
 
+// Place implements snapshot.InBackup.
+func (b baseFiles) Place(name string) string {
+	if b.FS != nil {
+		return ""
+	}
+	return b.r.placeOf(b.r.known[b.base.Files[0].ID].parts, name)
+}
+
 // clear returns the bytes of a file of the base, and begins to read the one behind it.
 func (w *work) clear(of File) ([]byte, error) {
 	read := func() ([]byte, error) { return w.r.clear(of) }
