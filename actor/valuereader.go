@@ -11,8 +11,8 @@ import (
 // ReadValues is a message to the value reader: values of the history that the watch hub needs, and that are in files. Posted: one at a time.
 type ReadValues struct{ Values []*index.Unread }
 
-// ValueReader reads values from files for lagging watches: the watch hub never waits for a disk. If one is in a backup that cannot be read, which
-// may take seconds to find out, it reads none behind it: the watches of that value end first, and the hub asks for the others again.
+// ValueReader reads values from files for lagging watches: the watch hub never waits for a disk. Behind a value in a backup that cannot be
+// read, which may take seconds to find out, it reads none: the watches of that value end first, and the hub asks for the others again.
 type ValueReader struct{ WatchHub *Mailbox[WatchHubMessage] }
 
 // Handle implements Handler.

@@ -116,19 +116,11 @@ func benchKube(ctx context.Context, c *cli.Context) error {
 		Steps: c.IntSlice("nodes"),
 	}
 	if slices.Contains(c.StringSlice("side"), kubeEtcd) {
-		binary := c.String("etcd")
-		if binary == "" {
-			fmt.Fprintln(c.App.ErrWriter, "building etcd", etcdVersion, "from its module, unless that was done before")
-			if binary, err = buildEtcd(ctx); err != nil {
-				return fmt.Errorf("bench: %w", err)
-			}
-		}
-		version, err := exec.CommandContext(ctx, binary, "--version").Output()
+		binary, version, err := etcdProgram(ctx, c)
 		if err != nil {
-			return fmt.Errorf("bench: %s --version: %w", binary, err)
+			return err
 		}
-		first, _, _ := strings.Cut(string(version), "\n")
-		f.Notes = append(f.Notes, first+", with its defaults, but for a quota of 8 GiB")
+		f.Notes = append(f.Notes, version+", with its defaults, but for a quota of 8 GiB")
 		search.Sides = append(search.Sides, &etcdSide{result.Side{Name: kubeEtcd, Device: device}, dir, binary, c.Int("port")})
 	}
 	if slices.Contains(c.StringSlice("side"), kubeOwn) {
