@@ -150,6 +150,9 @@ func (s *Snapshotter) complete(info snapshot.Info) bool {
 
 func (s *Snapshotter) alarmDamaged(one damagedPart, what string) {
 	text := fmt.Sprintf("%s: look at the disk: %v", what, one.damage)
+	if errors.Is(one.damage, index.ErrInBackup) {
+		text = fmt.Sprintf("%s: %v", what, one.damage)
+	}
 	s.Logger.Error(text)
 	s.Status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: s.Dir + "/" + one.Name(), Text: text})
 }

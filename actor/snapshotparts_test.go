@@ -1538,6 +1538,42 @@ func TestValueReaderReportsErrors(t *testing.T) {
 	}
 }
 
+// awayValues are in a backup that cannot be read.
+type awayValues struct {
+	*snapshot.Shelf
+	reads int
+}
+
+func (a *awayValues) Value([]byte, index.Position, func([]byte) bool) ([]byte, error) {
+	a.reads++
+	return nil, fmt.Errorf("%w: no answer within 3s", index.ErrInBackup)
+}
+
+// The value reader waits once for a backup that cannot be read, and leaves the other values to the next list.
+func TestValueReaderOfABackupThatIsAway(t *testing.T) {
+	p, s := newParts(t)
+	p.put(100)
+	s.save(p)
+	for p.View(); p.Reclaim(); {
+	}
+	away := &awayValues{Shelf: s.shelf}
+	p.Stored(away.Base(), away.Last(), away)
+	var wanted []*index.Unread
+	if _, err := p.View().Changes(index.Position{Revision: 3}, func(c *index.Change) bool {
+		if one := c.Unread(); one != nil {
+			wanted = append(wanted, one)
+		}
+		return true
+	}); err != nil || len(wanted) < 2 {
+		t.Fatal(len(wanted), err)
+	}
+	hub := NewMailbox[WatchHubMessage]("watch hub", Capacity{MustPost: 1})
+	(&ValueReader{WatchHub: hub}).Handle(Time{}, []ReadValues{{wanted}})
+	if got := drainBox(hub)[0].(ValuesRead).Values; len(got) != 1 || got[0].Err == nil || got[0].Position != wanted[0].Position() || away.reads != 1 {
+		t.Errorf("%d of %d values were read in %d calls: %+v", len(got), len(wanted), away.reads, got)
+	}
+}
+
 // Values are read from each piece of a base.
 func TestPiecesOfABaseAreRead(t *testing.T) {
 	p, s := newParts(t)

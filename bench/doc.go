@@ -10,6 +10,8 @@
 //     latency includes every stall, which avoids coordinated omission (Gil Tene's term).
 //   - [Suite] runs the standard loads on several sides (the compared systems) in turns, each on a cluster of its own, and stores the runs
 //     in the format of package result.
+//   - [KubeSearch] makes the requests of a Kubernetes control plane ([Kube]) in an open loop, and searches for the largest number of nodes
+//     at which a side keeps its latencies. The sides take turns, each step on a new cluster.
 //
 // In addition to loads of one repeated request, a table lists special loads (special.go): transactions with contention, ranges, watches,
 // leases, maintenance, pages, and a million keys. They use [API], which both kinds of store implement.

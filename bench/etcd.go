@@ -64,6 +64,28 @@ func (e *Etcd) Leads(ctx context.Context) (bool, error) {
 	return s.Leader == s.Header.MemberId, nil
 }
 
+// Readmit removes the member with a name from its cluster, and adds an unstarted one with the same peer addresses.
+func (e *Etcd) Readmit(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, etcdTimeout)
+	defer cancel()
+	cluster := etcdserverpb.NewClusterClient(e.connection)
+	list, err := cluster.MemberList(ctx, &etcdserverpb.MemberListRequest{Linearizable: true})
+	if err != nil {
+		return err
+	}
+	for _, m := range list.Members {
+		if m.Name != name {
+			continue
+		}
+		if _, err := cluster.MemberRemove(ctx, &etcdserverpb.MemberRemoveRequest{ID: m.ID}); err != nil {
+			return err
+		}
+		_, err := cluster.MemberAdd(ctx, &etcdserverpb.MemberAddRequest{PeerURLs: m.PeerURLs})
+		return err
+	}
+	return fmt.Errorf("bench: there is no member %s", name)
+}
+
 // Close closes the connection.
 func (e *Etcd) Close() error { return e.connection.Close() }
 

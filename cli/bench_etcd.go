@@ -53,19 +53,11 @@ func benchVsEtcd(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	binary := c.String("etcd")
-	if binary == "" {
-		fmt.Fprintln(c.App.ErrWriter, "building etcd", etcdVersion, "from its module, unless that was done before")
-		if binary, err = buildEtcd(ctx); err != nil {
-			return fmt.Errorf("bench: %w", err)
-		}
-	}
-	version, err := exec.CommandContext(ctx, binary, "--version").Output()
+	binary, version, err := etcdProgram(ctx, c)
 	if err != nil {
-		return fmt.Errorf("bench: %s --version: %w", binary, err)
+		return err
 	}
-	first, _, _ := strings.Cut(string(version), "\n")
-	f.Notes = append(f.Notes, first+", with its defaults, but for a quota of 8 GiB: it syncs every write, too")
+	f.Notes = append(f.Notes, version+", with its defaults, but for a quota of 8 GiB: it syncs every write, too")
 	device := f.Sides[0].Device
 	f.Sides = append(f.Sides, result.Side{Name: "qkv by etcd's API", Device: device}, result.Side{Name: "qkv", Device: device})
 	own := memberSide{describe: f.Sides[2], dir: dir, port: c.Int("port")}
@@ -73,6 +65,22 @@ func benchVsEtcd(ctx context.Context, c *cli.Context) error {
 	api.describe, api.api = f.Sides[1], true
 	suite.Sides = []bench.Side{&etcdSide{f.Sides[0], dir, binary, c.Int("port")}, &api, &own}
 	return runSuite(ctx, c, suite, f)
+}
+
+// etcdProgram returns the etcd to measure, which it builds if --etcd names none, and its version.
+func etcdProgram(ctx context.Context, c *cli.Context) (binary, version string, err error) {
+	if binary = c.String("etcd"); binary == "" {
+		fmt.Fprintln(c.App.ErrWriter, "building etcd", etcdVersion, "from its module, unless that was done before")
+		if binary, err = buildEtcd(ctx); err != nil {
+			return "", "", fmt.Errorf("bench: %w", err)
+		}
+	}
+	all, err := exec.CommandContext(ctx, binary, "--version").Output()
+	if err != nil {
+		return "", "", fmt.Errorf("bench: %s --version: %w", binary, err)
+	}
+	version, _, _ = strings.Cut(string(all), "\n")
+	return binary, version, nil
 }
 
 // buildEtcd builds etcd from its module into the user's cache, and returns the path of the binary. It needs Go, and for the first

@@ -75,7 +75,7 @@ func branch(ctx context.Context, c *cli.Context) (err error) {
 	}
 	m := moment{Context: c, place: words[0]}
 	fill := m.keeping(ctx)
-	var parts func(name string) (disk.File, error)
+	var parts func() disk.FS
 	config.DataDir = dir
 	if err := outside(cmp.Or(dir, "qkv-data"), words[0]); err != nil {
 		return err
@@ -89,7 +89,7 @@ func branch(ctx context.Context, c *cli.Context) (err error) {
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		fill = func(disk.FS, string) (*index.State, error) { return m.fill(ctx, (*backup.Reader).LeaveParts) }
-		parts = func(name string) (disk.File, error) { return m.got.Parts.Open(name) }
+		parts = func() disk.FS { return m.got.Parts }
 		config.DataDir = filepath.Join(dir, config.Name)
 	}
 	n, err := node.Branch(ctx, config, fill, parts)

@@ -19,6 +19,7 @@ import (
 type process struct {
 	name, listen, listenPeer string
 	dataDir, home, cluster   string
+	join                     string   // addresses of a cluster that runs, in place of cluster
 	command                  []string // in place of `serve`
 	executable               string
 	environment              []string // in addition to this process's environment
@@ -81,10 +82,12 @@ func (p *process) arguments() []string {
 	if command == nil {
 		command = []string{"serve"}
 	}
-	return append(slices.Clone(command),
-		"--name", p.name, "--data-dir", p.dataDir, "--listen", p.listen, "--listen-peer", p.listenPeer,
-		"--initial-cluster", p.cluster, "--home", p.home,
-	)
+	cluster := []string{"--initial-cluster", p.cluster}
+	if p.join != "" {
+		cluster = []string{"--join", p.join}
+	}
+	return append(append(slices.Clone(command),
+		"--name", p.name, "--data-dir", p.dataDir, "--listen", p.listen, "--listen-peer", p.listenPeer, "--home", p.home), cluster...)
 }
 
 // withoutSettings removes settings for other members from the environment.

@@ -21,6 +21,9 @@ type Values interface {
 // ErrElsewhere says that files do not have a version.
 var ErrElsewhere = errors.New("no file has this version")
 
+// ErrInBackup is wrapped by every error about a file that is in a backup, and on no member's disk.
+var ErrInBackup = errors.New("it is in the backup")
+
 // files are the files that have values which are not in memory. Each change of them adds an element to the list. A View keeps the
 // element that was the newest one when it was made, and therefore all later ones: values that leave memory later are in their files.
 type files struct {
@@ -45,6 +48,10 @@ func (f *files) value(key []byte, v *version) ([]byte, error) {
 		if err == ErrElsewhere {
 			err = why
 		}
+	}
+	if errors.Is(err, ErrInBackup) { // no other member has it, so a retry by the client does not help
+		return nil, kv.Errorf(kv.Internal, "the value of the key %q at revision %d cannot be read: %v. Repeat the command when the backup can be read again. "+
+			"If the file is damaged or was removed, begin a new branch", key, v.mod, err)
 	}
 	return nil, kv.Errorf(kv.Unavailable, "the value of the key %q at revision %d cannot be read from this member's disk: %v. Read from another member. "+
 		"If the file is damaged, this member fetches it from there", key, v.mod, err)

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	iofs "io/fs"
+	"path"
 	"syscall"
 	"testing"
 
@@ -14,6 +15,14 @@ import (
 type unopenable struct{ disk.FS }
 
 func (unopenable) Open(string) (disk.File, error) { return nil, syscall.EIO }
+
+// openedBy is a file system whose files are opened by a function.
+type openedBy struct {
+	disk.FS
+	open func(name string) (disk.File, error)
+}
+
+func (o openedBy) Open(name string) (disk.File, error) { return o.open(path.Base(name)) }
 
 // A branch looks elsewhere for what its folder does not have. An error of either place stays that error: a part is missing only if neither has it.
 func TestBesideParts(t *testing.T) {
@@ -37,12 +46,12 @@ func TestBesideParts(t *testing.T) {
 		{unopenable{own}, "own", nil, syscall.EIO, false},
 	} {
 		asked := ""
-		f, err := besideParts{c.on, func(name string) (disk.File, error) {
+		f, err := besideParts{c.on, openedBy{open: func(name string) (disk.File, error) {
 			if asked = name; c.other != nil {
 				return nil, c.other
 			}
 			return own.Open("other/" + name)
-		}}.Open("d/snap/" + c.name)
+		}}}.Open("d/snap/" + c.name)
 		if !errors.Is(err, c.want) || (f == nil) != (c.want != nil) || (asked == c.name) != c.asked {
 			t.Errorf("%s: %v; %q was asked for elsewhere", c.name, err, asked)
 		}

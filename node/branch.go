@@ -5,20 +5,20 @@ import (
 	"crypto/rand"
 	"errors"
 	iofs "io/fs"
-	"path"
 
 	"qkv/internal/limits"
 	"qkv/log/disk"
+	"qkv/snapshot"
 )
 
 // Branch makes a data folder as Restore does, and starts its member, which is a cluster of its own. The state is not loaded a second time. Parts
-// that the Fill left elsewhere are opened by parts, with their names; nil: there are none. They are read, and never written.
-func Branch(ctx context.Context, c Config, fill Fill, parts func(name string) (disk.File, error)) (*Node, error) {
+// that the Fill left in the backup are opened there (backup.Restored.Parts); nil: there are none. They are read, and never written.
+func Branch(ctx context.Context, c Config, fill Fill, parts func() disk.FS) (*Node, error) {
 	return branchOn(ctx, c, disk.OS(), limits.Defaults(), fill, parts)
 }
 
 // branchOn is Branch on any disk, with limits that tests may set.
-func branchOn(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, fill Fill, parts func(name string) (disk.File, error)) (*Node, error) {
+func branchOn(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, fill Fill, parts func() disk.FS) (*Node, error) {
 	domain, _, err := domainOf(c.CertsDir, c.Secret, c.Name)
 	if err != nil {
 		return nil, err
@@ -28,22 +28,25 @@ func branchOn(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, 
 		return nil, err
 	}
 	if parts != nil {
-		on = besideParts{on, parts}
+		on = besideParts{on, parts()}
 	}
 	return start(ctx, c, on, bounds, made.state)
 }
 
-// besideParts is a file system with further files that can be read, and that belong to others.
+// besideParts is a file system with further files that can be read, and that belong to a backup.
 type besideParts struct {
 	disk.FS
-	open func(name string) (disk.File, error)
+	parts disk.FS
 }
 
 // Open implements disk.FS.
 func (b besideParts) Open(name string) (disk.File, error) {
 	f, err := b.FS.Open(name)
 	if errors.Is(err, iofs.ErrNotExist) {
-		return b.open(path.Base(name))
+		return b.parts.Open(name)
 	}
 	return f, err
 }
+
+// Place implements snapshot.InBackup.
+func (b besideParts) Place(path string) string { return b.parts.(snapshot.InBackup).Place(path) }

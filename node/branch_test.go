@@ -103,9 +103,9 @@ func TestBranch(t *testing.T) {
 				}
 				return got.State, nil
 			}
-			var parts func(name string) (disk.File, error)
+			var parts func() disk.FS
 			if !keeps {
-				parts = func(name string) (disk.File, error) { return got.Parts.Open(name) }
+				parts = func() disk.FS { return got.Parts }
 			}
 			n, err := node.BranchWithSmallParts(t.Context(), *own, fill, parts)
 			if err != nil {
@@ -136,6 +136,31 @@ func TestBranch(t *testing.T) {
 			})
 			if read.Failed != "" || len(read.Damaged) > 0 || len(n.Status().Alarms) > 0 {
 				t.Errorf("its files: %+v; the alarms %v", read, n.Status().Alarms)
+			}
+			if !keeps {
+				if err := os.Rename(place, place+".away"); err != nil {
+					t.Fatal(err)
+				}
+				_, err := cl.Range(t.Context(), client.Range{Key: []byte("k"), End: []byte("l"), Revision: 10})
+				if err == nil || !strings.Contains(err.Error(), place+" holds no backup now: mount its disk again") {
+					t.Errorf("while the place is away: %v", err)
+				}
+				for _, err = range cl.Versions(t.Context(), []byte("k1")) {
+					if err != nil && !strings.Contains(err.Error(), "holds no backup now") {
+						t.Errorf("the history of a key while the place is away: %v", err)
+					}
+				}
+				if err == nil {
+					t.Error("the history of a key is read while the place is away")
+				}
+				until(t, "no alarm while the place is away", func() bool { return len(n.Status().Alarms) > 0 })
+				if text := n.Status().Alarms[0].Text; !strings.Contains(text, place+" holds no backup now") || strings.Contains(text, "disk:") || strings.Contains(text, own.DataDir) {
+					t.Errorf("while the place is away: %s", text)
+				}
+				if err := os.Rename(place+".away", place); err != nil {
+					t.Fatal(err)
+				}
+				same("after the place was away")
 			}
 			extents := n.Status().Get(figures.Extents)
 			value := strings.Repeat("x", 3000)

@@ -11,7 +11,7 @@ import (
 func SmallParts() limits.Tunable { return smallParts() }
 
 // BranchWithSmallParts is Branch with these limits.
-func BranchWithSmallParts(ctx context.Context, c Config, fill Fill, parts func(name string) (disk.File, error)) (*Node, error) {
+func BranchWithSmallParts(ctx context.Context, c Config, fill Fill, parts func() disk.FS) (*Node, error) {
 	return branchOn(ctx, c, disk.OS(), smallParts(), fill, parts)
 }
 

@@ -70,13 +70,13 @@ func loadContent(fs disk.FS, dir string, p Part, b *index.Builder) (*Volume, err
 	path := join(dir, p.Name())
 	f, err := fs.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("open a part of a snapshot: %w", absent(path, err))
+		return nil, fmt.Errorf("open a part of a snapshot: %w", absent(placeOf(fs, path), err))
 	}
 	defer f.Close()
 	v := &Volume{Part: p, fs: fs, path: path}
-	_, t, err := readNoting(path, f, nil, partContent{b}, &v.places)
+	_, t, err := readNoting(v.place(), f, nil, partContent{b}, &v.places)
 	if err == nil && t.sha != p.SHA {
-		err = damage.At(path, 0, "its SHA-256 is %x, not what its name says", t.sha)
+		err = damage.At(v.place(), 0, "its SHA-256 is %x, not what its name says", t.sha)
 	}
 	return v, err
 }

@@ -215,7 +215,7 @@ func BeginVerify(fs disk.FS, path string) (*Verifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify snapshot: %w", err)
 	}
-	return beginVerify(path, f, ignore{})
+	return beginVerify(placeOf(fs, path), f, ignore{})
 }
 
 // BeginVerifyPart is BeginVerify for a part, which must be what its name says.

@@ -55,6 +55,19 @@ type Volume struct {
 	places
 }
 
+// InBackup is a file system some of whose files are in a backup. Place returns the name of such a file there, for messages; empty: it is no such file.
+type InBackup interface{ Place(path string) string }
+
+// placeOf returns the name of a file for messages.
+func placeOf(fs disk.FS, path string) string {
+	if backup, is := fs.(InBackup); is {
+		return cmp.Or(backup.Place(path), path)
+	}
+	return path
+}
+
+func (v *Volume) place() string { return placeOf(v.fs, v.path) }
+
 // places are where the chunks of a part begin. A chunk is some records of one block.
 type places struct {
 	chunks []chunk
@@ -266,13 +279,16 @@ func (s *Shelf) Value(key []byte, at index.Position, sound func(value []byte) bo
 	case err == nil && !found && at.Revision <= s.Base(): // an older base may have it
 		return nil, index.ErrElsewhere
 	case err == nil && !found:
-		err = damage.At(v.path, c.offset, "the version %d.%d is not among the records", at.Revision, at.Sub)
+		err = damage.At(v.place(), c.offset, "the version %d.%d is not among the records", at.Revision, at.Sub)
 	}
 	if err == nil && !sound(value) {
-		err = damage.At(v.path, c.offset, "the version %d.%d has another checksum in memory", at.Revision, at.Sub)
+		err = damage.At(v.place(), c.offset, "the version %d.%d has another checksum in memory", at.Revision, at.Sub)
 	}
 	if err != nil {
 		s.reads.failed.Add(1)
+		if v.place() != v.path {
+			err = fmt.Errorf("%w: %w", index.ErrInBackup, err)
+		}
 		if !errors.Is(err, context.Canceled) { // the reader ends, which proves nothing about the part
 			s.reads.damaged.CompareAndSwap(nil, &PartError{v.Part, err})
 		}
@@ -312,12 +328,12 @@ func (r *reads) keep(one *lastChunk) {
 func (v *Volume) readAt(b []byte, offset int64) error {
 	f, err := v.fs.Open(v.path)
 	if err != nil {
-		return fmt.Errorf("read a value: %w", absent(v.path, err))
+		return fmt.Errorf("read a value: %w", absent(v.place(), err))
 	}
 	defer f.Close()
 	if n, err := f.ReadAt(b, offset); n < len(b) {
 		if err == nil || errors.Is(err, io.EOF) {
-			err = damage.At(v.path, offset+int64(n), "the file ends here")
+			err = damage.At(v.place(), offset+int64(n), "the file ends here")
 		}
 		return fmt.Errorf("read a value: %w", err)
 	}
@@ -339,7 +355,7 @@ func (v *Volume) search(b []byte, c chunk, key []byte, at index.Position) (value
 		r.End(s)
 	}
 	if r.Err() != nil { // also of what looks newer: this program has written the part, or loaded it
-		return nil, false, damage.At(v.path, c.offset, "the records: %v", r.Err())
+		return nil, false, damage.At(v.place(), c.offset, "the records: %v", r.Err())
 	}
 	return nil, false, nil
 }

@@ -125,7 +125,7 @@ var nodeBugs = []mutant{
 		{"storage.seedBase", `err != nil && !errors.Is(err, fs.ErrExist)`, `err != nil`},
 	}, []detector{direct("./node", "TestSeedTakesTheRest")}},
 	{"call a part missing that cannot be read elsewhere", []change{
-		{"besideParts.Open", `return b.open(path.Base(name))`, `if there, other := b.open(path.Base(name)); other == nil { return there, nil }`},
+		{"besideParts.Open", `return b.parts.Open(name)`, `if there, other := b.parts.Open(name); other == nil { return there, nil }`},
 	}, []detector{direct("./node", "TestBesideParts")}},
 	{"look elsewhere for a part that the own disk cannot read", []change{
 		{"besideParts.Open", `errors.Is(err, iofs.ErrNotExist)`, `err != nil || errors.Is(err, iofs.ErrNotExist)`},

@@ -3,7 +3,7 @@
 //
 //	go run ./.ci/mutants             all of them
 //	go run ./.ci/mutants NAME ...    some
-//	go run ./.ci/mutants -check      none: only whether each change still fits the sources, and each test is there
+//	go run ./.ci/mutants -check      none: only whether each change still fits the sources and builds, and each test is there
 //	go run ./.ci/mutants -since REV  those of packages whose code has changed since this revision, and new ones
 //
 // A change names a declaration and the code in it that is replaced; see the type change. For a change that is lost, -check prints the code
@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -46,7 +47,9 @@ func main() {
 	switch {
 	case err != nil:
 	case *checkOnly:
-		code = check(tree)
+		if code = check(tree); code == 0 {
+			err = checkBuild(tree)
+		}
 	default:
 		code, err = runAll(tree, flag.Args(), *since, *workers, *most)
 	}
@@ -72,6 +75,27 @@ func check(tree *sources) (failed int) {
 		}
 	}
 	return failed
+}
+
+// checkBuild builds every package with all mutants that fit into one build. A mutant that no compiler takes stops the hunt of all others.
+func checkBuild(tree *sources) error {
+	dir, err := os.MkdirTemp("", "mutants")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	g, err := merge(dir, tree, mutants)
+	if err != nil {
+		return err
+	}
+	list := filepath.Join(dir, "overlay.json")
+	if err := writeOverlay(list, g.texts); err != nil {
+		return err
+	}
+	if out, err := exec.Command("go", "build", "-overlay", list, "./...").CombinedOutput(); err != nil {
+		return fmt.Errorf("a mutant does not build: %w: %s", err, out)
+	}
+	return nil
 }
 
 // exists reports whether a detector's test is in its package. A pattern of several tests is not looked for.

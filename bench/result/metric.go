@@ -108,6 +108,8 @@ func valueMetric(name string) Metric {
 		m.form = func(v float64) string { return fmt.Sprintf("%.0f MiB", v/(1<<20)) }
 	case strings.HasSuffix(name, "_rate"):
 		m.Name, m.Better, m.form = strings.TrimSuffix(m.Name, " rate"), 1, perSecond
+	case strings.HasSuffix(name, "_most"):
+		m.Better, m.form = 1, func(v float64) string { return fmt.Sprintf("%.0f", v) }
 	case strings.HasSuffix(name, "_share"):
 		m.Better = 0
 		m.form = func(v float64) string { return fmt.Sprintf("%.0f %%", 100*v) }

@@ -52,8 +52,9 @@
 // back: [Hub.Bring]. A list ends with the value that reaches limits.WatchReadBytes or limits.WatchReadValues. The hub
 // keeps the last lists until as much again has come. Other passes, and watches of single keys, go on meanwhile.
 //
-// If a value cannot be read, the watches that want it receive all events before it and are canceled with kv.Unavailable: clients resume
-// them behind the last event, here or at another member. The error is kept for limits.WatchReadAgain, and the value is then read again.
+// If a value cannot be read, the watches that want it receive all events before it and are canceled with that error. After
+// kv.Unavailable, clients resume them behind the last event, here or at another member. The error is kept for limits.WatchReadAgain, and the
+// value is then read again.
 //
 // # Guarantees for a watch
 //

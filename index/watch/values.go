@@ -2,6 +2,7 @@ package watch
 
 import (
 	"cmp"
+	"errors"
 	"time"
 
 	"qkv/index"
@@ -128,5 +129,9 @@ func (h *Hub) unreadable(p *pass, g *group, at index.Position, why error, work *
 // refuse cancels the watches of a subscription whose next event cannot be read.
 func (h *Hub) refuse(one *subscription, told int64, why error) {
 	h.dropWatches(one)
-	one.stream.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchCanceled, IDs: one.ids, Revision: told, Err: kv.Errorf(kv.Unavailable, "%v", why)})
+	refusal, is := errors.AsType[*kv.Error](why)
+	if !is {
+		refusal = kv.Errorf(kv.Unavailable, "%v", why)
+	}
+	one.stream.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchCanceled, IDs: one.ids, Revision: told, Err: refusal})
 }

@@ -35,6 +35,8 @@ const (
 	BackupPlaces = 16
 	// BackupDeletes is how many objects one such call deletes.
 	BackupDeletes = 100
+	// BranchRead is how long a branch waits for the backup that has a value. Clients wait for 5 s by default, and are to be told why there is none.
+	BranchRead = 3 * time.Second
 	// BackupScrub is how many files of earlier bases a new base lists for each one of them that it reads again and compares. With a base an
 	// hour, a file is read about each three days.
 	BackupScrub = 64

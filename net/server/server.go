@@ -367,9 +367,9 @@ func (s *Server) eachLocked(f func(*conn)) {
 	}
 }
 
-// Drain tells clients of the members, and refuses new requests: clients turn to other members. It ends each stream after the answers to the requests under way. It
-// waits until all are answered, or ctx ends, and then for a while until the clients have gone: only they know that their answers
-// arrived. Close follows.
+// Drain tells clients of the members, and refuses new requests: clients turn to other members. It ends each stream after the answers to
+// the requests under way. It waits until all are answered, or ctx ends, and then for a while until the clients have gone: only they know
+// that their answers arrived. Close follows.
 func (s *Server) Drain(ctx context.Context) {
 	if s.tellChange() { // streams have no order: a client leaves when its own have ended, and would not see the push
 		time.Sleep(tellEvery / 2)

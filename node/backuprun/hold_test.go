@@ -172,6 +172,62 @@ func memberFile(t *testing.T, m *testMember) backup.Source {
 	return (&pacedMember{Source: m, ctx: t.Context()}).file(b.Name, b.Bytes, b.SHA)
 }
 
+// sameBase is a member that has no newer snapshot.
+type sameBase struct {
+	*testMember
+	base kv.BackupBase
+}
+
+func (m sameBase) BackupBase(context.Context, uint64) (kv.BackupBase, error) { return m.base, nil }
+
+// A runner that takes the hold over while it has no base to publish deletes nothing yet: the runner before may be about to publish a base that
+// lists a file which nothing lists now.
+func TestNoDeletionBehindATake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &chaos{calm: true, objects: map[string][]byte{}}
+		m := &testMember{t: t, dir: "snap", base: func(int) {}, clock: true, fs: simdisk.New(1)}
+		must(t, m.fs.MkdirAll(m.dir))
+		m.write()
+		p := &process{testMember: m, on: c}
+		a := NewHold()
+		w, err := a.Write(t.Context(), m, p, true)
+		must(t, err)
+		for range 3 {
+			time.Sleep(time.Hour)
+			_, err := a.base(t, m, w)
+			must(t, err)
+		}
+		bases := w.Bases()
+		newest, err := m.BackupBase(t.Context(), 0)
+		must(t, err)
+		newest.Index, newest.Term = bases[2].Index, bases[2].Term
+		newest.Name = snapshot.Name(newest.Index, newest.Term)
+		r, err := snapshot.Open(m.fs, "snap/"+newest.Name)
+		must(t, err)
+		newest.Bytes, newest.SHA = r.Size(), r.SHA()
+		must(t, r.Close())
+		b := &runner{Config: Config{Say: func(string) {}, wall: time.Now}, born: time.Now(), retention: backup.Retention{Keep: time.Minute}, hold: NewHold()}
+		same := sameBase{m, newest}
+		w, err = b.hold.Write(t.Context(), same, p, false)
+		must(t, err)
+		deleted := func(after time.Duration) int {
+			time.Sleep(after)
+			must(t, b.base(t.Context(), same, w, 0))
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.deleted
+		}
+		for _, after := range []time.Duration{0, limits.BackupDrain - 1} {
+			if n := deleted(after); n > 0 {
+				t.Errorf("%d objects are deleted %v after the hold was taken over", n, after)
+			}
+		}
+		if n := deleted(1); n == 0 {
+			t.Error("nothing is deleted when the calls of the runner before have ended")
+		}
+	})
+}
+
 // Runners that begin at the same moment leave each other the time to publish a base, whichever of them took the hold last.
 func TestRunnersThatBeginTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -41,6 +41,8 @@ type Config struct {
 	// with the error when a session fails. Both may be nil.
 	Complete func(ago time.Duration)
 	Failed   func(error)
+
+	wall func() time.Time // the host's clock; nil: time.Now
 }
 
 // Failed begins the report of a failure.
@@ -85,6 +87,9 @@ const (
 func Run(ctx context.Context, c Config) error {
 	r := &runner{Config: c, born: time.Now(), retention: backup.Retention{Keep: c.Keep}, hold: NewHold()}
 	r.Continue = r.Continue || backup.In(ctx, c.Store)
+	if r.wall == nil {
+		r.wall = time.Now
+	}
 	for pause := pauseFirst; ; {
 		begun := time.Now()
 		err := r.session(ctx)
@@ -153,8 +158,8 @@ func (r *runner) session(ctx context.Context) error {
 	}()
 	r.cluster = m.Cluster().ID
 	if bases := w.Bases(); r.based.IsZero() && len(bases) > 0 {
-		if wall := time.Unix(0, bases[len(bases)-1].Wall); wall.Before(time.Now()) { // the cluster's clock may have been ahead by years
-			r.based = wall
+		if ago := r.wall().Sub(time.Unix(0, bases[len(bases)-1].Wall)); ago > 0 { // the cluster's clock may have been ahead by years
+			r.based = time.Now().Add(-ago) // the host's clock may be set later
 		}
 	}
 	return r.follow(ctx, m, w)
@@ -290,7 +295,7 @@ func (r *runner) base(ctx context.Context, m Source, w *backup.Writer, least uin
 		return cmp.Or(err, failed)
 	}
 	steady := time.Since(r.born)
-	removed, failed := r.retention.Remove(ctx, w, r.clock.now(steady, time.Now().Round(0), w.Newest()), steady)
+	removed, failed := r.retention.Remove(ctx, w, r.clock.now(steady, r.wall().Round(0), w.Newest()), steady)
 	if len(removed) > 0 {
 		r.say("removed %d objects that are not needed for the last %v", len(removed), r.Keep)
 	}

@@ -2,14 +2,17 @@ package backup
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	iofs "io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"filippo.io/age"
@@ -17,9 +20,11 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
 	"qkv/snapshot"
+	"qkv/snapshot/backup/store"
 )
 
 // moments is the model of a backup: which states it must give back. It knows entries, bases and times, and nothing of files.
@@ -482,6 +487,106 @@ func TestPartsThatEndEarly(t *testing.T) {
 	}
 	if _, err := got.Parts.Open("snap/other.part"); !errors.Is(err, iofs.ErrNotExist) {
 		t.Errorf("another part: %v", err)
+	}
+}
+
+// faulty is a store whose Get may be another one.
+type faulty struct {
+	store.Store
+	get func(name string) ([]byte, error)
+}
+
+func (f *faulty) Get(ctx context.Context, name string, off, most int64) ([]byte, error) {
+	if f.get != nil {
+		return f.get(name)
+	}
+	return f.Store.Get(ctx, name, off, most)
+}
+
+// A value that stays in the backup and cannot be read: the error names the object in its place, and says why. It comes before a client gives up,
+// and no client tries again. Live values are read.
+func TestValuesOfAPlaceThatIsAway(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	for _, to := range [][]age.Recipient{nil, {key.Recipient()}} {
+		h, on := newHistory(t, 8).grow(40), newFolder(t)
+		for b := range byte(80) {
+			h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: bytes.Repeat([]byte{b}, 200)}).Bytes)
+		}
+		w := open(t, on, to...)
+		must(t, errors.Join(h.base(w), w.Close()))
+		at := &faulty{Store: place(on)}
+		rd, err := Open(background, at, key)
+		must(t, err)
+		rd.LeaveParts()
+		for what, one := range map[string]struct {
+			get   func(t *testing.T, name string) ([]byte, error)
+			words string
+		}{
+			"throttled": {func(_ *testing.T, name string) ([]byte, error) {
+				return nil, fmt.Errorf("read %s: throttled", at.Path(name))
+			}, ": throttled"},
+			"hangs": {func(t *testing.T, _ string) ([]byte, error) { <-t.Context().Done(); return nil, nil }, ": no answer within 3s"},
+			"unmounted": {func(_ *testing.T, name string) ([]byte, error) {
+				return nil, fmt.Errorf("open %s: %w", name, iofs.ErrNotExist)
+			}, "to/b holds no backup now: mount its disk again"},
+			"removed": {func(_ *testing.T, name string) ([]byte, error) {
+				if name == markName {
+					return nil, nil
+				}
+				return nil, iofs.ErrNotExist
+			}, " is missing"},
+			"shorter": {func(*testing.T, string) ([]byte, error) { return make([]byte, 9), nil }, ""},
+			"other bytes": {func(_ *testing.T, name string) ([]byte, error) {
+				return bytes.Repeat([]byte{7}, int(rd.sizes[name])), nil
+			}, ""},
+		} {
+			at.get = nil
+			got, err := rd.Restore(At{}, testLimits(), nil)
+			must(t, err)
+			v, last := got.State.View(), h.state.Revision()
+			synctest.Test(t, func(t *testing.T) {
+				at.get = func(name string) ([]byte, error) { return one.get(t, name) }
+				begun := time.Now()
+				_, _, err := v.Get([]byte("k"), last-60)
+				answer, is := errors.AsType[*kv.Error](err)
+				if !is || answer.Retryable() || !strings.Contains(err.Error(), one.words) || what != "unmounted" && !strings.Contains(err.Error(), "to/b/parts/") || time.Since(begun) > 4*time.Second {
+					t.Errorf("%s, %d recipients: after %v: %v", what, len(to), time.Since(begun), err)
+				}
+				if strings.Contains(err.Error(), ".part") || !strings.Contains(err.Error(), "in the backup") {
+					t.Errorf("%s names a file of the branch: %v", what, err)
+				}
+				if found := snapshot.ShelfOf(v).Damaged(); found == nil || !errors.Is(found, index.ErrInBackup) || errors.Is(found, damage.ErrDamaged) != slices.Contains([]string{"removed", "shorter", "other bytes"}, what) {
+					t.Errorf("%s: the part that is reported is %v", what, found)
+				}
+				if pair, _, err := v.Get([]byte("k"), 0); err != nil || len(pair.Value) != 200 {
+					t.Errorf("%s: the live value: %v", what, err)
+				}
+			})
+		}
+	}
+}
+
+// A damaged or missing part is named as it is in the backup, so that it can be removed there.
+func TestDamagedPartsAreNamed(t *testing.T) {
+	h, on := newHistory(t, 8).grow(60), newFolder(t)
+	w := open(t, on)
+	must(t, errors.Join(h.base(w), w.Close()))
+	name := "to/b/" + fileName(reading(t, on).Bases[0].Files[1])
+	for _, leaves := range []bool{false, true} {
+		for what, harm := range map[string]func(on *simdisk.Disk) error{
+			"missing": func(on *simdisk.Disk) error { return on.Remove(name) },
+			"damaged": func(on *simdisk.Disk) error { return on.Rot(name, 2, 2) },
+		} {
+			on := on.Clone(1)
+			must(t, harm(on))
+			rd := reading(t, on)
+			rd.leave = leaves
+			_, err := rd.Restore(At{}, testLimits(), nil)
+			if !damaged(err) || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), ".part") {
+				t.Errorf("%s, leaves=%v: %v", what, leaves, err)
+			}
+		}
 	}
 }
 

@@ -188,9 +188,54 @@ type storedParts struct {
 	*Reader
 	files map[string]File
 
-	mu     sync.Mutex // held while a part is decrypted: many readers at once would need as many parts in memory
-	newest File       // that was decrypted
-	clear  []byte     // its bytes
+	mu     sync.Mutex    // held while a part is decrypted: many readers at once would need as many parts in memory
+	newest File          // that was decrypted
+	clear  []byte        // its bytes
+	slots  chan struct{} // of reads under way, some of which nothing waits for any more
+}
+
+// Place implements snapshot.InBackup.
+func (p *storedParts) Place(name string) string { return p.placeOf(p.files, name) }
+
+// placeOf returns the name in the backup of one of these parts.
+func (r *Reader) placeOf(parts map[string]File, name string) string {
+	of, is := parts[path.Base(name)]
+	if !is {
+		return ""
+	}
+	return r.store.Path(fileName(of))
+}
+
+// get reads bytes of a part. It waits for limits.BranchRead at most: a folder in a network's file system may hang, whatever the context says.
+func (p *storedParts) get(name string, off, most int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(p.ctx, limits.BranchRead, fmt.Errorf("no answer within %v", limits.BranchRead))
+	defer cancel()
+	type answer struct {
+		b   []byte
+		err error
+	}
+	got := make(chan answer, 1)
+	select {
+	case p.slots <- struct{}{}:
+		go func() {
+			defer func() { <-p.slots }()
+			b, err := p.store.Get(ctx, name, off, most)
+			if errors.Is(err, iofs.ErrNotExist) {
+				err = damage.At(p.store.Path(name), 0, "it is missing")
+				if _, gone := p.store.Get(ctx, markName, 0, 1); errors.Is(gone, iofs.ErrNotExist) {
+					err = fmt.Errorf("%s holds no backup now: mount its disk again: %v", p.Path, gone)
+				}
+			}
+			got <- answer{b, err}
+		}()
+	case <-ctx.Done():
+	}
+	select {
+	case a := <-got:
+		return a.b, a.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read %s: %w", p.store.Path(name), context.Cause(ctx))
+	}
 }
 
 // Open implements disk.FS. The name's folder does not count.
@@ -206,31 +251,38 @@ func (p *storedParts) Open(name string) (disk.File, error) {
 		}
 		return newStored(b), nil
 	}
-	return &stored{ReaderAt: storedRange{p.Reader, fileName(of)}, size: of.Stored, read: func(int64) {}}, nil
+	return &stored{ReaderAt: storedRange{p, fileName(of)}, size: of.Stored, read: func(int64) {}}, nil
 }
 
 // decrypted returns the bytes of an encrypted part.
 func (p *storedParts) decrypted(of File) (b []byte, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.clear == nil || p.newest != of {
-		if b, err = p.Reader.clear(of); err != nil {
-			return nil, err
-		}
+	if p.clear != nil && p.newest == of {
+		return p.clear, nil
+	}
+	p.mu.Unlock()
+	_, err = p.get(fileName(of), 0, 1) // the whole takes longer
+	if p.mu.Lock(); err == nil && p.newest != of {
+		b, err = p.Reader.clear(of)
+	} else if err == nil {
+		b = p.clear
+	}
+	if err == nil {
 		p.newest, p.clear = of, b
 	}
-	return p.clear, nil
+	return b, err
 }
 
 // storedRange reads bytes of an object.
 type storedRange struct {
-	r    *Reader
+	of   *storedParts
 	name string
 }
 
 // ReadAt implements io.ReaderAt.
 func (o storedRange) ReadAt(b []byte, off int64) (int, error) {
-	got, err := o.r.store.Get(o.r.ctx, o.name, off, int64(len(b)))
+	got, err := o.of.get(o.name, off, int64(len(b)))
 	if err == nil && len(got) < len(b) {
 		err = io.EOF
 	}

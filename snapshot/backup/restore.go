@@ -225,7 +225,7 @@ func (w *work) load() (*index.State, error) {
 	var m snapshot.Meta
 	switch {
 	case r.leave:
-		w.parts = &storedParts{Reader: r, files: known.parts}
+		w.parts = &storedParts{Reader: r, files: known.parts, slots: make(chan struct{}, limits.ValueReads)}
 		state, m, err = snapshot.LoadIn(memory, w.parts, baseFiles{work: w, snapshot: of}, of, w.limits)
 	case r.files == nil:
 		state, m, err = snapshot.LoadWhole(memory, baseFiles{work: w, snapshot: of}, of, w.limits)
@@ -322,6 +322,14 @@ func (b baseFiles) Open(name string) (disk.File, error) {
 		return nil, err
 	}
 	return &stored{ReaderAt: bytes.NewReader(content), size: int64(len(content)), read: b.add}, nil
+}
+
+// Place implements snapshot.InBackup.
+func (b baseFiles) Place(name string) string {
+	if b.FS != nil {
+		return ""
+	}
+	return b.r.placeOf(b.r.known[b.base.Files[0].ID].parts, name)
 }
 
 // clear returns the bytes of a file of the base, and begins to read the one behind it.

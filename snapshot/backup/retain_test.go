@@ -35,6 +35,42 @@ func TestRetainIsDurable(t *testing.T) {
 	must(t, w.Close())
 }
 
+// Processes that end before they merge their small objects leave them. Retention removes those, too, so a backup never has more objects of the
+// log than seconds in --keep, and one for each merge.
+func TestRetainRemovesObjectsOfEarlierProcesses(t *testing.T) {
+	h, on := newHistory(t, 5), newFolder(t)
+	h.grow(4)
+	w := open(t, on)
+	must(t, h.base(w))
+	most := 0
+	for range 8 { // intervals between bases
+		for range 3 { // processes
+			must(t, w.Close())
+			w = open(t, on)
+			must(t, h.appendEach(w, 3))
+		}
+		must(t, h.base(w))
+		all := w.Bases()
+		keep := time.Duration(h.wall - all[max(len(all)-3, 0)].Wall)
+		_, err := removeOld(w, time.Unix(0, h.wall), keep)
+		must(t, err)
+		oldest := w.Bases()[0].Index
+		for _, of := range logs(t, place(on)) {
+			if of.last <= oldest && of.last < w.end.index {
+				t.Errorf("the object of entries %d to %d stays, and the oldest base is of entry %d", of.first, of.last, oldest)
+			}
+		}
+		most = max(most, len(logs(t, place(on))))
+	}
+	if most > 3*(9+1) { // two intervals are kept, and the oldest base is a little older; each has 9 small objects, and a merged one
+		t.Errorf("the log has %d objects", most)
+	}
+	must(t, w.Close())
+	got, err := restore(on, At{})
+	must(t, err)
+	h.same(got, uint64(len(h.entries)))
+}
+
 // The clocks of the cluster and of this host were years ahead while a base was made. Little is removed, and nothing more once they are
 // right.
 func TestRetainWithAllClocksAhead(t *testing.T) {

@@ -35,7 +35,7 @@ func (s *S3) explain(ctx context.Context, w work, name string, last *lastAnswer,
 	var refusal minio.ErrorResponse
 	switch {
 	case ctx.Err() != nil:
-		err = ctx.Err()
+		err = context.Cause(ctx)
 	case errors.As(err, &refusal):
 		err = s.refused(w, last, refusal)
 	default:

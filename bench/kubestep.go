@@ -1,0 +1,429 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
+	"google.golang.org/grpc/status"
+)
+
+// KubeCluster is a cluster that serves etcd's API to API servers.
+type KubeCluster interface {
+	Cluster
+	// Addresses are the members' addresses for etcd's API.
+	Addresses() []string
+}
+
+// Replacer is a cluster that can replace the member that KillLeader has killed.
+type Replacer interface {
+	// Replace starts an empty member in the place of the killed one, and returns when it is a voter.
+	Replace(ctx context.Context) error
+}
+
+// kubeMeter records the latencies of one kind of request in the form of a load.
+type kubeMeter struct {
+	load  load
+	share recorder
+}
+
+func (m *kubeMeter) end(due, now time.Time, err error) {
+	if err != nil {
+		m.load.fail(err)
+		return
+	}
+	m.load.succeed(now)
+	(&slot{load: &m.load, share: &m.share, begun: due}).record(now)
+}
+
+func (m *kubeMeter) report() Report { return m.load.report([]*recorder{&m.share}) }
+
+// kubeRun is one step on one cluster.
+type kubeRun struct {
+	Kube
+	begun       time.Time
+	connections [kubeServers][kubeResources]*grpc.ClientConn
+	watchers    []*kubeWatcher
+	deliveries  *kubeDeliveries
+	values      []byte // source of all values
+
+	renewal, write, watch, read, pages, stream, late kubeMeter
+
+	revisions [kubeResources][]atomic.Int64 // of each object; created pods and events share entries
+	leases    [kubeServers]kubeLease
+	inFlight  chan struct{}
+	running   sync.WaitGroup
+	requests  atomic.Int64
+	conflicts atomic.Int64 // writes that were repeated with the revision of the answer
+	newest    atomic.Int64 // revision of the newest answer
+}
+
+// kubeLease is the lease that an API server's newest events share.
+type kubeLease struct {
+	mu   sync.Mutex
+	id   int64
+	used int
+}
+
+// errShed is the failure of a request that exceeds the requests in flight.
+var errShed = fmt.Errorf("more than %d requests in flight: this one was not sent", kubeInFlight)
+
+// kubeDial connects an API server to all members in turn, as etcd's own client does.
+func kubeDial(addresses []string) (*grpc.ClientConn, error) {
+	r := manual.NewBuilderWithScheme("kube")
+	var state resolver.State
+	for _, a := range addresses {
+		state.Addresses = append(state.Addresses, resolver.Address{Addr: a})
+	}
+	r.InitialState(state)
+	return grpc.NewClient("kube:///members", grpc.WithResolvers(r), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`), grpc.WithDefaultCallOptions(largeAnswers))
+}
+
+// newKubeRun connects the API servers.
+func newKubeRun(k Kube, addresses []string) (*kubeRun, error) {
+	r := &kubeRun{Kube: k, inFlight: make(chan struct{}, kubeInFlight), values: make([]byte, 32<<10)}
+	r.deliveries = &kubeDeliveries{meter: &r.watch}
+	random := rand.New(rand.NewPCG(1, 1))
+	for i := range r.values {
+		r.values[i] = byte(random.Uint32())
+	}
+	for resource := range kubeResources {
+		objects, _ := k.held(resource)
+		if resource == kubePods || resource == kubeEvents {
+			objects = kubeInFlight // only those that the step creates are written again
+		}
+		r.revisions[resource] = make([]atomic.Int64, objects)
+		for server := range kubeServers {
+			c, err := kubeDial(addresses)
+			if err != nil {
+				return nil, errors.Join(err, r.close())
+			}
+			r.connections[server][resource] = c
+		}
+	}
+	return r, nil
+}
+
+func (r *kubeRun) close() (err error) {
+	for _, server := range r.connections {
+		for _, c := range server {
+			if c != nil {
+				err = errors.Join(err, c.Close())
+			}
+		}
+	}
+	return err
+}
+
+func (r *kubeRun) value(bytes int, n int64) []byte {
+	from := int(n) % (len(r.values) - bytes)
+	return r.values[from : from+bytes]
+}
+
+// fill creates the objects that exist before the step.
+func (r *kubeRun) fill(ctx context.Context) error {
+	var next [kubeResources]atomic.Int64
+	var mu sync.Mutex
+	var failed error
+	var fillers sync.WaitGroup
+	for resource := range kubeResources {
+		objects, bytes := r.held(resource)
+		for i := range kubeFillers {
+			fillers.Go(func() {
+				store := etcdserverpb.NewKVClient(r.connections[i%kubeServers][resource])
+				for ctx.Err() == nil {
+					n := next[resource].Add(1) - 1
+					if n >= int64(objects) {
+						return
+					}
+					a, err := store.Put(ctx, &etcdserverpb.PutRequest{Key: Key(r.prefix(resource), int(n)), Value: r.value(bytes, n)}, grpc.WaitForReady(true))
+					if err != nil {
+						mu.Lock()
+						failed = errors.Join(failed, err)
+						mu.Unlock()
+						return
+					}
+					r.newest.Store(a.Header.Revision)
+					if resource != kubePods {
+						r.revisions[resource][n].Store(a.Header.Revision)
+					}
+				}
+			})
+		}
+	}
+	fillers.Wait()
+	return errors.Join(failed, ctx.Err())
+}
+
+// follow starts the watches, and returns when all exist. stop ends them.
+func (r *kubeRun) follow(ctx context.Context) (stop func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var over, ready sync.WaitGroup
+	for server := range kubeServers {
+		for resource := range kubeResources {
+			w := &kubeWatcher{run: r, server: server, resource: resource, changed: make(chan struct{}), client: etcdserverpb.NewWatchClient(r.connections[server][resource])}
+			r.watchers = append(r.watchers, w)
+			ready.Add(1)
+			over.Go(func() { w.follow(ctx, ready.Done) })
+		}
+	}
+	all := make(chan struct{})
+	go func() { ready.Wait(); close(all) }()
+	select {
+	case <-all:
+		return func() { cancel(); over.Wait() }, nil
+	case <-time.After(etcdTimeout):
+		err = errors.New("bench: the watches were not created in time")
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	cancel()
+	over.Wait()
+	for _, w := range r.watchers { // ends the goroutine that waits for all
+		if !w.created.Load() {
+			ready.Done()
+		}
+	}
+	return nil, err
+}
+
+// do runs the step: the writes in an open loop, beside LISTs, compactions and consistent reads.
+func (r *kubeRun) do(ctx context.Context, kill func(context.Context)) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	step, ended := context.WithDeadline(ctx, r.begun.Add(r.Step))
+	defer ended()
+	var beside sync.WaitGroup
+	beside.Go(func() { r.maintain(step, ctx) })
+	for _, w := range r.watchers {
+		beside.Go(func() { r.readConsistently(step, w) })
+	}
+	if r.Kill {
+		beside.Go(func() {
+			if pause(step, r.Step/2) == nil {
+				kill(ctx)
+			}
+		})
+	}
+	schedule := r.schedule()
+	for {
+		action, n, due := schedule.next()
+		if due >= r.Step {
+			break
+		}
+		sleepUntil(ctx, r.begun.Add(due))
+		if ctx.Err() != nil {
+			break
+		}
+		r.start(ctx, kubeActions[action], n, r.begun.Add(due))
+	}
+	time.AfterFunc(etcdTimeout, cancel)
+	r.running.Wait()
+	beside.Wait()
+}
+
+// start starts one write, which was due at a time.
+func (r *kubeRun) start(ctx context.Context, a kubeAction, n int64, due time.Time) {
+	meter := &r.write
+	if a.resource == kubeLeases {
+		meter = &r.renewal
+	}
+	r.requests.Add(1)
+	select {
+	case r.inFlight <- struct{}{}:
+	default:
+		meter.end(due, due, errShed)
+		return
+	}
+	r.running.Go(func() {
+		r.late.end(due, time.Now(), nil)
+		ctx, cancel := context.WithTimeout(ctx, etcdTimeout)
+		defer cancel()
+		now, err := r.put(ctx, a, n)
+		meter.end(due, now, err)
+		<-r.inFlight
+	})
+}
+
+// put makes one write as kube-apiserver does: a transaction that compares the revision that the API server knows, writes, and otherwise
+// reads. After a conflict or an unavailable member it is repeated.
+func (r *kubeRun) put(ctx context.Context, a kubeAction, n int64) (time.Time, error) {
+	known := &r.revisions[a.resource][n%int64(len(r.revisions[a.resource]))]
+	server := int(n % kubeServers)
+	var key []byte
+	switch {
+	case a.resource == kubePods || a.resource == kubeEvents: // beside the held ones
+		key = Key(r.prefix(a.resource)+"new-", int(n))
+		if a.verb == kubeCreate {
+			known.Store(0)
+		}
+	default:
+		key = Key(r.prefix(a.resource), int(n%int64(len(r.revisions[a.resource]))))
+	}
+	lease := int64(0)
+	if a.resource == kubeEvents {
+		var err error
+		if lease, err = r.leases[server].use(ctx, r.connections[server][a.resource]); err != nil {
+			return time.Now(), err
+		}
+	}
+	store := etcdserverpb.NewKVClient(r.connections[server][a.resource])
+	for {
+		q := kubeTxn(a, key, r.value(a.bytes, n), known.Load(), lease)
+		answer, err := store.Txn(ctx, q)
+		now := time.Now()
+		switch {
+		case status.Code(err) == codes.Unavailable && pause(ctx, errorPause) == nil:
+			continue
+		case err != nil:
+			return now, err
+		case answer.Succeeded:
+			if d := answer.Responses[0].GetResponseDeleteRange(); d == nil || d.Deleted > 0 {
+				known.Store(answer.Header.Revision)
+				r.newest.Store(answer.Header.Revision)
+				r.deliveries.answered(answer.Header.Revision, now)
+			}
+			return now, nil
+		}
+		found := answer.Responses[0].GetResponseRange().Kvs
+		if len(found) > 0 {
+			known.Store(found[0].ModRevision)
+		}
+		if a.verb == kubeCreate || a.verb == kubeDelete && len(found) == 0 {
+			return now, nil // an earlier try has done it
+		}
+		if len(found) == 0 {
+			known.Store(0)
+		}
+		r.conflicts.Add(1)
+	}
+}
+
+// kubeTxn is kube-apiserver's transaction.
+func kubeTxn(a kubeAction, key, value []byte, revision, lease int64) *etcdserverpb.TxnRequest {
+	q := &etcdserverpb.TxnRequest{
+		Compare: []*etcdserverpb.Compare{{
+			Key: key, Target: etcdserverpb.Compare_MOD, Result: etcdserverpb.Compare_EQUAL, TargetUnion: &etcdserverpb.Compare_ModRevision{ModRevision: revision},
+		}},
+		Success: []*etcdserverpb.RequestOp{{Request: &etcdserverpb.RequestOp_RequestPut{RequestPut: &etcdserverpb.PutRequest{Key: key, Value: value, Lease: lease}}}},
+		Failure: []*etcdserverpb.RequestOp{{Request: &etcdserverpb.RequestOp_RequestRange{RequestRange: &etcdserverpb.RangeRequest{Key: key}}}},
+	}
+	if a.verb == kubeDelete {
+		q.Success[0] = &etcdserverpb.RequestOp{Request: &etcdserverpb.RequestOp_RequestDeleteRange{RequestDeleteRange: &etcdserverpb.DeleteRangeRequest{Key: key}}}
+	}
+	return q
+}
+
+// use returns the lease for one more event.
+func (l *kubeLease) use(ctx context.Context, c *grpc.ClientConn) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.id == 0 || l.used == kubeLeaseOf {
+		g, err := etcdserverpb.NewLeaseClient(c).LeaseGrant(ctx, &etcdserverpb.LeaseGrantRequest{TTL: kubeLeaseTime})
+		if err != nil {
+			return 0, err
+		}
+		l.id, l.used = g.ID, 0
+	}
+	l.used++
+	return l.id, nil
+}
+
+// maintain lists at once everything on all API servers, at the start and after each compaction. Requests may outlast the step.
+func (r *kubeRun) maintain(step, ctx context.Context) {
+	store := etcdserverpb.NewKVClient(r.connections[0][kubeLeases])
+	for before := r.newest.Load(); ; {
+		r.lists(ctx)
+		if pause(step, r.CompactEvery-time.Since(r.begun)%r.CompactEvery) != nil {
+			return
+		}
+		if before > 0 {
+			if _, err := store.Compact(ctx, &etcdserverpb.CompactionRequest{Revision: before}); err != nil {
+				r.pages.end(time.Now(), time.Now(), fmt.Errorf("compaction: %w", err))
+			}
+		}
+		before = r.newest.Load()
+	}
+}
+
+// lists reads all resources on all API servers, in pages and then by RangeStream.
+func (r *kubeRun) lists(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, etcdTimeout)
+	defer cancel()
+	var all sync.WaitGroup
+	for server := range kubeServers {
+		for resource := range kubeResources {
+			all.Go(func() {
+				store := etcdserverpb.NewKVClient(r.connections[server][resource])
+				for _, kind := range []struct {
+					meter *kubeMeter
+					list  func(context.Context, etcdserverpb.KVClient, string) error
+				}{{&r.pages, listPages}, {&r.stream, listStream}} {
+					begun := time.Now()
+					err := kind.list(ctx, store, r.prefix(resource))
+					kind.meter.end(begun, time.Now(), err)
+				}
+			})
+		}
+	}
+	all.Wait()
+}
+
+// listPages reads a prefix in pages of one revision.
+func listPages(ctx context.Context, store etcdserverpb.KVClient, prefix string) error {
+	q := &etcdserverpb.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix), Limit: kubePage}
+	for {
+		page, err := store.Range(ctx, q)
+		if err != nil || !page.More {
+			return err
+		}
+		if q.Revision == 0 {
+			q.Revision = page.Header.Revision
+		}
+		q.Key = append(page.Kvs[len(page.Kvs)-1].Key, 0)
+	}
+}
+
+// listStream reads a prefix by RangeStream.
+func listStream(ctx context.Context, store etcdserverpb.KVClient, prefix string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := store.RangeStream(ctx, &etcdserverpb.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix)})
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// readConsistently makes consistent reads of one resource on one API server: it asks for the store's revision, and waits until its watch
+// has reached that.
+func (r *kubeRun) readConsistently(ctx context.Context, w *kubeWatcher) {
+	store := etcdserverpb.NewKVClient(r.connections[w.server][w.resource])
+	prefix := r.prefix(w.resource)
+	for pause(ctx, kubeReadEvery) == nil {
+		begun := time.Now()
+		answer, err := store.Range(ctx, &etcdserverpb.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix), Limit: 1})
+		if err == nil {
+			err = w.await(ctx, answer.Header.Revision)
+		}
+		if ctx.Err() != nil || status.Code(err) == codes.DeadlineExceeded { // the step has ended
+			return
+		}
+		r.read.end(begun, time.Now(), err)
+	}
+}
