@@ -14,7 +14,7 @@ import (
 
 const bigValue = 100_000
 
-// withBig is a server with a value of bigValue bytes, and one that is encoded while it is written.
+// withBig is a server with a value of bigValue bytes.
 func withBig(t *testing.T) (*member, *etcd.Server) {
 	m := newMember()
 	s := start(t, m, nil)
@@ -53,115 +53,119 @@ func (c *h2client) askBig() uint32 {
 	return c.ask(rangePath, &pb.RangeRequest{Key: []byte("big")})
 }
 
+// windowRows ask for answers larger than the windows.
+var windowRows = []h2row{
+	{"connection", func(c *h2client) {
+		c.grow(0, 1<<20)
+		c.set(initialWindowOf(1 << 20))
+		c.whole(c.askBig())
+	}},
+	{"stream in parts", func(c *h2client) {
+		c.grow(0, 1<<20)
+		c.set(initialWindowOf(1000))
+		c.until(func() bool { return c.acks == 2 })
+		id := c.askBig()
+		c.held(id, 1000)
+		c.grow(id, 1)
+		c.held(id, 1001)
+		c.grow(id, 20_000)
+		c.held(id, 21_001)
+		c.grow(id, 1<<20)
+		c.whole(id)
+	}},
+	{"byte by byte", func(c *h2client) {
+		c.set(initialWindowOf(0))
+		c.until(func() bool { return c.acks == 2 })
+		id := c.ask(putPath, &pb.PutRequest{Key: []byte("a")})
+		c.until(func() bool { return c.of(id).blocks == 1 })
+		for n := 1; !c.of(id).ended; n++ {
+			c.grow(id, 1)
+			c.until(func() bool { return len(c.of(id).data) >= n || c.of(id).ended })
+		}
+		c.must(id, &pb.PutResponse{})
+	}},
+	{"connection in parts, shared by streams", func(c *h2client) {
+		c.set(initialWindowOf(1 << 20))
+		c.until(func() bool { return c.acks == 2 })
+		one, two := c.askBig(), c.askBig()
+		both := func() int { return len(c.of(one).data) + len(c.of(two).data) }
+		c.until(func() bool { return both() >= initialWindow })
+		c.barrier()
+		c.grow(0, 10)
+		c.until(func() bool { return both() >= initialWindow+10 })
+		c.barrier()
+		if both() != initialWindow+10 {
+			c.Errorf("%d bytes came", both())
+		}
+		c.grow(0, 1<<20)
+		c.whole(one)
+		c.whole(two)
+	}},
+	{"a stream that waits holds up no other", func(c *h2client) {
+		c.set(initialWindowOf(0))
+		c.until(func() bool { return c.acks == 2 })
+		one, two := c.askBig(), c.askBig()
+		c.held(one, 0)
+		c.grow(0, 1<<20)
+		c.grow(two, 1<<20)
+		c.whole(two)
+		c.held(one, 0)
+		c.grow(one, 1<<20)
+		c.whole(one)
+	}},
+	{"trailers need no window", func(c *h2client) {
+		c.set(initialWindowOf(0))
+		c.until(func() bool { return c.acks == 2 })
+		c.is("a refusal", c.result(c.ask(putPath, &pb.PutRequest{})), "3 etcdserver: key is not provided")
+	}},
+	{"initial window grows", func(c *h2client) {
+		c.grow(0, 1<<20)
+		c.set(initialWindowOf(10))
+		c.until(func() bool { return c.acks == 2 })
+		id := c.askBig()
+		c.held(id, 10)
+		c.set(initialWindowOf(5000))
+		c.held(id, 5000)
+		c.set(initialWindowOf(1 << 20))
+		c.whole(id)
+	}},
+	{"initial window shrinks below zero", func(c *h2client) {
+		c.grow(0, 1<<20)
+		c.set(initialWindowOf(1000))
+		c.until(func() bool { return c.acks == 2 })
+		id := c.askBig()
+		c.held(id, 1000)
+		c.set(initialWindowOf(400)) // the stream's window is -600
+		c.until(func() bool { return c.acks == 3 })
+		c.grow(id, 600)
+		c.held(id, 1000)
+		c.grow(id, 5)
+		c.held(id, 1005)
+		c.set(initialWindowOf(0), initialWindowOf(500)) // the last of one frame counts
+		c.until(func() bool { return c.acks == 4 })
+		c.held(id, 1105)
+		c.set(initialWindowOf(1 << 20))
+		c.whole(id)
+	}},
+	{"reset of an answer", func(c *h2client) {
+		c.set(initialWindowOf(1000))
+		c.until(func() bool { return c.acks == 2 })
+		for range 30 { // what is not sent takes nothing of the connection's window
+			id := c.askBig()
+			c.held(id, 1000)
+			_ = c.write.WriteRSTStream(id, http2.ErrCodeCancel)
+		}
+		c.set(initialWindowOf(1 << 20))
+		c.grow(0, 1<<20)
+		c.whole(c.askBig())
+	}},
+}
+
 // TestH2Windows: the server sends no more than the windows allow, and all that they allow.
 func TestH2Windows(t *testing.T) {
+	t.Parallel()
 	m, s := withBig(t)
-	runFlow(t, s, []h2row{
-		{"connection", func(c *h2client) {
-			c.grow(0, 1<<20)
-			c.set(initialWindowOf(1 << 20))
-			c.whole(c.askBig())
-		}},
-		{"stream in parts", func(c *h2client) {
-			c.grow(0, 1<<20)
-			c.set(initialWindowOf(1000))
-			c.until(func() bool { return c.acks == 2 })
-			id := c.askBig()
-			c.held(id, 1000)
-			c.grow(id, 1)
-			c.held(id, 1001)
-			c.grow(id, 20_000)
-			c.held(id, 21_001)
-			c.grow(id, 1<<20)
-			c.whole(id)
-		}},
-		{"byte by byte", func(c *h2client) {
-			c.set(initialWindowOf(0))
-			c.until(func() bool { return c.acks == 2 })
-			id := c.ask(putPath, &pb.PutRequest{Key: []byte("a")})
-			c.until(func() bool { return c.of(id).blocks == 1 })
-			for n := 1; !c.of(id).ended; n++ {
-				c.grow(id, 1)
-				c.until(func() bool { return len(c.of(id).data) >= n || c.of(id).ended })
-			}
-			c.must(id, &pb.PutResponse{})
-		}},
-		{"connection in parts, shared by streams", func(c *h2client) {
-			c.set(initialWindowOf(1 << 20))
-			c.until(func() bool { return c.acks == 2 })
-			one, two := c.askBig(), c.askBig()
-			both := func() int { return len(c.of(one).data) + len(c.of(two).data) }
-			c.until(func() bool { return both() >= initialWindow })
-			c.barrier()
-			c.grow(0, 10)
-			c.until(func() bool { return both() >= initialWindow+10 })
-			c.barrier()
-			if both() != initialWindow+10 {
-				c.Errorf("%d bytes came", both())
-			}
-			c.grow(0, 1<<20)
-			c.whole(one)
-			c.whole(two)
-		}},
-		{"a stream that waits holds up no other", func(c *h2client) {
-			c.set(initialWindowOf(0))
-			c.until(func() bool { return c.acks == 2 })
-			one, two := c.askBig(), c.askBig()
-			c.held(one, 0)
-			c.grow(0, 1<<20)
-			c.grow(two, 1<<20)
-			c.whole(two)
-			c.held(one, 0)
-			c.grow(one, 1<<20)
-			c.whole(one)
-		}},
-		{"trailers need no window", func(c *h2client) {
-			c.set(initialWindowOf(0))
-			c.until(func() bool { return c.acks == 2 })
-			c.is("a refusal", c.result(c.ask(putPath, &pb.PutRequest{})), "3 etcdserver: key is not provided")
-		}},
-		{"initial window grows", func(c *h2client) {
-			c.grow(0, 1<<20)
-			c.set(initialWindowOf(10))
-			c.until(func() bool { return c.acks == 2 })
-			id := c.askBig()
-			c.held(id, 10)
-			c.set(initialWindowOf(5000))
-			c.held(id, 5000)
-			c.set(initialWindowOf(1 << 20))
-			c.whole(id)
-		}},
-		{"initial window shrinks below zero", func(c *h2client) {
-			c.grow(0, 1<<20)
-			c.set(initialWindowOf(1000))
-			c.until(func() bool { return c.acks == 2 })
-			id := c.askBig()
-			c.held(id, 1000)
-			c.set(initialWindowOf(400)) // the stream's window is -600
-			c.until(func() bool { return c.acks == 3 })
-			c.grow(id, 600)
-			c.held(id, 1000)
-			c.grow(id, 5)
-			c.held(id, 1005)
-			c.set(initialWindowOf(0), initialWindowOf(500)) // the last of one frame counts
-			c.until(func() bool { return c.acks == 4 })
-			c.held(id, 1105)
-			c.set(initialWindowOf(1 << 20))
-			c.whole(id)
-		}},
-		{"reset of an answer", func(c *h2client) {
-			c.set(initialWindowOf(1000))
-			c.until(func() bool { return c.acks == 2 })
-			for range 30 { // what is not sent takes nothing of the connection's window
-				id := c.askBig()
-				c.held(id, 1000)
-				_ = c.write.WriteRSTStream(id, http2.ErrCodeCancel)
-			}
-			c.set(initialWindowOf(1 << 20))
-			c.grow(0, 1<<20)
-			c.whole(c.askBig())
-		}},
-	})
+	runFlow(t, s, windowRows)
 	if n := m.Watches(); n != 0 {
 		t.Errorf("%d watches", n)
 	}
@@ -185,6 +189,7 @@ func runFlow(t *testing.T, s *etcd.Server, rows []h2row) {
 
 // TestH2Settings changes the other settings in the middle of a connection.
 func TestH2Settings(t *testing.T) {
+	t.Parallel()
 	_, s := withBig(t)
 	frames := func(c *h2client, largest uint32) {
 		c.Helper()
@@ -237,6 +242,7 @@ func TestH2Settings(t *testing.T) {
 
 // TestH2Resets ends streams from the client's side in every state.
 func TestH2Resets(t *testing.T) {
+	t.Parallel()
 	m, s := withBig(t)
 	reset := func(c *h2client, id uint32) { _ = c.write.WriteRSTStream(id, http2.ErrCodeCancel) }
 	runRows(t, s, []h2row{
@@ -302,6 +308,7 @@ func TestH2Resets(t *testing.T) {
 
 // TestH2UploadWindows: the server gives back the windows for all that it takes: messages, padding, and data of streams that are over.
 func TestH2UploadWindows(t *testing.T) {
+	t.Parallel()
 	_, s := withBig(t)
 	const rounds = 30 // of some 16 KiB: many times the connection's first window
 	room := func(c *h2client) {

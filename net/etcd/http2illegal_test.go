@@ -189,17 +189,17 @@ var illegalOrder = []illegalRow{
 		c.data(id, false, nil)
 		c.raw(http2.FrameContinuation, http2.FlagContinuationEndHeaders, id)
 	}},
-	{"CONTINUATION on stream 0", "6.10", one(connProtocol), justClosed, func(c *h2client) { c.within2(http2.FrameContinuation, http2.FlagContinuationEndHeaders, 0) }},
-	{"CONTINUATION of another stream", "6.10", one(connProtocol), justClosed, func(c *h2client) { c.within2(http2.FrameContinuation, http2.FlagContinuationEndHeaders, 3) }},
-	{"DATA within a header block", "6.10", one(connProtocol), justClosed, func(c *h2client) { c.within2(http2.FrameData, 0, 1) }},
+	{"CONTINUATION on stream 0", "6.10", one(connProtocol), justClosed, func(c *h2client) { c.withinBlock(http2.FrameContinuation, http2.FlagContinuationEndHeaders, 0) }},
+	{"CONTINUATION of another stream", "6.10", one(connProtocol), justClosed, func(c *h2client) { c.withinBlock(http2.FrameContinuation, http2.FlagContinuationEndHeaders, 3) }},
+	{"DATA within a header block", "6.10", one(connProtocol), justClosed, func(c *h2client) { c.withinBlock(http2.FrameData, 0, 1) }},
 	{"HEADERS within a header block", "6.10", one(connProtocol), justClosed, func(c *h2client) {
-		c.within2(http2.FrameHeaders, http2.FlagHeadersEndHeaders, 3, c.encoded(fields(putPath)...)...)
+		c.withinBlock(http2.FrameHeaders, http2.FlagHeadersEndHeaders, 3, c.encoded(fields(putPath)...)...)
 	}},
-	{"PING within a header block", "6.10", one(connProtocol), justClosed, func(c *h2client) { c.within2(http2.FramePing, 0, 0, make([]byte, 8)...) }},
-	{"SETTINGS within a header block", "6.10", one(connProtocol), justClosed, func(c *h2client) { c.within2(http2.FrameSettings, 0, 0) }},
-	{"WINDOW_UPDATE within a header block", "6.10", one(connProtocol), justClosed, func(c *h2client) { c.within2(http2.FrameWindowUpdate, 0, 0, 0, 0, 0, 1) }},
-	{"RST_STREAM within a header block", "6.10", one(connProtocol), justClosed, func(c *h2client) { c.within2(http2.FrameRSTStream, 0, 1, 0, 0, 0, 8) }},
-	{"unknown frame within a header block", "5.5", one(connProtocol), justClosed, func(c *h2client) { c.within2(0x42, 0, 1) }},
+	{"PING within a header block", "6.10", one(connProtocol), justClosed, func(c *h2client) { c.withinBlock(http2.FramePing, 0, 0, make([]byte, 8)...) }},
+	{"SETTINGS within a header block", "6.10", one(connProtocol), justClosed, func(c *h2client) { c.withinBlock(http2.FrameSettings, 0, 0) }},
+	{"WINDOW_UPDATE within a header block", "6.10", one(connProtocol), justClosed, func(c *h2client) { c.withinBlock(http2.FrameWindowUpdate, 0, 0, 0, 0, 0, 1) }},
+	{"RST_STREAM within a header block", "6.10", one(connProtocol), justClosed, func(c *h2client) { c.withinBlock(http2.FrameRSTStream, 0, 1, 0, 0, 0, 8) }},
+	{"unknown frame within a header block", "5.5", one(connProtocol), justClosed, func(c *h2client) { c.withinBlock(0x42, 0, 1) }},
 }
 
 // halfClosed is a watch whose client has ended its side; the server's side goes on.
@@ -211,8 +211,8 @@ func (c *h2client) halfClosed() uint32 {
 	return id
 }
 
-// within2 writes a frame in the middle of a header block.
-func (c *h2client) within2(kind http2.FrameType, flags http2.Flags, id uint32, payload ...byte) {
+// withinBlock writes a frame in the middle of a header block.
+func (c *h2client) withinBlock(kind http2.FrameType, flags http2.Flags, id uint32, payload ...byte) {
 	c.raw(http2.FrameHeaders, 0, c.stream(), c.encoded(fields(putPath)...)...)
 	c.raw(kind, flags, id, payload...)
 }
@@ -220,7 +220,7 @@ func (c *h2client) within2(kind http2.FrameType, flags http2.Flags, id uint32, p
 // hpackRow is a header block that cannot be decoded.
 func hpackRow(name, section string, block ...byte) illegalRow {
 	return illegalRow{name, section, one(connHPACK), justClosed, func(c *h2client) {
-		c.block1(c.stream(), append(literals(hpackPlain, false, fields(putPath)...), block...))
+		c.wholeBlock(c.stream(), append(literals(hpackPlain, false, fields(putPath)...), block...))
 	}}
 }
 
@@ -230,10 +230,10 @@ var illegalBlocks = []illegalRow{
 	hpackRow("index beyond both tables", "RFC 7541: 2.3.3", hpackIndexed|62),
 	hpackRow("name index beyond both tables", "RFC 7541: 2.3.3", hpackIncremental|62, 1, 'x'),
 	{"table size update within a block", "RFC 7541: 4.2", one(connHPACK), justClosed, func(c *h2client) {
-		c.block1(c.stream(), append(literals(hpackIncremental, false, fields(putPath)...), hpackSizeUpdate))
+		c.wholeBlock(c.stream(), append(literals(hpackIncremental, false, fields(putPath)...), hpackSizeUpdate))
 	}},
 	{"table size update within a block, while the table is empty", "RFC 7541: 4.2", one(connHPACK), ignored, func(c *h2client) {
-		c.block1(c.stream(), hpackInt(literals(hpackPlain, false, fields(putPath)...), hpackSizeUpdate, 5, 4096))
+		c.wholeBlock(c.stream(), hpackInt(literals(hpackPlain, false, fields(putPath)...), hpackSizeUpdate, 5, 4096))
 	}},
 	hpackRow("integer that never ends", "RFC 7541: 5.1", hpackIndexed|127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01),
 	hpackRow("integer that is cut", "RFC 7541: 5.1", hpackIndexed|127, 0xff),
@@ -243,9 +243,13 @@ var illegalBlocks = []illegalRow{
 	hpackRow("Huffman's padding of 8 bits", "RFC 7541: 5.2", hpackPlain, 1, 'x', 0x80|2, 0x1f, 0xff),
 	hpackRow("Huffman's padding of zeros", "RFC 7541: 5.2", hpackPlain, 1, 'x', 0x80|1, 0x00),
 	{"table size update over the limit", "RFC 7541: 6.3", one(connHPACK), justClosed, func(c *h2client) {
-		c.block1(c.stream(), append(hpackInt(nil, hpackSizeUpdate, 5, 4097), literals(hpackPlain, false, fields(putPath)...)...))
+		c.wholeBlock(c.stream(), append(hpackInt(nil, hpackSizeUpdate, 5, 4097), literals(hpackPlain, false, fields(putPath)...)...))
 	}},
-	{"garbage", "RFC 7541: 6.1", one(connHPACK), justClosed, func(c *h2client) { c.block1(c.stream(), bytes.Repeat([]byte{0xff}, 100)) }},
+	{"two table size updates that leave an entry (legal)", "RFC 7541: 4.2", one(ignored), justClosed, func(c *h2client) {
+		c.wholeBlock(c.stream(), literals(hpackIncremental, false, fields(putPath)...)) // its last field has 42 bytes
+		c.wholeBlock(c.stream(), append(hpackInt(hpackInt(nil, hpackSizeUpdate, 5, 42), hpackSizeUpdate, 5, 4096), literals(hpackPlain, false, fields(putPath)...)...))
+	}},
+	{"garbage", "RFC 7541: 6.1", one(connHPACK), justClosed, func(c *h2client) { c.wholeBlock(c.stream(), bytes.Repeat([]byte{0xff}, 100)) }},
 	{"string over the limit of headers", "10.5.1", one("431", streamRefused, streamProtocol, "reset ENHANCE_YOUR_CALM", connHPACK, connCalm), justClosed, func(c *h2client) {
 		block := literals(hpackPlain, false, fields(putPath, field{"x", strings.Repeat("x", limits.EtcdHeaderBytes+1)})...)
 		c.fragments(c.stream(), block, 1000, 10_000)
@@ -367,6 +371,7 @@ func (row *illegalRow) judge(t *testing.T, got string) {
 
 // TestH2Illegal sends what RFC 9113 forbids. A connection that goes on after it serves another request.
 func TestH2Illegal(t *testing.T) {
+	t.Parallel()
 	s := start(t, newMember(), nil)
 	for _, table := range [][]illegalRow{illegalFrames, illegalOrder, illegalBlocks, illegalRequests} {
 		for _, row := range table {
@@ -402,6 +407,7 @@ func (c *h2client) goesOn() {
 
 // TestH2IllegalBeginnings are connections that do not begin as they have to.
 func TestH2IllegalBeginnings(t *testing.T) {
+	t.Parallel()
 	s := start(t, newMember(), nil)
 	ping := func(c *h2client) { _ = c.write.WritePing(false, [8]byte{}) }
 	for _, row := range []struct {
@@ -427,6 +433,7 @@ func TestH2IllegalBeginnings(t *testing.T) {
 
 // TestH2BeyondWindow sends more data than the stream's window, while its handler takes none.
 func TestH2BeyondWindow(t *testing.T) {
+	t.Parallel()
 	m := newMember()
 	s := start(t, m, nil)
 	c := openH2(t, s)
@@ -445,6 +452,7 @@ func TestH2BeyondWindow(t *testing.T) {
 
 // TestH2MostStreams opens more streams than SETTINGS_MAX_CONCURRENT_STREAMS allows: those beyond are refused, until others end.
 func TestH2MostStreams(t *testing.T) {
+	t.Parallel()
 	const most = 4
 	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Streams = most })
 	c := openH2(t, s)
@@ -473,6 +481,7 @@ func TestH2MostStreams(t *testing.T) {
 
 // TestH2TooManyPings: a client that pings without requests is sent away in etcd's words.
 func TestH2TooManyPings(t *testing.T) {
+	t.Parallel()
 	c := openH2(t, start(t, newMember(), nil))
 	for range 10 {
 		_ = c.write.WritePing(false, [8]byte{})

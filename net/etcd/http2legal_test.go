@@ -70,91 +70,95 @@ func (c *h2client) is(what, got string, want ...string) {
 	}
 }
 
+// methodRows call unary and streaming methods.
+var methodRows = []h2row{
+	{"put, get, delete", func(c *h2client) {
+		c.mustPut("a", "1")
+		c.is("get", c.mustGet("a"), "1")
+		var d pb.DeleteRangeResponse
+		c.must(c.ask("/etcdserverpb.KV/DeleteRange", &pb.DeleteRangeRequest{Key: []byte("a"), PrevKv: true}), &d)
+		if d.Deleted != 1 || string(d.PrevKvs[0].Value) != "1" {
+			c.Errorf("%v", &d)
+		}
+		c.is("get", c.mustGet("a"), "")
+	}},
+	{"transaction", func(c *h2client) {
+		c.mustPut("t", "1")
+		var r pb.TxnResponse
+		c.must(c.ask(txnPath, &pb.TxnRequest{
+			Compare: []*pb.Compare{{Key: []byte("t"), Target: pb.Compare_VALUE, TargetUnion: &pb.Compare_Value{Value: []byte("1")}}},
+			Success: []*pb.RequestOp{
+				{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte("t"), Value: []byte("2")}}},
+				{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte("t")}}},
+			},
+		}), &r)
+		if !r.Succeeded || string(r.Responses[1].GetResponseRange().Kvs[0].Value) != "2" {
+			c.Errorf("%v", &r)
+		}
+	}},
+	{"watch", func(c *h2client) {
+		id := c.begin(watchPath)
+		c.data(id, false, message(watchOf("w")))
+		var r pb.WatchResponse
+		if c.message(id, 0, &r); !r.Created {
+			c.Fatalf("%v", &r)
+		}
+		for i := range 3 {
+			c.mustPut("w", fmt.Sprint(i))
+			if c.message(id, 1+i, &r); string(r.Events[0].Kv.Value) != fmt.Sprint(i) {
+				c.Errorf("event %d: %v", i, &r)
+			}
+		}
+		c.data(id, true, nil) // a watch outlives that, as in etcd
+		c.mustPut("w", "last")
+		if c.message(id, 4, &r); string(r.Events[0].Kv.Value) != "last" {
+			c.Errorf("%v", &r)
+		}
+		_ = c.write.WriteRSTStream(id, http2.ErrCodeCancel)
+	}},
+	{"lease kept alive", func(c *h2client) {
+		c.must(c.ask("/etcdserverpb.Lease/LeaseGrant", &pb.LeaseGrantRequest{ID: 5, TTL: 60}), &pb.LeaseGrantResponse{})
+		id := c.begin("/etcdserverpb.Lease/LeaseKeepAlive")
+		for i := range 3 {
+			c.data(id, i == 2, message(&pb.LeaseKeepAliveRequest{ID: 5}))
+			var r pb.LeaseKeepAliveResponse
+			if c.message(id, i, &r); r.TTL != 60 {
+				c.Errorf("%v", &r)
+			}
+		}
+		c.is("the end", c.result(id), "OK")
+	}},
+	{"stream of answers", func(c *h2client) {
+		c.mustPut("s/1", "1")
+		id := c.ask("/etcdserverpb.KV/RangeStream", &pb.RangeRequest{Key: []byte("s/"), RangeEnd: []byte("s0")})
+		c.is("the end", c.result(id), "OK")
+		if n := len(c.of(id).messages(c)); n == 0 {
+			c.Error("no answer")
+		}
+	}},
+	{"error", func(c *h2client) {
+		c.is("an empty key", c.result(c.ask(putPath, &pb.PutRequest{})), "3 etcdserver: key is not provided")
+	}},
+	{"compaction", func(c *h2client) {
+		c.mustPut("a", "1")
+		c.must(c.ask("/etcdserverpb.KV/Compact", &pb.CompactionRequest{Revision: 2}), &pb.CompactionResponse{})
+		c.is("a compacted revision", c.result(c.ask(rangePath, &pb.RangeRequest{Key: []byte("a"), Revision: 1})), "11 etcdserver: mvcc: required revision has been compacted")
+	}},
+	{"hundred requests at once", func(c *h2client) {
+		var all []uint32
+		for i := range 100 {
+			all = append(all, c.ask(putPath, &pb.PutRequest{Key: fmt.Appendf(nil, "h/%d", i)}))
+		}
+		for _, id := range all {
+			c.must(id, &pb.PutResponse{})
+		}
+	}},
+}
+
 // TestH2Methods calls unary and streaming methods frame by frame.
 func TestH2Methods(t *testing.T) {
-	runRows(t, start(t, newMember(), nil), []h2row{
-		{"put, get, delete", func(c *h2client) {
-			c.mustPut("a", "1")
-			c.is("get", c.mustGet("a"), "1")
-			var d pb.DeleteRangeResponse
-			c.must(c.ask("/etcdserverpb.KV/DeleteRange", &pb.DeleteRangeRequest{Key: []byte("a"), PrevKv: true}), &d)
-			if d.Deleted != 1 || string(d.PrevKvs[0].Value) != "1" {
-				c.Errorf("%v", &d)
-			}
-			c.is("get", c.mustGet("a"), "")
-		}},
-		{"transaction", func(c *h2client) {
-			c.mustPut("t", "1")
-			var r pb.TxnResponse
-			c.must(c.ask(txnPath, &pb.TxnRequest{
-				Compare: []*pb.Compare{{Key: []byte("t"), Target: pb.Compare_VALUE, TargetUnion: &pb.Compare_Value{Value: []byte("1")}}},
-				Success: []*pb.RequestOp{
-					{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte("t"), Value: []byte("2")}}},
-					{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte("t")}}},
-				},
-			}), &r)
-			if !r.Succeeded || string(r.Responses[1].GetResponseRange().Kvs[0].Value) != "2" {
-				c.Errorf("%v", &r)
-			}
-		}},
-		{"watch", func(c *h2client) {
-			id := c.begin(watchPath)
-			c.data(id, false, message(watchOf("w")))
-			var r pb.WatchResponse
-			if c.message(id, 0, &r); !r.Created {
-				c.Fatalf("%v", &r)
-			}
-			for i := range 3 {
-				c.mustPut("w", fmt.Sprint(i))
-				if c.message(id, 1+i, &r); string(r.Events[0].Kv.Value) != fmt.Sprint(i) {
-					c.Errorf("event %d: %v", i, &r)
-				}
-			}
-			c.data(id, true, nil) // a watch outlives that, as in etcd
-			c.mustPut("w", "last")
-			if c.message(id, 4, &r); string(r.Events[0].Kv.Value) != "last" {
-				c.Errorf("%v", &r)
-			}
-			_ = c.write.WriteRSTStream(id, http2.ErrCodeCancel)
-		}},
-		{"lease kept alive", func(c *h2client) {
-			c.must(c.ask("/etcdserverpb.Lease/LeaseGrant", &pb.LeaseGrantRequest{ID: 5, TTL: 60}), &pb.LeaseGrantResponse{})
-			id := c.begin("/etcdserverpb.Lease/LeaseKeepAlive")
-			for i := range 3 {
-				c.data(id, i == 2, message(&pb.LeaseKeepAliveRequest{ID: 5}))
-				var r pb.LeaseKeepAliveResponse
-				if c.message(id, i, &r); r.TTL != 60 {
-					c.Errorf("%v", &r)
-				}
-			}
-			c.is("the end", c.result(id), "OK")
-		}},
-		{"stream of answers", func(c *h2client) {
-			c.mustPut("s/1", "1")
-			id := c.ask("/etcdserverpb.KV/RangeStream", &pb.RangeRequest{Key: []byte("s/"), RangeEnd: []byte("s0")})
-			c.is("the end", c.result(id), "OK")
-			if n := len(c.of(id).messages(c)); n == 0 {
-				c.Error("no answer")
-			}
-		}},
-		{"error", func(c *h2client) {
-			c.is("an empty key", c.result(c.ask(putPath, &pb.PutRequest{})), "3 etcdserver: key is not provided")
-		}},
-		{"compaction", func(c *h2client) {
-			c.mustPut("a", "1")
-			c.must(c.ask("/etcdserverpb.KV/Compact", &pb.CompactionRequest{Revision: 2}), &pb.CompactionResponse{})
-			c.is("a compacted revision", c.result(c.ask(rangePath, &pb.RangeRequest{Key: []byte("a"), Revision: 1})), "11 etcdserver: mvcc: required revision has been compacted")
-		}},
-		{"hundred requests at once", func(c *h2client) {
-			var all []uint32
-			for i := range 100 {
-				all = append(all, c.ask(putPath, &pb.PutRequest{Key: fmt.Appendf(nil, "h/%d", i)}))
-			}
-			for _, id := range all {
-				c.must(id, &pb.PutResponse{})
-			}
-		}},
-	})
+	t.Parallel()
+	runRows(t, start(t, newMember(), nil), methodRows)
 }
 
 func watchOf(key string) *pb.WatchRequest {
@@ -180,26 +184,26 @@ var headerRows = []struct {
 	name  string
 	write func(c *h2client, id uint32, all []field)
 }{
-	{"literals", func(c *h2client, id uint32, all []field) { c.block1(id, literals(hpackPlain, false, all...)) }},
-	{"literals by Huffman", func(c *h2client, id uint32, all []field) { c.block1(id, literals(hpackPlain, true, all...)) }},
+	{"literals", func(c *h2client, id uint32, all []field) { c.wholeBlock(id, literals(hpackPlain, false, all...)) }},
+	{"literals by Huffman", func(c *h2client, id uint32, all []field) { c.wholeBlock(id, literals(hpackPlain, true, all...)) }},
 	{"never indexed", func(c *h2client, id uint32, all []field) {
-		c.block1(id, literals(hpackNeverIndexed, false, all...))
+		c.wholeBlock(id, literals(hpackNeverIndexed, false, all...))
 	}},
 	{"never indexed, by Huffman", func(c *h2client, id uint32, all []field) {
-		c.block1(id, literals(hpackNeverIndexed, true, all...))
+		c.wholeBlock(id, literals(hpackNeverIndexed, true, all...))
 	}},
 	{"static table", func(c *h2client, id uint32, all []field) {
-		block := []byte{hpackIndexed | 3, hpackIndexed | 6}                                          // :method POST, :scheme http
-		block = hpackString(append(block, hpackPlain|4), all[2][1], false)                           // name :path
-		block = hpackString(append(block, hpackNeverIndexed|1), all[3][1], true)                     // name :authority
-		block = hpackString(hpackInt(block, hpackPlain, 4, 31), all[4][1], false)                    // name content-type, an index of two bytes
-		c.block1(id, append(block, literals(hpackPlain, false, field{"te", "trailers"}, all[6])...)) // and the metadata
+		block := []byte{hpackIndexed | 3, hpackIndexed | 6}                                              // :method POST, :scheme http
+		block = hpackString(append(block, hpackPlain|4), all[2][1], false)                               // name :path
+		block = hpackString(append(block, hpackNeverIndexed|1), all[3][1], true)                         // name :authority
+		block = hpackString(hpackInt(block, hpackPlain, 4, 31), all[4][1], false)                        // name content-type, an index of two bytes
+		c.wholeBlock(id, append(block, literals(hpackPlain, false, field{"te", "trailers"}, all[6])...)) // and the metadata
 	}},
-	{"encoder", func(c *h2client, id uint32, all []field) { c.block1(id, c.encoded(all...)) }},
+	{"encoder", func(c *h2client, id uint32, all []field) { c.wholeBlock(id, c.encoded(all...)) }},
 	{"encoder, twice", func(c *h2client, id uint32, all []field) {
 		other := c.stream()
-		c.block1(id, c.encoded(all...))
-		c.block1(other, c.encoded(all...))
+		c.wholeBlock(id, c.encoded(all...))
+		c.wholeBlock(other, c.encoded(all...))
 		c.data(other, true, message(&pb.PutRequest{Key: []byte("other")}))
 		c.must(other, &pb.PutResponse{})
 	}},
@@ -207,11 +211,11 @@ var headerRows = []struct {
 		for _, size := range []uint64{0, 4096} { // at most two updates begin a block
 			c.encode.SetMaxDynamicTableSize(uint32(size))
 		}
-		c.block1(id, c.encoded(all...))
+		c.wholeBlock(id, c.encoded(all...))
 	}},
 	{"small table", func(c *h2client, id uint32, all []field) {
 		c.encode.SetMaxDynamicTableSize(80) // each field evicts the one before
-		c.block1(id, c.encoded(all...))
+		c.wholeBlock(id, c.encoded(all...))
 	}},
 	{"byte by byte", func(c *h2client, id uint32, all []field) { c.fragments(id, c.encoded(all...), 1, 1) }},
 	{"empty HEADERS", func(c *h2client, id uint32, all []field) { c.fragments(id, c.encoded(all...), 0, 1<<10) }},
@@ -243,23 +247,24 @@ var headerRows = []struct {
 		c.raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders|0x10|0x40|0x80, id|1<<31, c.encoded(all...)...)
 	}},
 	{"pseudo headers in another order", func(c *h2client, id uint32, all []field) {
-		c.block1(id, c.encoded(all[3], all[2], all[1], all[0], all[5], all[4], all[6]))
+		c.wholeBlock(id, c.encoded(all[3], all[2], all[1], all[0], all[5], all[4], all[6]))
 	}},
 	{"a cookie in pieces, empty values", func(c *h2client, id uint32, all []field) {
-		c.block1(id, c.encoded(append(slices.Clone(all), field{"cookie", "a=1"}, field{"cookie", "b=2"}, field{"empty", ""})...))
+		c.wholeBlock(id, c.encoded(append(slices.Clone(all), field{"cookie", "a=1"}, field{"cookie", "b=2"}, field{"empty", ""})...))
 	}},
 	{"a token of 7 KiB", func(c *h2client, id uint32, all []field) {
 		c.fragments(id, c.encoded(append(slices.Clone(all), field{"x-long", strings.Repeat("x", 7<<10)})...), 100, 1000)
 	}},
 }
 
-// block1 writes a whole block as one frame.
-func (c *h2client) block1(id uint32, block []byte) {
+// wholeBlock writes a whole block as one frame.
+func (c *h2client) wholeBlock(id uint32, block []byte) {
 	c.raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders, id, block...)
 }
 
 // TestH2HeaderBlocks sends the headers of a put in each legal form, in one write and in writes of a byte.
 func TestH2HeaderBlocks(t *testing.T) {
+	t.Parallel()
 	m := newMember()
 	s := start(t, m, nil)
 	for _, row := range headerRows {
@@ -280,11 +285,12 @@ func TestH2HeaderBlocks(t *testing.T) {
 
 // TestH2DynamicTable refers to the dynamic table by hand: an entry's index grows with each insertion, and an evicted entry's place is free.
 func TestH2DynamicTable(t *testing.T) {
+	t.Parallel()
 	c := openH2(t, start(t, newMember(), nil))
 	put := func(block []byte) {
 		t.Helper()
 		id := c.stream()
-		c.block1(id, block)
+		c.wholeBlock(id, block)
 		c.data(id, true, message(&pb.PutRequest{Key: []byte("a")}))
 		c.must(id, &pb.PutResponse{})
 	}
@@ -302,88 +308,96 @@ func TestH2DynamicTable(t *testing.T) {
 	put([]byte{hpackIndexed | 67, hpackIndexed | 66, hpackIndexed | 65, hpackIndexed | 64, hpackIndexed | 63, hpackIndexed | 62})
 }
 
+// putOf is a put as gRPC sends it.
+func putOf(key string) []byte { return message(&pb.PutRequest{Key: []byte(key), Value: []byte("v")}) }
+
+// eachByte sends a put byte by byte, and wants its answer.
+func (c *h2client) eachByte(id uint32, all []byte, write func(b []byte)) {
+	c.Helper()
+	for i := range all {
+		write(all[i : i+1])
+	}
+	c.data(id, true, nil)
+	c.must(id, &pb.PutResponse{})
+}
+
+// dataRows cut messages into frames.
+var dataRows = []h2row{
+	{"byte by byte", func(c *h2client) {
+		id := c.begin(putPath)
+		c.eachByte(id, putOf("a"), func(b []byte) { c.data(id, false, b) })
+	}},
+	{"byte by byte, padded", func(c *h2client) {
+		id := c.begin(putPath)
+		c.eachByte(id, putOf("a"), func(b []byte) { _ = c.write.WriteDataPadded(id, false, b, make([]byte, 200)) })
+	}},
+	{"empty frames between", func(c *h2client) {
+		id := c.begin(putPath)
+		c.eachByte(id, putOf("a"), func(b []byte) {
+			c.data(id, false, nil)
+			c.data(id, false, b)
+			_ = c.write.WriteDataPadded(id, false, nil, make([]byte, 3))
+		})
+	}},
+	{"padding alone ends the stream", func(c *h2client) {
+		id := c.begin(putPath)
+		c.data(id, false, putOf("a"))
+		_ = c.write.WriteDataPadded(id, true, nil, make([]byte, 255))
+		c.must(id, &pb.PutResponse{})
+	}},
+	{"padding of no bytes", func(c *h2client) {
+		id := c.begin(putPath)
+		c.raw(http2.FrameData, http2.FlagDataPadded|http2.FlagDataEndStream, id, append([]byte{0}, putOf("a")...)...)
+		c.must(id, &pb.PutResponse{})
+	}},
+	{"unknown flags", func(c *h2client) {
+		id := c.begin(putPath)
+		c.raw(http2.FrameData, http2.FlagDataEndStream|0x20|0x40|0x80, id, putOf("a")...)
+		c.must(id, &pb.PutResponse{})
+	}},
+	{"streams interleaved", func(c *h2client) {
+		var all []uint32
+		for range 20 {
+			all = append(all, c.begin(putPath))
+		}
+		for i := range putOf("a0") {
+			for n, id := range all {
+				b := putOf(fmt.Sprintf("%c%d", 'a'+n, n%10))
+				c.data(id, i == len(b)-1, b[i:i+1])
+			}
+		}
+		for _, id := range slices.Backward(all) {
+			c.must(id, &pb.PutResponse{})
+		}
+	}},
+	{"messages of a stream in one frame", func(c *h2client) {
+		id := c.begin(watchPath)
+		c.data(id, false, append(message(watchOf("a")), message(watchOf("b"))...))
+		c.message(id, 0, &pb.WatchResponse{})
+		c.message(id, 1, &pb.WatchResponse{})
+	}},
+	{"messages of a stream byte by byte", func(c *h2client) {
+		id := c.begin(watchPath)
+		for _, b := range append(message(watchOf("a")), message(watchOf("b"))...) {
+			c.data(id, false, []byte{b})
+		}
+		c.message(id, 1, &pb.WatchResponse{})
+	}},
+	{"largest value", func(c *h2client) {
+		id := c.begin(putPath)
+		c.upload(id, message(&pb.PutRequest{Key: []byte("large"), Value: bytes.Repeat([]byte{'x'}, 1<<20)}), maxFrame)
+		c.must(id, &pb.PutResponse{})
+		c.is("its length", fmt.Sprint(len(c.mustGet("large"))), fmt.Sprint(1<<20))
+	}},
+}
+
 // TestH2Data cuts messages into frames and writes in all ways.
 func TestH2Data(t *testing.T) {
-	request := func(key string) []byte { return message(&pb.PutRequest{Key: []byte(key), Value: []byte("v")}) }
-	each := func(c *h2client, id uint32, all []byte, write func(b []byte)) {
-		for i := range all {
-			write(all[i : i+1])
-		}
-		c.data(id, true, nil)
-		c.must(id, &pb.PutResponse{})
-	}
-	rows := []h2row{
-		{"byte by byte", func(c *h2client) {
-			id := c.begin(putPath)
-			each(c, id, request("a"), func(b []byte) { c.data(id, false, b) })
-		}},
-		{"byte by byte, padded", func(c *h2client) {
-			id := c.begin(putPath)
-			each(c, id, request("a"), func(b []byte) { _ = c.write.WriteDataPadded(id, false, b, make([]byte, 200)) })
-		}},
-		{"empty frames between", func(c *h2client) {
-			id := c.begin(putPath)
-			each(c, id, request("a"), func(b []byte) {
-				c.data(id, false, nil)
-				c.data(id, false, b)
-				_ = c.write.WriteDataPadded(id, false, nil, make([]byte, 3))
-			})
-		}},
-		{"padding alone ends the stream", func(c *h2client) {
-			id := c.begin(putPath)
-			c.data(id, false, request("a"))
-			_ = c.write.WriteDataPadded(id, true, nil, make([]byte, 255))
-			c.must(id, &pb.PutResponse{})
-		}},
-		{"padding of no bytes", func(c *h2client) {
-			id := c.begin(putPath)
-			c.raw(http2.FrameData, http2.FlagDataPadded|http2.FlagDataEndStream, id, append([]byte{0}, request("a")...)...)
-			c.must(id, &pb.PutResponse{})
-		}},
-		{"unknown flags", func(c *h2client) {
-			id := c.begin(putPath)
-			c.raw(http2.FrameData, http2.FlagDataEndStream|0x20|0x40|0x80, id, request("a")...)
-			c.must(id, &pb.PutResponse{})
-		}},
-		{"streams interleaved", func(c *h2client) {
-			var all []uint32
-			for range 20 {
-				all = append(all, c.begin(putPath))
-			}
-			for i := range request("a0") {
-				for n, id := range all {
-					b := request(fmt.Sprintf("%c%d", 'a'+n, n%10))
-					c.data(id, i == len(b)-1, b[i:i+1])
-				}
-			}
-			for _, id := range slices.Backward(all) {
-				c.must(id, &pb.PutResponse{})
-			}
-		}},
-		{"messages of a stream in one frame", func(c *h2client) {
-			id := c.begin(watchPath)
-			c.data(id, false, append(message(watchOf("a")), message(watchOf("b"))...))
-			c.message(id, 0, &pb.WatchResponse{})
-			c.message(id, 1, &pb.WatchResponse{})
-		}},
-		{"messages of a stream byte by byte", func(c *h2client) {
-			id := c.begin(watchPath)
-			for _, b := range append(message(watchOf("a")), message(watchOf("b"))...) {
-				c.data(id, false, []byte{b})
-			}
-			c.message(id, 1, &pb.WatchResponse{})
-		}},
-		{"largest value", func(c *h2client) {
-			id := c.begin(putPath)
-			c.upload(id, message(&pb.PutRequest{Key: []byte("large"), Value: bytes.Repeat([]byte{'x'}, 1<<20)}), maxFrame)
-			c.must(id, &pb.PutResponse{})
-			c.is("its length", fmt.Sprint(len(c.mustGet("large"))), fmt.Sprint(1<<20))
-		}},
-	}
+	t.Parallel()
 	s := start(t, newMember(), nil)
 	for _, pieces := range []int{0, 1, 7} {
 		t.Run(fmt.Sprint(pieces), func(t *testing.T) {
-			for _, row := range rows {
+			for _, row := range dataRows {
 				if pieces > 0 && row.name == "largest value" {
 					continue
 				}
@@ -412,82 +426,86 @@ func (c *h2client) upload(id uint32, data []byte, each int) {
 	}
 }
 
+// ignoredRows have no effect.
+var ignoredRows = []h2row{
+	{"unknown frames", func(c *h2client) {
+		id := c.begin(putPath)
+		for _, stream := range []uint32{0, id, id + 2, id + 3, 1<<31 - 1} {
+			c.raw(0x42, 0xff, stream, 1, 2, 3)
+			c.raw(0xff, 0, stream)
+		}
+		c.raw(0xa, 0, id, 0, 0, 'x') // ALTSVC
+		c.raw(0xc, 0, 0, 0, 0)       // ORIGIN
+		c.data(id, true, message(&pb.PutRequest{Key: []byte("a")}))
+		c.must(id, &pb.PutResponse{})
+	}},
+	{"unknown settings", func(c *h2client) {
+		c.set(http2.Setting{ID: 0xfff0, Val: math.MaxUint32}, http2.Setting{ID: 0, Val: 1})
+		c.until(func() bool { return c.acks == 2 })
+	}},
+	{"empty settings", func(c *h2client) {
+		for range 10 {
+			c.set()
+		}
+		c.until(func() bool { return c.acks == 11 })
+	}},
+	{"settings with unknown flags", func(c *h2client) {
+		c.raw(http2.FrameSettings, 0xf0, 0)
+		c.pendingFrames = append(c.pendingFrames, 0)
+		c.until(func() bool { return c.acks == 2 })
+	}},
+	{"ping", func(c *h2client) {
+		c.alive()
+		_ = c.write.WritePing(false, [8]byte{1, 2, 3, 4, 5, 6, 7, 8})
+		c.until(func() bool { return len(c.pongs) == 1 })
+		if c.pongs[0] != [8]byte{1, 2, 3, 4, 5, 6, 7, 8} {
+			c.Errorf("%v", c.pongs)
+		}
+	}},
+	{"an answer to no ping", func(c *h2client) { _ = c.write.WritePing(true, [8]byte{1}) }},
+	{"priority of any stream", func(c *h2client) {
+		for _, id := range []uint32{1, 2, 99, 1<<31 - 1} {
+			_ = c.write.WritePriority(id, http2.PriorityParam{StreamDep: 3, Weight: 1})
+		}
+	}},
+	{"GOAWAY of the client", func(c *h2client) {
+		id := c.begin(putPath)
+		_ = c.write.WriteGoAway(0, http2.ErrCodeNo, []byte("bye"))
+		c.data(id, true, message(&pb.PutRequest{Key: []byte("a")}))
+		c.must(id, &pb.PutResponse{})
+	}},
+	{"frames of streams that are over", func(c *h2client) {
+		id := c.ask(putPath, &pb.PutRequest{Key: []byte("a")})
+		c.must(id, &pb.PutResponse{})
+		_ = c.write.WriteWindowUpdate(id, 100)
+		_ = c.write.WriteRSTStream(id, http2.ErrCodeCancel)
+		_ = c.write.WritePriority(id, http2.PriorityParam{})
+	}},
+	{"window of the connection at its largest", func(c *h2client) {
+		c.grow(0, math.MaxInt32-initialWindow)
+		c.manual = true
+		id := c.stream()
+		c.headers(id, false, fields(putPath)...)
+		c.grow(id, math.MaxInt32-initialWindow)
+		c.data(id, true, message(&pb.PutRequest{Key: []byte("a")}))
+		c.must(id, &pb.PutResponse{})
+	}},
+	{"ids with gaps", func(c *h2client) {
+		c.next = 101
+		c.alive()
+		c.next = 1<<31 - 3
+	}},
+}
+
 // TestH2Ignored sends what a server has to take without an effect.
 func TestH2Ignored(t *testing.T) {
-	s := start(t, newMember(), nil)
-	runRows(t, s, []h2row{
-		{"unknown frames", func(c *h2client) {
-			id := c.begin(putPath)
-			for _, stream := range []uint32{0, id, id + 2, id + 3, 1<<31 - 1} {
-				c.raw(0x42, 0xff, stream, 1, 2, 3)
-				c.raw(0xff, 0, stream)
-			}
-			c.raw(0xa, 0, id, 0, 0, 'x') // ALTSVC
-			c.raw(0xc, 0, 0, 0, 0)       // ORIGIN
-			c.data(id, true, message(&pb.PutRequest{Key: []byte("a")}))
-			c.must(id, &pb.PutResponse{})
-		}},
-		{"unknown settings", func(c *h2client) {
-			c.set(http2.Setting{ID: 0xfff0, Val: math.MaxUint32}, http2.Setting{ID: 0, Val: 1})
-			c.until(func() bool { return c.acks == 2 })
-		}},
-		{"empty settings", func(c *h2client) {
-			for range 10 {
-				c.set()
-			}
-			c.until(func() bool { return c.acks == 11 })
-		}},
-		{"settings with unknown flags", func(c *h2client) {
-			c.raw(http2.FrameSettings, 0xf0, 0)
-			c.pendingFrames = append(c.pendingFrames, 0)
-			c.until(func() bool { return c.acks == 2 })
-		}},
-		{"ping", func(c *h2client) {
-			c.alive()
-			_ = c.write.WritePing(false, [8]byte{1, 2, 3, 4, 5, 6, 7, 8})
-			c.until(func() bool { return len(c.pongs) == 1 })
-			if c.pongs[0] != [8]byte{1, 2, 3, 4, 5, 6, 7, 8} {
-				c.Errorf("%v", c.pongs)
-			}
-		}},
-		{"an answer to no ping", func(c *h2client) { _ = c.write.WritePing(true, [8]byte{1}) }},
-		{"priority of any stream", func(c *h2client) {
-			for _, id := range []uint32{1, 2, 99, 1<<31 - 1} {
-				_ = c.write.WritePriority(id, http2.PriorityParam{StreamDep: 3, Weight: 1})
-			}
-		}},
-		{"GOAWAY of the client", func(c *h2client) {
-			id := c.begin(putPath)
-			_ = c.write.WriteGoAway(0, http2.ErrCodeNo, []byte("bye"))
-			c.data(id, true, message(&pb.PutRequest{Key: []byte("a")}))
-			c.must(id, &pb.PutResponse{})
-		}},
-		{"frames of streams that are over", func(c *h2client) {
-			id := c.ask(putPath, &pb.PutRequest{Key: []byte("a")})
-			c.must(id, &pb.PutResponse{})
-			_ = c.write.WriteWindowUpdate(id, 100)
-			_ = c.write.WriteRSTStream(id, http2.ErrCodeCancel)
-			_ = c.write.WritePriority(id, http2.PriorityParam{})
-		}},
-		{"window of the connection at its largest", func(c *h2client) {
-			c.grow(0, math.MaxInt32-initialWindow)
-			c.manual = true
-			id := c.stream()
-			c.headers(id, false, fields(putPath)...)
-			c.grow(id, math.MaxInt32-initialWindow)
-			c.data(id, true, message(&pb.PutRequest{Key: []byte("a")}))
-			c.must(id, &pb.PutResponse{})
-		}},
-		{"ids with gaps", func(c *h2client) {
-			c.next = 101
-			c.alive()
-			c.next = 1<<31 - 3
-		}},
-	})
+	t.Parallel()
+	runRows(t, start(t, newMember(), nil), ignoredRows)
 }
 
 // TestH2FirstWrite sends the preface, settings and requests in one write, in writes of a byte, and without waiting for settings.
 func TestH2FirstWrite(t *testing.T) {
+	t.Parallel()
 	s := start(t, newMember(), nil)
 	for _, pieces := range []int{0, 1, 3} {
 		c := bareH2(t, raw(t, s, ""))
@@ -505,6 +523,7 @@ func TestH2FirstWrite(t *testing.T) {
 
 // TestH2Deadlines uses each unit of a timeout.
 func TestH2Deadlines(t *testing.T) {
+	t.Parallel()
 	m := newMember()
 	release := make(chan struct{})
 	m.SetBefore(func(writes, _ int) *kv.Error {
@@ -604,6 +623,7 @@ func replaced(i int, value string) []field {
 // TestH2Refusals: each request is answered in gRPC's words, as trailers alone, and its connection goes on. Without data, the headers end the
 // stream; with data, the request is also sent in a form that does not end its stream.
 func TestH2Refusals(t *testing.T) {
+	t.Parallel()
 	s := start(t, newMember(), nil)
 	for _, row := range refusalRows {
 		t.Run(row.name, func(t *testing.T) {
@@ -631,6 +651,7 @@ func TestH2Refusals(t *testing.T) {
 // TestH2RefusedOpen refuses requests whose client has not ended its side: the stream is reset without an error, or ended by the client, and
 // what the client sends meanwhile does not end the connection.
 func TestH2RefusedOpen(t *testing.T) {
+	t.Parallel()
 	s := start(t, newMember(), nil)
 	runRows(t, s, []h2row{
 		{"unknown method", func(c *h2client) { c.refusedOpen(fields("/etcdserverpb.KV/None")) }},
@@ -658,6 +679,7 @@ func (c *h2client) refusedOpen(of []field) {
 
 // TestH2Answer: the headers of an answer.
 func TestH2Answer(t *testing.T) {
+	t.Parallel()
 	c := openH2(t, start(t, newMember(), nil))
 	id := c.ask(putPath, &pb.PutRequest{Key: []byte("a")})
 	c.must(id, &pb.PutResponse{})
@@ -692,6 +714,7 @@ func waiting(m *member) (release func()) {
 // TestH2Drain: a graceful end announces itself, takes the requests that crossed its announcement, answers the requests in flight, ends
 // watches, and closes the connection.
 func TestH2Drain(t *testing.T) {
+	t.Parallel()
 	m := newMember()
 	s := start(t, m, nil)
 	c := openH2(t, s)

@@ -2,6 +2,7 @@ package etcd_test
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -23,6 +24,7 @@ type h2model struct {
 	prefix string
 	state  map[string]string // what each key has
 	open   []*h2request
+	sized  bool // the next block begins with a table size update
 }
 
 // h2request is a request on its way.
@@ -33,7 +35,6 @@ type h2request struct {
 	put   bool
 	rest  []byte // not sent yet
 	sent  bool
-	reset bool
 }
 
 func (m *h2model) random(name string, most int) int { return rapid.IntRange(0, most).Draw(m.r, name) }
@@ -67,6 +68,7 @@ func (m *h2model) begin() {
 		more = append(more, field{fmt.Sprintf("x-%d", i), fmt.Sprint(m.random("value", 5))})
 	}
 	block := m.encoded(fields(path, more...)...)
+	m.sized = false
 	switch cut := m.random("cut", 3); cut {
 	case 0:
 		m.fragments(q.id, block, m.random("first", len(block)), 1+m.random("each", len(block)))
@@ -121,14 +123,12 @@ func (m *h2model) finish(i int) {
 	m.open = append(m.open[:i], m.open[i+1:]...)
 }
 
-// resets gives up a request. One that was sent may be done or not; its key is asked for.
+// resets gives up a request.
 func (m *h2model) resets(i int) {
 	q := m.open[i]
 	_ = m.write.WriteRSTStream(q.id, http2.ErrCodeCancel)
 	m.open = append(m.open[:i], m.open[i+1:]...)
-	if q.put && q.sent {
-		delete(m.state, q.key)
-		// A put that the server has begun ends at some time: another key takes its place.
+	if q.put && len(q.rest) == 0 { // the server may do it at any time from now on: the next requests have other keys
 		m.prefix += "+"
 	}
 }
@@ -141,7 +141,10 @@ func (m *h2model) change() {
 	case 1:
 		m.set(http2.Setting{ID: http2.SettingHeaderTableSize, Val: uint32(m.random("table", 5000))})
 	case 2:
-		m.encode.SetMaxDynamicTableSize(uint32(m.random("own table", 4096)))
+		if !m.sized { // x/net's decoder refuses two updates, as a row of illegalBlocks shows
+			m.encode.SetMaxDynamicTableSize(uint32(m.random("own table", 4096)))
+		}
+		m.sized = true
 	case 3:
 		_ = m.write.WritePriority(m.next+2, http2.PriorityParam{Weight: 1})
 	case 4:
@@ -153,8 +156,8 @@ func (m *h2model) change() {
 	}
 }
 
-// step does one thing.
-func (m *h2model) stepOnce() {
+// act does one thing.
+func (m *h2model) act() {
 	if len(m.open) == 0 || m.random("what", 9) < 3 {
 		m.begin()
 		return
@@ -176,6 +179,8 @@ func (m *h2model) stepOnce() {
 
 // TestH2Model compares random requests with a map.
 func TestH2Model(t *testing.T) {
+	t.Parallel()
+	_ = flag.Set("rapid.nofailfile", "true") // a file in testdata would be a story
 	s := start(t, newMember(), nil)
 	var runs atomic.Int64
 	rapid.Check(t, func(r *rapid.T) { runModel(t, s, r, fmt.Sprint(runs.Add(1))) })
@@ -185,8 +190,8 @@ func runModel(t *testing.T, s *etcd.Server, r *rapid.T, prefix string) {
 	m := &h2model{h2client: openH2(t, s), r: r, prefix: prefix, state: map[string]string{}}
 	defer m.conn.Close()
 	m.TB = failing{t, r}
-	for range 1 + m.random("steps", 60) {
-		m.stepOnce()
+	for range 1 + m.random("steps", 40) {
+		m.act()
 	}
 	m.set(initialWindowOf(initialWindow))
 	for len(m.open) > 0 {

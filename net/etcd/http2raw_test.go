@@ -431,8 +431,9 @@ func (c *h2client) words(id uint32) string {
 		if err != nil {
 			text = err.Error()
 		}
+		text = strings.ReplaceAll(text, "\u00a0", " ") // protobuf's errors have either, by the build
 		if code := value(a.trailer, "grpc-status"); code != "0" {
-			return said + strings.TrimSpace(code+" "+strings.ReplaceAll(text, "\u00a0", " ")) // package proto's errors have the one or the other, by the binary
+			return said + strings.TrimSpace(code+" "+text)
 		}
 		return said + "OK"
 	case a.reset != nil:

@@ -25,6 +25,7 @@ func (c *h2client) tokenPut(key, token string) uint32 {
 // TestH2Tokens sends the requests of many users on one connection, as a proxy does. Their tokens are entries of the connection's header
 // table, that are replaced and evicted. Each request is judged by its own token, and nothing stays from the request before.
 func TestH2Tokens(t *testing.T) {
+	t.Parallel()
 	u := newUsers(t, nil)
 	for i := range 5 {
 		name := fmt.Sprintf("u%d", i)
@@ -61,12 +62,13 @@ func TestH2Tokens(t *testing.T) {
 // TestH2TokenEntries refers to tokens in the header table by their index: the same bytes of a header block mean another user after an
 // insertion, and after an eviction.
 func TestH2TokenEntries(t *testing.T) {
+	t.Parallel()
 	u := newUsers(t, nil)
 	c := openH2(t, u.server)
 	put := func(what, want string, block ...byte) {
 		t.Helper()
 		id := c.stream()
-		c.block1(id, block)
+		c.wholeBlock(id, block)
 		c.data(id, true, message(&pb.PutRequest{Key: []byte("app/1")}))
 		c.is(what, c.result(id), want)
 	}
@@ -81,11 +83,11 @@ func TestH2TokenEntries(t *testing.T) {
 	put("alice, now older", "OK", with(older)...)
 	put("no token", "3 etcdserver: user name is empty", with()...)
 	id := c.stream() // a request that is refused and one that is reset change the table, too
-	c.headers2(id, append(literals(hpackPlain, false, fields("/a/b")...), token("alice")...))
+	c.endedBlock(id, append(literals(hpackPlain, false, fields("/a/b")...), token("alice")...))
 	c.is("a refused request", c.result(id), "12 unknown service a")
 	put("alice's token, inserted by the refused request", "OK", with(newest)...)
 	id = c.stream()
-	c.headers2(id, append(literals(hpackPlain, false, replaced(4, "text/html")...), token("bob")...))
+	c.endedBlock(id, append(literals(hpackPlain, false, replaced(4, "text/html")...), token("bob")...))
 	_ = c.write.WriteRSTStream(id, http2.ErrCodeCancel)
 	put("bob's token, inserted by the reset request", noPermission, with(newest)...)
 	put("alice before it", "OK", with(older)...)
@@ -97,14 +99,14 @@ func TestH2TokenEntries(t *testing.T) {
 	put("two tokens: the first one counts", noPermission, with(append([]byte{newest}, literals(hpackPlain, false, field{"token", u.tokens["alice"]})...)...)...)
 	put("a table of no bytes, and back", "3 etcdserver: user name is empty", append(hpackInt([]byte{hpackSizeUpdate}, hpackSizeUpdate, 5, 4096), with()...)...)
 	id = c.stream()
-	c.headers2(id, with(newest))
+	c.endedBlock(id, with(newest))
 	if got := c.outcome(); got != connHPACK && !(libraryServes && got == justClosed) {
 		t.Errorf("an entry that is gone: %s", got)
 	}
 }
 
-// headers2 writes a block whose stream has ended.
-func (c *h2client) headers2(id uint32, block []byte) {
+// endedBlock writes a block whose stream has ended.
+func (c *h2client) endedBlock(id uint32, block []byte) {
 	c.raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersEndStream, id, block...)
 }
 
@@ -116,6 +118,7 @@ func tokenSize(token string) uint32 {
 
 // TestH2TokenRotates: a token ends in the middle of a connection, and its successor is used from then on.
 func TestH2TokenRotates(t *testing.T) {
+	t.Parallel()
 	u := newUsers(t, nil)
 	c := openH2(t, u.server)
 	old := u.tokens["alice"]
