@@ -29,7 +29,7 @@ type Reader struct {
 	Memory int64
 
 	ctx   context.Context
-	store store.Store
+	store bounded
 	files disk.FS // nil: no parts are kept
 	dir   string
 	leave bool // parts are read where they are
@@ -50,8 +50,9 @@ type examined struct {
 // Open opens the backup in a store. The context bounds all that the Reader does. The identities decrypt encrypted content. Open
 // refuses other content (ErrNone), and the backup of a newer qkv (damage.ErrFormat). Damage is noted in Faults.
 func Open(ctx context.Context, s store.Store, keys ...age.Identity) (*Reader, error) {
-	r := &Reader{Path: s.Path(""), ctx: ctx, store: s, keys: keys, known: map[[32]byte]examined{}}
-	err := single(ctx, s, markName, &markFormat, &r.Cluster)
+	from := newBounded(s)
+	r := &Reader{Path: s.Path(""), ctx: ctx, store: from, keys: keys, known: map[[32]byte]examined{}}
+	err := single(ctx, from, markName, &markFormat, &r.Cluster)
 	absent := errors.Is(err, iofs.ErrNotExist)
 	switch {
 	case absent:
@@ -62,7 +63,7 @@ func Open(ctx context.Context, s store.Store, keys ...age.Identity) (*Reader, er
 	if err != nil {
 		r.Faults = append(r.Faults, err)
 	}
-	bases, faults, err := listBases(ctx, s, r.Cluster.ID)
+	bases, faults, err := listBases(ctx, from, r.Cluster.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +192,7 @@ func (r *Reader) Reaches() (all []Reach, err error) {
 
 // header reads the header of an object of the log.
 func (r *Reader) header(of span) (stretch, error) {
-	b, err := get(r.ctx, r.store, of.name(), limits.BackupHeaderMost)
+	b, err := get(r.ctx, r.store, of.name(), 0, limits.BackupHeaderMost)
 	if err != nil {
 		return stretch{}, err
 	}
