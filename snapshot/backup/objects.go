@@ -11,7 +11,6 @@ import (
 	iofs "io/fs"
 	"path"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"qkv/internal/damage"
@@ -194,16 +193,16 @@ type storedParts struct {
 	from  store.Store // that of the Reader, for which a client waits
 
 	failures atomic.Int64
-	mu       sync.Mutex // held while a part is decrypted: many readers at once would need as many parts in memory
-	newest   File       // that was decrypted
-	clear    []byte     // its bytes
-	failed   error      // of the newest failure
+	turn     chan struct{} // full while a part is decrypted: many readers at once would need as many parts in memory
+	newest   File          // that was decrypted
+	clear    []byte        // its bytes
+	failed   error         // of the newest failure
 }
 
 func (r *Reader) newStoredParts(files map[string]File) *storedParts {
 	from := r.store
 	from.wait, from.piece, from.marked = limits.BranchRead, limits.BackupStepBytes, true
-	return &storedParts{Reader: r, files: files, from: from}
+	return &storedParts{Reader: r, files: files, from: from, turn: make(chan struct{}, 1)}
 }
 
 // Place implements snapshot.InBackup.
@@ -238,8 +237,8 @@ func (p *storedParts) Open(name string) (disk.File, error) {
 // part alone: otherwise each of many readers would wait for a store that hangs.
 func (p *storedParts) decrypted(of File) (b []byte, err error) {
 	before := p.failures.Load()
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.turn <- struct{}{}
+	defer func() { <-p.turn }()
 	switch {
 	case p.clear != nil && p.newest == of:
 		return p.clear, nil

@@ -141,11 +141,14 @@ func (r *Reader) examine(b *Base) (all examined, err error) {
 	return all, nil
 }
 
-// Part returns the bytes of a part by its published name. fs.ErrNotExist: no base lists it.
+// Part returns the bytes of a part by its published name. fs.ErrNotExist: no sound base lists it.
 func (r *Reader) Part(name string) ([]byte, error) {
 	for i := range r.Bases {
 		all, err := r.examine(&r.Bases[i])
-		if of, ok := all.parts[name]; err == nil && ok {
+		if err != nil && !damaged(err) { // the next one could not be read either
+			return nil, err
+		}
+		if of, ok := all.parts[name]; ok {
 			return r.clear(of)
 		}
 	}
