@@ -607,7 +607,7 @@ func TestPartsThatStop(t *testing.T) {
 				return err
 			}},
 			"the begin of a branch": {limits.BackupRead, func(r *Reader) error { r.LeaveParts(); _, err := r.Restore(At{}, testLimits(), nil); return err }},
-			"a seed": {limits.BackupRead, func(r *Reader) error { _, err := r.Part(part(left)); return err }},
+			"a seed":                {limits.BackupRead, func(r *Reader) error { _, err := r.Part(part(left)); return err }},
 			"values of a branch": {limits.BranchRead, func(*Reader) error {
 				failed := make(chan error)
 				for range limits.ValueReads {
