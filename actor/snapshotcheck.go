@@ -21,6 +21,7 @@ type checking struct {
 	part     *snapshot.Part  // that is verified; nil: the snapshot's own file
 	rest     []snapshot.Part // behind it
 	damaged  []damagedPart
+	away     error // why parts in the backup cannot be read now; nil: they can
 }
 
 // nextCheck begins the next waiting verification.
@@ -61,15 +62,20 @@ func (s *Snapshotter) stepCheck() {
 
 // checkNext begins the verification of the next part, or ends the check.
 func (s *Snapshotter) checkNext(c *checking, err error) {
-	for err = c.note(err); err == nil && len(c.rest) > 0; err = c.note(err) {
-		c.part, c.rest = &c.rest[0], c.rest[1:]
+	for err = s.note(c, err); err == nil && len(c.rest) > 0; err = s.note(c, err) {
+		if c.part, c.rest = &c.rest[0], c.rest[1:]; c.away != nil && s.inBackup(*c.part) {
+			continue
+		}
 		if c.verifier, err = snapshot.BeginVerifyPart(s.FS, s.Dir+"/"+c.part.Name(), *c.part); err == nil {
 			s.check = c
 			return
 		}
 	}
 	s.check = nil
-	if len(c.damaged) == 0 && c.info.Path != "" {
+	switch {
+	case err == nil && c.away != nil:
+		s.backupAway(c.away)
+	case len(c.damaged) == 0 && c.info.Path != "":
 		s.checked(c.info, err)
 	}
 	for _, one := range c.damaged {
@@ -78,13 +84,30 @@ func (s *Snapshotter) checkNext(c *checking, err error) {
 }
 
 // note notes the error of a part. It returns an error that ends the verification: that of the snapshot's own file, and one that says
-// nothing about the part. A part that the disk cannot read is damaged, too: snapshots would list it for ever.
-func (c *checking) note(err error) error {
-	if err == nil || c.part == nil || errors.Is(err, damage.ErrFormat) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+// nothing about the part. A part that the disk cannot read is damaged, too: snapshots would list it for ever. A backup that cannot be read says
+// nothing about its parts.
+func (s *Snapshotter) note(c *checking, err error) error {
+	switch {
+	case err == nil || c.part == nil || errors.Is(err, damage.ErrFormat) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
 		return err
+	case s.inBackup(*c.part) && !errors.Is(err, damage.ErrDamaged):
+		c.away = err
+	default:
+		c.damaged = append(c.damaged, damagedPart{Part: *c.part, damage: err})
 	}
-	c.damaged = append(c.damaged, damagedPart{Part: *c.part, damage: err})
 	return nil
+}
+
+// inBackup reports whether a part is in the backup that a branch reads, and on no member's disk.
+func (s *Snapshotter) inBackup(part snapshot.Part) bool {
+	backup, is := s.FS.(snapshot.InBackup)
+	return is && backup.Place(s.Dir+"/"+part.Name()) != ""
+}
+
+// backupAway says that a check could not read the parts in the backup. The next one reads them.
+func (s *Snapshotter) backupAway(err error) {
+	s.sound.noCheck = s.now + limits.SnapshotRetryMost
+	s.Logger.Warn("the parts of snapshots that are in the backup cannot be checked now, and are checked later", "because", err)
 }
 
 // valueDamaged has the part fetched in which a reader found a damaged value. If the disk failed, it only raises the alarm: `qkv verify --now`
@@ -101,13 +124,16 @@ func (s *Snapshotter) valueDamaged() {
 	s.alarmDamaged(damagedPart{Part: found.Part, damage: found}, "a value of the history cannot be read")
 }
 
-// partDamaged has a damaged or unreadable part fetched from another member.
+// partDamaged has a damaged or unreadable part fetched from another member. One in the backup is read again: no other member has it.
 func (s *Snapshotter) partDamaged(part snapshot.Part, fault error) {
 	if s.repairs(part) {
 		return
 	}
-	one := damagedPart{Part: part, damage: fault}
-	s.alarmDamaged(one, "a damaged part of snapshots was found, and is fetched from another member")
+	one, what := damagedPart{Part: part, damage: fault}, "a damaged part of snapshots was found, and is fetched from another member"
+	if s.inBackup(part) {
+		what = "a part of snapshots is damaged in the backup, and is read there again"
+	}
+	s.alarmDamaged(one, what)
 	s.harmed(part, true)
 	s.fetch(one)
 }
@@ -150,7 +176,7 @@ func (s *Snapshotter) complete(info snapshot.Info) bool {
 
 func (s *Snapshotter) alarmDamaged(one damagedPart, what string) {
 	text := fmt.Sprintf("%s: look at the disk: %v", what, one.damage)
-	if errors.Is(one.damage, index.ErrInBackup) {
+	if s.inBackup(one.Part) {
 		text = fmt.Sprintf("%s: %v", what, one.damage)
 	}
 	s.Logger.Error(text)
@@ -197,12 +223,15 @@ func (s *Snapshotter) partRepaired(m PartRepaired) {
 	one := &s.repair.damaged[i]
 	if m.Err == nil {
 		how := "fetched again; nothing is lost; a damaged file is in damaged/ now"
-		if !errors.Is(one.damage, damage.ErrDamaged) { // the disk could not read it
+		switch {
+		case s.inBackup(one.Part):
+			how = "read again from the backup, where it is sound; nothing is lost"
+		case !errors.Is(one.damage, damage.ErrDamaged): // the disk could not read it
 			how = "unreadable for a while, or was " + how
 		}
 		s.repaired(*one, how)
 	} else {
-		if !one.lost {
+		if !one.lost && !s.inBackup(one.Part) {
 			one.damage = fmt.Errorf("%w; and no other member gave it: %w", one.damage, m.Err)
 		}
 		one.asked, one.lost = true, true
@@ -269,9 +298,14 @@ func (s *Snapshotter) again(v *index.View, part snapshot.Part) (*snapshot.Saver,
 
 // lose says that a part is lost. The values of its sound blocks are read until a newer base takes its place.
 func (s *Snapshotter) lose(one damagedPart) {
-	s.alarmDamaged(one, "a part of snapshots is lost, and this member saves no snapshot that it could start from: it asks for the part again; compact the history up to "+
-		"the present revision (`qkv compact REVISION`), and a newer base takes the place of the part; or, if other members run, restart this one: it fetches a newer state from "+
-		"them; without other members, do not restart it before this alarm says that the part is not needed")
+	const newer = "compact the history up to the present revision (`qkv compact REVISION`), and a newer base takes the place of the part; "
+	if s.inBackup(one.Part) {
+		s.alarmDamaged(one, "a part of snapshots is lost, since it is in the backup alone and is damaged there: the history is read without it, and this branch saves no "+
+			"snapshot: begin a new branch, of another moment if need be; or "+newer+"live keys are served")
+		return
+	}
+	s.alarmDamaged(one, "a part of snapshots is lost, and this member saves no snapshot that it could start from: it asks for the part again; "+newer+
+		"or, if other members run, restart this one: it fetches a newer state from them; without other members, do not restart it before this alarm says that the part is not needed")
 }
 
 // forgetLost forgets lost parts that neither the next snapshot lists nor the newest one.

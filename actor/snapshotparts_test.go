@@ -18,6 +18,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
+	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
@@ -1597,5 +1598,80 @@ func TestPiecesOfABaseAreRead(t *testing.T) {
 	pieces = slices.DeleteFunc(pieces, func(piece snapshot.Part) bool { return slices.Contains(read, piece) })
 	if len(pieces) > 0 {
 		t.Errorf("values are not read from %+v", pieces)
+	}
+}
+
+// partsInBackup are the parts of a branch: the disk is the backup, except for one part of its own.
+type partsInBackup struct {
+	*simdisk.Disk
+	own  string
+	away error // of each read of the backup
+	asks int
+}
+
+func (b *partsInBackup) Place(path string) string {
+	if !strings.HasSuffix(path, ".part") || path == b.own {
+		return ""
+	}
+	return "s3://bucket/parts/" + path[len("snap/"):][21:30]
+}
+
+func (b *partsInBackup) Open(name string) (disk.File, error) {
+	if b.Place(name) != "" && b.away != nil {
+		b.asks++
+		return nil, b.away
+	}
+	return b.Disk.Open(name)
+}
+
+// No other member has a part that is in a branch's backup, and no alarm says so. While the backup cannot be read, its parts are not damaged; one
+// of the branch's own is found damaged all the same.
+func TestPartsInABackup(t *testing.T) {
+	begin := func() (*partState, *snapshotterTurns, *partsInBackup, []snapshot.Part) {
+		p, s := newParts(t)
+		p.put(100)
+		s.save(p)
+		all := s.files[0].Parts
+		b := &partsInBackup{Disk: s.fs, own: "snap/" + all[len(all)-1].Name()}
+		s.FS, s.unread = b, true
+		return p, s, b, all
+	}
+	of := func(s *snapshotterTurns) string { return strings.Join(s.problems(), "\n") }
+	wrong := func(s *snapshotterTurns) bool {
+		return strings.Contains(of(s), "other member") || strings.Contains(of(s), "look at the disk")
+	}
+
+	_, s, b, all := begin()
+	b.away = errors.New("the server refuses connections")
+	s.turn(Suspect{Path: s.files[0].Path})
+	if got := drainBox(s.Reader); len(got) > 0 || len(s.problems()) > 0 || has[ApplierMessage, SnapshotWanted](drainBox(s.Applier)) || b.asks != 1 {
+		t.Errorf("while the backup is away, after %d reads: ordered %+v, alarms %q", b.asks, got, s.problems())
+	}
+	s.harm(t, all[len(all)-1])
+	s.turn(Suspect{Path: s.files[0].Path})
+	if got := drainBox(s.Reader); len(got) != 1 || got[0] != (RepairPart{all[len(all)-1]}) || !strings.Contains(of(s), "another member") {
+		t.Errorf("an own part: ordered %+v, alarms %q", got, s.problems())
+	}
+
+	p, s, _, all := begin()
+	s.harm(t, all[0])
+	s.turn(Suspect{Path: s.files[0].Path})
+	if got := drainBox(s.Reader); len(got) != 1 || got[0] != (RepairPart{all[0]}) || wrong(s) || !strings.Contains(of(s), "damaged in the backup") || !strings.Contains(of(s), "s3://bucket/parts/") {
+		t.Errorf("ordered %+v, alarms %q", got, s.problems())
+	}
+	s.turn(PartRepaired{Part: all[0], Err: fmt.Errorf("%w there", damage.ErrDamaged)})
+	s.tell(p)
+	if wrong(s) || s.Status.Parts().Lost != all[0].To || !strings.Contains(of(s), "begin a new branch") {
+		t.Errorf("lost up to %d, alarms %q", s.Status.Parts().Lost, s.problems())
+	}
+
+	_, s, b, all = begin()
+	sound := s.fs.Clone(1)
+	s.harm(t, all[0])
+	s.turn(Suspect{Path: s.files[0].Path})
+	b.Disk = sound
+	s.turn(PartRepaired{Part: all[0]})
+	if wrong(s) || !strings.Contains(of(s), "read again from the backup, where it is sound") || strings.Contains(of(s), "damaged/") {
+		t.Errorf("a part that is sound again: alarms %q", s.problems())
 	}
 }

@@ -112,9 +112,13 @@ func (d *backupDuty) begin() {
 	d.source.member.logger.Info("this member leads, and makes the backup", "to", d.place())
 	go func() {
 		defer close(ended)
-		for ctx.Err() == nil {
-			if err := backuprun.Run(ctx, d.config()); err != nil {
-				d.note(err.Error())
+		for refused := ""; ctx.Err() == nil; {
+			config := d.config()
+			if err := backuprun.Run(ctx, config); err != nil {
+				if d.note(err.Error()); err.Error() != refused { // the alarm comes later, and again and again
+					refused = err.Error()
+					config.Say(backuprun.Failed + ", and is tried again: " + refused)
+				}
 			}
 			select {
 			case <-ctx.Done():

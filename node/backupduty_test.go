@@ -3,10 +3,12 @@ package node_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -135,6 +137,46 @@ func backupOfTheLeader(t testing.TB, c *cluster) {
 			t.Errorf("%s, %s, reports the backup %q of age %v", s.Name, s.Role, s.Backup, s.Duration(figures.BackupAge))
 		}
 	}
+}
+
+// A place that is refused is a line of the log at once, and once. The alarm comes later.
+func TestRefusedPlaceIsLogged(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "others"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c := planCluster(t, 1, 500*time.Millisecond)
+	var said lockedText
+	c.configs[0].Logger = slog.New(slog.NewTextHandler(&said, nil))
+	c.configs[0].Backup = backuprun.Target{Store: store.OpenFolder(disk.OS(), dir), Every: time.Hour, Keep: time.Hour}
+	c.start(0)
+	refused := func() int { return strings.Count(said.String(), backuprun.Failed) }
+	until(t, "the refusal is not logged", func() bool { return refused() > 0 })
+	if alarms := c.nodes[0].Status().Alarms; len(alarms) > 0 || !strings.Contains(said.String(), "holds others/: give an empty place") {
+		t.Errorf("the alarms %v, the log:\n%s", alarms, said.String())
+	}
+	until(t, "no alarm", func() bool { return len(c.nodes[0].Status().Alarms) > 0 })
+	if n := refused(); n != 1 {
+		t.Errorf("the refusal is logged %d times", n)
+	}
+}
+
+// lockedText is a text that goroutines write.
+type lockedText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lockedText) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lockedText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // awaitBackup waits until the backup in a folder has a revision.

@@ -49,4 +49,16 @@ func (b besideParts) Open(name string) (disk.File, error) {
 }
 
 // Place implements snapshot.InBackup.
-func (b besideParts) Place(path string) string { return b.parts.(snapshot.InBackup).Place(path) }
+func (b besideParts) Place(path string) string {
+	place := b.parts.(snapshot.InBackup).Place(path)
+	if place != "" && !disk.Gone(b.FS, path) { // it was written again here
+		return ""
+	}
+	return place
+}
+
+// inBackup reports whether a file is in the backup that this member reads as a branch, and not in its folder.
+func (m *member) inBackup(path string) bool {
+	of, is := m.env.FS.(besideParts)
+	return is && of.Place(path) != ""
+}

@@ -35,6 +35,59 @@ func contentsOf(t *testing.T, dir string) map[string]string {
 	return all
 }
 
+// verified has all files read once.
+func verified(t *testing.T, cl *client.Client) client.Verified {
+	t.Helper()
+	before, err := cl.Verify(t.Context(), true)
+	read := before
+	until(t, "the files are not read", func() bool {
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err = cl.Verify(t.Context(), false)
+		return read.Reads > before.Reads
+	})
+	return read
+}
+
+// damagedInPlace damages each part of a backup that a branch reads. The check and the alarms say that it is in the backup, and that no other member
+// helps.
+func damagedInPlace(t *testing.T, cl *client.Client, n *node.Node, place string) {
+	t.Helper()
+	parts, err := filepath.Glob(place + "/parts/*")
+	if err != nil || len(parts) == 0 {
+		t.Fatal(parts, err)
+	}
+	flip := func() {
+		for _, one := range parts {
+			content, err := os.ReadFile(one)
+			if err == nil {
+				content[len(content)/2] ^= 1
+				err = os.WriteFile(one, content, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	flip()
+	read := verified(t, cl)
+	if len(read.Damaged) == 0 || read.Failed != "" || !strings.Contains(read.Damaged[0].Help, "in the backup alone") {
+		t.Errorf("with damaged parts: %+v", read)
+	}
+	until(t, "no alarm about damaged parts", func() bool { return len(n.Status().Alarms) > 0 })
+	for _, a := range n.Status().Alarms {
+		if strings.Contains(a.Text, "another member") || strings.Contains(a.Text, "other members") || strings.Contains(a.Text, "look at the disk") || !strings.Contains(a.Text, place) {
+			t.Errorf("with damaged parts: %s", a.Text)
+		}
+	}
+	flip()
+	until(t, "an alarm stays when the parts are sound", func() bool {
+		read := verified(t, cl)
+		return len(read.Damaged) == 0 && len(n.Status().Alarms) == 0
+	})
+}
+
 // A branch reads the values of the history from the backup, also after snapshots and a base of its own, and writes nothing there. Without parts
 // in the backup it has all of them in its folder, and starts from there again.
 func TestBranch(t *testing.T) {
@@ -157,10 +210,18 @@ func TestBranch(t *testing.T) {
 				if text := n.Status().Alarms[0].Text; !strings.Contains(text, place+" holds no backup now") || strings.Contains(text, "disk:") || strings.Contains(text, own.DataDir) {
 					t.Errorf("while the place is away: %s", text)
 				}
+				if read := verified(t, cl); !strings.Contains(read.Failed, place+" holds no backup now") || len(read.Damaged) > 0 {
+					t.Errorf("the files while the place is away: %+v", read)
+				}
 				if err := os.Rename(place+".away", place); err != nil {
 					t.Fatal(err)
 				}
 				same("after the place was away")
+				until(t, "an alarm stays after the place was away", func() bool {
+					read := verified(t, cl)
+					return read.Failed == "" && len(read.Damaged) == 0 && len(n.Status().Alarms) == 0
+				})
+				damagedInPlace(t, cl, n, place)
 			}
 			extents := n.Status().Get(figures.Extents)
 			value := strings.Repeat("x", 3000)

@@ -121,7 +121,7 @@ func (s *storage) fetchPart(d snapshot.Defect, members index.Members) error {
 	if s.repairs.newer && d.Missing {
 		return s.fetch(d.Name(), d.Bytes, d.SHA, members)
 	}
-	s.logger.Warn("a part of a snapshot is missing or damaged, and is fetched from another member", "part", d.Name(), "bytes", d.Bytes, "error", d.Err)
+	s.logger.Warn("a part of a snapshot is missing or damaged, and the other members are asked for it", "part", d.Name(), "bytes", d.Bytes, "error", d.Err)
 	if err := s.fetch(d.Name(), d.Bytes, d.SHA, members); err != nil {
 		return err
 	}
@@ -149,9 +149,13 @@ func (s *storage) fetch(name string, size int64, sha [32]byte, members index.Mem
 }
 
 // repairPart fetches a part that was found damaged while the member runs. If no other member gives the part, the damaged file is moved
-// back: its other values can be read. It may be sound by then: the error of the disk, or of its mode, has ended.
+// back: its other values can be read. It may be sound by then: the error of the disk, or of its mode, has ended. A part in the backup of a
+// branch is only read again.
 func (m *member) repairPart(p snapshot.Part) error {
 	path := m.folder.path("snap/" + p.Name())
+	if m.inBackup(path) {
+		return snapshot.VerifyPart(m.env.FS, path, p)
+	}
 	aside, err := snapshot.SetAside(m.folder.fs, path, m.folder.path("damaged"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -30,6 +30,7 @@ type fileCheck struct {
 	begun  time.Time     // when the pace let the newest read begin
 	orders []func() bool // for damaged files: given at the end, because new snapshots replace files that are not read yet
 	found  kv.Verified
+	away   error // why the parts in the backup cannot be read now, of a branch; nil: they can
 }
 
 var errStopped = errors.New("the member stops, or reads all files anew")
@@ -101,7 +102,11 @@ func (b *backups) readAll(rate int64) {
 	c.found.Wall = time.Now().UnixNano()
 	if err != nil {
 		c.found.Failed = err.Error()
-		b.member.logger.Error("not all files could be read to find damage: look at the disk, and run `qkv verify --now`", "because", err)
+		text := "not all files could be read to find damage: look at the disk, and run `qkv verify --now`"
+		if errors.Is(err, c.away) {
+			text = "the parts in the backup could not be read to find damage, and are read later: make its place available, and run `qkv verify --now`"
+		}
+		b.member.logger.Error(text, "because", err)
 	} else if len(c.found.Damaged) == 0 {
 		c.endAlarms()
 		b.kept.Sound, b.kept.Ended = c.found, true
@@ -173,19 +178,29 @@ func (c *fileCheck) read() error {
 			return err
 		}
 	}
+	if at, is := m.env.FS.(besideParts); is { // which names the parts as the backup does
+		medium = struct {
+			disk.FS
+			snapshot.InBackup
+		}{medium, at}
+	}
 	for _, part := range c.parts(snapshots) {
 		name := m.folder.path("snap/" + part.Name())
+		if c.away != nil && m.inBackup(name) {
+			continue
+		}
 		if err := c.snapshot(name, partHelp, snapshot.VerifyPart(medium, name, part)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return c.away
 }
 
 const (
 	segmentHelp = "nothing is lost while the member runs: it saves two snapshots, and removes the file once they cover it and a newer " +
 		"segment has begun. Check the disk, write something, and run `qkv verify --now` before a restart"
 	partHelp     = "nothing is lost if another member has that file: this one fetches it. Otherwise it writes the file again from memory, or its alarm CORRUPT says what to do. Check the disk, and run `qkv verify --now`"
+	backupHelp   = "no other member has that file: it is in the backup alone. If it is damaged there, as `qkv backup verify` says, begin a new branch, of another moment if need be"
 	snapshotHelp = "nothing is lost: the member moves the file to damaged/, and saves another snapshot. Check the disk, and run `qkv verify --now`"
 )
 
@@ -216,7 +231,13 @@ func (c *fileCheck) snapshot(name, help string, fault error) error {
 		c.found.Files++
 		return err
 	}
-	if disk.Gone(c.member.env.FS, name) && !c.listed(name) {
+	switch inBackup := c.member.inBackup(name); {
+	case inBackup && !errors.Is(fault, damage.ErrDamaged):
+		c.away = fmt.Errorf("the backup: %w", fault)
+		return nil
+	case inBackup:
+		help = backupHelp
+	case disk.Gone(c.member.env.FS, name) && !c.listed(name):
 		return nil // newer ones have replaced it
 	}
 	c.damaged("snap", name, fault, help)

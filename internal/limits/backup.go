@@ -35,7 +35,12 @@ const (
 	BackupPlaces = 16
 	// BackupDeletes is how many objects one such call deletes.
 	BackupDeletes = 100
-	// BranchRead is how long a branch waits for the backup that has a value. Clients wait for 5 s by default, and are to be told why there is none.
+	// BackupRead is how long a restore, a seed or a read of the history waits for BackupReadBytes of an object of the backup: 140 KB/s. A full
+	// extent is one request. An object store that sends nothing is given up after 30 s; a folder in a network's file system may hang without an end.
+	BackupRead      = 3 * time.Minute
+	BackupReadBytes = 24 << 20
+	// BranchRead is how long a branch waits for a value in the backup, or for each BackupStepBytes of an encrypted part. Clients wait for 5 s by
+	// default, and are to be told why there is none.
 	BranchRead = 3 * time.Second
 	// BackupScrub is how many files of earlier bases a new base lists for each one of them that it reads again and compares. With a base an
 	// hour, a file is read about each three days.

@@ -4,8 +4,8 @@
 // The state follows from the log. A backup is therefore a base, which is a snapshot with its parts as a member has saved
 // them, and the committed log entries behind it. A restore loads the base and applies the entries up to a moment. The result has the
 // keys, leases, users, sessions, history, times and authors of that moment, and no second format of changes is needed.
-// The package has no goroutine, lock or clock, except that a Reader reads ahead in Reader.Background; a [Writer] and a [Reader] belong to one
-// goroutine each.
+// The package has no goroutine, lock or clock, except that a Reader reads ahead in Reader.Background, and that it waits for its store no longer
+// than limits.BackupRead, or limits.BranchRead; a [Writer] and a [Reader] belong to one goroutine each.
 //
 // # Objects
 //

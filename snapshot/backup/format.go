@@ -126,11 +126,11 @@ func single(ctx context.Context, s store.Store, name string, want *damage.Format
 	return damage.Of(path, 0, codec.ReadFile(p.Content, to))
 }
 
-// get reads a whole object that a manifest or a name promises. Its absence is damage.
-func get(ctx context.Context, s store.Store, name string, most int64) ([]byte, error) {
-	b, err := s.Get(ctx, name, 0, most)
+// get reads bytes of an object that a manifest or a name promises. Its absence is damage.
+func get(ctx context.Context, s store.Store, name string, off, most int64) ([]byte, error) {
+	b, err := s.Get(ctx, name, off, most)
 	if errors.Is(err, iofs.ErrNotExist) {
-		err = damage.Of(s.Path(name), 0, err)
+		err = damage.Of(s.Path(name), 0, fmt.Errorf("it is missing: %w", err))
 	}
 	return b, err
 }

@@ -567,6 +567,124 @@ func TestValuesOfAPlaceThatIsAway(t *testing.T) {
 	}
 }
 
+// stopping is a store that stops sending parts, as a hanging folder does: it does not look at the context.
+type stopping struct {
+	store.Store
+	end <-chan struct{} // nil: it sends all
+}
+
+func (s *stopping) Get(ctx context.Context, name string, off, most int64) ([]byte, error) {
+	if s.end != nil && strings.HasPrefix(name, filesDir+"/") {
+		<-s.end
+	}
+	return s.Store.Get(ctx, name, off, most)
+}
+
+// A store that stops sending a part is an error in words after a while, whatever wants the part, and whether it is encrypted or
+// not. The readers that wait for another one do not wait one behind the other.
+func TestPartsThatStop(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	for _, to := range [][]age.Recipient{nil, {key.Recipient()}} {
+		h, on := newHistory(t, 8).grow(60), newFolder(t)
+		w := open(t, on, to...)
+		must(t, errors.Join(h.base(w), w.Close()))
+		part := func(got *Restored) string { return snapshot.ShelfOf(got.State.View()).Parts()[0].Name() }
+		var left *Restored // in the backup
+		for what, one := range map[string]struct {
+			wait time.Duration
+			do   func(r *Reader) error
+		}{
+			"a restore": {limits.BackupRead, func(r *Reader) error { _, err := r.Restore(At{}, testLimits(), nil); return err }},
+			"a restore that reads ahead": {limits.BackupRead, func(r *Reader) error {
+				r.Background = func(do func()) { go do() }
+				_, err := r.Restore(At{}, testLimits(), nil)
+				return err
+			}},
+			"a folder with all of the data": {limits.BackupRead, func(r *Reader) error {
+				r.KeepParts(simdisk.New(1), "kept")
+				_, err := r.Restore(At{}, testLimits(), nil)
+				return err
+			}},
+			"the begin of a branch": {limits.BackupRead, func(r *Reader) error { r.LeaveParts(); _, err := r.Restore(At{}, testLimits(), nil); return err }},
+			"a seed":                {limits.BackupRead, func(r *Reader) error { _, err := r.Part(part(left)); return err }},
+			"values of a branch": {limits.BranchRead, func(*Reader) error {
+				failed := make(chan error)
+				for range limits.ValueReads {
+					go func() {
+						f, err := left.Parts.Open(part(left))
+						if err == nil {
+							_, err = f.ReadAt(make([]byte, 9), 0)
+						}
+						failed <- err
+					}()
+				}
+				for range limits.ValueReads - 1 {
+					if <-failed == nil {
+						return nil
+					}
+				}
+				return <-failed
+			}},
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				at := &stopping{Store: place(on)}
+				r, err := Open(background, at, key)
+				must(t, err)
+				r.LeaveParts()
+				left, err = r.Restore(At{}, testLimits(), nil)
+				must(t, err)
+				r.leave, r.known = false, map[[32]byte]examined{}
+				end := make(chan struct{})
+				at.end = end
+				begun := time.Now()
+				err = one.do(r)
+				if words := fmt.Sprintf("no answer within %v", one.wait); err == nil || damaged(err) || !strings.Contains(err.Error(), words) || !strings.Contains(err.Error(), "to/b/parts/") || time.Since(begun) > one.wait {
+					t.Errorf("%s, %d recipients: after %v: %v", what, len(to), time.Since(begun), err)
+				}
+				close(end)
+			})
+		}
+	}
+}
+
+// The bound is that of each piece of an object: a large one may take longer in all.
+func TestBoundOfEachPiece(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		content := []byte("an object of a backup")
+		slow := &faulty{}
+		b := newBounded(slow)
+		b.piece, slow.Store = 4, pieces{place(newFolder(t)), content, b.wait - 1}
+		for off := range int64(len(content) + 2) {
+			for _, most := range []int64{1, 3, 4, 5, 8, 20, 100} {
+				from := min(off, int64(len(content)))
+				want := content[from:min(from+most, int64(len(content)))]
+				if got, err := b.Get(t.Context(), "a", off, most); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%d bytes from byte %d on are %q, %v, not %q", most, off, got, err, want)
+				}
+			}
+		}
+		slow.Store = pieces{place(newFolder(t)), content, b.wait + 1}
+		if got, err := b.Get(t.Context(), "a", 0, 100); err == nil || !strings.Contains(err.Error(), "no answer within") {
+			t.Errorf("%q, %v", got, err)
+		}
+		time.Sleep(time.Second) // the read goes on until then
+	})
+}
+
+// pieces is a store of one object, each part of which takes a while.
+type pieces struct {
+	store.Store
+	content []byte
+	takes   time.Duration
+}
+
+func (p pieces) Get(_ context.Context, _ string, off, most int64) ([]byte, error) {
+	time.Sleep(p.takes)
+	from := min(off, int64(len(p.content)))
+	return bytes.Clone(p.content[from:min(from+most, int64(len(p.content)))]), nil
+}
+
 // A damaged or missing part is named as it is in the backup, so that it can be removed there.
 func TestDamagedPartsAreNamed(t *testing.T) {
 	h, on := newHistory(t, 8).grow(60), newFolder(t)

@@ -11,7 +11,7 @@ import (
 	iofs "io/fs"
 	"path"
 	"slices"
-	"sync"
+	"sync/atomic"
 
 	"qkv/internal/damage"
 	"qkv/internal/limits"
@@ -117,7 +117,7 @@ func compareSpans(a, b span) int {
 // readLog reads and verifies an object of the log, and returns the stored form of its entries.
 func readLog(ctx context.Context, s store.Store, of span, cluster uint64) (h stretch, payload []byte, err error) {
 	path := s.Path(of.name())
-	b, err := get(ctx, s, of.name(), limits.BackupObjectMost)
+	b, err := get(ctx, s, of.name(), 0, limits.BackupObjectMost)
 	if err != nil {
 		return h, nil, err
 	}
@@ -150,9 +150,12 @@ func newStored(b []byte) *stored {
 }
 
 // clear returns the bytes of a file of a base.
-func (r *Reader) clear(of File) ([]byte, error) {
-	path := r.store.Path(fileName(of))
-	b, err := get(r.ctx, r.store, fileName(of), of.Stored+1)
+func (r *Reader) clear(of File) ([]byte, error) { return r.read(r.store, of) }
+
+// read is clear, from another view of the Reader's store.
+func (r *Reader) read(from store.Store, of File) ([]byte, error) {
+	path := from.Path(fileName(of))
+	b, err := get(r.ctx, from, fileName(of), 0, of.Stored+1)
 	if err == nil && int64(len(b)) != of.Stored {
 		err = damage.At(path, min(int64(len(b)), of.Stored), "it does not have the %d bytes that its base has of it", of.Stored)
 	}
@@ -187,11 +190,19 @@ type storedParts struct {
 	disk.FS // nil: opening needs nothing else
 	*Reader
 	files map[string]File
+	from  store.Store // that of the Reader, for which a client waits
 
-	mu     sync.Mutex    // held while a part is decrypted: many readers at once would need as many parts in memory
-	newest File          // that was decrypted
-	clear  []byte        // its bytes
-	slots  chan struct{} // of reads under way, some of which nothing waits for any more
+	failures atomic.Int64
+	turn     chan struct{} // full while a part is decrypted: many readers at once would need as many parts in memory
+	newest   File          // that was decrypted
+	clear    []byte        // its bytes
+	failed   error         // of the newest failure
+}
+
+func (r *Reader) newStoredParts(files map[string]File) *storedParts {
+	from := r.store
+	from.wait, from.piece, from.marked = limits.BranchRead, limits.BackupStepBytes, true
+	return &storedParts{Reader: r, files: files, from: from, turn: make(chan struct{}, 1)}
 }
 
 // Place implements snapshot.InBackup.
@@ -204,38 +215,6 @@ func (r *Reader) placeOf(parts map[string]File, name string) string {
 		return ""
 	}
 	return r.store.Path(fileName(of))
-}
-
-// get reads bytes of a part. It waits for limits.BranchRead at most: a folder in a network's file system may hang, whatever the context says.
-func (p *storedParts) get(name string, off, most int64) ([]byte, error) {
-	ctx, cancel := context.WithTimeoutCause(p.ctx, limits.BranchRead, fmt.Errorf("no answer within %v", limits.BranchRead))
-	defer cancel()
-	type answer struct {
-		b   []byte
-		err error
-	}
-	got := make(chan answer, 1)
-	select {
-	case p.slots <- struct{}{}:
-		go func() {
-			defer func() { <-p.slots }()
-			b, err := p.store.Get(ctx, name, off, most)
-			if errors.Is(err, iofs.ErrNotExist) {
-				err = damage.At(p.store.Path(name), 0, "it is missing")
-				if _, gone := p.store.Get(ctx, markName, 0, 1); errors.Is(gone, iofs.ErrNotExist) {
-					err = fmt.Errorf("%s holds no backup now: mount its disk again: %v", p.Path, gone)
-				}
-			}
-			got <- answer{b, err}
-		}()
-	case <-ctx.Done():
-	}
-	select {
-	case a := <-got:
-		return a.b, a.err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("read %s: %w", p.store.Path(name), context.Cause(ctx))
-	}
 }
 
 // Open implements disk.FS. The name's folder does not count.
@@ -254,22 +233,23 @@ func (p *storedParts) Open(name string) (disk.File, error) {
 	return &stored{ReaderAt: storedRange{p, fileName(of)}, size: of.Stored, read: func(int64) {}}, nil
 }
 
-// decrypted returns the bytes of an encrypted part.
+// decrypted returns the bytes of an encrypted part. A reader that waited for another one has its failure, too, unless that is about the other
+// part alone: otherwise each of many readers would wait for a store that hangs.
 func (p *storedParts) decrypted(of File) (b []byte, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.clear != nil && p.newest == of {
+	before := p.failures.Load()
+	p.turn <- struct{}{}
+	defer func() { <-p.turn }()
+	switch {
+	case p.clear != nil && p.newest == of:
 		return p.clear, nil
+	case p.failures.Load() != before:
+		return nil, p.failed
 	}
-	p.mu.Unlock()
-	_, err = p.get(fileName(of), 0, 1) // the whole takes longer
-	if p.mu.Lock(); err == nil && p.newest != of {
-		b, err = p.Reader.clear(of)
-	} else if err == nil {
-		b = p.clear
-	}
-	if err == nil {
+	if b, err = p.read(p.from, of); err == nil {
 		p.newest, p.clear = of, b
+	} else if !damaged(err) {
+		p.failed = err
+		p.failures.Add(1)
 	}
 	return b, err
 }
@@ -282,7 +262,7 @@ type storedRange struct {
 
 // ReadAt implements io.ReaderAt.
 func (o storedRange) ReadAt(b []byte, off int64) (int, error) {
-	got, err := o.of.get(o.name, off, int64(len(b)))
+	got, err := get(o.of.ctx, o.of.from, o.name, off, int64(len(b)))
 	if err == nil && len(got) < len(b) {
 		err = io.EOF
 	}

@@ -29,7 +29,7 @@ type Reader struct {
 	Memory int64
 
 	ctx   context.Context
-	store store.Store
+	store bounded
 	files disk.FS // nil: no parts are kept
 	dir   string
 	leave bool // parts are read where they are
@@ -50,8 +50,9 @@ type examined struct {
 // Open opens the backup in a store. The context bounds all that the Reader does. The identities decrypt encrypted content. Open
 // refuses other content (ErrNone), and the backup of a newer qkv (damage.ErrFormat). Damage is noted in Faults.
 func Open(ctx context.Context, s store.Store, keys ...age.Identity) (*Reader, error) {
-	r := &Reader{Path: s.Path(""), ctx: ctx, store: s, keys: keys, known: map[[32]byte]examined{}}
-	err := single(ctx, s, markName, &markFormat, &r.Cluster)
+	from := newBounded(s)
+	r := &Reader{Path: s.Path(""), ctx: ctx, store: from, keys: keys, known: map[[32]byte]examined{}}
+	err := single(ctx, from, markName, &markFormat, &r.Cluster)
 	absent := errors.Is(err, iofs.ErrNotExist)
 	switch {
 	case absent:
@@ -62,7 +63,7 @@ func Open(ctx context.Context, s store.Store, keys ...age.Identity) (*Reader, er
 	if err != nil {
 		r.Faults = append(r.Faults, err)
 	}
-	bases, faults, err := listBases(ctx, s, r.Cluster.ID)
+	bases, faults, err := listBases(ctx, from, r.Cluster.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -140,11 +141,14 @@ func (r *Reader) examine(b *Base) (all examined, err error) {
 	return all, nil
 }
 
-// Part returns the bytes of a part by its published name. fs.ErrNotExist: no base lists it.
+// Part returns the bytes of a part by its published name. fs.ErrNotExist: no sound base lists it.
 func (r *Reader) Part(name string) ([]byte, error) {
 	for i := range r.Bases {
 		all, err := r.examine(&r.Bases[i])
-		if of, ok := all.parts[name]; err == nil && ok {
+		if err != nil && !damaged(err) { // the next one could not be read either
+			return nil, err
+		}
+		if of, ok := all.parts[name]; ok {
 			return r.clear(of)
 		}
 	}
@@ -191,7 +195,7 @@ func (r *Reader) Reaches() (all []Reach, err error) {
 
 // header reads the header of an object of the log.
 func (r *Reader) header(of span) (stretch, error) {
-	b, err := get(r.ctx, r.store, of.name(), limits.BackupHeaderMost)
+	b, err := get(r.ctx, r.store, of.name(), 0, limits.BackupHeaderMost)
 	if err != nil {
 		return stretch{}, err
 	}

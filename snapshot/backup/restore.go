@@ -225,7 +225,7 @@ func (w *work) load() (*index.State, error) {
 	var m snapshot.Meta
 	switch {
 	case r.leave:
-		w.parts = &storedParts{Reader: r, files: known.parts, slots: make(chan struct{}, limits.ValueReads)}
+		w.parts = r.newStoredParts(known.parts)
 		state, m, err = snapshot.LoadIn(memory, w.parts, baseFiles{work: w, snapshot: of}, of, w.limits)
 	case r.files == nil:
 		state, m, err = snapshot.LoadWhole(memory, baseFiles{work: w, snapshot: of}, of, w.limits)

@@ -69,7 +69,7 @@ func (s *S3) refused(w work, last *lastAnswer, r minio.ErrorResponse) error {
 	case r.StatusCode/100 == 3 || r.StatusCode == http.StatusBadRequest && r.Region != "" && s.region != "" && r.Region != s.region:
 		return s.otherRegion(r.Region, answer)
 	case r.StatusCode == http.StatusServiceUnavailable || r.StatusCode == http.StatusTooManyRequests || strings.HasPrefix(r.Code, "SlowDown"):
-		return fmt.Errorf("the server throttles, or is not ready: it is tried again later; if it stays, ask for a higher request rate (%s)", answer)
+		return fmt.Errorf("the server throttles, or is not ready: try again later; if it stays, ask for a higher request rate (%s)", answer)
 	case r.Code != minio.AccessDenied && r.StatusCode != http.StatusForbidden && r.StatusCode != http.StatusUnauthorized:
 		return fmt.Errorf("the server refuses it with status %d (%s)", r.StatusCode, answer)
 	case !last.signed():
@@ -104,7 +104,7 @@ func (s *S3) unreachable(err error) error {
 	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return fmt.Errorf("the server %s has no TLS: give http:// in AWS_ENDPOINT_URL_S3, or switch TLS on: %w", host, err)
 	case errors.Is(err, errStalled):
-		return fmt.Errorf("the server %s does not answer, and is tried again later: %w", host, err)
+		return fmt.Errorf("the server %s does not answer: try again later: %w", host, err)
 	}
 	return err
 }

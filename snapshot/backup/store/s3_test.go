@@ -174,7 +174,7 @@ func TestRetries(t *testing.T) {
 			server.fail("", 2, f)
 			wants(t, what+" "+name, call(t.Context()))
 		}
-		words := map[string][]string{"503": {"s3://bucket/p", "throttles", "it is tried again later"}, "no answer": {"s3://bucket/p"}}[what]
+		words := map[string][]string{"503": {"s3://bucket/p", "throttles", "try again later"}, "no answer": {"s3://bucket/p"}}[what]
 		for name, call := range calls(s, content) {
 			server.fail("", 1<<30, f)
 			before := server.requests.Load()

@@ -1,0 +1,76 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+	"time"
+
+	"qkv/internal/limits"
+	"qkv/snapshot/backup/store"
+)
+
+// bounded is a store whose Get does not wait longer than a bound for each piece of an object. A folder in a network's file system may hang,
+// whatever the context says: such a read goes on in its goroutine, and nothing waits for it.
+type bounded struct {
+	store.Store
+	wait   time.Duration
+	piece  int64
+	slots  chan struct{} // of reads under way, some of which nothing waits for any more
+	marked bool          // if an object and the backup's marker are missing, the place is away
+}
+
+func newBounded(s store.Store) bounded {
+	return bounded{s, limits.BackupRead, limits.BackupReadBytes, make(chan struct{}, limits.ValueReads), false}
+}
+
+// Get implements store.Store.
+func (b bounded) Get(ctx context.Context, name string, off, most int64) (all []byte, err error) {
+	for {
+		ask := min(most-int64(len(all)), b.piece)
+		piece, err := b.get(ctx, name, off+int64(len(all)), ask)
+		if errors.Is(err, iofs.ErrNotExist) && b.marked && name != markName {
+			if _, gone := b.get(ctx, markName, 0, 1); errors.Is(gone, iofs.ErrNotExist) {
+				err = fmt.Errorf("%s holds no backup now: mount its disk again: %v", b.Path(""), gone)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		if all == nil {
+			all = piece
+		} else {
+			all = append(all, piece...)
+		}
+		if int64(len(piece)) < ask || int64(len(all)) >= most {
+			return all, nil
+		}
+	}
+}
+
+// get reads one piece.
+func (b bounded) get(ctx context.Context, name string, off, most int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, b.wait, fmt.Errorf("no answer within %v", b.wait))
+	defer cancel()
+	type answer struct {
+		b   []byte
+		err error
+	}
+	got := make(chan answer, 1)
+	select {
+	case b.slots <- struct{}{}:
+		go func() {
+			defer func() { <-b.slots }()
+			piece, err := b.Store.Get(ctx, name, off, most)
+			got <- answer{piece, err}
+		}()
+	case <-ctx.Done():
+	}
+	select {
+	case a := <-got:
+		return a.b, a.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read %s: %w", b.Path(name), context.Cause(ctx))
+	}
+}
