@@ -57,7 +57,7 @@ type conn struct {
 	initial  int64     // of new streams
 	frame    int       // the client's limit of a frame
 	table    uint32    // the client's limit of its header table
-	shrunk   bool      // that has become smaller
+	shrinks  int       // how often that has become smaller since the last header block
 	going    byte      // see drain
 	writing  bool      // somebody writes
 	spare    []byte    // for out
@@ -136,7 +136,7 @@ func (c *conn) goodbye(err error) {
 	switch {
 	case errors.As(err, &broken):
 		code, isOne = http2.ErrCode(broken), true
-	case errors.Is(err, http2.ErrFrameTooLarge):
+	case errors.Is(err, http2.ErrFrameTooLarge), errors.Is(err, io.ErrUnexpectedEOF): // a frame too short for its flags; or nobody reads this
 		code, isOne = http2.ErrCodeFrameSize, true
 	}
 	if isOne {
@@ -219,9 +219,13 @@ func (c *conn) read() error {
 	}
 	c.greet()
 	for {
+		next, _ := c.in.Peek(4)
+		headers := len(next) == 4 && http2.FrameType(next[3]) == http2.FrameHeaders
 		f, err := c.framer.ReadFrame()
 		var broken http2.StreamError
 		switch {
+		case errors.As(err, &broken) && headers: // without its block, later blocks mean something else
+			err = http2.ConnectionError(broken.Code)
 		case errors.As(err, &broken):
 			c.mu.Lock()
 			c.resetLocked(broken.StreamID, broken.Code)
@@ -296,9 +300,6 @@ func (c *conn) take(f http2.Frame) error {
 	case *http2.DataFrame:
 		return c.data(f)
 	case *http2.HeadersFrame:
-		if f.HasPriority() && f.Priority.StreamDep == f.StreamID {
-			return http2.ConnectionError(http2.ErrCodeProtocol)
-		}
 		return c.headers(head.StreamID, f.HeaderBlockFragment(), f.HeadersEnded(), f.StreamEnded())
 	case *http2.ContinuationFrame:
 		return c.headers(head.StreamID, f.HeaderBlockFragment(), f.HeadersEnded(), c.heads.ends)
@@ -356,7 +357,9 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 		case http2.SettingMaxFrameSize:
 			c.frame = int(one.Val)
 		case http2.SettingHeaderTableSize:
-			c.shrunk = c.shrunk || one.Val < c.table
+			if one.Val < c.table {
+				c.shrinks++
+			}
 			c.table = one.Val
 		}
 		return nil
@@ -366,14 +369,25 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 	return err
 }
 
-// tableLocked returns the beginning of a header block. If the client has made its table smaller, the next block has to say so (RFC 7541, 4.2);
-// the table is empty.
-func (c *conn) tableLocked() []byte {
-	if !c.shrunk {
-		return nil
+// appendBlockLocked appends the frames of a header block. If the client has made its table smaller, the next block has to say so (RFC 7541,
+// 4.2); the table is empty.
+func (c *conn) appendBlockLocked(dst []byte, id uint32, ends bool, block []byte) []byte {
+	if c.shrinks > 0 {
+		c.shrinks = 0
+		block = append([]byte{0x20}, block...)
 	}
-	c.shrunk = false
-	return []byte{0x20}
+	var flags http2.Flags
+	if ends {
+		flags = http2.FlagHeadersEndStream
+	}
+	for kind := http2.FrameHeaders; ; kind = http2.FrameContinuation {
+		part := block[:min(len(block), frameMost)]
+		if block = block[len(part):]; len(block) == 0 {
+			return append(appendFrame(dst, kind, flags|http2.FlagHeadersEndHeaders, id, len(part)), part...)
+		}
+		dst = append(appendFrame(dst, kind, flags, id, len(part)), part...)
+		flags = 0
+	}
 }
 
 func (c *conn) windowUpdate(id uint32, n int64) error {
@@ -454,6 +468,9 @@ func (c *conn) data(f *http2.DataFrame) error {
 	case s.ended:
 		c.resetLocked(id, http2.ErrCodeStreamClosed)
 		return nil
+	case s.wrongLength(len(f.Data()), f.StreamEnded()):
+		c.resetLocked(id, http2.ErrCodeProtocol)
+		return nil
 	}
 	if s.held += size; s.held > streamWindow {
 		c.resetLocked(id, http2.ErrCodeFlowControl)
@@ -484,7 +501,7 @@ func (c *conn) headers(id uint32, part []byte, whole, ends bool) error {
 		return err
 	}
 	if id <= c.last {
-		return c.trailers(id, ends)
+		return c.trailers(id, h, ends)
 	}
 	if id%2 == 0 {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
@@ -508,20 +525,24 @@ func (c *conn) headers(id uint32, part []byte, whole, ends bool) error {
 	if h.method.batched == nil {
 		s.wake, s.room = make(chan struct{}, 1), make(chan struct{}, 1)
 	}
+	if s.wrongLength(0, ends) {
+		c.resetLocked(id, http2.ErrCodeProtocol)
+		return nil
+	}
 	c.streams[id] = s
 	s.beginLocked(ends)
 	return nil
 }
 
 // trailers takes a header block of a stream that has begun: gRPC's clients send none, but HTTP allows them as a stream's end.
-func (c *conn) trailers(id uint32, ends bool) error {
+func (c *conn) trailers(id uint32, h *head, ends bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.streams[id]
 	switch {
 	case s == nil || s.ended:
 		return http2.ConnectionError(http2.ErrCodeStreamClosed)
-	case !ends:
+	case !ends || h.pseudo || s.wrongLength(0, true):
 		c.resetLocked(id, http2.ErrCodeProtocol)
 	default:
 		s.receiveLocked(nil, true)
@@ -580,7 +601,8 @@ func (c *conn) gather(batch []byte, written []mem.Buffer) ([]byte, []mem.Buffer,
 				c.wake.Broadcast() // the reader
 			}
 		}
-		for len(batch) < outBytes && c.over == nil && c.writableLocked() {
+		for shrinks := c.shrinks; len(batch) < outBytes && c.over == nil && c.writableLocked() && c.shrinks <= shrinks; {
+			shrinks = c.shrinks // the acknowledgment of others comes before the next header block, and is not in batch
 			batch, written = c.turnLocked(batch, written)
 		}
 		if len(batch) > 0 {
@@ -643,10 +665,10 @@ func (c *conn) turnLocked(batch []byte, written []mem.Buffer) ([]byte, []mem.Buf
 		return batch, written
 	}
 	c.answered = true
-	if raw := s.out[0].raw; raw != nil {
-		batch = append(batch, raw...)
-		s.popLocked()
-		if len(s.out) == 0 && s.finished {
+	if block := s.out[0].block; block != nil {
+		ends := len(s.out) == 1 && s.finished
+		batch = c.appendBlockLocked(batch, s.id, ends, block)
+		if s.popLocked(); ends {
 			c.closeLocked(s)
 		}
 		s.readyLocked()

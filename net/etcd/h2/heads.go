@@ -24,6 +24,8 @@ type head struct {
 	ctx      context.Context // with the metadata
 	timeout  time.Duration   // 0: none
 	encoding string          // of compressed messages; "": none
+	length   int64           // of the data; -1: not said
+	pseudo   bool            // it has pseudo-headers
 
 	prepared any // of a batched method
 
@@ -68,12 +70,8 @@ func (h *heads) read(block []byte) (*head, error) {
 	if one := h.seen[string(block)]; one != nil {
 		return one, nil
 	}
-	h.now, h.md, h.size, h.pseudo, h.after = &head{method: method{}}, metadata.MD{}, 0, map[string]bool{}, false
-	_, err := h.decoder.Write(block)
-	if err == nil {
-		err = h.decoder.Close()
-	}
-	if err != nil {
+	h.now, h.md, h.size, h.pseudo, h.after = &head{length: -1}, metadata.MD{}, 0, map[string]bool{}, false
+	if err := h.decode(block); err != nil {
 		return nil, http2.ConnectionError(http2.ErrCodeCompression)
 	}
 	h.finish()
@@ -87,6 +85,40 @@ func (h *heads) read(block []byte) (*head, error) {
 		h.seen[string(block)] = h.now
 	}
 	return h.now, nil
+}
+
+// decode decodes a block. Package hpack refuses the second of two updates of the table's size, which RFC 7541 4.2 allows at a block's
+// beginning: it gets each as a block.
+func (h *heads) decode(block []byte) error {
+	for {
+		n := updateLength(block)
+		last := n == 0
+		if last {
+			n = len(block)
+		}
+		if _, err := h.decoder.Write(block[:n]); err != nil {
+			return err
+		}
+		if err := h.decoder.Close(); err != nil || last {
+			return err
+		}
+		block = block[n:]
+	}
+}
+
+// updateLength is the length of an update of the table's size (RFC 7541, 6.3) with which a block begins; 0: it begins with none.
+func updateLength(block []byte) int {
+	if len(block) == 0 || block[0]&0xe0 != 0x20 {
+		return 0
+	}
+	n := 1
+	if block[0]&0x1f == 0x1f { // the size goes on
+		for n < len(block) && block[n]&0x80 != 0 {
+			n++
+		}
+		n++
+	}
+	return min(n, len(block))
 }
 
 // refersOnly reports whether a block consists of indexed fields alone (RFC 7541, 6.1).
@@ -107,7 +139,7 @@ func refersOnly(block []byte) bool {
 func (h *heads) field(f hpack.HeaderField) {
 	one := h.now
 	if h.size += f.Size(); h.size > h.server.config.HeaderBytes {
-		one.bad = http2.ErrCodeFrameSize
+		one.bad = http2.ErrCodeEnhanceYourCalm
 		return
 	}
 	switch {
@@ -116,16 +148,19 @@ func (h *heads) field(f hpack.HeaderField) {
 			one.bad = http2.ErrCodeProtocol
 		}
 		h.pseudo[f.Name] = true
+		one.pseudo = true
 	case !httpguts.ValidHeaderFieldName(f.Name), strings.ToLower(f.Name) != f.Name:
 		one.bad = http2.ErrCodeProtocol
 	}
-	if !httpguts.ValidHeaderFieldValue(f.Value) {
+	if !httpguts.ValidHeaderFieldValue(f.Value) || strings.Trim(f.Value, " \t") != f.Value {
 		one.bad = http2.ErrCodeProtocol
 	}
 	h.after = h.after || !f.IsPseudo()
 	switch f.Name {
 	case ":path":
-		one.path = f.Value
+		if one.path = f.Value; f.Value == "" {
+			one.bad = http2.ErrCodeProtocol
+		}
 	case ":method":
 		if f.Value != "POST" {
 			one.refuse(405, codes.Internal, fmt.Sprintf("Received a HEADERS frame with :method %q which should be POST", f.Value))
@@ -146,9 +181,19 @@ func (h *heads) field(f hpack.HeaderField) {
 		one.timeout = timeout
 	case "grpc-encoding":
 		one.encoding = f.Value
+	case "content-length":
+		n, err := strconv.ParseUint(f.Value, 10, 63)
+		if err != nil || one.length >= 0 && one.length != int64(n) {
+			one.bad = http2.ErrCodeProtocol
+		}
+		one.length = int64(n)
+	case "te":
+		if f.Value != "trailers" {
+			one.bad = http2.ErrCodeProtocol
+		}
 	case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
 		one.bad = http2.ErrCodeProtocol
-	case "te", "grpc-accept-encoding", "grpc-message-type", "grpc-status", "grpc-message":
+	case "grpc-accept-encoding", "grpc-message-type", "grpc-status", "grpc-message":
 	default:
 		value := f.Value
 		if strings.HasSuffix(f.Name, "-bin") {

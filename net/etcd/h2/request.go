@@ -43,7 +43,7 @@ func (b *Batch) Answer(r *Request, message []byte) bool {
 	switch {
 	case s.over:
 		return true
-	case int64(n) > s.window || int64(n) > c.window || n > c.frame || len(c.out) >= outBytes || c.shrunk:
+	case int64(n) > s.window || int64(n) > c.window || n > c.frame || len(c.out) >= outBytes || c.shrinks > 0:
 		return false
 	}
 	c.answered = true

@@ -37,6 +37,7 @@ type stream struct {
 	ended    bool     // the client has ended its side
 	served   bool     // its handler was started
 	taken    bool     // of a unary request: its message has come
+	received int64    // bytes of data
 	held     int      // bytes whose window is not returned
 	returned int      // bytes whose window may be returned
 	wake     chan struct{}
@@ -54,11 +55,11 @@ type stream struct {
 	header, trailer metadata.MD
 }
 
-// piece is a part of an answer: frames, or data.
+// piece is a part of an answer: a header block, or data.
 type piece struct {
-	raw  []byte
-	data mem.Buffer
-	at   int // bytes of data that are written
+	block []byte
+	data  mem.Buffer
+	at    int // bytes of data that are written
 }
 
 // beginLocked begins a stream whose header block has come.
@@ -156,6 +157,13 @@ func (s *stream) receiveLocked(b []byte, ends bool) {
 	case s.failed != nil: // refused before its end
 		s.finishLocked(s.failed)
 	}
+}
+
+// wrongLength counts data, and reports whether they are not as many as the client has announced (RFC 9113, 8.1.1).
+func (s *stream) wrongLength(more int, ends bool) bool {
+	s.received += int64(more)
+	want := s.head.length
+	return want >= 0 && (s.received > want || ends && s.received < want)
 }
 
 // messageHead is the size of gRPC's head of a message: whether it is compressed, and its length.
@@ -378,7 +386,7 @@ func (s *stream) SendHeader(md metadata.MD) error {
 	if s.over {
 		return s.gone()
 	}
-	s.pushLocked(piece{raw: s.headerLocked(nil)})
+	s.pushLocked(piece{block: s.headerLocked()})
 	return nil
 }
 
@@ -411,7 +419,7 @@ func (s *stream) send(m any, last bool) error {
 	if len(s.out) == 0 && !s.reading && n <= c.frame && int64(n) <= s.window && int64(n) <= c.window && len(c.out) < outBytes {
 		c.answered = true
 		if !s.begun {
-			c.out = s.headerLocked(c.out)
+			c.out = c.appendBlockLocked(c.out, s.id, false, s.headerLocked())
 		}
 		c.out = binary.BigEndian.AppendUint32(append(appendFrame(c.out, http2.FrameData, 0, s.id, n), 0), uint32(size))
 		for _, b := range buffers {
@@ -424,7 +432,7 @@ func (s *stream) send(m any, last bool) error {
 		return nil
 	}
 	if !s.begun {
-		s.pushLocked(piece{raw: s.headerLocked(nil)})
+		s.pushLocked(piece{block: s.headerLocked()})
 	}
 	s.queued += n
 	s.pushLocked(piece{data: mem.SliceBuffer(binary.BigEndian.AppendUint32(make([]byte, 1, messageHead), uint32(size)))})
@@ -449,11 +457,11 @@ func (s *stream) popLocked() {
 
 // readyLocked lets the writer take the stream, if it has something that it may write.
 func (s *stream) readyLocked() {
-	if s.ready || s.reading || s.over || len(s.out) == 0 || s.out[0].raw == nil && s.window <= 0 {
+	if s.ready || s.reading || s.over || len(s.out) == 0 || s.out[0].block == nil && s.window <= 0 {
 		return
 	}
 	s.ready = true
-	if s.out[0].raw != nil {
+	if s.out[0].block != nil {
 		s.c.ends = append(s.c.ends, s)
 	} else {
 		s.c.ready = append(s.c.ready, s)
@@ -461,33 +469,17 @@ func (s *stream) readyLocked() {
 	s.c.wake.Broadcast()
 }
 
-// headerLocked appends the frame that begins the answer.
-func (s *stream) headerLocked(dst []byte) []byte {
+// headerLocked returns the header block that begins the answer.
+func (s *stream) headerLocked() []byte {
 	s.begun = true
-	if len(s.header) == 0 && !s.c.shrunk {
-		return append(appendFrame(dst, http2.FrameHeaders, http2.FlagHeadersEndHeaders, s.id, len(okHeader)), okHeader...)
+	if len(s.header) == 0 {
+		return okHeader
 	}
-	return appendBlock(dst, s.id, false, appendMetadata(append(s.c.tableLocked(), okHeader...), s.header))
+	return appendMetadata(slices.Clone(okHeader), s.header)
 }
 
 // okHeader is the header block of an answer: ":status 200" by its index, and "content-type".
 var okHeader = append([]byte{0x88}, appendHead(nil, "content-type", "application/grpc")...)
-
-// appendBlock appends the frames of a header block.
-func appendBlock(dst []byte, id uint32, ends bool, block []byte) []byte {
-	var flags http2.Flags
-	if ends {
-		flags = http2.FlagHeadersEndStream
-	}
-	for kind := http2.FrameHeaders; ; kind = http2.FrameContinuation {
-		part := block[:min(len(block), frameMost)]
-		if block = block[len(part):]; len(block) == 0 {
-			return append(appendFrame(dst, kind, flags|http2.FlagHeadersEndHeaders, id, len(part)), part...)
-		}
-		dst = append(appendFrame(dst, kind, flags, id, len(part)), part...)
-		flags = 0
-	}
-}
 
 // finishLocked ends the answer.
 func (s *stream) finishLocked(err error) {
@@ -499,12 +491,10 @@ func (s *stream) finishLocked(err error) {
 	if err != nil && !isStatus(err) {
 		st = status.FromContextError(err)
 	}
-	block := s.c.tableLocked()
+	var block []byte
 	if !s.begun {
-		block = append(block, okHeader...)
-		block = appendMetadata(block, s.header)
+		block = slices.Clone(s.headerLocked())
 	}
-	s.begun = true
 	block = appendStatus(block, st)
 	s.endLocked(appendMetadata(block, s.trailer))
 }
@@ -513,19 +503,19 @@ func (s *stream) endLocked(block []byte) {
 	c := s.c
 	c.answered = true
 	if len(s.out) == 0 && !s.reading && len(c.out) < outBytes {
-		c.out = appendBlock(c.out, s.id, true, block)
+		c.out = c.appendBlockLocked(c.out, s.id, true, block)
 		c.closeLocked(s)
 		c.wake.Broadcast()
 		return
 	}
-	s.pushLocked(piece{raw: appendBlock(nil, s.id, true, block)})
+	s.pushLocked(piece{block: block})
 }
 
 // refuseLocked ends a request that has no handler.
 func (s *stream) refuseLocked(httpStatus int, code codes.Code, why string) {
 	s.begun, s.finished = true, true
 	s.cancel = func() {}
-	block := appendHead(s.c.tableLocked(), ":status", fmt.Sprint(httpStatus))
+	block := appendHead(nil, ":status", fmt.Sprint(httpStatus))
 	block = appendHead(block, "content-type", "application/grpc")
 	s.endLocked(appendStatus(block, status.New(code, why)))
 }
