@@ -6,7 +6,7 @@
 //
 //	connection ──► port: TLS or plain text, gRPC or HTTP/1.1, detected once
 //	                │
-//	                ├─► gRPC ──► handler: checks, translation ──► calls: batches of waiting calls ────► Member
+//	                ├─► gRPC ──► h2: handler: checks, translation ► calls: batches of waiting calls ────► Member
 //	                │               ▲                                                                    │
 //	                │               └── answer, encoded from a View ◄─────────── Complete ◄──────────────┘
 //	                └─► HTTP ──► net/web: /health, /livez, /readyz, /version, /metrics; gateway.go: /v3/
@@ -14,7 +14,8 @@
 // Each gRPC service is a type of its own, with one method for each RPC; Server.services lists them all. Type core is what they share: the
 // configuration, the way to the member, and the bounds on requests.
 //
-// gRPC runs a goroutine (a handler) for each request. Type [calls] collects the calls of all handlers to the member. All collected writes
+// Package net/etcd/h2 serves gRPC. A put or get of one key is translated in its connection's reader, and answered together with others
+// (batched.go); every other request has a goroutine (a handler). Type [calls] collects the calls of all requests to the member. All collected writes
 // become one proposal and all linearizable reads share one confirmation, as at the native endpoint. Answers with keys and values are
 // encoded by hand (message.go), straight from the View. Large answers are encoded in pieces, without an intermediate copy.
 //
