@@ -371,6 +371,10 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 	return err
 }
 
+// inOrderLocked reports whether a header block may be encoded into c.out. While the writer gathers, its own blocks come before, and the first
+// of all has to say that the client's table is smaller.
+func (c *conn) inOrderLocked() bool { return c.shrinks == 0 || !c.writing }
+
 // appendBlockLocked appends the frames of a header block. If the client has made its table smaller, the next block has to say so (RFC 7541,
 // 4.2); the table is empty.
 func (c *conn) appendBlockLocked(dst []byte, id uint32, ends bool, block []byte) []byte {

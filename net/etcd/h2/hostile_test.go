@@ -150,3 +150,16 @@ func TestDrainBeforePreface(t *testing.T) {
 		t.Fatalf("the first frame is %v", kind)
 	}
 }
+
+// TestShrinkComesFirst ends a stream while the writer encodes another's data: the smaller table is for the writer's next block to say.
+func TestShrinkComesFirst(t *testing.T) {
+	c := bare(t, nil)
+	s := answering(c, 1, nil)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shrinks, c.writing = 1, true
+	s.finishLocked(nil)
+	if c.shrinks != 1 || len(c.ends) != 1 {
+		t.Fatal("a block that is written later says it")
+	}
+}
