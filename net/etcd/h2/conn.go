@@ -89,6 +89,7 @@ func newConn(s *Server, nc net.Conn, from *peer.Peer) *conn {
 	c.framer.SetReuseFrames()
 	c.framer.SetMaxReadFrameSize(frameMost)
 	c.heads.init(s, c.ctx)
+	c.greet() // before a GOAWAY of drain
 	return c
 }
 
@@ -122,9 +123,9 @@ func (c *conn) endLocked(why error) {
 	clear(c.streams)
 	c.ends, c.ready = nil, nil
 	c.wake.Broadcast()
-	if len(c.out) == 0 {
+	if len(c.out) == 0 && !c.writing {
 		_ = c.nc.Close()
-	} else {
+	} else { // the writer closes it behind the last frames
 		_ = c.nc.SetDeadline(time.Now().Add(time.Second))
 	}
 }
@@ -217,7 +218,6 @@ func (c *conn) read() error {
 	if string(preface) != http2.ClientPreface {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
-	c.greet()
 	for {
 		next, _ := c.in.Peek(4)
 		headers := len(next) == 4 && http2.FrameType(next[3]) == http2.FrameHeaders
@@ -256,15 +256,20 @@ func (c *conn) read() error {
 func (c *conn) crowded() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.out) > 2*outBytes || c.handlers >= int(c.server.config.Streams)
+	return c.crowdedLocked()
 }
 
-// await waits while the client does not read what it has caused, or while too many handlers run: those of reset streams count, too.
+// crowdedLocked leaves out the handlers of open streams: they may wait for what the client sends. Those of reset streams end by themselves.
+func (c *conn) crowdedLocked() bool {
+	return len(c.out) > 2*outBytes || c.handlers-len(c.streams) >= int(c.server.config.Streams)
+}
+
+// await waits while the client does not read what it has caused, or while too many handlers of reset streams run.
 func (c *conn) await() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.heardAt, c.pinged = time.Now(), false
-	for (len(c.out) > 2*outBytes || c.handlers >= int(c.server.config.Streams)) && c.over == nil {
+	for c.crowdedLocked() && c.over == nil {
 		c.wake.Wait()
 	}
 }
@@ -335,9 +340,6 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 		c.settled = true
 		_ = c.nc.SetReadDeadline(time.Time{})
 	}
-	if err := c.pings.frame(c); err != nil {
-		return err
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	err := f.ForeachSetting(func(one http2.Setting) error {
@@ -368,6 +370,10 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 	c.wake.Broadcast()
 	return err
 }
+
+// inOrderLocked reports whether a header block may be encoded into c.out. While the writer gathers, its own blocks come before, and the first
+// of all has to say that the client's table is smaller.
+func (c *conn) inOrderLocked() bool { return c.shrinks == 0 || !c.writing }
 
 // appendBlockLocked appends the frames of a header block. If the client has made its table smaller, the next block has to say so (RFC 7541,
 // 4.2); the table is empty.
@@ -560,6 +566,7 @@ func appendFrame(dst []byte, kind http2.FrameType, flags http2.Flags, stream uin
 
 // write writes until the connection ends. Who else has something small to write tries it without waiting (flush).
 func (c *conn) write() {
+	defer c.nc.Close() // the reader ends with it
 	var batch []byte
 	var written []mem.Buffer
 	for {
@@ -680,22 +687,25 @@ func (c *conn) turnLocked(batch []byte, written []mem.Buffer) ([]byte, []mem.Buf
 // dataLocked writes a frame of a stream's data. It releases the lock while the data are read, since that may encode them.
 func (c *conn) dataLocked(s *stream, batch []byte, written []mem.Buffer) ([]byte, []mem.Buffer) {
 	n := int(max(0, min(c.window, s.window, int64(c.frame))))
+	c.window -= int64(n) // others may use the rest meanwhile
+	s.window -= int64(n)
 	s.reading = true
 	piece := s.out[0]
 	c.mu.Unlock()
 	data := piece.data.ReadOnlyData()[piece.at:]
+	most := n
 	n = min(n, len(data))
 	if n > 0 {
 		batch = append(appendFrame(batch, http2.FrameData, 0, s.id, n), data[:n]...)
 	}
 	c.mu.Lock()
 	s.reading = false
-	c.window -= int64(n)
+	c.window += int64(most - n)
+	s.window += int64(most - n)
 	if s.over {
 		s.freeLocked()
 		return batch, written
 	}
-	s.window -= int64(n)
 	s.queued -= n
 	if s.out[0].at += n; n == len(data) {
 		written = append(written, piece.data)

@@ -11,7 +11,6 @@ import (
 type pings struct {
 	at      time.Time
 	strikes int
-	frames  int
 }
 
 const pingStrikes = 2
@@ -39,9 +38,6 @@ func (p *pings) ping(c *conn) error {
 	}
 	return nil
 }
-
-// frame counts a frame that no request needs.
-func (p *pings) frame(*conn) error { return nil }
 
 // tooManyPings is the error that gRPC's clients know.
 var tooManyPings = pingError{}

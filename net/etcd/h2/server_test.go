@@ -136,10 +136,10 @@ func TestEchoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		for j := range 40 {
+		for j := range 10 {
 			all.Go(func() {
 				r := rand.New(rand.NewPCG(uint64(i), uint64(j)))
-				for k := range 60 {
+				for k := range 15 {
 					if err := ask(t.Context(), c, r); err != nil {
 						t.Errorf("connection %d, caller %d, request %d: %v", i, j, k, err)
 						return

@@ -32,7 +32,7 @@ type stream struct {
 	// Guarded by c.mu.
 	came     []byte   // of a message that is not whole
 	whole    [][]byte // messages
-	waiting  int      // bytes of them
+	waiting  int      // bytes of them, with what each costs besides
 	failed   error    // why there is no other message
 	ended    bool     // the client has ended its side
 	served   bool     // its handler was started
@@ -169,6 +169,9 @@ func (s *stream) wrongLength(more int, ends bool) bool {
 // messageHead is the size of gRPC's head of a message: whether it is compressed, and its length.
 const messageHead = 5
 
+// messageOver is what a message costs in memory besides its bytes: empty ones would be free.
+const messageOver = 59
+
 // assembleLocked takes what belongs to one message, and returns the rest.
 func (s *stream) assembleLocked(b []byte) []byte {
 	if lacks := messageHead - len(s.came); lacks > 0 {
@@ -200,7 +203,7 @@ func (s *stream) assembleLocked(b []byte) []byte {
 	if len(s.came) == size {
 		s.whole = append(s.whole, s.came[messageHead:])
 		s.came = nil
-		s.waiting += size - messageHead
+		s.waiting += size + messageOver
 	}
 	s.returned += n
 	return b[n:]
@@ -222,7 +225,7 @@ func (s *stream) next() ([]byte, error) {
 		if len(s.whole) > 0 {
 			b := s.whole[0]
 			s.whole = s.whole[1:]
-			s.waiting -= len(b)
+			s.waiting -= messageHead + len(b) + messageOver
 			s.returnLocked()
 			s.c.mu.Unlock()
 			return b, nil
@@ -416,7 +419,7 @@ func (s *stream) send(m any, last bool) error {
 		return s.gone()
 	}
 	n := messageHead + size
-	if len(s.out) == 0 && !s.reading && n <= c.frame && int64(n) <= s.window && int64(n) <= c.window && len(c.out) < outBytes {
+	if len(s.out) == 0 && !s.reading && n <= c.frame && int64(n) <= s.window && int64(n) <= c.window && len(c.out) < outBytes && (s.begun || c.inOrderLocked()) {
 		c.answered = true
 		if !s.begun {
 			c.out = c.appendBlockLocked(c.out, s.id, false, s.headerLocked())
@@ -502,7 +505,7 @@ func (s *stream) finishLocked(err error) {
 func (s *stream) endLocked(block []byte) {
 	c := s.c
 	c.answered = true
-	if len(s.out) == 0 && !s.reading && len(c.out) < outBytes {
+	if len(s.out) == 0 && !s.reading && len(c.out) < outBytes && c.inOrderLocked() {
 		c.out = c.appendBlockLocked(c.out, s.id, true, block)
 		c.closeLocked(s)
 		c.wake.Broadcast()
