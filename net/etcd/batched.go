@@ -263,7 +263,7 @@ func (b *batched) run() {
 }
 
 func (b *batched) answer(batch *h2.Batch, d *batchedDone) {
-	p := d.call.plain
+	p, command := d.call.plain, d.call.command
 	refusal := d.outcome.Result.Err
 	switch {
 	case p.request.Context().Err() != nil: // as a handler, whose context ends with the connection
@@ -272,7 +272,7 @@ func (b *batched) answer(batch *h2.Batch, d *batchedDone) {
 		p.ended(err)
 		batch.Fail(p.request, err)
 	case refusal != nil && refusal.Code == kv.Unavailable: // it did not happen
-		b.s.running.Go(func() { p.again(d.call.command, refusal) })
+		b.s.running.Go(func() { p.again(command, refusal) })
 	case overtaken(&outcome{Completion: d.outcome}): // it did not happen, and its caller has to be identified
 		b.s.running.Go(p.handle)
 	case refusal != nil:
@@ -283,7 +283,7 @@ func (b *batched) answer(batch *h2.Batch, d *batchedDone) {
 	case p.key != nil:
 		b.answerGet(batch, p)
 	default:
-		b.answerPut(batch, p, d.call.command, d.outcome.Result.Revision)
+		b.answerPut(batch, p, command, d.outcome.Result.Revision)
 	}
 }
 
