@@ -27,14 +27,14 @@ import (
 // batched serves the plainest requests, puts and gets of one key, without a goroutine for each. A connection's reader translates a request
 // and gives it to calls. One goroutine encodes the answers to all requests that the member completes together.
 //
-//	reader ──► takePut, takeGet ──► calls ──► Member ──► Complete ──► completed ──► run ──► h2.Batch
-//	             └─► handler: a request that is not plain, or that would be refused
+//		reader ──► takePut, takeGet ──► calls ──► Member ──► Complete ──► completed ──► run ──► h2.Batch
+//		             └─► handler: a request that is not plain, or that would be refused
 //
-//  1. A request counts like one with a handler: in the metrics of RPCs from its beginning, and in core.requests until its end.
-//  2. Neither a reader nor run waits, or copies a large value. A retry, a large value, and a request that needs an identified caller after
-//     all continue in a goroutine of their own.
-//  3. A get is answered from a View without authentication: no user's permission is needed there.
-//  4. run ends after stop. Close calls stop after all connections have ended: completions that come later have no client.
+//	 1. A request counts like one with a handler: in the metrics of RPCs from its beginning, and in core.requests until its end.
+//	 2. Neither a reader nor run waits, or copies a large value. A retry, a large value, and a request that needs an identified caller after
+//	    all continue in a goroutine of their own.
+//	 3. A get is answered from a View without authentication: no user's permission is needed there.
+//	 4. run ends after stop. Close calls stop after all connections have ended: completions that come later have no client.
 type batched struct {
 	s        *core
 	kv       kvService
