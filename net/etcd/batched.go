@@ -1,18 +1,22 @@
 package etcd
 
 import (
-	"bytes"
 	"context"
 	"runtime"
 	"sync"
 	"time"
 	"unicode/utf8"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/buffers"
 	"qkv/internal/limits"
@@ -21,17 +25,33 @@ import (
 )
 
 // batched serves the plainest requests, puts and gets of one key, without a goroutine for each. A connection's reader translates a request
-// and gives it to calls. One goroutine encodes the answers of what the member completes together. Every other request is served by its
-// handler, also if something is in the way only now: authentication, a member that has no leader, a request that is refused.
+// and gives it to calls. One goroutine encodes the answers to all requests that the member completes together.
+//
+//		reader ──► takePut, takeGet ──► calls ──► Member ──► Complete ──► completed ──► run ──► h2.Batch
+//		             └─► handler: a request that is not plain, or that would be refused
+//
+//	 1. A request counts like one with a handler: in the metrics of RPCs from its beginning, and in core.requests until its end.
+//	 2. Neither a reader nor run waits, or copies a large value. A retry, a large value, and a request that needs an identified caller after
+//	    all continue in a goroutine of their own.
+//	 3. A get is answered from a View without authentication: no user's permission is needed there.
+//	 4. run ends after stop. Close calls stop after all connections have ended: completions that come later have no client.
 type batched struct {
 	s        *core
 	kv       kvService
-	put, get *rpcMeter
+	put, get plainMethod
 
 	mu   sync.Mutex
 	done []batchedDone
-	wake chan struct{}
+	wake chan struct{} // has a token if done has requests, or is over
 	over bool
+}
+
+// plainMethod is an RPC whose plain requests are batched.
+type plainMethod struct {
+	name   string
+	meter  *rpcMeter
+	calls  *queue
+	handle grpc.MethodHandler // of its other requests, without meter
 }
 
 // batchedDone is a request that the member has answered.
@@ -40,21 +60,23 @@ type batchedDone struct {
 	outcome kv.Completion
 }
 
-// plainCall is a batched request under way.
+// plainCall is a batched request in service.
 type plainCall struct {
 	of      *batched
+	method  *plainMethod
 	request *h2.Request
-	meter   *rpcMeter
 	began   time.Time
-	size    int    // of the request
 	key     []byte // of a get
-	command kv.Command
 }
 
 func newBatched(s *core) *batched {
 	b := &batched{s: s, kv: kvService{s}, wake: make(chan struct{}, 1)}
-	b.put = s.metrics.of("etcdserverpb.KV", "Put", unaryKind)
-	b.get = s.metrics.of("etcdserverpb.KV", "Range", unaryKind)
+	keys := offer{s, "etcdserverpb.KV"}
+	of := func(name string, calls *queue, m grpc.MethodDesc) plainMethod {
+		return plainMethod{name: name, meter: s.metrics.of(keys.service, name, unaryKind), calls: calls, handle: m.Handler}
+	}
+	b.put = of("Put", &s.calls.writes, method(keys, "Put", b.kv.put))
+	b.get = of("Range", &s.calls.reads, method(keys, "Range", b.kv.rangeKeys))
 	return b
 }
 
@@ -64,14 +86,12 @@ func (b *batched) methods() map[string]func(*h2.Request, []byte) bool {
 
 // requester is what the metadata of requests says.
 type requester struct {
-	account  *front.Account
-	ctx      context.Context
 	plain    bool // nothing in it asks for a handler
 	requires bool // a leader
 }
 
 func (b *batched) prepare(ctx context.Context) any {
-	one := &requester{account: front.AccountOf(ctx), ctx: ctx, plain: true}
+	one := &requester{plain: true}
 	if version := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataClientAPIVersionKey); len(version) > 0 {
 		one.plain = utf8.ValidString(version[0])
 	}
@@ -79,49 +99,41 @@ func (b *batched) prepare(ctx context.Context) any {
 	return one
 }
 
-// plain reports whether nothing is in the way of serving a request at once.
-func (b *batched) plain(r *h2.Request) bool {
+// plain returns the newest View if nothing prevents that a request is served at once, and otherwise nil.
+func (b *batched) plain(r *h2.Request) *index.View {
 	s, by := b.s, r.Prepared().(*requester)
 	if !by.plain || s.alive.Err() != nil || !s.config.Start.Current() || s.config.Member.Refuse() != nil {
-		return false
+		return nil
+	}
+	if by.requires && s.config.Member.RaftStatus().Leader == 0 {
+		return nil
 	}
 	v := s.config.Member.View()
-	own := v.Members().Get(s.config.ID)
-	if own == nil || isLearner(own) || v.Auth().Enabled() {
-		return false
+	if own := v.Members().Get(s.config.ID); own == nil || isLearner(own) || v.Auth().Enabled() {
+		return nil
 	}
-	return !by.requires || s.config.Member.RaftStatus().Leader != 0
+	return v
 }
 
 func (b *batched) takePut(r *h2.Request, message []byte) bool {
-	var q putRequest
-	if !decodeBytes(message, &q.Key, &q.Value) || !b.plain(r) {
+	var q pb.PutRequest
+	if !decodeBytes(message, &q.Key, &q.Value) || proto.Size(&q)+requestOverhead > b.s.config.MaxRequestBytes {
 		return false
 	}
-	s := b.s
-	p, err := b.kv.putOf(&q.PutRequest)
-	if err != nil || s.checkSize(r.Context(), &q) != nil {
-		return false
-	}
-	h, err := s.head(r.Context())
+	p, err := b.kv.putOf(&q)
 	if err != nil {
 		return false
 	}
-	command := h.AppendPut(buffers.Get(64+len(p.Key)+len(p.Value)+len(h.By.Name)), &p)
-	one := &call{command: command, plain: &plainCall{of: b, request: r, meter: b.put, began: time.Now(), size: len(message)}}
-	if len(command.Bytes) > limits.RequestBytes || s.calls.hand(&s.calls.writes, one) != nil {
+	v := b.plain(r)
+	if v == nil {
 		return false
 	}
-	return true
-}
-
-// ended counts a request that needed no handler.
-func (b *batched) ended(p *plainCall, err error) {
-	p.meter.started.Inc()
-	p.meter.in.Inc()
-	b.s.metrics.count(p.request.Context(), p.meter)
-	b.s.metrics.received.Add(float64(p.size))
-	p.meter.ended(p.began, err)
+	h := b.s.unidentified(r.Context(), v)
+	command := h.AppendPut(buffers.Get(commandOver+len(p.Key)+len(p.Value)+len(h.By.Name)), &p)
+	if len(command.Bytes) > limits.RequestBytes {
+		return false
+	}
+	return b.hand(&call{command: command, plain: b.begin(&b.put, r)})
 }
 
 // readOf reads a request for one key.
@@ -154,43 +166,92 @@ func readOf(from []byte) (key []byte, serializable, ok bool) {
 
 func (b *batched) takeGet(r *h2.Request, message []byte) bool {
 	key, serializable, ok := readOf(message)
-	if !ok || len(key) > limits.KeyBytes || !b.plain(r) {
+	if !ok || len(key) > limits.KeyBytes || b.plain(r) == nil {
 		return false
 	}
-	p := &plainCall{of: b, request: r, meter: b.get, began: time.Now(), size: len(message), key: key}
-	if serializable {
-		var one h2.Batch
-		b.answerGet(&one, p)
-		return true // the reader writes it
+	p := b.begin(&b.get, r)
+	p.key = key
+	if !serializable {
+		return b.hand(&call{plain: p})
 	}
-	if b.s.calls.hand(&b.s.calls.reads, &call{plain: p}) != nil {
+	p.count()
+	var one h2.Batch // the reader writes it
+	b.answerGet(&one, p)
+	return true
+}
+
+func (b *batched) begin(m *plainMethod, r *h2.Request) *plainCall {
+	return &plainCall{of: b, method: m, request: r, began: time.Now()}
+}
+
+// hand gives a request to the member. It returns false if the request is refused, which its handler tells the client.
+func (b *batched) hand(one *call) bool {
+	p := one.plain
+	if b.s.calls.begin(one) != nil {
 		return false
+	}
+	p.count() // its outcome may come at once
+	if err := b.s.calls.handBegun(p.method.calls, one); err != nil {
+		p.finish(nil, err)
 	}
 	return true
+}
+
+// count counts the beginning of a request.
+func (p *plainCall) count() {
+	s, m := p.of.s, p.method.meter
+	m.started.Inc()
+	m.in.Inc()
+	s.metrics.count(p.request.Context(), m)
+	s.metrics.received.Add(float64(len(p.request.Message())))
+	if p.key != nil {
+		s.metrics.ranges.Add(1)
+	}
+	s.requests.Add(1)
+}
+
+// ended counts the end of a request.
+func (p *plainCall) ended(err error) {
+	p.of.s.requests.Add(-1)
+	p.method.meter.ended(p.began, err)
+	if err == nil {
+		p.method.meter.out.Inc()
+	}
 }
 
 // completed takes over requests that the member has completed.
 func (b *batched) completed(all []batchedDone) {
 	b.mu.Lock()
-	b.done = append(b.done, all...)
+	if !b.over {
+		b.done = append(b.done, all...)
+	}
 	b.mu.Unlock()
+	b.signal()
+}
+
+func (b *batched) signal() {
 	select {
 	case b.wake <- struct{}{}:
 	default:
 	}
 }
 
+// stop ends run, after the answers to what is completed.
+func (b *batched) stop() {
+	b.mu.Lock()
+	b.over = true
+	b.mu.Unlock()
+	b.signal()
+}
+
 func (b *batched) run() {
 	var spare []batchedDone
 	var batch h2.Batch
-	for {
-		select {
-		case <-b.wake:
-		case <-b.s.alive.Done():
-		}
+	for over := false; !over; {
+		<-b.wake
 		b.mu.Lock()
 		all := b.done
-		b.done = spare[:0]
+		b.done, over = spare[:0], b.over
 		b.mu.Unlock()
 		for i := range all {
 			b.answer(&batch, &all[i])
@@ -198,69 +259,148 @@ func (b *batched) run() {
 		batch.Flush()
 		clear(all)
 		spare = all
-		if b.s.alive.Err() != nil && len(all) == 0 {
-			time.Sleep(5 * time.Millisecond)
-			select {
-			case <-b.stopped():
-				return
-			default:
-			}
-		}
 	}
 }
 
-func (b *batched) stopped() <-chan struct{} { return b.s.ended }
-
 func (b *batched) answer(batch *h2.Batch, d *batchedDone) {
-	p := d.call.plain
-	switch refusal := d.outcome.Result.Err; {
-	case refusal != nil && (refusal.Code == kv.Unavailable || refusal.Code == kv.AuthOld || refusal.Code == kv.UserEmpty): // it did not happen
-		p.request.Serve()
+	p, command := d.call.plain, d.call.command
+	refusal := d.outcome.Result.Err
+	switch {
+	case p.request.Context().Err() != nil: // as a handler, whose context ends with the connection
+		err := p.request.Context().Err()
+		b.s.calls.count(p.method.calls, errLate)
+		p.ended(err)
+		batch.Fail(p.request, err)
+	case refusal != nil && refusal.Code == kv.Unavailable: // it did not happen
+		b.s.running.Go(func() { p.again(command, refusal) })
+	case overtaken(&outcome{Completion: d.outcome}): // it did not happen, and its caller has to be identified
+		b.s.running.Go(p.handle)
 	case refusal != nil:
-		b.s.calls.count(p.queue(), refusal)
-		err := statusOf(refusal)
-		b.ended(p, err)
+		b.s.calls.count(p.method.calls, refusal)
+		err := b.s.audited(p.request.Context(), p.method.name, p.asked(), statusOf(refusal))
+		p.ended(err)
 		batch.Fail(p.request, err)
 	case p.key != nil:
 		b.answerGet(batch, p)
 	default:
-		buffers.Put(d.call.command.Bytes)
-		var room [headerBytes]byte
-		b.send(batch, p, appendHeader(room[:0], putHeader, b.s.header(d.outcome.Result.Revision)))
+		b.answerPut(batch, p, command, d.outcome.Result.Revision)
 	}
 }
 
-func (p *plainCall) queue() *queue {
-	if p.key != nil {
-		return &p.of.s.calls.reads
+// again retries a request that found no leader, as calls.do does.
+func (p *plainCall) again(command kv.Command, refusal *kv.Error) {
+	b, ctx, to := p.of, p.request.Context(), p.method.calls
+	until := p.began.Add(b.s.config.Timeout)
+	err := b.s.calls.backOff(ctx, to, refusal, until)
+	var out outcome
+	if err == nil {
+		out, err = b.s.calls.doUntil(ctx, to, &call{command: command}, until)
 	}
-	return &p.of.s.calls.writes
+	switch {
+	case overtaken(&out):
+		p.handle()
+	case err != nil:
+		p.finish(nil, b.s.audited(ctx, p.method.name, p.asked(), err))
+	case p.key != nil:
+		var batch h2.Batch
+		b.answerGet(&batch, p)
+		batch.Flush()
+	default:
+		var batch h2.Batch
+		b.answerPut(&batch, p, command, out.Result.Revision)
+		batch.Flush()
+	}
+}
+
+// handle serves a request by its method's handler.
+func (p *plainCall) handle() {
+	s := p.of.s
+	ctx, cancel := context.WithCancel(p.request.Context())
+	defer cancel()
+	s.requests.Add(-1) // the handler counts it again
+	if p.key != nil {
+		s.metrics.ranges.Add(^uint64(0))
+	}
+	out, err := p.method.handle(nil, ctx, p.decode, nil)
+	s.requests.Add(1)
+	if err != nil {
+		p.finish(nil, err)
+		return
+	}
+	p.finish(out.(answer), nil)
+}
+
+// finish answers a request outside run.
+func (p *plainCall) finish(out answer, err error) {
+	p.ended(err)
+	if err == nil {
+		p.request.Send(out.charge(front.AccountOf(p.request.Context())))
+		return
+	}
+	var batch h2.Batch
+	batch.Fail(p.request, err)
+	batch.Flush()
+}
+
+// decode decodes the request for its handler. Its bytes are counted already.
+func (p *plainCall) decode(to any) error {
+	return libraryCodec.Unmarshal(mem.BufferSlice{mem.SliceBuffer(p.request.Message())}, to)
+}
+
+// asked returns the request as its handler gets it.
+func (p *plainCall) asked() proto.Message {
+	var q proto.Message = &putRequest{}
+	if p.key != nil {
+		q = &pb.RangeRequest{}
+	}
+	_ = p.decode(q) // it was decoded before
+	return q
+}
+
+func (b *batched) answerPut(batch *h2.Batch, p *plainCall, command kv.Command, revision int64) {
+	buffers.Put(command.Bytes)
+	var room [headerBytes]byte
+	m := appendHeader(room[:0], putHeader, b.s.header(revision))
+	p.ended(nil)
+	if batch.Answer(p.request, m) {
+		b.s.metrics.sent.Add(float64(len(m)))
+		return
+	}
+	p.request.Send(message{append([]byte(nil), m...)})
 }
 
 func (b *batched) answerGet(batch *h2.Batch, p *plainCall) {
 	v := b.s.config.Member.View()
 	defer runtime.KeepAlive(v)
-	b.s.metrics.ranges.Add(1)
+	if v.Auth().Enabled() { // since the request came
+		b.s.running.Go(p.handle)
+		return
+	}
 	found, err := v.Range(kv.Range{Key: p.key}, 0)
-	if err != nil {
-		failed := statusOf(err)
-		b.ended(p, failed)
-		batch.Fail(p.request, failed)
-		return
+	switch {
+	case err != nil:
+		err = statusOf(err)
+		p.ended(err)
+		batch.Fail(p.request, err)
+	case len(found.KVs) > 0 && len(found.KVs[0].Value) > limits.EtcdPieceBytes:
+		b.s.running.Go(func() { b.answerLarge(p, v, &found) })
+	default:
+		m := b.kv.pointMessage(&found)
+		p.ended(nil)
+		if batch.Answer(p.request, m[0]) {
+			b.s.metrics.sent.Add(float64(len(m[0])))
+			return
+		}
+		p.request.Send(m.charge(front.AccountOf(p.request.Context())))
 	}
-	if len(found.KVs) > 0 && len(found.KVs[0].Value) > b.s.wholeMost(p.request.Context()) {
-		p.request.Serve() // it is encoded as the client reads it
-		return
-	}
-	b.send(batch, p, b.kv.pointMessage(&found)[0])
 }
 
-func (b *batched) send(batch *h2.Batch, p *plainCall, m []byte) {
-	b.ended(p, nil)
-	p.meter.out.Inc()
-	if batch.Answer(p.request, m) {
-		b.s.metrics.sent.Add(float64(len(m)))
+// answerLarge answers with a value that takes long to copy.
+func (b *batched) answerLarge(p *plainCall, v *index.View, found *kv.RangeResult) {
+	defer runtime.KeepAlive(v)
+	if len(found.KVs[0].Value) > b.s.wholeMost(p.request.Context()) { // it is encoded as the client reads it
+		p.handle()
 		return
 	}
-	p.request.Send(message{bytes.Clone(m)}.charge(front.AccountOf(p.request.Context())))
+	p.finish(b.kv.pointMessage(found), nil)
 }

@@ -123,7 +123,6 @@ type core struct {
 
 	alive context.Context // until the server ends
 	die   context.CancelFunc
-	ended chan struct{}
 
 	running sync.WaitGroup // every goroutine of the server
 
@@ -181,13 +180,11 @@ func newCore(config Config) *core {
 	s.metrics = newMetrics(s)
 	s.accounts = front.NewAccounts(config.Limits.Bytes, s.log)
 	s.admission = newAdmission(s)
-	s.ended = make(chan struct{})
 	s.alive, s.die = context.WithCancel(context.Background())
 	return s
 }
 
-// begin starts gRPC at the first gRPC connection: gRPC's workers cost memory that a member without such clients does not need. It returns
-// false if the server ended first.
+// begin starts gRPC at the first gRPC connection. It returns false if the server ended first.
 func (s *Server) begin() bool {
 	s.begun.Do(func() {
 		s.grpc = h2.NewServer(h2.Config{
@@ -278,7 +275,7 @@ func (s *Server) Close() {
 		p.Stop()
 	}
 	s.calls.stop()
-	close(s.ended)
+	s.batched.stop()
 	s.running.Wait()
 }
 

@@ -580,9 +580,6 @@ type plainText struct{}
 // AuthType implements credentials.AuthInfo.
 func (plainText) AuthType() string { return "insecure" }
 
-// Credentials are for the connections of GRPC.
-func Credentials() credentials.TransportCredentials { return handshaken{} }
-
 // ConnContext attaches the connection's identity to the context of an HTTP request, as for a gRPC request.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	known, ok := c.(told)
@@ -591,20 +588,3 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	}
 	return peer.NewContext(ctx, &peer.Peer{Addr: c.RemoteAddr(), LocalAddr: c.LocalAddr(), AuthInfo: known.auth})
 }
-
-// handshaken are credentials for connections whose handshake is done.
-type handshaken struct{}
-
-func (handshaken) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	return c, c.(told).auth, nil
-}
-
-func (handshaken) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	return nil, nil, errors.New("this is a server")
-}
-
-func (handshaken) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
-}
-func (handshaken) Clone() credentials.TransportCredentials { return handshaken{} }
-func (handshaken) OverrideServerName(string) error         { return nil }
