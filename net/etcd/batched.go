@@ -266,8 +266,8 @@ func (b *batched) answer(batch *h2.Batch, d *batchedDone) {
 	p, command := d.call.plain, d.call.command
 	refusal := d.outcome.Result.Err
 	switch {
-	case p.request.Context().Err() != nil: // as a handler, whose context ends with the connection
-		err := p.request.Context().Err()
+	case p.request.Over(): // as a handler, whose context has ended
+		err := context.Canceled
 		b.s.calls.count(p.method.calls, errLate)
 		p.ended(err)
 		batch.Fail(p.request, err)
@@ -289,7 +289,7 @@ func (b *batched) answer(batch *h2.Batch, d *batchedDone) {
 
 // again retries a request that found no leader, as calls.do does.
 func (p *plainCall) again(command kv.Command, refusal *kv.Error) {
-	b, ctx, to := p.of, p.request.Context(), p.method.calls
+	b, ctx, to := p.of, p.request.Own(), p.method.calls
 	until := p.began.Add(b.s.config.Timeout)
 	err := b.s.calls.backOff(ctx, to, refusal, until)
 	var out outcome
@@ -315,8 +315,7 @@ func (p *plainCall) again(command kv.Command, refusal *kv.Error) {
 // handle serves a request by its method's handler.
 func (p *plainCall) handle() {
 	s := p.of.s
-	ctx, cancel := context.WithCancel(p.request.Context())
-	defer cancel()
+	ctx := p.request.Own()
 	s.requests.Add(-1) // the handler counts it again
 	if p.key != nil {
 		s.metrics.ranges.Add(^uint64(0))

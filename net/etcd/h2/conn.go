@@ -243,13 +243,24 @@ func (c *conn) read() error {
 				(*Request)(s).Serve()
 			}
 		}
-		if c.in.Buffered() == 0 {
+		waits := !c.buffered()
+		if waits {
 			c.flush()
 		}
-		if c.in.Buffered() == 0 || c.crowded() {
+		if waits || c.crowded() {
 			c.await()
 		}
 	}
+}
+
+// buffered reports whether the next frame can be read without waiting.
+func (c *conn) buffered() bool {
+	n := c.in.Buffered()
+	if n < frameHead {
+		return false
+	}
+	head, _ := c.in.Peek(3)
+	return n-frameHead >= int(head[0])<<16|int(head[1])<<8|int(head[2])
 }
 
 // crowded reports whether the connection has to be read no further for now.
@@ -558,6 +569,9 @@ func (c *conn) trailers(id uint32, h *head, ends bool) error {
 
 // headerBlockOver is how much a block may exceed the limit of its decoded fields: a limit of the block itself, not of its contents.
 const headerBlockOver = 1 << 10
+
+// frameHead is the size of a frame's head.
+const frameHead = 9
 
 // appendFrame appends the head of a frame.
 func appendFrame(dst []byte, kind http2.FrameType, flags http2.Flags, stream uint32, length int) []byte {

@@ -23,8 +23,8 @@
 //   - Every other unary request runs its handler of [grpc.ServiceDesc] in a goroutine once its message is whole.
 //   - A streaming method runs its handler from the header block on.
 //
-// A handler that panics costs its request alone. A request that its client resets ends its context; until its handler has returned, it
-// counts against Config.Streams, and a connection with so many handlers is not read.
+// A handler that panics costs its request alone. A request that its client resets ends its context; a connection with Config.Streams
+// handlers of such requests is not read until some have returned.
 //
 // # Header blocks
 //
@@ -36,7 +36,7 @@
 // # Bounds
 //
 //	open streams of a connection                 Config.Streams, others are refused
-//	running handlers of a connection             Config.Streams, the connection is not read
+//	running handlers of a connection             twice Config.Streams, the connection is not read
 //	encoded frames that the client does not read 2 * outBytes, the connection is not read
 //	data of a stream's answer                    streamQueue, SendMsg waits; a unary answer is one message
 //	data of a stream's request                   streamWindow, and messages of streamWindow that the handler has not taken

@@ -8,11 +8,31 @@ import (
 )
 
 // Request is a unary request that is served without a goroutine of its own. The function in Config.Batched gets it, with its message, from
-// the connection's reader. It returns true if it has taken the request: a Batch gets the answer then, later, or Serve is called.
+// the connection's reader. It returns true if it has taken the request, whose answer a Batch or Send gets
+// then or later; otherwise the request's handler runs.
 type Request stream
 
 // Context has the request's metadata. It ends with the connection.
 func (r *Request) Context() context.Context { return r.head.ctx }
+
+// Own is Context, and ends with the request, too: when its client resets it, for example.
+func (r *Request) Own() context.Context {
+	s := (*stream)(r)
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.contextLocked()
+	if s.over {
+		s.cancel()
+	}
+	return s.ctx
+}
+
+// Over reports whether the request's client waits for no answer: it has reset the request, or the connection has ended.
+func (r *Request) Over() bool {
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	return r.over
+}
 
 // Prepared is what Config.Prepare has made of the metadata.
 func (r *Request) Prepared() any { return r.head.prepared }

@@ -224,6 +224,7 @@ func (s *stream) next() ([]byte, error) {
 		s.c.mu.Lock()
 		if len(s.whole) > 0 {
 			b := s.whole[0]
+			s.whole[0] = nil // the stream may stay for long without another one
 			s.whole = s.whole[1:]
 			s.waiting -= messageHead + len(b) + messageOver
 			s.returnLocked()
