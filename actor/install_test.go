@@ -188,3 +188,21 @@ func TestNewestSnapshotIsOffered(t *testing.T) {
 		}
 	}
 }
+
+// The segments of before a snapshot go once it is installed: on a disk that is nearly full there may be no later snapshot that releases them.
+func TestInstalledSnapshotReleasesTheLog(t *testing.T) {
+	l, _ := openLogOf(t, simdisk.New(1), 64<<10, func() int64 { return 0 })
+	w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
+	w.Status.view.Store(index.NewState(limits.Defaults().Index).View())
+	for i := uint64(2); i <= 9; i++ {
+		e := someEntry(i, 1)
+		e.Data = make([]byte, 40_000)
+		handleAll(w, []LogWriterMessage{Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}}}})
+	}
+	before := l.Stats().Bytes
+	handleAll(w, []LogWriterMessage{Append{Message: &raftpb.Message{Term: u(4), Vote: u(0), Commit: u(10), Snapshot: snapshotAt(10, 3, testMembers)}}})
+	handleAll(w, []LogWriterMessage{Restored{}})
+	if after := l.Stats().Bytes; before < 300_000 || after > before/2 {
+		t.Errorf("the log has %d bytes behind the snapshot, and had %d before it", after, before)
+	}
+}

@@ -57,7 +57,7 @@ var actorBugs = []mutant{
 	}, []detector{direct("./actor", "TestSuspension")}},
 	{"keep the log of before a snapshot that was installed", []change{
 		{"LogWriter.takeRestored", `w.Log.Release(r.marker.Index)`, ``},
-	}, []detector{direct("./node", "TestTightDisk/delete_with_128_KiB_left")}},
+	}, []detector{direct("./actor", "TestInstalledSnapshotReleasesTheLog")}},
 	{"release the log behind a snapshot on its way", []change{
 		{"neededFrom", `return max(p.PendingSnapshot, base)`, `return ^uint64(0) - 0*base`},
 	}, []detector{direct("./actor", "TestLogIsKeptForFollowers"), campaign}},

@@ -50,6 +50,7 @@ var snapshotBugs = []mutant{
 		{"S3.List", `if object.Err != nil {`, `if object.Err != nil && statusOf(object.Err) == 404 { return nil, nil }; if object.Err != nil {`},
 	}, []detector{direct("./snapshot/backup/store", "TestNoBucket")}},
 	{"name an object before its content is synced", []change{
+		{"Folder.put", `err = file.Datasync()`, `err = nil`},
 		{"Folder.put", `err = file.Sync()`, `err = nil`},
 	}, []detector{direct("./snapshot/backup/store", "TestFolderCrashes")}},
 	{"acknowledge a deletion before it is durable", []change{
@@ -131,6 +132,7 @@ var snapshotBugs = []mutant{
 		{"Writer.Continues", `e.Term != term || wall > known`, `e.Term != term && wall > known`},
 	}, []detector{direct("./node/backuprun", "TestAnotherHistory")}},
 	{"acknowledge an object of a backup that is not synced", []change{
+		{"Folder.put", `err = file.Datasync()`, `err = nil`},
 		{"Folder.put", `err = file.Sync()`, `err = nil`},
 	}, []detector{direct("./snapshot/backup", "TestCrashAtEveryCall")}},
 	{"publish an object of a backup before it is read back", []change{
