@@ -254,7 +254,7 @@ func (b *batched) run() {
 		b.done, over = spare[:0], b.over
 		b.mu.Unlock()
 		for i := range all {
-			b.answer(&batch, &all[i])
+			all[i].call.plain.request.Contain(func() { b.answer(&batch, &all[i]) })
 		}
 		batch.Flush()
 		clear(all)
@@ -272,9 +272,9 @@ func (b *batched) answer(batch *h2.Batch, d *batchedDone) {
 		p.ended(err)
 		batch.Fail(p.request, err)
 	case refusal != nil && refusal.Code == kv.Unavailable: // it did not happen
-		b.s.running.Go(func() { p.again(command, refusal) })
+		p.apart(func() { p.again(command, refusal) })
 	case overtaken(&outcome{Completion: d.outcome}): // it did not happen, and its caller has to be identified
-		b.s.running.Go(p.handle)
+		p.apart(p.handle)
 	case refusal != nil:
 		b.s.calls.count(p.method.calls, refusal)
 		err := b.s.audited(p.request.Context(), p.method.name, p.asked(), statusOf(refusal))
@@ -285,6 +285,11 @@ func (b *batched) answer(batch *h2.Batch, d *batchedDone) {
 	default:
 		b.answerPut(batch, p, command, d.outcome.Result.Revision)
 	}
+}
+
+// apart continues a request in a goroutine of its own.
+func (p *plainCall) apart(f func()) {
+	p.of.s.running.Go(func() { p.request.Contain(f) })
 }
 
 // again retries a request that found no leader, as calls.do does.
@@ -372,7 +377,7 @@ func (b *batched) answerGet(batch *h2.Batch, p *plainCall) {
 	v := b.s.config.Member.View()
 	defer runtime.KeepAlive(v)
 	if v.Auth().Enabled() { // since the request came
-		b.s.running.Go(p.handle)
+		p.apart(p.handle)
 		return
 	}
 	found, err := v.Range(kv.Range{Key: p.key}, 0)
@@ -382,7 +387,7 @@ func (b *batched) answerGet(batch *h2.Batch, p *plainCall) {
 		p.ended(err)
 		batch.Fail(p.request, err)
 	case len(found.KVs) > 0 && len(found.KVs[0].Value) > limits.EtcdPieceBytes:
-		b.s.running.Go(func() { b.answerLarge(p, v, &found) })
+		p.apart(func() { b.answerLarge(p, v, &found) })
 	default:
 		m := b.kv.pointMessage(&found)
 		p.ended(nil)

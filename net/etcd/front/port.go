@@ -22,6 +22,7 @@ import (
 	"qkv/internal/admit"
 	"qkv/internal/limits"
 	"qkv/internal/logx"
+	"qkv/net/etcd/h2"
 	"qkv/net/wire"
 )
 
@@ -392,7 +393,7 @@ func (p *Port) hand(c *conn, full bool) error {
 	if !p.config.BeginGRPC() {
 		return net.ErrClosed
 	}
-	return p.grpc.give(told{Conn: over, auth: AuthInfo{auth, own}, account: own, in: &frames{seen: own.fromClient, skip: prefaceBytes}, out: &frames{seen: own.toClient}})
+	return p.grpc.give(told{Conn: over, auth: AuthInfo{auth, own}, account: own, grpc: true})
 }
 
 // handshake runs the TLS handshake. It holds a slot of the semaphore while this side computes, and none while it waits for the other side:
@@ -479,22 +480,24 @@ type told struct {
 	net.Conn
 	auth    credentials.AuthInfo
 	account *Account
-	// Of a gRPC connection: one goroutine reads, and one writes.
-	in, out *frames
+	grpc    bool
 }
 
+// Read waits first while the client has sent too much. What came before is handled.
 func (t told) Read(b []byte) (int, error) {
-	if t.in != nil && (t.account.behind() || t.account.overloads()) {
-		b = b[:min(len(b), behindBytes)]
-	}
-	n, err := t.Conn.Read(b)
-	if t.in != nil {
-		t.in.see(b[:n])
+	if t.grpc {
+		t.account.of.makeRoom()
 		t.account.pace()
 		t.account.throttle(limits.EtcdServedWait)
+		if t.account.behind() || t.account.overloads() {
+			b = b[:min(len(b), behindBytes)]
+		}
 	}
-	return n, err
+	return t.Conn.Read(b)
 }
+
+// Ledger returns the connection's account.
+func (t told) Ledger() h2.Ledger { return t.account }
 
 // behindBytes is the read size of a throttled connection: some ten requests with resets, some twenty without.
 const behindBytes = 1 << 10
@@ -502,9 +505,6 @@ const behindBytes = 1 << 10
 func (t told) Write(b []byte) (int, error) {
 	n, err := t.Conn.Write(b)
 	t.account.sent.Add(int64(n))
-	if t.out != nil {
-		t.out.see(b[:n])
-	}
 	return n, err
 }
 
@@ -529,7 +529,6 @@ func (t told) Trier() func([]byte) int {
 		})
 		n = max(n, 0)
 		t.account.sent.Add(int64(n))
-		t.out.see(b[:n])
 		return n
 	}
 }

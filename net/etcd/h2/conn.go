@@ -32,6 +32,7 @@ const (
 type conn struct {
 	server *Server
 	nc     net.Conn
+	ledger Ledger
 	ctx    context.Context // until the connection ends
 	cancel context.CancelFunc
 
@@ -49,23 +50,25 @@ type conn struct {
 	mu       sync.Mutex
 	wake     sync.Cond // the writer has something to do, or the reader may continue
 	streams  map[uint32]*stream
-	out      []byte    // encoded frames
-	ends     []*stream // that have frames to write that need no window
-	ready    []*stream // that have data to write and window for it, in turns
-	handlers int       // that run
-	window   int64     // that the client grants
-	initial  int64     // of new streams
-	frame    int       // the client's limit of a frame
-	table    uint32    // the client's limit of its header table
-	shrinks  int       // how often that has become smaller since the last header block
-	going    byte      // see drain
-	writing  bool      // somebody writes
-	spare    []byte    // for out
-	try      tryFunc   // nil: nothing is written without waiting
-	over     error     // the connection has ended
-	heardAt  time.Time // the last frame
-	pinged   bool      // the server's ping is not answered
-	answered bool      // a part of an answer was written since the client's last ping
+	out      []byte     // encoded frames
+	ends     []*stream  // that have frames to write that need no window
+	ready    []*stream  // that have data to write and window for it, in turns
+	handlers int        // that run
+	window   int64      // that the client grants
+	initial  int64      // of new streams
+	frame    int        // the client's limit of a frame
+	table    uint32     // the client's limit of its header table
+	shrinks  int        // how often that has become smaller since the last header block
+	going    byte       // see drain
+	writing  bool       // somebody writes
+	spare    []byte     // for out
+	try      tryFunc    // nil: nothing is written without waiting
+	over     error      // the connection has ended
+	heardAt  time.Time  // the last frame
+	pinged   bool       // the server's ping is not answered
+	answered bool       // a part of an answer was written since the client's last ping
+	resets   [16]uint32 // the latest streams that the server has reset
+	reset    int        // how many there were
 }
 
 // The states of a connection's graceful end: none, GOAWAY is sent for later streams, and no other stream is taken.
@@ -76,8 +79,11 @@ const (
 )
 
 func newConn(s *Server, nc net.Conn, from *peer.Peer) *conn {
-	c := &conn{server: s, nc: nc, streams: map[uint32]*stream{}, window: 65535, initial: 65535, table: 4096, frame: frameMost, heardAt: time.Now()}
+	c := &conn{server: s, nc: nc, ledger: noLedger{}, streams: map[uint32]*stream{}, window: 65535, initial: 65535, table: 4096, frame: frameMost, heardAt: time.Now()}
 	c.wake.L = &c.mu
+	if l, ok := nc.(interface{ Ledger() Ledger }); ok {
+		c.ledger = l.Ledger()
+	}
 	if t, ok := nc.(interface{ Trier() func([]byte) int }); ok {
 		if try := t.Trier(); try != nil {
 			c.try = try
@@ -239,9 +245,12 @@ func (c *conn) read() error {
 		}
 		if s := c.asked; s != nil {
 			c.asked = nil
-			if !s.head.method.batched((*Request)(s), s.whole[0]) {
-				(*Request)(s).Serve()
-			}
+			r := (*Request)(s)
+			r.Contain(func() {
+				if !s.head.method.batched(r, s.whole[0]) {
+					r.Serve()
+				}
+			})
 		}
 		waits := !c.buffered()
 		if waits {
@@ -314,29 +323,38 @@ func (c *conn) take(f http2.Frame) error {
 	}
 	switch f := f.(type) {
 	case *http2.DataFrame:
+		if f.Length == 0 && !f.StreamEnded() {
+			c.ledger.Idle()
+		}
 		return c.data(f)
 	case *http2.HeadersFrame:
 		return c.headers(head.StreamID, f.HeaderBlockFragment(), f.HeadersEnded(), f.StreamEnded())
 	case *http2.ContinuationFrame:
+		c.ledger.Idle()
 		return c.headers(head.StreamID, f.HeaderBlockFragment(), f.HeadersEnded(), c.heads.ends)
 	case *http2.RSTStreamFrame:
 		if head.StreamID > c.last {
 			return http2.ConnectionError(http2.ErrCodeProtocol)
 		}
+		c.ledger.Reset()
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if s := c.streams[head.StreamID]; s != nil {
 			c.forgetLocked(s, errReset)
 		}
 	case *http2.SettingsFrame:
+		c.ledger.Idle()
 		return c.settings(f)
 	case *http2.WindowUpdateFrame:
+		c.ledger.Idle()
 		return c.windowUpdate(head.StreamID, int64(f.Increment))
 	case *http2.PingFrame:
+		c.ledger.Idle()
 		return c.ping(f)
 	case *http2.PushPromiseFrame:
 		return http2.ConnectionError(http2.ErrCodeProtocol)
-	case *http2.GoAwayFrame, *http2.PriorityFrame:
+	default: // PRIORITY, GOAWAY, and unknown ones
+		c.ledger.Idle()
 	}
 	return nil
 }
@@ -447,18 +465,26 @@ func (c *conn) ping(f *http2.PingFrame) error {
 	return nil
 }
 
-// resetLocked ends a stream with an error.
+// resetLocked ends a stream with an error of its client.
 func (c *conn) resetLocked(id uint32, code http2.ErrCode) {
-	c.out = binary.BigEndian.AppendUint32(appendFrame(c.out, http2.FrameRSTStream, 0, id, 4), uint32(code))
+	c.ledger.Reset()
+	c.appendResetLocked(id, code)
 	if s := c.streams[id]; s != nil {
 		c.forgetLocked(s, errReset)
 	}
 	c.wake.Broadcast()
 }
 
+func (c *conn) appendResetLocked(id uint32, code http2.ErrCode) {
+	c.out = binary.BigEndian.AppendUint32(appendFrame(c.out, http2.FrameRSTStream, 0, id, 4), uint32(code))
+	c.resets[c.reset%len(c.resets)] = id
+	c.reset++
+}
+
 // forgetLocked drops a stream.
 func (c *conn) forgetLocked(s *stream, why error) {
 	s.dropLocked(why)
+	c.ledger.Over(&s.charge)
 	delete(c.streams, s.id)
 	c.leftLocked()
 }
@@ -493,6 +519,11 @@ func (c *conn) data(f *http2.DataFrame) error {
 		c.resetLocked(id, http2.ErrCodeFlowControl)
 		return nil
 	}
+	if f.StreamEnded() {
+		c.ledger.Asked(&s.charge, size)
+	} else {
+		c.ledger.Data(&s.charge, size)
+	}
 	s.returned += size - len(f.Data()) // padding
 	s.receiveLocked(f.Data(), f.StreamEnded())
 	return nil
@@ -505,10 +536,12 @@ func (c *conn) headers(id uint32, part []byte, whole, ends bool) error {
 		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
 	}
 	if !whole {
+		c.ledger.Charge(int64(len(part)))
 		c.block = append(c.block, part...)
 		return nil
 	}
 	if len(c.block) > 0 {
+		c.ledger.Charge(-int64(len(c.block)))
 		c.block = append(c.block, part...)
 		part = c.block
 		defer func() { c.block = c.block[:0] }()
@@ -547,6 +580,10 @@ func (c *conn) headers(id uint32, part []byte, whole, ends bool) error {
 		return nil
 	}
 	c.streams[id] = s
+	c.ledger.Begin(&s.charge, len(part))
+	if ends {
+		c.ledger.Asked(&s.charge, 0)
+	}
 	s.beginLocked(ends)
 	return nil
 }
@@ -557,11 +594,14 @@ func (c *conn) trailers(id uint32, h *head, ends bool) error {
 	defer c.mu.Unlock()
 	s := c.streams[id]
 	switch {
+	case s == nil && slices.Contains(c.resets[:], id): // it was on the way
+		return nil
 	case s == nil || s.ended:
 		return http2.ConnectionError(http2.ErrCodeStreamClosed)
 	case !ends || h.pseudo || s.wrongLength(0, true):
 		c.resetLocked(id, http2.ErrCodeProtocol)
 	default:
+		c.ledger.Asked(&s.charge, 0)
 		s.receiveLocked(nil, true)
 	}
 	return nil
@@ -691,6 +731,8 @@ func (c *conn) turnLocked(batch []byte, written []mem.Buffer) ([]byte, []mem.Buf
 		batch = c.appendBlockLocked(batch, s.id, ends, block)
 		if s.popLocked(); ends {
 			c.closeLocked(s)
+		} else {
+			c.ledger.Answered(&s.charge)
 		}
 		s.readyLocked()
 		return batch, written
@@ -706,7 +748,8 @@ func (c *conn) dataLocked(s *stream, batch []byte, written []mem.Buffer) ([]byte
 	s.reading = true
 	piece := s.out[0]
 	c.mu.Unlock()
-	data := piece.data.ReadOnlyData()[piece.at:]
+	var data []byte
+	fault := c.server.contain(s.head.path, func() { data = piece.data.ReadOnlyData()[piece.at:] })
 	most := n
 	n = min(n, len(data))
 	if n > 0 {
@@ -718,6 +761,10 @@ func (c *conn) dataLocked(s *stream, batch []byte, written []mem.Buffer) ([]byte
 	s.window += int64(most - n)
 	if s.over {
 		s.freeLocked()
+		return batch, written
+	}
+	if fault != nil { // the client has a part of the answer
+		c.resetLocked(s.id, http2.ErrCodeInternal)
 		return batch, written
 	}
 	s.queued -= n
@@ -733,7 +780,7 @@ func (c *conn) dataLocked(s *stream, batch []byte, written []mem.Buffer) ([]byte
 // closeLocked ends a stream whose last frame is written. If the client has not ended its side, it is told to send no more.
 func (c *conn) closeLocked(s *stream) {
 	if !s.ended {
-		c.out = binary.BigEndian.AppendUint32(appendFrame(c.out, http2.FrameRSTStream, 0, s.id, 4), uint32(http2.ErrCodeNo))
+		c.appendResetLocked(s.id, http2.ErrCodeNo)
 	}
 	c.forgetLocked(s, errDone)
 }

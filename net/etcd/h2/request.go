@@ -49,6 +49,16 @@ func (r *Request) Serve() {
 	}
 }
 
+// Contain runs f, a part of the request's service. If f panics, the fault is reported, and answered if the request has no answer yet.
+func (r *Request) Contain(f func()) {
+	if fault := r.c.server.contain(r.head.path, f); fault != nil {
+		r.c.mu.Lock()
+		defer r.c.mu.Unlock()
+		(*stream)(r).finishLocked(fault)
+		r.c.wake.Broadcast()
+	}
+}
+
 // Batch is answers that are written together. It is used by one goroutine.
 type Batch struct{ conns map[*conn]struct{} }
 

@@ -30,6 +30,90 @@ type echo struct {
 	listener net.Listener
 	batches  chan batched
 	running  sync.WaitGroup
+	ledger   ledger
+}
+
+// ledger counts the streams of all connections.
+type ledger struct {
+	mu                   sync.Mutex
+	open, serving, asked int
+	bytes, partial       int64
+	resets, idle         int
+}
+
+// counted is a connection with a ledger.
+type counted struct {
+	net.Conn
+	of *ledger
+}
+
+func (c counted) Ledger() h2.Ledger { return c.of }
+
+func (l *ledger) count(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
+}
+
+func (l *ledger) Begin(c *h2.Charge, _ int) { l.count(func() { c.Open = true; l.open++ }) }
+
+func (l *ledger) Data(c *h2.Charge, n int) {
+	l.count(func() {
+		if c.Open {
+			c.Data += int64(n)
+			l.bytes += int64(n)
+		}
+	})
+}
+
+func (l *ledger) Asked(c *h2.Charge, last int) {
+	l.count(func() {
+		if !c.Open {
+			return
+		}
+		l.open--
+		l.asked++
+		l.serving++
+		l.bytes += int64(last)
+		*c = h2.Charge{Asked: true, Data: c.Data + int64(last)}
+	})
+}
+
+func (l *ledger) Answered(c *h2.Charge) {
+	l.count(func() {
+		if c.Asked && !c.Answered {
+			c.Answered = true
+			l.serving--
+		}
+	})
+}
+
+func (l *ledger) Over(c *h2.Charge) {
+	l.Answered(c)
+	l.count(func() {
+		switch {
+		case c.Open:
+			l.open--
+		case c.Asked:
+			l.asked--
+		}
+		l.bytes -= c.Data
+		*c = h2.Charge{}
+	})
+}
+
+func (l *ledger) Charge(n int64) { l.count(func() { l.partial += n }) }
+func (l *ledger) Reset()         { l.count(func() { l.resets++ }) }
+func (l *ledger) Idle()          { l.count(func() { l.idle++ }) }
+
+// held says what is counted, but for resets and idle frames; "" if it is nothing.
+func (l *ledger) held() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open == 0 && l.asked == 0 && l.serving == 0 && l.bytes == 0 && l.partial == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d streams open, %d asked, %d in service, %d bytes, %d of header blocks", l.open, l.asked, l.serving, l.bytes, l.partial)
 }
 
 type batched struct {
@@ -95,7 +179,7 @@ func newEcho(t *testing.T) *echo {
 			if err != nil {
 				return
 			}
-			e.running.Go(func() { e.Serve(c, &peer.Peer{Addr: c.RemoteAddr()}) })
+			e.running.Go(func() { e.Serve(counted{c, &e.ledger}, &peer.Peer{Addr: c.RemoteAddr()}) })
 		}
 	})
 	e.running.Go(func() {
@@ -126,7 +210,7 @@ func newEcho(t *testing.T) *echo {
 }
 
 // TestEchoes makes requests of all kinds and sizes, with answers of all sizes, at once on a few connections. Some are given up in the middle.
-// Each answer is whole and the right one, none is lost, and the connections serve until the end.
+// Each answer is whole and the right one, none is lost, and the connections serve until the end. Then the ledger holds nothing.
 func TestEchoes(t *testing.T) {
 	e := newEcho(t)
 	var all sync.WaitGroup
@@ -149,6 +233,11 @@ func TestEchoes(t *testing.T) {
 		}
 	}
 	all.Wait()
+	for until := time.Now().Add(10 * time.Second); e.ledger.held() != "" && time.Now().Before(until); time.Sleep(time.Millisecond) {
+	}
+	if still := e.ledger.held(); still != "" || e.ledger.resets == 0 {
+		t.Errorf("after all requests: %s, %d resets", still, e.ledger.resets)
+	}
 }
 
 func ask(ctx context.Context, c *grpc.ClientConn, r *rand.Rand) error {

@@ -53,6 +53,7 @@ type stream struct {
 	over     bool          // it is not in c.streams
 
 	header, trailer metadata.MD
+	charge          Charge
 }
 
 // piece is a part of an answer: a header block, or data.
@@ -256,7 +257,10 @@ func signal(wake chan struct{}) {
 // handle runs the handler.
 func (s *stream) handle() {
 	defer s.cancel()
-	err := s.call()
+	var err error
+	if fault := s.c.server.contain(s.head.path, func() { err = s.call() }); fault != nil {
+		err = fault
+	}
 	if err != nil && s.ctx.Err() != nil && !isStatus(err) {
 		err = status.FromContextError(s.ctx.Err()).Err()
 	}
@@ -272,13 +276,19 @@ func isStatus(err error) bool {
 	return ok
 }
 
-func (s *stream) call() (err error) {
+// contain runs f. If f panics, the fault is reported, and returned.
+func (s *Server) contain(path string, f func()) (fault error) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.c.server.config.Fault(s.head.path, r, debug.Stack())
-			err = status.Errorf(codes.Internal, "etcdserver: a fault in this member: %v", r)
+			s.config.Fault(path, r, debug.Stack())
+			fault = status.Errorf(codes.Internal, "etcdserver: a fault in this member: %v", r)
 		}
 	}()
+	f()
+	return nil
+}
+
+func (s *stream) call() error {
 	m := &s.head.method
 	if m.unary == nil {
 		return m.stream.Handler(m.server, s)
@@ -424,6 +434,7 @@ func (s *stream) send(m any, last bool) error {
 		c.answered = true
 		if !s.begun {
 			c.out = c.appendBlockLocked(c.out, s.id, false, s.headerLocked())
+			c.ledger.Answered(&s.charge)
 		}
 		c.out = binary.BigEndian.AppendUint32(append(appendFrame(c.out, http2.FrameData, 0, s.id, n), 0), uint32(size))
 		for _, b := range buffers {
