@@ -1,6 +1,8 @@
 package etcd
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"runtime"
 	"sync"
@@ -24,10 +26,10 @@ import (
 	"qkv/net/etcd/h2"
 )
 
-// batched serves the plainest requests, puts and gets of one key, without a goroutine for each. A connection's reader translates a request
+// batched serves the plainest requests, puts, gets and deletions of one key and small transactions, without a goroutine for each. A connection's reader translates a request
 // and gives it to calls. One goroutine encodes the answers to all requests that the member completes together.
 //
-//		reader ──► takePut, takeGet ──► calls ──► Member ──► Complete ──► completed ──► run ──► h2.Batch
+//		reader ──► takePut, takeTxn ──► calls ──► Member ──► Complete ──► completed ──► run ──► h2.Batch
 //		             └─► handler: a request that is not plain, or that would be refused
 //
 //	 1. A request counts like one with a handler: in the metrics of RPCs from its beginning, and in core.requests until its end.
@@ -36,9 +38,10 @@ import (
 //	 3. A get is answered from a View without authentication: no user's permission is needed there.
 //	 4. run ends after stop. Close calls stop after all connections have ended: completions that come later have no client.
 type batched struct {
-	s        *core
-	kv       kvService
-	put, get plainMethod
+	s  *core
+	kv kvService
+
+	put, get, deletion, txn plainMethod
 
 	mu   sync.Mutex
 	done []batchedDone
@@ -51,13 +54,15 @@ type plainMethod struct {
 	name   string
 	meter  *rpcMeter
 	calls  *queue
-	handle grpc.MethodHandler // of its other requests, without meter
+	handle grpc.MethodHandler   // of its other requests, without meter
+	asked  func() proto.Message // to decode a request into
+	answer func(*h2.Batch, *plainCall, *outcome)
 }
 
 // batchedDone is a request that the member has answered.
 type batchedDone struct {
-	call    *call
-	outcome kv.Completion
+	call *call
+	outcome
 }
 
 // plainCall is a batched request in service.
@@ -66,22 +71,30 @@ type plainCall struct {
 	method  *plainMethod
 	request *h2.Request
 	began   time.Time
-	key     []byte // of a get
+	command kv.Command     // of a write
+	key     []byte         // of a get
+	asked   *pb.TxnRequest // of a transaction
+	txn     *kv.Txn
 }
 
 func newBatched(s *core) *batched {
 	b := &batched{s: s, kv: kvService{s}, wake: make(chan struct{}, 1)}
 	keys := offer{s, "etcdserverpb.KV"}
-	of := func(name string, calls *queue, m grpc.MethodDesc) plainMethod {
-		return plainMethod{name: name, meter: s.metrics.of(keys.service, name, unaryKind), calls: calls, handle: m.Handler}
+	of := func(calls *queue, m grpc.MethodDesc, asked func() proto.Message, answer func(*h2.Batch, *plainCall, *outcome)) plainMethod {
+		return plainMethod{name: m.MethodName, meter: s.metrics.of(keys.service, m.MethodName, unaryKind), calls: calls, handle: m.Handler, asked: asked, answer: answer}
 	}
-	b.put = of("Put", &s.calls.writes, method(keys, "Put", b.kv.put))
-	b.get = of("Range", &s.calls.reads, method(keys, "Range", b.kv.rangeKeys))
+	writes, reads := &s.calls.writes, &s.calls.reads
+	b.put = of(writes, method(keys, "Put", b.kv.put), func() proto.Message { return &putRequest{} }, b.answerPut)
+	b.get = of(reads, method(keys, "Range", b.kv.rangeKeys), func() proto.Message { return &pb.RangeRequest{} }, b.answerGet)
+	b.deletion = of(writes, method(keys, "DeleteRange", b.kv.deleteRange), func() proto.Message { return &pb.DeleteRangeRequest{} }, b.answerDelete)
+	b.txn = of(writes, method(keys, "Txn", b.kv.txn), func() proto.Message { return &pb.TxnRequest{} }, b.answerTxn)
 	return b
 }
 
 func (b *batched) methods() map[string]func(*h2.Request, []byte) bool {
-	return map[string]func(*h2.Request, []byte) bool{"/etcdserverpb.KV/Put": b.takePut, "/etcdserverpb.KV/Range": b.takeGet}
+	return map[string]func(*h2.Request, []byte) bool{
+		"/etcdserverpb.KV/Put": b.takePut, "/etcdserverpb.KV/Range": b.takeGet, "/etcdserverpb.KV/DeleteRange": b.takeDelete, "/etcdserverpb.KV/Txn": b.takeTxn,
+	}
 }
 
 // requester is what the metadata of requests says.
@@ -121,19 +134,47 @@ func (b *batched) takePut(r *h2.Request, message []byte) bool {
 		return false
 	}
 	p, err := b.kv.putOf(&q)
-	if err != nil {
-		return false
-	}
-	v := b.plain(r)
+	return err == nil && b.write(b.begin(&b.put, r), false, func(h index.Head) kv.Command {
+		return h.AppendPut(buffers.Get(commandOver+len(p.Key)+len(p.Value)+len(h.By.Name)), &p)
+	})
+}
+
+// write gives the member a write, whose answer may be read from the View that has it.
+func (b *batched) write(p *plainCall, body bool, command func(index.Head) kv.Command) bool {
+	v := b.plain(p.request)
 	if v == nil {
 		return false
 	}
-	h := b.s.unidentified(r.Context(), v)
-	command := h.AppendPut(buffers.Get(commandOver+len(p.Key)+len(p.Value)+len(h.By.Name)), &p)
-	if len(command.Bytes) > limits.RequestBytes {
+	p.command = command(b.s.unidentified(p.request.Context(), v))
+	return len(p.command.Bytes) <= limits.RequestBytes && b.hand(&call{command: p.command, body: body, plain: p})
+}
+
+func (b *batched) takeDelete(r *h2.Request, message []byte) bool {
+	var key []byte
+	if !decodeBytes(message, &key) || len(message)+requestOverhead > b.s.config.MaxRequestBytes {
 		return false
 	}
-	return b.hand(&call{command: command, plain: b.begin(&b.put, r)})
+	d, err := b.kv.deleteOf(&pb.DeleteRangeRequest{Key: key})
+	return err == nil && b.write(b.begin(&b.deletion, r), false, func(h index.Head) kv.Command { return h.AppendDelete(nil, &d) })
+}
+
+// takeTxn takes a transaction of few parts that visits no range of keys.
+func (b *batched) takeTxn(r *h2.Request, message []byte) bool {
+	parts := 0
+	if !countParts(message, 1, &parts) || parts > limits.EtcdTxnFew || len(message)+requestOverhead > b.s.config.MaxRequestBytes {
+		return false
+	}
+	p := b.begin(&b.txn, r)
+	p.asked = &pb.TxnRequest{}
+	if proto.Unmarshal(message, p.asked) != nil {
+		return false
+	}
+	t, err := b.kv.txnOf(p.asked)
+	if err != nil || t.Ranges() || t.ReadOnly() {
+		return false
+	}
+	p.txn = t
+	return b.write(p, true, func(h index.Head) kv.Command { return h.AppendTxn(nil, t) })
 }
 
 // readOf reads a request for one key.
@@ -176,7 +217,7 @@ func (b *batched) takeGet(r *h2.Request, message []byte) bool {
 	}
 	p.count()
 	var one h2.Batch // the reader writes it
-	b.answerGet(&one, p)
+	b.answerGet(&one, p, nil)
 	return true
 }
 
@@ -263,27 +304,25 @@ func (b *batched) run() {
 }
 
 func (b *batched) answer(batch *h2.Batch, d *batchedDone) {
-	p, command := d.call.plain, d.call.command
-	refusal := d.outcome.Result.Err
+	p := d.call.plain
+	refusal := d.Result.Err
 	switch {
 	case p.request.Over(): // as a handler, whose context has ended
-		err := context.Canceled
+		err := cmp.Or(p.request.Own().Err(), context.Canceled)
 		b.s.calls.count(p.method.calls, errLate)
 		p.ended(err)
 		batch.Fail(p.request, err)
 	case refusal != nil && refusal.Code == kv.Unavailable: // it did not happen
-		p.apart(func() { p.again(command, refusal) })
-	case overtaken(&outcome{Completion: d.outcome}): // it did not happen, and its caller has to be identified
+		p.apart(func() { p.again(refusal) })
+	case overtaken(&d.outcome): // it did not happen, and its caller has to be identified
 		p.apart(p.handle)
 	case refusal != nil:
 		b.s.calls.count(p.method.calls, refusal)
-		err := b.s.audited(p.request.Context(), p.method.name, p.asked(), statusOf(refusal))
+		err := b.s.audited(p.request.Context(), p.method.name, p.message(), statusOf(refusal))
 		p.ended(err)
 		batch.Fail(p.request, err)
-	case p.key != nil:
-		b.answerGet(batch, p)
 	default:
-		b.answerPut(batch, p, command, d.outcome.Result.Revision)
+		p.method.answer(batch, p, &d.outcome)
 	}
 }
 
@@ -293,26 +332,22 @@ func (p *plainCall) apart(f func()) {
 }
 
 // again retries a request that found no leader, as calls.do does.
-func (p *plainCall) again(command kv.Command, refusal *kv.Error) {
+func (p *plainCall) again(refusal *kv.Error) {
 	b, ctx, to := p.of, p.request.Own(), p.method.calls
 	until := p.began.Add(b.s.config.Timeout)
 	err := b.s.calls.backOff(ctx, to, refusal, until)
 	var out outcome
 	if err == nil {
-		out, err = b.s.calls.doUntil(ctx, to, &call{command: command}, until)
+		out, err = b.s.calls.doUntil(ctx, to, &call{command: p.command, body: p.txn != nil}, until)
 	}
 	switch {
 	case overtaken(&out):
 		p.handle()
 	case err != nil:
-		p.finish(nil, b.s.audited(ctx, p.method.name, p.asked(), err))
-	case p.key != nil:
-		var batch h2.Batch
-		b.answerGet(&batch, p)
-		batch.Flush()
+		p.finish(nil, b.s.audited(ctx, p.method.name, p.message(), err))
 	default:
 		var batch h2.Batch
-		b.answerPut(&batch, p, command, out.Result.Revision)
+		p.method.answer(&batch, p, &out)
 		batch.Flush()
 	}
 }
@@ -352,28 +387,61 @@ func (p *plainCall) decode(to any) error {
 }
 
 // asked returns the request as its handler gets it.
-func (p *plainCall) asked() proto.Message {
-	var q proto.Message = &putRequest{}
-	if p.key != nil {
-		q = &pb.RangeRequest{}
-	}
+func (p *plainCall) message() proto.Message {
+	q := p.method.asked()
 	_ = p.decode(q) // it was decoded before
 	return q
 }
 
-func (b *batched) answerPut(batch *h2.Batch, p *plainCall, command kv.Command, revision int64) {
-	buffers.Put(command.Bytes)
+func (b *batched) answerPut(batch *h2.Batch, p *plainCall, out *outcome) {
+	buffers.Put(p.command.Bytes)
 	var room [headerBytes]byte
-	m := appendHeader(room[:0], putHeader, b.s.header(revision))
+	b.send(batch, p, appendHeader(room[:0], putHeader, b.s.header(out.Result.Revision)))
+}
+
+func (b *batched) answerDelete(batch *h2.Batch, p *plainCall, out *outcome) {
+	var room [headerBytes + countBytes]byte
+	m := appendHeader(room[:0], deleteHeader, b.s.header(out.Result.Revision))
+	b.send(batch, p, appendInt(m, deleteCount, out.Result.Deleted))
+}
+
+func (b *batched) answerTxn(batch *h2.Batch, p *plainCall, out *outcome) {
+	defer runtime.KeepAlive(out.view)
+	found, err := readAnswer(index.NewAnswerReader(p.txn, &out.Result, b.s.config.Limits.BuiltBytes), out.view)
+	if err != nil {
+		p.finish(nil, doneAt(out.Result.Revision, err))
+		return
+	}
+	result := txnAnswerOf(p.asked, found)
+	result.Header = b.s.header(out.Result.Revision)
+	if size := proto.Size(result); size > limits.EtcdPieceBytes {
+		view := out.view
+		p.apart(func() {
+			defer runtime.KeepAlive(view)
+			all, err := b.s.encodeBuilt(p.request.Own(), result)
+			p.finish(all, doneAt(out.Result.Revision, err))
+		})
+		return
+	}
+	m, err := proto.Marshal(result)
+	if err != nil {
+		p.finish(nil, err)
+		return
+	}
+	b.send(batch, p, m)
+}
+
+// send answers with a small message, which is copied.
+func (b *batched) send(batch *h2.Batch, p *plainCall, m []byte) {
 	p.ended(nil)
 	if batch.Answer(p.request, m) {
 		b.s.metrics.sent.Add(float64(len(m)))
 		return
 	}
-	p.request.Send(message{append([]byte(nil), m...)})
+	p.request.Send(message{bytes.Clone(m)})
 }
 
-func (b *batched) answerGet(batch *h2.Batch, p *plainCall) {
+func (b *batched) answerGet(batch *h2.Batch, p *plainCall, _ *outcome) {
 	v := b.s.config.Member.View()
 	defer runtime.KeepAlive(v)
 	if v.Auth().Enabled() { // since the request came

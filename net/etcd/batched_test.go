@@ -2,6 +2,7 @@ package etcd_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -9,14 +10,13 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/etcd"
 )
-
-// The requests of these tests have no deadline: a request with one has a handler from its beginning.
 
 // TestEnableOvertakesAGet: authentication is enabled while a get without a user waits for its confirmation.
 func TestEnableOvertakesAGet(t *testing.T) {
@@ -165,3 +165,90 @@ type silent struct {
 }
 
 func (m *silent) Propose(kv.Proposal) { m.came <- struct{}{} }
+
+// TestBatchedTxn: a transaction and a deletion are retried while there is no leader, and answer with what the retry has done.
+func TestBatchedTxn(t *testing.T) {
+	m := newMember()
+	c := pb.NewKVClient(dial(t, start(t, m, nil)))
+	var refuses atomic.Bool
+	m.SetBefore(func(writes, _ int) *kv.Error {
+		if writes > 0 && refuses.Swap(false) {
+			return kv.Errorf(kv.Unavailable, "no leader is known")
+		}
+		return nil
+	})
+	put := func(value string) *pb.TxnRequest {
+		mod := int64(0)
+		if value != "0" {
+			mod = 2
+		}
+		return &pb.TxnRequest{
+			Compare: []*pb.Compare{{Key: []byte("a"), Target: pb.Compare_MOD, TargetUnion: &pb.Compare_ModRevision{ModRevision: mod}}},
+			Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte("a"), Value: []byte(value)}}}},
+			Failure: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte("a")}}}},
+		}
+	}
+	for i, want := range []bool{true, true, false} {
+		refuses.Store(true)
+		got, err := c.Txn(t.Context(), put(fmt.Sprint(i)))
+		if err != nil || got.Succeeded != want || len(got.Responses) != 1 || refuses.Load() {
+			t.Fatalf("transaction %d: %v, %v", i, got, err)
+		}
+		if found := got.Responses[0].GetResponseRange(); !want && (found == nil || string(found.Kvs[0].Value) != "1" || got.Header.Revision != 3) {
+			t.Errorf("the key is %v at revision %d", found, got.Header.Revision)
+		}
+	}
+	for _, want := range []int64{1, 0} {
+		refuses.Store(true)
+		got, err := c.DeleteRange(t.Context(), &pb.DeleteRangeRequest{Key: []byte("a")})
+		if err != nil || got.Deleted != want || got.Header.Revision != 4 || refuses.Load() {
+			t.Errorf("%d keys are deleted at revision %d, not %d: %v", got.GetDeleted(), got.GetHeader().GetRevision(), want, err)
+		}
+	}
+}
+
+// TestBatchedTxnLarge: a transaction answers with values that the answering goroutine does not copy.
+func TestBatchedTxnLarge(t *testing.T) {
+	s := start(t, newMember(), nil)
+	c := pb.NewKVClient(dial(t, s))
+	want := bytes.Repeat([]byte{7}, limits.EtcdPieceBytes+1)
+	if _, err := c.Put(t.Context(), &pb.PutRequest{Key: []byte("a"), Value: want}); err != nil {
+		t.Fatal(err)
+	}
+	get := &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte("a")}}}
+	write := &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte("b")}}}
+	got, err := c.Txn(t.Context(), &pb.TxnRequest{Success: []*pb.RequestOp{get, write, get}})
+	if err != nil || len(got.Responses) != 3 || !bytes.Equal(got.Responses[2].GetResponseRange().Kvs[0].Value, want) {
+		t.Fatalf("%d answers: %v", len(got.GetResponses()), err)
+	}
+	eventually(t, func() bool { return s.Stats().MessageBytes == 0 })
+}
+
+// TestBatchedDeadline: a request whose deadline passes is answered then, although the member still has it.
+func TestBatchedDeadline(t *testing.T) {
+	m := newMember()
+	s := start(t, m, nil)
+	c := pb.NewKVClient(dial(t, s))
+	goes := make(chan struct{})
+	m.SetBefore(func(int, int) *kv.Error {
+		<-goes
+		return nil
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := c.Put(ctx, &pb.PutRequest{Key: []byte("a")}); status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("a put: %v", err)
+	}
+	close(goes)
+	const handled = `grpc_server_handled_total{grpc_code="%s",grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 1`
+	eventually(t, func() bool {
+		_, all := get(t, s, "/metrics")
+		return strings.Contains(all, "\n"+fmt.Sprintf(handled, codes.DeadlineExceeded)+"\n") ||
+			strings.Contains(all, "\n"+fmt.Sprintf(handled, codes.Canceled)+"\n") // the client's own clock was first
+	})
+	ctx, cancel = context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	if found, err := c.Range(ctx, &pb.RangeRequest{Key: []byte("a")}); err != nil || found.Count != 1 {
+		t.Errorf("afterwards: %v, %v", found, err)
+	}
+}

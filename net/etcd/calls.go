@@ -196,7 +196,7 @@ func (c *calls) Complete(done []kv.Completion) {
 			out.view = view
 		}
 		if one.plain != nil {
-			plain = append(plain, batchedDone{one, done[i]})
+			plain = append(plain, batchedDone{one, out})
 			continue
 		}
 		one.done <- out

@@ -19,7 +19,7 @@
 // The method of a stream decides who serves it:
 //
 //   - A function in [Config].Batched serves a unary method's request in the reader, and returns at once. It answers then or later, in a
-//     [Batch] with other answers. A request with a deadline is not among these.
+//     [Batch] with other answers. A request whose deadline passes meanwhile is answered when it does.
 //   - Every other unary request runs its handler of [grpc.ServiceDesc] in a goroutine once its message is whole.
 //   - A streaming method runs its handler from the header block on.
 //

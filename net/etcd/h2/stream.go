@@ -76,7 +76,7 @@ func (s *stream) beginLocked(ends bool) {
 		s.refuseLocked(200, codes.Unimplemented, s.c.server.unknown(h.path))
 		return
 	}
-	if h.timeout > 0 || h.method.batched == nil {
+	if h.timeout > 0 || h.method.batched == nil { // without a deadline, a batched request needs none
 		s.contextLocked()
 	}
 	if ends {
@@ -150,7 +150,7 @@ func (s *stream) receiveLocked(b []byte, ends bool) {
 	case s.taken || s.finished:
 	case len(s.whole) > 0 || ends:
 		s.taken = true // what comes behind the first message is not looked at
-		if m.batched != nil && s.head.timeout == 0 && len(s.whole) > 0 {
+		if m.batched != nil && len(s.whole) > 0 {
 			s.c.asked = s
 			return
 		}
