@@ -97,7 +97,7 @@ func (b *batched) methods() map[string]func(*h2.Request, []byte) bool {
 	}
 }
 
-// requester is what the metadata of requests says.
+// requester has the parts of requests' metadata that decide whether a handler serves them.
 type requester struct {
 	plain    bool // nothing in it asks for a handler
 	requires bool // a leader
@@ -277,7 +277,7 @@ func (b *batched) signal() {
 	}
 }
 
-// stop ends run, after the answers to what is completed.
+// stop ends run, after the answers to all completed requests.
 func (b *batched) stop() {
 	b.mu.Lock()
 	b.over = true

@@ -21,7 +21,7 @@ import (
 // Accounts is the memory accounting of gRPC's connections: open streams, partial requests, and unread answers. Each of their streams may
 // hold a partial message. An [Account] is the [h2.Ledger] of its connection.
 //
-//  1. All connections together hold at most a fixed budget, plus what one read of each brings, and what arrives while a connection is being
+//  1. All connections together hold at most a fixed budget, plus one read of each, and the bytes that arrive while a connection is being
 //     closed.
 //  2. When they would exceed the budget, the connection that holds most is closed. A client that completes its requests and reads its
 //     answers holds little. The closed connection therefore belongs to another kind of client, and no well-behaved client has to wait.
@@ -245,7 +245,7 @@ func (s *Account) Idle() {
 	}
 }
 
-// countLocked adds to what the account holds. It closes no connection: the reader looks after the budget before it reads further.
+// countLocked adds to the sums of the account. It closes no connection: the reader looks after the budget before it reads further.
 func (s *Account) countLocked(streams, asked int, heads, got int64) {
 	before := s.holdsLocked()
 	s.streams += streams

@@ -483,7 +483,7 @@ type told struct {
 	grpc    bool
 }
 
-// Read waits first while the client has sent too much. What came before is handled.
+// Read waits first while the client has sent too much. Its earlier frames are handled.
 func (t told) Read(b []byte) (int, error) {
 	if t.grpc {
 		t.account.of.makeRoom()
@@ -508,7 +508,7 @@ func (t told) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Trier returns a function that writes what the kernel takes at once; nil with TLS.
+// Trier returns a function that writes as much as the kernel takes at once; nil with TLS.
 func (t told) Trier() func([]byte) int {
 	c, ok := t.Conn.(*conn)
 	if !ok {

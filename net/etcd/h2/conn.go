@@ -175,7 +175,7 @@ func (c *conn) drain() {
 	time.AfterFunc(drainWait, c.leave)
 }
 
-// look pings a client that has been silent for long, and ends the connection of one that does not answer.
+// look pings a client that has been silent for long, and ends its connection if there is no answer.
 func (c *conn) look(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -279,12 +279,12 @@ func (c *conn) crowded() bool {
 	return c.crowdedLocked()
 }
 
-// crowdedLocked leaves out the handlers of open streams: they may wait for what the client sends. Those of reset streams end by themselves.
+// crowdedLocked leaves out the handlers of open streams: they may wait for the client's data. Those of reset streams end by themselves.
 func (c *conn) crowdedLocked() bool {
 	return len(c.out) > 2*outBytes || c.handlers-len(c.streams) >= int(c.server.config.Streams)
 }
 
-// await waits while the client does not read what it has caused, or while too many handlers of reset streams run.
+// await waits while the client does not read its answers, or while too many handlers of reset streams run.
 func (c *conn) await() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -618,7 +618,7 @@ func appendFrame(dst []byte, kind http2.FrameType, flags http2.Flags, stream uin
 	return append(dst, byte(length>>16), byte(length>>8), byte(length), byte(kind), byte(flags), byte(stream>>24), byte(stream>>16), byte(stream>>8), byte(stream))
 }
 
-// write writes until the connection ends. Who else has something small to write tries it without waiting (flush).
+// write writes until the connection ends. Small writes of others do not wait for it (flush).
 func (c *conn) write() {
 	defer c.nc.Close() // the reader ends with it
 	var batch []byte
@@ -676,7 +676,7 @@ func (c *conn) gather(batch []byte, written []mem.Buffer) ([]byte, []mem.Buffer,
 	}
 }
 
-// tryFunc writes what the kernel takes at once.
+// tryFunc writes as much as the kernel takes at once.
 type tryFunc func([]byte) int
 
 // flush writes the encoded frames as far as that needs no waiting; the writer writes the rest.

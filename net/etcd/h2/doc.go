@@ -10,8 +10,8 @@
 //   - The writer takes encoded frames (conn.out) first, then header blocks, then one frame of data of each stream in turns, as far as the
 //     windows go. One write of the socket carries up to outBytes.
 //
-// A small answer does not wait for the writer: the reader and a [Batch] write what the socket takes at once, without waiting (conn.flush).
-// Whoever writes holds conn.writing, so that frames leave in the order in which they were encoded. A header block is encoded when it is
+// A small answer does not wait for the writer: the reader and a [Batch] write as much as the socket takes, without waiting (conn.flush).
+// A writing goroutine holds conn.writing, so that frames leave in the order in which they were encoded. A header block is encoded when it is
 // written, not when it is queued: a change of the client's header table lies between the two.
 //
 // # A request
@@ -29,7 +29,7 @@
 // # Header blocks
 //
 // A client's requests mostly have equal header blocks, which refer to its header table. A block of references alone is decoded once, and
-// what it means is kept with its bytes. Any other block may change the table, and drops all that is kept. What Config.Prepare makes of the
+// its meaning is kept with its bytes. Any other block may change the table, and drops all that is kept. The result of Config.Prepare for the
 // metadata is kept with it: it may hold no identity, which is resolved for each request. A block is bounded before it is decoded. Answers
 // use no header table.
 //
@@ -47,7 +47,7 @@
 // # Differences from grpc-go
 //
 // Where RFC 9113 requires an error for a malformed request, there is one: grpc-go serves some of them (a length that does not match the data,
-// fields of HTTP/1.1). The first message of a unary request is the request; what follows is dropped. There is no compression: a compressed
+// fields of HTTP/1.1). The first message of a unary request is the request; later ones are dropped. There is no compression: a compressed
 // message is refused in grpc-go's words.
 //
 // # Invariants

@@ -52,7 +52,7 @@ type heads struct {
 	after  bool // a field that is no pseudo-header has come
 }
 
-// What a connection keeps: so many blocks, each of so many bytes of fields.
+// A connection keeps so many blocks, each of so many bytes of fields.
 const (
 	headsSeen = 16
 	headBytes = 2 << 10

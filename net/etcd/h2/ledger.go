@@ -1,6 +1,6 @@
 package h2
 
-// Ledger counts what the streams of a connection hold, and what its client costs. A connection with a method Ledger brings its own. The
+// Ledger counts the memory of a connection's streams, and the cost of its client. A connection with a method Ledger brings its own. The
 // reader calls Data, Reset and Idle; the other methods are called by several goroutines, with the connection's lock: they wait for nothing.
 type Ledger interface {
 	Begin(c *Charge, head int) // a stream, with the bytes of its header block
@@ -14,7 +14,7 @@ type Ledger interface {
 	Idle()          // a frame that asks for nothing
 }
 
-// Charge is what one stream counts in a ledger, which owns the fields.
+// Charge is the part of one stream in a ledger, which owns the fields.
 type Charge struct {
 	Open, Asked, Answered bool
 	Head, Data            int64

@@ -170,7 +170,7 @@ func (s *stream) wrongLength(more int, ends bool) bool {
 // messageHead is the size of gRPC's head of a message: whether it is compressed, and its length.
 const messageHead = 5
 
-// messageOver is what a message costs in memory besides its bytes: empty ones would be free.
+// messageOver is the memory of a message besides its bytes: empty ones would be free.
 const messageOver = 59
 
 // assembleLocked takes what belongs to one message, and returns the rest.
