@@ -229,6 +229,9 @@ func TestBatchedDeadline(t *testing.T) {
 	m := newMember()
 	s := start(t, m, nil)
 	c := pb.NewKVClient(dial(t, s))
+	if _, err := c.Range(t.Context(), &pb.RangeRequest{Key: []byte("a")}); err != nil { // it is connected
+		t.Fatal(err)
+	}
 	goes := make(chan struct{})
 	m.SetBefore(func(int, int) *kv.Error {
 		<-goes
