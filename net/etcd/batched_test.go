@@ -242,6 +242,7 @@ func TestBatchedDeadline(t *testing.T) {
 	if _, err := c.Put(ctx, &pb.PutRequest{Key: []byte("a")}); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("a put: %v", err)
 	}
+	eventually(t, func() bool { return s.Stats().MessageBytes == 0 }) // the server knows
 	close(goes)
 	const handled = `grpc_server_handled_total{grpc_code="%s",grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"} 1`
 	eventually(t, func() bool {

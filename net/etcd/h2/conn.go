@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/peer"
 )
 
@@ -37,15 +36,15 @@ type conn struct {
 	cancel context.CancelFunc
 
 	// Owned by the reader.
-	in      *bufio.Reader
-	framer  *http2.Framer
-	heads   heads
-	block   []byte // of a header block that is not whole
-	last    uint32 // the highest stream that the client has begun
-	taken   int    // bytes whose connection window is not returned
-	pings   pings
-	settled bool    // the client's first settings have come
-	asked   *stream // whose request is whole, and may be served without a goroutine
+	in          *bufio.Reader
+	framer      *http2.Framer
+	heads       heads
+	block       []byte // of a header block that is not whole
+	last        uint32 // the highest stream that the client has begun
+	taken       int    // bytes whose connection window is not returned
+	pings       pings
+	established bool    // the client's first settings have come
+	asked       *stream // whose request is whole, and may be served without a goroutine
 
 	mu       sync.Mutex
 	wake     sync.Cond // the writer has something to do, or the reader may continue
@@ -95,7 +94,7 @@ func newConn(s *Server, nc net.Conn, from *peer.Peer) *conn {
 	c.framer.SetReuseFrames()
 	c.framer.SetMaxReadFrameSize(frameMost)
 	c.heads.init(s, c.ctx)
-	c.greet() // before a GOAWAY of drain
+	c.handshake() // before a GOAWAY of drain
 	return c
 }
 
@@ -256,7 +255,7 @@ func (c *conn) read() error {
 		if waits {
 			c.flush()
 		}
-		if waits || c.crowded() {
+		if waits || c.overflows() {
 			c.await()
 		}
 	}
@@ -272,15 +271,15 @@ func (c *conn) buffered() bool {
 	return n-frameHead >= int(head[0])<<16|int(head[1])<<8|int(head[2])
 }
 
-// crowded reports whether the connection has to be read no further for now.
-func (c *conn) crowded() bool {
+// overflows reports whether the connection has to be read no further for now.
+func (c *conn) overflows() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.crowdedLocked()
+	return c.overflowsLocked()
 }
 
-// crowdedLocked leaves out the handlers of open streams: they may wait for the client's data. Those of reset streams end by themselves.
-func (c *conn) crowdedLocked() bool {
+// overflowsLocked leaves out the handlers of open streams: they may wait for the client's data. Those of reset streams end by themselves.
+func (c *conn) overflowsLocked() bool {
 	return len(c.out) > 2*outBytes || c.handlers-len(c.streams) >= int(c.server.config.Streams)
 }
 
@@ -289,12 +288,12 @@ func (c *conn) await() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.heardAt, c.pinged = time.Now(), false
-	for c.crowdedLocked() && c.over == nil {
+	for c.overflowsLocked() && c.over == nil {
 		c.wake.Wait()
 	}
 }
 
-func (c *conn) greet() {
+func (c *conn) handshake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	settings := []http2.Setting{
@@ -318,7 +317,7 @@ func (c *conn) grantLocked(stream uint32, n int) {
 // take handles a frame. An error ends the connection.
 func (c *conn) take(f http2.Frame) error {
 	head := f.Header()
-	if _, settings := f.(*http2.SettingsFrame); !c.settled && !settings {
+	if _, settings := f.(*http2.SettingsFrame); !c.established && !settings {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
 	switch f := f.(type) {
@@ -365,8 +364,8 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 	if f.IsAck() {
 		return nil
 	}
-	if !c.settled {
-		c.settled = true
+	if !c.established {
+		c.established = true
 		_ = c.nc.SetReadDeadline(time.Time{})
 	}
 	c.mu.Lock()
@@ -398,31 +397,6 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 	c.out = appendFrame(c.out, http2.FrameSettings, http2.FlagSettingsAck, 0, 0)
 	c.wake.Broadcast()
 	return err
-}
-
-// inOrderLocked reports whether a header block may be encoded into c.out. While the writer gathers, its own blocks come before, and the first
-// of all has to say that the client's table is smaller.
-func (c *conn) inOrderLocked() bool { return c.shrinks == 0 || !c.writing }
-
-// appendBlockLocked appends the frames of a header block. If the client has made its table smaller, the next block has to say so (RFC 7541,
-// 4.2); the table is empty.
-func (c *conn) appendBlockLocked(dst []byte, id uint32, ends bool, block []byte) []byte {
-	if c.shrinks > 0 {
-		c.shrinks = 0
-		block = append([]byte{0x20}, block...)
-	}
-	var flags http2.Flags
-	if ends {
-		flags = http2.FlagHeadersEndStream
-	}
-	for kind := http2.FrameHeaders; ; kind = http2.FrameContinuation {
-		part := block[:min(len(block), frameMost)]
-		if block = block[len(part):]; len(block) == 0 {
-			return append(appendFrame(dst, kind, flags|http2.FlagHeadersEndHeaders, id, len(part)), part...)
-		}
-		dst = append(appendFrame(dst, kind, flags, id, len(part)), part...)
-		flags = 0
-	}
 }
 
 func (c *conn) windowUpdate(id uint32, n int64) error {
@@ -609,180 +583,3 @@ func (c *conn) trailers(id uint32, h *head, ends bool) error {
 
 // headerBlockOver is how much a block may exceed the limit of its decoded fields: a limit of the block itself, not of its contents.
 const headerBlockOver = 1 << 10
-
-// frameHead is the size of a frame's head.
-const frameHead = 9
-
-// appendFrame appends the head of a frame.
-func appendFrame(dst []byte, kind http2.FrameType, flags http2.Flags, stream uint32, length int) []byte {
-	return append(dst, byte(length>>16), byte(length>>8), byte(length), byte(kind), byte(flags), byte(stream>>24), byte(stream>>16), byte(stream>>8), byte(stream))
-}
-
-// write writes until the connection ends. Small writes of others do not wait for it (flush).
-func (c *conn) write() {
-	defer c.nc.Close() // the reader ends with it
-	var batch []byte
-	var written []mem.Buffer
-	for {
-		var ok bool
-		if batch, written, ok = c.gather(batch[:0], written[:0]); !ok {
-			return
-		}
-		_, err := c.nc.Write(batch)
-		for _, one := range written {
-			one.Free()
-		}
-		clear(written)
-		c.mu.Lock()
-		c.writing = false
-		c.mu.Unlock()
-		if err != nil {
-			c.end(err)
-			return
-		}
-		if cap(batch) > outBytes {
-			batch = nil
-		}
-	}
-}
-
-// gather waits for frames to write, and returns them. It returns false when the connection has ended and nothing is left.
-func (c *conn) gather(batch []byte, written []mem.Buffer) ([]byte, []mem.Buffer, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for {
-		for c.writing || len(c.out) == 0 && !c.writableLocked() && c.over == nil {
-			c.wake.Wait()
-		}
-		c.writing = true // from now on: what is in batch comes before what others encode
-		if len(c.out) > 0 {
-			full := len(c.out) > 2*outBytes
-			batch, c.out = c.out, batch
-			if full {
-				c.wake.Broadcast() // the reader
-			}
-		}
-		for shrinks := c.shrinks; len(batch) < outBytes && c.over == nil && c.writableLocked() && c.shrinks <= shrinks; {
-			shrinks = c.shrinks // the acknowledgment of others comes before the next header block, and is not in batch
-			batch, written = c.turnLocked(batch, written)
-		}
-		if len(batch) > 0 {
-			return batch, written, true
-		}
-		c.writing = false
-		if c.over != nil {
-			return batch, written, false
-		}
-	}
-}
-
-// tryFunc writes as much as the kernel takes at once.
-type tryFunc func([]byte) int
-
-// flush writes the encoded frames as far as that needs no waiting; the writer writes the rest.
-func (c *conn) flush() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.out) == 0 || c.over != nil {
-		return
-	}
-	if c.try == nil || c.writing {
-		c.wake.Broadcast()
-		return
-	}
-	c.writing = true
-	for len(c.out) > 0 {
-		batch := c.out
-		c.out = c.spare[:0]
-		c.mu.Unlock()
-		n := c.try(batch)
-		c.mu.Lock()
-		if c.spare = batch[:0]; cap(batch) > outBytes {
-			c.spare = nil
-		}
-		if n < len(batch) {
-			c.out = append(slices.Clone(batch[n:]), c.out...)
-			break
-		}
-	}
-	c.writing = false
-	c.wake.Broadcast()
-}
-
-// writableLocked reports whether a stream can write. Streams without window of their own are not in the lists.
-func (c *conn) writableLocked() bool { return len(c.ends) > 0 || len(c.ready) > 0 && c.window > 0 }
-
-// turnLocked writes a frame of the next stream.
-func (c *conn) turnLocked(batch []byte, written []mem.Buffer) ([]byte, []mem.Buffer) {
-	from := &c.ready
-	if len(c.ends) > 0 {
-		from = &c.ends
-	}
-	s := (*from)[0]
-	(*from)[0] = nil
-	*from = (*from)[1:]
-	s.ready = false
-	if s.over {
-		return batch, written
-	}
-	c.answered = true
-	if block := s.out[0].block; block != nil {
-		ends := len(s.out) == 1 && s.finished
-		batch = c.appendBlockLocked(batch, s.id, ends, block)
-		if s.popLocked(); ends {
-			c.closeLocked(s)
-		} else {
-			c.ledger.Answered(&s.charge)
-		}
-		s.readyLocked()
-		return batch, written
-	}
-	return c.dataLocked(s, batch, written)
-}
-
-// dataLocked writes a frame of a stream's data. It releases the lock while the data are read, since that may encode them.
-func (c *conn) dataLocked(s *stream, batch []byte, written []mem.Buffer) ([]byte, []mem.Buffer) {
-	n := int(max(0, min(c.window, s.window, int64(c.frame))))
-	c.window -= int64(n) // others may use the rest meanwhile
-	s.window -= int64(n)
-	s.reading = true
-	piece := s.out[0]
-	c.mu.Unlock()
-	var data []byte
-	fault := c.server.contain(s.head.path, func() { data = piece.data.ReadOnlyData()[piece.at:] })
-	most := n
-	n = min(n, len(data))
-	if n > 0 {
-		batch = append(appendFrame(batch, http2.FrameData, 0, s.id, n), data[:n]...)
-	}
-	c.mu.Lock()
-	s.reading = false
-	c.window += int64(most - n)
-	s.window += int64(most - n)
-	if s.over {
-		s.freeLocked()
-		return batch, written
-	}
-	if fault != nil { // the client has a part of the answer
-		c.resetLocked(s.id, http2.ErrCodeInternal)
-		return batch, written
-	}
-	s.queued -= n
-	if s.out[0].at += n; n == len(data) {
-		written = append(written, piece.data)
-		s.popLocked()
-	}
-	signal(s.room)
-	s.readyLocked()
-	return batch, written
-}
-
-// closeLocked ends a stream whose last frame is written. If the client has not ended its side, it is told to send no more.
-func (c *conn) closeLocked(s *stream) {
-	if !s.ended {
-		c.appendResetLocked(s.id, http2.ErrCodeNo)
-	}
-	c.forgetLocked(s, errDone)
-}
-
-var errDone = errors.New("the stream is over")
