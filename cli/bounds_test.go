@@ -26,6 +26,7 @@ var boundsElsewhere = map[string]string{
 	"actor.actorsMost":                "more than there are actors, which are counted in the source",
 	"log.runsMost":                    "of the format: what a header has room for",
 	"log.kindRaftMost":                "of the format",
+	"net/etcd/h2.frameMost":           "of the protocol: RFC 9113, 4.2",
 	"log.most":                        "pieces: what is shown of an entry, and how many kinds raft is given at a time",
 	"log/disk.ZerosMost":              "pieces",
 	"net/client.failbackMost":         "a factor of a pause",

@@ -93,10 +93,11 @@ var packages = map[string]layer{
 	"actor":      {floor: 3, imports: []string{"actor/space", "net/wire/peerframe", "log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/damage", "internal/limits", "internal/meter"}, modules: []string{btreeModule, raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/logx", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 	"net/server": {floor: 3, imports: []string{"internal/figures", "net/auth", "internal/audit", "net/wire", "index", "index/kv", "internal/admit", "internal/logx", "internal/pack", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{quicModule}},
-	"net/etcd":   {floor: 3, imports: []string{"internal/figures", "net/etcd/front", "net/auth", "internal/audit", "net/web", "net/wire", "index", "index/kv", "internal/admit", "internal/checks", "internal/logx", "internal/election", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{etcdModule, lockModule, electModule, grpcModule, protoModule, netModule, boltModule, promModule, jsonModule}},
+	"net/etcd":   {floor: 3, imports: []string{"internal/figures", "net/etcd/front", "net/etcd/h2", "net/auth", "internal/audit", "net/web", "net/wire", "index", "index/kv", "internal/admit", "internal/checks", "internal/logx", "internal/election", "internal/buffers", "internal/limits", "internal/meter"}, modules: []string{etcdModule, lockModule, electModule, grpcModule, protoModule, netModule, boltModule, promModule, jsonModule}},
 	"net/client": {floor: 3, imports: []string{"internal/figures", "net/wire", "index/kv", "internal/election", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
 
-	"net/etcd/front":        {floor: 3, imports: []string{"net/wire", "internal/admit", "internal/logx", "internal/limits"}, modules: []string{grpcModule, netModule}},
+	"net/etcd/h2":           {floor: 2, modules: []string{grpcModule, netModule, protoModule}},
+	"net/etcd/front":        {floor: 3, imports: []string{"net/etcd/h2", "net/wire", "internal/admit", "internal/logx", "internal/limits"}, modules: []string{grpcModule, netModule}},
 	"snapshot/backup/store": {floor: 3, imports: []string{"log/disk", "internal/damage", "internal/limits"}, modules: []string{minioModule}},
 
 	"snapshot/backup":  {floor: 3, imports: []string{"snapshot", "snapshot/backup/store", "index", "index/kv", "log/disk", "internal/codec", "internal/pack", "internal/damage", "internal/limits"}, modules: []string{ageModule}},

@@ -16,6 +16,7 @@
 //	    snapshot/backup                             states and log outside of the cluster; the state of any moment
 //	    snapshot/backup/store                       the objects of a backup: in a folder, or in a bucket of S3
 //	2   snapshot  net/wire  index/watch             net/wire/peerframe: the messages between members, in bytes
+//	    net/etcd/h2                                 serves gRPC over HTTP/2, for etcd's API
 //	    net/web  net/auth                           health, metrics, version and the dashboard over HTTP; passwords and tokens of users
 //	1   log      index                              no goroutine, lock, clock, socket or randomness
 //	    internal/audit                              the audit log: lines, files

@@ -160,11 +160,33 @@ var netBugs = []mutant{
 		{"core.callerOf", `c.epoch != 0 && user.Epoch != c.epoch`, `c.epoch != 0 && user.Epoch > c.epoch+1000`},
 	}, []detector{direct("./net/etcd", "TestLockOfAnEndedToken"), direct("./net/etcd", "TestTokenEndsBeforeItsWrite")}},
 	{"take a certificate for a user when authentication is enabled", []change{
-		{"core.head", `by.Auth = 0`, ``},
+		{"core.unidentified", `by.Auth = 0`, ``},
 	}, []detector{direct("./net/etcd", "TestEnableOvertakesACertificate")}},
 	{"let a certificate watch on that is no user", []change{
 		{"core.watcher", `return v.By(s.certificateUser(ctx)), v, nil`, `return v.By(front.AccountOf(ctx).User()), v, nil`},
 	}, []detector{direct("./net/etcd", "TestWatchOfACertificateThatIsNoUser")}},
+	// Package net/etcd/h2, and the requests without a goroutine.
+	{"answer a batched get although authentication was enabled", []change{
+		{"batched.answerGet", `if v.Auth().Enabled() {`, `if false {`},
+	}, []detector{direct("./net/etcd", "TestEnableOvertakesAGet")}},
+	{"leave a batched request alone when its deadline passes", []change{
+		{"stream.beginLocked", `h.timeout > 0 || h.method.batched == nil`, `h.method.batched == nil`},
+	}, []detector{direct("./net/etcd", "TestBatchedDeadline")}},
+	{"retry a batched transaction without its answer", []change{
+		{"plainCall.again", `body: p.txn != nil`, `body: false`},
+	}, []detector{direct("./net/etcd", "TestBatchedTxn")}},
+	{"spend the window of an HTTP/2 connection twice", []change{
+		{"net/etcd/h2.conn.dataLocked", `c.window -= int64(n)`, `_ = c.window`},
+	}, []detector{direct("./net/etcd/h2", "TestWindowIsTakenOnce")}},
+	{"keep a header block when the table has changed", []change{
+		{"net/etcd/h2.heads.read", `case !refersOnly(block): clear(h.seen)`, `case !refersOnly(block):`},
+	}, []detector{direct("./net/etcd", "TestH2TokenRotates")}},
+	{"count a stream in its client's account for ever", []change{
+		{"net/etcd/h2.conn.forgetLocked", `c.ledger.Over(&s.charge)`, ``},
+	}, []detector{direct("./net/etcd/h2", "TestEchoes")}},
+	{"take empty messages without an end", []change{
+		{"net/etcd/h2.stream.assembleLocked", `s.waiting += size + messageOver`, `s.waiting += size`},
+	}, []detector{direct("./net/etcd/h2", "TestEmptyMessagesWait")}},
 	{"serve profiles to a certificate", []change{ // CVE-2018-16886
 		{"pages.administrator", `md := metadata.Pairs(gatewayHeader, "")`, `md := metadata.MD{}`},
 	}, []detector{direct("./net/etcd", "TestProfilesNeedAToken")}},

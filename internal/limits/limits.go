@@ -365,9 +365,6 @@ const (
 	// connections of up to 500 puts of 1.4 MiB each: another client's put took 20 s, and 9 GiB more were resident.
 	EtcdServedBytes    = 32 << 20
 	EtcdServedBytesFew = 64 << 10
-	// EtcdStreamWorkers is the number of goroutines that serve gRPC's streams one after the other; when all are busy, a stream gets a new
-	// goroutine. A new goroutine grows its stack with each request, some 8 % of a get. An idle worker costs 2 KiB until its first stream.
-	EtcdStreamWorkers = 1024
 	// EtcdWatches bounds the watches of all etcd clients together; a stream has at most ClientWatches. EtcdWatchBytes bounds the waiting
 	// events of all of them: beyond it each stream has one delivery.
 	EtcdWatches    = 256 << 10

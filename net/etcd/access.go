@@ -191,9 +191,7 @@ func (l leaseAccesses) Touches(f func(kv.Touch) bool) bool {
 func (s *core) head(ctx context.Context) (index.Head, error) {
 	v := s.config.Member.View()
 	if !v.Auth().Enabled() {
-		by := v.By(front.AccountOf(ctx).User())
-		by.Auth = 0
-		return index.Head{By: by}, nil
+		return s.unidentified(ctx, v), nil
 	}
 	c := s.callerOf(ctx)
 	switch {
@@ -203,6 +201,13 @@ func (s *core) head(ctx context.Context) (index.Head, error) {
 		return index.Head{}, rpctypes.ErrGRPCUserEmpty
 	}
 	return index.Head{By: c.in(v)}, nil
+}
+
+// unidentified returns the author in a View without authentication.
+func (s *core) unidentified(ctx context.Context, v *index.View) index.Head {
+	by := v.By(front.AccountOf(ctx).User())
+	by.Auth = 0
+	return index.Head{By: by}
 }
 
 // watcher returns the author of a request to watch, in the newest View.

@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"fmt"
-	"runtime"
 	"sync/atomic"
 
 	"google.golang.org/grpc/mem"
@@ -135,7 +134,7 @@ func (c chargedMessage) buffers() (mem.BufferSlice, error) {
 	if c.reserved != nil {
 		own = nil // charged to the reservation
 	}
-	w := &writing{account: own, left: new(atomic.Int64), reserved: c.reserved}
+	w := &writing{account: own, reserved: c.reserved}
 	for i := range c.message {
 		piece := &c.message[i]
 		if len(*piece) == 0 {
@@ -152,18 +151,13 @@ func (c chargedMessage) buffers() (mem.BufferSlice, error) {
 		return all, nil
 	}
 	own.Charge(n)
-	runtime.AddCleanup(w, func(left *atomic.Int64) { own.Charge(-left.Swap(0)) }, w.left)
-	if c.reserved != nil {
-		runtime.AddCleanup(w, (*admit.Reservation).Release, c.reserved)
-	}
 	return all, nil
 }
 
-// writing is notified of released buffers of an answer. gRPC silently drops the buffers of a stream that ends during the handover (grpc-go
-// 1.83, loopyWriter.preprocessData): those are released when the collector finds them.
+// writing is notified of released buffers of an answer.
 type writing struct {
 	account  *front.Account
-	left     *atomic.Int64
+	left     atomic.Int64
 	reserved *admit.Reservation
 }
 

@@ -51,7 +51,8 @@ type call struct {
 	ask     kv.LeaseAsk // of a lease query
 	timeout time.Duration
 
-	done chan outcome // buffered for one outcome
+	done  chan outcome // buffered for one outcome
+	plain *plainCall   // of a request without a handler, which gets the outcome
 }
 
 // outcome is the member's answer to a call.
@@ -182,6 +183,7 @@ func numbersOf(all []*call) (numbers []uint64, timeout time.Duration) {
 func (c *calls) Complete(done []kv.Completion) {
 	ended := c.endedBy(done)
 	var view *index.View
+	var plain []batchedDone
 	for i, one := range ended {
 		if one == nil {
 			continue
@@ -193,7 +195,14 @@ func (c *calls) Complete(done []kv.Completion) {
 			}
 			out.view = view
 		}
+		if one.plain != nil {
+			plain = append(plain, batchedDone{one, out})
+			continue
+		}
 		one.done <- out
+	}
+	if len(plain) > 0 {
+		plain[0].call.plain.of.completed(plain)
 	}
 }
 
@@ -215,7 +224,9 @@ func (c *calls) endedBy(done []kv.Completion) []*call {
 
 // begin registers a call, or returns the reason for its refusal.
 func (c *calls) begin(one *call) error {
-	one.done = make(chan outcome, 1)
+	if one.plain == nil {
+		one.done = make(chan outcome, 1)
+	}
 	one.timeout = c.timeout
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -231,7 +242,11 @@ func (c *calls) begin(one *call) error {
 // do hands a call to the member and waits for its outcome, or until ctx ends. If there is no leader, do retries until there is one, as etcd
 // waits for one: etcd's clients do not retry writes, and a call refused for that reason certainly did not happen.
 func (c *calls) do(ctx context.Context, to *queue, one *call) (out outcome, err error) {
-	until := time.Now().Add(c.timeout)
+	return c.doUntil(ctx, to, one, time.Now().Add(c.timeout))
+}
+
+// doUntil is do without another retry from a given time on.
+func (c *calls) doUntil(ctx context.Context, to *queue, one *call, until time.Time) (out outcome, err error) {
 	for {
 		if err := c.handInTurn(ctx, to, one, until); err != nil {
 			return outcome{}, err
@@ -245,22 +260,30 @@ func (c *calls) do(ctx context.Context, to *queue, one *call) (out outcome, err 
 			c.count(to, refusal)
 			return out, err
 		}
+		if err := c.backOff(ctx, to, refusal, until); err != nil {
+			return out, err
+		}
 		one = new(*one)
-		left := time.Until(until)
-		if left <= 0 {
-			c.count(to, refusal)
-			return out, errTimeout
-		}
-		select {
-		case <-ctx.Done():
-			c.count(to, refusal)
-			return outcome{}, ctx.Err()
-		case <-time.After(min(left, leaderPause)):
-		}
 	}
 }
 
-// leaderPause is the backoff before a call that found no leader is retried.
+// backOff waits before the retry of a call that found no leader, or returns why there is no retry.
+func (c *calls) backOff(ctx context.Context, to *queue, refusal *kv.Error, until time.Time) error {
+	left := time.Until(until)
+	if left <= 0 {
+		c.count(to, refusal)
+		return errTimeout
+	}
+	select {
+	case <-ctx.Done():
+		c.count(to, refusal)
+		return ctx.Err()
+	case <-time.After(min(left, leaderPause)):
+		return nil
+	}
+}
+
+// leaderPause is the duration of backOff.
 const leaderPause = 20 * time.Millisecond
 
 // errLate is counted as the outcome of a call whose client stopped waiting: etcd counts such a call as failed, too.
@@ -327,6 +350,11 @@ func (c *calls) hand(to *queue, one *call) error {
 	if err := c.begin(one); err != nil {
 		return err
 	}
+	return c.handBegun(to, one)
+}
+
+// handBegun gives the member a call that is registered.
+func (c *calls) handBegun(to *queue, one *call) error {
 	if !to.add(one) {
 		c.mu.Lock()
 		delete(c.waiting, one.number)

@@ -43,8 +43,7 @@ type deferredAnswer struct {
 
 	pinned  *pinned
 	account *front.Account
-	parts   atomic.Int64  // parts not freed yet
-	holds   *atomic.Int64 // charged to the account
+	parts   atomic.Int64 // not freed yet
 }
 
 // cut is the size of one piece.
@@ -172,18 +171,8 @@ func (l *deferredAnswer) buffers() (mem.BufferSlice, error) {
 		all = append(all, &parts[i])
 	}
 	l.parts.Store(int64(len(parts)))
-	l.holds = new(atomic.Int64)
-	l.hold(limits.EtcdLaterBytes + int64(len(parts))*limits.EtcdPartBytes)
-	if l.account != nil {
-		own := l.account
-		runtime.AddCleanup(l, func(left *atomic.Int64) { own.Charge(-left.Swap(0)) }, l.holds) // see writing
-	}
+	l.account.Charge(limits.EtcdLaterBytes + int64(len(parts))*limits.EtcdPartBytes)
 	return append(all, mem.SliceBuffer(l.tail)), nil
-}
-
-func (l *deferredAnswer) hold(n int64) {
-	l.holds.Add(n)
-	l.account.Charge(n)
 }
 
 // deferredPiece is one piece as gRPC's buffer: it exists from its first read until its last reference is freed.
@@ -215,7 +204,7 @@ func (p *deferredPiece) ReadOnlyData() []byte {
 	} else {
 		p.data = make([]byte, 0, p.bytes)
 	}
-	l.hold(int64(cap(p.data)))
+	l.account.Charge(int64(cap(p.data)))
 	data, err := l.encode(p.data)
 	if err != nil { // none of this is sent: the connection is closed first
 		l.s.log.Warn("answer "+l.account.Client(), "a client's connection is closed in the middle of an answer", "reason", fmt.Sprintf("a range of %d bytes cannot go on: %v", l.total, err))
@@ -246,10 +235,10 @@ func (p *deferredPiece) Free() {
 			piecesPool.Put(p.pooled)
 		}
 		p.data, p.pooled = nil, nil
-		l.hold(-n)
+		l.account.Charge(-n)
 	}
 	if l.parts.Add(-1) == 0 {
 		l.pinned.release()
-		l.hold(-limits.EtcdLaterBytes - int64(len(l.cuts))*limits.EtcdPartBytes)
+		l.account.Charge(-limits.EtcdLaterBytes - int64(len(l.cuts))*limits.EtcdPartBytes)
 	}
 }

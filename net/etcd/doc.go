@@ -6,7 +6,7 @@
 //
 //	connection ──► port: TLS or plain text, gRPC or HTTP/1.1, detected once
 //	                │
-//	                ├─► gRPC ──► handler: checks, translation ──► calls: batches of waiting calls ────► Member
+//	                ├─► gRPC ──► h2: handler: checks, translation ► calls: batches of waiting calls ────► Member
 //	                │               ▲                                                                    │
 //	                │               └── answer, encoded from a View ◄─────────── Complete ◄──────────────┘
 //	                └─► HTTP ──► net/web: /health, /livez, /readyz, /version, /metrics; gateway.go: /v3/
@@ -14,8 +14,9 @@
 // Each gRPC service is a type of its own, with one method for each RPC; Server.services lists them all. Type core is what they share: the
 // configuration, the way to the member, and the bounds on requests.
 //
-// gRPC runs a goroutine (a handler) for each request. Type [calls] collects the calls of all handlers to the member. All collected writes
-// become one proposal and all linearizable reads share one confirmation, as at the native endpoint. Answers with keys and values are
+// Package net/etcd/h2 serves gRPC. A put, get or deletion of one key and a small transaction are translated in their connection's reader, and
+// answered together with others (batched.go); every other request has a goroutine (a handler). Type [calls] collects the calls of all
+// requests to the member. All collected writes become one proposal and all linearizable reads share one confirmation, as at the native endpoint. Answers with keys and values are
 // encoded by hand (message.go), straight from the View. Large answers are encoded in pieces, without an intermediate copy.
 //
 // Reads that may visit many keys take turns, as on the native endpoint ([admit.FairQueue]). etcd's API has no pages: the answer to a range
@@ -36,8 +37,8 @@
 //
 // # Memory that clients hold
 //
-// gRPC bounds neither the partial messages of a connection's streams nor the answers that a client does not read. This package therefore
-// inspects each connection's bytes as they pass (front/account.go). It counts open and unanswered streams, their metadata and data, and
+// A connection's streams may hold partial messages, and answers that the client does not read. Package h2 tells the connection's account of
+// them (front/account.go). It counts open and unanswered streams, their metadata and data, and
 // answers until they are written. While too many answers of a watch stream wait, its requests are not read. When all connections together
 // hold more than limits.EtcdBytes, the connection that holds most is closed. A client that completes its requests and reads its answers
 // holds little, so its connection is not closed.
@@ -47,7 +48,7 @@
 // head-of-line blocking of other clients. The parts of a transaction, its comparisons and operations, are counted before it is decoded
 // (txnparts.go): they take up to 200 times their encoded size.
 //
-// A stream that its client has reset holds no memory, but has cost as much as a request. A rate limit bounds the resets of all clients per
+// A stream that is reset holds no memory, but has cost as much as a request. A rate limit bounds the resets of all clients per
 // second, in fair shares; a connection that exceeds its share is read more slowly (front/resetlimit.go). A request that waits for a lock or
 // an election takes one of limits.EtcdLocks slots; one host holds at most as many slots as are still free ([admit.FairSlots]). Calls that
 // wait for the member, watches and their events have bounds of their own.

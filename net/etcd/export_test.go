@@ -16,7 +16,12 @@ import (
 // Registered returns all services that the endpoint offers by gRPC.
 func (s *Server) Registered() map[string]grpc.ServiceInfo {
 	s.begin()
-	return s.grpc.GetServiceInfo()
+	all := grpc.NewServer()
+	for _, service := range s.offered {
+		all.RegisterService(service, nil)
+	}
+	all.RegisterService(s.healthService())
+	return all.GetServiceInfo()
 }
 
 // Classes returns the RPCs of the table of permissions, and whether each needs no user.

@@ -554,7 +554,8 @@ func TestBlamed(t *testing.T) {
 	h := open(streams)
 	_ = h.frames.WritePing(false, [8]byte{})
 	eventually(t, func() bool { return answered(h) })
-	if took := time.Since(began); h.over() || took < time.Second {
+	// It may be ahead by its part of a second, and by what one read brings.
+	if took := time.Since(began); h.over() || took < time.Second*9/10 {
 		t.Errorf("%d streams were opened in %v (closed: %v), beyond %d at %d a second", streams, took, h.over(), few, limits.EtcdResets)
 	}
 }

@@ -24,6 +24,9 @@ import (
 // kvService is etcdserverpb.KV.
 type kvService struct{ *core }
 
+// commandOver is the size of a put's command in addition to its key, its value and its author's name.
+const commandOver = 64
+
 func (s kvService) put(ctx context.Context, q *putRequest) (answer, error) {
 	defer buffers.Put(q.from) // the command and the answer are copies
 	p, err := s.putOf(&q.PutRequest)
@@ -33,10 +36,9 @@ func (s kvService) put(ctx context.Context, q *putRequest) (answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	const overhead = 64 // size of a command in addition to its key, its value and its author's name
 	var command kv.Command
 	out, err := s.propose(ctx, proposal{body: p.PrevKV}, func(h index.Head) kv.Command {
-		command = h.AppendPut(buffers.Get(overhead+len(p.Key)+len(p.Value)+len(h.By.Name)), &p)
+		command = h.AppendPut(buffers.Get(commandOver+len(p.Key)+len(p.Value)+len(h.By.Name)), &p)
 		return command
 	})
 	if err != nil {

@@ -87,6 +87,8 @@ const (
 
 	putHeader = 1
 
+	deleteHeader, deleteCount = 1, 2
+
 	rangeHeader, rangeKVs, rangeMore, rangeCount = 1, 2, 3, 4
 
 	streamRange = 1 // RangeStreamResponse.range_response

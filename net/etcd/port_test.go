@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -853,26 +852,5 @@ func TestMetadata(t *testing.T) {
 			t.Errorf("%s %q: status %s, want %s", c.name, c.value, status, c.want)
 		}
 		_ = h.Close()
-	}
-}
-
-// A member that no etcd client asks has none of gRPC's workers.
-func TestWorkersBeginWithAConnection(t *testing.T) {
-	workers := func() int {
-		var all strings.Builder
-		_ = pprof.Lookup("goroutine").WriteTo(&all, 2)
-		return strings.Count(all.String(), "created by google.golang.org/grpc.(*Server).initServerWorkers")
-	}
-	eventually(t, func() bool { return workers() == 0 }) // those of the tests before have ended
-	s := start(t, newMember(), nil)
-	get(t, s, "/version")
-	if n := workers(); n > 0 {
-		t.Errorf("%d workers without a client of gRPC", n)
-	}
-	if _, err := pb.NewKVClient(dial(t, s)).Range(t.Context(), &pb.RangeRequest{Key: []byte("k")}); err != nil {
-		t.Fatal(err)
-	}
-	if n := workers(); n < limits.EtcdStreamWorkers {
-		t.Errorf("%d workers with one", n)
 	}
 }

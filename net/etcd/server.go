@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -12,8 +13,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -27,6 +28,7 @@ import (
 	"qkv/internal/meter"
 	"qkv/net/auth"
 	"qkv/net/etcd/front"
+	"qkv/net/etcd/h2"
 	"qkv/net/wire"
 )
 
@@ -100,9 +102,10 @@ type Listener = front.Listener
 type Server struct {
 	*core
 
-	begun sync.Once
-	grpc  *grpc.Server  // set by begun
-	more  []*front.Port // for metrics alone, and for the dashboard alone
+	begun   sync.Once
+	grpc    *h2.Server // set by begun
+	batched *batched
+	more    []*front.Port // for metrics alone, and for the dashboard alone
 
 	offered []*grpc.ServiceDesc // by gRPC, and by the gateway
 }
@@ -146,6 +149,8 @@ func Start(config Config) *Server {
 		s.measure(service)
 	}
 	s.calls.run(&s.running)
+	s.batched = newBatched(s.core)
+	s.running.Go(s.batched.run)
 	at := front.Config{Limits: config.Limits, Log: s.log, Accounts: s.accounts, BeginGRPC: s.begin, Stopping: s.alive.Done()}
 	gateway := newGateway(s.core, s.offered)
 	page := dashboard{s.core, gateway}
@@ -179,34 +184,38 @@ func newCore(config Config) *core {
 	return s
 }
 
-// begin starts gRPC at the first gRPC connection: gRPC's workers cost memory that a member without such clients does not need. It returns
-// false if the server ended first.
+// begin starts gRPC at the first gRPC connection. It returns false if the server ended first.
 func (s *Server) begin() bool {
 	s.begun.Do(func() {
-		s.grpc = grpc.NewServer(
-			grpc.ForceServerCodecV2(codec{s.metrics}),
-			grpc.Creds(front.Credentials()),
-			grpc.MaxRecvMsgSize(s.config.MaxRequestBytes+limits.EtcdRequestOver),
-			grpc.MaxSendMsgSize(limits.EtcdMessageBytes),
-			grpc.MaxConcurrentStreams(uint32(s.config.Limits.Streams)),
-			grpc.WaitForHandlers(true),
-			grpc.NumStreamWorkers(limits.EtcdStreamWorkers),
-			grpc.MaxHeaderListSize(limits.EtcdHeaderBytes),
-			grpc.ConnectionTimeout(s.config.Limits.Handshake),
-			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: limits.EtcdPingLeast}),
-			grpc.KeepaliveParams(keepalive.ServerParameters{Time: limits.EtcdPing, Timeout: limits.EtcdPingTimeout}),
-		)
+		s.grpc = h2.NewServer(h2.Config{
+			Codec: codec{s.metrics}, Prepare: s.batched.prepare, Batched: s.batched.methods(),
+			ReceiveMost: s.config.MaxRequestBytes + limits.EtcdRequestOver, SendMost: limits.EtcdMessageBytes,
+			Streams: uint32(s.config.Limits.Streams), HeaderBytes: limits.EtcdHeaderBytes, Handshake: s.config.Limits.Handshake,
+			Fault: func(path string, fault any, stack []byte) {
+				s.log.Warn("fault "+path, "a request met a fault in this member", "method", path, "fault", fmt.Sprint(fault), "stack", string(stack))
+			},
+			PingLeast: limits.EtcdPingLeast, PingAfter: limits.EtcdPing, PingTimeout: limits.EtcdPingTimeout,
+		})
 		for _, service := range s.offered {
 			s.grpc.RegisterService(service, nil)
 		}
 		s.grpc.RegisterService(s.healthService())
-		s.running.Go(func() { _ = s.grpc.Serve(s.port.GRPC()) })
+		s.running.Go(func() {
+			for {
+				c, err := s.port.GRPC().Accept()
+				if err != nil {
+					return
+				}
+				from, _ := peer.FromContext(front.ConnContext(context.Background(), c))
+				s.running.Go(func() { s.grpc.Serve(c, from) })
+			}
+		})
 	})
 	return s.grpc != nil
 }
 
 // served returns the gRPC server, or nil if it never started and never will.
-func (s *Server) served() *grpc.Server {
+func (s *Server) served() *h2.Server {
 	s.begun.Do(func() {})
 	return s.grpc
 }
@@ -238,7 +247,7 @@ func (s *Server) Drain(ctx context.Context) {
 	finished := make(chan struct{})
 	s.running.Go(func() {
 		if serves := s.served(); serves != nil {
-			serves.GracefulStop()
+			serves.Drain()
 		}
 		close(finished)
 	})
@@ -266,6 +275,7 @@ func (s *Server) Close() {
 		p.Stop()
 	}
 	s.calls.stop()
+	s.batched.stop()
 	s.running.Wait()
 }
 

@@ -3,7 +3,6 @@ package front
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"net"
 	"sync"
@@ -16,12 +15,14 @@ import (
 	"qkv/internal/admit"
 	"qkv/internal/limits"
 	"qkv/internal/logx"
+	"qkv/net/etcd/h2"
 )
 
-// Accounts is the memory accounting of gRPC's connections: open streams, partial requests, and unread answers. gRPC has no such bound for
-// all connections together, and every one of their streams may hold a partial message.
+// Accounts is the memory accounting of gRPC's connections: open streams, partial requests, and unread answers. Each of their streams may
+// hold a partial message. An [Account] is the [h2.Ledger] of its connection.
 //
-//  1. All connections together hold at most a fixed budget, plus the bytes that arrive while a connection is being closed.
+//  1. All connections together hold at most a fixed budget, plus one read of each, and the bytes that arrive while a connection is being
+//     closed.
 //  2. When they would exceed the budget, the connection that holds most is closed. A client that completes its requests and reads its
 //     answers holds little. The closed connection therefore belongs to another kind of client, and no well-behaved client has to wait.
 type Accounts struct {
@@ -41,12 +42,12 @@ type Accounts struct {
 
 // Account is the memory that one connection holds, with its requests in service.
 //
-//  1. streams has the bytes of each stream that neither side has ended. got is the sum of their data, and heads the charge for their
-//     metadata. When the client has ended its side, the bytes move to servedBytes until the answer begins (throttle.go). asked has the
-//     streams whose client has ended its side, until their answers are written.
+//  1. streams is the number of streams that neither side has ended. got is the sum of their data, and heads the charge for their
+//     metadata. When the client has ended its side, the bytes move to servedBytes until the answer begins (throttle.go). asked is the
+//     number of streams whose client has ended its side, until their answers are encoded. Each stream has its part in an [h2.Charge].
 //  2. taken is how much running handlers have taken of streams of requests.
 //  3. out is the encoded data that is neither written nor dropped.
-//  4. The account holds got - taken + heads + out, limits.EtcdStreamBytes for each stream in streams and limits.EtcdAskedBytes for each in
+//  4. The account holds got - taken + heads + out, limits.EtcdStreamBytes for each of streams and limits.EtcdAskedBytes for each of
 //     asked. This is its part of Accounts.total.
 type Account struct {
 	of    *Accounts
@@ -63,8 +64,7 @@ type Account struct {
 	pacing pacing // owned by the connection's reader
 
 	mu              sync.Mutex
-	streams         map[uint32]came
-	asked           map[uint32]question
+	streams, asked  int
 	servedBytes     int64 // of requests without an answer yet
 	got, taken, out int64
 	heads           int64
@@ -72,15 +72,6 @@ type Account struct {
 	carried         map[*admit.Reservation]struct{} // of answers that wait to be written
 	ended           bool
 }
-
-// question is a complete request whose answer is not written yet.
-type question struct {
-	answered bool  // its answer has begun
-	bytes    int64 // of data, until the answer begins
-}
-
-// came is the number of bytes of metadata and of data received on a stream.
-type came struct{ head, data int64 }
 
 // NewAccounts returns accounts without connections. All connections together may hold the given bytes.
 func NewAccounts(most int64, log *logx.Limited) *Accounts {
@@ -118,7 +109,7 @@ func (s *Account) end() {
 	}
 	s.of.total.Add(-s.holdsLocked())
 	s.serveLocked(-s.serving.Load(), -s.servedBytes)
-	s.streams, s.asked, s.got, s.taken, s.heads, s.out, s.ended = nil, nil, 0, 0, 0, 0, true
+	s.streams, s.asked, s.got, s.taken, s.heads, s.out, s.ended = 0, 0, 0, 0, 0, 0, true
 }
 
 // Carry records that the connection transfers an answer with a reservation, which is released when the answer is written or the
@@ -181,57 +172,87 @@ func (s *Account) Client() string {
 	return s.pacing.client
 }
 
-// begins counts a stream from its first metadata; more metadata may follow. It returns the number of streams.
-func (s *Account) begins(stream uint32, head int64) (streams int) {
-	s.change(func() {
-		if s.streams == nil {
-			s.streams = map[uint32]came{}
+// Begin implements h2.Ledger.
+func (s *Account) Begin(c *h2.Charge, head int) {
+	s.mu.Lock()
+	if !s.ended {
+		*c = h2.Charge{Open: true, Head: min(int64(head)*limits.EtcdHeaderTimes, limits.EtcdHeaderMost)}
+		s.countLocked(1, 0, c.Head, 0)
+	}
+	streams := s.streams
+	s.mu.Unlock()
+	if streams > limits.EtcdStreamsFew && s.of.resetLimit.blamed(s.pacing.client, time.Now()) {
+		s.pacing.resets++
+	}
+}
+
+// Data implements h2.Ledger.
+func (s *Account) Data(c *h2.Charge, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.Open && !s.ended {
+		c.Data += int64(n)
+		s.countLocked(0, 0, 0, int64(n))
+	}
+}
+
+// Asked implements h2.Ledger: the request is complete.
+func (s *Account) Asked(c *h2.Charge, last int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.Open && !s.ended {
+		s.countLocked(-1, 1, -c.Head, -c.Data)
+		*c = h2.Charge{Asked: true, Data: c.Data + int64(last)}
+		s.serveLocked(1, c.Data)
+	}
+}
+
+// Answered implements h2.Ledger.
+func (s *Account) Answered(c *h2.Charge) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.Asked && !c.Answered && !s.ended {
+		c.Answered = true
+		s.serveLocked(-1, -c.Data)
+	}
+}
+
+// Over implements h2.Ledger.
+func (s *Account) Over(c *h2.Charge) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ended:
+	case c.Open:
+		s.countLocked(-1, 0, -c.Head, -c.Data)
+	case c.Asked:
+		if !c.Answered {
+			s.serveLocked(-1, -c.Data)
 		}
-		c := s.streams[stream]
-		more := min(head*limits.EtcdHeaderTimes, limits.EtcdHeaderMost-c.head)
-		c.head += more
-		s.heads += more
-		s.streams[stream] = c
-		streams = len(s.streams)
-	})
-	return streams
+		s.countLocked(0, -1, 0, 0)
+	}
+	*c = h2.Charge{}
 }
 
-// came counts data. gRPC drops data of an ended stream.
-func (s *Account) came(stream uint32, n int64) {
-	s.change(func() {
-		if c, there := s.streams[stream]; there {
-			c.data += n
-			s.streams[stream] = c
-			s.got += n
-		}
-	})
+// Reset implements h2.Ledger.
+func (s *Account) Reset() { s.pacing.resets++ }
+
+// Idle implements h2.Ledger.
+func (s *Account) Idle() {
+	if s.pacing.frames++; s.pacing.frames == limits.EtcdFramesReset {
+		s.pacing.frames = 0
+		s.pacing.resets++
+	}
 }
 
-// finished forgets a stream.
-func (s *Account) finished(stream uint32) {
-	s.change(func() {
-		s.forgetLocked(stream)
-		s.leaveLocked(stream)
-	})
-}
-
-// said records that the client has ended its side of a stream with a frame of the last bytes: the request is complete.
-func (s *Account) said(stream uint32, begins bool, last int64) {
-	s.change(func() {
-		c, there := s.streams[stream]
-		if !there && !begins {
-			return // this side has ended it before
-		}
-		s.forgetLocked(stream)
-		s.askLocked(stream, c.data+last)
-	})
-}
-
-func (s *Account) forgetLocked(stream uint32) {
-	s.got -= s.streams[stream].data
-	s.heads -= s.streams[stream].head
-	delete(s.streams, stream)
+// countLocked adds to the sums of the account. It closes no connection: the reader looks after the budget before it reads further.
+func (s *Account) countLocked(streams, asked int, heads, got int64) {
+	before := s.holdsLocked()
+	s.streams += streams
+	s.asked += asked
+	s.heads += heads
+	s.got += got
+	s.of.total.Add(s.holdsLocked() - before)
 }
 
 // Take counts the bytes that a handler takes of a stream of requests; negative when the handler ends.
@@ -259,7 +280,7 @@ func (s *Account) change(f func()) {
 // holdsLocked returns the bytes that the account holds. It is never negative: handlers take decompressed bytes, which may be more than
 // came.
 func (s *Account) holdsLocked() int64 {
-	return max(s.got-s.taken, 0) + s.heads + s.out + int64(len(s.streams))*limits.EtcdStreamBytes + int64(len(s.asked))*limits.EtcdAskedBytes
+	return max(s.got-s.taken, 0) + s.heads + s.out + int64(s.streams)*limits.EtcdStreamBytes + int64(s.asked)*limits.EtcdAskedBytes
 }
 
 // Charge counts bytes that wait to be written; negative when they are written or dropped.
@@ -273,7 +294,7 @@ func (s *Account) Charge(n int64) {
 func (s *Account) open() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.streams) > 0 || s.web > 0
+	return s.streams > 0 || s.web > 0
 }
 
 // CountHTTP adds n to the HTTP/1.1 requests in service.
@@ -360,81 +381,6 @@ func (s *Account) Name() string {
 type AuthInfo struct {
 	credentials.AuthInfo
 	account *Account
-}
-
-// frames parses one direction of a connection. HTTP/2 has frames with a head of 9 bytes: length, kind, flags and stream. The client sends
-// a preface of 24 bytes before them.
-type frames struct {
-	seen func(kind, flags byte, stream uint32, length int)
-	skip int // bytes left of the preface or of a frame
-	head [9]byte
-	have int
-}
-
-const prefaceBytes = 24
-
-// The frame kinds that change a stream's state, and the flag of a stream's last frame.
-const (
-	dataFrame, headersFrame, resetFrame, moreHeadersFrame = 0, 1, 3, 9
-	lastOfStream                                          = 1
-)
-
-// fromClient handles a client's frame.
-func (s *Account) fromClient(kind, flags byte, stream uint32, length int) {
-	last := flags&lastOfStream != 0
-	switch {
-	case kind == resetFrame:
-		s.pacing.resets++
-	case kind != dataFrame && kind != headersFrame, kind == dataFrame && length == 0 && !last:
-		if s.pacing.frames++; s.pacing.frames == limits.EtcdFramesReset {
-			s.pacing.frames = 0
-			s.pacing.resets++
-		}
-	}
-	switch {
-	case kind == resetFrame:
-		s.finished(stream)
-	case last && (kind == dataFrame || kind == headersFrame):
-		if kind == headersFrame {
-			length = 0
-		}
-		s.said(stream, kind == headersFrame, int64(length))
-	case kind == headersFrame, kind == moreHeadersFrame:
-		if s.begins(stream, int64(length)) > limits.EtcdStreamsFew && s.of.resetLimit.blamed(s.pacing.client, time.Now()) {
-			s.pacing.resets++
-		}
-	case kind == dataFrame:
-		s.came(stream, int64(length))
-	}
-}
-
-// toClient handles a frame to the client that begins an answer or ends a stream.
-func (s *Account) toClient(kind, flags byte, stream uint32, _ int) {
-	switch {
-	case kind == resetFrame || kind == headersFrame && flags&lastOfStream != 0:
-		s.finished(stream)
-	case kind == headersFrame:
-		s.answered(stream)
-	}
-}
-
-func (f *frames) see(b []byte) {
-	for len(b) > 0 {
-		if f.skip > 0 {
-			n := min(f.skip, len(b))
-			f.skip -= n
-			b = b[n:]
-			continue
-		}
-		n := copy(f.head[f.have:], b)
-		f.have += n
-		b = b[n:]
-		if f.have == len(f.head) {
-			h := &f.head
-			f.have, f.skip = 0, int(h[0])<<16|int(h[1])<<8|int(h[2])
-			f.seen(h[3], h[4], binary.BigEndian.Uint32(h[5:])&^(1<<31), f.skip)
-		}
-	}
 }
 
 // Secure reports whether the connection of a request has TLS.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -21,6 +22,7 @@ import (
 	"qkv/internal/admit"
 	"qkv/internal/limits"
 	"qkv/internal/logx"
+	"qkv/net/etcd/h2"
 	"qkv/net/wire"
 )
 
@@ -391,7 +393,7 @@ func (p *Port) hand(c *conn, full bool) error {
 	if !p.config.BeginGRPC() {
 		return net.ErrClosed
 	}
-	return p.grpc.give(told{Conn: over, auth: AuthInfo{auth, own}, account: own, in: &frames{seen: own.fromClient, skip: prefaceBytes}, out: &frames{seen: own.toClient}})
+	return p.grpc.give(told{Conn: over, auth: AuthInfo{auth, own}, account: own, grpc: true})
 }
 
 // handshake runs the TLS handshake. It holds a slot of the semaphore while this side computes, and none while it waits for the other side:
@@ -478,22 +480,24 @@ type told struct {
 	net.Conn
 	auth    credentials.AuthInfo
 	account *Account
-	// Of a gRPC connection: one goroutine reads, and one writes.
-	in, out *frames
+	grpc    bool
 }
 
+// Read waits first while the client has sent too much. Its earlier frames are handled.
 func (t told) Read(b []byte) (int, error) {
-	if t.in != nil && (t.account.behind() || t.account.overloads()) {
-		b = b[:min(len(b), behindBytes)]
-	}
-	n, err := t.Conn.Read(b)
-	if t.in != nil {
-		t.in.see(b[:n])
+	if t.grpc {
+		t.account.of.makeRoom()
 		t.account.pace()
 		t.account.throttle(limits.EtcdServedWait)
+		if t.account.behind() || t.account.overloads() {
+			b = b[:min(len(b), behindBytes)]
+		}
 	}
-	return n, err
+	return t.Conn.Read(b)
 }
+
+// Ledger returns the connection's account.
+func (t told) Ledger() h2.Ledger { return t.account }
 
 // behindBytes is the read size of a throttled connection: some ten requests with resets, some twenty without.
 const behindBytes = 1 << 10
@@ -501,10 +505,32 @@ const behindBytes = 1 << 10
 func (t told) Write(b []byte) (int, error) {
 	n, err := t.Conn.Write(b)
 	t.account.sent.Add(int64(n))
-	if t.out != nil {
-		t.out.see(b[:n])
-	}
 	return n, err
+}
+
+// Trier returns a function that writes as much as the kernel takes at once; nil with TLS.
+func (t told) Trier() func([]byte) int {
+	c, ok := t.Conn.(*conn)
+	if !ok {
+		return nil
+	}
+	tcp, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return func(b []byte) (n int) {
+		_ = raw.Write(func(fd uintptr) bool {
+			n, _ = syscall.Write(int(fd), b)
+			return true
+		})
+		n = max(n, 0)
+		t.account.sent.Add(int64(n))
+		return n
+	}
 }
 
 // handed is a listener of identified connections.
@@ -553,9 +579,6 @@ type plainText struct{}
 // AuthType implements credentials.AuthInfo.
 func (plainText) AuthType() string { return "insecure" }
 
-// Credentials are for the connections of GRPC.
-func Credentials() credentials.TransportCredentials { return handshaken{} }
-
 // ConnContext attaches the connection's identity to the context of an HTTP request, as for a gRPC request.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	known, ok := c.(told)
@@ -564,20 +587,3 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	}
 	return peer.NewContext(ctx, &peer.Peer{Addr: c.RemoteAddr(), LocalAddr: c.LocalAddr(), AuthInfo: known.auth})
 }
-
-// handshaken are credentials for connections whose handshake is done.
-type handshaken struct{}
-
-func (handshaken) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	return c, c.(told).auth, nil
-}
-
-func (handshaken) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	return nil, nil, errors.New("this is a server")
-}
-
-func (handshaken) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
-}
-func (handshaken) Clone() credentials.TransportCredentials { return handshaken{} }
-func (handshaken) OverrideServerName(string) error         { return nil }

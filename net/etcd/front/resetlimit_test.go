@@ -8,6 +8,7 @@ import (
 
 	"qkv/internal/limits"
 	"qkv/internal/logx"
+	"qkv/net/etcd/h2"
 )
 
 // TestResetsShare has two clients give up streams without end, on one connection and on a hundred, and a third one now and then: all
@@ -59,23 +60,22 @@ func TestResetsShare(t *testing.T) {
 	}
 }
 
-// TestFramesThatAskForNothing counts them as resets, and none that ask for something.
-func TestFramesThatAskForNothing(t *testing.T) {
-	const priority, settings, ping, window = 2, 4, 6, 8
+// TestIdleFrames counts frames that ask for nothing as resets, and none that ask for something.
+func TestIdleFrames(t *testing.T) {
 	m := NewAccounts(1<<30, logx.NewLimited(slog.New(slog.DiscardHandler)))
 	s := m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {})
 	for range 10 * limits.EtcdFramesReset {
-		s.fromClient(headersFrame, 0, 1, 100)
-		s.fromClient(dataFrame, 0, 1, 1)
-		s.fromClient(dataFrame, lastOfStream, 1, 0)
+		var c h2.Charge
+		s.Begin(&c, 100)
+		s.Data(&c, 1)
+		s.Asked(&c, 0)
+		s.Over(&c)
 	}
-	if s.pacing.resets != 0 {
-		t.Errorf("requests count as %d resets", s.pacing.resets)
+	if s.pacing.resets != 0 || m.Total() != 0 {
+		t.Errorf("requests count as %d resets, and %d bytes are held after all", s.pacing.resets, m.Total())
 	}
-	for range limits.EtcdFramesReset {
-		for _, kind := range []byte{priority, settings, ping, window, dataFrame} {
-			s.fromClient(kind, 0, 1, 0)
-		}
+	for range 5 * limits.EtcdFramesReset {
+		s.Idle()
 	}
 	if s.pacing.resets != 5 {
 		t.Errorf("%d frames that ask for nothing count as %d resets", 5*limits.EtcdFramesReset, s.pacing.resets)

@@ -60,36 +60,6 @@ func (s *Account) serveLocked(n, bytes int64) {
 	}
 }
 
-// askLocked records that a client has ended its side of a stream, with its bytes.
-func (s *Account) askLocked(stream uint32, bytes int64) {
-	if _, there := s.asked[stream]; there {
-		return
-	}
-	if s.asked == nil {
-		s.asked = map[uint32]question{}
-	}
-	s.asked[stream] = question{bytes: bytes}
-	s.serveLocked(1, bytes)
-}
-
-// answered records that the answer on a stream has begun.
-func (s *Account) answered(stream uint32) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if q, there := s.asked[stream]; there && !q.answered {
-		s.asked[stream] = question{answered: true}
-		s.serveLocked(-1, -q.bytes)
-	}
-}
-
-// leaveLocked forgets a stream whose client has ended its side.
-func (s *Account) leaveLocked(stream uint32) {
-	if q, there := s.asked[stream]; there && !q.answered {
-		s.serveLocked(-1, -q.bytes)
-	}
-	delete(s.asked, stream)
-}
-
 // Rest takes a request that waits for other clients out of service, until the returned function is called. A request of the JSON gateway
 // was never in service.
 func (s *Account) Rest() (over func()) {

@@ -10,6 +10,7 @@ import (
 
 	"qkv/internal/limits"
 	"qkv/internal/logx"
+	"qkv/net/etcd/h2"
 )
 
 // TestServed has one connection ask more than is served at a time: it waits until an answer begins, or a request is over in any other
@@ -17,25 +18,23 @@ import (
 func TestServed(t *testing.T) {
 	m := NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
 	begin := func() *Account { return m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
-	ask := func(s *Account, stream uint32) { s.fromClient(headersFrame, lastOfStream, stream, 10) }
+	ask := func(s *Account, c *h2.Charge) { s.Begin(c, 10); s.Asked(c, 0) }
 	greedy, modest := begin(), begin()
-	for n := range uint32(limits.EtcdServed) {
-		ask(greedy, 2*n+1)
+	for range limits.EtcdServed {
+		ask(greedy, new(h2.Charge))
 	}
 	if greedy.overloads() {
 		t.Fatal("as many as are served at a time are too many")
 	}
 	rested := func() {}
-	for name, over := range map[string]func(stream uint32){
-		"its answer begins":            func(stream uint32) { greedy.toClient(headersFrame, 0, stream, 10) },
-		"it waits for a lock":          func(uint32) { rested = greedy.Rest() },
-		"it is answered without data":  func(stream uint32) { greedy.toClient(headersFrame, lastOfStream, stream, 10) },
-		"it is refused":                func(stream uint32) { greedy.toClient(resetFrame, 0, stream, 4) },
-		"the client does not want it":  func(stream uint32) { greedy.fromClient(resetFrame, 0, stream, 4) },
-		"the client says it all again": func(stream uint32) { ask(greedy, stream); greedy.toClient(resetFrame, 0, stream, 4) },
+	for name, over := range map[string]func(*h2.Charge){
+		"its answer begins":   greedy.Answered,
+		"it waits for a lock": func(*h2.Charge) { rested = greedy.Rest() },
+		"it is over":          greedy.Over,
+		"it begins, and ends": func(c *h2.Charge) { greedy.Answered(c); greedy.Answered(c); greedy.Over(c) },
 	} {
-		const last = 2*limits.EtcdServed + 1
-		ask(greedy, last)
+		var last h2.Charge
+		ask(greedy, &last)
 		if !greedy.overloads() || modest.overloads() {
 			t.Fatalf("%s: before, the one that asks too much waits: %v, another: %v", name, greedy.overloads(), modest.overloads())
 		}
@@ -46,13 +45,13 @@ func TestServed(t *testing.T) {
 			defer close(waited)
 			greedy.throttle(time.Hour)
 		}()
-		over(last)
+		over(&last)
 		select {
 		case <-waited:
 		case <-time.After(time.Minute):
 			t.Fatalf("%s: it goes on waiting", name)
 		}
-		greedy.toClient(headersFrame, lastOfStream, last, 10)
+		greedy.Over(&last)
 		rested()
 		rested = func() {}
 		if n := m.serving.Load(); n != limits.EtcdServed {
@@ -60,8 +59,8 @@ func TestServed(t *testing.T) {
 		}
 	}
 	// Many that ask for little each do not wait, however many they are.
-	for n := range uint32(limits.EtcdServedFew) {
-		ask(modest, 2*n+1)
+	for range limits.EtcdServedFew {
+		ask(modest, new(h2.Charge))
 	}
 	if modest.overloads() || !greedy.overloads() {
 		t.Errorf("the one that asks for little waits: %v, the other: %v", modest.overloads(), greedy.overloads())
@@ -91,23 +90,25 @@ func TestServedBytes(t *testing.T) {
 	m := NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
 	begin := func() *Account { return m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
 	const large = 1 << 20
-	ask := func(s *Account, stream uint32, bytes int) {
-		s.fromClient(headersFrame, 0, stream, 10)
-		s.fromClient(dataFrame, 0, stream, bytes/2)
-		s.fromClient(dataFrame, lastOfStream, stream, bytes-bytes/2)
+	ask := func(s *Account, c *h2.Charge, bytes int) {
+		s.Begin(c, 10)
+		s.Data(c, bytes/2)
+		s.Asked(c, bytes-bytes/2)
 	}
 	greedy, half, modest := begin(), begin(), begin()
-	for n := range uint32(limits.EtcdServedBytes / large) {
-		ask(greedy, 2*n+1, large)
+	var one h2.Charge
+	ask(greedy, &one, large)
+	for range limits.EtcdServedBytes/large - 1 {
+		ask(greedy, new(h2.Charge), large)
 	}
-	half.fromClient(headersFrame, 0, 1, 10)
-	half.fromClient(dataFrame, 0, 1, large)
-	ask(modest, 1, 1000)
-	modest.fromClient(headersFrame, lastOfStream, 3, 10)
+	var whole h2.Charge
+	half.Begin(&whole, 10)
+	half.Data(&whole, large)
+	ask(modest, new(h2.Charge), 1000)
+	ask(modest, new(h2.Charge), 0)
 	for name, over := range map[string]func(){
-		"its answer begins":           func() { greedy.toClient(headersFrame, 0, 1, 10) },
-		"it is refused":               func() { greedy.toClient(resetFrame, 0, 1, 4) },
-		"the client does not want it": func() { greedy.fromClient(resetFrame, 0, 1, 4) },
+		"its answer begins": func() { greedy.Answered(&one) },
+		"it is over":        func() { greedy.Over(&one) },
 	} {
 		if !greedy.overloads() || !half.overloads() || modest.overloads() {
 			t.Fatalf("%s: before, who brings much waits: %v, in the middle of one: %v, who brings little: %v", name, greedy.overloads(), half.overloads(), modest.overloads())
@@ -116,8 +117,8 @@ func TestServedBytes(t *testing.T) {
 		if greedy.overloads() || half.overloads() {
 			t.Fatalf("%s: it goes on waiting", name)
 		}
-		greedy.toClient(headersFrame, lastOfStream, 1, 10)
-		ask(greedy, 1, large)
+		greedy.Over(&one)
+		ask(greedy, &one, large)
 	}
 	for _, s := range []*Account{greedy, half, modest} {
 		s.end()

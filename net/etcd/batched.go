@@ -1,0 +1,478 @@
+package etcd
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"runtime"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/buffers"
+	"qkv/internal/limits"
+	"qkv/net/etcd/front"
+	"qkv/net/etcd/h2"
+)
+
+// batched serves the plainest requests, puts, gets and deletions of one key and small transactions, without a goroutine for each. A connection's reader translates a request
+// and gives it to calls. One goroutine encodes the answers to all requests that the member completes together.
+//
+//		reader ──► takePut, takeTxn ──► calls ──► Member ──► Complete ──► completed ──► run ──► h2.Batch
+//		             └─► handler: a request that is not plain, or that would be refused
+//
+//	 1. A request counts like one with a handler: in the metrics of RPCs from its beginning, and in core.requests until its end.
+//	 2. Neither a reader nor run waits, or copies a large value. A retry, a large value, and a request that needs an identified caller after
+//	    all continue in a goroutine of their own.
+//	 3. A get is answered from a View without authentication: no user's permission is needed there.
+//	 4. run ends after stop. Close calls stop after all connections have ended: completions that come later have no client.
+type batched struct {
+	s  *core
+	kv kvService
+
+	put, get, deletion, txn plainMethod
+
+	mu   sync.Mutex
+	done []batchedDone
+	wake chan struct{} // has a token if done has requests, or is over
+	over bool
+}
+
+// plainMethod is an RPC whose plain requests are batched.
+type plainMethod struct {
+	name   string
+	meter  *rpcMeter
+	calls  *queue
+	handle grpc.MethodHandler   // of its other requests, without meter
+	asked  func() proto.Message // to decode a request into
+	answer func(*h2.Batch, *plainCall, *outcome)
+}
+
+// batchedDone is a request that the member has answered.
+type batchedDone struct {
+	call *call
+	outcome
+}
+
+// plainCall is a batched request in service.
+type plainCall struct {
+	of      *batched
+	method  *plainMethod
+	request *h2.Request
+	began   time.Time
+	command kv.Command     // of a write
+	key     []byte         // of a get
+	asked   *pb.TxnRequest // of a transaction
+	txn     *kv.Txn
+}
+
+func newBatched(s *core) *batched {
+	b := &batched{s: s, kv: kvService{s}, wake: make(chan struct{}, 1)}
+	keys := offer{s, "etcdserverpb.KV"}
+	of := func(calls *queue, m grpc.MethodDesc, asked func() proto.Message, answer func(*h2.Batch, *plainCall, *outcome)) plainMethod {
+		return plainMethod{name: m.MethodName, meter: s.metrics.of(keys.service, m.MethodName, unaryKind), calls: calls, handle: m.Handler, asked: asked, answer: answer}
+	}
+	writes, reads := &s.calls.writes, &s.calls.reads
+	b.put = of(writes, method(keys, "Put", b.kv.put), func() proto.Message { return &putRequest{} }, b.answerPut)
+	b.get = of(reads, method(keys, "Range", b.kv.rangeKeys), func() proto.Message { return &pb.RangeRequest{} }, b.answerGet)
+	b.deletion = of(writes, method(keys, "DeleteRange", b.kv.deleteRange), func() proto.Message { return &pb.DeleteRangeRequest{} }, b.answerDelete)
+	b.txn = of(writes, method(keys, "Txn", b.kv.txn), func() proto.Message { return &pb.TxnRequest{} }, b.answerTxn)
+	return b
+}
+
+func (b *batched) methods() map[string]func(*h2.Request, []byte) bool {
+	return map[string]func(*h2.Request, []byte) bool{
+		"/etcdserverpb.KV/Put": b.takePut, "/etcdserverpb.KV/Range": b.takeGet, "/etcdserverpb.KV/DeleteRange": b.takeDelete, "/etcdserverpb.KV/Txn": b.takeTxn,
+	}
+}
+
+// requester has the parts of requests' metadata that decide whether a handler serves them.
+type requester struct {
+	plain    bool // nothing in it asks for a handler
+	requires bool // a leader
+}
+
+func (b *batched) prepare(ctx context.Context) any {
+	one := &requester{plain: true}
+	if version := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataClientAPIVersionKey); len(version) > 0 {
+		one.plain = utf8.ValidString(version[0])
+	}
+	one.requires = len(metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataRequireLeaderKey)) > 0
+	return one
+}
+
+// plain returns the newest View if nothing prevents that a request is served at once, and otherwise nil.
+func (b *batched) plain(r *h2.Request) *index.View {
+	s, by := b.s, r.Prepared().(*requester)
+	if !by.plain || s.alive.Err() != nil || !s.config.Start.Current() || s.config.Member.Refuse() != nil {
+		return nil
+	}
+	if by.requires && s.config.Member.RaftStatus().Leader == 0 {
+		return nil
+	}
+	v := s.config.Member.View()
+	if own := v.Members().Get(s.config.ID); own == nil || isLearner(own) || v.Auth().Enabled() {
+		return nil
+	}
+	return v
+}
+
+func (b *batched) takePut(r *h2.Request, message []byte) bool {
+	var q pb.PutRequest
+	if !decodeBytes(message, &q.Key, &q.Value) || proto.Size(&q)+requestOverhead > b.s.config.MaxRequestBytes {
+		return false
+	}
+	p, err := b.kv.putOf(&q)
+	return err == nil && b.write(b.begin(&b.put, r), false, func(h index.Head) kv.Command {
+		return h.AppendPut(buffers.Get(commandOver+len(p.Key)+len(p.Value)+len(h.By.Name)), &p)
+	})
+}
+
+// write gives the member a write, whose answer may be read from the View that has it.
+func (b *batched) write(p *plainCall, body bool, command func(index.Head) kv.Command) bool {
+	v := b.plain(p.request)
+	if v == nil {
+		return false
+	}
+	p.command = command(b.s.unidentified(p.request.Context(), v))
+	return len(p.command.Bytes) <= limits.RequestBytes && b.hand(&call{command: p.command, body: body, plain: p})
+}
+
+func (b *batched) takeDelete(r *h2.Request, message []byte) bool {
+	var key []byte
+	if !decodeBytes(message, &key) || len(message)+requestOverhead > b.s.config.MaxRequestBytes {
+		return false
+	}
+	d, err := b.kv.deleteOf(&pb.DeleteRangeRequest{Key: key})
+	return err == nil && b.write(b.begin(&b.deletion, r), false, func(h index.Head) kv.Command { return h.AppendDelete(nil, &d) })
+}
+
+// takeTxn takes a transaction of few parts that visits no range of keys.
+func (b *batched) takeTxn(r *h2.Request, message []byte) bool {
+	parts := 0
+	if !countParts(message, 1, &parts) || parts > limits.EtcdTxnFew || len(message)+requestOverhead > b.s.config.MaxRequestBytes {
+		return false
+	}
+	p := b.begin(&b.txn, r)
+	p.asked = &pb.TxnRequest{}
+	if proto.Unmarshal(message, p.asked) != nil {
+		return false
+	}
+	t, err := b.kv.txnOf(p.asked)
+	if err != nil || t.Ranges() || t.ReadOnly() {
+		return false
+	}
+	p.txn = t
+	return b.write(p, true, func(h index.Head) kv.Command { return h.AppendTxn(nil, t) })
+}
+
+// readOf reads a request for one key.
+func readOf(from []byte) (key []byte, serializable, ok bool) {
+	for len(from) > 0 {
+		field, kind, tag := protowire.ConsumeTag(from)
+		if tag < 0 {
+			return nil, false, false
+		}
+		from = from[tag:]
+		switch {
+		case field == 1 && kind == protowire.BytesType:
+			found, n := protowire.ConsumeBytes(from)
+			if n < 0 {
+				return nil, false, false
+			}
+			key, from = found, from[n:]
+		case field == 7 && kind == protowire.VarintType:
+			found, n := protowire.ConsumeVarint(from)
+			if n < 0 {
+				return nil, false, false
+			}
+			serializable, from = found != 0, from[n:]
+		default:
+			return nil, false, false
+		}
+	}
+	return key, serializable, len(key) > 0
+}
+
+func (b *batched) takeGet(r *h2.Request, message []byte) bool {
+	key, serializable, ok := readOf(message)
+	if !ok || len(key) > limits.KeyBytes || b.plain(r) == nil {
+		return false
+	}
+	p := b.begin(&b.get, r)
+	p.key = key
+	if !serializable {
+		return b.hand(&call{plain: p})
+	}
+	p.count()
+	var one h2.Batch // the reader writes it
+	b.answerGet(&one, p, nil)
+	return true
+}
+
+func (b *batched) begin(m *plainMethod, r *h2.Request) *plainCall {
+	return &plainCall{of: b, method: m, request: r, began: time.Now()}
+}
+
+// hand gives a request to the member. It returns false if the request is refused, which its handler tells the client.
+func (b *batched) hand(one *call) bool {
+	p := one.plain
+	if b.s.calls.begin(one) != nil {
+		return false
+	}
+	p.count() // its outcome may come at once
+	if err := b.s.calls.handBegun(p.method.calls, one); err != nil {
+		p.finish(nil, err)
+	}
+	return true
+}
+
+// count counts the beginning of a request.
+func (p *plainCall) count() {
+	s, m := p.of.s, p.method.meter
+	m.started.Inc()
+	m.in.Inc()
+	s.metrics.count(p.request.Context(), m)
+	s.metrics.received.Add(float64(len(p.request.Message())))
+	if p.key != nil {
+		s.metrics.ranges.Add(1)
+	}
+	s.requests.Add(1)
+}
+
+// ended counts the end of a request.
+func (p *plainCall) ended(err error) {
+	p.of.s.requests.Add(-1)
+	p.method.meter.ended(p.began, err)
+	if err == nil {
+		p.method.meter.out.Inc()
+	}
+}
+
+// completed takes over requests that the member has completed.
+func (b *batched) completed(all []batchedDone) {
+	b.mu.Lock()
+	if !b.over {
+		b.done = append(b.done, all...)
+	}
+	b.mu.Unlock()
+	b.signal()
+}
+
+func (b *batched) signal() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// stop ends run, after the answers to all completed requests.
+func (b *batched) stop() {
+	b.mu.Lock()
+	b.over = true
+	b.mu.Unlock()
+	b.signal()
+}
+
+func (b *batched) run() {
+	var spare []batchedDone
+	var batch h2.Batch
+	for over := false; !over; {
+		<-b.wake
+		b.mu.Lock()
+		all := b.done
+		b.done, over = spare[:0], b.over
+		b.mu.Unlock()
+		for i := range all {
+			all[i].call.plain.request.Contain(func() { b.answer(&batch, &all[i]) })
+		}
+		batch.Flush()
+		clear(all)
+		spare = all
+	}
+}
+
+func (b *batched) answer(batch *h2.Batch, d *batchedDone) {
+	p := d.call.plain
+	refusal := d.Result.Err
+	switch {
+	case p.request.Over(): // as a handler, whose context has ended
+		err := cmp.Or(p.request.Own().Err(), context.Canceled)
+		b.s.calls.count(p.method.calls, errLate)
+		p.ended(err)
+		batch.Fail(p.request, err)
+	case refusal != nil && refusal.Code == kv.Unavailable: // it did not happen
+		p.apart(func() { p.again(refusal) })
+	case overtaken(&d.outcome): // it did not happen, and its caller has to be identified
+		p.apart(p.handle)
+	case refusal != nil:
+		b.s.calls.count(p.method.calls, refusal)
+		err := b.s.audited(p.request.Context(), p.method.name, p.message(), statusOf(refusal))
+		p.ended(err)
+		batch.Fail(p.request, err)
+	default:
+		p.method.answer(batch, p, &d.outcome)
+	}
+}
+
+// apart continues a request in a goroutine of its own.
+func (p *plainCall) apart(f func()) {
+	p.of.s.running.Go(func() { p.request.Contain(f) })
+}
+
+// again retries a request that found no leader, as calls.do does.
+func (p *plainCall) again(refusal *kv.Error) {
+	b, ctx, to := p.of, p.request.Own(), p.method.calls
+	until := p.began.Add(b.s.config.Timeout)
+	err := b.s.calls.backOff(ctx, to, refusal, until)
+	var out outcome
+	if err == nil {
+		out, err = b.s.calls.doUntil(ctx, to, &call{command: p.command, body: p.txn != nil}, until)
+	}
+	switch {
+	case overtaken(&out):
+		p.handle()
+	case err != nil:
+		p.finish(nil, b.s.audited(ctx, p.method.name, p.message(), err))
+	default:
+		var batch h2.Batch
+		p.method.answer(&batch, p, &out)
+		batch.Flush()
+	}
+}
+
+// handle serves a request by its method's handler.
+func (p *plainCall) handle() {
+	s := p.of.s
+	ctx := p.request.Own()
+	s.requests.Add(-1) // the handler counts it again
+	if p.key != nil {
+		s.metrics.ranges.Add(^uint64(0))
+	}
+	out, err := p.method.handle(nil, ctx, p.decode, nil)
+	s.requests.Add(1)
+	if err != nil {
+		p.finish(nil, err)
+		return
+	}
+	p.finish(out.(answer), nil)
+}
+
+// finish answers a request outside run.
+func (p *plainCall) finish(out answer, err error) {
+	p.ended(err)
+	if err == nil {
+		p.request.Send(out.charge(front.AccountOf(p.request.Context())))
+		return
+	}
+	var batch h2.Batch
+	batch.Fail(p.request, err)
+	batch.Flush()
+}
+
+// decode decodes the request for its handler. Its bytes are counted already.
+func (p *plainCall) decode(to any) error {
+	return libraryCodec.Unmarshal(mem.BufferSlice{mem.SliceBuffer(p.request.Message())}, to)
+}
+
+// asked returns the request as its handler gets it.
+func (p *plainCall) message() proto.Message {
+	q := p.method.asked()
+	_ = p.decode(q) // it was decoded before
+	return q
+}
+
+func (b *batched) answerPut(batch *h2.Batch, p *plainCall, out *outcome) {
+	buffers.Put(p.command.Bytes)
+	var room [headerBytes]byte
+	b.send(batch, p, appendHeader(room[:0], putHeader, b.s.header(out.Result.Revision)))
+}
+
+func (b *batched) answerDelete(batch *h2.Batch, p *plainCall, out *outcome) {
+	var room [headerBytes + countBytes]byte
+	m := appendHeader(room[:0], deleteHeader, b.s.header(out.Result.Revision))
+	b.send(batch, p, appendInt(m, deleteCount, out.Result.Deleted))
+}
+
+func (b *batched) answerTxn(batch *h2.Batch, p *plainCall, out *outcome) {
+	defer runtime.KeepAlive(out.view)
+	found, err := readAnswer(index.NewAnswerReader(p.txn, &out.Result, b.s.config.Limits.BuiltBytes), out.view)
+	if err != nil {
+		p.finish(nil, doneAt(out.Result.Revision, err))
+		return
+	}
+	result := txnAnswerOf(p.asked, found)
+	result.Header = b.s.header(out.Result.Revision)
+	if size := proto.Size(result); size > limits.EtcdPieceBytes {
+		view := out.view
+		p.apart(func() {
+			defer runtime.KeepAlive(view)
+			all, err := b.s.encodeBuilt(p.request.Own(), result)
+			p.finish(all, doneAt(out.Result.Revision, err))
+		})
+		return
+	}
+	m, err := proto.Marshal(result)
+	if err != nil {
+		p.finish(nil, err)
+		return
+	}
+	b.send(batch, p, m)
+}
+
+// send answers with a small message, which is copied.
+func (b *batched) send(batch *h2.Batch, p *plainCall, m []byte) {
+	p.ended(nil)
+	if batch.Answer(p.request, m) {
+		b.s.metrics.sent.Add(float64(len(m)))
+		return
+	}
+	p.request.Send(message{bytes.Clone(m)})
+}
+
+func (b *batched) answerGet(batch *h2.Batch, p *plainCall, _ *outcome) {
+	v := b.s.config.Member.View()
+	defer runtime.KeepAlive(v)
+	if v.Auth().Enabled() { // since the request came
+		p.apart(p.handle)
+		return
+	}
+	found, err := v.Range(kv.Range{Key: p.key}, 0)
+	switch {
+	case err != nil:
+		err = statusOf(err)
+		p.ended(err)
+		batch.Fail(p.request, err)
+	case len(found.KVs) > 0 && len(found.KVs[0].Value) > limits.EtcdPieceBytes:
+		p.apart(func() { b.answerLarge(p, v, &found) })
+	default:
+		m := b.kv.pointMessage(&found)
+		p.ended(nil)
+		if batch.Answer(p.request, m[0]) {
+			b.s.metrics.sent.Add(float64(len(m[0])))
+			return
+		}
+		p.request.Send(m.charge(front.AccountOf(p.request.Context())))
+	}
+}
+
+// answerLarge answers with a value that takes long to copy.
+func (b *batched) answerLarge(p *plainCall, v *index.View, found *kv.RangeResult) {
+	defer runtime.KeepAlive(v)
+	if len(found.KVs[0].Value) > b.s.wholeMost(p.request.Context()) { // it is encoded as the client reads it
+		p.handle()
+		return
+	}
+	p.finish(b.kv.pointMessage(found), nil)
+}

@@ -1,0 +1,756 @@
+package etcd_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/etcd"
+)
+
+// h2row is a client's legal behavior, on a connection of its own.
+type h2row struct {
+	name string
+	run  func(c *h2client)
+}
+
+// runRows runs rows at one server, and checks that each connection is alive after its row.
+func runRows(t *testing.T, s *etcd.Server, rows []h2row) {
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			c := openH2(t, s)
+			row.run(c)
+			c.alive()
+		})
+	}
+}
+
+// alive wants an answer to one more request, with headers from the dynamic table.
+func (c *h2client) alive() {
+	c.Helper()
+	c.pieces = 0
+	c.mustPut("alive", "yes")
+	if len(c.goaways) > 0 || c.ended {
+		c.Errorf("the connection ends: %v", c.goaways)
+	}
+}
+
+func (c *h2client) mustPut(key, value string) {
+	c.Helper()
+	c.must(c.ask(putPath, &pb.PutRequest{Key: []byte(key), Value: []byte(value)}), &pb.PutResponse{})
+}
+
+// mustGet returns the value of a key, or "" if there is none.
+func (c *h2client) mustGet(key string) string {
+	c.Helper()
+	var r pb.RangeResponse
+	c.must(c.ask(rangePath, &pb.RangeRequest{Key: []byte(key)}), &r)
+	if len(r.Kvs) == 0 {
+		return ""
+	}
+	return string(r.Kvs[0].Value)
+}
+
+// is fails the test unless got is one of the wanted.
+func (c *h2client) is(what, got string, want ...string) {
+	c.Helper()
+	if !slices.Contains(want, got) {
+		c.Errorf("%s: %q, want %q", what, got, want)
+	}
+}
+
+// methodRows call unary and streaming methods.
+var methodRows = []h2row{
+	{"put, get, delete", func(c *h2client) {
+		c.mustPut("a", "1")
+		c.is("get", c.mustGet("a"), "1")
+		var d pb.DeleteRangeResponse
+		c.must(c.ask("/etcdserverpb.KV/DeleteRange", &pb.DeleteRangeRequest{Key: []byte("a"), PrevKv: true}), &d)
+		if d.Deleted != 1 || string(d.PrevKvs[0].Value) != "1" {
+			c.Errorf("%v", &d)
+		}
+		c.is("get", c.mustGet("a"), "")
+	}},
+	{"transaction", func(c *h2client) {
+		c.mustPut("t", "1")
+		var r pb.TxnResponse
+		c.must(c.ask(txnPath, &pb.TxnRequest{
+			Compare: []*pb.Compare{{Key: []byte("t"), Target: pb.Compare_VALUE, TargetUnion: &pb.Compare_Value{Value: []byte("1")}}},
+			Success: []*pb.RequestOp{
+				{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte("t"), Value: []byte("2")}}},
+				{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte("t")}}},
+			},
+		}), &r)
+		if !r.Succeeded || string(r.Responses[1].GetResponseRange().Kvs[0].Value) != "2" {
+			c.Errorf("%v", &r)
+		}
+	}},
+	{"watch", func(c *h2client) {
+		id := c.begin(watchPath)
+		c.data(id, false, message(watchOf("w")))
+		var r pb.WatchResponse
+		if c.message(id, 0, &r); !r.Created {
+			c.Fatalf("%v", &r)
+		}
+		for i := range 3 {
+			c.mustPut("w", fmt.Sprint(i))
+			if c.message(id, 1+i, &r); string(r.Events[0].Kv.Value) != fmt.Sprint(i) {
+				c.Errorf("event %d: %v", i, &r)
+			}
+		}
+		c.data(id, true, nil) // a watch outlives that, as in etcd
+		c.mustPut("w", "last")
+		if c.message(id, 4, &r); string(r.Events[0].Kv.Value) != "last" {
+			c.Errorf("%v", &r)
+		}
+		_ = c.write.WriteRSTStream(id, http2.ErrCodeCancel)
+	}},
+	{"lease kept alive", func(c *h2client) {
+		c.must(c.ask("/etcdserverpb.Lease/LeaseGrant", &pb.LeaseGrantRequest{ID: 5, TTL: 60}), &pb.LeaseGrantResponse{})
+		id := c.begin("/etcdserverpb.Lease/LeaseKeepAlive")
+		for i := range 3 {
+			c.data(id, i == 2, message(&pb.LeaseKeepAliveRequest{ID: 5}))
+			var r pb.LeaseKeepAliveResponse
+			if c.message(id, i, &r); r.TTL != 60 {
+				c.Errorf("%v", &r)
+			}
+		}
+		c.is("the end", c.result(id), "OK")
+	}},
+	{"stream of answers", func(c *h2client) {
+		c.mustPut("s/1", "1")
+		id := c.ask("/etcdserverpb.KV/RangeStream", &pb.RangeRequest{Key: []byte("s/"), RangeEnd: []byte("s0")})
+		c.is("the end", c.result(id), "OK")
+		if n := len(c.of(id).messages(c)); n == 0 {
+			c.Error("no answer")
+		}
+	}},
+	{"error", func(c *h2client) {
+		c.is("an empty key", c.result(c.ask(putPath, &pb.PutRequest{})), "3 etcdserver: key is not provided")
+	}},
+	{"compaction", func(c *h2client) {
+		c.mustPut("a", "1")
+		c.must(c.ask("/etcdserverpb.KV/Compact", &pb.CompactionRequest{Revision: 2}), &pb.CompactionResponse{})
+		c.is("a compacted revision", c.result(c.ask(rangePath, &pb.RangeRequest{Key: []byte("a"), Revision: 1})), "11 etcdserver: mvcc: required revision has been compacted")
+	}},
+	{"hundred requests at once", func(c *h2client) {
+		var all []uint32
+		for i := range 100 {
+			all = append(all, c.ask(putPath, &pb.PutRequest{Key: fmt.Appendf(nil, "h/%d", i)}))
+		}
+		for _, id := range all {
+			c.must(id, &pb.PutResponse{})
+		}
+	}},
+}
+
+// TestH2Methods calls unary and streaming methods frame by frame.
+func TestH2Methods(t *testing.T) {
+	t.Parallel()
+	runRows(t, start(t, newMember(), nil), methodRows)
+}
+
+func watchOf(key string) *pb.WatchRequest {
+	return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte(key)}}}
+}
+
+// fragments writes a header block as HEADERS with the first bytes, and CONTINUATION frames with the others, of so many bytes each.
+func (c *h2client) fragments(id uint32, block []byte, first, each int) {
+	c.raw(http2.FrameHeaders, 0, id, block[:first]...)
+	for rest := block[first:]; ; {
+		n := min(each, len(rest))
+		if n == len(rest) {
+			c.raw(http2.FrameContinuation, http2.FlagContinuationEndHeaders, id, rest...)
+			return
+		}
+		c.raw(http2.FrameContinuation, 0, id, rest[:n]...)
+		rest = rest[n:]
+	}
+}
+
+// headerRows write the header block of a request in all legal forms.
+var headerRows = []struct {
+	name  string
+	write func(c *h2client, id uint32, all []field)
+}{
+	{"literals", func(c *h2client, id uint32, all []field) { c.wholeBlock(id, literals(hpackPlain, false, all...)) }},
+	{"literals by Huffman", func(c *h2client, id uint32, all []field) { c.wholeBlock(id, literals(hpackPlain, true, all...)) }},
+	{"never indexed", func(c *h2client, id uint32, all []field) {
+		c.wholeBlock(id, literals(hpackNeverIndexed, false, all...))
+	}},
+	{"never indexed, by Huffman", func(c *h2client, id uint32, all []field) {
+		c.wholeBlock(id, literals(hpackNeverIndexed, true, all...))
+	}},
+	{"static table", func(c *h2client, id uint32, all []field) {
+		block := []byte{hpackIndexed | 3, hpackIndexed | 6}                                              // :method POST, :scheme http
+		block = hpackString(append(block, hpackPlain|4), all[2][1], false)                               // name :path
+		block = hpackString(append(block, hpackNeverIndexed|1), all[3][1], true)                         // name :authority
+		block = hpackString(hpackInt(block, hpackPlain, 4, 31), all[4][1], false)                        // name content-type, an index of two bytes
+		c.wholeBlock(id, append(block, literals(hpackPlain, false, field{"te", "trailers"}, all[6])...)) // and the metadata
+	}},
+	{"encoder", func(c *h2client, id uint32, all []field) { c.wholeBlock(id, c.encoded(all...)) }},
+	{"encoder, twice", func(c *h2client, id uint32, all []field) {
+		other := c.stream()
+		c.wholeBlock(id, c.encoded(all...))
+		c.wholeBlock(other, c.encoded(all...))
+		c.data(other, true, message(&pb.PutRequest{Key: []byte("other")}))
+		c.must(other, &pb.PutResponse{})
+	}},
+	{"table sizes", func(c *h2client, id uint32, all []field) {
+		for _, size := range []uint64{0, 4096} { // at most two updates begin a block
+			c.encode.SetMaxDynamicTableSize(uint32(size))
+		}
+		c.wholeBlock(id, c.encoded(all...))
+	}},
+	{"small table", func(c *h2client, id uint32, all []field) {
+		c.encode.SetMaxDynamicTableSize(80) // each field evicts the one before
+		c.wholeBlock(id, c.encoded(all...))
+	}},
+	{"byte by byte", func(c *h2client, id uint32, all []field) { c.fragments(id, c.encoded(all...), 1, 1) }},
+	{"empty HEADERS", func(c *h2client, id uint32, all []field) { c.fragments(id, c.encoded(all...), 0, 1<<10) }},
+	{"empty CONTINUATION", func(c *h2client, id uint32, all []field) {
+		block := c.encoded(all...)
+		c.raw(http2.FrameHeaders, 0, id, block...)
+		c.raw(http2.FrameContinuation, 0, id)
+		c.raw(http2.FrameContinuation, http2.FlagContinuationEndHeaders, id)
+	}},
+	{"padding", func(c *h2client, id uint32, all []field) {
+		_ = c.write.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.encoded(all...), EndHeaders: true, PadLength: 255})
+	}},
+	{"padding of no bytes", func(c *h2client, id uint32, all []field) {
+		c.raw(http2.FrameHeaders, http2.FlagHeadersPadded|http2.FlagHeadersEndHeaders, id, append([]byte{0}, c.encoded(all...)...)...)
+	}},
+	{"nothing but padding, then CONTINUATION", func(c *h2client, id uint32, all []field) {
+		c.raw(http2.FrameHeaders, http2.FlagHeadersPadded, id, 3, 0, 0, 0)
+		c.raw(http2.FrameContinuation, http2.FlagContinuationEndHeaders, id, c.encoded(all...)...)
+	}},
+	{"priority", func(c *h2client, id uint32, all []field) {
+		_ = c.write.WritePriority(id, http2.PriorityParam{StreamDep: 7, Weight: 3}) // of a stream that is idle
+		_ = c.write.WriteHeaders(http2.HeadersFrameParam{
+			StreamID: id, BlockFragment: c.encoded(all...), EndHeaders: true,
+			PadLength: 3, Priority: http2.PriorityParam{StreamDep: 5, Exclusive: true, Weight: 255},
+		})
+		_ = c.write.WritePriority(id, http2.PriorityParam{})
+	}},
+	{"reserved bit and unknown flags", func(c *h2client, id uint32, all []field) {
+		c.raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders|0x10|0x40|0x80, id|1<<31, c.encoded(all...)...)
+	}},
+	{"pseudo headers in another order", func(c *h2client, id uint32, all []field) {
+		c.wholeBlock(id, c.encoded(all[3], all[2], all[1], all[0], all[5], all[4], all[6]))
+	}},
+	{"a cookie in pieces, empty values", func(c *h2client, id uint32, all []field) {
+		c.wholeBlock(id, c.encoded(append(slices.Clone(all), field{"cookie", "a=1"}, field{"cookie", "b=2"}, field{"empty", ""})...))
+	}},
+	{"a token of 7 KiB", func(c *h2client, id uint32, all []field) {
+		c.fragments(id, c.encoded(append(slices.Clone(all), field{"x-long", strings.Repeat("x", 7<<10)})...), 100, 1000)
+	}},
+}
+
+// wholeBlock writes a whole block as one frame.
+func (c *h2client) wholeBlock(id uint32, block []byte) {
+	c.raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders, id, block...)
+}
+
+// TestH2HeaderBlocks sends the headers of a put in each legal form, in one write and in writes of a byte.
+func TestH2HeaderBlocks(t *testing.T) {
+	t.Parallel()
+	m := newMember()
+	s := start(t, m, nil)
+	for _, row := range headerRows {
+		for _, pieces := range []int{0, 1} {
+			t.Run(fmt.Sprintf("%s/%d", row.name, pieces), func(t *testing.T) {
+				c := openH2(t, s)
+				c.pieces = pieces
+				id := c.stream()
+				row.write(c, id, fields(putPath, field{"x", "y"}))
+				c.data(id, true, message(&pb.PutRequest{Key: []byte(row.name), Value: []byte("v")}))
+				c.must(id, &pb.PutResponse{})
+				c.is("what was put", c.mustGet(row.name), "v")
+				c.alive()
+			})
+		}
+	}
+}
+
+// TestH2DynamicTable refers to the dynamic table by hand: an entry's index grows with each insertion, and an evicted entry's place is free.
+func TestH2DynamicTable(t *testing.T) {
+	t.Parallel()
+	c := openH2(t, start(t, newMember(), nil))
+	put := func(block []byte) {
+		t.Helper()
+		id := c.stream()
+		c.wholeBlock(id, block)
+		c.data(id, true, message(&pb.PutRequest{Key: []byte("a")}))
+		c.must(id, &pb.PutResponse{})
+	}
+	all := fields(putPath)
+	put(literals(hpackIncremental, true, all...)) // 62 is the last of them, 67 the first
+	put([]byte{hpackIndexed | 67, hpackIndexed | 66, hpackIndexed | 65, hpackIndexed | 64, hpackIndexed | 63, hpackIndexed | 62})
+	put(append([]byte{hpackIndexed | 67, hpackIndexed | 66, hpackIndexed | 65, hpackIndexed | 64, hpackIndexed | 63, hpackIndexed | 62}, literals(hpackIncremental, false, field{"x", "y"})...))
+	put([]byte{hpackIndexed | 68, hpackIndexed | 67, hpackIndexed | 66, hpackIndexed | 65, hpackIndexed | 64, hpackIndexed | 63, hpackIndexed | 62})
+	// A table of no bytes drops all; the next insertion has index 62 again.
+	put(append([]byte{hpackSizeUpdate, hpackSizeUpdate | 31, 0xe1, 0x1f}, literals(hpackIncremental, false, all...)...))
+	put([]byte{hpackIndexed | 67, hpackIndexed | 66, hpackIndexed | 65, hpackIndexed | 64, hpackIndexed | 63, hpackIndexed | 62})
+	// A field over the table's size empties it, and is no entry itself.
+	put(append(literals(hpackPlain, false, all...), literals(hpackIncremental, false, field{"x-long", strings.Repeat("x", 5000)})...))
+	put(literals(hpackIncremental, false, all...))
+	put([]byte{hpackIndexed | 67, hpackIndexed | 66, hpackIndexed | 65, hpackIndexed | 64, hpackIndexed | 63, hpackIndexed | 62})
+}
+
+// putOf is a put as gRPC sends it.
+func putOf(key string) []byte { return message(&pb.PutRequest{Key: []byte(key), Value: []byte("v")}) }
+
+// eachByte sends a put byte by byte, and wants its answer.
+func (c *h2client) eachByte(id uint32, all []byte, write func(b []byte)) {
+	c.Helper()
+	for i := range all {
+		write(all[i : i+1])
+	}
+	c.data(id, true, nil)
+	c.must(id, &pb.PutResponse{})
+}
+
+// dataRows cut messages into frames.
+var dataRows = []h2row{
+	{"byte by byte", func(c *h2client) {
+		id := c.begin(putPath)
+		c.eachByte(id, putOf("a"), func(b []byte) { c.data(id, false, b) })
+	}},
+	{"byte by byte, padded", func(c *h2client) {
+		id := c.begin(putPath)
+		c.eachByte(id, putOf("a"), func(b []byte) { _ = c.write.WriteDataPadded(id, false, b, make([]byte, 200)) })
+	}},
+	{"empty frames between", func(c *h2client) {
+		id := c.begin(putPath)
+		c.eachByte(id, putOf("a"), func(b []byte) {
+			c.data(id, false, nil)
+			c.data(id, false, b)
+			_ = c.write.WriteDataPadded(id, false, nil, make([]byte, 3))
+		})
+	}},
+	{"padding alone ends the stream", func(c *h2client) {
+		id := c.begin(putPath)
+		c.data(id, false, putOf("a"))
+		_ = c.write.WriteDataPadded(id, true, nil, make([]byte, 255))
+		c.must(id, &pb.PutResponse{})
+	}},
+	{"padding of no bytes", func(c *h2client) {
+		id := c.begin(putPath)
+		c.raw(http2.FrameData, http2.FlagDataPadded|http2.FlagDataEndStream, id, append([]byte{0}, putOf("a")...)...)
+		c.must(id, &pb.PutResponse{})
+	}},
+	{"unknown flags", func(c *h2client) {
+		id := c.begin(putPath)
+		c.raw(http2.FrameData, http2.FlagDataEndStream|0x20|0x40|0x80, id, putOf("a")...)
+		c.must(id, &pb.PutResponse{})
+	}},
+	{"streams interleaved", func(c *h2client) {
+		var all []uint32
+		for range 20 {
+			all = append(all, c.begin(putPath))
+		}
+		for i := range putOf("a0") {
+			for n, id := range all {
+				b := putOf(fmt.Sprintf("%c%d", 'a'+n, n%10))
+				c.data(id, i == len(b)-1, b[i:i+1])
+			}
+		}
+		for _, id := range slices.Backward(all) {
+			c.must(id, &pb.PutResponse{})
+		}
+	}},
+	{"messages of a stream in one frame", func(c *h2client) {
+		id := c.begin(watchPath)
+		c.data(id, false, append(message(watchOf("a")), message(watchOf("b"))...))
+		c.message(id, 0, &pb.WatchResponse{})
+		c.message(id, 1, &pb.WatchResponse{})
+	}},
+	{"messages of a stream byte by byte", func(c *h2client) {
+		id := c.begin(watchPath)
+		for _, b := range append(message(watchOf("a")), message(watchOf("b"))...) {
+			c.data(id, false, []byte{b})
+		}
+		c.message(id, 1, &pb.WatchResponse{})
+	}},
+	{"largest value", func(c *h2client) {
+		id := c.begin(putPath)
+		c.upload(id, message(&pb.PutRequest{Key: []byte("large"), Value: bytes.Repeat([]byte{'x'}, 1<<20)}), maxFrame)
+		c.must(id, &pb.PutResponse{})
+		c.is("its length", fmt.Sprint(len(c.mustGet("large"))), fmt.Sprint(1<<20))
+	}},
+}
+
+// TestH2Data cuts messages into frames and writes in all ways.
+func TestH2Data(t *testing.T) {
+	t.Parallel()
+	s := start(t, newMember(), nil)
+	for _, pieces := range []int{0, 1, 7} {
+		t.Run(fmt.Sprint(pieces), func(t *testing.T) {
+			for _, row := range dataRows {
+				if pieces > 0 && row.name == "largest value" {
+					continue
+				}
+				t.Run(row.name, func(t *testing.T) {
+					c := openH2(t, s)
+					c.pieces = pieces
+					row.run(c)
+					c.alive()
+				})
+			}
+		})
+	}
+}
+
+// upload sends a whole request as the windows allow.
+func (c *h2client) upload(id uint32, data []byte, each int) {
+	c.Helper()
+	for len(data) > 0 {
+		c.until(func() bool { return c.window > 0 && c.windows[id] > 0 || c.of(id).ended || c.of(id).reset != nil })
+		n := int(min(int64(len(data)), int64(each), c.window, c.windows[id]))
+		if n <= 0 {
+			return
+		}
+		c.data(id, n == len(data), data[:n])
+		data = data[n:]
+	}
+}
+
+// ignoredRows have no effect.
+var ignoredRows = []h2row{
+	{"unknown frames", func(c *h2client) {
+		id := c.begin(putPath)
+		for _, stream := range []uint32{0, id, id + 2, id + 3, 1<<31 - 1} {
+			c.raw(0x42, 0xff, stream, 1, 2, 3)
+			c.raw(0xff, 0, stream)
+		}
+		c.raw(0xa, 0, id, 0, 0, 'x') // ALTSVC
+		c.raw(0xc, 0, 0, 0, 0)       // ORIGIN
+		c.data(id, true, message(&pb.PutRequest{Key: []byte("a")}))
+		c.must(id, &pb.PutResponse{})
+	}},
+	{"unknown settings", func(c *h2client) {
+		c.set(http2.Setting{ID: 0xfff0, Val: math.MaxUint32}, http2.Setting{ID: 0, Val: 1})
+		c.until(func() bool { return c.acks == 2 })
+	}},
+	{"empty settings", func(c *h2client) {
+		for range 10 {
+			c.set()
+		}
+		c.until(func() bool { return c.acks == 11 })
+	}},
+	{"settings with unknown flags", func(c *h2client) {
+		c.raw(http2.FrameSettings, 0xf0, 0)
+		c.pendingFrames = append(c.pendingFrames, 0)
+		c.until(func() bool { return c.acks == 2 })
+	}},
+	{"ping", func(c *h2client) {
+		c.alive()
+		_ = c.write.WritePing(false, [8]byte{1, 2, 3, 4, 5, 6, 7, 8})
+		c.until(func() bool { return len(c.pongs) == 1 })
+		if c.pongs[0] != [8]byte{1, 2, 3, 4, 5, 6, 7, 8} {
+			c.Errorf("%v", c.pongs)
+		}
+	}},
+	{"an answer to no ping", func(c *h2client) { _ = c.write.WritePing(true, [8]byte{1}) }},
+	{"priority of any stream", func(c *h2client) {
+		for _, id := range []uint32{1, 2, 99, 1<<31 - 1} {
+			_ = c.write.WritePriority(id, http2.PriorityParam{StreamDep: 3, Weight: 1})
+		}
+	}},
+	{"GOAWAY of the client", func(c *h2client) {
+		id := c.begin(putPath)
+		_ = c.write.WriteGoAway(0, http2.ErrCodeNo, []byte("bye"))
+		c.data(id, true, message(&pb.PutRequest{Key: []byte("a")}))
+		c.must(id, &pb.PutResponse{})
+	}},
+	{"frames of streams that are over", func(c *h2client) {
+		id := c.ask(putPath, &pb.PutRequest{Key: []byte("a")})
+		c.must(id, &pb.PutResponse{})
+		_ = c.write.WriteWindowUpdate(id, 100)
+		_ = c.write.WriteRSTStream(id, http2.ErrCodeCancel)
+		_ = c.write.WritePriority(id, http2.PriorityParam{})
+	}},
+	{"window of the connection at its largest", func(c *h2client) {
+		c.grow(0, math.MaxInt32-initialWindow)
+		c.manual = true
+		id := c.stream()
+		c.headers(id, false, fields(putPath)...)
+		c.grow(id, math.MaxInt32-initialWindow)
+		c.data(id, true, message(&pb.PutRequest{Key: []byte("a")}))
+		c.must(id, &pb.PutResponse{})
+	}},
+	{"ids with gaps", func(c *h2client) {
+		c.next = 101
+		c.alive()
+		c.next = 1<<31 - 3
+	}},
+}
+
+// TestH2Ignored sends what a server has to take without an effect.
+func TestH2Ignored(t *testing.T) {
+	t.Parallel()
+	runRows(t, start(t, newMember(), nil), ignoredRows)
+}
+
+// TestH2FirstWrite sends the preface, settings and requests in one write, in writes of a byte, and without waiting for settings.
+func TestH2FirstWrite(t *testing.T) {
+	t.Parallel()
+	s := start(t, newMember(), nil)
+	for _, pieces := range []int{0, 1, 3} {
+		c := bareH2(t, raw(t, s, ""))
+		c.pieces = pieces
+		c.out.WriteString(http2.ClientPreface)
+		c.set(http2.Setting{ID: http2.SettingEnablePush, Val: 0}, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 0})
+		id, other := c.ask(putPath, &pb.PutRequest{Key: []byte("a")}), c.ask(rangePath, &pb.RangeRequest{Key: []byte("b")})
+		c.must(id, &pb.PutResponse{})
+		c.must(other, &pb.RangeResponse{})
+		if c.settingsIn == 0 || c.acks != 1 || c.settings[http2.SettingMaxConcurrentStreams] != limits.EtcdStreams || c.settings[http2.SettingMaxHeaderListSize] != limits.EtcdHeaderBytes {
+			c.Errorf("%d settings came, %d acknowledgments, %v", c.settingsIn, c.acks, c.settings)
+		}
+	}
+}
+
+// TestH2Deadlines uses each unit of a timeout.
+func TestH2Deadlines(t *testing.T) {
+	t.Parallel()
+	m := newMember()
+	release := make(chan struct{})
+	m.SetBefore(func(writes, _ int) *kv.Error {
+		if writes > 0 {
+			<-release
+		}
+		return nil
+	})
+	s := start(t, m, nil)
+	t.Cleanup(func() { close(release) })
+	exceeded := []string{"4 context deadline exceeded", "reset CANCEL"} // both, as the timer or the handler comes first
+	waits, get := &pb.PutRequest{Key: []byte("a")}, &pb.RangeRequest{Key: []byte("a")}
+	c := openH2(t, s)
+	for _, timeout := range []string{"1n", "99n", "1u", "0S", "20m", "20000u", "20000000n", "00000020m"} {
+		c.is(timeout, c.result(c.ask(putPath, waits, field{"grpc-timeout", timeout})), exceeded...)
+	}
+	id := c.begin(watchPath, field{"grpc-timeout", "30m"})
+	c.data(id, false, message(watchOf("a")))
+	c.is("watch", c.result(id), exceeded...)
+	for _, timeout := range []string{"60S", "99999999u", "99999m", "1M", "1H", "99999999H", "99999999M", "00000001H"} {
+		c.is(timeout, c.result(c.ask(rangePath, get, field{"grpc-timeout", timeout})), "OK")
+	}
+	for timeout, why := range map[string]string{
+		"": `transport: timeout string is too short: ""`, "1": `transport: timeout string is too short: "1"`, "1x": `transport: timeout unit is not recognized: "1x"`,
+		"123456789S": `transport: timeout string is too long: "123456789S"`, "-1S": "", "S": `transport: timeout string is too short: "S"`, "1 S": "", "1s": `transport: timeout unit is not recognized: "1s"`,
+	} {
+		if got := c.result(c.ask(rangePath, get, field{"grpc-timeout", timeout})); !strings.HasPrefix(got, "400 13 malformed grpc-timeout: "+why) {
+			t.Errorf("timeout %q: %s", timeout, got)
+		}
+	}
+	c.is("afterwards", c.result(c.ask(rangePath, get)), "OK")
+}
+
+// refusalRows are requests that no handler gets, and their answers.
+var refusalRows = []struct {
+	name   string
+	fields []field
+	data   []byte
+	want   string
+}{
+	{"unknown method", fields("/etcdserverpb.KV/None"), nil, "12 unknown method None for service etcdserverpb.KV"},
+	{"unknown service", fields("/etcdserverpb.None/Put"), nil, "12 unknown service etcdserverpb.None"},
+	{"no service", fields("/Put"), nil, `12 malformed method name: "/Put"`},
+	{"no method", fields("/etcdserverpb.KV/"), nil, "12 unknown method  for service etcdserverpb.KV"},
+	{"another path", fields("/a/b/c"), nil, "12 unknown service a/b"},
+	{"path without a slash", fields("etcdserverpb.KV/Put"), nil, `12 malformed method name: "etcdserverpb.KV/Put"`},
+	{"path *", fields("*"), nil, `12 malformed method name: "*"`},
+	{"content type +proto", replaced(4, "application/grpc+proto"), onePut, "OK"},
+	{"content type ;charset", replaced(4, "application/grpc; charset=utf-8"), onePut, "OK"},
+	{"content type +json", replaced(4, "application/grpc+json"), onePut, "OK"},
+	{"content type in capitals", replaced(4, "Application/GRPC"), onePut, `415 3 invalid gRPC request content-type "Application/GRPC"`},
+	{"content type of a page", replaced(4, "text/html"), onePut, `415 3 invalid gRPC request content-type "text/html"`},
+	{"content type of gRPC-Web", replaced(4, "application/grpc-web"), onePut, `415 3 invalid gRPC request content-type "application/grpc-web"`},
+	{"no content type", slices.Delete(fields(putPath), 4, 5), onePut, `415 3 invalid gRPC request content-type ""`},
+	{"GET", replaced(0, "GET"), onePut, `405 13 Received a HEADERS frame with :method "GET" which should be POST`},
+	{"PRI", replaced(0, "PRI"), onePut, `405 13 Received a HEADERS frame with :method "PRI" which should be POST`},
+	{"no te", fields(putPath)[:5], onePut, "OK"},
+	{"scheme https", replaced(1, "https"), onePut, "OK"},
+	{"no authority", slices.Delete(fields(putPath), 3, 4), onePut, "400 13 no host or :authority header present"},
+	{"host for authority", append(slices.Delete(fields(putPath), 3, 4), field{"host", "x"}), onePut, "OK"},
+	{"host beside authority", fields(putPath, field{"host", "x"}), onePut, "OK"},
+	{"two hosts", fields(putPath, field{"host", "x"}, field{"host", "x"}), onePut, "400 13 num values of :authority: 1, num values of host: 2, both must only have 1 value as per HTTP/2 spec"},
+	{"binary metadata", fields(putPath, field{"x-bin", "AAEC"}, field{"y-bin", "AAE="}, field{"z-bin", "AAE"}), onePut, "OK"},
+	{"malformed binary metadata", fields(putPath, field{"x-bin", "!"}), onePut, `400 13 malformed binary metadata "!" in header "x-bin": illegal base64 data at input byte 0`},
+	{"reserved metadata", fields(putPath, field{"grpc-other", "x"}, field{"grpc-tags-bin", "AA"}, field{"user-agent", "x"}), onePut, "OK"},
+	{"identity", fields(putPath, field{"grpc-encoding", "identity"}, field{"grpc-accept-encoding", "identity,gzip"}), onePut, "OK"},
+	{"compressed without an encoding", fields(putPath), compressedPut, "13 grpc: compressed flag set with identity or empty encoding"},
+	{"compressed by identity", fields(putPath, field{"grpc-encoding", "identity"}), compressedPut, "13 grpc: compressed flag set with identity or empty encoding"},
+	{"unknown encoding", fields(putPath, field{"grpc-encoding", "none"}), compressedPut, `12 grpc: Decompressor is not installed for grpc-encoding "none"`},
+	{"unknown encoding of a message that is not compressed", fields(putPath, field{"grpc-encoding", "none"}), onePut, `12 grpc: Decompressor is not installed for grpc-encoding "none"`},
+	{"unknown encoding of a stream", fields(watchPath, field{"grpc-encoding", "none"}), message(watchOf("a")), `12 grpc: Decompressor is not installed for grpc-encoding "none"`},
+	{"unknown flag of a message", fields(putPath), append([]byte{2}, onePut[1:]...), "13 grpc: received unexpected payload format 2"},
+	{"no message", fields(putPath), []byte{}, "2 EOF"},
+	{"part of a message's head", fields(putPath), onePut[:3], "2 EOF"},
+	{"message longer than the data", fields(putPath), onePut[:len(onePut)-1], "2 unexpected EOF"},
+	{"two messages", fields(putPath), append(slices.Clone(onePut), onePut...), "OK"},
+	{"two messages of a stream of answers", fields("/etcdserverpb.KV/RangeStream"), append(message(&pb.RangeRequest{Key: []byte("a")}), message(&pb.RangeRequest{Key: []byte("a")})...), "13 cardinality violation: received multiple request messages for non-client-streaming RPC"},
+	{"no protobuf", fields(putPath), []byte{0, 0, 0, 0, 2, 0xff, 0xff}, "13 grpc: error unmarshalling request: proto: cannot parse invalid wire-format data"},
+	{"message over the limit", fields(putPath), binary.BigEndian.AppendUint32([]byte{0}, 64<<20), fmt.Sprintf("8 grpc: received message larger than max (%d vs. %d)", 64<<20, limits.RequestBytesWritten+limits.EtcdRequestOver)},
+	{"message of 4 GiB", fields(putPath), binary.BigEndian.AppendUint32([]byte{0}, math.MaxUint32), fmt.Sprintf("8 grpc: received message larger than max (%d vs. %d)", uint32(math.MaxUint32), limits.RequestBytesWritten+limits.EtcdRequestOver)},
+	{"value over the limit", fields(putPath), message(&pb.PutRequest{Key: []byte("a"), Value: make([]byte, limits.RequestBytesWritten)}), "3 etcdserver: request is too large"},
+	{"percent in a message", fields("/a%bü/x"), nil, "12 unknown service a%bü"},
+}
+
+var (
+	onePut        = message(&pb.PutRequest{Key: []byte("a"), Value: []byte("v")})
+	compressedPut = append([]byte{1}, onePut[1:]...)
+)
+
+// replaced are the headers of a put with another value of one of them.
+func replaced(i int, value string) []field {
+	all := fields(putPath)
+	all[i][1] = value
+	return all
+}
+
+// TestH2Refusals: each request is answered in gRPC's words, as trailers alone, and its connection goes on. Without data, the headers end the
+// stream; with data, the request is also sent in a form that does not end its stream.
+func TestH2Refusals(t *testing.T) {
+	t.Parallel()
+	s := start(t, newMember(), nil)
+	for _, row := range refusalRows {
+		t.Run(row.name, func(t *testing.T) {
+			c := openH2(t, s)
+			id := c.stream()
+			c.headers(id, row.data == nil, row.fields...)
+			if len(row.data) > 0 {
+				c.upload(id, row.data, maxFrame)
+			} else if row.data != nil {
+				c.data(id, true, nil)
+			}
+			got := c.result(id)
+			if got != row.want {
+				t.Errorf("%q, want %q", got, row.want)
+			}
+			a := c.of(id)
+			if ok := got == "OK"; a.blocks != map[bool]int{true: 2, false: 1}[ok] || !strings.HasPrefix(value(a.header, "content-type"), "application/grpc") || !ok && len(a.data) > 0 {
+				t.Errorf("%d header blocks, first %v, %d bytes", a.blocks, a.header, len(a.data))
+			}
+			c.alive()
+		})
+	}
+}
+
+// TestH2RefusedOpen refuses requests whose client has not ended its side: the stream is reset without an error, or ended by the client, and
+// what the client sends meanwhile does not end the connection.
+func TestH2RefusedOpen(t *testing.T) {
+	t.Parallel()
+	s := start(t, newMember(), nil)
+	runRows(t, s, []h2row{
+		{"unknown method", func(c *h2client) { c.refusedOpen(fields("/etcdserverpb.KV/None")) }},
+		{"content type", func(c *h2client) { c.refusedOpen(replaced(4, "text/html")) }},
+		{"GET", func(c *h2client) { c.refusedOpen(replaced(0, "GET")) }},
+		{"encoding", func(c *h2client) { c.refusedOpen(fields(putPath, field{"grpc-encoding", "none"})) }},
+	})
+}
+
+func (c *h2client) refusedOpen(of []field) {
+	c.Helper()
+	id := c.stream()
+	c.headers(id, false, of...)
+	a := c.of(id)
+	c.until(func() bool { return a.ended || a.reset != nil })
+	c.barrier()
+	if !a.ended || a.reset == nil || *a.reset != http2.ErrCodeNo {
+		c.Errorf("%s, reset: %v", c.words(id), a.reset)
+	}
+	for range 3 { // on their way when the answer came
+		c.data(id, false, make([]byte, 100))
+	}
+	c.data(id, true, nil)
+}
+
+// TestH2Answer: the headers of an answer.
+func TestH2Answer(t *testing.T) {
+	t.Parallel()
+	c := openH2(t, start(t, newMember(), nil))
+	id := c.ask(putPath, &pb.PutRequest{Key: []byte("a")})
+	c.must(id, &pb.PutResponse{})
+	a := c.of(id)
+	wantHeader := []hpack.HeaderField{{Name: ":status", Value: "200"}, {Name: "content-type", Value: "application/grpc"}}
+	wantTrailer := []hpack.HeaderField{{Name: "grpc-status", Value: "0"}, {Name: "grpc-message"}}
+	if !slices.Equal(a.header, wantHeader) || !slices.Equal(a.trailer, wantTrailer) {
+		t.Errorf("%v, %v", a.header, a.trailer)
+	}
+	id = c.ask(putPath, &pb.PutRequest{})
+	c.result(id)
+	if a = c.of(id); a.blocks != 1 || len(a.header) != 4 || value(a.header, ":status") != "200" || value(a.header, "grpc-status") != "3" {
+		t.Errorf("%v", a.header)
+	}
+}
+
+// waiting is a request that the member holds until release is called.
+func waiting(m *member) (release func()) {
+	hold := make(chan struct{})
+	m.SetBefore(func(writes, _ int) *kv.Error {
+		if writes > 0 {
+			<-hold
+		}
+		return nil
+	})
+	return func() {
+		m.SetBefore(nil)
+		close(hold)
+	}
+}
+
+// TestH2Drain: a graceful end announces itself, takes the requests that crossed its announcement, answers the requests in flight, ends
+// watches, and closes the connection.
+func TestH2Drain(t *testing.T) {
+	t.Parallel()
+	m := newMember()
+	s := start(t, m, nil)
+	c := openH2(t, s)
+	w := c.begin(watchPath)
+	c.data(w, false, message(watchOf("a")))
+	c.message(w, 0, &pb.WatchResponse{})
+	release := waiting(m)
+	put := c.ask(putPath, &pb.PutRequest{Key: []byte("a")})
+	c.flush()
+	eventually(t, func() bool { return s.Stats().Serving > 0 && m.Proposals.Load() > 0 })
+	drained := make(chan struct{})
+	go func() {
+		s.Drain(withDeadline(t))
+		close(drained)
+	}()
+	c.until(func() bool { return len(c.goaways) > 0 })
+	late := c.ask(rangePath, &pb.RangeRequest{Key: []byte("a")}) // before the client answers the ping that follows
+	c.is("a request that crossed the announcement", c.result(late), "14 etcdserver: server stopped")
+	c.is("the watch", c.result(w), "14 etcdserver: server stopped")
+	c.until(func() bool { return len(c.goaways) == 2 })
+	unheard := c.ask(rangePath, &pb.RangeRequest{Key: []byte("a")})
+	c.barrier()
+	select {
+	case <-drained:
+		t.Error("it is drained while a request waits")
+	default:
+	}
+	c.is("a request beyond the last", c.words(unheard), "open")
+	release()
+	c.must(put, &pb.PutResponse{})
+	if !c.closed() {
+		t.Error("the connection stays open")
+	}
+	last := c.goaways[len(c.goaways)-1]
+	if len(c.goaways) != 2 || c.goaways[0].last != math.MaxInt32 || c.goaways[0].code != http2.ErrCodeNo || last.last != late || last.code != http2.ErrCodeNo {
+		t.Errorf("%v", c.goaways)
+	}
+	<-drained
+}
