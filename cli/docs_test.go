@@ -25,6 +25,9 @@ func docPages(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob("../docs/*.md")
 	must(t, err)
+	decisions, err := filepath.Glob("../docs/decisions/*.md")
+	must(t, err)
+	files = append(files, decisions...)
 	pages := []string{readme}
 	for _, file := range files {
 		pages = append(pages, strings.TrimPrefix(filepath.ToSlash(file), "../"))
@@ -95,7 +98,7 @@ func TestDocsLinks(t *testing.T) {
 			if filepath.Ext(target) == ".svg" {
 				wellFormed(t, target, text)
 			}
-			if page == "docs/README.md" {
+			if page == "docs/README.md" || page == "docs/decisions/README.md" {
 				linked[target] = true
 			}
 		}
@@ -134,6 +137,28 @@ func wellFormed(t *testing.T, name string, text []byte) {
 			t.Errorf("%s: %v", name, err)
 			return
 		}
+	}
+}
+
+// TestDecisions: each page of a decision says the same four things, in order.
+func TestDecisions(t *testing.T) {
+	heading := regexp.MustCompile(`(?m)^## (.+)$`)
+	pages := 0
+	for _, page := range docPages(t) {
+		if filepath.Dir(page) != "docs/decisions" || filepath.Base(page) == "README.md" {
+			continue
+		}
+		pages++
+		var found []string
+		for _, one := range heading.FindAllStringSubmatch(pageText(t, page), -1) {
+			found = append(found, one[1])
+		}
+		if got, want := strings.Join(found, ", "), "Context, Choice, Rejected, Reconsider when"; got != want {
+			t.Errorf("%s has the headings %s, not %s", page, got, want)
+		}
+	}
+	if pages < 12 {
+		t.Errorf("%d decisions were found", pages)
 	}
 }
 
