@@ -178,6 +178,15 @@ var netBugs = []mutant{
 	{"count a stream in its client's account for ever", []change{
 		{"net/etcd/h2.conn.forgetLocked", `c.ledger.Over(&s.charge)`, ``},
 	}, []detector{direct("./net/etcd/h2", "TestEchoes")}},
+	{"leave a batched request alone when its deadline passes", []change{
+		{"stream.beginLocked", `h.timeout > 0 || h.method.batched == nil`, `h.method.batched == nil`},
+	}, []detector{direct("./net/etcd", "TestH2Deadlines")}},
+	{"keep a header block when the table has changed", []change{
+		{"net/etcd/h2.heads.read", `case !refersOnly(block): clear(h.seen)`, `case !refersOnly(block):`},
+	}, []detector{direct("./net/etcd", "TestH2TokenReferences")}},
+	{"take empty messages without an end", []change{
+		{"net/etcd/h2.stream.assembleLocked", `s.waiting += size + messageOver`, `s.waiting += size`},
+	}, []detector{direct("./net/etcd/h2", "TestEmptyMessagesWait")}},
 	{"serve profiles to a certificate", []change{ // CVE-2018-16886
 		{"pages.administrator", `md := metadata.Pairs(gatewayHeader, "")`, `md := metadata.MD{}`},
 	}, []detector{direct("./net/etcd", "TestProfilesNeedAToken")}},

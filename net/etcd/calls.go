@@ -13,7 +13,7 @@ import (
 	"qkv/internal/limits"
 )
 
-// calls holds the calls to the member that are not answered yet. gRPC runs a goroutine for each request. calls collects their calls, and
+// calls holds the calls to the member that are not answered yet. Requests come one by one, from handlers and from [batched]. calls collects their calls, and
 // gives the member writes, reads and lease queries in batches, like the native endpoint.
 //
 //	handler ──► queue ──► collector: one Proposal of all waiting ──► Member
@@ -24,7 +24,7 @@ import (
 //
 //  1. A call is in waiting, and counts against limit, from its beginning until the member has answered it, even if its handler has given
 //     up.
-//  2. Complete never waits: each call has a channel with a buffer for its one outcome.
+//  2. Complete never waits: each call has a channel with a buffer for its one outcome, or is handed to [batched].
 //  3. A long write (limits.LongWriteRows) is handed over after the previous one is complete.
 type calls struct {
 	// Constant.

@@ -117,7 +117,7 @@
 //
 // # Invariants
 //
-//  1. [calls].Complete never waits: each call has a channel with a buffer for its one outcome.
+//  1. [calls].Complete never waits: each call has a channel with a buffer for its one outcome, or is handed to [batched].
 //  2. A call counts against the limit of calls until the member has answered it, even if its client has gone.
 //  3. Memory of a View is never used after the View becomes unreachable: an answer is encoded before that. While Views keep more than
 //     limits.PagesRetired bytes from being freed, no reader keeps a View for longer than limits.EtcdStall.

@@ -105,6 +105,36 @@ func TestH2TokenEntries(t *testing.T) {
 	}
 }
 
+// TestH2TokenReferences sends header blocks of references alone, whose meaning is kept: the same bytes mean another user once all of their
+// entries were inserted again with another token, and one entry after one more insertion.
+func TestH2TokenReferences(t *testing.T) {
+	t.Parallel()
+	u := newUsers(t, nil)
+	c := openH2(t, u.server)
+	put := func(what, want string, block []byte) {
+		t.Helper()
+		id := c.stream()
+		c.wholeBlock(id, block)
+		c.data(id, true, message(&pb.PutRequest{Key: []byte("app/1")}))
+		c.is(what, c.result(id), want)
+	}
+	insert := func(name string) []byte {
+		return literals(hpackIncremental, false, append(fields(putPath), field{"token", u.tokens[name]})...)
+	}
+	var references []byte
+	for i := len(fields(putPath)); i >= 0; i-- {
+		references = append(references, byte(hpackIndexed|62+i))
+	}
+	for range 3 {
+		put("alice's fields are inserted", "OK", insert("alice"))
+		put("alice by references", "OK", references)
+		put("alice by references again", "OK", references)
+		put("bob's fields are inserted", noPermission, insert("bob"))
+		put("the same references", noPermission, references)
+		put("the same references again", noPermission, references)
+	}
+}
+
 // endedBlock writes a block whose stream has ended.
 func (c *h2client) endedBlock(id uint32, block []byte) {
 	c.raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersEndStream, id, block...)

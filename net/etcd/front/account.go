@@ -44,7 +44,7 @@ type Accounts struct {
 //
 //  1. streams is the number of streams that neither side has ended. got is the sum of their data, and heads the charge for their
 //     metadata. When the client has ended its side, the bytes move to servedBytes until the answer begins (throttle.go). asked is the
-//     number of streams whose client has ended its side, until their answers are encoded. Each stream has its part in an [h2.Charge].
+//     number of streams whose client has ended its side, until their answers are encoded. Each stream has its part in an [h2.StreamCharge].
 //  2. taken is how much running handlers have taken of streams of requests.
 //  3. out is the encoded data that is neither written nor dropped.
 //  4. The account holds got - taken + heads + out, limits.EtcdStreamBytes for each of streams and limits.EtcdAskedBytes for each of
@@ -173,10 +173,10 @@ func (s *Account) Client() string {
 }
 
 // Begin implements h2.Ledger.
-func (s *Account) Begin(c *h2.Charge, head int) {
+func (s *Account) Begin(c *h2.StreamCharge, head int) {
 	s.mu.Lock()
 	if !s.ended {
-		*c = h2.Charge{Open: true, Head: min(int64(head)*limits.EtcdHeaderTimes, limits.EtcdHeaderMost)}
+		*c = h2.StreamCharge{Open: true, Head: min(int64(head)*limits.EtcdHeaderTimes, limits.EtcdHeaderMost)}
 		s.countLocked(1, 0, c.Head, 0)
 	}
 	streams := s.streams
@@ -187,7 +187,7 @@ func (s *Account) Begin(c *h2.Charge, head int) {
 }
 
 // Data implements h2.Ledger.
-func (s *Account) Data(c *h2.Charge, n int) {
+func (s *Account) Data(c *h2.StreamCharge, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.Open && !s.ended {
@@ -197,18 +197,18 @@ func (s *Account) Data(c *h2.Charge, n int) {
 }
 
 // Asked implements h2.Ledger: the request is complete.
-func (s *Account) Asked(c *h2.Charge, last int) {
+func (s *Account) Asked(c *h2.StreamCharge, last int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.Open && !s.ended {
 		s.countLocked(-1, 1, -c.Head, -c.Data)
-		*c = h2.Charge{Asked: true, Data: c.Data + int64(last)}
+		*c = h2.StreamCharge{Asked: true, Data: c.Data + int64(last)}
 		s.serveLocked(1, c.Data)
 	}
 }
 
 // Answered implements h2.Ledger.
-func (s *Account) Answered(c *h2.Charge) {
+func (s *Account) Answered(c *h2.StreamCharge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.Asked && !c.Answered && !s.ended {
@@ -218,7 +218,7 @@ func (s *Account) Answered(c *h2.Charge) {
 }
 
 // Over implements h2.Ledger.
-func (s *Account) Over(c *h2.Charge) {
+func (s *Account) Over(c *h2.StreamCharge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -231,7 +231,7 @@ func (s *Account) Over(c *h2.Charge) {
 		}
 		s.countLocked(0, -1, 0, 0)
 	}
-	*c = h2.Charge{}
+	*c = h2.StreamCharge{}
 }
 
 // Reset implements h2.Ledger.

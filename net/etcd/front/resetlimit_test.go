@@ -65,7 +65,7 @@ func TestIdleFrames(t *testing.T) {
 	m := NewAccounts(1<<30, logx.NewLimited(slog.New(slog.DiscardHandler)))
 	s := m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {})
 	for range 10 * limits.EtcdFramesReset {
-		var c h2.Charge
+		var c h2.StreamCharge
 		s.Begin(&c, 100)
 		s.Data(&c, 1)
 		s.Asked(&c, 0)

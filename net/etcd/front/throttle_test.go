@@ -18,22 +18,22 @@ import (
 func TestServed(t *testing.T) {
 	m := NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
 	begin := func() *Account { return m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
-	ask := func(s *Account, c *h2.Charge) { s.Begin(c, 10); s.Asked(c, 0) }
+	ask := func(s *Account, c *h2.StreamCharge) { s.Begin(c, 10); s.Asked(c, 0) }
 	greedy, modest := begin(), begin()
 	for range limits.EtcdServed {
-		ask(greedy, new(h2.Charge))
+		ask(greedy, new(h2.StreamCharge))
 	}
 	if greedy.overloads() {
 		t.Fatal("as many as are served at a time are too many")
 	}
 	rested := func() {}
-	for name, over := range map[string]func(*h2.Charge){
+	for name, over := range map[string]func(*h2.StreamCharge){
 		"its answer begins":   greedy.Answered,
-		"it waits for a lock": func(*h2.Charge) { rested = greedy.Rest() },
+		"it waits for a lock": func(*h2.StreamCharge) { rested = greedy.Rest() },
 		"it is over":          greedy.Over,
-		"it begins, and ends": func(c *h2.Charge) { greedy.Answered(c); greedy.Answered(c); greedy.Over(c) },
+		"it begins, and ends": func(c *h2.StreamCharge) { greedy.Answered(c); greedy.Answered(c); greedy.Over(c) },
 	} {
-		var last h2.Charge
+		var last h2.StreamCharge
 		ask(greedy, &last)
 		if !greedy.overloads() || modest.overloads() {
 			t.Fatalf("%s: before, the one that asks too much waits: %v, another: %v", name, greedy.overloads(), modest.overloads())
@@ -60,7 +60,7 @@ func TestServed(t *testing.T) {
 	}
 	// Many that ask for little each do not wait, however many they are.
 	for range limits.EtcdServedFew {
-		ask(modest, new(h2.Charge))
+		ask(modest, new(h2.StreamCharge))
 	}
 	if modest.overloads() || !greedy.overloads() {
 		t.Errorf("the one that asks for little waits: %v, the other: %v", modest.overloads(), greedy.overloads())
@@ -90,22 +90,22 @@ func TestServedBytes(t *testing.T) {
 	m := NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
 	begin := func() *Account { return m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
 	const large = 1 << 20
-	ask := func(s *Account, c *h2.Charge, bytes int) {
+	ask := func(s *Account, c *h2.StreamCharge, bytes int) {
 		s.Begin(c, 10)
 		s.Data(c, bytes/2)
 		s.Asked(c, bytes-bytes/2)
 	}
 	greedy, half, modest := begin(), begin(), begin()
-	var one h2.Charge
+	var one h2.StreamCharge
 	ask(greedy, &one, large)
 	for range limits.EtcdServedBytes/large - 1 {
-		ask(greedy, new(h2.Charge), large)
+		ask(greedy, new(h2.StreamCharge), large)
 	}
-	var whole h2.Charge
+	var whole h2.StreamCharge
 	half.Begin(&whole, 10)
 	half.Data(&whole, large)
-	ask(modest, new(h2.Charge), 1000)
-	ask(modest, new(h2.Charge), 0)
+	ask(modest, new(h2.StreamCharge), 1000)
+	ask(modest, new(h2.StreamCharge), 0)
 	for name, over := range map[string]func(){
 		"its answer begins": func() { greedy.Answered(&one) },
 		"it is over":        func() { greedy.Over(&one) },

@@ -33,6 +33,11 @@
 // metadata is kept with it: it may hold no identity, which is resolved for each request. A block is bounded before it is decoded. Answers
 // use no header table.
 //
+// # The ledger
+//
+// A connection may bring a [Ledger]. It is told of each stream when it begins, when data come, when the client has ended its side, when the
+// answer begins, and when the stream is over; and of resets and of frames that ask for nothing. Package front bounds clients by it.
+//
 // # Bounds
 //
 //	open streams of a connection                 Config.Streams, others are refused

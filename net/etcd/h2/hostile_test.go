@@ -97,6 +97,9 @@ func TestEmptyMessagesWait(t *testing.T) {
 	defer c.mu.Unlock()
 	for range 1000 {
 		if s.held += len(some); s.held > streamWindow {
+			if most := streamWindow/messageHead + 1000; len(s.whole) > most {
+				t.Fatalf("%d messages wait, one window has %d", len(s.whole), most)
+			}
 			return
 		}
 		s.receiveLocked(some, false)

@@ -55,9 +55,9 @@ func (l *ledger) count(f func()) {
 	f()
 }
 
-func (l *ledger) Begin(c *h2.Charge, _ int) { l.count(func() { c.Open = true; l.open++ }) }
+func (l *ledger) Begin(c *h2.StreamCharge, _ int) { l.count(func() { c.Open = true; l.open++ }) }
 
-func (l *ledger) Data(c *h2.Charge, n int) {
+func (l *ledger) Data(c *h2.StreamCharge, n int) {
 	l.count(func() {
 		if c.Open {
 			c.Data += int64(n)
@@ -66,7 +66,7 @@ func (l *ledger) Data(c *h2.Charge, n int) {
 	})
 }
 
-func (l *ledger) Asked(c *h2.Charge, last int) {
+func (l *ledger) Asked(c *h2.StreamCharge, last int) {
 	l.count(func() {
 		if !c.Open {
 			return
@@ -75,11 +75,11 @@ func (l *ledger) Asked(c *h2.Charge, last int) {
 		l.asked++
 		l.serving++
 		l.bytes += int64(last)
-		*c = h2.Charge{Asked: true, Data: c.Data + int64(last)}
+		*c = h2.StreamCharge{Asked: true, Data: c.Data + int64(last)}
 	})
 }
 
-func (l *ledger) Answered(c *h2.Charge) {
+func (l *ledger) Answered(c *h2.StreamCharge) {
 	l.count(func() {
 		if c.Asked && !c.Answered {
 			c.Answered = true
@@ -88,7 +88,7 @@ func (l *ledger) Answered(c *h2.Charge) {
 	})
 }
 
-func (l *ledger) Over(c *h2.Charge) {
+func (l *ledger) Over(c *h2.StreamCharge) {
 	l.Answered(c)
 	l.count(func() {
 		switch {
@@ -98,7 +98,7 @@ func (l *ledger) Over(c *h2.Charge) {
 			l.asked--
 		}
 		l.bytes -= c.Data
-		*c = h2.Charge{}
+		*c = h2.StreamCharge{}
 	})
 }
 

@@ -53,7 +53,7 @@ type stream struct {
 	over     bool          // it is not in c.streams
 
 	header, trailer metadata.MD
-	charge          Charge
+	charge          StreamCharge
 }
 
 // piece is a part of an answer: a header block, or data.
