@@ -108,6 +108,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 			disk:       diskWatch{groupBytes: c.Limits.GroupBytes},
 		},
 		elections: elections{
+			failover:  failover{startTerm: c.HardState.Term},
 			founding:  newFounding(&c),
 			leaders:   leaderWatch{grace: 10 * c.ElectionTimeout},
 			positions: leaderPositions{durable: lastIndex(c.Window), heard: map[uint64]leaderPosition{}},

@@ -39,11 +39,11 @@ type failover struct {
 	next   int    // the tick at which this member campaigns
 	asked  int    // ticks of silence at the last query of its host; 0: none in this silence
 
-	link     linkWatch
-	watched  uint64 // the leader of link
-	seconded int    // ticks
-	tellIn   int    // ticks until the others are told of this member's suspicion
-	led      bool   // a leader was known since the start
+	link      linkWatch
+	watched   uint64 // the leader of link
+	seconded  int    // ticks
+	tellIn    int    // ticks until the others are told of this member's suspicion
+	startTerm uint64 // the term at the start, until an election has begun or a leader is known; then 0
 }
 
 // campaignApart is the number of ticks between the campaigns of two voters: one has usually won before the next begins. campaignFirst is
@@ -97,7 +97,9 @@ func (f *failover) suspected(c *core, by uint64, m peerframe.Suspects) {
 func (f *failover) tick(c *core, ticks int) (late uint64, tell []toPeer) {
 	now := c.raft.BasicStatus()
 	f.link.passed(ticks)
-	f.led = f.led || now.Lead != raft.None
+	if now.Lead != raft.None || now.GetTerm() != f.startTerm {
+		f.startTerm = 0
+	}
 	switch {
 	case now.Lead == c.Member || c.suspension.active():
 	case now.Lead != raft.None:
@@ -109,7 +111,7 @@ func (f *failover) tick(c *core, ticks int) (late uint64, tell []toPeer) {
 		}
 	case c.forgotten.term == now.GetTerm() && c.forgotten.term != 0:
 		f.campaignEarly(c, ticks)
-	case !f.led:
+	case f.startTerm != 0:
 		f.campaignAtStart(c, ticks)
 	}
 	return late, tell
@@ -192,7 +194,7 @@ func firstCampaign(voters []uint64, member, died uint64) int {
 }
 
 // campaignAtStart campaigns in this member's turn when a cluster starts: one interval of heartbeats after a quorum was connected, since a
-// leader that exists would have been heard.
+// leader that exists would have been heard. Once a candidate has begun a term, votes wait for disks, and raft's own clock decides.
 func (f *failover) campaignAtStart(c *core, ticks int) {
 	voters := c.votersOfBoth()
 	if !slices.Contains(voters, c.Member) || !quorumConnected(c) {

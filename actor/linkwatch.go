@@ -9,19 +9,21 @@ package actor
 //
 // Invariants:
 //
-//  1. late[t] are the heartbeats that came t ticks after their interval, the last one also those that came later. total is their sum.
-//  2. Old heartbeats count less: when total reaches linkMemory, every count is halved.
+//  1. kept are the newest heartbeats, at most linkMemory of them, the oldest one at next once there are as many: the ticks by which each
+//     came later than its interval, at most len(late)-1.
+//  2. late[t] is how many of kept are t.
 type linkWatch struct {
-	since int // ticks since the last heartbeat
-	begun bool
-	late  []uint32
-	total uint32
+	since int  // ticks since the last heartbeat
+	begun bool // there was one
+	kept  []uint16
+	next  int
+	late  []uint16
 }
 
 const (
 	// linkLeast is the number of heartbeats before a link is known.
 	linkLeast = 100
-	// linkMemory bounds how many heartbeats count: at two intervals of 50 ms those of the last minutes.
+	// linkMemory is the number of heartbeats that count: at 50 ms those of the last three minutes.
 	linkMemory = 4096
 	// linkGrace is the least silence in ticks, behind an interval, that is suspicious: 100 ms.
 	linkGrace = 10
@@ -30,36 +32,36 @@ const (
 	linkRare   = 1000
 )
 
-// passed notes ticks without a heartbeat.
+// passed notes ticks, after the heartbeats that came in them.
 func (w *linkWatch) passed(ticks int) { w.since += ticks }
 
-// heartbeat notes a heartbeat. most is the bound of a link that is not known, in ticks.
+// heartbeat notes a heartbeat. most is the patience with a link that is not known, in ticks.
 func (w *linkWatch) heartbeat(interval, most int) {
 	if w.late == nil {
-		w.late = make([]uint32, most/linkFactor+2)
+		w.late = make([]uint16, most/linkFactor+2)
 	}
-	if w.begun {
-		w.late[min(max(w.since-interval, 0), len(w.late)-1)]++
-		w.total++
-	}
-	w.begun, w.since = true, 0
-	if w.total < linkMemory {
+	late := min(max(w.since-interval, 0), len(w.late)-1)
+	first := !w.begun
+	if w.begun, w.since = true, 0; first {
 		return
 	}
-	w.total = 0
-	for i := range w.late {
-		w.late[i] /= 2
-		w.total += w.late[i]
+	if len(w.kept) < linkMemory {
+		w.kept = append(w.kept, 0)
+	} else {
+		w.late[w.kept[w.next]]--
 	}
+	w.kept[w.next] = uint16(late)
+	w.late[late]++
+	w.next = (w.next + 1) % linkMemory
 }
 
 // patience returns after how many ticks of silence a leader is suspicious: at most most.
 func (w *linkWatch) patience(interval, most int) int {
-	if w.total < linkLeast {
+	if len(w.kept) < linkLeast {
 		return most
 	}
-	rare, ticks := w.total/linkRare, len(w.late)-1
-	for later := w.late[ticks]; later <= rare && ticks > 0; later += w.late[ticks] {
+	ticks := len(w.late) - 1
+	for later := int(w.late[ticks]); later <= len(w.kept)/linkRare && ticks > 0; later += int(w.late[ticks]) {
 		ticks--
 	}
 	return min(interval+max(linkGrace, linkFactor*ticks), most)
