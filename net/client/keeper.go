@@ -14,12 +14,7 @@ import (
 
 const (
 	// tickEvery is the keeper's interval while calls are under way: it is the precision of timeouts.
-	tickEvery = 100 * time.Millisecond
-	// silenceLeast is how long a connection may send packets without any answer: a living host acknowledges them within 25 ms. The
-	// limit is four round trips if that is more.
-	silenceLeast = 500 * time.Millisecond
-	// probeAfter is the silence after which the member is probed.
-	probeAfter = silenceLeast / 2
+	tickEvery = 25 * time.Millisecond
 	// switchLeast is the minimum time between two changes of the member because a member said that it cannot serve.
 	switchLeast = time.Second
 	// leftFor is for how long an endpoint that was left is dialled after the others, while more endpoints are left. It is longer
@@ -126,28 +121,19 @@ func (k *conn) tick(now time.Time) bool {
 	for _, s := range k.streams {
 		busy = s.expire(now) || busy
 	}
-	// A gap between two looks proves no silence: this process itself may have been paused.
-	knew := k.busy && now.Sub(k.tickedAt) < silenceLeast/2
-	k.busy, k.tickedAt = busy, now
 	if !busy {
+		k.silence.rest()
 		if k.retired.Load() && (!k.avoided.Load() || k.client.current.Load() != nil || k.broken()) {
 			k.fail(errDone)
 		}
 		return false
 	}
-	stats := k.qc.ConnectionStats()
-	if stats.PacketsReceived != k.heard || !knew {
-		k.heard, k.sent, k.heardAt, k.probed = stats.PacketsReceived, stats.PacketsSent, now, false
-		return true
-	}
-	// An idle member is silent, too, which is why it is probed. QUIC repeats unacknowledged packets: packets go out meanwhile.
-	silence := now.Sub(k.heardAt)
-	if silence >= probeAfter && !k.probed {
-		k.probed = true
+	silent, probe := k.silence.look(now, k.qc.ConnectionStats(), k.client.alone())
+	if probe {
 		k.probe()
 	}
-	if stats.PacketsSent >= k.sent+2 && silence >= max(silenceLeast, 4*stats.SmoothedRTT) && !k.retired.Load() {
-		err := fmt.Errorf("no packet received for %v", silence.Round(time.Millisecond))
+	if silent > 0 && !k.retired.Load() {
+		err := fmt.Errorf("no packet received for %v", silent.Round(time.Millisecond))
 		k.client.note(k.endpoint, err)
 		k.retire(err)
 		k.moveCalls(err)
@@ -175,7 +161,7 @@ func (k *conn) probe() {
 func (k *conn) askHost() {
 	addr, ok := k.qc.RemoteAddr().(*net.UDPAddr)
 	for ok && k.qc.Context().Err() == nil {
-		ctx, cancel := context.WithTimeout(k.qc.Context(), silenceLeast)
+		ctx, cancel := context.WithTimeout(k.qc.Context(), silenceMost)
 		err := probePort(ctx, addr)
 		cancel()
 		if errors.Is(err, syscall.ECONNREFUSED) {
@@ -193,7 +179,7 @@ var probeKey [64]byte
 func (k *conn) avoid(now time.Time, err *kv.Error) {
 	c := k.client
 	c.mu.Lock()
-	alone := len(c.endpointsLocked()) < 2 || now.Sub(c.switchedAt) < switchLeast || c.current.Load() != k
+	alone := c.aloneLocked() || now.Sub(c.switchedAt) < switchLeast || c.current.Load() != k
 	if !alone {
 		c.switchedAt = now
 	}
@@ -203,3 +189,12 @@ func (k *conn) avoid(now time.Time, err *kv.Error) {
 		k.retire(err)
 	}
 }
+
+// alone reports whether the client knows one member only.
+func (c *Client) alone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.aloneLocked()
+}
+
+func (c *Client) aloneLocked() bool { return len(c.endpointsLocked()) < 2 }
