@@ -49,6 +49,7 @@ func (c *Client) keep() {
 // tick does all due work and returns when to look again; 0: no call is under way.
 func (c *Client) tick(now time.Time) time.Duration {
 	due, expired, next, open := c.takeDue(now)
+	alone := len(open) > 0 && len(c.Endpoints()) < 2
 	for _, x := range due {
 		c.submit(x)
 	}
@@ -57,7 +58,7 @@ func (c *Client) tick(now time.Time) time.Duration {
 	}
 	busy := false
 	for _, k := range open {
-		busy = k.tick(now) || busy
+		busy = k.tick(now, alone) || busy
 	}
 	if busy {
 		next = min(next, tickEvery)
@@ -115,8 +116,8 @@ func (c *Client) timeout(x *call) error {
 	return &timeoutError{x.deadline.Sub(x.begun).Round(time.Millisecond).String()}
 }
 
-// tick does the due work of one connection, and reports whether any call is under way on it.
-func (k *conn) tick(now time.Time) bool {
+// tick does the due work of one connection, whose client may know no other member, and reports whether any call is under way on it.
+func (k *conn) tick(now time.Time, alone bool) bool {
 	busy := false
 	for _, s := range k.streams {
 		busy = s.expire(now) || busy
@@ -128,7 +129,7 @@ func (k *conn) tick(now time.Time) bool {
 		}
 		return false
 	}
-	silent, probe := k.silence.look(now, k.qc.ConnectionStats(), k.client.alone())
+	silent, probe := k.silence.look(now, k.qc.ConnectionStats(), alone)
 	if probe {
 		k.probe()
 	}
@@ -179,7 +180,7 @@ var probeKey [64]byte
 func (k *conn) avoid(now time.Time, err *kv.Error) {
 	c := k.client
 	c.mu.Lock()
-	alone := c.aloneLocked() || now.Sub(c.switchedAt) < switchLeast || c.current.Load() != k
+	alone := len(c.endpointsLocked()) < 2 || now.Sub(c.switchedAt) < switchLeast || c.current.Load() != k
 	if !alone {
 		c.switchedAt = now
 	}
@@ -189,12 +190,3 @@ func (k *conn) avoid(now time.Time, err *kv.Error) {
 		k.retire(err)
 	}
 }
-
-// alone reports whether the client knows one member only.
-func (c *Client) alone() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.aloneLocked()
-}
-
-func (c *Client) aloneLocked() bool { return len(c.endpointsLocked()) < 2 }

@@ -10,31 +10,43 @@ import (
 // A host is silent when it has not answered packets, a probe among them, for as long as its link explains; and not when it is idle, when
 // mere acknowledgements are unanswered, or when the looks were apart.
 func TestSilence(t *testing.T) {
-	quick := quic.ConnectionStats{SmoothedRTT: time.Millisecond, MeanDeviation: time.Millisecond}
-	slow := quic.ConnectionStats{SmoothedRTT: 20 * time.Millisecond, MeanDeviation: 5 * time.Millisecond}
-	far := quic.ConnectionStats{SmoothedRTT: 300 * time.Millisecond, MeanDeviation: time.Millisecond}
+	near, far := quic.ConnectionStats{SmoothedRTT: time.Millisecond}, quic.ConnectionStats{SmoothedRTT: 300 * time.Millisecond}
 	const never = time.Hour
+	const tick = 25 * time.Millisecond
 	for _, x := range []struct {
 		name    string
 		link    quic.ConnectionStats
+		late    time.Duration // answers come after so long
+		answers int
 		alone   bool
 		packets int           // sent behind the last one that was heard
 		every   time.Duration // between two looks
 		probe   time.Duration // since the packets
 		silent  time.Duration
 	}{
-		{"a quick link", quick, false, 2, 25 * time.Millisecond, 75 * time.Millisecond, silenceLeast},
-		{"a slow link", slow, false, 2, 20 * time.Millisecond, 160 * time.Millisecond, 320 * time.Millisecond},
-		{"a far host", far, false, 2, 100 * time.Millisecond, probeAfter + 50*time.Millisecond, 1200 * time.Millisecond},
-		{"the only member", quick, true, 2, 25 * time.Millisecond, probeAfter, silenceMost},
-		{"an acknowledgement", quick, false, 1, 25 * time.Millisecond, probeAfter, never},
-		{"an idle member", quick, false, 0, 25 * time.Millisecond, probeAfter, never},
-		{"a client that is paused", quick, false, 2, silenceLeast, never, never},
+		{"a quick link", near, 0, answersLeast, false, 2, tick, silenceLeast / 2, silenceLeast},
+		{"late answers", near, 2 * tick, answersLeast, false, 2, tick, 8 * tick, 16 * tick},
+		{"answers that are too late", near, 3 * tick, answersLeast, false, 2, tick, probeAfter, silenceMost},
+		{"one answer too few", near, 0, answersLeast - 1, false, 2, tick, probeAfter, silenceMost},
+		{"a far host", far, 0, 0, false, 2, 100 * time.Millisecond, probeAfter, 1200 * time.Millisecond},
+		{"the only member", near, 0, answersLeast, true, 2, tick, probeAfter, silenceMost},
+		{"an acknowledgement", near, 0, answersLeast, false, 1, tick, probeAfter, never},
+		{"an idle member", near, 0, answersLeast, false, 0, tick, probeAfter, never},
+		{"a client that is paused", near, 0, answersLeast, false, 2, silenceLeast, never, never},
 	} {
 		var s silence
 		now := time.Now()
 		stats := x.link
-		stats.PacketsReceived, stats.PacketsSent = 7, 7
+		for range x.answers {
+			stats.PacketsReceived++
+			s.look(now, stats, x.alone)
+			stats.PacketsSent++
+			for at := time.Duration(0); at <= x.late; at += tick {
+				now = now.Add(tick)
+				s.look(now, stats, x.alone)
+			}
+		}
+		stats.PacketsReceived++
 		s.look(now, stats, x.alone)
 		stats.PacketsSent += uint64(x.packets)
 		probe, silent := never, never
@@ -50,7 +62,8 @@ func TestSilence(t *testing.T) {
 				silent = at
 			}
 		}
-		if probe > x.probe || probe < x.probe-x.every || silent > x.silent || silent < x.silent-x.every {
+		near := func(at, want time.Duration) bool { return at == want || at >= want-x.every && at < want+x.every }
+		if !near(probe, x.probe) || !near(silent, x.silent) {
 			t.Errorf("%s: probed after %v and silent after %v, want %v and %v", x.name, probe, silent, x.probe, x.silent)
 		}
 		stats.PacketsReceived++
