@@ -35,8 +35,8 @@ type silence struct {
 	sentAt      time.Time // when a packet sent behind it was noticed; zero: none
 	probed      bool      // a probe was asked for since heardAt
 
-	answers int           // so many silences ended
-	late    time.Duration // the longest of them, which fades
+	answers int           // looks that found one
+	late    time.Duration // the latest of them, which fades
 }
 
 // rest says that no request is under way.
@@ -48,9 +48,13 @@ func (s *silence) look(now time.Time, stats quic.ConnectionStats, alone bool) (s
 	paused := now.Sub(s.looked) >= silenceLeast
 	s.looked = now
 	if stats.PacketsReceived != s.heard || paused {
-		if !paused && !s.sentAt.IsZero() {
+		if !paused && stats.PacketsSent > s.sent {
+			late := time.Duration(0) // within a look
+			if !s.sentAt.IsZero() {
+				late = now.Sub(s.sentAt)
+			}
 			s.answers++
-			s.late = max(now.Sub(s.sentAt), s.late-s.late/latenessFades)
+			s.late = max(late, s.late-s.late/latenessFades)
 		}
 		s.heard, s.sent, s.heardAt, s.sentAt, s.probed = stats.PacketsReceived, stats.PacketsSent, now, time.Time{}, false
 		return 0, false

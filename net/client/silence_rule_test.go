@@ -16,7 +16,7 @@ func TestSilence(t *testing.T) {
 	for _, x := range []struct {
 		name    string
 		link    quic.ConnectionStats
-		late    time.Duration // answers come after so long
+		late    time.Duration // answers come after so long; 0: before the next look
 		answers int
 		alone   bool
 		packets int           // sent behind the last one that was heard
@@ -38,10 +38,11 @@ func TestSilence(t *testing.T) {
 		now := time.Now()
 		stats := x.link
 		for range x.answers {
+			now = now.Add(tick)
 			stats.PacketsReceived++
 			s.look(now, stats, x.alone)
 			stats.PacketsSent++
-			for at := time.Duration(0); at <= x.late; at += tick {
+			for at := time.Duration(0); at < x.late; at += tick {
 				now = now.Add(tick)
 				s.look(now, stats, x.alone)
 			}
