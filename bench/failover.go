@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,9 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"qkv/bench/result"
 	"qkv/net/client"
@@ -107,6 +111,8 @@ type Failover struct {
 	Prefix   string
 	Progress func(what string)
 
+	rest  time.Duration // failoverRest
+	late  time.Duration // the longest delay of a put by this process
 	rows  []result.Row
 	notes []string
 }
@@ -126,6 +132,10 @@ func (f *Failover) Run(ctx context.Context) (rows []result.Row, notes []string, 
 			return nil, nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
 	}
+	f.rest = cmp.Or(f.rest, failoverRest)
+	defer func() {
+		notes = append(f.notes, fmt.Sprintf("The clients sent no put more than %s late.", short(f.late)))
+	}()
 	for n := range f.Tries {
 		for _, failure := range f.Failures {
 			order := []int{0, 1}[:len(f.Sides)]
@@ -135,12 +145,12 @@ func (f *Failover) Run(ctx context.Context) (rows []result.Row, notes []string, 
 			for _, i := range order {
 				f.Progress(fmt.Sprintf("%s: %s", f.Sides[i].Name, failure.Name))
 				if err := f.try(ctx, clusters[i], failure); err != nil {
-					return f.rows, f.notes, fmt.Errorf("%s: %s, try %d: %w", f.Sides[i].Name, failure.Name, n+1, err)
+					return f.rows, nil, fmt.Errorf("%s: %s, try %d: %w", f.Sides[i].Name, failure.Name, n+1, err)
 				}
 			}
 		}
 	}
-	return f.rows, f.notes, nil
+	return f.rows, nil, nil
 }
 
 // gapProbe is one client that puts in an open loop, and the times of its acknowledgements.
@@ -224,7 +234,7 @@ func (p *gapProbe) note(sent time.Time, err error) {
 		}
 		p.run.Count++
 		return
-	case errors.Is(err, client.ErrOutcomeUnknown), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, client.ErrOutcomeUnknown), errors.Is(err, context.DeadlineExceeded), status.Code(err) == codes.DeadlineExceeded:
 		p.run.Unknown++
 	default:
 		p.run.Failed++
@@ -251,9 +261,9 @@ func (p *gapProbe) gap(from, to time.Time) (longest time.Duration) {
 	return max(longest, to.Sub(before))
 }
 
-// goOn returns when each client has an acknowledgement of a put that was sent rest after a moment, and false if it has waited too long.
-func goOn(ctx context.Context, probes []*gapProbe, since time.Time) bool {
-	since = since.Add(failoverRest)
+// goOn returns when each client has an acknowledgement of a put that was sent some time after a moment, and false if it has waited too long.
+func (f *Failover) goOn(ctx context.Context, probes []*gapProbe, since time.Time) bool {
+	since = since.Add(f.rest)
 	ctx, cancel := context.WithTimeout(ctx, failoverMost)
 	defer cancel()
 	for _, p := range probes {
@@ -277,16 +287,16 @@ func (f *Failover) try(ctx context.Context, c FailoverCluster, failure Failure) 
 		return err
 	}
 	defer stop()
-	if !goOn(ctx, probes, time.Now()) {
+	if !f.goOn(ctx, probes, time.Now()) {
 		return errors.Join(fmt.Errorf("not all clients' puts are acknowledged %v before the failure", failoverMost), ctx.Err())
 	}
 	begun := time.Now()
 	err = failure.cause(ctx, c, leader)
-	ended := err != nil || goOn(ctx, probes, time.Now())
+	ended := err != nil || f.goOn(ctx, probes, time.Now())
 	undone := time.Now()
 	if failure.undo != nil {
 		err = errors.Join(err, failure.undo(c, leader))
-		ended = err == nil && goOn(ctx, probes, time.Now()) && ended
+		ended = err == nil && f.goOn(ctx, probes, time.Now()) && ended
 	}
 	if err = errors.Join(err, context.Cause(ctx)); err != nil {
 		return err
@@ -297,9 +307,10 @@ func (f *Failover) try(ctx context.Context, c FailoverCluster, failure Failure) 
 		f.notes = append(f.notes, fmt.Sprintf("%s: a gap did not end within %v", failure.Name, failoverMost))
 	}
 	for _, p := range probes {
+		f.late = max(f.late, p.late)
 		run := p.run
 		run.Begun, run.Seconds = begun.UTC(), over.Sub(begun).Seconds()
-		run.Values = map[string]float64{result.WriteGap: p.gap(begun, undone).Seconds(), "begun_late_seconds": p.late.Seconds()}
+		run.Values = map[string]float64{result.WriteGap: p.gap(begun, undone).Seconds()}
 		if failure.undo != nil {
 			run.Values["gap_at_the_return_seconds"] = p.gap(undone, over).Seconds()
 		}

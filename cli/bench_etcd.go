@@ -67,9 +67,12 @@ func benchVsEtcd(ctx context.Context, c *cli.Context) error {
 	return runSuite(ctx, c, suite, f)
 }
 
+// etcdBuilt stands for a binary of etcd that is built from its module, for commands that measure etcd only on request.
+const etcdBuilt = "build"
+
 // etcdProgram returns the etcd to measure, which it builds if --etcd names none, and its version.
 func etcdProgram(ctx context.Context, c *cli.Context) (binary, version string, err error) {
-	if binary = c.String("etcd"); binary == "" {
+	if binary = c.String("etcd"); binary == "" || binary == etcdBuilt {
 		fmt.Fprintln(c.App.ErrWriter, "building etcd", etcdVersion, "from its module, unless that was done before")
 		if binary, err = buildEtcd(ctx); err != nil {
 			return "", "", fmt.Errorf("bench: %w", err)

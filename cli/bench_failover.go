@@ -96,9 +96,9 @@ func benchFailover(ctx context.Context, c *cli.Context) error {
 			return fmt.Errorf("bench: %w", err)
 		}
 	case reason == "":
-		if c.String("etcd") == "build" { // there is no way to the module proxy from there
-			if _, err := buildEtcd(ctx); err != nil {
-				return fmt.Errorf("bench: %w", err)
+		if c.String("etcd") == etcdBuilt { // there is no way to the module proxy from there
+			if _, _, err := etcdProgram(ctx, c); err != nil {
+				return err
 			}
 		}
 		return runApart(ctx)
@@ -125,14 +125,13 @@ func failoverOfOwn(ctx context.Context, c *cli.Context, f *bench.Failover, netwo
 	file.Notes = append(file.Notes, notes...)
 	own := memberSide{describe: file.Sides[1], dir: dir, port: c.Int("port"), network: network}
 	f.Sides = []bench.FailoverSide{{Name: "qkv", Start: startsToFail(&own)}}
-	if binary := c.String("etcd"); binary != "" {
-		if binary == "build" {
-			if binary, err = buildEtcd(ctx); err != nil {
-				return fmt.Errorf("bench: %w", err)
-			}
+	if c.String("etcd") != "" {
+		binary, version, err := etcdProgram(ctx, c)
+		if err != nil {
+			return err
 		}
 		file.Sides = slices.Insert(file.Sides, 0, result.Side{Name: "etcd", Device: device})
-		file.Notes = append(file.Notes, "etcd is "+binary+", with its defaults, but for a quota of 8 GiB")
+		file.Notes = append(file.Notes, version+", with its defaults, but for a quota of 8 GiB")
 		etcd := etcdSide{file.Sides[0], dir, binary, c.Int("port") + 2*demoMembers, network}
 		f.Sides = append(f.Sides, bench.FailoverSide{Name: "etcd", Start: startsToFail(&etcd)})
 	}
