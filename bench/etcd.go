@@ -64,7 +64,9 @@ const (
 
 // EtcdInOrder is a store over one connection to the first address that answers, and to the next ones when that fails.
 func EtcdInOrder(addresses []string) (*Etcd, error) {
-	c, err := dialAll(addresses, grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepAliveEvery, Timeout: keepAliveTimeout, PermitWithoutStream: true}))
+	c, err := dialAll(addresses, grpc.WithKeepaliveParams(keepalive.ClientParameters{
+		Time: keepAliveEvery, Timeout: keepAliveTimeout, PermitWithoutStream: true,
+	}))
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +81,8 @@ func dialAll(addresses []string, options ...grpc.DialOption) (*grpc.ClientConn, 
 		state.Addresses = append(state.Addresses, resolver.Address{Addr: a})
 	}
 	r.InitialState(state)
-	return grpc.NewClient("cluster:///members", append(options, grpc.WithResolvers(r), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	options = append(options, grpc.WithResolvers(r), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	return grpc.NewClient("cluster:///members", options...)
 }
 
 // Put writes one key.

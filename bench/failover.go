@@ -72,10 +72,11 @@ func Failures() []Failure {
 	cut := func(outgoing, incoming bool) func(context.Context, FailoverCluster, int) error {
 		return func(_ context.Context, c FailoverCluster, leader int) error { return c.Cut(leader, outgoing, incoming) }
 	}
+	resume := func(c FailoverCluster, leader int) error { return c.Signal(leader, syscall.SIGCONT) }
 	heal := func(c FailoverCluster, leader int) error { return c.Cut(leader, false, false) }
 	return []Failure{
 		{"leader killed", false, signal(syscall.SIGKILL), FailoverCluster.Start},
-		{"leader stopped", false, signal(syscall.SIGSTOP), func(c FailoverCluster, leader int) error { return c.Signal(leader, syscall.SIGCONT) }},
+		{"leader stopped", false, signal(syscall.SIGSTOP), resume},
 		{"leader's host lost", true, cut(true, true), heal},
 		{"leader's outgoing packets lost", true, cut(true, false), heal},
 		{"leader's incoming packets lost", true, cut(false, true), heal},
@@ -166,6 +167,9 @@ type gapProbe struct {
 	run    result.Run    // failures
 }
 
+// clientAt is the parameter of a row that names the member at which its client begins.
+const clientAt = "client at"
+
 // failoverClients are the members at which clients begin, counted from the leader on.
 var failoverClients = []string{"the leader", "a follower"}
 
@@ -244,7 +248,8 @@ func (p *gapProbe) note(sent time.Time, err error) {
 	}
 }
 
-// gap is the longest time between two acknowledgements of which the later one came after from. If none came up to to, it counts up to then.
+// gap is the longest time between two acknowledgements of which the later one came after from. If none came up to to, it counts up to
+// then.
 func (p *gapProbe) gap(from, to time.Time) (longest time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -261,7 +266,8 @@ func (p *gapProbe) gap(from, to time.Time) (longest time.Duration) {
 	return max(longest, to.Sub(before))
 }
 
-// goOn returns when each client has an acknowledgement of a put that was sent some time after a moment, and false if it has waited too long.
+// goOn returns when each client has an acknowledgement of a put that was sent some time after a moment, and false if it has waited too
+// long.
 func (f *Failover) goOn(ctx context.Context, probes []*gapProbe, since time.Time) bool {
 	since = since.Add(f.rest)
 	ctx, cancel := context.WithTimeout(ctx, failoverMost)
@@ -288,7 +294,11 @@ func (f *Failover) try(ctx context.Context, c FailoverCluster, failure Failure) 
 	}
 	defer stop()
 	if !f.goOn(ctx, probes, time.Now()) {
-		return errors.Join(fmt.Errorf("not all clients' puts are acknowledged %v before the failure", failoverMost), ctx.Err())
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("not all clients had a put acknowledged within %v before the failure; the first error: %s",
+			failoverMost, firstError(probes))
 	}
 	begun := time.Now()
 	err = failure.cause(ctx, c, leader)
@@ -319,11 +329,22 @@ func (f *Failover) try(ctx context.Context, c FailoverCluster, failure Failure) 
 	return nil
 }
 
+// firstError is the first error that a client got; empty: there was none.
+func firstError(probes []*gapProbe) (text string) {
+	for _, p := range probes {
+		p.mu.Lock()
+		text = cmp.Or(text, p.run.FirstError)
+		p.mu.Unlock()
+	}
+	return text
+}
+
 // add adds a run to its row.
 func (f *Failover) add(side, name, at string, run result.Run) {
-	i := slices.IndexFunc(f.rows, func(r result.Row) bool { return r.Side == side && r.Name == name && r.Parameters["client at"] == at })
+	i := slices.IndexFunc(f.rows, func(r result.Row) bool { return r.Side == side && r.Name == name && r.Parameters[clientAt] == at })
 	if i < 0 {
-		i, f.rows = len(f.rows), append(f.rows, result.Row{Side: side, Name: name, Mode: result.Event, Parameters: map[string]string{"client at": at}})
+		row := result.Row{Side: side, Name: name, Mode: result.Event, Parameters: map[string]string{clientAt: at}}
+		i, f.rows = len(f.rows), append(f.rows, row)
 	}
 	f.rows[i].Runs = append(f.rows[i].Runs, run)
 }
@@ -331,8 +352,8 @@ func (f *Failover) add(side, name, at string, run result.Run) {
 // WatchedGap is the length from which WatchGaps reports a gap.
 const WatchedGap = 50 * time.Millisecond
 
-// WatchGaps puts by a client until ctx ends, and reports each time of WatchedGap or more without an acknowledgement, when it has ended. The
-// row has a run for each, or one for the longest shorter one.
+// WatchGaps puts by a client until ctx ends, and reports each time of WatchedGap or more without an acknowledgement, when it has ended.
+// The row has a run for each, or one for the longest shorter one.
 func (f *Failover) WatchGaps(ctx context.Context, c FailoverCluster, said func(at time.Time, gap time.Duration)) ([]result.Row, error) {
 	clients, err := c.Clients(ctx, 0)
 	if err != nil {
@@ -353,7 +374,7 @@ func (f *Failover) WatchGaps(ctx context.Context, c FailoverCluster, said func(a
 			longest = max(longest, gap)
 			if gap >= WatchedGap {
 				said(from, gap)
-				row.Runs = append(row.Runs, result.Run{Begun: from.UTC(), Seconds: gap.Seconds(), Values: map[string]float64{result.WriteGap: gap.Seconds()}})
+				row.Runs = append(row.Runs, gapRun(from, gap))
 			}
 			from = at
 		}
@@ -368,9 +389,13 @@ func (f *Failover) WatchGaps(ctx context.Context, c FailoverCluster, said func(a
 		said(from, open)
 	}
 	if len(row.Runs) == 0 {
-		row.Runs = []result.Run{{Begun: begun.UTC(), Values: map[string]float64{result.WriteGap: longest.Seconds()}}}
+		row.Runs = []result.Run{gapRun(begun, longest)}
 	}
 	p.run.Begun, p.run.Seconds, p.run.Values = begun.UTC(), time.Since(begun).Seconds(), row.Runs[0].Values
 	row.Runs[0] = p.run
 	return []result.Row{row}, nil
+}
+
+func gapRun(at time.Time, gap time.Duration) result.Run {
+	return result.Run{Begun: at.UTC(), Seconds: gap.Seconds(), Values: map[string]float64{result.WriteGap: gap.Seconds()}}
 }

@@ -67,14 +67,15 @@ func (c *failing) Move(context.Context, int, int) error { return errors.New("no 
 
 func (c *failing) Stop() error { c.note("stop"); return nil }
 
-// TestFailover: the sides take turns, each failure has its end, clients begin at the leader and at a follower, and the side
-// whose puts wait has the gap.
+// TestFailover: the sides take turns, each failure has its end, clients begin at the leader and at a follower, and the side whose puts
+// wait has the gap.
 func TestFailover(t *testing.T) {
 	up := make(chan struct{})
 	close(up)
 	sides := []*failing{{name: "a", down: up}, {name: "b", down: up}}
 	var order []string
-	f := &Failover{Failures: Failures()[:1], Tries: 2, rest: 50 * time.Millisecond, Progress: func(what string) { order = append(order, what) }}
+	f := &Failover{Failures: Failures()[:1], Tries: 2, rest: 50 * time.Millisecond}
+	f.Progress = func(what string) { order = append(order, what) }
 	for _, s := range sides {
 		f.Sides = append(f.Sides, FailoverSide{s.name, func(context.Context, int) (FailoverCluster, error) { return s, nil }})
 	}

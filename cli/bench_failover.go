@@ -23,13 +23,15 @@ import (
 func benchFailoverCommand() *cli.Command {
 	return &cli.Command{
 		Name: "failover", Usage: "measure for how long no put is acknowledged when members fail",
-		Description: "Starts three members, and with --etcd three of etcd " + etcdVersion + ". Clients put every 5 ms, one that begins at the leader and one that " +
-			"begins at a follower, by each protocol. The write gap is the longest time between two acknowledged puts of a client around the " +
-			"failure. Each failure happens --tries times, in turns on both sides: the leader is killed, stopped, or its host is " +
-			"lost; only its outgoing or only its incoming packets are lost; all members restart one after the other; the leadership moves. As root each " +
-			"member has a network of its own. Otherwise members are on loopback, and lost hosts and packets are reported as not measured.\n\n" +
-			"With --endpoints, which neither a variable nor a file replaces here, the leadership of that cluster moves --tries times. With --watch TIME " +
-			"as well nothing is done to it: each gap of 50 ms or more is reported. The keys of the benchmark are removed in the end.",
+		Description: "Starts three members, and with --etcd three of etcd " + etcdVersion + ". Clients put every 5 ms, one that " +
+			"begins at the leader and one that begins at a follower, by each protocol. The write gap is the longest time between " +
+			"two acknowledged puts of a client around the failure. Each failure happens --tries times, in turns on both sides: the " +
+			"leader is killed, stopped, or its host is lost; only its outgoing or only its incoming packets are lost; all members " +
+			"restart one after the other; the leadership moves. As root each member has a network of its own. Otherwise members " +
+			"are on loopback, and lost hosts and packets are reported as not measured.\n\n" +
+			"With --endpoints, which neither a variable nor a file replaces here, the leadership of that cluster moves --tries times. " +
+			"With --watch TIME as well nothing is done to it: each gap of 50 ms or more is reported. The keys of the benchmark are " +
+			"removed in the end.",
 		Flags: append(benchFlags(clientFlags(
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_BENCH_FAILOVER_DATA_DIR"}, Value: ".", Usage: "`DIR` on the disk for all members' data; temporary folders are created in it"},
 			&cli.StringFlag{Name: "etcd", EnvVars: []string{"QKV_BENCH_FAILOVER_ETCD"}, Usage: "`FILE` that is etcd's binary, to measure beside; the word build has it built from its module"},
@@ -69,13 +71,16 @@ func checkFailover(c *cli.Context) ([]bench.Failure, error) {
 			return nil, usagef("--failure %q is unknown: %s", name, strings.Join(failureNames(), ", "))
 		}
 		if running && name != bench.LeaderMoved.Name {
-			return nil, usagef("--failure %q: at --endpoints only %q is possible: this command does not start those members", name, bench.LeaderMoved.Name)
+			return nil, usagef("--failure %q: at --endpoints only %q is possible: this command does not start those members",
+				name, bench.LeaderMoved.Name)
 		}
 	}
 	if running {
 		return []bench.Failure{bench.LeaderMoved}, nil
 	}
-	return slices.DeleteFunc(bench.Failures(), func(f bench.Failure) bool { return len(wanted) > 0 && !slices.Contains(wanted, f.Name) }), nil
+	return slices.DeleteFunc(bench.Failures(), func(f bench.Failure) bool {
+		return len(wanted) > 0 && !slices.Contains(wanted, f.Name)
+	}), nil
 }
 
 func benchFailover(ctx context.Context, c *cli.Context) error {
@@ -135,7 +140,8 @@ func failoverOfOwn(ctx context.Context, c *cli.Context, f *bench.Failover, netwo
 		etcd := etcdSide{file.Sides[0], dir, binary, c.Int("port") + 2*demoMembers, network}
 		f.Sides = append(f.Sides, bench.FailoverSide{Name: "etcd", Start: startsToFail(&etcd)})
 	}
-	file.Notes = append(file.Notes, "Clients by etcd's API have one gRPC connection, with keepalives of etcdctl (2 s and 6 s). They try the members in turn, and repeat no put.")
+	file.Notes = append(file.Notes, "Clients by etcd's API have one gRPC connection, with keepalives of etcdctl (2 s and 6 s). They try the "+
+		"members in turn, and repeat no put.")
 	bar := newSlowProgress(c.App.ErrWriter, "tries", f.Tries*len(f.Failures)*len(f.Sides))
 	f.Progress = func(what string) { bar.describe(what); bar.add(1) }
 	rows, said, err := f.Run(ctx)
@@ -341,12 +347,14 @@ func failoverOfRunning(ctx context.Context, c *cli.Context, f *bench.Failover) e
 		within, cancel := context.WithTimeout(ctx, most)
 		defer cancel()
 		file.Rows, err = f.WatchGaps(within, cluster, func(at time.Time, gap time.Duration) {
-			fmt.Fprintf(c.App.ErrWriter, "%s no put was acknowledged for %v\n", at.UTC().Format("2006-01-02T15:04:05.000Z"), gap.Round(time.Millisecond))
+			when := at.UTC().Format("2006-01-02T15:04:05.000Z")
+			fmt.Fprintf(c.App.ErrWriter, "%s no put was acknowledged for %v\n", when, gap.Round(time.Millisecond))
 		})
 	} else {
 		bar := newSlowProgress(c.App.ErrWriter, "tries", f.Tries)
 		f.Progress = func(what string) { bar.describe(what); bar.add(1) }
-		f.Sides = []bench.FailoverSide{{Name: "qkv", Start: func(context.Context, int) (bench.FailoverCluster, error) { return cluster, nil }}}
+		start := func(context.Context, int) (bench.FailoverCluster, error) { return cluster, nil }
+		f.Sides = []bench.FailoverSide{{Name: "qkv", Start: start}}
 		var said []string
 		file.Rows, said, err = f.Run(ctx)
 		bar.end()

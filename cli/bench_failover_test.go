@@ -41,7 +41,7 @@ func TestBenchFailover(t *testing.T) {
 		found[row.Name]++
 		run := row.Runs[0]
 		if run.Count == 0 || run.Values[result.WriteGap] <= 0 {
-			t.Errorf("%s, %s, client at %s: %d puts, a gap of %v s", row.Side, row.Name, row.Parameters["client at"], run.Count, run.Values[result.WriteGap])
+			t.Errorf("%s, %s, %v: %d puts, a gap of %v s", row.Side, row.Name, row.Parameters, run.Count, run.Values[result.WriteGap])
 		}
 	}
 	noted := strings.Contains(strings.Join(f.Notes, "\n"), "NOT MEASURED: "+lost+": it "+reason)

@@ -79,11 +79,15 @@ func runApart(ctx context.Context) error {
 
 // newBenchNetwork makes the bridge, in a process that runs apart.
 func newBenchNetwork() (*benchNetwork, error) {
-	err := errors.Join(syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""), syscall.Mount("tmpfs", "/run", "tmpfs", 0, "")) // ip keeps the names of networks there
+	err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "")
+	if err == nil {
+		err = syscall.Mount("tmpfs", "/run", "tmpfs", 0, "") // ip keeps the names of networks there
+	}
 	if err != nil {
 		return nil, fmt.Errorf("mount: %w", err)
 	}
-	return &benchNetwork{}, ip("", "link set lo up", "link add "+benchBridge+" type bridge", "addr add "+benchClient+"/16 dev "+benchBridge, "link set "+benchBridge+" up")
+	return &benchNetwork{}, ip("", "link set lo up", "link add "+benchBridge+" type bridge",
+		"addr add "+benchClient+"/16 dev "+benchBridge, "link set "+benchBridge+" up")
 }
 
 // ip runs commands of ip in a network; empty: this process's own.
@@ -112,7 +116,8 @@ func (n *benchNetwork) places(members, port int) (all []place, err error) {
 		address := fmt.Sprintf("10.77.0.%d", n.hosts)
 		p.listen, p.listenPeer = fmt.Sprintf("%s:%d", address, benchPort), fmt.Sprintf("%s:%d", address, benchPeerPort)
 		err = errors.Join(err,
-			ip("", "netns add "+p.network, fmt.Sprintf("link add v%d type veth peer name eth0 netns %s", n.hosts, p.network), fmt.Sprintf("link set v%d master %s up", n.hosts, benchBridge)),
+			ip("", "netns add "+p.network, fmt.Sprintf("link add v%d type veth peer name eth0 netns %s", n.hosts, p.network),
+				fmt.Sprintf("link set v%d master %s up", n.hosts, benchBridge)),
 			ip(p.network, "link set lo up", "addr add "+address+"/16 dev eth0", "link set eth0 up"))
 		all = append(all, p)
 	}

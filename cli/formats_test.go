@@ -66,8 +66,8 @@ func hasTest(t *testing.T, folder, name string) bool {
 	return false
 }
 
-// TestFormatsFiles: docs/formats.md has each file that a member and its backup write. The member saves a snapshot with parts, reads its files
-// for damage, and has an audit log.
+// TestFormatsFiles: docs/formats.md has each file that a member and its backup write. The member saves a snapshot with parts, reads its
+// files for damage, and has an audit log.
 func TestFormatsFiles(t *testing.T) {
 	t.Parallel()
 	c := newProcesses(t, 1)
@@ -108,8 +108,8 @@ func TestFormatsFiles(t *testing.T) {
 		}))
 	}
 	for _, row := range []string{
-		"LOCK", "identity", "suspension", "peers", "scrub", "wal/NUMBER.wal", "snap/INDEX-TERM.snap", "snap/NUMBER-SHA256.part", "audit/audit.jsonl", "certs/member-NAME.crt",
-		"backup", "moments/INDEX-TERM", "parts/SHA256",
+		"LOCK", "identity", "suspension", "peers", "scrub", "wal/NUMBER.wal", "snap/INDEX-TERM.snap", "snap/NUMBER-SHA256.part",
+		"audit/audit.jsonl", "certs/member-NAME.crt", "backup", "moments/INDEX-TERM", "parts/SHA256",
 	} {
 		if !found[row] {
 			t.Errorf("the member wrote no %s", row)
@@ -120,7 +120,9 @@ func TestFormatsFiles(t *testing.T) {
 // filePatterns are the names in the first column of a section's table, as expressions.
 func filePatterns(t *testing.T, heading string) map[string]*regexp.Regexp {
 	t.Helper()
-	placeholder := strings.NewReplacer("NUMBER", `\d+`, "INDEX", `\d{20}`, "TERM", `\d{20}`, "FIRST", `\d{20}`, "LAST", `\d{20}`, "SHA256", `[0-9a-f]{64}`, "HMAC", `[0-9a-f]{64}`, "NAME", `[^/]+`)
+	const index, hash = `\d{20}`, `[0-9a-f]{64}`
+	placeholder := strings.NewReplacer("NUMBER", `\d+`, "INDEX", index, "TERM", index, "FIRST", index, "LAST", index,
+		"SHA256", hash, "HMAC", hash, "NAME", `[^/]+`)
 	all := map[string]*regexp.Regexp{}
 	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]+) \\|").FindAllStringSubmatch(section(t, pageText(t, formatsPage), heading), -1) {
 		before := ""
