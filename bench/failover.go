@@ -20,8 +20,8 @@ import (
 // FailoverCluster is a cluster whose members can be made to fail. Members are counted from 0 on and around: after
 // the last comes the first.
 type FailoverCluster interface {
-	// Settle returns the leader when all members run, follow it, and have applied the same.
-	Settle(ctx context.Context) (leader int, err error)
+	// Healthy returns the leader when all members run, follow it, and have applied the same.
+	Healthy(ctx context.Context) (leader int, err error)
 	// Clients connects clients that begin at a member and know all others.
 	Clients(ctx context.Context, first int) ([]FailoverClient, error)
 	// Signal sends a signal to a member. After SIGKILL and SIGTERM it returns when the member has ended.
@@ -284,7 +284,7 @@ func (f *Failover) goOn(ctx context.Context, probes []*gapProbe, since time.Time
 
 // try causes a failure once, and adds a run for each client.
 func (f *Failover) try(ctx context.Context, c FailoverCluster, failure Failure) error {
-	leader, err := c.Settle(ctx)
+	leader, err := c.Healthy(ctx)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ type failing struct {
 
 const failingFor = 300 * time.Millisecond
 
-func (c *failing) Settle(context.Context) (int, error) { return 1, nil }
+func (c *failing) Healthy(context.Context) (int, error) { return 1, nil }
 
 func (c *failing) Clients(_ context.Context, first int) ([]FailoverClient, error) {
 	c.note("client at " + string(rune('0'+first)))

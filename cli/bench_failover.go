@@ -32,14 +32,14 @@ func benchFailoverCommand() *cli.Command {
 			"With --endpoints, which neither a variable nor a file replaces here, the leadership of that cluster moves --tries times. " +
 			"With --watch TIME as well nothing is done to it: each gap of 50 ms or more is reported. The keys of the benchmark are " +
 			"removed in the end.",
-		Flags: append(benchFlags(clientFlags(
+		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_BENCH_FAILOVER_DATA_DIR"}, Value: ".", Usage: "`DIR` on the disk for all members' data; temporary folders are created in it"},
 			&cli.StringFlag{Name: "etcd", EnvVars: []string{"QKV_BENCH_FAILOVER_ETCD"}, Usage: "`FILE` that is etcd's binary, to measure beside; the word build has it built from its module"},
 			&cli.IntFlag{Name: "tries", EnvVars: []string{"QKV_BENCH_FAILOVER_TRIES"}, Value: 10, Usage: "`N` times each failure"},
 			&cli.StringSliceFlag{Name: "failure", EnvVars: []string{"QKV_BENCH_FAILOVER_FAILURE"}, Usage: "`NAME` of a failure to measure, without the others: " + strings.Join(failureNames(), ", ")},
 			&cli.DurationFlag{Name: "watch", EnvVars: []string{"QKV_BENCH_FAILOVER_WATCH"}, Usage: "with --endpoints, only watch for this `TIME`", Action: positive("watch")},
 			&cli.IntFlag{Name: "port", EnvVars: []string{"QKV_BENCH_FAILOVER_PORT"}, Value: 2679, Usage: "first of twelve `PORT`s in a row, for members of its own on loopback"},
-		)), resultFlags()...),
+		}, benchFlags(clientFlags()), resultFlags()),
 		Action: func(c *cli.Context) error {
 			return interruptible(c, func(ctx context.Context) error { return benchFailover(ctx, c) })
 		},
@@ -187,8 +187,8 @@ func etcdClient(side string, addresses []string, first int) (bench.FailoverClien
 	return bench.FailoverClient{Side: side, Put: one.Put, Close: one.Close}, nil
 }
 
-// Settle implements bench.FailoverCluster.
-func (c *memberCluster) Settle(ctx context.Context) (int, error) {
+// Healthy implements bench.FailoverCluster.
+func (c *memberCluster) Healthy(ctx context.Context) (int, error) {
 	all, err := c.healthy(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("%w\n%s", err, c.said)
@@ -241,8 +241,8 @@ func (t target) moveLeader(ctx context.Context) error {
 	return one.MoveLeader(ctx, 0)
 }
 
-// Settle implements bench.FailoverCluster.
-func (c *etcds) Settle(ctx context.Context) (leader int, err error) {
+// Healthy implements bench.FailoverCluster.
+func (c *etcds) Healthy(ctx context.Context) (leader int, err error) {
 	err = until(ctx, func() error {
 		if err := c.Ended(); err != nil {
 			return err
@@ -378,8 +378,8 @@ func (r *runningMembers) remove(prefix string) error {
 	return nil
 }
 
-// Settle implements bench.FailoverCluster. The members that answer are numbered in the order of their answers.
-func (r *runningMembers) Settle(ctx context.Context) (int, error) {
+// Healthy implements bench.FailoverCluster. The members that answer are numbered in the order of their answers.
+func (r *runningMembers) Healthy(ctx context.Context) (int, error) {
 	all, err := r.status(ctx)
 	if err != nil {
 		return 0, err

@@ -124,8 +124,8 @@ func (n *benchNetwork) places(members, port int) (all []place, err error) {
 	return all, err
 }
 
-// house moves the members of a cluster that was not started to hosts of their own, with certificates.
-func (n *benchNetwork) house(l *localCluster, dir string) error {
+// assignHosts moves the members of a cluster that was not started to hosts of their own, with certificates.
+func (n *benchNetwork) assignHosts(l *localCluster, dir string) error {
 	places, err := n.places(len(l.members), 0)
 	if err != nil {
 		return err

@@ -258,7 +258,7 @@ func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, e
 	}
 	c.localCluster = l
 	if s.network != nil {
-		if err := s.network.house(l, dir); err != nil {
+		if err := s.network.assignHosts(l, dir); err != nil {
 			return nil, err
 		}
 	}

@@ -144,3 +144,16 @@ func filePatterns(t *testing.T, heading string) map[string]*regexp.Regexp {
 	}
 	return all
 }
+
+// TestFrozen: .ci/frozen names no commit, or one by its whole hash: .ci/upgrade builds what it names.
+func TestFrozen(t *testing.T) {
+	var commits []string
+	for line := range strings.Lines(string(readFile(t, "../.ci/frozen"))) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			commits = append(commits, line)
+		}
+	}
+	if len(commits) > 1 || len(commits) == 1 && !regexp.MustCompile(`^[0-9a-f]{40}$`).MatchString(commits[0]) {
+		t.Errorf(".ci/frozen names %q, and not one commit by its 40 digits", commits)
+	}
+}
