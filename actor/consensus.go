@@ -108,6 +108,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 			disk:       diskWatch{groupBytes: c.Limits.GroupBytes},
 		},
 		elections: elections{
+			failover:  failover{startTerm: c.HardState.Term},
 			founding:  newFounding(&c),
 			leaders:   leaderWatch{grace: 10 * c.ElectionTimeout},
 			positions: leaderPositions{durable: lastIndex(c.Window), heard: map[uint64]leaderPosition{}},
@@ -120,7 +121,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 	n, err := raft.NewRawNode(&raft.Config{
 		ID:                        c.Member,
 		ElectionTick:              c.electionTicks(),
-		HeartbeatTick:             int(c.HeartbeatInterval / TickInterval),
+		HeartbeatTick:             c.heartbeatTicks(),
 		Storage:                   c.Window,
 		Applied:                   c.Applied,
 		AsyncStorageWrites:        true,
@@ -298,7 +299,8 @@ func (c *Consensus) tick(n int) {
 	}
 	c.silence += n
 	c.elections.founding.tell(&c.core)
-	if late := c.elections.failover.tick(&c.core, n); late != raft.None {
+	late, suspicion := c.elections.failover.tick(&c.core, n)
+	if c.sendAll(suspicion); late != raft.None {
 		c.Peers.CheckAlive(late)
 	}
 	c.elections.count(n, c.leader())
@@ -383,6 +385,8 @@ func (c *Consensus) receive(r Received) {
 		c.leases.takeAsks(&c.core, r.From, m.Asks)
 	case peerframe.LeaseTimes:
 		c.leasesTold(m)
+	case peerframe.Suspects:
+		c.elections.failover.suspected(&c.core, r.From, m)
 	case peerframe.DiskSpace:
 		c.heardSpace(r.From, m)
 	case peerframe.Raft:
@@ -392,7 +396,7 @@ func (c *Consensus) receive(r Received) {
 		}
 		if r.From == c.soft.Lead && saidByLeader(m.GetType()) {
 			c.silence = 0
-			c.elections.failover.heard()
+			c.elections.failover.heard(&c.core, m.GetType())
 		}
 		switch m.GetType() {
 		case raftpb.MsgHeartbeat:

@@ -19,6 +19,7 @@ type CoreConfig struct {
 	Incarnation       uint64 // random, new with each start: replayed entries never answer new requests
 	HeartbeatInterval time.Duration
 	ElectionTimeout   time.Duration
+	FixedDetection    bool // a silent leader is replaced after an election timeout, whatever its link
 	Window            *log.Window
 	Status            *Status
 	Admission         *Admission
@@ -40,11 +41,15 @@ type core struct {
 	last       uint64         // index of the newest entry handed to the log writer
 	handedTerm uint64         // term of the newest entry handed to the applier
 	failed     bool           // the member ends
+	forgotten  forgottenLeader
 
 	connected  map[uint64]bool // the reachable peers
 	membership membership
 	suspension suspension
 }
+
+// forgottenLeader is the leader that this member has made raft forget, in the term in which it did so; zeros: none.
+type forgottenLeader struct{ leader, term uint64 }
 
 // electionTicks is the election timeout in ticks.
 func (c *CoreConfig) electionTicks() int { return int(c.ElectionTimeout / TickInterval) }
@@ -152,7 +157,10 @@ func (c *core) campaign() {
 }
 
 // lateTicks is the silence after which a leader is late.
-func (c *CoreConfig) lateTicks() int { return int(c.HeartbeatInterval/TickInterval) * 3 / 2 }
+func (c *CoreConfig) lateTicks() int { return c.heartbeatTicks() * 3 / 2 }
+
+// heartbeatTicks is the interval of heartbeats in ticks.
+func (c *CoreConfig) heartbeatTicks() int { return int(c.HeartbeatInterval / TickInterval) }
 
 func (c *CoreConfig) leaseTiming() leaseTiming {
 	return leaseTiming{c.ElectionTimeout, c.Limits.LeaseLengthening}

@@ -53,7 +53,7 @@
 // members, the suspension, and the reachable peers (core.go). A part holds its own state, gets the core with each call, and returns
 // messages. A part can therefore be tested without a cluster:
 //
-//	elections   elections.go, failover.go, founding.go, leaderwatch.go, leaderclaim.go
+//	elections   elections.go, failover.go, linkwatch.go, founding.go, leaderwatch.go, leaderclaim.go
 //	members     membership.go, suspension.go, committed.go, leaderpositions.go
 //	clients     proposals.go, forwarding.go, reads.go, leases.go, leaseasks.go, leaseclock.go, leaserevoke.go
 //	own log     hardstate.go, diskwatch.go, replicationlag.go, logretention.go
@@ -297,14 +297,22 @@
 //  6. The hub reads no file. Values of the history that are in parts are read by the value reader, one list at a time (ReadValues,
 //     ValuesRead).
 //
-// # Death of a leader's process
+// # Loss of a leader
 //
-// raft's followers wait for one to two election timeouts before they campaign, and grant no vote before one election timeout is over. These
-// timeouts are for failed hosts and networks. If only the process dies, its host can report the death. If a voter's leader is silent for
-// one and a half heartbeat intervals, the voter asks the leader's host ([Peers], CheckAlive). If the host confirms the death, the voter
-// lets raft forget the leader, and campaigns in its turn (failover.go). Wrong evidence costs one pre-vote, which no member grants while it
-// hears the leader; a leader is still made by votes alone. Measured with three members at 1,000 puts a second on a busy machine: after the
-// kill of a leader, no put is acknowledged for some 0.2 to 0.6 s, and for 1.1 to 2.5 s without this check.
+// raft's followers wait for one to two election timeouts before they campaign, and grant no vote before one election timeout is over. Two
+// kinds of evidence let a voter make raft forget its leader sooner, and campaign in its turn (failover.go):
+//
+//   - If only the process dies, its host can report the death. If a voter's leader is silent for one and a half heartbeat intervals, the
+//     voter asks the leader's host ([Peers], CheckAlive).
+//   - If the host is lost, stopped or cut off, only its silence is left. A voter suspects a leader that is silent for longer than the
+//     lateness of its earlier heartbeats explains (linkwatch.go), and tells the other voters. It forgets the leader once another voter
+//     suspects it, too. The election timeout bounds that silence.
+//
+// The first kind is a fact, the second a judgement by this member's clock. Neither makes a leader, and no read trusts them. Wrong evidence
+// costs one pre-vote, which no member grants while it hears the leader.
+//
+// A voter that has heard no leader since its start campaigns in its turn once it is connected to a quorum. The evidence ends with the term:
+// after a candidate has begun the next one, raft's own clock decides, and gives slow disks their time (elections.go).
 //
 // A leader may hear nothing while the others hear it. raft then ends its term after one to two election timeouts, and the others would wait
 // as long again. Such a leader orders the voter with most of the log to campaign (MsgTimeoutNow), which is an election like any other.

@@ -2,31 +2,48 @@ package actor
 
 import (
 	"slices"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/net/wire/peerframe"
 )
 
-// failover lets voters elect another leader as soon as they know that their leader's process has died. Otherwise raft's followers wait
-// for one to two election timeouts, and grant no vote until one of them is over.
+// failover lets voters elect another leader as soon as they know that their leader has died, or suspect so. Otherwise raft's followers wait
+// for one to two election timeouts, and grant no vote until one of them is over. There are two kinds of evidence:
 //
-// The evidence is a fact, not a clock's promise: the peer's host refuses a packet that a process of the peer would accept, or a later
-// process of the peer has called. A silence of one and a half heartbeats must come on top, so an attacker that can forge only the
-// evidence cannot depose a live leader. A voter with wrong evidence forgets its leader until the next heartbeat: its pre-vote gets no
-// answer from members that hear the leader.
+//   - Death of the process. The peer's host refuses a packet that a process of the peer would accept, or a later process of the peer has
+//     called. This is a fact. A silence of one and a half heartbeats must come on top, so an attacker that can forge only the evidence
+//     cannot depose a live leader.
+//   - Suspicion, for a host that is lost, stopped or cut off. The leader is silent for longer than its link explains ([linkWatch]). This is
+//     a clock's judgement, and may be wrong. One voter's suspicion therefore changes nothing: the voter tells the other voters (Suspects),
+//     and follows its leader as before. Two voters that suspect the same leader of the same term forget it.
+//
+// A voter with wrong evidence forgets its leader until the next heartbeat: its pre-vote gets no answer from members that hear the leader.
+// Safety needs no evidence at all: votes alone make a leader, and reads always ask a quorum.
+//
+// A cluster that starts has no leader to forget. A voter that has heard no leader since its start campaigns in its turn once it is
+// connected to a quorum.
 //
 // Invariants:
 //
 //  1. died is the leader of the term diedIn, if this member knows that the leader's process has ended; otherwise raft.None. A message
 //     from it as the leader disproves the evidence.
-//  2. A member campaigns by this rule only in a term in which it has forgotten died before.
+//  2. A member campaigns by evidence only in a term in which it has forgotten the leader before.
+//  3. seconded is above 0 while another voter's suspicion of the present leader, in the present term, is fresh.
 type failover struct {
-	died      uint64
-	diedIn    uint64 // the term in which it leads
-	forgotten uint64 // the term in which raft was made to forget the leader; 0: none
-	ticks     int    // since then
-	next      int    // the tick at which this member campaigns
-	asked     int    // ticks of silence at the last query of its host; 0: none in this silence
+	died   uint64
+	diedIn uint64 // the term in which it leads
+	ticks  int    // since this member has forgotten its leader, or since it is connected to a quorum
+	next   int    // the tick at which this member campaigns
+	asked  int    // ticks of silence at the last query of its host; 0: none in this silence
+
+	link      linkWatch
+	watched   uint64 // the leader of link
+	seconded  int    // ticks
+	tellIn    int    // ticks until the others are told of this member's suspicion
+	startTerm uint64 // the term at the start, until an election has begun or a leader is known; then 0
 }
 
 // campaignApart is the number of ticks between the campaigns of two voters: one has usually won before the next begins. campaignFirst is
@@ -34,6 +51,9 @@ type failover struct {
 const (
 	campaignApart = 5
 	campaignFirst = 2
+	// suspectsApart is the number of ticks between two reports of a suspicion, suspectsFresh how long a report counts.
+	suspectsApart = 5
+	suspectsFresh = 2 * suspectsApart
 )
 
 // saidByLeader reports whether only a leader sends this type.
@@ -46,43 +66,98 @@ func saidByLeader(t raftpb.MessageType) bool {
 }
 
 // heard notes a message from the leader.
-func (f *failover) heard() { f.asked, f.died = 0, raft.None }
+func (f *failover) heard(c *core, t raftpb.MessageType) {
+	f.asked, f.died, f.seconded, f.tellIn = 0, raft.None, 0, 0
+	if f.watched != c.soft.Lead {
+		f.link, f.watched = linkWatch{}, c.soft.Lead
+	}
+	if t == raftpb.MsgHeartbeat {
+		f.link.heartbeat(c.heartbeatTicks(), c.electionTicks())
+	}
+}
 
 // peerDied handles the report that a process of a peer has ended.
 func (f *failover) peerDied(c *core, peer uint64) {
 	if now := c.raft.BasicStatus(); peer == now.Lead {
 		f.died, f.diedIn = peer, now.GetTerm()
-		f.forgetLeader(c)
+		f.forgetDead(c)
 	}
 }
 
-// tick drives the election of another leader. It returns a late leader, whose host is to be asked, or raft.None.
-func (f *failover) tick(c *core, ticks int) (late uint64) {
+// suspected handles another voter's suspicion.
+func (f *failover) suspected(c *core, by uint64, m peerframe.Suspects) {
 	now := c.raft.BasicStatus()
+	if m.Leader == now.Lead && m.Term == now.GetTerm() && by != m.Leader && slices.Contains(c.votersOfBoth(), by) {
+		f.seconded = suspectsFresh
+	}
+}
+
+// tick drives the election of another leader. It returns a late leader, whose host is to be asked, or raft.None; and what the other voters
+// are told.
+func (f *failover) tick(c *core, ticks int) (late uint64, tell []toPeer) {
+	now := c.raft.BasicStatus()
+	f.link.passed(ticks)
+	if now.Lead != raft.None || now.GetTerm() != f.startTerm {
+		f.startTerm = 0
+	}
 	switch {
 	case now.Lead == c.Member || c.suspension.active():
 	case now.Lead != raft.None:
-		f.forgotten = 0
-		f.forgetLeader(c)
+		c.forgotten = forgottenLeader{}
+		f.forgetDead(c)
+		tell = f.suspect(c, ticks)
 		if most := c.lateTicks(); f.died == raft.None && c.silence >= most && (f.asked == 0 || c.silence-f.asked >= most) {
-			f.asked = c.silence
-			return now.Lead
+			f.asked, late = c.silence, now.Lead
 		}
-	case f.forgotten == now.GetTerm() && f.forgotten != 0:
+	case c.forgotten.term == now.GetTerm() && c.forgotten.term != 0:
 		f.campaignEarly(c, ticks)
+	case f.startTerm != 0:
+		f.campaignAtStart(c, ticks)
 	}
-	return raft.None
+	return late, tell
 }
 
-// forgetLeader makes raft forget a leader that has died and is silent.
-func (f *failover) forgetLeader(c *core) {
+// suspect tells the other voters while the leader is silent for longer than its link explains. raft forgets the leader once another voter
+// says the same.
+func (f *failover) suspect(c *core, ticks int) (tell []toPeer) {
 	now := c.raft.BasicStatus()
-	voters := c.votersOfBoth()
-	if now.Lead == raft.None || f.died != now.Lead || f.diedIn != now.GetTerm() || c.silence < c.lateTicks() || now.RaftState != raft.StateFollower || !slices.Contains(voters, c.Member) {
-		return
+	f.seconded = max(f.seconded-ticks, 0)
+	if c.FixedDetection || now.Lead == raft.None || f.watched != now.Lead || c.silence < f.link.patience(c.heartbeatTicks(), c.electionTicks()) || !mayForget(c) {
+		return nil
 	}
-	c.Logger.Info("the leader's process has died, as its host reports: starting an election at once", "leader", c.Status.NameOf(f.died), "term", now.GetTerm())
-	*f = failover{forgotten: now.GetTerm(), next: firstCampaign(voters, c.Member, f.died)}
+	if f.tellIn -= ticks; f.tellIn <= 0 || f.seconded > 0 {
+		f.tellIn = suspectsApart
+		for _, id := range c.votersOfBoth() {
+			if id != c.Member && id != now.Lead {
+				tell = append(tell, toPeer{id, peerframe.Suspects{Leader: now.Lead, Term: now.GetTerm()}})
+			}
+		}
+	}
+	if f.seconded > 0 {
+		f.forget(c, "two members have not heard the leader for longer than its heartbeats were ever late: starting an election")
+	}
+	return tell
+}
+
+// forgetDead makes raft forget a leader that has died and is silent.
+func (f *failover) forgetDead(c *core) {
+	now := c.raft.BasicStatus()
+	if now.Lead != raft.None && f.died == now.Lead && f.diedIn == now.GetTerm() && c.silence >= c.lateTicks() && mayForget(c) {
+		f.forget(c, "the leader's process has died, as its host reports: starting an election at once")
+	}
+}
+
+// mayForget reports whether this member is a voter that follows.
+func mayForget(c *core) bool {
+	return c.raft.BasicStatus().RaftState == raft.StateFollower && slices.Contains(c.votersOfBoth(), c.Member)
+}
+
+// forget makes raft forget the leader. The member's turn to campaign comes by its id.
+func (f *failover) forget(c *core, why string) {
+	now := c.raft.BasicStatus()
+	c.Logger.Info(why, "leader", c.Status.NameOf(now.Lead), "term", now.GetTerm(), "silent_for", time.Duration(c.silence)*TickInterval)
+	c.forgotten = forgottenLeader{now.Lead, now.GetTerm()}
+	f.died, f.seconded, f.tellIn, f.ticks, f.next = raft.None, 0, 0, 0, firstCampaign(c.votersOfBoth(), c.Member, now.Lead)
 	if err := c.raft.ForgetLeader(); err != nil {
 		c.Logger.Debug("forget the leader", "error", err)
 	}
@@ -118,10 +193,42 @@ func firstCampaign(voters []uint64, member, died uint64) int {
 	return ticks
 }
 
+// campaignAtStart campaigns in this member's turn when a cluster starts: one interval of heartbeats after a quorum was connected, since a
+// leader that exists would have been heard. Once a candidate has begun a term, votes wait for disks, and raft's own clock decides.
+func (f *failover) campaignAtStart(c *core, ticks int) {
+	voters := c.votersOfBoth()
+	if !slices.Contains(voters, c.Member) || !quorumConnected(c) {
+		f.ticks, f.next = 0, 0
+		return
+	}
+	if f.next == 0 {
+		f.next = c.heartbeatTicks() + firstCampaign(voters, c.Member, raft.None)
+	}
+	f.campaignEarly(c, ticks)
+}
+
+// quorumConnected reports whether this member and those that it is connected to are a quorum, in both halves of a joint configuration.
+func quorumConnected(c *core) bool {
+	state := c.membership.confState
+	for _, half := range [][]uint64{state.GetVoters(), state.GetVotersOutgoing()} {
+		n := 0
+		for _, id := range half {
+			if id == c.Member || c.connected[id] {
+				n++
+			}
+		}
+		if len(half) > 0 && n <= len(half)/2 {
+			return false
+		}
+	}
+	return true
+}
+
 // campaignEarly campaigns in this member's turn, and again after all other voters had theirs. A voter that has not forgotten the leader
-// yet does not answer, and a candidate whose log lags is refused. After an election timeout raft's own clock takes over.
+// yet does not answer, and a candidate whose log lags is refused. A candidate waits for its votes, which disks may delay. After an election
+// timeout raft's own clock takes over.
 func (f *failover) campaignEarly(c *core, ticks int) {
-	if f.ticks += ticks; f.ticks < f.next || f.ticks >= c.electionTicks() {
+	if f.ticks += ticks; f.ticks < f.next || f.ticks >= c.electionTicks() || c.raft.BasicStatus().RaftState == raft.StateCandidate {
 		return
 	}
 	f.next += max(len(c.votersOfBoth())-1, 1) * campaignApart

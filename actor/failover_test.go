@@ -181,3 +181,155 @@ func TestDeafLeaderOrdersAnElection(t *testing.T) {
 		t.Errorf("it hears of a later leader, and orders elections %v", to)
 	}
 }
+
+// learn lets heartbeats of member 2 come in a term until the link is known: late ticks behind their interval.
+func (c *consensusTurns) learn(term uint64, late int) {
+	c.t.Helper()
+	for range linkLeast + 1 {
+		c.pass(time.Duration(c.heartbeatTicks()+late) * TickInterval)
+		c.turn(heartbeatOf(2, term))
+	}
+	if c.raft.BasicStatus().Lead != 2 {
+		c.t.Fatal("it follows nobody any more")
+	}
+}
+
+// suspicions counts the reports of a suspicion among messages.
+func suspicions(sent []peerframe.Message, of peerframe.Suspects) (n int) {
+	for _, m := range sent {
+		if m == peerframe.Message(of) {
+			n++
+		}
+	}
+	return n
+}
+
+// A voter whose leader is silent for longer than its link explains tells the other voters and follows it as before. It forgets the leader
+// when another voter says the same, and campaigns.
+func TestLeaderIsSuspected(t *testing.T) {
+	const term = 5
+	of := peerframe.Suspects{Leader: 2, Term: term}
+	for _, late := range []int{0, 2} {
+		c := newTestConsensus(t, limits.Defaults())
+		c.follow(term)
+		c.learn(term, late)
+		patience := time.Duration(c.heartbeatTicks()+max(linkGrace, linkFactor*late)) * TickInterval
+		if sent := c.pass(patience - TickInterval); suspicions(sent, of) != 0 {
+			t.Errorf("heartbeats are %d ticks late, and the leader is suspected within %v", late, patience)
+		}
+		if sent := c.pass(TickInterval); suspicions(sent, of) != 1 {
+			t.Errorf("heartbeats are %d ticks late, and the others are told %d times after %v", late, suspicions(sent, of), patience)
+		}
+		if sent := c.pass(3 * suspectsApart * TickInterval); preVotes(sent) != 0 || suspicions(sent, of) != 3 || c.raft.BasicStatus().Lead != 2 {
+			t.Errorf("alone with its suspicion it asks for %d votes, tells of it %d times and follows %d", preVotes(sent), suspicions(sent, of), c.raft.BasicStatus().Lead)
+		}
+		c.turn(Received{3, of})
+		if sent := c.pass(TickInterval); suspicions(sent, of) != 1 || c.raft.BasicStatus().Lead != raft.None {
+			t.Errorf("another voter suspects the leader, too: it tells of it %d times, and follows %d", suspicions(sent, of), c.raft.BasicStatus().Lead)
+		}
+		if sent := c.pass(campaignFirst * TickInterval); preVotes(sent) != 2 {
+			t.Errorf("it asks for %d votes", preVotes(sent))
+		}
+	}
+}
+
+// What is no second suspicion of the present leader changes nothing.
+func TestLeaderIsNotSuspected(t *testing.T) {
+	const term = 5
+	silent := func(c *consensusTurns) { c.pass(time.Duration(c.heartbeatTicks()+linkGrace+2) * TickInterval) }
+	second := peerframe.Suspects{Leader: 2, Term: term}
+	for name, do := range map[string]func(c *consensusTurns){
+		"of an earlier term":    func(c *consensusTurns) { silent(c); c.turn(Received{3, peerframe.Suspects{Leader: 2, Term: term - 1}}) },
+		"of another member":     func(c *consensusTurns) { silent(c); c.turn(Received{3, peerframe.Suspects{Leader: 3, Term: term}}) },
+		"by who has no vote":    func(c *consensusTurns) { silent(c); c.turn(Received{4, second}) },
+		"by the leader":         func(c *consensusTurns) { silent(c); c.turn(Received{2, second}) },
+		"that is old":           func(c *consensusTurns) { c.turn(Received{3, second}); silent(c) },
+		"before it is silent":   func(c *consensusTurns) { c.pass(100 * time.Millisecond); c.turn(Received{3, second}) },
+		"with fixed detection":  func(c *consensusTurns) { c.FixedDetection = true; silent(c); c.turn(Received{3, second}) },
+		"that a heartbeat ends": func(c *consensusTurns) { silent(c); c.turn(Received{3, second}, heartbeatOf(2, term)) },
+		"by who votes no more": func(c *consensusTurns) {
+			c.membership.confState = &raftpb.ConfState{Voters: []uint64{2, 3}, Learners: []uint64{1}}
+			silent(c)
+			c.turn(Received{3, second})
+		},
+	} {
+		c := newTestConsensus(t, limits.Defaults())
+		c.follow(term)
+		c.learn(term, 0)
+		do(c)
+		if sent := c.pass(TickInterval); preVotes(sent) != 0 || c.raft.BasicStatus().Lead != 2 {
+			t.Errorf("%s: it asks for %d votes and follows %d", name, preVotes(sent), c.raft.BasicStatus().Lead)
+		}
+	}
+}
+
+// A link counts from the leader's first heartbeat on: another leader's has to be learned. A silence that was none makes the follower wait
+// longer the next time.
+func TestLinkBelongsToItsLeader(t *testing.T) {
+	const term = 5
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(term)
+	if sent := c.pass(800 * time.Millisecond); suspicions(sent, peerframe.Suspects{Leader: 2, Term: term}) != 0 {
+		t.Error("a leader is suspected whose link is not known")
+	}
+	c.turn(heartbeatOf(2, term))
+	c.learn(term, 0)
+	c.turn(heartbeatOf(3, term+1))
+	c.turn(heartbeatOf(3, term+1))
+	if sent := c.pass(800 * time.Millisecond); suspicions(sent, peerframe.Suspects{Leader: 3, Term: term + 1}) != 0 {
+		t.Error("the next leader is suspected by the link of the last one")
+	}
+	c = newTestConsensus(t, limits.Defaults())
+	c.follow(term)
+	c.learn(term, 0)
+	before := c.elections.failover.link.patience(c.heartbeatTicks(), c.electionTicks())
+	c.pass(300 * time.Millisecond)
+	c.turn(heartbeatOf(2, term))
+	if after := c.elections.failover.link.patience(c.heartbeatTicks(), c.electionTicks()); after <= before {
+		t.Errorf("a heartbeat was 200 ms late, and the patience is %d ticks, %d before", after, before)
+	}
+}
+
+// Who has forgotten its leader takes claims of the term from it alone.
+func TestForgottenLeaderIsTheOnlyOne(t *testing.T) {
+	const term = 5
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(term)
+	c.pass(160 * time.Millisecond)
+	c.turn(PeerDied{Peer: 2})
+	c.turn(heartbeatOf(3, term))
+	if lead := c.raft.BasicStatus().Lead; lead != raft.None {
+		t.Errorf("it has forgotten n2, the leader of the term, and follows %d", lead)
+	}
+	c.turn(heartbeatOf(3, term+1))
+	if lead := c.raft.BasicStatus().Lead; lead != 3 {
+		t.Errorf("n3 leads the next term, and it follows %d", lead)
+	}
+}
+
+// A member that starts campaigns in its turn when a quorum is connected, and not before; a vote or a leader that it hears of ends that.
+func TestStartCampaignsWhenConnected(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.turn(Disconnected{Peer: 2}, Disconnected{Peer: 3})
+	if sent := c.pass(600 * time.Millisecond); preVotes(sent) != 0 {
+		t.Fatalf("nobody is connected, and it asks for %d votes", preVotes(sent))
+	}
+	first := time.Duration(c.heartbeatTicks()+campaignFirst) * TickInterval
+	c.turn(Connected{Peer: 3})
+	if sent := c.pass(first - TickInterval); preVotes(sent) != 0 {
+		t.Errorf("it campaigns within %v", first)
+	}
+	if sent := c.pass(TickInterval); preVotes(sent) != 2 {
+		t.Errorf("a quorum is connected for %v, and it asks for %d votes", first, preVotes(sent))
+	}
+	for name, m := range map[string]ConsensusMessage{
+		"a leader":    heartbeatOf(2, 3),
+		"a candidate": from(3, raftpb.MsgVote, 3, func(m *raftpb.Message) { m.Index, m.LogTerm = u(1), u(1) }),
+	} {
+		c := newTestConsensus(t, limits.Defaults())
+		c.turn(Connected{Peer: 3}, m)
+		if sent := c.pass(3 * first); preVotes(sent) != 0 {
+			t.Errorf("it has heard of %s, and asks for %d votes", name, preVotes(sent))
+		}
+	}
+}

@@ -18,6 +18,7 @@ import (
 //
 //	a member that knows the leader of its term takes claims of that term from that leader only.
 //
+// A leader that the member has made raft forget (failover.go) is still the only leader of its term.
 // A leader drops all claims of its own term. A claim of a later term is believed, as raft must believe it: the member may have missed
 // the election. The package's page lists the limits of the rule. A member that is suspended or held back listens to leaders without the
 // rule (suspension.receive), since raft does not follow the elections of the others meanwhile.
@@ -44,7 +45,11 @@ func (c *core) believes(from uint64, m peerframe.Message) bool {
 		return true
 	}
 	now := c.raft.BasicStatus() // the leader may have changed since the last Ready
-	if now.Lead == raft.None || now.Lead == from || term > now.GetTerm() {
+	leader := now.Lead
+	if leader == raft.None && c.forgotten.term == now.GetTerm() {
+		leader = c.forgotten.leader // the term has no other one
+	}
+	if leader == raft.None || leader == from || term > now.GetTerm() {
 		return true
 	}
 	if term < now.GetTerm() {
@@ -53,7 +58,7 @@ func (c *core) believes(from uint64, m peerframe.Message) bool {
 	}
 	if n := c.Status.Observer.Counters.FalseClaims.Add(1); n&(n-1) == 0 { // the first, the second, the fourth ...
 		c.Logger.Error("dropped a message that only the leader of the term may send: if this continues, stop that member and check its build and its host",
-			"peer", c.Status.NameOf(from), "leader", c.Status.NameOf(now.Lead), "term", term, "message", fmt.Sprintf("%T", m), "times", n)
+			"peer", c.Status.NameOf(from), "leader", c.Status.NameOf(leader), "term", term, "message", fmt.Sprintf("%T", m), "times", n)
 	}
 	return false
 }

@@ -33,7 +33,7 @@ const peerPort = "2380"
 
 // heartbeatInterval and electionTimeout are a member's defaults.
 const (
-	heartbeatInterval = 100 * time.Millisecond
+	heartbeatInterval = 50 * time.Millisecond
 	electionTimeout   = time.Second
 )
 
@@ -79,6 +79,7 @@ func memberFlags() []cli.Flag {
 		homeFlag(),
 		&cli.DurationFlag{Name: "heartbeat-interval", EnvVars: []string{"QKV_HEARTBEAT_INTERVAL"}, Value: heartbeatInterval, Usage: "`TIME` between two heartbeats of the leader"},
 		&cli.DurationFlag{Name: "election-timeout", EnvVars: []string{"QKV_ELECTION_TIMEOUT"}, Value: electionTimeout, Usage: "`TIME` without a leader before an election: at least 5 heartbeats, at most 50s"},
+		&cli.BoolFlag{Name: "fixed-detection", EnvVars: []string{"QKV_FIXED_DETECTION"}, Usage: "replace a silent leader only after --election-timeout, not sooner by how late its heartbeats were: see docs/emergencies.md"},
 		&cli.DurationFlag{Name: "watch-progress-notify-interval", EnvVars: []string{"QKV_WATCH_PROGRESS_NOTIFY_INTERVAL"}, Value: limits.WatchProgressInterval, Usage: "`TIME` without a change after which a watch with progress notification gets one: at least 100ms"},
 		sizeFlag("max-request-bytes", "QKV_MAX_REQUEST_BYTES", limits.RequestBytesWritten, "1.5MiB", "largest `SIZE` of a write, a transaction with all its values: up to 16MiB"),
 		sizeFlag("segment-bytes", "QKV_SEGMENT_BYTES", 0, "64MiB, or a 64th of a smaller disk", "`SIZE` of each log segment; the largest write should fit into one"),
@@ -256,7 +257,7 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 		Found: c.Bool("found"), Join: join,
 		AuthToken: c.String("auth-token"), AuthTokenTTL: c.Duration("auth-token-ttl"), BcryptCost: c.Int("bcrypt-cost"),
 		CertsDir: certsDir, Secret: secret, InsecureClients: c.Bool("insecure-clients"), ServeStale: c.Bool("serve-stale"), Home: home,
-		HeartbeatInterval: c.Duration("heartbeat-interval"), ElectionTimeout: c.Duration("election-timeout"),
+		HeartbeatInterval: c.Duration("heartbeat-interval"), ElectionTimeout: c.Duration("election-timeout"), FixedDetection: c.Bool("fixed-detection"),
 		WatchProgress:   c.Duration("watch-progress-notify-interval"),
 		MaxRequestBytes: sizeOf(c, "max-request-bytes"), SegmentBytes: sizeOf(c, "segment-bytes"),
 		HistoryBytes: sizeOf(c, "history-bytes"), HistoryAge: c.Duration("history-age"), HistoryDropAfter: c.Duration("history-drop-after"), QuotaBytes: sizeOf(c, "quota-bytes"),

@@ -70,8 +70,9 @@ type Config struct {
 	Web      string
 	Profiles bool // serves Go's profiles to etcd's clients, at /debug/pprof/
 
-	HeartbeatInterval time.Duration // 100 ms
+	HeartbeatInterval time.Duration // 50 ms
 	ElectionTimeout   time.Duration // 1 s; at least 5 heartbeats, at most 50 s
+	FixedDetection    bool          // a leader that is silent is replaced after ElectionTimeout, and not sooner by the lateness of its heartbeats
 	MaxRequestBytes   int64         // largest accepted write
 	SegmentBytes      int64         // size of the log's files; 0: by the size of the disk
 	// WatchProgress is the idle time after which a watch that requests it gets a progress notice; 0: 10 m.

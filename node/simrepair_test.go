@@ -246,6 +246,7 @@ func newerState(t *testing.T, laterTerm bool) {
 		if !w.until(time.Minute, func() bool { return w.leader() != nil }) {
 			t.Fatalf("there is no leader again: %s", w.failure)
 		}
+		f.at = nil // the request in flight has ended with the process, which may lead again
 	}
 	fill("a newer base", func() bool {
 		return !slices.ContainsFunc(others(), func(one string) bool { return slices.Contains(had, one) })

@@ -19,6 +19,37 @@ var actorBugs = []mutant{
 	{"let values leave for a damaged part", []change{
 		{"Snapshotter.partDamaged", `s.harmed(part, true)`, ``},
 	}, []detector{direct("./actor", "TestDamagedPartCostsNoFurtherValues")}},
+	// Failover.
+	{"let one voter's suspicion be enough", []change{
+		{"failover.suspect", `f.seconded = max(f.seconded-ticks, 0)`, `f.seconded = 1`},
+	}, []detector{direct("./actor", "TestLeaderIsSuspected")}},
+	{"count a suspicion of another term", []change{
+		{"failover.suspected", ` && m.Term == now.GetTerm()`, ``},
+	}, []detector{direct("./actor", "TestLeaderIsNotSuspected")}},
+	{"count the suspicion of a member without a vote", []change{
+		{"failover.suspected", ` && slices.Contains(c.votersOfBoth(), by)`, ``},
+	}, []detector{direct("./actor", "TestLeaderIsNotSuspected")}},
+	{"keep a suspicion for ever", []change{
+		{"failover.suspect", `f.seconded = max(f.seconded-ticks, 0)`, ``},
+	}, []detector{direct("./actor", "TestLeaderIsNotSuspected")}},
+	{"skip the pre-vote of who suspects", []change{
+		{"NewConsensus", `PreVote: true,`, `PreVote: false,`},
+	}, []detector{direct("./actor", "TestLeaderIsSuspected")}},
+	{"let the lateness of heartbeats never grow", []change{
+		{"linkWatch.heartbeat", `late := min(max(w.since-interval, 0), len(w.late)-1)`, `late := 0`},
+	}, []detector{direct("./actor", "TestLinkWatchModel"), direct("./actor", "TestLinkBelongsToItsLeader")}},
+	{"judge the next leader by the link of the last one", []change{
+		{"failover.heard", `f.link, f.watched = linkWatch{}, c.soft.Lead`, `f.watched = c.soft.Lead`},
+	}, []detector{direct("./actor", "TestLinkBelongsToItsLeader")}},
+	{"believe another leader of the term in which the leader was forgotten", []change{
+		{"core.believes", `leader = c.forgotten.leader`, ``},
+	}, []detector{direct("./actor", "TestForgottenLeaderIsTheOnlyOne")}},
+	{"campaign at a start without a quorum", []change{
+		{"failover.campaignAtStart", ` || !quorumConnected(c)`, ``},
+	}, []detector{direct("./actor", "TestStartCampaignsWhenConnected")}},
+	{"campaign at a start though an election has begun", []change{
+		{"failover.tick", ` || now.GetTerm() != f.startTerm`, ``},
+	}, []detector{direct("./actor", "TestStartCampaignsWhenConnected")}},
 	// Package actor.
 	{"send MsgVote at once", []change{
 		{"Consensus.ready", `case raftpb.MsgVote:`, `case raftpb.MsgVote: c.send(m)`},

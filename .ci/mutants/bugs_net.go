@@ -1,6 +1,12 @@
 package main
 
 var netBugs = []mutant{
+	{"take unanswered acknowledgements for silence", []change{
+		{"silence.look", `if stats.PacketsSent >= s.sent+2 {`, `if !s.sentAt.IsZero() {`},
+	}, []detector{direct("./net/client", "TestSilence")}},
+	{"forget how late answers were", []change{
+		{"silence.look", `s.late = max(now.Sub(s.sentAt), s.late-s.late/latenessFades)`, `s.late = 0`},
+	}, []detector{direct("./net/client", "TestSilence")}},
 	// Package net/etcd, users of a new cluster.
 	{"derive the same CA from each secret", []change{
 		{"ClusterSecret.key", `hkdf.Key(sha256.New, seed[:], nil,`, `hkdf.Key(sha256.New, make([]byte, len(seed)), nil,`},

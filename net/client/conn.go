@@ -8,7 +8,6 @@ import (
 	"net"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -40,12 +39,7 @@ type conn struct {
 	streams  [streamsOfConn]*stream
 
 	// The keeper's.
-	busy     bool      // requests were under way at its last look
-	tickedAt time.Time // the time of its last look
-	heard    uint64    // packets received until heardAt
-	sent     uint64    // packets sent until heardAt
-	heardAt  time.Time // when the newest packet was noticed
-	probed   bool      // a probe was sent since heardAt
+	silence silence
 
 	health health
 	logIns logIns

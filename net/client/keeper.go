@@ -14,12 +14,7 @@ import (
 
 const (
 	// tickEvery is the keeper's interval while calls are under way: it is the precision of timeouts.
-	tickEvery = 100 * time.Millisecond
-	// silenceLeast is how long a connection may send packets without any answer: a living host acknowledges them within 25 ms. The
-	// limit is four round trips if that is more.
-	silenceLeast = 500 * time.Millisecond
-	// probeAfter is the silence after which the member is probed.
-	probeAfter = silenceLeast / 2
+	tickEvery = 25 * time.Millisecond
 	// switchLeast is the minimum time between two changes of the member because a member said that it cannot serve.
 	switchLeast = time.Second
 	// leftFor is for how long an endpoint that was left is dialled after the others, while more endpoints are left. It is longer
@@ -54,6 +49,7 @@ func (c *Client) keep() {
 // tick does all due work and returns when to look again; 0: no call is under way.
 func (c *Client) tick(now time.Time) time.Duration {
 	due, expired, next, open := c.takeDue(now)
+	alone := len(open) > 0 && len(c.Endpoints()) < 2
 	for _, x := range due {
 		c.submit(x)
 	}
@@ -62,7 +58,7 @@ func (c *Client) tick(now time.Time) time.Duration {
 	}
 	busy := false
 	for _, k := range open {
-		busy = k.tick(now) || busy
+		busy = k.tick(now, alone) || busy
 	}
 	if busy {
 		next = min(next, tickEvery)
@@ -120,34 +116,25 @@ func (c *Client) timeout(x *call) error {
 	return &timeoutError{x.deadline.Sub(x.begun).Round(time.Millisecond).String()}
 }
 
-// tick does the due work of one connection, and reports whether any call is under way on it.
-func (k *conn) tick(now time.Time) bool {
+// tick does the due work of one connection, whose client may know no other member, and reports whether any call is under way on it.
+func (k *conn) tick(now time.Time, alone bool) bool {
 	busy := false
 	for _, s := range k.streams {
 		busy = s.expire(now) || busy
 	}
-	// A gap between two looks proves no silence: this process itself may have been paused.
-	knew := k.busy && now.Sub(k.tickedAt) < silenceLeast/2
-	k.busy, k.tickedAt = busy, now
 	if !busy {
+		k.silence.rest()
 		if k.retired.Load() && (!k.avoided.Load() || k.client.current.Load() != nil || k.broken()) {
 			k.fail(errDone)
 		}
 		return false
 	}
-	stats := k.qc.ConnectionStats()
-	if stats.PacketsReceived != k.heard || !knew {
-		k.heard, k.sent, k.heardAt, k.probed = stats.PacketsReceived, stats.PacketsSent, now, false
-		return true
-	}
-	// An idle member is silent, too, which is why it is probed. QUIC repeats unacknowledged packets: packets go out meanwhile.
-	silence := now.Sub(k.heardAt)
-	if silence >= probeAfter && !k.probed {
-		k.probed = true
+	silent, probe := k.silence.look(now, k.qc.ConnectionStats(), alone)
+	if probe {
 		k.probe()
 	}
-	if stats.PacketsSent >= k.sent+2 && silence >= max(silenceLeast, 4*stats.SmoothedRTT) && !k.retired.Load() {
-		err := fmt.Errorf("no packet received for %v", silence.Round(time.Millisecond))
+	if silent > 0 && !k.retired.Load() {
+		err := fmt.Errorf("no packet received for %v", silent.Round(time.Millisecond))
 		k.client.note(k.endpoint, err)
 		k.retire(err)
 		k.moveCalls(err)
@@ -175,7 +162,7 @@ func (k *conn) probe() {
 func (k *conn) askHost() {
 	addr, ok := k.qc.RemoteAddr().(*net.UDPAddr)
 	for ok && k.qc.Context().Err() == nil {
-		ctx, cancel := context.WithTimeout(k.qc.Context(), silenceLeast)
+		ctx, cancel := context.WithTimeout(k.qc.Context(), silenceMost)
 		err := probePort(ctx, addr)
 		cancel()
 		if errors.Is(err, syscall.ECONNREFUSED) {

@@ -53,11 +53,12 @@
 //	         lease exists from the entry index on
 //	committed [12, Committed]                               an entry that the sender knows to be committed
 //	copied   [13, Copied]                                   the reason has at most limits.PeerReasonBytes
+//	suspects [14, Suspects]                                 the sender, a voter, suspects the leader of a term
 //
 // type and kind are raft's numbers of message and entry types. A read (MsgReadIndex) has one entry,
 // whose data is the read's id of 8 bytes, and its term may be 0. The class of a frame ([Class]) selects its stream:
 //
-//   - urgent: raft's votes, heartbeats and their answers, and accused, room, asks, told, committed and copied;
+//   - urgent: raft's votes, heartbeats and their answers, and accused, room, asks, told, committed, copied and suspects;
 //   - append: raft's appends, reads and their answers, forwarded batches and their answers;
 //   - bulk: all frames that transfer a snapshot.
 //

@@ -140,6 +140,11 @@ type (
 	Accused struct {
 		By uint64 `msgpack:"b"`
 	}
+	// Suspects tells a voter that the sender, a voter, has not heard the leader of a term for longer than their link explains.
+	Suspects struct {
+		Leader uint64 `msgpack:"l"`
+		Term   uint64 `msgpack:"t"`
+	}
 	// Copied tells the receiver that the sender has refused a second process of the receiver's data folder, and where that process
 	// runs.
 	Copied struct {
@@ -180,6 +185,7 @@ func (LeaseAsks) frame() (int, Class)       { return kindLeaseAsks, Urgent }
 func (LeaseTimes) frame() (int, Class)      { return kindLeaseTimes, Urgent }
 func (Committed) frame() (int, Class)       { return kindCommitted, Urgent }
 func (Copied) frame() (int, Class)          { return kindCopied, Urgent }
+func (Suspects) frame() (int, Class)        { return kindSuspects, Urgent }
 
 // The first elements of frames.
 const (
@@ -196,12 +202,13 @@ const (
 	kindLeaseTimes
 	kindCommitted
 	kindCopied
+	kindSuspects
 )
 
 // elements is the number of elements of a frame, by kind: 2 if it is the kind and a value of package codec. To add a field to another
 // one, append it to the frame: in its append, in Read, and here. The field is zero if the sender is older; older receivers skip it.
 var elements = [...]int{
-	kindRaft: 12, kindForward: 4, kindSnapshotOffer: 2, kindSnapshotRequest: 2, kindSnapshotChunk: 6, kindSnapshotResult: 2, kindAccused: 2, kindAccepted: 6, kindDiskSpace: 2, kindLeaseAsks: 2, kindLeaseTimes: 3, kindCommitted: 2, kindCopied: 2,
+	kindRaft: 12, kindForward: 4, kindSnapshotOffer: 2, kindSnapshotRequest: 2, kindSnapshotChunk: 6, kindSnapshotResult: 2, kindAccused: 2, kindAccepted: 6, kindDiskSpace: 2, kindLeaseAsks: 2, kindLeaseTimes: 3, kindCommitted: 2, kindCopied: 2, kindSuspects: 2,
 }
 
 // Encode returns the frame of a message in a buffer that the caller owns; Free may recycle it. A leader encodes each large write
@@ -391,6 +398,8 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 		m = readValue[Committed](&r)
 	case kindCopied:
 		m = readCopied(&r)
+	case kindSuspects:
+		m = readValue[Suspects](&r)
 	case kindDiskSpace:
 		m = readDiskSpace(&r)
 	case kindLeaseAsks:

@@ -111,6 +111,7 @@ var messages = []struct {
 	{"accused", Accused{By: 9}, Urgent, nil},
 	{"committed", Committed{Index: 300, Term: 4}, Urgent, nil},
 	{"copied", Copied{Why: "two"}, Urgent, nil},
+	{"suspects", Suspects{Leader: 9, Term: 4}, Urgent, nil},
 	{"accepted", Accepted{Term: 3, Incarnation: 1 << 63, Next: 12, Commit: 300, Lost: true}, Append, array{8, 3, uint64(1 << 63), 12, 300, true}},
 	{
 		"asks",

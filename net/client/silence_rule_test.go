@@ -1,0 +1,74 @@
+package client
+
+import (
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+)
+
+// A host is silent when it has not answered packets, a probe among them, for as long as its link explains; and not when it is idle, when
+// mere acknowledgements are unanswered, or when the looks were apart.
+func TestSilence(t *testing.T) {
+	near, far := quic.ConnectionStats{SmoothedRTT: time.Millisecond}, quic.ConnectionStats{SmoothedRTT: 300 * time.Millisecond}
+	const never = time.Hour
+	const tick = 25 * time.Millisecond
+	for _, x := range []struct {
+		name    string
+		link    quic.ConnectionStats
+		late    time.Duration // answers come after so long
+		answers int
+		alone   bool
+		packets int           // sent behind the last one that was heard
+		every   time.Duration // between two looks
+		probe   time.Duration // since the packets
+		silent  time.Duration
+	}{
+		{"a quick link", near, 0, answersLeast, false, 2, tick, silenceLeast / 2, silenceLeast},
+		{"late answers", near, 2 * tick, answersLeast, false, 2, tick, 8 * tick, 16 * tick},
+		{"answers that are too late", near, 3 * tick, answersLeast, false, 2, tick, probeAfter, silenceMost},
+		{"one answer too few", near, 0, answersLeast - 1, false, 2, tick, probeAfter, silenceMost},
+		{"a far host", far, 0, 0, false, 2, 100 * time.Millisecond, probeAfter, 1200 * time.Millisecond},
+		{"the only member", near, 0, answersLeast, true, 2, tick, probeAfter, silenceMost},
+		{"an acknowledgement", near, 0, answersLeast, false, 1, tick, probeAfter, never},
+		{"an idle member", near, 0, answersLeast, false, 0, tick, probeAfter, never},
+		{"a client that is paused", near, 0, answersLeast, false, 2, silenceLeast, never, never},
+	} {
+		var s silence
+		now := time.Now()
+		stats := x.link
+		for range x.answers {
+			stats.PacketsReceived++
+			s.look(now, stats, x.alone)
+			stats.PacketsSent++
+			for at := time.Duration(0); at <= x.late; at += tick {
+				now = now.Add(tick)
+				s.look(now, stats, x.alone)
+			}
+		}
+		stats.PacketsReceived++
+		s.look(now, stats, x.alone)
+		stats.PacketsSent += uint64(x.packets)
+		probe, silent := never, never
+		for at := time.Duration(0); at < 2*time.Second && silent == never; at += x.every {
+			now = now.Add(x.every)
+			found, ask := s.look(now, stats, x.alone)
+			if ask && probe == never {
+				probe = at
+			} else if ask {
+				t.Errorf("%s: it is probed twice", x.name)
+			}
+			if found > 0 {
+				silent = at
+			}
+		}
+		near := func(at, want time.Duration) bool { return at == want || at >= want-x.every && at < want+x.every }
+		if !near(probe, x.probe) || !near(silent, x.silent) {
+			t.Errorf("%s: probed after %v and silent after %v, want %v and %v", x.name, probe, silent, x.probe, x.silent)
+		}
+		stats.PacketsReceived++
+		if found, ask := s.look(now.Add(x.every), stats, x.alone); found != 0 || ask {
+			t.Errorf("%s: it was heard, and is silent for %v", x.name, found)
+		}
+	}
+}
