@@ -45,9 +45,8 @@ test: lint ## all that a change must pass: format, vet, staticcheck, every test 
 compat: ## etcd's clients with qkv, qkv beside etcd 3.7.3, and backups on versitygw, built from their modules (COMPATFLAGS='-seed 7 -requests 200000')
 	@.ci/compat $(COMPATFLAGS)
 
-upgrade: ## the last version's program beside this one, under load: LAST=PROGRAM (there is none before the formats of 0.3.0 are frozen)
-	@[ -n "$(LAST)" ] || echo 'upgrade: NOT RUN: 0.3.0 breaks the formats of 0.2, and they change until the issue "recovery" ends; see docs/upgrading.md'
-	@[ -z "$(LAST)" ] || QKV_LAST=$(abspath $(LAST)) $(GO) test ./cli -run '^TestProcessUpgrade$$' -count=1 -timeout 30m -v
+upgrade: ## the program of the commit in .ci/frozen, or LAST=PROGRAM, beside this one under load; says why if it cannot run
+	@LAST='$(LAST)' .ci/upgrade
 
 browser: ## the dashboard in headless Chromium on three members; skipped by name without Chromium (PICTURES=DIR writes screenshots)
 	$(GO) test -C net/web/browser -count=1 -timeout 10m -v . $(if $(PICTURES),-args -pictures $(PICTURES))

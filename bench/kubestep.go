@@ -13,9 +13,6 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/resolver"
-	"google.golang.org/grpc/resolver/manual"
 	"google.golang.org/grpc/status"
 )
 
@@ -81,14 +78,7 @@ var errShed = fmt.Errorf("more than %d requests in flight: this one was not sent
 
 // kubeDial connects an API server to all members in turn, as etcd's own client does.
 func kubeDial(addresses []string) (*grpc.ClientConn, error) {
-	r := manual.NewBuilderWithScheme("kube")
-	var state resolver.State
-	for _, a := range addresses {
-		state.Addresses = append(state.Addresses, resolver.Address{Addr: a})
-	}
-	r.InitialState(state)
-	return grpc.NewClient("kube:///members", grpc.WithResolvers(r), grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`), grpc.WithDefaultCallOptions(largeAnswers))
+	return dialAll(addresses, grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`), grpc.WithDefaultCallOptions(largeAnswers))
 }
 
 // newKubeRun connects the API servers.

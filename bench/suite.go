@@ -498,6 +498,6 @@ func kill(ctx context.Context, c Cluster, config Config, rest time.Duration) (re
 		gap = max(gap, at.Sub(report.Last))
 	default: // the load ended by itself
 	}
-	run.Values = map[string]float64{"write_gap_seconds": gap.Seconds()}
+	run.Values = map[string]float64{result.WriteGap: gap.Seconds()}
 	return run, nil
 }

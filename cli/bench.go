@@ -27,10 +27,10 @@ func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "bench", Category: "program", Usage: "measure disks, members and clusters",
 		Description: "`qkv bench disk` measures a disk as a log uses it. `qkv bench run` measures clients' requests to members on one or " +
-			"several disks, in turns. `qkv bench vs-etcd` compares qkv with etcd, and `qkv bench kube` by the load of Kubernetes. `qkv bench quick` takes a minute. Results are " +
+			"several disks, in turns. `qkv bench vs-etcd` compares qkv with etcd, and `qkv bench kube` by the load of Kubernetes. `qkv bench failover` measures failures of members. `qkv bench quick` takes a minute. Results are " +
 			"saved as JSON (-o); `qkv bench report` makes tables and pages of them, and `qkv bench gate` fails when a result is " +
 			"worse than a baseline.",
-		Subcommands: []*cli.Command{benchQuickCommand(), benchDiskCommand(), benchRunCommand(), benchVsEtcdCommand(), benchKubeCommand(), benchReportCommand(), benchGateCommand(), benchMemberCommand()},
+		Subcommands: []*cli.Command{benchQuickCommand(), benchDiskCommand(), benchRunCommand(), benchVsEtcdCommand(), benchKubeCommand(), benchFailoverCommand(), benchReportCommand(), benchGateCommand(), benchMemberCommand()},
 	}
 }
 

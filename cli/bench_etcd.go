@@ -63,13 +63,16 @@ func benchVsEtcd(ctx context.Context, c *cli.Context) error {
 	own := memberSide{describe: f.Sides[2], dir: dir, port: c.Int("port")}
 	api := own
 	api.describe, api.api = f.Sides[1], true
-	suite.Sides = []bench.Side{&etcdSide{f.Sides[0], dir, binary, c.Int("port")}, &api, &own}
+	suite.Sides = []bench.Side{&etcdSide{f.Sides[0], dir, binary, c.Int("port"), nil}, &api, &own}
 	return runSuite(ctx, c, suite, f)
 }
 
+// etcdBuilt stands for a binary of etcd that is built from its module, for commands that measure etcd only on request.
+const etcdBuilt = "build"
+
 // etcdProgram returns the etcd to measure, which it builds if --etcd names none, and its version.
 func etcdProgram(ctx context.Context, c *cli.Context) (binary, version string, err error) {
-	if binary = c.String("etcd"); binary == "" {
+	if binary = c.String("etcd"); binary == "" || binary == etcdBuilt {
 		fmt.Fprintln(c.App.ErrWriter, "building etcd", etcdVersion, "from its module, unless that was done before")
 		if binary, err = buildEtcd(ctx); err != nil {
 			return "", "", fmt.Errorf("bench: %w", err)
@@ -125,6 +128,7 @@ type etcdSide struct {
 	dir      string
 	binary   string
 	port     int
+	network  *benchNetwork // in which each member has a host; nil: loopback
 }
 
 // Describe implements bench.Side.
@@ -139,6 +143,8 @@ type etcds struct {
 	addresses []string
 	dir       string
 	members   []*etcdProcess
+	network   *benchNetwork
+	places    []place
 	killed    *etcdProcess // the leader, after a load that killed it
 }
 
@@ -148,26 +154,31 @@ func (s *etcdSide) Start(ctx context.Context, members int) (_ bench.Cluster, err
 	if err != nil {
 		return nil, err
 	}
-	c := &etcds{dir: dir}
+	c := &etcds{dir: dir, network: s.network}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Stop())
 		}
 	}()
-	var cluster, addresses []string
-	for i := range members {
-		cluster = append(cluster, fmt.Sprintf("e%d=http://%s", i+1, loopback(s.port+2*i+1)))
-		addresses = append(addresses, loopback(s.port+2*i))
+	if c.places, err = s.network.places(members, s.port); err != nil {
+		return nil, err
 	}
-	for i := range 2 * members { // otherwise the clients would reach the process that has the port
-		if err := tcpFree(loopback(s.port + i)); err != nil {
+	var cluster, addresses []string
+	for i, p := range c.places {
+		cluster = append(cluster, fmt.Sprintf("e%d=http://%s", i+1, p.listenPeer))
+		addresses = append(addresses, p.listen)
+		if p.network != "" { // nothing else is there
+			continue
+		}
+		// otherwise the clients would reach the process that has the port
+		if err := errors.Join(tcpFree(p.listen), tcpFree(p.listenPeer)); err != nil {
 			return nil, err
 		}
 	}
 	spawn := newSpawner()
-	for i := range members {
-		client, peer := "http://"+addresses[i], "http://"+loopback(s.port+2*i+1)
-		cmd := exec.Command(s.binary, "--name", "e"+strconv.Itoa(i+1), "--data-dir", c.folder(i),
+	for i, p := range c.places {
+		client, peer := "http://"+p.listen, "http://"+p.listenPeer
+		cmd := p.command(s.binary, "--name", "e"+strconv.Itoa(i+1), "--data-dir", c.folder(i),
 			"--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
 			"--initial-advertise-peer-urls", peer, "--initial-cluster", strings.Join(cluster, ","), "--log-level", "error",
 			"--quota-backend-bytes", strconv.Itoa(etcdQuota))

@@ -121,7 +121,7 @@ func benchKube(ctx context.Context, c *cli.Context) error {
 			return err
 		}
 		f.Notes = append(f.Notes, version+", with its defaults, but for a quota of 8 GiB")
-		search.Sides = append(search.Sides, &etcdSide{result.Side{Name: kubeEtcd, Device: device}, dir, binary, c.Int("port")})
+		search.Sides = append(search.Sides, &etcdSide{result.Side{Name: kubeEtcd, Device: device}, dir, binary, c.Int("port"), nil})
 	}
 	if slices.Contains(c.StringSlice("side"), kubeOwn) {
 		search.Sides = append(search.Sides, &memberSide{describe: result.Side{Name: kubeOwn, Device: device}, dir: dir, port: c.Int("port"), api: true})

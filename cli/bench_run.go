@@ -208,6 +208,7 @@ type memberSide struct {
 	port     int
 	profile  *emulate.Profile // emulated disk; nil: the folder's own disk
 	api      bool             // use etcd's API
+	network  *benchNetwork    // in which each member has a host; nil: loopback
 }
 
 // Describe implements bench.Side.
@@ -232,6 +233,7 @@ type memberCluster struct {
 	clients []*client.Client
 	api     []*bench.Etcd // used instead of clients
 	said    *tail         // last lines of the members
+	network *benchNetwork // nil: loopback
 	killed  *process      // the leader, after a load that killed it
 }
 
@@ -244,7 +246,7 @@ func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, e
 	if err != nil {
 		return nil, err
 	}
-	c := &memberCluster{dir: dir, said: &tail{}}
+	c := &memberCluster{dir: dir, said: &tail{}, network: s.network}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Stop())
@@ -255,6 +257,11 @@ func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, e
 		return nil, err
 	}
 	c.localCluster = l
+	if s.network != nil {
+		if err := s.network.assignHosts(l, dir); err != nil {
+			return nil, err
+		}
+	}
 	if s.profile != nil {
 		for _, m := range l.members {
 			m.command = []string{"bench", "member", "--profile", s.profile.Name}

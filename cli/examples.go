@@ -142,6 +142,10 @@ var examples = map[string][]string{
 		"qkv bench kube --data-dir /mnt/nvme -o kube.html",
 		"qkv bench kube --step 20s --compact-every 10s --held 0.02 --within 0.3",
 	},
+	"bench failover": {
+		"qkv bench failover --etcd build -o failover.html",
+		"qkv bench failover --endpoints 10.0.0.1:2379 --watch 5m",
+	},
 	"bench vs-etcd": {"qkv bench vs-etcd --data-dir /mnt/nvme -o vs-etcd.html", "qkv bench vs-etcd --etcd /usr/bin/etcd --members 3"},
 	"bench report":  {"qkv bench report a.json b.json -o report.html", "qkv bench report run.json -w bench | benchstat -"},
 	"bench gate":    {"qkv bench gate --baseline base.json --max-regress 5% run.json"},

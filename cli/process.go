@@ -22,6 +22,8 @@ type process struct {
 	join                     string   // addresses of a cluster that runs, in place of cluster
 	command                  []string // in place of `serve`
 	executable               string
+	place                    place    // beside the addresses, where it runs
+	certsDir                 string   // in place of the local CA
 	environment              []string // in addition to this process's environment
 	output                   *prefixed
 
@@ -48,7 +50,7 @@ func endWithParent() {
 
 // start starts the member.
 func (p *process) start() error {
-	cmd := exec.Command(p.executable, append(p.arguments(), "--log-format", "text")...)
+	cmd := p.place.command(p.executable, append(p.arguments(), "--log-format", "text")...)
 	cmd.Env = append(append(withoutSettings(os.Environ()), p.environment...), withParentVariable+"=1")
 	cmd.Stdout, cmd.Stderr = p.output, p.output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches only this process, which then stops its members
@@ -85,6 +87,9 @@ func (p *process) arguments() []string {
 	cluster := []string{"--initial-cluster", p.cluster}
 	if p.join != "" {
 		cluster = []string{"--join", p.join}
+	}
+	if p.certsDir != "" {
+		command = append(slices.Clone(command), "--certs-dir", p.certsDir, "--insecure-clients")
 	}
 	return append(append(slices.Clone(command),
 		"--name", p.name, "--data-dir", p.dataDir, "--listen", p.listen, "--listen-peer", p.listenPeer, "--home", p.home), cluster...)

@@ -63,6 +63,7 @@ func TestProcessUpgrade(t *testing.T) {
 		first.start()
 	}
 	u.level()
+	l.history.others = u.asked()
 	h := l.end()
 	u.wellAfter()
 	h.figures(t, fmt.Sprintf("an upgrade from feature level %d to %d", level, now))
@@ -110,6 +111,23 @@ func (u *upgrade) ask() {
 			}
 		}
 	}
+}
+
+// asked are the revisions that ask has made.
+func (u *upgrade) asked() map[int64]bool {
+	u.t.Helper()
+	all := map[int64]bool{}
+	for line := range strings.Lines(u.qkv("log", "upgrade/", "--from", "1").exits(u.t, exitOK).stdout) {
+		var change struct {
+			Revision int64 `json:"revision"`
+		}
+		must(u.t, json.Unmarshal([]byte(line), &change))
+		all[change.Revision] = true
+	}
+	if len(all) == 0 {
+		u.t.Fatal("the log has no change of the clients of both versions")
+	}
+	return all
 }
 
 // rejoin has a program join in the place of a member, with an empty data folder. A learner that never starts holds the feature level down

@@ -361,7 +361,7 @@
 // A snapshot consists of the output of [View.AppendMeta], the whole state except the keys, and of [View.OpenChanges]. Both come from a View of
 // [State.ViewToSave]. A [Builder] makes the same state from them and from the parts, and validates everything.
 //
-//	meta     92 version=1 [section...]         all of them, by number
+//	meta     92 version=2 [section...]         all of them, by number
 //	section  93 kind version=1 content         content, a binary, has
 //	  1  9a applied term revision compacted wall level live bytes weight sum
 //	  2  94 first sub kept kept-sum

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"qkv/actor"
+	"qkv/index/kv"
+	"qkv/internal/codec"
 	"qkv/internal/damage"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
@@ -26,7 +28,8 @@ func exampleFolder(t *testing.T) *folder {
 	}}
 	if err := errors.Join(f.fs.MkdirAll("data"), f.publish(),
 		f.suspend(actor.Suspension{By: 9, Reason: "it forgot", Differs: true}),
-		f.remember([]actor.Known{{Member: 2, Folder: [16]byte{2}, Boot: 7, Process: [16]byte{3}, Owed: 12}, {Member: 3}})); err != nil {
+		f.remember([]actor.Known{{Member: 2, Folder: [16]byte{2}, Boot: 7, Process: [16]byte{3}, Owed: 12}, {Member: 3}}),
+		f.write("scrub", codec.Append(nil, &scrubbed{Begun: 1 << 60, Ended: true, Sound: kv.Verified{Wall: 1 << 59, Files: 3, Bytes: 1 << 20}}))); err != nil {
 		t.Fatal(err)
 	}
 	return f
@@ -81,7 +84,7 @@ func TestGoldenSmallFiles(t *testing.T) {
 	const name = "testdata/folder.txt"
 	f := exampleFolder(t)
 	var b strings.Builder
-	for _, file := range []string{"identity", "suspension", "peers"} {
+	for _, file := range []string{"identity", "suspension", "peers", "scrub"} {
 		raw := f.raw(t, file)
 		s, err := slotFormat.Read(file, 0, raw[:slotBytes])
 		if err != nil {

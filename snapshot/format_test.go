@@ -18,7 +18,7 @@ import (
 
 var golden = flag.Bool("golden", false, "write the golden files anew")
 
-// The bytes of the formats. Until the formats of 0.3.0 are frozen, -golden writes them anew.
+// The bytes of the formats. -golden writes them anew, which is over once .ci/frozen names a commit: see docs/formats.md.
 func TestGolden(t *testing.T) {
 	want := small()
 	saved, path := fileOf(t, want), filepath.Join("testdata", "small.snap")

@@ -95,9 +95,9 @@ func (f *File) disks() (all []chart) {
 // gaps draws how long writes stop in each event, such as the leader's end.
 func (f *File) gaps() (all []chart) {
 	gap := Metric{"write gap", 0, func(r Run) (float64, bool) {
-		v, ok := r.Values["write_gap_seconds"]
+		v, ok := r.Values[WriteGap]
 		return v * 1e9, ok
-	}, duration, 0, 0}
+	}, duration, 0, 0, nil}
 	for _, load := range loads(f.Rows) {
 		var bars []spread
 		for _, r := range f.Rows {

@@ -22,6 +22,8 @@ type Metric struct {
 	// samples is the minimum of a run's samples to show the figure; 0: any number.
 	samples int64
 	percent float64 // of a percentile; 0: another figure
+	// all is the figure of all runs together, which no single run has; nil: it follows from the runs' figures.
+	all func(Row) (float64, bool)
 }
 
 // tailSamples is the minimum of samples beyond a percentile to show it: with fewer, it is chance.
@@ -42,18 +44,18 @@ func percentile(name string, percent float64) Metric {
 			return 0, false
 		}
 		return float64(r.Histogram.ValueAtQuantile(percent)), true
-	}, duration, SamplesFor(percent), percent}
+	}, duration, SamplesFor(percent), percent, nil}
 }
 
 // metricsOf returns the metrics by which a row is judged, in order.
 func metricsOf(row Row) []Metric {
-	rate := Metric{"rate", 1, func(r Run) (float64, bool) { return r.Rate, r.Count > 0 }, perSecond, 0, 0}
+	rate := Metric{"rate", 1, func(r Run) (float64, bool) { return r.Rate, r.Count > 0 }, perSecond, 0, 0, nil}
 	longest := Metric{"max", 0, func(r Run) (float64, bool) {
 		if r.Histogram == nil || r.Histogram.Histogram == nil || r.Histogram.TotalCount() == 0 {
 			return 0, false
 		}
 		return float64(r.Histogram.Max()), true
-	}, duration, 0, 0}
+	}, duration, 0, 0, nil}
 	var all []Metric
 	if row.Mode == Closed { // an open loop's rate is its setting, and a probe's is the inverse of its latency
 		all = append(all, rate)
@@ -65,7 +67,37 @@ func metricsOf(row Row) []Metric {
 		all = append(all, percentile("p50", 50), percentile("p90", 90), percentile("p99", 99), percentile("p99.9", 99.9), longest)
 	}
 	all = append(all, parts(row)...)
-	return append(all, valuesWithout(row, ServerCPU)...)
+	all = append(all, valuesWithout(row, ServerCPU)...)
+	if has(row, WriteGap) && len(row.Runs) > 1 {
+		all = append(all, largestGap)
+		if len(row.Runs) >= gapTail {
+			all = append(all, gapP99)
+		}
+	}
+	return all
+}
+
+// WriteGap names a run's value of the longest time without an acknowledged write around an event, in seconds.
+const WriteGap = "write_gap_seconds"
+
+// gapTail is the least number of events for their 99th percentile: with fewer it is the largest.
+const gapTail = 100
+
+// largestGap and gapP99 are of all events of a row.
+var (
+	largestGap = gapAt("largest write gap", 1)
+	gapP99     = gapAt("p99 of the write gaps", 0.99)
+)
+
+func gapAt(name string, share float64) Metric {
+	return Metric{name, 0, func(Run) (float64, bool) { return 0, false }, duration, 0, 0, func(r Row) (float64, bool) {
+		gaps := valueMetric(WriteGap).values(r)
+		if len(gaps) == 0 {
+			return 0, false
+		}
+		slices.Sort(gaps)
+		return 1e9 * gaps[int(math.Ceil(share*float64(len(gaps))))-1], true
+	}}
 }
 
 // valuesWithout are the metrics of the other figures of a row's runs, except those whose names end so.
@@ -98,7 +130,7 @@ func valueMetric(name string) Metric {
 	m := Metric{strings.ReplaceAll(name, "_", " "), -1, func(r Run) (float64, bool) {
 		v, ok := r.Values[name]
 		return v, ok
-	}, func(v float64) string { return fmt.Sprintf("%.4g", v) }, 0, 0}
+	}, func(v float64) string { return fmt.Sprintf("%.4g", v) }, 0, 0, nil}
 	switch {
 	case strings.HasSuffix(name, "_seconds"):
 		m.Name = strings.TrimSuffix(m.Name, " seconds")
@@ -151,6 +183,9 @@ func (m Metric) values(row Row) (all []float64) {
 
 // whole is the figure of all runs of a row: a percentile of all samples together, or the median of the runs' figures.
 func (m Metric) whole(row Row) (float64, bool) {
+	if m.all != nil {
+		return m.all(row)
+	}
 	if m.percent > 0 {
 		h := row.Merged()
 		if h == nil || !Enough(h.TotalCount(), m.percent) {

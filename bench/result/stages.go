@@ -44,7 +44,7 @@ func stage(name string) Metric {
 			}
 		}
 		return 0, false
-	}, duration, 0, 0}
+	}, duration, 0, 0, nil}
 }
 
 // mean is the mean latency, the sum of the stages.
@@ -53,7 +53,7 @@ var mean = Metric{"mean", -1, func(r Run) (float64, bool) {
 		return 0, false
 	}
 	return r.Histogram.Mean(), true
-}, duration, 0, 0}
+}, duration, 0, 0, nil}
 
 // outsideOf is a metric of the time outside all stages.
 var outsideOf = Metric{"mean " + outside, 0, func(r Run) (float64, bool) {
@@ -65,7 +65,7 @@ var outsideOf = Metric{"mean " + outside, 0, func(r Run) (float64, bool) {
 		all -= s.Mean * 1e9
 	}
 	return max(all, 0), true
-}, duration, 0, 0}
+}, duration, 0, 0, nil}
 
 // parts returns the metrics of a row with sampled writes; none for other rows.
 func parts(row Row) (all []Metric) {

@@ -239,6 +239,11 @@ var examples = []struct {
 	{"piece of a base", askFrame(23, OpBackupPiece, Ask{Name: exampleBase.Name, Offset: 1 << 20}), array{23, 61, 1000, &Ask{Name: exampleBase.Name, Offset: 1 << 20}}},
 	{"part of the log", askFrame(24, OpBackupLog, Ask{Entry: 300}), array{24, 62, 1000, &Ask{Entry: 300}}},
 	{"verify files", askFrame(25, OpVerify, Ask{Now: true}), array{25, 63, 1000, &Ask{Now: true}}},
+	{"leases", askFrame(26, OpLeases, Ask{Lease: LeaseRequest{ID: 300}}), array{26, 34, 1000, &Ask{Lease: LeaseRequest{ID: 300}}}},
+	{"users", askFrame(15, OpUsers, Ask{Name: "ci", From: "a"}), array{15, 51, 1000, &Ask{Name: "ci", From: "a"}}},
+	{"the own user", askFrame(18, OpWhoAmI, Ask{Serializable: true}), array{18, 54, 1000, &Ask{Serializable: true}}},
+	{"base of a backup", askFrame(22, OpBackupBase, Ask{Entry: 300}), array{22, 60, 1000, &Ask{Entry: 300}}},
+	{"hold of backups", askFrame(28, OpBackupHold, Ask{Hold: exampleHold}), array{28, 64, 1000, &Ask{Hold: exampleHold}}},
 	{"list of alarms", askFrame(1, OpAlarms, Ask{Serializable: true}), array{1, 40, 1000, &Ask{Serializable: true}}},
 	{"raise an alarm", askFrame(2, OpChangeAlarm, Ask{Alarm: kv.AlarmChange{Raise: true, Member: 300, Name: kv.NoSpaceAlarm}}), array{2, 41, 1000, &Ask{Alarm: kv.AlarmChange{Raise: true, Member: 300, Name: kv.NoSpaceAlarm}}}},
 }
@@ -248,6 +253,8 @@ var exampleAlarms = []kv.Alarm{{Member: 300, Name: kv.NoSpaceAlarm}, {Member: 0x
 var exampleBase = kv.BackupBase{
 	Name: "00000000000000070007-00000000000000000003.snap", Index: 70_007, Term: 3, Revision: 9, Bytes: 1 << 40, SHA: [32]byte{1, 31: 2},
 }
+
+var exampleHold = kv.BackupHold{Place: 1 << 63, Holder: 7, Key: bytes.Repeat([]byte("k"), kv.BackupKeyBytes), Take: true}
 
 var examplePermission = kv.Permission{Key: []byte("app1/"), End: []byte("app10"), Type: kv.PermitReadWrite}
 
@@ -268,6 +275,26 @@ func TestSameBytesAsLibrary(t *testing.T) {
 	}
 }
 
+// TestGoldenOps: each op has a request among the golden ones.
+func TestGoldenOps(t *testing.T) {
+	have := map[Op]bool{}
+	for _, x := range examples {
+		var q Request
+		var w kv.WatchRequest
+		switch {
+		case ReadRequest(frameOf(t, x.frame), &q) == nil:
+			have[q.Op] = true
+		case strings.Contains(x.name, "watch") && ReadWatchRequest(frameOf(t, x.frame), &w) == nil:
+			have[Op(x.fields[1].(int))] = true
+		}
+	}
+	for op := range ops {
+		if declared(uint64(op)) && !have[Op(op)] {
+			t.Errorf("op %d, %s, has no golden request", op, Op(op))
+		}
+	}
+}
+
 // The bytes are those of the first release, for ever.
 func TestGolden(t *testing.T) {
 	const file = "testdata/frames.txt"
@@ -280,7 +307,7 @@ func TestGolden(t *testing.T) {
 		&List[kv.UserRole]{All: []kv.UserRole{{Name: "app1", Permissions: []kv.Permission{examplePermission}}}}, &List[kv.Member]{All: exampleMembers}, &List[kv.Alarm]{All: exampleAlarms},
 		&List[int64]{More: true, All: []int64{-7, 0, 1_790_000_000_000_000_000}}, &LeaseKeys{59, 60, true, [][]byte{[]byte("a"), {0}}}, &Piece{[]byte("bytes"), 400},
 		&AuthStatus{true, 300}, &Self{"admin", ProofCertificate, true, []string{"root"}, true, true, 12},
-		&List[string]{All: []string{"ci", ""}}, &Login{"token.7"}, &AuthCheck{true, true, []Grant{{"app1", examplePermission}}}, &exampleBase,
+		&List[string]{All: []string{"ci", ""}}, &Login{"token.7"}, &AuthCheck{true, true, []Grant{{"app1", examplePermission}}}, &exampleBase, &exampleHold,
 		&kv.Verified{Asked: true, Wall: 1 << 60, Failed: "no", Files: 3, Bytes: 1 << 20, Damaged: []kv.DamagedFile{{Name: "wal/1", Reason: "at byte 2", Help: "verify again"}}},
 	} {
 		fmt.Fprintf(&b, "%T\n%s", value, hex.Dump(AppendAnswer(nil, 3, value)))

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"filippo.io/age"
+
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/log/disk"
@@ -143,5 +145,28 @@ func TestDump(t *testing.T) {
 		if !bytes.Equal(got.Bytes(), want) {
 			t.Errorf("%s is now\n%s", path, &got)
 		}
+	}
+}
+
+// TestGoldenNames: writers of one cluster with the same recipients name an encrypted file alike, in each version of qkv. A file that is not
+// encrypted has its own identity.
+func TestGoldenNames(t *testing.T) {
+	sha := [32]byte{1, 31: 2}
+	w := &Writer{key: bytes.Repeat([]byte("k"), kv.BackupKeyBytes)}
+	if id := w.id(sha); id != sha {
+		t.Errorf("without recipients it is %x", id)
+	}
+	for _, text := range []string{"age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa", "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg"} {
+		to, err := age.ParseX25519Recipient(text)
+		must(t, err)
+		w.to = append(w.to, to)
+	}
+	const want = "parts/0ed8cc01d61d1c61e6cb4f589775990a73377f5c52840fb042deefabd17b479c.age"
+	if name := fileName(File{ID: w.id(sha), Encrypted: true}); name != want {
+		t.Errorf("it is called %s, not %s", name, want)
+	}
+	slices.Reverse(w.to)
+	if name := fileName(File{ID: w.id(sha), Encrypted: true}); name != want {
+		t.Errorf("with the recipients in another order it is called %s", name)
 	}
 }

@@ -1,0 +1,117 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"qkv/bench/result"
+)
+
+// failing is a cluster whose puts wait while its leader is dead, and for as long as it takes others to notice.
+type failing struct {
+	name string
+	mu   sync.Mutex
+	down chan struct{} // closed when puts go on
+	did  []string
+}
+
+const failingFor = 300 * time.Millisecond
+
+func (c *failing) Healthy(context.Context) (int, error) { return 1, nil }
+
+func (c *failing) Clients(_ context.Context, first int) ([]FailoverClient, error) {
+	c.note("client at " + string(rune('0'+first)))
+	put := func(ctx context.Context, _, _ []byte) error {
+		c.mu.Lock()
+		down := c.down
+		c.mu.Unlock()
+		select {
+		case <-down:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return []FailoverClient{{Side: c.name, Put: put, Close: func() error { return nil }}}, nil
+}
+
+func (c *failing) note(what string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.did = append(c.did, what)
+}
+
+func (c *failing) Signal(member int, s syscall.Signal) error {
+	c.note(s.String() + " " + string(rune('0'+member)))
+	if c.name == "a" {
+		return nil
+	}
+	down := make(chan struct{})
+	c.mu.Lock()
+	c.down = down
+	c.mu.Unlock()
+	time.AfterFunc(failingFor, func() { close(down) })
+	return nil
+}
+
+func (c *failing) Start(member int) error { c.note("start " + string(rune('0'+member))); return nil }
+
+func (c *failing) Cut(int, bool, bool) error { return errors.New("no failure of this test cuts") }
+
+func (c *failing) Move(context.Context, int, int) error { return errors.New("no failure moves") }
+
+func (c *failing) Stop() error { c.note("stop"); return nil }
+
+// TestFailover: the sides take turns, each failure has its end, clients begin at the leader and at a follower, and the side whose puts
+// wait has the gap.
+func TestFailover(t *testing.T) {
+	up := make(chan struct{})
+	close(up)
+	sides := []*failing{{name: "a", down: up}, {name: "b", down: up}}
+	var order []string
+	f := &Failover{Failures: Failures()[:1], Tries: 2, rest: 50 * time.Millisecond}
+	f.Progress = func(what string) { order = append(order, what) }
+	for _, s := range sides {
+		f.Sides = append(f.Sides, FailoverSide{s.name, func(context.Context, int) (FailoverCluster, error) { return s, nil }})
+	}
+	rows, _, err := f.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"a: leader killed", "b: leader killed", "b: leader killed", "a: leader killed"}; !slices.Equal(order, want) {
+		t.Errorf("the order is %q", order)
+	}
+	want := []string{"client at 1", "client at 2", "killed 1", "start 1"}
+	if did := sides[1].did; !slices.Equal(did, append(slices.Concat(want, want), "stop")) {
+		t.Errorf("what happened to b is %q", did)
+	}
+	if len(rows) != 4 {
+		t.Fatalf("%d rows of two sides with two clients each", len(rows))
+	}
+	for _, row := range rows {
+		for _, run := range row.Runs {
+			gap := time.Duration(run.Values[result.WriteGap] * float64(time.Second))
+			if len(row.Runs) != 2 || run.Count == 0 || row.Side == "b" && gap < failingFor/2 {
+				t.Errorf("%s, client at %s: %d puts, a gap of %v, in %d runs", row.Side, row.Parameters["client at"], run.Count, gap, len(row.Runs))
+			}
+		}
+	}
+}
+
+// TestGap: a gap begins at the last acknowledgement before the event, ends at the first one after it, and counts up to the end if there is
+// none.
+func TestGap(t *testing.T) {
+	begun := time.Now()
+	at := func(ms int) time.Time { return begun.Add(time.Duration(ms) * time.Millisecond) }
+	p := &gapProbe{acks: []time.Time{at(0), at(90), at(100), at(400), at(405), at(1000)}}
+	for _, c := range []struct{ from, to, want int }{{110, 410, 300}, {110, 900, 495}, {402, 1001, 595}, {1001, 3000, 2000}, {0, 99, 90}} {
+		if gap := p.gap(at(c.from), at(c.to)); gap != time.Duration(c.want)*time.Millisecond {
+			t.Errorf("from %d to %d ms the gap is %v, not %d ms", c.from, c.to, gap, c.want)
+		}
+	}
+}
