@@ -8,7 +8,7 @@ TOOL       = $(GO) tool -modfile=.ci/tools/go.mod
 # The commit in `qkv version`; nothing where this is no repository.
 COMMIT     = $(addprefix -X qkv/cli.builtFrom=,$(shell git describe --always --dirty --abbrev=12 2>/dev/null))
 # The programs of CI, which ./... leaves out.
-OWN        = ./.ci/house ./.ci/monitoring ./.ci/mutants ./.ci/prose
+OWN        = ./.ci/home ./.ci/house ./.ci/monitoring ./.ci/mutants ./.ci/prose
 # The packages whose tests take longest begin first.
 LONGEST    = $(if $(filter ./...,$(PKG)),./node ./cli ./index ./net/peer)
 # Most tests wait, so that more packages run at a time than there are processors.
@@ -17,7 +17,7 @@ AT_ONCE    = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 SIMFLAGS   = $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build packages packaged monitoring test compat browser upgrade kube race sim adverse hosts fuzz lint fmt bench full house prose vuln pictures
+.PHONY: help run build packages packaged monitoring test compat browser upgrade kube path home race sim adverse hosts fuzz lint fmt bench full house prose vuln pictures
 
 help: ## this list
 	@echo 'qkv: a distributed, revisioned key-value store. Targets:'
@@ -38,6 +38,12 @@ packaged: ## tests of the packages: the deb on this host's root folder as a copy
 
 monitoring: ## write docs/metrics.md, and the rules and dashboards in deploy/, from the tables in .ci/monitoring and a running member
 	@$(GO) run ./.ci/monitoring
+
+home: ## write the addresses of .ci/home/home.json (repository, image, security contact, documentation) into the files that name them
+	@$(GO) run ./.ci/home
+
+path: ## rename the module everywhere: MODULE=host/owner/qkv; refuses while changes are not committed
+	@$(GO) run ./.ci/home -path '$(MODULE)'
 
 test: lint ## all that a change must pass: format, vet, staticcheck, every test (8 to 15 minutes on 2 cores); says what was skipped
 	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -vet=off -p $(AT_ONCE) -timeout 40m $(LONGEST) $(OWN) $(PKG)
@@ -82,6 +88,7 @@ lint: ## gofumpt, vet, staticcheck, dead code, plain English, and that the mutan
 	cd net/etcd/compat && $(GO) vet ./... && $(GO) tool -modfile=../../../.ci/tools/go.mod staticcheck ./...
 	$(GO) run ./.ci/house -dead
 	$(GO) run ./.ci/house -check
+	$(GO) run ./.ci/home -check
 	$(GO) run ./.ci/mutants -check
 	$(GO) run ./.ci/prose -check
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,11 +19,14 @@ import (
 	"unicode"
 )
 
+// modulePrefix begins the import path of each package of the module, whatever the path of the module is.
+var modulePrefix = strings.TrimSuffix(reflect.TypeFor[layer]().PkgPath(), "cli")
+
 // layer is what one package may use. To fix a failing build, change the code, not this table: it is the plan, and main.go
 // stands above a package that would need more.
 type layer struct {
 	floor   int
-	imports []string // packages of qkv, without "qkv/"; none of them on a floor above
+	imports []string // packages of qkv, without modulePrefix; none of them on a floor above
 	modules []string // modules of others
 	helper  bool     // for tests only: it may look sideways, and programs may not use it
 }
@@ -294,7 +298,7 @@ func refuseImport(imported, name string, r layer, test bool) string {
 	if imported == "log" {
 		return "std log: use log/slog, in a variable called logger, that was handed in"
 	}
-	if below, ok := strings.CutPrefix(imported, "qkv/"); ok {
+	if below, ok := strings.CutPrefix(imported, modulePrefix); ok {
 		to, known := packages[below]
 		switch {
 		case slices.Contains(r.imports, below), test && known && to.floor <= r.floor:

@@ -49,7 +49,7 @@ func (r *release) image(t target) error {
 	if err != nil {
 		return err
 	}
-	reference, err := name.NewTag("qkv:"+r.version, name.WithDefaultRegistry(""))
+	reference, err := name.NewTag(r.home["image"] + ":" + r.version)
 	if err != nil {
 		return err
 	}
@@ -77,6 +77,7 @@ func (r *release) imageConfig(t target, image v1.Image) *v1.ConfigFile {
 		Labels: map[string]string{
 			"org.opencontainers.image.title": "qkv", "org.opencontainers.image.version": r.version, "org.opencontainers.image.revision": r.commit,
 			"org.opencontainers.image.licenses": "Apache-2.0", "org.opencontainers.image.created": r.moment.Format(time.RFC3339),
+			"org.opencontainers.image.source": r.home["repository"], "org.opencontainers.image.documentation": r.home["documentation"],
 		},
 	}
 	return config

@@ -32,7 +32,7 @@ func (r *release) linuxPackages(t target) error {
 }
 
 func (r *release) linuxPackage(t target, format string) error {
-	values := map[string]string{"VERSION": r.version, "ARCH": t.arch, "BUILT": r.built}
+	values := map[string]string{"VERSION": r.version, "ARCH": t.arch, "BUILT": r.built, "SECURITY": r.home["security"], "REPOSITORY": r.home["repository"]}
 	config, err := nfpm.ParseFileWithEnvMapping(filepath.Join(r.root, "deploy", "package", "nfpm.yaml"), func(name string) string { return values[name] })
 	if err != nil {
 		return err

@@ -163,7 +163,7 @@ func TestSBOM(t *testing.T) {
 	if licensed < len(got)*3/4 {
 		t.Errorf("%d of %d modules have a licence", licensed, len(got))
 	}
-	if m := bom.Metadata; m.Component.Name != "qkv" || m.Component.Version != "v"+built.version {
+	if m := bom.Metadata; m.Component.Name != built.home["module"] || m.Component.Version != "v"+built.version {
 		t.Errorf("the SBOM is of %s %s", m.Component.Name, m.Component.Version)
 	}
 	t.Logf("%d modules, %d with a licence", len(got), licensed)
@@ -196,6 +196,42 @@ func TestSameBytes(t *testing.T) {
 	}
 	if !bytes.Equal(first, second) {
 		t.Errorf("first:\n%sthen:\n%s", first, second)
+	}
+}
+
+// TestHome: the packages name the project's addresses. A release is refused while one of them is not set, and a development version is not.
+func TestHome(t *testing.T) {
+	needs(t, "dpkg-deb")
+	want := "Homepage: " + built.home["repository"] + "\nMaintainer: The qkv maintainers <" + built.home["security"] + ">\n"
+	if got := run(t, "dpkg-deb", "--field", distFile(t, "*.deb"), "Homepage", "Maintainer"); got != want {
+		t.Errorf("the deb has %s", got)
+	}
+	oci, _ := images(t)
+	config, err := oci.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"source": "repository", "documentation": "documentation"} {
+		if got := config.Config.Labels["org.opencontainers.image."+name]; got == "" || got != built.home[want] {
+			t.Errorf("the image's %s is %q", name, got)
+		}
+	}
+	copied := t.TempDir()
+	run(t, "sh", "-c", "cd ../.. && tar cf - --exclude=./dist --exclude=./.git . | tar xf - -C "+copied)
+	home := filepath.Join(copied, ".ci", "home", "home.json")
+	text, err := os.ReadFile(home)
+	if err == nil {
+		err = os.WriteFile(home, bytes.ReplaceAll(text, []byte(built.home["security"]), []byte("security@example.invalid")), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, "sh", "-c", "cd "+copied+" && go run ./.ci/home")
+	if _, err := homeOf(copied, "0.3.0"); err == nil || !strings.Contains(err.Error(), `the security is "security@example.invalid", which is not set`) {
+		t.Errorf("a release without a security contact: %v", err)
+	}
+	if _, err := homeOf(copied, "0.3.0-dev"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,7 +42,8 @@ type release struct {
 	built     string // a temporary folder: the parts of the packages that all targets share
 	version   string
 	commit    string
-	moment    time.Time // of every file
+	home      map[string]string // the project's addresses, by their names in .ci/home
+	moment    time.Time         // of every file
 	images    []v1.Image
 }
 
@@ -59,6 +61,9 @@ func newRelease(root, out string) (*release, error) {
 		return nil, errors.New("cli/cli.go has no line `const release = \"...\"`")
 	}
 	r := &release{root: root, out: out, version: string(found[1])}
+	if r.home, err = homeOf(root, r.version); err != nil {
+		return nil, err
+	}
 	if r.moment, err = momentOf(root); err != nil {
 		return nil, err
 	}
@@ -79,6 +84,22 @@ func newRelease(root, out string) (*release, error) {
 	}
 	r.built, err = os.MkdirTemp("", "qkv-packages-*")
 	return r, err
+}
+
+// homeOf returns the project's addresses. For a version that is no development version, all of them must be set.
+func homeOf(root, version string) (home map[string]string, err error) {
+	depth := "-check"
+	if !strings.HasSuffix(version, "-dev") {
+		depth = "-release"
+	}
+	if _, err := output(root, nil, "go", "run", "./.ci/home", depth); err != nil {
+		return nil, fmt.Errorf("the addresses of the project are not ready for a package of %s: %w", version, err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, ".ci", "home", "home.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &home)
+	}
+	return home, err
 }
 
 // momentOf returns the time of the commit, or SOURCE_DATE_EPOCH.
@@ -136,7 +157,7 @@ func (r *release) compile(t target, to string) error {
 		}
 	}
 	_, err := output(r.root, []string{"GOOS=" + t.system, "GOARCH=" + t.arch, "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOAMD64=v1", "GOARM64=v8.0"},
-		"go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X qkv/cli.builtFrom="+r.commit, "-o", to, ".")
+		"go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X "+r.home["module"]+"/cli.builtFrom="+r.commit, "-o", to, ".")
 	return err
 }
 

@@ -26,6 +26,11 @@ func (r *release) sbom(t target) error {
 	}
 	bom.Metadata.Timestamp = r.moment.Format(time.RFC3339)
 	bom.Metadata.Component.Licenses = &cdx.Licenses{{License: &cdx.License{ID: "Apache-2.0"}}}
+	bom.Metadata.Component.ExternalReferences = &[]cdx.ExternalReference{
+		{Type: cdx.ERTypeVCS, URL: r.home["repository"]},
+		{Type: cdx.ERTypeDocumentation, URL: r.home["documentation"]},
+		{Type: cdx.ERTypeSecurityContact, URL: "mailto:" + r.home["security"]},
+	}
 	var text bytes.Buffer
 	e := cdx.NewBOMEncoder(&text, cdx.BOMFileFormatJSON)
 	e.SetPretty(true)
