@@ -5,7 +5,7 @@ var netBugs = []mutant{
 		{"silence.look", `if stats.PacketsSent >= s.sent+2 {`, `if !s.sentAt.IsZero() {`},
 	}, []detector{direct("./net/client", "TestSilence")}},
 	{"forget how late answers were", []change{
-		{"silence.look", `s.late = max(late, s.late-s.late/latenessFades)`, `s.late = 0`},
+		{"silence.look", `s.late = max(late, s.late-s.late/latenessFades)`, `s.late = min(late, 0)`},
 	}, []detector{direct("./net/client", "TestSilence")}},
 	// Package net/etcd, users of a new cluster.
 	{"derive the same CA from each secret", []change{
