@@ -71,6 +71,7 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 		case MakeSpare:
 			s.ordered++
 		case Recycle:
+			s.keep()
 			for _, name := range m.Names {
 				if err := s.Maker.Recycle(name); err != nil {
 					s.fail(fmt.Errorf("recycle %s: %w", name, err))
@@ -133,9 +134,13 @@ func (s *SegmentMaker) measure() {
 		s.rate = max(int64(float64(d.RecordBytes-s.records)/took.Seconds()), s.rate/4*3)
 		s.records, s.at = d.RecordBytes, s.now
 	}
-	disk := s.Status.Disk()
-	s.Maker.Keeps = disk.Recycles(&s.Limits, d.FileBytes, s.rate)
 	s.Maker.Reserve = s.rate > s.Limits.ReserveRate
+	s.keep()
+}
+
+// keep decides how many released segments wait for reuse, by the log's size without them.
+func (s *SegmentMaker) keep() {
+	s.Maker.Keeps = s.Status.Disk().Recycles(&s.Limits, s.Status.Durable().FileBytes, s.rate)
 }
 
 // checkSpace raises or ends the alarm of a nearly full disk, and lets a log that waits for space try again.
