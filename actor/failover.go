@@ -122,7 +122,7 @@ func (f *failover) tick(c *core, ticks int) (late uint64, tell []toPeer) {
 func (f *failover) suspect(c *core, ticks int) (tell []toPeer) {
 	now := c.raft.BasicStatus()
 	f.seconded = max(f.seconded-ticks, 0)
-	if c.FixedDetection || now.Lead == raft.None || f.watched != now.Lead || c.silence < f.link.patience(c.heartbeatTicks(), c.electionTicks()) || !mayForget(c) {
+	if c.FixedDetection || now.Lead == raft.None || f.watched != now.Lead || c.silence < f.link.timeout(c.heartbeatTicks(), c.electionTicks()) || !mayForget(c) {
 		return nil
 	}
 	if f.tellIn -= ticks; f.tellIn <= 0 || f.seconded > 0 {

@@ -213,12 +213,12 @@ func TestLeaderIsSuspected(t *testing.T) {
 		c := newTestConsensus(t, limits.Defaults())
 		c.follow(term)
 		c.learn(term, late)
-		patience := time.Duration(c.heartbeatTicks()+max(linkGrace, linkFactor*late)) * TickInterval
-		if sent := c.pass(patience - TickInterval); suspicions(sent, of) != 0 {
-			t.Errorf("heartbeats are %d ticks late, and the leader is suspected within %v", late, patience)
+		timeout := time.Duration(c.heartbeatTicks()+max(linkGrace, linkFactor*late)) * TickInterval
+		if sent := c.pass(timeout - TickInterval); suspicions(sent, of) != 0 {
+			t.Errorf("heartbeats are %d ticks late, and the leader is suspected within %v", late, timeout)
 		}
 		if sent := c.pass(TickInterval); suspicions(sent, of) != 1 {
-			t.Errorf("heartbeats are %d ticks late, and the others are told %d times after %v", late, suspicions(sent, of), patience)
+			t.Errorf("heartbeats are %d ticks late, and the others are told %d times after %v", late, suspicions(sent, of), timeout)
 		}
 		if sent := c.pass(3 * suspectsApart * TickInterval); preVotes(sent) != 0 || suspicions(sent, of) != 3 || c.raft.BasicStatus().Lead != 2 {
 			t.Errorf("alone with its suspicion it asks for %d votes, tells of it %d times and follows %d", preVotes(sent), suspicions(sent, of), c.raft.BasicStatus().Lead)
@@ -282,11 +282,11 @@ func TestLinkBelongsToItsLeader(t *testing.T) {
 	c = newTestConsensus(t, limits.Defaults())
 	c.follow(term)
 	c.learn(term, 0)
-	before := c.elections.failover.link.patience(c.heartbeatTicks(), c.electionTicks())
+	before := c.elections.failover.link.timeout(c.heartbeatTicks(), c.electionTicks())
 	c.pass(300 * time.Millisecond)
 	c.turn(heartbeatOf(2, term))
-	if after := c.elections.failover.link.patience(c.heartbeatTicks(), c.electionTicks()); after <= before {
-		t.Errorf("a heartbeat was 200 ms late, and the patience is %d ticks, %d before", after, before)
+	if after := c.elections.failover.link.timeout(c.heartbeatTicks(), c.electionTicks()); after <= before {
+		t.Errorf("a heartbeat was 200 ms late, and the timeout is %d ticks, %d before", after, before)
 	}
 }
 

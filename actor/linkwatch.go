@@ -35,7 +35,7 @@ const (
 // passed notes ticks, after the heartbeats that came in them.
 func (w *linkWatch) passed(ticks int) { w.since += ticks }
 
-// heartbeat notes a heartbeat. most is the patience with a link that is not known, in ticks.
+// heartbeat notes a heartbeat. most is the timeout with a link that is not known, in ticks.
 func (w *linkWatch) heartbeat(interval, most int) {
 	if w.late == nil {
 		w.late = make([]uint16, most/linkFactor+2)
@@ -55,8 +55,8 @@ func (w *linkWatch) heartbeat(interval, most int) {
 	w.next = (w.next + 1) % linkMemory
 }
 
-// patience returns after how many ticks of silence a leader is suspicious: at most most.
-func (w *linkWatch) patience(interval, most int) int {
+// timeout returns after how many ticks of silence a leader is suspicious: at most most.
+func (w *linkWatch) timeout(interval, most int) int {
 	if len(w.kept) < linkLeast {
 		return most
 	}

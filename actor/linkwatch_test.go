@@ -15,7 +15,7 @@ const (
 	testMost     = 100
 )
 
-// A link's patience is what the package's page says, by a sorted list of the newest heartbeats.
+// A link's timeout is what the package's page says, by a sorted list of the newest heartbeats.
 func TestLinkWatchModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(5*testInterval, 5000).Draw(t, "most")
@@ -41,8 +41,8 @@ func TestLinkWatchModel(t *testing.T) {
 				late := max(newest[len(newest)-1-len(newest)/linkRare]-testInterval, 0)
 				want = min(testInterval+max(linkGrace, linkFactor*late), most)
 			}
-			if got := w.patience(testInterval, most); got != want {
-				t.Fatalf("after %d heartbeats the patience is %d ticks, want %d", len(gaps), got, want)
+			if got := w.timeout(testInterval, most); got != want {
+				t.Fatalf("after %d heartbeats the timeout is %d ticks, want %d", len(gaps), got, want)
 			}
 		}
 	})
@@ -69,13 +69,13 @@ func TestLinkHours(t *testing.T) {
 		var w linkWatch
 		for at := 0; at < hour; {
 			gap := l.gap()
-			patience := w.patience(testInterval, testMost)
-			if patience < min(testInterval+linkGrace, testMost) || patience > testMost {
-				t.Fatalf("a patience of %d ticks", patience)
+			timeout := w.timeout(testInterval, testMost)
+			if timeout < min(testInterval+linkGrace, testMost) || timeout > testMost {
+				t.Fatalf("a timeout of %d ticks", timeout)
 			}
-			if gap >= patience {
+			if gap >= timeout {
 				if suspected++; l.quiet {
-					t.Fatalf("hour %d: a quiet link is suspected after %d ticks, with a patience of %d", h, gap, patience)
+					t.Fatalf("hour %d: a quiet link is suspected after %d ticks, with a timeout of %d", h, gap, timeout)
 				}
 			}
 			w.passed(gap)

@@ -62,7 +62,7 @@ func (s *silence) look(now time.Time, stats quic.ConnectionStats, alone bool) (s
 	if s.sentAt.IsZero() && stats.PacketsSent > s.sent {
 		s.sentAt = now
 	}
-	unanswered, most := time.Duration(0), s.patience(stats, alone)
+	unanswered, most := time.Duration(0), s.timeout(stats, alone)
 	if stats.PacketsSent >= s.sent+2 {
 		unanswered = now.Sub(s.sentAt)
 	}
@@ -76,8 +76,8 @@ func (s *silence) look(now time.Time, stats quic.ConnectionStats, alone bool) (s
 	return 0, false
 }
 
-// patience is for how long packets may be unanswered.
-func (s *silence) patience(stats quic.ConnectionStats, alone bool) time.Duration {
+// timeout is for how long packets may be unanswered.
+func (s *silence) timeout(stats quic.ConnectionStats, alone bool) time.Duration {
 	most := max(silenceMost, 4*stats.SmoothedRTT)
 	if alone || s.answers < answersLeast {
 		return most
