@@ -99,8 +99,8 @@ func (d Disk) CatchesUp() bool { return d.Lags || d.Receives }
 // SpareBytes returns the maximum size of the log's spare segments.
 func (d Disk) SpareBytes() int64 { return limits.SparesMost * d.SegmentBytes }
 
-// Recycles returns how many released segments wait for reuse, in addition to the ready spares: as many as the log fills in
-// limits.SparesTime at this rate, in bytes per second, within what its files leave of its budget.
+// Recycles returns how many released segments wait for reuse, in addition to the ready spares. They are as many as the log fills in
+// limits.SparesTime, at a rate in bytes per second. Its files and they stay within its budget.
 func (d Disk) Recycles(l *limits.Tunable, files, rate int64) int {
 	n := int64(limits.SparesMost - limits.SpareSegments)
 	if d.Full {

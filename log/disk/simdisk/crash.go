@@ -164,7 +164,7 @@ func (d *Disk) gather() []pendingOp {
 			case ops[k].failed:
 				d.dropHalf(&ops[k], &i.disk)
 			case k < end:
-				i.settle(&ops[k])
+				i.complete(&ops[k])
 			case ops[k].kind == opWrite && slices.Contains(i.reservedPages(&ops[k]), true) && d.random.IntN(4) == 0:
 				// Its pages stay reserved, and read as zeros.
 			default:

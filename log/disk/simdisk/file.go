@@ -44,8 +44,8 @@ type fileOp struct {
 	pages  []int64 // of a sync: the covered pages with content, for Guard
 }
 
-// settle applies an operation to the durable bytes, for good. Its pages are no longer only reserved.
-func (i *inode) settle(o *fileOp) {
+// complete applies an operation to the durable bytes, for good. Its pages are no longer only reserved.
+func (i *inode) complete(o *fileOp) {
 	o.apply(&i.disk)
 	if o.kind == opWrite {
 		clear(i.reservedPages(o))
@@ -146,7 +146,7 @@ func (i *inode) makeDurable() {
 		if i.ops[k].failed {
 			rest = append(rest, i.ops[k])
 		} else {
-			i.settle(&i.ops[k])
+			i.complete(&i.ops[k])
 			rest = supersede(rest, &i.ops[k])
 		}
 	}
