@@ -41,15 +41,15 @@ type core struct {
 	last       uint64         // index of the newest entry handed to the log writer
 	handedTerm uint64         // term of the newest entry handed to the applier
 	failed     bool           // the member ends
-	forgotten  forgottenLeader
+	forgotten  leadership     // that this member has made raft forget; zeros: none
 
 	connected  map[uint64]bool // the reachable peers
 	membership membership
 	suspension suspension
 }
 
-// forgottenLeader is the leader that this member has made raft forget, in the term in which it did so; zeros: none.
-type forgottenLeader struct{ leader, term uint64 }
+// leadership is a leader in its term.
+type leadership struct{ leader, term uint64 }
 
 // electionTicks is the election timeout in ticks.
 func (c *CoreConfig) electionTicks() int { return int(c.ElectionTimeout / TickInterval) }

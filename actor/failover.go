@@ -40,10 +40,10 @@ type failover struct {
 	asked  int    // ticks of silence at the last query of its host; 0: none in this silence
 
 	link      linkWatch
-	watched   uint64 // the leader of link
-	seconded  int    // ticks
-	tellIn    int    // ticks until the others are told of this member's suspicion
-	startTerm uint64 // the term at the start, until an election has begun or a leader is known; then 0
+	watched   leadership // the one of link
+	seconded  int        // ticks
+	tellIn    int        // ticks until the others are told of this member's suspicion
+	startTerm uint64     // the term at the start, until an election has begun or a leader is known; then 0
 }
 
 // campaignApart is the number of ticks between the campaigns of two voters: one has usually won before the next begins. campaignFirst is
@@ -68,8 +68,8 @@ func saidByLeader(t raftpb.MessageType) bool {
 // heard notes a message from the leader.
 func (f *failover) heard(c *core, t raftpb.MessageType) {
 	f.asked, f.died, f.seconded, f.tellIn = 0, raft.None, 0, 0
-	if f.watched != c.soft.Lead {
-		f.link, f.watched = linkWatch{}, c.soft.Lead
+	if now := (leadership{c.soft.Lead, c.term}); f.watched != now {
+		f.link, f.watched = linkWatch{}, now // this member may have led since
 	}
 	if t == raftpb.MsgHeartbeat {
 		f.link.heartbeat(c.heartbeatTicks(), c.electionTicks())
@@ -103,7 +103,7 @@ func (f *failover) tick(c *core, ticks int) (late uint64, tell []toPeer) {
 	switch {
 	case now.Lead == c.Member || c.suspension.active():
 	case now.Lead != raft.None:
-		c.forgotten = forgottenLeader{}
+		c.forgotten = leadership{}
 		f.forgetDead(c)
 		tell = f.suspect(c, ticks)
 		if most := c.lateTicks(); f.died == raft.None && c.silence >= most && (f.asked == 0 || c.silence-f.asked >= most) {
@@ -122,7 +122,7 @@ func (f *failover) tick(c *core, ticks int) (late uint64, tell []toPeer) {
 func (f *failover) suspect(c *core, ticks int) (tell []toPeer) {
 	now := c.raft.BasicStatus()
 	f.seconded = max(f.seconded-ticks, 0)
-	if c.FixedDetection || now.Lead == raft.None || f.watched != now.Lead || c.silence < f.link.timeout(c.heartbeatTicks(), c.electionTicks()) || !mayForget(c) {
+	if c.FixedDetection || now.Lead == raft.None || f.watched != (leadership{now.Lead, now.GetTerm()}) || c.silence < f.link.timeout(c.heartbeatTicks(), c.electionTicks()) || !mayForget(c) {
 		return nil
 	}
 	if f.tellIn -= ticks; f.tellIn <= 0 || f.seconded > 0 {
@@ -156,7 +156,7 @@ func mayForget(c *core) bool {
 func (f *failover) forget(c *core, why string) {
 	now := c.raft.BasicStatus()
 	c.Logger.Info(why, "leader", c.Status.NameOf(now.Lead), "term", now.GetTerm(), "silent_for", time.Duration(c.silence)*TickInterval)
-	c.forgotten = forgottenLeader{now.Lead, now.GetTerm()}
+	c.forgotten = leadership{now.Lead, now.GetTerm()}
 	f.died, f.seconded, f.tellIn, f.ticks, f.next = raft.None, 0, 0, 0, firstCampaign(c.votersOfBoth(), c.Member, now.Lead)
 	if err := c.raft.ForgetLeader(); err != nil {
 		c.Logger.Debug("forget the leader", "error", err)

@@ -282,6 +282,15 @@ func TestLinkBelongsToItsLeader(t *testing.T) {
 	c = newTestConsensus(t, limits.Defaults())
 	c.follow(term)
 	c.learn(term, 0)
+	c.pass(20 * time.Second) // another term went by, in which this member led
+	c.turn(heartbeatOf(2, c.term+2))
+	c.learn(c.term, 0)
+	if got, want := c.elections.failover.link.timeout(c.heartbeatTicks(), c.electionTicks()), c.heartbeatTicks()+linkGrace; got != want {
+		t.Errorf("n2 leads again, and a silence of %d ticks is suspicious, not of %d: the time between counts", got, want)
+	}
+	c = newTestConsensus(t, limits.Defaults())
+	c.follow(term)
+	c.learn(term, 0)
 	before := c.elections.failover.link.timeout(c.heartbeatTicks(), c.electionTicks())
 	c.pass(300 * time.Millisecond)
 	c.turn(heartbeatOf(2, term))

@@ -22,7 +22,7 @@ type linkWatch struct {
 
 const (
 	// linkLeast is the number of heartbeats before a link is known.
-	linkLeast = 100
+	linkLeast = 40
 	// linkMemory is the number of heartbeats that count: at 50 ms those of the last three minutes.
 	linkMemory = 4096
 	// linkGrace is the least silence in ticks, behind an interval, that is suspicious: 100 ms.

@@ -39,7 +39,11 @@ var actorBugs = []mutant{
 		{"linkWatch.heartbeat", `late := min(max(w.since-interval, 0), len(w.late)-1)`, `late := 0`},
 	}, []detector{direct("./actor", "TestLinkWatchModel"), direct("./actor", "TestLinkBelongsToItsLeader")}},
 	{"judge the next leader by the link of the last one", []change{
-		{"failover.heard", `f.link, f.watched = linkWatch{}, c.soft.Lead`, `f.watched = c.soft.Lead`},
+		{"failover.heard", `f.link, f.watched = linkWatch{}, now`, `f.watched = now`},
+	}, []detector{direct("./actor", "TestLinkBelongsToItsLeader")}},
+	{"count the time in which a member led as a late heartbeat", []change{
+		{"failover.heard", `leadership{c.soft.Lead, c.term}`, `leadership{c.soft.Lead, 0}`},
+		{"failover.suspect", `leadership{now.Lead, now.GetTerm()}`, `leadership{now.Lead, 0}`},
 	}, []detector{direct("./actor", "TestLinkBelongsToItsLeader")}},
 	{"believe another leader of the term in which the leader was forgotten", []change{
 		{"core.believes", `leader = c.forgotten.leader`, ``},

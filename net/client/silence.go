@@ -13,7 +13,7 @@ const (
 	silenceLeast = 125 * time.Millisecond
 	silenceMost  = 500 * time.Millisecond
 	// answersLeast is the number of answers before a link is known.
-	answersLeast = 100
+	answersLeast = 40
 	// silenceFactor is how many times the lateness of answers, packets must be unanswered. latenessFades is the number of answers after
 	// which a lateness counts for a third.
 	silenceFactor = 8
