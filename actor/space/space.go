@@ -96,11 +96,11 @@ func (d Disk) LogTakes(quarters int32) bool {
 // CatchesUp reports whether this member lags behind its leader: a snapshot would be old when it is saved.
 func (d Disk) CatchesUp() bool { return d.Lags || d.Receives }
 
-// SpareBytes returns the maximum size of the log's spare segments.
+// SpareBytes returns the maximum size of the log's spare segments beside its budget.
 func (d Disk) SpareBytes() int64 { return limits.SparesMost * d.SegmentBytes }
 
-// Recycles returns how many released segments wait for reuse, in addition to the ready spares: as many as the log fills in
-// limits.SparesTime at this rate, in bytes per second, within what its files leave of its budget.
+// Recycles returns how many released segments wait for reuse, in addition to the ready spares. At this rate, in bytes per second, the log
+// fills them in limits.SparesTime. Together with the log's files they stay within the log's budget.
 func (d Disk) Recycles(l *limits.Tunable, files, rate int64) int {
 	n := int64(limits.SparesMost - limits.SpareSegments)
 	if d.Full {
