@@ -354,10 +354,7 @@ func (c *Consensus) expire() {
 // receive hands a peer's message to raft, unless the message must wait or would do harm.
 func (c *Consensus) receive(r Received) {
 	if m, ok := r.Message.(peerframe.Accused); ok {
-		alike := c.suspension.note(accusation{by: m.By, of: r.From, at: c.now.Now}, c.ElectionTimeout, c.Member, c.membership.confState.GetVoters())
-		if alike && c.last > foundingIndex {
-			c.suspension.leave(&c.core, "a quorum is accused by "+c.Status.NameOf(m.By)+" alone")
-		}
+		c.suspension.heardAccused(&c.core, r.From, m.By)
 		return
 	}
 	if c.suspension.active() {
@@ -367,7 +364,7 @@ func (c *Consensus) receive(r Received) {
 	if c.membership.records.Removed(r.From) {
 		return // sent before its connection ended
 	}
-	if c.elections.founding.premature(&c.core, r.Message) || !c.believes(r.From, r.Message) || !c.elections.founding.agrees(&c.core, r.From, r.Message) {
+	if c.elections.founding.premature(&c.core, r.Message) || !c.elections.believes(&c.core, r.From, r.Message) || !c.elections.founding.agrees(&c.core, r.From, r.Message) {
 		return
 	}
 	switch m := r.Message.(type) {
@@ -385,10 +382,10 @@ func (c *Consensus) receive(r Received) {
 		c.leases.takeAsks(&c.core, r.From, m.Asks)
 	case peerframe.LeaseTimes:
 		c.leasesTold(m)
-	case peerframe.Suspects:
-		c.elections.failover.suspected(&c.core, r.From, m)
 	case peerframe.DiskSpace:
 		c.heardSpace(r.From, m)
+	case peerframe.Suspects:
+		c.elections.failover.suspected(&c.core, r.From, m)
 	case peerframe.Raft:
 		c.membership.spoke[r.From] = c.now.Now
 		if !c.absurd(m.GetTerm()) && m.GetTerm() >= c.term {

@@ -41,7 +41,6 @@ type core struct {
 	last       uint64         // index of the newest entry handed to the log writer
 	handedTerm uint64         // term of the newest entry handed to the applier
 	failed     bool           // the member ends
-	forgotten  leadership     // that this member has made raft forget; zeros: none
 
 	connected  map[uint64]bool // the reachable peers
 	membership membership

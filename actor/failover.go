@@ -43,6 +43,7 @@ type failover struct {
 	watched   leadership // the one of link
 	seconded  int        // ticks
 	tellIn    int        // ticks until the others are told of this member's suspicion
+	forgotten leadership // that this member has made raft forget; zeros: none
 	startTerm uint64     // the term at the start, until an election has begun or a leader is known; then 0
 }
 
@@ -84,6 +85,14 @@ func (f *failover) peerDied(c *core, peer uint64) {
 	}
 }
 
+// leaderOf returns the only member that may lead a term, as far as this member knows, or raft.None.
+func (f *failover) leaderOf(now raft.BasicStatus) uint64 {
+	if now.Lead == raft.None && f.forgotten.term == now.GetTerm() {
+		return f.forgotten.leader
+	}
+	return now.Lead
+}
+
 // suspected handles another voter's suspicion.
 func (f *failover) suspected(c *core, by uint64, m peerframe.Suspects) {
 	now := c.raft.BasicStatus()
@@ -103,13 +112,13 @@ func (f *failover) tick(c *core, ticks int) (late uint64, tell []toPeer) {
 	switch {
 	case now.Lead == c.Member || c.suspension.active():
 	case now.Lead != raft.None:
-		c.forgotten = leadership{}
+		f.forgotten = leadership{}
 		f.forgetDead(c)
 		tell = f.suspect(c, ticks)
 		if most := c.lateTicks(); f.died == raft.None && c.silence >= most && (f.asked == 0 || c.silence-f.asked >= most) {
 			f.asked, late = c.silence, now.Lead
 		}
-	case c.forgotten.term == now.GetTerm() && c.forgotten.term != 0:
+	case f.forgotten.term == now.GetTerm() && f.forgotten.term != 0:
 		f.campaignEarly(c, ticks)
 	case f.startTerm != 0:
 		f.campaignAtStart(c, ticks)
@@ -156,7 +165,7 @@ func mayForget(c *core) bool {
 func (f *failover) forget(c *core, why string) {
 	now := c.raft.BasicStatus()
 	c.Logger.Info(why, "leader", c.Status.NameOf(now.Lead), "term", now.GetTerm(), "silent_for", time.Duration(c.silence)*TickInterval)
-	c.forgotten = leadership{now.Lead, now.GetTerm()}
+	f.forgotten = leadership{now.Lead, now.GetTerm()}
 	f.died, f.seconded, f.tellIn, f.ticks, f.next = raft.None, 0, 0, 0, firstCampaign(c.votersOfBoth(), c.Member, now.Lead)
 	if err := c.raft.ForgetLeader(); err != nil {
 		c.Logger.Debug("forget the leader", "error", err)

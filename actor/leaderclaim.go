@@ -39,16 +39,13 @@ func claimedTerm(m peerframe.Message) (term uint64, claims bool) {
 }
 
 // believes applies the rule to a message, and counts the claims of the present term that it drops.
-func (c *core) believes(from uint64, m peerframe.Message) bool {
+func (e *elections) believes(c *core, from uint64, m peerframe.Message) bool {
 	term, claims := claimedTerm(m)
 	if !claims || from == c.soft.Lead && term == c.term {
 		return true
 	}
 	now := c.raft.BasicStatus() // the leader may have changed since the last Ready
-	leader := now.Lead
-	if leader == raft.None && c.forgotten.term == now.GetTerm() {
-		leader = c.forgotten.leader // the term has no other one
-	}
+	leader := e.failover.leaderOf(now)
 	if leader == raft.None || leader == from || term > now.GetTerm() {
 		return true
 	}

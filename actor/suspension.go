@@ -242,6 +242,14 @@ func (q *suspension) withdrawn(m *raftpb.Message) bool {
 	return asks && m.GetTerm() > q.claim.term && m.GetIndex() < q.claim.index
 }
 
+// heardAccused handles a peer's report that another member refuses it.
+func (q *suspension) heardAccused(c *core, from, by uint64) {
+	alike := q.note(accusation{by: by, of: from, at: c.now.Now}, c.ElectionTimeout, c.Member, c.membership.confState.GetVoters())
+	if alike && c.last > foundingIndex {
+		q.leave(c, "a quorum is accused by "+c.Status.NameOf(by)+" alone")
+	}
+}
+
 // differs ends this member's part: its state differs from the state of the others.
 func (q *suspension) differs(c *core, why string) {
 	if !q.active() || q.held() {

@@ -52,7 +52,7 @@ var actorBugs = []mutant{
 		{"failover.suspect", `leadership{now.Lead, now.GetTerm()}`, `leadership{now.Lead, 0}`},
 	}, []detector{direct("./actor", "TestLinkBelongsToItsLeader")}},
 	{"believe another leader of the term in which the leader was forgotten", []change{
-		{"core.believes", `leader = c.forgotten.leader`, ``},
+		{"failover.leaderOf", `return f.forgotten.leader`, ``},
 	}, []detector{direct("./actor", "TestForgottenLeaderIsTheOnlyOne")}},
 	{"campaign at a start without a quorum", []change{
 		{"failover.campaignAtStart", ` || !quorumConnected(c)`, ``},
@@ -146,7 +146,7 @@ var actorBugs = []mutant{
 		{"core.sayNow", `now.GetTerm() > m.GetTerm() {`, `false {`},
 	}, []detector{direct("./actor", "TestSnapshotOfAnEarlierTerm")}},
 	{"take a leader's claims from every member", []change{
-		{"Consensus.receive", `!c.believes(r.From, r.Message) || `, ``},
+		{"Consensus.receive", `!c.elections.believes(&c.core, r.From, r.Message) || `, ``},
 	}, []detector{direct("./actor", "TestClaimsOfAMemberThatDoesNotLead")}},
 	{"take answers for leases from every member", []change{
 		{"claimedTerm", `return 0, true`, `return 0, false`},
@@ -195,7 +195,7 @@ var actorBugs = []mutant{
 		{"membership.tend", `if len(m.confState.GetVoters()) == 1 {`, `if len(m.confState.GetVoters()) == 0 {`},
 	}, []detector{direct("./actor", "TestReplacementOfTheOnlyVoter")}},
 	{"let a quorum of empty logs take part beside one that has the data", []change{
-		{"Consensus.receive", `if alike && c.last > foundingIndex {`, `if alike {`},
+		{"suspension.heardAccused", `if alike && c.last > foundingIndex {`, `if alike {`},
 	}, []detector{direct("./actor", "TestAccusedWithoutLogIsHeldBack")}},
 	{"leave writes waiting across an installed snapshot", []change{
 		{"Applier.restore", `a.pending.abandon(&a.done)`, ``},
