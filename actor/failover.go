@@ -102,8 +102,8 @@ func (f *failover) suspected(c *core, by uint64, m peerframe.Suspects) {
 }
 
 // tick drives the election of another leader. It returns a late leader, whose host is to be asked, or raft.None; and what the other voters
-// are told.
-func (f *failover) tick(c *core, ticks int) (late uint64, tell []toPeer) {
+// are told. met says that no founder's data folder is still to be met.
+func (f *failover) tick(c *core, ticks int, met bool) (late uint64, tell []toPeer) {
 	now := c.raft.BasicStatus()
 	f.link.passed(ticks)
 	if now.Lead != raft.None || now.GetTerm() != f.startTerm {
@@ -121,7 +121,7 @@ func (f *failover) tick(c *core, ticks int) (late uint64, tell []toPeer) {
 	case f.forgotten.term == now.GetTerm() && f.forgotten.term != 0:
 		f.campaignEarly(c, ticks)
 	case f.startTerm != 0:
-		f.campaignAtStart(c, ticks)
+		f.campaignAtStart(c, ticks, met)
 	}
 	return late, tell
 }
@@ -204,9 +204,12 @@ func firstCampaign(voters []uint64, member, died uint64) int {
 
 // campaignAtStart campaigns in this member's turn when a cluster starts: one interval of heartbeats after a quorum was connected, since a
 // leader that exists would have been heard. Once a candidate has begun a term, votes wait for disks, and raft's own clock decides.
-func (f *failover) campaignAtStart(c *core, ticks int) {
+//
+// A founder that has not met all others leaves the election to raft's clock: those that vote refuse the folder of a founder that they have
+// not met ([Admission]). The founders of a restored cluster have data, and do not wait for each other otherwise.
+func (f *failover) campaignAtStart(c *core, ticks int, met bool) {
 	voters := c.votersOfBoth()
-	if !slices.Contains(voters, c.Member) || !quorumConnected(c) {
+	if !met || !slices.Contains(voters, c.Member) || !quorumConnected(c) {
 		f.ticks, f.next = 0, 0
 		return
 	}

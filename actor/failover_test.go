@@ -319,6 +319,12 @@ func TestForgottenLeaderIsTheOnlyOne(t *testing.T) {
 // A member that starts campaigns in its turn when a quorum is connected, and not before; a vote or a leader that it hears of ends that.
 func TestStartCampaignsWhenConnected(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
+	c.elections.founding.unmet = []uint64{2}
+	if sent := c.pass(600 * time.Millisecond); preVotes(sent) != 0 {
+		t.Fatalf("it has not met a founder, and asks for %d votes", preVotes(sent))
+	}
+	c = newTestConsensus(t, limits.Defaults())
+	c.elections.founding.unmet = nil
 	c.turn(Disconnected{Peer: 2}, Disconnected{Peer: 3})
 	if sent := c.pass(600 * time.Millisecond); preVotes(sent) != 0 {
 		t.Fatalf("nobody is connected, and it asks for %d votes", preVotes(sent))
@@ -336,6 +342,7 @@ func TestStartCampaignsWhenConnected(t *testing.T) {
 		"a candidate": from(3, raftpb.MsgVote, 3, func(m *raftpb.Message) { m.Index, m.LogTerm = u(1), u(1) }),
 	} {
 		c := newTestConsensus(t, limits.Defaults())
+		c.elections.founding.unmet = nil
 		c.turn(Connected{Peer: 3}, m)
 		if sent := c.pass(3 * first); preVotes(sent) != 0 {
 			t.Errorf("it has heard of %s, and asks for %d votes", name, preVotes(sent))

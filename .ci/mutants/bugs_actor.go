@@ -51,6 +51,9 @@ var actorBugs = []mutant{
 	{"campaign at a start without a quorum", []change{
 		{"failover.campaignAtStart", ` || !quorumConnected(c)`, ``},
 	}, []detector{direct("./actor", "TestStartCampaignsWhenConnected")}},
+	{"campaign at a start before all founders were met", []change{
+		{"failover.campaignAtStart", `!met || `, ``},
+	}, []detector{direct("./actor", "TestStartCampaignsWhenConnected")}},
 	{"campaign at a start though an election has begun", []change{
 		{"failover.tick", ` || now.GetTerm() != f.startTerm`, ``},
 	}, []detector{direct("./actor", "TestStartCampaignsWhenConnected")}},
