@@ -23,7 +23,7 @@ import (
 // A voter with wrong evidence forgets its leader until the next heartbeat: its pre-vote gets no answer from members that hear the leader.
 // Safety needs no evidence at all: votes alone make a leader, and reads always ask a quorum.
 //
-// A cluster that starts has no leader to forget. A voter that has heard no leader since its start campaigns in its turn once it is
+// A cluster that starts has no leader to forget. A voter without a leader since its start campaigns in its turn once it is
 // connected to a quorum.
 //
 // Invariants:
@@ -205,7 +205,7 @@ func firstCampaign(voters []uint64, member, died uint64) int {
 // campaignAtStart campaigns in this member's turn when a cluster starts: one interval of heartbeats after a quorum was connected, since a
 // leader that exists would have been heard. Once a candidate has begun a term, votes wait for disks, and raft's own clock decides.
 //
-// A founder that has not met all others leaves the election to raft's clock: those that vote refuse the folder of a founder that they have
+// A founder that has not met all others leaves the election to raft's clock. Members that vote refuse the folder of a founder that they have
 // not met ([Admission]). The founders of a restored cluster have data, and do not wait for each other otherwise.
 func (f *failover) campaignAtStart(c *core, ticks int, met bool) {
 	voters := c.votersOfBoth()

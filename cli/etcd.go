@@ -180,6 +180,9 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 		logger.Warn("the limit of requests is raised to the minimum", "max-request-bytes", c.MaxRequestBytes, "least", least)
 		config.MaxRequestBytes = least
 	}
+	if !c.HeartbeatGiven {
+		config.HeartbeatInterval = heartbeatInterval // etcd's default keeps to etcd's checks alone
+	}
 	config.Etcd.CompactAfter, config.Etcd.CompactRevisions = c.CompactAfter, c.CompactRevisions
 	config.Etcd.Hosts, config.Etcd.NoGateway, config.Etcd.Streams = c.HostWhitelist, !c.Gateway, c.MaxStreams
 	if config.Etcd.TxnOperations = int(min(max(c.MaxTxnOps, 1), limits.TxnParts)); uint(config.Etcd.TxnOperations) != c.MaxTxnOps {

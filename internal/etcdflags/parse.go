@@ -59,6 +59,7 @@ type Config struct {
 	Existing                                                 bool     // an empty data folder joins a cluster
 	Token                                                    string
 	HeartbeatInterval, ElectionTimeout                       time.Duration
+	HeartbeatGiven                                           bool  // HeartbeatInterval is not etcd's default
 	QuotaBytes                                               int64 // 0: no quota
 	MaxTxnOps, MaxRequestBytes                               uint
 	MaxStreams                                               uint32        // of a connection; 0: no limit
@@ -258,10 +259,10 @@ func (l *line) config() *Config {
 		AdvertisePeer: l.urls("initial-advertise-peer-urls"), AdvertiseClient: l.urls("advertise-client-urls"),
 		ListenMetrics: l.urls("listen-metrics-urls"), InitialCluster: l.text("initial-cluster"),
 		Existing: l.text("initial-cluster-state") == "existing", Token: l.text("initial-cluster-token"),
-		HeartbeatInterval: time.Duration(l.count("heartbeat-interval")) * time.Millisecond,
-		ElectionTimeout:   time.Duration(l.count("election-timeout")) * time.Millisecond,
-		QuotaBytes:        valueOf[int64](l, "quota-backend-bytes"),
-		MaxTxnOps:         l.count("max-txn-ops"), MaxRequestBytes: l.count("max-request-bytes"),
+		HeartbeatInterval: time.Duration(l.count("heartbeat-interval")) * time.Millisecond, HeartbeatGiven: l.given["heartbeat-interval"],
+		ElectionTimeout: time.Duration(l.count("election-timeout")) * time.Millisecond,
+		QuotaBytes:      valueOf[int64](l, "quota-backend-bytes"),
+		MaxTxnOps:       l.count("max-txn-ops"), MaxRequestBytes: l.count("max-request-bytes"),
 		MaxStreams: uint32(*l.set.Lookup("max-concurrent-streams").Value.(*count32Value)), Gateway: l.on("enable-grpc-gateway"),
 		WatchProgress: valueOf[time.Duration](l, "watch-progress-notify-interval"),
 		Client: TLS{

@@ -54,7 +54,7 @@ const (
 	defaultPeerURL    = "http://localhost:2380"
 	defaultClientURL  = "http://localhost:2379"
 	defaultCluster    = defaultName + "=" + defaultPeerURL
-	defaultHeartbeat  = 50
+	defaultHeartbeat  = 100
 	defaultElection   = 1000
 	defaultMaxRequest = 3 << 19
 	defaultMaxTxnOps  = 128
