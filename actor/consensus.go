@@ -299,7 +299,7 @@ func (c *Consensus) tick(n int) {
 	}
 	c.silence += n
 	c.elections.founding.tell(&c.core)
-	late, suspicion := c.elections.failover.tick(&c.core, n, len(c.elections.founding.unmet) == 0)
+	late, suspicion := c.elections.failover.tick(&c.core, n, c.last <= foundingIndex || len(c.elections.founding.unmet) == 0)
 	if c.sendAll(suspicion); late != raft.None {
 		c.Peers.CheckAlive(late)
 	}

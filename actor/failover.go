@@ -102,7 +102,7 @@ func (f *failover) suspected(c *core, by uint64, m peerframe.Suspects) {
 }
 
 // tick drives the election of another leader. It returns a late leader, whose host is to be asked, or raft.None; and what the other voters
-// are told. met says that no founder's data folder is still to be met.
+// are told. met says that no founder with data has founders to meet.
 func (f *failover) tick(c *core, ticks int, met bool) (late uint64, tell []toPeer) {
 	now := c.raft.BasicStatus()
 	f.link.passed(ticks)
@@ -205,8 +205,8 @@ func firstCampaign(voters []uint64, member, died uint64) int {
 // campaignAtStart campaigns in this member's turn when a cluster starts: one interval of heartbeats after a quorum was connected, since a
 // leader that exists would have been heard. Once a candidate has begun a term, votes wait for disks, and raft's own clock decides.
 //
-// A founder that has not met all others leaves the election to raft's clock. Members that vote refuse the folder of a founder that they have
-// not met ([Admission]). The founders of a restored cluster have data, and do not wait for each other otherwise.
+// A founder with data that has not met all others, of a restored cluster, leaves the election to raft's clock. Members that vote refuse the
+// folder of a founder that they have not met ([Admission]). Founders without data wait for each other anyway (founding.go).
 func (f *failover) campaignAtStart(c *core, ticks int, met bool) {
 	voters := c.votersOfBoth()
 	if !met || !slices.Contains(voters, c.Member) || !quorumConnected(c) {

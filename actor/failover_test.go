@@ -319,7 +319,7 @@ func TestForgottenLeaderIsTheOnlyOne(t *testing.T) {
 // A member that starts campaigns in its turn when a quorum is connected, and not before; a vote or a leader that it hears of ends that.
 func TestStartCampaignsWhenConnected(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
-	c.elections.founding.unmet = []uint64{2}
+	c.elections.founding.unmet, c.last = []uint64{2}, foundingIndex+1
 	if sent := c.pass(600 * time.Millisecond); preVotes(sent) != 0 {
 		t.Fatalf("it has not met a founder, and asks for %d votes", preVotes(sent))
 	}
