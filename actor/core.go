@@ -47,9 +47,6 @@ type core struct {
 	suspension suspension
 }
 
-// leadership is a leader in its term.
-type leadership struct{ leader, term uint64 }
-
 // electionTicks is the election timeout in ticks.
 func (c *CoreConfig) electionTicks() int { return int(c.ElectionTimeout / TickInterval) }
 

@@ -311,7 +311,8 @@
 // The first kind is a fact, the second a judgement by this member's clock. Neither makes a leader, and no read trusts them. Wrong evidence
 // costs one pre-vote, which no member grants while it hears the leader.
 //
-// A voter that has heard no leader since its start campaigns in its turn once it is connected to a quorum. The evidence ends with the term:
+// A voter that has heard no leader since its start campaigns in its turn once it is connected to a quorum; a founder with data only if it
+// has met all others. The evidence ends with the term:
 // after a candidate has begun the next one, raft's own clock decides, and gives slow disks their time (elections.go).
 //
 // A leader may hear nothing while the others hear it. raft then ends its term after one to two election timeouts, and the others would wait

@@ -47,6 +47,9 @@ type failover struct {
 	startTerm uint64     // the term at the start, until an election has begun or a leader is known; then 0
 }
 
+// leadership is a leader in its term.
+type leadership struct{ leader, term uint64 }
+
 // campaignApart is the number of ticks between the campaigns of two voters: one has usually won before the next begins. campaignFirst is
 // the tick of the first campaign: the other voters heard the leader last at the same time, and have forgotten it by then.
 const (
@@ -143,7 +146,7 @@ func (f *failover) suspect(c *core, ticks int) (tell []toPeer) {
 		}
 	}
 	if f.seconded > 0 {
-		f.forget(c, "two members have not heard the leader for longer than its heartbeats were ever late: starting an election")
+		f.forget(c, "two members have not heard the leader for longer than the lateness of its heartbeats explains: starting an election")
 	}
 	return tell
 }

@@ -4,6 +4,9 @@ var netBugs = []mutant{
 	{"take unanswered acknowledgements for silence", []change{
 		{"silence.look", `if stats.PacketsSent >= s.sent+2 {`, `if !s.sentAt.IsZero() {`},
 	}, []detector{direct("./net/client", "TestSilence")}},
+	{"give an idle member no time to answer a probe", []change{
+		{"silence.look", ` && now.Sub(s.probedAt) >= most/2`, ``},
+	}, []detector{direct("./net/client", "TestSilenceEndsWithAProbe")}},
 	{"forget how late answers were", []change{
 		{"silence.look", `s.late = max(late, s.late-s.late/latenessFades)`, `s.late = min(late, 0)`},
 	}, []detector{direct("./net/client", "TestSilence")}},

@@ -24,8 +24,7 @@ const (
 
 // silence tells a silent host from an idle one by the packets of a connection, while requests are under way. Only packets that were
 // sent and not answered count, from the first one on. QUIC repeats them, so a second packet goes out within some 30 ms. Mere
-// acknowledgements are never answered. A host is therefore silent only if it has not answered a probe, which goes out after half of the
-// time. A gap between two looks proves nothing: this process itself may have been paused.
+// acknowledgements are never answered. A host is therefore silent only if it has not answered a probe for half of the time. A gap between two looks proves nothing: this process itself may have been paused.
 //
 // The time follows the link: it grows with the lateness that answers have shown, on a slow link and at a busy host.
 type silence struct {
@@ -33,7 +32,7 @@ type silence struct {
 	heard, sent uint64    // packets received until heardAt, and sent until then
 	heardAt     time.Time // when the newest packet was noticed
 	sentAt      time.Time // when a packet sent behind it was noticed; zero: none
-	probed      bool      // a probe was asked for since heardAt
+	probedAt    time.Time // when a probe was asked for since heardAt; zero: not yet
 
 	answers int           // looks that found one
 	late    time.Duration // the latest of them, which fades
@@ -56,7 +55,7 @@ func (s *silence) look(now time.Time, stats quic.ConnectionStats, alone bool) (s
 			s.answers++
 			s.late = max(late, s.late-s.late/latenessFades)
 		}
-		s.heard, s.sent, s.heardAt, s.sentAt, s.probed = stats.PacketsReceived, stats.PacketsSent, now, time.Time{}, false
+		s.heard, s.sent, s.heardAt, s.sentAt, s.probedAt = stats.PacketsReceived, stats.PacketsSent, now, time.Time{}, time.Time{}
 		return 0, false
 	}
 	if s.sentAt.IsZero() && stats.PacketsSent > s.sent {
@@ -66,11 +65,14 @@ func (s *silence) look(now time.Time, stats quic.ConnectionStats, alone bool) (s
 	if stats.PacketsSent >= s.sent+2 {
 		unanswered = now.Sub(s.sentAt)
 	}
-	if !s.probed {
-		s.probed = unanswered >= most/2 || now.Sub(s.heardAt) >= probeAfter
-		return 0, s.probed
+	if s.probedAt.IsZero() {
+		if unanswered < most/2 && now.Sub(s.heardAt) < probeAfter {
+			return 0, false
+		}
+		s.probedAt = now
+		return 0, true
 	}
-	if unanswered >= most {
+	if unanswered >= most && now.Sub(s.probedAt) >= most/2 {
 		return unanswered, false
 	}
 	return 0, false

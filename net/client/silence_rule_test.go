@@ -24,7 +24,7 @@ func TestSilence(t *testing.T) {
 		probe   time.Duration // since the packets
 		silent  time.Duration
 	}{
-		{"a quick link", near, 0, answersLeast, false, 2, tick, silenceLeast / 2, silenceLeast},
+		{"a quick link", near, 0, answersLeast, false, 2, tick, silenceLeast / 2, silenceLeast + tick/2}, // half of it from a look on
 		{"late answers", near, 2 * tick, answersLeast, false, 2, tick, 8 * tick, 16 * tick},
 		{"answers that are too late", near, 3 * tick, answersLeast, false, 2, tick, probeAfter, silenceMost},
 		{"one answer too few", near, 0, answersLeast - 1, false, 2, tick, probeAfter, silenceMost},
@@ -71,5 +71,36 @@ func TestSilence(t *testing.T) {
 		if found, ask := s.look(now.Add(x.every), stats, x.alone); found != 0 || ask {
 			t.Errorf("%s: it was heard, and is silent for %v", x.name, found)
 		}
+	}
+}
+
+// An idle member that acknowledges nothing for long, because it was sent an acknowledgement alone, has half of the time for its answer to a
+// probe.
+func TestSilenceEndsWithAProbe(t *testing.T) {
+	const tick = 25 * time.Millisecond
+	s, now, stats := silence{answers: answersLeast}, time.Now(), quic.ConnectionStats{PacketsReceived: 7, PacketsSent: 7}
+	s.look(now, stats, false)
+	stats.PacketsSent++ // an acknowledgement
+	look := func() (time.Duration, bool) {
+		now = now.Add(tick)
+		return s.look(now, stats, false)
+	}
+	for at := tick; ; at += tick {
+		silent, probe := look()
+		if silent != 0 || at > 2*probeAfter {
+			t.Fatalf("after %v it is silent for %v, and was not probed", at, silent)
+		}
+		if probe {
+			break
+		}
+	}
+	stats.PacketsSent += 2 // the probe, repeated
+	for at := tick; at < silenceLeast/2; at += tick {
+		if silent, _ := look(); silent != 0 {
+			t.Errorf("%v after the probe it is silent for %v", at, silent)
+		}
+	}
+	if silent, _ := look(); silent == 0 {
+		t.Error("it does not answer the probe, and is not silent")
 	}
 }
