@@ -190,6 +190,9 @@ var netBugs = []mutant{
 	{"leave a batched request alone when its deadline passes", []change{
 		{"stream.beginLocked", `h.timeout > 0 || h.method.batched == nil`, `h.method.batched == nil`},
 	}, []detector{direct("./net/etcd", "TestH2Deadlines")}},
+	{"keep every goroutine of streams that have ended", []change{
+		{"net/etcd/h2.Server.next", `s.idle.Add(1) > workersIdle`, `s.idle.Add(1) < 0`},
+	}, []detector{direct("./net/etcd", "TestHealthStreams")}},
 	{"keep a header block when the table has changed", []change{
 		{"net/etcd/h2.heads.read", `case !refersOnly(block): clear(h.seen)`, `case !refersOnly(block):`},
 	}, []detector{direct("./net/etcd", "TestH2TokenReferences")}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -34,6 +35,7 @@ type Server struct {
 	methods map[string]method // by path
 	work    chan *stream      // to an idle worker
 
+	idle     atomic.Int64   // workers that wait for a request
 	handlers sync.WaitGroup // and look
 	looks    sync.Once
 	over     chan struct{} // closed by Stop
@@ -168,18 +170,31 @@ func (s *Server) serve(one *stream) {
 		defer idle.Stop()
 		for {
 			one.handle()
-			one = nil
-			idle.Reset(workerIdle)
-			select {
-			case one = <-s.work:
-			case <-idle.C:
-				return
-			case <-s.over:
+			if one = s.next(idle); one == nil {
 				return
 			}
 		}
 	})
 }
 
-// workerIdle is how long a goroutine waits for another request.
-const workerIdle = 10 * time.Second
+// next waits for another request. It returns nil when the worker ends.
+func (s *Server) next(idle *time.Timer) *stream {
+	defer s.idle.Add(-1)
+	if s.idle.Add(1) > workersIdle {
+		return nil
+	}
+	idle.Reset(workerIdle)
+	select {
+	case one := <-s.work:
+		return one
+	case <-idle.C:
+	case <-s.over:
+	}
+	return nil
+}
+
+// A worker waits workerIdle for another request. At most workersIdle wait: no stream's account holds their stacks, some 6 KiB each.
+const (
+	workerIdle  = 10 * time.Second
+	workersIdle = 256
+)
