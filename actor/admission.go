@@ -58,6 +58,9 @@ type Known struct {
 // one folder of it: so one process voted in both, with one set of folders, and the sets are equal. The leader then binds all founders
 // (node, bindFounders), before any member is added.
 //
+// Founders that were restored from a backup have data, and may elect a leader that has not met all of them. Its voters refuse a founder that
+// they have not met, until the log binds it: the leader binds the first folder that asks ([Admission.Claims]).
+//
 // Consensus hands over the bindings together with raft's configuration (Bind): both are of the same entry, also after a restart and with an
 // installed snapshot. A frame from another folder or process than the known one ends its connection (Bars).
 type Admission struct {
@@ -75,12 +78,13 @@ type Admission struct {
 	known    map[uint64]Known
 	complete map[uint64][16]byte // the process whose log was found complete, by member
 	ends     map[uint64]uint64   // the index of the newest entry in each member's last handshake
+	unmet    map[uint64][16]byte // the first folder of each founder that asked after this member was established without it
 	fresh    bool                // known has changes that are not remembered yet
 }
 
 // NewAdmission returns an admission with the members that an earlier process remembered.
 func NewAdmission(a *Admission, remembered []Known) *Admission {
-	a.known, a.complete, a.ends = map[uint64]Known{}, map[uint64][16]byte{}, map[uint64]uint64{}
+	a.known, a.complete, a.ends, a.unmet = map[uint64]Known{}, map[uint64][16]byte{}, map[uint64]uint64{}, map[uint64][16]byte{}
 	for _, k := range remembered {
 		a.known[k.Member] = k
 	}
@@ -196,6 +200,9 @@ func (a *Admission) Admit(from uint64, its peerframe.MemberIdentity) error {
 			return a.forgot(from, why)
 		}
 	} else if a.established() && slices.Contains(a.Founders, from) {
+		if _, asked := a.unmet[from]; !asked {
+			a.unmet[from] = its.Folder
+		}
 		return &Refusal{Text: fmt.Sprintf("%s does not know yet to which data folder %s is bound: it asks again", a.Status.NameOf(a.Self), a.Status.NameOf(from))}
 	}
 	if a.complete[from] != its.Process { // the same process forgets nothing; its handshake may be older than its last answer
@@ -253,6 +260,17 @@ func (a *Admission) learn(members index.Members) {
 			a.set(Known{Member: m.ID, Folder: m.Folder, Boot: m.Boot, Process: m.Process})
 		}
 	}
+}
+
+// Claims returns the data folder that the log should bind to a founder's id: the one that this member knows, or else the first one that has
+// asked. It is zero if there is none.
+func (a *Admission) Claims(founder uint64) [16]byte {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if known, ok := a.known[founder]; ok {
+		return known.Folder
+	}
+	return a.unmet[founder]
 }
 
 // Knows returns the known start of a member's folder.

@@ -234,3 +234,31 @@ func TestAppendAfterASnapshotEstablishes(t *testing.T) {
 		}
 	}
 }
+
+// Restored founders 1 and 2 have a leader before founder 3 has started. They refuse it until the log binds the first folder that asks.
+func TestRestoredFounderComesLate(t *testing.T) {
+	f := newFounder(t)
+	if err := errors.Join(f.meets(2, 2), f.Agree(folders(1, 2), true, true)); err != nil || !f.Established() {
+		t.Fatalf("%v, it is established: %v", err, f.Established())
+	}
+	if claimed := [2][16]byte{f.Claims(2), f.Claims(3)}; claimed != [2][16]byte{folderOf(2), {}} {
+		t.Errorf("before founder 3 has asked: %x", claimed)
+	}
+	for _, folder := range []byte{3, 33} { // another host of the name asks as well
+		if err := f.meets(3, folder); err == nil || !strings.Contains(err.Error(), "does not know yet") {
+			t.Errorf("founder 3 with folder %d, which the log has not bound: %v", folder, err)
+		}
+	}
+	if claimed := f.Claims(3); claimed != folderOf(3) || f.Knows(3).Folder != [16]byte{} {
+		t.Errorf("two folders have asked as founder 3: %x is claimed, %x is known", claimed, f.Knows(3).Folder)
+	}
+	if err := f.Bind(bindAll(t, f.Status.View().Members(), 1, 2, 3)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.meets(3, 3); err != nil {
+		t.Errorf("the log has bound founder 3: %v", err)
+	}
+	if err := f.meets(3, 33); err == nil || !strings.Contains(err.Error(), "two hosts run under one name") {
+		t.Errorf("another host runs as founder 3: %v", err)
+	}
+}

@@ -399,13 +399,14 @@ func (m *member) announce() {
 	}))
 }
 
-// bindFounders proposes to bind a founder's id to the folder that the founders have agreed on, if this member leads (actor.Admission).
+// bindFounders proposes to bind a founder's id to the folder that the founders have agreed on, or that asks first, if this member leads
+// (actor.Admission).
 func (m *member) bindFounders() {
 	if m.status.Raft().Role != "leader" {
 		return
 	}
 	for _, one := range m.status.View().Members().All() {
-		if folder := m.actors.admission.Knows(one.ID).Folder; one.Role.Votes() && !one.Bound() && folder != [16]byte{} {
+		if folder := m.actors.admission.Claims(one.ID); one.Role.Votes() && !one.Bound() && folder != [16]byte{} {
 			m.bind(one.ID, folder)
 			return
 		}

@@ -209,6 +209,12 @@ var actorBugs = []mutant{
 	{"forget with which founders this one has voted", []change{
 		{"Admission.Agree", `a.set(Known{Member: a.Self, Folder: a.Folder})`, ``},
 	}, []detector{direct("./actor", "TestFoundersAgreeOnFolders")}},
+	{"bind no founder that comes after the first election", []change{
+		{"Admission.Claims", `return a.unmet[founder]`, `return [16]byte{}`},
+	}, []detector{direct("./actor", "TestRestoredFounderComesLate")}},
+	{"bind the last of two folders that ask under a founder's name", []change{
+		{"Admission.Admit", `!asked {`, `!asked || true {`},
+	}, []detector{direct("./actor", "TestRestoredFounderComesLate")}},
 	{"take frames of a folder that is not the bound one", []change{
 		{"Admission.Bars", `known.Process != its.Process {`, `known.Process != its.Process && known.Boot > 0 {`},
 	}, []detector{direct("./actor", "TestBindingBarsAnotherFolder")}},
