@@ -24,12 +24,17 @@ type SegmentMakerConfig struct {
 	Inbox        *Mailbox[SegmentMakerMessage]
 	LogWriter    *Mailbox[LogWriterMessage]
 	Status       *Status
+	Limits       limits.Tunable
 	Fail         func(error)
 	Logger       *slog.Logger
 }
 
-// SegmentMaker keeps zero-filled files ready for the log: a sync then never has to commit the file system's journal. It owns the spare
-// files. It is never in the path of a commit, and works in small steps, with rests.
+// SegmentMaker keeps files ready for the log, recycled or filled with zeros: a sync then never has to commit the file system's journal. It
+// owns the spare files. It is never in the path of a commit, and works in small steps, with rests.
+//
+// It measures how fast the log is written. A fast log's released segments wait for reuse in larger number ([space.Disk.Recycles]), so in
+// the long run no new files are made. Above limits.ReserveRate new files are only reserved: each byte is then written once. After such
+// a load, a slow log still fills at most the ready spares, with slower syncs.
 //
 // In each segment it writes the name of the next one, when that one is begun and synced: the loss of a segment is then detected.
 //
@@ -47,6 +52,9 @@ type SegmentMaker struct {
 	failed  bool   // until the next Retry
 	advised string // the logged advice about the failure; empty: none yet
 	refuses bool   // the disk has no space for the next file, whatever it reports, until it accepts one
+	records int64  // written to the log by the time at
+	at      time.Duration
+	rate    int64 // bytes per second written to the log: the newest second's, or less and less of an earlier one's
 }
 
 // NewSegmentMaker builds the actor.
@@ -63,6 +71,7 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 		case MakeSpare:
 			s.ordered++
 		case Recycle:
+			s.keep()
 			for _, name := range m.Names {
 				if err := s.Maker.Recycle(name); err != nil {
 					s.fail(fmt.Errorf("recycle %s: %w", name, err))
@@ -77,7 +86,11 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 			s.sayNext(m.Pages)
 		case Retry:
 			s.failed = false
+			s.measure()
 			s.checkSpace()
+			if err := s.Maker.Trim(); err != nil {
+				s.fail(err)
+			}
 		case Inlined:
 			s.checkSpace()
 		}
@@ -111,6 +124,23 @@ func (s *SegmentMaker) Rest(took time.Duration) time.Duration {
 	s.Status.DiskGoesOn(s.now + took)
 	s.Maker.Quick = took <= limits.SpareStepQuick
 	return restAfter(took)
+}
+
+// measure updates the rate at which the log is written, and what depends on the rate. The rate falls by a quarter a second at most, so a
+// pause of a load does not remove the files that its next second needs.
+func (s *SegmentMaker) measure() {
+	d := s.Status.Durable()
+	if took := s.now - s.at; took > 0 {
+		s.rate = max(int64(float64(d.RecordBytes-s.records)/took.Seconds()), s.rate/4*3)
+		s.records, s.at = d.RecordBytes, s.now
+	}
+	s.Maker.Reserve = s.rate > s.Limits.ReserveRate
+	s.keep()
+}
+
+// keep decides how many released segments wait for reuse, by the log's size without them.
+func (s *SegmentMaker) keep() {
+	s.Maker.Keeps = s.Status.Disk().Recycles(&s.Limits, s.Status.Durable().FileBytes, s.rate)
 }
 
 // checkSpace raises or ends the alarm of a nearly full disk, and lets a log that waits for space try again.

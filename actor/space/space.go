@@ -18,6 +18,7 @@ import (
 	"cmp"
 	"math"
 	"math/bits"
+	"time"
 
 	"qkv/internal/limits"
 )
@@ -97,6 +98,17 @@ func (d Disk) CatchesUp() bool { return d.Lags || d.Receives }
 
 // SpareBytes returns the maximum size of the log's spare segments.
 func (d Disk) SpareBytes() int64 { return limits.SparesMost * d.SegmentBytes }
+
+// Recycles returns how many released segments wait for reuse, in addition to the ready spares. They are as many as the log fills in
+// limits.SparesTime, at a rate in bytes per second. Its files and they stay within its budget.
+func (d Disk) Recycles(l *limits.Tunable, files, rate int64) int {
+	n := int64(limits.SparesMost - limits.SpareSegments)
+	if d.Full {
+		return int(n)
+	}
+	bytes := min(rate*int64(limits.SparesTime/time.Second), d.LogBudget(l)-files)
+	return int(max(n, bytes/d.SegmentBytes))
+}
 
 // Needs is the disk space that a member takes, by its purpose, in bytes. Each figure is an upper bound, but a newer base
 // may also have keys overwritten and deleted since its compaction: it is begun only where there is space.

@@ -252,3 +252,30 @@ func TestSaveDue(t *testing.T) {
 		}
 	}
 }
+
+// A fast log has more released segments wait for reuse: what it fills in ten seconds, within what its files leave of its budget, and
+// on a full disk no more than a slow one.
+func TestRecycles(t *testing.T) {
+	l := limits.Defaults()
+	budget := Disk{SegmentBytes: 64 * mib, Capacity: tib}.LogBudget(&l)
+	for _, c := range []struct {
+		what        string
+		disk        Disk
+		files, rate int64
+		want        int
+	}{
+		{"an idle log", Disk{Capacity: tib}, 64 * mib, 0, 2},
+		{"a slow one", Disk{Capacity: tib}, 64 * mib, 10 * mib, 2},
+		{"a faster one", Disk{Capacity: tib}, 64 * mib, 26 * mib, 4},
+		{"a fast one", Disk{Capacity: tib}, 192 * mib, 200 * mib, int(budget/mib-192) / 64},
+		{"a fast one without space", Disk{Capacity: gib / 2}, 64 * mib, 200 * mib, 2},
+		{"a fast one that takes its budget", Disk{Capacity: tib}, budget, 200 * mib, 2},
+		{"one whose files are larger", Disk{Capacity: tib}, 2 * budget, 200 * mib, 2},
+		{"a full disk", Disk{Capacity: tib, Full: true}, 64 * mib, 200 * mib, 2},
+	} {
+		c.disk.SegmentBytes = 64 * mib
+		if got := c.disk.Recycles(&l, c.files, c.rate); got != c.want {
+			t.Errorf("%s: %d released segments wait, want %d", c.what, got, c.want)
+		}
+	}
+}
