@@ -371,6 +371,11 @@ func TestSegmentsFollowTheRate(t *testing.T) {
 		}
 		return n
 	}
+	w.Status.publishDurable(log.Stats{RecordBytes: records, Bytes: w.Status.Disk().LogBudget(&tuned)})
+	if maker.Handle(Time{Now: maker.now}, []SegmentMakerMessage{Retry{}}); maker.Maker.Keeps != 2 {
+		t.Errorf("beside a log that takes its budget, %d segments are kept", maker.Maker.Keeps)
+	}
+	w.Status.publishDurable(log.Stats{RecordBytes: records, Bytes: 64 << 10}) // without the files that it has released
 	if maker.Handle(Time{Now: maker.now}, []SegmentMakerMessage{Recycle{Names: names}}); left() != len(names) {
 		t.Errorf("of a fast log %d released segments are left", left())
 	}

@@ -1,6 +1,12 @@
 package main
 
 var actorBugs = []mutant{
+	{"count released segments twice in the log's budget", []change{
+		{"LogWriter.recycle", `w.Status.publishDurable(w.Log.Stats())`, ``},
+	}, []detector{direct("./actor", "TestReleasedFilesAreOfTheLogNoMore")}},
+	{"fill segments with zeros however fast the log is", []change{
+		{"SegmentMaker.measure", `s.rate > s.Limits.ReserveRate`, `false`},
+	}, []detector{direct("./actor", "TestSegmentsFollowTheRate")}},
 	{"remove parts that an older snapshot lists", []change{
 		{"Snapshotter.removeParts", `older[one.SHA] = true`, `_ = one`},
 	}, []detector{direct("./actor", "TestPartsModel")}},
