@@ -33,7 +33,7 @@ type SegmentMakerConfig struct {
 // owns the spare files. It is never in the path of a commit, and works in small steps, with rests.
 //
 // It measures how fast the log is written. A fast log's released segments wait for reuse in larger number ([space.Disk.Recycles]), so in
-// the long run no new files are made. Above limits.ReserveRate new files are only reserved: each byte is then written once. After such
+// the long run no new files are made. They give way to everything else that needs the disk. Above limits.ReserveRate new files are only reserved: each byte is then written once. After such
 // a load, a slow log still fills at most the ready spares, with slower syncs.
 //
 // In each segment it writes the name of the next one, when that one is begun and synced: the loss of a segment is then detected.
@@ -88,9 +88,6 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 			s.failed = false
 			s.measure()
 			s.checkSpace()
-			if err := s.Maker.Trim(); err != nil {
-				s.fail(err)
-			}
 		case Inlined:
 			s.checkSpace()
 		}
@@ -135,7 +132,6 @@ func (s *SegmentMaker) measure() {
 		s.records, s.at = d.RecordBytes, s.now
 	}
 	s.Maker.Reserve = s.rate > s.Limits.ReserveRate
-	s.keep()
 }
 
 // keep decides how many released segments wait for reuse, by the log's size without them.
@@ -143,11 +139,32 @@ func (s *SegmentMaker) keep() {
 	s.Maker.Keeps = s.Status.Disk().Recycles(&s.Limits, s.Status.Durable().FileBytes, s.rate)
 }
 
-// checkSpace raises or ends the alarm of a nearly full disk, and lets a log that waits for space try again.
+// giveWay removes the waiting segments whose space has another use, and reports whether there were any.
+func (s *SegmentMaker) giveWay() bool {
+	before := s.Maker.Bytes()
+	s.keep()
+	if err := s.Maker.Trim(); err != nil {
+		s.fail(err)
+	}
+	return s.Maker.Bytes() < before
+}
+
+// checkSpace measures the disk. Segments that wait for reuse give way before the disk counts as nearly full.
 func (s *SegmentMaker) checkSpace() {
 	if s.Status.Disk().LogWaits {
 		s.LogWriter.Offer(RoomChecked{})
 	}
+	free, known := s.measureSpace()
+	if known && s.giveWay() {
+		free, known = s.measureSpace()
+	}
+	if known {
+		s.judge(free)
+	}
+}
+
+// measureSpace reports the disk's free space and its capacity for this member.
+func (s *SegmentMaker) measureSpace() (free int64, known bool) {
 	free, err := s.FS.Free(s.Dir)
 	size := int64(0)
 	if err == nil {
@@ -155,17 +172,22 @@ func (s *SegmentMaker) checkSpace() {
 	}
 	if errors.Is(err, fs.ErrNotExist) { // checked not only when the next segment begins: the log writes to files that no later start finds
 		s.Fail(logFailed(err))
-		return
+		return 0, false
 	}
 	if err != nil {
 		s.Logger.Error("the disk does not say how much space is left", "error", err)
-		return
+		return 0, false
 	}
 	s.Status.reportDisk(func(d *space.Disk) {
 		// The free space includes files that were just removed, and the size of the log or the snapshots may still count them.
 		d.Capacity = min(free+s.Status.Durable().FileBytes+d.Spares*s.SegmentBytes+s.Maker.Bytes()+d.Written, size)
 		d.Size, d.Free = size, free
 	})
+	return free, true
+}
+
+// judge raises or ends the alarm of a nearly full disk.
+func (s *SegmentMaker) judge(free int64) {
 	disk := s.Status.Disk()
 	low, high := disk.Marks()
 	waits := disk.LogWaits // for more space than the low mark reserves: one entry may be larger than that
