@@ -386,3 +386,76 @@ func TestSegmentsFollowTheRate(t *testing.T) {
 		t.Errorf("of a log that is idle again %d released segments are left", left())
 	}
 }
+
+// Segments that wait for reuse give way: to other programs, before the member counts its disk as full, and to a snapshot of another
+// member that finds no space.
+func TestWaitingSegmentsGiveWay(t *testing.T) {
+	const segment, waiting = 64 << 10, 40
+	tuned := limits.Defaults()
+	tuned.SnapshotBytes, tuned.CatchUpBytes, tuned.Index.ExtentBytes, tuned.Index.BaseLeast = 1<<20, 1<<20, 256<<10, 256<<10
+	s := newTestSnapshotter(t, index.NewState(tuned.Index).View())
+	s.Status.SetMachine(0, segment)
+	s.fs.SetCapacity(32 << 20)
+	if err := s.fs.MkdirAll("wal"); err != nil {
+		t.Fatal(err)
+	}
+	maker := NewSegmentMaker(SegmentMakerConfig{
+		Maker: log.NewMaker(log.Options{FS: s.fs, Dir: "wal", Cluster: 1, Member: 1, SegmentBytes: segment, Salt: func() uint64 { return 1 }}),
+		FS:    s.fs, Dir: "wal", SegmentBytes: segment, Inbox: NewMailbox[SegmentMakerMessage]("m", Capacity{MustPost: 10}), Status: s.Status,
+		Limits: tuned, Fail: func(err error) { t.Error(err) }, Logger: slog.New(slog.DiscardHandler),
+	})
+	now, made := time.Second, 0
+	look := func() { maker.Handle(Time{Now: now}, []SegmentMakerMessage{Retry{}}) }
+	s.Status.publishDurable(log.Stats{RecordBytes: 10 << 20})
+	release := func() {
+		t.Helper()
+		s.fs.Occupy(0)
+		look()
+		var names []string
+		for int64(len(names))*segment+maker.Maker.Bytes() < waiting*segment {
+			f, err := s.fs.Create(fmt.Sprint("wal/released", made))
+			if err := errors.Join(err, f.Reserve(segment), f.Close()); err != nil {
+				t.Fatal(err)
+			}
+			made++
+			names = append(names, f.Name())
+		}
+		maker.Handle(Time{Now: now}, []SegmentMakerMessage{Recycle{Names: names}})
+		if look(); maker.Maker.Bytes() != waiting*segment {
+			t.Fatalf("%d bytes wait on an empty disk", maker.Maker.Bytes())
+		}
+	}
+	gone := func(what string) {
+		t.Helper()
+		if look(); maker.Maker.Bytes() != (limits.SparesMost-limits.SpareSegments)*segment || s.Status.Disk().Full {
+			t.Errorf("%s: %d bytes wait, the disk is full: %v", what, maker.Maker.Bytes(), s.Status.Disk().Full)
+		}
+	}
+	free := func() int64 {
+		bytes, err := s.fs.Free("wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes
+	}
+	low, high := s.Status.Disk().Marks()
+	for _, left := range []int64{high + segment, low - segment} {
+		release()
+		s.fs.Occupy(free() - left)
+		gone(fmt.Sprintf("other programs leave %d bytes, the low mark is %d", left, low))
+	}
+	release()
+	offer := FromPeer{From: 2, Message: peerframe.SnapshotOffer{Index: 100, Term: 1, Size: free() + segment, MessageTerm: 2}}
+	if s.turn(offer); s.receive != nil {
+		t.Fatal("a snapshot is received that is larger than the space")
+	}
+	gone("a snapshot finds no space")
+	if s.turn(offer); s.receive == nil {
+		t.Errorf("it finds no space although %d bytes are free: %q", free(), s.problems())
+	}
+	s.receive.file.Abort()
+	s.endReceive()
+	s.at += limits.SnapshotRetryMost + 2*limits.SpaceCheck
+	s.turn(Wait{})
+	release()
+}
