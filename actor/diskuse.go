@@ -1,7 +1,9 @@
 package actor
 
 import (
+	"errors"
 	"slices"
+	"syscall"
 	"time"
 
 	"qkv/actor/space"
@@ -35,6 +37,14 @@ func (s *Snapshotter) full() bool {
 	free, err := s.FS.Free(s.Dir)
 	disk := s.Status.Disk()
 	return err != nil || disk.Accepts() != space.Left || free < s.growth()+disk.SpareBytes()
+}
+
+// noteLack notes that a file found no space, until its next attempt at the latest. The segment maker then gives up the segments that wait
+// for reuse.
+func (s *Snapshotter) noteLack(err error) {
+	if errors.Is(err, syscall.ENOSPC) {
+		s.lacks = s.now + limits.SnapshotRetryMost + limits.SpaceCheck
+	}
 }
 
 // bytes returns the size of this member's own files, with the snapshot being saved or received at its full size.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -298,4 +299,163 @@ func TestAdviceIsOfTheFailure(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The segment maker measures the rate of the log once a second: a fast log's new segments are reserved and its released ones kept. A
+// pause of the load changes that slowly, and a slow log has its segments filled, and few kept.
+func TestSegmentsFollowTheRate(t *testing.T) {
+	fs := simdisk.New(1)
+	l, _ := openTestLog(t, fs)
+	w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
+	w.Status.view.Store(index.NewState(limits.Defaults().Index).View())
+	tuned := limits.Defaults()
+	tuned.ReserveRate = 1 << 20
+	maker := NewSegmentMaker(SegmentMakerConfig{
+		Maker: log.NewMaker(log.Options{FS: fs, Dir: "wal", Cluster: 1, Member: 1, SegmentBytes: 64 << 10, Salt: func() uint64 { return 1 }}),
+		FS:    fs, Dir: "wal", SegmentBytes: 64 << 10, Inbox: w.SegmentMaker, LogWriter: w.Inbox, Status: w.Status, Limits: tuned,
+		Fail: func(err error) { t.Error(err) }, Logger: slog.New(slog.DiscardHandler),
+	})
+	drainBox(w.SegmentMaker)
+	records := int64(0)
+	second := func(now int, bytes int64) {
+		t.Helper()
+		records += bytes
+		w.Status.publishDurable(log.Stats{RecordBytes: records})
+		maker.Handle(Time{Now: time.Duration(now) * time.Second}, []SegmentMakerMessage{Retry{}, Retry{}})
+	}
+	keeps := func(rate int64) int { return int(max(2, 10*rate/(64<<10))) }
+	for i, c := range []struct {
+		bytes, rate int64
+	}{{0, 0}, {1 << 20, 1 << 20}, {2 << 20, 2 << 20}, {0, 3 << 19}, {0, 9 << 17}, {0, 27 << 15}, {100, 81 << 13}} {
+		second(i+1, c.bytes)
+		if maker.Maker.Keeps != keeps(c.rate) || maker.Maker.Reserve != (c.rate > 1<<20) {
+			t.Errorf("second %d: %d segments are kept, want %d; they are reserved: %v", i+1, maker.Maker.Keeps, keeps(c.rate), maker.Maker.Reserve)
+		}
+	}
+	made := func() (reserved, writes int64) {
+		reserved, writes = fs.Count(simdisk.OpReserve), fs.Count(simdisk.OpWrite)
+		drainBox(w.Inbox)
+		maker.Handle(Time{Now: maker.now}, []SegmentMakerMessage{MakeSpare{}})
+		for range 10 {
+			maker.Handle(Time{Now: maker.now}, nil)
+		}
+		if got := drainBox(w.Inbox); len(got) != 1 {
+			t.Errorf("%v instead of a spare", got)
+		}
+		return fs.Count(simdisk.OpReserve) - reserved, fs.Count(simdisk.OpWrite) - writes
+	}
+	if reserved, writes := made(); reserved != 0 || writes == 0 {
+		t.Errorf("of a slow log, %d files were reserved, and %d writes filled them", reserved, writes)
+	}
+	second(9, 8<<20)
+	if reserved, writes := made(); reserved != 1 || writes != 0 {
+		t.Errorf("of a fast log, %d files were reserved, and %d writes filled them", reserved, writes)
+	}
+	var names []string
+	for i := range 6 {
+		f, err := fs.Create(fmt.Sprint("wal/released", i))
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, f.Name())
+	}
+	left := func() (n int) {
+		all, err := fs.List("wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range all {
+			if strings.HasPrefix(name, "released") {
+				n++
+			}
+		}
+		return n
+	}
+	w.Status.publishDurable(log.Stats{RecordBytes: records, Bytes: w.Status.Disk().LogBudget(&tuned)})
+	if maker.Handle(Time{Now: maker.now}, []SegmentMakerMessage{Retry{}}); maker.Maker.Keeps != 2 {
+		t.Errorf("beside a log that takes its budget, %d segments are kept", maker.Maker.Keeps)
+	}
+	w.Status.publishDurable(log.Stats{RecordBytes: records, Bytes: 64 << 10}) // without the files that it has released
+	if maker.Handle(Time{Now: maker.now}, []SegmentMakerMessage{Recycle{Names: names}}); left() != len(names) {
+		t.Errorf("of a fast log %d released segments are left", left())
+	}
+	for i := range 60 {
+		second(10+i, 0)
+	}
+	if left() != limits.SparesMost-limits.SpareSegments {
+		t.Errorf("of a log that is idle again %d released segments are left", left())
+	}
+}
+
+// Segments that wait for reuse give way: to other programs, before the member counts its disk as full, and to a snapshot of another
+// member that finds no space.
+func TestWaitingSegmentsGiveWay(t *testing.T) {
+	const segment, waiting = 64 << 10, 40
+	tuned := limits.Defaults()
+	tuned.SnapshotBytes, tuned.CatchUpBytes, tuned.Index.ExtentBytes, tuned.Index.BaseLeast = 1<<20, 1<<20, 256<<10, 256<<10
+	s := newTestSnapshotter(t, index.NewState(tuned.Index).View())
+	s.Status.SetMachine(0, segment)
+	s.fs.SetCapacity(32 << 20)
+	if err := s.fs.MkdirAll("wal"); err != nil {
+		t.Fatal(err)
+	}
+	maker := NewSegmentMaker(SegmentMakerConfig{
+		Maker: log.NewMaker(log.Options{FS: s.fs, Dir: "wal", Cluster: 1, Member: 1, SegmentBytes: segment, Salt: func() uint64 { return 1 }}),
+		FS:    s.fs, Dir: "wal", SegmentBytes: segment, Inbox: NewMailbox[SegmentMakerMessage]("m", Capacity{MustPost: 10}), Status: s.Status,
+		Limits: tuned, Fail: func(err error) { t.Error(err) }, Logger: slog.New(slog.DiscardHandler),
+	})
+	now, made := time.Second, 0
+	look := func() { maker.Handle(Time{Now: now}, []SegmentMakerMessage{Retry{}}) }
+	s.Status.publishDurable(log.Stats{RecordBytes: 10 << 20})
+	release := func() {
+		t.Helper()
+		s.fs.Occupy(0)
+		look()
+		var names []string
+		for int64(len(names))*segment+maker.Maker.Bytes() < waiting*segment {
+			f, err := s.fs.Create(fmt.Sprint("wal/released", made))
+			if err := errors.Join(err, f.Reserve(segment), f.Close()); err != nil {
+				t.Fatal(err)
+			}
+			made++
+			names = append(names, f.Name())
+		}
+		maker.Handle(Time{Now: now}, []SegmentMakerMessage{Recycle{Names: names}})
+		if look(); maker.Maker.Bytes() != waiting*segment {
+			t.Fatalf("%d bytes wait on an empty disk", maker.Maker.Bytes())
+		}
+	}
+	gone := func(what string) {
+		t.Helper()
+		if look(); maker.Maker.Bytes() != (limits.SparesMost-limits.SpareSegments)*segment || s.Status.Disk().Full {
+			t.Errorf("%s: %d bytes wait, the disk is full: %v", what, maker.Maker.Bytes(), s.Status.Disk().Full)
+		}
+	}
+	free := func() int64 {
+		bytes, err := s.fs.Free("wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes
+	}
+	low, high := s.Status.Disk().Marks()
+	for _, left := range []int64{high + segment, low - segment} {
+		release()
+		s.fs.Occupy(free() - left)
+		gone(fmt.Sprintf("other programs leave %d bytes, the low mark is %d", left, low))
+	}
+	release()
+	offer := FromPeer{From: 2, Message: peerframe.SnapshotOffer{Index: 100, Term: 1, Size: free() + segment, MessageTerm: 2}}
+	if s.turn(offer); s.receive != nil {
+		t.Fatal("a snapshot is received that is larger than the space")
+	}
+	gone("a snapshot finds no space")
+	if s.turn(offer); s.receive == nil {
+		t.Errorf("it finds no space although %d bytes are free: %q", free(), s.problems())
+	}
+	s.receive.file.Abort()
+	s.endReceive()
+	s.at += limits.SnapshotRetryMost + 2*limits.SpaceCheck
+	s.turn(Wait{})
+	release()
 }

@@ -429,6 +429,7 @@ func (w *LogWriter) recycle() {
 		w.SegmentMaker.MustPost(NextSegments{Pages: pages})
 	}
 	if r := (Recycle{Names: w.Log.TakeReleased(), Damaged: w.Log.TakeDamaged()}); len(r.Names)+len(r.Damaged) > 0 {
+		w.Status.publishDurable(w.Log.Stats()) // the log's size without these files
 		w.SegmentMaker.MustPost(r)
 	}
 }

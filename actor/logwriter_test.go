@@ -198,6 +198,31 @@ func TestSpareThatComesWithASnapshotIsKept(t *testing.T) {
 	}
 }
 
+// When released files are handed on, the published size of the log is already without them: the segment maker keeps as many as that size
+// leaves of the log's budget.
+func TestReleasedFilesAreOfTheLogNoMore(t *testing.T) {
+	l, _ := openLogOf(t, simdisk.New(1), 64<<10, nil)
+	w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
+	w.Status.view.Store(index.NewState(limits.Defaults().Index).View())
+	for i := range uint64(10) {
+		e := someEntry(2+i, 1)
+		e.Data = make([]byte, 20_000)
+		handleAll(w, []LogWriterMessage{Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}}}})
+	}
+	before := w.Status.Durable().FileBytes
+	drainBox(w.SegmentMaker)
+	w.Handle(Time{}, []LogWriterMessage{Release{UpTo: 11}})
+	released := 0
+	for _, m := range drainBox(w.SegmentMaker) {
+		if r, ok := m.(Recycle); ok {
+			released += len(r.Names)
+		}
+	}
+	if got := w.Status.Durable().FileBytes; released < 3 || got != l.Stats().Bytes || got > before-3*64<<10 {
+		t.Errorf("%d files are released; the log had %d bytes, has %d, and publishes %d", released, before, l.Stats().Bytes, got)
+	}
+}
+
 // What is written and not applied counts until it is applied, or others are written in its place.
 func TestUnapplied(t *testing.T) {
 	var u unapplied

@@ -24,12 +24,17 @@ type SegmentMakerConfig struct {
 	Inbox        *Mailbox[SegmentMakerMessage]
 	LogWriter    *Mailbox[LogWriterMessage]
 	Status       *Status
+	Limits       limits.Tunable
 	Fail         func(error)
 	Logger       *slog.Logger
 }
 
-// SegmentMaker keeps zero-filled files ready for the log: a sync then never has to commit the file system's journal. It owns the spare
-// files. It is never in the path of a commit, and works in small steps, with rests.
+// SegmentMaker keeps files ready for the log, recycled or filled with zeros: a sync then never has to commit the file system's journal. It
+// owns the spare files. It is never in the path of a commit, and works in small steps, with rests.
+//
+// It measures how fast the log is written. A fast log's released segments wait for reuse in larger number ([space.Disk.Recycles]), so in
+// the long run no new files are made. They give way to everything else that needs the disk. Above limits.ReserveRate new files are only reserved: each byte is then written once. After such
+// a load, a slow log still fills at most the ready spares, with slower syncs.
 //
 // In each segment it writes the name of the next one, when that one is begun and synced: the loss of a segment is then detected.
 //
@@ -47,6 +52,9 @@ type SegmentMaker struct {
 	failed  bool   // until the next Retry
 	advised string // the logged advice about the failure; empty: none yet
 	refuses bool   // the disk has no space for the next file, whatever it reports, until it accepts one
+	records int64  // written to the log by the time at
+	at      time.Duration
+	rate    int64 // bytes per second written to the log: the newest second's, or less and less of an earlier one's
 }
 
 // NewSegmentMaker builds the actor.
@@ -63,6 +71,7 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 		case MakeSpare:
 			s.ordered++
 		case Recycle:
+			s.keep()
 			for _, name := range m.Names {
 				if err := s.Maker.Recycle(name); err != nil {
 					s.fail(fmt.Errorf("recycle %s: %w", name, err))
@@ -77,6 +86,7 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 			s.sayNext(m.Pages)
 		case Retry:
 			s.failed = false
+			s.measure()
 			s.checkSpace()
 		case Inlined:
 			s.checkSpace()
@@ -113,11 +123,48 @@ func (s *SegmentMaker) Rest(took time.Duration) time.Duration {
 	return restAfter(took)
 }
 
-// checkSpace raises or ends the alarm of a nearly full disk, and lets a log that waits for space try again.
+// measure updates the rate at which the log is written, and what depends on the rate. The rate falls by a quarter a second at most, so a
+// pause of a load does not remove the files that its next second needs.
+func (s *SegmentMaker) measure() {
+	d := s.Status.Durable()
+	if took := s.now - s.at; took > 0 {
+		s.rate = max(int64(float64(d.RecordBytes-s.records)/took.Seconds()), s.rate/4*3)
+		s.records, s.at = d.RecordBytes, s.now
+	}
+	s.Maker.Reserve = s.rate > s.Limits.ReserveRate
+}
+
+// keep decides how many released segments wait for reuse, by the log's size without them.
+func (s *SegmentMaker) keep() {
+	s.Maker.Keeps = s.Status.Disk().Recycles(&s.Limits, s.Status.Durable().FileBytes, s.rate)
+}
+
+// giveWay removes the waiting segments whose space has another use, and reports whether there were any.
+func (s *SegmentMaker) giveWay() bool {
+	before := s.Maker.Bytes()
+	s.keep()
+	if err := s.Maker.Trim(); err != nil {
+		s.fail(err)
+	}
+	return s.Maker.Bytes() < before
+}
+
+// checkSpace measures the disk. Segments that wait for reuse give way before the disk counts as nearly full.
 func (s *SegmentMaker) checkSpace() {
 	if s.Status.Disk().LogWaits {
 		s.LogWriter.Offer(RoomChecked{})
 	}
+	free, known := s.measureSpace()
+	if known && s.giveWay() {
+		free, known = s.measureSpace()
+	}
+	if known {
+		s.judge(free)
+	}
+}
+
+// measureSpace reports the disk's free space and its capacity for this member.
+func (s *SegmentMaker) measureSpace() (free int64, known bool) {
 	free, err := s.FS.Free(s.Dir)
 	size := int64(0)
 	if err == nil {
@@ -125,17 +172,22 @@ func (s *SegmentMaker) checkSpace() {
 	}
 	if errors.Is(err, fs.ErrNotExist) { // checked not only when the next segment begins: the log writes to files that no later start finds
 		s.Fail(logFailed(err))
-		return
+		return 0, false
 	}
 	if err != nil {
 		s.Logger.Error("the disk does not say how much space is left", "error", err)
-		return
+		return 0, false
 	}
 	s.Status.reportDisk(func(d *space.Disk) {
 		// The free space includes files that were just removed, and the size of the log or the snapshots may still count them.
 		d.Capacity = min(free+s.Status.Durable().FileBytes+d.Spares*s.SegmentBytes+s.Maker.Bytes()+d.Written, size)
 		d.Size, d.Free = size, free
 	})
+	return free, true
+}
+
+// judge raises or ends the alarm of a nearly full disk.
+func (s *SegmentMaker) judge(free int64) {
 	disk := s.Status.Disk()
 	low, high := disk.Marks()
 	waits := disk.LogWaits // for more space than the low mark reserves: one entry may be larger than that

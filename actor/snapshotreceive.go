@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"syscall"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -93,7 +94,7 @@ func (s *Snapshotter) receiveNext(r *receiving) error {
 	r.left = s.missing(&r.offer) // this member saves parts, too
 	free, err := s.FS.Free(s.Dir)
 	if need := r.left - r.file.Offset(); err == nil && need > free {
-		err = fmt.Errorf("no space left: the snapshot needs %d more bytes, but the disk has only %d free: free space there", need, free)
+		err = fmt.Errorf("%w: the snapshot needs %d more bytes, but the disk has only %d free: free space there", syscall.ENOSPC, need, free)
 	}
 	if err != nil {
 		s.Interrupted.Partial = r.file.Path()
@@ -164,6 +165,7 @@ func (s *Snapshotter) want() {
 func (s *Snapshotter) receiveFailed(from uint64, o peerframe.SnapshotOffer, err error) {
 	s.Logger.Error("a snapshot could not be received", "from", s.Status.NameOf(from), "index", o.Index, "error", err)
 	s.failed = max(s.failed, o.Index)
+	s.noteLack(err)
 	s.Status.Observer.Counters.ReceiveFailed.Add(1)
 	s.Status.Alarm(receivingAlarm(fmt.Sprintf("a snapshot could not be received: %v", err)))
 	s.send(from, peerframe.SnapshotResult{Index: o.Index, Term: o.Term, Damaged: errors.Is(err, damage.ErrDamaged)})

@@ -3,6 +3,7 @@ package actor
 import (
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"qkv/actor/space"
@@ -100,7 +101,7 @@ func (s *Snapshotter) beginFile() error {
 func (s *Snapshotter) begin(bytes int64, saved func(*snapshot.Saver), saver func() (*snapshot.Saver, error)) error {
 	free, err := s.FS.Free(s.Dir)
 	if err == nil && free < bytes {
-		err = fmt.Errorf("no space left: the file takes about %d bytes, the disk has %d left: free space there", bytes, free)
+		err = fmt.Errorf("%w: the file takes about %d bytes, the disk has %d left: free space there", syscall.ENOSPC, bytes, free)
 	}
 	if err != nil {
 		return err
@@ -162,6 +163,7 @@ func (s *Snapshotter) beginPiece(v *index.View) error {
 		need += low
 	}
 	if free, err := s.FS.Free(s.Dir); err != nil || free < need {
+		s.noteLack(syscall.ENOSPC)
 		s.dropBase()
 		return nil
 	}
@@ -254,6 +256,7 @@ func savingAlarm(text string) kv.Alarm {
 func (s *Snapshotter) saveFailed(err error) {
 	s.abortFile()
 	s.dropBase()
+	s.noteLack(err)
 	s.notSaved(err)
 }
 

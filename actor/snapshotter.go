@@ -78,7 +78,8 @@ type Snapshotter struct {
 	backoffs map[uint64]backoff // by peer: since the last snapshot that it installed
 	receive  *receiving
 	repair   repairing
-	failed   uint64 // index of the newest snapshot that could not be received; 0: there is no such alarm
+	failed   uint64        // index of the newest snapshot that could not be received; 0: there is no such alarm
+	lacks    time.Duration // until then a file found no space
 
 	pieceBytes int // size of one disk request of a save or a check, adapted to the time of its steps
 }
@@ -198,7 +199,7 @@ func (s *Snapshotter) publishSize() {
 		case s.out.order != nil && s.out.order.begun: // the deletable files are already gone
 			d.NextHas = s.fileBytes()
 		}
-		d.Receives = s.comes()
+		d.Receives, d.Lacks = s.comes(), s.now < s.lacks
 		d.Snapshots, d.Written = s.bytes(), s.written()
 	})
 }

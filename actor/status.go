@@ -88,6 +88,7 @@ type Durable struct {
 	Last, LastTerm uint64
 	HardTerm       uint64
 	FileBytes      int64
+	RecordBytes    int64 // synced since the start
 }
 
 // Parts are the files that the next snapshot lists.
@@ -255,6 +256,6 @@ func (c *Consensus) publish() {
 
 // publishDurable publishes the log's synced end, before the synced entries are reported.
 func (s *Status) publishDurable(stats log.Stats) {
-	d := &Durable{Last: stats.Index, LastTerm: stats.Term, HardTerm: stats.HardState.Term, FileBytes: stats.Bytes}
+	d := &Durable{Last: stats.Index, LastTerm: stats.Term, HardTerm: stats.HardState.Term, FileBytes: stats.Bytes, RecordBytes: stats.RecordBytes}
 	s.show(func() { s.durable.Store(d) })
 }

@@ -433,6 +433,7 @@ func (w *world) make() error {
 	if w.l.Stats().Spares > 1 {
 		return nil
 	}
+	w.maker.Reserve, w.maker.Keeps = w.r.IntN(2) == 0, w.r.IntN(6)
 	for {
 		spare, done, err := w.maker.Step()
 		if err != nil {

@@ -9,9 +9,9 @@ import (
 	"qkv/log/disk"
 )
 
-// Maker prepares spares, the files of later segments: new files filled with zeros, or released files under a new name.
-// It fills new files, because in a file that is only reserved each first write also changes metadata. The segment
-// maker, an actor, owns the Maker. Only file names pass between it and the log writer.
+// Maker prepares spares, the files of later segments: released files under a new name, or new files. A new file is
+// filled with zeros, because in a file that is only reserved each first write also changes metadata, unless Reserve is
+// set. The segment maker, an actor, owns the Maker. Only file names pass between it and the log writer.
 //
 // When a file is complete, it gets the number after the highest in the folder. So the log uses its spares in the order
 // of their numbers. The numbers of all spares are above the log's own, except spares that the log overtakes by creating
@@ -25,13 +25,25 @@ type Maker struct {
 	// nothing about the disk.
 	Quick bool
 
+	// Reserve says that the log is written so fast that zeros would take the disk from it: new files are then only
+	// reserved. Each sync of such a segment commits the file system's journal, which is cheap beside the bytes of its
+	// group, and each byte is written once. Reserving is as safe as filling. The size is synced before the file gets a
+	// segment's name. A crash may lose unsynced writes into reserved space, which then reads as zeros. Recovery
+	// meets zeros in a filled file, too: they are the log's end (rule 4 of package disk). A sync returns only when the
+	// written blocks count as written.
+	Reserve bool
+
+	// Keeps is how many released files wait to be recycled, in addition to the ready spares: at least makerKeeps. It
+	// takes effect with the next Recycle or Trim.
+	Keeps int
+
 	// The file that is being filled.
 	file   disk.File
 	at     int64
 	synced int64
 }
 
-// makerKeeps is how many released files wait to be recycled, in addition to the ready spares.
+// makerKeeps is how many released files wait to be recycled while the log is written slowly.
 const makerKeeps = limits.SparesMost - limits.SpareSegments
 
 // NewMaker returns a maker of spares for the log with these options.
@@ -41,13 +53,18 @@ func NewMaker(o Options) *Maker { return &Maker{o: o.withDefaults()} }
 // therefore leave the folder oldest first, and a missing segment between existing ones is a loss.
 func (m *Maker) Recycle(name string) error {
 	m.store = append(m.store, name)
-	if len(m.store) <= makerKeeps {
-		return nil
+	return m.Trim()
+}
+
+// Trim removes the oldest of the files that wait for reuse, until Keeps are left.
+func (m *Maker) Trim() error {
+	var failed error
+	for len(m.store) > max(m.Keeps, makerKeeps) {
+		failed = errors.Join(failed, m.o.FS.Remove(m.store[0]))
+		m.store = m.store[1:]
 	}
-	oldest := m.store[0]
-	m.store = m.store[1:]
-	if err := m.o.FS.Remove(oldest); err != nil {
-		return fmt.Errorf("removing a released segment: %w", err)
+	if failed != nil {
+		return fmt.Errorf("removing a released segment: %w", failed)
 	}
 	return nil
 }
@@ -77,7 +94,7 @@ func (m *Maker) Step() (spare string, done bool, err error) {
 	case len(m.store) > 0:
 		spare, err = m.reuse()
 	default:
-		err = m.start()
+		spare, err = m.start()
 	}
 	if err != nil {
 		return "", false, fmt.Errorf("making a spare segment: %w", err)
@@ -85,11 +102,21 @@ func (m *Maker) Step() (spare string, done bool, err error) {
 	return spare, spare != "", nil
 }
 
-// start begins a new file.
-func (m *Maker) start() (err error) {
+// start begins a new file. If the file is only reserved, it is a spare at once.
+func (m *Maker) start() (spare string, err error) {
 	m.at, m.synced = 0, 0
-	m.file, err = createTemp(m.o, makerName, m.o.SegmentBytes)
-	return err
+	if m.file, err = createTemp(m.o, makerName, m.o.SegmentBytes); err != nil || !m.Reserve {
+		return "", err
+	}
+	switch err = m.file.Reserve(m.o.SegmentBytes); {
+	case err == nil:
+		return m.finish()
+	case errors.Is(err, errors.ErrUnsupported): // the next steps fill the file
+		return "", nil
+	default:
+		m.Close()
+		return "", err
+	}
 }
 
 // fill writes the next zeros. The last step makes the file durable, and a spare.
@@ -103,21 +130,25 @@ func (m *Maker) fill() (spare string, err error) {
 		err = m.file.WriteZeros(int(n), m.at)
 	}
 	m.at += n
-	last := m.at == m.o.SegmentBytes
 	switch {
 	case err != nil:
-	case last:
-		err = m.file.Sync()
+	case m.at == m.o.SegmentBytes:
+		return m.finish()
 	case m.at-m.synced+step > unsynced:
 		m.synced = m.at
 		err = m.file.Datasync()
 	}
 	if err != nil {
 		m.Close()
-		return "", err
 	}
-	if !last {
-		return "", nil
+	return "", err
+}
+
+// finish makes the new file durable, and a spare.
+func (m *Maker) finish() (spare string, err error) {
+	if err := m.file.Sync(); err != nil {
+		m.Close()
+		return "", err
 	}
 	file := m.file
 	m.file = nil

@@ -2,6 +2,7 @@ package log_test
 
 import (
 	"errors"
+	"path"
 	"slices"
 	"strings"
 	"syscall"
@@ -114,6 +115,106 @@ func TestMakerRecycles(t *testing.T) {
 	if slices.Contains(w.files(), "0000000000000001.wal") {
 		t.Error("the founding segment is still there")
 	}
+}
+
+// A log that is written quickly has more of its files wait for reuse. When it is slow again, the oldest are removed first.
+func TestMakerKeeps(t *testing.T) {
+	w := opened(t, 64<<10)
+	for w.l.Stats().Segments < 9 {
+		w.put(entry(w.now.last()+1, 1, strings.Repeat("x", 12_000)))
+	}
+	w.l.Release(w.now.last())
+	w.maker.Keeps = 5
+	released := w.l.TakeReleased()
+	for _, name := range released {
+		must(t, w.maker.Recycle(name))
+	}
+	if got := w.files(); len(got) != 1+5 {
+		t.Errorf("%q are left", got)
+	}
+	writes := w.m.Count(simdisk.OpWrite)
+	for range 3 {
+		w.l.AddSpare(spare(t, w.maker))
+	}
+	w.maker.Keeps = 0
+	must(t, w.maker.Trim())
+	if got := w.m.Count(simdisk.OpWrite); got != writes {
+		t.Errorf("%d writes for three released files", got-writes)
+	}
+	if got := w.maker.Bytes(); got != 2*64<<10 {
+		t.Errorf("%d bytes wait for reuse", got)
+	}
+	if got := w.files(); slices.ContainsFunc(released[:6], func(name string) bool { return slices.Contains(got, path.Base(name)) }) {
+		t.Errorf("of %q, older files are left: %q", released, got)
+	}
+}
+
+// For a quick log a new file is reserved: one step, no zeros, and durable before it is a spare. After any crash the log
+// has what was acknowledged, and nothing that it did not write.
+func TestMakerReserves(t *testing.T) {
+	for v := range simdisk.Variants {
+		for seed := range uint64(10) {
+			w := newWorld(t, seed)
+			must(t, w.create())
+			must(t, w.open())
+			w.maker.Reserve = true
+			writes := w.m.Count(simdisk.OpWrite)
+			name, done, err := w.maker.Step()
+			must(t, err)
+			if !done || w.m.Count(simdisk.OpWrite) != writes {
+				t.Fatalf("one step: %q, done %v, %d writes", name, done, w.m.Count(simdisk.OpWrite)-writes)
+			}
+			w.m.Crash(v)
+			must(t, w.open())
+			if got := w.files(); !slices.Contains(got, path.Base(name)) {
+				t.Fatalf("%v: a spare is gone: %q", v, got)
+			}
+			file, err := w.m.Open(name)
+			must(t, err)
+			if size, err := file.Size(); err != nil || size != w.o.SegmentBytes {
+				t.Fatalf("%v: a spare of %d bytes: %v", v, size, err)
+			}
+			must(t, file.Close())
+			w.l.AddSpare(name)
+			for w.l.Stats().Spares > 0 {
+				w.put(entry(w.now.last()+1, 1, strings.Repeat("x", 3000)))
+			}
+			for range 5 { // an unsynced group behind synced ones
+				w.put(entry(w.now.last()+1, 1, strings.Repeat("y", 3000)))
+			}
+			w.append(w.now.last()+1, 1, 3, nil)
+			w.m.Fail(simdisk.Fault{Call: 1, Op: simdisk.OpSync, Err: syscall.EIO})
+			if err := w.sync(); err == nil {
+				t.Fatal("a failed sync")
+			}
+			w.m.ClearFaults()
+			w.m.Crash(v)
+			must(t, w.open())
+		}
+	}
+}
+
+// A disk that cannot reserve has its spares filled, and a full one loses nothing.
+func TestMakerCannotReserve(t *testing.T) {
+	w := opened(t, 64<<10)
+	w.maker.Reserve = true
+	w.m.Fail(simdisk.Fault{Op: simdisk.OpReserve, Err: errors.ErrUnsupported, Stays: true})
+	writes := w.m.Count(simdisk.OpWrite)
+	w.l.AddSpare(spare(t, w.maker))
+	if w.m.Count(simdisk.OpWrite) == writes {
+		t.Error("it is neither reserved nor filled")
+	}
+	w.m.ClearFaults()
+	used := w.m.Used()
+	w.m.SetCapacity(used + 100)
+	if _, _, err := w.maker.Step(); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a full disk: %v", err)
+	}
+	if got := w.files(); w.m.Used() != used || slices.Contains(got, "maker.tmp") {
+		t.Errorf("%d bytes were not given back: %q", w.m.Used()-used, got)
+	}
+	w.m.SetCapacity(1 << 30)
+	spare(t, w.maker)
 }
 
 // A spare that the log has overtaken by making a segment itself is handed back.

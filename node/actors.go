@@ -84,7 +84,7 @@ func (m *member) connect(r *recovered) error {
 	m.actors.logReader = &actor.LogReader{Reader: log.NewReader(m.env.FS), Consensus: box.consensus}
 	maker := actor.NewSegmentMaker(actor.SegmentMakerConfig{
 		Maker: log.NewMaker(m.storage.logOptions()), FS: m.env.FS, Dir: m.folder.path("wal"), SegmentBytes: m.storage.segmentBytes,
-		Inbox: box.segmentMaker, LogWriter: box.logWriter, Status: m.status, Fail: m.fail, Logger: m.logger,
+		Inbox: box.segmentMaker, LogWriter: box.logWriter, Status: m.status, Limits: m.env.Limits, Fail: m.fail, Logger: m.logger,
 	})
 	agrees, err := actor.NewConsensus(actor.ConsensusConfig{
 		CoreConfig: actor.CoreConfig{

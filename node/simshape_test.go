@@ -106,6 +106,7 @@ func drawShape(seed uint64) shape {
 	s.limits.ApplyingBytes = uint64(logUniform(r, 512, 256<<10))
 	s.limits.WindowBytes = int64(logUniform(r, 1<<10, 256<<10))
 	s.limits.SnapshotBytes = int64(logUniform(r, 2<<10, 64<<10))
+	s.limits.ReserveRate = int64(logUniform(rand.New(rand.NewPCG(seed, 0x72657365727665)), 16, 1<<20))
 	s.limits.SnapshotStepBytes = int(logUniform(r, 512, 64<<10))
 	s.limits.CheckInterval = 10 * logUniform(r, 50*time.Millisecond, 2*time.Second)
 	s.limits.Watches = drawWatches(rand.New(rand.NewPCG(seed, 0x7761746368)))

@@ -1,6 +1,21 @@
 package main
 
 var actorBugs = []mutant{
+	{"count released segments twice in the log's budget", []change{
+		{"LogWriter.recycle", `w.Status.publishDurable(w.Log.Stats())`, ``},
+	}, []detector{direct("./actor", "TestReleasedFilesAreOfTheLogNoMore")}},
+	{"fill segments with zeros however fast the log is", []change{
+		{"SegmentMaker.measure", `s.rate > s.Limits.ReserveRate`, `false`},
+	}, []detector{direct("./actor", "TestSegmentsFollowTheRate")}},
+	{"count a disk as full before the segments that wait give way", []change{
+		{"SegmentMaker.checkSpace", `free, known = s.measureSpace()`, ``},
+	}, []detector{direct("./actor", "TestWaitingSegmentsGiveWay")}},
+	{"keep waiting segments although a snapshot finds no space", []change{
+		{"Disk.Recycles", `d.Full || d.Lacks`, `d.Full`},
+	}, []detector{direct("./actor", "TestWaitingSegmentsGiveWay")}},
+	{"let waiting segments take the space of a member's needs", []change{
+		{"Disk.Recycles", `, beyond/limits.SparesOfFree)`, `, max(beyond, d.LogBudget(l)-files))`},
+	}, []detector{direct("./actor", "TestWaitingSegmentsGiveWay")}},
 	{"remove parts that an older snapshot lists", []change{
 		{"Snapshotter.removeParts", `older[one.SHA] = true`, `_ = one`},
 	}, []detector{direct("./actor", "TestPartsModel")}},

@@ -44,6 +44,12 @@ var logBugs = []mutant{
 	{"remove a damaged file until the power fails", []change{
 		{"Maker.Remove", `failed = errors.Join(failed, m.o.FS.SyncDir(m.o.Dir))`, ``},
 	}, []detector{direct("./log", "TestCoveredDamageLeaves")}},
+	{"use a reserved segment whose size is not durable", []change{
+		{"Maker.finish", `if err := m.file.Sync(); err != nil { m.Close(); return "", err }`, ``},
+	}, []detector{direct("./log", "TestMakerReserves")}},
+	{"keep few released segments of a fast log", []change{
+		{"Maker.Trim", `max(m.Keeps, makerKeeps)`, `makerKeeps`},
+	}, []detector{direct("./log", "TestMakerKeeps")}},
 	{"use a file again whose header is damaged", []change{
 		{"inventory.begin", `l.letGo(f.name, f.damaged)`, `l.letGo(f.name, false)`},
 	}, []detector{direct("./log", "TestCoveredDamageLeaves")}},

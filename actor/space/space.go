@@ -18,6 +18,7 @@ import (
 	"cmp"
 	"math"
 	"math/bits"
+	"time"
 
 	"qkv/internal/limits"
 )
@@ -65,6 +66,7 @@ type Disk struct {
 	NextHas   int64 // of Next: the part already written, or the size of the files that can be deleted for it
 	Stored    int64 // the last revision that parts on the disk have
 	Receives  bool  // a snapshot is being received
+	Lacks     bool  // a file found no space lately
 
 	// Of consensus.
 	LogKept bool // the log is kept for a follower
@@ -97,6 +99,19 @@ func (d Disk) CatchesUp() bool { return d.Lags || d.Receives }
 
 // SpareBytes returns the maximum size of the log's spare segments.
 func (d Disk) SpareBytes() int64 { return limits.SparesMost * d.SegmentBytes }
+
+// Recycles returns how many released segments wait for reuse, in addition to the ready spares. They are as many as the log fills in
+// limits.SparesTime, at a rate in bytes per second. Its files and they stay within its budget. They also take only one part in
+// limits.SparesOfFree of the space beyond [Needs]. If a snapshot finds no space, or the disk is full, only those of a slow log are left.
+func (d Disk) Recycles(l *limits.Tunable, files, rate int64) int {
+	n := int64(limits.SparesMost - limits.SpareSegments)
+	if d.Full || d.Lacks {
+		return int(n)
+	}
+	beyond := d.Capacity - d.Needs(l, d.Live, max(d.Snapshots-d.Live, 0)).Most()
+	bytes := min(rate*int64(limits.SparesTime/time.Second), d.LogBudget(l)-files, beyond/limits.SparesOfFree)
+	return int(max(n, bytes/d.SegmentBytes))
+}
 
 // Needs is the disk space that a member takes, by its purpose, in bytes. Each figure is an upper bound, but a newer base
 // may also have keys overwritten and deleted since its compaction: it is begun only where there is space.

@@ -252,3 +252,39 @@ func TestSaveDue(t *testing.T) {
 		}
 	}
 }
+
+// A fast log has more released segments wait for reuse: what it fills in ten seconds, within what its files leave of its budget and
+// an eighth of the space beyond the needs. On a full disk they are no more than those of a slow log.
+func TestRecycles(t *testing.T) {
+	l := limits.Defaults()
+	budget := Disk{SegmentBytes: 64 * mib, Capacity: tib}.LogBudget(&l)
+	needs := func(live int64) int64 {
+		return Disk{SegmentBytes: 64 * mib, Capacity: tib}.Needs(&l, live, live).Most()
+	}
+	for _, c := range []struct {
+		what        string
+		disk        Disk
+		files, rate int64
+		want        int
+	}{
+		{"an idle log", Disk{Capacity: tib}, 64 * mib, 0, 2},
+		{"a slow one", Disk{Capacity: tib}, 64 * mib, 10 * mib, 2},
+		{"a faster one", Disk{Capacity: tib}, 64 * mib, 26 * mib, 4},
+		{"a fast one", Disk{Capacity: tib}, 192 * mib, 200 * mib, int(budget/mib-192) / 64},
+		{"a fast one without space", Disk{Capacity: gib / 2}, 64 * mib, 200 * mib, 2},
+		{"a fast one that takes its budget", Disk{Capacity: tib}, budget, 200 * mib, 2},
+		{"one whose files are larger", Disk{Capacity: tib}, 2 * budget, 200 * mib, 2},
+		{"a full disk", Disk{Capacity: tib, Full: true}, 64 * mib, 200 * mib, 2},
+		{"a disk where a snapshot found no space", Disk{Capacity: tib, Lacks: true}, 64 * mib, 200 * mib, 2},
+		{"a disk that was not measured", Disk{}, 64 * mib, 200 * mib, 2},
+		{"a disk as large as the needs", Disk{Capacity: needs(0)}, 64 * mib, 200 * mib, 2},
+		{"a larger disk", Disk{Capacity: needs(0) + 8*320*mib}, 64 * mib, 200 * mib, 5},
+		{"a larger disk with a state", Disk{Capacity: needs(0) + 8*320*mib, Live: gib, Snapshots: 2 * gib}, 64 * mib, 200 * mib, 2},
+		{"a larger disk for that state", Disk{Capacity: needs(gib) + 8*320*mib, Live: gib, Snapshots: 2 * gib}, 64 * mib, 200 * mib, 5},
+	} {
+		c.disk.SegmentBytes = 64 * mib
+		if got := c.disk.Recycles(&l, c.files, c.rate); got != c.want {
+			t.Errorf("%s: %d released segments wait, want %d", c.what, got, c.want)
+		}
+	}
+}

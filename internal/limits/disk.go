@@ -48,9 +48,17 @@ const (
 	SegmentBytesMost  = 1 << 30
 	// BatchesOfSegment is how many batches a segment holds at least: batched records, such as deletions, never need a file of their own.
 	BatchesOfSegment = 4
-	// SpareSegments is how many prepared segments are kept; SparesMost bounds the recycled ones.
+	// SpareSegments is how many prepared segments are kept. With the released segments that wait for reuse they are SparesMost, or more
+	// while the log is written quickly: what the log writes in SparesTime can wait, within the log's budget. A snapshot releases the
+	// log of a second or more at once, and a released segment that is removed costs a new file later. More than SparesMost take one part
+	// in SparesOfFree of the disk beyond a member's needs (space.Needs): snapshots of other members and other programs find space there.
 	SpareSegments = 2
 	SparesMost    = 4
+	SparesTime    = 10 * time.Second
+	SparesOfFree  = 8
+	// ReserveRate is the bytes per second written to the log above which new segments are only reserved. Zeros written ahead save each
+	// sync a commit of the file system's journal, but double the bytes of a log that is not recycled yet.
+	ReserveRate = 48 << 20
 	// SpareStepBytes is how much of a spare is filled at a time: on a slow disk the log's sync waits for it. SpareSyncBytes is how much is
 	// filled between two syncs: a whole segment at once would delay the log's own.
 	SpareStepBytes = 256 << 10

@@ -21,6 +21,7 @@ type Tunable struct {
 	SnapshotFramesWaiting int
 	WatchRequestsWaiting  int64
 
+	ReserveRate        int64
 	SnapshotBytes      int64
 	SnapshotStepBytes  int
 	SnapshotChunkBytes int64
@@ -149,7 +150,7 @@ func Defaults() Tunable {
 		ForwardBytesInflight: ForwardBytesInflight,
 		ProposalBytesWaiting: ProposalBytesWaiting, PeerMessagesWaiting: PeerMessagesWaiting, SnapshotFramesWaiting: SnapshotFramesWaiting,
 		WatchRequestsWaiting: WatchRequestsWaiting,
-		SnapshotBytes:        SnapshotBytes, SnapshotStepBytes: SnapshotStepBytes,
+		ReserveRate:          ReserveRate, SnapshotBytes: SnapshotBytes, SnapshotStepBytes: SnapshotStepBytes,
 		SnapshotChunkBytes: SnapshotChunkBytes, CatchUpBytes: CatchUpBytes, CatchUpLeast: CatchUpLeast,
 		LeaseLengthening: LeaseLengthening,
 		DiskStall:        DiskStall, CheckInterval: CheckInterval,

@@ -124,6 +124,7 @@ type inode struct {
 	isPending   bool     // it is in Disk.pending
 	synced      []bool   // by page: synced with content since the file was made or renamed
 	unsynced    []int64  // pages written since the last sync with anything except zeros
+	reserved    []bool   // by page: allocated by Reserve, and no write there is durable
 }
 
 func newDir() *inode { return &inode{names: map[string]*inode{}, durable: map[string]*inode{}} }

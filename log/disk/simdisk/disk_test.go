@@ -673,3 +673,39 @@ func TestFailedSyncAfterAnotherInItsBatch(t *testing.T) {
 		t.Fatalf("%q", got)
 	}
 }
+
+// A crash may lose a write into reserved space and keep a later one, whatever its variant. The file's length and synced
+// writes survive, the lost pages are zeros, and a write into space that was filled keeps its order.
+func TestCrashOfReservedSpace(t *testing.T) {
+	for _, reserved := range []bool{true, false} {
+		lost := map[simdisk.Variant]int{}
+		build := func(m *simdisk.Disk) {
+			f := create(t, m, "f", "")
+			if reserved {
+				must(t, f.Reserve(4*4096))
+			} else {
+				must(t, f.WriteZeros(4*4096, 0))
+			}
+			must(t, f.Sync())
+			must(t, m.SyncDir("."))
+			put(t, f, 0, strings.Repeat("s", 4096))
+			must(t, f.Datasync())
+			put(t, f, 4096, strings.Repeat("a", 4096))
+			put(t, f, 2*4096, strings.Repeat("b", 4096))
+		}
+		everyCrash(t, build, func(t *testing.T, v simdisk.Variant, m *simdisk.Disk) {
+			got := content(t, m, "f")
+			if len(got) != 4*4096 || got[:4096] != strings.Repeat("s", 4096) {
+				t.Fatalf("%v: %d bytes, and the synced page is %q", v, len(got), got[:10])
+			}
+			if got[4096:8192] == strings.Repeat("\x00", 4096) && got[2*4096:3*4096] == strings.Repeat("b", 4096) {
+				lost[v]++
+			}
+		})
+		for _, v := range []simdisk.Variant{simdisk.Prefix, simdisk.Torn, simdisk.LostEntry, simdisk.LostSize} {
+			if (lost[v] > 0) != reserved {
+				t.Errorf("reserved %v, %v: %d crashes have lost the first write and kept the second one", reserved, v, lost[v])
+			}
+		}
+	}
+}

@@ -44,6 +44,21 @@ type fileOp struct {
 	pages  []int64 // of a sync: the covered pages with content, for Guard
 }
 
+// complete applies an operation to the durable bytes, for good. Its pages are no longer only reserved.
+func (i *inode) complete(o *fileOp) {
+	o.apply(&i.disk)
+	if o.kind == opWrite {
+		clear(i.reservedPages(o))
+	}
+	i.remember(o)
+}
+
+// reservedPages returns the part of reserved that a write covers.
+func (i *inode) reservedPages(o *fileOp) []bool {
+	n := int64(len(i.reserved))
+	return i.reserved[min(o.off/pageBytes, n):min((o.off+o.length+pageBytes-1)/pageBytes, n)]
+}
+
 func (o *fileOp) apply(t *table) {
 	switch o.kind {
 	case opWrite:
@@ -131,8 +146,7 @@ func (i *inode) makeDurable() {
 		if i.ops[k].failed {
 			rest = append(rest, i.ops[k])
 		} else {
-			i.ops[k].apply(&i.disk)
-			i.remember(&i.ops[k])
+			i.complete(&i.ops[k])
 			rest = supersede(rest, &i.ops[k])
 		}
 	}
@@ -436,7 +450,15 @@ func (f *file) Prefetch(_, _ int64) {}
 
 func (f *file) Truncate(size int64) error { return f.resize(OpTruncate, size) }
 
-func (f *file) Reserve(size int64) error { return f.resize(OpReserve, size) }
+// Reserve gives the file its size. A crash may lose a later unsynced write into its pages as a whole, whatever else it
+// keeps: the write then reached the medium, and the metadata that marks the pages as written did not.
+func (f *file) Reserve(size int64) error {
+	err := f.resize(OpReserve, size)
+	if err == nil {
+		f.inode.reserved = slices.Repeat([]bool{true}, int((size+pageBytes-1)/pageBytes))
+	}
+	return err
+}
 
 func (f *file) resize(op Op, size int64) error {
 	if _, err := f.enter(op, f.detail("%d", size)); err != nil {
