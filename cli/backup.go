@@ -158,9 +158,6 @@ func backupError(err error) error {
 // zoned formats a time of a state, with its zone.
 func zoned(wall int64) string { return time.Unix(0, wall).Format("2006-01-02 15:04:05 -07:00") }
 
-// inUTC formats a time of a state for programs.
-func inUTC(wall int64) string { return time.Unix(0, wall).UTC().Format(time.RFC3339Nano) }
-
 func backupList(c *cli.Context, r *backup.Reader) error {
 	bases, damage := []document{}, []string{}
 	t := table{head: []string{"ENTRY", "REVISION", "TIME", "SIZE", "LOG-TO", "LOG-TIME", "LOG-SIZE"}}

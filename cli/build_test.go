@@ -45,3 +45,17 @@ func TestBuildNeedsNoLibc(t *testing.T) {
 		t.Errorf("in a root folder with nothing else: %v %s", err, out)
 	}
 }
+
+// TestBuildElsewhere type-checks the client program of macOS and Windows with all packages that it imports. A file of Linux that is imported
+// there without the constraint `//go:build linux` fails it.
+func TestBuildElsewhere(t *testing.T) {
+	for _, system := range []string{"darwin", "windows"} {
+		t.Run(system, func(t *testing.T) {
+			check := exec.Command("go", "vet", "..")
+			check.Env = append(os.Environ(), "GOOS="+system, "GOARCH=arm64", "CGO_ENABLED=0")
+			if out, err := check.CombinedOutput(); err != nil {
+				t.Errorf("the program does not compile for %s, where qkv is a client: %v\n%s", system, err, out)
+			}
+		})
+	}
+}

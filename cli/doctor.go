@@ -13,7 +13,7 @@ import (
 
 	"qkv/internal/checks"
 	"qkv/net/wire"
-	"qkv/node"
+	"qkv/node/roster"
 )
 
 func doctorCommand() *cli.Command {
@@ -157,7 +157,7 @@ func shownCertificate(ctx context.Context, credentials *wire.Credentials, addres
 	c := checks.Certificate{File: "the certificate at " + addresses[0]}
 	conn, err := wire.DialHTTPS(ctx, credentials, addresses[0])
 	if err != nil {
-		c.Refused = node.WhyOf(wire.Explain(err)) == checks.Untrusted
+		c.Refused = roster.WhyOf(wire.Explain(err)) == checks.Untrusted
 		c.Error = fmt.Sprintf("no TLS at %s over TCP (%s); the alarm CERT covers its certificate", addresses[0], oneLine(err.Error()))
 		return c
 	}

@@ -20,9 +20,7 @@ import (
 
 func serveCommand() *cli.Command { return onLinux("serve", "cluster", "run one member") }
 
-func configCommand() *cli.Command {
-	return onLinux("config", "cluster", "check and show the settings of a member")
-}
+func configCommand() *cli.Command { return onLinux("config", "cluster", "check and show the settings") }
 
 func etcdCommand() *cli.Command {
 	return onLinux("etcd", "cluster", "run one member by etcd's own command line")
@@ -36,6 +34,10 @@ func migrateCommand() *cli.Command {
 	return onLinux("migrate", "cluster", "move data from and to etcd")
 }
 func inspectCommand() *cli.Command { return onLinux("inspect", "cluster", "show a member's files") }
+func branchCommand() *cli.Command {
+	return onLinux("branch", "cluster", "serve a copy of a backup's data")
+}
+
 func backupCommand() *cli.Command {
 	return onLinux("backup", "cluster", "back a cluster up, look at backups, and verify them")
 }

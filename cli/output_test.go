@@ -17,7 +17,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/net/client"
 	"qkv/net/wire"
-	"qkv/node"
+	"qkv/node/roster"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
@@ -255,7 +255,7 @@ func TestPrefixed(t *testing.T) {
 // A member tells its links in no order; status shows them in that of the names, so that two looks can be compared.
 func TestLinksAreInOrder(t *testing.T) {
 	s := client.Status{Links: []wire.Link{{Member: 3}, {Member: 1}, {Member: 2}}}
-	if got := node.MemberOf(&s, namesByID{1: "n1", 2: "n2", 3: "n3"}.of, time.Time{}, time.Time{}).Links; got[0].Member != "n1" || got[1].Member != "n2" || got[2].Member != "n3" {
+	if got := roster.MemberOf(&s, namesByID{1: "n1", 2: "n2", 3: "n3"}.of, time.Time{}, time.Time{}).Links; got[0].Member != "n1" || got[1].Member != "n2" || got[2].Member != "n3" {
 		t.Errorf("links are %+v", got)
 	}
 }

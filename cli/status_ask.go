@@ -19,7 +19,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/net/client"
 	"qkv/net/wire"
-	"qkv/node"
+	"qkv/node/roster"
 )
 
 // status asks all members. If no member answers, it returns an error together with the reason of each member.
@@ -276,7 +276,7 @@ func (a answers) member(m client.Member, cluster uint64, named namesByID) member
 	for address, one := range a {
 		if one.err == nil && one.status.ID == m.ID && one.status.Cluster == cluster {
 			answered := one.member(address, named)
-			node.SetRecord(&answered.Member, &m, named.of)
+			roster.SetRecord(&answered.Member, &m, named.of)
 			return answered
 		}
 	}
@@ -289,24 +289,24 @@ func (a answers) member(m client.Member, cluster uint64, named namesByID) member
 		if one, asked := a[address]; !asked {
 			why, err = checks.Silent, errors.New("its address is not among the endpoints given, and --no-discovery asks only these")
 		} else if one.err != nil {
-			why, err = node.WhyOf(one.err), one.err
+			why, err = roster.WhyOf(one.err), one.err
 		} else {
 			why, err = checks.Displaced, fmt.Errorf("another member answers at %s: %s with the id %016x, of the cluster %016x", address, one.status.Name, one.status.ID, one.status.Cluster)
 		}
 	}
-	away := node.Unreachable(&m, named.of, err)
+	away := roster.Unreachable(&m, named.of, err)
 	away.Why = why
 	return memberStatus{Member: away}
 }
 
 // member describes the member that has answered at an address.
 func (a *answer) member(address string, named namesByID) memberStatus {
-	return memberStatus{Member: node.MemberOf(&a.status, named.of, a.sent, a.received), endpoint: address}
+	return memberStatus{Member: roster.MemberOf(&a.status, named.of, a.sent, a.received), endpoint: address}
 }
 
 // silent describes an endpoint that does not answer, and of which no member is known.
 func silent(endpoint string, err error) memberStatus {
-	return memberStatus{Member: checks.Member{Name: endpoint, State: checks.StateUnknown, Error: oneLine(err.Error()), Why: node.WhyOf(err)}}
+	return memberStatus{Member: checks.Member{Name: endpoint, State: checks.StateUnknown, Error: oneLine(err.Error()), Why: roster.WhyOf(err)}}
 }
 
 // others returns the given endpoints that belong to no known member, perhaps to a removed one.

@@ -105,6 +105,9 @@ func (t target) verify(ctx context.Context, m *memberStatus, now bool) verifiedM
 	return found
 }
 
+// inUTC formats a time of a state for programs.
+func inUTC(wall int64) string { return time.Unix(0, wall).UTC().Format(time.RFC3339Nano) }
+
 // verifiedBy returns the last result of the client's member. If now is true, it waits for a new one.
 func verifiedBy(ctx context.Context, s *client.Client, now bool) (v client.Verified, err error) {
 	last, err := s.Admin().Verify(ctx, now)

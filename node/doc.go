@@ -8,6 +8,7 @@
 //
 //	5   main.go  cli  bench                         programs
 //	4   node                                        one member: build, start, stop
+//	    node/roster                                 describes members by their answers, for the dashboard and for commands on any system
 //	    node/backuprun                              keeps a backup up to date, for a member and for `qkv backup run`
 //	3   actor    net/peer  net/server  net/etcd  net/client   know each other only as interfaces; node connects them
 //	    actor/space                                 which writes a member's disk accepts
@@ -31,7 +32,7 @@
 //	    internal/admit                              memory budgets, semaphores and the fair queue of both endpoints
 //	    log/disk/simdisk  index/authmodel           the simulated disk, and a naive model of users and roles, for tests only
 //
-// No package imports a package of its own or a higher layer, except cli, which imports bench, net/etcd, which imports net/etcd/front, and node, which imports node/backuprun. A
+// No package imports a package of its own or a higher layer, except cli, which imports bench, net/etcd, which imports net/etcd/front, and node, which imports node/backuprun and node/roster. A
 // test in cli enforces the layers.
 //
 // # One Put, file by file
