@@ -68,7 +68,7 @@ func LogSyncs(dir string, rest time.Duration) ProbeConfig {
 	return ProbeConfig{Dir: dir, Bytes: 4 << 10, Before: Zeroed, Rest: rest, Longest: time.Minute}
 }
 
-// ErrNotPossible reports that this file system does not support a probe, or that members of somebody else are not killed.
+// ErrNotPossible reports that this file system does not support a probe, or that a running cluster's members are not killed.
 var ErrNotPossible = errors.New("not possible here")
 
 // probeBlock is the alignment of writes without the page cache.

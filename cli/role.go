@@ -145,7 +145,9 @@ func roleGrant(c *cli.Context) error {
 	if !given {
 		return usagef("the permission is missing: --prefix, --key or --from say for which keys, --read and --write what is permitted")
 	}
-	return changeRole(c, func(ctx context.Context, s *client.Client, role string) error { return s.Admin().GrantPermission(ctx, role, p) })
+	return changeRole(c, func(ctx context.Context, s *client.Client, role string) error {
+		return s.Admin().GrantPermission(ctx, role, p)
+	})
 }
 
 func roleRevoke(c *cli.Context) error {
