@@ -68,8 +68,8 @@ func LogSyncs(dir string, rest time.Duration) ProbeConfig {
 	return ProbeConfig{Dir: dir, Bytes: 4 << 10, Before: Zeroed, Rest: rest, Longest: time.Minute}
 }
 
-// ErrNotPossible reports that this file system does not support a probe.
-var ErrNotPossible = errors.New("not possible on this file system")
+// ErrNotPossible reports that this file system does not support a probe, or that members of somebody else are not killed.
+var ErrNotPossible = errors.New("not possible here")
 
 // probeBlock is the alignment of writes without the page cache.
 const probeBlock = 4 << 10

@@ -51,7 +51,7 @@ func alarmDisarm(ctx context.Context, c *cli.Context, s *client.Client) error {
 		return orNothing(err)
 	}
 	for i, a := range raised {
-		switch err := writeFailed(s.ChangeAlarm(ctx, client.AlarmChange{Member: a.Member, Name: a.Name})); {
+		switch err := writeFailed(s.Admin().ChangeAlarm(ctx, client.AlarmChange{Member: a.Member, Name: a.Name})); {
 		case err != nil && i == 0:
 			return orNothing(err)
 		case err != nil:
@@ -63,7 +63,7 @@ func alarmDisarm(ctx context.Context, c *cli.Context, s *client.Client) error {
 
 // raisedAlarms returns the alarms of the state, and the name of each one's member, or its id where it has none.
 func raisedAlarms(ctx context.Context, s *client.Client, serializable bool) (alarms []client.Alarm, of []string, err error) {
-	if alarms, err = s.Alarms(ctx, serializable); err != nil || len(alarms) == 0 {
+	if alarms, err = s.Admin().Alarms(ctx, serializable); err != nil || len(alarms) == 0 {
 		return nil, nil, err
 	}
 	members, err := s.Members(ctx, serializable)

@@ -56,7 +56,7 @@ func authCheckCommand() *cli.Command {
 }
 
 func authEnable(ctx context.Context, c *cli.Context, s *client.Client) error {
-	if err := writeFailed(s.EnableAuth(ctx)); err != nil {
+	if err := writeFailed(s.Admin().EnableAuth(ctx)); err != nil {
 		return lockedOut(ctx, s, err)
 	}
 	self, err := s.WhoAmI(ctx)
@@ -82,7 +82,7 @@ func lockedOut(ctx context.Context, s *client.Client, refused error) error {
 	}
 	var commands []string
 	for _, name := range []string{client.RootRole, self.Name} {
-		switch u, err := s.User(ctx, name); {
+		switch u, err := s.Admin().User(ctx, name); {
 		case codeOf(err) == kv.UserNotFound:
 			commands = append(commands, fmt.Sprintf("qkv user add %s --role root", shellWord(name)))
 		case err == nil && !slices.Contains(u.Roles, client.RootRole):
@@ -106,7 +106,7 @@ func codeOf(err error) kv.Code {
 }
 
 func authDisable(ctx context.Context, c *cli.Context, s *client.Client) error {
-	if err := writeFailed(s.DisableAuth(ctx)); err != nil {
+	if err := writeFailed(s.Admin().DisableAuth(ctx)); err != nil {
 		return orNothing(err)
 	}
 	writeOne(c, "authentication is disabled: every client with a certificate of the CA may do everything\n", document{{"enabled", false}})
@@ -114,7 +114,7 @@ func authDisable(ctx context.Context, c *cli.Context, s *client.Client) error {
 }
 
 func authStatus(ctx context.Context, c *cli.Context, s *client.Client) error {
-	status, err := s.AuthStatus(ctx)
+	status, err := s.Admin().AuthStatus(ctx)
 	if err != nil {
 		return err
 	}
@@ -221,7 +221,7 @@ func authCheck(c *cli.Context) error {
 	}
 	user := c.Args().First()
 	return within(c, func(ctx context.Context, s *client.Client) error {
-		answer, err := s.CheckPermission(ctx, user, p)
+		answer, err := s.Admin().CheckPermission(ctx, user, p)
 		if err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ import (
 // backupMember is a connection to one member, from which a backup is made.
 type backupMember struct {
 	*client.Client
+	*client.Admin
 	endpoint string
 	cluster  backup.Cluster
 	status   client.Status
@@ -36,11 +37,11 @@ func (t target) openMember(ctx context.Context, endpoint string) (*backupMember,
 	if err != nil {
 		return nil, err
 	}
-	status, err := s.Status(ctx, "")
+	status, err := s.Admin().Status(ctx, "")
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	return &backupMember{Client: s, endpoint: endpoint, cluster: backuprun.ClusterOf(status.Cluster, status.Members, status.Name, Version), status: status}, nil
+	return &backupMember{Client: s, Admin: s.Admin(), endpoint: endpoint, cluster: backuprun.ClusterOf(status.Cluster, status.Members, status.Name, Version), status: status}, nil
 }
 
 // Name implements backuprun.Source.
@@ -52,7 +53,7 @@ func (m *backupMember) Cluster() backup.Cluster { return m.cluster }
 // BackupLog implements backuprun.Source.
 func (m *backupMember) BackupLog(ctx context.Context, after uint64) (client.LogPart, error) {
 	m.check(ctx, time.Now(), func(ctx context.Context) error { _, err := m.AuthStatus(ctx); return err })
-	return m.Client.BackupLog(ctx, after)
+	return m.Admin.BackupLog(ctx, after)
 }
 
 // check notes that the member had every acknowledged change at a time. A linearizable read waits until the member has them. If it does not

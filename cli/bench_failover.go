@@ -238,7 +238,7 @@ func (t target) moveLeader(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = one.Close() }()
-	return one.MoveLeader(ctx, 0)
+	return one.Admin().MoveLeader(ctx, 0)
 }
 
 // Healthy implements bench.FailoverCluster.

@@ -293,7 +293,7 @@ func (c *memberCluster) Replace(ctx context.Context) error {
 		if at < 0 {
 			return fmt.Errorf("there is no member %s", m.name)
 		}
-		added, err = one.AddMemberInstead(ctx, "", []string{m.listenPeer}, members[at].ID)
+		added, err = one.Admin().AddMemberInstead(ctx, "", []string{m.listenPeer}, members[at].ID)
 		return err
 	})
 	if err != nil {

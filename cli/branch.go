@@ -150,7 +150,7 @@ func leads(ctx context.Context, at, home string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.AuthStatus(ctx)
+	_, err = s.Admin().AuthStatus(ctx)
 	return errors.Join(err, s.Close())
 }
 

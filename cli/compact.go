@@ -28,11 +28,11 @@ func compact(c *cli.Context) error {
 		return usagef("%q is no revision: it is a number, as `qkv status -w json` shows the newest one", c.Args().First())
 	}
 	return within(c, func(ctx context.Context, s *client.Client) error {
-		if err := s.Compact(ctx, revision); err != nil {
+		if err := s.Admin().Compact(ctx, revision); err != nil {
 			return orNothing(writeFailed(err))
 		}
 		if c.Bool("physical") {
-			if err := s.WaitDropped(ctx, revision); err != nil {
+			if err := s.Admin().WaitDropped(ctx, revision); err != nil {
 				return fmt.Errorf("revision %d is compacted, but the older history may not be dropped yet: %w", revision, err)
 			}
 		}

@@ -50,7 +50,7 @@ func du(c *cli.Context) error {
 		return usagef("%s", err.Message)
 	}
 	return open(c.Context, c, func(s *client.Client) error { // no timeout: the time depends on the number of keys
-		all, err := s.Usage(c.Context, q)
+		all, err := s.Admin().Usage(c.Context, q)
 		if err != nil {
 			return err
 		}

@@ -233,7 +233,7 @@ func printLog(c *cli.Context) error {
 			}
 			first = before + 1
 		case first == 0:
-			status, err := s.Status(ctx, "")
+			status, err := s.Admin().Status(ctx, "")
 			if err != nil {
 				return err
 			}

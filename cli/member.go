@@ -112,7 +112,7 @@ func withMember(c *cli.Context, f func(ctx context.Context, s *client.Client, m 
 
 func memberRemove(c *cli.Context) error {
 	return withMember(c, func(ctx context.Context, s *client.Client, m *client.Member) error {
-		err := s.RemoveMember(ctx, m.ID)
+		err := s.Admin().RemoveMember(ctx, m.ID)
 		if err == nil {
 			writeChanged(c, fmt.Sprintf("%s (%s) is no member any more", cmp.Or(m.Name, "a learner"), hex(m.ID)), m.Name, hex(m.ID), "removed")
 		}
@@ -132,7 +132,7 @@ func noteSecret(c *cli.Context) {
 
 func memberPromote(c *cli.Context) error {
 	return withMember(c, func(ctx context.Context, s *client.Client, m *client.Member) error {
-		err := s.PromoteMember(ctx, m.ID, 0)
+		err := s.Admin().PromoteMember(ctx, m.ID, 0)
 		if err == nil {
 			writeChanged(c, fmt.Sprintf("%s (%s) is a voter", m.Name, hex(m.ID)), m.Name, hex(m.ID), "promoted")
 		}
@@ -146,7 +146,7 @@ func memberUpdate(c *cli.Context) error {
 		return err
 	}
 	return withMember(c, func(ctx context.Context, s *client.Client, m *client.Member) error {
-		err := s.UpdateMember(ctx, m.ID, peers)
+		err := s.Admin().UpdateMember(ctx, m.ID, peers)
 		if err == nil {
 			writeChanged(c, fmt.Sprintf("%s (%s) is reached at %s", m.Name, hex(m.ID), strings.Join(peers, ", ")), m.Name, hex(m.ID), "updated")
 		}
@@ -178,7 +178,7 @@ func memberAdd(c *cli.Context) error {
 			id, before = m.ID, true
 			fmt.Fprintf(&text, "%s (%s) was added before, and has not been started\n", name, hex(id))
 		} else {
-			if id, err = s.AddMember(ctx, name, peers, manual); err != nil {
+			if id, err = s.Admin().AddMember(ctx, name, peers, manual); err != nil {
 				return writeFailed(err)
 			}
 			then := "a voter automatically when it has caught up"
@@ -284,7 +284,7 @@ func moveLeader(ctx context.Context, c *cli.Context, s *client.Client) error {
 	if err != nil {
 		return err
 	}
-	before, err := s.Status(ctx, "")
+	before, err := s.Admin().Status(ctx, "")
 	if err != nil {
 		return err
 	}
@@ -304,7 +304,7 @@ func moveLeader(ctx context.Context, c *cli.Context, s *client.Client) error {
 		return exitf(exitCondition, "there is only one voter, so no other member can lead; nothing was changed")
 	}
 	if before.Leader == 0 || before.Leader != to {
-		if err := s.MoveLeader(ctx, to); err != nil {
+		if err := s.Admin().MoveLeader(ctx, to); err != nil {
 			return writeFailed(err)
 		}
 	}
@@ -323,7 +323,7 @@ func moveLeader(ctx context.Context, c *cli.Context, s *client.Client) error {
 // newLeader waits until a leader is known: the wanted one, or, without one, any other than before.
 func newLeader(ctx context.Context, s *client.Client, wanted, before uint64) (uint64, error) {
 	for {
-		status, err := s.Status(ctx, "")
+		status, err := s.Admin().Status(ctx, "")
 		if err != nil {
 			return 0, err
 		}

@@ -60,11 +60,11 @@ func readmit(c *cli.Context) error {
 	if !c.Bool("yes") {
 		return usagef("%s is suspended: %s\nIf it has forgotten what it acknowledged, acknowledged writes may be lost when it votes again. Pass --yes to confirm; nothing was changed", name, why)
 	}
-	if err := s.Readmit(ctx, endpoint, status.ID); err != nil {
+	if err := s.Admin().Readmit(ctx, endpoint, status.ID); err != nil {
 		return fmt.Errorf("the suspension of %s was not lifted: %w", name, err)
 	}
 	for deadline := time.Now().Add(readmitWatched); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		now, err := s.Status(ctx, endpoint)
+		now, err := s.Admin().Status(ctx, endpoint)
 		if err != nil {
 			return fmt.Errorf("the suspension of %s was lifted, and it does not answer any more: %w", name, err)
 		}

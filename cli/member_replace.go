@@ -138,7 +138,7 @@ func (r *replacement) add(ctx context.Context, old *client.Member) error {
 	if name == old.Name {
 		name = ""
 	}
-	id, err := r.s.AddMemberInstead(ctx, name, peers, old.ID)
+	id, err := r.s.Admin().AddMemberInstead(ctx, name, peers, old.ID)
 	if err == nil {
 		r.added = id
 		r.say("1 of 3: %s (%s) is added at %s, in the place of %s (%s)", cmp.Or(name, "a learner"), hex(id), strings.Join(peers, ", "), old.Name, hex(old.ID))
@@ -154,7 +154,7 @@ func (r *replacement) report(ctx context.Context, members []client.Member, next 
 		r.say("1 of 3: %s (%s) was added before", cmp.Or(next.Name, "a learner"), hex(next.ID))
 	}
 	r.added = next.ID
-	status, err := r.s.Status(ctx, "")
+	status, err := r.s.Admin().Status(ctx, "")
 	link := slices.IndexFunc(status.Links, func(l wire.Link) bool { return l.Member == next.ID })
 	connected, known := link >= 0 && status.Links[link].Connected, err == nil && link >= 0
 	switch {

@@ -609,7 +609,7 @@ func TestAdviceOfAReplacementGivenUp(t *testing.T) {
 	old := list()
 	m.signal(syscall.SIGSTOP)
 	for deadline := time.Now().Add(processWait); ; time.Sleep(50 * time.Millisecond) {
-		if _, err := s.AddMemberInstead(t.Context(), "", old.Peers, old.ID); err == nil {
+		if _, err := s.Admin().AddMemberInstead(t.Context(), "", old.Peers, old.ID); err == nil {
 			break
 		} else if time.Now().After(deadline) {
 			t.Fatal(err)

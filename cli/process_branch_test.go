@@ -26,7 +26,7 @@ func TestProcessBranch(t *testing.T) {
 	reaches(t, dir, one.Revision, processWait)
 	two, err := s.Put(context.Background(), []byte("greeting"), []byte("two"))
 	must(t, err)
-	must(t, s.Compact(context.Background(), two.Revision))
+	must(t, s.Admin().Compact(context.Background(), two.Revision))
 	three, err := s.Put(context.Background(), []byte("other"), []byte("three"))
 	must(t, err)
 	reaches(t, dir, three.Revision, processWait)

@@ -82,7 +82,7 @@ func (f *stateFigures) revision() int64 {
 
 func (f *stateFigures) compact() {
 	f.t.Helper()
-	must(f.t, f.s.Compact(f.t.Context(), f.revision()))
+	must(f.t, f.s.Admin().Compact(f.t.Context(), f.revision()))
 }
 
 // held is the longest that a put of another key took meanwhile.
@@ -184,7 +184,7 @@ func TestProcessStateStalls(t *testing.T) {
 	time.Sleep(5 * time.Second)
 	stall("a compaction of 1 GiB of history", 50*time.Millisecond, func() {
 		f.compact()
-		must(t, f.s.WaitDropped(t.Context(), f.revision()-1_000_000))
+		must(t, f.s.Admin().WaitDropped(t.Context(), f.revision()-1_000_000))
 	})
 	time.Sleep(5 * time.Second)
 	stall("a deletion of 1,000,000 keys", 500*time.Millisecond, func() {

@@ -125,11 +125,11 @@ func roleAdd(c *cli.Context) error {
 		return usagef("the role root is always there, and may do everything: `qkv user grant NAME root` gives it to a user")
 	}
 	return within(c, func(ctx context.Context, s *client.Client) error {
-		if err := writeFailed(s.AddRole(ctx, role)); err != nil {
+		if err := writeFailed(s.Admin().AddRole(ctx, role)); err != nil {
 			return orNothing(err)
 		}
 		if given {
-			if err := writeFailed(s.GrantPermission(ctx, role, p)); err != nil {
+			if err := writeFailed(s.Admin().GrantPermission(ctx, role, p)); err != nil {
 				return fmt.Errorf("the role %s was added without its permission: %w; `qkv role grant` adds it", role, err)
 			}
 		}
@@ -145,7 +145,7 @@ func roleGrant(c *cli.Context) error {
 	if !given {
 		return usagef("the permission is missing: --prefix, --key or --from say for which keys, --read and --write what is permitted")
 	}
-	return changeRole(c, func(ctx context.Context, s *client.Client, role string) error { return s.GrantPermission(ctx, role, p) })
+	return changeRole(c, func(ctx context.Context, s *client.Client, role string) error { return s.Admin().GrantPermission(ctx, role, p) })
 }
 
 func roleRevoke(c *cli.Context) error {
@@ -157,7 +157,7 @@ func roleRevoke(c *cli.Context) error {
 		return usagef("the range of the permission is missing: --prefix, --key or --from, as `qkv role show` prints it")
 	}
 	return changeRole(c, func(ctx context.Context, s *client.Client, role string) error {
-		return s.RevokePermission(ctx, role, p.Key, p.End)
+		return s.Admin().RevokePermission(ctx, role, p.Key, p.End)
 	})
 }
 
@@ -173,7 +173,7 @@ func changeRole(c *cli.Context, change func(ctx context.Context, s *client.Clien
 }
 
 func roleDelete(ctx context.Context, c *cli.Context, s *client.Client) error {
-	if err := writeFailed(s.DeleteRole(ctx, c.Args().First())); err != nil {
+	if err := writeFailed(s.Admin().DeleteRole(ctx, c.Args().First())); err != nil {
 		return orNothing(err)
 	}
 	writeChanged(c, fmt.Sprintf("role %s deleted", nameText(c.Args().First())), c.Args().First(), "", "deleted")
@@ -181,7 +181,7 @@ func roleDelete(ctx context.Context, c *cli.Context, s *client.Client) error {
 }
 
 func roleList(ctx context.Context, c *cli.Context, s *client.Client) error {
-	roles, err := s.Roles(ctx)
+	roles, err := s.Admin().Roles(ctx)
 	if err != nil {
 		return err
 	}
@@ -280,7 +280,7 @@ func roleText(r *client.Role) string {
 
 // printRole prints a role, after a change that a verb describes.
 func printRole(ctx context.Context, c *cli.Context, s *client.Client, name, verb string) error {
-	r, err := s.Role(ctx, name)
+	r, err := s.Admin().Role(ctx, name)
 	if err != nil {
 		return afterChange(err, verb)
 	}

@@ -141,7 +141,7 @@ func askAll(ctx context.Context, s *client.Client, t target) ([]memberStatus, er
 // discover asks a member for the others. It returns the answer with all their possible addresses: the given endpoints and, unless --no-discovery
 // is given, the reported addresses.
 func (t target) discover(ctx context.Context, s *client.Client) (first client.Status, addresses []string, err error) {
-	if first, err = s.Status(ctx, ""); err != nil {
+	if first, err = s.Admin().Status(ctx, ""); err != nil {
 		return first, nil, err
 	}
 	addresses = append(slices.Clone(t.endpoints), t.addressesOf(first.Members, t.endpoints)...)
@@ -181,7 +181,7 @@ func ask(ctx context.Context, s *client.Client, addresses []string) answers {
 	for i, address := range addresses {
 		asking.Go(func() {
 			all[i].sent = time.Now()
-			all[i].status, all[i].err = s.Status(ctx, address)
+			all[i].status, all[i].err = s.Admin().Status(ctx, address)
 			all[i].received = time.Now()
 		})
 	}

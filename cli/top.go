@@ -165,7 +165,7 @@ func (a *topAsks) count(ctx context.Context) {
 	if begun.Before(a.next) {
 		return
 	}
-	found, err := a.store.Usage(ctx, client.Usage{Separator: []byte("/"), Depth: limits.TopDepth, Serializable: true})
+	found, err := a.store.Admin().Usage(ctx, client.Usage{Separator: []byte("/"), Depth: limits.TopDepth, Serializable: true})
 	a.prefixes, a.refused, a.next = &found, "", time.Now().Add(max(limits.TopPrefixes, 9*time.Since(begun)))
 	if err != nil {
 		a.prefixes, a.refused = nil, oneLine(err.Error())
@@ -182,7 +182,7 @@ func (d *topData) askClients(ctx context.Context, s *client.Client) {
 			continue
 		}
 		asking.Go(func() {
-			all, err := s.Clients(ctx, m.Clients[0])
+			all, err := s.Admin().Clients(ctx, m.Clients[0])
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

@@ -88,11 +88,11 @@ func userAdd(c *cli.Context) error {
 			return orNothing(err)
 		}
 		change := client.AuthChange{Kind: kv.UserAdd, User: name, NoPassword: c.Bool("no-password")}
-		if err := writeFailed(s.ChangeUsers(ctx, change, password)); err != nil {
+		if err := writeFailed(s.Admin().ChangeUsers(ctx, change, password)); err != nil {
 			return orNothing(err)
 		}
 		for i, role := range roles {
-			if err := writeFailed(s.GrantRole(ctx, name, role)); err != nil {
+			if err := writeFailed(s.Admin().GrantRole(ctx, name, role)); err != nil {
 				return fmt.Errorf("the user %s was added, with %d of %d roles: %w; `qkv user grant %s %s` gives it the role", name, i, len(roles), err, shellWord(name), shellWord(role))
 			}
 		}
@@ -103,7 +103,7 @@ func userAdd(c *cli.Context) error {
 // rolesExist refuses roles that are not there, before anything is changed. The role root is always there.
 func rolesExist(ctx context.Context, s *client.Client, roles []string) error {
 	for _, role := range roles {
-		if _, err := s.Role(ctx, role); err != nil {
+		if _, err := s.Admin().Role(ctx, role); err != nil {
 			return err
 		}
 	}
@@ -127,24 +127,24 @@ func userPassword(c *cli.Context) error {
 		return err
 	}
 	return changeUser(c, "has a new password", func(ctx context.Context, s *client.Client) error {
-		return s.SetPassword(ctx, name, password)
+		return s.Admin().SetPassword(ctx, name, password)
 	})
 }
 
 func userGrant(c *cli.Context) error {
 	return changeUser(c, "has the role "+nameText(c.Args().Get(1)), func(ctx context.Context, s *client.Client) error {
-		return s.GrantRole(ctx, c.Args().First(), c.Args().Get(1))
+		return s.Admin().GrantRole(ctx, c.Args().First(), c.Args().Get(1))
 	})
 }
 
 func userRevoke(c *cli.Context) error {
 	return changeUser(c, "no longer has the role "+nameText(c.Args().Get(1)), func(ctx context.Context, s *client.Client) error {
-		return s.RevokeRole(ctx, c.Args().First(), c.Args().Get(1))
+		return s.Admin().RevokeRole(ctx, c.Args().First(), c.Args().Get(1))
 	})
 }
 
 func userDelete(ctx context.Context, c *cli.Context, s *client.Client) error {
-	if err := writeFailed(s.DeleteUser(ctx, c.Args().First())); err != nil {
+	if err := writeFailed(s.Admin().DeleteUser(ctx, c.Args().First())); err != nil {
 		return orNothing(err)
 	}
 	writeChanged(c, fmt.Sprintf("user %s deleted", nameText(c.Args().First())), c.Args().First(), "", "deleted")
@@ -152,7 +152,7 @@ func userDelete(ctx context.Context, c *cli.Context, s *client.Client) error {
 }
 
 func userList(ctx context.Context, c *cli.Context, s *client.Client) error {
-	users, err := s.Users(ctx)
+	users, err := s.Admin().Users(ctx)
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func namesText(names []string) string {
 
 // printUser prints a user, after a change that a verb describes.
 func printUser(ctx context.Context, c *cli.Context, s *client.Client, name, verb string) error {
-	u, err := s.User(ctx, name)
+	u, err := s.Admin().User(ctx, name)
 	if err != nil {
 		return afterChange(err, verb)
 	}

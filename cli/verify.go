@@ -107,8 +107,8 @@ func (t target) verify(ctx context.Context, m *memberStatus, now bool) verifiedM
 
 // verifiedBy returns the last result of the client's member. If now is true, it waits for a new one.
 func verifiedBy(ctx context.Context, s *client.Client, now bool) (v client.Verified, err error) {
-	last, err := s.Verify(ctx, now)
-	for v = last; err == nil && now && v.Asked; v, err = s.Verify(ctx, false) {
+	last, err := s.Admin().Verify(ctx, now)
+	for v = last; err == nil && now && v.Asked; v, err = s.Admin().Verify(ctx, false) {
 		time.Sleep(limits.VerifyPoll)
 	}
 	switch {

@@ -99,7 +99,7 @@ func backupOfTheLeader(t testing.TB, c *cluster) {
 	awaitBackup(t, dir, put("d"))
 	lead := func(i int) {
 		t.Helper()
-		if err := cl.MoveLeader(context.Background(), c.nodes[i].Status().ID); err != nil {
+		if err := cl.Admin().MoveLeader(context.Background(), c.nodes[i].Status().ID); err != nil {
 			t.Fatal(err)
 		}
 	}

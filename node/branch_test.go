@@ -38,13 +38,13 @@ func contentsOf(t *testing.T, dir string) map[string]string {
 // verified has all files read once.
 func verified(t *testing.T, cl *client.Client) client.Verified {
 	t.Helper()
-	before, err := cl.Verify(t.Context(), true)
+	before, err := cl.Admin().Verify(t.Context(), true)
 	read := before
 	until(t, "the files are not read", func() bool {
 		if err != nil {
 			t.Fatal(err)
 		}
-		read, err = cl.Verify(t.Context(), false)
+		read, err = cl.Admin().Verify(t.Context(), false)
 		return read.Reads > before.Reads
 	})
 	return read
@@ -179,12 +179,12 @@ func TestBranch(t *testing.T) {
 				}
 			}
 			same("at once")
-			read, err := cl.Verify(t.Context(), true)
+			read, err := cl.Admin().Verify(t.Context(), true)
 			until(t, "the files are not read", func() bool {
 				if err != nil {
 					t.Fatal(err)
 				}
-				read, err = cl.Verify(t.Context(), false)
+				read, err = cl.Admin().Verify(t.Context(), false)
 				return read.Reads > 0
 			})
 			if read.Failed != "" || len(read.Damaged) > 0 || len(n.Status().Alarms) > 0 {
@@ -244,7 +244,7 @@ func TestBranch(t *testing.T) {
 			until(t, "no base of its own", func() bool {
 				last, err := cl.Put(t.Context(), []byte("own1"), []byte(value))
 				if err == nil {
-					err = cl.Compact(t.Context(), last.Revision)
+					err = cl.Admin().Compact(t.Context(), last.Revision)
 				}
 				if err != nil {
 					t.Fatal(err)

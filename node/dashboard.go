@@ -112,7 +112,7 @@ func (o *overview) ask(ctx context.Context, own *wire.Status) map[uint64]reply {
 		clients[address] = c
 		asking.Go(func() {
 			sent := time.Now()
-			s, err := c.Status(ctx, "")
+			s, err := c.Admin().Status(ctx, "")
 			all[i] = reply{s, sent, time.Since(sent), err}
 			if err == nil && s.ID != m.ID {
 				all[i].err = fmt.Errorf("another member answers at %s: %s", address, s.Name)

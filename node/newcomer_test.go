@@ -50,7 +50,7 @@ func leaderAddedMeanwhile(t testing.TB, c *cluster, moves bool) {
 			added.Join = append(added.Join, other.ListenPeer)
 		}
 	}
-	id, err := cl.AddMember(ctx, added.Name, []string{added.ListenPeer}, false)
+	id, err := cl.Admin().AddMember(ctx, added.Name, []string{added.ListenPeer}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,14 +66,14 @@ func leaderAddedMeanwhile(t testing.TB, c *cluster, moves bool) {
 	until(t, "n4 does not become the leader", func() bool {
 		short, done := context.WithTimeout(ctx, time.Second)
 		defer done()
-		_ = cl.MoveLeader(short, id) // refused as long as it is a learner
+		_ = cl.Admin().MoveLeader(short, id) // refused as long as it is a learner
 		return n4.Status().Role == "leader"
 	})
 	if _, err := cl.Put(ctx, []byte("k"), []byte("after")); err != nil {
 		t.Fatal(err)
 	}
 	if moves {
-		if err := cl.UpdateMember(ctx, awayID, []string{addresses[2]}); err != nil {
+		if err := cl.Admin().UpdateMember(ctx, awayID, []string{addresses[2]}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -125,7 +125,7 @@ func TestFirstMemberThatLostItsDisk(t *testing.T) {
 	c.start(0)
 	for i := 1; i < 3; i++ {
 		c.configs[i].InitialCluster, c.configs[i].Join = nil, []string{list[0].Address}
-		if _, err := c.client(0).AddMember(t.Context(), list[i].Name, []string{list[i].Address}, false); err != nil {
+		if _, err := c.client(0).Admin().AddMember(t.Context(), list[i].Name, []string{list[i].Address}, false); err != nil {
 			t.Fatal(err)
 		}
 		c.start(i)

@@ -108,7 +108,7 @@ func twoHostsOfOneName(t testing.TB, _ *cluster) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*wait)
 	defer cancel()
 	until(t, "n3 cannot be added", func() bool {
-		_, err := cl.AddMember(ctx, "n3", []string{c.configs[2].AdvertisePeer}, false)
+		_, err := cl.Admin().AddMember(ctx, "n3", []string{c.configs[2].AdvertisePeer}, false)
 		return err == nil
 	})
 	var joining sync.WaitGroup

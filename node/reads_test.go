@@ -271,15 +271,15 @@ func startedReads(t testing.TB, c *cluster, entries int) *startReads {
 	_, err := all.Put(ctx, []byte("secret"), []byte("hidden"))
 	must(err)
 	for user, key := range map[string]string{"root": "", "bob": "app/", "alice": "secret"} {
-		must(all.AddUser(ctx, user, user))
+		must(all.Admin().AddUser(ctx, user, user))
 		if key != "" {
-			must(all.AddRole(ctx, user))
-			must(all.GrantPermission(ctx, user, client.Permission{Key: []byte(key), End: []byte(key + "\xff"), Type: client.PermitRead}))
+			must(all.Admin().AddRole(ctx, user))
+			must(all.Admin().GrantPermission(ctx, user, client.Permission{Key: []byte(key), End: []byte(key + "\xff"), Type: client.PermitRead}))
 		} else {
-			must(all.GrantRole(ctx, user, user))
+			must(all.Admin().GrantRole(ctx, user, user))
 		}
 	}
-	must(all.GrantRole(ctx, "bob", "bob"))
+	must(all.Admin().GrantRole(ctx, "bob", "bob"))
 	s.conn, err = grpc.NewClient(c.configs[0].Listen, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.WaitForReady(true)))
 	must(err)
 	t.Cleanup(func() { _ = s.conn.Close() })
@@ -314,7 +314,7 @@ func (s *startReads) round(number, during, after int) {
 		t.Fatal(err)
 	}
 	defer others.Close()
-	if err := others.GrantRole(ctx, "alice", "alice"); err != nil {
+	if err := others.Admin().GrantRole(ctx, "alice", "alice"); err != nil {
 		t.Fatal(err)
 	}
 	for { // on the first member's disk, too: what it has then is more than what is right
@@ -326,7 +326,7 @@ func (s *startReads) round(number, during, after int) {
 		time.Sleep(time.Millisecond)
 	}
 	c.stop(0)
-	if err := others.RevokeRole(ctx, "alice", "alice"); err != nil {
+	if err := others.Admin().RevokeRole(ctx, "alice", "alice"); err != nil {
 		t.Fatal(err)
 	}
 	s.newest = fmt.Sprint("newest", number)

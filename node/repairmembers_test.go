@@ -133,7 +133,7 @@ func membersFetchParts(t testing.TB, c *cluster) {
 		copy(value, fmt.Sprint("newer ", n))
 		put, err := cl.Put(t.Context(), fmt.Appendf(nil, "k%d", n%40), value)
 		if err == nil && n%20 == 0 {
-			err = cl.Compact(t.Context(), put.Revision)
+			err = cl.Admin().Compact(t.Context(), put.Revision)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -123,7 +123,7 @@ func (m *members) await(what string, is func() bool) {
 }
 
 func (m *members) status(i int) wire.Status {
-	s, err := m.at[i].Status(m.t.Context(), m.c.configs[i].Listen)
+	s, err := m.at[i].Admin().Status(m.t.Context(), m.c.configs[i].Listen)
 	if err != nil {
 		m.t.Fatal(err)
 	}

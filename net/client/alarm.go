@@ -7,13 +7,13 @@ import (
 )
 
 // Alarms returns the raised alarms. If serializable, they are this client's member's view, available without a quorum.
-func (c *Client) Alarms(ctx context.Context, serializable bool) ([]Alarm, error) {
-	answer, err := asked[wire.List[Alarm]](ctx, c, wire.OpAlarms, wire.Ask{Serializable: serializable})
+func (a *Admin) Alarms(ctx context.Context, serializable bool) ([]Alarm, error) {
+	answer, err := asked[wire.List[Alarm]](ctx, a.c, wire.OpAlarms, wire.Ask{Serializable: serializable})
 	return answer.All, err
 }
 
 // ChangeAlarm raises an alarm, or disarms one or several. Its errors mean the same as those of any other write. The leader raises
 // NOSPACE again if its reason still holds.
-func (c *Client) ChangeAlarm(ctx context.Context, change AlarmChange) error {
-	return c.change(ctx, wire.OpChangeAlarm, wire.Ask{Alarm: change})
+func (a *Admin) ChangeAlarm(ctx context.Context, change AlarmChange) error {
+	return a.c.change(ctx, wire.OpChangeAlarm, wire.Ask{Alarm: change})
 }

@@ -14,63 +14,63 @@ const RootRole = kv.Root
 
 // ChangeUsers changes users, roles, or authentication itself. It needs the role root once authentication is enabled. The member hashes the
 // password; the change's own fields Password and Secret are ignored. The errors mean the same as those of any other write.
-func (c *Client) ChangeUsers(ctx context.Context, change AuthChange, password string) error {
-	return c.change(ctx, wire.OpAuthChange, wire.Ask{Auth: change, Password: []byte(password)})
+func (a *Admin) ChangeUsers(ctx context.Context, change AuthChange, password string) error {
+	return a.c.change(ctx, wire.OpAuthChange, wire.Ask{Auth: change, Password: []byte(password)})
 }
 
 // AddUser adds a user. With an empty password, it is known by its certificate alone: client-NAME.
-func (c *Client) AddUser(ctx context.Context, name, password string) error {
-	return c.ChangeUsers(ctx, AuthChange{Kind: kv.UserAdd, User: name}, password)
+func (a *Admin) AddUser(ctx context.Context, name, password string) error {
+	return a.ChangeUsers(ctx, AuthChange{Kind: kv.UserAdd, User: name}, password)
 }
 
 // DeleteUser deletes a user. Its logins and tokens end.
-func (c *Client) DeleteUser(ctx context.Context, name string) error {
-	return c.ChangeUsers(ctx, AuthChange{Kind: kv.UserDelete, User: name}, "")
+func (a *Admin) DeleteUser(ctx context.Context, name string) error {
+	return a.ChangeUsers(ctx, AuthChange{Kind: kv.UserDelete, User: name}, "")
 }
 
 // SetPassword gives a user another password of 1 to 72 bytes. Its logins and tokens end.
-func (c *Client) SetPassword(ctx context.Context, name, password string) error {
-	return c.ChangeUsers(ctx, AuthChange{Kind: kv.UserChangePassword, User: name}, password)
+func (a *Admin) SetPassword(ctx context.Context, name, password string) error {
+	return a.ChangeUsers(ctx, AuthChange{Kind: kv.UserChangePassword, User: name}, password)
 }
 
 // GrantRole gives a user a role.
-func (c *Client) GrantRole(ctx context.Context, user, role string) error {
-	return c.ChangeUsers(ctx, AuthChange{Kind: kv.UserGrantRole, User: user, Role: role}, "")
+func (a *Admin) GrantRole(ctx context.Context, user, role string) error {
+	return a.ChangeUsers(ctx, AuthChange{Kind: kv.UserGrantRole, User: user, Role: role}, "")
 }
 
 // RevokeRole takes a role from a user. Its open watches that need the role end with an Error with the code NotAllowed.
-func (c *Client) RevokeRole(ctx context.Context, user, role string) error {
-	return c.ChangeUsers(ctx, AuthChange{Kind: kv.UserRevokeRole, User: user, Role: role}, "")
+func (a *Admin) RevokeRole(ctx context.Context, user, role string) error {
+	return a.ChangeUsers(ctx, AuthChange{Kind: kv.UserRevokeRole, User: user, Role: role}, "")
 }
 
 // AddRole adds a role without permissions.
-func (c *Client) AddRole(ctx context.Context, role string) error {
-	return c.ChangeUsers(ctx, AuthChange{Kind: kv.RoleAdd, Role: role}, "")
+func (a *Admin) AddRole(ctx context.Context, role string) error {
+	return a.ChangeUsers(ctx, AuthChange{Kind: kv.RoleAdd, Role: role}, "")
 }
 
 // DeleteRole deletes a role, and takes it from all users.
-func (c *Client) DeleteRole(ctx context.Context, role string) error {
-	return c.ChangeUsers(ctx, AuthChange{Kind: kv.RoleDelete, Role: role}, "")
+func (a *Admin) DeleteRole(ctx context.Context, role string) error {
+	return a.ChangeUsers(ctx, AuthChange{Kind: kv.RoleDelete, Role: role}, "")
 }
 
 // GrantPermission adds a permission to a role. If the role has one of exactly this range, its type changes.
-func (c *Client) GrantPermission(ctx context.Context, role string, p Permission) error {
-	return c.ChangeUsers(ctx, AuthChange{Kind: kv.RoleGrantPermission, Role: role, Permission: p}, "")
+func (a *Admin) GrantPermission(ctx context.Context, role string, p Permission) error {
+	return a.ChangeUsers(ctx, AuthChange{Kind: kv.RoleGrantPermission, Role: role, Permission: p}, "")
 }
 
 // RevokePermission takes the permission of exactly this range from a role.
-func (c *Client) RevokePermission(ctx context.Context, role string, key, end []byte) error {
-	return c.ChangeUsers(ctx, AuthChange{Kind: kv.RoleRevokePermission, Role: role, Permission: Permission{Key: key, End: end}}, "")
+func (a *Admin) RevokePermission(ctx context.Context, role string, key, end []byte) error {
+	return a.ChangeUsers(ctx, AuthChange{Kind: kv.RoleRevokePermission, Role: role, Permission: Permission{Key: key, End: end}}, "")
 }
 
 // EnableAuth makes every request need a user. It is refused unless this client still has the role root afterwards.
-func (c *Client) EnableAuth(ctx context.Context) error {
-	return c.ChangeUsers(ctx, AuthChange{Kind: kv.AuthEnable, Strict: true}, "")
+func (a *Admin) EnableAuth(ctx context.Context) error {
+	return a.ChangeUsers(ctx, AuthChange{Kind: kv.AuthEnable, Strict: true}, "")
 }
 
 // DisableAuth makes every client with a certificate of the CA an administrator. Users and roles are kept.
-func (c *Client) DisableAuth(ctx context.Context) error {
-	return c.ChangeUsers(ctx, AuthChange{Kind: kv.AuthDisable}, "")
+func (a *Admin) DisableAuth(ctx context.Context) error {
+	return a.ChangeUsers(ctx, AuthChange{Kind: kv.AuthDisable}, "")
 }
 
 // change makes a rare write.
@@ -97,8 +97,8 @@ func asked[T any](ctx context.Context, c *Client, op wire.Op, q wire.Ask) (answe
 }
 
 // AuthStatus reports whether authentication is enabled. It needs no user.
-func (c *Client) AuthStatus(ctx context.Context) (AuthStatus, error) {
-	return asked[AuthStatus](ctx, c, wire.OpAuthStatus, wire.Ask{})
+func (a *Admin) AuthStatus(ctx context.Context) (AuthStatus, error) {
+	return asked[AuthStatus](ctx, a.c, wire.OpAuthStatus, wire.Ask{})
 }
 
 // WhoAmI returns the user of this client, and how the member knows it.
@@ -108,8 +108,8 @@ func (c *Client) WhoAmI(ctx context.Context) (Self, error) {
 
 // CheckPermission reports whether a user would be permitted an access, and by which roles. Only a user with the role root may ask about
 // other users.
-func (c *Client) CheckPermission(ctx context.Context, user string, p Permission) (AuthCheck, error) {
-	return asked[AuthCheck](ctx, c, wire.OpAuthCheck, wire.Ask{Name: user, Permission: p})
+func (a *Admin) CheckPermission(ctx context.Context, user string, p Permission) (AuthCheck, error) {
+	return asked[AuthCheck](ctx, a.c, wire.OpAuthCheck, wire.Ask{Name: user, Permission: p})
 }
 
 // listed reads pages until the last one, all of one auth revision: if it has changed meanwhile, it begins again. next returns the
@@ -135,7 +135,7 @@ func listed[T any](ctx context.Context, c *Client, op wire.Op, next func(all []T
 }
 
 // Users returns all users in the order of their names. It needs the role root.
-func (c *Client) Users(ctx context.Context) ([]User, error) {
+func (a *Admin) Users(ctx context.Context) ([]User, error) {
 	next := func(all []User) wire.Ask {
 		from := ""
 		if n := len(all); n > 0 {
@@ -143,12 +143,12 @@ func (c *Client) Users(ctx context.Context) ([]User, error) {
 		}
 		return wire.Ask{From: from}
 	}
-	return listed(ctx, c, wire.OpUsers, next, func(all, page []User) []User { return append(all, page...) })
+	return listed(ctx, a.c, wire.OpUsers, next, func(all, page []User) []User { return append(all, page...) })
 }
 
 // User returns one user. Without the role root, only the own one.
-func (c *Client) User(ctx context.Context, name string) (User, error) {
-	page, err := asked[wire.List[User]](ctx, c, wire.OpUsers, wire.Ask{Name: name})
+func (a *Admin) User(ctx context.Context, name string) (User, error) {
+	page, err := asked[wire.List[User]](ctx, a.c, wire.OpUsers, wire.Ask{Name: name})
 	if err == nil && len(page.All) != 1 {
 		err = errEmptyPage
 	}
@@ -159,11 +159,11 @@ func (c *Client) User(ctx context.Context, name string) (User, error) {
 }
 
 // Roles returns all roles that were added, in the order of their names. It needs the role root.
-func (c *Client) Roles(ctx context.Context) ([]Role, error) { return c.roles(ctx, "") }
+func (a *Admin) Roles(ctx context.Context) ([]Role, error) { return a.c.roles(ctx, "") }
 
 // Role returns one role. Without the role root, only an own one.
-func (c *Client) Role(ctx context.Context, name string) (Role, error) {
-	all, err := c.roles(ctx, name)
+func (a *Admin) Role(ctx context.Context, name string) (Role, error) {
+	all, err := a.c.roles(ctx, name)
 	if err == nil && len(all) != 1 {
 		err = errEmptyPage
 	}

@@ -35,11 +35,11 @@ func newSecured(t testing.TB) *secured {
 	c.trust = c.pair.trust
 	ctx := ctxOf(t, wait)
 	for _, err := range []error{
-		c.AddUser(ctx, client.RootRole, ""), c.GrantRole(ctx, client.RootRole, client.RootRole),
-		c.AddUser(ctx, "test", ""), c.GrantRole(ctx, "test", client.RootRole),
-		c.AddRole(ctx, "app1"), c.GrantPermission(ctx, "app1", client.Permission{Key: []byte("app1/"), End: client.Prefix([]byte("app1/")), Type: client.PermitReadWrite}),
-		c.AddUser(ctx, "ci", "sesame"), c.GrantRole(ctx, "ci", "app1"),
-		c.EnableAuth(ctx),
+		c.Admin().AddUser(ctx, client.RootRole, ""), c.Admin().GrantRole(ctx, client.RootRole, client.RootRole),
+		c.Admin().AddUser(ctx, "test", ""), c.Admin().GrantRole(ctx, "test", client.RootRole),
+		c.Admin().AddRole(ctx, "app1"), c.Admin().GrantPermission(ctx, "app1", client.Permission{Key: []byte("app1/"), End: client.Prefix([]byte("app1/")), Type: client.PermitReadWrite}),
+		c.Admin().AddUser(ctx, "ci", "sesame"), c.Admin().GrantRole(ctx, "ci", "app1"),
+		c.Admin().EnableAuth(ctx),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -76,10 +76,10 @@ func TestUsersAndRoles(t *testing.T) {
 	if self := must[client.Self](t)(c.WhoAmI(ctx)); self.Name != "test" || !self.Root || !self.Enabled || self.Proof != wire.ProofCertificate {
 		t.Errorf("%+v", self)
 	}
-	if s := must[client.AuthStatus](t)(c.AuthStatus(ctx)); !s.Enabled || s.Revision < 8 {
+	if s := must[client.AuthStatus](t)(c.Admin().AuthStatus(ctx)); !s.Enabled || s.Revision < 8 {
 		t.Errorf("%+v", s)
 	}
-	users := must[[]client.User](t)(c.Users(ctx))
+	users := must[[]client.User](t)(c.Admin().Users(ctx))
 	var names []string
 	for _, u := range users {
 		names = append(names, fmt.Sprint(u.Name, u.Roles, u.HasPassword, u.NoPassword))
@@ -88,40 +88,40 @@ func TestUsersAndRoles(t *testing.T) {
 		t.Errorf("%v", names)
 	}
 	key, end := []byte("app1/"), client.Prefix([]byte("app1/"))
-	role := must[client.Role](t)(c.Role(ctx, "app1"))
+	role := must[client.Role](t)(c.Admin().Role(ctx, "app1"))
 	if want := (client.Role{Name: "app1", Permissions: []client.Permission{{Key: key, End: end, Type: client.PermitReadWrite}}}); !reflect.DeepEqual(role, want) {
 		t.Errorf("%+v", role)
 	}
-	if all := must[[]client.Role](t)(c.Roles(ctx)); len(all) != 1 || !reflect.DeepEqual(all[0], role) {
+	if all := must[[]client.Role](t)(c.Admin().Roles(ctx)); len(all) != 1 || !reflect.DeepEqual(all[0], role) {
 		t.Errorf("%+v", all)
 	}
-	if check := must[client.AuthCheck](t)(c.CheckPermission(ctx, "ci", client.Permission{Key: []byte("app1/k"), Type: client.PermitWrite})); !check.Allowed || len(check.Grants) != 1 || check.Grants[0].Role != "app1" {
+	if check := must[client.AuthCheck](t)(c.Admin().CheckPermission(ctx, "ci", client.Permission{Key: []byte("app1/k"), Type: client.PermitWrite})); !check.Allowed || len(check.Grants) != 1 || check.Grants[0].Role != "app1" {
 		t.Errorf("%+v", check)
 	}
 	for _, x := range []struct {
 		err  error
 		want kv.Code
 	}{
-		{c.AddUser(ctx, "ci", ""), kv.UserExists},
-		{c.AddUser(ctx, "", ""), kv.UserEmpty},
-		{c.SetPassword(ctx, "ghost", "x"), kv.UserNotFound},
-		{c.SetPassword(ctx, "ci", ""), kv.BadRequest},
-		{c.GrantRole(ctx, "ci", "ghost"), kv.RoleNotFound},
-		{c.RevokeRole(ctx, "ci", "root"), kv.RoleNotGranted},
-		{c.AddRole(ctx, "app1"), kv.RoleExists},
-		{c.RevokePermission(ctx, "app1", key, nil), kv.PermissionNotGranted},
-		{c.DeleteUser(ctx, "root"), kv.AuthManagement},
-		{c.RevokePermission(ctx, "app1", key, end), kv.OK},
-		{c.RevokeRole(ctx, "ci", "app1"), kv.OK},
-		{c.DeleteRole(ctx, "app1"), kv.OK},
-		{c.DeleteUser(ctx, "ci"), kv.OK},
-		{c.DisableAuth(ctx), kv.OK},
+		{c.Admin().AddUser(ctx, "ci", ""), kv.UserExists},
+		{c.Admin().AddUser(ctx, "", ""), kv.UserEmpty},
+		{c.Admin().SetPassword(ctx, "ghost", "x"), kv.UserNotFound},
+		{c.Admin().SetPassword(ctx, "ci", ""), kv.BadRequest},
+		{c.Admin().GrantRole(ctx, "ci", "ghost"), kv.RoleNotFound},
+		{c.Admin().RevokeRole(ctx, "ci", "root"), kv.RoleNotGranted},
+		{c.Admin().AddRole(ctx, "app1"), kv.RoleExists},
+		{c.Admin().RevokePermission(ctx, "app1", key, nil), kv.PermissionNotGranted},
+		{c.Admin().DeleteUser(ctx, "root"), kv.AuthManagement},
+		{c.Admin().RevokePermission(ctx, "app1", key, end), kv.OK},
+		{c.Admin().RevokeRole(ctx, "ci", "app1"), kv.OK},
+		{c.Admin().DeleteRole(ctx, "app1"), kv.OK},
+		{c.Admin().DeleteUser(ctx, "ci"), kv.OK},
+		{c.Admin().DisableAuth(ctx), kv.OK},
 	} {
 		if got := codeOf(x.err); got != x.want || x.want == kv.OK && x.err != nil {
 			t.Errorf("%v, want %v", x.err, x.want)
 		}
 	}
-	if _, err := c.User(ctx, "ci"); codeOf(err) != kv.UserNotFound {
+	if _, err := c.Admin().User(ctx, "ci"); codeOf(err) != kv.UserNotFound {
 		t.Error(err)
 	}
 }
@@ -136,7 +136,7 @@ func TestLongListsOfRoles(t *testing.T) {
 	}
 	for r := range 3 {
 		name := fmt.Sprint("role", r)
-		if err := c.AddRole(ctx, name); err != nil {
+		if err := c.Admin().AddRole(ctx, name); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 100 {
@@ -155,7 +155,7 @@ func TestLongListsOfRoles(t *testing.T) {
 			}
 		}
 	})
-	all := must[[]client.Role](t)(c.Roles(ctx))
+	all := must[[]client.Role](t)(c.Admin().Roles(ctx))
 	close(done)
 	changing.Wait()
 	whole := 0
@@ -170,7 +170,7 @@ func TestLongListsOfRoles(t *testing.T) {
 	if whole != 3 || !slices.IsSortedFunc(all, func(a, b client.Role) int { return strings.Compare(a.Name, b.Name) }) {
 		t.Errorf("%d roles", len(all))
 	}
-	if one := must[client.Role](t)(c.Role(ctx, "role1")); len(one.Permissions) != 100 {
+	if one := must[client.Role](t)(c.Admin().Role(ctx, "role1")); len(one.Permissions) != 100 {
 		t.Errorf("%d permissions", len(one.Permissions))
 	}
 }
@@ -253,7 +253,7 @@ func TestLoginRefused(t *testing.T) {
 	if errors.Is(err, client.ErrUnavailable) || codeOf(err) != kv.AuthFailed || time.Since(begun) > wait/2 {
 		t.Errorf("after %v: %v", time.Since(begun), err)
 	}
-	if err := c.DisableAuth(t.Context()); err != nil {
+	if err := c.Admin().DisableAuth(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	off := must[*client.Client](t)(c.as(t, "stranger", "ghost", "x"))
@@ -265,12 +265,12 @@ func TestAuthIsEnabledUnderAClient(t *testing.T) {
 	t.Parallel()
 	c := newSecured(t)
 	ctx := ctxOf(t, wait)
-	if err := c.DisableAuth(ctx); err != nil {
+	if err := c.Admin().DisableAuth(ctx); err != nil {
 		t.Fatal(err)
 	}
 	ci := must[*client.Client](t)(c.as(t, "test", "ci", "sesame"))
 	must[client.Written](t)(ci.Put(ctx, []byte("app2/k"), nil))
-	if err := c.EnableAuth(ctx); err != nil {
+	if err := c.Admin().EnableAuth(ctx); err != nil {
 		t.Fatal(err)
 	}
 	var all sync.WaitGroup
@@ -295,7 +295,7 @@ func TestLoginIsRenewed(t *testing.T) {
 	ci := must[*client.Client](t)(c.as(t, "stranger", "ci", "sesame"))
 	key := []byte("app1/k")
 	must[client.Written](t)(ci.Put(ctx, key, nil))
-	if err := c.SetPassword(ctx, "ci", "sesame"); err != nil { // the same again: the login has ended all the same
+	if err := c.Admin().SetPassword(ctx, "ci", "sesame"); err != nil { // the same again: the login has ended all the same
 		t.Fatal(err)
 	}
 	w := must[*client.Watcher](t)(ci.Watch(ctx, client.Watch{Key: key}))
@@ -303,7 +303,7 @@ func TestLoginIsRenewed(t *testing.T) {
 	if r := must[client.WatchResponse](t)(w.Next()); string(r.Events[0].KV.Value) != "new" {
 		t.Errorf("%+v", r)
 	}
-	if err := c.SetPassword(ctx, "ci", "other"); err != nil {
+	if err := c.Admin().SetPassword(ctx, "ci", "other"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := ci.Put(ctx, key, nil); codeOf(err) != kv.AuthFailed {
@@ -312,7 +312,7 @@ func TestLoginIsRenewed(t *testing.T) {
 	if _, err := ci.Watch(ctx, client.Watch{Key: key}); codeOf(err) != kv.AuthFailed {
 		t.Error(err)
 	}
-	if err := c.DeleteUser(ctx, "ci"); err != nil {
+	if err := c.Admin().DeleteUser(ctx, "ci"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Next(); codeOf(err) != kv.AuthFailed {
@@ -338,7 +338,7 @@ func TestPagesAfterNewLogin(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got == 0 {
-				if err := c.SetPassword(ctx, "ci", "sesame"); err != nil {
+				if err := c.Admin().SetPassword(ctx, "ci", "sesame"); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -375,12 +375,12 @@ func TestSessionOfBeforeAuth(t *testing.T) {
 	t.Parallel()
 	c := newSecured(t)
 	ctx := ctxOf(t, wait)
-	if err := c.DisableAuth(ctx); err != nil {
+	if err := c.Admin().DisableAuth(ctx); err != nil {
 		t.Fatal(err)
 	}
 	ci := must[*client.Client](t)(c.as(t, "stranger", "ci", "sesame"))
 	must[client.Written](t)(ci.Put(ctx, []byte("app1/k"), nil)) // the session of the certificate stranger
-	if err := c.EnableAuth(ctx); err != nil {
+	if err := c.Admin().EnableAuth(ctx); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
@@ -396,7 +396,7 @@ func TestDoubtAcrossEnabling(t *testing.T) {
 	t.Parallel()
 	c := newSecured(t)
 	ctx := ctxOf(t, wait)
-	if err := c.DisableAuth(ctx); err != nil {
+	if err := c.Admin().DisableAuth(ctx); err != nil {
 		t.Fatal(err)
 	}
 	ci := must[*client.Client](t)(c.as(t, "stranger", "ci", "sesame"))
@@ -435,7 +435,7 @@ func TestKeepAliveIsDenied(t *testing.T) {
 		t.Fatal(k.Err())
 	default:
 	}
-	if err := c.RevokeRole(ctx, "ci", "app1"); err != nil {
+	if err := c.Admin().RevokeRole(ctx, "ci", "app1"); err != nil {
 		t.Fatal(err)
 	}
 	select {

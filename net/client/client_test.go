@@ -123,7 +123,7 @@ func TestStory(t *testing.T) {
 	if w := must[client.Written](t)(c.Delete(ctx, b("k"))); w.Deleted != 0 {
 		t.Errorf("delete of nothing: %+v", w)
 	}
-	s := must[client.Status](t)(c.Status(ctx, ""))
+	s := must[client.Status](t)(c.Admin().Status(ctx, ""))
 	if s.Name != "test" || s.Role != "leader" || s.Get(figures.Revision) != 9 {
 		t.Errorf("status: %+v", s)
 	}

@@ -122,10 +122,11 @@
 //		Failure:  []client.Op{{Range: &client.Range{Key: key}}},
 //	})
 //
-// # Members
+// # Operators
 //
-// [Client.Members] lists the members. [Client.AddMember], [Client.PromoteMember], [Client.RemoveMember] and [Client.UpdateMember]
-// change them, and [Client.MoveLeader] moves the leader: these are writes in the table above.
+// [Client.Admin] has what an operator needs: members, users and roles, alarms, compactions, backups, and the state of each member.
+// [Client.Members] lists the members. [Admin.AddMember], [Admin.PromoteMember], [Admin.RemoveMember] and [Admin.UpdateMember]
+// change them, and [Admin.MoveLeader] moves the leader: these are writes in the table above.
 //
 // # Leases
 //

@@ -157,32 +157,32 @@ func ExampleClient_PutAsync() {
 }
 
 // A member that is asked for its status answers for itself.
-func ExampleClient_Status() {
+func ExampleAdmin_Status() {
 	c, ctx := exampleClient()
 	defer c.Close()
-	status, err := c.Status(ctx, exampleCluster.endpoint)
+	status, err := c.Admin().Status(ctx, exampleCluster.endpoint)
 	fmt.Println(status.Name, status.Role, err)
 	// Output: test leader <nil>
 }
 
 // A role permits a prefix of keys, and a user gets it. The client test, whose certificate this is, is made an administrator before
 // authentication is enabled: otherwise it would be refused.
-func ExampleClient_EnableAuth() {
+func ExampleAdmin_EnableAuth() {
 	c, ctx := exampleClient()
 	defer c.Close()
 	steps := []func() error{
-		func() error { return c.AddUser(ctx, client.RootRole, "") },
-		func() error { return c.GrantRole(ctx, client.RootRole, client.RootRole) },
-		func() error { return c.AddUser(ctx, "test", "") },
-		func() error { return c.GrantRole(ctx, "test", client.RootRole) },
-		func() error { return c.AddRole(ctx, "app1") },
+		func() error { return c.Admin().AddUser(ctx, client.RootRole, "") },
+		func() error { return c.Admin().GrantRole(ctx, client.RootRole, client.RootRole) },
+		func() error { return c.Admin().AddUser(ctx, "test", "") },
+		func() error { return c.Admin().GrantRole(ctx, "test", client.RootRole) },
+		func() error { return c.Admin().AddRole(ctx, "app1") },
 		func() error {
 			app1 := []byte("app1/")
-			return c.GrantPermission(ctx, "app1", client.Permission{Key: app1, End: client.Prefix(app1), Type: client.PermitReadWrite})
+			return c.Admin().GrantPermission(ctx, "app1", client.Permission{Key: app1, End: client.Prefix(app1), Type: client.PermitReadWrite})
 		},
-		func() error { return c.AddUser(ctx, "ci", "a password") },
-		func() error { return c.GrantRole(ctx, "ci", "app1") },
-		func() error { return c.EnableAuth(ctx) },
+		func() error { return c.Admin().AddUser(ctx, "ci", "a password") },
+		func() error { return c.Admin().GrantRole(ctx, "ci", "app1") },
+		func() error { return c.Admin().EnableAuth(ctx) },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -190,8 +190,8 @@ func ExampleClient_EnableAuth() {
 			return
 		}
 	}
-	check, err := c.CheckPermission(ctx, "ci", client.Permission{Key: []byte("app2/x"), Type: client.PermitWrite})
-	fmt.Println(check.Allowed, err, c.DisableAuth(ctx))
+	check, err := c.Admin().CheckPermission(ctx, "ci", client.Permission{Key: []byte("app2/x"), Type: client.PermitWrite})
+	fmt.Println(check.Allowed, err, c.Admin().DisableAuth(ctx))
 	// Output: false <nil> <nil>
 }
 

@@ -327,7 +327,7 @@ func TestOutcomeUnknown(t *testing.T) {
 	if _, err := c.Put(t.Context(), []byte("k"), []byte("v")); !errors.Is(err, client.ErrClosed) || errors.Is(err, client.ErrOutcomeUnknown) {
 		t.Errorf("after Close: %v", err)
 	}
-	if _, err := c.Status(t.Context(), servertest.Endpoint(s)); !errors.Is(err, client.ErrClosed) {
+	if _, err := c.Admin().Status(t.Context(), servertest.Endpoint(s)); !errors.Is(err, client.ErrClosed) {
 		t.Errorf("status after Close: %v", err)
 	}
 }

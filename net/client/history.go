@@ -107,7 +107,7 @@ func (c *Client) Versions(ctx context.Context, key []byte) iter.Seq2[WatchEvent,
 }
 
 func (c *Client) versions(ctx context.Context, key []byte, f func(WatchEvent) bool) (told bool, err error) {
-	status, err := c.Status(ctx, "")
+	status, err := c.Admin().Status(ctx, "")
 	if err != nil {
 		return false, err
 	}

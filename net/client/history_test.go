@@ -77,7 +77,7 @@ func TestHistory(t *testing.T) {
 		t.Errorf("%d versions of nothing", n)
 	}
 	must[client.Written](t)(c.Put(ctx, []byte("old"), nil))
-	if err := c.Compact(ctx, last+1); err != nil {
+	if err := c.Admin().Compact(ctx, last+1); err != nil {
 		t.Fatal(err)
 	}
 	if n, _, first := versions("k0"); n != 1 || first != last {

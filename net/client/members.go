@@ -20,38 +20,38 @@ func (c *Client) Members(ctx context.Context, serializable bool) ([]Member, erro
 }
 
 // ChangeMember changes the membership. Its errors mean the same as those of any other write.
-func (c *Client) ChangeMember(ctx context.Context, change MemberChange) error {
-	return c.change(ctx, wire.OpChangeMember, wire.Ask{Change: change})
+func (a *Admin) ChangeMember(ctx context.Context, change MemberChange) error {
+	return a.c.change(ctx, wire.OpChangeMember, wire.Ask{Change: change})
 }
 
 // AddMember adds a learner, and returns its id, even if the outcome is unknown. The learner becomes a voter by itself when it has
 // caught up. If manual is set, PromoteMember makes it a voter.
-func (c *Client) AddMember(ctx context.Context, name string, peers []string, manual bool) (id uint64, err error) {
+func (a *Admin) AddMember(ctx context.Context, name string, peers []string, manual bool) (id uint64, err error) {
 	id = newMemberID()
-	return id, c.ChangeMember(ctx, MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Manual: manual})
+	return id, a.ChangeMember(ctx, MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Manual: manual})
 }
 
 // AddMemberInstead adds a learner that replaces the voter instead. The leader promotes it in that voter's place when it has caught up. If
 // the voter's addresses are among peers, they are the learner's from now on. With an empty name the learner takes over the name of a lost
 // voter: the leader removes that voter first, when it has had no connection to it for some seconds.
-func (c *Client) AddMemberInstead(ctx context.Context, name string, peers []string, instead uint64) (id uint64, err error) {
+func (a *Admin) AddMemberInstead(ctx context.Context, name string, peers []string, instead uint64) (id uint64, err error) {
 	id = newMemberID()
-	return id, c.ChangeMember(ctx, MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Instead: instead})
+	return id, a.ChangeMember(ctx, MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Instead: instead})
 }
 
 // PromoteMember makes a learner a voter. If instead is not 0, the learner replaces that voter, which leaves.
-func (c *Client) PromoteMember(ctx context.Context, id, instead uint64) error {
-	return c.ChangeMember(ctx, MemberChange{Kind: kv.PromoteMember, ID: id, Instead: instead})
+func (a *Admin) PromoteMember(ctx context.Context, id, instead uint64) error {
+	return a.ChangeMember(ctx, MemberChange{Kind: kv.PromoteMember, ID: id, Instead: instead})
 }
 
 // RemoveMember removes a member. Its id is never used again. A removed member stops, and its last answer can be lost with it. So after an
 // unknown outcome RemoveMember reads the list of members: if the id is absent, the removal has happened.
-func (c *Client) RemoveMember(ctx context.Context, id uint64) error {
-	err := c.ChangeMember(ctx, MemberChange{Kind: kv.RemoveMember, ID: id})
+func (a *Admin) RemoveMember(ctx context.Context, id uint64) error {
+	err := a.ChangeMember(ctx, MemberChange{Kind: kv.RemoveMember, ID: id})
 	if !errors.Is(err, ErrOutcomeUnknown) {
 		return err
 	}
-	members, unread := c.Members(ctx, false)
+	members, unread := a.c.Members(ctx, false)
 	if unread == nil && !slices.ContainsFunc(members, func(m Member) bool { return m.ID == id }) {
 		return nil
 	}
@@ -59,18 +59,18 @@ func (c *Client) RemoveMember(ctx context.Context, id uint64) error {
 }
 
 // UpdateMember sets the addresses at which the other members reach a member.
-func (c *Client) UpdateMember(ctx context.Context, id uint64, peers []string) error {
-	return c.ChangeMember(ctx, MemberChange{Kind: kv.UpdateMember, ID: id, Peers: peers})
+func (a *Admin) UpdateMember(ctx context.Context, id uint64, peers []string) error {
+	return a.ChangeMember(ctx, MemberChange{Kind: kv.UpdateMember, ID: id, Peers: peers})
 }
 
 // MoveLeader makes the voter id the leader, or, with 0, the follower with the most of the log. Only the leader can do that: the
 // client sends the request to the leader itself, if its address is known and may be used. The request is retried only if it
 // certainly did nothing.
-func (c *Client) MoveLeader(ctx context.Context, to uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
+func (a *Admin) MoveLeader(ctx context.Context, to uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, a.c.config.Timeout)
 	defer cancel()
 	for attempt := 1; ; attempt++ {
-		err := c.moveLeader(ctx, to)
+		err := a.c.moveLeader(ctx, to)
 		answer, ok := errors.AsType[*kv.Error](err)
 		if !ok || !answer.Retryable() || !answer.Certain() {
 			return err
@@ -84,7 +84,7 @@ func (c *Client) MoveLeader(ctx context.Context, to uint64) error {
 }
 
 func (c *Client) moveLeader(ctx context.Context, to uint64) error {
-	status, err := c.Status(ctx, "")
+	status, err := c.Admin().Status(ctx, "")
 	if err != nil {
 		return err
 	}

@@ -32,37 +32,37 @@ func TestMembers(t *testing.T) {
 	m := servertest.NewCluster(map[string]uint64{"n1": 1, "n2": 2})
 	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, m, nil)))
 	ctx := t.Context()
-	id := must[uint64](t)(c.AddMember(ctx, "n3", []string{"10.0.0.3:2380"}, true))
+	id := must[uint64](t)(c.Admin().AddMember(ctx, "n3", []string{"10.0.0.3:2380"}, true))
 	all := must[[]client.Member](t)(c.Members(ctx, false))
 	i := slices.IndexFunc(all, func(m client.Member) bool { return m.ID == id })
 	if i < 0 || all[i].Name != "n3" || !all[i].Manual || all[i].Since == 0 || all[i].Started() || !slices.Equal(all[i].Peers, []string{"10.0.0.3:2380"}) {
 		t.Fatalf("%+v", all)
 	}
-	if err := c.PromoteMember(ctx, id, 2); err != nil {
+	if err := c.Admin().PromoteMember(ctx, id, 2); err != nil {
 		t.Fatal(err)
 	}
 	if got := rolesOf(t, c, true); !slices.Equal(got, []string{"n1 voter", "n3 voter"}) {
 		t.Errorf("%v", got)
 	}
-	if err := c.UpdateMember(ctx, id, []string{"10.0.0.9:2380"}); err != nil {
+	if err := c.Admin().UpdateMember(ctx, id, []string{"10.0.0.9:2380"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.MoveLeader(ctx, id); err != nil || m.Status().Leader != id {
+	if err := c.Admin().MoveLeader(ctx, id); err != nil || m.Status().Leader != id {
 		t.Errorf("the leader is %x: %v", m.Status().Leader, err)
 	}
 	for code, change := range map[kv.Code]func() error{
-		kv.MemberExists:   func() error { _, err := c.AddMember(ctx, "n1", []string{"10.0.0.4:2380"}, false); return err },
-		kv.AddressExists:  func() error { _, err := c.AddMember(ctx, "n4", []string{"10.0.0.9:2380"}, false); return err },
-		kv.NotLearner:     func() error { return c.PromoteMember(ctx, 1, 0) },
-		kv.MemberNotFound: func() error { return c.RemoveMember(ctx, 2) },
-		kv.BadRequest:     func() error { return c.UpdateMember(ctx, 1, []string{"nowhere"}) },
+		kv.MemberExists:   func() error { _, err := c.Admin().AddMember(ctx, "n1", []string{"10.0.0.4:2380"}, false); return err },
+		kv.AddressExists:  func() error { _, err := c.Admin().AddMember(ctx, "n4", []string{"10.0.0.9:2380"}, false); return err },
+		kv.NotLearner:     func() error { return c.Admin().PromoteMember(ctx, 1, 0) },
+		kv.MemberNotFound: func() error { return c.Admin().RemoveMember(ctx, 2) },
+		kv.BadRequest:     func() error { return c.Admin().UpdateMember(ctx, 1, []string{"nowhere"}) },
 	} {
 		var answer *kv.Error
 		if err := change(); !errors.As(err, &answer) || answer.Code != code {
 			t.Errorf("%v, wanted %v", err, code)
 		}
 	}
-	if err := c.RemoveMember(ctx, id); err != nil {
+	if err := c.Admin().RemoveMember(ctx, id); err != nil {
 		t.Fatal(err)
 	}
 	if got := rolesOf(t, c, false); !slices.Equal(got, []string{"n1 voter"}) {
@@ -86,7 +86,7 @@ func TestMemberChangeAtMostOnce(t *testing.T) {
 		})
 	}
 	fail(2, kv.Unavailable)
-	id := must[uint64](t)(c.AddMember(t.Context(), "n2", []string{"10.0.0.2:2380"}, false))
+	id := must[uint64](t)(c.Admin().AddMember(t.Context(), "n2", []string{"10.0.0.2:2380"}, false))
 	if n := m.Proposals.Load(); n != 3 {
 		t.Errorf("%d proposals, the first two of which were refused for a moment", n)
 	}
@@ -94,13 +94,13 @@ func TestMemberChangeAtMostOnce(t *testing.T) {
 		before := m.Proposals.Load()
 		fail(1, code)
 		var answer *kv.Error
-		if err := c.PromoteMember(t.Context(), id, 0); !errors.As(err, &answer) || answer.Code != code || m.Proposals.Load() != before+1 {
+		if err := c.Admin().PromoteMember(t.Context(), id, 0); !errors.As(err, &answer) || answer.Code != code || m.Proposals.Load() != before+1 {
 			t.Errorf("%v: %v after %d proposals", code, err, m.Proposals.Load()-before)
 		}
 	}
 	for name, change := range map[string]func(context.Context) error{
-		"list the members":         func(ctx context.Context) error { return c.PromoteMember(ctx, id, 0) },
-		"check which member leads": func(ctx context.Context) error { return c.MoveLeader(ctx, id) },
+		"list the members":         func(ctx context.Context) error { return c.Admin().PromoteMember(ctx, id, 0) },
+		"check which member leads": func(ctx context.Context) error { return c.Admin().MoveLeader(ctx, id) },
 	} {
 		before := m.Proposals.Load() + m.Moves.Load()
 		fail(1, kv.Unknown)
@@ -162,7 +162,7 @@ func TestRemovalOfTheMemberThatIsAsked(t *testing.T) {
 			return nil
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		err := s.RemoveMember(ctx, 1)
+		err := s.Admin().RemoveMember(ctx, 1)
 		cancel()
 		if errors.Is(err, client.ErrOutcomeUnknown) != c.unknown || !c.unknown && err != nil {
 			t.Errorf("%s: %v", c.what, err)
@@ -365,7 +365,7 @@ func TestMoveLeaderAsksTheLeader(t *testing.T) {
 		return nil
 	})
 	c := open(t, trust, here)
-	if err := c.MoveLeader(t.Context(), 1); err != nil || leader.Moves.Load() != 3 || follower.Moves.Load() != 0 || leader.Status().Leader != 1 {
+	if err := c.Admin().MoveLeader(t.Context(), 1); err != nil || leader.Moves.Load() != 3 || follower.Moves.Load() != 0 || leader.Status().Leader != 1 {
 		t.Errorf("%v; %d moves at the leader, %d at the follower", err, leader.Moves.Load(), follower.Moves.Load())
 	}
 	leader.SetStatus(of(2))
@@ -373,7 +373,7 @@ func TestMoveLeaderAsksTheLeader(t *testing.T) {
 	leader.SetBefore(func(int, int) *kv.Error { <-hold; return nil })
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- c.MoveLeader(ctx, 1) }()
+	go func() { ended <- c.Admin().MoveLeader(ctx, 1) }()
 	await(t, "the leader is asked", func() bool { return leader.Moves.Load() == 4 })
 	cancel()
 	if err := <-ended; !errors.Is(err, client.ErrOutcomeUnknown) || leader.Moves.Load() != 4 {

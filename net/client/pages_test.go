@@ -50,7 +50,7 @@ func TestPagesStream(t *testing.T) {
 		if pages++; pages == 3 { // a stream of the rest has begun
 			must[client.Written](t)(c.DeleteRange(t.Context(), q.Key, q.End))
 			newest := must[client.Written](t)(c.Put(t.Context(), []byte("k/new"), nil)).Revision
-			if err := c.Compact(t.Context(), newest); err != nil {
+			if err := c.Admin().Compact(t.Context(), newest); err != nil {
 				t.Fatal(err)
 			}
 			must[client.Written](t)(c.Put(t.Context(), []byte("k/newer"), nil))

@@ -8,28 +8,28 @@ import (
 )
 
 // Status returns the status of the member at an endpoint; with no endpoint, of this client's member. An endpoint is tried once.
-func (c *Client) Status(ctx context.Context, endpoint string) (Status, error) {
+func (a *Admin) Status(ctx context.Context, endpoint string) (Status, error) {
 	if endpoint == "" {
-		return c.statusOfAny(ctx)
+		return a.c.statusOfAny(ctx)
 	}
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
+	a.c.mu.Lock()
+	if a.c.closed {
+		a.c.mu.Unlock()
 		return Status{}, ErrClosed
 	}
-	c.running.Add(1)
-	c.mu.Unlock()
-	defer c.running.Add(-1)
+	a.c.running.Add(1)
+	a.c.mu.Unlock()
+	defer a.c.running.Add(-1)
 
-	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, a.c.config.Timeout)
 	defer cancel()
-	defer context.AfterFunc(c.ctx, cancel)()
-	if k := c.current.Load(); k != nil && k.endpoint == endpoint {
-		if status, err := k.status(ctx, c.newCall(ctx, wire.OpStatus)); err == nil || ctx.Err() != nil {
+	defer context.AfterFunc(a.c.ctx, cancel)()
+	if k := a.c.current.Load(); k != nil && k.endpoint == endpoint {
+		if status, err := k.status(ctx, a.c.newCall(ctx, wire.OpStatus)); err == nil || ctx.Err() != nil {
 			return status, err
 		}
 	}
-	k, err := c.dialEndpoint(ctx, endpoint)
+	k, err := a.c.dialEndpoint(ctx, endpoint)
 	if err != nil {
 		return Status{}, &UnavailableError{Op: wire.OpStatus.String(), Endpoints: []EndpointError{{endpoint, err}}}
 	}
@@ -39,20 +39,20 @@ func (c *Client) Status(ctx context.Context, endpoint string) (Status, error) {
 
 // Readmit lifts the suspension of the member with this id, which must be the member at the endpoint. It accepts the loss of the
 // member's forgotten data: an acknowledged write that relied on this member may be lost.
-func (c *Client) Readmit(ctx context.Context, endpoint string, member uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
+func (a *Admin) Readmit(ctx context.Context, endpoint string, member uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, a.c.config.Timeout)
 	defer cancel()
-	x := c.newCall(ctx, wire.OpReadmit)
+	x := a.c.newCall(ctx, wire.OpReadmit)
 	x.body = wire.AppendAsk(x.body[:0], &wire.Ask{Member: member})
-	return c.askAt(ctx, endpoint, x, func(*wire.Response) error { return nil })
+	return a.c.askAt(ctx, endpoint, x, func(*wire.Response) error { return nil })
 }
 
 // Clients returns the clients that are connected to the member at an endpoint, those with the most unread bytes and requests first. Only an
 // administrator may ask.
-func (c *Client) Clients(ctx context.Context, endpoint string) (all []ClientLoad, err error) {
-	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
+func (a *Admin) Clients(ctx context.Context, endpoint string) (all []ClientLoad, err error) {
+	ctx, cancel := context.WithTimeout(ctx, a.c.config.Timeout)
 	defer cancel()
-	err = c.askAt(ctx, endpoint, c.newCall(ctx, wire.OpClients), func(p *wire.Response) (err error) {
+	err = a.c.askAt(ctx, endpoint, a.c.newCall(ctx, wire.OpClients), func(p *wire.Response) (err error) {
 		answer, err := wire.ReadAnswer[wire.List[ClientLoad]](p)
 		all = answer.All
 		return err

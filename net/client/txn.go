@@ -54,19 +54,19 @@ func (c *Client) Txn(ctx context.Context, t Txn) (TxnResult, error) {
 }
 
 // Compact drops the history before a revision: it becomes the oldest revision that can be read.
-func (c *Client) Compact(ctx context.Context, revision int64) error {
-	return c.change(ctx, wire.OpCompact, wire.Ask{Revision: revision})
+func (a *Admin) Compact(ctx context.Context, revision int64) error {
+	return a.c.change(ctx, wire.OpCompact, wire.Ask{Revision: revision})
 }
 
 // droppedPoll is how often WaitDropped asks: a member frees compacted data within milliseconds.
 const droppedPoll = 20 * time.Millisecond
 
 // WaitDropped waits until this client's member has freed the compacted data of the revisions before a compacted revision.
-func (c *Client) WaitDropped(ctx context.Context, revision int64) error {
+func (a *Admin) WaitDropped(ctx context.Context, revision int64) error {
 	tick := time.NewTicker(droppedPoll)
 	defer tick.Stop()
 	for {
-		status, err := c.Status(ctx, "")
+		status, err := a.Status(ctx, "")
 		if err != nil {
 			return err
 		}

@@ -115,10 +115,10 @@ func TestCompact(t *testing.T) {
 	for range 5 {
 		must[client.Written](t)(c.Put(t.Context(), []byte("k"), nil))
 	}
-	if err := c.Compact(t.Context(), 5); err != nil {
+	if err := c.Admin().Compact(t.Context(), 5); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.WaitDropped(t.Context(), 5); err != nil {
+	if err := c.Admin().WaitDropped(t.Context(), 5); err != nil {
 		t.Fatal(err)
 	}
 	if v := c.member.View(); v.Compacted() != 5 || !v.Dropped() {
@@ -127,10 +127,10 @@ func TestCompact(t *testing.T) {
 	if _, err := c.Range(t.Context(), client.Range{Key: []byte("k"), Revision: 4}); codeOf(err) != kv.Compacted {
 		t.Errorf("an older revision: %v", err)
 	}
-	if err := c.Compact(t.Context(), 5); codeOf(err) != kv.Compacted {
+	if err := c.Admin().Compact(t.Context(), 5); codeOf(err) != kv.Compacted {
 		t.Errorf("once more: %v", err)
 	}
-	if err := c.Compact(t.Context(), 99); codeOf(err) != kv.FutureRevision {
+	if err := c.Admin().Compact(t.Context(), 99); codeOf(err) != kv.FutureRevision {
 		t.Errorf("a revision that is not there: %v", err)
 	}
 	if n := must[int64](t)(c.RevisionAt(t.Context(), time.Now().Add(time.Minute), false)); n != 6 {

@@ -15,16 +15,16 @@ const usageTries = 5
 // Usage returns the usage of all groups, which must fit into memory, as of one revision. A member streams the keys without their
 // values, and the client adds them up; writes go on meanwhile. If the member stops, or if history is compacted after the stream has
 // released its state (see Pages), it begins again.
-func (c *Client) Usage(ctx context.Context, q Usage) (UsageResult, error) {
+func (a *Admin) Usage(ctx context.Context, q Usage) (UsageResult, error) {
 	if err := q.Check(kv.Bounds{Key: limits.KeyBytes}); err != nil {
 		return UsageResult{}, err
 	}
 	for tries := 1; ; tries++ {
 		// This question needs no permission. It finds a member that answers, and confirms that it has everything that was written before.
-		if _, err := asked[AuthStatus](ctx, c, wire.OpAuthStatus, wire.Ask{Serializable: q.Serializable}); err != nil {
+		if _, err := asked[AuthStatus](ctx, a.c, wire.OpAuthStatus, wire.Ask{Serializable: q.Serializable}); err != nil {
 			return UsageResult{}, err
 		}
-		all, again, err := c.usageOnce(ctx, &q)
+		all, again, err := a.c.usageOnce(ctx, &q)
 		if !again || tries == usageTries {
 			return all, err
 		}

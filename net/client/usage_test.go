@@ -48,17 +48,17 @@ func groups(t *testing.T, c *client.Client, n int) {
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, nil)
-	checkUsage(t, must[client.UsageResult](t)(c.Usage(t.Context(), bySlash)), 0)
+	checkUsage(t, must[client.UsageResult](t)(c.Admin().Usage(t.Context(), bySlash)), 0)
 	groups(t, c.Client, 20_000)
-	checkUsage(t, must[client.UsageResult](t)(c.Usage(t.Context(), bySlash)), 20_000)
+	checkUsage(t, must[client.UsageResult](t)(c.Admin().Usage(t.Context(), bySlash)), 20_000)
 	stale := bySlash
 	stale.Serializable = true
-	checkUsage(t, must[client.UsageResult](t)(c.Usage(t.Context(), stale)), 20_000)
+	checkUsage(t, must[client.UsageResult](t)(c.Admin().Usage(t.Context(), stale)), 20_000)
 	one := client.Usage{Prefix: []byte("k00001"), Separator: []byte("none")}
-	if all := must[client.UsageResult](t)(c.Usage(t.Context(), one)); len(all.Rows) != 1 || string(all.Rows[0].Prefix) != "k00001" || all.Rows[0].Keys != 10 {
+	if all := must[client.UsageResult](t)(c.Admin().Usage(t.Context(), one)); len(all.Rows) != 1 || string(all.Rows[0].Prefix) != "k00001" || all.Rows[0].Keys != 10 {
 		t.Errorf("%+v", all)
 	}
-	if _, err := c.Usage(t.Context(), client.Usage{}); err == nil || err.(*client.Error).Code != kv.BadRequest {
+	if _, err := c.Admin().Usage(t.Context(), client.Usage{}); err == nil || err.(*client.Error).Code != kv.BadRequest {
 		t.Errorf("without a separator: %v", err)
 	}
 }
@@ -78,11 +78,11 @@ func TestUsageElsewhere(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		done <- one.Close()
 	}()
-	checkUsage(t, must[client.UsageResult](t)(c.Usage(t.Context(), bySlash)), n)
+	checkUsage(t, must[client.UsageResult](t)(c.Admin().Usage(t.Context(), bySlash)), n)
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	checkUsage(t, must[client.UsageResult](t)(c.Usage(t.Context(), bySlash)), n)
+	checkUsage(t, must[client.UsageResult](t)(c.Admin().Usage(t.Context(), bySlash)), n)
 }
 
 // A count that fails because of a compaction begins again, but not forever. Another failure is final.
@@ -109,7 +109,7 @@ func TestUsageAgain(t *testing.T) {
 			}
 			return nil
 		})
-		all, err := c.Usage(t.Context(), bySlash)
+		all, err := c.Admin().Usage(t.Context(), bySlash)
 		if answer, is := errors.AsType[*client.Error](err); is != (x.want != kv.OK) || is && answer.Code != x.want || reads.Load() != x.reads {
 			t.Errorf("%d times %v: %v, %d reads", x.fails, x.code, err, reads.Load())
 		}
@@ -135,7 +135,7 @@ func TestUsageGivenUp(t *testing.T) {
 		return nil
 	})
 	begun := time.Now()
-	if _, err := c.Usage(ctx, bySlash); !errors.Is(err, context.Canceled) || time.Since(begun) > 5*time.Second {
+	if _, err := c.Admin().Usage(ctx, bySlash); !errors.Is(err, context.Canceled) || time.Since(begun) > 5*time.Second {
 		t.Errorf("%v after %v", err, time.Since(begun))
 	}
 	close(release)

@@ -373,9 +373,12 @@ func TestAPIServer(t *testing.T) {
 	}
 	text, err := os.ReadFile(a.log)
 	must(t, err)
+	ended := 0 // compactions on a connection to a leader that was killed, twice; the next interval makes up for one
 	for line := range strings.Lines(string(text)) {
 		if strings.Contains(line, "compact.go") && strings.HasPrefix(line, "E") {
-			t.Errorf("its compactor: %s", line)
+			if ended++; ended > 2 || !strings.Contains(line, "Unavailable desc = error reading from server: EOF") {
+				t.Errorf("its compactor: %s", line)
+			}
 		}
 		if strings.Contains(line, "PrevKv=nil") || strings.Contains(line, "RequestWatchProgress feature is not supported") {
 			t.Error(line)
