@@ -73,18 +73,18 @@ type Admission struct {
 
 	current atomic.Pointer[map[uint64]Known] // a copy of known, for Bars
 
-	mu       sync.Mutex
-	bound    map[uint64][16]byte // the folders that the log has bound, as of raft's configuration
-	known    map[uint64]Known
-	complete map[uint64][16]byte // the process whose log was found complete, by member
-	ends     map[uint64]uint64   // the index of the newest entry in each member's last handshake
-	unmet    map[uint64][16]byte // the first folder of each founder that asked after this member was established without it
-	fresh    bool                // known has changes that are not remembered yet
+	mu          sync.Mutex
+	bound       map[uint64][16]byte // the folders that the log has bound, as of raft's configuration
+	known       map[uint64]Known
+	complete    map[uint64][16]byte // the process whose log was found complete, by member
+	ends        map[uint64]uint64   // the index of the newest entry in each member's last handshake
+	lateFolders map[uint64][16]byte // the first folder of each founder that asked after this member was established without it
+	fresh       bool                // known has changes that are not remembered yet
 }
 
 // NewAdmission returns an admission with the members that an earlier process remembered.
 func NewAdmission(a *Admission, remembered []Known) *Admission {
-	a.known, a.complete, a.ends, a.unmet = map[uint64]Known{}, map[uint64][16]byte{}, map[uint64]uint64{}, map[uint64][16]byte{}
+	a.known, a.complete, a.ends, a.lateFolders = map[uint64]Known{}, map[uint64][16]byte{}, map[uint64]uint64{}, map[uint64][16]byte{}
 	for _, k := range remembered {
 		a.known[k.Member] = k
 	}
@@ -200,8 +200,8 @@ func (a *Admission) Admit(from uint64, its peerframe.MemberIdentity) error {
 			return a.forgot(from, why)
 		}
 	} else if a.established() && slices.Contains(a.Founders, from) {
-		if _, asked := a.unmet[from]; !asked {
-			a.unmet[from] = its.Folder
+		if _, asked := a.lateFolders[from]; !asked {
+			a.lateFolders[from] = its.Folder
 		}
 		return &Refusal{Text: fmt.Sprintf("%s does not know yet to which data folder %s is bound: it asks again", a.Status.NameOf(a.Self), a.Status.NameOf(from))}
 	}
@@ -270,7 +270,7 @@ func (a *Admission) Claims(founder uint64) [16]byte {
 	if known, ok := a.known[founder]; ok {
 		return known.Folder
 	}
-	return a.unmet[founder]
+	return a.lateFolders[founder]
 }
 
 // Knows returns the known start of a member's folder.

@@ -234,7 +234,7 @@ func (s *Snapshotter) snapshotSaved(saver *snapshot.Saver) {
 	s.Logger.Info("snapshot saved", "index", info.Index, "bytes", info.Bytes, "parts", len(info.Parts))
 }
 
-// endOrder ends an order; one that has failed is ordered again after a pause.
+// endOrder ends an order. A failed save is ordered again after a pause.
 func (s *Snapshotter) endOrder(failed bool) {
 	s.out.order = nil
 	s.Applier.MustPost(SaveEnded{Failed: failed})

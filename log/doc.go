@@ -14,12 +14,12 @@
 // only the write and the sync of its first group.
 //
 // Most spares are released segments: while the log is written quickly, more of them wait for reuse, within its budget
-// of disk space, and they give way to all other needs. New spares are filled with zeros: a sync of a filled file never has to commit the file system's
-// journal. Above limits.ReserveRate new spares are only reserved ([Maker].Reserve says why that is safe). If no spare
-// is ready, the log creates a file itself and only reserves its space. Syncs of a reserved file commit the journal, but
-// zeros would double the bytes that an already slow disk has to write. As soon as all spares are ready, the log ends a
-// reserved segment early and begins the next one on a spare. If a start needs a new segment and there is no spare, the
-// log fills a file of 1 MiB, which is quick on any disk.
+// of disk space, and they give way to all other needs. New spares are filled with zeros: a sync of a filled file never
+// has to commit the file system's journal. Above limits.ReserveRate new spares are only reserved ([Maker].Reserve says
+// why that is safe). If no spare is ready, the log creates a file itself and only reserves its space. Syncs of a
+// reserved file commit the journal, but zeros would double the bytes that an already slow disk has to write. As soon as
+// all spares are ready, the log ends a reserved segment early and begins the next one on a spare. If a start needs a
+// new segment and there is no spare, the log fills a file of 1 MiB, which is quick on any disk.
 //
 // # Pages, groups, frames
 //

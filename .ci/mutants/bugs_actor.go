@@ -225,7 +225,7 @@ var actorBugs = []mutant{
 		{"Admission.Agree", `a.set(Known{Member: a.Self, Folder: a.Folder})`, ``},
 	}, []detector{direct("./actor", "TestFoundersAgreeOnFolders")}},
 	{"bind no founder that comes after the first election", []change{
-		{"Admission.Claims", `return a.unmet[founder]`, `return [16]byte{}`},
+		{"Admission.Claims", `return a.lateFolders[founder]`, `return [16]byte{}`},
 	}, []detector{direct("./actor", "TestRestoredFounderComesLate")}},
 	{"bind the last of two folders that ask under a founder's name", []change{
 		{"Admission.Admit", `!asked {`, `!asked || true {`},
