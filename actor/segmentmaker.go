@@ -33,8 +33,8 @@ type SegmentMakerConfig struct {
 // owns the spare files. It is never in the path of a commit, and works in small steps, with rests.
 //
 // It measures how fast the log is written. A fast log's released segments wait for reuse in larger number ([space.Disk.Recycles]), so in
-// the long run no new files are made. They give way to everything else that needs the disk. Above limits.ReserveRate new files are only reserved: each byte is then written once. After such
-// a load, a slow log still fills at most the ready spares, with slower syncs.
+// the long run no new files are made. They give way to everything else that needs the disk. Above limits.ReserveRate new files are only
+// reserved: each byte is then written once. After such a load, a slow log still fills at most the ready spares, with slower syncs.
 //
 // In each segment it writes the name of the next one, when that one is begun and synced: the loss of a segment is then detected.
 //
