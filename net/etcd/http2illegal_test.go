@@ -163,7 +163,7 @@ var illegalOrder = []illegalRow{
 	}},
 	{"HEADERS in the middle of a request, without END_STREAM", "8.1", one(streamProtocol, "400", connProtocol), func(c *h2client) {
 		id := c.begin(putPath)
-		c.data(id, false, onePut)
+		c.data(id, false, onePut[:3]) // of a whole message the answer may come first
 		c.headers(id, false, field{"x", "y"})
 	}},
 	{"trailers of a client (legal)", "8.1", one("OK"), func(c *h2client) {
@@ -173,7 +173,7 @@ var illegalOrder = []illegalRow{
 	}},
 	{"trailers with a pseudo header", "8.1", one(streamProtocol, "400"), func(c *h2client) {
 		id := c.begin(putPath)
-		c.data(id, false, onePut)
+		c.data(id, false, onePut[:3]) // of a whole message the answer may come first
 		c.headers(id, true, field{":path", "/"})
 	}},
 	{"CONTINUATION without HEADERS", "6.10", one(connProtocol), func(c *h2client) { c.raw(http2.FrameContinuation, http2.FlagContinuationEndHeaders, 1) }},
