@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
 )
 
 // TestBenchRefuses: a benchmark does not begin with what makes it nonsense, or endless.
