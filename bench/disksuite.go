@@ -1,10 +1,13 @@
 package bench
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
+
+	"qkv/bench/result"
 )
 
 // DiskProbe is one of the probes of [DiskProbes], with its name in a report.
@@ -15,16 +18,6 @@ type DiskProbe struct {
 
 // probeFileBytes bounds the file of a probe, because filling it takes a slow disk long.
 const probeFileBytes = 16 << 20
-
-// The probes on which verdicts are based.
-const (
-	nameSmall  = "4 KiB zero-filled"
-	nameRested = "4 KiB zero-filled, rested"
-	nameGrown  = "4 KiB growing"
-	nameDirect = "4 KiB zero-filled, O_DIRECT O_DSYNC"
-	nameThree  = "4 KiB zero-filled, 3 writers"
-	nameFio    = "2300 B allocated"
-)
 
 // DiskProbes are the disk properties that a log may depend on: small and large writes to files of every kind, then variants with pauses,
 // several writers, and other methods of durability. Longest is the time of each.
@@ -38,9 +31,11 @@ func DiskProbes(longest time.Duration) (all []DiskProbe) {
 			add(fmt.Sprintf("%s %v", sizeName(size), before), ProbeConfig{Bytes: size, Before: before})
 		}
 	}
-	add(nameFio, ProbeConfig{Bytes: 2300, Before: Allocated})
-	add(nameRested, ProbeConfig{Bytes: 4 << 10, Before: Zeroed, Rest: LoneRest})
-	add(nameThree, ProbeConfig{Bytes: 4 << 10, Before: Zeroed, Writers: 3})
+	add(result.ProbeEtcd, ProbeConfig{Bytes: 2300, Before: Allocated})
+	add(result.ProbeRested, ProbeConfig{Bytes: 4 << 10, Before: Zeroed, Rest: LoneRest})
+	add(result.ProbeThree, ProbeConfig{Bytes: 4 << 10, Before: Zeroed, Writers: 3})
+	add(result.ProbeBatch, ProbeConfig{Bytes: steadyBytes, Before: Zeroed})
+	add(result.ProbeDeep, ProbeConfig{Bytes: 4 << 10, Before: Zeroed, Durable: AsDirect, Writers: result.DeepWriters})
 	for _, durable := range []Durable{AsDSync, AsDirect} {
 		for _, size := range []int{512, 4 << 10, 64 << 10} {
 			add(fmt.Sprintf("%s zero-filled, %v", sizeName(size), durable), ProbeConfig{Bytes: size, Before: Zeroed, Durable: durable})
@@ -56,51 +51,37 @@ func sizeName(n int) string {
 	return fmt.Sprintf("%d B", n)
 }
 
-// DiskMedians are the medians on which a verdict is based; 0 for an impossible probe.
-type DiskMedians struct{ Small, Rested, Grown, Direct, Three, Fio50, Fio99 time.Duration }
+// The writes of SteadyDisk: those of result.ProbeBatch, to a file that is longer than a disk's own memory.
+const (
+	steadyBytes = 256 << 10
+	steadyFile  = 256 << 20
+)
 
-// Add records the result of a probe.
-func (m *DiskMedians) Add(name string, l Latencies) {
-	switch name {
-	case nameSmall:
-		m.Small = l.P50
-	case nameRested:
-		m.Rested = l.P50
-	case nameGrown:
-		m.Grown = l.P50
-	case nameDirect:
-		m.Direct = l.P50
-	case nameThree:
-		m.Three = l.P50
-	case nameFio:
-		m.Fio50, m.Fio99 = l.P50, l.P99
+// SteadyDisk writes and syncs without a pause until the time is over, to one file again and again. The windows show when a drive's fast
+// cache is full, and it collects garbage meanwhile. It removes its file before it returns.
+func SteadyDisk(ctx context.Context, dir string, longest time.Duration) (Report, error) {
+	config := ProbeConfig{Dir: dir, Bytes: steadyBytes, Before: Recycled, Count: steadyFile / steadyBytes, Around: true}
+	f, err := openProbe(config)
+	if err != nil {
+		return Report{}, err
 	}
-}
-
-// Verdict describes, in sentences, the disk's effect on a member.
-func (m DiskMedians) Verdict(class, meaning string) (all []string) {
-	all = append(all, fmt.Sprintf("%s: %s. A put of one caller on one member takes at least %s (%s after a rest).", class, meaning, short(m.Small), short(m.Rested)))
-	if m.Fio99 > 0 {
-		const etcdMost = 10 * time.Millisecond // etcd's own advice for p99 of fdatasync at 2300 bytes
-		if m.Fio99 <= etcdMost {
-			all = append(all, fmt.Sprintf("p99 of 2300 bytes is %s: within the 10 ms that etcd asks for.", short(m.Fio99)))
-		} else {
-			all = append(all, fmt.Sprintf("p99 of 2300 bytes is %s, above the 10 ms that etcd asks for: expect SLOWDISK alarms and changes of the leader.", short(m.Fio99)))
+	all, window := newHistogram(), newHistogram()
+	var r Report
+	begun := time.Now()
+	err = f.write(ctx, config, begun.Add(longest), func(took time.Duration) {
+		record(all, took)
+		for time.Since(begun) >= time.Duration(len(r.Windows)+1)*windowTime && len(r.Windows) < mostWindows {
+			done := latencies(window)
+			done.Histogram = nil // a histogram for each second would take much memory
+			r.Windows = append(r.Windows, done)
+			window.Reset()
 		}
-	}
-	if m.Small > 0 && m.Grown > 0 {
-		all = append(all, fmt.Sprintf("A growing file is %.1f times a zero-filled one: what filling segments ahead is worth here.", ratio(m.Grown, m.Small)))
-	}
-	if m.Small > 0 && m.Three > 0 {
-		all = append(all, fmt.Sprintf("Three members on this one disk sync in %.1f times the time of one.", ratio(m.Three, m.Small)))
-	}
-	if m.Small > 0 && m.Direct > 0 {
-		all = append(all, fmt.Sprintf("O_DIRECT with O_DSYNC takes %.2f times the time of fdatasync.", ratio(m.Direct, m.Small)))
-	}
-	return all
+		record(window, took)
+	})
+	r.Done, r.Elapsed, r.Latencies = all.TotalCount(), time.Since(begun), latencies(all)
+	r.Rate = float64(r.Done) / r.Elapsed.Seconds()
+	return r, errors.Join(err, f.remove(), ctx.Err())
 }
-
-func ratio(a, b time.Duration) float64 { return float64(a) / float64(b) }
 
 // FioSync returns the median sync in fio's JSON.
 func FioSync(out []byte) (time.Duration, error) {

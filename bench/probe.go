@@ -54,6 +54,7 @@ type ProbeConfig struct {
 	Writers int           // concurrent writers, each with a file of its own; 1
 	Rest    time.Duration // pause of a writer before each write
 	Count   int           // maximum of each writer's writes; 1000
+	Around  bool          // after Count writes, begin again at the start of the file
 	// Longest bounds the time of the writes, without filling the files; 1 s.
 	Longest time.Duration
 }
@@ -244,7 +245,7 @@ func (f *probeFile) fill(size int64, other bool) error {
 }
 
 func (f *probeFile) write(ctx context.Context, config ProbeConfig, ends time.Time, took func(time.Duration)) error {
-	for i := range config.Count {
+	for i := 0; i < config.Count || config.Around; i++ {
 		if config.Rest > 0 {
 			time.Sleep(config.Rest)
 		}
@@ -252,7 +253,7 @@ func (f *probeFile) write(ctx context.Context, config ProbeConfig, ends time.Tim
 		if ctx.Err() != nil || begun.After(ends) && i > 0 {
 			return nil
 		}
-		err := f.writeAt(f.data, int64(i)*int64(len(f.data)))
+		err := f.writeAt(f.data, int64(i%config.Count)*int64(len(f.data)))
 		if errors.Is(err, unix.EINVAL) && config.Durable == AsDirect {
 			return ErrNotPossible // smaller than a block of the disk
 		}

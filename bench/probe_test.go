@@ -1,13 +1,16 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"qkv/bench/result"
 	"qkv/log/disk"
 )
 
@@ -32,6 +35,11 @@ func TestProbeDisk(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("%v is left: %v", left, err)
+	}
+	for _, judged := range []string{result.ProbeLog, result.ProbeRested, result.ProbeBatch, result.ProbeGrown, result.ProbeThree, result.ProbeEtcd, result.ProbeDirect, result.ProbeDeep} {
+		if !slices.ContainsFunc(DiskProbes(time.Second), func(p DiskProbe) bool { return p.Name == judged }) {
+			t.Errorf("a report judges disks by %q, which no probe measures", judged)
+		}
 	}
 }
 
@@ -114,6 +122,49 @@ func TestFioSync(t *testing.T) {
 	for _, bad := range []string{"", "{}", `{"jobs": [{}]}`} {
 		if _, err := FioSync([]byte(bad)); err == nil {
 			t.Errorf("%q has a median", bad)
+		}
+	}
+}
+
+// TestSteadyDisk: the writes go on after the file's end, its seconds are all there, and no file is left.
+func TestSteadyDisk(t *testing.T) {
+	dir := t.TempDir()
+	r, err := SteadyDisk(t.Context(), dir, 2200*time.Millisecond)
+	if err != nil || r.Done == 0 || len(r.Windows) < 2 || r.Latencies.Count != r.Done {
+		t.Errorf("%v, %d windows: %v", r, len(r.Windows), err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%v is left: %v", left, err)
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if _, err := SteadyDisk(stopped, dir, time.Hour); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// TestProbeGoesAround: the third write of a file of two is at its start, and without Around there is none.
+func TestProbeGoesAround(t *testing.T) {
+	for around, want := range map[bool]int{false: 2, true: 5} {
+		config := ProbeConfig{Dir: t.TempDir(), Bytes: 512, Count: 2, Around: around}
+		f, err := openProbe(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		writes := 0
+		err = f.write(ctx, config, time.Now().Add(time.Hour), func(time.Duration) {
+			if writes++; writes == 5 {
+				stop()
+			}
+		})
+		stop()
+		info, statErr := os.Stat(f.name)
+		if err != nil || statErr != nil || writes != want || info.Size() != 1024 {
+			t.Errorf("around %v: %d writes, %v, %v %v", around, writes, info, err, statErr)
+		}
+		if err := f.remove(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,12 +82,15 @@ func benchDiskCommand() *cli.Command {
 	return &cli.Command{
 		Name: "disk", Usage: "measure what a log feels of a disk",
 		Description: "Writes and syncs of 512 bytes to 64 KiB, to files that grow, are allocated, are filled with zeros or are reused; " +
-			"after pauses, with three writers, with O_DSYNC and O_DIRECT. Several folders are measured in turns. The verdict uses " +
-			"measurements only, never the data sheet of the disk.",
+			"after pauses, with several writers, with O_DSYNC and O_DIRECT. Several folders are measured in turns. The report begins with a row " +
+			"for each disk and says which one to buy, by measurements only, never by the data sheet of the disk. A put waits for a log write: " +
+			"that bounds the puts a second of one caller, and of 1,000 callers whose puts share a sync. Drives without protection against power " +
+			"loss slow down once their cache is full: --steady 5m writes for that long, and shows the rate at the end.",
 		Flags: append([]cli.Flag{
 			dirFlag("`NAME=DIR` on the disk to measure; several are compared (default: the current folder)"),
 			&cli.IntFlag{Name: "runs", EnvVars: []string{"QKV_BENCH_DISK_RUNS"}, Value: 5, Usage: "`N` times everything, in turns"},
 			&cli.DurationFlag{Name: "duration", EnvVars: []string{"QKV_BENCH_DISK_DURATION"}, Value: 300 * time.Millisecond, Usage: "`TIME` of each probe, at most", Action: positive("duration")},
+			&cli.DurationFlag{Name: "steady", EnvVars: []string{"QKV_BENCH_DISK_STEADY"}, Usage: "`TIME` to write to each disk without a pause afterwards, such as 5m (default: not at all)", Action: positive("steady")},
 		}, resultFlags()...),
 		Action: func(c *cli.Context) error {
 			if c.Int("runs") < 1 {
@@ -102,12 +106,12 @@ func benchDisk(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	f, err := newResult(c, "disk", dirs)
+	f, err := newResult(c, result.KindDisk, dirs)
 	if err != nil {
 		return err
 	}
 	probes := bench.DiskProbes(c.Duration("duration"))
-	bar := newSlowProgress(c.App.ErrWriter, "probes", c.Int("runs")*len(dirs)*len(probes))
+	bar := newSlowProgress(c.App.ErrWriter, "probes", c.Int("runs")*len(dirs)*len(probes)+len(dirs)*int(min(1, c.Duration("steady"))))
 	defer bar.end()
 	at := map[string]int{}
 	for round := range c.Int("runs") {
@@ -146,25 +150,29 @@ func benchDisk(ctx context.Context, c *cli.Context) error {
 			}
 		}
 	}
-	for i, d := range dirs {
-		var m bench.DiskMedians
-		for _, row := range f.Rows {
-			if row.Side == d.name {
-				m.Add(row.Name, bench.LatenciesOf(row.Merged()))
+	if steady := c.Duration("steady"); steady > 0 {
+		for _, d := range dirs {
+			bar.add(1)
+			begun := time.Now().UTC()
+			report, err := bench.SteadyDisk(ctx, d.dir, steady)
+			if err != nil {
+				bar.end()
+				return finishResult(c, f, cmp.Or(context.Cause(ctx), err))
 			}
+			run := report.Run()
+			run.Begun = begun
+			f.Rows = append(f.Rows, result.Row{Side: d.name, Name: result.LoadSteady, Mode: result.Closed, Runs: []result.Run{run}})
 		}
-		class := machine.ClassOf(*f.Sides[i].Device, m.Small)
-		for _, s := range m.Verdict(class.Name, class.Meaning) {
-			f.Notes = append(f.Notes, d.name+": "+s)
-		}
-		f.Notes = append(f.Notes, crossCheck(ctx, d, m)...)
+	}
+	for _, d := range dirs {
+		f.Notes = append(f.Notes, crossCheck(ctx, d, f.Rows)...)
 	}
 	bar.end()
 	return writeResult(c, f)
 }
 
 // crossCheck names fio's command for the same writes. If fio is installed, it runs the command and compares the results.
-func crossCheck(ctx context.Context, d sideDir, m bench.DiskMedians) []string {
+func crossCheck(ctx context.Context, d sideDir, rows []result.Row) []string {
 	args := []string{"--name=qkv", "--rw=write", "--ioengine=sync", "--fdatasync=1", "--size=2300k", "--bs=2300", "--fallocate=native", "--directory=" + d.dir, "--unlink=1"}
 	line := result.CommandLine(append([]string{"fio"}, args...))
 	fio, err := exec.LookPath("fio")
@@ -179,5 +187,9 @@ func crossCheck(ctx context.Context, d sideDir, m bench.DiskMedians) []string {
 	if err != nil {
 		return []string{fmt.Sprintf("%s: `%s`: %v", d.name, line, err)}
 	}
-	return []string{fmt.Sprintf("%s: fio's median sync of 2300 bytes is %v, this one's write and sync %v (`%s`)", d.name, median, m.Fio50, line)}
+	var own result.Row
+	if i := slices.IndexFunc(rows, func(r result.Row) bool { return r.Side == d.name && r.Name == result.ProbeEtcd }); i >= 0 {
+		own = rows[i]
+	}
+	return []string{fmt.Sprintf("%s: fio's median sync of 2300 bytes is %v, this one's write and sync %v (`%s`)", d.name, median, bench.LatenciesOf(own.Merged()).P50, line)}
 }

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"qkv/bench"
 )
 
 // TestBenchRefuses: a benchmark does not begin with what makes it nonsense, or endless.
@@ -76,7 +74,7 @@ func TestPortOfAnother(t *testing.T) {
 // TestFioLine: fio's line for a folder whose name has a space is one that a shell takes.
 func TestFioLine(t *testing.T) {
 	t.Setenv("PATH", "")
-	said := crossCheck(t.Context(), sideDir{"a", "/mnt/my disk"}, bench.DiskMedians{})
+	said := crossCheck(t.Context(), sideDir{"a", "/mnt/my disk"}, nil)
 	if len(said) != 1 || !strings.Contains(said[0], " '--directory=/mnt/my disk' --unlink=1`") {
 		t.Errorf("%q", said)
 	}

@@ -212,9 +212,8 @@ func readResult(name string) (*result.File, error) {
 func benchGateCommand() *cli.Command {
 	return &cli.Command{
 		Name: "gate", Usage: "fail when a result is worse than a baseline", ArgsUsage: "FILE.json",
-		Description: fmt.Sprintf("Exits with 1 when a figure is worse by more than --max-regress, and not by chance: the Mann-Whitney test, corrected for "+
-			"how many figures are compared, and a 95 %% interval must both say so, so that a build beside itself fails once in "+
-			"twenty times at most. Each load needs %d runs in both files. With few runs of many figures a single one that is worse "+
+		Description: fmt.Sprintf("Exits with 1 when a figure is worse by more than --max-regress, and not by chance by the Mann-Whitney test, corrected for "+
+			"how many figures are compared: a build beside itself fails once in twenty times at most. Each load needs %d runs in both files. With few runs of many figures a single one that is worse "+
 			"cannot be told from chance: it exits with 0 then, with a warning that says how many runs it takes; "+
 			"or measure fewer loads. Too few runs or requests for any answer: exit code 4. Loads that only one of the files has are not compared; it names those of the baseline.", result.GateRuns),
 		Flags: []cli.Flag{

@@ -57,6 +57,7 @@ const (
 	jwtModule     = "github.com/golang-jwt/jwt/v5"
 	msgpackModule = "github.com/vmihailenco/msgpack/v5"
 	minioModule   = "github.com/minio/minio-go/v7"
+	perfModule    = "golang.org/x/perf"
 	rotateModule  = "gopkg.in/natefinch/lumberjack.v2" // etcd and kube-apiserver rotate their logs with it
 )
 
@@ -133,7 +134,7 @@ var packages = map[string]layer{
 	"bench": {floor: 5, imports: []string{"bench/result", "index/kv", "log/disk", "net/client", "net/wire", "internal/limits"}, modules: []string{quicModule, hdrModule, sysModule, etcdModule, grpcModule}},
 
 	"bench/emulate": {floor: 1, imports: []string{"log/disk"}, modules: []string{sysModule}},
-	"bench/stat":    {floor: 0},
+	"bench/stat":    {floor: 0, modules: []string{perfModule}},
 	"bench/machine": {floor: 0, modules: []string{sysModule}},
 	"bench/result":  {floor: 1, imports: []string{"bench/stat", "bench/machine"}, modules: []string{hdrModule}},
 

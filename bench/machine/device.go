@@ -329,6 +329,9 @@ func SameDevice(a, b Device) bool {
 // Class classifies a disk by its median fdatasync of 4 KiB on a file that was written before.
 type Class struct{ Name, Meaning string }
 
+// ClassMemory names the class of folders without a disk.
+const ClassMemory = "memory"
+
 // classes are ordered by their longest median. The bounds are from published measurements of drives with and without power-loss
 // protection.
 var classes = []struct {
@@ -344,7 +347,7 @@ var classes = []struct {
 // ClassOf returns the class of a folder's device with a median.
 func ClassOf(d Device, median time.Duration) Class {
 	if d.FileSystem == "tmpfs" || d.FileSystem == "ramfs" {
-		return Class{"memory", "no disk at all"}
+		return Class{ClassMemory, "no disk at all"}
 	}
 	for _, c := range classes {
 		if median < c.most {

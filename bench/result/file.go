@@ -31,7 +31,7 @@ const (
 // File holds all results of one command.
 type File struct {
 	Version     int                 `json:"version"`
-	Kind        string              `json:"kind"` // "disk" or "run"
+	Kind        string              `json:"kind"` // KindDisk or "run"
 	Command     []string            `json:"command"`
 	Begun       time.Time           `json:"begun"`
 	Environment machine.Environment `json:"environment"`

@@ -26,6 +26,7 @@ type page struct {
 
 type pageFile struct {
 	Facts    []fact
+	First    []Table // open; with it the charts are folded
 	Tables   []Table
 	Charts   []chart
 	Verdicts []string
@@ -89,7 +90,7 @@ func Page(w io.Writer, files []*File) error {
 
 func (f *File) page() pageFile {
 	e := f.Environment
-	p := pageFile{Tables: f.Tables(), Verdicts: f.Verdicts(), Remarks: f.remarks(), Notes: f.Notes}
+	p := pageFile{First: f.first(), Tables: f.Tables(), Verdicts: slices.Concat(f.effects(), f.Verdicts()), Remarks: f.remarks(), Notes: f.Notes}
 	add := func(name, value string) {
 		if value != "" {
 			p.Facts = append(p.Facts, fact{name, value})
@@ -132,7 +133,10 @@ func (f *File) page() pageFile {
 			p.Charts = append(p.Charts, f.charts(load, rows)...)
 		}
 	}
-	p.Charts = slices.Concat(f.sweeps(), f.gaps(), f.disks(), p.Charts)
+	if len(p.First) == 0 { // it says the same
+		p.Charts = slices.Concat(f.disks(), p.Charts)
+	}
+	p.Charts = slices.Concat(f.sweeps(), f.gaps(), p.Charts)
 	if c, ok := f.probes(); ok {
 		p.Charts = append(p.Charts, c)
 	}

@@ -298,13 +298,13 @@ func (f *File) Report(w io.Writer, write func(Table, io.Writer) error, mark stri
 			line("%s: %s", s.Name, s.Target)
 		}
 	}
-	for _, t := range f.Tables() {
+	for _, t := range slices.Concat(f.first(), f.Tables()) {
 		b.WriteByte('\n')
 		if err := write(t, &b); err != nil {
 			return err
 		}
 	}
-	notes := slices.Concat(f.remarks(), f.Verdicts(), f.Notes)
+	notes := slices.Concat(f.remarks(), f.effects(), f.Verdicts(), f.Notes)
 	if len(notes) > 0 {
 		b.WriteByte('\n')
 	}

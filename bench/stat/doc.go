@@ -1,9 +1,9 @@
 // Package stat judges whether a few runs of two sides show a difference.
 //
 // Benchmarks have few runs (5 to 20), their distribution is not normal (a disturbed machine is only ever slower), and they come in pairs
-// only in time. The centre is therefore the median, and its uncertainty a percentile bootstrap (Efron 1979). The Mann-Whitney U test
-// (1947) decides whether there is a difference, exact for small samples, even with ties. [CompareAll] combines the three: it claims a
-// difference only if the test and the interval both show one, and returns "~" otherwise, as benchstat does.
+// only in time. golang.org/x/perf's benchmath, the statistics of benchstat, therefore judges them without an assumption: the centre is the
+// median with its interval from order statistics, and the Mann-Whitney U test decides whether there is a difference, exact for small
+// samples, even with ties. [CompareAll] returns "~" where the test shows none, as benchstat does.
 //
 // A report has tens or hundreds of figures. With a separate test at 5 % for each, most comparisons of a build with itself would claim a
 // difference. All figures of one table, page or gate are therefore given to CompareAll at once, and the tests are corrected by Benjamini
@@ -17,5 +17,5 @@
 // The price: few runs cannot show a lone difference among many figures. [Together] is the number of figures that must differ at once,
 // [RunsFor] the number of runs that a single one needs; every report states them.
 //
-// The package holds no state and starts no goroutine. The bootstrap draws from a seed: equal samples give equal answers.
+// The package holds no state and starts no goroutine, and draws nothing by chance: equal samples give equal answers.
 package stat
