@@ -27,7 +27,7 @@ func WhyOf(err error) checks.Why {
 	return checks.Silent
 }
 
-// SetRecord sets what the other members know of a member.
+// SetRecord sets the facts that the other members know about a member.
 func SetRecord(one *checks.Member, m *kv.Member, named func(id uint64) string) {
 	if one.Role, one.Clients = m.Role, m.Clients; m.Replaces != 0 {
 		one.Replaces = named(m.Replaces)
