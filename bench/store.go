@@ -25,12 +25,17 @@ type Request struct {
 }
 
 // Native is a store through qkv's own client.
-type Native struct{ *client.Client }
+type Native struct {
+	*client.Client
+	*client.Admin // for API's Compact
+}
+
+var _ API = Native{}
 
 // Natives returns the stores of several clients.
 func Natives(clients []*client.Client) (all []Store) {
 	for _, c := range clients {
-		all = append(all, Native{c})
+		all = append(all, Native{c, c.Admin()})
 	}
 	return all
 }
