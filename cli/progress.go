@@ -90,7 +90,11 @@ func (p *progress) add(n int) {
 	p.done += n
 	if now := time.Now(); !now.Before(p.next) {
 		p.next = now.Add(lineEvery)
-		fmt.Fprintf(p.lines, "%d of %d: %s\n", p.done, p.total, p.what)
+		of := ""
+		if p.total > 0 { // a search does not know its end
+			of = fmt.Sprintf(" of %d", p.total)
+		}
+		fmt.Fprintf(p.lines, "%d%s: %s\n", p.done, of, p.what)
 	}
 }
 
