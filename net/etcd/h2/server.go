@@ -193,7 +193,7 @@ func (s *Server) next(idle *time.Timer) *stream {
 	return nil
 }
 
-// A worker waits workerIdle for another request. At most workersIdle wait: no stream's account holds their stacks, some 6 KiB each.
+// A worker waits workerIdle for another request. At most workersIdle wait: no stream's account holds their stacks, some 4 KiB each.
 const (
 	workerIdle  = 10 * time.Second
 	workersIdle = 256
