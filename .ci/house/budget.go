@@ -29,6 +29,10 @@ const (
 	linesOf     = "lines of "
 )
 
+// machine is how many files more a Put may cross than the budget says: they are watched as they run, and a machine's disk and processors
+// decide which branches all Puts take. One file more has failed a build that passed everywhere else.
+const machine = 2
+
 // counted returns the counts as a budget.
 func (c *counts) counted() budget {
 	b := budget{typeFields: c.fields.n, typeMethods: c.methods.n}
@@ -79,7 +83,11 @@ func (b budget) String() string {
 // over returns the counts that are larger than the budget, and the lines of the budget that count nothing any more.
 func (b budget) over(counts budget) (faults []string) {
 	for _, what := range slices.Sorted(maps.Keys(counts)) {
-		if n := counts[what]; n > b[what] {
+		n, most := counts[what], b[what]
+		if what == putFiles || what == putHooks {
+			most += machine
+		}
+		if n > most {
 			faults = append(faults, fmt.Sprintf("%s: %d, and %s allows %d: take %d away, or raise the number there and say why in the commit", what, n, budgetName, b[what], n-b[what]))
 		}
 	}
@@ -162,7 +170,15 @@ func (c *counts) check() error {
 	if err != nil {
 		return err
 	}
-	faults := b.over(c.counted())
+	counted := c.counted()
+	faults := b.over(counted)
+	if counted[putFiles] > b[putFiles]+machine { // another machine may not show the same ones
+		for _, one := range c.put {
+			if !one.hook {
+				faults = append(faults, "a Put crosses "+one.name)
+			}
+		}
+	}
 	if _, other, err := b.page(page); err != nil {
 		return err
 	} else if other {

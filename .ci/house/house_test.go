@@ -119,6 +119,12 @@ func TestBudget(t *testing.T) {
 	if got := b.over(budget{"lines of a": 10, "lines of b": 5, "exported names": 9}); !slices.Equal(got, want) {
 		t.Errorf("over says %q", got)
 	}
+	b[putFiles], b[putHooks] = 5, 5
+	if got := b.over(budget{"lines of a": 10, "lines of gone": 1, "exported names": 7, putFiles: 7, putHooks: 8}); len(got) != 1 || !strings.HasPrefix(got[0], putHooks+": 8,") {
+		t.Errorf("two files more, and three hooks more: over says %q", got)
+	}
+	delete(b, putFiles)
+	delete(b, putHooks)
 	if again, err := readBudget(b.String()); err != nil || !maps.Equal(again, b) {
 		t.Errorf("written, it is %v, %v", again, err)
 	}
