@@ -180,10 +180,10 @@ func judgeStranger(members index.Members, now actor.RaftStatus, own, name string
 	case members.Removed(id):
 		return removedRefusal(now, own, name, id), false
 	case now.Leader == 0:
-		return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
+		return &peerframe.Refusal{Code: peerframe.Behind, Text: fmt.Sprintf(
 			"%s does not know the member %s (%016x) and has no leader to learn it from: it accepts the next connection", own, name, id)}, true
 	case members.Get(id) != nil: // the links do not follow the newest records yet
-		return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
+		return &peerframe.Refusal{Code: peerframe.Behind, Text: fmt.Sprintf(
 			"%s has just learned of the member %s (%016x): it accepts the next connection", own, name, id)}, false
 	case members.Named(name) != nil:
 		return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
@@ -309,9 +309,11 @@ func (h peerHandler) Disconnected(peer uint64) {
 	h.actors.consensus.MustPost(actor.Disconnected{Peer: peer})
 }
 
-// Refused implements peer.Handler.
+// Refused implements peer.Handler. The link logs each refusal; one that asking again may not end is an error besides.
 func (h peerHandler) Refused(peer uint64, why peerframe.Refusal) {
-	h.once(&h.peers.refusing, peer, "a member refuses this member", why.Text)
+	if why.Code != peerframe.Behind {
+		h.once(&h.peers.refusing, peer, "a member refuses this member", why.Text)
+	}
 	h.actors.consensus.Offer(actor.Refused{Peer: peer, Refusal: actor.Refusal{
 		Forgot:    why.Code == peerframe.Forgot || why.Code == peerframe.ForgotByLeader || why.Code == peerframe.ForgotBySuspended,
 		Suspended: why.Code == peerframe.ForgotBySuspended,

@@ -13,6 +13,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // What is wrong is said once, with its name and of the member that it is about, and not any more when it is over.
@@ -103,6 +104,26 @@ func TestRefusalsAreLoggedOnce(t *testing.T) {
 	m.once(&m.peers.refused, 3, "refused", "forgot")
 	if got := strings.Count(logged.String(), "\n"); got != 5 {
 		t.Errorf("%d lines, not 5:\n%s", got, &logged)
+	}
+}
+
+// A refusal that asking again may end, as that of a member that lags behind the log, is no error.
+func TestRefusalOfALagIsNoError(t *testing.T) {
+	var logged bytes.Buffer
+	m := &member{logger: slog.New(slog.NewTextHandler(&logged, nil)), status: statusOf(t, 2)}
+	m.actors.consensus = actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Offer: 4, MustPost: 4})
+	lag := (&peerframe.Handshake{From: 9, To: 1}).CheckMembers(1, 2)
+	no, ok := errors.AsType[*peerframe.Refusal](lag)
+	if !ok {
+		t.Fatalf("%v is no refusal", lag)
+	}
+	peerHandler{m}.Refused(2, *no)
+	if logged.Len() > 0 {
+		t.Errorf("a lag is logged: %s", &logged)
+	}
+	peerHandler{m}.Refused(2, peerframe.Refusal{Code: peerframe.Refused, Text: "another cluster"})
+	if !strings.Contains(logged.String(), "level=ERROR") {
+		t.Errorf("a refusal is logged as %q", &logged)
 	}
 }
 

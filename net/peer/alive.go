@@ -67,7 +67,11 @@ func (l *link) findAlive(ctx context.Context, c *conn) {
 // then seem to have forgotten its promises. Two processes never have the same address: a process that calls from the same address
 // has replaced the other one.
 func (l *link) rival(ctx context.Context, q *quic.Conn, theirs *peerframe.Handshake) error {
-	if err := errors.Join(theirs.CheckCluster(l.transport.config.Cluster), theirs.CheckMembers(l.transport.config.Member, l.id)); err != nil {
+	err := theirs.CheckCluster(l.transport.config.Cluster)
+	if err == nil {
+		err = theirs.CheckMembers(l.transport.config.Member, l.id)
+	}
+	if err != nil {
 		return asRefusal(err)
 	}
 	l.mu.Lock()

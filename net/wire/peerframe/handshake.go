@@ -68,13 +68,14 @@ func checkCluster(theirs, own uint64) error {
 }
 
 // CheckMembers refuses a handshake whose member ids differ from the expected two. The other side then knows a member by name and
-// address, but with an id that is wrong or outdated.
+// address, but with an id that is wrong or outdated. An outdated one is what a member has while it lags behind the log, so the refused
+// side asks again.
 func (h *Handshake) CheckMembers(self, peer uint64) error {
 	switch {
 	case h.From != peer:
-		return fmt.Errorf("member ID mismatch: the sender has %016x, the receiver's member list has %016x: one of the two lags, or another member was added under the same name", h.From, peer)
+		return &Refusal{Behind, fmt.Sprintf("member ID mismatch: the sender has %016x, the receiver's member list has %016x: one of the two lags, or another member was added under the same name", h.From, peer)}
 	case h.To != self:
-		return fmt.Errorf("member ID mismatch: the sender expects %016x, the receiver is %016x: one of the two lags, or another member was added under the same name", h.To, self)
+		return &Refusal{Behind, fmt.Sprintf("member ID mismatch: the sender expects %016x, the receiver is %016x: one of the two lags, or another member was added under the same name", h.To, self)}
 	default:
 		return nil
 	}

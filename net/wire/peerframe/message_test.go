@@ -401,6 +401,9 @@ func TestHandshakesAreChecked(t *testing.T) {
 		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
 		}
+		if no, ok := errors.AsType[*Refusal](h.CheckMembers(2, 1)); ok && no.Code != Behind {
+			t.Errorf("%s: the code is %d: the sender may only lag, and asks again", c.name, no.Code)
+		}
 	}
 	for name, change := range map[string]func(*Handshake){
 		"a past of half a start":  func(h *Handshake) { h.Past = make([]byte, 12) },

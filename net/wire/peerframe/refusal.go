@@ -29,8 +29,8 @@ const (
 	// Taken: the joining member has the name of a member that has another folder and is not there. The joining member may be its
 	// replacement: it waits until the old member was replaced.
 	Taken RefusalCode = 9
-	// Behind: the asked member does not know yet whether the asking member was added, or is adding it by the cluster secret; the asking
-	// member asks again. Or the asked member sends as many parts as it may at a time; the asking member asks again.
+	// Behind: the asking member asks again. The asked member does not know yet whether the asking member was added, or is adding it by the
+	// cluster secret; or one of the two has an older member list; or the asked member sends as many parts as it may at a time.
 	Behind RefusalCode = 10
 )
 
