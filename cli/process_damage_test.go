@@ -151,13 +151,15 @@ func TestProcessSnapshotDamage(t *testing.T) {
 	c := startProcesses(t, 1, "--segment-bytes", "8388608")
 	m := c.members[0]
 	snaps := filepath.Join(m.dataDir, "snap", "*.snap")
-	// While a third one is written, the second one is just checked, and the only one: then it goes on.
+	// While a third one is written, the second one is just checked, and the only one: then it goes on. A member whose log still holds its first
+	// segment would need no snapshot.
+	first := filepath.Join(m.dataDir, "wal", "0000000000000001.wal")
 	before := ""
 	for deadline := time.Now().Add(processWait); ; m.start() {
-		for len(filesIn(t, snaps)) < 2 {
+		for len(filesIn(t, snaps)) < 2 || len(filesIn(t, first)) > 0 {
 			putMany(t, c, 16, 1<<20)
 			if time.Now().After(deadline) {
-				t.Fatalf("there are not two snapshots after %v: %s", processWait, filesIn(t, snaps))
+				t.Fatalf("there are not two snapshots and a log behind the first one after %v: %s", processWait, filesIn(t, snaps))
 			}
 		}
 		before = c.qkv("get", "many/", "--prefix", "-w", "json").exits(t, exitOK).stdout
