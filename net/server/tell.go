@@ -8,6 +8,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
@@ -34,12 +35,34 @@ func (s *Server) tellMembers(ctx context.Context) {
 	}
 }
 
+// told reports whether all clients have the newest members. It is asked ten times a second, and a status costs more.
+func (s *Server) told() bool {
+	view := s.config.Member.View()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if said := &s.said; said.Leader == 0 || s.isNewLocked(view) {
+		return false
+	}
+	told := true
+	s.eachLocked(func(c *conn) { told = told && c.toldAt.Load() >= s.membersAt })
+	return told
+}
+
+// isNewLocked reports whether the members or the clock of sessions have moved on since the newest push.
+func (s *Server) isNewLocked(view *index.View) bool {
+	return !slices.EqualFunc(s.said.Members, view.Members().All(), sameMember) || view.SessionClock()-s.said.Get(figures.SessionClock) > int64(limits.SessionTTL/4)
+}
+
 // tellChange begins to push the members to the clients that do not have the newest ones, and reports whether there are any.
 func (s *Server) tellChange() bool {
+	if s.told() {
+		return false
+	}
+	view := s.config.Member.View()
 	now := s.config.Member.Status()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if said := &s.said; !slices.EqualFunc(said.Members, now.Members, sameMember) || said.Leader == 0 && now.Leader != 0 || now.Get(figures.SessionClock)-said.Get(figures.SessionClock) > int64(limits.SessionTTL/4) {
+	if s.said.Leader == 0 && now.Leader != 0 || s.isNewLocked(view) {
 		s.said = now
 		s.membersAt++
 	}
