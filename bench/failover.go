@@ -387,6 +387,7 @@ func (f *Failover) WatchGaps(ctx context.Context, c FailoverCluster, said func(a
 	look()
 	if open := time.Since(from); open >= WatchedGap {
 		said(from, open)
+		row.Runs = append(row.Runs, gapRun(from, open))
 	}
 	if len(row.Runs) == 0 {
 		row.Runs = []result.Run{gapRun(begun, longest)}
