@@ -126,7 +126,7 @@ func TestWatchedGapStillOpen(t *testing.T) {
 	if err != nil || len(rows) != 1 || len(rows[0].Runs) != 1 || len(reported) != 1 {
 		t.Fatalf("%d gaps are reported, and the result is %+v, %v", len(reported), rows, err)
 	}
-	if got := rows[0].Runs[0].Values[result.WriteGap]; got != reported[0].Seconds() {
-		t.Errorf("a gap of %v is reported, and %v s are in the result", reported[0], got)
+	if run := rows[0].Runs[0]; run.Values[result.WriteGap] != reported[0].Seconds() || run.Seconds != reported[0].Seconds() {
+		t.Errorf("a gap of %v is reported, and the result is %+v", reported[0], run)
 	}
 }
