@@ -278,7 +278,7 @@ func (l *line) config() *Config {
 		},
 		SecretFile: l.text("cluster-secret-file"), InsecurePeers: l.on("insecure-peers"), ServeStale: l.on("serve-stale"),
 		FixedDetection: l.on("fixed-detection"),
-		CipherSuites: l.list("cipher-suites"), SelfSignedYears: l.count("self-signed-cert-validity"),
+		CipherSuites:   l.list("cipher-suites"), SelfSignedYears: l.count("self-signed-cert-validity"),
 		EnablePprof: l.on("enable-pprof"), HostWhitelist: l.hosts(),
 		AuthToken: l.text("auth-token"), AuthTokenTTL: time.Duration(min(l.count("auth-token-ttl"), math.MaxInt32)) * time.Second,
 		BcryptCost: int(min(l.count("bcrypt-cost"), math.MaxInt32)),
