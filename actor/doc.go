@@ -299,24 +299,39 @@
 //
 // # Loss of a leader
 //
-// raft's followers wait for one to two election timeouts before they campaign, and grant no vote before one election timeout is over. Two
-// kinds of evidence let a voter make raft forget its leader sooner, and campaign in its turn (failover.go):
+// A leader sends heartbeats at each interval, whatever the disk does. raft's own rule for a silent leader is slow: a follower waits for one
+// to two election timeouts before it campaigns, and grants no vote before one of them is over. Two kinds of evidence let a voter make raft
+// forget its leader sooner (failover.go):
 //
-//   - If only the process dies, its host can report the death. If a voter's leader is silent for one and a half heartbeat intervals, the
-//     voter asks the leader's host ([Peers], CheckAlive).
-//   - If the host is lost, stopped or cut off, only its silence is left. A voter suspects a leader that is silent for longer than the
-//     lateness of its earlier heartbeats explains (linkwatch.go), and tells the other voters. It forgets the leader once another voter
-//     suspects it, too. The election timeout bounds that silence.
+//   - Death of the process. If a voter's leader is silent for one and a half heartbeat intervals, the voter asks the leader's host
+//     ([Peers], CheckAlive). The kernel of a host without the process refuses the connection. No other voter has to confirm this.
+//   - Suspicion, if the host is lost, stopped or cut off. A voter suspects a leader that is silent for longer than the lateness of its
+//     earlier heartbeats explains, at most an election timeout (linkwatch.go). It tells the other voters, and follows the leader as before.
+//     It forgets the leader once another voter suspects the same leader of the same term, too.
 //
-// The first kind is a fact, the second a judgement by this member's clock. Neither makes a leader, and no read trusts them. Wrong evidence
-// costs one pre-vote, which no member grants while it hears the leader.
+// The first kind is a fact, the second a judgement by this member's clock. Neither makes a leader, and no read trusts them: votes make a
+// leader, and each read asks a quorum. Wrong evidence costs one pre-vote, which no member grants while it hears the leader.
 //
-// A voter that has heard no leader since its start campaigns in its turn once it is connected to a quorum; a founder with data only if it
-// has met all others. The evidence ends with the term:
-// after a candidate has begun the next one, raft's own clock decides, and gives slow disks their time (elections.go).
+// Voters that have forgotten their leader campaign in turns, in the order of their ids, 50 ms apart (firstCampaign), so that two candidates
+// do not split the votes. A campaign is raft's: pre-vote, then vote. The evidence counts in its term only. Once a candidate has begun the
+// next term, or an election timeout has passed, raft's own clock decides, which gives slow disks their time (elections.go).
 //
 // A leader may hear nothing while the others hear it. raft then ends its term after one to two election timeouts, and the others would wait
 // as long again. Such a leader orders the voter with most of the log to campaign (MsgTimeoutNow), which is an election like any other.
+//
+// # Start of a member
+//
+// A member starts in steps, and each lets it do more:
+//
+//  1. Package node reads the log, and loads the newest snapshot beside it. Before both are done, no actor runs, and the member does not count
+//     for a quorum (docs/decisions/state-before-votes.md).
+//  2. The peers connect. Each judges the other's folder, boot and process by its handshake ([Admission], "Amnesia" above). A member that its
+//     peers admit appends, acknowledges and votes. A founder without data asks for no vote before it has met all founders (founding.go).
+//  3. If there is a leader, its first heartbeat makes the member its follower. If there is none, voters do not wait for an election timeout.
+//     One heartbeat interval after a quorum is connected, they campaign in turns as above. A founder with data that has not met all others,
+//     of a restored cluster, waits for raft's clock.
+//  4. The member applies its log, and asks for a read index. Once a quorum has confirmed it and the member has applied that far, it has
+//     every acknowledged write, and serves clients (package node, starting.go).
 //
 // # Which actors write files
 //

@@ -167,7 +167,8 @@ func mayForget(c *core) bool {
 // forget makes raft forget the leader. The member's turn to campaign comes by its id.
 func (f *failover) forget(c *core, why string) {
 	now := c.raft.BasicStatus()
-	c.Logger.Info(why, "leader", c.Status.NameOf(now.Lead), "term", now.GetTerm(), "silent_for", time.Duration(c.silence)*TickInterval)
+	silent := time.Duration(c.silence) * TickInterval
+	c.Logger.Info(why, "leader", c.Status.NameOf(now.Lead), "term", now.GetTerm(), "silent_for", silent.String())
 	f.forgotten = leadership{now.Lead, now.GetTerm()}
 	f.died, f.seconded, f.tellIn, f.ticks, f.next = raft.None, 0, 0, 0, firstCampaign(c.votersOfBoth(), c.Member, now.Lead)
 	if err := c.raft.ForgetLeader(); err != nil {

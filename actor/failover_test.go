@@ -1,7 +1,11 @@
 package actor
 
 import (
+	"bytes"
+	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -211,6 +215,8 @@ func TestLeaderIsSuspected(t *testing.T) {
 	of := peerframe.Suspects{Leader: 2, Term: term}
 	for _, late := range []int{0, 2} {
 		c := newTestConsensus(t, limits.Defaults())
+		var lines bytes.Buffer
+		c.Logger = slog.New(slog.NewJSONHandler(&lines, nil))
 		c.follow(term)
 		c.learn(term, late)
 		timeout := time.Duration(c.heartbeatTicks()+max(linkGrace, linkFactor*late)) * TickInterval
@@ -229,6 +235,10 @@ func TestLeaderIsSuspected(t *testing.T) {
 		}
 		if sent := c.pass(campaignFirst * TickInterval); preVotes(sent) != 2 {
 			t.Errorf("it asks for %d votes", preVotes(sent))
+		}
+		silent := fmt.Sprintf(`"silent_for":"%v"`, timeout+(3*suspectsApart+1)*TickInterval)
+		if said := lines.String(); !strings.Contains(said, "two members have not heard the leader") || !strings.Contains(said, silent) {
+			t.Errorf("the log lacks %s, a time with its unit:\n%s", silent, said)
 		}
 	}
 }

@@ -387,12 +387,14 @@ func (f *Failover) WatchGaps(ctx context.Context, c FailoverCluster, said func(a
 	look()
 	if open := time.Since(from); open >= WatchedGap {
 		said(from, open)
+		row.Runs = append(row.Runs, gapRun(from, open))
 	}
 	if len(row.Runs) == 0 {
 		row.Runs = []result.Run{gapRun(begun, longest)}
 	}
-	p.run.Begun, p.run.Seconds, p.run.Values = begun.UTC(), time.Since(begun).Seconds(), row.Runs[0].Values
-	row.Runs[0] = p.run
+	first := row.Runs[0]
+	p.run.Begun, p.run.Seconds, p.run.Values = first.Begun, first.Seconds, first.Values
+	row.Runs[0] = p.run // it has the puts of the whole watch
 	return []result.Row{row}, nil
 }
 

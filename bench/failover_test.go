@@ -115,3 +115,18 @@ func TestGap(t *testing.T) {
 		}
 	}
 }
+
+// TestWatchedGapStillOpen: a gap that lasts to the end of the watch is in the result as well as in the report.
+func TestWatchedGapStillOpen(t *testing.T) {
+	c := &failing{name: "a", down: make(chan struct{})} // no put is ever acknowledged
+	ctx, cancel := context.WithTimeout(t.Context(), 3*WatchedGap)
+	defer cancel()
+	var reported []time.Duration
+	rows, err := new(Failover).WatchGaps(ctx, c, func(_ time.Time, gap time.Duration) { reported = append(reported, gap) })
+	if err != nil || len(rows) != 1 || len(rows[0].Runs) != 1 || len(reported) != 1 {
+		t.Fatalf("%d gaps are reported, and the result is %+v, %v", len(reported), rows, err)
+	}
+	if run := rows[0].Runs[0]; run.Values[result.WriteGap] != reported[0].Seconds() || run.Seconds != reported[0].Seconds() {
+		t.Errorf("a gap of %v is reported, and the result is %+v", reported[0], run)
+	}
+}

@@ -169,7 +169,7 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 	config := node.Config{
 		Name: c.Name, DataDir: c.DataDir, TrustDomain: etcdName,
 		InitialClusterToken: c.Token,
-		HeartbeatInterval:   c.HeartbeatInterval, ElectionTimeout: c.ElectionTimeout,
+		HeartbeatInterval:   c.HeartbeatInterval, ElectionTimeout: c.ElectionTimeout, FixedDetection: c.FixedDetection,
 		WatchProgress: c.WatchProgress, MaxRequestBytes: int64(c.MaxRequestBytes), SegmentBytes: limits.SegmentBytes,
 		QuotaBytes:  c.QuotaBytes,
 		MetricsURLs: c.ListenMetrics.Strings(), Profiles: c.EnablePprof, ServeStale: c.ServeStale,

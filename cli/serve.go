@@ -78,7 +78,7 @@ func memberFlags() []cli.Flag {
 		&cli.IntFlag{Name: "bcrypt-cost", EnvVars: []string{"QKV_BCRYPT_COST"}, Value: limits.PasswordCost, Usage: "`NUMBER` from 4 to 14, the cost of the hash of a new password: each step doubles the time of a login"},
 		homeFlag(),
 		&cli.DurationFlag{Name: "heartbeat-interval", EnvVars: []string{"QKV_HEARTBEAT_INTERVAL"}, Value: heartbeatInterval, Usage: "`TIME` between two heartbeats of the leader"},
-		&cli.DurationFlag{Name: "election-timeout", EnvVars: []string{"QKV_ELECTION_TIMEOUT"}, Value: electionTimeout, Usage: "`TIME` without a leader before an election: at least 5 heartbeats, at most 50s"},
+		&cli.DurationFlag{Name: "election-timeout", EnvVars: []string{"QKV_ELECTION_TIMEOUT"}, Value: electionTimeout, Usage: "`TIME` of silence after which a leader is replaced in any case, by chance up to twice this; usually it is replaced sooner, see --fixed-detection; at least 5 heartbeats, at most 50s"},
 		&cli.BoolFlag{Name: "fixed-detection", EnvVars: []string{"QKV_FIXED_DETECTION"}, Usage: "replace a silent leader only after --election-timeout, not sooner by how late its heartbeats were: see docs/emergencies.md"},
 		&cli.DurationFlag{Name: "watch-progress-notify-interval", EnvVars: []string{"QKV_WATCH_PROGRESS_NOTIFY_INTERVAL"}, Value: limits.WatchProgressInterval, Usage: "`TIME` without a change after which a watch with progress notification gets one: at least 100ms"},
 		sizeFlag("max-request-bytes", "QKV_MAX_REQUEST_BYTES", limits.RequestBytesWritten, "1.5MiB", "largest `SIZE` of a write, a transaction with all its values: up to 16MiB"),

@@ -59,7 +59,7 @@
 // # Segment header
 //
 //	 0  magic "qkv log\n"                      64  nextSalt: next segment's    120  prevEnd: where prev ends
-//	 8  version = 1                 u32        72  next: index that follows    128  prevChain: sum of prev's last frame, u32
+//	 8  version = 2                 u32        72  next: index that follows    128  prevChain: sum of prev's last frame, u32
 //	12  compatible features         u32            the last entry before       132  zeros
 //	16  read-compatible features    u32        80  lastTerm: that entry's      508  CRC of bytes 0 to 508, u32
 //	20  incompatible features       u32        88  Term                        512  zeros to 4096

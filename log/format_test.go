@@ -47,6 +47,17 @@ func hexdump(b []byte) string {
 	return s.String()
 }
 
+// docs/formats.md names the version that this package writes.
+func TestVersionOnThePage(t *testing.T) {
+	page, err := os.ReadFile("../docs/formats.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("| `qkv log\\n` %d |", version); !strings.Contains(string(page), want) {
+		t.Errorf("docs/formats.md lacks %s", want)
+	}
+}
+
 // The bytes of each kind, as this version writes them; -rewrite writes the golden file anew.
 func TestGoldenBytes(t *testing.T) {
 	datadriven.RunTest(t, "testdata/bytes.txt", func(t *testing.T, d *datadriven.TestData) string {

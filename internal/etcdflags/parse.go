@@ -69,7 +69,7 @@ type Config struct {
 	WatchProgress                                            time.Duration
 	Client, Peer                                             TLS
 	SecretFile                                               string // of the cluster secret
-	InsecurePeers, ServeStale                                bool
+	InsecurePeers, ServeStale, FixedDetection                bool
 	CipherSuites                                             []string
 	MinVersion, MaxVersion                                   uint16 // of TLS; 0: whatever the library has
 	SelfSignedYears                                          uint
@@ -277,7 +277,8 @@ func (l *line) config() *Config {
 			AllowedNames: l.list("peer-cert-allowed-cn"), AllowedHosts: l.list("peer-cert-allowed-hostname"), Auto: l.on("peer-auto-tls"),
 		},
 		SecretFile: l.text("cluster-secret-file"), InsecurePeers: l.on("insecure-peers"), ServeStale: l.on("serve-stale"),
-		CipherSuites: l.list("cipher-suites"), SelfSignedYears: l.count("self-signed-cert-validity"),
+		FixedDetection: l.on("fixed-detection"),
+		CipherSuites:   l.list("cipher-suites"), SelfSignedYears: l.count("self-signed-cert-validity"),
 		EnablePprof: l.on("enable-pprof"), HostWhitelist: l.hosts(),
 		AuthToken: l.text("auth-token"), AuthTokenTTL: time.Duration(min(l.count("auth-token-ttl"), math.MaxInt32)) * time.Second,
 		BcryptCost: int(min(l.count("bcrypt-cost"), math.MaxInt32)),

@@ -65,8 +65,8 @@ var table = []group{
 	{"Member", []spec{
 		{name: "name", value: defaultName, usage: "this member's name"},
 		{name: "data-dir", usage: "folder of this member's data (NAME.etcd)"},
-		{name: "heartbeat-interval", kind: count, value: fmt.Sprint(defaultHeartbeat), usage: "milliseconds between two heartbeats of the leader"},
-		{name: "election-timeout", kind: count, value: fmt.Sprint(defaultElection), usage: "milliseconds without a leader before an election"},
+		{name: "heartbeat-interval", kind: count, value: fmt.Sprint(defaultHeartbeat), usage: "milliseconds between two heartbeats of the leader; if it is not given, the default of `qkv serve`"},
+		{name: "election-timeout", kind: count, value: fmt.Sprint(defaultElection), usage: "milliseconds of silence after which a leader is replaced in any case, by chance up to twice this; usually it is replaced sooner, see --fixed-detection"},
 		{name: "listen-peer-urls", kind: urls, value: defaultPeerURL, usage: "where to listen for the other members: QUIC, at the URL's host and port over UDP"},
 		{name: "listen-client-urls", kind: urls, value: defaultClientURL, usage: "where to listen for clients; http:// takes them without TLS"},
 		{name: "quota-backend-bytes", kind: whole64, value: "0", usage: "bytes that the state may weigh until NOSPACE is raised; 0: 2 GiB, below 0: no bound"},
@@ -128,6 +128,7 @@ var table = []group{
 		{name: "cluster-secret-file", usage: "file with the cluster secret of `qkv cert secret`, in place of certificates for peers; or QKV_CLUSTER_SECRET holds the secret itself"},
 		{name: "insecure-peers", kind: onOff, usage: "INSECURE: members on http:// URLs of several hosts derive their secret from --initial-cluster-token: every host that can guess the token can join and read everything"},
 		{name: "serve-stale", kind: onOff, usage: "for a lost quorum: after a start, serve serializable ranges before a quorum confirms that acknowledged writes are not missing"},
+		{name: "fixed-detection", kind: onOff, usage: "replace a silent leader only after --election-timeout, as etcd does, not sooner by how late its heartbeats were"},
 	}},
 	{"Security", []spec{
 		{name: "cert-file", usage: "certificate that clients are shown"},
