@@ -53,6 +53,9 @@ var actorBugs = []mutant{
 	{"let the lateness of heartbeats never grow", []change{
 		{"linkWatch.heartbeat", `late := min(max(w.since-interval, 0), len(w.late)-1)`, `late := 0`},
 	}, []detector{direct("./actor", "TestLinkWatchModel"), direct("./actor", "TestLinkBelongsToItsLeader")}},
+	{"forget a link under the heartbeats of reads", []change{
+		{"linkWatch.heartbeat", `apart < interval-1`, `false`},
+	}, []detector{direct("./actor", "TestLinkIsKnownUnderReads")}},
 	{"judge the next leader by the link of the last one", []change{
 		{"failover.heard", `f.link, f.watched = linkWatch{}, now`, `f.watched = now`},
 	}, []detector{direct("./actor", "TestLinkBelongsToItsLeader")}},
