@@ -7,6 +7,9 @@ var netBugs = []mutant{
 	{"give an idle member no time to answer a probe", []change{
 		{"silence.look", ` && now.Sub(s.probedAt) >= most/2`, ``},
 	}, []detector{direct("./net/client", "TestSilenceEndsWithAProbe")}},
+	{"take a round trip behind load for silence", []change{
+		{"silence.timeout", `silenceLeast+2*stats.SmoothedRTT`, `silenceLeast`},
+	}, []detector{direct("./net/client", "TestSilenceIsLongerThanARoundTrip")}},
 	{"forget how late answers were", []change{
 		{"silence.look", `s.late = max(late, s.late-s.late/latenessFades)`, `s.late = min(late, 0)`},
 	}, []detector{direct("./net/client", "TestSilence")}},

@@ -74,6 +74,31 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// A far host whose answers come all the time, as under load, shows no lateness. Its round trip alone makes no silence behind a pause.
+func TestSilenceIsLongerThanARoundTrip(t *testing.T) {
+	const tick, trip = 25 * time.Millisecond, 300 * time.Millisecond
+	var s silence
+	now, stats := time.Now(), quic.ConnectionStats{SmoothedRTT: trip}
+	look := func(received uint64) (time.Duration, bool) {
+		now = now.Add(tick)
+		stats.PacketsReceived += received
+		return s.look(now, stats, false)
+	}
+	for range answersLeast + 2 {
+		stats.PacketsSent++
+		look(1)
+	}
+	stats.PacketsSent += 2
+	for at := tick; at <= trip; at += tick {
+		if silent, _ := look(0); silent != 0 {
+			t.Fatalf("%v after packets over a round trip of %v it is silent for %v", at, trip, silent)
+		}
+	}
+	if look(1); s.late < trip-2*tick {
+		t.Errorf("the answer took %v, and its lateness is %v", trip, s.late)
+	}
+}
+
 // An idle member that acknowledges nothing for long, because it was sent an acknowledgement alone, has half of the time for its answer to a
 // probe.
 func TestSilenceEndsWithAProbe(t *testing.T) {
