@@ -99,6 +99,37 @@ func TestSilenceIsLongerThanARoundTrip(t *testing.T) {
 	}
 }
 
+// The lateness of a link is that of answers. The time in which this process was paused, or had no request under way, is none. Packets that
+// nothing was sent for, as events of watches, tell nothing of it.
+func TestLatenessIsOfAnswers(t *testing.T) {
+	const tick = 25 * time.Millisecond
+	near := quic.ConnectionStats{SmoothedRTT: time.Millisecond}
+	for name, between := range map[string]func(s *silence) time.Duration{
+		"a pause": func(*silence) time.Duration { return time.Second },
+		"a rest":  func(s *silence) time.Duration { s.rest(); return silenceLeast - tick },
+	} {
+		s, now, stats := silence{answers: answersLeast}, time.Now(), near
+		s.look(now, stats, false)
+		stats.PacketsSent++
+		now = now.Add(tick)
+		s.look(now, stats, false)
+		now = now.Add(between(&s))
+		stats.PacketsReceived++
+		if s.look(now, stats, false); s.late != 0 || s.answers != answersLeast {
+			t.Errorf("%s counts as an answer that was %v late", name, s.late)
+		}
+	}
+	s, now, stats := silence{}, time.Now(), near
+	for range 2 * answersLeast {
+		now = now.Add(tick)
+		stats.PacketsReceived++
+		s.look(now, stats, false)
+	}
+	if s.answers != 0 {
+		t.Errorf("nothing was sent, and there are %d answers", s.answers)
+	}
+}
+
 // An idle member that acknowledges nothing for long, because it was sent an acknowledgement alone, has half of the time for its answer to a
 // probe.
 func TestSilenceEndsWithAProbe(t *testing.T) {
