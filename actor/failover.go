@@ -113,7 +113,9 @@ func (f *failover) tick(c *core, ticks int, met bool) (late uint64, tell []toPee
 		f.startTerm = 0
 	}
 	switch {
-	case now.Lead == c.Member || c.suspension.active():
+	case now.Lead == c.Member:
+	case c.suspension.active():
+		f.watched = leadership{} // this member drops what its leader says: it learns the link anew
 	case now.Lead != raft.None:
 		f.forgotten = leadership{}
 		f.forgetDead(c)
@@ -241,10 +243,10 @@ func quorumConnected(c *core) bool {
 }
 
 // campaignEarly campaigns in this member's turn, and again after all other voters had theirs. A voter that has not forgotten the leader
-// yet does not answer, and a candidate whose log lags is refused. A candidate waits for its votes, which disks may delay. After an election
-// timeout raft's own clock takes over.
+// yet does not answer, and a candidate whose log lags is refused. A candidate has begun the next term, where it waits for its votes, which
+// disks may delay. After an election timeout raft's own clock takes over.
 func (f *failover) campaignEarly(c *core, ticks int) {
-	if f.ticks += ticks; f.ticks < f.next || f.ticks >= c.electionTicks() || c.raft.BasicStatus().RaftState == raft.StateCandidate {
+	if f.ticks += ticks; f.ticks < f.next || f.ticks >= c.electionTicks() {
 		return
 	}
 	f.next += max(len(c.votersOfBoth())-1, 1) * campaignApart

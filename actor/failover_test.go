@@ -58,6 +58,20 @@ func TestLeaderHasDied(t *testing.T) {
 	}
 }
 
+// A leader that is late again has its host asked again.
+func TestLateLeaderIsAskedAgain(t *testing.T) {
+	const term, late = 5, 150 * time.Millisecond
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(term)
+	for n := range 3 {
+		c.pass(late)
+		if len(c.checked) != n+1 {
+			t.Fatalf("late for the %d. time, its host was asked %d times", n+1, len(c.checked))
+		}
+		c.turn(heartbeatOf(2, term))
+	}
+}
+
 // Voters campaign one after the other, and who has forgotten its leader gives its vote at once.
 func TestCampaignsAreApart(t *testing.T) {
 	for _, c := range []struct {
@@ -161,6 +175,41 @@ func TestLeaderIsHeardAgain(t *testing.T) {
 	}
 }
 
+// A voter that forgets its leader a second time waits for its turn again. One that has heard the leader since, and loses it by raft's own
+// clock, has no turn: that clock decides. The turns end after an election timeout.
+func TestTurnsToCampaign(t *testing.T) {
+	const term, late = 5, 150 * time.Millisecond
+	c := newTestConsensus(t, limits.Defaults())
+	forget := func() {
+		t.Helper()
+		c.pass(late)
+		if c.turn(PeerDied{Peer: 2}); c.raft.BasicStatus().Lead != raft.None {
+			t.Fatal("it follows a leader that has died")
+		}
+	}
+	c.follow(term)
+	for range 2 {
+		forget()
+		if sent := c.pass((campaignFirst - 1) * TickInterval); preVotes(sent) != 0 {
+			t.Errorf("it asks for %d votes before its turn", preVotes(sent))
+		}
+		if sent := c.pass(TickInterval); preVotes(sent) != 2 {
+			t.Errorf("in its turn it asks for %d votes", preVotes(sent))
+		}
+		c.turn(heartbeatOf(2, term))
+	}
+	if sent := c.pass(3 * c.ElectionTimeout); preVotes(sent) == 0 || preVotes(sent) > 3*2 {
+		t.Errorf("raft's clock campaigns at most once in an election timeout, and it asks for %d votes in three", preVotes(sent))
+	}
+	c = newTestConsensus(t, limits.Defaults())
+	c.follow(term)
+	forget()
+	c.pass(c.ElectionTimeout)
+	if sent := c.pass(c.ElectionTimeout); preVotes(sent) > 2*2 {
+		t.Errorf("an election timeout after it has forgotten the leader it asks for %d votes in another one", preVotes(sent))
+	}
+}
+
 // A leader that hears no quorum ends its term and tells the voter that has most of the log, at once and once. One that hears of a later
 // leader orders nothing: that election is over.
 func TestDeafLeaderOrdersAnElection(t *testing.T) {
@@ -180,9 +229,19 @@ func TestDeafLeaderOrdersAnElection(t *testing.T) {
 	}
 	c = newTestConsensus(t, limits.Defaults())
 	c.lead()
-	sent := append(c.turn(heartbeatOf(3, c.term+1)), c.pass(2*time.Second)...)
+	c.pass(TickInterval)
+	sent := append(c.turn(heartbeatOf(3, c.term+1), Tick{}), c.pass(2*time.Second)...)
 	if to := orders(sent); len(to) != 0 {
 		t.Errorf("it hears of a later leader, and orders elections %v", to)
+	}
+	c = newTestConsensus(t, limits.Defaults())
+	c.lead()
+	c.answer(3)
+	c.Status.publishMatches(c.raft)
+	c.turn(Disconnected{Peer: 2})
+	term = c.term
+	if to := orders(c.pass(2100 * time.Millisecond)); !slices.Equal(to, []uint64{3, term}) {
+		t.Errorf("n2 cannot be reached, and it orders elections (voter, term) %v", to)
 	}
 }
 
@@ -240,6 +299,72 @@ func TestLeaderIsSuspected(t *testing.T) {
 		if said := lines.String(); !strings.Contains(said, "two members have not heard the leader") || !strings.Contains(said, silent) {
 			t.Errorf("the log lacks %s, a time with its unit:\n%s", silent, said)
 		}
+	}
+}
+
+// The second silence of a leader is told as soon as it is suspicious, as the first one. In an exchange of voters those of both
+// configurations are told.
+func TestSuspicionsAreTold(t *testing.T) {
+	const term = 5
+	of := peerframe.Suspects{Leader: 2, Term: term}
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(term)
+	c.learn(term, 0)
+	c.membership.confState = &raftpb.ConfState{Voters: []uint64{1, 2, 3}, VotersOutgoing: []uint64{1, 2, 4}}
+	for n := range 2 {
+		timeout := time.Duration(c.elections.failover.link.timeout(c.heartbeatTicks(), c.electionTicks())) * TickInterval
+		if sent := c.pass(timeout - TickInterval); suspicions(sent, of) != 0 {
+			t.Errorf("the leader is suspected for the %d. time within %v", n+1, timeout)
+		}
+		if sent := c.pass(TickInterval); suspicions(sent, of) != 2 {
+			t.Errorf("for the %d. time the leader is silent for %v, and %d voters are told", n+1, timeout, suspicions(sent, of))
+		}
+		c.turn(heartbeatOf(2, term))
+	}
+}
+
+// A member that takes no part suspects nobody. It has dropped what the leader said meanwhile: once it takes part again, it learns the link
+// anew.
+func TestSuspendedMemberSuspectsNobody(t *testing.T) {
+	const term = 5
+	of := peerframe.Suspects{Leader: 2, Term: term}
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(term)
+	c.learn(term, 0)
+	c.turn(Differs{Reason: "its state differs"})
+	c.checked = nil
+	if sent := c.pass(800 * time.Millisecond); suspicions(sent, of) != 0 || len(c.checked) != 0 {
+		t.Errorf("a member that takes no part tells of a suspicion %d times, and has hosts asked: %v", suspicions(sent, of), c.checked)
+	}
+	for range 100 {
+		c.pass(100 * time.Millisecond)
+		c.turn(heartbeatOf(2, term))
+	}
+	c.turn(Readmit{})
+	if sent := c.pass(TickInterval); suspicions(sent, of) != 0 {
+		t.Error("a member that takes part again suspects the leader, whose heartbeats it has dropped")
+	}
+	c.turn(heartbeatOf(2, term))
+	c.learn(term, 0)
+	if got, want := c.elections.failover.link.timeout(c.heartbeatTicks(), c.electionTicks()), c.heartbeatTicks()+linkGrace; got != want {
+		t.Errorf("the time in which it took no part counts: a silence of %d ticks is suspicious, not of %d", got, want)
+	}
+}
+
+// Only heartbeats say how late a leader's link is, whatever else the leader sends between them.
+func TestAppendsAreNoHeartbeats(t *testing.T) {
+	const term, late = 5, 2
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(term)
+	for range 2 * linkLeast {
+		for range c.heartbeatTicks() + late {
+			c.pass(TickInterval)
+			c.turn(from(2, raftpb.MsgApp, term, func(m *raftpb.Message) { m.Index, m.LogTerm, m.Commit = u(1), u(1), u(1) }))
+		}
+		c.turn(heartbeatOf(2, term))
+	}
+	if got, want := c.elections.failover.link.timeout(c.heartbeatTicks(), c.electionTicks()), c.heartbeatTicks()+linkFactor*late; got != want {
+		t.Errorf("heartbeats are %d ticks late between appends: a silence of %d ticks is suspicious, not of %d", late, got, want)
 	}
 }
 
@@ -346,6 +471,23 @@ func TestStartCampaignsWhenConnected(t *testing.T) {
 	}
 	if sent := c.pass(TickInterval); preVotes(sent) != 2 {
 		t.Errorf("a quorum is connected for %v, and it asks for %d votes", first, preVotes(sent))
+	}
+	c = newTestConsensus(t, limits.Defaults())
+	c.elections.founding.unmet = nil
+	c.turn(Disconnected{Peer: 2}, Disconnected{Peer: 3})
+	for range 4 { // a quorum that comes and goes: nobody would have been heard
+		c.turn(Connected{Peer: 3})
+		if sent := c.pass(first - TickInterval); preVotes(sent) != 0 {
+			t.Fatalf("a quorum is connected again, for less than %v, and it asks for %d votes", first, preVotes(sent))
+		}
+		c.turn(Disconnected{Peer: 3})
+		c.pass(TickInterval)
+	}
+	c = newTestConsensus(t, limits.Defaults())
+	c.elections.founding.unmet = nil
+	c.membership.confState = &raftpb.ConfState{Voters: []uint64{1, 2, 3}, VotersOutgoing: []uint64{1, 4, 5}}
+	if sent := c.pass(600 * time.Millisecond); preVotes(sent) != 0 {
+		t.Errorf("in an exchange of voters one half has no quorum, and it asks for %d votes", preVotes(sent))
 	}
 	for name, m := range map[string]ConsensusMessage{
 		"a leader":    heartbeatOf(2, 3),

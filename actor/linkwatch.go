@@ -4,17 +4,19 @@ package actor
 // heartbeats, and a multiple of the lateness that heartbeats of this leader have shown. Detectors of this kind are known as adaptive:
 // W. Chen, S. Toueg, M. Aguilera, "On the Quality of Service of Failure Detectors", IEEE Transactions on Computers 51 (2002).
 //
-// Only heartbeats count. Appends come at any pace, and a pause after load is no silence. Time is counted in ticks that this member has
-// processed: the member's own pauses blame nobody.
+// Only heartbeats count. Appends come at any pace, and a pause after load is no silence. The leader also sends a heartbeat for each round
+// of reads. One heartbeat in an interval counts, so reads do not replace minutes of the link by milliseconds. Time is counted in ticks
+// that this member has processed: the member's own pauses blame nobody.
 //
 // Invariants:
 //
-//  1. kept are the newest heartbeats, at most linkMemory of them, the oldest one at next once there are as many: the ticks by which each
-//     came later than its interval, at most len(late)-1.
+//  1. kept are the newest heartbeats that count, at most linkMemory of them, the oldest one at next once there are as many: the ticks by
+//     which each came later than its interval, at most len(late)-1.
 //  2. late[t] is how many of kept are t.
 type linkWatch struct {
 	since int  // ticks since the last heartbeat
 	begun bool // there was one
+	early int  // ticks of heartbeats that did not count, since one did
 	kept  []uint16
 	next  int
 	late  []uint16
@@ -23,7 +25,7 @@ type linkWatch struct {
 const (
 	// linkLeast is the number of heartbeats before a link is known.
 	linkLeast = 40
-	// linkMemory is the number of heartbeats that count: at 50 ms those of the last three minutes.
+	// linkMemory is the number of heartbeats that count: at 50 ms at least those of the last three minutes.
 	linkMemory = 4096
 	// linkGrace is the least silence in ticks, behind an interval, that is suspicious: 100 ms.
 	linkGrace = 10
@@ -42,7 +44,13 @@ func (w *linkWatch) heartbeat(interval, most int) {
 	}
 	late := min(max(w.since-interval, 0), len(w.late)-1)
 	first := !w.begun
-	if w.begun, w.since = true, 0; first {
+	apart := w.early + w.since
+	w.begun, w.since, w.early = true, 0, 0
+	if first {
+		return
+	}
+	if apart < interval-1 { // two clocks are rounded
+		w.early = apart
 		return
 	}
 	if len(w.kept) < linkMemory {

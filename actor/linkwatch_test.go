@@ -20,7 +20,8 @@ func TestLinkWatchModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(5*testInterval, 5000).Draw(t, "most")
 		var w linkWatch
-		var gaps []int
+		var gaps []int // that count
+		begun, apart := false, 0
 		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		for range rapid.IntRange(1, 4).Draw(t, "spells") {
 			jitter, rare, outlier := rapid.IntRange(0, 30).Draw(t, "jitter"), rapid.IntRange(1, 3000).Draw(t, "one in"), rapid.IntRange(0, most).Draw(t, "outlier")
@@ -33,11 +34,16 @@ func TestLinkWatchModel(t *testing.T) {
 					w.passed(min(left, 2))
 				}
 				w.heartbeat(testInterval, most)
-				gaps = append(gaps, gap)
+				if apart += gap; !begun || apart >= testInterval-1 {
+					if begun { // nothing is known of the first one
+						gaps = append(gaps, gap)
+					}
+					begun, apart = true, 0
+				}
 			}
 			want := most
-			if n := len(gaps) - 1; n >= linkLeast { // nothing is known of the first one
-				newest := slices.Sorted(slices.Values(gaps[max(1, len(gaps)-linkMemory):]))
+			if len(gaps) >= linkLeast {
+				newest := slices.Sorted(slices.Values(gaps[max(0, len(gaps)-linkMemory):]))
 				late := max(newest[len(newest)-1-len(newest)/linkRare]-testInterval, 0)
 				want = min(testInterval+max(linkGrace, linkFactor*late), most)
 			}
@@ -46,6 +52,38 @@ func TestLinkWatchModel(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The heartbeats of reads come in between, by thousands. They neither end what is known of the link, nor keep a follower from learning it.
+func TestLinkIsKnownUnderReads(t *testing.T) {
+	const late = 3
+	heartbeats := func(w *linkWatch, n int, gap func(i int) int) int {
+		for i := range n {
+			w.passed(gap(i))
+			w.heartbeat(testInterval, testMost)
+		}
+		return w.timeout(testInterval, testMost)
+	}
+	reads := func(i int) int { return i % 2 }
+	var w linkWatch
+	before := heartbeats(&w, linkLeast+1, func(int) int { return testInterval + late })
+	if want := testInterval + linkFactor*late; before != want {
+		t.Fatalf("heartbeats are %d ticks late, and the timeout is %d ticks, want %d", late, before, want)
+	}
+	if after := heartbeats(&w, 2*linkMemory, reads); after != before {
+		t.Errorf("after %d heartbeats of reads the timeout is %d ticks, %d before: the next late one would be a silence", 2*linkMemory, after, before)
+	}
+	if got, want := heartbeats(&w, 2*linkMemory, func(int) int { return testInterval - 1 }), testInterval+linkGrace; got != want {
+		t.Errorf("heartbeats are on time again, and the timeout is %d ticks, want %d", got, want)
+	}
+	const apart = 2 * (testInterval - 1) // heartbeats of reads of which one counts
+	w = linkWatch{}
+	if got := heartbeats(&w, 2+apart*(linkLeast-1), reads); got != testMost {
+		t.Errorf("one heartbeat too few counts, and the timeout is %d ticks", got)
+	}
+	if got, want := heartbeats(&w, apart, reads), testInterval+linkGrace; got != want {
+		t.Errorf("a new leader's link under reads is not known: the timeout is %d ticks, want %d", got, want)
+	}
 }
 
 // Hours of heartbeats over links of all kinds, of which the bad ones lose, delay and hold back: a follower that suspects has waited for as

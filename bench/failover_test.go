@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"syscall"
@@ -48,27 +49,40 @@ func (c *failing) note(what string) {
 
 func (c *failing) Signal(member int, s syscall.Signal) error {
 	c.note(s.String() + " " + string(rune('0'+member)))
-	if c.name == "a" {
-		return nil
+	if c.name == "b" {
+		c.stall()
 	}
+	return nil
+}
+
+// stall lets puts wait for failingFor.
+func (c *failing) stall() {
 	down := make(chan struct{})
 	c.mu.Lock()
 	c.down = down
 	c.mu.Unlock()
 	time.AfterFunc(failingFor, func() { close(down) })
+}
+
+func (c *failing) Start(member int) error {
+	c.note("start " + string(rune('0'+member)))
+	if c.name == "a" {
+		c.stall()
+	}
 	return nil
 }
 
-func (c *failing) Start(member int) error { c.note("start " + string(rune('0'+member))); return nil }
-
-func (c *failing) Cut(int, bool, bool) error { return errors.New("no failure of this test cuts") }
+func (c *failing) Cut(member int, outgoing, incoming bool) error {
+	c.note(fmt.Sprintf("cut %d, outgoing %v, incoming %v", member, outgoing, incoming))
+	return nil
+}
 
 func (c *failing) Move(context.Context, int, int) error { return errors.New("no failure moves") }
 
 func (c *failing) Stop() error { c.note("stop"); return nil }
 
-// TestFailover: the sides take turns, each failure has its end, clients begin at the leader and at a follower, and the side whose puts
-// wait has the gap.
+// TestFailover: the sides take turns, each failure has its end, clients begin at the leader and at a follower. Side b's puts wait when the
+// leader fails, and side a's when it returns: each has that gap.
 func TestFailover(t *testing.T) {
 	up := make(chan struct{})
 	close(up)
@@ -96,10 +110,41 @@ func TestFailover(t *testing.T) {
 	for _, row := range rows {
 		for _, run := range row.Runs {
 			gap := time.Duration(run.Values[result.WriteGap] * float64(time.Second))
-			if len(row.Runs) != 2 || run.Count == 0 || row.Side == "b" && gap < failingFor/2 {
-				t.Errorf("%s, client at %s: %d puts, a gap of %v, in %d runs", row.Side, row.Parameters["client at"], run.Count, gap, len(row.Runs))
+			back := time.Duration(run.Values["gap_at_the_return_seconds"] * float64(time.Second))
+			longer, shorter := gap, back
+			if row.Side == "a" {
+				longer, shorter = back, gap
+			}
+			if len(row.Runs) != 2 || run.Count == 0 || longer < failingFor/2 || shorter >= longer {
+				t.Errorf("%s, client at %s: %d puts, a gap of %v, and of %v at the return, in %d runs",
+					row.Side, row.Parameters["client at"], run.Count, gap, back, len(row.Runs))
 			}
 		}
+	}
+}
+
+// TestFailures: each failure does what its name says, to the leader, and its end undoes that.
+func TestFailures(t *testing.T) {
+	all := map[string][]string{
+		"leader killed":                  {"killed 1", "start 1"},
+		"leader stopped":                 {"stopped (signal) 1", "continued 1"},
+		"leader's host lost":             {"cut 1, outgoing true, incoming true", "cut 1, outgoing false, incoming false"},
+		"leader's outgoing packets lost": {"cut 1, outgoing true, incoming false", "cut 1, outgoing false, incoming false"},
+		"leader's incoming packets lost": {"cut 1, outgoing false, incoming true", "cut 1, outgoing false, incoming false"},
+	}
+	for _, f := range Failures() {
+		want, ok := all[f.Name]
+		if !ok {
+			continue // no failure of one member
+		}
+		delete(all, f.Name)
+		c := &failing{}
+		if err := errors.Join(f.cause(t.Context(), c, 1), f.undo(c, 1)); err != nil || !slices.Equal(c.did, want) {
+			t.Errorf("%s: %v, %q", f.Name, err, c.did)
+		}
+	}
+	if len(all) > 0 {
+		t.Errorf("not measured: %v", all)
 	}
 }
 

@@ -788,6 +788,24 @@ func TestConsensusIsToldOfConnections(t *testing.T) {
 	}
 }
 
+// A refusal says the same at the member that is refused: what it means, and that a leader says so.
+func TestRefusalsKeepTheirMeaning(t *testing.T) {
+	m := memberWith(t)
+	m.actors.consensus = actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Offer: 100, MustPost: 100})
+	runtime, told := actor.NewRuntime(), make(posted, 100)
+	defer runtime.Stop()
+	actor.Spawn(runtime, m.actors.consensus, told)
+	for _, r := range []actor.Refusal{
+		{}, {Removed: true}, {Removed: true, Leads: true}, {Forgot: true}, {Forgot: true, Leads: true}, {Forgot: true, Suspended: true},
+	} {
+		r.Text = fmt.Sprintf("%+v", r)
+		peerHandler{m}.Refused(2, *wireRefusal(&r))
+		if got := <-told; got != actor.ConsensusMessage(actor.Refused{Peer: 2, Refusal: r}) {
+			t.Errorf("consensus is told %+v, want %s", got, r.Text)
+		}
+	}
+}
+
 // A member's start goes on by what is applied and confirmed: a member that has applied nothing lists no members, and only a confirmed read index
 // opens the rest. With --serve-stale, keys are read as soon as the folder's log is applied again.
 func TestStagesOfAStart(t *testing.T) {

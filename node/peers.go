@@ -309,7 +309,7 @@ func (h peerHandler) Disconnected(peer uint64) {
 	h.actors.consensus.MustPost(actor.Disconnected{Peer: peer})
 }
 
-// Refused implements peer.Handler. The link logs each refusal; one that asking again may not end is an error besides.
+// Refused implements peer.Handler. The link logs each refusal; if asking again may not end it, it is an error, too.
 func (h peerHandler) Refused(peer uint64, why peerframe.Refusal) {
 	if why.Code != peerframe.Behind {
 		h.once(&h.peers.refusing, peer, "a member refuses this member", why.Text)

@@ -38,6 +38,7 @@ type shape struct {
 	faulty            time.Duration // how long faults inject
 	faults            []fault
 	calm              bool           // nothing ever goes wrong
+	fixed             bool           // members detect a silent leader by the election timeout alone
 	tight             bool           // bounds are so small that they are reached
 	roomy             limits.Tunable // those beside them
 	amnesiacs         int

@@ -53,6 +53,48 @@ var actorBugs = []mutant{
 	{"let the lateness of heartbeats never grow", []change{
 		{"linkWatch.heartbeat", `late := min(max(w.since-interval, 0), len(w.late)-1)`, `late := 0`},
 	}, []detector{direct("./actor", "TestLinkWatchModel"), direct("./actor", "TestLinkBelongsToItsLeader")}},
+	{"forget a link under the heartbeats of reads", []change{
+		{"linkWatch.heartbeat", `apart < interval-1`, `false`},
+	}, []detector{direct("./actor", "TestLinkIsKnownUnderReads")}},
+	{"take appends for heartbeats", []change{
+		{"failover.heard", `if t == raftpb.MsgHeartbeat {`, `if saidByLeader(t) {`},
+	}, []detector{direct("./actor", "TestAppendsAreNoHeartbeats")}},
+	{"tell the second silence of a leader late", []change{
+		{"failover.heard", `f.asked, f.died, f.seconded, f.tellIn = 0, raft.None, 0, 0`, `f.asked, f.died, f.seconded = 0, raft.None, 0`},
+	}, []detector{direct("./actor", "TestSuspicionsAreTold")}},
+	{"tell a suspicion to the incoming voters alone", []change{
+		{"failover.suspect", `for _, id := range c.votersOfBoth() {`, `for _, id := range c.membership.confState.GetVoters() {`},
+	}, []detector{direct("./actor", "TestSuspicionsAreTold")}},
+	{"ask a leader's host in its first silence alone", []change{
+		{"failover.heard", `f.asked, f.died, f.seconded, f.tellIn = 0, raft.None, 0, 0`, `f.died, f.seconded, f.tellIn = raft.None, 0, 0`},
+	}, []detector{direct("./actor", "TestLateLeaderIsAskedAgain")}},
+	{"suspect the leader while this member takes no part", []change{
+		{"failover.tick", `case c.suspension.active():`, `case c.suspension.active() && now.Lead == raft.None:`},
+	}, []detector{direct("./actor", "TestSuspendedMemberSuspectsNobody")}},
+	{"suspect the leader for the time in which this member took no part", []change{
+		{"failover.tick", `f.watched = leadership{}`, ``},
+	}, []detector{direct("./actor", "TestSuspendedMemberSuspectsNobody")}},
+	{"campaign before the turn when a leader is forgotten again", []change{
+		{"failover.forget", `f.tellIn, f.ticks, f.next = raft.None, 0, 0, 0, firstCampaign`, `f.tellIn, f.next = raft.None, 0, 0, firstCampaign`},
+	}, []detector{direct("./actor", "TestTurnsToCampaign")}},
+	{"campaign for a forgotten leader that was heard again", []change{
+		{"failover.tick", `f.forgotten = leadership{}`, ``},
+	}, []detector{direct("./actor", "TestTurnsToCampaign")}},
+	{"campaign in turns for ever", []change{
+		{"failover.campaignEarly", ` || f.ticks >= c.electionTicks()`, ``},
+	}, []detector{direct("./actor", "TestTurnsToCampaign")}},
+	{"order a member that is away to campaign", []change{
+		{"failover.succession", ` && c.connected[id]`, ``},
+	}, []detector{direct("./actor", "TestDeafLeaderOrdersAnElection")}},
+	{"order an election though a later leader was heard", []change{
+		{"failover.succession", ` || now.GetTerm() != c.term`, ``},
+	}, []detector{direct("./actor", "TestDeafLeaderOrdersAnElection")}},
+	{"keep a turn at a start over a lost quorum", []change{
+		{"failover.campaignAtStart", `f.ticks, f.next = 0, 0`, ``},
+	}, []detector{direct("./actor", "TestStartCampaignsWhenConnected")}},
+	{"campaign at a start with a quorum of one half of an exchange", []change{
+		{"quorumConnected", `[][]uint64{state.GetVoters(), state.GetVotersOutgoing()}`, `[][]uint64{state.GetVoters()}`},
+	}, []detector{direct("./actor", "TestStartCampaignsWhenConnected")}},
 	{"judge the next leader by the link of the last one", []change{
 		{"failover.heard", `f.link, f.watched = linkWatch{}, now`, `f.watched = now`},
 	}, []detector{direct("./actor", "TestLinkBelongsToItsLeader")}},

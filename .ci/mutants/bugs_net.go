@@ -7,6 +7,18 @@ var netBugs = []mutant{
 	{"give an idle member no time to answer a probe", []change{
 		{"silence.look", ` && now.Sub(s.probedAt) >= most/2`, ``},
 	}, []detector{direct("./net/client", "TestSilenceEndsWithAProbe")}},
+	{"take a round trip behind load for silence", []change{
+		{"silence.timeout", `silenceLeast+2*stats.SmoothedRTT`, `silenceLeast`},
+	}, []detector{direct("./net/client", "TestSilenceIsLongerThanARoundTrip")}},
+	{"take a pause of the client for a late answer", []change{
+		{"silence.look", `if !paused && stats.PacketsSent > s.sent {`, `if stats.PacketsSent > s.sent {`},
+	}, []detector{direct("./net/client", "TestLatenessIsOfAnswers")}},
+	{"take the events of a watch for answers", []change{
+		{"silence.look", `if !paused && stats.PacketsSent > s.sent {`, `if !paused {`},
+	}, []detector{direct("./net/client", "TestLatenessIsOfAnswers")}},
+	{"take a client with one connection for one that knows one member", []change{
+		{"Client.tick", `len(c.Endpoints()) < 2`, `len(open) < 2`},
+	}, []detector{direct("./net/client", "TestSilenceFollowsTheLink")}},
 	{"forget how late answers were", []change{
 		{"silence.look", `s.late = max(late, s.late-s.late/latenessFades)`, `s.late = min(late, 0)`},
 	}, []detector{direct("./net/client", "TestSilence")}},

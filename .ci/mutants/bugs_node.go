@@ -1,6 +1,12 @@
 package main
 
 var nodeBugs = []mutant{
+	{"lose --fixed-detection on its way", []change{
+		{"member.connect", `FixedDetection: m.config.FixedDetection,`, ``},
+	}, []detector{direct("./node", "TestFixedDetectionWaits")}},
+	{"take a leader's report of a removal for a follower's", []change{
+		{"peerHandler.Refused", ` || why.Code == peerframe.RemovedByLeader, Text`, `, Text`},
+	}, []detector{direct("./node", "TestRefusalsKeepTheirMeaning")}},
 	// Package node, repair of parts.
 	{"begin the log anew although it continues another member's snapshot", []change{
 		{"storage.takeNewest", `if err == nil && !continues(found, info) {`, `if err == nil {`},

@@ -419,6 +419,42 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// A client whose link is known leaves a silent host sooner than the bound for one that is not, with one connection to one of two members.
+func TestSilenceFollowsTheLink(t *testing.T) {
+	t.Parallel()
+	const unknown = 500 * time.Millisecond // silenceMost
+	const tries = 5                        // a busy machine may be late a few times, and is never early
+	trust := servertest.NewTrust(t)
+	a := servertest.NewMember()
+	first, second := servertest.Start(t, trust, a, nil), servertest.Start(t, trust, servertest.NewMember(a), nil)
+	var took []time.Duration
+	for range tries {
+		relay := newRelay(t, servertest.Endpoint(first))
+		c, err := client.Open(ctxOf(t, wait), client.Config{
+			Endpoints: []string{relay.endpoint(), servertest.Endpoint(second)}, InOrder: true, Credentials: trust.Client, Timeout: wait, DialStagger: wait,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		must[client.Written](t)(c.Put(t.Context(), []byte("k"), []byte("v")))
+		for until := time.Now().Add(2 * time.Second); time.Now().Before(until); { // 80 looks of the client's keeper
+			if _, _, err := c.Get(ctxOf(t, wait), []byte("k")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		relay.silent.Store(true)
+		start := time.Now()
+		if _, found, err := c.Get(ctxOf(t, 2*wait), []byte("k")); !found || err != nil {
+			t.Fatalf("a read: %v %v", found, err)
+		}
+		if took = append(took, time.Since(start)); took[len(took)-1] < unknown {
+			return
+		}
+	}
+	t.Errorf("a read over a link that is known waits for a silent host for %v, as over one that is not: %v", took, unknown)
+}
+
 // After a pause that is shorter than the caller's time, even writes on the old connection are answered.
 func TestPause(t *testing.T) {
 	t.Parallel()

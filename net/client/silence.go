@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	// silenceLeast is the least time for which packets must be unanswered before a member's host is silent: a living host acknowledges
-	// a packet within 25 ms and a round trip. silenceMost is the bound while the link is not known, and where the client knows no other
-	// member; four round trips, if that is more.
+	// silenceLeast and two round trips are the least time for which packets must be unanswered before a member's host is silent: a
+	// living host acknowledges a packet within 25 ms and a round trip, or QUIC repeats the packet. silenceMost is the bound while the
+	// link is not known, and where the client knows no other member; four round trips, if that is more.
 	silenceLeast = 125 * time.Millisecond
 	silenceMost  = 500 * time.Millisecond
 	// answersLeast is the number of answers before a link is known.
@@ -26,7 +26,8 @@ const (
 // sent and not answered count, from the first one on. QUIC repeats them, so a second packet goes out within some 30 ms. Mere
 // acknowledgements are never answered. A host is therefore silent only if it has not answered a probe for half of the time. A gap between two looks proves nothing: this process itself may have been paused.
 //
-// The time follows the link: it grows with the lateness that answers have shown, on a slow link and at a busy host.
+// The time follows the link: it grows with the lateness that answers have shown, on a slow link and at a busy host. Under load answers
+// come all the time, and show none: the round trip is added.
 type silence struct {
 	looked      time.Time // zero: no request was under way
 	heard, sent uint64    // packets received until heardAt, and sent until then
@@ -84,5 +85,5 @@ func (s *silence) timeout(stats quic.ConnectionStats, alone bool) time.Duration 
 	if alone || s.answers < answersLeast {
 		return most
 	}
-	return min(max(silenceLeast, silenceFactor*s.late), most)
+	return min(max(silenceLeast+2*stats.SmoothedRTT, silenceFactor*s.late), most)
 }

@@ -74,6 +74,62 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// A far host whose answers come all the time, as under load, shows no lateness. Its round trip alone makes no silence behind a pause.
+func TestSilenceIsLongerThanARoundTrip(t *testing.T) {
+	const tick, trip = 25 * time.Millisecond, 300 * time.Millisecond
+	var s silence
+	now, stats := time.Now(), quic.ConnectionStats{SmoothedRTT: trip}
+	look := func(received uint64) (time.Duration, bool) {
+		now = now.Add(tick)
+		stats.PacketsReceived += received
+		return s.look(now, stats, false)
+	}
+	for range answersLeast + 2 {
+		stats.PacketsSent++
+		look(1)
+	}
+	stats.PacketsSent += 2
+	for at := tick; at <= trip; at += tick {
+		if silent, _ := look(0); silent != 0 {
+			t.Fatalf("%v after packets over a round trip of %v it is silent for %v", at, trip, silent)
+		}
+	}
+	if look(1); s.late < trip-2*tick {
+		t.Errorf("the answer took %v, and its lateness is %v", trip, s.late)
+	}
+}
+
+// The lateness of a link is that of answers. The time in which this process was paused, or had no request under way, is none. Packets that
+// nothing was sent for, as events of watches, tell nothing of it.
+func TestLatenessIsOfAnswers(t *testing.T) {
+	const tick = 25 * time.Millisecond
+	near := quic.ConnectionStats{SmoothedRTT: time.Millisecond}
+	for name, between := range map[string]func(s *silence) time.Duration{
+		"a pause": func(*silence) time.Duration { return time.Second },
+		"a rest":  func(s *silence) time.Duration { s.rest(); return silenceLeast - tick },
+	} {
+		s, now, stats := silence{answers: answersLeast}, time.Now(), near
+		s.look(now, stats, false)
+		stats.PacketsSent++
+		now = now.Add(tick)
+		s.look(now, stats, false)
+		now = now.Add(between(&s))
+		stats.PacketsReceived++
+		if s.look(now, stats, false); s.late != 0 || s.answers != answersLeast {
+			t.Errorf("%s counts as an answer that was %v late", name, s.late)
+		}
+	}
+	s, now, stats := silence{}, time.Now(), near
+	for range 2 * answersLeast {
+		now = now.Add(tick)
+		stats.PacketsReceived++
+		s.look(now, stats, false)
+	}
+	if s.answers != 0 {
+		t.Errorf("nothing was sent, and there are %d answers", s.answers)
+	}
+}
+
 // An idle member that acknowledges nothing for long, because it was sent an acknowledgement alone, has half of the time for its answer to a
 // probe.
 func TestSilenceEndsWithAProbe(t *testing.T) {
