@@ -386,15 +386,25 @@ func (c *clusterProcess) tails() string {
 // open opens a client of the members, the first of which it is to use first.
 func (c *clusterProcess) open(first int, timeout time.Duration) *client.Client {
 	c.t.Helper()
-	credentials, err := c.target().credentials()
-	must(c.t, err)
 	endpoints := c.endpoints()
 	first %= len(endpoints)
+	return c.openAs(client.Config{Endpoints: slices.Concat(endpoints[first:], endpoints[:first]), InOrder: true, Timeout: timeout})
+}
+
+// openOnly opens a session that asks one member alone.
+func (c *clusterProcess) openOnly(member int, timeout time.Duration) *client.Client {
+	c.t.Helper()
+	return c.openAs(client.Config{Endpoints: c.endpoints()[member : member+1], NoDiscovery: true, Timeout: timeout})
+}
+
+func (c *clusterProcess) openAs(config client.Config) *client.Client {
+	c.t.Helper()
+	credentials, err := c.target().credentials()
+	must(c.t, err)
+	config.Credentials, config.NoSessions = credentials, c.nameless
 	ctx, cancel := context.WithTimeout(context.Background(), processWait)
 	defer cancel()
-	s, err := client.Open(ctx, client.Config{
-		Endpoints: slices.Concat(endpoints[first:], endpoints[:first]), InOrder: true, Credentials: credentials, Timeout: timeout, NoSessions: c.nameless,
-	})
+	s, err := client.Open(ctx, config)
 	if err != nil {
 		c.t.Fatalf("%v\n%s", err, c.tails())
 	}
