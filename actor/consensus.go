@@ -170,7 +170,7 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 		c.handle(m)
 	}
 	if ticks > 0 {
-		c.tick(min(ticks, 2)) // a pause must not look like an election timeout
+		c.tick(min(ticks, c.ticksMost()))
 	}
 	c.answerForwards()
 	c.propose()
@@ -193,6 +193,15 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 	}
 	c.Inbox.Hold(c.proposals.bytes)
 	return false
+}
+
+// ticksMost is the most ticks that count of one turn: a pause must not look like an election timeout. A leader counts an interval of
+// heartbeats. Otherwise a leader with long turns would send one heartbeat in several turns, and its followers would suspect it.
+func (c *core) ticksMost() int {
+	if c.soft.RaftState == raft.StateLeader {
+		return max(c.heartbeatTicks(), 2)
+	}
+	return 2
 }
 
 func (c *Consensus) handle(m ConsensusMessage) {

@@ -501,3 +501,29 @@ func TestStartCampaignsWhenConnected(t *testing.T) {
 		}
 	}
 }
+
+// Turns of a busy leader that last 60 ms delay no heartbeat by more than a turn.
+func TestBusyLeaderBeats(t *testing.T) {
+	const turns, each = 50, 6 // ticks
+	c := newTestConsensus(t, limits.Defaults())
+	c.lead()
+	beats, batch := 0, append(slices.Repeat([]ConsensusMessage{Tick{}}, each), from(2, raftpb.MsgHeartbeatResp, c.term, nil))
+	for range turns {
+		c.at += each * TickInterval
+		for _, m := range c.turn(batch...) {
+			if r, ok := m.(peerframe.Raft); ok && r.GetType() == raftpb.MsgHeartbeat && r.GetTo() == 2 {
+				beats++
+			}
+		}
+	}
+	if want := turns * each / (c.heartbeatTicks() + each); beats < want {
+		t.Errorf("%d heartbeats in %d turns of %d ticks, want %d", beats, turns, each, want)
+	}
+	c.at += time.Hour
+	for range 3 {
+		c.turn(slices.Repeat([]ConsensusMessage{Tick{}}, 1000)...)
+	}
+	if s := c.raft.BasicStatus(); s.RaftState != raft.StateLeader {
+		t.Errorf("after a pause the leader is %v", s.RaftState)
+	}
+}

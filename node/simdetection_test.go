@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/actor/sim"
 	"qkv/internal/limits"
 )
 
@@ -59,4 +60,22 @@ func TestQuietLinksElectNobody(t *testing.T) {
 			t.Fatalf("%v before the end: %s led in term %d, and now the term is %d: %s", end-w.sim.Now(), leader.name(), term, w.watch.newest, w.failure)
 		}
 	}
+}
+
+// A leader that becomes busy, so that each of its turns waits for 60 ms, goes on leading.
+func TestBusyLeaderIsNotSuspected(t *testing.T) {
+	w, leader := quietCluster(t, shape{calm: true}, func(*limits.Tunable) {})
+	w.run(10 * time.Second)
+	term, busy := w.watch.newest, leader.life
+	w.sim.Lag(func(l *sim.Life, name string) time.Duration {
+		if l == busy && name == "consensus" {
+			return 60 * time.Millisecond
+		}
+		return 0
+	})
+	w.run(time.Minute)
+	if w.watch.newest != term || w.leader() != leader {
+		t.Errorf("%s led in term %d and became busy, and now the term is %d", leader.name(), term, w.watch.newest)
+	}
+	w.well(t)
 }

@@ -95,6 +95,9 @@ var actorBugs = []mutant{
 	{"campaign at a start with a quorum of one half of an exchange", []change{
 		{"quorumConnected", `[][]uint64{state.GetVoters(), state.GetVotersOutgoing()}`, `[][]uint64{state.GetVoters()}`},
 	}, []detector{direct("./actor", "TestStartCampaignsWhenConnected")}},
+	{"let a leader count two ticks of a long turn", []change{
+		{"core.ticksMost", `return max(c.heartbeatTicks(), 2)`, `return 2`},
+	}, []detector{direct("./actor", "TestBusyLeaderBeats"), direct("./node", "TestBusyLeaderIsNotSuspected")}},
 	{"judge the next leader by the link of the last one", []change{
 		{"failover.heard", `f.link, f.watched = linkWatch{}, now`, `f.watched = now`},
 	}, []detector{direct("./actor", "TestLinkBelongsToItsLeader")}},
