@@ -251,6 +251,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 		delete(c.connected, m.Peer)
 		delete(c.spaces.ofPeer, m.Peer)
 		c.raft.ReportUnreachable(m.Peer)
+		c.elections.failover.disconnected(m.Peer)
 	case PeerDied:
 		c.elections.failover.peerDied(&c.core, m.Peer)
 	case Refused:
@@ -373,6 +374,7 @@ func (c *Consensus) receive(r Received) {
 	if c.membership.records.Removed(r.From) {
 		return // sent before its connection ended
 	}
+	c.elections.failover.spoke(&c.core, r.From)
 	if c.elections.founding.premature(&c.core, r.Message) || !c.elections.believes(&c.core, r.From, r.Message) || !c.elections.founding.agrees(&c.core, r.From, r.Message) {
 		return
 	}
@@ -401,8 +403,8 @@ func (c *Consensus) receive(r Received) {
 			c.elections.positions.hear(r.From, m)
 		}
 		if r.From == c.soft.Lead && saidByLeader(m.GetType()) {
-			c.silence = 0
 			c.elections.failover.heard(&c.core, m.GetType())
+			c.silence = 0
 		}
 		switch m.GetType() {
 		case raftpb.MsgHeartbeat:

@@ -62,6 +62,23 @@ func TestQuietLinksElectNobody(t *testing.T) {
 	}
 }
 
+// Hosts that pause now and then, for less than an election timeout, are suspected by mistake a few times, and lead in peace then.
+func TestPausedHostsKeepLeading(t *testing.T) {
+	w, _ := quietCluster(t, shape{calm: true}, func(*limits.Tunable) {})
+	w.run(10 * time.Second)
+	first, half := w.watch.newest, uint64(0)
+	for i := range 36 {
+		if w.hosts[i%3].pause(400 * time.Millisecond); i == 18 {
+			half = w.watch.newest
+		}
+		w.run(10 * time.Second)
+	}
+	if half == first || half-first > 6 || w.watch.newest != half {
+		t.Errorf("36 pauses: %d elections during the first 18, %d later", half-first, w.watch.newest-half)
+	}
+	w.well(t)
+}
+
 // A leader that becomes busy, so that each of its turns waits for 60 ms, goes on leading.
 func TestBusyLeaderIsNotSuspected(t *testing.T) {
 	w, leader := quietCluster(t, shape{calm: true}, func(*limits.Tunable) {})
