@@ -170,7 +170,7 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 		c.handle(m)
 	}
 	if ticks > 0 {
-		c.tick(min(ticks, 2)) // a pause must not look like an election timeout
+		c.tick(min(ticks, c.ticksMost()))
 	}
 	c.answerForwards()
 	c.propose()
@@ -193,6 +193,15 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 	}
 	c.Inbox.Hold(c.proposals.bytes)
 	return false
+}
+
+// ticksMost is the most ticks that count of one turn: a pause must not look like an election timeout. A leader counts an interval of
+// heartbeats. Otherwise a leader with long turns would send one heartbeat in several turns, and its followers would suspect it.
+func (c *core) ticksMost() int {
+	if c.soft.RaftState == raft.StateLeader {
+		return max(c.heartbeatTicks(), 2)
+	}
+	return 2
 }
 
 func (c *Consensus) handle(m ConsensusMessage) {
@@ -242,6 +251,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 		delete(c.connected, m.Peer)
 		delete(c.spaces.ofPeer, m.Peer)
 		c.raft.ReportUnreachable(m.Peer)
+		c.elections.failover.disconnected(m.Peer)
 	case PeerDied:
 		c.elections.failover.peerDied(&c.core, m.Peer)
 	case Refused:
@@ -364,6 +374,7 @@ func (c *Consensus) receive(r Received) {
 	if c.membership.records.Removed(r.From) {
 		return // sent before its connection ended
 	}
+	c.elections.failover.spoke(&c.core, r.From)
 	if c.elections.founding.premature(&c.core, r.Message) || !c.elections.believes(&c.core, r.From, r.Message) || !c.elections.founding.agrees(&c.core, r.From, r.Message) {
 		return
 	}
@@ -392,8 +403,8 @@ func (c *Consensus) receive(r Received) {
 			c.elections.positions.hear(r.From, m)
 		}
 		if r.From == c.soft.Lead && saidByLeader(m.GetType()) {
-			c.silence = 0
 			c.elections.failover.heard(&c.core, m.GetType())
+			c.silence = 0
 		}
 		switch m.GetType() {
 		case raftpb.MsgHeartbeat:

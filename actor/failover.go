@@ -20,6 +20,10 @@ import (
 //     a clock's judgement, and may be wrong. One voter's suspicion therefore changes nothing: the voter tells the other voters (Suspects),
 //     and follows its leader as before. Two voters that suspect the same leader of the same term forget it.
 //
+// A suspicion was a mistake if the leader is heard again within an election timeout: its host, or the network, paused. The voter then waits
+// for twice that silence with every leader, for mistakeKept after the last silence that would have been another mistake. Otherwise hosts that pause now and then would depose one leader after the
+// other for ever: each next leader is judged by its own heartbeats, and is deposed before the pause can count among them.
+//
 // A voter with wrong evidence forgets its leader until the next heartbeat: its pre-vote gets no answer from members that hear the leader.
 // Safety needs no evidence at all: votes alone make a leader, and reads always ask a quorum.
 //
@@ -32,6 +36,8 @@ import (
 //     from it as the leader disproves the evidence.
 //  2. A member campaigns by evidence only in a term in which it has forgotten the leader before.
 //  3. seconded is above 0 while another voter's suspicion of the present leader, in the present term, is fresh.
+//  4. doubt is how long the leader that this member has last forgotten by a suspicion is silent; at least an election timeout if it has been
+//     heard again, or another evidence came after it. doubted is that leader while doubt is shorter and the connection lasts, or raft.None.
 type failover struct {
 	died   uint64
 	diedIn uint64 // the term in which it leads
@@ -45,6 +51,11 @@ type failover struct {
 	tellIn    int        // ticks until the others are told of this member's suspicion
 	forgotten leadership // that this member has made raft forget; zeros: none
 	startTerm uint64     // the term at the start, until an election has begun or a leader is known; then 0
+
+	doubted  uint64
+	doubt    int // ticks
+	patience int // the least silence in ticks that is suspicious, after a mistake
+	patient  int // ticks until patience is over
 }
 
 // leadership is a leader in its term.
@@ -58,6 +69,8 @@ const (
 	// suspectsApart is the number of ticks between two reports of a suspicion, suspectsFresh how long a report counts.
 	suspectsApart = 5
 	suspectsFresh = 2 * suspectsApart
+	// mistakeKept is the number of ticks for which a mistake counts.
+	mistakeKept = int(10 * time.Minute / TickInterval)
 )
 
 // saidByLeader reports whether only a leader sends this type.
@@ -69,11 +82,14 @@ func saidByLeader(t raftpb.MessageType) bool {
 	return false
 }
 
-// heard notes a message from the leader.
+// heard notes a message from the leader, and the end of its silence.
 func (f *failover) heard(c *core, t raftpb.MessageType) {
 	f.asked, f.died, f.seconded, f.tellIn = 0, raft.None, 0, 0
 	if now := (leadership{c.soft.Lead, c.term}); f.watched != now {
 		f.link, f.watched = linkWatch{}, now // this member may have led since
+	}
+	if f.patience > 0 && c.silence >= f.link.timeout(c.heartbeatTicks(), c.electionTicks()) {
+		f.mistook(c, c.silence)
 	}
 	if t == raftpb.MsgHeartbeat {
 		f.link.heartbeat(c.heartbeatTicks(), c.electionTicks())
@@ -104,11 +120,45 @@ func (f *failover) suspected(c *core, by uint64, m peerframe.Suspects) {
 	}
 }
 
+// spoke handles any message of a peer.
+func (f *failover) spoke(c *core, peer uint64) {
+	if peer != f.doubted || peer == raft.None {
+		return
+	}
+	f.mistook(c, f.doubt)
+	c.Logger.Info("a leader was suspected by mistake: it was silent, and is heard again", "leader", c.Status.NameOf(peer),
+		"silent_for", time.Duration(f.doubt)*TickInterval, "suspects_after", time.Duration(f.patience)*TickInterval)
+	f.doubted, f.doubt = raft.None, c.electionTicks()
+}
+
+// mistook makes this member wait for twice a silence.
+func (f *failover) mistook(c *core, silence int) {
+	f.patience, f.patient = max(f.patience, min(2*silence, c.electionTicks())), mistakeKept
+}
+
+// disconnected handles the end of a peer's connection: the next one may be of another process.
+func (f *failover) disconnected(peer uint64) {
+	if peer == f.doubted {
+		f.doubted = raft.None
+	}
+}
+
+// age lets mistakes and doubts grow older.
+func (f *failover) age(c *core, ticks int) {
+	if f.doubt += ticks; f.doubt >= c.electionTicks() {
+		f.doubted = raft.None
+	}
+	if f.patient = max(f.patient-ticks, 0); f.patient == 0 {
+		f.patience = 0
+	}
+}
+
 // tick drives the election of another leader. It returns a late leader, whose host is to be asked, or raft.None; and what the other voters
 // are told. met says that no founder with data has founders to meet.
 func (f *failover) tick(c *core, ticks int, met bool) (late uint64, tell []toPeer) {
 	now := c.raft.BasicStatus()
 	f.link.passed(ticks)
+	f.age(c, ticks)
 	if now.Lead != raft.None || now.GetTerm() != f.startTerm {
 		f.startTerm = 0
 	}
@@ -124,6 +174,9 @@ func (f *failover) tick(c *core, ticks int, met bool) (late uint64, tell []toPee
 			f.asked, late = c.silence, now.Lead
 		}
 	case f.forgotten.term == now.GetTerm() && f.forgotten.term != 0:
+		if f.doubt < c.electionTicks() { // the first report may be lost, and the other one's vote is needed
+			tell = f.tell(c, ticks, f.forgotten)
+		}
 		f.campaignEarly(c, ticks)
 	case f.startTerm != 0:
 		f.campaignAtStart(c, ticks, met)
@@ -136,19 +189,32 @@ func (f *failover) tick(c *core, ticks int, met bool) (late uint64, tell []toPee
 func (f *failover) suspect(c *core, ticks int) (tell []toPeer) {
 	now := c.raft.BasicStatus()
 	f.seconded = max(f.seconded-ticks, 0)
-	if c.FixedDetection || now.Lead == raft.None || f.watched != (leadership{now.Lead, now.GetTerm()}) || c.silence < f.link.timeout(c.heartbeatTicks(), c.electionTicks()) || !mayForget(c) {
+	silent := c.silence >= max(f.link.timeout(c.heartbeatTicks(), c.electionTicks()), f.patience)
+	if c.FixedDetection || now.Lead == raft.None || f.watched != (leadership{now.Lead, now.GetTerm()}) || !silent || !mayForget(c) {
 		return nil
 	}
-	if f.tellIn -= ticks; f.tellIn <= 0 || f.seconded > 0 {
-		f.tellIn = suspectsApart
-		for _, id := range c.votersOfBoth() {
-			if id != c.Member && id != now.Lead {
-				tell = append(tell, toPeer{id, peerframe.Suspects{Leader: now.Lead, Term: now.GetTerm()}})
-			}
-		}
-	}
 	if f.seconded > 0 {
+		f.tellIn = 0
+	}
+	tell = f.tell(c, ticks, f.watched)
+	if f.seconded > 0 {
+		silence := c.silence
 		f.forget(c, "two members have not heard the leader for longer than the lateness of its heartbeats explains: starting an election")
+		f.doubted, f.doubt, f.tellIn = now.Lead, silence, suspectsApart
+	}
+	return tell
+}
+
+// tell tells the other voters that this member suspects a leader, when it is time.
+func (f *failover) tell(c *core, ticks int, of leadership) (tell []toPeer) {
+	if f.tellIn -= ticks; f.tellIn > 0 {
+		return nil
+	}
+	f.tellIn = suspectsApart
+	for _, id := range c.votersOfBoth() {
+		if id != c.Member && id != of.leader {
+			tell = append(tell, toPeer{id, peerframe.Suspects{Leader: of.leader, Term: of.term}})
+		}
 	}
 	return tell
 }
@@ -172,6 +238,7 @@ func (f *failover) forget(c *core, why string) {
 	silent := time.Duration(c.silence) * TickInterval
 	c.Logger.Info(why, "leader", c.Status.NameOf(now.Lead), "term", now.GetTerm(), "silent_for", silent.String())
 	f.forgotten = leadership{now.Lead, now.GetTerm()}
+	f.doubted, f.doubt = raft.None, c.electionTicks()
 	f.died, f.seconded, f.tellIn, f.ticks, f.next = raft.None, 0, 0, 0, firstCampaign(c.votersOfBoth(), c.Member, now.Lead)
 	if err := c.raft.ForgetLeader(); err != nil {
 		c.Logger.Debug("forget the leader", "error", err)

@@ -501,3 +501,111 @@ func TestStartCampaignsWhenConnected(t *testing.T) {
 		}
 	}
 }
+
+// Turns of a busy leader that last 60 ms delay no heartbeat by more than a turn.
+func TestBusyLeaderBeats(t *testing.T) {
+	const turns, each = 50, 6 // ticks
+	c := newTestConsensus(t, limits.Defaults())
+	c.lead()
+	beats, batch := 0, append(slices.Repeat([]ConsensusMessage{Tick{}}, each), from(2, raftpb.MsgHeartbeatResp, c.term, nil))
+	for range turns {
+		c.at += each * TickInterval
+		for _, m := range c.turn(batch...) {
+			if r, ok := m.(peerframe.Raft); ok && r.GetType() == raftpb.MsgHeartbeat && r.GetTo() == 2 {
+				beats++
+			}
+		}
+	}
+	if want := turns * each / (c.heartbeatTicks() + each); beats < want {
+		t.Errorf("%d heartbeats in %d turns of %d ticks, want %d", beats, turns, each, want)
+	}
+	c.at += time.Hour
+	for range 3 {
+		c.turn(slices.Repeat([]ConsensusMessage{Tick{}}, 1000)...)
+	}
+	if s := c.raft.BasicStatus(); s.RaftState != raft.StateLeader {
+		t.Errorf("after a pause the leader is %v", s.RaftState)
+	}
+}
+
+// forget lets a voter suspect member 2, with member 3, and forget it.
+func (c *consensusTurns) forget(term uint64) {
+	c.t.Helper()
+	of := peerframe.Suspects{Leader: 2, Term: term}
+	c.pass(time.Duration(c.heartbeatTicks()+linkGrace) * TickInterval)
+	c.turn(Received{3, of})
+	if c.pass(TickInterval); c.raft.BasicStatus().Lead != raft.None {
+		c.t.Fatal("it does not forget its leader")
+	}
+}
+
+// The report of a voter that has forgotten the leader may be lost: it tells the others again, for an election timeout. A voter whose
+// leader's process has died tells nobody.
+func TestSuspicionIsToldAgain(t *testing.T) {
+	const term = 5
+	of := peerframe.Suspects{Leader: 2, Term: term}
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(term)
+	c.learn(term, 0)
+	c.forget(term)
+	if sent := c.pass(2 * suspectsApart * TickInterval); suspicions(sent, of) != 2 {
+		t.Errorf("it tells %d times that it suspects the leader that it has forgotten", suspicions(sent, of))
+	}
+	c.pass(time.Second)
+	if sent := c.pass(time.Second); suspicions(sent, of) != 0 {
+		t.Errorf("after an election timeout it tells %d times of its suspicion", suspicions(sent, of))
+	}
+	c = newTestConsensus(t, limits.Defaults())
+	c.follow(term)
+	c.pass(160 * time.Millisecond)
+	if sent := append(c.turn(PeerDied{Peer: 2}), c.pass(500*time.Millisecond)...); suspicions(sent, of) != 0 {
+		t.Errorf("the leader's process has died, and it tells %d times of a suspicion", suspicions(sent, of))
+	}
+}
+
+// A leader that is heard within an election timeout was suspected by mistake: the next silence may be twice as long, whoever leads. An end
+// of its connection, or a longer silence, shows no mistake; and a mistake is forgotten.
+func TestMistakeMakesPatient(t *testing.T) {
+	const term = 5
+	next := func(c *consensusTurns) (ticks int) {
+		c.turn(heartbeatOf(3, term+1))
+		for range linkLeast + 1 {
+			c.pass(c.HeartbeatInterval)
+			c.turn(heartbeatOf(3, term+1))
+		}
+		for of := (peerframe.Suspects{Leader: 3, Term: term + 1}); ticks < 2*c.electionTicks(); {
+			if ticks++; suspicions(c.pass(TickInterval), of) > 0 {
+				break
+			}
+		}
+		return ticks
+	}
+	usual := 10 + linkGrace
+	for name, test := range map[string]struct {
+		do   func(c *consensusTurns)
+		want int
+	}{
+		"heard again":      {func(c *consensusTurns) { c.pass(90 * time.Millisecond); c.turn(heartbeatOf(2, term)) }, 2 * (usual + 1 + 9)},
+		"an answer":        {func(c *consensusTurns) { c.turn(heartbeatOf(3, term+1), Received{2, peerframe.DiskSpace{}}) }, 2 * (usual + 1)},
+		"another is heard": {func(c *consensusTurns) { c.turn(Received{3, peerframe.DiskSpace{}}) }, usual},
+		"another process":  {func(c *consensusTurns) { c.turn(Disconnected{2}, Connected{Peer: 2}, heartbeatOf(2, term)) }, usual},
+		"heard long after": {func(c *consensusTurns) { c.pass(time.Second); c.turn(heartbeatOf(2, term)) }, usual},
+		"a mistake is renewed": {func(c *consensusTurns) {
+			c.turn(heartbeatOf(2, term))
+			c.elections.failover.patient = 3 * c.electionTicks()
+			c.pass(2 * c.HeartbeatInterval)
+			c.turn(heartbeatOf(2, term))
+			c.pass(2 * c.HeartbeatInterval)
+		}, 2 * (usual + 1)},
+		"a mistake is aged": {func(c *consensusTurns) { c.turn(heartbeatOf(2, term)); c.elections.failover.patient = 3 }, usual},
+	} {
+		c := newTestConsensus(t, limits.Defaults())
+		c.follow(term)
+		c.learn(term, 0)
+		c.forget(term)
+		test.do(c)
+		if got := next(c); got != test.want {
+			t.Errorf("%s: the next leader is suspected after %d ticks, want %d", name, got, test.want)
+		}
+	}
+}

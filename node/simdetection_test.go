@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/actor/sim"
 	"qkv/internal/limits"
 )
 
@@ -59,4 +60,39 @@ func TestQuietLinksElectNobody(t *testing.T) {
 			t.Fatalf("%v before the end: %s led in term %d, and now the term is %d: %s", end-w.sim.Now(), leader.name(), term, w.watch.newest, w.failure)
 		}
 	}
+}
+
+// Hosts that pause now and then, for less than an election timeout, are suspected by mistake a few times, and lead in peace then.
+func TestPausedHostsKeepLeading(t *testing.T) {
+	w, _ := quietCluster(t, shape{calm: true}, func(*limits.Tunable) {})
+	w.run(10 * time.Second)
+	first, half := w.watch.newest, uint64(0)
+	for i := range 36 {
+		if w.hosts[i%3].pause(400 * time.Millisecond); i == 18 {
+			half = w.watch.newest
+		}
+		w.run(10 * time.Second)
+	}
+	if half == first || half-first > 6 || w.watch.newest != half {
+		t.Errorf("36 pauses: %d elections during the first 18, %d later", half-first, w.watch.newest-half)
+	}
+	w.well(t)
+}
+
+// A leader that becomes busy, so that each of its turns waits for 60 ms, goes on leading.
+func TestBusyLeaderIsNotSuspected(t *testing.T) {
+	w, leader := quietCluster(t, shape{calm: true}, func(*limits.Tunable) {})
+	w.run(10 * time.Second)
+	term, busy := w.watch.newest, leader.life
+	w.sim.Lag(func(l *sim.Life, name string) time.Duration {
+		if l == busy && name == "consensus" {
+			return 60 * time.Millisecond
+		}
+		return 0
+	})
+	w.run(time.Minute)
+	if w.watch.newest != term || w.leader() != leader {
+		t.Errorf("%s led in term %d and became busy, and now the term is %d", leader.name(), term, w.watch.newest)
+	}
+	w.well(t)
 }

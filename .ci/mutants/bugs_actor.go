@@ -63,7 +63,7 @@ var actorBugs = []mutant{
 		{"failover.heard", `f.asked, f.died, f.seconded, f.tellIn = 0, raft.None, 0, 0`, `f.asked, f.died, f.seconded = 0, raft.None, 0`},
 	}, []detector{direct("./actor", "TestSuspicionsAreTold")}},
 	{"tell a suspicion to the incoming voters alone", []change{
-		{"failover.suspect", `for _, id := range c.votersOfBoth() {`, `for _, id := range c.membership.confState.GetVoters() {`},
+		{"failover.tell", `for _, id := range c.votersOfBoth() {`, `for _, id := range c.membership.confState.GetVoters() {`},
 	}, []detector{direct("./actor", "TestSuspicionsAreTold")}},
 	{"ask a leader's host in its first silence alone", []change{
 		{"failover.heard", `f.asked, f.died, f.seconded, f.tellIn = 0, raft.None, 0, 0`, `f.died, f.seconded, f.tellIn = raft.None, 0, 0`},
@@ -95,6 +95,15 @@ var actorBugs = []mutant{
 	{"campaign at a start with a quorum of one half of an exchange", []change{
 		{"quorumConnected", `[][]uint64{state.GetVoters(), state.GetVotersOutgoing()}`, `[][]uint64{state.GetVoters()}`},
 	}, []detector{direct("./actor", "TestStartCampaignsWhenConnected")}},
+	{"let a leader count two ticks of a long turn", []change{
+		{"core.ticksMost", `return max(c.heartbeatTicks(), 2)`, `return 2`},
+	}, []detector{direct("./actor", "TestBusyLeaderBeats"), direct("./node", "TestBusyLeaderIsNotSuspected")}},
+	{"learn nothing of a mistaken suspicion", []change{
+		{"failover.mistook", `f.patience, f.patient =`, `_, _ =`},
+	}, []detector{direct("./actor", "TestMistakeMakesPatient"), direct("./node", "TestPausedHostsKeepLeading")}},
+	{"tell of a suspicion once", []change{
+		{"failover.tick", `f.doubt < c.electionTicks()`, `false`},
+	}, []detector{direct("./actor", "TestSuspicionIsToldAgain")}},
 	{"judge the next leader by the link of the last one", []change{
 		{"failover.heard", `f.link, f.watched = linkWatch{}, now`, `f.watched = now`},
 	}, []detector{direct("./actor", "TestLinkBelongsToItsLeader")}},
