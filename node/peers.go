@@ -174,22 +174,24 @@ func (h peerHandler) Stranger(name string, id uint64) *peerframe.Refusal {
 	return refusal
 }
 
-// judgeStranger returns the answer to a member that is not a peer, and whether it becomes one when it calls again.
+// judgeStranger returns the answer to a member that is not a peer, and whether it becomes one when it calls again. Unless it was removed,
+// this member may only lag behind the log that has it.
 func judgeStranger(members index.Members, now actor.RaftStatus, own, name string, id uint64) (refusal *peerframe.Refusal, newcomer bool) {
+	behind := func(format string, args ...any) *peerframe.Refusal {
+		return &peerframe.Refusal{Code: peerframe.Behind, Text: fmt.Sprintf(format, args...)}
+	}
 	switch {
 	case members.Removed(id):
 		return removedRefusal(now, own, name, id), false
 	case now.Leader == 0:
-		return &peerframe.Refusal{Code: peerframe.Behind, Text: fmt.Sprintf(
-			"%s does not know the member %s (%016x) and has no leader to learn it from: it accepts the next connection", own, name, id)}, true
+		return behind("%s does not know the member %s (%016x) and has no leader to learn it from: it accepts the next connection", own, name, id), true
 	case members.Get(id) != nil: // the links do not follow the newest records yet
-		return &peerframe.Refusal{Code: peerframe.Behind, Text: fmt.Sprintf(
-			"%s has just learned of the member %s (%016x): it accepts the next connection", own, name, id)}, false
+		return behind("%s has just learned of the member %s (%016x): it accepts the next connection", own, name, id), false
 	case members.Named(name) != nil:
-		return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
-			"member ID mismatch: the member %s has the ID %016x in the member list of %s, not %016x: the data folder belongs to another member or another cluster", name, members.Named(name).ID, own, id)}, false
+		return behind("member ID mismatch: the member %s has the ID %016x in the member list of %s, not %016x: that list lags, or the data folder belongs to another member or another cluster",
+			name, members.Named(name).ID, own, id), false
 	}
-	return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("the member %s (%016x) is not in the member list of %s", name, id, own)}, false
+	return behind("the member %s (%016x) is not in the member list of %s, or that list lags", name, id, own), false
 }
 
 // removedRefusal is the answer to a removed member.
