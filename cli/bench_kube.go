@@ -18,7 +18,6 @@ import (
 	"qkv/bench"
 	"qkv/bench/result"
 	"qkv/index/kv"
-	"qkv/net/client"
 )
 
 // The sides of `qkv bench kube` that it starts itself.
@@ -289,7 +288,7 @@ func (c *memberCluster) Replace(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		at := slices.IndexFunc(members, func(k client.Member) bool { return k.Name == m.name })
+		at := slices.IndexFunc(members, func(k kv.Member) bool { return k.Name == m.name })
 		if at < 0 {
 			return fmt.Errorf("there is no member %s", m.name)
 		}
@@ -315,7 +314,7 @@ func (c *memberCluster) Replace(ctx context.Context) error {
 	c.killed = nil
 	return until(ctx, func() error {
 		members, err := one.Members(ctx, false)
-		if err == nil && !slices.ContainsFunc(members, func(k client.Member) bool { return k.ID == added && k.Role == kv.Voter }) {
+		if err == nil && !slices.ContainsFunc(members, func(k kv.Member) bool { return k.ID == added && k.Role == kv.Voter }) {
 			err = errors.New("the new member does not vote yet")
 		}
 		return err

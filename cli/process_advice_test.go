@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/checks"
-	"qkv/net/client"
 )
 
 // advised names, for each producer of advice, the test that makes its fault and follows the advice. A reason in its place begins with a
@@ -599,7 +599,7 @@ func TestAdviceOfAReplacementGivenUp(t *testing.T) {
 	c.qkv("put", "kept", "value").exits(t, exitOK)
 	c.level()
 	m, s := c.others(c.leader())[0], c.open(0, processWait)
-	list := func() *client.Member {
+	list := func() *kv.Member {
 		all, err := s.Members(t.Context(), false)
 		must(t, err)
 		one, err := named(all, m.name)

@@ -34,7 +34,7 @@ func TestProcessLeases(t *testing.T) {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	defer cancel()
-	w, err := c.open(1, processWait).Watch(ctx, client.Watch{Key: []byte("lease/"), End: client.Prefix([]byte("lease/")), NoPut: true})
+	w, err := c.open(1, processWait).Watch(ctx, kv.Watch{Key: []byte("lease/"), End: client.Prefix([]byte("lease/")), NoPut: true})
 	must(t, err)
 	watching.Go(func() {
 		for response, err := range w.All() {
@@ -71,7 +71,7 @@ func TestProcessLeases(t *testing.T) {
 					}
 					end := begun.Add(time.Duration(l.TTL) * time.Second)
 					ends[i].Store(end.UnixNano())
-					_, err = s.PutWith(t.Context(), client.Put{Key: fmt.Appendf(nil, "lease/%d", i), Lease: l.ID})
+					_, err = s.PutWith(t.Context(), kv.Put{Key: fmt.Appendf(nil, "lease/%d", i), Lease: l.ID})
 					granted = err == nil
 					answer, ok := errors.AsType[*kv.Error](err)
 					if late := ok && answer.Code == kv.LeaseNotFound && time.Now().After(end); !granted && !late { // of a busy host: once more

@@ -52,7 +52,7 @@ func put(c *cli.Context) error {
 		return usagef("--ttl attaches the key to a new lease: it goes without --lease and --ignore-lease")
 	}
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
-		var lease client.Lease
+		var lease kv.Lease
 		if ttl > 0 {
 			if lease, err = s.Grant(ctx, 0, int64((ttl+time.Second-1)/time.Second)); err != nil {
 				return writeFailed(err)
@@ -69,7 +69,7 @@ func put(c *cli.Context) error {
 
 // withoutLease revokes the lease of a put that was certainly not done, and returns the put's error. If the revocation fails, the lease
 // expires.
-func withoutLease(ctx context.Context, s *client.Client, lease client.Lease, err error) error {
+func withoutLease(ctx context.Context, s *client.Client, lease kv.Lease, err error) error {
 	if answer, ok := errors.AsType[*kv.Error](err); ok && answer.Certain() && lease.ID != 0 {
 		_, _ = s.Revoke(ctx, lease.ID)
 	}
@@ -77,8 +77,8 @@ func withoutLease(ctx context.Context, s *client.Client, lease client.Lease, err
 }
 
 // putRequest builds the request from KEY, VALUE and putFlags. value reads the value.
-func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p client.Put, err error) {
-	p = client.Put{PrevKV: c.Bool("prev-kv"), IgnoreValue: c.Bool("ignore-value"), IgnoreLease: c.Bool("ignore-lease")}
+func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p kv.Put, err error) {
+	p = kv.Put{PrevKV: c.Bool("prev-kv"), IgnoreValue: c.Bool("ignore-value"), IgnoreLease: c.Bool("ignore-lease")}
 	if p.IgnoreValue && c.NArg() == 2 {
 		return p, usagef("--ignore-value leaves the value as it is: it goes without a VALUE")
 	}
@@ -97,7 +97,7 @@ func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p cli
 }
 
 // putDocument returns the answer to a put for JSON; lease is that of --ttl, or zero.
-func putDocument(written client.Written, lease client.Lease) document {
+func putDocument(written client.Written, lease kv.Lease) document {
 	d := document{{"revision", written.Revision}}
 	if all := documentsOf(written.Previous); len(all) > 0 {
 		d = append(d, field{"prev_kv", all[0]})
@@ -109,7 +109,7 @@ func putDocument(written client.Written, lease client.Lease) document {
 }
 
 // writePut prints the answer to a put; lease is that of --ttl, or zero.
-func writePut(w io.Writer, format string, written client.Written, lease client.Lease) error {
+func writePut(w io.Writer, format string, written client.Written, lease kv.Lease) error {
 	switch format {
 	case formatJSON:
 		return writeJSON(w, putDocument(written, lease))
@@ -139,11 +139,11 @@ func writePut(w io.Writer, format string, written client.Written, lease client.L
 }
 
 // writePrevious prints the previous state of keys, if there is any.
-func writePrevious(w io.Writer, format string, all []client.KeyValue) {
+func writePrevious(w io.Writer, format string, all []kv.KeyValue) {
 	if len(all) == 0 {
 		return
 	}
-	p := pairs{RangeResult: client.RangeResult{KVs: all}}
+	p := pairs{RangeResult: kv.RangeResult{KVs: all}}
 	if format == formatTable {
 		p.writeTable(w)
 	} else {

@@ -9,7 +9,6 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/figures"
-	"qkv/net/client"
 	"qkv/node"
 )
 
@@ -109,7 +108,7 @@ func TestFounderThatWasNeverStarted(t *testing.T) {
 	cl := c.client(0, 1, 2)
 	until(t, "the cluster does not begin", func() bool {
 		members, err := cl.Members(t.Context(), true)
-		return err == nil && !slices.ContainsFunc(members, func(m client.Member) bool { return !m.Started() })
+		return err == nil && !slices.ContainsFunc(members, func(m kv.Member) bool { return !m.Started() })
 	})
 	until(t, "the notice does not end", func() bool {
 		return !slices.ContainsFunc(c.nodes[0].Status().Alarms, func(a kv.Alarm) bool { return a.Name == kv.FoundingNotice })
@@ -131,7 +130,7 @@ func TestFirstMemberThatLostItsDisk(t *testing.T) {
 		c.start(i)
 		until(t, list[i].Name+" does not become a voter", func() bool {
 			members, err := c.client(0).Members(t.Context(), true)
-			return err == nil && !slices.ContainsFunc(members, func(m client.Member) bool { return m.Role == kv.Learner || !m.Started() })
+			return err == nil && !slices.ContainsFunc(members, func(m kv.Member) bool { return m.Role == kv.Learner || !m.Started() })
 		})
 	}
 	met := c.client(1, 0, 2)

@@ -70,7 +70,7 @@ func TestPath(t *testing.T) {
 	for name, want := range map[string]string{
 		"Makefile": "-X " + first + "/cli.builtFrom=", "docs/using.md": "-require " + first + "@v0.0.0 -replace " + first + "=../qkv",
 		".ci/house/dead.go": `"` + first + `/net/client.Leader"`, "net/web/browser/go.mod": "\nreplace " + first + " => ../../..\n",
-		"net/wire/testdata/frames.txt": "*wire.List[" + first + "/net/wire.User]", "index/watch/doc.go": "[" + first + "/actor]",
+		"net/wire/testdata/frames.txt": "*wire.List[" + first + "/index/kv.User]", "index/watch/doc.go": "[" + first + "/actor]",
 	} {
 		if !strings.Contains(after[name], want) {
 			t.Errorf("%s does not have %s", name, want)

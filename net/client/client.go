@@ -30,7 +30,7 @@ type Config struct {
 	// again. The maximum is twice that, and up to sixteen times more if the first endpoint fails repeatedly. 0: 30 s.
 	ReturnAfter time.Duration
 	// Credentials are the client's identity and its trusted CAs: LoadCredentials, or LocalCredentials.
-	Credentials *Credentials
+	Credentials Credentials
 	// User and Password log in on each connection: its requests are then by this user, and not by the name in the certificate. If the
 	// cluster has no authentication, they are not used. "": no login.
 	User, Password string
@@ -77,7 +77,7 @@ func (c *Config) complete() error {
 		c.TLS = c.TLS.Clone()
 		c.TLS.NextProtos = []string{wire.ProtocolClient}
 	case c.Credentials != nil:
-		c.TLS = wire.ClientTLS(c.Credentials, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember})
+		c.TLS = c.Credentials.ClientTLS()
 	default:
 		return errors.New("client: Config has neither Credentials nor TLS: the protocol requires TLS with certificates on both sides")
 	}

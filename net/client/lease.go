@@ -21,19 +21,19 @@ type LeaseTime struct {
 
 // Grant makes a lease with a TTL in seconds and an id; if the id is 0, the member chooses one. The returned lease has the granted
 // TTL: a TTL shorter than an election is raised. The lease lives at least that long from the call of Grant on.
-func (c *Client) Grant(ctx context.Context, id, ttl int64) (Lease, error) {
+func (c *Client) Grant(ctx context.Context, id, ttl int64) (kv.Lease, error) {
 	x := c.newLeaseCall(ctx, wire.OpGrant, &wire.LeaseRequest{ID: id, TTL: ttl})
 	if err := c.do(ctx, x); err != nil {
-		return Lease{}, err
+		return kv.Lease{}, err
 	}
 	defer x.recycle()
 	p, err := wire.ReadResponse(x.answer)
-	var l Lease
+	var l kv.Lease
 	if err == nil {
 		_, l, err = p.Granted()
 	}
 	if err != nil {
-		return Lease{}, unknown(x.op, x.where.Load(), err)
+		return kv.Lease{}, unknown(x.op, x.where.Load(), err)
 	}
 	return l, nil
 }

@@ -20,7 +20,7 @@ func TestLeases(t *testing.T) {
 	m := servertest.NewCluster(map[string]uint64{"n1": 1})
 	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, m, func(c *server.Config) { c.LeaseLeast = 2 })))
 	ctx := t.Context()
-	l := must[client.Lease](t)(c.Grant(ctx, 0, 1))
+	l := must[kv.Lease](t)(c.Grant(ctx, 0, 1))
 	if l.ID <= 0 || l.TTL != 2 {
 		t.Fatalf("granted %+v", l)
 	}
@@ -32,7 +32,7 @@ func TestLeases(t *testing.T) {
 		t.Errorf("time to live %d of %d, %d keys", left.TTL, left.Granted, len(left.Keys))
 	}
 	for i := range limits.LeaseKeys + 10 {
-		must[client.Lease](t)(c.Grant(ctx, int64(-1-i), 60))
+		must[kv.Lease](t)(c.Grant(ctx, int64(-1-i), 60))
 	}
 	if all := must[[]int64](t)(c.Leases(ctx)); len(all) != limits.LeaseKeys+11 || all[0] != -limits.LeaseKeys-10 || all[len(all)-1] != l.ID {
 		t.Errorf("%d leases", len(all))
@@ -40,7 +40,7 @@ func TestLeases(t *testing.T) {
 	if ttl := must[int64](t)(c.Renew(ctx, l.ID)); ttl != 2 {
 		t.Errorf("renewed for %d s", ttl)
 	}
-	long := must[client.Lease](t)(c.Grant(ctx, 0, 3600))
+	long := must[kv.Lease](t)(c.Grant(ctx, 0, 3600))
 	k := c.KeepAlive(long.ID, long.TTL, time.Now().Add(-50*time.Minute)) // it is due at once, and again in 20 minutes
 	for begun := k.Until(); !k.Until().After(begun); {
 		time.Sleep(time.Millisecond)
@@ -93,7 +93,7 @@ func TestKeepAliveCountsFromTheQuestion(t *testing.T) {
 	trust := servertest.NewTrust(t)
 	m := slowLeases{servertest.NewCluster(map[string]uint64{"n1": 1}), make(chan time.Time, 100), make(chan struct{}, 100)}
 	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, m, nil)))
-	l := must[client.Lease](t)(c.Grant(t.Context(), 0, 3600))
+	l := must[kv.Lease](t)(c.Grant(t.Context(), 0, 3600))
 	k := c.KeepAlive(l.ID, l.TTL, time.Now().Add(-50*time.Minute)) // it is due at once
 	defer k.Stop()
 	begun := k.Until()
@@ -112,7 +112,7 @@ func TestKeepAliveIsLostInTime(t *testing.T) {
 	trust := servertest.NewTrust(t)
 	m := slowLeases{servertest.NewCluster(map[string]uint64{"n1": 1}), make(chan time.Time, 100), make(chan struct{})}
 	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, m, nil)))
-	l := must[client.Lease](t)(c.Grant(t.Context(), 0, 3600))
+	l := must[kv.Lease](t)(c.Grant(t.Context(), 0, 3600))
 	k := c.KeepAlive(l.ID, l.TTL, time.Now().Add(time.Second-time.Hour)) // it ends in a second
 	defer k.Stop()
 	<-m.came

@@ -36,7 +36,7 @@ type LockSessionOptions struct {
 type LockSession struct {
 	// Constant.
 	client *Client
-	lease  Lease
+	lease  kv.Lease
 	keep   *KeepAlive
 	ctx    context.Context // over when the session is, with the reason as its cause
 	end    context.CancelCauseFunc
@@ -61,7 +61,7 @@ func NewLockSession(ctx context.Context, c *Client, o LockSessionOptions) (*Lock
 	if err != nil {
 		return nil, err
 	}
-	l := Lease{ID: id, TTL: ttl}
+	l := kv.Lease{ID: id, TTL: ttl}
 	s := &LockSession{client: c, lease: l, keep: c.KeepAlive(l.ID, l.TTL, begun), names: map[string]bool{}}
 	s.ctx, s.end = context.WithCancelCause(context.Background())
 	go func() {
@@ -102,7 +102,7 @@ func renew(ctx context.Context, c *Client, id int64) (begun time.Time, ttl int64
 }
 
 // Lease returns the session's lease. Keys that are put with it are deleted with the session.
-func (s *LockSession) Lease() Lease { return s.lease }
+func (s *LockSession) Lease() kv.Lease { return s.lease }
 
 // Done is closed when the session is over: its lease has ended, or may have, or Close or Orphan was called.
 func (s *LockSession) Done() <-chan struct{} { return s.ctx.Done() }

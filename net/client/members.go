@@ -14,13 +14,13 @@ import (
 )
 
 // Members returns the members' records. If serializable, they are this client's member's view, available without a quorum.
-func (c *Client) Members(ctx context.Context, serializable bool) ([]Member, error) {
-	answer, err := asked[wire.List[Member]](ctx, c, wire.OpMembers, wire.Ask{Serializable: serializable})
+func (c *Client) Members(ctx context.Context, serializable bool) ([]kv.Member, error) {
+	answer, err := asked[wire.List[kv.Member]](ctx, c, wire.OpMembers, wire.Ask{Serializable: serializable})
 	return answer.All, err
 }
 
 // ChangeMember changes the membership. Its errors mean the same as those of any other write.
-func (a *Admin) ChangeMember(ctx context.Context, change MemberChange) error {
+func (a *Admin) ChangeMember(ctx context.Context, change kv.MemberChange) error {
 	return a.c.change(ctx, wire.OpChangeMember, wire.Ask{Change: change})
 }
 
@@ -28,7 +28,7 @@ func (a *Admin) ChangeMember(ctx context.Context, change MemberChange) error {
 // caught up. If manual is set, PromoteMember makes it a voter.
 func (a *Admin) AddMember(ctx context.Context, name string, peers []string, manual bool) (id uint64, err error) {
 	id = newMemberID()
-	return id, a.ChangeMember(ctx, MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Manual: manual})
+	return id, a.ChangeMember(ctx, kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Manual: manual})
 }
 
 // AddMemberInstead adds a learner that replaces the voter instead. The leader promotes it in that voter's place when it has caught up. If
@@ -36,23 +36,23 @@ func (a *Admin) AddMember(ctx context.Context, name string, peers []string, manu
 // voter: the leader removes that voter first, when it has had no connection to it for some seconds.
 func (a *Admin) AddMemberInstead(ctx context.Context, name string, peers []string, instead uint64) (id uint64, err error) {
 	id = newMemberID()
-	return id, a.ChangeMember(ctx, MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Instead: instead})
+	return id, a.ChangeMember(ctx, kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Instead: instead})
 }
 
 // PromoteMember makes a learner a voter. If instead is not 0, the learner replaces that voter, which leaves.
 func (a *Admin) PromoteMember(ctx context.Context, id, instead uint64) error {
-	return a.ChangeMember(ctx, MemberChange{Kind: kv.PromoteMember, ID: id, Instead: instead})
+	return a.ChangeMember(ctx, kv.MemberChange{Kind: kv.PromoteMember, ID: id, Instead: instead})
 }
 
 // RemoveMember removes a member. Its id is never used again. A removed member stops, and its last answer can be lost with it. So after an
 // unknown outcome RemoveMember reads the list of members: if the id is absent, the removal has happened.
 func (a *Admin) RemoveMember(ctx context.Context, id uint64) error {
-	err := a.ChangeMember(ctx, MemberChange{Kind: kv.RemoveMember, ID: id})
+	err := a.ChangeMember(ctx, kv.MemberChange{Kind: kv.RemoveMember, ID: id})
 	if !errors.Is(err, ErrOutcomeUnknown) {
 		return err
 	}
 	members, unread := a.c.Members(ctx, false)
-	if unread == nil && !slices.ContainsFunc(members, func(m Member) bool { return m.ID == id }) {
+	if unread == nil && !slices.ContainsFunc(members, func(m kv.Member) bool { return m.ID == id }) {
 		return nil
 	}
 	return err
@@ -60,7 +60,7 @@ func (a *Admin) RemoveMember(ctx context.Context, id uint64) error {
 
 // UpdateMember sets the addresses at which the other members reach a member.
 func (a *Admin) UpdateMember(ctx context.Context, id uint64, peers []string) error {
-	return a.ChangeMember(ctx, MemberChange{Kind: kv.UpdateMember, ID: id, Peers: peers})
+	return a.ChangeMember(ctx, kv.MemberChange{Kind: kv.UpdateMember, ID: id, Peers: peers})
 }
 
 // MoveLeader makes the voter id the leader, or, with 0, the follower with the most of the log. Only the leader can do that: the

@@ -12,13 +12,12 @@ import (
 	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/net/server/servertest"
-	"qkv/net/wire"
 )
 
 // rolesOf lists the members, each with its role.
 func rolesOf(t *testing.T, c *client.Client, serializable bool) (roles []string) {
 	t.Helper()
-	for _, m := range must[[]client.Member](t)(c.Members(t.Context(), serializable)) {
+	for _, m := range must[[]kv.Member](t)(c.Members(t.Context(), serializable)) {
 		roles = append(roles, m.Name+" "+m.Role.String())
 	}
 	slices.Sort(roles)
@@ -33,8 +32,8 @@ func TestMembers(t *testing.T) {
 	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, m, nil)))
 	ctx := t.Context()
 	id := must[uint64](t)(c.Admin().AddMember(ctx, "n3", []string{"10.0.0.3:2380"}, true))
-	all := must[[]client.Member](t)(c.Members(ctx, false))
-	i := slices.IndexFunc(all, func(m client.Member) bool { return m.ID == id })
+	all := must[[]kv.Member](t)(c.Members(ctx, false))
+	i := slices.IndexFunc(all, func(m kv.Member) bool { return m.ID == id })
 	if i < 0 || all[i].Name != "n3" || !all[i].Manual || all[i].Since == 0 || all[i].Started() || !slices.Equal(all[i].Peers, []string{"10.0.0.3:2380"}) {
 		t.Fatalf("%+v", all)
 	}
@@ -172,7 +171,7 @@ func TestRemovalOfTheMemberThatIsAsked(t *testing.T) {
 
 // tells makes a member say who is a member, and whether there is a leader.
 func tells(m *servertest.Member, leader uint64, clients ...string) {
-	s := wire.Status{Name: "n1", Leader: leader, Role: "follower"}
+	s := kv.Status{Name: "n1", Leader: leader, Role: "follower"}
 	for i, address := range clients {
 		s.Members = append(s.Members, kv.Member{ID: uint64(i) + 1, Clients: []string{address}})
 	}
@@ -353,8 +352,8 @@ func TestMoveLeaderAsksTheLeader(t *testing.T) {
 	follower, leader := servertest.NewCluster(map[string]uint64{"n1": 1, "n2": 2}), servertest.NewCluster(map[string]uint64{"n1": 1, "n2": 2})
 	there := servertest.Endpoint(servertest.Start(t, trust, leader, nil))
 	here := servertest.Endpoint(servertest.Start(t, trust, follower, nil))
-	of := func(id uint64) wire.Status {
-		return wire.Status{ID: id, Leader: 2, Members: []kv.Member{{ID: 1, Name: "n1", Clients: []string{here}}, {ID: 2, Name: "n2", Clients: []string{there}}}}
+	of := func(id uint64) kv.Status {
+		return kv.Status{ID: id, Leader: 2, Members: []kv.Member{{ID: 1, Name: "n1", Clients: []string{here}}, {ID: 2, Name: "n2", Clients: []string{there}}}}
 	}
 	follower.SetStatus(of(1))
 	leader.SetStatus(of(2))

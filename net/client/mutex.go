@@ -115,4 +115,4 @@ func (m *Mutex) Key() []byte { return m.place.Key }
 func (m *Mutex) Token() int64 { return m.place.Revision }
 
 // Guard returns a comparison that holds while the lock is held, for transactions that only its holder may make.
-func (m *Mutex) Guard() Compare { return m.place.Guard() }
+func (m *Mutex) Guard() kv.Compare { return m.place.Guard() }

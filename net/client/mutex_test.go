@@ -58,7 +58,7 @@ func (b *rig) session() *client.LockSession {
 
 func (b *rig) count(key string) int64 {
 	b.Helper()
-	found, err := b.client.Range(b.Context(), client.Range{Key: []byte(key), End: client.Prefix([]byte(key)), CountOnly: true})
+	found, err := b.client.Range(b.Context(), kv.Range{Key: []byte(key), End: client.Prefix([]byte(key)), CountOnly: true})
 	b.must(err)
 	return found.Count
 }
@@ -92,8 +92,8 @@ func TestMutexExcludes(t *testing.T) {
 				if before := last.Swap(m.Token()); before >= m.Token() {
 					t.Errorf("token %d comes after %d", m.Token(), before)
 				}
-				outcome, err := b.client.Txn(t.Context(), client.Txn{
-					Compares: []client.Compare{m.Guard()}, Success: []client.Op{{Put: &client.Put{Key: []byte("guarded"), Value: m.Key()}}},
+				outcome, err := b.client.Txn(t.Context(), kv.Txn{
+					Compares: []kv.Compare{m.Guard()}, Success: []kv.Op{{Put: &kv.Put{Key: []byte("guarded"), Value: m.Key()}}},
 				})
 				if err != nil || !outcome.Succeeded {
 					t.Errorf("the holder is refused: %v %v", outcome, err)
@@ -183,7 +183,7 @@ func TestMutexBesideOthers(t *testing.T) {
 	s := b.session()
 	foreign, err := b.client.Grant(t.Context(), 0x1234, 600)
 	b.must(err)
-	_, err = b.client.PutWith(t.Context(), client.Put{Key: []byte("one/1234"), Lease: foreign.ID})
+	_, err = b.client.PutWith(t.Context(), kv.Put{Key: []byte("one/1234"), Lease: foreign.ID})
 	b.must(err)
 	m := client.NewMutex(s, "one")
 	if err := m.TryLock(t.Context()); !errors.Is(err, client.ErrLocked) || m.Token() != 0 {
@@ -302,7 +302,7 @@ func TestElection(t *testing.T) {
 	if err != nil || !found || leader.CreateRevision != two.Token() || string(leader.Key) != string(two.Key()) {
 		t.Errorf("%v %v %v", leader, found, err)
 	}
-	outcome, err := b.client.Txn(ctx, client.Txn{Compares: []client.Compare{two.Guard()}})
+	outcome, err := b.client.Txn(ctx, kv.Txn{Compares: []kv.Compare{two.Guard()}})
 	if err != nil || !outcome.Succeeded {
 		t.Errorf("the leader's guard: %v %v", outcome, err)
 	}

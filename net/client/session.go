@@ -152,7 +152,7 @@ func (c *Client) endSession(x *call, k *conn) {
 }
 
 // learnClock keeps the newest session clock.
-func (c *Client) learnClock(s *wire.Status) {
+func (c *Client) learnClock(s *kv.Status) {
 	for old := c.naming.clock.Load(); !c.config.NoSessions && s.Get(figures.SessionClock) > old; old = c.naming.clock.Load() {
 		c.naming.clock.CompareAndSwap(old, s.Get(figures.SessionClock))
 	}

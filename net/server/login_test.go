@@ -40,7 +40,7 @@ func (e *endpoint) withPassword(t *testing.T, password string) {
 // who returns the user of a connection.
 func (r *raw) who() string {
 	r.t.Helper()
-	self, err := wire.ReadAnswer[wire.Self](r.allowed(wire.OpWhoAmI, ask(wire.Ask{})))
+	self, err := wire.ReadAnswer[kv.Self](r.allowed(wire.OpWhoAmI, ask(wire.Ask{})))
 	if err != nil {
 		r.t.Fatal(err)
 	}

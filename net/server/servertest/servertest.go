@@ -139,7 +139,7 @@ type Member struct {
 	Proposals, ReadIndexes, Moves atomic.Int64
 
 	store  *store
-	status atomic.Pointer[wire.Status]
+	status atomic.Pointer[kv.Status]
 	before atomic.Pointer[Before]
 	refuse atomic.Pointer[kv.Error]
 }
@@ -158,7 +158,7 @@ func NewMember(others ...*Member) *Member {
 	} else {
 		m.store = newStore(map[string]uint64{"test": 1})
 	}
-	m.SetStatus(wire.Status{Name: "test", ID: 1, Role: "leader", Leader: 1})
+	m.SetStatus(kv.Status{Name: "test", ID: 1, Role: "leader", Leader: 1})
 	return m
 }
 
@@ -214,7 +214,7 @@ func (m *Member) Pass(d time.Duration) {
 }
 
 // SetStatus sets the answer to Status; revision and keys are filled in.
-func (m *Member) SetStatus(s wire.Status) { m.status.Store(&s) }
+func (m *Member) SetStatus(s kv.Status) { m.status.Store(&s) }
 
 // SetBefore sets the function to call; nil: none.
 func (m *Member) SetBefore(f Before) { m.before.Store(&f) }
@@ -323,7 +323,7 @@ func (m *Member) AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk,
 func (m *Member) View() *index.View { return m.store.view.Load() }
 
 // Status returns the status that SetStatus set.
-func (m *Member) Status() wire.Status {
+func (m *Member) Status() kv.Status {
 	s := *m.status.Load()
 	v := m.View()
 	s.Digest, s.Values = v.Digest(), slices.Clone(s.Values)
