@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"qkv/index/kv"
+	"qkv/net/client"
 )
 
 // API is a store with the operations of the special loads; each call waits for its result.
@@ -91,7 +93,7 @@ func (n Native) Watch(ctx context.Context, from, to []byte, revision int64) (fun
 
 // Grant implements API.
 func (n Native) Grant(ctx context.Context, seconds int64) (int64, error) {
-	l, err := n.Client.Grant(ctx, 0, seconds)
+	l, err := n.Client.Grant(ctx, time.Duration(seconds)*time.Second, client.GrantOptions{})
 	return l.ID, err
 }
 

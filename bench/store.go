@@ -51,7 +51,7 @@ func (n Native) Do(r *Request) {
 	case Put:
 		n.PutAsync(r.Key, r.Value, r.wrote)
 	case Get, GetSerializable:
-		n.GetAsync(r.Key, r.Op == GetSerializable, r.got)
+		n.GetAsync(r.Key, client.ReadOptions{Serializable: r.Op == GetSerializable}, r.got)
 	default:
 		panic(fmt.Sprintf("bench: %v is no request", r.Op))
 	}

@@ -64,10 +64,10 @@ func alarmDisarm(ctx context.Context, c *cli.Context, s *client.Client) error {
 
 // raisedAlarms returns the alarms of the state, and the name of each one's member, or its id where it has none.
 func raisedAlarms(ctx context.Context, s *client.Client, serializable bool) (alarms []kv.Alarm, of []string, err error) {
-	if alarms, err = s.Admin().Alarms(ctx, serializable); err != nil || len(alarms) == 0 {
+	if alarms, err = s.Admin().Alarms(ctx, client.ReadOptions{Serializable: serializable}); err != nil || len(alarms) == 0 {
 		return nil, nil, err
 	}
-	members, err := s.Members(ctx, serializable)
+	members, err := s.Members(ctx, client.ReadOptions{Serializable: serializable})
 	if err != nil {
 		return nil, nil, err
 	}

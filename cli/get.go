@@ -139,7 +139,7 @@ func get(c *cli.Context) error {
 // readAt sets the query's revision to that of a time, unless the time is zero.
 func readAt(ctx context.Context, s *client.Client, q *kv.Range, at time.Time) (err error) {
 	if !at.IsZero() {
-		q.Revision, err = s.RevisionAt(ctx, at, q.Serializable)
+		q.Revision, err = s.RevisionAt(ctx, at, client.ReadOptions{Serializable: q.Serializable})
 	}
 	return err
 }

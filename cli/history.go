@@ -54,7 +54,7 @@ func pointAsked(ctx context.Context, s *client.Client, word string) (int64, erro
 	if err != nil || at.IsZero() {
 		return revision, err
 	}
-	return s.RevisionAt(ctx, at, false)
+	return s.RevisionAt(ctx, at, client.ReadOptions{})
 }
 
 // parsePoint reads a revision, a time or an age. An empty word is revision 0.
@@ -228,7 +228,7 @@ func printLog(c *cli.Context) error {
 	return untilSignal(c, func(ctx context.Context, s *client.Client) error {
 		switch {
 		case !at.IsZero():
-			before, err := s.RevisionAt(ctx, at, false)
+			before, err := s.RevisionAt(ctx, at, client.ReadOptions{})
 			if err != nil {
 				return err
 			}

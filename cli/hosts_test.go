@@ -223,7 +223,7 @@ func (h *hosts) remove(m *memberProcess) {
 func (h *hosts) records() ([]kv.Member, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	return h.admin.Members(ctx, false)
+	return h.admin.Members(ctx, client.ReadOptions{})
 }
 
 // awaitVoters waits until the members are those that run here: all vote, and all have said where they are.
@@ -523,7 +523,7 @@ func TestHostsLeaderKilled(t *testing.T) {
 func (h *hosts) awaitRole(name string) {
 	h.t.Helper()
 	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
-		all, err := h.admin.Members(h.t.Context(), true)
+		all, err := h.admin.Members(h.t.Context(), client.ReadOptions{Serializable: true})
 		must(h.t, err)
 		if slices.ContainsFunc(all, func(m kv.Member) bool { return m.Name == name && m.Role != kv.Learner }) {
 			return

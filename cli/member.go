@@ -98,7 +98,7 @@ func noMember(word string, names []string) error {
 // withMember runs f with the member named by the only argument, and the others.
 func withMember(c *cli.Context, f func(ctx context.Context, s *client.Client, m *kv.Member) error) error {
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
-		members, err := s.Members(ctx, false)
+		members, err := s.Members(ctx, client.ReadOptions{})
 		if err != nil {
 			return err
 		}
@@ -164,7 +164,7 @@ func memberAdd(c *cli.Context) error {
 		return err
 	}
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
-		members, err := s.Members(ctx, false)
+		members, err := s.Members(ctx, client.ReadOptions{})
 		if err != nil {
 			return err
 		}
@@ -178,7 +178,7 @@ func memberAdd(c *cli.Context) error {
 			id, before = m.ID, true
 			fmt.Fprintf(&text, "%s (%s) was added before, and has not been started\n", name, hex(id))
 		} else {
-			if id, err = s.Admin().AddMember(ctx, name, peers, manual); err != nil {
+			if id, err = s.Admin().AddMember(ctx, name, peers, client.AddOptions{Manual: manual}); err != nil {
 				return writeFailed(err)
 			}
 			then := "a voter automatically when it has caught up"
@@ -280,7 +280,7 @@ func moveLeaderCommand() *cli.Command {
 }
 
 func moveLeader(ctx context.Context, c *cli.Context, s *client.Client) error {
-	members, err := s.Members(ctx, false)
+	members, err := s.Members(ctx, client.ReadOptions{})
 	if err != nil {
 		return err
 	}

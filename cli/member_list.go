@@ -30,7 +30,7 @@ func memberListCommand() *cli.Command {
 }
 
 func memberList(ctx context.Context, c *cli.Context, s *client.Client) error {
-	members, err := s.Members(ctx, c.Bool("serializable"))
+	members, err := s.Members(ctx, client.ReadOptions{Serializable: c.Bool("serializable")})
 	if err != nil {
 		return err
 	}

@@ -86,7 +86,7 @@ func memberReplace(c *cli.Context) (err error) {
 func (r *replacement) step(ctx context.Context) (done bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.c.Duration("timeout"), noAnswer(r.c.Duration("timeout")))
 	defer cancel()
-	members, err := r.s.Members(ctx, false)
+	members, err := r.s.Members(ctx, client.ReadOptions{})
 	if err != nil {
 		return false, r.later(err)
 	}
@@ -137,7 +137,7 @@ func (r *replacement) add(ctx context.Context, old *kv.Member) error {
 	if name == old.Name {
 		name = ""
 	}
-	id, err := r.s.Admin().AddMemberInstead(ctx, name, peers, old.ID)
+	id, err := r.s.Admin().AddMember(ctx, name, peers, client.AddOptions{Instead: old.ID})
 	if err == nil {
 		r.added = id
 		r.say("1 of 3: %s (%s) is added at %s, in the place of %s (%s)", cmp.Or(name, "a learner"), hex(id), strings.Join(peers, ", "), old.Name, hex(old.ID))

@@ -68,7 +68,7 @@ func TestOutput(t *testing.T) {
 	}
 	previous := client.Written{Revision: 13, Deleted: 2, Previous: two}
 	golden(t, "put-prev", inFormats(func(out *bytes.Buffer, format string) error {
-		return writePut(out, format, client.Written{Revision: 12, Previous: two[:1]}, kv.Lease{})
+		return writePut(out, format, client.Written{Revision: 12, Previous: two[:1]}, client.Lease{})
 	}))
 	golden(t, "del-prev", inFormats(func(out *bytes.Buffer, format string) error { return writeDel(out, format, previous) }))
 	transaction := &kv.Txn{Success: []kv.Op{
@@ -88,7 +88,7 @@ func TestOutput(t *testing.T) {
 		return writeTxn(out, format, transaction, &kv.TxnResult{Revision: 13})
 	}))
 	golden(t, "put", inFormats(func(out *bytes.Buffer, format string) error {
-		return writePut(out, format, client.Written{Revision: 12}, kv.Lease{})
+		return writePut(out, format, client.Written{Revision: 12}, client.Lease{})
 	}))
 	golden(t, "del", inFormats(func(out *bytes.Buffer, format string) error {
 		return writeDel(out, format, client.Written{Revision: 13, Deleted: 3})

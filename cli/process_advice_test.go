@@ -14,6 +14,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/checks"
+	"qkv/net/client"
 )
 
 // advised names, for each producer of advice, the test that makes its fault and follows the advice. A reason in its place begins with a
@@ -600,7 +601,7 @@ func TestAdviceOfAReplacementGivenUp(t *testing.T) {
 	c.level()
 	m, s := c.others(c.leader())[0], c.open(0, processWait)
 	list := func() *kv.Member {
-		all, err := s.Members(t.Context(), false)
+		all, err := s.Members(t.Context(), client.ReadOptions{})
 		must(t, err)
 		one, err := named(all, m.name)
 		must(t, err)
@@ -609,7 +610,7 @@ func TestAdviceOfAReplacementGivenUp(t *testing.T) {
 	old := list()
 	m.signal(syscall.SIGSTOP)
 	for deadline := time.Now().Add(processWait); ; time.Sleep(50 * time.Millisecond) {
-		if _, err := s.Admin().AddMemberInstead(t.Context(), "", old.Peers, old.ID); err == nil {
+		if _, err := s.Admin().AddMember(t.Context(), "", old.Peers, client.AddOptions{Instead: old.ID}); err == nil {
 			break
 		} else if time.Now().After(deadline) {
 			t.Fatal(err)

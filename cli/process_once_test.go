@@ -199,7 +199,7 @@ func keepLock(c *clusterProcess) *keptLock {
 		l.all.Wait()
 	})
 	mutex := func(i int) *client.Mutex {
-		s, err := client.NewLockSession(ctx, c.open(i, processWait), client.LockSessionOptions{TTL: 60})
+		s, err := client.NewLockSession(ctx, c.open(i, processWait), client.LockSessionOptions{TTL: 60 * time.Second})
 		must(c.t, err)
 		return client.NewMutex(s, "kept")
 	}

@@ -169,7 +169,7 @@ func TestProcessStateStalls(t *testing.T) {
 	}
 	value := make([]byte, stateValue)
 	stall("nothing, for comparison", time.Hour, func() { time.Sleep(2 * time.Second) })
-	lease, err := f.s.Grant(t.Context(), 0, 600)
+	lease, err := f.s.Grant(t.Context(), 600*time.Second, client.GrantOptions{})
 	must(t, err)
 	f.load(0, 100_000, value, lease.ID)
 	time.Sleep(2 * time.Second)

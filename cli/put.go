@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -52,9 +51,9 @@ func put(c *cli.Context) error {
 		return usagef("--ttl attaches the key to a new lease: it goes without --lease and --ignore-lease")
 	}
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
-		var lease kv.Lease
+		var lease client.Lease
 		if ttl > 0 {
-			if lease, err = s.Grant(ctx, 0, int64((ttl+time.Second-1)/time.Second)); err != nil {
+			if lease, err = s.Grant(ctx, ttl, client.GrantOptions{}); err != nil {
 				return writeFailed(err)
 			}
 			p.Lease = lease.ID
@@ -69,7 +68,7 @@ func put(c *cli.Context) error {
 
 // withoutLease revokes the lease of a put that was certainly not done, and returns the put's error. If the revocation fails, the lease
 // expires.
-func withoutLease(ctx context.Context, s *client.Client, lease kv.Lease, err error) error {
+func withoutLease(ctx context.Context, s *client.Client, lease client.Lease, err error) error {
 	if answer, ok := errors.AsType[*kv.Error](err); ok && answer.Certain() && lease.ID != 0 {
 		_, _ = s.Revoke(ctx, lease.ID)
 	}
@@ -97,26 +96,26 @@ func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p kv.
 }
 
 // putDocument returns the answer to a put for JSON; lease is that of --ttl, or zero.
-func putDocument(written client.Written, lease kv.Lease) document {
+func putDocument(written client.Written, lease client.Lease) document {
 	d := document{{"revision", written.Revision}}
 	if all := documentsOf(written.Previous); len(all) > 0 {
 		d = append(d, field{"prev_kv", all[0]})
 	}
 	if lease.ID != 0 {
-		d = append(d, field{"lease_hex", leaseHex(lease.ID)}, field{"ttl", lease.TTL})
+		d = append(d, field{"lease_hex", leaseHex(lease.ID)}, field{"ttl", inSeconds(lease.TTL)})
 	}
 	return d
 }
 
 // writePut prints the answer to a put; lease is that of --ttl, or zero.
-func writePut(w io.Writer, format string, written client.Written, lease kv.Lease) error {
+func writePut(w io.Writer, format string, written client.Written, lease client.Lease) error {
 	switch format {
 	case formatJSON:
 		return writeJSON(w, putDocument(written, lease))
 	case formatFields:
 		writeFields(w, []field{{"Revision", written.Revision}})
 		if lease.ID != 0 {
-			writeFields(w, []field{{"Lease", leaseHex(lease.ID)}, {"TTL", lease.TTL}})
+			writeFields(w, []field{{"Lease", leaseHex(lease.ID)}, {"TTL", inSeconds(lease.TTL)}})
 		}
 		writePairs(w, written.Previous, false)
 	case formatTable:
@@ -124,14 +123,14 @@ func writePut(w io.Writer, format string, written client.Written, lease kv.Lease
 		t.add(written.Revision)
 		if lease.ID != 0 {
 			t = table{head: []string{"REVISION", "LEASE", "TTL"}}
-			t.add(written.Revision, leaseHex(lease.ID), lease.TTL)
+			t.add(written.Revision, leaseHex(lease.ID), inSeconds(lease.TTL))
 		}
 		t.write(w)
 		writePrevious(w, format, written.Previous)
 	default:
 		fmt.Fprintln(w, "OK")
 		if lease.ID != 0 {
-			fmt.Fprintf(w, "lease %s granted with TTL(%ds)\n", leaseHex(lease.ID), lease.TTL)
+			fmt.Fprintf(w, "lease %s granted with TTL(%ds)\n", leaseHex(lease.ID), inSeconds(lease.TTL))
 		}
 		writePrevious(w, format, written.Previous)
 	}

@@ -50,7 +50,7 @@ func revert(c *cli.Context) error {
 		r := &reverter{c: c, client: s, prefix: c.Args().First(), to: to, at: at}
 		var err error
 		if !at.IsZero() {
-			r.to, err = s.RevisionAt(c.Context, at, false)
+			r.to, err = s.RevisionAt(c.Context, at, client.ReadOptions{})
 		}
 		if err == nil {
 			r.now, err = newestOf(c.Context, s, r.prefix)

@@ -300,7 +300,7 @@ func writeTxn(w io.Writer, format string, t *kv.Txn, result *kv.TxnResult) error
 func writeAnswer(w io.Writer, format string, o *kv.Op, a *kv.Answer) error {
 	switch {
 	case o.Put != nil:
-		return writePut(w, format, writtenOf(a), kv.Lease{})
+		return writePut(w, format, writtenOf(a), client.Lease{})
 	case o.Delete != nil:
 		return writeDel(w, format, writtenOf(a))
 	}
@@ -331,7 +331,7 @@ func writeTxnDocument(w io.Writer, t *kv.Txn, result *kv.TxnResult) error {
 		var one document
 		switch a := &result.Answers[i]; {
 		case o.Put != nil:
-			one = document{{"put", putDocument(writtenOf(a), kv.Lease{})}}
+			one = document{{"put", putDocument(writtenOf(a), client.Lease{})}}
 		case o.Delete != nil:
 			one = document{{"del", delDocument(writtenOf(a))}}
 		default:

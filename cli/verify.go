@@ -111,8 +111,8 @@ func inUTC(wall int64) string { return time.Unix(0, wall).UTC().Format(time.RFC3
 
 // verifiedBy returns the last result of the client's member. If now is true, it waits for a new one.
 func verifiedBy(ctx context.Context, s *client.Client, now bool) (v kv.Verified, err error) {
-	last, err := s.Admin().Verify(ctx, now)
-	for v = last; err == nil && now && v.Asked; v, err = s.Admin().Verify(ctx, false) {
+	last, err := s.Admin().Verify(ctx, client.VerifyOptions{Now: now})
+	for v = last; err == nil && now && v.Asked; v, err = s.Admin().Verify(ctx, client.VerifyOptions{}) {
 		time.Sleep(limits.VerifyPoll)
 	}
 	switch {

@@ -39,13 +39,13 @@ func contentsOf(t *testing.T, dir string) map[string]string {
 // verified has all files read once.
 func verified(t *testing.T, cl *client.Client) kv.Verified {
 	t.Helper()
-	before, err := cl.Admin().Verify(t.Context(), true)
+	before, err := cl.Admin().Verify(t.Context(), client.VerifyOptions{Now: true})
 	read := before
 	until(t, "the files are not read", func() bool {
 		if err != nil {
 			t.Fatal(err)
 		}
-		read, err = cl.Admin().Verify(t.Context(), false)
+		read, err = cl.Admin().Verify(t.Context(), client.VerifyOptions{})
 		return read.Reads > before.Reads
 	})
 	return read
@@ -180,12 +180,12 @@ func TestBranch(t *testing.T) {
 				}
 			}
 			same("at once")
-			read, err := cl.Admin().Verify(t.Context(), true)
+			read, err := cl.Admin().Verify(t.Context(), client.VerifyOptions{Now: true})
 			until(t, "the files are not read", func() bool {
 				if err != nil {
 					t.Fatal(err)
 				}
-				read, err = cl.Admin().Verify(t.Context(), false)
+				read, err = cl.Admin().Verify(t.Context(), client.VerifyOptions{})
 				return read.Reads > 0
 			})
 			if read.Failed != "" || len(read.Damaged) > 0 || len(n.Status().Alarms) > 0 {

@@ -7,9 +7,9 @@ import (
 	"qkv/net/wire"
 )
 
-// Alarms returns the raised alarms. If serializable, they are this client's member's view, available without a quorum.
-func (a *Admin) Alarms(ctx context.Context, serializable bool) ([]kv.Alarm, error) {
-	answer, err := asked[wire.List[kv.Alarm]](ctx, a.c, wire.OpAlarms, wire.Ask{Serializable: serializable})
+// Alarms returns the raised alarms.
+func (a *Admin) Alarms(ctx context.Context, o ReadOptions) ([]kv.Alarm, error) {
+	answer, err := asked[wire.List[kv.Alarm]](ctx, a.c, wire.OpAlarms, wire.Ask{Serializable: o.Serializable})
 	return answer.All, err
 }
 

@@ -35,10 +35,10 @@ func (c *Client) writeAsync(x *call, done func(Written, error)) {
 	c.submit(x)
 }
 
-// GetAsync reads one key, serializable or not. The pair's slices are valid only while done runs.
-func (c *Client) GetAsync(key []byte, serializable bool, done func(pair kv.KeyValue, found bool, err error)) {
+// GetAsync reads one key. The pair's slices are valid only while done runs.
+func (c *Client) GetAsync(key []byte, o ReadOptions, done func(pair kv.KeyValue, found bool, err error)) {
 	x := c.newCall(context.Background(), wire.OpRange)
-	x.body = kv.AppendRange(x.body[:0], &kv.Range{Key: key, Serializable: serializable})
+	x.body = kv.AppendRange(x.body[:0], &kv.Range{Key: key, Serializable: o.Serializable})
 	if err := tooLarge(x); err != nil {
 		done(kv.KeyValue{}, false, err)
 		return

@@ -425,7 +425,7 @@ func TestKeepAliveIsDenied(t *testing.T) {
 	ctx := ctxOf(t, wait)
 	ci := must[*client.Client](t)(c.as(t, "ci", "", ""))
 	begun := time.Now()
-	lease := must[kv.Lease](t)(ci.Grant(ctx, 0, 3))
+	lease := must[client.Lease](t)(ci.Grant(ctx, 3*time.Second, client.GrantOptions{}))
 	must[client.Written](t)(ci.PutWith(ctx, kv.Put{Key: []byte("app1/k"), Lease: lease.ID}))
 	k := ci.KeepAlive(lease.ID, lease.TTL, begun)
 	defer k.Stop()

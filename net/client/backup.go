@@ -36,8 +36,13 @@ func (a *Admin) BackupHold(ctx context.Context, hold kv.BackupHold) (kv.BackupHo
 	return asked[kv.BackupHold](ctx, a.c, wire.OpBackupHold, wire.Ask{Hold: hold})
 }
 
-// Verify returns what the client's member found when it last read all of its snapshots and its log from the disk. now has it read them at
-// once, at most [limits.VerifyRate] bytes a second: until this has ended, all answers are Asked. It needs what backups need.
-func (a *Admin) Verify(ctx context.Context, now bool) (kv.Verified, error) {
-	return asked[kv.Verified](ctx, a.c, wire.OpVerify, wire.Ask{Now: now})
+// VerifyOptions are the options of [Admin.Verify].
+type VerifyOptions struct {
+	Now bool // read all files now
+}
+
+// Verify returns what the client's member found when it last read all of its snapshots and its log from the disk. With
+// o.Now it reads them at once, at most [limits.VerifyRate] bytes a second: until this has ended, all answers are Asked. It needs what backups need.
+func (a *Admin) Verify(ctx context.Context, o VerifyOptions) (kv.Verified, error) {
+	return asked[kv.Verified](ctx, a.c, wire.OpVerify, wire.Ask{Now: o.Now})
 }

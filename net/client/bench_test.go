@@ -148,7 +148,7 @@ func BenchmarkGetAsync1000(b *testing.B) {
 				b.Fatal(err)
 			}
 			async(b, inflight, func(done func(error)) {
-				c.GetAsync(benchKey, serializable, func(_ kv.KeyValue, _ bool, err error) { done(err) })
+				c.GetAsync(benchKey, client.ReadOptions{Serializable: serializable}, func(_ kv.KeyValue, _ bool, err error) { done(err) })
 			})
 		})
 	}

@@ -289,7 +289,7 @@ func TestAsync(t *testing.T) {
 	chain := make(chan error)
 	var next func(left int)
 	next = func(left int) {
-		c.GetAsync([]byte("key"), left%2 == 0, func(pair kv.KeyValue, found bool, err error) {
+		c.GetAsync([]byte("key"), client.ReadOptions{Serializable: left%2 == 0}, func(pair kv.KeyValue, found bool, err error) {
 			if err != nil || !found || string(pair.Value) != fmt.Sprint(n-1) {
 				chain <- fmt.Errorf("%q %v %w", pair.Value, found, err)
 			} else if left > 0 {
@@ -306,7 +306,7 @@ func TestAsync(t *testing.T) {
 	if w, err := c.Delete(t.Context(), []byte("key")); err != nil || w.Deleted != 1 {
 		t.Errorf("delete: %+v, %v", w, err)
 	}
-	c.GetAsync([]byte("key"), false, func(_ kv.KeyValue, found bool, err error) {
+	c.GetAsync([]byte("key"), client.ReadOptions{}, func(_ kv.KeyValue, found bool, err error) {
 		if found || err != nil {
 			err = fmt.Errorf("found %v: %w", found, err)
 		}

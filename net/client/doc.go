@@ -136,7 +136,7 @@
 //
 // # Locks and elections
 //
-//	session, err := client.NewLockSession(ctx, c, client.LockSessionOptions{TTL: 10})
+//	session, err := client.NewLockSession(ctx, c, client.LockSessionOptions{TTL: 10 * time.Second})
 //	defer session.Close(ctx)
 //
 //	m := client.NewMutex(session, "jobs/nightly")

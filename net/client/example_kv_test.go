@@ -136,7 +136,7 @@ func ExampleClient_Grant() {
 	c, ctx := exampleClient()
 	defer c.Close()
 	begun := time.Now()
-	lease, err := c.Grant(ctx, 0, 30) // 0: the member chooses an id; seconds
+	lease, err := c.Grant(ctx, 30*time.Second, client.GrantOptions{}) // the member chooses an id
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -191,7 +191,7 @@ func ExampleClient_RevisionAt() {
 		fmt.Println(err)
 		return
 	}
-	revision, err := c.RevisionAt(ctx, times[0], false)
+	revision, err := c.RevisionAt(ctx, times[0], client.ReadOptions{})
 	var answer *kv.Error
 	switch {
 	case errors.As(err, &answer) && answer.Code == kv.Compacted:
@@ -222,7 +222,7 @@ func ExampleClient_RevisionAt() {
 func ExampleMutex() {
 	c, ctx := exampleClient()
 	defer c.Close()
-	session, err := client.NewLockSession(ctx, c, client.LockSessionOptions{TTL: 10})
+	session, err := client.NewLockSession(ctx, c, client.LockSessionOptions{TTL: 10 * time.Second})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -260,7 +260,7 @@ func ExampleElection() {
 	c, ctx := exampleClient()
 	defer c.Close()
 	candidate := func(value string) (*client.Election, error) {
-		session, err := client.NewLockSession(ctx, c, client.LockSessionOptions{TTL: 10}) // its end, or its process's death, ends the leadership
+		session, err := client.NewLockSession(ctx, c, client.LockSessionOptions{TTL: 10 * time.Second}) // its end, or its process's death, ends the leadership
 		if err != nil {
 			return nil, err
 		}

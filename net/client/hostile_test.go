@@ -158,7 +158,7 @@ func TestHostileMember(t *testing.T) {
 				t.Error("get: no error")
 			}
 			done := make(chan error, 1)
-			c.GetAsync([]byte("k"), false, func(_ kv.KeyValue, _ bool, err error) { done <- err })
+			c.GetAsync([]byte("k"), client.ReadOptions{}, func(_ kv.KeyValue, _ bool, err error) { done <- err })
 			select {
 			case err := <-done:
 				if err == nil {

@@ -21,13 +21,13 @@ var ErrLockSessionClosed = errors.New("the session is closed")
 // ErrInUse: the session has the name already, or waits for it.
 var ErrInUse = errors.New("the session already holds this name, or waits for it")
 
-// DefaultTTL is the default TTL of a session, in seconds, as in etcd.
-const DefaultTTL = 60
+// DefaultTTL is the default TTL of a lock session, as in etcd.
+const DefaultTTL = 60 * time.Second
 
 // LockSessionOptions configure a session. The zero value is a lease of DefaultTTL.
 type LockSessionOptions struct {
-	// TTL is the lease's TTL in seconds. A TTL shorter than an election is raised.
-	TTL int64
+	// TTL is the lease's TTL, rounded up to whole seconds. A TTL shorter than an election is raised.
+	TTL time.Duration
 	// Lease is an existing lease to use instead of a new one: it is renewed, and Close revokes it.
 	Lease int64
 }
@@ -36,7 +36,7 @@ type LockSessionOptions struct {
 type LockSession struct {
 	// Constant.
 	client *Client
-	lease  kv.Lease
+	lease  Lease
 	keep   *KeepAlive
 	ctx    context.Context // over when the session is, with the reason as its cause
 	end    context.CancelCauseFunc
@@ -61,7 +61,7 @@ func NewLockSession(ctx context.Context, c *Client, o LockSessionOptions) (*Lock
 	if err != nil {
 		return nil, err
 	}
-	l := kv.Lease{ID: id, TTL: ttl}
+	l := Lease{ID: id, TTL: ttl}
 	s := &LockSession{client: c, lease: l, keep: c.KeepAlive(l.ID, l.TTL, begun), names: map[string]bool{}}
 	s.ctx, s.end = context.WithCancelCause(context.Background())
 	go func() {
@@ -75,11 +75,11 @@ func NewLockSession(ctx context.Context, c *Client, o LockSessionOptions) (*Lock
 }
 
 // grant grants a lease with a unique random id: after an unknown outcome it can be requested again.
-func grant(ctx context.Context, c *Client, ttl int64) (id int64, begun time.Time, granted int64, err error) {
+func grant(ctx context.Context, c *Client, ttl time.Duration) (id int64, begun time.Time, granted time.Duration, err error) {
 	id = 1 + rand.Int64N(math.MaxInt64)
 	for {
 		begun = time.Now()
-		l, err := c.Grant(ctx, id, ttl)
+		l, err := c.Grant(ctx, ttl, GrantOptions{ID: id})
 		if answer, ok := errors.AsType[*kv.Error](err); ok && answer.Code == kv.LeaseExists {
 			begun, ttl, err = renew(ctx, c, id)
 			return id, begun, ttl, err
@@ -91,7 +91,7 @@ func grant(ctx context.Context, c *Client, ttl int64) (id int64, begun time.Time
 }
 
 // renew renews a lease, and returns the start of the renewal and the TTL.
-func renew(ctx context.Context, c *Client, id int64) (begun time.Time, ttl int64, err error) {
+func renew(ctx context.Context, c *Client, id int64) (begun time.Time, ttl time.Duration, err error) {
 	for {
 		begun = time.Now()
 		ttl, err = c.Renew(ctx, id)
@@ -102,7 +102,7 @@ func renew(ctx context.Context, c *Client, id int64) (begun time.Time, ttl int64
 }
 
 // Lease returns the session's lease. Keys that are put with it are deleted with the session.
-func (s *LockSession) Lease() kv.Lease { return s.lease }
+func (s *LockSession) Lease() Lease { return s.lease }
 
 // Done is closed when the session is over: its lease has ended, or may have, or Close or Orphan was called.
 func (s *LockSession) Done() <-chan struct{} { return s.ctx.Done() }

@@ -13,9 +13,14 @@ import (
 	"qkv/net/wire"
 )
 
-// Members returns the members' records. If serializable, they are this client's member's view, available without a quorum.
-func (c *Client) Members(ctx context.Context, serializable bool) ([]kv.Member, error) {
-	answer, err := asked[wire.List[kv.Member]](ctx, c, wire.OpMembers, wire.Ask{Serializable: serializable})
+// ReadOptions are the options of reads without options of their own.
+type ReadOptions struct {
+	Serializable bool // the answer is the view of this client's member, available without a quorum
+}
+
+// Members returns the members' records.
+func (c *Client) Members(ctx context.Context, o ReadOptions) ([]kv.Member, error) {
+	answer, err := asked[wire.List[kv.Member]](ctx, c, wire.OpMembers, wire.Ask{Serializable: o.Serializable})
 	return answer.All, err
 }
 
@@ -24,19 +29,20 @@ func (a *Admin) ChangeMember(ctx context.Context, change kv.MemberChange) error 
 	return a.c.change(ctx, wire.OpChangeMember, wire.Ask{Change: change})
 }
 
-// AddMember adds a learner, and returns its id, even if the outcome is unknown. The learner becomes a voter by itself when it has
-// caught up. If manual is set, PromoteMember makes it a voter.
-func (a *Admin) AddMember(ctx context.Context, name string, peers []string, manual bool) (id uint64, err error) {
-	id = newMemberID()
-	return id, a.ChangeMember(ctx, kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Manual: manual})
+// AddOptions are the options of [Admin.AddMember].
+type AddOptions struct {
+	// Manual keeps the member a learner until PromoteMember makes it a voter.
+	Manual bool
+	// Instead is the id of a voter that the learner replaces; 0: none. The leader promotes the learner in that voter's place when it has
+	// caught up. If the voter's addresses are among peers, they are the learner's from now on. With an empty name the learner takes over
+	// the name of a lost voter: the leader removes that voter first, when it has had no connection to it for some seconds.
+	Instead uint64
 }
 
-// AddMemberInstead adds a learner that replaces the voter instead. The leader promotes it in that voter's place when it has caught up. If
-// the voter's addresses are among peers, they are the learner's from now on. With an empty name the learner takes over the name of a lost
-// voter: the leader removes that voter first, when it has had no connection to it for some seconds.
-func (a *Admin) AddMemberInstead(ctx context.Context, name string, peers []string, instead uint64) (id uint64, err error) {
+// AddMember adds a learner, and returns its id, even if the outcome is unknown. The learner becomes a voter by itself when it has caught up.
+func (a *Admin) AddMember(ctx context.Context, name string, peers []string, o AddOptions) (id uint64, err error) {
 	id = newMemberID()
-	return id, a.ChangeMember(ctx, kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Instead: instead})
+	return id, a.ChangeMember(ctx, kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Manual: o.Manual, Instead: o.Instead})
 }
 
 // PromoteMember makes a learner a voter. If instead is not 0, the learner replaces that voter, which leaves.
@@ -51,7 +57,7 @@ func (a *Admin) RemoveMember(ctx context.Context, id uint64) error {
 	if !errors.Is(err, ErrOutcomeUnknown) {
 		return err
 	}
-	members, unread := a.c.Members(ctx, false)
+	members, unread := a.c.Members(ctx, ReadOptions{})
 	if unread == nil && !slices.ContainsFunc(members, func(m kv.Member) bool { return m.ID == id }) {
 		return nil
 	}

@@ -50,7 +50,7 @@ func (b *rig) must(err error) {
 
 func (b *rig) session() *client.LockSession {
 	b.Helper()
-	s, err := client.NewLockSession(b.Context(), b.client, client.LockSessionOptions{TTL: 600})
+	s, err := client.NewLockSession(b.Context(), b.client, client.LockSessionOptions{TTL: 600 * time.Second})
 	b.must(err)
 	b.Cleanup(func() { _ = s.Close(context.Background()) })
 	return s
@@ -181,7 +181,7 @@ func TestMutexBesideOthers(t *testing.T) {
 	t.Parallel()
 	b := newRig(t)
 	s := b.session()
-	foreign, err := b.client.Grant(t.Context(), 0x1234, 600)
+	foreign, err := b.client.Grant(t.Context(), 600*time.Second, client.GrantOptions{ID: 0x1234})
 	b.must(err)
 	_, err = b.client.PutWith(t.Context(), kv.Put{Key: []byte("one/1234"), Lease: foreign.ID})
 	b.must(err)
@@ -235,7 +235,7 @@ func TestSessionEnds(t *testing.T) {
 	b.must(s.Close(t.Context()))
 
 	// One that has a lease already, which ends: the renewal, at a third of its time, finds that it is gone.
-	l, err := b.client.Grant(t.Context(), 0, 3)
+	l, err := b.client.Grant(t.Context(), 3*time.Second, client.GrantOptions{})
 	b.must(err)
 	s, err = client.NewLockSession(t.Context(), b.client, client.LockSessionOptions{Lease: l.ID})
 	b.must(err)
@@ -353,7 +353,7 @@ func TestMutexThroughFaults(t *testing.T) {
 	b.member.Lose.Store(true) // what is proposed happens, and nobody is told
 	session := make(chan *client.LockSession, 1)
 	go func() {
-		s, err := client.NewLockSession(t.Context(), c, client.LockSessionOptions{TTL: 600})
+		s, err := client.NewLockSession(t.Context(), c, client.LockSessionOptions{TTL: 600 * time.Second})
 		if err != nil {
 			t.Error(err)
 		}

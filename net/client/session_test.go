@@ -62,7 +62,7 @@ func TestWritesAreSentAgain(t *testing.T) {
 	ctx := t.Context()
 	b := func(s string) []byte { return []byte(s) }
 	must[client.Written](t)(p.Put(ctx, b("first"), b("1")))
-	lease := must[kv.Lease](t)(p.Grant(ctx, 9, 60))
+	lease := must[client.Lease](t)(p.Grant(ctx, 60*time.Second, client.GrantOptions{ID: 9}))
 	p.a.Lose.Store(true)
 	p.a.SetStatus(noLeader)
 	var all sync.WaitGroup
@@ -92,7 +92,7 @@ func TestWritesAreSentAgain(t *testing.T) {
 			return err
 		},
 		"grant": func() error {
-			l, err := p.Grant(ctx, 0, 60)
+			l, err := p.Grant(ctx, 60*time.Second, client.GrantOptions{})
 			if _, there := p.a.View().Lease(l.ID); err == nil && (!there || p.a.View().LeaseCount() > 2) {
 				err = fmt.Errorf("lease %x of %d", l.ID, p.a.View().LeaseCount())
 			}

@@ -83,8 +83,8 @@ func (a *Admin) WaitDropped(ctx context.Context, revision int64) error {
 
 // RevisionAt returns the newest revision that was written at a time or before it, by the clocks of the members. If it is compacted,
 // the result is an Error with the code Compacted.
-func (c *Client) RevisionAt(ctx context.Context, at time.Time, serializable bool) (int64, error) {
-	answer, err := asked[wire.List[int64]](ctx, c, wire.OpRevisionAt, wire.Ask{Wall: at.UnixNano(), Serializable: serializable})
+func (c *Client) RevisionAt(ctx context.Context, at time.Time, o ReadOptions) (int64, error) {
+	answer, err := asked[wire.List[int64]](ctx, c, wire.OpRevisionAt, wire.Ask{Wall: at.UnixNano(), Serializable: o.Serializable})
 	if err == nil && len(answer.All) != 1 {
 		err = errShortTimes
 	}

@@ -133,10 +133,10 @@ func TestCompact(t *testing.T) {
 	if err := c.Admin().Compact(t.Context(), 99); codeOf(err) != kv.FutureRevision {
 		t.Errorf("a revision that is not there: %v", err)
 	}
-	if n := must[int64](t)(c.RevisionAt(t.Context(), time.Now().Add(time.Minute), false)); n != 6 {
+	if n := must[int64](t)(c.RevisionAt(t.Context(), time.Now().Add(time.Minute), client.ReadOptions{})); n != 6 {
 		t.Errorf("revision %d", n)
 	}
-	if _, err := c.RevisionAt(t.Context(), begun.Add(-time.Hour), true); codeOf(err) != kv.Compacted {
+	if _, err := c.RevisionAt(t.Context(), begun.Add(-time.Hour), client.ReadOptions{Serializable: true}); codeOf(err) != kv.Compacted {
 		t.Errorf("an older time: %v", err)
 	}
 }
