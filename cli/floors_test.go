@@ -117,6 +117,7 @@ var packages = map[string]layer{
 	"internal/pack/packtest": {floor: 0, imports: []string{"internal/pack"}, helper: true},
 	"internal/testport":      {floor: 2, helper: true},
 	"internal/testretry":     {floor: 3, helper: true},
+	"net/client/clienttest":  {floor: 3, imports: []string{"net/client", "net/server", "net/server/servertest", "index/kv"}, helper: true},
 	"net/server/servertest":  {floor: 3, imports: []string{"internal/figures", "net/auth", "net/server", "net/wire", "internal/audit", "log/disk", "index", "index/kv", "index/watch", "internal/pack", "internal/limits", "internal/testport"}, helper: true},
 
 	"node/backuprun": {floor: 4, imports: []string{"snapshot", "snapshot/backup", "snapshot/backup/store", "index/kv", "internal/damage", "internal/limits"}, modules: []string{ageModule}},

@@ -35,9 +35,9 @@ type LeaseOptions struct {
 	Keys bool // return the lease's keys, too
 }
 
-// Grant makes a lease. Leases have whole seconds: ttl is rounded up, and must be above 0. A TTL over [limits.LeaseSeconds] is an Error with
-// the code LeaseTooLong. The returned lease has the granted TTL: a TTL shorter than an election is raised. The lease lives at least that
-// long from the call of Grant on.
+// Grant makes a lease. Leases have whole seconds: ttl is rounded up. A TTL shorter than an election is raised, and the returned lease has the
+// granted TTL. A TTL over [limits.LeaseSeconds] is an Error with the code LeaseTooLong. The lease lives at least as long as its TTL, from the
+// call of Grant on.
 func (c *Client) Grant(ctx context.Context, ttl time.Duration, o GrantOptions) (Lease, error) {
 	x := c.newLeaseCall(ctx, wire.OpGrant, &wire.LeaseRequest{ID: o.ID, TTL: wholeSeconds(ttl)})
 	if err := c.do(ctx, x); err != nil {

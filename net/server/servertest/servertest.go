@@ -142,6 +142,7 @@ type Member struct {
 	status atomic.Pointer[kv.Status]
 	before atomic.Pointer[Before]
 	refuse atomic.Pointer[kv.Error]
+	leases leaseClock
 }
 
 // Before is called before each proposal, each batch of reads and each move of the leader, with their number of requests. An error
@@ -303,14 +304,14 @@ func (m *Member) Watches() (n int) {
 	return n
 }
 
-// AskLeases answers that a lease has its full TTL left, or does not exist.
+// AskLeases answers how long a lease has left: without ExpireLeases always its full TTL.
 func (m *Member) AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk, _ time.Duration) {
 	err := m.ask(0, len(requests))
 	done := make([]kv.Completion, 0, len(requests))
 	for i, request := range requests {
 		left := kv.LeaseTime{TTL: -1}
 		if l, ok := m.View().Lease(asks[i].Lease); ok {
-			left = kv.LeaseTime{TTL: l.TTL, Granted: l.TTL}
+			left = kv.LeaseTime{TTL: m.leases.left(l, asks[i].Renew), Granted: l.TTL}
 		} else if asks[i].Renew {
 			left.TTL = 0
 		}
