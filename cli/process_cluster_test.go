@@ -393,7 +393,7 @@ func (c *clusterProcess) open(first int, timeout time.Duration) *client.Client {
 	ctx, cancel := context.WithTimeout(context.Background(), processWait)
 	defer cancel()
 	s, err := client.Open(ctx, client.Config{
-		Endpoints: slices.Concat(endpoints[first:], endpoints[:first]), InOrder: true, Credentials: credentials, Timeout: timeout, NoSessions: c.nameless,
+		Endpoints: slices.Concat(endpoints[first:], endpoints[:first]), InOrder: true, Credentials: credentials, Timeout: timeout, NoNames: c.nameless,
 	})
 	if err != nil {
 		c.t.Fatalf("%v\n%s", err, c.tails())

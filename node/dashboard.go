@@ -105,7 +105,7 @@ func (o *overview) ask(ctx context.Context, own *kv.Status) map[uint64]reply {
 		c := o.clients[address]
 		if c == nil {
 			var err error
-			if c, err = native.Open(ctx, native.Config{Endpoints: []string{address}, Credentials: o.credentials, NoDiscovery: true, NoSessions: true, FailFast: true, AnyCluster: true}); err != nil {
+			if c, err = native.Open(ctx, native.Config{Endpoints: []string{address}, Credentials: o.credentials, NoDiscovery: true, NoNames: true, FailFast: true, AnyCluster: true}); err != nil {
 				all[i].err = err
 				continue
 			}

@@ -41,8 +41,8 @@ type VerifyOptions struct {
 	Now bool // read all files now
 }
 
-// Verify returns what the client's member found when it last read all of its snapshots and its log from the disk. With
-// o.Now it reads them at once, at most [limits.VerifyRate] bytes a second: until this has ended, all answers are Asked. It needs what backups need.
+// Verify returns what the client's member found when it last read all of its snapshots and its log from the disk. With o.Now it reads them
+// at once, at most [limits.VerifyRate] bytes a second: until this has ended, all answers are Asked. It needs what backups need.
 func (a *Admin) Verify(ctx context.Context, o VerifyOptions) (kv.Verified, error) {
 	return asked[kv.Verified](ctx, a.c, wire.OpVerify, wire.Ask{Now: o.Now})
 }

@@ -49,9 +49,9 @@ type Config struct {
 	// AnyCluster allows endpoints of several clusters in one list, for a tool that shows all of them. Otherwise Open fails with
 	// ErrSeveralClusters, and later connections must belong to the cluster of the first one.
 	AnyCluster bool
-	// NoSessions sends writes without a name: a write that may have happened is not retried, and more writes end with an unknown
+	// NoNames sends writes without a name: a write that may have happened is not retried, and more writes end with an unknown
 	// outcome.
-	NoSessions bool
+	NoNames bool
 	// Logger logs connections that are made and lost. nil: no log.
 	Logger *slog.Logger
 }
@@ -152,7 +152,7 @@ type note struct {
 // each endpoint's reason.
 func Open(ctx context.Context, config Config) (*Client, error) {
 	config.Endpoints = slices.Clone(config.Endpoints)
-	config.NoSessions = config.NoSessions || config.AnyCluster // each cluster has its own clock
+	config.NoNames = config.NoNames || config.AnyCluster // each cluster has its own clock
 	if err := config.complete(); err != nil {
 		return nil, err
 	}

@@ -186,7 +186,7 @@ func TestSessionsEnd(t *testing.T) {
 	p.a.Lose.Store(true)
 	p.a.SetStatus(noLeader)
 	_, err := p.Put(t.Context(), []byte("a"), nil)
-	if !errors.Is(err, client.ErrOutcomeUnknown) || codeOf(err) != kv.SessionEnded {
+	if !errors.Is(err, client.ErrOutcomeUnknown) || codeOf(err) != kv.NameEnded {
 		t.Errorf("a write of an ended session: %v", err)
 	}
 	if v := p.version("a"); v != 3 {

@@ -161,7 +161,7 @@ func TestPasswordIsHashed(t *testing.T) {
 	r.allowed(wire.OpLogin, login("new", "sesame"))
 
 	// A retry of the same write is hashed once more, and applied once.
-	once := kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: e.member.View().SessionClock()}
+	once := kv.WriteName{Session: 9, Sequence: 1, Window: 1, Opened: e.member.View().SessionClock()}
 	body := change(kv.AuthChange{Kind: kv.UserAdd, User: "twice"}, "sesame")
 	for id := range uint64(2) {
 		root.send(wire.AppendWrite(nil, id, wire.OpAuthChange, wait, &once, body))

@@ -115,7 +115,7 @@ var examples = []struct {
 		array{1, 1, 5000, 0, 0, 0, 0, []byte("greeting"), []byte("hello"), 0, 0},
 	},
 	{
-		"put in a session", AppendWrite(nil, 1, OpPut, 5*time.Second, &kv.SessionWrite{Session: 0x8e9e05c52164694d, Sequence: 300, Window: 9, Opened: 1 << 40},
+		"put in a session", AppendWrite(nil, 1, OpPut, 5*time.Second, &kv.WriteName{Session: 0x8e9e05c52164694d, Sequence: 300, Window: 9, Opened: 1 << 40},
 			kv.AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")})),
 		array{1, 1, 5000, uint64(0x8e9e05c52164694d), 300, 9, 1 << 40, []byte("greeting"), []byte("hello"), 0, 0},
 	},
@@ -358,7 +358,7 @@ func TestRequestsReadBack(t *testing.T) {
 	key, value, end := []byte("key"), []byte("value"), []byte("kez")
 	p := kv.Put{Key: key, Value: value, Lease: -3}
 	same(read(AppendRequest(nil, 9, OpPut, time.Second, kv.AppendPut(nil, &p))), Request{ID: 9, Op: OpPut, Timeout: time.Second, Put: p})
-	once := kv.SessionWrite{Session: math.MaxUint64, Sequence: 1 << 40, Window: 1 << 20, Opened: math.MaxInt64}
+	once := kv.WriteName{Session: math.MaxUint64, Sequence: 1 << 40, Window: 1 << 20, Opened: math.MaxInt64}
 	same(read(AppendWrite(nil, 9, OpPut, time.Second, &once, kv.AppendPut(nil, &p))), Request{ID: 9, Op: OpPut, Timeout: time.Second, Once: once, Put: p})
 	d := kv.Delete{Key: key, End: end}
 	same(read(AppendRequest(nil, 9, OpDelete, time.Second, kv.AppendDelete(nil, &d))), Request{ID: 9, Op: OpDelete, Timeout: time.Second, Delete: d})
@@ -708,7 +708,7 @@ func TestReadingOneAfterAnother(t *testing.T) {
 		for op, body := range ops {
 			var q, fresh Request
 			for _, err := range []error{
-				ReadRequest(frameOf(t, AppendWrite(nil, 1, before, time.Second, &kv.SessionWrite{Session: 7, Sequence: 2, Window: 3, Opened: 4}, first)), &q),
+				ReadRequest(frameOf(t, AppendWrite(nil, 1, before, time.Second, &kv.WriteName{Session: 7, Sequence: 2, Window: 3, Opened: 4}, first)), &q),
 				ReadRequest(frameOf(t, AppendRequest(nil, 2, op, time.Minute, body)), &q),
 				ReadRequest(frameOf(t, AppendRequest(nil, 2, op, time.Minute, body)), &fresh),
 			} {
