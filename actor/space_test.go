@@ -156,7 +156,7 @@ func TestFullClusterKnowsWhatItMade(t *testing.T) {
 	propose := func(sequence uint64) kv.Completion {
 		t.Helper()
 		told = nil
-		head := index.Head{Once: kv.SessionWrite{Session: 5, Sequence: sequence, Window: sequence, Opened: 1}}
+		head := index.Head{Once: kv.WriteName{Session: 5, Sequence: sequence, Window: sequence, Opened: 1}}
 		command := head.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")})
 		c.turn(Propose{Proposal: kv.Proposal{ReplyTo: completionsTo{&told}, Requests: []uint64{sequence}, Commands: []kv.Command{command}}})
 		clear(command.Bytes) // it is its sender's again

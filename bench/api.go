@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 
@@ -60,7 +61,7 @@ func (n Native) Swap(ctx context.Context, key, value []byte, revision int64) (bo
 
 // Read implements API.
 func (n Native) Read(ctx context.Context, q Read) (Page, error) {
-	r, err := n.Range(ctx, client.Range{Key: q.From, End: q.To, Limit: q.Limit, Revision: q.Revision, Serializable: q.Serializable, CountOnly: q.CountOnly})
+	r, err := n.Range(ctx, kv.Range{Key: q.From, End: q.To, Limit: q.Limit, Revision: q.Revision, Serializable: q.Serializable, CountOnly: q.CountOnly})
 	if err != nil {
 		return Page{}, err
 	}
@@ -80,7 +81,7 @@ func (n Native) Delete(ctx context.Context, from, to []byte) (int64, error) {
 
 // Watch implements API.
 func (n Native) Watch(ctx context.Context, from, to []byte, revision int64) (func() (int, error), error) {
-	w, err := n.Client.Watch(ctx, client.Watch{Key: from, End: to, Revision: revision})
+	w, err := n.Client.Watch(ctx, kv.Watch{Key: from, End: to, Revision: revision})
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +93,7 @@ func (n Native) Watch(ctx context.Context, from, to []byte, revision int64) (fun
 
 // Grant implements API.
 func (n Native) Grant(ctx context.Context, seconds int64) (int64, error) {
-	l, err := n.Client.Grant(ctx, 0, seconds)
+	l, err := n.Client.Grant(ctx, time.Duration(seconds)*time.Second, client.GrantOptions{})
 	return l.ID, err
 }
 
@@ -104,7 +105,7 @@ func (n Native) Revoke(ctx context.Context, lease int64) error {
 
 // PutLease implements API.
 func (n Native) PutLease(ctx context.Context, key, value []byte, lease int64) error {
-	_, err := n.PutWith(ctx, client.Put{Key: key, Value: value, Lease: lease})
+	_, err := n.PutWith(ctx, kv.Put{Key: key, Value: value, Lease: lease})
 	return err
 }
 

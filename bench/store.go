@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 )
 
@@ -21,7 +22,7 @@ type Request struct {
 
 	// Made once, to avoid a closure for each request.
 	wrote func(client.Written, error)
-	got   func(client.KeyValue, bool, error)
+	got   func(kv.KeyValue, bool, error)
 }
 
 // Native is a store through qkv's own client.
@@ -44,13 +45,13 @@ func Natives(clients []*client.Client) (all []Store) {
 func (n Native) Do(r *Request) {
 	if r.wrote == nil {
 		r.wrote = func(_ client.Written, err error) { r.Done(err) }
-		r.got = func(_ client.KeyValue, _ bool, err error) { r.Done(err) }
+		r.got = func(_ kv.KeyValue, _ bool, err error) { r.Done(err) }
 	}
 	switch r.Op {
 	case Put:
 		n.PutAsync(r.Key, r.Value, r.wrote)
 	case Get, GetSerializable:
-		n.GetAsync(r.Key, r.Op == GetSerializable, r.got)
+		n.GetAsync(r.Key, client.ReadOptions{Serializable: r.Op == GetSerializable}, r.got)
 	default:
 		panic(fmt.Sprintf("bench: %v is no request", r.Op))
 	}

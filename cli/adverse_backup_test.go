@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/net/client"
@@ -423,7 +424,7 @@ func (b *backupChaos) loseAll() {
 	}
 	b.level()
 	s := b.open(0, processWait)
-	found, err := s.Range(context.Background(), client.Range{Key: []byte("key "), End: client.Prefix([]byte("key "))})
+	found, err := s.Range(context.Background(), kv.Range{Key: []byte("key "), End: client.Prefix([]byte("key "))})
 	must(t, err)
 	pairs := map[string]backedUp{}
 	for _, pair := range found.KVs {

@@ -15,7 +15,6 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
-	"qkv/net/client"
 	"qkv/net/wire"
 )
 
@@ -159,7 +158,7 @@ func unreadStream(ctx context.Context, stream *quic.Stream) {
 	stop := context.AfterFunc(ctx, func() { stream.CancelWrite(0) })
 	defer stop()
 	for id := uint64(1); id < 64; id++ {
-		body := kv.AppendRange(nil, &client.Range{Key: []byte("big/"), End: []byte("big0"), Serializable: true})
+		body := kv.AppendRange(nil, &kv.Range{Key: []byte("big/"), End: []byte("big0"), Serializable: true})
 		_ = stream.SetWriteDeadline(time.Now().Add(2 * time.Second))
 		if _, err := stream.Write(wire.AppendRequest(nil, id, wire.OpRange, time.Minute, body)); err != nil {
 			return

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 )
 
@@ -40,7 +41,7 @@ func TestAdverseListers(t *testing.T) {
 	loading.Wait()
 	l := startMeter(c, "puts", c.clients(3), 6, 256, 5*time.Millisecond)
 	l.acknowledges(processWait)
-	old, err := loader.Range(t.Context(), client.Range{Key: []byte("list/"), CountOnly: true})
+	old, err := loader.Range(t.Context(), kv.Range{Key: []byte("list/"), CountOnly: true})
 	must(t, err)
 	from := l.now()
 	time.Sleep(took)
@@ -58,7 +59,7 @@ func TestAdverseListers(t *testing.T) {
 			s := at.open(0, processWait)
 			all.Go(func() {
 				defer func() { _ = s.Close() }()
-				q := client.Range{Key: []byte("list/"), End: client.Prefix([]byte("list/")), Revision: old.Revision, Limit: 100}
+				q := kv.Range{Key: []byte("list/"), End: client.Prefix([]byte("list/")), Revision: old.Revision, Limit: 100}
 				for listing.Err() == nil {
 					page, err := s.Range(listing, q)
 					switch {

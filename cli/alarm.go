@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 )
 
@@ -51,7 +52,7 @@ func alarmDisarm(ctx context.Context, c *cli.Context, s *client.Client) error {
 		return orNothing(err)
 	}
 	for i, a := range raised {
-		switch err := writeFailed(s.Admin().ChangeAlarm(ctx, client.AlarmChange{Member: a.Member, Name: a.Name})); {
+		switch err := writeFailed(s.Admin().ChangeAlarm(ctx, kv.AlarmChange{Member: a.Member, Name: a.Name})); {
 		case err != nil && i == 0:
 			return orNothing(err)
 		case err != nil:
@@ -62,17 +63,17 @@ func alarmDisarm(ctx context.Context, c *cli.Context, s *client.Client) error {
 }
 
 // raisedAlarms returns the alarms of the state, and the name of each one's member, or its id where it has none.
-func raisedAlarms(ctx context.Context, s *client.Client, serializable bool) (alarms []client.Alarm, of []string, err error) {
-	if alarms, err = s.Admin().Alarms(ctx, serializable); err != nil || len(alarms) == 0 {
+func raisedAlarms(ctx context.Context, s *client.Client, serializable bool) (alarms []kv.Alarm, of []string, err error) {
+	if alarms, err = s.Admin().Alarms(ctx, client.ReadOptions{Serializable: serializable}); err != nil || len(alarms) == 0 {
 		return nil, nil, err
 	}
-	members, err := s.Members(ctx, serializable)
+	members, err := s.Members(ctx, client.ReadOptions{Serializable: serializable})
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, a := range alarms {
 		name := hex(a.Member)
-		if i := slices.IndexFunc(members, func(m client.Member) bool { return m.ID == a.Member }); i >= 0 {
+		if i := slices.IndexFunc(members, func(m kv.Member) bool { return m.ID == a.Member }); i >= 0 {
 			name = members[i].Name
 		}
 		of = append(of, name)
@@ -80,7 +81,7 @@ func raisedAlarms(ctx context.Context, s *client.Client, serializable bool) (ala
 	return alarms, of, nil
 }
 
-func writeAlarms(w io.Writer, format string, alarms []client.Alarm, of []string) error {
+func writeAlarms(w io.Writer, format string, alarms []kv.Alarm, of []string) error {
 	all, t, text := []document{}, table{head: []string{"ALARM", "MEMBER", "ID"}}, ""
 	for i, a := range alarms {
 		all = append(all, document{{"name", string(a.Name)}, {"id", hex(a.Member)}, {"member", of[i]}})

@@ -14,7 +14,7 @@ func TestDisarmIsInterrupted(t *testing.T) {
 	must(t, err)
 	defer c.Close()
 	for _, id := range []uint64{1, 2} {
-		must(t, c.Admin().ChangeAlarm(t.Context(), client.AlarmChange{Raise: true, Member: id, Name: kv.NoSpaceAlarm}))
+		must(t, c.Admin().ChangeAlarm(t.Context(), kv.AlarmChange{Raise: true, Member: id, Name: kv.NoSpaceAlarm}))
 	}
 	left := 0
 	b.member.SetBefore(func(writes, _ int) *kv.Error {

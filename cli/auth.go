@@ -11,7 +11,6 @@ import (
 
 	"qkv/index/kv"
 	"qkv/net/client"
-	"qkv/net/wire"
 )
 
 func authCommand() *cli.Command {
@@ -151,10 +150,10 @@ func whoami(ctx context.Context, c *cli.Context, s *client.Client) error {
 	return nil
 }
 
-func selfText(self *client.Self) string {
+func selfText(self *kv.Self) string {
 	text := nameText(self.Name) + ", by " + self.Proof.String()
 	switch {
-	case self.Proof == wire.ProofNone:
+	case self.Proof == kv.ProofNone:
 		text = "no user: the certificate is a member's"
 	case !self.Known && self.Enabled:
 		text += "; there is no user of this name, so requests are refused: an administrator can add it: `qkv user add " + nameText(self.Name) + " --role ROLE`, or `--role root` for another administrator"
@@ -172,7 +171,7 @@ func selfText(self *client.Self) string {
 }
 
 // accessGiven returns the keys and the kind of access of `qkv auth check`.
-func accessGiven(c *cli.Context) (name, key string, p client.Permission, err error) {
+func accessGiven(c *cli.Context) (name, key string, p kv.Permission, err error) {
 	for _, one := range []string{"put", "get", "delete"} {
 		if c.IsSet(one) && name != "" {
 			return "", "", p, usagef("--%s and --%s exclude each other: check one access", name, one)
@@ -195,7 +194,7 @@ func accessGiven(c *cli.Context) (name, key string, p client.Permission, err err
 		p.Key = []byte(key)
 	}
 	if name != "get" {
-		p.Type = client.PermitWrite
+		p.Type = kv.PermitWrite
 	}
 	return name, key, p, nil
 }
@@ -206,7 +205,7 @@ type grant struct {
 	text string
 }
 
-func grantOf(role string, p *client.Permission) grant {
+func grantOf(role string, p *kv.Permission) grant {
 	one := permissionOf(p)
 	return grant{append(document{{"role", role}}, one.document...), "role " + nameText(role) + " " + one.String()}
 }
@@ -227,7 +226,7 @@ func authCheck(c *cli.Context) error {
 		}
 		grants := []grant{}
 		if answer.Root {
-			grants = append(grants, grantOf(client.RootRole, &client.Permission{Key: client.From, End: client.From, Type: client.PermitReadWrite}))
+			grants = append(grants, grantOf(client.RootRole, &kv.Permission{Key: client.From, End: client.From, Type: kv.PermitReadWrite}))
 		}
 		for i := range answer.Grants {
 			grants = append(grants, grantOf(answer.Grants[i].Role, &answer.Grants[i].Permission))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 )
 
@@ -16,7 +17,7 @@ const whoText = "WHO is the user, or without authentication the client's certifi
 
 // authorsOf returns the authors of changes; empty where none is known. If no member can be asked, the changes are worth more than their
 // authors: all are empty.
-func authorsOf(ctx context.Context, s *client.Client, changes []client.Change) ([]string, error) {
+func authorsOf(ctx context.Context, s *client.Client, changes []kv.Change) ([]string, error) {
 	names, err := s.AuthorsOf(ctx, changes)
 	if errors.Is(err, client.ErrUnavailable) && ctx.Err() == nil {
 		return make([]string, len(changes)), nil
@@ -25,10 +26,10 @@ func authorsOf(ctx context.Context, s *client.Client, changes []client.Change) (
 }
 
 // authorsOfEvents is authorsOf for the events of a watch.
-func authorsOfEvents(ctx context.Context, s *client.Client, events []client.WatchEvent) ([]string, error) {
-	changes := make([]client.Change, len(events))
+func authorsOfEvents(ctx context.Context, s *client.Client, events []kv.WatchEvent) ([]string, error) {
+	changes := make([]kv.Change, len(events))
 	for i := range events {
-		changes[i] = client.Change{Key: events[i].KV.Key, Revision: events[i].KV.ModRevision}
+		changes[i] = kv.Change{Key: events[i].KV.Key, Revision: events[i].KV.ModRevision}
 	}
 	return authorsOf(ctx, s, changes)
 }

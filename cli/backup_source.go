@@ -11,6 +11,7 @@ import (
 	"filippo.io/age"
 	"github.com/urfave/cli/v2"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/node/backuprun"
 	"qkv/snapshot/backup"
@@ -22,7 +23,7 @@ type backupMember struct {
 	*client.Admin
 	endpoint string
 	cluster  backup.Cluster
-	status   client.Status
+	status   kv.Status
 	checked  time.Time // when the newest read began that was to show that the member does not lag
 	current  time.Time // when the newest of them began that succeeded
 }
@@ -51,7 +52,7 @@ func (m *backupMember) Name() string { return cmp.Or(m.status.Name, m.endpoint) 
 func (m *backupMember) Cluster() backup.Cluster { return m.cluster }
 
 // BackupLog implements backuprun.Source.
-func (m *backupMember) BackupLog(ctx context.Context, after uint64) (client.LogPart, error) {
+func (m *backupMember) BackupLog(ctx context.Context, after uint64) (kv.LogPart, error) {
 	m.check(ctx, time.Now(), func(ctx context.Context) error { _, err := m.AuthStatus(ctx); return err })
 	return m.Admin.BackupLog(ctx, after)
 }

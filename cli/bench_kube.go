@@ -285,15 +285,15 @@ func (c *memberCluster) Replace(ctx context.Context) error {
 	defer func() { _ = one.Close() }()
 	var added uint64
 	err = until(ctx, func() error {
-		members, err := one.Members(ctx, false)
+		members, err := one.Members(ctx, client.ReadOptions{})
 		if err != nil {
 			return err
 		}
-		at := slices.IndexFunc(members, func(k client.Member) bool { return k.Name == m.name })
+		at := slices.IndexFunc(members, func(k kv.Member) bool { return k.Name == m.name })
 		if at < 0 {
 			return fmt.Errorf("there is no member %s", m.name)
 		}
-		added, err = one.Admin().AddMemberInstead(ctx, "", []string{m.listenPeer}, members[at].ID)
+		added, err = one.Admin().AddMember(ctx, "", []string{m.listenPeer}, client.AddOptions{Instead: members[at].ID})
 		return err
 	})
 	if err != nil {
@@ -314,8 +314,8 @@ func (c *memberCluster) Replace(ctx context.Context) error {
 	}
 	c.killed = nil
 	return until(ctx, func() error {
-		members, err := one.Members(ctx, false)
-		if err == nil && !slices.ContainsFunc(members, func(k client.Member) bool { return k.ID == added && k.Role == kv.Voter }) {
+		members, err := one.Members(ctx, client.ReadOptions{})
+		if err == nil && !slices.ContainsFunc(members, func(k kv.Member) bool { return k.ID == added && k.Role == kv.Voter }) {
 			err = errors.New("the new member does not vote yet")
 		}
 		return err

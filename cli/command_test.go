@@ -18,7 +18,6 @@ import (
 	"qkv/internal/testretry"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
-	"qkv/net/wire"
 )
 
 // rig is one member whose answers a test decides, and the flags that reach it.
@@ -210,7 +209,7 @@ func TestStatus(t *testing.T) {
 	b := newRig(t, nil)
 	dead, nobody := deadEndpoint(t), deadEndpoint(t)
 	here := b.flags[1]
-	b.member.SetStatus(wire.Status{
+	b.member.SetStatus(kv.Status{
 		Name: "n1", ID: 1, Role: "leader", Leader: 1, Version: "0.1.0", Values: figures.Values{int64(figures.Term), 3, int64(figures.Commit), 9, int64(figures.Applied), 9},
 		Members: []kv.Member{{ID: 1, Name: "n1", Clients: []string{here}, Role: kv.Voter}, {ID: 2, Name: "n2", Clients: []string{dead}}, {ID: 3, Name: "n3", Replaces: 2}},
 	})
@@ -228,7 +227,7 @@ func TestStatus(t *testing.T) {
 			t.Errorf("status lacks %s:\n%s", want, stdout)
 		}
 	}
-	now := wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Members: []kv.Member{{ID: 1, Name: "n1", Clients: []string{here}, Role: kv.Voter}, {ID: 3, Name: "n3"}}, Links: []wire.Link{{Member: 3, Connected: true}}}
+	now := kv.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Members: []kv.Member{{ID: 1, Name: "n1", Clients: []string{here}, Role: kv.Voter}, {ID: 3, Name: "n3"}}, Links: []kv.Link{{Member: 3, Connected: true}}}
 	before := b.member.Status()
 	b.member.SetStatus(now) // a learner that has been getting the data for long
 	if code, stdout, _ = b.qkv(t, "", "status", "-w", "json"); code != 0 || !strings.Contains(stdout, `"error":"it runs and gets the data, and reports its client address afterwards`) {
@@ -254,8 +253,8 @@ func TestStatusOfEndpointsThatAreNoMembers(t *testing.T) {
 	here, dead, old := b.flags[1], deadEndpoint(t), servertest.NewMember()
 	there := servertest.Endpoint(servertest.Start(t, b.trust, old, nil))
 	now := []kv.Member{{ID: 1, Name: "n1", Clients: []string{here}}}
-	b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Values: figures.Values{int64(figures.Applied), 20}, Members: now})
-	removed := wire.Status{Name: "n3", ID: 3, Role: "follower", Leader: 1, Values: figures.Values{int64(figures.Applied), 9}, Members: append(now, kv.Member{ID: 3, Name: "n3", Clients: []string{there}})}
+	b.member.SetStatus(kv.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Values: figures.Values{int64(figures.Applied), 20}, Members: now})
+	removed := kv.Status{Name: "n3", ID: 3, Role: "follower", Leader: 1, Values: figures.Values{int64(figures.Applied), 9}, Members: append(now, kv.Member{ID: 3, Name: "n3", Clients: []string{there}})}
 	oneLine := func(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 	b.flags[1] = here + "," + dead
@@ -289,13 +288,13 @@ func TestStatusOfAMemberThatHasJustDied(t *testing.T) {
 	b := newRig(t, nil)
 	socket := listenAt(t, freeAddresses(t, 1)[0]) // nobody reads it
 	defer func() { _ = socket.Close() }()
-	status := wire.Status{
-		Name: "n1", ID: 1, Role: "leader", Leader: 1, Links: []wire.Link{{Member: 2, Connected: true}},
+	status := kv.Status{
+		Name: "n1", ID: 1, Role: "leader", Leader: 1, Links: []kv.Link{{Member: 2, Connected: true}},
 		Members: []kv.Member{{ID: 1, Name: "n1", Clients: []string{b.flags[1]}, Role: kv.Voter}, {ID: 2, Name: "n2", Clients: []string{socket.LocalAddr().String()}, Role: kv.Voter}},
 	}
 	b.member.SetStatus(status)
 	lost := time.AfterFunc(memberTimeout/2, func() {
-		status.Links = []wire.Link{{Member: 2, Error: "timeout"}}
+		status.Links = []kv.Link{{Member: 2, Error: "timeout"}}
 		b.member.SetStatus(status)
 	})
 	defer lost.Stop()
@@ -310,14 +309,14 @@ func TestStatusNamesWhoIsKnown(t *testing.T) {
 	b := newRig(t, nil)
 	joiner := servertest.NewMember()
 	there := servertest.Endpoint(servertest.Start(t, b.trust, joiner, nil))
-	b.member.SetStatus(wire.Status{
+	b.member.SetStatus(kv.Status{
 		Name: "n1", ID: 1, Role: "leader", Leader: 1, Values: figures.Values{int64(figures.Applied), 20},
 		Members: []kv.Member{{ID: 1, Name: "n1", Clients: []string{b.flags[1]}, Role: kv.Voter}, {ID: 2, Name: "n2", Clients: []string{there}}, {ID: 3}},
-		Links:   []wire.Link{{Member: 2, Connected: true, RTT: time.Millisecond}, {Member: 3}, {Member: 4}},
+		Links:   []kv.Link{{Member: 2, Connected: true, RTT: time.Millisecond}, {Member: 3}, {Member: 4}},
 	})
-	joiner.SetStatus(wire.Status{
+	joiner.SetStatus(kv.Status{
 		Name: "n2", ID: 2, Role: "follower", Leader: 1, Members: []kv.Member{{ID: 4, Name: "n4"}},
-		Links: []wire.Link{{Member: 1, Connected: true, RTT: time.Millisecond}, {Member: 3}}, Alarms: []kv.Alarm{{Name: "REFUSED", Member: 1, Text: "so it is"}},
+		Links: []kv.Link{{Member: 1, Connected: true, RTT: time.Millisecond}, {Member: 3}}, Alarms: []kv.Alarm{{Name: "REFUSED", Member: 1, Text: "so it is"}},
 	})
 	code, out, stderr := b.qkv(t, "", "status")
 	for _, want := range []string{"\n0000000000000003 does not answer: ", "\nREFUSED of n1: ", "\nlinks 0000000000000003–n1 none, n1–n2 1.00 ms, n1–n4 none, 0000000000000003–n2 none\n"} {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 )
 
@@ -47,15 +48,15 @@ func del(c *cli.Context) error {
 
 // delRequest builds the request from delFlags and the arguments. Unlike etcdctl's, the command del takes no END: two words in a shell are
 // more likely two keys than a range.
-func delRequest(c *cli.Context) (client.Delete, error) {
+func delRequest(c *cli.Context) (kv.Delete, error) {
 	q, err := rangeQuery(c, c.Args().Slice())
 	if err != nil {
-		return client.Delete{}, err
+		return kv.Delete{}, err
 	}
 	if c.Args().First() == "" && !c.Bool("all") {
-		return client.Delete{}, usagef("an empty KEY stands for every key: pass --all to confirm; nothing was deleted")
+		return kv.Delete{}, usagef("an empty KEY stands for every key: pass --all to confirm; nothing was deleted")
 	}
-	return client.Delete{Key: q.Key, End: q.End, PrevKV: c.Bool("prev-kv")}, nil
+	return kv.Delete{Key: q.Key, End: q.End, PrevKV: c.Bool("prev-kv")}, nil
 }
 
 // delDocument returns the answer to a delete for JSON.

@@ -215,9 +215,9 @@ func (t target) leftBehind(err error) string {
 }
 
 // credentials returns those of --certs-dir; for endpoints on loopback only, the default is the local CA.
-func (t target) credentials() (*client.Credentials, error) {
+func (t target) credentials() (*wire.Credentials, error) {
 	if t.certsDir != "" {
-		credentials, err := client.LoadCredentials(t.certsDir, t.name)
+		credentials, err := wire.LoadClient(t.certsDir, t.name, time.Now)
 		if err != nil {
 			return nil, usagef("%w", err)
 		}
@@ -229,7 +229,7 @@ func (t target) credentials() (*client.Credentials, error) {
 				"ca.crt and this client's certificate (`qkv cert client --certs-dir DIR NAME` makes it where the CA is)", e)
 		}
 	}
-	credentials, err := client.LocalCredentials(t.home)
+	credentials, err := wire.LocalCredentials(t.home)
 	if err != nil {
 		return nil, usagef("%w", err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 )
 
@@ -68,15 +69,15 @@ func diff(c *cli.Context) error {
 
 // newestOf returns the newest revision. It asks for a prefix that the user may read: others may be refused.
 func newestOf(ctx context.Context, s *client.Client, prefix string) (int64, error) {
-	found, err := s.Range(ctx, client.Range{Key: orLeast([]byte(prefix)), KeysOnly: true})
+	found, err := s.Range(ctx, kv.Range{Key: orLeast([]byte(prefix)), KeysOnly: true})
 	return found.Revision, err
 }
 
 // difference is a key that differs between two revisions; nil where the key does not exist.
 type difference struct {
 	key    []byte
-	before *client.KeyValue
-	after  *client.KeyValue
+	before *kv.KeyValue
+	after  *kv.KeyValue
 	// The authors of both; empty where none is known.
 	beforeBy, afterBy string
 }
@@ -100,7 +101,7 @@ func (d *difference) leased() bool {
 // differences yields the keys below a prefix that differ between two revisions, in key order. An error ends the sequence.
 func differences(ctx context.Context, s *client.Client, prefix string, from, to int64) iter.Seq2[difference, error] {
 	return func(yield func(difference, error) bool) {
-		at := func(revision int64) (next func() (client.KeyValue, error, bool), stop func()) {
+		at := func(revision int64) (next func() (kv.KeyValue, error, bool), stop func()) {
 			q := prefixQuery([]byte(prefix))
 			q.Revision = revision
 			return iter.Pull2(eachPair(ctx, s, q))
@@ -143,11 +144,11 @@ func (d *difference) same() bool {
 }
 
 // eachPair yields the pairs of a range one by one.
-func eachPair(ctx context.Context, s *client.Client, q client.Range) iter.Seq2[client.KeyValue, error] {
-	return func(yield func(client.KeyValue, error) bool) {
+func eachPair(ctx context.Context, s *client.Client, q kv.Range) iter.Seq2[kv.KeyValue, error] {
+	return func(yield func(kv.KeyValue, error) bool) {
 		for page, err := range s.Pages(ctx, q) {
 			if err != nil {
-				yield(client.KeyValue{}, err)
+				yield(kv.KeyValue{}, err)
 				return
 			}
 			for _, pair := range page.KVs {
@@ -181,16 +182,16 @@ func (w *differenceWriter) add(ctx context.Context, s *client.Client, d differen
 
 // flush prints the differences that wait for their authors.
 func (w *differenceWriter) flush(ctx context.Context, s *client.Client) error {
-	var changes []client.Change
+	var changes []kv.Change
 	var names []*string // for the authors of changes
 	for i := range w.waiting {
 		d := &w.waiting[i]
 		for _, side := range []struct {
-			pair *client.KeyValue
+			pair *kv.KeyValue
 			name *string
 		}{{d.before, &d.beforeBy}, {d.after, &d.afterBy}} {
 			if side.pair != nil {
-				changes = append(changes, client.Change{Key: d.key, Revision: side.pair.ModRevision})
+				changes = append(changes, kv.Change{Key: d.key, Revision: side.pair.ModRevision})
 				names = append(names, side.name)
 			}
 		}
@@ -239,7 +240,7 @@ func (w *differenceWriter) write(d *difference) error {
 	}
 	for _, side := range []struct {
 		mark string
-		pair *client.KeyValue
+		pair *kv.KeyValue
 	}{{"-", d.before}, {"+", d.after}} {
 		if side.pair != nil {
 			writeLines(w.out, "  "+side.mark+" ", side.pair.Value)
@@ -255,7 +256,7 @@ func writeLines(w io.Writer, prefix string, value []byte) {
 	}
 }
 
-func beforeOf(pair *client.KeyValue, who string) *beforeDocument {
+func beforeOf(pair *kv.KeyValue, who string) *beforeDocument {
 	if pair == nil {
 		return nil
 	}

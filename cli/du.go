@@ -43,7 +43,7 @@ func duCommand() *cli.Command {
 }
 
 func du(c *cli.Context) error {
-	q := client.Usage{
+	q := kv.Usage{
 		Prefix: []byte(c.Args().First()), Separator: []byte(c.String("separator")), Depth: c.Int("depth"), Serializable: c.Bool("serializable"),
 	}
 	if err := q.Check(kv.Bounds{Key: limits.KeyBytes}); err != nil {
@@ -74,18 +74,18 @@ func du(c *cli.Context) error {
 
 // used is the printed usage.
 type used struct {
-	*client.UsageResult
-	query *client.Usage
-	total client.UsageRow
+	*kv.UsageResult
+	query *kv.Usage
+	total kv.UsageRow
 }
 
 // newUsed sorts the rows, and adds them up.
-func newUsed(q *client.Usage, all *client.UsageResult, order string) *used {
+func newUsed(q *kv.Usage, all *kv.UsageResult, order string) *used {
 	d := &used{UsageResult: all, query: q}
 	for i := range all.Rows {
 		d.total.Add(&all.Rows[i])
 	}
-	slices.SortFunc(all.Rows, func(a, b client.UsageRow) int {
+	slices.SortFunc(all.Rows, func(a, b kv.UsageRow) int {
 		n := 0
 		switch order {
 		case "bytes":
@@ -103,7 +103,7 @@ func newUsed(q *client.Usage, all *client.UsageResult, order string) *used {
 }
 
 // direct reports whether the keys of a group have fewer separators than --depth.
-func (d *used) direct(row *client.UsageRow) bool {
+func (d *used) direct(row *kv.UsageRow) bool {
 	return bytes.Count(row.Prefix[len(d.query.Prefix):], d.query.Separator) < d.query.Depth
 }
 
@@ -128,7 +128,7 @@ func (d *used) writeTable(w io.Writer, person bool) {
 		return number(strconv.FormatInt(n, 10))
 	}
 	t := table{head: []string{"PREFIX", "KEYS", "BYTES", "VERSIONS", "HISTORY", "LEASED", "CHANGES"}}
-	add := func(name string, r *client.UsageRow) {
+	add := func(name string, r *kv.UsageRow) {
 		t.add(name, r.Keys, size(r.Bytes), r.Versions, size(r.History), r.Leased, number(d.changed(r.Changes)))
 	}
 	for i := range d.Rows {
@@ -161,7 +161,7 @@ func (d *used) period() string {
 
 // document returns the usage for JSON and for `-w fields`; a period of 0 says that changes were not counted.
 func (d *used) document() document {
-	numbers := func(r *client.UsageRow) document {
+	numbers := func(r *kv.UsageRow) document {
 		return document{
 			{"keys", r.Keys}, {"bytes", r.Bytes}, {"history_versions", r.Versions}, {"history_bytes", r.History}, {"leased_keys", r.Leased}, {"changes", r.Changes},
 		}

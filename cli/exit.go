@@ -161,7 +161,7 @@ func orNothing(err error) error {
 		if !strings.Contains(err.Error(), "certainly did not happen") {
 			err = fmt.Errorf("%w; nothing was written", err)
 		}
-	case errors.As(err, &answer) && answer.Certain() && answer.Code != kv.SessionEnded && exitCode(err) != exitUnknown && !saysNothing(err.Error()):
+	case errors.As(err, &answer) && answer.Certain() && answer.Code != kv.NameEnded && exitCode(err) != exitUnknown && !saysNothing(err.Error()):
 		err = fmt.Errorf("%w; nothing was changed", err)
 	}
 	return err

@@ -17,6 +17,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 )
 
@@ -66,7 +67,7 @@ func exportFolder(c *cli.Context) error {
 
 // exportStore is the part of the client that an export uses: all pages of a range come from one revision.
 type exportStore interface {
-	Pages(ctx context.Context, q client.Range) iter.Seq2[client.RangeResult, error]
+	Pages(ctx context.Context, q kv.Range) iter.Seq2[kv.RangeResult, error]
 }
 
 // exporter writes keys as files.
@@ -189,7 +190,7 @@ func removeUnnamed(root *os.Root, temporary string) error {
 }
 
 // page writes those values of a page that have no file yet, syncs them, and only then gives them their names.
-func (e *exporter) page(ctx context.Context, kvs []client.KeyValue) error {
+func (e *exporter) page(ctx context.Context, kvs []kv.KeyValue) error {
 	var files []pending
 	for i, pair := range kvs {
 		key := string(pair.Key[len(e.prefix):])

@@ -64,7 +64,7 @@ const (
 // packages is the plan: all packages with what each may use. net is a shelf, and no package.
 var packages = map[string]layer{
 	"log/disk":         {floor: 0, modules: []string{sysModule}},
-	"index/kv":         {floor: 0, imports: []string{"internal/pack", "internal/limits"}},
+	"index/kv":         {floor: 0, imports: []string{"internal/figures", "internal/pack", "internal/limits"}},
 	"internal/pack":    {floor: -1},
 	"internal/codec":   {floor: 0, imports: []string{"internal/pack"}, modules: []string{msgpackModule}},
 	"internal/damage":  {floor: 0, imports: []string{"internal/pack"}},
@@ -102,7 +102,7 @@ var packages = map[string]layer{
 	"net/client": {floor: 3, imports: []string{"internal/figures", "net/wire", "index/kv", "internal/election", "internal/pack", "internal/buffers", "internal/limits"}, modules: []string{quicModule}},
 
 	"net/etcd/h2":           {floor: 2, modules: []string{grpcModule, netModule, protoModule}},
-	"net/etcd/front":        {floor: 3, imports: []string{"net/etcd/h2", "net/wire", "internal/admit", "internal/logx", "internal/limits"}, modules: []string{grpcModule, netModule}},
+	"net/etcd/front":        {floor: 3, imports: []string{"index/kv", "net/etcd/h2", "net/wire", "internal/admit", "internal/logx", "internal/limits"}, modules: []string{grpcModule, netModule}},
 	"snapshot/backup/store": {floor: 3, imports: []string{"log/disk", "internal/damage", "internal/limits"}, modules: []string{minioModule}},
 
 	"snapshot/backup":  {floor: 3, imports: []string{"snapshot", "snapshot/backup/store", "index", "index/kv", "log/disk", "internal/codec", "internal/pack", "internal/damage", "internal/limits"}, modules: []string{ageModule}},
@@ -117,6 +117,7 @@ var packages = map[string]layer{
 	"internal/pack/packtest": {floor: 0, imports: []string{"internal/pack"}, helper: true},
 	"internal/testport":      {floor: 2, helper: true},
 	"internal/testretry":     {floor: 3, helper: true},
+	"net/client/clienttest":  {floor: 3, imports: []string{"net/client", "net/server", "net/server/servertest", "index/kv"}, helper: true},
 	"net/server/servertest":  {floor: 3, imports: []string{"internal/figures", "net/auth", "net/server", "net/wire", "internal/audit", "log/disk", "index", "index/kv", "index/watch", "internal/pack", "internal/limits", "internal/testport"}, helper: true},
 
 	"node/backuprun": {floor: 4, imports: []string{"snapshot", "snapshot/backup", "snapshot/backup/store", "index/kv", "internal/damage", "internal/limits"}, modules: []string{ageModule}},

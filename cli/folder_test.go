@@ -15,8 +15,8 @@ import (
 	"syscall"
 	"testing"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
-	"qkv/net/client"
 )
 
 // tree makes the files of a map below a new folder.
@@ -376,12 +376,12 @@ type failingStore struct {
 	pages int
 }
 
-func (f *failingStore) Pages(ctx context.Context, q client.Range) iter.Seq2[client.RangeResult, error] {
-	return func(yield func(client.RangeResult, error) bool) {
+func (f *failingStore) Pages(ctx context.Context, q kv.Range) iter.Seq2[kv.RangeResult, error] {
+	return func(yield func(kv.RangeResult, error) bool) {
 		n := 0
 		for page := range f.memory.Pages(ctx, q) {
 			if n++; n > f.pages {
-				yield(client.RangeResult{}, errInjected)
+				yield(kv.RangeResult{}, errInjected)
 				return
 			}
 			if !yield(page, nil) {

@@ -65,7 +65,7 @@ func variableOf(prefix, name string) string {
 }
 
 // getQuery builds the query from getFlags and the arguments.
-func getQuery(c *cli.Context) (q client.Range, err error) {
+func getQuery(c *cli.Context) (q kv.Range, err error) {
 	if q, err = rangeQuery(c, c.Args().Slice()); err != nil {
 		return q, err
 	}
@@ -137,40 +137,40 @@ func get(c *cli.Context) error {
 }
 
 // readAt sets the query's revision to that of a time, unless the time is zero.
-func readAt(ctx context.Context, s *client.Client, q *client.Range, at time.Time) (err error) {
+func readAt(ctx context.Context, s *client.Client, q *kv.Range, at time.Time) (err error) {
 	if !at.IsZero() {
-		q.Revision, err = s.RevisionAt(ctx, at, q.Serializable)
+		q.Revision, err = s.RevisionAt(ctx, at, client.ReadOptions{Serializable: q.Serializable})
 	}
 	return err
 }
 
 // rangeQuery builds a query from --prefix, --from-key and the arguments KEY [END].
-func rangeQuery(c *cli.Context, keys []string) (client.Range, error) {
+func rangeQuery(c *cli.Context, keys []string) (kv.Range, error) {
 	prefix, fromKey := c.Bool("prefix"), c.Bool("from-key")
 	switch {
 	case prefix && fromKey:
-		return client.Range{}, usagef("--prefix and --from-key exclude each other")
+		return kv.Range{}, usagef("--prefix and --from-key exclude each other")
 	case len(keys) == 2 && (prefix || fromKey):
-		return client.Range{}, usagef("--prefix and --from-key say where the range ends: END %q goes without them", keys[1])
+		return kv.Range{}, usagef("--prefix and --from-key say where the range ends: END %q goes without them", keys[1])
 	}
 	key, err := keyArgument(c, prefix || fromKey)
 	if err != nil {
-		return client.Range{}, err
+		return kv.Range{}, err
 	}
 	switch {
 	case prefix:
 		return prefixQuery(key), nil
 	case fromKey:
-		return client.Range{Key: orLeast(key), End: client.From}, nil
+		return kv.Range{Key: orLeast(key), End: client.From}, nil
 	case len(keys) == 2 && keys[1] != "":
-		return client.Range{Key: key, End: []byte(keys[1])}, nil
+		return kv.Range{Key: key, End: []byte(keys[1])}, nil
 	}
-	return client.Range{Key: key}, nil
+	return kv.Range{Key: key}, nil
 }
 
 // prefixQuery returns the query for all keys that begin with prefix; an empty prefix matches every key.
-func prefixQuery(prefix []byte) client.Range {
-	return client.Range{Key: orLeast(prefix), End: client.Prefix(prefix)}
+func prefixQuery(prefix []byte) kv.Range {
+	return kv.Range{Key: orLeast(prefix), End: client.Prefix(prefix)}
 }
 
 // orLeast replaces an empty key, which cannot exist, by the smallest key.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/net/client"
 )
@@ -53,7 +54,7 @@ func pointAsked(ctx context.Context, s *client.Client, word string) (int64, erro
 	if err != nil || at.IsZero() {
 		return revision, err
 	}
-	return s.RevisionAt(ctx, at, false)
+	return s.RevisionAt(ctx, at, client.ReadOptions{})
 }
 
 // parsePoint reads a revision, a time or an age. An empty word is revision 0.
@@ -78,13 +79,13 @@ func parsePoint(word string, now time.Time) (revision int64, at time.Time, err e
 
 // recorded is a change with its time and author. The time is zero if it is no longer known, the author empty.
 type recorded struct {
-	client.WatchEvent
+	kv.WatchEvent
 	at  time.Time
 	who string
 }
 
 // recordsOf adds the times and authors of changes.
-func recordsOf(ctx context.Context, s *client.Client, events []client.WatchEvent) ([]recorded, error) {
+func recordsOf(ctx context.Context, s *client.Client, events []kv.WatchEvent) ([]recorded, error) {
 	names, err := authorsOfEvents(ctx, s, events)
 	if err != nil {
 		return nil, err
@@ -142,7 +143,7 @@ func printHistory(c *cli.Context) error {
 	}
 	return within(c, func(ctx context.Context, s *client.Client) error {
 		w := newVersionWriter(c.App.Writer, c.String("write-out"))
-		var waiting []client.WatchEvent
+		var waiting []kv.WatchEvent
 		flush := func() error {
 			all, err := recordsOf(ctx, s, waiting)
 			for i := range all {
@@ -227,7 +228,7 @@ func printLog(c *cli.Context) error {
 	return untilSignal(c, func(ctx context.Context, s *client.Client) error {
 		switch {
 		case !at.IsZero():
-			before, err := s.RevisionAt(ctx, at, false)
+			before, err := s.RevisionAt(ctx, at, client.ReadOptions{})
 			if err != nil {
 				return err
 			}
@@ -239,11 +240,11 @@ func printLog(c *cli.Context) error {
 			}
 			first = max(status.Get(figures.Oldest), 1)
 		}
-		return followLog(ctx, c, s, client.Watch{Key: q.Key, End: q.End, Revision: first})
+		return followLog(ctx, c, s, kv.Watch{Key: q.Key, End: q.End, Revision: first})
 	})
 }
 
-func followLog(ctx context.Context, c *cli.Context, s *client.Client, request client.Watch) error {
+func followLog(ctx context.Context, c *cli.Context, s *client.Client, request kv.Watch) error {
 	responses := s.Changes(ctx, request)
 	if c.Bool("follow") {
 		w, err := s.Watch(ctx, request)

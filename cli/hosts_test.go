@@ -220,26 +220,26 @@ func (h *hosts) remove(m *memberProcess) {
 }
 
 // records are the members, by what the cluster says.
-func (h *hosts) records() ([]client.Member, error) {
+func (h *hosts) records() ([]kv.Member, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	return h.admin.Members(ctx, false)
+	return h.admin.Members(ctx, client.ReadOptions{})
 }
 
 // awaitVoters waits until the members are those that run here: all vote, and all have said where they are.
 func (h *hosts) awaitVoters() {
 	h.t.Helper()
-	h.awaitRecords("all vote, and are known where they are", func(all []client.Member) bool {
-		return len(all) == len(h.members) && !slices.ContainsFunc(all, func(one client.Member) bool {
+	h.awaitRecords("all vote, and are known where they are", func(all []kv.Member) bool {
+		return len(all) == len(h.members) && !slices.ContainsFunc(all, func(one kv.Member) bool {
 			i := slices.IndexFunc(h.members, func(m *memberProcess) bool { return m.name == one.Name })
 			return i < 0 || one.Role != kv.Voter || !slices.Equal(one.Peers, []string{h.members[i].listenPeer}) || !slices.Equal(one.Clients, []string{h.members[i].listen})
 		})
 	})
 }
 
-func (h *hosts) awaitRecords(what string, as func([]client.Member) bool) {
+func (h *hosts) awaitRecords(what string, as func([]kv.Member) bool) {
 	h.t.Helper()
-	var all []client.Member
+	var all []kv.Member
 	var err error
 	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if all, err = h.records(); err == nil && as(all) {
@@ -523,9 +523,9 @@ func TestHostsLeaderKilled(t *testing.T) {
 func (h *hosts) awaitRole(name string) {
 	h.t.Helper()
 	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
-		all, err := h.admin.Members(h.t.Context(), true)
+		all, err := h.admin.Members(h.t.Context(), client.ReadOptions{Serializable: true})
 		must(h.t, err)
-		if slices.ContainsFunc(all, func(m client.Member) bool { return m.Name == name && m.Role != kv.Learner }) {
+		if slices.ContainsFunc(all, func(m kv.Member) bool { return m.Name == name && m.Role != kv.Learner }) {
 			return
 		}
 	}
@@ -696,7 +696,7 @@ func TestHostsJoinLarge(t *testing.T) {
 	for level := false; !level; time.Sleep(100 * time.Millisecond) {
 		here, there = max(here, leader.residentBytes()), max(there, m.residentBytes())
 		all, err := h.records()
-		level = err == nil && slices.ContainsFunc(all, func(one client.Member) bool { return one.Name == m.name && one.Role == kv.Voter })
+		level = err == nil && slices.ContainsFunc(all, func(one kv.Member) bool { return one.Name == m.name && one.Role == kv.Voter })
 		if l.now()-began > 5*time.Minute {
 			t.Fatalf("it is not level after %v\n%s\n%s", l.now()-began, leader.tail(20), m.tail(20))
 		}

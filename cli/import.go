@@ -15,6 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/client"
 )
@@ -80,7 +81,7 @@ func keyPrefix(prefix string) string {
 
 // importStore is the part of the client that an import uses; the client coalesces the calls of many goroutines.
 type importStore interface {
-	Get(ctx context.Context, key []byte) (pair client.KeyValue, found bool, err error)
+	Get(ctx context.Context, key []byte) (pair kv.KeyValue, found bool, err error)
 	Put(ctx context.Context, key, value []byte) (client.Written, error)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -85,12 +86,12 @@ func leaseGrant(c *cli.Context) error {
 		}
 	}
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
-		l, err := s.Grant(ctx, id, ttl)
+		l, err := s.Grant(ctx, ofSeconds(ttl), client.GrantOptions{ID: id})
 		if err != nil {
 			return writeFailed(err)
 		}
 		return writeLease(c, l.ID, l.TTL, l.TTL, nil,
-			fmt.Sprintf("lease %016x granted with TTL(%ds)", uint64(l.ID), l.TTL))
+			fmt.Sprintf("lease %016x granted with TTL(%ds)", uint64(l.ID), l.TTL/time.Second))
 	}))
 }
 
@@ -121,7 +122,7 @@ func leaseKeepAlive(c *cli.Context) error {
 			begun := time.Now()
 			ttl, err := renew(c, s, id)
 			answer, ok := errors.AsType[*kv.Error](err)
-			pause := time.Duration(min(ttl, 1<<30)) * time.Second / 3
+			pause := min(ttl, 1<<30*time.Second) / 3
 			switch {
 			case ok && answer.Code == kv.LeaseNotFound:
 				return exitf(exitNotFound, "lease %016x expired or revoked", uint64(id))
@@ -131,7 +132,7 @@ func leaseKeepAlive(c *cli.Context) error {
 				pause = renewAgain
 			default:
 				until = begun.Add(3 * pause)
-				if err := writeLease(c, id, ttl, ttl, nil, fmt.Sprintf("lease %016x keepalived with TTL(%d)", uint64(id), ttl)); err != nil {
+				if err := writeLease(c, id, ttl, ttl, nil, fmt.Sprintf("lease %016x keepalived with TTL(%d)", uint64(id), ttl/time.Second)); err != nil {
 					return err
 				}
 				if c.Bool("once") {
@@ -153,7 +154,7 @@ func leaseKeepAlive(c *cli.Context) error {
 const renewAgain = 100 * time.Millisecond
 
 // renew renews a lease within the command's timeout.
-func renew(c *cli.Context, s *client.Client, id int64) (int64, error) {
+func renew(c *cli.Context, s *client.Client, id int64) (time.Duration, error) {
 	timeout := c.Duration("timeout")
 	ctx, cancel := context.WithTimeoutCause(c.Context, timeout, noAnswer(timeout))
 	defer cancel()
@@ -162,7 +163,7 @@ func renew(c *cli.Context, s *client.Client, id int64) (int64, error) {
 
 func leaseTimeToLive(c *cli.Context) error {
 	return withLease(c, func(ctx context.Context, s *client.Client, id int64) error {
-		left, err := s.TimeToLive(ctx, id, c.Bool("keys"))
+		left, err := s.TimeToLive(ctx, id, client.LeaseOptions{Keys: c.Bool("keys")})
 		if err != nil {
 			return err
 		}
@@ -172,7 +173,7 @@ func leaseTimeToLive(c *cli.Context) error {
 			}
 			return exitf(exitNotFound, "there is no lease %016x: it expired, was revoked, or was never granted", uint64(id))
 		}
-		text := fmt.Sprintf("lease %016x granted with TTL(%ds), remaining(%ds)", uint64(id), left.Granted, left.TTL)
+		text := fmt.Sprintf("lease %016x granted with TTL(%ds), remaining(%ds)", uint64(id), left.Granted/time.Second, left.TTL/time.Second)
 		if c.Bool("keys") {
 			var words []string
 			left.Keys = append([][]byte{}, left.Keys...) // not nil
@@ -185,8 +186,16 @@ func leaseTimeToLive(c *cli.Context) error {
 	})
 }
 
+// ofSeconds converts seconds to a duration, limited to the longest one.
+func ofSeconds(n int64) time.Duration {
+	return time.Duration(min(n, int64(math.MaxInt64/time.Second))) * time.Second
+}
+
+func inSeconds(ttl time.Duration) int64 { return int64(ttl / time.Second) }
+
 // writeLease prints one lease; text is its plain form. keys is nil if they were not requested.
-func writeLease(c *cli.Context, id, ttl, granted int64, keys [][]byte, text string) error {
+func writeLease(c *cli.Context, id int64, remaining, total time.Duration, keys [][]byte, text string) error {
+	ttl, granted := inSeconds(remaining), inSeconds(total)
 	w, d := c.App.Writer, document{{"id", hex(uint64(id))}, {"ttl", ttl}, {"granted_ttl", granted}}
 	var all []document
 	for _, key := range keys {

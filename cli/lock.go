@@ -97,7 +97,7 @@ func inSession(c *cli.Context, f func(ctx context.Context, s *client.LockSession
 	return untilSignal(c, func(ctx context.Context, one *client.Client) error {
 		begin, cancel := context.WithTimeoutCause(ctx, c.Duration("timeout"), noAnswer(c.Duration("timeout")))
 		defer cancel()
-		s, err := client.NewLockSession(begin, one, client.LockSessionOptions{TTL: c.Int64("ttl")})
+		s, err := client.NewLockSession(begin, one, client.LockSessionOptions{TTL: ofSeconds(c.Int64("ttl"))})
 		if err != nil {
 			return err
 		}
@@ -105,7 +105,7 @@ func inSession(c *cli.Context, f func(ctx context.Context, s *client.LockSession
 		end, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), c.Duration("timeout"), noAnswer(c.Duration("timeout")))
 		defer cancel()
 		if closing := s.Close(end); err == nil && closing != nil {
-			return fmt.Errorf("it is held for up to %d seconds longer: %w", s.Lease().TTL, closing)
+			return fmt.Errorf("it is held for up to %d seconds longer: %w", s.Lease().TTL/time.Second, closing)
 		}
 		return err
 	})
@@ -222,7 +222,7 @@ func commandCode(err *exec.ExitError) int {
 const warnings = 5
 
 func (h *holder) margin() time.Duration {
-	return time.Duration(min(h.session.Lease().TTL, 1<<20)) * time.Second / warnings
+	return min(h.session.Lease().TTL, 1<<20*time.Second) / warnings
 }
 
 // wait waits for the end of the command, forwards signals to it, and ends it when the lock is lost.

@@ -76,7 +76,7 @@ func peersOf(c *cli.Context) ([]string, error) {
 }
 
 // named returns the member with a name, or else with an id.
-func named(members []client.Member, word string) (*client.Member, error) {
+func named(members []kv.Member, word string) (*kv.Member, error) {
 	var names []string
 	for i := range members {
 		if members[i].Name == word {
@@ -84,7 +84,7 @@ func named(members []client.Member, word string) (*client.Member, error) {
 		}
 		names = append(names, members[i].Name)
 	}
-	if i := slices.IndexFunc(members, func(m client.Member) bool { return hex(m.ID) == word }); i >= 0 {
+	if i := slices.IndexFunc(members, func(m kv.Member) bool { return hex(m.ID) == word }); i >= 0 {
 		return &members[i], nil
 	}
 	return nil, noMember(word, names)
@@ -96,9 +96,9 @@ func noMember(word string, names []string) error {
 }
 
 // withMember runs f with the member named by the only argument, and the others.
-func withMember(c *cli.Context, f func(ctx context.Context, s *client.Client, m *client.Member) error) error {
+func withMember(c *cli.Context, f func(ctx context.Context, s *client.Client, m *kv.Member) error) error {
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
-		members, err := s.Members(ctx, false)
+		members, err := s.Members(ctx, client.ReadOptions{})
 		if err != nil {
 			return err
 		}
@@ -111,7 +111,7 @@ func withMember(c *cli.Context, f func(ctx context.Context, s *client.Client, m 
 }
 
 func memberRemove(c *cli.Context) error {
-	return withMember(c, func(ctx context.Context, s *client.Client, m *client.Member) error {
+	return withMember(c, func(ctx context.Context, s *client.Client, m *kv.Member) error {
 		err := s.Admin().RemoveMember(ctx, m.ID)
 		if err == nil {
 			writeChanged(c, fmt.Sprintf("%s (%s) is no member any more", cmp.Or(m.Name, "a learner"), hex(m.ID)), m.Name, hex(m.ID), "removed")
@@ -131,7 +131,7 @@ func noteSecret(c *cli.Context) {
 }
 
 func memberPromote(c *cli.Context) error {
-	return withMember(c, func(ctx context.Context, s *client.Client, m *client.Member) error {
+	return withMember(c, func(ctx context.Context, s *client.Client, m *kv.Member) error {
 		err := s.Admin().PromoteMember(ctx, m.ID, 0)
 		if err == nil {
 			writeChanged(c, fmt.Sprintf("%s (%s) is a voter", m.Name, hex(m.ID)), m.Name, hex(m.ID), "promoted")
@@ -145,7 +145,7 @@ func memberUpdate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return withMember(c, func(ctx context.Context, s *client.Client, m *client.Member) error {
+	return withMember(c, func(ctx context.Context, s *client.Client, m *kv.Member) error {
 		err := s.Admin().UpdateMember(ctx, m.ID, peers)
 		if err == nil {
 			writeChanged(c, fmt.Sprintf("%s (%s) is reached at %s", m.Name, hex(m.ID), strings.Join(peers, ", ")), m.Name, hex(m.ID), "updated")
@@ -164,7 +164,7 @@ func memberAdd(c *cli.Context) error {
 		return err
 	}
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
-		members, err := s.Members(ctx, false)
+		members, err := s.Members(ctx, client.ReadOptions{})
 		if err != nil {
 			return err
 		}
@@ -178,7 +178,7 @@ func memberAdd(c *cli.Context) error {
 			id, before = m.ID, true
 			fmt.Fprintf(&text, "%s (%s) was added before, and has not been started\n", name, hex(id))
 		} else {
-			if id, err = s.Admin().AddMember(ctx, name, peers, manual); err != nil {
+			if id, err = s.Admin().AddMember(ctx, name, peers, client.AddOptions{Manual: manual}); err != nil {
 				return writeFailed(err)
 			}
 			then := "a voter automatically when it has caught up"
@@ -196,7 +196,7 @@ func memberAdd(c *cli.Context) error {
 }
 
 // reachable refuses a new member on another host while all voters listen for members on loopback only: it could never connect.
-func reachable(c *cli.Context, members []client.Member, name string, peers []string) error {
+func reachable(c *cli.Context, members []kv.Member, name string, peers []string) error {
 	elsewhere := func(address string) bool {
 		host, _, _ := net.SplitHostPort(address)
 		return !loopbackHost(host)
@@ -214,13 +214,13 @@ func reachable(c *cli.Context, members []client.Member, name string, peers []str
 }
 
 // waiting reports whether a member is a learner that was added with these addresses and never started.
-func waiting(m *client.Member, peers []string) bool {
+func waiting(m *kv.Member, peers []string) bool {
 	return m.Role == kv.Learner && !m.Started() && slices.Equal(m.Peers, peers)
 }
 
 // joinAddresses returns the voters' addresses for a new member to join. It leaves out the voter `but`, which is lost or new, unless
 // there is no other.
-func joinAddresses(members []client.Member, but uint64) (addresses []string) {
+func joinAddresses(members []kv.Member, but uint64) (addresses []string) {
 	for _, m := range members {
 		if m.Role.Votes() && m.ID != but && len(m.Peers) > 0 {
 			addresses = append(addresses, m.Peers[0])
@@ -280,7 +280,7 @@ func moveLeaderCommand() *cli.Command {
 }
 
 func moveLeader(ctx context.Context, c *cli.Context, s *client.Client) error {
-	members, err := s.Members(ctx, false)
+	members, err := s.Members(ctx, client.ReadOptions{})
 	if err != nil {
 		return err
 	}
@@ -299,7 +299,7 @@ func moveLeader(ctx context.Context, c *cli.Context, s *client.Client) error {
 		}
 		to = m.ID
 	}
-	another := func(m client.Member) bool { return m.Role.Votes() && m.ID != before.Leader }
+	another := func(m kv.Member) bool { return m.Role.Votes() && m.ID != before.Leader }
 	if to == 0 && !slices.ContainsFunc(members, another) {
 		return exitf(exitCondition, "there is only one voter, so no other member can lead; nothing was changed")
 	}
@@ -312,7 +312,7 @@ func moveLeader(ctx context.Context, c *cli.Context, s *client.Client) error {
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(members, func(m client.Member) bool { return m.ID == leader })
+	i := slices.IndexFunc(members, func(m kv.Member) bool { return m.ID == leader })
 	if i < 0 {
 		return fmt.Errorf("%s leads, which was added since", hex(leader))
 	}

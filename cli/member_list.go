@@ -30,15 +30,15 @@ func memberListCommand() *cli.Command {
 }
 
 func memberList(ctx context.Context, c *cli.Context, s *client.Client) error {
-	members, err := s.Members(ctx, c.Bool("serializable"))
+	members, err := s.Members(ctx, client.ReadOptions{Serializable: c.Bool("serializable")})
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(members, func(a, b client.Member) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(members, func(a, b kv.Member) int { return strings.Compare(a.Name, b.Name) })
 	return writeMembers(c.App.Writer, c.String("write-out"), members)
 }
 
-func writeMembers(w io.Writer, format string, members []client.Member) error {
+func writeMembers(w io.Writer, format string, members []kv.Member) error {
 	all := make([]document, 0, len(members))
 	for i := range members {
 		all = append(all, memberDocument(&members[i], replacedBy(members, &members[i])))
@@ -47,14 +47,14 @@ func writeMembers(w io.Writer, format string, members []client.Member) error {
 }
 
 // replacedBy returns the name of the member that m replaces; empty: none.
-func replacedBy(members []client.Member, m *client.Member) string {
-	if i := slices.IndexFunc(members, func(other client.Member) bool { return other.ID == m.Replaces }); i >= 0 {
+func replacedBy(members []kv.Member, m *kv.Member) string {
+	if i := slices.IndexFunc(members, func(other kv.Member) bool { return other.ID == m.Replaces }); i >= 0 {
 		return members[i].Name
 	}
 	return ""
 }
 
-func memberDocument(m *client.Member, replaces string) document {
+func memberDocument(m *kv.Member, replaces string) document {
 	return document{
 		{"name", m.Name},
 		{"id", hex(m.ID)},
@@ -72,7 +72,7 @@ func memberDocument(m *client.Member, replaces string) document {
 	}
 }
 
-func startedText(m *client.Member) string {
+func startedText(m *kv.Member) string {
 	if m.Started() {
 		return "started"
 	}
@@ -80,7 +80,7 @@ func startedText(m *client.Member) string {
 }
 
 // sinceText returns when a member was added; empty: it is a founder.
-func sinceText(m *client.Member) string {
+func sinceText(m *kv.Member) string {
 	if m.Since == 0 {
 		return ""
 	}
@@ -88,7 +88,7 @@ func sinceText(m *client.Member) string {
 }
 
 // writeMemberTable prints one line for each member, and the necessary actions below.
-func writeMemberTable(w helpWriter, members []client.Member) {
+func writeMemberTable(w helpWriter, members []kv.Member) {
 	t := table{head: []string{"NAME", "ID", "STATUS", "ROLE", "PEERS", "CLIENTS", "VERSION", "SINCE"}}
 	for i := range members {
 		m := &members[i]

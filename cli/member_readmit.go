@@ -82,7 +82,7 @@ func readmit(c *cli.Context) error {
 }
 
 // suspensionOf returns the reason of a member's suspension, from its own status.
-func suspensionOf(s *client.Status) string {
+func suspensionOf(s *kv.Status) string {
 	for _, name := range []kv.AlarmName{kv.AmnesiaAlarm, kv.CorruptAlarm} {
 		for _, a := range s.Alarms {
 			if a.Name == name && a.Member == s.ID {
@@ -94,7 +94,7 @@ func suspensionOf(s *client.Status) string {
 }
 
 // find looks for a member by its name or id, at the given endpoints and at the addresses that the members report.
-func find(ctx context.Context, s *client.Client, t target, name string) (endpoint string, status client.Status, err error) {
+func find(ctx context.Context, s *client.Client, t target, name string) (endpoint string, status kv.Status, err error) {
 	first, addresses, err := t.discover(ctx, s)
 	if err != nil {
 		return "", status, err

@@ -15,7 +15,6 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/client"
-	"qkv/net/wire"
 )
 
 func memberReplaceCommand() *cli.Command {
@@ -87,12 +86,12 @@ func memberReplace(c *cli.Context) (err error) {
 func (r *replacement) step(ctx context.Context) (done bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.c.Duration("timeout"), noAnswer(r.c.Duration("timeout")))
 	defer cancel()
-	members, err := r.s.Members(ctx, false)
+	members, err := r.s.Members(ctx, client.ReadOptions{})
 	if err != nil {
 		return false, r.later(err)
 	}
 	old, missing := named(members, r.old)
-	switch next := slices.IndexFunc(members, func(m client.Member) bool { return r.isNew(&m, old) }); {
+	switch next := slices.IndexFunc(members, func(m kv.Member) bool { return r.isNew(&m, old) }); {
 	case next >= 0:
 		return r.report(ctx, members, &members[next]), nil
 	case r.added != 0:
@@ -106,7 +105,7 @@ func (r *replacement) step(ctx context.Context) (done bool, err error) {
 }
 
 // isNew reports whether a member is the new one. After the lost one was removed, the new one may have its name.
-func (r *replacement) isNew(m, old *client.Member) bool {
+func (r *replacement) isNew(m, old *kv.Member) bool {
 	switch {
 	case r.added != 0:
 		return m.ID == r.added
@@ -119,12 +118,12 @@ func (r *replacement) isNew(m, old *client.Member) bool {
 }
 
 // at reports whether a member has an address that the new one gets.
-func (r *replacement) at(m *client.Member) bool {
+func (r *replacement) at(m *kv.Member) bool {
 	return len(r.peers) == 0 || slices.ContainsFunc(r.peers, func(address string) bool { return slices.Contains(m.Peers, address) })
 }
 
 // add adds the new member. If it takes over the name of the lost one, it has none yet.
-func (r *replacement) add(ctx context.Context, old *client.Member) error {
+func (r *replacement) add(ctx context.Context, old *kv.Member) error {
 	name, peers := r.name, r.peers
 	if name == "" && !r.at(old) {
 		name = nextName(old.Name)
@@ -138,7 +137,7 @@ func (r *replacement) add(ctx context.Context, old *client.Member) error {
 	if name == old.Name {
 		name = ""
 	}
-	id, err := r.s.Admin().AddMemberInstead(ctx, name, peers, old.ID)
+	id, err := r.s.Admin().AddMember(ctx, name, peers, client.AddOptions{Instead: old.ID})
 	if err == nil {
 		r.added = id
 		r.say("1 of 3: %s (%s) is added at %s, in the place of %s (%s)", cmp.Or(name, "a learner"), hex(id), strings.Join(peers, ", "), old.Name, hex(old.ID))
@@ -148,14 +147,14 @@ func (r *replacement) add(ctx context.Context, old *client.Member) error {
 
 // report prints how far the new member is, and returns whether it has replaced the lost one. The list of members does not show whether it
 // runs: a member announces itself when it has part of the data, and a dead member stays in the list as started.
-func (r *replacement) report(ctx context.Context, members []client.Member, next *client.Member) (done bool) {
-	old := slices.IndexFunc(members, func(m client.Member) bool { return m.ID == next.Replaces })
+func (r *replacement) report(ctx context.Context, members []kv.Member, next *kv.Member) (done bool) {
+	old := slices.IndexFunc(members, func(m kv.Member) bool { return m.ID == next.Replaces })
 	if r.added == 0 && next.Role == kv.Learner {
 		r.say("1 of 3: %s (%s) was added before", cmp.Or(next.Name, "a learner"), hex(next.ID))
 	}
 	r.added = next.ID
 	status, err := r.s.Admin().Status(ctx, "")
-	link := slices.IndexFunc(status.Links, func(l wire.Link) bool { return l.Member == next.ID })
+	link := slices.IndexFunc(status.Links, func(l kv.Link) bool { return l.Member == next.ID })
 	connected, known := link >= 0 && status.Links[link].Connected, err == nil && link >= 0
 	switch {
 	case old >= 0 && next.Name == "":

@@ -17,9 +17,7 @@ import (
 	"qkv/internal/checks"
 	"qkv/internal/figures"
 	"qkv/internal/testretry"
-	"qkv/net/client"
 	"qkv/net/server/servertest"
-	"qkv/net/wire"
 )
 
 // threeMembers is a cluster of n1, n2 and n3 whose answers a test decides.
@@ -30,7 +28,7 @@ func threeMembers(t *testing.T) *rig {
 	for id := range uint64(3) {
 		b.member.Announce(announcement(id+1, fmt.Sprintf("n%d", id+1)))
 	}
-	b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1})
+	b.member.SetStatus(kv.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1})
 	b.flags = []string{"--endpoints", servertest.Endpoint(s), "--no-discovery", "--certs-dir", b.trust.Dir, "--home", t.TempDir()}
 	return b
 }
@@ -65,7 +63,7 @@ func TestMemberListOutput(t *testing.T) {
 	founder, next, unnamed := announcement(1, "n1"), announcement(4, "n1-2"), announcement(5, "")
 	founder.Role = kv.Voter
 	next.Replaces, next.Since, unnamed.Replaces, unnamed.Since, unnamed.Boot = founder.ID, learner.Since, founder.ID, learner.Since, 0
-	members := []client.Member{learner, founder, next, unnamed}
+	members := []kv.Member{learner, founder, next, unnamed}
 	golden(t, "members", inFormats(func(out *bytes.Buffer, format string) error { return writeMembers(out, format, members) }))
 	var out bytes.Buffer
 	must(t, writeMembers(&out, formatTable, members))
@@ -195,9 +193,9 @@ func (s *stopAt) Write(b []byte) (int, error) {
 
 // leads makes n1 the leader, with a connection to these members.
 func (b *rig) leads(connected ...uint64) {
-	s := wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1}
+	s := kv.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1}
 	for _, m := range b.member.View().Members().All() {
-		s.Links = append(s.Links, wire.Link{Member: m.ID, Connected: slices.Contains(connected, m.ID)})
+		s.Links = append(s.Links, kv.Link{Member: m.ID, Connected: slices.Contains(connected, m.ID)})
 	}
 	b.member.SetStatus(s)
 }
@@ -383,7 +381,7 @@ func TestMemberReplaceAtTheSameAddress(t *testing.T) {
 // One that is to keep to its endpoints asks nobody else, and says so.
 func TestStatusNoDiscovery(t *testing.T) {
 	b := threeMembers(t)
-	b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Members: []kv.Member{{ID: 1, Name: "n1"}, {ID: 2, Name: "n2", Clients: []string{"192.0.2.1:2379"}}}, Links: []wire.Link{{Member: 2, Connected: true}}})
+	b.member.SetStatus(kv.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Members: []kv.Member{{ID: 1, Name: "n1"}, {ID: 2, Name: "n2", Clients: []string{"192.0.2.1:2379"}}}, Links: []kv.Link{{Member: 2, Connected: true}}})
 	testretry.Again(t, 5, func(t testing.TB) {
 		begun := time.Now()
 		code, out, _ := b.qkv(t, "", "status")
@@ -413,15 +411,15 @@ func TestServeJoin(t *testing.T) {
 
 // Who takes the place of the only voter finds nobody else to join.
 func TestJoinAddresses(t *testing.T) {
-	voter := func(id uint64, peer string) client.Member {
-		return client.Member{ID: id, Role: kv.Voter, Peers: []string{peer}}
+	voter := func(id uint64, peer string) kv.Member {
+		return kv.Member{ID: id, Role: kv.Voter, Peers: []string{peer}}
 	}
 	for _, tt := range []struct {
-		members []client.Member
+		members []kv.Member
 		want    []string
 	}{
-		{[]client.Member{voter(1, "10.0.0.1:2380")}, []string{"10.0.0.1:2380"}},
-		{[]client.Member{voter(1, "10.0.0.1:2380"), voter(2, "10.0.0.2:2380")}, []string{"10.0.0.2:2380"}},
+		{[]kv.Member{voter(1, "10.0.0.1:2380")}, []string{"10.0.0.1:2380"}},
+		{[]kv.Member{voter(1, "10.0.0.1:2380"), voter(2, "10.0.0.2:2380")}, []string{"10.0.0.2:2380"}},
 		{nil, nil},
 	} {
 		if got := joinAddresses(tt.members, 1); !slices.Equal(got, tt.want) {
@@ -447,9 +445,9 @@ func TestStatusAsksTheFurthest(t *testing.T) {
 		{ID: 3, Name: "n3", Clients: []string{endpoints["n3"]}},
 	}
 	founders := []kv.Member{now[0], {ID: 12, Name: "n2"}, now[2]}
-	members["n1"].SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Values: figures.Values{int64(figures.Applied), 20}, Members: now})
-	members["n2"].SetStatus(wire.Status{Name: "n2", ID: 2, Role: "follower", Leader: 1, Values: figures.Values{int64(figures.Applied), 20}, Members: now})
-	members["n3"].SetStatus(wire.Status{Name: "n3", ID: 3, Role: roleSuspended, Values: figures.Values{int64(figures.Applied), 1}, Members: founders})
+	members["n1"].SetStatus(kv.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Values: figures.Values{int64(figures.Applied), 20}, Members: now})
+	members["n2"].SetStatus(kv.Status{Name: "n2", ID: 2, Role: "follower", Leader: 1, Values: figures.Values{int64(figures.Applied), 20}, Members: now})
+	members["n3"].SetStatus(kv.Status{Name: "n3", ID: 3, Role: roleSuspended, Values: figures.Values{int64(figures.Applied), 1}, Members: founders})
 	b.flags = []string{"--endpoints", endpoints["n3"], "--certs-dir", b.trust.Dir, "--home", t.TempDir()}
 	code, out, stderr := b.qkv(t, "", "status")
 	if code != 0 || strings.Contains(out, checks.StateUnknown) || strings.Count(out, "\nn2 ") != 1 {

@@ -17,8 +17,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index/kv"
 	"qkv/internal/figures"
-	"qkv/net/client"
 )
 
 // The formats of --write-out: plain for people and pipes, json and fields for programs, table for reading.
@@ -196,7 +196,7 @@ func unbufferedTable(c *cli.Context, format string, out *bufio.Writer) io.Writer
 
 // pairs is the printed answer to a query.
 type pairs struct {
-	client.RangeResult
+	kv.RangeResult
 	single    bool // the query is for one key, not a range
 	keysOnly  bool
 	countOnly bool
@@ -220,7 +220,7 @@ func (p *pairs) write(w io.Writer, format string) error {
 
 // stream prints the pages of an answer as they arrive, in the same form as write prints a complete answer. It is for ranges without
 // a limit, and not for tables.
-func (p *pairs) stream(w io.Writer, format string, pages iter.Seq2[client.RangeResult, error]) error {
+func (p *pairs) stream(w io.Writer, format string, pages iter.Seq2[kv.RangeResult, error]) error {
 	begun, between := false, ""
 	for page, err := range pages {
 		if err != nil {
@@ -299,7 +299,7 @@ func (p *pairs) writeFields(w io.Writer) {
 }
 
 // writePairs prints the fields of pairs.
-func writePairs(w io.Writer, all []client.KeyValue, keysOnly bool) {
+func writePairs(w io.Writer, all []kv.KeyValue, keysOnly bool) {
 	for _, pair := range all {
 		fields := []field{
 			{"Key", string(pair.Key)}, {"CreateRevision", pair.CreateRevision}, {"ModRevision", pair.ModRevision}, {"Version", pair.Version},
@@ -377,7 +377,7 @@ func (p *pairs) document() rangeDocument {
 	return d
 }
 
-func documentOf(pair *client.KeyValue, keysOnly bool) pairDocument {
+func documentOf(pair *kv.KeyValue, keysOnly bool) pairDocument {
 	one := pairDocument{Create: pair.CreateRevision, Mod: pair.ModRevision, Version: pair.Version, leaseDigits: leaseDigitsOf(pair.Lease)}
 	one.Key, one.KeyBase64 = textOrBase64(pair.Key)
 	if !keysOnly {
@@ -387,7 +387,7 @@ func documentOf(pair *client.KeyValue, keysOnly bool) pairDocument {
 }
 
 // documentsOf returns nil for no pairs, which JSON leaves out.
-func documentsOf(all []client.KeyValue) (documents []pairDocument) {
+func documentsOf(all []kv.KeyValue) (documents []pairDocument) {
 	for i := range all {
 		documents = append(documents, documentOf(&all[i], false))
 	}

@@ -16,7 +16,6 @@ import (
 	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/net/client"
-	"qkv/net/wire"
 	"qkv/node/roster"
 )
 
@@ -43,11 +42,11 @@ var formats = []string{formatPlain, formatJSON, formatFields, formatTable}
 
 // TestOutput: the formats are a promise; a change shows as a diff of these files.
 func TestOutput(t *testing.T) {
-	two := []client.KeyValue{
+	two := []kv.KeyValue{
 		{Key: []byte("greeting"), Value: []byte("hello"), CreateRevision: 2, ModRevision: 9, Version: 3},
 		{Key: []byte("<html> & \"quotes\""), Value: []byte("two\nlines"), CreateRevision: 4, ModRevision: 4, Version: 1, Lease: 7},
 	}
-	odd := []client.KeyValue{
+	odd := []kv.KeyValue{
 		{Key: []byte("not\xffutf8"), Value: []byte{0, 0xff}, CreateRevision: 2, ModRevision: 2, Version: 1},
 		{Key: []byte("größe"), Value: nil, CreateRevision: 3, ModRevision: 3, Version: 1},
 		{Key: []byte("long"), Value: []byte(strings.Repeat("0123456789", 10)), CreateRevision: 3, ModRevision: 3, Version: 1},
@@ -56,14 +55,14 @@ func TestOutput(t *testing.T) {
 		name   string
 		answer pairs
 	}{
-		{"single", pairs{RangeResult: client.RangeResult{Revision: 9, Count: 1, KVs: two[:1]}, single: true}},
-		{"single-keys-only", pairs{RangeResult: client.RangeResult{Revision: 9, Count: 1, KVs: two[:1]}, single: true, keysOnly: true}},
-		{"missing", pairs{RangeResult: client.RangeResult{Revision: 9}, single: true}},
-		{"range", pairs{RangeResult: client.RangeResult{Revision: 9, Count: 5, More: true, KVs: two}}},
-		{"range-keys-only", pairs{RangeResult: client.RangeResult{Revision: 9, Count: 2, KVs: two}, keysOnly: true}},
-		{"range-odd", pairs{RangeResult: client.RangeResult{Revision: 9, Count: 3, KVs: odd}}},
-		{"range-empty", pairs{RangeResult: client.RangeResult{Revision: 9}}},
-		{"count", pairs{RangeResult: client.RangeResult{Revision: 9, Count: 1234567}, countOnly: true}},
+		{"single", pairs{RangeResult: kv.RangeResult{Revision: 9, Count: 1, KVs: two[:1]}, single: true}},
+		{"single-keys-only", pairs{RangeResult: kv.RangeResult{Revision: 9, Count: 1, KVs: two[:1]}, single: true, keysOnly: true}},
+		{"missing", pairs{RangeResult: kv.RangeResult{Revision: 9}, single: true}},
+		{"range", pairs{RangeResult: kv.RangeResult{Revision: 9, Count: 5, More: true, KVs: two}}},
+		{"range-keys-only", pairs{RangeResult: kv.RangeResult{Revision: 9, Count: 2, KVs: two}, keysOnly: true}},
+		{"range-odd", pairs{RangeResult: kv.RangeResult{Revision: 9, Count: 3, KVs: odd}}},
+		{"range-empty", pairs{RangeResult: kv.RangeResult{Revision: 9}}},
+		{"count", pairs{RangeResult: kv.RangeResult{Revision: 9, Count: 1234567}, countOnly: true}},
 	} {
 		golden(t, tt.name, inFormats(func(out *bytes.Buffer, format string) error { return tt.answer.write(out, format) }))
 	}
@@ -72,13 +71,13 @@ func TestOutput(t *testing.T) {
 		return writePut(out, format, client.Written{Revision: 12, Previous: two[:1]}, client.Lease{})
 	}))
 	golden(t, "del-prev", inFormats(func(out *bytes.Buffer, format string) error { return writeDel(out, format, previous) }))
-	transaction := &client.Txn{Success: []client.Op{
-		{Put: &client.Put{}},
-		{Delete: &client.Delete{}},
-		{Range: &client.Range{}},
-		{Range: &client.Range{CountOnly: true}},
+	transaction := &kv.Txn{Success: []kv.Op{
+		{Put: &kv.Put{}},
+		{Delete: &kv.Delete{}},
+		{Range: &kv.Range{}},
+		{Range: &kv.Range{CountOnly: true}},
 	}}
-	happened := &client.TxnResult{Revision: 13, Succeeded: true, Answers: []kv.Answer{
+	happened := &kv.TxnResult{Revision: 13, Succeeded: true, Answers: []kv.Answer{
 		{Put: &kv.PutResult{Revision: 13, Prev: &two[0]}},
 		{Delete: &kv.DeleteResult{Revision: 13, Deleted: 2, Prev: two}},
 		{Range: &kv.RangeResult{Revision: 13, Count: 5, More: true, KVs: two}},
@@ -86,7 +85,7 @@ func TestOutput(t *testing.T) {
 	}}
 	golden(t, "txn", inFormats(func(out *bytes.Buffer, format string) error { return writeTxn(out, format, transaction, happened) }))
 	golden(t, "txn-failure", inFormats(func(out *bytes.Buffer, format string) error {
-		return writeTxn(out, format, transaction, &client.TxnResult{Revision: 13})
+		return writeTxn(out, format, transaction, &kv.TxnResult{Revision: 13})
 	}))
 	golden(t, "put", inFormats(func(out *bytes.Buffer, format string) error {
 		return writePut(out, format, client.Written{Revision: 12}, client.Lease{})
@@ -254,7 +253,7 @@ func TestPrefixed(t *testing.T) {
 
 // A member tells its links in no order; status shows them in that of the names, so that two looks can be compared.
 func TestLinksAreInOrder(t *testing.T) {
-	s := client.Status{Links: []wire.Link{{Member: 3}, {Member: 1}, {Member: 2}}}
+	s := kv.Status{Links: []kv.Link{{Member: 3}, {Member: 1}, {Member: 2}}}
 	if got := roster.MemberOf(&s, namesByID{1: "n1", 2: "n2", 3: "n3"}.of, time.Time{}, time.Time{}).Links; got[0].Member != "n1" || got[1].Member != "n2" || got[2].Member != "n3" {
 		t.Errorf("links are %+v", got)
 	}

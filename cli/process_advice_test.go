@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/checks"
 	"qkv/net/client"
 )
@@ -599,8 +600,8 @@ func TestAdviceOfAReplacementGivenUp(t *testing.T) {
 	c.qkv("put", "kept", "value").exits(t, exitOK)
 	c.level()
 	m, s := c.others(c.leader())[0], c.open(0, processWait)
-	list := func() *client.Member {
-		all, err := s.Members(t.Context(), false)
+	list := func() *kv.Member {
+		all, err := s.Members(t.Context(), client.ReadOptions{})
 		must(t, err)
 		one, err := named(all, m.name)
 		must(t, err)
@@ -609,7 +610,7 @@ func TestAdviceOfAReplacementGivenUp(t *testing.T) {
 	old := list()
 	m.signal(syscall.SIGSTOP)
 	for deadline := time.Now().Add(processWait); ; time.Sleep(50 * time.Millisecond) {
-		if _, err := s.Admin().AddMemberInstead(t.Context(), "", old.Peers, old.ID); err == nil {
+		if _, err := s.Admin().AddMember(t.Context(), "", old.Peers, client.AddOptions{Instead: old.ID}); err == nil {
 			break
 		} else if time.Now().After(deadline) {
 			t.Fatal(err)

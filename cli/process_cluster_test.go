@@ -391,7 +391,7 @@ func (c *clusterProcess) open(first int, timeout time.Duration) *client.Client {
 	return c.openAs(client.Config{Endpoints: slices.Concat(endpoints[first:], endpoints[:first]), InOrder: true, Timeout: timeout})
 }
 
-// openOnly opens a session that asks one member alone.
+// openOnly opens a client that asks one member alone.
 func (c *clusterProcess) openOnly(member int, timeout time.Duration) *client.Client {
 	c.t.Helper()
 	return c.openAs(client.Config{Endpoints: c.endpoints()[member : member+1], NoDiscovery: true, Timeout: timeout})
@@ -401,7 +401,7 @@ func (c *clusterProcess) openAs(config client.Config) *client.Client {
 	c.t.Helper()
 	credentials, err := c.target().credentials()
 	must(c.t, err)
-	config.Credentials, config.NoSessions = credentials, c.nameless
+	config.Credentials, config.NoNames = credentials, c.nameless
 	ctx, cancel := context.WithTimeout(context.Background(), processWait)
 	defer cancel()
 	s, err := client.Open(ctx, config)

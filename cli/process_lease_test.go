@@ -34,7 +34,7 @@ func TestProcessLeases(t *testing.T) {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	defer cancel()
-	w, err := c.open(1, processWait).Watch(ctx, client.Watch{Key: []byte("lease/"), End: client.Prefix([]byte("lease/")), NoPut: true})
+	w, err := c.open(1, processWait).Watch(ctx, kv.Watch{Key: []byte("lease/"), End: client.Prefix([]byte("lease/")), NoPut: true})
 	must(t, err)
 	watching.Go(func() {
 		for response, err := range w.All() {
@@ -64,14 +64,14 @@ func TestProcessLeases(t *testing.T) {
 			for i := next.Add(1) - 1; i < int64(leases); i = next.Add(1) - 1 {
 				for granted := false; !granted; {
 					begun := time.Now()
-					l, err := s.Grant(t.Context(), 0, max(5, int64(over.Sub(begun)/time.Second)))
+					l, err := s.Grant(t.Context(), max(5*time.Second, over.Sub(begun)), client.GrantOptions{})
 					if err != nil {
 						t.Error(err)
 						return
 					}
-					end := begun.Add(time.Duration(l.TTL) * time.Second)
+					end := begun.Add(l.TTL)
 					ends[i].Store(end.UnixNano())
-					_, err = s.PutWith(t.Context(), client.Put{Key: fmt.Appendf(nil, "lease/%d", i), Lease: l.ID})
+					_, err = s.PutWith(t.Context(), kv.Put{Key: fmt.Appendf(nil, "lease/%d", i), Lease: l.ID})
 					granted = err == nil
 					answer, ok := errors.AsType[*kv.Error](err)
 					if late := ok && answer.Code == kv.LeaseNotFound && time.Now().After(end); !granted && !late { // of a busy host: once more
@@ -134,7 +134,7 @@ func TestProcessKeepAliveFigures(t *testing.T) {
 	for range 128 {
 		all.Go(func() {
 			for i := next.Add(1) - 1; i < leases; i = next.Add(1) - 1 {
-				l, err := puts.Grant(t.Context(), 0, 600)
+				l, err := puts.Grant(t.Context(), 600*time.Second, client.GrantOptions{})
 				if err != nil {
 					t.Error(err)
 					return

@@ -153,7 +153,7 @@ func (l *workload) read(ctx context.Context, s *client.Client, random *rand.Rand
 	var done []getDone
 	for ctx.Err() == nil {
 		g := getDone{key: random.IntN(loadKeys), begun: l.now()}
-		answer, err := s.Range(context.Background(), client.Range{Key: loadKey(g.key)})
+		answer, err := s.Range(context.Background(), kv.Range{Key: loadKey(g.key)})
 		g.ended, g.store = l.now(), answer.Revision
 		if len(answer.KVs) > 0 {
 			g.number, g.revision = numberOf(answer.KVs[0].Value), answer.KVs[0].ModRevision
@@ -231,7 +231,7 @@ func (l *workload) readBack() {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*processWait)
 	defer cancel()
 	begun := l.now()
-	now, err := s.Range(ctx, client.Range{Key: []byte("load/"), End: client.Prefix([]byte("load/"))})
+	now, err := s.Range(ctx, kv.Range{Key: []byte("load/"), End: client.Prefix([]byte("load/"))})
 	if err != nil {
 		l.cluster.t.Fatalf("read all keys back: %v", err)
 	}
@@ -303,7 +303,7 @@ func (l *workload) readRevisions(ctx context.Context, s *client.Client) {
 // at reads what was put at a revision, which is one of the keys.
 func at(ctx context.Context, s *client.Client, revision int64, keys []int, serializable bool) (w written, found, compacted bool, err error) {
 	for _, key := range keys {
-		answer, err := s.Range(ctx, client.Range{Key: loadKey(key), Revision: revision, Serializable: serializable})
+		answer, err := s.Range(ctx, kv.Range{Key: loadKey(key), Revision: revision, Serializable: serializable})
 		var refusal *kv.Error
 		if errors.As(err, &refusal) && refusal.Code == kv.Compacted {
 			return w, false, true, nil

@@ -44,7 +44,7 @@ func TestProcessLocks(t *testing.T) {
 	write("begin 0\nend 0\n")
 	var lockers sync.WaitGroup
 	for i := range ofLibrary {
-		s, err := client.NewLockSession(ctx, c.open(i, time.Second), client.LockSessionOptions{TTL: ttl})
+		s, err := client.NewLockSession(ctx, c.open(i, time.Second), client.LockSessionOptions{TTL: ttl * time.Second})
 		must(t, err)
 		m := client.NewMutex(s, "one")
 		lockers.Go(func() {

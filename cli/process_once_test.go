@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 )
 
@@ -76,7 +77,7 @@ func TestProcessOnce(t *testing.T) {
 		seen.await(n, written[n].Load())
 	}
 	sum, s := int64(0), c.open(0, processWait)
-	found, err := s.Range(context.Background(), client.Range{Key: []byte("once/"), End: client.Prefix([]byte("once/"))})
+	found, err := s.Range(context.Background(), kv.Range{Key: []byte("once/"), End: client.Prefix([]byte("once/"))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,7 @@ func watchOnce(c *clusterProcess, watches int) *onceWatches {
 		if i < len(s) {
 			s[i] = c.open(i, processWait)
 		}
-		one, err := s[i%len(s)].Watch(ctx, client.Watch{Key: []byte("once/"), End: client.Prefix([]byte("once/")), Revision: 1})
+		one, err := s[i%len(s)].Watch(ctx, kv.Watch{Key: []byte("once/"), End: client.Prefix([]byte("once/")), Revision: 1})
 		must(c.t, err)
 		reading.Go(func() {
 			newest := int64(0)
@@ -198,7 +199,7 @@ func keepLock(c *clusterProcess) *keptLock {
 		l.all.Wait()
 	})
 	mutex := func(i int) *client.Mutex {
-		s, err := client.NewLockSession(ctx, c.open(i, processWait), client.LockSessionOptions{TTL: 60})
+		s, err := client.NewLockSession(ctx, c.open(i, processWait), client.LockSessionOptions{TTL: 60 * time.Second})
 		must(c.t, err)
 		return client.NewMutex(s, "kept")
 	}

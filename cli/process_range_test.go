@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 )
 
@@ -35,7 +36,7 @@ func TestProcessRangeFigures(t *testing.T) {
 	f.load(0, keys, value, 0)
 	pid := c.members[0].cmd.Process.Pid
 	time.Sleep(5 * time.Second)
-	everything := client.Range{Key: []byte("key/"), End: client.Prefix([]byte("key/"))}
+	everything := kv.Range{Key: []byte("key/"), End: client.Prefix([]byte("key/"))}
 	read := func() (took time.Duration, above int64) {
 		t.Helper()
 		resting := rssAnon(t, pid)

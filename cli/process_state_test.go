@@ -45,9 +45,9 @@ func (f *stateFigures) load(from, to int64, value []byte, lease int64) {
 	for range 64 {
 		all.Go(func() {
 			for i := next.Add(100) - 100; i < to; i = next.Add(100) - 100 {
-				var txn client.Txn
+				var txn kv.Txn
 				for j := range int64(100) {
-					txn.Success = append(txn.Success, client.Op{Put: &kv.Put{Key: fmt.Appendf(nil, "key/%08d", i+j), Value: value, Lease: lease}})
+					txn.Success = append(txn.Success, kv.Op{Put: &kv.Put{Key: fmt.Appendf(nil, "key/%08d", i+j), Value: value, Lease: lease}})
 				}
 				if _, err := f.s.Txn(f.t.Context(), txn); err != nil {
 					f.t.Error(err)
@@ -75,7 +75,7 @@ func (f *stateFigures) least(fits int64) int64 {
 
 func (f *stateFigures) revision() int64 {
 	f.t.Helper()
-	found, err := f.s.Range(f.t.Context(), client.Range{Key: []byte("x"), CountOnly: true})
+	found, err := f.s.Range(f.t.Context(), kv.Range{Key: []byte("x"), CountOnly: true})
 	must(f.t, err)
 	return found.Revision
 }
@@ -132,7 +132,7 @@ func TestProcessStateMemory(t *testing.T) {
 	f := newStateFigures(t)
 	f.load(0, stateKeys, make([]byte, 8), 0)
 	f.megabytes("1,000,000 keys with values of 8 bytes", f.least(200<<20), 200)
-	everything := client.Delete{Key: []byte("key/"), End: client.Prefix([]byte("key/"))}
+	everything := kv.Delete{Key: []byte("key/"), End: client.Prefix([]byte("key/"))}
 	remove := func() {
 		_, err := f.s.DeleteWith(t.Context(), everything)
 		must(t, err)
@@ -169,7 +169,7 @@ func TestProcessStateStalls(t *testing.T) {
 	}
 	value := make([]byte, stateValue)
 	stall("nothing, for comparison", time.Hour, func() { time.Sleep(2 * time.Second) })
-	lease, err := f.s.Grant(t.Context(), 0, 600)
+	lease, err := f.s.Grant(t.Context(), 600*time.Second, client.GrantOptions{})
 	must(t, err)
 	f.load(0, 100_000, value, lease.ID)
 	time.Sleep(2 * time.Second)
@@ -213,7 +213,7 @@ func TestProcessStateRestart(t *testing.T) {
 	took := time.Since(begun).Round(time.Millisecond)
 	f.figure(fmt.Sprintf("a restart with %d keys and %d MiB of history", status.Get(figures.Keys), status.Get(figures.HistoryBytes)>>20), took, 4*time.Second, took <= 4*time.Second)
 	oldest := max(f.c.status()[0].Get(figures.Oldest), 2)
-	w, err := f.s.Watch(t.Context(), client.Watch{Key: []byte("key/"), End: client.Prefix([]byte("key/")), Revision: oldest})
+	w, err := f.s.Watch(t.Context(), kv.Watch{Key: []byte("key/"), End: client.Prefix([]byte("key/")), Revision: oldest})
 	must(t, err)
 	defer w.Close()
 	first, err := w.Next()

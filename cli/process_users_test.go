@@ -30,7 +30,7 @@ type team struct {
 func (a *team) write(ctx context.Context, t *testing.T, s *client.Client, other *team) {
 	for n := 0; ctx.Err() == nil; n++ {
 		_, err := s.Put(ctx, fmt.Appendf(nil, "%sn/%d", a.prefix, n%50), fmt.Append(nil, n))
-		switch answer, refused := errors.AsType[*client.Error](err); {
+		switch answer, refused := errors.AsType[*kv.Error](err); {
 		case err == nil:
 			a.puts.Add(1)
 		case refused && answer.Code == kv.NotAllowed:

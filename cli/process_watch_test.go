@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/client"
 )
@@ -36,7 +37,7 @@ func TestProcessWatches(t *testing.T) {
 	for i := range connections {
 		s := c.open(i, processWait)
 		for j := range each {
-			w, err := s.Watch(ctx, client.Watch{Key: []byte{0}, End: client.From, Revision: 1, PrevKV: i%2 == 0})
+			w, err := s.Watch(ctx, kv.Watch{Key: []byte{0}, End: client.From, Revision: 1, PrevKV: i%2 == 0})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,7 +113,7 @@ func TestProcessWatchesComeAndGo(t *testing.T) {
 	for range 64 {
 		all.Go(func() {
 			for begun.Add(1) <= watches && !t.Failed() {
-				w, err := s.Watch(t.Context(), client.Watch{Key: []byte("k")})
+				w, err := s.Watch(t.Context(), kv.Watch{Key: []byte("k")})
 				if err != nil {
 					t.Errorf("of %d watches, one at a time in each of 64 goroutines, one was not served: %v", begun.Load(), err)
 					return
@@ -228,7 +229,7 @@ func watchIdleCost(t *testing.T) {
 		defer cancel()
 		for i, w := range clients {
 			for j := range 100 {
-				q := client.Watch{Key: fmt.Appendf(nil, "idle/%d/%d", i, j)}
+				q := kv.Watch{Key: fmt.Appendf(nil, "idle/%d/%d", i, j)}
 				if j%2 == 0 {
 					q.End = client.Prefix(q.Key)
 				}
@@ -266,7 +267,7 @@ func watchFanout(t *testing.T) {
 	for i := range 10 {
 		s := c.open(i, processWait)
 		for range 100 {
-			w, err := s.Watch(t.Context(), client.Watch{Key: []byte("k")})
+			w, err := s.Watch(t.Context(), kv.Watch{Key: []byte("k")})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -324,7 +325,7 @@ func watchResume(t *testing.T) {
 		for prefix := range prefixes {
 			all.Go(func() {
 				key := fmt.Appendf(nil, "p%03d/", prefix)
-				w, err := s.Watch(t.Context(), client.Watch{Key: key, End: client.Prefix(key), Revision: first})
+				w, err := s.Watch(t.Context(), kv.Watch{Key: key, End: client.Prefix(key), Revision: first})
 				if err != nil {
 					t.Error(err)
 					return

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -54,7 +53,7 @@ func put(c *cli.Context) error {
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
 		var lease client.Lease
 		if ttl > 0 {
-			if lease, err = s.Grant(ctx, 0, int64((ttl+time.Second-1)/time.Second)); err != nil {
+			if lease, err = s.Grant(ctx, ttl, client.GrantOptions{}); err != nil {
 				return writeFailed(err)
 			}
 			p.Lease = lease.ID
@@ -77,8 +76,8 @@ func withoutLease(ctx context.Context, s *client.Client, lease client.Lease, err
 }
 
 // putRequest builds the request from KEY, VALUE and putFlags. value reads the value.
-func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p client.Put, err error) {
-	p = client.Put{PrevKV: c.Bool("prev-kv"), IgnoreValue: c.Bool("ignore-value"), IgnoreLease: c.Bool("ignore-lease")}
+func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p kv.Put, err error) {
+	p = kv.Put{PrevKV: c.Bool("prev-kv"), IgnoreValue: c.Bool("ignore-value"), IgnoreLease: c.Bool("ignore-lease")}
 	if p.IgnoreValue && c.NArg() == 2 {
 		return p, usagef("--ignore-value leaves the value as it is: it goes without a VALUE")
 	}
@@ -103,7 +102,7 @@ func putDocument(written client.Written, lease client.Lease) document {
 		d = append(d, field{"prev_kv", all[0]})
 	}
 	if lease.ID != 0 {
-		d = append(d, field{"lease_hex", leaseHex(lease.ID)}, field{"ttl", lease.TTL})
+		d = append(d, field{"lease_hex", leaseHex(lease.ID)}, field{"ttl", inSeconds(lease.TTL)})
 	}
 	return d
 }
@@ -116,7 +115,7 @@ func writePut(w io.Writer, format string, written client.Written, lease client.L
 	case formatFields:
 		writeFields(w, []field{{"Revision", written.Revision}})
 		if lease.ID != 0 {
-			writeFields(w, []field{{"Lease", leaseHex(lease.ID)}, {"TTL", lease.TTL}})
+			writeFields(w, []field{{"Lease", leaseHex(lease.ID)}, {"TTL", inSeconds(lease.TTL)}})
 		}
 		writePairs(w, written.Previous, false)
 	case formatTable:
@@ -124,14 +123,14 @@ func writePut(w io.Writer, format string, written client.Written, lease client.L
 		t.add(written.Revision)
 		if lease.ID != 0 {
 			t = table{head: []string{"REVISION", "LEASE", "TTL"}}
-			t.add(written.Revision, leaseHex(lease.ID), lease.TTL)
+			t.add(written.Revision, leaseHex(lease.ID), inSeconds(lease.TTL))
 		}
 		t.write(w)
 		writePrevious(w, format, written.Previous)
 	default:
 		fmt.Fprintln(w, "OK")
 		if lease.ID != 0 {
-			fmt.Fprintf(w, "lease %s granted with TTL(%ds)\n", leaseHex(lease.ID), lease.TTL)
+			fmt.Fprintf(w, "lease %s granted with TTL(%ds)\n", leaseHex(lease.ID), inSeconds(lease.TTL))
 		}
 		writePrevious(w, format, written.Previous)
 	}
@@ -139,11 +138,11 @@ func writePut(w io.Writer, format string, written client.Written, lease client.L
 }
 
 // writePrevious prints the previous state of keys, if there is any.
-func writePrevious(w io.Writer, format string, all []client.KeyValue) {
+func writePrevious(w io.Writer, format string, all []kv.KeyValue) {
 	if len(all) == 0 {
 		return
 	}
-	p := pairs{RangeResult: client.RangeResult{KVs: all}}
+	p := pairs{RangeResult: kv.RangeResult{KVs: all}}
 	if format == formatTable {
 		p.writeTable(w)
 	} else {

@@ -207,7 +207,7 @@ func restoreError(err error, at backup.At) error {
 func describeRestored(got *backup.Restored, from, asked string) string {
 	v := got.State.View()
 	users := 0
-	v.Auth().Users(func(*kv.User) bool { users++; return true })
+	v.Auth().Users(func(*kv.UserRecord) bool { users++; return true })
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s%s: revision %d, the newest write of %s\n", from, asked, got.Revision, zoned(got.Wall))
 	fmt.Fprintf(&b, "%s, %s, %s; a base of entry %d, and %s behind it\n", checks.Plural(v.Keys(), "key", "keys"), checks.Plural(v.LeaseCount(), "lease", "leases"),

@@ -50,7 +50,7 @@ func revert(c *cli.Context) error {
 		r := &reverter{c: c, client: s, prefix: c.Args().First(), to: to, at: at}
 		var err error
 		if !at.IsZero() {
-			r.to, err = s.RevisionAt(c.Context, at, false)
+			r.to, err = s.RevisionAt(c.Context, at, client.ReadOptions{})
 		}
 		if err == nil {
 			r.now, err = newestOf(c.Context, s, r.prefix)
@@ -229,15 +229,15 @@ func (d *difference) readAt() int64 {
 	return d.before.ModRevision
 }
 
-func (r *reverter) txn() (t client.Txn) {
+func (r *reverter) txn() (t kv.Txn) {
 	for i := range r.batch {
 		d := &r.batch[i]
-		t.Compares = append(t.Compares, client.Compare{Key: d.key, Target: kv.CompareMod, Number: d.readAt()})
-		t.Failure = append(t.Failure, client.Op{Range: &client.Range{Key: d.key, KeysOnly: true}})
+		t.Compares = append(t.Compares, kv.Compare{Key: d.key, Target: kv.CompareMod, Number: d.readAt()})
+		t.Failure = append(t.Failure, kv.Op{Range: &kv.Range{Key: d.key, KeysOnly: true}})
 		if d.after != nil {
-			t.Success = append(t.Success, client.Op{Put: &client.Put{Key: d.key, Value: d.after.Value}})
+			t.Success = append(t.Success, kv.Op{Put: &kv.Put{Key: d.key, Value: d.after.Value}})
 		} else {
-			t.Success = append(t.Success, client.Op{Delete: &client.Delete{Key: d.key}})
+			t.Success = append(t.Success, kv.Op{Delete: &kv.Delete{Key: d.key}})
 		}
 	}
 	return t

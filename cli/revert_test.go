@@ -8,7 +8,6 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
-	"qkv/net/client"
 )
 
 // TestRevertGuards: what somebody writes while keys are reverted is not lost, and nothing else is left out for it.
@@ -92,7 +91,7 @@ func TestRevertTransactionsAreBounded(t *testing.T) {
 
 // TestDifferenceOfALease: a key is another one when only its lease is, and not when only its version is.
 func TestDifferenceOfALease(t *testing.T) {
-	d := difference{before: &client.KeyValue{Value: []byte("v"), Version: 1, Lease: 7}, after: &client.KeyValue{Value: []byte("v"), Version: 2}}
+	d := difference{before: &kv.KeyValue{Value: []byte("v"), Version: 1, Lease: 7}, after: &kv.KeyValue{Value: []byte("v"), Version: 2}}
 	if d.same() || !d.leased() {
 		t.Errorf("a key that lost its lease: the same %v, of a lease %v", d.same(), d.leased())
 	}

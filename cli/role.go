@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 )
 
@@ -68,7 +69,7 @@ func accessFlags(command string, more ...cli.Flag) []cli.Flag {
 }
 
 // rangeGiven returns the keys of --prefix, --key, or --from and --to; no keys if none of them is given.
-func rangeGiven(c *cli.Context) (p client.Permission, given bool, err error) {
+func rangeGiven(c *cli.Context) (p kv.Permission, given bool, err error) {
 	count := 0
 	for _, name := range []string{"prefix", "key", "from"} {
 		if c.IsSet(name) {
@@ -97,7 +98,7 @@ func rangeGiven(c *cli.Context) (p client.Permission, given bool, err error) {
 }
 
 // permissionGiven returns the permission of the flags; given is false if there is none.
-func permissionGiven(c *cli.Context) (p client.Permission, given bool, err error) {
+func permissionGiven(c *cli.Context) (p kv.Permission, given bool, err error) {
 	p, given, err = rangeGiven(c)
 	read, write := c.Bool("read"), c.Bool("write")
 	switch {
@@ -108,9 +109,9 @@ func permissionGiven(c *cli.Context) (p client.Permission, given bool, err error
 	case !given && (read || write):
 		return p, false, usagef("say for which keys: --prefix PREFIX, --key KEY, or --from KEY --to KEY; --prefix '' for every key")
 	case read && write:
-		p.Type = client.PermitReadWrite
+		p.Type = kv.PermitReadWrite
 	case write:
-		p.Type = client.PermitWrite
+		p.Type = kv.PermitWrite
 	}
 	return p, given, nil
 }
@@ -190,7 +191,7 @@ func roleList(ctx context.Context, c *cli.Context, s *client.Client) error {
 	return writeRoles(c, roles)
 }
 
-func writeRoles(c *cli.Context, roles []client.Role) error {
+func writeRoles(c *cli.Context, roles []kv.UserRole) error {
 	all, t, text := []document{}, table{head: []string{"ROLE", "KEYS", "PERMITTED"}}, ""
 	for i := range roles {
 		r := &roles[i]
@@ -214,7 +215,7 @@ type permission struct {
 	access string // what is permitted, in the same way
 }
 
-func permissionOf(p *client.Permission) (d permission) {
+func permissionOf(p *kv.Permission) (d permission) {
 	binary := false
 	add := func(name string, key []byte) {
 		one := textField(name, key)
@@ -257,7 +258,7 @@ func prefixOf(key, end []byte) (prefix []byte, ok bool) {
 	return key, string(end) != string(client.From) && string(client.Prefix(key)) == string(end)
 }
 
-func permissionsOf(r *client.Role) []permission {
+func permissionsOf(r *kv.UserRole) []permission {
 	all := make([]permission, len(r.Permissions))
 	for i := range r.Permissions {
 		all[i] = permissionOf(&r.Permissions[i])
@@ -265,11 +266,11 @@ func permissionsOf(r *client.Role) []permission {
 	return all
 }
 
-func roleDocument(r *client.Role) document {
+func roleDocument(r *kv.UserRole) document {
 	return document{{"name", r.Name}, {"permissions", permissionsOf(r)}}
 }
 
-func roleText(r *client.Role) string {
+func roleText(r *kv.UserRole) string {
 	if len(r.Permissions) == 0 {
 		return nameText(r.Name) + ": no permissions\n"
 	}
@@ -291,7 +292,7 @@ func printRole(ctx context.Context, c *cli.Context, s *client.Client, name, verb
 		text = "role " + nameText(name) + " " + verb + "\n" + text
 	}
 	if c.String("write-out") == formatTable {
-		return writeRoles(c, []client.Role{r})
+		return writeRoles(c, []kv.UserRole{r})
 	}
 	writeOne(c, text, roleDocument(&r))
 	return nil

@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"qkv/net/wire"
+	"qkv/index/kv"
 )
 
 const (
@@ -98,7 +98,7 @@ func (m *serviceManager) extend(why string) {
 type supervised interface {
 	Ready(ctx context.Context) error
 	Working(d time.Duration) bool
-	Status() wire.Status
+	Status() kv.Status
 	Err() error
 }
 

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"qkv/index/kv"
-	"qkv/net/wire"
 )
 
 // notifySocket is the end of a service manager: it collects the datagrams.
@@ -130,8 +129,8 @@ func (f *fakeMember) Ready(ctx context.Context) error {
 }
 func (f *fakeMember) Working(time.Duration) bool { return !f.hangs.Load() }
 func (f *fakeMember) Err() error                 { return nil }
-func (f *fakeMember) Status() wire.Status {
-	return wire.Status{Alarms: []kv.Alarm{{Name: "FOUNDING", Text: "waiting\nfor n2"}}}
+func (f *fakeMember) Status() kv.Status {
+	return kv.Status{Alarms: []kv.Alarm{{Name: "FOUNDING", Text: "waiting\nfor n2"}}}
 }
 
 // TestWatchdogOfMemberThatHangs: the watchdog hears of no member that hangs, and hears of it again when it goes on.

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/checks"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
@@ -140,7 +141,7 @@ func askAll(ctx context.Context, s *client.Client, t target) ([]memberStatus, er
 
 // discover asks a member for the others. It returns the answer with all their possible addresses: the given endpoints and, unless --no-discovery
 // is given, the reported addresses.
-func (t target) discover(ctx context.Context, s *client.Client) (first client.Status, addresses []string, err error) {
+func (t target) discover(ctx context.Context, s *client.Client) (first kv.Status, addresses []string, err error) {
 	if first, err = s.Admin().Status(ctx, ""); err != nil {
 		return first, nil, err
 	}
@@ -150,7 +151,7 @@ func (t target) discover(ctx context.Context, s *client.Client) (first client.St
 }
 
 // addressesOf returns the members' client addresses without the known ones; none with --no-discovery.
-func (t target) addressesOf(members []client.Member, but []string) (more []string) {
+func (t target) addressesOf(members []kv.Member, but []string) (more []string) {
 	if t.given {
 		return nil
 	}
@@ -168,7 +169,7 @@ func (t target) addressesOf(members []client.Member, but []string) (more []strin
 type answers map[string]answer
 
 type answer struct {
-	status         client.Status
+	status         kv.Status
 	sent, received time.Time
 	err            error
 }
@@ -195,7 +196,7 @@ func ask(ctx context.Context, s *client.Client, addresses []string) answers {
 
 // cluster returns an answer of the cluster to report: that of the first answer, unless only another one has a leader. Old members of a
 // cluster that was recovered may still run. Two clusters with leaders are an error.
-func (a answers) cluster(first client.Status) (led client.Status, err error) {
+func (a answers) cluster(first kv.Status) (led kv.Status, err error) {
 	led = first
 	for _, address := range slices.Sorted(maps.Keys(a)) {
 		switch one := a[address]; {
@@ -211,10 +212,10 @@ func (a answers) cluster(first client.Status) (led client.Status, err error) {
 }
 
 // furthest returns the list of the member with the highest applied index among the known members; nil if none of them answers.
-func (a answers) furthest(known []client.Member, cluster uint64) (newer []client.Member) {
+func (a answers) furthest(known []kv.Member, cluster uint64) (newer []kv.Member) {
 	applied := uint64(0)
 	for _, one := range a {
-		isKnown := one.status.Cluster == cluster && slices.ContainsFunc(known, func(m client.Member) bool { return m.ID == one.status.ID })
+		isKnown := one.status.Cluster == cluster && slices.ContainsFunc(known, func(m kv.Member) bool { return m.ID == one.status.ID })
 		if one.err == nil && isKnown && one.status.Count(figures.Applied) >= applied && len(one.status.Members) > 0 {
 			applied, newer = one.status.Count(figures.Applied), one.status.Members
 		}
@@ -235,7 +236,7 @@ func (a answers) heard() (all []string) {
 // connected reports whether any member has a connection to this one.
 func (a answers) connected(id uint64) bool {
 	for _, one := range a {
-		if one.err == nil && slices.ContainsFunc(one.status.Links, func(l wire.Link) bool { return l.Member == id && l.Connected }) {
+		if one.err == nil && slices.ContainsFunc(one.status.Links, func(l kv.Link) bool { return l.Member == id && l.Connected }) {
 			return true
 		}
 	}
@@ -249,7 +250,7 @@ type namesByID map[uint64]string
 func (n namesByID) of(id uint64) string { return cmp.Or(n[id], hex(id)) }
 
 // names collects the names from all members: a member that has just joined, or was down meanwhile, knows some others only by id.
-func (a answers) names(known []client.Member) namesByID {
+func (a answers) names(known []kv.Member) namesByID {
 	n := namesByID{}
 	add := func(id uint64, name string) {
 		if n[id] == "" {
@@ -272,7 +273,7 @@ func (a answers) names(known []client.Member) namesByID {
 }
 
 // member returns the status of a member from any address, or the error of its own address.
-func (a answers) member(m client.Member, cluster uint64, named namesByID) memberStatus {
+func (a answers) member(m kv.Member, cluster uint64, named namesByID) memberStatus {
 	for address, one := range a {
 		if one.err == nil && one.status.ID == m.ID && one.status.Cluster == cluster {
 			answered := one.member(address, named)
@@ -310,15 +311,15 @@ func silent(endpoint string, err error) memberStatus {
 }
 
 // others returns the given endpoints that belong to no known member, perhaps to a removed one.
-func (a answers) others(known []client.Member, cluster uint64, t target, named namesByID) (members []memberStatus) {
+func (a answers) others(known []kv.Member, cluster uint64, t target, named namesByID) (members []memberStatus) {
 	isMember := func(one answer) bool {
-		return one.err == nil && one.status.Cluster == cluster && slices.ContainsFunc(known, func(m client.Member) bool { return m.ID == one.status.ID })
+		return one.err == nil && one.status.Cluster == cluster && slices.ContainsFunc(known, func(m kv.Member) bool { return m.ID == one.status.ID })
 	}
 	advice := "if that was removed, take it out of " + t.source
 	for _, address := range t.endpoints {
 		one := a[address]
 		switch {
-		case isMember(one), slices.ContainsFunc(known, func(m client.Member) bool { return slices.Contains(m.Clients, address) }):
+		case isMember(one), slices.ContainsFunc(known, func(m kv.Member) bool { return slices.Contains(m.Clients, address) }):
 		case one.err != nil:
 			m := silent(address, one.err)
 			m.hint = "no member says that it serves clients there: " + advice

@@ -6,15 +6,15 @@ import (
 	"strings"
 	"testing"
 
-	"qkv/net/client"
+	"qkv/index/kv"
 )
 
 // TestStreamPrintsTheSame: a range that is printed page by page looks as if it were there as a whole.
 func TestStreamPrintsTheSame(t *testing.T) {
 	for _, n := range []int{0, 1, 2, 7} {
-		whole := client.RangeResult{Revision: 9, Count: int64(n)}
+		whole := kv.RangeResult{Revision: 9, Count: int64(n)}
 		for i := range n {
-			whole.KVs = append(whole.KVs, client.KeyValue{Key: fmt.Appendf(nil, "k%d", i), Value: []byte{'<', byte(250 * (i % 2))}, CreateRevision: 2, ModRevision: 3, Version: 4, Lease: 5})
+			whole.KVs = append(whole.KVs, kv.KeyValue{Key: fmt.Appendf(nil, "k%d", i), Value: []byte{'<', byte(250 * (i % 2))}, CreateRevision: 2, ModRevision: 3, Version: 4, Lease: 5})
 		}
 		for _, keysOnly := range []bool{false, true} {
 			for _, format := range []string{formatPlain, formatJSON, formatFields} {
@@ -22,9 +22,9 @@ func TestStreamPrintsTheSame(t *testing.T) {
 				var want, got bytes.Buffer
 				must(t, p.write(&want, format))
 				streamed := pairs{keysOnly: keysOnly}
-				must(t, streamed.stream(&got, format, func(yield func(client.RangeResult, error) bool) {
+				must(t, streamed.stream(&got, format, func(yield func(kv.RangeResult, error) bool) {
 					for from := 0; from == 0 || from < n; from += 3 {
-						if !yield(client.RangeResult{Revision: 9, Count: int64(n), More: from+3 < n, KVs: whole.KVs[from:min(from+3, n)]}, nil) {
+						if !yield(kv.RangeResult{Revision: 9, Count: int64(n), More: from+3 < n, KVs: whole.KVs[from:min(from+3, n)]}, nil) {
 							return
 						}
 					}

@@ -14,6 +14,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/urfave/cli/v2"
 
+	"qkv/index/kv"
 	"qkv/internal/checks"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
@@ -92,14 +93,14 @@ type topData struct {
 	at       time.Time
 	members  []memberStatus
 	verdict  checks.Verdict
-	prefixes *client.UsageResult // nil: not known
+	prefixes *kv.UsageResult // nil: not known
 	clients  []topClient
 	hidden   []string // why prefixes or clients are not known
 }
 
 type topClient struct {
 	Member string `json:"member"`
-	client.ClientLoad
+	kv.ClientLoad
 }
 
 // topAsks asks the cluster for its states. The prefixes are counted every limits.TopPrefixes, and no more than a tenth of the time, because a
@@ -109,7 +110,7 @@ type topAsks struct {
 	timeout time.Duration
 
 	store    *client.Client
-	prefixes *client.UsageResult
+	prefixes *kv.UsageResult
 	refused  string    // why the prefixes are not known
 	next     time.Time // when the prefixes are counted again
 }
@@ -165,7 +166,7 @@ func (a *topAsks) count(ctx context.Context) {
 	if begun.Before(a.next) {
 		return
 	}
-	found, err := a.store.Admin().Usage(ctx, client.Usage{Separator: []byte("/"), Depth: limits.TopDepth, Serializable: true})
+	found, err := a.store.Admin().Usage(ctx, kv.Usage{Separator: []byte("/"), Depth: limits.TopDepth, Serializable: true})
 	a.prefixes, a.refused, a.next = &found, "", time.Now().Add(max(limits.TopPrefixes, 9*time.Since(begun)))
 	if err != nil {
 		a.prefixes, a.refused = nil, oneLine(err.Error())
@@ -229,7 +230,7 @@ func (d *topData) document() document {
 }
 
 // rate returns the writes of a prefix per second.
-func (d *topData) rate(row *client.UsageRow) float64 {
+func (d *topData) rate(row *kv.UsageRow) float64 {
 	if d.prefixes.Period <= 0 {
 		return 0
 	}
@@ -237,12 +238,12 @@ func (d *topData) rate(row *client.UsageRow) float64 {
 }
 
 // busiest returns the prefixes with a text in their names, those with the most writes first.
-func (d *topData) busiest(filter string) []client.UsageRow {
+func (d *topData) busiest(filter string) []kv.UsageRow {
 	if d.prefixes == nil {
 		return nil
 	}
-	rows := slices.DeleteFunc(slices.Clone(d.prefixes.Rows), func(r client.UsageRow) bool { return !strings.Contains(string(r.Prefix), filter) })
-	slices.SortFunc(rows, func(a, b client.UsageRow) int {
+	rows := slices.DeleteFunc(slices.Clone(d.prefixes.Rows), func(r kv.UsageRow) bool { return !strings.Contains(string(r.Prefix), filter) })
+	slices.SortFunc(rows, func(a, b kv.UsageRow) int {
 		return cmp.Or(cmp.Compare(b.Changes, a.Changes), cmp.Compare(b.Keys, a.Keys), bytes.Compare(a.Prefix, b.Prefix))
 	})
 	return rows[:min(len(rows), limits.DashboardClients)]

@@ -20,7 +20,6 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/checks"
 	"qkv/internal/figures"
-	"qkv/net/client"
 )
 
 // exampleTop is a cluster of which one member is down, with names that would command a terminal.
@@ -39,14 +38,14 @@ func exampleTop() *topData {
 	}
 	d.members[1].Alarms = []checks.Raised{{Name: "SLOWDISK", Member: "n2", Text: "99 % of the syncs take up to 21 ms\x1b[2J"}}
 	d.members = append(d.members, memberStatus{Member: checks.Member{Name: "n3", State: checks.StateUnknown, Error: "no answer within 2s\x1b]0;title\a", Version: "0.2.0", Role: kv.Voter}})
-	d.prefixes = &client.UsageResult{Period: time.Minute, Rows: []client.UsageRow{
+	d.prefixes = &kv.UsageResult{Period: time.Minute, Rows: []kv.UsageRow{
 		{Prefix: []byte("/registry/pods/"), Keys: 5000, Bytes: 12 << 20, Changes: 6000},
 		{Prefix: []byte("/registry/leases/"), Keys: 400, Bytes: 100 << 10, Changes: 24_000},
 		{Prefix: []byte("\x1b[31mred/"), Keys: 1, Bytes: 10, Changes: 1},
 	}}
 	for i := range 30 {
-		d.prefixes.Rows = append(d.prefixes.Rows, client.UsageRow{Prefix: fmt.Appendf(nil, "/quiet/%02d/", i), Keys: 10, Bytes: 1000})
-		d.clients = append(d.clients, topClient{"n1", client.ClientLoad{Name: fmt.Sprintf("client app-%02d", i), API: "qkv", Connections: 2, Requests: int64(30 - i), Watches: 5}})
+		d.prefixes.Rows = append(d.prefixes.Rows, kv.UsageRow{Prefix: fmt.Appendf(nil, "/quiet/%02d/", i), Keys: 10, Bytes: 1000})
+		d.clients = append(d.clients, topClient{"n1", kv.ClientLoad{Name: fmt.Sprintf("client app-%02d", i), API: "qkv", Connections: 2, Requests: int64(30 - i), Watches: 5}})
 	}
 	d.clients[0].Name, d.clients[0].Bytes = "client slow\x1b[2J", 3<<20
 	d.verdict = checks.Judge(factsOf(d.members))

@@ -65,7 +65,7 @@ func txn(c *cli.Context) error {
 
 // readTxn reads the three parts. Only the last part may end with the input: a transaction that is cut off earlier must not run in
 // part.
-func readTxn(c *cli.Context) (t client.Txn, err error) {
+func readTxn(c *cli.Context) (t kv.Txn, err error) {
 	lines := bufio.NewScanner(c.App.Reader)
 	lines.Buffer(nil, limits.RequestBytes)
 	number := 0
@@ -88,7 +88,7 @@ func readTxn(c *cli.Context) (t client.Txn, err error) {
 		}
 		return usagef("the input ends in the %s part, which an empty line ends: more of it may be missing; nothing was done", name)
 	}
-	operation := func(to *[]client.Op) func(string) error {
+	operation := func(to *[]kv.Op) func(string) error {
 		return func(line string) error {
 			o, err := parseOperation(c.Context, line)
 			*to = append(*to, o)
@@ -129,8 +129,8 @@ var compareTargets = map[string]kv.CompareTarget{
 var compareResults = map[string]kv.CompareResult{"=": kv.Equal, "!=": kv.NotEqual, "<": kv.Less, ">": kv.Greater}
 
 // parseCompare reads a line like mod("key") > "7".
-func parseCompare(line string) (one client.Compare, err error) {
-	bad := func(why string) (client.Compare, error) {
+func parseCompare(line string) (one kv.Compare, err error) {
+	bad := func(why string) (kv.Compare, error) {
 		return one, fmt.Errorf(`%s: a comparison is like mod("key") = "7", of mod, create, version, lease or value, by =, !=, < or >`, why)
 	}
 	name, rest, found := strings.Cut(line, "(")
@@ -159,7 +159,7 @@ func parseCompare(line string) (one client.Compare, err error) {
 	if rest != "" {
 		return bad("there is text after its value")
 	}
-	one = client.Compare{Key: []byte(key), Target: target, Result: result}
+	one = kv.Compare{Key: []byte(key), Target: target, Result: result}
 	switch target {
 	case kv.CompareValue:
 		one.Value = []byte(value)
@@ -201,7 +201,7 @@ func word(line, ends string) (text, rest string, err error) {
 }
 
 // parseOperation reads a line with a put, get or del and the flags of that command.
-func parseOperation(ctx context.Context, line string) (o client.Op, err error) {
+func parseOperation(ctx context.Context, line string) (o kv.Op, err error) {
 	argv := []string{"qkv"}
 	for line != "" {
 		var one string
@@ -268,14 +268,14 @@ func withoutVariables(flags []cli.Flag) []cli.Flag {
 }
 
 // operationsOf returns the operations that were executed.
-func operationsOf(t *client.Txn, result *client.TxnResult) []client.Op {
+func operationsOf(t *kv.Txn, result *kv.TxnResult) []kv.Op {
 	if result.Succeeded {
 		return t.Success
 	}
 	return t.Failure
 }
 
-func writeTxn(w io.Writer, format string, t *client.Txn, result *client.TxnResult) error {
+func writeTxn(w io.Writer, format string, t *kv.Txn, result *kv.TxnResult) error {
 	if format == formatJSON {
 		return writeTxnDocument(w, t, result)
 	}
@@ -297,7 +297,7 @@ func writeTxn(w io.Writer, format string, t *client.Txn, result *client.TxnResul
 	return nil
 }
 
-func writeAnswer(w io.Writer, format string, o *client.Op, a *kv.Answer) error {
+func writeAnswer(w io.Writer, format string, o *kv.Op, a *kv.Answer) error {
 	switch {
 	case o.Put != nil:
 		return writePut(w, format, writtenOf(a), client.Lease{})
@@ -314,18 +314,18 @@ func writtenOf(a *kv.Answer) client.Written {
 	}
 	written := client.Written{Revision: a.Put.Revision}
 	if a.Put.Prev != nil {
-		written.Previous = []client.KeyValue{*a.Put.Prev}
+		written.Previous = []kv.KeyValue{*a.Put.Prev}
 	}
 	return written
 }
 
 // pairsOf converts the answer of a query, for printing. In a transaction an empty answer has no exit code.
-func pairsOf(q *client.Range, found *client.RangeResult) *pairs {
+func pairsOf(q *kv.Range, found *kv.RangeResult) *pairs {
 	return &pairs{RangeResult: *found, keysOnly: q.KeysOnly, countOnly: q.CountOnly}
 }
 
 // writeTxnDocument prints the JSON of a transaction's answer: one response for each operation, below the name of its kind.
-func writeTxnDocument(w io.Writer, t *client.Txn, result *client.TxnResult) error {
+func writeTxnDocument(w io.Writer, t *kv.Txn, result *kv.TxnResult) error {
 	responses := []document{}
 	for i, o := range operationsOf(t, result) {
 		var one document

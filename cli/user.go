@@ -87,7 +87,7 @@ func userAdd(c *cli.Context) error {
 		if err := rolesExist(ctx, s, roles); err != nil {
 			return orNothing(err)
 		}
-		change := client.AuthChange{Kind: kv.UserAdd, User: name, NoPassword: c.Bool("no-password")}
+		change := kv.AuthChange{Kind: kv.UserAdd, User: name, NoPassword: c.Bool("no-password")}
 		if err := writeFailed(s.Admin().ChangeUsers(ctx, change, password)); err != nil {
 			return orNothing(err)
 		}
@@ -167,12 +167,12 @@ func userList(ctx context.Context, c *cli.Context, s *client.Client) error {
 	return writeList(c.App.Writer, format, "users", all, t.or(format, text))
 }
 
-func userDocument(u *client.User) document {
+func userDocument(u *kv.User) document {
 	return document{{"name", u.Name}, {"roles", append([]string{}, u.Roles...)}, {"password", passwordText(u)}}
 }
 
 // passwordText says whether a user has a password: set, none, or never.
-func passwordText(u *client.User) string {
+func passwordText(u *kv.User) string {
 	switch {
 	case u.NoPassword:
 		return "never"
@@ -182,7 +182,7 @@ func passwordText(u *client.User) string {
 	return "none"
 }
 
-func userText(u *client.User) string {
+func userText(u *kv.User) string {
 	roles := "no roles"
 	if len(u.Roles) > 0 {
 		roles = "roles " + namesText(u.Roles)

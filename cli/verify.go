@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/client"
 )
@@ -40,7 +41,7 @@ type verifiedMember struct {
 	Name  string `json:"name"`
 	ID    string `json:"id"`
 	Sound bool   `json:"sound"`
-	client.Verified
+	kv.Verified
 	Time  string `json:"time"`  // when it had read them, or empty
 	Error string `json:"error"` // why it was not verified; empty: it was
 
@@ -83,7 +84,7 @@ func (t target) leavesOut(m *memberStatus) bool {
 
 // verify asks one member for its result.
 func (t target) verify(ctx context.Context, m *memberStatus, now bool) verifiedMember {
-	v, err := client.Verified{}, error(nil)
+	v, err := kv.Verified{}, error(nil)
 	if m.endpoint == "" {
 		err = exitf(exitUnavailable, "it does not answer: %s", m.Error)
 	} else {
@@ -94,7 +95,7 @@ func (t target) verify(ctx context.Context, m *memberStatus, now bool) verifiedM
 			v, err = verifiedBy(ctx, s, now)
 		}
 	}
-	v.Damaged = append([]client.DamagedFile{}, v.Damaged...) // [] in JSON
+	v.Damaged = append([]kv.DamagedFile{}, v.Damaged...) // [] in JSON
 	found := verifiedMember{Name: m.Name, ID: m.ID, Verified: v, Sound: err == nil && len(v.Damaged) == 0, err: err}
 	if v.Wall > 0 {
 		found.Time = inUTC(v.Wall)
@@ -109,9 +110,9 @@ func (t target) verify(ctx context.Context, m *memberStatus, now bool) verifiedM
 func inUTC(wall int64) string { return time.Unix(0, wall).UTC().Format(time.RFC3339Nano) }
 
 // verifiedBy returns the last result of the client's member. If now is true, it waits for a new one.
-func verifiedBy(ctx context.Context, s *client.Client, now bool) (v client.Verified, err error) {
-	last, err := s.Admin().Verify(ctx, now)
-	for v = last; err == nil && now && v.Asked; v, err = s.Admin().Verify(ctx, false) {
+func verifiedBy(ctx context.Context, s *client.Client, now bool) (v kv.Verified, err error) {
+	last, err := s.Admin().Verify(ctx, client.VerifyOptions{Now: now})
+	for v = last; err == nil && now && v.Asked; v, err = s.Admin().Verify(ctx, client.VerifyOptions{}) {
 		time.Sleep(limits.VerifyPoll)
 	}
 	switch {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 )
 
@@ -84,12 +85,12 @@ func watch(c *cli.Context) error {
 }
 
 // watchRequest builds the request from KEY, END and the flags.
-func watchRequest(c *cli.Context, keys []string) (client.Watch, error) {
+func watchRequest(c *cli.Context, keys []string) (kv.Watch, error) {
 	if len(keys) == 0 || len(keys) > 2 {
-		return client.Watch{}, usagef("usage: %s [flags] %s; %d keys were given, and a command comes after `--`", c.Command.HelpName, c.Command.ArgsUsage, len(keys))
+		return kv.Watch{}, usagef("usage: %s [flags] %s; %d keys were given, and a command comes after `--`", c.Command.HelpName, c.Command.ArgsUsage, len(keys))
 	}
 	q, err := rangeQuery(c, keys)
-	return client.Watch{
+	return kv.Watch{
 		Key: q.Key, End: q.End, Revision: c.Int64("rev"), PrevKV: c.Bool("prev-kv"), ProgressNotify: c.Bool("progress-notify"),
 		NoPut: c.String("filter") == "put", NoDelete: c.String("filter") == "delete",
 	}, err
@@ -147,14 +148,14 @@ func (p *changePrinter) print(ctx context.Context, s *client.Client, r *client.W
 	return false, nil
 }
 
-func kindOf(e *client.WatchEvent) string {
+func kindOf(e *kv.WatchEvent) string {
 	if e.Deleted {
 		return "DELETE"
 	}
 	return "PUT"
 }
 
-func (p *changePrinter) change(e *client.WatchEvent, who string) error {
+func (p *changePrinter) change(e *kv.WatchEvent, who string) error {
 	switch p.format {
 	case formatJSON:
 		return writeJSON(p.out, changeOf(e, who))
@@ -175,7 +176,7 @@ func (p *changePrinter) change(e *client.WatchEvent, who string) error {
 	return err
 }
 
-func keyFields(name string, pair *client.KeyValue) []field {
+func keyFields(name string, pair *kv.KeyValue) []field {
 	return []field{
 		{name + "Key", string(pair.Key)},
 		{name + "CreateRevision", pair.CreateRevision},
@@ -228,7 +229,7 @@ type beforeDocument struct {
 	Who string `json:"who,omitempty"` // of a difference
 }
 
-func changeOf(e *client.WatchEvent, who string) changeDocument {
+func changeOf(e *kv.WatchEvent, who string) changeDocument {
 	d := changeDocument{Revision: e.KV.ModRevision, Type: "delete", Who: who}
 	d.Key, d.KeyBase64 = textOrBase64(e.KV.Key)
 	if !e.Deleted {
@@ -244,7 +245,7 @@ func changeOf(e *client.WatchEvent, who string) changeDocument {
 }
 
 // run runs the command for a change, with its own output. If the command fails, the watch ends, as with etcdctl.
-func (p *changePrinter) run(ctx context.Context, revision int64, e *client.WatchEvent) error {
+func (p *changePrinter) run(ctx context.Context, revision int64, e *kv.WatchEvent) error {
 	command := exec.CommandContext(ctx, p.command[0], p.command[1:]...)
 	command.Stdout, command.Stderr = outputOf(p.to), p.errors
 	command.Env = append(os.Environ(),

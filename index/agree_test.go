@@ -43,7 +43,7 @@ func TestChangeOfMembersIsCheckedAsALoadDoes(t *testing.T) {
 func TestSequencesAreBounded(t *testing.T) {
 	s := founded()
 	write := func(sequence uint64) *kv.Error {
-		h := Head{Once: kv.SessionWrite{Session: sequence, Sequence: sequence, Window: 3, Opened: 1}}
+		h := Head{Once: kv.WriteName{Session: sequence, Sequence: sequence, Window: 3, Opened: 1}}
 		return batch(t, s, 1, h.AppendPut(nil, &kv.Put{Key: []byte("k")}).Bytes)[0].Err
 	}
 	for _, sequence := range []uint64{limits.SessionSequence + 1, math.MaxInt64, 1 << 63, math.MaxUint64 - 4, math.MaxUint64} {

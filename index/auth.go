@@ -37,7 +37,7 @@ type roleEntry struct {
 
 // account is a user with the merged permissions of its roles. It is immutable.
 type account struct {
-	kv.User
+	kv.UserRecord
 	access *access
 }
 
@@ -90,11 +90,11 @@ func (a *Auth) Secret() *[limits.AuthSecretBytes]byte {
 }
 
 // User returns a user. The caller must not change its slices.
-func (a *Auth) User(name string) (u kv.User, ok bool) {
+func (a *Auth) User(name string) (u kv.UserRecord, ok bool) {
 	if one := a.account(name); one != nil {
-		return one.User, true
+		return one.UserRecord, true
 	}
-	return kv.User{}, false
+	return kv.UserRecord{}, false
 }
 
 // Role returns a role. The role root exists in each state, and permits everything. The caller must not change the slices.
@@ -113,9 +113,9 @@ func (a *Auth) Role(name string) (r kv.UserRole, ok bool) {
 }
 
 // Users calls f with all users in order of their names, until f returns false.
-func (a *Auth) Users(f func(u *kv.User) bool) {
+func (a *Auth) Users(f func(u *kv.UserRecord) bool) {
 	if a != nil {
-		a.users.Scan(func(e userEntry) bool { return f(&e.User) })
+		a.users.Scan(func(e userEntry) bool { return f(&e.UserRecord) })
 	}
 }
 
@@ -306,8 +306,8 @@ func (a *Auth) orEmpty(all *accounts) *Auth {
 // freeze gives an Auth copies of the trees.
 func (l *accounts) freeze(a *Auth) { a.users, a.roles = l.users.Copy(), l.roles.Copy() }
 
-func sumOfUser(u *kv.User) uint64     { return xxhash.Sum64(appendUser([]byte{1}, u)) }
-func sumOfRole(r *kv.UserRole) uint64 { return xxhash.Sum64(appendRole([]byte{2}, r)) }
+func sumOfUser(u *kv.UserRecord) uint64 { return xxhash.Sum64(appendUser([]byte{1}, u)) }
+func sumOfRole(r *kv.UserRole) uint64   { return xxhash.Sum64(appendRole([]byte{2}, r)) }
 
 // digest appends the users and roles to the input of the state's digest.
 func (a *Auth) digest(dst []byte) []byte {
@@ -338,7 +338,7 @@ func (a *Auth) append(dst []byte) []byte {
 	}
 	dst = pack.AppendBytes(dst, a.secret[:])
 	dst = pack.AppendArray(dst, a.users.Len())
-	a.Users(func(u *kv.User) bool {
+	a.Users(func(u *kv.UserRecord) bool {
 		dst = appendUser(dst, u)
 		return true
 	})
@@ -350,7 +350,7 @@ func (a *Auth) append(dst []byte) []byte {
 	return dst
 }
 
-func appendUser(dst []byte, u *kv.User) []byte {
+func appendUser(dst []byte, u *kv.UserRecord) []byte {
 	dst = pack.AppendString(pack.AppendArray(dst, userFields), u.Name)
 	dst = pack.AppendBool(pack.AppendBytes(dst, u.Password), u.NoPassword)
 	return pack.AppendUint(pack.AppendStrings(dst, u.Roles), u.Epoch)
@@ -390,7 +390,7 @@ func (s *State) readAuth(r *pack.Reader) {
 	var content AuthContent
 	for range r.Array() {
 		fields := r.Struct(userFields)
-		u := kv.User{Name: r.String(), Password: append([]byte(nil), r.Bytes()...), NoPassword: r.Bool(), Roles: r.Strings(), Epoch: r.Uint()}
+		u := kv.UserRecord{Name: r.String(), Password: append([]byte(nil), r.Bytes()...), NoPassword: r.Bool(), Roles: r.Strings(), Epoch: r.Uint()}
 		r.End(fields)
 		content.Users = append(content.Users, u)
 	}

@@ -71,7 +71,7 @@ func (l *accounts) enable(a *Auth, c *command) *kv.Error {
 }
 
 // setUser replaces a user in all tables, with the merged permissions of its roles. It reports whether all its roles are there.
-func (l *accounts) setUser(u *kv.User) bool {
+func (l *accounts) setUser(u *kv.UserRecord) bool {
 	roles := make([]*kv.UserRole, 0, len(u.Roles))
 	for _, name := range u.Roles {
 		one, found := l.roles.Get(roleEntry{name: name})
@@ -92,7 +92,7 @@ func (l *accounts) setUser(u *kv.User) bool {
 }
 
 // replaceUser replaces a user by its changed copy.
-func (l *accounts) replaceUser(a *Auth, before, u *kv.User) {
+func (l *accounts) replaceUser(a *Auth, before, u *kv.UserRecord) {
 	a.sum += sumOfUser(u) - sumOfUser(before)
 	l.setUser(u)
 }
@@ -104,7 +104,7 @@ func (l *accounts) addUser(a *Auth, q *kv.AuthChange) *kv.Error {
 	case l.users.Len() == limits.AuthUsers:
 		return kv.Errorf(kv.AuthManagement, "there are %d users, the limit", limits.AuthUsers)
 	}
-	u := kv.User{Name: q.User, Password: bytes.Clone(q.Password), NoPassword: q.NoPassword, Epoch: a.revision}
+	u := kv.UserRecord{Name: q.User, Password: bytes.Clone(q.Password), NoPassword: q.NoPassword, Epoch: a.revision}
 	a.sum += sumOfUser(&u)
 	l.setUser(&u)
 	return nil
@@ -122,7 +122,7 @@ func (l *accounts) deleteUser(a *Auth, name string) *kv.Error {
 	case one == nil:
 		return noUser(name)
 	}
-	a.sum -= sumOfUser(&one.User)
+	a.sum -= sumOfUser(&one.UserRecord)
 	for _, role := range one.Roles {
 		l.granted.Delete(grantEntry{role, name})
 	}
@@ -136,11 +136,11 @@ func (l *accounts) changePassword(a *Auth, q *kv.AuthChange) *kv.Error {
 	if one == nil {
 		return noUser(q.User)
 	}
-	u := one.User
+	u := one.UserRecord
 	if u.Epoch = a.revision; !u.NoPassword { // such a user stays without one, as in etcd
 		u.Password = bytes.Clone(q.Password)
 	}
-	l.replaceUser(a, &one.User, &u)
+	l.replaceUser(a, &one.UserRecord, &u)
 	return nil
 }
 
@@ -159,9 +159,9 @@ func (l *accounts) grantRole(a *Auth, name, role string) (err *kv.Error, changed
 	if has {
 		return nil, false
 	}
-	u := one.User
+	u := one.UserRecord
 	u.Roles = slices.Insert(slices.Clip(u.Roles), at, role)
-	l.replaceUser(a, &one.User, &u)
+	l.replaceUser(a, &one.UserRecord, &u)
 	return nil, true
 }
 
@@ -183,10 +183,10 @@ func (l *accounts) revokeRole(a *Auth, name, role string) *kv.Error {
 
 // takeRole takes the role at a position from a user.
 func (l *accounts) takeRole(a *Auth, one *account, at int) {
-	u := one.User
+	u := one.UserRecord
 	l.granted.Delete(grantEntry{u.Roles[at], u.Name})
 	u.Roles = slices.Delete(slices.Clone(u.Roles), at, at+1)
-	l.replaceUser(a, &one.User, &u)
+	l.replaceUser(a, &one.UserRecord, &u)
 }
 
 func (l *accounts) addRole(a *Auth, name string) *kv.Error {
@@ -241,7 +241,7 @@ func (l *accounts) setRole(a *Auth, before, r *kv.UserRole) {
 	a.sum += sumOfRole(r) - sumOfRole(before)
 	l.roles.Set(roleEntry{r.Name, r})
 	for _, user := range l.usersOf(r.Name) {
-		u := l.byName[user].User
+		u := l.byName[user].UserRecord
 		l.setUser(&u)
 	}
 }

@@ -27,7 +27,7 @@ func (w *walk) accounts() (err error) {
 			err = broken(12, "the user %s has other permissions than its roles", e.name)
 		}
 		grants += len(e.Roles)
-		sum += sumOfUser(&e.User)
+		sum += sumOfUser(&e.UserRecord)
 		return err == nil
 	})
 	l.roles.Scan(func(e roleEntry) bool {

@@ -12,8 +12,8 @@ import (
 type AuthContent struct {
 	Enabled  bool
 	Revision uint64
-	Users    []kv.User     // each once; their roles are ascending
-	Roles    []kv.UserRole // each once; their permissions are ascending
+	Users    []kv.UserRecord // each once; their roles are ascending
+	Roles    []kv.UserRole   // each once; their permissions are ascending
 }
 
 // Check returns all reasons why a state cannot have these users and roles.

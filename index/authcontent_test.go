@@ -13,7 +13,7 @@ import (
 func TestRestoreAuth(t *testing.T) {
 	content := &AuthContent{
 		Enabled: true, Revision: 40,
-		Users: []kv.User{{Name: "alice", Password: []byte("hash"), Roles: []string{"app"}, Epoch: 3}, {Name: "root", NoPassword: true, Roles: []string{"root"}}},
+		Users: []kv.UserRecord{{Name: "alice", Password: []byte("hash"), Roles: []string{"app"}, Epoch: 3}, {Name: "root", NoPassword: true, Roles: []string{"root"}}},
 		Roles: []kv.UserRole{{Name: "app", Permissions: []kv.Permission{{Key: []byte("a"), End: []byte("b"), Type: kv.PermitReadWrite}}}},
 	}
 	if faults := content.Check(); faults != nil {
@@ -57,14 +57,14 @@ func TestAuthContentRefused(t *testing.T) {
 		many[i].Key = fmt.Appendf(nil, "%d", i)
 	}
 	for want, c := range map[string]AuthContent{
-		"the name of the user is empty":        {Users: []kv.User{{}}},
-		"has the role \"x\", which does not":   {Users: []kv.User{{Name: "a", Roles: []string{"x"}}}},
-		"a hash of 257: the limits":            {Users: []kv.User{{Name: "a", Password: make([]byte, limits.AuthPasswordBytes+1)}}},
-		"1025 roles, over the limit of 1024":   {Users: []kv.User{{Name: "a", Roles: strings.Split(strings.Repeat("root ", 1024)+"root", " ")}}},
+		"the name of the user is empty":        {Users: []kv.UserRecord{{}}},
+		"has the role \"x\", which does not":   {Users: []kv.UserRecord{{Name: "a", Roles: []string{"x"}}}},
+		"a hash of 257: the limits":            {Users: []kv.UserRecord{{Name: "a", Password: make([]byte, limits.AuthPasswordBytes+1)}}},
+		"1025 roles, over the limit of 1024":   {Users: []kv.UserRecord{{Name: "a", Roles: strings.Split(strings.Repeat("root ", 1024)+"root", " ")}}},
 		"the name of the role is empty":        {Roles: []kv.UserRole{{}}},
 		"the permission has no key":            {Roles: []kv.UserRole{{Name: "r", Permissions: []kv.Permission{{}}}}},
 		"16385 permissions, over the limit":    {Roles: []kv.UserRole{{Name: "r", Permissions: many}}},
-		"131073 users and 0 roles: the limits": {Users: make([]kv.User, limits.AuthUsers+1)},
+		"131073 users and 0 roles: the limits": {Users: make([]kv.UserRecord, limits.AuthUsers+1)},
 	} {
 		faults := c.Check()
 		if len(faults) == 0 || !strings.Contains(fmt.Sprint(faults[0]), want) {

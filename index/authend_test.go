@@ -46,7 +46,7 @@ func (u *twoUsers) apply(command []byte) {
 func TestAppliedBeforeOfUsers(t *testing.T) {
 	u := newTwoUsers(t)
 	put := func(name string) []byte {
-		h := Head{By: u.s.View().By(name), Once: kv.SessionWrite{Session: 7, Sequence: 1, Window: 1, Opened: 1}}
+		h := Head{By: u.s.View().By(name), Once: kv.WriteName{Session: 7, Sequence: 1, Window: 1, Opened: 1}}
 		return h.AppendPut(nil, &kv.Put{Key: []byte("k")}).Bytes
 	}
 	u.s.numbers.clock = 1

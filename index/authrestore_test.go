@@ -48,7 +48,7 @@ func (w *permissionWorld) restore() {
 // compareUsers compares a View's users and roles with the model's.
 func (w *permissionWorld) compareUsers(v *View) {
 	var users, roles []string
-	v.Auth().Users(func(u *kv.User) bool {
+	v.Auth().Users(func(u *kv.UserRecord) bool {
 		users = append(users, u.Name)
 		if of, epoch := w.model.RolesOf(u.Name); !slices.Equal(of, u.Roles) || epoch != u.Epoch {
 			w.t.Errorf("seed %d: the user %s has the roles %v and the epoch %d, want %v and %d", w.seed, u.Name, u.Roles, u.Epoch, of, epoch)

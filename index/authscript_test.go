@@ -68,7 +68,7 @@ func (sc *script) auth(d *datadriven.TestData) string {
 	switch a := v.Auth(); d.Cmd {
 	case "users":
 		fmt.Fprintf(&out, "enabled %v, revision %d\n", a.Enabled(), a.Revision())
-		a.Users(func(u *kv.User) bool {
+		a.Users(func(u *kv.UserRecord) bool {
 			fmt.Fprintf(&out, "user %s, password %q, epoch %d:%s\n", u.Name, u.Password, u.Epoch, strings.Join(append([]string{""}, u.Roles...), " "))
 			return true
 		})

@@ -176,7 +176,7 @@ func benchRevoke(b *testing.B, order func(ids []int64)) {
 func BenchmarkApplyOnce(b *testing.B) {
 	for _, keys := range []int{100_000, *benchKeys} {
 		b.Run(fmt.Sprint(keys), func(b *testing.B) {
-			benchUpdate(b, keys, Head{Once: kv.SessionWrite{Session: 1 << 60, Sequence: 1000, Window: 1000, Opened: 1}})
+			benchUpdate(b, keys, Head{Once: kv.WriteName{Session: 1 << 60, Sequence: 1000, Window: 1000, Opened: 1}})
 		})
 	}
 }
@@ -349,7 +349,7 @@ func BenchmarkViewToSave(b *testing.B) {
 	for sequence := range uint64(3) {
 		random.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 		for i, id := range ids {
-			l.head.Once = kv.SessionWrite{Session: id, Sequence: sequence, Window: 1, Opened: 1}
+			l.head.Once = kv.WriteName{Session: id, Sequence: sequence, Window: 1, Opened: 1}
 			l.add(benchKey(nil, i&1023))
 			if len(l.commands) == 1024 {
 				l.encode()

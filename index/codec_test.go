@@ -116,7 +116,7 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 		commands = append(commands, b)
 		same = append(same, msgCommand{Kind: kind, Version: 1, Session: 0, Body: body})
 	}
-	head := Head{Once: kv.SessionWrite{Session: 0x8e9e05c52164694d, Sequence: 300, Window: 9, Opened: 1 << 40}}
+	head := Head{Once: kv.WriteName{Session: 0x8e9e05c52164694d, Sequence: 300, Window: 9, Opened: 1 << 40}}
 	inSession := func(name string, b []byte, kind uint64, body any) {
 		add(name, b, kind, body)
 		same[len(same)-1].Session, same[len(same)-1].Sequence = msgOnce{head.Once.Session, 9, 1 << 40}, 300

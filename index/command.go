@@ -25,7 +25,7 @@ const (
 // Head identifies the author of a command. The zero Head has no session and no user. By comes from [View.By]; [View.Own] is
 // the head of a member's own commands.
 type Head struct {
-	Once kv.SessionWrite
+	Once kv.WriteName
 	By   kv.Principal
 }
 
@@ -191,7 +191,7 @@ type command struct {
 	kind uint64
 	name []byte // of the user
 	auth uint64 // the auth revision at which the user was authenticated; kv.AuthOwn: the member itself
-	once kv.SessionWrite
+	once kv.WriteName
 	hash uint64 // of the key; set by prefetch
 	size int    // bytes of the body
 

@@ -27,7 +27,7 @@
 //	           the principal is the name of the user, auth the auth revision at which the user was authenticated; a
 //	           command that a member proposes by itself has "" and 2^64-1
 //	session    0                                                               none; sequence is then 0
-//	           93 id window opened                                             as in kv.SessionWrite; kinds 1, 2, 10 to 13, 16 only
+//	           93 id window opened                                             as in kv.WriteName; kinds 1, 2, 10 to 13, 16 only
 //	body 1     94 key value lease flags                                        put; flags as in kv/codec.go
 //	body 2     93 key end previous                                             delete
 //	body 3     member                                                          announce
@@ -122,7 +122,7 @@
 //
 // A client that gets no answer to a write cannot know whether the write happened. It sends the write again, to another
 // member, which puts it into the log a second time. A session makes the write idempotent. The write carries a name
-// ([kv.SessionWrite]): a session number, which the client draws at random, and a sequence number in that session.
+// ([kv.WriteName]): a session number, which the client draws at random, and a sequence number in that session.
 //
 // The state keeps the outcome of each such write ([session]), errors included. If a write arrives whose outcome is
 // known, the state returns that outcome and does not apply the write again: [kv.Result.Resent]. An outcome holds only
@@ -147,7 +147,7 @@
 // therefore end by their TTL, a few in each entry. They end earlier if space is needed for other sessions and they are
 // idle. If none is idle, a write that needs space is refused as Overloaded. While authentication is enabled, a user may have
 // at most three times as many sessions and outcomes as are free, so that others find free ones. Refusals of the session itself
-// (SessionEnded, Overloaded, BadRequest) are not recorded as outcomes: they say only that this copy of the write had no
+// (NameEnded, Overloaded, BadRequest) are not recorded as outcomes: they say only that this copy of the write had no
 // effect.
 //
 // The session clock derives from the wall clocks in the envelopes, separately for each member: it adds up the time

@@ -85,7 +85,7 @@ func TestMetaGrows(t *testing.T) {
 	batch(t, s, 5e9, AppendFeatureLevel(nil, MaxLevel).Bytes)
 	batch(t, s, 5e9, AppendAnnounce(nil, testMember()).Bytes, put("a", "1"), put("b", "2"), del("a", "c"), AppendCheck(nil).Bytes, new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}).Bytes)
 	batch(t, s, 7e9, AppendDigest(nil, testMember().ID, 2, 9).Bytes, new(Head).AppendAlarm(nil, kv.AlarmChange{Raise: true, Member: testMember().ID, Name: kv.NoSpaceAlarm}).Bytes)
-	head := Head{Once: kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: 1}, By: s.View().By("ci")}
+	head := Head{Once: kv.WriteName{Session: 9, Sequence: 1, Window: 1, Opened: 1}, By: s.View().By("ci")}
 	batch(t, s, 8e9, head.AppendDelete(nil, &kv.Delete{Key: []byte("b")}).Bytes)
 	as := Head{By: s.View().By("ci")}
 	batch(t, s, 9e9, as.AppendPut(nil, &kv.Put{Key: []byte("c"), Value: []byte("1")}).Bytes, as.AppendAuthChange(nil, &kv.AuthChange{Kind: kv.UserAdd, User: "ci", Password: []byte("hash")}).Bytes,

@@ -42,7 +42,7 @@ func put(key, value string) []byte {
 
 // onceDel is a write of a session that deletes nothing.
 func onceDel(session, sequence uint64) []byte {
-	h := Head{Once: kv.SessionWrite{Session: session, Sequence: sequence, Window: sequence, Opened: 1}}
+	h := Head{Once: kv.WriteName{Session: session, Sequence: sequence, Window: sequence, Opened: 1}}
 	return h.AppendDelete(nil, &kv.Delete{Key: []byte("nothing")}).Bytes
 }
 

@@ -9,7 +9,7 @@ package index
 //	members, addresses    Members.check                   changeMembers                       readMembers
 //	leases                kv.Lease.Check                  kinds, checkpoint; SetLeases        readLeases
 //	alarms                kv.AlarmName.Replicated         kinds                               readAlarms
-//	sequences             kv.SessionWrite.Check           apply                               readSession
+//	sequences             kv.WriteName.Check           apply                               readSession
 //	numbers of sessions   limits.SessionRules             makePlace                           readSessions
 //	users, roles          kv.AuthChange.Check             kinds                               readAuth, by AuthContent.Check
 //	authors               authors.admit                   authorOfChange                      readAuthors

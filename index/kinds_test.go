@@ -76,7 +76,7 @@ func TestLevelOfFields(t *testing.T) {
 	defer func() { k.fields = before }()
 	old := new(Head).AppendCompact(nil, 300)
 	k.fields = levels{1, 2}
-	for name, head := range map[string]Head{"no session": {}, "session": {Once: kv.SessionWrite{Session: 7, Sequence: 1, Window: 1}}} {
+	for name, head := range map[string]Head{"no session": {}, "session": {Once: kv.WriteName{Session: 7, Sequence: 1, Window: 1}}} {
 		grown := head.AppendCompact(nil, 300)
 		if err := CheckLevel(&grown, 1); err == nil || err.Code != kv.FeatureLevel || !strings.Contains(err.Message, "needs feature level 2, the cluster has 1") {
 			t.Errorf("%s: a field of level 2 at level 1: %v", name, err)

@@ -12,7 +12,7 @@ func TestRefusesBeforeTheLog(t *testing.T) {
 	s := founded()
 	batch(t, s, 5e9, AppendAnnounce(nil, testMember()).Bytes)
 	plain := new(Head)
-	named := &Head{Once: kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: 1}}
+	named := &Head{Once: kv.WriteName{Session: 9, Sequence: 1, Window: 1, Opened: 1}}
 	one := &kv.Put{Key: []byte("a"), Value: []byte("1")}
 	gets, puts := []kv.Op{{Range: &kv.Range{Key: []byte("a")}}}, []kv.Op{{Txn: &kv.Txn{Failure: []kv.Op{{Put: one}}}}}
 	commands := map[string]struct {

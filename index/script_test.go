@@ -365,12 +365,12 @@ func answerLines(out *strings.Builder, a *kv.TxnResult, indent string) {
 }
 
 // onceOf makes the name of a write of session.sequence.window.opened; opened in milliseconds and 1 ns.
-func onceOf(s string) kv.SessionWrite {
+func onceOf(s string) kv.WriteName {
 	var n [4]uint64
 	for i, f := range strings.Split(s, ".") {
 		n[i], _ = strconv.ParseUint(f, 10, 64)
 	}
-	w := kv.SessionWrite{Session: n[0], Sequence: n[1], Window: n[2]}
+	w := kv.WriteName{Session: n[0], Sequence: n[1], Window: n[2]}
 	if strings.Count(s, ".") == 3 {
 		w.Opened = int64(n[3])*1e6 + 1
 	}

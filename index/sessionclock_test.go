@@ -70,7 +70,7 @@ func (c *clockTest) session(member uint64, wall time.Duration, id uint64, want k
 func (c *clockTest) opened(member uint64, wall time.Duration, id uint64, opened int64, want kv.Code) {
 	c.t.Helper()
 	applied, _ := c.s.Applied()
-	head := Head{Once: kv.SessionWrite{Session: id, Sequence: 1, Window: 1, Opened: opened}}
+	head := Head{Once: kv.WriteName{Session: id, Sequence: 1, Window: 1, Opened: opened}}
 	results, err := c.s.Apply(applied+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: member, Wall: int64(wall)}, [][]byte{
 		head.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}).Bytes,
 	}), nil)
@@ -101,7 +101,7 @@ func TestEndedSessionDoesNotBeginAgain(t *testing.T) {
 	if c.s.numbers.sessions != 0 {
 		t.Fatalf("%d sessions", c.s.numbers.sessions)
 	}
-	c.opened(1, now, 100, opened, kv.SessionEnded)
+	c.opened(1, now, 100, opened, kv.NameEnded)
 	c.opened(1, now, 101, opened+1, kv.OK)
 }
 
@@ -118,7 +118,7 @@ func TestEndedSessionIsNotFoundAgain(t *testing.T) {
 		c.entry(1, now)
 	}
 	for sequence := range uint64(20) {
-		head := Head{Once: kv.SessionWrite{Session: 100, Sequence: 1 + sequence, Window: 1, Opened: opened}}
+		head := Head{Once: kv.WriteName{Session: 100, Sequence: 1 + sequence, Window: 1, Opened: opened}}
 		c.entry(1, now, head.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("w")}).Bytes)
 	}
 	if err := c.s.Check(); err != nil || c.s.numbers.sessions != 0 || c.s.revision != 2 {

@@ -96,7 +96,7 @@ func (m *modelSessions) expire(most int) {
 }
 
 // find returns the session of a write and its outcome, or why it is refused.
-func (m *modelSessions) find(w *kv.SessionWrite) (one *modelSession, was modelOutcome, code kv.Code) {
+func (m *modelSessions) find(w *kv.WriteName) (one *modelSession, was modelOutcome, code kv.Code) {
 	switch {
 	case w.Check() != nil:
 		return nil, was, kv.BadRequest
@@ -109,7 +109,7 @@ func (m *modelSessions) find(w *kv.SessionWrite) (one *modelSession, was modelOu
 	switch {
 	case one != nil:
 	case w.Opened == 0 || w.Opened < m.floor:
-		return nil, was, kv.SessionEnded
+		return nil, was, kv.NameEnded
 	case w.Opened > m.clock:
 		return nil, was, kv.BadRequest
 	case !m.room(1, 0, nil):
@@ -129,7 +129,7 @@ func (m *modelSessions) find(w *kv.SessionWrite) (one *modelSession, was modelOu
 		}
 	}
 	if w.Sequence < one.first {
-		return nil, was, kv.SessionEnded
+		return nil, was, kv.NameEnded
 	}
 	if was, had := one.outcomes[w.Sequence]; had {
 		return one, was, kv.OK
@@ -193,7 +193,7 @@ func (m *machine) once(t *rapid.T, fresh sentWrite) (d drawn) {
 	if rapid.IntRange(0, 20).Draw(t, "far") == 0 {
 		most += 20
 	}
-	w := kv.SessionWrite{Session: id, Sequence: rapid.Uint64Range(first-min(first, 3), most).Draw(t, "sequence")}
+	w := kv.WriteName{Session: id, Sequence: rapid.Uint64Range(first-min(first, 3), most).Draw(t, "sequence")}
 	if w.Window = 1; w.Sequence >= first {
 		w.Window = w.Sequence - first + 1 // nothing is forgotten
 	}

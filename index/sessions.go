@@ -112,7 +112,7 @@ func (s *State) once(c *command) kv.Result {
 	s.use(one)
 	s.forgetBelow(one, w.Sequence+1-w.Window)
 	if w.Sequence < one.first {
-		return s.refused(kv.Errorf(kv.SessionEnded, "write %d of session %016x comes too late: its client has declared all writes before %d as answered", w.Sequence, w.Session, one.first))
+		return s.refused(kv.Errorf(kv.NameEnded, "write %d of session %016x comes too late: its client has declared all writes before %d as answered", w.Sequence, w.Session, one.first))
 	}
 	if o := one.outcomes.find(w.Sequence); o != nil {
 		return s.again(c, o)
@@ -138,7 +138,7 @@ func (s *State) once(c *command) kv.Result {
 // ownsSession refuses a write of a session that another user has begun: its outcomes are not for others.
 func (s *State) ownsSession(id uint64, by uint32) *kv.Error {
 	if s.auth.Enabled() && (by == 0 || by != s.accounts.author.number) {
-		return kv.Errorf(kv.SessionEnded, "session %016x was begun by another user, or before users had numbers", id)
+		return kv.Errorf(kv.NameEnded, "session %016x was begun by another user, or before users had numbers", id)
 	}
 	return nil
 }
@@ -201,7 +201,7 @@ func (c *command) explain(code kv.Code) *kv.Error {
 }
 
 // session returns the session of a write, or begins it if the write may do so.
-func (s *State) session(w *kv.SessionWrite) (*session, *kv.Error) {
+func (s *State) session(w *kv.WriteName) (*session, *kv.Error) {
 	if int64(min(w.Window, 1<<62)) > s.clients.rules.Window {
 		return nil, kv.Errorf(kv.Overloaded, "session %016x has a window of %d writes, over the limit of %d", w.Session, w.Window, s.clients.rules.Window)
 	}
@@ -215,7 +215,7 @@ func (s *State) session(w *kv.SessionWrite) (*session, *kv.Error) {
 			return nil, err
 		}
 	case w.Opened == 0 || w.Opened < s.numbers.floor:
-		return nil, kv.Errorf(kv.SessionEnded, "session %016x does not exist: it has ended, or the write is too old to begin it", w.Session)
+		return nil, kv.Errorf(kv.NameEnded, "session %016x does not exist: it has ended, or the write is too old to begin it", w.Session)
 	case w.Opened > s.numbers.clock:
 		return nil, kv.Errorf(kv.BadRequest, "session %016x was opened in the future", w.Session)
 	default:

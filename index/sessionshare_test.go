@@ -32,7 +32,7 @@ func TestUserLeavesSessionsToOthers(t *testing.T) {
 	u.s.clients.rules.Sessions, u.s.clients.rules.Outcomes = 40, 400
 	u.change(kv.AuthChange{Kind: kv.UserAdd, User: "mallory", NoPassword: true})
 	write := func(user string, session, sequence uint64) *kv.Error {
-		h := Head{Once: kv.SessionWrite{Session: session, Sequence: sequence, Window: sequence, Opened: 1}, By: u.s.View().By(user)}
+		h := Head{Once: kv.WriteName{Session: session, Sequence: sequence, Window: sequence, Opened: 1}, By: u.s.View().By(user)}
 		results, err := u.s.Apply(u.s.applied+1, 1, AppendEnvelope(nil, Envelope{Level: FirstLevel, Wall: 1}, [][]byte{h.AppendRevoke(nil, int64(session)).Bytes}), nil)
 		if err != nil {
 			t.Fatal(err)

@@ -136,7 +136,7 @@ func TestSteadyState(t *testing.T) {
 	}
 	value := bytes.Repeat([]byte("v"), 100)
 	var data []byte
-	once := kv.SessionWrite{Session: 1 << 60, Window: 1, Opened: 1}
+	once := kv.WriteName{Session: 1 << 60, Window: 1, Opened: 1}
 	results := make([]kv.Result, 0, 1024)
 	apply := func() {
 		for i := range commands { // every other one in a session, with 512 under way

@@ -14,7 +14,6 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
-	"qkv/net/wire"
 	"qkv/node/backuprun"
 	"qkv/snapshot/backup"
 	"qkv/snapshot/backup/store"
@@ -201,7 +200,7 @@ func (d *backupDuty) text() string {
 
 // report adds the backup to a status. A new leader does not know yet whether its backup is complete: the age is 0 until the backup is, or
 // until it would be an alarm.
-func (d *backupDuty) report(s *wire.Status) {
+func (d *backupDuty) report(s *kv.Status) {
 	if d == nil {
 		return
 	}

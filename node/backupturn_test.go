@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/log/disk"
-	"qkv/net/wire"
 	"qkv/node/backuprun"
 	"qkv/snapshot/backup/store"
 )
@@ -20,7 +20,7 @@ func TestBackupOfANewLeader(t *testing.T) {
 	h.member.config.Backup = backuprun.Target{Store: store.OpenFolder(disk.OS(), t.TempDir())}
 	d := newBackupDuty(h.backups)
 	age := func() time.Duration {
-		var s wire.Status
+		var s kv.Status
 		d.report(&s)
 		return s.Duration(figures.BackupAge)
 	}

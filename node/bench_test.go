@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 )
 
@@ -61,7 +62,7 @@ func BenchmarkCluster(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("get-%d", members), func(b *testing.B) {
 			load(b, b.N, func(i int, done func(error)) {
-				cl.GetAsync(key(i), false, func(_ client.KeyValue, _ bool, err error) { done(err) })
+				cl.GetAsync(key(i), client.ReadOptions{}, func(_ kv.KeyValue, _ bool, err error) { done(err) })
 			})
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "gets/s")
 		})

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/log/disk"
 	"qkv/net/client"
@@ -36,15 +37,15 @@ func contentsOf(t *testing.T, dir string) map[string]string {
 }
 
 // verified has all files read once.
-func verified(t *testing.T, cl *client.Client) client.Verified {
+func verified(t *testing.T, cl *client.Client) kv.Verified {
 	t.Helper()
-	before, err := cl.Admin().Verify(t.Context(), true)
+	before, err := cl.Admin().Verify(t.Context(), client.VerifyOptions{Now: true})
 	read := before
 	until(t, "the files are not read", func() bool {
 		if err != nil {
 			t.Fatal(err)
 		}
-		read, err = cl.Admin().Verify(t.Context(), false)
+		read, err = cl.Admin().Verify(t.Context(), client.VerifyOptions{})
 		return read.Reads > before.Reads
 	})
 	return read
@@ -109,7 +110,7 @@ func TestBranch(t *testing.T) {
 	history := func(cl *client.Client, from, to int64) (all []string) {
 		t.Helper()
 		for revision := from; revision <= to; revision += 7 {
-			got, err := cl.Range(t.Context(), client.Range{Key: []byte("k"), End: []byte("l"), Revision: revision})
+			got, err := cl.Range(t.Context(), kv.Range{Key: []byte("k"), End: []byte("l"), Revision: revision})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -179,12 +180,12 @@ func TestBranch(t *testing.T) {
 				}
 			}
 			same("at once")
-			read, err := cl.Admin().Verify(t.Context(), true)
+			read, err := cl.Admin().Verify(t.Context(), client.VerifyOptions{Now: true})
 			until(t, "the files are not read", func() bool {
 				if err != nil {
 					t.Fatal(err)
 				}
-				read, err = cl.Admin().Verify(t.Context(), false)
+				read, err = cl.Admin().Verify(t.Context(), client.VerifyOptions{})
 				return read.Reads > 0
 			})
 			if read.Failed != "" || len(read.Damaged) > 0 || len(n.Status().Alarms) > 0 {
@@ -194,7 +195,7 @@ func TestBranch(t *testing.T) {
 				if err := os.Rename(place, place+".away"); err != nil {
 					t.Fatal(err)
 				}
-				_, err := cl.Range(t.Context(), client.Range{Key: []byte("k"), End: []byte("l"), Revision: 10})
+				_, err := cl.Range(t.Context(), kv.Range{Key: []byte("k"), End: []byte("l"), Revision: 10})
 				if err == nil || !strings.Contains(err.Error(), place+" holds no backup now: mount its disk again") {
 					t.Errorf("while the place is away: %v", err)
 				}

@@ -78,14 +78,14 @@ func (o *overview) close() {
 
 // reply is the answer of one member.
 type reply struct {
-	status wire.Status
+	status kv.Status
 	sent   time.Time
 	took   time.Duration
 	err    error
 }
 
 // ask asks all members but this one, each at its first address, in parallel.
-func (o *overview) ask(ctx context.Context, own *wire.Status) map[uint64]reply {
+func (o *overview) ask(ctx context.Context, own *kv.Status) map[uint64]reply {
 	ctx, cancel := context.WithTimeout(ctx, limits.ClusterTimeout)
 	defer cancel()
 	all := make([]reply, len(own.Members))
@@ -105,7 +105,7 @@ func (o *overview) ask(ctx context.Context, own *wire.Status) map[uint64]reply {
 		c := o.clients[address]
 		if c == nil {
 			var err error
-			if c, err = native.Open(ctx, native.Config{Endpoints: []string{address}, Credentials: o.credentials, NoDiscovery: true, NoSessions: true, FailFast: true, AnyCluster: true}); err != nil {
+			if c, err = native.Open(ctx, native.Config{Endpoints: []string{address}, Credentials: o.credentials, NoDiscovery: true, NoNames: true, FailFast: true, AnyCluster: true}); err != nil {
 				all[i].err = err
 				continue
 			}
@@ -135,7 +135,7 @@ func (o *overview) ask(ctx context.Context, own *wire.Status) map[uint64]reply {
 }
 
 // clusterOf converts the answers for package web.
-func clusterOf(answers map[uint64]reply, own *wire.Status) *web.Cluster {
+func clusterOf(answers map[uint64]reply, own *kv.Status) *web.Cluster {
 	names := map[uint64]string{}
 	for _, m := range own.Members {
 		names[m.ID] = m.Name
@@ -160,21 +160,21 @@ func memberOf(m *kv.Member, r reply, named func(id uint64) string) checks.Member
 }
 
 // clients returns the clients of both endpoints: those with the most unread bytes first, then those with the most requests.
-func (n *Node) clients() (all []wire.ClientLoad) {
+func (n *Node) clients() (all []kv.ClientLoad) {
 	if n.etcd != nil {
 		all = n.etcd.Clients()
 	}
 	if n.server != nil {
 		all = append(all, n.server.Clients()...)
 	}
-	slices.SortFunc(all, func(a, b wire.ClientLoad) int {
+	slices.SortFunc(all, func(a, b kv.ClientLoad) int {
 		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(b.Requests, a.Requests), strings.Compare(a.Name, b.Name))
 	})
 	return all[:min(len(all), limits.DashboardClients)]
 }
 
 // load adds the memory, the network, the files and the load of this process to a status.
-func (n *Node) load(s *wire.Status) {
+func (n *Node) load(s *kv.Status) {
 	n.routes.to(s)
 	n.backups.report(&s.Values)
 	figures.Set(&s.Values, figures.Memory, residentBytes())
@@ -208,7 +208,7 @@ type routes struct {
 	mtu           int
 }
 
-func (w *routes) to(s *wire.Status) {
+func (w *routes) to(s *kv.Status) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if time.Since(w.at) >= limits.ClusterAge {

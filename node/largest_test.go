@@ -10,7 +10,6 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/internal/testretry"
-	"qkv/net/client"
 )
 
 // TestLargestRequest writes what is as large as can be, through a follower, and reads it in every way in which it comes back:
@@ -39,12 +38,12 @@ func largestRequest(t testing.TB, election time.Duration) {
 		follower = 1
 	}
 	written := c.client(follower)
-	watch, err := c.client(usual).Watch(ctx, client.Watch{Key: key, PrevKV: true})
+	watch, err := c.client(usual).Watch(ctx, kv.Watch{Key: key, PrevKV: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range byte(2) {
-		w, err := written.PutWith(ctx, client.Put{Key: key, Value: largest(i), PrevKV: true})
+		w, err := written.PutWith(ctx, kv.Put{Key: key, Value: largest(i), PrevKV: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,7 +51,7 @@ func largestRequest(t testing.TB, election time.Duration) {
 			t.Error("the put does not tell the value before")
 		}
 	}
-	if _, err := written.PutWith(ctx, client.Put{Key: []byte("k"), Value: make([]byte, limits.RequestBytes-8)}); codeOf(err) != kv.ValueTooLarge {
+	if _, err := written.PutWith(ctx, kv.Put{Key: []byte("k"), Value: make([]byte, limits.RequestBytes-8)}); codeOf(err) != kv.ValueTooLarge {
 		t.Errorf("more than any request: %v", err)
 	}
 	if _, err := c.client(usual).Put(ctx, []byte("k"), make([]byte, limits.RequestBytesWritten)); codeOf(err) != kv.ValueTooLarge {
@@ -79,9 +78,9 @@ func largestRequest(t testing.TB, election time.Duration) {
 			t.Errorf("member %d: %d bytes, %v", i, len(found.Value), err)
 		}
 	}
-	r, err := written.Txn(ctx, client.Txn{
-		Compares: []client.Compare{{Key: key, Target: kv.CompareVersion, Number: 2}},
-		Success:  []client.Op{{Range: &client.Range{Key: key}}, {Delete: &client.Delete{Key: key}}},
+	r, err := written.Txn(ctx, kv.Txn{
+		Compares: []kv.Compare{{Key: key, Target: kv.CompareVersion, Number: 2}},
+		Success:  []kv.Op{{Range: &kv.Range{Key: key}}, {Delete: &kv.Delete{Key: key}}},
 	})
 	if err != nil || !r.Succeeded || !bytes.Equal(r.Answers[0].Range.KVs[0].Value, largest(1)) {
 		t.Errorf("a transaction: %v", err)
@@ -89,7 +88,7 @@ func largestRequest(t testing.TB, election time.Duration) {
 }
 
 func codeOf(err error) kv.Code {
-	var answer *client.Error
+	var answer *kv.Error
 	if !errors.As(err, &answer) {
 		return kv.OK
 	}

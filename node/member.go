@@ -53,7 +53,7 @@ type environment struct {
 	Memory     int64   // of the machine, as far as this process may use it; 0 is not known
 	Machine    machine // for the status; the zero value is not known
 	// Load adds this process's memory and load to its status; nil adds nothing.
-	Load func(*wire.Status)
+	Load func(*kv.Status)
 	// Applied and Level are for the simulator's checks: see actor.ApplierConfig, and the highest feature level that this member announces.
 	// Level 0 is index.MaxLevel.
 	Applied func(entry uint64, data []byte, results []kv.Result)
@@ -599,9 +599,9 @@ func (m *member) close() error {
 }
 
 // Status is this member's own status, as `qkv status` shows it.
-func (m *member) Status() wire.Status {
+func (m *member) Status() kv.Status {
 	view, raftStatus := m.status.View(), m.status.Raft()
-	s := wire.Status{
+	s := kv.Status{
 		Name: m.config.Name, ID: m.folder.Member, Cluster: m.folder.Cluster, Version: m.config.Version, Role: raftStatus.Role, Leader: raftStatus.Leader,
 		Digest: view.Digest(), Stage: m.startup.Word(), Alarms: m.alarms(),
 	}
@@ -611,7 +611,7 @@ func (m *member) Status() wire.Status {
 		s.Members = append(s.Members, kv.Member{ID: one.ID, Name: one.Name, Clients: one.Clients, Role: one.Role, Version: one.Version, Level: one.Level, Replaces: one.Replaces})
 	}
 	for _, l := range m.transport.Status() {
-		s.Links = append(s.Links, wire.Link{Member: l.ID, Connected: l.Connected, RTT: l.RTT, Error: l.LastErr, Untrusted: l.Untrusted})
+		s.Links = append(s.Links, kv.Link{Member: l.ID, Connected: l.Connected, RTT: l.RTT, Error: l.LastErr, Untrusted: l.Untrusted})
 	}
 	if m.env.Load != nil {
 		m.env.Load(&s)

@@ -50,7 +50,7 @@ func leaderAddedMeanwhile(t testing.TB, c *cluster, moves bool) {
 			added.Join = append(added.Join, other.ListenPeer)
 		}
 	}
-	id, err := cl.Admin().AddMember(ctx, added.Name, []string{added.ListenPeer}, false)
+	id, err := cl.Admin().AddMember(ctx, added.Name, []string{added.ListenPeer}, client.AddOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,8 +108,8 @@ func TestFounderThatWasNeverStarted(t *testing.T) {
 	c.start(2)
 	cl := c.client(0, 1, 2)
 	until(t, "the cluster does not begin", func() bool {
-		members, err := cl.Members(t.Context(), true)
-		return err == nil && !slices.ContainsFunc(members, func(m client.Member) bool { return !m.Started() })
+		members, err := cl.Members(t.Context(), client.ReadOptions{Serializable: true})
+		return err == nil && !slices.ContainsFunc(members, func(m kv.Member) bool { return !m.Started() })
 	})
 	until(t, "the notice does not end", func() bool {
 		return !slices.ContainsFunc(c.nodes[0].Status().Alarms, func(a kv.Alarm) bool { return a.Name == kv.FoundingNotice })
@@ -125,13 +125,13 @@ func TestFirstMemberThatLostItsDisk(t *testing.T) {
 	c.start(0)
 	for i := 1; i < 3; i++ {
 		c.configs[i].InitialCluster, c.configs[i].Join = nil, []string{list[0].Address}
-		if _, err := c.client(0).Admin().AddMember(t.Context(), list[i].Name, []string{list[i].Address}, false); err != nil {
+		if _, err := c.client(0).Admin().AddMember(t.Context(), list[i].Name, []string{list[i].Address}, client.AddOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		c.start(i)
 		until(t, list[i].Name+" does not become a voter", func() bool {
-			members, err := c.client(0).Members(t.Context(), true)
-			return err == nil && !slices.ContainsFunc(members, func(m client.Member) bool { return m.Role == kv.Learner || !m.Started() })
+			members, err := c.client(0).Members(t.Context(), client.ReadOptions{Serializable: true})
+			return err == nil && !slices.ContainsFunc(members, func(m kv.Member) bool { return m.Role == kv.Learner || !m.Started() })
 		})
 	}
 	met := c.client(1, 0, 2)

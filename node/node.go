@@ -488,7 +488,7 @@ func (n *Node) votersConnected() bool {
 }
 
 // Status is the member's own status.
-func (n *Node) Status() wire.Status { return n.member.Status() }
+func (n *Node) Status() kv.Status { return n.member.Status() }
 
 // endpoint is the member as the native endpoint sees it.
 type endpoint struct{ *member }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/internal/testretry"
@@ -201,7 +202,7 @@ func leaderStops(t testing.TB, c *cluster) {
 		}
 	}
 	leader := c.leader()
-	if links := c.nodes[leader].Status().Links; len(links) != 2 || !slices.ContainsFunc(links, func(l wire.Link) bool {
+	if links := c.nodes[leader].Status().Links; len(links) != 2 || !slices.ContainsFunc(links, func(l kv.Link) bool {
 		return l.Connected && l.RTT > 0 && l.Error == ""
 	}) {
 		t.Errorf("the leader's links: %+v", links)

@@ -12,6 +12,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/figures"
+	"qkv/net/client"
 	"qkv/node"
 )
 
@@ -108,7 +109,7 @@ func twoHostsOfOneName(t testing.TB, _ *cluster) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*wait)
 	defer cancel()
 	until(t, "n3 cannot be added", func() bool {
-		_, err := cl.Admin().AddMember(ctx, "n3", []string{c.configs[2].AdvertisePeer}, false)
+		_, err := cl.Admin().AddMember(ctx, "n3", []string{c.configs[2].AdvertisePeer}, client.AddOptions{})
 		return err == nil
 	})
 	var joining sync.WaitGroup

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/net/wire"
 )
@@ -75,10 +76,10 @@ func (s *startReads) get(user, key string, serializable bool, want func() string
 }
 
 // take is get by qkv's own protocol.
-func (s *startReads) take(user, key string, serializable bool, want func() string, refusal client.Code) ask {
+func (s *startReads) take(user, key string, serializable bool, want func() string, refusal kv.Code) ask {
 	return func(ctx context.Context, _ int) (string, error) {
-		r, err := s.native[user].Range(ctx, client.Range{Key: []byte(key), Serializable: serializable})
-		var known *client.Error
+		r, err := s.native[user].Range(ctx, kv.Range{Key: []byte(key), Serializable: serializable})
+		var known *kv.Error
 		switch {
 		case refusal != 0 && err == nil:
 			return fmt.Sprintf("%q takes %s, %d keys, although it may not", user, key, r.Count), nil
@@ -104,8 +105,8 @@ func (s *startReads) asks() []ask {
 		s.json, s.status, s.watch, s.put,
 		s.take("root", "k", true, newest, 0),
 		s.take("root", "k", false, newest, 0),
-		s.take("", "secret", true, nil, client.NotAllowed),
-		s.take("alice", "secret", true, nil, client.NotAllowed),
+		s.take("", "secret", true, nil, kv.NotAllowed),
+		s.take("alice", "secret", true, nil, kv.NotAllowed),
 		s.take("bob", "app/1", true, constant, 0),
 		s.nativeWatch, s.nativePut,
 	}
@@ -170,7 +171,7 @@ func (s *startReads) watch(ctx context.Context, _ int) (string, error) {
 }
 
 func (s *startReads) nativeWatch(ctx context.Context, _ int) (string, error) {
-	w, err := s.native["root"].Watch(ctx, client.Watch{Key: []byte{0}, End: []byte{0}})
+	w, err := s.native["root"].Watch(ctx, kv.Watch{Key: []byte{0}, End: []byte{0}})
 	if err != nil {
 		return "", err
 	}
@@ -274,7 +275,7 @@ func startedReads(t testing.TB, c *cluster, entries int) *startReads {
 		must(all.Admin().AddUser(ctx, user, user))
 		if key != "" {
 			must(all.Admin().AddRole(ctx, user))
-			must(all.Admin().GrantPermission(ctx, user, client.Permission{Key: []byte(key), End: []byte(key + "\xff"), Type: client.PermitRead}))
+			must(all.Admin().GrantPermission(ctx, user, kv.Permission{Key: []byte(key), End: []byte(key + "\xff"), Type: kv.PermitRead}))
 		} else {
 			must(all.Admin().GrantRole(ctx, user, user))
 		}
@@ -318,7 +319,7 @@ func (s *startReads) round(number, during, after int) {
 		t.Fatal(err)
 	}
 	for { // on the first member's disk, too: what it has then is more than what is right
-		if found, err := s.native["alice"].Range(ctx, client.Range{Key: []byte("secret"), Serializable: true}); err == nil && len(found.KVs) == 1 {
+		if found, err := s.native["alice"].Range(ctx, kv.Range{Key: []byte("secret"), Serializable: true}); err == nil && len(found.KVs) == 1 {
 			break
 		} else if ctx.Err() != nil {
 			t.Fatal(err)

@@ -41,7 +41,7 @@ func refusedMember(t testing.TB, c *cluster) {
 	read := func(cl *client.Client, limit time.Duration) (string, error) {
 		short, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		got, err := cl.Range(short, client.Range{Key: []byte("k"), Serializable: true})
+		got, err := cl.Range(short, kv.Range{Key: []byte("k"), Serializable: true})
 		switch {
 		case err != nil:
 			return "", err
@@ -90,7 +90,7 @@ func TestNothingIsReadBeforeTheFirstLeader(t *testing.T) {
 	testretry.Longer(t, time.Second, func(t testing.TB, limit time.Duration) {
 		short, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
-		if got, err := cl.Range(short, client.Range{Key: []byte("k"), Serializable: true}); err == nil || !strings.Contains(err.Error(), "is starting") {
+		if got, err := cl.Range(short, kv.Range{Key: []byte("k"), Serializable: true}); err == nil || !strings.Contains(err.Error(), "is starting") {
 			t.Errorf("%+v, %v", got, err)
 		}
 	})

@@ -15,6 +15,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/log/disk"
+	"qkv/net/client"
 	"qkv/node"
 	"qkv/node/backuprun"
 	"qkv/snapshot"
@@ -92,7 +93,7 @@ func TestSeed(t *testing.T) {
 	added.ListenPeer, added.AdvertisePeer, added.Join = addresses[1], addresses[1], []string{c.configs[0].ListenPeer}
 	added.Backup, added.Logger = backuprun.Target{}, slog.New(slog.NewTextHandler(said, nil))
 	added.Seed = func(ctx context.Context) (*backup.Reader, error) { return backup.Open(ctx, at) }
-	if _, err := cl.Admin().AddMember(t.Context(), added.Name, []string{added.ListenPeer}, false); err != nil {
+	if _, err := cl.Admin().AddMember(t.Context(), added.Name, []string{added.ListenPeer}, client.AddOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	n2, err := node.StartWithSmallParts(t.Context(), added)
@@ -120,7 +121,7 @@ func TestSeedOfAnotherCluster(t *testing.T) {
 	added.Name, added.DataDir, added.Listen, added.InitialCluster = "n2", t.TempDir()+"/data", addresses[0], nil
 	added.ListenPeer, added.AdvertisePeer, added.Join = addresses[1], addresses[1], []string{c.configs[0].ListenPeer}
 	added.Seed = func(ctx context.Context) (*backup.Reader, error) { return backup.Open(ctx, at) }
-	if _, err := c.client(0).Admin().AddMember(t.Context(), added.Name, []string{added.ListenPeer}, false); err != nil {
+	if _, err := c.client(0).Admin().AddMember(t.Context(), added.Name, []string{added.ListenPeer}, client.AddOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := node.Start(t.Context(), added)

@@ -36,10 +36,10 @@ type repeater struct {
 // onceWrite is a write with a name.
 type onceWrite struct {
 	key, value string
-	once       kv.SessionWrite // as it was sent first
-	txn        *kv.Txn         // nil: a put
-	until      time.Duration   // when its client gives it up
-	revision   int64           // that it was answered with; 0: not yet
+	once       kv.WriteName  // as it was sent first
+	txn        *kv.Txn       // nil: a put
+	until      time.Duration // when its client gives it up
+	revision   int64         // that it was answered with; 0: not yet
 }
 
 // drawSessions draws the rules of sessions, so short and few that most of them end.
@@ -105,14 +105,14 @@ func (r *repeater) act(q *onceRequest) {
 }
 
 // name is the name of a write as it is sent now.
-func (r *repeater) name(session, sequence uint64) kv.SessionWrite {
+func (r *repeater) name(session, sequence uint64) kv.WriteName {
 	first := sequence
 	for _, o := range r.open {
 		if o.once.Session == session {
 			first = min(first, o.once.Sequence)
 		}
 	}
-	n := kv.SessionWrite{Session: session, Sequence: sequence, Window: sequence + 1 - first}
+	n := kv.WriteName{Session: session, Sequence: sequence, Window: sequence + 1 - first}
 	if session == r.session {
 		n.Opened = r.opened
 	}
@@ -148,7 +148,7 @@ type onceRequest struct {
 	write  *onceWrite // nil when it was answered
 }
 
-func (q *onceRequest) send(o *onceWrite, name kv.SessionWrite) {
+func (q *onceRequest) send(o *onceWrite, name kv.WriteName) {
 	w, begun := q.r.w, q.r.w.sim.Now()
 	q.write = o
 	by := q.r.user
@@ -197,7 +197,7 @@ func (q *onceRequest) take(o *onceWrite, result *kv.Result) {
 	w.note("once", uint64(result.Revision))
 	if result.Err != nil {
 		switch result.Err.Code {
-		case kv.SessionEnded:
+		case kv.NameEnded:
 			w.totals.OnceEnded++
 			if o.once.Session == r.session && !slices.Contains(r.open, o) {
 				return // an old copy

@@ -48,7 +48,7 @@ func someEntries(t *testing.T) (e *entries, put int) {
 	}
 	put = len(e.data)
 	k1 := &kv.Put{Key: []byte("k1"), Value: []byte("v")}
-	once := index.Head{Once: kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: 1}, By: e.state.View().By("u1")}
+	once := index.Head{Once: kv.WriteName{Session: 9, Sequence: 1, Window: 1, Opened: 1}, By: e.state.View().By("u1")}
 	e.add(t, by("u1").AppendPut(nil, k1).Bytes, by("u2").AppendPut(nil, k1).Bytes, by("").AppendPut(nil, k1).Bytes)
 	e.add(t, once.AppendPut(nil, k1).Bytes)
 	once.Once.Opened = 0
@@ -72,7 +72,7 @@ func TestJudgeOfVerdicts(t *testing.T) {
 		"a change of users":           {func(e *entries, _ int) { e.results[3][0].Err = kv.Errorf(kv.UserExists, "there") }, "add user u1"},
 		"a write twice":               {func(e *entries, put int) { e.results[put+2][0].Resent = false }, "once more"},
 		"an outcome for another user": {func(e *entries, put int) {
-			other := index.Head{Once: kv.SessionWrite{Session: 9, Sequence: 1, Window: 1}, By: kv.Principal{Name: kv.Root, Auth: 1 << 20}}
+			other := index.Head{Once: kv.WriteName{Session: 9, Sequence: 1, Window: 1}, By: kv.Principal{Name: kv.Root, Auth: 1 << 20}}
 			e.data[put+2] = index.AppendEnvelope(nil, index.Envelope{Level: 1}, [][]byte{other.AppendPut(nil, &kv.Put{Key: []byte("k1")}).Bytes})
 		}, "gives the outcome"},
 		"a role that was not granted": {func(e *entries, _ int) { e.data[7], e.results[7] = nil, nil }, "its result is"},

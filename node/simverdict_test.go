@@ -270,14 +270,14 @@ func (v *verdicts) ofSession(entry uint64, c *logged, r *kv.Result) (applied boo
 		one = &loggedSession{applied: map[uint64]bool{}}
 		v.sessions[c.session] = one
 	}
-	ofCopy := r.Err != nil && (r.Err.Code == kv.SessionEnded || r.Err.Code == kv.Overloaded || r.Err.Code == kv.BadRequest)
+	ofCopy := r.Err != nil && (r.Err.Code == kv.NameEnded || r.Err.Code == kv.Overloaded || r.Err.Code == kv.BadRequest)
 	other := !slices.Contains(one.users, c.by.Name)
 	switch {
 	case r.Resent && v.auth.Enabled && other:
 		v.w.failf("entry %d gives the outcome of write %d of session %016x, which %q has begun, to %q", entry, c.sequence, c.session, one.users, c.by.Name)
 	case r.Resent:
 		return false
-	case ofCopy && r.Err.Code == kv.SessionEnded && one.certain && other && v.auth.Enabled:
+	case ofCopy && r.Err.Code == kv.NameEnded && one.certain && other && v.auth.Enabled:
 		v.w.totals.OnceOthers++
 	case ofCopy && r.Err.Code == kv.Overloaded && !one.certain:
 		one.users = append(one.users, c.by.Name) // it may have begun, and have no place for the write

@@ -70,7 +70,7 @@ type members struct {
 	c       *cluster
 	running []*exec.Cmd
 	at      []*client.Client // each knows one member only
-	puts    []client.KeyValue
+	puts    []kv.KeyValue
 }
 
 func (m *members) start(i int) {
@@ -122,7 +122,7 @@ func (m *members) await(what string, is func() bool) {
 	}
 }
 
-func (m *members) status(i int) wire.Status {
+func (m *members) status(i int) kv.Status {
 	s, err := m.at[i].Admin().Status(m.t.Context(), m.c.configs[i].Listen)
 	if err != nil {
 		m.t.Fatal(err)
@@ -136,7 +136,7 @@ func (m *members) fill() {
 	cl := m.c.client(0)
 	m.await("values leave memory", func() bool {
 		for range 10 {
-			pair := client.KeyValue{Key: fmt.Appendf(nil, "k%d", len(m.puts)%7), Value: fmt.Appendf(nil, "%d.%s", len(m.puts), strings.Repeat("v", 2000))}
+			pair := kv.KeyValue{Key: fmt.Appendf(nil, "k%d", len(m.puts)%7), Value: fmt.Appendf(nil, "%d.%s", len(m.puts), strings.Repeat("v", 2000))}
 			put, err := cl.Put(m.t.Context(), pair.Key, pair.Value)
 			if err != nil {
 				m.t.Fatal(err)
@@ -157,7 +157,7 @@ func (m *members) fill() {
 func (m *members) read(i int) (failed int) {
 	m.t.Helper()
 	for _, put := range m.puts {
-		found, err := m.at[i].Range(m.t.Context(), client.Range{Key: put.Key, Revision: put.ModRevision, Serializable: true})
+		found, err := m.at[i].Range(m.t.Context(), kv.Range{Key: put.Key, Revision: put.ModRevision, Serializable: true})
 		if err != nil {
 			failed++
 			m.t.Logf("revision %d of member %d: %v", put.ModRevision, i, err)
@@ -188,7 +188,7 @@ func (m *members) watch(i int) {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(m.t.Context(), wait)
 	defer cancel()
-	w, err := m.at[i].Watch(ctx, client.Watch{Key: []byte("k"), End: client.Prefix([]byte("k")), Revision: m.puts[0].ModRevision, PrevKV: true})
+	w, err := m.at[i].Watch(ctx, kv.Watch{Key: []byte("k"), End: client.Prefix([]byte("k")), Revision: m.puts[0].ModRevision, PrevKV: true})
 	if err != nil {
 		m.t.Fatal(err)
 	}

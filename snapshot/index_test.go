@@ -173,7 +173,7 @@ func TestGoldenState(t *testing.T) {
 		apply(t, s, index.AppendAnnounce(nil, &kv.Member{
 			ID: 7, Name: "n1", Version: "0.1.0", Folder: [16]byte{1}, Boot: 1, Process: [16]byte{2}, Clients: []string{"127.0.0.1:2379"}, Peers: []string{"127.0.0.1:2380"},
 		}).Bytes)
-		once := index.Head{Once: kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: 1}}
+		once := index.Head{Once: kv.WriteName{Session: 9, Sequence: 1, Window: 1, Opened: 1}}
 		apply(t, s, once.AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")}).Bytes, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("a")}).Bytes)
 		apply(t, s, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello again")}).Bytes, new(index.Head).AppendDelete(nil, &kv.Delete{Key: []byte("a"), End: nil}).Bytes)
 		fs := newDisk(t)

@@ -1,8 +1,8 @@
 package main
 
 import (
+	_ "embed"
 	"encoding/json"
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -70,7 +70,7 @@ func TestPath(t *testing.T) {
 	for name, want := range map[string]string{
 		"Makefile": "-X " + first + "/cli.builtFrom=", "docs/using.md": "-require " + first + "@v0.0.0 -replace " + first + "=../qkv",
 		".ci/house/dead.go": `"` + first + `/net/client.Leader"`, "net/web/browser/go.mod": "\nreplace " + first + " => ../../..\n",
-		"net/wire/testdata/frames.txt": "*wire.List[" + first + "/net/wire.User]", "index/watch/doc.go": "[" + first + "/actor]",
+		"net/wire/testdata/frames.txt": "*wire.List[" + first + "/index/kv.User]", "index/watch/doc.go": "[" + first + "/actor]",
 	} {
 		if !strings.Contains(after[name], want) {
 			t.Errorf("%s does not have %s", name, want)
@@ -164,47 +164,51 @@ func TestRefused(t *testing.T) {
 	must(t, renameHere(second))
 }
 
-// clientProgram writes a key and reads it, with the credentials of a folder.
-const clientProgram = `package main
+// clientProgram is a program of another module that uses every part of the client.
+//
+//go:embed testdata/client.go.txt
+var clientProgram string
+
+// clientTest is its test, with a member in memory.
+const clientTest = `package main
 
 import (
-	"context"
-	"fmt"
-	"log"
-	"os"
-	"time"
+	"testing"
 
-	"%s/net/client"
+	"MODULE/net/client/clienttest"
 )
 
-func main() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	credentials, err := client.LocalCredentials(os.Args[1])
-	if err != nil {
-		log.Fatal(err)
+func TestUse(t *testing.T) {
+	if err := use(t.Context(), clienttest.Start(t)); err != nil {
+		t.Fatal(err)
 	}
-	c, err := client.Open(ctx, client.Config{Endpoints: []string{os.Args[2]}, Credentials: credentials, Timeout: time.Minute})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer c.Close()
-	if _, err := c.Put(ctx, []byte("greeting"), []byte("hello")); err != nil {
-		log.Fatal(err)
-	}
-	pair, found, err := c.Get(ctx, []byte("greeting"))
-	if err != nil || !found {
-		log.Fatal(found, err)
-	}
-	fmt.Printf("%%s\n", pair.Value)
 }
 `
 
 // imported are the modules that a program with the client may require.
 var imported = []string{"github.com/quic-go/quic-go", "github.com/vmihailenco/msgpack/v5", "github.com/vmihailenco/tagparser/v2", "golang.org/x/crypto", "golang.org/x/net", "golang.org/x/sys"}
 
-// TestImporter: a program in a module of its own builds against the renamed module and a plain replace, and reaches a member. Its tidy
-// go.mod names what the client needs, and no library of gRPC, Prometheus or terminals. With QKV_FULL=1, all of the renamed module builds,
+// tested are the modules that clienttest needs besides: those of the state machine and of the endpoint.
+var tested = []string{"github.com/cespare/xxhash/v2", "github.com/golang-jwt/jwt/v5", "github.com/tidwall/btree", "gopkg.in/natefinch/lumberjack.v2"}
+
+// requires tidies a module, and fails if it requires other modules than these and the renamed one.
+func requires(t *testing.T, dir string, modules []string) {
+	t.Helper()
+	run(t, dir, "go", "mod", "tidy")
+	var mod struct{ Require []struct{ Path string } }
+	must(t, json.Unmarshal([]byte(run(t, dir, "go", "mod", "edit", "-json")), &mod))
+	if len(mod.Require) < 3 {
+		t.Errorf("go.mod requires %v", mod.Require)
+	}
+	for _, r := range mod.Require {
+		if r.Path != first && !slices.Contains(modules, r.Path) {
+			t.Errorf("go.mod of an importer of the client requires %s: net/client and the packages below it must do without", r.Path)
+		}
+	}
+}
+
+// TestImporter: a program in a module of its own builds against the renamed module and a plain replace, and uses every part of the client at
+// a member, and in its own test at a member in memory. Its tidy go.mod names what the client needs, and no library of gRPC, Prometheus or terminals. With QKV_FULL=1, all of the renamed module builds,
 // and the member is its program.
 func TestImporter(t *testing.T) {
 	texts, files := sources(t)
@@ -217,21 +221,14 @@ func TestImporter(t *testing.T) {
 	}
 	must(t, agrees(root, false))
 	mine, members := t.TempDir(), repository
-	put(t, mine, "main.go", fmt.Sprintf(clientProgram, first))
+	put(t, mine, "main.go", strings.ReplaceAll(clientProgram, "MODULE", first))
 	run(t, mine, "go", "mod", "init", "program.example/mine")
 	run(t, mine, "go", "mod", "edit", "-require="+first+"@v0.0.0", "-replace="+first+"="+root)
-	run(t, mine, "go", "mod", "tidy")
-	var mod struct{ Require []struct{ Path string } }
-	must(t, json.Unmarshal([]byte(run(t, mine, "go", "mod", "edit", "-json")), &mod))
-	if len(mod.Require) < 3 {
-		t.Errorf("go.mod requires %v", mod.Require)
-	}
-	for _, r := range mod.Require {
-		if r.Path != first && !slices.Contains(imported, r.Path) {
-			t.Errorf("go.mod of an importer of the client requires %s: net/client and the packages below it must do without", r.Path)
-		}
-	}
+	requires(t, mine, imported)
 	run(t, mine, "go", "build", "-o", "mine", ".")
+	put(t, mine, "main_test.go", strings.ReplaceAll(clientTest, "MODULE", first))
+	requires(t, mine, slices.Concat(imported, tested))
+	run(t, mine, "go", "test", ".")
 	if os.Getenv("QKV_FULL") != "" {
 		members = root
 		run(t, root, "go", "build", "./...")
@@ -250,7 +247,7 @@ func TestImporter(t *testing.T) {
 	member.Stdout, member.Stderr, member.SysProcAttr = said, said, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	must(t, member.Start())
 	defer func() { _, _ = member.Process.Kill(), member.Wait() }()
-	if got := run(t, mine, "./mine", home, addresses[0]); got != "hello\n" {
+	if got := run(t, mine, "./mine", home, addresses[0]); got != "all parts <nil>\n" {
 		text, _ := fs.ReadFile(os.DirFS(dir), "log")
 		t.Errorf("the program reads %s; the member says\n%s", got, text)
 	}

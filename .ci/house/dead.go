@@ -11,9 +11,11 @@ import (
 
 // api are the functions that the program does not call and that stay, each with its reason.
 var api = map[string]string{
-	"qkv/net/client.Election.Guard": "programs make transactions with it that only the leader may make",
-	"qkv/net/client.Leader":         "programs that are no candidates ask with it for the leader",
-	"qkv/net/client.Mutex.Guard":    "programs make transactions with it that only the lock's holder may make",
+	"qkv/net/client.Election.Guard":   "programs make transactions with it that only the leader may make",
+	"qkv/net/client.Leader":           "programs that are no candidates ask with it for the leader",
+	"qkv/net/client.LoadCredentials":  "programs load a folder of certificates with it",
+	"qkv/net/client.LocalCredentials": "programs on a member's host use the local CA with it",
+	"qkv/net/client.Mutex.Guard":      "programs make transactions with it that only the lock's holder may make",
 }
 
 // dead prints the functions of the program's packages that the program cannot reach, and the exceptions that are none any more. Either

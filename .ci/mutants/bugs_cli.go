@@ -19,7 +19,7 @@ var cliBugs = []mutant{
 		{"exporter.syncFolders", `slices.Collect(maps.Keys(e.folders))`, `slices.DeleteFunc(slices.Collect(maps.Keys(e.folders)), func(dir string) bool { return !e.folders[dir] })`},
 	}, []detector{direct("./cli", "TestProcessExportSyncs")}},
 	{"revert over what somebody wrote meanwhile", []change{
-		{"reverter.txn", `t.Compares = append(t.Compares, client.Compare{Key: d.key, Target: kv.CompareMod, Number: d.readAt()})`, `t.Compares = append(t.Compares, client.Compare{Key: d.key, Target: kv.CompareMod, Result: kv.NotEqual, Number: -1 - d.readAt()})`},
+		{"reverter.txn", `t.Compares = append(t.Compares, kv.Compare{Key: d.key, Target: kv.CompareMod, Number: d.readAt()})`, `t.Compares = append(t.Compares, kv.Compare{Key: d.key, Target: kv.CompareMod, Result: kv.NotEqual, Number: -1 - d.readAt()})`},
 	}, []detector{direct("./cli", "TestRevertGuards")}},
 	{"make a transaction of what came before the input was cut", []change{
 		{"cli.readTxn", `err != nil || number == 0 || name == "" {`, `true {`},

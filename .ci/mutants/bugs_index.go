@@ -53,7 +53,7 @@ var indexBugs = []mutant{
 		{"State.granted", `s.authors.name(l.By) == user`, `s.authors.name(l.By) != "-"`},
 	}, []detector{direct("./index", "TestLeaseWithoutKeysIsItsGranters")}},
 	{"a sequence overflows at the end of its session", []change{
-		{"SessionWrite.Check", `w.Sequence > limits.SessionSequence`, `w.Sequence > 1<<64-1`},
+		{"WriteName.Check", `w.Sequence > limits.SessionSequence`, `w.Sequence > 1<<64-1`},
 	}, []detector{direct("./index", "TestSequencesAreBounded|TestHostileCommands")}},
 	{"members take addresses that no load takes", []change{
 		{"State.changeMembers", `err = next.check()`, `_ = next.check()`},

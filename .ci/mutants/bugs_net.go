@@ -149,7 +149,7 @@ var netBugs = []mutant{
 
 	// Package net/wire.
 	{"give a read the name of the write before it", []change{
-		{"wire.ReadRequest", `q.Once = kv.SessionWrite{}`, ``},
+		{"wire.ReadRequest", `q.Once = kv.WriteName{}`, ``},
 	}, []detector{direct("./net/wire", "TestReadingOneAfterAnother")}},
 	{"take a datagram for another sender's", []change{
 		{"offloadConn.read", `if c.from == nil || source != c.source {`, `if c.from == nil {`},

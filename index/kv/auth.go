@@ -66,8 +66,8 @@ func (p *Permission) rangeText() string {
 	return fmt.Sprintf("the keys from %q to %q", p.Key, p.End)
 }
 
-// User is a user of the cluster.
-type User struct {
+// UserRecord is a user in the replicated state, with its password. Only members use it: they describe users to clients as a [User].
+type UserRecord struct {
 	Name       string
 	Password   []byte   // hash by bcrypt; empty: the user has no password
 	NoPassword bool     // the user never has a password

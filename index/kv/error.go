@@ -44,9 +44,9 @@ const (
 	// message names the limit.
 	TooManyOperations Code = 32
 	AnswerTooLarge    Code = 33 // the message names the limit; a write did happen
-	// SessionEnded: the session of a write has ended, or the write is below the window that its client declared. This
+	// NameEnded: the members no longer know the name of a write, or the write is below the window that its client declared. This
 	// copy certainly did nothing; whether an earlier copy was applied is no longer known.
-	SessionEnded Code = 34
+	NameEnded Code = 34
 	// AnswerGone: an earlier copy of the write was applied, and the history that its full answer needs is compacted.
 	AnswerGone Code = 35
 

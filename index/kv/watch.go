@@ -111,3 +111,9 @@ type WatchEvent struct {
 	// Before is the key as it was before the revision; nil if it did not exist, is compacted, or is not wanted.
 	Before *KeyValue
 }
+
+// Change identifies a change of a key by its revision.
+type Change struct {
+	Key      []byte `msgpack:"k"`
+	Revision int64  `msgpack:"r"`
+}

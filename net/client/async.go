@@ -35,24 +35,24 @@ func (c *Client) writeAsync(x *call, done func(Written, error)) {
 	c.submit(x)
 }
 
-// GetAsync reads one key, serializable or not. The pair's slices are valid only while done runs.
-func (c *Client) GetAsync(key []byte, serializable bool, done func(pair KeyValue, found bool, err error)) {
+// GetAsync reads one key. The pair's slices are valid only while done runs.
+func (c *Client) GetAsync(key []byte, o ReadOptions, done func(pair kv.KeyValue, found bool, err error)) {
 	x := c.newCall(context.Background(), wire.OpRange)
-	x.body = kv.AppendRange(x.body[:0], &Range{Key: key, Serializable: serializable})
+	x.body = kv.AppendRange(x.body[:0], &kv.Range{Key: key, Serializable: o.Serializable})
 	if err := tooLarge(x); err != nil {
-		done(KeyValue{}, false, err)
+		done(kv.KeyValue{}, false, err)
 		return
 	}
 	x.done = func(x *call) {
 		if x.err != nil {
-			done(KeyValue{}, false, x.err)
+			done(kv.KeyValue{}, false, x.err)
 			return
 		}
-		var one [1]KeyValue
-		page := RangeResult{KVs: one[:0]}
+		var one [1]kv.KeyValue
+		page := kv.RangeResult{KVs: one[:0]}
 		err := x.response.Range(&page)
 		if err != nil || len(page.KVs) == 0 {
-			done(KeyValue{}, false, err)
+			done(kv.KeyValue{}, false, err)
 			return
 		}
 		done(page.KVs[0], true, nil)

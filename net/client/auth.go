@@ -14,63 +14,63 @@ const RootRole = kv.Root
 
 // ChangeUsers changes users, roles, or authentication itself. It needs the role root once authentication is enabled. The member hashes the
 // password; the change's own fields Password and Secret are ignored. The errors mean the same as those of any other write.
-func (a *Admin) ChangeUsers(ctx context.Context, change AuthChange, password string) error {
+func (a *Admin) ChangeUsers(ctx context.Context, change kv.AuthChange, password string) error {
 	return a.c.change(ctx, wire.OpAuthChange, wire.Ask{Auth: change, Password: []byte(password)})
 }
 
 // AddUser adds a user. With an empty password, it is known by its certificate alone: client-NAME.
 func (a *Admin) AddUser(ctx context.Context, name, password string) error {
-	return a.ChangeUsers(ctx, AuthChange{Kind: kv.UserAdd, User: name}, password)
+	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.UserAdd, User: name}, password)
 }
 
 // DeleteUser deletes a user. Its logins and tokens end.
 func (a *Admin) DeleteUser(ctx context.Context, name string) error {
-	return a.ChangeUsers(ctx, AuthChange{Kind: kv.UserDelete, User: name}, "")
+	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.UserDelete, User: name}, "")
 }
 
 // SetPassword gives a user another password of 1 to 72 bytes. Its logins and tokens end.
 func (a *Admin) SetPassword(ctx context.Context, name, password string) error {
-	return a.ChangeUsers(ctx, AuthChange{Kind: kv.UserChangePassword, User: name}, password)
+	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.UserChangePassword, User: name}, password)
 }
 
 // GrantRole gives a user a role.
 func (a *Admin) GrantRole(ctx context.Context, user, role string) error {
-	return a.ChangeUsers(ctx, AuthChange{Kind: kv.UserGrantRole, User: user, Role: role}, "")
+	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.UserGrantRole, User: user, Role: role}, "")
 }
 
 // RevokeRole takes a role from a user. Its open watches that need the role end with an Error with the code NotAllowed.
 func (a *Admin) RevokeRole(ctx context.Context, user, role string) error {
-	return a.ChangeUsers(ctx, AuthChange{Kind: kv.UserRevokeRole, User: user, Role: role}, "")
+	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.UserRevokeRole, User: user, Role: role}, "")
 }
 
 // AddRole adds a role without permissions.
 func (a *Admin) AddRole(ctx context.Context, role string) error {
-	return a.ChangeUsers(ctx, AuthChange{Kind: kv.RoleAdd, Role: role}, "")
+	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.RoleAdd, Role: role}, "")
 }
 
 // DeleteRole deletes a role, and takes it from all users.
 func (a *Admin) DeleteRole(ctx context.Context, role string) error {
-	return a.ChangeUsers(ctx, AuthChange{Kind: kv.RoleDelete, Role: role}, "")
+	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.RoleDelete, Role: role}, "")
 }
 
 // GrantPermission adds a permission to a role. If the role has one of exactly this range, its type changes.
-func (a *Admin) GrantPermission(ctx context.Context, role string, p Permission) error {
-	return a.ChangeUsers(ctx, AuthChange{Kind: kv.RoleGrantPermission, Role: role, Permission: p}, "")
+func (a *Admin) GrantPermission(ctx context.Context, role string, p kv.Permission) error {
+	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.RoleGrantPermission, Role: role, Permission: p}, "")
 }
 
 // RevokePermission takes the permission of exactly this range from a role.
 func (a *Admin) RevokePermission(ctx context.Context, role string, key, end []byte) error {
-	return a.ChangeUsers(ctx, AuthChange{Kind: kv.RoleRevokePermission, Role: role, Permission: Permission{Key: key, End: end}}, "")
+	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.RoleRevokePermission, Role: role, Permission: kv.Permission{Key: key, End: end}}, "")
 }
 
 // EnableAuth makes every request need a user. It is refused unless this client still has the role root afterwards.
 func (a *Admin) EnableAuth(ctx context.Context) error {
-	return a.ChangeUsers(ctx, AuthChange{Kind: kv.AuthEnable, Strict: true}, "")
+	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.AuthEnable, Strict: true}, "")
 }
 
 // DisableAuth makes every client with a certificate of the CA an administrator. Users and roles are kept.
 func (a *Admin) DisableAuth(ctx context.Context) error {
-	return a.ChangeUsers(ctx, AuthChange{Kind: kv.AuthDisable}, "")
+	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.AuthDisable}, "")
 }
 
 // change makes a rare write.
@@ -97,19 +97,19 @@ func asked[T any](ctx context.Context, c *Client, op wire.Op, q wire.Ask) (answe
 }
 
 // AuthStatus reports whether authentication is enabled. It needs no user.
-func (a *Admin) AuthStatus(ctx context.Context) (AuthStatus, error) {
-	return asked[AuthStatus](ctx, a.c, wire.OpAuthStatus, wire.Ask{})
+func (a *Admin) AuthStatus(ctx context.Context) (kv.AuthStatus, error) {
+	return asked[kv.AuthStatus](ctx, a.c, wire.OpAuthStatus, wire.Ask{})
 }
 
 // WhoAmI returns the user of this client, and how the member knows it.
-func (c *Client) WhoAmI(ctx context.Context) (Self, error) {
-	return asked[Self](ctx, c, wire.OpWhoAmI, wire.Ask{})
+func (c *Client) WhoAmI(ctx context.Context) (kv.Self, error) {
+	return asked[kv.Self](ctx, c, wire.OpWhoAmI, wire.Ask{})
 }
 
 // CheckPermission reports whether a user would be permitted an access, and by which roles. Only a user with the role root may ask about
 // other users.
-func (a *Admin) CheckPermission(ctx context.Context, user string, p Permission) (AuthCheck, error) {
-	return asked[AuthCheck](ctx, a.c, wire.OpAuthCheck, wire.Ask{Name: user, Permission: p})
+func (a *Admin) CheckPermission(ctx context.Context, user string, p kv.Permission) (kv.AuthCheck, error) {
+	return asked[kv.AuthCheck](ctx, a.c, wire.OpAuthCheck, wire.Ask{Name: user, Permission: p})
 }
 
 // listed reads pages until the last one, all of one auth revision: if it has changed meanwhile, it begins again. next returns the
@@ -135,54 +135,54 @@ func listed[T any](ctx context.Context, c *Client, op wire.Op, next func(all []T
 }
 
 // Users returns all users in the order of their names. It needs the role root.
-func (a *Admin) Users(ctx context.Context) ([]User, error) {
-	next := func(all []User) wire.Ask {
+func (a *Admin) Users(ctx context.Context) ([]kv.User, error) {
+	next := func(all []kv.User) wire.Ask {
 		from := ""
 		if n := len(all); n > 0 {
 			from = all[n-1].Name + "\x00"
 		}
 		return wire.Ask{From: from}
 	}
-	return listed(ctx, a.c, wire.OpUsers, next, func(all, page []User) []User { return append(all, page...) })
+	return listed(ctx, a.c, wire.OpUsers, next, func(all, page []kv.User) []kv.User { return append(all, page...) })
 }
 
 // User returns one user. Without the role root, only the own one.
-func (a *Admin) User(ctx context.Context, name string) (User, error) {
-	page, err := asked[wire.List[User]](ctx, a.c, wire.OpUsers, wire.Ask{Name: name})
+func (a *Admin) User(ctx context.Context, name string) (kv.User, error) {
+	page, err := asked[wire.List[kv.User]](ctx, a.c, wire.OpUsers, wire.Ask{Name: name})
 	if err == nil && len(page.All) != 1 {
 		err = errEmptyPage
 	}
 	if err != nil {
-		return User{}, err
+		return kv.User{}, err
 	}
 	return page.All[0], nil
 }
 
 // Roles returns all roles that were added, in the order of their names. It needs the role root.
-func (a *Admin) Roles(ctx context.Context) ([]Role, error) { return a.c.roles(ctx, "") }
+func (a *Admin) Roles(ctx context.Context) ([]kv.UserRole, error) { return a.c.roles(ctx, "") }
 
 // Role returns one role. Without the role root, only an own one.
-func (a *Admin) Role(ctx context.Context, name string) (Role, error) {
+func (a *Admin) Role(ctx context.Context, name string) (kv.UserRole, error) {
 	all, err := a.c.roles(ctx, name)
 	if err == nil && len(all) != 1 {
 		err = errEmptyPage
 	}
 	if err != nil {
-		return Role{}, err
+		return kv.UserRole{}, err
 	}
 	return all[0], nil
 }
 
 // roles returns one role, or, with an empty name, all. A page may end within a role: the next one continues it.
-func (c *Client) roles(ctx context.Context, name string) ([]Role, error) {
-	next := func(all []Role) wire.Ask {
+func (c *Client) roles(ctx context.Context, name string) ([]kv.UserRole, error) {
+	next := func(all []kv.UserRole) wire.Ask {
 		from, skip := "", int64(0)
 		if n := len(all); n > 0 {
 			from, skip = all[n-1].Name, int64(len(all[n-1].Permissions))
 		}
 		return wire.Ask{Name: name, From: from, Skip: skip}
 	}
-	return listed(ctx, c, wire.OpRoles, next, func(all, page []Role) []Role {
+	return listed(ctx, c, wire.OpRoles, next, func(all, page []kv.UserRole) []kv.UserRole {
 		if n := len(all); n > 0 && len(page) > 0 && page[0].Name == all[n-1].Name {
 			all[n-1].Permissions = append(all[n-1].Permissions, page[0].Permissions...)
 			page = page[1:]
@@ -193,7 +193,7 @@ func (c *Client) roles(ctx context.Context, name string) ([]Role, error) {
 
 // AuthorsOf returns the authors of changes: the names of the users who made them, or, without authentication, of the clients' certificates.
 // A name is empty if no client made the change, or if it is not known any more. It needs the permission to read the keys.
-func (c *Client) AuthorsOf(ctx context.Context, changes []Change) ([]string, error) {
+func (c *Client) AuthorsOf(ctx context.Context, changes []kv.Change) ([]string, error) {
 	all := make([]string, 0, len(changes))
 	for len(all) < len(changes) {
 		part := changes[len(all):]
@@ -219,7 +219,7 @@ var (
 const authorsBytes = 512 << 10
 
 // authorsTogether returns how many of some changes fit one request.
-func authorsTogether(changes []Change) int {
+func authorsTogether(changes []kv.Change) int {
 	bytes := 0
 	for i := range changes {
 		if bytes += len(changes[i].Key) + 16; i == limits.AuthorsAsked || i > 0 && bytes > authorsBytes {

@@ -37,7 +37,7 @@ func newSecured(t testing.TB) *secured {
 	for _, err := range []error{
 		c.Admin().AddUser(ctx, client.RootRole, ""), c.Admin().GrantRole(ctx, client.RootRole, client.RootRole),
 		c.Admin().AddUser(ctx, "test", ""), c.Admin().GrantRole(ctx, "test", client.RootRole),
-		c.Admin().AddRole(ctx, "app1"), c.Admin().GrantPermission(ctx, "app1", client.Permission{Key: []byte("app1/"), End: client.Prefix([]byte("app1/")), Type: client.PermitReadWrite}),
+		c.Admin().AddRole(ctx, "app1"), c.Admin().GrantPermission(ctx, "app1", kv.Permission{Key: []byte("app1/"), End: client.Prefix([]byte("app1/")), Type: kv.PermitReadWrite}),
 		c.Admin().AddUser(ctx, "ci", "sesame"), c.Admin().GrantRole(ctx, "ci", "app1"),
 		c.Admin().EnableAuth(ctx),
 	} {
@@ -73,13 +73,13 @@ func TestUsersAndRoles(t *testing.T) {
 	t.Parallel()
 	c := newSecured(t)
 	ctx := ctxOf(t, wait)
-	if self := must[client.Self](t)(c.WhoAmI(ctx)); self.Name != "test" || !self.Root || !self.Enabled || self.Proof != wire.ProofCertificate {
+	if self := must[kv.Self](t)(c.WhoAmI(ctx)); self.Name != "test" || !self.Root || !self.Enabled || self.Proof != kv.ProofCertificate {
 		t.Errorf("%+v", self)
 	}
-	if s := must[client.AuthStatus](t)(c.Admin().AuthStatus(ctx)); !s.Enabled || s.Revision < 8 {
+	if s := must[kv.AuthStatus](t)(c.Admin().AuthStatus(ctx)); !s.Enabled || s.Revision < 8 {
 		t.Errorf("%+v", s)
 	}
-	users := must[[]client.User](t)(c.Admin().Users(ctx))
+	users := must[[]kv.User](t)(c.Admin().Users(ctx))
 	var names []string
 	for _, u := range users {
 		names = append(names, fmt.Sprint(u.Name, u.Roles, u.HasPassword, u.NoPassword))
@@ -88,14 +88,14 @@ func TestUsersAndRoles(t *testing.T) {
 		t.Errorf("%v", names)
 	}
 	key, end := []byte("app1/"), client.Prefix([]byte("app1/"))
-	role := must[client.Role](t)(c.Admin().Role(ctx, "app1"))
-	if want := (client.Role{Name: "app1", Permissions: []client.Permission{{Key: key, End: end, Type: client.PermitReadWrite}}}); !reflect.DeepEqual(role, want) {
+	role := must[kv.UserRole](t)(c.Admin().Role(ctx, "app1"))
+	if want := (kv.UserRole{Name: "app1", Permissions: []kv.Permission{{Key: key, End: end, Type: kv.PermitReadWrite}}}); !reflect.DeepEqual(role, want) {
 		t.Errorf("%+v", role)
 	}
-	if all := must[[]client.Role](t)(c.Admin().Roles(ctx)); len(all) != 1 || !reflect.DeepEqual(all[0], role) {
+	if all := must[[]kv.UserRole](t)(c.Admin().Roles(ctx)); len(all) != 1 || !reflect.DeepEqual(all[0], role) {
 		t.Errorf("%+v", all)
 	}
-	if check := must[client.AuthCheck](t)(c.Admin().CheckPermission(ctx, "ci", client.Permission{Key: []byte("app1/k"), Type: client.PermitWrite})); !check.Allowed || len(check.Grants) != 1 || check.Grants[0].Role != "app1" {
+	if check := must[kv.AuthCheck](t)(c.Admin().CheckPermission(ctx, "ci", kv.Permission{Key: []byte("app1/k"), Type: kv.PermitWrite})); !check.Allowed || len(check.Grants) != 1 || check.Grants[0].Role != "app1" {
 		t.Errorf("%+v", check)
 	}
 	for _, x := range []struct {
@@ -140,7 +140,7 @@ func TestLongListsOfRoles(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range 100 {
-			c.member.ChangeAuth(kv.AuthChange{Kind: kv.RoleGrantPermission, Role: name, Permission: client.Permission{Key: key(i), Type: kv.PermitWrite}})
+			c.member.ChangeAuth(kv.AuthChange{Kind: kv.RoleGrantPermission, Role: name, Permission: kv.Permission{Key: key(i), Type: kv.PermitWrite}})
 		}
 	}
 	done := make(chan struct{})
@@ -155,7 +155,7 @@ func TestLongListsOfRoles(t *testing.T) {
 			}
 		}
 	})
-	all := must[[]client.Role](t)(c.Admin().Roles(ctx))
+	all := must[[]kv.UserRole](t)(c.Admin().Roles(ctx))
 	close(done)
 	changing.Wait()
 	whole := 0
@@ -167,10 +167,10 @@ func TestLongListsOfRoles(t *testing.T) {
 			}
 		}
 	}
-	if whole != 3 || !slices.IsSortedFunc(all, func(a, b client.Role) int { return strings.Compare(a.Name, b.Name) }) {
+	if whole != 3 || !slices.IsSortedFunc(all, func(a, b kv.UserRole) int { return strings.Compare(a.Name, b.Name) }) {
 		t.Errorf("%d roles", len(all))
 	}
-	if one := must[client.Role](t)(c.Admin().Role(ctx, "role1")); len(one.Permissions) != 100 {
+	if one := must[kv.UserRole](t)(c.Admin().Role(ctx, "role1")); len(one.Permissions) != 100 {
 		t.Errorf("%d permissions", len(one.Permissions))
 	}
 }
@@ -185,7 +185,7 @@ func TestLoginOnEachConnection(t *testing.T) {
 	put := func() {
 		t.Helper()
 		w := must[client.Written](t)(ci.Put(ctx, key, nil))
-		if got := must[[]string](t)(ci.AuthorsOf(ctx, []client.Change{{Key: key, Revision: w.Revision}})); got[0] != "ci" {
+		if got := must[[]string](t)(ci.AuthorsOf(ctx, []kv.Change{{Key: key, Revision: w.Revision}})); got[0] != "ci" {
 			t.Errorf("the author is %q", got)
 		}
 	}
@@ -199,7 +199,7 @@ func TestLoginOnEachConnection(t *testing.T) {
 	if _, err := ci.Put(ctx, []byte("app2/k"), nil); codeOf(err) != kv.NotAllowed {
 		t.Error(err)
 	}
-	if self := must[client.Self](t)(ci.WhoAmI(ctx)); self.Name != "ci" || self.Proof != wire.ProofToken {
+	if self := must[kv.Self](t)(ci.WhoAmI(ctx)); self.Name != "ci" || self.Proof != kv.ProofToken {
 		t.Errorf("%+v", self)
 	}
 }
@@ -225,7 +225,7 @@ func TestLoginAfterFailBack(t *testing.T) {
 	defer ci.Close()
 	self := func() {
 		t.Helper()
-		s := must[client.Self](t)(ci.WhoAmI(ctx))
+		s := must[kv.Self](t)(ci.WhoAmI(ctx))
 		if s.Name != "ci" {
 			t.Fatalf("%+v", s)
 		}
@@ -298,7 +298,7 @@ func TestLoginIsRenewed(t *testing.T) {
 	if err := c.Admin().SetPassword(ctx, "ci", "sesame"); err != nil { // the same again: the login has ended all the same
 		t.Fatal(err)
 	}
-	w := must[*client.Watcher](t)(ci.Watch(ctx, client.Watch{Key: key}))
+	w := must[*client.Watcher](t)(ci.Watch(ctx, kv.Watch{Key: key}))
 	must[client.Written](t)(ci.Put(ctx, key, []byte("new")))
 	if r := must[client.WatchResponse](t)(w.Next()); string(r.Events[0].KV.Value) != "new" {
 		t.Errorf("%+v", r)
@@ -309,7 +309,7 @@ func TestLoginIsRenewed(t *testing.T) {
 	if _, err := ci.Put(ctx, key, nil); codeOf(err) != kv.AuthFailed {
 		t.Error(err)
 	}
-	if _, err := ci.Watch(ctx, client.Watch{Key: key}); codeOf(err) != kv.AuthFailed {
+	if _, err := ci.Watch(ctx, kv.Watch{Key: key}); codeOf(err) != kv.AuthFailed {
 		t.Error(err)
 	}
 	if err := c.Admin().DeleteUser(ctx, "ci"); err != nil {
@@ -330,7 +330,7 @@ func TestPagesAfterNewLogin(t *testing.T) {
 		must[client.Written](t)(c.Put(ctx, fmt.Appendf(nil, "app1/%03d", i), bytes.Repeat([]byte("v"), 100<<10)))
 	}
 	ci := must[*client.Client](t)(c.as(t, "stranger", "ci", "sesame"))
-	for _, q := range []client.Range{{}, {Sort: kv.SortByMod, Order: kv.SortDescend}} {
+	for _, q := range []kv.Range{{}, {Sort: kv.SortByMod, Order: kv.SortDescend}} {
 		q.Key, q.End = []byte("app1/"), client.Prefix([]byte("app1/"))
 		got := 0
 		for page, err := range ci.Pages(ctx, q) {
@@ -425,8 +425,8 @@ func TestKeepAliveIsDenied(t *testing.T) {
 	ctx := ctxOf(t, wait)
 	ci := must[*client.Client](t)(c.as(t, "ci", "", ""))
 	begun := time.Now()
-	lease := must[client.Lease](t)(ci.Grant(ctx, 0, 3))
-	must[client.Written](t)(ci.PutWith(ctx, client.Put{Key: []byte("app1/k"), Lease: lease.ID}))
+	lease := must[client.Lease](t)(ci.Grant(ctx, 3*time.Second, client.GrantOptions{}))
+	must[client.Written](t)(ci.PutWith(ctx, kv.Put{Key: []byte("app1/k"), Lease: lease.ID}))
 	k := ci.KeepAlive(lease.ID, lease.TTL, begun)
 	defer k.Stop()
 	time.Sleep(1500 * time.Millisecond) // it is renewed at least once
@@ -455,13 +455,13 @@ func TestAuthorsOfMany(t *testing.T) {
 	ctx := ctxOf(t, wait)
 	large := bytes.Repeat([]byte("k"), limits.KeyBytes)
 	w := must[client.Written](t)(c.Put(ctx, large, nil))
-	var changes []client.Change
+	var changes []kv.Change
 	for i := range 2*limits.AuthorsAsked + 1 {
 		key := large
 		if i%50 > 0 {
 			key = []byte("none")
 		}
-		changes = append(changes, client.Change{Key: key, Revision: w.Revision})
+		changes = append(changes, kv.Change{Key: key, Revision: w.Revision})
 	}
 	got := must[[]string](t)(c.AuthorsOf(ctx, changes))
 	for i := range got {

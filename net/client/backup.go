@@ -9,8 +9,8 @@ import (
 
 // BackupBase returns a snapshot of the client's member, of entry least or a later one; the member saves one if it has none, which may take
 // long. Backups need a client with one endpoint and NoDiscovery, since each member has files of its own, and a user with the role root.
-func (a *Admin) BackupBase(ctx context.Context, least uint64) (BackupBase, error) {
-	return asked[BackupBase](ctx, a.c, wire.OpBackupBase, wire.Ask{Entry: least})
+func (a *Admin) BackupBase(ctx context.Context, least uint64) (kv.BackupBase, error) {
+	return asked[kv.BackupBase](ctx, a.c, wire.OpBackupBase, wire.Ask{Entry: least})
 }
 
 // BackupPiece returns the bytes of a snapshot, or of a part that it lists, from an offset on, up to a limit of the member; none behind the
@@ -22,22 +22,27 @@ func (a *Admin) BackupPiece(ctx context.Context, name string, offset int64) ([]b
 
 // BackupLog returns committed entries of the log behind an entry. It waits up to two seconds for one, and then returns none. The error's code
 // is Compacted if the member's log begins later: then a new base is needed.
-func (a *Admin) BackupLog(ctx context.Context, after uint64) (LogPart, error) {
+func (a *Admin) BackupLog(ctx context.Context, after uint64) (kv.LogPart, error) {
 	piece, err := asked[wire.Piece](ctx, a.c, wire.OpBackupLog, wire.Ask{Entry: after})
 	if err != nil {
-		return LogPart{}, err
+		return kv.LogPart{}, err
 	}
 	entries, err := kv.ReadLogEntries(piece.Bytes)
-	return LogPart{Applied: piece.Applied, Entries: entries}, err
+	return kv.LogPart{Applied: piece.Applied, Entries: entries}, err
 }
 
 // BackupHold asks whether a runner may delete from backups, and returns which one may: package backuprun says how it is used.
-func (a *Admin) BackupHold(ctx context.Context, hold BackupHold) (BackupHold, error) {
-	return asked[BackupHold](ctx, a.c, wire.OpBackupHold, wire.Ask{Hold: hold})
+func (a *Admin) BackupHold(ctx context.Context, hold kv.BackupHold) (kv.BackupHold, error) {
+	return asked[kv.BackupHold](ctx, a.c, wire.OpBackupHold, wire.Ask{Hold: hold})
 }
 
-// Verify returns what the client's member found when it last read all of its snapshots and its log from the disk. now has it read them at
-// once, at most [limits.VerifyRate] bytes a second: until this has ended, all answers are Asked. It needs what backups need.
-func (a *Admin) Verify(ctx context.Context, now bool) (Verified, error) {
-	return asked[Verified](ctx, a.c, wire.OpVerify, wire.Ask{Now: now})
+// VerifyOptions are the options of [Admin.Verify].
+type VerifyOptions struct {
+	Now bool // read all files now
+}
+
+// Verify returns what the client's member found when it last read all of its snapshots and its log from the disk. With o.Now it reads them
+// at once, at most [limits.VerifyRate] bytes a second: until this has ended, all answers are Asked. It needs what backups need.
+func (a *Admin) Verify(ctx context.Context, o VerifyOptions) (kv.Verified, error) {
+	return asked[kv.Verified](ctx, a.c, wire.OpVerify, wire.Ask{Now: o.Now})
 }

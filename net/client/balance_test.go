@@ -9,6 +9,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/index/kv"
 	"qkv/internal/testport"
 	"qkv/net/client"
 	"qkv/net/server"
@@ -48,7 +49,7 @@ func TestFailBack(t *testing.T) {
 	t.Parallel()
 	trust := servertest.NewTrust(t)
 	a := servertest.NewMember()
-	a.SetStatus(wire.Status{Name: "a", Role: "candidate"})
+	a.SetStatus(kv.Status{Name: "a", Role: "candidate"})
 	first := servertest.Start(t, trust, a, nil)
 	second := servertest.Start(t, trust, servertest.NewMember(a), nil)
 	endpoint := servertest.Endpoint(first)
@@ -69,7 +70,7 @@ func TestFailBack(t *testing.T) {
 	_ = first.Close()
 	put()
 	first = servertest.Start(t, trust, a, func(c *server.Config) { c.Address = endpoint })
-	for what, one := range map[string]wire.Status{
+	for what, one := range map[string]kv.Status{
 		"has no leader": {Name: "a", Role: "candidate"},
 		"still starts":  {Name: "a", Role: "follower", Leader: 2, Stage: wire.Starting},
 	} {
@@ -84,7 +85,7 @@ func TestFailBack(t *testing.T) {
 			t.Errorf("%d writes at a member that %s", n-1, what)
 		}
 	}
-	a.SetStatus(wire.Status{Name: "a", Role: "follower", Leader: 2})
+	a.SetStatus(kv.Status{Name: "a", Role: "follower", Leader: 2})
 	for begun := time.Now(); a.Proposals.Load() < 10; put() {
 		if time.Since(begun) > wait {
 			t.Fatal("the client stays away")
@@ -102,7 +103,7 @@ func TestBeginsWithAStartedMember(t *testing.T) {
 	t.Parallel()
 	trust := servertest.NewTrust(t)
 	a := servertest.NewMember()
-	a.SetStatus(wire.Status{Name: "a", Role: "follower", Leader: 2, Stage: wire.Starting})
+	a.SetStatus(kv.Status{Name: "a", Role: "follower", Leader: 2, Stage: wire.Starting})
 	first := servertest.Start(t, trust, a, nil)
 	second := servertest.Start(t, trust, servertest.NewMember(a), nil)
 	for i := range int64(2) {

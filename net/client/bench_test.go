@@ -77,8 +77,8 @@ func (n *null) AskLeases(to kv.ReplyTo, requests []uint64, _ []kv.LeaseAsk, _ ti
 	kv.Refuse(to, requests, kv.LeaseTold, kv.Errorf(kv.Unavailable, "nobody keeps leases"))
 }
 
-func (n *null) View() *index.View   { return n.view }
-func (n *null) Status() wire.Status { return wire.Status{Name: "null"} }
+func (n *null) View() *index.View { return n.view }
+func (n *null) Status() kv.Status { return kv.Status{Name: "null"} }
 
 var _ server.Member = (*null)(nil)
 
@@ -148,7 +148,7 @@ func BenchmarkGetAsync1000(b *testing.B) {
 				b.Fatal(err)
 			}
 			async(b, inflight, func(done func(error)) {
-				c.GetAsync(benchKey, serializable, func(_ client.KeyValue, _ bool, err error) { done(err) })
+				c.GetAsync(benchKey, client.ReadOptions{Serializable: serializable}, func(_ kv.KeyValue, _ bool, err error) { done(err) })
 			})
 		})
 	}

@@ -30,7 +30,7 @@ type Config struct {
 	// again. The maximum is twice that, and up to sixteen times more if the first endpoint fails repeatedly. 0: 30 s.
 	ReturnAfter time.Duration
 	// Credentials are the client's identity and its trusted CAs: LoadCredentials, or LocalCredentials.
-	Credentials *Credentials
+	Credentials Credentials
 	// User and Password log in on each connection: its requests are then by this user, and not by the name in the certificate. If the
 	// cluster has no authentication, they are not used. "": no login.
 	User, Password string
@@ -49,9 +49,9 @@ type Config struct {
 	// AnyCluster allows endpoints of several clusters in one list, for a tool that shows all of them. Otherwise Open fails with
 	// ErrSeveralClusters, and later connections must belong to the cluster of the first one.
 	AnyCluster bool
-	// NoSessions sends writes without a name: a write that may have happened is not retried, and more writes end with an unknown
+	// NoNames sends writes without a name: a write that may have happened is not retried, and more writes end with an unknown
 	// outcome.
-	NoSessions bool
+	NoNames bool
 	// Logger logs connections that are made and lost. nil: no log.
 	Logger *slog.Logger
 }
@@ -77,7 +77,7 @@ func (c *Config) complete() error {
 		c.TLS = c.TLS.Clone()
 		c.TLS.NextProtos = []string{wire.ProtocolClient}
 	case c.Credentials != nil:
-		c.TLS = wire.ClientTLS(c.Credentials, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember})
+		c.TLS = c.Credentials.ClientTLS()
 	default:
 		return errors.New("client: Config has neither Credentials nor TLS: the protocol requires TLS with certificates on both sides")
 	}
@@ -152,7 +152,7 @@ type note struct {
 // each endpoint's reason.
 func Open(ctx context.Context, config Config) (*Client, error) {
 	config.Endpoints = slices.Clone(config.Endpoints)
-	config.NoSessions = config.NoSessions || config.AnyCluster // each cluster has its own clock
+	config.NoNames = config.NoNames || config.AnyCluster // each cluster has its own clock
 	if err := config.complete(); err != nil {
 		return nil, err
 	}

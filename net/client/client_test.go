@@ -101,19 +101,19 @@ func TestStory(t *testing.T) {
 	for i := range 5 {
 		must[client.Written](t)(c.Put(ctx, fmt.Appendf(nil, "k%d", i), fmt.Appendf(nil, "v%d", i)))
 	}
-	a := must[client.RangeResult](t)(c.Range(ctx, client.Range{Key: b("k"), End: client.Prefix(b("k")), Limit: 3}))
+	a := must[kv.RangeResult](t)(c.Range(ctx, kv.Range{Key: b("k"), End: client.Prefix(b("k")), Limit: 3}))
 	if a.Count != 5 || !a.More || len(a.KVs) != 3 || string(a.KVs[2].Value) != "v2" || a.Revision != 8 {
 		t.Errorf("range: %+v", a)
 	}
-	a = must[client.RangeResult](t)(c.Range(ctx, client.Range{Key: b("k3"), End: client.From, Serializable: true, KeysOnly: true}))
+	a = must[kv.RangeResult](t)(c.Range(ctx, kv.Range{Key: b("k3"), End: client.From, Serializable: true, KeysOnly: true}))
 	if a.Count != 2 || a.More || len(a.KVs) != 2 || string(a.KVs[1].Key) != "k4" || len(a.KVs[1].Value) != 0 {
 		t.Errorf("from k3, keys only: %+v", a)
 	}
-	a = must[client.RangeResult](t)(c.Range(ctx, client.Range{Key: b("k"), End: client.From, CountOnly: true}))
+	a = must[kv.RangeResult](t)(c.Range(ctx, kv.Range{Key: b("k"), End: client.From, CountOnly: true}))
 	if a.Count != 5 || len(a.KVs) != 0 {
 		t.Errorf("count only: %+v", a)
 	}
-	a = must[client.RangeResult](t)(c.Range(ctx, client.Range{Key: b("k1"), CountOnly: true}))
+	a = must[kv.RangeResult](t)(c.Range(ctx, kv.Range{Key: b("k1"), CountOnly: true}))
 	if a.Count != 1 || len(a.KVs) != 0 {
 		t.Errorf("count of one: %+v", a)
 	}
@@ -123,7 +123,7 @@ func TestStory(t *testing.T) {
 	if w := must[client.Written](t)(c.Delete(ctx, b("k"))); w.Deleted != 0 {
 		t.Errorf("delete of nothing: %+v", w)
 	}
-	s := must[client.Status](t)(c.Admin().Status(ctx, ""))
+	s := must[kv.Status](t)(c.Admin().Status(ctx, ""))
 	if s.Name != "test" || s.Role != "leader" || s.Get(figures.Revision) != 9 {
 		t.Errorf("status: %+v", s)
 	}
@@ -143,11 +143,11 @@ func TestErrorsOfRequests(t *testing.T) {
 		"unreadable":   {func() error { _, err := c.Put(ctx, []byte("k"), make([]byte, 17<<20)); return err }, kv.ValueTooLarge, "over the limit of 16777216"},
 		"large key":    {func() error { _, err := c.Delete(ctx, make([]byte, 33000)); return err }, kv.KeyTooLarge, "33000 bytes, over the limit of 32768"},
 		"huge key":     {func() error { _, _, err := c.Get(ctx, make([]byte, 17<<20)); return err }, kv.ValueTooLarge, "over the limit of"},
-		"the future":   {func() error { _, err := c.Range(ctx, client.Range{Key: []byte("k"), Revision: 99}); return err }, kv.FutureRevision, "99"},
-		"negative rev": {func() error { _, err := c.Range(ctx, client.Range{Key: []byte("k"), Revision: -1}); return err }, kv.BadRequest, "-1 is negative"},
+		"the future":   {func() error { _, err := c.Range(ctx, kv.Range{Key: []byte("k"), Revision: 99}); return err }, kv.FutureRevision, "99"},
+		"negative rev": {func() error { _, err := c.Range(ctx, kv.Range{Key: []byte("k"), Revision: -1}); return err }, kv.BadRequest, "-1 is negative"},
 	} {
 		err := x.do()
-		var answer *client.Error
+		var answer *kv.Error
 		if !errors.As(err, &answer) || answer.Code != x.code || !strings.Contains(err.Error(), x.want) {
 			t.Errorf("%s: %v, wanted %v %q", name, err, x.code, x.want)
 		}
@@ -171,8 +171,8 @@ func TestPages(t *testing.T) {
 	for i := range n {
 		must[client.Written](t)(c.Put(ctx, fmt.Appendf(nil, "big%d", i), value))
 	}
-	whole := client.Range{Key: []byte("big"), End: client.Prefix([]byte("big"))}
-	a := must[client.RangeResult](t)(c.Range(ctx, whole))
+	whole := kv.Range{Key: []byte("big"), End: client.Prefix([]byte("big"))}
+	a := must[kv.RangeResult](t)(c.Range(ctx, whole))
 	if a.Count != n || a.More || len(a.KVs) != n {
 		t.Fatalf("%d of %d, more %v", len(a.KVs), a.Count, a.More)
 	}
@@ -199,7 +199,7 @@ func TestPages(t *testing.T) {
 	}
 	limited := whole
 	limited.Limit = n - 1
-	if a := must[client.RangeResult](t)(c.Range(ctx, limited)); len(a.KVs) != n-1 || !a.More || a.Count != n+1 {
+	if a := must[kv.RangeResult](t)(c.Range(ctx, limited)); len(a.KVs) != n-1 || !a.More || a.Count != n+1 {
 		t.Errorf("with a limit: %d of %d, more %v", len(a.KVs), a.Count, a.More)
 	}
 	for range c.Pages(ctx, whole) {
@@ -217,7 +217,7 @@ func TestPagesOfLongKeys(t *testing.T) {
 		must[client.Written](t)(c.Put(t.Context(), key, value))
 	}
 	for _, end := range [][]byte{client.From, client.Prefix([]byte("k"))} {
-		if a := must[client.RangeResult](t)(c.Range(t.Context(), client.Range{Key: []byte("k"), End: end})); len(a.KVs) != n || a.Count != n || a.More {
+		if a := must[kv.RangeResult](t)(c.Range(t.Context(), kv.Range{Key: []byte("k"), End: end})); len(a.KVs) != n || a.Count != n || a.More {
 			t.Errorf("%d of %d, more %v", len(a.KVs), a.Count, a.More)
 		}
 	}
@@ -289,7 +289,7 @@ func TestAsync(t *testing.T) {
 	chain := make(chan error)
 	var next func(left int)
 	next = func(left int) {
-		c.GetAsync([]byte("key"), left%2 == 0, func(pair client.KeyValue, found bool, err error) {
+		c.GetAsync([]byte("key"), client.ReadOptions{Serializable: left%2 == 0}, func(pair kv.KeyValue, found bool, err error) {
 			if err != nil || !found || string(pair.Value) != fmt.Sprint(n-1) {
 				chain <- fmt.Errorf("%q %v %w", pair.Value, found, err)
 			} else if left > 0 {
@@ -306,7 +306,7 @@ func TestAsync(t *testing.T) {
 	if w, err := c.Delete(t.Context(), []byte("key")); err != nil || w.Deleted != 1 {
 		t.Errorf("delete: %+v, %v", w, err)
 	}
-	c.GetAsync([]byte("key"), false, func(_ client.KeyValue, found bool, err error) {
+	c.GetAsync([]byte("key"), client.ReadOptions{}, func(_ kv.KeyValue, found bool, err error) {
 		if found || err != nil {
 			err = fmt.Errorf("found %v: %w", found, err)
 		}

@@ -12,13 +12,12 @@ import (
 	"qkv/net/client"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
-	"qkv/net/wire"
 )
 
 // ofCluster is a member that says that it belongs to a cluster, and names members with their addresses.
 func ofCluster(cluster uint64, name string, members ...kv.Member) *servertest.Member {
 	m := servertest.NewMember()
-	m.SetStatus(wire.Status{Name: name, Cluster: cluster, Role: "leader", Members: members})
+	m.SetStatus(kv.Status{Name: name, Cluster: cluster, Role: "leader", Members: members})
 	return m
 }
 

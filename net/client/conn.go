@@ -11,6 +11,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 )
@@ -32,7 +33,7 @@ type conn struct {
 	// Constant.
 	client   *Client
 	endpoint string
-	member   wire.Status // as it was when the connection began
+	member   kv.Status // as it was when the connection began
 	qc       *quic.Conn
 	under    *quic.Transport
 	socket   *net.UDPConn
@@ -119,9 +120,9 @@ func (k *conn) askMember(ctx context.Context) error {
 }
 
 // status asks for the status on this connection only.
-func (k *conn) status(ctx context.Context, x *call) (status wire.Status, err error) {
+func (k *conn) status(ctx context.Context, x *call) (status kv.Status, err error) {
 	err = k.ask(ctx, x, func(p *wire.Response) error {
-		status, err = wire.ReadAnswer[wire.Status](p)
+		status, err = wire.ReadAnswer[kv.Status](p)
 		return err
 	})
 	return status, err

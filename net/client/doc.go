@@ -3,11 +3,12 @@
 //	c, err := client.Open(ctx, client.Config{Endpoints: []string{"10.0.0.1:2379", "10.0.0.2:2379"}, Credentials: credentials})
 //	defer c.Close()
 //	_, err = c.Put(ctx, []byte("greeting"), []byte("hello"))
-//	kv, found, err := c.Get(ctx, []byte("greeting"))
+//	pair, found, err := c.Get(ctx, []byte("greeting"))
 //
 // Credentials come from a folder of certificates ([LoadCredentials]) or, on a member's own host, from the local CA ([LocalCredentials]).
 //
-// A program imports this package alone. `go doc -http ./net/client` shows examples of each part: a watch, transactions, leases, locks,
+// Requests and answers are the types of package index/kv: [kv.Range], [kv.Txn], [kv.KeyValue], [kv.Error] with its [kv.Code]. Its page says
+// which of its names applications use. Package clienttest gives an application's tests a member in memory. `go doc -http ./net/client` shows examples of each part: a watch, transactions, leases, locks,
 // elections, reads of the past, and writes that happen exactly once.
 //
 // # Concurrency
@@ -53,7 +54,7 @@
 //	the member: outcome unknown                             retried          retried, in doubt
 //	the member: internal error                              Error            retried, in doubt
 //	the member: answer too large, or gone                   Error            Error, certainly happened
-//	the member: session ended                               -                retried under another name,
+//	the member: name ended                                  -                retried under another name,
 //	                                                                         or OutcomeUnknownError when in doubt
 //	the member: any other error                             Error            Error, certainly not happened; if in doubt, and the error
 //	                                                                         depends on this member, retried
@@ -65,18 +66,18 @@
 //	                                                                         or OutcomeUnknownError when sent or in doubt
 //
 // A write is in doubt when an attempt of it may have happened. It is retried nevertheless, because it is idempotent: the members
-// know it by its name ([kv.SessionWrite]). It is applied once, and every retry is answered with the outcome of that application,
+// know it by its name. It is applied once, and every retry is answered with the outcome of that application,
 // including errors. So an outcome is unknown only if no member that knows it could be reached before the deadline. A retry reads
 // the reads of a transaction, and previous values, from the history again; if that history is compacted, the result is an Error
 // with the code AnswerGone, and the write was applied. Changes of the members, of the leader and of alarms have no name, and with
-// Config.NoSessions no write has one. If such a write is in doubt, it ends with an OutcomeUnknownError.
+// Config.NoNames no write has one. If such a write is in doubt, it ends with an OutcomeUnknownError.
 //
 // So a write has happened if the error is nil, or has the code AnswerTooLarge or AnswerGone. It may have happened if errors.Is(err,
 // [ErrOutcomeUnknown]). In all other cases it has certainly not happened and will not. The backoff before a retry is 5 to 250 ms,
 // longer each time.
 //
 // [UnavailableError] lists the reason of each endpoint. Use errors.Is for errors that come from a context:
-// context.DeadlineExceeded, context.Canceled, or the cause. [Error] has the member's code.
+// context.DeadlineExceeded, context.Canceled, or the cause. [kv.Error] has the member's code.
 //
 // # Contexts
 //
@@ -99,7 +100,7 @@
 //
 // # Watches
 //
-//	w, err := c.Watch(ctx, client.Watch{Key: []byte("config/"), End: client.Prefix([]byte("config/"))})
+//	w, err := c.Watch(ctx, kv.Watch{Key: []byte("config/"), End: client.Prefix([]byte("config/"))})
 //	for response, err := range w.All() { ... }
 //
 // [Client.Watch] returns when a member has registered the watch. The watch delivers every later write: each event once, in order, and all
@@ -109,17 +110,17 @@
 //
 // All watches of a client share one stream. A watch whose events are not read does not block the others: beyond 1 MiB of unread events the
 // client cancels it at the member, and resumes it when the events are read. If a watch lags until its changes are compacted, it ends with a
-// [CompactedError]. A watch that a member refuses ends with that [Error].
+// [CompactedError]. A watch that a member refuses ends with that [kv.Error].
 //
 // # Transactions
 //
 // [Client.Txn] makes an atomic transaction. Its comparisons with the state before it decide which of two lists of operations is applied.
 // All its changes have one revision. A transaction that only reads is a read in the table above, others are writes.
 //
-//	outcome, err := c.Txn(ctx, client.Txn{
-//		Compares: []client.Compare{{Key: key, Target: client.CompareMod, Number: seen.ModRevision}},
-//		Success:  []client.Op{{Put: &client.Put{Key: key, Value: value}}},
-//		Failure:  []client.Op{{Range: &client.Range{Key: key}}},
+//	outcome, err := c.Txn(ctx, kv.Txn{
+//		Compares: []kv.Compare{{Key: key, Target: kv.CompareMod, Number: seen.ModRevision}},
+//		Success:  []kv.Op{{Put: &kv.Put{Key: key, Value: value}}},
+//		Failure:  []kv.Op{{Range: &kv.Range{Key: key}}},
 //	})
 //
 // # Operators
@@ -136,16 +137,16 @@
 //
 // # Locks and elections
 //
-//	session, err := client.NewLockSession(ctx, c, client.LockSessionOptions{TTL: 10})
-//	defer session.Close(ctx)
+//	s, err := client.NewLockSession(ctx, c, client.LockSessionOptions{TTL: 10 * time.Second})
+//	defer s.Close(ctx)
 //
-//	m := client.NewMutex(session, "jobs/nightly")
+//	m := client.NewMutex(s, "jobs/nightly")
 //	err = m.Lock(ctx)
 //	storage.Write(m.Token(), data)
 //	err = m.Unlock(ctx)
 //
 // A [LockSession] is a lease with keep-alives. Its locks and leaderships are released when it ends, at the latest a TTL after its process has
-// died. [LockSession.Done] is closed when the lease has ended or may have ended: another session may then hold the locks.
+// died. [LockSession.Done] is closed when the lease has ended or may have ended: another lock session may then hold the locks.
 //
 // A distributed lock cannot stop its holder from continuing for a while after the lock was lost: a process may have been paused, and cannot
 // know for how long. So each holder has a fencing token, [Mutex.Token] or [Election.Token], which is larger than the tokens of all earlier
@@ -153,7 +154,19 @@
 // it by transactions that compare [Mutex.Guard].
 //
 // The keys are those of etcd's recipes: etcd's clients and this package exclude each other (package internal/election). The calls
-// wait for as long as their context and the session last, through failover and changes of the members.
+// wait for as long as their context and the lock session last, through failover and changes of the members.
+//
+// # Stability
+//
+// Stable are this package, package clienttest, and what the page of package index/kv lists for applications. A program that compiles against
+// a version compiles against all later ones of the same major version, and the codes of errors keep their numbers. Fields and methods may be
+// added: give literals of structs with names of fields, and implement no interface of this package but [Credentials].
+//
+// Experimental are the calls that serve qkv's own tools: [Admin.BackupBase], [Admin.BackupPiece], [Admin.BackupLog], [Admin.BackupHold],
+// [Admin.Verify], [Admin.Usage] and [Admin.Clients]. They may change in any version, and CHANGELOG.md says how.
+//
+// A stable name that has a better one is marked with a paragraph that begins with "Deprecated:" and names the other. It goes on working until
+// the next major version. CHANGELOG.md lists both steps.
 //
 // # UDP buffers
 //

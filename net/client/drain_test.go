@@ -110,7 +110,7 @@ func TestAvoidedThenDrained(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Range(t.Context(), client.Range{Key: []byte("a"), End: client.From}); err != nil { // both streams are there
+	if _, err := c.Range(t.Context(), kv.Range{Key: []byte("a"), End: client.From}); err != nil { // both streams are there
 		t.Fatal(err)
 	}
 	m.SetBefore(func(int, int) *kv.Error { return kv.Errorf(kv.Unavailable, "there is no leader") })

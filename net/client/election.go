@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 
+	"qkv/index/kv"
 	"qkv/internal/election"
 )
 
@@ -52,21 +53,21 @@ func (e *Election) Key() []byte { return e.place.Key }
 func (e *Election) Token() int64 { return e.place.Revision }
 
 // Guard returns a comparison that holds while this candidate leads, for transactions that only the leader may make.
-func (e *Election) Guard() Compare { return e.place.Guard() }
+func (e *Election) Guard() kv.Compare { return e.place.Guard() }
 
 // Leader returns the leader's key, if there is a leader. Its create revision is the token.
-func Leader(ctx context.Context, c *Client, name string) (leader KeyValue, found bool, err error) {
+func Leader(ctx context.Context, c *Client, name string) (leader kv.KeyValue, found bool, err error) {
 	leader, found, _, err = election.Leader(ctx, store{c}, name)
 	return leader, found, err
 }
 
 // Observe yields the leader, and again after each change of the leader or of its value, until ctx ends; ctx's error is then the
 // last element.
-func Observe(ctx context.Context, c *Client, name string) iter.Seq2[KeyValue, error] {
-	return func(yield func(KeyValue, error) bool) {
-		err := election.Observe(ctx, store{c}, name, func(leader KeyValue) bool { return yield(leader, nil) })
+func Observe(ctx context.Context, c *Client, name string) iter.Seq2[kv.KeyValue, error] {
+	return func(yield func(kv.KeyValue, error) bool) {
+		err := election.Observe(ctx, store{c}, name, func(leader kv.KeyValue) bool { return yield(leader, nil) })
 		if err != nil {
-			yield(KeyValue{}, err)
+			yield(kv.KeyValue{}, err)
 		}
 	}
 }

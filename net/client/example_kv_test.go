@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 )
 
@@ -18,7 +19,7 @@ func ExampleClient_Watch() {
 		fmt.Println(err)
 		return
 	}
-	state, err := c.Range(ctx, client.Range{Key: config, End: client.Prefix(config)})
+	state, err := c.Range(ctx, kv.Range{Key: config, End: client.Prefix(config)})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -27,7 +28,7 @@ func ExampleClient_Watch() {
 		fmt.Printf("%s is %s\n", pair.Key, pair.Value)
 	}
 
-	w, err := c.Watch(ctx, client.Watch{Key: config, End: client.Prefix(config), Revision: state.Revision + 1, PrevKV: true})
+	w, err := c.Watch(ctx, kv.Watch{Key: config, End: client.Prefix(config), Revision: state.Revision + 1, PrevKV: true})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -76,10 +77,10 @@ func ExampleClient_Txn() {
 		return
 	}
 	for _, value := range []string{"6", "5"} { // the second one compares with a revision that is old by then
-		result, err := c.Txn(ctx, client.Txn{
-			Compares: []client.Compare{{Key: key, Target: client.CompareMod, Number: seen.ModRevision}},
-			Success:  []client.Op{{Put: &client.Put{Key: key, Value: []byte(value)}}},
-			Failure:  []client.Op{{Range: &client.Range{Key: key}}},
+		result, err := c.Txn(ctx, kv.Txn{
+			Compares: []kv.Compare{{Key: key, Target: kv.CompareMod, Number: seen.ModRevision}},
+			Success:  []kv.Op{{Put: &kv.Put{Key: key, Value: []byte(value)}}},
+			Failure:  []kv.Op{{Range: &kv.Range{Key: key}}},
 		})
 		switch {
 		case err != nil:
@@ -103,11 +104,11 @@ func ExampleClient_Txn_once() {
 	defer c.Close()
 	pay := func(order string) error {
 		done := []byte("done/" + order)
-		result, err := c.Txn(ctx, client.Txn{
-			Compares: []client.Compare{{Key: done, Target: client.CompareCreate, Number: 0}}, // the key does not exist
-			Success: []client.Op{
-				{Put: &client.Put{Key: done}},
-				{Put: &client.Put{Key: []byte("account/ann"), Value: []byte("paid by " + order)}},
+		result, err := c.Txn(ctx, kv.Txn{
+			Compares: []kv.Compare{{Key: done, Target: kv.CompareCreate, Number: 0}}, // the key does not exist
+			Success: []kv.Op{
+				{Put: &kv.Put{Key: done}},
+				{Put: &kv.Put{Key: []byte("account/ann"), Value: []byte("paid by " + order)}},
 			},
 		})
 		if err != nil {
@@ -135,14 +136,14 @@ func ExampleClient_Grant() {
 	c, ctx := exampleClient()
 	defer c.Close()
 	begun := time.Now()
-	lease, err := c.Grant(ctx, 0, 30) // 0: the member chooses an id; seconds
+	lease, err := c.Grant(ctx, 30*time.Second, client.GrantOptions{}) // the member chooses an id
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	alive := c.KeepAlive(lease.ID, lease.TTL, begun)
 	defer alive.Stop()
-	if _, err := c.PutWith(ctx, client.Put{Key: []byte("services/web/1"), Value: []byte("10.0.0.7:80"), Lease: lease.ID}); err != nil {
+	if _, err := c.PutWith(ctx, kv.Put{Key: []byte("services/web/1"), Value: []byte("10.0.0.7:80"), Lease: lease.ID}); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -178,7 +179,7 @@ func ExampleClient_RevisionAt() {
 		return
 	}
 
-	past, err := c.Range(ctx, client.Range{Key: key, Revision: first.Revision})
+	past, err := c.Range(ctx, kv.Range{Key: key, Revision: first.Revision})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -190,10 +191,10 @@ func ExampleClient_RevisionAt() {
 		fmt.Println(err)
 		return
 	}
-	revision, err := c.RevisionAt(ctx, times[0], false)
-	var answer *client.Error
+	revision, err := c.RevisionAt(ctx, times[0], client.ReadOptions{})
+	var answer *kv.Error
 	switch {
-	case errors.As(err, &answer) && answer.Code == client.Compacted:
+	case errors.As(err, &answer) && answer.Code == kv.Compacted:
 		fmt.Println("the history does not reach back that far")
 		return
 	case err != nil:
@@ -221,7 +222,7 @@ func ExampleClient_RevisionAt() {
 func ExampleMutex() {
 	c, ctx := exampleClient()
 	defer c.Close()
-	session, err := client.NewLockSession(ctx, c, client.LockSessionOptions{TTL: 10})
+	session, err := client.NewLockSession(ctx, c, client.LockSessionOptions{TTL: 10 * time.Second})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -232,9 +233,9 @@ func ExampleMutex() {
 		fmt.Println(err)
 		return
 	}
-	report := client.Txn{
-		Compares: []client.Compare{m.Guard()},
-		Success:  []client.Op{{Put: &client.Put{Key: []byte("report"), Value: []byte("done")}}},
+	report := kv.Txn{
+		Compares: []kv.Compare{m.Guard()},
+		Success:  []kv.Op{{Put: &kv.Put{Key: []byte("report"), Value: []byte("done")}}},
 	}
 	held, err := c.Txn(ctx, report)
 	if err != nil {
@@ -259,7 +260,7 @@ func ExampleElection() {
 	c, ctx := exampleClient()
 	defer c.Close()
 	candidate := func(value string) (*client.Election, error) {
-		session, err := client.NewLockSession(ctx, c, client.LockSessionOptions{TTL: 10}) // its end, or its process's death, ends the leadership
+		session, err := client.NewLockSession(ctx, c, client.LockSessionOptions{TTL: 10 * time.Second}) // its end, or its process's death, ends the leadership
 		if err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/net/server/servertest"
 )
@@ -86,7 +87,7 @@ func ExampleClient_Range() {
 			return
 		}
 	}
-	answer, err := c.Range(ctx, client.Range{Key: []byte("/etc/"), End: client.Prefix([]byte("/etc/")), Limit: 2})
+	answer, err := c.Range(ctx, kv.Range{Key: []byte("/etc/"), End: client.Prefix([]byte("/etc/")), Limit: 2})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -111,7 +112,7 @@ func ExampleClient_Pages() {
 		}
 	}
 	keys := 0
-	for page, err := range c.Pages(ctx, client.Range{Key: []byte("fruit/"), End: client.Prefix([]byte("fruit/")), KeysOnly: true}) {
+	for page, err := range c.Pages(ctx, kv.Range{Key: []byte("fruit/"), End: client.Prefix([]byte("fruit/")), KeysOnly: true}) {
 		if err != nil {
 			fmt.Println(err)
 			return
@@ -178,7 +179,7 @@ func ExampleAdmin_EnableAuth() {
 		func() error { return c.Admin().AddRole(ctx, "app1") },
 		func() error {
 			app1 := []byte("app1/")
-			return c.Admin().GrantPermission(ctx, "app1", client.Permission{Key: app1, End: client.Prefix(app1), Type: client.PermitReadWrite})
+			return c.Admin().GrantPermission(ctx, "app1", kv.Permission{Key: app1, End: client.Prefix(app1), Type: kv.PermitReadWrite})
 		},
 		func() error { return c.Admin().AddUser(ctx, "ci", "a password") },
 		func() error { return c.Admin().GrantRole(ctx, "ci", "app1") },
@@ -190,7 +191,7 @@ func ExampleAdmin_EnableAuth() {
 			return
 		}
 	}
-	check, err := c.Admin().CheckPermission(ctx, "ci", client.Permission{Key: []byte("app2/x"), Type: client.PermitWrite})
+	check, err := c.Admin().CheckPermission(ctx, "ci", kv.Permission{Key: []byte("app2/x"), Type: kv.PermitWrite})
 	fmt.Println(check.Allowed, err, c.Admin().DisableAuth(ctx))
 	// Output: false <nil> <nil>
 }

@@ -3,7 +3,7 @@ package client
 import (
 	"context"
 
-	"qkv/net/wire"
+	"qkv/index/kv"
 )
 
 // PacketsLost is how many packets the current connection took for lost, and sent.
@@ -33,7 +33,7 @@ func (c *Client) DialOrder() []string {
 }
 
 // Learn has the client hear of a status.
-func Learn(c *Client, s *wire.Status) { c.learn(s) }
+func Learn(c *Client, s *kv.Status) { c.learn(s) }
 
 // Serving is the endpoint of the connection that calls go out on, or empty.
 func (c *Client) Serving() string {

@@ -149,7 +149,7 @@ func TestFailOver(t *testing.T) {
 	a := servertest.NewMember()
 	b := servertest.NewMember(a)
 	first, second := servertest.Start(t, trust, a, nil), servertest.Start(t, trust, b, nil)
-	a.SetStatus(wire.Status{Members: []kv.Member{
+	a.SetStatus(kv.Status{Members: []kv.Member{
 		{ID: 1, Name: "a", Clients: []string{servertest.Endpoint(first)}},
 		{ID: 2, Name: "b", Clients: []string{servertest.Endpoint(second), ":1", "0.0.0.0:2379"}},
 	}})

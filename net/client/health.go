@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/net/wire"
 )
@@ -45,7 +46,7 @@ func (h *health) ill() bool {
 }
 
 // heard records the member's answer. nil is an answer without a report: the member is asked again.
-func (h *health) heard(s *wire.Status, now time.Time) {
+func (h *health) heard(s *kv.Status, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.told, h.well = true, true
@@ -79,7 +80,7 @@ func (k *conn) askHealth() {
 			k.health.heard(nil, time.Now())
 			return
 		}
-		status, err := wire.ReadAnswer[wire.Status](x.response)
+		status, err := wire.ReadAnswer[kv.Status](x.response)
 		if err != nil { // the stream's own error handling closes the connection
 			return
 		}

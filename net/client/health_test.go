@@ -7,14 +7,13 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/testretry"
-	"qkv/net/wire"
 )
 
 // A member that is well and slow, as on a slow disk, has its writes for as long as half of their time: what would be sent again
 // elsewhere goes to all disks once more. One that has lost its leader meanwhile does not.
 func TestSlowWritesAreNotSentAgain(t *testing.T) {
 	t.Parallel()
-	for what, becomes := range map[string]*wire.Status{
+	for what, becomes := range map[string]*kv.Status{
 		"slow":    nil,
 		"cut off": &noLeader,
 	} {
@@ -25,7 +24,7 @@ func TestSlowWritesAreNotSentAgain(t *testing.T) {
 	}
 }
 
-func slowWrites(t testing.TB, becomes *wire.Status) {
+func slowWrites(t testing.TB, becomes *kv.Status) {
 	const writes = 20
 	p := newPair(t, wait)
 	goOn := make(chan struct{})

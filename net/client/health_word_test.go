@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/net/wire"
 )
@@ -13,13 +14,13 @@ import (
 func TestHealth(t *testing.T) {
 	var h health
 	at := time.Now()
-	status := func(leader, commit, applied uint64) *wire.Status {
-		return &wire.Status{Role: "follower", Leader: leader, Values: figures.Values{int64(figures.Commit), int64(commit), int64(figures.Applied), int64(applied)}}
+	status := func(leader, commit, applied uint64) *kv.Status {
+		return &kv.Status{Role: "follower", Leader: leader, Values: figures.Values{int64(figures.Commit), int64(commit), int64(figures.Applied), int64(applied)}}
 	}
 	for _, step := range []struct {
 		what   string
 		passes time.Duration
-		told   *wire.Status
+		told   *kv.Status
 		due    bool // before it is told
 		ill    bool // after it
 	}{
@@ -33,7 +34,7 @@ func TestHealth(t *testing.T) {
 		{"what was committed then is applied", wellFor, status(2, 400, 100), true, false},
 		{"behind another group", stuckAfter - wellFor, status(2, 500, 399), true, false},
 		{"stuck again", wellFor, status(2, 500, 399), true, true},
-		{"it is restarted, and starts", wellFor, &wire.Status{Role: "follower", Leader: 2, Stage: wire.Starting}, true, true},
+		{"it is restarted, and starts", wellFor, &kv.Status{Role: "follower", Leader: 2, Stage: wire.Starting}, true, true},
 	} {
 		at = at.Add(step.passes)
 		if due := h.due(at); due != step.due {

@@ -44,7 +44,7 @@ const changesPoll = time.Second
 
 // Changes yields the deliveries of a watch from its revision on, up to the newest revision at its beginning; then it ends. It
 // survives failover and changes of the members, as a watch does. After an error it yields nothing more.
-func (c *Client) Changes(ctx context.Context, request Watch) iter.Seq2[WatchResponse, error] {
+func (c *Client) Changes(ctx context.Context, request kv.Watch) iter.Seq2[WatchResponse, error] {
 	return func(yield func(WatchResponse, error) bool) {
 		w, err := c.Watch(ctx, request)
 		if err != nil {
@@ -91,39 +91,39 @@ func (c *Client) Changes(ctx context.Context, request Watch) iter.Seq2[WatchResp
 }
 
 // Versions yields the kept history of a key: its puts and deletions, oldest first. After an error it yields nothing more.
-func (c *Client) Versions(ctx context.Context, key []byte) iter.Seq2[WatchEvent, error] {
-	return func(yield func(WatchEvent, error) bool) {
+func (c *Client) Versions(ctx context.Context, key []byte) iter.Seq2[kv.WatchEvent, error] {
+	return func(yield func(kv.WatchEvent, error) bool) {
 		for {
-			told, err := c.versions(ctx, key, func(e WatchEvent) bool { return yield(e, nil) })
-			if answer, ok := errors.AsType[*Error](err); ok && !told && answer.Code == kv.Compacted && ctx.Err() == nil {
+			told, err := c.versions(ctx, key, func(e kv.WatchEvent) bool { return yield(e, nil) })
+			if answer, ok := errors.AsType[*kv.Error](err); ok && !told && answer.Code == kv.Compacted && ctx.Err() == nil {
 				continue // more was compacted since the member was asked
 			}
 			if err != nil {
-				yield(WatchEvent{}, err)
+				yield(kv.WatchEvent{}, err)
 			}
 			return
 		}
 	}
 }
 
-func (c *Client) versions(ctx context.Context, key []byte, f func(WatchEvent) bool) (told bool, err error) {
+func (c *Client) versions(ctx context.Context, key []byte, f func(kv.WatchEvent) bool) (told bool, err error) {
 	status, err := c.Admin().Status(ctx, "")
 	if err != nil {
 		return false, err
 	}
 	oldest := max(status.Get(figures.Oldest), 1)
-	first, err := c.Range(ctx, Range{Key: key, Revision: oldest})
+	first, err := c.Range(ctx, kv.Range{Key: key, Revision: oldest})
 	switch {
 	case err != nil:
 		return false, err
 	case len(first.KVs) > 0 && first.KVs[0].ModRevision < oldest:
-		e := WatchEvent{}
+		e := kv.WatchEvent{}
 		e.KV = first.KVs[0]
 		if told = true; !f(e) {
 			return told, nil
 		}
 	}
-	for response, err := range c.Changes(ctx, Watch{Key: key, Revision: oldest}) {
+	for response, err := range c.Changes(ctx, kv.Watch{Key: key, Revision: oldest}) {
 		if err != nil {
 			return told, err
 		}

@@ -36,7 +36,7 @@ func TestHistory(t *testing.T) {
 		}
 	}
 	next := int64(1)
-	for response, err := range c.Changes(ctx, client.Watch{Key: []byte{0}, End: client.From, Revision: 1}) {
+	for response, err := range c.Changes(ctx, kv.Watch{Key: []byte{0}, End: client.From, Revision: 1}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,10 +49,10 @@ func TestHistory(t *testing.T) {
 	if next != last {
 		t.Errorf("changes up to %d, of %d", next, last)
 	}
-	for range c.Changes(ctx, client.Watch{Key: []byte("other"), Revision: 1}) {
+	for range c.Changes(ctx, kv.Watch{Key: []byte("other"), Revision: 1}) {
 		t.Error("a change of a key that was never there")
 	}
-	for range c.Changes(ctx, client.Watch{Key: []byte("k0"), Revision: last + 1}) {
+	for range c.Changes(ctx, kv.Watch{Key: []byte("k0"), Revision: last + 1}) {
 		t.Error("a change that is yet to come")
 	}
 	versions := func(key string) (n, deleted int, first int64) {
@@ -87,7 +87,7 @@ func TestHistory(t *testing.T) {
 		t.Errorf("%d versions from %d, of one at the compaction", n, first)
 	}
 	var answer *kv.Error
-	for _, err := range c.Changes(ctx, client.Watch{Key: []byte("k0"), Revision: 1}) {
+	for _, err := range c.Changes(ctx, kv.Watch{Key: []byte("k0"), Revision: 1}) {
 		if !errors.As(err, &answer) || answer.Code != kv.Compacted {
 			t.Errorf("changes that are compacted: %v", err)
 		}

@@ -92,7 +92,7 @@ func (i *impostor) serve(s *quic.Stream) {
 				return
 			}
 			if q.Op == wire.OpStatus {
-				_, _ = s.Write(wire.AppendAnswer(nil, q.ID, &wire.Status{Name: "impostor"}))
+				_, _ = s.Write(wire.AppendAnswer(nil, q.ID, &kv.Status{Name: "impostor"}))
 				continue
 			}
 			i.answer(&q, s)
@@ -116,7 +116,7 @@ func TestHostileMember(t *testing.T) {
 			_, _ = s.Write(servertest.Frame([]byte{0x96, byte(q.ID), 0, 1, 1, 0xc2, 0xdd, 0xff, 0xff, 0xff, 0xff}))
 		},
 		"another kind's answer": func(q *wire.Request, s *quic.Stream) {
-			_, _ = s.Write(wire.AppendAnswer(nil, q.ID, &wire.Status{Name: "x"}))
+			_, _ = s.Write(wire.AppendAnswer(nil, q.ID, &kv.Status{Name: "x"}))
 		},
 		"a code of the future": func(q *wire.Request, s *quic.Stream) { _, _ = s.Write(wire.AppendError(nil, q.ID, 99, "news")) },
 		"the end of the stream": func(q *wire.Request, s *quic.Stream) {
@@ -158,7 +158,7 @@ func TestHostileMember(t *testing.T) {
 				t.Error("get: no error")
 			}
 			done := make(chan error, 1)
-			c.GetAsync([]byte("k"), false, func(_ client.KeyValue, _ bool, err error) { done <- err })
+			c.GetAsync([]byte("k"), client.ReadOptions{}, func(_ kv.KeyValue, _ bool, err error) { done <- err })
 			select {
 			case err := <-done:
 				if err == nil {
@@ -182,7 +182,7 @@ func TestPageOfNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if all, err := c.Range(ctxOf(t, wait), client.Range{Key: []byte("k"), End: client.From}); !errors.Is(err, wire.ErrFrame) {
+	if all, err := c.Range(ctxOf(t, wait), kv.Range{Key: []byte("k"), End: client.From}); !errors.Is(err, wire.ErrFrame) {
 		t.Errorf("%+v, %v", all, err)
 	}
 }
@@ -195,7 +195,7 @@ func TestManyAddressesAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	status := wire.Status{Leader: 1}
+	status := kv.Status{Leader: 1}
 	for n := range 100_000 {
 		address := fmt.Sprintf("10.%d.%d.%d:2379", n>>16, n>>8&255, n&255)
 		status.Members = append(status.Members, kv.Member{ID: uint64(n + 1), Clients: []string{address}})

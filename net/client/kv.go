@@ -18,7 +18,7 @@ type Written struct {
 	Revision int64 // of the store, with this write in it
 	Deleted  int64 // keys that a delete removed
 	// Previous are the previous pairs, if the write asked for them.
-	Previous []KeyValue
+	Previous []kv.KeyValue
 }
 
 // From is the End of a range without an upper bound.
@@ -41,7 +41,7 @@ func (c *Client) Delete(ctx context.Context, key []byte) (Written, error) {
 
 // DeleteRange removes all keys from key up to end, without end.
 func (c *Client) DeleteRange(ctx context.Context, key, end []byte) (Written, error) {
-	return c.DeleteWith(ctx, Delete{Key: key, End: end})
+	return c.DeleteWith(ctx, kv.Delete{Key: key, End: end})
 }
 
 func (c *Client) written(ctx context.Context, x *call) (Written, error) {
@@ -63,7 +63,7 @@ func (c *Client) written(ctx context.Context, x *call) (Written, error) {
 func readWritten(x *call, p *wire.Response) (w Written, err error) {
 	w.Revision, w.Deleted, w.Previous, err = p.Written()
 	if w.Previous != nil {
-		w.Previous = ownPage(&RangeResult{KVs: w.Previous}).KVs
+		w.Previous = ownPage(&kv.RangeResult{KVs: w.Previous}).KVs
 	}
 	if err != nil {
 		return Written{}, unknown(x.op, x.where.Load(), err)
@@ -72,21 +72,21 @@ func readWritten(x *call, p *wire.Response) (w Written, err error) {
 }
 
 // Get reads one key. Range has more options.
-func (c *Client) Get(ctx context.Context, key []byte) (pair KeyValue, found bool, err error) {
-	answer, err := c.Range(ctx, Range{Key: key})
+func (c *Client) Get(ctx context.Context, key []byte) (pair kv.KeyValue, found bool, err error) {
+	answer, err := c.Range(ctx, kv.Range{Key: key})
 	if err != nil || len(answer.KVs) == 0 {
-		return KeyValue{}, false, err
+		return kv.KeyValue{}, false, err
 	}
 	return answer.KVs[0], true, nil
 }
 
 // Range reads a whole range, which must fit into memory: see Pages. All of it is from one revision, however many pages it takes.
-func (c *Client) Range(ctx context.Context, q Range) (RangeResult, error) {
-	var whole RangeResult
+func (c *Client) Range(ctx context.Context, q kv.Range) (kv.RangeResult, error) {
+	var whole kv.RangeResult
 	first := true
 	for page, err := range c.Pages(ctx, q) {
 		if err != nil {
-			return RangeResult{}, err
+			return kv.RangeResult{}, err
 		}
 		if first {
 			whole, first = page, false
@@ -106,14 +106,14 @@ func (c *Client) Range(ctx context.Context, q Range) (RangeResult, error) {
 // A sorted range, except one in ascending order of keys, comes as one page if it fits [limits.BodyBytes], and in pages otherwise.
 // The member that sorts it notes 16 bytes of each key. If that exceeds the memory budget, the result is an Error with the code
 // AnswerTooLarge; a limit makes the notes smaller.
-func (c *Client) Pages(ctx context.Context, q Range) iter.Seq2[RangeResult, error] {
-	return func(yield func(RangeResult, error) bool) {
+func (c *Client) Pages(ctx context.Context, q kv.Range) iter.Seq2[kv.RangeResult, error] {
+	return func(yield func(kv.RangeResult, error) bool) {
 		r := pager{client: c, query: q}
 		defer r.close()
 		for {
 			page, err := r.next(ctx)
 			if err != nil {
-				yield(RangeResult{}, err)
+				yield(kv.RangeResult{}, err)
 				return
 			}
 			if !yield(page, nil) || r.over {
@@ -126,9 +126,9 @@ func (c *Client) Pages(ctx context.Context, q Range) iter.Seq2[RangeResult, erro
 // pager reads a range page by page.
 type pager struct {
 	client *Client
-	query  Range
-	first  RangeResult // without its pairs
-	paged  bool        // the first page was read
+	query  kv.Range
+	first  kv.RangeResult // without its pairs
+	paged  bool           // the first page was read
 	over   bool
 	stream *pageStream // nil: there is none
 
@@ -147,7 +147,7 @@ func (r *pager) close() {
 
 // fetch reads the next page: from a stream, after the first page, or by a request if there is no stream. The request is retried
 // elsewhere.
-func (r *pager) fetch(ctx context.Context) (RangeResult, error) {
+func (r *pager) fetch(ctx context.Context) (kv.RangeResult, error) {
 	if r.query.Sorted() && len(r.query.End) > 0 {
 		return r.fetchSorted(ctx)
 	}
@@ -167,16 +167,16 @@ func (r *pager) fetch(ctx context.Context) (RangeResult, error) {
 }
 
 // fetchSorted reads a sorted range in one answer, and as a stream of pages if it is too large for that.
-func (r *pager) fetchSorted(ctx context.Context) (RangeResult, error) {
+func (r *pager) fetchSorted(ctx context.Context) (kv.RangeResult, error) {
 	if !r.sorting {
 		page, err := r.read(ctx, r.query.Serializable)
 		if answer, is := errors.AsType[*kv.Error](err); !is || answer.Code != kv.AnswerTooLarge || r.query.CountOnly {
 			return page, err
 		}
 		if page, err = r.count(ctx, r.query.Serializable); err != nil {
-			return RangeResult{}, err
+			return kv.RangeResult{}, err
 		}
-		r.first = RangeResult{Revision: page.Revision, Count: page.Count}
+		r.first = kv.RangeResult{Revision: page.Revision, Count: page.Count}
 		if r.sorting, r.paged = true, true; r.query.Revision == 0 {
 			r.query.Revision = page.Revision
 		}
@@ -187,11 +187,11 @@ func (r *pager) fetchSorted(ctx context.Context) (RangeResult, error) {
 			return page, err
 		}
 		if tries == sortedTries {
-			return RangeResult{}, err
+			return kv.RangeResult{}, err
 		}
 		// Another member starts again, from the beginning. This linearizable read waits until a member has the revision.
 		if _, err := r.count(ctx, false); err != nil {
-			return RangeResult{}, err
+			return kv.RangeResult{}, err
 		}
 	}
 }
@@ -200,7 +200,7 @@ func (r *pager) fetchSorted(ctx context.Context) (RangeResult, error) {
 const sortedTries = 5
 
 // nextSorted returns the next page of a sorted range, or reports that its stream is lost.
-func (r *pager) nextSorted(ctx context.Context) (page RangeResult, lost bool, err error) {
+func (r *pager) nextSorted(ctx context.Context) (page kv.RangeResult, lost bool, err error) {
 	if r.stream == nil {
 		q := r.query
 		q.Serializable = true
@@ -213,7 +213,7 @@ func (r *pager) nextSorted(ctx context.Context) (page RangeResult, lost bool, er
 		page, err = r.stream.next(ctx)
 		if err != nil {
 			r.close()
-			return RangeResult{}, ctx.Err() == nil && resumable(err), err
+			return kv.RangeResult{}, ctx.Err() == nil && resumable(err), err
 		}
 		known := min(r.skip, int64(len(page.KVs)))
 		r.skip -= known
@@ -232,13 +232,13 @@ func resumable(err error) bool {
 }
 
 // count returns the number of keys.
-func (r *pager) count(ctx context.Context, serializable bool) (RangeResult, error) {
+func (r *pager) count(ctx context.Context, serializable bool) (kv.RangeResult, error) {
 	one := pager{client: r.client, query: r.query}
 	one.query.CountOnly, one.query.Limit, one.query.Sort, one.query.Order = true, 0, kv.SortByKey, kv.SortNone
 	return one.read(ctx, serializable)
 }
 
-func (r *pager) next(ctx context.Context) (RangeResult, error) {
+func (r *pager) next(ctx context.Context) (kv.RangeResult, error) {
 	page, err := r.fetch(ctx)
 	var answer *kv.Error
 	if r.paged && !r.sorting && errors.As(err, &answer) && answer.Code == kv.FutureRevision {
@@ -246,13 +246,13 @@ func (r *pager) next(ctx context.Context) (RangeResult, error) {
 		page, err = r.read(ctx, false)
 	}
 	if err != nil {
-		return RangeResult{}, err
+		return kv.RangeResult{}, err
 	}
 	if page.More && len(page.KVs) == 0 && !r.query.CountOnly && !r.query.Sorted() && !r.query.Filtered() { // without a last key, the next start is unknown
-		return RangeResult{}, fmt.Errorf("%w: an empty page that is not the last one", wire.ErrFrame)
+		return kv.RangeResult{}, fmt.Errorf("%w: an empty page that is not the last one", wire.ErrFrame)
 	}
 	if !r.paged {
-		r.first = RangeResult{Revision: page.Revision, Count: page.Count}
+		r.first = kv.RangeResult{Revision: page.Revision, Count: page.Count}
 		r.paged = true
 		if r.query.Revision == 0 {
 			r.query.Revision = page.Revision
@@ -264,7 +264,7 @@ func (r *pager) next(ctx context.Context) (RangeResult, error) {
 }
 
 // advance moves the query to the pairs after the page, and reports whether the range is complete.
-func (r *pager) advance(page RangeResult) bool {
+func (r *pager) advance(page kv.RangeResult) bool {
 	n := int64(len(page.KVs))
 	if r.sorting {
 		return !page.More || r.query.Limit > 0 && r.sent >= r.query.Limit
@@ -291,32 +291,32 @@ func following(key []byte) []byte {
 }
 
 // read reads one page. An older revision never changes: the pages after the first need no confirmation.
-func (r *pager) read(ctx context.Context, serializable bool) (RangeResult, error) {
+func (r *pager) read(ctx context.Context, serializable bool) (kv.RangeResult, error) {
 	x := r.client.newCall(ctx, wire.OpRange)
 	x.bulk = len(r.query.End) > 0
 	query := r.query
 	query.Serializable, query.Continued = serializable, r.paged
 	x.body = kv.AppendRange(x.body[:0], &query)
 	if err := tooLarge(x); err != nil {
-		return RangeResult{}, err
+		return kv.RangeResult{}, err
 	}
 	if err := r.client.do(ctx, x); err != nil {
-		return RangeResult{}, err
+		return kv.RangeResult{}, err
 	}
 	defer x.recycle()
 	p, err := wire.ReadResponse(x.answer)
 	if err != nil {
-		return RangeResult{}, err
+		return kv.RangeResult{}, err
 	}
-	var page RangeResult
+	var page kv.RangeResult
 	if err := p.Range(&page); err != nil {
-		return RangeResult{}, err
+		return kv.RangeResult{}, err
 	}
 	return ownPage(&page), nil
 }
 
 // ownPage copies the pairs of a page out of its frame, all bytes into one piece.
-func ownPage(page *RangeResult) RangeResult {
+func ownPage(page *kv.RangeResult) kv.RangeResult {
 	size := 0
 	for i := range page.KVs {
 		size += len(page.KVs[i].Key) + len(page.KVs[i].Value)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 )
@@ -19,7 +20,7 @@ import (
 // learn stores the endpoints in a member's status, in place of the earlier ones: an endpoint that is missing there is not a
 // member's any more. The status of a member that does not serve only adds endpoints, since that member may have missed changes of
 // the membership.
-func (c *Client) learn(s *wire.Status) {
+func (c *Client) learn(s *kv.Status) {
 	c.learnClock(s)
 	if c.config.NoDiscovery {
 		return
@@ -115,32 +116,32 @@ func (k *conn) listen() {
 }
 
 // readTold reads the one frame of a stream that a member has opened.
-func readTold(from io.Reader) (wire.Status, error) {
+func readTold(from io.Reader) (kv.Status, error) {
 	frames := wire.NewFrameReader(from, limits.ResponseBytes)
 	for {
 		if err := frames.Fill(); err != nil {
 			if err == io.EOF {
 				err = fmt.Errorf("%w: the stream ended without a frame", wire.ErrFrame)
 			}
-			return wire.Status{}, err
+			return kv.Status{}, err
 		}
 		frame, err := frames.Next()
 		if err != nil {
-			return wire.Status{}, err
+			return kv.Status{}, err
 		}
 		if frame != nil {
 			p, err := wire.ReadResponse(frame)
 			if err != nil {
-				return wire.Status{}, err
+				return kv.Status{}, err
 			}
-			return wire.ReadAnswer[wire.Status](&p)
+			return wire.ReadAnswer[kv.Status](&p)
 		}
 	}
 }
 
 // serves reports whether a member has started and knows a leader, and so the cluster's decisions. Requests to a member that still
 // starts wait until it has applied what it missed.
-func serves(s *wire.Status) bool { return s.Stage == "" && (s.Leader != 0 || s.Role == "leader") }
+func serves(s *kv.Status) bool { return s.Stage == "" && (s.Leader != 0 || s.Role == "leader") }
 
 func usable(address string) bool {
 	host, port, err := net.SplitHostPort(address)

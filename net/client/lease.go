@@ -12,30 +12,47 @@ import (
 	"qkv/net/wire"
 )
 
-// LeaseTime is the remaining time of a lease, in seconds.
-type LeaseTime struct {
-	TTL     int64    // -1: the lease does not exist
-	Granted int64    // its TTL
-	Keys    [][]byte // if they were requested
+// Lease is the lifetime of keys that were put with its id, which is never 0.
+type Lease struct {
+	ID  int64
+	TTL time.Duration // as granted
 }
 
-// Grant makes a lease with a TTL in seconds and an id; if the id is 0, the member chooses one. The returned lease has the granted
-// TTL: a TTL shorter than an election is raised. The lease lives at least that long from the call of Grant on.
-func (c *Client) Grant(ctx context.Context, id, ttl int64) (Lease, error) {
-	x := c.newLeaseCall(ctx, wire.OpGrant, &wire.LeaseRequest{ID: id, TTL: ttl})
+// LeaseTime is the remaining time of a lease.
+type LeaseTime struct {
+	TTL     time.Duration // negative: the lease does not exist
+	Granted time.Duration // its TTL
+	Keys    [][]byte      // if they were requested
+}
+
+// GrantOptions are the options of [Client.Grant].
+type GrantOptions struct {
+	ID int64 // of the new lease; 0: the member chooses one
+}
+
+// LeaseOptions are the options of [Client.TimeToLive].
+type LeaseOptions struct {
+	Keys bool // return the lease's keys, too
+}
+
+// Grant makes a lease. Leases have whole seconds: ttl is rounded up. A TTL shorter than an election is raised, and the returned lease has the
+// granted TTL. A TTL over [limits.LeaseSeconds] is an Error with the code LeaseTooLong. The lease lives at least as long as its TTL, from the
+// call of Grant on.
+func (c *Client) Grant(ctx context.Context, ttl time.Duration, o GrantOptions) (Lease, error) {
+	x := c.newLeaseCall(ctx, wire.OpGrant, &wire.LeaseRequest{ID: o.ID, TTL: wholeSeconds(ttl)})
 	if err := c.do(ctx, x); err != nil {
 		return Lease{}, err
 	}
 	defer x.recycle()
 	p, err := wire.ReadResponse(x.answer)
-	var l Lease
+	var l kv.Lease
 	if err == nil {
 		_, l, err = p.Granted()
 	}
 	if err != nil {
 		return Lease{}, unknown(x.op, x.where.Load(), err)
 	}
-	return l, nil
+	return Lease{ID: l.ID, TTL: seconds(l.TTL)}, nil
 }
 
 // Revoke ends a lease and deletes its keys.
@@ -43,9 +60,9 @@ func (c *Client) Revoke(ctx context.Context, id int64) (Written, error) {
 	return c.written(ctx, c.newLeaseCall(ctx, wire.OpRevoke, &wire.LeaseRequest{ID: id}))
 }
 
-// Renew restarts the TTL of a lease, from the call of Renew on, and returns the TTL in seconds. If the lease has ended, the result
+// Renew restarts the TTL of a lease, from the call of Renew on, and returns the TTL. If the lease has ended, the result
 // is an Error with the code LeaseNotFound.
-func (c *Client) Renew(ctx context.Context, id int64) (ttl int64, err error) {
+func (c *Client) Renew(ctx context.Context, id int64) (ttl time.Duration, err error) {
 	x := c.newLeaseCall(ctx, wire.OpKeepAlive, &wire.LeaseRequest{ID: id})
 	if err := c.do(ctx, x); err != nil {
 		return 0, err
@@ -59,12 +76,12 @@ func (c *Client) Renew(ctx context.Context, id int64) (ttl int64, err error) {
 	if err == nil && left.TTL <= 0 {
 		err = kv.Errorf(kv.LeaseNotFound, "there is no lease %016x: it has expired, or was revoked", uint64(id))
 	}
-	return left.TTL, err
+	return seconds(left.TTL), err
 }
 
-// TimeToLive returns the remaining time of a lease, with its keys if keys is set. A missing lease is not an error.
-func (c *Client) TimeToLive(ctx context.Context, id int64, keys bool) (LeaseTime, error) {
-	q := wire.Ask{Lease: wire.LeaseRequest{ID: id, Keys: keys}}
+// TimeToLive returns the remaining time of a lease, with its keys if they are requested. A missing lease is not an error.
+func (c *Client) TimeToLive(ctx context.Context, id int64, o LeaseOptions) (LeaseTime, error) {
+	q := wire.Ask{Lease: wire.LeaseRequest{ID: id, Keys: o.Keys}}
 	var all [][]byte
 	for {
 		page, err := asked[wire.LeaseKeys](ctx, c, wire.OpTimeToLive, q)
@@ -76,7 +93,7 @@ func (c *Client) TimeToLive(ctx context.Context, id int64, keys bool) (LeaseTime
 			q.Lease.From = following(all[len(all)-1])
 		}
 		if !page.More || len(page.Keys) == 0 || q.Lease.From == nil {
-			return LeaseTime{TTL: page.TTL, Granted: page.Granted, Keys: all}, nil
+			return LeaseTime{TTL: seconds(page.TTL), Granted: seconds(page.Granted), Keys: all}, nil
 		}
 	}
 }
@@ -117,12 +134,21 @@ type KeepAlive struct {
 	err   error
 }
 
-// KeepAlive starts to renew a lease with a TTL in seconds that was granted or renewed at since. It goes on after ctx, until Stop.
-func (c *Client) KeepAlive(id, ttl int64, since time.Time) *KeepAlive {
+// KeepAlive starts to renew a lease whose TTL was granted or renewed at since. It goes on after ctx, until Stop.
+func (c *Client) KeepAlive(id int64, ttl time.Duration, since time.Time) *KeepAlive {
 	ctx, stop := context.WithCancel(c.ctx)
-	k := &KeepAlive{client: c, id: id, stop: stop, lost: make(chan struct{}), ended: make(chan struct{}), until: since.Add(seconds(ttl))}
+	k := &KeepAlive{client: c, id: id, stop: stop, lost: make(chan struct{}), ended: make(chan struct{}), until: since.Add(ttl)}
 	c.start(func() { k.run(ctx, ttl) })
 	return k
+}
+
+// wholeSeconds rounds a TTL up to seconds.
+func wholeSeconds(ttl time.Duration) int64 {
+	n := int64(ttl / time.Second)
+	if ttl%time.Second > 0 {
+		n++
+	}
+	return n
 }
 
 // seconds converts n seconds to a duration, limited to the longest duration.
@@ -157,11 +183,11 @@ func (k *KeepAlive) Stop() {
 	<-k.ended
 }
 
-func (k *KeepAlive) run(ctx context.Context, ttl int64) {
+func (k *KeepAlive) run(ctx context.Context, ttl time.Duration) {
 	defer close(k.ended)
 	defer k.stop()
 	var last error
-	wait := time.NewTimer(time.Until(k.until) - 2*seconds(ttl)/3)
+	wait := time.NewTimer(time.Until(k.until) - ttl/3*2)
 	defer wait.Stop()
 	for {
 		select {
@@ -181,9 +207,9 @@ func (k *KeepAlive) run(ctx context.Context, ttl int64) {
 		case err == nil:
 			ttl = renewed
 			k.mu.Lock()
-			k.until = begun.Add(seconds(ttl))
+			k.until = begun.Add(ttl)
 			k.mu.Unlock()
-			wait.Reset(seconds(ttl) / 3)
+			wait.Reset(ttl / 3)
 		case isLost(err) || !time.Now().Before(until):
 			if !isLost(err) && last != nil {
 				err = last

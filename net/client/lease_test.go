@@ -20,27 +20,27 @@ func TestLeases(t *testing.T) {
 	m := servertest.NewCluster(map[string]uint64{"n1": 1})
 	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, m, func(c *server.Config) { c.LeaseLeast = 2 })))
 	ctx := t.Context()
-	l := must[client.Lease](t)(c.Grant(ctx, 0, 1))
-	if l.ID <= 0 || l.TTL != 2 {
+	l := must[client.Lease](t)(c.Grant(ctx, 1*time.Second, client.GrantOptions{}))
+	if l.ID <= 0 || l.TTL != 2*time.Second {
 		t.Fatalf("granted %+v", l)
 	}
 	for i := range limits.LeaseKeys + 1 {
 		must[client.Written](t)(c.PutWith(ctx, kv.Put{Key: fmt.Appendf(nil, "k%06d", i), Lease: l.ID}))
 	}
-	left := must[client.LeaseTime](t)(c.TimeToLive(ctx, l.ID, true))
-	if left.TTL != 2 || left.Granted != 2 || len(left.Keys) != limits.LeaseKeys+1 || string(left.Keys[limits.LeaseKeys]) != fmt.Sprintf("k%06d", limits.LeaseKeys) {
-		t.Errorf("time to live %d of %d, %d keys", left.TTL, left.Granted, len(left.Keys))
+	left := must[client.LeaseTime](t)(c.TimeToLive(ctx, l.ID, client.LeaseOptions{Keys: true}))
+	if left.TTL != 2*time.Second || left.Granted != 2*time.Second || len(left.Keys) != limits.LeaseKeys+1 || string(left.Keys[limits.LeaseKeys]) != fmt.Sprintf("k%06d", limits.LeaseKeys) {
+		t.Errorf("time to live %v of %v, %d keys", left.TTL, left.Granted, len(left.Keys))
 	}
 	for i := range limits.LeaseKeys + 10 {
-		must[client.Lease](t)(c.Grant(ctx, int64(-1-i), 60))
+		must[client.Lease](t)(c.Grant(ctx, 60*time.Second, client.GrantOptions{ID: int64(-1 - i)}))
 	}
 	if all := must[[]int64](t)(c.Leases(ctx)); len(all) != limits.LeaseKeys+11 || all[0] != -limits.LeaseKeys-10 || all[len(all)-1] != l.ID {
 		t.Errorf("%d leases", len(all))
 	}
-	if ttl := must[int64](t)(c.Renew(ctx, l.ID)); ttl != 2 {
-		t.Errorf("renewed for %d s", ttl)
+	if ttl := must[time.Duration](t)(c.Renew(ctx, l.ID)); ttl != 2*time.Second {
+		t.Errorf("renewed for %v", ttl)
 	}
-	long := must[client.Lease](t)(c.Grant(ctx, 0, 3600))
+	long := must[client.Lease](t)(c.Grant(ctx, 3600*time.Second, client.GrantOptions{}))
 	k := c.KeepAlive(long.ID, long.TTL, time.Now().Add(-50*time.Minute)) // it is due at once, and again in 20 minutes
 	for begun := k.Until(); !k.Until().After(begun); {
 		time.Sleep(time.Millisecond)
@@ -60,10 +60,10 @@ func TestLeases(t *testing.T) {
 	if _, err := c.Renew(ctx, l.ID); !errors.As(err, &answer) || answer.Code != kv.LeaseNotFound {
 		t.Errorf("a lease that is gone is renewed: %v", err)
 	}
-	if left := must[client.LeaseTime](t)(c.TimeToLive(ctx, l.ID, true)); left.TTL != -1 || len(left.Keys) != 0 {
+	if left := must[client.LeaseTime](t)(c.TimeToLive(ctx, l.ID, client.LeaseOptions{Keys: true})); left.TTL != -time.Second || len(left.Keys) != 0 {
 		t.Errorf("a lease that is gone: %+v", left)
 	}
-	stopped := c.KeepAlive(-1, 60, time.Now())
+	stopped := c.KeepAlive(-1, time.Minute, time.Now())
 	stopped.Stop()
 	select {
 	case <-stopped.Lost():
@@ -93,7 +93,7 @@ func TestKeepAliveCountsFromTheQuestion(t *testing.T) {
 	trust := servertest.NewTrust(t)
 	m := slowLeases{servertest.NewCluster(map[string]uint64{"n1": 1}), make(chan time.Time, 100), make(chan struct{}, 100)}
 	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, m, nil)))
-	l := must[client.Lease](t)(c.Grant(t.Context(), 0, 3600))
+	l := must[client.Lease](t)(c.Grant(t.Context(), 3600*time.Second, client.GrantOptions{}))
 	k := c.KeepAlive(l.ID, l.TTL, time.Now().Add(-50*time.Minute)) // it is due at once
 	defer k.Stop()
 	begun := k.Until()
@@ -112,7 +112,7 @@ func TestKeepAliveIsLostInTime(t *testing.T) {
 	trust := servertest.NewTrust(t)
 	m := slowLeases{servertest.NewCluster(map[string]uint64{"n1": 1}), make(chan time.Time, 100), make(chan struct{})}
 	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, m, nil)))
-	l := must[client.Lease](t)(c.Grant(t.Context(), 0, 3600))
+	l := must[client.Lease](t)(c.Grant(t.Context(), 3600*time.Second, client.GrantOptions{}))
 	k := c.KeepAlive(l.ID, l.TTL, time.Now().Add(time.Second-time.Hour)) // it ends in a second
 	defer k.Stop()
 	<-m.came

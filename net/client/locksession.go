@@ -12,22 +12,22 @@ import (
 	"qkv/index/kv"
 )
 
-// ErrLockSessionLost: the session's lease has ended, or may have.
-var ErrLockSessionLost = errors.New("the session is lost: its lease has ended, or may have ended")
+// ErrLockSessionLost: the lock session's lease has ended, or may have.
+var ErrLockSessionLost = errors.New("the lock session is lost: its lease has ended, or may have ended")
 
-// ErrLockSessionClosed: the session was closed by its owner.
-var ErrLockSessionClosed = errors.New("the session is closed")
+// ErrLockSessionClosed: the lock session was closed by its owner.
+var ErrLockSessionClosed = errors.New("the lock session is closed")
 
-// ErrInUse: the session has the name already, or waits for it.
-var ErrInUse = errors.New("the session already holds this name, or waits for it")
+// ErrInUse: the lock session has the name already, or waits for it.
+var ErrInUse = errors.New("the lock session already holds this name, or waits for it")
 
-// DefaultTTL is the default TTL of a session, in seconds, as in etcd.
-const DefaultTTL = 60
+// DefaultTTL is the default TTL of a lock session, as in etcd.
+const DefaultTTL = 60 * time.Second
 
-// LockSessionOptions configure a session. The zero value is a lease of DefaultTTL.
+// LockSessionOptions configure a lock session. The zero value is a lease of DefaultTTL.
 type LockSessionOptions struct {
-	// TTL is the lease's TTL in seconds. A TTL shorter than an election is raised.
-	TTL int64
+	// TTL is the lease's TTL, rounded up to whole seconds. A TTL shorter than an election is raised.
+	TTL time.Duration
 	// Lease is an existing lease to use instead of a new one: it is renewed, and Close revokes it.
 	Lease int64
 }
@@ -38,11 +38,11 @@ type LockSession struct {
 	client *Client
 	lease  Lease
 	keep   *KeepAlive
-	ctx    context.Context // over when the session is, with the reason as its cause
+	ctx    context.Context // over when the lock session is, with the reason as its cause
 	end    context.CancelCauseFunc
 
 	mu    sync.Mutex
-	names map[string]bool // that it has or waits for: the session has one key for each name
+	names map[string]bool // that it has or waits for: the lock session has one key for each name
 }
 
 // NewLockSession grants a lease and keeps it alive. It goes on after ctx, until Close.
@@ -75,11 +75,11 @@ func NewLockSession(ctx context.Context, c *Client, o LockSessionOptions) (*Lock
 }
 
 // grant grants a lease with a unique random id: after an unknown outcome it can be requested again.
-func grant(ctx context.Context, c *Client, ttl int64) (id int64, begun time.Time, granted int64, err error) {
+func grant(ctx context.Context, c *Client, ttl time.Duration) (id int64, begun time.Time, granted time.Duration, err error) {
 	id = 1 + rand.Int64N(math.MaxInt64)
 	for {
 		begun = time.Now()
-		l, err := c.Grant(ctx, id, ttl)
+		l, err := c.Grant(ctx, ttl, GrantOptions{ID: id})
 		if answer, ok := errors.AsType[*kv.Error](err); ok && answer.Code == kv.LeaseExists {
 			begun, ttl, err = renew(ctx, c, id)
 			return id, begun, ttl, err
@@ -91,7 +91,7 @@ func grant(ctx context.Context, c *Client, ttl int64) (id int64, begun time.Time
 }
 
 // renew renews a lease, and returns the start of the renewal and the TTL.
-func renew(ctx context.Context, c *Client, id int64) (begun time.Time, ttl int64, err error) {
+func renew(ctx context.Context, c *Client, id int64) (begun time.Time, ttl time.Duration, err error) {
 	for {
 		begun = time.Now()
 		ttl, err = c.Renew(ctx, id)
@@ -101,13 +101,13 @@ func renew(ctx context.Context, c *Client, id int64) (begun time.Time, ttl int64
 	}
 }
 
-// Lease returns the session's lease. Keys that are put with it are deleted with the session.
+// Lease returns the lock session's lease. Keys that are put with it are deleted with the lock session.
 func (s *LockSession) Lease() Lease { return s.lease }
 
-// Done is closed when the session is over: its lease has ended, or may have, or Close or Orphan was called.
+// Done is closed when the lock session is over: its lease has ended, or may have, or Close or Orphan was called.
 func (s *LockSession) Done() <-chan struct{} { return s.ctx.Done() }
 
-// Err returns why the session is over: ErrLockSessionLost with the reason, or ErrLockSessionClosed. It is nil before.
+// Err returns why the lock session is over: ErrLockSessionLost with the reason, or ErrLockSessionClosed. It is nil before.
 func (s *LockSession) Err() error { return context.Cause(s.ctx) }
 
 // Until returns when the lease may end if it is not renewed, by this process's clock: protected work must end before.
@@ -119,7 +119,7 @@ func (s *LockSession) Orphan() {
 	s.keep.Stop()
 }
 
-// Close ends the session and revokes its lease, which releases its locks and leaderships.
+// Close ends the lock session and revokes its lease, which releases its locks and leaderships.
 func (s *LockSession) Close(ctx context.Context) error {
 	s.Orphan()
 	for {
@@ -133,19 +133,19 @@ func (s *LockSession) Close(ctx context.Context) error {
 	}
 }
 
-// within runs f with a context that also ends with the session, and then returns the session's error.
+// within runs f with a context that also ends with the lock session, and then returns the lock session's error.
 func (s *LockSession) within(ctx context.Context, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
 	err := f(ctx)
 	if over := s.Err(); over != nil {
-		return over // even after a success: another session may hold it by now
+		return over // even after a success: another lock session may hold it by now
 	}
 	return err
 }
 
-// take records that the session wants a name. It returns false if the session has the name already, or waits for it.
+// take records that the lock session wants a name. It returns false if the lock session has the name already, or waits for it.
 func (s *LockSession) take(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,46 +13,52 @@ import (
 	"qkv/net/wire"
 )
 
-// Members returns the members' records. If serializable, they are this client's member's view, available without a quorum.
-func (c *Client) Members(ctx context.Context, serializable bool) ([]Member, error) {
-	answer, err := asked[wire.List[Member]](ctx, c, wire.OpMembers, wire.Ask{Serializable: serializable})
+// ReadOptions are the options of reads without options of their own.
+type ReadOptions struct {
+	Serializable bool // the answer is the view of this client's member, available without a quorum
+}
+
+// Members returns the members' records.
+func (c *Client) Members(ctx context.Context, o ReadOptions) ([]kv.Member, error) {
+	answer, err := asked[wire.List[kv.Member]](ctx, c, wire.OpMembers, wire.Ask{Serializable: o.Serializable})
 	return answer.All, err
 }
 
 // ChangeMember changes the membership. Its errors mean the same as those of any other write.
-func (a *Admin) ChangeMember(ctx context.Context, change MemberChange) error {
+func (a *Admin) ChangeMember(ctx context.Context, change kv.MemberChange) error {
 	return a.c.change(ctx, wire.OpChangeMember, wire.Ask{Change: change})
 }
 
-// AddMember adds a learner, and returns its id, even if the outcome is unknown. The learner becomes a voter by itself when it has
-// caught up. If manual is set, PromoteMember makes it a voter.
-func (a *Admin) AddMember(ctx context.Context, name string, peers []string, manual bool) (id uint64, err error) {
-	id = newMemberID()
-	return id, a.ChangeMember(ctx, MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Manual: manual})
+// AddOptions are the options of [Admin.AddMember].
+type AddOptions struct {
+	// Manual keeps the member a learner until PromoteMember makes it a voter.
+	Manual bool
+	// Instead is the id of a voter that the learner replaces; 0: none. The leader promotes the learner in that voter's place when it has
+	// caught up. If the voter's addresses are among peers, they are the learner's from now on. With an empty name the learner takes over
+	// the name of a lost voter: the leader removes that voter first, when it has had no connection to it for some seconds.
+	Instead uint64
 }
 
-// AddMemberInstead adds a learner that replaces the voter instead. The leader promotes it in that voter's place when it has caught up. If
-// the voter's addresses are among peers, they are the learner's from now on. With an empty name the learner takes over the name of a lost
-// voter: the leader removes that voter first, when it has had no connection to it for some seconds.
-func (a *Admin) AddMemberInstead(ctx context.Context, name string, peers []string, instead uint64) (id uint64, err error) {
+// AddMember adds a learner, and returns its id, even if the outcome is unknown. The learner becomes a voter by itself when it has caught up.
+func (a *Admin) AddMember(ctx context.Context, name string, peers []string, o AddOptions) (id uint64, err error) {
 	id = newMemberID()
-	return id, a.ChangeMember(ctx, MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Instead: instead})
+	return id, a.ChangeMember(ctx, kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Manual: o.Manual, Instead: o.Instead})
 }
 
 // PromoteMember makes a learner a voter. If instead is not 0, the learner replaces that voter, which leaves.
 func (a *Admin) PromoteMember(ctx context.Context, id, instead uint64) error {
-	return a.ChangeMember(ctx, MemberChange{Kind: kv.PromoteMember, ID: id, Instead: instead})
+	return a.ChangeMember(ctx, kv.MemberChange{Kind: kv.PromoteMember, ID: id, Instead: instead})
 }
 
 // RemoveMember removes a member. Its id is never used again. A removed member stops, and its last answer can be lost with it. So after an
 // unknown outcome RemoveMember reads the list of members: if the id is absent, the removal has happened.
 func (a *Admin) RemoveMember(ctx context.Context, id uint64) error {
-	err := a.ChangeMember(ctx, MemberChange{Kind: kv.RemoveMember, ID: id})
+	err := a.ChangeMember(ctx, kv.MemberChange{Kind: kv.RemoveMember, ID: id})
 	if !errors.Is(err, ErrOutcomeUnknown) {
 		return err
 	}
-	members, unread := a.c.Members(ctx, false)
-	if unread == nil && !slices.ContainsFunc(members, func(m Member) bool { return m.ID == id }) {
+	members, unread := a.c.Members(ctx, ReadOptions{})
+	if unread == nil && !slices.ContainsFunc(members, func(m kv.Member) bool { return m.ID == id }) {
 		return nil
 	}
 	return err
@@ -60,7 +66,7 @@ func (a *Admin) RemoveMember(ctx context.Context, id uint64) error {
 
 // UpdateMember sets the addresses at which the other members reach a member.
 func (a *Admin) UpdateMember(ctx context.Context, id uint64, peers []string) error {
-	return a.ChangeMember(ctx, MemberChange{Kind: kv.UpdateMember, ID: id, Peers: peers})
+	return a.ChangeMember(ctx, kv.MemberChange{Kind: kv.UpdateMember, ID: id, Peers: peers})
 }
 
 // MoveLeader makes the voter id the leader, or, with 0, the follower with the most of the log. Only the leader can do that: the

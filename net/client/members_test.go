@@ -12,13 +12,12 @@ import (
 	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/net/server/servertest"
-	"qkv/net/wire"
 )
 
 // rolesOf lists the members, each with its role.
 func rolesOf(t *testing.T, c *client.Client, serializable bool) (roles []string) {
 	t.Helper()
-	for _, m := range must[[]client.Member](t)(c.Members(t.Context(), serializable)) {
+	for _, m := range must[[]kv.Member](t)(c.Members(t.Context(), client.ReadOptions{Serializable: serializable})) {
 		roles = append(roles, m.Name+" "+m.Role.String())
 	}
 	slices.Sort(roles)
@@ -32,9 +31,9 @@ func TestMembers(t *testing.T) {
 	m := servertest.NewCluster(map[string]uint64{"n1": 1, "n2": 2})
 	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, m, nil)))
 	ctx := t.Context()
-	id := must[uint64](t)(c.Admin().AddMember(ctx, "n3", []string{"10.0.0.3:2380"}, true))
-	all := must[[]client.Member](t)(c.Members(ctx, false))
-	i := slices.IndexFunc(all, func(m client.Member) bool { return m.ID == id })
+	id := must[uint64](t)(c.Admin().AddMember(ctx, "n3", []string{"10.0.0.3:2380"}, client.AddOptions{Manual: true}))
+	all := must[[]kv.Member](t)(c.Members(ctx, client.ReadOptions{}))
+	i := slices.IndexFunc(all, func(m kv.Member) bool { return m.ID == id })
 	if i < 0 || all[i].Name != "n3" || !all[i].Manual || all[i].Since == 0 || all[i].Started() || !slices.Equal(all[i].Peers, []string{"10.0.0.3:2380"}) {
 		t.Fatalf("%+v", all)
 	}
@@ -51,8 +50,14 @@ func TestMembers(t *testing.T) {
 		t.Errorf("the leader is %x: %v", m.Status().Leader, err)
 	}
 	for code, change := range map[kv.Code]func() error{
-		kv.MemberExists:   func() error { _, err := c.Admin().AddMember(ctx, "n1", []string{"10.0.0.4:2380"}, false); return err },
-		kv.AddressExists:  func() error { _, err := c.Admin().AddMember(ctx, "n4", []string{"10.0.0.9:2380"}, false); return err },
+		kv.MemberExists: func() error {
+			_, err := c.Admin().AddMember(ctx, "n1", []string{"10.0.0.4:2380"}, client.AddOptions{})
+			return err
+		},
+		kv.AddressExists: func() error {
+			_, err := c.Admin().AddMember(ctx, "n4", []string{"10.0.0.9:2380"}, client.AddOptions{})
+			return err
+		},
 		kv.NotLearner:     func() error { return c.Admin().PromoteMember(ctx, 1, 0) },
 		kv.MemberNotFound: func() error { return c.Admin().RemoveMember(ctx, 2) },
 		kv.BadRequest:     func() error { return c.Admin().UpdateMember(ctx, 1, []string{"nowhere"}) },
@@ -86,7 +91,7 @@ func TestMemberChangeAtMostOnce(t *testing.T) {
 		})
 	}
 	fail(2, kv.Unavailable)
-	id := must[uint64](t)(c.Admin().AddMember(t.Context(), "n2", []string{"10.0.0.2:2380"}, false))
+	id := must[uint64](t)(c.Admin().AddMember(t.Context(), "n2", []string{"10.0.0.2:2380"}, client.AddOptions{}))
 	if n := m.Proposals.Load(); n != 3 {
 		t.Errorf("%d proposals, the first two of which were refused for a moment", n)
 	}
@@ -144,7 +149,7 @@ func TestRemovalOfTheMemberThatIsAsked(t *testing.T) {
 			endpoints = append(endpoints, servertest.Endpoint(servertest.Start(t, trust, other, nil)))
 		}
 		s := open(t, trust, endpoints[0])
-		if _, err := s.Members(t.Context(), false); err != nil { // it is connected
+		if _, err := s.Members(t.Context(), client.ReadOptions{}); err != nil { // it is connected
 			t.Fatal(err)
 		}
 		tells(first, 2, endpoints...)
@@ -172,7 +177,7 @@ func TestRemovalOfTheMemberThatIsAsked(t *testing.T) {
 
 // tells makes a member say who is a member, and whether there is a leader.
 func tells(m *servertest.Member, leader uint64, clients ...string) {
-	s := wire.Status{Name: "n1", Leader: leader, Role: "follower"}
+	s := kv.Status{Name: "n1", Leader: leader, Role: "follower"}
 	for i, address := range clients {
 		s.Members = append(s.Members, kv.Member{ID: uint64(i) + 1, Clients: []string{address}})
 	}
@@ -353,8 +358,8 @@ func TestMoveLeaderAsksTheLeader(t *testing.T) {
 	follower, leader := servertest.NewCluster(map[string]uint64{"n1": 1, "n2": 2}), servertest.NewCluster(map[string]uint64{"n1": 1, "n2": 2})
 	there := servertest.Endpoint(servertest.Start(t, trust, leader, nil))
 	here := servertest.Endpoint(servertest.Start(t, trust, follower, nil))
-	of := func(id uint64) wire.Status {
-		return wire.Status{ID: id, Leader: 2, Members: []kv.Member{{ID: 1, Name: "n1", Clients: []string{here}}, {ID: 2, Name: "n2", Clients: []string{there}}}}
+	of := func(id uint64) kv.Status {
+		return kv.Status{ID: id, Leader: 2, Members: []kv.Member{{ID: 1, Name: "n1", Clients: []string{here}}, {ID: 2, Name: "n2", Clients: []string{there}}}}
 	}
 	follower.SetStatus(of(1))
 	leader.SetStatus(of(2))

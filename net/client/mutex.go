@@ -10,8 +10,8 @@ import (
 )
 
 var (
-	// ErrLocked: another session has the lock.
-	ErrLocked = errors.New("another session holds the lock")
+	// ErrLocked: another lock session has the lock.
+	ErrLocked = errors.New("another lock session holds the lock")
 	// ErrNotHeld: the lock or leadership to release is not held.
 	ErrNotHeld = errors.New("the lock or leadership is not held")
 	// ErrLost: the key of the lock or leadership, held or awaited, does not exist any more: its lease ended, or the key was
@@ -19,7 +19,7 @@ var (
 	ErrLost = election.ErrLost
 )
 
-// withdrawTime bounds how long an abandoned wait tries to leave the queue; otherwise the session's end removes it.
+// withdrawTime bounds how long an abandoned wait tries to leave the queue; otherwise the lock session's end removes it.
 const withdrawTime = 5 * time.Second
 
 // Mutex is a lock of a whole cluster. It is for one goroutine. The cluster cannot distinguish two Mutexes of one session and name:
@@ -33,7 +33,7 @@ type Mutex struct {
 // NewMutex returns the lock of a name.
 func NewMutex(s *LockSession, name string) *Mutex { return &Mutex{session: s, name: name} }
 
-// Lock waits until the session has the lock. After an error it neither has the lock nor waits in the queue.
+// Lock waits until the lock session has the lock. After an error it neither has the lock nor waits in the queue.
 func (m *Mutex) Lock(ctx context.Context) (err error) {
 	m.place, err = acquire(ctx, m.session, m.name, nil, election.Candidate.Wait)
 	return err
@@ -78,7 +78,7 @@ func acquire(
 	return election.Candidate{}, err
 }
 
-// leave leaves the queue after an abandoned wait, even after ctx has ended. If that fails, the session's end does it.
+// leave leaves the queue after an abandoned wait, even after ctx has ended. If that fails, the lock session's end does it.
 func leave(ctx context.Context, s store, place election.Candidate) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawTime)
 	defer cancel()
@@ -115,4 +115,4 @@ func (m *Mutex) Key() []byte { return m.place.Key }
 func (m *Mutex) Token() int64 { return m.place.Revision }
 
 // Guard returns a comparison that holds while the lock is held, for transactions that only its holder may make.
-func (m *Mutex) Guard() Compare { return m.place.Guard() }
+func (m *Mutex) Guard() kv.Compare { return m.place.Guard() }

@@ -50,7 +50,7 @@ func (b *rig) must(err error) {
 
 func (b *rig) session() *client.LockSession {
 	b.Helper()
-	s, err := client.NewLockSession(b.Context(), b.client, client.LockSessionOptions{TTL: 600})
+	s, err := client.NewLockSession(b.Context(), b.client, client.LockSessionOptions{TTL: 600 * time.Second})
 	b.must(err)
 	b.Cleanup(func() { _ = s.Close(context.Background()) })
 	return s
@@ -58,7 +58,7 @@ func (b *rig) session() *client.LockSession {
 
 func (b *rig) count(key string) int64 {
 	b.Helper()
-	found, err := b.client.Range(b.Context(), client.Range{Key: []byte(key), End: client.Prefix([]byte(key)), CountOnly: true})
+	found, err := b.client.Range(b.Context(), kv.Range{Key: []byte(key), End: client.Prefix([]byte(key)), CountOnly: true})
 	b.must(err)
 	return found.Count
 }
@@ -92,8 +92,8 @@ func TestMutexExcludes(t *testing.T) {
 				if before := last.Swap(m.Token()); before >= m.Token() {
 					t.Errorf("token %d comes after %d", m.Token(), before)
 				}
-				outcome, err := b.client.Txn(t.Context(), client.Txn{
-					Compares: []client.Compare{m.Guard()}, Success: []client.Op{{Put: &client.Put{Key: []byte("guarded"), Value: m.Key()}}},
+				outcome, err := b.client.Txn(t.Context(), kv.Txn{
+					Compares: []kv.Compare{m.Guard()}, Success: []kv.Op{{Put: &kv.Put{Key: []byte("guarded"), Value: m.Key()}}},
 				})
 				if err != nil || !outcome.Succeeded {
 					t.Errorf("the holder is refused: %v %v", outcome, err)
@@ -181,9 +181,9 @@ func TestMutexBesideOthers(t *testing.T) {
 	t.Parallel()
 	b := newRig(t)
 	s := b.session()
-	foreign, err := b.client.Grant(t.Context(), 0x1234, 600)
+	foreign, err := b.client.Grant(t.Context(), 600*time.Second, client.GrantOptions{ID: 0x1234})
 	b.must(err)
-	_, err = b.client.PutWith(t.Context(), client.Put{Key: []byte("one/1234"), Lease: foreign.ID})
+	_, err = b.client.PutWith(t.Context(), kv.Put{Key: []byte("one/1234"), Lease: foreign.ID})
 	b.must(err)
 	m := client.NewMutex(s, "one")
 	if err := m.TryLock(t.Context()); !errors.Is(err, client.ErrLocked) || m.Token() != 0 {
@@ -235,7 +235,7 @@ func TestSessionEnds(t *testing.T) {
 	b.must(s.Close(t.Context()))
 
 	// One that has a lease already, which ends: the renewal, at a third of its time, finds that it is gone.
-	l, err := b.client.Grant(t.Context(), 0, 3)
+	l, err := b.client.Grant(t.Context(), 3*time.Second, client.GrantOptions{})
 	b.must(err)
 	s, err = client.NewLockSession(t.Context(), b.client, client.LockSessionOptions{Lease: l.ID})
 	b.must(err)
@@ -302,7 +302,7 @@ func TestElection(t *testing.T) {
 	if err != nil || !found || leader.CreateRevision != two.Token() || string(leader.Key) != string(two.Key()) {
 		t.Errorf("%v %v %v", leader, found, err)
 	}
-	outcome, err := b.client.Txn(ctx, client.Txn{Compares: []client.Compare{two.Guard()}})
+	outcome, err := b.client.Txn(ctx, kv.Txn{Compares: []kv.Compare{two.Guard()}})
 	if err != nil || !outcome.Succeeded {
 		t.Errorf("the leader's guard: %v %v", outcome, err)
 	}
@@ -353,7 +353,7 @@ func TestMutexThroughFaults(t *testing.T) {
 	b.member.Lose.Store(true) // what is proposed happens, and nobody is told
 	session := make(chan *client.LockSession, 1)
 	go func() {
-		s, err := client.NewLockSession(t.Context(), c, client.LockSessionOptions{TTL: 600})
+		s, err := client.NewLockSession(t.Context(), c, client.LockSessionOptions{TTL: 600 * time.Second})
 		if err != nil {
 			t.Error(err)
 		}

@@ -126,7 +126,7 @@ func TestSessionAfterAPause(t *testing.T) {
 func TestSessionClockNeverGoesBack(t *testing.T) {
 	c := &Client{}
 	for _, told := range []struct{ clock, want int64 }{{7, 7}, {5, 7}, {0, 7}, {8, 8}} {
-		if c.learnClock(&wire.Status{Values: figures.Values{int64(figures.SessionClock), told.clock}}); c.naming.clock.Load() != told.want {
+		if c.learnClock(&kv.Status{Values: figures.Values{int64(figures.SessionClock), told.clock}}); c.naming.clock.Load() != told.want {
 			t.Errorf("told %d it keeps %d, want %d", told.clock, c.naming.clock.Load(), told.want)
 		}
 	}

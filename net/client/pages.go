@@ -9,6 +9,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 )
@@ -24,7 +25,7 @@ type pageStream struct {
 
 // openPages requests a range, or the rest of one, on a stream of its own, on the current connection. It returns nil if that is not
 // possible.
-func (c *Client) openPages(ctx context.Context, q *Range) *pageStream {
+func (c *Client) openPages(ctx context.Context, q *kv.Range) *pageStream {
 	k := c.current.Load()
 	if k == nil || k.retired.Load() {
 		return nil
@@ -57,7 +58,7 @@ func (s *pageStream) close() {
 }
 
 // next returns the next page. An *Error is the member's answer; after any other error the rest can be requested elsewhere.
-func (s *pageStream) next(ctx context.Context) (page RangeResult, err error) {
+func (s *pageStream) next(ctx context.Context) (page kv.RangeResult, err error) {
 	frame, err := s.frame(ctx)
 	if err != nil {
 		return page, err

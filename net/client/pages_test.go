@@ -14,16 +14,16 @@ import (
 )
 
 // fill puts n keys of a kilobyte, in transactions.
-func fill(t *testing.T, c *client.Client, n int) client.Range {
+func fill(t *testing.T, c *client.Client, n int) kv.Range {
 	t.Helper()
 	for i := 0; i < n; {
-		var txn client.Txn
+		var txn kv.Txn
 		for ; i < n && len(txn.Success) < 100; i++ {
-			txn.Success = append(txn.Success, client.Op{Put: &kv.Put{Key: fmt.Appendf(nil, "k/%06d", i), Value: bytes.Repeat([]byte{byte(i)}, 1000)}})
+			txn.Success = append(txn.Success, kv.Op{Put: &kv.Put{Key: fmt.Appendf(nil, "k/%06d", i), Value: bytes.Repeat([]byte{byte(i)}, 1000)}})
 		}
-		must[client.TxnResult](t)(c.Txn(t.Context(), txn))
+		must[kv.TxnResult](t)(c.Txn(t.Context(), txn))
 	}
-	return client.Range{Key: []byte("k/"), End: client.Prefix([]byte("k/"))}
+	return kv.Range{Key: []byte("k/"), End: client.Prefix([]byte("k/"))}
 }
 
 // A range is streamed at one revision: what is written and compacted while it is read, and all that there was of it, does not
@@ -59,7 +59,7 @@ func TestPagesStream(t *testing.T) {
 	if seen != n {
 		t.Errorf("%d keys", seen)
 	}
-	if found := must[client.RangeResult](t)(c.Range(t.Context(), q)); len(found.KVs) != 2 {
+	if found := must[kv.RangeResult](t)(c.Range(t.Context(), q)); len(found.KVs) != 2 {
 		t.Errorf("%d keys are left", len(found.KVs))
 	}
 }
@@ -115,7 +115,7 @@ func TestPagesSorted(t *testing.T) {
 		if limit > 0 {
 			want = limit
 		}
-		var before client.KeyValue
+		var before kv.KeyValue
 		seen, more := int64(0), false
 		for page, err := range c.Pages(t.Context(), q) {
 			if err != nil {
@@ -140,12 +140,12 @@ func TestPagesSorted(t *testing.T) {
 		}
 	}
 	q.Limit = 10
-	if found := must[client.RangeResult](t)(c.Range(t.Context(), q)); len(found.KVs) != 10 || !found.More || found.Count != n {
+	if found := must[kv.RangeResult](t)(c.Range(t.Context(), q)); len(found.KVs) != 10 || !found.More || found.Count != n {
 		t.Errorf("%d of %d", len(found.KVs), found.Count)
 	}
 }
 
-func remove(c *client.Client, q client.Range) error {
+func remove(c *client.Client, q kv.Range) error {
 	_, err := c.DeleteRange(context.Background(), q.Key, q.End)
 	return err
 }

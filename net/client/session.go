@@ -43,7 +43,7 @@ const sessionIdle = limits.SessionTTL / 2
 
 // name gives a write its name, unless it has one, and returns the name. It returns false if the session's window of retryable
 // writes is full.
-func (x *call) name(n *naming) (w kv.SessionWrite, ok bool) {
+func (x *call) name(n *naming) (w kv.WriteName, ok bool) {
 	clock := n.clock.Load()
 	if clock == 0 {
 		return w, true
@@ -62,7 +62,7 @@ func (x *call) name(n *naming) (w kv.SessionWrite, ok bool) {
 		x.session, x.sequence, s.used = s, s.next, x.begun
 		s.next++
 	}
-	return kv.SessionWrite{Session: s.id, Sequence: x.sequence, Window: x.sequence + 1 - s.first, Opened: s.opened}, true
+	return kv.WriteName{Session: s.id, Sequence: x.sequence, Window: x.sequence + 1 - s.first, Opened: s.opened}, true
 }
 
 func newSession(clock int64) *session {
@@ -152,8 +152,8 @@ func (c *Client) endSession(x *call, k *conn) {
 }
 
 // learnClock keeps the newest session clock.
-func (c *Client) learnClock(s *wire.Status) {
-	for old := c.naming.clock.Load(); !c.config.NoSessions && s.Get(figures.SessionClock) > old; old = c.naming.clock.Load() {
+func (c *Client) learnClock(s *kv.Status) {
+	for old := c.naming.clock.Load(); !c.config.NoNames && s.Get(figures.SessionClock) > old; old = c.naming.clock.Load() {
 		c.naming.clock.CompareAndSwap(old, s.Get(figures.SessionClock))
 	}
 }

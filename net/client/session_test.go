@@ -15,7 +15,6 @@ import (
 	"qkv/net/client"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
-	"qkv/net/wire"
 )
 
 // pair is two members over one store, with sessions, and a client that begins with the first.
@@ -54,7 +53,7 @@ func (p *pair) version(key string) int64 {
 }
 
 // noLeader is the status of a member that was cut off from the others.
-var noLeader = wire.Status{Name: "test", ID: 1, Role: "candidate"}
+var noLeader = kv.Status{Name: "test", ID: 1, Role: "candidate"}
 
 // What a member applied and did not answer is asked of another one, and answered as it was when it was applied.
 func TestWritesAreSentAgain(t *testing.T) {
@@ -63,13 +62,13 @@ func TestWritesAreSentAgain(t *testing.T) {
 	ctx := t.Context()
 	b := func(s string) []byte { return []byte(s) }
 	must[client.Written](t)(p.Put(ctx, b("first"), b("1")))
-	lease := must[client.Lease](t)(p.Grant(ctx, 9, 60))
+	lease := must[client.Lease](t)(p.Grant(ctx, 60*time.Second, client.GrantOptions{ID: 9}))
 	p.a.Lose.Store(true)
 	p.a.SetStatus(noLeader)
 	var all sync.WaitGroup
 	for what, f := range map[string]func() error{
 		"put": func() error {
-			w, err := p.PutWith(ctx, client.Put{Key: b("first"), Value: b("2"), PrevKV: true})
+			w, err := p.PutWith(ctx, kv.Put{Key: b("first"), Value: b("2"), PrevKV: true})
 			if err == nil && (len(w.Previous) != 1 || string(w.Previous[0].Value) != "1" || w.Previous[0].ModRevision >= w.Revision) {
 				err = fmt.Errorf("the key before was %+v", w)
 			}
@@ -83,9 +82,9 @@ func TestWritesAreSentAgain(t *testing.T) {
 			return err
 		},
 		"transaction": func() error {
-			r, err := p.Txn(ctx, client.Txn{
-				Compares: []client.Compare{{Key: b("t"), Target: kv.CompareVersion, Number: 0}},
-				Success:  []client.Op{{Put: &client.Put{Key: b("t"), Value: b("1")}}, {Range: &client.Range{Key: b("t")}}},
+			r, err := p.Txn(ctx, kv.Txn{
+				Compares: []kv.Compare{{Key: b("t"), Target: kv.CompareVersion, Number: 0}},
+				Success:  []kv.Op{{Put: &kv.Put{Key: b("t"), Value: b("1")}}, {Range: &kv.Range{Key: b("t")}}},
 			})
 			if err == nil && (!r.Succeeded || len(r.Answers) != 2 || len(r.Answers[1].Range.KVs) != 1 || r.Answers[1].Range.KVs[0].ModRevision != r.Revision) {
 				err = fmt.Errorf("the transaction did %+v", r)
@@ -93,7 +92,7 @@ func TestWritesAreSentAgain(t *testing.T) {
 			return err
 		},
 		"grant": func() error {
-			l, err := p.Grant(ctx, 0, 60)
+			l, err := p.Grant(ctx, 60*time.Second, client.GrantOptions{})
 			if _, there := p.a.View().Lease(l.ID); err == nil && (!there || p.a.View().LeaseCount() > 2) {
 				err = fmt.Errorf("lease %x of %d", l.ID, p.a.View().LeaseCount())
 			}
@@ -104,7 +103,7 @@ func TestWritesAreSentAgain(t *testing.T) {
 			return err
 		},
 		"refused": func() error {
-			_, err := p.PutWith(ctx, client.Put{Key: b("none"), IgnoreValue: true})
+			_, err := p.PutWith(ctx, kv.Put{Key: b("none"), IgnoreValue: true})
 			if codeOf(err) != kv.KeyNotFound || errors.Is(err, client.ErrOutcomeUnknown) {
 				return fmt.Errorf("refused as %w", err)
 			}
@@ -187,7 +186,7 @@ func TestSessionsEnd(t *testing.T) {
 	p.a.Lose.Store(true)
 	p.a.SetStatus(noLeader)
 	_, err := p.Put(t.Context(), []byte("a"), nil)
-	if !errors.Is(err, client.ErrOutcomeUnknown) || codeOf(err) != kv.SessionEnded {
+	if !errors.Is(err, client.ErrOutcomeUnknown) || codeOf(err) != kv.NameEnded {
 		t.Errorf("a write of an ended session: %v", err)
 	}
 	if v := p.version("a"); v != 3 {

@@ -4,18 +4,19 @@ import (
 	"context"
 	"errors"
 
+	"qkv/index/kv"
 	"qkv/net/wire"
 )
 
 // Status returns the status of the member at an endpoint; with no endpoint, of this client's member. An endpoint is tried once.
-func (a *Admin) Status(ctx context.Context, endpoint string) (Status, error) {
+func (a *Admin) Status(ctx context.Context, endpoint string) (kv.Status, error) {
 	if endpoint == "" {
 		return a.c.statusOfAny(ctx)
 	}
 	a.c.mu.Lock()
 	if a.c.closed {
 		a.c.mu.Unlock()
-		return Status{}, ErrClosed
+		return kv.Status{}, ErrClosed
 	}
 	a.c.running.Add(1)
 	a.c.mu.Unlock()
@@ -31,7 +32,7 @@ func (a *Admin) Status(ctx context.Context, endpoint string) (Status, error) {
 	}
 	k, err := a.c.dialEndpoint(ctx, endpoint)
 	if err != nil {
-		return Status{}, &UnavailableError{Op: wire.OpStatus.String(), Endpoints: []EndpointError{{endpoint, err}}}
+		return kv.Status{}, &UnavailableError{Op: wire.OpStatus.String(), Endpoints: []EndpointError{{endpoint, err}}}
 	}
 	defer k.fail(errDone)
 	return k.member, nil
@@ -49,11 +50,11 @@ func (a *Admin) Readmit(ctx context.Context, endpoint string, member uint64) err
 
 // Clients returns the clients that are connected to the member at an endpoint, those with the most unread bytes and requests first. Only an
 // administrator may ask.
-func (a *Admin) Clients(ctx context.Context, endpoint string) (all []ClientLoad, err error) {
+func (a *Admin) Clients(ctx context.Context, endpoint string) (all []kv.ClientLoad, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.c.config.Timeout)
 	defer cancel()
 	err = a.c.askAt(ctx, endpoint, a.c.newCall(ctx, wire.OpClients), func(p *wire.Response) (err error) {
-		answer, err := wire.ReadAnswer[wire.List[ClientLoad]](p)
+		answer, err := wire.ReadAnswer[wire.List[kv.ClientLoad]](p)
 		all = answer.All
 		return err
 	})
@@ -93,15 +94,15 @@ func (c *Client) askAt(ctx context.Context, endpoint string, x *call, read func(
 	return err
 }
 
-func (c *Client) statusOfAny(ctx context.Context) (Status, error) {
+func (c *Client) statusOfAny(ctx context.Context) (kv.Status, error) {
 	x := c.newCall(ctx, wire.OpStatus)
 	if err := c.do(ctx, x); err != nil {
-		return Status{}, err
+		return kv.Status{}, err
 	}
 	defer x.recycle()
 	p, err := wire.ReadResponse(x.answer)
 	if err != nil {
-		return Status{}, err
+		return kv.Status{}, err
 	}
-	return wire.ReadAnswer[wire.Status](&p)
+	return wire.ReadAnswer[kv.Status](&p)
 }

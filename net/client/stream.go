@@ -72,7 +72,7 @@ func (s *stream) send(x *call) bool {
 	if s.failed != nil || s.used >= slotsMost || (s.used > 0 && s.bytes+weight > slotBytesMost) {
 		return false
 	}
-	var once kv.SessionWrite
+	var once kv.WriteName
 	if x.write && x.op.Once() {
 		var ok bool
 		if once, ok = x.name(&s.conn.client.naming); !ok {
@@ -280,7 +280,7 @@ func (s *stream) complete(x *call, a *arrival) {
 	switch {
 	case failed == nil:
 		x.succeed(a)
-	case failed.Code == kv.SessionEnded && x.session != nil:
+	case failed.Code == kv.NameEnded && x.session != nil:
 		s.conn.client.endSession(x, s.conn)
 		if x.doubt {
 			x.giveUp(failed)

@@ -11,14 +11,14 @@ import (
 )
 
 // PutWith is Put with all options. The caller may reuse its slices when it returns.
-func (c *Client) PutWith(ctx context.Context, p Put) (Written, error) {
+func (c *Client) PutWith(ctx context.Context, p kv.Put) (Written, error) {
 	x := c.newCall(ctx, wire.OpPut)
 	x.body = kv.AppendPut(room(x.body, len(p.Key)+len(p.Value)+slotWeight), &p)
 	return c.written(ctx, x)
 }
 
 // DeleteWith is DeleteRange with all options.
-func (c *Client) DeleteWith(ctx context.Context, d Delete) (Written, error) {
+func (c *Client) DeleteWith(ctx context.Context, d kv.Delete) (Written, error) {
 	x := c.newCall(ctx, wire.OpDelete)
 	x.bulk = d.PrevKV && len(d.End) > 0
 	x.body = kv.AppendDelete(x.body[:0], &d)
@@ -27,20 +27,20 @@ func (c *Client) DeleteWith(ctx context.Context, d Delete) (Written, error) {
 
 // Txn makes a transaction. A transaction that is [kv.Txn.ReadOnly] is a read, also when it fails. Keys and values of its answer may
 // have [limits.BodyBytes]: beyond that the result is an error, although a write was applied.
-func (c *Client) Txn(ctx context.Context, t Txn) (TxnResult, error) {
+func (c *Client) Txn(ctx context.Context, t kv.Txn) (kv.TxnResult, error) {
 	x := c.newCall(ctx, wire.OpTxn)
 	x.write = !t.ReadOnly()
 	x.bulk = t.Ranges()
 	x.body = kv.AppendTxn(x.body[:0], &t)
 	if err := tooLarge(x); err != nil {
-		return TxnResult{}, err
+		return kv.TxnResult{}, err
 	}
 	if err := c.do(ctx, x); err != nil {
-		return TxnResult{}, err
+		return kv.TxnResult{}, err
 	}
 	defer x.recycle()
 	p, err := wire.ReadResponse(bytes.Clone(x.answer)) // the result's slices are parts of it
-	var result *TxnResult
+	var result *kv.TxnResult
 	if err == nil {
 		result, err = p.Txn()
 	}
@@ -50,7 +50,7 @@ func (c *Client) Txn(ctx context.Context, t Txn) (TxnResult, error) {
 	case x.write:
 		err = unknown(x.op, x.where.Load(), err)
 	}
-	return TxnResult{}, err
+	return kv.TxnResult{}, err
 }
 
 // Compact drops the history before a revision: it becomes the oldest revision that can be read.
@@ -83,8 +83,8 @@ func (a *Admin) WaitDropped(ctx context.Context, revision int64) error {
 
 // RevisionAt returns the newest revision that was written at a time or before it, by the clocks of the members. If it is compacted,
 // the result is an Error with the code Compacted.
-func (c *Client) RevisionAt(ctx context.Context, at time.Time, serializable bool) (int64, error) {
-	answer, err := asked[wire.List[int64]](ctx, c, wire.OpRevisionAt, wire.Ask{Wall: at.UnixNano(), Serializable: serializable})
+func (c *Client) RevisionAt(ctx context.Context, at time.Time, o ReadOptions) (int64, error) {
+	answer, err := asked[wire.List[int64]](ctx, c, wire.OpRevisionAt, wire.Ask{Wall: at.UnixNano(), Serializable: o.Serializable})
 	if err == nil && len(answer.All) != 1 {
 		err = errShortTimes
 	}

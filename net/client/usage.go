@@ -15,14 +15,14 @@ const usageTries = 5
 // Usage returns the usage of all groups, which must fit into memory, as of one revision. A member streams the keys without their
 // values, and the client adds them up; writes go on meanwhile. If the member stops, or if history is compacted after the stream has
 // released its state (see Pages), it begins again.
-func (a *Admin) Usage(ctx context.Context, q Usage) (UsageResult, error) {
+func (a *Admin) Usage(ctx context.Context, q kv.Usage) (kv.UsageResult, error) {
 	if err := q.Check(kv.Bounds{Key: limits.KeyBytes}); err != nil {
-		return UsageResult{}, err
+		return kv.UsageResult{}, err
 	}
 	for tries := 1; ; tries++ {
 		// This question needs no permission. It finds a member that answers, and confirms that it has everything that was written before.
-		if _, err := asked[AuthStatus](ctx, a.c, wire.OpAuthStatus, wire.Ask{Serializable: q.Serializable}); err != nil {
-			return UsageResult{}, err
+		if _, err := asked[kv.AuthStatus](ctx, a.c, wire.OpAuthStatus, wire.Ask{Serializable: q.Serializable}); err != nil {
+			return kv.UsageResult{}, err
 		}
 		all, again, err := a.c.usageOnce(ctx, &q)
 		if !again || tries == usageTries {
@@ -32,7 +32,7 @@ func (a *Admin) Usage(ctx context.Context, q Usage) (UsageResult, error) {
 }
 
 // usageOnce asks the current member. again says that another attempt may succeed.
-func (c *Client) usageOnce(ctx context.Context, q *Usage) (all UsageResult, again bool, err error) {
+func (c *Client) usageOnce(ctx context.Context, q *kv.Usage) (all kv.UsageResult, again bool, err error) {
 	of := q.Range()
 	s := c.openPages(ctx, &of)
 	if s == nil {
@@ -46,7 +46,7 @@ func (c *Client) usageOnce(ctx context.Context, q *Usage) (all UsageResult, agai
 		}
 		if err != nil {
 			answer, is := errors.AsType[*kv.Error](err)
-			return UsageResult{}, ctx.Err() == nil && (is && answer.Code == kv.Compacted || resumable(err)), err
+			return kv.UsageResult{}, ctx.Err() == nil && (is && answer.Code == kv.Compacted || resumable(err)), err
 		}
 		if !page.More {
 			return all, false, nil

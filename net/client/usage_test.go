@@ -14,10 +14,10 @@ import (
 	"qkv/net/server/servertest"
 )
 
-var bySlash = client.Usage{Separator: []byte("/"), Depth: 1}
+var bySlash = kv.Usage{Separator: []byte("/"), Depth: 1}
 
 // check fails unless there are n groups of one key each, and one change of each key.
-func checkUsage(t *testing.T, all client.UsageResult, n int) {
+func checkUsage(t *testing.T, all kv.UsageResult, n int) {
 	t.Helper()
 	if len(all.Rows) != n {
 		t.Fatalf("%d groups, want %d", len(all.Rows), n)
@@ -36,11 +36,11 @@ func checkUsage(t *testing.T, all client.UsageResult, n int) {
 func groups(t *testing.T, c *client.Client, n int) {
 	t.Helper()
 	for i := 0; i < n; {
-		var txn client.Txn
+		var txn kv.Txn
 		for ; i < n && len(txn.Success) < limits.TxnOperations; i++ {
-			txn.Success = append(txn.Success, client.Op{Put: &kv.Put{Key: fmt.Appendf(nil, "k%06d/", i), Value: []byte("v")}})
+			txn.Success = append(txn.Success, kv.Op{Put: &kv.Put{Key: fmt.Appendf(nil, "k%06d/", i), Value: []byte("v")}})
 		}
-		must[client.TxnResult](t)(c.Txn(t.Context(), txn))
+		must[kv.TxnResult](t)(c.Txn(t.Context(), txn))
 	}
 }
 
@@ -48,17 +48,17 @@ func groups(t *testing.T, c *client.Client, n int) {
 func TestUsage(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, nil)
-	checkUsage(t, must[client.UsageResult](t)(c.Admin().Usage(t.Context(), bySlash)), 0)
+	checkUsage(t, must[kv.UsageResult](t)(c.Admin().Usage(t.Context(), bySlash)), 0)
 	groups(t, c.Client, 20_000)
-	checkUsage(t, must[client.UsageResult](t)(c.Admin().Usage(t.Context(), bySlash)), 20_000)
+	checkUsage(t, must[kv.UsageResult](t)(c.Admin().Usage(t.Context(), bySlash)), 20_000)
 	stale := bySlash
 	stale.Serializable = true
-	checkUsage(t, must[client.UsageResult](t)(c.Admin().Usage(t.Context(), stale)), 20_000)
-	one := client.Usage{Prefix: []byte("k00001"), Separator: []byte("none")}
-	if all := must[client.UsageResult](t)(c.Admin().Usage(t.Context(), one)); len(all.Rows) != 1 || string(all.Rows[0].Prefix) != "k00001" || all.Rows[0].Keys != 10 {
+	checkUsage(t, must[kv.UsageResult](t)(c.Admin().Usage(t.Context(), stale)), 20_000)
+	one := kv.Usage{Prefix: []byte("k00001"), Separator: []byte("none")}
+	if all := must[kv.UsageResult](t)(c.Admin().Usage(t.Context(), one)); len(all.Rows) != 1 || string(all.Rows[0].Prefix) != "k00001" || all.Rows[0].Keys != 10 {
 		t.Errorf("%+v", all)
 	}
-	if _, err := c.Admin().Usage(t.Context(), client.Usage{}); err == nil || err.(*client.Error).Code != kv.BadRequest {
+	if _, err := c.Admin().Usage(t.Context(), kv.Usage{}); err == nil || err.(*kv.Error).Code != kv.BadRequest {
 		t.Errorf("without a separator: %v", err)
 	}
 }
@@ -78,11 +78,11 @@ func TestUsageElsewhere(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		done <- one.Close()
 	}()
-	checkUsage(t, must[client.UsageResult](t)(c.Admin().Usage(t.Context(), bySlash)), n)
+	checkUsage(t, must[kv.UsageResult](t)(c.Admin().Usage(t.Context(), bySlash)), n)
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	checkUsage(t, must[client.UsageResult](t)(c.Admin().Usage(t.Context(), bySlash)), n)
+	checkUsage(t, must[kv.UsageResult](t)(c.Admin().Usage(t.Context(), bySlash)), n)
 }
 
 // A count that fails because of a compaction begins again, but not forever. Another failure is final.
@@ -110,7 +110,7 @@ func TestUsageAgain(t *testing.T) {
 			return nil
 		})
 		all, err := c.Admin().Usage(t.Context(), bySlash)
-		if answer, is := errors.AsType[*client.Error](err); is != (x.want != kv.OK) || is && answer.Code != x.want || reads.Load() != x.reads {
+		if answer, is := errors.AsType[*kv.Error](err); is != (x.want != kv.OK) || is && answer.Code != x.want || reads.Load() != x.reads {
 			t.Errorf("%d times %v: %v, %d reads", x.fails, x.code, err, reads.Load())
 		}
 		if x.want == kv.OK {

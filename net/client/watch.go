@@ -19,7 +19,7 @@ type WatchResponse struct {
 	// none twice.
 	Revision int64
 	// Events are in order, and all events of one revision come together. A progress notice has none.
-	Events []WatchEvent
+	Events []kv.WatchEvent
 
 	bytes int64
 }
@@ -30,7 +30,7 @@ var ErrWatchClosed = errors.New("the watch is closed")
 // CompactedError is the error of a watch whose undelivered events are compacted. Read the current state, and watch from there.
 type CompactedError struct {
 	Oldest int64 // the oldest revision that can be watched
-	Cause  *Error
+	Cause  *kv.Error
 }
 
 func (e *CompactedError) Error() string { return e.Cause.Error() }
@@ -42,7 +42,7 @@ func (e *CompactedError) Unwrap() error { return e.Cause }
 type Watcher struct {
 	// Constant.
 	client  *Client
-	request Watch
+	request kv.Watch
 	wake    chan struct{} // a token: Next has something to see
 
 	// Guarded by client.watching.mu.
@@ -50,9 +50,9 @@ type Watcher struct {
 
 	mu       sync.Mutex
 	queue    []*WatchResponse
-	bytes    int64        // of queue
-	partial  []WatchEvent // of a revision that is not complete yet
-	parts    int64        // bytes of partial
+	bytes    int64           // of queue
+	partial  []kv.WatchEvent // of a revision that is not complete yet
+	parts    int64           // bytes of partial
 	begun    bool
 	revision int64 // the member's revision when the watch began
 	next     int64 // the first revision without delivered events; 0: the one after the newest
@@ -64,7 +64,7 @@ type Watcher struct {
 // Watch begins a watch, and returns when a member has it: it delivers all changes after [Watcher.Revision]. It ends with ctx, or by
 // Close. If the connection is lost, or the member cannot serve, the watch is resumed at another member by itself: each event comes
 // once, in order. If ctx has no deadline, the beginning may take Config.Timeout.
-func (c *Client) Watch(ctx context.Context, request Watch) (*Watcher, error) {
+func (c *Client) Watch(ctx context.Context, request kv.Watch) (*Watcher, error) {
 	request.Key, request.End = append([]byte(nil), request.Key...), append([]byte(nil), request.End...)
 	w := &Watcher{client: c, request: request, next: request.Revision, wake: make(chan struct{}, 1)}
 	begun := time.Now()

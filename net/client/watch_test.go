@@ -21,7 +21,7 @@ import (
 const watchTime = time.Minute
 
 // told reads so many events.
-func told(t *testing.T, w *client.Watcher, n int) (events []client.WatchEvent) {
+func told(t *testing.T, w *client.Watcher, n int) (events []kv.WatchEvent) {
 	t.Helper()
 	for len(events) < n {
 		response, err := w.Next()
@@ -33,7 +33,7 @@ func told(t *testing.T, w *client.Watcher, n int) (events []client.WatchEvent) {
 	return events
 }
 
-func show(e client.WatchEvent) string {
+func show(e kv.WatchEvent) string {
 	s := fmt.Sprintf("put %s %s %d", e.KV.Key, e.KV.Value, e.KV.Version)
 	if e.Deleted {
 		s = "delete " + string(e.KV.Key)
@@ -44,7 +44,7 @@ func show(e client.WatchEvent) string {
 	return fmt.Sprintf("%d %s", e.KV.ModRevision, s)
 }
 
-func wanted(t *testing.T, events []client.WatchEvent, want ...string) {
+func wanted(t *testing.T, events []kv.WatchEvent, want ...string) {
 	t.Helper()
 	var got []string
 	for _, e := range events {
@@ -66,7 +66,7 @@ func TestWatch(t *testing.T) {
 		}
 	}
 	put("a", "1")
-	begin := func(q client.Watch) *client.Watcher {
+	begin := func(q kv.Watch) *client.Watcher {
 		t.Helper()
 		w, err := c.Watch(ctx, q)
 		if err != nil {
@@ -74,10 +74,10 @@ func TestWatch(t *testing.T) {
 		}
 		return w
 	}
-	all := begin(client.Watch{Key: []byte("a"), End: client.From, PrevKV: true})
-	past := begin(client.Watch{Key: []byte("a"), Revision: 1})
-	deletes := begin(client.Watch{Key: []byte("a"), End: []byte("c"), NoPut: true})
-	later := begin(client.Watch{Key: []byte("a"), Revision: 4})
+	all := begin(kv.Watch{Key: []byte("a"), End: client.From, PrevKV: true})
+	past := begin(kv.Watch{Key: []byte("a"), Revision: 1})
+	deletes := begin(kv.Watch{Key: []byte("a"), End: []byte("c"), NoPut: true})
+	later := begin(kv.Watch{Key: []byte("a"), Revision: 4})
 	if all.Revision() != 2 {
 		t.Errorf("begun at revision %d, want 2", all.Revision())
 	}
@@ -102,7 +102,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("closed: %v", err)
 	}
 	ended, stop := context.WithCancel(ctx)
-	one, err := c.Watch(ended, client.Watch{Key: []byte("z")})
+	one, err := c.Watch(ended, kv.Watch{Key: []byte("z")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,8 +110,8 @@ func TestWatch(t *testing.T) {
 	if _, err := one.Next(); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
 	}
-	var refused *client.Error
-	if _, err := c.Watch(ctx, client.Watch{Key: []byte("b"), End: []byte("a")}); !errors.As(err, &refused) || refused.Code != kv.BadRequest {
+	var refused *kv.Error
+	if _, err := c.Watch(ctx, kv.Watch{Key: []byte("b"), End: []byte("a")}); !errors.As(err, &refused) || refused.Code != kv.BadRequest {
 		t.Errorf("an empty range: %v", err)
 	}
 	if err := c.Close(); err != nil {
@@ -120,7 +120,7 @@ func TestWatch(t *testing.T) {
 	if _, err := all.Next(); !errors.Is(err, client.ErrClosed) {
 		t.Errorf("the client is closed: %v", err)
 	}
-	if _, err := c.Watch(ctx, client.Watch{Key: []byte("b")}); !errors.Is(err, client.ErrClosed) {
+	if _, err := c.Watch(ctx, kv.Watch{Key: []byte("b")}); !errors.Is(err, client.ErrClosed) {
 		t.Errorf("the client was closed: %v", err)
 	}
 }
@@ -162,7 +162,7 @@ func TestWatchResumes(t *testing.T) {
 	const n = 3000
 	var watchers []*client.Watcher
 	for i := range 20 {
-		w, err := c.Watch(ctx, client.Watch{Key: []byte("k"), End: client.Prefix([]byte("k")), PrevKV: i%2 == 0})
+		w, err := c.Watch(ctx, kv.Watch{Key: []byte("k"), End: client.Prefix([]byte("k")), PrevKV: i%2 == 0})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +211,7 @@ func TestWatchNotRead(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), watchTime)
 	defer cancel()
 	begin := func() *client.Watcher {
-		w, err := c.Watch(ctx, client.Watch{Key: []byte("k")})
+		w, err := c.Watch(ctx, kv.Watch{Key: []byte("k")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -249,14 +249,14 @@ func TestTooManyWatches(t *testing.T) {
 	defer cancel()
 	var watchers []*client.Watcher
 	for range 50 {
-		w, err := c.Watch(ctx, client.Watch{Key: []byte("k")})
+		w, err := c.Watch(ctx, kv.Watch{Key: []byte("k")})
 		if err != nil {
 			t.Fatal(err)
 		}
 		watchers = append(watchers, w)
 	}
-	var refused *client.Error
-	if _, err := c.Watch(ctx, client.Watch{Key: []byte("k")}); !errors.As(err, &refused) || refused.Code != kv.Overloaded || !strings.Contains(err.Error(), "this connection has 50, the limit") {
+	var refused *kv.Error
+	if _, err := c.Watch(ctx, kv.Watch{Key: []byte("k")}); !errors.As(err, &refused) || refused.Code != kv.Overloaded || !strings.Contains(err.Error(), "this connection has 50, the limit") {
 		t.Errorf("one watch more: %v", err)
 	}
 	if _, err := c.Put(ctx, []byte("k"), nil); err != nil {
@@ -270,7 +270,7 @@ func TestTooManyWatches(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	for { // its place is free when its end was written
-		_, err := c.Watch(ctx, client.Watch{Key: []byte("k")})
+		_, err := c.Watch(ctx, kv.Watch{Key: []byte("k")})
 		if err == nil {
 			break
 		} else if !errors.As(err, &refused) || refused.Code != kv.Overloaded {
@@ -285,7 +285,7 @@ func TestClosedWatchIsForgotten(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	begin := func() weak.Pointer[client.Watcher] {
-		w, err := c.Watch(ctx, client.Watch{Key: []byte("k")})
+		w, err := c.Watch(ctx, kv.Watch{Key: []byte("k")})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,7 @@ func TestWatchResumesWithinRevision(t *testing.T) {
 	tell := func(revision int64, fragment bool, keys ...string) {
 		f := &wire.WatchFrame{WatchDelivery: kv.WatchDelivery{Kind: kv.WatchEvents, Revision: revision, Fragment: fragment}}
 		for _, key := range keys {
-			f.Events = append(f.Events, WatchEvent{Event: kv.Event{KV: KeyValue{Key: []byte(key), ModRevision: 5}}})
+			f.Events = append(f.Events, kv.WatchEvent{Event: kv.Event{KV: kv.KeyValue{Key: []byte(key), ModRevision: 5}}})
 		}
 		w.told(f, &WatchResponse{Revision: revision, Events: f.Events})
 	}
@@ -56,7 +56,7 @@ func TestReadWaitsNoLonger(t *testing.T) {
 	w.created(4)
 	for revision := int64(5); revision < 8; revision++ {
 		f := &wire.WatchFrame{WatchDelivery: kv.WatchDelivery{Kind: kv.WatchEvents, Revision: revision}}
-		over := w.told(f, &WatchResponse{Revision: revision, Events: make([]WatchEvent, 1), bytes: limits.ClientWatchBytes/2 + 1})
+		over := w.told(f, &WatchResponse{Revision: revision, Events: make([]kv.WatchEvent, 1), bytes: limits.ClientWatchBytes/2 + 1})
 		if want := revision%2 == 0; over != want {
 			t.Errorf("revision %d: too much waits: %v", revision, over)
 		}

@@ -290,7 +290,7 @@ func (s authService) userList(ctx context.Context, _ *pb.AuthUserListRequest) (a
 		return nil, err
 	}
 	list := &pb.AuthUserListResponse{Header: s.header(v.Revision())}
-	v.Auth().Users(func(u *kv.User) bool {
+	v.Auth().Users(func(u *kv.UserRecord) bool {
 		list.Users = append(list.Users, u.Name)
 		return true
 	})

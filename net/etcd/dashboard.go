@@ -30,7 +30,7 @@ type Dashboard struct {
 	Insecure  bool       // browsers on other hosts need no certificate while authentication is off
 	Certified bool       // clients on this host need a certificate, and so do browsers on this host while authentication is off
 
-	Clients func() []wire.ClientLoad // of all endpoints
+	Clients func() []kv.ClientLoad // of all endpoints
 	Cluster func(context.Context) *web.Cluster
 }
 

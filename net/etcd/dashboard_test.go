@@ -29,7 +29,7 @@ import (
 // withDashboard serves the dashboard at the clients' port.
 func withDashboard(c *etcd.Config) {
 	c.Dashboard = etcd.Dashboard{
-		AtClients: true, Clients: func() []wire.ClientLoad { return nil },
+		AtClients: true, Clients: func() []kv.ClientLoad { return nil },
 		Cluster: func(context.Context) *web.Cluster {
 			return &web.Cluster{Self: "n1", Recent: func(time.Time) []meter.Point { return nil }}
 		},
@@ -366,7 +366,7 @@ func TestDashboardSlowWatches(t *testing.T) {
 		t.Errorf("before: %d watches, slow are %v", watches, slow)
 	}
 	eventually(t, func() bool { // the stream itself is nothing that is unread; the keys of its watches are counted
-		return !slices.ContainsFunc(s.Clients(), func(one wire.ClientLoad) bool { return one.Bytes > int64(len("busy")+len("quiet")) })
+		return !slices.ContainsFunc(s.Clients(), func(one kv.ClientLoad) bool { return one.Bytes > int64(len("busy")+len("quiet")) })
 	})
 	const puts = 60
 	for range puts {
@@ -375,7 +375,7 @@ func TestDashboardSlowWatches(t *testing.T) {
 		}
 	}
 	slow, _ := list()
-	if all := s.Clients(); !slices.ContainsFunc(all, func(one wire.ClientLoad) bool { return one.Bytes >= 100<<10 }) {
+	if all := s.Clients(); !slices.ContainsFunc(all, func(one kv.ClientLoad) bool { return one.Bytes >= 100<<10 }) {
 		t.Errorf("clients with unread events: %+v", all)
 	}
 	if len(slow) != 1 || string(slow[0].Key) != "busy" || slow[0].Unread < 100<<10 || slow[0].Behind < 2 || slow[0].Behind > puts {

@@ -28,12 +28,11 @@ import (
 	"qkv/internal/limits"
 	"qkv/internal/meter"
 	"qkv/net/etcd/front"
-	"qkv/net/wire"
 )
 
 // Metrics holds the member's metrics, in addition to its status and its View.
 type Metrics struct {
-	wire.Status
+	kv.Status
 
 	WritesFailed, ReadsFailed, ReadsSlow  uint64
 	WritesPending                         int64 // batches

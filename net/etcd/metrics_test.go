@@ -18,7 +18,6 @@ import (
 	"qkv/internal/figures"
 	"qkv/internal/meter"
 	"qkv/net/etcd"
-	"qkv/net/wire"
 )
 
 // etcdNames are the metrics of etcd that there are: those that its alerts and its dashboard use first.
@@ -114,7 +113,7 @@ func counting() *member {
 		Native:    etcd.NativeMetrics{Connections: 23, Handshakes: 24, Requests: 25, Bytes: 26, RangeRows: 27, Accepted: 28},
 		Mailboxes: map[string]int{"applier": 29},
 	})
-	m.SetStatus(wire.Status{
+	m.SetStatus(kv.Status{
 		Name: "n1", ID: 1, Version: "v0", Role: "leader", Leader: 1,
 		Values: figures.Values{
 			int64(figures.Term), 7, int64(figures.Commit), 30, int64(figures.Applied), 31, int64(figures.Used), 32, int64(figures.Quota), 33,

@@ -48,7 +48,7 @@ type Member interface {
 	MoveLeader(ctx context.Context, to uint64) *kv.Error
 	Metrics() Metrics
 	View() *index.View
-	Status() wire.Status
+	Status() kv.Status
 	// RaftStatus returns the part of the status that each request needs.
 	RaftStatus() RaftStatus
 }

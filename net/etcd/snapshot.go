@@ -293,7 +293,7 @@ func (w *snapshotWriter) writeAuth(tx *bbolt.Tx) (err error) {
 	if a.Enabled() && !put("auth", "authEnabled", []byte{1}) || !put("auth", "authRevision", binary.BigEndian.AppendUint64(nil, a.Revision())) {
 		return err
 	}
-	a.Users(func(u *kv.User) bool {
+	a.Users(func(u *kv.UserRecord) bool {
 		return encode("authUsers", u.Name, &authpb.User{
 			Name: []byte(u.Name), Password: u.Password, Roles: u.Roles, Options: &authpb.UserAddOptions{NoPassword: u.NoPassword},
 		})

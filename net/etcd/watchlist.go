@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/web"
-	"qkv/net/wire"
 )
 
 // watchStreams is the set of all streams of watches.
@@ -45,7 +45,7 @@ func (l *watchStreams) each(f func(w *watches)) {
 }
 
 // Clients returns the connected clients of this endpoint, with the number of their watches.
-func (s *Server) Clients() []wire.ClientLoad {
+func (s *Server) Clients() []kv.ClientLoad {
 	all := s.port.Clients()
 	watched := map[string]int64{}
 	s.watching.each(func(w *watches) { watched[w.account.Name()] += int64(len(w.byID)) })

@@ -21,7 +21,7 @@ func userOf(name wire.Identity) string {
 type login struct {
 	name  string
 	epoch uint64 // of the user at that time
-	proof wire.Proof
+	proof kv.Proof
 	until time.Time // a JWT's end; zero: the login has none
 	// checked is the auth revision at which the login was last found valid; another revision checks it again.
 	checked atomic.Uint64

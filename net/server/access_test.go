@@ -128,8 +128,8 @@ func bodies(prefix string) map[string]struct {
 		"keep alive":       {wire.OpKeepAlive, wire.AppendLeaseBody(nil, wire.OpKeepAlive, &wire.LeaseRequest{ID: leaseOfTest})},
 		"keys of a lease":  {wire.OpTimeToLive, ask(wire.Ask{Lease: wire.LeaseRequest{ID: leaseOfTest, Keys: true}})},
 		"leases":           {wire.OpLeases, ask(wire.Ask{})},
-		"authors":          {wire.OpAuthorsOf, ask(wire.Ask{Changes: []wire.Change{{Key: key, Revision: 2}}})},
-		"local authors":    {wire.OpAuthorsOf, ask(wire.Ask{Changes: []wire.Change{{Key: key, Revision: 2}}, Serializable: true})},
+		"authors":          {wire.OpAuthorsOf, ask(wire.Ask{Changes: []kv.Change{{Key: key, Revision: 2}}})},
+		"local authors":    {wire.OpAuthorsOf, ask(wire.Ask{Changes: []kv.Change{{Key: key, Revision: 2}}, Serializable: true})},
 		"time to live":     {wire.OpTimeToLive, ask(wire.Ask{Lease: wire.LeaseRequest{ID: leaseOfTest}})},
 		"grant":            {wire.OpGrant, wire.AppendLeaseBody(nil, wire.OpGrant, &wire.LeaseRequest{TTL: 60})},
 		"members":          {wire.OpMembers, ask(wire.Ask{})},
@@ -459,7 +459,7 @@ func TestUsersAndRolesInPages(t *testing.T) {
 	var names []string
 	pages := 0
 	for from, more := "", true; more; pages++ {
-		answer, err := wire.ReadAnswer[wire.List[wire.User]](root.allowed(wire.OpUsers, ask(wire.Ask{From: from})))
+		answer, err := wire.ReadAnswer[wire.List[kv.User]](root.allowed(wire.OpUsers, ask(wire.Ask{From: from})))
 		page := answer.All
 		if err != nil || len(page) == 0 {
 			t.Fatal(err, len(page))
@@ -504,16 +504,16 @@ func TestUsersAndRolesInPages(t *testing.T) {
 // A member says who the client is, also while authentication is off, and changes are recorded with their author.
 func TestWhoAmI(t *testing.T) {
 	e := newEndpoint(t, nil)
-	who := func(r *raw) wire.Self {
+	who := func(r *raw) kv.Self {
 		t.Helper()
-		self, err := wire.ReadAnswer[wire.Self](r.allowed(wire.OpWhoAmI, ask(wire.Ask{Serializable: true})))
+		self, err := wire.ReadAnswer[kv.Self](r.allowed(wire.OpWhoAmI, ask(wire.Ask{Serializable: true})))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return self
 	}
 	ci, member := e.as(t, "ci"), e.as(t, "")
-	if self := who(ci); self.Name != "ci" || self.Proof != wire.ProofCertificate || self.Known || self.Enabled || self.Revision != 1 {
+	if self := who(ci); self.Name != "ci" || self.Proof != kv.ProofCertificate || self.Known || self.Enabled || self.Revision != 1 {
 		t.Errorf("%+v", self)
 	}
 	key := []byte("app1/k")
@@ -526,19 +526,19 @@ func TestWhoAmI(t *testing.T) {
 	if self := who(e.as(t, "test")); !self.Root || self.Name != "test" {
 		t.Errorf("%+v", self)
 	}
-	if self := who(member); self.Name != "" || self.Proof != wire.ProofNone {
+	if self := who(member); self.Name != "" || self.Proof != kv.ProofNone {
 		t.Errorf("%+v", self)
 	}
 	ci.allowed(wire.OpDelete, kv.AppendDelete(nil, &kv.Delete{Key: key}))
-	changes := []wire.Change{{Key: []byte("app1/other"), Revision: 2}}
+	changes := []kv.Change{{Key: []byte("app1/other"), Revision: 2}}
 	for _, revision := range []int64{4, 3, 2, 5, -1} {
-		changes = append(changes, wire.Change{Key: key, Revision: revision})
+		changes = append(changes, kv.Change{Key: key, Revision: revision})
 	}
 	body := ask(wire.Ask{Changes: changes})
 	if got, err := wire.ReadAnswer[wire.List[string]](ci.allowed(wire.OpAuthorsOf, body)); err != nil || fmt.Sprintf("%q", got.All) != `["" "ci" "" "ci" "" ""]` {
 		t.Errorf("%q, %v", got.All, err)
 	}
-	if s, err := wire.ReadAnswer[wire.AuthStatus](member.allowed(wire.OpAuthStatus, ask(wire.Ask{}))); err != nil || !s.Enabled || s.Revision != e.member.View().Auth().Revision() {
+	if s, err := wire.ReadAnswer[kv.AuthStatus](member.allowed(wire.OpAuthStatus, ask(wire.Ask{}))); err != nil || !s.Enabled || s.Revision != e.member.View().Auth().Revision() {
 		t.Errorf("%+v, %v", s, err)
 	}
 }

@@ -51,7 +51,7 @@ func (c *conn) event(op wire.Op) audit.Event {
 	}
 	if l := c.login.Load(); l != nil {
 		e.User, e.Proof = l.name, audit.Password
-		if l.proof == wire.ProofToken {
+		if l.proof == kv.ProofToken {
 			e.Proof = audit.Token
 		}
 	}

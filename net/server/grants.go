@@ -29,7 +29,7 @@ func after(key, end []byte) []byte {
 func below(key, end []byte) bool { return end == nil || bytes.Compare(key, end) < 0 }
 
 // grantsOf returns the permissions of a user's roles that overlap a range, in the order of their keys. They permit writing, or reading.
-func grantsOf(auth *index.Auth, u *kv.User, key, end []byte, write bool) (grants []wire.Grant) {
+func grantsOf(auth *index.Auth, u *kv.UserRecord, key, end []byte, write bool) (grants []kv.Grant) {
 	last := after(key, end)
 	for _, name := range u.Roles {
 		role, _ := auth.Role(name)
@@ -39,21 +39,21 @@ func grantsOf(auth *index.Auth, u *kv.User, key, end []byte, write bool) (grants
 				allows = p.Type.Writes()
 			}
 			if allows && below(p.Key, last) && below(key, after(p.Key, p.End)) {
-				grants = append(grants, wire.Grant{Role: name, Permission: p})
+				grants = append(grants, kv.Grant{Role: name, Permission: p})
 			}
 		}
 	}
-	slices.SortFunc(grants, func(a, b wire.Grant) int {
+	slices.SortFunc(grants, func(a, b kv.Grant) int {
 		return cmp.Or(bytes.Compare(a.Key, b.Key), cmp.Compare(a.Role, b.Role))
 	})
 	return grants
 }
 
 // covering returns the fewest of some sorted permissions that together cover a range; false if they do not cover it.
-func covering(grants []wire.Grant, key, end []byte) (cover []wire.Grant, whole bool) {
+func covering(grants []kv.Grant, key, end []byte) (cover []kv.Grant, whole bool) {
 	from, last := key, after(key, end) // the keys below from are covered
 	for next := 0; ; {
-		var best *wire.Grant
+		var best *kv.Grant
 		var reach []byte // of best
 		for ; next < len(grants) && bytes.Compare(grants[next].Key, from) <= 0; next++ {
 			one := &grants[next]
@@ -72,11 +72,11 @@ func covering(grants []wire.Grant, key, end []byte) (cover []wire.Grant, whole b
 }
 
 // checkPermission answers the question whether a user would be permitted an access, if authentication is enabled.
-func checkPermission(auth *index.Auth, u *kv.User, p *kv.Permission) wire.AuthCheck {
+func checkPermission(auth *index.Auth, u *kv.UserRecord, p *kv.Permission) kv.AuthCheck {
 	if auth.IsRoot(u.Name) {
-		return wire.AuthCheck{Allowed: true, Root: true}
+		return kv.AuthCheck{Allowed: true, Root: true}
 	}
-	answer := wire.AuthCheck{Allowed: true}
+	answer := kv.AuthCheck{Allowed: true}
 	for _, write := range []bool{false, true} {
 		if write && !p.Type.Writes() || !write && !p.Type.Reads() {
 			continue

@@ -141,7 +141,7 @@ func (c *conn) verify(ctx context.Context, name string, password auth.Secret) (t
 	if err != nil && !errors.Is(err, auth.ErrVerifyOnly) {
 		return "", answerOf(err)
 	}
-	c.login.Store(&login{name: name, epoch: u.Epoch, proof: wire.ProofPassword})
+	c.login.Store(&login{name: name, epoch: u.Epoch, proof: kv.ProofPassword})
 	return token, nil
 }
 
@@ -173,7 +173,7 @@ func (c *conn) resume(ctx context.Context, token string) (name string, refused *
 	case !ok, jwt && claims.Revision < v.Auth().Revision(), !jwt && claims.Epoch != u.Epoch:
 		return claims.User, errBadToken
 	}
-	l := &login{name: claims.User, epoch: u.Epoch, proof: wire.ProofToken, until: claims.Until}
+	l := &login{name: claims.User, epoch: u.Epoch, proof: kv.ProofToken, until: claims.Until}
 	c.login.Store(l)
 	if !l.until.IsZero() {
 		end := time.AfterFunc(time.Until(l.until), func() { c.endWith(l) })

@@ -40,7 +40,7 @@ func (e *endpoint) withPassword(t *testing.T, password string) {
 // who returns the user of a connection.
 func (r *raw) who() string {
 	r.t.Helper()
-	self, err := wire.ReadAnswer[wire.Self](r.allowed(wire.OpWhoAmI, ask(wire.Ask{})))
+	self, err := wire.ReadAnswer[kv.Self](r.allowed(wire.OpWhoAmI, ask(wire.Ask{})))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestPasswordIsHashed(t *testing.T) {
 	r.allowed(wire.OpLogin, login("new", "sesame"))
 
 	// A retry of the same write is hashed once more, and applied once.
-	once := kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: e.member.View().SessionClock()}
+	once := kv.WriteName{Session: 9, Sequence: 1, Window: 1, Opened: e.member.View().SessionClock()}
 	body := change(kv.AuthChange{Kind: kv.UserAdd, User: "twice"}, "sesame")
 	for id := range uint64(2) {
 		root.send(wire.AppendWrite(nil, id, wire.OpAuthChange, wait, &once, body))

@@ -182,24 +182,24 @@ func TestMoveLeaderOfOneWhoHasLeft(t *testing.T) {
 }
 
 // readPush reads a status that the member pushes.
-func readPush(ctx context.Context, conn *quic.Conn) (wire.Status, error) {
+func readPush(ctx context.Context, conn *quic.Conn) (kv.Status, error) {
 	stream, err := conn.AcceptUniStream(ctx)
 	if err != nil {
-		return wire.Status{}, err
+		return kv.Status{}, err
 	}
 	b, err := io.ReadAll(stream)
 	if err != nil {
-		return wire.Status{}, err
+		return kv.Status{}, err
 	}
 	frame, rest, ok, err := wire.SplitFrame(b, limits.ResponseBytes)
 	if err != nil || !ok || len(rest) > 0 {
-		return wire.Status{}, fmt.Errorf("%x: %w", b, err)
+		return kv.Status{}, fmt.Errorf("%x: %w", b, err)
 	}
 	p, err := wire.ReadResponse(frame)
 	if err != nil || p.ID != 0 {
-		return wire.Status{}, fmt.Errorf("%+v: %w", p, err)
+		return kv.Status{}, fmt.Errorf("%+v: %w", p, err)
 	}
-	return wire.ReadAnswer[wire.Status](&p)
+	return wire.ReadAnswer[kv.Status](&p)
 }
 
 // A member that stops tells its clients of a change that is just made. They would not find the other members, if they know it alone.
@@ -218,7 +218,7 @@ func TestMembersAreToldAtTheEnd(t *testing.T) {
 				}
 			}
 		}()
-		e.member.SetStatus(wire.Status{Leader: 9, Members: []kv.Member{{ID: 9, Name: "n9"}}})
+		e.member.SetStatus(kv.Status{Leader: 9, Members: []kv.Member{{ID: 9, Name: "n9"}}})
 		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Millisecond)
 		e.server.Drain(ctx)
 		cancel()
@@ -236,7 +236,7 @@ func TestMembersAreToldAtTheEnd(t *testing.T) {
 func TestMembersAreTold(t *testing.T) {
 	e := newEndpoint(t, nil)
 	r := e.raw(t)
-	for _, status := range []wire.Status{
+	for _, status := range []kv.Status{
 		{Leader: 1, Members: []kv.Member{{ID: 1, Name: "n1"}}},
 		{Leader: 1, Members: []kv.Member{{ID: 1, Name: "n1", Clients: []string{"10.0.0.1:2379"}}}},
 		{Members: []kv.Member{{ID: 2, Name: "n2"}}},

@@ -17,7 +17,7 @@ func TestWritesThatComeAgain(t *testing.T) {
 	r := e.raw(t)
 	opened := e.member.View().SessionClock()
 	write := func(id uint64, op wire.Op, sequence uint64, body []byte) []byte {
-		return wire.AppendWrite(nil, id, op, wait, &kv.SessionWrite{Session: 1 << 60, Sequence: sequence, Window: sequence, Opened: opened}, body)
+		return wire.AppendWrite(nil, id, op, wait, &kv.WriteName{Session: 1 << 60, Sequence: sequence, Window: sequence, Opened: opened}, body)
 	}
 	over := func(id uint64, value string) []byte {
 		return write(id, wire.OpPut, 1, kv.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte(value), PrevKV: true}))
@@ -67,12 +67,12 @@ func TestWritesThatComeAgain(t *testing.T) {
 
 	// Names that are refused.
 	r.send(slices.Concat(
-		wire.AppendWrite(nil, 14, wire.OpPut, wait, &kv.SessionWrite{Session: 7, Sequence: 5, Window: 1}, kv.AppendPut(nil, &kv.Put{Key: []byte("k")})),
-		wire.AppendWrite(nil, 15, wire.OpPut, wait, &kv.SessionWrite{Session: 7, Sequence: 5, Window: 6}, kv.AppendPut(nil, &kv.Put{Key: []byte("k")})),
+		wire.AppendWrite(nil, 14, wire.OpPut, wait, &kv.WriteName{Session: 7, Sequence: 5, Window: 1}, kv.AppendPut(nil, &kv.Put{Key: []byte("k")})),
+		wire.AppendWrite(nil, 15, wire.OpPut, wait, &kv.WriteName{Session: 7, Sequence: 5, Window: 6}, kv.AppendPut(nil, &kv.Put{Key: []byte("k")})),
 	))
 	r.want(15, kv.BadRequest)
-	r.want(14, kv.SessionEnded)
-	wide := kv.SessionWrite{Session: 7, Sequence: 1 << 40, Window: limits.SessionWindow + 1, Opened: opened}
+	r.want(14, kv.NameEnded)
+	wide := kv.WriteName{Session: 7, Sequence: 1 << 40, Window: limits.SessionWindow + 1, Opened: opened}
 	r.send(wire.AppendWrite(nil, 16, wire.OpPut, wait, &wide, kv.AppendPut(nil, &kv.Put{Key: []byte("k")})))
 	r.want(16, kv.Overloaded)
 	e.idle(t)
@@ -83,7 +83,7 @@ func TestGrantThatComesAgainElsewhere(t *testing.T) {
 	first := newEndpoint(t, func(c *server.Config) { c.LeaseLeast = 2 })
 	second := *first
 	second.server = servertest.Start(t, first.trust, first.member, func(c *server.Config) { c.LeaseLeast = 5 })
-	name := kv.SessionWrite{Session: 1 << 60, Sequence: 1, Window: 1, Opened: first.member.View().SessionClock()}
+	name := kv.WriteName{Session: 1 << 60, Sequence: 1, Window: 1, Opened: first.member.View().SessionClock()}
 	for i, e := range []*endpoint{first, &second} {
 		r := e.raw(t)
 		r.send(wire.AppendWrite(nil, 1, wire.OpGrant, wait, &name, wire.AppendLeaseBody(nil, wire.OpGrant, &wire.LeaseRequest{TTL: 1})))

@@ -248,7 +248,7 @@ func (s *stream) answerAlone(q *wire.Request) *kv.Error {
 		if more := s.conn.server.config.Clients; more != nil {
 			all = more
 		}
-		b.answers = wire.AppendAnswer(b.answers, q.ID, &wire.List[wire.ClientLoad]{All: all()})
+		b.answers = wire.AppendAnswer(b.answers, q.ID, &wire.List[kv.ClientLoad]{All: all()})
 		return nil
 	}
 	if refusal := member.Readmit(q.Ask.Member); refusal != nil {

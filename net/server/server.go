@@ -50,7 +50,7 @@ type Member interface {
 	// View returns the newest applied state.
 	View() *index.View
 	// Status returns the member's report of its own state.
-	Status() wire.Status
+	Status() kv.Status
 }
 
 // Config is the configuration of a Server. Conn or Address, Credentials, Member, Hasher and Tokens must be given.
@@ -67,7 +67,7 @@ type Config struct {
 	Operations *meter.Operations // nil: clients' operations are not counted
 	Backups    Backups           // nil: requests for backups are refused
 	// Clients returns the clients of all endpoints of the member; nil: those of this endpoint.
-	Clients func() []wire.ClientLoad
+	Clients func() []kv.ClientLoad
 
 	// The proofs of users: passwords and tokens. The other endpoint has the same.
 	Hasher *auth.Hasher
@@ -106,8 +106,8 @@ type Server struct {
 	conns        int                         // len(conns) of all identities together
 	identities   map[wire.Identity]*identity // the identities that have connections
 	everAccepted uint64
-	said         wire.Status // the newest push
-	membersAt    uint64      // number of changes of the members
+	said         kv.Status // the newest push
+	membersAt    uint64    // number of changes of the members
 }
 
 // Start opens the endpoint and serves until Close.
@@ -222,7 +222,7 @@ func (s *Server) Stats() Stats {
 }
 
 // Clients returns the connected clients of this endpoint.
-func (s *Server) Clients() (all []wire.ClientLoad) {
+func (s *Server) Clients() (all []kv.ClientLoad) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, of := range s.identities {
@@ -230,7 +230,7 @@ func (s *Server) Clients() (all []wire.ClientLoad) {
 		if of.name.Class != wire.ClassClient {
 			name = fmt.Sprintf("%v %s", of.name.Class, name)
 		}
-		one := wire.ClientLoad{Name: name, API: "qkv", Connections: int64(len(of.conns)), Bytes: of.share.taken()}
+		one := kv.ClientLoad{Name: name, API: "qkv", Connections: int64(len(of.conns)), Bytes: of.share.taken()}
 		for c := range of.conns {
 			one.Requests += c.requests.Load()
 			one.Watches += c.watches.Load()

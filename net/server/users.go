@@ -28,9 +28,9 @@ func hasRole(auth *index.Auth, user, role string) bool {
 }
 
 // self returns the connection's user in a View, or why its login has ended.
-func (c *conn) self(v *index.View) (wire.Self, *kv.Error) {
+func (c *conn) self(v *index.View) (kv.Self, *kv.Error) {
 	auth := v.Auth()
-	self := wire.Self{Name: c.user, Proof: wire.ProofCertificate, Enabled: auth.Enabled(), Revision: auth.Revision()}
+	self := kv.Self{Name: c.user, Proof: kv.ProofCertificate, Enabled: auth.Enabled(), Revision: auth.Revision()}
 	if l := c.login.Load(); l != nil {
 		if err := l.check(auth); err == nil {
 			self.Name, self.Proof = l.name, l.proof
@@ -39,7 +39,7 @@ func (c *conn) self(v *index.View) (wire.Self, *kv.Error) {
 		}
 	}
 	if self.Name == "" {
-		self.Proof = wire.ProofNone
+		self.Proof = kv.ProofNone
 		return self, nil
 	}
 	u, known := auth.User(self.Name)
@@ -59,16 +59,16 @@ func (b *buffer) appendSelf(id uint64, v *index.View, c *conn) bool {
 // appendUsers appends one user, or the next users in the order of their names.
 func (b *body) appendUsers(to *buffer, v *index.View) bool {
 	auth, q, id := v.Auth(), b.request.Ask, b.request.ID
-	page := wire.List[wire.User]{Revision: auth.Revision()}
+	page := wire.List[kv.User]{Revision: auth.Revision()}
 	size, most := 0, int(to.pageBytes())
 	if q.Name != "" {
 		u, ok := auth.User(q.Name)
 		if !ok {
 			return to.appendError(id, kv.UserNotFound, fmt.Sprintf("there is no user %q", q.Name))
 		}
-		page.All = []wire.User{wire.UserOf(&u)}
+		page.All = []kv.User{wire.UserOf(&u)}
 	} else {
-		auth.Users(func(u *kv.User) bool {
+		auth.Users(func(u *kv.UserRecord) bool {
 			if u.Name < q.From {
 				return true
 			}

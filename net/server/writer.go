@@ -213,7 +213,7 @@ func (s *stream) encodeOne(w *writer, v *index.View, x *slot, d *kv.Completion) 
 	case x.op == wire.OpAlarms:
 		return w.appendValue(x.id, &wire.List[kv.Alarm]{All: v.Alarms()})
 	case x.op == wire.OpAuthStatus:
-		return w.appendValue(x.id, &wire.AuthStatus{Enabled: v.Auth().Enabled(), Revision: v.Auth().Revision()})
+		return w.appendValue(x.id, &kv.AuthStatus{Enabled: v.Auth().Enabled(), Revision: v.Auth().Revision()})
 	case x.op == wire.OpWhoAmI:
 		return w.appendSelf(x.id, v, s.conn)
 	}

@@ -20,7 +20,7 @@ type Ask struct {
 	Revision     int64           `msgpack:"revision"`  // the oldest one that a compaction keeps
 	Wall         int64           `msgpack:"wall"`      // the time of the requested revision, in nanoseconds since 1970
 	Revisions    []int64         `msgpack:"revisions"` // whose times are requested
-	Changes      []Change        `msgpack:"changes"`   // whose authors are requested
+	Changes      []kv.Change     `msgpack:"changes"`   // whose authors are requested
 
 	// Auth is a change of users. The member hashes the clear password of the change or of a login, and draws the secret.
 	Auth       kv.AuthChange `msgpack:"auth"`
@@ -35,12 +35,6 @@ type Ask struct {
 	Offset int64         `msgpack:"offset"` // of a piece of a file
 	Now    bool          `msgpack:"now"`    // have the member read all of its files
 	Hold   kv.BackupHold `msgpack:"hold"`
-}
-
-// Change identifies a change of a key by its revision.
-type Change struct {
-	Key      []byte `msgpack:"k"`
-	Revision int64  `msgpack:"r"`
 }
 
 // LeaseRequest is the body of an op of leases.

@@ -22,14 +22,14 @@ func TestAuthAnswersReadBack(t *testing.T) {
 		}
 		return &p
 	}
-	users := []kv.User{{Name: "ci", Password: []byte("the hash"), Roles: []string{"app1", strings.Repeat("r", limits.AuthNameBytes)}, Epoch: math.MaxUint64}, {Name: "robot", NoPassword: true}}
+	users := []kv.UserRecord{{Name: "ci", Password: []byte("the hash"), Roles: []string{"app1", strings.Repeat("r", limits.AuthNameBytes)}, Epoch: math.MaxUint64}, {Name: "robot", NoPassword: true}}
 	bytesOf := UserBytes(&users[0]) + UserBytes(&users[1])
-	b := AppendAnswer(nil, 7, &List[User]{Revision: 12, More: true, All: []User{UserOf(&users[0]), UserOf(&users[1])}})
+	b := AppendAnswer(nil, 7, &List[kv.User]{Revision: 12, More: true, All: []kv.User{UserOf(&users[0]), UserOf(&users[1])}})
 	if len(b) > AnswerBytes+bytesOf || bytes.Contains(b, []byte("hash")) {
 		t.Errorf("%d bytes of users, %d announced: %q", len(b), AnswerBytes+bytesOf, b)
 	}
-	if got, err := ReadAnswer[List[User]](read(b)); err != nil || got.Revision != 12 || !got.More ||
-		fmt.Sprint(got.All) != fmt.Sprint([]User{{"ci", users[0].Roles, true, false, math.MaxUint64}, {Name: "robot", NoPassword: true}}) {
+	if got, err := ReadAnswer[List[kv.User]](read(b)); err != nil || got.Revision != 12 || !got.More ||
+		fmt.Sprint(got.All) != fmt.Sprint([]kv.User{{Name: "ci", Roles: users[0].Roles, HasPassword: true, Epoch: math.MaxUint64}, {Name: "robot", NoPassword: true}}) {
 		t.Error(got, err)
 	}
 	roles := List[kv.UserRole]{Revision: 12, All: []kv.UserRole{{Name: "app1", Permissions: []kv.Permission{{Key: []byte("a"), End: []byte{0}, Type: kv.PermitReadWrite}, {Key: bytes.Repeat([]byte("k"), limits.KeyBytes)}}}, {Name: "none"}}}
@@ -38,8 +38,8 @@ func TestAuthAnswersReadBack(t *testing.T) {
 	if got, err := ReadAnswer[List[kv.UserRole]](read(b)); err != nil || !reflect.DeepEqual(got, roles) || len(b) > AnswerBytes+bytesOf {
 		t.Error(got, err, len(b), bytesOf)
 	}
-	self := Self{Name: "ci", Proof: ProofToken, Known: true, Roles: []string{"app1"}, Enabled: true, Revision: 3}
-	if got, err := ReadAnswer[Self](read(AppendAnswer(nil, 7, &self))); err != nil || !reflect.DeepEqual(got, self) {
+	self := kv.Self{Name: "ci", Proof: kv.ProofToken, Known: true, Roles: []string{"app1"}, Enabled: true, Revision: 3}
+	if got, err := ReadAnswer[kv.Self](read(AppendAnswer(nil, 7, &self))); err != nil || !reflect.DeepEqual(got, self) {
 		t.Error(got, err)
 	}
 	names := List[string]{All: []string{"", strings.Repeat("n", limits.AuthNameBytes), "ci"}}
@@ -50,8 +50,8 @@ func TestAuthAnswersReadBack(t *testing.T) {
 	if got, err := ReadAnswer[List[string]](read(AppendAnswer(nil, 7, &nameless))); err != nil || len(got.All) != limits.AuthorsAsked {
 		t.Error(len(got.All), err)
 	}
-	check := AuthCheck{Allowed: true, Root: true, Grants: []Grant{{"app1", roles.All[0].Permissions[1]}}}
-	if got, err := ReadAnswer[AuthCheck](read(AppendAnswer(nil, 7, &check))); err != nil || !reflect.DeepEqual(got, check) {
+	check := kv.AuthCheck{Allowed: true, Root: true, Grants: []kv.Grant{{Role: "app1", Permission: roles.All[0].Permissions[1]}}}
+	if got, err := ReadAnswer[kv.AuthCheck](read(AppendAnswer(nil, 7, &check))); err != nil || !reflect.DeepEqual(got, check) {
 		t.Error(got, err)
 	}
 }
@@ -72,8 +72,8 @@ func TestAuthCheckOfRequests(t *testing.T) {
 		{OpAuthChange, Ask{Auth: kv.AuthChange{Kind: kv.UserChangePassword, User: "u"}}, kv.BadRequest},
 		{OpAuthChange, Ask{Auth: kv.AuthChange{Kind: kv.UserDelete, User: "u"}, Password: key}, kv.BadRequest},
 		{OpAuthChange, Ask{Auth: kv.AuthChange{Kind: kv.UserAdd, User: "u", NoPassword: true}, Password: key}, kv.BadRequest},
-		{OpAuthorsOf, Ask{Changes: []Change{{Key: key}, {Key: []byte("key")}}}, kv.KeyTooLarge},
-		{OpAuthorsOf, Ask{Changes: []Change{{}}}, kv.EmptyKey},
+		{OpAuthorsOf, Ask{Changes: []kv.Change{{Key: key}, {Key: []byte("key")}}}, kv.KeyTooLarge},
+		{OpAuthorsOf, Ask{Changes: []kv.Change{{}}}, kv.EmptyKey},
 		{OpLogin, Ask{}, kv.BadRequest},
 		{OpLogin, Ask{Name: "u", Token: "t"}, kv.BadRequest},
 		{OpLogin, Ask{Name: long}, kv.AuthFailed},
@@ -82,7 +82,7 @@ func TestAuthCheckOfRequests(t *testing.T) {
 		{OpAuthChange, Ask{Auth: kv.AuthChange{Kind: kv.AuthEnable}}, kv.OK},
 		{OpAuthChange, Ask{Auth: kv.AuthChange{Kind: kv.UserAdd, User: "u"}}, kv.OK},
 		{OpAuthChange, Ask{Auth: kv.AuthChange{Kind: kv.UserChangePassword, User: "u"}, Password: key}, kv.OK},
-		{OpAuthorsOf, Ask{Changes: []Change{{Key: key, Revision: -1}}}, kv.OK},
+		{OpAuthorsOf, Ask{Changes: []kv.Change{{Key: key, Revision: -1}}}, kv.OK},
 		{OpLogin, Ask{Name: "u"}, kv.OK},
 		{OpLogin, Ask{Token: "t"}, kv.OK},
 		{OpAuthCheck, Ask{Name: "u", Permission: kv.Permission{Key: key, Type: kv.PermitReadWrite}}, kv.OK},

@@ -42,7 +42,7 @@
 //	timeout_ms  uint   for how long the member may try; 0 or more than limits.RequestTimeout: that limit
 //
 //	session     uint   the name of a write, for idempotent retries: the write is applied once however often it is sent. All four
-//	sequence    uint   are as in [kv.SessionWrite]; 0 for a write without a name, or a read
+//	sequence    uint   are as in [kv.WriteName]; 0 for a write without a name, or a read
 //	window      uint
 //	opened      int    the session clock, as a status reports it
 //
@@ -126,7 +126,7 @@
 //
 // A write whose name was applied before is answered with the outcome of that write, including its errors. The rest of the answer is read
 // from the history again; if that history is compacted, the answer is AnswerGone. A grant of the lease 0 gets the same id for the same
-// name. SessionEnded means that this copy of the write had no effect; the outcome of other copies is unknown. Overloaded means that the
+// name. NameEnded means that this copy of the write had no effect; the outcome of other copies is unknown. Overloaded means that the
 // table of sessions, or of their outcomes, is full. [kv.Error] says which errors a client may report to its caller.
 //
 // Times of leases are in seconds. A grant with the lease 0 gets a random id greater than 0. A TTL below one and a half election timeouts is

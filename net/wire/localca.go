@@ -2,6 +2,7 @@ package wire
 
 import (
 	"crypto"
+	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // The local CA serves members and clients on one host's loopback that have no certificates of their own. The first process makes
@@ -87,6 +89,16 @@ func (m Maker) LocalMember(home, data, name string) (*Credentials, error) {
 func (m Maker) LocalClient(home string) (*Credentials, error) {
 	id := Identity{Cluster: LocalCluster, Class: ClassClient, Name: LocalClientName}
 	return m.local(home, filepath.Join(home, certsFolder), id)
+}
+
+// LocalCredentials returns the credentials of the local CA in home, for clients on this host. An empty home stands for [Home].
+func LocalCredentials(home string) (c *Credentials, err error) {
+	if home == "" {
+		if home, err = Home(os.Getenv); err != nil {
+			return nil, err
+		}
+	}
+	return Maker{Now: time.Now, Rand: rand.Reader}.LocalClient(home)
 }
 
 // local makes missing files and loads the credentials.

@@ -18,7 +18,7 @@ type Request struct {
 	ID      uint64
 	Op      Op
 	Timeout time.Duration // more than 0, at most limits.RequestTimeout
-	Once    kv.SessionWrite
+	Once    kv.WriteName
 
 	Put    kv.Put
 	Delete kv.Delete
@@ -42,17 +42,17 @@ func AppendRequest(dst []byte, id uint64, op Op, timeout time.Duration, body []b
 	return AppendWrite(dst, id, op, timeout, &noName, body)
 }
 
-var noName kv.SessionWrite
+var noName kv.WriteName
 
 // AppendWrite is AppendRequest for a write with a name.
-func AppendWrite(dst []byte, id uint64, op Op, timeout time.Duration, once *kv.SessionWrite, body []byte) []byte {
+func AppendWrite(dst []byte, id uint64, op Op, timeout time.Duration, once *kv.WriteName, body []byte) []byte {
 	guess := requestHeader/2 + len(body)
 	dst, start := beginFrame(dst, guess)
 	dst = pack.AppendArray(dst, ops[op].elements())
 	dst = pack.AppendUint(pack.AppendUint(dst, id), uint64(op))
 	dst = pack.AppendUint(dst, uint64(max(timeout.Milliseconds(), 1)))
 	if op.Once() {
-		dst = kv.AppendSessionWrite(dst, once)
+		dst = kv.AppendWriteName(dst, once)
 	}
 	return endFrame(append(dst, body...), start, guess)
 }
@@ -83,9 +83,9 @@ func ReadRequest(frame []byte, q *Request) error {
 		q.Timeout = time.Duration(ms) * time.Millisecond
 	}
 	if op.once {
-		q.Once = kv.ReadSessionWrite(r)
+		q.Once = kv.ReadWriteName(r)
 	} else {
-		q.Once = kv.SessionWrite{} // reset leaves it to the next request
+		q.Once = kv.WriteName{} // reset leaves it to the next request
 	}
 	if op.read != nil {
 		op.read(r, q)

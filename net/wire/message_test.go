@@ -25,7 +25,7 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 
-var exampleStatus = Status{
+var exampleStatus = kv.Status{
 	Name: "n1", ID: 0x8e9e05c52164694d, Cluster: 0xc0ffee, Version: "0.1.0", Role: "leader", Leader: 0x8e9e05c52164694d, Digest: math.MaxUint64,
 	Stage: Starting, Interface: "eth0", Backup: "/backup/n1",
 	Alarms: []kv.Alarm{{Name: "CORRUPT", Member: 7, Text: "a file is damaged"}},
@@ -33,7 +33,7 @@ var exampleStatus = Status{
 		{ID: 0x8e9e05c52164694d, Name: "n1", Clients: []string{"10.0.0.1:2379", "[::1]:2379"}, Role: kv.Voter, Version: "0.1.0", Level: 5},
 		{ID: 7, Name: "n2"},
 	},
-	Links:  []Link{{Member: 7, Connected: true, RTT: 1234 * time.Microsecond}, {Member: 8, Error: "not reached yet"}},
+	Links:  []kv.Link{{Member: 7, Connected: true, RTT: 1234 * time.Microsecond}, {Member: 8, Error: "not reached yet"}},
 	Values: figures.Values{int64(figures.Applied), 9, int64(figures.SyncP99), int64(2500 * time.Microsecond), int64(figures.Host), math.MinInt64, 1 << 40, -1},
 }
 
@@ -115,7 +115,7 @@ var examples = []struct {
 		array{1, 1, 5000, 0, 0, 0, 0, []byte("greeting"), []byte("hello"), 0, 0},
 	},
 	{
-		"put in a session", AppendWrite(nil, 1, OpPut, 5*time.Second, &kv.SessionWrite{Session: 0x8e9e05c52164694d, Sequence: 300, Window: 9, Opened: 1 << 40},
+		"put in a session", AppendWrite(nil, 1, OpPut, 5*time.Second, &kv.WriteName{Session: 0x8e9e05c52164694d, Sequence: 300, Window: 9, Opened: 1 << 40},
 			kv.AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")})),
 		array{1, 1, 5000, uint64(0x8e9e05c52164694d), 300, 9, 1 << 40, []byte("greeting"), []byte("hello"), 0, 0},
 	},
@@ -231,8 +231,8 @@ var examples = []struct {
 	{"roles", askFrame(16, OpRoles, Ask{Name: "app1", From: "a", Skip: 300}), array{16, 52, 1000, &Ask{Name: "app1", From: "a", Skip: 300}}},
 	{"status of authentication", askFrame(17, OpAuthStatus, Ask{}), array{17, 53, 1000, &Ask{}}},
 	{
-		"authors of changes", askFrame(19, OpAuthorsOf, Ask{Changes: []Change{{Key: []byte("k"), Revision: 300}, {Key: []byte("l"), Revision: 2}}}),
-		array{19, 55, 1000, &Ask{Changes: []Change{{Key: []byte("k"), Revision: 300}, {Key: []byte("l"), Revision: 2}}}},
+		"authors of changes", askFrame(19, OpAuthorsOf, Ask{Changes: []kv.Change{{Key: []byte("k"), Revision: 300}, {Key: []byte("l"), Revision: 2}}}),
+		array{19, 55, 1000, &Ask{Changes: []kv.Change{{Key: []byte("k"), Revision: 300}, {Key: []byte("l"), Revision: 2}}}},
 	},
 	{"login", askFrame(20, OpLogin, Ask{Name: "ci", Password: []byte("secret"), Token: "token"}), array{20, 56, 1000, &Ask{Name: "ci", Password: []byte("secret"), Token: "token"}}},
 	{"question for a permission", askFrame(21, OpAuthCheck, Ask{Name: "ci", Permission: examplePermission}), array{21, 57, 1000, &Ask{Name: "ci", Permission: examplePermission}}},
@@ -303,11 +303,13 @@ func TestGolden(t *testing.T) {
 		fmt.Fprintf(&b, "%s\n%s", x.name, hex.Dump(x.frame))
 	}
 	for _, value := range []any{
-		&exampleStatus, &List[ClientLoad]{All: []ClientLoad{{"client ci", "qkv", 2, 7, 300, 1 << 20}}}, &List[User]{9, true, []User{{"ci", []string{"app1", "app2"}, true, true, 300}}},
+		&exampleStatus, &List[kv.ClientLoad]{All: []kv.ClientLoad{{Name: "client ci", API: "qkv", Connections: 2, Requests: 7, Watches: 300, Bytes: 1 << 20}}},
+		&List[kv.User]{9, true, []kv.User{{Name: "ci", Roles: []string{"app1", "app2"}, HasPassword: true, NoPassword: true, Epoch: 300}}},
 		&List[kv.UserRole]{All: []kv.UserRole{{Name: "app1", Permissions: []kv.Permission{examplePermission}}}}, &List[kv.Member]{All: exampleMembers}, &List[kv.Alarm]{All: exampleAlarms},
 		&List[int64]{More: true, All: []int64{-7, 0, 1_790_000_000_000_000_000}}, &LeaseKeys{59, 60, true, [][]byte{[]byte("a"), {0}}}, &Piece{[]byte("bytes"), 400},
-		&AuthStatus{true, 300}, &Self{"admin", ProofCertificate, true, []string{"root"}, true, true, 12},
-		&List[string]{All: []string{"ci", ""}}, &Login{"token.7"}, &AuthCheck{true, true, []Grant{{"app1", examplePermission}}}, &exampleBase, &exampleHold,
+		&kv.AuthStatus{Enabled: true, Revision: 300},
+		&kv.Self{Name: "admin", Proof: kv.ProofCertificate, Known: true, Roles: []string{"root"}, Root: true, Enabled: true, Revision: 12},
+		&List[string]{All: []string{"ci", ""}}, &Login{"token.7"}, &kv.AuthCheck{Allowed: true, Root: true, Grants: []kv.Grant{{Role: "app1", Permission: examplePermission}}}, &exampleBase, &exampleHold,
 		&kv.Verified{Asked: true, Wall: 1 << 60, Failed: "no", Files: 3, Bytes: 1 << 20, Damaged: []kv.DamagedFile{{Name: "wal/1", Reason: "at byte 2", Help: "verify again"}}},
 	} {
 		fmt.Fprintf(&b, "%T\n%s", value, hex.Dump(AppendAnswer(nil, 3, value)))
@@ -356,7 +358,7 @@ func TestRequestsReadBack(t *testing.T) {
 	key, value, end := []byte("key"), []byte("value"), []byte("kez")
 	p := kv.Put{Key: key, Value: value, Lease: -3}
 	same(read(AppendRequest(nil, 9, OpPut, time.Second, kv.AppendPut(nil, &p))), Request{ID: 9, Op: OpPut, Timeout: time.Second, Put: p})
-	once := kv.SessionWrite{Session: math.MaxUint64, Sequence: 1 << 40, Window: 1 << 20, Opened: math.MaxInt64}
+	once := kv.WriteName{Session: math.MaxUint64, Sequence: 1 << 40, Window: 1 << 20, Opened: math.MaxInt64}
 	same(read(AppendWrite(nil, 9, OpPut, time.Second, &once, kv.AppendPut(nil, &p))), Request{ID: 9, Op: OpPut, Timeout: time.Second, Once: once, Put: p})
 	d := kv.Delete{Key: key, End: end}
 	same(read(AppendRequest(nil, 9, OpDelete, time.Second, kv.AppendDelete(nil, &d))), Request{ID: 9, Op: OpDelete, Timeout: time.Second, Delete: d})
@@ -371,7 +373,7 @@ func TestRequestsReadBack(t *testing.T) {
 	every := Ask{
 		Serializable: true, Member: math.MaxUint64, Alarm: kv.AlarmChange{Raise: true, Member: 0x8e9e05c52164694d, Name: kv.CorruptAlarm}, Lease: LeaseRequest{ID: -9, Keys: true, From: []byte("from")},
 		Change:   kv.MemberChange{Kind: kv.PromoteMember, ID: math.MaxUint64, Name: "n", Peers: []string{"a:1", "b:2"}, Manual: true, Instead: 8, Folder: [16]byte{1, 2}},
-		Revision: 7, Wall: -7, Revisions: []int64{-1, 7}, Changes: []Change{{Key: []byte("k"), Revision: math.MaxInt64}, {Key: []byte{0}, Revision: -1}},
+		Revision: 7, Wall: -7, Revisions: []int64{-1, 7}, Changes: []kv.Change{{Key: []byte("k"), Revision: math.MaxInt64}, {Key: []byte{0}, Revision: -1}},
 		Auth:     kv.AuthChange{Kind: kv.RoleGrantPermission, User: "u", Role: "r", NoPassword: true, Permission: examplePermission, Strict: true},
 		Password: []byte("clear"), Token: "token", Name: "ci", From: "a", Skip: 300, Permission: kv.Permission{Key: []byte{0}, Type: kv.PermitWrite},
 		Entry: 1 << 50, Offset: 1 << 41, Now: true,
@@ -477,7 +479,7 @@ func TestCheck(t *testing.T) {
 		{Op: OpChangeMember, Ask: &Ask{}},
 		{Op: OpChangeAlarm, Ask: &Ask{Alarm: kv.AlarmChange{Name: "OTHER"}}},
 		{Op: OpTimesOf, Ask: &Ask{Revisions: make([]int64, limits.TimesAsked+1)}},
-		{Op: OpAuthorsOf, Ask: &Ask{Changes: slices.Repeat([]Change{{Key: []byte("k")}}, limits.AuthorsAsked+1)}},
+		{Op: OpAuthorsOf, Ask: &Ask{Changes: slices.Repeat([]kv.Change{{Key: []byte("k")}}, limits.AuthorsAsked+1)}},
 		{Op: OpReadmit, Ask: &Ask{Revisions: make([]int64, limits.TimesAsked+1)}},
 		{Op: OpBackupPiece, Ask: &Ask{Offset: -1}},
 		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: 200, ID: 7}}},
@@ -544,7 +546,7 @@ func TestAnswersReadBack(t *testing.T) {
 	if got, err := ReadAnswer[List[kv.Member]](read(AppendAnswer(nil, 7, &List[kv.Member]{All: exampleMembers}), 7, kv.OK)); err != nil || !reflect.DeepEqual(got.All, exampleMembers) {
 		t.Errorf("members %+v, %v", got, err)
 	}
-	if s, err := ReadAnswer[Status](read(AppendAnswer(nil, 10, &exampleStatus), 10, kv.OK)); err != nil || !reflect.DeepEqual(s, exampleStatus) {
+	if s, err := ReadAnswer[kv.Status](read(AppendAnswer(nil, 10, &exampleStatus), 10, kv.OK)); err != nil || !reflect.DeepEqual(s, exampleStatus) {
 		t.Errorf("status %+v, %v", s, err)
 	}
 }
@@ -610,7 +612,7 @@ func decodeAll(frame []byte) {
 	_, _, _, _ = p.Written()
 	_, _ = p.Txn()
 	_ = p.Range(&kv.RangeResult{})
-	_, _ = ReadAnswer[Status](&p)
+	_, _ = ReadAnswer[kv.Status](&p)
 	_, _, _ = p.Granted()
 	_, _ = p.LeaseTime()
 	_, _ = ReadAnswer[List[kv.Member]](&p)
@@ -706,7 +708,7 @@ func TestReadingOneAfterAnother(t *testing.T) {
 		for op, body := range ops {
 			var q, fresh Request
 			for _, err := range []error{
-				ReadRequest(frameOf(t, AppendWrite(nil, 1, before, time.Second, &kv.SessionWrite{Session: 7, Sequence: 2, Window: 3, Opened: 4}, first)), &q),
+				ReadRequest(frameOf(t, AppendWrite(nil, 1, before, time.Second, &kv.WriteName{Session: 7, Sequence: 2, Window: 3, Opened: 4}, first)), &q),
 				ReadRequest(frameOf(t, AppendRequest(nil, 2, op, time.Minute, body)), &q),
 				ReadRequest(frameOf(t, AppendRequest(nil, 2, op, time.Minute, body)), &fresh),
 			} {

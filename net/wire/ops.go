@@ -79,7 +79,7 @@ type op struct {
 	name   string
 	path   Path
 	access kv.Access // what the client's user must be permitted, if authentication is enabled
-	once   bool      // the request has the fields of a [kv.SessionWrite]
+	once   bool      // the request has the fields of a [kv.WriteName]
 	alone  bool      // the command has a log entry of its own
 	start  Need      // the stage of the member's start that it needs
 	fields int       // number of elements of the body
@@ -239,7 +239,7 @@ func (q *Request) Touches(f func(kv.Touch) bool) bool {
 // transaction that is [kv.Txn.ReadOnly] is not a write.
 func (o Op) Write() bool { return ops[o].path == PathLog || ops[o].path == PathLeader }
 
-// Once reports whether a request of the op has the fields of a [kv.SessionWrite]: it is then an idempotent write, which may be
+// Once reports whether a request of the op has the fields of a [kv.WriteName]: it is then an idempotent write, which may be
 // retried.
 func (o Op) Once() bool { return ops[o].once }
 
@@ -252,7 +252,7 @@ func (o Op) AsksClock() bool { return ops[o].path == PathClock }
 // elements returns the number of elements of a request.
 func (o *op) elements() int {
 	if o.once {
-		return 3 + kv.SessionWriteFields + o.fields
+		return 3 + kv.WriteNameFields + o.fields
 	}
 	return 3 + o.fields
 }

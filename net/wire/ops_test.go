@@ -144,7 +144,7 @@ func TestTouches(t *testing.T) {
 		{Request{Op: OpKeepAlive, Lease: LeaseRequest{ID: 7}}, `"" "" 7 true`},
 		{Request{Op: OpTimeToLive, Ask: &Ask{Lease: LeaseRequest{ID: 7}}}, ``},
 		{Request{Op: OpTimeToLive, Ask: &Ask{Lease: LeaseRequest{ID: 7, Keys: true}}}, `"" "" 7 false`},
-		{Request{Op: OpAuthorsOf, Ask: &Ask{Changes: []Change{{Key: key}, {Key: []byte("m")}}}}, `"k" "" 0 false, "m" "" 0 false`},
+		{Request{Op: OpAuthorsOf, Ask: &Ask{Changes: []kv.Change{{Key: key}, {Key: []byte("m")}}}}, `"k" "" 0 false, "m" "" 0 false`},
 		{Request{Op: OpCompact}, `"\x00" "\x00" 0 true`},
 	} {
 		if got := touched(&x.request); got != x.want {

@@ -99,6 +99,11 @@ func ClientTLS(c *Credentials, protocol string, expected Identity) *tls.Config {
 	return config
 }
 
+// ClientTLS returns how a client dials any member.
+func (c *Credentials) ClientTLS() *tls.Config {
+	return ClientTLS(c, ProtocolClient, Identity{Class: ClassMember})
+}
+
 // HTTPSClientTLS returns how to ask a member over HTTPS: by the identity in its certificate, not by its host name.
 func HTTPSClientTLS(c *Credentials) *tls.Config {
 	return ClientTLS(c, "http/1.1", Identity{Class: ClassMember})

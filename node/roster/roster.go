@@ -46,7 +46,7 @@ func Unreachable(m *kv.Member, named func(id uint64) string, err error) checks.M
 }
 
 // MemberOf describes a member by its status, which was asked and received at these times of this host's clock.
-func MemberOf(s *wire.Status, named func(id uint64) string, sent, received time.Time) checks.Member {
+func MemberOf(s *kv.Status, named func(id uint64) string, sent, received time.Time) checks.Member {
 	one := checks.Member{
 		Name: s.Name, ID: fmt.Sprintf("%016x", s.ID), Cluster: fmt.Sprintf("%016x", s.Cluster), Answers: true, Stage: s.Stage, State: s.Role,
 		Digest: fmt.Sprintf("%016x", s.Digest), Version: s.Version, Values: s.Values, Interface: s.Interface, Backup: s.Backup,

@@ -57,7 +57,7 @@ type history struct {
 	member   *simdisk.Disk
 	clock    int64
 	wall     int64
-	session  kv.SessionWrite
+	session  kv.WriteName
 	nextID   uint64
 	large    int // bytes of the largest value
 }
@@ -177,7 +177,7 @@ func (h *history) command() []byte {
 		return head.AppendAuthChange(nil, h.change()).Bytes
 	case 6, 7:
 		if h.session.Session == 0 || h.random.IntN(8) == 0 {
-			h.session = kv.SessionWrite{Session: 1 + h.random.Uint64(), Window: 1, Opened: v.SessionClock()}
+			h.session = kv.WriteName{Session: 1 + h.random.Uint64(), Window: 1, Opened: v.SessionClock()}
 		}
 		h.session.Sequence++
 		head.Once = h.session

@@ -64,15 +64,15 @@ func TestRevisionBeforeAResentWrite(t *testing.T) {
 	w := open(t, on)
 	must(t, h.base(w))
 	at := uint64(len(h.entries))
-	put := func(key string, once kv.SessionWrite) []byte {
+	put := func(key string, once kv.WriteName) []byte {
 		head := &index.Head{Once: once}
 		return head.AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte("value")}).Bytes
 	}
-	once := kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: h.state.View().SessionClock()}
+	once := kv.WriteName{Session: 9, Sequence: 1, Window: 1, Opened: h.state.View().SessionClock()}
 	h.add(false, put("a", once))
-	h.add(false, put("b", kv.SessionWrite{}), put("a", once))
+	h.add(false, put("b", kv.WriteName{}), put("a", once))
 	wanted := h.state.View().Revision()
-	h.add(false, put("c", kv.SessionWrite{}))
+	h.add(false, put("c", kv.WriteName{}))
 	must(t, w.Append(background, h.from(at)))
 	must(t, w.Close())
 	for _, moment := range []At{{Revision: wanted}, {Wall: h.moments[at+2].wall}} {

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 
+	"qkv/index/kv"
 	"qkv/internal/admit"
 	"qkv/internal/limits"
 	"qkv/internal/logx"
@@ -259,7 +260,7 @@ func (p *Port) Count() int {
 }
 
 // Clients returns the connected clients.
-func (p *Port) Clients() (all []wire.ClientLoad) {
+func (p *Port) Clients() (all []kv.ClientLoad) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := map[string]int{}
@@ -273,7 +274,7 @@ func (p *Port) Clients() (all []wire.ClientLoad) {
 		if !seen {
 			i = len(all)
 			at[name] = i
-			all = append(all, wire.ClientLoad{Name: name, API: "etcd"})
+			all = append(all, kv.ClientLoad{Name: name, API: "etcd"})
 		}
 		requests, bytes := own.holds()
 		all[i].Connections++

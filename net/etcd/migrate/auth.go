@@ -45,7 +45,7 @@ func (f *File) readAuth(tx *bbolt.Tx) error {
 		if err := proto.Unmarshal(value, user); err != nil || !bytes.Equal(user.Name, name) {
 			return fileError("%s: the user %.40q cannot be read (%v)", f.Path, name, err)
 		}
-		one := kv.User{Name: string(name), Password: bytes.Clone(user.Password), NoPassword: user.GetOptions().GetNoPassword()}
+		one := kv.UserRecord{Name: string(name), Password: bytes.Clone(user.Password), NoPassword: user.GetOptions().GetNoPassword()}
 		for _, role := range user.Roles {
 			if !exists[role] { // permits nothing in etcd either
 				f.Notes = append(f.Notes, fmt.Sprintf("the user %.40q has the role %.40q, which does not exist: it is left behind", name, role))

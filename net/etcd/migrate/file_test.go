@@ -311,7 +311,7 @@ func TestUsersInAFile(t *testing.T) {
 	}
 	want := index.AuthContent{
 		Enabled: true, Revision: 7,
-		Users: []kv.User{{Name: "cert", NoPassword: true, Roles: []string{"a", "b"}}, {Name: "root", Password: []byte("$2a$10$hash"), Roles: []string{"root"}}},
+		Users: []kv.UserRecord{{Name: "cert", NoPassword: true, Roles: []string{"a", "b"}}, {Name: "root", Password: []byte("$2a$10$hash"), Roles: []string{"root"}}},
 		Roles: []kv.UserRole{{Name: "a", Permissions: []kv.Permission{
 			{Key: []byte("a"), End: []byte{0}, Type: kv.PermitReadWrite}, {Key: []byte("x"), Type: kv.PermitRead}, {Key: []byte("x"), End: []byte("y"), Type: kv.PermitReadWrite},
 		}}, {Name: "b"}},

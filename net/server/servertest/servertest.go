@@ -139,9 +139,10 @@ type Member struct {
 	Proposals, ReadIndexes, Moves atomic.Int64
 
 	store  *store
-	status atomic.Pointer[wire.Status]
+	status atomic.Pointer[kv.Status]
 	before atomic.Pointer[Before]
 	refuse atomic.Pointer[kv.Error]
+	leases leaseClock
 }
 
 // Before is called before each proposal, each batch of reads and each move of the leader, with their number of requests. An error
@@ -158,7 +159,7 @@ func NewMember(others ...*Member) *Member {
 	} else {
 		m.store = newStore(map[string]uint64{"test": 1})
 	}
-	m.SetStatus(wire.Status{Name: "test", ID: 1, Role: "leader", Leader: 1})
+	m.SetStatus(kv.Status{Name: "test", ID: 1, Role: "leader", Leader: 1})
 	return m
 }
 
@@ -214,7 +215,7 @@ func (m *Member) Pass(d time.Duration) {
 }
 
 // SetStatus sets the answer to Status; revision and keys are filled in.
-func (m *Member) SetStatus(s wire.Status) { m.status.Store(&s) }
+func (m *Member) SetStatus(s kv.Status) { m.status.Store(&s) }
 
 // SetBefore sets the function to call; nil: none.
 func (m *Member) SetBefore(f Before) { m.before.Store(&f) }
@@ -303,14 +304,14 @@ func (m *Member) Watches() (n int) {
 	return n
 }
 
-// AskLeases answers that a lease has its full TTL left, or does not exist.
+// AskLeases answers how long a lease has left: without ExpireLeases always its full TTL.
 func (m *Member) AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk, _ time.Duration) {
 	err := m.ask(0, len(requests))
 	done := make([]kv.Completion, 0, len(requests))
 	for i, request := range requests {
 		left := kv.LeaseTime{TTL: -1}
 		if l, ok := m.View().Lease(asks[i].Lease); ok {
-			left = kv.LeaseTime{TTL: l.TTL, Granted: l.TTL}
+			left = kv.LeaseTime{TTL: m.leases.left(l, asks[i].Renew), Granted: l.TTL}
 		} else if asks[i].Renew {
 			left.TTL = 0
 		}
@@ -323,7 +324,7 @@ func (m *Member) AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk,
 func (m *Member) View() *index.View { return m.store.view.Load() }
 
 // Status returns the status that SetStatus set.
-func (m *Member) Status() wire.Status {
+func (m *Member) Status() kv.Status {
 	s := *m.status.Load()
 	v := m.View()
 	s.Digest, s.Values = v.Digest(), slices.Clone(s.Values)

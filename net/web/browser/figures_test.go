@@ -13,6 +13,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/net/wire"
 )
@@ -38,9 +39,9 @@ func load(t testing.TB, c *cluster, keys int) {
 	for caller := range callers {
 		putting.Go(func() {
 			for first := caller * each; first < keys; first += callers * each {
-				var all client.Txn
+				var all kv.Txn
 				for i := first; i < min(first+each, keys); i++ {
-					all.Success = append(all.Success, client.Op{Put: &client.Put{Key: fmt.Appendf(nil, "/fleet/part-%03d/node-%03d/key-%06d", i%100, i/100%100, i), Value: value}})
+					all.Success = append(all.Success, kv.Op{Put: &kv.Put{Key: fmt.Appendf(nil, "/fleet/part-%03d/node-%03d/key-%06d", i%100, i/100%100, i), Value: value}})
 				}
 				if _, err := s.Txn(context.Background(), all); err != nil {
 					t.Error(err)

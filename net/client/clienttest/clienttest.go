@@ -1,0 +1,31 @@
+// Package clienttest gives the tests of an application a member in memory: the real state machine behind the real endpoint on loopback, in
+// the test's own process. It has revisions, transactions, watches, leases that expire, locks, elections, users and history, and each error
+// is a member's. It has no consensus and no disk: what depends on those (backups, Verify, a change of the leader, figures of the host) is
+// not there, and nothing survives the test.
+package clienttest
+
+import (
+	"testing"
+
+	"qkv/net/client"
+	"qkv/net/server"
+	"qkv/net/server/servertest"
+)
+
+// leaseLeast is the shortest TTL in seconds, as with the default timeout of an election.
+const leaseLeast = 2
+
+// Start starts a member with an empty store, and returns a client of it. Both end with the test.
+func Start(tb testing.TB) *client.Client {
+	tb.Helper()
+	trust, member := servertest.NewTrust(tb), servertest.NewMember()
+	member.Sessions.Store(true)
+	member.ExpireLeases(tb)
+	s := servertest.Start(tb, trust, member, func(c *server.Config) { c.LeaseLeast = leaseLeast })
+	c, err := client.Open(tb.Context(), client.Config{Endpoints: []string{servertest.Endpoint(s)}, Credentials: trust.Client})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = c.Close() })
+	return c
+}
