@@ -236,17 +236,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	case Applied:
 		c.applied(m)
 	case Connected:
-		c.connected[m.Peer] = true
-		c.spaces.toldAt = c.now.Now - limits.SpaceCheck
-		if m.Peer == c.raft.BasicStatus().Lead {
-			c.forwards.tries = 0
-			c.forwardAgain() // messages that the previous connection has lost
-		}
-		c.Status.refusal(m.Peer, nil)
-		c.suspension.linked(m.Peer)
-		c.membership.linked(m.Peer)
-		c.sendAll(c.suspension.accusations(&c.core))
-		c.elections.founding.met(m.Peer, m.Last)
+		c.peerConnected(m)
 	case Disconnected:
 		delete(c.connected, m.Peer)
 		delete(c.spaces.ofPeer, m.Peer)
@@ -284,6 +274,20 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	default:
 		panic(fmt.Sprintf("consensus takes no %T", m))
 	}
+}
+
+func (c *Consensus) peerConnected(m Connected) {
+	c.connected[m.Peer] = true
+	c.spaces.toldAt = c.now.Now - limits.SpaceCheck
+	if m.Peer == c.raft.BasicStatus().Lead {
+		c.forwards.tries = 0
+		c.forwardAgain() // messages that the previous connection has lost
+	}
+	c.Status.refusal(m.Peer, nil)
+	c.suspension.linked(m.Peer)
+	c.membership.linked(m.Peer)
+	c.sendAll(c.suspension.accusations(&c.core))
+	c.elections.founding.met(m.Peer, m.Last)
 }
 
 // tick advances raft's clock, and runs every periodic check. Each check uses the results of the checks before it:

@@ -308,7 +308,7 @@
 //   - Suspicion, if the host is lost, stopped or cut off. A voter suspects a leader that is silent for longer than the lateness of its
 //     earlier heartbeats explains, at most an election timeout (linkwatch.go). It tells the other voters, and follows the leader as before.
 //     It forgets the leader once another voter suspects the same leader of the same term, too.
-//     A leader that is heard again within an election timeout was suspected by mistake. The voter is then more patient with every leader.
+//     A leader that is heard again within an election timeout was suspected by mistake. The voter then waits longer with every leader.
 //
 // The first kind is a fact, the second a judgement by this member's clock. Neither makes a leader, and no read trusts them: votes make a
 // leader, and each read asks a quorum. Wrong evidence costs one pre-vote, which no member grants while it hears the leader.

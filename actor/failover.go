@@ -52,10 +52,10 @@ type failover struct {
 	forgotten leadership // that this member has made raft forget; zeros: none
 	startTerm uint64     // the term at the start, until an election has begun or a leader is known; then 0
 
-	doubted  uint64
-	doubt    int // ticks
-	patience int // the least silence in ticks that is suspicious, after a mistake
-	patient  int // ticks until patience is over
+	doubted     uint64
+	doubt       int // ticks
+	mistaken    int // after a mistake, the least silence in ticks that is suspicious; 0: there was none
+	mistakenFor int // ticks until mistaken is 0 again
 }
 
 // leadership is a leader in its term.
@@ -88,7 +88,7 @@ func (f *failover) heard(c *core, t raftpb.MessageType) {
 	if now := (leadership{c.soft.Lead, c.term}); f.watched != now {
 		f.link, f.watched = linkWatch{}, now // this member may have led since
 	}
-	if f.patience > 0 && c.silence >= f.link.timeout(c.heartbeatTicks(), c.electionTicks()) {
+	if f.mistaken > 0 && c.silence >= f.link.timeout(c.heartbeatTicks(), c.electionTicks()) {
 		f.mistook(c, c.silence)
 	}
 	if t == raftpb.MsgHeartbeat {
@@ -127,13 +127,13 @@ func (f *failover) spoke(c *core, peer uint64) {
 	}
 	f.mistook(c, f.doubt)
 	c.Logger.Info("a leader was suspected by mistake: it was silent, and is heard again", "leader", c.Status.NameOf(peer),
-		"silent_for", time.Duration(f.doubt)*TickInterval, "suspects_after", time.Duration(f.patience)*TickInterval)
+		"silent_for", time.Duration(f.doubt)*TickInterval, "suspects_after", time.Duration(f.mistaken)*TickInterval)
 	f.doubted, f.doubt = raft.None, c.electionTicks()
 }
 
 // mistook makes this member wait for twice a silence.
 func (f *failover) mistook(c *core, silence int) {
-	f.patience, f.patient = max(f.patience, min(2*silence, c.electionTicks())), mistakeKept
+	f.mistaken, f.mistakenFor = max(f.mistaken, min(2*silence, c.electionTicks())), mistakeKept
 }
 
 // disconnected handles the end of a peer's connection: the next one may be of another process.
@@ -148,8 +148,8 @@ func (f *failover) age(c *core, ticks int) {
 	if f.doubt += ticks; f.doubt >= c.electionTicks() {
 		f.doubted = raft.None
 	}
-	if f.patient = max(f.patient-ticks, 0); f.patient == 0 {
-		f.patience = 0
+	if f.mistakenFor = max(f.mistakenFor-ticks, 0); f.mistakenFor == 0 {
+		f.mistaken = 0
 	}
 }
 
@@ -189,7 +189,7 @@ func (f *failover) tick(c *core, ticks int, met bool) (late uint64, tell []toPee
 func (f *failover) suspect(c *core, ticks int) (tell []toPeer) {
 	now := c.raft.BasicStatus()
 	f.seconded = max(f.seconded-ticks, 0)
-	silent := c.silence >= max(f.link.timeout(c.heartbeatTicks(), c.electionTicks()), f.patience)
+	silent := c.silence >= max(f.link.timeout(c.heartbeatTicks(), c.electionTicks()), f.mistaken)
 	if c.FixedDetection || now.Lead == raft.None || f.watched != (leadership{now.Lead, now.GetTerm()}) || !silent || !mayForget(c) {
 		return nil
 	}

@@ -592,12 +592,12 @@ func TestMistakeMakesPatient(t *testing.T) {
 		"heard long after": {func(c *consensusTurns) { c.pass(time.Second); c.turn(heartbeatOf(2, term)) }, usual},
 		"a mistake is renewed": {func(c *consensusTurns) {
 			c.turn(heartbeatOf(2, term))
-			c.elections.failover.patient = 3 * c.electionTicks()
+			c.elections.failover.mistakenFor = 3 * c.electionTicks()
 			c.pass(2 * c.HeartbeatInterval)
 			c.turn(heartbeatOf(2, term))
 			c.pass(2 * c.HeartbeatInterval)
 		}, 2 * (usual + 1)},
-		"a mistake is aged": {func(c *consensusTurns) { c.turn(heartbeatOf(2, term)); c.elections.failover.patient = 3 }, usual},
+		"a mistake is aged": {func(c *consensusTurns) { c.turn(heartbeatOf(2, term)); c.elections.failover.mistakenFor = 3 }, usual},
 	} {
 		c := newTestConsensus(t, limits.Defaults())
 		c.follow(term)

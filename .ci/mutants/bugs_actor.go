@@ -99,7 +99,7 @@ var actorBugs = []mutant{
 		{"core.ticksMost", `return max(c.heartbeatTicks(), 2)`, `return 2`},
 	}, []detector{direct("./actor", "TestBusyLeaderBeats"), direct("./node", "TestBusyLeaderIsNotSuspected")}},
 	{"learn nothing of a mistaken suspicion", []change{
-		{"failover.mistook", `f.patience, f.patient =`, `_, _ =`},
+		{"failover.mistook", `f.mistaken, f.mistakenFor =`, `_, _ =`},
 	}, []detector{direct("./actor", "TestMistakeMakesPatient"), direct("./node", "TestPausedHostsKeepLeading")}},
 	{"tell of a suspicion once", []change{
 		{"failover.tick", `f.doubt < c.electionTicks()`, `false`},
