@@ -21,8 +21,8 @@ import (
 //     and follows its leader as before. Two voters that suspect the same leader of the same term forget it.
 //
 // A suspicion was a mistake if the leader is heard again within an election timeout: its host, or the network, paused. The voter then waits
-// for twice that silence with every leader, for mistakeKept after the last silence that would have been another mistake. Otherwise hosts that pause now and then would depose one leader after the
-// other for ever: each next leader is judged by its own heartbeats, and is deposed before the pause can count among them.
+// for twice that silence with every leader, until no silence would have been another mistake for mistakeKept. Otherwise hosts that pause now
+// and then would depose each leader in turn: each is judged by its own heartbeats, and is deposed before a pause can count among them.
 //
 // A voter with wrong evidence forgets its leader until the next heartbeat: its pre-vote gets no answer from members that hear the leader.
 // Safety needs no evidence at all: votes alone make a leader, and reads always ask a quorum.
