@@ -326,7 +326,13 @@ func (c *Consensus) tick(n int) {
 	}
 	c.tellSpace()
 	c.elections.positions.publish(c.Status)
-	c.expire()
+	c.expireWaiting()
+	if c.now.Now-c.clocks.lastExpire >= limits.ExpireInterval {
+		c.clocks.lastExpire = c.now.Now
+		c.Window.DropUnused()
+		c.Applier.MustPost(Expire{Why: c.why()})
+		c.sendAll(c.suspension.accusations(&c.core))
+	}
 	c.Status.Observer.Counters.ReadsSlow.Add(uint64(c.reads.retry(c.now.Now, c.ElectionTimeout)))
 	c.Status.Observer.Counters.Renewals.Add(c.leases.clock.renewals)
 	c.leases.clock.renewals = 0
@@ -352,16 +358,6 @@ func (c *Consensus) tick(n int) {
 		c.membership.nudgeExchange(&c.core)
 		c.tendMembers()
 		c.partFromRemoved()
-	}
-}
-
-func (c *Consensus) expire() {
-	c.expireWaiting()
-	if c.now.Now-c.clocks.lastExpire >= limits.ExpireInterval {
-		c.clocks.lastExpire = c.now.Now
-		c.Window.DropUnused()
-		c.Applier.MustPost(Expire{Why: c.why()})
-		c.sendAll(c.suspension.accusations(&c.core))
 	}
 }
 

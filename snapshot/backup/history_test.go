@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -334,7 +335,20 @@ func small(t testing.TB) (*history, *simdisk.Disk) {
 // background is the context of calls that nothing ends.
 var background = context.Background()
 
-func place(on disk.FS) store.Store { return store.OpenFolder(on, "to/b") }
+// place is the backup's folder. A simulated disk is for one goroutine, and reads ahead and readers that nothing waits for have their own.
+func place(on disk.FS) store.Store { return &inTurn{Store: store.OpenFolder(on, "to/b")} }
+
+// inTurn is a store that reads for one goroutine at a time.
+type inTurn struct {
+	store.Store
+	mu sync.Mutex
+}
+
+func (s *inTurn) Get(ctx context.Context, name string, off, most int64) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Store.Get(ctx, name, off, most)
+}
 
 func open(t testing.TB, on disk.FS, to ...age.Recipient) *Writer {
 	t.Helper()
