@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"iter"
 
 	"qkv/index/kv"
@@ -22,7 +23,11 @@ func NewElection(s *LockSession, name string) *Election { return &Election{sessi
 // queue.
 func (e *Election) Campaign(ctx context.Context, value []byte) (err error) {
 	if e.place.Revision != 0 {
-		return e.Proclaim(ctx, value)
+		if err := e.Proclaim(ctx, value); !errors.Is(err, ErrLost) {
+			return err
+		}
+		e.session.release(e.name) // the key is gone: the candidate enters the queue again
+		e.place = election.Candidate{}
 	}
 	e.place, err = acquire(ctx, e.session, e.name, value, election.Candidate.Wait)
 	return err

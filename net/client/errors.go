@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,16 +43,19 @@ func (e *OutcomeUnknownError) Error() string {
 		s = fmt.Sprintf("the outcome of the %s is unknown: it was sent more than once, and the last answer, from %s, is: %v", e.Op, e.Endpoint, e.Cause)
 		subject = "an earlier attempt"
 	}
-	ask := "read the key"
-	switch e.Op {
-	case wire.OpChangeMember.String():
-		ask = "list the members"
-	case wire.OpGrant.String(), wire.OpRevoke.String():
-		ask = "list the leases"
-	case wire.OpMoveLeader.String():
-		ask = "check which member leads"
-	}
-	return s + "; " + subject + " may have happened, or may happen yet: " + ask + " to find out"
+	return s + "; " + subject + " may have happened, or may happen yet: " + cmp.Or(findOut[e.Op], "read the key") + " to find out"
+}
+
+// findOut says how the outcome of each write that changes no key can be found.
+var findOut = map[string]string{
+	wire.OpChangeMember.String(): "list the members",
+	wire.OpGrant.String():        "list the leases",
+	wire.OpRevoke.String():       "list the leases",
+	wire.OpMoveLeader.String():   "check which member leads",
+	wire.OpChangeAlarm.String():  "list the alarms",
+	wire.OpAuthChange.String():   "list the users and roles",
+	wire.OpCompact.String():      "check the oldest revision in the status",
+	wire.OpReadmit.String():      "check the member's role in its status",
 }
 
 // Is makes errors.Is(err, ErrOutcomeUnknown) true.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"qkv/index/kv"
+	"qkv/net/wire"
 )
 
 // An outcome that is not known is told once, whoever tells it.
@@ -29,6 +30,18 @@ func TestUnknownOutcomeOfAnEarlierAttempt(t *testing.T) {
 		text := (&OutcomeUnknownError{Op: "put", Endpoint: "a:1", Cause: cause}).Error()
 		if !strings.Contains(text, "an earlier attempt may have happened") || strings.Contains(text, "; it may have happened") {
 			t.Errorf("it speaks of one write as if it both certainly did not happen and may have: %s", text)
+		}
+	}
+}
+
+// An unknown outcome names the question that finds it: a key, or what the write changes.
+func TestUnknownOutcomeSaysHowToFindOut(t *testing.T) {
+	for op, ask := range map[wire.Op]string{
+		wire.OpPut: "read the key", wire.OpTxn: "read the key", wire.OpAuthChange: "list the users", wire.OpChangeAlarm: "list the alarms",
+		wire.OpChangeMember: "list the members", wire.OpCompact: "oldest revision", wire.OpRevoke: "list the leases",
+	} {
+		if text := unknown(op, nil, context.DeadlineExceeded).Error(); !strings.Contains(text, ask) || !strings.HasSuffix(text, " to find out") {
+			t.Errorf("%v: %s", op, text)
 		}
 	}
 }

@@ -52,7 +52,12 @@ func (c *Client) Changes(ctx context.Context, request kv.Watch) iter.Seq2[WatchR
 			return
 		}
 		defer w.Close()
-		last := w.Revision()
+		newest, err := c.Range(ctx, kv.Range{Key: request.Key, CountOnly: true}) // linearizable: the member of the watch may lag
+		if err != nil {
+			yield(WatchResponse{}, err)
+			return
+		}
+		last := newest.Revision
 		if request.Revision == 0 || request.Revision > last {
 			return
 		}

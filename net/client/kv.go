@@ -118,6 +118,7 @@ func (c *Client) Pages(ctx context.Context, q kv.Range) iter.Seq2[kv.RangeResult
 			}
 			if !yield(page, nil) || r.over {
 				return
+		q.Continued, q.Usage = false, false // a member would refuse the later pages of such a query
 			}
 		}
 	}

@@ -35,13 +35,12 @@ func NewMutex(s *LockSession, name string) *Mutex { return &Mutex{session: s, na
 
 // Lock waits until the lock session has the lock. After an error it neither has the lock nor waits in the queue.
 func (m *Mutex) Lock(ctx context.Context) (err error) {
-	m.place, err = acquire(ctx, m.session, m.name, nil, election.Candidate.Wait)
-	return err
+	return m.acquire(ctx, election.Candidate.Wait)
 }
 
 // TryLock takes the lock if it is free, and otherwise returns ErrLocked.
 func (m *Mutex) TryLock(ctx context.Context) (err error) {
-	m.place, err = acquire(ctx, m.session, m.name, nil, func(c election.Candidate, ctx context.Context, s election.Store) error {
+	return m.acquire(ctx, func(c election.Candidate, ctx context.Context, s election.Store) error {
 		owns, _, _, err := c.Owns(ctx, s)
 		if err == nil && !owns {
 			err = ErrLocked
@@ -52,14 +51,22 @@ func (m *Mutex) TryLock(ctx context.Context) (err error) {
 }
 
 // acquire enters the queue for a name and waits there. After an error it has left the queue.
-func acquire(
-	ctx context.Context, session *LockSession, name string, value []byte, wait func(election.Candidate, context.Context, election.Store) error,
-) (election.Candidate, error) {
+func acquire(ctx context.Context, session *LockSession, name string, value []byte, wait waitFunc) (election.Candidate, error) {
 	if !session.take(name) {
 		return election.Candidate{}, ErrInUse
+}
+
+func (m *Mutex) acquire(ctx context.Context, wait waitFunc) (err error) {
+	if m.place.Revision != 0 {
+		return ErrInUse // and the place stays known: without it, Unlock could not release the lock
+	}
+	m.place, err = acquire(ctx, m.session, m.name, nil, wait)
 	}
 	s := store{session.client}
 	var place election.Candidate
+// waitFunc waits in the queue for a name until the candidate owns the name, or gives up.
+type waitFunc func(election.Candidate, context.Context, election.Store) error
+
 	entered := false
 	err := session.within(ctx, func(ctx context.Context) (err error) {
 		entered = true // whatever its outcome is

@@ -27,12 +27,12 @@ func (a *Admin) Status(ctx context.Context, endpoint string) (kv.Status, error) 
 	defer context.AfterFunc(a.c.ctx, cancel)()
 	if k := a.c.current.Load(); k != nil && k.endpoint == endpoint {
 		if status, err := k.status(ctx, a.c.newCall(ctx, wire.OpStatus)); err == nil || ctx.Err() != nil {
-			return status, err
+			return status, a.c.endedAt(ctx, wire.OpStatus, endpoint, err)
 		}
 	}
 	k, err := a.c.dialEndpoint(ctx, endpoint)
 	if err != nil {
-		return kv.Status{}, &UnavailableError{Op: wire.OpStatus.String(), Endpoints: []EndpointError{{endpoint, err}}}
+		return kv.Status{}, a.c.endedAt(ctx, wire.OpStatus, endpoint, err)
 	}
 	defer k.fail(errDone)
 	return k.member, nil
@@ -80,18 +80,33 @@ func (c *Client) askAt(ctx context.Context, endpoint string, x *call, read func(
 	k, err := c.dialEndpoint(ctx, endpoint)
 	if err != nil {
 		x.recycle()
-		return &UnavailableError{Op: op.String(), Endpoints: []EndpointError{{endpoint, err}}}
+		return c.endedAt(ctx, op, endpoint, err)
 	}
 	defer k.fail(errDone)
 	if err := c.logIn(ctx, k); err != nil {
 		x.recycle()
-		return err
+		return c.endedAt(ctx, op, endpoint, err)
 	}
 	err = k.ask(ctx, x, read)
 	if op.Write() && err != nil && ctx.Err() != nil && !errors.Is(err, ErrOutcomeUnknown) {
 		return unknown(op, k, err)
 	}
-	return err
+	return c.endedAt(ctx, op, endpoint, err)
+}
+
+// endedAt returns the error of a request to the member at an endpoint alone, as the table in doc.go has it. The request certainly changed
+// nothing, or err says that its outcome is unknown.
+func (c *Client) endedAt(ctx context.Context, op wire.Op, endpoint string, err error) error {
+	switch {
+	case err == nil || isAnswer(err) || errors.Is(err, ErrOutcomeUnknown):
+		return err
+	case c.ctx.Err() != nil:
+		return ErrClosed
+	case errors.Is(ctx.Err(), context.Canceled):
+		return context.Cause(ctx)
+	default:
+		return &UnavailableError{Op: op.String(), Endpoints: []EndpointError{{endpoint, err}}}
+	}
 }
 
 func (c *Client) statusOfAny(ctx context.Context) (kv.Status, error) {
