@@ -28,8 +28,8 @@
 //	"a"        client.From, a zero byte all keys from "a" on
 //	"\x00"     client.From              all keys
 //
-// Revisions count the changes of the whole store. An empty store has revision 1, and each write that changes a key makes the next one. Numbers
-// of bytes, keys and revisions are never negative. Leases and members are identified by numbers, which are not 0.
+// Revisions count the changes of the whole store. An empty store has revision 1, and each write that changes a key makes the next one.
+// Numbers of bytes, keys and revisions are never negative. Leases and members are identified by numbers, which are not 0.
 //
 // # What an error says about a write
 //

@@ -8,8 +8,8 @@ import (
 	"qkv/net/wire"
 )
 
-// PutAsync begins a [Client.Put], for programs that keep many requests under way without a goroutine for each. It never waits, and calls done
-// once, with the outcome. The caller may reuse key and value when PutAsync returns.
+// PutAsync begins a [Client.Put], for programs that keep many requests under way without a goroutine for each. It never waits, and calls
+// done once, with the outcome. The caller may reuse key and value when PutAsync returns.
 //
 // done runs on a goroutine of the client that serves other calls too. It must be short, and must not wait for another call; it may begin
 // further asynchronous calls. If the call fails at once, done runs before PutAsync returns, on the caller's goroutine: the caller must hold

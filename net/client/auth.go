@@ -12,16 +12,16 @@ import (
 // RootRole is the name of the role that permits everything. Authentication needs a user of this name that has the role.
 const RootRole = kv.Root
 
-// ChangeUsers makes any change of users, roles, or authentication itself, as it stands in the log. The member hashes the password; the change's
-// own fields Password and Secret are ignored. Programs need [Admin.AddUser] and the methods beside it, which say what the errors mean. All of
-// them need the role root once authentication is enabled, and are idempotent writes, as a put is. They fail with the code AuthManagement if
-// a limit of users, roles or permissions is reached: its message names the limit.
+// ChangeUsers makes any change of users, roles, or authentication itself, as it stands in the log. The member hashes the password; the
+// change's own fields Password and Secret are ignored. Programs need [Admin.AddUser] and the methods beside it, which say what the errors
+// mean. All of them need the role root once authentication is enabled, and are idempotent writes, as a put is. They fail with the code
+// AuthManagement if a limit of users, roles or permissions is reached: its message names the limit.
 func (a *Admin) ChangeUsers(ctx context.Context, change kv.AuthChange, password string) error {
 	return a.c.change(ctx, wire.OpAuthChange, wire.Ask{Auth: change, Password: []byte(password)})
 }
 
-// AddUser adds a user without roles. With an empty password, it is known by its certificate alone: client-NAME. A password has up to 72 bytes.
-// The code of the error is UserExists, UserEmpty for an empty name, or BadRequest.
+// AddUser adds a user without roles. With an empty password, it is known by its certificate alone: client-NAME. A password has up to 72
+// bytes. The code of the error is UserExists, UserEmpty for an empty name, or BadRequest.
 func (a *Admin) AddUser(ctx context.Context, name, password string) error {
 	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.UserAdd, User: name}, password)
 }
@@ -32,20 +32,20 @@ func (a *Admin) DeleteUser(ctx context.Context, name string) error {
 	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.UserDelete, User: name}, "")
 }
 
-// SetPassword gives a user another password of 1 to 72 bytes. Its logins and tokens end. The code of the error is UserNotFound, or BadRequest
-// for a password of another length.
+// SetPassword gives a user another password of 1 to 72 bytes. Its logins and tokens end. The code of the error is UserNotFound, or
+// BadRequest for a password of another length.
 func (a *Admin) SetPassword(ctx context.Context, name, password string) error {
 	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.UserChangePassword, User: name}, password)
 }
 
-// GrantRole gives a user a role; one that the user has already is no error. It counts from the user's next request on. The code of the error
-// is UserNotFound or RoleNotFound.
+// GrantRole gives a user a role; one that the user has already is no error. It counts from the user's next request on. The code of the
+// error is UserNotFound or RoleNotFound.
 func (a *Admin) GrantRole(ctx context.Context, user, role string) error {
 	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.UserGrantRole, User: user, Role: role}, "")
 }
 
-// RevokeRole takes a role from a user. Its open watches that need the role end with an Error with the code NotAllowed. The code of the error is
-// UserNotFound, RoleNotGranted, or AuthManagement for the role root of the user root while authentication is enabled.
+// RevokeRole takes a role from a user. Its open watches that need the role end with an Error with the code NotAllowed. The code of the
+// error is UserNotFound, RoleNotGranted, or AuthManagement for the role root of the user root while authentication is enabled.
 func (a *Admin) RevokeRole(ctx context.Context, user, role string) error {
 	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.UserRevokeRole, User: user, Role: role}, "")
 }
@@ -61,8 +61,8 @@ func (a *Admin) DeleteRole(ctx context.Context, role string) error {
 	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.RoleDelete, Role: role}, "")
 }
 
-// GrantPermission adds a permission to a role: p.Type for the key p.Key, or for the range from it up to p.End, as in a [kv.Range]. The zero Type
-// permits reads. If the role has a permission of exactly this range, its type changes. The code of the error is RoleNotFound, or
+// GrantPermission adds a permission to a role: p.Type for the key p.Key, or for the range from it up to p.End, as in a [kv.Range]. The zero
+// Type permits reads. If the role has a permission of exactly this range, its type changes. The code of the error is RoleNotFound, or
 // AuthManagement for an empty key or range.
 func (a *Admin) GrantPermission(ctx context.Context, role string, p kv.Permission) error {
 	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.RoleGrantPermission, Role: role, Permission: p}, "")
@@ -74,9 +74,9 @@ func (a *Admin) RevokePermission(ctx context.Context, role string, key, end []by
 	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.RoleRevokePermission, Role: role, Permission: kv.Permission{Key: key, End: end}}, "")
 }
 
-// EnableAuth makes every request of every client need a user: the name in its certificate, or Config.User. It is refused unless this client still
-// has the role root afterwards: the code of the error is then AuthManagement. It is RootUserMissing or RootRoleMissing if there is no user
-// [RootRole] with that role. Enabling it twice is no error.
+// EnableAuth makes every request of every client need a user: the name in its certificate, or Config.User. It is refused unless this client
+// still has the role root afterwards: the code of the error is then AuthManagement. It is RootUserMissing or RootRoleMissing if there is no
+// user [RootRole] with that role. Enabling it twice is no error.
 func (a *Admin) EnableAuth(ctx context.Context) error {
 	return a.ChangeUsers(ctx, kv.AuthChange{Kind: kv.AuthEnable, Strict: true}, "")
 }
@@ -114,7 +114,8 @@ func (a *Admin) AuthStatus(ctx context.Context) (kv.AuthStatus, error) {
 	return asked[kv.AuthStatus](ctx, a.c, wire.OpAuthStatus, wire.Ask{})
 }
 
-// WhoAmI returns the user of this client, and how the member knows it. It needs no permission. Without authentication, [kv.Self.Enabled] is false.
+// WhoAmI returns the user of this client, and how the member knows it. It needs no permission. Without authentication, [kv.Self.Enabled] is
+// false.
 func (c *Client) WhoAmI(ctx context.Context) (kv.Self, error) {
 	return asked[kv.Self](ctx, c, wire.OpWhoAmI, wire.Ask{})
 }
@@ -205,8 +206,8 @@ func (c *Client) roles(ctx context.Context, name string) ([]kv.UserRole, error) 
 }
 
 // AuthorsOf returns the authors of changes: the names of the users who made them, or, without authentication, of the clients' certificates.
-// The result has one name for each change, in the same order. A name is empty if no client made the change, or if it is not known any more, as
-// for a compacted revision. AuthorsOf needs the permission to read the keys.
+// The result has one name for each change, in the same order. A name is empty if no client made the change, or if it is not known any more,
+// as for a compacted revision. AuthorsOf needs the permission to read the keys.
 func (c *Client) AuthorsOf(ctx context.Context, changes []kv.Change) ([]string, error) {
 	all := make([]string, 0, len(changes))
 	for len(all) < len(changes) {

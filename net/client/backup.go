@@ -20,8 +20,8 @@ func (a *Admin) BackupPiece(ctx context.Context, name string, offset int64) ([]b
 	return piece.Bytes, err
 }
 
-// BackupLog returns committed entries of the log behind an entry. It waits up to two seconds for one, and then returns none. The error's code
-// is Compacted if the member's log begins later: then a new base is needed.
+// BackupLog returns committed entries of the log behind an entry. It waits up to two seconds for one, and then returns none. The error's
+// code is Compacted if the member's log begins later: then a new base is needed.
 func (a *Admin) BackupLog(ctx context.Context, after uint64) (kv.LogPart, error) {
 	piece, err := asked[wire.Piece](ctx, a.c, wire.OpBackupLog, wire.Ask{Entry: after})
 	if err != nil {

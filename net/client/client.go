@@ -155,8 +155,8 @@ type note struct {
 }
 
 // Open connects to the first endpoint that answers, and logs in. ctx bounds this call alone; if it has no deadline, Open gives up after
-// Config.Timeout. The error is an [UnavailableError] with each endpoint's reason, a [ClusterError], a [kv.Error] with the code AuthFailed if
-// the login was refused, or says which field of config is wrong. The client needs [Client.Close].
+// Config.Timeout. The error is an [UnavailableError] with each endpoint's reason, a [ClusterError], a [kv.Error] with the code AuthFailed
+// if the login was refused, or says which field of config is wrong. The client needs [Client.Close].
 func Open(ctx context.Context, config Config) (*Client, error) {
 	config.Endpoints = slices.Clone(config.Endpoints)
 	config.NoNames = config.NoNames || config.AnyCluster // each cluster has its own clock
@@ -207,9 +207,9 @@ func (c *Client) start(f func()) {
 	}()
 }
 
-// Close ends the client, and always returns nil. Calls and watches end with [ErrClosed]. Writes that were sent, and have no answer, end with an
-// [OutcomeUnknownError]. Keep-alives and lock sessions of the client are lost. Close waits for the client's own goroutines, but not for a
-// running user's function: a user's function may call Close. A second call does nothing.
+// Close ends the client, and always returns nil. Calls and watches end with [ErrClosed]. Writes that were sent, and have no answer, end
+// with an [OutcomeUnknownError]. Keep-alives and lock sessions of the client are lost. Close waits for the client's own goroutines, but not
+// for a running user's function: a user's function may call Close. A second call does nothing.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	if c.closed {

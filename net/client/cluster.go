@@ -11,7 +11,8 @@ import (
 )
 
 // ErrSeveralClusters is the error of a client whose endpoints belong to different clusters. A write to one cluster is missing in the
-// others, so Open fails, and a client that finds such an endpoint later does not use it. Correct Config.Endpoints, or see Config.AnyCluster.
+// others, so Open fails, and a client that finds such an endpoint later does not use it. Correct Config.Endpoints, or see
+// Config.AnyCluster.
 var ErrSeveralClusters = errors.New("the endpoints belong to several clusters")
 
 // ClusterError is the error of a client whose endpoints lead to different clusters. It names one member of each.

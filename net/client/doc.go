@@ -8,8 +8,8 @@
 // Credentials come from a folder of certificates ([LoadCredentials]) or, on a member's own host, from the local CA ([LocalCredentials]).
 //
 // Requests and answers are the types of package index/kv: [kv.Range], [kv.Txn], [kv.KeyValue], [kv.Error] with its [kv.Code]. Its page says
-// which of its names applications use. Package clienttest gives an application's tests a member in memory. `go doc -http ./net/client` shows
-// examples of each part: a watch, transactions, leases, locks, elections, reads of the past, and writes that happen exactly once.
+// which of its names applications use. Package clienttest gives an application's tests a member in memory. `go doc -http ./net/client`
+// shows examples of each part: a watch, transactions, leases, locks, elections, reads of the past, and writes that happen exactly once.
 //
 // Times to live and timeouts are of type [time.Duration]. A key has at most 32 KiB, and the request of a write at most 1.5 MiB, unless the
 // members' --max-request-bytes says otherwise. The first write of a store has revision 2, and each later one the next revision.
@@ -22,8 +22,8 @@
 // goroutine at a time; all other types here are for any number.
 //
 // Concurrent calls have no order between them. A call that begins after another call has returned sees its effect, unless it is
-// serializable. That also holds for the calls of other clients. Serializable are reads that ask for it, [Client.Leases], and [Admin.Status].
-// A watch is not a read: it may begin at a member that lags.
+// serializable. That also holds for the calls of other clients. Serializable are reads that ask for it, [Client.Leases], and
+// [Admin.Status]. A watch is not a read: it may begin at a member that lags.
 //
 // # Endpoints and failover
 //
@@ -112,8 +112,8 @@
 // # Contexts
 //
 // A call ends at its context's deadline, or after Config.Timeout (5 s) if the context has none, and at once when the context is canceled.
-// There are three exceptions. Iterators, and calls that read in pages, may take Config.Timeout for each request. A watch, once begun, and the
-// calls of locks, elections and [Admin.WaitDropped] wait as long as their context lasts. Requests to one given endpoint, as by
+// There are three exceptions. Iterators, and calls that read in pages, may take Config.Timeout for each request. A watch, once begun, and
+// the calls of locks, elections and [Admin.WaitDropped] wait as long as their context lasts. Requests to one given endpoint, as by
 // [Admin.Status], take Config.Timeout at most.
 //
 // The client sends the member the remaining time, less a margin. If there are several endpoints, one attempt gets half of the remaining
@@ -180,29 +180,30 @@
 //	storage.Write(m.Token(), data)
 //	err = m.Unlock(ctx)
 //
-// A [LockSession] is a lease with keep-alives. Its locks and leaderships are released when it ends, about a TTL after its process has
-// died; a change of the leader meanwhile adds to that. [LockSession.Done] is closed when the lease has ended or may have ended: another lock session may then hold the locks.
+// A [LockSession] is a lease with keep-alives. Its locks and leaderships are released when it ends, about a TTL after its process has died;
+// a change of the leader meanwhile adds to that. [LockSession.Done] is closed when the lease has ended or may have ended: another lock
+// session may then hold the locks.
 //
 // A distributed lock cannot stop its holder from continuing for a while after the lock was lost: a process may have been paused, and cannot
 // know for how long. So each holder has a fencing token, [Mutex.Token] or [Election.Token], which is larger than the tokens of all earlier
 // holders. The protected resource should refuse a token below the largest that it has seen. If the protected data is in qkv itself, write
 // it by transactions that compare [Mutex.Guard].
 //
-// The keys are those of etcd's recipes: etcd's clients and this package exclude each other (package internal/election). A lock and an election
-// of one name exclude each other, too. The calls wait for as long as their context and the lock session last, through failover and changes of
-// the members: Config.Timeout does not bound them.
+// The keys are those of etcd's recipes: etcd's clients and this package exclude each other (package internal/election). A lock and an
+// election of one name exclude each other, too. The calls wait for as long as their context and the lock session last, through failover and
+// changes of the members: Config.Timeout does not bound them.
 //
 // # Stability
 //
-// Stable are this package, package clienttest, and what the page of package index/kv lists for applications. A program that compiles against
-// a version compiles against all later ones of the same major version, and the codes of errors keep their numbers. Fields and methods may be
-// added: give literals of structs with names of fields, and implement no interface of this package but [Credentials].
+// Stable are this package, package clienttest, and what the page of package index/kv lists for applications. A program that compiles
+// against a version compiles against all later ones of the same major version, and the codes of errors keep their numbers. Fields and
+// methods may be added: give literals of structs with names of fields, and implement no interface of this package but [Credentials].
 //
 // Experimental are the calls that serve qkv's own tools: [Admin.BackupBase], [Admin.BackupPiece], [Admin.BackupLog], [Admin.BackupHold],
 // [Admin.Verify], [Admin.Usage] and [Admin.Clients]. They may change in any version, and CHANGELOG.md says how.
 //
-// A stable name that has a better one is marked with a paragraph that begins with "Deprecated:" and names the other. It goes on working until
-// the next major version. CHANGELOG.md lists both steps.
+// A stable name that has a better one is marked with a paragraph that begins with "Deprecated:" and names the other. It goes on working
+// until the next major version. CHANGELOG.md lists both steps.
 //
 // # UDP buffers
 //

@@ -19,7 +19,7 @@ var (
 	// ErrUnavailable: no member could serve the call in time. A write certainly did not happen, and may be repeated. The error is an
 	// UnavailableError.
 	ErrUnavailable = errors.New("unavailable")
-	// ErrClosed: the client was closed. A write certainly did not happen.
+	// ErrClosed: the client was closed. A write certainly did not happen, unless the error is also ErrOutcomeUnknown.
 	ErrClosed = errors.New("the client is closed")
 	// ErrConnectionRefused: the host of an endpoint answered that the port is closed. It is a reason inside an UnavailableError.
 	ErrConnectionRefused = errors.New("connection refused: no process listens there")
@@ -27,8 +27,9 @@ var (
 	ErrOverloaded = errors.New("too many calls are waiting")
 )
 
-// OutcomeUnknownError is the error of a write whose outcome is unknown, with the reason. The write may also happen later. Its text says which
-// question finds the outcome. A repeated write is another write: make it a transaction that does no harm if the first one has happened.
+// OutcomeUnknownError is the error of a write whose outcome is unknown, with the reason. The write may also happen later. Its text says
+// which question finds the outcome. A repeated write is another write: make it a transaction that does no harm if the first one has
+// happened.
 type OutcomeUnknownError struct {
 	Op       string // the kind of the write, for people: put, delete, transaction
 	Endpoint string // where it was sent last
@@ -64,8 +65,14 @@ var findOut = map[string]string{
 // Is makes errors.Is(err, ErrOutcomeUnknown) true.
 func (e *OutcomeUnknownError) Is(target error) bool { return target == ErrOutcomeUnknown }
 
-// Unwrap returns the cause.
-func (e *OutcomeUnknownError) Unwrap() error { return e.Cause }
+// Unwrap returns the cause. If that is an UnavailableError, it returns the errors in it: ErrUnavailable says that a write certainly did not
+// happen, and is no kind of this error.
+func (e *OutcomeUnknownError) Unwrap() error {
+	if last, is := e.Cause.(*UnavailableError); is {
+		return errors.Join(last.Unwrap()...)
+	}
+	return e.Cause
+}
 
 // EndpointError is an endpoint that did not serve, with the reason.
 type EndpointError struct {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -43,5 +44,19 @@ func TestUnknownOutcomeSaysHowToFindOut(t *testing.T) {
 		if text := unknown(op, nil, context.DeadlineExceeded).Error(); !strings.Contains(text, ask) || !strings.HasSuffix(text, " to find out") {
 			t.Errorf("%v: %s", op, text)
 		}
+	}
+}
+
+// An unknown outcome is never ErrUnavailable, which says that a write certainly did not happen. The reasons remain: the deadline, and the
+// answers of members.
+func TestUnknownOutcomeIsNotUnavailable(t *testing.T) {
+	answer := kv.Errorf(kv.Unavailable, "there is no leader")
+	last := &UnavailableError{Op: "put", Endpoints: []EndpointError{{Endpoint: "a:1", Err: answer}}, Cause: context.DeadlineExceeded}
+	err := error(unknown(wire.OpPut, nil, last))
+	if !errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, ErrUnavailable) {
+		t.Errorf("unknown %v, unavailable %v: %v", errors.Is(err, ErrOutcomeUnknown), errors.Is(err, ErrUnavailable), err)
+	}
+	if got, is := errors.AsType[*kv.Error](err); !is || got != answer || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the reasons are gone: %v", err)
 	}
 }

@@ -373,8 +373,8 @@ func ExampleClient_Changes() {
 	// 2: "", deleted: true
 }
 
-// Two programs want to do the same job, and the second one leaves it to the first. The end of the lock session, which the first one waits for
-// beside its work, says that the lock may be lost.
+// Two programs want to do the same job, and the second one leaves it to the first. The end of the lock session, which the first one waits
+// for beside its work, says that the lock may be lost.
 func ExampleMutex_TryLock() {
 	c, ctx := exampleClient()
 	defer c.Close()

@@ -42,9 +42,9 @@ var errShortTimes = errors.New("the member answered for other revisions than the
 // changesPoll is how often Changes requests the member's progress: the answer is lost with a connection.
 const changesPoll = time.Second
 
-// Changes yields the deliveries of a watch from request.Revision on, up to the newest revision at the beginning of the iteration; then it ends.
-// With request.Revision 0 it yields nothing. It is linearizable: each write that was acknowledged before is among the changes. It goes on
-// through failovers, as a watch does, for as long as ctx lasts. An error is the last element, such as a [CompactedError].
+// Changes yields the deliveries of a watch from request.Revision on, up to the newest revision at the beginning of the iteration; then it
+// ends. With request.Revision 0 it yields nothing. It is linearizable: each write that was acknowledged before is among the changes. It
+// goes on through failovers, as a watch does, for as long as ctx lasts. An error is the last element, such as a [CompactedError].
 func (c *Client) Changes(ctx context.Context, request kv.Watch) iter.Seq2[WatchResponse, error] {
 	return func(yield func(WatchResponse, error) bool) {
 		w, err := c.Watch(ctx, request)
@@ -96,9 +96,9 @@ func (c *Client) Changes(ctx context.Context, request kv.Watch) iter.Seq2[WatchR
 	}
 }
 
-// Versions yields the kept history of a key: its puts and deletions, oldest first, up to the newest revision at the beginning of the iteration.
-// The first version may be older than the oldest revision that can be read, if the key had it then. A key that never existed has none, and
-// that is no error. The events have no Before. An error is the last element.
+// Versions yields the kept history of a key: its puts and deletions, oldest first, up to the newest revision at the beginning of the
+// iteration. The first version may be older than the oldest revision that can be read, if the key had it then. A key that never existed has
+// none, and that is no error. The events have no Before. An error is the last element.
 func (c *Client) Versions(ctx context.Context, key []byte) iter.Seq2[kv.WatchEvent, error] {
 	return func(yield func(kv.WatchEvent, error) bool) {
 		for {

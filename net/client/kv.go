@@ -74,8 +74,8 @@ func readWritten(x *call, p *wire.Response) (w Written, err error) {
 	return w, nil
 }
 
-// Get reads the newest version of one key. A missing key is not an error: found is false. The read is linearizable. [Client.Range] also reads
-// an older revision, or from one member alone.
+// Get reads the newest version of one key. A missing key is not an error: found is false. The read is linearizable. [Client.Range] also
+// reads an older revision, or from one member alone.
 func (c *Client) Get(ctx context.Context, key []byte) (pair kv.KeyValue, found bool, err error) {
 	answer, err := c.Range(ctx, kv.Range{Key: key})
 	if err != nil || len(answer.KVs) == 0 {
@@ -84,11 +84,11 @@ func (c *Client) Get(ctx context.Context, key []byte) (pair kv.KeyValue, found b
 	return answer.KVs[0], true, nil
 }
 
-// Range reads a key or a whole range, in ascending order of keys unless q has another order. The result must fit into memory: [Client.Pages]
-// reads larger ranges. All of it is from one revision, however many requests it takes. If ctx has no deadline, each request may take
-// Config.Timeout. A range without keys is not an error.
+// Range reads a key or a whole range, in ascending order of keys unless q has another order. The result must fit into memory:
+// [Client.Pages] reads larger ranges. All of it is from one revision, however many requests it takes. If ctx has no deadline, each request
+// may take Config.Timeout. A range without keys is not an error.
 //
-// [kv.RangeResult.Revision] is where to go on: a watch from Revision+1 on delivers every change after this read.
+// After a read of the newest revision, a watch from [kv.RangeResult.Revision] + 1 on delivers every later change, and none twice.
 func (c *Client) Range(ctx context.Context, q kv.Range) (kv.RangeResult, error) {
 	var whole kv.RangeResult
 	first := true
@@ -110,12 +110,12 @@ func (c *Client) Range(ctx context.Context, q kv.Range) (kv.RangeResult, error) 
 // first, with backpressure. It holds their state, which keeps compaction from overtaking them, for up to a minute. If the stream is lost,
 // the rest comes from another member, as long as the revision is kept. If ctx has no deadline, each page may take Config.Timeout.
 //
-// [kv.RangeResult.Revision] and Count are those of the first page. More says that another page follows, or, in the last page, that the limit
-// left some pairs out. The caller may keep the pairs of a page. An error is the last element; the pages before it are valid.
+// [kv.RangeResult.Revision] and Count are those of the first page. More says that another page follows, or, in the last page, that the
+// limit left some pairs out. The caller may keep the pairs of a page. An error is the last element; the pages before it are valid.
 //
 // A sorted range, except one in ascending order of keys, comes as one page of up to 17 MiB, and otherwise in several pages. The member that
-// sorts it notes 16 bytes of each key. If that exceeds its memory budget, the result is an Error with the code AnswerTooLarge. A limit makes
-// the notes smaller.
+// sorts it notes 16 bytes of each key. If that exceeds its memory budget, the result is an Error with the code AnswerTooLarge. A limit
+// makes the notes smaller.
 func (c *Client) Pages(ctx context.Context, q kv.Range) iter.Seq2[kv.RangeResult, error] {
 	return func(yield func(kv.RangeResult, error) bool) {
 		q.Continued, q.Usage = false, false // a member would refuse the later pages of such a query

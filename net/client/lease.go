@@ -38,11 +38,11 @@ type LeaseOptions struct {
 }
 
 // Grant makes a lease. Leases have whole seconds: ttl is rounded up. The least TTL is one and a half election timeouts, 2 s by default. A
-// shorter ttl, also one of 0 or less, is raised to it: the returned lease has the granted TTL. A TTL over 9,000,000,000 s is an Error with the
-// code LeaseTooLong.
+// shorter ttl, also one of 0 or less, is raised to it: the returned lease has the granted TTL. A TTL over 9,000,000,000 s is an Error with
+// the code LeaseTooLong.
 //
-// The lease lives at least as long as its TTL, from the call of Grant on. It may live longer, because each new leader counts its TTL anew or
-// from a checkpoint. Nothing renews it by itself: see [Client.KeepAlive].
+// The lease lives at least as long as its TTL, from the call of Grant on. It may live longer, because each new leader counts its TTL anew
+// or from a checkpoint. Nothing renews it by itself: see [Client.KeepAlive].
 func (c *Client) Grant(ctx context.Context, ttl time.Duration, o GrantOptions) (Lease, error) {
 	x := c.newLeaseCall(ctx, wire.OpGrant, &wire.LeaseRequest{ID: o.ID, TTL: wholeSeconds(ttl)})
 	if err := c.do(ctx, x); err != nil {
@@ -60,14 +60,15 @@ func (c *Client) Grant(ctx context.Context, ttl time.Duration, o GrantOptions) (
 	return Lease{ID: l.ID, TTL: seconds(l.TTL)}, nil
 }
 
-// Revoke ends a lease and deletes its keys, in one revision; [Written.Deleted] is their number. If the lease does not exist, the result is an
-// Error with the code LeaseNotFound.
+// Revoke ends a lease and deletes its keys, in one revision; [Written.Deleted] is their number. If the lease does not exist, the result is
+// an Error with the code LeaseNotFound.
 func (c *Client) Revoke(ctx context.Context, id int64) (Written, error) {
 	return c.written(ctx, c.newLeaseCall(ctx, wire.OpRevoke, &wire.LeaseRequest{ID: id}))
 }
 
-// Renew restarts the TTL of a lease once, from the call of Renew on, and returns the TTL. It is retried as a read, since another renewal does
-// no harm: after any error the lease may have been renewed. If the lease has ended, the result is an Error with the code LeaseNotFound.
+// Renew restarts the TTL of a lease once, from the call of Renew on, and returns the TTL. It is retried as a read, since another renewal
+// does no harm: after any error the lease may have been renewed. If the lease has ended, the result is an Error with the code
+// LeaseNotFound.
 func (c *Client) Renew(ctx context.Context, id int64) (ttl time.Duration, err error) {
 	x := c.newLeaseCall(ctx, wire.OpKeepAlive, &wire.LeaseRequest{ID: id})
 	if err := c.do(ctx, x); err != nil {
@@ -105,8 +106,8 @@ func (c *Client) TimeToLive(ctx context.Context, id int64, o LeaseOptions) (Leas
 	}
 }
 
-// Leases returns the ids of all leases in ascending order. It is serializable: the answer is the state of this client's member, which may lag.
-// With authentication, it needs the permission to read the keys of every lease.
+// Leases returns the ids of all leases in ascending order. It is serializable: the answer is the state of this client's member, which may
+// lag. With authentication, it needs the permission to read the keys of every lease.
 func (c *Client) Leases(ctx context.Context) (all []int64, err error) {
 	q := wire.Ask{Lease: wire.LeaseRequest{ID: math.MinInt64}}
 	for {
@@ -128,8 +129,8 @@ func (c *Client) newLeaseCall(ctx context.Context, op wire.Op, q *wire.LeaseRequ
 	return x
 }
 
-// KeepAlive renews a lease in the background, three times in its TTL, until it is stopped or the lease is lost. Its methods are safe for any
-// number of goroutines.
+// KeepAlive renews a lease in the background, three times in its TTL, until it is stopped or the lease is lost. Its methods are safe for
+// any number of goroutines.
 type KeepAlive struct {
 	// Constant.
 	client *Client
@@ -170,21 +171,21 @@ func seconds(n int64) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// Lost returns a channel that is closed when the lease has ended, or may have: no renewal succeeded within its TTL, or the user may not renew
-// it any more. Its keys may be deleted, and another client may hold the locks that they stand for. The channel is also closed when the client
-// is closed, but not by Stop.
+// Lost returns a channel that is closed when the lease has ended, or may have: no renewal succeeded within its TTL, or the user may not
+// renew it any more. Its keys may be deleted, and another client may hold the locks that they stand for. The channel is also closed when
+// the client is closed, but not by Stop.
 func (k *KeepAlive) Lost() <-chan struct{} { return k.lost }
 
-// Until returns when the lease may end unless it is renewed again, by this process's clock: protected work must end before. Each renewal moves
-// it on.
+// Until returns when the lease may end unless it is renewed again, by this process's clock: protected work must end before. Each renewal
+// moves it on.
 func (k *KeepAlive) Until() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.until
 }
 
-// Err returns why the lease is lost: a [kv.Error], such as one with the code LeaseNotFound, the error of the last renewal, or [ErrClosed]. It
-// is nil before [KeepAlive.Lost] is closed.
+// Err returns why the lease is lost: a [kv.Error], such as one with the code LeaseNotFound, the error of the last renewal, or [ErrClosed].
+// It is nil before [KeepAlive.Lost] is closed.
 func (k *KeepAlive) Err() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -34,8 +34,8 @@ type LockSessionOptions struct {
 	Lease int64
 }
 
-// LockSession is a lease with keep-alives, for locks and leaderships. It is safe for any number of goroutines; its Mutexes and Elections are
-// not. Within a lock session, each name can be held once.
+// LockSession is a lease with keep-alives, for locks and leaderships. It is safe for any number of goroutines; its Mutexes and Elections
+// are not. Within a lock session, each name can be held once.
 type LockSession struct {
 	// Constant.
 	client *Client
@@ -112,23 +112,24 @@ func (s *LockSession) Lease() Lease { return s.lease }
 // Done returns a channel that is closed when the lock session is over: its lease has ended, or may have, or Close or Orphan was called.
 func (s *LockSession) Done() <-chan struct{} { return s.ctx.Done() }
 
-// Err returns why the lock session is over: [ErrLockSessionLost] with the reason, or [ErrLockSessionClosed]. It is nil before Done is closed.
+// Err returns why the lock session is over: [ErrLockSessionLost] with the reason, or [ErrLockSessionClosed]. It is nil before Done is
+// closed.
 func (s *LockSession) Err() error { return context.Cause(s.ctx) }
 
-// Until returns when the lease may end unless it is renewed again, by this process's clock: protected work must end before. Each renewal moves
-// it on.
+// Until returns when the lease may end unless it is renewed again, by this process's clock: protected work must end before. Each renewal
+// moves it on.
 func (s *LockSession) Until() time.Time { return s.keep.Until() }
 
-// Orphan ends the renewals, and thereby the lock session. The lease, with its keys and locks, lives on for the rest of its TTL: another process
-// can take it over with LockSessionOptions.Lease.
+// Orphan ends the renewals, and thereby the lock session. The lease, with its keys and locks, lives on for the rest of its TTL: another
+// process can take it over with LockSessionOptions.Lease.
 func (s *LockSession) Orphan() {
 	s.end(ErrLockSessionClosed)
 	s.keep.Stop()
 }
 
 // Close ends the lock session and revokes its lease, which releases its locks and leaderships and deletes its keys. A lease that has ended
-// already is no error, and neither is a second call. Close repeats the revocation as long as ctx lasts: give ctx a deadline if no member may
-// be reachable. After an error the locks are released when the TTL has passed.
+// already is no error, and neither is a second call. Close repeats the revocation as long as ctx lasts: give ctx a deadline if no member
+// may be reachable. After an error the locks are released when the TTL has passed.
 func (s *LockSession) Close(ctx context.Context) error {
 	s.Orphan()
 	for {

@@ -19,15 +19,15 @@ type ReadOptions struct {
 	Serializable bool
 }
 
-// Members returns the records of all members, in ascending order of their ids. It needs no permission. Whether a member is healthy, and which
-// one leads, is in [Admin.Status].
+// Members returns the records of all members, in ascending order of their ids. It needs no permission. Whether a member is healthy, and
+// which one leads, is in [Admin.Status].
 func (c *Client) Members(ctx context.Context, o ReadOptions) ([]kv.Member, error) {
 	answer, err := asked[wire.List[kv.Member]](ctx, c, wire.OpMembers, wire.Ask{Serializable: o.Serializable})
 	return answer.All, err
 }
 
-// ChangeMember makes any change of the membership, as it stands in the log. Programs need [Admin.AddMember] and the methods beside it, which
-// say what the errors mean.
+// ChangeMember makes any change of the membership, as it stands in the log. Programs need [Admin.AddMember] and the methods beside it,
+// which say what the errors mean.
 func (a *Admin) ChangeMember(ctx context.Context, change kv.MemberChange) error {
 	return a.c.change(ctx, wire.OpChangeMember, wire.Ask{Change: change})
 }
@@ -42,11 +42,11 @@ type AddOptions struct {
 	Instead uint64
 }
 
-// AddMember adds a learner, and returns its id, even if the outcome is unknown. Then start the learner with that name; it becomes a voter by
-// itself when it has caught up. peers are the addresses, host:port, at which the other members reach it.
+// AddMember adds a learner, and returns its id, even if the outcome is unknown. Then start the learner with that name; it becomes a voter
+// by itself when it has caught up. peers are the addresses, host:port, at which the other members reach it.
 //
-// The code of the error is MemberExists for a used name, AddressExists for a used address, TooManyMembers, or BadRequest. It is MemberNotFound
-// if o.Instead is no member, and MemberRuns if the voter to replace under its own name or address answers the leader.
+// The code of the error is MemberExists for a used name, AddressExists for a used address, TooManyMembers, or BadRequest. It is
+// MemberNotFound if o.Instead is no member, and MemberRuns if the voter to replace under its own name or address answers the leader.
 //
 // A change of the members has no name: it is never repeated after it may have happened. After an unknown outcome read [Client.Members].
 func (a *Admin) AddMember(ctx context.Context, name string, peers []string, o AddOptions) (id uint64, err error) {
@@ -54,16 +54,16 @@ func (a *Admin) AddMember(ctx context.Context, name string, peers []string, o Ad
 	return id, a.ChangeMember(ctx, kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Manual: o.Manual, Instead: o.Instead})
 }
 
-// PromoteMember makes a learner a voter. If instead is not 0, the learner replaces the voter with that id, which leaves. The code of the error
-// is NotLearner, LearnerBehind if the learner has not caught up (try again later), TooManyMembers, QuorumAtRisk or MemberNotFound. The outcome
-// can be unknown as that of [Admin.AddMember].
+// PromoteMember makes a learner a voter. If instead is not 0, the learner replaces the voter with that id, which leaves. The code of the
+// error is NotLearner, LearnerBehind if the learner has not caught up (try again later), TooManyMembers, QuorumAtRisk or MemberNotFound.
+// The outcome can be unknown as that of [Admin.AddMember].
 func (a *Admin) PromoteMember(ctx context.Context, id, instead uint64) error {
 	return a.ChangeMember(ctx, kv.MemberChange{Kind: kv.PromoteMember, ID: id, Instead: instead})
 }
 
-// RemoveMember removes a member. Its id is never used again. The code of the error is QuorumAtRisk if too few healthy voters would be left, or
-// MemberNotFound, also for a member that was removed before. A removed member stops, and its last answer can be lost with it. So after an
-// unknown outcome RemoveMember reads the list of members: if the id is absent, the removal has happened.
+// RemoveMember removes a member. Its id is never used again. The code of the error is QuorumAtRisk if too few healthy voters would be left,
+// or MemberNotFound, also for a member that was removed before. A removed member stops, and its last answer can be lost with it. So after
+// an unknown outcome RemoveMember reads the list of members: if the id is absent, the removal has happened.
 func (a *Admin) RemoveMember(ctx context.Context, id uint64) error {
 	err := a.ChangeMember(ctx, kv.MemberChange{Kind: kv.RemoveMember, ID: id})
 	if !errors.Is(err, ErrOutcomeUnknown) {
@@ -82,10 +82,10 @@ func (a *Admin) UpdateMember(ctx context.Context, id uint64, peers []string) err
 	return a.ChangeMember(ctx, kv.MemberChange{Kind: kv.UpdateMember, ID: id, Peers: peers})
 }
 
-// MoveLeader moves the leadership to the voter with the id to, or, with 0, to the follower with the most of the log. It returns when another member
-// leads. If that takes longer than two election timeouts, the outcome is unknown. Only the leader can do that: the client sends the request to
-// the leader itself, if its address is known and may be used. The request is retried only if it certainly did nothing. The code of the error
-// is MemberNotFound, or BadRequest for a learner.
+// MoveLeader moves the leadership to the voter with the id to, or, with 0, to the follower with the most of the log. It returns when
+// another member leads. If that takes longer than two election timeouts, the outcome is unknown. Only the leader can do that: the client
+// sends the request to the leader itself, if its address is known and may be used. The request is retried only if it certainly did nothing.
+// The code of the error is MemberNotFound, or BadRequest for a learner.
 func (a *Admin) MoveLeader(ctx context.Context, to uint64) error {
 	if _, is := ctx.Deadline(); !is {
 		var cancel context.CancelFunc

@@ -22,8 +22,8 @@ var (
 // withdrawTime bounds how long an abandoned wait tries to leave the queue; otherwise the lock session's end removes it.
 const withdrawTime = 5 * time.Second
 
-// Mutex is a lock of a whole cluster by name, first come, first served. It is for one goroutine. The cluster cannot distinguish two Mutexes of
-// one lock session and name: the second one gets [ErrInUse].
+// Mutex is a lock of a whole cluster by name, first come, first served. It is for one goroutine. The cluster cannot distinguish two Mutexes
+// of one lock session and name: the second one gets [ErrInUse].
 //
 // The holder loses the lock without a call when its lock session ends: wait for [LockSession.Done] beside the protected work.
 type Mutex struct {
@@ -36,18 +36,18 @@ type Mutex struct {
 // the name of another one with a slash and more behind it: the queue for "a" contains the keys of "a/b".
 func NewMutex(s *LockSession, name string) *Mutex { return &Mutex{session: s, name: name} }
 
-// Lock waits until the lock session holds the lock. It waits as long as ctx and the lock session last, through failovers; Config.Timeout does
-// not bound it. The error is the cause of ctx, the [LockSession.Err] of a lock session that is over, [ErrLost], or a member's [kv.Error].
-// After these the lock session neither holds the lock nor waits in the queue. Leaving the queue may take 5 s after the end of ctx; if
-// it fails, the key stays until the lock session ends.
+// Lock waits until the lock session holds the lock. It waits as long as ctx and the lock session last, through failovers; Config.Timeout
+// does not bound it. The error is the cause of ctx, the [LockSession.Err] of a lock session that is over, [ErrLost], or a member's
+// [kv.Error]. After these the lock session neither holds the lock nor waits in the queue. Leaving the queue may take 5 s after the end of
+// ctx; if it fails, the key stays until the lock session ends.
 //
 // A Mutex that holds the lock gets [ErrInUse], and still holds it. That includes a Mutex whose key was deleted: Unlock it first.
 func (m *Mutex) Lock(ctx context.Context) (err error) {
 	return m.acquire(ctx, election.Candidate.Wait)
 }
 
-// TryLock takes the lock if it is free, and otherwise returns [ErrLocked]. It does not wait for other holders, but as [Mutex.Lock] for members
-// that serve. Its other errors are those of Lock.
+// TryLock takes the lock if it is free, and otherwise returns [ErrLocked]. It does not wait for other holders, but as [Mutex.Lock] for
+// members that serve. Its other errors are those of Lock.
 func (m *Mutex) TryLock(ctx context.Context) (err error) {
 	return m.acquire(ctx, func(c election.Candidate, ctx context.Context, s election.Store) error {
 		owns, _, _, err := c.Owns(ctx, s)
@@ -129,10 +129,10 @@ func giveUp(ctx context.Context, s *LockSession, place election.Candidate) error
 // Key returns the key of the held lock; nil while the lock is not held.
 func (m *Mutex) Key() []byte { return m.place.Key }
 
-// Token returns the fencing token of the held lock: larger than those of all earlier holders. It is 0 before Lock and after Unlock. It does not
-// change when the lock is lost: only the protected resource, or [Mutex.Guard], can tell.
+// Token returns the fencing token of the held lock: larger than those of all earlier holders. It is 0 before Lock and after Unlock. It does
+// not change when the lock is lost: only the protected resource, or [Mutex.Guard], can tell.
 func (m *Mutex) Token() int64 { return m.place.Revision }
 
-// Guard returns a comparison that holds while the lock is held, for transactions that only its holder may make. A transaction with the Guard of
-// a Mutex that does not hold its lock is refused with the code EmptyKey.
+// Guard returns a comparison that holds while the lock is held, for transactions that only its holder may make. A transaction with the
+// Guard of a Mutex that does not hold its lock is refused with the code EmptyKey.
 func (m *Mutex) Guard() kv.Compare { return m.place.Guard() }

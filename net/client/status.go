@@ -8,11 +8,11 @@ import (
 	"qkv/net/wire"
 )
 
-// Status returns what the member at an endpoint, host:port, says of itself: its role, its leader and its alarms. It needs no user, and members
-// answer it while they start, or without a quorum. With no endpoint, this client's member is asked, as any call does.
+// Status returns what the member at an endpoint, host:port, says of itself: its role, its leader and its alarms. It needs no user, and
+// members answer it while they start, or without a quorum. With no endpoint, this client's member is asked, as any call does.
 //
-// A given endpoint may be any member's, also of another cluster. It is tried once, for 2 s until it answers, and for at most Config.Timeout,
-// even if ctx lasts longer. If it does not answer, the result is an UnavailableError.
+// A given endpoint may be any member's, also of another cluster. It is tried once, for 2 s until it answers, and for at most
+// Config.Timeout, even if ctx lasts longer. If it does not answer, the result is an UnavailableError.
 func (a *Admin) Status(ctx context.Context, endpoint string) (kv.Status, error) {
 	if endpoint == "" {
 		return a.c.statusOfAny(ctx)
@@ -42,8 +42,8 @@ func (a *Admin) Status(ctx context.Context, endpoint string) (kv.Status, error) 
 	return k.member, nil
 }
 
-// Readmit lifts the suspension of the member with this id, which must be the member at the endpoint. It accepts the loss of the
-// member's forgotten data: an acknowledged write that relied on this member may be lost. The code of the error is BadRequest if that member is
+// Readmit lifts the suspension of the member with this id, which must be the member at the endpoint. It accepts the loss of the member's
+// forgotten data: an acknowledged write that relied on this member may be lost. The code of the error is BadRequest if that member is
 // another one, or is not suspended. The endpoint is tried once, as by [Admin.Status]; a request without an answer has an unknown outcome.
 func (a *Admin) Readmit(ctx context.Context, endpoint string, member uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, a.c.config.Timeout)
@@ -53,8 +53,8 @@ func (a *Admin) Readmit(ctx context.Context, endpoint string, member uint64) err
 	return a.c.askAt(ctx, endpoint, x, func(*wire.Response) error { return nil })
 }
 
-// Clients returns the clients that are connected to the member at an endpoint, those with the most unread bytes and requests first. It needs
-// the role root. The endpoint is tried once, as by [Admin.Status].
+// Clients returns the clients that are connected to the member at an endpoint, those with the most unread bytes and requests first. It
+// needs the role root. The endpoint is tried once, as by [Admin.Status].
 func (a *Admin) Clients(ctx context.Context, endpoint string) (all []kv.ClientLoad, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.c.config.Timeout)
 	defer cancel()

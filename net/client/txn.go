@@ -26,12 +26,12 @@ func (c *Client) DeleteWith(ctx context.Context, d kv.Delete) (Written, error) {
 	return c.written(ctx, x)
 }
 
-// Txn makes a transaction: all of it happens, at one revision, or nothing. Comparisons that do not hold are not an error: Succeeded is false
-// then, and the Failure list was applied. The result has one answer for each operation of the applied list, in its order.
+// Txn makes a transaction: all of it happens, at one revision, or nothing. Comparisons that do not hold are not an error: Succeeded is
+// false then, and the Failure list was applied. The result has one answer for each operation of the applied list, in its order.
 //
-// Each list may have 128 entries: beyond that the code of the error is TooManyOperations. It is DuplicateKey if a list changes a key twice. The
-// whole transaction may have as many bytes as a put. Keys and values of the answer may have 17 MiB: beyond that the result is an Error with
-// the code AnswerTooLarge, although a write was applied. A transaction whose lists have only ranges is retried as a read.
+// Each list may have 128 entries: beyond that the code of the error is TooManyOperations. It is DuplicateKey if a list changes a key twice.
+// The whole transaction may have as many bytes as a put. Keys and values of the answer may have 17 MiB: beyond that the result is an Error
+// with the code AnswerTooLarge, although a write was applied. A transaction whose lists have only ranges is retried as a read.
 func (c *Client) Txn(ctx context.Context, t kv.Txn) (kv.TxnResult, error) {
 	x := c.newCall(ctx, wire.OpTxn)
 	x.write = !t.ReadOnly()

@@ -27,8 +27,8 @@ type WatchResponse struct {
 // ErrWatchClosed is the error of a watch that its owner has closed, with [Watcher.Close].
 var ErrWatchClosed = errors.New("the watch is closed")
 
-// CompactedError is the error of a watch whose undelivered events are compacted: it began too far in the past, or was not read for long. Read
-// the current state, and watch from the revision after it.
+// CompactedError is the error of a watch whose undelivered events are compacted: it began too far in the past, or was not read for long.
+// Read the current state, and watch from the revision after it.
 type CompactedError struct {
 	Oldest int64     // the oldest revision that can be watched
 	Cause  *kv.Error // the member's answer, whose code is Compacted
@@ -63,8 +63,8 @@ type Watcher struct {
 }
 
 // Watch begins a watch, and returns when a member has it: it delivers all changes from request.Revision on. If that is 0, it delivers all
-// changes after [Watcher.Revision]. If the connection is lost, or the member cannot serve, the watch is resumed at another member by itself:
-// each event comes once, in order.
+// changes after [Watcher.Revision]. If the connection is lost, or the member cannot serve, the watch is resumed at another member by
+// itself: each event comes once, in order.
 //
 // The watch ends with ctx, with [Watcher.Close] or with the client; until then it holds memory here and at the member. If ctx has no
 // deadline, the beginning may take Config.Timeout: then the result is an UnavailableError. A revision that is compacted is reported by
@@ -119,9 +119,9 @@ func (w *Watcher) Revision() int64 {
 	return w.revision
 }
 
-// Next waits for the next delivery, for as long as none comes. After an error nothing follows, and further calls return the same error. It is
-// the cause of Watch's context, [ErrWatchClosed], [ErrClosed], a [CompactedError], or a member's refusal, a [kv.Error], such as one with the
-// code NotAllowed. A lost connection is not an error.
+// Next waits for the next delivery, for as long as none comes. After an error nothing follows, and further calls return the same error. It
+// is the cause of Watch's context, [ErrWatchClosed], [ErrClosed], a [CompactedError], or a member's refusal, a [kv.Error], such as one with
+// the code NotAllowed. A lost connection is not an error.
 func (w *Watcher) Next() (WatchResponse, error) {
 	for {
 		w.mu.Lock()
@@ -231,8 +231,8 @@ func (w *Watcher) told(f *wire.WatchFrame, response *WatchResponse) (over bool) 
 }
 
 // RequestProgress requests the member's progress, once, for all watches of this client. As soon as all of them are up to date, each gets a
-// [WatchResponse] without events, whose Revision says up to where it has all events. RequestProgress does not wait for that, and does nothing
-// without a connection. If the connection is lost meanwhile, it must be called again.
+// [WatchResponse] without events, whose Revision says up to where it has all events. RequestProgress does not wait for that, and does
+// nothing without a connection. If the connection is lost meanwhile, it must be called again.
 func (c *Client) RequestProgress() { c.watching.requestProgress() }
 
 // canceled returns why a member has ended the watch by itself.

@@ -26,8 +26,8 @@ import (
 // leaseLeast is the shortest TTL in seconds, as with the default timeout of an election.
 const leaseLeast = 2
 
-// Start starts a member with an empty store, and returns a client of it. Both end with the test, which fails if the member cannot start. Each
-// call makes a member of its own, on a free port of loopback: parallel tests do not meet. Leases have at least 2 s.
+// Start starts a member with an empty store, and returns a client of it. Both end with the test, which fails if the member cannot start.
+// Each call makes a member of its own, on a free port of loopback: parallel tests do not meet. Leases have at least 2 s.
 func Start(tb testing.TB) *client.Client {
 	tb.Helper()
 	trust, member := servertest.NewTrust(tb), servertest.NewMember()
