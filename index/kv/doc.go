@@ -10,12 +10,12 @@
 //	watch       [Watch], [WatchEvent], [Event], [Change]
 //	errors      [Error], [Code] with its constants
 //	users       [User], [UserRole], [Permission], [PermissionType], [AuthChange], [AuthStatus], [AuthCheck], [Grant], [Self], [Proof]
-//	operators   [Member], [Role], [MemberChange], [Status], [Link], [ClientLoad], [Alarm], [AlarmChange], [Usage], [UsageResult],
+//	operators   [Member], [Role], [Status], [Link], [ClientLoad], [Alarm], [AlarmChange], [Usage], [UsageResult],
 //	            [BackupBase], [BackupHold], [LogPart], [Verified]
 //
-// Those names are stable. All other names are for members alone, and may change in any version: the checks, the encoding, [Lease],
-// [UserRecord], [WriteName], and the types of the last section. So are the methods Check and Touches, and the fields [Range.Continued] and
-// [Range.Usage].
+// Those names are stable, except the types of the calls that package client calls experimental. All other names are for members alone, and
+// may change in any version: the checks, the encoding, [Lease], [UserRecord], [WriteName], and the types of the last section. So are the
+// methods Check and Touches, and the fields [Range.Continued] and [Range.Usage].
 //
 // # Keys and ranges
 //

@@ -26,9 +26,8 @@ func (c *Client) Members(ctx context.Context, o ReadOptions) ([]kv.Member, error
 	return answer.All, err
 }
 
-// ChangeMember makes any change of the membership, as it stands in the log. Programs need [Admin.AddMember] and the methods beside it,
-// which say what the errors mean.
-func (a *Admin) ChangeMember(ctx context.Context, change kv.MemberChange) error {
+// changeMember makes a change of the membership.
+func (a *Admin) changeMember(ctx context.Context, change kv.MemberChange) error {
 	return a.c.change(ctx, wire.OpChangeMember, wire.Ask{Change: change})
 }
 
@@ -51,21 +50,21 @@ type AddOptions struct {
 // A change of the members has no name: it is never repeated after it may have happened. After an unknown outcome read [Client.Members].
 func (a *Admin) AddMember(ctx context.Context, name string, peers []string, o AddOptions) (id uint64, err error) {
 	id = newMemberID()
-	return id, a.ChangeMember(ctx, kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Manual: o.Manual, Instead: o.Instead})
+	return id, a.changeMember(ctx, kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Manual: o.Manual, Instead: o.Instead})
 }
 
 // PromoteMember makes a learner a voter. If instead is not 0, the learner replaces the voter with that id, which leaves. The code of the
 // error is NotLearner, LearnerBehind if the learner has not caught up (try again later), TooManyMembers, QuorumAtRisk or MemberNotFound.
 // The outcome can be unknown as that of [Admin.AddMember].
 func (a *Admin) PromoteMember(ctx context.Context, id, instead uint64) error {
-	return a.ChangeMember(ctx, kv.MemberChange{Kind: kv.PromoteMember, ID: id, Instead: instead})
+	return a.changeMember(ctx, kv.MemberChange{Kind: kv.PromoteMember, ID: id, Instead: instead})
 }
 
 // RemoveMember removes a member. Its id is never used again. The code of the error is QuorumAtRisk if too few healthy voters would be left,
 // or MemberNotFound, also for a member that was removed before. A removed member stops, and its last answer can be lost with it. So after
 // an unknown outcome RemoveMember reads the list of members: if the id is absent, the removal has happened.
 func (a *Admin) RemoveMember(ctx context.Context, id uint64) error {
-	err := a.ChangeMember(ctx, kv.MemberChange{Kind: kv.RemoveMember, ID: id})
+	err := a.changeMember(ctx, kv.MemberChange{Kind: kv.RemoveMember, ID: id})
 	if !errors.Is(err, ErrOutcomeUnknown) {
 		return err
 	}
@@ -79,7 +78,7 @@ func (a *Admin) RemoveMember(ctx context.Context, id uint64) error {
 // UpdateMember sets the addresses, host:port, at which the other members reach a member. The member itself listens where its flags say. The
 // code of the error is AddressExists, MemberNotFound, or BadRequest for an address of another form.
 func (a *Admin) UpdateMember(ctx context.Context, id uint64, peers []string) error {
-	return a.ChangeMember(ctx, kv.MemberChange{Kind: kv.UpdateMember, ID: id, Peers: peers})
+	return a.changeMember(ctx, kv.MemberChange{Kind: kv.UpdateMember, ID: id, Peers: peers})
 }
 
 // MoveLeader moves the leadership to the voter with the id to, or, with 0, to the follower with the most of the log. It returns when
