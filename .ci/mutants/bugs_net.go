@@ -62,6 +62,15 @@ var netBugs = []mutant{
 	{"tell a version at the compacted revision twice", []change{
 		{"Client.versions", `ModRevision < oldest`, `ModRevision <= oldest`},
 	}, []detector{direct("./net/client", "TestHistory")}},
+	{"forget the place of a lock that is locked twice", []change{
+		{"Mutex.acquire", `if m.place.Revision != 0 {`, `if false {`},
+	}, []detector{direct("./net/client", "TestMutexLockedTwice")}},
+	{"read changes up to the revision of a lagging member", []change{
+		{"Client.Changes", `last := newest.Revision`, `last := min(w.Revision(), newest.Revision)`},
+	}, []detector{direct("./net/client", "TestChangesAreLinearizable")}},
+	{"take an unknown outcome for a write that did not happen", []change{
+		{"OutcomeUnknownError.Unwrap", `return errors.Join(last.Unwrap()...)`, `return last`},
+	}, []detector{direct("./net/client", "TestUnknownOutcomeIsNotUnavailable")}},
 	{"go on with a session that may have ended", []change{
 		{"call.name", `|| s.first == s.next && x.begun.Sub(s.used) > sessionIdle {`, `{`},
 	}, []detector{direct("./net/client", "TestSessionAfterAPause")}},

@@ -10,15 +10,26 @@
 //	watch       [Watch], [WatchEvent], [Event], [Change]
 //	errors      [Error], [Code] with its constants
 //	users       [User], [UserRole], [Permission], [PermissionType], [AuthChange], [AuthStatus], [AuthCheck], [Grant], [Self], [Proof]
-//	operators   [Member], [Role], [MemberChange], [Status], [Link], [ClientLoad], [Alarm], [AlarmChange], [Usage], [UsageResult],
+//	operators   [Member], [Role], [Status], [Link], [ClientLoad], [Alarm], [AlarmChange], [Usage], [UsageResult],
 //	            [BackupBase], [BackupHold], [LogPart], [Verified]
 //
-// All other names are for members alone, and may change in any version: the checks, the encoding, [Lease], [UserRecord], [WriteName],
-// and the ways through a member, which the last section describes.
+// Those names are stable, except the types of the calls that package client calls experimental. All other names are for members alone, and
+// may change in any version: the checks, the encoding, [Lease], [UserRecord], [WriteName], and the types of the last section. So are the
+// methods Check and Touches, and the fields [Range.Continued] and [Range.Usage].
 //
-//	request   [Put], [Delete], [Range], [Usage], [Txn] of [Compare] and [Op]    each with its Check, against a [Bounds]
-//	answer    [Result] of a write, [RangeResult] of a read with its [KeyValue]s, [UsageResult], [TxnResult]
-//	refusal   [Error] with its [Code]
+// # Keys and ranges
+//
+// A key is 1 byte to 32 KiB long, and keys are ordered by their bytes. A key with its End is a range, in every type that has both:
+//
+//	Key        End                      range
+//	"a"        nil                      the key "a" alone
+//	"a"        "b"                      all keys from "a" on, below "b"; none if the End is not above the Key
+//	"a/"       client.Prefix("a/")      all keys that begin with "a/"
+//	"a"        client.From, a zero byte all keys from "a" on
+//	"\x00"     client.From              all keys
+//
+// Revisions count the changes of the whole store. An empty store has revision 1, and each write that changes a key makes the next one.
+// Numbers of bytes, keys and revisions are never negative. Leases and members are identified by numbers, which are not 0.
 //
 // # What an error says about a write
 //
@@ -27,11 +38,16 @@
 //   - AnswerTooLarge and AnswerGone: the write happened ([Error.Happened]);
 //   - Unknown, Internal, and any code that this version does not know: the write may have happened, or may still happen.
 //
-// [Error.Certain] says whether the write certainly did not happen. [Error.Retryable] says whether a retry can succeed. A
+// [Error.Certain] says whether the write certainly did not happen. [Error.Retryable] says whether a retry can succeed. Both speak of one
+// answer of a member. The client library retries what can be retried, and a program asks its errors as package client's page says. A
 // write that has a name ([WriteName]) is idempotent: the client may retry it after an uncertain error, and it is
 // applied once. An error about one copy of such a write says nothing about copies that were sent before.
 //
 // # How requests travel through a member
+//
+//	request   [Put], [Delete], [Range], [Usage], [Txn] of [Compare] and [Op]    each with its Check, against a [Bounds]
+//	answer    [Result] of a write, [RangeResult] of a read with its [KeyValue]s, [UsageResult], [TxnResult]
+//	refusal   [Error] with its [Code]
 //
 // For watches, an endpoint sends [WatchRequest]s to the member, and receives [WatchDelivery]s through the [WatchStream]
 // of the client's stream. The client library turns them into [WatchEvent]s.

@@ -1,26 +1,27 @@
 package kv
 
-// KeyValue is a key at one revision.
+// KeyValue is a key with its value at one revision: a pair.
 type KeyValue struct {
 	Key, Value []byte
-	// CreateRevision and ModRevision are the revisions at which the key was created and last changed. Version counts the
-	// puts since it was created. Lease 0 means none.
+	// CreateRevision and ModRevision are the revisions at which the key was created and last put. Version counts the
+	// puts since it was created, from 1 on. A key that is deleted and put again is another creation. Lease is the id of the lease with
+	// which the key ends; 0: none.
 	CreateRevision, ModRevision, Version, Lease int64
 }
 
 // Event is one change of a key.
 type Event struct {
-	// KV is the key after the change. A deleted key has only Key and ModRevision.
+	// KV is the key after the change. A deleted key has only Key and ModRevision, which is the revision of the deletion.
 	KV KeyValue
 	// Sub is the event's position among the changes of one revision.
 	Sub     int64
-	Deleted bool
+	Deleted bool // the change is a deletion, also by the end of a lease; otherwise it is a put
 }
 
 // Put is a request that sets a key.
 type Put struct {
 	Key, Value  []byte
-	Lease       int64 // 0: none
+	Lease       int64 // the id of a lease; 0: none, and the key leaves its present lease
 	PrevKV      bool  // the answer has the previous version of the key
 	IgnoreValue bool  // keep the key's value; Value must be empty, and the key must exist
 	IgnoreLease bool  // keep the key's lease; Lease must be 0, and the key must exist
@@ -32,12 +33,13 @@ type Delete struct {
 	PrevKV   bool // the answer has the previous versions of the keys
 }
 
-// Range is a read of a key, or of a range of keys, at one revision. Only Key must be set.
+// Range is a read of a key, or of a range of keys, at one revision. Only Key must be set; the zero values of the other fields mean: this
+// key alone, now, with its value, linearizable.
 type Range struct {
 	// Key without End is a single key. With End, the range is all keys from Key up to and excluding End. The End "\0"
 	// means no end: all keys from Key on.
 	Key, End []byte
-	// Revision is the revision to read at; 0 means the newest.
+	// Revision is the revision to read at; 0 means the newest. An older one that is compacted, or does not exist yet, is an Error.
 	Revision int64
 	// Limit is the largest number of pairs to return; 0 means all.
 	Limit int64
@@ -46,17 +48,18 @@ type Range struct {
 	Serializable bool
 	KeysOnly     bool // return pairs without values
 	CountOnly    bool // return only Count, no pairs
-	// Continued says that the range was counted before: this is a later page, and Count may be 0.
+	// Continued is for the client library, which sets it: the range was counted before, this is a later page, and Count may be 0.
 	Continued bool
-	// Usage asks, of a streamed range only, for the [UsageRow] of each key in place of its value. Keys of which only the
-	// history is left are included. The Count is then the Period of the [UsageResult].
+	// Usage is for the client library, which sets it for Admin.Usage. It asks, of a streamed range only, for the [UsageRow] of each key in
+	// place of its value. Keys of which only the history is left are included. The Count is then the Period of the [UsageResult].
 	Usage bool
 
-	// Sort and Order set the order of the pairs before Limit cuts them. The default is ascending keys.
+	// Sort and Order set the order of the pairs before Limit cuts them. The default is ascending keys. Without an Order, Sort counts for
+	// nothing.
 	Sort  SortTarget
 	Order SortOrder
-	// Pairs whose revisions are below a minimum or above a maximum are filtered out; 0 means no bound. Count includes the
-	// filtered pairs.
+	// Pairs whose revisions are below a minimum or above a maximum are filtered out; the bounds themselves pass, and 0 means no bound. Count
+	// includes the filtered pairs.
 	MinMod, MaxMod, MinCreate, MaxCreate int64
 }
 
@@ -101,10 +104,10 @@ func (r *Range) Passes(pair *KeyValue) bool {
 
 // RangeResult is the answer to a Range.
 type RangeResult struct {
-	Revision int64 // the store's revision at the time of the read, or the revision that was read if none was requested
-	Count    int64 // all keys in the range at the requested revision, regardless of Limit; 0 if Continued
-	More     bool  // more keys follow the returned ones
-	KVs      []KeyValue
+	Revision int64      // the store's newest revision at the time of the read; if none was requested, that is the revision that was read
+	Count    int64      // all keys in the range at the revision that was read, regardless of Limit and bounds; 0 if Continued
+	More     bool       // more pairs follow the returned ones, which Limit or the size of a page left out
+	KVs      []KeyValue // none for a missing key, and with CountOnly
 }
 
 // Result is the outcome of one write. Inside a member it is a function of log and state, equal on every member.

@@ -11,7 +11,7 @@ import (
 // evaluated before any change.
 type Txn struct {
 	Compares         []Compare // all must hold for Success; an empty list holds
-	Success, Failure []Op
+	Success, Failure []Op      // the operations if the comparisons hold, and if they do not; either may be empty
 }
 
 // Op is one operation of a transaction: exactly one of the fields is set.
@@ -47,7 +47,8 @@ const (
 	compareResults
 )
 
-// Compare is a condition of a transaction: it compares a key, or each key of a range, with a number or a value. A
+// Compare is a condition of a transaction: it compares a key, or each key of a range, with a number or a value. The zero Target and
+// Result mean: the version is equal. For example, {Key: k, Target: CompareCreate} holds if k does not exist. A
 // missing key counts as 0 for every numeric target. A comparison of a missing key's value is always false, even
 // NotEqual, as in etcd. An empty range behaves like a missing key.
 type Compare struct {
@@ -103,9 +104,9 @@ type TxnOutcome struct {
 
 // TxnResult is the answer to a transaction.
 type TxnResult struct {
-	Revision  int64 // of the transaction; the store's revision if it changed nothing
-	Succeeded bool  // the comparisons held
-	Answers   []Answer
+	Revision  int64    // of the transaction; the store's revision if it changed nothing
+	Succeeded bool     // the comparisons held
+	Answers   []Answer // to the operations of the list that was applied, in its order
 }
 
 // Answer is the answer to one operation. Only the field of the operation's kind is set.

@@ -2,14 +2,14 @@ package kv
 
 // Watch is a subscription to the changes of a key, or of a range of keys, from a revision on. Only Key must be set.
 type Watch struct {
-	Key, End []byte // as in a Range
+	Key, End []byte // as in a Range; an empty range is refused
 	// Revision is the first revision whose changes are wanted; 0 means the one after the newest. If it is in the future,
 	// earlier changes are not delivered.
 	Revision       int64
 	PrevKV         bool // events have the key's previous version, except at the compacted revision
-	ProgressNotify bool // after an interval without events, report the revision up to which there are none
-	NoPut          bool // leave out events of this kind
-	NoDelete       bool
+	ProgressNotify bool // after 10 minutes without events (--watch-progress-notify-interval), report the revision up to which there are none
+	NoPut          bool // leave out puts
+	NoDelete       bool // leave out deletions
 }
 
 // Check returns why the request is refused, or nil.

@@ -8,12 +8,15 @@ import (
 	"qkv/net/wire"
 )
 
-// The asynchronous calls are for programs that keep many requests under way without a goroutine for each. They never wait: done is
-// called with the outcome, on a goroutine of the client that serves other calls too. So done must be short, and must not wait for
-// another call; it may begin further asynchronous calls. They end after Config.Timeout, and fail with ErrOverloaded when
-// limits.RequestsInflight of them wait for a connection.
-
-// PutAsync writes a value. The caller may reuse key and value when it returns.
+// PutAsync begins a [Client.Put], for programs that keep many requests under way without a goroutine for each. It never waits, and calls
+// done once, with the outcome. The caller may reuse key and value when PutAsync returns.
+//
+// done runs on a goroutine of the client that serves other calls too. It must be short, and must not wait for another call; it may begin
+// further asynchronous calls. If the call fails at once, done runs before PutAsync returns, on the caller's goroutine: the caller must hold
+// no lock that done takes.
+//
+// The call ends after Config.Timeout. While 16,384 calls wait for a connection, further asynchronous calls fail with [ErrOverloaded], and
+// have certainly not happened: wait until some of the earlier ones are done.
 func (c *Client) PutAsync(key, value []byte, done func(Written, error)) {
 	x := c.newCall(context.Background(), wire.OpPut)
 	x.body = kv.AppendPut(room(x.body, len(key)+len(value)+slotWeight), &kv.Put{Key: key, Value: value})
@@ -35,7 +38,7 @@ func (c *Client) writeAsync(x *call, done func(Written, error)) {
 	c.submit(x)
 }
 
-// GetAsync reads one key. The pair's slices are valid only while done runs.
+// GetAsync begins a [Client.Get], in the way of [Client.PutAsync]. The pair's slices are valid only while done runs.
 func (c *Client) GetAsync(key []byte, o ReadOptions, done func(pair kv.KeyValue, found bool, err error)) {
 	x := c.newCall(context.Background(), wire.OpRange)
 	x.body = kv.AppendRange(x.body[:0], &kv.Range{Key: key, Serializable: o.Serializable})

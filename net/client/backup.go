@@ -20,8 +20,8 @@ func (a *Admin) BackupPiece(ctx context.Context, name string, offset int64) ([]b
 	return piece.Bytes, err
 }
 
-// BackupLog returns committed entries of the log behind an entry. It waits up to two seconds for one, and then returns none. The error's code
-// is Compacted if the member's log begins later: then a new base is needed.
+// BackupLog returns committed entries of the log behind an entry. It waits up to two seconds for one, and then returns none. The error's
+// code is Compacted if the member's log begins later: then a new base is needed.
 func (a *Admin) BackupLog(ctx context.Context, after uint64) (kv.LogPart, error) {
 	piece, err := asked[wire.Piece](ctx, a.c, wire.OpBackupLog, wire.Ask{Entry: after})
 	if err != nil {
@@ -38,11 +38,12 @@ func (a *Admin) BackupHold(ctx context.Context, hold kv.BackupHold) (kv.BackupHo
 
 // VerifyOptions are the options of [Admin.Verify].
 type VerifyOptions struct {
-	Now bool // read all files now
+	Now bool // read all files now; otherwise return the result of the last time
 }
 
 // Verify returns what the client's member found when it last read all of its snapshots and its log from the disk. With o.Now it reads them
-// at once, at most [limits.VerifyRate] bytes a second: until this has ended, all answers are Asked. It needs what backups need.
+// in the background, and does not wait: until this has ended, all answers have [kv.Verified.Asked]. Verify needs what backups need: one
+// endpoint, NoDiscovery and the role root.
 func (a *Admin) Verify(ctx context.Context, o VerifyOptions) (kv.Verified, error) {
 	return asked[kv.Verified](ctx, a.c, wire.OpVerify, wire.Ask{Now: o.Now})
 }

@@ -17,7 +17,7 @@ import (
 	"qkv/net/wire"
 )
 
-// Config is the configuration of a Client. Endpoints, and Credentials or TLS, must be given.
+// Config is the configuration of a Client. Endpoints, and Credentials or TLS, must be given; the zero values of all other fields are usual.
 type Config struct {
 	// Endpoints are members' client addresses, host:port. One is enough: the client learns the others from it. The client never
 	// forgets these endpoints. A host name may stand for several members.
@@ -32,13 +32,14 @@ type Config struct {
 	// Credentials are the client's identity and its trusted CAs: LoadCredentials, or LocalCredentials.
 	Credentials Credentials
 	// User and Password log in on each connection: its requests are then by this user, and not by the name in the certificate. If the
-	// cluster has no authentication, they are not used. "": no login.
+	// cluster has no authentication, they are not used. "": no login. After a refused login, calls fail with an Error with the code
+	// AuthFailed, without asking, for 1 to 15 s.
 	User, Password string
-	// TLS replaces the TLS configuration from Credentials, if it is not nil.
+	// TLS replaces the TLS configuration from Credentials, if it is not nil. It must have the client's certificate, and verify members.
 	TLS *tls.Config
 	// DialStagger is the delay before the next endpoint is tried in parallel. 0: 200 ms.
 	DialStagger time.Duration
-	// Timeout bounds calls whose context has no deadline. 0: 5 s.
+	// Timeout bounds calls whose context has no deadline, and the asynchronous calls. 0: 5 s.
 	Timeout time.Duration
 	// FailFast makes calls fail as soon as every endpoint has been tried once without success. Otherwise they are retried until the
 	// deadline, which lets calls survive a restart of the cluster.
@@ -50,9 +51,9 @@ type Config struct {
 	// ErrSeveralClusters, and later connections must belong to the cluster of the first one.
 	AnyCluster bool
 	// NoNames sends writes without a name: a write that may have happened is not retried, and more writes end with an unknown
-	// outcome.
+	// outcome. It is for comparisons; AnyCluster implies it.
 	NoNames bool
-	// Logger logs connections that are made and lost. nil: no log.
+	// Logger logs connections that are made and lost, at the level Debug. nil: no log.
 	Logger *slog.Logger
 }
 
@@ -96,13 +97,18 @@ func (c *Config) complete() error {
 	return nil
 }
 
-// Client is a connection to a cluster. It is safe for use by any number of goroutines.
+// Client is a connection to a cluster, to one member at a time. It is safe for use by any number of goroutines.
 //
-//  1. current gets the new calls; it is nil while there is none. It becomes another connection only under mu.
-//  2. While current is nil and calls wait, exactly one goroutine dials.
-//  3. waiting holds calls without a connection, oldest first; delayed holds calls that wait for their next attempt.
-//  4. Locks are taken in the order mu, then a stream's; no user's function is called under a lock.
+// The caller may reuse the slices that it passed to a call when the call returns; those of an iterator when the iteration has ended. The
+// slices of a result are the caller's, except those of [WatchResponse] and in the function of [Client.GetAsync].
 type Client struct {
+	// Invariants:
+	//
+	//  1. current gets the new calls; it is nil while there is none. It becomes another connection only under mu.
+	//  2. While current is nil and calls wait, exactly one goroutine dials.
+	//  3. waiting holds calls without a connection, oldest first; delayed holds calls that wait for their next attempt.
+	//  4. Locks are taken in the order mu, then a stream's; no user's function is called under a lock.
+
 	// Constant.
 	config Config
 	first  int             // the index in config.Endpoints of the endpoint that the client begins with
@@ -148,8 +154,9 @@ type note struct {
 	err error
 }
 
-// Open connects to the first endpoint that answers. If ctx has no deadline, it gives up after Config.Timeout; the error then lists
-// each endpoint's reason.
+// Open connects to the first endpoint that answers, and logs in. ctx bounds this call alone; if it has no deadline, Open gives up after
+// Config.Timeout. The error is an [UnavailableError] with each endpoint's reason, a [ClusterError], a [kv.Error] with the code AuthFailed
+// if the login was refused, or says which field of config is wrong. The client needs [Client.Close].
 func Open(ctx context.Context, config Config) (*Client, error) {
 	config.Endpoints = slices.Clone(config.Endpoints)
 	config.NoNames = config.NoNames || config.AnyCluster // each cluster has its own clock
@@ -200,8 +207,9 @@ func (c *Client) start(f func()) {
 	}()
 }
 
-// Close ends the client. Calls under way end with ErrClosed; writes among them have an unknown outcome. Close waits for the
-// client's own goroutines, but not for a running user's function: a user's function may call Close.
+// Close ends the client, and always returns nil. Calls and watches end with [ErrClosed]. Writes that were sent, and have no answer, end
+// with an [OutcomeUnknownError]. Keep-alives and lock sessions of the client are lost. Close waits for the client's own goroutines, but not
+// for a running user's function: a user's function may call Close. A second call does nothing.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	if c.closed {
@@ -452,7 +460,7 @@ var (
 
 const whyNoAnswer = ": it is not running, or UDP packets are blocked (an open TCP port is not enough)"
 
-// Endpoints returns the known endpoints: the configured ones, then the endpoints that members reported.
+// Endpoints returns the known endpoints, host:port: the configured ones, then the endpoints that members reported.
 func (c *Client) Endpoints() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,13 +11,14 @@ import (
 )
 
 // ErrSeveralClusters is the error of a client whose endpoints belong to different clusters. A write to one cluster is missing in the
-// others, so the client sends no requests to any of them.
+// others, so Open fails, and a client that finds such an endpoint later does not use it. Correct Config.Endpoints, or see
+// Config.AnyCluster.
 var ErrSeveralClusters = errors.New("the endpoints belong to several clusters")
 
 // ClusterError is the error of a client whose endpoints lead to different clusters. It names one member of each.
 type ClusterError struct{ One, Other ClusterMember }
 
-// ClusterMember is a member and its cluster.
+// ClusterMember is a member, with the id of its cluster.
 type ClusterMember struct {
 	Endpoint, Name string
 	Cluster        uint64

@@ -8,17 +8,22 @@
 // Credentials come from a folder of certificates ([LoadCredentials]) or, on a member's own host, from the local CA ([LocalCredentials]).
 //
 // Requests and answers are the types of package index/kv: [kv.Range], [kv.Txn], [kv.KeyValue], [kv.Error] with its [kv.Code]. Its page says
-// which of its names applications use. Package clienttest gives an application's tests a member in memory. `go doc -http ./net/client` shows examples of each part: a watch, transactions, leases, locks,
-// elections, reads of the past, and writes that happen exactly once.
+// which of its names applications use. Package clienttest gives an application's tests a member in memory. `go doc -http ./net/client`
+// shows examples of each part: a watch, transactions, leases, locks, elections, reads of the past, and writes that happen exactly once.
+//
+// Times to live and timeouts are of type [time.Duration]. A key has at most 32 KiB, and the request of a write at most 1.5 MiB, unless the
+// members' --max-request-bytes says otherwise. The first write of a store has revision 2, and each later one the next revision.
 //
 // # Concurrency
 //
 // A Client is safe for any number of goroutines, and a program needs only one: thousands of callers share one connection, and their
 // requests are coalesced into few packets. A call has no goroutine of its own inside the client. Programs that keep many requests under way
-// from few goroutines use [Client.PutAsync] and the other Async methods.
+// from few goroutines use [Client.PutAsync] and [Client.GetAsync]. A [Mutex], an [Election] and the reading side of a [Watcher] are for one
+// goroutine at a time; all other types here are for any number.
 //
 // Concurrent calls have no order between them. A call that begins after another call has returned sees its effect, unless it is
-// serializable.
+// serializable. That also holds for the calls of other clients. Serializable are reads that ask for it, [Client.Leases], and
+// [Admin.Status]. A watch is not a read: it may begin at a member that lags.
 //
 // # Endpoints and failover
 //
@@ -49,8 +54,9 @@
 //	the member does not answer in its part of the time      retried          retried, in doubt
 //	the member is late, and says that it has no leader, is
 //	starting or does not apply committed entries            -                retried, in doubt
-//	the member: unavailable, overloaded, amnesia,
-//	corrupt, removed                                        retried          retried
+//	the member: unavailable, overloaded, amnesia, corrupt,
+//	removed, auth revision is old, audit log failed         retried          retried
+//	the member: invalid token (the login has ended)         retried once after another login
 //	the member: outcome unknown                             retried          retried, in doubt
 //	the member: internal error                              Error            retried, in doubt
 //	the member: answer too large, or gone                   Error            Error, certainly happened
@@ -58,11 +64,12 @@
 //	                                                                         or OutcomeUnknownError when in doubt
 //	the member: any other error                             Error            Error, certainly not happened; if in doubt, and the error
 //	                                                                         depends on this member, retried
+//	the login is refused                                    Error            Error, certainly not happened
 //	the deadline passed                                     UnavailableError UnavailableError, certainly not happened,
 //	                                                                         or OutcomeUnknownError when sent or in doubt
-//	the context was canceled                                context.Canceled context.Canceled, certainly not happened,
+//	the context was canceled                                its cause        its cause, certainly not happened,
 //	                                                                         or OutcomeUnknownError when sent or in doubt
-//	the client was closed                                   ErrClosed        ErrClosed,
+//	the client was closed                                   ErrClosed        ErrClosed, certainly not happened,
 //	                                                                         or OutcomeUnknownError when sent or in doubt
 //
 // A write is in doubt when an attempt of it may have happened. It is retried nevertheless, because it is idempotent: the members
@@ -70,18 +77,45 @@
 // including errors. So an outcome is unknown only if no member that knows it could be reached before the deadline. A retry reads
 // the reads of a transaction, and previous values, from the history again; if that history is compacted, the result is an Error
 // with the code AnswerGone, and the write was applied. Changes of the members, of the leader and of alarms have no name, and with
-// Config.NoNames no write has one. If such a write is in doubt, it ends with an OutcomeUnknownError.
+// Config.NoNames no write has one. If such a write is in doubt, it ends with an OutcomeUnknownError. The backoff before a retry is
+// 5 to 250 ms, longer each time.
 //
-// So a write has happened if the error is nil, or has the code AnswerTooLarge or AnswerGone. It may have happened if errors.Is(err,
-// [ErrOutcomeUnknown]). In all other cases it has certainly not happened and will not. The backoff before a retry is 5 to 250 ms,
-// longer each time.
+// # Errors
 //
-// [UnavailableError] lists the reason of each endpoint. Use errors.Is for errors that come from a context:
-// context.DeadlineExceeded, context.Canceled, or the cause. [kv.Error] has the member's code.
+// The error says whether a write has happened. The first row that fits counts:
+//
+//	err == nil                                      it has happened
+//	kv.Error with AnswerTooLarge or AnswerGone      it has happened; only its answer is missing: read the keys
+//	errors.Is(err, ErrOutcomeUnknown)               it may have happened, or may happen yet: the text says which question tells
+//	errors.Is(err, ErrUnavailable)                  it has not happened and will not: call again later
+//	errors.Is(err, context.Canceled), ErrClosed     it has not happened and will not
+//	kv.Error with any other code                    it has not happened and will not: call again only if the code's reason has changed
+//
+// An [UnavailableError] lists the reason of each endpoint. Use errors.Is for errors that come from a context: context.DeadlineExceeded,
+// context.Canceled, or the cause. Use errors.As for a [kv.Error] and its code, but only after the other rows: an unknown
+// outcome also contains the last answer of a member. The example Errors shows it. These codes come, and their texts name numbers and
+// remedies:
+//
+//	every call              NotAllowed, UserEmpty, AuthFailed: an administrator must add or permit the user, see Config.User
+//	                        FeatureLevel: upgrade all members first. Internal: a fault of a member; a read may help elsewhere
+//	every write of keys     NoSpace: delete keys, compact, or raise the quota. Deletions, revocations and compactions are accepted
+//	every key               EmptyKey, KeyTooLarge, ValueTooLarge
+//	Put                     LeaseNotFound; KeyNotFound, ValueProvided, LeaseProvided for a put that keeps the value or the lease
+//	Range, Pages, Txn       Compacted: read a newer revision. FutureRevision. AnswerTooLarge, InvalidSort, BadRequest
+//	Txn                     DuplicateKey, TooManyOperations, and the codes of its operations
+//	Watch, Next             a CompactedError, BadRequest for an empty range, Overloaded for too many watches of one connection
+//	Grant, Revoke, Renew    LeaseExists, LeaseTooLong, LeaseNotFound
+//	Compact                 Compacted: it is compacted already. FutureRevision
+//
+// The methods of [Admin] name their codes.
 //
 // # Contexts
 //
 // A call ends at its context's deadline, or after Config.Timeout (5 s) if the context has none, and at once when the context is canceled.
+// There are three exceptions. Iterators, and calls that read in pages, may take Config.Timeout for each request. A watch, once begun, and
+// the calls of locks, elections and [Admin.WaitDropped] wait as long as their context lasts. Requests to one given endpoint, as by
+// [Admin.Status], take Config.Timeout at most.
+//
 // The client sends the member the remaining time, less a margin. If there are several endpoints, one attempt gets half of the remaining
 // time, which leaves time for another endpoint. An attempt to read one key gets one second, until every endpoint was tried. A write with a
 // name may take all of the time at its member. It is also sent elsewhere when half of the time has passed, or when the member reports that
@@ -93,7 +127,8 @@
 //
 // # Ranges
 //
-// [Client.Range] returns a whole range, however large, from one revision. [Client.Pages] returns it in pages of up to 2 MiB, for ranges
+// A range is all keys from Key up to End, without End: [Prefix] and [From] give the End. [Client.Range] returns
+// a whole range, however large, from one revision. [Client.Pages] returns it in pages of up to 2 MiB, for ranges
 // that should not be in memory at once. The pages after the first come on a stream of their own, with backpressure. If the caller does not
 // read for 30 s, the member ends the stream, and the client requests the rest again. No compaction overtakes the stream for a minute. After
 // that, or when the range continues at another member, the next page may be an Error with the code Compacted.
@@ -145,28 +180,30 @@
 //	storage.Write(m.Token(), data)
 //	err = m.Unlock(ctx)
 //
-// A [LockSession] is a lease with keep-alives. Its locks and leaderships are released when it ends, at the latest a TTL after its process has
-// died. [LockSession.Done] is closed when the lease has ended or may have ended: another lock session may then hold the locks.
+// A [LockSession] is a lease with keep-alives. Its locks and leaderships are released when it ends, about a TTL after its process has died;
+// a change of the leader meanwhile adds to that. [LockSession.Done] is closed when the lease has ended or may have ended: another lock
+// session may then hold the locks.
 //
 // A distributed lock cannot stop its holder from continuing for a while after the lock was lost: a process may have been paused, and cannot
 // know for how long. So each holder has a fencing token, [Mutex.Token] or [Election.Token], which is larger than the tokens of all earlier
 // holders. The protected resource should refuse a token below the largest that it has seen. If the protected data is in qkv itself, write
 // it by transactions that compare [Mutex.Guard].
 //
-// The keys are those of etcd's recipes: etcd's clients and this package exclude each other (package internal/election). The calls
-// wait for as long as their context and the lock session last, through failover and changes of the members.
+// The keys are those of etcd's recipes: etcd's clients and this package exclude each other (package internal/election). A lock and an
+// election of one name exclude each other, too. The calls wait for as long as their context and the lock session last, through failover and
+// changes of the members: Config.Timeout does not bound them.
 //
 // # Stability
 //
-// Stable are this package, package clienttest, and what the page of package index/kv lists for applications. A program that compiles against
-// a version compiles against all later ones of the same major version, and the codes of errors keep their numbers. Fields and methods may be
-// added: give literals of structs with names of fields, and implement no interface of this package but [Credentials].
+// Stable are this package, package clienttest, and what the page of package index/kv lists for applications. A program that compiles
+// against a version compiles against all later ones of the same major version, and the codes of errors keep their numbers. Fields and
+// methods may be added: give literals of structs with names of fields, and implement no interface of this package but [Credentials].
 //
 // Experimental are the calls that serve qkv's own tools: [Admin.BackupBase], [Admin.BackupPiece], [Admin.BackupLog], [Admin.BackupHold],
 // [Admin.Verify], [Admin.Usage] and [Admin.Clients]. They may change in any version, and CHANGELOG.md says how.
 //
-// A stable name that has a better one is marked with a paragraph that begins with "Deprecated:" and names the other. It goes on working until
-// the next major version. CHANGELOG.md lists both steps.
+// A stable name that has a better one is marked with a paragraph that begins with "Deprecated:" and names the other. It goes on working
+// until the next major version. CHANGELOG.md lists both steps.
 //
 // # UDP buffers
 //

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,25 +11,29 @@ import (
 	"qkv/net/wire"
 )
 
-// The kinds of failure that a caller can distinguish with errors.Is.
+// The kinds of failure that a caller can distinguish with errors.Is. The errors of members are [kv.Error], with a code.
 var (
-	// ErrOutcomeUnknown: the write was sent and no answer came. It may have happened, or may happen yet.
+	// ErrOutcomeUnknown: the write was sent and no answer came. It may have happened, or may happen yet. The error is an
+	// OutcomeUnknownError.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
-	// ErrUnavailable: no member could serve the call. A write certainly did not happen.
+	// ErrUnavailable: no member could serve the call in time. A write certainly did not happen, and may be repeated. The error is an
+	// UnavailableError.
 	ErrUnavailable = errors.New("unavailable")
-	// ErrClosed: the client was closed.
+	// ErrClosed: the client was closed. A write certainly did not happen, unless the error is also ErrOutcomeUnknown.
 	ErrClosed = errors.New("the client is closed")
-	// ErrConnectionRefused: the host of an endpoint answered that the port is closed.
+	// ErrConnectionRefused: the host of an endpoint answered that the port is closed. It is a reason inside an UnavailableError.
 	ErrConnectionRefused = errors.New("connection refused: no process listens there")
-	// ErrOverloaded: too many calls wait; an asynchronous call is refused.
+	// ErrOverloaded: too many calls wait for a connection, and an asynchronous call is refused. It certainly did not happen.
 	ErrOverloaded = errors.New("too many calls are waiting")
 )
 
-// OutcomeUnknownError is the error of a write whose outcome is unknown, with the reason.
+// OutcomeUnknownError is the error of a write whose outcome is unknown, with the reason. The write may also happen later. Its text says
+// which question finds the outcome. A repeated write is another write: make it a transaction that does no harm if the first one has
+// happened.
 type OutcomeUnknownError struct {
-	Op       string // the member's name of the operation: put, delete, and so on
-	Endpoint string // where it was sent
-	Cause    error
+	Op       string // the kind of the write, for people: put, delete, transaction
+	Endpoint string // where it was sent last
+	Cause    error  // why there is no answer: the context's cause, ErrClosed, a lost connection, or a member's kv.Error
 }
 
 func (e *OutcomeUnknownError) Error() string {
@@ -42,35 +47,46 @@ func (e *OutcomeUnknownError) Error() string {
 		s = fmt.Sprintf("the outcome of the %s is unknown: it was sent more than once, and the last answer, from %s, is: %v", e.Op, e.Endpoint, e.Cause)
 		subject = "an earlier attempt"
 	}
-	ask := "read the key"
-	switch e.Op {
-	case wire.OpChangeMember.String():
-		ask = "list the members"
-	case wire.OpGrant.String(), wire.OpRevoke.String():
-		ask = "list the leases"
-	case wire.OpMoveLeader.String():
-		ask = "check which member leads"
-	}
-	return s + "; " + subject + " may have happened, or may happen yet: " + ask + " to find out"
+	return s + "; " + subject + " may have happened, or may happen yet: " + cmp.Or(findOut[e.Op], "read the key") + " to find out"
+}
+
+// findOut says how the outcome of each write that changes no key can be found.
+var findOut = map[string]string{
+	wire.OpChangeMember.String(): "list the members",
+	wire.OpGrant.String():        "list the leases",
+	wire.OpRevoke.String():       "list the leases",
+	wire.OpMoveLeader.String():   "check which member leads",
+	wire.OpChangeAlarm.String():  "list the alarms",
+	wire.OpAuthChange.String():   "list the users and roles",
+	wire.OpCompact.String():      "check the oldest revision in the status",
+	wire.OpReadmit.String():      "check the member's role in its status",
 }
 
 // Is makes errors.Is(err, ErrOutcomeUnknown) true.
 func (e *OutcomeUnknownError) Is(target error) bool { return target == ErrOutcomeUnknown }
 
-// Unwrap returns the cause.
-func (e *OutcomeUnknownError) Unwrap() error { return e.Cause }
+// Unwrap returns the cause. If that is an UnavailableError, it returns the errors in it: ErrUnavailable says that a write certainly did not
+// happen, and is no kind of this error.
+func (e *OutcomeUnknownError) Unwrap() error {
+	if last, is := e.Cause.(*UnavailableError); is {
+		return errors.Join(last.Unwrap()...)
+	}
+	return e.Cause
+}
 
 // EndpointError is an endpoint that did not serve, with the reason.
 type EndpointError struct {
-	Endpoint string
+	Endpoint string // host:port
 	Err      error
 }
 
-// UnavailableError is the error of a call that no member served, with the reason of each endpoint.
+// UnavailableError is the error of a call that no member served, with the reason of each endpoint. A write certainly did not happen.
 type UnavailableError struct {
-	Op        string
+	Op        string // the kind of the call, for people: put, range; empty for Open
 	Endpoints []EndpointError
-	Cause     error // why the call was given up: the context's error, or nil
+	// Cause is why the call was given up at its deadline: context.DeadlineExceeded by errors.Is, or the context's own cause. It is nil if the
+	// call was given up earlier, because no time was left for another attempt, or because of Config.FailFast.
+	Cause error
 }
 
 func (e *UnavailableError) Error() string {

@@ -2,10 +2,12 @@ package client
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
 	"qkv/index/kv"
+	"qkv/net/wire"
 )
 
 // An outcome that is not known is told once, whoever tells it.
@@ -30,5 +32,31 @@ func TestUnknownOutcomeOfAnEarlierAttempt(t *testing.T) {
 		if !strings.Contains(text, "an earlier attempt may have happened") || strings.Contains(text, "; it may have happened") {
 			t.Errorf("it speaks of one write as if it both certainly did not happen and may have: %s", text)
 		}
+	}
+}
+
+// An unknown outcome names the question that finds it: a key, or what the write changes.
+func TestUnknownOutcomeSaysHowToFindOut(t *testing.T) {
+	for op, ask := range map[wire.Op]string{
+		wire.OpPut: "read the key", wire.OpTxn: "read the key", wire.OpAuthChange: "list the users", wire.OpChangeAlarm: "list the alarms",
+		wire.OpChangeMember: "list the members", wire.OpCompact: "oldest revision", wire.OpRevoke: "list the leases",
+	} {
+		if text := unknown(op, nil, context.DeadlineExceeded).Error(); !strings.Contains(text, ask) || !strings.HasSuffix(text, " to find out") {
+			t.Errorf("%v: %s", op, text)
+		}
+	}
+}
+
+// An unknown outcome is never ErrUnavailable, which says that a write certainly did not happen. The reasons remain: the deadline, and the
+// answers of members.
+func TestUnknownOutcomeIsNotUnavailable(t *testing.T) {
+	answer := kv.Errorf(kv.Unavailable, "there is no leader")
+	last := &UnavailableError{Op: "put", Endpoints: []EndpointError{{Endpoint: "a:1", Err: answer}}, Cause: context.DeadlineExceeded}
+	err := error(unknown(wire.OpPut, nil, last))
+	if !errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, ErrUnavailable) {
+		t.Errorf("unknown %v, unavailable %v: %v", errors.Is(err, ErrOutcomeUnknown), errors.Is(err, ErrUnavailable), err)
+	}
+	if got, is := errors.AsType[*kv.Error](err); !is || got != answer || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the reasons are gone: %v", err)
 	}
 }

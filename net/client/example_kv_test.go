@@ -299,3 +299,108 @@ func ExampleElection() {
 	// host-2 leads
 	// <nil>
 }
+
+// The order in which a program asks an error: what it says about the write first, and the code of a member's answer last.
+func Example_errors() {
+	c, ctx := exampleClient()
+	defer c.Close()
+	happened := func(err error) string {
+		answer, is := errors.AsType[*kv.Error](err)
+		switch {
+		case err == nil:
+			return "it has happened"
+		case errors.Is(err, client.ErrOutcomeUnknown): // also contains the last answer: it is asked before the codes
+			return "it may have happened"
+		case errors.Is(err, client.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, client.ErrClosed):
+			return "it has not happened, and may be repeated"
+		case is && answer.Happened():
+			return "it has happened, without its answer"
+		case is:
+			return "it has not happened: " + answer.Code.String()
+		default:
+			return "it was never sent: " + err.Error()
+		}
+	}
+	_, err := c.Put(ctx, []byte("errors/one"), []byte("1"))
+	fmt.Println(happened(err))
+	_, err = c.PutWith(ctx, kv.Put{Key: []byte("errors/leased"), Lease: 77})
+	fmt.Println(happened(err))
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err = c.Put(over, []byte("errors/two"), []byte("2"))
+	fmt.Println(happened(err))
+	// Output:
+	// it has happened
+	// it has not happened: no such lease
+	// it has not happened, and may be repeated
+}
+
+// All changes of some keys from a revision on, up to now: the state as it is shown beside them, and then its history.
+func ExampleClient_Changes() {
+	c, ctx := exampleClient()
+	defer c.Close()
+	jobs := []byte("changes/")
+	first, err := c.Put(ctx, []byte("changes/a"), []byte("queued"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if _, err := c.Put(ctx, []byte("changes/a"), []byte("done")); err != nil {
+		fmt.Println(err)
+		return
+	}
+	removed, err := c.DeleteWith(ctx, kv.Delete{Key: jobs, End: client.Prefix(jobs), PrevKV: true})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, pair := range removed.Previous {
+		fmt.Printf("removed %s, which was %s\n", pair.Key, pair.Value)
+	}
+	for response, err := range c.Changes(ctx, kv.Watch{Key: jobs, End: client.Prefix(jobs), Revision: first.Revision}) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for _, e := range response.Events {
+			fmt.Printf("%d: %q, deleted: %v\n", e.KV.ModRevision-first.Revision, e.KV.Value, e.Deleted)
+		}
+	}
+	// Output:
+	// removed changes/a, which was done
+	// 0: "queued", deleted: false
+	// 1: "done", deleted: false
+	// 2: "", deleted: true
+}
+
+// Two programs want to do the same job, and the second one leaves it to the first. The end of the lock session, which the first one waits
+// for beside its work, says that the lock may be lost.
+func ExampleMutex_TryLock() {
+	c, ctx := exampleClient()
+	defer c.Close()
+	for _, name := range []string{"first", "second"} {
+		session, err := client.NewLockSession(ctx, c, client.LockSessionOptions{TTL: 10 * time.Second})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer session.Close(ctx)
+		switch err := client.NewMutex(session, "jobs/report").TryLock(ctx); {
+		case errors.Is(err, client.ErrLocked):
+			fmt.Println(name, "leaves the job to another program")
+		case err != nil:
+			fmt.Println(err)
+			return
+		default:
+			select {
+			case <-session.Done():
+				fmt.Println("the lock may be lost:", session.Err())
+			default:
+				fmt.Println(name, "does the job")
+			}
+		}
+	}
+	// Output:
+	// first does the job
+	// second leaves the job to another program
+}

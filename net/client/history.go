@@ -12,8 +12,8 @@ import (
 	"qkv/net/wire"
 )
 
-// TimesOf returns when revisions were written, by the clocks of the members that proposed them, to the millisecond. A revision that
-// is compacted or does not exist yet has the zero time.
+// TimesOf returns when revisions were written, by the clocks of the members that proposed them, to the millisecond. The result has one time
+// for each revision, in the same order. A revision that is compacted, imported, or does not exist yet has the zero time.
 func (c *Client) TimesOf(ctx context.Context, revisions []int64) ([]time.Time, error) {
 	all := make([]time.Time, 0, len(revisions))
 	for len(all) < len(revisions) {
@@ -42,8 +42,9 @@ var errShortTimes = errors.New("the member answered for other revisions than the
 // changesPoll is how often Changes requests the member's progress: the answer is lost with a connection.
 const changesPoll = time.Second
 
-// Changes yields the deliveries of a watch from its revision on, up to the newest revision at its beginning; then it ends. It
-// survives failover and changes of the members, as a watch does. After an error it yields nothing more.
+// Changes yields the deliveries of a watch from request.Revision on, up to the newest revision at the beginning of the iteration; then it
+// ends. With request.Revision 0 it yields nothing. It is linearizable: each write that was acknowledged before is among the changes. It
+// goes on through failovers, as a watch does, for as long as ctx lasts. An error is the last element, such as a [CompactedError].
 func (c *Client) Changes(ctx context.Context, request kv.Watch) iter.Seq2[WatchResponse, error] {
 	return func(yield func(WatchResponse, error) bool) {
 		w, err := c.Watch(ctx, request)
@@ -52,7 +53,12 @@ func (c *Client) Changes(ctx context.Context, request kv.Watch) iter.Seq2[WatchR
 			return
 		}
 		defer w.Close()
-		last := w.Revision()
+		newest, err := c.Range(ctx, kv.Range{Key: request.Key, CountOnly: true}) // linearizable: the member of the watch may lag
+		if err != nil {
+			yield(WatchResponse{}, err)
+			return
+		}
+		last := newest.Revision
 		if request.Revision == 0 || request.Revision > last {
 			return
 		}
@@ -90,7 +96,9 @@ func (c *Client) Changes(ctx context.Context, request kv.Watch) iter.Seq2[WatchR
 	}
 }
 
-// Versions yields the kept history of a key: its puts and deletions, oldest first. After an error it yields nothing more.
+// Versions yields the kept history of a key: its puts and deletions, oldest first, up to the newest revision at the beginning of the
+// iteration. The first version may be older than the oldest revision that can be read, if the key had it then. A key that never existed has
+// none, and that is no error. The events have no Before. An error is the last element.
 func (c *Client) Versions(ctx context.Context, key []byte) iter.Seq2[kv.WatchEvent, error] {
 	return func(yield func(kv.WatchEvent, error) bool) {
 		for {

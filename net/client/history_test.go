@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,5 +100,36 @@ func TestHistory(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("canceled: %v", err)
 		}
+	}
+}
+
+// Changes has each write that was acknowledged before its call, although the member of the watch had not applied it when the watch began.
+func TestChangesAreLinearizable(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	m := servertest.NewMember()
+	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, m, nil)))
+	other := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, servertest.NewMember(m), nil)))
+	first := must[client.Written](t)(c.Put(t.Context(), []byte("k"), []byte("1")))
+	var late atomic.Bool
+	m.SetBefore(func(_, reads int) *kv.Error {
+		if reads > 0 && !late.Swap(true) { // the member catches up only when it confirms a read
+			if _, err := other.Put(t.Context(), []byte("k"), []byte("2")); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil
+	})
+	var values []string
+	for response, err := range c.Changes(t.Context(), kv.Watch{Key: []byte("k"), Revision: first.Revision}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range response.Events {
+			values = append(values, string(e.KV.Value))
+		}
+	}
+	if !slices.Equal(values, []string{"1", "2"}) {
+		t.Errorf("the changes are %q", values)
 	}
 }

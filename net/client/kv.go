@@ -15,31 +15,34 @@ import (
 
 // Written is the outcome of a write.
 type Written struct {
-	Revision int64 // of the store, with this write in it
-	Deleted  int64 // keys that a delete removed
-	// Previous are the previous pairs, if the write asked for them.
-	Previous []kv.KeyValue
+	// Revision is the write's own revision: the ModRevision of the keys that it changed. If the write changed no key, it is the store's
+	// newest revision at that time.
+	Revision int64
+	Deleted  int64         // number of keys that a delete, or a revocation, removed
+	Previous []kv.KeyValue // with PrevKV: the keys before the write, without those that did not exist
 }
 
-// From is the End of a range without an upper bound.
+// From is the End of a range without an upper bound. It must not be changed. All keys are kv.Range{Key: From, End: From}.
 var From = []byte{0}
 
-// Prefix returns the end of the range of all keys that begin with prefix.
+// Prefix returns the End of the range of all keys that begin with prefix, which is the Key. An empty prefix cannot be a Key: see [From].
 func Prefix(prefix []byte) []byte { return kv.PrefixEnd(prefix) }
 
-// Put writes a value. The caller may reuse key and value when it returns.
+// Put sets the value of a key, and creates the key if it does not exist. The key has no lease afterwards: [Client.PutWith] gives it one, or
+// keeps it.
 func (c *Client) Put(ctx context.Context, key, value []byte) (Written, error) {
 	x := c.newCall(ctx, wire.OpPut)
 	x.body = kv.AppendPut(room(x.body, len(key)+len(value)+slotWeight), &kv.Put{Key: key, Value: value})
 	return c.written(ctx, x)
 }
 
-// Delete removes a key. A missing key is not an error: Deleted is 0.
+// Delete removes a key. A missing key is not an error: [Written.Deleted] is 0.
 func (c *Client) Delete(ctx context.Context, key []byte) (Written, error) {
 	return c.DeleteRange(ctx, key, nil)
 }
 
-// DeleteRange removes all keys from key up to end, without end.
+// DeleteRange removes all keys from key up to end, without end, in one revision. The end may be [From] or that of a [Prefix]; an empty end
+// means the single key.
 func (c *Client) DeleteRange(ctx context.Context, key, end []byte) (Written, error) {
 	return c.DeleteWith(ctx, kv.Delete{Key: key, End: end})
 }
@@ -71,7 +74,8 @@ func readWritten(x *call, p *wire.Response) (w Written, err error) {
 	return w, nil
 }
 
-// Get reads one key. Range has more options.
+// Get reads the newest version of one key. A missing key is not an error: found is false. The read is linearizable. [Client.Range] also
+// reads an older revision, or from one member alone.
 func (c *Client) Get(ctx context.Context, key []byte) (pair kv.KeyValue, found bool, err error) {
 	answer, err := c.Range(ctx, kv.Range{Key: key})
 	if err != nil || len(answer.KVs) == 0 {
@@ -80,7 +84,11 @@ func (c *Client) Get(ctx context.Context, key []byte) (pair kv.KeyValue, found b
 	return answer.KVs[0], true, nil
 }
 
-// Range reads a whole range, which must fit into memory: see Pages. All of it is from one revision, however many pages it takes.
+// Range reads a key or a whole range, in ascending order of keys unless q has another order. The result must fit into memory:
+// [Client.Pages] reads larger ranges. All of it is from one revision, however many requests it takes. If ctx has no deadline, each request
+// may take Config.Timeout. A range without keys is not an error.
+//
+// After a read of the newest revision, a watch from [kv.RangeResult.Revision] + 1 on delivers every later change, and none twice.
 func (c *Client) Range(ctx context.Context, q kv.Range) (kv.RangeResult, error) {
 	var whole kv.RangeResult
 	first := true
@@ -98,16 +106,19 @@ func (c *Client) Range(ctx context.Context, q kv.Range) (kv.RangeResult, error) 
 	return whole, nil
 }
 
-// Pages reads a range page by page, all from one revision. The member streams the pages after the first, with backpressure. It
-// holds their state, which keeps compaction from overtaking them, for up to [limits.PagesHeld]. If the stream is lost, the rest
-// comes from another member, as long as the revision is kept. Revision and Count are those of the first page. More says that
-// another page follows, or, in the last page, that the limit left some pairs out. After an error nothing follows.
+// Pages reads a range page by page, all from one revision, and sends nothing before the iteration. The member streams the pages after the
+// first, with backpressure. It holds their state, which keeps compaction from overtaking them, for up to a minute. If the stream is lost,
+// the rest comes from another member, as long as the revision is kept. If ctx has no deadline, each page may take Config.Timeout.
 //
-// A sorted range, except one in ascending order of keys, comes as one page if it fits [limits.BodyBytes], and in pages otherwise.
-// The member that sorts it notes 16 bytes of each key. If that exceeds the memory budget, the result is an Error with the code
-// AnswerTooLarge; a limit makes the notes smaller.
+// [kv.RangeResult.Revision] and Count are those of the first page. More says that another page follows, or, in the last page, that the
+// limit left some pairs out. The caller may keep the pairs of a page. An error is the last element; the pages before it are valid.
+//
+// A sorted range, except one in ascending order of keys, comes as one page of up to 17 MiB, and otherwise in several pages. The member that
+// sorts it notes 16 bytes of each key. If that exceeds its memory budget, the result is an Error with the code AnswerTooLarge. A limit
+// makes the notes smaller.
 func (c *Client) Pages(ctx context.Context, q kv.Range) iter.Seq2[kv.RangeResult, error] {
 	return func(yield func(kv.RangeResult, error) bool) {
+		q.Continued, q.Usage = false, false // a member would refuse the later pages of such a query
 		r := pager{client: c, query: q}
 		defer r.close()
 		for {

@@ -20,14 +20,16 @@ type Lease struct {
 
 // LeaseTime is the remaining time of a lease.
 type LeaseTime struct {
-	TTL     time.Duration // negative: the lease does not exist
-	Granted time.Duration // its TTL
-	Keys    [][]byte      // if they were requested
+	TTL     time.Duration // remaining, in whole seconds; negative: the lease does not exist
+	Granted time.Duration // the full TTL, to which a renewal returns
+	Keys    [][]byte      // in ascending order; nil if they were not requested
 }
 
 // GrantOptions are the options of [Client.Grant].
 type GrantOptions struct {
-	ID int64 // of the new lease; 0: the member chooses one
+	// ID is the id of the new lease; 0: the member chooses one. After an unknown outcome, Grant can be repeated with the same ID: if the
+	// lease exists already, the error's code is LeaseExists.
+	ID int64
 }
 
 // LeaseOptions are the options of [Client.TimeToLive].
@@ -35,9 +37,12 @@ type LeaseOptions struct {
 	Keys bool // return the lease's keys, too
 }
 
-// Grant makes a lease. Leases have whole seconds: ttl is rounded up. A TTL shorter than an election is raised, and the returned lease has the
-// granted TTL. A TTL over [limits.LeaseSeconds] is an Error with the code LeaseTooLong. The lease lives at least as long as its TTL, from the
-// call of Grant on.
+// Grant makes a lease. Leases have whole seconds: ttl is rounded up. The least TTL is one and a half election timeouts, 2 s by default. A
+// shorter ttl, also one of 0 or less, is raised to it: the returned lease has the granted TTL. A TTL over 9,000,000,000 s is an Error with
+// the code LeaseTooLong.
+//
+// The lease lives at least as long as its TTL, from the call of Grant on. It may live longer, because each new leader counts its TTL anew
+// or from a checkpoint. Nothing renews it by itself: see [Client.KeepAlive].
 func (c *Client) Grant(ctx context.Context, ttl time.Duration, o GrantOptions) (Lease, error) {
 	x := c.newLeaseCall(ctx, wire.OpGrant, &wire.LeaseRequest{ID: o.ID, TTL: wholeSeconds(ttl)})
 	if err := c.do(ctx, x); err != nil {
@@ -55,13 +60,15 @@ func (c *Client) Grant(ctx context.Context, ttl time.Duration, o GrantOptions) (
 	return Lease{ID: l.ID, TTL: seconds(l.TTL)}, nil
 }
 
-// Revoke ends a lease and deletes its keys.
+// Revoke ends a lease and deletes its keys, in one revision; [Written.Deleted] is their number. If the lease does not exist, the result is
+// an Error with the code LeaseNotFound.
 func (c *Client) Revoke(ctx context.Context, id int64) (Written, error) {
 	return c.written(ctx, c.newLeaseCall(ctx, wire.OpRevoke, &wire.LeaseRequest{ID: id}))
 }
 
-// Renew restarts the TTL of a lease, from the call of Renew on, and returns the TTL. If the lease has ended, the result
-// is an Error with the code LeaseNotFound.
+// Renew restarts the TTL of a lease once, from the call of Renew on, and returns the TTL. It is retried as a read, since another renewal
+// does no harm: after any error the lease may have been renewed. If the lease has ended, the result is an Error with the code
+// LeaseNotFound.
 func (c *Client) Renew(ctx context.Context, id int64) (ttl time.Duration, err error) {
 	x := c.newLeaseCall(ctx, wire.OpKeepAlive, &wire.LeaseRequest{ID: id})
 	if err := c.do(ctx, x); err != nil {
@@ -79,7 +86,8 @@ func (c *Client) Renew(ctx context.Context, id int64) (ttl time.Duration, err er
 	return seconds(left.TTL), err
 }
 
-// TimeToLive returns the remaining time of a lease, with its keys if they are requested. A missing lease is not an error.
+// TimeToLive returns the remaining time of a lease, by the leader's clock, with its keys if they are requested. A missing lease is not an
+// error: [LeaseTime.TTL] is negative then.
 func (c *Client) TimeToLive(ctx context.Context, id int64, o LeaseOptions) (LeaseTime, error) {
 	q := wire.Ask{Lease: wire.LeaseRequest{ID: id, Keys: o.Keys}}
 	var all [][]byte
@@ -98,7 +106,8 @@ func (c *Client) TimeToLive(ctx context.Context, id int64, o LeaseOptions) (Leas
 	}
 }
 
-// Leases returns the ids of all leases in ascending order, from the state of this client's member.
+// Leases returns the ids of all leases in ascending order. It is serializable: the answer is the state of this client's member, which may
+// lag. With authentication, it needs the permission to read the keys of every lease.
 func (c *Client) Leases(ctx context.Context) (all []int64, err error) {
 	q := wire.Ask{Lease: wire.LeaseRequest{ID: math.MinInt64}}
 	for {
@@ -120,7 +129,8 @@ func (c *Client) newLeaseCall(ctx context.Context, op wire.Op, q *wire.LeaseRequ
 	return x
 }
 
-// KeepAlive renews a lease, three times in its TTL, until it is stopped or the lease is lost.
+// KeepAlive renews a lease in the background, three times in its TTL, until it is stopped or the lease is lost. Its methods are safe for
+// any number of goroutines.
 type KeepAlive struct {
 	// Constant.
 	client *Client
@@ -134,7 +144,9 @@ type KeepAlive struct {
 	err   error
 }
 
-// KeepAlive starts to renew a lease whose TTL was granted or renewed at since. It goes on after ctx, until Stop.
+// KeepAlive starts to renew a lease in the background, until [KeepAlive.Stop] or the end of the client. ttl is the TTL as granted:
+// [Lease.TTL]. since is a time before the call of [Client.Grant] or [Client.Renew] that began this TTL: a later one makes [KeepAlive.Until]
+// promise too much.
 func (c *Client) KeepAlive(id int64, ttl time.Duration, since time.Time) *KeepAlive {
 	ctx, stop := context.WithCancel(c.ctx)
 	k := &KeepAlive{client: c, id: id, stop: stop, lost: make(chan struct{}), ended: make(chan struct{}), until: since.Add(ttl)}
@@ -159,25 +171,29 @@ func seconds(n int64) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// Lost is closed when the lease has ended, or may have: no renewal succeeded within its TTL, or the user may not renew it any more. Its
-// keys may be deleted, and another client may hold the locks that they stand for. It is also closed when the client is closed.
+// Lost returns a channel that is closed when the lease has ended, or may have: no renewal succeeded within its TTL, or the user may not
+// renew it any more. Its keys may be deleted, and another client may hold the locks that they stand for. The channel is also closed when
+// the client is closed, but not by Stop.
 func (k *KeepAlive) Lost() <-chan struct{} { return k.lost }
 
-// Until returns when the lease may end if it is not renewed, by this process's clock: protected work must end before.
+// Until returns when the lease may end unless it is renewed again, by this process's clock: protected work must end before. Each renewal
+// moves it on.
 func (k *KeepAlive) Until() time.Time {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.until
 }
 
-// Err returns why the lease is lost.
+// Err returns why the lease is lost: a [kv.Error], such as one with the code LeaseNotFound, the error of the last renewal, or [ErrClosed].
+// It is nil before [KeepAlive.Lost] is closed.
 func (k *KeepAlive) Err() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.err
 }
 
-// Stop ends the renewals. The lease lives on for the rest of its TTL.
+// Stop ends the renewals, and waits until none is under way. The lease lives on for the rest of its TTL; [Client.Revoke] ends it at once. A
+// second call does nothing.
 func (k *KeepAlive) Stop() {
 	k.stop()
 	<-k.ended

@@ -12,27 +12,30 @@ import (
 	"qkv/index/kv"
 )
 
-// ErrLockSessionLost: the lock session's lease has ended, or may have.
+// ErrLockSessionLost: the lock session's lease has ended, or may have. Its locks and leaderships may be another's by now: end the protected
+// work, and begin again with a new lock session.
 var ErrLockSessionLost = errors.New("the lock session is lost: its lease has ended, or may have ended")
 
-// ErrLockSessionClosed: the lock session was closed by its owner.
+// ErrLockSessionClosed: the lock session was ended by its owner, with [LockSession.Close] or [LockSession.Orphan].
 var ErrLockSessionClosed = errors.New("the lock session is closed")
 
-// ErrInUse: the lock session has the name already, or waits for it.
+// ErrInUse: the lock session holds the lock or leadership of this name already, or waits for it. Another goroutine that must exclude this
+// one needs a lock session of its own.
 var ErrInUse = errors.New("the lock session already holds this name, or waits for it")
 
 // DefaultTTL is the default TTL of a lock session, as in etcd.
 const DefaultTTL = 60 * time.Second
 
-// LockSessionOptions configure a lock session. The zero value is a lease of DefaultTTL.
+// LockSessionOptions configure a lock session. The zero value means a new lease of DefaultTTL.
 type LockSessionOptions struct {
-	// TTL is the lease's TTL, rounded up to whole seconds. A TTL shorter than an election is raised.
+	// TTL is the TTL of the new lease, as in Client.Grant: how long others wait for the locks after this process has died. 0: DefaultTTL.
 	TTL time.Duration
-	// Lease is an existing lease to use instead of a new one: it is renewed, and Close revokes it.
+	// Lease is an existing lease to use instead of a new one: it is renewed, with its own TTL, and Close revokes it. 0: a new lease.
 	Lease int64
 }
 
-// LockSession is a lease with keep-alives. It is safe for any number of goroutines.
+// LockSession is a lease with keep-alives, for locks and leaderships. It is safe for any number of goroutines; its Mutexes and Elections
+// are not. Within a lock session, each name can be held once.
 type LockSession struct {
 	// Constant.
 	client *Client
@@ -45,7 +48,9 @@ type LockSession struct {
 	names map[string]bool // that it has or waits for: the lock session has one key for each name
 }
 
-// NewLockSession grants a lease and keeps it alive. It goes on after ctx, until Close.
+// NewLockSession grants a lease, or takes over an existing one, and renews it until Close, Orphan or the end of the client. ctx bounds this
+// call alone, which is repeated as long as ctx lasts: without a deadline it waits until a member serves. If o.Lease does not exist, the
+// result is an Error with the code LeaseNotFound.
 func NewLockSession(ctx context.Context, c *Client, o LockSessionOptions) (*LockSession, error) {
 	id, ttl := o.Lease, o.TTL
 	var begun time.Time
@@ -101,25 +106,30 @@ func renew(ctx context.Context, c *Client, id int64) (begun time.Time, ttl time.
 	}
 }
 
-// Lease returns the lock session's lease. Keys that are put with it are deleted with the lock session.
+// Lease returns the lock session's lease. Keys that are put with its ID are deleted when the lock session ends.
 func (s *LockSession) Lease() Lease { return s.lease }
 
-// Done is closed when the lock session is over: its lease has ended, or may have, or Close or Orphan was called.
+// Done returns a channel that is closed when the lock session is over: its lease has ended, or may have, or Close or Orphan was called.
 func (s *LockSession) Done() <-chan struct{} { return s.ctx.Done() }
 
-// Err returns why the lock session is over: ErrLockSessionLost with the reason, or ErrLockSessionClosed. It is nil before.
+// Err returns why the lock session is over: [ErrLockSessionLost] with the reason, or [ErrLockSessionClosed]. It is nil before Done is
+// closed.
 func (s *LockSession) Err() error { return context.Cause(s.ctx) }
 
-// Until returns when the lease may end if it is not renewed, by this process's clock: protected work must end before.
+// Until returns when the lease may end unless it is renewed again, by this process's clock: protected work must end before. Each renewal
+// moves it on.
 func (s *LockSession) Until() time.Time { return s.keep.Until() }
 
-// Orphan ends the renewals. The lease, with its keys, lives on for the rest of its TTL.
+// Orphan ends the renewals, and thereby the lock session. The lease, with its keys and locks, lives on for the rest of its TTL: another
+// process can take it over with LockSessionOptions.Lease.
 func (s *LockSession) Orphan() {
 	s.end(ErrLockSessionClosed)
 	s.keep.Stop()
 }
 
-// Close ends the lock session and revokes its lease, which releases its locks and leaderships.
+// Close ends the lock session and revokes its lease, which releases its locks and leaderships and deletes its keys. A lease that has ended
+// already is no error, and neither is a second call. Close repeats the revocation as long as ctx lasts: give ctx a deadline if no member
+// may be reachable. After an error the locks are released when the TTL has passed.
 func (s *LockSession) Close(ctx context.Context) error {
 	s.Orphan()
 	for {

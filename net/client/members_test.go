@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -386,3 +387,67 @@ func TestMoveLeaderAsksTheLeader(t *testing.T) {
 	}
 	close(hold)
 }
+
+// A move of the leader lasts until the deadline of its context, also over Config.Timeout.
+func TestMoveLeaderUntilItsDeadline(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	leader, follower := servertest.NewCluster(map[string]uint64{"n1": 1, "n2": 2}), servertest.NewCluster(map[string]uint64{"n1": 1, "n2": 2})
+	there := servertest.Endpoint(servertest.Start(t, trust, leader, nil))
+	here := servertest.Endpoint(servertest.Start(t, trust, follower, nil))
+	members := []kv.Member{{ID: 1, Name: "n1", Clients: []string{here}}, {ID: 2, Name: "n2", Clients: []string{there}}}
+	follower.SetStatus(kv.Status{ID: 1, Leader: 2, Members: members})
+	leader.SetStatus(kv.Status{ID: 2, Leader: 2, Members: members})
+	const timeout = 2 * time.Second
+	c, err := client.Open(ctxOf(t, wait), client.Config{Endpoints: []string{here}, Credentials: trust.Client, Timeout: timeout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	begun := time.Now()
+	leader.SetBefore(func(int, int) *kv.Error {
+		if time.Since(begun) < timeout+timeout/2 {
+			return kv.Errorf(kv.Overloaded, "in a moment")
+		}
+		return nil
+	})
+	if err := c.Admin().MoveLeader(ctxOf(t, wait), 1); err != nil || leader.Status().Leader != 1 {
+		t.Errorf("after %v: %v", time.Since(begun), err)
+	}
+}
+
+// A request to the member at one endpoint ends as every call does: with the cause of its context, or because the client was closed.
+func TestEndOfARequestToOneEndpoint(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	here := servertest.Endpoint(servertest.Start(t, trust, servertest.NewMember(), nil))
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0") // takes packets, and answers none
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	at := silent.LocalAddr().String()
+	why := errors.New("the caller's reason")
+	for what, want := range map[string]error{"canceled": why, "closed": client.ErrClosed, "late": client.ErrUnavailable} {
+		c := open(t, trust, here)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		switch what {
+		case "canceled":
+			time.AfterFunc(50*time.Millisecond, func() { cancel(why) })
+		case "closed":
+			time.AfterFunc(50*time.Millisecond, func() { _ = c.Close() })
+		}
+		for call, err := range map[string]error{
+			"Status":  second(c.Admin().Status(ctx, at)),
+			"Clients": second(c.Admin().Clients(ctx, at)),
+			"Readmit": c.Admin().Readmit(ctx, at, 1),
+		} {
+			if !errors.Is(err, want) {
+				t.Errorf("%s, %s: %v, want %v", call, what, err, want)
+			}
+		}
+		cancel(nil)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }

@@ -388,3 +388,46 @@ func TestMutexThroughFaults(t *testing.T) {
 		t.Errorf("token %d of nothing", m.Token())
 	}
 }
+
+// A mutex that holds the lock refuses a second Lock, and still releases the lock afterwards.
+func TestMutexLockedTwice(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	m := client.NewMutex(b.session(), "one")
+	b.must(m.Lock(t.Context()))
+	token := m.Token()
+	for name, lock := range map[string]func(context.Context) error{"Lock": m.Lock, "TryLock": m.TryLock} {
+		if err := lock(t.Context()); !errors.Is(err, client.ErrInUse) || m.Token() != token || token == 0 {
+			t.Errorf("%s of a held lock: %v, token %d, before %d", name, err, m.Token(), token)
+		}
+	}
+	b.must(m.Unlock(t.Context()))
+	if n := b.count("one/"); n != 0 {
+		t.Errorf("%d keys in the queue of a released lock", n)
+	}
+	b.must(m.TryLock(t.Context()))
+	if m.Token() <= token {
+		t.Errorf("token %d, before %d", m.Token(), token)
+	}
+}
+
+// A leader whose key was deleted is elected again by Campaign, with a larger token.
+func TestElectionAfterItsKeyIsDeleted(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	e := client.NewElection(b.session(), "chair")
+	b.must(e.Campaign(t.Context(), []byte("ann")))
+	token := e.Token()
+	_, err := b.client.Delete(t.Context(), e.Key())
+	b.must(err)
+	b.must(e.Campaign(t.Context(), []byte("ann again")))
+	leader, found, err := client.Leader(t.Context(), b.client, "chair")
+	b.must(err)
+	if !found || string(leader.Value) != "ann again" || leader.CreateRevision != e.Token() || e.Token() <= token {
+		t.Errorf("%v %+v, token %d, before %d", found, leader, e.Token(), token)
+	}
+	b.must(e.Resign(t.Context()))
+	if n := b.count("chair/"); n != 0 {
+		t.Errorf("%d keys in the queue of a resigned leader", n)
+	}
+}

@@ -180,3 +180,16 @@ func TestPagesStreamEnds(t *testing.T) {
 	}
 	await(t, "the member has nothing of the streams any more", func() bool { return c.server.Stats().Bytes <= 4*limits.ClientStreamBytes })
 }
+
+// Range ignores the fields that only the library sets: a range of several pages has all pairs, with their values.
+func TestRangeWithFieldsOfTheLibrary(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, nil)
+	const n = 5000 // over one page
+	q := fill(t, c.Client, n)
+	q.Usage, q.Continued = true, true
+	found := must[kv.RangeResult](t)(c.Range(t.Context(), q))
+	if len(found.KVs) != n || found.Count != n || len(found.KVs[n-1].Value) != 1000 {
+		t.Errorf("%d pairs of %d", len(found.KVs), found.Count)
+	}
+}

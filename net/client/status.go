@@ -8,7 +8,11 @@ import (
 	"qkv/net/wire"
 )
 
-// Status returns the status of the member at an endpoint; with no endpoint, of this client's member. An endpoint is tried once.
+// Status returns what the member at an endpoint, host:port, says of itself: its role, its leader and its alarms. It needs no user, and
+// members answer it while they start, or without a quorum. With no endpoint, this client's member is asked, as any call does.
+//
+// A given endpoint may be any member's, also of another cluster. It is tried once, for 2 s until it answers, and for at most
+// Config.Timeout, even if ctx lasts longer. If it does not answer, the result is an UnavailableError.
 func (a *Admin) Status(ctx context.Context, endpoint string) (kv.Status, error) {
 	if endpoint == "" {
 		return a.c.statusOfAny(ctx)
@@ -27,19 +31,20 @@ func (a *Admin) Status(ctx context.Context, endpoint string) (kv.Status, error) 
 	defer context.AfterFunc(a.c.ctx, cancel)()
 	if k := a.c.current.Load(); k != nil && k.endpoint == endpoint {
 		if status, err := k.status(ctx, a.c.newCall(ctx, wire.OpStatus)); err == nil || ctx.Err() != nil {
-			return status, err
+			return status, a.c.endedAt(ctx, wire.OpStatus, endpoint, err)
 		}
 	}
 	k, err := a.c.dialEndpoint(ctx, endpoint)
 	if err != nil {
-		return kv.Status{}, &UnavailableError{Op: wire.OpStatus.String(), Endpoints: []EndpointError{{endpoint, err}}}
+		return kv.Status{}, a.c.endedAt(ctx, wire.OpStatus, endpoint, err)
 	}
 	defer k.fail(errDone)
 	return k.member, nil
 }
 
-// Readmit lifts the suspension of the member with this id, which must be the member at the endpoint. It accepts the loss of the
-// member's forgotten data: an acknowledged write that relied on this member may be lost.
+// Readmit lifts the suspension of the member with this id, which must be the member at the endpoint. It accepts the loss of the member's
+// forgotten data: an acknowledged write that relied on this member may be lost. The code of the error is BadRequest if that member is
+// another one, or is not suspended. The endpoint is tried once, as by [Admin.Status]; a request without an answer has an unknown outcome.
 func (a *Admin) Readmit(ctx context.Context, endpoint string, member uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, a.c.config.Timeout)
 	defer cancel()
@@ -48,8 +53,8 @@ func (a *Admin) Readmit(ctx context.Context, endpoint string, member uint64) err
 	return a.c.askAt(ctx, endpoint, x, func(*wire.Response) error { return nil })
 }
 
-// Clients returns the clients that are connected to the member at an endpoint, those with the most unread bytes and requests first. Only an
-// administrator may ask.
+// Clients returns the clients that are connected to the member at an endpoint, those with the most unread bytes and requests first. It
+// needs the role root. The endpoint is tried once, as by [Admin.Status].
 func (a *Admin) Clients(ctx context.Context, endpoint string) (all []kv.ClientLoad, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.c.config.Timeout)
 	defer cancel()
@@ -80,18 +85,33 @@ func (c *Client) askAt(ctx context.Context, endpoint string, x *call, read func(
 	k, err := c.dialEndpoint(ctx, endpoint)
 	if err != nil {
 		x.recycle()
-		return &UnavailableError{Op: op.String(), Endpoints: []EndpointError{{endpoint, err}}}
+		return c.endedAt(ctx, op, endpoint, err)
 	}
 	defer k.fail(errDone)
 	if err := c.logIn(ctx, k); err != nil {
 		x.recycle()
-		return err
+		return c.endedAt(ctx, op, endpoint, err)
 	}
 	err = k.ask(ctx, x, read)
 	if op.Write() && err != nil && ctx.Err() != nil && !errors.Is(err, ErrOutcomeUnknown) {
 		return unknown(op, k, err)
 	}
-	return err
+	return c.endedAt(ctx, op, endpoint, err)
+}
+
+// endedAt returns the error of a request to the member at an endpoint alone, as the table in doc.go has it. The request certainly changed
+// nothing, or err says that its outcome is unknown.
+func (c *Client) endedAt(ctx context.Context, op wire.Op, endpoint string, err error) error {
+	switch {
+	case err == nil || isAnswer(err) || errors.Is(err, ErrOutcomeUnknown):
+		return err
+	case c.ctx.Err() != nil:
+		return ErrClosed
+	case errors.Is(ctx.Err(), context.Canceled):
+		return context.Cause(ctx)
+	default:
+		return &UnavailableError{Op: op.String(), Endpoints: []EndpointError{{endpoint, err}}}
+	}
 }
 
 func (c *Client) statusOfAny(ctx context.Context) (kv.Status, error) {

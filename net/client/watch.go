@@ -15,22 +15,23 @@ import (
 
 // WatchResponse is one delivery to a watch. It is read-only: equal watches share it.
 type WatchResponse struct {
-	// Revision is the revision up to which the watch has all events: a later watch that begins after it misses no event and gets
-	// none twice.
+	// Revision is the revision up to which the watch has all events: a later watch with [kv.Watch.Revision] one above misses no event
+	// and gets none twice.
 	Revision int64
-	// Events are in order, and all events of one revision come together. A progress notice has none.
+	// Events are in the order of their revisions, and all events of one revision come together. A progress notice has none.
 	Events []kv.WatchEvent
 
 	bytes int64
 }
 
-// ErrWatchClosed is the error of a watch that its owner has closed.
+// ErrWatchClosed is the error of a watch that its owner has closed, with [Watcher.Close].
 var ErrWatchClosed = errors.New("the watch is closed")
 
-// CompactedError is the error of a watch whose undelivered events are compacted. Read the current state, and watch from there.
+// CompactedError is the error of a watch whose undelivered events are compacted: it began too far in the past, or was not read for long.
+// Read the current state, and watch from the revision after it.
 type CompactedError struct {
-	Oldest int64 // the oldest revision that can be watched
-	Cause  *kv.Error
+	Oldest int64     // the oldest revision that can be watched
+	Cause  *kv.Error // the member's answer, whose code is Compacted
 }
 
 func (e *CompactedError) Error() string { return e.Cause.Error() }
@@ -38,7 +39,7 @@ func (e *CompactedError) Error() string { return e.Cause.Error() }
 // Unwrap returns the member's answer, whose code is Compacted.
 func (e *CompactedError) Unwrap() error { return e.Cause }
 
-// Watcher is a watch in progress. Next is for one goroutine at a time.
+// Watcher is a watch in progress. Next and All are for one goroutine at a time, the other methods for any number.
 type Watcher struct {
 	// Constant.
 	client  *Client
@@ -61,9 +62,13 @@ type Watcher struct {
 	release  func() bool
 }
 
-// Watch begins a watch, and returns when a member has it: it delivers all changes after [Watcher.Revision]. It ends with ctx, or by
-// Close. If the connection is lost, or the member cannot serve, the watch is resumed at another member by itself: each event comes
-// once, in order. If ctx has no deadline, the beginning may take Config.Timeout.
+// Watch begins a watch, and returns when a member has it: it delivers all changes from request.Revision on. If that is 0, it delivers all
+// changes after [Watcher.Revision]. If the connection is lost, or the member cannot serve, the watch is resumed at another member by
+// itself: each event comes once, in order.
+//
+// The watch ends with ctx, with [Watcher.Close] or with the client; until then it holds memory here and at the member. If ctx has no
+// deadline, the beginning may take Config.Timeout: then the result is an UnavailableError. A revision that is compacted is reported by
+// [Watcher.Next].
 func (c *Client) Watch(ctx context.Context, request kv.Watch) (*Watcher, error) {
 	request.Key, request.End = append([]byte(nil), request.Key...), append([]byte(nil), request.End...)
 	w := &Watcher{client: c, request: request, next: request.Revision, wake: make(chan struct{}, 1)}
@@ -107,15 +112,16 @@ func (c *Client) Watch(ctx context.Context, request kv.Watch) (*Watcher, error) 
 	}
 }
 
-// Revision returns the newest revision of the member when the watch was begun.
+// Revision returns the newest revision of the member when the watch was begun. That member may lag the others.
 func (w *Watcher) Revision() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.revision
 }
 
-// Next waits for the next delivery. After an error nothing follows. The error is the context's, ErrWatchClosed, ErrClosed, a
-// *CompactedError, or a member's refusal, an *Error.
+// Next waits for the next delivery, for as long as none comes. After an error nothing follows, and further calls return the same error. It
+// is the cause of Watch's context, [ErrWatchClosed], [ErrClosed], a [CompactedError], or a member's refusal, a [kv.Error], such as one with
+// the code NotAllowed. A lost connection is not an error.
 func (w *Watcher) Next() (WatchResponse, error) {
 	for {
 		w.mu.Lock()
@@ -141,7 +147,7 @@ func (w *Watcher) Next() (WatchResponse, error) {
 	}
 }
 
-// All yields the results of Next, until an error, which is the last.
+// All yields the results of Next, until an error, which is the last. A loop that is left earlier does not end the watch: Close does.
 func (w *Watcher) All() iter.Seq2[WatchResponse, error] {
 	return func(yield func(WatchResponse, error) bool) {
 		for {
@@ -153,7 +159,7 @@ func (w *Watcher) All() iter.Seq2[WatchResponse, error] {
 	}
 }
 
-// Close ends the watch. Earlier deliveries can still be read.
+// Close ends the watch, and a waiting Next. Earlier deliveries can still be read; then comes [ErrWatchClosed]. A second call does nothing.
 func (w *Watcher) Close() { w.end(ErrWatchClosed) }
 
 // end ends the watch; the first reason counts.
@@ -224,8 +230,9 @@ func (w *Watcher) told(f *wire.WatchFrame, response *WatchResponse) (over bool) 
 	return w.bytes > limits.ClientWatchBytes
 }
 
-// RequestProgress requests the member's progress. As soon as all of this client's watches are up to date, each gets a revision up
-// to which it has all events. RequestProgress does not wait for that; if the connection is lost meanwhile, it must be called again.
+// RequestProgress requests the member's progress, once, for all watches of this client. As soon as all of them are up to date, each gets a
+// [WatchResponse] without events, whose Revision says up to where it has all events. RequestProgress does not wait for that, and does
+// nothing without a connection. If the connection is lost meanwhile, it must be called again.
 func (c *Client) RequestProgress() { c.watching.requestProgress() }
 
 // canceled returns why a member has ended the watch by itself.

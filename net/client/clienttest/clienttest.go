@@ -2,6 +2,17 @@
 // the test's own process. It has revisions, transactions, watches, leases that expire, locks, elections, users and history, and each error
 // is a member's. It has no consensus and no disk: what depends on those (backups, Verify, a change of the leader, figures of the host) is
 // not there, and nothing survives the test.
+//
+//	func TestRegister(t *testing.T) {
+//		c := clienttest.Start(t)
+//		if err := register(t.Context(), c); err != nil { // the application's own function
+//			t.Fatal(err)
+//		}
+//		pair, found, err := c.Get(t.Context(), []byte("services/web"))
+//		...
+//	}
+//
+// Lock sessions and candidates exclude each other as in a cluster, also if they share the one client.
 package clienttest
 
 import (
@@ -15,7 +26,8 @@ import (
 // leaseLeast is the shortest TTL in seconds, as with the default timeout of an election.
 const leaseLeast = 2
 
-// Start starts a member with an empty store, and returns a client of it. Both end with the test.
+// Start starts a member with an empty store, and returns a client of it. Both end with the test, which fails if the member cannot start.
+// Each call makes a member of its own, on a free port of loopback: parallel tests do not meet. Leases have at least 2 s.
 func Start(tb testing.TB) *client.Client {
 	tb.Helper()
 	trust, member := servertest.NewTrust(tb), servertest.NewMember()
