@@ -219,7 +219,7 @@ func (s *State) takeRevision(all []SourceRecord) *kv.Error {
 			s.put(hash, &kv.Put{Key: one.Key, Value: one.Value, Lease: one.Lease})
 		}
 	}
-	s.end()
+	s.endRevision()
 	return nil
 }
 
@@ -315,7 +315,7 @@ func (s *State) loadVersion(one *SourceRecord) {
 	s.keys.newKeys = append(s.keys.newKeys, r)
 	s.totals.live++
 	s.totals.liveBytes += int64(len(one.Key) + len(one.Value))
-	s.note(v)
+	s.addToSums(v)
 }
 
 // unknownTime is the wall of a time point whose revisions were written at unknown times.

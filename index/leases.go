@@ -122,7 +122,7 @@ func (s *State) revoke(id int64, term, granted uint64) kv.Result {
 	if s.counts.Revokes++; term != 0 {
 		s.counts.Expiry++
 	}
-	s.end()
+	s.endRevision()
 	return kv.Result{Revision: s.revision, Deleted: deleted}
 }
 

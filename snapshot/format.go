@@ -19,8 +19,8 @@ const (
 	// isPart is the incompatible feature of a part.
 	isPart = 1
 
-	// goesOn is the flag of a block whose last key has more versions in the next block.
-	goesOn = 1
+	// continues is the flag of a block whose last key has more versions in the next block.
+	continues = 1
 )
 
 // kind is four letters, readable in a hex dump.
@@ -102,7 +102,7 @@ type Meta struct {
 	Revision  int64  `msgpack:"r"`
 	Live      int64  `msgpack:"l"` // bytes of the live keys: a load takes that much memory, and more for the history
 	Version   string `msgpack:"v"` // of the qkv that saved it
-	// Parts are the files that hold the older changes: those of the base, in key order, and the extents, in order.
+	// Parts are the part files with the older changes: the range files of the base, in key order, and then the extents, in order.
 	Parts []Part `msgpack:"p"`
 }
 
