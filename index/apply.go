@@ -529,7 +529,7 @@ func (s *keyspace) prefetchHashes(n int) {
 	w := &s.prefetching
 	d := s.table.dir.Load()
 	for i, hash := range w.hashes[:n] {
-		w.slots[i] = &d.segments[d.slot(hash)].Load().slots[startOf(hash)]
+		w.slots[i] = &d.segments[d.entry(hash)].Load().slots[startOf(hash)]
 	}
 	sum := uint64(0)
 	for _, slot := range w.slots[:n] {

@@ -91,8 +91,8 @@ func (v *View) AuthorOf(key []byte, revision int64) string {
 	return ""
 }
 
-// versionMadeAt returns the version that a revision made of a key, or nil. It searches from the key's newest version and among the changes of
-// the revision at the same time, because either search alone can be long.
+// versionMadeAt returns the version that a revision made of a key, or nil. It searches from the key's newest version and among the changes
+// of the revision at the same time, because either search alone can be long.
 func (v *View) versionMadeAt(newest *version, key []byte, revision int64) *version {
 	sub, changes := int64(0), int64(0)
 	switch first := v.history.slots.first; {

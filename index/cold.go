@@ -181,8 +181,8 @@ func (s *State) evictValues(work int64) {
 // hasValuesToEvict says whether evictValues has more to do.
 func (s *State) hasValuesToEvict() bool { return s.eviction.next.Revision <= s.eviction.to }
 
-// evictValueBefore replaces the version before another one by a copy without its value. Small values stay. The old copy stays unchanged, for
-// the Views that reach it.
+// evictValueBefore replaces the version before another one by a copy without its value. Small values stay. The old copy stays unchanged,
+// for the Views that reach it.
 func (s *State) evictValueBefore(v *version) bool {
 	at := v.older()
 	if at == 0 {

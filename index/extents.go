@@ -56,9 +56,9 @@ func (e *Extent) digest() uint64 {
 	return xxhash.Sum64(b[:])
 }
 
-// Begin makes everything up to the newest revision the base: the first files of a new folder need no older ones. The state must have all
-// that a history from the compacted revision on needs.
-func (s *State) Begin() {
+// ResetExtents makes everything up to the newest revision the base: the first files of a new folder need no older ones. The state must have
+// all that a history from the compacted revision on needs.
+func (s *State) ResetExtents() {
 	s.stored = allStored
 	s.extents = extents{base: s.revision, historyFrom: s.compacted, next: max(s.extents.next, 1), open: Extent{From: s.revision + 1}}
 }

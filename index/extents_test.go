@@ -141,7 +141,7 @@ func TestExtents(t *testing.T) {
 			both(new(Head).AppendCompact(nil, prompt.revision-9).Bytes)
 		}
 		for _, s := range []*State{prompt, late} {
-			s.Begin()
+			s.ResetExtents()
 			s.Stored(0, 0, nil)
 		}
 		both(AppendCheck(nil).Bytes)
@@ -354,7 +354,7 @@ func TestExtentsAreRefused(t *testing.T) {
 func TestRedoRefuses(t *testing.T) {
 	s := NewState(limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 1 << 20})
 	batch(t, s, 1, put("a", "1"))
-	s.Begin()
+	s.ResetExtents()
 	batch(t, s, 1, put("a", "2"), del("a", ""), put("b", "3"))
 	batch(t, s, 1, new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 10}).Bytes, new(Head).AppendPut(nil, &kv.Put{Key: []byte("b"), Value: []byte("4"), Lease: 7}).Bytes)
 	v := s.ViewToSave()

@@ -369,7 +369,7 @@ func (s *State) KeepHistory() {
 // Hides reports whether history is kept that was compacted.
 func (s *State) Hides() bool { return s.oldest() < s.compacted }
 
-// ShowHistory makes the kept history readable again. A state whose base has changed needs Begin before it is saved.
+// ShowHistory makes the kept history readable again. A state whose base has changed needs ResetExtents before it is saved.
 func (s *State) ShowHistory() { s.compacted, s.keeps = s.oldest(), nil }
 
 // oldest returns the oldest revision whose history the state keeps.

@@ -182,7 +182,7 @@ func compareLeases(a, b kv.Lease) int { return cmp.Compare(a.ID, b.ID) }
 // moveTo sets the revision of a state without history. What the source has up to there is the base.
 func (s *State) moveTo(revision int64) {
 	s.revision = revision
-	s.Begin()
+	s.ResetExtents()
 }
 
 // takeRevision applies the records of one revision.

@@ -22,7 +22,7 @@ func (v *View) Prefetch(keys [][]byte) {
 	d := v.table.dir.Load()
 	for i, key := range keys {
 		hashes[i] = hashOf(key)
-		segments[i] = d.segments[d.slot(hashes[i])].Load()
+		segments[i] = d.segments[d.entry(hashes[i])].Load()
 	}
 	for i := range keys {
 		segments[i].slots[startOf(hashes[i])].Load()

@@ -10,9 +10,9 @@ import (
 )
 
 // Proof checks a file that was saved of a View by the checks of a load, without building a state: it needs memory for the meta data alone.
-// The changes of an extent are compared with those of the View, one by one. A range of a base has the versions that Scan found: as many, and
-// their checksums have the same sum, as in a digest. A snapshot has only the open changes: each part file was proven when it was saved, and
-// never changes. A Proof is for one goroutine.
+// The changes of an extent are compared with those of the View, one by one. A range of a base has the versions that Scan found: as many,
+// and their checksums have the same sum, as in a digest. A snapshot has only the open changes: each part file was proven when it was saved,
+// and never changes. A Proof is for one goroutine.
 type Proof struct {
 	v         *View
 	baseRange *BaseRange // nil: the file has changes

@@ -113,14 +113,15 @@ func (s *State) applyOnce(c *command) kv.Result {
 	s.markUsed(one)
 	s.forgetBelow(one, w.Sequence+1-w.Window)
 	if w.Sequence < one.first {
-		return s.refused(kv.Errorf(kv.NameEnded, "the write name %016x/%d is too old: its client has declared all writes before %d as answered", w.Session, w.Sequence, one.first))
+		return s.refused(kv.Errorf(kv.NameEnded, "the write name %016x/%d is too old: its client has declared all writes before %d as answered",
+			w.Session, w.Sequence, one.first))
 	}
 	if o := one.outcomes.find(w.Sequence); o != nil {
 		return s.recordedResult(c, o)
 	}
 	if !s.evictIdleSessions(0, 1, one.user, one) {
-		return s.refused(kv.Errorf(kv.Overloaded, "the outcomes of named writes need more than the limit: %d are kept, %d of them for this user, and no other "+
-			"series of write names is idle; the write certainly did not happen", s.numbers.outcomes, one.user.outcomes))
+		return s.refused(kv.Errorf(kv.Overloaded, "the outcomes of named writes need more than the limit: %d are kept, %d of them for this user, "+
+			"and no other series of write names is idle; the write certainly did not happen", s.numbers.outcomes, one.user.outcomes))
 	}
 	before := s.revision
 	r := s.perform(c)
@@ -147,8 +148,8 @@ func (s *State) ownsSession(id uint64, by uint32) *kv.Error {
 // recordedResult returns the result of a write that was applied before.
 func (s *State) recordedResult(c *command, o *outcome) kv.Result {
 	if c.kind != uint64(o.kind) {
-		return s.refused(kv.Errorf(kv.BadRequest, "the write name %016x/%d was used for a write of another kind: a retry must repeat the same write",
-			c.once.Session, c.once.Sequence))
+		return s.refused(kv.Errorf(kv.BadRequest, "the write name %016x/%d was used for a write of another kind: "+
+			"a retry must repeat the same write", c.once.Session, c.once.Sequence))
 	}
 	r := kv.Result{Revision: o.revision, Deleted: o.deleted, Resent: true, Changed: o.changed}
 	if o.code != uint8(kv.OK) {
@@ -218,7 +219,8 @@ func (s *State) sessionOf(w *kv.WriteName) (*session, *kv.Error) {
 			return nil, err
 		}
 	case w.Opened == 0 || w.Opened < s.numbers.floor:
-		return nil, kv.Errorf(kv.NameEnded, "the series %016x of write names is not known: it has ended, or the write is too old to begin it", w.Session)
+		return nil, kv.Errorf(kv.NameEnded, "the series %016x of write names is not known: it has ended, or the write is too old to begin it",
+			w.Session)
 	case w.Opened > s.numbers.clock:
 		return nil, kv.Errorf(kv.BadRequest, "the series %016x of write names was opened in the future", w.Session)
 	default:
@@ -228,8 +230,8 @@ func (s *State) sessionOf(w *kv.WriteName) (*session, *kv.Error) {
 		}
 		user := s.sessions.shareOf(by)
 		if !s.evictIdleSessions(1, 0, user, nil) {
-			return nil, kv.Errorf(kv.Overloaded, "%d series of write names are open, %d of them by this user, which is the limit, and none is idle; "+
-				"the write certainly did not happen", s.numbers.sessions, user.sessions)
+			return nil, kv.Errorf(kv.Overloaded, "%d series of write names are open, %d of them by this user, which is the limit, "+
+				"and none is idle; the write certainly did not happen", s.numbers.sessions, user.sessions)
 		}
 		one = &session{id: w.Session, by: by, used: s.numbers.clock, first: 1}
 		s.sessions.add(one)

@@ -113,7 +113,7 @@ func newState(memories *ledger, l limits.Index) *State {
 		stored:     allStored,
 		eviction:   eviction{files: &files{}},
 	}
-	s.Begin()
+	s.ResetExtents()
 	s.history.slots.startAt(s.revision + 1)
 	s.keys.freeze()
 	s.leases.frozen = s.leases.copy()

@@ -105,7 +105,9 @@ func (d *dump) file(path string, f disk.File) {
 		d.wrong(err)
 		return
 	}
-	d.Line(dumpLine{Kind: "snapshot", File: fileName(path), Format: int(format.Version), Bytes: w.size}, "snapshot %s: format %d, %d bytes\n", fileName(path), format.Version, w.size)
+	name := fileName(path)
+	d.Line(dumpLine{Kind: "snapshot", File: name, Format: int(format.Version), Bytes: w.size},
+		"snapshot %s: format %d, %d bytes\n", name, format.Version, w.size)
 	for w.next < w.size {
 		b, err := w.block()
 		d.wrong(err)

@@ -94,7 +94,7 @@ func (k kind) blockMost() uint32 {
 // Meta describes the state that a snapshot holds.
 type Meta struct {
 	Cluster   uint64 `msgpack:"c"`
-	Member    uint64 `msgpack:"m"` // the member that saved it
+	Member    uint64 `msgpack:"m"` // the member that saved it; a receiver keeps the file byte for byte
 	Index     uint64 `msgpack:"i"` // the last applied entry; of a part its number
 	Term      uint64 `msgpack:"t"` // and its term
 	ConfState []byte `msgpack:"f"` // raft's configuration at that index, protobuf; opaque here

@@ -48,7 +48,7 @@ func newPartMember(t testing.TB, fs disk.FS, l limits.Index) *partMember {
 // begin makes all keys and the history the base, as a restored folder begins.
 func (m *partMember) begin() {
 	m.state.Refound(index.Founders(map[string]uint64{"n1": 8}))
-	m.state.Begin()
+	m.state.ResetExtents()
 	m.tell()
 }
 

@@ -119,8 +119,8 @@ func begin(s *Saver) (*Saver, error) {
 	return s, nil
 }
 
-// Save writes a snapshot of a View and those of its part files that there does not have. It returns the Shelf of all part files. If there is
-// nil, no part file exists; otherwise there has the base of the View.
+// Save writes a snapshot of a View and those of its part files that there does not have. It returns the Shelf of all part files. If there
+// is nil, no part file exists; otherwise there has the base of the View.
 func Save(fs disk.FS, dir string, m Meta, v *index.View, there *Shelf) (*Shelf, error) {
 	write := func(s *Saver, err error) (*Volume, error) {
 		for done := false; err == nil && !done; {

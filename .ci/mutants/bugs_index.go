@@ -93,7 +93,7 @@ var indexBugs = []mutant{
 		{"RangeReader.decide", `r.begin()`, ``},
 	}, []detector{direct("./index", "TestRangeOvertaken")}},
 	{"divide a segment, and forget that keys did not go in", []change{
-		{"table.spread", `parts[i].overflow.Store(full.overflow.Load())`, ``},
+		{"table.spread", `halves[i].overflow.Store(full.overflow.Load())`, ``},
 	}, []detector{direct("./index", "TestOverflowIsDivided")}},
 	{"let compaction overtake a streamed range", []change{
 		{"PagesReader.Step", `r.begun, r.held = true, newest`, `r.begun = true`},
