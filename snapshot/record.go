@@ -76,8 +76,7 @@ type decoder struct {
 	all []index.KeyedVersion // of the current block, reused
 }
 
-// noteRecord adds a record of a block to the index of chunks. rest is the number of the block's bytes from the record on. key is nil for a
-// change.
+// noteRecord adds a record to the index of chunks. rest is the number of the block's bytes from the record on. key is nil for a change.
 func (d *decoder) noteRecord(b *block, rest int, key []byte, first *index.Version) {
 	if d.chunkIndex != nil {
 		d.chunkIndex.add(key, first, b.at+headerBytes+int64(len(b.payload)-rest))

@@ -217,8 +217,8 @@ var indexBugs = []mutant{
 		{"Hub.Step", `h.answerProgress()`, `h.cancelForbidden(v); h.answerProgress()`},
 	}, []detector{direct("./index/watch", "TestWatchEndsWithPermission"), campaign}},
 	{"merge equal watches of two users", []change{
-		{"pass.add", `own := subscriptionKey{g, s.stream, s.by}`, `own := subscriptionKey{g, s.stream, kv.Principal{}}`},
-		{"pass.remove", `delete(p.byKey, subscriptionKey{g, s.stream, s.by})`, `delete(p.byKey, subscriptionKey{g, s.stream, kv.Principal{}})`},
+		{"pass.add", `own := subscriber{g, s.stream, s.by}`, `own := subscriber{g, s.stream, kv.Principal{}}`},
+		{"pass.remove", `delete(p.byKey, subscriber{g, s.stream, s.by})`, `delete(p.byKey, subscriber{g, s.stream, kv.Principal{}})`},
 	}, []detector{direct("./index/watch", "TestEqualWatchesOfUsers"), campaign}},
 	{"hand a watch the events from before its start", []change{
 		{"Hub.enter", `h.flush(p, g, p.at, new(int))`, ``},

@@ -53,8 +53,7 @@ func (w *WriteName) Check() *Error {
 		return Errorf(BadRequest, "a write name with sequence %d and window %d: a window is between 1 and the sequence", w.Sequence, w.Window)
 	case w.Sequence > limits.SessionSequence:
 		return Errorf(BadRequest, "a write name with sequence %d, over the limit of %d: the sequences of a series count up from 1; "+
-			"the write certainly did not happen",
-			w.Sequence, int64(limits.SessionSequence))
+			"the write certainly did not happen", w.Sequence, int64(limits.SessionSequence))
 	case w.Opened < 0:
 		return Errorf(BadRequest, "a write name that was opened at the negative clock %d", w.Opened)
 	}

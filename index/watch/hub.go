@@ -182,7 +182,6 @@ func (h *Hub) skip(v *index.View) {
 	}
 }
 
-// list adds a subscription to its stream's list.
 func (h *Hub) list(one *subscription) {
 	s := one.stream
 	one.listed = len(s.subscriptions)
@@ -192,7 +191,6 @@ func (h *Hub) list(one *subscription) {
 	}
 }
 
-// unlist removes it.
 func (h *Hub) unlist(one *subscription) {
 	s, last := one.stream, len(one.stream.subscriptions)-1
 	moved := s.subscriptions[last]

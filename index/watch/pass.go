@@ -23,7 +23,7 @@ type pass struct {
 	list   []*group            // the same groups
 	keys   map[string][]*group // groups of a single key
 	ranges ranges
-	byKey  map[subscriptionKey]*subscription
+	byKey  map[subscriber]*subscription
 	count  int // number of subscriptions
 
 	touched []*group // groups that have something to deliver
@@ -33,8 +33,8 @@ type pass struct {
 	stuck   bool     // it needs a value that is in files
 }
 
-// subscriptionKey identifies a subscription of a pass.
-type subscriptionKey struct {
+// subscriber identifies a subscription of a pass.
+type subscriber struct {
 	group  *group
 	stream *stream
 	by     kv.Principal
@@ -86,9 +86,7 @@ const (
 )
 
 func newPass(seed uint64) *pass {
-	return &pass{
-		groups: map[spec]*group{}, keys: map[string][]*group{}, byKey: map[subscriptionKey]*subscription{}, ranges: ranges{next: seed},
-	}
+	return &pass{groups: map[spec]*group{}, keys: map[string][]*group{}, byKey: map[subscriber]*subscription{}, ranges: ranges{next: seed}}
 }
 
 // add adds a subscription whose cursor is the position of the pass. If the stream already has a subscription with the
@@ -110,7 +108,7 @@ func (p *pass) add(s *subscription) *subscription {
 			p.touch(g, p.at) // the revision is complete
 		}
 	}
-	own := subscriptionKey{g, s.stream, s.by}
+	own := subscriber{g, s.stream, s.by}
 	if other := p.byKey[own]; other != nil {
 		for _, id := range s.ids {
 			s.stream.watches[id] = other
@@ -133,7 +131,7 @@ func (p *pass) remove(s *subscription) {
 	g.subscriptions[s.slot], moved.slot = moved, s.slot
 	g.subscriptions[last] = nil
 	g.subscriptions = g.subscriptions[:last]
-	delete(p.byKey, subscriptionKey{g, s.stream, s.by})
+	delete(p.byKey, subscriber{g, s.stream, s.by})
 	p.count--
 	s.cursor, s.open, s.group, s.queue = p.at, g.open, nil, nowhere
 	if g.touched {
