@@ -302,7 +302,6 @@ func (s *State) addVersion(r ref, hash uint64, p *kv.Put) {
 	s.addToSums(v)
 }
 
-// addToSums adds a new version to the sums.
 func (s *State) addToSums(v *version) {
 	s.totals.sum += v.sum
 	s.history.keptSum += v.sum

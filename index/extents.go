@@ -44,7 +44,6 @@ const (
 	extentFields  = 6
 )
 
-// digest is the extent's part of the digest.
 func (e *Extent) digest() uint64 {
 	var b [48]byte
 	binary.LittleEndian.PutUint64(b[:], e.Number)

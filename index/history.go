@@ -130,7 +130,6 @@ type point struct {
 	behind int64
 }
 
-// digest is the point's part of the digest.
 func (p point) digest() uint64 {
 	var b [32]byte
 	binary.LittleEndian.PutUint64(b[:8], uint64(p.revision))

@@ -10,8 +10,6 @@ import (
 	"qkv/internal/pack"
 )
 
-// A session is a series of a client's writes: all write names (kv.WriteName) with one Session. Users see "write name" and "series" only.
-
 // sessionNumbers are the clock, the floor and the counts of all sessions. Every View has them.
 type sessionNumbers struct {
 	// clock is the session clock in nanoseconds: the elapsed time without the pauses in which nothing was written. It
@@ -52,7 +50,7 @@ type sessions struct {
 // share is the sessions and outcomes of the sessions that one user has begun.
 type share struct{ sessions, outcomes int64 }
 
-// session is the state of one client's writes.
+// session is the state of a series of a client's writes, which have one kv.WriteName.Session. Users read "series" and "write name".
 type session struct {
 	id           uint64
 	by           uint32 // the author who began it, as in authors; 0: none
@@ -328,7 +326,6 @@ func (l *sessions) add(one *session) {
 	l.link(one)
 }
 
-// remove removes a session.
 func (l *sessions) remove(one *session) {
 	l.unlink(one)
 	delete(l.byID, one.id)
@@ -356,7 +353,6 @@ func (l *sessions) link(one *session) {
 	l.newest = one
 }
 
-// unlink removes a session from the list.
 func (l *sessions) unlink(one *session) {
 	if one.older != nil {
 		one.older.newer = one.newer
@@ -374,7 +370,6 @@ func (l *sessions) unlink(one *session) {
 // Sessions returns the number of sessions.
 func (v *View) Sessions() int64 { return v.numbers.sessions }
 
-// sessions checks the sessions for Check.
 func (w *walk) sessions() error {
 	s, got := w.s, sessionNumbers{clock: w.s.numbers.clock, clocks: w.s.numbers.clocks, floor: w.s.numbers.floor}
 	used, shares := int64(1), map[uint32]*share{}

@@ -16,7 +16,6 @@ type savedSessions struct {
 	outcomes []savedOutcome // of the first session, then of the second, and so on
 }
 
-// savedSession is a session.
 type savedSession struct {
 	id           uint64
 	by           uint32
@@ -35,7 +34,6 @@ type savedOutcome struct {
 // copy, so it must be fast.
 const sessionsAhead = 64
 
-// copy returns a copy of the sessions.
 func (l *sessions) copy() *savedSessions {
 	saved := &savedSessions{sessions: make([]savedSession, 0, len(l.all)), outcomes: make([]savedOutcome, 0, len(l.all))}
 	var slots [sessionsAhead]outcomes
@@ -114,7 +112,6 @@ func (o *outcome) append(dst []byte) []byte {
 	return pack.AppendUint(dst, flags)
 }
 
-// readSessions reads and validates the sessions.
 func (s *State) readSessions(r *pack.Reader) {
 	whole := r.Struct(clientFields)
 	s.readClocks(r)
