@@ -115,15 +115,15 @@ func TestPiecesFollowTheDisk(t *testing.T) {
 	s.nextFile()
 	saver := s.out.file.saver
 	for s.out.file != nil {
-		if s.stepSave(); saver.Piece != asks {
-			t.Fatalf("a save asks for %d at once", saver.Piece)
+		if s.stepSave(); saver.CallBytes != asks {
+			t.Fatalf("a save asks for %d at once", saver.CallBytes)
 		}
 	}
 	s.suspects = s.files[:1]
 	s.nextCheck()
 	verifier := s.check.verifier
-	if s.stepCheck(); verifier.Piece != asks {
-		t.Fatalf("a check asks for %d at once", verifier.Piece)
+	if s.stepCheck(); verifier.CallBytes != asks {
+		t.Fatalf("a check asks for %d at once", verifier.CallBytes)
 	}
 }
 

@@ -48,7 +48,7 @@ func (s *Snapshotter) nextCheck() {
 // stepCheck verifies some bytes. Damaged parts are reported at the end, together.
 func (s *Snapshotter) stepCheck() {
 	c := s.check
-	c.verifier.Piece = s.pieceBytes
+	c.verifier.CallBytes = s.pieceBytes
 	done, err := c.verifier.Step(s.Limits.SnapshotStepBytes)
 	if !done && err == nil {
 		return
@@ -283,8 +283,8 @@ func (s *Snapshotter) remake(v *index.View) (begun bool) {
 // again begins the file of a part of the present base, or of an extent that is in memory; nil: there is none.
 func (s *Snapshotter) again(v *index.View, part snapshot.Part) (*snapshot.Saver, error) {
 	if part.Number == 0 {
-		if from, is := s.shelf.PieceFrom(part); is && v.Base() == s.shelf.Base() {
-			return snapshot.BeginPiece(s.FS, s.Dir, v.Base(), v.BasePiece(from))
+		if from, is := s.shelf.RangeFrom(part); is && v.Base() == s.shelf.Base() {
+			return snapshot.BeginRangeFile(s.FS, s.Dir, v.Base(), v.BaseRange(from))
 		}
 		return nil, nil
 	}

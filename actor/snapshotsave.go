@@ -168,7 +168,7 @@ func (s *Snapshotter) beginPiece(v *index.View) error {
 		return nil
 	}
 	s.out.base = b
-	piece := b.view.BasePiece(b.next)
+	piece := b.view.BaseRange(b.next)
 	return s.begin(0, func(saver *snapshot.Saver) {
 		s.out.pieces = false
 		one := saver.Volume()
@@ -178,7 +178,7 @@ func (s *Snapshotter) beginPiece(v *index.View) error {
 		if i := slices.IndexFunc(s.repair.damaged, func(d damagedPart) bool { return d.SHA == one.SHA }); i >= 0 { // of the base before
 			s.repaired(s.repair.damaged[i], "written again with a newer base; nothing is lost")
 		}
-	}, func() (*snapshot.Saver, error) { return snapshot.BeginPiece(s.FS, s.Dir, b.view.Base(), piece) })
+	}, func() (*snapshot.Saver, error) { return snapshot.BeginRangeFile(s.FS, s.Dir, b.view.Base(), piece) })
 }
 
 // dropBase gives up a newer base, if one is being written. Files that nobody ordered are tried again after a pause.
@@ -207,7 +207,7 @@ func (s *Snapshotter) extentSaved(saver *snapshot.Saver) {
 // stepSave writes a part of a file, or reads a part back; the last step publishes the file.
 func (s *Snapshotter) stepSave() {
 	f := s.out.file
-	f.saver.Piece = s.pieceBytes
+	f.saver.CallBytes = s.pieceBytes
 	done, err := f.saver.Step(s.Limits.SnapshotStepBytes)
 	switch {
 	case err != nil && f.failed != nil:

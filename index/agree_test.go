@@ -56,8 +56,8 @@ func TestSequencesAreBounded(t *testing.T) {
 	}
 	restored(t, s.ViewToSave())
 	batch(t, s, 1e9) // the session clock passes the session's last write
-	s.endSession(s.clients.oldest)
-	if n := s.numbers; n.sessions != 0 || n.places != 0 || n.sessionSum != 0 {
+	s.endSession(s.sessions.oldest)
+	if n := s.numbers; n.sessions != 0 || n.outcomes != 0 || n.sessionSum != 0 {
 		t.Errorf("after the end of the only session: %+v", n)
 	}
 	restored(t, s.ViewToSave())

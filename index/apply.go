@@ -98,21 +98,21 @@ func (s *State) applyAll(envelope *Envelope, until int64, results []kv.Result) [
 		}
 	}
 	applied := len(results) - before
-	s.endSessions(s.clients.rules.Ends + applied)
+	s.endSessions(s.sessions.rules.Ends + applied)
 	s.accounts.author.setAuthor(nil)
 	clear(s.scratch.commands) // they refer to data
 	s.finishBatch(&began, envelope.Wall, applied)
 	return results
 }
 
-// batchStart is what the state has before the changes of a batch.
-type batchStart struct{ revision, weight, mapped int64 }
+// batchStart is the state's revision, its totals.weight and memory.allocated before a batch.
+type batchStart struct{ revision, weight, allocated int64 }
 
 func (s *State) beginBatch() batchStart {
-	return batchStart{s.revision, s.totals.weight, s.keys.memory.handed}
+	return batchStart{s.revision, s.totals.weight, s.keys.memory.allocated}
 }
 
-// finishBatch notes the time of a batch's revisions, and frees memory in steps that are bounded by the batch.
+// finishBatch records the time of a batch's revisions, and frees memory in steps that are bounded by the batch.
 func (s *State) finishBatch(began *batchStart, wall int64, commands int) {
 	s.keys.flushNewKeys()
 	if s.revision != began.revision {
@@ -121,12 +121,12 @@ func (s *State) finishBatch(began *batchStart, wall int64, commands int) {
 	s.times.trim(s.oldest())
 	work := s.limits.CompactionWork + commandWork*int64(commands) + (s.totals.weight-began.weight)*dropWork/versionOverhead
 	s.drop(work)
-	s.letGo(work)
-	s.evacuate(s.limits.EvacuationBytes + timesHanded*(s.keys.memory.handed-began.mapped))
+	s.evictValues(work)
+	s.evacuate(s.limits.EvacuationBytes + evacuationPerByte*(s.keys.memory.allocated-began.allocated))
 }
 
 func (s *State) apply(c *command) kv.Result {
-	if s.auth.Enabled() { // before the alarms, and before a session's outcome is given away
+	if s.auth.Enabled() { // before the alarms, and before the outcome of a named write is given away
 		if err := s.permits(c); err != nil {
 			return s.refused(err)
 		}
@@ -138,10 +138,10 @@ func (s *State) apply(c *command) kv.Result {
 	case c.once.Check() != nil:
 		return s.refused(c.once.Check())
 	}
-	return s.once(c)
+	return s.applyOnce(c)
 }
 
-// perform applies a command regardless of sessions.
+// perform applies a command, whether it has a write name or not.
 func (s *State) perform(c *command) kv.Result {
 	if e := c.refusal(); e != nil {
 		return s.refused(e)
@@ -179,14 +179,14 @@ func (s *State) putAlone(c *command) kv.Result {
 		}
 	}
 	s.put(c.hash, p)
-	s.end()
+	s.endRevision()
 	return kv.Result{Revision: s.revision}
 }
 
 // deleteAlone deletes a key or a range at a revision of its own.
 func (s *State) deleteAlone(c *command) kv.Result {
 	deleted := s.delete(c.hash, c.delete.Key, c.delete.End)
-	s.end()
+	s.endRevision()
 	return kv.Result{Revision: s.revision, Deleted: deleted}
 }
 
@@ -211,7 +211,7 @@ func (s *State) put(hash uint64, p *kv.Put) {
 	r := s.keys.find(hash, p.Key)
 	if r != 0 {
 		if newest := r.record().newest(); p.IgnoreValue || p.IgnoreLease {
-			s.addVersion(r, hash, kept(newest, p))
+			s.addVersion(r, hash, withKeptFields(newest, p))
 		} else {
 			s.addVersion(r, hash, p)
 		}
@@ -223,8 +223,8 @@ func (s *State) put(hash uint64, p *kv.Put) {
 	s.keys.newKeys = append(s.keys.newKeys, r)
 }
 
-// kept returns the put with the value or lease of the previous version filled in, as IgnoreValue and IgnoreLease demand.
-func kept(before *version, p *kv.Put) *kv.Put {
+// withKeptFields returns the put with the value or lease of the previous version, as IgnoreValue and IgnoreLease demand.
+func withKeptFields(before *version, p *kv.Put) *kv.Put {
 	whole := *p
 	if p.IgnoreValue {
 		whole.Value = before.value()
@@ -235,8 +235,8 @@ func kept(before *version, p *kv.Put) *kv.Put {
 	return &whole
 }
 
-// end makes the collected changes the next revision, if there are any.
-func (s *State) end() {
+// endRevision makes the collected changes the next revision, if there are any.
+func (s *State) endRevision() {
 	switch len(s.scratch.made) {
 	case 0:
 		return
@@ -245,7 +245,7 @@ func (s *State) end() {
 	default:
 		g := &group{changes: make([]atomic.Uint64, len(s.scratch.made))}
 		for i, at := range s.scratch.made {
-			g.changes[i].Store(changeOf(at))
+			g.changes[i].Store(changeWord(at))
 		}
 		s.history.addGroup(g)
 	}
@@ -277,7 +277,7 @@ func (s *State) addVersion(r ref, hash uint64, p *kv.Put) {
 	case before == 0:
 		flags = created
 	case before.version().has(tombstone):
-		flags = created | again
+		flags = created | recreated
 		words = [2]int64{before.version().mod, int64(before.version().sub)}
 		s.keys.tombstoned.Delete(r)
 		s.keys.changed = true
@@ -299,11 +299,10 @@ func (s *State) addVersion(r ref, hash uint64, p *kv.Put) {
 	s.scratch.made = append(s.scratch.made, at)
 	s.totals.live++
 	s.totals.liveBytes += int64(len(p.Key) + len(p.Value))
-	s.note(v)
+	s.addToSums(v)
 }
 
-// note adds a new version to the sums.
-func (s *State) note(v *version) {
+func (s *State) addToSums(v *version) {
 	s.totals.sum += v.sum
 	s.history.keptSum += v.sum
 	s.history.kept++
@@ -413,7 +412,7 @@ func (s *State) addTombstone(r ref) {
 	s.scratch.made = append(s.scratch.made, at)
 	s.keys.tombstoned.SetHint(r, &s.scratch.hints.tombstoned)
 	s.keys.changed = true
-	s.note(v)
+	s.addToSums(v)
 }
 
 // beyond says that a key is at or after the end of a range. The end "\0" means no end.
@@ -482,7 +481,7 @@ func (s *keyspace) prefetch(commands []command) {
 		c.hash = hashOf(c.firstKey())
 		w.hashes[i] = c.hash
 	}
-	s.touch(len(commands))
+	s.prefetchHashes(len(commands))
 }
 
 // firstKey returns the key that a command needs first, if any.
@@ -520,16 +519,16 @@ func (s *keyspace) prefetchOps(ops []kv.Op) []uint64 {
 			w.hashes[i] = hashOf(p.Key)
 		}
 	}
-	s.touch(len(ops))
+	s.prefetchHashes(len(ops))
 	return w.hashes[:len(ops)]
 }
 
-// touch loads the memory for the first n hashes of s.prefetching.
-func (s *keyspace) touch(n int) {
+// prefetchHashes loads the memory for the first n hashes of s.prefetching.
+func (s *keyspace) prefetchHashes(n int) {
 	w := &s.prefetching
 	d := s.table.dir.Load()
 	for i, hash := range w.hashes[:n] {
-		w.slots[i] = &d.segments[d.place(hash)].Load().slots[startOf(hash)]
+		w.slots[i] = &d.segments[d.entry(hash)].Load().slots[startOf(hash)]
 	}
 	sum := uint64(0)
 	for _, slot := range w.slots[:n] {
@@ -575,7 +574,7 @@ func (s *State) prefetchHistory(from int64) {
 	refs := w.refs[:0]
 	for revision := from; revision < min(h.slots.end, from+prefetchCommands); revision++ {
 		if change := h.slots.at(revision).Load(); change&(slotGroup|changeCreated) == 0 {
-			refs = append(refs, changed(change))
+			refs = append(refs, refOfChange(change))
 		}
 	}
 	sum := uint64(0)
@@ -597,7 +596,7 @@ func (s *keyspace) prefetchNeighbours() {
 	w, e := &s.prefetching, &s.evacuation
 	refs := w.refs[:0]
 	for e.prefetched = e.offset; e.prefetched < e.source.used && len(refs) < prefetchCommands-1; {
-		v := (e.source.base + ref(e.prefetched)).version()
+		v := (e.source.address + ref(e.prefetched)).version()
 		if e.prefetched += v.size(); v.owner&versionDead != 0 {
 			continue
 		}

@@ -64,7 +64,7 @@ func (s *State) addAuthor(name string) {
 	s.authors.names = append(s.authors.names, name)
 	number := uint32(len(s.authors.names))
 	s.accounts.author.numbers[name] = number
-	s.authors.sum += mixed(xxhash.Sum64String(name), uint64(number))
+	s.authors.sum += mixHash(xxhash.Sum64String(name), uint64(number))
 }
 
 // name returns the name of an author; "": none.
@@ -85,15 +85,15 @@ func (v *View) AuthorOf(key []byte, revision int64) string {
 	if !found || revision > v.revision {
 		return ""
 	}
-	if at := v.changeOf(r.record().newest(), key, revision); at != nil {
+	if at := v.versionMadeAt(r.record().newest(), key, revision); at != nil {
 		return v.authors.name(at.author())
 	}
 	return ""
 }
 
-// changeOf returns the version that a revision made of a key, or nil. It searches from the key's newest version and among the changes of
-// the revision at the same time, because either search alone can be long.
-func (v *View) changeOf(newest *version, key []byte, revision int64) *version {
+// versionMadeAt returns the version that a revision made of a key, or nil. It searches from the key's newest version and among the changes
+// of the revision at the same time, because either search alone can be long.
+func (v *View) versionMadeAt(newest *version, key []byte, revision int64) *version {
 	sub, changes := int64(0), int64(0)
 	switch first := v.history.slots.first; {
 	case revision == first:
@@ -109,7 +109,7 @@ func (v *View) changeOf(newest *version, key []byte, revision int64) *version {
 			return nil
 		}
 		if sub < changes {
-			one := changed(v.history.change(revision, sub).Load()).version()
+			one := refOfChange(v.history.change(revision, sub).Load()).version()
 			if bytes.Equal(ref(one.record.Load()).record().key(), key) {
 				return one
 			}

@@ -506,21 +506,21 @@ func (w *permissionWorld) within(t *kv.Touch, o *observation) bool {
 
 // lookups notes what comparisons look at.
 type lookups struct {
-	keys
+	comparedKeys
 	seen func(o observation)
 	w    *permissionWorld
 }
 
-func (l lookups) look(key []byte) *version {
+func (l lookups) current(key []byte) *version {
 	l.w.counts["compared keys"]++
 	l.seen(observation{key: key})
-	return l.keys.look(key)
+	return l.comparedKeys.current(key)
 }
 
-func (l lookups) lookAt(key, end []byte, f func(*version) bool) {
+func (l lookups) eachCurrent(key, end []byte, f func(*version) bool) {
 	l.w.counts["compared ranges"]++
 	l.seen(observation{key: key, end: end})
-	l.keys.lookAt(key, end, f)
+	l.comparedKeys.eachCurrent(key, end, f)
 }
 
 // compares evaluates the comparisons of a transaction as Apply does, but observed.

@@ -94,7 +94,7 @@ func (w *walk) version(r, at, newer ref) error {
 	value := v.value()
 	if v.has(cold) {
 		var err error
-		if value, err = s.letting.files.value(key, v); err != nil {
+		if value, err = s.eviction.files.value(key, v); err != nil {
 			return err
 		}
 		w.cold++
@@ -147,7 +147,7 @@ func (w *walk) noted(at ref, key []byte) error {
 	if v.mod > w.s.revision {
 		return broken(5, "version %d of %q is newer than revision %d", v.mod, key, w.s.revision)
 	}
-	if int64(v.sub) >= h.changes(v.mod) || h.change(v.mod, int64(v.sub)).Load() != changeOf(at) {
+	if int64(v.sub) >= h.changes(v.mod) || h.change(v.mod, int64(v.sub)).Load() != changeWord(at) {
 		return broken(5, "version %d.%d of %q is not the change of that place", v.mod, v.sub, key)
 	}
 	if v.older() == 0 && !v.has(created) {
@@ -197,7 +197,7 @@ func (w *walk) slabs() error {
 	mapped := int64(0)
 	for i, s := range m.slabs {
 		mapped += int64(s.size)
-		if s.number != i || m.slabOf(s.base+slabHead) != s {
+		if s.number != i || m.slabOf(s.address+slabHead) != s {
 			return broken(7, "slab %d is not found by its address", i)
 		}
 		if s.live != w.live[s] {

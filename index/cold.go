@@ -24,8 +24,8 @@ var ErrElsewhere = errors.New("no file has this version")
 // ErrInBackup is wrapped by every error about a file that is in a backup, and on no member's disk.
 var ErrInBackup = errors.New("it is in the backup")
 
-// files are the files that have values which are not in memory. Each change of them adds an element to the list. A View keeps the
-// element that was the newest one when it was made, and therefore all later ones: values that leave memory later are in their files.
+// files is an element of a linked list of Values, oldest first. Each call of Stored with other Values appends one. A View refers to the
+// element that was the newest when it was made, and so to all later ones: a value that is evicted later is in their files.
 type files struct {
 	values Values // nil: there are no files
 	next   atomic.Pointer[files]
@@ -116,26 +116,26 @@ func (v *Version) Read() (err error) {
 	return err
 }
 
-// letting is the progress of letting values go.
-type letting struct {
-	files *files   // never nil
+// eviction is the progress of evicting values from memory: of superseded versions whose values are in files, too.
+type eviction struct {
+	files *files   // the newest ones; never nil
 	to    int64    // the last revision whose changes are in files, with all versions before them
-	next  Position // the changes before it have let go of the values before them
+	next  Position // the versions that changes before it superseded are evicted
 }
 
 // Stored says that files have the base of a revision, and the extents up to a revision. The state may drop what is in them when it is
-// compacted, and lets values go from memory that values reads; nil: none. values must have what earlier ones had and the history still
+// compacted, and evicts values that values can read; nil: none. values must have what earlier ones had and the history still
 // needs. Without a call, the state drops all that is compacted.
 func (s *State) Stored(base, to int64, values Values) {
 	s.stored = stored{base, to}
 	s.dropping = min(s.dropping, s.droppable()) // a load has made a View before
-	if s.letting.to = 0; values == nil {
+	if s.eviction.to = 0; values == nil {
 		return
 	}
-	if s.letting.to = min(to, values.To()); values != s.letting.files.values {
+	if s.eviction.to = min(to, values.To()); values != s.eviction.files.values {
 		next := &files{values: values}
-		s.letting.files.next.Store(next)
-		s.letting.files = next
+		s.eviction.files.next.Store(next)
+		s.eviction.files = next
 	}
 }
 
@@ -149,12 +149,12 @@ func (v *View) Values() Values {
 }
 
 // Values returns the files that values are read from; nil: there are none.
-func (s *State) Values() Values { return s.letting.files.values }
+func (s *State) Values() Values { return s.eviction.files.values }
 
-// letGo lets values of superseded versions go from memory: when the change that superseded a version is in files, so is the version. Until
-// then it is likely to be read, for the change's previous value.
-func (s *State) letGo(work int64) {
-	l, h := &s.letting, &s.history
+// evictValues evicts the values of superseded versions. When the change that superseded a version is in files, so is the version. Until
+// then it is likely to be read, as the change's previous value.
+func (s *State) evictValues(work int64) {
+	l, h := &s.eviction, &s.history
 	if oldest := h.oldest(); l.next.Compare(oldest) < 0 {
 		l.next = oldest
 	}
@@ -166,29 +166,30 @@ func (s *State) letGo(work int64) {
 		}
 		for n := h.changes(l.next.Revision); l.next.Sub < n; l.next.Sub++ {
 			if work <= 0 {
-				s.limits.Reach("values let go")
+				s.limits.Reach("values evicted")
 				return
 			}
 			work -= skipWork
-			if change := h.change(l.next.Revision, l.next.Sub).Load(); change&changeCreated == 0 && s.letGoBefore(changed(change).version()) {
+			change := h.change(l.next.Revision, l.next.Sub).Load()
+			if change&changeCreated == 0 && s.evictValueBefore(refOfChange(change).version()) {
 				work -= dropWork
 			}
 		}
 	}
 }
 
-// letsGo says whether there are values to let go.
-func (s *State) letsGo() bool { return s.letting.next.Revision <= s.letting.to }
+// hasValuesToEvict says whether evictValues has more to do.
+func (s *State) hasValuesToEvict() bool { return s.eviction.next.Revision <= s.eviction.to }
 
-// letGoBefore replaces the version before another one by a copy without its value. Small values stay. The old copy stays unchanged, for
-// the Views that reach it.
-func (s *State) letGoBefore(v *version) bool {
+// evictValueBefore replaces the version before another one by a copy without its value. Small values stay. The old copy stays unchanged,
+// for the Views that reach it.
+func (s *State) evictValueBefore(v *version) bool {
 	at := v.older()
 	if at == 0 {
 		return false
 	}
 	old := at.version()
-	if old.has(tombstone|cold) || old.valueSize() < s.letGoFrom() {
+	if old.has(tombstone|cold) || old.valueSize() < s.coldThreshold() {
 		return false
 	}
 	head := headBytes(old.flags())
@@ -201,7 +202,7 @@ func (s *State) letGoBefore(v *version) bool {
 		older.version().setNewer(to)
 	}
 	if s.history.holds(old.mod, int64(old.sub)) {
-		s.history.change(old.mod, int64(old.sub)).Store(changeOf(to))
+		s.history.change(old.mod, int64(old.sub)).Store(changeWord(to))
 	}
 	if s.keys.evacuation.from == at {
 		s.keys.evacuation.from = to
@@ -213,8 +214,8 @@ func (s *State) letGoBefore(v *version) bool {
 	return true
 }
 
-// letGoFrom returns the size from which on values leave memory.
-func (s *State) letGoFrom() int {
+// coldThreshold returns the size from which on values are evicted.
+func (s *State) coldThreshold() int {
 	if n := s.limits.ColdBytes; n > 0 {
 		return n
 	}

@@ -431,7 +431,7 @@ func TestColdIsCompacted(t *testing.T) {
 func restoredWithFiles(t testing.TB, s *State) *State {
 	t.Helper()
 	v := s.ViewToSave()
-	files := filesOf(t, v, s.letting.to)
+	files := filesOf(t, v, s.eviction.to)
 	b, err := NewBuilder(NewReserve(), v.AppendMeta(nil), limits.Defaults().Index)
 	if err != nil {
 		t.Fatal(err)
@@ -581,15 +581,15 @@ func TestValuesLeaveRelocatedKeys(t *testing.T) {
 		s.View()
 		s.drop(1 << 20) // the records of the deleted keys
 		s.Stored(from, s.revision, files)
-		for s.letsGo() || s.keys.evacuation.source != nil || len(s.keys.evacuation.waiting) > 0 {
+		for s.hasValuesToEvict() || s.keys.evacuation.source != nil || len(s.keys.evacuation.waiting) > 0 {
 			s.evacuate(int64(random.IntN(3)))
 			if at := s.keys.evacuation.from; at != 0 {
-				s.letGo(int64(random.IntN(3)))
+				s.evictValues(int64(random.IntN(3)))
 				if s.keys.evacuation.from != at {
 					met++
 				}
 			} else if random.IntN(4) == 0 {
-				s.letGo(1)
+				s.evictValues(1)
 			}
 		}
 		if err := s.Check(); err != nil {
@@ -624,7 +624,7 @@ func TestLoadLetsValuesGo(t *testing.T) {
 	})
 	most := int64(0)
 	for some := range slices.Chunk(all, 100) {
-		if err := b.Redo(some); err != nil {
+		if err := b.Replay(some); err != nil {
 			t.Fatal(err)
 		}
 		most = max(most, b.s.keys.memory.bytes)

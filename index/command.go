@@ -22,7 +22,7 @@ const (
 	leftFields     = 3
 )
 
-// Head identifies the author of a command. The zero Head has no session and no user. By comes from [View.By]; [View.Own] is
+// Head is the name of a write and the author of a command. The zero Head has neither. By comes from [View.By]; [View.Own] is
 // the head of a member's own commands.
 type Head struct {
 	Once kv.WriteName
@@ -189,11 +189,11 @@ func AppendDigest(dst []byte, member, entry, digest uint64) kv.Command {
 // its input.
 type command struct {
 	kind uint64
-	name []byte // of the user
-	auth uint64 // the auth revision at which the user was authenticated; kv.AuthOwn: the member itself
-	once kv.WriteName
-	hash uint64 // of the key; set by prefetch
-	size int    // bytes of the body
+	name []byte       // of the user
+	auth uint64       // the auth revision at which the user was authenticated; kv.AuthOwn: the member itself
+	once kv.WriteName // its name; the zero value: none
+	hash uint64       // of the key; set by prefetch
+	size int          // bytes of the body
 
 	put       kv.Put
 	delete    kv.Delete
@@ -262,14 +262,14 @@ func newerLevel(what string, level uint64) error {
 	return fmt.Errorf("%s feature level %d, this qkv knows %d: %w", what, level, MaxLevel, pack.ErrNewer)
 }
 
-// readHead reads principal, auth revision, session and sequence.
+// readHead reads the principal, the auth revision and the write name.
 func (c *command) readHead(r *pack.Reader) {
 	if c.name, c.auth = r.Text(), r.Uint(); len(c.name) > limits.AuthNameBytes {
 		r.Fail(fmt.Sprintf("a user's name of %d bytes, the limit is %d", len(c.name), limits.AuthNameBytes))
 		return
 	}
 	if b := r.Rest(); len(b) >= 2 && b[0]|b[1] == 0 {
-		r.Drop(2) // no session
+		r.Drop(2) // no write name
 		return
 	}
 	s := r.Struct(onceFields)
@@ -277,8 +277,8 @@ func (c *command) readHead(r *pack.Reader) {
 	w.Session, w.Window, w.Opened = r.Uint(), r.Uint(), r.Int()
 	r.End(s)
 	w.Sequence = r.Uint()
-	if r.Err() == nil && (w.Session == 0 || !kinds[c.kind].session) {
-		r.Fail(fmt.Sprintf("a command of kind %d in session %016x", c.kind, w.Session))
+	if r.Err() == nil && (w.Session == 0 || !kinds[c.kind].named) {
+		r.Fail(fmt.Sprintf("a command of kind %d with a write name of the series %016x", c.kind, w.Session))
 	}
 }
 
@@ -318,7 +318,7 @@ func Describe(envelope []byte) string {
 		}
 		one := c.describe()
 		if c.once.Session != 0 {
-			one += fmt.Sprintf(" as write %d of session %016x", c.once.Sequence, c.once.Session)
+			one += fmt.Sprintf(" under the write name %016x/%d", c.once.Session, c.once.Sequence)
 		}
 		if len(c.name) > 0 {
 			one += fmt.Sprintf(" by %q", c.name)

@@ -31,7 +31,7 @@ func (r *replicated) digest() uint64 {
 	b = r.numbers.appendClocks(b)
 	b = pack.AppendInt(b, r.numbers.floor)
 	b = pack.AppendInt(b, r.numbers.sessions)
-	b = pack.AppendInt(b, r.numbers.places)
+	b = pack.AppendInt(b, r.numbers.outcomes)
 	b = pack.AppendUint(b, r.numbers.sessionSum)
 	b = pack.AppendInt(pack.AppendUint(b, r.times.sum), r.times.behind)
 	b = r.check.append(b)
@@ -44,7 +44,7 @@ func (r *replicated) digest() uint64 {
 		b = r.holds.append(append(b, "holds"...))
 	}
 	x := &r.extents
-	b = pack.AppendUint(pack.AppendInt(pack.AppendInt(b, x.base), x.kept), x.next)
+	b = pack.AppendUint(pack.AppendInt(pack.AppendInt(b, x.base), x.historyFrom), x.next)
 	b = x.open.append(pack.AppendUint(b, x.sum))
 	return xxhash.Sum64(r.members.append(b))
 }

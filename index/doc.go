@@ -1,11 +1,22 @@
-// Package index is the replicated state machine: revisioned keys with their history, leases, client sessions, alarms,
-// the cluster's members and its feature level. It is a deterministic function of the log: the same entries produce the
+// Package index is the replicated state machine: revisioned keys with their history, leases, the outcomes of named writes, users and
+// roles, alarms, the cluster's members and its feature level. It is a deterministic function of the log: the same entries produce the
 // same state and the same results on every member. Goroutines, locks, clocks, randomness, map order and a member's
 // settings cannot influence it. Build constants cannot influence it either: the limits that Apply enforces belong to
 // the feature level (level_test.go).
 //
 // A [State] belongs to one goroutine, which calls [State.Apply] for each entry and [State.View] once per batch. A [View]
 // is an immutable snapshot of the state at one applied index; any goroutine may read it.
+//
+// # A put, file by file
+//
+//	Apply             apply.go      decodes the whole envelope (envelope.go, command.go), and prefetches the memory of its keys
+//	apply             apply.go      permits (auth.go), and the author's number (authors.go)
+//	applyOnce         sessions.go   only of a write with a name: returns the recorded outcome, or performs the write and records it
+//	perform           apply.go      limits and NOSPACE; then the apply of the command's kind (kinds.go), here putAlone
+//	put, addVersion   apply.go      record and version (slab.go, record.go), table (keys.go), the key's lease (leases.go)
+//	endRevision       apply.go      appends the change to the history (history.go), and counts it for its extent (extents.go)
+//	finishBatch       apply.go      tree and times; then bounded steps of drop (history.go), evictValues (cold.go), evacuate (slab.go)
+//	View              state.go      the actor publishes it, then hands out the results; package watch reads its Changes (events.go)
 //
 // # Revisions
 //
@@ -26,7 +37,7 @@
 //	command    97 kind version=1 principal auth session sequence body
 //	           the principal is the name of the user, auth the auth revision at which the user was authenticated; a
 //	           command that a member proposes by itself has "" and 2^64-1
-//	session    0                                                               none; sequence is then 0
+//	session    0                                                               no write name; sequence is then 0
 //	           93 id window opened                                             as in kv.WriteName; kinds 1, 2, 10 to 13, 16 only
 //	body 1     94 key value lease flags                                        put; flags as in kv/codec.go
 //	body 2     93 key end previous                                             delete
@@ -53,11 +64,10 @@
 //	   97 01 01 a0 00 00 00 94 c4 01 61 c4 01 62 00 00                          put "a" "b"
 //	   97 02 01 a0 00 00 00 92 c4 01 61 c4 00                                   delete "a"
 //
-//	97 01 01 a0 00 93 ce 12 34 56 78 02 00 05 94 c4 01 61 c4 01 62 00 00        put "a" "b" as write 5 of session 12345678,
+//	97 01 01 a0 00 93 ce 12 34 56 78 02 00 05 94 c4 01 61 c4 01 62 00 00        put "a" "b" under the write name 12345678/5,
 //	                                                                            window 2: writes 4 and 5 may come again
 //
-// Each kind is declared once, in the table of kinds.go: its name, the fields of its body with their feature levels, how it is read,
-// checked, applied and described, and the access that its author needs ([kv.Access]).
+// The table of kinds.go declares each kind.
 //
 // Keys, values and range ends are binaries; names and addresses are strings. Apply decodes the whole envelope before any
 // command of it has an effect. A version, kind, level, principal or field that this qkv does not know is never skipped:
@@ -118,16 +128,16 @@
 // client asked reads them, from the first View that contains the transaction ([AnswerReader]). Each is read as of a
 // position: the revision, and the number of the transaction's changes that were made before.
 //
-// # Sessions
+// # Names of writes
 //
 // A client that gets no answer to a write cannot know whether the write happened. It sends the write again, to another
-// member, which puts it into the log a second time. A session makes the write idempotent. The write carries a name
-// ([kv.WriteName]): a session number, which the client draws at random, and a sequence number in that session.
+// member, which puts it into the log a second time. A name makes the write idempotent ([kv.WriteName]): the number of a series,
+// which the client draws at random, and the write's sequence in it. In the code, and below, a series is a session.
 //
-// The state keeps the outcome of each such write ([session]), errors included. If a write arrives whose outcome is
-// known, the state returns that outcome and does not apply the write again: [kv.Result.Resent]. An outcome holds only
-// code, revision and counts. The member that the client asked reads the rest of the answer from the history, as of the
-// write's revision ([View.RecoverAnswer]). If that history is compacted, the answer is AnswerGone.
+// The state keeps the outcome of each named write, errors included. If a write arrives whose outcome is known, the state
+// returns that outcome and does not apply the write again: [kv.Result.Resent]. An outcome holds only code, revision and
+// counts. The member that the client asked reads the rest of the answer from the history, as of the write's revision
+// ([View.RecoverAnswer]). If that history is compacted, the answer is AnswerGone.
 //
 // Each write says how many sequences before it the client may still send again: its window. The state forgets the
 // outcomes before the window, and refuses a write from before the window. The table of outcomes therefore grows only
@@ -143,36 +153,32 @@
 //     beginning, which is at or after the value that its client knew. Every write that could begin the session carries an
 //     older value, and is below the floor forever.
 //
-// This holds however late a copy arrives, whatever clock the client has, and whenever a session ends. Sessions
-// therefore end by their TTL, a few in each entry. They end earlier if space is needed for other sessions and they are
-// idle. If none is idle, a write that needs space is refused as Overloaded. While authentication is enabled, a user may have
-// at most three times as many sessions and outcomes as are free, so that others find free ones. Refusals of the session itself
-// (NameEnded, Overloaded, BadRequest) are not recorded as outcomes: they say only that this copy of the write had no
-// effect.
+// This holds however late a copy arrives, whatever clock the client has, and whenever a session ends. Sessions therefore
+// end by their TTL, a few in each entry. Idle ones are evicted earlier if others need the space. If none is idle, a
+// write that needs space is refused as Overloaded. While authentication is enabled, a user may have at most three times as
+// many sessions and outcomes as are free. A refusal of the name itself (NameEnded, Overloaded, BadRequest) is not recorded: it
+// says only that this copy of the write had no effect.
 //
-// The session clock derives from the wall clocks in the envelopes, separately for each member: it adds up the time
-// between two entries of one member, and follows the member that is furthest ahead. Differences between the members'
-// clocks therefore do not matter, and neither do jumps: a jump ahead counts as one pause, a jump back counts as
-// nothing. A pause between two entries counts as limits.SessionPause at most, because clients cannot write while a
-// cluster has no quorum: an hour without a quorum is not an hour of idle sessions. A member whose sum lags behind
-// continues at most one such pause behind the furthest member, so that time reported late is not counted twice.
+// The session clock derives from the wall clocks in the envelopes. For each member it adds up the time between two entries
+// of that member, and it follows the member that is furthest ahead. Differences between the members' clocks therefore do not
+// matter. A jump ahead counts as one pause, and a jump back as nothing. (A single monotonic clock would stand still for as long as one
+// wrong clock was ahead.) A pause between two entries counts as limits.SessionPause at most: an hour without a quorum,
+// in which no client can write, is not an hour of idle sessions. A member whose sum lags continues at most one such pause behind the
+// furthest member, so that time reported late is not counted twice.
 //
-// A single monotonic clock for all members would be worse. After one wrong clock it would stand still for as long as that
-// clock was ahead. No session would become idle then, and at the limit of sessions no client could begin another one.
-//
-// Two alternatives are more expensive. Clients could request a session before the first write, as in other systems:
-// that costs a round trip. The state could remember all ended sessions: that memory would grow forever.
-//
-// A View contains the session numbers only, so sessions add nothing to its cost. A View to be saved contains a copy of
-// all sessions ([State.ViewToSave]).
+// A View has only the clock, the floor and the counts of the sessions. A View to be saved has a copy of all sessions
+// ([State.ViewToSave]).
 //
 // # Leases
 //
 // A lease is granted with a time to live. The state has no clock that ends it: a revocation ends it, and deletes its keys
-// at one revision. A key has at most one lease, the lease of its newest version; a deleted key has none. The leader's
-// clock decides that a lease has expired. The revocation carries the leader's term, as do the leader's checkpoints of
-// remaining times. In a later term another clock decides, and the old command has no effect. A revocation also names the
-// entry that granted the lease, so it cannot revoke a lease that was granted later with the same id.
+// at one revision. A key has at most one lease, the lease of its newest version; a deleted key has none.
+//
+// The remaining time is with the leader's clock (package actor). A renewal is no command, and changes nothing in the state. A
+// checkpoint records the remaining times from which the next leader's clock begins ([kv.Lease]). When a lease has expired by its
+// clock, the leader proposes the revocation. Checkpoints and such revocations carry the leader's term: in a later term another clock
+// decides, and they have no effect. The revocation also names the entry that granted the lease, so it cannot revoke a lease that
+// was granted later with the same id.
 //
 // # Users and roles
 //
@@ -181,7 +187,7 @@
 // ranges permit the range over both. A change of a role compiles the permissions of its users only.
 //
 // While authentication is enabled, [State.Apply] decides for each command, by the state alone, whether its author may make
-// it. The decision comes before the outcome of a session and before the alarms. It goes by the list of accesses that the
+// it. The decision comes before the outcome of a named write and before the alarms. It goes by the list of accesses that the
 // request itself makes ([kv.Put.Touches] and its siblings): keys, previous values, the keys of a lease, both branches of
 // transactions. Endpoints check reads in the same way, in the View that they read ([View.Permits]), and the watch hub
 // checks watches again whenever users or roles have changed.
@@ -190,7 +196,7 @@
 // command is refused with AuthOld: the user may have been deleted, and added again by another person. A command that a
 // member proposes by itself needs no user.
 //
-// A session belongs to the user who began it. No other user gets an outcome of it.
+// A series of write names belongs to the user who began it. No other user gets an outcome of it.
 //
 // # Authors
 //
@@ -349,17 +355,11 @@
 // them in runs, and merges the runs into pages. All its steps take about the same time, and only one page of the data
 // is in memory at a time.
 //
-// A range with the usage of its keys ([UsageReader]) walks the keys of one View, and the versions of each key. Its result
-// depends on the revision and the compacted revision only: it is the same on all members, however far each has dropped
-// what is compacted. It may go on with a newer View until more is compacted.
-//
-// The garbage collector does not see memory outside its heap. The slices that Get, Range, Events and Scan return are
-// parts of that memory: keep the View reachable until their last use, with runtime.KeepAlive(view).
-//
 // # A snapshot
 //
 // A snapshot consists of the output of [View.AppendMeta], the whole state except the keys, and of [View.OpenChanges]. Both come from a View of
-// [State.ViewToSave]. A [Builder] makes the same state from them and from the parts, and validates everything.
+// [State.ViewToSave]. All other keys are in part files (package snapshot): a [BaseRange] or the changes of an extent in each. A [Builder]
+// makes the same state from them, and validates everything.
 //
 //	meta     92 version=2 [section...]         all of them, by number
 //	section  93 kind version=1 content         content, a binary, has
@@ -371,18 +371,18 @@
 //	  5  92 check's entry [92 member digest...]
 //	  6  [95 lease ttl remaining granted author...]
 //	  7  94 clock [93 member wall clock...] floor [session...]
-//	     session  95 id used first author [96 place revision deleted kind code flags...]        author 0: none
+//	     session  95 id used first author [96 offset revision deleted kind code flags...]       author 0: none
 //	  8  [92 alarm's member name...]
 //	  9  96 enabled revision secret [user...] [role...] [author...]
 //	     user     95 name password no-password [role...] epoch
 //	     role     92 name [permission...]; permission: 93 key end type
-//	 10  95 base kept next extent [extent...]                              the open extent, and the cuts
-//	     extent   95 number from to versions weight
+//	 10  95 base history-from next extent [extent...]                      the open extent, and the cuts
+//	     extent   96 number from to versions weight bytes
 //	 11  92 key [92 place holder...]           of backups
 //
 // first and sub are the position of the oldest change that is kept. kept is the number of versions, and kept-sum the sum
 // of their checksums. live and bytes are the number of keys and their bytes. A session's outcomes belong to the sequences
-// first+place; their flags say whether a transaction's comparisons held (1) and whether the revision is the write's own
+// first+offset; their flags say whether a transaction's comparisons held (1) and whether the revision is the write's own
 // (2). Checksums are binaries of 8 bytes.
 //
 // # Extents
@@ -396,27 +396,27 @@
 //	1                 900            1300           1750     newest revision
 //
 // An extent has every change of its revisions, also those that were compacted since. Therefore a state drops no change that is in no
-// file yet ([State.Stored]). A command of the leader, a new base, makes the end of an extent the base. The versions up to there
-// that are needed then replace the base before and the extents. They are needed by the history from the compacted revision on, or from
-// the open extent on, which is kept whole. Until the new base is stored, none of them is dropped.
+// file yet ([State.Stored]). The leader proposes a new base: the end of an extent. The new base replaces the base before, and the extents
+// up to there. It has only the versions that a history needs: from the compacted revision on, or from the open extent on, which is kept
+// whole. Until the new base is stored, none of these versions is dropped.
 //
 // # Values in files
 //
-// Keys, the heads of all kept versions, and the values of live keys are in memory. The value of a superseded version leaves memory
-// when the change that superseded it is in a file: then the version is in a file, too. Until then it is likely to be read, for the
-// change's previous pair. Values below limits.ColdBytes stay. A version without its
-// value is marked as cold. It takes 48 to 80 bytes, and 8 bytes for its slot in the history.
+// Keys, the heads of all kept versions, and the values of live keys are in memory. The value of a superseded version is evicted
+// when the change that superseded it is in a file: then the version is in a file, too. Until then it is likely to be read, as the
+// change's previous pair. Values below limits.ColdBytes stay. A version without its value is marked as cold. It takes 48 to 80 bytes, and
+// 8 bytes for its slot in the history.
 //
-// [State.Stored] says what is in files, and gives the state [Values] to read them. The state lets values go at the end of Apply and in
-// Reclaim, in bounded steps. It replaces the version by a copy without the value. Views that reach the old copy keep its slab. A View
-// keeps the files of the moment when it was made, and finds all later ones from there. So it can read each value, whether the value left
-// memory before the View was made or after.
+// [State.Stored] says what is in files, and gives the state [Values] to read them. Apply and Reclaim evict values in bounded steps. An
+// eviction replaces the version by a copy without the value. Views that reach the old copy keep its slab. A View refers to the files of the
+// moment when it was made, and from there to all later ones. So it can read each value, whether the value was evicted before the View was
+// made or after.
 //
 // Apply reads no file: all that it looks at is live. Reads of the history may wait for the disk. Ranges, answers and Events read values
-// themselves. Changes and Versions are handed out without them: the caller calls [Unread.Read] or [Version.Read]. The
+// themselves. Changes and Versions come without them: the caller calls [Unread.Read] or [Version.Read]. The
 // checksum of the version is compared with what was read, so a wrong value is never answered. A value that cannot be read is
-// kv.Unavailable for the reader, or kv.AnswerGone for the answer of a write that did happen. It changes nothing else: digest, keys and
-// revisions stay as they are, and a later read tries again.
+// kv.Unavailable for the reader, or kv.AnswerGone for the answer of a write that did happen. Digest, keys and revisions stay as they are,
+// and a later read tries again.
 //
 // # Invariants, checked by [State.Check] under these numbers
 //

@@ -50,7 +50,7 @@ func (c *Change) Superseded() bool {
 		if newer.mod == revision {
 			return newer.sub != c.at.sub
 		}
-		other := changed(c.view.history.change(revision, sub).Load()).version()
+		other := refOfChange(c.view.history.change(revision, sub).Load()).version()
 		if bytes.Equal(ref(other.record.Load()).record().key(), c.KV.Key) {
 			return true
 		}
@@ -106,7 +106,7 @@ func (v *View) Changes(from Position, f func(c *Change) bool) (next Position, er
 			sub = from.Sub
 		}
 		for ; sub < n; sub++ {
-			at := changed(v.history.change(revision, sub).Load()).version()
+			at := refOfChange(v.history.change(revision, sub).Load()).version()
 			c.set(at, ref(at.record.Load()).record().key())
 			c.Sub, c.Last = sub, sub == n-1
 			if !f(&c) {

@@ -22,12 +22,12 @@ const EmptyBase = 1
 // extent, and the changes behind the last cut are open. The log alone decides where a cut ends, so all
 // members have the same extents. A copy of the struct is a view of it.
 type extents struct {
-	base int64    // a revision
-	kept int64    // the base has only what a history from there on needs: from the compacted revision, or from the open extent, which is kept
-	next uint64   // number of the next extent
-	cuts []Extent // without gaps, from the base on; never changed in place
-	sum  uint64   // of their digests
-	open Extent   // the changes behind the last cut; Number and To are not set yet
+	base        int64    // a revision
+	historyFrom int64    // the base has only the versions that a history from this revision on needs
+	next        uint64   // number of the next extent
+	cuts        []Extent // without gaps, from the base on; never changed in place
+	sum         uint64   // of their digests
+	open        Extent   // the changes behind the last cut; Number and To are not set yet
 }
 
 // Extent is the changes of some revisions, with those that were compacted since. Its file has all of them.
@@ -44,7 +44,6 @@ const (
 	extentFields  = 6
 )
 
-// digest is the extent's part of the digest.
 func (e *Extent) digest() uint64 {
 	var b [48]byte
 	binary.LittleEndian.PutUint64(b[:], e.Number)
@@ -56,11 +55,11 @@ func (e *Extent) digest() uint64 {
 	return xxhash.Sum64(b[:])
 }
 
-// Begin makes everything up to the newest revision the base: the first files of a new folder need no older ones. The state must have all
-// that a history from the compacted revision on needs.
-func (s *State) Begin() {
+// ResetExtents makes everything up to the newest revision the base: the first files of a new folder need no older ones. The state must have
+// all that a history from the compacted revision on needs.
+func (s *State) ResetExtents() {
 	s.stored = allStored
-	s.extents = extents{base: s.revision, kept: s.compacted, next: max(s.extents.next, 1), open: Extent{From: s.revision + 1}}
+	s.extents = extents{base: s.revision, historyFrom: s.compacted, next: max(s.extents.next, 1), open: Extent{From: s.revision + 1}}
 }
 
 // add counts a change of the open revision. It weighs as much as the version before it, if that is larger: after large values are
@@ -106,7 +105,7 @@ func (s *State) rebase(revision int64) kv.Result {
 	case revision >= s.compacted:
 		return s.refused(kv.Errorf(kv.BadRequest, "revision %d cannot become the base: the revisions from %d on can still be read", revision, s.compacted))
 	}
-	x.base, x.kept = revision, min(s.compacted, x.open.From)
+	x.base, x.historyFrom = revision, min(s.compacted, x.open.From)
 	for _, e := range x.cuts[:i+1] {
 		x.sum -= e.digest()
 	}
@@ -121,7 +120,7 @@ func AppendRebase(dst []byte, revision int64) kv.Command {
 }
 
 func (x *extents) append(dst []byte) []byte {
-	dst = pack.AppendInt(pack.AppendInt(pack.AppendArray(dst, extentsFields), x.base), x.kept)
+	dst = pack.AppendInt(pack.AppendInt(pack.AppendArray(dst, extentsFields), x.base), x.historyFrom)
 	dst = x.open.append(pack.AppendUint(dst, x.next))
 	dst = pack.AppendArray(dst, len(x.cuts))
 	for i := range x.cuts {
@@ -138,7 +137,7 @@ func (e *Extent) append(dst []byte) []byte {
 
 func readExtents(r *pack.Reader) (x extents) {
 	whole := r.Struct(extentsFields)
-	x.base, x.kept, x.next = r.Int(), r.Int(), r.Uint()
+	x.base, x.historyFrom, x.next = r.Int(), r.Int(), r.Uint()
 	x.open = readExtent(r)
 	from, number := x.base+1, uint64(0)
 	for range r.Array() {
@@ -183,7 +182,7 @@ var allStored = stored{base: math.MaxInt64 - 1, to: math.MaxInt64 - 1}
 func (s *State) droppable() int64 {
 	limit := min(s.oldest(), max(s.stored.to, s.extents.base)+1)
 	if s.stored.base < s.extents.base {
-		limit = min(limit, s.extents.kept)
+		limit = min(limit, s.extents.historyFrom)
 	}
 	return limit
 }
@@ -205,7 +204,7 @@ func (v *View) scanBase(from []byte, f func(key []byte, versions []Version, sum 
 
 // ofBase appends the versions of a key that the base has, oldest first, and returns the sum of their checksums.
 func (v *View) ofBase(r *record, to []Version) (all []Version, sum uint64) {
-	from := position{mod: v.extents.kept}
+	from := position{mod: v.extents.historyFrom}
 	if oldest := (position{v.history.slots.first, uint32(v.history.sub)}); oldest.mod > from.mod || oldest.mod == from.mod && oldest.sub > 0 {
 		from = oldest
 	}
@@ -229,7 +228,7 @@ func (v *View) ofBase(r *record, to []Version) (all []Version, sum uint64) {
 
 // BaseServes says whether the base is sufficient for the View: whether all is dropped that the base lacks. Until then, a file that
 // describes the View needs the base before, and the extents up to this one.
-func (v *View) BaseServes() bool { return v.history.slots.first >= v.extents.kept }
+func (v *View) BaseServes() bool { return v.history.slots.first >= v.extents.historyFrom }
 
 // NextBase returns the revision of the newest base that can be made now, and the weight of the extents that it replaces; 0: none.
 func (v *View) NextBase() (revision, weight int64) {
@@ -317,7 +316,7 @@ func (c Changes) collect(refs []ref, from Position) []ref {
 	h, sum := &c.v.history, 0
 	for ; from.Revision <= c.extent.To && len(refs) < cap(refs); from = (Position{Revision: from.Revision + 1}) {
 		for n := h.changes(from.Revision); from.Sub < n && len(refs) < cap(refs); from.Sub++ {
-			refs = append(refs, changed(h.change(from.Revision, from.Sub).Load()))
+			refs = append(refs, refOfChange(h.change(from.Revision, from.Sub).Load()))
 		}
 	}
 	for _, at := range refs {

@@ -57,7 +57,7 @@ func TestExtents(t *testing.T) {
 			})
 			for len(all) > 0 {
 				n := 1 + random.IntN(len(all))
-				if err := b.Redo(all[:n]); err != nil {
+				if err := b.Replay(all[:n]); err != nil {
 					t.Fatalf("seed %d: %v", seed, err)
 				}
 				all = all[n:]
@@ -141,7 +141,7 @@ func TestExtents(t *testing.T) {
 			both(new(Head).AppendCompact(nil, prompt.revision-9).Bytes)
 		}
 		for _, s := range []*State{prompt, late} {
-			s.Begin()
+			s.ResetExtents()
 			s.Stored(0, 0, nil)
 		}
 		both(AppendCheck(nil).Bytes)
@@ -171,7 +171,7 @@ func TestExtents(t *testing.T) {
 					both(AppendRebase(nil, e.To).Bytes)
 					bases++
 					// Until the base is stored, all that it needs stays.
-					if late.View(); late.dropping > late.extents.kept {
+					if late.View(); late.dropping > late.extents.historyFrom {
 						t.Fatalf("seed %d: versions up to %d are dropped, and the base is %d", seed, late.dropping, e.To)
 					}
 				}
@@ -293,7 +293,7 @@ func TestBaseOfAPartlyDroppedRevision(t *testing.T) {
 		})
 		keys[v.history.oldest()] = n
 	}
-	if want := map[Position]int{{at, 0}: 2, {at, 1}: 1}; s.extents.kept != at || !maps.Equal(keys, want) {
+	if want := map[Position]int{{at, 0}: 2, {at, 1}: 1}; s.extents.historyFrom != at || !maps.Equal(keys, want) {
 		t.Errorf("the history begins at these positions with so many keys of the base: %v; want %v", keys, want)
 	}
 }
@@ -341,7 +341,7 @@ func TestExtentsAreRefused(t *testing.T) {
 		"a gap before the open one": func(x *extents) { x.open.From++ },
 		"an open one with an end":   func(x *extents) { x.open.To = 10 },
 	} {
-		x := extents{base: 5, kept: 6, next: 3, cuts: []Extent{{1, 6, 7, 1, 10, 10}, {2, 8, 9, 1, 10, 10}}, open: Extent{From: 10}}
+		x := extents{base: 5, historyFrom: 6, next: 3, cuts: []Extent{{1, 6, 7, 1, 10, 10}, {2, 8, 9, 1, 10, 10}}, open: Extent{From: 10}}
 		change(&x)
 		r := pack.NewExactReader(x.append(nil))
 		if readExtents(&r); (r.Done() == nil) != (name == "") {
@@ -354,7 +354,7 @@ func TestExtentsAreRefused(t *testing.T) {
 func TestRedoRefuses(t *testing.T) {
 	s := NewState(limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, EvacuationBytes: 1, CountedRows: 10, ExtentBytes: 1 << 20})
 	batch(t, s, 1, put("a", "1"))
-	s.Begin()
+	s.ResetExtents()
 	batch(t, s, 1, put("a", "2"), del("a", ""), put("b", "3"))
 	batch(t, s, 1, new(Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 10}).Bytes, new(Head).AppendPut(nil, &kv.Put{Key: []byte("b"), Value: []byte("4"), Lease: 7}).Bytes)
 	v := s.ViewToSave()
@@ -375,7 +375,7 @@ func TestRedoRefuses(t *testing.T) {
 			}
 		}
 		if err == nil {
-			err = b.Redo(changes)
+			err = b.Replay(changes)
 		}
 		if err == nil {
 			_, err = b.Finish()
@@ -431,7 +431,7 @@ func TestLoadedStateKeepsItsOpenChanges(t *testing.T) {
 		all = append(all, KeyedVersion{bytes.Clone(key), cloned(one)})
 		return true
 	})
-	if err := b.Redo(all); err != nil {
+	if err := b.Replay(all); err != nil {
 		t.Fatal(err)
 	}
 	loaded, err := b.Finish()

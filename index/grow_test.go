@@ -96,7 +96,7 @@ func TestMetaGrows(t *testing.T) {
 		s := newState(NewReserve().ledger, limits.Defaults().Index)
 		_, err := s.readMeta(b)
 		forgetShare(s)
-		return fmt.Sprintf("%+v %v %v %v %x", s.members, s.check, s.alarms, s.clients.newest, s.appendAuth(nil)), err
+		return fmt.Sprintf("%+v %v %v %v %x", s.members, s.check, s.alarms, s.sessions.newest, s.appendAuth(nil)), err
 	}
 	packtest.Grows(t, "meta", meta, read, true, 2)
 	for section := range sections - 1 {
@@ -146,7 +146,7 @@ func TestMetaGrows(t *testing.T) {
 			m := metaReader{s: s}
 			err := m.section(x.kind, b)
 			forgetShare(s)
-			return fmt.Sprintf("%+v %+v %v %v %v %v %x", m.want, s.replicated.numbers, s.members, s.check, s.alarms, s.clients.newest, s.appendAuth(nil)), err
+			return fmt.Sprintf("%+v %+v %v %v %v %v %x", m.want, s.replicated.numbers, s.members, s.check, s.alarms, s.sessions.newest, s.appendAuth(nil)), err
 		}, true, x.least, x.path...)
 	}
 	if _, err := read(appendSection(append([]byte{0x92, metaVersion, 0x90 | sections}, meta[3:]...), sections, nil)); err == nil || !strings.Contains(err.Error(), "written by a newer qkv") {
@@ -156,7 +156,7 @@ func TestMetaGrows(t *testing.T) {
 
 // forgetShare removes the pointer in the newest session, which two states do not have in common.
 func forgetShare(s *State) {
-	if s.clients.newest != nil {
-		s.clients.newest.user = nil
+	if s.sessions.newest != nil {
+		s.sessions.newest.user = nil
 	}
 }

@@ -43,8 +43,8 @@ const (
 	slotGroupShift = 3
 )
 
-// changeOf returns a version's address with its change flags.
-func changeOf(r ref) uint64 {
+// changeWord returns a version's address with its change flags: an element of the history. refOfChange returns the address.
+func changeWord(r ref) uint64 {
 	switch v := r.version(); {
 	case v.has(created):
 		return uint64(r) | changeCreated
@@ -54,10 +54,10 @@ func changeOf(r ref) uint64 {
 	return uint64(r)
 }
 
-func changed(change uint64) ref { return ref(change &^ changeFlags) }
+func refOfChange(change uint64) ref { return ref(change &^ changeFlags) }
 
 // add appends the only change of a revision.
-func (h *history) add(r ref) { h.slots.push().Store(changeOf(r)) }
+func (h *history) add(r ref) { h.slots.push().Store(changeWord(r)) }
 
 // addGroup appends the changes of one revision.
 func (h *history) addGroup(g *group) {
@@ -130,7 +130,6 @@ type point struct {
 	behind int64
 }
 
-// digest is the point's part of the digest.
 func (p point) digest() uint64 {
 	var b [32]byte
 	binary.LittleEndian.PutUint64(b[:8], uint64(p.revision))
@@ -369,7 +368,7 @@ func (s *State) KeepHistory() {
 // Hides reports whether history is kept that was compacted.
 func (s *State) Hides() bool { return s.oldest() < s.compacted }
 
-// ShowHistory makes the kept history readable again. A state whose base has changed needs Begin before it is saved.
+// ShowHistory makes the kept history readable again. A state whose base has changed needs ResetExtents before it is saved.
 func (s *State) ShowHistory() { s.compacted, s.keeps = s.oldest(), nil }
 
 // oldest returns the oldest revision whose history the state keeps.
@@ -390,9 +389,9 @@ func (s *State) Reclaim() (more bool) {
 		}
 	}
 	s.drop(s.limits.CompactionWork)
-	s.letGo(s.limits.CompactionWork)
+	s.evictValues(s.limits.CompactionWork)
 	s.evacuate(s.limits.EvacuationBytes)
-	return s.history.slots.first < s.dropping || s.letsGo() || s.keys.evacuation.source != nil || len(s.keys.evacuation.waiting) > 0
+	return s.history.slots.first < s.dropping || s.hasValuesToEvict() || s.keys.evacuation.source != nil || len(s.keys.evacuation.waiting) > 0
 }
 
 // drop drops the oldest changes up to the compacted revision of the newest View. That View, and the reads for the results
@@ -422,7 +421,7 @@ func (s *State) dropOldest() (work int64) {
 	if change&changeCreated != 0 {
 		return skipWork // a tombstone before it was dropped with its own revision
 	}
-	at := changed(change)
+	at := refOfChange(change)
 	v := at.version()
 	r := s.keys.recordOf(v)
 	s.dropVersion(v.older())

@@ -228,8 +228,8 @@ func (h *hostile) saveParts() {
 	if v.Base() != p.at {
 		p.base = nil
 		for from, more := []byte(nil), true; more; more = from != nil {
-			piece := v.BasePiece(from)
-			p.base = append(p.base, h.write(snapshot.BeginPiece(h.fs, "d", v.Base(), piece)).Part())
+			piece := v.BaseRange(from)
+			p.base = append(p.base, h.write(snapshot.BeginRangeFile(h.fs, "d", v.Base(), piece)).Part())
 			from = piece.Next()
 		}
 		p.at, p.to = v.Base(), max(p.to, v.Base())

@@ -182,7 +182,7 @@ func compareLeases(a, b kv.Lease) int { return cmp.Compare(a.ID, b.ID) }
 // moveTo sets the revision of a state without history. What the source has up to there is the base.
 func (s *State) moveTo(revision int64) {
 	s.revision = revision
-	s.Begin()
+	s.ResetExtents()
 }
 
 // takeRevision applies the records of one revision.
@@ -219,7 +219,7 @@ func (s *State) takeRevision(all []SourceRecord) *kv.Error {
 			s.put(hash, &kv.Put{Key: one.Key, Value: one.Value, Lease: one.Lease})
 		}
 	}
-	s.end()
+	s.endRevision()
 	return nil
 }
 
@@ -315,7 +315,7 @@ func (s *State) loadVersion(one *SourceRecord) {
 	s.keys.newKeys = append(s.keys.newKeys, r)
 	s.totals.live++
 	s.totals.liveBytes += int64(len(one.Key) + len(one.Value))
-	s.note(v)
+	s.addToSums(v)
 }
 
 // unknownTime is the wall of a time point whose revisions were written at unknown times.

@@ -5,12 +5,12 @@ package index
 // members must stay equal.
 //
 //	part of the state     function                        asked by apply in                   asked by a load in
-//	numbers               checkLevel, checkRevision       kinds                               readMeta
+//	feature level         checkLevel                      kinds                               readMeta
 //	members, addresses    Members.check                   changeMembers                       readMembers
 //	leases                kv.Lease.Check                  kinds, checkpoint; SetLeases        readLeases
 //	alarms                kv.AlarmName.Replicated         kinds                               readAlarms
-//	sequences             kv.WriteName.Check           apply                               readSession
-//	numbers of sessions   limits.SessionRules             makePlace                           readSessions
+//	sequences             kv.WriteName.Check              apply                               readSession
+//	numbers of sessions   limits.SessionRules             evictIdleSessions                   readSessions
 //	users, roles          kv.AuthChange.Check             kinds                               readAuth, by AuthContent.Check
 //	authors               authors.admit                   authorOfChange                      readAuthors
 //	keys, values          kv.Put.Check                    kinds, fitsRevision                 Builder, for each version

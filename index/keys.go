@@ -216,11 +216,11 @@ func (t *table) init(keys int) {
 	t.dir.Store(d)
 }
 
-func (d *directory) place(hash uint64) int { return int(hash >> 1 >> (63 - d.depth)) }
+func (d *directory) entry(hash uint64) int { return int(hash >> 1 >> (63 - d.depth)) }
 
 func (t *table) segment(hash uint64) *segment {
 	d := t.dir.Load()
-	return d.segments[d.place(hash)].Load()
+	return d.segments[d.entry(hash)].Load()
 }
 
 // find returns the record of a key, or 0. If it returns 0, overflow says that the key may still exist.
@@ -269,19 +269,19 @@ func (s *segment) insert(hash uint64, r ref) {
 
 // replace replaces a key's record with another copy of it.
 func (t *table) replace(hash uint64, from, to ref) {
-	t.put(hash, from, finger(hash)|uint64(to))
+	t.replaceSlot(hash, from, finger(hash)|uint64(to))
 }
 
 // remove removes a key. It increments the readers' counter first.
 func (t *table) remove(hash uint64, r ref) {
 	t.removed.Add(1)
-	if t.put(hash, r, slotRemoved) {
+	if t.replaceSlot(hash, r, slotRemoved) {
 		t.count--
 	}
 }
 
 // put changes the slot of a record. It returns false if the record is not in the table.
-func (t *table) put(hash uint64, r ref, to uint64) bool {
+func (t *table) replaceSlot(hash uint64, r ref, to uint64) bool {
 	s := t.segment(hash)
 	want := finger(hash) | uint64(r)
 	for i, n := startOf(hash), 0; n < segmentSlots; n++ {
@@ -320,7 +320,7 @@ func (t *table) divide(hash uint64, full *segment) bool {
 	if depth > d.depth {
 		d = t.double(d)
 	}
-	t.spread(d, d.place(hash), full, depth)
+	t.spread(d, d.entry(hash), full, depth)
 	return true
 }
 
@@ -339,14 +339,14 @@ func (t *table) double(d *directory) *directory {
 
 // spread moves the records of a full segment into one or two new ones of the given depth, and adds those to the
 // directory.
-func (t *table) spread(d *directory, place int, full *segment, depth uint) {
+func (t *table) spread(d *directory, entry int, full *segment, depth uint) {
 	wide := 1 << (d.depth - uint(full.depth)) // number of directory entries of the full segment
 	each := 1 << (d.depth - depth)            // number of directory entries of a new segment
-	first := place &^ (wide - 1)
-	var parts [2]*segment
+	first := entry &^ (wide - 1)
+	var halves [2]*segment
 	for i := range wide / each {
-		parts[i] = &segment{depth: uint16(depth)}
-		parts[i].overflow.Store(full.overflow.Load())
+		halves[i] = &segment{depth: uint16(depth)}
+		halves[i].overflow.Store(full.overflow.Load())
 	}
 	for i := range full.slots {
 		slot := full.slots[i].Load()
@@ -355,9 +355,9 @@ func (t *table) spread(d *directory, place int, full *segment, depth uint) {
 		}
 		r := ref(slot & refMask)
 		hash := hashOf(r.record().key())
-		parts[(d.place(hash)-first)/each].insert(hash, r)
+		halves[(d.entry(hash)-first)/each].insert(hash, r)
 	}
 	for i := range wide {
-		d.segments[first+i].Store(parts[i/each])
+		d.segments[first+i].Store(halves[i/each])
 	}
 }

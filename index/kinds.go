@@ -36,7 +36,7 @@ type kind struct {
 	name       string
 	access     kv.Access // what the user of the client must be permitted
 	own        bool      // only members propose it, by themselves: no user is needed
-	session    bool      // it is a client's write, which may have a session
+	named      bool      // it is a client's write, which may have a write name
 	membership bool      // it changes the membership, and is the only command of its entry
 	level      uint64    // the feature level from which the kind may be proposed
 	fields     levels    // of the body; nil: read counts them
@@ -63,7 +63,7 @@ type levels []uint64
 // kinds declares each kind once. A new kind takes a row, a drawing of its body in doc.go, and a function that appends the command.
 var kinds = [...]kind{
 	kindPut: {
-		name: "put", access: kv.AccessWrite, session: true, level: 1, fields: levels{1, 1, 1, 1},
+		name: "put", access: kv.AccessWrite, named: true, level: 1, fields: levels{1, 1, 1, 1},
 		read:     func(c *command, r *pack.Reader) { c.put = kv.ReadPut(r) },
 		touches:  func(c *command, f func(kv.Touch) bool) bool { return c.put.Touches(f) },
 		check:    func(c *command) *kv.Error { return c.put.Check(requestBounds) },
@@ -72,7 +72,7 @@ var kinds = [...]kind{
 		describe: func(c *command) string { return fmt.Sprintf("put %q %d bytes", c.put.Key, len(c.put.Value)) },
 	},
 	kindDelete: {
-		name: "delete", access: kv.AccessWrite, session: true, level: 1, fields: levels{1, 1, 1},
+		name: "delete", access: kv.AccessWrite, named: true, level: 1, fields: levels{1, 1, 1},
 		read: func(c *command, r *pack.Reader) {
 			c.delete = kv.Delete{Key: r.Bytes(), End: r.Bytes(), PrevKV: r.Bool()}
 		},
@@ -82,7 +82,7 @@ var kinds = [...]kind{
 		describe: describeDelete,
 	},
 	kindTxn: {
-		name: "transaction", access: kv.AccessWrite, session: true, level: 1, fields: levels{1},
+		name: "transaction", access: kv.AccessWrite, named: true, level: 1, fields: levels{1},
 		read:    func(c *command, r *pack.Reader) { c.txn = kv.ReadTxn(r) },
 		touches: func(c *command, f func(kv.Touch) bool) bool { return c.txn.Touches(f) },
 		grows:   func(c *command) bool { return c.txn.Puts() },
@@ -92,14 +92,14 @@ var kinds = [...]kind{
 		},
 	},
 	kindCompact: {
-		name: "compaction", access: kv.AccessAdmin, session: true, level: 1, fields: levels{1},
+		name: "compaction", access: kv.AccessAdmin, named: true, level: 1, fields: levels{1},
 		read:     func(c *command, r *pack.Reader) { c.revision = r.Int() },
 		apply:    func(s *State, c *command) kv.Result { return s.compact(c.revision) },
 		describe: func(c *command) string { return fmt.Sprintf("compact to revision %d", c.revision) },
 	},
 
 	kindGrant: {
-		name: "grant of a lease", access: kv.AccessNone, session: true, level: 1, fields: levels{1, 1},
+		name: "grant of a lease", access: kv.AccessNone, named: true, level: 1, fields: levels{1, 1},
 		read:  func(c *command, r *pack.Reader) { c.lease = kv.Lease{ID: r.Int(), TTL: r.Int()} },
 		check: func(c *command) *kv.Error { return c.lease.Check() },
 		grows: func(*command) bool { return true },
@@ -109,7 +109,7 @@ var kinds = [...]kind{
 		},
 	},
 	kindRevoke: {
-		name: "revocation of a lease", access: kv.AccessWrite, session: true, level: 1, fields: levels{1, 1, 1},
+		name: "revocation of a lease", access: kv.AccessWrite, named: true, level: 1, fields: levels{1, 1, 1},
 		read: func(c *command, r *pack.Reader) { c.lease.ID, c.term, c.lease.Granted = r.Int(), r.Uint(), r.Uint() },
 		touches: func(c *command, f func(kv.Touch) bool) bool { // no lease has the id 0
 			return c.lease.ID == 0 || f(kv.Touch{Lease: c.lease.ID, Write: true, Revokes: true})
@@ -200,7 +200,7 @@ var kinds = [...]kind{
 		},
 	},
 	kindAuth: {
-		name: "change of users", access: kv.AccessAdmin, session: true, level: 1, fields: levels{1, 1, 1, 1, 1, 1, 1, 1, 1},
+		name: "change of users", access: kv.AccessAdmin, named: true, level: 1, fields: levels{1, 1, 1, 1, 1, 1, 1, 1, 1},
 		read:     func(c *command, r *pack.Reader) { c.authChange = new(kv.ReadAuthChange(r)) },
 		check:    func(c *command) *kv.Error { return c.authChange.Check(requestBounds) },
 		apply:    (*State).changeAuth,

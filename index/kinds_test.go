@@ -52,7 +52,7 @@ func TestAccessOfKinds(t *testing.T) {
 		if walked := k.access == kv.AccessRead || k.access == kv.AccessWrite; walked != (k.touches != nil) {
 			t.Errorf("kind %d, %s, has the access %s, and lists its accesses: %v", number, k.name, k.access, k.touches != nil)
 		}
-		if k.own && (k.session || k.access != kv.AccessAdmin) {
+		if k.own && (k.named || k.access != kv.AccessAdmin) {
 			t.Errorf("kind %d, %s, is proposed by members only, and by clients", number, k.name)
 		}
 	}

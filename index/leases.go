@@ -80,7 +80,6 @@ func (s *State) TakeLeaseChanges() []LeaseChange {
 	return all
 }
 
-// setLease adds or replaces a lease.
 func (s *State) setLease(l kv.Lease) {
 	if before, had := s.leases.granted.Set(l); had {
 		s.totals.leaseSum -= leaseSum(before)
@@ -122,7 +121,7 @@ func (s *State) revoke(id int64, term, granted uint64) kv.Result {
 	if s.counts.Revokes++; term != 0 {
 		s.counts.Expiry++
 	}
-	s.end()
+	s.endRevision()
 	return kv.Result{Revision: s.revision, Deleted: deleted}
 }
 
@@ -233,7 +232,6 @@ func (s *State) readLeases(r *pack.Reader) {
 	s.leases.changes = nil // a caller that loads a state reads all leases from it
 }
 
-// leases checks the leases for Check.
 func (w *walk) leases() (err error) {
 	sum := uint64(0)
 	w.s.leases.granted.Scan(func(l kv.Lease) bool {

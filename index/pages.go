@@ -62,7 +62,7 @@ func (r *PagesReader) Step(newest *View, rows int) (page kv.RangeResult, done, l
 	}
 	r.q.Continued = true
 	r.page = NewRangeReader(r.query(), r.bytes)
-	r.page.goOn(append(bytes.Clone(page.KVs[n-1].Key), 0))
+	r.page.continueFrom(append(bytes.Clone(page.KVs[n-1].Key), 0))
 	return page, true, false, nil
 }
 

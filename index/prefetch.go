@@ -18,16 +18,16 @@ func (v *View) Prefetch(keys [][]byte) {
 	}
 	var hashes [PrefetchKeys]uint64
 	var segments [PrefetchKeys]*segment
-	var room [PrefetchKeys]ref
+	var found [PrefetchKeys]ref
 	d := v.table.dir.Load()
 	for i, key := range keys {
 		hashes[i] = hashOf(key)
-		segments[i] = d.segments[d.place(hashes[i])].Load()
+		segments[i] = d.segments[d.entry(hashes[i])].Load()
 	}
 	for i := range keys {
 		segments[i].slots[startOf(hashes[i])].Load()
 	}
-	refs := room[:0]
+	refs := found[:0]
 	for i := range keys {
 		if r := segments[i].guess(hashes[i]); r != 0 {
 			refs = append(refs, r)
@@ -43,7 +43,7 @@ func (v *View) Prefetch(keys [][]byte) {
 		at.version().prev.Load()
 	}
 	for _, at := range refs {
-		at.version().touch()
+		at.version().prefetchValue()
 	}
 	runtime.KeepAlive(v)
 }
@@ -51,8 +51,8 @@ func (v *View) Prefetch(keys [][]byte) {
 // touchBytes is how much of a value is loaded. The processor reads the remainder ahead while the value is copied.
 const touchBytes = 512
 
-// touch loads a word of each of the version's cache lines.
-func (v *version) touch() {
+// prefetchValue loads a word of each of the version's cache lines.
+func (v *version) prefetchValue() {
 	for at := 64; at < min(v.size(), touchBytes); at += 64 {
 		atomic.LoadUint64((*uint64)(unsafe.Add(unsafe.Pointer(v), at)))
 	}

@@ -10,24 +10,24 @@ import (
 )
 
 // Proof checks a file that was saved of a View by the checks of a load, without building a state: it needs memory for the meta data alone.
-// The changes of an extent are compared with those of the View, one by one. A piece of a base has the versions that Scan found: as many, and
-// their checksums have the same sum, as in a digest. A snapshot that lists parts has only the open changes: each part was proven when it was
-// saved, and never changes. A Proof is for one goroutine.
+// The changes of an extent are compared with those of the View, one by one. A range of a base has the versions that Scan found: as many,
+// and their checksums have the same sum, as in a digest. A snapshot has only the open changes: each part file was proven when it was saved,
+// and never changes. A Proof is for one goroutine.
 type Proof struct {
-	v     *View
-	piece *BasePiece // nil: the file is no piece of a base
-	read  versionSum // the versions so far
-	b     Builder    // its state has the numbers, and the bounds of the history, but no keys
-	at    Position   // of the next change
-	to    int64      // the last revision of the changes
+	v         *View
+	baseRange *BaseRange // nil: the file has changes
+	read      versionSum // the versions so far
+	b         Builder    // its state has the numbers, and the bounds of the history, but no keys
+	at        Position   // of the next change
+	to        int64      // the last revision of the changes
 }
 
-// Proof is for a piece of the base. It is called after a complete Scan.
-func (b *BasePiece) Proof() *Proof {
-	p := &Proof{v: b.v, piece: b}
-	p.bound()
-	if h := &p.b.s.history; h.slots.first < b.v.extents.kept { // a base serves a history from there on
-		h.slots.first, h.sub = b.v.extents.kept, 0
+// Proof is for a range of the base. It is called after a complete Scan.
+func (b *BaseRange) Proof() *Proof {
+	p := &Proof{v: b.v, baseRange: b}
+	p.takeBounds()
+	if h := &p.b.s.history; h.slots.first < b.v.extents.historyFrom { // a base serves a history from there on
+		h.slots.first, h.sub = b.v.extents.historyFrom, 0
 	}
 	return p
 }
@@ -35,12 +35,12 @@ func (b *BasePiece) Proof() *Proof {
 // Proof is for these changes: an extent, or the open changes of a file that lists parts.
 func (c Changes) Proof() *Proof {
 	p := &Proof{v: c.v, at: Position{Revision: c.extent.From}, to: c.extent.To}
-	p.bound()
+	p.takeBounds()
 	return p
 }
 
-// bound takes from the View the numbers that a load takes from the meta data.
-func (p *Proof) bound() {
+// takeBounds takes from the View the numbers that a load takes from the meta data.
+func (p *Proof) takeBounds() {
 	p.b.s = &State{replicated: p.v.replicated, history: history{slots: fifo[atomic.Uint64]{first: p.v.history.slots.first}, sub: p.v.history.sub}}
 }
 
@@ -71,9 +71,9 @@ func (v *Version) checksum(key []byte) uint64 {
 	return sumOf(hashOf(key), v.Value, v.Create, v.Mod, v.Sub, v.Version, v.Lease, v.Author)
 }
 
-// Changes takes the next changes, as Builder.Redo does.
+// Changes takes the next changes, as Builder.Replay does.
 func (p *Proof) Changes(all []KeyedVersion) error {
-	if p.piece != nil {
+	if p.baseRange != nil {
 		return fmt.Errorf("changes, where keys are expected")
 	}
 	defer runtime.KeepAlive(p.v)
@@ -87,11 +87,11 @@ func (p *Proof) Changes(all []KeyedVersion) error {
 
 func (p *Proof) change(one *KeyedVersion) error {
 	h := &p.v.history
-	p.turn()
+	p.skipRevisionEnd()
 	if at := p.at; one.Mod != at.Revision || one.Sub != at.Sub || at.Revision > p.to || !h.holds(at.Revision, at.Sub) {
 		return fmt.Errorf("is not change %d.%d, which is the next one", at.Revision, at.Sub)
 	}
-	at := changed(h.change(one.Mod, one.Sub).Load())
+	at := refOfChange(h.change(one.Mod, one.Sub).Load())
 	made := at.version()
 	if !bytes.Equal(keyOf(at), one.Key) || made.sum != one.checksum(one.Key) || made.has(tombstone) != one.Tombstone {
 		return fmt.Errorf("is not the one of the state")
@@ -109,8 +109,8 @@ func (p *Proof) change(one *KeyedVersion) error {
 	return p.b.s.checkChange(one.Key, versions, len(versions)-1, known)
 }
 
-// turn goes on to the next revision after the last change of one.
-func (p *Proof) turn() {
+// skipRevisionEnd goes on to the next revision after the last change of one.
+func (p *Proof) skipRevisionEnd() {
 	if p.at.Revision <= p.to && p.at.Sub >= p.v.history.changes(p.at.Revision) {
 		p.at = Position{Revision: p.at.Revision + 1}
 	}
@@ -131,11 +131,12 @@ func (s *versionSum) add(count int64, sum uint64) {
 func (p *Proof) Finish() error {
 	s := p.b.s
 	switch {
-	case p.piece != nil && p.read != p.piece.found:
-		return fmt.Errorf("it has %d versions, with the sum %016x, and the base has %d there, with the sum %016x", p.read.count, p.read.sum, p.piece.found.count, p.piece.found.sum)
-	case p.piece != nil:
+	case p.baseRange != nil && p.read != p.baseRange.found:
+		return fmt.Errorf("it has %d versions, with the sum %016x, and the base has %d there, with the sum %016x",
+			p.read.count, p.read.sum, p.baseRange.found.count, p.baseRange.found.sum)
+	case p.baseRange != nil:
 	default:
-		if p.turn(); p.at.Revision <= p.to {
+		if p.skipRevisionEnd(); p.at.Revision <= p.to {
 			return fmt.Errorf("the end is missing: the next change is %d.%d of those up to revision %d", p.at.Revision, p.at.Sub, p.to)
 		}
 		s.totals.live, s.totals.liveBytes, s.history.kept, s.history.keptSum = p.v.totals.live, p.v.totals.liveBytes, p.v.history.kept, p.v.history.keptSum
@@ -148,7 +149,7 @@ func (p *Proof) FinishSnapshot() error {
 	if err := p.Finish(); err != nil {
 		return err
 	}
-	return p.b.agrees()
+	return p.b.checkTotals()
 }
 
 // Applied returns index and term of the state.

@@ -596,7 +596,7 @@ func TestModel(t *testing.T) {
 		"a member convicted", "a member acquitted",
 		"put: no such lease", "txn: no such lease", "grant: lease exists", "revoke: no such lease", "revoke: unavailable",
 		"resent put", "resent del", "resent range", "resent txn", "resent compact", "resent grant", "resent revoke",
-		"in a session: session ended", "in a session: overloaded", "in a session: bad request", "answer gone", "answer read again",
+		"in a session: name ended", "in a session: overloaded", "in a session: bad request", "answer gone", "answer read again",
 		"put: no space", "txn: no space", "grant: no space", "alarm: no such member",
 		"put: key not found", "txn: key not found", "txn: compacted", "txn: future revision", "compact: compacted", "compact: future revision",
 	} {

@@ -35,7 +35,7 @@ func (r *record) newest() *version { return ref(r.head.Load()).version() }
 // version is one version of a key. In memory it is followed by up to three words, as its flags say, and then by the
 // value.
 //
-//	again                           mod and sub revision of the previous tombstone
+//	recreated                       mod and sub revision of the previous tombstone
 //	neither created nor tombstone   create revision, and version number
 //	leased                          the lease
 //
@@ -61,7 +61,7 @@ const (
 
 	tombstone = 1 // the key was deleted
 	created   = 2 // the key did not exist before
-	again     = 4 // created, and the tombstone before it was kept at that time
+	recreated = 4 // created, and the tombstone before it was kept at that time
 	leased    = 8
 	authored  = 16 // a user made the change
 	cold      = 32 // the value is in files and not in memory
@@ -78,7 +78,7 @@ func (v *version) has(f uint32) bool { return v.shape&f != 0 }
 func (v *version) valueSize() int    { return int(v.shape >> flagBits) }
 
 // pair says whether the first two words are present.
-func pair(flags uint32) bool { return flags&again != 0 || flags&(created|tombstone) == 0 }
+func pair(flags uint32) bool { return flags&recreated != 0 || flags&(created|tombstone) == 0 }
 
 func headBytes(flags uint32) int {
 	n := versionBytes
@@ -131,7 +131,7 @@ func (v *version) number() int64 {
 
 // precedingTombstone returns the position of the tombstone before a created version, or zeros if there was none.
 func (v *version) precedingTombstone() (mod, sub int64) {
-	if !v.has(again) {
+	if !v.has(recreated) {
 		return 0, 0
 	}
 	return *v.word(0), *v.word(1)
@@ -174,14 +174,14 @@ func (v *version) newer() ref { return v.owner &^ ownerFlags }
 
 func (v *version) setNewer(r ref) { v.owner = r | v.owner&ownerFlags }
 
-// position is a moment between two changes: exactly the changes before change sub of revision mod have happened.
+// position is a Position in the words of a version: exactly the changes before change sub of revision mod have happened.
 type position struct {
 	mod int64
 	sub uint32
 }
 
-// behind is the position directly after all changes of a revision.
-func behind(revision int64) position { return position{mod: revision + 1} }
+// endOf is the position directly after all changes of a revision.
+func endOf(revision int64) position { return position{mod: revision + 1} }
 
 // before says whether a version was made before a position.
 func (v *version) before(p position) bool { return v.mod < p.mod || v.mod == p.mod && v.sub < p.sub }

@@ -31,7 +31,7 @@ func (v *View) Records(f func(key []byte, one *Version) bool) {
 	}
 	for revision := v.history.slots.first; revision < v.history.slots.end; revision++ {
 		for sub := range v.history.changes(revision) {
-			if v.history.holds(revision, sub) && !hand(changed(v.history.change(revision, sub).Load())) {
+			if v.history.holds(revision, sub) && !hand(refOfChange(v.history.change(revision, sub).Load())) {
 				return
 			}
 		}

@@ -7,25 +7,25 @@ import (
 	"qkv/index/kv"
 )
 
-// past is a View at a position: the data that the comparisons of a transaction see, or saw.
-type past struct {
+// viewAt is a View at a position: the data that the comparisons of a transaction see, or saw.
+type viewAt struct {
 	v   *View
 	at  position
 	err error // a value could not be read
 }
 
-func (p *past) value(at *version) []byte {
+func (p *viewAt) value(at *version) []byte {
 	value, err := p.v.value(keyOf(refOf(at)), at)
 	p.err = cmp.Or(p.err, err)
 	return value
 }
 
-func (p *past) look(key []byte) *version {
+func (p *viewAt) current(key []byte) *version {
 	_, at := p.v.find(key, p.at)
 	return at
 }
 
-func (p *past) lookAt(key, end []byte, f func(*version) bool) {
+func (p *viewAt) eachCurrent(key, end []byte, f func(*version) bool) {
 	var from probe
 	p.v.tree.Ascend(from.set(key), func(r ref) bool {
 		if beyond(r.record().key(), end) {
@@ -51,13 +51,13 @@ func (v *View) RecoverAnswer(t *kv.Txn, r *kv.Result) error {
 	if t == nil {
 		return nil
 	}
-	p := &past{v: v, at: behind(r.Revision)}
+	p := &viewAt{v: v, at: endOf(r.Revision)}
 	if r.Changed {
 		p.at = position{mod: r.Revision}
 	}
 	outcome := &kv.TxnOutcome{Path: appendPath(nil, p, t)}
 	readable := true
-	steps(t, outcome.Path, func(o *kv.Op) bool {
+	eachOp(t, outcome.Path, func(o *kv.Op) bool {
 		switch {
 		case o.Put != nil:
 			p.at.sub++
@@ -71,7 +71,7 @@ func (v *View) RecoverAnswer(t *kv.Txn, r *kv.Result) error {
 		return readable
 	})
 	if p.err != nil {
-		return happened(p.err)
+		return asHappened(p.err)
 	}
 	if !readable {
 		return answerGone(t, r)
@@ -81,14 +81,14 @@ func (v *View) RecoverAnswer(t *kv.Txn, r *kv.Result) error {
 }
 
 // count returns the number of keys that a delete finds.
-func (p *past) count(key, end []byte) (n int64) {
+func (p *viewAt) count(key, end []byte) (n int64) {
 	if len(end) == 0 {
-		if p.look(key) != nil {
+		if p.current(key) != nil {
 			n++
 		}
 		return n
 	}
-	p.lookAt(key, end, func(*version) bool {
+	p.eachCurrent(key, end, func(*version) bool {
 		n++
 		return true
 	})

@@ -19,7 +19,7 @@ func NewSalvage(r *Reserve, meta []byte, l limits.Index) (*Builder, error) {
 	s.history.slots.startAt(s.revision + 1)
 	s.history.sub = 0
 	s.times.trim(s.compacted)
-	s.Begin()
+	s.ResetExtents()
 	return b, nil
 }
 

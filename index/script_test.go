@@ -87,8 +87,8 @@ func (sc *script) run(d *datadriven.TestData) string {
 			CompactionWork: number(d, "step", limits.CompactionWork), SlabBytes: int(number(d, "slab", limits.SlabBytes)),
 			EvacuationBytes: number(d, "evacuate", limits.EvacuationBytes), CountedRows: int(number(d, "walk", limits.CountedRows)),
 		})
-		rules := &sc.s.clients.rules
-		rules.Sessions, rules.Outcomes = number(d, "sessions", rules.Sessions), number(d, "places", rules.Outcomes)
+		rules := &sc.s.sessions.rules
+		rules.Sessions, rules.Outcomes = number(d, "sessions", rules.Sessions), number(d, "outcomes", rules.Outcomes)
 		rules.Window, rules.Ends = number(d, "window", rules.Window), int(number(d, "ends", int64(rules.Ends)))
 		rules.TTL = time.Duration(number(d, "ttl", rules.TTL.Milliseconds())) * time.Millisecond
 		return ""
@@ -429,11 +429,11 @@ func (sc *script) restore() string {
 	if err != nil {
 		return err.Error() + "\n"
 	}
-	rules := sc.s.clients.rules
+	rules := sc.s.sessions.rules
 	if sc.s, err = b.Finish(); err != nil {
 		return err.Error() + "\n"
 	}
-	sc.s.clients.rules = rules
+	sc.s.sessions.rules = rules
 	if v.Digest() != sc.s.View().Digest() {
 		return "another digest\n"
 	}
@@ -508,8 +508,8 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 			return true
 		})
 	case "sessions":
-		fmt.Fprintf(&out, "clock %d ms, floor %d ms, %d places\n", v.numbers.clock/1e6, v.numbers.floor/1e6, v.numbers.places)
-		for one := sc.s.clients.oldest; one != nil; one = one.newer {
+		fmt.Fprintf(&out, "clock %d ms, floor %d ms, %d outcomes\n", v.numbers.clock/1e6, v.numbers.floor/1e6, v.numbers.outcomes)
+		for one := sc.s.sessions.oldest; one != nil; one = one.newer {
 			fmt.Fprintf(&out, "%d: used at %d ms, from %d on:", one.id, one.used/1e6, one.first)
 			kept := maps.Collect(one.outcomes.all)
 			for _, n := range slices.Sorted(maps.Keys(kept)) {
@@ -585,7 +585,7 @@ func (sc *script) tree(out *strings.Builder) {
 			return "-"
 		}
 		s := m.slabOf(r)
-		return fmt.Sprintf("%d+%d", s.number, r-s.base)
+		return fmt.Sprintf("%d+%d", s.number, r-s.address)
 	}
 	print := func(name string, tree *btree.BTreeG[ref]) {
 		fmt.Fprintf(out, "%s of %d\n", name, tree.Len())

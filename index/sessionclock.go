@@ -13,7 +13,7 @@ type memberClock struct {
 	at     int64
 }
 
-// SessionClock returns the session clock: a session that is drawn now is opened at this value.
+// SessionClock returns the session clock. A client that begins a series of write names now puts this value in Opened.
 func (v *View) SessionClock() int64 { return v.numbers.clock }
 
 // moveSessionClock adds the time since the member's previous entry, at most a pause, and lets the session clock follow
@@ -25,7 +25,7 @@ func (s *State) moveSessionClock(member uint64, wall int64) {
 		*one = memberClock{member, wall, s.numbers.clock}
 		return
 	}
-	pause := int64(s.clients.rules.Pause)
+	pause := int64(s.sessions.rules.Pause)
 	passed := wall - one.wall
 	one.at = max(one.at, s.numbers.clock-pause) + min(max(passed, 0), pause)
 	s.numbers.clock = max(s.numbers.clock, one.at)

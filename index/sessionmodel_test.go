@@ -142,10 +142,10 @@ func (m *modelSessions) find(w *kv.WriteName) (one *modelSession, was modelOutco
 
 // compare says how the sessions of a View differ.
 func (m *modelSessions) compare(v *View) error {
-	got := []int64{v.numbers.clock, v.numbers.floor, v.numbers.sessions, v.numbers.places}
+	got := []int64{v.numbers.clock, v.numbers.floor, v.numbers.sessions, v.numbers.outcomes}
 	want := []int64{m.clock, m.floor, int64(len(m.all)), m.places()}
 	if !slices.Equal(got, want) {
-		return fmt.Errorf("clock, floor, sessions, places are %d, want %d", got, want)
+		return fmt.Errorf("clock, floor, sessions, outcomes are %d, want %d", got, want)
 	}
 	if v.saved == nil {
 		return nil
@@ -158,7 +158,7 @@ func (m *modelSessions) compare(v *View) error {
 		}
 		is := map[uint64]outcome{}
 		for _, o := range v.saved.outcomes[begin[place]:][:a.held] {
-			is[a.first+o.place] = o.outcome
+			is[a.first+o.offset] = o.outcome
 		}
 		for n, o := range b.outcomes {
 			if is := is[n]; is.revision != o.result.Revision || uint64(is.kind) != o.kind || is.changed != o.changed {

@@ -10,7 +10,7 @@ import (
 	"qkv/internal/pack"
 )
 
-// sessionNumbers are the numbers of the sessions. Every View has them.
+// sessionNumbers are the clock, the floor and the counts of all sessions. Every View has them.
 type sessionNumbers struct {
 	// clock is the session clock in nanoseconds: the elapsed time without the pauses in which nothing was written. It
 	// begins at 1.
@@ -20,13 +20,13 @@ type sessionNumbers struct {
 	// floor is the lowest Opened of a write that may begin a session. All ended sessions began below it, so none of them
 	// can begin again.
 	floor int64
-	// sessions is the number of sessions, and places the number of their outcomes.
-	sessions, places int64
+	// sessions is the number of sessions, and outcomes the number of their outcomes.
+	sessions, outcomes int64
 	// sessionSum is the sum of session.sum of all sessions, and of outcome.sum of all their outcomes.
 	sessionSum uint64
 }
 
-// sessions are the clients' sessions. Their numbers are in replicated.
+// sessions are all sessions. Their counts are in replicated.
 //
 // Invariants:
 //
@@ -34,7 +34,7 @@ type sessionNumbers struct {
 //  2. Each session began at or after the floor of that time, and at or before its used. floor is above the used of each
 //     ended session, so a copy of its first write does not begin it again.
 //  3. session.outcomes has no sequence below first, and none beyond the largest window of a write.
-//  4. sessions, places and sessionSum equal those of the existing sessions. shares has the sessions and outcomes of each user with
+//  4. sessions, outcomes and sessionSum equal those of the existing sessions. shares has the sessions and outcomes of each user with
 //     sessions.
 //  5. all has the same sessions as byID, all[i].at is i, and session.order rises from oldest to newest.
 type sessions struct {
@@ -48,9 +48,9 @@ type sessions struct {
 }
 
 // share is the sessions and outcomes of the sessions that one user has begun.
-type share struct{ sessions, places int64 }
+type share struct{ sessions, outcomes int64 }
 
-// session is the state of one client's writes.
+// session is the state of a series of a client's writes, which have one kv.WriteName.Session. Users read "series" and "write name".
 type session struct {
 	id           uint64
 	by           uint32 // the author who began it, as in authors; 0: none
@@ -80,13 +80,13 @@ func newSessions(rules limits.SessionRules) sessions {
 }
 
 // mixed returns a hash of x and y.
-func mixed(x, y uint64) uint64 {
+func mixHash(x, y uint64) uint64 {
 	hi, lo := bits.Mul64(x^0x9e3779b97f4a7c15, y^0xd1b54a32d192ed03)
 	return hi ^ lo
 }
 
 func (one *session) sum() uint64 {
-	return mixed(mixed(one.id^uint64(one.by)<<32, uint64(one.used)), one.first)
+	return mixHash(mixHash(one.id^uint64(one.by)<<32, uint64(one.used)), one.first)
 }
 
 func (o *outcome) sum(id, sequence uint64) uint64 {
@@ -97,29 +97,29 @@ func (o *outcome) sum(id, sequence uint64) uint64 {
 	if o.changed {
 		what |= 1 << 17
 	}
-	return mixed(mixed(id, sequence), mixed(uint64(o.revision)^what<<40, uint64(o.deleted)+what))
+	return mixHash(mixHash(id, sequence), mixHash(uint64(o.revision)^what<<40, uint64(o.deleted)+what))
 }
 
-// once applies a write that has a session, unless it was applied before: then it returns the recorded outcome. An error
-// that once itself returns means that this copy did nothing, and leaves no outcome: another copy of the write may still
-// be applied.
-func (s *State) once(c *command) kv.Result {
+// applyOnce applies a write that has a name, unless it was applied before: then it returns the recorded outcome. A refusal by applyOnce
+// itself says that this copy did nothing, and is not recorded: another copy of the write may still be applied.
+func (s *State) applyOnce(c *command) kv.Result {
 	w := &c.once
-	one, err := s.session(w)
+	one, err := s.sessionOf(w)
 	if err != nil {
 		return s.refused(err)
 	}
-	s.use(one)
+	s.markUsed(one)
 	s.forgetBelow(one, w.Sequence+1-w.Window)
 	if w.Sequence < one.first {
-		return s.refused(kv.Errorf(kv.NameEnded, "write %d of session %016x comes too late: its client has declared all writes before %d as answered", w.Sequence, w.Session, one.first))
+		return s.refused(kv.Errorf(kv.NameEnded, "the write name %016x/%d is too old: its client has declared all writes before %d as answered",
+			w.Session, w.Sequence, one.first))
 	}
 	if o := one.outcomes.find(w.Sequence); o != nil {
-		return s.again(c, o)
+		return s.recordedResult(c, o)
 	}
-	if !s.makePlace(0, 1, one.user, one) {
-		return s.refused(kv.Errorf(kv.Overloaded, "the outcomes of sessions need more than the limit: %d are kept, %d of them for this user, and no other session is idle; "+
-			"the write certainly did not happen", s.numbers.places, one.user.places))
+	if !s.evictIdleSessions(0, 1, one.user, one) {
+		return s.refused(kv.Errorf(kv.Overloaded, "the outcomes of named writes need more than the limit: %d are kept, %d of them for this user, "+
+			"and no other series of write names is idle; the write certainly did not happen", s.numbers.outcomes, one.user.outcomes))
 	}
 	before := s.revision
 	r := s.perform(c)
@@ -129,8 +129,8 @@ func (s *State) once(c *command) kv.Result {
 	}
 	o.succeeded = r.Txn != nil && r.Txn.Path[0]
 	one.outcomes.add(w.Sequence, o)
-	one.user.places++
-	s.numbers.places++
+	one.user.outcomes++
+	s.numbers.outcomes++
 	s.numbers.sessionSum += o.sum(one.id, w.Sequence)
 	return r
 }
@@ -138,15 +138,16 @@ func (s *State) once(c *command) kv.Result {
 // ownsSession refuses a write of a session that another user has begun: its outcomes are not for others.
 func (s *State) ownsSession(id uint64, by uint32) *kv.Error {
 	if s.auth.Enabled() && (by == 0 || by != s.accounts.author.number) {
-		return kv.Errorf(kv.NameEnded, "session %016x was begun by another user, or before users had numbers", id)
+		return kv.Errorf(kv.NameEnded, "the series %016x of write names was begun by another user, or before users had numbers", id)
 	}
 	return nil
 }
 
-// again returns the result of a write that was applied before.
-func (s *State) again(c *command, o *outcome) kv.Result {
+// recordedResult returns the result of a write that was applied before.
+func (s *State) recordedResult(c *command, o *outcome) kv.Result {
 	if c.kind != uint64(o.kind) {
-		return s.refused(kv.Errorf(kv.BadRequest, "write %d of session %016x was of another kind before: a retry must repeat the same write", c.once.Sequence, c.once.Session))
+		return s.refused(kv.Errorf(kv.BadRequest, "the write name %016x/%d was used for a write of another kind: "+
+			"a retry must repeat the same write", c.once.Session, c.once.Sequence))
 	}
 	r := kv.Result{Revision: o.revision, Deleted: o.deleted, Resent: true, Changed: o.changed}
 	if o.code != uint8(kv.OK) {
@@ -157,7 +158,7 @@ func (s *State) again(c *command, o *outcome) kv.Result {
 	return r
 }
 
-// AppliedBefore returns the result of a session's write that was applied before, equal to the result of applying it
+// AppliedBefore returns the result of a named write that was applied before, equal to the result of applying it
 // again, or false. It changes nothing.
 func (s *State) AppliedBefore(b []byte) (result kv.Result, ok bool) {
 	r := pack.NewReader(b)
@@ -165,7 +166,7 @@ func (s *State) AppliedBefore(b []byte) (result kv.Result, ok bool) {
 	if c.read(&r) != nil || c.once.Session == 0 || c.once.Check() != nil {
 		return result, false
 	}
-	one := s.clients.byID[c.once.Session]
+	one := s.sessions.byID[c.once.Session]
 	if one != nil && s.auth.Enabled() {
 		s.accounts.author.setAuthor(c.name) // for ownsSession
 		defer s.accounts.author.setAuthor(nil)
@@ -177,7 +178,7 @@ func (s *State) AppliedBefore(b []byte) (result kv.Result, ok bool) {
 		return result, false
 	}
 	if o := one.outcomes.find(c.once.Sequence); o != nil {
-		return s.again(&c, o), true
+		return s.recordedResult(&c, o), true
 	}
 	return result, false
 }
@@ -200,52 +201,56 @@ func (c *command) explain(code kv.Code) *kv.Error {
 	return kv.Errorf(code, "%s: the write was refused with this error when it came first", code)
 }
 
-// session returns the session of a write, or begins it if the write may do so.
-func (s *State) session(w *kv.WriteName) (*session, *kv.Error) {
-	if int64(min(w.Window, 1<<62)) > s.clients.rules.Window {
-		return nil, kv.Errorf(kv.Overloaded, "session %016x has a window of %d writes, over the limit of %d", w.Session, w.Window, s.clients.rules.Window)
+// sessionOf returns the session of a write, or begins it if the write may do so.
+func (s *State) sessionOf(w *kv.WriteName) (*session, *kv.Error) {
+	if int64(min(w.Window, 1<<62)) > s.sessions.rules.Window {
+		return nil, kv.Errorf(kv.Overloaded, "the series %016x of write names has a window of %d writes, over the limit of %d",
+			w.Session, w.Window, s.sessions.rules.Window)
 	}
-	if one := s.clients.last; one != nil && one.id == w.Session {
+	if one := s.sessions.last; one != nil && one.id == w.Session {
 		return one, s.ownsSession(one.id, one.by)
 	}
-	one := s.clients.byID[w.Session]
+	one := s.sessions.byID[w.Session]
 	switch {
 	case one != nil:
 		if err := s.ownsSession(one.id, one.by); err != nil {
 			return nil, err
 		}
 	case w.Opened == 0 || w.Opened < s.numbers.floor:
-		return nil, kv.Errorf(kv.NameEnded, "session %016x does not exist: it has ended, or the write is too old to begin it", w.Session)
+		return nil, kv.Errorf(kv.NameEnded, "the series %016x of write names is not known: it has ended, or the write is too old to begin it",
+			w.Session)
 	case w.Opened > s.numbers.clock:
-		return nil, kv.Errorf(kv.BadRequest, "session %016x was opened in the future", w.Session)
+		return nil, kv.Errorf(kv.BadRequest, "the series %016x of write names was opened in the future", w.Session)
 	default:
 		by := s.authorOfChange()
 		if err := s.ownsSession(w.Session, by); err != nil {
 			return nil, err
 		}
-		user := s.clients.shareOf(by)
-		if !s.makePlace(1, 0, user, nil) {
-			return nil, kv.Errorf(kv.Overloaded, "%d sessions are open, %d of them by this user, which is the limit, and none is idle; the write certainly did not happen", s.numbers.sessions, user.sessions)
+		user := s.sessions.shareOf(by)
+		if !s.evictIdleSessions(1, 0, user, nil) {
+			return nil, kv.Errorf(kv.Overloaded, "%d series of write names are open, %d of them by this user, which is the limit, "+
+				"and none is idle; the write certainly did not happen", s.numbers.sessions, user.sessions)
 		}
 		one = &session{id: w.Session, by: by, used: s.numbers.clock, first: 1}
-		s.clients.add(one)
+		s.sessions.add(one)
 		s.numbers.sessions++
 		s.numbers.sessionSum += one.sum()
 	}
-	s.clients.last = one
+	s.sessions.last = one
 	return one, nil
 }
 
-// makePlace ends idle sessions until a user may have more sessions or outcomes, but never ends keep. It returns false if that is not
-// possible.
-func (s *State) makePlace(sessions, places int64, user *share, keep *session) bool {
-	rules := &s.clients.rules
+// evictIdleSessions ends idle sessions until a user may have more sessions or outcomes, but never ends keep. It returns false if that is
+// not possible.
+func (s *State) evictIdleSessions(sessions, outcomes int64, user *share, keep *session) bool {
+	rules := &s.sessions.rules
 	fits := func(more, has, all, limit int64) bool {
 		free := limit - all - more
 		return more == 0 || free >= 0 && (!s.auth.Enabled() || has+more <= userShare*free)
 	}
-	for !fits(sessions, user.sessions, s.numbers.sessions, rules.Sessions) || !fits(places, user.places, s.numbers.places, rules.Outcomes) {
-		one := s.clients.oldest
+	for !fits(sessions, user.sessions, s.numbers.sessions, rules.Sessions) ||
+		!fits(outcomes, user.outcomes, s.numbers.outcomes, rules.Outcomes) {
+		one := s.sessions.oldest
 		if one == nil || one == keep || s.numbers.clock-one.used < int64(rules.Idle) {
 			return false
 		}
@@ -265,8 +270,8 @@ func (l *sessions) shareOf(by uint32) *share {
 // endSessions ends at most the given number of sessions that have written nothing for their TTL.
 func (s *State) endSessions(most int) {
 	for range most {
-		one := s.clients.oldest
-		if one == nil || s.numbers.clock-one.used < int64(s.clients.rules.TTL) {
+		one := s.sessions.oldest
+		if one == nil || s.numbers.clock-one.used < int64(s.sessions.rules.TTL) {
 			return
 		}
 		s.endSession(one)
@@ -278,11 +283,11 @@ func (s *State) endSession(one *session) {
 	s.numbers.sessionSum -= one.sum()
 	s.numbers.sessions--
 	s.numbers.floor = max(s.numbers.floor, one.used+1)
-	s.clients.remove(one)
+	s.sessions.remove(one)
 }
 
-// use records that a session has written.
-func (s *State) use(one *session) {
+// markUsed records that a session has written.
+func (s *State) markUsed(one *session) {
 	if one.used == s.numbers.clock {
 		return
 	}
@@ -290,8 +295,8 @@ func (s *State) use(one *session) {
 	one.used = s.numbers.clock
 	s.numbers.sessionSum += one.sum()
 	if one.newer != nil {
-		s.clients.take(one)
-		s.clients.link(one)
+		s.sessions.unlink(one)
+		s.sessions.link(one)
 	}
 }
 
@@ -303,8 +308,8 @@ func (s *State) forgetBelow(one *session, first uint64) {
 	s.numbers.sessionSum -= one.sum()
 	one.outcomes.forget(one.first, first, func(n uint64, o *outcome) {
 		s.numbers.sessionSum -= o.sum(one.id, n)
-		s.numbers.places--
-		one.user.places--
+		s.numbers.outcomes--
+		one.user.outcomes--
 	})
 	one.first = first
 	s.numbers.sessionSum += one.sum()
@@ -321,9 +326,8 @@ func (l *sessions) add(one *session) {
 	l.link(one)
 }
 
-// remove removes a session.
 func (l *sessions) remove(one *session) {
-	l.take(one)
+	l.unlink(one)
 	delete(l.byID, one.id)
 	if one.user.sessions--; one.user.sessions == 0 {
 		delete(l.shares, one.by)
@@ -349,8 +353,7 @@ func (l *sessions) link(one *session) {
 	l.newest = one
 }
 
-// take unlinks a session from the list.
-func (l *sessions) take(one *session) {
+func (l *sessions) unlink(one *session) {
 	if one.older != nil {
 		one.older.newer = one.newer
 	} else {
@@ -367,12 +370,12 @@ func (l *sessions) take(one *session) {
 // Sessions returns the number of sessions.
 func (v *View) Sessions() int64 { return v.numbers.sessions }
 
-// sessions checks the sessions for Check.
 func (w *walk) sessions() error {
 	s, got := w.s, sessionNumbers{clock: w.s.numbers.clock, clocks: w.s.numbers.clocks, floor: w.s.numbers.floor}
 	used, shares := int64(1), map[uint32]*share{}
-	for one := s.clients.oldest; one != nil; one = one.newer {
-		if s.clients.byID[one.id] != one || s.clients.all[one.at] != one || one.older != nil && one.older.order >= one.order || one.used < used || one.used > s.numbers.clock || one.newer == nil && one != s.clients.newest {
+	for one := s.sessions.oldest; one != nil; one = one.newer {
+		if s.sessions.byID[one.id] != one || s.sessions.all[one.at] != one || one.older != nil && one.older.order >= one.order ||
+			one.used < used || one.used > s.numbers.clock || one.newer == nil && one != s.sessions.newest {
 			return broken(11, "session %016x, used at %d, comes after one that was used at %d", one.id, one.used, used)
 		}
 		used = one.used
@@ -390,15 +393,15 @@ func (w *walk) sessions() error {
 			shares[one.by] = &share{}
 		}
 		shares[one.by].sessions++
-		shares[one.by].places += int64(held)
+		shares[one.by].outcomes += int64(held)
 		got.sessions++
-		got.places += int64(held)
+		got.outcomes += int64(held)
 		got.sessionSum += one.sum()
 	}
-	if got != s.numbers || len(s.clients.byID) != int(got.sessions) || len(s.clients.all) != int(got.sessions) || s.numbers.floor > s.numbers.clock {
+	if n := int(got.sessions); got != s.numbers || len(s.sessions.byID) != n || len(s.sessions.all) != n || s.numbers.floor > s.numbers.clock {
 		return broken(11, "the sessions' numbers are %+v, counted were %+v", s.numbers, got)
 	}
-	if !maps.EqualFunc(shares, s.clients.shares, func(a, b *share) bool { return *a == *b }) {
+	if !maps.EqualFunc(shares, s.sessions.shares, func(a, b *share) bool { return *a == *b }) {
 		return broken(11, "the users' shares are not those of their sessions")
 	}
 	return nil

@@ -17,11 +17,11 @@ func TestClaimedWindowTakesNoSpace(t *testing.T) {
 		batch(t, s, 1, onceDel(1+id, limits.SessionWindow))
 	}
 	slots := 0
-	for one := s.clients.oldest; one != nil; one = one.newer {
+	for one := s.sessions.oldest; one != nil; one = one.newer {
 		slots += len(one.outcomes.slots)
 	}
-	if s.numbers.sessions != 64 || s.numbers.places != 64 || slots > 64*leastSlots {
-		t.Errorf("%d sessions have %d outcomes in %d slots", s.numbers.sessions, s.numbers.places, slots)
+	if s.numbers.sessions != 64 || s.numbers.outcomes != 64 || slots > 64*leastSlots {
+		t.Errorf("%d sessions have %d outcomes in %d slots", s.numbers.sessions, s.numbers.outcomes, slots)
 	}
 }
 
@@ -29,7 +29,7 @@ func TestClaimedWindowTakesNoSpace(t *testing.T) {
 // other users go on.
 func TestUserLeavesSessionsToOthers(t *testing.T) {
 	u := newTwoUsers(t)
-	u.s.clients.rules.Sessions, u.s.clients.rules.Outcomes = 40, 400
+	u.s.sessions.rules.Sessions, u.s.sessions.rules.Outcomes = 40, 400
 	u.change(kv.AuthChange{Kind: kv.UserAdd, User: "mallory", NoPassword: true})
 	write := func(user string, session, sequence uint64) *kv.Error {
 		h := Head{Once: kv.WriteName{Session: session, Sequence: sequence, Window: sequence, Opened: 1}, By: u.s.View().By(user)}

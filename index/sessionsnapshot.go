@@ -16,7 +16,6 @@ type savedSessions struct {
 	outcomes []savedOutcome // of the first session, then of the second, and so on
 }
 
-// savedSession is a session.
 type savedSession struct {
 	id           uint64
 	by           uint32
@@ -25,9 +24,9 @@ type savedSession struct {
 	held         int32
 }
 
-// savedOutcome is the outcome of the sequence first+place.
+// savedOutcome is the outcome of the sequence first+offset.
 type savedOutcome struct {
-	place uint64
+	offset uint64
 	outcome
 }
 
@@ -35,7 +34,6 @@ type savedOutcome struct {
 // copy, so it must be fast.
 const sessionsAhead = 64
 
-// copy returns a copy of the sessions.
 func (l *sessions) copy() *savedSessions {
 	saved := &savedSessions{sessions: make([]savedSession, 0, len(l.all)), outcomes: make([]savedOutcome, 0, len(l.all))}
 	var slots [sessionsAhead]outcomes
@@ -56,15 +54,15 @@ func (l *sessions) copy() *savedSessions {
 }
 
 // ordered returns the indexes of the sessions, oldest session first, and the index of each session's first outcome.
-func (s *savedSessions) ordered() (places, begin []int) {
+func (s *savedSessions) ordered() (indexes, begin []int) {
 	n := 0
 	for i := range s.sessions {
-		places = append(places, i)
+		indexes = append(indexes, i)
 		begin = append(begin, n)
 		n += int(s.sessions[i].held)
 	}
-	slices.SortFunc(places, func(i, j int) int { return cmp.Compare(s.sessions[i].order, s.sessions[j].order) })
-	return places, begin
+	slices.SortFunc(indexes, func(i, j int) int { return cmp.Compare(s.sessions[i].order, s.sessions[j].order) })
+	return indexes, begin
 }
 
 const (
@@ -85,17 +83,17 @@ func (v *View) appendSessions(dst []byte) []byte {
 	}
 	dst = pack.AppendInt(v.numbers.appendClocks(pack.AppendArray(dst, clientFields)), v.numbers.floor)
 	dst = pack.AppendArray(dst, len(saved.sessions))
-	places, begin := saved.ordered()
-	for _, i := range places {
+	indexes, begin := saved.ordered()
+	for _, i := range indexes {
 		one := &saved.sessions[i]
 		dst = pack.AppendUint(pack.AppendArray(dst, sessionFields), one.id)
 		dst = pack.AppendUint(pack.AppendInt(dst, one.used), one.first)
 		dst = pack.AppendUint(dst, uint64(one.by))
 		outcomes := saved.outcomes[begin[i]:][:one.held]
-		slices.SortFunc(outcomes, func(a, b savedOutcome) int { return cmp.Compare(a.place, b.place) })
+		slices.SortFunc(outcomes, func(a, b savedOutcome) int { return cmp.Compare(a.offset, b.offset) })
 		dst = pack.AppendArray(dst, len(outcomes))
 		for n := range outcomes {
-			dst = outcomes[n].append(pack.AppendUint(pack.AppendArray(dst, outcomeFields), outcomes[n].place))
+			dst = outcomes[n].append(pack.AppendUint(pack.AppendArray(dst, outcomeFields), outcomes[n].offset))
 		}
 	}
 	return dst
@@ -114,7 +112,6 @@ func (o *outcome) append(dst []byte) []byte {
 	return pack.AppendUint(dst, flags)
 }
 
-// readSessions reads and validates the sessions.
 func (s *State) readSessions(r *pack.Reader) {
 	whole := r.Struct(clientFields)
 	s.readClocks(r)
@@ -128,23 +125,24 @@ func (s *State) readSessions(r *pack.Reader) {
 		if r.Err() != nil {
 			return
 		}
-		newest := s.clients.newest
-		if one.id == 0 || s.clients.byID[one.id] != nil || one.used < 1 || one.used > s.numbers.clock || newest != nil && one.used < newest.used {
+		newest := s.sessions.newest
+		if one.id == 0 || s.sessions.byID[one.id] != nil || one.used < 1 || one.used > s.numbers.clock ||
+			newest != nil && one.used < newest.used {
 			r.Fail(fmt.Sprintf("session %016x twice, or out of order", one.id))
 			return
 		}
-		s.clients.add(one)
+		s.sessions.add(one)
 		s.numbers.sessions++
-		s.numbers.places += int64(one.outcomes.held)
-		one.user.places += int64(one.outcomes.held)
+		s.numbers.outcomes += int64(one.outcomes.held)
+		one.user.outcomes += int64(one.outcomes.held)
 		s.numbers.sessionSum += one.sum()
 		for n, o := range one.outcomes.all {
 			s.numbers.sessionSum += o.sum(one.id, n)
 		}
 	}
 	r.End(whole)
-	if s.numbers.sessions > s.clients.rules.Sessions || s.numbers.places > s.clients.rules.Outcomes {
-		r.Fail(fmt.Sprintf("%d sessions with %d outcomes", s.numbers.sessions, s.numbers.places))
+	if s.numbers.sessions > s.sessions.rules.Sessions || s.numbers.outcomes > s.sessions.rules.Outcomes {
+		r.Fail(fmt.Sprintf("%d sessions with %d outcomes", s.numbers.sessions, s.numbers.outcomes))
 	}
 }
 
@@ -165,7 +163,7 @@ func readSession(r *pack.Reader) *session {
 		o := outcome{revision: r.Int(), deleted: r.Int()}
 		kind, code, flags := r.Uint(), r.Uint(), r.Uint()
 		r.End(fields)
-		if n < next || n >= limits.SessionWindow || !declared(kind) || !kinds[kind].session || code > 255 || flags > 3 {
+		if n < next || n >= limits.SessionWindow || !declared(kind) || !kinds[kind].named || code > 255 || flags > 3 {
 			r.Fail(fmt.Sprintf("outcome %d of session %016x, of a command of kind %d", n, one.id, kind))
 		}
 		if r.Err() != nil {

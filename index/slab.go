@@ -29,7 +29,7 @@ const (
 // refers to this header any longer: neither the owner's list nor an epoch that a View can reach.
 type slab struct {
 	// Constant.
-	base    ref
+	address ref
 	size    int
 	records bool // it contains records, otherwise versions
 	given   *atomic.Bool
@@ -64,12 +64,12 @@ type epoch struct {
 // memory is all slabs of a state. Every View refers to it, so slabs in use stay mapped with the View even after the state
 // itself is gone.
 type memory struct {
-	slabs  []*slab
-	sealed []*slab // filled since the last evacuation step
-	bytes  int64   // mapped bytes, without retired slabs
-	handed int64   // bytes ever allocated
-	most   int     // size of a large slab
-	ledger *ledger
+	slabs     []*slab
+	sealed    []*slab // filled since the last evacuation step
+	bytes     int64   // mapped bytes, without retired slabs
+	allocated int64   // bytes ever allocated
+	most      int     // size of a large slab
+	ledger    *ledger
 }
 
 // arena allocates objects of one kind from its newest slab.
@@ -81,7 +81,7 @@ type arena struct {
 
 // alloc allocates size bytes, a multiple of 8. The content is arbitrary.
 func (m *memory) alloc(a *arena, size int) ref {
-	m.handed += int64(size)
+	m.allocated += int64(size)
 	if a.current == nil || a.current.used+size > a.current.size {
 		if size > m.most/16 {
 			return m.allocLarge(a, size)
@@ -91,7 +91,7 @@ func (m *memory) alloc(a *arena, size int) ref {
 		a.current = m.open(a.records, max(a.next, slabHead+size))
 	}
 	s := a.current
-	at := s.base + ref(s.used)
+	at := s.address + ref(s.used)
 	s.used += size
 	s.live += size
 	return at
@@ -101,7 +101,7 @@ func (m *memory) alloc(a *arena, size int) ref {
 func (m *memory) allocLarge(a *arena, size int) ref {
 	s := m.open(a.records, slabHead+size)
 	s.used, s.live, s.full = s.size, size, true
-	return s.base + slabHead
+	return s.address + slabHead
 }
 
 // seal closes the arena's newest slab.
@@ -115,13 +115,13 @@ func (m *memory) seal(a *arena) {
 
 func (m *memory) open(records bool, size int) *slab {
 	s := m.ledger.mapSlab(size)
-	if uint64(s.base)>>refBits != 0 || s.base%slabAlign != 0 {
-		panic(fmt.Sprintf("a slab was mapped at %#x: an address of %d bits, a multiple of %#x is needed", s.base, refBits, slabAlign))
+	if uint64(s.address)>>refBits != 0 || s.address%slabAlign != 0 {
+		panic(fmt.Sprintf("a slab was mapped at %#x: an address of %d bits, a multiple of %#x is needed", s.address, refBits, slabAlign))
 	}
 	s.records, s.used, s.number = records, slabHead, len(m.slabs)
 	m.slabs = append(m.slabs, s)
 	m.bytes += int64(size)
-	*(*uint64)(s.base.pointer()) = uint64(s.number)
+	*(*uint64)(s.address.pointer()) = uint64(s.number)
 	return s
 }
 
@@ -130,8 +130,8 @@ func (m *memory) open(records bool, size int) *slab {
 func (m *memory) slabOf(r ref) *slab {
 	base := r &^ (slabAlign - 1)
 	s := m.slabs[*(*uint64)(base.pointer())]
-	if s.base != base {
-		panic(fmt.Sprintf("object %#x lies in no slab in use: slab %d is at %#x", r, s.number, s.base))
+	if s.address != base {
+		panic(fmt.Sprintf("object %#x lies in no slab in use: slab %d is at %#x", r, s.number, s.address))
 	}
 	return s
 }
@@ -155,7 +155,7 @@ func (m *memory) retire(s *slab, e *epoch) {
 	last := m.slabs[len(m.slabs)-1]
 	last.number = s.number
 	m.slabs[s.number] = last
-	*(*uint64)(last.base.pointer()) = uint64(last.number)
+	*(*uint64)(last.address.pointer()) = uint64(last.number)
 	m.slabs[len(m.slabs)-1] = nil
 	m.slabs = m.slabs[:len(m.slabs)-1]
 	m.bytes -= int64(s.size)
@@ -184,10 +184,10 @@ type evacuation struct {
 }
 
 const (
-	// timesHanded is how many bytes of a slab one entry may go through for each byte that it added, on top of
+	// evacuationPerByte is how many bytes of a slab one entry may go through for each byte that it added, on top of
 	// limits.EvacuationBytes. At most half of an evacuated slab is in use (sparseAtRest), so going through twice the
 	// added bytes frees as much as was added. The same amount again is left for fixWork.
-	timesHanded = 4
+	evacuationPerByte = 4
 	// fixWork is the cost of correcting one version's record, in bytes gone through.
 	fixWork = 128
 )
@@ -239,7 +239,7 @@ func (s *State) evacuateVersion() int {
 	if e.offset >= e.prefetched {
 		s.keys.prefetchNeighbours()
 	}
-	at := e.source.base + ref(e.offset)
+	at := e.source.address + ref(e.offset)
 	v := at.version()
 	size := v.size()
 	e.offset += size
@@ -256,7 +256,7 @@ func (s *State) evacuateVersion() int {
 		older.version().setNewer(to)
 	}
 	if s.history.holds(v.mod, int64(v.sub)) {
-		s.history.change(v.mod, int64(v.sub)).Store(changeOf(to))
+		s.history.change(v.mod, int64(v.sub)).Store(changeWord(to))
 	}
 	return size
 }
@@ -265,7 +265,7 @@ func (s *State) evacuateVersion() int {
 func (s *State) evacuateRecord() int {
 	s.keys.flushNewKeys() // one of them may be this record
 	e := &s.keys.evacuation
-	at := e.source.base + ref(e.offset)
+	at := e.source.address + ref(e.offset)
 	r := at.record()
 	size := recordSize(int(r.size))
 	e.offset += size

@@ -36,7 +36,7 @@ func (l *ledger) mapSlab(size int) *slab {
 	at := uintptr(unsafe.Pointer(unsafe.SliceData(room)))
 	before := int(-at & (slabAlign - 1))
 	copy(room[before:before+size], bytes.Repeat([]byte{0xa5}, size)) // code that relies on zeros fails
-	s := &slab{base: ref(at) + ref(before), size: size, given: new(atomic.Bool)}
+	s := &slab{address: ref(at) + ref(before), size: size, given: new(atomic.Bool)}
 	given := s.given
 	runtime.AddCleanup(s, func([]byte) { // keeps the memory until then
 		if given.Load() {

@@ -49,7 +49,7 @@ func (l *ledger) mapSlab(size int) *slab {
 			panic(err)
 		}
 	}
-	s := &slab{base: ref(uintptr(m.base)), size: size, given: new(atomic.Bool)}
+	s := &slab{address: ref(uintptr(m.base)), size: size, given: new(atomic.Bool)}
 	end := ending{m, l, s.given, int64(size)}
 	runtime.AddCleanup(s, ending.run, end)
 	return s

@@ -25,8 +25,8 @@ func TestSparesRest(t *testing.T) {
 		t.Fatalf("%d spares are kept of %d slabs, expected %d", n, spareSlabs+3, spareSlabs)
 	}
 	top := l.top.Load().mapping
-	if s := l.mapSlab(slabAlign); s.base != ref(uintptr(top.base)) {
-		t.Errorf("a slab was mapped at %#x, while there was a spare at %p", s.base, top.base)
+	if s := l.mapSlab(slabAlign); s.address != ref(uintptr(top.base)) {
+		t.Errorf("a slab was mapped at %#x, while there was a spare at %p", s.address, top.base)
 	}
 	l.rest()
 	if n := l.spares.Load(); n != 0 || l.top.Load() != nil {

@@ -20,13 +20,13 @@ func TestOverwritingRelocatesLittle(t *testing.T) {
 	value := bytes.Repeat([]byte("v"), 256)
 	random := rand.New(rand.NewPCG(1, 2))
 	const keys, puts, kept = 2000, 30_000, 1000
-	before := s.keys.memory.handed
+	before := s.keys.memory.allocated
 	for range puts {
 		batch(t, s, 1, (&Head{}).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "key ", random.IntN(keys)), Value: value}).Bytes)
 		keep(t, s, kept)
 	}
 	made := int64(puts * versionSize(0, len(value)))
-	relocated := float64(s.keys.memory.handed-before-made) / float64(made)
+	relocated := float64(s.keys.memory.allocated-before-made) / float64(made)
 	t.Logf("%.2f bytes were relocated for each that was put", relocated)
 	if relocated > 0.65 { // 1.0 where slabs are evacuated at the half
 		t.Errorf("%.2f bytes were relocated for each that was put", relocated)

@@ -234,16 +234,17 @@ func (s *State) beginHistory(first, sub int64) error {
 	return nil
 }
 
-// Builder builds a state from the output of AppendMeta and Scan. It validates all its input. It is for one goroutine.
+// Builder builds a state from the output of AppendMeta, the versions of the base (AddBase), and the changes behind the base (Replay). It
+// validates all its input. It is for one goroutine.
 type Builder struct {
 	s    *State
 	want metaNumbers
 	last []byte // the previous key
-	// redone is the position of the previous change that was made again.
-	redone Position
+	// replayed is the position of the previous replayed change.
+	replayed Position
 	// grouped are the changes that may share their revision with others.
 	grouped []subChange
-	// superseding are changes in extents whose versions before them leave memory next.
+	// superseding are changes in extents. The values of the versions before them are evicted next.
 	superseding []ref
 	// changes and records wait to be added to the history and the table. Their positions there are random. Adding many at
 	// once overlaps the cache misses.
@@ -251,8 +252,8 @@ type Builder struct {
 	records []hashed
 }
 
-// atOnce is the number of them that are added at once.
-const atOnce = 512
+// flushAt is the number of waiting changes or records at which they are added.
+const flushAt = 512
 
 type hashed struct {
 	hash uint64
@@ -277,9 +278,9 @@ func NewBuilder(r *Reserve, meta []byte, l limits.Index) (*Builder, error) {
 
 // ReadFrom makes the values of superseded versions of parts stay in their files. Without a call, all values are loaded into memory.
 func (b *Builder) ReadFrom(values Values) {
-	b.s.letting.files = &files{values: values}
-	b.s.letting.to = b.s.extents.open.From - 1
-	b.s.letting.next = Position{Revision: b.s.extents.open.From}
+	b.s.eviction.files = &files{values: values}
+	b.s.eviction.to = b.s.extents.open.From - 1
+	b.s.eviction.next = Position{Revision: b.s.extents.open.From}
 }
 
 // OpenFrom returns the first revision behind the extents.
@@ -300,7 +301,7 @@ func (b *Builder) Add(key []byte, versions []Version) error {
 		b.addVersion(r, hash, versions, i)
 	}
 	s.keys.tree.Load(r)
-	if b.records = append(b.records, hashed{hash, r}); len(b.records) >= atOnce || len(b.changes) >= atOnce {
+	if b.records = append(b.records, hashed{hash, r}); len(b.records) >= flushAt || len(b.changes) >= flushAt {
 		b.flush()
 	}
 	if r.record().newest().has(tombstone) {
@@ -343,7 +344,7 @@ func (b *Builder) checkLeases() (err error) {
 }
 
 // AddBase is Add for the versions of a base. It leaves out versions that were dropped by the time of the state: a version is kept while the
-// change that superseded it is in the history, a tombstone while its own is. Redo follows with the changes behind the base. It changes
+// change that superseded it is in the history, a tombstone while its own is. Replay follows with the changes behind the base. It changes
 // the slice.
 func (b *Builder) AddBase(key []byte, versions []Version) error {
 	kept := b.ofBase(versions)
@@ -426,7 +427,7 @@ func (b *Builder) addVersion(r ref, hash uint64, versions []Version, i int) {
 	case v.Tombstone:
 		flags = tombstone
 	case v.Version == 1 && i > 0:
-		flags = created | again
+		flags = created | recreated
 		words = [2]int64{versions[i-1].Mod, versions[i-1].Sub}
 	case v.Version == 1:
 		flags = created
@@ -434,7 +435,7 @@ func (b *Builder) addVersion(r ref, hash uint64, versions []Version, i int) {
 	if v.Lease != 0 {
 		flags |= leased
 	}
-	if v.Size() >= s.letGoFrom() && i+1 < len(versions) && versions[i+1].Mod < s.letting.next.Revision {
+	if v.Size() >= s.coldThreshold() && i+1 < len(versions) && versions[i+1].Mod < s.eviction.next.Revision {
 		flags |= cold
 		s.history.cold++
 		s.history.coldBytes += int64(v.Size())
@@ -462,7 +463,7 @@ func (b *Builder) flush() {
 	for _, c := range b.changes {
 		slot := b.s.history.slots.fill(c.mod)
 		if c.sub == 0 && slot.Load() == 0 {
-			slot.Store(changeOf(c.at))
+			slot.Store(changeWord(c.at))
 		} else {
 			b.grouped = append(b.grouped, c)
 		}
@@ -474,7 +475,7 @@ func (b *Builder) flush() {
 func (b *Builder) Finish() (*State, error) {
 	s := b.s
 	b.flush()
-	if err := b.agrees(); err != nil {
+	if err := b.checkTotals(); err != nil {
 		return nil, err
 	}
 	if err := b.checkLeases(); err != nil {
@@ -495,8 +496,8 @@ func (b *Builder) Finish() (*State, error) {
 	return s, nil
 }
 
-// agrees compares the keys with the meta data.
-func (b *Builder) agrees() error {
+// checkTotals compares the keys with the meta data.
+func (b *Builder) checkTotals() error {
 	s := b.s
 	if got := (metaNumbers{s.totals.live, s.totals.liveBytes, s.history.kept, s.history.keptSum}); got != b.want {
 		return fmt.Errorf("%d keys of %d bytes, %d versions, sum %016x; when it was saved there were %d keys of %d bytes, %d versions, sum %016x",
@@ -531,7 +532,7 @@ func (b *Builder) group() error {
 		g := &group{changes: make([]atomic.Uint64, int64(n)+missing)}
 		g.changes[0].Store(alone)
 		for _, c := range one {
-			if g.changes[c.sub].Swap(changeOf(c.at)) != 0 {
+			if g.changes[c.sub].Swap(changeWord(c.at)) != 0 {
 				return fmt.Errorf("revision %d has change %d twice", mod, c.sub)
 			}
 		}

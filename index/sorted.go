@@ -139,7 +139,7 @@ func (r *SortedReader) begin(v *View) error {
 		return e
 	}
 	revision, err := v.readable(r.q.Revision)
-	r.at = behind(revision)
+	r.at = endOf(revision)
 	return err
 }
 

@@ -29,11 +29,11 @@ type replicated struct {
 	totals totals
 	// check is the newest comparison of the members' states.
 	check check
-	// numbers are those of the clients' sessions; the sessions themselves are in State.clients.
+	// numbers are the clock, the floor and the counts of the sessions; the sessions themselves are in State.sessions.
 	numbers sessionNumbers
 	// alarms are the raised alarms.
 	alarms alarms
-	// holds are who may delete from backups.
+	// holds are the runners that may delete from backups.
 	holds backupHolds
 	// auth is the users and roles; nil before their first change.
 	auth *Auth
@@ -76,15 +76,15 @@ type State struct {
 
 	keys     keyspace
 	leases   leaseState
-	clients  sessions
+	sessions sessions
 	accounts accounts
 
-	// dropping is droppable's when the newest View was made: versions are dropped up to it.
+	// dropping is the revision up to which versions are dropped: droppable, when the newest View was made.
 	dropping int64
 	// keeps is the oldest revision whose history KeepHistory keeps; nil: compacted history is dropped.
-	keeps   *int64
-	stored  stored
-	letting letting
+	keeps    *int64
+	stored   stored
+	eviction eviction
 
 	limits limits.Index // constant
 
@@ -107,13 +107,13 @@ func newState(memories *ledger, l limits.Index) *State {
 		replicated: replicated{revision: EmptyBase, level: FirstLevel, numbers: sessionNumbers{clock: 1}},
 		keys:       newKeyspace(memories, l.SlabBytes),
 		leases:     leaseState{leases: newLeases()},
-		clients:    newSessions(cmp.Or(l.Sessions, limits.FirstSessionRules)),
+		sessions:   newSessions(cmp.Or(l.Sessions, limits.FirstSessionRules)),
 		accounts:   newAccounts(),
 		limits:     l,
 		stored:     allStored,
-		letting:    letting{files: &files{}},
+		eviction:   eviction{files: &files{}},
 	}
-	s.Begin()
+	s.ResetExtents()
 	s.history.slots.startAt(s.revision + 1)
 	s.keys.freeze()
 	s.leases.frozen = s.leases.copy()
@@ -137,8 +137,8 @@ func (s *State) Refound(founders Members) {
 	}
 	s.members = Members{records: founders.records, removed: slices.Concat(s.members.removed, removed)}
 	s.check, s.own, s.alarms, s.holds = check{}, ownDigest{}, nil, backupHolds{}
-	for s.clients.oldest != nil { // a client's retry goes to the other cluster
-		s.endSession(s.clients.oldest)
+	for s.sessions.oldest != nil { // a client's retry goes to the other cluster
+		s.endSession(s.sessions.oldest)
 	}
 	s.numbers.clocks = [limits.SessionClocks]memberClock{}
 	s.numbers.clock++
@@ -158,7 +158,7 @@ func (s *State) Revision() int64 { return s.revision }
 // sessions' numbers.
 func (s *State) ViewToSave() *View {
 	v := s.View()
-	v.saved = s.clients.copy()
+	v.saved = s.sessions.copy()
 	return v
 }
 
@@ -179,6 +179,7 @@ func (s *State) View() *View {
 	return &View{
 		replicated: s.replicated, history: s.history, own: s.own, leases: s.leases.frozen, counts: s.counts,
 		memory: s.keys.memory, table: s.keys.table, removed: s.keys.table.removed.Load(), frozen: s.keys.frozen, epoch: s.keys.epoch,
-		mapped: s.keys.memory.bytes, dropping: s.dropping, files: s.letting.files, countedRows: s.limits.CountedRows, pieceBytes: s.limits.PieceBytes,
+		mapped: s.keys.memory.bytes, dropping: s.dropping, files: s.eviction.files,
+		countedRows: s.limits.CountedRows, rangeBytes: s.limits.PieceBytes,
 	}
 }

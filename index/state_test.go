@@ -89,7 +89,7 @@ func TestSizes(t *testing.T) {
 // TestLayout fills versions of every shape, the leased ones too, which no command makes yet.
 func TestLayout(t *testing.T) {
 	s := NewState(limits.Defaults().Index)
-	for _, flags := range []uint32{created, 0, created | again, tombstone, leased | created, leased, leased | created | again} {
+	for _, flags := range []uint32{created, 0, created | recreated, tombstone, leased | created, leased, leased | created | recreated} {
 		for _, n := range []int{0, 1, 8, 300} {
 			if flags&tombstone != 0 {
 				n = 0
@@ -105,7 +105,7 @@ func TestLayout(t *testing.T) {
 			case flags&tombstone != 0:
 				create, number = 0, 0
 			}
-			if flags&again != 0 {
+			if flags&recreated != 0 {
 				mod, sub = -7, 1<<60
 			}
 			if flags&leased != 0 {
@@ -311,17 +311,17 @@ func TestCheckFinds(t *testing.T) {
 		"a number of versions":       {"invariant 4", func(s *State) { s.history.kept++ }},
 		"a number of cold values":    {"invariant 4", func(s *State) { s.history.cold++ }},
 		"bytes of cold values":       {"invariant 4", func(s *State) { s.history.coldBytes-- }},
-		"a value that is in no file": {"the value of the key", func(s *State) { s.letting.files = &files{} }},
+		"a value that is in no file": {"the value of the key", func(s *State) { s.eviction.files = &files{} }},
 		"a change of another key":    {"invariant 5", func(s *State) { s.history.slots.at(3).Store(s.history.slots.at(2).Load()) }},
 		"a revision without change":  {"invariant 5", func(s *State) { s.revision++ }},
 		"a compacted revision":       {"invariant 6", func(s *State) { s.compacted = 9 }},
 		"a slab's live bytes":        {"invariant 7", func(s *State) { s.keys.memory.slabs[0].live++ }},
 		"mapped bytes":               {"invariant 7", func(s *State) { s.keys.memory.bytes++ }},
-		"an outcome":                 {"invariant 11", func(s *State) { s.clients.oldest.outcomes.find(1).revision++ }},
-		"an outcome that is gone":    {"invariant 11", func(s *State) { *s.clients.oldest.outcomes.find(1) = outcome{} }},
-		"a user's share":             {"invariant 11", func(s *State) { s.clients.oldest.user.places++ }},
-		"a session out of order":     {"invariant 11", func(s *State) { s.clients.oldest.used++ }},
-		"a session that is gone":     {"invariant 11", func(s *State) { delete(s.clients.byID, 2) }},
+		"an outcome":                 {"invariant 11", func(s *State) { s.sessions.oldest.outcomes.find(1).revision++ }},
+		"an outcome that is gone":    {"invariant 11", func(s *State) { *s.sessions.oldest.outcomes.find(1) = outcome{} }},
+		"a user's share":             {"invariant 11", func(s *State) { s.sessions.oldest.user.outcomes++ }},
+		"a session out of order":     {"invariant 11", func(s *State) { s.sessions.oldest.used++ }},
+		"a session that is gone":     {"invariant 11", func(s *State) { delete(s.sessions.byID, 2) }},
 		"a time":                     {"invariant 8", func(s *State) { s.times.points.at(0).wall = s.wall + 1 }},
 	} {
 		s := NewState(limits.Defaults().Index)
@@ -371,7 +371,7 @@ func TestDigestHasEverything(t *testing.T) {
 		"numbers.at":       func(r *replicated) { r.numbers.clocks[1].at++ },
 		"numbers.floor":    func(r *replicated) { r.numbers.floor++ },
 		"numbers.sessions": func(r *replicated) { r.numbers.sessions++ },
-		"numbers.places":   func(r *replicated) { r.numbers.places++ },
+		"numbers.outcomes": func(r *replicated) { r.numbers.outcomes++ },
 		"numbers.sum":      func(r *replicated) { r.numbers.sessionSum++ },
 
 		"times":          func(r *replicated) { r.times.push(point{9, 9e9, 0, 0}) },
@@ -404,7 +404,7 @@ func TestDigestHasEverything(t *testing.T) {
 
 		"extents":      func(r *replicated) { r.extents = extents{base: 1} },
 		"extents.base": func(r *replicated) { r.extents = extents{base: 2} },
-		"extents.kept": func(r *replicated) { r.extents = extents{base: 1, kept: 1} },
+		"extents.kept": func(r *replicated) { r.extents = extents{base: 1, historyFrom: 1} },
 		"extents.next": func(r *replicated) { r.extents = extents{base: 1, next: 1} },
 		"extents.open": func(r *replicated) { r.extents = extents{base: 1, open: Extent{Versions: 1}} },
 		"extents.cuts": func(r *replicated) { r.extents = extents{base: 1, sum: (&Extent{Number: 1}).digest()} },

@@ -8,24 +8,24 @@ import (
 	"qkv/index/kv"
 )
 
-// keys is the data that a transaction's comparisons read: the newest revision of the state, or a View.
-type keys interface {
-	// look returns a key's current version, or nil.
-	look(key []byte) *version
-	// lookAt calls f with the versions of a range's keys, until f returns false.
-	lookAt(key, end []byte, f func(*version) bool)
+// comparedKeys is the data that a transaction's comparisons read: the newest revision of the state, or a View at a position.
+type comparedKeys interface {
+	// current returns a key's current version, or nil.
+	current(key []byte) *version
+	// eachCurrent calls f with the current versions of a range's keys, until f returns false.
+	eachCurrent(key, end []byte, f func(*version) bool)
 	// value returns the value of such a version.
 	value(at *version) []byte
 }
 
-func (s *State) look(key []byte) *version {
+func (s *State) current(key []byte) *version {
 	if r := s.keys.find(hashOf(key), key); r != 0 && !r.record().newest().has(tombstone) {
 		return r.record().newest()
 	}
 	return nil
 }
 
-func (s *State) lookAt(key, end []byte, f func(*version) bool) {
+func (s *State) eachCurrent(key, end []byte, f func(*version) bool) {
 	s.keys.each(key, end, func(r ref) bool { return f(r.record().newest()) })
 }
 
@@ -33,7 +33,7 @@ func (s *State) value(at *version) []byte { return at.value() } // live values a
 
 // appendPath appends whether the comparisons of a transaction hold, followed by those of the nested transactions that are
 // reached.
-func appendPath(path []bool, in keys, t *kv.Txn) []bool {
+func appendPath(path []bool, in comparedKeys, t *kv.Txn) []bool {
 	holds := true
 	for i := range t.Compares {
 		if holds = compare(in, &t.Compares[i]); !holds {
@@ -57,20 +57,20 @@ func branch(t *kv.Txn, holds bool) []kv.Op {
 	return t.Failure
 }
 
-func compare(in keys, c *kv.Compare) (holds bool) {
+func compare(in comparedKeys, c *kv.Compare) (holds bool) {
 	check := func(at *version) bool {
 		pair := at.keyValue(nil)
 		pair.Value = in.value(at)
 		return c.Holds(&pair)
 	}
 	if len(c.End) == 0 {
-		if at := in.look(c.Key); at != nil {
+		if at := in.current(c.Key); at != nil {
 			return check(at)
 		}
 		return c.Holds(nil)
 	}
 	holds, found := true, false
-	in.lookAt(c.Key, c.End, func(at *version) bool {
+	in.eachCurrent(c.Key, c.End, func(at *version) bool {
 		found, holds = true, check(at)
 		return holds
 	})
@@ -80,13 +80,13 @@ func compare(in keys, c *kv.Compare) (holds bool) {
 	return holds
 }
 
-// steps calls f with the operations that happen, in order, including those of nested transactions.
-func steps(t *kv.Txn, path []bool, f func(o *kv.Op) bool) (rest []bool, goOn bool) {
+// eachOp calls f with the operations that happen, in order, including those of nested transactions.
+func eachOp(t *kv.Txn, path []bool, f func(o *kv.Op) bool) (rest []bool, goOn bool) {
 	ops := branch(t, path[0])
 	rest = path[1:]
 	for i := range ops {
 		if goOn = f(&ops[i]); goOn && ops[i].Txn != nil {
-			rest, goOn = steps(ops[i].Txn, rest, f)
+			rest, goOn = eachOp(ops[i].Txn, rest, f)
 		}
 		if !goOn {
 			return rest, false
@@ -102,7 +102,7 @@ func (s *State) txn(t *kv.Txn) kv.Result {
 		return s.refused(err)
 	}
 	top := opPrefetcher{ops: branch(t, outcome.Path[0])}
-	steps(t, outcome.Path, func(o *kv.Op) bool {
+	eachOp(t, outcome.Path, func(o *kv.Op) bool {
 		switch hash, known := top.hash(s, o); {
 		case o.Put != nil:
 			if !known {
@@ -114,7 +114,7 @@ func (s *State) txn(t *kv.Txn) kv.Result {
 		}
 		return true
 	})
-	s.end()
+	s.endRevision()
 	s.counts.Transactions++
 	return kv.Result{Revision: s.revision, Txn: outcome}
 }
@@ -147,7 +147,7 @@ func (s *State) checkTxn(t *kv.Txn, path []bool) (err *kv.Error) {
 		}
 	}
 	var before []*kv.Op
-	steps(t, path, func(o *kv.Op) bool {
+	eachOp(t, path, func(o *kv.Op) bool {
 		err = s.checkOp(o, before)
 		before = append(before, o)
 		return err == nil
@@ -165,7 +165,7 @@ func (s *State) checkOp(o *kv.Op, before []*kv.Op) *kv.Error {
 		if err := s.checkLease(o.Put.Lease); err != nil {
 			return err
 		}
-		if (o.Put.IgnoreValue || o.Put.IgnoreLease) && !s.stays(o.Put.Key, before) {
+		if (o.Put.IgnoreValue || o.Put.IgnoreLease) && !s.existsAfter(o.Put.Key, before) {
 			return keyNotFound(o.Put.Key)
 		}
 		return nil
@@ -179,19 +179,19 @@ func (s *State) checkOp(o *kv.Op, before []*kv.Op) *kv.Error {
 	return nil
 }
 
-// stays says whether a key exists, and still exists after some operations. A key that only these operations put does not
+// existsAfter says whether a key exists, and still exists after some operations. A key that only these operations put does not
 // count: etcd looks only at the state before the transaction. In etcd, a put that keeps the value of a key that the
 // transaction has just deleted ends the process.
-func (s *State) stays(key []byte, before []*kv.Op) bool {
+func (s *State) existsAfter(key []byte, before []*kv.Op) bool {
 	for _, o := range slices.Backward(before) {
 		switch {
 		case o.Put != nil && string(o.Put.Key) == string(key):
-			return s.look(key) != nil
+			return s.current(key) != nil
 		case o.Delete != nil && within(key, o.Delete.Key, o.Delete.End):
 			return false
 		}
 	}
-	return s.look(key) != nil
+	return s.current(key) != nil
 }
 
 // within says whether a key is in a request's key range.
@@ -218,13 +218,13 @@ func (r *replicated) checkRange(revision int64) *kv.Error {
 // *kv.Error.
 func (v *View) Evaluate(t *kv.Txn) (kv.Result, error) {
 	defer runtime.KeepAlive(v)
-	now := past{v: v, at: behind(v.revision)}
+	now := viewAt{v: v, at: endOf(v.revision)}
 	r := kv.Result{Revision: v.revision, Txn: &kv.TxnOutcome{Path: appendPath(nil, &now, t)}}
 	if now.err != nil {
 		return kv.Result{Revision: v.revision}, now.err
 	}
 	var err *kv.Error
-	steps(t, r.Txn.Path, func(o *kv.Op) bool {
+	eachOp(t, r.Txn.Path, func(o *kv.Op) bool {
 		err = v.checkRange(o.Range.Revision)
 		return err == nil
 	})
@@ -243,15 +243,15 @@ type AnswerReader struct {
 	sub      uint32 // number of the write's changes before the next operation
 	bytes    int64  // size that the answer may still add
 
-	ops     []step
+	ops     []opAnswer
 	deleted []int64
 	next    int
 	ranging *UnpagedReader // the reader of the range of ops[next], if begun
 	result  kv.TxnResult
 }
 
-// step is an operation and the answer that it fills.
-type step struct {
+// opAnswer is an operation and the answer that it fills.
+type opAnswer struct {
 	op *kv.Op
 	to *kv.Answer
 }
@@ -302,15 +302,15 @@ func (a *AnswerReader) prepare(t *kv.Txn, path []bool, to *kv.TxnResult) (rest [
 			rest = a.prepare(ops[i].Txn, rest, to.Answers[i].Txn)
 			continue
 		}
-		a.ops = append(a.ops, step{op: &ops[i], to: &to.Answers[i]})
+		a.ops = append(a.ops, opAnswer{op: &ops[i], to: &to.Answers[i]})
 	}
 	return rest
 }
 
-// place is the position before the next operation.
-func (a *AnswerReader) place() position {
+// positionOfNext is the position before the next operation.
+func (a *AnswerReader) positionOfNext() position {
 	if !a.changed {
-		return behind(a.revision)
+		return endOf(a.revision)
 	}
 	return position{mod: a.revision, sub: a.sub}
 }
@@ -326,7 +326,7 @@ func (a *AnswerReader) Step(v *View, rows int) (result *kv.TxnResult, done bool,
 		used, ended, err := a.step(v, rows)
 		if err != nil {
 			if a.changed {
-				err = happened(err)
+				err = asHappened(err)
 			}
 			return nil, true, err
 		}
@@ -343,7 +343,7 @@ func (a *AnswerReader) step(v *View, rows int) (used int, ended bool, err error)
 	case s.op.Put != nil:
 		s.to.Put = &kv.PutResult{Revision: a.revision}
 		if s.op.Put.PrevKV {
-			if r, at := v.find(s.op.Put.Key, a.place()); at != nil {
+			if r, at := v.find(s.op.Put.Key, a.positionOfNext()); at != nil {
 				var pair kv.KeyValue
 				if pair, err = v.pair(r.key(), at); err == nil {
 					s.to.Put.Prev = &pair
@@ -378,8 +378,8 @@ func (a *AnswerReader) step(v *View, rows int) (used int, ended bool, err error)
 	return rows, true, nil
 }
 
-// happened returns an error that does not say that the write can be repeated.
-func happened(err error) error {
+// asHappened returns the error of an answer that cannot be read. It must not say that the write can be retried.
+func asHappened(err error) error {
 	if e, ok := errors.AsType[*kv.Error](err); ok && e.Code == kv.Unavailable {
 		return kv.Errorf(kv.AnswerGone, "the write did happen, but its answer cannot be read: %s", e.Message)
 	}
@@ -389,9 +389,9 @@ func happened(err error) error {
 // read continues the range of the next operation.
 func (a *AnswerReader) read(v *View, q kv.Range, rows int) (all kv.RangeResult, ended bool, err error) {
 	if a.ranging == nil {
-		at := a.place()
+		at := a.positionOfNext()
 		if q.Revision > 0 {
-			at = behind(q.Revision)
+			at = endOf(q.Revision)
 		}
 		a.ranging = newUnpagedReader(q, a.bytes)
 		a.ranging.pin(at)

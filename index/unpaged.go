@@ -82,7 +82,7 @@ func (w *UnpagedReader) Step(v *View, rows int) (result kv.RangeResult, done boo
 			next.Revision = at.mod - 1 // the revision of the first page
 		}
 		w.reads = NewRangeReader(next, 0)
-		w.reads.goOn(append(bytes.Clone(last), 0))
+		w.reads.continueFrom(append(bytes.Clone(last), 0))
 		if pinned {
 			w.pin(at)
 		}

@@ -30,7 +30,7 @@ func (f *Verifier) Step(v *View, versions int) (done bool, err error) {
 			if versions--; versions < 0 {
 				return false, nil
 			}
-			at := changed(v.history.change(f.next.Revision, f.next.Sub).Load()).version()
+			at := refOfChange(v.history.change(f.next.Revision, f.next.Sub).Load()).version()
 			key := ref(at.record.Load()).record().key()
 			if err := verify(key, at); err != nil {
 				return true, err

@@ -14,7 +14,7 @@ import (
 
 // View is the state at one applied index, immutable, for any goroutine.
 //
-// The slices that Range, Get, Scan and Events return are parts of the View's memory, which the garbage collector does not
+// The slices that Range, Get and Events return are parts of the View's memory, which the garbage collector does not
 // see. Keep the View reachable while they are in use, with runtime.KeepAlive(view) after the last use.
 type View struct {
 	replicated
@@ -34,7 +34,7 @@ type View struct {
 	mapped int64
 	// countedRows is limits.CountedRows.
 	countedRows int
-	pieceBytes  int64 // as limits.Index.PieceBytes
+	rangeBytes  int64 // the least weight of a range file, as limits.Index.PieceBytes
 }
 
 // Applied returns index and term of the newest entry in the View.
@@ -159,7 +159,7 @@ func (v *View) Events(from int64, f func(e *kv.Event) bool) error {
 	var e kv.Event
 	for revision := max(from, v.history.slots.first); revision < v.history.slots.end; revision++ {
 		for sub := range v.history.changes(revision) {
-			at := changed(v.history.change(revision, sub).Load()).version()
+			at := refOfChange(v.history.change(revision, sub).Load()).version()
 			e = kv.Event{Sub: sub, Deleted: at.has(tombstone)}
 			key := ref(at.record.Load()).record().key()
 			var err error
@@ -264,7 +264,7 @@ func (v *View) Get(key []byte, revision int64) (pair kv.KeyValue, found bool, er
 	if revision, err = v.readable(revision); err != nil {
 		return pair, false, err
 	}
-	if r, at := v.find(key, behind(revision)); at != nil {
+	if r, at := v.find(key, endOf(revision)); at != nil {
 		pair, err = v.pair(r.key(), at)
 		found = err == nil
 	}
@@ -274,7 +274,7 @@ func (v *View) Get(key []byte, revision int64) (pair kv.KeyValue, found bool, er
 
 // ModifiedAt returns the revision of the last change of a key up to a revision that can be read; 0: the key did not exist.
 func (v *View) ModifiedAt(key []byte, revision int64) (modified int64) {
-	if _, at := v.find(key, behind(revision)); at != nil {
+	if _, at := v.find(key, endOf(revision)); at != nil {
 		modified = at.mod
 	}
 	runtime.KeepAlive(v)
@@ -368,8 +368,8 @@ func (r *RangeReader) begin() {
 	}
 }
 
-// goOn sets the key to begin with, before the first step. It may be a byte longer than a request's key.
-func (r *RangeReader) goOn(from []byte) { r.from, r.page = from, from }
+// continueFrom sets the key to begin with, before the first step. It may be a byte longer than a request's key.
+func (r *RangeReader) continueFrom(from []byte) { r.from, r.page = from, from }
 
 // Step looks at rows more keys, in the newest View. When done is true the result is complete; its slices are parts of
 // that View. An error is a *kv.Error and ends the read.
@@ -421,17 +421,17 @@ func (r *RangeReader) decide(v *View) error {
 		r.begin() // a compaction passed a read of the formerly newest revision: start again at the newest one
 		revision, err = v.revision, nil
 	}
-	if before := r.at; before != behind(revision) {
-		r.at = behind(revision)
-		r.countHow(v)
+	if before := r.at; before != endOf(revision) {
+		r.at = endOf(revision)
+		r.chooseCount(v)
 	}
 	return err
 }
 
-// countHow decides before the first step how an older revision is counted. It counts back from the newest one if the
+// chooseCount decides before the first step how an older revision is counted. It counts back from the newest one if the
 // range has many keys, and fewer revisions were made since than the range has keys.
-func (r *RangeReader) countHow(v *View) {
-	if len(r.q.End) == 0 || r.phase != firstPage || r.at == behind(v.revision) {
+func (r *RangeReader) chooseCount(v *View) {
+	if len(r.q.End) == 0 || r.phase != firstPage || r.at == endOf(v.revision) {
 		return
 	}
 	if n := v.count(&r.q); n > int64(v.countedRows) && v.revision-r.at.mod < n {
@@ -454,7 +454,7 @@ const unflagged = 8
 // countBack goes through the changes since the revision, as far as rows allow, and says whether the count is complete.
 func (r *RangeReader) countBack(v *View, rows int) (complete bool) {
 	h, left := &v.history, unflagged*rows
-	for ; r.next.mod <= v.revision; r.next = behind(r.next.mod) {
+	for ; r.next.mod <= v.revision; r.next = endOf(r.next.mod) {
 		for n := h.changes(r.next.mod); int64(r.next.sub) < n; r.next.sub++ {
 			change := h.change(r.next.mod, int64(r.next.sub)).Load()
 			if left--; left < 0 {
@@ -464,7 +464,7 @@ func (r *RangeReader) countBack(v *View, rows int) (complete bool) {
 				continue
 			}
 			left -= unflagged - 1
-			if key := ref(changed(change).version().record.Load()).record().key(); !within(key, r.q.Key, r.q.End) {
+			if key := ref(refOfChange(change).version().record.Load()).record().key(); !within(key, r.q.Key, r.q.End) {
 				continue
 			}
 			if change&changeDeleted != 0 {
@@ -480,7 +480,7 @@ func (r *RangeReader) countBack(v *View, rows int) (complete bool) {
 
 // advance evaluates a walk that stopped at next, or at the end of the range.
 func (r *RangeReader) advance(p *page, next []byte, ended bool) (done bool) {
-	newest := r.at == behind(p.v.revision)
+	newest := r.at == endOf(p.v.revision)
 	switch {
 	case r.phase == countAll:
 		r.count += p.Count
@@ -492,7 +492,7 @@ func (r *RangeReader) advance(p *page, next []byte, ended bool) (done bool) {
 	case r.phase == onePage:
 		if p.Count = r.count; ended || p.More || len(p.KVs) > 0 {
 			p.More = p.More || !ended
-			p.knowMore()
+			p.correctMore()
 			return true
 		}
 	case ended:
@@ -500,7 +500,7 @@ func (r *RangeReader) advance(p *page, next []byte, ended bool) (done bool) {
 	case newest && (len(p.KVs) > 0 || p.CountOnly):
 		p.More = !p.CountOnly
 		p.Count = p.v.count(&r.q)
-		p.knowMore()
+		p.correctMore()
 		return true
 	case p.Count > 0:
 		r.phase, r.count, r.from = countAll, p.Count, next
@@ -510,8 +510,8 @@ func (r *RangeReader) advance(p *page, next []byte, ended bool) (done bool) {
 	return false
 }
 
-// knowMore corrects More on a page that ended with its step, if its count shows how many pairs there are.
-func (p *page) knowMore() {
+// correctMore corrects More on a page that ended with its step, if its count shows how many pairs there are.
+func (p *page) correctMore() {
 	if p.Count > 0 && !p.CountOnly && !p.Filtered() {
 		p.More = int64(len(p.KVs)) < p.Count
 	}
@@ -565,7 +565,7 @@ func (p *page) add(r *record, at *version) {
 // countedRows keys because the trees know the count.
 func (p *page) walk(key []byte, rows int) (next []byte, ended bool) {
 	var from probe
-	newest := p.at == behind(p.v.revision)
+	newest := p.at == endOf(p.v.revision)
 	ended = true
 	p.v.tree.Ascend(from.set(key), func(r ref) bool {
 		record := r.record()

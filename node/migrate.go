@@ -166,7 +166,7 @@ func (s *storage) make(state *index.State, first origin, keep bool) error {
 	last, term := state.Applied()
 	shelf := snapshot.ShelfOf(state.View())
 	if !keep || shelf == nil || len(shelf.Parts()) == 0 || shelf.Base() != state.View().Base() {
-		state.Begin()
+		state.ResetExtents()
 		shelf = nil
 	}
 	for state.View(); state.Reclaim(); { // the base has nothing that is compacted

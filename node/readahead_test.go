@@ -197,8 +197,8 @@ func saveParts(t *testing.T, fs disk.FS, dir string, v *index.View) {
 	m.Cluster, m.Member, m.Version = 1, 1, "test"
 	m.Index, m.Term = v.Applied()
 	for from, more := []byte(nil), true; more; more = from != nil {
-		piece := v.BasePiece(from)
-		m.Parts = append(m.Parts, all(snapshot.BeginPiece(fs, dir, v.Base(), piece)).Part())
+		piece := v.BaseRange(from)
+		m.Parts = append(m.Parts, all(snapshot.BeginRangeFile(fs, dir, v.Base(), piece)).Part())
 		from = piece.Next()
 	}
 	for _, e := range v.Extents() {

@@ -116,7 +116,7 @@ func (l *life) check(fs *simdisk.Disk) error {
 	}
 	found := map[string]bool{}
 	for _, info := range got.Published {
-		want := l.known[base(info.Path)]
+		want := l.known[fileName(info.Path)]
 		if want == nil || info.Err != nil {
 			return fmt.Errorf("%s was published: %v", info.Path, info.Err)
 		}
@@ -130,7 +130,7 @@ func (l *life) check(fs *simdisk.Disk) error {
 		if err := difference(s, want); err != nil {
 			return fmt.Errorf("%s: %w", info.Path, err)
 		}
-		found[base(info.Path)] = true
+		found[fileName(info.Path)] = true
 	}
 	for n := range l.durable {
 		if !found[n] {

@@ -224,10 +224,10 @@ func TestForged(t *testing.T) {
 		"same key twice":            forged().head(0).block(kindKeys, 2, 0, append(record("k", 2), record("k", 3)...)),
 		"keys out of order":         forged().head(0).block(kindKeys, 2, 0, append(record("l", 2), record("k", 3)...)),
 		"same key in the next":      forged().head(0).block(kindKeys, 1, 0, record("k", 2)).block(kindKeys, 1, 0, record("k", 3)),
-		"goes on, but another":      forged().head(0).block(kindKeys, 1, goesOn, record("k", 2)).block(kindKeys, 1, 0, record("l", 3)),
-		"goes on, but older":        forged().head(0).block(kindKeys, 1, goesOn, record("k", 2)).block(kindKeys, 1, 0, record("k", 2)),
-		"goes on, but ends":         forged().head(0).block(kindKeys, 1, goesOn, record("k", 2)).tail(1, 1),
-		"goes on without a record":  forged().head(0).block(kindKeys, 0, goesOn, nil).block(kindKeys, 1, 0, record("k", 2)),
+		"goes on, but another":      forged().head(0).block(kindKeys, 1, continues, record("k", 2)).block(kindKeys, 1, 0, record("l", 3)),
+		"goes on, but older":        forged().head(0).block(kindKeys, 1, continues, record("k", 2)).block(kindKeys, 1, 0, record("k", 2)),
+		"goes on, but ends":         forged().head(0).block(kindKeys, 1, continues, record("k", 2)).tail(1, 1),
+		"goes on without a record":  forged().head(0).block(kindKeys, 0, continues, nil).block(kindKeys, 1, 0, record("k", 2)),
 		"tail counts keys wrong":    forged().head(0).block(kindKeys, 1, 0, record("k", 2)).tail(2, 1),
 		"tail counts versions":      forged().head(0).block(kindKeys, 1, 0, record("k", 2)).tail(1, 2),
 		"tail of another length":    forged().head(0).block(kindTail, 0, 0, make([]byte, 63)),
@@ -246,8 +246,8 @@ func TestForged(t *testing.T) {
 		"older in the next":         forged().head(0).block(kindChanges, 1, 0, record("k", 3)).block(kindChanges, 1, 0, record("k", 2)).tail(2, 2),
 		"fewer changes than there":  forged().head(0).block(kindChanges, 1, 0, append(record("k", 2), record("l", 3)...)).tail(1, 1),
 		"more changes than there":   forged().head(0).block(kindChanges, 2, 0, record("k", 2)).tail(2, 2),
-		"change that goes on":       forged().head(0).block(kindChanges, 1, goesOn, record("k", 2)).tail(1, 1),
-		"changes within a key":      forged().head(0).block(kindKeys, 1, goesOn, record("k", 2)).block(kindChanges, 1, 0, record("k", 3)).tail(2, 2),
+		"change that goes on":       forged().head(0).block(kindChanges, 1, continues, record("k", 2)).tail(1, 1),
+		"changes within a key":      forged().head(0).block(kindKeys, 1, continues, record("k", 2)).block(kindChanges, 1, 0, record("k", 3)).tail(2, 2),
 		"tail counts changes wrong": forged().head(0).block(kindChanges, 1, 0, record("k", 2)).tail(1, 2),
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, f.b, damage.ErrDamaged, "%s", name) })
@@ -332,7 +332,7 @@ func FuzzRead(f *testing.F) {
 		f.Add(b)
 	}
 	for _, g := range []*forge{
-		forged().head(0).block(kindKeys, 1, goesOn, record("k", 2)).block(kindKeys, 1, 0, record("k", 3)).tail(1, 2),
+		forged().head(0).block(kindKeys, 1, continues, record("k", 2)).block(kindKeys, 1, 0, record("k", 3)).tail(1, 2),
 		forged().head(3).block(kindStat, 0, 0, []byte("abc")).block(kindKeys, 2, 0, append(record("k", 2), record("l", 3, 4)...)).tail(2, 3),
 		forged().head(0).raw(header{kind: kindKeys, length: 1<<32 - 1}, nil),
 	} {

@@ -1,59 +1,60 @@
-// Package snapshot stores the whole replicated state at one applied index as a file.
+// Package snapshot stores the whole replicated state at one applied index as files.
 //
-// A snapshot is saved from an immutable View, in steps of bounded size, while writes continue. It is published by one
-// rename, and only a complete, synced file ever gets a published name. Another member receives it piece by piece, and
+// A snapshot is saved from an immutable View, in steps of bounded size, while writes continue ([Saver]). It is published by one
+// rename, and only a complete, synced file ever gets a published name. Another member receives it in chunks ([Receiver]), and
 // publishes it in the same way. After an interruption the transfer continues at the end of the last intact block. The
-// package has no goroutine, lock or clock: one actor, the snapshotter, owns the folder.
+// package has no goroutine, lock or clock, except for the reads of a [Shelf]: one actor, the snapshotter, owns the folder.
 //
 // # Names
 //
 //	<index>-<term>.snap                   published: complete, synced, and unchanged until it is removed
 //	<index>-<term>.snap.tmp               being saved; after a restart it is a leftover to be removed
 //	<index>-<term>.snap.<sha-256>.tmp     being received; after a restart it can be continued
-//	<number>-<sha-256>.part               a part, which snapshots list; .tmp and .<sha-256>.tmp as above
+//	<number>-<sha-256>.part               a part file, which snapshots list; .tmp and .<sha-256>.tmp as above
 //
 // Index, term and number are decimal with twenty digits, so names sort by index. The SHA-256 is that of the finished file, in
 // hexadecimal.
 //
 // # Parts
 //
-// A member's snapshot has only the newest changes: those behind the last extent (package index, "Extents"). Its
-// head lists the files with the others, its parts: the pieces of the base, in key order, and then the extents, in order. A small new state
-// has none. A part has the format of a snapshot without a state. A piece has all versions of a range of the base's keys. An extent has all its changes, in
-// the order of their revisions: a member writes them as they lie in its memory. The content of a part decides its bytes, and its
-// bytes decide its name: equal parts of two members, or of two bases, are one file, which is written and transferred once.
+// A snapshot's own file has only the newest changes: those behind the last extent (package index, "Extents"). Its
+// head lists its part files with all others: the range files of the base, in key order, and then the extents, in order. A small new state
+// has none. A part file has the format of a snapshot without a state. A range file has all versions of a range of the base's keys. An
+// extent has all its changes, in the order of their revisions. The content of a part file decides its bytes, and its
+// bytes decide its name: equal part files of two members, or of two bases, are one file, which is written and transferred once.
 //
-//	00000000000000005000-00000000000000000003.snap      lists the parts, and has the changes of the open extent
-//	00000000000000000000-1f83...part                    a piece of the base
-//	00000000000000000000-7a02...part                    the next piece
+//	00000000000000005000-00000000000000000003.snap      lists the part files, and has the changes of the open extent
+//	00000000000000000000-1f83...part                    a range file of the base
+//	00000000000000000000-7a02...part                    the next range file
 //	00000000000000000007-c4de...part                    extent 7
 //	00000000000000000008-03b1...part                    extent 8
 //
-// Load builds the base, and makes the changes of the extents and of the snapshot again. A version is kept if the history of the state
-// still has the change that superseded it; so a version that was dropped, or a tombstone, stays gone without a mark in its file.
+// Load adds the versions of the base (index.Builder.AddBase), and then replays the changes of the extents and of the snapshot (Replay). A
+// version is kept if the history of the state still has the change that superseded it; so a version that was dropped, or a tombstone, stays
+// gone without a mark in its file.
 //
-// A part is published before the snapshot that lists it, and removed after the last one. A snapshot without one of its parts is
-// damaged. Only a start that takes another member's snapshot publishes that before its parts. [Salvage] reads the sound blocks of a damaged
-// one.
+// A part file is published before the snapshot that lists it, and removed after the last one. A snapshot without one of its part files is
+// damaged. Only a start that takes another member's snapshot publishes that before its part files. [Salvage] reads the sound blocks of a
+// damaged one.
 //
 // # Values
 //
-// A [Shelf] reads single values from parts: those of superseded versions, which are not in memory (package index, "Values in files"). For
-// each part it knows where the chunks of about limits.ChunkBytes begin, 24 bytes for each chunk, and the first key of each chunk of
-// a piece. The saver of a part notes these places, and so does a load. To read a value, the Shelf reads one chunk and looks for the
-// version in it. The last chunk stays in memory for the next read. The Shelf does not check the block: the index compares the checksum of
-// the version. At most limits.ValueReads values are read at a time.
+// A [Shelf] reads single values from part files: those of superseded versions, which are not in memory (package index, "Values in files").
+// For each file it has an index of the chunks, of about limits.ChunkBytes each: where a chunk begins, 24 bytes, and in a range file its
+// first key. The saver of a part file makes this index, and so does a load. To read a value, the Shelf reads one chunk and looks for
+// the version in it. The last chunk stays in memory for the next read. The Shelf does not check the block: package index compares the
+// checksum of the version. At most limits.ValueReads values are read at a time.
 //
 // A Shelf reads up to the last revision before which no extent is missing. Extents behind that wait on the Shelf for a newer base. A part
-// with a wrong value, or without a version that it must have, is reported once as damaged ([Shelf.Damaged]).
+// file with a wrong value, or without a version that it must have, is reported once as damaged ([Shelf.Damaged]).
 //
 // # Bytes
 //
 // Integers outside of msgpack are little-endian; checksums are CRC-32C. A file is a prelude, then blocks:
 //
-//	prelude, head, state... and changes... of a snapshot, or keys... or changes... of a part, tail
+//	prelude, head, state... and changes... of a snapshot, or keys... or changes... of a part file, tail
 //
-//	prelude, 32 bytes: that of package damage without content; feature 1 = the file is a part
+//	prelude, 32 bytes: that of package damage without content; feature 1 = a part file
 //
 //	block, 32 bytes and its payload
 //	 0  4  kind: "head", "stat", "keys" or "tail"
@@ -67,8 +68,8 @@
 //	32     payload
 //
 //	head   of a snapshot a [Meta] and the bytes of state, in the encoding of package codec, of which a reader refuses unknown fields; of
-//	       a part its number, as msgpack
-//	stat   a part of the bytes that index.View.AppendMeta wrote: the whole state except keys
+//	       a part file its number, as msgpack
+//	stat   bytes of the output of index.View.AppendMeta: the whole state except keys
 //	keys   records, in key order, each msgpack [key, [version...]], the versions oldest first;
 //	       version = [mod, sub, create, version, lease, value, author], value nil for a tombstone; without author: no seventh
 //	       element
@@ -79,8 +80,6 @@
 // A keys block is closed when it holds 256 KiB, so only its last version can exceed that size. If a key's versions do
 // not fit, the key continues as the first record of the next block. Keys and values are contiguous and not compressed,
 // so a value can be read in place from a mapped file.
-//
-// Member is the member that saved the file: a received snapshot stays unchanged, byte for byte.
 //
 // # Checks and their reasons
 //
@@ -107,8 +106,8 @@
 //  1. Write under a temporary name in the same folder. Sync every 1 MiB (of a received file, only start the
 //     write-back), so that the final sync does not delay the log's syncs. Then fsync the file.
 //  2. Check the file. The saver reads it back from the medium, past the page cache, verifies every block's checksums, and proves
-//     that a load accepts the content (index.Proof). A part is compared with the state once, by the sum of its checksums or change
-//     by change. The list of a snapshot's parts must have no gap. A
+//     that a load accepts the content (index.Proof). A part file is compared with the state once, by the sum of its checksums or
+//     change by change. The list of a snapshot's part files must have no gap. A
 //     received file is read back and verified while it arrives, and the same pass builds the state ([Readback]). That pass drops the
 //     pages that it has read from the page cache, because the file is not read again soon. A damaged file is removed.
 //  3. Close it and rename it to its published name, which must be free; fsync the folder.
@@ -117,7 +116,7 @@
 // Invariants:
 //
 //  1. A published name always belongs to a complete, synced file that was intact when it was published.
-//  2. A rename replaces only a file with the same content: a part. If the last step of
+//  2. A rename replaces only a file with the same content: a part file. If the last step of
 //     another publication fails, removing the name therefore undoes the publication.
 //  3. A file whose write or sync has failed is never written or synced again: it is removed, and the error stays.
 //  4. Every file that List returns is durable: List syncs the folder first. Otherwise, after a kill -9 between rename

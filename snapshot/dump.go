@@ -24,7 +24,7 @@ func Dump(fs disk.FS, path string, to io.Writer, asJSON bool) error {
 	d := dump{damage.NewDump(to, asJSON)}
 	d.file(path, f)
 	m, t, whole := read(path, f, sha256.New(), ignore{})
-	if id, ok := parsePart(base(path)); ok && whole == nil && t.sha != id.sha {
+	if id, ok := parsePart(fileName(path)); ok && whole == nil && t.sha != id.sha {
 		whole = damage.At(path, 0, "its SHA-256 is %x, not what its name says", t.sha)
 	}
 	if d.First == nil {
@@ -45,7 +45,7 @@ func missing(fs disk.FS, path string, p Part) error {
 	if err == nil && found.Bytes != p.Bytes {
 		return damage.At(path, preludeBytes, "its part %s has %d bytes, not %d", p.Name(), found.Bytes, p.Bytes)
 	}
-	return absent(join(parent(path), p.Name()), err)
+	return missingIsDamage(join(parent(path), p.Name()), err)
 }
 
 type dump struct{ *damage.Dump }
@@ -105,7 +105,9 @@ func (d *dump) file(path string, f disk.File) {
 		d.wrong(err)
 		return
 	}
-	d.Line(dumpLine{Kind: "snapshot", File: base(path), Format: int(format.Version), Bytes: w.size}, "snapshot %s: format %d, %d bytes\n", base(path), format.Version, w.size)
+	name := fileName(path)
+	d.Line(dumpLine{Kind: "snapshot", File: name, Format: int(format.Version), Bytes: w.size},
+		"snapshot %s: format %d, %d bytes\n", name, format.Version, w.size)
 	for w.next < w.size {
 		b, err := w.block()
 		d.wrong(err)
@@ -177,7 +179,7 @@ func (l *dumpLine) keys(b block) string {
 	}
 	l.Keys, l.Versions, l.FirstKey, l.LastKey = uint64(b.records), uint64(versions), first, last
 	text := fmt.Sprintf("  %d keys, %d versions, %.64q to %.64q", b.records, versions, first, last)
-	if b.flags&goesOn != 0 {
+	if b.flags&continues != 0 {
 		text += " and on"
 	}
 	return text

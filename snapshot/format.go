@@ -19,8 +19,8 @@ const (
 	// isPart is the incompatible feature of a part.
 	isPart = 1
 
-	// goesOn is the flag of a block whose last key has more versions in the next block.
-	goesOn = 1
+	// continues is the flag of a block whose last key has more versions in the next block.
+	continues = 1
 )
 
 // kind is four letters, readable in a hex dump.
@@ -94,7 +94,7 @@ func (k kind) blockMost() uint32 {
 // Meta describes the state that a snapshot holds.
 type Meta struct {
 	Cluster   uint64 `msgpack:"c"`
-	Member    uint64 `msgpack:"m"` // the member that saved it
+	Member    uint64 `msgpack:"m"` // the member that saved it; a receiver keeps the file byte for byte
 	Index     uint64 `msgpack:"i"` // the last applied entry; of a part its number
 	Term      uint64 `msgpack:"t"` // and its term
 	ConfState []byte `msgpack:"f"` // raft's configuration at that index, protobuf; opaque here
@@ -102,7 +102,7 @@ type Meta struct {
 	Revision  int64  `msgpack:"r"`
 	Live      int64  `msgpack:"l"` // bytes of the live keys: a load takes that much memory, and more for the history
 	Version   string `msgpack:"v"` // of the qkv that saved it
-	// Parts are the files that hold the older changes: those of the base, in key order, and the extents, in order.
+	// Parts are the part files with the older changes: the range files of the base, in key order, and then the extents, in order.
 	Parts []Part `msgpack:"p"`
 }
 

@@ -173,7 +173,7 @@ func TestBounds(t *testing.T) {
 		if b.kind == kindKeys && b.length > limits.SnapshotBlockBytes+1_500_000+100 {
 			t.Errorf("block %d has %d bytes", b.number, b.length)
 		}
-		if b.kind == kindKeys && b.flags&goesOn != 0 {
+		if b.kind == kindKeys && b.flags&continues != 0 {
 			kinds["goes on"]++
 		}
 	})

@@ -17,7 +17,7 @@ import (
 
 // TestMain makes savers write little at a time, so that a small file takes many writes, each of which may fail.
 func TestMain(m *testing.M) {
-	gatherBytes = 8 * disk.DirectBytes
+	bufferBytes = 8 * disk.DirectBytes
 	os.Exit(m.Run())
 }
 
@@ -179,7 +179,7 @@ func trySave(fs disk.FS, dir string, s *fake, n int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	sv.Piece = 3 * disk.DirectBytes // so that a write, or a read, may fail between two of one room
+	sv.CallBytes = 3 * disk.DirectBytes // so that a write, or a read, may fail between two of one room
 	for {
 		if done, err := sv.Step(n); done || err != nil {
 			return sv.Info().Path, err
@@ -321,7 +321,7 @@ func Verify(fs disk.FS, path string) (Meta, error) {
 	err = v.finish()
 	for _, p := range v.reading.meta.Parts {
 		part := join(parent(path), p.Name())
-		err = errors.Join(err, absent(part, VerifyPart(fs, part, p)))
+		err = errors.Join(err, missingIsDamage(part, VerifyPart(fs, part, p)))
 	}
 	return v.reading.meta, err
 }

@@ -81,7 +81,7 @@ func saveView(t testing.TB, fs disk.FS, dir string, v *index.View, step int) str
 // sameView compares all that two views hold, versions that are superseded and deleted included.
 func sameView(t testing.TB, got, want *index.View) {
 	t.Helper()
-	if err := agree(Meta{
+	if err := compareHead(Meta{
 		Index: first(want.Applied()), Term: second(want.Applied()), Revision: want.Revision(), Digest: want.Digest(),
 	}, got); err != nil {
 		t.Fatal(err)

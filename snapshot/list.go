@@ -86,7 +86,7 @@ type Info struct {
 	Err   error
 }
 
-// Whole is the size of the file and of its parts.
+// Whole is the size of the file and of its part files.
 func (i *Info) Whole() int64 {
 	n := i.Bytes
 	for _, p := range i.Parts {
@@ -97,7 +97,7 @@ func (i *Info) Whole() int64 {
 
 // PartAt describes the part with a path, as far as its name and its size do.
 func PartAt(fs disk.FS, path string) (Part, error) {
-	id, ok := parsePart(base(path))
+	id, ok := parsePart(fileName(path))
 	if !ok {
 		panic(fmt.Sprintf("%s is not the name of a part", path))
 	}
@@ -190,11 +190,11 @@ func SetAside(fs disk.FS, path, dir string) (string, error) {
 	if err := fs.MkdirAll(dir); err != nil {
 		return "", fmt.Errorf("set a snapshot aside: %w", err)
 	}
-	to := join(dir, base(path))
-	err := free(fs, to)
+	to := join(dir, fileName(path))
+	err := checkAbsent(fs, to)
 	for n := 1; errors.Is(err, iofs.ErrExist); n++ {
-		to = join(dir, base(path)+"."+strconv.Itoa(n))
-		err = free(fs, to)
+		to = join(dir, fileName(path)+"."+strconv.Itoa(n))
+		err = checkAbsent(fs, to)
 	}
 	if err == nil {
 		err = fs.Rename(path, to)

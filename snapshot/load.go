@@ -23,7 +23,7 @@ type loading struct {
 func (l *loading) open(m Meta, state []byte) (err error) {
 	l.builder, err = index.NewBuilder(l.reserve, state, l.limits)
 	if err == nil {
-		err = gapless(m.Parts, l.builder.OpenFrom())
+		err = checkGaps(m.Parts, l.builder.OpenFrom())
 	}
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func (l *loading) key(key []byte, versions []index.Version) error {
 	return l.builder.Add(key, versions)
 }
 
-func (l *loading) changes(all []index.KeyedVersion) error { return l.builder.Redo(all) }
+func (l *loading) changes(all []index.KeyedVersion) error { return l.builder.Replay(all) }
 
 // finish returns the state, after comparing it with the head.
 func (l *loading) finish(path string, m Meta) (*index.State, error) {
@@ -59,7 +59,7 @@ func (l *loading) finish(path string, m Meta) (*index.State, error) {
 	if err != nil {
 		return nil, damage.At(path, preludeBytes, "all checksums are right, but the state is not: %v", err)
 	}
-	if err := agree(m, state.View()); err != nil {
+	if err := compareHead(m, state.View()); err != nil {
 		return nil, damage.At(path, preludeBytes, "all checksums are right, but %v", err)
 	}
 	return state, nil
@@ -117,7 +117,7 @@ func (p proven) finish(path string, m Meta, part bool) (err error) {
 	if part {
 		err = p.Finish()
 	} else if err = p.FinishSnapshot(); err == nil {
-		err = agree(m, p)
+		err = compareHead(m, p)
 	}
 	if err != nil {
 		err = damage.At(path, preludeBytes, "all checksums are right, but the content is not: %v", err)
@@ -125,8 +125,8 @@ func (p proven) finish(path string, m Meta, part bool) (err error) {
 	return err
 }
 
-// agree returns the difference between the head of a file and its state, nil if there is none.
-func agree(m Meta, v interface {
+// compareHead returns the difference between the head of a file and its state, nil if there is none.
+func compareHead(m Meta, v interface {
 	Applied() (index, term uint64)
 	Revision() int64
 	Digest() uint64

@@ -7,7 +7,7 @@ import (
 	"qkv/log/disk"
 )
 
-// Reader sends a published file piece by piece to another member. The file may be removed meanwhile: an open file stays
+// Reader sends a published file chunk by chunk to another member. The file may be removed meanwhile: an open file stays
 // readable. The receiver detects damage by the SHA-256; the sender then has to Verify.
 type Reader struct {
 	file disk.File
@@ -35,7 +35,7 @@ func Open(fs disk.FS, path string) (*Reader, error) {
 		f.Close()
 		return nil, err
 	}
-	return &Reader{file: f, meta: m, name: base(path), size: size, sha: t.sha}, nil
+	return &Reader{file: f, meta: m, name: fileName(path), size: size, sha: t.sha}, nil
 }
 
 // Name is the published name, as Receive takes it.

@@ -11,10 +11,10 @@ import (
 	"qkv/log/disk"
 )
 
-// Part names a file with a part of a state's older changes: an extent, or a piece of the base. Its content decides its name, so equal
-// parts of two members have the same name, and are copied once.
+// Part names a part file: an extent, or a range of the base. Its content decides its name, so equal part files of two members have the
+// same name, and are copied once.
 type Part struct {
-	Number uint64   `msgpack:"n"` // of the extent; 0: a piece of the base
+	Number uint64   `msgpack:"n"` // of the extent; 0: a range file
 	From   int64    `msgpack:"f"` // the extent's first revision
 	To     int64    `msgpack:"t"` // the extent's last revision, or the base's
 	SHA    [32]byte `msgpack:"s"` // the tail's
@@ -28,9 +28,9 @@ func partName(number uint64, sha [32]byte) string {
 	return fmt.Sprintf("%0*d-%s%s", digits, number, hex.EncodeToString(sha[:]), partSuffix)
 }
 
-// gapless returns an error if a list of parts does not have all changes before a revision: the pieces of one base, and then the extents
-// behind it.
-func gapless(all []Part, before int64) error {
+// checkGaps returns an error if a list of part files does not have all changes before a revision: the range files of one base, and then the
+// extents behind it.
+func checkGaps(all []Part, before int64) error {
 	next := int64(index.EmptyBase + 1)
 	for i, p := range all {
 		if p.Number == 0 && i > 0 && (all[i-1].Number > 0 || all[i-1].To != p.To) || p.Number > 0 && p.From != next {
@@ -44,8 +44,8 @@ func gapless(all []Part, before int64) error {
 	return nil
 }
 
-// PartError says which part of a snapshot is missing, damaged or cannot be read. The snapshot itself is sound: it can be loaded when the
-// part is there again.
+// PartError says which part file of a snapshot is missing, damaged or cannot be read. The snapshot's own file is sound: it can be loaded
+// when the part file is there again.
 type PartError struct {
 	Part Part
 	Err  error
@@ -56,8 +56,8 @@ func (e *PartError) Error() string { return e.Err.Error() }
 // Unwrap returns the reason.
 func (e *PartError) Unwrap() error { return e.Err }
 
-// loadPart passes a part to the builder of a state: the versions of a piece of the base, or the changes of an extent. It returns the
-// part's Volume.
+// loadPart passes a part file to the builder of a state: the versions of a range of the base, or the changes of an extent. It returns the
+// file's Volume.
 func loadPart(fs disk.FS, dir string, p Part, b *index.Builder) (*Volume, error) {
 	v, err := loadContent(fs, dir, p, b)
 	if err != nil {
@@ -70,19 +70,19 @@ func loadContent(fs disk.FS, dir string, p Part, b *index.Builder) (*Volume, err
 	path := join(dir, p.Name())
 	f, err := fs.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("open a part of a snapshot: %w", absent(placeOf(fs, path), err))
+		return nil, fmt.Errorf("open a part of a snapshot: %w", missingIsDamage(shownPath(fs, path), err))
 	}
 	defer f.Close()
 	v := &Volume{Part: p, fs: fs, path: path}
-	_, t, err := readNoting(v.place(), f, nil, partContent{b}, &v.places)
+	_, t, err := readIndexed(v.shownPath(), f, nil, partContent{b}, &v.chunkIndex)
 	if err == nil && t.sha != p.SHA {
-		err = damage.At(v.place(), 0, "its SHA-256 is %x, not what its name says", t.sha)
+		err = damage.At(v.shownPath(), 0, "its SHA-256 is %x, not what its name says", t.sha)
 	}
 	return v, err
 }
 
-// absent makes the error of an absent file one of damage.
-func absent(path string, err error) error {
+// missingIsDamage makes the error of a file that does not exist one of damage.
+func missingIsDamage(path string, err error) error {
 	if errors.Is(err, iofs.ErrNotExist) {
 		return damage.At(path, 0, "the file is missing")
 	}
@@ -96,4 +96,4 @@ func (partContent) open(Meta, []byte) error { return nil }
 
 func (c partContent) key(key []byte, versions []index.Version) error { return c.AddBase(key, versions) }
 
-func (c partContent) changes(all []index.KeyedVersion) error { return c.Redo(all) }
+func (c partContent) changes(all []index.KeyedVersion) error { return c.Replay(all) }

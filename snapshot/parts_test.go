@@ -48,7 +48,7 @@ func newPartMember(t testing.TB, fs disk.FS, l limits.Index) *partMember {
 // begin makes all keys and the history the base, as a restored folder begins.
 func (m *partMember) begin() {
 	m.state.Refound(index.Founders(map[string]uint64{"n1": 8}))
-	m.state.Begin()
+	m.state.ResetExtents()
 	m.tell()
 }
 
@@ -80,8 +80,8 @@ func (m *partMember) store() {
 		var base []Part
 		m.newer = nil
 		for from, more := []byte(nil), true; more; {
-			piece := v.BasePiece(from)
-			base = append(base, m.open(m.save(BeginPiece(m.fs, "d", v.Base(), piece)), false))
+			piece := v.BaseRange(from)
+			base = append(base, m.open(m.save(BeginRangeFile(m.fs, "d", v.Base(), piece)), false))
 			from = piece.Next()
 			more = from != nil
 		}
@@ -434,7 +434,7 @@ func TestPartIsMadeAgain(t *testing.T) {
 	name := "d/" + m.base[0].Name()
 	sound := slurp(t, m.fs, name)
 	again := func() error {
-		saver, err := BeginPiece(m.fs, "d", m.base[0].To, m.state.View().BasePiece(nil))
+		saver, err := BeginRangeFile(m.fs, "d", m.base[0].To, m.state.View().BaseRange(nil))
 		for done := false; err == nil && !done; {
 			done, err = saver.Step(1 << 20)
 		}

@@ -6,6 +6,6 @@ import "path"
 
 func join(dir, name string) string { return dir + "/" + name }
 
-func base(p string) string { return path.Base(p) }
+func fileName(p string) string { return path.Base(p) }
 
 func parent(p string) string { return path.Dir(p) }

@@ -50,7 +50,7 @@ func TestSaveInPieces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Piece = piece
+	s.CallBytes = piece
 	for done := false; !done; {
 		if done, err = s.Step(1 << 20); err != nil {
 			t.Fatal(err)
@@ -68,7 +68,7 @@ func TestSaveInPieces(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer v.Close()
-	v.Piece = piece
+	v.CallBytes = piece
 	for done := false; !done; {
 		if done, err = v.Step(1 << 20); err != nil {
 			t.Fatal(err)

@@ -38,7 +38,7 @@ func (v faultyView) Digest() uint64 { return v.View.Digest() ^ v.digest }
 func (v faultyView) AppendMeta(dst []byte) []byte { return v.meta(v.View.AppendMeta(dst)) }
 
 type faultyPiece struct {
-	*index.BasePiece
+	*index.BaseRange
 	scanned
 }
 
@@ -127,8 +127,8 @@ func TestSaverProvesWhatItWrote(t *testing.T) {
 	m.begin()
 	v = m.state.View()
 	for name, wrong := range wrongs {
-		piece := v.BasePiece(nil)
-		s, err := BeginPiece(fs, "d", v.Base(), faultyPiece{piece, scanned{piece.Scan, about("k3", wrong)}})
+		piece := v.BaseRange(nil)
+		s, err := BeginRangeFile(fs, "d", v.Base(), faultyPiece{piece, scanned{piece.Scan, about("k3", wrong)}})
 		refused("a piece: "+name, s, err)
 	}
 	for n := range 2000 {

@@ -16,52 +16,52 @@ import (
 // the final sync short. Its first error is final: the caller abandons the file.
 type output struct {
 	disk.File
-	offset int64 // end of the appended bytes, including gathered ones
+	offset int64 // end of the appended bytes, including buffered ones
 	synced int64
-	// room is a page-aligned buffer for appended bytes, nil for none. It is written when it is full, so the file
-	// bypasses the page cache. gathered is the length of its unwritten content, which offset includes.
-	room     []byte
-	gathered int
-	piece    int // largest size of one write, a multiple of disk.DirectBytes; 0: no limit
-	// behind means that the file is written back as it grows and synced only at its end. back is the end of the started
-	// write-back.
-	behind bool
-	back   int64
+	// buffer is page-aligned, for appended bytes; nil for none. It is written when it is full, so the file bypasses the
+	// page cache. buffered is the length of its unwritten content, which offset includes.
+	buffer    []byte
+	buffered  int
+	callBytes int // bound of one write, a multiple of disk.DirectBytes; 0: none
+	// writesBack: the kernel writes the file back as it grows, and the file is synced only at its end. startedBack is the end
+	// of the started write-back.
+	writesBack  bool
+	startedBack int64
 }
 
-// gatherBytes is the size of the buffer, which is synced at once. Tests use smaller ones.
-var gatherBytes = limits.SnapshotSyncBytes
+// bufferBytes is the size of the buffer. Its content is written and synced together. Tests use a smaller one.
+var bufferBytes = limits.SnapshotSyncBytes
 
-// rooms keeps the buffers of ended outputs: most files are far smaller than a buffer, and clearing one costs more than
-// writing such a file.
-var rooms sync.Pool
+// bufferPool keeps the buffers of ended outputs: most files are far smaller than a buffer, and clearing one costs more
+// than writing such a file.
+var bufferPool sync.Pool
 
-// gather returns a page-aligned buffer for an output.
-func gather() []byte {
-	if room, ok := rooms.Get().(*[]byte); ok {
-		return *room
+// newBuffer returns a page-aligned buffer for an output.
+func newBuffer() []byte {
+	if buffer, ok := bufferPool.Get().(*[]byte); ok {
+		return *buffer
 	}
-	room := make([]byte, gatherBytes+disk.DirectBytes)
-	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(room))) & (disk.DirectBytes - 1))
-	return room[skip : skip+gatherBytes]
+	buffer := make([]byte, bufferBytes+disk.DirectBytes)
+	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(buffer))) & (disk.DirectBytes - 1))
+	return buffer[skip : skip+bufferBytes]
 }
 
-// spend gives the buffer up.
-func (o *output) spend() {
-	if room := o.room; room != nil {
-		rooms.Put(&room)
-		o.room = nil
+// releaseBuffer gives the buffer back.
+func (o *output) releaseBuffer() {
+	if buffer := o.buffer; buffer != nil {
+		bufferPool.Put(&buffer)
+		o.buffer = nil
 	}
 }
 
-// gatherAll appends b through the buffer.
-func (o *output) gatherAll(b []byte) error {
+// appendBuffered appends b through the buffer.
+func (o *output) appendBuffered(b []byte) error {
 	for len(b) > 0 {
-		n := copy(o.room[o.gathered:], b)
+		n := copy(o.buffer[o.buffered:], b)
 		b = b[n:]
-		o.gathered += n
+		o.buffered += n
 		o.offset += int64(n)
-		if o.gathered == len(o.room) {
+		if o.buffered == len(o.buffer) {
 			err := o.flush()
 			if err == nil {
 				err = o.syncNow()
@@ -74,12 +74,12 @@ func (o *output) gatherAll(b []byte) error {
 	return nil
 }
 
-// flush writes the gathered bytes. Only the last flush has less than a full buffer, or a partial page.
+// flush writes the buffered bytes. Only the last flush has less than a full buffer, or a partial page.
 func (o *output) flush() error {
-	at, b := o.offset-int64(o.gathered), o.room[:o.gathered]
-	o.gathered = 0
+	at, b := o.offset-int64(o.buffered), o.buffer[:o.buffered]
+	o.buffered = 0
 	whole := len(b) &^ (disk.DirectBytes - 1)
-	_, err := pieces(b[:whole], o.piece, func(b []byte, done int) (int, error) { return len(b), o.WritePages(b, at+int64(done)) })
+	_, err := inCalls(b[:whole], o.callBytes, func(b []byte, done int) (int, error) { return len(b), o.WritePages(b, at+int64(done)) })
 	if err == nil && whole < len(b) {
 		_, err = o.WriteAt(b[whole:], at+int64(whole))
 	}
@@ -90,8 +90,8 @@ func (o *output) flush() error {
 }
 
 func (o *output) append(b []byte) error {
-	if o.room != nil {
-		return o.gatherAll(b)
+	if o.buffer != nil {
+		return o.appendBuffered(b)
 	}
 	n, err := o.WriteAt(b, o.offset)
 	if err == nil && n < len(b) {
@@ -101,7 +101,7 @@ func (o *output) append(b []byte) error {
 		return fmt.Errorf("write %d bytes at %d: %w", len(b), o.offset, err)
 	}
 	o.offset += int64(n)
-	if o.behind {
+	if o.writesBack {
 		return o.writeBack()
 	}
 	return o.syncNow()
@@ -110,11 +110,11 @@ func (o *output) append(b []byte) error {
 // writeBack keeps the medium in step: at most limits.SnapshotBackBytes of write-back are under way. The final sync
 // stays short, and syncs of other files never wait for more.
 func (o *output) writeBack() error {
-	for ; o.offset-o.back >= limits.SnapshotSyncBytes; o.back += limits.SnapshotSyncBytes {
-		if err := o.WriteBack(o.back, limits.SnapshotSyncBytes, false); err != nil {
+	for ; o.offset-o.startedBack >= limits.SnapshotSyncBytes; o.startedBack += limits.SnapshotSyncBytes {
+		if err := o.WriteBack(o.startedBack, limits.SnapshotSyncBytes, false); err != nil {
 			return err
 		}
-		if there := o.back - limits.SnapshotBackBytes; there >= 0 {
+		if there := o.startedBack - limits.SnapshotBackBytes; there >= 0 {
 			if err := o.WriteBack(there, limits.SnapshotSyncBytes, true); err != nil {
 				return err
 			}
@@ -132,8 +132,8 @@ func (o *output) syncNow() error {
 	return o.Datasync()
 }
 
-// free returns an error that wraps fs.ErrExist if a file of that name exists.
-func free(fs disk.FS, path string) error {
+// checkAbsent returns an error that wraps fs.ErrExist if a file of that name exists.
+func checkAbsent(fs disk.FS, path string) error {
 	f, err := fs.Open(path)
 	switch {
 	case errors.Is(err, iofs.ErrNotExist):
@@ -148,7 +148,7 @@ func free(fs disk.FS, path string) error {
 // publish gives a synced file its published name, which no file may have: step 3 of doc.go. It closes f. After an error
 // no file of that name exists, as far as this process can see, and a crash can bring back only the complete file.
 func publish(fs disk.FS, f disk.File, dir, tmp, name string) error {
-	if err := free(fs, join(dir, name)); err != nil {
+	if err := checkAbsent(fs, join(dir, name)); err != nil {
 		f.Close()
 		fs.Remove(join(dir, tmp))
 		return err

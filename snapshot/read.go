@@ -24,30 +24,30 @@ type reading struct {
 	total int64 // of the whole file; the walker may see only its beginning
 	begun bool  // the head is read
 	left  uint64
-	state []byte // the part read so far; left more bytes follow
+	state []byte // the bytes of state read so far; left more follow
 	keys  decoder
 	open  bool // content has received the state
 	meta  Meta
 }
 
 func newReading(w *walker, total int64, c content) reading {
-	return reading{walker: w, to: c, total: total, keys: decoder{add: c.key, redo: c.changes}}
+	return reading{walker: w, to: c, total: total, keys: decoder{add: c.key, replay: c.changes}}
 }
 
 // read passes a whole file to c. Its memory is bounded by a few blocks, the state's bytes and the versions of one key.
 // The data given to c is verified only if read returns no error.
 func read(path string, f disk.File, sum hash.Hash, c content) (Meta, tail, error) {
-	return readNoting(path, f, sum, c, nil)
+	return readIndexed(path, f, sum, c, nil)
 }
 
-// readNoting is read, and notes where the records are.
-func readNoting(path string, f disk.File, sum hash.Hash, c content, noted *places) (Meta, tail, error) {
+// readIndexed is read, and notes in an index where the chunks of records begin.
+func readIndexed(path string, f disk.File, sum hash.Hash, c content, noted *chunkIndex) (Meta, tail, error) {
 	w, err := walk(path, f, sum, readWindow)
 	if err != nil {
 		return Meta{}, tail{}, err
 	}
 	r := newReading(w, w.size, c)
-	r.keys.places = noted
+	r.keys.chunkIndex = noted
 	for {
 		if t, done, err := r.step(); done || err != nil {
 			return r.meta, t, err
@@ -55,14 +55,14 @@ func readNoting(path string, f disk.File, sum hash.Hash, c content, noted *place
 	}
 }
 
-// step reads the next block: the head, a part of the state, keys, or the tail, which is the last.
+// step reads the next block: the head, bytes of state, keys or changes, or the tail, which is the last.
 func (r *reading) step() (t tail, done bool, err error) {
 	switch {
 	case !r.begun:
 		r.begun = true
 		err = r.head()
 	case r.left > 0:
-		err = r.piece()
+		err = r.statBlock()
 	default:
 		return r.keysOrTail()
 	}
@@ -89,7 +89,7 @@ func (r *reading) head() error {
 	if err != nil {
 		return damage.Of(r.path, b.at+headerBytes, fmt.Errorf("the head: %w", err))
 	}
-	if n, ok := parseName(base(r.path)); ok && (n.index != h.Index || n.term != h.Term || n.part != r.part) {
+	if n, ok := parseName(fileName(r.path)); ok && (n.index != h.Index || n.term != h.Term || n.part != r.part) {
 		return damage.At(r.path, b.at+headerBytes, "the file holds index %d of term %d, its name says index %d of term %d",
 			h.Index, h.Term, n.index, n.term)
 	}
@@ -100,8 +100,8 @@ func (r *reading) head() error {
 	return nil
 }
 
-// piece collects the part of the state that is not keys: content gets it in one slice.
-func (r *reading) piece() error {
+// statBlock reads the next block of state. content gets the bytes of all such blocks in one slice.
+func (r *reading) statBlock() error {
 	b, err := r.block()
 	if err != nil {
 		return err
@@ -171,23 +171,23 @@ func (ignore) changes([]index.KeyedVersion) error { return nil }
 // medium is a file whose reads come from the medium and not from the page cache.
 type medium struct {
 	disk.File
-	piece int // largest size of one read, a multiple of disk.DirectBytes; 0: no limit
+	callBytes int // bound of one read, a multiple of disk.DirectBytes; 0: none
 }
 
 func (m *medium) ReadAt(p []byte, off int64) (int, error) {
-	return pieces(p, m.piece, func(p []byte, done int) (int, error) { return m.ReadMedium(p, off+int64(done)) })
+	return inCalls(p, m.callBytes, func(p []byte, done int) (int, error) { return m.ReadMedium(p, off+int64(done)) })
 }
 
-// pieces calls do with consecutive pieces of b and the number of bytes before each. It ends after all of b, an error,
-// or an incomplete piece.
-func pieces(b []byte, most int, do func(b []byte, done int) (int, error)) (n int, err error) {
+// inCalls calls do with consecutive sections of b, each of at most most bytes, and with the number of bytes before each. It ends after all
+// of b, an error, or an incomplete call.
+func inCalls(b []byte, most int, do func(b []byte, done int) (int, error)) (n int, err error) {
 	if most == 0 {
 		most = len(b)
 	}
 	for n < len(b) && err == nil {
-		piece := b[n:min(n+most, len(b))]
+		section := b[n:min(n+most, len(b))]
 		var did int
-		if did, err = do(piece, n); did < len(piece) {
+		if did, err = do(section, n); did < len(section) {
 			return n + did, err
 		}
 		n += did
@@ -198,9 +198,8 @@ func pieces(b []byte, most int, do func(b []byte, done int) (int, error)) (n int
 // Verifier checks a whole file, including the SHA-256, in steps of bounded size. It does not build the state. It reads
 // from the medium, not from the page cache.
 type Verifier struct {
-	// Piece is the largest size of one read, a multiple of disk.DirectBytes; 0: no limit. The caller sets it before
-	// Step.
-	Piece int
+	// CallBytes bounds one read: a multiple of disk.DirectBytes; 0: no limit. The caller sets it before Step.
+	CallBytes int
 
 	medium  *medium
 	reading reading
@@ -215,7 +214,7 @@ func BeginVerify(fs disk.FS, path string) (*Verifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify snapshot: %w", err)
 	}
-	return beginVerify(placeOf(fs, path), f, ignore{})
+	return beginVerify(shownPath(fs, path), f, ignore{})
 }
 
 // BeginVerifyPart is BeginVerify for a part, which must be what its name says.
@@ -241,7 +240,7 @@ func beginVerify(path string, f disk.File, c content) (*Verifier, error) {
 
 // Step reads about n bytes, at least one block. It returns done once the whole file is verified; an error is final.
 func (v *Verifier) Step(n int) (done bool, err error) {
-	v.medium.piece = v.Piece
+	v.medium.callBytes = v.CallBytes
 	for end := v.reading.next + int64(max(n, 1)); !done && err == nil && v.reading.next < end; {
 		v.tail, done, err = v.reading.step()
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // Readback reads back the bytes that a [Receiver] has written, while more arrive, and builds their state: after the
-// last piece almost no work is left. It has its own open file, and may belong to another goroutine than the Receiver.
+// last chunk almost no work is left. It has its own open file, and may belong to another goroutine than the Receiver.
 //
 // Invariants:
 //

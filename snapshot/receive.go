@@ -10,10 +10,10 @@ import (
 	"qkv/log/disk"
 )
 
-// Receiver takes a snapshot from another member, piece by piece in order, and publishes it when it is complete.
+// Receiver takes a snapshot or a part file from another member, chunk by chunk in order, and publishes it when it is complete.
 // Received data survives a restart. After a power loss, the data on the disk survives up to its last intact block.
 //
-// After a disk error the partial file is gone and the error stays. A refused piece changes nothing.
+// After a disk error the partial file is gone and the error stays. A refused chunk changes nothing.
 type Receiver struct {
 	// Set by Receive, then constant.
 	fs   disk.FS
@@ -24,7 +24,7 @@ type Receiver struct {
 
 	// Owned by WriteAt and Finish.
 	file   *output // nil once it is published, closed or abandoned
-	offset int64   // of the next piece
+	offset int64   // of the next chunk
 	err    error
 }
 
@@ -40,7 +40,7 @@ func Receive(fs disk.FS, dir, name string, size int64, sha [32]byte) (*Receiver,
 	if size < preludeBytes+tailBytes {
 		return nil, fmt.Errorf("receive snapshot %s: %d bytes are too few for a snapshot", r.path(), size)
 	}
-	err := free(fs, r.path())
+	err := checkAbsent(fs, r.path())
 	if err == nil {
 		err = r.removeOthers()
 	}
@@ -48,7 +48,7 @@ func Receive(fs disk.FS, dir, name string, size int64, sha [32]byte) (*Receiver,
 		err = r.open()
 	}
 	if err == nil {
-		err = r.room()
+		err = r.checkSpace()
 	}
 	if err != nil {
 		if r.offset == 0 {
@@ -74,7 +74,7 @@ func (r *Receiver) removeOthers() error {
 		return err
 	}
 	for _, name := range names {
-		if _, ok := parseReceiving(name); ok && name != base(r.tmp()) {
+		if _, ok := parseReceiving(name); ok && name != fileName(r.tmp()) {
 			err = errors.Join(err, r.fs.Remove(join(r.dir, name)))
 		}
 	}
@@ -90,7 +90,7 @@ func (r *Receiver) open() error {
 	if err != nil {
 		return err
 	}
-	r.file = &output{File: f, behind: true}
+	r.file = &output{File: f, writesBack: true}
 	if err := r.resume(); err == nil || errors.Is(err, damage.ErrFormat) {
 		return err
 	}
@@ -102,12 +102,12 @@ func (r *Receiver) open() error {
 func (r *Receiver) create() error {
 	f, err := r.fs.Create(r.tmp())
 	if err == nil {
-		r.file = &output{File: f, behind: true}
+		r.file = &output{File: f, writesBack: true}
 	}
 	return err
 }
 
-// resume finds the intact part of the partial file and cuts the rest. It reads from the disk: the page cache of an
+// resume finds the intact blocks of the partial file and cuts the rest. It reads from the disk: the page cache of an
 // earlier process proves nothing (doc.go, invariant 5).
 func (r *Receiver) resume() error {
 	if err := r.file.Datasync(); err != nil {
@@ -127,47 +127,47 @@ func (r *Receiver) resume() error {
 	if r.offset > r.size {
 		return fmt.Errorf("%d bytes are there, %d were announced", r.offset, r.size)
 	}
-	r.file.offset, r.file.back = r.offset, r.offset
+	r.file.offset, r.file.startedBack = r.offset, r.offset
 	return r.file.Truncate(r.offset)
 }
 
-// room refuses a snapshot that exceeds the free disk space.
-func (r *Receiver) room() error {
+// checkSpace refuses a file that exceeds the free disk space.
+func (r *Receiver) checkSpace() error {
 	left, err := r.fs.Free(r.dir)
 	if err != nil {
 		return err
 	}
 	if need := r.size - r.offset; need > left {
-		return fmt.Errorf("%w: it needs %d more bytes, but the disk has only %d free: make room there", syscall.ENOSPC, need, left)
+		return fmt.Errorf("%w: it needs %d more bytes, but the disk has only %d free: free space there", syscall.ENOSPC, need, left)
 	}
 	return nil
 }
 
-// Offset is where the next piece begins; the sender asks for it first.
+// Offset is where the next chunk begins; the sender asks for it first.
 func (r *Receiver) Offset() int64 { return r.offset }
 
-// WriteAt appends the piece that begins at off. A piece that was already written is ignored (the sender may send
+// WriteAt appends the chunk that begins at off. A chunk that was already written is ignored (the sender may send
 // again). After a gap, or for bytes beyond the announced size, it returns an error, and the sender has to ask for
 // Offset.
-func (r *Receiver) WriteAt(off int64, piece []byte) error {
+func (r *Receiver) WriteAt(off int64, chunk []byte) error {
 	if r.err != nil || r.file == nil {
 		return r.ended()
 	}
-	end := off + int64(len(piece))
+	end := off + int64(len(chunk))
 	switch {
 	case off < 0 || end < off || end > r.size:
-		return fmt.Errorf("receive snapshot %s: a piece of %d bytes at byte %d exceeds its %d bytes", r.path(), len(piece), off, r.size)
+		return fmt.Errorf("receive snapshot %s: a chunk of %d bytes at byte %d exceeds its %d bytes", r.path(), len(chunk), off, r.size)
 	case end <= r.offset:
 		return nil
 	case off != r.offset:
-		return fmt.Errorf("receive snapshot %s: a piece for byte %d arrived, but byte %d is next", r.path(), off, r.offset)
+		return fmt.Errorf("receive snapshot %s: a chunk for byte %d arrived, but byte %d is next", r.path(), off, r.offset)
 	}
-	if off == 0 && len(piece) >= preludeBytes { // refuse an unknown format now and not at the end
-		if _, err := readPrelude(r.tmp(), piece[:preludeBytes]); err != nil {
+	if off == 0 && len(chunk) >= preludeBytes { // refuse an unknown format now and not at the end
+		if _, err := readPrelude(r.tmp(), chunk[:preludeBytes]); err != nil {
 			return fmt.Errorf("receive snapshot: %w", err)
 		}
 	}
-	if err := r.file.append(piece); err != nil {
+	if err := r.file.append(chunk); err != nil {
 		return r.fail(err)
 	}
 	r.offset = end
@@ -199,7 +199,7 @@ func (r *Receiver) Finish(back *Readback) (Info, error) {
 	}
 	f := r.file
 	r.file = nil
-	if err := publish(r.fs, f, r.dir, base(r.tmp()), r.name); err != nil {
+	if err := publish(r.fs, f, r.dir, fileName(r.tmp()), r.name); err != nil {
 		return Info{}, r.fail(err)
 	}
 	return Info{Meta: back.reading.meta, Path: r.path(), Bytes: r.size}, nil
@@ -219,7 +219,7 @@ func (r *Receiver) ended() error {
 	return fmt.Errorf("receive snapshot %s: it is finished or closed", r.path())
 }
 
-// Close stops receiving and keeps the received part, so Receive can continue it.
+// Close stops receiving and keeps the partial file, so Receive can continue it.
 func (r *Receiver) Close() {
 	if r.file != nil {
 		r.file.Close()
@@ -227,7 +227,7 @@ func (r *Receiver) Close() {
 	}
 }
 
-// Abort stops receiving and removes the received part. After Finish it does nothing.
+// Abort stops receiving and removes the partial file. After Finish it does nothing.
 func (r *Receiver) Abort() {
 	if r.file != nil {
 		r.err = fmt.Errorf("receive snapshot %s: it was aborted", r.path())

@@ -333,7 +333,7 @@ func TestReceiveRemovesOthers(t *testing.T) {
 	other := receiving(Name(s.applied-1, s.term), [32]byte{1})
 	put(t, fs, "d/"+other, bytes.Repeat([]byte("x"), 1000))
 	r := receive(t, fs, from)
-	wantFiles(t, fs, "d", base(r.tmp()))
+	wantFiles(t, fs, "d", fileName(r.tmp()))
 	if err := feed(r, b, limits.SnapshotChunkBytes, from.Size()/2); err != nil {
 		t.Fatal(err)
 	}
@@ -356,7 +356,7 @@ func TestReceiveOnAFullDisk(t *testing.T) {
 	r.Close()
 	fs.SetCapacity(1)
 	for range 3 {
-		if _, err := Receive(fs, "d", from.Name(), from.Size(), from.SHA()); err == nil || !strings.Contains(err.Error(), "make room there") {
+		if _, err := Receive(fs, "d", from.Name(), from.Size(), from.SHA()); err == nil || !strings.Contains(err.Error(), "free space there") {
 			t.Fatal(err)
 		}
 	}

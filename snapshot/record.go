@@ -63,9 +63,9 @@ func readVersion(r *pack.Reader, v *index.Version) {
 // across blocks. Nearly every key lies in one block and is handed out as slices of that block. Only a key that
 // continues in the next block is copied.
 type decoder struct {
-	add    func(key []byte, versions []index.Version) error
-	redo   func(all []index.KeyedVersion) error
-	places *places // where to note the records; nil: nowhere
+	add        func(key []byte, versions []index.Version) error
+	replay     func(all []index.KeyedVersion) error
+	chunkIndex *chunkIndex // of a part file; nil: none
 
 	keys, count uint64          // handed out: keys, versions
 	last        []byte          // the previous key, a copy
@@ -76,16 +76,16 @@ type decoder struct {
 	all []index.KeyedVersion // of the current block, reused
 }
 
-// note notes a record of a block, of which rest bytes are left behind the record's beginning. key is nil for a change.
-func (d *decoder) note(b *block, rest int, key []byte, first *index.Version) {
-	if d.places != nil {
-		d.places.note(key, first, b.at+headerBytes+int64(len(b.payload)-rest))
+// noteRecord adds a record to the index of chunks. rest is the number of the block's bytes from the record on. key is nil for a change.
+func (d *decoder) noteRecord(b *block, rest int, key []byte, first *index.Version) {
+	if d.chunkIndex != nil {
+		d.chunkIndex.add(key, first, b.at+headerBytes+int64(len(b.payload)-rest))
 	}
 }
 
 func (d *decoder) noteEnd(b *block) {
-	if d.places != nil {
-		d.places.end(b.at + headerBytes + int64(len(b.payload)))
+	if d.chunkIndex != nil {
+		d.chunkIndex.end(b.at + headerBytes + int64(len(b.payload)))
 	}
 }
 
@@ -103,9 +103,9 @@ func (d *decoder) block(h *block) (err, refused error) {
 		if r.Err() != nil {
 			return r.Err(), nil
 		}
-		d.note(h, rest, key, &d.versions[before])
-		if i == h.records-1 && h.flags&goesOn != 0 {
-			d.hold()
+		d.noteRecord(h, rest, key, &d.versions[before])
+		if i == h.records-1 && h.flags&continues != 0 {
+			d.copyVersions()
 			continue
 		}
 		if refused = d.add(key, d.versions); refused != nil {
@@ -114,7 +114,7 @@ func (d *decoder) block(h *block) (err, refused error) {
 		d.keys++
 		d.count += uint64(len(d.versions))
 	}
-	if h.flags&goesOn != 0 && !d.split {
+	if h.flags&continues != 0 && !d.split {
 		r.Fail("a key continues in the next block, but the block has no record")
 	}
 	return r.Done(), nil
@@ -162,8 +162,8 @@ func (d *decoder) record(r *pack.Reader, first bool) []byte {
 	return key
 }
 
-// hold keeps the current key until its next part: it copies the values out of the block, whose memory is reused.
-func (d *decoder) hold() {
+// copyVersions keeps the current key until its next record: it copies the values out of the block, whose memory is reused.
+func (d *decoder) copyVersions() {
 	for ; d.held < len(d.versions); d.held++ {
 		d.versions[d.held].Value = bytes.Clone(d.versions[d.held].Value)
 	}
@@ -196,12 +196,12 @@ func (d *decoder) changes(h *block) (err, refused error) {
 		}
 		r.End(s)
 		last = one.Version
-		d.note(h, rest, nil, &last)
+		d.noteRecord(h, rest, nil, &last)
 	}
 	if err := r.Done(); err != nil {
 		return err, nil
 	}
 	d.keys += uint64(len(d.all))
 	d.count += uint64(len(d.all))
-	return nil, d.redo(d.all)
+	return nil, d.replay(d.all)
 }

@@ -25,13 +25,13 @@ type Salvaged struct {
 	Keys   []LostKey // by key, as far as damaged bytes name them
 }
 
-// LostPlace is damage of a part. A piece of the base has lost keys between two others, of revisions up to Last. An extent has lost changes
+// LostPlace is damage of a part file. A range file has lost keys between two others, of revisions up to Last. An extent has lost changes
 // of any keys, of the revisions First to Last.
 type LostPlace struct {
 	Part          Part
 	Err           error
 	Records       int64  // at most so many keys or changes; -1: unknown
-	After, Before []byte // of a piece; nil: no bound
+	After, Before []byte // of a range file; nil: no bound
 	First, Last   int64
 }
 
@@ -76,7 +76,7 @@ type salvage struct {
 	builder    *index.Builder
 	got        *Salvaged
 	bounded    int    // the places from here on wait for the first record behind them
-	last       []byte // the newest key of a piece
+	last       []byte // the newest key of a range file
 	mod        int64  // the newest revision of an extent
 }
 
@@ -136,7 +136,7 @@ func (s *salvage) part(p Part) error {
 	if t, err := readTailOf(path, f); err == nil {
 		left = int64(t.keys)
 	}
-	d := decoder{add: s.key, redo: s.changes}
+	d := decoder{add: s.key, replay: s.changes}
 	for {
 		b, err := w.block()
 		if b.kind == 0 {
@@ -198,7 +198,7 @@ func (s *salvage) find(p Part) (f disk.File, path string, err error) {
 			}
 		}
 	}
-	return nil, path, absent(path, err)
+	return nil, path, missingIsDamage(path, err)
 }
 
 // verifyName returns an error if a file that has all its headers is another part. The SHA-256 of a name does not cover payloads.

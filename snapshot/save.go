@@ -27,8 +27,8 @@ type Source interface {
 	OpenChanges() index.Changes
 }
 
-// Piece is the content of a piece of the base: an *index.BasePiece.
-type Piece interface {
+// RangeContent is the content of a range file: an *index.BaseRange.
+type RangeContent interface {
 	// Scan calls f with each key from on, in key order, and all its versions, oldest first, until f returns false.
 	Scan(from []byte, f func(key []byte, versions []index.Version) bool)
 	Proof() *index.Proof
@@ -48,34 +48,34 @@ type Saver struct {
 	dir     string
 	name    string
 	meta    Meta
-	keys    Piece // of a piece of the base; nil: the file has changes
+	keys    RangeContent // of a range file; nil: the file has changes
 	changes index.Changes
 	part    bool
 	first   int64 // of an extent
-	to      int64 // of the part
+	to      int64 // the last revision of a part file
 
-	// Piece is the largest size of one write or one read back, a multiple of disk.DirectBytes; 0: no limit. The caller
-	// sets it before Step.
-	Piece int
+	// CallBytes bounds one write, and one read back: a multiple of disk.DirectBytes; 0: no limit. The caller sets it
+	// before Step.
+	CallBytes int
 
 	// Owned by Step.
-	file   *output // nil once it is published or abandoned
-	sum    hash.Hash
-	number uint32
-	chain  uint32
-	state  []byte // the part not written yet
-	from   []byte
-	skip   int
-	at     index.Position // of the next change
-	places places         // of a part: where its records are
-	all    bool           // all keys or changes are written
-	block  []byte         // the block being filled, after space for its header
-	count  uint32         // its records
-	tail   tail
-	medium medium   // of the file, for back
-	back   *reading // reads the file back once everything is written
-	size   int64    // of the published file
-	err    error
+	file       *output // nil once it is published or abandoned
+	sum        hash.Hash
+	number     uint32
+	chain      uint32
+	state      []byte // the output of AppendMeta that is not written yet
+	from       []byte
+	skip       int
+	at         index.Position // of the next change
+	chunkIndex chunkIndex     // of a part file
+	all        bool           // all keys or changes are written
+	block      []byte         // the block being filled, after space for its header
+	count      uint32         // its records
+	tail       tail
+	medium     medium   // of the file, for back
+	back       *reading // reads the file back once everything is written
+	size       int64    // of the published file
+	err        error
 }
 
 // Begin creates the temporary file of a snapshot of source and writes its head. From m it takes Cluster, Member,
@@ -87,19 +87,19 @@ func Begin(fs disk.FS, dir string, m Meta, source Source) (*Saver, error) {
 	}
 	m.Digest, m.Revision, m.Live = source.Digest(), source.Revision(), source.LiveBytes()
 	s := &Saver{fs: fs, dir: dir, name: Name(m.Index, m.Term), meta: m, state: source.AppendMeta(nil), changes: source.OpenChanges()}
-	if err := gapless(m.Parts, s.changes.First()); err != nil {
+	if err := checkGaps(m.Parts, s.changes.First()); err != nil {
 		return nil, fmt.Errorf("begin snapshot %s: %w", s.path(), err)
 	}
 	return begin(s)
 }
 
-// BeginPiece creates the temporary file of a piece of the base of a revision. The content alone decides the file's bytes, and so its name.
-// If a part of that name exists, it may be damaged, and the last step replaces it.
-func BeginPiece(fs disk.FS, dir string, base int64, content Piece) (*Saver, error) {
+// BeginRangeFile creates the temporary file of a range of the base of a revision. The content alone decides the file's bytes, and so its
+// name. If a file of that name exists, it may be damaged, and the last step replaces it.
+func BeginRangeFile(fs disk.FS, dir string, base int64, content RangeContent) (*Saver, error) {
 	return begin(&Saver{fs: fs, dir: dir, name: partName(0, [32]byte{}), to: base, keys: content, part: true})
 }
 
-// BeginExtent is BeginPiece for an extent, which v must have.
+// BeginExtent is BeginRangeFile for an extent, which v must have.
 func BeginExtent(fs disk.FS, dir string, v *index.View, e index.Extent) (*Saver, error) {
 	return begin(&Saver{
 		fs: fs, dir: dir, name: partName(e.Number, [32]byte{}), meta: Meta{Index: e.Number}, first: e.From, to: e.To, changes: v.ChangesOf(e), part: true,
@@ -107,7 +107,7 @@ func BeginExtent(fs disk.FS, dir string, v *index.View, e index.Extent) (*Saver,
 }
 
 func begin(s *Saver) (*Saver, error) {
-	err := free(s.fs, s.path())
+	err := checkAbsent(s.fs, s.path())
 	s.sum = sha256.New()
 	s.block = make([]byte, headerBytes, 8<<10) // it grows: many files are small, and clearing a whole block costs more than writing one
 	if err == nil {
@@ -119,8 +119,8 @@ func begin(s *Saver) (*Saver, error) {
 	return s, nil
 }
 
-// Save writes a snapshot of a View, and the parts that it lists and that there does not have, and returns the Shelf of all of them. nil: there
-// are none; otherwise there has the base of the View.
+// Save writes a snapshot of a View and those of its part files that there does not have. It returns the Shelf of all part files. If there
+// is nil, no part file exists; otherwise there has the base of the View.
 func Save(fs disk.FS, dir string, m Meta, v *index.View, there *Shelf) (*Shelf, error) {
 	write := func(s *Saver, err error) (*Volume, error) {
 		for done := false; err == nil && !done; {
@@ -132,16 +132,16 @@ func Save(fs disk.FS, dir string, m Meta, v *index.View, there *Shelf) (*Shelf, 
 		return s.Volume(), nil
 	}
 	if there == nil {
-		var pieces []*Volume
+		var base []*Volume
 		for from, more := []byte(nil), v.Base() > index.EmptyBase; more; more = from != nil {
-			piece := v.BasePiece(from)
-			one, err := write(BeginPiece(fs, dir, v.Base(), piece))
+			content := v.BaseRange(from)
+			one, err := write(BeginRangeFile(fs, dir, v.Base(), content))
 			if err != nil {
 				return nil, err
 			}
-			pieces, from = append(pieces, one), piece.Next()
+			base, from = append(base, one), content.Next()
 		}
-		there = NewShelf(pieces)
+		there = NewShelf(base)
 	}
 	for _, e := range v.Extents() {
 		if e.To <= there.Last() {
@@ -158,14 +158,14 @@ func Save(fs disk.FS, dir string, m Meta, v *index.View, there *Shelf) (*Shelf, 
 	return there, err
 }
 
-// Part names the part. It is valid after the last step.
+// Part names the part file. It is valid after the last step.
 func (s *Saver) Part() Part {
 	return Part{Number: s.meta.Index, From: s.first, To: s.to, SHA: s.tail.sha, Bytes: s.size}
 }
 
-// Volume returns the part for reading values from it. It is valid after the last step.
+// Volume returns the part file for reading values from it. It is valid after the last step.
 func (s *Saver) Volume() *Volume {
-	return &Volume{Part: s.Part(), fs: s.fs, path: join(s.dir, s.Part().Name()), places: s.places}
+	return &Volume{Part: s.Part(), fs: s.fs, path: join(s.dir, s.Part().Name()), chunkIndex: s.chunkIndex}
 }
 
 func (s *Saver) path() string { return join(s.dir, s.name) }
@@ -183,7 +183,7 @@ func (s *Saver) create() error {
 	if err != nil {
 		return err
 	}
-	s.file = &output{File: f, room: gather()}
+	s.file = &output{File: f, buffer: newBuffer()}
 	features := uint32(0)
 	if s.part {
 		features = isPart
@@ -206,7 +206,7 @@ func (s *Saver) Step(n int) (done bool, err error) {
 	if s.err != nil || s.file == nil {
 		return s.err == nil, s.err
 	}
-	s.file.piece, s.medium.piece = s.Piece, s.Piece
+	s.file.callBytes, s.medium.callBytes = s.CallBytes, s.CallBytes
 	end := s.file.offset + int64(max(n, 1))
 	switch {
 	case len(s.state) > 0:
@@ -309,7 +309,7 @@ func (s *Saver) key(key []byte, versions []index.Version, end int64) (full bool,
 		skip += n
 		flags := uint32(0)
 		if skip < len(versions) {
-			flags = goesOn
+			flags = continues
 		} else if len(s.block) < headerBytes+limits.SnapshotBlockBytes {
 			break
 		}
@@ -357,7 +357,7 @@ func (s *Saver) record(key []byte, versions []index.Version) (n int, err error) 
 		n++
 	}
 	if s.part {
-		s.note(key, &versions[0])
+		s.noteRecord(key, &versions[0])
 	}
 	s.block = pack.AppendArray(s.block, 2)
 	s.block = pack.AppendBytes(s.block, key)
@@ -373,18 +373,18 @@ func (s *Saver) record(key []byte, versions []index.Version) (n int, err error) 
 	return n, nil
 }
 
-// note notes where a record begins.
-func (s *Saver) note(key []byte, first *index.Version) {
+// noteRecord adds the record that begins here to the index of chunks.
+func (s *Saver) noteRecord(key []byte, first *index.Version) {
 	if s.keys == nil {
 		key = nil
 	}
-	s.places.note(key, first, s.file.offset+int64(len(s.block)))
+	s.chunkIndex.add(key, first, s.file.offset+int64(len(s.block)))
 }
 
 // close writes the block.
 func (s *Saver) close(k kind, flags uint32) error {
 	payload := s.block[headerBytes:]
-	s.places.end(s.file.offset + int64(len(s.block)))
+	s.chunkIndex.end(s.file.offset + int64(len(s.block)))
 	s.chain = putHeader(s.block, header{
 		kind: k, number: s.number, length: uint32(len(payload)), records: s.count,
 		chain: s.chain, flags: flags, payload: damage.Sum(payload),
@@ -419,7 +419,7 @@ func (s *Saver) finish() error {
 	}
 	s.keys, s.changes, s.block = nil, index.Changes{}, nil
 	err := s.file.flush()
-	s.file.spend()
+	s.file.releaseBuffer()
 	if err == nil {
 		err = s.file.Sync()
 	}
@@ -459,7 +459,7 @@ func (s *Saver) publish() error {
 	s.file, s.size = nil, f.offset
 	if s.part {
 		name := partName(s.meta.Index, s.tail.sha)
-		if free(s.fs, join(s.dir, name)) != nil { // it may be damaged
+		if checkAbsent(s.fs, join(s.dir, name)) != nil { // it may be damaged
 			return replace(s.fs, f, s.dir, saving(s.name), name)
 		}
 		return publish(s.fs, f, s.dir, saving(s.name), name)
@@ -477,7 +477,7 @@ func (s *Saver) Abort() {
 
 func (s *Saver) abandon() {
 	if s.file != nil {
-		s.file.spend()
+		s.file.releaseBuffer()
 		s.file.Close()
 		s.fs.Remove(join(s.dir, saving(s.name)))
 	}

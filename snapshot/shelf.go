@@ -19,14 +19,14 @@ import (
 	"qkv/log/disk"
 )
 
-// Shelf reads single values from the parts of a state. It implements index.Values. A Shelf does not change: With returns another one.
-// Each read opens the part by its path: a member may have more parts than a process may have open files. An old View whose part was
-// removed reads the value from a later Shelf, if it is not compacted.
+// Shelf is the list of a state's part files, and reads single values from them. It implements index.Values. A Shelf is immutable: With
+// returns another one. Each read opens the file by its path: a member may have more part files than a process may have open files. An old
+// View whose part file was removed reads the value from a later Shelf, if it is not compacted.
 type Shelf struct {
-	base    []*Volume // the pieces of the base, in key order
+	base    []*Volume // the range files of the base, in key order
 	extents []*Volume // behind it, in order
 	reach   int64     // the last revision that it reads: behind it an extent is missing
-	to      int64     // the last one before a harmed part
+	to      int64     // the last revision before a harmed part file
 	reads   *reads
 }
 
@@ -39,43 +39,43 @@ type reads struct {
 	last    atomic.Pointer[lastChunk] // nil while a reader has it
 }
 
-// lastChunk is the chunk that was read last. A reader of many values in the order of a part reads each of its chunks once.
+// lastChunk is the chunk that was read last. A reader of many values in the order of a file reads each of its chunks once.
 type lastChunk struct {
 	path   string
 	offset int64
 	bytes  []byte
 }
 
-// Volume is a part on a Shelf: the path of its file, and where its records are. It keeps no file open.
+// Volume is a part file on a Shelf: its path, and the index of its chunks. It keeps no file open.
 type Volume struct {
 	Part
 	fs     disk.FS
 	path   string
 	harmed bool
-	places
+	chunkIndex
 }
 
 // InBackup is a file system some of whose files are in a backup. Place returns the name of such a file there, for messages; empty: it is no such file.
 type InBackup interface{ Place(path string) string }
 
-// placeOf returns the name of a file for messages.
-func placeOf(fs disk.FS, path string) string {
+// shownPath returns the name of a file for messages: its path, or its name in the backup.
+func shownPath(fs disk.FS, path string) string {
 	if backup, is := fs.(InBackup); is {
 		return cmp.Or(backup.Place(path), path)
 	}
 	return path
 }
 
-func (v *Volume) place() string { return placeOf(v.fs, v.path) }
+func (v *Volume) shownPath() string { return shownPath(v.fs, v.path) }
 
-// places are where the chunks of a part begin. A chunk is some records of one block.
-type places struct {
+// chunkIndex says where the chunks of a part file begin.
+type chunkIndex struct {
 	chunks []chunk
-	keys   [][]byte // of a piece: the key of each chunk's first record
+	keys   [][]byte // of a range file: the key of each chunk's first record
 	open   bool     // the last chunk is not complete
 }
 
-// chunk is some records, which are read together.
+// chunk is some records of one block, which are read together.
 type chunk struct {
 	mod    int64 // of its first version
 	offset int64 // in the file
@@ -83,8 +83,8 @@ type chunk struct {
 	size   uint32
 }
 
-// note adds a record that begins at a byte of the file. key is nil for a change.
-func (p *places) note(key []byte, first *index.Version, offset int64) {
+// add adds a record that begins at a byte of the file. key is nil for a change.
+func (p *chunkIndex) add(key []byte, first *index.Version, offset int64) {
 	if n := len(p.chunks); p.open && offset-p.chunks[n-1].offset < limits.ChunkBytes {
 		return
 	}
@@ -97,15 +97,15 @@ func (p *places) note(key []byte, first *index.Version, offset int64) {
 }
 
 // end notes that the records of a block, or of a chunk, end at a byte of the file.
-func (p *places) end(offset int64) {
+func (p *chunkIndex) end(offset int64) {
 	if p.open {
 		last := &p.chunks[len(p.chunks)-1]
 		last.size, p.open = uint32(offset-last.offset), false
 	}
 }
 
-// find returns the chunk that has a version, if the part has it.
-func (p *places) find(key []byte, at index.Position) (c chunk, ok bool) {
+// find returns the chunk that has a version, if the file has it.
+func (p *chunkIndex) find(key []byte, at index.Position) (c chunk, ok bool) {
 	i := sort.Search(len(p.chunks), func(i int) bool {
 		order := 0
 		if p.keys != nil {
@@ -119,7 +119,7 @@ func (p *places) find(key []byte, at index.Position) (c chunk, ok bool) {
 	return p.chunks[i-1], true
 }
 
-// NewShelf returns a Shelf with the pieces of a base, in key order.
+// NewShelf returns a Shelf with the range files of a base, in key order.
 func NewShelf(base []*Volume) *Shelf {
 	return newShelf(&reads{slots: make(chan struct{}, limits.ValueReads)}, base, nil)
 }
@@ -143,8 +143,8 @@ func newShelf(r *reads, base, extents []*Volume) *Shelf {
 	return s
 }
 
-// Harmed returns a Shelf with a part that is damaged, or is sound again. Sound values of a damaged part are read, but no further values
-// may leave memory that are in it, or that a change in it or behind it supersedes.
+// Harmed returns a Shelf with a part file that is damaged, or is sound again. Sound values of a damaged file are still read. But no further
+// value may be evicted that is in it, or that a change in it or behind it supersedes.
 func (s *Shelf) Harmed(p Part, harmed bool) *Shelf {
 	return s.changed(func(one *Volume) {
 		if one.SHA == p.SHA {
@@ -191,8 +191,8 @@ func (s *Shelf) Last() int64 {
 // Reach returns the last revision before the first gap: a snapshot that lists these parts has all changes up to there.
 func (s *Shelf) Reach() int64 { return s.reach }
 
-// Sizes returns how many pieces of the base and extents there are, and their bytes.
-func (s *Shelf) Sizes() (pieces uint64, ofBase int64, extents uint64, ofExtents int64) {
+// Sizes returns how many range files and extents there are, and their bytes.
+func (s *Shelf) Sizes() (ranges uint64, ofBase int64, extents uint64, ofExtents int64) {
 	for _, one := range s.base {
 		ofBase += one.Bytes
 	}
@@ -202,8 +202,8 @@ func (s *Shelf) Sizes() (pieces uint64, ofBase int64, extents uint64, ofExtents 
 	return uint64(len(s.base)), ofBase, uint64(len(s.extents)), ofExtents
 }
 
-// PieceFrom returns the first key of a piece of the base; nil: the piece is the first one.
-func (s *Shelf) PieceFrom(p Part) (key []byte, is bool) {
+// RangeFrom returns the first key of a range file; nil: the range is the first one.
+func (s *Shelf) RangeFrom(p Part) (key []byte, is bool) {
 	i := slices.IndexFunc(s.base, func(one *Volume) bool { return one.SHA == p.SHA })
 	if i > 0 {
 		key = s.base[i].keys[0]
@@ -211,7 +211,7 @@ func (s *Shelf) PieceFrom(p Part) (key []byte, is bool) {
 	return key, i >= 0
 }
 
-// Parts returns all parts, in the order in which a snapshot lists them.
+// Parts returns all part files, in the order in which a snapshot lists them.
 func (s *Shelf) Parts() (all []Part) {
 	for _, one := range slices.Concat(s.base, s.extents) {
 		all = append(all, one.Part)
@@ -249,7 +249,7 @@ func (s *Shelf) Rebased(base []*Volume) *Shelf {
 // To implements index.Values.
 func (s *Shelf) To() int64 { return s.to }
 
-// volume returns the part that may have a version.
+// volume returns the part file that may have a version.
 func (s *Shelf) volume(key []byte, at index.Position) *Volume {
 	switch base := s.Base(); {
 	case at.Revision > s.reach, at.Revision <= base && len(s.base) == 0:
@@ -279,14 +279,14 @@ func (s *Shelf) Value(key []byte, at index.Position, sound func(value []byte) bo
 	case err == nil && !found && at.Revision <= s.Base(): // an older base may have it
 		return nil, index.ErrElsewhere
 	case err == nil && !found:
-		err = damage.At(v.place(), c.offset, "the version %d.%d is not among the records", at.Revision, at.Sub)
+		err = damage.At(v.shownPath(), c.offset, "the version %d.%d is not among the records", at.Revision, at.Sub)
 	}
 	if err == nil && !sound(value) {
-		err = damage.At(v.place(), c.offset, "the version %d.%d has another checksum in memory", at.Revision, at.Sub)
+		err = damage.At(v.shownPath(), c.offset, "the version %d.%d has another checksum in memory", at.Revision, at.Sub)
 	}
 	if err != nil {
 		s.reads.failed.Add(1)
-		if v.place() != v.path {
+		if v.shownPath() != v.path {
 			err = fmt.Errorf("%w: %w", index.ErrInBackup, err)
 		}
 		if !errors.Is(err, context.Canceled) { // the reader ends, which proves nothing about the part
@@ -328,12 +328,12 @@ func (r *reads) keep(one *lastChunk) {
 func (v *Volume) readAt(b []byte, offset int64) error {
 	f, err := v.fs.Open(v.path)
 	if err != nil {
-		return fmt.Errorf("read a value: %w", absent(v.place(), err))
+		return fmt.Errorf("read a value: %w", missingIsDamage(v.shownPath(), err))
 	}
 	defer f.Close()
 	if n, err := f.ReadAt(b, offset); n < len(b) {
 		if err == nil || errors.Is(err, io.EOF) {
-			err = damage.At(v.place(), offset+int64(n), "the file ends here")
+			err = damage.At(v.shownPath(), offset+int64(n), "the file ends here")
 		}
 		return fmt.Errorf("read a value: %w", err)
 	}
@@ -355,7 +355,7 @@ func (v *Volume) search(b []byte, c chunk, key []byte, at index.Position) (value
 		r.End(s)
 	}
 	if r.Err() != nil { // also of what looks newer: this program has written the part, or loaded it
-		return nil, false, damage.At(v.place(), c.offset, "the records: %v", r.Err())
+		return nil, false, damage.At(v.shownPath(), c.offset, "the records: %v", r.Err())
 	}
 	return nil, false, nil
 }

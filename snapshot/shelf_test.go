@@ -180,8 +180,8 @@ func TestLongKeyOnAShelf(t *testing.T) {
 		t.Fatalf("the loaded Shelf is %+v", other)
 	}
 	for i, v := range slices.Concat(other.base, other.extents) {
-		if saved := slices.Concat(m.shelf.base, m.shelf.extents)[i]; !reflect.DeepEqual(v.places, saved.places) {
-			t.Errorf("part %d has other places when it is loaded:\n%+v\n%+v", i, v.places.chunks, saved.places.chunks)
+		if saved := slices.Concat(m.shelf.base, m.shelf.extents)[i]; !reflect.DeepEqual(v.chunkIndex, saved.chunkIndex) {
+			t.Errorf("part %d has other places when it is loaded:\n%+v\n%+v", i, v.chunkIndex.chunks, saved.chunkIndex.chunks)
 		}
 	}
 	for name, s := range map[string]*Shelf{"saved": m.shelf, "loaded": other} {
@@ -230,7 +230,7 @@ func TestShelfChanges(t *testing.T) {
 	if gap.To() != extents[0].To {
 		t.Errorf("with a gap, extents are read up to revision %d", gap.To())
 	}
-	if rebased := gap.Rebased([]*Volume{{Part: Part{To: extents[1].To}, places: base[0].places}}); rebased.To() != extents[2].To {
+	if rebased := gap.Rebased([]*Volume{{Part: Part{To: extents[1].To}, chunkIndex: base[0].chunkIndex}}); rebased.To() != extents[2].To {
 		t.Errorf("a base behind the gap reads up to revision %d", rebased.To())
 	}
 	first := s.With(extents[0])
@@ -244,12 +244,12 @@ func TestShelfChanges(t *testing.T) {
 	if _, err := first.Value(nil, index.Position{Revision: extents[1].To}, nil); !errors.Is(err, index.ErrElsewhere) {
 		t.Errorf("a value of a later extent: %v", err)
 	}
-	newer := &Volume{Part: Part{To: extents[0].To}, places: base[0].places}
+	newer := &Volume{Part: Part{To: extents[0].To}, chunkIndex: base[0].chunkIndex}
 	rebased := full.Rebased([]*Volume{newer})
 	if rebased.To() != full.To() || len(rebased.extents) != len(extents)-1 || rebased.extents[0] != extents[1] || rebased.base[0] != newer || len(full.extents) != len(extents) {
 		t.Errorf("a Shelf with the base of the first extent: %+v", rebased)
 	}
-	newer = &Volume{Part: Part{To: full.To()}, places: base[0].places}
+	newer = &Volume{Part: Part{To: full.To()}, chunkIndex: base[0].chunkIndex}
 	if rebased = full.Rebased([]*Volume{newer}); len(rebased.extents) != 0 || rebased.To() != full.To() {
 		t.Errorf("a Shelf with the base of the last extent: %+v", rebased)
 	}
@@ -269,7 +269,7 @@ func TestShelfChanges(t *testing.T) {
 			late = append(late, o)
 		}
 	}
-	if failed, err := readAll(t, full.Rebased([]*Volume{{Part: Part{To: extents[0].To}, places: base[0].places}}), late); failed > 0 || len(late) == 0 {
+	if failed, err := readAll(t, full.Rebased([]*Volume{{Part: Part{To: extents[0].To}, chunkIndex: base[0].chunkIndex}}), late); failed > 0 || len(late) == 0 {
 		t.Errorf("%d of %d values cannot be read from the extents that stay: %v", failed, len(late), err)
 	}
 }
@@ -496,7 +496,7 @@ func TestReadsKeepNothing(t *testing.T) {
 func TestFirstKeyOfAPiece(t *testing.T) {
 	var pieces []*Volume
 	for _, first := range []string{"a", "k", "t"} {
-		pieces = append(pieces, &Volume{Part: Part{To: 9}, path: first, places: places{keys: [][]byte{[]byte(first)}}})
+		pieces = append(pieces, &Volume{Part: Part{To: 9}, path: first, chunkIndex: chunkIndex{keys: [][]byte{[]byte(first)}}})
 	}
 	s := NewShelf(pieces)
 	for key, want := range map[string]string{"A": "a", "a": "a", "j": "a", "k": "k", "k\x00": "k", "s": "k", "t": "t", "z": "t"} {
@@ -517,7 +517,7 @@ func TestPartWithoutAValueIsNotSaved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	piece, failed := BeginPiece(fs, "d", v.Base(), v.BasePiece(nil))
+	piece, failed := BeginRangeFile(fs, "d", v.Base(), v.BaseRange(nil))
 	extent, err := BeginExtent(fs, "d", v, extents[len(extents)-2])
 	if err = errors.Join(err, failed); err != nil {
 		t.Fatal(err)
@@ -564,7 +564,7 @@ func TestFirstOpenRevisionIsLoaded(t *testing.T) {
 // A Shelf does not change when two others are made from it.
 func TestShelfGrows(t *testing.T) {
 	extent := func(revision int64, path string) *Volume {
-		return &Volume{Part: Part{Number: 1, From: revision, To: revision}, path: path, places: places{chunks: []chunk{{mod: revision}}}}
+		return &Volume{Part: Part{Number: 1, From: revision, To: revision}, path: path, chunkIndex: chunkIndex{chunks: []chunk{{mod: revision}}}}
 	}
 	s := NewShelf([]*Volume{{Part: Part{To: 1}}})
 	for revision := int64(2); revision < 20; revision++ {

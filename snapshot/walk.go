@@ -177,7 +177,7 @@ func (w *walker) check(h header) error {
 		return damage.At(w.path, w.next, "block %d is in the place of block %d", h.number, w.number)
 	case h.kind != kindHead && h.kind != kindStat && h.kind != kindKeys && h.kind != kindChanges && h.kind != kindTail:
 		return damage.Newer(w.path, "block %d at byte %d is of kind %q, which this qkv does not know", h.number, w.next, h.kind)
-	case h.flags&^goesOn != 0:
+	case h.flags&^continues != 0:
 		return damage.Newer(w.path, "block %d at byte %d has flags %#x, which this qkv does not know", h.number, w.next, h.flags)
 	case h.length > h.kind.blockMost():
 		return damage.At(w.path, w.next, "block %d (%s) claims %d bytes, the limit is %d", h.number, h.kind, h.length, h.kind.blockMost())

@@ -5,10 +5,10 @@ var indexBugs = []mutant{
 		{"State.droppable", `limit := min(s.oldest(), max(s.stored.to, s.extents.base)+1)`, `limit := s.compacted`},
 	}, []detector{direct("./index", "TestUnstoredIsKept|TestExtents")}},
 	{"drop what a new base has before it is stored", []change{
-		{"State.droppable", `limit = min(limit, s.extents.kept)`, ``},
+		{"State.droppable", `limit = min(limit, s.extents.historyFrom)`, ``},
 	}, []detector{direct("./index", "TestExtents")}},
 	{"bring a deleted key back when changes are made again", []change{
-		{"Builder.redo", `s.keys.remove(r)`, ``},
+		{"Builder.replay", `s.keys.remove(r)`, ``},
 	}, []detector{direct("./index", "TestExtents")}},
 	{"let the clock of a state go back at an import", []change{
 		{"State.ForgetTimes", `s.wall = max(s.wall, wall)`, `s.wall = wall`},
@@ -39,12 +39,12 @@ var indexBugs = []mutant{
 	}, []detector{direct("./index", "TestMembersModel")}},
 	{"sessions forgotten in the snapshot", []change{
 		{"sessions.copy", `for rest := l.all; len(rest) > 0; {`, `for rest := l.all[:len(l.all)/2]; len(rest) > 0; {`},
-		{"session.sum", `return mixed(mixed(one.id^uint64(one.by)<<32, uint64(one.used)), one.first)`, `return 0`},
+		{"session.sum", `return mixHash(mixHash(one.id^uint64(one.by)<<32, uint64(one.used)), one.first)`, `return 0`},
 		{"outcome.sum", `what := uint64(o.kind) | uint64(o.code)<<8`, `if id > 0 { return 0 }; what := uint64(o.kind) | uint64(o.code)<<8`},
-		{"replicated.digest", `b = pack.AppendInt(b, r.numbers.sessions); b = pack.AppendInt(b, r.numbers.places)`, ``},
+		{"replicated.digest", `b = pack.AppendInt(b, r.numbers.sessions); b = pack.AppendInt(b, r.numbers.outcomes)`, ``},
 	}, []detector{direct("./index", "TestModel"), campaign}},
 	{"a duplicate is applied again", []change{
-		{"State.once", `o != nil {`, `o != nil && o.revision%4 != 0 {`},
+		{"State.applyOnce", `o != nil {`, `o != nil && o.revision%4 != 0 {`},
 	}, []detector{direct("./index", "TestScripts|TestModel"), campaign}},
 	{"a watch outlives the password of its login", []change{
 		{"View.Permits", `by.Login != 0 && by.Login != one.Epoch`, `by.Login > one.Epoch`},
@@ -63,10 +63,10 @@ var indexBugs = []mutant{
 		{"State.endSession", `s.numbers.floor = max(s.numbers.floor, one.used+1)`, ``},
 	}, []detector{direct("./index", "TestScripts|TestModel"), campaign}},
 	{"the window forgets what may come again", []change{
-		{"State.once", `s.forgetBelow(one, w.Sequence+1-w.Window)`, `s.forgetBelow(one, w.Sequence+1-w.Window); if one.outcomes.held == 2 { s.forgetBelow(one, w.Sequence) }`},
+		{"State.applyOnce", `s.forgetBelow(one, w.Sequence+1-w.Window)`, `s.forgetBelow(one, w.Sequence+1-w.Window); if one.outcomes.held == 2 { s.forgetBelow(one, w.Sequence) }`},
 	}, []detector{direct("./index", "TestScripts|TestModel"), campaign}},
 	{"an answer that is read again is that of now", []change{
-		{"View.RecoverAnswer", `p.at = position{mod: r.Revision}`, `p.at = behind(v.revision)`},
+		{"View.RecoverAnswer", `p.at = position{mod: r.Revision}`, `p.at = endOf(v.revision)`},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"compare with what the transaction has changed", []change{
 		{"State.txn", `outcome := &kv.TxnOutcome{Path: appendPath(nil, s, t)}`, `outcome := &kv.TxnOutcome{Path: appendPath(nil, s, t)}; for i := range t.Success { if p := t.Success[i].Put; p != nil && outcome.Path[0] && !p.IgnoreValue { s.put(hashOf(p.Key), p); outcome.Path = appendPath(nil, s, t); break } }`},
@@ -93,7 +93,7 @@ var indexBugs = []mutant{
 		{"RangeReader.decide", `r.begin()`, ``},
 	}, []detector{direct("./index", "TestRangeOvertaken")}},
 	{"divide a segment, and forget that keys did not go in", []change{
-		{"table.spread", `parts[i].overflow.Store(full.overflow.Load())`, ``},
+		{"table.spread", `halves[i].overflow.Store(full.overflow.Load())`, ``},
 	}, []detector{direct("./index", "TestOverflowIsDivided")}},
 	{"let compaction overtake a streamed range", []change{
 		{"PagesReader.Step", `r.begun, r.held = true, newest`, `r.begun = true`},
@@ -188,19 +188,19 @@ var indexBugs = []mutant{
 	}, []detector{direct("./index/kv", "TestPutsOfWhatIsDeleted")}},
 
 	{"let a value go before its extent is published", []change{
-		{"State.Stored", `s.letting.to = min(to, values.To())`, `s.letting.to = s.revision`},
+		{"State.Stored", `s.eviction.to = min(to, values.To())`, `s.eviction.to = s.revision`},
 	}, []detector{direct("./index", "TestValuesLeave")}},
 	{"let a value go that the first change in no file superseded", []change{
-		{"State.letGo", `for ; l.next.Revision <= l.to; l.next`, `for ; l.next.Revision <= l.to+1; l.next`},
+		{"State.evictValues", `for ; l.next.Revision <= l.to; l.next`, `for ; l.next.Revision <= l.to+1; l.next`},
 	}, []detector{direct("./index", "TestValuesLeave")}},
 	{"read a value with the checksum of another author's", []change{
 		{"files.value", `v.lease(), v.author())`, `v.lease(), 1)`},
 	}, []detector{direct("./index", "TestOldViewReadsOn"), direct("./snapshot", "TestParts")}},
 	{"free a value that Views reach", []change{
-		{"State.letGoBefore", `s.keys.evacuation.enqueue(s.keys.memory.free(at, old.size()), sparse)`, `clear(old.value()); s.keys.evacuation.enqueue(s.keys.memory.free(at, old.size()), sparse)`},
+		{"State.evictValueBefore", `s.keys.evacuation.enqueue(s.keys.memory.free(at, old.size()), sparse)`, `clear(old.value()); s.keys.evacuation.enqueue(s.keys.memory.free(at, old.size()), sparse)`},
 	}, []detector{direct("./index", "TestOldViewReadsOn")}},
 	{"leave a version with the record of its key that was relocated", []change{
-		{"State.letGoBefore", `if s.keys.evacuation.from == at { s.keys.evacuation.from = to }`, ``},
+		{"State.evictValueBefore", `if s.keys.evacuation.from == at { s.keys.evacuation.from = to }`, ``},
 	}, []detector{direct("./index", "TestValuesLeaveRelocatedKeys")}},
 	// Package index/watch.
 	{"tell a watch of what comes behind a missing value", []change{
@@ -210,21 +210,21 @@ var indexBugs = []mutant{
 		{"Hub.create", `if err := v.Permits(r.By, kv.AccessRead, w); err != nil {`, `if err := v.Permits(r.By, kv.AccessNone, w); err != nil {`},
 	}, []detector{direct("./index/watch", "TestWatchIsRefused"), campaign}},
 	{"go on with a watch that its user may not read any more", []change{
-		{"Hub.Step", `h.permit(v)`, ``},
+		{"Hub.Step", `h.cancelForbidden(v)`, ``},
 	}, []detector{direct("./index/watch", "TestWatchEndsWithPermission"), campaign}},
 	{"end watches behind the events of the change that ends them", []change{
-		{"Hub.Step", `h.permit(v)`, ``},
-		{"Hub.Step", `h.tellProgress()`, `h.permit(v); h.tellProgress()`},
+		{"Hub.Step", `h.cancelForbidden(v)`, ``},
+		{"Hub.Step", `h.answerProgress()`, `h.cancelForbidden(v); h.answerProgress()`},
 	}, []detector{direct("./index/watch", "TestWatchEndsWithPermission"), campaign}},
 	{"merge equal watches of two users", []change{
-		{"pass.add", `own := part{g, s.stream, s.by}`, `own := part{g, s.stream, kv.Principal{}}`},
-		{"pass.remove", `delete(p.parts, part{g, s.stream, s.by})`, `delete(p.parts, part{g, s.stream, kv.Principal{}})`},
+		{"pass.add", `own := subscriber{g, s.stream, s.by}`, `own := subscriber{g, s.stream, kv.Principal{}}`},
+		{"pass.remove", `delete(p.byKey, subscriber{g, s.stream, s.by})`, `delete(p.byKey, subscriber{g, s.stream, kv.Principal{}})`},
 	}, []detector{direct("./index/watch", "TestEqualWatchesOfUsers"), campaign}},
 	{"hand a watch the events from before its start", []change{
 		{"Hub.enter", `h.flush(p, g, p.at, new(int))`, ``},
 	}, []detector{direct("./index/watch", "TestEqualWatchThatBeginsLater")}},
 	{"tell progress before events", []change{
-		{"Hub.tellProgress", `case s.level == len(s.subscriptions) && h.live.at.Sub == 0:`, `case h.live.at.Sub == 0:`},
+		{"Hub.answerProgress", `case s.level == len(s.subscriptions) && h.live.at.Sub == 0:`, `case h.live.at.Sub == 0:`},
 	}, []detector{direct("./index/watch", "TestWatches"), campaign}},
 	{"leave a revision without an end", []change{
 		{"Hub.walk", `p.closeRevision(behind)`, `p.open = p.open[:0]`},

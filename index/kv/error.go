@@ -82,7 +82,7 @@ var codeNames = [codes]string{
 	"feature level", "amnesia", "corrupt", "no such member", "member exists", "address exists", "not a learner",
 	"learner behind", "too many members", "quorum at risk", "removed",
 	"key not found", "duplicate key", "value provided", "lease provided", "no such lease", "lease exists", "lease too long",
-	"invalid sort", "too many operations", "answer too large", "session ended", "answer gone",
+	"invalid sort", "too many operations", "answer too large", "name ended", "answer gone",
 	"auth revision is old", "no user", "invalid token", "authentication is not enabled", "authentication failed",
 	"no user root", "root has no role root", "user exists", "no such user", "role exists", "no such role", "role not granted",
 	"permission not granted", "invalid auth management", "no role", "no permission",

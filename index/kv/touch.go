@@ -10,9 +10,8 @@ type Touch struct {
 	Revokes  bool   // the access ends the lease: without keys, it needs the user who granted the lease
 }
 
-// The walkers below are the only place that decides which accesses a request makes: permissions are checked against exactly this list.
-// Each calls f with one access after the other until f returns false, and reports whether it went through all of them. A request makes
-// no other access, whatever the state is: a transaction lists both of its branches, nested transactions included.
+// The functions below alone decide which accesses a request makes: permissions are checked against exactly this list. Each calls f with
+// one access after the other until f returns false, and reports whether it listed all. A transaction lists both branches, at any depth.
 
 // Touches lists the accesses of a put. A put that returns the previous version reads the key. A put that attaches the key to a lease
 // lets the holder of the lease delete it, and lets the lease's expiry delete its other keys: it needs write access to all of them, as

@@ -48,13 +48,14 @@ func (w *WriteName) Check() *Error {
 	case *w == WriteName{}:
 		return nil
 	case w.Session == 0:
-		return Errorf(BadRequest, "a write with sequence %d and no session", w.Sequence)
+		return Errorf(BadRequest, "a write name with sequence %d and no series", w.Sequence)
 	case w.Window == 0 || w.Window > w.Sequence:
-		return Errorf(BadRequest, "a write with sequence %d and window %d: a window is between 1 and the sequence", w.Sequence, w.Window)
+		return Errorf(BadRequest, "a write name with sequence %d and window %d: a window is between 1 and the sequence", w.Sequence, w.Window)
 	case w.Sequence > limits.SessionSequence:
-		return Errorf(BadRequest, "a write with sequence %d, over the limit of %d: a session's sequences count up from 1; the write certainly did not happen", w.Sequence, int64(limits.SessionSequence))
+		return Errorf(BadRequest, "a write name with sequence %d, over the limit of %d: the sequences of a series count up from 1; "+
+			"the write certainly did not happen", w.Sequence, int64(limits.SessionSequence))
 	case w.Opened < 0:
-		return Errorf(BadRequest, "a session that was opened at the negative clock %d", w.Opened)
+		return Errorf(BadRequest, "a write name that was opened at the negative clock %d", w.Opened)
 	}
 	return nil
 }

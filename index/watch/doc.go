@@ -11,14 +11,14 @@
 // A subscription is the set of equal watches of one stream. It has a cursor: the position in the history after the last
 // event that was delivered. The cursor moves only when the stream has accepted a delivery. The hub buffers no events
 // for a watch that lags: such a watch later receives its events from the history, and a stream that reads nothing costs
-// only its cursors. A new View never moves a cursor, not even the View of an installed snapshot. If the history begins
-// after a cursor, the watches are canceled, with the oldest available revision.
+// only its cursors. A new View never moves a cursor, not even the View of an installed snapshot. If a
+// compaction passes a cursor, the watches are canceled, with the oldest available revision.
 //
 // # Passes
 //
 //	                     ┌──────────── refused: the stream is full ───────────┐
 //	                     │                                                    ▼
-//	created ──► waiting ──► sweep ──► live ◄── by its key's versions ◄──── blocked ──room──► (as created)
+//	created ──► waiting ──► sweep ──► live ◄── by its key's versions ◄──── blocked ──space──► (as created)
 //
 // A pass is a walk through the history: a position, and the subscriptions at that position, indexed by keys and ranges.
 // There are two passes. The live pass has the subscriptions that have caught up. The sweep brings lagging subscriptions
@@ -48,9 +48,9 @@
 // # Values in files
 //
 // The hub never waits for a disk. Where a lagging watch needs a value that is in a file ([index.Unread]), its pass stops before that
-// change, looks ahead for other values that will be needed, and lists them: [Hub.Missing]. Another goroutine reads them and hands them
-// back: [Hub.Bring]. A list ends with the value that reaches limits.WatchReadBytes or limits.WatchReadValues. The hub
-// keeps the last lists until as much again has come. Other passes, and watches of single keys, go on meanwhile.
+// change, looks ahead for other values that will be needed, and lists them: [Hub.Missing]. The actor's value reader reads them, and
+// [Hub.Bring] hands them back. A list ends with the value that reaches limits.WatchReadBytes or limits.WatchReadValues. The
+// hub keeps the values until as many bytes or values have come after them. Other passes, and watches of single keys, go on meanwhile.
 //
 // If a value cannot be read, the watches that want it receive all events before it and are canceled with that error. After
 // kv.Unavailable, clients resume them behind the last event, here or at another member. The error is kept for limits.WatchReadAgain, and the

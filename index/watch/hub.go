@@ -12,7 +12,7 @@ import (
 
 // Hub is all watches of a member. It is for one goroutine.
 //
-//  1. A subscription is in exactly one place, as its field place says.
+//  1. A subscription is in exactly one queue, as its field queue says.
 //  2. Subscriptions in a pass have received everything before the position of the pass; all others, everything before
 //     their cursor.
 //  3. Waiting subscriptions lag and no walk has reached them, or they begin in the future.
@@ -27,7 +27,7 @@ type Hub struct {
 
 	live, sweep *pass
 	waiting     *btree.BTreeG[*subscription] // by cursor
-	keys        []*subscription              // lagging, of a single key each; entries that have left this place are skipped
+	keys        []*subscription              // lagging, of a single key each; entries that have left this queue are skipped
 	ended       []*stream                    // streams whose subscriptions are not all removed
 	asking      []*stream                    // streams that wait for progress
 
@@ -49,7 +49,7 @@ type stream struct {
 	to            kv.WatchStream
 	watches       map[uint64]*subscription
 	subscriptions []*subscription
-	blocked       []*subscription // wait until the stream accepts more; entries that have left this place are skipped
+	blocked       []*subscription // wait until the stream accepts more; entries that have left this queue are skipped
 	level         int
 	notified      int // subscriptions that want progress
 	asks          bool
@@ -101,7 +101,7 @@ func (h *Hub) Request(v *index.View, to kv.WatchStream, r *kv.WatchRequest) {
 	case kv.WatchCancel:
 		if one := s.watches[r.ID]; one != nil {
 			h.cancel(one, r.ID)
-			s.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchCanceled, IDs: []uint64{r.ID}, Revision: h.told()})
+			s.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchCanceled, IDs: []uint64{r.ID}, Revision: h.delivered()})
 		}
 	case kv.WatchProgress:
 		if !s.asks && len(s.watches) > 0 {
@@ -109,7 +109,7 @@ func (h *Hub) Request(v *index.View, to kv.WatchStream, r *kv.WatchRequest) {
 			h.asking = append(h.asking, s)
 		}
 	case kv.WatchRoom:
-		h.room(s)
+		h.unblock(s)
 	case kv.WatchEnd:
 		h.end(s)
 	}
@@ -119,7 +119,7 @@ func (h *Hub) Request(v *index.View, to kv.WatchStream, r *kv.WatchRequest) {
 func (h *Hub) EndAll(why *kv.Error) {
 	for len(h.order) > 0 {
 		s := h.order[len(h.order)-1]
-		s.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchEnded, Revision: h.told(), Err: why})
+		s.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchEnded, Revision: h.delivered(), Err: why})
 		h.end(s)
 	}
 }
@@ -130,8 +130,8 @@ func (h *Hub) Sent(v *index.View) (events int, ahead bool) {
 	return h.sent, h.sweep.at.Revision-h.begun.Revision >= limits.WatchGain*(v.Revision()-h.newest)
 }
 
-// told returns the revision that the live pass has reached.
-func (h *Hub) told() int64 { return h.live.at.Revision - 1 }
+// delivered returns the revision that the live pass has reached.
+func (h *Hub) delivered() int64 { return h.live.at.Revision - 1 }
 
 func (h *Hub) create(v *index.View, s *stream, r *kv.WatchRequest) {
 	if s.watches[r.ID] != nil {
@@ -152,7 +152,8 @@ func (h *Hub) create(v *index.View, s *stream, r *kv.WatchRequest) {
 			key: string(w.Key), end: string(w.End), prevKV: w.PrevKV, progress: w.ProgressNotify, noPut: w.NoPut, noDelete: w.NoDelete,
 			format: s.to.Format(),
 		},
-		stream: s, by: kv.Principal{Name: r.By.Name, Login: r.By.Login}, ids: []uint64{r.ID}, cursor: index.Position{Revision: w.Revision}, number: h.number, told: int64(h.now),
+		stream: s, by: kv.Principal{Name: r.By.Name, Login: r.By.Login}, ids: []uint64{r.ID}, cursor: index.Position{Revision: w.Revision},
+		number: h.number, lastDelivery: int64(h.now),
 	}
 	switch w.Revision {
 	case 0:
@@ -171,7 +172,7 @@ func (h *Hub) create(v *index.View, s *stream, r *kv.WatchRequest) {
 	if h.live.count == 0 && h.waiting.Len() == 0 {
 		h.skip(v)
 	}
-	h.put(one)
+	h.schedule(one)
 }
 
 // skip moves a live pass without subscriptions to the newest revision, without a walk.
@@ -181,7 +182,6 @@ func (h *Hub) skip(v *index.View) {
 	}
 }
 
-// list adds a subscription to its stream's list.
 func (h *Hub) list(one *subscription) {
 	s := one.stream
 	one.listed = len(s.subscriptions)
@@ -191,7 +191,6 @@ func (h *Hub) list(one *subscription) {
 	}
 }
 
-// unlist removes it.
 func (h *Hub) unlist(one *subscription) {
 	s, last := one.stream, len(one.stream.subscriptions)-1
 	moved := s.subscriptions[last]
@@ -203,22 +202,22 @@ func (h *Hub) unlist(one *subscription) {
 	}
 }
 
-// put assigns a subscription in no place to the place where its cursor belongs.
-func (h *Hub) put(one *subscription) {
+// schedule puts a subscription that is in no queue into the one where its cursor belongs.
+func (h *Hub) schedule(one *subscription) {
 	switch c := one.cursor.Compare(h.live.at); {
 	case c == 0:
 		h.enter(h.live, one, inLive)
 	case c < 0 && one.end == "" && !one.byPass:
-		one.place = inKeys
+		one.queue = inKeys
 		h.keys = append(h.keys, one)
 	default:
-		one.place = inWaiting
+		one.queue = inWaiting
 		h.waiting.Set(one)
 	}
 }
 
 // enter adds a subscription to the pass that is at its cursor.
-func (h *Hub) enter(p *pass, one *subscription, as place) {
+func (h *Hub) enter(p *pass, one *subscription, as queue) {
 	if one.since < p.at.Revision {
 		one.since = 0 // from here on it is like all others
 	}
@@ -229,14 +228,14 @@ func (h *Hub) enter(p *pass, one *subscription, as place) {
 		h.unlist(one)
 		return
 	}
-	if one.place = as; as == inLive {
+	if one.queue = as; as == inLive {
 		one.stream.level++
 	}
 }
 
-// leave removes a subscription from its place.
+// leave removes a subscription from its queue.
 func (h *Hub) leave(one *subscription) {
-	switch one.place {
+	switch one.queue {
 	case inLive:
 		h.live.remove(one)
 		one.stream.level--
@@ -245,7 +244,7 @@ func (h *Hub) leave(one *subscription) {
 	case inWaiting:
 		h.waiting.Delete(one)
 	}
-	one.place = nowhere
+	one.queue = nowhere
 }
 
 // cancel ends one watch.
@@ -292,18 +291,18 @@ func (h *Hub) dropWatches(one *subscription) {
 // block makes a subscription wait until its stream accepts more.
 func (h *Hub) block(one *subscription) {
 	h.limits.Reach("watch room")
-	one.place = inBlocked
+	one.queue = inBlocked
 	one.stream.blocked = append(one.stream.blocked, one)
 }
 
-// room puts the blocked subscriptions of a stream back.
-func (h *Hub) room(s *stream) {
+// unblock schedules the blocked subscriptions of a stream.
+func (h *Hub) unblock(s *stream) {
 	blocked := s.blocked
 	s.blocked = nil
 	for _, one := range blocked {
-		if one.place == inBlocked {
-			one.place = nowhere
-			h.put(one)
+		if one.queue == inBlocked {
+			one.queue = nowhere
+			h.schedule(one)
 		}
 	}
 }

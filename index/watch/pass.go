@@ -23,18 +23,18 @@ type pass struct {
 	list   []*group            // the same groups
 	keys   map[string][]*group // groups of a single key
 	ranges ranges
-	parts  map[part]*subscription
+	byKey  map[subscriber]*subscription
 	count  int // number of subscriptions
 
 	touched []*group // groups that have something to deliver
-	open    []*group // groups that are within a revision
+	open    []*group // groups whose last delivery was a fragment of the current revision
 	pending int      // bytes of undelivered events
 	due     bool     // deliver before anything else
 	stuck   bool     // it needs a value that is in files
 }
 
-// part is a stream's part in a group.
-type part struct {
+// subscriber identifies a subscription of a pass.
+type subscriber struct {
 	group  *group
 	stream *stream
 	by     kv.Principal
@@ -58,26 +58,26 @@ type group struct {
 // subscription is the equal watches of one stream that have received the same deliveries.
 type subscription struct {
 	spec
-	stream *stream
-	by     kv.Principal   // the user of its watches, with Name and Login
-	ids    []uint64       // shared by deliveries: append to it or replace it, never change it in place
-	cursor index.Position // after everything delivered; valid only outside a pass
-	open   bool           // the last delivery was a fragment; valid only outside a pass
-	byPass bool           // its key has too many versions
-	told   int64          // time of the last delivery, in nanoseconds
-	number uint64
+	stream       *stream
+	by           kv.Principal   // the user of its watches, with Name and Login
+	ids          []uint64       // shared by deliveries: append to it or replace it, never change it in place
+	cursor       index.Position // after everything delivered; valid only outside a pass
+	open         bool           // the last delivery was a fragment; valid only outside a pass
+	byPass       bool           // its key has too many versions: the sweep brings it up
+	lastDelivery int64          // time of the last delivery, in nanoseconds
+	number       uint64
 
-	place  place
+	queue  queue
 	group  *group // of its pass
 	slot   int    // index in the group
 	listed int    // index in its stream
 }
 
-// place is the state of a subscription.
-type place uint8
+// queue is where a subscription is: in one of the two passes, or waiting.
+type queue uint8
 
 const (
-	nowhere place = iota
+	nowhere queue = iota
 	inLive
 	inSweep
 	inWaiting
@@ -86,7 +86,7 @@ const (
 )
 
 func newPass(seed uint64) *pass {
-	return &pass{groups: map[spec]*group{}, keys: map[string][]*group{}, parts: map[part]*subscription{}, ranges: ranges{next: seed}}
+	return &pass{groups: map[spec]*group{}, keys: map[string][]*group{}, byKey: map[subscriber]*subscription{}, ranges: ranges{next: seed}}
 }
 
 // add adds a subscription whose cursor is the position of the pass. If the stream already has a subscription with the
@@ -108,15 +108,15 @@ func (p *pass) add(s *subscription) *subscription {
 			p.touch(g, p.at) // the revision is complete
 		}
 	}
-	own := part{g, s.stream, s.by}
-	if other := p.parts[own]; other != nil {
+	own := subscriber{g, s.stream, s.by}
+	if other := p.byKey[own]; other != nil {
 		for _, id := range s.ids {
 			s.stream.watches[id] = other
 		}
 		other.ids = append(other.ids, s.ids...)
 		return other
 	}
-	p.parts[own] = s
+	p.byKey[own] = s
 	s.group, s.slot, s.open, s.byPass = g, len(g.subscriptions), false, false
 	g.subscriptions = append(g.subscriptions, s)
 	p.count++
@@ -131,9 +131,9 @@ func (p *pass) remove(s *subscription) {
 	g.subscriptions[s.slot], moved.slot = moved, s.slot
 	g.subscriptions[last] = nil
 	g.subscriptions = g.subscriptions[:last]
-	delete(p.parts, part{g, s.stream, s.by})
+	delete(p.byKey, subscriber{g, s.stream, s.by})
 	p.count--
-	s.cursor, s.open, s.group, s.place = p.at, g.open, nil, nowhere
+	s.cursor, s.open, s.group, s.queue = p.at, g.open, nil, nowhere
 	if g.touched {
 		s.cursor = g.from
 	}
@@ -164,13 +164,13 @@ func (p *pass) touch(g *group, from index.Position) {
 	}
 }
 
-// leaveOpen records that a group is within a revision.
+// leaveOpen records that the last delivery to a group was a fragment.
 func (p *pass) leaveOpen(g *group) {
 	g.open = true
 	p.open = append(p.open, g)
 }
 
-// closeRevision schedules a delivery to the groups that are within the revision that has ended.
+// closeRevision schedules a delivery to the groups that received fragments of the revision that has ended.
 func (p *pass) closeRevision(at index.Position) {
 	for _, g := range p.open {
 		if g.open {
@@ -181,8 +181,8 @@ func (p *pass) closeRevision(at index.Position) {
 	p.open = p.open[:0]
 }
 
-// of appends the groups that watch a key.
-func (p *pass) of(key []byte, to []*group) []*group {
+// groupsOf appends the groups that watch a key.
+func (p *pass) groupsOf(key []byte, to []*group) []*group {
 	to = append(to, p.keys[string(key)]...)
 	return p.ranges.root.at(key, to)
 }

@@ -5,9 +5,9 @@ import (
 	"qkv/index/kv"
 )
 
-// permit ends the watches whose users have lost the permission to read, or whose login a new password has ended, if users or roles have changed since the last call. It visits all
-// subscriptions at once, about 0.3 us each: no event of the View may be delivered before.
-func (h *Hub) permit(v *index.View) {
+// cancelForbidden cancels the watches whose users may not read any more, or whose login a new password has ended, if users or roles have
+// changed since the last call. It visits all subscriptions, about 0.3 us each: no event of the View may be delivered before.
+func (h *Hub) cancelForbidden(v *index.View) {
 	if v.Auth() == h.auth {
 		return
 	}

@@ -13,12 +13,12 @@ import (
 // returns whether there is more to do.
 func (h *Hub) Step(now time.Duration, v *index.View, resting bool) (again bool) {
 	h.now, h.sent = now, 0
-	h.permit(v)
+	h.cancelForbidden(v)
 	work := h.limits.StepWork
 	if h.live.count == 0 {
 		h.skip(v)
 	}
-	h.follow(v, &work)
+	h.stepLive(v, &work)
 	if !resting {
 		work = h.limits.StepWork
 		if h.removeEnded(&work); h.live.count == 0 {
@@ -26,9 +26,10 @@ func (h *Hub) Step(now time.Duration, v *index.View, resting bool) (again bool) 
 		}
 		h.catchUp(v, &work)
 	}
-	h.tellProgress()
+	h.answerProgress()
 	waits := h.values.waits()
-	again = h.Behind() && !(waits && (h.sweep.stuck || h.keysStuck)) || len(h.ended) > 0 || h.live.count > 0 && !(waits && h.live.stuck) && h.told() < v.Revision()
+	lagging := h.Behind() && !(waits && (h.sweep.stuck || h.keysStuck))
+	again = lagging || len(h.ended) > 0 || h.live.count > 0 && !(waits && h.live.stuck) && h.delivered() < v.Revision()
 	if again {
 		h.limits.Reach("watch step")
 	}
@@ -36,18 +37,18 @@ func (h *Hub) Step(now time.Duration, v *index.View, resting bool) (again bool) 
 }
 
 // Behind says whether any watch lags behind the live pass.
-func (h *Hub) Behind() bool { return h.sweep.count > 0 || len(h.keys) > 0 || h.behindWaits() }
+func (h *Hub) Behind() bool { return h.sweep.count > 0 || len(h.keys) > 0 || h.hasLaggingWaiter() }
 
-// behindWaits says whether any waiting subscription is not in the future.
-func (h *Hub) behindWaits() bool {
+// hasLaggingWaiter says whether any waiting subscription is not in the future.
+func (h *Hub) hasLaggingWaiter() bool {
 	first, ok := h.waiting.Min()
 	return ok && first.cursor.Compare(h.live.at) <= 0
 }
 
-// follow moves the live pass toward the newest revision.
-func (h *Hub) follow(v *index.View, work *int) {
+// stepLive moves the live pass toward the newest revision.
+func (h *Hub) stepLive(v *index.View, work *int) {
 	for *work > 0 {
-		if !h.takeOn(h.live, inLive, work) || h.live.count == 0 {
+		if !h.joinWaiting(h.live, inLive, work) || h.live.count == 0 {
 			break
 		}
 		at := h.live.at
@@ -64,7 +65,7 @@ func (h *Hub) follow(v *index.View, work *int) {
 	}
 }
 
-// catchUp brings lagging subscriptions closer to the live pass.
+// catchUp moves lagging subscriptions toward the live pass: those of a single key by its versions, the others by the sweep.
 func (h *Hub) catchUp(v *index.View, work *int) {
 	h.catchUpKeys(v, work)
 	for *work > 0 {
@@ -75,11 +76,11 @@ func (h *Hub) catchUp(v *index.View, work *int) {
 			}
 			h.sweep.at, h.begun, h.newest = first.cursor, first.cursor, v.Revision()
 		}
-		if h.sweep.due && !h.deliverAll(h.sweep, work) || !h.takeOn(h.sweep, inSweep, work) {
+		if h.sweep.due && !h.deliverAll(h.sweep, work) || !h.joinWaiting(h.sweep, inSweep, work) {
 			return
 		}
 		if h.sweep.at == h.live.at {
-			h.handOver(work)
+			h.promoteSweep(work)
 			continue
 		}
 		to := h.live.at
@@ -106,8 +107,8 @@ func (h *Hub) nextJoin(at index.Position) index.Position {
 	return next
 }
 
-// takeOn adds the subscriptions that wait at a pass's position to it. It returns false if the work budget ends first.
-func (h *Hub) takeOn(p *pass, as place, work *int) bool {
+// joinWaiting adds the subscriptions that wait at a pass's position to it. It returns false if the work budget ends first.
+func (h *Hub) joinWaiting(p *pass, as queue, work *int) bool {
 	for *work > 0 {
 		var one *subscription
 		h.waiting.Ascend(&subscription{cursor: p.at}, func(first *subscription) bool {
@@ -124,8 +125,8 @@ func (h *Hub) takeOn(p *pass, as place, work *int) bool {
 	return false
 }
 
-// handOver moves subscriptions from the sweep to the live pass, which is at the same position.
-func (h *Hub) handOver(work *int) {
+// promoteSweep moves subscriptions from the sweep to the live pass, which is at the same position.
+func (h *Hub) promoteSweep(work *int) {
 	for len(h.sweep.list) > 0 && *work > 0 {
 		subscriptions := h.sweep.list[len(h.sweep.list)-1].subscriptions
 		one := subscriptions[len(subscriptions)-1]
@@ -137,12 +138,12 @@ func (h *Hub) handOver(work *int) {
 
 // The costs in units of about 100 ns.
 const (
-	joinWork    = 8 // a subscription joins a pass
-	changeWork  = 1 // a change is examined
-	encodeWork  = 4 // a change is encoded, and each 256 bytes of it
-	deliverWork = 4 // a body is delivered to one stream
-	keyWork     = 20
-	sentWork    = 8 // bytes sent to a lagging subscription per unit: encryption and system calls in the stream's goroutines
+	joinWork    = 8  // a subscription joins a pass
+	changeWork  = 1  // a change is examined
+	encodeWork  = 4  // a change is encoded, and each 256 bytes of it
+	deliverWork = 4  // a body is delivered to one stream
+	keyWork     = 20 // a watch of a single key is brought up, besides its changes
+	sentWork    = 8  // bytes sent to a lagging subscription per unit: encryption and system calls in the stream's goroutines
 )
 
 // catchUpKeys brings subscriptions of a single key up by the key's versions.
@@ -150,7 +151,7 @@ func (h *Hub) catchUpKeys(v *index.View, work *int) {
 	h.keysStuck = false
 	for at := 0; at < len(h.keys) && *work > 0; {
 		one := h.keys[at]
-		if one.place == inKeys && !one.stream.gone && !h.catchUpKey(v, one, work) {
+		if one.queue == inKeys && !one.stream.gone && !h.catchUpKey(v, one, work) {
 			if !h.keyStuck {
 				continue
 			}
@@ -172,7 +173,7 @@ func (h *Hub) catchUpKeys(v *index.View, work *int) {
 	}
 }
 
-// catchUpKey does that for one subscription, and says whether it is done.
+// catchUpKey brings one subscription up, as far as the work budget allows, and says whether it is done with it.
 func (h *Hub) catchUpKey(v *index.View, one *subscription, work *int) bool {
 	d := kv.WatchDelivery{Kind: kv.WatchEvents, Revision: v.Revision()}
 	behind := index.Position{Revision: v.Revision() + 1}
@@ -186,7 +187,7 @@ func (h *Hub) catchUpKey(v *index.View, one *subscription, work *int) bool {
 		*work -= changeWork
 		if wants := g.wants(c); wants {
 			before, here, failed := h.fetch(c, one.prevKV)
-			err := failed.of(&one.spec)
+			err := failed.errorFor(&one.spec)
 			if (!here || err != nil) && done {
 				done, h.keyStuck, unreadable = false, !here, err
 				behind = index.Position{Revision: c.KV.ModRevision, Sub: c.Sub}
@@ -217,8 +218,8 @@ func (h *Hub) catchUpKey(v *index.View, one *subscription, work *int) bool {
 		h.compacted(one, v)
 		return true
 	case !ok:
-		one.place, one.byPass = nowhere, true
-		h.put(one)
+		one.queue, one.byPass = nowhere, true
+		h.schedule(one)
 		return true
 	case d.Count > 0 || one.open && behind.Revision > one.cursor.Revision:
 		if d.Fragment = behind.Sub > 0 && newest == behind.Revision; !h.deliver(one, &d) {
@@ -229,12 +230,12 @@ func (h *Hub) catchUpKey(v *index.View, one *subscription, work *int) bool {
 		*work -= deliverWork + len(d.Events)/sentWork
 	}
 	if one.cursor = behind; unreadable != nil {
-		h.refuse(one, behind.Revision-1, unreadable)
+		h.cancelUnreadable(one, behind.Revision-1, unreadable)
 		return true
 	}
 	if done {
-		one.place = nowhere
-		h.put(one)
+		one.queue = nowhere
+		h.schedule(one)
 	}
 	return done
 }
@@ -254,13 +255,13 @@ func (h *Hub) removeEnded(work *int) {
 	}
 }
 
-// tellProgress answers the streams that asked for progress, as soon as all their watches have caught up.
-func (h *Hub) tellProgress() {
+// answerProgress answers the streams that asked for progress, as soon as all their watches have caught up.
+func (h *Hub) answerProgress() {
 	h.asking = slices.DeleteFunc(h.asking, func(s *stream) bool {
 		switch {
 		case s.gone || len(s.watches) == 0:
 		case s.level == len(s.subscriptions) && h.live.at.Sub == 0:
-			s.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchProgressed, Revision: h.told()})
+			s.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchProgressed, Revision: h.delivered()})
 		default:
 			return false
 		}
@@ -276,10 +277,10 @@ func (h *Hub) Notify(now, interval time.Duration) {
 	if h.live.at.Sub > 0 {
 		return
 	}
-	d := kv.WatchDelivery{Kind: kv.WatchProgressed, Revision: h.told()}
+	d := kv.WatchDelivery{Kind: kv.WatchProgressed, Revision: h.delivered()}
 	for _, s := range h.order {
 		for i := 0; s.notified > 0 && i < len(s.subscriptions); i++ {
-			if one := s.subscriptions[i]; one.progress && one.place == inLive && now-time.Duration(one.told) >= interval {
+			if one := s.subscriptions[i]; one.progress && one.queue == inLive && now-time.Duration(one.lastDelivery) >= interval {
 				h.deliver(one, &d)
 			}
 		}

@@ -13,8 +13,8 @@ import (
 // values are values of the history that lagging watches need and that are in files, not in memory. Another goroutine reads them: the hub
 // never waits for a disk.
 type values struct {
-	here    map[index.Position]Read // brought last
-	older   map[index.Position]Read // brought before: a change may need two values that reach the limit
+	here    map[index.Position]Read // the newest values
+	older   map[index.Position]Read // the values before: a change may need two values that reach the limit
 	bytes   int                     // of here
 	missing []*index.Unread         // that are to be read next
 	wanted  map[index.Position]bool // the same
@@ -67,7 +67,7 @@ func (h *Hub) Missing() []*index.Unread {
 	return all
 }
 
-// waits says whether values are missing. Then a pass that is stuck can do nothing.
+// waits says whether values are missing: a pass that is stuck cannot move until Bring.
 func (s *values) waits() bool { return s.reading != nil || len(s.missing) > 0 }
 
 // Bring hands over the values that were missing. When the newest ones have reached the limit, the older ones are forgotten.
@@ -86,8 +86,8 @@ func (h *Hub) Bring(all []Read) {
 // unread says why the value of a change, or that of its previous pair, cannot be read.
 type unread struct{ value, before error }
 
-// of returns what concerns a watch.
-func (u unread) of(s *spec) error {
+// errorFor returns the error that concerns a watch.
+func (u unread) errorFor(s *spec) error {
 	if s.prevKV {
 		return cmp.Or(u.value, u.before)
 	}
@@ -122,16 +122,16 @@ func (h *Hub) unreadable(p *pass, g *group, at index.Position, why error, work *
 		h.flush(p, g, at, work)
 	}
 	for len(g.subscriptions) > 0 {
-		h.refuse(g.subscriptions[len(g.subscriptions)-1], at.Revision-1, why)
+		h.cancelUnreadable(g.subscriptions[len(g.subscriptions)-1], at.Revision-1, why)
 	}
 }
 
-// refuse cancels the watches of a subscription whose next event cannot be read.
-func (h *Hub) refuse(one *subscription, told int64, why error) {
+// cancelUnreadable cancels the watches of a subscription whose next event cannot be read.
+func (h *Hub) cancelUnreadable(one *subscription, delivered int64, why error) {
 	h.dropWatches(one)
 	refusal, is := errors.AsType[*kv.Error](why)
 	if !is {
 		refusal = kv.Errorf(kv.Unavailable, "%v", why)
 	}
-	one.stream.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchCanceled, IDs: one.ids, Revision: told, Err: refusal})
+	one.stream.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchCanceled, IDs: one.ids, Revision: delivered, Err: refusal})
 }

@@ -63,7 +63,7 @@ const revisionWork = 3
 
 // match finds the groups that want a change, and completes it for them as fetch does.
 func (h *Hub) match(p *pass, c *index.Change) (before *kv.KeyValue, here bool, failed unread) {
-	h.matched = p.of(c.KV.Key, h.matched[:0])
+	h.matched = p.groupsOf(c.KV.Key, h.matched[:0])
 	if len(h.matched) == 0 {
 		return nil, true, failed
 	}
@@ -88,7 +88,7 @@ func (h *Hub) collect(p *pass, c *index.Change, work *int) (here bool) {
 	clear(h.encoded)
 	h.encoded = h.encoded[:0]
 	for _, g := range h.matched {
-		if err := failed.of(&g.spec); err != nil {
+		if err := failed.errorFor(&g.spec); err != nil {
 			h.unreadable(p, g, index.Position{Revision: c.KV.ModRevision, Sub: c.Sub}, err, work)
 			continue
 		}
@@ -169,7 +169,7 @@ func (h *Hub) deliver(one *subscription, d *kv.WatchDelivery) bool {
 	if !one.stream.to.Deliver(&own) {
 		return false
 	}
-	one.told = int64(h.now)
+	one.lastDelivery = int64(h.now)
 	return true
 }
 
@@ -178,7 +178,7 @@ func (h *Hub) cancelAll(p *pass, v *index.View) {
 	for _, s := range h.order {
 		for i := len(s.subscriptions) - 1; i >= 0; i-- {
 			one := s.subscriptions[i]
-			if p == h.live && one.place == inLive || p == h.sweep && one.place == inSweep {
+			if p == h.live && one.queue == inLive || p == h.sweep && one.queue == inSweep {
 				one.cursor = p.at
 				h.compacted(one, v)
 			}

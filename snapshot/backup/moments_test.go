@@ -769,7 +769,7 @@ func TestHistorySince(t *testing.T) {
 			t.Fatalf("seed %d: the base is %d of %d, entry %d of %d: %v", seed, got.Base.Index, want.Index, got.Index, plain.Index, got.Notes)
 		}
 		must(t, got.State.Check())
-		got.State.Begin()
+		got.State.ResetExtents()
 		saved := newFolder(t)
 		at, term := got.State.Applied()
 		_, err = snapshot.Save(saved, "to", snapshot.Meta{Cluster: 1, Member: 1, Index: at, Term: term}, got.State.ViewToSave(), nil)

@@ -11,39 +11,39 @@ type KeyedVersion struct {
 	Version
 }
 
-// Redo makes changes again, which come in the order of their positions. The versions that they supersede are dropped if the
-// history of the state begins behind them. Redo keeps none of the slices.
-func (b *Builder) Redo(changes []KeyedVersion) error {
+// Replay makes changes again, which come in the order of their positions. If the history of the state begins behind a change, the
+// version that it supersedes is dropped. Replay keeps none of the slices.
+func (b *Builder) Replay(changes []KeyedVersion) error {
 	b.flush()
 	if err := b.group(); err != nil {
 		return err
 	}
-	handed := b.s.keys.memory.handed
+	allocated := b.s.keys.memory.allocated
 	for keys := &b.s.keys; len(changes) > 0; {
 		some := changes[:min(len(changes), prefetchCommands)]
 		changes = changes[len(some):]
 		for i := range some {
 			keys.prefetching.hashes[i] = hashOf(some[i].Key)
 		}
-		keys.touch(len(some))
+		keys.prefetchHashes(len(some))
 		for i := range some {
 			one := &some[i]
-			if err := b.redo(one, keys.prefetching.hashes[i]); err != nil {
+			if err := b.replay(one, keys.prefetching.hashes[i]); err != nil {
 				return fmt.Errorf("change %d.%d of the key %q %w", one.Mod, one.Sub, one.Key, err)
 			}
 		}
 	}
-	if err := b.follow(); err != nil {
+	if err := b.appendChanges(); err != nil {
 		return err
 	}
 	if len(b.superseding) > 0 {
-		b.letGo(handed)
+		b.evictSuperseded(allocated)
 	}
 	return nil
 }
 
-// follow adds the waiting changes, which are in order, to the history.
-func (b *Builder) follow() error {
+// appendChanges appends the waiting changes, which are in order, to the history.
+func (b *Builder) appendChanges() error {
 	h := &b.s.history
 	for _, c := range b.changes {
 		slot := h.slots.fill(c.mod)
@@ -58,7 +58,7 @@ func (b *Builder) follow() error {
 			return fmt.Errorf("change %d.%d follows the %d changes before it of that revision", c.mod, c.sub, n)
 		}
 		if n == 0 {
-			slot.Store(changeOf(c.at))
+			slot.Store(changeWord(c.at))
 			continue
 		}
 		g := h.group(c.mod)
@@ -69,30 +69,30 @@ func (b *Builder) follow() error {
 			*h.groups.push() = g
 		}
 		g.changes = append(g.changes, atomic.Uint64{})
-		g.changes[n].Store(changeOf(c.at))
+		g.changes[n].Store(changeWord(c.at))
 	}
 	b.changes = b.changes[:0]
 	return nil
 }
 
-// letGo lets values go from memory, and gives up the slabs that this empties: there is no View that reaches them. handed is what was
-// allocated before.
-func (b *Builder) letGo(handed int64) {
+// evictSuperseded evicts the values that the replayed changes superseded, and frees the slabs that this empties: no View reaches them.
+// allocated is memory.allocated before the replay.
+func (b *Builder) evictSuperseded(allocated int64) {
 	s := b.s
 	for _, at := range b.superseding {
-		s.letGoBefore(at.version())
+		s.evictValueBefore(at.version())
 	}
 	b.superseding = b.superseding[:0]
-	s.evacuate(timesHanded * (s.keys.memory.handed - handed))
+	s.evacuate(evacuationPerByte * (s.keys.memory.allocated - allocated))
 	s.keys.epoch = &epoch{}
 }
 
-func (b *Builder) redo(v *KeyedVersion, hash uint64) error {
+func (b *Builder) replay(v *KeyedVersion, hash uint64) error {
 	s, key, at := b.s, v.Key, Position{v.Mod, v.Sub}
-	if b.redone.Compare(at) >= 0 {
-		return fmt.Errorf("does not follow %d.%d", b.redone.Revision, b.redone.Sub)
+	if b.replayed.Compare(at) >= 0 {
+		return fmt.Errorf("does not follow %d.%d", b.replayed.Revision, b.replayed.Sub)
 	}
-	b.redone = at
+	b.replayed = at
 	r, before := s.keys.find(hash, key), ref(0)
 	pair := [2]Version{1: v.Version}
 	versions := pair[1:]
@@ -103,7 +103,7 @@ func (b *Builder) redo(v *KeyedVersion, hash uint64) error {
 	}
 	held := s.history.holds(v.Mod, v.Sub)
 	// The base lacks versions that were superseded when it was made.
-	known := r != 0 || v.Mod >= s.extents.kept
+	known := r != 0 || v.Mod >= s.extents.historyFrom
 	if !known && v.Tombstone {
 		return nil
 	}
@@ -137,7 +137,7 @@ func (b *Builder) redo(v *KeyedVersion, hash uint64) error {
 	}
 	b.addVersion(r, hash, versions, len(versions)-1)
 	b.addLive(r)
-	if held && v.Mod < s.letting.next.Revision {
+	if held && v.Mod < s.eviction.next.Revision {
 		b.superseding = append(b.superseding, ref(r.record().head.Load()))
 	}
 	return nil
