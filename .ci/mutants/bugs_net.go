@@ -42,6 +42,9 @@ var netBugs = []mutant{
 	{"revert keys that were written after the preview", []change{
 		{"batch.step", `case now.ModRevision != one.After.Revision:`, `case now.ModRevision < 0:`},
 	}, []detector{direct("./net/etcd", "TestDashboardRevertLeavesNewer")}},
+	{"let a write overtake one that waits for the member's start", []change{
+		{"stream.waitsForStart", `return w.need == need`, `return false`},
+	}, []detector{direct("./net/server", "TestWaitingWriteIsNotOvertaken")}},
 	// Package net/server, backups.
 	{"give everything to any user as a backup", []change{
 		{"stream.permitsEarly", `case wire.PathMember, wire.PathLeader, wire.PathClock, wire.PathFiles:`, `case wire.PathMember, wire.PathLeader, wire.PathClock:`},

@@ -205,7 +205,7 @@ func (w *watches) create(q *pb.WatchCreateRequest) {
 	}
 	by, err := w.permits(&one)
 	if err != nil {
-		w.refuse(err.Error())
+		w.refuse(w.s.audited(w.stream.Context(), "Watch", q, err).Error())
 		return
 	}
 	if len(one.End) > 0 && !open && string(one.Key) >= string(one.End) {

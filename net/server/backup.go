@@ -44,9 +44,6 @@ func (s *stream) backUp(q *wire.Request, x slot) *kv.Error {
 	if q.Op == wire.OpBackupLog {
 		timeout = min(timeout/2, limits.BackupLogWait)
 	}
-	if q.Op == wire.OpBackupBase {
-		s.conn.auditBackup(q.Op)
-	}
 	if !s.apart(x, timeout, func(ctx context.Context, number uint64) {
 		err := b.ask(ctx, server.config.Backups)
 		server.backups.Add(-1)
@@ -80,11 +77,4 @@ func (b *body) ask(ctx context.Context, from Backups) (err *kv.Error) {
 		b.value = &wire.Piece{Bytes: kv.AppendLogEntries(nil, part.Entries), Applied: part.Applied}
 	}
 	return err
-}
-
-// auditBackup records that a client begins to read everything that the cluster has.
-func (c *conn) auditBackup(op wire.Op) {
-	if log := c.server.config.Audit; log != nil {
-		log.Record(c.event(op))
-	}
 }

@@ -346,7 +346,7 @@ func (s *stream) addWrite(q *wire.Request, x slot, frame int) *kv.Error {
 		by, refusal := s.conn.by(s.conn.server.config.Member.View())
 		if refusal != nil {
 			s.endSlots([]slot{x})
-			return refusal
+			return s.conn.audited(q.Op, touching(q), refusal)
 		}
 		b.by = by
 		b.proposed = newProposed(frame + 64 + min(s.frames.Partial()*9/8, limits.BatchBytes))

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"io"
+	"slices"
 	"time"
 
 	"qkv/index/kv"
@@ -27,11 +28,14 @@ type waitingFrame struct {
 // startPoll is the longest time between two looks at the deadlines of waiting requests.
 const startPoll = 100 * time.Millisecond
 
-// waitsForStart reports whether a request waits for the member's start. A suspended member starts only after `member readmit`, and answers
-// meanwhile what it always answers.
+// waitsForStart reports whether a request waits: for a stage of the member's start, or behind earlier requests that wait for the same stage.
+// A suspended member starts only after `member readmit`, and answers meanwhile what it always answers.
 func (s *stream) waitsForStart(q *wire.Request, path wire.Path) bool {
-	start := s.conn.server.config.Start
-	return !start.Current() && !start.Serves(q.Op.Start()) && (path != wire.PathMember || s.conn.server.config.Member.Refuse() == nil)
+	config, need := &s.conn.server.config, q.Op.Start()
+	if config.Start.Current() && len(s.waiting.all) == 0 || path == wire.PathMember && config.Member.Refuse() != nil {
+		return false
+	}
+	return !config.Start.Serves(need) || slices.ContainsFunc(s.waiting.all, func(w waitingFrame) bool { return w.need == need })
 }
 
 // awaitStart keeps a copy of a frame until the member has reached the stage, but no longer than timeout.

@@ -160,7 +160,7 @@ func (w *watches) admit(q *kv.WatchRequest) *kv.Error {
 	}
 	by, refusal := w.s.conn.by(server.config.Member.View())
 	if refusal != nil {
-		return refusal
+		return w.s.conn.audited(wire.OpWatch, &q.Watch, refusal)
 	}
 	q.By = by // the hub checks its permission
 	w.mu.Lock()
