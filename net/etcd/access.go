@@ -103,9 +103,9 @@ var needs = map[string]wire.Need{
 	"/ui/api/overview": wire.NeedReplayed, // works without a leader: it has no keys
 }
 
-// admit identifies the caller of a request, and refuses what the RPC's class alone decides. The returned context has the caller. While
+// authorize identifies the caller of a request, and refuses what the RPC's class alone decides. The returned context has the caller. While
 // authentication is off, admit does nothing.
-func (s *core) admit(ctx context.Context, of class) (context.Context, error) {
+func (s *core) authorize(ctx context.Context, of class) (context.Context, error) {
 	switch {
 	case of == undeclared:
 		return ctx, rpctypes.ErrGRPCPermissionDenied

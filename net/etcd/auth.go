@@ -333,7 +333,7 @@ func (s authService) roleGet(ctx context.Context, q *pb.AuthRoleGetRequest) (ans
 	about := &pb.AuthRoleGetResponse{Header: s.header(v.Revision())}
 	if role.Name == kv.Root {
 		about.Perm = []*authpb.Permission{{PermType: authpb.Permission_READWRITE, RangeEnd: []byte{0}}}
-		return plain{about}, nil
+		return libraryMessage{about}, nil
 	}
 	about.Perm = permissionsOf(&role)
 	return s.encodeBuilt(ctx, about)

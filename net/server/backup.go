@@ -44,8 +44,8 @@ func (s *stream) backUp(q *wire.Request, x slot) *kv.Error {
 	if q.Op == wire.OpBackupLog {
 		timeout = min(timeout/2, limits.BackupLogWait)
 	}
-	if !s.apart(x, timeout, func(ctx context.Context, number uint64) {
-		err := b.ask(ctx, server.config.Backups)
+	if !s.runInBackground(x, timeout, func(ctx context.Context, number uint64) {
+		err := b.fetch(ctx, server.config.Backups)
 		server.backups.Add(-1)
 		s.complete(number, err)
 	}) {
@@ -54,8 +54,8 @@ func (s *stream) backUp(q *wire.Request, x slot) *kv.Error {
 	return nil
 }
 
-// ask gets the answer from the member.
-func (b *body) ask(ctx context.Context, from Backups) (err *kv.Error) {
+// fetch gets the answer from the member.
+func (b *body) fetch(ctx context.Context, from Backups) (err *kv.Error) {
 	switch q := b.request.Ask; b.request.Op {
 	case wire.OpBackupBase:
 		var base kv.BackupBase

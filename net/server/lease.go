@@ -10,12 +10,12 @@ import (
 	"qkv/net/wire"
 )
 
-// addAsk adds a question to the leader's lease clock to the batch.
-func (s *stream) addAsk(q *wire.Request, x slot) {
+// addLeaseQuery adds a query of the leader's lease clock to the batch.
+func (s *stream) addLeaseQuery(q *wire.Request, x slot) {
 	b := &s.batch
-	b.asks = append(b.asks, x)
-	b.leases = append(b.leases, kv.LeaseAsk{Lease: x.lease.ID, Renew: q.Op == wire.OpKeepAlive})
-	b.askTimeout = max(b.askTimeout, q.Timeout)
+	b.queries = append(b.queries, x)
+	b.queried = append(b.queried, kv.LeaseAsk{Lease: x.lease.ID, Renew: q.Op == wire.OpKeepAlive})
+	b.queryTimeout = max(b.queryTimeout, q.Timeout)
 }
 
 // newLease returns the lease for a grant, with its id and TTL. A grant with a name gets the same id on every retry, at every

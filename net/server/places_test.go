@@ -33,7 +33,7 @@ func TestPlace(t *testing.T) {
 			i := &identity{name: wire.Identity{Name: who}, conns: map[*conn]struct{}{}}
 			for _, seconds := range idle {
 				c := &conn{}
-				c.heard.Set(now.Add(-time.Duration(seconds) * time.Second))
+				c.lastRequest.Set(now.Add(-time.Duration(seconds) * time.Second))
 				told[c] = who + " " + (time.Duration(seconds) * time.Second).String()
 				if seconds == busy {
 					c.requests.Store(1)

@@ -14,8 +14,8 @@ import (
 // waiting are the requests of a stream that wait for a stage of the member's start, see [wire.Start]. Later requests that need less overtake
 // them. They count as under way. The reader carries them out when the stage is reached: a read deadline wakes it.
 type waiting struct {
-	all     []waitingFrame // guarded by stream.mu, and changed by the reader alone
-	watched bool           // watchStart runs; guarded by stream.mu
+	all    []waitingFrame // guarded by stream.mu, and changed by the reader alone
+	waking bool           // wakeAtStart runs; guarded by stream.mu
 }
 
 type waitingFrame struct {
@@ -50,15 +50,15 @@ func (s *stream) awaitStart(frame []byte, need wire.Need, timeout time.Duration)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waiting.all = append(s.waiting.all, waitingFrame{bytes.Clone(frame), need, time.Now().Add(timeout), held})
-	if !s.waiting.watched {
-		s.waiting.watched = true
-		s.conn.server.running.Go(s.watchStart)
+	if !s.waiting.waking {
+		s.waiting.waking = true
+		s.conn.server.running.Go(s.wakeAtStart)
 	}
 	return nil
 }
 
-// watchStart wakes the reader whenever a waiting request is due, until none waits.
-func (s *stream) watchStart() {
+// wakeAtStart wakes the reader whenever a waiting request is due, until none waits.
+func (s *stream) wakeAtStart() {
 	for {
 		raised := s.conn.server.config.Start.Raised()
 		s.mu.Lock()
@@ -66,8 +66,8 @@ func (s *stream) watchStart() {
 		for i := range s.waiting.all {
 			due = due || s.isDue(&s.waiting.all[i], time.Now())
 		}
-		s.waiting.watched = len(s.waiting.all) > 0
-		goOn := s.waiting.watched
+		s.waiting.waking = len(s.waiting.all) > 0
+		goOn := s.waiting.waking
 		s.mu.Unlock()
 		if !goOn {
 			return
@@ -75,11 +75,11 @@ func (s *stream) watchStart() {
 		if due {
 			_ = s.qs.SetReadDeadline(time.Unix(1, 0))
 		}
-		pauseForStart(raised)
+		awaitStage(raised)
 	}
 }
 
-func pauseForStart(raised <-chan struct{}) {
+func awaitStage(raised <-chan struct{}) {
 	select {
 	case <-raised:
 	case <-time.After(startPoll):
@@ -108,8 +108,8 @@ func (s *stream) takeDue(now time.Time) (due []waitingFrame) {
 	return due
 }
 
-// started carries out the waiting requests whose stage is reached, and refuses those whose time is over. The reader calls it.
-func (s *stream) started() (err error) {
+// resumeWaiting carries out the waiting requests whose stage is reached, and refuses those whose time is over. The reader calls it.
+func (s *stream) resumeWaiting() (err error) {
 	if len(s.waiting.all) == 0 {
 		return nil
 	}
@@ -150,14 +150,14 @@ func (s *stream) handleWaiting(w *waitingFrame, serves bool, now time.Time) erro
 	return nil
 }
 
-// outlast carries out the waiting requests of a client that sends nothing more.
-func (s *stream) outlast() error {
+// finishWaiting carries out the waiting requests of a client that sends nothing more.
+func (s *stream) finishWaiting() error {
 	for len(s.waiting.all) > 0 {
-		pauseForStart(s.conn.server.config.Start.Raised())
-		if !s.waitForRoom() {
+		awaitStage(s.conn.server.config.Start.Raised())
+		if !s.awaitAnswersTaken() {
 			return io.ErrClosedPipe
 		}
-		if err := s.started(); err != nil {
+		if err := s.resumeWaiting(); err != nil {
 			return err
 		}
 	}

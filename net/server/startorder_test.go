@@ -38,7 +38,7 @@ func TestWaitingWriteIsNotOvertaken(t *testing.T) {
 	}
 	c := &conn{server: server, share: server.memory.child()}
 	s := newStream(c, nil)
-	s.waiting.watched = true // the test itself wakes the reader
+	s.waiting.waking = true // the test itself wakes the reader
 	keys := []string{"first", "second", "third"}
 	for i, key := range keys {
 		if i == 1 {
@@ -53,7 +53,7 @@ func TestWaitingWriteIsNotOvertaken(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.started(); err != nil {
+	if err := s.resumeWaiting(); err != nil {
 		t.Fatal(err)
 	}
 	var order []string

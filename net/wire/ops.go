@@ -270,8 +270,8 @@ func (q *Request) Path() Path {
 	return path
 }
 
-// Write reports whether the request needs an entry of the log.
-func (q *Request) Write() bool { return q.Path() == PathLog }
+// Logged reports whether the request becomes an entry of the log.
+func (q *Request) Logged() bool { return q.Path() == PathLog }
 
 // Check returns the answer to a request that no member can carry out, and nil for all others.
 func (q *Request) Check(b kv.Bounds) *kv.Error {

@@ -63,14 +63,14 @@ type Account struct {
 
 	pacing pacing // owned by the connection's reader
 
-	mu              sync.Mutex
-	streams, asked  int
-	servedBytes     int64 // of requests without an answer yet
-	got, taken, out int64
-	heads           int64
-	web             int                             // requests in service over HTTP/1.1
-	carried         map[*admit.Reservation]struct{} // of answers that wait to be written
-	ended           bool
+	mu                  sync.Mutex
+	streams, halfClosed int
+	servedBytes         int64 // of requests without an answer yet
+	got, taken, out     int64
+	heads               int64
+	web                 int                             // requests in service over HTTP/1.1
+	carried             map[*admit.Reservation]struct{} // of answers that wait to be written
+	ended               bool
 }
 
 // NewAccounts returns accounts without connections. All connections together may hold the given bytes.
@@ -109,7 +109,7 @@ func (s *Account) end() {
 	}
 	s.of.total.Add(-s.holdsLocked())
 	s.serveLocked(-s.serving.Load(), -s.servedBytes)
-	s.streams, s.asked, s.got, s.taken, s.heads, s.out, s.ended = 0, 0, 0, 0, 0, 0, true
+	s.streams, s.halfClosed, s.got, s.taken, s.heads, s.out, s.ended = 0, 0, 0, 0, 0, 0, true
 }
 
 // Carry records that the connection transfers an answer with a reservation, which is released when the answer is written or the
@@ -196,13 +196,13 @@ func (s *Account) Data(c *h2.StreamCharge, n int) {
 	}
 }
 
-// Asked implements h2.Ledger: the request is complete.
-func (s *Account) Asked(c *h2.StreamCharge, last int) {
+// HalfClosed implements h2.Ledger: the request is complete.
+func (s *Account) HalfClosed(c *h2.StreamCharge, last int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.Open && !s.ended {
 		s.countLocked(-1, 1, -c.Head, -c.Data)
-		*c = h2.StreamCharge{Asked: true, Data: c.Data + int64(last)}
+		*c = h2.StreamCharge{HalfClosed: true, Data: c.Data + int64(last)}
 		s.serveLocked(1, c.Data)
 	}
 }
@@ -211,7 +211,7 @@ func (s *Account) Asked(c *h2.StreamCharge, last int) {
 func (s *Account) Answered(c *h2.StreamCharge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.Asked && !c.Answered && !s.ended {
+	if c.HalfClosed && !c.Answered && !s.ended {
 		c.Answered = true
 		s.serveLocked(-1, -c.Data)
 	}
@@ -225,7 +225,7 @@ func (s *Account) Over(c *h2.StreamCharge) {
 	case s.ended:
 	case c.Open:
 		s.countLocked(-1, 0, -c.Head, -c.Data)
-	case c.Asked:
+	case c.HalfClosed:
 		if !c.Answered {
 			s.serveLocked(-1, -c.Data)
 		}
@@ -249,7 +249,7 @@ func (s *Account) Idle() {
 func (s *Account) countLocked(streams, asked int, heads, got int64) {
 	before := s.holdsLocked()
 	s.streams += streams
-	s.asked += asked
+	s.halfClosed += asked
 	s.heads += heads
 	s.got += got
 	s.of.total.Add(s.holdsLocked() - before)
@@ -273,14 +273,14 @@ func (s *Account) change(f func()) {
 	total := s.of.total.Add(n) // within the lock: the charges of an ended connection are complete
 	s.mu.Unlock()
 	if n > 0 && total > s.of.most {
-		s.of.makeRoom()
+		s.of.enforceBudget()
 	}
 }
 
 // holdsLocked returns the bytes that the account holds. It is never negative: handlers take decompressed bytes, which may be more than
 // came.
 func (s *Account) holdsLocked() int64 {
-	return max(s.got-s.taken, 0) + s.heads + s.out + int64(s.streams)*limits.EtcdStreamBytes + int64(s.asked)*limits.EtcdAskedBytes
+	return max(s.got-s.taken, 0) + s.heads + s.out + int64(s.streams)*limits.EtcdStreamBytes + int64(s.halfClosed)*limits.EtcdAskedBytes
 }
 
 // Charge counts bytes that wait to be written; negative when they are written or dropped.
@@ -304,14 +304,14 @@ func (s *Account) CountHTTP(n int) {
 	s.web += n
 }
 
-func (s *Account) held() int64 {
+func (s *Account) heldBytes() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.holdsLocked()
 }
 
-// makeRoom closes connections until the budget is met.
-func (m *Accounts) makeRoom() {
+// enforceBudget closes connections until the budget is met.
+func (m *Accounts) enforceBudget() {
 	for m.closeLargest() {
 	}
 }
@@ -342,7 +342,7 @@ func (m *Accounts) largest() (worst *Account, most int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for s := range m.accounts {
-		if n := s.held(); n > most {
+		if n := s.heldBytes(); n > most {
 			worst, most = s, n
 		}
 	}

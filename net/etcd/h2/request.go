@@ -38,7 +38,7 @@ func (r *Request) Over() bool {
 func (r *Request) Prepared() any { return r.head.prepared }
 
 // Message is the request's message.
-func (r *Request) Message() []byte { return r.whole[0] }
+func (r *Request) Message() []byte { return r.messages[0] }
 
 // Serve runs the request's handler.
 func (r *Request) Serve() {
@@ -103,7 +103,7 @@ func (b *Batch) add(c *conn) {
 	b.conns[c] = struct{}{}
 }
 
-var okTrailer = appendHead(appendHead(nil, "grpc-status", "0"), "grpc-message", "")
+var okTrailer = appendField(appendField(nil, "grpc-status", "0"), "grpc-message", "")
 
 // Fail answers a request with an error.
 func (b *Batch) Fail(r *Request, err error) {

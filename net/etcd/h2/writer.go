@@ -195,7 +195,7 @@ func (c *conn) dataLocked(s *stream, batch []byte, written []mem.Buffer) ([]byte
 		written = append(written, piece.data)
 		s.popLocked()
 	}
-	signal(s.room)
+	signal(s.writable)
 	s.readyLocked()
 	return batch, written
 }
