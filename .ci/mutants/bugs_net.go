@@ -102,7 +102,7 @@ var netBugs = []mutant{
 	}, []detector{direct("./net/etcd", "TestStreamedRangeWhileAuthenticationIsEnabled")}},
 	{"list the keys of a lease by the roles of before the leader was asked", []change{
 		{"leaseService.timeToLive", `left, err := s.calls.lease(ctx, kv.LeaseAsk{Lease: q.ID})`, `before := s.config.Member.View(); left, err := s.calls.lease(ctx, kv.LeaseAsk{Lease: q.ID})`},
-		{"leaseService.timeToLive", `s.permits(ctx, v, kv.AccessRead, leaseAccess{id: q.ID})`, `s.permits(ctx, before, kv.AccessRead, leaseAccess{id: q.ID})`},
+		{"leaseService.timeToLive", `s.permits(ctx, v, kv.AccessRead, leaseAccess(q.ID, false))`, `s.permits(ctx, before, kv.AccessRead, leaseAccess(q.ID, false))`},
 	}, []detector{direct("./net/etcd", "TestLeaseKeysOfTheirTime")}},
 	// Package net/etcd/migrate.
 	{"take a file whose sum is another one", []change{

@@ -26,16 +26,18 @@ import (
 	"qkv/net/etcd/h2"
 )
 
-// batched serves the plainest requests, puts, gets and deletions of one key and small transactions, without a goroutine for each. A connection's reader translates a request
-// and gives it to calls. One goroutine encodes the answers to all requests that the member completes together.
+// batched serves the plainest requests without a goroutine for each: puts, gets and deletions of one key, and small transactions. A
+// connection's reader translates a request and gives it to calls. One goroutine encodes the answers to all requests that the member
+// completes together.
 //
-//		reader ──► takePut, takeTxn ──► calls ──► Member ──► Complete ──► completed ──► run ──► h2.Batch
+//		reader ──► takePut, takeGet, ... ──► calls ──► Member ──► Complete ──► completed ──► run ──► h2.Batch
 //		             └─► handler: a request that is not plain, or that would be refused
 //
 //	 1. A request counts like one with a handler: in the metrics of RPCs from its beginning, and in core.requests until its end.
 //	 2. Neither a reader nor run waits, or copies a large value. A retry, a large value, and a request that needs an identified caller after
 //	    all continue in a goroutine of their own.
-//	 3. A get is answered from a View without authentication: no user's permission is needed there.
+//	 3. Requests are served here only while authentication is off. If it is enabled meanwhile, the handler serves the request again: a get
+//	    when it is answered, a write when its command was refused.
 //	 4. run ends after stop. Close calls stop after all connections have ended: completions that come later have no client.
 type batched struct {
 	s  *core
@@ -49,7 +51,7 @@ type batched struct {
 	over bool
 }
 
-// batchedMethod is an RPC whose plain requests are batched.
+// batchedMethod is an RPC whose plain requests need no handler.
 type batchedMethod struct {
 	name       string
 	meter      *rpcMeter
@@ -112,7 +114,8 @@ func (b *batched) prepare(ctx context.Context) any {
 	return one
 }
 
-// servableView returns the newest View if nothing prevents that a request is served at once, and otherwise nil.
+// servableView returns the newest View if the request can be served without a handler, and nil if a handler has to wait, to check or to
+// refuse: before the end of the member's start, at a learner, without a leader that the request requires, or with authentication.
 func (b *batched) servableView(r *h2.Request) *index.View {
 	s, by := b.s, r.Prepared().(*requester)
 	if !by.plain || s.alive.Err() != nil || !s.config.Start.Current() || s.config.Member.Refuse() != nil {

@@ -13,8 +13,8 @@ import (
 	"qkv/internal/limits"
 )
 
-// calls holds the calls to the member that are not answered yet. Requests come one by one, from handlers and from [batched]. calls collects their calls, and
-// gives the member writes, reads and lease queries in batches, like the native endpoint.
+// calls holds the calls to the member that are not answered yet. They come one by one, from handlers and from [batched]. Three collectors
+// give the member all waiting writes, reads and lease queries in batches, as the native endpoint does.
 //
 //	handler ──► queue ──► collector: one Proposal of all waiting ──► Member
 //	   ▲                                                                │

@@ -59,7 +59,7 @@ func (s leaseService) timeToLive(ctx context.Context, q *pb.LeaseTimeToLiveReque
 	v := s.config.Member.View()
 	h := s.header(v.Revision())
 	if q.Keys {
-		if err := s.permits(ctx, v, kv.AccessRead, leaseAccess{id: q.ID}); err != nil {
+		if err := s.permits(ctx, v, kv.AccessRead, leaseAccess(q.ID, false)); err != nil {
 			return nil, err
 		}
 	}
@@ -126,10 +126,10 @@ func (s leaseService) permitsLeases(ctx context.Context, v *index.View) error {
 	}
 	from := int64(math.MinInt64)
 	return s.read(ctx, func() (done bool, err error) {
-		some := make(leaseAccesses, 0, limits.LeaseKeys)
+		some := make(kv.Touches, 0, limits.LeaseKeys)
 		v.Leases(from, func(l kv.Lease) bool {
 			from = l.ID
-			some = append(some, leaseAccess{id: l.ID})
+			some = append(some, kv.Touch{Lease: l.ID})
 			return len(some) < limits.LeaseKeys
 		})
 		return len(some) < limits.LeaseKeys, s.permits(ctx, v, kv.AccessRead, some)
@@ -273,7 +273,7 @@ func (s leaseService) keepAlive(stream grpc.ServerStream) error {
 			}
 			v := s.config.Member.View()
 			one := renewal{header: s.header(v.Revision()), call: &call{ask: kv.LeaseAsk{Lease: q.ID, Renew: true}}}
-			if one.err = s.permits(stream.Context(), v, kv.AccessWrite, leaseAccess{id: q.ID, write: true}); one.err == nil {
+			if one.err = s.permits(stream.Context(), v, kv.AccessWrite, leaseAccess(q.ID, true)); one.err == nil {
 				one.err = s.calls.submit(&s.calls.asks, one.call)
 			}
 			select {

@@ -13,6 +13,13 @@ import (
 	"qkv/net/wire"
 )
 
+// identity is an owner of connections: all clients whose certificates have one name.
+type identity struct {
+	name  wire.Identity
+	share *memoryBudget
+	conns map[*conn]struct{}
+}
+
 // conn is one client's connection.
 type conn struct {
 	// Constant.
@@ -139,10 +146,10 @@ func (c *conn) close(code wire.CloseCode, reason string) {
 	_ = c.qc.CloseWithError(quic.ApplicationErrorCode(code), reason)
 }
 
-// idle returns the time since the last request; 0 while a request is under way, or while the client watches.
+// idle returns the time since the last request: negative while a request is under way, or while the client watches.
 func (c *conn) idle(now time.Time) time.Duration {
 	if c.requests.Load()+c.watches.Load() > 0 {
-		return 0
+		return -1
 	}
 	return c.lastRequest.Ago(now)
 }

@@ -321,8 +321,9 @@ func (s *Server) enter(qc *quic.Conn) *conn {
 		return nil
 	}
 	if s.conns >= s.config.Limits.Connections {
-		other := place(s.identities, owner, time.Now(), s.config.Limits.PlaceIdle)
-		if other == nil {
+		now := time.Now()
+		other, ok := admit.Evict(s.clients, len(owner.conns), owner.conns, s.config.Limits.PlaceIdle, func(c *conn) time.Duration { return c.idle(now) })
+		if !ok {
 			reason := fmt.Sprintf("too many connections: this member serves %d client connections, its limit, and none of %v is idle", s.config.Limits.Connections, name)
 			c.warn("closed a client's connection", reason)
 			c.close(wire.CloseLimit, reason)
@@ -355,6 +356,15 @@ func (s *Server) leaveLocked(c *conn) {
 	delete(c.owner.conns, c)
 	if len(c.owner.conns) == 0 {
 		delete(s.identities, c.owner.name)
+	}
+}
+
+// clients yields the connections of each identity. The lock is held.
+func (s *Server) clients(yield func(map[*conn]struct{}) bool) {
+	for _, owner := range s.identities {
+		if !yield(owner.conns) {
+			return
+		}
 	}
 }
 

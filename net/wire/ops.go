@@ -93,8 +93,9 @@ type op struct {
 	check func(q *Request, b kv.Bounds) *kv.Error
 }
 
-// ops declares each operation once. A new op takes a row, the fields of its Ask beside its number, or a drawing of its body in doc.go and a function that appends the body.
-// Fields have no feature level: a member ignores appended fields, and refuses an op that it does not know (doc.go, Growth).
+// ops declares each operation once. A new op takes a row here, and beside its number the fields of its Ask. An op without an Ask takes a drawing
+// of its body in doc.go, and a function that appends the body. Fields have no feature level: a member ignores appended fields, and refuses
+// an op that it does not know (doc.go, Growth).
 var ops = [...]op{
 	OpPut: {
 		name: "put", path: PathLog, access: kv.AccessWrite, once: true, fields: 4,

@@ -43,12 +43,12 @@ type Accounts struct {
 // Account is the memory that one connection holds, with its requests in service.
 //
 //  1. streams is the number of streams that neither side has ended. got is the sum of their data, and heads the charge for their
-//     metadata. When the client has ended its side, the bytes move to servedBytes until the answer begins (throttle.go). asked is the
-//     number of streams whose client has ended its side, until their answers are encoded. Each stream has its part in an [h2.StreamCharge].
+//     metadata. When the client has ended its side, the bytes move to servedBytes until the answer begins (throttle.go). halfClosed is
+//     the number of streams whose client has ended its side, until their answers are encoded. Each stream has its part in an [h2.StreamCharge].
 //  2. taken is how much running handlers have taken of streams of requests.
 //  3. out is the encoded data that is neither written nor dropped.
 //  4. The account holds got - taken + heads + out, limits.EtcdStreamBytes for each of streams and limits.EtcdAskedBytes for each of
-//     asked. This is its part of Accounts.total.
+//     halfClosed. This is its part of Accounts.total.
 type Account struct {
 	of    *Accounts
 	close func()
@@ -355,7 +355,7 @@ func AccountOf(ctx context.Context) *Account {
 	if !ok {
 		return nil
 	}
-	if a, ok := p.AuthInfo.(AuthInfo); ok {
+	if a, ok := p.AuthInfo.(authInfo); ok {
 		return a.account
 	}
 	return nil
@@ -377,8 +377,8 @@ func (s *Account) Name() string {
 	return cmp.Or(s.user, s.pacing.client)
 }
 
-// AuthInfo is a peer's identity, with the connection's account.
-type AuthInfo struct {
+// authInfo is a peer's identity, with the connection's account.
+type authInfo struct {
 	credentials.AuthInfo
 	account *Account
 }
@@ -389,7 +389,7 @@ func Secure(ctx context.Context) bool {
 	if !ok {
 		return false
 	}
-	a, _ := p.AuthInfo.(AuthInfo)
+	a, _ := p.AuthInfo.(authInfo)
 	_, secure := a.AuthInfo.(credentials.TLSInfo)
 	return secure
 }

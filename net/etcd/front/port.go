@@ -7,6 +7,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"net"
 	"net/http"
 	"slices"
@@ -207,48 +209,22 @@ func (p *Port) enter(c *conn) (full, ok bool) {
 	return full, true
 }
 
-// evictLocked evicts a connection of a full port in favour of a client's new connection, if the rules allow it.
-//
-//  1. If another client has most connections, and at least two more than this client, then one of its connections is evicted: no client
-//     keeps out the others. A connection without a request goes first, and among those the one idle for longest.
-//  2. Otherwise this client's longest idle connection is evicted, if it serves no request and has been idle for at least p.idle. In the
-//     metrics-only port it may be any client's: otherwise hosts with one idle connection each would keep out all probes.
-//
-// The search visits each connection, and is therefore made at most once in p.each.
+// evictLocked evicts a connection of a full port in favour of a client's new connection, if [admit.Evict] finds one. In the metrics-only port
+// an unused connection may be any client's: otherwise hosts with one idle connection each would keep out all probes. The search visits each
+// connection, and is therefore made at most once in p.searchInterval.
 func (p *Port) evictLocked(client string, now time.Time) {
 	if now.Sub(p.lastSearch) < p.searchInterval {
 		return
 	}
 	p.lastSearch = now
-	own := len(p.clients[client])
-	from := p.clients[client]
-	for _, all := range p.clients {
-		if len(all) > len(from) {
-			from = all
-		}
+	unused := p.clients[client]
+	if p.grpc == nil { // the metrics-only port
+		unused = p.conns
 	}
-	others := len(from) > own+1
-	if !others {
-		from = p.clients[client]
-		if p.grpc == nil { // the metrics-only port
-			from = p.conns
-		}
-	}
-	var worst *conn
-	var busy bool
-	var longest time.Duration
-	for c := range from {
-		serves, idle := c.serves(), c.lastReceived.Ago(now)
-		if !others && (serves || idle < p.idle) {
-			continue
-		}
-		if worst == nil || busy && !serves || busy == serves && idle > longest {
-			worst, busy, longest = c, serves, idle
-		}
-	}
-	if worst != nil {
-		p.leaveLocked(worst)
-		_ = worst.Conn.Close()
+	c, ok := admit.Evict(maps.Values(p.clients), len(p.clients[client]), unused, p.idle, func(c *conn) time.Duration { return c.idle(now) })
+	if ok {
+		p.leaveLocked(c)
+		_ = c.Conn.Close()
 	}
 }
 
@@ -307,7 +283,7 @@ func (p *Port) leaveLocked(c *conn) {
 	p.unidentified = slices.DeleteFunc(p.unidentified, func(other *conn) bool { return other == c })
 }
 
-// serve detects a connection's protocol and hands the connection to its server, or closes it.
+// serve gives a connection to the server of its protocol, or closes it.
 func (p *Port) serve(c *conn, full bool) {
 	if err := p.identify(c, full); err != nil {
 		_ = c.Close()
@@ -334,6 +310,7 @@ const (
 	preface   = "PRI"
 )
 
+// identify detects a connection's protocol and gives the connection to the server of that protocol.
 func (p *Port) identify(c *conn, full bool) error {
 	_ = c.Conn.SetDeadline(time.Now().Add(p.config.Limits.Handshake))
 	c.in = bufio.NewReaderSize(c.Conn, 64)
@@ -389,12 +366,12 @@ func (p *Port) identify(c *conn, full bool) error {
 	p.refused.serve(c.client, 1)
 	c.account.Store(own)
 	if !h2 {
-		return p.http.deliver(identifiedConn{Conn: over, auth: AuthInfo{auth, own}, account: own})
+		return p.http.deliver(identifiedConn{Conn: over, auth: authInfo{auth, own}, account: own})
 	}
 	if !p.config.BeginGRPC() {
 		return net.ErrClosed
 	}
-	return p.grpc.deliver(identifiedConn{Conn: over, auth: AuthInfo{auth, own}, account: own, grpc: true})
+	return p.grpc.deliver(identifiedConn{Conn: over, auth: authInfo{auth, own}, account: own, grpc: true})
 }
 
 // handshake runs the TLS handshake. It holds a slot of the semaphore while this side computes, and none while it waits for the other side:
@@ -458,10 +435,13 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// serves tells whether the connection has an unanswered request.
-func (c *conn) serves() bool {
-	s := c.account.Load()
-	return s != nil && s.open()
+// idle returns the time since the last received bytes: negative while the connection has an unanswered request.
+func (c *conn) idle(now time.Time) time.Duration {
+	d := c.lastReceived.Ago(now)
+	if s := c.account.Load(); s != nil && s.open() {
+		return d - math.MaxInt64
+	}
+	return d
 }
 
 func (c *conn) Close() error {

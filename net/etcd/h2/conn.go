@@ -123,7 +123,7 @@ func (c *conn) endLocked(why error) {
 	c.over = why
 	c.cancel()
 	for _, s := range c.streams {
-		s.dropLocked(why)
+		s.dropLocked()
 	}
 	clear(c.streams)
 	c.ends, c.ready = nil, nil
@@ -339,7 +339,7 @@ func (c *conn) take(f http2.Frame) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if s := c.streams[head.StreamID]; s != nil {
-			c.forgetLocked(s, errReset)
+			c.forgetLocked(s)
 		}
 	case *http2.SettingsFrame:
 		c.ledger.Idle()
@@ -357,8 +357,6 @@ func (c *conn) take(f http2.Frame) error {
 	}
 	return nil
 }
-
-var errReset = errors.New("the client has reset the stream")
 
 func (c *conn) settings(f *http2.SettingsFrame) error {
 	if f.IsAck() {
@@ -444,7 +442,7 @@ func (c *conn) resetLocked(id uint32, code http2.ErrCode) {
 	c.ledger.Reset()
 	c.appendResetLocked(id, code)
 	if s := c.streams[id]; s != nil {
-		c.forgetLocked(s, errReset)
+		c.forgetLocked(s)
 	}
 	c.wake.Broadcast()
 }
@@ -456,8 +454,8 @@ func (c *conn) appendResetLocked(id uint32, code http2.ErrCode) {
 }
 
 // forgetLocked drops a stream.
-func (c *conn) forgetLocked(s *stream, why error) {
-	s.dropLocked(why)
+func (c *conn) forgetLocked(s *stream) {
+	s.dropLocked()
 	c.ledger.Over(&s.charge)
 	delete(c.streams, s.id)
 	c.endIfDrainedLocked()

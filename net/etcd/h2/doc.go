@@ -35,8 +35,8 @@
 //
 // # The ledger
 //
-// A connection may bring a [Ledger]. It is told of each stream when it begins, when data come, when the client has ended its side, when the
-// answer begins, and when the stream is over; and of resets and of frames that ask for nothing. Package front bounds clients by it.
+// A connection may bring a [Ledger]. It counts each stream when it begins, when data come, when the client has ended its side (half closed),
+// when the answer begins, and at its end; also resets, and frames without a request. Package front bounds clients by it.
 //
 // # Bounds
 //

@@ -7,9 +7,9 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Request is a unary request that is served without a goroutine of its own. The function in Config.Batched gets it, with its message, from
-// the connection's reader. It returns true if it has taken the request, whose answer a Batch or Send gets
-// then or later; otherwise the request's handler runs.
+// Request is a unary request that is served without a goroutine of its own. The connection's reader gives it, with its message, to the
+// function in Config.Batched. If the function returns true, the request is answered by a Batch or by Send, then or later. Otherwise the
+// request's handler runs.
 type Request stream
 
 // Context has the request's metadata. It ends with the connection.

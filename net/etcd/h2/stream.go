@@ -563,7 +563,7 @@ func percent(s string) string {
 }
 
 // dropLocked ends the stream at once.
-func (s *stream) dropLocked(error) {
+func (s *stream) dropLocked() {
 	if s.over {
 		return
 	}

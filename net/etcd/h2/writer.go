@@ -205,7 +205,7 @@ func (c *conn) closeLocked(s *stream) {
 	if !s.ended {
 		c.appendResetLocked(s.id, http2.ErrCodeNo)
 	}
-	c.forgetLocked(s, errDone)
+	c.forgetLocked(s)
 }
 
 var errDone = errors.New("the stream is over")
