@@ -268,8 +268,8 @@ func (s authService) userGet(ctx context.Context, q *pb.AuthUserGetRequest) (*pb
 	return &pb.AuthUserGetResponse{Header: s.header(v.Revision()), Roles: user.Roles}, nil
 }
 
-// permitsAbout refuses a question to a caller that is neither an administrator nor concerned. The name in an old JWT may be that of an earlier
-// user.
+// permitsAbout refuses a question to a caller that is neither an administrator nor concerned. The name in an old JWT may be that of an
+// earlier user.
 func (s authService) permitsAbout(ctx context.Context, v *index.View, concerns func(caller string) bool) error {
 	err := s.permits(ctx, v, kv.AccessAdmin, nil)
 	if err == nil {

@@ -478,8 +478,8 @@ func (s *core) mayServe(ctx context.Context, need wire.Need, q proto.Message) er
 	return nil
 }
 
-// started waits until the member serves requests with this need, for at most Config.Timeout. Answers of a member that has not started yet are
-// marked in their metadata.
+// started waits until the member serves requests with this need, for at most Config.Timeout. Answers of a member that has not started yet
+// are marked in their metadata.
 func (s *core) started(ctx context.Context, need wire.Need) error {
 	start := s.config.Start
 	if start.Current() {

@@ -224,7 +224,8 @@ func (w *watchStream) create(q *pb.WatchCreateRequest) {
 	w.requestHub(kv.WatchRequest{Kind: kv.WatchCreate, ID: hub, Watch: one, By: by})
 }
 
-// permits returns the author of a new watch if the author may read its range in the newest View. The hub checks it again, with each change of roles.
+// permits returns the author of a new watch if the author may read its range in the newest View. The hub checks it again, with each change
+// of roles.
 func (w *watchStream) permits(q *kv.Watch) (kv.Principal, error) {
 	by, v, err := w.s.watcher(w.stream.Context())
 	if err != nil {
@@ -581,8 +582,8 @@ func (w *watchStream) requestHub(r kv.WatchRequest) {
 	}
 }
 
-// callHub sends a request to the hub, and waits until the hub's mailbox has space. Only a few goroutines wait there at a time, because each release
-// wakes all of them.
+// callHub sends a request to the hub, and waits until the hub's mailbox has space. Only a few goroutines wait there at a time, because each
+// release wakes all of them.
 func (w *watchStream) callHub(r kv.WatchRequest) {
 	w.s.admission.toHub <- struct{}{}
 	defer w.s.admission.toHub.Release()

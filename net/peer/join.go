@@ -80,7 +80,7 @@ type AskConfig struct {
 	Addresses []string // of members that may answer: host:port, UDP
 	Name      string   // the joining member's, as in its certificate
 	At        []string // where the other members reach the joining member
-	ID        uint64   // its own id, if an earlier process was told it
+	ID        uint64   // its own id, if an earlier process has received it
 	Folder    [16]byte // its data folder
 	Logger    *slog.Logger
 }

@@ -409,7 +409,7 @@ func (l *link) serve(ctx context.Context, c *conn) {
 	select {
 	case <-c.established:
 		if ctx.Err() != nil {
-			break // the handler was not told of it, and is not any more
+			break // the handler was not notified of it, and will not be
 		}
 		l.out.Store(c)
 		l.connected(c)

@@ -8,13 +8,14 @@ import (
 	"qkv/net/wire"
 )
 
-// Backups gives the member's data to backups, and verifies its files. All methods may be called from many goroutines, and may wait for the disk.
+// Backups gives the member's data to backups, and verifies its files. All methods may be called from many goroutines, and may wait for the
+// disk.
 type Backups interface {
 	// Base returns the newest snapshot, of entry least or later. If there is none, Base orders one and waits for it. A member that has
 	// not applied that entry returns its newest snapshot.
 	Base(ctx context.Context, least uint64) (kv.BackupBase, *kv.Error)
-	// Piece returns the bytes of a snapshot, or of a part of one, from an offset on, at most limits.BackupPieceBytes; none behind its end. The
-	// error is Compacted if the file is gone.
+	// Piece returns the bytes of a snapshot, or of a part of one, from an offset on, at most limits.BackupPieceBytes; none behind its end.
+	// The error is Compacted if the file is gone.
 	Piece(name string, offset int64) ([]byte, *kv.Error)
 	// Log returns committed entries behind an index. If there are none, it waits for some until ctx ends, and then returns an empty
 	// part. The error is Compacted if the log begins later.

@@ -61,11 +61,11 @@
 //  2. Each admitted request is answered once, or its stream is gone. It counts against the limits until its answer is about to be written,
 //     and, if its stream is gone, until the member's outcome arrives.
 //  3. The memory that a client can make the member use is bounded, by the table of package limits, in two ways. Connections are limited in
-//     number: in a full server a new connection replaces the longest idle connection of the identity with the most connections ([admit.Evict]).
-//     Bytes are limited by shares: parts of large requests, requests under way, answers and the streams themselves reserve memory from
-//     limits.ClientBytes. An identity, a connection and a stream may each reserve at most as many bytes as they leave free ([memoryBudget]). A
-//     request that exceeds its share is answered Overloaded before any work on it. That includes a request whose frame does not fit: the
-//     frame is skipped. Pages become smaller instead.
+//     number: in a full server a new connection replaces the longest idle connection of the identity with the most connections
+//     ([admit.Evict]). Bytes are limited by shares: parts of large requests, requests under way, answers and the streams themselves reserve
+//     memory from limits.ClientBytes. An identity, a connection and a stream may each reserve at most as many bytes as they leave free
+//     ([memoryBudget]). A request that exceeds its share is answered Overloaded before any work on it. That includes a request whose frame
+//     does not fit: the frame is skipped. Pages become smaller instead.
 //  4. A stream whose client reads no answers, or does not complete a large request, is reset after limits.ClientWriteTimeout, and after
 //     limits.ClientStall if it uses more than its share. Its connection's other streams are not affected.
 //  5. A stream is closed cleanly only when all requests that were handed to the member are answered on it: the client assumes that

@@ -86,8 +86,8 @@ func awaitStage(raised <-chan struct{}) {
 	}
 }
 
-// isDue reports whether a waiting request can be carried out, or has to be refused. A stream of a member that stops may end without the refusal,
-// which says the same.
+// isDue reports whether a waiting request can be carried out, or has to be refused. A stream of a member that stops may end without the
+// refusal, which says the same.
 func (s *stream) isDue(w *waitingFrame, now time.Time) bool {
 	return s.conn.server.config.Start.Serves(w.need) || !now.Before(w.until) || s.conn.server.draining.Load()
 }

@@ -167,8 +167,8 @@ func (s *stream) tooLarge(bytes int) *kv.Error {
 	return kv.Errorf(kv.ValueTooLarge, "the request has %d bytes, over the limit of %d (--max-request-bytes of the member)", bytes, most)
 }
 
-// requestBudget is the memory budget of a stream's frame reader: its stream's budget, limited to the needs of the largest accepted request. A
-// larger request is refused by its length and never buffered. It is for one goroutine.
+// requestBudget is the memory budget of a stream's frame reader: its stream's budget, limited to the needs of the largest accepted request.
+// A larger request is refused by its length and never buffered. It is for one goroutine.
 type requestBudget struct {
 	share *memoryBudget
 	left  int

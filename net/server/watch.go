@@ -12,7 +12,7 @@ import (
 	"qkv/net/wire"
 )
 
-// watchStream is the additional state of a stream of watches, which carries nothing else. It is the member's kv.WatchStream.
+// watchStream is the additional state of a stream that carries watches and nothing else. It is the member's kv.WatchStream.
 //
 //  1. The writer writes deliveries in the order in which they came: created, events, progress, canceled are one queue.
 //  2. Events that do not fit are refused, and the member is notified once when there is space again. Unread events use at most

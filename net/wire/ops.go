@@ -11,8 +11,8 @@ import (
 // Op is the operation of a request.
 type Op uint8
 
-// The ops. A number is never reused. doc.go draws the bodies that package pack encodes. Beside the others stand the fields of their [Ask], and
-// the answer.
+// The ops. A number is never reused. doc.go draws the bodies that package pack encodes. Beside the others stand the fields of their [Ask],
+// and the answer.
 const (
 	OpPut          Op = 1
 	OpDelete       Op = 2
@@ -93,9 +93,9 @@ type op struct {
 	check func(q *Request, b kv.Bounds) *kv.Error
 }
 
-// ops declares each operation once. A new op takes a row here, and beside its number the fields of its Ask. An op without an Ask takes a drawing
-// of its body in doc.go, and a function that appends the body. Fields have no feature level: a member ignores appended fields, and refuses
-// an op that it does not know (doc.go, Growth).
+// ops declares each operation once. A new op takes a row here, and beside its number the fields of its Ask. An op without an Ask takes a
+// drawing of its body in doc.go, and a function that appends the body. Fields have no feature level: a member ignores appended fields, and
+// refuses an op that it does not know (doc.go, Growth).
 var ops = [...]op{
 	OpPut: {
 		name: "put", path: PathLog, access: kv.AccessWrite, once: true, fields: 4,

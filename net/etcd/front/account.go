@@ -42,9 +42,9 @@ type Accounts struct {
 
 // Account is the memory that one connection holds, with its requests in service.
 //
-//  1. streams is the number of streams that neither side has ended. got is the sum of their data, and heads the charge for their
-//     metadata. When the client has ended its side, the bytes move to servedBytes until the answer begins (throttle.go). halfClosed is
-//     the number of streams whose client has ended its side, until their answers are encoded. Each stream has its part in an [h2.StreamCharge].
+//  1. streams is the number of streams that neither side has ended. got is the sum of their data, and heads the charge for their metadata.
+//     When the client has ended its side, the bytes move to servedBytes until the answer begins (throttle.go). halfClosed is the number of
+//     streams whose client has ended its side, until their answers are encoded. Each stream has its part in an [h2.StreamCharge].
 //  2. taken is how much running handlers have taken of streams of requests.
 //  3. out is the encoded data that is neither written nor dropped.
 //  4. The account holds got - taken + heads + out, limits.EtcdStreamBytes for each of streams and limits.EtcdAskedBytes for each of
@@ -245,7 +245,7 @@ func (s *Account) Idle() {
 	}
 }
 
-// countLocked adds to the sums of the account. It closes no connection: the reader looks after the budget before it reads further.
+// countLocked adds to the sums of the account. It closes no connection: the reader enforces the budget before it reads further.
 func (s *Account) countLocked(streams, asked int, heads, got int64) {
 	before := s.holdsLocked()
 	s.streams += streams

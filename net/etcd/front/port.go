@@ -209,9 +209,9 @@ func (p *Port) enter(c *conn) (full, ok bool) {
 	return full, true
 }
 
-// evictLocked evicts a connection of a full port in favour of a client's new connection, if [admit.Evict] finds one. In the metrics-only port
-// an unused connection may be any client's: otherwise hosts with one idle connection each would keep out all probes. The search visits each
-// connection, and is therefore made at most once in p.searchInterval.
+// evictLocked evicts a connection of a full port in favour of a client's new connection, if [admit.Evict] finds one. In the metrics-only
+// port an unused connection may be any client's: otherwise hosts with one idle connection each would keep out all probes. The search visits
+// each connection, and is therefore made at most once in p.searchInterval.
 func (p *Port) evictLocked(client string, now time.Time) {
 	if now.Sub(p.lastSearch) < p.searchInterval {
 		return

@@ -39,7 +39,7 @@ type conn struct {
 	in          *bufio.Reader
 	framer      *http2.Framer
 	heads       heads
-	block       []byte // of a header block that is not whole
+	block       []byte // of an incomplete header block
 	last        uint32 // the highest stream that the client has begun
 	taken       int    // bytes whose connection window is not returned
 	pings       pings

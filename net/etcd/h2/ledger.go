@@ -9,7 +9,7 @@ type Ledger interface {
 	Answered(c *StreamCharge)             // an answer of several frames has begun
 	Over(c *StreamCharge)
 
-	Charge(n int64) // bytes of a header block that is not whole; negative when it is
+	Charge(n int64) // bytes of an incomplete header block; negative when it is complete
 	Reset()         // a stream, by the client or by its error
 	Idle()          // a frame that asks for nothing
 }
