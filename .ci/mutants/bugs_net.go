@@ -42,6 +42,9 @@ var netBugs = []mutant{
 	{"revert keys that were written after the preview", []change{
 		{"batch.step", `case now.ModRevision != one.After.Revision:`, `case now.ModRevision < 0:`},
 	}, []detector{direct("./net/etcd", "TestDashboardRevertLeavesNewer")}},
+	{"let a write overtake one that waits for the member's start", []change{
+		{"stream.waitsForStart", `return w.need == need`, `return false`},
+	}, []detector{direct("./net/server", "TestWaitingWriteIsNotOvertaken")}},
 	// Package net/server, backups.
 	{"give everything to any user as a backup", []change{
 		{"stream.permitsEarly", `case wire.PathMember, wire.PathLeader, wire.PathClock, wire.PathFiles:`, `case wire.PathMember, wire.PathLeader, wire.PathClock:`},
@@ -92,7 +95,7 @@ var netBugs = []mutant{
 
 	// Package net/etcd.
 	{"take plain text on a port of TLS", []change{
-		{"Port.hand", `case over == net.Conn(c) && !c.from.Plain:`, `case over == net.Conn(c) && c.from.TLS == nil:`},
+		{"Port.identify", `case over == net.Conn(c) && !c.from.Plain:`, `case over == net.Conn(c) && c.from.TLS == nil:`},
 	}, []detector{direct("./net/etcd", "TestTrust")}},
 	{"let events overtake progress when they are joined", []change{
 		{"etcd.join", `{ clear(last)`, `{`},
@@ -108,7 +111,7 @@ var netBugs = []mutant{
 	}, []detector{direct("./net/etcd", "TestStreamedRangeWhileAuthenticationIsEnabled")}},
 	{"list the keys of a lease by the roles of before the leader was asked", []change{
 		{"leaseService.timeToLive", `left, err := s.calls.lease(ctx, kv.LeaseAsk{Lease: q.ID})`, `before := s.config.Member.View(); left, err := s.calls.lease(ctx, kv.LeaseAsk{Lease: q.ID})`},
-		{"leaseService.timeToLive", `s.permits(ctx, v, kv.AccessRead, leaseAccess{id: q.ID})`, `s.permits(ctx, before, kv.AccessRead, leaseAccess{id: q.ID})`},
+		{"leaseService.timeToLive", `s.permits(ctx, v, kv.AccessRead, leaseAccess(q.ID, false))`, `s.permits(ctx, before, kv.AccessRead, leaseAccess(q.ID, false))`},
 	}, []detector{direct("./net/etcd", "TestLeaseKeysOfTheirTime")}},
 	// Package net/etcd/migrate.
 	{"take a file whose sum is another one", []change{
@@ -132,10 +135,10 @@ var netBugs = []mutant{
 		{"reader.fill", `if r.kept || piece == nil {`, `if piece == nil {`},
 	}, []detector{direct("./net/peer", "TestReader")}},
 	{"let whoever calls be the member that it says", []change{
-		{"link.is", `return l.transport.config.Trust.Vouches(q.ConnectionState().TLS, addresses)`, `_ = addresses; return nil`},
+		{"link.checkCertificate", `return l.transport.config.Trust.Vouches(q.ConnectionState().TLS, addresses)`, `_ = addresses; return nil`},
 	}, []detector{direct("./cli", "TestProcessKubeadmThree")}},
 	{"let the copy of a folder take the place of its original", []change{
-		{"link.rival", `|| askAlive(ctx, at) != nil {`, `|| true {`},
+		{"link.refuseSecondProcess", `|| connectAlive(ctx, at) != nil {`, `|| true {`},
 	}, []detector{direct("./net/peer", "TestRival")}},
 	{"give parts to another cluster", []change{
 		{"Transport.readPartRequest", `err = request.CheckCluster(t.config.Cluster)`, `_ = t.config.Cluster`},
@@ -149,7 +152,7 @@ var netBugs = []mutant{
 	}, []detector{direct("./net/peer", "TestJoinAtAnAddressOfItsOwn")}},
 	// Package net/server.
 	{"say of a write without room for its answer that it did not happen", []change{
-		{"body.refusal", `if b != nil && b.request.Write() {`, `if false {`},
+		{"body.refusal", `if b != nil && b.request.Logged() {`, `if false {`},
 		{"errAnswerTooLarge", `Code: kv.AnswerTooLarge, Message`, `Code: kv.Overloaded, Message`},
 	}, []detector{direct("./net/server", "TestLongBodies")}},
 	{"propose a change of the members together with other commands", []change{
@@ -200,7 +203,7 @@ var netBugs = []mutant{
 		{"batched.answerGet", `if v.Auth().Enabled() {`, `if false {`},
 	}, []detector{direct("./net/etcd", "TestEnableOvertakesAGet")}},
 	{"retry a batched transaction without its answer", []change{
-		{"plainCall.again", `body: p.txn != nil`, `body: false`},
+		{"batchedCall.retry", `body: p.txn != nil`, `body: false`},
 	}, []detector{direct("./net/etcd", "TestBatchedTxn")}},
 	{"spend the window of an HTTP/2 connection twice", []change{
 		{"net/etcd/h2.conn.dataLocked", `c.window -= int64(n)`, `_ = c.window`},
@@ -227,13 +230,13 @@ var netBugs = []mutant{
 		{"core.certificateUser", `!s.config.CertificateUsers || ofGateway(ctx)`, `!s.config.CertificateUsers`},
 	}, []detector{direct("./net/etcd", "TestCertificatesOfUsers")}},
 	{"end a watch with the token of its stream", []change{ // etcd 11954, 12615, 8287, 13413, 16112, 19296
-		{"net/etcd.watches.sendTo", `func (w *watches) sendTo(one *watched, d *kv.WatchDelivery) error {`, `func (w *watches) sendTo(one *watched, d *kv.WatchDelivery) error { if err := w.s.callerOf(w.stream.Context()).err; err != nil { return err };`},
+		{"net/etcd.watchStream.sendTo", `func (w *watchStream) sendTo(one *watched, d *kv.WatchDelivery) error {`, `func (w *watchStream) sendTo(one *watched, d *kv.WatchDelivery) error { if err := w.s.callerOf(w.stream.Context()).err; err != nil { return err };`},
 	}, []detector{direct("./net/etcd", "TestTokenEndsUnderAWatch")}},
 	{"tell the names of a lease's keys", []change{ // CVE-2023-32082
 		{"leaseService.timeToLive", `if q.Keys {`, `if q.Keys && q.ID == 0 {`},
 	}, []detector{direct("./net/etcd", "TestLeases")}},
 	{"take a login that has ended for the author", []change{
-		{"conn.by", `case v.Auth().Enabled(): return kv.Principal{}, err }; return v.By(c.user), nil`, `case v.Auth().Enabled(): return kv.Principal{}, err }; return v.By(l.name), nil`},
+		{"conn.author", `case v.Auth().Enabled(): return kv.Principal{}, err }; return v.By(c.user), nil`, `case v.Auth().Enabled(): return kv.Principal{}, err }; return v.By(l.name), nil`},
 	}, []detector{direct("./net/server", "TestEndedLoginIsNoAuthor")}},
 	{"log in by a password that was changed meanwhile", []change{
 		{"conn.verify", `!ok || now.Epoch != u.Epoch`, `!ok || now.Epoch < u.Epoch`},

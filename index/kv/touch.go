@@ -1,6 +1,9 @@
 package kv
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // Touch is an access of a request to a key, to a range of keys, or to the keys that are attached to a lease.
 type Touch struct {
@@ -8,6 +11,14 @@ type Touch struct {
 	Lease    int64  // every key that is attached to the lease; 0: the range
 	Write    bool   // the access changes keys; otherwise it returns something about them
 	Revokes  bool   // the access ends the lease: without keys, it needs the user who granted the lease
+}
+
+// Touches are all accesses of a request.
+type Touches []Touch
+
+// Touches lists the accesses.
+func (t Touches) Touches(f func(Touch) bool) bool {
+	return !slices.ContainsFunc(t, func(one Touch) bool { return !f(one) })
 }
 
 // The functions below alone decide which accesses a request makes: permissions are checked against exactly this list. Each calls f with

@@ -22,7 +22,7 @@ import (
 //     slots; on fewer than four processors the slot rests after each hash.
 //  2. limits.PasswordsWaiting requests for each slot are served or wait; further ones are refused at once. A host has at most as many of
 //     these places as are left free, and so has each user of a host of half the places. Users without an account count as one.
-//     A user who has logged in from a host before, and whoever sets a password, is known there. Known users have half as many places of
+//     A user is known at a host after a login from there, or when it sets a password. Known users have half as many places of
 //     their own, and wait for one guess of others for each slot at most: a flood of wrong passwords keeps no known user out.
 //  3. Every Verify computes a whole hash, whether the user exists or not.
 type Hasher struct {
@@ -67,8 +67,8 @@ func newHasher(cost, processors int) (*Hasher, error) {
 	}, nil
 }
 
-// Hash returns the hash of a password of at most limits.PasswordBytes. host is that of the client, for the fair queue. The error is a [*kv.Error] with the code BadRequest or Overloaded, or that of ctx. A hash that has
-// begun is completed even if ctx ends.
+// Hash returns the hash of a password of at most limits.PasswordBytes. host is that of the client, for the fair queue. The error is a
+// [*kv.Error] with the code BadRequest or Overloaded, or that of ctx. A hash that has begun is completed even if ctx ends.
 func (h *Hasher) Hash(ctx context.Context, host string, password Secret) ([]byte, error) {
 	if len(password) > limits.PasswordBytes {
 		return nil, kv.Errorf(kv.BadRequest, "the password has %d bytes, and bcrypt hashes at most %d: choose a shorter password", len(password), limits.PasswordBytes)

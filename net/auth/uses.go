@@ -41,7 +41,7 @@ func (u *use) size() int64 {
 func (s *uses) find(key *Key, token string, now time.Time, renew time.Duration) (Claims, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.turnLocked(key)
+	s.useKeyLocked(key)
 	e := s.tokens[token]
 	if e == nil {
 		return Claims{}, false
@@ -62,7 +62,7 @@ func (s *uses) find(key *Key, token string, now time.Time, renew time.Duration) 
 func (s *uses) add(key *Key, token string, c Claims, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.turnLocked(key)
+	s.useKeyLocked(key)
 	if s.tokens[token] != nil {
 		return // another request was faster
 	}
@@ -74,8 +74,8 @@ func (s *uses) add(key *Key, token string, c Claims, until time.Time) {
 	}
 }
 
-// turnLocked empties the cache if it belongs to another key.
-func (s *uses) turnLocked(key *Key) {
+// useKeyLocked empties the cache if it belongs to another key.
+func (s *uses) useKeyLocked(key *Key) {
 	if s.tokens == nil || s.key != *key {
 		s.key, s.tokens, s.bytes = *key, map[string]*list.Element{}, 0
 		s.order.Init()

@@ -2,7 +2,6 @@ package etcd
 
 import (
 	"context"
-	"slices"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
@@ -103,9 +102,9 @@ var needs = map[string]wire.Need{
 	"/ui/api/overview": wire.NeedReplayed, // works without a leader: it has no keys
 }
 
-// admit identifies the caller of a request, and refuses what the RPC's class alone decides. The returned context has the caller. While
+// authorize identifies the caller of a request, and refuses what the RPC's class alone decides. The returned context has the caller. While
 // authentication is off, admit does nothing.
-func (s *core) admit(ctx context.Context, of class) (context.Context, error) {
+func (s *core) authorize(ctx context.Context, of class) (context.Context, error) {
 	switch {
 	case of == undeclared:
 		return ctx, rpctypes.ErrGRPCPermissionDenied
@@ -167,23 +166,12 @@ func (p *rangePermission) in(v *index.View) error {
 	return p.s.permitsRange(p.ctx, v, &p.r)
 }
 
-// leaseAccess is the accesses of a request to the keys of a lease.
-type leaseAccess struct {
-	id    int64
-	write bool
-}
-
-// Touches implements index.Toucher.
-func (l leaseAccess) Touches(f func(kv.Touch) bool) bool {
-	return l.id == 0 || f(kv.Touch{Lease: l.id, Write: l.write})
-}
-
-// leaseAccesses is the accesses to the keys of several leases.
-type leaseAccesses []leaseAccess
-
-// Touches implements index.Toucher.
-func (l leaseAccesses) Touches(f func(kv.Touch) bool) bool {
-	return !slices.ContainsFunc(l, func(one leaseAccess) bool { return !one.Touches(f) })
+// leaseAccess is the access of a request to the keys of a lease. No lease has the id 0.
+func leaseAccess(id int64, write bool) kv.Touches {
+	if id == 0 {
+		return nil
+	}
+	return kv.Touches{{Lease: id, Write: write}}
 }
 
 // head returns the author of a request's commands. While authentication is off, this is the name in the client's certificate, which is

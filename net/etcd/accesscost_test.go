@@ -17,7 +17,7 @@ func TestNoCostWithoutAuthentication(t *testing.T) {
 	r := kv.Range{Key: []byte("k")}
 	allocated := testing.AllocsPerRun(100, func() {
 		for _, of := range []class{anybody, anyUser, administrator, checked} {
-			if _, err := s.admit(ctx, of); err != nil {
+			if _, err := s.authorize(ctx, of); err != nil {
 				t.Fatal(err)
 			}
 		}

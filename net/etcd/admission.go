@@ -31,7 +31,7 @@ func newAdmission(s *core) admission {
 	return admission{
 		reads:     admit.NewFairQueue(&s.requests),
 		json:      admit.NewBudget(max(bounds.GatewayBytes, heldBytes(max(s.jsonBytes(), limits.EtcdGatewayBytes))), bounds.Stall, nil),
-		buffered:  admit.NewBudget(bounds.BuiltBytes, bounds.Stall, s.collect),
+		buffered:  admit.NewBudget(bounds.BuiltBytes, bounds.Stall, s.collectGarbage),
 		snapshots: admit.NewBudget(limits.EtcdSnapshots, bounds.Stall, nil),
 		building:  make(admit.Slots, limits.EtcdBuilds), longReads: make(admit.Slots, limits.EtcdWideReads),
 		leaseLists: make(admit.Slots, limits.EtcdLeasesAsking), largeTxns: make(admit.Slots, limits.EtcdTxns),
@@ -40,8 +40,8 @@ func newAdmission(s *core) admission {
 	}
 }
 
-// collect collects garbage in the background, and then calls a function.
-func (s *core) collect(then func()) {
+// collectGarbage collects garbage in the background, and then calls a function.
+func (s *core) collectGarbage(then func()) {
 	s.running.Go(func() {
 		runtime.GC()
 		then()

@@ -30,18 +30,18 @@ func answerOf(m any) answer {
 	if a, ok := m.(answer); ok {
 		return a
 	}
-	return plain{m.(proto.Message)}
+	return libraryMessage{m.(proto.Message)}
 }
 
-// plain is a message that the library encodes. Such messages are small, except lists of leases and of their keys.
-type plain struct{ proto.Message }
+// libraryMessage is a message that the library encodes. Such messages are small, except lists of leases and of their keys.
+type libraryMessage struct{ proto.Message }
 
-func (p plain) size() int                         { return proto.Size(p.Message) }
-func (p plain) bytes() ([]byte, error)            { return proto.Marshal(p.Message) }
-func (p plain) buffers() (mem.BufferSlice, error) { return libraryCodec.Marshal(p.Message) }
-func (plain) release()                            {}
+func (p libraryMessage) size() int                         { return proto.Size(p.Message) }
+func (p libraryMessage) bytes() ([]byte, error)            { return proto.Marshal(p.Message) }
+func (p libraryMessage) buffers() (mem.BufferSlice, error) { return libraryCodec.Marshal(p.Message) }
+func (libraryMessage) release()                            {}
 
-func (p plain) charge(own *front.Account) answer {
+func (p libraryMessage) charge(own *front.Account) answer {
 	if own != nil && p.size() > smallAnswer {
 		if m, err := encoded(p.Message); err == nil {
 			return m.charge(own)

@@ -56,6 +56,13 @@ func TestAudit(t *testing.T) {
 		"root by token: RoleRevokePermission [app/ app0] (app): ok", "root by token: MemberAdd (http://127.0.0.1:1): ok",
 		"root by token: Alarm (ACTIVATE NOSPACE): ok", "root by token: Compact (revision 1): ok", "bob by token: UserDelete: not allowed")
 
+	stream := openIn(u.as("alice"), t, u.conn, "Watch.Watch")
+	stream.send(t, `create_request: { key: "other" range_end: "z" }`)
+	if got := stream.receive(t); !strings.Contains(got, "permission denied") {
+		t.Errorf("a watch without a permission: %s", got)
+	}
+	want("alice by token: Watch [other z]: not allowed")
+
 	_, raw := j.Take(&seen)
 	carol, _ := u.View().Auth().User("carol")
 	for _, secret := range []string{"classified", "sesame", "swordfish", "sturgeon", u.tokens["alice"], u.tokens["root"][:20], string(carol.Password)} {

@@ -268,8 +268,8 @@ func (s authService) userGet(ctx context.Context, q *pb.AuthUserGetRequest) (*pb
 	return &pb.AuthUserGetResponse{Header: s.header(v.Revision()), Roles: user.Roles}, nil
 }
 
-// permitsAbout refuses a question to a caller that is neither an administrator nor concerned. The name in an old JWT may be that of an earlier
-// user.
+// permitsAbout refuses a question to a caller that is neither an administrator nor concerned. The name in an old JWT may be that of an
+// earlier user.
 func (s authService) permitsAbout(ctx context.Context, v *index.View, concerns func(caller string) bool) error {
 	err := s.permits(ctx, v, kv.AccessAdmin, nil)
 	if err == nil {
@@ -333,7 +333,7 @@ func (s authService) roleGet(ctx context.Context, q *pb.AuthRoleGetRequest) (ans
 	about := &pb.AuthRoleGetResponse{Header: s.header(v.Revision())}
 	if role.Name == kv.Root {
 		about.Perm = []*authpb.Permission{{PermType: authpb.Permission_READWRITE, RangeEnd: []byte{0}}}
-		return plain{about}, nil
+		return libraryMessage{about}, nil
 	}
 	about.Perm = permissionsOf(&role)
 	return s.encodeBuilt(ctx, about)

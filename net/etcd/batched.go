@@ -26,62 +26,64 @@ import (
 	"qkv/net/etcd/h2"
 )
 
-// batched serves the plainest requests, puts, gets and deletions of one key and small transactions, without a goroutine for each. A connection's reader translates a request
-// and gives it to calls. One goroutine encodes the answers to all requests that the member completes together.
+// batched serves the plainest requests without a goroutine for each: puts, gets and deletions of one key, and small transactions. A
+// connection's reader translates a request and gives it to calls. One goroutine encodes the answers to all requests that the member
+// completes together.
 //
-//		reader ──► takePut, takeTxn ──► calls ──► Member ──► Complete ──► completed ──► run ──► h2.Batch
+//		reader ──► takePut, takeGet, ... ──► calls ──► Member ──► Complete ──► completed ──► run ──► h2.Batch
 //		             └─► handler: a request that is not plain, or that would be refused
 //
 //	 1. A request counts like one with a handler: in the metrics of RPCs from its beginning, and in core.requests until its end.
 //	 2. Neither a reader nor run waits, or copies a large value. A retry, a large value, and a request that needs an identified caller after
 //	    all continue in a goroutine of their own.
-//	 3. A get is answered from a View without authentication: no user's permission is needed there.
+//	 3. Requests are served here only while authentication is off. If it is enabled meanwhile, the handler serves the request again: a get
+//	    when it is answered, a write when its command was refused.
 //	 4. run ends after stop. Close calls stop after all connections have ended: completions that come later have no client.
 type batched struct {
 	s  *core
 	kv kvService
 
-	put, get, deletion, txn plainMethod
+	put, get, deletion, txn batchedMethod
 
 	mu   sync.Mutex
-	done []batchedDone
+	done []completedCall
 	wake chan struct{} // has a token if done has requests, or is over
 	over bool
 }
 
-// plainMethod is an RPC whose plain requests are batched.
-type plainMethod struct {
-	name   string
-	meter  *rpcMeter
-	calls  *queue
-	handle grpc.MethodHandler   // of its other requests, without meter
-	asked  func() proto.Message // to decode a request into
-	answer func(*h2.Batch, *plainCall, *outcome)
+// batchedMethod is an RPC whose plain requests need no handler.
+type batchedMethod struct {
+	name       string
+	meter      *rpcMeter
+	calls      *queue
+	handle     grpc.MethodHandler   // of its other requests, without meter
+	newRequest func() proto.Message // to decode a request into
+	answer     func(*h2.Batch, *batchedCall, *outcome)
 }
 
-// batchedDone is a request that the member has answered.
-type batchedDone struct {
+// completedCall is a request that the member has answered.
+type completedCall struct {
 	call *call
 	outcome
 }
 
-// plainCall is a batched request in service.
-type plainCall struct {
-	of      *batched
-	method  *plainMethod
-	request *h2.Request
-	began   time.Time
-	command kv.Command     // of a write
-	key     []byte         // of a get
-	asked   *pb.TxnRequest // of a transaction
-	txn     *kv.Txn
+// batchedCall is a batched request in service.
+type batchedCall struct {
+	of         *batched
+	method     *batchedMethod
+	request    *h2.Request
+	began      time.Time
+	command    kv.Command     // of a write
+	key        []byte         // of a get
+	txnRequest *pb.TxnRequest // of a transaction
+	txn        *kv.Txn
 }
 
 func newBatched(s *core) *batched {
 	b := &batched{s: s, kv: kvService{s}, wake: make(chan struct{}, 1)}
 	keys := offer{s, "etcdserverpb.KV"}
-	of := func(calls *queue, m grpc.MethodDesc, asked func() proto.Message, answer func(*h2.Batch, *plainCall, *outcome)) plainMethod {
-		return plainMethod{name: m.MethodName, meter: s.metrics.of(keys.service, m.MethodName, unaryKind), calls: calls, handle: m.Handler, asked: asked, answer: answer}
+	of := func(calls *queue, m grpc.MethodDesc, asked func() proto.Message, answer func(*h2.Batch, *batchedCall, *outcome)) batchedMethod {
+		return batchedMethod{name: m.MethodName, meter: s.metrics.of(keys.service, m.MethodName, unaryKind), calls: calls, handle: m.Handler, newRequest: asked, answer: answer}
 	}
 	writes, reads := &s.calls.writes, &s.calls.reads
 	b.put = of(writes, method(keys, "Put", b.kv.put), func() proto.Message { return &putRequest{} }, b.answerPut)
@@ -112,8 +114,9 @@ func (b *batched) prepare(ctx context.Context) any {
 	return one
 }
 
-// plain returns the newest View if nothing prevents that a request is served at once, and otherwise nil.
-func (b *batched) plain(r *h2.Request) *index.View {
+// servableView returns the newest View if the request can be served without a handler, and nil if a handler has to wait, to check or to
+// refuse: before the end of the member's start, at a learner, without a leader that the request requires, or with authentication.
+func (b *batched) servableView(r *h2.Request) *index.View {
 	s, by := b.s, r.Prepared().(*requester)
 	if !by.plain || s.alive.Err() != nil || !s.config.Start.Current() || s.config.Member.Refuse() != nil {
 		return nil
@@ -140,13 +143,13 @@ func (b *batched) takePut(r *h2.Request, message []byte) bool {
 }
 
 // write gives the member a write, whose answer may be read from the View that has it.
-func (b *batched) write(p *plainCall, body bool, command func(index.Head) kv.Command) bool {
-	v := b.plain(p.request)
+func (b *batched) write(p *batchedCall, body bool, command func(index.Head) kv.Command) bool {
+	v := b.servableView(p.request)
 	if v == nil {
 		return false
 	}
 	p.command = command(b.s.unidentified(p.request.Context(), v))
-	return len(p.command.Bytes) <= limits.RequestBytes && b.hand(&call{command: p.command, body: body, plain: p})
+	return len(p.command.Bytes) <= limits.RequestBytes && b.submit(&call{command: p.command, body: body, batched: p})
 }
 
 func (b *batched) takeDelete(r *h2.Request, message []byte) bool {
@@ -165,11 +168,11 @@ func (b *batched) takeTxn(r *h2.Request, message []byte) bool {
 		return false
 	}
 	p := b.begin(&b.txn, r)
-	p.asked = &pb.TxnRequest{}
-	if proto.Unmarshal(message, p.asked) != nil {
+	p.txnRequest = &pb.TxnRequest{}
+	if proto.Unmarshal(message, p.txnRequest) != nil {
 		return false
 	}
-	t, err := b.kv.txnOf(p.asked)
+	t, err := b.kv.txnOf(p.txnRequest)
 	if err != nil || t.Ranges() || t.ReadOnly() {
 		return false
 	}
@@ -207,13 +210,13 @@ func readOf(from []byte) (key []byte, serializable, ok bool) {
 
 func (b *batched) takeGet(r *h2.Request, message []byte) bool {
 	key, serializable, ok := readOf(message)
-	if !ok || len(key) > limits.KeyBytes || b.plain(r) == nil {
+	if !ok || len(key) > limits.KeyBytes || b.servableView(r) == nil {
 		return false
 	}
 	p := b.begin(&b.get, r)
 	p.key = key
 	if !serializable {
-		return b.hand(&call{plain: p})
+		return b.submit(&call{batched: p})
 	}
 	p.count()
 	var one h2.Batch // the reader writes it
@@ -221,25 +224,25 @@ func (b *batched) takeGet(r *h2.Request, message []byte) bool {
 	return true
 }
 
-func (b *batched) begin(m *plainMethod, r *h2.Request) *plainCall {
-	return &plainCall{of: b, method: m, request: r, began: time.Now()}
+func (b *batched) begin(m *batchedMethod, r *h2.Request) *batchedCall {
+	return &batchedCall{of: b, method: m, request: r, began: time.Now()}
 }
 
-// hand gives a request to the member. It returns false if the request is refused, which its handler tells the client.
-func (b *batched) hand(one *call) bool {
-	p := one.plain
-	if b.s.calls.begin(one) != nil {
+// submit gives a request to the member. It returns false if the request is refused, which its handler tells the client.
+func (b *batched) submit(one *call) bool {
+	p := one.batched
+	if b.s.calls.register(one) != nil {
 		return false
 	}
 	p.count() // its outcome may come at once
-	if err := b.s.calls.handBegun(p.method.calls, one); err != nil {
+	if err := b.s.calls.submitRegistered(p.method.calls, one); err != nil {
 		p.finish(nil, err)
 	}
 	return true
 }
 
 // count counts the beginning of a request.
-func (p *plainCall) count() {
+func (p *batchedCall) count() {
 	s, m := p.of.s, p.method.meter
 	m.started.Inc()
 	m.in.Inc()
@@ -252,7 +255,7 @@ func (p *plainCall) count() {
 }
 
 // ended counts the end of a request.
-func (p *plainCall) ended(err error) {
+func (p *batchedCall) ended(err error) {
 	p.of.s.requests.Add(-1)
 	p.method.meter.ended(p.began, err)
 	if err == nil {
@@ -261,7 +264,7 @@ func (p *plainCall) ended(err error) {
 }
 
 // completed takes over requests that the member has completed.
-func (b *batched) completed(all []batchedDone) {
+func (b *batched) completed(all []completedCall) {
 	b.mu.Lock()
 	if !b.over {
 		b.done = append(b.done, all...)
@@ -286,7 +289,7 @@ func (b *batched) stop() {
 }
 
 func (b *batched) run() {
-	var spare []batchedDone
+	var spare []completedCall
 	var batch h2.Batch
 	for over := false; !over; {
 		<-b.wake
@@ -295,7 +298,7 @@ func (b *batched) run() {
 		b.done, over = spare[:0], b.over
 		b.mu.Unlock()
 		for i := range all {
-			all[i].call.plain.request.Contain(func() { b.answer(&batch, &all[i]) })
+			all[i].call.batched.request.Contain(func() { b.answer(&batch, &all[i]) })
 		}
 		batch.Flush()
 		clear(all)
@@ -303,8 +306,8 @@ func (b *batched) run() {
 	}
 }
 
-func (b *batched) answer(batch *h2.Batch, d *batchedDone) {
-	p := d.call.plain
+func (b *batched) answer(batch *h2.Batch, d *completedCall) {
+	p := d.call.batched
 	refusal := d.Result.Err
 	switch {
 	case p.request.Over(): // as a handler, whose context has ended
@@ -313,9 +316,9 @@ func (b *batched) answer(batch *h2.Batch, d *batchedDone) {
 		p.ended(err)
 		batch.Fail(p.request, err)
 	case refusal != nil && refusal.Code == kv.Unavailable: // it did not happen
-		p.apart(func() { p.again(refusal) })
+		p.runInBackground(func() { p.retry(refusal) })
 	case overtaken(&d.outcome): // it did not happen, and its caller has to be identified
-		p.apart(p.handle)
+		p.runInBackground(p.handle)
 	case refusal != nil:
 		b.s.calls.count(p.method.calls, refusal)
 		err := b.s.audited(p.request.Context(), p.method.name, p.message(), statusOf(refusal))
@@ -326,13 +329,13 @@ func (b *batched) answer(batch *h2.Batch, d *batchedDone) {
 	}
 }
 
-// apart continues a request in a goroutine of its own.
-func (p *plainCall) apart(f func()) {
+// runInBackground continues a request in a goroutine of its own.
+func (p *batchedCall) runInBackground(f func()) {
 	p.of.s.running.Go(func() { p.request.Contain(f) })
 }
 
-// again retries a request that found no leader, as calls.do does.
-func (p *plainCall) again(refusal *kv.Error) {
+// retry retries a request that found no leader, as calls.do does.
+func (p *batchedCall) retry(refusal *kv.Error) {
 	b, ctx, to := p.of, p.request.Own(), p.method.calls
 	until := p.began.Add(b.s.config.Timeout)
 	err := b.s.calls.backOff(ctx, to, refusal, until)
@@ -353,7 +356,7 @@ func (p *plainCall) again(refusal *kv.Error) {
 }
 
 // handle serves a request by its method's handler.
-func (p *plainCall) handle() {
+func (p *batchedCall) handle() {
 	s := p.of.s
 	ctx := p.request.Own()
 	s.requests.Add(-1) // the handler counts it again
@@ -370,7 +373,7 @@ func (p *plainCall) handle() {
 }
 
 // finish answers a request outside run.
-func (p *plainCall) finish(out answer, err error) {
+func (p *batchedCall) finish(out answer, err error) {
 	p.ended(err)
 	if err == nil {
 		p.request.Send(out.charge(front.AccountOf(p.request.Context())))
@@ -382,41 +385,41 @@ func (p *plainCall) finish(out answer, err error) {
 }
 
 // decode decodes the request for its handler. Its bytes are counted already.
-func (p *plainCall) decode(to any) error {
+func (p *batchedCall) decode(to any) error {
 	return libraryCodec.Unmarshal(mem.BufferSlice{mem.SliceBuffer(p.request.Message())}, to)
 }
 
-// asked returns the request as its handler gets it.
-func (p *plainCall) message() proto.Message {
-	q := p.method.asked()
+// message returns the request as its handler gets it.
+func (p *batchedCall) message() proto.Message {
+	q := p.method.newRequest()
 	_ = p.decode(q) // it was decoded before
 	return q
 }
 
-func (b *batched) answerPut(batch *h2.Batch, p *plainCall, out *outcome) {
+func (b *batched) answerPut(batch *h2.Batch, p *batchedCall, out *outcome) {
 	buffers.Put(p.command.Bytes)
 	var room [headerBytes]byte
 	b.send(batch, p, appendHeader(room[:0], putHeader, b.s.header(out.Result.Revision)))
 }
 
-func (b *batched) answerDelete(batch *h2.Batch, p *plainCall, out *outcome) {
+func (b *batched) answerDelete(batch *h2.Batch, p *batchedCall, out *outcome) {
 	var room [headerBytes + countBytes]byte
 	m := appendHeader(room[:0], deleteHeader, b.s.header(out.Result.Revision))
 	b.send(batch, p, appendInt(m, deleteCount, out.Result.Deleted))
 }
 
-func (b *batched) answerTxn(batch *h2.Batch, p *plainCall, out *outcome) {
+func (b *batched) answerTxn(batch *h2.Batch, p *batchedCall, out *outcome) {
 	defer runtime.KeepAlive(out.view)
 	found, err := readAnswer(index.NewAnswerReader(p.txn, &out.Result, b.s.config.Limits.BuiltBytes), out.view)
 	if err != nil {
 		p.finish(nil, doneAt(out.Result.Revision, err))
 		return
 	}
-	result := txnAnswerOf(p.asked, found)
+	result := txnAnswerOf(p.txnRequest, found)
 	result.Header = b.s.header(out.Result.Revision)
 	if size := proto.Size(result); size > limits.EtcdPieceBytes {
 		view := out.view
-		p.apart(func() {
+		p.runInBackground(func() {
 			defer runtime.KeepAlive(view)
 			all, err := b.s.encodeBuilt(p.request.Own(), result)
 			p.finish(all, doneAt(out.Result.Revision, err))
@@ -432,7 +435,7 @@ func (b *batched) answerTxn(batch *h2.Batch, p *plainCall, out *outcome) {
 }
 
 // send answers with a small message, which is copied.
-func (b *batched) send(batch *h2.Batch, p *plainCall, m []byte) {
+func (b *batched) send(batch *h2.Batch, p *batchedCall, m []byte) {
 	p.ended(nil)
 	if batch.Answer(p.request, m) {
 		b.s.metrics.sent.Add(float64(len(m)))
@@ -441,11 +444,11 @@ func (b *batched) send(batch *h2.Batch, p *plainCall, m []byte) {
 	p.request.Send(message{bytes.Clone(m)})
 }
 
-func (b *batched) answerGet(batch *h2.Batch, p *plainCall, _ *outcome) {
+func (b *batched) answerGet(batch *h2.Batch, p *batchedCall, _ *outcome) {
 	v := b.s.config.Member.View()
 	defer runtime.KeepAlive(v)
 	if v.Auth().Enabled() { // since the request came
-		p.apart(p.handle)
+		p.runInBackground(p.handle)
 		return
 	}
 	found, err := v.Range(kv.Range{Key: p.key}, 0)
@@ -455,7 +458,7 @@ func (b *batched) answerGet(batch *h2.Batch, p *plainCall, _ *outcome) {
 		p.ended(err)
 		batch.Fail(p.request, err)
 	case len(found.KVs) > 0 && len(found.KVs[0].Value) > limits.EtcdPieceBytes:
-		p.apart(func() { b.answerLarge(p, v, &found) })
+		p.runInBackground(func() { b.answerLarge(p, v, &found) })
 	default:
 		m := b.kv.pointMessage(&found)
 		p.ended(nil)
@@ -468,7 +471,7 @@ func (b *batched) answerGet(batch *h2.Batch, p *plainCall, _ *outcome) {
 }
 
 // answerLarge answers with a value that takes long to copy.
-func (b *batched) answerLarge(p *plainCall, v *index.View, found *kv.RangeResult) {
+func (b *batched) answerLarge(p *batchedCall, v *index.View, found *kv.RangeResult) {
 	defer runtime.KeepAlive(v)
 	if len(found.KVs[0].Value) > b.s.wholeMost(p.request.Context()) { // it is encoded as the client reads it
 		p.handle()

@@ -67,11 +67,11 @@ func (s *core) wholeMost(ctx context.Context) int {
 // bufferedRead is a read whose results stay in memory until they are answered or reserved in the budget. A long one takes one of
 // limits.EtcdWideReads slots. A read that waits for a slot drops its results and reads again.
 type bufferedRead struct {
-	s      *core
-	ctx    context.Context
-	begun  time.Time
-	steps  int
-	placed bool
+	s       *core
+	ctx     context.Context
+	begun   time.Time
+	steps   int
+	hasSlot bool
 }
 
 func (s *core) bufferedRead(ctx context.Context) *bufferedRead {
@@ -99,35 +99,35 @@ func (w *bufferedRead) read(begin func(), step func() (bool, error)) error {
 				return false, errTooLong
 			}
 			done, err = step()
-			return done || !w.placed && w.steps >= limits.EtcdWideSteps, err
+			return done || !w.hasSlot && w.steps >= limits.EtcdWideSteps, err
 		})
 		if err != nil || done {
 			return err
 		}
-		if _, err := w.place(begin); err != nil {
+		if _, err := w.takeSlot(begin); err != nil {
 			return err
 		}
 	}
 }
 
-// place takes a slot, if the read has none yet. If it has to wait, the read begins anew.
-func (w *bufferedRead) place(begin func()) (anew bool, err error) {
-	if w.placed {
+// takeSlot takes a slot, if the read has none yet. If it has to wait, the read begins anew.
+func (w *bufferedRead) takeSlot(begin func()) (anew bool, err error) {
+	if w.hasSlot {
 		return false, nil
 	}
 	if w.s.admission.longReads.TryTake() {
-		w.placed = true
+		w.hasSlot = true
 		return false, nil
 	}
 	begin()
 	until := time.NewTimer(w.s.config.Timeout)
 	defer until.Stop()
-	look := time.NewTicker(heldLook)
+	look := time.NewTicker(heldCheckInterval)
 	defer look.Stop()
 	for !w.s.heldTooLong(w.begun) {
 		select {
 		case w.s.admission.longReads <- struct{}{}:
-			w.placed = true
+			w.hasSlot = true
 			return true, nil
 		case <-w.ctx.Done():
 			return true, w.ctx.Err()
@@ -139,11 +139,11 @@ func (w *bufferedRead) place(begin func()) (anew bool, err error) {
 	return true, errTooLong
 }
 
-// heldLook is the interval of checks for a View held for too long.
-const heldLook = 100 * time.Millisecond
+// heldCheckInterval is the interval of checks for a View held for too long.
+const heldCheckInterval = 100 * time.Millisecond
 
 func (w *bufferedRead) end() {
-	if w.placed {
+	if w.hasSlot {
 		w.s.admission.longReads.Release()
 	}
 }

@@ -26,12 +26,12 @@ func TestWideReadsWait(t *testing.T) {
 		})
 	}
 	first, again := s.bufferedRead(t.Context()), 0
-	if err := steps(first, 10*limits.EtcdWideSteps, &again); err != nil || again != 0 || !first.placed {
-		t.Fatalf("the first one: %v, begun again %d times, has a place: %v", err, again, first.placed)
+	if err := steps(first, 10*limits.EtcdWideSteps, &again); err != nil || again != 0 || !first.hasSlot {
+		t.Fatalf("the first one: %v, begun again %d times, has a place: %v", err, again, first.hasSlot)
 	}
 	short := s.bufferedRead(t.Context())
-	if err := steps(short, limits.EtcdWideSteps, &again); err != nil || again != 0 || short.placed {
-		t.Errorf("a short one: %v, begun again %d times, has a place: %v", err, again, short.placed)
+	if err := steps(short, limits.EtcdWideSteps, &again); err != nil || again != 0 || short.hasSlot {
+		t.Errorf("a short one: %v, begun again %d times, has a place: %v", err, again, short.hasSlot)
 	}
 	short.end()
 	waits, begun, done := s.bufferedRead(t.Context()), make(chan struct{}), make(chan error, 1)
@@ -48,8 +48,8 @@ func TestWideReadsWait(t *testing.T) {
 		t.Fatal("who waits for a place keeps what it has read")
 	}
 	first.end()
-	if err := <-done; err != nil || !waits.placed || waits.steps != 11*limits.EtcdWideSteps {
-		t.Errorf("one that has waited: %v, has a place: %v, %d steps", err, waits.placed, waits.steps)
+	if err := <-done; err != nil || !waits.hasSlot || waits.steps != 11*limits.EtcdWideSteps {
+		t.Errorf("one that has waited: %v, has a place: %v, %d steps", err, waits.hasSlot, waits.steps)
 	}
 	s.config.Timeout = time.Millisecond
 	if err := steps(s.bufferedRead(t.Context()), 10*limits.EtcdWideSteps, &again); status.Code(err) != codes.ResourceExhausted || again != 1 {

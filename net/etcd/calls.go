@@ -13,8 +13,8 @@ import (
 	"qkv/internal/limits"
 )
 
-// calls holds the calls to the member that are not answered yet. Requests come one by one, from handlers and from [batched]. calls collects their calls, and
-// gives the member writes, reads and lease queries in batches, like the native endpoint.
+// calls holds the calls to the member that are not answered yet. They come one by one, from handlers and from [batched]. Three collectors
+// give the member all waiting writes, reads and lease queries in batches, as the native endpoint does.
 //
 //	handler ──► queue ──► collector: one Proposal of all waiting ──► Member
 //	   ▲                                                                │
@@ -51,8 +51,8 @@ type call struct {
 	ask     kv.LeaseAsk // of a lease query
 	timeout time.Duration
 
-	done  chan outcome // buffered for one outcome
-	plain *plainCall   // of a request without a handler, which gets the outcome
+	done    chan outcome // buffered for one outcome
+	batched *batchedCall // of a request without a handler, which gets the outcome
 }
 
 // outcome is the member's answer to a call.
@@ -183,7 +183,7 @@ func numbersOf(all []*call) (numbers []uint64, timeout time.Duration) {
 func (c *calls) Complete(done []kv.Completion) {
 	ended := c.endedBy(done)
 	var view *index.View
-	var plain []batchedDone
+	var plain []completedCall
 	for i, one := range ended {
 		if one == nil {
 			continue
@@ -195,14 +195,14 @@ func (c *calls) Complete(done []kv.Completion) {
 			}
 			out.view = view
 		}
-		if one.plain != nil {
-			plain = append(plain, batchedDone{one, out})
+		if one.batched != nil {
+			plain = append(plain, completedCall{one, out})
 			continue
 		}
 		one.done <- out
 	}
 	if len(plain) > 0 {
-		plain[0].call.plain.of.completed(plain)
+		plain[0].call.batched.of.completed(plain)
 	}
 }
 
@@ -222,9 +222,9 @@ func (c *calls) endedBy(done []kv.Completion) []*call {
 	return ended
 }
 
-// begin registers a call, or returns the reason for its refusal.
-func (c *calls) begin(one *call) error {
-	if one.plain == nil {
+// register registers a call, or returns the reason for its refusal.
+func (c *calls) register(one *call) error {
+	if one.batched == nil {
 		one.done = make(chan outcome, 1)
 	}
 	one.timeout = c.timeout
@@ -248,7 +248,7 @@ func (c *calls) do(ctx context.Context, to *queue, one *call) (out outcome, err 
 // doUntil is do without another retry from a given time on.
 func (c *calls) doUntil(ctx context.Context, to *queue, one *call, until time.Time) (out outcome, err error) {
 	for {
-		if err := c.handInTurn(ctx, to, one, until); err != nil {
+		if err := c.submitInTurn(ctx, to, one, until); err != nil {
 			return outcome{}, err
 		}
 		out, err = c.wait(ctx, one)
@@ -325,10 +325,10 @@ func (c *calls) awaitHalf(ctx context.Context) bool {
 // halfPause is the polling interval of awaitHalf.
 const halfPause = 5 * time.Millisecond
 
-// handInTurn is hand for any call; a long write first waits for the semaphore.
-func (c *calls) handInTurn(ctx context.Context, to *queue, one *call, until time.Time) error {
+// submitInTurn is submit for any call. A long write first waits for the semaphore.
+func (c *calls) submitInTurn(ctx context.Context, to *queue, one *call, until time.Time) error {
 	if !one.long {
-		return c.hand(to, one)
+		return c.submit(to, one)
 	}
 	waiting, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
@@ -338,23 +338,23 @@ func (c *calls) handInTurn(ctx context.Context, to *queue, one *call, until time
 		}
 		return errTooManyRequests
 	}
-	err := c.hand(to, one)
+	err := c.submit(to, one)
 	if err != nil {
 		c.long.Release()
 	}
 	return err
 }
 
-// hand gives a call to the member. The caller then calls wait.
-func (c *calls) hand(to *queue, one *call) error {
-	if err := c.begin(one); err != nil {
+// submit registers a call and queues it for the member. The caller then calls wait.
+func (c *calls) submit(to *queue, one *call) error {
+	if err := c.register(one); err != nil {
 		return err
 	}
-	return c.handBegun(to, one)
+	return c.submitRegistered(to, one)
 }
 
-// handBegun gives the member a call that is registered.
-func (c *calls) handBegun(to *queue, one *call) error {
+// submitRegistered queues a registered call for the member.
+func (c *calls) submitRegistered(to *queue, one *call) error {
 	if !to.add(one) {
 		c.mu.Lock()
 		delete(c.waiting, one.number)

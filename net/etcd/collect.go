@@ -22,7 +22,7 @@ func (memberCollector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (c memberCollector) Collect(to chan<- prometheus.Metric) {
-	t := telling{to: to}
+	t := scrape{to: to}
 	own, v := c.m.s.config.Member.Metrics(), c.m.s.config.Member.View()
 	own.WritesFailed += c.m.s.calls.writesFailed.Load()
 	own.ReadsFailed += c.m.s.calls.readsFailed.Load()
@@ -61,11 +61,11 @@ func (c memberCollector) Collect(to chan<- prometheus.Metric) {
 			"alarm_type", alarm.Alarm.String(), "server_id", fmt.Sprintf("%016x", alarm.MemberID))
 	}
 	t.files()
-	t.own(c.m.s, &own)
+	t.ownMetrics(c.m.s, &own)
 }
 
 // raft reports the member's raft state.
-func (t telling) raft(own *Metrics, self string, learner bool) {
+func (t scrape) raft(own *Metrics, self string, learner bool) {
 	t.gauge("etcd_server_has_leader", "1 if this member knows a leader.", truth(own.Leader != 0))
 	t.gauge("etcd_server_is_leader", "1 if this member is the leader.", truth(own.Role == "leader"))
 	t.gauge("etcd_server_is_learner", "1 if this member is a learner that waits for a promotion.", truth(learner))
@@ -84,7 +84,7 @@ func (t telling) raft(own *Metrics, self string, learner bool) {
 }
 
 // peers reports the connections to the other members, and snapshots in transfer.
-func (t telling) peers(own *Metrics, self string) {
+func (t scrape) peers(own *Metrics, self string) {
 	t.counter("etcd_network_snapshot_send_success", "Snapshots that other members have installed.", float64(own.SnapshotsSent), "To", "all")
 	t.counter("etcd_network_snapshot_send_failures", "Snapshots for other members whose transfer failed.", float64(own.SendsFailed), "To", "all")
 	t.counter("etcd_network_snapshot_receive_success", "Snapshots that this member has installed.", float64(own.SnapshotsInstalled), "From", "all")
@@ -106,7 +106,7 @@ func (t telling) peers(own *Metrics, self string) {
 }
 
 // files reports the open files.
-func (t telling) files() {
+func (t scrape) files() {
 	if open, err := os.ReadDir("/proc/self/fd"); err == nil {
 		t.gauge("os_fd_used", "Open files.", float64(len(open)-1)) // minus the folder's own descriptor
 	}
@@ -116,8 +116,8 @@ func (t telling) files() {
 	}
 }
 
-// own reports metrics that etcd does not have.
-func (t telling) own(s *core, own *Metrics) {
+// ownMetrics reports metrics that etcd does not have.
+func (t scrape) ownMetrics(s *core, own *Metrics) {
 	t.gauge("qkv_build_info", "The version of qkv, and the member's name.", 1, "version", own.Version, "name", own.Name)
 	for _, role := range []string{"leader", "follower", "candidate", "learner", "suspended"} {
 		t.gauge("qkv_role", "This member's role in raft: one of the series is 1.", truth(own.Role == role), "role", role)
@@ -168,11 +168,11 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// telling sends metrics to a scrape.
-type telling struct{ to chan<- prometheus.Metric }
+// scrape sends metrics to a scrape.
+type scrape struct{ to chan<- prometheus.Metric }
 
 // figure sends a figure of the table.
-func (t telling) figure(f *figures.Figure, value int64) {
+func (t scrape) figure(f *figures.Figure, value int64) {
 	kind, number := prometheus.GaugeValue, float64(value)
 	switch {
 	case f.Kind == figures.Internal, f.Kind == figures.Known && value == 0:
@@ -182,24 +182,24 @@ func (t telling) figure(f *figures.Figure, value int64) {
 	case f.Unit == figures.Milliseconds, f.Unit == figures.Seconds:
 		number = time.Duration(value).Seconds()
 	}
-	t.tell(kind, f.Metric(), f.Help, number, nil)
+	t.send(kind, f.Metric(), f.Help, number, nil)
 }
 
-func (t telling) gauge(name, help string, value float64, labels ...string) {
-	t.tell(prometheus.GaugeValue, name, help, value, labels)
+func (t scrape) gauge(name, help string, value float64, labels ...string) {
+	t.send(prometheus.GaugeValue, name, help, value, labels)
 }
 
-func (t telling) counter(name, help string, value float64, labels ...string) {
-	t.tell(prometheus.CounterValue, name, help, value, labels)
+func (t scrape) counter(name, help string, value float64, labels ...string) {
+	t.send(prometheus.CounterValue, name, help, value, labels)
 }
 
-// tell sends one metric. labels alternates names and values.
-func (t telling) tell(kind prometheus.ValueType, name, help string, value float64, labels []string) {
+// send sends one metric. labels alternates names and values.
+func (t scrape) send(kind prometheus.ValueType, name, help string, value float64, labels []string) {
 	names, values := split(labels)
 	t.to <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, names, nil), kind, value, values...)
 }
 
-func (t telling) histogram(name, help string, times *meter.Times, labels ...string) {
+func (t scrape) histogram(name, help string, times *meter.Times, labels ...string) {
 	names, values := split(labels)
 	buckets := make(map[float64]uint64, len(times.Ends))
 	for i, end := range times.Ends {

@@ -212,7 +212,7 @@ func (d dashboard) TimesLeft(ctx context.Context, leases []int64) (left []kv.Lea
 	asks := make([]*call, len(leases))
 	for i, id := range leases {
 		asks[i] = &call{ask: kv.LeaseAsk{Lease: id}}
-		if err := d.calls.hand(&d.calls.asks, asks[i]); err != nil {
+		if err := d.calls.submit(&d.calls.asks, asks[i]); err != nil {
 			return nil, plainError(err)
 		}
 	}

@@ -61,7 +61,7 @@ func (s *core) pin(v *index.View) *pinned {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	since := time.Now()
-	p.timer = time.AfterFunc(min(heldLook, s.config.Limits.AnswerHeld), func() {
+	p.timer = time.AfterFunc(min(heldCheckInterval, s.config.Limits.AnswerHeld), func() {
 		if s.heldTooLong(since) {
 			p.release()
 			return
@@ -69,7 +69,7 @@ func (s *core) pin(v *index.View) *pinned {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.view != nil {
-			p.timer.Reset(heldLook)
+			p.timer.Reset(heldCheckInterval)
 		}
 	})
 	return p
@@ -94,8 +94,8 @@ func (p *pinned) or(newest func() *index.View) *index.View {
 // piecesPool recycles piece buffers.
 var piecesPool = sync.Pool{New: func() any { return new([limits.EtcdPieceBytes]byte) }}
 
-// errNotThere reports that the pairs read differ from the measured ones, so that the answer cannot continue.
-var errNotThere = errors.New("its pairs are not what was measured")
+// errPairsDiffer reports that the pairs read differ from the measured ones, so that the answer cannot continue.
+var errPairsDiffer = errors.New("its pairs are not what was measured")
 
 // encode appends the next piece to dst.
 func (l *deferredAnswer) encode(dst []byte) ([]byte, error) {
@@ -121,7 +121,7 @@ func (l *deferredAnswer) encode(dst []byte) ([]byte, error) {
 		pairs = len(found.KVs)
 		for i := range found.KVs {
 			if len(dst)-before+sizeField(&found.KVs[i]) > int(c.bytes) {
-				return false, errNotThere
+				return false, errPairsDiffer
 			}
 			dst = appendPair(dst, rangeKVs, &found.KVs[i])
 		}
@@ -133,7 +133,7 @@ func (l *deferredAnswer) encode(dst []byte) ([]byte, error) {
 	l.s.requests.Add(-1)
 	runtime.KeepAlive(whole)
 	if err == nil && (pairs != int(c.pairs) || len(dst)-before != int(c.bytes)) {
-		err = errNotThere
+		err = errPairsDiffer
 	}
 	l.failed = err
 	return dst, err

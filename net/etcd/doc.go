@@ -6,18 +6,19 @@
 //
 //	connection ──► port: TLS or plain text, gRPC or HTTP/1.1, detected once
 //	                │
-//	                ├─► gRPC ──► h2: handler: checks, translation ► calls: batches of waiting calls ────► Member
-//	                │               ▲                                                                    │
-//	                │               └── answer, encoded from a View ◄─────────── Complete ◄──────────────┘
+//	                ├─► gRPC ──► h2 ─┬─► handler: checks, translation ─┬─► calls: batches of waiting calls ► Member
+//	                │                ├─► batched: plain requests ──────┘                                      │
+//	                │                └── answer, encoded from a View ◄──────── calls.Complete ◄───────────────┘
 //	                └─► HTTP ──► net/web: /health, /livez, /readyz, /version, /metrics; gateway.go: /v3/
 //
 // Each gRPC service is a type of its own, with one method for each RPC; Server.services lists them all. Type core is what they share: the
 // configuration, the way to the member, and the bounds on requests.
 //
-// Package net/etcd/h2 serves gRPC. A put, get or deletion of one key and a small transaction are translated in their connection's reader, and
-// answered together with others (batched.go); every other request has a goroutine (a handler). Type [calls] collects the calls of all
-// requests to the member. All collected writes become one proposal and all linearizable reads share one confirmation, as at the native endpoint. Answers with keys and values are
-// encoded by hand (message.go), straight from the View. Large answers are encoded in pieces, without an intermediate copy.
+// Package net/etcd/h2 serves gRPC. A put, get or deletion of one key and a small transaction are translated in their connection's reader,
+// and answered together with others (batched.go). Every other request has a goroutine, its handler, which [method] wraps in the checks of
+// all RPCs: the member's start, the user, and the audit log. Type [calls] collects what all requests ask of the member: waiting writes
+// become one proposal, and linearizable reads share one confirmation, as at the native endpoint. Answers with keys and values are encoded
+// by hand (message.go), straight from the View. Large answers are encoded in pieces, without an intermediate copy.
 //
 // Reads that may visit many keys take turns, as on the native endpoint ([admit.FairQueue]). etcd's API has no pages: the answer to a range
 // is one message of one revision, and limits.EtcdAnswerBytes bounds its size. For a large range, the first read only measures the answer.
@@ -37,11 +38,10 @@
 //
 // # Memory that clients hold
 //
-// A connection's streams may hold partial messages, and answers that the client does not read. Package h2 tells the connection's account of
-// them (front/account.go). It counts open and unanswered streams, their metadata and data, and
-// answers until they are written. While too many answers of a watch stream wait, its requests are not read. When all connections together
-// hold more than limits.EtcdBytes, the connection that holds most is closed. A client that completes its requests and reads its answers
-// holds little, so its connection is not closed.
+// A connection's streams may hold partial messages, and answers that the client does not read. The connection's account, the ledger of
+// package h2, counts open and unanswered streams, their metadata and data, and answers until they are written (front/account.go). While too
+// many answers of a watch stream wait, its requests are not read. When all connections together hold more than limits.EtcdBytes, the
+// connection that holds most is closed. A client that completes its requests and reads its answers holds little, and keeps its connection.
 //
 // Requests in service (complete, and not yet answered) are throttled, too (front/throttle.go). If there are more than limits.EtcdServed, or
 // if they have more than limits.EtcdServedBytes bytes together, connections with many of them are read more slowly. This prevents

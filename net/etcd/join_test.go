@@ -51,7 +51,7 @@ func TestJoin(t *testing.T) {
 		"half a revision":   {[]notice{events(ones, 1, "a"), open, events(ones, 3, "c"), events(ones, 4, "d")}, []left{{2, 1, "a", 1}, {2, 2, "b", 1}, {2, 4, "cd", 2}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := join(c.taken, map[listed]int{})
+			got := join(c.taken, map[watchGroup]int{})
 			if len(got) != len(c.left) {
 				t.Fatalf("%d are left of %d, not %d", len(got), len(c.taken), len(c.left))
 			}
@@ -78,7 +78,7 @@ func TestJoinShared(t *testing.T) {
 		told[i] = join([]notice{
 			{WatchDelivery: kv.WatchDelivery{Kind: kv.WatchEvents, IDs: ids, Revision: 1, Events: shared}},
 			{WatchDelivery: kv.WatchDelivery{Kind: kv.WatchEvents, IDs: ids, Revision: 2, Events: []byte(next)}},
-		}, map[listed]int{})
+		}, map[watchGroup]int{})
 	}
 	if a, b := string(told[0][0].Events), string(told[1][0].Events); a != "ab" || b != "ac" {
 		t.Errorf("%q and %q", a, b)
@@ -104,7 +104,7 @@ func (termOnly) RaftStatus() RaftStatus { return RaftStatus{} }
 // TestLargeRevisions: what one message may have bounds each revision that comes in pieces, not all of them together.
 func TestLargeRevisions(t *testing.T) {
 	to := &counting{}
-	w := &watches{s: &core{config: Config{Member: termOnly{}}}, stream: to}
+	w := &watchStream{s: &core{config: Config{Member: termOnly{}}}, stream: to}
 	one := &watched{id: 1}
 	piece := make([]byte, limits.EtcdAnswerBytes/64)
 	for revision := range int64(4) {
@@ -130,8 +130,8 @@ func TestLargeRevisions(t *testing.T) {
 // TestEndedStreamHoldsNothing: answers that a stream ends with were their connection's, which others go on with.
 func TestEndedStreamHoldsNothing(t *testing.T) {
 	m := front.NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
-	w := &watches{s: &core{}, account: m.Begin(&net.TCPAddr{}, func() {}), wake: make(chan struct{}, 1)}
-	w.room.L = &w.mu
+	w := &watchStream{s: &core{}, account: m.Begin(&net.TCPAddr{}, func() {}), wake: make(chan struct{}, 1)}
+	w.answersSent.L = &w.mu
 	w.addAnswerLocked(notice{answer: &pb.WatchResponse{}})
 	if m.Total() == 0 {
 		t.Error("an answer that waits takes nothing")

@@ -58,8 +58,8 @@ type body struct {
 	objects int64 // begun in the current message
 }
 
-// room is the reservation for the largest possible message.
-func (b *body) room() int64 { return max(heldBytes(b.most), b.dense) }
+// reservation is the budget for the largest possible message.
+func (b *body) reservation() int64 { return max(heldBytes(b.most), b.dense) }
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
@@ -71,7 +71,7 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.read < limits.EtcdGatewaySmall {
 		bound = min(bound, limits.EtcdGatewaySmall)
 	} else if b.read == limits.EtcdGatewaySmall {
-		if err := b.own.Set(b.ctx, b.room()); err != nil {
+		if err := b.own.Set(b.ctx, b.reservation()); err != nil {
 			return 0, err
 		}
 	}

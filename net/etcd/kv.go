@@ -67,7 +67,7 @@ func (s kvService) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (a
 	}
 	deleted := &pb.DeleteRangeResponse{Header: s.header(out.Result.Revision), Deleted: out.Result.Deleted}
 	if !d.PrevKV {
-		return plain{deleted}, nil
+		return libraryMessage{deleted}, nil
 	}
 	defer runtime.KeepAlive(out.view)
 	wide := s.bufferedRead(ctx)
@@ -443,11 +443,11 @@ func (s kvService) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, 
 			if a.size > s.builtMost(ctx) {
 				return false, s.errAnswerTooLarge(ctx)
 			}
-			return last || a.size > small && reserved == nil || a.size > pieceBytes && !wide.placed, nil
+			return last || a.size > small && reserved == nil || a.size > pieceBytes && !wide.hasSlot, nil
 		})
 		anew := false
 		if err == nil && a.size > pieceBytes {
-			if anew, err = wide.place(begin); err == nil && anew {
+			if anew, err = wide.takeSlot(begin); err == nil && anew {
 				last = false
 				continue
 			}

@@ -59,12 +59,12 @@ func (s leaseService) timeToLive(ctx context.Context, q *pb.LeaseTimeToLiveReque
 	v := s.config.Member.View()
 	h := s.header(v.Revision())
 	if q.Keys {
-		if err := s.permits(ctx, v, kv.AccessRead, leaseAccess{id: q.ID}); err != nil {
+		if err := s.permits(ctx, v, kv.AccessRead, leaseAccess(q.ID, false)); err != nil {
 			return nil, err
 		}
 	}
 	if !q.Keys || left.TTL < 0 {
-		return plain{&pb.LeaseTimeToLiveResponse{Header: h, ID: q.ID, TTL: left.TTL, GrantedTTL: left.Granted}}, nil
+		return libraryMessage{&pb.LeaseTimeToLiveResponse{Header: h, ID: q.ID, TTL: left.TTL, GrantedTTL: left.Granted}}, nil
 	}
 	head := appendHeader(make([]byte, 0, headerBytes+3*(1+10)), ttlHeader, h)
 	head = appendInt(appendInt(appendInt(head, ttlID, q.ID), ttlLeft, left.TTL), ttlGranted, left.Granted)
@@ -126,10 +126,10 @@ func (s leaseService) permitsLeases(ctx context.Context, v *index.View) error {
 	}
 	from := int64(math.MinInt64)
 	return s.read(ctx, func() (done bool, err error) {
-		some := make(leaseAccesses, 0, limits.LeaseKeys)
+		some := make(kv.Touches, 0, limits.LeaseKeys)
 		v.Leases(from, func(l kv.Lease) bool {
 			from = l.ID
-			some = append(some, leaseAccess{id: l.ID})
+			some = append(some, kv.Touch{Lease: l.ID})
 			return len(some) < limits.LeaseKeys
 		})
 		return len(some) < limits.LeaseKeys, s.permits(ctx, v, kv.AccessRead, some)
@@ -149,7 +149,7 @@ func (s leaseService) leasesSorted(ctx context.Context, v *index.View, h *pb.Res
 	for _, l := range all {
 		list.Leases = append(list.Leases, &pb.LeaseStatus{ID: l.ID})
 	}
-	return plain{list}, nil
+	return libraryMessage{list}, nil
 }
 
 // Field numbers of the lists.
@@ -224,7 +224,7 @@ func (s leaseService) sortLeases(ctx context.Context, all []kv.Lease) error {
 	asks := make([]*call, len(all))
 	for i := range all {
 		asks[i] = &call{ask: kv.LeaseAsk{Lease: all[i].ID}}
-		if err := s.calls.hand(&s.calls.asks, asks[i]); err != nil {
+		if err := s.calls.submit(&s.calls.asks, asks[i]); err != nil {
 			return err
 		}
 	}
@@ -273,8 +273,8 @@ func (s leaseService) keepAlive(stream grpc.ServerStream) error {
 			}
 			v := s.config.Member.View()
 			one := renewal{header: s.header(v.Revision()), call: &call{ask: kv.LeaseAsk{Lease: q.ID, Renew: true}}}
-			if one.err = s.permits(stream.Context(), v, kv.AccessWrite, leaseAccess{id: q.ID, write: true}); one.err == nil {
-				one.err = s.calls.hand(&s.calls.asks, one.call)
+			if one.err = s.permits(stream.Context(), v, kv.AccessWrite, leaseAccess(q.ID, true)); one.err == nil {
+				one.err = s.calls.submit(&s.calls.asks, one.call)
 			}
 			select {
 			case asked <- one:

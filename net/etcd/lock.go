@@ -36,8 +36,8 @@ func candidateOf(k *electionpb.LeaderKey) (election.Candidate, error) {
 	return election.Candidate{Name: string(k.Name), Key: k.Key, Revision: k.Rev, Lease: k.Lease}, nil
 }
 
-// own builds a method of these services.
-func own[T any, Q request[T], A any](o offer, name string, handle func(context.Context, Q) (A, error)) grpc.MethodDesc {
+// lockMethod builds a method of these services.
+func lockMethod[T any, Q request[T], A any](o offer, name string, handle func(context.Context, Q) (A, error)) grpc.MethodDesc {
 	s, of := o.core, o.class(name)
 	return grpc.MethodDesc{MethodName: name, Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		q := Q(new(T))
@@ -46,7 +46,7 @@ func own[T any, Q request[T], A any](o offer, name string, handle func(context.C
 		}
 		err := s.mayServe(ctx, o.need(name), nil)
 		if err == nil {
-			ctx, err = s.admit(ctx, of)
+			ctx, err = s.authorize(ctx, of)
 		}
 		if err != nil {
 			return nil, s.audited(ctx, name, q, err)

@@ -58,8 +58,8 @@ func TestWatchThatEndsTwice(t *testing.T) {
 	s := &core{config: Config{Limits: bounds.Etcd, Member: emptyMember{view: index.NewState(bounds.Index).View()}}}
 	s.admission = newAdmission(s)
 	m := front.NewAccounts(bounds.Etcd.Bytes, logx.NewLimited(slog.New(slog.DiscardHandler)))
-	w := &watches{s: s, account: m.Begin(&net.TCPAddr{}, func() {}), wake: make(chan struct{}, 1), byHub: map[uint64]*watched{}, byID: map[int64]*watched{}}
-	w.room.L = &w.mu
+	w := &watchStream{s: s, account: m.Begin(&net.TCPAddr{}, func() {}), wake: make(chan struct{}, 1), byHub: map[uint64]*watched{}, byID: map[int64]*watched{}}
+	w.answersSent.L = &w.mu
 	hub, why := w.register(&pb.WatchCreateRequest{Key: []byte("k")})
 	if why != "" {
 		t.Fatal(why)
@@ -67,7 +67,7 @@ func TestWatchThatEndsTwice(t *testing.T) {
 	one := w.byHub[hub]
 	w.cancel(one.id)
 	w.canceled(one, &kv.WatchDelivery{Kind: kv.WatchCanceled, IDs: []uint64{hub}, Err: kv.Errorf(kv.Overloaded, "too many watches")})
-	if n, bytes := s.watches.Load(), w.names; n != 0 || bytes != 0 {
+	if n, bytes := s.watches.Load(), w.keyBytes; n != 0 || bytes != 0 {
 		t.Errorf("behind the end of the only watch %d watches count, and %d bytes of their keys", n, bytes)
 	}
 }

@@ -311,9 +311,9 @@ func (s *Server) services() []*grpc.ServiceDesc {
 			method(members, "MemberList", cluster.memberList), method(members, "MemberAdd", cluster.memberAdd), method(members, "MemberRemove", cluster.memberRemove),
 			method(members, "MemberUpdate", cluster.memberUpdate), method(members, "MemberPromote", cluster.memberPromote),
 		}),
-		lock.describe([]grpc.MethodDesc{own(lock, "Lock", waits(s.core, locks.lock)), own(lock, "Unlock", locks.unlock)}),
+		lock.describe([]grpc.MethodDesc{lockMethod(lock, "Lock", waits(s.core, locks.lock)), lockMethod(lock, "Unlock", locks.unlock)}),
 		elect.describe([]grpc.MethodDesc{
-			own(elect, "Campaign", waits(s.core, locks.campaign)), own(elect, "Proclaim", locks.proclaim), own(elect, "Leader", locks.leader), own(elect, "Resign", locks.resign),
+			lockMethod(elect, "Campaign", waits(s.core, locks.campaign)), lockMethod(elect, "Proclaim", locks.proclaim), lockMethod(elect, "Leader", locks.leader), lockMethod(elect, "Resign", locks.resign),
 		}, elect.stream("Observe", false, true, locks.observe)),
 		of("etcdserverpb.Auth").describe(users.methods(of("etcdserverpb.Auth"))),
 	}
@@ -387,7 +387,7 @@ func method[T any, Q request[T], A any](o offer, name string, handle func(contex
 		defer s.requests.Add(-1)
 		err := s.mayServe(ctx, need, q)
 		if err == nil {
-			ctx, err = s.admit(ctx, of)
+			ctx, err = s.authorize(ctx, of)
 		}
 		var out A
 		if err == nil {
@@ -416,7 +416,7 @@ func (o offer) stream(name string, requests, answers bool, serve func(grpc.Serve
 			if requests && of == checked { // each of its requests is identified by itself, since a token may end before the stream
 				return s.audited(stream.Context(), name, nil, serve(stream))
 			}
-			ctx, err := s.admit(stream.Context(), of)
+			ctx, err := s.authorize(stream.Context(), of)
 			if err == nil {
 				err = serve(admitted{stream, ctx})
 			}
@@ -478,8 +478,8 @@ func (s *core) mayServe(ctx context.Context, need wire.Need, q proto.Message) er
 	return nil
 }
 
-// started waits until the member serves requests with this need, for at most Config.Timeout. Answers of a member that has not started yet are
-// marked in their metadata.
+// started waits until the member serves requests with this need, for at most Config.Timeout. Answers of a member that has not started yet
+// are marked in their metadata.
 func (s *core) started(ctx context.Context, need wire.Need) error {
 	start := s.config.Start
 	if start.Current() {

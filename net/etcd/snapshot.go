@@ -98,7 +98,7 @@ func (s maintenanceService) writeSnapshot(ctx context.Context) (file *os.File, e
 	if err := s.permits(ctx, v, kv.AccessAdmin, nil); err != nil { // once more: it has waited for its turn
 		return nil, err
 	}
-	need := snapshotRoom(v.LiveBytes() + v.HistoryBytes())
+	need := snapshotSpace(v.LiveBytes() + v.HistoryBytes())
 	if free, err := s.config.Room(); err == nil && free < need { // the log needs the space
 		return nil, status.Errorf(codes.ResourceExhausted, "etcdserver: a snapshot's file may take %d bytes of this member's disk, which has %d free: free some, or ask another member", need, free)
 	}
@@ -123,9 +123,9 @@ func (s maintenanceService) writeSnapshot(ctx context.Context) (file *os.File, e
 	return file, nil
 }
 
-// snapshotRoom is the free disk space required for a snapshot of a state: for the file, and for the log's growth meanwhile, which is
+// snapshotSpace is the free disk space required for a snapshot of a state: for the file, and for the log's growth meanwhile, which is
 // larger for a longer write.
-func snapshotRoom(state int64) int64 {
+func snapshotSpace(state int64) int64 {
 	return 2*state + min(limits.EtcdSnapshotRoom, limits.EtcdSnapshotLeast+4*state)
 }
 

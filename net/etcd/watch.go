@@ -21,7 +21,7 @@ import (
 	"qkv/net/etcd/front"
 )
 
-// watches is a stream of watches. It implements kv.WatchStream for the member.
+// watchStream is a stream of watches. It implements kv.WatchStream for the member.
 //
 //	client ──► receive ──► Member.Watch ──► watch hub
 //	   ▲                                        │ Deliver
@@ -41,7 +41,7 @@ import (
 //  6. All answers in out except events are charged to the connection's account. If there are more than limits.EtcdWatchAnswers bytes of
 //     them, requests are no longer read: this is the backpressure on a client that sends requests and reads no answers. The keys of watches
 //     are charged to the account, too.
-type watches struct {
+type watchStream struct {
 	// Constant.
 	s       *core
 	stream  grpc.ServerStream
@@ -53,20 +53,20 @@ type watches struct {
 	known bool       // the hub knows the stream; streams that are reset immediately never reach it
 	ended bool
 
-	mu      sync.Mutex
-	room    sync.Cond // answers were sent, or the stream is over
-	out     []notice
-	local   []notice // answers not made by the hub, each waiting for the hub's echo
-	waiting int64    // bytes of events in out
-	names   int64    // bytes of the watched keys in byID, charged to the account
-	answers int64    // bytes of other answers in out, charged to the account
-	refused bool     // events were refused: the member waits for space
-	slow    int      // watches whose events were refused, and not delivered since
-	over    bool     // nothing more is accepted
-	byHub   map[uint64]*watched
-	byID    map[int64]*watched
-	lastHub uint64
-	nextID  int64 // next candidate for a watch without an id
+	mu          sync.Mutex
+	answersSent sync.Cond // answers were sent, or the stream is over
+	out         []notice
+	local       []notice // answers not made by the hub, each waiting for the hub's echo
+	waiting     int64    // bytes of events in out
+	keyBytes    int64    // bytes of the watched keys in byID, charged to the account
+	answers     int64    // bytes of other answers in out, charged to the account
+	refused     bool     // events were refused: the member waits for space
+	slow        int      // watches whose events were refused, and not delivered since
+	over        bool     // nothing more is accepted
+	byHub       map[uint64]*watched
+	byID        map[int64]*watched
+	lastHub     uint64
+	nextID      int64 // next candidate for a watch without an id
 }
 
 // notice is an item to send: a delivery of the hub, or an answer that the hub did not make.
@@ -132,10 +132,10 @@ type watchService struct{ *core }
 
 // watch serves a stream.
 func (s watchService) watch(stream grpc.ServerStream) error {
-	w := &watches{
+	w := &watchStream{
 		s: s.core, stream: stream, account: front.AccountOf(stream.Context()), wake: make(chan struct{}, 1), byHub: map[uint64]*watched{}, byID: map[int64]*watched{},
 	}
-	w.room.L = &w.mu
+	w.answersSent.L = &w.mu
 	s.metrics.streams.Add(1)
 	defer s.metrics.streams.Add(-1)
 	s.watching.add(w)
@@ -155,7 +155,7 @@ func (s watchService) watch(stream grpc.ServerStream) error {
 }
 
 // receive reads requests until the client ends its side.
-func (w *watches) receive() error {
+func (w *watchStream) receive() error {
 	for {
 		q := &pb.WatchRequest{}
 		err := w.stream.RecvMsg(q)
@@ -171,25 +171,25 @@ func (w *watches) receive() error {
 		case q.GetCancelRequest() != nil:
 			w.cancel(q.GetCancelRequest().WatchId)
 		case q.GetProgressRequest() != nil:
-			w.ask(kv.WatchRequest{Kind: kv.WatchProgress})
+			w.requestHub(kv.WatchRequest{Kind: kv.WatchProgress})
 		}
-		if !w.awaitRoom() {
+		if !w.awaitAnswersSent() {
 			return nil
 		}
 	}
 }
 
-// awaitRoom waits until the client has taken enough of its answers. It returns false when the stream is over.
-func (w *watches) awaitRoom() bool {
+// awaitAnswersSent waits until the client has taken enough of its answers. It returns false when the stream is over.
+func (w *watchStream) awaitAnswersSent() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for w.answers > limits.EtcdWatchAnswers && !w.over {
-		w.room.Wait()
+		w.answersSent.Wait()
 	}
 	return !w.over
 }
 
-func (w *watches) create(q *pb.WatchCreateRequest) {
+func (w *watchStream) create(q *pb.WatchCreateRequest) {
 	one := kv.Watch{Key: q.Key, End: q.RangeEnd, Revision: q.StartRevision, PrevKV: q.PrevKv, ProgressNotify: q.ProgressNotify}
 	if len(one.Key) == 0 {
 		one.Key = []byte{0}
@@ -205,7 +205,7 @@ func (w *watches) create(q *pb.WatchCreateRequest) {
 	}
 	by, err := w.permits(&one)
 	if err != nil {
-		w.refuse(err.Error())
+		w.refuse(w.s.audited(w.stream.Context(), "Watch", q, err).Error())
 		return
 	}
 	if len(one.End) > 0 && !open && string(one.Key) >= string(one.End) {
@@ -221,11 +221,12 @@ func (w *watches) create(q *pb.WatchCreateRequest) {
 		w.refuse(why)
 		return
 	}
-	w.ask(kv.WatchRequest{Kind: kv.WatchCreate, ID: hub, Watch: one, By: by})
+	w.requestHub(kv.WatchRequest{Kind: kv.WatchCreate, ID: hub, Watch: one, By: by})
 }
 
-// permits returns the author of a new watch if the author may read its range in the newest View. The hub checks it again, with each change of roles.
-func (w *watches) permits(q *kv.Watch) (kv.Principal, error) {
+// permits returns the author of a new watch if the author may read its range in the newest View. The hub checks it again, with each change
+// of roles.
+func (w *watchStream) permits(q *kv.Watch) (kv.Principal, error) {
 	by, v, err := w.s.watcher(w.stream.Context())
 	if err != nil {
 		return by, err
@@ -234,7 +235,7 @@ func (w *watches) permits(q *kv.Watch) (kv.Principal, error) {
 }
 
 // register assigns an id to a new watch, or returns the reason for a refusal.
-func (w *watches) register(q *pb.WatchCreateRequest) (hub uint64, why string) {
+func (w *watchStream) register(q *pb.WatchCreateRequest) (hub uint64, why string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.over {
@@ -263,29 +264,29 @@ func (w *watches) register(q *pb.WatchCreateRequest) (hub uint64, why string) {
 	w.lastHub++
 	one := &watched{id: id, hub: w.lastHub, fragment: q.Fragment, key: q.Key, end: q.RangeEnd}
 	w.byID[id], w.byHub[one.hub] = one, one
-	w.namesLocked(one.names())
+	w.chargeKeysLocked(one.keyBytes())
 	return one.hub, ""
 }
 
 // forgetLocked releases a watch's id.
-func (w *watches) forgetLocked(one *watched) {
+func (w *watchStream) forgetLocked(one *watched) {
 	delete(w.byID, one.id)
 	w.slowLocked([]uint64{one.hub}, 0, false)
 	w.s.watches.Add(-1)
-	w.namesLocked(-one.names())
+	w.chargeKeysLocked(-one.keyBytes())
 }
 
-// names returns the bytes of a watch's key and end.
-func (one *watched) names() int64 { return int64(len(one.key) + len(one.end)) }
+// keyBytes returns the bytes of a watch's key and end.
+func (one *watched) keyBytes() int64 { return int64(len(one.key) + len(one.end)) }
 
-// namesLocked charges the bytes of watched keys to the account; negative when a watch ends. A key has at most limits.KeyBytes, but a stream
-// may have many watches.
-func (w *watches) namesLocked(bytes int64) {
-	w.names += bytes
+// chargeKeysLocked charges the bytes of watched keys to the account; negative when a watch ends. A key has at most limits.KeyBytes, but a
+// stream may have many watches.
+func (w *watchStream) chargeKeysLocked(bytes int64) {
+	w.keyBytes += bytes
 	w.account.Charge(bytes)
 }
 
-func (w *watches) cancel(id int64) {
+func (w *watchStream) cancel(id int64) {
 	w.mu.Lock()
 	one := w.byID[id]
 	if one == nil {
@@ -296,21 +297,21 @@ func (w *watches) cancel(id int64) {
 	ended := one.ended
 	w.mu.Unlock()
 	if !ended {
-		w.ask(kv.WatchRequest{Kind: kv.WatchCancel, ID: one.hub})
+		w.requestHub(kv.WatchRequest{Kind: kv.WatchCancel, ID: one.hub})
 		return
 	}
 	w.answer(&pb.WatchResponse{Header: w.s.header(w.s.config.Member.View().Revision()), WatchId: id, Canceled: true})
 }
 
 // refuse answers the request for a watch that is not created.
-func (w *watches) refuse(why string) {
+func (w *watchStream) refuse(why string) {
 	w.answer(&pb.WatchResponse{
 		Header: w.s.header(w.s.config.Member.View().Revision()), WatchId: invalidID, Created: true, Canceled: true, CancelReason: why,
 	})
 }
 
 // answer sends an answer that the hub does not make, after the hub's answers to all earlier requests.
-func (w *watches) answer(answer *pb.WatchResponse) {
+func (w *watchStream) answer(answer *pb.WatchResponse) {
 	w.mu.Lock()
 	over := w.over
 	if !over {
@@ -318,19 +319,19 @@ func (w *watches) answer(answer *pb.WatchResponse) {
 	}
 	w.mu.Unlock()
 	if !over {
-		w.ask(kv.WatchRequest{Kind: kv.WatchEcho})
+		w.requestHub(kv.WatchRequest{Kind: kv.WatchEcho})
 	}
 }
 
 // addAnswerLocked adds an answer, which is never refused.
-func (w *watches) addAnswerLocked(n notice) {
+func (w *watchStream) addAnswerLocked(n notice) {
 	size := int64(limits.RequestOverhead * max(1, len(n.IDs)))
 	w.answers += size
 	w.account.Charge(size)
 	w.addLocked(n)
 }
 
-func (w *watches) addLocked(n notice) {
+func (w *watchStream) addLocked(n notice) {
 	w.out = append(w.out, n)
 	select {
 	case w.wake <- struct{}{}:
@@ -339,10 +340,10 @@ func (w *watches) addLocked(n notice) {
 }
 
 // Format implements kv.WatchStream.
-func (w *watches) Format() *kv.WatchFormat { return watchFormat }
+func (w *watchStream) Format() *kv.WatchFormat { return watchFormat }
 
 // Deliver implements kv.WatchStream.
-func (w *watches) Deliver(d *kv.WatchDelivery) bool {
+func (w *watchStream) Deliver(d *kv.WatchDelivery) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.over {
@@ -381,9 +382,9 @@ func (w *watches) Deliver(d *kv.WatchDelivery) bool {
 }
 
 // send sends the items of out, until the stream is over.
-func (w *watches) send(failed <-chan error) error {
+func (w *watchStream) send(failed <-chan error) error {
 	var taken []notice
-	last := map[listed]int{}
+	last := map[watchGroup]int{}
 	for {
 		select {
 		case <-w.wake:
@@ -411,14 +412,14 @@ func (w *watches) send(failed <-chan error) error {
 	}
 }
 
-// listed identifies the group of watches of a delivery: it is a prefix of the hub's list of watches, which only grows.
-type listed struct {
+// watchGroup identifies the group of watches of a delivery: it is a prefix of the hub's list of watches, which only grows.
+type watchGroup struct {
 	first *uint64
 	count int
 }
 
 // join merges consecutive events of the same watches, and returns the rest. last maps each group of watches to its index.
-func join(taken []notice, last map[listed]int) []notice {
+func join(taken []notice, last map[watchGroup]int) []notice {
 	if len(taken) == 1 {
 		return taken
 	}
@@ -430,7 +431,7 @@ func join(taken []notice, last map[listed]int) []notice {
 			left = append(left, n)
 			continue
 		}
-		who := listed{&n.IDs[0], len(n.IDs)}
+		who := watchGroup{&n.IDs[0], len(n.IDs)}
 		at, ok := last[who]
 		if !ok || len(left[at].Events)+len(n.Events) > limits.WatchFrameBytes {
 			last[who] = len(left)
@@ -449,12 +450,12 @@ func join(taken []notice, last map[listed]int) []notice {
 }
 
 // sent releases the space of sent items, and notifies the member if it waits for space.
-func (w *watches) sent(bytes, answers int64) {
+func (w *watchStream) sent(bytes, answers int64) {
 	w.mu.Lock()
 	w.waiting -= bytes
 	w.answers -= answers
 	w.account.Charge(-answers)
-	w.room.Signal()
+	w.answersSent.Signal()
 	w.s.watchBytes.Add(-bytes)
 	again := w.refused && w.waiting <= limits.WatchBytesWaiting/2
 	if again {
@@ -462,11 +463,11 @@ func (w *watches) sent(bytes, answers int64) {
 	}
 	w.mu.Unlock()
 	if again {
-		w.ask(kv.WatchRequest{Kind: kv.WatchRoom})
+		w.requestHub(kv.WatchRequest{Kind: kv.WatchRoom})
 	}
 }
 
-func (w *watches) sendOne(n *notice) error {
+func (w *watchStream) sendOne(n *notice) error {
 	if n.answer != nil {
 		return w.stream.SendMsg(n.answer)
 	}
@@ -494,7 +495,7 @@ func (w *watches) sendOne(n *notice) error {
 	return nil
 }
 
-func (w *watches) sendTo(one *watched, d *kv.WatchDelivery) error {
+func (w *watchStream) sendTo(one *watched, d *kv.WatchDelivery) error {
 	switch d.Kind {
 	case kv.WatchCreated:
 		one.created = true
@@ -531,7 +532,7 @@ func (w *watches) sendTo(one *watched, d *kv.WatchDelivery) error {
 }
 
 // canceled is the last answer to a watch. As in etcd, the answer after a compaction has no revision.
-func (w *watches) canceled(one *watched, d *kv.WatchDelivery) *pb.WatchResponse {
+func (w *watchStream) canceled(one *watched, d *kv.WatchDelivery) *pb.WatchResponse {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.byHub, one.hub)
@@ -553,37 +554,37 @@ func (w *watches) canceled(one *watched, d *kv.WatchDelivery) *pb.WatchResponse 
 }
 
 // end reports the end of the stream to the member.
-func (w *watches) end() {
+func (w *watchStream) end() {
 	w.mu.Lock()
 	w.over = true
 	w.s.watches.Add(-int64(len(w.byID)))
 	w.s.watchBytes.Add(-w.waiting)
 	w.account.Charge(-w.answers)
-	w.namesLocked(-w.names)
+	w.chargeKeysLocked(-w.keyBytes)
 	w.out, w.local, w.waiting, w.answers, w.byID = nil, nil, 0, 0, map[int64]*watched{}
-	w.room.Signal()
+	w.answersSent.Signal()
 	w.mu.Unlock()
 	w.hub.Lock()
 	defer w.hub.Unlock()
 	w.ended = true
 	if w.known {
-		w.tell(kv.WatchRequest{Kind: kv.WatchEnd})
+		w.callHub(kv.WatchRequest{Kind: kv.WatchEnd})
 	}
 }
 
-// ask sends a request to the member's hub. After the end of the stream requests are dropped.
-func (w *watches) ask(r kv.WatchRequest) {
+// requestHub sends a request to the member's hub. After the end of the stream requests are dropped.
+func (w *watchStream) requestHub(r kv.WatchRequest) {
 	w.hub.Lock()
 	defer w.hub.Unlock()
 	if !w.ended {
 		w.known = true
-		w.tell(r)
+		w.callHub(r)
 	}
 }
 
-// tell sends a request to the hub, and waits until the hub has space. Only a few goroutines wait there at a time, because each release
-// wakes all of them.
-func (w *watches) tell(r kv.WatchRequest) {
+// callHub sends a request to the hub, and waits until the hub's mailbox has space. Only a few goroutines wait there at a time, because each
+// release wakes all of them.
+func (w *watchStream) callHub(r kv.WatchRequest) {
 	w.s.admission.toHub <- struct{}{}
 	defer w.s.admission.toHub.Release()
 	w.s.config.Member.Watch(w, r)

@@ -15,26 +15,26 @@ import (
 // watchStreams is the set of all streams of watches.
 type watchStreams struct {
 	mu  sync.Mutex
-	all map[*watches]struct{}
+	all map[*watchStream]struct{}
 }
 
-func (l *watchStreams) add(w *watches) {
+func (l *watchStreams) add(w *watchStream) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.all == nil {
-		l.all = map[*watches]struct{}{}
+		l.all = map[*watchStream]struct{}{}
 	}
 	l.all[w] = struct{}{}
 }
 
-func (l *watchStreams) remove(w *watches) {
+func (l *watchStreams) remove(w *watchStream) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.all, w)
 }
 
 // each calls f for all streams, each locked.
-func (l *watchStreams) each(f func(w *watches)) {
+func (l *watchStreams) each(f func(w *watchStream)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for w := range l.all {
@@ -48,7 +48,7 @@ func (l *watchStreams) each(f func(w *watches)) {
 func (s *Server) Clients() []kv.ClientLoad {
 	all := s.port.Clients()
 	watched := map[string]int64{}
-	s.watching.each(func(w *watches) { watched[w.account.Name()] += int64(len(w.byID)) })
+	s.watching.each(func(w *watchStream) { watched[w.account.Name()] += int64(len(w.byID)) })
 	for i := range all {
 		all[i].Watches = watched[all[i].Name]
 	}
@@ -56,7 +56,7 @@ func (s *Server) Clients() []kv.ClientLoad {
 }
 
 // slowLocked records that the events up to a revision were refused to watches of the stream, or accepted again.
-func (w *watches) slowLocked(hubs []uint64, revision int64, refused bool) {
+func (w *watchStream) slowLocked(hubs []uint64, revision int64, refused bool) {
 	for _, hub := range hubs {
 		one := w.byHub[hub]
 		switch {
@@ -75,7 +75,7 @@ func (w *watches) slowLocked(hubs []uint64, revision int64, refused bool) {
 func (d dashboard) SlowWatches() []web.SlowWatch {
 	all := []web.SlowWatch{}
 	newest := d.config.Member.View().Revision()
-	d.watching.each(func(w *watches) {
+	d.watching.each(func(w *watchStream) {
 		if w.slow == 0 {
 			return
 		}

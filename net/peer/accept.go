@@ -21,42 +21,42 @@ import (
 type ticket struct {
 	transport *Transport
 	from      net.Addr
-	given     atomic.Bool // the ticket was returned
-	met       atomic.Bool // the handshake was completed
+	returned  atomic.Bool // the ticket was returned
+	completed atomic.Bool // the handshake was completed
 }
 
 type ticketKey struct{}
 
-// meet is called for the first packet of a connection, before any cryptography. It limits the number of unauthenticated
+// beginHandshake is called for the first packet of a connection, before any cryptography. It limits the number of unauthenticated
 // connections, and observes the connections that end without a handshake.
-func (t *Transport) meet(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+func (t *Transport) beginHandshake(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 	if err := t.handshakes.Begin(info.RemoteAddr); err != nil {
 		t.log.Warn("handshakes of "+host(info.RemoteAddr), "too many handshakes: rejected a connection to the peer port", "address", info.RemoteAddr.String(), "because", err.Error())
 		return nil, err
 	}
 	k := &ticket{transport: t, from: info.RemoteAddr}
 	context.AfterFunc(ctx, func() {
-		k.giveBack()
-		if !k.met.Load() {
-			t.unmet(info.RemoteAddr, context.Cause(ctx))
+		k.release()
+		if !k.completed.Load() {
+			t.logUnfinished(info.RemoteAddr, context.Cause(ctx))
 		}
 	})
 	return context.WithValue(ctx, ticketKey{}, k), nil
 }
 
-// giveBack returns the ticket. It may be called again.
-func (k *ticket) giveBack() {
-	if k.given.CompareAndSwap(false, true) {
+// release returns the ticket. It may be called again.
+func (k *ticket) release() {
+	if k.returned.CompareAndSwap(false, true) {
 		k.transport.handshakes.End(k.from)
 	}
 }
 
-// unmet logs a connection that ended within the handshake.
-func (t *Transport) unmet(from net.Addr, cause error) {
+// logUnfinished logs a connection that ended within the handshake.
+func (t *Transport) logUnfinished(from net.Addr, cause error) {
 	err := wire.Explain(cause)
 	if wire.RefusedCertificate(cause) {
 		for id, l := range *t.links.Load() {
-			if l.callsFrom(from) {
+			if l.hasAddress(from) {
 				t.handler.Distrusted(id, err.Error())
 			}
 		}
@@ -67,7 +67,7 @@ func (t *Transport) unmet(from net.Addr, cause error) {
 		}
 		err = errors.New("timeout in the handshake: the remote end is not qkv, or UDP packets are lost")
 	}
-	t.turnedAway(host(from), from, err)
+	t.logRejected(host(from), from, err)
 }
 
 // connectedTo reports whether an address is the other end of a connection that is in use.
@@ -80,10 +80,10 @@ func (t *Transport) connectedTo(address net.Addr) bool {
 	return false
 }
 
-// turnedAway logs a connection that ended before its peer was known. Normal ends are not logged: one of the two sides stops, or
+// logRejected logs a connection that ended before its peer was known. Normal ends are not logged: one of the two sides stops, or
 // both have dialled and the other connection is in use. A side that closes within the handshake is the dialling side and cannot
 // send a reason (RFC 9000, section 10.2.3): it logs any problem itself. A member that has to ask again is no problem, either.
-func (t *Transport) turnedAway(who string, from net.Addr, err error) {
+func (t *Transport) logRejected(who string, from net.Addr, err error) {
 	ended, closed := errors.AsType[*quic.ApplicationError](err)
 	gone, early := errors.AsType[*quic.TransportError](err)
 	if closed && (ended.ErrorCode == closeSuperseded || ended.ErrorCode == closeStopping) ||
@@ -117,9 +117,9 @@ func (t *Transport) accept(ctx context.Context, listener *quic.Listener) {
 			return
 		}
 		k := q.Context().Value(ticketKey{}).(*ticket)
-		k.met.Store(true)
+		k.completed.Store(true)
 		t.all.Go(func() {
-			defer k.giveBack()
+			defer k.release()
 			stop := context.AfterFunc(ctx, func() { closeQUIC(q, closeStopping, "the member is shutting down") })
 			defer stop()
 			t.judgeNew(q)
@@ -146,7 +146,7 @@ func (t *Transport) judgeNew(q *quic.Conn) {
 	case protocol == wire.ProtocolPart:
 		err = t.answerPart(name, q)
 	default:
-		l, err = t.hear(name, q)
+		l, err = t.acceptPeer(name, q)
 	}
 	if err == nil {
 		return
@@ -160,9 +160,9 @@ func (t *Transport) judgeNew(q *quic.Conn) {
 	case l != nil:
 		l.failed("a connection from a peer failed", err)
 	case name != "":
-		t.turnedAway(name, q.RemoteAddr(), fmt.Errorf("the member %q: %w", name, err))
+		t.logRejected(name, q.RemoteAddr(), fmt.Errorf("the member %q: %w", name, err))
 	default:
-		t.turnedAway(host(q.RemoteAddr()), q.RemoteAddr(), err)
+		t.logRejected(host(q.RemoteAddr()), q.RemoteAddr(), err)
 	}
 }
 
@@ -186,9 +186,9 @@ func (t *Transport) stranger(name string, id uint64) *peerframe.Refusal {
 	}
 }
 
-// hear reads a handshake, finds the link of its sender and judges it. If the connection comes into use, hear answers the handshake.
+// acceptPeer reads a handshake, finds the link of its sender and judges it. If the connection comes into use, it answers the handshake.
 // The link is nil if the sender is unknown.
-func (t *Transport) hear(name string, q *quic.Conn) (*link, error) {
+func (t *Transport) acceptPeer(name string, q *quic.Conn) (*link, error) {
 	ctx, cancel := context.WithTimeout(q.Context(), limits.PeerHandshakeTimeout)
 	defer cancel()
 	stream, err := q.AcceptStream(ctx)
@@ -214,7 +214,7 @@ func (t *Transport) hear(name string, q *quic.Conn) (*link, error) {
 	if err != nil {
 		return l, asRefusal(err)
 	}
-	err = l.rival(ctx, q, &theirs)
+	err = l.refuseSecondProcess(ctx, q, &theirs)
 	if err == nil {
 		err = l.judge(&theirs)
 	}
@@ -223,7 +223,7 @@ func (t *Transport) hear(name string, q *quic.Conn) (*link, error) {
 	}
 	answer := l.handshake(0, peerframe.Mark{})
 	c := newConn(l, q)
-	if c.identity = theirs.MemberIdentity; l.welcome(c, &theirs) {
+	if c.identity = theirs.MemberIdentity; l.acceptDialled(c, &theirs) {
 		c.establish(stream, answer)
 	}
 	return l, nil
@@ -236,7 +236,7 @@ func (t *Transport) linkOf(id uint64, name string, q *quic.Conn) (*link, error) 
 	if l == nil {
 		return nil, errOther
 	}
-	return l, l.is(name, q)
+	return l, l.checkCertificate(name, q)
 }
 
 // establish answers a handshake and waits until the other side has ended its side of the stream. If that fails, the connection

@@ -37,7 +37,7 @@ func TestTurnedAway(t *testing.T) {
 		var said bytes.Buffer
 		transport := &Transport{log: logx.NewLimited(slog.New(slog.NewTextHandler(&said, nil)))}
 		transport.links.Store(&map[uint64]*link{})
-		transport.unmet(from, fmt.Errorf("wrapped: %w", c.cause))
+		transport.logUnfinished(from, fmt.Errorf("wrapped: %w", c.cause))
 		if strings.Contains(said.String(), "refused a connection") != c.says {
 			t.Errorf("%v: says %q, want something: %t", c.cause, &said, c.says)
 		}
@@ -48,7 +48,7 @@ func TestTurnedAway(t *testing.T) {
 func TestPlaceOfAnUnmetConnection(t *testing.T) {
 	transport := &Transport{log: logx.NewLimited(slog.New(slog.DiscardHandler)), handshakes: wire.NewHandshakes(8, 8, 8)}
 	ctx, end := context.WithCancel(t.Context())
-	if _, err := transport.meet(ctx, &quic.ClientInfo{RemoteAddr: &net.UDPAddr{IP: net.IPv4(10, 0, 0, 1)}}); err != nil || transport.handshakes.Count() != 1 {
+	if _, err := transport.beginHandshake(ctx, &quic.ClientInfo{RemoteAddr: &net.UDPAddr{IP: net.IPv4(10, 0, 0, 1)}}); err != nil || transport.handshakes.Count() != 1 {
 		t.Fatalf("%d places are taken, %v", transport.handshakes.Count(), err)
 	}
 	end()

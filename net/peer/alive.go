@@ -21,8 +21,8 @@ func ListenAlive(peers *net.UDPConn) (*net.TCPListener, error) {
 	return wire.ListenTCP("liveness checks of peers", &net.TCPAddr{IP: at.IP, Port: at.Port, Zone: at.Zone})
 }
 
-// showAlive accepts connections and ends them, until the Transport ends. A connecting member learns that this process is alive.
-func (t *Transport) showAlive(ctx context.Context) {
+// acceptAlive accepts connections and ends them, until the Transport ends. A connecting member learns that this process is alive.
+func (t *Transport) acceptAlive(ctx context.Context) {
 	for ctx.Err() == nil {
 		c, err := t.config.Alive.Accept()
 		switch {
@@ -49,24 +49,24 @@ func (t *Transport) closeAlive() error {
 	return nil
 }
 
-// findAlive checks whether the host at the other end of a connection accepts the TCP connections of ListenAlive. Only then does a
+// probeAlive checks whether the host at the other end of a connection accepts the TCP connections of ListenAlive. Only then does a
 // later refusal prove that the peer's process is gone.
-func (l *link) findAlive(ctx context.Context, c *conn) {
+func (l *link) probeAlive(ctx context.Context, c *conn) {
 	at := c.quic.RemoteAddr().String()
 	if known := l.alive.Load(); known != nil && *known == at {
 		return
 	}
 	l.alive.Store(nil)
-	if askAlive(ctx, at) == nil && l.out.Load() == c {
+	if connectAlive(ctx, at) == nil && l.out.Load() == c {
 		l.alive.Store(&at)
 	}
 }
 
-// rival refuses a second process of the peer, from another address, while the first one is connected and alive: the folder was
-// copied. The check comes before the peer is judged, because an admitted process becomes the known one, and the first one would
+// refuseSecondProcess refuses a second process of the peer, from another address, while the first one is connected and alive: the folder
+// was copied. The check comes before the peer is judged, because an admitted process becomes the known one, and the first one would
 // then seem to have forgotten its promises. Two processes never have the same address: a process that calls from the same address
 // has replaced the other one.
-func (l *link) rival(ctx context.Context, q *quic.Conn, theirs *peerframe.Handshake) error {
+func (l *link) refuseSecondProcess(ctx context.Context, q *quic.Conn, theirs *peerframe.Handshake) error {
 	err := theirs.CheckCluster(l.transport.config.Cluster)
 	if err == nil {
 		err = theirs.CheckMembers(l.transport.config.Member, l.id)
@@ -86,7 +86,7 @@ func (l *link) rival(ctx context.Context, q *quic.Conn, theirs *peerframe.Handsh
 		return nil
 	}
 	at, alive := c.quic.RemoteAddr().String(), l.alive.Load()
-	if alive == nil || *alive != at || at == q.RemoteAddr().String() || askAlive(ctx, at) != nil {
+	if alive == nil || *alive != at || at == q.RemoteAddr().String() || connectAlive(ctx, at) != nil {
 		return nil
 	}
 	why := fmt.Sprintf("two processes run as %s: one at %s, and one at %s, which is refused while the first one runs: %s", l.name(), at, q.RemoteAddr(), how)
@@ -103,20 +103,20 @@ func (t *Transport) CheckAlive(peer uint64) {
 	at := l.alive.Load()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if at == nil || t.closed || !l.asking.CompareAndSwap(false, true) {
+	if at == nil || t.closed || !l.checkingAlive.CompareAndSwap(false, true) {
 		return
 	}
 	t.all.Go(func() {
-		err := askAlive(l.ctx, *at)
-		l.asking.Store(false)
+		err := connectAlive(l.ctx, *at)
+		l.checkingAlive.Store(false)
 		if errors.Is(err, syscall.ECONNREFUSED) && l.ctx.Err() == nil {
 			t.handler.Died(peer)
 		}
 	})
 }
 
-// askAlive connects to the TCP address of a peer's ListenAlive.
-func askAlive(ctx context.Context, at string) error {
+// connectAlive connects to the TCP address of a peer's ListenAlive.
+func connectAlive(ctx context.Context, at string) error {
 	c, err := (&net.Dialer{Timeout: limits.PeerAliveTimeout}).DialContext(ctx, "tcp", at)
 	switch {
 	case errors.Is(err, syscall.ECONNRESET): // the peer accepted the connection and has ended it already

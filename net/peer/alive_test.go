@@ -29,7 +29,7 @@ func TestCheckAlive(t *testing.T) {
 	asked := func(ids ...uint64) {
 		for _, id := range ids {
 			n1.CheckAlive(id)
-			await(t, "it was asked", wait, func() bool { l := n1.link(id); return l == nil || !l.asking.Load() })
+			await(t, "it was asked", wait, func() bool { l := n1.link(id); return l == nil || !l.checkingAlive.Load() })
 		}
 	}
 	asked(2, 3, 7, 2)

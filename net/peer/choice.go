@@ -47,7 +47,7 @@ func (c *choice) accept(theirs *conn, at, seen peerframe.Mark) (other *conn, ok 
 	case c.inUse != nil:
 		other, ok = c.inUse, c.replaces(at, seen)
 	case c.pending != nil:
-		other, ok = c.pending, !c.lower || c.knows(seen, c.pending)
+		other, ok = c.pending, !c.lower || c.acceptedBefore(seen, c.pending)
 	default:
 		ok = true
 	}
@@ -62,11 +62,11 @@ func (c *choice) accept(theirs *conn, at, seen peerframe.Mark) (other *conn, ok 
 // replaces reports whether the peer sent a handshake after it had lost the connection in use. The handshake is newer than all
 // accepted ones.
 func (c *choice) replaces(at, seen peerframe.Mark) bool {
-	return at.Process != c.inUse.process || !c.inUse.mine || c.knows(seen, c.inUse)
+	return at.Process != c.inUse.process || !c.inUse.mine || c.acceptedBefore(seen, c.inUse)
 }
 
-// knows reports whether the peer had accepted a connection of mine before it sent a handshake with this seen.
-func (c *choice) knows(seen peerframe.Mark, mine *conn) bool {
+// acceptedBefore reports whether the peer had accepted a connection of mine before it sent a handshake with this seen.
+func (c *choice) acceptedBefore(seen peerframe.Mark, mine *conn) bool {
 	return seen.Process == c.process && seen.Dial >= mine.dial
 }
 

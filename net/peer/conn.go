@@ -21,7 +21,7 @@ import (
 const (
 	closeStopping   quic.ApplicationErrorCode = 0
 	closeSuperseded quic.ApplicationErrorCode = 1
-	// 2 and 4 to 9 are refusals: peerframe.RefusalCode
+	// 2 and 4 to 10 are refusals: peerframe.RefusalCode
 	closeBroken quic.ApplicationErrorCode = 3
 )
 
@@ -114,7 +114,7 @@ func (c *conn) run() {
 	all.Go(route.Answer)
 	if c.mine {
 		all.Go(func() {
-			if err := route.Watch(limits.PeerKeepAlive/3, c.hears); err != nil {
+			if err := route.Watch(limits.PeerKeepAlive/3, c.hostAnswers); err != nil {
 				c.stalled(err)
 			}
 		})
@@ -127,9 +127,9 @@ func (c *conn) run() {
 	all.Wait()
 }
 
-// hears reports whether the peer's host answers a first packet, be it with an error. A host that hears nothing may still send, as a deaf
-// leader orders an election: its messages arrive only on the connection that there is.
-func (c *conn) hears() bool {
+// hostAnswers reports whether the peer's host answers a first packet, be it with an error. A host that receives nothing may still send: a
+// leader that receives nothing orders an election, and its message arrives only on the existing connection.
+func (c *conn) hostAnswers() bool {
 	t, at := c.link.transport, c.quic.RemoteAddr()
 	ctx, cancel := context.WithTimeout(c.quic.Context(), limits.PeerHandshakeTimeout/2)
 	defer cancel()

@@ -80,7 +80,7 @@ type AskConfig struct {
 	Addresses []string // of members that may answer: host:port, UDP
 	Name      string   // the joining member's, as in its certificate
 	At        []string // where the other members reach the joining member
-	ID        uint64   // its own id, if an earlier process was told it
+	ID        uint64   // its own id, if an earlier process has received it
 	Folder    [16]byte // its data folder
 	Logger    *slog.Logger
 }
@@ -240,7 +240,7 @@ func (j *joiner) askOne(ctx context.Context, address string, attempt int) (peerf
 	}
 	stop := context.AfterFunc(ctx, func() { closeQUIC(q, closeStopping, "timeout") })
 	defer stop()
-	welcome, err := question(q, &peerframe.JoinRequest{Name: j.config.Name, Addresses: j.config.At, ID: j.config.ID, Folder: j.config.Folder})
+	welcome, err := requestJoin(q, &peerframe.JoinRequest{Name: j.config.Name, Addresses: j.config.At, ID: j.config.ID, Folder: j.config.Folder})
 	if err != nil {
 		closeQUIC(q, closeBroken, err.Error())
 		if ctx.Err() != nil { // ctx ended, and closed the connection
@@ -255,8 +255,8 @@ func (j *joiner) askOne(ctx context.Context, address string, attempt int) (peerf
 	return welcome, nil
 }
 
-// question sends the request on a connection.
-func question(q *quic.Conn, request *peerframe.JoinRequest) (peerframe.Welcome, error) {
+// requestJoin sends the request on a connection.
+func requestJoin(q *quic.Conn, request *peerframe.JoinRequest) (peerframe.Welcome, error) {
 	stream, err := q.OpenStream()
 	if err != nil {
 		return peerframe.Welcome{}, err

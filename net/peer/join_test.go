@@ -207,7 +207,7 @@ func TestJoinByAnotherCA(t *testing.T) {
 func TestJoinAsAnother(t *testing.T) {
 	m, questions := asked(t, 0)
 	q := joining(t, m, "n2")
-	_, err := question(q, &peerframe.JoinRequest{Name: "n3", Folder: [16]byte{3}})
+	_, err := requestJoin(q, &peerframe.JoinRequest{Name: "n3", Folder: [16]byte{3}})
 	if no, ok := errors.AsType[*peerframe.Refusal](answered(err)); !ok || !strings.Contains(no.Text, `for member "n3", but the certificate is for "n2"`) {
 		t.Errorf("%v", err)
 	}
@@ -260,7 +260,7 @@ func TestJoinAtAnAddressOfItsOwn(t *testing.T) {
 		m.config.Trust = nameless{credentials(t, authority(), "n1"), host}
 		m.join = func(string) (peerframe.Welcome, *peerframe.Refusal) { return welcomed, nil }
 		m.start()
-		_, err := question(joining(t, m, "n3"), &peerframe.JoinRequest{Name: "n3", Folder: [16]byte{3}, Addresses: []string{"stranger.example:2380"}})
+		_, err := requestJoin(joining(t, m, "n3"), &peerframe.JoinRequest{Name: "n3", Folder: [16]byte{3}, Addresses: []string{"stranger.example:2380"}})
 		if no, refused := errors.AsType[*peerframe.Refusal](answered(err)); welcome && err != nil || !welcome && (!refused || !strings.Contains(no.Text, "another host")) {
 			t.Errorf("a certificate for %s: %v", host, err)
 		}
@@ -372,7 +372,7 @@ func TestJoinAnswerHasALimit(t *testing.T) {
 		return w, nil
 	}
 	m.mu.Unlock()
-	_, err := question(joining(t, m, "n3"), &peerframe.JoinRequest{Name: "n3", Folder: [16]byte{3}})
+	_, err := requestJoin(joining(t, m, "n3"), &peerframe.JoinRequest{Name: "n3", Folder: [16]byte{3}})
 	if no, ok := errors.AsType[*peerframe.Refusal](answered(err)); !ok || !strings.Contains(no.Text, "the member list has") {
 		t.Errorf("%v", err)
 	}

@@ -33,14 +33,14 @@ type link struct {
 	failures int // failed attempts in a row
 
 	// Shared.
-	called   atomic.Pointer[string] // the peer's name; it changes at most once, from empty
-	out      atomic.Pointer[conn]   // the served connection: frames are sent on it
-	changed  chan struct{}          // holds a token when a connection came into use, or moved or notBefore was set
-	sent     traffic
-	received atomic.Uint64 // bytes
-	dropped  atomic.Uint64
-	alive    atomic.Pointer[string] // the TCP address of the peer's ListenAlive; nil: unknown
-	asking   atomic.Bool            // a goroutine is asking there
+	peerName      atomic.Pointer[string] // the peer's name; it changes at most once, from empty
+	out           atomic.Pointer[conn]   // the served connection: frames are sent on it
+	changed       chan struct{}          // holds a token when a connection came into use, or moved or notBefore was set
+	sent          traffic
+	received      atomic.Uint64 // bytes
+	dropped       atomic.Uint64
+	alive         atomic.Pointer[string] // the TCP address of the peer's ListenAlive; nil: unknown
+	checkingAlive atomic.Bool            // a goroutine is asking there
 
 	mu        sync.Mutex
 	jitter    *rand.Rand
@@ -67,16 +67,16 @@ func newLink(t *Transport, p Peer) *link {
 		choice:  choice{lower: t.config.Member < p.ID, process: t.config.Process},
 		lastErr: "not connected yet",
 	}
-	l.called.Store(&p.Name)
+	l.peerName.Store(&p.Name)
 	l.ctx, l.cancel = context.WithCancelCause(t.ctx)
 	return l
 }
 
-func (l *link) name() string { return *l.called.Load() }
+func (l *link) name() string { return *l.peerName.Load() }
 
-// is checks that a connection with this certificate belongs to the link's peer. If the certificate names no member, it must fit the
-// link's addresses, or, if none is known, the address that the connection came from.
-func (l *link) is(name string, q *quic.Conn) error {
+// checkCertificate checks that a connection with this certificate belongs to the link's peer. If the certificate names no member, it must
+// fit the link's addresses, or, if none is known, the address that the connection came from.
+func (l *link) checkCertificate(name string, q *quic.Conn) error {
 	own := l.name()
 	switch {
 	case name != "" && own != "" && name != own:
@@ -110,8 +110,8 @@ func (l *link) setAddresses(addresses []string) {
 	l.change()
 }
 
-// callsFrom reports whether an address is the peer's: members dial from the port on which they listen.
-func (l *link) callsFrom(address net.Addr) bool {
+// hasAddress reports whether an address is the peer's: members dial from the port on which they listen.
+func (l *link) hasAddress(address net.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Contains(l.addresses, address.String())
@@ -378,9 +378,9 @@ func asRefusal(err error) error {
 	return err
 }
 
-// welcome decides about a connection that the peer dialled, after its handshake was judged good. It reports whether the connection
+// acceptDialled decides about a connection that the peer dialled, after its handshake was admitted. It reports whether the connection
 // came into use; after the end of the link none does.
-func (l *link) welcome(c *conn, theirs *peerframe.Handshake) bool {
+func (l *link) acceptDialled(c *conn, theirs *peerframe.Handshake) bool {
 	l.mu.Lock()
 	if l.ctx.Err() != nil {
 		l.mu.Unlock()
@@ -409,11 +409,11 @@ func (l *link) serve(ctx context.Context, c *conn) {
 	select {
 	case <-c.established:
 		if ctx.Err() != nil {
-			break // the handler was not told of it, and is not any more
+			break // the handler was not notified of it, and will not be
 		}
 		l.out.Store(c)
 		l.connected(c)
-		l.transport.all.Go(func() { l.findAlive(ctx, c) })
+		l.transport.all.Go(func() { l.probeAlive(ctx, c) })
 		l.transport.handler.Connected(l.id)
 		c.run()
 		l.out.Store(nil)

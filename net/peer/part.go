@@ -60,7 +60,7 @@ func (t *Transport) answerPart(name string, q *quic.Conn) error {
 		return no
 	}
 	defer file.Close()
-	q.Context().Value(ticketKey{}).(*ticket).giveBack()
+	q.Context().Value(ticketKey{}).(*ticket).release()
 	size, err := file.Size()
 	if err == nil {
 		err = sendPart(stream, file, size, request.Offset)

@@ -23,7 +23,7 @@ func TestRouteIsWatched(t *testing.T) {
 		}
 		if c.mine {
 			watching++
-			if !c.hears() {
+			if !c.hostAnswers() {
 				t.Errorf("%s does not hear that its peer answers", m.config.Name)
 			}
 			c.stalled(errors.New("large packets are lost"))

@@ -192,7 +192,7 @@ func (t *Transport) Start(h Handler) error {
 	t.started = true
 	close(t.open)
 	if t.config.Alive != nil {
-		t.all.Go(func() { t.showAlive(t.ctx) })
+		t.all.Go(func() { t.acceptAlive(t.ctx) })
 	}
 	for _, l := range *t.links.Load() {
 		t.begin(l)
@@ -212,7 +212,7 @@ func (t *Transport) ServeParts(h Handler) error {
 	over := &quic.Transport{
 		Conn:                wire.Socket(t.config.Listen),
 		StatelessResetKey:   new(quic.StatelessResetKey(t.config.ResetKey)),
-		ConnContext:         t.meet,
+		ConnContext:         t.beginHandshake,
 		VerifySourceAddress: t.handshakes.Verify,
 	}
 	listener, err := over.Listen(t.config.Trust.Accept(), t.accepting())
@@ -246,7 +246,7 @@ func (t *Transport) SetPeers(peers []Peer) {
 		}
 		l := before[p.ID]
 		if l != nil && l.name() == "" {
-			l.called.Store(&p.Name) // the member has reported its name now
+			l.peerName.Store(&p.Name) // the member has reported its name now
 		}
 		if l == nil || l.name() != p.Name {
 			l = newLink(t, p)

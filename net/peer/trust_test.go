@@ -271,12 +271,12 @@ func TestPeerThatDialledTooEarly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n1.unmet(peer, &quic.IdleTimeoutError{})
+	n1.logUnfinished(peer, &quic.IdleTimeoutError{})
 	if said := n1.logged.String(); strings.Contains(said, "timeout in the handshake") {
 		t.Errorf("of a connected peer it says:\n%s", said)
 	}
 	peer.Port++
-	n1.unmet(peer, &quic.IdleTimeoutError{})
+	n1.logUnfinished(peer, &quic.IdleTimeoutError{})
 	if said := n1.logged.String(); !strings.Contains(said, "timeout in the handshake") {
 		t.Errorf("of another address it does not say so:\n%s", said)
 	}

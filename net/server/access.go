@@ -46,9 +46,9 @@ func (l *login) check(auth *index.Auth) *kv.Error {
 	return nil
 }
 
-// by returns the author of the connection's requests in a View, or why its login has ended. While authentication is off, the author is then
-// the certificate's user.
-func (c *conn) by(v *index.View) (kv.Principal, *kv.Error) {
+// author returns the author of the connection's requests in a View, or why its login has ended. While authentication is off, a login that
+// has ended counts for nothing: the author is the certificate's user.
+func (c *conn) author(v *index.View) (kv.Principal, *kv.Error) {
 	l := c.login.Load()
 	if l == nil {
 		return v.By(c.user), nil
@@ -71,7 +71,7 @@ func (c *conn) permits(v *index.View, need kv.Access, request index.Toucher) *kv
 	if need == kv.AccessAnyone || !v.Auth().Enabled() {
 		return nil
 	}
-	by, err := c.by(v)
+	by, err := c.author(v)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (c *conn) permits(v *index.View, need kv.Access, request index.Toucher) *kv
 
 // permitsRequest is permits for a whole request.
 func (c *conn) permitsRequest(v *index.View, q *wire.Request) *kv.Error {
-	return c.audited(q.Op, touching(q), c.judge(v, q))
+	return c.audited(q.Op, touching(q), c.verdict(v, q))
 }
 
 // touching returns the accesses of a request, if its class is read or write.
@@ -91,16 +91,16 @@ func touching(q *wire.Request) index.Toucher {
 	return nil
 }
 
-// judge is permitsRequest without a record of the refusal. A question of the class self is permitted to an administrator, and to a user
-// whom it concerns.
-func (c *conn) judge(v *index.View, q *wire.Request) *kv.Error {
+// verdict is permitsRequest without the audit log. A question of the class self is permitted to an administrator, and to a user whom it
+// concerns.
+func (c *conn) verdict(v *index.View, q *wire.Request) *kv.Error {
 	if need := q.Op.Access(); need != kv.AccessSelf {
 		return c.permits(v, need, q)
 	}
 	if err := c.permits(v, kv.AccessNone, q); err != nil || !v.Auth().Enabled() {
 		return err
 	}
-	by, err := c.by(v)
+	by, err := c.author(v)
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (s *stream) permitsEarly(q *wire.Request, path wire.Path) *kv.Error {
 	switch path {
 	case wire.PathMember, wire.PathLeader, wire.PathClock, wire.PathFiles:
 	case wire.PathLog:
-		if !looksAtRanges(q) && q.Op != wire.OpAuthChange {
+		if !hasRanges(q) && q.Op != wire.OpAuthChange {
 			return nil
 		}
 	default:

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -22,11 +23,16 @@ func wantEvents(t *testing.T, j *servertest.Journal, seen *int, want ...string) 
 	}
 }
 
+// bases are backups of which only the base is asked for.
+type bases struct{ server.Backups }
+
+func (bases) Base(context.Context, uint64) (kv.BackupBase, *kv.Error) { return kv.BackupBase{}, nil }
+
 // The audit log of a member has its refusals, its logins, and the changes of users, roles, members and alarms: each once, with the user,
 // the proof, the address and the operation. It has no value, no password and no token.
 func TestAudit(t *testing.T) {
 	j, seen := servertest.NewJournal(t), 0
-	e := newEndpoint(t, func(c *server.Config) { c.Audit = j.Log })
+	e := newEndpoint(t, func(c *server.Config) { c.Audit, c.Backups = j.Log, bases{} })
 	e.withPassword(t, "sesame")
 	const changes = " from 127.0.0.1: native change of users "
 	wantEvents(t, j, &seen, "test by certificate"+changes+"(change password of user ci): ok")
@@ -68,6 +74,19 @@ func TestAudit(t *testing.T) {
 		"ci by token from 127.0.0.1: native login: ok",
 		"ci by token from 127.0.0.1: native put: not allowed")
 
+	// A login ends with its password: a write and a watch of it are refused, and recorded.
+	watching := rawOf(t, same.conn)
+	e.as(t, "test").allowed(wire.OpAuthChange, change(kv.AuthChange{Kind: kv.UserChangePassword, User: "ci"}, "open-sesame"))
+	same.refused(kv.BadToken, "has ended", wire.OpPut, putOfCI)
+	watching.send(watchOf(1, "app1/k"))
+	if f := watching.delivered(kv.WatchCanceled); f.Err == nil || f.Err.Code != kv.BadToken {
+		t.Errorf("the watch of a login that has ended: %+v", f)
+	}
+	wantEvents(t, j, &seen,
+		"test by certificate"+changes+"(change password of user ci): ok",
+		"ci by token from 127.0.0.1: native put [app1/k]: invalid token",
+		"ci by token from 127.0.0.1: native watch [app1/k]: invalid token")
+
 	root := e.as(t, "test")
 	add := change(kv.AuthChange{Kind: kv.UserAdd, User: "new"}, "swordfish")
 	root.allowed(wire.OpAuthChange, add)
@@ -80,6 +99,7 @@ func TestAudit(t *testing.T) {
 	root.allowed(wire.OpChangeAlarm, ask(wire.Ask{Alarm: alarm}))
 	root.allowed(wire.OpCompact, ask(wire.Ask{Revision: 1}))
 	root.allowed(wire.OpReadmit, ask(wire.Ask{Member: 1}))
+	root.allowed(wire.OpBackupBase, ask(wire.Ask{}))
 	root.refused(kv.BadRequest, "another member", wire.OpReadmit, ask(wire.Ask{Member: 2}))
 	ci.refused(kv.NotAllowed, "no administrator", wire.OpAuthChange, change(grants, ""))
 	wantEvents(t, j, &seen,
@@ -89,6 +109,7 @@ func TestAudit(t *testing.T) {
 		"test by certificate from 127.0.0.1: native "+wire.OpChangeAlarm.String()+" ("+alarm.String()+"): ok",
 		"test by certificate from 127.0.0.1: native compaction: ok",
 		"test by certificate from 127.0.0.1: native readmit: ok",
+		"test by certificate from 127.0.0.1: native base of a backup: ok",
 		"ci by certificate from 127.0.0.1: native change of users: not allowed")
 
 	_, raw := j.Take(&seen)

@@ -8,13 +8,14 @@ import (
 	"qkv/net/wire"
 )
 
-// Backups gives the member's data to backups, and verifies its files. All methods may be called from many goroutines, and may wait for the disk.
+// Backups gives the member's data to backups, and verifies its files. All methods may be called from many goroutines, and may wait for the
+// disk.
 type Backups interface {
 	// Base returns the newest snapshot, of entry least or later. If there is none, Base orders one and waits for it. A member that has
 	// not applied that entry returns its newest snapshot.
 	Base(ctx context.Context, least uint64) (kv.BackupBase, *kv.Error)
-	// Piece returns the bytes of a snapshot, or of a part of one, from an offset on, at most limits.BackupPieceBytes; none behind its end. The
-	// error is Compacted if the file is gone.
+	// Piece returns the bytes of a snapshot, or of a part of one, from an offset on, at most limits.BackupPieceBytes; none behind its end.
+	// The error is Compacted if the file is gone.
 	Piece(name string, offset int64) ([]byte, *kv.Error)
 	// Log returns committed entries behind an index. If there are none, it waits for some until ctx ends, and then returns an empty
 	// part. The error is Compacted if the log begins later.
@@ -44,11 +45,8 @@ func (s *stream) backUp(q *wire.Request, x slot) *kv.Error {
 	if q.Op == wire.OpBackupLog {
 		timeout = min(timeout/2, limits.BackupLogWait)
 	}
-	if q.Op == wire.OpBackupBase {
-		s.conn.auditBackup(q.Op)
-	}
-	if !s.apart(x, timeout, func(ctx context.Context, number uint64) {
-		err := b.ask(ctx, server.config.Backups)
+	if !s.runInBackground(x, timeout, func(ctx context.Context, number uint64) {
+		err := b.fetch(ctx, server.config.Backups)
 		server.backups.Add(-1)
 		s.complete(number, err)
 	}) {
@@ -57,8 +55,8 @@ func (s *stream) backUp(q *wire.Request, x slot) *kv.Error {
 	return nil
 }
 
-// ask gets the answer from the member.
-func (b *body) ask(ctx context.Context, from Backups) (err *kv.Error) {
+// fetch gets the answer from the member.
+func (b *body) fetch(ctx context.Context, from Backups) (err *kv.Error) {
 	switch q := b.request.Ask; b.request.Op {
 	case wire.OpBackupBase:
 		var base kv.BackupBase
@@ -80,11 +78,4 @@ func (b *body) ask(ctx context.Context, from Backups) (err *kv.Error) {
 		b.value = &wire.Piece{Bytes: kv.AppendLogEntries(nil, part.Entries), Applied: part.Applied}
 	}
 	return err
-}
-
-// auditBackup records that a client begins to read everything that the cluster has.
-func (c *conn) auditBackup(op wire.Op) {
-	if log := c.server.config.Audit; log != nil {
-		log.Record(c.event(op))
-	}
 }

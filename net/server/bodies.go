@@ -43,12 +43,12 @@ func needsBody(q *wire.Request) bool {
 	case wire.OpRange:
 		return len(q.Range.End) > 0 && q.Range.Sorted()
 	default:
-		return q.Op == wire.OpTxn || q.Op == wire.OpRevisionAt || q.Op == wire.OpTimesOf || asksUsers(q.Op)
+		return q.Op == wire.OpTxn || q.Op == wire.OpRevisionAt || q.Op == wire.OpTimesOf || isUserQuery(q.Op)
 	}
 }
 
-// asksUsers reports whether an op is a question about users, roles or authors. Each may look at many of them.
-func asksUsers(op wire.Op) bool {
+// isUserQuery reports whether an op is a question about users, roles or authors. Each may look at many of them.
+func isUserQuery(op wire.Op) bool {
 	return op == wire.OpUsers || op == wire.OpRoles || op == wire.OpAuthorsOf || op == wire.OpAuthCheck
 }
 
@@ -76,7 +76,7 @@ func newBody(frame []byte, timeout time.Duration) *read {
 	case wire.OpTxn:
 		b.long = q.Txn.Ranges() || q.Txn.Parts() > limits.RangeRows
 	default:
-		b.long = asksUsers(q.Op)
+		b.long = isUserQuery(q.Op)
 	}
 	return &read{body: b, until: time.Now().Add(timeout)}
 }
@@ -84,7 +84,7 @@ func newBody(frame []byte, timeout time.Duration) *read {
 // begin evaluates a read.
 func (b *body) begin(v *index.View) error {
 	q := &b.request
-	if b.view == nil && !q.Write() {
+	if b.view == nil && !q.Logged() {
 		b.view, b.since = v, time.Now()
 	}
 	if err := b.view.RecoverAnswer(q.Txn, &b.result); err != nil {
@@ -98,7 +98,7 @@ func (b *body) begin(v *index.View) error {
 	case q.Op == wire.OpDelete:
 		b.answer = index.NewDeleteReader(&q.Delete, &b.result, limits.BodyBytes)
 	default:
-		if !q.Write() {
+		if !q.Logged() {
 			var err error
 			if b.result, err = b.view.Evaluate(q.Txn); err != nil {
 				return err
@@ -145,7 +145,7 @@ func (b *body) read(to *buffer, v *index.View, rows int) (done bool) {
 			return false
 		}
 		if size := pairsSize(found.KVs); !to.fit(wire.AnswerBytes + size) {
-			return len(to.out) == 0 && to.appendNoRoom(id, size)
+			return len(to.out) == 0 && to.appendOverBudget(id, size)
 		}
 		to.putPage(id, found)
 		return true
@@ -168,8 +168,8 @@ func (b *body) appendResult(to *buffer, result *kv.TxnResult) bool {
 		switch {
 		case len(to.out) > 0:
 			return false
-		case !b.request.Write():
-			return to.appendNoRoom(id, size)
+		case !b.request.Logged():
+			return to.appendOverBudget(id, size)
 		}
 		return to.appendError(id, kv.AnswerTooLarge, fmt.Sprintf("the write was done at revision %d, but no memory budget is left for its answer of %d bytes: unread answers fill this client's share of the member's memory", b.result.Revision, size))
 	}
@@ -211,14 +211,14 @@ func (b *body) heldTooLong(now time.Time, retired int64) bool {
 
 // refusal returns the error for a body that is not read. If the request was a write, the write was applied all the same.
 func (b *body) refusal(why string) *kv.Error {
-	if b != nil && b.request.Write() {
+	if b != nil && b.request.Logged() {
 		return kv.Errorf(kv.Unknown, "the write was done at revision %d, but its answer was not read: %s", b.result.Revision, why)
 	}
 	return &kv.Error{Code: kv.Unavailable, Message: why}
 }
 
 // written reports whether the body is a write's: the write was applied, and must be answered.
-func (r *read) written() bool { return r.body != nil && r.body.request.Write() }
+func (r *read) written() bool { return r.body != nil && r.body.request.Logged() }
 
 // keepViewLocked gives completed writes the View for their answers. The member completes them before it publishes a newer View.
 func (s *stream) keepViewLocked(done []kv.Completion) {

@@ -12,10 +12,10 @@ import (
 //
 // held is cap(out) while out is a large buffer, and 0 while it is the small one.
 type buffer struct {
-	share *memoryBudget
-	out   []byte
-	small []byte
-	held  int
+	share    *memoryBudget
+	out      []byte
+	small    []byte
+	reserved int
 }
 
 const (
@@ -32,7 +32,7 @@ var usualBuffers = sync.Pool{New: func() any { return new([usualBuffer]byte) }}
 func (b *buffer) appendValue(id uint64, value any) bool {
 	frame := wire.AppendAnswer(nil, id, value)
 	if !b.fit(len(frame)) {
-		return len(b.out) == 0 && b.appendNoRoom(id, len(frame))
+		return len(b.out) == 0 && b.appendOverBudget(id, len(frame))
 	}
 	b.out = append(b.out, frame...)
 	return true
@@ -44,18 +44,18 @@ func (b *buffer) fit(n int) bool {
 	if need <= cap(b.out) {
 		return true
 	}
-	if need <= smallBuffer && b.held == 0 {
+	if need <= smallBuffer && b.reserved == 0 {
 		if b.small == nil {
 			b.small = make([]byte, 0, smallBuffer)
 		}
 		b.out = append(b.small, b.out...)
 		return true
 	}
-	if need <= usualBuffer && b.share.take(int64(usualBuffer-b.held)) {
+	if need <= usualBuffer && b.share.reserve(int64(usualBuffer-b.reserved)) {
 		b.replace(usualBuffers.Get().(*[usualBuffer]byte)[:0])
 		return true
 	}
-	if b.share.take(int64(need - b.held)) {
+	if b.share.reserve(int64(need - b.reserved)) {
 		b.replace(make([]byte, 0, need))
 		return true
 	}
@@ -66,12 +66,12 @@ func (b *buffer) fit(n int) bool {
 func (b *buffer) replace(other []byte) {
 	other = append(other, b.out...)
 	b.recycle()
-	b.out, b.held = other, cap(other)
+	b.out, b.reserved = other, cap(other)
 }
 
 // recycle returns a buffer of the usual size to the pool.
 func (b *buffer) recycle() {
-	if b.held == usualBuffer {
+	if b.reserved == usualBuffer {
 		usualBuffers.Put((*[usualBuffer]byte)(b.out[:usualBuffer]))
 	}
 }
@@ -79,8 +79,8 @@ func (b *buffer) recycle() {
 // release returns the reserved memory.
 func (b *buffer) release() {
 	b.recycle()
-	b.share.give(int64(b.held))
-	b.out, b.held = b.small[:0], 0
+	b.share.release(int64(b.reserved))
+	b.out, b.reserved = b.small[:0], 0
 }
 
 // appendError appends an error as an answer.

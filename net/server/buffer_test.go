@@ -22,15 +22,15 @@ func TestBuffer(t *testing.T) {
 			}
 			b.out = append(b.out, piece...)
 			want.WriteString(piece)
-			if taken := whole.taken(); taken != int64(b.held) || b.held > 0 && b.held < cap(b.out) || b.held == 0 && len(b.out) > smallBuffer {
-				t.Fatalf("%d bytes are taken and %d held for a buffer of %d", taken, b.held, cap(b.out))
+			if taken := whole.reserved(); taken != int64(b.reserved) || b.reserved > 0 && b.reserved < cap(b.out) || b.reserved == 0 && len(b.out) > smallBuffer {
+				t.Fatalf("%d bytes are taken and %d held for a buffer of %d", taken, b.reserved, cap(b.out))
 			}
 		}
 		if string(b.out) != want.String() {
 			t.Fatalf("%d bytes differ", want.Len())
 		}
-		if b.release(); whole.taken() != 0 || len(b.out) != 0 || cap(b.out) > smallBuffer {
-			t.Fatalf("released: %d bytes are taken, for a buffer of %d", whole.taken(), cap(b.out))
+		if b.release(); whole.reserved() != 0 || len(b.out) != 0 || cap(b.out) > smallBuffer {
+			t.Fatalf("released: %d bytes are taken, for a buffer of %d", whole.reserved(), cap(b.out))
 		}
 	}
 }

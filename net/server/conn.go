@@ -13,6 +13,13 @@ import (
 	"qkv/net/wire"
 )
 
+// identity is an owner of connections: all clients whose certificates have one name.
+type identity struct {
+	name  wire.Identity
+	share *memoryBudget
+	conns map[*conn]struct{}
+}
+
 // conn is one client's connection.
 type conn struct {
 	// Constant.
@@ -24,16 +31,16 @@ type conn struct {
 	logger *slog.Logger
 
 	// Shared by its streams.
-	requests atomic.Int64 // under way
-	watches  atomic.Int64
-	fixed    atomic.Int64          // bytes of the share for the streams and the watches themselves
-	login    atomic.Pointer[login] // replaces user; nil: the client has not logged in
-	heard    wire.Moment           // when the last request came, or the connection began
-	toldAt   atomic.Uint64         // the server's number of the newest member change that the client knows
-	telling  atomic.Bool           // a push of the members is in progress
-	mu       sync.Mutex
-	streams  map[*stream]struct{} // the streams that have a writer
-	unpaid   int                  // open streams without a reservation from the share: at most limits.ClientStreamsFree
+	requests    atomic.Int64 // under way
+	watches     atomic.Int64
+	fixed       atomic.Int64          // bytes of the share for the streams and the watches themselves
+	login       atomic.Pointer[login] // replaces user; nil: the client has not logged in
+	lastRequest wire.Moment           // when the last request came, or the connection began
+	pushedAt    atomic.Uint64         // the server's number of the newest change of the members that was pushed to the client
+	pushing     atomic.Bool           // a push of the members is in progress
+	mu          sync.Mutex
+	streams     map[*stream]struct{} // the streams that have a writer
+	unpaid      int                  // open streams without a reservation from the share: at most limits.ClientStreamsFree
 }
 
 // serve accepts streams until the connection ends.
@@ -72,7 +79,7 @@ func (c *conn) enter(s *stream) bool {
 	switch {
 	case c.unpaid < limits.ClientStreamsFree:
 		c.unpaid++
-	case s.share.take(limits.ClientStreamBytes):
+	case s.share.reserve(limits.ClientStreamBytes):
 		s.paid = true
 		c.fixed.Add(limits.ClientStreamBytes)
 	default:
@@ -97,7 +104,7 @@ func (c *conn) release(s *stream) {
 		return
 	}
 	if s.paid {
-		s.share.give(limits.ClientStreamBytes)
+		s.share.release(limits.ClientStreamBytes)
 		c.fixed.Add(-limits.ClientStreamBytes)
 		return
 	}
@@ -139,10 +146,10 @@ func (c *conn) close(code wire.CloseCode, reason string) {
 	_ = c.qc.CloseWithError(quic.ApplicationErrorCode(code), reason)
 }
 
-// idle returns the time since the last request; 0 while a request is under way, or while the client watches.
+// idle returns the time since the last request: negative while a request is under way, or while the client watches.
 func (c *conn) idle(now time.Time) time.Duration {
 	if c.requests.Load()+c.watches.Load() > 0 {
-		return 0
+		return -1
 	}
-	return c.heard.Ago(now)
+	return c.lastRequest.Ago(now)
 }

@@ -8,22 +8,22 @@
 //	stream ─► frames that came together ─► one Proposal, one ReadIndex ► Member
 //	             │                                                        │ Complete
 //	             ├─► reads that need no confirmation ──► ready ◄── done ◄─┘
-//	             ├─► such reads of one key: encoded ───► now    │
+//	             ├─► such reads of one key ─────────► immediate │
 //	             └─► refusals, statuses: encoded ──────► out    └──► one Write for all queued answers ─► stream
 //
-// A request's op determines its path through the member: [wire.Path] declares the path of each op, and only stream.start evaluates it. Each
-// stream has two goroutines, and a request has none of its own. A third goroutine writes the pages of a streamed range while the next pages
-// are read. The reader decodes all frames of one Read. It hands all their writes to the member as one proposal and all their linearizable
-// reads as one confirmation. It answers status requests and refused requests itself. One token wakes the writer for everything that has
-// arrived since it last ran. The writer yields once, which lets more outcomes arrive, and encodes all of them into one Write. The writer
-// executes reads on the View, linearizable reads after their confirmation, and encodes the results straight into its buffer. The reader
-// itself answers serializable reads of one key, into a buffer that the writer sends unchanged (measured: a tenth less CPU than to hand the
-// request over). If the writer has not taken the previous such buffer, its client is slow, and such reads wait for the writer as the others
-// do. Before many keys are read, the View prefetches all of them ([index.View.Prefetch]; measured: half of a read's cost).
+// The table of ops (package wire) has the path of each request through the member, which stream.start takes. Each stream has two goroutines.
+// Only a request for a password, a move of the leader or a backup has one of its own ([stream.runInBackground]). A third goroutine writes
+// the pages of a streamed range while the next pages are read. The reader decodes all frames of one Read. It hands all their writes to the
+// member as one proposal and all their linearizable reads as one confirmation. It answers status requests and refused requests itself. One
+// token wakes the writer for everything that has arrived since it last ran. The writer yields once, which lets more outcomes arrive, and
+// encodes all of them into one Write. It executes reads on the View, linearizable reads after their confirmation, and encodes the results
+// straight into its buffer. The reader answers serializable reads of one key, into a buffer that the writer sends unchanged (measured: a
+// tenth less CPU). If the writer has not taken the previous such buffer, its client is slow, and such reads wait for the writer. Before many
+// keys are read, the View prefetches all of them ([index.View.Prefetch]; measured: half of a read's cost).
 //
 // # Watches
 //
-// A stream whose first frame is a request for a watch carries only watches ([watches]). Its reader hands requests to the member's watch
+// A stream whose first frame is a request for a watch carries only watches ([watchStream]). Its reader hands requests to the member's watch
 // hub, and its writer sends the hub's deliveries in their order. The hub encodes an event once for all streams; this package adds the
 // header of a delivery, with the ids of its watches. If a stream's buffer has more than limits.WatchBytesWaiting, further events are
 // refused, and the hub is notified when the buffer has space again. Each watch counts against its client's share until its end has been
@@ -61,16 +61,16 @@
 //  2. Each admitted request is answered once, or its stream is gone. It counts against the limits until its answer is about to be written,
 //     and, if its stream is gone, until the member's outcome arrives.
 //  3. The memory that a client can make the member use is bounded, by the table of package limits, in two ways. Connections are limited in
-//     number: in a full server a new connection replaces the longest idle connection of the identity with the most connections ([place]).
-//     Bytes are limited by shares: parts of large requests, requests under way, answers and the streams themselves reserve memory from
-//     limits.ClientBytes. An identity, a connection and a stream may each reserve at most as many bytes as they leave free ([memoryBudget]). A
-//     request that exceeds its share is answered Overloaded before any work on it. That includes a request whose frame does not fit: the
-//     frame is skipped. Pages become smaller instead.
+//     number: in a full server a new connection replaces the longest idle connection of the identity with the most connections
+//     ([admit.Evict]). Bytes are limited by shares: parts of large requests, requests under way, answers and the streams themselves reserve
+//     memory from limits.ClientBytes. An identity, a connection and a stream may each reserve at most as many bytes as they leave free
+//     ([memoryBudget]). A request that exceeds its share is answered Overloaded before any work on it. That includes a request whose frame
+//     does not fit: the frame is skipped. Pages become smaller instead.
 //  4. A stream whose client reads no answers, or does not complete a large request, is reset after limits.ClientWriteTimeout, and after
 //     limits.ClientStall if it uses more than its share. Its connection's other streams are not affected.
 //  5. A stream is closed cleanly only when all requests that were handed to the member are answered on it: the client assumes that
 //     unanswered requests were not carried out, and sends them elsewhere.
-//  6. Writes of one stream are proposed in the order in which they came.
+//  6. Writes of one stream are proposed in the order in which they came, also after a wait for the member's start (starting.go).
 //  7. A View is held for the encoding of one Write, or for one turn of a range, never while a Write waits: a slow client does not keep old
 //     versions of the state in memory. There are two exceptions. A body holds its View until it is encoded. A streamed range
 //     holds its View for limits.PagesHeld. If Views keep more than limits.PagesRetired bytes from being freed, a range releases its View
@@ -100,8 +100,8 @@
 //
 // While authentication is disabled, a request costs one more load of a pointer.
 //
-// A password is hashed in a goroutine of the request ([stream.apart]). It is the only thing that may overtake later writes of the stream
-// (invariant 6). The [auth.Hasher] bounds the number of passwords that are computed or wait, for both endpoints of the member together.
+// A password is hashed in the background: later writes of the stream may overtake its change of users, as the one exception to invariant 6.
+// The [auth.Hasher] bounds the hashes of both endpoints. Refusals of this kind, logins and changes go to the audit log (audit.go).
 //
 // # Access
 //

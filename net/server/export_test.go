@@ -38,10 +38,10 @@ func (s *Server) BeginHandshakes(n int, of func(i int) net.IP) (end func()) {
 // Hunger takes all of the memory that clients may use, until end is called.
 func (s *Server) Hunger() (end func()) {
 	all := s.memory.left()
-	if !s.memory.take(all) {
+	if !s.memory.reserve(all) {
 		panic("server: what is left cannot be taken")
 	}
-	return func() { s.memory.give(all) }
+	return func() { s.memory.release(all) }
 }
 
 // WatchesRefused is how many streams of watches were offered events that had no room, and have not asked for them again.
@@ -84,7 +84,7 @@ func (s *Server) Checks(t testing.TB, port int) func(v *index.View, q *kv.Range)
 	}
 	get := &slot{op: wire.OpRange, read: &read{}}
 	return func(v *index.View, q *kv.Range) {
-		if by, err := found.by(v); err != nil || by.Name == "" {
+		if by, err := found.author(v); err != nil || by.Name == "" {
 			t.Fatal(by, err)
 		}
 		get.read.Range = *q

@@ -10,12 +10,12 @@ import (
 	"qkv/net/wire"
 )
 
-// addAsk adds a question to the leader's lease clock to the batch.
-func (s *stream) addAsk(q *wire.Request, x slot) {
+// addLeaseQuery adds a query of the leader's lease clock to the batch.
+func (s *stream) addLeaseQuery(q *wire.Request, x slot) {
 	b := &s.batch
-	b.asks = append(b.asks, x)
-	b.leases = append(b.leases, kv.LeaseAsk{Lease: x.lease.ID, Renew: q.Op == wire.OpKeepAlive})
-	b.askTimeout = max(b.askTimeout, q.Timeout)
+	b.queries = append(b.queries, x)
+	b.queried = append(b.queried, kv.LeaseAsk{Lease: x.lease.ID, Renew: q.Op == wire.OpKeepAlive})
+	b.queryTimeout = max(b.queryTimeout, q.Timeout)
 }
 
 // newLease returns the lease for a grant, with its id and TTL. A grant with a name gets the same id on every retry, at every
@@ -76,12 +76,6 @@ func (b *buffer) appendLeaseKeys(x *slot, v *index.View, left kv.LeaseTime) bool
 	return b.appendValue(x.id, &page)
 }
 
-// leaseKeys is the access to the keys of a lease.
-type leaseKeys int64
-
-// Touches implements index.Toucher.
-func (l leaseKeys) Touches(f func(kv.Touch) bool) bool { return f(kv.Touch{Lease: int64(l)}) }
-
 // appendLeases appends the next leases. The client's user must be permitted to read the keys of each.
 func (b *buffer) appendLeases(id uint64, v *index.View, from int64, c *conn) bool {
 	var page wire.List[int64]
@@ -103,7 +97,7 @@ func (b *buffer) appendLeases(id uint64, v *index.View, from int64, c *conn) boo
 func (c *conn) permitsLeases(v *index.View, from int64) (err *kv.Error) {
 	listed := 0
 	v.Leases(from, func(l kv.Lease) bool {
-		err = c.permits(v, kv.AccessRead, leaseKeys(l.ID))
+		err = c.permits(v, kv.AccessRead, kv.Touches{{Lease: l.ID}})
 		listed++
 		return err == nil && listed < limits.LeaseKeys
 	})

@@ -48,17 +48,17 @@ func (s *stream) answerLocals() {
 	if l == nil {
 		return
 	}
-	now := &s.batch.now
+	now := &s.batch.immediate
 	if now.share == nil {
 		now.share = s.share
 	}
 	v := s.conn.server.config.Member.View()
-	if !s.behind {
+	if !s.writerLags {
 		v.Prefetch(l.keys[:l.n])
 	}
 	for i := range l.n {
 		x := &l.reads[i]
-		if !s.behind && len(now.out) < writeBytes {
+		if !s.writerLags && len(now.out) < writeBytes {
 			if answered := now.tryLocal(v, x, s.conn); answered {
 				continue
 			}

@@ -18,12 +18,12 @@ import (
 // source names the client for the Hasher's fair queue: its host.
 func (c *conn) source() string { return wire.SourceOf(c.qc.RemoteAddr()).String() }
 
-// apart carries out an admitted request in a goroutine of its own, for at most the request's timeout and the life of the connection.
-// Earlier requests of the stream go first. It returns false if the stream is gone.
-func (s *stream) apart(x slot, timeout time.Duration, do func(ctx context.Context, number uint64)) bool {
+// runInBackground carries out an admitted request in a goroutine of its own, for at most the request's timeout and the life of the
+// connection. Earlier requests of the stream go first. It returns false if the stream is closed.
+func (s *stream) runInBackground(x slot, timeout time.Duration, do func(ctx context.Context, number uint64)) bool {
 	s.flush()
 	s.mu.Lock()
-	if s.gone {
+	if s.closed {
 		s.mu.Unlock()
 		s.end(1, int64(x.bytes))
 		return false
@@ -58,7 +58,7 @@ func answerOf(err error) *kv.Error {
 func (s *stream) proposeAuthChange(q *wire.Request, x slot) {
 	once, change, password := q.Once, q.Ask.Auth, auth.Secret(q.Ask.Password)
 	config, begun, timeout := &s.conn.server.config, time.Now(), q.Timeout
-	s.apart(x, timeout, func(ctx context.Context, number uint64) {
+	s.runInBackground(x, timeout, func(ctx context.Context, number uint64) {
 		if len(password) > 0 {
 			hash, err := config.Hasher.Hash(ctx, s.conn.source(), password)
 			clear(password)
@@ -68,7 +68,7 @@ func (s *stream) proposeAuthChange(q *wire.Request, x slot) {
 			}
 			change.Password = hash
 		}
-		by, ended := s.conn.by(config.Member.View())
+		by, ended := s.conn.author(config.Member.View())
 		if ended != nil {
 			s.complete(number, ended)
 			return
@@ -85,7 +85,7 @@ func (s *stream) logIn(q *wire.Request, x slot) {
 	answer := &body{request: wire.Request{ID: q.ID, Op: q.Op}}
 	x.read = &read{body: answer}
 	name, password, token := q.Ask.Name, auth.Secret(q.Ask.Password), q.Ask.Token
-	s.apart(x, q.Timeout, func(ctx context.Context, number uint64) {
+	s.runInBackground(x, q.Timeout, func(ctx context.Context, number uint64) {
 		var err *kv.Error
 		proof := audit.Password
 		if token != "" {
@@ -110,9 +110,9 @@ var (
 	errTokenLate = kv.Errorf(kv.Unavailable, "this member lags: it has not applied the login that the token stands for")
 )
 
-// off answers a login while authentication is off. If it is enabled later, the connection has no user until it logs in: otherwise its
-// requests would be those of its certificate, which the client did not ask for.
-func (c *conn) off() *kv.Error {
+// refuseWhileDisabled answers a login while authentication is off. If authentication is enabled later, the connection has no user until it
+// logs in: otherwise its requests would be those of its certificate, which the client did not ask for.
+func (c *conn) refuseWhileDisabled() *kv.Error {
 	c.login.Store(&login{name: c.user})
 	return errAuthOff
 }
@@ -122,7 +122,7 @@ func (c *conn) verify(ctx context.Context, name string, password auth.Secret) (t
 	config := &c.server.config
 	before := config.Member.View()
 	if !before.Auth().Enabled() {
-		return "", c.off()
+		return "", c.refuseWhileDisabled()
 	}
 	u, _ := before.Auth().User(name)
 	fits, err := config.Hasher.Verify(ctx, c.source(), name, u.Password, password)
@@ -154,7 +154,7 @@ func (c *conn) resume(ctx context.Context, token string) (name string, refused *
 	config := &c.server.config
 	v := config.Member.View()
 	if !v.Auth().Enabled() {
-		return "", c.off()
+		return "", c.refuseWhileDisabled()
 	}
 	claims, err := config.Tokens.Info(token, time.Now())
 	if err != nil {

@@ -50,8 +50,8 @@ func (s *memoryBudget) add(n int64) {
 	}
 }
 
-// take reserves n bytes, if they are free.
-func (s *memoryBudget) take(n int64) bool {
+// reserve reserves n bytes, if they are free.
+func (s *memoryBudget) reserve(n int64) bool {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	if n > s.free() {
@@ -61,8 +61,8 @@ func (s *memoryBudget) take(n int64) bool {
 	return true
 }
 
-// give returns n bytes.
-func (s *memoryBudget) give(n int64) {
+// release gives n reserved bytes back.
+func (s *memoryBudget) release(n int64) {
 	if n == 0 {
 		return
 	}
@@ -85,8 +85,8 @@ func (s *memoryBudget) left() int64 {
 	return max(s.free(), 0)
 }
 
-// taken returns the bytes that are reserved at this moment.
-func (s *memoryBudget) taken() int64 {
+// reserved returns the bytes that are reserved at this moment.
+func (s *memoryBudget) reserved() int64 {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	return s.used
@@ -115,7 +115,7 @@ func newAdvance(from *memoryBudget) *advance {
 	return a
 }
 
-func (a *advance) take(n int64) bool {
+func (a *advance) reserve(n int64) bool {
 	if a.used.Add(n) <= a.granted.Load() {
 		return true
 	}
@@ -126,7 +126,7 @@ func (a *advance) take(n int64) bool {
 		if missing <= 0 {
 			return true
 		}
-		if a.share.take(more) {
+		if a.share.reserve(more) {
 			a.granted.Add(more)
 			return true
 		}
@@ -135,7 +135,7 @@ func (a *advance) take(n int64) bool {
 	return false
 }
 
-func (a *advance) give(n int64) {
+func (a *advance) release(n int64) {
 	used := a.used.Add(-n)
 	if used < 0 {
 		panic(fmt.Sprintf("server: %d bytes of requests under way after %d ended", used, n))
@@ -152,6 +152,6 @@ func (a *advance) give(n int64) {
 	}
 	if surplus := a.granted.Load() - keep; surplus > 0 {
 		a.granted.Store(keep)
-		a.share.give(surplus)
+		a.share.release(surplus)
 	}
 }

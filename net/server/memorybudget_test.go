@@ -25,11 +25,11 @@ func TestShares(t *testing.T) {
 		}
 		for range 4 {
 			for _, s := range all {
-				s.take(s.left())
+				s.reserve(s.left())
 			}
 			for _, s := range all {
 				if s.over() {
-					s.give(s.taken())
+					s.release(s.reserved())
 				}
 			}
 		}
@@ -45,10 +45,10 @@ func TestShares(t *testing.T) {
 		even /= int64(x.streams + 1)
 		check("stream", all[0].parent.child())
 		for _, s := range all {
-			s.give(s.taken())
+			s.release(s.reserved())
 		}
-		if whole.taken() != 0 {
-			t.Errorf("%+v: %d are left", x, whole.taken())
+		if whole.reserved() != 0 {
+			t.Errorf("%+v: %d are left", x, whole.reserved())
 		}
 	}
 }
@@ -67,26 +67,26 @@ func TestAdvance(t *testing.T) {
 				if rng.IntN(20) == 0 {
 					n *= 10_000
 				}
-				if a.take(n) {
+				if a.reserve(n) {
 					held, used = append(held, n), used+n
 				} else if used+n < 4<<20 {
 					t.Fatalf("%d refused beside %d", n, used)
 				}
 			} else if len(held) > 0 {
 				i := rng.IntN(len(held))
-				a.give(held[i])
+				a.release(held[i])
 				used -= held[i]
 				held = append(held[:i], held[i+1:]...)
 			}
-			if has := stream.taken() + advanceLeast; has < used || has > used+2*advancePiece+advanceLeast {
+			if has := stream.reserved() + advanceLeast; has < used || has > used+2*advancePiece+advanceLeast {
 				t.Fatalf("%d taken for %d", has, used)
 			}
 		}
 		for _, n := range held {
-			a.give(n)
+			a.release(n)
 		}
-		if whole.taken() != 0 {
-			t.Fatalf("%d are left", whole.taken())
+		if whole.reserved() != 0 {
+			t.Fatalf("%d are left", whole.reserved())
 		}
 	}
 }

@@ -50,7 +50,7 @@ func (s *stream) waitForWork(w *writer) bool {
 // writeShort writes everything taken except ranges. That may wait for the client. Meanwhile the turn is paused: it blocks no other
 // stream. The result says whether the turn is still there.
 func (s *stream) writeShort(w *writer, mine bool) (bool, error) {
-	if w.turn != nil && w.some() {
+	if w.turn != nil && w.hasAnswers() {
 		w.turn.Pause()
 		defer w.turn.Resume()
 		mine = false
@@ -94,8 +94,8 @@ func (s *stream) readRanges(w *writer, mine bool) error {
 		s.endRange(w)
 	case len(w.out) == 0:
 		return nil
-	case w.held > 0:
-		return s.sendBehind(w)
+	case w.reserved > 0:
+		return s.sendInBackground(w)
 	}
 	return s.sendOut(w)
 }
@@ -190,7 +190,7 @@ func (p *pages) account(share *memoryBudget) *kv.Error {
 		return nil
 	}
 	more := p.sorted.Bytes() - p.taken
-	if !share.take(more) {
+	if !share.reserve(more) {
 		return kv.Errorf(kv.AnswerTooLarge, "the range has too many keys to sort within this client's share of the member's memory budget, at %d bytes for each %d keys: "+
 			"give a limit, or sort at the client", sortedPart, sortedPart/16)
 	}
@@ -242,7 +242,7 @@ func (s *stream) readPages(w *writer, x *slot, begun time.Time) bool {
 			if len(w.out) > 0 {
 				return false
 			}
-			return w.appendNoRoom(x.id, size)
+			return w.appendOverBudget(x.id, size)
 		}
 		w.putPage(x.id, p.page)
 		runtime.KeepAlive(p.view)
@@ -269,7 +269,7 @@ func (s *stream) refuseRange(w *writer, why string) error {
 func (s *stream) endRange(w *writer) {
 	s.conn.server.reads.End()
 	if w.pages != nil {
-		w.share.give(w.pages.taken)
+		w.share.release(w.pages.taken)
 	}
 	s.endSlots(w.ranges[:1])
 	w.ranges[0].read.recycle()
@@ -291,13 +291,13 @@ func (s *stream) sendOut(w *writer) error {
 	return err
 }
 
-// sendBehind writes the encoded pages while the next are read, after the previous write has ended. It releases their memory then.
-func (s *stream) sendBehind(w *writer) error {
+// sendInBackground writes the encoded pages while the next are read, after the previous write has ended. It releases their memory then.
+func (s *stream) sendInBackground(w *writer) error {
 	if err := w.written(); err != nil {
 		return err
 	}
 	out, outcome := w.buffer, make(chan error, 1)
-	w.out, w.held, w.behind = w.small[:0], 0, outcome
+	w.out, w.reserved, w.background = w.small[:0], 0, outcome
 	out.small = nil
 	s.conn.server.running.Go(func() {
 		err := s.send(out.out)
@@ -309,9 +309,9 @@ func (s *stream) sendBehind(w *writer) error {
 
 // written waits until no write runs in the background.
 func (w *writer) written() (err error) {
-	if w.behind != nil {
-		err = <-w.behind
-		w.behind = nil
+	if w.background != nil {
+		err = <-w.background
+		w.background = nil
 	}
 	return err
 }

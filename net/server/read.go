@@ -52,7 +52,7 @@ func (b *buffer) appendPage(id uint64, found kv.RangeResult) {
 		size := pairsSize(found.KVs)
 		if n := len(found.KVs); !b.fit(wire.AnswerBytes + size) {
 			if n < 2 {
-				b.appendNoRoom(id, size)
+				b.appendOverBudget(id, size)
 				return
 			}
 			found.KVs, found.More = found.KVs[:n/2], true
@@ -82,10 +82,10 @@ func (b *buffer) putPage(id uint64, found kv.RangeResult) {
 
 // pageBytes returns the maximum size of a page. A small page, of one pair for each of its bytes, always fits.
 func (b *buffer) pageBytes() int64 {
-	return max(min(b.share.left()+int64(b.held-len(b.out)), limits.RangePageBytes), smallBuffer/64)
+	return max(min(b.share.left()+int64(b.reserved-len(b.out)), limits.RangePageBytes), smallBuffer/64)
 }
 
-func (b *buffer) appendNoRoom(id uint64, size int) bool {
+func (b *buffer) appendOverBudget(id uint64, size int) bool {
 	return b.appendError(id, kv.Overloaded, fmt.Sprintf("no memory budget left for an answer of %d bytes: unread answers fill this client's share of the member's memory", size))
 }
 
@@ -101,7 +101,7 @@ func pageLimit(limit int64) int64 {
 // after the buffered answers.
 func (b *buffer) appendOne(id uint64, v *index.View, q *kv.Range) bool {
 	size, done := b.tryOne(id, v, q)
-	return done || len(b.out) == 0 && b.appendNoRoom(id, size)
+	return done || len(b.out) == 0 && b.appendOverBudget(id, size)
 }
 
 // tryOne appends the answer if it fits, and returns the answer's size otherwise.

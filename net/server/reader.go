@@ -29,13 +29,13 @@ type batch struct {
 	reads       []slot
 	readTimeout time.Duration
 
-	asks       []slot // questions to the leader's lease clock
-	leases     []kv.LeaseAsk
-	askTimeout time.Duration
+	queries      []slot // of the leader's lease clock
+	queried      []kv.LeaseAsk
+	queryTimeout time.Duration
 
-	locals *locals // serializable reads of one key that are not answered yet; nil: none
-	ready  []slot  // serializable reads that the writer answers
-	now    buffer  // answers to serializable reads of one key, while the writer keeps up
+	locals    *locals // serializable reads of one key that are not answered yet; nil: none
+	ready     []slot  // serializable reads that the writer answers
+	immediate buffer  // answers to serializable reads of one key, while the writer keeps up
 }
 
 // read is the reader goroutine.
@@ -43,10 +43,10 @@ func (s *stream) read() {
 	defer s.frames.Release()
 	defer s.dropWaiting()
 	for {
-		if !s.waitForRoom() {
+		if !s.awaitAnswersTaken() {
 			return
 		}
-		if err := s.started(); err != nil {
+		if err := s.resumeWaiting(); err != nil {
 			s.readFailed(err)
 			return
 		}
@@ -56,13 +56,13 @@ func (s *stream) read() {
 		} else if none, ok := errors.AsType[*wire.NoBudgetError](err); ok {
 			err = s.refuseFrame(none)
 		} else if errors.Is(err, os.ErrDeadlineExceeded) {
-			err = s.lookAtFrames(time.Now())
+			err = s.checkFrameDeadline(time.Now())
 		}
 		if err == nil {
-			err = s.watchFrames()
+			err = s.setFrameDeadline()
 		}
 		if errors.Is(err, io.EOF) {
-			err = cmp.Or(s.outlast(), err)
+			err = cmp.Or(s.finishWaiting(), err)
 		}
 		if err != nil {
 			s.readFailed(err)
@@ -93,55 +93,55 @@ func (s *stream) refuseFrame(none *wire.NoBudgetError) error {
 	}
 	refusal := s.tooLarge(none.Size)
 	if refusal == nil {
-		refusal = s.noRoom(none.Size)
+		refusal = s.overBudget(none.Size)
 	}
 	s.batch.answers = wire.AppendError(s.batch.answers, id, refusal.Code, refusal.Message)
 	s.flush()
 	return nil
 }
 
-// watchFrames sets a deadline for the reader while its buffer is larger than initially. A client can then not make the member keep
+// setFrameDeadline sets a deadline for the reader while its buffer is larger than initially. A client can then not make the member keep
 // a part of a large frame, or the enlarged buffer after it, for long.
-func (s *stream) watchFrames() error {
+func (s *stream) setFrameDeadline() error {
 	if !s.frames.Grown() {
-		s.begun = time.Time{}
+		s.partialSince = time.Time{}
 		return nil
 	}
-	if s.frames.Partial() > 0 && s.begun.IsZero() {
-		s.begun = time.Now()
+	if s.frames.Partial() > 0 && s.partialSince.IsZero() {
+		s.partialSince = time.Now()
 	}
 	s.filled = true
-	if s.watched {
+	if s.deadlineSet {
 		return nil
 	}
-	s.watched, s.filled = true, false
+	s.deadlineSet, s.filled = true, false
 	return s.qs.SetReadDeadline(time.Now().Add(s.conn.server.stall()))
 }
 
-// lookAtFrames is called when the deadline of watchFrames has passed.
-func (s *stream) lookAtFrames(now time.Time) error {
-	if !s.begun.IsZero() {
-		took := now.Sub(s.begun)
+// checkFrameDeadline is called when the deadline of setFrameDeadline has passed.
+func (s *stream) checkFrameDeadline(now time.Time) error {
+	if !s.partialSince.IsZero() {
+		took := now.Sub(s.partialSince)
 		if took >= s.conn.server.config.Limits.WriteTimeout || took >= s.conn.server.stall() && s.share.over() {
 			return fmt.Errorf("%w: a large request has not arrived as a whole after %v", errSlow, took.Round(time.Millisecond))
 		}
 	} else if !s.filled {
 		s.frames.Trim()
 	}
-	s.watched = false
+	s.deadlineSet = false
 	return s.qs.SetReadDeadline(time.Time{})
 }
 
 // handleAll handles all complete frames, including those before an error.
 func (s *stream) handleAll() error {
 	defer s.flush()
-	s.conn.heard.Set(time.Now())
+	s.conn.lastRequest.Set(time.Now())
 	for {
 		frame, err := s.frames.Next()
 		if frame == nil || err != nil {
 			return err
 		}
-		s.begun = time.Time{}
+		s.partialSince = time.Time{}
 		err = s.handle(frame)
 		s.request.Txn, s.request.Ask = nil, nil // decoded, they are up to twenty times their frame and not accounted for: an idle stream would keep them in memory
 		if err != nil {
@@ -149,7 +149,7 @@ func (s *stream) handleAll() error {
 		}
 		if len(s.batch.answers) > limits.AnswerBytesWaiting {
 			s.flush()
-			if !s.waitForRoom() {
+			if !s.awaitAnswersTaken() {
 				return io.ErrClosedPipe
 			}
 		}
@@ -158,8 +158,8 @@ func (s *stream) handleAll() error {
 
 // handle adds one request to the batch. After an error the stream cannot go on.
 func (s *stream) handle(frame []byte) error {
-	first := !s.asked
-	s.asked = true
+	first := !s.received
+	s.received = true
 	if own := s.watches; own != nil { // only this goroutine sets it
 		return own.handleInOrder(frame)
 	} else if first && wire.IsWatch(frame) {
@@ -226,7 +226,7 @@ func (s *stream) start(q *wire.Request, frame []byte) *kv.Error {
 	case wire.PathFiles:
 		return s.backUp(q, x)
 	case wire.PathClock:
-		s.addAsk(q, x)
+		s.addLeaseQuery(q, x)
 	case wire.PathLocal:
 		b.ready = append(b.ready, x)
 	case wire.PathRead:
@@ -321,7 +321,7 @@ func (s *stream) refuse(q *wire.Request, path wire.Path, bytes int) *kv.Error {
 // rows returns the number of keys in the ranges of a write when it is applied, or an error if there are too many.
 func (s *stream) rows(q *wire.Request) (int64, *kv.Error) {
 	switch {
-	case !looksAtRanges(q):
+	case !hasRanges(q):
 		return 0, nil
 	case q.Op == wire.OpDelete:
 		return s.conn.server.config.Member.View().RowsOf(q.Delete.Key, q.Delete.End), nil
@@ -330,8 +330,8 @@ func (s *stream) rows(q *wire.Request) (int64, *kv.Error) {
 	}
 }
 
-// looksAtRanges reports whether a delete or a transaction looks at ranges of keys.
-func looksAtRanges(q *wire.Request) bool {
+// hasRanges reports whether a delete or a transaction visits ranges of keys.
+func hasRanges(q *wire.Request) bool {
 	return q.Op == wire.OpDelete && len(q.Delete.End) > 0 || q.Op == wire.OpTxn && q.Txn.Ranges()
 }
 
@@ -343,10 +343,10 @@ func (s *stream) addWrite(q *wire.Request, x slot, frame int) *kv.Error {
 		s.flush()
 	}
 	if b.proposed == nil {
-		by, refusal := s.conn.by(s.conn.server.config.Member.View())
+		by, refusal := s.conn.author(s.conn.server.config.Member.View())
 		if refusal != nil {
 			s.endSlots([]slot{x})
-			return refusal
+			return s.conn.audited(q.Op, touching(q), refusal)
 		}
 		b.by = by
 		b.proposed = newProposed(frame + 64 + min(s.frames.Partial()*9/8, limits.BatchBytes))
@@ -385,8 +385,8 @@ func (s *stream) addWrite(q *wire.Request, x slot, frame int) *kv.Error {
 	return nil
 }
 
-// moveLeader asks the member to move the leader. That takes some heartbeats, in a goroutine of its own: no other request waits for
-// it. One move at a time is under way at the member, for at most the request's timeout and the life of its connection.
+// moveLeader asks the member to move the leader. That takes some heartbeats, in the background: no other request waits for it.
+// One move at a time is under way at the member, for at most the request's timeout and the life of its connection.
 func (s *stream) moveLeader(q *wire.Request, x slot) *kv.Error {
 	server := s.conn.server
 	if !server.moving.CompareAndSwap(false, true) {
@@ -394,7 +394,7 @@ func (s *stream) moveLeader(q *wire.Request, x slot) *kv.Error {
 		return kv.Errorf(kv.Overloaded, "the leader is being moved already")
 	}
 	to := q.Ask.Member
-	if !s.apart(x, q.Timeout, func(ctx context.Context, number uint64) {
+	if !s.runInBackground(x, q.Timeout, func(ctx context.Context, number uint64) {
 		err := server.config.Member.MoveLeader(ctx, to)
 		server.moving.Store(false)
 		s.complete(number, err)
@@ -411,7 +411,7 @@ func (s *stream) flush() {
 	s.uncount()
 	s.measure()
 	s.mu.Lock()
-	if s.gone {
+	if s.closed {
 		s.mu.Unlock()
 		s.forget()
 		return
@@ -425,10 +425,10 @@ func (s *stream) flush() {
 		}
 		s.wakeWriter()
 	}
-	s.behind = len(s.now) > 0
-	if len(b.now.out) > 0 {
-		s.now = append(s.now, b.now)
-		b.now, s.spare = s.spare, buffer{}
+	s.writerLags = len(s.immediate) > 0
+	if len(b.immediate.out) > 0 {
+		s.immediate = append(s.immediate, b.immediate)
+		b.immediate, s.spare = s.spare, buffer{}
 		s.wakeWriter()
 	}
 	if len(b.ready) > 0 {
@@ -440,7 +440,7 @@ func (s *stream) flush() {
 	if len(b.writes) > 0 {
 		b.proposed.requests = s.registerLocked(b.proposed.requests, b.writes)
 	}
-	reads, asks := s.registerLocked(nil, b.reads), s.registerLocked(nil, b.asks)
+	reads, asks := s.registerLocked(nil, b.reads), s.registerLocked(nil, b.queries)
 	s.mu.Unlock()
 
 	if len(b.writes) > 0 {
@@ -456,19 +456,19 @@ func (s *stream) flush() {
 		s.conn.server.config.Member.ReadIndex(s, reads, timeout)
 	}
 	if len(asks) > 0 {
-		leases, timeout := b.leases, b.askTimeout
-		clear(b.asks)
-		b.asks, b.leases, b.askTimeout = b.asks[:0], nil, 0
+		leases, timeout := b.queried, b.queryTimeout
+		clear(b.queries)
+		b.queries, b.queried, b.queryTimeout = b.queries[:0], nil, 0
 		s.conn.server.config.Member.AskLeases(s, asks, leases, timeout)
 	}
 }
 
 // forget drops a batch whose stream is gone.
 func (s *stream) forget() {
-	for _, slots := range [][]slot{s.batch.writes, s.batch.reads, s.batch.asks, s.batch.ready} {
+	for _, slots := range [][]slot{s.batch.writes, s.batch.reads, s.batch.queries, s.batch.ready} {
 		s.endSlots(slots)
 	}
-	s.batch.now.release()
+	s.batch.immediate.release()
 	s.batch = batch{}
 }
 

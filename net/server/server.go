@@ -106,8 +106,8 @@ type Server struct {
 	conns        int                         // len(conns) of all identities together
 	identities   map[wire.Identity]*identity // the identities that have connections
 	everAccepted uint64
-	said         kv.Status // the newest push
-	membersAt    uint64    // number of changes of the members
+	pushed       kv.Status // the newest push
+	changes      uint64    // number of changes of the members
 }
 
 // Start opens the endpoint and serves until Close.
@@ -121,7 +121,7 @@ func Start(config Config) (*Server, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	config.Limits.Bytes = max(config.Limits.Bytes, roomForRequests(config.MaxRequestBytes))
+	config.Limits.Bytes = max(config.Limits.Bytes, minimumBudget(config.MaxRequestBytes))
 	if err := config.bind(); err != nil {
 		return nil, err
 	}
@@ -134,9 +134,9 @@ func Start(config Config) (*Server, error) {
 	return s, nil
 }
 
-// roomForRequests returns the minimum memory budget for clients if requests may be as large as most. It adds nothing for the
+// minimumBudget returns the minimum memory budget for clients if requests may be as large as most. It adds nothing for the
 // default size.
-func roomForRequests(most int) int64 {
+func minimumBudget(most int) int64 {
 	if most <= limits.RequestBytesWritten {
 		return 0
 	}
@@ -159,7 +159,7 @@ func (c *Config) bind() error {
 
 func (s *Server) listen() error {
 	s.transport = &quic.Transport{
-		Conn: wire.Socket(s.config.Conn), StatelessResetKey: new(quic.StatelessResetKey(s.config.ResetKey)), ConnContext: s.admit,
+		Conn: wire.Socket(s.config.Conn), StatelessResetKey: new(quic.StatelessResetKey(s.config.ResetKey)), ConnContext: s.beginHandshake,
 		VerifySourceAddress: s.handshakes.Verify,
 	}
 	trust := wire.ServerTLS(s.config.Credentials, wire.ProtocolClient, wire.ClassClient, wire.ClassMember)
@@ -171,7 +171,7 @@ func (s *Server) listen() error {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.running.Go(func() { s.accept(ctx) })
-	s.running.Go(func() { s.tellMembers(ctx) })
+	s.running.Go(func() { s.pushMembers(ctx) })
 	return nil
 }
 
@@ -217,7 +217,7 @@ func (s *Server) Stats() Stats {
 	defer s.mu.Unlock()
 	return Stats{
 		Connections: int64(s.conns), Handshakes: int64(s.handshakes.Count()), Accepted: s.everAccepted,
-		Requests: s.requests.Load(), Bytes: s.memory.taken(), RangeRows: s.rangeRows.Load(),
+		Requests: s.requests.Load(), Bytes: s.memory.reserved(), RangeRows: s.rangeRows.Load(),
 	}
 }
 
@@ -230,7 +230,7 @@ func (s *Server) Clients() (all []kv.ClientLoad) {
 		if of.name.Class != wire.ClassClient {
 			name = fmt.Sprintf("%v %s", of.name.Class, name)
 		}
-		one := kv.ClientLoad{Name: name, API: "qkv", Connections: int64(len(of.conns)), Bytes: of.share.taken()}
+		one := kv.ClientLoad{Name: name, API: "qkv", Connections: int64(len(of.conns)), Bytes: of.share.reserved()}
 		for c := range of.conns {
 			one.Requests += c.requests.Load()
 			one.Watches += c.watches.Load()
@@ -261,8 +261,8 @@ func (h *handshake) finish() {
 	}
 }
 
-// admit is called by QUIC before any work for a new connection.
-func (s *Server) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+// beginHandshake counts a new connection. QUIC calls it before any work for the connection.
+func (s *Server) beginHandshake(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 	if err := s.handshakes.Begin(info.RemoteAddr); err != nil {
 		s.warn(info.RemoteAddr, "too many handshakes: rejected a client", "because", err.Error())
 		return nil, err
@@ -314,15 +314,16 @@ func (s *Server) enter(qc *quic.Conn) *conn {
 		server: s, qc: qc, owner: owner, user: userOf(name), share: owner.share.child(), streams: map[*stream]struct{}{},
 		logger: s.logger.With("client", name.String(), "remote", qc.RemoteAddr().String()),
 	}
-	c.heard.Set(time.Now())
-	c.toldAt.Store(s.membersAt) // its first request asks for them
+	c.lastRequest.Set(time.Now())
+	c.pushedAt.Store(s.changes) // its first request asks for them
 	if s.closed || s.draining.Load() {
 		c.close(wire.CloseShutdown, "the member is shutting down")
 		return nil
 	}
 	if s.conns >= s.config.Limits.Connections {
-		other := place(s.identities, owner, time.Now(), s.config.Limits.PlaceIdle)
-		if other == nil {
+		now := time.Now()
+		other, ok := admit.Evict(s.clients, len(owner.conns), owner.conns, s.config.Limits.PlaceIdle, func(c *conn) time.Duration { return c.idle(now) })
+		if !ok {
 			reason := fmt.Sprintf("too many connections: this member serves %d client connections, its limit, and none of %v is idle", s.config.Limits.Connections, name)
 			c.warn("closed a client's connection", reason)
 			c.close(wire.CloseLimit, reason)
@@ -358,6 +359,15 @@ func (s *Server) leaveLocked(c *conn) {
 	}
 }
 
+// clients yields the connections of each identity. The lock is held.
+func (s *Server) clients(yield func(map[*conn]struct{}) bool) {
+	for _, owner := range s.identities {
+		if !yield(owner.conns) {
+			return
+		}
+	}
+}
+
 // eachLocked calls f for each connection.
 func (s *Server) eachLocked(f func(*conn)) {
 	for _, owner := range s.identities {
@@ -371,8 +381,8 @@ func (s *Server) eachLocked(f func(*conn)) {
 // the requests under way. It waits until all are answered, or ctx ends, and then for a while until the clients have gone: only they know
 // that their answers arrived. Close follows.
 func (s *Server) Drain(ctx context.Context) {
-	if s.tellChange() { // streams have no order: a client leaves when its own have ended, and would not see the push
-		time.Sleep(tellEvery / 2)
+	if s.pushChange() { // streams have no order: a client leaves when its own have ended, and would not see the push
+		time.Sleep(pushInterval / 2)
 	}
 	s.mu.Lock()
 	s.draining.Store(true)

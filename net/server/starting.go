@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"io"
+	"slices"
 	"time"
 
 	"qkv/index/kv"
@@ -13,8 +14,8 @@ import (
 // waiting are the requests of a stream that wait for a stage of the member's start, see [wire.Start]. Later requests that need less overtake
 // them. They count as under way. The reader carries them out when the stage is reached: a read deadline wakes it.
 type waiting struct {
-	all     []waitingFrame // guarded by stream.mu, and changed by the reader alone
-	watched bool           // watchStart runs; guarded by stream.mu
+	all    []waitingFrame // guarded by stream.mu, and changed by the reader alone
+	waking bool           // wakeAtStart runs; guarded by stream.mu
 }
 
 type waitingFrame struct {
@@ -27,11 +28,14 @@ type waitingFrame struct {
 // startPoll is the longest time between two looks at the deadlines of waiting requests.
 const startPoll = 100 * time.Millisecond
 
-// waitsForStart reports whether a request waits for the member's start. A suspended member starts only after `member readmit`, and answers
-// meanwhile what it always answers.
+// waitsForStart reports whether a request waits: for a stage of the member's start, or behind earlier requests that wait for the same stage.
+// A suspended member starts only after `member readmit`, and answers meanwhile what it always answers.
 func (s *stream) waitsForStart(q *wire.Request, path wire.Path) bool {
-	start := s.conn.server.config.Start
-	return !start.Current() && !start.Serves(q.Op.Start()) && (path != wire.PathMember || s.conn.server.config.Member.Refuse() == nil)
+	config, need := &s.conn.server.config, q.Op.Start()
+	if config.Start.Current() && len(s.waiting.all) == 0 || path == wire.PathMember && config.Member.Refuse() != nil {
+		return false
+	}
+	return !config.Start.Serves(need) || slices.ContainsFunc(s.waiting.all, func(w waitingFrame) bool { return w.need == need })
 }
 
 // awaitStart keeps a copy of a frame until the member has reached the stage, but no longer than timeout.
@@ -46,15 +50,15 @@ func (s *stream) awaitStart(frame []byte, need wire.Need, timeout time.Duration)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waiting.all = append(s.waiting.all, waitingFrame{bytes.Clone(frame), need, time.Now().Add(timeout), held})
-	if !s.waiting.watched {
-		s.waiting.watched = true
-		s.conn.server.running.Go(s.watchStart)
+	if !s.waiting.waking {
+		s.waiting.waking = true
+		s.conn.server.running.Go(s.wakeAtStart)
 	}
 	return nil
 }
 
-// watchStart wakes the reader whenever a waiting request is due, until none waits.
-func (s *stream) watchStart() {
+// wakeAtStart wakes the reader whenever a waiting request is due, until none waits.
+func (s *stream) wakeAtStart() {
 	for {
 		raised := s.conn.server.config.Start.Raised()
 		s.mu.Lock()
@@ -62,8 +66,8 @@ func (s *stream) watchStart() {
 		for i := range s.waiting.all {
 			due = due || s.isDue(&s.waiting.all[i], time.Now())
 		}
-		s.waiting.watched = len(s.waiting.all) > 0
-		goOn := s.waiting.watched
+		s.waiting.waking = len(s.waiting.all) > 0
+		goOn := s.waiting.waking
 		s.mu.Unlock()
 		if !goOn {
 			return
@@ -71,19 +75,19 @@ func (s *stream) watchStart() {
 		if due {
 			_ = s.qs.SetReadDeadline(time.Unix(1, 0))
 		}
-		pauseForStart(raised)
+		awaitStage(raised)
 	}
 }
 
-func pauseForStart(raised <-chan struct{}) {
+func awaitStage(raised <-chan struct{}) {
 	select {
 	case <-raised:
 	case <-time.After(startPoll):
 	}
 }
 
-// isDue reports whether a waiting request can be carried out, or has to be refused. A stream of a member that stops may end without the refusal,
-// which says the same.
+// isDue reports whether a waiting request can be carried out, or has to be refused. A stream of a member that stops may end without the
+// refusal, which says the same.
 func (s *stream) isDue(w *waitingFrame, now time.Time) bool {
 	return s.conn.server.config.Start.Serves(w.need) || !now.Before(w.until) || s.conn.server.draining.Load()
 }
@@ -104,8 +108,8 @@ func (s *stream) takeDue(now time.Time) (due []waitingFrame) {
 	return due
 }
 
-// started carries out the waiting requests whose stage is reached, and refuses those whose time is over. The reader calls it.
-func (s *stream) started() (err error) {
+// resumeWaiting carries out the waiting requests whose stage is reached, and refuses those whose time is over. The reader calls it.
+func (s *stream) resumeWaiting() (err error) {
 	if len(s.waiting.all) == 0 {
 		return nil
 	}
@@ -146,14 +150,14 @@ func (s *stream) handleWaiting(w *waitingFrame, serves bool, now time.Time) erro
 	return nil
 }
 
-// outlast carries out the waiting requests of a client that sends nothing more.
-func (s *stream) outlast() error {
+// finishWaiting carries out the waiting requests of a client that sends nothing more.
+func (s *stream) finishWaiting() error {
 	for len(s.waiting.all) > 0 {
-		pauseForStart(s.conn.server.config.Start.Raised())
-		if !s.waitForRoom() {
+		awaitStage(s.conn.server.config.Start.Raised())
+		if !s.awaitAnswersTaken() {
 			return io.ErrClosedPipe
 		}
-		if err := s.started(); err != nil {
+		if err := s.resumeWaiting(); err != nil {
 			return err
 		}
 	}

@@ -32,35 +32,35 @@ type stream struct {
 	requests atomic.Int64 // under way
 
 	// The reader's: reader.go.
-	frames  *wire.FrameReader
-	request wire.Request
-	batch   batch
-	counted counted
-	behind  bool      // the writer had not taken the previous immediate answers when the last batch was handed over
-	asked   bool      // a frame has come
-	watched bool      // a read deadline is set
-	filled  bool      // bytes arrived since it was set
-	begun   time.Time // when the partial frame in the buffer began to arrive; zero while it is small, or none
+	frames       *wire.FrameReader
+	request      wire.Request
+	batch        batch
+	counted      counted
+	writerLags   bool      // it had not taken the previous immediate answers at the last flush
+	received     bool      // a frame has come
+	deadlineSet  bool      // a read deadline is set
+	filled       bool      // bytes arrived since it was set
+	partialSince time.Time // when the partial frame in the buffer began to arrive; zero while it is small, or none
 
 	// Shared.
-	mu      sync.Mutex
-	room    sync.Cond       // out was taken, or the stream is gone
-	out     []byte          // answers that the reader encoded: at most about limits.AnswerBytesWaiting
-	now     []buffer        // immediate answers of the reader to reads; at most two
-	spare   buffer          // a buffer that the writer has written
-	ready   []slot          // other reads that need no confirmation
-	done    []kv.Completion // that the writer has not taken
-	slots   []slot          // slots[place] is used while the member has its request
-	free    []uint32        // unused places in slots
-	serial  uint32          // of the last used slot
-	bodies  int             // slots of writes whose answers have bodies
-	long    bool            // one of the slots is the member's long write
-	watches *watches        // nil on a stream of requests
-	ending  bool            // the client sends nothing more
-	gone    bool            // nothing is read or written any more
+	mu           sync.Mutex
+	answersTaken sync.Cond       // out was taken, or the stream is closed
+	out          []byte          // answers that the reader encoded: at most about limits.AnswerBytesWaiting
+	immediate    []buffer        // immediate answers of the reader to reads; at most two
+	spare        buffer          // a buffer that the writer has written
+	ready        []slot          // other reads that need no confirmation
+	done         []kv.Completion // that the writer has not taken
+	slots        []slot          // slots[place] is used while the member has its request
+	free         []uint32        // unused places in slots
+	serial       uint32          // of the last used slot
+	bodies       int             // slots of writes whose answers have bodies
+	long         bool            // one of the slots is the member's long write
+	watches      *watchStream    // nil on a stream of requests
+	ending       bool            // the client sends nothing more
+	closed       bool            // nothing is read or written any more
 
-	written kv.Written // callback for when the current done is written; usually nil
-	waiting waiting
+	onWritten kv.Written // callback for when the current done is written; usually nil
+	waiting   waiting
 }
 
 // slot is a request that is under way.
@@ -83,7 +83,7 @@ func newStream(c *conn, qs *quic.Stream) *stream {
 		conn: c, qs: qs, wake: make(chan struct{}, 1), share: own, bytes: newAdvance(own),
 		frames: wire.NewBoundedFrameReader(qs, limits.RequestBytes, newRequestBudget(own, c.server.config.MaxRequestBytes)),
 	}
-	s.room.L = &s.mu
+	s.answersTaken.L = &s.mu
 	s.running.Store(2)
 	return s
 }
@@ -106,8 +106,8 @@ func (s *stream) begin(weight int) (int32, *kv.Error) {
 	}
 	if s.counted.bytes >= bytes {
 		s.counted.bytes -= bytes
-	} else if !s.bytes.take(bytes) {
-		return 0, s.noRoom(weight)
+	} else if !s.bytes.reserve(bytes) {
+		return 0, s.overBudget(weight)
 	}
 	s.counted.requests--
 	return int32(bytes), nil
@@ -119,7 +119,7 @@ func (s *stream) count(weight int) *kv.Error {
 	if n := min(int64(1+there/weight), countedMost); n > 1 {
 		if _, _, ok := s.add(n); ok {
 			s.counted.requests = n
-			if bytes := int64(weight+there) + n*limits.RequestOverhead; s.counted.bytes == 0 && s.bytes.take(bytes) {
+			if bytes := int64(weight+there) + n*limits.RequestOverhead; s.counted.bytes == 0 && s.bytes.reserve(bytes) {
 				s.counted.bytes = bytes
 			}
 			return nil
@@ -152,8 +152,8 @@ func (s *stream) uncount() {
 	s.counted = counted{}
 }
 
-// noRoom returns the answer to a request that exceeds the clients' memory budget.
-func (s *stream) noRoom(bytes int) *kv.Error {
+// overBudget returns the answer to a request that exceeds the clients' memory budget.
+func (s *stream) overBudget(bytes int) *kv.Error {
 	return kv.Errorf(kv.Overloaded, "no memory budget left for a request of %d bytes: this client has used its share of the %d bytes that this member has for all clients",
 		bytes, s.conn.server.config.Limits.Bytes)
 }
@@ -167,8 +167,8 @@ func (s *stream) tooLarge(bytes int) *kv.Error {
 	return kv.Errorf(kv.ValueTooLarge, "the request has %d bytes, over the limit of %d (--max-request-bytes of the member)", bytes, most)
 }
 
-// requestBudget is the memory budget of a stream's frame reader: its stream's budget, limited to the needs of the largest accepted request. A
-// larger request is refused by its length and never buffered. It is for one goroutine.
+// requestBudget is the memory budget of a stream's frame reader: its stream's budget, limited to the needs of the largest accepted request.
+// A larger request is refused by its length and never buffered. It is for one goroutine.
 type requestBudget struct {
 	share *memoryBudget
 	left  int
@@ -183,7 +183,7 @@ func newRequestBudget(from *memoryBudget, most int) *requestBudget {
 
 // Take implements [wire.FrameBuffers].
 func (r *requestBudget) Take(bytes int) bool {
-	if bytes > r.left || !r.share.take(int64(bytes)) {
+	if bytes > r.left || !r.share.reserve(int64(bytes)) {
 		return false
 	}
 	r.left -= bytes
@@ -193,7 +193,7 @@ func (r *requestBudget) Take(bytes int) bool {
 // Give implements [wire.FrameBuffers].
 func (r *requestBudget) Give(bytes int) {
 	r.left += bytes
-	r.share.give(int64(bytes))
+	r.share.release(int64(bytes))
 }
 
 // end undoes begin, for so many requests.
@@ -206,7 +206,7 @@ func (s *stream) end(requests, bytes int64) {
 	}
 	s.conn.requests.Add(-requests)
 	s.conn.server.requests.Add(-requests)
-	s.bytes.give(bytes)
+	s.bytes.release(bytes)
 }
 
 // endSlots is end for requests that were not given to the member, or were completed.
@@ -230,7 +230,7 @@ func (s *stream) Complete(done []kv.Completion) {
 	defer s.mu.Unlock()
 	s.endLongLocked(done)
 	s.auditChangesLocked(done)
-	if s.gone {
+	if s.closed {
 		s.dropLocked(done)
 		return
 	}
@@ -256,7 +256,7 @@ func (s *stream) endLongLocked(done []kv.Completion) {
 func (s *stream) WhenWritten(tell kv.Written) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.written = tell
+	s.onWritten = tell
 }
 
 // wakeWriter puts the token into wake.
@@ -342,18 +342,18 @@ func (s *stream) dropLocked(done []kv.Completion) {
 // abandon ends the stream in both directions, at once. Its requests at the member stay counted until they are done.
 func (s *stream) abandon(why wire.StreamCode) {
 	s.mu.Lock()
-	if s.gone {
+	if s.closed {
 		s.mu.Unlock()
 		return
 	}
-	s.gone = true
+	s.closed = true
 	s.dropLocked(s.done)
 	s.endSlots(s.ready)
-	for i := range s.now {
-		s.now[i].release()
+	for i := range s.immediate {
+		s.immediate[i].release()
 	}
-	s.done, s.out, s.now, s.ready = nil, nil, nil, nil
-	s.room.Broadcast()
+	s.done, s.out, s.immediate, s.ready = nil, nil, nil, nil
+	s.answersTaken.Broadcast()
 	s.wakeWriter()
 	own := s.watches
 	s.mu.Unlock()
@@ -369,13 +369,13 @@ func (s *stream) reset(why wire.StreamCode) {
 	s.qs.CancelWrite(quic.StreamErrorCode(why))
 }
 
-// waitForRoom waits until the writer has taken enough of the reader's answers. Only refusals and statuses wait there: the reader
+// awaitAnswersTaken waits until the writer has taken enough of the reader's answers. Only refusals and statuses wait there: the reader
 // does not stop for a client that stays within its limits and does not read its answers. It returns false when the stream is gone.
-func (s *stream) waitForRoom() bool {
+func (s *stream) awaitAnswersTaken() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.out) > limits.AnswerBytesWaiting && !s.gone {
-		s.room.Wait()
+	for len(s.out) > limits.AnswerBytesWaiting && !s.closed {
+		s.answersTaken.Wait()
 	}
-	return !s.gone
+	return !s.closed
 }

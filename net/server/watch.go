@@ -12,36 +12,36 @@ import (
 	"qkv/net/wire"
 )
 
-// watches is the additional state of a stream of watches, which carries nothing else. It is the member's kv.WatchStream.
+// watchStream is the additional state of a stream that carries watches and nothing else. It is the member's kv.WatchStream.
 //
 //  1. The writer writes deliveries in the order in which they came: created, events, progress, canceled are one queue.
 //  2. Events that do not fit are refused, and the member is notified once when there is space again. Unread events use at most
 //     limits.WatchBytesWaiting, and no other stream waits for them.
 //  3. A watch counts from its request until its end has been written, which bounds the answers that the member must keep.
-type watches struct {
+type watchStream struct {
 	// Constant.
 	s *stream
 
 	// Shared.
-	mu      sync.Mutex
-	room    sync.Cond          // answers were written, or the stream is gone
-	out     []kv.WatchDelivery // that the writer has not taken
-	since   time.Time          // when the first of out came
-	waiting int64              // bytes of events in out and at the writer, reserved from the stream's share
-	answers int64              // bytes of all other deliveries
-	all     map[uint64]int64   // the watches, with their reserved bytes
-	refused bool               // events were refused: the member waits for space
-	over    bool               // the last delivery is in out, or was written
-	ended   bool               // the member was notified that the stream is gone
+	mu             sync.Mutex
+	answersWritten sync.Cond          // answers were written, or the stream is closed
+	out            []kv.WatchDelivery // that the writer has not taken
+	since          time.Time          // when the first of out came
+	waiting        int64              // bytes of events in out and at the writer, reserved from the stream's share
+	answers        int64              // bytes of all other deliveries
+	all            map[uint64]int64   // the watches, with their reserved bytes
+	refused        bool               // events were refused: the member waits for space
+	over           bool               // the last delivery is in out, or was written
+	ended          bool               // the member was notified that the stream is gone
 }
 
 // beginWatches makes the stream one of watches.
-func (s *stream) beginWatches() *watches {
-	w := &watches{s: s, all: map[uint64]int64{}}
-	w.room.L = &w.mu
+func (s *stream) beginWatches() *watchStream {
+	w := &watchStream{s: s, all: map[uint64]int64{}}
+	w.answersWritten.L = &w.mu
 	s.mu.Lock()
 	s.watches = w
-	gone := s.gone
+	gone := s.closed
 	s.wakeWriter()
 	s.mu.Unlock()
 	if gone {
@@ -51,10 +51,10 @@ func (s *stream) beginWatches() *watches {
 }
 
 // Format implements kv.WatchStream.
-func (w *watches) Format() *kv.WatchFormat { return wire.WatchFormat }
+func (w *watchStream) Format() *kv.WatchFormat { return wire.WatchFormat }
 
 // Deliver implements kv.WatchStream.
-func (w *watches) Deliver(d *kv.WatchDelivery) bool {
+func (w *watchStream) Deliver(d *kv.WatchDelivery) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.over {
@@ -69,7 +69,7 @@ func (w *watches) Deliver(d *kv.WatchDelivery) bool {
 		return true
 	}
 	size := w.eventBytes(d)
-	if w.waiting > 0 && w.waiting+size > limits.WatchBytesWaiting || !w.s.share.take(size) {
+	if w.waiting > 0 && w.waiting+size > limits.WatchBytesWaiting || !w.s.share.reserve(size) {
 		w.refused = true
 		w.s.wakeWriter()
 		return false
@@ -84,7 +84,7 @@ func (w *watches) Deliver(d *kv.WatchDelivery) bool {
 }
 
 // eventBytes is the memory that a delivery of events counts for in the share.
-func (w *watches) eventBytes(d *kv.WatchDelivery) int64 {
+func (w *watchStream) eventBytes(d *kv.WatchDelivery) int64 {
 	return min(deliveryBytes(d), w.s.conn.server.config.Limits.Bytes/limits.WatchDeliveryShare)
 }
 
@@ -93,7 +93,7 @@ func deliveryBytes(d *kv.WatchDelivery) int64 {
 }
 
 // addLocked appends an accepted delivery.
-func (w *watches) addLocked(d kv.WatchDelivery) {
+func (w *watchStream) addLocked(d kv.WatchDelivery) {
 	w.out = append(w.out, d)
 	w.answers += deliveryBytes(&d)
 	w.over = w.over || d.Kind == kv.WatchEnded
@@ -101,7 +101,7 @@ func (w *watches) addLocked(d kv.WatchDelivery) {
 }
 
 // handleInOrder is handle once the member has started, in the order of the frames.
-func (w *watches) handleInOrder(frame []byte) error {
+func (w *watchStream) handleInOrder(frame []byte) error {
 	server := w.s.conn.server
 	if len(w.s.waiting.all) == 0 && (server.config.Start.Current() || server.config.Member.Refuse() != nil) {
 		return w.handle(frame)
@@ -113,7 +113,7 @@ func (w *watches) handleInOrder(frame []byte) error {
 }
 
 // handle carries out the request in a frame. After an error the stream cannot go on.
-func (w *watches) handle(frame []byte) error {
+func (w *watchStream) handle(frame []byte) error {
 	var q kv.WatchRequest
 	err := wire.ReadWatchRequest(frame, &q)
 	var refusal *kv.Error
@@ -130,11 +130,11 @@ func (w *watches) handle(frame []byte) error {
 	} else {
 		w.s.conn.server.config.Member.Watch(w, q)
 	}
-	return w.waitForRoom()
+	return w.awaitAnswersWritten()
 }
 
 // refuse answers a request with an error. If the id belongs to another watch, the answer has no id: that watch goes on.
-func (w *watches) refuse(id uint64, why *kv.Error) {
+func (w *watchStream) refuse(id uint64, why *kv.Error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	d := kv.WatchDelivery{Kind: kv.WatchCanceled, Err: why}
@@ -147,7 +147,7 @@ func (w *watches) refuse(id uint64, why *kv.Error) {
 }
 
 // admit counts a watch, or returns the reason to refuse it.
-func (w *watches) admit(q *kv.WatchRequest) *kv.Error {
+func (w *watchStream) admit(q *kv.WatchRequest) *kv.Error {
 	server := w.s.conn.server
 	if server.draining.Load() {
 		return &kv.Error{Code: kv.Unavailable, Message: "the member is shutting down"}
@@ -158,9 +158,9 @@ func (w *watches) admit(q *kv.WatchRequest) *kv.Error {
 	if refusal := q.Watch.Check(readable); refusal != nil {
 		return refusal
 	}
-	by, refusal := w.s.conn.by(server.config.Member.View())
+	by, refusal := w.s.conn.author(server.config.Member.View())
 	if refusal != nil {
-		return refusal
+		return w.s.conn.audited(wire.OpWatch, &q.Watch, refusal)
 	}
 	q.By = by // the hub checks its permission
 	w.mu.Lock()
@@ -174,7 +174,7 @@ func (w *watches) admit(q *kv.WatchRequest) *kv.Error {
 		return kv.Errorf(kv.Overloaded, "too many watches: this connection has %d, the limit", most)
 	}
 	bytes := int64(limits.WatchOverhead + len(q.Watch.Key) + len(q.Watch.End))
-	if !w.s.share.take(bytes) {
+	if !w.s.share.reserve(bytes) {
 		w.s.conn.watches.Add(-1)
 		return kv.Errorf(kv.Overloaded, "no memory budget left for another watch: this client has used its share of the %d bytes that this member has for all clients",
 			server.config.Limits.Bytes)
@@ -184,12 +184,12 @@ func (w *watches) admit(q *kv.WatchRequest) *kv.Error {
 	return nil
 }
 
-// waitForRoom waits until the client has read the answers to its requests.
-func (w *watches) waitForRoom() error {
+// awaitAnswersWritten waits until the client has read the answers to its requests.
+func (w *watchStream) awaitAnswersWritten() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for w.answers > limits.AnswerBytesWaiting && !w.ended {
-		w.room.Wait()
+		w.answersWritten.Wait()
 	}
 	if w.ended {
 		return io.ErrClosedPipe
@@ -198,7 +198,7 @@ func (w *watches) waitForRoom() error {
 }
 
 // write is the writer goroutine of a stream of watches.
-func (w *watches) write() {
+func (w *watchStream) write() {
 	defer w.end()
 	var taken []kv.WatchDelivery
 	var buf []byte
@@ -213,11 +213,11 @@ func (w *watches) write() {
 		}
 		var over, starved bool
 		var since time.Time
-		if taken, since, over, starved = w.take(taken); w.s.isGone() {
+		if taken, since, over, starved = w.take(taken); w.s.isClosed() {
 			return
 		}
 		if starved && timed {
-			w.askAgain()
+			w.requestEvents()
 			continue
 		}
 		var err error
@@ -240,15 +240,15 @@ const shareRetry = 100 * time.Millisecond
 
 // take takes the queued deliveries. over reports whether the last delivery of the stream is among them, starved whether events were
 // refused although none is queued.
-func (w *watches) take(spare []kv.WatchDelivery) (taken []kv.WatchDelivery, since time.Time, over, starved bool) {
+func (w *watchStream) take(spare []kv.WatchDelivery) (taken []kv.WatchDelivery, since time.Time, over, starved bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	taken, w.out = w.out, spare[:0]
 	return taken, w.since, w.over, w.refused && w.waiting == 0 && len(taken) == 0
 }
 
-// askAgain makes the member deliver the refused events.
-func (w *watches) askAgain() {
+// requestEvents makes the member deliver the refused events.
+func (w *watchStream) requestEvents() {
 	w.mu.Lock()
 	w.refused = false
 	w.mu.Unlock()
@@ -256,7 +256,7 @@ func (w *watches) askAgain() {
 }
 
 // writeAll writes deliveries, and coalesces small ones.
-func (w *watches) writeAll(all []kv.WatchDelivery, buf []byte) ([]byte, error) {
+func (w *watchStream) writeAll(all []kv.WatchDelivery, buf []byte) ([]byte, error) {
 	const copied = 16 << 10 // larger ones are written without a copy
 	for i := range all {
 		d := &all[i]
@@ -284,7 +284,7 @@ func (w *watches) writeAll(all []kv.WatchDelivery, buf []byte) ([]byte, error) {
 }
 
 // written releases the memory of deliveries that were sent, and notifies the member when there is space again.
-func (w *watches) written(all []kv.WatchDelivery, since time.Time) {
+func (w *watchStream) written(all []kv.WatchDelivery, since time.Time) {
 	w.mu.Lock()
 	if w.ended { // the reader ended the stream meanwhile, which released everything
 		w.mu.Unlock()
@@ -312,17 +312,17 @@ func (w *watches) written(all []kv.WatchDelivery, since time.Time) {
 		operations.Count(meter.Events, events)
 		operations.Observe(meter.Events, time.Since(since))
 	}
-	w.room.Broadcast()
+	w.answersWritten.Broadcast()
 	again := w.refused && w.waiting <= limits.WatchBytesWaiting/2 && len(all) > 0
 	w.mu.Unlock()
-	w.s.share.give(share)
+	w.s.share.release(share)
 	if again {
-		w.askAgain()
+		w.requestEvents()
 	}
 }
 
 // forgetLocked removes watches, and returns their reserved bytes.
-func (w *watches) forgetLocked(ids []uint64) (bytes int64) {
+func (w *watchStream) forgetLocked(ids []uint64) (bytes int64) {
 	for _, id := range ids {
 		if took, there := w.all[id]; there {
 			bytes += took
@@ -335,7 +335,7 @@ func (w *watches) forgetLocked(ids []uint64) (bytes int64) {
 }
 
 // end notifies the member that the stream is gone, and releases everything. A second call does nothing.
-func (w *watches) end() {
+func (w *watchStream) end() {
 	w.mu.Lock()
 	if w.ended {
 		w.mu.Unlock()
@@ -349,22 +349,22 @@ func (w *watches) end() {
 	}
 	w.s.conn.watches.Add(-int64(len(w.all)))
 	w.out, w.all, w.waiting = nil, nil, 0
-	w.room.Broadcast()
+	w.answersWritten.Broadcast()
 	w.mu.Unlock()
-	w.s.share.give(bytes)
+	w.s.share.release(bytes)
 	w.s.conn.server.config.Member.Watch(w, kv.WatchRequest{Kind: kv.WatchEnd})
 }
 
-func (s *stream) ownWatches() *watches {
+func (s *stream) ownWatches() *watchStream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.watches
 }
 
-func (s *stream) isGone() bool {
+func (s *stream) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.gone
+	return s.closed
 }
 
 // isEnding reports whether the client sends no more requests, or the member stops.
@@ -378,8 +378,8 @@ func (s *stream) isEnding() bool {
 func (s *stream) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.gone {
-		s.gone = true
+	if !s.closed {
+		s.closed = true
 		_ = s.qs.Close()
 		s.qs.CancelRead(0)
 	}

@@ -27,13 +27,13 @@ func TestWatchEndsWhileItsEventsAreSent(t *testing.T) {
 		t.Fatal("the first events are refused")
 	}
 	taken, since, _, _ := w.take(nil)
-	if got := all.taken(); len(taken) != 1 || got <= 5000 {
+	if got := all.reserved(); len(taken) != 1 || got <= 5000 {
 		t.Fatalf("%d deliveries with %d bytes", len(taken), got)
 	}
 	w.end()
 	w.written(taken, since)
 	w.end()
-	if got := all.taken(); got != 0 || w.waiting != 0 {
+	if got := all.reserved(); got != 0 || w.waiting != 0 {
 		t.Errorf("%d bytes are reserved after the end, %d of events wait", got, w.waiting)
 	}
 	if len(hub.heard) != 1 || hub.heard[0] != kv.WatchEnd {

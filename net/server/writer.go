@@ -19,20 +19,20 @@ const writeBytes = 128 << 10
 
 // writer is the state of the writer goroutine.
 type writer struct {
-	answers []byte   // that the reader encoded
-	now     []buffer // the reader's answers to reads
-	done    []kv.Completion
-	slots   []slot // of done; op is 0 where there is none
+	answers   []byte   // that the reader encoded
+	immediate []buffer // the reader's answers to reads
+	done      []kv.Completion
+	slots     []slot // of done; op is 0 where there is none
 	buffer
 
-	ranges []slot // that wait for their turn, oldest first
-	first  index.RangeReader
-	begun  bool        // first belongs to the oldest range
-	pages  *pages      // of the oldest range, if it is streamed and has begun
-	turn   *admit.Turn // requested for the oldest range
-	clock  *time.Timer
-	told   kv.Written // callback for when done is written; usually nil
-	behind chan error // gets the result of the background write of a streamed range; nil: none runs
+	ranges     []slot // that wait for their turn, oldest first
+	first      index.RangeReader
+	begun      bool        // first belongs to the oldest range
+	pages      *pages      // of the oldest range, if it is streamed and has begun
+	turn       *admit.Turn // requested for the oldest range
+	clock      *time.Timer
+	onWritten  kv.Written // callback for when done is written; usually nil
+	background chan error // gets the result of the background write of a streamed range; nil: none runs
 }
 
 // write is the writer goroutine.
@@ -72,18 +72,18 @@ func (s *stream) write() {
 func (s *stream) take(w *writer) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.gone {
+	if s.closed {
 		return false
 	}
 	w.answers, s.out = s.out, w.answers
-	if len(w.now) > 0 {
-		s.spare = w.now[0]
-		clear(w.now)
+	if len(w.immediate) > 0 {
+		s.spare = w.immediate[0]
+		clear(w.immediate)
 	}
-	w.now, s.now = s.now, w.now[:0]
+	w.immediate, s.immediate = s.immediate, w.immediate[:0]
 	w.done, s.done = s.done, w.done[:0]
-	if s.written != nil && len(w.done) > 0 {
-		w.told, s.written = s.written, nil
+	if s.onWritten != nil && len(w.done) > 0 {
+		w.onWritten, s.onWritten = s.onWritten, nil
 	}
 	w.slots = w.slots[:0]
 	for i := range w.done {
@@ -109,7 +109,7 @@ func (s *stream) take(w *writer) bool {
 		}
 	}
 	s.trimLocked()
-	s.room.Signal()
+	s.answersTaken.Signal()
 	return true
 }
 
@@ -119,18 +119,18 @@ func (s *stream) writeAll(w *writer) error {
 	defer w.release()
 	next := 0
 	var err error
-	if w.some() {
+	if w.hasAnswers() {
 		err = w.written()
 	}
 	if err == nil {
 		err = s.send(w.answers)
 	}
 	w.answers = w.answers[:0]
-	for i := range w.now {
+	for i := range w.immediate {
 		if err == nil {
-			err = s.send(w.now[i].out)
+			err = s.send(w.immediate[i].out)
 		}
-		w.now[i].release()
+		w.immediate[i].release()
 	}
 	for err == nil && next < len(w.done) {
 		from := next
@@ -139,9 +139,9 @@ func (s *stream) writeAll(w *writer) error {
 		err = s.send(w.out)
 		w.out = w.out[:0]
 	}
-	if w.told != nil {
-		w.told.Written()
-		w.told = nil
+	if w.onWritten != nil {
+		w.onWritten.Written()
+		w.onWritten = nil
 	}
 	s.endSlots(w.slots[next:])
 	clear(w.done) // its messages must not stay in memory
@@ -151,8 +151,10 @@ func (s *stream) writeAll(w *writer) error {
 	return err
 }
 
-// some reports whether anything was taken that must be written.
-func (w *writer) some() bool { return len(w.done) > 0 || len(w.answers) > 0 || len(w.now) > 0 }
+// hasAnswers reports whether anything was taken that must be written.
+func (w *writer) hasAnswers() bool {
+	return len(w.done) > 0 || len(w.answers) > 0 || len(w.immediate) > 0
+}
 
 // encode appends outcomes from next on until they fill one write, and returns the new next, at least one higher. All reads among
 // them were confirmed before the View is taken.
@@ -274,10 +276,10 @@ func (s *stream) fail(err error) {
 func (s *stream) ended(w *writer) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.ending && !s.conn.server.draining.Load() || len(s.free) < len(s.slots) || len(s.out) > 0 || len(s.now) > 0 || len(s.done) > 0 || len(s.ready) > 0 || len(w.ranges) > 0 {
+	if !s.ending && !s.conn.server.draining.Load() || len(s.free) < len(s.slots) || len(s.out) > 0 || len(s.immediate) > 0 || len(s.done) > 0 || len(s.ready) > 0 || len(w.ranges) > 0 {
 		return false
 	}
-	s.gone = true
+	s.closed = true
 	_ = s.qs.Close()
 	return true
 }

@@ -9,8 +9,8 @@ import (
 	"qkv/internal/pack"
 )
 
-// Ask is the body of a rare op, a value of package codec. An op uses the fields that stand beside its number in ops.go. The Ask shares no memory
-// with its frame.
+// Ask is the body of a rare op, a value of package codec. An op uses the fields that stand beside its number in ops.go. The Ask shares no
+// memory with its frame.
 type Ask struct {
 	Serializable bool            `msgpack:"local"`  // the member answers from its own state
 	Member       uint64          `msgpack:"member"` // its id

@@ -29,8 +29,9 @@ import (
 //	member-NAME.crt .key a member's; it serves and dials with it
 //	client-NAME.crt .key a client's
 //
-// All are PEM; keys are PKCS #8 in files of mode 0600. Keys are ECDSA P-256. A certificate is valid from five minutes before its
-// creation, because clocks differ; where members sign by themselves, at any time (secretca.go, localca.go). A CA's is valid for ten years, the others for one year, unless the caller sets another lifetime.
+// All are PEM; keys are PKCS #8 in files of mode 0600. Keys are ECDSA P-256. A certificate is valid from five minutes before its creation,
+// because clocks differ; where members sign by themselves, at any time (secretca.go, localca.go). A CA's is valid for ten years, the others
+// for one year, unless the caller sets another lifetime.
 const (
 	caName       = "ca"
 	certSuffix   = ".crt"

@@ -82,8 +82,8 @@ func (c *Credentials) Certificate() *x509.Certificate { return c.inUse.Load().ce
 // NotAfter returns when the certificate in use, or the CA that signed it, expires.
 func (c *Credentials) NotAfter() time.Time { return c.inUse.Load().expires }
 
-// Refresh loads the files again if they have changed. It also renews a certificate of the local CA, or of a secret's, if it is not valid now, or
-// after half of its lifetime. The error says why the files cannot be used as they are; the loaded certificate then stays in use.
+// Refresh loads the files again if they have changed. It also renews a certificate of the local CA, or of a secret's, if it is not valid
+// now, or after half of its lifetime. The error says why the files cannot be used as they are; the loaded certificate then stays in use.
 func (c *Credentials) Refresh() error { return c.refresh() }
 
 // beginRenewal reports whether the certificate is to be renewed now, and notes the attempt.

@@ -92,9 +92,9 @@
 // serializable flag of the range may be set. If history is compacted after the member has released the range's state, the last answer is the
 // error Compacted: the client then asks again.
 //
-// Op 11 returns the newest revision that was written at the time wall or before, by the clocks of the proposing members; wall is in
-// nanoseconds since 1970. The time of a revision is 0 if the revision is compacted or does not exist yet. One request asks for at most
-// limits.TimesAsked times.
+// Op 11 (OpRevisionAt) returns the newest revision that was written at the time wall or before, by the clocks of the proposing members;
+// wall is in nanoseconds since 1970. The time of a revision is 0 if the revision is compacted or does not exist yet. One request asks for
+// at most limits.TimesAsked times.
 //
 // A change of an alarm is a [kv.AlarmChange]. If raise is false, the alarm is disarmed; the member 0 then means every member, and the
 // empty name every alarm.
@@ -112,17 +112,17 @@
 // the cluster issues none. A login to a cluster without authentication is answered AuthNotEnabled. If authentication is enabled later,
 // requests of that connection are answered BadToken, too.
 //
-// Ops 60 to 62 are for backups. A base is a snapshot of the member that answers, of this entry or a later one: a file with the identity
-// sha, which the client fetches by name in pieces from the same member, and then the parts that it lists and the client lacks. A piece
-// behind the end is empty. If the member no longer has a file, the answer is Compacted. A part of the log has the committed entries behind
-// the given one, in the order of the log. It is empty if no entry comes in time, at most limits.BackupLogWait, and Compacted if the
-// member's log begins later: the client then asks for a base.
+// Ops 60 to 62 (base, piece and log) are for backups. A base is a snapshot of the member that answers, of this entry or a later one: a file
+// with the identity sha, which the client fetches by name in pieces from the same member, and then the parts that it lists and the client
+// lacks. A piece behind the end is empty. If the member no longer has a file, the answer is Compacted. A part of the log has the committed
+// entries behind the given one, in the order of the log. It is empty if no entry comes in time, at most limits.BackupLogWait, and Compacted
+// if the member's log begins later: the client then asks for a base.
 //
-// Op 64 asks whether a runner holds the backups, or takes them; the answer is who does, by the cluster's log, and the key of their names.
-// Only that runner deletes from a backup (package backuprun).
+// Op 64 (OpBackupHold) asks whether a runner holds the backups, or takes them; the answer is who does, by the cluster's log, and the key of
+// their names. Only that runner deletes from a backup (package backuprun).
 //
-// Op 63 asks what the member found when it last read all of its files ([kv.Verified]). If now is true, the member begins to read them all,
-// or joins another client's request for that.
+// Op 63 (OpVerify) asks what the member found when it last read all of its files ([kv.Verified]). If now is true, the member begins to read
+// them all, or joins another client's request for that.
 //
 // A write whose name was applied before is answered with the outcome of that write, including its errors. The rest of the answer is read
 // from the history again; if that history is compacted, the answer is AnswerGone. A grant of the lease 0 gets the same id for the same

@@ -30,8 +30,8 @@ func ownerOf(info fs.FileInfo) (uid int, known bool) {
 // accessOfOthers returns the permissions that users other than the owner have.
 func accessOfOthers(info fs.FileInfo) fs.FileMode { return info.Mode().Perm() & 0o077 }
 
-// closedTo removes the access of a group to this user's file or folder, which a volume's fsGroup in Kubernetes gives at each start. It returns
-// the access that others have then. Access of all users stays, and is refused: it may have been used.
+// closedTo removes the access of a group to this user's file or folder, which a volume's fsGroup in Kubernetes gives at each start. It
+// returns the access that others have then. Access of all users stays, and is refused: it may have been used.
 func closedTo(name string, info fs.FileInfo) fs.FileMode {
 	mode := accessOfOthers(info)
 	if owner, known := ownerOf(info); mode != 0 && mode&0o007 == 0 && known && owner == os.Geteuid() && os.Chmod(name, info.Mode().Perm()&0o700) == nil {

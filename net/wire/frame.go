@@ -130,7 +130,7 @@ func NewBoundedFrameReader(from io.Reader, most int, room FrameBuffers) *FrameRe
 // Fill waits until bytes arrive and reads them. It overwrites the frames that Next returned earlier. After a [NoBudgetError] the
 // reader goes on with the next frame.
 func (r *FrameReader) Fill() error {
-	if err := r.makeRoom(); err != nil {
+	if err := r.grow(); err != nil {
 		return err
 	}
 	n, err := r.from.Read(r.buf[r.end:])
@@ -148,9 +148,9 @@ func (r *FrameReader) Fill() error {
 	return err
 }
 
-// makeRoom moves the remaining bytes to the front of the buffer. The buffer grows if reads fill it or a frame does not fit, and
+// grow moves the remaining bytes to the front of the buffer. The buffer grows if reads fill it or a frame does not fit, and
 // shrinks after a large frame. A frame's claimed length counts only after frameBufferMost bytes of the frame have arrived.
-func (r *FrameReader) makeRoom() error {
+func (r *FrameReader) grow() error {
 	left := r.end - r.start
 	size := len(r.buf)
 	switch {

@@ -11,8 +11,8 @@ import (
 // Op is the operation of a request.
 type Op uint8
 
-// The ops. A number is never reused. doc.go draws the bodies that package pack encodes. Beside the others stand the fields of their [Ask], and
-// the answer.
+// The ops. A number is never reused. doc.go draws the bodies that package pack encodes. Beside the others stand the fields of their [Ask],
+// and the answer.
 const (
 	OpPut          Op = 1
 	OpDelete       Op = 2
@@ -93,8 +93,9 @@ type op struct {
 	check func(q *Request, b kv.Bounds) *kv.Error
 }
 
-// ops declares each operation once. A new op takes a row, the fields of its Ask beside its number, or a drawing of its body in doc.go and a function that appends the body.
-// Fields have no feature level: a member ignores appended fields, and refuses an op that it does not know (doc.go, Growth).
+// ops declares each operation once. A new op takes a row here, and beside its number the fields of its Ask. An op without an Ask takes a
+// drawing of its body in doc.go, and a function that appends the body. Fields have no feature level: a member ignores appended fields, and
+// refuses an op that it does not know (doc.go, Growth).
 var ops = [...]op{
 	OpPut: {
 		name: "put", path: PathLog, access: kv.AccessWrite, once: true, fields: 4,
@@ -270,8 +271,8 @@ func (q *Request) Path() Path {
 	return path
 }
 
-// Write reports whether the request needs an entry of the log.
-func (q *Request) Write() bool { return q.Path() == PathLog }
+// Logged reports whether the request becomes an entry of the log.
+func (q *Request) Logged() bool { return q.Path() == PathLog }
 
 // Check returns the answer to a request that no member can carry out, and nil for all others.
 func (q *Request) Check(b kv.Bounds) *kv.Error {

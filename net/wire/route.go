@@ -75,10 +75,10 @@ func (r *Route) send(what, kind byte, large bool) error {
 }
 
 // Watch probes the path, until the connection ends or the path loses large packets: then it returns an error. It probes while data moves,
-// and else once in idle. A lost probe is repeated each limits.PathProbe, or each two round trips if that is more. Of a process that stands
-// still no packets arrive, and its lost probes prove nothing. Those of a host that hears nothing prove nothing either: hears, unless it is
-// nil, tells whether the host answers a first packet.
-func (r *Route) Watch(idle time.Duration, hears func() bool) error {
+// and else once in idle. A lost probe is repeated each limits.PathProbe, or each two round trips if that is more. While
+// no packets of the peer arrive, its process may stand still, and lost probes prove nothing. They prove nothing either if the host receives
+// no packets: answers, unless it is nil, reports whether the host answers a first packet.
+func (r *Route) Watch(idle time.Duration, answers func() bool) error {
 	if state := r.conn.ConnectionState(); !state.SupportsDatagrams.Remote {
 		return nil
 	}
@@ -103,7 +103,7 @@ func (r *Route) Watch(idle time.Duration, hears func() bool) error {
 		}
 		heard = stats.PacketsReceived
 		if lost >= limits.PathLost && alive >= limits.PathLost/4 {
-			if hears == nil || hears() {
+			if answers == nil || answers() {
 				pathStalls.Add(1)
 				return fmt.Errorf("%d large packets in a row were lost while small ones pass: the path's MTU fell below this connection's packets", lost)
 			}

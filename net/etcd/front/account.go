@@ -42,13 +42,13 @@ type Accounts struct {
 
 // Account is the memory that one connection holds, with its requests in service.
 //
-//  1. streams is the number of streams that neither side has ended. got is the sum of their data, and heads the charge for their
-//     metadata. When the client has ended its side, the bytes move to servedBytes until the answer begins (throttle.go). asked is the
-//     number of streams whose client has ended its side, until their answers are encoded. Each stream has its part in an [h2.StreamCharge].
+//  1. streams is the number of streams that neither side has ended. got is the sum of their data, and heads the charge for their metadata.
+//     When the client has ended its side, the bytes move to servedBytes until the answer begins (throttle.go). halfClosed is the number of
+//     streams whose client has ended its side, until their answers are encoded. Each stream has its part in an [h2.StreamCharge].
 //  2. taken is how much running handlers have taken of streams of requests.
 //  3. out is the encoded data that is neither written nor dropped.
 //  4. The account holds got - taken + heads + out, limits.EtcdStreamBytes for each of streams and limits.EtcdAskedBytes for each of
-//     asked. This is its part of Accounts.total.
+//     halfClosed. This is its part of Accounts.total.
 type Account struct {
 	of    *Accounts
 	close func()
@@ -63,14 +63,14 @@ type Account struct {
 
 	pacing pacing // owned by the connection's reader
 
-	mu              sync.Mutex
-	streams, asked  int
-	servedBytes     int64 // of requests without an answer yet
-	got, taken, out int64
-	heads           int64
-	web             int                             // requests in service over HTTP/1.1
-	carried         map[*admit.Reservation]struct{} // of answers that wait to be written
-	ended           bool
+	mu                  sync.Mutex
+	streams, halfClosed int
+	servedBytes         int64 // of requests without an answer yet
+	got, taken, out     int64
+	heads               int64
+	web                 int                             // requests in service over HTTP/1.1
+	carried             map[*admit.Reservation]struct{} // of answers that wait to be written
+	ended               bool
 }
 
 // NewAccounts returns accounts without connections. All connections together may hold the given bytes.
@@ -109,7 +109,7 @@ func (s *Account) end() {
 	}
 	s.of.total.Add(-s.holdsLocked())
 	s.serveLocked(-s.serving.Load(), -s.servedBytes)
-	s.streams, s.asked, s.got, s.taken, s.heads, s.out, s.ended = 0, 0, 0, 0, 0, 0, true
+	s.streams, s.halfClosed, s.got, s.taken, s.heads, s.out, s.ended = 0, 0, 0, 0, 0, 0, true
 }
 
 // Carry records that the connection transfers an answer with a reservation, which is released when the answer is written or the
@@ -196,13 +196,13 @@ func (s *Account) Data(c *h2.StreamCharge, n int) {
 	}
 }
 
-// Asked implements h2.Ledger: the request is complete.
-func (s *Account) Asked(c *h2.StreamCharge, last int) {
+// HalfClosed implements h2.Ledger: the request is complete.
+func (s *Account) HalfClosed(c *h2.StreamCharge, last int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c.Open && !s.ended {
 		s.countLocked(-1, 1, -c.Head, -c.Data)
-		*c = h2.StreamCharge{Asked: true, Data: c.Data + int64(last)}
+		*c = h2.StreamCharge{HalfClosed: true, Data: c.Data + int64(last)}
 		s.serveLocked(1, c.Data)
 	}
 }
@@ -211,7 +211,7 @@ func (s *Account) Asked(c *h2.StreamCharge, last int) {
 func (s *Account) Answered(c *h2.StreamCharge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.Asked && !c.Answered && !s.ended {
+	if c.HalfClosed && !c.Answered && !s.ended {
 		c.Answered = true
 		s.serveLocked(-1, -c.Data)
 	}
@@ -225,7 +225,7 @@ func (s *Account) Over(c *h2.StreamCharge) {
 	case s.ended:
 	case c.Open:
 		s.countLocked(-1, 0, -c.Head, -c.Data)
-	case c.Asked:
+	case c.HalfClosed:
 		if !c.Answered {
 			s.serveLocked(-1, -c.Data)
 		}
@@ -245,11 +245,11 @@ func (s *Account) Idle() {
 	}
 }
 
-// countLocked adds to the sums of the account. It closes no connection: the reader looks after the budget before it reads further.
+// countLocked adds to the sums of the account. It closes no connection: the reader enforces the budget before it reads further.
 func (s *Account) countLocked(streams, asked int, heads, got int64) {
 	before := s.holdsLocked()
 	s.streams += streams
-	s.asked += asked
+	s.halfClosed += asked
 	s.heads += heads
 	s.got += got
 	s.of.total.Add(s.holdsLocked() - before)
@@ -273,14 +273,14 @@ func (s *Account) change(f func()) {
 	total := s.of.total.Add(n) // within the lock: the charges of an ended connection are complete
 	s.mu.Unlock()
 	if n > 0 && total > s.of.most {
-		s.of.makeRoom()
+		s.of.enforceBudget()
 	}
 }
 
 // holdsLocked returns the bytes that the account holds. It is never negative: handlers take decompressed bytes, which may be more than
 // came.
 func (s *Account) holdsLocked() int64 {
-	return max(s.got-s.taken, 0) + s.heads + s.out + int64(s.streams)*limits.EtcdStreamBytes + int64(s.asked)*limits.EtcdAskedBytes
+	return max(s.got-s.taken, 0) + s.heads + s.out + int64(s.streams)*limits.EtcdStreamBytes + int64(s.halfClosed)*limits.EtcdAskedBytes
 }
 
 // Charge counts bytes that wait to be written; negative when they are written or dropped.
@@ -304,14 +304,14 @@ func (s *Account) CountHTTP(n int) {
 	s.web += n
 }
 
-func (s *Account) held() int64 {
+func (s *Account) heldBytes() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.holdsLocked()
 }
 
-// makeRoom closes connections until the budget is met.
-func (m *Accounts) makeRoom() {
+// enforceBudget closes connections until the budget is met.
+func (m *Accounts) enforceBudget() {
 	for m.closeLargest() {
 	}
 }
@@ -342,7 +342,7 @@ func (m *Accounts) largest() (worst *Account, most int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for s := range m.accounts {
-		if n := s.held(); n > most {
+		if n := s.heldBytes(); n > most {
 			worst, most = s, n
 		}
 	}
@@ -355,7 +355,7 @@ func AccountOf(ctx context.Context) *Account {
 	if !ok {
 		return nil
 	}
-	if a, ok := p.AuthInfo.(AuthInfo); ok {
+	if a, ok := p.AuthInfo.(authInfo); ok {
 		return a.account
 	}
 	return nil
@@ -377,8 +377,8 @@ func (s *Account) Name() string {
 	return cmp.Or(s.user, s.pacing.client)
 }
 
-// AuthInfo is a peer's identity, with the connection's account.
-type AuthInfo struct {
+// authInfo is a peer's identity, with the connection's account.
+type authInfo struct {
 	credentials.AuthInfo
 	account *Account
 }
@@ -389,7 +389,7 @@ func Secure(ctx context.Context) bool {
 	if !ok {
 		return false
 	}
-	a, _ := p.AuthInfo.(AuthInfo)
+	a, _ := p.AuthInfo.(authInfo)
 	_, secure := a.AuthInfo.(credentials.TLSInfo)
 	return secure
 }

@@ -7,6 +7,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"net"
 	"net/http"
 	"slices"
@@ -40,29 +42,29 @@ import (
 // Rules:
 //
 //  1. A connection counts from its acceptance until it is closed. At most p.most are open. A further connection takes the
-//     place of another (makePlaceLocked), or is refused in its own protocol and closed.
+//     place of another (evictLocked), or is refused in its own protocol and closed.
 //  2. A connection must identify its protocol within limits.Etcd.Handshake. When all places are taken, the connection that has been
 //     unidentified for longest is evicted.
 //
 // The metrics-only addresses have a Port of their own, without gRPC, so that clients and supervisors never evict each other.
 type Port struct {
 	// Constant.
-	config     Config
-	most       int           // limit of connections
-	idle       time.Duration // idle time after which another connection of the same client may evict one
-	each       time.Duration // shortest interval between two searches for an idle connection
-	grpc       *handed       // nil: the port serves HTTP/1.1 alone
-	http       *handed
-	handshakes admit.Slots // TLS handshakes in computation
+	config         Config
+	most           int           // limit of connections
+	idle           time.Duration // idle time after which another connection of the same client may evict one
+	searchInterval time.Duration // shortest interval between two searches for an idle connection
+	grpc           *connListener // nil: the port serves HTTP/1.1 alone
+	http           *connListener
+	handshakes     admit.Slots // TLS handshakes in computation
 
 	refused refusals
 
-	mu      sync.Mutex
-	closed  bool
-	conns   map[*conn]struct{}
-	clients map[string]map[*conn]struct{} // the same, by client
-	fresh   []*conn                       // not identified yet, oldest first
-	placed  time.Time                     // last search for an idle connection
+	mu           sync.Mutex
+	closed       bool
+	conns        map[*conn]struct{}
+	clients      map[string]map[*conn]struct{} // the same, by client
+	unidentified []*conn                       // not identified yet, oldest first
+	lastSearch   time.Time                     // last search for an idle connection
 }
 
 // Config configures a port.
@@ -88,13 +90,13 @@ type Listener struct {
 // NewClientPort makes the port for clients.
 func NewClientPort(c Config) *Port {
 	p := newPort(c)
-	p.most, p.idle, p.each = c.Limits.Connections, c.Limits.PlaceIdle, limits.EtcdPlaceEach
+	p.most, p.idle, p.searchInterval = c.Limits.Connections, c.Limits.PlaceIdle, limits.EtcdPlaceEach
 	p.grpc = newHanded(c.Listeners[0].Addr())
 	return p
 }
 
-// NewMetricsPort makes a port for HTTP alone, with at most so many connections: of metrics and health, or of the dashboard. When it is full, a connection is evicted for a new one immediately, even after a short idle
-// time (makePlaceLocked). The search costs little, since connections are few.
+// NewMetricsPort makes a port for HTTP alone, with at most so many connections: of metrics and health, or of the dashboard. If it is full, a
+// new connection evicts an idle one at once, however short it was idle (evictLocked). The search costs little, since connections are few.
 func NewMetricsPort(c Config, most int) *Port {
 	p := newPort(c)
 	p.most = most
@@ -128,7 +130,7 @@ func (p *Port) Close() {
 		for _, l := range p.config.Listeners {
 			_ = l.Close()
 		}
-		for _, c := range p.fresh {
+		for _, c := range p.unidentified {
 			_ = c.Conn.Close()
 		}
 	}
@@ -169,13 +171,13 @@ func (p *Port) accept(running *sync.WaitGroup, from *Listener) {
 			_ = raw.Close()
 			continue
 		}
-		c.heard.Set(time.Now())
+		c.lastReceived.Set(time.Now())
 		full, ok := p.enter(c)
 		if !ok {
 			_ = raw.Close()
 			continue
 		}
-		running.Go(func() { p.tellApart(c, full) })
+		running.Go(func() { p.serve(c, full) })
 	}
 }
 
@@ -188,14 +190,14 @@ func (p *Port) enter(c *conn) (full, ok bool) {
 		return false, false
 	}
 	if len(p.conns) >= p.most {
-		p.makePlaceLocked(c.client, time.Now())
+		p.evictLocked(c.client, time.Now())
 	}
 	if len(p.conns) >= p.most+limits.ClientConnectionsOver {
-		if len(p.fresh) == 0 {
+		if len(p.unidentified) == 0 {
 			return false, false
 		}
-		_ = p.fresh[0].Conn.Close() // its goroutine releases the place
-		p.fresh = slices.Delete(p.fresh, 0, 1)
+		_ = p.unidentified[0].Conn.Close() // its goroutine releases the place
+		p.unidentified = slices.Delete(p.unidentified, 0, 1)
 	}
 	full = len(p.conns) >= p.most
 	p.conns[c] = struct{}{}
@@ -203,52 +205,26 @@ func (p *Port) enter(c *conn) (full, ok bool) {
 		p.clients[c.client] = map[*conn]struct{}{}
 	}
 	p.clients[c.client][c] = struct{}{}
-	p.fresh = append(p.fresh, c)
+	p.unidentified = append(p.unidentified, c)
 	return full, true
 }
 
-// makePlaceLocked evicts a connection of a full port in favour of a client's new connection, if the rules allow it.
-//
-//  1. If another client has most connections, and at least two more than this client, then one of its connections is evicted: no client
-//     keeps out the others. A connection without a request goes first, and among those the one idle for longest.
-//  2. Otherwise this client's longest idle connection is evicted, if it serves no request and has been idle for at least p.idle. In the
-//     metrics-only port it may be any client's: otherwise hosts with one idle connection each would keep out all probes.
-//
-// The search visits each connection, and is therefore made at most once in p.each.
-func (p *Port) makePlaceLocked(client string, now time.Time) {
-	if now.Sub(p.placed) < p.each {
+// evictLocked evicts a connection of a full port in favour of a client's new connection, if [admit.Evict] finds one. In the metrics-only
+// port an unused connection may be any client's: otherwise hosts with one idle connection each would keep out all probes. The search visits
+// each connection, and is therefore made at most once in p.searchInterval.
+func (p *Port) evictLocked(client string, now time.Time) {
+	if now.Sub(p.lastSearch) < p.searchInterval {
 		return
 	}
-	p.placed = now
-	own := len(p.clients[client])
-	from := p.clients[client]
-	for _, all := range p.clients {
-		if len(all) > len(from) {
-			from = all
-		}
+	p.lastSearch = now
+	unused := p.clients[client]
+	if p.grpc == nil { // the metrics-only port
+		unused = p.conns
 	}
-	others := len(from) > own+1
-	if !others {
-		from = p.clients[client]
-		if p.grpc == nil { // the metrics-only port
-			from = p.conns
-		}
-	}
-	var worst *conn
-	var busy bool
-	var longest time.Duration
-	for c := range from {
-		serves, idle := c.serves(), c.heard.Ago(now)
-		if !others && (serves || idle < p.idle) {
-			continue
-		}
-		if worst == nil || busy && !serves || busy == serves && idle > longest {
-			worst, busy, longest = c, serves, idle
-		}
-	}
-	if worst != nil {
-		p.leaveLocked(worst)
-		_ = worst.Conn.Close()
+	c, ok := admit.Evict(maps.Values(p.clients), len(p.clients[client]), unused, p.idle, func(c *conn) time.Duration { return c.idle(now) })
+	if ok {
+		p.leaveLocked(c)
+		_ = c.Conn.Close()
 	}
 }
 
@@ -284,11 +260,11 @@ func (p *Port) Clients() (all []kv.ClientLoad) {
 	return all
 }
 
-// known records that a connection's protocol is identified.
-func (p *Port) known(c *conn) {
+// markIdentified records that a connection's protocol is identified.
+func (p *Port) markIdentified(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.fresh = slices.DeleteFunc(p.fresh, func(other *conn) bool { return other == c })
+	p.unidentified = slices.DeleteFunc(p.unidentified, func(other *conn) bool { return other == c })
 }
 
 func (p *Port) leave(c *conn) {
@@ -304,12 +280,12 @@ func (p *Port) leaveLocked(c *conn) {
 	if len(p.clients[c.client]) == 0 {
 		delete(p.clients, c.client)
 	}
-	p.fresh = slices.DeleteFunc(p.fresh, func(other *conn) bool { return other == c })
+	p.unidentified = slices.DeleteFunc(p.unidentified, func(other *conn) bool { return other == c })
 }
 
-// tellApart detects a connection's protocol and hands the connection to its server, or closes it.
-func (p *Port) tellApart(c *conn, full bool) {
-	if err := p.hand(c, full); err != nil {
+// serve gives a connection to the server of its protocol, or closes it.
+func (p *Port) serve(c *conn, full bool) {
+	if err := p.identify(c, full); err != nil {
 		_ = c.Close()
 		if !full {
 			p.refused.add(c.client, time.Now())
@@ -323,10 +299,10 @@ func (p *Port) tellApart(c *conn, full bool) {
 // quiet tells whether the end of a connection is not logged: port scans end this way.
 func quiet(err error) bool {
 	var timeout net.Error
-	return errors.Is(err, net.ErrClosed) || errors.Is(err, errGone) || errors.As(err, &timeout) && timeout.Timeout()
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, errClosedEarly) || errors.As(err, &timeout) && timeout.Timeout()
 }
 
-var errGone = errors.New("it was closed by the other side before anything came")
+var errClosedEarly = errors.New("it was closed by the other side before anything came")
 
 // The first bytes that identify a protocol.
 const (
@@ -334,12 +310,13 @@ const (
 	preface   = "PRI"
 )
 
-func (p *Port) hand(c *conn, full bool) error {
+// identify detects a connection's protocol and gives the connection to the server of that protocol.
+func (p *Port) identify(c *conn, full bool) error {
 	_ = c.Conn.SetDeadline(time.Now().Add(p.config.Limits.Handshake))
 	c.in = bufio.NewReaderSize(c.Conn, 64)
 	first, err := c.in.Peek(1)
 	if err != nil {
-		return errors.Join(errGone, err)
+		return errors.Join(errClosedEarly, err)
 	}
 	over := net.Conn(c)
 	h2, user := false, ""
@@ -363,11 +340,11 @@ func (p *Port) hand(c *conn, full bool) error {
 		}
 		begin, err := c.in.Peek(len(preface))
 		if err != nil {
-			return errors.Join(errGone, err)
+			return errors.Join(errClosedEarly, err)
 		}
 		h2 = string(begin) == preface
 	}
-	p.known(c)
+	p.markIdentified(c)
 	why := ""
 	switch {
 	case full && p.grpc == nil:
@@ -389,21 +366,21 @@ func (p *Port) hand(c *conn, full bool) error {
 	p.refused.serve(c.client, 1)
 	c.account.Store(own)
 	if !h2 {
-		return p.http.give(told{Conn: over, auth: AuthInfo{auth, own}, account: own})
+		return p.http.deliver(identifiedConn{Conn: over, auth: authInfo{auth, own}, account: own})
 	}
 	if !p.config.BeginGRPC() {
 		return net.ErrClosed
 	}
-	return p.grpc.give(told{Conn: over, auth: AuthInfo{auth, own}, account: own, grpc: true})
+	return p.grpc.deliver(identifiedConn{Conn: over, auth: authInfo{auth, own}, account: own, grpc: true})
 }
 
 // handshake runs the TLS handshake. It holds a slot of the semaphore while this side computes, and none while it waits for the other side:
 // abandoned handshakes block no other client.
 func (p *Port) handshake(c *conn) (net.Conn, tls.ConnectionState, error) {
 	p.handshakes <- struct{}{}
-	c.place = p.handshakes
+	c.handshakeSlot = p.handshakes
 	defer func() {
-		c.place = nil
+		c.handshakeSlot = nil
 		p.handshakes.Release()
 	}()
 	secure := tls.Server(c, c.from.TLS)
@@ -431,15 +408,15 @@ func refuse(c net.Conn, h2 bool, why string) {
 // conn is a connection that replays to its server the first bytes, which the detection has read.
 type conn struct {
 	net.Conn
-	port   *Port
-	from   *Listener
-	client string        // the client's address (clientAt)
-	in     *bufio.Reader // nil after it is drained
-	once   sync.Once
-	heard  wire.Moment // time of the last received bytes
+	port         *Port
+	from         *Listener
+	client       string        // the client's address (clientAt)
+	in           *bufio.Reader // nil after it is drained
+	once         sync.Once
+	lastReceived wire.Moment // time of the last received bytes
 
-	place   admit.Slots             // holds this connection's slot during a handshake; owned by its goroutine
-	account atomic.Pointer[Account] // set when the protocol is identified
+	handshakeSlot admit.Slots             // holds this connection's slot during a handshake; owned by its goroutine
+	account       atomic.Pointer[Account] // set when the protocol is identified
 }
 
 func (c *conn) Read(b []byte) (int, error) {
@@ -449,19 +426,22 @@ func (c *conn) Read(b []byte) (int, error) {
 		}
 		c.in = nil
 	}
-	if c.place != nil {
-		<-c.place
-		defer func() { c.place <- struct{}{} }()
+	if c.handshakeSlot != nil {
+		<-c.handshakeSlot
+		defer func() { c.handshakeSlot <- struct{}{} }()
 	}
 	n, err := c.Conn.Read(b)
-	c.heard.Set(time.Now())
+	c.lastReceived.Set(time.Now())
 	return n, err
 }
 
-// serves tells whether the connection has an unanswered request.
-func (c *conn) serves() bool {
-	s := c.account.Load()
-	return s != nil && s.open()
+// idle returns the time since the last received bytes: negative while the connection has an unanswered request.
+func (c *conn) idle(now time.Time) time.Duration {
+	d := c.lastReceived.Ago(now)
+	if s := c.account.Load(); s != nil && s.open() {
+		return d - math.MaxInt64
+	}
+	return d
 }
 
 func (c *conn) Close() error {
@@ -476,8 +456,8 @@ func (c *conn) Close() error {
 	return err
 }
 
-// told is an identified connection, with its peer's identity.
-type told struct {
+// identifiedConn is an identified connection, with its peer's identity.
+type identifiedConn struct {
 	net.Conn
 	auth    credentials.AuthInfo
 	account *Account
@@ -485,32 +465,32 @@ type told struct {
 }
 
 // Read waits first while the client has sent too much. Its earlier frames are handled.
-func (t told) Read(b []byte) (int, error) {
+func (t identifiedConn) Read(b []byte) (int, error) {
 	if t.grpc {
-		t.account.of.makeRoom()
+		t.account.of.enforceBudget()
 		t.account.pace()
 		t.account.throttle(limits.EtcdServedWait)
-		if t.account.behind() || t.account.overloads() {
-			b = b[:min(len(b), behindBytes)]
+		if t.account.overRate() || t.account.overloads() {
+			b = b[:min(len(b), throttledReadBytes)]
 		}
 	}
 	return t.Conn.Read(b)
 }
 
 // Ledger returns the connection's account.
-func (t told) Ledger() h2.Ledger { return t.account }
+func (t identifiedConn) Ledger() h2.Ledger { return t.account }
 
-// behindBytes is the read size of a throttled connection: some ten requests with resets, some twenty without.
-const behindBytes = 1 << 10
+// throttledReadBytes is the read size of a throttled connection: some ten requests with resets, some twenty without.
+const throttledReadBytes = 1 << 10
 
-func (t told) Write(b []byte) (int, error) {
+func (t identifiedConn) Write(b []byte) (int, error) {
 	n, err := t.Conn.Write(b)
 	t.account.sent.Add(int64(n))
 	return n, err
 }
 
 // Trier returns a function that writes as much as the kernel takes at once; nil with TLS.
-func (t told) Trier() func([]byte) int {
+func (t identifiedConn) Trier() func([]byte) int {
 	c, ok := t.Conn.(*conn)
 	if !ok {
 		return nil
@@ -534,19 +514,19 @@ func (t told) Trier() func([]byte) int {
 	}
 }
 
-// handed is a listener of identified connections.
-type handed struct {
+// connListener is a listener of identified connections.
+type connListener struct {
 	addr  net.Addr
-	conns chan told
+	conns chan identifiedConn
 	over  chan struct{}
 	once  sync.Once
 }
 
-func newHanded(addr net.Addr) *handed {
-	return &handed{addr: addr, conns: make(chan told), over: make(chan struct{})}
+func newHanded(addr net.Addr) *connListener {
+	return &connListener{addr: addr, conns: make(chan identifiedConn), over: make(chan struct{})}
 }
 
-func (h *handed) give(c told) error {
+func (h *connListener) deliver(c identifiedConn) error {
 	select {
 	case h.conns <- c:
 		return nil
@@ -556,7 +536,7 @@ func (h *handed) give(c told) error {
 }
 
 // Accept implements net.Listener.
-func (h *handed) Accept() (net.Conn, error) {
+func (h *connListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-h.conns:
 		return c, nil
@@ -566,13 +546,13 @@ func (h *handed) Accept() (net.Conn, error) {
 }
 
 // Close implements net.Listener.
-func (h *handed) Close() error {
+func (h *connListener) Close() error {
 	h.once.Do(func() { close(h.over) })
 	return nil
 }
 
 // Addr implements net.Listener.
-func (h *handed) Addr() net.Addr { return h.addr }
+func (h *connListener) Addr() net.Addr { return h.addr }
 
 // plainText says that a connection has no TLS.
 type plainText struct{}
@@ -582,7 +562,7 @@ func (plainText) AuthType() string { return "insecure" }
 
 // ConnContext attaches the connection's identity to the context of an HTTP request, as for a gRPC request.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
-	known, ok := c.(told)
+	known, ok := c.(identifiedConn)
 	if !ok {
 		return ctx
 	}

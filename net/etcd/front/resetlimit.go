@@ -34,8 +34,8 @@ type recentCounts struct {
 
 type recentCount struct{ last, now int }
 
-// turn drops counts older than the last second.
-func (l *recentCounts) turn(second int64) {
+// advance drops counts older than the last second.
+func (l *recentCounts) advance(second int64) {
 	ago := second - l.second
 	if ago == 0 {
 		return
@@ -124,7 +124,7 @@ type refusals struct {
 func (r *refusals) add(client string, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.recent.turn(now.Unix())
+	r.recent.advance(now.Unix())
 	r.recent.of(client).now++
 }
 
@@ -132,7 +132,7 @@ func (r *refusals) add(client string, now time.Time) {
 func (r *refusals) tooMany(client string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.recent.turn(now.Unix())
+	r.recent.advance(now.Unix())
 	c := r.recent.clients[client]
 	if c == nil || max(c.last, c.now) < limits.EtcdRefused || r.served[client] > 0 {
 		return false
@@ -168,7 +168,7 @@ func (r *resetLimit) wait(p *pacing, now time.Time) time.Duration {
 func (r *resetLimit) each(p *pacing, second int64) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.recent.turn(second)
+	r.recent.advance(second)
 	c := r.recent.of(p.client)
 	if p.counted != second {
 		p.counted = second
@@ -194,7 +194,7 @@ func (s *Account) pace() {
 	}
 }
 
-// behind tells whether the connection exceeded its rate in the last second: it is then read in small pieces, for frequent, short waits.
-func (s *Account) behind() bool {
+// overRate tells whether the connection exceeded its rate in the last second: it is then read in small pieces, for frequent, short waits.
+func (s *Account) overRate() bool {
 	return !s.pacing.paced.IsZero() && time.Since(s.pacing.paced) < time.Second/2
 }

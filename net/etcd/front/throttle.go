@@ -21,11 +21,11 @@ import (
 // overloads tells whether the connection has too many requests in service.
 func (s *Account) overloads() bool {
 	return s.serving.Load() > limits.EtcdServedFew && s.of.serving.Load() > limits.EtcdServed ||
-		s.of.servedBytes.Load() > limits.EtcdServedBytes && s.brought() > limits.EtcdServedBytesFew
+		s.of.servedBytes.Load() > limits.EtcdServedBytes && s.requestBytes() > limits.EtcdServedBytesFew
 }
 
-// brought is the bytes of the connection's unanswered requests, partial ones included.
-func (s *Account) brought() int64 {
+// requestBytes is the bytes of the connection's unanswered requests, partial ones included.
+func (s *Account) requestBytes() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.servedBytes + max(s.got-s.taken, 0)

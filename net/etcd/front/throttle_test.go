@@ -18,7 +18,7 @@ import (
 func TestServed(t *testing.T) {
 	m := NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
 	begin := func() *Account { return m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
-	ask := func(s *Account, c *h2.StreamCharge) { s.Begin(c, 10); s.Asked(c, 0) }
+	ask := func(s *Account, c *h2.StreamCharge) { s.Begin(c, 10); s.HalfClosed(c, 0) }
 	greedy, modest := begin(), begin()
 	for range limits.EtcdServed {
 		ask(greedy, new(h2.StreamCharge))
@@ -93,7 +93,7 @@ func TestServedBytes(t *testing.T) {
 	ask := func(s *Account, c *h2.StreamCharge, bytes int) {
 		s.Begin(c, 10)
 		s.Data(c, bytes/2)
-		s.Asked(c, bytes-bytes/2)
+		s.HalfClosed(c, bytes-bytes/2)
 	}
 	greedy, half, modest := begin(), begin(), begin()
 	var one h2.StreamCharge

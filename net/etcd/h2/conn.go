@@ -39,46 +39,46 @@ type conn struct {
 	in          *bufio.Reader
 	framer      *http2.Framer
 	heads       heads
-	block       []byte // of a header block that is not whole
+	block       []byte // of an incomplete header block
 	last        uint32 // the highest stream that the client has begun
 	taken       int    // bytes whose connection window is not returned
 	pings       pings
 	established bool    // the client's first settings have come
-	asked       *stream // whose request is whole, and may be served without a goroutine
+	batched     *stream // its request is complete, and may be served without a goroutine
 
-	mu       sync.Mutex
-	wake     sync.Cond // the writer has something to do, or the reader may continue
-	streams  map[uint32]*stream
-	out      []byte     // encoded frames
-	ends     []*stream  // that have frames to write that need no window
-	ready    []*stream  // that have data to write and window for it, in turns
-	handlers int        // that run
-	window   int64      // that the client grants
-	initial  int64      // of new streams
-	frame    int        // the client's limit of a frame
-	table    uint32     // the client's limit of its header table
-	shrinks  int        // how often that has become smaller since the last header block
-	going    byte       // see drain
-	writing  bool       // somebody writes
-	spare    []byte     // for out
-	try      tryFunc    // nil: nothing is written without waiting
-	over     error      // the connection has ended
-	heardAt  time.Time  // the last frame
-	pinged   bool       // the server's ping is not answered
-	answered bool       // a part of an answer was written since the client's last ping
-	resets   [16]uint32 // the latest streams that the server has reset
-	reset    int        // how many there were
+	mu         sync.Mutex
+	wake       sync.Cond // the writer has something to do, or the reader may continue
+	streams    map[uint32]*stream
+	out        []byte     // encoded frames
+	ends       []*stream  // that have frames to write that need no window
+	ready      []*stream  // that have data to write and window for it, in turns
+	handlers   int        // that run
+	window     int64      // that the client grants
+	initial    int64      // of new streams
+	frame      int        // the client's limit of a frame
+	table      uint32     // the client's limit of its header table
+	shrinks    int        // how often that has become smaller since the last header block
+	drainState byte       // see drain
+	writing    bool       // a goroutine writes
+	spare      []byte     // for out
+	try        tryFunc    // nil: nothing is written without waiting
+	over       error      // the connection has ended
+	lastFrame  time.Time  // the last frame
+	pinged     bool       // the server's ping is not answered
+	answered   bool       // a part of an answer was written since the client's last ping
+	resets     [16]uint32 // the latest streams that the server has reset
+	reset      int        // how many there were
 }
 
 // The states of a connection's graceful end: none, GOAWAY is sent for later streams, and no other stream is taken.
 const (
-	stays = iota
-	leaves
-	left
+	notDraining = iota
+	drainBegun
+	drainFinished
 )
 
 func newConn(s *Server, nc net.Conn, from *peer.Peer) *conn {
-	c := &conn{server: s, nc: nc, ledger: noLedger{}, streams: map[uint32]*stream{}, window: 65535, initial: 65535, table: 4096, frame: frameMost, heardAt: time.Now()}
+	c := &conn{server: s, nc: nc, ledger: noLedger{}, streams: map[uint32]*stream{}, window: 65535, initial: 65535, table: 4096, frame: frameMost, lastFrame: time.Now()}
 	c.wake.L = &c.mu
 	if l, ok := nc.(interface{ Ledger() Ledger }); ok {
 		c.ledger = l.Ledger()
@@ -103,7 +103,7 @@ func (c *conn) run() {
 	var writer sync.WaitGroup
 	writer.Go(c.write)
 	err := c.read()
-	c.goodbye(err)
+	c.sendGoAway(err)
 	c.end(err)
 	writer.Wait()
 	_ = c.nc.Close()
@@ -123,7 +123,7 @@ func (c *conn) endLocked(why error) {
 	c.over = why
 	c.cancel()
 	for _, s := range c.streams {
-		s.dropLocked(why)
+		s.dropLocked()
 	}
 	clear(c.streams)
 	c.ends, c.ready = nil, nil
@@ -135,8 +135,8 @@ func (c *conn) endLocked(why error) {
 	}
 }
 
-// goodbye tells the client about its error.
-func (c *conn) goodbye(err error) {
+// sendGoAway tells the client of its own protocol error.
+func (c *conn) sendGoAway(err error) {
 	code, isOne := http2.ErrCodeNo, false
 	var broken http2.ConnectionError
 	switch {
@@ -165,20 +165,20 @@ func (c *conn) goAwayLocked(last uint32, code http2.ErrCode, why string) {
 func (c *conn) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.going != stays || c.over != nil {
+	if c.drainState != notDraining || c.over != nil {
 		return
 	}
-	c.going = leaves
+	c.drainState = drainBegun
 	c.goAwayLocked(math.MaxInt32, http2.ErrCodeNo, "graceful_stop")
 	c.out = append(appendFrame(c.out, http2.FramePing, 0, 0, 8), drainPing[:]...)
-	time.AfterFunc(drainWait, c.leave)
+	time.AfterFunc(drainWait, c.finishDrain)
 }
 
-// look pings a client that has been silent for long, and ends its connection if there is no answer.
-func (c *conn) look(now time.Time) {
+// checkIdle pings a client that has been silent for long, and ends its connection if there is no answer.
+func (c *conn) checkIdle(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch silent := now.Sub(c.heardAt); {
+	switch silent := now.Sub(c.lastFrame); {
 	case c.over != nil || silent < c.server.config.PingAfter:
 	case !c.pinged:
 		c.pinged = true
@@ -196,19 +196,19 @@ var (
 
 var drainPing = [8]byte{'d', 'r', 'a', 'i', 'n'}
 
-// leave takes no other stream.
-func (c *conn) leave() {
+// finishDrain refuses later streams.
+func (c *conn) finishDrain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.going == leaves && c.over == nil {
-		c.going = left
+	if c.drainState == drainBegun && c.over == nil {
+		c.drainState = drainFinished
 		c.goAwayLocked(c.last, http2.ErrCodeNo, "graceful_stop")
-		c.leftLocked()
+		c.endIfDrainedLocked()
 	}
 }
 
-func (c *conn) leftLocked() {
-	if c.going == left && len(c.streams) == 0 {
+func (c *conn) endIfDrainedLocked() {
+	if c.drainState == drainFinished && len(c.streams) == 0 {
 		c.endLocked(net.ErrClosed)
 	}
 }
@@ -242,11 +242,11 @@ func (c *conn) read() error {
 		if err != nil {
 			return err
 		}
-		if s := c.asked; s != nil {
-			c.asked = nil
+		if s := c.batched; s != nil {
+			c.batched = nil
 			r := (*Request)(s)
 			r.Contain(func() {
-				if !s.head.method.batched(r, s.whole[0]) {
+				if !s.head.method.batched(r, s.messages[0]) {
 					r.Serve()
 				}
 			})
@@ -287,7 +287,7 @@ func (c *conn) overflowsLocked() bool {
 func (c *conn) await() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.heardAt, c.pinged = time.Now(), false
+	c.lastFrame, c.pinged = time.Now(), false
 	for c.overflowsLocked() && c.over == nil {
 		c.wake.Wait()
 	}
@@ -339,7 +339,7 @@ func (c *conn) take(f http2.Frame) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if s := c.streams[head.StreamID]; s != nil {
-			c.forgetLocked(s, errReset)
+			c.forgetLocked(s)
 		}
 	case *http2.SettingsFrame:
 		c.ledger.Idle()
@@ -357,8 +357,6 @@ func (c *conn) take(f http2.Frame) error {
 	}
 	return nil
 }
-
-var errReset = errors.New("the client has reset the stream")
 
 func (c *conn) settings(f *http2.SettingsFrame) error {
 	if f.IsAck() {
@@ -425,7 +423,7 @@ func (c *conn) windowUpdate(id uint32, n int64) error {
 func (c *conn) ping(f *http2.PingFrame) error {
 	if f.IsAck() {
 		if f.Data == drainPing {
-			c.leave()
+			c.finishDrain()
 		}
 		return nil
 	}
@@ -444,7 +442,7 @@ func (c *conn) resetLocked(id uint32, code http2.ErrCode) {
 	c.ledger.Reset()
 	c.appendResetLocked(id, code)
 	if s := c.streams[id]; s != nil {
-		c.forgetLocked(s, errReset)
+		c.forgetLocked(s)
 	}
 	c.wake.Broadcast()
 }
@@ -456,11 +454,11 @@ func (c *conn) appendResetLocked(id uint32, code http2.ErrCode) {
 }
 
 // forgetLocked drops a stream.
-func (c *conn) forgetLocked(s *stream, why error) {
-	s.dropLocked(why)
+func (c *conn) forgetLocked(s *stream) {
+	s.dropLocked()
 	c.ledger.Over(&s.charge)
 	delete(c.streams, s.id)
-	c.leftLocked()
+	c.endIfDrainedLocked()
 }
 
 // data takes a frame of a request's message.
@@ -494,7 +492,7 @@ func (c *conn) data(f *http2.DataFrame) error {
 		return nil
 	}
 	if f.StreamEnded() {
-		c.ledger.Asked(&s.charge, size)
+		c.ledger.HalfClosed(&s.charge, size)
 	} else {
 		c.ledger.Data(&s.charge, size)
 	}
@@ -536,7 +534,7 @@ func (c *conn) headers(id uint32, part []byte, whole, ends bool) error {
 	switch {
 	case c.over != nil:
 		return c.over
-	case c.going == left:
+	case c.drainState == drainFinished:
 		return nil // the client knows that it is not served
 	case len(c.streams) >= int(c.server.config.Streams):
 		c.resetLocked(id, http2.ErrCodeRefusedStream)
@@ -547,7 +545,7 @@ func (c *conn) headers(id uint32, part []byte, whole, ends bool) error {
 	}
 	s := &stream{c: c, id: id, head: h, window: c.initial}
 	if h.method.batched == nil {
-		s.wake, s.room = make(chan struct{}, 1), make(chan struct{}, 1)
+		s.wake, s.writable = make(chan struct{}, 1), make(chan struct{}, 1)
 	}
 	if s.wrongLength(0, ends) {
 		c.resetLocked(id, http2.ErrCodeProtocol)
@@ -556,7 +554,7 @@ func (c *conn) headers(id uint32, part []byte, whole, ends bool) error {
 	c.streams[id] = s
 	c.ledger.Begin(&s.charge, len(part))
 	if ends {
-		c.ledger.Asked(&s.charge, 0)
+		c.ledger.HalfClosed(&s.charge, 0)
 	}
 	s.beginLocked(ends)
 	return nil
@@ -575,7 +573,7 @@ func (c *conn) trailers(id uint32, h *head, ends bool) error {
 	case !ends || h.pseudo || s.wrongLength(0, true):
 		c.resetLocked(id, http2.ErrCodeProtocol)
 	default:
-		c.ledger.Asked(&s.charge, 0)
+		c.ledger.HalfClosed(&s.charge, 0)
 		s.receiveLocked(nil, true)
 	}
 	return nil

@@ -1,5 +1,5 @@
-// Package h2 serves gRPC's methods over HTTP/2 (RFC 9113), in place of grpc-go's server. Package http2 of golang.org/x/net parses frames, and
-// its package hpack parses header blocks; streams, windows, scheduling and gRPC's messages are here.
+// Package h2 serves gRPC's methods over HTTP/2 (RFC 9113), in place of grpc-go's server. Package http2 of golang.org/x/net parses frames,
+// and its package hpack parses header blocks; streams, windows, scheduling and gRPC's messages are here.
 //
 // # A connection
 //
@@ -20,7 +20,7 @@
 //
 //   - A function in [Config].Batched serves a unary method's request in the reader, and returns at once. It answers then or later, in a
 //     [Batch] with other answers. A request whose deadline passes meanwhile is answered when it does.
-//   - Every other unary request runs its handler of [grpc.ServiceDesc] in a goroutine once its message is whole.
+//   - Every other unary request runs its handler of [grpc.ServiceDesc] in a goroutine once its message is complete.
 //   - A streaming method runs its handler from the header block on.
 //
 // A handler that panics costs its request alone. A request that its client resets ends its context; a connection with Config.Streams
@@ -35,8 +35,8 @@
 //
 // # The ledger
 //
-// A connection may bring a [Ledger]. It is told of each stream when it begins, when data come, when the client has ended its side, when the
-// answer begins, and when the stream is over; and of resets and of frames that ask for nothing. Package front bounds clients by it.
+// A connection may bring a [Ledger]. It counts each stream when it begins, when data come, when the client has ended its side (half closed),
+// when the answer begins, and at its end; also resets, and frames without a request. Package front bounds clients by it.
 //
 // # Bounds
 //
@@ -51,9 +51,9 @@
 //
 // # Differences from grpc-go
 //
-// Where RFC 9113 requires an error for a malformed request, there is one: grpc-go serves some of them (a length that does not match the data,
-// fields of HTTP/1.1). The first message of a unary request is the request; later ones are dropped. There is no compression: a compressed
-// message is refused in grpc-go's words.
+// Where RFC 9113 requires an error for a malformed request, there is one: grpc-go serves some of them (a length that does not match the
+// data, fields of HTTP/1.1). The first message of a unary request is the request; later ones are dropped. There is no compression: a
+// compressed message is refused in grpc-go's words.
 //
 // # Invariants
 //

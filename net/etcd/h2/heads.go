@@ -279,8 +279,8 @@ func binaryOf(s string) ([]byte, error) {
 	return base64.RawStdEncoding.DecodeString(s)
 }
 
-// appendHead appends a header block's field, as a literal that no table keeps: the encoder has no state.
-func appendHead(dst []byte, name, value string) []byte {
+// appendField appends a header block's field, as a literal that no table keeps: the encoder has no state.
+func appendField(dst []byte, name, value string) []byte {
 	dst = append(dst, 0)
 	dst = appendText(dst, name)
 	return appendText(dst, value)
@@ -313,7 +313,7 @@ func appendMetadata(dst []byte, md metadata.MD) []byte {
 			if strings.HasSuffix(name, "-bin") {
 				value = base64.RawStdEncoding.EncodeToString([]byte(value))
 			}
-			dst = appendHead(dst, name, value)
+			dst = appendField(dst, name, value)
 		}
 	}
 	return dst

@@ -73,7 +73,7 @@ func TestLastAnswerOfDrain(t *testing.T) {
 	client, server := net.Pipe()
 	c := bare(t, server)
 	c.out = nil
-	c.going = left
+	c.drainState = drainFinished
 	s := answering(c, 1, mem.SliceBuffer(make([]byte, 10)))
 	c.mu.Lock()
 	s.finishLocked(nil)
@@ -97,15 +97,15 @@ func TestEmptyMessagesWait(t *testing.T) {
 	defer c.mu.Unlock()
 	for range 1000 {
 		if s.held += len(some); s.held > streamWindow {
-			if most := streamWindow/messageHead + 1000; len(s.whole) > most {
-				t.Fatalf("%d messages wait, one window has %d", len(s.whole), most)
+			if most := streamWindow/messageHead + 1000; len(s.messages) > most {
+				t.Fatalf("%d messages wait, one window has %d", len(s.messages), most)
 			}
 			return
 		}
 		s.receiveLocked(some, false)
 		c.out = c.out[:0]
 	}
-	t.Fatalf("%d messages wait", len(s.whole))
+	t.Fatalf("%d messages wait", len(s.messages))
 }
 
 // TestReadsWithAllStreams opens as many streams as a client may have: the connection is still read.
@@ -122,7 +122,7 @@ func TestReadsWithAllStreams(t *testing.T) {
 		_ = f.WriteSettings()
 		var block []byte
 		for _, one := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", "/s/Wait"}, {":authority", "a"}, {"content-type", "application/grpc"}} {
-			block = appendHead(block, one[0], one[1])
+			block = appendField(block, one[0], one[1])
 		}
 		for id := range uint32(2) {
 			_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*id + 1, BlockFragment: block, EndHeaders: true})
@@ -148,7 +148,7 @@ func TestDrainBeforePreface(t *testing.T) {
 	c.drain()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.going = left
+	c.drainState = drainFinished
 	if kind := http2.FrameType(c.out[3]); kind != http2.FrameSettings || binary.BigEndian.Uint32(c.out[5:]) != 0 {
 		t.Fatalf("the first frame is %v", kind)
 	}

@@ -3,31 +3,31 @@ package h2
 // Ledger counts the memory of a connection's streams, and the cost of its client. A connection with a method Ledger brings its own. The
 // reader calls Data, Reset and Idle; the other methods are called by several goroutines, with the connection's lock: they wait for nothing.
 type Ledger interface {
-	Begin(c *StreamCharge, head int) // a stream, with the bytes of its header block
-	Data(c *StreamCharge, n int)     // of a request
-	Asked(c *StreamCharge, last int) // the client has ended its side, with the last data
-	Answered(c *StreamCharge)        // an answer of several frames has begun
+	Begin(c *StreamCharge, head int)      // a stream, with the bytes of its header block
+	Data(c *StreamCharge, n int)          // of a request
+	HalfClosed(c *StreamCharge, last int) // the client has ended its side, with the last data
+	Answered(c *StreamCharge)             // an answer of several frames has begun
 	Over(c *StreamCharge)
 
-	Charge(n int64) // bytes of a header block that is not whole; negative when it is
+	Charge(n int64) // bytes of an incomplete header block; negative when it is complete
 	Reset()         // a stream, by the client or by its error
 	Idle()          // a frame that asks for nothing
 }
 
 // StreamCharge is the part of one stream in a ledger, which owns the fields.
 type StreamCharge struct {
-	Open, Asked, Answered bool
-	Head, Data            int64
+	Open, HalfClosed, Answered bool
+	Head, Data                 int64
 }
 
 // noLedger counts nothing.
 type noLedger struct{}
 
-func (noLedger) Begin(*StreamCharge, int) {}
-func (noLedger) Data(*StreamCharge, int)  {}
-func (noLedger) Asked(*StreamCharge, int) {}
-func (noLedger) Answered(*StreamCharge)   {}
-func (noLedger) Over(*StreamCharge)       {}
-func (noLedger) Charge(int64)             {}
-func (noLedger) Reset()                   {}
-func (noLedger) Idle()                    {}
+func (noLedger) Begin(*StreamCharge, int)      {}
+func (noLedger) Data(*StreamCharge, int)       {}
+func (noLedger) HalfClosed(*StreamCharge, int) {}
+func (noLedger) Answered(*StreamCharge)        {}
+func (noLedger) Over(*StreamCharge)            {}
+func (noLedger) Charge(int64)                  {}
+func (noLedger) Reset()                        {}
+func (noLedger) Idle()                         {}

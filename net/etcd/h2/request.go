@@ -7,9 +7,9 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Request is a unary request that is served without a goroutine of its own. The function in Config.Batched gets it, with its message, from
-// the connection's reader. It returns true if it has taken the request, whose answer a Batch or Send gets
-// then or later; otherwise the request's handler runs.
+// Request is a unary request that is served without a goroutine of its own. The connection's reader gives it, with its message, to the
+// function in Config.Batched. If the function returns true, the request is answered by a Batch or by Send, then or later. Otherwise the
+// request's handler runs.
 type Request stream
 
 // Context has the request's metadata. It ends with the connection.
@@ -38,7 +38,7 @@ func (r *Request) Over() bool {
 func (r *Request) Prepared() any { return r.head.prepared }
 
 // Message is the request's message.
-func (r *Request) Message() []byte { return r.whole[0] }
+func (r *Request) Message() []byte { return r.messages[0] }
 
 // Serve runs the request's handler.
 func (r *Request) Serve() {
@@ -103,7 +103,7 @@ func (b *Batch) add(c *conn) {
 	b.conns[c] = struct{}{}
 }
 
-var okTrailer = appendHead(appendHead(nil, "grpc-status", "0"), "grpc-message", "")
+var okTrailer = appendField(appendField(nil, "grpc-status", "0"), "grpc-message", "")
 
 // Fail answers a request with an error.
 func (b *Batch) Fail(r *Request, err error) {

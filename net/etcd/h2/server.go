@@ -35,10 +35,10 @@ type Server struct {
 	methods map[string]method // by path
 	work    chan *stream      // to an idle worker
 
-	idle     atomic.Int64   // workers that wait for a request
-	handlers sync.WaitGroup // and look
-	looks    sync.Once
-	over     chan struct{} // closed by Stop
+	idle      atomic.Int64   // workers that wait for a request
+	handlers  sync.WaitGroup // and watchIdle
+	idleWatch sync.Once
+	over      chan struct{} // closed by Stop
 
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
@@ -94,7 +94,7 @@ func (s *Server) Serve(nc net.Conn, from *peer.Peer) {
 		_ = nc.Close()
 		return
 	}
-	s.looks.Do(func() { s.handlers.Go(s.look) })
+	s.idleWatch.Do(func() { s.handlers.Go(s.watchIdle) })
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
 	c.run()
@@ -104,8 +104,8 @@ func (s *Server) Serve(nc net.Conn, from *peer.Peer) {
 	s.drainedLocked()
 }
 
-// look looks after silent clients until Stop.
-func (s *Server) look() {
+// watchIdle checks for silent clients until Stop.
+func (s *Server) watchIdle() {
 	tick := time.NewTicker(s.config.PingTimeout / 4)
 	defer tick.Stop()
 	for {
@@ -113,7 +113,7 @@ func (s *Server) look() {
 		case now := <-tick.C:
 			s.mu.Lock()
 			for c := range s.conns {
-				c.look(now)
+				c.checkIdle(now)
 			}
 			s.mu.Unlock()
 		case <-s.over:

@@ -66,7 +66,7 @@ func (l *ledger) Data(c *h2.StreamCharge, n int) {
 	})
 }
 
-func (l *ledger) Asked(c *h2.StreamCharge, last int) {
+func (l *ledger) HalfClosed(c *h2.StreamCharge, last int) {
 	l.count(func() {
 		if !c.Open {
 			return
@@ -75,13 +75,13 @@ func (l *ledger) Asked(c *h2.StreamCharge, last int) {
 		l.asked++
 		l.serving++
 		l.bytes += int64(last)
-		*c = h2.StreamCharge{Asked: true, Data: c.Data + int64(last)}
+		*c = h2.StreamCharge{HalfClosed: true, Data: c.Data + int64(last)}
 	})
 }
 
 func (l *ledger) Answered(c *h2.StreamCharge) {
 	l.count(func() {
-		if c.Asked && !c.Answered {
+		if c.HalfClosed && !c.Answered {
 			c.Answered = true
 			l.serving--
 		}
@@ -94,7 +94,7 @@ func (l *ledger) Over(c *h2.StreamCharge) {
 		switch {
 		case c.Open:
 			l.open--
-		case c.Asked:
+		case c.HalfClosed:
 			l.asked--
 		}
 		l.bytes -= c.Data

@@ -30,8 +30,8 @@ type stream struct {
 	cancel context.CancelFunc
 
 	// Guarded by c.mu.
-	came     []byte   // of a message that is not whole
-	whole    [][]byte // messages
+	partial  []byte   // of an incomplete message
+	messages [][]byte // complete, not taken by the handler
 	waiting  int      // bytes of them, with what each costs besides
 	failed   error    // why there is no other message
 	ended    bool     // the client has ended its side
@@ -44,7 +44,7 @@ type stream struct {
 
 	out      []piece       // to be written
 	queued   int           // bytes of data in it
-	room     chan struct{} // has a token when some of them are written, or the stream is over
+	writable chan struct{} // has a token when some of them are written, or the stream is over
 	window   int64         // that the client grants
 	ready    bool          // in c.ready
 	reading  bool          // the writer reads the first piece
@@ -106,15 +106,15 @@ func (s *stream) contextLocked() {
 	}
 	if h := s.head; h.timeout > 0 {
 		s.ctx, s.cancel = context.WithTimeout(h.ctx, h.timeout)
-		context.AfterFunc(s.ctx, s.late)
+		context.AfterFunc(s.ctx, s.expire)
 	} else {
 		s.ctx, s.cancel = context.WithCancel(h.ctx)
 	}
 	s.ctx = grpc.NewContextWithServerTransportStream(s.ctx, transportStream{s})
 }
 
-// late ends a request whose time has passed before it is whole. A handler ends by itself.
-func (s *stream) late() {
+// expire ends a request whose deadline passes before the request is complete. A handler ends by itself.
+func (s *stream) expire() {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
 	if !s.served && errors.Is(s.ctx.Err(), context.DeadlineExceeded) {
@@ -138,7 +138,7 @@ func (s *stream) receiveLocked(b []byte, ends bool) {
 	}
 	if ends && s.failed == nil {
 		s.failed = io.EOF
-		if len(s.came) >= messageHead {
+		if len(s.partial) >= messageHead {
 			s.failed = status.Error(codes.Unknown, io.ErrUnexpectedEOF.Error())
 		}
 	}
@@ -148,10 +148,10 @@ func (s *stream) receiveLocked(b []byte, ends bool) {
 	case m.unary == nil:
 		s.wakeLocked()
 	case s.taken || s.finished:
-	case len(s.whole) > 0 || ends:
+	case len(s.messages) > 0 || ends:
 		s.taken = true // what comes behind the first message is not looked at
-		if m.batched != nil && len(s.whole) > 0 {
-			s.c.asked = s
+		if m.batched != nil && len(s.messages) > 0 {
+			s.c.batched = s
 			return
 		}
 		s.serveLocked()
@@ -175,35 +175,35 @@ const messageOver = 59
 
 // assembleLocked takes what belongs to one message, and returns the rest.
 func (s *stream) assembleLocked(b []byte) []byte {
-	if lacks := messageHead - len(s.came); lacks > 0 {
+	if lacks := messageHead - len(s.partial); lacks > 0 {
 		n := min(lacks, len(b))
-		s.came = append(s.came, b[:n]...)
+		s.partial = append(s.partial, b[:n]...)
 		s.returned += n
 		if b = b[n:]; n < lacks {
 			return b
 		}
-		size := binary.BigEndian.Uint32(s.came[1:])
+		size := binary.BigEndian.Uint32(s.partial[1:])
 		switch most := s.c.server.config.ReceiveMost; {
-		case s.came[0] == 1:
+		case s.partial[0] == 1:
 			s.failed = status.Error(codes.Internal, "grpc: compressed flag set with identity or empty encoding")
 			return nil
-		case s.came[0] != 0:
-			s.failed = status.Errorf(codes.Internal, "grpc: received unexpected payload format %d", s.came[0])
+		case s.partial[0] != 0:
+			s.failed = status.Errorf(codes.Internal, "grpc: received unexpected payload format %d", s.partial[0])
 			return nil
 		case uint64(size) > uint64(most):
 			s.failed = status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", size, most)
 			return nil
 		}
 		if int(size) <= len(b) { // otherwise it grows as the data come: a head alone reserves nothing
-			s.came = slices.Grow(s.came, int(size))
+			s.partial = slices.Grow(s.partial, int(size))
 		}
 	}
-	size := messageHead + int(binary.BigEndian.Uint32(s.came[1:]))
-	n := min(size-len(s.came), len(b))
-	s.came = append(s.came, b[:n]...)
-	if len(s.came) == size {
-		s.whole = append(s.whole, s.came[messageHead:])
-		s.came = nil
+	size := messageHead + int(binary.BigEndian.Uint32(s.partial[1:]))
+	n := min(size-len(s.partial), len(b))
+	s.partial = append(s.partial, b[:n]...)
+	if len(s.partial) == size {
+		s.messages = append(s.messages, s.partial[messageHead:])
+		s.partial = nil
 		s.waiting += size + messageOver
 	}
 	s.returned += n
@@ -223,10 +223,10 @@ func (s *stream) returnLocked() {
 func (s *stream) next() ([]byte, error) {
 	for {
 		s.c.mu.Lock()
-		if len(s.whole) > 0 {
-			b := s.whole[0]
-			s.whole[0] = nil // the stream may stay for long without another one
-			s.whole = s.whole[1:]
+		if len(s.messages) > 0 {
+			b := s.messages[0]
+			s.messages[0] = nil // the stream may stay for long without another one
+			s.messages = s.messages[1:]
 			s.waiting -= messageHead + len(b) + messageOver
 			s.returnLocked()
 			s.c.mu.Unlock()
@@ -303,8 +303,8 @@ func (s *stream) call() error {
 // decode decodes the one message of a unary request.
 func (s *stream) decode(to any) error {
 	s.c.mu.Lock()
-	whole, failed := s.whole, s.failed
-	s.whole = nil
+	whole, failed := s.messages, s.failed
+	s.messages = nil
 	s.c.mu.Unlock()
 	switch {
 	case len(whole) > 0:
@@ -357,19 +357,19 @@ func (s *stream) SendMsg(m any) error {
 		s.c.mu.Unlock()
 		switch {
 		case over:
-			return s.gone()
+			return s.closedError()
 		case !waits:
 			return nil
 		}
 		select {
-		case <-s.room:
+		case <-s.writable:
 		case <-s.ctx.Done():
-			return s.gone()
+			return s.closedError()
 		}
 	}
 }
 
-func (s *stream) gone() error {
+func (s *stream) closedError() error {
 	if s.ctx == nil {
 		return errDone
 	}
@@ -398,7 +398,7 @@ func (s *stream) SendHeader(md metadata.MD) error {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
 	if s.over {
-		return s.gone()
+		return s.closedError()
 	}
 	s.pushLocked(piece{block: s.headerLocked()})
 	return nil
@@ -427,7 +427,7 @@ func (s *stream) send(m any, last bool) error {
 	defer c.mu.Unlock()
 	if s.over || s.finished {
 		buffers.Free()
-		return s.gone()
+		return s.closedError()
 	}
 	n := messageHead + size
 	if len(s.out) == 0 && !s.reading && n <= c.frame && int64(n) <= s.window && int64(n) <= c.window && len(c.out) < outBytes && (s.begun || c.inOrderLocked()) {
@@ -494,7 +494,7 @@ func (s *stream) headerLocked() []byte {
 }
 
 // okHeader is the header block of an answer: ":status 200" by its index, and "content-type".
-var okHeader = append([]byte{0x88}, appendHead(nil, "content-type", "application/grpc")...)
+var okHeader = append([]byte{0x88}, appendField(nil, "content-type", "application/grpc")...)
 
 // finishLocked ends the answer.
 func (s *stream) finishLocked(err error) {
@@ -530,8 +530,8 @@ func (s *stream) endLocked(block []byte) {
 func (s *stream) refuseLocked(httpStatus int, code codes.Code, why string) {
 	s.begun, s.finished = true, true
 	s.cancel = func() {}
-	block := appendHead(nil, ":status", fmt.Sprint(httpStatus))
-	block = appendHead(block, "content-type", "application/grpc")
+	block := appendField(nil, ":status", fmt.Sprint(httpStatus))
+	block = appendField(block, "content-type", "application/grpc")
 	s.endLocked(appendStatus(block, status.New(code, why)))
 }
 
@@ -539,11 +539,11 @@ func appendStatus(block []byte, st *status.Status) []byte {
 	if st.Code() == codes.OK {
 		return append(block, okTrailer...)
 	}
-	block = appendHead(block, "grpc-status", fmt.Sprint(uint32(st.Code())))
-	block = appendHead(block, "grpc-message", percent(st.Message()))
+	block = appendField(block, "grpc-status", fmt.Sprint(uint32(st.Code())))
+	block = appendField(block, "grpc-message", percent(st.Message()))
 	if p := st.Proto(); len(p.GetDetails()) > 0 {
 		if b, err := proto.Marshal(p); err == nil {
-			block = appendHead(block, "grpc-status-details-bin", base64.RawStdEncoding.EncodeToString(b))
+			block = appendField(block, "grpc-status-details-bin", base64.RawStdEncoding.EncodeToString(b))
 		}
 	}
 	return block
@@ -563,7 +563,7 @@ func percent(s string) string {
 }
 
 // dropLocked ends the stream at once.
-func (s *stream) dropLocked(error) {
+func (s *stream) dropLocked() {
 	if s.over {
 		return
 	}
@@ -575,7 +575,7 @@ func (s *stream) dropLocked(error) {
 		s.freeLocked()
 	}
 	signal(s.wake)
-	signal(s.room)
+	signal(s.writable)
 }
 
 func (s *stream) freeLocked() {

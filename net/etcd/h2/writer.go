@@ -8,8 +8,8 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// inOrderLocked reports whether a header block may be encoded into c.out. While the writer gathers, its own blocks come before, and the first
-// of all has to say that the client's table is smaller.
+// inOrderLocked reports whether a header block may be encoded into c.out. While the writer gathers, its own blocks come before, and the
+// first of all has to say that the client's table is smaller.
 func (c *conn) inOrderLocked() bool { return c.shrinks == 0 || !c.writing }
 
 // appendBlockLocked appends the frames of a header block. If the client has made its table smaller, the next block has to say so (RFC 7541,
@@ -195,17 +195,18 @@ func (c *conn) dataLocked(s *stream, batch []byte, written []mem.Buffer) ([]byte
 		written = append(written, piece.data)
 		s.popLocked()
 	}
-	signal(s.room)
+	signal(s.writable)
 	s.readyLocked()
 	return batch, written
 }
 
-// closeLocked ends a stream whose last frame is written. If the client has not ended its side, it is told to send no more.
+// closeLocked ends a stream whose last frame is written. If the client has not ended its side, the stream is reset: the client stops
+// sending.
 func (c *conn) closeLocked(s *stream) {
 	if !s.ended {
 		c.appendResetLocked(s.id, http2.ErrCodeNo)
 	}
-	c.forgetLocked(s, errDone)
+	c.forgetLocked(s)
 }
 
 var errDone = errors.New("the stream is over")

@@ -1,15 +1,13 @@
-package server
+package admit
 
 import (
+	"maps"
 	"testing"
 	"time"
-
-	"qkv/net/wire"
 )
 
-// Whose place a newcomer to a full server gets.
-func TestPlace(t *testing.T) {
-	now := time.Unix(1000, 0)
+// Whose place a newcomer to a full port gets.
+func TestEvict(t *testing.T) {
 	const busy = -1 // a request is under way
 	for name, x := range map[string]struct {
 		idle map[string][]int // of each connection, in seconds
@@ -26,29 +24,24 @@ func TestPlace(t *testing.T) {
 		"a newcomer of many identities with one place":  {map[string][]int{"a": {9}, "b": {8}, "c": {7}}, "d", "none"},
 		"an identity of which the server knows nothing": {map[string][]int{"a": {4, 6}, "b": {8}}, "d", "a 6"},
 	} {
-		all := map[wire.Identity]*identity{}
-		told := map[*conn]string{}
-		own := &identity{name: wire.Identity{Name: x.own}, conns: map[*conn]struct{}{}}
+		type conn struct {
+			of   string
+			idle time.Duration
+		}
+		all := map[string]map[*conn]struct{}{}
 		for who, idle := range x.idle {
-			i := &identity{name: wire.Identity{Name: who}, conns: map[*conn]struct{}{}}
+			all[who] = map[*conn]struct{}{}
 			for _, seconds := range idle {
-				c := &conn{}
-				c.heard.Set(now.Add(-time.Duration(seconds) * time.Second))
-				told[c] = who + " " + (time.Duration(seconds) * time.Second).String()
-				if seconds == busy {
-					c.requests.Store(1)
-					told[c] = who + " busy"
-				}
-				i.conns[c] = struct{}{}
-			}
-			all[i.name] = i
-			if who == x.own {
-				own = i
+				all[who][&conn{who, time.Duration(seconds) * time.Second}] = struct{}{}
 			}
 		}
 		got := "none"
-		if c := place(all, own, now, 2*time.Second); c != nil {
-			got = told[c]
+		c, ok := Evict(maps.Values(all), len(all[x.own]), all[x.own], 2*time.Second, func(c *conn) time.Duration { return c.idle })
+		switch {
+		case ok && c.idle < 0:
+			got = c.of + " busy"
+		case ok:
+			got = c.of + " " + c.idle.String()
 		}
 		if got != x.want && got != x.want+"s" {
 			t.Errorf("%s: %s, wanted %s", name, got, x.want)
