@@ -222,7 +222,7 @@ func (a *Admission) Admit(from uint64, its peerframe.MemberIdentity) error {
 func (a *Admission) checkEnd(from uint64, its peerframe.MemberIdentity) error {
 	known, ok := a.known[from]
 	end := a.Status.leaderPosition(from)
-	if minMatch := max(a.Status.minMatch(from), end.kept, known.Owed); its.Last < minMatch {
+	if minMatch := max(a.Status.minMatch(from), end.committed, known.Owed); its.Last < minMatch {
 		if ok && known.Owed < minMatch {
 			known.Owed = minMatch
 			a.set(known)

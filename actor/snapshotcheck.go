@@ -74,7 +74,7 @@ func (s *Snapshotter) checkNext(c *checking, err error) {
 	s.check = nil
 	switch {
 	case err == nil && c.away != nil:
-		s.backupAway(c.away)
+		s.backupUnreachable(c.away)
 	case len(c.damaged) == 0 && c.info.Path != "":
 		s.checked(c.info, err)
 	}
@@ -104,8 +104,8 @@ func (s *Snapshotter) inBackup(part snapshot.Part) bool {
 	return is && backup.Place(s.Dir+"/"+part.Name()) != ""
 }
 
-// backupAway says that a check could not read the parts in the backup. The next one reads them.
-func (s *Snapshotter) backupAway(err error) {
+// backupUnreachable says that a check could not read the parts in the backup. The next one reads them.
+func (s *Snapshotter) backupUnreachable(err error) {
 	s.sound.noCheck = s.now + limits.SnapshotRetryMost
 	s.Logger.Warn("the parts of snapshots that are in the backup cannot be checked now, and are checked later", "because", err)
 }
@@ -262,7 +262,7 @@ func (s *Snapshotter) remake(v *index.View) (begun bool) {
 	}
 	one := &s.repair.damaged[i]
 	one.remade = true
-	saver, err := s.again(v, one.Part)
+	saver, err := s.saverOf(v, one.Part)
 	if saver == nil || err != nil {
 		s.lose(*one)
 		return false
@@ -280,8 +280,8 @@ func (s *Snapshotter) remake(v *index.View) (begun bool) {
 	return true
 }
 
-// again begins the file of a part of the present base, or of an extent that is in memory; nil: there is none.
-func (s *Snapshotter) again(v *index.View, part snapshot.Part) (*snapshot.Saver, error) {
+// saverOf begins the file of a part of the present base, or of an extent that is in memory; nil: there is none.
+func (s *Snapshotter) saverOf(v *index.View, part snapshot.Part) (*snapshot.Saver, error) {
 	if part.Number == 0 {
 		if from, is := s.shelf.PieceFrom(part); is && v.Base() == s.shelf.Base() {
 			return snapshot.BeginPiece(s.FS, s.Dir, v.Base(), v.BasePiece(from))
@@ -319,8 +319,8 @@ func (s *Snapshotter) forgetLost() {
 	})
 }
 
-// setAside moves a damaged part aside, and says where to.
-func (s *Snapshotter) setAside(part snapshot.Part) string {
+// moveDamagedPart moves a damaged part aside, and says where to.
+func (s *Snapshotter) moveDamagedPart(part snapshot.Part) string {
 	to, err := snapshot.SetAside(s.FS, s.Dir+"/"+part.Name(), s.Damaged)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -345,7 +345,7 @@ func (s *Snapshotter) checked(info snapshot.Info, err error) {
 	case err == nil:
 		s.foundSound(info)
 	case errors.Is(err, damage.ErrDamaged):
-		s.putAside(info, err)
+		s.moveDamagedSnapshot(info, err)
 	case errors.Is(err, fs.ErrNotExist):
 		s.forget(info)
 		s.replace(info, fmt.Sprintf("a snapshot is gone, without this member's doing, while members go on with the log and a new one is saved: look at who removes files there: %v", err))
@@ -383,8 +383,8 @@ func (s *Snapshotter) dropOlder() {
 	s.Consensus.MustPost(LogCovered{UpTo: s.covered})
 }
 
-// putAside moves a damaged snapshot away. The snapshot before it, and the log behind that one, hold everything.
-func (s *Snapshotter) putAside(info snapshot.Info, fault error) {
+// moveDamagedSnapshot moves a damaged snapshot away. The snapshot before it, and the log behind that one, hold everything.
+func (s *Snapshotter) moveDamagedSnapshot(info snapshot.Info, fault error) {
 	s.forget(info)
 	text := fmt.Sprintf("a damaged snapshot was found while members go on with the log and a new one is saved: look at the disk: %v", fault)
 	to, err := snapshot.SetAside(s.FS, info.Path, s.Damaged)

@@ -72,7 +72,7 @@ func (s *Snapshotter) nextFile() {
 
 func (s *Snapshotter) beginFile() error {
 	o, v := s.out.order, s.Status.View()
-	unasked := s.now >= s.out.tries.notBefore && !s.comes() // the state that comes has other parts, which need the space
+	unasked := s.now >= s.out.tries.notBefore && !s.receivesSnapshot() // the state that comes has other parts, which need the space
 	if s.out.pieces && unasked {
 		s.out.pieces = false
 		if err := s.beginPiece(v); err != nil || s.out.file != nil {

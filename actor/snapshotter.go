@@ -142,7 +142,7 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 	if !t.Resting {
 		s.step()
 	}
-	s.makeRoom()
+	s.freeSpace()
 	s.nextCheck()
 	s.nextFile()
 	s.publishSize()
@@ -199,7 +199,7 @@ func (s *Snapshotter) publishSize() {
 		case s.out.order != nil && s.out.order.begun: // the deletable files are already gone
 			d.NextHas = s.fileBytes()
 		}
-		d.Receives, d.Lacks = s.comes(), s.now < s.lacks
+		d.Receives, d.Lacks = s.receivesSnapshot(), s.now < s.lacks
 		d.Snapshots, d.Written = s.bytes(), s.written()
 	})
 }

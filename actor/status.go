@@ -18,7 +18,7 @@ import (
 // Status holds the values that a member's actors publish for every goroutine, including other actors. Each value has one writer, except
 // diskDone and the parts guarded by a mutex. Readers see each part whole, and parts of slightly different moments.
 type Status struct {
-	hold func(show func()) // in the simulator: published values become visible when the earlier disk calls are over
+	delay func(show func()) // in the simulator: published values become visible when the earlier disk calls are over
 
 	view            atomic.Pointer[index.View]                // the applier's
 	consensus       atomic.Pointer[RaftStatus]                // consensus'
@@ -54,15 +54,15 @@ type Status struct {
 
 // NewStatus returns the status of a member whose actors a driver runs.
 func NewStatus(d Driver) *Status {
-	s := &Status{hold: d.Hold()}
+	s := &Status{delay: d.Delay()}
 	s.Observer.begin(d.Time)
 	return s
 }
 
 // show makes a value visible, now or when the simulator decides.
 func (s *Status) show(f func()) {
-	if s.hold != nil {
-		s.hold(f)
+	if s.delay != nil {
+		s.delay(f)
 	} else {
 		f()
 	}
@@ -251,7 +251,7 @@ func (c *Consensus) publish() {
 	if before == nil || *before != next {
 		c.Status.consensus.Store(&next)
 	}
-	c.elections.leaders.tell(&c.core, before, next)
+	c.elections.leaders.logChange(&c.core, before, next)
 }
 
 // publishDurable publishes the log's synced end, before the synced entries are reported.

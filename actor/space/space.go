@@ -168,19 +168,19 @@ func (d Disk) Holds(l *limits.Tunable, cold int64) (ease, now int64) {
 		memory = max(d.Memory/limits.StateOfMemory+cold, 1)
 	}
 	waiting := func(live int64) int64 { return live + live/limits.BaseOfLive } // of a disk that has nothing to spare
-	if room := d.room(l, d.Size); room > 0 {
+	if room := d.stateSpace(l, d.Size); room > 0 {
 		live := min(d.Live, room/2*limits.BaseOfLive/(limits.BaseOfLive+1))
 		ease = min(memory, room/2-waiting(live)+live)
 	}
-	if room := d.room(l, d.Capacity); room > 0 {
+	if room := d.stateSpace(l, d.Capacity); room > 0 {
 		live := min(d.Live, room/(2*limits.BaseOfLive+1)*limits.BaseOfLive)
 		now = min(memory, room-waiting(live))
 	}
 	return coarse(ease), coarse(now)
 }
 
-// room returns the space of a disk of that capacity for the state; 0 is not known.
-func (d Disk) room(l *limits.Tunable, capacity int64) int64 {
+// stateSpace returns the space of a disk of that capacity for the state; 0 is not known.
+func (d Disk) stateSpace(l *limits.Tunable, capacity int64) int64 {
 	if capacity == 0 {
 		return 0
 	}
