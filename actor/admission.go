@@ -58,8 +58,8 @@ type Known struct {
 // one folder of it: so one process voted in both, with one set of folders, and the sets are equal. The leader then binds all founders
 // (node, bindFounders), before any member is added.
 //
-// Founders that were restored from a backup have data, and may elect a leader that has not met all of them. Its voters refuse a founder that
-// they have not met, until the log binds it: the leader binds the first folder that asks ([Admission.Claims]).
+// Founders that were restored from a backup have data, and may elect a leader that has not met all of them. Its voters refuse a founder
+// that they have not met, until the log binds it: the leader binds the first folder that asks ([Admission.Claims]).
 //
 // Consensus hands over the bindings together with raft's configuration (Bind): both are of the same entry, also after a restart and with an
 // installed snapshot. A frame from another folder or process than the known one ends its connection (Bars).
@@ -155,8 +155,8 @@ func (a *Admission) Folders() []peerframe.Bound {
 	return all
 }
 
-// Agree compares the folders that a candidate or leader knows with the known ones, and returns the contradiction. The sender has data if
-// an election has taken place: a founder that is not established then takes over what it has met differently. If the message establishes this
+// Agree compares the folders that a candidate or leader knows with the known ones, and returns the contradiction. The sender has data if an
+// election has taken place: a founder that is not established then takes over what it has met differently. If the message establishes this
 // founder, that is on the disk when Agree returns: once in the life of a founder, consensus waits for the disk.
 func (a *Admission) Agree(folders []peerframe.Bound, data, establishes bool) error {
 	a.mu.Lock()

@@ -312,8 +312,8 @@ func (a *Applier) save(t Time) {
 	a.Snapshotter.MustPost(Save{View: view, Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration())})
 }
 
-// requestSnapshots notes that snapshots are due. A running save counts as one of them if it is of an entry behind m.Above. The earlier of two
-// requests counts.
+// requestSnapshots notes that snapshots are due. A running save counts as one of them if it is of an entry behind m.Above. The earlier of
+// two requests counts.
 func (a *Applier) requestSnapshots(m SnapshotWanted) {
 	if a.saved > m.Above {
 		m.Saves--

@@ -17,8 +17,8 @@ import (
 // A message may be delayed, in a stopped process or on the network. Its sender's clock then looks slow, never fast. A clock that falls
 // below its known offset must therefore be reported twice.
 //
-// A lone voter has no clock to compare with. After its clock was set, its writes go on by the time before that plus monotonic time, until the
-// clock was not set again for limits.ClockStable. index.View.RevisionAt detects a clock that was wrong at the start.
+// A lone voter has no clock to compare with. After its clock was set, its writes go on by the time before that plus monotonic time, until
+// the clock was not set again for limits.ClockStable. index.View.RevisionAt detects a clock that was wrong at the start.
 //
 // Invariants:
 //

@@ -42,7 +42,8 @@ type ConsensusMailboxes struct {
 }
 
 // Consensus agrees with the other members on the order of entries. It owns raft's RawNode and the window of recent entries. The package
-// comment has its parts and its rules. Invariant: a client's command is in at most one proposal, and the proposal is valid in one term only.
+// comment has its parts and its rules. Invariant: a client's command is in at most one proposal, and the proposal is valid in one term
+// only.
 type Consensus struct {
 	core
 	ConsensusMailboxes
@@ -475,7 +476,8 @@ func (c *Consensus) beyondLog(m *raftpb.Message) bool {
 	return m.GetCommit() > c.last && m.GetTerm() >= c.term
 }
 
-// orderIfLarge counts entries that raft got, and has them ordered before the order becomes too large: the disk acknowledges an order as a whole.
+// orderIfLarge counts entries that raft got, and has them ordered before the order becomes too large: the disk acknowledges an order as a
+// whole.
 func (c *Consensus) orderIfLarge(bytes int64) {
 	if c.own.unorderedBytes += bytes; c.own.unorderedBytes >= c.Limits.OrderBytes {
 		c.Limits.Reach("order bytes")

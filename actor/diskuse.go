@@ -11,8 +11,8 @@ import (
 	"qkv/internal/limits"
 )
 
-// unwritten returns the weight of the changes that the next snapshot has to write, if parts have those up to a revision. A newer base is not
-// counted.
+// unwritten returns the weight of the changes that the next snapshot has to write, if parts have those up to a revision. A newer base is
+// not counted.
 func unwritten(v *index.View, stored int64) int64 {
 	n := v.OpenExtent().Bytes
 	for _, e := range slices.Backward(v.Extents()) {

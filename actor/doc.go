@@ -23,7 +23,7 @@
 //	agreement        Consensus; Membership; Loss of a leader; Start of a member
 //	trust            Amnesia; What members believe of each other
 //	catching up      Members that lag; Snapshots between members; Snapshots of a member's state
-//	disk and memory  Which actors write files; A slow disk; Space on the disk; Memory
+//	disk             Which actors write files; A slow disk; Space on the disk
 //
 // # An actor
 //
@@ -82,28 +82,26 @@
 // of consensus, learns of leases from the applier (LeasesChanged), and uses the monotonic time of its process and no other clock. A lease
 // never ends before its TTL has passed since its client sent the last answered request, its grant or a keep-alive:
 //
-//	keep-alive  AskLeases ──► leaseAsks, until the next tick ──► LeaseAsks to the leader ──► a ReadIndex round for all of a tick's queries
-//	            ──► answerAsks ──► LeaseTimes to the asking member ──► the client. The log has no part in it
-//	expiry      leaseClock.tick ──► a ReadIndex round ──► revocable ──► proposeLeases: revocations in the log ──► every member's state
+//		keep-alive  AskLeases ──► leaseAsks, until the next tick ──► LeaseAsks to the leader ──► a ReadIndex round for all of a tick's queries
+//		            ──► answerAsks ──► LeaseTimes to the asking member ──► the client; lost queries are sent again
+//		expiry      leaseClock.tick ──► a ReadIndex round ──► revocable ──► proposeLeases: revocations in the log ──► every member's state
 //
-//  1. The clock starts anew with each leader, when the state holds an entry of the leader's term. Each lease then has the remaining time of
-//     its last checkpoint in the log, plus an election timeout. A failover extends a lease by at most 30 seconds or a tenth of the TTL,
-//     whichever is more, never by more than the TTL, and by the time without a leader. Checkpoints are made as often as that needs: for a
-//     TTL below 30 seconds after two thirds of the TTL or, if that is later, two election timeouts and two seconds before its end. If leaders
-//     change before each checkpoint, the lease ends at most one TTL and one election timeout after the last change.
-//  2. A keep-alive is answered after two conditions: a round of heartbeats after its arrival has shown that this member leads, and the state
-//     has all entries committed by then. A member that may already be superseded promises nothing. If the last checkpoint is less than the
-//     TTL, a full one is applied first.
-//  3. Expired leases are revoked after such a round, too. Keep-alives that waited while this process was stopped are therefore
-//     answered first; leases are not charged for that time. The revocation carries the term, and has no effect in another term.
-//  4. Once a lease has expired, a keep-alive waits until the revocation is applied. Its answer says that the lease does not exist.
-//  5. Revocations and checkpoints are proposed in batches. Once raft has accepted them they stand in the leader's log; if its term
-//     ends, the next leader's clock decides.
-//  6. Client writes take precedence (leaserevoke.go). Leases that end together are revoked at limits.LeaseRevocationRate, in
-//     small entries that share the syncs of these writes. Entries are smaller where leases have many keys. Ids are revoked in
-//     rising order, since neighboring leases cost every member an eighth of the work of as many scattered leases.
-//
-// Lost queries are sent again: renewing a lease is idempotent.
+//	 1. The clock starts anew with each leader, when the state holds an entry of the leader's term. Each lease then has the remaining time of
+//	    its last checkpoint in the log, plus an election timeout. A failover extends a lease by at most 30 seconds or a tenth of the TTL,
+//	    whichever is more, never by more than the TTL, and by the time without a leader. Checkpoints are made as often as that needs: for a
+//	    TTL below 30 seconds after two thirds of the TTL or, if that is later, two election timeouts and two seconds before its end. If leaders
+//	    change before each checkpoint, the lease ends at most one TTL and one election timeout after the last change.
+//	 2. A keep-alive is answered after two conditions: a round of heartbeats after its arrival has shown that this member leads, and the state
+//	    has all entries committed by then. A member that may already be superseded promises nothing. If the last checkpoint is less than the
+//	    TTL, a full one is applied first.
+//	 3. Expired leases are revoked after such a round, too. Keep-alives that waited while this process was stopped are therefore
+//	    answered first; leases are not charged for that time. The revocation carries the term, and has no effect in another term.
+//	 4. Once a lease has expired, a keep-alive waits until the revocation is applied. Its answer says that the lease does not exist.
+//	 5. Revocations and checkpoints are proposed in batches. Once raft has accepted them they stand in the leader's log; if its term
+//	    ends, the next leader's clock decides.
+//	 6. Client writes take precedence (leaserevoke.go). Leases that end together are revoked at limits.LeaseRevocationRate, in
+//	    small entries that share the syncs of these writes. Entries are smaller where leases have many keys. Ids are revoked in
+//	    rising order, since neighboring leases cost every member an eighth of the work of as many scattered leases.
 //
 // # Watches
 //
@@ -111,9 +109,8 @@
 // created, gets its events from the history, is resumed, and is canceled when its position is compacted. Any member serves watches, from
 // its own View. The actor decides when the hub works:
 //
-//  1. The applier gives the hub no data. After each published View it sends a signal, if there are watches and no signal
-//     waits yet ([WatchSignal]); the hub takes the newest View itself. So no write waits for a watch, and a member without
-//     watches does no work for watches.
+//  1. The applier gives the hub no data. After each published View it sends a signal, if there are watches and no signal waits yet
+//     ([WatchSignal]); the hub takes the newest View itself. So no write waits for a watch. Without watches the applier sends nothing.
 //  2. The hub is paced. A step is limits.WatchStepWork of work, about half a millisecond, including the streams' work for it. While
 //     a watch lags, each step is followed by a pause of limits.WatchRest times the step. While there are writes,
 //     the hub also pauses for the events sent (limits.WatchSentRate), because they cost streams and clients more. Requests and new
@@ -121,8 +118,7 @@
 //  3. A stream whose buffer is full refuses events, and posts a request when it has capacity again (kv.WatchRoom).
 //  4. A member that has known no leader for limits.WatchAlone election timeouts ends its watches, and so does a suspended
 //     member: other members have newer state, and watches resume there.
-//  5. The hub reads no file. Values of the history that are in parts are read by the value reader, one list at a time (ReadValues,
-//     ValuesRead).
+//  5. The hub reads no file. The value reader reads values that are in parts, one list at a time (ReadValues, ValuesRead).
 //
 // # Consensus
 //
@@ -140,8 +136,7 @@
 // consensus.go hands messages to the parts, and ready.go carries out raft's orders.
 //
 // The agreement itself is go.etcd.io/raft/v3 v3.7.0: RawNode with AsyncStorageWrites. Its MsgStorageAppend and MsgStorageApply are the
-// orders to the log writer and the applier. The library leaves the following rules to its user. Each rule names the files that implement
-// it:
+// orders to the log writer and the applier. The library leaves these rules to its user:
 //
 //  1. Consensus acts only on Ready.Messages, ReadStates and SoftState, and never calls Advance. A MsgStorageAppend is durable
 //     before any of its responses leaves. Local orders are neither dropped nor reordered (ready.go, logwriter.go).
@@ -206,8 +201,8 @@
 //  7. The others neither accept messages from a removed member nor connect to it. The removed member ends when a leader reports the
 //     removal, or two members do, or its own log and one member. Not counted are a learner's report, and a report by a claimed leader while
 //     the receiver commits with another leader. Before the removed member ends, it writes its removal into its folder, and the folder never
-//     starts again. Its id is never reused. A voter reports the removal only when its own disk has the commit, so that it can lead without
-//     the removed member's vote after a restart. Otherwise the remaining one of two voters could not lead.
+//     starts again. Its id is never reused. A voter reports the removal only when its own disk has the commit: after a restart it can then
+//     lead without the removed member's vote.
 //  8. A learner never campaigns. A leader that was silent for two election timeouts is no leader to it (core.leader).
 //  9. A member that denies a vote, and has no vote itself, reports its commit index to the candidate. A higher commit index comes back as
 //     the answer (committed.go).
@@ -228,7 +223,7 @@
 // The first kind is a fact, the second a judgement by this member's clock. Neither makes a leader, and no read trusts them: votes make a
 // leader, and each read asks a quorum. Wrong evidence costs one pre-vote, which no member grants while it hears the leader.
 //
-// Voters that have forgotten their leader campaign in turns, in the order of their ids, 50 ms apart (firstCampaign), so that two candidates
+// Voters that have forgotten their leader campaign in turns, in the order of their ids, 50 ms apart (campaignApart), so that two candidates
 // do not split the votes. A campaign is raft's: pre-vote, then vote. The evidence counts in its term only. Once a candidate has begun the
 // next term, or an election timeout has passed, raft's own clock decides, which gives slow disks their time (elections.go).
 //
@@ -349,9 +344,9 @@
 //
 // # Which actors write files
 //
-// Three actors write files, each its own: the log writer, the segment maker and the snapshotter. The segment maker also writes the last
-// page of a segment that the log writer has left; the page names the next segment. Package node writes the data folder's small files,
-// rarely. Such a write is durable before the member acts on it.
+// Four actors write files: the log writer, the segment maker, the snapshotter, and the snapshot reader when it fetches a damaged part. The
+// segment maker also writes the last page of a segment that the log writer has left; the page names the next segment. Package node writes
+// the data folder's small files, rarely. Such a write is durable before the member acts on it.
 //
 // # A slow disk
 //
@@ -408,9 +403,4 @@
 // If other files take the last space, the log writer keeps its group until there is space. The disk watch does not count that as a stall.
 // A full member that cannot save reports how much space it has. When a snapshot of the leader fits there, because keys were deleted, the
 // leader sends it (relieveFullFollowers). Starts need no space.
-//
-// # Memory
-//
-// Compacted history is freed in steps (index.State.Reclaim): in proportion to the applied entries, and one step at each call of the
-// applier while it applies nothing. After the last step the applier publishes another View, so no View holds the freed memory.
 package actor

@@ -17,8 +17,8 @@ import (
 // silence of one and a half heartbeats must come on top, so an attacker that can forge only the evidence cannot depose a live leader.
 //
 // A suspicion was a mistake if the leader is heard again within an election timeout: its host, or the network, paused. The voter then waits
-// for twice that silence with every leader, until no silence would have been another mistake for mistakeKept. Otherwise hosts that pause now
-// and then would depose each leader in turn: each is judged by its own heartbeats, and is deposed before a pause can count among them.
+// for twice that silence with every leader, until no silence would have been another mistake for mistakeKept. Otherwise hosts that pause
+// now and then would depose each leader in turn: each is judged by its own heartbeats, and is deposed before a pause can count among them.
 //
 // A cluster that starts has no leader to forget. A voter without a leader since its start campaigns in its turn once it is
 // connected to a quorum.
@@ -238,8 +238,8 @@ func (f *failover) forgetLeader(c *core, why string) {
 	}
 }
 
-// orderSuccessor returns an order to campaign at once, for the voter that has most of the log, when this leader has just ended its own term:
-// no quorum has answered it for an election timeout. Voters that still hear it would wait for another one. Otherwise it returns nil.
+// orderSuccessor returns an order to campaign at once, for the voter that has most of the log, when this leader has just ended its own
+// term: no quorum has answered it for an election timeout. Voters that still hear it would wait for another one. Otherwise it returns nil.
 func (f *failover) orderSuccessor(c *core) *raftpb.Message {
 	now, best := c.raft.BasicStatus(), uint64(raft.None)
 	if c.soft.RaftState != raft.StateLeader || now.RaftState != raft.StateFollower || now.GetTerm() != c.term {

@@ -160,9 +160,9 @@ func timed(l kv.Lease) *timedLease {
 func (k *leaseClock) stop() { *k = leaseClock{} }
 
 // next returns when the lease expires, or when its remaining time must be checkpointed. A failover extends a lease by the time since its
-// last checkpoint: at most limits.LeaseLengthening or a tenth of the TTL, whichever is more, and never more than the TTL. Two thirds of that
-// bound always pass without a checkpoint: a client that renews its lease twice in each TTL causes none, and clientv3 renews a lease of 2 s
-// after 0.7 to 1.1 s.
+// last checkpoint: at most limits.LeaseLengthening or a tenth of the TTL, whichever is more, and never more than the TTL. Two thirds of
+// that bound always pass without a checkpoint: a client that renews its lease twice in each TTL causes none, and clientv3 renews a lease of
+// 2 s after 0.7 to 1.1 s.
 func (l *timedLease) next(t leaseTiming) time.Duration {
 	most := min(max(t.lengthening, seconds(l.ttl)/10), seconds(l.ttl))
 	uncovered := max(most-2*t.election-2*time.Second, most*2/3) // a checkpoint is rounded up, and under way for a moment
@@ -202,8 +202,8 @@ func (k *leaseClock) queueCheckpoint(l *timedLease) {
 // renew sets a lease's remaining time to its TTL.
 func (k *leaseClock) renew(l *timedLease, now time.Duration) { l.deadline = now + seconds(l.ttl) }
 
-// applyChanges takes over changes of leases in the state. Changes already contained in the clock's initial state are reported again, in order to their end,
-// and so have no effect.
+// applyChanges takes over changes of leases in the state. Changes already contained in the clock's initial state are reported again, in
+// order to their end, and so have no effect.
 func (k *leaseClock) applyChanges(changes []index.LeaseChange, now time.Duration, t leaseTiming) {
 	for _, change := range changes {
 		l := k.leases[change.Lease.ID]

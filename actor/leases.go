@@ -91,7 +91,8 @@ func (l *leases) takeAsks(c *core, from uint64, asks []peerframe.LeaseAsk) {
 	}
 }
 
-// tick advances the lease clock, and begins a round for all queries since the last tick. The clock's rounds share their ids with the reads'.
+// tick advances the lease clock, and begins a round for all queries since the last tick. The clock's rounds share their ids with the
+// reads'.
 func (l *leases) tick(c *core, reads *reads) {
 	if !l.clock.running {
 		return

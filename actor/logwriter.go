@@ -172,8 +172,8 @@ func (w *LogWriter) writeGroup() error {
 	return w.finish(r)
 }
 
-// retryWaiting retries the waiting group after each message that may have freed space. All other messages wait, except an order with a snapshot:
-// it contains the group's entries, and needs no more space than the page that is left.
+// retryWaiting retries the waiting group after each message that may have freed space. All other messages wait, except an order with a
+// snapshot: it contains the group's entries, and needs no more space than the page that is left.
 func (w *LogWriter) retryWaiting() error {
 	if i := slices.IndexFunc(w.queue, hasSnapshot); i >= 0 {
 		return w.supersede(i)

@@ -135,25 +135,6 @@ func EnvelopeOf(e *raftpb.Entry) ([]byte, error) {
 	return changeEnvelope(e)
 }
 
-// proposeEnvelope proposes an envelope to raft; an envelope with a membership change goes in an entry of raft's type for it.
-func (c *Consensus) proposeEnvelope(envelope []byte, change *kv.MemberChange) error {
-	if change == nil {
-		return c.raft.Propose(envelope)
-	}
-	entry := &raftpb.ConfChangeV2{Context: envelope, Transition: raftpb.ConfChangeTransitionAuto.Enum()}
-	if next, err := c.membership.records.Change(change, 0); err == nil {
-		if difference := configurationChange(c.membership.records.Configuration(), next.Configuration()); difference != nil {
-			entry.Changes = difference.Changes
-		}
-	}
-	if len(entry.Changes) == 0 { // it will be refused, or changes no configuration; raft must not take it for an exchange's end
-		entry.Changes = []*raftpb.ConfChangeSingle{{Type: raftpb.ConfChangeUpdateNode.Enum(), NodeId: new(uint64)}}
-	}
-	c.drain() // c.last is raft's last entry then
-	c.membership.changeAt = c.last + 1
-	return c.raft.ProposeConfChange(entry)
-}
-
 // facts are a leader's knowledge of the members when it judges a change.
 type facts struct {
 	leader           uint64 // itself

@@ -96,7 +96,8 @@ func (p *pace) gain() float64 {
 	return limits.CatchUpGain
 }
 
-// endWindow adapts the rate to the window's commit times. A window in which the disk stalled does not measure the catch-up's cost: it counts for twice the usual time.
+// endWindow adapts the rate to the window's commit times. A window in which the disk stalled does not measure the catch-up's cost: it
+// counts for twice the usual time.
 func (p *pace) endWindow(now time.Duration) {
 	took := (now - p.since).Seconds()
 	p.writes += (float64(p.written)/took - p.writes) / limits.CatchUpSmooth

@@ -166,8 +166,8 @@ func (o *completions) recordIndex(to kv.ReplyTo, i int) {
 	o.at[to] = i
 }
 
-// deliver gives each connection all its completions at once, in the order of the connections' first completions. The lists are reused, unless a
-// burst has made them large.
+// deliver gives each connection all its completions at once, in the order of the connections' first completions. The lists are reused,
+// unless a burst has made them large.
 func (o *completions) deliver() {
 	for i := range o.list {
 		one := &o.list[i]

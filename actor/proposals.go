@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/actor/space"
 	"qkv/index"
@@ -154,9 +155,9 @@ func (p *proposals) takeExpired(now time.Duration) (expired []waitingProposal) {
 	return expired
 }
 
-// refuseCommands takes commands out of a proposal and refuses them, if the cluster lacks their feature level or the space for them. A member of
-// an earlier version would stop on applying such a command, and a full disk on writing it. Commands that the state refuses because of a
-// raised alarm need not be in the log.
+// refuseCommands takes commands out of a proposal and refuses them, if the cluster lacks their feature level or the space for them. A
+// member of an earlier version would stop on applying such a command, and a full disk on writing it. Commands that the state refuses
+// because of a raised alarm need not be in the log.
 func (c *Consensus) refuseCommands(p *kv.Proposal) {
 	level, why := c.spaces.cluster(&c.core)
 	view := c.Status.View()
@@ -291,6 +292,25 @@ func (c *Consensus) proposeOwn() bool {
 	c.proposals.take(b)
 	c.orderIfLarge(int64(len(envelope)))
 	return true
+}
+
+// proposeEnvelope proposes an envelope to raft; an envelope with a membership change goes in an entry of raft's type for it.
+func (c *Consensus) proposeEnvelope(envelope []byte, change *kv.MemberChange) error {
+	if change == nil {
+		return c.raft.Propose(envelope)
+	}
+	entry := &raftpb.ConfChangeV2{Context: envelope, Transition: raftpb.ConfChangeTransitionAuto.Enum()}
+	if next, err := c.membership.records.Change(change, 0); err == nil {
+		if difference := configurationChange(c.membership.records.Configuration(), next.Configuration()); difference != nil {
+			entry.Changes = difference.Changes
+		}
+	}
+	if len(entry.Changes) == 0 { // it will be refused, or changes no configuration; raft must not take it for an exchange's end
+		entry.Changes = []*raftpb.ConfChangeSingle{{Type: raftpb.ConfChangeUpdateNode.Enum(), NodeId: new(uint64)}}
+	}
+	c.drain() // c.last is raft's last entry then
+	c.membership.changeAt = c.last + 1
+	return c.raft.ProposeConfChange(entry)
 }
 
 // proposeLeases proposes revocations and checkpoints of leases. If raft has no space for them, they are retried before any other proposal.

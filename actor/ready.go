@@ -13,8 +13,8 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
-// carryOut carries out a Ready of raft: MsgStorageAppend goes to the log writer, MsgStorageApply to the applier, other messages to the peers.
-// Local orders leave in raft's order.
+// carryOut carries out a Ready of raft: MsgStorageAppend goes to the log writer, MsgStorageApply to the applier, other messages to the
+// peers. Local orders leave in raft's order.
 func (c *Consensus) carryOut(rd raft.Ready) {
 	c.own.unorderedBytes = 0
 	if rd.SoftState != nil {
@@ -194,8 +194,8 @@ func (c *Consensus) snapshotReceived(m SnapshotReceived) {
 	c.membership.early = early
 }
 
-// inPresentTerm returns a snapshot's message in the name of the present leader, if another term has begun since the offer: raft ignores messages
-// of an earlier term. A snapshot holds only committed entries, so every later leader has them, whichever leader sent it.
+// inPresentTerm returns a snapshot's message in the name of the present leader, if another term has begun since the offer: raft ignores
+// messages of an earlier term. A snapshot holds only committed entries, so every later leader has them, whichever leader sent it.
 func (c *core) inPresentTerm(m *raftpb.Message) *raftpb.Message {
 	m = proto.CloneOf(m)
 	if now := c.raft.BasicStatus(); now.Lead != raft.None && now.Lead != c.Member && now.GetTerm() > m.GetTerm() {

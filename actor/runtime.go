@@ -171,8 +171,8 @@ func (r *Runtime) startAll(first *running) {
 	}
 }
 
-// Every implements Driver. All clocks of a runtime tick at multiples of their interval since its start. Clocks that are due together wake the
-// process once, and waking it is most of what an idle member costs.
+// Every implements Driver. All clocks of a runtime tick at multiples of their interval since its start. Clocks that are due together wake
+// the process once, and waking it is most of what an idle member costs.
 func (r *Runtime) Every(interval time.Duration, tick func()) {
 	next := func() time.Duration { return interval - time.Since(r.start)%interval }
 	r.clocks.Go(func() {

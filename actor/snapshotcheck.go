@@ -84,8 +84,8 @@ func (s *Snapshotter) checkNext(c *checking, err error) {
 }
 
 // note notes the error of a part. It returns an error that ends the verification: that of the snapshot's own file, and one that says
-// nothing about the part. A part that the disk cannot read is damaged, too: snapshots would list it for ever. A backup that cannot be read says
-// nothing about its parts.
+// nothing about the part. A part that the disk cannot read is damaged, too: snapshots would list it for ever. A backup that cannot be read
+// says nothing about its parts.
 func (s *Snapshotter) note(c *checking, err error) error {
 	switch {
 	case err == nil || c.part == nil || errors.Is(err, damage.ErrFormat) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
@@ -110,8 +110,8 @@ func (s *Snapshotter) backupUnreachable(err error) {
 	s.Logger.Warn("the parts of snapshots that are in the backup cannot be checked now, and are checked later", "because", err)
 }
 
-// valueDamaged has the part fetched in which a reader found a damaged value. If the disk failed, it only raises the alarm: `qkv verify --now`
-// has the part fetched then.
+// valueDamaged has the part fetched in which a reader found a damaged value. If the disk failed, it only raises the alarm: `qkv verify
+// --now` has the part fetched then.
 func (s *Snapshotter) valueDamaged() {
 	found := s.shelf.Damaged()
 	if found == nil || !s.parts.has(found.Part) {
@@ -253,8 +253,8 @@ func (s *Snapshotter) repaired(one damagedPart, how string) {
 	s.alarmDamaged(one, "a part of snapshots was damaged, and was "+how)
 }
 
-// remake begins to write a lost part again from memory. That gives the same file if nothing of the part was dropped, and if each value is in
-// memory or in a sound block. Otherwise only a newer base can be without the part.
+// remake begins to write a lost part again from memory. That gives the same file if nothing of the part was dropped, and if each value is
+// in memory or in a sound block. Otherwise only a newer base can be without the part.
 func (s *Snapshotter) remake(v *index.View) (begun bool) {
 	i := slices.IndexFunc(s.repair.damaged, func(one damagedPart) bool { return one.lost && !one.remade && s.lists(one.Part) })
 	if i < 0 {
@@ -362,7 +362,8 @@ func (s *Snapshotter) foundSound(info snapshot.Info) {
 	}
 }
 
-// soundNow reports whether the newest snapshot was found sound lately, and none of its parts was found damaged: then no older one is needed.
+// soundNow reports whether the newest snapshot was found sound lately, and none of its parts was found damaged: then no older one is
+// needed.
 func (s *Snapshotter) soundNow() bool {
 	return s.sound.path == s.files[0].Path && s.complete(s.files[0]) && s.now-s.sound.at < limits.SnapshotSound
 }

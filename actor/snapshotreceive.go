@@ -313,8 +313,8 @@ func (s *Snapshotter) finishReceive(err error) {
 	}})
 }
 
-// damagedHere handles the damage of a part that this member has had before a snapshot came that lists it. If own snapshots need it, too, it is
-// fetched: the transfer may be needless soon, and the values in it are still needed. Otherwise it is moved aside; the sender offers the
+// damagedHere handles the damage of a part that this member has had before a snapshot came that lists it. If own snapshots need it, too, it
+// is fetched: the transfer may be needless soon, and the values in it are still needed. Otherwise it is moved aside; the sender offers the
 // snapshot again, and the part comes, too.
 func (s *Snapshotter) damagedHere(part *snapshot.PartError) error {
 	lists := func(one snapshot.Part) bool { return one.SHA == part.Part.SHA }

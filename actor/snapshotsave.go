@@ -23,8 +23,8 @@ type writing struct {
 }
 
 // file is the file that is being written. The files come in this order: the extents that are in no file, a snapshot that was ordered, a
-// lost part again. A piece of a newer base comes after each of them. So a base does not wait until clients stop writing, and a snapshot does
-// not wait for the whole base.
+// lost part again. A piece of a newer base comes after each of them. So a base does not wait until clients stop writing, and a snapshot
+// does not wait for the whole base.
 type file struct {
 	saver  *snapshot.Saver
 	saved  func(*snapshot.Saver)

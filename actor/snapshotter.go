@@ -39,7 +39,8 @@ type SnapshotterConfig struct {
 	Logger          *slog.Logger
 }
 
-// Interrupted are the files of a transfer that was interrupted, by a restart or otherwise. It continues there if a snapshot with them is offered.
+// Interrupted are the files of a transfer that was interrupted, by a restart or otherwise. It continues there if a snapshot with them is
+// offered.
 type Interrupted struct {
 	Parts   []snapshot.Part // that no snapshot lists
 	Partial string          // the path of the file that is not complete; empty: there is none

@@ -89,10 +89,10 @@ func (s *spaces) cluster(c *core) (space.Level, string) {
 	return space.Level(said.Cluster), said.Why
 }
 
-// acceptsEntries reports whether the own log has space for a leader's entries. Half of the last segment is reserved for terms, votes and a new
-// leader's first entry: entries that raft has accepted must be written before any of those, and a member whose log waits for space cannot
-// vote. Once proposals have stopped, half of that reserve is for the remaining entries, one order at a time: the remaining members then
-// agree, and reads continue. While the log waits in spite of that, no later group is written.
+// acceptsEntries reports whether the own log has space for a leader's entries. Half of the last segment is reserved for terms, votes and a
+// new leader's first entry: entries that raft has accepted must be written before any of those, and a member whose log waits for space
+// cannot vote. Once proposals have stopped, half of that reserve is for the remaining entries, one order at a time: the remaining members
+// then agree, and reads continue. While the log waits in spite of that, no later group is written.
 func (s *spaces) acceptsEntries(c *core, diskIdle bool, entries []*raftpb.Entry) bool {
 	disk := c.Status.Disk()
 	switch level, _ := s.cluster(c); {
@@ -159,9 +159,9 @@ func (s *spaces) record(peer uint64, m peerframe.DiskSpace) {
 	}
 }
 
-// relieveFullFollowers frees space on the disks of full and lagging followers. Such a follower accepts nothing, not even deletions, and saves no
-// snapshot that would free its log. But a snapshot taken after deletions may fit on its disk. If no snapshot newer than its log exists,
-// one is saved as soon as it would fit, and the leader's log up to it is deleted: raft then sends the snapshot. helpFull returns whether
+// relieveFullFollowers frees space on the disks of full and lagging followers. Such a follower accepts nothing, not even deletions, and
+// saves no snapshot that would free its log. But a snapshot taken after deletions may fit on its disk. If no snapshot newer than its log
+// exists, one is saved as soon as it would fit, and the leader's log up to it is deleted: raft then sends the snapshot. It returns whether
 // a snapshot is to be saved.
 func (s *spaces) relieveFullFollowers(c *core) (save bool) {
 	var lost []uint64
@@ -197,8 +197,8 @@ func (s *spaces) relieveFullFollowers(c *core) (save bool) {
 	return false
 }
 
-// publishCapacity publishes the state size that a quorum of the voters holds. Every report has a floor of one log segment: dropping less history
-// than that frees no disk space, whatever a member reports.
+// publishCapacity publishes the state size that a quorum of the voters holds. Every report has a floor of one log segment: dropping less
+// history than that frees no disk space, whatever a member reports.
 func (s *spaces) publishCapacity(c *core) {
 	var held QuorumCapacity
 	held.Bytes, _ = s.quorumStateSize(c, func(r peerframe.DiskSpace) int64 { return r.Holds })

@@ -198,8 +198,8 @@ func (s *Status) Durable() Durable {
 // DiskGoesOn notes that the disk has completed a request.
 func (s *Status) DiskGoesOn(now time.Duration) { s.diskDone.Store(int64(now)) }
 
-// Ticked returns when consensus last advanced raft's clock, as the driver's monotonic time. It advances the clock every TickInterval, unless it
-// is stuck.
+// Ticked returns when consensus last advanced raft's clock, as the driver's monotonic time. It advances the clock every TickInterval,
+// unless it is stuck.
 func (s *Status) Ticked() time.Duration { return time.Duration(s.ticked.Load()) }
 
 // LogReserve returns the space that a new segment must leave free; 0 while the state is being loaded.

@@ -140,8 +140,8 @@ func (q *suspension) admitted(by uint64, within bool) bool {
 	return q.heldBack() && q.By == by && (within || q.claim.index == 0)
 }
 
-// recordHeartbeat notes a leader's heartbeat or append, and reports whether this member is no longer held back: a leader that continues for three
-// election timeouts has a quorum without it.
+// recordHeartbeat notes a leader's heartbeat or append, and reports whether this member is no longer held back: a leader that continues for
+// three election timeouts has a quorum without it.
 func (q *suspension) recordHeartbeat(leader, term uint64, now, electionTimeout time.Duration) bool {
 	if leader != q.leader || term != q.term || now-q.newest > electionTimeout {
 		q.leader, q.term, q.since = leader, term, now
@@ -150,8 +150,8 @@ func (q *suspension) recordHeartbeat(leader, term uint64, now, electionTimeout t
 	return q.heldBack() && leader != q.By && now-q.since >= 3*electionTimeout
 }
 
-// recordAccusation records a peer's report of its accuser, and reports whether this member, self, is no longer held back: the same member accuses a
-// quorum of the voters.
+// recordAccusation records a peer's report of its accuser, and reports whether this member, self, is no longer held back: the same member
+// accuses a quorum of the voters.
 func (q *suspension) recordAccusation(a accusation, electionTimeout time.Duration, self uint64, voters []uint64) bool {
 	q.accused = slices.DeleteFunc(q.accused, func(old accusation) bool {
 		return a.at-old.at > 3*electionTimeout || old.by == a.by && old.of == a.of
@@ -200,8 +200,8 @@ func forgetRemoved(members index.Members, said ...map[uint64]bool) {
 	}
 }
 
-// accusations returns the messages that tell the voters which members accuse this one. The accuser may be a learner, or a member added after the state of this
-// member's folder. If all voters were restored to an earlier point, no other member is left to accuse them.
+// accusations returns the messages that tell the voters which members accuse this one. The accuser may be a learner, or a member added
+// after the state of this member's folder. If all voters were restored to an earlier point, no other member is left to accuse them.
 func (q *suspension) accusations(c *core) (all []toPeer) {
 	for _, by := range slices.Sorted(maps.Keys(q.accusers)) {
 		if !q.accusers[by] {
@@ -257,9 +257,9 @@ func (q *suspension) differs(c *core, why string) {
 	}
 }
 
-// judgeCommitBeyondLog judges a leader's heartbeat with a commit index beyond this member's log: the leader counts entries as acknowledged by this
-// member that it does not have. The leader may be wrong. Its claim therefore counts as one member's word, like a refusal, and only holds
-// this member back. judgeCommitBeyondLog returns the messages to the voters.
+// judgeCommitBeyondLog judges a leader's heartbeat with a commit index beyond this member's log: the leader counts entries as acknowledged
+// by this member that it does not have. The leader may be wrong. Its claim therefore counts as one member's word, like a refusal, and only
+// holds this member back. judgeCommitBeyondLog returns the messages to the voters.
 func (q *suspension) judgeCommitBeyondLog(c *core, leader, commit, term uint64) []toPeer {
 	if q.heldBack() && q.By == leader {
 		q.accusers[leader] = true

@@ -93,8 +93,8 @@ func (w *WatchHub) Rest(took time.Duration) time.Duration {
 	return restAfter(took)
 }
 
-// setSendPause sets the pause for the events that a step sent: none without recent writes, and none if lagging watches would hardly gain on the
-// writes.
+// setSendPause sets the pause for the events that a step sent: none without recent writes, and none if lagging watches would hardly gain on
+// the writes.
 func (w *WatchHub) setSendPause(t Time, v *index.View) {
 	if r := v.Revision(); r != w.revision {
 		w.revision, w.revisionSeen = r, t.Now
@@ -138,8 +138,8 @@ func (w *WatchHub) Handle(t Time, batch []WatchHubMessage) (again bool) {
 	return again
 }
 
-// checkLeader detects the loss of the leader, and sends progress notices to idle watches. A member without a leader would make its watches wait
-// for events that other members have already; the watches turn to another member, and resume there.
+// checkLeader detects the loss of the leader, and sends progress notices to idle watches. A member without a leader would make its watches
+// wait for events that other members have already; the watches turn to another member, and resume there.
 func (w *WatchHub) checkLeader(now time.Duration) {
 	raft := w.Status.Raft()
 	switch {

@@ -267,8 +267,8 @@ func (d Disk) logLeaves() int64 { return (limits.SpareSegments + 1) * d.SegmentB
 // current segment and the spares are full.
 func (d Disk) LogReserve() int64 { return d.SnapshotNeeds() + d.logLeaves() }
 
-// SnapshotNeeds returns how much of the free space the next snapshot takes, with all pending log entries. A newer base is not counted: it is
-// written only where there is space, and the snapshot lists the older one meanwhile.
+// SnapshotNeeds returns how much of the free space the next snapshot takes, with all pending log entries. A newer base is not counted: it
+// is written only where there is space, and the snapshot lists the older one meanwhile.
 func (d Disk) SnapshotNeeds() int64 { return max(d.Next+d.Unapplied-d.NextHas, 0) }
 
 // Wants returns the free space that the state may still need as it is: the high mark, and a newer base.
