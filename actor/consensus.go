@@ -528,14 +528,14 @@ func (c *Consensus) appended(m Appended) {
 
 // sendLeaseTimes sends the lease clock's answers of this turn, to other members and to this member's own clients.
 func (c *Consensus) sendLeaseTimes() {
-	for _, t := range c.leases.clock.answers {
+	for _, t := range c.leases.clock.unsent {
 		if t.member == c.Member {
 			c.receiveLeaseTimes(t.LeaseTimes)
 		} else {
 			c.Peers.Send(t.member, t.LeaseTimes, false)
 		}
 	}
-	c.leases.clock.answers = nil
+	c.leases.clock.unsent = nil
 }
 
 // receiveLeaseTimes answers clients, at once or when the state has what they ask for.

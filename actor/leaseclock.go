@@ -44,7 +44,7 @@ type leaseClock struct {
 	rounds          []leaseRound
 	confirmed       []leaseRound
 	proven          time.Duration   // when the newest confirmed round began
-	answers         []memberAnswers // since the end of the last turn
+	unsent          []memberAnswers // since the end of the last turn
 	openAsks        int             // unanswered queries
 	renewals        uint64          // granted since the last tick of consensus
 }
@@ -259,13 +259,13 @@ func (k *leaseClock) answerCheckpointed(l *timedLease, now time.Duration) {
 // addAnswer adds the answer to a query; it leaves at the end of the turn.
 func (k *leaseClock) addAnswer(ask clockAsk, time kv.LeaseTime, index uint64) {
 	k.openAsks--
-	i := slices.IndexFunc(k.answers, func(t memberAnswers) bool { return t.member == ask.from && len(t.Times) < limits.LeaseAsks })
+	i := slices.IndexFunc(k.unsent, func(t memberAnswers) bool { return t.member == ask.from && len(t.Times) < limits.LeaseAsks })
 	if i < 0 {
-		i = len(k.answers)
-		k.answers = append(k.answers, memberAnswers{member: ask.from})
+		i = len(k.unsent)
+		k.unsent = append(k.unsent, memberAnswers{member: ask.from})
 	}
-	k.answers[i].Index = max(k.answers[i].Index, index)
-	k.answers[i].Times = append(k.answers[i].Times, peerframe.LeaseTime{Number: ask.Number, LeaseTime: time})
+	k.unsent[i].Index = max(k.unsent[i].Index, index)
+	k.unsent[i].Times = append(k.unsent[i].Times, peerframe.LeaseTime{Number: ask.Number, LeaseTime: time})
 }
 
 // tick moves expired leases from due to expired, and queues checkpoints of the others.

@@ -99,12 +99,12 @@ func (c *clockTest) apply(n int) {
 // told takes the answers.
 func (c *clockTest) told() string {
 	var said []string
-	for _, t := range c.k.answers {
+	for _, t := range c.k.unsent {
 		for _, one := range t.Times {
 			said = append(said, fmt.Sprintf("%d:%d/%d", one.Number, one.TTL, one.Granted))
 		}
 	}
-	c.k.answers = nil
+	c.k.unsent = nil
 	return strings.Join(said, " ")
 }
 
@@ -481,8 +481,8 @@ func TestToldTogether(t *testing.T) {
 	for i, ask := range c.k.unproven {
 		c.k.answer(ask, c.now, uint64(9-i))
 	}
-	if len(c.k.answers) != 1 || c.k.answers[0].Index != 9 {
-		t.Errorf("told %+v", c.k.answers)
+	if len(c.k.unsent) != 1 || c.k.unsent[0].Index != 9 {
+		t.Errorf("told %+v", c.k.unsent)
 	}
 	c.want("both", c.told(), "1:-1/0 2:60/60")
 }
@@ -495,7 +495,7 @@ func TestAnswersFitFrames(t *testing.T) {
 	}
 	c.round()
 	answers := 0
-	for _, told := range c.k.answers {
+	for _, told := range c.k.unsent {
 		if answers += len(told.Times); len(told.Times) > limits.LeaseAsks {
 			t.Errorf("a frame with %d answers, the receiver takes %d", len(told.Times), limits.LeaseAsks)
 		}

@@ -104,12 +104,12 @@ func TestAsksWaitForWhatIsCommitted(t *testing.T) {
 	k, applied := &c.leases.clock, c.raft.BasicStatus().Applied
 	k.openAsks++
 	k.confirmed = []leaseRound{{index: applied + 1, asks: []clockAsk{{LeaseAsk: peerframe.LeaseAsk{Number: 1, LeaseAsk: kv.LeaseAsk{Lease: 7, Renew: true}}, from: 2}}}}
-	if c.leases.answerAsks(&c.core); len(k.confirmed) != 1 || len(k.answers) != 0 {
-		t.Errorf("entry %d is applied, and a question that needs the next one is answered with %+v", applied, k.answers)
+	if c.leases.answerAsks(&c.core); len(k.confirmed) != 1 || len(k.unsent) != 0 {
+		t.Errorf("entry %d is applied, and a question that needs the next one is answered with %+v", applied, k.unsent)
 	}
 	k.confirmed[0].index = applied
-	if c.leases.answerAsks(&c.core); len(k.confirmed) != 0 || len(k.answers) != 1 {
-		t.Errorf("told are %+v", k.answers)
+	if c.leases.answerAsks(&c.core); len(k.confirmed) != 0 || len(k.unsent) != 1 {
+		t.Errorf("told are %+v", k.unsent)
 	}
 }
 
