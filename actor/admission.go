@@ -15,7 +15,7 @@ import (
 )
 
 // processOf returns the process that made a start of the folder, if the identity still contains it.
-func processOf(i *peerframe.MemberIdentity, boot uint64) (process [8]byte, told bool) {
+func processOf(i *peerframe.MemberIdentity, boot uint64) (process [8]byte, known bool) {
 	if ago := i.Boot - boot; i.Boot >= boot && ago < uint64(len(i.Past)/8) {
 		at := len(i.Past) - 8*int(ago+1)
 		return [8]byte(i.Past[at : at+8]), true
@@ -301,14 +301,14 @@ func (a *Admission) remember() error {
 
 // compare compares a member's identity with the known one, and returns a description of the contradiction.
 func compare(known Known, its *peerframe.MemberIdentity) string {
-	switch past, told := processOf(its, known.Boot); {
+	switch past, found := processOf(its, known.Boot); {
 	case known.Folder != its.Folder:
 		return fmt.Sprintf("its data folder is another one (%x, known is %x): two hosts run under one name, or the folder was replaced", its.Folder[:4], known.Folder[:4])
 	case its.Boot < known.Boot:
 		return fmt.Sprintf("its data folder was started %d times, known are %d: it was restored from an old copy, or was copied, and the copy runs elsewhere", its.Boot, known.Boot)
 	case its.Boot == known.Boot && its.Process != known.Process:
 		return fmt.Sprintf("two processes claim start %d of its data folder: the folder was copied", its.Boot)
-	case told && past != [8]byte(known.Process[:8]):
+	case found && past != [8]byte(known.Process[:8]):
 		return fmt.Sprintf("start %d of its data folder is known to be another process's: it was restored from an old copy", known.Boot)
 	}
 	return ""

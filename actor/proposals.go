@@ -253,15 +253,15 @@ func (c *Consensus) proposeInTurn() {
 			return
 		}
 	}
-	for room := true; room; {
+	for accepted := true; accepted; {
 		own, deferred := len(c.proposals.waiting) > 0, len(c.accepted.deferred) > 0
 		switch {
 		case own && (!deferred || !c.accepted.ownWasLast):
-			room = c.proposeOwn()
-			c.accepted.ownWasLast = room
+			accepted = c.proposeOwn()
+			c.accepted.ownWasLast = accepted
 		case deferred:
-			room = c.proposeDeferred()
-			c.accepted.ownWasLast = c.accepted.ownWasLast && !room
+			accepted = c.proposeDeferred()
+			c.accepted.ownWasLast = c.accepted.ownWasLast && !accepted
 		default:
 			return
 		}

@@ -178,13 +178,13 @@ func (c *Consensus) snapshotReceived(m SnapshotReceived) {
 		return
 	}
 	c.transfers.received = &m
-	told := c.inPresentTerm(m.Message)
-	early := !listsMember(told.GetSnapshot(), c.Member) && c.membership.records.Get(c.Member) == nil && !c.membership.records.Removed(c.Member)
+	message := c.inPresentTerm(m.Message)
+	early := !listsMember(message.GetSnapshot(), c.Member) && c.membership.records.Get(c.Member) == nil && !c.membership.records.Removed(c.Member)
 	if early { // raft rejects a snapshot whose configuration does not list this member
-		confState := told.GetSnapshot().GetMetadata().GetConfState()
+		confState := message.GetSnapshot().GetMetadata().GetConfState()
 		confState.Learners = append(confState.Learners, c.Member)
 	}
-	c.step(told)
+	c.step(message)
 	c.drain()
 	if c.transfers.received != nil { // raft did not take it
 		c.transfers.received = nil

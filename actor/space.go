@@ -82,11 +82,11 @@ func (s *spaces) judgeVoters(c *core, voters []uint64) (space.Level, string) {
 
 // cluster returns the cluster's space by the leader's word.
 func (s *spaces) cluster(c *core) (space.Level, string) {
-	said := s.ofPeer[c.soft.Lead]
+	report := s.ofPeer[c.soft.Lead]
 	if c.soft.RaftState == raft.StateLeader {
-		said = s.reported
+		report = s.reported
 	}
-	return space.Level(said.Cluster), said.Why
+	return space.Level(report.Cluster), report.Why
 }
 
 // acceptsEntries reports whether the own log has space for a leader's entries. Half of the last segment is reserved for terms, votes and a
@@ -172,16 +172,16 @@ func (s *spaces) relieveFullFollowers(c *core) (save bool) {
 	}
 	applied, _ := view.Applied()
 	c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
-		room := s.ofPeer[id]
-		full = full || c.connected[id] && room.Own > uint64(space.Left)
+		report := s.ofPeer[id]
+		full = full || c.connected[id] && report.Own > uint64(space.Left)
 		switch {
-		case id == c.Member || !c.connected[id] || room.Own != uint64(space.None) || p.Match >= commit: // with space.Low it accepts deletions
-		case newest > p.Match && c.Status.Disk().Newest <= room.Free:
+		case id == c.Member || !c.connected[id] || report.Own != uint64(space.None) || p.Match >= commit: // with space.Low it accepts deletions
+		case newest > p.Match && c.Status.Disk().Newest <= report.Free:
 			helps = true
 			if first, err := c.Window.FirstIndex(); err == nil && p.State == tracker.StateReplicate && p.Match+1 < first {
 				lost = append(lost, id)
 			}
-		case applied > p.Match && view.LiveBytes()+view.HistoryBytes() <= room.Free/8*7:
+		case applied > p.Match && view.LiveBytes()+view.HistoryBytes() <= report.Free/8*7:
 			wanted = true
 		}
 	})
@@ -215,8 +215,8 @@ func (s *spaces) quorumStateSize(c *core, size func(peerframe.DiskSpace) int64) 
 	for _, voters := range [][]uint64{c.membership.confState.GetVoters(), c.membership.confState.GetVotersOutgoing()} {
 		sorted := slices.Clone(voters)
 		holds := func(id uint64) int64 {
-			if said := size(s.capacities[id]); said > 0 {
-				return max(said, c.Status.Disk().SegmentBytes)
+			if reported := size(s.capacities[id]); reported > 0 {
+				return max(reported, c.Status.Disk().SegmentBytes)
 			}
 			return math.MaxInt64
 		}
@@ -236,7 +236,7 @@ func (s *spaces) quorumStateSize(c *core, size func(peerframe.DiskSpace) int64) 
 func (s *spaces) leaveFullDisk(c *core) {
 	commit := c.raft.BasicStatus().GetCommit()
 	c.transferLeadership("its disk is full", func(id uint64, p tracker.Progress) bool {
-		room, said := s.ofPeer[id]
-		return said && room.Own == uint64(space.Left) && p.Match >= commit
+		report, known := s.ofPeer[id]
+		return known && report.Own == uint64(space.Left) && p.Match >= commit
 	})
 }

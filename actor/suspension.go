@@ -167,7 +167,7 @@ func (q *suspension) recordAccusation(a accusation, electionTimeout time.Duratio
 }
 
 // refused handles a peer's refusal of this member, for another reason than its removal. It returns what the voters are told.
-func (q *suspension) refused(c *core, peer uint64, r Refusal) (told []toPeer) {
+func (q *suspension) refused(c *core, peer uint64, r Refusal) (messages []toPeer) {
 	r.Leads = r.Leads && c.mayLead(peer)
 	if r.Forgot {
 		next, overruled := q.accuse(peer, r, c.serves(peer))
@@ -178,10 +178,10 @@ func (q *suspension) refused(c *core, peer uint64, r Refusal) (told []toPeer) {
 		} else {
 			q.suspend(c, next)
 		}
-		told = q.accusations(c)
+		messages = q.accusations(c)
 	}
 	c.Status.refusal(peer, &r)
-	return told
+	return messages
 }
 
 // linked handles a connection to a peer that does not refuse this member, or has not yet: its earlier report no longer counts.
@@ -194,8 +194,8 @@ func (q *suspension) linked(peer uint64) {
 
 // forgetRemoved forgets the reports of members that were removed since: they are no longer heard, and their words do not count among the
 // two that end a part.
-func forgetRemoved(members index.Members, said ...map[uint64]bool) {
-	for _, by := range said {
+func forgetRemoved(members index.Members, reports ...map[uint64]bool) {
+	for _, by := range reports {
 		maps.DeleteFunc(by, func(id uint64, _ bool) bool { return members.Removed(id) })
 	}
 }

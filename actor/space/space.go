@@ -168,13 +168,13 @@ func (d Disk) Holds(l *limits.Tunable, cold int64) (ease, now int64) {
 		memory = max(d.Memory/limits.StateOfMemory+cold, 1)
 	}
 	waiting := func(live int64) int64 { return live + live/limits.BaseOfLive } // of a disk that has nothing to spare
-	if room := d.stateSpace(l, d.Size); room > 0 {
-		live := min(d.Live, room/2*limits.BaseOfLive/(limits.BaseOfLive+1))
-		ease = min(memory, room/2-waiting(live)+live)
+	if bytes := d.stateSpace(l, d.Size); bytes > 0 {
+		live := min(d.Live, bytes/2*limits.BaseOfLive/(limits.BaseOfLive+1))
+		ease = min(memory, bytes/2-waiting(live)+live)
 	}
-	if room := d.stateSpace(l, d.Capacity); room > 0 {
-		live := min(d.Live, room/(2*limits.BaseOfLive+1)*limits.BaseOfLive)
-		now = min(memory, room-waiting(live))
+	if bytes := d.stateSpace(l, d.Capacity); bytes > 0 {
+		live := min(d.Live, bytes/(2*limits.BaseOfLive+1)*limits.BaseOfLive)
+		now = min(memory, bytes-waiting(live))
 	}
 	return coarse(ease), coarse(now)
 }
