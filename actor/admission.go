@@ -15,7 +15,7 @@ import (
 )
 
 // processOf returns the process that made a start of the folder, if the identity still contains it.
-func processOf(i *peerframe.MemberIdentity, boot uint64) (process [8]byte, told bool) {
+func processOf(i *peerframe.MemberIdentity, boot uint64) (process [8]byte, known bool) {
 	if ago := i.Boot - boot; i.Boot >= boot && ago < uint64(len(i.Past)/8) {
 		at := len(i.Past) - 8*int(ago+1)
 		return [8]byte(i.Past[at : at+8]), true
@@ -58,8 +58,8 @@ type Known struct {
 // one folder of it: so one process voted in both, with one set of folders, and the sets are equal. The leader then binds all founders
 // (node, bindFounders), before any member is added.
 //
-// Founders that were restored from a backup have data, and may elect a leader that has not met all of them. Its voters refuse a founder that
-// they have not met, until the log binds it: the leader binds the first folder that asks ([Admission.Claims]).
+// Founders that were restored from a backup have data, and may elect a leader that has not met all of them. Its voters refuse a founder
+// that they have not met, until the log binds it: the leader binds the first folder that asks ([Admission.Claims]).
 //
 // Consensus hands over the bindings together with raft's configuration (Bind): both are of the same entry, also after a restart and with an
 // installed snapshot. A frame from another folder or process than the known one ends its connection (Bars).
@@ -155,8 +155,8 @@ func (a *Admission) Folders() []peerframe.Bound {
 	return all
 }
 
-// Agree compares the folders that a candidate or leader knows with the known ones, and returns the contradiction. The sender has data if
-// an election has taken place: a founder that is not established then takes over what it has met differently. If the message establishes this
+// Agree compares the folders that a candidate or leader knows with the known ones, and returns the contradiction. The sender has data if an
+// election has taken place: a founder that is not established then takes over what it has met differently. If the message establishes this
 // founder, that is on the disk when Agree returns: once in the life of a founder, consensus waits for the disk.
 func (a *Admission) Agree(folders []peerframe.Bound, data, establishes bool) error {
 	a.mu.Lock()
@@ -222,7 +222,7 @@ func (a *Admission) Admit(from uint64, its peerframe.MemberIdentity) error {
 func (a *Admission) checkEnd(from uint64, its peerframe.MemberIdentity) error {
 	known, ok := a.known[from]
 	end := a.Status.leaderPosition(from)
-	if minMatch := max(a.Status.minMatch(from), end.kept, known.Owed); its.Last < minMatch {
+	if minMatch := max(a.Status.minMatch(from), end.committed, known.Owed); its.Last < minMatch {
 		if ok && known.Owed < minMatch {
 			known.Owed = minMatch
 			a.set(known)
@@ -301,14 +301,14 @@ func (a *Admission) remember() error {
 
 // compare compares a member's identity with the known one, and returns a description of the contradiction.
 func compare(known Known, its *peerframe.MemberIdentity) string {
-	switch past, told := processOf(its, known.Boot); {
+	switch past, found := processOf(its, known.Boot); {
 	case known.Folder != its.Folder:
 		return fmt.Sprintf("its data folder is another one (%x, known is %x): two hosts run under one name, or the folder was replaced", its.Folder[:4], known.Folder[:4])
 	case its.Boot < known.Boot:
 		return fmt.Sprintf("its data folder was started %d times, known are %d: it was restored from an old copy, or was copied, and the copy runs elsewhere", its.Boot, known.Boot)
 	case its.Boot == known.Boot && its.Process != known.Process:
 		return fmt.Sprintf("two processes claim start %d of its data folder: the folder was copied", its.Boot)
-	case told && past != [8]byte(known.Process[:8]):
+	case found && past != [8]byte(known.Process[:8]):
 		return fmt.Sprintf("start %d of its data folder is known to be another process's: it was restored from an old copy", known.Boot)
 	}
 	return ""

@@ -13,8 +13,8 @@ func compareAlarms(a, b kv.Alarm) int {
 	return cmp.Or(strings.Compare(string(a.Name), string(b.Name)), cmp.Compare(a.Member, b.Member), strings.Compare(a.Text, b.Text))
 }
 
-// Alarm raises an alarm of this member, or of another one as this one sees it. It replaces the alarm of the same name, member and subject; an empty text ends that alarm. Names and subjects
-// are few, but texts are many: each failure may have its own numbers.
+// Alarm raises an alarm of this member, or of another one as this one sees it. It replaces the alarm of the same name, member and subject;
+// an empty text ends that alarm. Names and subjects are few, but texts are many: each failure may have its own numbers.
 func (s *Status) Alarm(a kv.Alarm) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -106,7 +106,7 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 		case SaveEnded:
 			a.saveEnded(t.Now, m)
 		case SnapshotWanted:
-			a.want(m)
+			a.requestSnapshots(m)
 		default:
 			panic(fmt.Sprintf("the applier takes no %T", m))
 		}
@@ -123,12 +123,12 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 		a.publish(a.state.View())
 		a.changed = false
 	}
-	a.letReadsGo()
+	a.releaseReads()
 	if a.followed {
 		a.followed = false
 		a.Status.Observer.Stages.applied(began)
 	}
-	a.done.handOut()
+	a.done.deliver()
 	a.count(began)
 	for _, r := range a.reports {
 		a.Consensus.PostAndYield(r)
@@ -192,7 +192,7 @@ func (a *Applier) applyEntry(e *raftpb.Entry) error {
 	if e.GetType() != raftpb.EntryNormal {
 		apply = a.state.ApplyChange
 	}
-	a.pending.passTerm(e.GetTerm(), &a.done)
+	a.pending.failEarlierTerms(e.GetTerm(), &a.done)
 	before := a.state.Members()
 	results, err := apply(e.GetIndex(), e.GetTerm(), data, a.results[:0])
 	if err != nil {
@@ -201,7 +201,7 @@ func (a *Applier) applyEntry(e *raftpb.Entry) error {
 	if a.Applied != nil {
 		a.Applied(e.GetIndex(), data, results)
 	}
-	a.tellMembers(before, e.GetIndex())
+	a.reportMembers(before, e.GetIndex())
 	a.changed = true
 	a.results = results
 	a.records += int64(len(data)) + recordOverhead
@@ -228,15 +228,15 @@ func (a *Applier) refuseWrites(m RefusedWrites) {
 	}
 }
 
-// tellMembers reports changed records to consensus.
-func (a *Applier) tellMembers(before index.Members, at uint64) {
+// reportMembers reports changed records to consensus.
+func (a *Applier) reportMembers(before index.Members, at uint64) {
 	if now := a.state.Members(); !now.Same(before) {
 		a.reports = append(a.reports, MembersChanged{Members: now, At: at, Change: configurationChange(before.Configuration(), now.Configuration())})
 	}
 }
 
-// letReadsGo tells the connections which reads the newly published View may answer.
-func (a *Applier) letReadsGo() {
+// releaseReads tells the connections which reads the newly published View may answer.
+func (a *Applier) releaseReads() {
 	applied, _ := a.state.Applied()
 	kept := a.reads[:0]
 	for _, r := range a.reads {
@@ -312,9 +312,9 @@ func (a *Applier) save(t Time) {
 	a.Snapshotter.MustPost(Save{View: view, Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration())})
 }
 
-// want notes that snapshots are due. A running save counts as one of them if it is of an entry behind m.Above. The earlier of two
-// requests counts.
-func (a *Applier) want(m SnapshotWanted) {
+// requestSnapshots notes that snapshots are due. A running save counts as one of them if it is of an entry behind m.Above. The earlier of
+// two requests counts.
+func (a *Applier) requestSnapshots(m SnapshotWanted) {
 	if a.saved > m.Above {
 		m.Saves--
 		m.Above = a.saved

@@ -70,7 +70,7 @@ func TestPaceFollowsTheWrites(t *testing.T) {
 		{"two share it", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: 1000 * paceMB}, 2, nil, 60 * paceMB, 250 * paceMB},
 		{"there is no room", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: paceMB}, 1, nil, least / 2, least * 5 / 4},
 		{"there is none, and much is written", pacedLeader{writes: 100 * paceMB, least: 10 * time.Millisecond, spare: paceMB}, 1, nil, 115 * paceMB, 150 * paceMB},
-		{"there is none, and the log takes its room", pacedLeader{writes: 100 * paceMB, least: 10 * time.Millisecond, spare: paceMB, pace: pace{presses: true}}, 1, nil, 190 * paceMB, 240 * paceMB},
+		{"there is none, and the log takes its room", pacedLeader{writes: 100 * paceMB, least: 10 * time.Millisecond, spare: paceMB, pace: pace{logHalfFull: true}}, 1, nil, 190 * paceMB, 240 * paceMB},
 		{"commits are fast", pacedLeader{writes: paceMB, least: 200 * time.Microsecond, spare: 100 * paceMB}, 1, nil, 180 * paceMB, 320 * paceMB},
 		{"commits are fast, and there is no room", pacedLeader{writes: paceMB, least: 200 * time.Microsecond, spare: paceMB}, 1, nil, least / 2, least * 5 / 4},
 		{"nothing is committed", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: 1e15}, 1, func(l *pacedLeader) { l.stands = true }, least / 2, least * 5 / 4},
@@ -234,7 +234,7 @@ func TestCatchesUp(t *testing.T) {
 		for end := l.seen + d; l.seen < end; {
 			commit += 10
 			applied = max(applied, commit-ahead)
-			l.heard(commit)
+			l.recordCommit(commit)
 			l.tick(applied, l.seen+TickInterval, pause)
 		}
 		return l.catchesUp(applied, l.seen, after)

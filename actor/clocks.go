@@ -17,8 +17,8 @@ import (
 // A message may be delayed, in a stopped process or on the network. Its sender's clock then looks slow, never fast. A clock that falls
 // below its known offset must therefore be reported twice.
 //
-// A lone voter has no clock to compare with. After its clock was set, its writes go on by the time before that plus monotonic time, until the
-// clock was not set again for limits.ClockStable. index.View.RevisionAt detects a clock that was wrong at the start.
+// A lone voter has no clock to compare with. After its clock was set, its writes go on by the time before that plus monotonic time, until
+// the clock was not set again for limits.ClockStable. index.View.RevisionAt detects a clock that was wrong at the start.
 //
 // Invariants:
 //
@@ -42,9 +42,9 @@ func newClocks() clocks {
 	return clocks{others: map[uint64]time.Duration{}, doubts: map[uint64]time.Duration{}}
 }
 
-// heard notes another member's clock, and reports whether its offset is new.
-func (k *clocks) heard(from uint64, its int64, own Time) bool {
-	k.follow(own)
+// record notes another member's clock, and reports whether its offset is new.
+func (k *clocks) record(from uint64, its int64, own Time) bool {
+	k.detectSet(own)
 	before, known := k.others[from]
 	if its == 0 {
 		return false
@@ -67,12 +67,12 @@ func (k *clocks) heard(from uint64, its int64, own Time) bool {
 
 // wall returns the time of this member's writes.
 func (k *clocks) wall(now Time) int64 {
-	k.follow(now)
+	k.detectSet(now)
 	return now.Wall - int64(k.ahead)
 }
 
-// follow detects that the clock was set since its last reading: the others' clocks were not, and the next writes use theirs.
-func (k *clocks) follow(now Time) {
+// detectSet detects that the clock was set since its last reading: the others' clocks were not, and the next writes use theirs.
+func (k *clocks) detectSet(now Time) {
 	began := now.Wall - int64(now.Now)
 	set := time.Duration(began - k.began)
 	first := k.began == 0
@@ -91,7 +91,7 @@ func (k *clocks) follow(now Time) {
 
 // judge compares the clocks of the voters.
 func (k *clocks) judge(c *core) {
-	if k.follow(c.now); k.set != 0 {
+	if k.detectSet(c.now); k.set != 0 {
 		c.Logger.Warn("the clock was set, or the machine stood still", "by", k.set.Round(time.Second))
 		k.set = 0
 	}

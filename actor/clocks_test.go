@@ -47,9 +47,9 @@ func TestClocks(t *testing.T) {
 		k, status := newClocks(), &Status{}
 		const own = int64(50 * 365 * day)
 		for id, by := range c.others {
-			k.heard(id, own+int64(by), Time{Wall: own})
+			k.record(id, own+int64(by), Time{Wall: own})
 		}
-		k.heard(2, 0, Time{Wall: own}) // who does not tell is not heard
+		k.record(2, 0, Time{Wall: own}) // who does not tell is not heard
 		k.judge(clockCore(Time{Wall: own}, c.voters, status))
 		if at := time.Duration(own - k.wall(Time{Wall: own})); at != c.ahead {
 			t.Errorf("%s: it writes by a time %v before its own, want %v", c.name, at, c.ahead)
@@ -96,8 +96,8 @@ func TestClockIsSet(t *testing.T) {
 			k, status, voters := newClocks(), &Status{}, []uint64{1}
 			if others {
 				voters = []uint64{1, 2, 3}
-				k.heard(2, own, Time{Wall: own})
-				k.heard(3, own+int64(time.Second), Time{Wall: own})
+				k.record(2, own, Time{Wall: own})
+				k.record(3, own+int64(time.Second), Time{Wall: own})
 			}
 			k.judge(clockCore(Time{Wall: own}, voters, status))
 			now := Time{Now: time.Hour, Wall: own + int64(time.Hour) + by}
@@ -121,7 +121,7 @@ func TestClockIsSet(t *testing.T) {
 				t.Errorf("set by %v: it follows its clock too early", time.Duration(by))
 			}
 			back := k
-			back.follow(Time{Now: now.Now, Wall: now.Wall - by + int64(time.Second)})
+			back.detectSet(Time{Now: now.Now, Wall: now.Wall - by + int64(time.Second)})
 			if got := back.wall(Time{Now: now.Now, Wall: now.Wall - by}); got != now.Wall-by {
 				t.Errorf("set by %v and back: it writes %v off", time.Duration(by), time.Duration(got-now.Wall+by))
 			}
@@ -141,8 +141,8 @@ func TestClockOfWhatWaited(t *testing.T) {
 	k, status, voters := newClocks(), &Status{}, []uint64{1, 2, 3}
 	at := func(now time.Duration) Time { return Time{Now: now, Wall: own + int64(now)} }
 	hear := func(now, waited time.Duration) {
-		k.heard(2, at(now-waited).Wall, at(now))
-		k.heard(3, at(now-waited).Wall, at(now))
+		k.record(2, at(now-waited).Wall, at(now))
+		k.record(3, at(now-waited).Wall, at(now))
 		k.judge(clockCore(at(now), voters, status))
 	}
 	hear(second, 0)

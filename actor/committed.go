@@ -42,9 +42,9 @@ func (c *core) commitReport(peer uint64) []toPeer {
 	return []toPeer{{peer, peerframe.Committed{Index: index, Term: term}}}
 }
 
-// committed adopts a peer's commit index while there is no leader to report it: as an empty append after that entry, without a sender.
+// adoptCommit adopts a peer's commit index while there is no leader to report it: as an empty append after that entry, without a sender.
 // raft compares the entry's term with its own log's. committed returns the answer to a peer that knows less.
-func (c *core) committed(peer uint64, m peerframe.Committed) (answer []toPeer) {
+func (c *core) adoptCommit(peer uint64, m peerframe.Committed) (answer []toPeer) {
 	known := c.raft.BasicStatus()
 	switch {
 	case c.leader() != raft.None || m.Term > known.GetTerm() || m.Index > c.last:

@@ -41,18 +41,9 @@ type ConsensusMailboxes struct {
 	Peers       Peers
 }
 
-// Consensus agrees with the other members on the order of entries. It owns raft's RawNode and the window of recent entries; design rules are
-// numbered in the package comment. It is a small core and parts over it: a part holds its own state, gets the core with each call, and
-// returns what is to be sent. Consensus hands messages to the parts, carries out raft's orders, and sends.
-//
-// Invariants:
-//
-//  1. RawNode.Ready is called after every batch, also when queues are full or the disk is stalled.
-//  2. A MsgVote leaves only as a response of the MsgStorageAppend that makes its term and the own vote durable.
-//  3. Orders to the log writer and the applier are never dropped and never reordered.
-//  4. ReadIndex is called only on a follower with a leader, or on a leader that has handed a committed entry of its
-//     term to the applier; every attempt is void when (term, leader) changes.
-//  5. Commands of a client are in at most one proposal, and that proposal is valid in one term only.
+// Consensus agrees with the other members on the order of entries. It owns raft's RawNode and the window of recent entries. The package
+// comment has its parts and its rules. Invariant: a client's command is in at most one proposal, and the proposal is valid in one term
+// only.
 type Consensus struct {
 	core
 	ConsensusMailboxes
@@ -62,7 +53,7 @@ type Consensus struct {
 	// Clients.
 	proposals proposals
 	forwards  forwards
-	accepted  accepted
+	accepted  acceptedBatches
 	reads     reads
 	leases    leases
 
@@ -76,11 +67,11 @@ type Consensus struct {
 
 // ownLog is what consensus knows of this member's own log and its disk.
 type ownLog struct {
-	hardStates hardStates
-	unordered  int64 // bytes of entries handed to raft since the last Ready
-	disk       diskWatch
-	lag        replicationLag
-	retention  logRetention
+	hardStates     hardStates
+	unorderedBytes int64 // bytes of the entries that raft got since the last Ready
+	disk           diskWatch
+	lag            replicationLag
+	retention      logRetention
 }
 
 // NewConsensus builds the actor and raft's state from the recovered data.
@@ -101,7 +92,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		},
 		ConsensusMailboxes: c.ConsensusMailboxes,
 		transfers:          snapshotTransfers{sending: map[uint64]bool{}, pace: pace{least: c.Limits.CatchUpLeast}},
-		spaces:             spaces{ofPeer: map[uint64]peerframe.DiskSpace{}, holds: map[uint64]peerframe.DiskSpace{}},
+		spaces:             spaces{ofPeer: map[uint64]peerframe.DiskSpace{}, capacities: map[uint64]peerframe.DiskSpace{}},
 		clocks:             newClocks(),
 		own: ownLog{
 			hardStates: hardStates{ordered: c.HardState, commit: c.HardState.Commit, fenced: true},
@@ -111,7 +102,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 			failover:  failover{startTerm: c.HardState.Term},
 			founding:  newFounding(&c),
 			leaders:   leaderWatch{grace: 10 * c.ElectionTimeout},
-			positions: leaderPositions{durable: lastIndex(c.Window), heard: map[uint64]leaderPosition{}},
+			positions: leaderPositions{durable: lastIndex(c.Window), reported: map[uint64]leaderPosition{}},
 		},
 	}
 	a.proposals.next = 1
@@ -155,7 +146,8 @@ func lastIndex(w *log.Window) uint64 {
 	return last
 }
 
-// Handle implements Handler.
+// Handle implements Handler. A turn takes all waiting messages. Then it proposes and begins reads, and carries out one Ready of raft after
+// the other until there is none. A Ready may name a new leader or free space in raft, so each is followed by proposals and reads.
 func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 	if c.failed {
 		return false
@@ -176,12 +168,12 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 	c.propose()
 	c.requestReads()
 	c.proposeLeases()
-	for c.turn() {
+	for c.handleReady() {
 		c.propose()
 		c.requestReads()
 		c.proposeLeases()
 	}
-	c.tellLeases()
+	c.sendLeaseTimes()
 	for _, order := range c.Window.TakeWanted(func(first uint64, bytes int64) bool { return c.transfers.pace.mayRead(&c.core, first, bytes) }) {
 		c.own.disk.reads.ordered(c.now.Now)
 		c.LogReader.MustPost(ReadLog{Order: order})
@@ -191,7 +183,7 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 		c.Applier.PostAndYield(c.proposals.refused)
 		c.proposals.refused = RefusedWrites{}
 	}
-	c.Inbox.Hold(c.proposals.bytes)
+	c.Inbox.SetBacklog(c.proposals.bytes)
 	return false
 }
 
@@ -207,7 +199,7 @@ func (c *core) ticksMost() int {
 func (c *Consensus) handle(m ConsensusMessage) {
 	switch m := m.(type) {
 	case Propose:
-		if c.refuse(&m.Proposal); len(m.Proposal.Commands) > 0 {
+		if c.refuseCommands(&m.Proposal); len(m.Proposal.Commands) > 0 {
 			c.proposals.add(m, c.now.Now)
 		} else if m.Followed != 0 {
 			c.Status.Observer.Stages.drop()
@@ -253,7 +245,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	case Differs:
 		c.suspension.differs(&c.core, m.Reason)
 	case Readmit:
-		c.suspension.leave(&c.core, "an operator says so")
+		c.suspension.lift(&c.core, "an operator says so")
 	case Transfer:
 		c.transferLeadership("it was asked to", func(id uint64, p tracker.Progress) bool { return p.RecentActive && (m.To == 0 || m.To == id) })
 	case SnapshotSaved:
@@ -278,7 +270,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 
 func (c *Consensus) peerConnected(m Connected) {
 	c.connected[m.Peer] = true
-	c.spaces.toldAt = c.now.Now - limits.SpaceCheck
+	c.spaces.reportedAt = c.now.Now - limits.SpaceCheck
 	if m.Peer == c.raft.BasicStatus().Lead {
 		c.forwards.tries = 0
 		c.forwardAgain() // messages that the previous connection has lost
@@ -307,12 +299,12 @@ func (c *Consensus) tick(n int) {
 			}
 		})
 	}
-	c.Status.Observer.Stages.lost(c.now.Now)
-	if order := c.elections.failover.succession(&c.core); order != nil {
+	c.Status.Observer.Stages.dropOverdue(c.now.Now)
+	if order := c.elections.failover.orderSuccessor(&c.core); order != nil {
 		c.send(order)
 	}
 	c.silence += n
-	c.elections.founding.tell(&c.core)
+	c.elections.founding.publishWait(&c.core)
 	late, suspicion := c.elections.failover.tick(&c.core, n, c.last <= foundingIndex || len(c.elections.founding.unmet) == 0)
 	if c.sendAll(suspicion); late != raft.None {
 		c.Peers.CheckAlive(late)
@@ -324,19 +316,19 @@ func (c *Consensus) tick(n int) {
 	if allowed := c.transfers.pace.allow(&c.core, len(c.transfers.sending), c.own.retention.fileBytes); len(c.transfers.sending) > 0 {
 		c.Snapshotter.Offer(Allow{Bytes: allowed})
 	}
-	c.tellSpace()
+	c.sendSpace()
 	c.elections.positions.publish(c.Status)
 	c.expireWaiting()
 	if c.now.Now-c.clocks.lastExpire >= limits.ExpireInterval {
 		c.clocks.lastExpire = c.now.Now
 		c.Window.DropUnused()
-		c.Applier.MustPost(Expire{Why: c.why()})
+		c.Applier.MustPost(Expire{Why: c.blockedReason()})
 		c.sendAll(c.suspension.accusations(&c.core))
 	}
 	c.Status.Observer.Counters.ReadsSlow.Add(uint64(c.reads.retry(c.now.Now, c.ElectionTimeout)))
 	c.Status.Observer.Counters.Renewals.Add(c.leases.clock.renewals)
 	c.leases.clock.renewals = 0
-	c.sendAll(c.leases.askLeader(&c.core))
+	c.sendAll(c.leases.sendAsks(&c.core))
 	c.leases.tick(&c.core, &c.reads)
 	switch {
 	case c.forwards.due(c.now.Now, c.ElectionTimeout):
@@ -351,7 +343,7 @@ func (c *Consensus) tick(n int) {
 	}
 	if c.soft.RaftState == raft.StateLeader {
 		c.Status.publishMatches(c.raft)
-		if c.spaces.helpFull(&c.core) {
+		if c.spaces.relieveFullFollowers(&c.core) {
 			c.Applier.MustPost(SnapshotWanted{Saves: 1})
 		}
 		c.release()
@@ -364,7 +356,7 @@ func (c *Consensus) tick(n int) {
 // receive hands a peer's message to raft, unless the message must wait or would do harm.
 func (c *Consensus) receive(r Received) {
 	if m, ok := r.Message.(peerframe.Accused); ok {
-		c.suspension.heardAccused(&c.core, r.From, m.By)
+		c.suspension.receiveAccusation(&c.core, r.From, m.By)
 		return
 	}
 	if c.suspension.active() {
@@ -374,7 +366,7 @@ func (c *Consensus) receive(r Received) {
 	if c.membership.records.Removed(r.From) {
 		return // sent before its connection ended
 	}
-	c.elections.failover.spoke(&c.core, r.From)
+	c.elections.failover.recordPeerMessage(&c.core, r.From)
 	if c.elections.founding.premature(&c.core, r.Message) || !c.elections.believes(&c.core, r.From, r.Message) || !c.elections.founding.agrees(&c.core, r.From, r.Message) {
 		return
 	}
@@ -384,32 +376,32 @@ func (c *Consensus) receive(r Received) {
 			c.Limits.Reach("snapshot frames") // the sender offers again
 		}
 	case peerframe.Forward:
-		c.accepted.take(&c.core, &c.clocks, r.From, m)
+		c.accepted.receive(&c.core, &c.clocks, r.From, m)
 	case peerframe.Accepted:
 		c.forwardsAccepted(r.From, m)
 	case peerframe.Committed:
-		c.sendAll(c.committed(r.From, m))
+		c.sendAll(c.adoptCommit(r.From, m))
 	case peerframe.LeaseAsks:
 		c.leases.takeAsks(&c.core, r.From, m.Asks)
 	case peerframe.LeaseTimes:
-		c.leasesTold(m)
+		c.receiveLeaseTimes(m)
 	case peerframe.DiskSpace:
-		c.heardSpace(r.From, m)
+		c.receiveSpace(r.From, m)
 	case peerframe.Suspects:
-		c.elections.failover.suspected(&c.core, r.From, m)
+		c.elections.failover.recordSuspicion(&c.core, r.From, m)
 	case peerframe.Raft:
-		c.membership.spoke[r.From] = c.now.Now
+		c.membership.lastMessage[r.From] = c.now.Now
 		if !c.absurd(m.GetTerm()) && m.GetTerm() >= c.term {
-			c.elections.positions.hear(r.From, m)
+			c.elections.positions.record(r.From, m)
 		}
-		if r.From == c.soft.Lead && saidByLeader(m.GetType()) {
-			c.elections.failover.heard(&c.core, m.GetType())
+		if r.From == c.soft.Lead && isLeaderMessage(m.GetType()) {
+			c.elections.failover.recordLeaderMessage(&c.core, m.GetType())
 			c.silence = 0
 		}
 		switch m.GetType() {
 		case raftpb.MsgHeartbeat:
 			if c.beyondLog(m.Message) {
-				c.sendAll(c.suspension.forgot(&c.core, r.From, m.GetCommit(), m.GetTerm()))
+				c.sendAll(c.suspension.judgeCommitBeyondLog(&c.core, r.From, m.GetCommit(), m.GetTerm()))
 				return
 			}
 		case raftpb.MsgTimeoutNow:
@@ -420,16 +412,16 @@ func (c *Consensus) receive(r Received) {
 				c.elections.late(m.GetTerm(), c.now.Now)
 			}
 		case raftpb.MsgReadIndex:
-			if c.soft.RaftState == raft.StateLeader && c.handedTerm != c.term {
-				c.reads.postpone(m.Message)
+			if c.soft.RaftState == raft.StateLeader && c.applyingTerm != c.term {
+				c.reads.deferRead(m.Message)
 				return
 			}
 		case raftpb.MsgApp:
 			if !c.decodable(r.From, m.GetEntries()) {
 				return
 			}
-			c.own.lag.heard(m.GetCommit())
-			if !c.spaces.takes(&c.core, c.own.disk.idle(), m.GetEntries()) {
+			c.own.lag.recordCommit(m.GetCommit())
+			if !c.spaces.acceptsEntries(&c.core, c.own.disk.idle(), m.GetEntries()) {
 				return // the disk is full; the leader sends again
 			}
 			if c.own.disk.bytes() > int64(c.Limits.UncommittedBytes) {
@@ -438,23 +430,23 @@ func (c *Consensus) receive(r Received) {
 			}
 		}
 		c.step(m.Message)
-		c.handed(entryBytes(m.GetEntries()))
+		c.orderIfLarge(entryBytes(m.GetEntries()))
 	}
 }
 
-// heardSpace notes the space on a peer's disk and the time of its clock.
-func (c *Consensus) heardSpace(peer uint64, m peerframe.DiskSpace) {
-	if c.clocks.heard(peer, m.Wall, c.now) {
+// receiveSpace notes the space on a peer's disk and the time of its clock.
+func (c *Consensus) receiveSpace(peer uint64, m peerframe.DiskSpace) {
+	if c.clocks.record(peer, m.Wall, c.now) {
 		c.clocks.judge(&c.core) // this member's own report at its start already uses their time
 	}
-	c.spaces.heard(peer, m)
+	c.spaces.record(peer, m)
 	if c.soft.RaftState == raft.StateLeader {
-		c.tellSpace() // before the next write is accepted
+		c.sendSpace() // before the next write is accepted
 	}
 }
 
-// tellSpace sends the report of the own space to the peers when it is due.
-func (c *Consensus) tellSpace() {
+// sendSpace sends the report of the own space to the peers when it is due.
+func (c *Consensus) sendSpace() {
 	report, due := c.spaces.report(&c.core)
 	if !due {
 		return
@@ -484,17 +476,18 @@ func (c *Consensus) beyondLog(m *raftpb.Message) bool {
 	return m.GetCommit() > c.last && m.GetTerm() >= c.term
 }
 
-// handed notes that raft got entries. It makes an order of them before it becomes too large: the disk acknowledges an order as a whole.
-func (c *Consensus) handed(bytes int64) {
-	if c.own.unordered += bytes; c.own.unordered >= c.Limits.OrderBytes {
+// orderIfLarge counts entries that raft got, and has them ordered before the order becomes too large: the disk acknowledges an order as a
+// whole.
+func (c *Consensus) orderIfLarge(bytes int64) {
+	if c.own.unorderedBytes += bytes; c.own.unorderedBytes >= c.Limits.OrderBytes {
 		c.Limits.Reach("order bytes")
 		c.drain()
 	}
 }
 
-// turn carries out raft's pending work, and reports whether there was any. Committed entries that are still being read from the disk are
-// not counted.
-func (c *Consensus) turn() bool {
+// handleReady carries out raft's next Ready, and reports whether there was one. raft also reports a Ready while committed entries are still
+// being read from the disk. It is then empty, and does not count.
+func (c *Consensus) handleReady() bool {
 	if !c.raft.HasReady() {
 		return false
 	}
@@ -502,13 +495,13 @@ func (c *Consensus) turn() bool {
 	if rd.SoftState == nil && len(rd.Messages) == 0 && len(rd.ReadStates) == 0 {
 		return false
 	}
-	c.ready(rd)
+	c.carryOut(rd)
 	return true
 }
 
-// drain carries out all of raft's pending work.
+// drain carries out every Ready that raft has.
 func (c *Consensus) drain() {
-	for c.turn() {
+	for c.handleReady() {
 	}
 }
 
@@ -533,21 +526,21 @@ func (c *Consensus) appended(m Appended) {
 	c.partFromRemoved()
 }
 
-// tellLeases sends the answers of this turn.
-func (c *Consensus) tellLeases() {
-	for _, t := range c.leases.clock.told {
+// sendLeaseTimes sends the lease clock's answers of this turn, to other members and to this member's own clients.
+func (c *Consensus) sendLeaseTimes() {
+	for _, t := range c.leases.clock.unsent {
 		if t.member == c.Member {
-			c.leasesTold(t.LeaseTimes)
+			c.receiveLeaseTimes(t.LeaseTimes)
 		} else {
 			c.Peers.Send(t.member, t.LeaseTimes, false)
 		}
 	}
-	c.leases.clock.told = nil
+	c.leases.clock.unsent = nil
 }
 
-// leasesTold answers clients, at once or when the state has what they ask for.
-func (c *Consensus) leasesTold(m peerframe.LeaseTimes) {
-	if ready := c.leases.told(m); len(ready.Requests) > 0 {
+// receiveLeaseTimes answers clients, at once or when the state has what they ask for.
+func (c *Consensus) receiveLeaseTimes(m peerframe.LeaseTimes) {
+	if ready := c.leases.answered(m); len(ready.Requests) > 0 {
 		c.Applier.PostAndYield(ready)
 	}
 }

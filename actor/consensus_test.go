@@ -354,7 +354,7 @@ func TestRevocationsWaitForRoom(t *testing.T) {
 	c := newTestConsensus(t, l)
 	c.lead()
 	c.leases.clock.start(c.Status.View(), c.now.Now, c.leaseTiming())
-	lease := &timedLease{id: 7, ttl: 1, place: -1}
+	lease := &timedLease{id: 7, ttl: 1, heapIndex: -1}
 	c.leases.clock.leases[lease.id] = lease
 	c.leases.clock.revocable.add(lease)
 	c.turn(Received{From: 3, Message: peerframe.Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, 1, 900)}})
@@ -385,7 +385,7 @@ func TestRevocationsTakeTurns(t *testing.T) {
 	}
 	write()
 	for id := range int64(leases) {
-		lease := &timedLease{id: 1 + id, ttl: 1, place: -1}
+		lease := &timedLease{id: 1 + id, ttl: 1, heapIndex: -1}
 		c.leases.clock.leases[lease.id] = lease
 		c.leases.clock.revocable.add(lease)
 		before := len(c.applied)

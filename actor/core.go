@@ -33,14 +33,14 @@ type CoreConfig struct {
 type core struct {
 	CoreConfig
 
-	raft       *raft.RawNode
-	now        Time           // of the batch being handled
-	soft       raft.SoftState // as of the newest Ready
-	silence    int            // ticks since the last message from the leader
-	term       uint64         // as of the newest Ready; forwards, accepted and reads belong to it
-	last       uint64         // index of the newest entry handed to the log writer
-	handedTerm uint64         // term of the newest entry handed to the applier
-	failed     bool           // the member ends
+	raft         *raft.RawNode
+	now          Time           // of the batch being handled
+	soft         raft.SoftState // as of the newest Ready
+	silence      int            // ticks since the last message from the leader
+	term         uint64         // as of the newest Ready; forwards, accepted batches and read attempts belong to it
+	last         uint64         // index of the newest entry handed to the log writer
+	applyingTerm uint64         // term of the newest entry that the applier was ordered to apply
+	failed       bool           // the member ends
 
 	connected  map[uint64]bool // the reachable peers
 	membership membership
@@ -121,7 +121,7 @@ func (c *core) votersOfBoth() []uint64 {
 
 // serves reports whether this member commits with a quorum without another one, as far as it can know.
 func (c *core) serves(without uint64) bool {
-	return !c.suspension.active() && c.leader() != raft.None && c.leader() != without && c.handedTerm == c.term
+	return !c.suspension.active() && c.leader() != raft.None && c.leader() != without && c.applyingTerm == c.term
 }
 
 // readable reports whether raft would answer a ReadIndex now.
@@ -131,7 +131,7 @@ func (c *core) readable() bool {
 	case c.suspension.active(), status.Lead == raft.None, status.GetTerm() != c.term:
 		return false
 	case status.RaftState == raft.StateLeader:
-		return c.handedTerm == c.term // rule 5: a crash may have set the commit index back
+		return c.applyingTerm == c.term // rule 5: a crash may have set the commit index back
 	default:
 		return status.RaftState == raft.StateFollower
 	}

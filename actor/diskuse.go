@@ -11,8 +11,8 @@ import (
 	"qkv/internal/limits"
 )
 
-// unwritten returns the weight of the changes that the next snapshot has to write, if parts have those up to a revision. A newer base is not
-// counted.
+// unwritten returns the weight of the changes that the next snapshot has to write, if parts have those up to a revision. A newer base is
+// not counted.
 func unwritten(v *index.View, stored int64) int64 {
 	n := v.OpenExtent().Bytes
 	for _, e := range slices.Backward(v.Extents()) {
@@ -84,9 +84,9 @@ func (s *Snapshotter) growth() int64 {
 	return unwritten(s.out.order.View, s.shelf.Last())
 }
 
-// makeRoom deletes the snapshots older than the newest if their space is needed. The newest is verified first, unless it was found sound
+// freeSpace deletes the snapshots older than the newest if their space is needed. The newest is verified first, unless it was found sound
 // lately. On a full disk makeRoom does not wait for a third snapshot: without writes none becomes due.
-func (s *Snapshotter) makeRoom() {
+func (s *Snapshotter) freeSpace() {
 	waits, disk := s.out.order != nil && !s.out.order.begun, s.Status.Disk()
 	switch {
 	case s.check != nil || len(s.suspects) > 0 || !s.droppable() || !s.outgrown() && disk.Accepts() == space.Left && !disk.Helps && !(waits && s.full()):

@@ -121,7 +121,7 @@ func (d *diskWatch) tick(now, pause time.Duration) {
 	if still < pause {
 		return
 	}
-	d.reads.stood(still, now)
+	d.reads.excludeStop(still, now)
 	for i := range d.orders {
 		d.orders[i].given = min(d.orders[i].given+still, now)
 		d.orders[i].since = min(d.orders[i].since+still, now)
@@ -198,8 +198,8 @@ func (w *readWatch) ordered(now time.Duration) {
 
 func (w *readWatch) reported(now time.Duration) { w.orders, w.since = w.orders-1, now }
 
-// stood excludes a stop of this process from the read's time.
-func (w *readWatch) stood(still, now time.Duration) { w.since = min(w.since+still, now) }
+// excludeStop excludes a stop of this process from the read's time.
+func (w *readWatch) excludeStop(still, now time.Duration) { w.since = min(w.since+still, now) }
 
 // stalled returns for how long the disk has been at one read.
 func (w *readWatch) stalled(now time.Duration) time.Duration {

@@ -9,12 +9,21 @@
 //	 (MsgApp, heartbeats)   │       ▲ Applied        │
 //	                  Apply ▼       │                │
 //	                      ┌───────────┐ ─────────────┘        ┌─────────────┐
-//	                      │  applier  │ ──── Save(View) ────► │ snapshotter │ ◄──► Peers (offers, pieces)
+//	                      │  applier  │ ──── Save(View) ────► │ snapshotter │ ◄──► Peers (offers, chunks)
 //	                      │  *State   │ ◄─── SaveEnded ────── │   folder    │ ───► consensus (SnapshotSaved,
 //	                      └───────────┘                       └─────────────┘      SnapshotReceived, SnapshotSent)
-//	                        │                                   ▲ snapshot reader: builds the state from received pieces
+//	                        │                                   ▲ snapshot reader: builds the state from received chunks
 //	                        │    └── ViewPublished ──► watch hub ──► the streams that watch (kv.WatchStream)
-//	                        └── results ──► the connection that asked (kv.ReplyTo)
+//	                        └── results ──► the client's connection (kv.ReplyTo)
+//
+// The sections:
+//
+//	every message    An actor; Mailboxes
+//	a request        A write; Leases; Watches
+//	agreement        Consensus; Membership; Loss of a leader; Start of a member
+//	trust            Amnesia; What members believe of each other
+//	catching up      Members that lag; Snapshots between members; Snapshots of a member's state
+//	disk             Which actors write files; A slow disk; Space on the disk
 //
 // # An actor
 //
@@ -24,16 +33,13 @@
 // two drivers: [Runtime] runs them in goroutines, and package actor/sim runs the handlers of many members in one seeded loop. A seed that
 // has shown a fault shows it at every run.
 //
-// Besides the mailboxes there is [Status]: values that an actor publishes to every reader. Other actors decide by six of them: the View,
-// the end of the synced log, the role in raft, the bytes sent of a snapshot, the disk's last progress, and the use of the disk (package
-// actor/space). Admission decides by three more: the acknowledgements of peers (matches, minMatches) and the ends of leaders' logs. A
-// reader may miss a value, because the next value serves as well. News that must not be lost or reordered is a message. Only two values are
-// both, the View and the end of the synced log: they are published before the message that announces them. Measurements and counters for
-// people are in [Observer]. No actor decides by them.
+// Besides the mailboxes there is [Status]: values that an actor publishes to every reader, such as the View, the end of the synced log, the
+// role in raft, and the use of the disk (package actor/space). A reader may miss a value, because the next value serves as well. News that
+// must not be lost or reordered is a message. Only two values are both, the View and the end of the synced log: they are published before
+// the message that announces them. Measurements and counters for people are in [Observer]. No actor decides by them.
 //
-// Runtime does not tie an actor to one goroutine. When a handler passes its work on ([Mailbox].PostAndYield), the receiving actor runs next
-// in the same goroutine. A single write therefore goes from consensus to the log writer and back through consensus to the applier without
-// waking a thread. A receiver that is busy, or has more to do, gets another goroutine.
+// Runtime does not tie an actor to one goroutine. After PostAndYield the receiving actor runs next in the same goroutine: a single write
+// goes from consensus to the log writer and back through consensus to the applier without waking a thread.
 //
 // # Mailboxes
 //
@@ -47,6 +53,73 @@
 //	PostAndYield  is MustPost by a handler that is nearly done: the receiver runs next in the same goroutine
 //	PostQuiet     is MustPost without a wake-up: the applier reads expectations together with the next order
 //
+// # A write
+//
+// The way of a client's commands through a leader, by message and function:
+//
+//	Propose   waits in the mailbox. Handle refuses commands for which the cluster lacks space or the feature level (refuseCommands)
+//	envelope  proposeOwn packs the waiting commands into one envelope, the data of one raft entry, and proposes it
+//	Expect    goes to the applier: the number of the envelope's first command, and the requests that wait for the commands
+//	Append    carryOut takes raft's Ready. The entries go to the log writer and, at the same time, to the peers (MsgApp)
+//	Appended  comes when the log writer has synced a group. Responses to peers leave the log writer itself, such as MsgAppResp
+//	Apply     follows when raft, by Appended and MsgAppResp, knows a quorum, and has moved the commit index
+//	results   the applier applies the entry, publishes the View, finds the requests by the envelope's member, incarnation and
+//	          first number (pending.go), and completes them
+//
+// A follower sends the envelope to the leader (Forward), and an Expect to its own applier. The leader accepts the envelope (Accepted) and
+// proposes it. The entry comes back by MsgApp, and the follower's applier answers its clients. The leader does not delay the commit index
+// for which they wait (takeAwaited).
+//
+// A forwarded envelope, or batch, is valid in one term. The leader of that term accepts it once, and in the order of the follower's batches.
+// The follower can therefore send it again until it is acknowledged, or in the follower's log (forwarding.go). The terms in a log never
+// decrease. If an entry of a later term is applied before the batch, the batch will never be applied: its clients learn that their writes
+// certainly did not happen, without an answer from any peer. Two outcomes remain unknown: a batch without a quorum when its clients'
+// timeouts expire, and a batch that a snapshot may have carried in.
+//
+// # Leases
+//
+// Grants and revocations are commands in the log. Only the leader's clock decides when a lease expires (leaseclock.go). The clock is a part
+// of consensus, learns of leases from the applier (LeasesChanged), and uses the monotonic time of its process and no other clock. A lease
+// never ends before its TTL has passed since its client sent the last answered request, its grant or a keep-alive:
+//
+//		keep-alive  AskLeases ──► leaseAsks, until the next tick ──► LeaseAsks to the leader ──► a ReadIndex round for all of a tick's queries
+//		            ──► answerAsks ──► LeaseTimes to the asking member ──► the client; lost queries are sent again
+//		expiry      leaseClock.tick ──► a ReadIndex round ──► revocable ──► proposeLeases: revocations in the log ──► every member's state
+//
+//	 1. The clock starts anew with each leader, when the state holds an entry of the leader's term. Each lease then has the remaining time of
+//	    its last checkpoint in the log, plus an election timeout. A failover extends a lease by at most 30 seconds or a tenth of the TTL,
+//	    whichever is more, never by more than the TTL, and by the time without a leader. Checkpoints are made as often as that needs: for a
+//	    TTL below 30 seconds after two thirds of the TTL or, if that is later, two election timeouts and two seconds before its end. If leaders
+//	    change before each checkpoint, the lease ends at most one TTL and one election timeout after the last change.
+//	 2. A keep-alive is answered after two conditions: a round of heartbeats after its arrival has shown that this member leads, and the state
+//	    has all entries committed by then. A member that may already be superseded promises nothing. If the last checkpoint is less than the
+//	    TTL, a full one is applied first.
+//	 3. Expired leases are revoked after such a round, too. Keep-alives that waited while this process was stopped are therefore
+//	    answered first; leases are not charged for that time. The revocation carries the term, and has no effect in another term.
+//	 4. Once a lease has expired, a keep-alive waits until the revocation is applied. Its answer says that the lease does not exist.
+//	 5. Revocations and checkpoints are proposed in batches. Once raft has accepted them they stand in the leader's log; if its term
+//	    ends, the next leader's clock decides.
+//	 6. Client writes take precedence (leaserevoke.go). Leases that end together are revoked at limits.LeaseRevocationRate, in
+//	    small entries that share the syncs of these writes. Entries are smaller where leases have many keys. Ids are revoked in
+//	    rising order, since neighboring leases cost every member an eighth of the work of as many scattered leases.
+//
+// # Watches
+//
+// The watch hub owns the registered watches and each watch's position in the history. Package watch (index/watch) describes how a watch is
+// created, gets its events from the history, is resumed, and is canceled when its position is compacted. Any member serves watches, from
+// its own View. The actor decides when the hub works:
+//
+//  1. The applier gives the hub no data. After each published View it sends a signal, if there are watches and no signal waits yet
+//     ([WatchSignal]); the hub takes the newest View itself. So no write waits for a watch. Without watches the applier sends nothing.
+//  2. The hub is paced. A step is limits.WatchStepWork of work, about half a millisecond, including the streams' work for it. While
+//     a watch lags, each step is followed by a pause of limits.WatchRest times the step. While there are writes,
+//     the hub also pauses for the events sent (limits.WatchSentRate), because they cost streams and clients more. Requests and new
+//     Views are taken meanwhile.
+//  3. A stream whose buffer is full refuses events, and posts a request when it has capacity again (kv.WatchRoom).
+//  4. A member that has known no leader for limits.WatchAlone election timeouts ends its watches, and so does a suspended
+//     member: other members have newer state, and watches resume there.
+//  5. The hub reads no file. The value reader reads values that are in parts, one list at a time (ReadValues, ValuesRead).
+//
 // # Consensus
 //
 // [Consensus] is a small core and parts over it. The core is the state that several parts read: raft, the time, the role and term, the
@@ -55,7 +128,7 @@
 //
 //	elections   elections.go, failover.go, linkwatch.go, founding.go, leaderwatch.go, leaderclaim.go
 //	members     membership.go, suspension.go, committed.go, leaderpositions.go
-//	clients     proposals.go, forwarding.go, reads.go, leases.go, leaseasks.go, leaseclock.go, leaserevoke.go
+//	clients     proposals.go, forwarding.go, reads.go; leases.go, leaseasks.go, leaseclock.go, leaserevoke.go
 //	own log     hardstate.go, diskwatch.go, replicationlag.go, logretention.go
 //	catch-up    pace.go, catchup.go, snapshottransfers.go
 //	machine     space.go, clocks.go
@@ -63,8 +136,7 @@
 // consensus.go hands messages to the parts, and ready.go carries out raft's orders.
 //
 // The agreement itself is go.etcd.io/raft/v3 v3.7.0: RawNode with AsyncStorageWrites. Its MsgStorageAppend and MsgStorageApply are the
-// orders to the log writer and the applier. The library leaves the following rules to its user. Each rule names the files that implement
-// it:
+// orders to the log writer and the applier. The library leaves these rules to its user:
 //
 //  1. Consensus acts only on Ready.Messages, ReadStates and SoftState, and never calls Advance. A MsgStorageAppend is durable
 //     before any of its responses leaves. Local orders are neither dropped nor reordered (ready.go, logwriter.go).
@@ -81,14 +153,13 @@
 //  6. A membership change takes effect in raft before its apply response is stepped, and the next change waits for that response
 //     (membership.go). At the start, Commit is limited to the last entry. A single voter campaigns at once, and again after replay.
 //  7. Ticks are 10 ms, and missed ticks are coalesced. Consensus hands entries to the log writer in orders of about a megabyte, and a few
-//     orders become a group. Each group is reported separately, so that a slow disk visibly makes progress. A leader moves its leadership
-//     away from a stalled disk only if a quorum of the others, and the chosen follower, have synced since the stalled call began. Otherwise
-//     no follower would do better, and the next leader would wait for the votes of slow disks (diskwatch.go).
+//     orders become a group. Each group is reported separately: a slow disk visibly makes progress. A leader moves its leadership
+//     away from a stalled disk only if a quorum of the others, and the chosen follower, have synced since the stalled call began
+//     (diskwatch.go).
 //  8. Peers may send only the message types that raft expects from a network (package peerframe). A message that only a leader sends is
 //     accepted only from the leader that this member knows in its term (leaderclaim.go). An entry that cannot be decoded never reaches the
 //     log. A heartbeat with a commit index beyond the own log raises AMNESIA (consensus.go; "Amnesia" below).
-//  9. Everything is batched: commands into entries, entries into groups, results by connection. No batch waits for more to arrive: it holds
-//     all that arrived during the last sync (proposals.go, logwriter.go, applier.go).
+//  9. Everything is batched: commands into entries, entries into groups, results by connection. No batch waits for more to arrive.
 //  10. A MsgSnap reaches raft only after its file is verified and published, in the name of the leader at that time. The log
 //     writer's reset marker is synced before the applier restores, and all later orders wait for that (snapshotreceive.go,
 //     ready.go, logwriter.go).
@@ -123,129 +194,63 @@
 //  5. A new member is a learner with an empty log. It gets the newest existing snapshot, and then the log, which holds its addition. A
 //     snapshot is saved for it only if none exists yet. raft rejects a snapshot whose configuration does not list the receiver, and an
 //     older snapshot does not list the new member. Until the addition is applied, the new member's own raft therefore treats it as a
-//     learner. This is safe: it has no vote, whatever the log before its addition says. Its records and its disk keep the history as it
-//     was. It becomes a voter by itself after two heartbeats within limits.LearnerLevelEntries, unless it is to remain a learner.
+//     learner. It becomes a voter by itself after two heartbeats within limits.LearnerLevelEntries, unless it is to remain a learner.
 //  6. A snapshot holds the records and raft's configuration, and the two must agree. When raft accepts a snapshot, it has the snapshot's
 //     configuration at once; the records follow when the applier has restored it. Older entries applied in between do not change raft's
 //     configuration.
 //  7. The others neither accept messages from a removed member nor connect to it. The removed member ends when a leader reports the
 //     removal, or two members do, or its own log and one member. Not counted are a learner's report, and a report by a claimed leader while
 //     the receiver commits with another leader. Before the removed member ends, it writes its removal into its folder, and the folder never
-//     starts again. Its id is never reused. A voter reports the removal only when its own disk has the commit, so that it can lead without
-//     the removed member's vote after a restart. Otherwise the remaining one of two voters could not lead.
-//  8. A learner never campaigns, and raft continues to name the last leader that it heard. After two election timeouts of
-//     silence that leader no longer counts: for clients, for watches, and for members that were added meanwhile and lead now.
+//     starts again. Its id is never reused. A voter reports the removal only when its own disk has the commit: after a restart it can then
+//     lead without the removed member's vote.
+//  8. A learner never campaigns. A leader that was silent for two election timeouts is no leader to it (core.leader).
 //  9. A member that denies a vote, and has no vote itself, reports its commit index to the candidate. A higher commit index comes back as
-//     the answer (committed.go). Otherwise two members would wait for each other: a voter with a shorter log, and a member with a longer
-//     log that knows that it is no voter.
+//     the answer (committed.go).
 //
-// # The fate of a write
+// # Loss of a leader
 //
-// A batch of commands is proposed, or forwarded to the leader, in one term. A leader accepts a forwarded batch only in that term, once, and
-// in the order of the sender's batches. The follower can therefore send it again until the leader acknowledges it, or until the batch is in
-// the follower's log (forwarding.go). The terms in a log never decrease. If an entry of a later term is applied before the batch, the batch
-// will never be applied: its clients learn that their writes certainly did not happen, without an answer from any peer. The alternative, to
-// check the term at the index given to the proposal, decides later and needs more messages, because only the leader knows that index. Two
-// outcomes remain unknown: a batch without a quorum when its clients' timeouts expire, and a batch that a snapshot may have carried in.
+// A leader sends heartbeats at each interval, whatever the disk does. raft's own rule for a silent leader is slow: a follower waits for one
+// to two election timeouts before it campaigns, and grants no vote before one of them is over. Two kinds of evidence let a voter make raft
+// forget its leader sooner (failover.go):
 //
-// # Leases
+//   - Death of the process. If a voter's leader is silent for one and a half heartbeat intervals, the voter asks the leader's host
+//     ([Peers], CheckAlive). The kernel of a host without the process refuses the connection. No other voter has to confirm this.
+//   - Suspicion, if the host is lost, stopped or cut off. A voter suspects a leader that is silent for longer than the lateness of its
+//     earlier heartbeats explains, at most an election timeout (linkwatch.go). It tells the other voters, and follows the leader as before.
+//     It forgets the leader once another voter suspects the same leader of the same term, too.
+//     A leader that is heard again within an election timeout was suspected by mistake. The voter then waits longer with every leader.
 //
-// A lease ends only through the log, and only the leader's clock decides when (leaseclock.go). The clock is a part of consensus and
-// follows the applier's reports on leases. It uses the monotonic time of its process and no other clock. A lease never ends before its
-// TTL has passed since its client sent the last answered request, its grant or a keep-alive:
+// The first kind is a fact, the second a judgement by this member's clock. Neither makes a leader, and no read trusts them: votes make a
+// leader, and each read asks a quorum. Wrong evidence costs one pre-vote, which no member grants while it hears the leader.
 //
-//  1. The clock starts anew with each leader, when the state holds an entry of the leader's term. Each lease then has the remaining time
-//     noted in the log, plus an election timeout. Remaining times are noted in the log often enough to bound the extension by a failover:
-//     at most 30 seconds or a tenth of the TTL, whichever is more, and never more than the TTL. The time without a leader comes on top. For
-//     a TTL below 30 seconds, the remaining time is noted when two thirds of the TTL have passed, or, if that is later, the TTL minus two
-//     election timeouts and two seconds. Leases therefore end in spite of repeated leader changes, unless leaders change before the note.
-//     Then a lease ends at most one TTL and one election timeout after the last change.
-//  2. A keep-alive is answered after two conditions: a later round of heartbeats has shown that this member leads, and the state
-//     has all entries committed by then. A member that may already be superseded promises nothing. If the log notes
-//     less remaining time than the TTL, the note is corrected first.
-//  3. Expired leases are revoked after such a round, too. Keep-alives that waited while this process was stopped are therefore
-//     answered first; leases are not charged for that time. The revocation carries the term, and has no effect in another term.
-//  4. Renewals and revocations are decided in one place. Once a revocation is in the log, a keep-alive waits until it is applied. Its
-//     answer says that the lease does not exist.
-//  5. Revocations and notes are proposed in batches. Once raft has accepted them they stand in the leader's log; if its term
-//     ends, the next leader's clock decides.
-//  6. Client writes take precedence (leaserevoke.go). Leases that end together are revoked at limits.LeaseRevocationRate, in
-//     small entries that share the syncs of these writes. Entries are smaller where leases have many keys. Ids are revoked in
-//     rising order, since neighboring leases cost every member an eighth of the work of as many scattered leases.
+// Voters that have forgotten their leader campaign in turns, in the order of their ids, 50 ms apart (campaignApart), so that two candidates
+// do not split the votes. A campaign is raft's: pre-vote, then vote. The evidence counts in its term only. Once a candidate has begun the
+// next term, or an election timeout has passed, raft's own clock decides, which gives slow disks their time (elections.go).
 //
-// Keep-alives and lease queries wait for a tick, go to the leader in one frame of their own, and share one round (leaseasks.go). Lost
-// requests are sent again: renewing a lease is idempotent.
+// A leader may hear nothing while the others hear it. raft then ends its term after one to two election timeouts. Such a leader orders the
+// voter with most of the log to campaign (MsgTimeoutNow).
 //
-// # Snapshots between members
+// # Start of a member
 //
-// The leader's snapshotter offers a file, and the receiver's snapshotter answers with the offset from which it wants the file. A bounded
-// number of pieces follows at a time, and each is answered. Lost frames are sent again after half a second. An interrupted transfer
-// continues at its last offset, also after a restart. The snapshot reader reads the received bytes back, checks them, and builds the state,
-// while the snapshotter writes the rest. Neither waits for the other, so little remains to do after the last piece, and damage is found in
-// the piece that holds it. The applier gets the built state and reads no file. A transfer is given up if the log has brought its entries
-// first.
+// A member starts in steps, and each lets it do more:
 //
-// The leader keeps the log behind a snapshot in transfer, and from the lowest Match of the reachable followers, up to a bound. A follower
-// that comes back under load therefore needs one snapshot, and then gets the log (logretention.go; for the bound see "Space on the disk").
-//
-// # Snapshots of a member's state
-//
-// A snapshot is a small file and the parts that it lists: the pieces of the base, and the extents (package index, "Extents"). Each part is
-// written once, with the same name on all members. The snapshotter writes one file at a time, in this order:
-//
-//	an extent of the published View that is in no file      without an order; the state keeps its changes until then
-//	the snapshot that the applier has ordered               it has the changes of the open extent, and leases, users, members and sessions
-//	a part again, from memory                               if it was damaged, and no other member gave it
-//	the next piece of a newer base                          until all are there; snapshots list the older base meanwhile
-//
-// The applier orders a snapshot if the log behind the last one has become large ([space.Disk.SaveDue]), or if one is wanted: a file is
-// damaged, a new member needs one, or a newer base is complete. Two snapshots that list a newer base free the space of the older one.
-//
-// One list says which parts the present state has on the disk: the snapshotter's Shelf. The next snapshot lists them, the applier
-// hears of them (Stored), and the state then drops compacted changes, and lets the values of superseded versions go (package index, "Values
-// in files"). Readers read these values from the Shelf, in their own goroutines: they may wait for the disk, and the applier and consensus
-// never do. A part stays while a snapshot lists it, and while values may be read from it by an older Shelf.
-//
-// A newer base is due when the extents that it replaces weigh enough ([space.BaseAfter]); the leader proposes it. A member writes it once its state
-// has dropped what that base lacks, and only if the disk keeps its space for writes; a full disk may give all its space to it. A member that was late
-// may lack extents that are now behind the newer base: it saves no snapshot until it has written that base.
-//
-// A damaged part is found by a reader of its values, or by a check of the newest snapshot. The snapshotter raises CORRUPT, and has the
-// snapshot reader fetch the part from another member, under the same name (RepairPart, PartRepaired). Each read opens the part by its path,
-// so the next read finds the fetched file. If no member gives the part, it is written again from memory. If memory does not have all of it,
-// the part is lost: no snapshot is saved, the log is kept, and each attempt asks the other members again. A newer base takes the place of the
-// part as soon as no readable version has its value in parts alone. A restart fetches a newer state from another member instead (package
-// node).
-//
-// # Members that lag
-//
-// Followers and learners that lack older entries or a snapshot are sent them at a limited rate (pace.go). Catching up shares processors,
-// network and disk with writes. The commit latency of the leader's orders shows the load of all three:
-//
-//  1. Each lagging member gets at least limits.CatchUpGain times the rate of writes, and at least limits.CatchUpLeast. It therefore gains
-//     on the writers, however busy the leader is. To catch up with S bytes of log, or of a snapshot with the log behind it, takes at most
-//     the time in which clients write 4S bytes. The factor rises to limits.CatchUpGainMost once the log has taken half of its allowed
-//     space: beyond that space the member would need one snapshot after another.
-//  2. Above that minimum, the rate grows by a quarter each limits.CatchUpWindow if it is used and commits stay fast enough: at most
-//     limits.CatchUpCost times the commit time before any member lagged, or limits.CatchUpCostLeast longer. If commits are
-//     slower, the rate becomes three quarters of the rate sent. The rate doubles while there are no writes.
-//  3. The baseline commit time is forgotten within a minute: another load has other times, and no member is throttled for ever. It
-//     is forgotten sooner if commits are faster now, but not at once: the fastest commits of an uneven load are not its norm.
-//  4. Consensus gives reads of older entries to the log reader as the rate allows. No other part of the log is paced:
-//     entries in memory are sent at once, and so are entries that the own applier needs. With each tick the snapshotter gets
-//     the number of bytes that it may send.
-//
-// A member that lags by more than an election timeout, or receives a snapshot, does not save one because of the size of its records. Such
-// a snapshot would be old when it is saved, and would take disk bandwidth from the entries to come. The member saves one if its log's
-// space requires it. Its allowed log space is meanwhile that of a leader that keeps its log for a follower (below).
+//  1. Package node reads the log, and loads the newest snapshot beside it. Before both are done, no actor runs, and the member does not count
+//     for a quorum (docs/decisions/state-before-votes.md).
+//  2. The peers connect. Each judges the other's folder, boot and process by its handshake ([Admission], "Amnesia" below). A member that its
+//     peers admit appends, acknowledges and votes. A founder without data asks for no vote before it has met all founders (founding.go).
+//  3. If there is a leader, its first heartbeat makes the member its follower. If there is none, voters do not wait for an election timeout.
+//     One heartbeat interval after a quorum is connected, they campaign in turns as above. A founder with data that has not met all others,
+//     of a restored cluster, waits for raft's clock.
+//  4. The member applies its log, and asks for a read index. Once a quorum has confirmed it and the member has applied that far, it has
+//     every acknowledged write, and serves clients (package node, starting.go).
 //
 // # Amnesia
 //
 // A member that has forgotten its promises must not vote. Three signs reveal it. The first is its handshake: folder id, boot counter and
 // process id, compared with the announcement in the replicated state and with the values seen by this process. The second is a log that
 // ends before the entries that the leader has counted as acknowledged, or that the member itself reported durable while it led. The third
-// is a heartbeat with a commit index beyond its log ([Admission], suspension.forgot). A leader sends the end of its own log with appends
-// and heartbeats (leaderpositions.go): its disk may be one of the two that hold an acknowledged write, and a leader sends no acknowledgements.
+// is a heartbeat with a commit index beyond its log ([Admission], suspension.go). A leader sends the end of its own log with appends and
+// heartbeats (leaderpositions.go): its disk may be one of the two that hold an acknowledged write, and a leader sends no acknowledgements.
 //
 // A refusal says its reason ([Refusal]), and one member's word is never enough to exclude another member (suspension.go). A member that is
 // refused as forgetful is suspended by the word of a leader, or of a second member. The word of one non-leader holds it back: it takes no
@@ -276,71 +281,72 @@
 //   - The leader's commands, and a follower's own writes, votes and acknowledgements, are believed if they can be decoded. A follower
 //     that acknowledges entries which it does not store takes one disk from the quorum of each write.
 //
-// # Watches
+// # Members that lag
 //
-// The watch hub owns the registered watches and each watch's progress. Package watch (index/watch) describes that state and the
-// guarantees of a watch. This section describes how the hub learns of changes, and how its work is paced:
+// Followers and learners that lack older entries or a snapshot are sent them at a limited rate (pace.go). Catching up shares processors,
+// network and disk with writes. The commit latency of the leader's orders shows the load of all three:
 //
-//  1. The applier gives the hub no data. After each published View it sends a signal, if there are watches and no signal
-//     waits yet ([WatchSignal]); the hub takes the newest View itself. So no write waits for a watch, and a member without
-//     watches does no work for watches.
-//  2. The hub is paced. A step is limits.WatchStepWork of work, about half a millisecond, including the streams' work for it. While
-//     a watch lags, each step is followed by a pause of limits.WatchRest times the step. While there are writes,
-//     the hub also pauses for the events sent (limits.WatchSentRate), because they cost streams and clients more. Requests and new
-//     Views are taken meanwhile.
-//  3. A stream whose buffer is full refuses events, and signals when it has capacity again. A client that does not read costs
-//     the member only the stream's buffer, and blocks no other stream.
-//  4. An installed snapshot is a View like any other. Cursors keep their positions. If the snapshot's history does not reach back
-//     to a watch's position, the watch is canceled with the oldest available revision.
-//  5. A member that has known no leader for limits.WatchAlone election timeouts ends its watches, and so does a suspended
-//     member: other members have newer state, and watches resume there.
-//  6. The hub reads no file. Values of the history that are in parts are read by the value reader, one list at a time (ReadValues,
-//     ValuesRead).
+//  1. Each lagging member gets at least limits.CatchUpGain times the rate of writes, and at least limits.CatchUpLeast. It therefore gains
+//     on the writers, however busy the leader is. To catch up with S bytes of log, or of a snapshot with the log behind it, takes at most
+//     the time in which clients write 4S bytes. The factor rises to limits.CatchUpGainMost once the log has taken half of its allowed
+//     space: beyond that space the member would need one snapshot after another.
+//  2. Above that minimum, the rate grows by a quarter each limits.CatchUpWindow if it is used and commits stay fast enough: at most
+//     limits.CatchUpCost times the commit time before any member lagged, or limits.CatchUpCostLeast longer. If commits are
+//     slower, the rate becomes three quarters of the rate sent. The rate doubles while there are no writes.
+//  3. The baseline commit time is forgotten within a minute: another load has other times, and no member is throttled for ever.
+//  4. Consensus gives reads of older entries to the log reader as the rate allows. No other part of the log is paced:
+//     entries in memory are sent at once, and so are entries that the own applier needs. With each tick the snapshotter gets
+//     the number of bytes that it may send.
 //
-// # Loss of a leader
+// A member that lags by more than an election timeout, or receives a snapshot, does not save one because of the size of its records. Such
+// a snapshot would be old when it is saved, and would take disk bandwidth from the entries to come. The member saves one if its log's
+// space requires it. Its allowed log space is meanwhile that of a leader that keeps its log for a follower (below).
 //
-// A leader sends heartbeats at each interval, whatever the disk does. raft's own rule for a silent leader is slow: a follower waits for one
-// to two election timeouts before it campaigns, and grants no vote before one of them is over. Two kinds of evidence let a voter make raft
-// forget its leader sooner (failover.go):
+// # Snapshots between members
 //
-//   - Death of the process. If a voter's leader is silent for one and a half heartbeat intervals, the voter asks the leader's host
-//     ([Peers], CheckAlive). The kernel of a host without the process refuses the connection. No other voter has to confirm this.
-//   - Suspicion, if the host is lost, stopped or cut off. A voter suspects a leader that is silent for longer than the lateness of its
-//     earlier heartbeats explains, at most an election timeout (linkwatch.go). It tells the other voters, and follows the leader as before.
-//     It forgets the leader once another voter suspects the same leader of the same term, too.
-//     A leader that is heard again within an election timeout was suspected by mistake. The voter then waits longer with every leader.
+// The leader's snapshotter offers a file, and the receiver's snapshotter answers with the offset from which it wants the file. A bounded
+// number of chunks follows at a time, and each is answered. Lost frames are sent again after half a second. An interrupted transfer
+// continues at its last offset, also after a restart. The snapshot reader reads the received bytes back, checks them, and builds the state,
+// while the snapshotter writes the rest. Neither waits for the other, so little remains to do after the last chunk, and damage is found in
+// the chunk that holds it. The applier gets the built state and reads no file. A transfer is given up if the log has brought its entries
+// first.
 //
-// The first kind is a fact, the second a judgement by this member's clock. Neither makes a leader, and no read trusts them: votes make a
-// leader, and each read asks a quorum. Wrong evidence costs one pre-vote, which no member grants while it hears the leader.
+// The leader keeps the log behind a snapshot in transfer, and from the lowest Match of the reachable followers, up to a bound. A follower
+// that comes back under load therefore needs one snapshot, and then gets the log (logretention.go; for the bound see "Space on the disk").
 //
-// Voters that have forgotten their leader campaign in turns, in the order of their ids, 50 ms apart (firstCampaign), so that two candidates
-// do not split the votes. A campaign is raft's: pre-vote, then vote. The evidence counts in its term only. Once a candidate has begun the
-// next term, or an election timeout has passed, raft's own clock decides, which gives slow disks their time (elections.go).
+// # Snapshots of a member's state
 //
-// A leader may hear nothing while the others hear it. raft then ends its term after one to two election timeouts, and the others would wait
-// as long again. Such a leader orders the voter with most of the log to campaign (MsgTimeoutNow), which is an election like any other.
+// A snapshot is a small file and the parts that it lists: the pieces of the base, and the extents (package index, "Extents"). Each part is
+// written once, with the same name on all members. The snapshotter writes one file at a time, in this order:
 //
-// # Start of a member
+//	an extent of the published View that is in no file      without an order; the state keeps its changes until then
+//	the snapshot that the applier has ordered               it has the changes of the open extent, and leases, users, members and sessions
+//	a part again, from memory                               if it was damaged, and no other member gave it
+//	the next piece of a newer base                          until all are there; snapshots list the older base meanwhile
 //
-// A member starts in steps, and each lets it do more:
+// The applier orders a snapshot if the log behind the last one has become large ([space.Disk.SaveDue]), or if one is wanted: a file is
+// damaged, a new member needs one, or a newer base is complete. Two snapshots that list a newer base free the space of the older one.
 //
-//  1. Package node reads the log, and loads the newest snapshot beside it. Before both are done, no actor runs, and the member does not count
-//     for a quorum (docs/decisions/state-before-votes.md).
-//  2. The peers connect. Each judges the other's folder, boot and process by its handshake ([Admission], "Amnesia" above). A member that its
-//     peers admit appends, acknowledges and votes. A founder without data asks for no vote before it has met all founders (founding.go).
-//  3. If there is a leader, its first heartbeat makes the member its follower. If there is none, voters do not wait for an election timeout.
-//     One heartbeat interval after a quorum is connected, they campaign in turns as above. A founder with data that has not met all others,
-//     of a restored cluster, waits for raft's clock.
-//  4. The member applies its log, and asks for a read index. Once a quorum has confirmed it and the member has applied that far, it has
-//     every acknowledged write, and serves clients (package node, starting.go).
+// One list says which parts the present state has on the disk: the snapshotter's Shelf. The next snapshot lists them, the applier
+// hears of them (Stored), and the state then drops compacted changes, and lets the values of superseded versions go (package index, "Values
+// in files"). Readers read these values from the Shelf, in their own goroutines: they may wait for the disk, and the applier and consensus
+// never do. A part stays while a snapshot lists it, and while values may be read from it by an older Shelf.
+//
+// A newer base is due when the extents that it replaces weigh enough ([space.BaseAfter]); the leader proposes it. A member writes it once its state
+// has dropped what that base lacks, and only if the disk keeps its space for writes; a full disk may give all its space to it. A member that was late
+// may lack extents that are now behind the newer base: it saves no snapshot until it has written that base.
+//
+// A damaged part is found by a reader of its values, or by a check of the newest snapshot. The snapshotter raises CORRUPT, and has the
+// snapshot reader fetch the part from another member, under the same name (RepairPart, PartRepaired). If no member gives the part, it is
+// written again from memory. If memory does not have all of it, the part is lost: no snapshot is saved, the log is kept, and each attempt
+// asks the other members again, until a newer base takes the place of the part. A restart fetches a newer state from another member instead
+// (package node).
 //
 // # Which actors write files
 //
-// Three actors write files, each its own: the log writer, the segment maker and the snapshotter. The segment maker also writes the last
-// page of a segment that the log writer has left; the page names the next segment. Package node writes the data folder's small files
-// (identity, peers, suspension). It writes them at the start, when a peer's new process is admitted or the log tells of it, and when this
-// member is suspended or removed. These writes are rare, and must be durable before the member acts on them. It also writes the file scrub
-// when a read of all files begins or ends.
+// Four actors write files: the log writer, the segment maker, the snapshotter, and the snapshot reader when it fetches a damaged part. The
+// segment maker also writes the last page of a segment that the log writer has left; the page names the next segment. Package node writes
+// the data folder's small files, rarely. Such a write is durable before the member acts on it.
 //
 // # A slow disk
 //
@@ -348,7 +354,7 @@
 // before it. Each of the three writes in turns. A turn of the log writer is a group, of limits.GroupBytes under load. A turn of the
 // snapshotter is limits.SnapshotSyncBytes, a turn of the segment maker one step. After each turn, the snapshotter and the segment maker
 // rest for as long as the turn took, including its wait. The snapshotter hardly rests after a turn of at most limits.SnapshotStepQuick. On
-// such a fast disk it writes small pieces, limits.SnapshotPieceBytes, unless the log grows too fast for it: a sync of the log waits for
+// such a fast disk it writes little at a time, limits.SnapshotPieceBytes, unless the log grows too fast for it: a sync of the log waits for
 // everything that the disk was given before. On a disk kept busy by the log, every two groups see one turn of each, and the log has
 //
 //	2·GroupBytes / (2·GroupBytes + SnapshotSyncBytes + a step) = 8 / (8 + 1 + 1/4) = 86 %
@@ -360,14 +366,8 @@
 // of that speed never ends a member.
 //
 // A vote counts only after two syncs, the candidate's and the voter's. If these take longer than an election timeout, each vote would
-// arrive in a term that is already over, and the cluster would stay without a leader for as long as the disks are slow. While there is no
-// leader, raft's clock therefore stops in a member whose disk is busy, and slows down in a member that got a vote too late (elections.go).
-// A cluster whose quorum needs one second, or ten, for a sync has a leader after the second election.
-//
-// # Memory
-//
-// Compacted history is freed in steps (index.State.Reclaim): in proportion to the applied entries, and one step at each call of the
-// applier while it applies nothing. After the last step the applier publishes another View, so no View holds the freed memory.
+// arrive in a term that is already over. While there is no leader, raft's clock therefore stops in a member whose disk is busy, and slows
+// down in a member that got a vote too late (elections.go). A cluster whose syncs take one second, or ten, elects in the second attempt.
 //
 // # Space on the disk
 //
@@ -402,5 +402,5 @@
 //
 // If other files take the last space, the log writer keeps its group until there is space. The disk watch does not count that as a stall.
 // A full member that cannot save reports how much space it has. When a snapshot of the leader fits there, because keys were deleted, the
-// leader sends it (helpFull). Starts need no space.
+// leader sends it (relieveFullFollowers). Starts need no space.
 package actor

@@ -43,8 +43,8 @@ type Driver interface {
 	Every(interval time.Duration, tick func())
 	// Time is the present moment.
 	Time() Time
-	// Hold returns the function that delays a handler's effects until its disk calls have returned; nil if they leave at once.
-	Hold() func(deliver func())
+	// Delay returns the function that delays a handler's effects until its disk calls have returned; nil if they leave at once.
+	Delay() func(deliver func())
 }
 
 // Actor is an actor as a driver sees it, independent of its message type.
@@ -71,7 +71,7 @@ func Spawn[M any](d Driver, box *Mailbox[M], h Handler[M]) {
 		Step: func(t Time) bool {
 			batch := box.take(spare)
 			again := h.Handle(t, batch)
-			box.turnEnds()
+			box.endTurn()
 			clear(batch) // otherwise a message's memory would live until the next large batch
 			spare = batch
 			return again
@@ -79,7 +79,7 @@ func Spawn[M any](d Driver, box *Mailbox[M], h Handler[M]) {
 		Idle: box.idle,
 		Bind: func(wake, pass func()) {
 			box.mu.Lock()
-			box.wake, box.pass, box.hold = wake, pass, d.Hold()
+			box.wake, box.pass, box.delay = wake, pass, d.Delay()
 			waiting := len(box.waiting) > 0
 			box.woken.Store(waiting)
 			box.mu.Unlock()

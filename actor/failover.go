@@ -10,22 +10,15 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
-// failover lets voters elect another leader as soon as they know that their leader has died, or suspect so. Otherwise raft's followers wait
-// for one to two election timeouts, and grant no vote until one of them is over. There are two kinds of evidence:
+// failover makes raft forget a leader that has died, or that two voters suspect, and campaigns in this member's turn. The package comment
+// ("Loss of a leader") describes both kinds of evidence.
 //
-//   - Death of the process. The peer's host refuses a packet that a process of the peer would accept, or a later process of the peer has
-//     called. This is a fact. A silence of one and a half heartbeats must come on top, so an attacker that can forge only the evidence
-//     cannot depose a live leader.
-//   - Suspicion, for a host that is lost, stopped or cut off. The leader is silent for longer than its link explains ([linkWatch]). This is
-//     a clock's judgement, and may be wrong. One voter's suspicion therefore changes nothing: the voter tells the other voters (Suspects),
-//     and follows its leader as before. Two voters that suspect the same leader of the same term forget it.
+// The death of a process is a fact: its host refuses a packet that the process would accept, or a later process of the peer has called. A
+// silence of one and a half heartbeats must come on top, so an attacker that can forge only the evidence cannot depose a live leader.
 //
 // A suspicion was a mistake if the leader is heard again within an election timeout: its host, or the network, paused. The voter then waits
-// for twice that silence with every leader, until no silence would have been another mistake for mistakeKept. Otherwise hosts that pause now
-// and then would depose each leader in turn: each is judged by its own heartbeats, and is deposed before a pause can count among them.
-//
-// A voter with wrong evidence forgets its leader until the next heartbeat: its pre-vote gets no answer from members that hear the leader.
-// Safety needs no evidence at all: votes alone make a leader, and reads always ask a quorum.
+// for twice that silence with every leader, until no silence would have been another mistake for mistakeKept. Otherwise hosts that pause
+// now and then would depose each leader in turn: each is judged by its own heartbeats, and is deposed before a pause can count among them.
 //
 // A cluster that starts has no leader to forget. A voter without a leader since its start campaigns in its turn once it is
 // connected to a quorum.
@@ -39,16 +32,16 @@ import (
 //  4. doubt is how long the leader that this member has last forgotten by a suspicion is silent; at least an election timeout if it has been
 //     heard again, or another evidence came after it. doubted is that leader while doubt is shorter and the connection lasts, or raft.None.
 type failover struct {
-	died   uint64
-	diedIn uint64 // the term in which it leads
-	ticks  int    // since this member has forgotten its leader, or since it is connected to a quorum
-	next   int    // the tick at which this member campaigns
-	asked  int    // ticks of silence at the last query of its host; 0: none in this silence
+	died      uint64
+	diedIn    uint64 // the term in which it leads
+	ticks     int    // since this member has forgotten its leader, or since it is connected to a quorum
+	next      int    // the tick at which this member campaigns
+	queriedAt int    // ticks of silence at the last query of its host; 0: none in this silence
 
 	link      linkWatch
 	watched   leadership // the one of link
 	seconded  int        // ticks
-	tellIn    int        // ticks until the others are told of this member's suspicion
+	reportIn  int        // ticks until the others are told of this member's suspicion
 	forgotten leadership // that this member has made raft forget; zeros: none
 	startTerm uint64     // the term at the start, until an election has begun or a leader is known; then 0
 
@@ -73,8 +66,8 @@ const (
 	mistakeKept = int(10 * time.Minute / TickInterval)
 )
 
-// saidByLeader reports whether only a leader sends this type.
-func saidByLeader(t raftpb.MessageType) bool {
+// isLeaderMessage reports whether only a leader sends this type.
+func isLeaderMessage(t raftpb.MessageType) bool {
 	switch t {
 	case raftpb.MsgApp, raftpb.MsgHeartbeat, raftpb.MsgSnap, raftpb.MsgTimeoutNow, raftpb.MsgReadIndexResp:
 		return true
@@ -82,14 +75,14 @@ func saidByLeader(t raftpb.MessageType) bool {
 	return false
 }
 
-// heard notes a message from the leader, and the end of its silence.
-func (f *failover) heard(c *core, t raftpb.MessageType) {
-	f.asked, f.died, f.seconded, f.tellIn = 0, raft.None, 0, 0
+// recordLeaderMessage notes a message from the leader, and the end of its silence.
+func (f *failover) recordLeaderMessage(c *core, t raftpb.MessageType) {
+	f.queriedAt, f.died, f.seconded, f.reportIn = 0, raft.None, 0, 0
 	if now := (leadership{c.soft.Lead, c.term}); f.watched != now {
 		f.link, f.watched = linkWatch{}, now // this member may have led since
 	}
 	if f.mistaken > 0 && c.silence >= f.link.timeout(c.heartbeatTicks(), c.electionTicks()) {
-		f.mistook(c, c.silence)
+		f.recordMistake(c, c.silence)
 	}
 	if t == raftpb.MsgHeartbeat {
 		f.link.heartbeat(c.heartbeatTicks(), c.electionTicks())
@@ -100,7 +93,7 @@ func (f *failover) heard(c *core, t raftpb.MessageType) {
 func (f *failover) peerDied(c *core, peer uint64) {
 	if now := c.raft.BasicStatus(); peer == now.Lead {
 		f.died, f.diedIn = peer, now.GetTerm()
-		f.forgetDead(c)
+		f.forgetDeadLeader(c)
 	}
 }
 
@@ -112,27 +105,27 @@ func (f *failover) leaderOf(now raft.BasicStatus) uint64 {
 	return now.Lead
 }
 
-// suspected handles another voter's suspicion.
-func (f *failover) suspected(c *core, by uint64, m peerframe.Suspects) {
+// recordSuspicion handles another voter's suspicion.
+func (f *failover) recordSuspicion(c *core, by uint64, m peerframe.Suspects) {
 	now := c.raft.BasicStatus()
 	if m.Leader == now.Lead && m.Term == now.GetTerm() && by != m.Leader && slices.Contains(c.votersOfBoth(), by) {
 		f.seconded = suspectsFresh
 	}
 }
 
-// spoke handles any message of a peer.
-func (f *failover) spoke(c *core, peer uint64) {
+// recordPeerMessage handles any message of a peer.
+func (f *failover) recordPeerMessage(c *core, peer uint64) {
 	if peer != f.doubted || peer == raft.None {
 		return
 	}
-	f.mistook(c, f.doubt)
+	f.recordMistake(c, f.doubt)
 	c.Logger.Info("a leader was suspected by mistake: it was silent, and is heard again", "leader", c.Status.NameOf(peer),
 		"silent_for", time.Duration(f.doubt)*TickInterval, "suspects_after", time.Duration(f.mistaken)*TickInterval)
 	f.doubted, f.doubt = raft.None, c.electionTicks()
 }
 
-// mistook makes this member wait for twice a silence.
-func (f *failover) mistook(c *core, silence int) {
+// recordMistake makes this member wait for twice a silence.
+func (f *failover) recordMistake(c *core, silence int) {
 	f.mistaken, f.mistakenFor = max(f.mistaken, min(2*silence, c.electionTicks())), mistakeKept
 }
 
@@ -168,14 +161,14 @@ func (f *failover) tick(c *core, ticks int, met bool) (late uint64, tell []toPee
 		f.watched = leadership{} // this member drops what its leader says: it learns the link anew
 	case now.Lead != raft.None:
 		f.forgotten = leadership{}
-		f.forgetDead(c)
+		f.forgetDeadLeader(c)
 		tell = f.suspect(c, ticks)
-		if most := c.lateTicks(); f.died == raft.None && c.silence >= most && (f.asked == 0 || c.silence-f.asked >= most) {
-			f.asked, late = c.silence, now.Lead
+		if most := c.lateTicks(); f.died == raft.None && c.silence >= most && (f.queriedAt == 0 || c.silence-f.queriedAt >= most) {
+			f.queriedAt, late = c.silence, now.Lead
 		}
 	case f.forgotten.term == now.GetTerm() && f.forgotten.term != 0:
 		if f.doubt < c.electionTicks() { // the first report may be lost, and the other one's vote is needed
-			tell = f.tell(c, ticks, f.forgotten)
+			tell = f.reportSuspicion(c, ticks, f.forgotten)
 		}
 		f.campaignEarly(c, ticks)
 	case f.startTerm != 0:
@@ -194,23 +187,23 @@ func (f *failover) suspect(c *core, ticks int) (tell []toPeer) {
 		return nil
 	}
 	if f.seconded > 0 {
-		f.tellIn = 0
+		f.reportIn = 0
 	}
-	tell = f.tell(c, ticks, f.watched)
+	tell = f.reportSuspicion(c, ticks, f.watched)
 	if f.seconded > 0 {
 		silence := c.silence
-		f.forget(c, "two members have not heard the leader for longer than the lateness of its heartbeats explains: starting an election")
-		f.doubted, f.doubt, f.tellIn = now.Lead, silence, suspectsApart
+		f.forgetLeader(c, "two members have not heard the leader for longer than the lateness of its heartbeats explains: starting an election")
+		f.doubted, f.doubt, f.reportIn = now.Lead, silence, suspectsApart
 	}
 	return tell
 }
 
-// tell tells the other voters that this member suspects a leader, when it is time.
-func (f *failover) tell(c *core, ticks int, of leadership) (tell []toPeer) {
-	if f.tellIn -= ticks; f.tellIn > 0 {
+// reportSuspicion tells the other voters that this member suspects a leader, when it is time.
+func (f *failover) reportSuspicion(c *core, ticks int, of leadership) (tell []toPeer) {
+	if f.reportIn -= ticks; f.reportIn > 0 {
 		return nil
 	}
-	f.tellIn = suspectsApart
+	f.reportIn = suspectsApart
 	for _, id := range c.votersOfBoth() {
 		if id != c.Member && id != of.leader {
 			tell = append(tell, toPeer{id, peerframe.Suspects{Leader: of.leader, Term: of.term}})
@@ -219,11 +212,11 @@ func (f *failover) tell(c *core, ticks int, of leadership) (tell []toPeer) {
 	return tell
 }
 
-// forgetDead makes raft forget a leader that has died and is silent.
-func (f *failover) forgetDead(c *core) {
+// forgetDeadLeader makes raft forget a leader that has died and is silent.
+func (f *failover) forgetDeadLeader(c *core) {
 	now := c.raft.BasicStatus()
 	if now.Lead != raft.None && f.died == now.Lead && f.diedIn == now.GetTerm() && c.silence >= c.lateTicks() && mayForget(c) {
-		f.forget(c, "the leader's process has died, as its host reports: starting an election at once")
+		f.forgetLeader(c, "the leader's process has died, as its host reports: starting an election at once")
 	}
 }
 
@@ -232,22 +225,22 @@ func mayForget(c *core) bool {
 	return c.raft.BasicStatus().RaftState == raft.StateFollower && slices.Contains(c.votersOfBoth(), c.Member)
 }
 
-// forget makes raft forget the leader. The member's turn to campaign comes by its id.
-func (f *failover) forget(c *core, why string) {
+// forgetLeader makes raft forget the leader. The member's turn to campaign comes by its id.
+func (f *failover) forgetLeader(c *core, why string) {
 	now := c.raft.BasicStatus()
 	silent := time.Duration(c.silence) * TickInterval
 	c.Logger.Info(why, "leader", c.Status.NameOf(now.Lead), "term", now.GetTerm(), "silent_for", silent.String())
 	f.forgotten = leadership{now.Lead, now.GetTerm()}
 	f.doubted, f.doubt = raft.None, c.electionTicks()
-	f.died, f.seconded, f.tellIn, f.ticks, f.next = raft.None, 0, 0, 0, firstCampaign(c.votersOfBoth(), c.Member, now.Lead)
+	f.died, f.seconded, f.reportIn, f.ticks, f.next = raft.None, 0, 0, 0, firstCampaign(c.votersOfBoth(), c.Member, now.Lead)
 	if err := c.raft.ForgetLeader(); err != nil {
 		c.Logger.Debug("forget the leader", "error", err)
 	}
 }
 
-// succession returns an order to campaign at once, for the voter that has most of the log, when this leader has just ended its own term:
-// no quorum has answered it for an election timeout. Voters that still hear it would wait for another one. Otherwise it returns nil.
-func (f *failover) succession(c *core) *raftpb.Message {
+// orderSuccessor returns an order to campaign at once, for the voter that has most of the log, when this leader has just ended its own
+// term: no quorum has answered it for an election timeout. Voters that still hear it would wait for another one. Otherwise it returns nil.
+func (f *failover) orderSuccessor(c *core) *raftpb.Message {
 	now, best := c.raft.BasicStatus(), uint64(raft.None)
 	if c.soft.RaftState != raft.StateLeader || now.RaftState != raft.StateFollower || now.GetTerm() != c.term {
 		return nil

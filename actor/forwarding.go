@@ -88,8 +88,8 @@ func (f *forwards) add(first uint64, envelope []byte, now time.Duration) []forwa
 	return f.send()
 }
 
-// accepted notes that the leader has all batches below a number, and returns the batches to send now.
-func (f *forwards) accepted(next uint64, now time.Duration) []forwardedBatch {
+// acknowledged notes that the leader has all batches below a number, and returns the batches to send now.
+func (f *forwards) acknowledged(next uint64, now time.Duration) []forwardedBatch {
 	if next <= f.next {
 		return nil
 	}
@@ -140,11 +140,11 @@ func (f *forwards) send() []forwardedBatch {
 	return rest[from:f.sent]
 }
 
-// seen removes the batch that begins with a number, and all earlier ones: the leader has accepted them in order, and the log may show
-// that before the leader's answer. It returns the batches to send now.
-func (f *forwards) seen(first uint64, now time.Duration) (next []forwardedBatch) {
+// inLog removes a batch that is in this member's log, by its first number, and all earlier ones: the leader has accepted them in order, and
+// the log may show that before the leader's answer. It returns the batches to send now.
+func (f *forwards) inLog(first uint64, now time.Duration) (next []forwardedBatch) {
 	if len(f.inFlight) > 0 && f.inFlight[0].first <= first {
-		next = f.accepted(first+1, now)
+		next = f.acknowledged(first+1, now)
 	}
 	for len(f.inFlight) > 0 && f.inFlight[0].first <= first {
 		f.bytes -= f.inFlight[0].bytes
@@ -194,22 +194,22 @@ func (f *forwards) resend(now time.Duration) []forwardedBatch {
 	return f.goBack(1, now)
 }
 
-// accepted is the state of the batches that a leader has accepted from its followers in its term.
+// acceptedBatches is the state of the batches that a leader has accepted from its followers in its term.
 //
 // Invariants:
 //
 //  1. next[f] is the number of f's next batch; f's earlier batches were proposed or are deferred.
 //  2. deferred is in the order of acceptance.
-//  3. unplaced are the members of the batches that were proposed since the last order to the log writer.
+//  3. unordered are the members of the batches that were proposed since the last order to the log writer.
 //  4. awaited[m] is the newest entry with commands of m's clients, until m learns that it is committed. Their
 //     answers wait for that, so the leader tells m at once, not with the next frame to m.
 //  5. unanswered are the processes, each once, that have forwarded batches since the last answer to them. lost: the newest
 //     unaccepted batch was ahead of its turn.
-type accepted struct {
-	next     map[forwarder]uint64
-	deferred []deferredBatch
-	unplaced []uint64
-	awaited  map[uint64]uint64
+type acceptedBatches struct {
+	next      map[forwarder]uint64
+	deferred  []deferredBatch
+	unordered []uint64
+	awaited   map[uint64]uint64
 
 	unanswered []unanswered
 
@@ -235,14 +235,14 @@ type deferredBatch struct {
 type forwarder struct{ member, incarnation uint64 }
 
 // reset forgets all batches: the term is over.
-func (a *accepted) reset() {
-	*a = accepted{next: map[forwarder]uint64{}, awaited: map[uint64]uint64{}, ownWasLast: a.ownWasLast, refused: a.refused}
+func (a *acceptedBatches) reset() {
+	*a = acceptedBatches{next: map[forwarder]uint64{}, awaited: map[uint64]uint64{}, ownWasLast: a.ownWasLast, refused: a.refused}
 }
 
 // accept accepts a batch if it is the next one, and reports whether it was. Batches older than the oldest in flight at their sender were
 // accepted in this term, or their clients do not wait any more. For a process unknown to this leader, the oldest batch is therefore the
 // next one.
-func (a *accepted) accept(who forwarder, first uint64, commands int, oldest uint64) bool {
+func (a *acceptedBatches) accept(who forwarder, first uint64, commands int, oldest uint64) bool {
 	i := slices.IndexFunc(a.unanswered, func(u unanswered) bool { return u.forwarder == who })
 	if i < 0 {
 		i = len(a.unanswered)
@@ -259,27 +259,27 @@ func (a *accepted) accept(who forwarder, first uint64, commands int, oldest uint
 	return true
 }
 
-func (a *accepted) add(b deferredBatch) { a.deferred = append(a.deferred, b) }
+func (a *acceptedBatches) add(b deferredBatch) { a.deferred = append(a.deferred, b) }
 
 // proposed removes the oldest deferred batch: raft has it.
-func (a *accepted) proposed() {
-	a.unplaced = append(a.unplaced, a.deferred[0].from)
+func (a *acceptedBatches) proposed() {
+	a.unordered = append(a.unordered, a.deferred[0].from)
 	a.deferred[0] = deferredBatch{}
 	if a.deferred = a.deferred[1:]; len(a.deferred) == 0 {
 		a.deferred = nil
 	}
 }
 
-// placed notes the last entry of the batches proposed since the previous call.
-func (a *accepted) placed(last uint64) {
-	for _, from := range a.unplaced {
+// recordEntry notes the last entry of the batches proposed since the previous call.
+func (a *acceptedBatches) recordEntry(last uint64) {
+	for _, from := range a.unordered {
 		a.awaited[from] = last
 	}
-	a.unplaced = a.unplaced[:0]
+	a.unordered = a.unordered[:0]
 }
 
-// prompt reports whether a follower's clients wait for a commit index, and forgets it.
-func (a *accepted) prompt(follower, commit uint64) bool {
+// takeAwaited reports whether a follower's clients wait for a commit index, and ends that: the message with the index is about to leave.
+func (a *acceptedBatches) takeAwaited(follower, commit uint64) bool {
 	last := a.awaited[follower]
 	if last == 0 || commit < last {
 		return false
@@ -302,8 +302,8 @@ func (c *Consensus) forwardAgain() {
 	}
 }
 
-// seeForwarded forgets own batches that are in the log.
-func (c *Consensus) seeForwarded(entries []*raftpb.Entry) {
+// dropForwardsInLog removes this member's batches from the forwards once the leader has put them into the log.
+func (c *Consensus) dropForwardsInLog(entries []*raftpb.Entry) {
 	for _, e := range entries {
 		if len(c.forwards.inFlight) == 0 {
 			return
@@ -314,7 +314,7 @@ func (c *Consensus) seeForwarded(entries []*raftpb.Entry) {
 		}
 		envelope, err := index.ReadEnvelope(data)
 		if err == nil && envelope.Member == c.Member && envelope.Incarnation == c.Incarnation {
-			if next := c.forwards.seen(envelope.First, c.now.Now); c.mayForward() {
+			if next := c.forwards.inLog(envelope.First, c.now.Now); c.mayForward() {
 				c.forward(c.raft.BasicStatus().Lead, next)
 			}
 		}
@@ -325,11 +325,11 @@ func (c *Consensus) seeForwarded(entries []*raftpb.Entry) {
 func (c *Consensus) forwardsAccepted(from uint64, m peerframe.Accepted) {
 	// A leader cannot have batches that this member has not packed. If that were believed, a lost batch would never be sent again.
 	if m.Term == c.term && m.Incarnation == c.Incarnation && m.Next <= c.proposals.next {
-		c.forward(from, c.forwards.accepted(m.Next, c.now.Now))
+		c.forward(from, c.forwards.acknowledged(m.Next, c.now.Now))
 		if m.Lost {
 			c.forward(from, c.forwards.lost(m.Next, c.now.Now))
 		}
-		c.own.lag.heard(m.Commit)
+		c.own.lag.recordCommit(m.Commit)
 	}
 }
 
@@ -342,8 +342,8 @@ func (c *Consensus) answerForwards() {
 	c.accepted.unanswered = c.accepted.unanswered[:0]
 }
 
-// take accepts a follower's batch, if it is meant for this leadership, and is the next one. It is proposed at the end of the turn.
-func (a *accepted) take(c *core, clocks *clocks, from uint64, f peerframe.Forward) {
+// receive accepts a follower's batch, if it is meant for this leadership, and is the next one. It is proposed at the end of the turn.
+func (a *acceptedBatches) receive(c *core, clocks *clocks, from uint64, f peerframe.Forward) {
 	status := c.raft.BasicStatus()
 	if status.RaftState != raft.StateLeader || status.GetTerm() != f.Term || c.term != f.Term {
 		return // void: the follower learns it from the first entry of the later term
@@ -372,7 +372,7 @@ func (a *accepted) take(c *core, clocks *clocks, from uint64, f peerframe.Forwar
 var errForward = errors.New("a follower forwards its own batches, each of limits.BatchCommands commands at most")
 
 // refuse logs the first refused batch, the second, the fourth, and so on: a faulty peer sends many.
-func (a *accepted) refuse(c *core, from uint64, err error) {
+func (a *acceptedBatches) refuse(c *core, from uint64, err error) {
 	if a.refused++; a.refused&(a.refused-1) == 0 {
 		c.Logger.Error("a forwarded batch is refused", "peer", c.Status.NameOf(from), "error", err, "times", a.refused)
 	}
@@ -390,6 +390,6 @@ func (c *Consensus) proposeDeferred() bool {
 		panic(fmt.Sprintf("raft refused a forwarded batch of %d bytes: %v", len(envelope), err))
 	}
 	c.accepted.proposed()
-	c.handed(int64(len(envelope)))
+	c.orderIfLarge(int64(len(envelope)))
 	return true
 }

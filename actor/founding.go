@@ -25,9 +25,9 @@ import (
 // snapshots, and its first entry ends the wait: a founder that restarts while the cluster begins follows the leader. The answers of the
 // others are in memory only: a founder that restarts before it has voted asks all of them again.
 type founding struct {
-	unmet []uint64          // the founders that have not said that they have no data
-	told  string            // the text of the log and the notice
-	said  map[uint64]string // by sender, the last contradiction
+	unmet          []uint64          // the founders that have not said that they have no data
+	published      string            // the text of the log and the notice
+	contradictions map[uint64]string // by sender, the last contradiction
 }
 
 // newFounding lets a founder wait for the others, unless its term and its folders show that it has voted. A member that joins has no voters
@@ -103,7 +103,7 @@ func (f *founding) agrees(c *core, from uint64, m peerframe.Message) bool {
 
 // contradict logs a contradiction between the folders of two members, and shows it as long as it lasts.
 func (f *founding) contradict(c *core, from uint64, err error) {
-	a, before := kv.Alarm{Name: kv.RefusedAlarm, Member: from, Subject: "folders"}, f.said[from]
+	a, before := kv.Alarm{Name: kv.RefusedAlarm, Member: from, Subject: "folders"}, f.contradictions[from]
 	if err != nil {
 		a.Text = fmt.Sprintf("%s gets no vote, and takes no part with this member: %v; stop one of them. If the cluster has no leader yet, "+
 			"then stop all founders, remove their data folders, which hold nothing yet, and start them again", c.Status.NameOf(from), err)
@@ -111,23 +111,23 @@ func (f *founding) contradict(c *core, from uint64, err error) {
 	if a.Text == before {
 		return
 	}
-	if f.said == nil {
-		f.said = map[uint64]string{}
+	if f.contradictions == nil {
+		f.contradictions = map[uint64]string{}
 	}
-	f.said[from] = a.Text
+	f.contradictions[from] = a.Text
 	c.Status.Alarm(a)
 	if a.Text != "" {
 		c.Logger.Error("two hosts run under one name", "because", a.Text)
 	}
 }
 
-// tell logs which founders this member waits for, and raises or ends the notice.
-func (f *founding) tell(c *core) {
+// publishWait logs which founders this member waits for, and raises or ends the notice.
+func (f *founding) publishWait(c *core) {
 	text := f.awaits(c)
-	if text == f.told {
+	if text == f.published {
 		return
 	}
-	f.told = text
+	f.published = text
 	c.Status.Alarm(kv.Alarm{Name: kv.FoundingNotice, Text: text})
 	if text != "" {
 		c.Logger.Info(text)

@@ -25,8 +25,9 @@ type hardStates struct {
 	fenced    bool          // a fence was sent since
 }
 
-// hold reports that an order need not be given. Otherwise it fills in the pending commit index.
-func (h *hardStates) hold(m *raftpb.Message) bool {
+// absorb keeps an order that only has a new commit index for the next order, and reports whether it did. Otherwise it adds the kept commit
+// index to the order.
+func (h *hardStates) absorb(m *raftpb.Message) bool {
 	if m.Commit != nil {
 		h.commit = m.GetCommit()
 	}
@@ -48,8 +49,8 @@ func (h *hardStates) hold(m *raftpb.Message) bool {
 	return false
 }
 
-// given notes that the log writer got an order.
-func (h *hardStates) given(now time.Duration) { h.lastOrder, h.fenced = now, false }
+// recordOrder notes that the log writer got an order.
+func (h *hardStates) recordOrder(now time.Duration) { h.lastOrder, h.fenced = now, false }
 
 // fenceAfter is how long the log is idle before the log writer records on the disk how far the log is synced.
 const fenceAfter = 100 * time.Millisecond

@@ -27,7 +27,7 @@ import (
 func claimedTerm(m peerframe.Message) (term uint64, claims bool) {
 	switch m := m.(type) {
 	case peerframe.Raft:
-		return m.GetTerm(), saidByLeader(m.GetType())
+		return m.GetTerm(), isLeaderMessage(m.GetType())
 	case peerframe.SnapshotOffer:
 		return m.MessageTerm, true
 	case peerframe.Accepted:

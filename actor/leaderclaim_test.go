@@ -189,13 +189,13 @@ func TestImpossibleCommitHoldsBack(t *testing.T) {
 		c := newTestConsensus(t, limits.Defaults())
 		c.follow(5)
 		c.turn(from(2, raftpb.MsgApp, 5, func(m *raftpb.Message) { m.Index, m.LogTerm, m.Entries = u(1), u(1), []*raftpb.Entry{someEntry(2, 5)} }))
-		if c.turn(impossible(c, 2, 5)); !c.suspension.held() {
+		if c.turn(impossible(c, 2, 5)); !c.suspension.heldBack() {
 			t.Fatalf("it is not held back: %+v", c.suspension.Suspension)
 		}
 		for range 3 {
 			c.turn(impossible(c, 2, 5), Received{From: 2, Message: peerframe.DiskSpace{}}, from(2, raftpb.MsgApp, 5, nil), from(2, raftpb.MsgHeartbeat, 4, nil))
 		}
-		if !c.suspension.held() {
+		if !c.suspension.heldBack() {
 			t.Fatalf("the leader repeats it, and it is not held back: %+v", c.suspension.Suspension)
 		}
 		return c
@@ -226,10 +226,10 @@ func TestImpossibleCommitHoldsBack(t *testing.T) {
 			return from(2, kind, term, func(m *raftpb.Message) { m.Index, m.LogTerm = u(end), u(5) })
 		}
 		claimed := c.suspension.claim.index
-		if c.turn(asks(claimed, 6)); !c.suspension.held() {
+		if c.turn(asks(claimed, 6)); !c.suspension.heldBack() {
 			t.Errorf("%v: its log may hold the entry that it called committed: %+v", kind, c.suspension.Suspension)
 		}
-		if c.turn(asks(claimed-1, 5)); !c.suspension.held() {
+		if c.turn(asks(claimed-1, 5)); !c.suspension.heldBack() {
 			t.Errorf("%v: it may have asked before it called the entry committed: %+v", kind, c.suspension.Suspension)
 		}
 		if c.turn(asks(claimed-1, 6)); c.suspension.active() {
@@ -237,12 +237,12 @@ func TestImpossibleCommitHoldsBack(t *testing.T) {
 		}
 		c = held()
 		c.turn(from(2, raftpb.MsgHeartbeat, 5, func(m *raftpb.Message) { m.Commit = u(c.last + 1) }))
-		if c.turn(asks(c.last+1, 6)); !c.suspension.held() {
+		if c.turn(asks(c.last+1, 6)); !c.suspension.heldBack() {
 			t.Errorf("%v: its log holds the entry that it called committed later: %+v", kind, c.suspension.Suspension)
 		}
 	}
 	c = held()
-	if c.turn(impossible(c, 3, 6)); !c.suspension.active() || c.suspension.held() {
+	if c.turn(impossible(c, 3, 6)); !c.suspension.active() || c.suspension.heldBack() {
 		t.Errorf("a second leader says the same: %+v", c.suspension.Suspension)
 	}
 }
@@ -251,7 +251,7 @@ func TestImpossibleCommitHoldsBack(t *testing.T) {
 func TestRefusalOfAFalseLeader(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(5)
-	if c.turn(Refused{Peer: 3, Refusal: Refusal{Forgot: true, Leads: true, Text: "forgot"}}); !c.suspension.held() {
+	if c.turn(Refused{Peer: 3, Refusal: Refusal{Forgot: true, Leads: true, Text: "forgot"}}); !c.suspension.heldBack() {
 		t.Errorf("it says that it leads: %+v", c.suspension.Suspension)
 	}
 }
@@ -260,7 +260,7 @@ func TestRefusalOfAFalseLeader(t *testing.T) {
 func TestRefusalOfAnUnknownLeader(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.turn(Refused{Peer: 3, Refusal: Refusal{Forgot: true, Leads: true, Text: "forgot"}})
-	if !c.suspension.active() || c.suspension.held() {
+	if !c.suspension.active() || c.suspension.heldBack() {
 		t.Errorf("nobody else is known to lead: %+v", c.suspension.Suspension)
 	}
 }

@@ -19,17 +19,17 @@ import (
 // Invariants:
 //
 //  1. durable is the newest entry of the log on this member's disk.
-//  2. heard[m] is of the newest term in which m led, as far as this process knows, except kept, which never decreases.
+//  2. reported[m] is of the newest term in which m led, as far as this process knows, except committed, which never decreases.
 type leaderPositions struct {
-	durable uint64
-	heard   map[uint64]leaderPosition
-	fresh   bool // heard has unpublished changes
+	durable     uint64
+	reported    map[uint64]leaderPosition
+	unpublished bool // reported has changes that Admission does not see yet
 }
 
 // leaderPosition is the durable position that a member reported while it led.
 type leaderPosition struct {
 	term, durable uint64 // within a term a leader's log only grows; in a later term it may be truncated
-	kept          uint64 // the committed part of it, which is never truncated
+	committed     uint64 // the committed part of it, which is never truncated
 }
 
 // synced notes the durable position of the own log.
@@ -42,39 +42,39 @@ func (l *leaderPositions) synced(m Appended) {
 	}
 }
 
-// told returns the durable position to send with a message: only leaders send appends and heartbeats.
-func (l *leaderPositions) told(m *raftpb.Message) uint64 {
-	if saysEnd(m) {
+// toSend returns the durable position to send with a message: only leaders send appends and heartbeats.
+func (l *leaderPositions) toSend(m *raftpb.Message) uint64 {
+	if carriesPosition(m) {
 		return l.durable
 	}
 	return 0
 }
 
-func saysEnd(m *raftpb.Message) bool {
+func carriesPosition(m *raftpb.Message) bool {
 	return m.GetType() == raftpb.MsgApp || m.GetType() == raftpb.MsgHeartbeat
 }
 
-// hear notes a leader's durable position, in a term that is not over.
-func (l *leaderPositions) hear(from uint64, m peerframe.Raft) {
-	if !saysEnd(m.Message) || m.Durable == 0 {
+// record notes a leader's durable position, in a term that is not over.
+func (l *leaderPositions) record(from uint64, m peerframe.Raft) {
+	if !carriesPosition(m.Message) || m.Durable == 0 {
 		return
 	}
-	end := l.heard[from]
+	end := l.reported[from]
 	if m.GetTerm() > end.term {
 		end.term, end.durable = m.GetTerm(), 0
 	}
 	end.durable = max(end.durable, m.Durable) // appends and heartbeats overtake each other
-	end.kept = max(end.kept, min(m.Durable, m.GetCommit()))
-	if end != l.heard[from] {
-		l.heard[from], l.fresh = end, true
+	end.committed = max(end.committed, min(m.Durable, m.GetCommit()))
+	if end != l.reported[from] {
+		l.reported[from], l.unpublished = end, true
 	}
 }
 
-// publish publishes the heard positions for Admission.
+// publish makes the reported positions visible to Admission.
 func (l *leaderPositions) publish(s *Status) {
-	if l.fresh {
-		s.leaderPositions.Store(new(maps.Clone(l.heard)))
-		l.fresh = false
+	if l.unpublished {
+		s.leaderPositions.Store(new(maps.Clone(l.reported)))
+		l.unpublished = false
 	}
 }
 

@@ -28,10 +28,10 @@ func TestLeaderEnds(t *testing.T) {
 		"a heartbeat that is overtaken": {[]told{{5, 9, 8}, {5, 8, 7}}, leaderPosition{5, 9, 8}},
 		"another term, after a cut":     {[]told{{5, 9, 6}, {7, 8, 6}}, leaderPosition{7, 8, 6}},
 	} {
-		ends, status := leaderPositions{heard: map[uint64]leaderPosition{}}, &Status{}
+		ends, status := leaderPositions{reported: map[uint64]leaderPosition{}}, &Status{}
 		for _, told := range c.told {
 			kind := raftpb.MsgHeartbeat
-			ends.hear(2, peerframe.Raft{Message: &raftpb.Message{Type: &kind, Term: &told.term, Commit: &told.commit}, Durable: told.durable})
+			ends.record(2, peerframe.Raft{Message: &raftpb.Message{Type: &kind, Term: &told.term, Commit: &told.commit}, Durable: told.durable})
 		}
 		ends.publish(status)
 		if got := status.leaderPosition(2); got != c.want {
@@ -73,7 +73,7 @@ func TestLeaderTellsWhatIsDurable(t *testing.T) {
 		t.Errorf("with the commit of entry %d it tells of entry %d, both are %d", commit, durable, was+1)
 	}
 	for _, m := range sent {
-		if r, ok := m.(peerframe.Raft); ok && r.Durable != 0 && !saysEnd(r.Message) {
+		if r, ok := m.(peerframe.Raft); ok && r.Durable != 0 && !carriesPosition(r.Message) {
 			t.Errorf("%v tells", r.GetType())
 		}
 	}

@@ -31,8 +31,8 @@ const (
 	leaderRegained
 )
 
-// see compares the known leader with the previous one, and returns the event. without is the time without a leader.
-func (w *leaderWatch) see(now time.Duration, leader uint64) (event leaderEvent, without time.Duration) {
+// update compares the known leader with the previous one, and returns the event. without is the time without a leader.
+func (w *leaderWatch) update(now time.Duration, leader uint64) (event leaderEvent, without time.Duration) {
 	if !w.began {
 		w.began, w.since = now > 0, now // the actor is built before its first turn
 	}
@@ -59,9 +59,9 @@ func (w *leaderWatch) see(now time.Duration, leader uint64) (event leaderEvent, 
 	return leaderSame, 0
 }
 
-// tell logs changes of the leader.
-func (w *leaderWatch) tell(c *core, before *RaftStatus, now RaftStatus) {
-	event, without := w.see(c.now.Now, now.Leader)
+// logChange logs changes of the leader.
+func (w *leaderWatch) logChange(c *core, before *RaftStatus, now RaftStatus) {
+	event, without := w.update(c.now.Now, now.Leader)
 	name := func(id uint64) string { return c.Status.NameOf(id) }
 	switch {
 	case event == leaderLost && before.Role == "leader" && now.Term == before.Term:

@@ -28,13 +28,13 @@ func TestLeaderWatch(t *testing.T) {
 		{142, 2, leaderChanged, 0},
 		{143, 2, leaderSame, 0},
 	} {
-		event, without := w.see(x.now*time.Second, x.leader)
+		event, without := w.update(x.now*time.Second, x.leader)
 		if event != x.want || without != x.without*time.Second {
 			t.Errorf("line %d: event %d after %v, not %d after %ds", i, event, without, x.want, x.without)
 		}
 	}
 	first := leaderWatch{grace: 10 * time.Second}
-	if event, _ := first.see(time.Second, 3); event != leaderChanged {
+	if event, _ := first.update(time.Second, 3); event != leaderChanged {
 		t.Errorf("the first leader is event %d", event)
 	}
 }

@@ -56,8 +56,8 @@ func (a *leaseAsks) send(now time.Duration) []peerframe.LeaseAsk {
 	return all
 }
 
-// told removes the ask for an answer, and returns it.
-func (a *leaseAsks) told(number uint64) (ask ownAsk, ok bool) {
+// takeAnswered removes the ask for an answer, and returns it.
+func (a *leaseAsks) takeAnswered(number uint64) (ask ownAsk, ok bool) {
 	i := sort.Search(len(a.sent), func(i int) bool { return a.sent[i].Number >= number })
 	if i == len(a.sent) || a.sent[i].Number != number || a.sent[i].done {
 		return ownAsk{}, false

@@ -24,45 +24,45 @@ import (
 //  2. Each lease that is not being revoked is in due, in expired or in revocable. due is a heap by at, which is never later than
 //     the next action for the lease. expired has expired leases without proof yet that this member led when they expired.
 //     revocable has leases that may be revoked. Some in these two may have been renewed or revoked since.
-//  3. A renewal is answered when neither the log nor this leader's proposals note less than the TTL:
-//     the next leader uses the time noted in the log.
+//  3. A renewal is answered when neither the applied checkpoint nor a proposed one is less than the TTL:
+//     the next leader begins with the newest checkpoint in the log.
 //  4. rounds are of this leadership, at most readAttemptsInflight. confirmed are the rounds that a quorum has answered, and that
 //     wait for the state.
 type leaseClock struct {
-	running   bool
-	leases    map[int64]*timedLease
-	due       leaseHeap
-	expired   []*timedLease
-	revocable revocable
-	pace      revocationPace
-	unnoted   []*timedLease // were renewed, while the log notes less
-	revoking  int           // revocations under way
-	waits     bool          // raft had no space for the last proposals
-	still     time.Duration // total time for which this process was stopped since the clock was started: no renewal was possible then
-	ticked    time.Duration // the last tick
-	asked     []clockAsk    // wait for a round
-	rounds    []leaseRound
-	confirmed []leaseRound
-	proven    time.Duration // when the newest confirmed round began
-	told      []toldMember  // since the end of the last turn
-	waiting   int           // asks of all kinds
-	renewals  uint64        // granted since the last tick of consensus
+	running         bool
+	leases          map[int64]*timedLease
+	due             leaseHeap
+	expired         []*timedLease
+	revocable       revocable
+	pace            revocationPace
+	checkpointQueue []*timedLease // the checkpoint of their remaining time is due
+	revoking        int           // revocations under way
+	retryFirst      bool          // raft had no space for the last proposals: they come before any other
+	stopped         time.Duration // for how long this process was stopped since the clock was started: no renewal was possible then
+	ticked          time.Duration // the last tick
+	unproven        []clockAsk    // queries that wait for a round to begin
+	rounds          []leaseRound
+	confirmed       []leaseRound
+	proven          time.Duration   // when the newest confirmed round began
+	unsent          []memberAnswers // since the end of the last turn
+	openAsks        int             // unanswered queries
+	renewals        uint64          // granted since the last tick of consensus
 }
 
 // timedLease is a lease by the clock. Times are of [leaseClock.time].
 type timedLease struct {
-	id, ttl  int64
-	granted  uint64 // the entry that granted it
-	deadline time.Duration
-	place    int   // in due; -1 when it is not there
-	noted    int64 // remaining seconds, as the state says
-	noting   int64 // by the newest note that is not applied yet
-	notes    int   // number of notes not applied yet
-	queued   bool  // in unnoted
-	revoking bool
-	gone     bool
-	work     int        // of its revocation, once proposed
-	asks     []clockAsk // renewals that wait for its end, or for a note
+	id, ttl            int64
+	granted            uint64 // the entry that granted it
+	deadline           time.Duration
+	heapIndex          int   // in due; -1 when it is not there
+	checkpointed       int64 // remaining seconds by the newest applied checkpoint
+	proposedCheckpoint int64 // remaining seconds by the newest checkpoint that is not applied yet
+	pendingCheckpoints int   // proposed and not applied
+	queued             bool  // in checkpointQueue
+	revoking           bool
+	revoked            bool
+	work               int        // of its revocation, once proposed
+	asks               []clockAsk // renewals that wait for its revocation, or for a checkpoint
 }
 
 // clockAsk is a member's query.
@@ -80,8 +80,8 @@ type leaseRound struct {
 	index uint64 // the commit index of that time
 }
 
-// toldMember collects the answers to one member.
-type toldMember struct {
+// memberAnswers collects the answers to one member.
+type memberAnswers struct {
 	member uint64
 	peerframe.LeaseTimes
 }
@@ -99,12 +99,12 @@ func (h leaseHeap) Len() int           { return len(h) }
 func (h leaseHeap) Less(i, j int) bool { return h[i].at < h[j].at }
 func (h leaseHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].lease.place, h[j].lease.place = i, j
+	h[i].lease.heapIndex, h[j].lease.heapIndex = i, j
 }
 
 func (h *leaseHeap) Push(x any) {
 	one := x.(*dueLease)
-	one.lease.place = len(*h)
+	one.lease.heapIndex = len(*h)
 	*h = append(*h, *one)
 }
 
@@ -112,7 +112,7 @@ func (h *leaseHeap) Pop() any {
 	old := *h
 	l := old[len(old)-1].lease
 	old[len(old)-1] = dueLease{}
-	l.place = -1
+	l.heapIndex = -1
 	*h = old[:len(old)-1]
 	return l
 }
@@ -121,8 +121,8 @@ func (h *leaseHeap) Pop() any {
 func (h *leaseHeap) add(l *timedLease, at time.Duration) { heap.Push(h, &dueLease{at, l}) }
 
 func (h *leaseHeap) postpone(l *timedLease, at time.Duration) {
-	(*h)[l.place].at = at
-	heap.Fix(h, l.place)
+	(*h)[l.heapIndex].at = at
+	heap.Fix(h, l.heapIndex)
 }
 
 // leaseTiming holds a lease clock's parameters besides the TTLs.
@@ -131,16 +131,16 @@ type leaseTiming struct{ election, lengthening time.Duration }
 func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }
 
 // time is now without the times for which this process was stopped.
-func (k *leaseClock) time(now time.Duration) time.Duration { return now - k.still }
+func (k *leaseClock) time(now time.Duration) time.Duration { return now - k.stopped }
 
-// start begins with the state's leases. The times of the last renewals are unknown. Each lease therefore has the remaining time that the
-// log notes, and an election timeout in which its client finds the new leader.
+// start begins with the state's leases. The times of the last renewals are unknown. Each lease therefore has its checkpointed time, and an
+// election timeout in which its client finds the new leader.
 func (k *leaseClock) start(view *index.View, now time.Duration, t leaseTiming) {
 	*k = leaseClock{running: true, leases: make(map[int64]*timedLease, view.LeaseCount()), ticked: now, proven: -1, revocable: newRevocable()}
 	view.Leases(math.MinInt64, func(l kv.Lease) bool {
 		one := timed(l)
-		one.deadline = now + seconds(one.noted) + t.election
-		one.place = len(k.due)
+		one.deadline = now + seconds(one.checkpointed) + t.election
+		one.heapIndex = len(k.due)
 		k.leases[l.ID] = one
 		k.due = append(k.due, dueLease{one.next(t), one})
 		return true
@@ -149,9 +149,9 @@ func (k *leaseClock) start(view *index.View, now time.Duration, t leaseTiming) {
 }
 
 func timed(l kv.Lease) *timedLease {
-	one := &timedLease{id: l.ID, ttl: l.TTL, granted: l.Granted, noted: l.Remaining, place: -1}
-	if one.noted == 0 {
-		one.noted = l.TTL
+	one := &timedLease{id: l.ID, ttl: l.TTL, granted: l.Granted, checkpointed: l.Remaining, heapIndex: -1}
+	if one.checkpointed == 0 {
+		one.checkpointed = l.TTL
 	}
 	return one
 }
@@ -159,50 +159,52 @@ func timed(l kv.Lease) *timedLease {
 // stop ends the clock: another leader's clock takes over, or this one starts again.
 func (k *leaseClock) stop() { *k = leaseClock{} }
 
-// next returns when the lease expires, or when its remaining time must be noted in the log. After a failover a lease has the last noted
-// time, and an election timeout. The lengthening is at most limits.LeaseLengthening or a tenth of the TTL, whichever is more, and never
-// more than the TTL. Two thirds of that bound always pass without a note: a client that renews its lease twice in each TTL causes none,
-// and clientv3 renews a lease of 2 s after 0.7 to 1.1 s.
+// next returns when the lease expires, or when its remaining time must be checkpointed. A failover extends a lease by the time since its
+// last checkpoint: at most limits.LeaseLengthening or a tenth of the TTL, whichever is more, and never more than the TTL. Two thirds of
+// that bound always pass without a checkpoint: a client that renews its lease twice in each TTL causes none, and clientv3 renews a lease of
+// 2 s after 0.7 to 1.1 s.
 func (l *timedLease) next(t leaseTiming) time.Duration {
 	most := min(max(t.lengthening, seconds(l.ttl)/10), seconds(l.ttl))
-	lacks := max(most-2*t.election-2*time.Second, most*2/3) // a note is rounded up, and under way for a moment
-	said := seconds(l.said())
-	if said <= lacks {
+	uncovered := max(most-2*t.election-2*time.Second, most*2/3) // a checkpoint is rounded up, and under way for a moment
+	checkpoint := seconds(l.newestCheckpoint())
+	if checkpoint <= uncovered {
 		return l.deadline
 	}
-	return l.deadline - said + lacks
+	return l.deadline - checkpoint + uncovered
 }
 
-// said returns the remaining time by the newest note, applied or not.
-func (l *timedLease) said() int64 {
-	if l.notes > 0 {
-		return l.noting
+// newestCheckpoint returns the remaining seconds by the newest checkpoint, applied or not.
+func (l *timedLease) newestCheckpoint() int64 {
+	if l.pendingCheckpoints > 0 {
+		return l.proposedCheckpoint
 	}
-	return l.noted
+	return l.checkpointed
 }
 
-// left returns the remaining seconds of a lease, rounded up; 0 if it has expired.
-func (l *timedLease) left(now time.Duration) int64 {
+// remaining returns the remaining seconds of a lease, rounded up; 0 if it has expired.
+func (l *timedLease) remaining(now time.Duration) int64 {
 	return int64((max(l.deadline-now, 0) + time.Second - 1) / time.Second)
 }
 
-// unnoted reports that the log does not note the full TTL, or will not.
-func (l *timedLease) unnoted() bool { return l.noted != l.ttl || l.said() != l.ttl }
+// lacksFullCheckpoint reports that the applied or the newest checkpoint is less than the TTL.
+func (l *timedLease) lacksFullCheckpoint() bool {
+	return l.checkpointed != l.ttl || l.newestCheckpoint() != l.ttl
+}
 
-// note queues a note of the remaining time of a lease.
-func (k *leaseClock) note(l *timedLease) {
+// queueCheckpoint makes a checkpoint of a lease's remaining time due.
+func (k *leaseClock) queueCheckpoint(l *timedLease) {
 	if !l.queued {
 		l.queued = true
-		k.unnoted = append(k.unnoted, l)
+		k.checkpointQueue = append(k.checkpointQueue, l)
 	}
 }
 
 // renew sets a lease's remaining time to its TTL.
 func (k *leaseClock) renew(l *timedLease, now time.Duration) { l.deadline = now + seconds(l.ttl) }
 
-// changed follows the state's changes. Changes already contained in the clock's initial state are reported again, in order to their end,
-// and so have no effect.
-func (k *leaseClock) changed(changes []index.LeaseChange, now time.Duration, t leaseTiming) {
+// applyChanges takes over changes of leases in the state. Changes already contained in the clock's initial state are reported again, in
+// order to their end, and so have no effect.
+func (k *leaseClock) applyChanges(changes []index.LeaseChange, now time.Duration, t leaseTiming) {
 	for _, change := range changes {
 		l := k.leases[change.Lease.ID]
 		switch {
@@ -215,8 +217,8 @@ func (k *leaseClock) changed(changes []index.LeaseChange, now time.Duration, t l
 			k.leases[l.id] = l
 			k.due.add(l, l.next(t))
 		default:
-			l.noted, l.notes = timed(change.Lease).noted, max(l.notes-1, 0)
-			k.answerNoted(l, now)
+			l.checkpointed, l.pendingCheckpoints = timed(change.Lease).checkpointed, max(l.pendingCheckpoints-1, 0)
+			k.answerCheckpointed(l, now)
 		}
 	}
 }
@@ -224,52 +226,52 @@ func (k *leaseClock) changed(changes []index.LeaseChange, now time.Duration, t l
 // remove forgets a lease that was revoked, by any member.
 func (k *leaseClock) remove(l *timedLease) {
 	delete(k.leases, l.id)
-	if l.place >= 0 {
-		heap.Remove(&k.due, l.place)
+	if l.heapIndex >= 0 {
+		heap.Remove(&k.due, l.heapIndex)
 	}
 	if l.revoking {
 		k.revoking--
 	}
-	l.gone = true
+	l.revoked = true
 	for _, ask := range l.asks {
-		k.tell(ask, kv.LeaseTime{}, 0)
+		k.addAnswer(ask, kv.LeaseTime{}, 0)
 	}
 	l.asks = nil
 }
 
-// answerNoted answers the renewals that waited for a note.
-func (k *leaseClock) answerNoted(l *timedLease, now time.Duration) {
+// answerCheckpointed answers the renewals that waited for a checkpoint of the full TTL.
+func (k *leaseClock) answerCheckpointed(l *timedLease, now time.Duration) {
 	if len(l.asks) == 0 || l.revoking || l.deadline <= now {
-		return // it has expired meanwhile, and they wait for its end
+		return // it has expired meanwhile, and they wait for its revocation
 	}
-	if l.unnoted() {
-		k.note(l)
+	if l.lacksFullCheckpoint() {
+		k.queueCheckpoint(l)
 		return
 	}
 	k.renew(l, now)
 	for _, ask := range l.asks {
 		k.renewals++
-		k.tell(ask, kv.LeaseTime{TTL: l.ttl, Granted: l.ttl}, 0)
+		k.addAnswer(ask, kv.LeaseTime{TTL: l.ttl, Granted: l.ttl}, 0)
 	}
 	l.asks = nil
 }
 
-// tell answers an ask at the end of the turn.
-func (k *leaseClock) tell(ask clockAsk, time kv.LeaseTime, index uint64) {
-	k.waiting--
-	i := slices.IndexFunc(k.told, func(t toldMember) bool { return t.member == ask.from && len(t.Times) < limits.LeaseAsks })
+// addAnswer adds the answer to a query; it leaves at the end of the turn.
+func (k *leaseClock) addAnswer(ask clockAsk, time kv.LeaseTime, index uint64) {
+	k.openAsks--
+	i := slices.IndexFunc(k.unsent, func(t memberAnswers) bool { return t.member == ask.from && len(t.Times) < limits.LeaseAsks })
 	if i < 0 {
-		i = len(k.told)
-		k.told = append(k.told, toldMember{member: ask.from})
+		i = len(k.unsent)
+		k.unsent = append(k.unsent, memberAnswers{member: ask.from})
 	}
-	k.told[i].Index = max(k.told[i].Index, index)
-	k.told[i].Times = append(k.told[i].Times, peerframe.LeaseTime{Number: ask.Number, LeaseTime: time})
+	k.unsent[i].Index = max(k.unsent[i].Index, index)
+	k.unsent[i].Times = append(k.unsent[i].Times, peerframe.LeaseTime{Number: ask.Number, LeaseTime: time})
 }
 
-// tick moves expired leases from due to expired, and queues notes for the others.
+// tick moves expired leases from due to expired, and queues checkpoints of the others.
 func (k *leaseClock) tick(at time.Duration, t leaseTiming) {
 	if still := at - k.ticked; still >= t.election {
-		k.still += still
+		k.stopped += still
 	}
 	k.ticked = at
 	now := k.time(at)
@@ -280,21 +282,21 @@ func (k *leaseClock) tick(at time.Duration, t leaseTiming) {
 			k.due.postpone(l, next)
 		case l.deadline <= now:
 			heap.Pop(&k.due)
-			k.expires(l)
+			k.expire(l)
 		default:
-			k.note(l)
-			k.due.postpone(l, min(now+time.Second, l.deadline)) // the note is under way by then
+			k.queueCheckpoint(l)
+			k.due.postpone(l, min(now+time.Second, l.deadline)) // the checkpoint is under way by then
 		}
 	}
 }
 
-// begin makes a round of everything that waits for one, and reports whether there was anything.
+// begin makes one round of all waiting queries and expired leases, and reports whether there were any.
 func (k *leaseClock) begin(now time.Duration, id uint64) bool {
-	if !k.running || len(k.asked)+len(k.expired) == 0 || len(k.rounds) >= readAttemptsInflight {
+	if !k.running || len(k.unproven)+len(k.expired) == 0 || len(k.rounds) >= readAttemptsInflight {
 		return false
 	}
-	k.rounds = append(k.rounds, leaseRound{id: id, since: k.time(now), asks: k.asked})
-	k.asked = nil
+	k.rounds = append(k.rounds, leaseRound{id: id, since: k.time(now), asks: k.unproven})
+	k.unproven = nil
 	return true
 }
 
@@ -315,10 +317,10 @@ func (k *leaseClock) confirm(context []byte, index uint64) bool {
 	return true
 }
 
-// retry makes the asks of rounds wait again that a lost message may have ended.
+// retry makes the queries of rounds wait again that a lost message may have ended.
 func (k *leaseClock) retry(now, after time.Duration) {
 	for len(k.rounds) > 0 && k.time(now)-k.rounds[0].since >= after {
-		k.asked = append(k.asked, k.rounds[0].asks...)
+		k.unproven = append(k.unproven, k.rounds[0].asks...)
 		k.rounds = k.rounds[1:]
 	}
 }
@@ -329,46 +331,46 @@ func (k *leaseClock) answer(ask clockAsk, now time.Duration, index uint64) {
 	l := k.leases[ask.Lease]
 	switch {
 	case l == nil && ask.Renew:
-		k.tell(ask, kv.LeaseTime{}, index)
+		k.addAnswer(ask, kv.LeaseTime{}, index)
 	case l == nil:
-		k.tell(ask, kv.LeaseTime{TTL: -1}, index)
+		k.addAnswer(ask, kv.LeaseTime{TTL: -1}, index)
 	case !ask.Renew:
-		k.tell(ask, kv.LeaseTime{TTL: min(int64(max(l.deadline-now, 0)/time.Second), l.ttl), Granted: l.ttl}, index)
+		k.addAnswer(ask, kv.LeaseTime{TTL: min(int64(max(l.deadline-now, 0)/time.Second), l.ttl), Granted: l.ttl}, index)
 	case l.revoking || l.deadline <= ask.at:
 		l.asks = append(l.asks, ask)
 	default:
 		k.renew(l, now)
 		l.asks = append(l.asks, ask)
-		k.answerNoted(l, now)
+		k.answerCheckpointed(l, now)
 	}
 }
 
-// notes returns the remaining times of the leases whose note is due.
-func (k *leaseClock) notes(now time.Duration) (all []kv.Lease) {
-	for _, l := range k.unnoted {
-		if l.gone || l.revoking || l.deadline <= now {
+// dueCheckpoints returns the remaining times of the queued leases whose newest checkpoint differs.
+func (k *leaseClock) dueCheckpoints(now time.Duration) (all []kv.Lease) {
+	for _, l := range k.checkpointQueue {
+		if l.revoked || l.revoking || l.deadline <= now {
 			continue
 		}
-		left := min(l.left(now), l.ttl)
+		left := min(l.remaining(now), l.ttl)
 		if len(l.asks) > 0 {
-			left = l.ttl // and will be when they are answered
+			left = l.ttl // a waiting renewal is answered once this is checkpointed
 		}
-		if left != l.said() {
+		if left != l.newestCheckpoint() {
 			all = append(all, kv.Lease{ID: l.id, Remaining: left, Granted: l.granted})
 		}
 	}
 	return all
 }
 
-// noted records that notes are in the log, and that all due notes are done.
-func (k *leaseClock) noted(notes []kv.Lease) {
-	for _, one := range notes {
+// checkpointsProposed records that these checkpoints are in raft's log, and that no other one is due.
+func (k *leaseClock) checkpointsProposed(all []kv.Lease) {
+	for _, one := range all {
 		l := k.leases[one.ID]
-		l.noting = one.Remaining
-		l.notes++
+		l.proposedCheckpoint = one.Remaining
+		l.pendingCheckpoints++
 	}
-	for _, l := range k.unnoted {
+	for _, l := range k.checkpointQueue {
 		l.queued = false
 	}
-	k.unnoted = nil
+	k.checkpointQueue = nil
 }

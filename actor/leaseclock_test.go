@@ -50,8 +50,8 @@ func (c *clockTest) keysOf(int64) int { return c.keys }
 // ask asks, and lets a round be confirmed at once.
 func (c *clockTest) ask(lease int64, renew bool) (number uint64) {
 	c.asc++
-	c.k.waiting++
-	c.k.asked = append(c.k.asked, clockAsk{LeaseAsk: peerframe.LeaseAsk{Number: c.asc, LeaseAsk: kv.LeaseAsk{Lease: lease, Renew: renew}}, from: 2, at: c.k.time(c.now)})
+	c.k.openAsks++
+	c.k.unproven = append(c.k.unproven, clockAsk{LeaseAsk: peerframe.LeaseAsk{Number: c.asc, LeaseAsk: kv.LeaseAsk{Lease: lease, Renew: renew}}, from: 2, at: c.k.time(c.now)})
 	return c.asc
 }
 
@@ -76,35 +76,35 @@ func (c *clockTest) round() {
 func (c *clockTest) propose() (said []string) {
 	now := c.k.time(c.now)
 	revoke := c.k.toRevoke(now, testTiming, c.keysOf, c.k.mayRevoke(now, c.beside))
-	c.k.revoked(revoke)
+	c.k.revocationsProposed(revoke)
 	for _, l := range revoke {
 		said = append(said, fmt.Sprint("revoke ", l.id))
 		c.log = append(c.log, index.LeaseChange{Lease: kv.Lease{ID: l.id, TTL: l.ttl}, Gone: true})
 	}
-	notes := c.k.notes(now)
+	notes := c.k.dueCheckpoints(now)
 	for _, n := range notes {
 		said = append(said, fmt.Sprint("note ", n.ID, " ", n.Remaining))
 		c.log = append(c.log, index.LeaseChange{Lease: kv.Lease{ID: n.ID, TTL: c.k.leases[n.ID].ttl, Remaining: n.Remaining}})
 	}
-	c.k.noted(notes)
+	c.k.checkpointsProposed(notes)
 	return said
 }
 
 // apply applies the oldest n changes of the log.
 func (c *clockTest) apply(n int) {
-	c.k.changed(c.log[:n], c.k.time(c.now), testTiming)
+	c.k.applyChanges(c.log[:n], c.k.time(c.now), testTiming)
 	c.log = c.log[n:]
 }
 
 // told takes the answers.
 func (c *clockTest) told() string {
 	var said []string
-	for _, t := range c.k.told {
+	for _, t := range c.k.unsent {
 		for _, one := range t.Times {
 			said = append(said, fmt.Sprintf("%d:%d/%d", one.Number, one.TTL, one.Granted))
 		}
 	}
-	c.k.told = nil
+	c.k.unsent = nil
 	return strings.Join(said, " ")
 }
 
@@ -143,13 +143,13 @@ func TestLeaseClockBegins(t *testing.T) {
 	c.want("the rest", c.pass(time.Minute), "[27s note -3 14 41s revoke -3]")
 	c.want("under way", c.k.revoking, 1)
 	c.apply(2)
-	c.want("leases left", fmt.Sprint(len(c.k.leases), len(c.k.due), len(c.k.expired), c.k.revocable.tree.Len(), c.k.revoking, c.k.waiting), "0 0 0 0 0 0")
+	c.want("leases left", fmt.Sprint(len(c.k.leases), len(c.k.due), len(c.k.expired), c.k.revocable.tree.Len(), c.k.revoking, c.k.openAsks), "0 0 0 0 0 0")
 }
 
 // What has expired is revoked only after a round that began when it had, and renewed only by what came before.
 func TestLeaseIsRevokedOrRenewed(t *testing.T) {
 	c := newClockTest(t)
-	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}, {Lease: kv.Lease{ID: 2, TTL: 9}}, {Lease: kv.Lease{ID: 3, TTL: 10}}}, c.now, testTiming)
+	c.k.applyChanges([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}, {Lease: kv.Lease{ID: 2, TTL: 9}}, {Lease: kv.Lease{ID: 3, TTL: 10}}}, c.now, testTiming)
 	c.now = 10*time.Second - 1
 	c.k.ticked = c.now
 	c.ask(1, true) // just in time; a round of it comes later
@@ -175,7 +175,7 @@ func TestLeaseIsRevokedOrRenewed(t *testing.T) {
 // A round that began before a lease had expired does not prove that this member led when it had: another leader may have renewed it.
 func TestRoundOfBeforeProvesNothing(t *testing.T) {
 	c := newClockTest(t)
-	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}, {Lease: kv.Lease{ID: 2, TTL: 60}}}, c.now, testTiming)
+	c.k.applyChanges([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}, {Lease: kv.Lease{ID: 2, TTL: 60}}}, c.now, testTiming)
 	c.now = 10*time.Second - TickInterval
 	c.k.ticked = c.now
 	c.k.prove(c.now, c.now, testTiming)
@@ -191,7 +191,7 @@ func TestRoundOfBeforeProvesNothing(t *testing.T) {
 // A lease is not charged for a time for which nobody could renew it, because its leader's process stood still.
 func TestLeaseClockStandsStill(t *testing.T) {
 	c := newClockTest(t)
-	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}}, c.now, testTiming)
+	c.k.applyChanges([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}}, c.now, testTiming)
 	c.pass(5 * time.Second)
 	c.now += time.Hour
 	c.want("after an hour", c.pass(6*time.Second), "[1h0m6.7s note 1 4 1h0m10s revoke 1]")
@@ -201,7 +201,7 @@ func TestLeaseClockStandsStill(t *testing.T) {
 // that less is left than was promised.
 func TestLeaseNotes(t *testing.T) {
 	c := newClockTest(t)
-	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 100}}, {Lease: kv.Lease{ID: 2, TTL: 1000}}, {Lease: kv.Lease{ID: 3, TTL: 25}}}, c.now, testTiming)
+	c.k.applyChanges([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 100}}, {Lease: kv.Lease{ID: 2, TTL: 1000}}, {Lease: kv.Lease{ID: 3, TTL: 25}}}, c.now, testTiming)
 	c.want("notes", c.pass(60*time.Second), "[21s note 3 4 25s revoke 3 26s note 1 74 52s note 1 48]")
 	number := c.ask(1, true)
 	c.round()
@@ -223,7 +223,7 @@ func TestLeaseNotes(t *testing.T) {
 // A change that the state already had when the clock began ends no note: a renewal is answered only when the log says that all is left.
 func TestChangeOfTheStartEndsNoNote(t *testing.T) {
 	c := newClockTest(t, kv.Lease{ID: 1, TTL: 100})
-	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 100}}}, c.now, testTiming)
+	c.k.applyChanges([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 100}}}, c.now, testTiming)
 	c.want("notes", c.pass(28*time.Second), "[27s note 1 74]")
 	number := c.ask(1, true)
 	c.round()
@@ -251,7 +251,7 @@ func (c *clockTest) expireTogether(ids ...int64) {
 	for i, id := range ids {
 		changes[i] = index.LeaseChange{Lease: kv.Lease{ID: id, TTL: ttl}}
 	}
-	c.k.changed(changes, c.now, testTiming)
+	c.k.applyChanges(changes, c.now, testTiming)
 	for _, said := range c.pass(ttl*time.Second - TickInterval) {
 		if strings.Contains(said, "revoke") {
 			c.t.Errorf("too soon: %s", said)
@@ -299,16 +299,16 @@ func TestLeasesEndTogether(t *testing.T) {
 func TestPaceFollowsWhatWaits(t *testing.T) {
 	var p revocationPace
 	p.refill(0, 0)
-	p.use(p.left())
+	p.use(p.available())
 	p.refill(time.Millisecond, 1)
-	few := p.left()
+	few := p.available()
 	p.refill(2*time.Millisecond, 1_000_000)
-	if many := p.left() - few; few != limits.LeaseRevocationRate/1000 || many != 250 {
+	if many := p.available() - few; few != limits.LeaseRevocationRate/1000 || many != 250 {
 		t.Errorf("in a millisecond %d of few, and %d of a million", few, many)
 	}
 	p.refill(time.Hour, 1_000_000)
-	if p.left() != limits.LeaseRevocations {
-		t.Errorf("%d after an hour", p.left())
+	if p.available() != limits.LeaseRevocations {
+		t.Errorf("%d after an hour", p.available())
 	}
 }
 
@@ -425,7 +425,7 @@ func TestRevocationsThatAreNotProposed(t *testing.T) {
 	c.expireTogether(1, 2, 3, 4)
 	c.k.revocable.add(c.k.toRevoke(c.now, testTiming, c.keysOf, 2)...)
 	c.k.renew(c.k.leases[3], c.now)
-	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 4}, Gone: true}}, c.now, testTiming)
+	c.k.applyChanges([]index.LeaseChange{{Lease: kv.Lease{ID: 4}, Gone: true}}, c.now, testTiming)
 	c.want("those", c.propose(), "[revoke 1 revoke 2]")
 	c.want("the renewed one", c.pass(5*time.Second), "[10s revoke 3]")
 	c.apply(3)
@@ -441,10 +441,10 @@ func TestLeaseAsks(t *testing.T) {
 	if got := fmt.Sprint(a.send(0)); got != "[{101 {1 true}} {102 {2 false}} {103 {3 false}}]" {
 		t.Error("sent:", got)
 	}
-	if ask, ok := a.told(102); !ok || ask.request.Number != 8 {
+	if ask, ok := a.takeAnswered(102); !ok || ask.request.Number != 8 {
 		t.Error("the second is not known:", ask, ok)
 	}
-	if _, ok := a.told(102); ok {
+	if _, ok := a.takeAnswered(102); ok {
 		t.Error("it is answered twice")
 	}
 	a.retry(time.Second-1, time.Second)
@@ -455,14 +455,14 @@ func TestLeaseAsks(t *testing.T) {
 	if got := fmt.Sprint(a.send(time.Second)); got != "[{104 {1 true}} {105 {3 false}}]" {
 		t.Error("sent again:", got)
 	}
-	if _, ok := a.told(101); ok {
+	if _, ok := a.takeAnswered(101); ok {
 		t.Error("an answer to an older attempt is taken")
 	}
 	a.void()
 	if got := len(a.send(time.Second)); got != 2 || len(a.waiting) != 0 {
 		t.Error("to another leader:", got)
 	}
-	if _, ok := a.told(107); !ok {
+	if _, ok := a.takeAnswered(107); !ok {
 		t.Error("the last attempt is not known")
 	}
 	if got := a.takeExpired(10*time.Second - 1); len(got) != 0 {
@@ -478,11 +478,11 @@ func TestToldTogether(t *testing.T) {
 	c := newClockTest(t, kv.Lease{ID: 7, TTL: 60})
 	c.ask(8, false)
 	c.ask(7, true)
-	for i, ask := range c.k.asked {
+	for i, ask := range c.k.unproven {
 		c.k.answer(ask, c.now, uint64(9-i))
 	}
-	if len(c.k.told) != 1 || c.k.told[0].Index != 9 {
-		t.Errorf("told %+v", c.k.told)
+	if len(c.k.unsent) != 1 || c.k.unsent[0].Index != 9 {
+		t.Errorf("told %+v", c.k.unsent)
 	}
 	c.want("both", c.told(), "1:-1/0 2:60/60")
 }
@@ -495,7 +495,7 @@ func TestAnswersFitFrames(t *testing.T) {
 	}
 	c.round()
 	answers := 0
-	for _, told := range c.k.told {
+	for _, told := range c.k.unsent {
 		if answers += len(told.Times); len(told.Times) > limits.LeaseAsks {
 			t.Errorf("a frame with %d answers, the receiver takes %d", len(told.Times), limits.LeaseAsks)
 		}
@@ -519,7 +519,7 @@ func TestLostRoundIsAskedAgain(t *testing.T) {
 	c.k.retry(c.now, time.Second)
 	c.round()
 	c.want("behind the second round", c.told(), "1:60/60")
-	c.want("waiting", c.k.waiting, 0)
+	c.want("waiting", c.k.openAsks, 0)
 	if c.k.confirm(binary.BigEndian.AppendUint64(nil, 1), 0) {
 		t.Error("the answer to the round that was given up is taken")
 	}
@@ -563,7 +563,7 @@ func TestShortLeaseAcrossFailovers(t *testing.T) {
 func TestNotesOfRenewedAndShortLeases(t *testing.T) {
 	for _, ttl := range []int64{1, 2, 3, 7, 20, 60} {
 		c := newClockTest(t)
-		c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: ttl}}}, c.now, testTiming)
+		c.k.applyChanges([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: ttl}}}, c.now, testTiming)
 		for range 9 {
 			if said := c.pass(min(seconds(ttl)*3/5, 20*time.Second)); len(said) > 0 {
 				t.Errorf("TTL %d: although it is renewed %v is proposed", ttl, said)

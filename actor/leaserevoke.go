@@ -56,8 +56,8 @@ func (r *revocable) take() (*timedLease, bool) {
 // revocationPace is the rate limit of revocations: limits.LeaseRevocationRate, a token bucket. It holds at most one entry's tokens, and a
 // lease of many keys takes tokens in advance.
 type revocationPace struct {
-	room int64         // tokens: revocations that may be proposed, times a second in nanoseconds
-	at   time.Duration // the time of the last refill
+	tokens int64         // revocations that may be proposed, in units of 1/time.Second
+	at     time.Duration // the time of the last refill
 }
 
 // refill adds the tokens since the last refill; waiting is the number of leases to revoke.
@@ -65,19 +65,19 @@ func (p *revocationPace) refill(now time.Duration, waiting int) {
 	const most = limits.LeaseRevocations * int64(time.Second)
 	rate := max(limits.LeaseRevocationRate, int64(time.Duration(waiting)*time.Second/limits.LeaseRevocationTime))
 	if passed := max(now-p.at, 0); passed < time.Second {
-		p.room = min(p.room+int64(passed)*rate, most)
+		p.tokens = min(p.tokens+int64(passed)*rate, most)
 	} else {
-		p.room = most
+		p.tokens = most
 	}
 	p.at = now
 }
 
-func (p *revocationPace) left() int { return int(max(p.room, 0) / int64(time.Second)) }
+func (p *revocationPace) available() int { return int(max(p.tokens, 0) / int64(time.Second)) }
 
-func (p *revocationPace) use(n int) { p.room -= int64(n) * int64(time.Second) }
+func (p *revocationPace) use(n int) { p.tokens -= int64(n) * int64(time.Second) }
 
-// expires takes a lease that has just expired.
-func (k *leaseClock) expires(l *timedLease) {
+// expire makes a lease that has just expired revocable, if this member has led since; otherwise the lease waits for the next round.
+func (k *leaseClock) expire(l *timedLease) {
 	if l.deadline <= k.proven {
 		k.revocable.add(l)
 	} else {
@@ -91,7 +91,7 @@ func (k *leaseClock) prove(at, now time.Duration, t leaseTiming) {
 	kept := k.expired[:0]
 	for _, l := range k.expired {
 		switch {
-		case l.gone:
+		case l.revoked:
 		case l.deadline > now:
 			k.due.add(l, l.next(t))
 		case l.deadline > k.proven:
@@ -109,7 +109,7 @@ func (k *leaseClock) prove(at, now time.Duration, t leaseTiming) {
 func (k *leaseClock) mayRevoke(now time.Duration, beside bool) int {
 	waiting := k.revocable.tree.Len()
 	k.pace.refill(now, waiting)
-	n := min(k.pace.left(), limits.LeaseRevocationsInflight-k.revoking)
+	n := min(k.pace.available(), limits.LeaseRevocationsInflight-k.revoking)
 	if waiting == 0 || !beside && n < min(waiting, limits.LeaseRevocationsAlone) {
 		return 0
 	}
@@ -123,7 +123,7 @@ func (k *leaseClock) toRevoke(now time.Duration, t leaseTiming, keysOf func(leas
 		switch {
 		case !ok:
 			return all
-		case l.gone:
+		case l.revoked:
 		case l.deadline > now:
 			k.due.add(l, l.next(t))
 		default:
@@ -146,8 +146,8 @@ func keysOf(view *index.View) func(lease int64) int {
 	}
 }
 
-// revoked notes that the revocations of leases are in raft's log.
-func (k *leaseClock) revoked(all []*timedLease) {
+// revocationsProposed notes that the revocations of leases are in raft's log.
+func (k *leaseClock) revocationsProposed(all []*timedLease) {
 	for _, l := range all {
 		l.revoking = true
 		k.pace.use(l.work)

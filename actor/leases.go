@@ -19,8 +19,8 @@ type leases struct {
 	clock leaseClock
 }
 
-// askLeader returns the waiting asks for the leader. A leader takes its own at once.
-func (l *leases) askLeader(c *core) (all []toPeer) {
+// sendAsks returns the messages to the leader with the waiting queries. A leader takes its own queries at once.
+func (l *leases) sendAsks(c *core) (all []toPeer) {
 	l.asks.retry(c.now.Now, c.ElectionTimeout)
 	status := c.raft.BasicStatus()
 	if len(l.asks.waiting) == 0 || c.suspension.active() || status.Lead == raft.None || status.GetTerm() != c.term {
@@ -41,13 +41,13 @@ func (l *leases) askLeader(c *core) (all []toPeer) {
 	return all
 }
 
-// told answers clients. A lease's keys are read from this member's state, so an answer with keys waits for it; a renewal does not. told
-// returns the answers that wait.
-func (l *leases) told(m peerframe.LeaseTimes) (ready ReadReady) {
+// answered hands the leader's answers to clients. A renewal is answered at once. A query's client reads the lease's keys from this member's
+// state, so its answer waits until that state is recent enough; answered returns these answers.
+func (l *leases) answered(m peerframe.LeaseTimes) (ready ReadReady) {
 	var done completions
 	ready.Index = m.Index
 	for i := range m.Times {
-		ask, ok := l.asks.told(m.Times[i].Number)
+		ask, ok := l.asks.takeAnswered(m.Times[i].Number)
 		switch {
 		case !ok: // it was answered, or its client does not wait any more
 		case ask.Renew:
@@ -58,7 +58,7 @@ func (l *leases) told(m peerframe.LeaseTimes) (ready ReadReady) {
 			ready.Until = max(ready.Until, ask.until)
 		}
 	}
-	done.handOut()
+	done.deliver()
 	return ready
 }
 
@@ -69,10 +69,10 @@ func (l *leases) startClock(c *core) {
 	}
 }
 
-// changed follows the state's changes.
+// changed passes changes of leases in the state to the running clock.
 func (l *leases) changed(c *core, changes []index.LeaseChange) {
 	if l.clock.running {
-		l.clock.changed(changes, l.clock.time(c.now.Now), c.leaseTiming())
+		l.clock.applyChanges(changes, l.clock.time(c.now.Now), c.leaseTiming())
 	}
 }
 
@@ -82,17 +82,17 @@ func (l *leases) takeAsks(c *core, from uint64, asks []peerframe.LeaseAsk) {
 		return
 	}
 	for _, ask := range asks {
-		if l.clock.waiting >= limits.LeaseAsksWaiting {
+		if l.clock.openAsks >= limits.LeaseAsksWaiting {
 			c.Limits.Reach("lease asks")
 			return
 		}
-		l.clock.waiting++
-		l.clock.asked = append(l.clock.asked, clockAsk{LeaseAsk: ask, from: from, at: l.clock.time(c.now.Now)})
+		l.clock.openAsks++
+		l.clock.unproven = append(l.clock.unproven, clockAsk{LeaseAsk: ask, from: from, at: l.clock.time(c.now.Now)})
 	}
 }
 
-// tick advances the lease clock: a tick's keep-alives are one frame to the leader, and one round there. The
-// clock's rounds share their ids with the reads'.
+// tick advances the lease clock, and begins a round for all queries since the last tick. The clock's rounds share their ids with the
+// reads'.
 func (l *leases) tick(c *core, reads *reads) {
 	if !l.clock.running {
 		return

@@ -102,14 +102,14 @@ func TestLeaseClockWaitsForTheTerm(t *testing.T) {
 func TestAsksWaitForWhatIsCommitted(t *testing.T) {
 	c := newTestMembers(t)
 	k, applied := &c.leases.clock, c.raft.BasicStatus().Applied
-	k.waiting++
+	k.openAsks++
 	k.confirmed = []leaseRound{{index: applied + 1, asks: []clockAsk{{LeaseAsk: peerframe.LeaseAsk{Number: 1, LeaseAsk: kv.LeaseAsk{Lease: 7, Renew: true}}, from: 2}}}}
-	if c.leases.answerAsks(&c.core); len(k.confirmed) != 1 || len(k.told) != 0 {
-		t.Errorf("entry %d is applied, and a question that needs the next one is answered with %+v", applied, k.told)
+	if c.leases.answerAsks(&c.core); len(k.confirmed) != 1 || len(k.unsent) != 0 {
+		t.Errorf("entry %d is applied, and a question that needs the next one is answered with %+v", applied, k.unsent)
 	}
 	k.confirmed[0].index = applied
-	if c.leases.answerAsks(&c.core); len(k.confirmed) != 0 || len(k.told) != 1 {
-		t.Errorf("told are %+v", k.told)
+	if c.leases.answerAsks(&c.core); len(k.confirmed) != 0 || len(k.unsent) != 1 {
+		t.Errorf("told are %+v", k.unsent)
 	}
 }
 
@@ -226,8 +226,8 @@ func TestLeaseAsksOfAQuorumThatIsAway(t *testing.T) {
 	for range limits.LeaseAsksWaiting/limits.LeaseAsks + 2 {
 		c.turn(Received{From: 3, Message: peerframe.LeaseAsks{Asks: asks}})
 	}
-	if n := len(c.leases.clock.asked); n != limits.LeaseAsksWaiting || c.leases.clock.waiting != n {
-		t.Errorf("%d wait, counted are %d", n, c.leases.clock.waiting)
+	if n := len(c.leases.clock.unproven); n != limits.LeaseAsksWaiting || c.leases.clock.openAsks != n {
+		t.Errorf("%d wait, counted are %d", n, c.leases.clock.openAsks)
 	}
 	told := 0
 	for _, m := range c.answerRounds(c.pass(TickInterval)) {
@@ -235,7 +235,7 @@ func TestLeaseAsksOfAQuorumThatIsAway(t *testing.T) {
 			told += len(m.Times)
 		}
 	}
-	if told != limits.LeaseAsksWaiting || c.leases.clock.waiting != 0 {
-		t.Errorf("a quorum is there: %d were answered, %d wait", told, c.leases.clock.waiting)
+	if told != limits.LeaseAsksWaiting || c.leases.clock.openAsks != 0 {
+		t.Errorf("a quorum is there: %d were answered, %d wait", told, c.leases.clock.openAsks)
 	}
 }

@@ -46,8 +46,8 @@ type LogWriter struct {
 
 	// Owned by the actor.
 	queue     []LogWriterMessage
-	restoring *report // waits until the applier has the snapshot's state
-	waiting   *report // its group waits for space on the disk
+	restoring *group // waits until the applier has the snapshot's state
+	waiting   *group // its group waits for space on the disk
 	segments  *log.SegmentList
 	ordered   int   // spare files requested from the segment maker
 	inlined   int64 // segments made by the log itself, as reported to the segment maker
@@ -62,8 +62,8 @@ var ErrDisk = errors.New("the disk failed")
 // logSlack bounds an entry's overhead in the log, and includes a page.
 const logSlack = 4 << 10
 
-// report is the outcome of one sync.
-type report struct {
+// group is what one sync makes durable: the entries and the responses of several orders.
+type group struct {
 	entries   []*raftpb.Entry
 	positions []log.Position
 	marker    *log.Marker
@@ -83,21 +83,21 @@ func NewLogWriter(c LogWriterConfig) *LogWriter {
 }
 
 // Handle implements Handler. One turn writes one group and syncs once, up to the group's limit. The rest waits for the next turn, because
-// all actors are to hear of this group first.
+// consensus and the peers get this group's responses first.
 func (w *LogWriter) Handle(_ Time, batch []LogWriterMessage) (again bool) {
 	w.queue = append(w.queue, batch...)
-	w.noteUnapplied()
+	w.publishUnapplied()
 	if w.failed || (w.restoring != nil && !w.takeRestored()) || len(w.queue) == 0 {
 		return false
 	}
 	var err error
 	if w.waiting != nil {
-		err = w.goOn()
+		err = w.retryWaiting()
 	} else {
-		err = w.work()
+		err = w.writeGroup()
 	}
 	if errors.Is(err, log.ErrNoSpace) {
-		w.waits(true)
+		w.setWaiting(true)
 		return false // a spare, or the clock, triggers the next attempt
 	}
 	if err != nil {
@@ -116,9 +116,9 @@ func logFailed(err error) error {
 	return fmt.Errorf("%w: %w; acknowledged writes are safe, the outcome of others is unknown: look at the disk before starting again", ErrDisk, err)
 }
 
-// work takes orders up to the group's limit, or up to a snapshot's order, and carries them out.
-func (w *LogWriter) work() error {
-	var r report
+// writeGroup takes orders up to the group's limit, or up to a snapshot's order, writes their entries, and syncs once.
+func (w *LogWriter) writeGroup() error {
+	var r group
 	needSync := false
 	taken := 0
 	for _, m := range w.queue {
@@ -156,7 +156,7 @@ func (w *LogWriter) work() error {
 			w.orderSpares(w.Log.Stats())
 		case SegmentDamaged:
 			w.Log.MarkDamaged(m.Name)
-		case RoomChecked:
+		case SpaceChecked:
 		default:
 			panic(fmt.Sprintf("the log writer takes no %T", m))
 		}
@@ -169,13 +169,13 @@ func (w *LogWriter) work() error {
 		w.Yield()
 		return w.sync(&r)
 	}
-	return w.report(r)
+	return w.finish(r)
 }
 
-// goOn retries the waiting group after each message that may have freed space. All other messages wait, except an order with a snapshot:
-// it contains the group's entries, and needs no more space than the page that is left.
-func (w *LogWriter) goOn() error {
-	if i := slices.IndexFunc(w.queue, bringsSnapshot); i >= 0 {
+// retryWaiting retries the waiting group after each message that may have freed space. All other messages wait, except an order with a
+// snapshot: it contains the group's entries, and needs no more space than the page that is left.
+func (w *LogWriter) retryWaiting() error {
+	if i := slices.IndexFunc(w.queue, hasSnapshot); i >= 0 {
 		return w.supersede(i)
 	}
 	again := false
@@ -187,7 +187,7 @@ func (w *LogWriter) goOn() error {
 		case Release:
 			w.Log.Release(m.UpTo)
 			w.recycle()
-		case RoomChecked:
+		case SpaceChecked:
 		default:
 			return false
 		}
@@ -202,7 +202,7 @@ func (w *LogWriter) goOn() error {
 	return w.sync(r)
 }
 
-func bringsSnapshot(m LogWriterMessage) bool {
+func hasSnapshot(m LogWriterMessage) bool {
 	a, ok := m.(Append)
 	return ok && a.Message.GetSnapshot() != nil
 }
@@ -233,8 +233,8 @@ func (w *LogWriter) supersede(to int) error {
 	return w.sync(r)
 }
 
-// waits publishes whether the log waits for space. It is called before anything depends on that.
-func (w *LogWriter) waits(waits bool) {
+// setWaiting publishes whether the log waits for space, before anything depends on that.
+func (w *LogWriter) setWaiting(waits bool) {
 	if w.Status.Disk().LogWaits == waits {
 		return
 	}
@@ -247,9 +247,9 @@ func (w *LogWriter) waits(waits bool) {
 }
 
 // sync makes the group durable and reports it. A group that does not fit on the disk is kept.
-func (w *LogWriter) sync(r *report) error {
+func (w *LogWriter) sync(r *group) error {
 	w.unapplied.add(r.entries)
-	w.noteUnapplied()
+	w.publishUnapplied()
 	began, bytes := w.Clock().Now, w.Log.Pending()
 	followed := w.Status.Observer.Stages.among(r.entries)
 	if followed {
@@ -278,25 +278,25 @@ func (w *LogWriter) sync(r *report) error {
 	w.Status.publishDurable(stats)
 	w.orderSpares(stats)
 	w.recycle()
-	w.waits(false)
-	return w.report(*r)
+	w.setWaiting(false)
+	return w.finish(*r)
 }
 
-// report reports a synced group, or starts the restore of its snapshot.
-func (w *LogWriter) report(r report) error {
+// finish sends the responses of a synced group, or first has the applier restore its snapshot.
+func (w *LogWriter) finish(r group) error {
 	if r.marker != nil {
 		w.restoring = &r
 		w.Consensus.MustPost(Restoring{})
 		w.Applier.MustPost(Restore{Index: r.marker.Index, State: r.state})
 		return nil
 	}
-	w.tell(r)
+	w.sendResponses(r)
 	return nil
 }
 
 // append puts one order into the group, and reports whether a sync must precede its responses. A new commit index alone is written with a
 // later frame. Responses alone wait only for earlier writes.
-func (w *LogWriter) append(m *raftpb.Message, r *report) (needSync bool) {
+func (w *LogWriter) append(m *raftpb.Message, r *group) (needSync bool) {
 	r.orders++
 	r.responses = append(r.responses, m.GetResponses()...)
 	if s := m.GetSnapshot(); s != nil {
@@ -325,15 +325,15 @@ func (w *LogWriter) takeRestored() bool {
 			w.restoring = nil
 			w.Log.Release(r.marker.Index) // the log begins behind the snapshot; older segments would otherwise stay until the next snapshot
 			w.recycle()
-			w.tell(r)
+			w.sendResponses(r)
 			return true
 		}
 	}
 	return false
 }
 
-// tell sends the responses to the peers, in order, and reports the rest to consensus.
-func (w *LogWriter) tell(r report) {
+// sendResponses sends a group's responses to the peers, in order, and reports the group and raft's responses to itself to consensus.
+func (w *LogWriter) sendResponses(r group) {
 	if r.orders == 0 && w.Log.Segments() == w.segments {
 		return
 	}
@@ -357,11 +357,11 @@ func (w *LogWriter) tell(r report) {
 	}
 }
 
-// noteUnapplied publishes the bytes of the log that are not applied yet.
-func (w *LogWriter) noteUnapplied() {
+// publishUnapplied publishes the bytes of the log that are not applied yet.
+func (w *LogWriter) publishUnapplied() {
 	if view := w.Status.View(); view != nil {
 		applied, _ := view.Applied()
-		w.Status.reportDisk(func(d *space.Disk) { d.Unapplied = w.unapplied.behind(applied) })
+		w.Status.reportDisk(func(d *space.Disk) { d.Unapplied = w.unapplied.bytesAfter(applied) })
 	}
 }
 
@@ -396,8 +396,8 @@ func (u *unapplied) add(entries []*raftpb.Entry) {
 	u.reports = append(u.reports, unappliedReport{entries[len(entries)-1].GetIndex(), u.bytes})
 }
 
-// behind returns the bytes of the entries after an index, with the precision of reports.
-func (u *unapplied) behind(applied uint64) int64 {
+// bytesAfter returns the bytes of the entries after an index, with the precision of reports.
+func (u *unapplied) bytesAfter(applied uint64) int64 {
 	n := 0
 	for n < len(u.reports) && u.reports[n].last <= applied {
 		u.applied = u.reports[n].bytes

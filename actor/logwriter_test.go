@@ -254,7 +254,7 @@ func TestUnapplied(t *testing.T) {
 		{nil, 20, 0},
 	} {
 		u.add(step.entries)
-		if got := u.behind(step.applied); got != step.want*one {
+		if got := u.bytesAfter(step.applied); got != step.want*one {
 			t.Errorf("step %d: %d entries of %d bytes", i, got/one, one)
 		}
 	}

@@ -28,27 +28,27 @@ type Mailbox[M any] struct {
 	capacity Capacity
 
 	// Guarded by mu.
-	mu       sync.Mutex
-	wake     func()               // tells the driver that a message waits
-	pass     func()               // tells the driver that a message waits, and that its sender's handler is nearly done
-	hold     func(deliver func()) // in the simulator: delays a handler's effects until its disk calls have returned
-	roomMade sync.Cond
-	waiting  []M
-	sent     int64 // weight put in by Send and waiting
-	held     int64 // weight that the actor has taken and not processed
-	offered  int
-	posted   int
-	closed   bool
+	mu            sync.Mutex
+	wake          func()               // tells the driver that a message waits
+	pass          func()               // tells the driver that a message waits, and that its sender's handler is nearly done
+	delay         func(deliver func()) // in the simulator: delays a handler's effects until its disk calls have returned
+	capacityFreed sync.Cond
+	waiting       []M
+	sent          int64 // weight that Send has put in and the actor has not taken
+	unprocessed   int64 // weight that the actor has taken and not processed (SetBacklog)
+	offered       int
+	posted        int
+	closed        bool
 
 	woken atomic.Bool // the driver knows that a message waits; changed under mu only
 
-	told bool // the actor's: it has called Hold in this turn
+	backlogSet bool // the actor has called SetBacklog in this turn; only the actor's goroutine reads it
 }
 
 // NewMailbox returns an empty mailbox. Messages may be put in before its actor is spawned.
 func NewMailbox[M any](name string, capacity Capacity) *Mailbox[M] {
 	m := &Mailbox[M]{name: name, capacity: capacity}
-	m.roomMade.L = &m.mu
+	m.capacityFreed.L = &m.mu
 	m.wake, m.pass = func() {}, func() {}
 	return m
 }
@@ -59,7 +59,7 @@ func NewMailbox[M any](name string, capacity Capacity) *Mailbox[M] {
 func (m *Mailbox[M]) Send(message M, weight int64) bool {
 	m.mu.Lock()
 	for !m.closed && !m.fits(weight) {
-		m.roomMade.Wait()
+		m.capacityFreed.Wait()
 	}
 	if m.closed {
 		m.mu.Unlock()
@@ -71,7 +71,7 @@ func (m *Mailbox[M]) Send(message M, weight int64) bool {
 }
 
 func (m *Mailbox[M]) fits(weight int64) bool {
-	return m.sent+m.held == 0 || m.sent+m.held+weight <= m.capacity.Send
+	return m.sent+m.unprocessed == 0 || m.sent+m.unprocessed+weight <= m.capacity.Send
 }
 
 // Fits reports whether Send would not wait. Where one thread runs all actors, waiting would never end.
@@ -94,27 +94,27 @@ func (m *Mailbox[M]) Offer(message M) bool {
 }
 
 // MustPost puts in a message whose capacity was reserved before. A full mailbox is a bug and panics with the numbers.
-func (m *Mailbox[M]) MustPost(message M) { m.enter(message, soon) }
+func (m *Mailbox[M]) MustPost(message M) { m.enqueue(message, wakeNow) }
 
 // PostAndYield is MustPost by a handler that is nearly done and leaves the rest to the receiver. The receiver runs when the handler's
 // batch is processed, if possible in the same goroutine. Only handlers call it.
-func (m *Mailbox[M]) PostAndYield(message M) { m.enter(message, afterwards) }
+func (m *Mailbox[M]) PostAndYield(message M) { m.enqueue(message, wakeAfterHandler) }
 
 // PostQuiet is MustPost without a wake-up, for a message that matters only together with a later one.
-func (m *Mailbox[M]) PostQuiet(message M) { m.enter(message, whenever) }
+func (m *Mailbox[M]) PostQuiet(message M) { m.enqueue(message, noWakeup) }
 
-// turn says when the actor looks at a message.
-type turn int
+// wakeup says when the driver learns that a message waits.
+type wakeup int
 
 const (
-	soon       turn = iota
-	afterwards      // when the handler that sent it is done
-	whenever        // with the next message
+	wakeNow          wakeup = iota
+	wakeAfterHandler        // when the handler that sent the message is done
+	noWakeup                // not before another message wakes the actor
 )
 
-func (m *Mailbox[M]) enter(message M, when turn) {
+func (m *Mailbox[M]) enqueue(message M, when wakeup) {
 	m.mu.Lock()
-	hold := m.hold
+	hold := m.delay
 	if hold == nil {
 		m.post(message, when)
 		return
@@ -127,22 +127,22 @@ func (m *Mailbox[M]) enter(message M, when turn) {
 }
 
 // post puts the message in and unlocks.
-func (m *Mailbox[M]) post(message M, when turn) {
+func (m *Mailbox[M]) post(message M, when wakeup) {
 	if m.closed {
 		m.mu.Unlock()
 		return
 	}
 	if m.posted >= m.capacity.MustPost {
 		m.mu.Unlock()
-		panic(fmt.Sprintf("mailbox %s: %d messages posted, room for %d", m.name, m.posted, m.capacity.MustPost))
+		panic(fmt.Sprintf("mailbox %s: %d messages posted, capacity for %d", m.name, m.posted, m.capacity.MustPost))
 	}
 	m.posted++
 	switch when {
-	case soon:
+	case wakeNow:
 		m.put(message, m.wake)
-	case afterwards:
+	case wakeAfterHandler:
 		m.put(message, m.pass)
-	case whenever:
+	case noWakeup:
 		m.put(message, nil)
 	}
 }
@@ -160,22 +160,22 @@ func (m *Mailbox[M]) put(message M, wake func()) {
 	}
 }
 
-// Hold sets the weight of all taken messages that still wait inside the actor. It counts against the clients' capacity: an actor that
-// cannot make progress makes its clients wait. Only the actor calls it, in each turn; an actor that keeps no message need not.
-func (m *Mailbox[M]) Hold(weight int64) {
-	m.told = true
+// SetBacklog sets the weight of the taken messages that still wait inside the actor. It counts against the clients' capacity: if an actor
+// cannot make progress, its clients wait. An actor that keeps messages beyond a turn calls it in each turn.
+func (m *Mailbox[M]) SetBacklog(weight int64) {
+	m.backlogSet = true
 	m.mu.Lock()
-	m.held = weight
+	m.unprocessed = weight
 	m.mu.Unlock()
-	m.roomMade.Broadcast()
+	m.capacityFreed.Broadcast()
 }
 
-// turnEnds frees the clients' capacity that this turn's batch took, unless the actor has called Hold.
-func (m *Mailbox[M]) turnEnds() {
-	if !m.told && m.capacity.Send > 0 {
-		m.Hold(0)
+// endTurn frees the clients' capacity that this turn's batch took, unless the actor has called SetBacklog.
+func (m *Mailbox[M]) endTurn() {
+	if !m.backlogSet && m.capacity.Send > 0 {
+		m.SetBacklog(0)
 	}
-	m.told = false
+	m.backlogSet = false
 }
 
 // take returns all waiting messages, and reuses the given slice for the next ones.
@@ -183,7 +183,7 @@ func (m *Mailbox[M]) take(spare []M) []M {
 	m.mu.Lock()
 	batch := m.waiting
 	m.waiting = spare[:0]
-	m.held += m.sent // until the turn ends, or the actor calls Hold
+	m.unprocessed += m.sent // until the turn ends, or the actor calls SetBacklog
 	m.sent, m.offered, m.posted = 0, 0, 0
 	m.woken.Store(false)
 	if m.closed {
@@ -210,5 +210,5 @@ func (m *Mailbox[M]) close() {
 	m.waiting = nil
 	m.woken.Store(false)
 	m.mu.Unlock()
-	m.roomMade.Broadcast()
+	m.capacityFreed.Broadcast()
 }

@@ -8,7 +8,7 @@ func mailboxRound(box *Mailbox[int], spare []int, n int) []int {
 		box.MustPost(i)
 	}
 	batch := box.take(spare)
-	box.turnEnds()
+	box.endTurn()
 	return batch
 }
 

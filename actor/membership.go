@@ -59,7 +59,7 @@ type membership struct {
 	removedAt   uint64 // of the newest removal whose member is still a peer; 0: none
 	partAt      uint64 // a leader's entry after it; 0: none yet
 
-	spoke             map[uint64]time.Duration // by peer, the time of its last raft message
+	lastMessage       map[uint64]time.Duration // by peer, the time of its last raft message
 	level             map[uint64]time.Duration // by learner, since when it is level, while this member leads
 	unlinked          map[uint64]time.Duration // by member whose name a learner takes over, since when it is not connected to this leader
 	snapshotNotBefore time.Duration            // no other snapshot for a new member is ordered before
@@ -71,7 +71,7 @@ type membership struct {
 func newMembership(members index.Members, confState *raftpb.ConfState, recordRemoval func() error) membership {
 	return membership{
 		records: members, confState: confState, recordRemoval: recordRemoval,
-		spoke: map[uint64]time.Duration{}, level: map[uint64]time.Duration{}, unlinked: map[uint64]time.Duration{}, removedBy: map[uint64]bool{},
+		lastMessage: map[uint64]time.Duration{}, level: map[uint64]time.Duration{}, unlinked: map[uint64]time.Duration{}, removedBy: map[uint64]bool{},
 	}
 }
 
@@ -133,25 +133,6 @@ func EnvelopeOf(e *raftpb.Entry) ([]byte, error) {
 		return e.GetData(), nil
 	}
 	return changeEnvelope(e)
-}
-
-// proposeEnvelope proposes an envelope to raft; an envelope with a membership change goes in an entry of raft's type for it.
-func (c *Consensus) proposeEnvelope(envelope []byte, change *kv.MemberChange) error {
-	if change == nil {
-		return c.raft.Propose(envelope)
-	}
-	entry := &raftpb.ConfChangeV2{Context: envelope, Transition: raftpb.ConfChangeTransitionAuto.Enum()}
-	if next, err := c.membership.records.Change(change, 0); err == nil {
-		if difference := configurationChange(c.membership.records.Configuration(), next.Configuration()); difference != nil {
-			entry.Changes = difference.Changes
-		}
-	}
-	if len(entry.Changes) == 0 { // it will be refused, or changes no configuration; raft must not take it for an exchange's end
-		entry.Changes = []*raftpb.ConfChangeSingle{{Type: raftpb.ConfChangeUpdateNode.Enum(), NodeId: new(uint64)}}
-	}
-	c.drain() // c.last is raft's last entry then
-	c.membership.changeAt = c.last + 1
-	return c.raft.ProposeConfChange(entry)
 }
 
 // facts are a leader's knowledge of the members when it judges a change.
@@ -270,7 +251,7 @@ func (m *membership) changing(c *core) bool {
 
 // answers reports whether a member has sent a raft message within the last two election timeouts.
 func (m *membership) answers(c *core, id uint64) bool {
-	at, ever := m.spoke[id]
+	at, ever := m.lastMessage[id]
 	return id == c.Member || c.connected[id] && ever && c.now.Now-at < 2*c.ElectionTimeout
 }
 
@@ -370,7 +351,7 @@ func (c *Consensus) changeMembers(change *kv.MemberChange) bool {
 		return false
 	}
 	c.proposals.next++
-	c.handed(int64(len(envelope)))
+	c.orderIfLarge(int64(len(envelope)))
 	return true
 }
 
@@ -387,8 +368,8 @@ func (m *membership) wantSnapshotFor(c *core, id uint64) bool {
 	return nothing
 }
 
-// knows reports whether a member is in a snapshot's configuration.
-func knows(s *raftpb.Snapshot, id uint64) bool {
+// listsMember reports whether a member is in a snapshot's configuration.
+func listsMember(s *raftpb.Snapshot, id uint64) bool {
 	c := s.GetMetadata().GetConfState()
 	return slices.Contains(c.GetVoters(), id) || slices.Contains(c.GetLearners(), id) || slices.Contains(c.GetVotersOutgoing(), id)
 }
@@ -456,7 +437,7 @@ func (c *core) Configuration() index.Configuration {
 // bind takes over to which data folders the log has bound the members' ids. A member whose id is bound to another folder takes no part.
 func (c *Consensus) bind() {
 	if err := c.Admission.Bind(c.membership.records); err != nil && c.suspension.Reason != err.Error() {
-		c.suspension.enter(&c.core, Suspension{Reason: err.Error()})
+		c.suspension.suspend(&c.core, Suspension{Reason: err.Error()})
 	}
 }
 

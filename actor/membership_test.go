@@ -970,7 +970,7 @@ func TestRemovedByWhoDoesNotLead(t *testing.T) {
 	c.membership.recordRemoval = func() error { return nil }
 	c.Fail = func(err error) { ended = errors.Is(err, ErrRemoved) }
 	c.follow(2)
-	c.handedTerm = c.term // what the leader has begun its term with is committed
+	c.applyingTerm = c.term // what the leader has begun its term with is committed
 	says := Refused{3, Refusal{Removed: true, Leads: true, Text: "removed"}}
 	for range 3 {
 		if c.turn(says); ended {

@@ -161,8 +161,8 @@ type (
 	SpareMade struct{ Name string }
 	// SegmentDamaged says that a segment's file was found damaged: it is not reused. Offered.
 	SegmentDamaged struct{ Name string }
-	// RoomChecked follows each check of the disk's free space: a group that waits for space is tried again. Offered.
-	RoomChecked struct{}
+	// SpaceChecked follows each check of the disk's free space: a group that waits for space is tried again. Offered.
+	SpaceChecked struct{}
 	// Restored reports that the applier has the state of the snapshot that an Append brought, and has published its View.
 	Restored struct{}
 )
@@ -172,7 +172,7 @@ func (Release) logWriterMessage()        {}
 func (Fence) logWriterMessage()          {}
 func (SpareMade) logWriterMessage()      {}
 func (SegmentDamaged) logWriterMessage() {}
-func (RoomChecked) logWriterMessage()    {}
+func (SpaceChecked) logWriterMessage()   {}
 func (Restored) logWriterMessage()       {}
 
 // ReadLog is a message to the log reader: an order to read older entries. Posted: the window bounds their number.

@@ -9,8 +9,8 @@ import (
 	"qkv/internal/meter"
 )
 
-// Observer has the measurements and counters of a member's actors, for people: no decision depends on them. The actors report what they did,
-// batch by batch.
+// Observer has the measurements and counters of a member's actors, for people: no decision depends on them. The actors report what they
+// did, batch by batch.
 type Observer struct {
 	Stages   Stages
 	Counters Counters

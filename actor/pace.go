@@ -22,8 +22,8 @@ import (
 //  3. calm is the commit time without lagging members, as far as it is known; if commits are faster now, calm soon follows.
 //  4. credit is how many bytes may be read for lagging members. It is negative while the last read is ahead of the rate.
 type pace struct {
-	least   int64 // limits.Tunable's CatchUpLeast
-	presses bool  // the log has taken half of the space in which it is kept for lagging members
+	least       int64 // limits.Tunable's CatchUpLeast
+	logHalfFull bool  // the log has taken half of the space in which it is kept for lagging members
 
 	rate   float64       // bytes a second for each lagging member
 	behind int           // number of lagging members
@@ -78,7 +78,7 @@ func (p *pace) tick(behind, logs int, pieces int64, now time.Duration) (allowed 
 		p.rate, p.busy = 0, p.calm
 	}
 	if p.behind = behind; now-p.since >= limits.CatchUpWindow {
-		p.look(now)
+		p.endWindow(now)
 	}
 	p.rate = min(max(p.rate, float64(p.least), p.gain()*p.writes), limits.CatchUpMost)
 	bytes := p.rate * min(now-p.at, limits.CatchUpBurst).Seconds()
@@ -90,14 +90,15 @@ func (p *pace) tick(behind, logs int, pieces int64, now time.Duration) (allowed 
 // gain is the factor of the write rate that each lagging member gets at least. With a small gain more log must be kept, and without the
 // space for it the member needs another snapshot.
 func (p *pace) gain() float64 {
-	if p.presses {
+	if p.logHalfFull {
 		return limits.CatchUpGainMost
 	}
 	return limits.CatchUpGain
 }
 
-// look ends a window. A window in which the disk stalled does not measure the catch-up's cost: it counts for twice the usual time.
-func (p *pace) look(now time.Duration) {
+// endWindow adapts the rate to the window's commit times. A window in which the disk stalled does not measure the catch-up's cost: it
+// counts for twice the usual time.
+func (p *pace) endWindow(now time.Duration) {
 	took := (now - p.since).Seconds()
 	p.writes += (float64(p.written)/took - p.writes) / limits.CatchUpSmooth
 	commit, known := p.waited.Seconds()/float64(max(p.commits, 1)), p.commits > 0
@@ -129,8 +130,8 @@ func (p *pace) look(now time.Duration) {
 	}
 }
 
-// read deducts a read from the credit, if there is any.
-func (p *pace) read(bytes int64) bool {
+// takeCredit deducts a read's bytes from the credit, and reports whether there was any credit.
+func (p *pace) takeCredit(bytes int64) bool {
 	if p.credit <= 0 {
 		return false
 	}
@@ -152,7 +153,7 @@ func (p *pace) allow(c *core, receivers int, logBytes int64) (bytes int64) {
 		})
 	}
 	disk := c.Status.Disk()
-	p.presses = 2*logBytes > disk.FollowerLogBudget(&c.Limits)
+	p.logHalfFull = 2*logBytes > disk.FollowerLogBudget(&c.Limits)
 	return p.tick(logs+receivers, logs, c.Status.piecesSent.Load(), c.now.Now)
 }
 
@@ -161,7 +162,7 @@ func (p *pace) mayRead(c *core, first uint64, bytes int64) bool {
 	if c.soft.RaftState != raft.StateLeader || first > c.raft.BasicStatus().Applied {
 		return true
 	}
-	if !p.read(bytes) {
+	if !p.takeCredit(bytes) {
 		c.Limits.Reach("catch-up rate")
 		return false
 	}

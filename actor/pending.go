@@ -68,8 +68,9 @@ func sameReplyTo(requests []Request) int {
 	return n
 }
 
-// passTerm fails every batch proposed in an earlier term: the terms in a log never decrease, so such a batch never follows.
-func (p *pending) passTerm(term uint64, out *completions) {
+// failEarlierTerms fails every batch proposed in an earlier term than the entry to apply: terms in a log never decrease, so no such batch
+// follows.
+func (p *pending) failEarlierTerms(term uint64, out *completions) {
 	for len(p.order) > 0 && p.order[0].Term < term {
 		p.fail(p.order[0], errTermPassed, out)
 	}
@@ -137,7 +138,7 @@ func (o *completions) of(to kv.ReplyTo, n int) *completedOf {
 	i, known := o.at[to]
 	if !known {
 		i = len(o.list)
-		o.note(to, i)
+		o.recordIndex(to, i)
 		if i < cap(o.list) {
 			o.list = o.list[:i+1] // with the capacity of an earlier one
 		} else {
@@ -151,8 +152,8 @@ func (o *completions) of(to kv.ReplyTo, n int) *completedOf {
 	return one
 }
 
-// note notes the index of a connection. A lone connection is found without.
-func (o *completions) note(to kv.ReplyTo, i int) {
+// recordIndex records a connection's index in list. A lone connection needs no map.
+func (o *completions) recordIndex(to kv.ReplyTo, i int) {
 	if i == 0 {
 		return
 	}
@@ -165,15 +166,15 @@ func (o *completions) note(to kv.ReplyTo, i int) {
 	o.at[to] = i
 }
 
-// handOut gives each connection all its completions at once, in the order in which connections came up. The lists are reused, unless a
-// burst has made them large.
-func (o *completions) handOut() {
+// deliver gives each connection all its completions at once, in the order of the connections' first completions. The lists are reused,
+// unless a burst has made them large.
+func (o *completions) deliver() {
 	for i := range o.list {
 		one := &o.list[i]
 		one.to.Complete(one.done)
 		clear(one.done) // the messages that it refers to
 		one.to, one.done = nil, one.done[:0]
-		if i >= placesKept || cap(one.done) > completionsKept {
+		if i >= connectionsKept || cap(one.done) > completionsKept {
 			one.done = nil
 		}
 	}
@@ -182,8 +183,8 @@ func (o *completions) handOut() {
 }
 
 const (
-	// placesKept is the number of connections, and completionsKept the number of completions of each, for which memory is kept from one
+	// connectionsKept is the number of connections, and completionsKept the number of completions of each, for which memory is kept from one
 	// batch to the next: those of two full batches.
-	placesKept      = 8
+	connectionsKept = 8
 	completionsKept = 2 * limits.BatchCommands
 )

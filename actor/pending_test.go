@@ -34,7 +34,7 @@ func TestBatchIsCompletedInOnePiece(t *testing.T) {
 	n := testing.AllocsPerRun(runs, func() {
 		p.add(e)
 		p.resolve(e.First, results, &out)
-		out.handOut()
+		out.deliver()
 	})
 	for i, to := range takers {
 		if to.done != (runs+1)*250 { // AllocsPerRun warms up
@@ -44,12 +44,12 @@ func TestBatchIsCompletedInOnePiece(t *testing.T) {
 	if n > 3 { // the batch itself, and its place in two lists
 		t.Errorf("%v allocations", n)
 	}
-	burst, results, _ := batchOf(2*placesKept, 3*limits.BatchCommands)
+	burst, results, _ := batchOf(2*connectionsKept, 3*limits.BatchCommands)
 	p.add(burst)
 	p.resolve(burst.First, results, &out)
-	out.handOut()
+	out.deliver()
 	for i, one := range out.list[:cap(out.list)] {
-		if one.to != nil || len(one.done) > 0 || cap(one.done) > completionsKept || i >= placesKept && cap(one.done) > 0 {
+		if one.to != nil || len(one.done) > 0 || cap(one.done) > completionsKept || i >= connectionsKept && cap(one.done) > 0 {
 			t.Errorf("place %d keeps %d completions and room for %d after a burst", i, len(one.done), cap(one.done))
 		}
 	}
@@ -73,7 +73,7 @@ func TestConnectionsAreToldOnce(t *testing.T) {
 				out.add(to, kv.Completion{})
 			}
 		}
-		out.handOut()
+		out.deliver()
 		for i, to := range all {
 			if to.times != 1 {
 				t.Errorf("connection %d of %d was told %d times", i, n, to.times)
@@ -91,7 +91,7 @@ func BenchmarkResolve(b *testing.B) {
 	for b.Loop() {
 		p.add(e)
 		p.resolve(e.First, results, &out)
-		out.handOut()
+		out.deliver()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/command")
 }

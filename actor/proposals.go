@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/actor/space"
 	"qkv/index"
@@ -72,7 +73,7 @@ func (p *proposals) add(m Propose, now time.Duration) {
 	}
 }
 
-// pack fills a batch with commands in their order. It changes nothing: raft may still refuse the batch.
+// pack fills a batch with waiting commands in their order. They stay in the queue until take: raft may still refuse the batch.
 func (p *proposals) pack(most limits.Tunable) batch {
 	clear(p.commands) // of the previous batch
 	b := batch{first: p.next, commands: p.commands[:0]}
@@ -120,7 +121,7 @@ func (b *batch) follow(stages *Stages, leads bool) {
 	stages.propose(b.first, leads, b.followed)
 }
 
-// take removes the commands of a batch that was packed just now: they are under way, and their memory is no longer referenced.
+// take removes the commands of a batch that raft or the forwards have got: their memory is no longer referenced.
 func (p *proposals) take(b batch) {
 	p.next += uint64(len(b.commands))
 	p.bytes -= b.bytes
@@ -154,10 +155,10 @@ func (p *proposals) takeExpired(now time.Duration) (expired []waitingProposal) {
 	return expired
 }
 
-// refuse takes commands out of a proposal and answers them, if the cluster lacks their feature level or the space for them. A member of
-// an earlier version would stop on applying such a command, and a full disk on writing it. Commands that the state refuses because of a
-// raised alarm need not be in the log.
-func (c *Consensus) refuse(p *kv.Proposal) {
+// refuseCommands takes commands out of a proposal and refuses them, if the cluster lacks their feature level or the space for them. A
+// member of an earlier version would stop on applying such a command, and a full disk on writing it. Commands that the state refuses
+// because of a raised alarm need not be in the log.
+func (c *Consensus) refuseCommands(p *kv.Proposal) {
 	level, why := c.spaces.cluster(&c.core)
 	view := c.Status.View()
 	kept := 0
@@ -247,20 +248,20 @@ func (c *Consensus) propose() {
 // command that ends NOSPACE. The lease clock comes after writes and may not starve either: if the limit left no space for it, it goes
 // first.
 func (c *Consensus) proposeInTurn() {
-	if c.leases.clock.waits {
-		if c.proposeLeases(); c.leases.clock.waits {
+	if c.leases.clock.retryFirst {
+		if c.proposeLeases(); c.leases.clock.retryFirst {
 			return
 		}
 	}
-	for room := true; room; {
+	for accepted := true; accepted; {
 		own, deferred := len(c.proposals.waiting) > 0, len(c.accepted.deferred) > 0
 		switch {
 		case own && (!deferred || !c.accepted.ownWasLast):
-			room = c.proposeOwn()
-			c.accepted.ownWasLast = room
+			accepted = c.proposeOwn()
+			c.accepted.ownWasLast = accepted
 		case deferred:
-			room = c.proposeDeferred()
-			c.accepted.ownWasLast = c.accepted.ownWasLast && !room
+			accepted = c.proposeDeferred()
+			c.accepted.ownWasLast = c.accepted.ownWasLast && !accepted
 		default:
 			return
 		}
@@ -289,19 +290,38 @@ func (c *Consensus) proposeOwn() bool {
 	c.Applier.PostQuiet(Expect{Term: c.term, First: b.first, Until: b.until, Requests: b.requests})
 	b.follow(&c.Status.Observer.Stages, true)
 	c.proposals.take(b)
-	c.handed(int64(len(envelope)))
+	c.orderIfLarge(int64(len(envelope)))
 	return true
 }
 
-// proposeLeases proposes revocations and notes. Proposals that raft has no space for are retried before any other.
+// proposeEnvelope proposes an envelope to raft; an envelope with a membership change goes in an entry of raft's type for it.
+func (c *Consensus) proposeEnvelope(envelope []byte, change *kv.MemberChange) error {
+	if change == nil {
+		return c.raft.Propose(envelope)
+	}
+	entry := &raftpb.ConfChangeV2{Context: envelope, Transition: raftpb.ConfChangeTransitionAuto.Enum()}
+	if next, err := c.membership.records.Change(change, 0); err == nil {
+		if difference := configurationChange(c.membership.records.Configuration(), next.Configuration()); difference != nil {
+			entry.Changes = difference.Changes
+		}
+	}
+	if len(entry.Changes) == 0 { // it will be refused, or changes no configuration; raft must not take it for an exchange's end
+		entry.Changes = []*raftpb.ConfChangeSingle{{Type: raftpb.ConfChangeUpdateNode.Enum(), NodeId: new(uint64)}}
+	}
+	c.drain() // c.last is raft's last entry then
+	c.membership.changeAt = c.last + 1
+	return c.raft.ProposeConfChange(entry)
+}
+
+// proposeLeases proposes revocations and checkpoints of leases. If raft has no space for them, they are retried before any other proposal.
 func (c *Consensus) proposeLeases() {
 	k, now := &c.leases.clock, c.leases.clock.time(c.now.Now)
 	if !k.running {
 		return
 	}
-	most := k.mayRevoke(now, c.own.unordered > 0 || k.waits)
-	k.waits = false
-	if most == 0 && len(k.unnoted) == 0 {
+	most := k.mayRevoke(now, c.own.unorderedBytes > 0 || k.retryFirst)
+	k.retryFirst = false
+	if most == 0 && len(k.checkpointQueue) == 0 {
 		return
 	}
 	status := c.raft.BasicStatus()
@@ -313,27 +333,27 @@ func (c *Consensus) proposeLeases() {
 	for _, l := range revoke {
 		commands = append(commands, index.AppendRevoke(nil, l.id, c.term, l.granted).Bytes)
 	}
-	notes := k.notes(now)
-	for left := range slices.Chunk(notes, limits.LeaseCheckpoints) {
-		commands = append(commands, index.AppendCheckpoint(nil, left, c.term).Bytes)
+	checkpoints := k.dueCheckpoints(now)
+	for some := range slices.Chunk(checkpoints, limits.LeaseCheckpoints) {
+		commands = append(commands, index.AppendCheckpoint(nil, some, c.term).Bytes)
 	}
 	if len(commands) == 0 {
-		k.noted(nil)
+		k.checkpointsProposed(nil)
 		return
 	}
 	envelope := c.envelope(c.proposals.next, commands)
 	if err := c.proposeEnvelope(envelope, nil); errors.Is(err, raft.ErrProposalDropped) {
 		c.Limits.Reach("uncommitted bytes")
 		k.revocable.add(revoke...)
-		k.waits = true
+		k.retryFirst = true
 		return
 	} else if err != nil {
-		panic(fmt.Sprintf("raft refused revocations and notes of %d bytes: %v", len(envelope), err))
+		panic(fmt.Sprintf("raft refused revocations and checkpoints of leases, of %d bytes: %v", len(envelope), err))
 	}
 	c.proposals.next += uint64(len(commands))
-	k.revoked(revoke)
-	k.noted(notes)
-	c.handed(int64(len(envelope)))
+	k.revocationsProposed(revoke)
+	k.checkpointsProposed(checkpoints)
+	c.orderIfLarge(int64(len(envelope)))
 }
 
 // envelope returns an entry's data: this member's commands, numbered from first.
@@ -372,11 +392,11 @@ func (c *Consensus) unavailable(what string) *kv.Error {
 	if c.suspension.active() {
 		return &kv.Error{Code: kv.Amnesia, Message: c.suspension.Reason + "; " + what}
 	}
-	return &kv.Error{Code: kv.Unavailable, Message: c.why() + "; " + what}
+	return &kv.Error{Code: kv.Unavailable, Message: c.blockedReason() + "; " + what}
 }
 
-// why says what blocks the requests.
-func (c *Consensus) why() string {
+// blockedReason says why requests make no progress here.
+func (c *Consensus) blockedReason() string {
 	var unreachable []string
 	for _, id := range c.membership.confState.GetVoters() {
 		if id != c.Member && !c.connected[id] {

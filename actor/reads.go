@@ -129,8 +129,8 @@ func splitExpired(reads []waitingRead, now time.Duration, expired []waitingRead)
 	return kept, expired
 }
 
-// postpone keeps a peer's read until this leader knows that its commit index is current.
-func (r *reads) postpone(m *raftpb.Message) {
+// deferRead keeps a peer's read until this leader knows that its commit index is current.
+func (r *reads) deferRead(m *raftpb.Message) {
 	if len(r.deferred) < limits.ReadsDeferred {
 		r.deferred = append(r.deferred, m)
 	}

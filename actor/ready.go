@@ -13,9 +13,10 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
-// ready carries out a Ready of raft. Local orders leave in raft's order.
-func (c *Consensus) ready(rd raft.Ready) {
-	c.own.unordered = 0
+// carryOut carries out a Ready of raft: MsgStorageAppend goes to the log writer, MsgStorageApply to the applier, other messages to the
+// peers. Local orders leave in raft's order.
+func (c *Consensus) carryOut(rd raft.Ready) {
+	c.own.unorderedBytes = 0
 	if rd.SoftState != nil {
 		if lead := rd.SoftState.Lead; lead != raft.None && lead != c.soft.Lead {
 			c.Status.Observer.Counters.LeaderChanges.Add(1)
@@ -80,11 +81,11 @@ func (c *Consensus) send(m *raftpb.Message) {
 	if c.elections.founding.premature(&c.core, peerframe.Raft{Message: m}) {
 		return
 	}
-	prompt := m.GetType() == raftpb.MsgApp && c.accepted.prompt(m.GetTo(), m.GetCommit())
-	sendRaftMessage(c.Peers, m, c.elections.positions.told(m), prompt)
+	prompt := m.GetType() == raftpb.MsgApp && c.accepted.takeAwaited(m.GetTo(), m.GetCommit())
+	sendRaftMessage(c.Peers, m, c.elections.positions.toSend(m), prompt)
 }
 
-// newTermOrLeader voids everything that belonged to the old term or leader.
+// newTermOrLeader gives up everything that belonged to the old term or leader.
 func (c *Consensus) newTermOrLeader(term uint64) {
 	if term != c.term {
 		c.forwards.reset()
@@ -107,8 +108,8 @@ func (c *Consensus) newTermOrLeader(term uint64) {
 
 func (c *Consensus) orderAppend(m *raftpb.Message) {
 	c.sendAll(c.denied(m.Responses))
-	m.Responses = slices.DeleteFunc(m.Responses, func(r *raftpb.Message) bool { return r.GetTo() == raft.None })
-	if c.own.hardStates.hold(m) {
+	m.Responses = slices.DeleteFunc(m.Responses, func(r *raftpb.Message) bool { return r.GetTo() == raft.None }) // of an append by adoptCommit
+	if c.own.hardStates.absorb(m) {
 		return
 	}
 	var state *index.State
@@ -121,8 +122,8 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 	}
 	if n := len(m.GetEntries()); n > 0 {
 		c.last = m.GetEntries()[n-1].GetIndex()
-		c.accepted.placed(c.last)
-		c.seeForwarded(m.GetEntries())
+		c.accepted.recordEntry(c.last)
+		c.dropForwardsInLog(m.GetEntries())
 		for _, e := range m.GetEntries() {
 			if e.GetType() != raftpb.EntryNormal {
 				c.membership.changeAt = e.GetIndex()
@@ -134,7 +135,7 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 	if c.soft.RaftState == raft.StateLeader && len(m.GetEntries()) > 0 {
 		c.transfers.pace.ordered(c.last, entryBytes(m.GetEntries()), c.now.Now)
 	}
-	c.own.hardStates.given(c.now.Now)
+	c.own.hardStates.recordOrder(c.now.Now)
 	c.LogWriter.PostAndYield(Append{Message: m, State: state})
 }
 
@@ -149,10 +150,10 @@ func entryBytes(entries []*raftpb.Entry) int64 {
 
 func (c *Consensus) orderApply(m *raftpb.Message) {
 	entries := m.GetEntries()
-	c.handedTerm = entries[len(entries)-1].GetTerm()
+	c.applyingTerm = entries[len(entries)-1].GetTerm()
 	c.transfers.pace.committed(entries[len(entries)-1].GetIndex(), c.now.Now)
 	c.Applier.PostAndYield(Apply{Message: m, FileBytes: c.own.retention.fileBytes})
-	if c.soft.RaftState == raft.StateLeader && c.handedTerm == c.term {
+	if c.soft.RaftState == raft.StateLeader && c.applyingTerm == c.term {
 		for _, m := range c.reads.takeDeferred() {
 			c.step(m)
 		}
@@ -177,13 +178,13 @@ func (c *Consensus) snapshotReceived(m SnapshotReceived) {
 		return
 	}
 	c.transfers.received = &m
-	told := c.sayNow(m.Message)
-	early := !knows(told.GetSnapshot(), c.Member) && c.membership.records.Get(c.Member) == nil && !c.membership.records.Removed(c.Member)
+	message := c.inPresentTerm(m.Message)
+	early := !listsMember(message.GetSnapshot(), c.Member) && c.membership.records.Get(c.Member) == nil && !c.membership.records.Removed(c.Member)
 	if early { // raft rejects a snapshot whose configuration does not list this member
-		confState := told.GetSnapshot().GetMetadata().GetConfState()
+		confState := message.GetSnapshot().GetMetadata().GetConfState()
 		confState.Learners = append(confState.Learners, c.Member)
 	}
-	c.step(told)
+	c.step(message)
 	c.drain()
 	if c.transfers.received != nil { // raft did not take it
 		c.transfers.received = nil
@@ -193,9 +194,9 @@ func (c *Consensus) snapshotReceived(m SnapshotReceived) {
 	c.membership.early = early
 }
 
-// sayNow returns a snapshot's message in the name of the present leader, if another term has begun since the offer: raft ignores messages
-// of an earlier term. A snapshot holds only committed entries, so every later leader has them, whichever leader sent it.
-func (c *core) sayNow(m *raftpb.Message) *raftpb.Message {
+// inPresentTerm returns a snapshot's message in the name of the present leader, if another term has begun since the offer: raft ignores
+// messages of an earlier term. A snapshot holds only committed entries, so every later leader has them, whichever leader sent it.
+func (c *core) inPresentTerm(m *raftpb.Message) *raftpb.Message {
 	m = proto.CloneOf(m)
 	if now := c.raft.BasicStatus(); now.Lead != raft.None && now.Lead != c.Member && now.GetTerm() > m.GetTerm() {
 		m.From, m.Term = proto.Uint64(now.Lead), proto.Uint64(now.GetTerm())

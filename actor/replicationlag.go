@@ -22,8 +22,8 @@ type replicationLag struct {
 	seen         time.Duration // the last tick
 }
 
-// heard notes a leader's commit index.
-func (l *replicationLag) heard(commit uint64) { l.commit = max(l.commit, commit) }
+// recordCommit notes a leader's commit index.
+func (l *replicationLag) recordCommit(commit uint64) { l.commit = max(l.commit, commit) }
 
 // changed drops the commit index reported by a former leader, which may have been wrong. known is raft's own commit index.
 func (l *replicationLag) changed(known uint64) { l.commit, l.mark = known, min(l.mark, known) }

@@ -16,16 +16,16 @@ import (
 //
 // A panic in an actor ends the process: the next start rebuilds an actor's state from the log, never from partly known memory.
 type Runtime struct {
-	start   time.Time
-	apart   atomic.Int64 // the wall clock at start, by its last reading
-	read    atomic.Int64 // when it was read, after start; 0: never
-	stop    chan struct{}
-	clocks  sync.WaitGroup
-	workers sync.WaitGroup
-	actors  []*running
-	due     chan *running // actors that wait for a goroutine
-	passed  chan *running // actors that wait for the goroutine of the handler that passed them a message, or any other
-	ending  atomic.Pointer[running]
+	start      time.Time
+	wallOffset atomic.Int64 // the wall clock at start, by its last reading
+	read       atomic.Int64 // when it was read, after start; 0: never
+	stop       chan struct{}
+	clocks     sync.WaitGroup
+	workers    sync.WaitGroup
+	actors     []*running
+	due        chan *running // actors that wait for a goroutine
+	passed     chan *running // actors that wait for the goroutine of the handler that passed them a message, or any other
+	ending     atomic.Pointer[running]
 }
 
 // running is one actor.
@@ -62,14 +62,14 @@ const wallEvery = time.Millisecond
 func (r *Runtime) Time() Time {
 	now := time.Since(r.start)
 	if read := time.Duration(r.read.Load()); read == 0 || now-read >= wallEvery {
-		r.apart.Store(time.Now().UnixNano() - int64(now))
+		r.wallOffset.Store(time.Now().UnixNano() - int64(now))
 		r.read.Store(int64(now))
 	}
-	return Time{Now: now, Wall: r.apart.Load() + int64(now)}
+	return Time{Now: now, Wall: r.wallOffset.Load() + int64(now)}
 }
 
-// Hold implements Driver: effects leave at once.
-func (r *Runtime) Hold() func(func()) { return nil }
+// Delay implements Driver: effects leave at once.
+func (r *Runtime) Delay() func(func()) { return nil }
 
 // Drive implements Driver.
 func (r *Runtime) Drive(driven Actor) {
@@ -114,7 +114,7 @@ func (a *running) turns() (next *running) {
 			runtime.Gosched()
 		}
 		if again = again && !a.stopping.Load(); again || !a.quiet() {
-			a.runtime.spread(a.runtime.takePassed())
+			a.runtime.startAll(a.runtime.takePassed())
 			continue
 		}
 		if a.stopping.Load() {
@@ -127,7 +127,7 @@ func (a *running) turns() (next *running) {
 		if (a.quiet() && !a.stopping.Load()) || !a.claimed.CompareAndSwap(false, true) {
 			return next
 		}
-		a.runtime.spread(next) // a message arrived just now
+		a.runtime.startAll(next) // a message arrived just now
 	}
 }
 
@@ -164,15 +164,15 @@ func (r *Runtime) takePassed() (next *running) {
 	}
 }
 
-// spread gives the passed actors goroutines of their own.
-func (r *Runtime) spread(first *running) {
+// startAll gives the passed actors goroutines of their own.
+func (r *Runtime) startAll(first *running) {
 	for next := first; next != nil; next = r.takePassed() {
 		r.due <- next
 	}
 }
 
-// Every implements Driver. All clocks of a runtime tick at multiples of their interval since its start. Clocks that are due together wake the
-// process once, and waking it is most of what an idle member costs.
+// Every implements Driver. All clocks of a runtime tick at multiples of their interval since its start. Clocks that are due together wake
+// the process once, and waking it is most of what an idle member costs.
 func (r *Runtime) Every(interval time.Duration, tick func()) {
 	next := func() time.Duration { return interval - time.Since(r.start)%interval }
 	r.clocks.Go(func() {

@@ -114,7 +114,7 @@ type holding struct {
 
 func (h *holding) Handle(t Time, batch []hop) bool {
 	again := h.relay.Handle(t, batch)
-	h.box.Hold(0)
+	h.box.SetBacklog(0)
 	return again
 }
 
@@ -176,7 +176,7 @@ func TestWallIsReadAgain(t *testing.T) {
 	if behind := time.Since(time.Unix(0, first.Wall)); behind < -time.Hour || behind > time.Hour {
 		t.Fatalf("at first it is wrong by %v", behind)
 	}
-	r.apart.Store(0)
+	r.wallOffset.Store(0)
 	r.read.Store(int64(time.Hour)) // just now, however long this takes
 	if now := r.Time(); now.Wall != int64(now.Now) {
 		t.Errorf("it was read again at once: %v", now)

@@ -47,14 +47,14 @@ type SegmentMaker struct {
 	SegmentMakerConfig
 
 	// Owned by the actor.
-	ordered int // spares that the log writer waits for
-	now     time.Duration
-	failed  bool   // until the next Retry
-	advised string // the logged advice about the failure; empty: none yet
-	refuses bool   // the disk has no space for the next file, whatever it reports, until it accepts one
-	records int64  // written to the log by the time at
-	at      time.Duration
-	rate    int64 // bytes per second written to the log: the newest second's, or less and less of an earlier one's
+	ordered      int // spares that the log writer waits for
+	now          time.Duration
+	failed       bool   // until the next Retry
+	advised      string // the logged advice about the failure; empty: none yet
+	refusesFiles bool   // the disk has no space for the next file, whatever it reports, until it accepts one
+	records      int64  // written to the log by the time at
+	at           time.Duration
+	rate         int64 // bytes per second written to the log: the newest second's, or less and less of an earlier one's
 }
 
 // NewSegmentMaker builds the actor.
@@ -71,7 +71,7 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 		case MakeSpare:
 			s.ordered++
 		case Recycle:
-			s.keep()
+			s.limitReuse()
 			for _, name := range m.Names {
 				if err := s.Maker.Recycle(name); err != nil {
 					s.fail(fmt.Errorf("recycle %s: %w", name, err))
@@ -83,7 +83,7 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 				}
 			}
 		case NextSegments:
-			s.sayNext(m.Pages)
+			s.writeNextNames(m.Pages)
 		case Retry:
 			s.failed = false
 			s.measure()
@@ -100,7 +100,7 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 	}
 	name, done, err := s.Maker.Step()
 	if errors.Is(err, syscall.ENOSPC) {
-		s.refuses = !errors.Is(err, log.ErrReserve)
+		s.refusesFiles = !errors.Is(err, log.ErrReserve)
 		s.checkSpace()
 	}
 	if err != nil {
@@ -108,7 +108,7 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 		return false
 	}
 	if done {
-		s.advised, s.refuses = "", false
+		s.advised, s.refusesFiles = "", false
 		s.ordered--
 		s.LogWriter.MustPost(SpareMade{Name: name})
 		s.checkSpace()
@@ -134,15 +134,15 @@ func (s *SegmentMaker) measure() {
 	s.Maker.Reserve = s.rate > s.Limits.ReserveRate
 }
 
-// keep decides how many released segments wait for reuse, by the log's size without them.
-func (s *SegmentMaker) keep() {
+// limitReuse decides how many released segments wait for reuse, by the log's size without them.
+func (s *SegmentMaker) limitReuse() {
 	s.Maker.Keeps = s.Status.Disk().Recycles(&s.Limits, s.Status.Durable().FileBytes, s.rate)
 }
 
-// giveWay removes the waiting segments whose space has another use, and reports whether there were any.
-func (s *SegmentMaker) giveWay() bool {
+// trimReuse removes the waiting segments whose space has another use, and reports whether there were any.
+func (s *SegmentMaker) trimReuse() bool {
 	before := s.Maker.Bytes()
-	s.keep()
+	s.limitReuse()
 	if err := s.Maker.Trim(); err != nil {
 		s.fail(err)
 	}
@@ -152,14 +152,14 @@ func (s *SegmentMaker) giveWay() bool {
 // checkSpace measures the disk. Segments that wait for reuse give way before the disk counts as nearly full.
 func (s *SegmentMaker) checkSpace() {
 	if s.Status.Disk().LogWaits {
-		s.LogWriter.Offer(RoomChecked{})
+		s.LogWriter.Offer(SpaceChecked{})
 	}
 	free, known := s.measureSpace()
-	if known && s.giveWay() {
+	if known && s.trimReuse() {
 		free, known = s.measureSpace()
 	}
 	if known {
-		s.judge(free)
+		s.updateAlarm(free)
 	}
 }
 
@@ -186,13 +186,13 @@ func (s *SegmentMaker) measureSpace() (free int64, known bool) {
 	return free, true
 }
 
-// judge raises or ends the alarm of a nearly full disk.
-func (s *SegmentMaker) judge(free int64) {
+// updateAlarm raises or ends the alarm of a nearly full disk.
+func (s *SegmentMaker) updateAlarm(free int64) {
 	disk := s.Status.Disk()
 	low, high := disk.Marks()
 	waits := disk.LogWaits // for more space than the low mark reserves: one entry may be larger than that
 	switch {
-	case free < low || s.refuses || waits:
+	case free < low || s.refusesFiles || waits:
 		s.Status.reportDisk(func(d *space.Disk) { d.Full = true })
 		if !disk.Full {
 			s.Logger.Error("the disk is full, or nearly: if the disks of a quorum are, only deletions and reads are accepted until there is space", "left", free, "until", high)
@@ -215,16 +215,16 @@ func (s *SegmentMaker) judge(free int64) {
 	}
 }
 
-// whatHelps returns the advice for a disk that refuses a file: freeing space helps only if the disk is full or its quota is reached.
-func whatHelps(err error) string {
+// diskAdvice returns the advice for a disk that refuses a file: freeing space helps only if the disk is full or its quota is reached.
+func diskAdvice(err error) string {
 	if errors.Is(err, syscall.ENOSPC) {
 		return "free space on the disk"
 	}
 	return "look at the disk, at how it is mounted, and at the kernel's messages"
 }
 
-// sayNext writes into segments which segment follows.
-func (s *SegmentMaker) sayNext(pages []log.NextPage) {
+// writeNextNames writes into segments which segment follows.
+func (s *SegmentMaker) writeNextNames(pages []log.NextPage) {
 	for _, p := range pages {
 		if err := s.Maker.WriteNext(p); err != nil {
 			s.Logger.Warn("should the log's newest file be lost, the next start will not see it, unless that start comes first and can write this", "error", err)
@@ -235,7 +235,7 @@ func (s *SegmentMaker) sayNext(pages []log.NextPage) {
 // fail suspends making spares for a while: the log then makes its own files, slower, and waits if these do not fit either.
 func (s *SegmentMaker) fail(err error) {
 	s.failed = true
-	if advice := whatHelps(err); advice != s.advised {
+	if advice := diskAdvice(err); advice != s.advised {
 		s.advised = advice
 		s.Logger.Error("no files can be made ahead for the log, so writes become slower; "+advice, "error", err)
 	}

@@ -74,7 +74,7 @@ func (s *Snapshotter) checkNext(c *checking, err error) {
 	s.check = nil
 	switch {
 	case err == nil && c.away != nil:
-		s.backupAway(c.away)
+		s.backupUnreachable(c.away)
 	case len(c.damaged) == 0 && c.info.Path != "":
 		s.checked(c.info, err)
 	}
@@ -84,8 +84,8 @@ func (s *Snapshotter) checkNext(c *checking, err error) {
 }
 
 // note notes the error of a part. It returns an error that ends the verification: that of the snapshot's own file, and one that says
-// nothing about the part. A part that the disk cannot read is damaged, too: snapshots would list it for ever. A backup that cannot be read says
-// nothing about its parts.
+// nothing about the part. A part that the disk cannot read is damaged, too: snapshots would list it for ever. A backup that cannot be read
+// says nothing about its parts.
 func (s *Snapshotter) note(c *checking, err error) error {
 	switch {
 	case err == nil || c.part == nil || errors.Is(err, damage.ErrFormat) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
@@ -104,14 +104,14 @@ func (s *Snapshotter) inBackup(part snapshot.Part) bool {
 	return is && backup.Place(s.Dir+"/"+part.Name()) != ""
 }
 
-// backupAway says that a check could not read the parts in the backup. The next one reads them.
-func (s *Snapshotter) backupAway(err error) {
+// backupUnreachable says that a check could not read the parts in the backup. The next one reads them.
+func (s *Snapshotter) backupUnreachable(err error) {
 	s.sound.noCheck = s.now + limits.SnapshotRetryMost
 	s.Logger.Warn("the parts of snapshots that are in the backup cannot be checked now, and are checked later", "because", err)
 }
 
-// valueDamaged has the part fetched in which a reader found a damaged value. If the disk failed, it only raises the alarm: `qkv verify --now`
-// has the part fetched then.
+// valueDamaged has the part fetched in which a reader found a damaged value. If the disk failed, it only raises the alarm: `qkv verify
+// --now` has the part fetched then.
 func (s *Snapshotter) valueDamaged() {
 	found := s.shelf.Damaged()
 	if found == nil || !s.parts.has(found.Part) {
@@ -253,8 +253,8 @@ func (s *Snapshotter) repaired(one damagedPart, how string) {
 	s.alarmDamaged(one, "a part of snapshots was damaged, and was "+how)
 }
 
-// remake begins to write a lost part again from memory. That gives the same file if nothing of the part was dropped, and if each value is in
-// memory or in a sound block. Otherwise only a newer base can be without the part.
+// remake begins to write a lost part again from memory. That gives the same file if nothing of the part was dropped, and if each value is
+// in memory or in a sound block. Otherwise only a newer base can be without the part.
 func (s *Snapshotter) remake(v *index.View) (begun bool) {
 	i := slices.IndexFunc(s.repair.damaged, func(one damagedPart) bool { return one.lost && !one.remade && s.lists(one.Part) })
 	if i < 0 {
@@ -262,7 +262,7 @@ func (s *Snapshotter) remake(v *index.View) (begun bool) {
 	}
 	one := &s.repair.damaged[i]
 	one.remade = true
-	saver, err := s.again(v, one.Part)
+	saver, err := s.saverOf(v, one.Part)
 	if saver == nil || err != nil {
 		s.lose(*one)
 		return false
@@ -280,8 +280,8 @@ func (s *Snapshotter) remake(v *index.View) (begun bool) {
 	return true
 }
 
-// again begins the file of a part of the present base, or of an extent that is in memory; nil: there is none.
-func (s *Snapshotter) again(v *index.View, part snapshot.Part) (*snapshot.Saver, error) {
+// saverOf begins the file of a part of the present base, or of an extent that is in memory; nil: there is none.
+func (s *Snapshotter) saverOf(v *index.View, part snapshot.Part) (*snapshot.Saver, error) {
 	if part.Number == 0 {
 		if from, is := s.shelf.RangeFrom(part); is && v.Base() == s.shelf.Base() {
 			return snapshot.BeginRangeFile(s.FS, s.Dir, v.Base(), v.BaseRange(from))
@@ -319,8 +319,8 @@ func (s *Snapshotter) forgetLost() {
 	})
 }
 
-// setAside moves a damaged part aside, and says where to.
-func (s *Snapshotter) setAside(part snapshot.Part) string {
+// moveDamagedPart moves a damaged part aside, and says where to.
+func (s *Snapshotter) moveDamagedPart(part snapshot.Part) string {
 	to, err := snapshot.SetAside(s.FS, s.Dir+"/"+part.Name(), s.Damaged)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -345,7 +345,7 @@ func (s *Snapshotter) checked(info snapshot.Info, err error) {
 	case err == nil:
 		s.foundSound(info)
 	case errors.Is(err, damage.ErrDamaged):
-		s.putAside(info, err)
+		s.moveDamagedSnapshot(info, err)
 	case errors.Is(err, fs.ErrNotExist):
 		s.forget(info)
 		s.replace(info, fmt.Sprintf("a snapshot is gone, without this member's doing, while members go on with the log and a new one is saved: look at who removes files there: %v", err))
@@ -362,7 +362,8 @@ func (s *Snapshotter) foundSound(info snapshot.Info) {
 	}
 }
 
-// soundNow reports whether the newest snapshot was found sound lately, and none of its parts was found damaged: then no older one is needed.
+// soundNow reports whether the newest snapshot was found sound lately, and none of its parts was found damaged: then no older one is
+// needed.
 func (s *Snapshotter) soundNow() bool {
 	return s.sound.path == s.files[0].Path && s.complete(s.files[0]) && s.now-s.sound.at < limits.SnapshotSound
 }
@@ -383,8 +384,8 @@ func (s *Snapshotter) dropOlder() {
 	s.Consensus.MustPost(LogCovered{UpTo: s.covered})
 }
 
-// putAside moves a damaged snapshot away. The snapshot before it, and the log behind that one, hold everything.
-func (s *Snapshotter) putAside(info snapshot.Info, fault error) {
+// moveDamagedSnapshot moves a damaged snapshot away. The snapshot before it, and the log behind that one, hold everything.
+func (s *Snapshotter) moveDamagedSnapshot(info snapshot.Info, fault error) {
 	s.forget(info)
 	text := fmt.Sprintf("a damaged snapshot was found while members go on with the log and a new one is saved: look at the disk: %v", fault)
 	to, err := snapshot.SetAside(s.FS, info.Path, s.Damaged)

@@ -54,8 +54,8 @@ func (s *Snapshotter) partsFigures() (p Parts) {
 	return p
 }
 
-// postStored tells the applier which changes are in parts. While a received state is being installed it does not: that state has other parts, and
-// its end is followed by a report.
+// postStored tells the applier which changes are in parts. While a received state is being installed it does not: that state has other
+// parts, and its end is followed by a report.
 func (s *Snapshotter) postStored() {
 	if !s.installs() {
 		s.Applier.MustPost(Stored{Shelf: s.shelf})

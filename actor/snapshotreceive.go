@@ -30,10 +30,10 @@ type receiving struct {
 	info       snapshot.Info
 	shelf      *snapshot.Shelf // of its state
 	handed     bool            // raft has it, and reports the outcome later
-	told       int64           // bytes received at the last order to the snapshot reader
+	ordered    int64           // bytes received at the last order to the snapshot reader
 	missed     int64           // offset of a missing piece that was requested again
 	progressed time.Duration
-	says       time.Duration // the earliest time of the next log line about it
+	nextLog    time.Duration // the earliest time of the next log line about it
 }
 
 // offered begins to receive a snapshot, or continues an earlier attempt.
@@ -47,12 +47,12 @@ func (s *Snapshotter) offered(from uint64, o peerframe.SnapshotOffer) {
 		switch {
 		case r.handed:
 			if same && r.from == from {
-				s.want() // it is complete and being installed, however long that takes
+				s.requestChunk() // it is complete and being installed, however long that takes
 			}
 			return // another sender offers again
 		case same && r.from == from:
 			r.offer.MessageTerm = max(r.offer.MessageTerm, o.MessageTerm)
-			s.want()
+			s.requestChunk()
 			return
 		case o.MessageTerm <= r.offer.MessageTerm && s.now-r.progressed < limits.SnapshotReceiveIdle:
 			return
@@ -69,8 +69,8 @@ func (s *Snapshotter) offered(from uint64, o peerframe.SnapshotOffer) {
 		return
 	}
 	s.receive = r
-	s.sayWhatComes()
-	s.want()
+	s.logProgress()
+	s.requestChunk()
 	s.readBack()
 }
 
@@ -142,22 +142,22 @@ func (s *Snapshotter) received() {
 		s.receiveFailed(r.from, r.offer, err)
 		return
 	}
-	s.want()
+	s.requestChunk()
 	s.readBack()
 }
 
-// sayWhatComes logs the progress now and then: on a slow disk or network a transfer takes long, and an operator looks here for the reason
+// logProgress logs the progress now and then: on a slow disk or network a transfer takes long, and an operator looks here for the reason
 // of a lag.
-func (s *Snapshotter) sayWhatComes() {
+func (s *Snapshotter) logProgress() {
 	r := s.receive
-	if r == nil || r.handed || s.now < r.says {
+	if r == nil || r.handed || s.now < r.nextLog {
 		return
 	}
-	r.says = s.now + limits.SnapshotSays
+	r.nextLog = s.now + limits.SnapshotSays
 	s.Logger.Info("a snapshot comes", "from", s.Status.NameOf(r.from), "index", r.offer.Index, "bytes", r.offer.Size, "has", r.file.Offset())
 }
 
-func (s *Snapshotter) want() {
+func (s *Snapshotter) requestChunk() {
 	r := s.receive
 	s.send(r.from, peerframe.SnapshotRequest{Index: r.offer.Index, Term: r.offer.Term, Offset: r.file.Offset(), Part: uint64(r.part)})
 }
@@ -204,8 +204,8 @@ func (s *Snapshotter) endNeedless() {
 // installs reports whether a received state is about to take the place of the present one.
 func (s *Snapshotter) installs() bool { return s.receive != nil && s.receive.handed }
 
-// comes reports whether a snapshot is being received. A transfer without progress for the sender's whole timeout does not count.
-func (s *Snapshotter) comes() bool {
+// receivesSnapshot reports whether a snapshot is being received. A transfer without progress for the sender's whole timeout does not count.
+func (s *Snapshotter) receivesSnapshot() bool {
 	r := s.receive
 	return r != nil && (r.handed || r.reading || s.now-r.progressed < limits.SnapshotSendTimeout)
 }
@@ -234,7 +234,7 @@ func (s *Snapshotter) chunk(from uint64, c peerframe.SnapshotChunk) {
 	if at := r.file.Offset(); c.Offset > at {
 		if r.missed != at { // the piece before it is lost; it is requested once, then the sender's clock resends it
 			r.missed = at
-			s.want()
+			s.requestChunk()
 		}
 		return
 	}
@@ -244,15 +244,15 @@ func (s *Snapshotter) chunk(from uint64, c peerframe.SnapshotChunk) {
 		return
 	}
 	r.progressed = s.now
-	s.want()
+	s.requestChunk()
 	s.readBack()
 }
 
 // readBack has the received part read back, and the state built from it, while the rest arrives.
 func (s *Snapshotter) readBack() {
 	if r := s.receive; !r.reading {
-		r.reading, r.told = true, r.file.Offset()
-		s.Reader.MustPost(ReadSnapshot{Back: r.back, Arrived: r.told})
+		r.reading, r.ordered = true, r.file.Offset()
+		s.Reader.MustPost(ReadSnapshot{Back: r.back, Arrived: r.ordered})
 	}
 }
 
@@ -269,7 +269,7 @@ func (s *Snapshotter) snapshotRead(m SnapshotRead) {
 		s.received()
 	case m.Err != nil || m.Sound:
 		s.finishReceive(m.Err)
-	case r.file.Offset() > r.told:
+	case r.file.Offset() > r.ordered:
 		s.readBack()
 	}
 }
@@ -313,8 +313,8 @@ func (s *Snapshotter) finishReceive(err error) {
 	}})
 }
 
-// damagedHere handles the damage of a part that this member has had before a snapshot came that lists it. If own snapshots need it, too, it is
-// fetched: the transfer may be needless soon, and the values in it are still needed. Otherwise it is moved aside; the sender offers the
+// damagedHere handles the damage of a part that this member has had before a snapshot came that lists it. If own snapshots need it, too, it
+// is fetched: the transfer may be needless soon, and the values in it are still needed. Otherwise it is moved aside; the sender offers the
 // snapshot again, and the part comes, too.
 func (s *Snapshotter) damagedHere(part *snapshot.PartError) error {
 	lists := func(one snapshot.Part) bool { return one.SHA == part.Part.SHA }
@@ -324,7 +324,7 @@ func (s *Snapshotter) damagedHere(part *snapshot.PartError) error {
 		return fmt.Errorf("the part was damaged here, and is fetched: %v", part)
 	}
 	s.parts.remove(part.Part)
-	text := fmt.Sprintf("a damaged part of snapshots was found while a snapshot came; nothing is lost, and the part comes, too: look at the disk: %v%s", part, s.setAside(part.Part))
+	text := fmt.Sprintf("a damaged part of snapshots was found while a snapshot came; nothing is lost, and the part comes, too: look at the disk: %v%s", part, s.moveDamagedPart(part.Part))
 	s.Logger.Error(text)
 	s.Status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: s.Dir + "/" + part.Part.Name(), Text: text})
 	return fmt.Errorf("the part was damaged here: %v", part)

@@ -23,8 +23,8 @@ type writing struct {
 }
 
 // file is the file that is being written. The files come in this order: the extents that are in no file, a snapshot that was ordered, a
-// lost part again. A piece of a newer base comes after each of them. So a base does not wait until clients stop writing, and a snapshot does
-// not wait for the whole base.
+// lost part again. A piece of a newer base comes after each of them. So a base does not wait until clients stop writing, and a snapshot
+// does not wait for the whole base.
 type file struct {
 	saver  *snapshot.Saver
 	saved  func(*snapshot.Saver)
@@ -72,7 +72,7 @@ func (s *Snapshotter) nextFile() {
 
 func (s *Snapshotter) beginFile() error {
 	o, v := s.out.order, s.Status.View()
-	unasked := s.now >= s.out.tries.notBefore && !s.comes() // the state that comes has other parts, which need the space
+	unasked := s.now >= s.out.tries.notBefore && !s.receivesSnapshot() // the state that comes has other parts, which need the space
 	if s.out.pieces && unasked {
 		s.out.pieces = false
 		if err := s.beginPiece(v); err != nil || s.out.file != nil {

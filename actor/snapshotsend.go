@@ -175,7 +175,7 @@ func (s *Snapshotter) endSend(one *sending, installed bool) {
 func (s *Snapshotter) wait() {
 	s.endReceivingAlarm()
 	s.endNeedless()
-	s.sayWhatComes()
+	s.logProgress()
 	for _, one := range slices.Clone(s.sends) {
 		if one.reader == nil {
 			s.tryOpen(one)

@@ -39,7 +39,8 @@ type SnapshotterConfig struct {
 	Logger          *slog.Logger
 }
 
-// Interrupted are the files of a transfer that was interrupted, by a restart or otherwise. It continues there if a snapshot with them is offered.
+// Interrupted are the files of a transfer that was interrupted, by a restart or otherwise. It continues there if a snapshot with them is
+// offered.
 type Interrupted struct {
 	Parts   []snapshot.Part // that no snapshot lists
 	Partial string          // the path of the file that is not complete; empty: there is none
@@ -142,7 +143,7 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 	if !t.Resting {
 		s.step()
 	}
-	s.makeRoom()
+	s.freeSpace()
 	s.nextCheck()
 	s.nextFile()
 	s.publishSize()
@@ -199,7 +200,7 @@ func (s *Snapshotter) publishSize() {
 		case s.out.order != nil && s.out.order.begun: // the deletable files are already gone
 			d.NextHas = s.fileBytes()
 		}
-		d.Receives, d.Lacks = s.comes(), s.now < s.lacks
+		d.Receives, d.Lacks = s.receivesSnapshot(), s.now < s.lacks
 		d.Snapshots, d.Written = s.bytes(), s.written()
 	})
 }

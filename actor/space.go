@@ -25,15 +25,15 @@ import (
 // Invariants:
 //
 //  1. ofPeer[p] is p's last report on the present connection; a peer without a report counts as having space.
-//  2. told is the report that all peers reachable at toldAt got.
-//  3. holds[m] is member m's last report of the state size that it holds. A member that is down,
+//  2. reported is the report that all peers reachable at reportedAt got.
+//  3. capacities[m] is member m's last report of the state size that it holds. A member that is down,
 //     or has just started and not measured its disk, counts with its last report.
 type spaces struct {
-	ofPeer map[uint64]peerframe.DiskSpace
-	holds  map[uint64]peerframe.DiskSpace
-	told   peerframe.DiskSpace
-	toldAt time.Duration
-	saveAt time.Duration // no snapshot is ordered for a full follower before
+	ofPeer     map[uint64]peerframe.DiskSpace
+	capacities map[uint64]peerframe.DiskSpace
+	reported   peerframe.DiskSpace
+	reportedAt time.Duration
+	saveAt     time.Duration // no snapshot is ordered for a full follower before
 }
 
 // judge returns the space of a quorum of reachable members, and the reason if they do not accept everything. While voters are
@@ -82,18 +82,18 @@ func (s *spaces) judgeVoters(c *core, voters []uint64) (space.Level, string) {
 
 // cluster returns the cluster's space by the leader's word.
 func (s *spaces) cluster(c *core) (space.Level, string) {
-	said := s.ofPeer[c.soft.Lead]
+	report := s.ofPeer[c.soft.Lead]
 	if c.soft.RaftState == raft.StateLeader {
-		said = s.told
+		report = s.reported
 	}
-	return space.Level(said.Cluster), said.Why
+	return space.Level(report.Cluster), report.Why
 }
 
-// takes reports whether the own log has space for a leader's entries. Half of the last segment is reserved for terms, votes and a new
-// leader's first entry: entries that raft has accepted must be written before any of those, and a member whose log waits for space cannot
-// vote. Once proposals have stopped, half of that reserve is for the remaining entries, one order at a time: the remaining members then
-// agree, and reads continue. While the log waits in spite of that, no later group is written.
-func (s *spaces) takes(c *core, diskIdle bool, entries []*raftpb.Entry) bool {
+// acceptsEntries reports whether the own log has space for a leader's entries. Half of the last segment is reserved for terms, votes and a
+// new leader's first entry: entries that raft has accepted must be written before any of those, and a member whose log waits for space
+// cannot vote. Once proposals have stopped, half of that reserve is for the remaining entries, one order at a time: the remaining members
+// then agree, and reads continue. While the log waits in spite of that, no later group is written.
+func (s *spaces) acceptsEntries(c *core, diskIdle bool, entries []*raftpb.Entry) bool {
 	disk := c.Status.Disk()
 	switch level, _ := s.cluster(c); {
 	case entryBytes(entries) == 0:
@@ -132,8 +132,8 @@ func (s *spaces) report(c *core) (now peerframe.DiskSpace, due bool) {
 	if disk.Full {
 		now.Free = disk.Free
 	}
-	s.holds[c.Member] = now
-	s.publishHeld(c)
+	s.capacities[c.Member] = now
+	s.publishCapacity(c)
 	if c.soft.RaftState == raft.StateLeader {
 		level, why := s.judge(c)
 		now.Cluster, now.Why = uint64(level), why
@@ -144,26 +144,26 @@ func (s *spaces) report(c *core) (now peerframe.DiskSpace, due bool) {
 	if now.Why != c.Status.FullDisks() {
 		c.Status.fullDisks.Store(&now.Why)
 	}
-	if now == s.told && c.now.Now-s.toldAt < limits.SpaceCheck {
+	if now == s.reported && c.now.Now-s.reportedAt < limits.SpaceCheck {
 		return now, false
 	}
-	s.told, s.toldAt = now, c.now.Now
+	s.reported, s.reportedAt = now, c.now.Now
 	return now, true
 }
 
-// heard notes a peer's report.
-func (s *spaces) heard(peer uint64, m peerframe.DiskSpace) {
+// record notes a peer's report.
+func (s *spaces) record(peer uint64, m peerframe.DiskSpace) {
 	s.ofPeer[peer] = m
 	if m.Holds > 0 { // a member that has just started reports no size until it has measured its disk
-		s.holds[peer] = m
+		s.capacities[peer] = m
 	}
 }
 
-// helpFull frees space on the disks of full and lagging followers. Such a follower accepts nothing, not even deletions, and saves no
-// snapshot that would free its log. But a snapshot taken after deletions may fit on its disk. If no snapshot newer than its log exists,
-// one is saved as soon as it would fit, and the leader's log up to it is deleted: raft then sends the snapshot. helpFull returns whether
+// relieveFullFollowers frees space on the disks of full and lagging followers. Such a follower accepts nothing, not even deletions, and
+// saves no snapshot that would free its log. But a snapshot taken after deletions may fit on its disk. If no snapshot newer than its log
+// exists, one is saved as soon as it would fit, and the leader's log up to it is deleted: raft then sends the snapshot. It returns whether
 // a snapshot is to be saved.
-func (s *spaces) helpFull(c *core) (save bool) {
+func (s *spaces) relieveFullFollowers(c *core) (save bool) {
 	var lost []uint64
 	helps, wanted, full, commit := false, false, c.Status.Disk().Full, c.raft.BasicStatus().GetCommit()
 	view, newest := c.Status.View(), uint64(0)
@@ -172,16 +172,16 @@ func (s *spaces) helpFull(c *core) (save bool) {
 	}
 	applied, _ := view.Applied()
 	c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
-		room := s.ofPeer[id]
-		full = full || c.connected[id] && room.Own > uint64(space.Left)
+		report := s.ofPeer[id]
+		full = full || c.connected[id] && report.Own > uint64(space.Left)
 		switch {
-		case id == c.Member || !c.connected[id] || room.Own != uint64(space.None) || p.Match >= commit: // with space.Low it accepts deletions
-		case newest > p.Match && c.Status.Disk().Newest <= room.Free:
+		case id == c.Member || !c.connected[id] || report.Own != uint64(space.None) || p.Match >= commit: // with space.Low it accepts deletions
+		case newest > p.Match && c.Status.Disk().Newest <= report.Free:
 			helps = true
 			if first, err := c.Window.FirstIndex(); err == nil && p.State == tracker.StateReplicate && p.Match+1 < first {
 				lost = append(lost, id)
 			}
-		case applied > p.Match && view.LiveBytes()+view.HistoryBytes() <= room.Free/8*7:
+		case applied > p.Match && view.LiveBytes()+view.HistoryBytes() <= report.Free/8*7:
 			wanted = true
 		}
 	})
@@ -197,26 +197,26 @@ func (s *spaces) helpFull(c *core) (save bool) {
 	return false
 }
 
-// publishHeld publishes the state size that a quorum of the voters holds. Every report has a floor of one log segment: dropping less history
-// than that frees no disk space, whatever a member reports.
-func (s *spaces) publishHeld(c *core) {
+// publishCapacity publishes the state size that a quorum of the voters holds. Every report has a floor of one log segment: dropping less
+// history than that frees no disk space, whatever a member reports.
+func (s *spaces) publishCapacity(c *core) {
 	var held QuorumCapacity
-	held.Bytes, _ = s.quorumHolds(c, func(r peerframe.DiskSpace) int64 { return r.Holds })
-	held.Now, held.Member = s.quorumHolds(c, func(r peerframe.DiskSpace) int64 { return r.HoldsNow })
+	held.Bytes, _ = s.quorumStateSize(c, func(r peerframe.DiskSpace) int64 { return r.Holds })
+	held.Now, held.Member = s.quorumStateSize(c, func(r peerframe.DiskSpace) int64 { return r.HoldsNow })
 	if held != c.Status.QuorumCapacity() {
 		c.Status.capacity.Store(&held)
 	}
 }
 
-// quorumHolds returns the largest size that a quorum of the voters reports to hold, and the voter of that quorum with the smallest
+// quorumStateSize returns the largest size that a quorum of the voters reports to hold, and the voter of that quorum with the smallest
 // report; 0 is not known. While voters are exchanged, the smaller size of the two halves counts. A voter without a report counts as
 // holding everything, as with ofPeer. Learners do not count.
-func (s *spaces) quorumHolds(c *core, size func(peerframe.DiskSpace) int64) (least int64, by uint64) {
+func (s *spaces) quorumStateSize(c *core, size func(peerframe.DiskSpace) int64) (least int64, by uint64) {
 	for _, voters := range [][]uint64{c.membership.confState.GetVoters(), c.membership.confState.GetVotersOutgoing()} {
 		sorted := slices.Clone(voters)
 		holds := func(id uint64) int64 {
-			if said := size(s.holds[id]); said > 0 {
-				return max(said, c.Status.Disk().SegmentBytes)
+			if reported := size(s.capacities[id]); reported > 0 {
+				return max(reported, c.Status.Disk().SegmentBytes)
 			}
 			return math.MaxInt64
 		}
@@ -236,7 +236,7 @@ func (s *spaces) quorumHolds(c *core, size func(peerframe.DiskSpace) int64) (lea
 func (s *spaces) leaveFullDisk(c *core) {
 	commit := c.raft.BasicStatus().GetCommit()
 	c.transferLeadership("its disk is full", func(id uint64, p tracker.Progress) bool {
-		room, said := s.ofPeer[id]
-		return said && room.Own == uint64(space.Left) && p.Match >= commit
+		report, known := s.ofPeer[id]
+		return known && report.Own == uint64(space.Left) && p.Match >= commit
 	})
 }

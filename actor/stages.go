@@ -102,8 +102,8 @@ func (s *Stages) finish() {
 	s.taken.Store(false)
 }
 
-// lost drops a write that never ended. Called by consensus's clock.
-func (s *Stages) lost(now time.Duration) {
+// dropOverdue drops a write that never ended. Called by consensus's clock.
+func (s *Stages) dropOverdue(now time.Duration) {
 	if !s.taken.Load() || now-time.Duration(s.arrived.Load()) <= stageMost {
 		return
 	}

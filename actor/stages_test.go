@@ -111,11 +111,11 @@ func TestStagesLost(t *testing.T) {
 	s.propose(1, true, nil)
 	entries := []*raftpb.Entry{entryOf(1, index.Envelope{Member: 1, Incarnation: 1, First: 1})}
 	s.order(1, 1, entries)
-	s.lost(now + stageMost)
+	s.dropOverdue(now + stageMost)
 	if !s.among(entries) {
 		t.Error("it was given up too early")
 	}
-	s.lost(now + stageMost + 1)
+	s.dropOverdue(now + stageMost + 1)
 	if s.among(entries) || s.taken.Load() {
 		t.Error("it is still followed")
 	}

@@ -48,14 +48,14 @@ func TestForwardsInFlight(t *testing.T) {
 		{"sent again", func() { f.resend(election) }, 3*election - 1, []uint64{5, 9, 12}, 26, false},
 		{"twice as long later", func() {}, 3 * election, []uint64{5, 9, 12}, 26, true},
 		{"one more batch does not shorten the wait", func() { f.add(20, nil, 2*election) }, 3*election - 1, []uint64{5, 9, 12, 20}, 26, false},
-		{"an older batch is seen", func() { f.seen(4, 3*election) }, 3 * election, []uint64{5, 9, 12, 20}, 26, true},
-		{"the second is seen, and so the first", func() { f.seen(9, 3*election) }, 3*election + 2*heartbeat - 1, []uint64{12, 20}, 12, false},
+		{"an older batch is seen", func() { f.inLog(4, 3*election) }, 3 * election, []uint64{5, 9, 12, 20}, 26, true},
+		{"the second is seen, and so the first", func() { f.inLog(9, 3*election) }, 3*election + 2*heartbeat - 1, []uint64{12, 20}, 12, false},
 		{"the wait is short: the leader takes something, and what was sent again may be lost, too", func() {}, 3*election + 2*heartbeat, []uint64{12, 20}, 12, true},
-		{"the leader has the first of them", func() { f.accepted(13, 4*election) }, 5 * election, []uint64{12, 20}, 12, true},
+		{"the leader has the first of them", func() { f.acknowledged(13, 4*election) }, 5 * election, []uint64{12, 20}, 12, true},
 		{"only the other one is sent again", func() { again = firsts(f.resend(5 * election)) }, 6 * election, []uint64{12, 20}, 12, false},
-		{"an old word of the leader's", func() { f.accepted(12, 6*election) }, 7 * election, []uint64{12, 20}, 12, true},
-		{"the leader has both", func() { f.accepted(25, 7*election) }, 100 * election, []uint64{12, 20}, 12, false},
-		{"all are seen", func() { f.seen(20, 4*election) }, 100 * election, nil, 0, false},
+		{"an old word of the leader's", func() { f.acknowledged(12, 6*election) }, 7 * election, []uint64{12, 20}, 12, true},
+		{"the leader has both", func() { f.acknowledged(25, 7*election) }, 100 * election, []uint64{12, 20}, 12, false},
+		{"all are seen", func() { f.inLog(20, 4*election) }, 100 * election, nil, 0, false},
 		{"a new term", func() { f.add(30, []byte("x"), 0); f.reset() }, 100 * election, nil, 0, false},
 	} {
 		step.do()
@@ -91,7 +91,7 @@ func TestForwardsAgainAsTheyAreAccepted(t *testing.T) {
 		{batches, 10, batches + 1, true},
 	} {
 		var f forwards
-		var a accepted
+		var a acceptedBatches
 		a.reset()
 		now, who, sends, trips, waits := time.Duration(0), forwarder{1, 7}, 0, 0, 0
 		for n := range batches {
@@ -119,12 +119,12 @@ func TestForwardsAgainAsTheyAreAccepted(t *testing.T) {
 			}
 			now += roundTrip
 			if tt.log {
-				sent = f.seen(a.next[who]-1, now)
-				if more := f.accepted(a.next[who], now); len(more) > 0 {
+				sent = f.inLog(a.next[who]-1, now)
+				if more := f.acknowledged(a.next[who], now); len(more) > 0 {
 					t.Errorf("%d batches are sent again at the second word", len(more))
 				}
 			} else {
-				sent = f.accepted(a.next[who], now)
+				sent = f.acknowledged(a.next[who], now)
 			}
 			if a.unanswered[0].lost {
 				sent = append(slices.Clip(sent), f.lost(a.next[who], now)...)
@@ -160,7 +160,7 @@ func TestForwardsAgainWhileOthersCome(t *testing.T) {
 	} {
 		oneWay := tt.oneWay
 		var f forwards
-		var a accepted
+		var a acceptedBatches
 		a.reset()
 		type frame struct {
 			arrives       time.Duration
@@ -199,9 +199,9 @@ func TestForwardsAgainWhileOthersCome(t *testing.T) {
 			}
 			for ; len(words) > 0 && words[0].arrives <= now; words = words[1:] {
 				if tt.log {
-					send(now, f.seen(words[0].next-1, now))
+					send(now, f.inLog(words[0].next-1, now))
 				}
-				send(now, f.accepted(words[0].next, now))
+				send(now, f.acknowledged(words[0].next, now))
 				if words[0].lost {
 					send(now, f.lost(words[0].next, now))
 				}
@@ -228,7 +228,7 @@ func TestForwardsAgainWhileOthersCome(t *testing.T) {
 
 func TestForwardsAreAcceptedOnce(t *testing.T) {
 	one, restarted, other := forwarder{2, 70}, forwarder{2, 71}, forwarder{3, 70}
-	var a accepted
+	var a acceptedBatches
 	a.reset()
 	for _, step := range []struct {
 		what          string
@@ -261,24 +261,24 @@ func TestForwardsAreAcceptedOnce(t *testing.T) {
 }
 
 func TestFollowersAreToldAtOnce(t *testing.T) {
-	var a accepted
+	var a acceptedBatches
 	a.reset()
 	a.add(deferredBatch{2, []byte("a"), nil})
 	a.add(deferredBatch{3, []byte("b"), nil})
 	a.add(deferredBatch{2, []byte("c"), nil})
 	a.proposed()
 	a.proposed()
-	a.placed(10)
+	a.recordEntry(10)
 	if len(a.deferred) != 1 || string(a.deferred[0].envelope) != "c" {
 		t.Fatalf("deferred are %v", a.deferred)
 	}
 	a.proposed()
-	a.placed(11)
+	a.recordEntry(11)
 	for _, step := range []struct {
 		follower, commit uint64
 		want             bool
 	}{{2, 10, false}, {2, 11, true}, {2, 12, false}, {3, 9, false}, {3, 15, true}, {4, 15, false}} {
-		if got := a.prompt(step.follower, step.commit); got != step.want {
+		if got := a.takeAwaited(step.follower, step.commit); got != step.want {
 			t.Errorf("commit %d to follower %d at once: %v", step.commit, step.follower, got)
 		}
 	}
@@ -388,7 +388,7 @@ func TestHardStatesRide(t *testing.T) {
 		{"an order takes it along, and the vote", order(0, 0, 0, 1, 0), false, "4 2 11"},
 		{"a snapshot", &raftpb.Message{Snapshot: snapshotAt(20, 4, testMembers)}, false, ""},
 	} {
-		held := h.hold(step.m)
+		held := h.absorb(step.m)
 		got := ""
 		if step.m.Term != nil && !held {
 			got = fmt.Sprint(step.m.GetTerm(), step.m.GetVote(), step.m.GetCommit())
@@ -397,8 +397,8 @@ func TestHardStatesRide(t *testing.T) {
 			t.Errorf("%s: held %v, hard state %q", step.what, held, got)
 		}
 	}
-	h.hold(order(4, 2, 11, 0, 0))
-	h.given(0)
+	h.absorb(order(4, 2, 11, 0, 0))
+	h.recordOrder(0)
 	if _, due := h.fence(fenceAfter - 1); due {
 		t.Error("a fence before the log is idle")
 	}
@@ -408,7 +408,7 @@ func TestHardStatesRide(t *testing.T) {
 	if _, due := h.fence(2 * fenceAfter); due {
 		t.Error("a second fence in the same rest")
 	}
-	if m := order(0, 0, 0, 1, 0); h.hold(m) || m.Term != nil {
+	if m := order(0, 0, 0, 1, 0); h.absorb(m) || m.Term != nil {
 		t.Error("the fence has carried the commit index, and an order carries it again")
 	}
 }
@@ -435,7 +435,7 @@ func TestLag(t *testing.T) {
 		{"level again", 4000, 4000, 69, 0, false},
 		{"and later", 4100, 4000, 78, 100, false},
 	} {
-		l.heard(step.commit)
+		l.recordCommit(step.commit)
 		now := step.now * time.Second / 10
 		l.tick(step.applied, now, pause)
 		if l.missing(step.applied) != step.missing || l.far(step.applied, now, after) != step.far {
@@ -566,7 +566,7 @@ func TestReadAttempts(t *testing.T) {
 		t.Errorf("expired, a timeout of hours is bounded: %v", got)
 	}
 	for range limits.ReadsDeferred + 10 {
-		r.postpone(&raftpb.Message{})
+		r.deferRead(&raftpb.Message{})
 	}
 	if n := len(r.takeDeferred()); n != limits.ReadsDeferred || len(r.takeDeferred()) != 0 {
 		t.Errorf("%d reads of peers are kept", n)

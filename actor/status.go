@@ -18,7 +18,7 @@ import (
 // Status holds the values that a member's actors publish for every goroutine, including other actors. Each value has one writer, except
 // diskDone and the parts guarded by a mutex. Readers see each part whole, and parts of slightly different moments.
 type Status struct {
-	hold func(show func()) // in the simulator: published values become visible when the earlier disk calls are over
+	delay func(show func()) // in the simulator: published values become visible when the earlier disk calls are over
 
 	view            atomic.Pointer[index.View]                // the applier's
 	consensus       atomic.Pointer[RaftStatus]                // consensus'
@@ -54,15 +54,15 @@ type Status struct {
 
 // NewStatus returns the status of a member whose actors a driver runs.
 func NewStatus(d Driver) *Status {
-	s := &Status{hold: d.Hold()}
+	s := &Status{delay: d.Delay()}
 	s.Observer.begin(d.Time)
 	return s
 }
 
 // show makes a value visible, now or when the simulator decides.
 func (s *Status) show(f func()) {
-	if s.hold != nil {
-		s.hold(f)
+	if s.delay != nil {
+		s.delay(f)
 	} else {
 		f()
 	}
@@ -198,8 +198,8 @@ func (s *Status) Durable() Durable {
 // DiskGoesOn notes that the disk has completed a request.
 func (s *Status) DiskGoesOn(now time.Duration) { s.diskDone.Store(int64(now)) }
 
-// Ticked returns when consensus last advanced raft's clock, as the driver's monotonic time. It advances the clock every TickInterval, unless it
-// is stuck.
+// Ticked returns when consensus last advanced raft's clock, as the driver's monotonic time. It advances the clock every TickInterval,
+// unless it is stuck.
 func (s *Status) Ticked() time.Duration { return time.Duration(s.ticked.Load()) }
 
 // LogReserve returns the space that a new segment must leave free; 0 while the state is being loaded.
@@ -251,7 +251,7 @@ func (c *Consensus) publish() {
 	if before == nil || *before != next {
 		c.Status.consensus.Store(&next)
 	}
-	c.elections.leaders.tell(&c.core, before, next)
+	c.elections.leaders.logChange(&c.core, before, next)
 }
 
 // publishDurable publishes the log's synced end, before the synced entries are reported.

@@ -99,8 +99,8 @@ func newSuspension(q Suspension, record func(Suspension) error) suspension {
 // active reports that this member takes no part.
 func (q *suspension) active() bool { return q.Reason != "" }
 
-// held reports that it takes no part on one member's word.
-func (q *suspension) held() bool { return q.active() && q.By != 0 }
+// heldBack reports that it takes no part on one member's word.
+func (q *suspension) heldBack() bool { return q.active() && q.By != 0 }
 
 // set makes a decision durable, and then adopts it.
 func (q *suspension) set(next Suspension) error {
@@ -116,13 +116,13 @@ func (q *suspension) set(next Suspension) error {
 func (q *suspension) accuse(by uint64, r Refusal, serving bool) (next Suspension, overruled bool) {
 	q.accusers[by] = !r.Suspended
 	switch {
-	case q.active() && !q.held():
+	case q.active() && !q.heldBack():
 		return q.Suspension, false
 	case serving:
 		return q.Suspension, true
-	case r.Leads, !r.Suspended && q.held() && q.seconded(by):
+	case r.Leads, !r.Suspended && q.heldBack() && q.seconded(by):
 		return Suspension{Reason: r.Text}, false
-	case r.Suspended && q.held():
+	case r.Suspended && q.heldBack():
 		return q.Suspension, false
 	default:
 		return Suspension{Reason: r.Text, By: by}, false
@@ -137,22 +137,22 @@ func (q *suspension) seconded(by uint64) bool {
 // admitted reports whether a peer's message admits this member, which is held back: a peer that refuses it sends none. within: the
 // message shows that the peer knows of no committed entry beyond this member's log.
 func (q *suspension) admitted(by uint64, within bool) bool {
-	return q.held() && q.By == by && (within || q.claim.index == 0)
+	return q.heldBack() && q.By == by && (within || q.claim.index == 0)
 }
 
-// hear notes a leader's heartbeat or append, and reports whether this member is no longer held back: a leader that continues for three
-// election timeouts has a quorum without it.
-func (q *suspension) hear(leader, term uint64, now, electionTimeout time.Duration) bool {
+// recordHeartbeat notes a leader's heartbeat or append, and reports whether this member is no longer held back: a leader that continues for
+// three election timeouts has a quorum without it.
+func (q *suspension) recordHeartbeat(leader, term uint64, now, electionTimeout time.Duration) bool {
 	if leader != q.leader || term != q.term || now-q.newest > electionTimeout {
 		q.leader, q.term, q.since = leader, term, now
 	}
 	q.newest = now
-	return q.held() && leader != q.By && now-q.since >= 3*electionTimeout
+	return q.heldBack() && leader != q.By && now-q.since >= 3*electionTimeout
 }
 
-// note records a peer's report of its accuser, and reports whether this member, self, is no longer held back: the same member accuses a
-// quorum of the voters.
-func (q *suspension) note(a accusation, electionTimeout time.Duration, self uint64, voters []uint64) bool {
+// recordAccusation records a peer's report of its accuser, and reports whether this member, self, is no longer held back: the same member
+// accuses a quorum of the voters.
+func (q *suspension) recordAccusation(a accusation, electionTimeout time.Duration, self uint64, voters []uint64) bool {
 	q.accused = slices.DeleteFunc(q.accused, func(old accusation) bool {
 		return a.at-old.at > 3*electionTimeout || old.by == a.by && old.of == a.of
 	})
@@ -163,11 +163,11 @@ func (q *suspension) note(a accusation, electionTimeout time.Duration, self uint
 			alike++
 		}
 	}
-	return q.held() && alike > len(voters)/2
+	return q.heldBack() && alike > len(voters)/2
 }
 
 // refused handles a peer's refusal of this member, for another reason than its removal. It returns what the voters are told.
-func (q *suspension) refused(c *core, peer uint64, r Refusal) (told []toPeer) {
+func (q *suspension) refused(c *core, peer uint64, r Refusal) (messages []toPeer) {
 	r.Leads = r.Leads && c.mayLead(peer)
 	if r.Forgot {
 		next, overruled := q.accuse(peer, r, c.serves(peer))
@@ -176,12 +176,12 @@ func (q *suspension) refused(c *core, peer uint64, r Refusal) (told []toPeer) {
 			r.Text = fmt.Sprintf("it reports that this member has lost acknowledged data, and is overruled: this member commits with a quorum without %s. "+
 				"If its folder holds what was lost, stop the others before they write more; otherwise remove its folder. Its words: %s", c.Status.NameOf(peer), r.Text)
 		} else {
-			q.enter(c, next)
+			q.suspend(c, next)
 		}
-		told = q.accusations(c)
+		messages = q.accusations(c)
 	}
 	c.Status.refusal(peer, &r)
-	return told
+	return messages
 }
 
 // linked handles a connection to a peer that does not refuse this member, or has not yet: its earlier report no longer counts.
@@ -194,14 +194,14 @@ func (q *suspension) linked(peer uint64) {
 
 // forgetRemoved forgets the reports of members that were removed since: they are no longer heard, and their words do not count among the
 // two that end a part.
-func forgetRemoved(members index.Members, said ...map[uint64]bool) {
-	for _, by := range said {
+func forgetRemoved(members index.Members, reports ...map[uint64]bool) {
+	for _, by := range reports {
 		maps.DeleteFunc(by, func(id uint64, _ bool) bool { return members.Removed(id) })
 	}
 }
 
-// accusations returns the messages that tell the voters which members accuse this one. The accuser may be a learner, or a member added after the state of this
-// member's folder. If all voters were restored to an earlier point, no other member is left to accuse them.
+// accusations returns the messages that tell the voters which members accuse this one. The accuser may be a learner, or a member added
+// after the state of this member's folder. If all voters were restored to an earlier point, no other member is left to accuse them.
 func (q *suspension) accusations(c *core) (all []toPeer) {
 	for _, by := range slices.Sorted(maps.Keys(q.accusers)) {
 		if !q.accusers[by] {
@@ -220,17 +220,17 @@ func (q *suspension) accusations(c *core) (all []toPeer) {
 // receive returns what the voters are told.
 func (q *suspension) receive(c *core, r Received, beyondLog func(*raftpb.Message) bool) []toPeer {
 	m, ok := r.Message.(peerframe.Raft)
-	leads := ok && saysEnd(m.Message) && m.GetTerm() >= c.term
+	leads := ok && carriesPosition(m.Message) && m.GetTerm() >= c.term
 	heartbeat := leads && m.GetType() == raftpb.MsgHeartbeat
 	if heartbeat && beyondLog(m.Message) {
-		return q.forgot(c, r.From, m.GetCommit(), m.GetTerm())
+		return q.judgeCommitBeyondLog(c, r.From, m.GetCommit(), m.GetTerm())
 	}
 	if c.connected[r.From] && q.admitted(r.From, heartbeat || ok && q.withdrawn(m.Message)) {
-		q.leave(c, c.Status.NameOf(r.From)+" admits it")
+		q.lift(c, c.Status.NameOf(r.From)+" admits it")
 		return nil
 	}
-	if leads && q.hear(r.From, m.GetTerm(), c.now.Now, c.ElectionTimeout) {
-		q.leave(c, c.Status.NameOf(r.From)+" leads a quorum, and admits it")
+	if leads && q.recordHeartbeat(r.From, m.GetTerm(), c.now.Now, c.ElectionTimeout) {
+		q.lift(c, c.Status.NameOf(r.From)+" leads a quorum, and admits it")
 	}
 	return nil
 }
@@ -242,26 +242,26 @@ func (q *suspension) withdrawn(m *raftpb.Message) bool {
 	return asks && m.GetTerm() > q.claim.term && m.GetIndex() < q.claim.index
 }
 
-// heardAccused handles a peer's report that another member refuses it.
-func (q *suspension) heardAccused(c *core, from, by uint64) {
-	alike := q.note(accusation{by: by, of: from, at: c.now.Now}, c.ElectionTimeout, c.Member, c.membership.confState.GetVoters())
+// receiveAccusation handles a peer's report that another member refuses it.
+func (q *suspension) receiveAccusation(c *core, from, by uint64) {
+	alike := q.recordAccusation(accusation{by: by, of: from, at: c.now.Now}, c.ElectionTimeout, c.Member, c.membership.confState.GetVoters())
 	if alike && c.last > foundingIndex {
-		q.leave(c, "a quorum is accused by "+c.Status.NameOf(by)+" alone")
+		q.lift(c, "a quorum is accused by "+c.Status.NameOf(by)+" alone")
 	}
 }
 
 // differs ends this member's part: its state differs from the state of the others.
 func (q *suspension) differs(c *core, why string) {
-	if !q.active() || q.held() {
-		q.enter(c, Suspension{Reason: why, Differs: true})
+	if !q.active() || q.heldBack() {
+		q.suspend(c, Suspension{Reason: why, Differs: true})
 	}
 }
 
-// forgot judges a leader's heartbeat with a commit index beyond this member's log: the leader counts entries as acknowledged by this
-// member that it does not have. The leader may be wrong. Its claim therefore counts as one member's word, like a refusal, and only holds
-// this member back. forgot returns what the voters are told.
-func (q *suspension) forgot(c *core, leader, commit, term uint64) []toPeer {
-	if q.held() && q.By == leader {
+// judgeCommitBeyondLog judges a leader's heartbeat with a commit index beyond this member's log: the leader counts entries as acknowledged
+// by this member that it does not have. The leader may be wrong. Its claim therefore counts as one member's word, like a refusal, and only
+// holds this member back. judgeCommitBeyondLog returns the messages to the voters.
+func (q *suspension) judgeCommitBeyondLog(c *core, leader, commit, term uint64) []toPeer {
+	if q.heldBack() && q.By == leader {
 		q.accusers[leader] = true
 		q.claim.index, q.claim.term = min(q.claim.index, commit), max(q.claim.term, term)
 		return nil
@@ -269,15 +269,15 @@ func (q *suspension) forgot(c *core, leader, commit, term uint64) []toPeer {
 	next, _ := q.accuse(leader, Refusal{Text: fmt.Sprintf(amnesiaWord+": %s has committed entry %d with this member's acknowledgement, but its log ends at %d; "+
 		"its data folder was replaced or restored from an old copy: put back exactly the folder that it last ran with, or "+
 		replaceHow, c.Status.NameOf(leader), commit, c.last, c.Status.NameOf(c.Member))}, false)
-	q.enter(c, next)
+	q.suspend(c, next)
 	if q.By == leader {
 		q.claim.index, q.claim.term = commit, term
 	}
 	return q.accusations(c)
 }
 
-// enter ends this member's part in the cluster, or extends the reason.
-func (q *suspension) enter(c *core, next Suspension) {
+// suspend ends this member's part in the cluster, or extends the reason.
+func (q *suspension) suspend(c *core, next Suspension) {
 	if next == q.Suspension {
 		return
 	}
@@ -292,8 +292,8 @@ func (q *suspension) enter(c *core, next Suspension) {
 	c.Status.Alarm(next.Alarm())
 }
 
-// leave lets this member take part again.
-func (q *suspension) leave(c *core, why string) {
+// lift lets this member take part again.
+func (q *suspension) lift(c *core, why string) {
 	before := q.Suspension
 	if !q.active() || !q.change(c, Suspension{}) {
 		return

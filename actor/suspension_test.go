@@ -56,12 +56,14 @@ func TestSuspension(t *testing.T) {
 		return func(q *suspension, _ time.Duration) string { return lift(q.admitted(by, false), q) }
 	}
 	leads := func(leader, term uint64) step {
-		return func(q *suspension, now time.Duration) string { return lift(q.hear(leader, term, now, election), q) }
+		return func(q *suspension, now time.Duration) string {
+			return lift(q.recordHeartbeat(leader, term, now, election), q)
+		}
 	}
 	three, five := []uint64{me, n2, n3}, []uint64{me, n2, n3, n4, n5}
 	accused := func(of, by uint64, voters []uint64) step {
 		return func(q *suspension, now time.Duration) string {
-			return lift(q.note(accusation{by: by, of: of, at: now}, election, me, voters), q)
+			return lift(q.recordAccusation(accusation{by: by, of: of, at: now}, election, me, voters), q)
 		}
 	}
 	type turn struct {
@@ -154,7 +156,7 @@ func TestSuspension(t *testing.T) {
 			said := turn.do(&q, turn.at)
 			is := "part"
 			switch {
-			case q.held():
+			case q.heldBack():
 				is = "held"
 			case q.active():
 				is = "out"
@@ -199,11 +201,11 @@ func TestConnectionDoesNotAdmit(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.turn(Connected{Peer: 2}, Refused{Peer: 2, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}}, Disconnected{Peer: 2})
 	c.turn(Connected{Peer: 2})
-	if !c.suspension.held() {
+	if !c.suspension.heldBack() {
 		t.Fatalf("a connection admits it: %+v", c.suspension.Suspension)
 	}
 	c.turn(from(3, raftpb.MsgPreVote, 2, nil))
-	if !c.suspension.held() {
+	if !c.suspension.heldBack() {
 		t.Fatalf("another member than the accuser admits it: %+v", c.suspension.Suspension)
 	}
 	c.turn(from(2, raftpb.MsgPreVote, 2, nil))
@@ -220,7 +222,7 @@ func TestAdmittingAccuserIsNoSecond(t *testing.T) {
 	if c.suspension.active() {
 		t.Fatalf("its accuser has admitted it: %+v", c.suspension.Suspension)
 	}
-	if c.turn(Refused{3, forgot}, Refused{3, forgot}); !c.suspension.held() {
+	if c.turn(Refused{3, forgot}, Refused{3, forgot}); !c.suspension.heldBack() {
 		t.Errorf("on the word of one member: %+v", c.suspension.Suspension)
 	}
 }
@@ -233,7 +235,7 @@ func TestAccusedLearnerIsNoVoter(t *testing.T) {
 	c.membership.confState.Learners, c.last = []uint64{learner}, foundingIndex+1
 	c.turn(Refused{Peer: 2, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}})
 	c.turn(Received{From: learner, Message: peerframe.Accused{By: 2}})
-	if !c.suspension.held() {
+	if !c.suspension.heldBack() {
 		t.Fatalf("with a learner that is accused, too, it takes part again: %+v", c.suspension.Suspension)
 	}
 	c.turn(Received{From: 3, Message: peerframe.Accused{By: 2}})
@@ -249,8 +251,8 @@ func TestAccusationOfWhoHasNoVoteIsTold(t *testing.T) {
 		c := newTestConsensus(t, limits.Defaults())
 		c.membership.confState.Learners, c.last = learners, foundingIndex+1
 		sent := c.turn(Refused{Peer: 9, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}})
-		if told := slices.DeleteFunc(sent, func(m peerframe.Message) bool { return m != peerframe.Message(peerframe.Accused{By: 9}) }); !c.suspension.held() || len(told) != 2 {
-			t.Fatalf("learners %v: two other voters are told %v, held back: %v", learners, told, c.suspension.held())
+		if told := slices.DeleteFunc(sent, func(m peerframe.Message) bool { return m != peerframe.Message(peerframe.Accused{By: 9}) }); !c.suspension.heldBack() || len(told) != 2 {
+			t.Fatalf("learners %v: two other voters are told %v, held back: %v", learners, told, c.suspension.heldBack())
 		}
 		if c.turn(Received{From: 3, Message: peerframe.Accused{By: 9}}); c.suspension.active() {
 			t.Errorf("learners %v: two of three voters are accused by one that has no vote, and it takes no part: %+v", learners, c.suspension.Suspension)
@@ -263,7 +265,7 @@ func TestAccusationOfWhoHasNoVoteIsTold(t *testing.T) {
 func TestAccusedWithoutLogIsHeldBack(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.turn(Refused{Peer: 2, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}})
-	if c.turn(Received{From: 3, Message: peerframe.Accused{By: 2}}); !c.suspension.held() {
+	if c.turn(Received{From: 3, Message: peerframe.Accused{By: 2}}); !c.suspension.heldBack() {
 		t.Errorf("its log is empty, and it takes part: %+v", c.suspension.Suspension)
 	}
 }
@@ -272,7 +274,7 @@ func TestAccusedWithoutLogIsHeldBack(t *testing.T) {
 func TestRemovedAccuserIsNoSecond(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(2)
-	c.handedTerm = c.term // what the leader has begun its term with is committed
+	c.applyingTerm = c.term // what the leader has begun its term with is committed
 	forgot := Refusal{Forgot: true, Text: "it has forgotten"}
 	if c.turn(Refused{3, forgot}); c.suspension.active() {
 		t.Fatalf("in a quorum without the accuser: %+v", c.suspension.Suspension)
@@ -283,7 +285,7 @@ func TestRemovedAccuserIsNoSecond(t *testing.T) {
 	}
 	c.turn(MembersChanged{Members: without, At: 2, Change: configurationChange(c.membership.records.Configuration(), without.Configuration())})
 	c.pass(3 * c.ElectionTimeout) // the leader is silent
-	if c.turn(Refused{2, forgot}, Refused{2, forgot}); !c.suspension.held() {
+	if c.turn(Refused{2, forgot}, Refused{2, forgot}); !c.suspension.heldBack() {
 		t.Errorf("on the word of one member: %+v", c.suspension.Suspension)
 	}
 }
@@ -293,8 +295,8 @@ func TestOwnLeaderIsNotOverruled(t *testing.T) {
 	for _, said := range []Refusal{{Forgot: true, Leads: true, Text: "it has forgotten"}, {Forgot: true, Text: "it has forgotten"}} {
 		c := newTestConsensus(t, limits.Defaults())
 		c.follow(2)
-		c.handedTerm = c.term
-		if c.turn(Refused{2, said}); !c.suspension.active() || c.suspension.held() == said.Leads {
+		c.applyingTerm = c.term
+		if c.turn(Refused{2, said}); !c.suspension.active() || c.suspension.heldBack() == said.Leads {
 			t.Errorf("on the word of its leader (%+v): %+v", said, c.suspension.Suspension)
 		}
 	}
@@ -309,7 +311,7 @@ func TestOldLeaderAdmitsNobody(t *testing.T) {
 		for begun := c.at; c.at-begun < 4*c.ElectionTimeout; c.at += c.HeartbeatInterval {
 			c.turn(from(2, raftpb.MsgHeartbeat, term, nil))
 		}
-		if c.suspension.held() != (term < 5) {
+		if c.suspension.heldBack() != (term < 5) {
 			t.Errorf("in term 5, with heartbeats of term %d: %+v", term, c.suspension.Suspension)
 		}
 	}

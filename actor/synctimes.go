@@ -145,10 +145,10 @@ func (o *Observer) slowDisk() (a kv.Alarm, raised bool) {
 
 // slowSyncLog logs slow syncs at a limited rate, with the number of unlogged ones: on a slow disk there are many a second.
 type slowSyncLog struct {
-	said  bool
-	next  time.Duration // the earliest time of the next line
-	held  int           // slow ones since the last line
-	worst time.Duration // of them
+	logged bool
+	next   time.Duration // the earliest time of the next line
+	held   int           // slow ones since the last line
+	worst  time.Duration // of them
 }
 
 // add handles each sync.
@@ -156,7 +156,7 @@ func (l *slowSyncLog) add(logger *slog.Logger, now, took time.Duration, bytes in
 	if took <= limits.SlowSync {
 		return
 	}
-	if l.said && now < l.next {
+	if l.logged && now < l.next {
 		l.held++
 		l.worst = max(l.worst, took)
 		return
@@ -166,5 +166,5 @@ func (l *slowSyncLog) add(logger *slog.Logger, now, took time.Duration, bytes in
 		args = append(args, "others", l.held, "longest", l.worst.Round(time.Millisecond).String())
 	}
 	logger.Warn("a slow sync of the log", args...)
-	*l = slowSyncLog{said: true, next: now + limits.SlowSyncPause}
+	*l = slowSyncLog{logged: true, next: now + limits.SlowSyncPause}
 }

@@ -8,7 +8,8 @@ import (
 	"qkv/index/watch"
 )
 
-// ReadValues is a message to the value reader: values of the history that the watch hub needs, and that are in files. Posted: one at a time.
+// ReadValues is a message to the value reader: values of the history that the watch hub needs, and that are in files. Posted: one at a
+// time.
 type ReadValues struct{ Values []*index.Unread }
 
 // ValueReader reads values from files for lagging watches: the watch hub never waits for a disk. Behind a value in a backup that cannot be

@@ -25,26 +25,26 @@ type (
 	ViewPublished struct{}
 	// ValuesRead has the values that the hub was missing. Posted by the value reader.
 	ValuesRead struct{ Values []watch.Read }
-	// LookAtWatches is the watch hub's clock. Offered.
-	LookAtWatches struct{}
+	// WatchTick is the watch hub's clock. Offered.
+	WatchTick struct{}
 )
 
 func (Watch) watchHubMessage()         {}
 func (ViewPublished) watchHubMessage() {}
 func (ValuesRead) watchHubMessage()    {}
-func (LookAtWatches) watchHubMessage() {}
+func (WatchTick) watchHubMessage()     {}
 
 // WatchSignal lets the applier signal a newer View to the watch hub. It costs nothing without watches, and otherwise at most one waiting
 // message.
 type WatchSignal struct {
-	watched atomic.Bool  // there are watches
-	told    atomic.Bool  // a ViewPublished waits
+	watched atomic.Bool  // there is a watch
+	pending atomic.Bool  // a ViewPublished waits in the mailbox
 	watches atomic.Int64 // number of watches
 }
 
 // published is called after each published View.
 func (s *WatchSignal) published(hub *Mailbox[WatchHubMessage]) {
-	if s.watched.Load() && s.told.CompareAndSwap(false, true) {
+	if s.watched.Load() && s.pending.CompareAndSwap(false, true) {
 		hub.PostAndYield(ViewPublished{})
 	}
 }
@@ -70,12 +70,12 @@ type WatchHub struct {
 	WatchHubConfig
 
 	// Owned by the actor.
-	hub   *watch.Hub
-	alone time.Duration // since when no leader is known; 0: there is one
+	hub             *watch.Hub
+	leaderlessSince time.Duration // 0: there is a leader
 
-	revision int64         // the newest one
-	wrote    time.Duration // when it was first seen
-	owed     time.Duration // the pause for the events that the last step sent to lagging watches
+	revision     int64         // the newest one
+	revisionSeen time.Duration // when the hub first saw it
+	sendPause    time.Duration // the pause for the events that the last step sent to lagging watches
 }
 
 // NewWatchHub builds the actor.
@@ -88,26 +88,26 @@ func NewWatchHub(c WatchHubConfig) *WatchHub {
 // the hub, so while there are puts it also rests for that.
 func (w *WatchHub) Rest(took time.Duration) time.Duration {
 	if w.hub.Behind() {
-		took = max(took*limits.WatchRest, w.owed)
+		took = max(took*limits.WatchRest, w.sendPause)
 	}
 	return restAfter(took)
 }
 
-// owe sets the pause for the events that a step sent: none without recent writes, and none if lagging watches would hardly gain on the
-// writes.
-func (w *WatchHub) owe(t Time, v *index.View) {
+// setSendPause sets the pause for the events that a step sent: none without recent writes, and none if lagging watches would hardly gain on
+// the writes.
+func (w *WatchHub) setSendPause(t Time, v *index.View) {
 	if r := v.Revision(); r != w.revision {
-		w.revision, w.wrote = r, t.Now
+		w.revision, w.revisionSeen = r, t.Now
 	}
 	events, ahead := w.hub.Sent(v)
-	if w.owed = 0; ahead && t.Now-w.wrote < limits.WatchCalm {
-		w.owed = min(time.Duration(events)*time.Second/limits.WatchSentRate, limits.WatchRestMost)
+	if w.sendPause = 0; ahead && t.Now-w.revisionSeen < limits.WatchCalm {
+		w.sendPause = min(time.Duration(events)*time.Second/limits.WatchSentRate, limits.WatchRestMost)
 	}
 }
 
 // Handle implements Handler.
 func (w *WatchHub) Handle(t Time, batch []WatchHubMessage) (again bool) {
-	w.Status.watch.told.Store(false) // before the View is taken: later Views are signaled again
+	w.Status.watch.pending.Store(false) // before the View is taken: later Views are signaled again
 	for _, m := range batch {
 		if one, ok := m.(Watch); ok && one.Request.Kind == kv.WatchCreate {
 			w.Status.watch.watched.Store(true) // likewise
@@ -120,15 +120,15 @@ func (w *WatchHub) Handle(t Time, batch []WatchHubMessage) (again bool) {
 			w.hub.Request(view, m.Stream, &m.Request)
 		case ValuesRead:
 			w.hub.Bring(m.Values)
-		case LookAtWatches:
-			w.look(t.Now)
+		case WatchTick:
+			w.checkLeader(t.Now)
 		case ViewPublished:
 		default:
 			panic(fmt.Sprintf("the watch hub takes no %T", m))
 		}
 	}
 	if again = w.hub.Step(t.Now, view, t.Resting); !t.Resting {
-		w.owe(t, view)
+		w.setSendPause(t, view)
 	}
 	if missing := w.hub.Missing(); missing != nil {
 		w.Reader.MustPost(ReadValues{missing})
@@ -138,18 +138,18 @@ func (w *WatchHub) Handle(t Time, batch []WatchHubMessage) (again bool) {
 	return again
 }
 
-// look detects the loss of the leader, and sends progress notices to idle watches. A member without a leader would make its watches wait
-// for events that other members have already; the watches turn to another member, and resume there.
-func (w *WatchHub) look(now time.Duration) {
+// checkLeader detects the loss of the leader, and sends progress notices to idle watches. A member without a leader would make its watches
+// wait for events that other members have already; the watches turn to another member, and resume there.
+func (w *WatchHub) checkLeader(now time.Duration) {
 	raft := w.Status.Raft()
 	switch {
 	case raft.Role == RoleSuspended:
 		w.hub.EndAll(kv.Errorf(kv.Unavailable, "this member takes no part in the cluster: its watches end"))
 	case raft.Leader != 0:
-		w.alone = 0
-	case w.alone == 0:
-		w.alone = now
-	case now-w.alone >= w.Alone:
+		w.leaderlessSince = 0
+	case w.leaderlessSince == 0:
+		w.leaderlessSince = now
+	case now-w.leaderlessSince >= w.Alone:
 		w.hub.EndAll(kv.Errorf(kv.Unavailable, "this member has no leader: its watches end; resume them at another member"))
 	}
 	w.hub.Notify(now, w.Limits.Watches.Progress)

@@ -85,14 +85,14 @@ func TestWatchesEndWithoutLeader(t *testing.T) {
 	create.Stream = client
 	lead := func(leader uint64) { a.Status.consensus.Store(&RaftStatus{Role: "follower", Leader: leader}) }
 	lead(2)
-	h.Handle(Time{Now: 1}, []WatchHubMessage{create, LookAtWatches{}})
+	h.Handle(Time{Now: 1}, []WatchHubMessage{create, WatchTick{}})
 	lead(0)
-	h.Handle(Time{Now: time.Second}, []WatchHubMessage{LookAtWatches{}})
-	h.Handle(Time{Now: 2*time.Second - 1}, []WatchHubMessage{LookAtWatches{}})
+	h.Handle(Time{Now: time.Second}, []WatchHubMessage{WatchTick{}})
+	h.Handle(Time{Now: 2*time.Second - 1}, []WatchHubMessage{WatchTick{}})
 	if n := len(client.got); n != 1 {
 		t.Fatalf("delivered before the time is over: %+v", client.got)
 	}
-	h.Handle(Time{Now: 2 * time.Second}, []WatchHubMessage{LookAtWatches{}})
+	h.Handle(Time{Now: 2 * time.Second}, []WatchHubMessage{WatchTick{}})
 	if n := len(client.got); n != 2 || client.got[1].Kind != kv.WatchEnded || client.got[1].Err.Code != kv.Unavailable {
 		t.Fatalf("delivered: %+v", client.got)
 	}
@@ -125,16 +125,16 @@ func TestHubRestsForWhatItSends(t *testing.T) {
 	}
 	rests := func(what string, want time.Duration) {
 		t.Helper()
-		if h.owed != want {
-			t.Errorf("%s: a rest of %v, %v is wanted", what, h.owed, want)
+		if h.sendPause != want {
+			t.Errorf("%s: a rest of %v, %v is wanted", what, h.sendPause, want)
 		}
 	}
 	events := a.Status.View().Revision() - 1
 	each := time.Duration(events) * time.Second / limits.WatchSentRate
 	begin(time.Second, 1)
 	rests("one stream", each)
-	if h.Handle(Time{Now: time.Second, Resting: true}, nil); h.owed != each {
-		t.Errorf("the rest became %v while it went on", h.owed)
+	if h.Handle(Time{Now: time.Second, Resting: true}, nil); h.sendPause != each {
+		t.Errorf("the rest became %v while it went on", h.sendPause)
 	}
 	begin(time.Second, 9)
 	rests("nine streams", limits.WatchRestMost)
@@ -144,9 +144,9 @@ func TestHubRestsForWhatItSends(t *testing.T) {
 	begin(2*time.Second, 1)
 	rests("somebody writes", each+time.Second/limits.WatchSentRate)
 	write(written / limits.WatchGain)
-	h.owe(Time{Now: 2 * time.Second}, a.Status.View())
+	h.setSendPause(Time{Now: 2 * time.Second}, a.Status.View())
 	rests("four sent for each that is written", each+time.Second/limits.WatchSentRate)
 	write(2)
-	h.owe(Time{Now: 2 * time.Second}, a.Status.View())
+	h.setSendPause(Time{Now: 2 * time.Second}, a.Status.View())
 	rests("fewer", 0)
 }

@@ -1,4 +1,4 @@
-// Package node is one running member. Begin here: this page is the map of the program.
+// Package node is one running member. docs/architecture.md follows a Put, file by file; this page has the layers, and the rules of a member.
 //
 // # The idea
 //
@@ -34,28 +34,6 @@
 //
 // No package imports a package of its own or a higher layer, except cli, which imports bench, net/etcd, which imports net/etcd/front, and node, which imports node/backuprun and node/roster. A
 // test in cli enforces the layers.
-//
-// # One Put, file by file
-//
-//	cli/put.go            parses, and calls the client library
-//	net/client            picks a member, and appends a frame to a stream (formats: net/wire)
-//	net/server            reads many frames at once: one kv.Proposal for all writes among them
-//	node/node.go          endpoint.Propose sends it to consensus; a full mailbox makes the stream wait
-//	actor/proposals.go    packs all waiting commands into one batch envelope (index), proposes it, tells the applier what to expect;
-//	                      a follower forwards the envelope to the leader instead
-//	actor/ready.go        raft's orders: Append to the log writer, and MsgApp to the peers in the same turn
-//	actor/logwriter.go    one group and one sync for all waiting orders (log), then the responses
-//	net/peer              carries frames; the follower's consensus and log writer do the same, and answer
-//	actor/consensus.go    Appended and a peer's MsgAppResp make a quorum: the commit index moves, Apply to the applier
-//	actor/applier.go      applies the envelope (index), publishes the View, then hands out the results
-//	net/server            each connection gets its results at once; its writer frames them
-//	net/client            wakes the caller
-//
-// A linearizable read goes through cli, net/client, net/server, actor/reads.go (one ReadIndex round for all waiting reads) and the
-// applier (until its index is applied). net/server answers it from the View. net/server answers a serializable read from the View at
-// once.
-//
-// etcd clients connect by TCP to net/etcd, which translates. From endpoint.Propose and ReadIndex on, their requests take the same way.
 //
 // # This package
 //

@@ -341,7 +341,7 @@ const placeAfter = 10
 // look compares the log's facts about this member with the real ones, and is the watch hub's clock.
 func (m *member) look() {
 	if m.status.Watches() > 0 {
-		m.actors.watches.Offer(actor.LookAtWatches{})
+		m.actors.watches.Offer(actor.WatchTick{})
 	}
 	m.giveBack()
 	m.announce()

@@ -39,10 +39,10 @@ var actorBugs = []mutant{
 		{"failover.suspect", `f.seconded = max(f.seconded-ticks, 0)`, `f.seconded = 1`},
 	}, []detector{direct("./actor", "TestLeaderIsSuspected")}},
 	{"count a suspicion of another term", []change{
-		{"failover.suspected", ` && m.Term == now.GetTerm()`, ``},
+		{"failover.recordSuspicion", ` && m.Term == now.GetTerm()`, ``},
 	}, []detector{direct("./actor", "TestLeaderIsNotSuspected")}},
 	{"count the suspicion of a member without a vote", []change{
-		{"failover.suspected", ` && slices.Contains(c.votersOfBoth(), by)`, ``},
+		{"failover.recordSuspicion", ` && slices.Contains(c.votersOfBoth(), by)`, ``},
 	}, []detector{direct("./actor", "TestLeaderIsNotSuspected")}},
 	{"keep a suspicion for ever", []change{
 		{"failover.suspect", `f.seconded = max(f.seconded-ticks, 0)`, ``},
@@ -57,16 +57,16 @@ var actorBugs = []mutant{
 		{"linkWatch.heartbeat", `apart < interval-1`, `false`},
 	}, []detector{direct("./actor", "TestLinkIsKnownUnderReads")}},
 	{"take appends for heartbeats", []change{
-		{"failover.heard", `if t == raftpb.MsgHeartbeat {`, `if saidByLeader(t) {`},
+		{"failover.recordLeaderMessage", `if t == raftpb.MsgHeartbeat {`, `if isLeaderMessage(t) {`},
 	}, []detector{direct("./actor", "TestAppendsAreNoHeartbeats")}},
 	{"tell the second silence of a leader late", []change{
-		{"failover.heard", `f.asked, f.died, f.seconded, f.tellIn = 0, raft.None, 0, 0`, `f.asked, f.died, f.seconded = 0, raft.None, 0`},
+		{"failover.recordLeaderMessage", `f.queriedAt, f.died, f.seconded, f.reportIn = 0, raft.None, 0, 0`, `f.queriedAt, f.died, f.seconded = 0, raft.None, 0`},
 	}, []detector{direct("./actor", "TestSuspicionsAreTold")}},
 	{"tell a suspicion to the incoming voters alone", []change{
-		{"failover.tell", `for _, id := range c.votersOfBoth() {`, `for _, id := range c.membership.confState.GetVoters() {`},
+		{"failover.reportSuspicion", `for _, id := range c.votersOfBoth() {`, `for _, id := range c.membership.confState.GetVoters() {`},
 	}, []detector{direct("./actor", "TestSuspicionsAreTold")}},
 	{"ask a leader's host in its first silence alone", []change{
-		{"failover.heard", `f.asked, f.died, f.seconded, f.tellIn = 0, raft.None, 0, 0`, `f.died, f.seconded, f.tellIn = raft.None, 0, 0`},
+		{"failover.recordLeaderMessage", `f.queriedAt, f.died, f.seconded, f.reportIn = 0, raft.None, 0, 0`, `f.died, f.seconded, f.reportIn = raft.None, 0, 0`},
 	}, []detector{direct("./actor", "TestLateLeaderIsAskedAgain")}},
 	{"suspect the leader while this member takes no part", []change{
 		{"failover.tick", `case c.suspension.active():`, `case c.suspension.active() && now.Lead == raft.None:`},
@@ -75,7 +75,7 @@ var actorBugs = []mutant{
 		{"failover.tick", `f.watched = leadership{}`, ``},
 	}, []detector{direct("./actor", "TestSuspendedMemberSuspectsNobody")}},
 	{"campaign before the turn when a leader is forgotten again", []change{
-		{"failover.forget", `f.tellIn, f.ticks, f.next = raft.None, 0, 0, 0, firstCampaign`, `f.tellIn, f.next = raft.None, 0, 0, firstCampaign`},
+		{"failover.forgetLeader", `f.reportIn, f.ticks, f.next = raft.None, 0, 0, 0, firstCampaign`, `f.reportIn, f.next = raft.None, 0, 0, firstCampaign`},
 	}, []detector{direct("./actor", "TestTurnsToCampaign")}},
 	{"campaign for a forgotten leader that was heard again", []change{
 		{"failover.tick", `f.forgotten = leadership{}`, ``},
@@ -84,10 +84,10 @@ var actorBugs = []mutant{
 		{"failover.campaignEarly", ` || f.ticks >= c.electionTicks()`, ``},
 	}, []detector{direct("./actor", "TestTurnsToCampaign")}},
 	{"order a member that is away to campaign", []change{
-		{"failover.succession", ` && c.connected[id]`, ``},
+		{"failover.orderSuccessor", ` && c.connected[id]`, ``},
 	}, []detector{direct("./actor", "TestDeafLeaderOrdersAnElection")}},
 	{"order an election though a later leader was heard", []change{
-		{"failover.succession", ` || now.GetTerm() != c.term`, ``},
+		{"failover.orderSuccessor", ` || now.GetTerm() != c.term`, ``},
 	}, []detector{direct("./actor", "TestDeafLeaderOrdersAnElection")}},
 	{"keep a turn at a start over a lost quorum", []change{
 		{"failover.campaignAtStart", `f.ticks, f.next = 0, 0`, ``},
@@ -99,16 +99,16 @@ var actorBugs = []mutant{
 		{"core.ticksMost", `return max(c.heartbeatTicks(), 2)`, `return 2`},
 	}, []detector{direct("./actor", "TestBusyLeaderBeats"), direct("./node", "TestBusyLeaderIsNotSuspected")}},
 	{"learn nothing of a mistaken suspicion", []change{
-		{"failover.mistook", `f.mistaken, f.mistakenFor =`, `_, _ =`},
+		{"failover.recordMistake", `f.mistaken, f.mistakenFor =`, `_, _ =`},
 	}, []detector{direct("./actor", "TestMistakeMakesPatient"), direct("./node", "TestPausedHostsKeepLeading")}},
 	{"tell of a suspicion once", []change{
 		{"failover.tick", `f.doubt < c.electionTicks()`, `false`},
 	}, []detector{direct("./actor", "TestSuspicionIsToldAgain")}},
 	{"judge the next leader by the link of the last one", []change{
-		{"failover.heard", `f.link, f.watched = linkWatch{}, now`, `f.watched = now`},
+		{"failover.recordLeaderMessage", `f.link, f.watched = linkWatch{}, now`, `f.watched = now`},
 	}, []detector{direct("./actor", "TestLinkBelongsToItsLeader")}},
 	{"count the time in which a member led as a late heartbeat", []change{
-		{"failover.heard", `leadership{c.soft.Lead, c.term}`, `leadership{c.soft.Lead, 0}`},
+		{"failover.recordLeaderMessage", `leadership{c.soft.Lead, c.term}`, `leadership{c.soft.Lead, 0}`},
 		{"failover.suspect", `leadership{now.Lead, now.GetTerm()}`, `leadership{now.Lead, 0}`},
 	}, []detector{direct("./actor", "TestLinkBelongsToItsLeader")}},
 	{"believe another leader of the term in which the leader was forgotten", []change{
@@ -125,15 +125,15 @@ var actorBugs = []mutant{
 	}, []detector{direct("./actor", "TestStartCampaignsWhenConnected")}},
 	// Package actor.
 	{"send MsgVote at once", []change{
-		{"Consensus.ready", `case raftpb.MsgVote:`, `case raftpb.MsgVote: c.send(m)`},
-		{"Consensus.ready", `m.Responses = append(m.Responses, ofType(rd.Messages, raftpb.MsgVote)...)`, ``},
+		{"Consensus.carryOut", `case raftpb.MsgVote:`, `case raftpb.MsgVote: c.send(m)`},
+		{"Consensus.carryOut", `m.Responses = append(m.Responses, ofType(rd.Messages, raftpb.MsgVote)...)`, ``},
 	}, []detector{direct("./node", "TestStories/all_differ"), campaign}},
 	{"read before an entry of the term", []change{
-		{"core.readable", `return c.handedTerm == c.term`, `return true`},
-		{"Consensus.receive", `if c.soft.RaftState == raft.StateLeader && c.handedTerm != c.term {`, `if false {`},
+		{"core.readable", `return c.applyingTerm == c.term`, `return true`},
+		{"Consensus.receive", `if c.soft.RaftState == raft.StateLeader && c.applyingTerm != c.term {`, `if false {`},
 	}, []detector{direct("./node", "TestStories/single_voter_reads"), campaign}},
 	{"count self before own sync", []change{
-		{"Consensus.orderAppend", `c.own.hardStates.given(c.now.Now)`, `c.own.hardStates.given(c.now.Now); defer func() { for _, r := range m.GetResponses() { if r.GetTo() == c.Member && r.GetType() == raftpb.MsgAppResp { c.step(r) } } }()`},
+		{"Consensus.orderAppend", `c.own.hardStates.recordOrder(c.now.Now)`, `c.own.hardStates.recordOrder(c.now.Now); defer func() { for _, r := range m.GetResponses() { if r.GetTo() == c.Member && r.GetType() == raftpb.MsgAppResp { c.step(r) } } }()`},
 	}, []detector{direct("./node", "TestStories/all_differ"), campaign}},
 	{"vote before HardState is durable", []change{
 		{"LogWriter.append", `len(m.GetResponses()) > 0 && w.Log.Unsynced())`, `len(m.GetResponses()) > 0 && w.Log.Pending() > 0)`},
@@ -148,10 +148,10 @@ var actorBugs = []mutant{
 		{"proposals.refuseForSpace", `if !command.Named {`, `if true {`},
 	}, []detector{direct("./actor", "TestFullClusterKnowsWhatItMade")}},
 	{"publish the View behind the answers", []change{
-		{"Applier.Handle", `if a.changed { a.publish(a.state.View()); a.changed = false }; a.letReadsGo(); if a.followed { a.followed = false; a.Status.Observer.Stages.applied(began) }; a.done.handOut()`, `a.letReadsGo(); if a.followed { a.followed = false; a.Status.Observer.Stages.applied(began) }; a.done.handOut(); if a.changed { a.publish(a.state.View()); a.changed = false }`},
+		{"Applier.Handle", `if a.changed { a.publish(a.state.View()); a.changed = false }; a.releaseReads(); if a.followed { a.followed = false; a.Status.Observer.Stages.applied(began) }; a.done.deliver()`, `a.releaseReads(); if a.followed { a.followed = false; a.Status.Observer.Stages.applied(began) }; a.done.deliver(); if a.changed { a.publish(a.state.View()); a.changed = false }`},
 	}, []detector{direct("./actor", "TestViewBeforeAnswers"), campaign}},
 	{"take a forward of an earlier term", []change{
-		{"accepted.take", `status.RaftState != raft.StateLeader || status.GetTerm() != f.Term || c.term != f.Term {`, `status.RaftState != raft.StateLeader {`},
+		{"acceptedBatches.receive", `status.RaftState != raft.StateLeader || status.GetTerm() != f.Term || c.term != f.Term {`, `status.RaftState != raft.StateLeader {`},
 	}, []detector{direct("./actor", "TestForwardOfAnEarlierTermIsVoid"), campaign}},
 	{"admit a short log", []change{
 		{"Admission.Admit", `if err := a.checkEnd(from, its); err != nil { return err }`, ``},
@@ -166,26 +166,26 @@ var actorBugs = []mutant{
 		{"neededFrom", `return max(p.PendingSnapshot, base)`, `return ^uint64(0) - 0*base`},
 	}, []detector{direct("./actor", "TestLogIsKeptForFollowers"), campaign}},
 	{"count an earlier process's batch as seen", []change{
-		{"Consensus.seeForwarded", `&& envelope.Incarnation == c.Incarnation {`, `{`},
+		{"Consensus.dropForwardsInLog", `&& envelope.Incarnation == c.Incarnation {`, `{`},
 	}, []detector{direct("./actor", "TestForwardsOfAnEarlierProcessAreNotSeen"), campaign}},
 	{"tell the durable end before the sync", []change{
-		{"LogWriter.work", `w.Yield()`, `w.Yield(); if n := len(r.entries); n > 0 { s := w.Log.Stats(); s.Index, s.Term = r.entries[n-1].GetIndex(), r.entries[n-1].GetTerm(); w.Status.publishDurable(s) }`},
+		{"LogWriter.writeGroup", `w.Yield()`, `w.Yield(); if n := len(r.entries); n > 0 { s := w.Log.Stats(); s.Index, s.Term = r.entries[n-1].GetIndex(), r.entries[n-1].GetTerm(); w.Status.publishDurable(s) }`},
 	}, []detector{direct("./actor", "TestDurableEndIsToldBehindTheSync"), campaign}},
 	{"send acknowledgements before the sync", []change{
-		{"LogWriter.work", `if needSync {`, `if needSync { for _, m := range r.responses { if m.GetTo() != w.Member { sendRaftMessage(w.Peers, m, 0, false) } }`},
+		{"LogWriter.writeGroup", `if needSync {`, `if needSync { for _, m := range r.responses { if m.GetTo() != w.Member { sendRaftMessage(w.Peers, m, 0, false) } }`},
 	}, []detector{campaign}},
 	{"revoke a lease without a round", []change{
-		{"leaseClock.expires", `if l.deadline <= k.proven {`, `if true {`},
+		{"leaseClock.expire", `if l.deadline <= k.proven {`, `if true {`},
 	}, []detector{direct("./actor", "TestLeaseIsRevokedOrRenewed")}},
 	{"renew a lease that is being revoked", []change{
 		{"leaseClock.answer", `case l.revoking || l.deadline <= ask.at:`, `case l.deadline <= ask.at-1<<60:`},
-		{"leaseClock.answerNoted", `if len(l.asks) == 0 || l.revoking || l.deadline <= now {`, `if len(l.asks) == 0 {`},
+		{"leaseClock.answerCheckpointed", `if len(l.asks) == 0 || l.revoking || l.deadline <= now {`, `if len(l.asks) == 0 {`},
 	}, []detector{direct("./actor", "TestLeaseIsRevokedOrRenewed")}},
 	{"renew a lease of which the log says that less is left", []change{
-		{"leaseClock.answerNoted", `if l.unnoted() {`, `if l.unnoted() && l.gone {`},
+		{"leaseClock.answerCheckpointed", `if l.lacksFullCheckpoint() {`, `if l.lacksFullCheckpoint() && l.revoked {`},
 	}, []detector{direct("./actor", "TestLeaseNotes")}},
 	{"answer a keep-alive before a quorum has", []change{
-		{"leases.takeAsks", `l.clock.asked = append(l.clock.asked, clockAsk{LeaseAsk: ask, from: from, at: l.clock.time(c.now.Now)})`, `l.clock.answer(clockAsk{LeaseAsk: ask, from: from, at: l.clock.time(c.now.Now)}, l.clock.time(c.now.Now), 0)`},
+		{"leases.takeAsks", `l.clock.unproven = append(l.clock.unproven, clockAsk{LeaseAsk: ask, from: from, at: l.clock.time(c.now.Now)})`, `l.clock.answer(clockAsk{LeaseAsk: ask, from: from, at: l.clock.time(c.now.Now)}, l.clock.time(c.now.Now), 0)`},
 	}, []detector{direct("./actor", "TestKeepAliveWaitsForAQuorum")}},
 	{"vote for a removed member", []change{
 		{"Consensus.receive", `if c.membership.records.Removed(r.From) {`, `if false {`},
@@ -206,7 +206,7 @@ var actorBugs = []mutant{
 		{"Stages.order", `v.Incarnation == incarnation && v.First == s.first`, `v.Incarnation == incarnation`},
 	}, []detector{direct("./actor", "TestStages.*")}},
 	{"drop a snapshot that came in another term", []change{
-		{"core.sayNow", `now.GetTerm() > m.GetTerm() {`, `false {`},
+		{"core.inPresentTerm", `now.GetTerm() > m.GetTerm() {`, `false {`},
 	}, []detector{direct("./actor", "TestSnapshotOfAnEarlierTerm")}},
 	{"take a leader's claims from every member", []change{
 		{"Consensus.receive", `!c.elections.believes(&c.core, r.From, r.Message) || `, ``},
@@ -230,17 +230,17 @@ var actorBugs = []mutant{
 		{"Consensus.newTermOrLeader", `c.forwards.reset()`, ``},
 	}, []detector{direct("./actor", "TestForwardsAreVoidInAnotherTerm")}},
 	{"let reads go an entry early", []change{
-		{"Applier.letReadsGo", `if r.Index > applied {`, `if r.Index > applied+1 {`},
+		{"Applier.releaseReads", `if r.Index > applied {`, `if r.Index > applied+1 {`},
 	}, []detector{direct("./actor", "TestReadWaitsForItsEntry")}},
 	{"remember the vote before the newest", []change{
-		{"hardStates.hold", `Term: m.GetTerm(), Vote: m.GetVote(),`, `Term: m.GetTerm(), Vote: h.ordered.Vote,`},
+		{"hardStates.absorb", `Term: m.GetTerm(), Vote: m.GetVote(),`, `Term: m.GetTerm(), Vote: h.ordered.Vote,`},
 	}, []detector{direct("./actor", "TestHardStatesRide")}},
 	{"admit a leader that was rolled back", []change{
 		{"Admission.checkEnd", `its.HardTerm <= end.term && its.Last < end.durable`, `its.HardTerm < end.term && its.Last < end.durable`},
-		{"Admission.checkEnd", `max(a.Status.minMatch(from), end.kept, known.Owed)`, `max(a.Status.minMatch(from), known.Owed)`},
+		{"Admission.checkEnd", `max(a.Status.minMatch(from), end.committed, known.Owed)`, `max(a.Status.minMatch(from), known.Owed)`},
 	}, []detector{direct("./node", "TestStories")}},
 	{"tell of entries that are not on the disk", []change{
-		{"Consensus.send", `c.elections.positions.told(m)`, `max(c.elections.positions.told(m), c.last)`},
+		{"Consensus.send", `c.elections.positions.toSend(m)`, `max(c.elections.positions.toSend(m), c.last)`},
 	}, []detector{direct("./actor", "TestLeaderTellsWhatIsDurable")}},
 	{"take a cut log for a longer one", []change{
 		{"leaderPositions.synced", `l.durable = m.Entries[n-1].GetIndex()`, `l.durable = max(l.durable, m.Entries[n-1].GetIndex())`},
@@ -258,13 +258,13 @@ var actorBugs = []mutant{
 		{"membership.tend", `if len(m.confState.GetVoters()) == 1 {`, `if len(m.confState.GetVoters()) == 0 {`},
 	}, []detector{direct("./actor", "TestReplacementOfTheOnlyVoter")}},
 	{"let a quorum of empty logs take part beside one that has the data", []change{
-		{"suspension.heardAccused", `if alike && c.last > foundingIndex {`, `if alike {`},
+		{"suspension.receiveAccusation", `if alike && c.last > foundingIndex {`, `if alike {`},
 	}, []detector{direct("./actor", "TestAccusedWithoutLogIsHeldBack")}},
 	{"leave writes waiting across an installed snapshot", []change{
 		{"Applier.restore", `a.pending.abandon(&a.done)`, ``},
 	}, []detector{direct("./actor", "TestWritesBeneathASnapshotMayHaveHappened")}},
 	{"revoke a lease that was renewed while it waited", []change{
-		{"leaseClock.toRevoke", `case l.gone: case l.deadline > now: k.due.add(l, l.next(t))`, `case l.gone:`},
+		{"leaseClock.toRevoke", `case l.revoked: case l.deadline > now: k.due.add(l, l.next(t))`, `case l.revoked:`},
 	}, []detector{direct("./actor", "TestRevocationsThatAreNotProposed")}},
 	{"found a cluster with half of its founders", []change{
 		{"newFounding", `return founding{unmet: without(c.ConfState.GetVoters(), c.Member)}`, `return founding{}`},

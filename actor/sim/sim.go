@@ -257,8 +257,8 @@ func (l *Life) Call(f func()) {
 	l.caller.wake()
 }
 
-// Hold implements actor.Driver.
-func (l *Life) Hold() func(deliver func()) { return l.sim.Post }
+// Delay implements actor.Driver.
+func (l *Life) Delay() func(deliver func()) { return l.sim.Post }
 
 // Drive implements actor.Driver.
 func (l *Life) Drive(driven actor.Actor) {

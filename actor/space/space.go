@@ -168,19 +168,19 @@ func (d Disk) Holds(l *limits.Tunable, cold int64) (ease, now int64) {
 		memory = max(d.Memory/limits.StateOfMemory+cold, 1)
 	}
 	waiting := func(live int64) int64 { return live + live/limits.BaseOfLive } // of a disk that has nothing to spare
-	if room := d.room(l, d.Size); room > 0 {
-		live := min(d.Live, room/2*limits.BaseOfLive/(limits.BaseOfLive+1))
-		ease = min(memory, room/2-waiting(live)+live)
+	if bytes := d.stateSpace(l, d.Size); bytes > 0 {
+		live := min(d.Live, bytes/2*limits.BaseOfLive/(limits.BaseOfLive+1))
+		ease = min(memory, bytes/2-waiting(live)+live)
 	}
-	if room := d.room(l, d.Capacity); room > 0 {
-		live := min(d.Live, room/(2*limits.BaseOfLive+1)*limits.BaseOfLive)
-		now = min(memory, room-waiting(live))
+	if bytes := d.stateSpace(l, d.Capacity); bytes > 0 {
+		live := min(d.Live, bytes/(2*limits.BaseOfLive+1)*limits.BaseOfLive)
+		now = min(memory, bytes-waiting(live))
 	}
 	return coarse(ease), coarse(now)
 }
 
-// room returns the space of a disk of that capacity for the state; 0 is not known.
-func (d Disk) room(l *limits.Tunable, capacity int64) int64 {
+// stateSpace returns the space of a disk of that capacity for the state; 0 is not known.
+func (d Disk) stateSpace(l *limits.Tunable, capacity int64) int64 {
 	if capacity == 0 {
 		return 0
 	}
@@ -267,8 +267,8 @@ func (d Disk) logLeaves() int64 { return (limits.SpareSegments + 1) * d.SegmentB
 // current segment and the spares are full.
 func (d Disk) LogReserve() int64 { return d.SnapshotNeeds() + d.logLeaves() }
 
-// SnapshotNeeds returns how much of the free space the next snapshot takes, with all pending log entries. A newer base is not counted: it is
-// written only where there is space, and the snapshot lists the older one meanwhile.
+// SnapshotNeeds returns how much of the free space the next snapshot takes, with all pending log entries. A newer base is not counted: it
+// is written only where there is space, and the snapshot lists the older one meanwhile.
 func (d Disk) SnapshotNeeds() int64 { return max(d.Next+d.Unapplied-d.NextHas, 0) }
 
 // Wants returns the free space that the state may still need as it is: the high mark, and a newer base.
