@@ -188,7 +188,7 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 	}
 	c.publish()
 	if len(c.proposals.refused.Requests) > 0 {
-		c.Applier.PostAndYield(c.proposals.refused)
+		c.Applier.postAndYield(c.proposals.refused)
 		c.proposals.refused = RefusedWrites{}
 	}
 	c.Inbox.Hold(c.proposals.bytes)
@@ -548,7 +548,7 @@ func (c *Consensus) tellLeases() {
 // leasesTold answers clients, at once or when the state has what they ask for.
 func (c *Consensus) leasesTold(m peerframe.LeaseTimes) {
 	if ready := c.leases.told(m); len(ready.Requests) > 0 {
-		c.Applier.PostAndYield(ready)
+		c.Applier.postAndYield(ready)
 	}
 }
 

@@ -84,8 +84,8 @@ func (id Identity) check() error {
 	}
 }
 
-// ParseIdentity reads an identity's URI.
-func ParseIdentity(uri string) (Identity, error) {
+// parseIdentity reads an identity's URI.
+func parseIdentity(uri string) (Identity, error) {
 	rest, ok := strings.CutPrefix(uri, scheme+"://")
 	if !ok {
 		return Identity{}, fmt.Errorf("%q is not an identity: it does not begin with qkv://", uri)
@@ -125,7 +125,7 @@ func IdentityOf(certificate *x509.Certificate) (Identity, error) {
 	case 0:
 		return Identity{}, fmt.Errorf("the certificate of %q holds no qkv:// identity: it was not made by `qkv cert`, or for something else", certificate.Subject)
 	case 1:
-		return ParseIdentity(found[0])
+		return parseIdentity(found[0])
 	default:
 		return Identity{}, fmt.Errorf("the certificate of %q holds %d qkv:// identities, but may hold only one", certificate.Subject, len(found))
 	}

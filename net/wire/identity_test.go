@@ -16,7 +16,7 @@ func TestParseIdentity(t *testing.T) {
 		"qkv://" + label + "/member/" + name, "qkv://0/client/a.b_c-d+e", "qkv://local/member/..", "qkv://local/member/.n1", "qkv://local/member/n1-",
 		"qkv://local/member/a%2Fb", "qkv://local/member/m%C3%BCnchen", "qkv://local/member/n%20%25%2520%3D%2C%7E",
 	} {
-		id, err := ParseIdentity(good)
+		id, err := parseIdentity(good)
 		if err != nil || id.String() != good || id.url().String() != good {
 			t.Errorf("%s: %v, %v", good, id, err)
 		}
@@ -30,7 +30,7 @@ func TestParseIdentity(t *testing.T) {
 		"qkv://local/member/n 1", "qkv://local/member/n\x00", "qkv://local/member/ñ", "qkv://lo_cal/member/n1", " qkv://local/member/n1",
 		"qkv://" + label + "a/member/n1", "qkv://local/member/" + name + "a",
 	} {
-		if id, err := ParseIdentity(bad); err == nil {
+		if id, err := parseIdentity(bad); err == nil {
 			t.Errorf("%q was read as %v", bad, id)
 		}
 	}
@@ -67,7 +67,7 @@ func TestIdentityOf(t *testing.T) {
 func FuzzParseIdentity(f *testing.F) {
 	f.Add("qkv://local/member/n1")
 	f.Fuzz(func(t *testing.T, s string) {
-		id, err := ParseIdentity(s)
+		id, err := parseIdentity(s)
 		if err != nil {
 			return
 		}

@@ -90,8 +90,8 @@ func checksumOf(seed [secretSeed]byte) []byte {
 	return sum[:secretSum]
 }
 
-// ParseSecret reads the text of a secret. Its errors contain no part of the text.
-func ParseSecret(text string) (ClusterSecret, error) {
+// parseSecret reads the text of a secret. Its errors contain no part of the text.
+func parseSecret(text string) (ClusterSecret, error) {
 	whole := len(secretPrefix) + secretEncoding.EncodedLen(secretSeed+secretSum)
 	body, ok := strings.CutPrefix(text, secretPrefix)
 	switch {
@@ -122,7 +122,7 @@ func ParseSecrets(text string) ([]ClusterSecret, error) {
 	}
 	var all []ClusterSecret
 	for i, word := range words {
-		s, err := ParseSecret(word)
+		s, err := parseSecret(word)
 		if err != nil && len(words) > 1 {
 			err = fmt.Errorf("secret %d of %d: %w", i+1, len(words), err)
 		}

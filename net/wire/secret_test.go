@@ -59,7 +59,7 @@ func TestSecretGolden(t *testing.T) {
 
 func TestSecretText(t *testing.T) {
 	text := secretOf(t, 9).Reveal()
-	parsed, err := ParseSecret(text)
+	parsed, err := parseSecret(text)
 	if err != nil || parsed.seed() != secretOf(t, 9).seed() {
 		t.Fatalf("%v", err)
 	}
@@ -70,7 +70,7 @@ func TestSecretText(t *testing.T) {
 			with = 'b'
 		}
 		for _, wrong := range []string{text[:i] + string(with) + text[i+1:], text[:i] + text[i+1:], text[:i]} {
-			if _, err := ParseSecret(wrong); err == nil || i > len(secretPrefix)+8 && strings.Contains(err.Error(), wrong[i-8:i]) {
+			if _, err := parseSecret(wrong); err == nil || i > len(secretPrefix)+8 && strings.Contains(err.Error(), wrong[i-8:i]) {
 				t.Fatalf("%s: %v", wrong, err)
 			}
 		}
@@ -155,7 +155,7 @@ func TestClusterSecretIsNotPrinted(t *testing.T) {
 		must(t, err)
 		said.Write(text)
 	}
-	_, err := ParseSecret(s.Reveal()[:60])
+	_, err := parseSecret(s.Reveal()[:60])
 	fmt.Fprint(&said, err)
 	for _, part := range []string{"abcdefgh", "mfrggzdf", s.Reveal()[20:30], "6162636465", "97 98 99", "0x61, 0x62"} {
 		if strings.Contains(strings.ToLower(said.String()), part) {
@@ -311,7 +311,7 @@ func TestSecretMemberRenews(t *testing.T) {
 	first := c.Certificate()
 	for range 20 { // years
 		now = now.Add(leafLifetime / 2)
-		must(t, c.Refresh())
+		must(t, c.refresh())
 		if c.NotAfter().Before(now.Add(leafLifetime-time.Minute)) || c.Problem() != "" {
 			t.Fatalf("at %v the certificate ends at %v: %s", now, c.NotAfter(), c.Problem())
 		}

@@ -355,7 +355,7 @@ func AccountOf(ctx context.Context) *Account {
 	if !ok {
 		return nil
 	}
-	if a, ok := p.AuthInfo.(AuthInfo); ok {
+	if a, ok := p.AuthInfo.(authInfo); ok {
 		return a.account
 	}
 	return nil
@@ -377,8 +377,8 @@ func (s *Account) Name() string {
 	return cmp.Or(s.user, s.pacing.client)
 }
 
-// AuthInfo is a peer's identity, with the connection's account.
-type AuthInfo struct {
+// authInfo is a peer's identity, with the connection's account.
+type authInfo struct {
 	credentials.AuthInfo
 	account *Account
 }
@@ -389,7 +389,7 @@ func Secure(ctx context.Context) bool {
 	if !ok {
 		return false
 	}
-	a, _ := p.AuthInfo.(AuthInfo)
+	a, _ := p.AuthInfo.(authInfo)
 	_, secure := a.AuthInfo.(credentials.TLSInfo)
 	return secure
 }

@@ -389,12 +389,12 @@ func (p *Port) hand(c *conn, full bool) error {
 	p.refused.serve(c.client, 1)
 	c.account.Store(own)
 	if !h2 {
-		return p.http.give(told{Conn: over, auth: AuthInfo{auth, own}, account: own})
+		return p.http.give(told{Conn: over, auth: authInfo{auth, own}, account: own})
 	}
 	if !p.config.BeginGRPC() {
 		return net.ErrClosed
 	}
-	return p.grpc.give(told{Conn: over, auth: AuthInfo{auth, own}, account: own, grpc: true})
+	return p.grpc.give(told{Conn: over, auth: authInfo{auth, own}, account: own, grpc: true})
 }
 
 // handshake runs the TLS handshake. It holds a slot of the semaphore while this side computes, and none while it waits for the other side:
