@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"qkv/cli/form"
 	"qkv/net/client"
 )
 
@@ -278,27 +278,12 @@ func (h *holder) pass(s os.Signal) {
 
 // writeHolder prints the holder of a name: its key, its value unless that is nil, its token and its lease.
 func writeHolder(c *cli.Context, key, value []byte, token int64, lease string) error {
-	w, d := c.App.Writer, document{textField("key", key)}
+	d, text := form.Document{form.TextField("key", key)}, string(key)+"\n"
 	if value != nil {
-		d = append(d, textField("value", value))
+		d, text = append(d, form.TextField("value", value)), text+string(value)+"\n"
 	}
-	d = append(d, field{"token", token}, field{"lease", lease})
-	switch c.String("write-out") {
-	case formatJSON:
-		return writeJSON(w, d)
-	case formatFields:
-		writeFields(w, d.fields())
-	case formatTable:
-		t := table{head: []string{"KEY", "VALUE", "TOKEN", "LEASE"}}
-		t.add(printable(key, len(key)), printable(value, tableValueMost), token, lease)
-		t.write(w)
-	default:
-		text := append(bytes.Clone(key), '\n')
-		if value != nil {
-			text = append(append(text, value...), '\n')
-		}
-		_, err := w.Write(text)
-		return err
-	}
-	return nil
+	d = append(d, form.Field{"token", token}, form.Field{"lease", lease})
+	t := &form.Rows{Columns: []string{"KEY", "VALUE", "TOKEN", "LEASE"}}
+	t.Add(printable(key, len(key)), printable(value, tableValueMost), token, lease)
+	return writeAnswer(c, form.Answer{Document: d, Table: t, Text: text})
 }
