@@ -192,19 +192,25 @@ func roleList(ctx context.Context, c *cli.Context, s *client.Client) error {
 }
 
 func writeRoles(c *cli.Context, roles []kv.UserRole) error {
-	all, t, text := []form.Document{}, &form.Rows{Columns: []string{"ROLE", "KEYS", "PERMITTED"}}, ""
+	all, text := []form.Document{}, ""
 	for i := range roles {
-		r := &roles[i]
-		all = append(all, roleDocument(r))
-		text += roleText(r)
-		for _, p := range permissionsOf(r) {
-			t.Add(tableName(r.Name), p.words, p.access)
+		all, text = append(all, roleDocument(&roles[i])), text+roleText(&roles[i])
+	}
+	return writeAnswer(c, form.Answer{Document: form.Document{{"roles", all}}, List: all, Table: roleRows(roles...), Text: text})
+}
+
+func roleRows(roles ...kv.UserRole) *form.Rows {
+	t := &form.Rows{Columns: []string{"ROLE", "KEYS", "PERMITTED"}}
+	for i := range roles {
+		name, all := tableName(roles[i].Name), permissionsOf(&roles[i])
+		for _, p := range all {
+			t.Add(name, p.words, p.access)
 		}
-		if len(r.Permissions) == 0 {
-			t.Add(tableName(r.Name), "-", "-")
+		if len(all) == 0 {
+			t.Add(name, "-", "-")
 		}
 	}
-	return writeAnswer(c, form.Answer{Document: form.Document{{"roles", all}}, List: all, Table: t, Text: text})
+	return t
 }
 
 // permission is a permission as it is printed. In JSON, one of prefix, key and from names its keys, and base64 says that they are not UTF-8.
@@ -290,8 +296,5 @@ func printRole(ctx context.Context, c *cli.Context, s *client.Client, name, verb
 	if verb != "" {
 		text = "role " + nameText(name) + " " + verb + "\n" + text
 	}
-	if c.String("write-out") == form.Table {
-		return writeRoles(c, []kv.UserRole{r})
-	}
-	return writeOne(c, text, roleDocument(&r))
+	return writeAnswer(c, form.Answer{Document: roleDocument(&r), Table: roleRows(r), Text: text})
 }
