@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"qkv/cli/form"
+	"qkv/cli/local"
 	"qkv/net/client"
 )
 
@@ -174,7 +175,7 @@ func holdWhile(ctx context.Context, c *cli.Context, s *client.LockSession, m *cl
 		fmt.Sprintf("ETCD_LOCK_KEY=%s", m.Key()), fmt.Sprintf("ETCD_LOCK_REV=%d", m.Token()))
 	f, ok := c.App.Reader.(*os.File)
 	h.onTerminal = ok && term.IsTerminal(int(f.Fd()))
-	if err := startChild(h.command, !h.onTerminal); err != nil {
+	if err := local.StartChild(h.command, !h.onTerminal); err != nil {
 		return fmt.Errorf("run the command: %w", err)
 	}
 	go func() { h.ended <- h.command.Wait() }()
@@ -264,15 +265,15 @@ func (h *holder) wait(ctx context.Context) error {
 
 func (h *holder) tell() {
 	h.told = true
-	signalChild(h.command, syscall.SIGTERM)
+	local.SignalChild(h.command, syscall.SIGTERM)
 }
 
-func (h *holder) kill() { signalChild(h.command, syscall.SIGKILL) }
+func (h *holder) kill() { local.SignalChild(h.command, syscall.SIGKILL) }
 
 // pass forwards a signal. Ctrl-C of a terminal has already reached a command there.
 func (h *holder) pass(s os.Signal) {
 	if number, ok := s.(syscall.Signal); ok && (!h.onTerminal || number != syscall.SIGINT) {
-		signalChild(h.command, number)
+		local.SignalChild(h.command, number)
 	}
 }
 

@@ -19,6 +19,9 @@ const (
 	tib = 1 << 40
 )
 
+// withNewer returns the space while a newer base is written.
+func (n Needs) withNewer() int64 { return n.AtRest() + n.Waiting + n.Newer }
+
 // What the files of a member take at rest, while a newer base is written, and at most with the space that stays free, rounded up.
 func TestNeeds(t *testing.T) {
 	l := limits.Defaults()

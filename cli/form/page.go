@@ -10,8 +10,8 @@ import (
 // Lines of text are as wide as the terminal, within bounds; 80 columns without a terminal.
 const (
 	usualWidth = 80
-	leastWidth = 50
-	mostWidth  = 110
+	narrowest  = 50
+	widest     = 110
 )
 
 // Page is text for people.
@@ -28,7 +28,7 @@ func PageOn(w io.Writer) Page {
 		p.Columns = terminal.Columns()
 	}
 	if p.Columns > 0 {
-		p.Width = min(max(p.Columns, leastWidth), mostWidth)
+		p.Width = min(max(p.Columns, narrowest), widest)
 	}
 	return p
 }
