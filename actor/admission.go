@@ -132,14 +132,14 @@ func (a *Admission) Bars(from uint64, its *peerframe.MemberIdentity) error {
 	return nil
 }
 
-// established tells whether this founder takes part with the folders that it knows.
-func (a *Admission) established() bool { _, ok := a.known[a.Self]; return ok }
+// establishedLocked tells whether this founder takes part with the folders that it knows.
+func (a *Admission) establishedLocked() bool { _, ok := a.known[a.Self]; return ok }
 
-// Established is for consensus at a start.
-func (a *Admission) Established() bool {
+// established is for consensus at a start.
+func (a *Admission) established() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.established()
+	return a.establishedLocked()
 }
 
 // Folders returns the members' data folders as this member knows them, for a request for a vote and an append to a founder.
@@ -168,14 +168,14 @@ func (a *Admission) Agree(folders []peerframe.Bound, data, establishes bool) err
 		if b.Member == a.Self {
 			known.Folder, ok, kept, own = a.Folder, true, true, true
 		}
-		if ok && known.Folder != b.Folder && (kept || !data || a.established()) {
+		if ok && known.Folder != b.Folder && (kept || !data || a.establishedLocked()) {
 			return fmt.Errorf("two data folders belong to %s, %x and %x: two hosts run under its name", a.Status.NameOf(b.Member), known.Folder[:4], b.Folder[:4])
 		}
 	}
 	if !establishes || len(a.Founders) == 0 {
 		return nil
 	}
-	if !a.established() {
+	if !a.establishedLocked() {
 		if !own {
 			return errors.New("the folder of this founder is missing in the message")
 		}
@@ -199,7 +199,7 @@ func (a *Admission) Admit(from uint64, its peerframe.MemberIdentity) error {
 		if why := compare(known, &its); why != "" {
 			return a.forgot(from, why)
 		}
-	} else if a.established() && slices.Contains(a.Founders, from) {
+	} else if a.establishedLocked() && slices.Contains(a.Founders, from) {
 		if _, asked := a.lateFolders[from]; !asked {
 			a.lateFolders[from] = its.Folder
 		}

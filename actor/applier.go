@@ -131,7 +131,7 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 	a.done.deliver()
 	a.count(began)
 	for _, r := range a.reports {
-		a.Consensus.PostAndYield(r)
+		a.Consensus.postAndYield(r)
 	}
 	clear(a.reports)
 	a.reports = a.reports[:0]

@@ -88,14 +88,14 @@ func TestFoundersAgreeOnFolders(t *testing.T) {
 	if err := f.Agree(folders(11, 2, 3), true, true); err == nil {
 		t.Error("a leader knows another folder of this member")
 	}
-	if f.Established() {
+	if f.established() {
 		t.Error("a contradiction has established it")
 	}
-	if err := f.Agree(folders(1, 2, 3), false, true); err != nil || !f.Established() {
-		t.Fatalf("all have met the same: %v, it is established: %v", err, f.Established())
+	if err := f.Agree(folders(1, 2, 3), false, true); err != nil || !f.established() {
+		t.Fatalf("all have met the same: %v, it is established: %v", err, f.established())
 	}
 	f.start(t)
-	if err := f.Agree(folders(1, 2, 33), true, true); err == nil || !f.Established() {
+	if err := f.Agree(folders(1, 2, 33), true, true); err == nil || !f.established() {
 		t.Errorf("after a restart a leader has another founder 3: %v", err)
 	}
 
@@ -107,7 +107,7 @@ func TestFoundersAgreeOnFolders(t *testing.T) {
 	if err := late.Bars(3, its); err != nil {
 		t.Error(err)
 	}
-	if err := late.Agree(folders(1, 2, 3), true, false); err != nil || late.Established() {
+	if err := late.Agree(folders(1, 2, 3), true, false); err != nil || late.established() {
 		t.Errorf("a pre-vote has established it: %v", err)
 	}
 	late.full = errors.New("full")
@@ -229,8 +229,8 @@ func TestAppendAfterASnapshotEstablishes(t *testing.T) {
 		m := from(2, raftpb.MsgApp, 7, func(m *raftpb.Message) { m.Index, m.LogTerm = u(index), u(7) })
 		m.Message = peerframe.Raft{Message: m.Message.(peerframe.Raft).Message, Folders: folders(1, 2, 3)}
 		c.turn(m)
-		if c.Admission.Established() != carries {
-			t.Errorf("after an append behind entry %d: it is established: %v", index, c.Admission.Established())
+		if c.Admission.established() != carries {
+			t.Errorf("after an append behind entry %d: it is established: %v", index, c.Admission.established())
 		}
 	}
 }
@@ -238,8 +238,8 @@ func TestAppendAfterASnapshotEstablishes(t *testing.T) {
 // Restored founders 1 and 2 have a leader before founder 3 has started. They refuse it until the log binds the first folder that asks.
 func TestRestoredFounderComesLate(t *testing.T) {
 	f := newFounder(t)
-	if err := errors.Join(f.meets(2, 2), f.Agree(folders(1, 2), true, true)); err != nil || !f.Established() {
-		t.Fatalf("%v, it is established: %v", err, f.Established())
+	if err := errors.Join(f.meets(2, 2), f.Agree(folders(1, 2), true, true)); err != nil || !f.established() {
+		t.Fatalf("%v, it is established: %v", err, f.established())
 	}
 	if claimed := [2][16]byte{f.Claims(2), f.Claims(3)}; claimed != [2][16]byte{folderOf(2), {}} {
 		t.Errorf("before founder 3 has asked: %x", claimed)

@@ -180,7 +180,7 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 	}
 	c.publish()
 	if len(c.proposals.refused.Requests) > 0 {
-		c.Applier.PostAndYield(c.proposals.refused)
+		c.Applier.postAndYield(c.proposals.refused)
 		c.proposals.refused = RefusedWrites{}
 	}
 	c.Inbox.SetBacklog(c.proposals.bytes)
@@ -541,7 +541,7 @@ func (c *Consensus) sendLeaseTimes() {
 // receiveLeaseTimes answers clients, at once or when the state has what they ask for.
 func (c *Consensus) receiveLeaseTimes(m peerframe.LeaseTimes) {
 	if ready := c.leases.answered(m); len(ready.Requests) > 0 {
-		c.Applier.PostAndYield(ready)
+		c.Applier.postAndYield(ready)
 	}
 }
 

@@ -124,7 +124,7 @@ func (s *Snapshotter) outrun() bool {
 // fixed part of the step, because the log must be freed before its space is full. In that part the log's next group gets its turn: the
 // disk has just finished a group, and its responses must go to the other members and back.
 func (s *Snapshotter) Rest(took time.Duration) time.Duration {
-	s.Status.DiskGoesOn(s.now + took)
+	s.Status.diskGoesOn(s.now + took)
 	haste := s.outrun()
 	s.pieceBytes = pieceAfter(took, s.pieceBytes, haste)
 	switch {

@@ -38,7 +38,7 @@
 // must not be lost or reordered is a message. Only two values are both, the View and the end of the synced log: they are published before
 // the message that announces them. Measurements and counters for people are in [Observer]. No actor decides by them.
 //
-// Runtime does not tie an actor to one goroutine. After PostAndYield the receiving actor runs next in the same goroutine: a single write
+// Runtime does not tie an actor to one goroutine. After postAndYield the receiving actor runs next in the same goroutine: a single write
 // goes from consensus to the log writer and back through consensus to the applier without waking a thread.
 //
 // # Mailboxes
@@ -50,8 +50,8 @@
 //	Offer         drops. Peers and clocks offer: raft sends again, and the next tick follows
 //	MustPost      cannot fail. The capacity was reserved: raft bounds its output, an endpoint bounds its input;
 //	              a full mailbox is a bug and panics with the numbers
-//	PostAndYield  is MustPost by a handler that is nearly done: the receiver runs next in the same goroutine
-//	PostQuiet     is MustPost without a wake-up: the applier reads expectations together with the next order
+//	postAndYield  is MustPost by a handler that is nearly done: the receiver runs next in the same goroutine
+//	postQuiet     is MustPost without a wake-up: the applier reads expectations together with the next order
 //
 // # A write
 //
@@ -110,7 +110,7 @@
 // its own View. The actor decides when the hub works:
 //
 //  1. The applier gives the hub no data. After each published View it sends a signal, if there are watches and no signal waits yet
-//     ([WatchSignal]); the hub takes the newest View itself. So no write waits for a watch. Without watches the applier sends nothing.
+//     ([watchSignal]); the hub takes the newest View itself. So no write waits for a watch. Without watches the applier sends nothing.
 //  2. The hub is paced. A step is limits.WatchStepWork of work, about half a millisecond, including the streams' work for it. While
 //     a watch lags, each step is followed by a pause of limits.WatchRest times the step. While there are writes,
 //     the hub also pauses for the events sent (limits.WatchSentRate), because they cost streams and clients more. Requests and new

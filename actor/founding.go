@@ -33,7 +33,7 @@ type founding struct {
 // newFounding lets a founder wait for the others, unless its term and its folders show that it has voted. A member that joins has no voters
 // in its log's first entry.
 func newFounding(c *ConsensusConfig) founding {
-	if c.HardState.Term > foundingTerm && c.Admission.Established() {
+	if c.HardState.Term > foundingTerm && c.Admission.established() {
 		return founding{}
 	}
 	return founding{unmet: without(c.ConfState.GetVoters(), c.Member)}

@@ -353,7 +353,7 @@ func (w *LogWriter) sendResponses(r group) {
 	if len(w.queue) > 0 { // a receiver that runs in this goroutine would wait for the end of this turn, and so for the next sync
 		w.Consensus.MustPost(done)
 	} else {
-		w.Consensus.PostAndYield(done)
+		w.Consensus.postAndYield(done)
 	}
 }
 

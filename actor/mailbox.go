@@ -20,7 +20,7 @@ type Capacity struct {
 // Invariants:
 //
 //  1. Messages of one sender are taken in the order in which the sender put them in.
-//  2. Send waits, Offer drops. MustPost, PostAndYield and PostQuiet neither wait nor drop.
+//  2. Send waits, Offer drops. MustPost, postAndYield and postQuiet neither wait nor drop.
 //  3. After close no message is taken any more, and no call waits.
 type Mailbox[M any] struct {
 	// Constant.
@@ -96,12 +96,12 @@ func (m *Mailbox[M]) Offer(message M) bool {
 // MustPost puts in a message whose capacity was reserved before. A full mailbox is a bug and panics with the numbers.
 func (m *Mailbox[M]) MustPost(message M) { m.enqueue(message, wakeNow) }
 
-// PostAndYield is MustPost by a handler that is nearly done and leaves the rest to the receiver. The receiver runs when the handler's
+// postAndYield is MustPost by a handler that is nearly done and leaves the rest to the receiver. The receiver runs when the handler's
 // batch is processed, if possible in the same goroutine. Only handlers call it.
-func (m *Mailbox[M]) PostAndYield(message M) { m.enqueue(message, wakeAfterHandler) }
+func (m *Mailbox[M]) postAndYield(message M) { m.enqueue(message, wakeAfterHandler) }
 
-// PostQuiet is MustPost without a wake-up, for a message that matters only together with a later one.
-func (m *Mailbox[M]) PostQuiet(message M) { m.enqueue(message, noWakeup) }
+// postQuiet is MustPost without a wake-up, for a message that matters only together with a later one.
+func (m *Mailbox[M]) postQuiet(message M) { m.enqueue(message, noWakeup) }
 
 // wakeup says when the driver learns that a message waits.
 type wakeup int

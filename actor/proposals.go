@@ -233,7 +233,7 @@ func (c *Consensus) propose() {
 	}
 	for len(c.proposals.waiting) > 0 && c.forwards.bytes < c.Limits.ForwardBytesInflight {
 		b := c.proposals.pack(c.Limits)
-		c.Applier.PostQuiet(Expect{Term: status.GetTerm(), First: b.first, Until: b.until, Requests: b.requests})
+		c.Applier.postQuiet(Expect{Term: status.GetTerm(), First: b.first, Until: b.until, Requests: b.requests})
 		c.forward(status.Lead, c.forwards.add(b.first, c.envelope(b.first, b.commands), c.now.Now))
 		b.follow(&c.Status.Observer.Stages, false)
 		c.proposals.take(b)
@@ -287,7 +287,7 @@ func (c *Consensus) proposeOwn() bool {
 	} else if err != nil {
 		panic(fmt.Sprintf("raft refused a proposal of %d bytes: %v", len(envelope), err))
 	}
-	c.Applier.PostQuiet(Expect{Term: c.term, First: b.first, Until: b.until, Requests: b.requests})
+	c.Applier.postQuiet(Expect{Term: c.term, First: b.first, Until: b.until, Requests: b.requests})
 	b.follow(&c.Status.Observer.Stages, true)
 	c.proposals.take(b)
 	c.orderIfLarge(int64(len(envelope)))

@@ -59,7 +59,7 @@ func (c *Consensus) carryOut(rd raft.Ready) {
 	}
 	for _, rs := range rd.ReadStates {
 		if requests, until, ok := c.reads.confirmed(rs.RequestCtx); ok {
-			c.Applier.PostAndYield(ReadReady{Index: rs.Index, Until: until, Requests: requests})
+			c.Applier.postAndYield(ReadReady{Index: rs.Index, Until: until, Requests: requests})
 		} else if c.leases.clock.confirm(rs.RequestCtx, rs.Index) {
 			c.leases.answerAsks(&c.core)
 		}
@@ -136,7 +136,7 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 		c.transfers.pace.ordered(c.last, entryBytes(m.GetEntries()), c.now.Now)
 	}
 	c.own.hardStates.recordOrder(c.now.Now)
-	c.LogWriter.PostAndYield(Append{Message: m, State: state})
+	c.LogWriter.postAndYield(Append{Message: m, State: state})
 }
 
 // entryBytes is the length of entries' data.
@@ -152,7 +152,7 @@ func (c *Consensus) orderApply(m *raftpb.Message) {
 	entries := m.GetEntries()
 	c.applyingTerm = entries[len(entries)-1].GetTerm()
 	c.transfers.pace.committed(entries[len(entries)-1].GetIndex(), c.now.Now)
-	c.Applier.PostAndYield(Apply{Message: m, FileBytes: c.own.retention.fileBytes})
+	c.Applier.postAndYield(Apply{Message: m, FileBytes: c.own.retention.fileBytes})
 	if c.soft.RaftState == raft.StateLeader && c.applyingTerm == c.term {
 		for _, m := range c.reads.takeDeferred() {
 			c.step(m)

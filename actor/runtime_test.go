@@ -55,12 +55,12 @@ func (r *relay) relay(m hop) {
 	}
 	to := r.boxes[r.randomness.IntN(len(r.boxes))]
 	r.left.Add(1)
-	to.PostQuiet(hop{sender: -1})
+	to.postQuiet(hop{sender: -1})
 	m.number, m.left = -1, m.left-1
 	if r.randomness.IntN(4) == 0 {
 		to.MustPost(m)
 	} else {
-		to.PostAndYield(m)
+		to.postAndYield(m)
 	}
 }
 
@@ -134,7 +134,7 @@ func TestPassedOnInTheSameGoroutine(t *testing.T) {
 			}
 			turns <- goroutine()
 			if i < actors-1 {
-				boxes[i+1].PostAndYield(batch[0])
+				boxes[i+1].postAndYield(batch[0])
 			}
 		}))
 	}

@@ -118,7 +118,7 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 
 // Rest implements Paced: on a slow disk the log's own files, which are not zero-filled, cost less than filled ones.
 func (s *SegmentMaker) Rest(took time.Duration) time.Duration {
-	s.Status.DiskGoesOn(s.now + took)
+	s.Status.diskGoesOn(s.now + took)
 	s.Maker.Quick = took <= limits.SpareStepQuick
 	return restAfter(took)
 }

@@ -30,7 +30,7 @@ type Status struct {
 	minMatches      atomic.Pointer[map[uint64]uint64]         // consensus', for ever
 	leaderPositions atomic.Pointer[map[uint64]leaderPosition] // consensus', of members that have led, for ever
 
-	watch WatchSignal // the watch hub's
+	watch watchSignal // the watch hub's
 
 	// Observer has the measurements for people.
 	Observer Observer
@@ -195,8 +195,8 @@ func (s *Status) Durable() Durable {
 	return Durable{}
 }
 
-// DiskGoesOn notes that the disk has completed a request.
-func (s *Status) DiskGoesOn(now time.Duration) { s.diskDone.Store(int64(now)) }
+// diskGoesOn notes that the disk has completed a request.
+func (s *Status) diskGoesOn(now time.Duration) { s.diskDone.Store(int64(now)) }
 
 // Ticked returns when consensus last advanced raft's clock, as the driver's monotonic time. It advances the clock every TickInterval,
 // unless it is stuck.

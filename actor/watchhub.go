@@ -21,7 +21,7 @@ type (
 		Stream  kv.WatchStream
 		Request kv.WatchRequest
 	}
-	// ViewPublished reports that there is a newer View. Posted, by [WatchSignal]: never while one waits, or without watches.
+	// ViewPublished reports that there is a newer View. Posted, by [watchSignal]: never while one waits, or without watches.
 	ViewPublished struct{}
 	// ValuesRead has the values that the hub was missing. Posted by the value reader.
 	ValuesRead struct{ Values []watch.Read }
@@ -34,18 +34,18 @@ func (ViewPublished) watchHubMessage() {}
 func (ValuesRead) watchHubMessage()    {}
 func (WatchTick) watchHubMessage()     {}
 
-// WatchSignal lets the applier signal a newer View to the watch hub. It costs nothing without watches, and otherwise at most one waiting
+// watchSignal lets the applier signal a newer View to the watch hub. It costs nothing without watches, and otherwise at most one waiting
 // message.
-type WatchSignal struct {
+type watchSignal struct {
 	watched atomic.Bool  // there is a watch
 	pending atomic.Bool  // a ViewPublished waits in the mailbox
 	watches atomic.Int64 // number of watches
 }
 
 // published is called after each published View.
-func (s *WatchSignal) published(hub *Mailbox[WatchHubMessage]) {
+func (s *watchSignal) published(hub *Mailbox[WatchHubMessage]) {
 	if s.watched.Load() && s.pending.CompareAndSwap(false, true) {
-		hub.PostAndYield(ViewPublished{})
+		hub.postAndYield(ViewPublished{})
 	}
 }
 

@@ -349,10 +349,10 @@ func (f *Failover) add(side, name, at string, run result.Run) {
 	f.rows[i].Runs = append(f.rows[i].Runs, run)
 }
 
-// WatchedGap is the length from which WatchGaps reports a gap.
-const WatchedGap = 50 * time.Millisecond
+// watchedGap is the length from which WatchGaps reports a gap.
+const watchedGap = 50 * time.Millisecond
 
-// WatchGaps puts by a client until ctx ends, and reports each time of WatchedGap or more without an acknowledgement, when it has ended.
+// WatchGaps puts by a client until ctx ends, and reports each time of watchedGap or more without an acknowledgement, when it has ended.
 // The row has a run for each, or one for the longest shorter one.
 func (f *Failover) WatchGaps(ctx context.Context, c FailoverCluster, said func(at time.Time, gap time.Duration)) ([]result.Row, error) {
 	clients, err := c.Clients(ctx, 0)
@@ -372,7 +372,7 @@ func (f *Failover) WatchGaps(ctx context.Context, c FailoverCluster, said func(a
 		for _, at := range p.acks {
 			gap := at.Sub(from)
 			longest = max(longest, gap)
-			if gap >= WatchedGap {
+			if gap >= watchedGap {
 				said(from, gap)
 				row.Runs = append(row.Runs, gapRun(from, gap))
 			}
@@ -385,7 +385,7 @@ func (f *Failover) WatchGaps(ctx context.Context, c FailoverCluster, said func(a
 	}
 	<-over
 	look()
-	if open := time.Since(from); open >= WatchedGap {
+	if open := time.Since(from); open >= watchedGap {
 		said(from, open)
 		row.Runs = append(row.Runs, gapRun(from, open))
 	}

@@ -164,7 +164,7 @@ func TestGap(t *testing.T) {
 // TestWatchedGapStillOpen: a gap that lasts to the end of the watch is in the result as well as in the report.
 func TestWatchedGapStillOpen(t *testing.T) {
 	c := &failing{name: "a", down: make(chan struct{})} // no put is ever acknowledged
-	ctx, cancel := context.WithTimeout(t.Context(), 3*WatchedGap)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*watchedGap)
 	defer cancel()
 	var reported []time.Duration
 	rows, err := new(Failover).WatchGaps(ctx, c, func(_ time.Time, gap time.Duration) { reported = append(reported, gap) })

@@ -218,7 +218,7 @@ func (r *suiteRun) cluster(side Side, members int, works []int) (err error) {
 			return fmt.Errorf("%s: %w", w.Name, errors.Join(ended, err))
 		case errors.Is(err, ErrNotPossible):
 			r.note(fmt.Sprintf("%s: %s is not possible there", name, w.Name))
-		case errors.Is(err, ErrTooFew):
+		case errors.Is(err, errTooFew):
 			r.note(fmt.Sprintf("%s: %s, %s: %v", name, w.Name, memberCount(members), err))
 		case err != nil:
 			return fmt.Errorf("%s: %w", w.Name, err)
@@ -399,8 +399,8 @@ const (
 	sweepMost  = 4_000_000.0
 )
 
-// ErrTooFew reports that a load ended with too few requests for its figure.
-var ErrTooFew = errors.New("too few requests for its figure")
+// errTooFew reports that a load ended with too few requests for its figure.
+var errTooFew = errors.New("too few requests for its figure")
 
 // rateFinder searches for the highest rate that holds.
 type rateFinder struct {
@@ -455,7 +455,7 @@ func sweep(ctx context.Context, config Config) (result.Run, error) {
 		}
 	}
 	if find.good == 0 && find.few {
-		return all, fmt.Errorf("%w: p99 needs %d at a rate: --duration must be longer", ErrTooFew, result.SamplesFor(99))
+		return all, fmt.Errorf("%w: p99 needs %d at a rate: --duration must be longer", errTooFew, result.SamplesFor(99))
 	}
 	all.Values["sustained_rate"] = find.good
 	return all, nil

@@ -58,7 +58,7 @@ func TestSweepOfTooFew(t *testing.T) {
 	if all := strings.Join(notes, "\n"); !strings.Contains(all, "too few requests for its figure: p99 needs 1000 at a rate: --duration must be longer") {
 		t.Errorf("notes: %s", all)
 	}
-	if _, err := sweep(t.Context(), Config{}); err == nil || errors.Is(err, ErrTooFew) {
+	if _, err := sweep(t.Context(), Config{}); err == nil || errors.Is(err, errTooFew) {
 		t.Errorf("a load that is not possible: %v", err)
 	}
 }

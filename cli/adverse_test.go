@@ -63,8 +63,7 @@ func apart(t *testing.T, namespaces uintptr) (here bool) {
 	must(t, err)
 	cmd := exec.Command(program, "-test.run", "^"+t.Name()+"$", "-test.v", "-test.timeout", "30m")
 	cmd.Env = append(os.Environ(), apartName+"="+t.Name(), fmt.Sprintf("%s=%d", apartPortName, apartFirst+nextApart.Add(1)%apartRanges*apartPorts))
-	cmd.SysProcAttr = childAttributes()
-	cmd.SysProcAttr.Cloneflags = namespaces
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Cloneflags: namespaces}
 	if os.Getuid() != 0 {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/client"
 )
@@ -82,11 +83,11 @@ func raisedAlarms(ctx context.Context, s *client.Client, serializable bool) (ala
 }
 
 func writeAlarms(w io.Writer, format string, alarms []kv.Alarm, of []string) error {
-	all, t, text := []document{}, table{head: []string{"ALARM", "MEMBER", "ID"}}, ""
+	all, t, text := []form.Document{}, &form.Rows{Columns: []string{"ALARM", "MEMBER", "ID"}}, ""
 	for i, a := range alarms {
-		all = append(all, document{{"name", string(a.Name)}, {"id", hex(a.Member)}, {"member", of[i]}})
-		t.add(string(a.Name), of[i], hex(a.Member))
+		all = append(all, form.Document{{"name", string(a.Name)}, {"id", hex(a.Member)}, {"member", of[i]}})
+		t.Add(string(a.Name), of[i], hex(a.Member))
 		text += fmt.Sprintf("%s of %s\n", a.Name, of[i])
 	}
-	return writeList(w, format, "alarms", all, t.or(format, text))
+	return form.Answer{Document: form.Document{{"alarms", all}}, List: all, Table: t, Text: text}.Write(w, format)
 }

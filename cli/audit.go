@@ -17,6 +17,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/internal/audit"
 )
 
@@ -40,7 +41,7 @@ func auditCommand() *cli.Command {
 			&cli.StringFlag{Name: "result", EnvVars: []string{"QKV_AUDIT_RESULT"}, Usage: "only lines with this `RESULT`: ok, refused, or the name of one refusal, as in 'not allowed'"},
 			&cli.StringFlag{
 				Name: "write-out", Aliases: []string{"w"}, EnvVars: []string{"QKV_AUDIT_WRITE_OUT"}, Usage: "`FORMAT` of the lines: plain or json (default: plain on a terminal, otherwise json)",
-				Action: oneOf("write-out", formatPlain, formatJSON),
+				Action: oneOf("write-out", form.Plain, form.JSON),
 			},
 		},
 		Action: printAudit,
@@ -51,7 +52,7 @@ func printAudit(c *cli.Context) error {
 	file := cmp.Or(c.String("audit-log"), filepath.Join(cmp.Or(c.String("data-dir"), "qkv-data/default"), auditName))
 	plain := isTerminal(c.App.Writer)
 	if c.IsSet("write-out") {
-		plain = c.String("write-out") == formatPlain
+		plain = c.String("write-out") == form.Plain
 	}
 	return interruptible(c, func(ctx context.Context) error {
 		p := &auditPrinter{out: bufio.NewWriter(c.App.Writer), plain: plain, by: c.String("by"), result: c.String("result")}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/client"
 )
@@ -62,8 +63,7 @@ func authEnable(ctx context.Context, c *cli.Context, s *client.Client) error {
 	if err != nil {
 		return afterChange(err, "enabled")
 	}
-	writeOne(c, fmt.Sprintf("authentication is enabled; you are %s, by %s, with the role root\n", nameText(self.Name), self.Proof), document{{"enabled", true}, {"user", self.Name}})
-	return nil
+	return writeOne(c, fmt.Sprintf("authentication is enabled; you are %s, by %s, with the role root\n", nameText(self.Name), self.Proof), form.Document{{"enabled", true}, {"user", self.Name}})
 }
 
 // lockedOut adds to the refusal of enabled authentication the commands after which it is accepted.
@@ -108,8 +108,7 @@ func authDisable(ctx context.Context, c *cli.Context, s *client.Client) error {
 	if err := writeFailed(s.Admin().DisableAuth(ctx)); err != nil {
 		return orNothing(err)
 	}
-	writeOne(c, "authentication is disabled: every client with a certificate of the CA may do everything\n", document{{"enabled", false}})
-	return nil
+	return writeOne(c, "authentication is disabled: every client with a certificate of the CA may do everything\n", form.Document{{"enabled", false}})
 }
 
 func authStatus(ctx context.Context, c *cli.Context, s *client.Client) error {
@@ -121,8 +120,7 @@ func authStatus(ctx context.Context, c *cli.Context, s *client.Client) error {
 	if status.Enabled {
 		text = "authentication is enabled"
 	}
-	writeOne(c, fmt.Sprintf("%s; auth revision %d\n", text, status.Revision), document{{"enabled", status.Enabled}, {"revision", status.Revision}})
-	return nil
+	return writeOne(c, fmt.Sprintf("%s; auth revision %d\n", text, status.Revision), form.Document{{"enabled", status.Enabled}, {"revision", status.Revision}})
 }
 
 func whoamiCommand() *cli.Command {
@@ -139,7 +137,7 @@ func whoami(ctx context.Context, c *cli.Context, s *client.Client) error {
 	if err != nil {
 		return err
 	}
-	writeOne(c, selfText(&self), document{
+	_ = writeOne(c, selfText(&self), form.Document{
 		{"name", self.Name},
 		{"proof", self.Proof.String()},
 		{"known", self.Known},
@@ -201,13 +199,13 @@ func accessGiven(c *cli.Context) (name, key string, p kv.Permission, err error) 
 
 // grant is a permission of a role.
 type grant struct {
-	document
+	form.Document
 	text string
 }
 
 func grantOf(role string, p *kv.Permission) grant {
 	one := permissionOf(p)
-	return grant{append(document{{"role", role}}, one.document...), "role " + nameText(role) + " " + one.String()}
+	return grant{append(form.Document{{"role", role}}, one.Document...), "role " + nameText(role) + " " + one.String()}
 }
 
 // String implements fmt.Stringer.
@@ -245,7 +243,7 @@ func authCheck(c *cli.Context) error {
 		for _, one := range grants {
 			text += "  " + one.String() + "\n"
 		}
-		writeOne(c, text, document{{"user", user}, {"access", access}, {"allowed", answer.Allowed}, {"grants", grants}})
+		_ = writeOne(c, text, form.Document{{"user", user}, {"access", access}, {"allowed", answer.Allowed}, {"grants", grants}})
 		if !answer.Allowed {
 			return exitf(exitCondition, "%s may not %s %s: `qkv role grant ROLE %s` permits it, to all users with that role", user, access, keys, permissionOf(&p))
 		}

@@ -13,6 +13,7 @@ import (
 	"filippo.io/age"
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
@@ -159,8 +160,8 @@ func backupError(err error) error {
 func zoned(wall int64) string { return time.Unix(0, wall).Format("2006-01-02 15:04:05 -07:00") }
 
 func backupList(c *cli.Context, r *backup.Reader) error {
-	bases, damage := []document{}, []string{}
-	t := table{head: []string{"ENTRY", "REVISION", "TIME", "SIZE", "LOG-TO", "LOG-TIME", "LOG-SIZE"}}
+	bases, damage := []form.Document{}, []string{}
+	t := form.Rows{Columns: []string{"ENTRY", "REVISION", "TIME", "SIZE", "LOG-TO", "LOG-TIME", "LOG-SIZE"}}
 	faults := r.Faults
 	reaches, err := r.Reaches()
 	if err != nil {
@@ -176,7 +177,7 @@ func backupList(c *cli.Context, r *backup.Reader) error {
 		if reach.Fault != nil {
 			faults = append(faults, reach.Fault)
 		}
-		bases = append(bases, document{
+		bases = append(bases, form.Document{
 			{"index", b.Index},
 			{"term", b.Term},
 			{"revision", b.Revision},
@@ -188,21 +189,22 @@ func backupList(c *cli.Context, r *backup.Reader) error {
 			{"log_time", inUTC(reach.Wall)},
 			{"log_bytes", reach.Bytes},
 		})
-		t.add(b.Index, b.Revision, zoned(b.Wall), bytesText(bytes), reach.Index, zoned(reach.Wall), bytesText(reach.Bytes))
+		t.Add(b.Index, b.Revision, zoned(b.Wall), bytesText(bytes), reach.Index, zoned(reach.Wall), bytesText(reach.Bytes))
 	}
-	if c.String("write-out") == formatJSON {
-		for _, fault := range faults {
-			damage = append(damage, fault.Error())
-		}
-		if err := writeJSON(c.App.Writer, document{{"cluster", hex(r.Cluster.ID)}, {"name", r.Cluster.Name}, {"bases", bases}, {"damage", damage}}); err != nil {
-			return err
-		}
-	} else {
-		fmt.Fprintf(c.App.Writer, "backup of %s, %s\n", r.Cluster.Name, hex(r.Cluster.ID))
-		t.write(c.App.Writer)
-		for _, fault := range faults {
-			fmt.Fprintf(c.App.Writer, "! %v\n", fault)
-		}
+	for _, fault := range faults {
+		damage = append(damage, fault.Error())
+	}
+	if err := writeAnswer(c, form.Answer{
+		Document: form.Document{{"cluster", hex(r.Cluster.ID)}, {"name", r.Cluster.Name}, {"bases", bases}, {"damage", damage}},
+		Page: func(p form.Page) {
+			fmt.Fprintf(p, "backup of %s, %s\n", r.Cluster.Name, hex(r.Cluster.ID))
+			t.Write(p)
+			for _, text := range damage {
+				fmt.Fprintln(p, "!", text)
+			}
+		},
+	}); err != nil {
+		return err
 	}
 	if len(faults) > 0 {
 		return exitf(exitFailed, "%d files are damaged: `qkv backup verify` finds out what can be restored", len(faults))
@@ -211,7 +213,7 @@ func backupList(c *cli.Context, r *backup.Reader) error {
 }
 
 func backupInspect(c *cli.Context, r *backup.Reader) error {
-	return r.Dump(c.App.Writer, backup.DumpOptions{Entries: c.Bool("verbose"), Describe: describeEntry, JSON: c.String("write-out") == formatJSON})
+	return r.Dump(c.App.Writer, backup.DumpOptions{Entries: c.Bool("verbose"), Describe: describeEntry, JSON: c.String("write-out") == form.JSON})
 }
 
 // verifiedBase is a line of `qkv backup verify -w json`.
@@ -230,11 +232,9 @@ type verifiedBase struct {
 func backupVerify(c *cli.Context, r *backup.Reader) error {
 	bar := newBytesProgress(c.App.ErrWriter, "verify")
 	defer bar.end()
-	plain := c.String("write-out") != formatJSON
 	for _, fault := range r.Faults {
-		if plain {
-			fmt.Fprintf(c.App.Writer, "! %v\n", fault)
-		} else if err := writeJSON(c.App.Writer, verifiedBase{Damage: []string{fault.Error()}}); err != nil {
+		one := form.Answer{Document: verifiedBase{Damage: []string{fault.Error()}}, Text: fmt.Sprintf("! %v\n", fault)}
+		if err := writeAnswer(c, one); err != nil {
 			return err
 		}
 	}
@@ -249,13 +249,9 @@ func backupVerify(c *cli.Context, r *backup.Reader) error {
 		if v.Wall != 0 {
 			to = zoned(v.Wall)
 		}
-		if plain {
-			writeVerified(c, v)
-		} else {
-			_ = writeJSON(c.App.Writer, documentOfVerified(v)) // the writer keeps its first error
-		}
+		_ = writeAnswer(c, form.Answer{Document: documentOfVerified(v), Page: func(p form.Page) { writeVerified(p, v) }}) // the writer keeps its first error
 	})
-	if err != nil || !plain {
+	if err != nil || c.String("write-out") == form.JSON {
 		return err
 	}
 	if gaps > 0 {
@@ -270,8 +266,7 @@ func progressTo(bar *progress) func(done, total int64) {
 	return func(done, total int64) { bar.set(done, total-done) }
 }
 
-func writeVerified(c *cli.Context, v *backup.Verified) {
-	w := c.App.Writer
+func writeVerified(w form.Page, v *backup.Verified) {
 	fmt.Fprintf(w, "base of entry %d, revision %d, %s: ", v.Base.Index, v.Base.Revision, zoned(v.Base.Wall))
 	switch {
 	case v.Fault != nil:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/internal/checks"
 	"qkv/internal/figures"
 	"qkv/node/backuprun"
@@ -101,13 +102,14 @@ func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, hold *backup
 		}
 	}
 	revision, entry, file := status.Get(figures.Revision), status.Count(figures.Applied), base.Bytes() // the backup may have later ones, too
-	if c.String("write-out") == formatJSON {
-		return writeJSON(c.App.Writer, document{
+	return writeAnswer(c, form.Answer{
+		Document: form.Document{
 			{"revision", revision}, {"entry", entry}, {"base_entry", base.Index}, {"base_bytes", file}, {"new_base_bytes", copied}, {"new_entries", entries}, {"new_log_bytes", bytes},
-		})
-	}
-	writeOne(c, fmt.Sprintf("%s has everything up to revision %d: the base of entry %d, %s of which %s are new, and behind it %s, %s\n",
-		path, revision, base.Index, bytesText(file), bytesText(copied), checks.Plural(entries, "new entry", "new entries"), bytesText(bytes)),
-		document{{"revision", revision}, {"entry", entry}, {"base", base.Index}, {"base_bytes", file}, {"new_base_bytes", copied}, {"entries", entries}, {"log_bytes", bytes}})
-	return nil
+		},
+		Fields: []form.Field{
+			{"Revision", revision}, {"Entry", entry}, {"Base", base.Index}, {"BaseBytes", file}, {"NewBaseBytes", copied}, {"Entries", entries}, {"LogBytes", bytes},
+		},
+		Text: fmt.Sprintf("%s has everything up to revision %d: the base of entry %d, %s of which %s are new, and behind it %s, %s\n",
+			path, revision, base.Index, bytesText(file), bytesText(copied), checks.Plural(entries, "new entry", "new entries"), bytesText(bytes)),
+	})
 }

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +21,7 @@ import (
 
 	"qkv/bench"
 	"qkv/bench/result"
+	"qkv/cli/local"
 )
 
 // etcdVersion is the version of etcd in comparisons.
@@ -171,19 +171,17 @@ func (s *etcdSide) Start(ctx context.Context, members int) (_ bench.Cluster, err
 			continue
 		}
 		// otherwise the clients would reach the process that has the port
-		if err := errors.Join(tcpFree(p.listen), tcpFree(p.listenPeer)); err != nil {
+		if err := portsFree(p.listen, p.listenPeer); err != nil {
 			return nil, err
 		}
 	}
-	spawn := newSpawner()
 	for i, p := range c.places {
 		client, peer := "http://"+p.listen, "http://"+p.listenPeer
-		cmd := p.command(s.binary, "--name", "e"+strconv.Itoa(i+1), "--data-dir", c.folder(i),
+		m := newEtcd("e"+strconv.Itoa(i+1), s.binary, p, "--data-dir", c.folder(i),
 			"--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
 			"--initial-advertise-peer-urls", peer, "--initial-cluster", strings.Join(cluster, ","), "--log-level", "error",
 			"--quota-backend-bytes", strconv.Itoa(etcdQuota))
-		m, err := startEtcd("e"+strconv.Itoa(i+1), cmd, spawn)
-		if err != nil {
+		if err := m.Start(); err != nil {
 			return nil, err
 		}
 		c.members = append(c.members, m)
@@ -202,12 +200,8 @@ func (s *etcdSide) Start(ctx context.Context, members int) (_ bench.Cluster, err
 // Ended implements bench.Watched.
 func (c *etcds) Ended() error {
 	for _, m := range c.members {
-		select {
-		case <-m.ended:
-			if m != c.killed {
-				return fmt.Errorf("etcd %s ended: %w; its last line: %s", m.name, m.err, m.said)
-			}
-		default:
+		if err := m.Ended(); err != nil && m != c.killed {
+			return fmt.Errorf("etcd %w; its last line: %s", err, m.said)
 		}
 	}
 	return nil
@@ -215,26 +209,21 @@ func (c *etcds) Ended() error {
 
 // etcdProcess is one etcd process.
 type etcdProcess struct {
-	name  string
-	cmd   *exec.Cmd
-	said  *lastLine
-	ended chan struct{} // closed when the process ended
-	err   error         // the result of the process; read it only after ended
+	local.Process
+	arguments []string
+	said      *lastLine // of the latest start
 }
 
-func startEtcd(name string, cmd *exec.Cmd, spawn func(*exec.Cmd) error) (*etcdProcess, error) {
-	m := &etcdProcess{name: name, cmd: cmd, said: &lastLine{}, ended: make(chan struct{})}
-	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = m.said, m.said, childAttributes()
-	if err := spawn(cmd); err != nil {
-		return nil, err
+// newEtcd plans an etcd at a place.
+func newEtcd(name, binary string, at place, arguments ...string) *etcdProcess {
+	m := &etcdProcess{arguments: append([]string{"--name", name}, arguments...)}
+	m.Name, m.Command = name, func() *exec.Cmd {
+		cmd := at.command(binary, m.arguments...)
+		m.said = &lastLine{}
+		cmd.Stdout, cmd.Stderr = m.said, m.said
+		return cmd
 	}
-	go func() {
-		if m.err = cmd.Wait(); m.err == nil {
-			m.err = errors.New("exit status 0")
-		}
-		close(m.ended)
-	}()
-	return m, nil
+	return m
 }
 
 // lastLine keeps the last line of etcd's log among all its output. The lines after it are Go's report of the exit. It is read after
@@ -271,15 +260,6 @@ func (l *lastLine) String() string {
 		return fields.Msg
 	}
 	return fields.Msg + ": " + fields.Error
-}
-
-// tcpFree is an error if a process listens at an address.
-func tcpFree(address string) error {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return fmt.Errorf("%w: is another benchmark or etcd running? `--port` chooses other ports", err)
-	}
-	return l.Close()
 }
 
 // connectionShare is the number of connections to one member.
@@ -340,17 +320,14 @@ func (c *etcds) folder(i int) string { return filepath.Join(c.dir, strconv.Itoa(
 // Restart implements bench.Restarter.
 func (c *etcds) Restart(ctx context.Context) (time.Duration, error) {
 	begun := time.Now()
-	spawn := newSpawner()
-	for i, m := range c.members {
-		if err := m.cmd.Process.Kill(); err != nil {
-			return 0, err
+	for _, m := range c.members {
+		err := m.Kill()
+		if err == nil {
+			err = m.Start()
 		}
-		<-m.ended
-		again, err := startEtcd(m.name, exec.Command(m.cmd.Path, m.cmd.Args[1:]...), spawn)
 		if err != nil {
 			return 0, err
 		}
-		c.members[i] = again
 	}
 	one, err := dialWhenReady(ctx, c.addresses[0], 1, c.Ended)
 	if err != nil {
@@ -371,7 +348,7 @@ func (c *etcds) KillLeader(ctx context.Context) error {
 		}
 		if leads {
 			c.killed = c.members[i]
-			return c.killed.cmd.Process.Kill()
+			return c.killed.Kill()
 		}
 		at += share.connections
 	}
@@ -384,12 +361,10 @@ func (c *etcds) Stop() error {
 		_ = e.Close()
 	}
 	for _, m := range c.members {
-		_ = m.cmd.Process.Signal(syscall.SIGTERM)
+		m.Signal(syscall.SIGTERM)
 	}
 	for _, m := range c.members {
-		timer := time.AfterFunc(stopTime, func() { _ = m.cmd.Process.Kill() })
-		<-m.ended
-		timer.Stop()
+		m.Await(stopTime)
 	}
 	return os.RemoveAll(c.dir)
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
@@ -18,6 +17,7 @@ import (
 
 	"qkv/bench"
 	"qkv/bench/result"
+	"qkv/cli/local"
 )
 
 func benchFailoverCommand() *cli.Command {
@@ -193,7 +193,7 @@ func (c *memberCluster) Healthy(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%w\n%s", err, c.said)
 	}
-	return slices.IndexFunc(c.members, func(m *process) bool { return m.name == leaderOf(all).Name }), nil
+	return slices.IndexFunc(c.members, func(m *process) bool { return m.Name == leaderOf(all).Name }), nil
 }
 
 // Clients implements bench.FailoverCluster.
@@ -208,16 +208,20 @@ func (c *memberCluster) Clients(ctx context.Context, first int) ([]bench.Failove
 
 // Signal implements bench.FailoverCluster.
 func (c *memberCluster) Signal(member int, s syscall.Signal) error {
-	m := c.members[member]
-	m.signal(s)
+	return signalMember(&c.members[member].Process, s)
+}
+
+// signalMember sends a signal, and waits for the end of the process if the signal ends it.
+func signalMember(m *local.Process, s syscall.Signal) error {
+	m.Signal(s)
 	if s == syscall.SIGKILL || s == syscall.SIGTERM {
-		m.await(stopTime)
+		m.Await(stopTime)
 	}
 	return nil
 }
 
 // Start implements bench.FailoverCluster.
-func (c *memberCluster) Start(member int) error { return c.members[member].start() }
+func (c *memberCluster) Start(member int) error { return c.members[member].Start() }
 
 // Cut implements bench.FailoverCluster.
 func (c *memberCluster) Cut(member int, outgoing, incoming bool) error {
@@ -286,27 +290,11 @@ func (c *etcds) Clients(_ context.Context, first int) ([]bench.FailoverClient, e
 
 // Signal implements bench.FailoverCluster.
 func (c *etcds) Signal(member int, s syscall.Signal) error {
-	m := c.members[member]
-	if err := m.cmd.Process.Signal(s); err != nil {
-		return err
-	}
-	if s == syscall.SIGKILL || s == syscall.SIGTERM {
-		timer := time.AfterFunc(stopTime, func() { _ = m.cmd.Process.Kill() })
-		defer timer.Stop()
-		<-m.ended
-	}
-	return nil
+	return signalMember(&c.members[member].Process, s)
 }
 
 // Start implements bench.FailoverCluster.
-func (c *etcds) Start(member int) error {
-	m := c.members[member]
-	again, err := startEtcd(m.name, exec.Command(m.cmd.Path, m.cmd.Args[1:]...), newSpawner())
-	if err == nil {
-		c.members[member] = again
-	}
-	return err
-}
+func (c *etcds) Start(member int) error { return c.members[member].Start() }
 
 // Cut implements bench.FailoverCluster.
 func (c *etcds) Cut(member int, outgoing, incoming bool) error {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -208,7 +207,7 @@ func (c *memberCluster) Addresses() []string { return c.endpoints() }
 // Pids implements bench.Written.
 func (c *etcds) Pids() (all []int) {
 	for _, m := range c.members {
-		all = append(all, m.cmd.Process.Pid)
+		all = append(all, m.PID())
 	}
 	return all
 }
@@ -216,7 +215,7 @@ func (c *etcds) Pids() (all []int) {
 // Pids implements bench.Written.
 func (c *memberCluster) Pids() (all []int) {
 	for _, m := range c.members {
-		all = append(all, m.pid())
+		all = append(all, m.PID())
 	}
 	return all
 }
@@ -249,24 +248,22 @@ func until(ctx context.Context, step func() error) error {
 func (c *etcds) Replace(ctx context.Context) error {
 	at := slices.Index(c.members, c.killed)
 	other := (at + 1) % len(c.members)
-	<-c.killed.ended
 	one, err := dialWhenReady(ctx, c.addresses[other], 1, c.Ended)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = one[0].Close() }()
-	if err := until(ctx, func() error { return one[0].Readmit(ctx, c.killed.name) }); err != nil {
+	if err := until(ctx, func() error { return one[0].Readmit(ctx, c.killed.Name) }); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(c.folder(at)); err != nil {
 		return err
 	}
-	args := append(slices.Clone(c.killed.cmd.Args[1:]), "--initial-cluster-state", "existing")
-	again, err := startEtcd(c.killed.name, exec.Command(c.killed.cmd.Path, args...), newSpawner())
-	if err != nil {
+	c.killed.arguments = append(c.killed.arguments, "--initial-cluster-state", "existing")
+	if err := c.killed.Start(); err != nil {
 		return err
 	}
-	c.members[at], c.killed = again, nil
+	c.killed = nil
 	added, err := dialWhenReady(ctx, c.addresses[at], 1, c.Ended)
 	if err != nil {
 		return err
@@ -289,9 +286,9 @@ func (c *memberCluster) Replace(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		at := slices.IndexFunc(members, func(k kv.Member) bool { return k.Name == m.name })
+		at := slices.IndexFunc(members, func(k kv.Member) bool { return k.Name == m.Name })
 		if at < 0 {
-			return fmt.Errorf("there is no member %s", m.name)
+			return fmt.Errorf("there is no member %s", m.Name)
 		}
 		added, err = one.Admin().AddMember(ctx, "", []string{m.listenPeer}, client.AddOptions{Instead: members[at].ID})
 		return err
@@ -309,7 +306,7 @@ func (c *memberCluster) Replace(ctx context.Context) error {
 		}
 	}
 	m.join = strings.Join(others, ",")
-	if err := m.start(); err != nil {
+	if err := m.Start(); err != nil {
 		return err
 	}
 	c.killed = nil

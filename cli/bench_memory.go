@@ -39,7 +39,7 @@ func (b *benchmark) memory(ctx context.Context, dir string) error {
 	}
 	return b.loaded(ctx, filepath.Join(dir, "settled"), what+"load again", keys, func(l *localCluster) error {
 		time.Sleep(restTime)
-		anonymous, err := anonymousBytes(l.members[0].cmd.Process.Pid)
+		anonymous, err := anonymousBytes(l.members[0].PID())
 		if err != nil {
 			return err
 		}
@@ -109,11 +109,11 @@ func memoryKey(i int) []byte { return fmt.Appendf(nil, "bench/%010d", i) }
 // restart kills the only member with -9, starts it again, and reads a key.
 func (b *benchmark) restart(ctx context.Context, l *localCluster, name string, goal time.Duration) error {
 	m := l.members[0]
-	m.signal(syscall.SIGKILL)
+	m.Signal(syscall.SIGKILL)
 	begun := time.Now()
-	m.await(localWait)
+	m.Await(localWait)
 	gone := time.Since(begun)
-	if err := m.start(); err != nil {
+	if err := m.Start(); err != nil {
 		return err
 	}
 	c, err := l.target().open(ctx)

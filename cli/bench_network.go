@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"qkv/cli/local"
 )
 
 // place is where a member of a benchmark runs.
@@ -63,9 +65,8 @@ func runApart(ctx context.Context) error {
 	cmd := exec.Command(program, os.Args[1:]...)
 	cmd.Env = append(os.Environ(), benchApart+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = childAttributes()
-	cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWNET | syscall.CLONE_NEWNS
-	if err := newSpawner()(cmd); err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
+	if err := local.StartChild(cmd, true); err != nil {
 		return err
 	}
 	forget := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
@@ -140,10 +141,10 @@ func (n *benchNetwork) assignHosts(l *localCluster, dir string) error {
 	var cluster []string
 	for i, m := range l.members {
 		m.place, m.listen, m.listenPeer, m.certsDir = places[i], places[i].listen, places[i].listenPeer, l.certsDir
-		if _, err := certMaker().CreateMember(l.certsDir, m.name, nil); err != nil {
+		if _, err := certMaker().CreateMember(l.certsDir, m.Name, nil); err != nil {
 			return err
 		}
-		cluster = append(cluster, m.name+"="+m.listenPeer)
+		cluster = append(cluster, m.Name+"="+m.listenPeer)
 	}
 	for _, m := range l.members {
 		m.cluster = strings.Join(cluster, ",")

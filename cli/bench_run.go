@@ -320,7 +320,7 @@ func (c *memberCluster) Folders() (all []string) {
 // Ended implements bench.Watched.
 func (c *memberCluster) Ended() error {
 	for _, m := range c.members {
-		if err := m.hasEnded(); err != nil && m != c.killed {
+		if err := m.Ended(); err != nil && m != c.killed {
 			return fmt.Errorf("%w; the members' last lines:\n%s", err, c.said)
 		}
 	}
@@ -331,12 +331,12 @@ func (c *memberCluster) Ended() error {
 func (c *memberCluster) Restart(ctx context.Context) (time.Duration, error) {
 	begun := time.Now()
 	for _, m := range c.members {
-		if err := m.kill(); err != nil {
+		if err := m.Kill(); err != nil {
 			return 0, err
 		}
 	}
 	for _, m := range c.members {
-		if err := m.start(); err != nil {
+		if err := m.Start(); err != nil {
 			return 0, err
 		}
 	}
@@ -360,9 +360,9 @@ func (c *memberCluster) KillLeader(ctx context.Context) error {
 		return errors.New("nobody leads")
 	}
 	for _, m := range c.members {
-		if m.name == leader.Name {
+		if m.Name == leader.Name {
 			c.killed = m
-			return m.kill()
+			return m.Kill()
 		}
 	}
 	return fmt.Errorf("%s leads, which is none of these members", leader.Name)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/wire"
 )
@@ -194,11 +195,7 @@ func showCerts(c *cli.Context) error {
 			shown.Certificates = append(shown.Certificates, certDocument{name, one})
 		}
 	}
-	if c.String("write-out") == formatJSON {
-		failed = append(failed, writeJSON(c.App.Writer, shown))
-	} else {
-		shown.write(c.App.Writer)
-	}
+	failed = append(failed, writeAnswer(c, form.Answer{Document: shown, Page: func(p form.Page) { shown.write(p) }}))
 	return errors.Join(failed...)
 }
 

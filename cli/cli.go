@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -56,7 +57,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitCode(writeMan(app, stdout))
 	}
 	err := runLine(ctx, app, args)
-	if err == nil && out.err != nil {
+	if out.err != nil && (err == nil || errors.Is(err, out.err)) {
 		err = fmt.Errorf("the command succeeded, but its answer could not be printed: %w", out.err)
 	}
 	if err != nil && err.Error() != "" {
@@ -91,6 +92,19 @@ func (a *answerWriter) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	return len(b), nil
+}
+
+// Columns returns the width of the terminal; 0 if there is none, or its width is unknown.
+func (a *answerWriter) Columns() int {
+	f, ok := a.w.(*os.File)
+	if !ok {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
 }
 
 // partOf returns how many bytes at the end of a text begin an incomplete character.

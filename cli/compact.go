@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/net/client"
 )
 
@@ -36,7 +37,6 @@ func compact(c *cli.Context) error {
 				return fmt.Errorf("revision %d is compacted, but the older history may not be dropped yet: %w", revision, err)
 			}
 		}
-		writeOne(c, fmt.Sprintf("compacted revision %d\n", revision), document{{"compacted", revision}})
-		return nil
+		return writeOne(c, fmt.Sprintf("compacted revision %d\n", revision), form.Document{{"compacted", revision}})
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/internal/settings"
 )
 
@@ -52,19 +53,18 @@ func configCheck(c *cli.Context) error {
 	if err != nil && !found {
 		return err
 	}
-	if c.String("write-out") == formatJSON {
-		all := []document{}
-		for i := 0; found && i < len(faults.All); i++ {
-			one := document{{"line", faults.All[i].Line}, {"text", faults.All[i].Text}}
-			if faults.All[i].Line == 0 { // it is not known
-				one = one[1:]
-			}
-			all = append(all, one)
+	a, all := form.Answer{}, []form.Document{}
+	for i := 0; found && i < len(faults.All); i++ {
+		one := form.Document{{"line", faults.All[i].Line}, {"text", faults.All[i].Text}}
+		if faults.All[i].Line == 0 { // it is not known
+			one = one[1:]
 		}
-		_ = writeJSON(c.App.Writer, document{{"file", s.file}, {"settings", len(s.inFile)}, {"faults", all}}) // answerWriter keeps the error, and run reports it
-	} else if !found {
-		fmt.Fprintf(c.App.Writer, "%s: OK, %d settings\n", s.file, len(s.inFile))
+		all = append(all, one)
 	}
+	if a.Document = (form.Document{{"file", s.file}, {"settings", len(s.inFile)}, {"faults", all}}); !found {
+		a.Text = fmt.Sprintf("%s: OK, %d settings\n", s.file, len(s.inFile))
+	}
+	_ = writeAnswer(c, a) // answerWriter keeps the error, and run reports it
 	return err
 }
 
@@ -91,33 +91,29 @@ func configShow(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	all, t := []document{}, table{head: []string{"SETTING", "VALUE", "FROM"}}
+	all, t := []form.Document{}, form.Rows{Columns: []string{"SETTING", "VALUE", "FROM"}}
 	for _, f := range s.flags { // none holds a secret: secrets are in files, and settings have their names
 		name := f.Names()[0]
 		value, from := s.value(name), s.sources[name]
 		if from == fromDefault {
 			value = defaultOf(f)
 		}
-		d, shown := document{{"name", name}, {"value", value}, {"from", from}}, from
+		d, shown := form.Document{{"name", name}, {"value", value}, {"from", from}}, from
 		switch from {
 		case fromEnvironment:
 			variable := f.(cli.DocGenerationFlag).GetEnvVars()[0]
-			d, shown = append(d, field{"variable", variable}), from+" "+variable
+			d, shown = append(d, form.Field{"variable", variable}), from+" "+variable
 		case fromFile:
-			d, shown = append(d, field{"line", s.lineOf(name)}), fmt.Sprintf("%s:%d", s.file, s.lineOf(name))
+			d, shown = append(d, form.Field{"line", s.lineOf(name)}), fmt.Sprintf("%s:%d", s.file, s.lineOf(name))
 		}
 		all = append(all, d)
-		t.add(name, value, shown)
+		t.Add(name, value, shown)
 	}
-	if c.String("write-out") != formatJSON {
-		t.write(c.App.Writer)
-		return nil
-	}
-	d := document{{"file", s.file}, {"settings", all}}
+	d := form.Document{{"file", s.file}, {"settings", all}}
 	if s.file == "" {
 		d = d[1:]
 	}
-	return writeJSON(c.App.Writer, d)
+	return writeAnswer(c, form.Answer{Document: d, Page: t.Write})
 }
 
 // defaultOf returns the default of a setting, as its help has it.
@@ -134,13 +130,13 @@ const exampleWidth = 100
 // configExample returns a file with all settings as comments: each has the text of its help, and its default or a placeholder.
 func configExample() []byte {
 	var text bytes.Buffer
-	w := helpWriter{&text, exampleWidth}
-	w.wrap("#", "# ", "Settings of a member, for `qkv serve --config FILE`. Each flag of `qkv serve` has a line, with its default or with a placeholder. "+
+	w := form.Page{Writer: &text, Width: exampleWidth}
+	w.Wrap("#", "# ", "Settings of a member, for `qkv serve --config FILE`. Each flag of `qkv serve` has a line, with its default or with a placeholder. "+
 		"Flags and variables have priority over this file. `qkv config check FILE` finds mistakes. SIGHUP makes a running member read "+
 		strings.Join(changeable, ", ")+" again.")
 	for _, f := range memberFlags() {
 		fmt.Fprintln(w)
-		w.wrap("#", "# ", strings.ReplaceAll(f.(cli.DocGenerationFlag).GetUsage(), "`", ""))
+		w.Wrap("#", "# ", strings.ReplaceAll(f.(cli.DocGenerationFlag).GetUsage(), "`", ""))
 		fmt.Fprintf(w, "#%s: %s\n", f.Names()[0], exampleValue(f))
 	}
 	return text.Bytes()

@@ -3,10 +3,10 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/client"
 )
@@ -42,7 +42,7 @@ func del(c *cli.Context) error {
 		if err != nil {
 			return writeFailed(err)
 		}
-		return writeDel(c.App.Writer, c.String("write-out"), written)
+		return writeAnswer(c, delAnswer(written))
 	}))
 }
 
@@ -59,30 +59,13 @@ func delRequest(c *cli.Context) (kv.Delete, error) {
 	return kv.Delete{Key: q.Key, End: q.End, PrevKV: c.Bool("prev-kv")}, nil
 }
 
-// delDocument returns the answer to a delete for JSON.
-func delDocument(written client.Written) document {
-	d := document{{"revision", written.Revision}, {"deleted", written.Deleted}}
+// delAnswer returns the answer to a delete.
+func delAnswer(written client.Written) form.Answer {
+	d, t := form.Document{{"revision", written.Revision}, {"deleted", written.Deleted}}, &form.Rows{Columns: []string{"REVISION", "DELETED"}}
+	t.Add(written.Revision, written.Deleted)
+	fields := []form.Field{{"Revision", written.Revision}, {"Deleted", written.Deleted}}
 	if all := documentsOf(written.Previous); len(all) > 0 {
-		d = append(d, field{"prev_kvs", all})
+		d = append(d, form.Field{"prev_kvs", all})
 	}
-	return d
-}
-
-func writeDel(w io.Writer, format string, written client.Written) error {
-	switch format {
-	case formatJSON:
-		return writeJSON(w, delDocument(written))
-	case formatFields:
-		writeFields(w, []field{{"Revision", written.Revision}, {"Deleted", written.Deleted}})
-		writePairs(w, written.Previous, false)
-	case formatTable:
-		t := table{head: []string{"REVISION", "DELETED"}}
-		t.add(written.Revision, written.Deleted)
-		t.write(w)
-		writePrevious(w, format, written.Previous)
-	default:
-		fmt.Fprintln(w, written.Deleted)
-		writePrevious(w, format, written.Previous)
-	}
-	return nil
+	return withPrevious(form.Answer{Document: d, Fields: fields, Text: fmt.Sprintln(written.Deleted), Table: t}, written.Previous)
 }

@@ -199,9 +199,9 @@ func (d *demo) killLeader(ctx context.Context) (*process, error) {
 	}
 	leader := leaderOf(members)
 	for _, m := range d.members {
-		if m.name == leader.Name {
-			d.say.linef("kill -9 %d: %s, the leader", m.pid(), m.name)
-			return m, m.kill()
+		if m.Name == leader.Name {
+			d.say.linef("kill -9 %d: %s, the leader", m.PID(), m.Name)
+			return m, m.Kill()
 		}
 	}
 	return nil, fmt.Errorf("%q leads, which is no member of this demo: is another cluster on these ports?", leader.Name)
@@ -220,14 +220,14 @@ func (d *demo) getAfterKill(ctx context.Context, value []byte) error {
 // startAgain starts the killed member, and waits until it has caught up.
 func (d *demo) startAgain(ctx context.Context, m *process) error {
 	begun := time.Now()
-	if err := m.start(); err != nil {
+	if err := m.Start(); err != nil {
 		return err
 	}
 	members, err := d.healthy(ctx)
 	if err != nil {
 		return err
 	}
-	d.say.linef("%s started again, and caught up after %s; %s leads", m.name, took(begun), leaderOf(members).Name)
+	d.say.linef("%s started again, and caught up after %s; %s leads", m.Name, took(begun), leaderOf(members).Name)
 	return nil
 }
 
@@ -252,18 +252,19 @@ func (d *demo) watch(ctx context.Context) error {
 	ended := make(chan *process, len(d.members))
 	for _, m := range d.members {
 		go func() {
-			<-m.ended
+			_ = m.Wait()
 			ended <- m
 		}()
 	}
 	for range d.members {
 		select {
 		case m := <-ended:
-			if removedMember(m.err) {
-				d.say.linef("%s was removed from the cluster, and never starts again; to begin a new demo, stop this one and move the folder %s away", m.name, d.dataDir)
+			err := m.Wait()
+			if removedMember(err) {
+				d.say.linef("%s was removed from the cluster, and never starts again; to begin a new demo, stop this one and move the folder %s away", m.Name, d.dataDir)
 				continue
 			}
-			d.say.linef("%s ended: %v; `qkv status` shows how the others go on; to start it again:", m.name, m.err)
+			d.say.linef("%s ended: %v; `qkv status` shows how the others go on; to start it again:", m.Name, err)
 			d.say.linef("   %s %s", d.program, strings.Join(m.arguments(), " "))
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -275,7 +276,7 @@ func (d *demo) watch(ctx context.Context) error {
 func (d *demo) pids() string {
 	var all []string
 	for _, m := range d.members {
-		all = append(all, fmt.Sprintf("%s is %d", m.name, m.pid()))
+		all = append(all, fmt.Sprintf("%s is %d", m.Name, m.PID()))
 	}
 	return strings.Join(all, ", ")
 }
@@ -311,7 +312,7 @@ func (d *demo) end() {
 	}
 	d.stop()
 	d.restoreEndpoints()
-	if d.started() {
+	if d.members[0].PID() != 0 { // it is the first to start
 		d.say.linef("all three stopped, data stays in %s", d.dataDir)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/client"
 )
@@ -223,30 +224,29 @@ type differenceDocument struct {
 
 func (w *differenceWriter) write(d *difference) error {
 	mark, kind := d.kind()
-	if w.format == formatJSON {
-		document := differenceDocument{Type: kind}
-		document.Key, document.KeyBase64 = textOrBase64(d.key)
-		if !w.keysOnly {
-			document.Before, document.After = beforeOf(d.before, d.beforeBy), beforeOf(d.after, d.afterBy)
+	document := differenceDocument{Type: kind}
+	document.Key, document.KeyBase64 = textOrBase64(d.key)
+	if !w.keysOnly {
+		document.Before, document.After = beforeOf(d.before, d.beforeBy), beforeOf(d.after, d.afterBy)
+	}
+	return form.Answer{Document: document, Page: func(p form.Page) {
+		line := mark + " " + printable(d.key, len(d.key))
+		if w.authors {
+			line += "\t" + shownAuthor(d.afterBy)
 		}
-		return writeJSON(w.out, document)
-	}
-	line := mark + " " + printable(d.key, len(d.key))
-	if w.authors {
-		line += "\t" + shownAuthor(d.afterBy)
-	}
-	if _, err := fmt.Fprintln(w.out, line); w.keysOnly || err != nil {
-		return err
-	}
-	for _, side := range []struct {
-		mark string
-		pair *kv.KeyValue
-	}{{"-", d.before}, {"+", d.after}} {
-		if side.pair != nil {
-			writeLines(w.out, "  "+side.mark+" ", side.pair.Value)
+		fmt.Fprintln(p, line)
+		if w.keysOnly {
+			return
 		}
-	}
-	return nil
+		for _, side := range []struct {
+			mark string
+			pair *kv.KeyValue
+		}{{"-", d.before}, {"+", d.after}} {
+			if side.pair != nil {
+				writeLines(p, "  "+side.mark+" ", side.pair.Value)
+			}
+		}
+	}}.Write(w.out, w.format)
 }
 
 // writeLines prints the lines of a value, each after a prefix.

@@ -26,9 +26,9 @@
 // [Run] builds the table of commands (urfave/cli) and moves flags before arguments (argv.go), because urfave/cli stops looking for flags at
 // the first argument. It prints help itself (help.go), runs one command, prints its error and returns its exit code.
 //
-// A command that talks to a cluster connects by dial.go, asks net/client, and prints by output.go. serve builds one node. demo and bench
-// run members as processes (local.go, process.go): the same program with serve. These processes die with their parent, even if it is
-// killed. A process that runs a member executes its program again to get a timer slack of 1 ms, unless a supervisor has set another timer
+// A command that talks to a cluster connects by dial.go, asks net/client, and prints by package form. serve builds one node. demo and bench
+// run members as processes (local.go, process.go, package local): the same program with serve. These processes die with their parent, even
+// if it is killed. A process that runs a member executes its program again to get a timer slack of 1 ms, unless a supervisor has set another timer
 // slack (timerslack.go).
 //
 // Errors say what failed, why, and what to do next. An error with its own exit code is an exitError, or a member's

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/internal/checks"
 	"qkv/net/wire"
 	"qkv/node/roster"
@@ -59,12 +60,7 @@ func doctor(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if format := c.String("write-out"); format == formatJSON {
-		err = writeJSON(c.App.Writer, d)
-	} else {
-		d.write(helpWriter{c.App.Writer, widthOf(c.App.Writer)})
-	}
-	if err != nil {
+	if err := writeAnswer(c, form.Answer{Document: d, Page: d.write}); err != nil {
 		return err
 	}
 	if file := c.String("bundle"); file != "" {
@@ -173,18 +169,18 @@ func shownCertificate(ctx context.Context, credentials *wire.Credentials, addres
 }
 
 // write prints a line for each check, with the remedy below a finding, and a summary.
-func (d *diagnosis) write(w helpWriter) {
+func (d *diagnosis) write(w form.Page) {
 	if d.Verdict != "" {
-		w.wrap(d.Verdict+":", "   ", d.Why)
+		w.Wrap(d.Verdict+":", "   ", d.Why)
 	}
 	for _, r := range d.Checks {
 		word := string(r.Level)
 		if r.Level == checks.Failure {
 			word = "FAILURE"
 		}
-		w.wrap(fmt.Sprintf("%-12s%-14s", word, r.ID), "                           ", r.Text)
+		w.Wrap(fmt.Sprintf("%-12s%-14s", word, r.ID), "                           ", r.Text)
 		if r.Do != "" {
-			w.wrap("            ->", "                           ", r.Do+" ("+r.Docs+")")
+			w.Wrap("            ->", "                           ", r.Do+" ("+r.Docs+")")
 		}
 	}
 	d.summary(w)

@@ -1,17 +1,16 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/client"
@@ -55,20 +54,7 @@ func du(c *cli.Context) error {
 			return err
 		}
 		d := newUsed(&q, &all, c.String("sort"))
-		out := bufio.NewWriterSize(c.App.Writer, 64<<10)
-		switch c.String("write-out") {
-		case formatJSON:
-			err = writeJSON(out, d.document())
-		case formatFields:
-			writeFields(out, d.document().fields())
-		default:
-			if isTerminal(c.App.Writer) {
-				d.writeTable(c.App.Writer, true) // which knows the terminal's width
-			} else {
-				d.writeTable(out, false)
-			}
-		}
-		return cmp.Or(err, out.Flush())
+		return writeAnswer(c, form.Answer{Document: d.document(), Page: func(p form.Page) { d.writeTable(p, isTerminal(c.App.Writer)) }})
 	})
 }
 
@@ -120,16 +106,16 @@ type number string
 
 // writeTable prints one line for each group, the total, and the revision and the period of the changes. Sizes have units if a person
 // reads them.
-func (d *used) writeTable(w io.Writer, person bool) {
+func (d *used) writeTable(w form.Page, person bool) {
 	size := func(n int64) number {
 		if person {
 			return number(bytesText(n))
 		}
 		return number(strconv.FormatInt(n, 10))
 	}
-	t := table{head: []string{"PREFIX", "KEYS", "BYTES", "VERSIONS", "HISTORY", "LEASED", "CHANGES"}}
+	t := form.Rows{Columns: []string{"PREFIX", "KEYS", "BYTES", "VERSIONS", "HISTORY", "LEASED", "CHANGES"}}
 	add := func(name string, r *kv.UsageRow) {
-		t.add(name, r.Keys, size(r.Bytes), r.Versions, size(r.History), r.Leased, number(d.changed(r.Changes)))
+		t.Add(name, r.Keys, size(r.Bytes), r.Versions, size(r.History), r.Leased, number(d.changed(r.Changes)))
 	}
 	for i := range d.Rows {
 		row := &d.Rows[i]
@@ -143,7 +129,7 @@ func (d *used) writeTable(w io.Writer, person bool) {
 		add(name, row)
 	}
 	add("total", &d.total)
-	t.write(w)
+	t.Write(w)
 	fmt.Fprintf(w, "revision %d, %s\n", d.Revision, d.period())
 }
 
@@ -160,16 +146,16 @@ func (d *used) period() string {
 }
 
 // document returns the usage for JSON and for `-w fields`; a period of 0 says that changes were not counted.
-func (d *used) document() document {
-	numbers := func(r *kv.UsageRow) document {
-		return document{
+func (d *used) document() form.Document {
+	numbers := func(r *kv.UsageRow) form.Document {
+		return form.Document{
 			{"keys", r.Keys}, {"bytes", r.Bytes}, {"history_versions", r.Versions}, {"history_bytes", r.History}, {"leased_keys", r.Leased}, {"changes", r.Changes},
 		}
 	}
-	groups := make([]document, 0, len(d.Rows))
+	groups := make([]form.Document, 0, len(d.Rows))
 	for i := range d.Rows {
 		row := &d.Rows[i]
-		groups = append(groups, append(document{textField("prefix", row.Prefix), {"direct", d.direct(row)}}, numbers(row)...))
+		groups = append(groups, append(form.Document{form.TextField("prefix", row.Prefix), {"direct", d.direct(row)}}, numbers(row)...))
 	}
-	return document{{"revision", d.Revision}, {"changes_period_s", d.Period.Seconds()}, {"groups", groups}, {"total", numbers(&d.total)}}
+	return form.Document{{"revision", d.Revision}, {"changes_period_s", d.Period.Seconds()}, {"groups", groups}, {"total", numbers(&d.total)}}
 }

@@ -22,6 +22,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/internal/etcdflags"
 	"qkv/internal/limits"
 	"qkv/net/etcd"
@@ -109,7 +110,7 @@ func runEtcd(ctx context.Context, program string, words []string, stdout, stderr
 
 // writeEtcdHelp prints the help of etcd's command line, in etcd's layout.
 func writeEtcdHelp(to io.Writer, program string) {
-	w := helpWriter{to, widthOf(to)}
+	w := helpWriter{form.PageOn(to)}
 	fmt.Fprintf(w, "usage: %s [flags]\n\n", program)
 	w.text("etcd's own command line: flags, ETCD_ variables and --config-file are those of etcd 3.7.\n\n" +
 		"Members talk to each other by QUIC, which is UDP, at the host and port of the peer URLs.")
@@ -117,8 +118,8 @@ func writeEtcdHelp(to io.Writer, program string) {
 	for _, s := range etcdflags.Help() {
 		fmt.Fprintf(w, "\n%s:\n", s.Title)
 		for _, f := range s.Flags {
-			w.wrap("  --"+f.Name, indent, f.Default)
-			w.wrap(strings.TrimSuffix(indent, " "), indent, f.Usage)
+			w.Wrap("  --"+f.Name, indent, f.Default)
+			w.Wrap(strings.TrimSuffix(indent, " "), indent, f.Usage)
 		}
 	}
 }

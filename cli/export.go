@@ -17,6 +17,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/client"
 )
@@ -57,7 +58,7 @@ func exportFolder(c *cli.Context) error {
 		case err != nil:
 			return fmt.Errorf("export stopped after %s: %w; the same export run again completes it", e.summary(), err)
 		}
-		writeOne(c, e.summary()+"\n", document{{"written", e.written}, {"unchanged", e.equal}, {"removed", e.removed}, {"failed", e.refused}})
+		_ = writeOne(c, e.summary()+"\n", form.Document{{"written", e.written}, {"unchanged", e.equal}, {"removed", e.removed}, {"failed", e.refused}})
 		if e.refused > 0 {
 			return exitf(exitFailed, "%d keys were not exported: something else than a file or folder of an export has their name", e.refused)
 		}

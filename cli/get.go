@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"slices"
 	"strings"
@@ -9,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/client"
 )
@@ -101,19 +101,16 @@ func get(c *cli.Context) error {
 	}
 	format := c.String("write-out")
 	if raw {
-		format = formatPlain
+		format = form.Plain
 	}
 	answer := pairs{single: q.End == nil, keysOnly: q.KeysOnly, countOnly: q.CountOnly, raw: raw}
-	out := bufio.NewWriterSize(answerOf(c, raw), 64<<10)
-	if q.End != nil && !q.CountOnly && q.Limit == 0 && format != formatTable {
+	to := answerOf(c, raw)
+	if q.End != nil && !q.CountOnly && q.Limit == 0 && format != form.Table {
 		return open(c.Context, c, func(s *client.Client) error { // no timeout: the reader of the output may be slow
 			if err := readAt(c.Context, s, &q, at); err != nil {
 				return err
 			}
-			if err := answer.stream(out, format, s.Pages(c.Context, q)); err != nil {
-				return err
-			}
-			return out.Flush()
+			return answer.stream(to, format, false, s.Pages(c.Context, q))
 		})
 	}
 	return within(c, func(ctx context.Context, s *client.Client) error {
@@ -123,10 +120,7 @@ func get(c *cli.Context) error {
 		if answer.RangeResult, err = s.Range(ctx, q); err != nil {
 			return err
 		}
-		if err := answer.write(unbufferedTable(c, format, out), format); err != nil {
-			return err
-		}
-		if err := out.Flush(); err != nil {
+		if err := answer.write(to, format); err != nil {
 			return err
 		}
 		if answer.single && (answer.Count == 0 || len(answer.KVs) == 0 && !q.CountOnly) {

@@ -3,52 +3,16 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
+
+	"qkv/cli/form"
 )
-
-// Lines of help are as wide as the terminal, within bounds; 80 columns without a terminal.
-const (
-	helpWidth      = 80
-	helpWidthLeast = 50
-	helpWidthMost  = 110
-)
-
-// widthOf returns the width of lines for a writer.
-func widthOf(w io.Writer) int {
-	columns := columnsAt(w)
-	if columns == 0 {
-		return helpWidth
-	}
-	return min(max(columns, helpWidthLeast), helpWidthMost)
-}
-
-// columnsAt returns the width of the terminal behind w; 0 if w is not a terminal or its width is unknown.
-func columnsAt(w io.Writer) int {
-	if a, ok := w.(*answerWriter); ok {
-		w = a.w
-	}
-	f, ok := w.(*os.File)
-	if !ok {
-		return 0
-	}
-	columns, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0
-	}
-	return columns
-}
 
 // helpWriter writes help in lines that fit.
-type helpWriter struct {
-	io.Writer
-	width int
-}
+type helpWriter struct{ form.Page }
 
 // helpFlag is accepted everywhere. It never reaches urfave/cli: arrange handles it, and this file prints the help.
 var helpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this"}
@@ -58,7 +22,7 @@ var versionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version of th
 
 // writeAppHelp prints `qkv --help`.
 func writeAppHelp(to io.Writer, app *cli.App) {
-	w := helpWriter{to, widthOf(to)}
+	w := helpWriter{form.PageOn(to)}
 	fmt.Fprintf(w, "%s: %s\n\nusage: %s\n", app.Name, app.Usage, app.UsageText)
 	category := ""
 	for _, c := range app.Commands {
@@ -74,7 +38,7 @@ func writeAppHelp(to io.Writer, app *cli.App) {
 
 // writeHelp prints the help of one command: its own flags come before shared ones.
 func writeHelp(to io.Writer, path string, c *cli.Command) {
-	w := helpWriter{to, widthOf(to)}
+	w := helpWriter{form.PageOn(to)}
 	w.text(path + ": " + c.Usage)
 	fmt.Fprintln(w)
 	switch {
@@ -141,11 +105,11 @@ func flagHelp(f cli.Flag) (left, text string) {
 // columns prints two columns. The right one begins on its own line if the left is too wide, and is wrapped.
 func (w helpWriter) columns(left string, width int, text string) {
 	line := fmt.Sprintf("  %-*s", width, left)
-	if columnsOf(line) > width+2 {
+	if form.ColumnsOf(line) > width+2 {
 		fmt.Fprintln(w, line)
 		line = strings.Repeat(" ", width+2)
 	}
-	w.wrap(line, strings.Repeat(" ", width+3), text)
+	w.Wrap(line, strings.Repeat(" ", width+3), text)
 }
 
 // text prints a text in lines that fit. A line with two spaces in a row is already laid out and stays unchanged.
@@ -155,26 +119,6 @@ func (w helpWriter) text(text string) {
 			fmt.Fprintln(w, line)
 			continue
 		}
-		w.wrap("", "", line)
+		w.Wrap("", "", line)
 	}
-}
-
-// noBreakSpace is printed as a space, and no line ends there.
-const noBreakSpace = '\u00a0'
-
-// wrap prints a text after the beginning of a line; the following lines are indented.
-func (w helpWriter) wrap(line, indent, text string) {
-	empty := true
-	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return r != noBreakSpace && unicode.IsSpace(r) }) {
-		word = strings.ReplaceAll(word, string(noBreakSpace), " ")
-		if !empty && columnsOf(line)+1+columnsOf(word) > w.width {
-			fmt.Fprintln(w, line)
-			line, empty = strings.TrimSuffix(indent, " "), true
-		}
-		if line != "" || indent != "" {
-			line += " "
-		}
-		line, empty = line+word, false
-	}
-	fmt.Fprintln(w, line)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/internal/etcdflags"
 )
 
@@ -20,7 +21,7 @@ func TestHelp(t *testing.T) {
 			t.Errorf("the help of %q: exit code %d, %s", path, code, &messages)
 		}
 		for line := range strings.Lines(help.String()) {
-			if n := columnsOf(strings.TrimRight(line, "\n")); n > 80 {
+			if n := form.ColumnsOf(strings.TrimRight(line, "\n")); n > 80 {
 				t.Errorf("the help of %q has a line of %d columns:\n%s", path, n, line)
 			}
 		}
@@ -104,22 +105,6 @@ func TestForeignWords(t *testing.T) {
 	}
 }
 
-func TestColumns(t *testing.T) {
-	for text, want := range map[string]int{"": 0, "größe": 5, "鍵と値": 6, "key鍵": 5, "한국어": 6, "e\u0301": 1, "😀": 2, "１": 2, "…": 1} {
-		if got := columnsOf(text); got != want {
-			t.Errorf("%q takes %d columns, not %d", text, got, want)
-		}
-	}
-	var out bytes.Buffer
-	table := table{head: []string{"KEY", "VALUE"}}
-	table.add("鍵", "1")
-	table.add("key", "2")
-	table.write(&out)
-	if want := "KEY  VALUE\n鍵   1\nkey  2\n"; out.String() != want {
-		t.Errorf("got\n%swant\n%s", &out, want)
-	}
-}
-
 // A flag without a value shows none, whatever its text quotes.
 func TestHelpOfSwitches(t *testing.T) {
 	for _, f := range flagsBelow(newApp().Commands) {
@@ -144,14 +129,5 @@ func TestHelpSaysOneDefault(t *testing.T) {
 		if strings.Count(text, "(default") > 1 || strings.Contains(text, "(default 0s)") {
 			t.Errorf("%s %s", left, text)
 		}
-	}
-}
-
-// Text that a no-break space joins stays on one line, also where the line becomes too long, and is printed with a plain space.
-func TestNoBreakSpaceIsNoEndOfALine(t *testing.T) {
-	var out bytes.Buffer
-	helpWriter{&out, 18}.wrap("links", "     ", "n1–n2\u00a00.25\u00a0ms, n1–n3\u00a00.31\u00a0ms")
-	if want := "links n1–n2 0.25 ms,\n     n1–n3 0.31 ms\n"; out.String() != want {
-		t.Errorf("%q, %q is wanted", &out, want)
 	}
 }

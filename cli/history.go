@@ -6,13 +6,13 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/net/client"
@@ -182,39 +182,32 @@ type versionWriter struct {
 	to     io.Writer // below out
 	out    *bufio.Writer
 	format string
-	table  table
+	table  form.Rows
 	count  int
 }
 
 func newVersionWriter(w io.Writer, format string) *versionWriter {
-	return &versionWriter{to: w, out: bufio.NewWriter(w), format: format, table: table{head: []string{"REVISION", "TIME", "TYPE", "WHO", "VERSION", "LEASE", "VALUE"}}}
+	return &versionWriter{to: w, out: bufio.NewWriter(w), format: format, table: form.Rows{Columns: []string{"REVISION", "TIME", "TYPE", "WHO", "VERSION", "LEASE", "VALUE"}}}
 }
 
 func (w *versionWriter) add(e *recorded) error {
 	w.count++
 	kind := strings.ToLower(kindOf(&e.WatchEvent))
-	switch w.format {
-	case formatJSON:
-		return writeJSON(w.out, e.document())
-	case formatTable:
-		w.table.add(e.KV.ModRevision, timeText(e.at), kind, shownAuthor(e.who), e.KV.Version, cmp.Or(leaseHex(e.KV.Lease), "-"), printable(e.KV.Value, tableValueMost))
-	case formatFields:
-		writeFields(w.out, slices.Concat([]field{{"Type", kindOf(&e.WatchEvent)}, {"Time", timeText(e.at)}, {"Who", e.who}}, keyFields("", &e.KV)))
-		fmt.Fprintln(w.out)
-	default:
-		line := fmt.Sprintf("%d\t%s\t%s\t%s", e.KV.ModRevision, timeText(e.at), kind, shownAuthor(e.who))
-		if !e.Deleted {
-			line += "\t" + printable(e.KV.Value, tableValueMost)
-		}
-		_, err := fmt.Fprintln(w.out, line)
-		return err
+	if w.format == form.Table {
+		w.table.Add(e.KV.ModRevision, timeText(e.at), kind, shownAuthor(e.who), e.KV.Version, cmp.Or(leaseHex(e.KV.Lease), "-"), printable(e.KV.Value, tableValueMost))
+		return nil
 	}
-	return nil
+	line := fmt.Sprintf("%d\t%s\t%s\t%s", e.KV.ModRevision, timeText(e.at), kind, shownAuthor(e.who))
+	if !e.Deleted {
+		line += "\t" + printable(e.KV.Value, tableValueMost)
+	}
+	fields := append(form.Document{{"Type", kindOf(&e.WatchEvent)}, {"Time", timeText(e.at)}, {"Who", e.who}}, keyFields("", &e.KV)...)
+	return form.Answer{Document: e.document(), List: []form.Document{fields}, Text: line + "\n"}.Write(w.out, w.format)
 }
 
 func (w *versionWriter) end() error {
-	if w.format == formatTable && w.count > 0 {
-		w.table.write(w.to)
+	if w.format == form.Table && w.count > 0 {
+		w.table.Write(form.PageOn(w.to))
 	}
 	return w.out.Flush()
 }
@@ -267,7 +260,7 @@ func followLog(ctx context.Context, c *cli.Context, s *client.Client, request kv
 			if by := c.String("by"); by != "" && by != all[i].who {
 				continue
 			}
-			if err := writeJSON(out, all[i].document()); err != nil {
+			if err := form.WriteJSON(out, all[i].document()); err != nil {
 				return err
 			}
 		}

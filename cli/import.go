@@ -15,6 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/client"
@@ -60,7 +61,7 @@ func importFolder(c *cli.Context) error {
 		if err != nil {
 			return fmt.Errorf("import stopped after %s: %w; the same import run again continues", i.summary(), err)
 		}
-		writeOne(c, i.summary()+"\n", document{{"written", i.written}, {"unchanged", i.equal}, {"skipped", i.skipped}, {"failed", i.failed}})
+		_ = writeOne(c, i.summary()+"\n", form.Document{{"written", i.written}, {"unchanged", i.equal}, {"skipped", i.skipped}, {"failed", i.failed}})
 		switch {
 		case i.failed == 1:
 			return exitf(exitFailed, "1 file or folder was not imported, as said above; all others are stored")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index"
 	"qkv/log"
 	"qkv/log/disk"
@@ -32,7 +33,7 @@ func inspectCommand() *cli.Command {
 					Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"QKV_INSPECT_VERBOSE"}, Usage: "also each entry, with its commands",
 				}, plainOrJSONFlag("lines", "QKV_INSPECT_WRITE_OUT")},
 				Action: inspection(func(c *cli.Context, dir string) error {
-					err := log.Dump(disk.OS(), dir, c.App.Writer, log.DumpOptions{Entries: c.Bool("verbose"), Describe: describeEntry, JSON: c.String("write-out") == formatJSON})
+					err := log.Dump(disk.OS(), dir, c.App.Writer, log.DumpOptions{Entries: c.Bool("verbose"), Describe: describeEntry, JSON: c.String("write-out") == form.JSON})
 					if _, unread := os.ReadDir(dir); unread == nil {
 						return err // the error concerns a file in that folder
 					}
@@ -46,7 +47,7 @@ func inspectCommand() *cli.Command {
 					"snapshot, block, corrupt or sound. " + inspectZeros,
 				Flags: []cli.Flag{plainOrJSONFlag("lines", "QKV_INSPECT_WRITE_OUT")},
 				Action: inspection(func(c *cli.Context, file string) error {
-					err := snapshot.Dump(disk.OS(), file, c.App.Writer, c.String("write-out") == formatJSON)
+					err := snapshot.Dump(disk.OS(), file, c.App.Writer, c.String("write-out") == form.JSON)
 					return notThere(err, "FILE is one of snap/*.snap or snap/*.part in a member's data folder, the --data-dir of its `qkv serve`")
 				}),
 			},

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"qkv/cli/form"
 )
 
 // withoutJSON are the commands that print no JSON, each with the reason. Any other command has -w json.
@@ -44,7 +46,7 @@ func TestEveryCommandHasJSON(t *testing.T) {
 			}
 			seen++
 			has := slices.ContainsFunc(c.Flags, func(f cli.Flag) bool {
-				return slices.Contains(f.Names(), "w") && strings.Contains(f.(cli.DocGenerationFlag).GetUsage(), formatJSON)
+				return slices.Contains(f.Names(), "w") && strings.Contains(f.(cli.DocGenerationFlag).GetUsage(), form.JSON)
 			})
 			if has == (withoutJSON[path] != "") {
 				t.Errorf("%q has -w json: %v, and the reason for none is %q: give it writeOutFlag or plainOrJSONFlag, or a row in withoutJSON", path, has, withoutJSON[path])

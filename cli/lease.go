@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/client"
 )
@@ -101,13 +102,9 @@ func leaseRevoke(c *cli.Context) error {
 		if err != nil {
 			return writeFailed(err)
 		}
-		switch format := c.String("write-out"); format {
-		case formatPlain:
-			fmt.Fprintf(c.App.Writer, "lease %016x revoked\n", uint64(id))
-			return nil
-		default:
-			return writeDel(c.App.Writer, format, written)
-		}
+		a := delAnswer(written)
+		a.Text = fmt.Sprintf("lease %016x revoked\n", uint64(id))
+		return writeAnswer(c, a)
 	}))
 }
 
@@ -196,31 +193,19 @@ func inSeconds(ttl time.Duration) int64 { return int64(ttl / time.Second) }
 // writeLease prints one lease; text is its plain form. keys is nil if they were not requested.
 func writeLease(c *cli.Context, id int64, remaining, total time.Duration, keys [][]byte, text string) error {
 	ttl, granted := inSeconds(remaining), inSeconds(total)
-	w, d := c.App.Writer, document{{"id", hex(uint64(id))}, {"ttl", ttl}, {"granted_ttl", granted}}
-	var all []document
+	d, t, count := form.Document{{"id", hex(uint64(id))}, {"ttl", ttl}, {"granted_ttl", granted}}, &form.Rows{Columns: []string{"ID", "TTL", "GRANTED", "KEYS"}}, "-"
+	var all []form.Document
 	for _, key := range keys {
-		all = append(all, document{textField("key", key)})
+		all = append(all, form.Document{form.TextField("key", key)})
 	}
 	if len(all) > 0 {
-		d = append(d, field{"keys", all})
+		d = append(d, form.Field{"keys", all})
 	}
-	switch c.String("write-out") {
-	case formatJSON:
-		return writeJSON(w, d)
-	case formatFields:
-		writeFields(w, d.fields())
-	case formatTable:
-		t := table{head: []string{"ID", "TTL", "GRANTED", "KEYS"}}
-		count := "-"
-		if keys != nil {
-			count = strconv.Itoa(len(keys))
-		}
-		t.add(hex(uint64(id)), ttl, granted, count)
-		t.write(w)
-	default:
-		fmt.Fprintln(w, text)
+	if keys != nil {
+		count = strconv.Itoa(len(keys))
 	}
-	return nil
+	t.Add(hex(uint64(id)), ttl, granted, count)
+	return writeAnswer(c, form.Answer{Document: d, Table: t, Text: text + "\n"})
 }
 
 func leaseList(ctx context.Context, c *cli.Context, s *client.Client) error {
@@ -232,21 +217,13 @@ func leaseList(ctx context.Context, c *cli.Context, s *client.Client) error {
 }
 
 func writeLeases(w io.Writer, format string, leases []int64) error {
-	ids, t, text := make([]string, len(leases)), table{head: []string{"ID"}}, fmt.Sprintf("found %d leases\n", len(leases))
+	ids, fields := make([]string, len(leases)), make([]form.Field, len(leases))
+	t, text := &form.Rows{Columns: []string{"ID"}}, fmt.Sprintf("found %d leases\n", len(leases))
 	for i, id := range leases {
 		ids[i] = fmt.Sprintf("%016x", uint64(id))
-		t.add(ids[i])
+		fields[i] = form.Field{"ID", ids[i]}
+		t.Add(ids[i])
 		text += ids[i] + "\n"
 	}
-	switch format {
-	case formatJSON:
-		return writeJSON(w, document{{"leases", ids}})
-	case formatFields:
-		for _, id := range ids {
-			writeFields(w, []field{{"ID", id}})
-		}
-	default:
-		t.or(format, text)(helpWriter{Writer: w})
-	}
-	return nil
+	return form.Answer{Document: form.Document{{"leases", ids}}, Fields: fields, Table: t, Text: text}.Write(w, format)
 }

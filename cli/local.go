@@ -17,6 +17,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/local"
 	"qkv/internal/figures"
 )
 
@@ -41,11 +42,12 @@ func newLocalCluster(count, port int, dataDir, home string, t *terminal) (*local
 	for i := range count {
 		name := "n" + strconv.Itoa(i+1)
 		m := &process{
-			name: name, executable: executable, output: t.prefix(name),
+			Process: local.Process{Name: name}, executable: executable, output: t.prefix(name),
 			listen: loopback(port + 2*i), listenPeer: loopback(port + 2*i + 1),
 			dataDir: filepath.Join(dataDir, name), home: home,
 		}
-		cluster = append(cluster, m.name+"="+m.listenPeer)
+		m.Command = m.line
+		cluster = append(cluster, name+"="+m.listenPeer)
 		l.members = append(l.members, m)
 	}
 	for _, m := range l.members {
@@ -89,30 +91,20 @@ func (l *localCluster) start() error {
 		}
 	}
 	for _, m := range l.members {
-		if err := m.start(); err != nil {
+		if err := m.Start(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// started reports whether any member was started.
-func (l *localCluster) started() bool {
-	for _, m := range l.members {
-		if m.cmd != nil {
-			return true
-		}
-	}
-	return false
-}
-
 // stop shuts the members down gracefully, and waits for their end.
 func (l *localCluster) stop() {
 	for _, m := range l.members {
-		m.signal(syscall.SIGTERM)
+		m.Signal(syscall.SIGTERM)
 	}
 	for _, m := range l.members {
-		m.await(stopTime)
+		m.Await(stopTime)
 	}
 }
 
@@ -149,8 +141,8 @@ func removedMember(err error) bool {
 // ended returns an error if a member that should run has ended.
 func (l *localCluster) ended() error {
 	for _, m := range l.members {
-		if err := m.hasEnded(); err != nil {
-			if removedMember(m.err) {
+		if err := m.Ended(); err != nil {
+			if removedMember(err) {
 				return fmt.Errorf("%w: it was removed from the cluster in %s: move that folder away to begin a new one", err, l.dataDir)
 			}
 			return fmt.Errorf("%w; its own lines say why", err)

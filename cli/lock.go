@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +14,8 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"qkv/cli/form"
+	"qkv/cli/local"
 	"qkv/net/client"
 )
 
@@ -174,7 +175,7 @@ func holdWhile(ctx context.Context, c *cli.Context, s *client.LockSession, m *cl
 		fmt.Sprintf("ETCD_LOCK_KEY=%s", m.Key()), fmt.Sprintf("ETCD_LOCK_REV=%d", m.Token()))
 	f, ok := c.App.Reader.(*os.File)
 	h.onTerminal = ok && term.IsTerminal(int(f.Fd()))
-	if err := startChild(h.command, !h.onTerminal); err != nil {
+	if err := local.StartChild(h.command, !h.onTerminal); err != nil {
 		return fmt.Errorf("run the command: %w", err)
 	}
 	go func() { h.ended <- h.command.Wait() }()
@@ -264,41 +265,26 @@ func (h *holder) wait(ctx context.Context) error {
 
 func (h *holder) tell() {
 	h.told = true
-	signalChild(h.command, syscall.SIGTERM)
+	local.SignalChild(h.command, syscall.SIGTERM)
 }
 
-func (h *holder) kill() { signalChild(h.command, syscall.SIGKILL) }
+func (h *holder) kill() { local.SignalChild(h.command, syscall.SIGKILL) }
 
 // pass forwards a signal. Ctrl-C of a terminal has already reached a command there.
 func (h *holder) pass(s os.Signal) {
 	if number, ok := s.(syscall.Signal); ok && (!h.onTerminal || number != syscall.SIGINT) {
-		signalChild(h.command, number)
+		local.SignalChild(h.command, number)
 	}
 }
 
 // writeHolder prints the holder of a name: its key, its value unless that is nil, its token and its lease.
 func writeHolder(c *cli.Context, key, value []byte, token int64, lease string) error {
-	w, d := c.App.Writer, document{textField("key", key)}
+	d, text := form.Document{form.TextField("key", key)}, string(key)+"\n"
 	if value != nil {
-		d = append(d, textField("value", value))
+		d, text = append(d, form.TextField("value", value)), text+string(value)+"\n"
 	}
-	d = append(d, field{"token", token}, field{"lease", lease})
-	switch c.String("write-out") {
-	case formatJSON:
-		return writeJSON(w, d)
-	case formatFields:
-		writeFields(w, d.fields())
-	case formatTable:
-		t := table{head: []string{"KEY", "VALUE", "TOKEN", "LEASE"}}
-		t.add(printable(key, len(key)), printable(value, tableValueMost), token, lease)
-		t.write(w)
-	default:
-		text := append(bytes.Clone(key), '\n')
-		if value != nil {
-			text = append(append(text, value...), '\n')
-		}
-		_, err := w.Write(text)
-		return err
-	}
-	return nil
+	d = append(d, form.Field{"token", token}, form.Field{"lease", lease})
+	t := &form.Rows{Columns: []string{"KEY", "VALUE", "TOKEN", "LEASE"}}
+	t.Add(printable(key, len(key)), printable(value, tableValueMost), token, lease)
+	return writeAnswer(c, form.Answer{Document: d, Table: t, Text: text})
 }

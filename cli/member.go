@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/net/wire"
@@ -114,7 +115,7 @@ func memberRemove(c *cli.Context) error {
 	return withMember(c, func(ctx context.Context, s *client.Client, m *kv.Member) error {
 		err := s.Admin().RemoveMember(ctx, m.ID)
 		if err == nil {
-			writeChanged(c, fmt.Sprintf("%s (%s) is no member any more", cmp.Or(m.Name, "a learner"), hex(m.ID)), m.Name, hex(m.ID), "removed")
+			_ = writeChanged(c, fmt.Sprintf("%s (%s) is no member any more", cmp.Or(m.Name, "a learner"), hex(m.ID)), m.Name, hex(m.ID), "removed")
 		}
 		if err == nil {
 			noteSecret(c)
@@ -134,7 +135,7 @@ func memberPromote(c *cli.Context) error {
 	return withMember(c, func(ctx context.Context, s *client.Client, m *kv.Member) error {
 		err := s.Admin().PromoteMember(ctx, m.ID, 0)
 		if err == nil {
-			writeChanged(c, fmt.Sprintf("%s (%s) is a voter", m.Name, hex(m.ID)), m.Name, hex(m.ID), "promoted")
+			_ = writeChanged(c, fmt.Sprintf("%s (%s) is a voter", m.Name, hex(m.ID)), m.Name, hex(m.ID), "promoted")
 		}
 		return err
 	})
@@ -148,7 +149,7 @@ func memberUpdate(c *cli.Context) error {
 	return withMember(c, func(ctx context.Context, s *client.Client, m *kv.Member) error {
 		err := s.Admin().UpdateMember(ctx, m.ID, peers)
 		if err == nil {
-			writeChanged(c, fmt.Sprintf("%s (%s) is reached at %s", m.Name, hex(m.ID), strings.Join(peers, ", ")), m.Name, hex(m.ID), "updated")
+			_ = writeChanged(c, fmt.Sprintf("%s (%s) is reached at %s", m.Name, hex(m.ID), strings.Join(peers, ", ")), m.Name, hex(m.ID), "updated")
 		}
 		return err
 	})
@@ -188,7 +189,7 @@ func memberAdd(c *cli.Context) error {
 			fmt.Fprintf(&text, "%s (%s) is added: a learner now, and %s\n", name, hex(id), then)
 		}
 		writeHostCommand(&text, c, name, peers, join)
-		writeOne(c, text.String(), document{
+		_ = writeOne(c, text.String(), form.Document{
 			{"name", name}, {"id", hex(id)}, {"manual", manual}, {"added_before", before}, {"peers", peers}, {"command", hostCommand(c, name, peers, join)},
 		})
 		return nil
@@ -316,8 +317,7 @@ func moveLeader(ctx context.Context, c *cli.Context, s *client.Client) error {
 	if i < 0 {
 		return fmt.Errorf("%s leads, which was added since", hex(leader))
 	}
-	writeChanged(c, members[i].Name+" leads", members[i].Name, hex(leader), "leads")
-	return nil
+	return writeChanged(c, members[i].Name+" leads", members[i].Name, hex(leader), "leads")
 }
 
 // newLeader waits until a leader is known: the wanted one, or, without one, any other than before.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/client"
 )
@@ -39,11 +40,11 @@ func memberList(ctx context.Context, c *cli.Context, s *client.Client) error {
 }
 
 func writeMembers(w io.Writer, format string, members []kv.Member) error {
-	all := make([]document, 0, len(members))
+	all := make([]form.Document, 0, len(members))
 	for i := range members {
 		all = append(all, memberDocument(&members[i], replacedBy(members, &members[i])))
 	}
-	return writeList(w, format, "members", all, func(w helpWriter) { writeMemberTable(w, members) })
+	return form.Answer{Document: form.Document{{"members", all}}, List: all, Page: func(p form.Page) { writeMemberTable(p, members) }}.Write(w, format)
 }
 
 // replacedBy returns the name of the member that m replaces; empty: none.
@@ -54,8 +55,8 @@ func replacedBy(members []kv.Member, m *kv.Member) string {
 	return ""
 }
 
-func memberDocument(m *kv.Member, replaces string) document {
-	return document{
+func memberDocument(m *kv.Member, replaces string) form.Document {
+	return form.Document{
 		{"name", m.Name},
 		{"id", hex(m.ID)},
 		{"status", startedText(m)},
@@ -88,25 +89,25 @@ func sinceText(m *kv.Member) string {
 }
 
 // writeMemberTable prints one line for each member, and the necessary actions below.
-func writeMemberTable(w helpWriter, members []kv.Member) {
-	t := table{head: []string{"NAME", "ID", "STATUS", "ROLE", "PEERS", "CLIENTS", "VERSION", "SINCE"}}
+func writeMemberTable(w form.Page, members []kv.Member) {
+	t := form.Rows{Columns: []string{"NAME", "ID", "STATUS", "ROLE", "PEERS", "CLIENTS", "VERSION", "SINCE"}}
 	for i := range members {
 		m := &members[i]
 		name := "-" // the member reports its name when it starts
 		if m.Name != "" {
 			name = tableName(m.Name)
 		}
-		t.add(name, hex(m.ID), startedText(m), m.Role.String(), strings.Join(m.Peers, ","), strings.Join(m.Clients, ","), m.Version, cmp.Or(sinceText(m), "founder"))
+		t.Add(name, hex(m.ID), startedText(m), m.Role.String(), strings.Join(m.Peers, ","), strings.Join(m.Clients, ","), m.Version, cmp.Or(sinceText(m), "founder"))
 	}
-	t.fit(w.width)
-	t.write(w)
+	t.Fit(w.Width)
+	t.Write(w)
 	for i := range members {
 		m := &members[i]
 		switch replaces := replacedBy(members, m); {
 		case replaces != "":
-			w.wrap(cmp.Or(m.Name, hex(m.ID)), "", fmt.Sprintf("replaces %s as soon as it has caught up", replaces))
+			w.Wrap(cmp.Or(m.Name, hex(m.ID)), "", fmt.Sprintf("replaces %s as soon as it has caught up", replaces))
 		case m.Manual:
-			w.wrap(m.Name, "", fmt.Sprintf("becomes a voter only by `qkv member promote %s`", m.Name))
+			w.Wrap(m.Name, "", fmt.Sprintf("becomes a voter only by `qkv member promote %s`", m.Name))
 		}
 	}
 }

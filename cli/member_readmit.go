@@ -69,16 +69,14 @@ func readmit(c *cli.Context) error {
 			return fmt.Errorf("the suspension of %s was lifted, and it does not answer any more: %w", name, err)
 		}
 		if now.Role == "leader" || now.Leader != 0 && now.Role == "follower" {
-			writeChanged(c, name+" takes part again", now.Name, hex(now.ID), "readmitted")
-			return nil
+			return writeChanged(c, name+" takes part again", now.Name, hex(now.ID), "readmitted")
 		}
 		status = now
 	}
 	if status.Role == roleSuspended {
 		return fmt.Errorf("the suspension of %s was lifted, and others have suspended it again: %s", name, suspensionOf(&status))
 	}
-	writeChanged(c, name+" takes part again; it has no leader yet", status.Name, hex(status.ID), "readmitted")
-	return nil
+	return writeChanged(c, name+" takes part again; it has no leader yet", status.Name, hex(status.ID), "readmitted")
 }
 
 // suspensionOf returns the reason of a member's suspension, from its own status.

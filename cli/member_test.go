@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/internal/checks"
 	"qkv/internal/figures"
@@ -66,9 +67,9 @@ func TestMemberListOutput(t *testing.T) {
 	members := []kv.Member{learner, founder, next, unnamed}
 	golden(t, "members", inFormats(func(out *bytes.Buffer, format string) error { return writeMembers(out, format, members) }))
 	var out bytes.Buffer
-	must(t, writeMembers(&out, formatTable, members))
+	must(t, writeMembers(&out, form.Table, members))
 	for line := range strings.Lines(out.String()) {
-		if n := columnsOf(strings.TrimRight(line, "\n")); n > 80 {
+		if n := form.ColumnsOf(strings.TrimRight(line, "\n")); n > 80 {
 			t.Errorf("a line of %d columns:\n%s", n, line)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/checks"
@@ -174,14 +175,11 @@ func saveSnapshot(ctx context.Context, c *cli.Context, from *migrate.Group) erro
 	if err != nil {
 		return err
 	}
-	if c.String("write-out") == formatJSON {
-		return errors.Join(file.Close(), writeJSON(c.App.Writer, document{
-			{"file", path}, {"bytes", file.Size}, {"revision", file.Revision}, {"compacted_revision", file.Compacted}, {"leases", len(file.Leases)},
-		}))
-	}
-	fmt.Fprintf(c.App.Writer, "%s has %d bytes, revision %d, compacted %d, %d leases\n", path, file.Size, file.Revision, file.Compacted, len(file.Leases))
-	fmt.Fprintf(c.App.Writer, "restore it: etcdutl snapshot restore %s --data-dir DIR\n", path)
-	return file.Close()
+	return errors.Join(file.Close(), writeAnswer(c, form.Answer{
+		Document: form.Document{{"file", path}, {"bytes", file.Size}, {"revision", file.Revision}, {"compacted_revision", file.Compacted}, {"leases", len(file.Leases)}},
+		Text: fmt.Sprintf("%s has %d bytes, revision %d, compacted %d, %d leases\nrestore it: etcdutl snapshot restore %s --data-dir DIR\n",
+			path, file.Size, file.Revision, file.Compacted, len(file.Leases), path),
+	}))
 }
 
 // migrateFile makes a data folder of a file. of is the description of the file in messages.

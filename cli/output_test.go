@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/internal/checks"
 	"qkv/internal/figures"
-	"qkv/internal/limits"
 	"qkv/net/client"
 	"qkv/node/roster"
 )
@@ -38,7 +38,7 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-var formats = []string{formatPlain, formatJSON, formatFields, formatTable}
+var formats = []string{form.Plain, form.JSON, form.Fields, form.Table}
 
 // TestOutput: the formats are a promise; a change shows as a diff of these files.
 func TestOutput(t *testing.T) {
@@ -68,9 +68,9 @@ func TestOutput(t *testing.T) {
 	}
 	previous := client.Written{Revision: 13, Deleted: 2, Previous: two}
 	golden(t, "put-prev", inFormats(func(out *bytes.Buffer, format string) error {
-		return writePut(out, format, client.Written{Revision: 12, Previous: two[:1]}, client.Lease{})
+		return putAnswer(client.Written{Revision: 12, Previous: two[:1]}, client.Lease{}).Write(out, format)
 	}))
-	golden(t, "del-prev", inFormats(func(out *bytes.Buffer, format string) error { return writeDel(out, format, previous) }))
+	golden(t, "del-prev", inFormats(func(out *bytes.Buffer, format string) error { return delAnswer(previous).Write(out, format) }))
 	transaction := &kv.Txn{Success: []kv.Op{
 		{Put: &kv.Put{}},
 		{Delete: &kv.Delete{}},
@@ -88,10 +88,10 @@ func TestOutput(t *testing.T) {
 		return writeTxn(out, format, transaction, &kv.TxnResult{Revision: 13})
 	}))
 	golden(t, "put", inFormats(func(out *bytes.Buffer, format string) error {
-		return writePut(out, format, client.Written{Revision: 12}, client.Lease{})
+		return putAnswer(client.Written{Revision: 12}, client.Lease{}).Write(out, format)
 	}))
 	golden(t, "del", inFormats(func(out *bytes.Buffer, format string) error {
-		return writeDel(out, format, client.Written{Revision: 13, Deleted: 3})
+		return delAnswer(client.Written{Revision: 13, Deleted: 3}).Write(out, format)
 	}))
 }
 
@@ -138,9 +138,9 @@ func TestStatusOutput(t *testing.T) {
 	}}
 	golden(t, "status-large", inFormats(func(out *bytes.Buffer, format string) error { return writeStatus(out, format, append(members, large)) }))
 	var out bytes.Buffer
-	must(t, writeStatus(&out, formatTable, append(members, large)))
+	must(t, writeStatus(&out, form.Table, append(members, large)))
 	for line := range strings.Lines(out.String()) {
-		if n := columnsOf(strings.TrimRight(line, "\n")); n > 80 {
+		if n := form.ColumnsOf(strings.TrimRight(line, "\n")); n > 80 {
 			t.Errorf("a line of %d columns:\n%s", n, line)
 		}
 	}
@@ -256,31 +256,6 @@ func TestLinksAreInOrder(t *testing.T) {
 	s := kv.Status{Links: []kv.Link{{Member: 3}, {Member: 1}, {Member: 2}}}
 	if got := roster.MemberOf(&s, namesByID{1: "n1", 2: "n2", 3: "n3"}.of, time.Time{}, time.Time{}).Links; got[0].Member != "n1" || got[1].Member != "n2" || got[2].Member != "n3" {
 		t.Errorf("links are %+v", got)
-	}
-}
-
-// A text is cut by columns, and at a cost that grows with the columns: keys have up to 32 KiB.
-func TestCut(t *testing.T) {
-	for _, c := range []struct {
-		text string
-		most int
-		want string
-	}{
-		{"abc", 3, "abc"},
-		{"abcd", 3, "ab…"},
-		{"abcd", 1, "…"},
-		{"日本語", 6, "日本語"},
-		{"日本語", 5, "日本…"},
-		{"日本語", 4, "日…"},
-		{"e\u0301e\u0301e", 2, "e\u0301…"},
-	} {
-		if got := cut(c.text, c.most); got != c.want {
-			t.Errorf("%q in %d columns is %q, not %q", c.text, c.most, got, c.want)
-		}
-	}
-	long := strings.Repeat("k", limits.KeyBytes)
-	if n := testing.AllocsPerRun(100, func() { _ = cut(long, 80) }); n > 1 {
-		t.Errorf("to cut a key takes %.0f allocations", n)
 	}
 }
 

@@ -3,79 +3,37 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"qkv/cli/local"
 )
 
 // process is one member of a localCluster: this program with `serve`.
 type process struct {
-	name, listen, listenPeer string
-	dataDir, home, cluster   string
-	join                     string   // addresses of a cluster that runs, in place of cluster
-	command                  []string // in place of `serve`
-	executable               string
-	place                    place    // beside the addresses, where it runs
-	certsDir                 string   // in place of the local CA
-	environment              []string // in addition to this process's environment
-	output                   *prefixed
-
-	cmd   *exec.Cmd     // of the latest start; nil before the first
-	ended chan struct{} // closed when that process ended
-	err   error         // its result; read it only after ended
+	local.Process
+	listen, listenPeer     string
+	dataDir, home, cluster string
+	join                   string   // addresses of a cluster that runs, in place of cluster
+	command                []string // in place of `serve`
+	executable             string
+	place                  place    // beside the addresses, where it runs
+	certsDir               string   // in place of the local CA
+	environment            []string // in addition to this process's environment
+	output                 *prefixed
 }
 
-// withParentVariable tells a member to end when its standard input does. The command that started the member holds the other end, which
-// the kernel closes however that command dies. A signal on the parent's death (Pdeathsig) is not enough: on Linux 6.18 one of ten members
-// outlived a killed parent.
-const withParentVariable = "QKV_ENDS_WITH_STDIN"
-
-// endWithParent ends this process when the command that started it has died.
-func endWithParent() {
-	if os.Getenv(withParentVariable) == "" {
-		return
-	}
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(exitFailed)
-	}()
-}
-
-// start starts the member.
-func (p *process) start() error {
+// line returns the command that starts the member.
+func (p *process) line() *exec.Cmd {
 	cmd := p.place.command(p.executable, append(p.arguments(), "--log-format", "text")...)
-	cmd.Env = append(append(withoutSettings(os.Environ()), p.environment...), withParentVariable+"=1")
+	cmd.Env = append(withoutSettings(os.Environ()), p.environment...)
 	cmd.Stdout, cmd.Stderr = p.output, p.output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C reaches only this process, which then stops its members
-	stdin, held, err := os.Pipe()
-	if err != nil {
-		return fmt.Errorf("start %s: %w", p.name, err)
-	}
-	cmd.Stdin = stdin
-	err = cmd.Start()
-	_ = stdin.Close()
-	if err != nil {
-		_ = held.Close()
-		return fmt.Errorf("start %s: %w", p.name, err)
-	}
-	ended := make(chan struct{})
-	p.cmd, p.ended = cmd, ended
-	go func() {
-		p.err = cmd.Wait()
-		_ = held.Close()
-		if p.err == nil {
-			p.err = errors.New("exit status 0")
-		}
-		close(ended)
-	}()
-	return nil
+	return cmd
 }
 
 // arguments returns the member's command line.
@@ -92,7 +50,7 @@ func (p *process) arguments() []string {
 		command = append(slices.Clone(command), "--certs-dir", p.certsDir, "--insecure-clients")
 	}
 	return append(append(slices.Clone(command),
-		"--name", p.name, "--data-dir", p.dataDir, "--listen", p.listen, "--listen-peer", p.listenPeer, "--home", p.home), cluster...)
+		"--name", p.Name, "--data-dir", p.dataDir, "--listen", p.listen, "--listen-peer", p.listenPeer, "--home", p.home), cluster...)
 }
 
 // withoutSettings removes settings for other members from the environment.
@@ -116,7 +74,7 @@ func portsFree(addresses ...string) error {
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("%w: is another demo or member running? `--port` chooses other ports", err)
+			return fmt.Errorf("%w: is another demo, member or benchmark running? `--port` chooses other ports", err)
 		}
 	}
 	return nil
@@ -135,43 +93,4 @@ func udpFree(address string) error {
 		time.Sleep(pause)
 	}
 	return err
-}
-
-func (p *process) pid() int { return p.cmd.Process.Pid }
-
-func (p *process) signal(s os.Signal) {
-	if p.cmd != nil {
-		_ = p.cmd.Process.Signal(s) // an error means that the process has already ended
-	}
-}
-
-// kill kills the member, and waits for its end.
-func (p *process) kill() error {
-	if err := p.cmd.Process.Kill(); err != nil {
-		return fmt.Errorf("kill %s: %w", p.name, err)
-	}
-	<-p.ended
-	return nil
-}
-
-// hasEnded returns why a started member ended; nil while it runs.
-func (p *process) hasEnded() error {
-	select {
-	case <-p.ended:
-		return fmt.Errorf("%s ended: %w", p.name, p.err)
-	default:
-		return nil
-	}
-}
-
-// await waits for the end of the member, and kills it after a timeout.
-func (p *process) await(most time.Duration) {
-	if p.cmd == nil {
-		return
-	}
-	select {
-	case <-p.ended:
-	case <-time.After(most):
-		_ = p.kill()
-	}
 }

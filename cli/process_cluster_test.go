@@ -13,11 +13,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"qkv/cli/local"
 	"qkv/net/client"
 )
 
@@ -40,18 +40,9 @@ type memberProcess struct {
 	err                      error // of Wait; to be read after ended
 }
 
-var (
-	spawnOnce sync.Once
-	spawnTest func(*exec.Cmd) error
-)
-
 // spawn starts a process that dies with this one.
 func spawn(cmd *exec.Cmd) error {
-	spawnOnce.Do(func() { spawnTest = newSpawner() })
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = childAttributes()
-	}
-	return spawnTest(cmd)
+	return local.StartChild(cmd, cmd.SysProcAttr == nil || cmd.SysProcAttr.Setpgid)
 }
 
 // start starts the member, and does not wait until it serves.

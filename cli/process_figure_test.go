@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"qkv/cli/form"
 )
 
 // TestAddedFigure: a figure is a line of package figures, and the line that sets it. A program built with two such lines more shows it in the
@@ -48,7 +50,7 @@ func TestAddedFigure(t *testing.T) {
 	m.before = []string{"/bin/sh", "-c", `shift; exec "$0" "$@"`, program}
 	m.start()
 	c.level()
-	for format, want := range map[string]string{formatJSON: `"added_s":1.5,"term":`, formatFields: "\"AddedS\" : 1.5\n"} {
+	for format, want := range map[string]string{form.JSON: `"added_s":1.5,"term":`, form.Fields: "\"AddedS\" : 1.5\n"} {
 		status := exec.Command(program, "status", "-w", format)
 		status.Env = append(withoutSettings(os.Environ()), c.environment()...)
 		if out, err := status.Output(); err != nil || !strings.Contains(string(out), want) {

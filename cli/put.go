@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/client"
@@ -62,7 +63,7 @@ func put(c *cli.Context) error {
 		if err != nil {
 			return writeFailed(withoutLease(ctx, s, lease, err))
 		}
-		return writePut(c.App.Writer, c.String("write-out"), written, lease)
+		return writeAnswer(c, putAnswer(written, lease))
 	}))
 }
 
@@ -95,59 +96,22 @@ func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p kv.
 	return p, err
 }
 
-// putDocument returns the answer to a put for JSON; lease is that of --ttl, or zero.
-func putDocument(written client.Written, lease client.Lease) document {
-	d := document{{"revision", written.Revision}}
+// putAnswer returns the answer to a put; lease is that of --ttl, or zero.
+func putAnswer(written client.Written, lease client.Lease) form.Answer {
+	d, fields, text := form.Document{{"revision", written.Revision}}, []form.Field{{"Revision", written.Revision}}, "OK\n"
+	t, row := &form.Rows{Columns: []string{"REVISION"}}, []any{written.Revision}
 	if all := documentsOf(written.Previous); len(all) > 0 {
-		d = append(d, field{"prev_kv", all[0]})
+		d = append(d, form.Field{"prev_kv", all[0]})
 	}
 	if lease.ID != 0 {
-		d = append(d, field{"lease_hex", leaseHex(lease.ID)}, field{"ttl", inSeconds(lease.TTL)})
+		id, ttl := leaseHex(lease.ID), inSeconds(lease.TTL)
+		d = append(d, form.Field{"lease_hex", id}, form.Field{"ttl", ttl})
+		fields = append(fields, form.Field{"Lease", id}, form.Field{"TTL", ttl})
+		text += fmt.Sprintf("lease %s granted with TTL(%ds)\n", id, ttl)
+		t.Columns, row = append(t.Columns, "LEASE", "TTL"), append(row, id, ttl)
 	}
-	return d
-}
-
-// writePut prints the answer to a put; lease is that of --ttl, or zero.
-func writePut(w io.Writer, format string, written client.Written, lease client.Lease) error {
-	switch format {
-	case formatJSON:
-		return writeJSON(w, putDocument(written, lease))
-	case formatFields:
-		writeFields(w, []field{{"Revision", written.Revision}})
-		if lease.ID != 0 {
-			writeFields(w, []field{{"Lease", leaseHex(lease.ID)}, {"TTL", inSeconds(lease.TTL)}})
-		}
-		writePairs(w, written.Previous, false)
-	case formatTable:
-		t := table{head: []string{"REVISION"}}
-		t.add(written.Revision)
-		if lease.ID != 0 {
-			t = table{head: []string{"REVISION", "LEASE", "TTL"}}
-			t.add(written.Revision, leaseHex(lease.ID), inSeconds(lease.TTL))
-		}
-		t.write(w)
-		writePrevious(w, format, written.Previous)
-	default:
-		fmt.Fprintln(w, "OK")
-		if lease.ID != 0 {
-			fmt.Fprintf(w, "lease %s granted with TTL(%ds)\n", leaseHex(lease.ID), inSeconds(lease.TTL))
-		}
-		writePrevious(w, format, written.Previous)
-	}
-	return nil
-}
-
-// writePrevious prints the previous state of keys, if there is any.
-func writePrevious(w io.Writer, format string, all []kv.KeyValue) {
-	if len(all) == 0 {
-		return
-	}
-	p := pairs{RangeResult: kv.RangeResult{KVs: all}}
-	if format == formatTable {
-		p.writeTable(w)
-	} else {
-		p.writePlain(w)
-	}
+	t.Add(row...)
+	return withPrevious(form.Answer{Document: d, Fields: fields, Text: text, Table: t}, written.Previous)
 }
 
 // keyArgument returns the first argument; it may be empty only if it begins a range.

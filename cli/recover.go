@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"qkv/cli/form"
 	"qkv/node"
 )
 
@@ -66,18 +67,16 @@ func recoverFolder(c *cli.Context) error {
 	if err != nil {
 		return serveError(err)
 	}
-	if c.String("write-out") == formatJSON {
-		all := document{{"name", done.Name}, {"cluster", hex(done.Cluster)}, {"revision", done.Revision}, {"data_dir", dir}, {"old_data_dir", done.Before}}
-		if loss != nil {
-			all = append(all, field{"lost", lossDocument(loss)})
-		}
-		return writeJSON(c.App.Writer, all)
+	all := form.Document{{"name", done.Name}, {"cluster", hex(done.Cluster)}, {"revision", done.Revision}, {"data_dir", dir}, {"old_data_dir", done.Before}}
+	if loss != nil {
+		all = append(all, form.Field{"lost", lossDocument(loss)})
 	}
-	fmt.Fprintf(c.App.Writer, "%s is a new cluster now, %s, with its data at revision %d\n", done.Name, hex(done.Cluster), done.Revision)
-	fmt.Fprintf(c.App.Writer, "the data folder as it was is %s now\n", done.Before)
-	fmt.Fprintf(c.App.Writer, "start it as before, without --initial-cluster: qkv serve --name %s --data-dir %s ...\n", done.Name, dir)
-	fmt.Fprintln(c.App.Writer, "then remove the data folders of the others, and add each: qkv member add NAME --peer HOST:PORT")
-	return nil
+	return writeAnswer(c, form.Answer{Document: all, Page: func(p form.Page) {
+		fmt.Fprintf(p, "%s is a new cluster now, %s, with its data at revision %d\n", done.Name, hex(done.Cluster), done.Revision)
+		fmt.Fprintf(p, "the data folder as it was is %s now\n", done.Before)
+		fmt.Fprintf(p, "start it as before, without --initial-cluster: qkv serve --name %s --data-dir %s ...\n", done.Name, dir)
+		fmt.Fprintln(p, "then remove the data folders of the others, and add each: qkv member add NAME --peer HOST:PORT")
+	}})
 }
 
 // agree prints the revision of a folder, compares it with the backup, and asks whether the rest may be lost.
@@ -161,22 +160,22 @@ func bound(word string, key []byte) string {
 	return word + printable(key, tableValueMost)
 }
 
-func lossDocument(l *node.Loss) document {
-	places, keys := []document{}, []document{}
+func lossDocument(l *node.Loss) form.Document {
+	places, keys := []form.Document{}, []form.Document{}
 	for _, p := range l.Places {
-		one := document{{"part", p.Part.Name()}, {"error", p.Err.Error()}, {"records", p.Records}, {"first_revision", p.First}, {"last_revision", p.Last}}
+		one := form.Document{{"part", p.Part.Name()}, {"error", p.Err.Error()}, {"records", p.Records}, {"first_revision", p.First}, {"last_revision", p.Last}}
 		if p.After != nil {
-			one = append(one, textField("after", p.After))
+			one = append(one, form.TextField("after", p.After))
 		}
 		if p.Before != nil {
-			one = append(one, textField("before", p.Before))
+			one = append(one, form.TextField("before", p.Before))
 		}
 		places = append(places, one)
 	}
 	for _, k := range l.Keys {
-		keys = append(keys, document{textField("key", k.Key), {"lost_revision", k.Revision}, {"revision", k.Has}})
+		keys = append(keys, form.Document{form.TextField("key", k.Key), {"lost_revision", k.Revision}, {"revision", k.Has}})
 	}
-	return document{{"revision", l.Revision}, {"keys_before", l.Had}, {"keys_left", l.Has}, {"places", places}, {"keys", keys}}
+	return form.Document{{"revision", l.Revision}, {"keys_before", l.Had}, {"keys_left", l.Has}, {"places", places}, {"keys", keys}}
 }
 
 // confirm asks for confirmation on the terminal.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/cli/form"
 	"qkv/node"
 	"qkv/snapshot"
 )
@@ -59,7 +60,7 @@ func TestLossIsPrinted(t *testing.T) {
 		!strings.HasSuffix(got, "no revision before 900 can be read any more; later transactions that compared lost keys may have another outcome\n") {
 		t.Errorf("%s", got)
 	}
-	if err := writeJSON(&all, lossDocument(l)); err != nil {
+	if err := form.WriteJSON(&all, lossDocument(l)); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{`{"revision":900,"keys_before":1000,"keys_left":970,"places":[{"part":"`, `"records":25,"first_revision":0,"last_revision":800,"after":"a","before_base64":"/w=="}`, `{"key":"b24","lost_revision":124,"revision":0}]}`} {

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/client"
@@ -257,12 +258,9 @@ func (r *reverter) count(revision int64) {
 // tell prints the result.
 func (r *reverter) tell() error {
 	r.tellLeased()
-	if r.c.String("write-out") == formatJSON {
-		if err := writeJSON(r.c.App.Writer, r.reverted); err != nil {
-			return err
-		}
-	} else {
-		fmt.Fprintf(r.c.App.Writer, "%d keys are as they were at revision %d: %d put, %d deleted\n", r.Put+r.Deleted, r.to, r.Put, r.Deleted)
+	text := fmt.Sprintf("%d keys are as they were at revision %d: %d put, %d deleted\n", r.Put+r.Deleted, r.to, r.Put, r.Deleted)
+	if err := writeAnswer(r.c, form.Answer{Document: r.reverted, Text: text}); err != nil {
+		return err
 	}
 	if r.Written > 0 {
 		return exitf(exitCondition, "%d keys were written meanwhile by other clients and are left unchanged", r.Written)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/client"
 )
@@ -179,8 +180,7 @@ func roleDelete(ctx context.Context, c *cli.Context, s *client.Client) error {
 	if err := writeFailed(s.Admin().DeleteRole(ctx, c.Args().First())); err != nil {
 		return orNothing(err)
 	}
-	writeChanged(c, fmt.Sprintf("role %s deleted", nameText(c.Args().First())), c.Args().First(), "", "deleted")
-	return nil
+	return writeChanged(c, fmt.Sprintf("role %s deleted", nameText(c.Args().First())), c.Args().First(), "", "deleted")
 }
 
 func roleList(ctx context.Context, c *cli.Context, s *client.Client) error {
@@ -192,25 +192,30 @@ func roleList(ctx context.Context, c *cli.Context, s *client.Client) error {
 }
 
 func writeRoles(c *cli.Context, roles []kv.UserRole) error {
-	all, t, text := []document{}, table{head: []string{"ROLE", "KEYS", "PERMITTED"}}, ""
+	all, text := []form.Document{}, ""
 	for i := range roles {
-		r := &roles[i]
-		all = append(all, roleDocument(r))
-		text += roleText(r)
-		for _, p := range permissionsOf(r) {
-			t.add(tableName(r.Name), p.words, p.access)
+		all, text = append(all, roleDocument(&roles[i])), text+roleText(&roles[i])
+	}
+	return writeAnswer(c, form.Answer{Document: form.Document{{"roles", all}}, List: all, Table: roleRows(roles...), Text: text})
+}
+
+func roleRows(roles ...kv.UserRole) *form.Rows {
+	t := &form.Rows{Columns: []string{"ROLE", "KEYS", "PERMITTED"}}
+	for i := range roles {
+		name, all := tableName(roles[i].Name), permissionsOf(&roles[i])
+		for _, p := range all {
+			t.Add(name, p.words, p.access)
 		}
-		if len(r.Permissions) == 0 {
-			t.add(tableName(r.Name), "-", "-")
+		if len(all) == 0 {
+			t.Add(name, "-", "-")
 		}
 	}
-	format := c.String("write-out")
-	return writeList(c.App.Writer, format, "roles", all, t.or(format, text))
+	return t
 }
 
 // permission is a permission as it is printed. In JSON, one of prefix, key and from names its keys, and base64 says that they are not UTF-8.
 type permission struct {
-	document
+	form.Document
 	words  string // the keys in the flags of `qkv role grant`
 	access string // what is permitted, in the same way
 }
@@ -218,9 +223,9 @@ type permission struct {
 func permissionOf(p *kv.Permission) (d permission) {
 	binary := false
 	add := func(name string, key []byte) {
-		one := textField(name, key)
-		binary = binary || one.name != name
-		d.document = append(d.document, field{name, one.value})
+		one := form.TextField(name, key)
+		binary = binary || one.Name != name
+		d.Document = append(d.Document, form.Field{name, one.Value})
 		d.words = strings.TrimPrefix(d.words+" --"+name+" "+shellBytes(key), " ")
 	}
 	switch prefix, ok := prefixOf(p.Key, p.End); {
@@ -235,9 +240,9 @@ func permissionOf(p *kv.Permission) (d permission) {
 		}
 	}
 	if binary {
-		d.document = append(d.document, field{"base64", true})
+		d.Document = append(d.Document, form.Field{"base64", true})
 	}
-	d.document = append(d.document, field{"read", p.Type.Reads()}, field{"write", p.Type.Writes()})
+	d.Document = append(d.Document, form.Field{"read", p.Type.Reads()}, form.Field{"write", p.Type.Writes()})
 	if p.Type.Reads() {
 		d.access = "--read"
 	}
@@ -266,8 +271,8 @@ func permissionsOf(r *kv.UserRole) []permission {
 	return all
 }
 
-func roleDocument(r *kv.UserRole) document {
-	return document{{"name", r.Name}, {"permissions", permissionsOf(r)}}
+func roleDocument(r *kv.UserRole) form.Document {
+	return form.Document{{"name", r.Name}, {"permissions", permissionsOf(r)}}
 }
 
 func roleText(r *kv.UserRole) string {
@@ -291,9 +296,5 @@ func printRole(ctx context.Context, c *cli.Context, s *client.Client, name, verb
 	if verb != "" {
 		text = "role " + nameText(name) + " " + verb + "\n" + text
 	}
-	if c.String("write-out") == formatTable {
-		return writeRoles(c, []kv.UserRole{r})
-	}
-	writeOne(c, text, roleDocument(&r))
-	return nil
+	return writeAnswer(c, form.Answer{Document: roleDocument(&r), Table: roleRows(r), Text: text})
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/local"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 	"qkv/node"
@@ -134,7 +135,7 @@ func serveMember(s *memberSettings, level *slog.LevelVar, logger *slog.Logger) e
 // runMember runs a member until it ends or a signal asks for its end, and reports its state to the service manager. SIGHUP calls reload;
 // without it, SIGHUP asks for the end, too.
 func runMember(within context.Context, config node.Config, start func(context.Context, node.Config) (*node.Node, error), reload func(*node.Node)) error {
-	endWithParent()
+	local.EndWithParent(exitFailed)
 	hangups := make(chan os.Signal, 1) // one that waits stands for all later ones
 	if reload != nil {
 		signal.Notify(hangups, syscall.SIGHUP)

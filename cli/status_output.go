@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"qkv/cli/form"
 	"qkv/internal/checks"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
@@ -23,8 +24,8 @@ type memberStatus struct {
 }
 
 // document returns the status for JSON and for `-w fields`.
-func (m *memberStatus) document() document {
-	d := document{
+func (m *memberStatus) document() form.Document {
+	d := form.Document{
 		{"name", m.Name},
 		{"id", m.ID},
 		{"cluster", m.Cluster},
@@ -41,14 +42,14 @@ func (m *memberStatus) document() document {
 	}
 	for _, f := range figures.Table() {
 		if f.Kind != figures.Internal {
-			d = append(d, field{f.Field(), f.Shown(m.Get(f.ID))})
+			d = append(d, form.Field{f.Field(), f.Shown(m.Get(f.ID))})
 		}
 	}
-	return append(d, field{"alarms", append([]checks.Raised{}, m.Alarms...)}, field{"links", append([]checks.Link{}, m.Links...)})
+	return append(d, form.Field{"alarms", append([]checks.Raised{}, m.Alarms...)}, form.Field{"links", append([]checks.Link{}, m.Links...)})
 }
 
-func documentsOfMembers(members []memberStatus) []document {
-	all := make([]document, len(members))
+func documentsOfMembers(members []memberStatus) []form.Document {
+	all := make([]form.Document, len(members))
 	for i := range members {
 		all[i] = members[i].document()
 	}
@@ -56,70 +57,67 @@ func documentsOfMembers(members []memberStatus) []document {
 }
 
 func writeStatus(w io.Writer, format string, members []memberStatus) error {
-	v := checks.Judge(factsOf(members))
-	if format == formatJSON {
-		return writeJSON(w, document{{"members", documentsOfMembers(members)}, {"verdict", v.Word}, {"why", v.Why}, {"next", v.Next}})
-	}
-	if format == formatFields {
-		writeFields(w, []field{{"Verdict", v.Word}, {"Why", v.Why}, {"Next", v.Next}})
-		fmt.Fprintln(w)
-	}
-	return writeList(w, format, "members", documentsOfMembers(members), func(w helpWriter) {
-		writeVerdict(w, v)
-		writeStatusTable(w, members)
-	})
+	v, all := checks.Judge(factsOf(members)), documentsOfMembers(members)
+	return form.Answer{
+		Document: form.Document{{"members", all}, {"verdict", v.Word}, {"why", v.Why}, {"next", v.Next}},
+		Fields:   []form.Field{{"Verdict", v.Word}, {"Why", v.Why}, {"Next", v.Next}}, List: all,
+		Page: func(w form.Page) {
+			writeVerdict(w, v)
+			writeStatusTable(w, members)
+		},
+	}.Write(w, format)
 }
 
 // writeVerdict prints the verdict on a line of its own, and the next command.
-func writeVerdict(w helpWriter, v checks.Verdict) {
-	w.wrap(v.Word+":", "   ", oneLine(v.Why))
+func writeVerdict(w form.Page, v checks.Verdict) {
+	w.Wrap(v.Word+":", "   ", oneLine(v.Why))
 	if v.Next != "" {
-		w.wrap("next:", "   ", v.Next)
+		w.Wrap("next:", "   ", v.Next)
 	}
 }
 
 // writeStatusTable prints one line for each member, and below it problems and connections.
-func writeStatusTable(w helpWriter, members []memberStatus) {
+func writeStatusTable(w form.Page, members []memberStatus) {
 	// If the line is too wide, the last columns are dropped first.
-	t := table{head: []string{"MEMBER", "ROLE", "TERM", "APPLIED", "REVISION", "KEYS", "QUOTA", "SYNC", "DIGEST", "LOG"}}
+	t := form.Rows{Columns: []string{"MEMBER", "ROLE", "TERM", "APPLIED", "REVISION", "KEYS", "QUOTA", "SYNC", "DIGEST", "LOG"}}
 	for _, m := range members {
-		t.add(m.row()...)
+		t.Add(m.row()...)
 	}
-	t.fit(w.width)
-	t.write(w)
+	t.Fit(w.Width)
+	t.Write(w)
 	for _, m := range members {
 		switch {
 		case !m.Answers && m.hint != "":
-			w.wrap(m.Name+" does not answer:", "   ", m.Error+"; "+m.hint)
+			w.Wrap(m.Name+" does not answer:", "   ", m.Error+"; "+m.hint)
 		case !m.Answers:
-			w.wrap(m.Name+" does not answer:", "   ", m.Error)
+			w.Wrap(m.Name+" does not answer:", "   ", m.Error)
 		case m.hint != "":
-			w.wrap(m.Name, "   ", m.hint)
+			w.Wrap(m.Name, "   ", m.hint)
 		}
 		if m.Replaces != "" {
-			w.wrap(m.Name, "   ", "replaces "+m.Replaces)
+			w.Wrap(m.Name, "   ", "replaces "+m.Replaces)
 		}
 	}
 	for _, a := range checks.RaisedBy(factsOf(members)) {
-		w.wrap(fmt.Sprintf("%s of %s:", a.Name, a.Member), "   ", a.Text)
+		w.Wrap(fmt.Sprintf("%s of %s:", a.Name, a.Member), "   ", a.Text)
 	}
 	if m := furthest(members); m != nil {
-		w.wrap("history", "       ", m.history())
+		w.Wrap("history", "       ", m.history())
 		if m.Get(figures.BaseFiles) > 0 {
-			w.wrap("base", "    ", fmt.Sprintf("of %s, up to revision %d, and %s of %s behind it", bytesText(m.Get(figures.BaseBytes)), m.Get(figures.BaseRevision), checks.Plural(int(m.Get(figures.Extents)), "extent", "extents"), bytesText(m.Get(figures.ExtentBytes))))
+			w.Wrap("base", "    ", fmt.Sprintf("of %s, up to revision %d, and %s of %s behind it", bytesText(m.Get(figures.BaseBytes)), m.Get(figures.BaseRevision), checks.Plural(int(m.Get(figures.Extents)), "extent", "extents"), bytesText(m.Get(figures.ExtentBytes))))
 		}
 		if m.Get(figures.Cold) > 0 {
-			w.wrap("on disk only", "            ", fmt.Sprintf("the values of %s, %s", checks.Plural(int(m.Get(figures.Cold)), "superseded version", "superseded versions"), bytesText(m.Get(figures.ColdBytes))))
+			w.Wrap("on disk only", "            ", fmt.Sprintf("the values of %s, %s", checks.Plural(int(m.Get(figures.Cold)), "superseded version", "superseded versions"), bytesText(m.Get(figures.ColdBytes))))
 		}
 	}
 	if level := featureLevels(members); level != "" {
-		w.wrap("feature level", "             ", level)
+		w.Wrap("feature level", "             ", level)
 	}
 	if i := slices.IndexFunc(members, func(m memberStatus) bool { return m.State == "leader" && m.Backup != "" }); i >= 0 {
-		w.wrap("backup", "      ", members[i].backup())
+		w.Wrap("backup", "      ", members[i].backup())
 	}
 	if links := linksBetween(members); links != "" {
-		w.wrap("links", "     ", links)
+		w.Wrap("links", "     ", links)
 	}
 }
 
@@ -184,9 +182,9 @@ func linksBetween(members []memberStatus) string {
 			pair := [2]string{min(m.Name, l.Member), max(m.Name, l.Member)}
 			text := "none"
 			if l.Connected {
-				text = fmt.Sprintf("%.2f%cms", figures.InMilliseconds(time.Duration(l.RTT)), noBreakSpace)
+				text = fmt.Sprintf("%.2f%cms", figures.InMilliseconds(time.Duration(l.RTT)), form.NoBreakSpace)
 			}
-			text = pair[0] + "–" + pair[1] + string(noBreakSpace) + text
+			text = pair[0] + "–" + pair[1] + string(form.NoBreakSpace) + text
 			if i, known := seen[pair]; !known {
 				seen[pair] = len(texts)
 				texts = append(texts, text)

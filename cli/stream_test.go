@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 )
 
@@ -17,12 +18,12 @@ func TestStreamPrintsTheSame(t *testing.T) {
 			whole.KVs = append(whole.KVs, kv.KeyValue{Key: fmt.Appendf(nil, "k%d", i), Value: []byte{'<', byte(250 * (i % 2))}, CreateRevision: 2, ModRevision: 3, Version: 4, Lease: 5})
 		}
 		for _, keysOnly := range []bool{false, true} {
-			for _, format := range []string{formatPlain, formatJSON, formatFields} {
+			for _, format := range []string{form.Plain, form.JSON, form.Fields} {
 				p := pairs{RangeResult: whole, keysOnly: keysOnly}
 				var want, got bytes.Buffer
 				must(t, p.write(&want, format))
 				streamed := pairs{keysOnly: keysOnly}
-				must(t, streamed.stream(&got, format, func(yield func(kv.RangeResult, error) bool) {
+				must(t, streamed.stream(&got, format, false, func(yield func(kv.RangeResult, error) bool) {
 					for from := 0; from == 0 || from < n; from += 3 {
 						if !yield(kv.RangeResult{Revision: 9, Count: int64(n), More: from+3 < n, KVs: whole.KVs[from:min(from+3, n)]}, nil) {
 							return

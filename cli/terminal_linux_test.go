@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"qkv/cli/form"
 )
 
 // onTerminal runs a command line whose stdout and stderr are a terminal of so many columns, and returns what the terminal gets.
@@ -94,7 +96,7 @@ func TestTableFitsTheTerminal(t *testing.T) {
 				if strings.HasPrefix(row, "qkv: no answer yet") { // a busy host took over a second
 					continue
 				}
-				if n := columnsOf(strings.TrimRight(row, "\n")); code != exitOK || n > int(columns) {
+				if n := form.ColumnsOf(strings.TrimRight(row, "\n")); code != exitOK || n > int(columns) {
 					t.Errorf("%s on %d columns: a row of %d, exit code %d\n%s", line, columns, n, code, seen)
 				}
 			}

@@ -14,6 +14,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/internal/checks"
 	"qkv/internal/figures"
@@ -52,7 +53,7 @@ func top(c *cli.Context) error {
 	asks := &topAsks{target: t, timeout: c.Duration("timeout")}
 	defer asks.close()
 	s := topScreen{filter: c.String("filter"), sort: slices.Index(topNames(), c.String("sort")), delay: c.Duration("delay")}
-	if isTerminal(c.App.Writer) && !c.Bool("batch") && c.String("write-out") == formatPlain {
+	if isTerminal(c.App.Writer) && !c.Bool("batch") && c.String("write-out") == form.Plain {
 		return topInteractive(c, asks, s)
 	}
 	return topBatch(c, asks, s)
@@ -65,18 +66,14 @@ const topPipe = 200
 func topBatch(c *cli.Context, asks *topAsks, s topScreen) error {
 	width := topPipe
 	if isTerminal(c.App.Writer) {
-		width = widthOf(c.App.Writer)
+		width = form.PageOn(c.App.Writer).Width
 	}
 	for n := 1; ; n++ {
 		d, err := asks.ask(c.Context)
 		if err != nil {
 			return err
 		}
-		if c.String("write-out") == formatJSON {
-			err = writeJSON(c.App.Writer, d.document())
-		} else {
-			_, err = fmt.Fprintln(c.App.Writer, s.text(d, width, 0))
-		}
+		err = writeAnswer(c, form.Answer{Document: d.document(), Page: func(p form.Page) { fmt.Fprintln(p, s.text(d, width, 0)) }})
 		if err != nil || n == c.Int("count") {
 			return err
 		}
@@ -201,13 +198,13 @@ func (d *topData) askClients(ctx context.Context, s *client.Client) {
 	})
 }
 
-func (d *topData) document() document {
-	prefixes, clients := []document{}, []document{}
+func (d *topData) document() form.Document {
+	prefixes, clients := []form.Document{}, []form.Document{}
 	for _, p := range d.busiest("") {
-		prefixes = append(prefixes, document{textField("prefix", p.Prefix), {"keys", p.Keys}, {"bytes", p.Bytes}, {"writes_per_s", d.rate(&p)}})
+		prefixes = append(prefixes, form.Document{form.TextField("prefix", p.Prefix), {"keys", p.Keys}, {"bytes", p.Bytes}, {"writes_per_s", d.rate(&p)}})
 	}
 	for _, c := range d.clients {
-		clients = append(clients, document{
+		clients = append(clients, form.Document{
 			{"member", c.Member},
 			{"name", c.Name},
 			{"api", c.API},
@@ -217,7 +214,7 @@ func (d *topData) document() document {
 			{"unread_bytes", c.Bytes},
 		})
 	}
-	return document{
+	return form.Document{
 		{"time", d.at.UTC().Format(time.RFC3339)},
 		{"verdict", d.verdict.Word},
 		{"why", d.verdict.Why},
@@ -285,12 +282,12 @@ type topScreen struct {
 // text returns the screen of a state. Without a height, it has all rows.
 func (s *topScreen) text(d *topData, width, height int) string {
 	var out bytes.Buffer
-	w := helpWriter{&out, width}
+	w := form.Page{Writer: &out, Width: width, Columns: width}
 	v := d.verdict
 	v.Why, v.Next = shown(v.Why), shown(v.Next)
 	writeVerdict(w, v)
 	s.writeHead(&out, d, width)
-	s.memberTable(d, width).write(w)
+	s.memberTable(d, width).Write(w)
 	for i := range d.members {
 		if m := &d.members[i]; !m.Answers {
 			fmt.Fprintln(&out, cutTo(m.Name+" does not answer: "+oneLine(m.Error), width))
@@ -306,24 +303,24 @@ func (s *topScreen) text(d *topData, width, height int) string {
 	}
 	prefixes := (rest + 1) / 2
 	fmt.Fprintln(&out)
-	p := table{head: []string{"PREFIX", "WRITES/S", "KEYS", "BYTES"}}
+	p := form.Rows{Columns: []string{"PREFIX", "WRITES/S", "KEYS", "BYTES"}}
 	busiest := d.busiest(s.filter)
 	for i := range busiest[:min(len(busiest), prefixes)] {
 		row := &busiest[i]
-		p.add(cmp.Or(printable(row.Prefix, len(row.Prefix)), `""`), number(fmt.Sprintf("%.1f", d.rate(row))), row.Keys, number(bytesText(row.Bytes)))
+		p.Add(cmp.Or(printable(row.Prefix, len(row.Prefix)), `""`), number(fmt.Sprintf("%.1f", d.rate(row))), row.Keys, number(bytesText(row.Bytes)))
 	}
-	p.shorten(width)
-	p.write(w)
+	p.Write(w)
 	fmt.Fprintln(&out)
-	c := table{head: []string{"CLIENT", "MEMBER", "API", "CONNS", "REQUESTS", "WATCHES", "UNREAD"}}
+	c := form.Rows{Columns: []string{"CLIENT", "MEMBER", "API", "CONNS", "REQUESTS", "WATCHES", "UNREAD"}}
+	rest -= min(len(busiest), prefixes)
 	for i := range d.clients {
 		one := &d.clients[i]
-		if len(c.rows) < rest-len(p.rows) && strings.Contains(one.Name+" "+one.Member, s.filter) {
-			c.add(printable([]byte(one.Name), len(one.Name)), one.Member, one.API, one.Connections, one.Requests, one.Watches, number(bytesText(one.Bytes)))
+		if rest > 0 && strings.Contains(one.Name+" "+one.Member, s.filter) {
+			rest--
+			c.Add(printable([]byte(one.Name), len(one.Name)), one.Member, one.API, one.Connections, one.Requests, one.Watches, number(bytesText(one.Bytes)))
 		}
 	}
-	c.shorten(width)
-	c.write(w)
+	c.Write(w)
 	for _, why := range d.hidden {
 		fmt.Fprintln(&out, cutTo("not shown: "+why, width))
 	}
@@ -347,8 +344,8 @@ func (s *topScreen) writeHead(out io.Writer, d *topData, width int) {
 }
 
 // memberTable has a row for each member. A narrow screen has fewer columns.
-func (s *topScreen) memberTable(d *topData, width int) *table {
-	t := &table{head: []string{"MEMBER", "ROLE", "LAG", "SYNC", "PUT/S", "P99", "GET/S", "P99", "EVENT/S", "P99", "MEMORY", "FREE", "KEYS", "WATCHES", "VERSION"}}
+func (s *topScreen) memberTable(d *topData, width int) *form.Rows {
+	t := &form.Rows{Columns: []string{"MEMBER", "ROLE", "LAG", "SYNC", "PUT/S", "P99", "GET/S", "P99", "EVENT/S", "P99", "MEMORY", "FREE", "KEYS", "WATCHES", "VERSION"}}
 	members := slices.DeleteFunc(slices.Clone(d.members), func(m memberStatus) bool { return !strings.Contains(m.Name, s.filter) })
 	slices.SortStableFunc(members, func(a, b memberStatus) int { return topColumns[s.sort].order(&a, &b) })
 	newest := uint64(0)
@@ -359,13 +356,13 @@ func (s *topScreen) memberTable(d *topData, width int) *table {
 		m := &members[i]
 		if !m.Answers {
 			dash := number("-")
-			t.add(shown(m.Name), m.State, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, m.Version)
+			t.Add(shown(m.Name), m.State, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, dash, m.Version)
 			continue
 		}
-		t.add(shown(m.Name), m.State, newest-m.Count(figures.Applied), msText(m.Duration(figures.SyncP99)), m.Get(figures.PutRate), msText(m.Duration(figures.PutP99)), m.Get(figures.GetRate), msText(m.Duration(figures.GetP99)), m.Get(figures.EventRate), msText(m.Duration(figures.EventP99)),
+		t.Add(shown(m.Name), m.State, newest-m.Count(figures.Applied), msText(m.Duration(figures.SyncP99)), m.Get(figures.PutRate), msText(m.Duration(figures.PutP99)), m.Get(figures.GetRate), msText(m.Duration(figures.GetP99)), m.Get(figures.EventRate), msText(m.Duration(figures.EventP99)),
 			number(bytesText(m.Get(figures.Memory))), number(bytesText(m.Get(figures.DiskFree))), m.Get(figures.Keys), m.Get(figures.Watches), m.Version)
 	}
-	t.fit(width)
+	t.Fit(width)
 	return t
 }
 
@@ -385,15 +382,7 @@ func msText(d time.Duration) number {
 
 // cutTo makes control characters visible, and cuts a line to a width.
 func cutTo(line string, width int) string {
-	line = shown(line)
-	if columnsOf(line) <= width {
-		return line
-	}
-	cut := []rune(line)
-	for len(cut) > 0 && columnsOf(string(cut)) >= width {
-		cut = cut[:len(cut)-1]
-	}
-	return string(cut) + "…"
+	return form.Cut(shown(line), width)
 }
 
 // fitScreen cuts a screen to a height.
@@ -424,7 +413,7 @@ type topTick struct{}
 
 // topInteractive shows states on a terminal until the person quits.
 func topInteractive(c *cli.Context, asks *topAsks, s topScreen) error {
-	m := &topModel{topScreen: s, width: widthOf(c.App.Writer), height: 24, left: c.Int("count"), ask: func() tea.Msg {
+	m := &topModel{topScreen: s, width: form.PageOn(c.App.Writer).Width, height: 24, left: c.Int("count"), ask: func() tea.Msg {
 		d, err := asks.ask(c.Context)
 		if err != nil {
 			return err

@@ -17,6 +17,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"golang.org/x/sys/unix"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/internal/checks"
 	"qkv/internal/figures"
@@ -64,8 +65,8 @@ func TestTopScreens(t *testing.T) {
 			t.Errorf("%d x %d: %d lines", c.width, c.height, len(lines))
 		}
 		for _, line := range lines {
-			if columnsOf(line) > c.width {
-				t.Errorf("%d x %d: a line of %d columns: %s", c.width, c.height, columnsOf(line), line)
+			if form.ColumnsOf(line) > c.width {
+				t.Errorf("%d x %d: a line of %d columns: %s", c.width, c.height, form.ColumnsOf(line), line)
 			}
 		}
 		if strings.ContainsAny(got, "\x1b\a") {

@@ -2,7 +2,10 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/client"
@@ -49,11 +53,7 @@ func txn(c *cli.Context) error {
 		if err != nil {
 			return writeFailed(err)
 		}
-		out := bufio.NewWriter(c.App.Writer)
-		if err := writeTxn(unbufferedTable(c, c.String("write-out"), out), c.String("write-out"), &t, &result); err != nil {
-			return err
-		}
-		if err := out.Flush(); err != nil {
+		if err := writeTxn(c.App.Writer, c.String("write-out"), &t, &result); err != nil {
 			return err
 		}
 		if !result.Succeeded {
@@ -275,36 +275,31 @@ func operationsOf(t *kv.Txn, result *kv.TxnResult) []kv.Op {
 	return t.Failure
 }
 
+// writeTxn prints the answer of a transaction, and below it the answers of its operations.
 func writeTxn(w io.Writer, format string, t *kv.Txn, result *kv.TxnResult) error {
-	if format == formatJSON {
+	if format == form.JSON {
 		return writeTxnDocument(w, t, result)
 	}
-	word := "SUCCESS"
+	word := "SUCCESS\n"
 	if !result.Succeeded {
-		word = "FAILURE"
+		word = "FAILURE\n"
 	}
-	if format == formatFields {
-		writeFields(w, []field{{"Revision", result.Revision}, {"Succeeded", result.Succeeded}})
-	} else {
-		fmt.Fprintln(w, word)
-	}
+	err := form.Answer{
+		Fields: []form.Field{{"Revision", result.Revision}, {"Succeeded", result.Succeeded}},
+		Page:   func(p form.Page) { _, _ = io.WriteString(p, word) },
+	}.Write(w, format)
 	for i, o := range operationsOf(t, result) {
 		fmt.Fprintln(w)
-		if err := writeAnswer(w, format, &o, &result.Answers[i]); err != nil {
-			return err
+		switch a := &result.Answers[i]; {
+		case o.Put != nil:
+			err = cmp.Or(err, putAnswer(writtenOf(a), client.Lease{}).Write(w, format))
+		case o.Delete != nil:
+			err = cmp.Or(err, delAnswer(writtenOf(a)).Write(w, format))
+		default:
+			err = cmp.Or(err, pairsOf(o.Range, a.Range).write(w, format))
 		}
 	}
-	return nil
-}
-
-func writeAnswer(w io.Writer, format string, o *kv.Op, a *kv.Answer) error {
-	switch {
-	case o.Put != nil:
-		return writePut(w, format, writtenOf(a), client.Lease{})
-	case o.Delete != nil:
-		return writeDel(w, format, writtenOf(a))
-	}
-	return pairsOf(o.Range, a.Range).write(w, format)
+	return err
 }
 
 // writtenOf converts the answer of a put or a delete in a transaction to that of a single request.
@@ -326,18 +321,22 @@ func pairsOf(q *kv.Range, found *kv.RangeResult) *pairs {
 
 // writeTxnDocument prints the JSON of a transaction's answer: one response for each operation, below the name of its kind.
 func writeTxnDocument(w io.Writer, t *kv.Txn, result *kv.TxnResult) error {
-	responses := []document{}
+	responses := []form.Document{}
 	for i, o := range operationsOf(t, result) {
-		var one document
+		var one form.Document
 		switch a := &result.Answers[i]; {
 		case o.Put != nil:
-			one = document{{"put", putDocument(writtenOf(a), client.Lease{})}}
+			one = form.Document{{"put", putAnswer(writtenOf(a), client.Lease{}).Document}}
 		case o.Delete != nil:
-			one = document{{"del", delDocument(writtenOf(a))}}
+			one = form.Document{{"del", delAnswer(writtenOf(a)).Document}}
 		default:
-			one = document{{"get", pairsOf(o.Range, a.Range).document()}}
+			var found bytes.Buffer
+			if err := pairsOf(o.Range, a.Range).write(&found, form.JSON); err != nil {
+				return err
+			}
+			one = form.Document{{"get", json.RawMessage(found.Bytes())}}
 		}
 		responses = append(responses, one)
 	}
-	return writeJSON(w, document{{"revision", result.Revision}, {"succeeded", result.Succeeded}, {"responses", responses}})
+	return form.WriteJSON(w, form.Document{{"revision", result.Revision}, {"succeeded", result.Succeeded}, {"responses", responses}})
 }

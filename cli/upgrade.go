@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index"
 	"qkv/internal/checks"
 	"qkv/internal/figures"
@@ -54,46 +55,44 @@ func upgradeCheck(c *cli.Context) error {
 }
 
 func writeUpgrade(c *cli.Context, members []memberStatus, plan checks.Upgrade) error {
-	all := make([]document, 0, len(members))
-	tab := table{head: []string{"MEMBER", "VERSION", "ROLE", "LEVEL"}}
+	all := make([]form.Document, 0, len(members))
+	tab := &form.Rows{Columns: []string{"MEMBER", "VERSION", "ROLE", "LEVEL"}}
 	level := uint64(0)
 	for i := range members {
 		m := &members[i]
 		level = max(level, m.Count(figures.Level))
-		all = append(all, document{{"name", m.Name}, {"version", m.Version}, {"role", m.State}, {"feature_level_most", m.Count(figures.LevelMost)}})
-		tab.add(tableName(m.Name), m.Version, m.State, m.Count(figures.LevelMost))
+		all = append(all, form.Document{{"name", m.Name}, {"version", m.Version}, {"role", m.State}, {"feature_level_most", m.Count(figures.LevelMost)}})
+		tab.Add(tableName(m.Name), m.Version, m.State, m.Count(figures.LevelMost))
 	}
 	plan.Stops = append([]string{}, plan.Stops...) // no null in JSON
-	switch format := c.String("write-out"); format {
-	case formatJSON:
-		return writeJSON(c.App.Writer, struct {
-			Members []document `json:"members"`
-			Level   uint64     `json:"feature_level"`
+	return writeAnswer(c, form.Answer{
+		Document: struct {
+			Members []form.Document `json:"members"`
+			Level   uint64          `json:"feature_level"`
 			checks.Upgrade
-		}{all, level, plan})
-	case formatFields:
-		writeFields(c.App.Writer, []field{{"FeatureLevel", level}, {"Stops", strings.Join(plan.Stops, "; ")}, {"Next", plan.Next}, {"Done", plan.Done}, {"How", plan.How}, {"Back", plan.Back}})
-		fmt.Fprintln(c.App.Writer)
-		for i := range all {
-			writeFields(c.App.Writer, all[i].fields())
-			fmt.Fprintln(c.App.Writer)
-		}
-		return nil
-	}
-	w := helpWriter{c.App.Writer, widthOf(c.App.Writer)}
-	tab.fit(w.width)
-	tab.write(w)
+		}{all, level, plan},
+		Fields: []form.Field{{"FeatureLevel", level}, {"Stops", strings.Join(plan.Stops, "; ")}, {"Next", plan.Next}, {"Done", plan.Done}, {"How", plan.How}, {"Back", plan.Back}},
+		List:   all,
+		Page: func(w form.Page) {
+			tab.Fit(w.Width)
+			tab.Write(w)
+			writeUpgradePlan(w, level, plan)
+		},
+	})
+}
+
+// writeUpgradePlan prints the state of an upgrade, and the next steps.
+func writeUpgradePlan(w form.Page, level uint64, plan checks.Upgrade) {
 	fmt.Fprintf(w, "feature level %d\n", level)
 	for _, s := range plan.Stops {
-		w.wrap("stop:", "   ", s)
+		w.Wrap("stop:", "   ", s)
 	}
 	if plan.Next != "" {
-		w.wrap("next:", "   ", plan.Next)
+		w.Wrap("next:", "   ", plan.Next)
 	}
 	if plan.Done != "" {
-		w.wrap("done:", "   ", plan.Done)
+		w.Wrap("done:", "   ", plan.Done)
 	}
-	w.wrap("how:", "   ", plan.How)
-	w.wrap("way back:", "   ", plan.Back)
-	return nil
+	w.Wrap("how:", "   ", plan.How)
+	w.Wrap("way back:", "   ", plan.Back)
 }

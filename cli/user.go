@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/client"
 )
@@ -147,8 +148,7 @@ func userDelete(ctx context.Context, c *cli.Context, s *client.Client) error {
 	if err := writeFailed(s.Admin().DeleteUser(ctx, c.Args().First())); err != nil {
 		return orNothing(err)
 	}
-	writeChanged(c, fmt.Sprintf("user %s deleted", nameText(c.Args().First())), c.Args().First(), "", "deleted")
-	return nil
+	return writeChanged(c, fmt.Sprintf("user %s deleted", nameText(c.Args().First())), c.Args().First(), "", "deleted")
 }
 
 func userList(ctx context.Context, c *cli.Context, s *client.Client) error {
@@ -156,19 +156,18 @@ func userList(ctx context.Context, c *cli.Context, s *client.Client) error {
 	if err != nil {
 		return err
 	}
-	all, t, text := []document{}, table{head: []string{"USER", "ROLES", "PASSWORD"}}, ""
+	all, t, text := []form.Document{}, &form.Rows{Columns: []string{"USER", "ROLES", "PASSWORD"}}, ""
 	for i := range users {
 		u := &users[i]
 		all = append(all, userDocument(u))
-		t.add(tableName(u.Name), cmp.Or(strings.Join(u.Roles, ","), "-"), passwordText(u))
+		t.Add(tableName(u.Name), cmp.Or(strings.Join(u.Roles, ","), "-"), passwordText(u))
 		text += userText(u)
 	}
-	format := c.String("write-out")
-	return writeList(c.App.Writer, format, "users", all, t.or(format, text))
+	return writeAnswer(c, form.Answer{Document: form.Document{{"users", all}}, List: all, Table: t, Text: text})
 }
 
-func userDocument(u *kv.User) document {
-	return document{{"name", u.Name}, {"roles", append([]string{}, u.Roles...)}, {"password", passwordText(u)}}
+func userDocument(u *kv.User) form.Document {
+	return form.Document{{"name", u.Name}, {"roles", append([]string{}, u.Roles...)}, {"password", passwordText(u)}}
 }
 
 // passwordText says whether a user has a password: set, none, or never.
@@ -212,8 +211,7 @@ func printUser(ctx context.Context, c *cli.Context, s *client.Client, name, verb
 	if verb != "" {
 		text = "user " + nameText(name) + " " + verb + "\n" + text
 	}
-	writeOne(c, text, userDocument(&u))
-	return nil
+	return writeOne(c, text, userDocument(&u))
 }
 
 // afterChange is the error of a command that has made its change, and could not read the result.

@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/client"
@@ -69,11 +69,7 @@ func verify(c *cli.Context) error {
 	if c.Context.Err() != nil {
 		return context.Cause(c.Context)
 	}
-	if c.String("write-out") == formatJSON {
-		err = writeJSON(c.App.Writer, document{{"members", all}})
-	} else {
-		writeMembersVerified(c.App.Writer, all)
-	}
+	err = writeAnswer(c, form.Answer{Document: form.Document{{"members", all}}, Page: func(p form.Page) { writeMembersVerified(p, all) }})
 	return errors.Join(err, verdictOf(all))
 }
 
@@ -128,8 +124,8 @@ func verifiedBy(ctx context.Context, s *client.Client, now bool) (v kv.Verified,
 	return v, nil
 }
 
-func writeMembersVerified(w io.Writer, all []verifiedMember) {
-	t := table{head: []string{"MEMBER", "TIME", "FILES", "BYTES", "DAMAGED", "RESULT"}}
+func writeMembersVerified(w form.Page, all []verifiedMember) {
+	t := form.Rows{Columns: []string{"MEMBER", "TIME", "FILES", "BYTES", "DAMAGED", "RESULT"}}
 	for _, m := range all {
 		result := "sound"
 		switch {
@@ -138,9 +134,9 @@ func writeMembersVerified(w io.Writer, all []verifiedMember) {
 		case !m.Sound:
 			result = "damaged"
 		}
-		t.add(m.Name, cmp.Or(m.Time, "-"), m.Files, number(bytesText(m.Bytes)), len(m.Damaged), result)
+		t.Add(m.Name, cmp.Or(m.Time, "-"), m.Files, number(bytesText(m.Bytes)), len(m.Damaged), result)
 	}
-	t.write(w)
+	t.Write(w)
 	for _, m := range all {
 		for _, f := range m.Damaged {
 			fmt.Fprintf(w, "\n%s: %s is damaged: %s\n  %s\n", m.Name, f.Name, oneLine(f.Reason), f.Help)

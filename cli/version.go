@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"qkv/cli/form"
 )
 
 func versionCommand() *cli.Command {
@@ -17,8 +19,7 @@ func versionCommand() *cli.Command {
 			from, platform := commit(debug.ReadBuildInfo()), runtime.GOOS+"/"+runtime.GOARCH
 			text := fmt.Sprintf("qkv %s %s %s %s\n", Version, from, runtime.Version(), platform)
 			from = strings.TrimPrefix(from, "commit ")
-			writeOne(c, text, document{{"version", Version}, {"commit", from}, {"go", runtime.Version()}, {"platform", platform}})
-			return nil
+			return writeOne(c, text, form.Document{{"version", Version}, {"commit", from}, {"go", runtime.Version()}, {"platform", platform}})
 		},
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/client"
 )
@@ -29,9 +30,9 @@ func watchCommand() *cli.Command {
 			"or QKV_WATCH_VALUE_FILE then names a temporary file that holds it. " + leaseNumbers,
 		Flags: clientFlags(
 			&cli.StringFlag{
-				Name: "write-out", Aliases: []string{"w"}, Value: formatPlain, EnvVars: []string{"QKV_WRITE_OUT"}, Usage: "`FORMAT` of the changes: plain, json or fields",
+				Name: "write-out", Aliases: []string{"w"}, Value: form.Plain, EnvVars: []string{"QKV_WRITE_OUT"}, Usage: "`FORMAT` of the changes: plain, json or fields",
 				Action: func(_ *cli.Context, format string) error {
-					if slices.Contains([]string{formatPlain, formatJSON, formatFields}, format) {
+					if slices.Contains([]string{form.Plain, form.JSON, form.Fields}, format) {
 						return nil
 					}
 					return usagef("--write-out %q is not a format of changes: plain, json or fields", format)
@@ -121,7 +122,7 @@ func (p *changePrinter) print(ctx context.Context, s *client.Client, r *client.W
 		return false, p.progress(r.Revision)
 	}
 	names := make([]string, len(r.Events))
-	if p.format == formatJSON {
+	if p.format == form.JSON {
 		if names, err = authorsOfEvents(ctx, s, r.Events); err != nil {
 			return false, err
 		}
@@ -156,28 +157,18 @@ func kindOf(e *kv.WatchEvent) string {
 }
 
 func (p *changePrinter) change(e *kv.WatchEvent, who string) error {
-	switch p.format {
-	case formatJSON:
-		return writeJSON(p.out, changeOf(e, who))
-	case formatFields:
-		fields := []field{{"Type", kindOf(e)}}
-		if e.Before != nil {
-			fields = append(fields, keyFields("Prev", e.Before)...)
-		}
-		writeFields(p.out, append(fields, keyFields("", &e.KV)...))
-		fmt.Fprintln(p.out)
-		return nil
-	}
-	fmt.Fprintln(p.out, kindOf(e))
+	fields, text := form.Document{{"Type", kindOf(e)}}, kindOf(e)+"\n"
 	if e.Before != nil {
-		_, _ = fmt.Fprintf(p.out, "%s\n%s\n", e.KV.Key, e.Before.Value)
+		fields = append(fields, keyFields("Prev", e.Before)...)
+		text += fmt.Sprintf("%s\n%s\n", e.KV.Key, e.Before.Value)
 	}
-	_, err := fmt.Fprintf(p.out, "%s\n%s\n", e.KV.Key, e.KV.Value)
-	return err
+	fields = append(fields, keyFields("", &e.KV)...)
+	text += fmt.Sprintf("%s\n%s\n", e.KV.Key, e.KV.Value)
+	return form.Answer{Document: changeOf(e, who), List: []form.Document{fields}, Text: text}.Write(p.out, p.format)
 }
 
-func keyFields(name string, pair *kv.KeyValue) []field {
-	return []field{
+func keyFields(name string, pair *kv.KeyValue) []form.Field {
+	return []form.Field{
 		{name + "Key", string(pair.Key)},
 		{name + "CreateRevision", pair.CreateRevision},
 		{name + "ModRevision", pair.ModRevision},
@@ -188,18 +179,11 @@ func keyFields(name string, pair *kv.KeyValue) []field {
 }
 
 func (p *changePrinter) progress(revision int64) error {
-	switch p.format {
-	case formatJSON:
-		return writeJSON(p.out, struct {
-			Revision int64  `json:"revision"`
-			Type     string `json:"type"`
-		}{revision, "progress"})
-	case formatFields:
-		writeFields(p.out, []field{{"Type", "PROGRESS"}, {"Revision", revision}})
-		return nil
-	}
-	_, err := fmt.Fprintf(p.out, "progress notify: %d\n", revision)
-	return err
+	return form.Answer{
+		Document: form.Document{{"revision", revision}, {"type", "progress"}},
+		Fields:   []form.Field{{"Type", "PROGRESS"}, {"Revision", revision}},
+		Text:     fmt.Sprintf("progress notify: %d\n", revision),
+	}.Write(p.out, p.format)
 }
 
 // changeDocument is the JSON of a change, one per line; names and order are a promise.

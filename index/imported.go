@@ -125,7 +125,7 @@ func (m *Import) finish() {
 // added later have the times at which they were added.
 func (m *Import) Loaded() {
 	m.finish()
-	m.state.ForgetTimes(m.clock())
+	m.state.forgetTimes(m.clock())
 }
 
 // Compact compacts as the source did.
@@ -321,13 +321,13 @@ func (s *State) loadVersion(one *SourceRecord) {
 // unknownTime is the wall of a time point whose revisions were written at unknown times.
 const unknownTime = 0
 
-// ForgetTimes makes the times of all revisions unknown: they were taken from another store, which does not record times. The state is
+// forgetTimes makes the times of all revisions unknown: they were taken from another store, which does not record times. The state is
 // known from the present on: wall is the present, in nanoseconds since 1970.
 //
 // The points get an unknown time. The newest revision has a point of its own with the present: from then on it is the newest, and a
 // point after an unknown one is no time of its first revision. A single revision keeps the present as its time: there is no point before
 // it. The points are new ones, because views share the old ones.
-func (s *State) ForgetTimes(wall int64) {
+func (s *State) forgetTimes(wall int64) {
 	old := s.times
 	if old.points.len() == 0 {
 		return

@@ -30,7 +30,7 @@ func TestForgetTimes(t *testing.T) {
 		for range revisions {
 			last = put(imported, 10<<10) // 40 of them have several points, by weight
 		}
-		s.ForgetTimes(imported)
+		s.forgetTimes(imported)
 		check := func(v *View, after int64) {
 			t.Helper()
 			for revision := int64(2); revision <= last; revision++ {
@@ -76,7 +76,7 @@ func TestForgottenTimesAreSaved(t *testing.T) {
 			t.Fatal(err, results)
 		}
 	}
-	s.ForgetTimes(6e18)
+	s.forgetTimes(6e18)
 	loaded := restored(t, s.View())
 	if got, want := loaded.View().Digest(), s.View().Digest(); got != want {
 		t.Errorf("the digest is %016x, not %016x", got, want)
@@ -138,7 +138,7 @@ func TestForgetTimesWithASlowClock(t *testing.T) {
 			t.Fatal(err, results)
 		}
 	}
-	s.ForgetTimes(written - int64(time.Hour))
+	s.forgetTimes(written - int64(time.Hour))
 	if wall, ok := s.View().KnownTime(2); wall != written || !ok {
 		t.Errorf("the first known time is %d %v, not %d", wall, ok, written)
 	}

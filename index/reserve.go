@@ -30,8 +30,8 @@ func (e *OutOfMemory) Error() string {
 // NewReserve returns an empty reserve.
 func NewReserve() *Reserve { return &Reserve{ledger: &ledger{}} }
 
-// Want adds to the number of bytes to be prepared.
-func (r *Reserve) Want(bytes int64) { r.wanted.Add(bytes) }
+// want adds to the number of bytes to be prepared.
+func (r *Reserve) want(bytes int64) { r.wanted.Add(bytes) }
 
 // Prepare has goroutines of background prepare memory for versions that take so many bytes in files. most bounds the memory; 0: there is no
 // bound.
@@ -39,7 +39,7 @@ func (r *Reserve) Prepare(bytes, most int64, background func(func())) {
 	if bytes += bytes / limits.ReserveMore; most > 0 {
 		bytes = min(bytes, most)
 	}
-	r.Want(bytes)
+	r.want(bytes)
 	for range limits.ReserveFillers {
 		background(r.Fill)
 	}

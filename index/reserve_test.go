@@ -15,8 +15,8 @@ func TestReserve(t *testing.T) {
 	l := limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: slabAlign, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows}
 	r := NewReserve()
 	const made = 50
-	r.Want(20 * slabAlign)
-	r.Want((made-20)*slabAlign + 1)
+	r.want(20 * slabAlign)
+	r.want((made-20)*slabAlign + 1)
 	var both sync.WaitGroup
 	both.Go(r.Fill)
 	both.Go(r.Fill)
@@ -31,7 +31,7 @@ func TestReserve(t *testing.T) {
 	}
 	before := ready(s.keys.memory.ledger)
 	r.Close()
-	r.Want(10 * slabAlign)
+	r.want(10 * slabAlign)
 	r.Fill()
 	after := ready(s.keys.memory.ledger)
 	t.Logf("%d slabs were ready for %d, %d are after it was closed", before, len(s.keys.memory.slabs), after)

@@ -86,7 +86,7 @@ func (v *View) Members() Members { return v.members }
 
 // TimeOf returns the time at which a revision was written, in nanoseconds since 1970. It is the proposing member's clock,
 // made monotonic, with a resolution of a millisecond. It is false for a revision that is compacted or in the future, and
-// for an imported one (ForgetTimes).
+// for an imported one (forgetTimes).
 func (v *View) TimeOf(revision int64) (wall int64, ok bool) {
 	if revision < v.compacted || revision > v.revision {
 		return 0, false

@@ -6,7 +6,7 @@
 // of the core runs an actor (package actor), and each actor alone owns its part of those libraries. The packages below net turn bytes into
 // messages and back. node connects the parts; cli and bench are the programs.
 //
-//	5   main.go  cli  bench                         programs
+//	5   main.go  cli  bench                         programs; cli/form: the answers of commands; cli/local: processes on this host
 //	4   node                                        one member: build, start, stop
 //	    node/roster                                 describes members by their answers, for the dashboard and for commands on any system
 //	    node/backuprun                              keeps a backup up to date, for a member and for `qkv backup run`
@@ -32,7 +32,7 @@
 //	    internal/admit                              memory budgets, semaphores and the fair queue of both endpoints
 //	    log/disk/simdisk  index/authmodel           the simulated disk, and a naive model of users and roles, for tests only
 //
-// No package imports a package of its own or a higher layer, except cli, which imports bench, net/etcd, which imports net/etcd/front, and node, which imports node/backuprun and node/roster. A
+// No package imports a package of its own or a higher layer, except cli, which imports cli/form, cli/local and bench, net/etcd, which imports net/etcd/front, and node, which imports node/backuprun and node/roster. A
 // test in cli enforces the layers.
 //
 // # This package

@@ -11,7 +11,7 @@ var indexBugs = []mutant{
 		{"Builder.replay", `s.keys.remove(r)`, ``},
 	}, []detector{direct("./index", "TestExtents")}},
 	{"let the clock of a state go back at an import", []change{
-		{"State.ForgetTimes", `s.wall = max(s.wall, wall)`, `s.wall = wall`},
+		{"State.forgetTimes", `s.wall = max(s.wall, wall)`, `s.wall = wall`},
 	}, []detector{direct("./index", "TestForgetTimesWithASlowClock")}},
 	{"end a revision of which a value is missing", []change{
 		{"Hub.catchUpKey", `one.open && behind.Revision > one.cursor.Revision`, `one.open`},

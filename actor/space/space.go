@@ -143,9 +143,6 @@ func (d Disk) Needs(l *limits.Tunable, live, history int64) Needs {
 // AtRest returns the space just after a newer base has taken the place of the older one.
 func (n Needs) AtRest() int64 { return n.Base + n.History + n.Own + n.Log }
 
-// WithNewer returns the space while a newer base is written.
-func (n Needs) WithNewer() int64 { return n.AtRest() + n.Waiting + n.Newer }
-
 // Most returns the size of a disk that never is nearly full.
 func (n Needs) Most() int64 {
 	return n.AtRest() + n.Waiting + max(n.Newer, n.Incoming) + n.Followers + n.Free

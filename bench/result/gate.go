@@ -11,20 +11,20 @@ import (
 // occurs by chance once in ten.
 const GateRuns = 4
 
-// Regression is a figure that became worse.
-type Regression struct {
+// regression is a figure that became worse.
+type regression struct {
 	Side, Load, Figure string
 	Was, Is            string
 	Difference         stat.Difference
 }
 
-func (r Regression) String() string {
+func (r regression) String() string {
 	return fmt.Sprintf("%s, %s, %s: %s became %s, %v", r.Side, r.Load, r.Figure, r.Was, r.Is, r.Difference)
 }
 
 // Gated is the result of a gate.
 type Gated struct {
-	Worse    []Regression
+	Worse    []regression
 	Compared int      // figures
 	Missing  []string // loads of the baseline only
 	Blind    string   // why a single worse figure would not have been found; empty if it would
@@ -91,7 +91,7 @@ func gated(pairs []stat.Pair, figures []figure, most float64) Gated {
 			loss = d.Ratio - 1
 		}
 		if d.Claimed && loss > most {
-			g.Worse = append(g.Worse, Regression{r.Side, r.load(), m.Name, m.form(stat.Median(was)), m.form(stat.Median(is)), d})
+			g.Worse = append(g.Worse, regression{r.Side, r.load(), m.Name, m.form(stat.Median(was)), m.form(stat.Median(is)), d})
 		}
 	}
 	g.Blind = can.String()

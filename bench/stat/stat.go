@@ -9,8 +9,8 @@ import (
 	"golang.org/x/perf/benchmath"
 )
 
-// Confidence of every interval, and of every claim.
-const Confidence = 0.95
+// confidence of every interval, and of every claim.
+const confidence = 0.95
 
 // sample copies the values: the library sorts them in place.
 func sample(values []float64) *benchmath.Sample {
@@ -22,15 +22,15 @@ func Median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
 	}
-	return benchmath.AssumeNothing.Summary(sample(values), Confidence).Center
+	return benchmath.AssumeNothing.Summary(sample(values), confidence).Center
 }
 
-// Interval bounds the median of the values' distribution with [Confidence]. Too few values for that (below 6) have their range instead.
+// Interval bounds the median of the values' distribution with [confidence]. Too few values for that (below 6) have their range instead.
 func Interval(values []float64) (low, high float64) {
 	if len(values) == 0 {
 		return 0, 0
 	}
-	s := benchmath.AssumeNothing.Summary(sample(values), Confidence)
+	s := benchmath.AssumeNothing.Summary(sample(values), confidence)
 	return max(s.Lo, slices.Min(values)), min(s.Hi, slices.Max(values))
 }
 
@@ -52,7 +52,7 @@ func (p Pair) compares() bool {
 // Testable tells whether the pair has enough values for a claim if it were the only one. A pair with fewer values cannot make a false
 // claim either, and does not count among the comparisons (Tarone 1990).
 func (p Pair) Testable() bool {
-	return p.compares() && least(len(p.A), len(p.B)) <= 1-Confidence
+	return p.compares() && least(len(p.A), len(p.B)) <= 1-confidence
 }
 
 // CompareAll compares B with A in each of the pairs, which must be all comparisons of one report.
@@ -77,7 +77,7 @@ func CompareAll(pairs []Pair) []Difference {
 		smallest = min(smallest, all[i].P*float64(len(order))/float64(at+1))
 		d := &all[i]
 		d.P = smallest
-		d.Claimed = d.P <= 1-Confidence && d.Ratio != 1
+		d.Claimed = d.P <= 1-confidence && d.Ratio != 1
 	}
 	return all
 }
@@ -94,12 +94,12 @@ func least(n, m int) float64 {
 // Together is how many of the compared figures must differ at once, as far as possible, for a claim with this number of runs on each side;
 // more than figures if no claim is possible.
 func Together(runs, figures int) int {
-	return max(1, int(math.Ceil(least(runs, runs)*float64(figures)/(1-Confidence)-1e-9)))
+	return max(1, int(math.Ceil(least(runs, runs)*float64(figures)/(1-confidence)-1e-9)))
 }
 
 // RunsFor is how many runs on each side allow a claim about a single one of the compared figures.
 func RunsFor(figures int) (runs int) {
-	for runs = 1; Together(runs, figures) > 1 || least(runs, runs) > 1-Confidence; runs++ {
+	for runs = 1; Together(runs, figures) > 1 || least(runs, runs) > 1-confidence; runs++ {
 	}
 	return runs
 }

@@ -211,7 +211,7 @@ func TestInterval(t *testing.T) {
 func TestEqualMedians(t *testing.T) {
 	a := []float64{100, 100, 100, 100, 100, 100, 1, 1, 1, 1, 1}
 	b := []float64{100, 100, 100, 100, 100, 100, 900, 900, 900, 900, 900}
-	if d := compare(a, b); d.P > 1-Confidence || d.Claimed {
+	if d := compare(a, b); d.P > 1-confidence || d.Claimed {
 		t.Errorf("%+v", d)
 	}
 }

@@ -95,7 +95,7 @@ func faultOf(m *Member, members []Member) fault {
 	case m.Answers:
 		return fault{}
 	case m.Why == Untrusted:
-		f.absent, f.do = !others, AlarmNamed(kv.CertAlarm).Do
+		f.absent, f.do = !others, alarmNamed(kv.CertAlarm).Do
 	case m.Why == Closed && others:
 		f.text, f.do = f.text+"; the others have not lost it yet", ended.of(m.Name)
 	case m.Why == Displaced:
@@ -165,7 +165,7 @@ func cuts(members []Member) (all []cut) {
 			c := cut{[2]string{one[0].Name, one[1].Name}, lost[0].Error, reconnect.of(one[0].Name, one[1].Name), 0}
 			c.weight = 2*count(one[0].State == leads || one[1].State == leads) + count(roleOf(one[0], members).Votes() && roleOf(one[1], members).Votes())
 			if at := slices.IndexFunc(lost, func(l Link) bool { return l.Untrusted }); at >= 0 {
-				c.text, c.do = lost[at].Error, AlarmNamed(kv.CertAlarm).Do
+				c.text, c.do = lost[at].Error, alarmNamed(kv.CertAlarm).Do
 			}
 			if at := slices.IndexFunc(lost, func(l Link) bool { return strings.HasSuffix(l.Error, noAddress) }); at >= 0 && len(lost) == 2 {
 				c.text, c.do = lost[at].Error, addresses.of(one[at].Name)

@@ -43,9 +43,9 @@ var Alarms = []AlarmCheck{
 	{kv.InsecureNotice, "other hosts can guess the secret of the members", "make a secret with `qkv cert secret`, and give `--cluster-secret-file` on all members"},
 }
 
-// AlarmNamed returns the entry of an alarm. A newer member may raise an alarm that this version does not know: the alarm's own text then
+// alarmNamed returns the entry of an alarm. A newer member may raise an alarm that this version does not know: the alarm's own text then
 // says what to do.
-func AlarmNamed(name kv.AlarmName) AlarmCheck {
+func alarmNamed(name kv.AlarmName) AlarmCheck {
 	if i := slices.IndexFunc(Alarms, func(a AlarmCheck) bool { return a.Name == name }); i >= 0 {
 		return Alarms[i]
 	}
@@ -54,7 +54,7 @@ func AlarmNamed(name kv.AlarmName) AlarmCheck {
 
 // Do returns the next command or step after an alarm, with the name of the member that it is about.
 func (a Raised) Do() string {
-	return strings.ReplaceAll(AlarmNamed(a.Name).Do, "NAME", a.Member)
+	return strings.ReplaceAll(alarmNamed(a.Name).Do, "NAME", a.Member)
 }
 
 // AlarmsHelp lists the alarms or the notices in one sentence.
@@ -62,7 +62,7 @@ func AlarmsHelp(severity string) string {
 	var all []string
 	for _, name := range kv.AlarmNames() {
 		if name.Severity() == severity {
-			all = append(all, string(name)+" "+AlarmNamed(name).Means)
+			all = append(all, string(name)+" "+alarmNamed(name).Means)
 		}
 	}
 	return strings.Join(all, ", ")

@@ -404,10 +404,10 @@ func TestLinkOfASuspendedMember(t *testing.T) {
 func TestSuspendedForItsState(t *testing.T) {
 	f := healthy(3)
 	f.Members[1].State, f.Members[1].Alarms = "suspended", []Raised{{"CORRUPT", "n2", "checksum mismatch in memory"}}
-	if v := Judge(f.Members); v.Word != Degraded || v.Next != AlarmNamed(kv.CorruptAlarm).Do {
+	if v := Judge(f.Members); v.Word != Degraded || v.Next != alarmNamed(kv.CorruptAlarm).Do {
 		t.Errorf("%s, next: %s", v, v.Next)
 	}
-	if got := of("members", Run(f)); len(got) != 1 || got[0].Do != AlarmNamed(kv.CorruptAlarm).Do {
+	if got := of("members", Run(f)); len(got) != 1 || got[0].Do != alarmNamed(kv.CorruptAlarm).Do {
 		t.Errorf("%+v", got)
 	}
 }

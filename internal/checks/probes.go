@@ -16,10 +16,10 @@ type ProbeCheck struct {
 // Probes are the checks of /livez and /readyz. They share their remedies with the checks of the cluster and with the alarms.
 var Probes = []ProbeCheck{
 	{"serializable_read", "the member does not serve reads of its own state", "read the last lines of that member's log; `qkv doctor --data-dir DIR` checks its folder"},
-	{"data_corruption", "the member raises the alarm CORRUPT", AlarmNamed(kv.CorruptAlarm).Do},
+	{"data_corruption", "the member raises the alarm CORRUPT", alarmNamed(kv.CorruptAlarm).Do},
 	{"linearizable_read", "no leader or no quorum confirms a read, or the member is starting", clusterCheck("quorum").Do},
 	{"non_learner", "the member has no vote", "wait until it has caught up: `qkv member list` shows its role"},
-	{"certificate", "the member's certificate is not valid by its clock, or most other members refuse it", AlarmNamed(kv.CertAlarm).Do},
+	{"certificate", "the member's certificate is not valid by its clock, or most other members refuse it", alarmNamed(kv.CertAlarm).Do},
 }
 
 // ProbeNamed returns the check of a name, which must be in Probes.

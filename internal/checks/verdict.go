@@ -120,7 +120,7 @@ func Judge(members []Member) Verdict {
 	case waits != "" && (len(cut) == 0 || c.answer < c.voters):
 		return Verdict{
 			NoLeader, c.answering() + ", " + waits,
-			AlarmNamed(kv.FoundingNotice).Do + "; if the cluster had data: docs/emergencies.md, Alarms",
+			alarmNamed(kv.FoundingNotice).Do + "; if the cluster had data: docs/emergencies.md, Alarms",
 		}
 	case c.leader == "" && c.answer >= c.quorum():
 		v := Verdict{NoLeader, c.answering() + ", and none knows a leader: an election runs, or the members do not reach each other", askAgain.text}

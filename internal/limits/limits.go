@@ -69,14 +69,14 @@ const (
 	// LeaseAsksWaiting bounds the keep-alives and lease queries that wait at the leader; further ones are dropped and retried. 60,000
 	// clients send as many at once.
 	LeaseAsksWaiting = 1 << 16
-	// Sessions bounds the sessions of all clients. SessionOutcomes bounds their outcomes, at some 64 bytes each. When this
-	// space is full, a session without a write for SessionIdle is evicted; a client that merely looks for other work writes again sooner.
+	// Sessions bounds the sessions of all clients. sessionOutcomes bounds their outcomes, at some 64 bytes each. When this
+	// space is full, a session without a write for sessionIdle is evicted; a client that merely looks for other work writes again sooner.
 	// SessionWindow bounds the writes of one session that are in flight or queued behind one in flight. A busy cluster applies as many
 	// while a lost write is detected and retried. These and the next four decide the result of apply: they are part of feature level 1.
 	Sessions        = 1 << 16
-	SessionOutcomes = 1 << 20
+	sessionOutcomes = 1 << 20
 	SessionWindow   = 1 << 16
-	SessionIdle     = 30 * time.Second
+	sessionIdle     = 30 * time.Second
 	// SessionSequence is the highest sequence in a session: sums of sequences and windows do not overflow. At a million writes a second,
 	// a client reaches it after 140,000 years.
 	SessionSequence = 1 << 62
@@ -87,8 +87,8 @@ const (
 	// SessionClocks is the number of members whose entries the session clock follows: every possible member, and a few that were removed
 	// recently.
 	SessionClocks = Members + Learners + 2
-	// SessionEnds is how many expired sessions one entry ends, in addition to one for each of its commands.
-	SessionEnds = 64
+	// sessionEnds is how many expired sessions one entry ends, in addition to one for each of its commands.
+	sessionEnds = 64
 	// TxnOperations bounds the comparisons of a transaction and each list of its operations, by default as in etcd. A nested transaction
 	// may use the rest of that number.
 	TxnOperations = 128
@@ -167,9 +167,9 @@ const (
 	ClientStreamBytes = 32 << 10
 	ClientStreamsFree = 2
 	// ClientConnections bounds native client connections of one member. When all slots are taken, a new connection evicts the longest idle
-	// one of the identity that has most. It evicts a connection of its own identity only if that was idle for ClientPlaceIdle.
+	// one of the identity that has most. It evicts a connection of its own identity only if that was idle for clientPlaceIdle.
 	ClientConnections = 4096
-	ClientPlaceIdle   = time.Second
+	clientPlaceIdle   = time.Second
 	// ClientConnectionBytes is the memory that an idle connection holds in a member: 42 KiB of the heap and of its goroutines' stacks
 	// (measured), for QUIC and TLS. ClientsMany is a watermark on the memory of all connections plus their charges to ClientBytes. Above
 	// it, Go's collector runs at CollectedOften percent of the live heap until the sum falls to half. At its default the collector keeps
@@ -273,10 +273,10 @@ const (
 	// a member does not start.
 	FilesKept            = 192
 	EtcdConnectionsLeast = 16
-	// EtcdPlaceIdle is how long a connection must be without requests before, at a full port, a new connection of the same client evicts
+	// etcdPlaceIdle is how long a connection must be without requests before, at a full port, a new connection of the same client evicts
 	// it. A request that begins or continues counts as activity. A search for such a connection runs at most once per EtcdPlaceEach: it
 	// takes half as long.
-	EtcdPlaceIdle = time.Second
+	etcdPlaceIdle = time.Second
 	EtcdPlaceEach = time.Millisecond
 	// EtcdBytes bounds the memory that gRPC clients hold together: open streams, partial requests and unread answers, except answers
 	// charged to EtcdBuiltBytes. It is half of the memory that clients may cost a member, since Go's collector leaves as much garbage.
@@ -288,7 +288,7 @@ const (
 	// EtcdAskedBytes is charged for a stream whose client has sent everything, until its answer is written.
 	EtcdAskedBytes = 3 << 10
 	// EtcdLeasesSorted bounds the leases that are listed in order of expiry: the leader's clock is queried for each. EtcdLeasesAsking
-	// bounds the concurrent lists of this kind: they take a quarter of EtcdRequests.
+	// bounds the concurrent lists of this kind: they take a quarter of etcdRequests.
 	EtcdLeasesSorted = 4096
 	EtcdLeasesAsking = 4
 	// EtcdStreamsAll bounds the streams of all connections together, watches and others. EtcdHubCallers bounds how many of them wait for
@@ -317,10 +317,10 @@ const (
 	EtcdRefused = 250
 	// EtcdGatewayBytes bounds an answer as JSON over HTTP, which is in memory several times.
 	EtcdGatewayBytes = 64 << 20
-	// EtcdGatewayRoom bounds the memory of all requests over HTTP together. Each message is charged EtcdGatewayTimes its bytes: encoded,
+	// etcdGatewayRoom bounds the memory of all requests over HTTP together. Each message is charged EtcdGatewayTimes its bytes: encoded,
 	// decoded, as JSON, and in doubled buffers. At least one of the largest fits. Messages of at most EtcdGatewaySmall are not charged:
 	// those of all connections are half as much. Measured before: 200 unread answers of 40 MiB took 2.1 GiB and more.
-	EtcdGatewayRoom  = EtcdGatewayBytes * EtcdGatewayTimes
+	etcdGatewayRoom  = EtcdGatewayBytes * EtcdGatewayTimes
 	EtcdGatewayTimes = 6
 	EtcdGatewaySmall = 16 << 10
 	// EtcdGatewayObject is the minimum of JSON bytes per object in a message, apart from its first EtcdGatewayObjects objects: the
@@ -330,11 +330,11 @@ const (
 	EtcdGatewayObjects = 512
 	EtcdGatewayDense   = 3
 	// EtcdGatewayReads bounds the concurrent range reads for JSON answers, each of at most EtcdGatewayBytes: their results wait in memory
-	// for EtcdGatewayRoom.
+	// for etcdGatewayRoom.
 	EtcdGatewayReads = 2
 	// EtcdGatewayStreamed bounds a message of a stream of requests over HTTP: a watch's two keys, as base64.
 	EtcdGatewayStreamed = 4 * KeyBytes
-	// EtcdGatewayPace is the least that a request with memory of EtcdGatewayRoom must transfer per EtcdStall while other requests wait: 16
+	// EtcdGatewayPace is the least that a request with memory of etcdGatewayRoom must transfer per EtcdStall while other requests wait: 16
 	// KiB a second.
 	EtcdGatewayPace = 32 << 10
 	// EtcdStall is how long a client of etcd's API may transfer nothing while it holds a resource that others wait for. EtcdBuiltTime is
@@ -350,10 +350,10 @@ const (
 	// EtcdMetricsConnections bounds the connections to all metrics-only addresses, which a few supervisors use. One more evicts an idle
 	// connection: of the client that has most, or of any client if none has two more than the new one's.
 	EtcdMetricsConnections = 64
-	// EtcdStreams bounds the streams, and thus the requests in flight, of one connection; further ones wait at the client. EtcdRequests
+	// EtcdStreams bounds the streams, and thus the requests in flight, of one connection; further ones wait at the client. etcdRequests
 	// bounds the requests of all connections that wait for the member.
 	EtcdStreams  = 8192
-	EtcdRequests = 64 << 10
+	etcdRequests = 64 << 10
 	// EtcdServed is how many requests of all connections are served before busy connections are throttled: a connection with more than
 	// EtcdServedFew of them reads more slowly, with a delay of at most EtcdServedWait per request. Measured without, beside 20 connections
 	// of 8,000 unread gets: another client's put took 4 s (etcd: 4), and 900 MiB more were resident (etcd: 1.1 GiB; load 25).
@@ -365,9 +365,9 @@ const (
 	// connections of up to 500 puts of 1.4 MiB each: another client's put took 20 s, and 9 GiB more were resident.
 	EtcdServedBytes    = 32 << 20
 	EtcdServedBytesFew = 64 << 10
-	// EtcdWatches bounds the watches of all etcd clients together; a stream has at most ClientWatches. EtcdWatchBytes bounds the waiting
+	// etcdWatches bounds the watches of all etcd clients together; a stream has at most ClientWatches. EtcdWatchBytes bounds the waiting
 	// events of all of them: beyond it each stream has one delivery.
-	EtcdWatches    = 256 << 10
+	etcdWatches    = 256 << 10
 	EtcdWatchBytes = 192 << 20
 	// EtcdWatchAnswers bounds the bytes of answers other than events that wait on a stream of watches. Beyond it, the stream's requests are
 	// no longer read. It is a thousand answers, which a reading client takes in a moment. A client that never read made a member keep 200
@@ -534,11 +534,11 @@ const (
 	WatchCalm     = 100 * time.Millisecond
 	WatchGain     = 4
 	WatchRestMost = 5 * time.Millisecond
-	// WatchFrameBytes is the size at which events are delivered to a lagging watch before the step ends. WatchFragmentBytes is the size at
+	// WatchFrameBytes is the size at which events are delivered to a lagging watch before the step ends. watchFragmentBytes is the size at
 	// which a revision itself is split: one more event of the largest size still fits ResponseBytes. It also bounds the events of an etcd
 	// watch that are joined to one message: with eight times as much, clients were no faster.
 	WatchFrameBytes    = 128 << 10
-	WatchFragmentBytes = 1 << 20
+	watchFragmentBytes = 1 << 20
 	// WatchReadValues and WatchReadBytes bound the values that are read from files for lagging watches at once: no value is added to a list
 	// that has reached one of them. The hub keeps at most about four such lists.
 	WatchReadValues = 1024
@@ -548,9 +548,9 @@ const (
 	// WatchPendingBytes bounds the events collected for lagging watches before a delivery: fewer and larger deliveries cost less
 	// everywhere.
 	WatchPendingBytes = 4 << 20
-	// WatchKeyVersions bounds the versions of one key from which a watch of that key catches up. With more, the hub reads the history
+	// watchKeyVersions bounds the versions of one key from which a watch of that key catches up. With more, the hub reads the history
 	// instead, for all lagging watches at once.
-	WatchKeyVersions = 1000
+	watchKeyVersions = 1000
 	// WatchProgressInterval is the silence after which a watch that asked for it gets a progress notification, as in etcd.
 	WatchProgressInterval = 10 * time.Minute
 	// WatchProgressLeast is the shortest setting of that interval, as in etcd.

@@ -78,7 +78,7 @@ type SessionRules struct {
 }
 
 // FirstSessionRules are the session rules of feature level 1.
-var FirstSessionRules = SessionRules{Sessions, SessionOutcomes, SessionWindow, SessionTTL, SessionIdle, SessionPause, SessionEnds}
+var FirstSessionRules = SessionRules{Sessions, sessionOutcomes, SessionWindow, SessionTTL, sessionIdle, SessionPause, sessionEnds}
 
 // Reach reports that a bound delays or refuses something.
 func (i *Index) Reach(bound string) {
@@ -156,11 +156,11 @@ func Defaults() Tunable {
 		DiskStall:        DiskStall, CheckInterval: CheckInterval,
 		Clients: Clients{
 			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
-			Watches: ClientWatches, Bytes: ClientBytes, PlaceIdle: ClientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
+			Watches: ClientWatches, Bytes: ClientBytes, PlaceIdle: clientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
 		},
-		Etcd: Etcd{Bytes: EtcdBytes, Locks: EtcdLocks, BuiltBytes: EtcdBuiltBytes, AnswerHeld: PagesHeld, Connections: EtcdConnections, Streams: EtcdStreams, Requests: EtcdRequests, Watches: EtcdWatches, Handshake: EtcdHandshakeTimeout, Web: EtcdWebTimeout, PlaceIdle: EtcdPlaceIdle, GatewayBytes: EtcdGatewayRoom, Stall: EtcdStall},
+		Etcd: Etcd{Bytes: EtcdBytes, Locks: EtcdLocks, BuiltBytes: EtcdBuiltBytes, AnswerHeld: PagesHeld, Connections: EtcdConnections, Streams: EtcdStreams, Requests: etcdRequests, Watches: etcdWatches, Handshake: EtcdHandshakeTimeout, Web: EtcdWebTimeout, PlaceIdle: etcdPlaceIdle, GatewayBytes: etcdGatewayRoom, Stall: EtcdStall},
 		Watches: Watches{
-			StepWork: WatchStepWork, FrameBytes: WatchFrameBytes, FragmentBytes: WatchFragmentBytes, PendingBytes: WatchPendingBytes, KeyVersions: WatchKeyVersions,
+			StepWork: WatchStepWork, FrameBytes: WatchFrameBytes, FragmentBytes: watchFragmentBytes, PendingBytes: WatchPendingBytes, KeyVersions: watchKeyVersions,
 			Progress: WatchProgressInterval,
 		},
 		Index: Index{

@@ -80,7 +80,7 @@ func (r *Recent) Look(now time.Time, interval time.Duration) {
 		count, times := r.of.counts[kind].Load(), r.of.times[kind].Times()
 		p.Rates[kind] = float64(count-r.last[kind]) / interval.Seconds()
 		added := times.since(&r.before[kind])
-		p.P99[kind] = added.Quantile(0.99)
+		p.P99[kind] = added.quantile(0.99)
 		r.last[kind], r.before[kind] = count, times
 	}
 	if len(r.ring) < cap(r.ring) {
@@ -124,8 +124,8 @@ func (t *Times) since(before *Times) (added Times) {
 	return added
 }
 
-// Quantile returns the duration below which the share q of all durations lies, with the accuracy of the buckets; 0 if there are none.
-func (t *Times) Quantile(q float64) time.Duration {
+// quantile returns the duration below which the share q of all durations lies, with the accuracy of the buckets; 0 if there are none.
+func (t *Times) quantile(q float64) time.Duration {
 	if t.Count == 0 {
 		return 0
 	}

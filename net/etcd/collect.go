@@ -73,7 +73,7 @@ func (t scrape) raft(own *Metrics, self string, learner bool) {
 	t.gauge("etcd_server_id", "This member's id.", 1, "server_id", self)
 	t.gauge("etcd_server_version", "The version of etcd's API.", 1, "server_version", Version)
 	t.gauge("etcd_server_go_version", "The version of Go.", 1, "server_go_version", runtime.Version())
-	t.gauge("etcd_cluster_version", "The version of etcd's API that all members support.", 1, "cluster_version", minorOf(ClusterVersion))
+	t.gauge("etcd_cluster_version", "The version of etcd's API that all members support.", 1, "cluster_version", minorOf(clusterVersion))
 	t.gauge("etcd_server_proposals_committed_total", "Index of the last committed entry.", float64(own.Get(figures.Commit)))
 	t.gauge("etcd_server_proposals_applied_total", "Index of the last applied entry.", float64(own.Get(figures.Applied)))
 	t.gauge("etcd_server_proposals_pending", "Batches of writes of this member's clients that are in flight.", float64(own.WritesPending))

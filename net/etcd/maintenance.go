@@ -31,7 +31,7 @@ func (s maintenanceService) status(context.Context, *pb.StatusRequest) (*pb.Stat
 	own, v := s.config.Member.Status(), s.config.Member.View()
 	learner, _ := s.learner()
 	answer := &pb.StatusResponse{
-		Header: s.header(own.Get(figures.Revision)), Version: Version, StorageVersion: ClusterVersion, Leader: own.Leader,
+		Header: s.header(own.Get(figures.Revision)), Version: Version, StorageVersion: clusterVersion, Leader: own.Leader,
 		RaftIndex: own.Count(figures.Commit), RaftTerm: own.Count(figures.Term), RaftAppliedIndex: own.Count(figures.Applied),
 		DbSize: max(own.Get(figures.Used), 1), DbSizeInUse: min(max(v.LiveUsedBytes(), 1), max(own.Get(figures.Used), 1)), DbSizeQuota: own.Get(figures.Quota),
 		IsLearner: learner, DowngradeInfo: &pb.DowngradeInfo{},
@@ -119,7 +119,7 @@ func (s maintenanceService) defragment(context.Context, *pb.DefragmentRequest) (
 
 // downgrade answers like an etcd of Version without a downgrade, and never starts one.
 func (s maintenanceService) downgrade(_ context.Context, q *pb.DowngradeRequest) (*pb.DowngradeResponse, error) {
-	answer := &pb.DowngradeResponse{Header: s.header(s.config.Member.View().Revision()), Version: minorOf(ClusterVersion)}
+	answer := &pb.DowngradeResponse{Header: s.header(s.config.Member.View().Revision()), Version: minorOf(clusterVersion)}
 	switch q.Action {
 	case pb.DowngradeRequest_VALIDATE, pb.DowngradeRequest_ENABLE:
 	case pb.DowngradeRequest_CANCEL:
@@ -136,7 +136,7 @@ func (s maintenanceService) downgrade(_ context.Context, q *pb.DowngradeRequest)
 		}
 		numbers[i] = int(n)
 	}
-	if fmt.Sprintf("%d.%d", numbers[0], numbers[1]+1) != minorOf(ClusterVersion) {
+	if fmt.Sprintf("%d.%d", numbers[0], numbers[1]+1) != minorOf(clusterVersion) {
 		return nil, rpctypes.ErrGRPCInvalidDowngradeTargetVersion
 	}
 	if q.Action != pb.DowngradeRequest_VALIDATE {

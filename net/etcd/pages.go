@@ -88,7 +88,7 @@ func (s pages) version() any {
 		Own       string `json:"qkv"`
 		Interface string `json:"interface"` // towards the other members, and its MTU in bytes: over TCP it passes a small MTU
 		MTU       int64  `json:"mtu"`
-	}{Version, ClusterVersion, ClusterVersion, own.Version, own.Interface, own.Get(figures.MTU)}
+	}{Version, clusterVersion, clusterVersion, own.Version, own.Interface, own.Get(figures.MTU)}
 }
 
 // health counts and returns the answer to /health.

@@ -35,7 +35,7 @@ import (
 // The versions of etcd whose API is implemented. They are plain numbers, because clients and Kubernetes parse them.
 const (
 	Version        = "3.7.3"
-	ClusterVersion = "3.7.0"
+	clusterVersion = "3.7.0"
 )
 
 // Member is the endpoint's interface to its member, a part of the native endpoint's. All methods are safe for concurrent use.

@@ -85,11 +85,11 @@ func (s maintenanceService) snapshot(stream grpc.ServerStream) error {
 		}
 		_, _ = sum.Write(blob)
 		left -= int64(len(blob))
-		if err := stream.SendMsg(&pb.SnapshotResponse{RemainingBytes: uint64(left), Blob: blob, Version: ClusterVersion}); err != nil {
+		if err := stream.SendMsg(&pb.SnapshotResponse{RemainingBytes: uint64(left), Blob: blob, Version: clusterVersion}); err != nil {
 			return err
 		}
 	}
-	return stream.SendMsg(&pb.SnapshotResponse{Blob: sum.Sum(nil), Version: ClusterVersion})
+	return stream.SendMsg(&pb.SnapshotResponse{Blob: sum.Sum(nil), Version: clusterVersion})
 }
 
 // writeSnapshot writes the file, and returns it open and already unlinked.
@@ -233,7 +233,7 @@ func (w *snapshotWriter) writeMeta(tx *bbolt.Tx) error {
 	}
 	all := map[string][]byte{
 		"consistent_index": binary.BigEndian.AppendUint64(nil, applied), "term": binary.BigEndian.AppendUint64(nil, term),
-		"storageVersion": []byte(ClusterVersion), "confState": configuration,
+		"storageVersion": []byte(clusterVersion), "confState": configuration,
 	}
 	if compacted := w.v.Compacted(); compacted > 0 {
 		at := append(binary.BigEndian.AppendUint64(nil, uint64(compacted)), '_')
@@ -245,7 +245,7 @@ func (w *snapshotWriter) writeMeta(tx *bbolt.Tx) error {
 			return err
 		}
 	}
-	return tx.Bucket([]byte("cluster")).Put([]byte("clusterVersion"), []byte(ClusterVersion))
+	return tx.Bucket([]byte("cluster")).Put([]byte("clusterVersion"), []byte(clusterVersion))
 }
 
 func (w *snapshotWriter) writeMembers(tx *bbolt.Tx) error {

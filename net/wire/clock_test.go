@@ -70,14 +70,14 @@ func TestRenewalAfterTheClockWasSetBack(t *testing.T) {
 	member, err := c.maker().LocalMember(filepath.Join(t.TempDir(), "qkv"), t.TempDir(), "n1")
 	must(t, err)
 	c.t = c.t.AddDate(0, 7, 0)
-	must(t, member.Refresh()) // renewed, in the future
+	must(t, member.refresh()) // renewed, in the future
 	c.t = noon
 	member.lifetime = 200 * 365 * day // makes any certificate stale
-	must(t, member.Refresh())
+	must(t, member.refresh())
 	if !member.renewalDone.Equal(noon) {
 		t.Errorf("no renewal is tried until the clock reaches %v again", member.renewalDone)
 	}
-	if c.t = noon.Add(renewalPause / 2); member.Refresh() != nil || !member.renewalDone.Equal(noon) {
+	if c.t = noon.Add(renewalPause / 2); member.refresh() != nil || !member.renewalDone.Equal(noon) {
 		t.Error("renewed twice within the pause")
 	}
 }

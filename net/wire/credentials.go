@@ -82,10 +82,6 @@ func (c *Credentials) Certificate() *x509.Certificate { return c.inUse.Load().ce
 // NotAfter returns when the certificate in use, or the CA that signed it, expires.
 func (c *Credentials) NotAfter() time.Time { return c.inUse.Load().expires }
 
-// Refresh loads the files again if they have changed. It also renews a certificate of the local CA, or of a secret's, if it is not valid
-// now, or after half of its lifetime. The error says why the files cannot be used as they are; the loaded certificate then stays in use.
-func (c *Credentials) Refresh() error { return c.refresh() }
-
 // beginRenewal reports whether the certificate is to be renewed now, and notes the attempt.
 func (c *Credentials) beginRenewal() bool {
 	now := c.now()
@@ -97,7 +93,8 @@ func (c *Credentials) beginRenewal() bool {
 	return due
 }
 
-// refresh loads the files again if they have changed.
+// refresh loads the files again if they have changed, and renews a certificate that is due. The error says why the files cannot be used as
+// they are; the loaded certificate then stays in use.
 func (f *followed[K]) refresh() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -150,7 +147,7 @@ const warnBefore = 30 * day
 // Problem returns the message for the operator if the certificate has expired or expires soon, or if its files have changed and
 // cannot be used. It is empty when all is well.
 func (c *Credentials) Problem() string {
-	err := c.Refresh()
+	err := c.refresh()
 	k, now := c.inUse.Load(), c.now()
 	left := k.expires.Sub(now)
 	what, remedy := "the certificate "+c.Source, "run `qkv cert renew` where the CA is, and copy the file here: it is used without a restart"

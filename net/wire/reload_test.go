@@ -252,11 +252,11 @@ func TestFilesReplacedWhileTheyAreRead(t *testing.T) {
 	}
 	c.t = noon.Add(day)
 	must(t, os.Chtimes(dir+"/ca.crt", c.t, c.t)) // the files have changed
-	must(t, member.Refresh())
+	must(t, member.refresh())
 	if !member.Certificate().Equal(before) {
 		t.Fatal("it was read too late")
 	}
-	if must(t, member.Refresh()); member.Certificate().Equal(before) {
+	if must(t, member.refresh()); member.Certificate().Equal(before) {
 		t.Error("what came while the files were read is not in use")
 	}
 }
@@ -270,12 +270,12 @@ func TestFilesThatCannotBeUsedYet(t *testing.T) {
 	must(t, err)
 	before := member.Certificate()
 	must(t, maker(noon.Add(day)).Renew(dir, dir+"/member-n1.crt"))
-	wantError(t, member.Refresh(), "not yet valid")
+	wantError(t, member.refresh(), "not yet valid")
 	if !member.Certificate().Equal(before) {
 		t.Fatal("it is in use before its time")
 	}
 	c.t = noon.Add(day + time.Minute)
-	if must(t, member.Refresh()); member.Certificate().Equal(before) {
+	if must(t, member.refresh()); member.Certificate().Equal(before) {
 		t.Error("it is not in use")
 	}
 }

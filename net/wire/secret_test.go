@@ -311,7 +311,7 @@ func TestSecretMemberRenews(t *testing.T) {
 	first := c.Certificate()
 	for range 20 { // years
 		now = now.Add(leafLifetime / 2)
-		must(t, c.Refresh())
+		must(t, c.refresh())
 		if c.NotAfter().Before(now.Add(leafLifetime-time.Minute)) || c.Problem() != "" {
 			t.Fatalf("at %v the certificate ends at %v: %s", now, c.NotAfter(), c.Problem())
 		}

@@ -37,12 +37,12 @@ func appendPairs(dst []byte, pairs []kv.KeyValue) []byte {
 	return dst
 }
 
-// WrittenWithBytes bounds what AppendWrittenWith appends.
-func WrittenWithBytes(previous []kv.KeyValue) int { return AnswerBytes + pairsBytes(previous) }
+// writtenWithBytes bounds what AppendWrittenWith appends.
+func writtenWithBytes(previous []kv.KeyValue) int { return AnswerBytes + pairsBytes(previous) }
 
 // AppendWrittenWith appends the frame that answers a put or a delete with the previous pairs.
 func AppendWrittenWith(dst []byte, id uint64, revision, deleted int64, previous []kv.KeyValue) []byte {
-	guess := WrittenWithBytes(previous)
+	guess := writtenWithBytes(previous)
 	dst, start := beginFrame(dst, guess)
 	dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 5), id), uint64(kv.OK))
 	dst = pack.AppendInt(pack.AppendInt(dst, revision), deleted)

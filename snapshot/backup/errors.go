@@ -18,8 +18,8 @@ var (
 	// ErrRange is wrapped by every error about a time or revision that the backup does not reach.
 	ErrRange = errors.New("not in the backup")
 
-	// ErrMemory is wrapped by the refusal to load a state for which this process lacks memory.
-	ErrMemory = errors.New("not enough memory")
+	// errMemory is wrapped by the refusal to load a state for which this process lacks memory.
+	errMemory = errors.New("not enough memory")
 
 	// ErrNone is wrapped by every error about a folder or file that is no backup.
 	ErrNone = errors.New("no backup")

@@ -717,7 +717,7 @@ func TestRestoreShortOfMemory(t *testing.T) {
 	for memory, fits := range map[int64]bool{live: true, live - 1: false} {
 		rd := reading(t, on)
 		rd.Memory = memory
-		if _, err := rd.Restore(At{AcceptLoss: true}, testLimits(), nil); (err == nil) != fits || err != nil && !errors.Is(err, ErrMemory) {
+		if _, err := rd.Restore(At{AcceptLoss: true}, testLimits(), nil); (err == nil) != fits || err != nil && !errors.Is(err, errMemory) {
 			t.Errorf("%d bytes of keys in %d: %v", live, memory, err)
 		}
 	}
@@ -791,7 +791,7 @@ func TestHistorySince(t *testing.T) {
 		}
 		small := reading(t, on)
 		if small.Memory = h.state.View().LiveBytes() + 1; want.Index < got.Index-100 {
-			if _, err := small.Restore(At{Since: since}, testLimits(), nil); !errors.Is(err, ErrMemory) {
+			if _, err := small.Restore(At{Since: since}, testLimits(), nil); !errors.Is(err, errMemory) {
 				t.Errorf("seed %d: with memory for the keys alone: %v", seed, err)
 			}
 		}

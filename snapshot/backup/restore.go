@@ -257,7 +257,7 @@ func (w *work) fits() error {
 		return nil
 	}
 	return fmt.Errorf("%w: the keys of entry %d, and the kept history behind it, take %d bytes, and this process has memory for %d: raise its limit, or use a larger host",
-		ErrMemory, w.base.Index, need, memory)
+		errMemory, w.base.Index, need, memory)
 }
 
 // keep copies the parts of the base to the folder that keeps them, without those already there.

@@ -20,7 +20,7 @@ func Open(on disk.FS, address string) (Store, error) {
 		return nil, errors.New("the address of the store is empty: give a folder, or s3://BUCKET/PREFIX")
 	case found && strings.EqualFold(scheme, "s3"):
 		bucket, prefix, _ := strings.Cut(rest, "/")
-		return OpenS3(bucket, prefix)
+		return openS3(bucket, prefix)
 	case found && !strings.Contains(scheme, "/"):
 		return nil, fmt.Errorf("%s:// is no store: qkv writes to folders and to s3://BUCKET/PREFIX; for a folder of that name give ./%s://PATH", scheme, scheme)
 	case len(address) >= 3 && strings.EqualFold(address[:3], "s3:"):

@@ -43,11 +43,11 @@ type S3 struct {
 	unconditional  atomic.Bool // the server refuses If-None-Match
 }
 
-// OpenS3 returns the Store of a bucket. The environment says where the server is, and with which credentials: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL
+// openS3 returns the Store of a bucket. The environment says where the server is, and with which credentials: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL
 // (Amazon's if neither is set), AWS_REGION or AWS_DEFAULT_REGION, AWS_CA_BUNDLE, and AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
 // AWS_SESSION_TOKEN. Without these keys, the profile AWS_PROFILE in AWS_SHARED_CREDENTIALS_FILE counts, and then the role of the container
-// or of the instance. OpenS3 makes nothing, and asks no server.
-func OpenS3(bucket, prefix string) (*S3, error) {
+// or of the instance. openS3 makes nothing, and asks no server.
+func openS3(bucket, prefix string) (*S3, error) {
 	if strings.Contains(bucket, "@") {
 		return nil, errors.New("the address has an @ in the name of its bucket: give s3://BUCKET/PREFIX, and the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 	}

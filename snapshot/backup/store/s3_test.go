@@ -91,7 +91,7 @@ func (s *server) fail(method string, times int64, f fault) {
 
 func (s *server) open(prefix string) *S3 {
 	s.Helper()
-	store, err := OpenS3("bucket", prefix)
+	store, err := openS3("bucket", prefix)
 	must(s, err)
 	return store
 }
@@ -530,7 +530,7 @@ func TestAmazon(t *testing.T) {
 		"http://[::1]:9000":                  "http://[::1]:9000/bucket/p/a",
 	} {
 		t.Setenv("AWS_ENDPOINT_URL_S3", endpoint)
-		s, err := OpenS3("bucket", "p")
+		s, err := openS3("bucket", "p")
 		must(t, err)
 		at, err := s.client.PresignedGetObject(t.Context(), "bucket", s.key("a"), time.Hour, nil)
 		must(t, err)
@@ -540,7 +540,7 @@ func TestAmazon(t *testing.T) {
 	}
 	for _, endpoint := range []string{"s3.example.com", "ftp://s3.example.com", "https://", "https://key:geheim@host", "https://host/path", "http://a b"} {
 		t.Setenv("AWS_ENDPOINT_URL_S3", endpoint)
-		_, err := OpenS3("bucket", "p")
+		_, err := openS3("bucket", "p")
 		wants(t, endpoint, err, "AWS_ENDPOINT_URL_S3", "https://HOST")
 		if strings.Contains(err.Error(), "geheim") {
 			t.Errorf("the error has the secret: %v", err)
@@ -558,7 +558,7 @@ func TestUnreachable(t *testing.T) {
 	try := func(endpoint, bundle string) error {
 		t.Setenv("AWS_ENDPOINT_URL_S3", endpoint)
 		t.Setenv("AWS_CA_BUNDLE", bundle)
-		s, err := OpenS3("bucket", "")
+		s, err := openS3("bucket", "")
 		if err != nil {
 			return err
 		}

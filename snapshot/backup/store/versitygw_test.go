@@ -113,7 +113,7 @@ func TestVersitygwRefusals(t *testing.T) {
 			}
 		})
 	}
-	none, err := OpenS3("none", "p")
+	none, err := openS3("none", "p")
 	must(t, err)
 	for name, call := range calls(none, content) {
 		wants(t, name, call(t.Context()), "bucket none does not exist")

@@ -1,0 +1,63 @@
+//go:build linux
+
+package local
+
+import (
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestProcess starts a program, ends it in each way, and starts it again.
+func TestProcess(t *testing.T) {
+	p := &Process{Name: "sleep", Command: func() *exec.Cmd { return exec.Command("sleep", "600") }}
+	p.Signal(syscall.SIGTERM)
+	p.Await(0)
+	if p.PID() != 0 {
+		t.Fatal("it was not started, and has a pid")
+	}
+	first := 0
+	for _, end := range []struct {
+		how  func()
+		want string
+	}{
+		{func() { _ = p.Kill() }, "signal: killed"},
+		{func() { p.Signal(syscall.SIGTERM); p.Await(time.Minute) }, "signal: terminated"},
+		{func() { p.Await(0) }, "signal: killed"},
+	} {
+		if err := p.Start(); err != nil || p.Ended() != nil {
+			t.Fatal(err, p.Ended())
+		}
+		if first == p.PID() {
+			t.Errorf("the second start has the pid of the first: %d", first)
+		}
+		first = p.PID()
+		end.how()
+		if err := p.Ended(); err == nil || err.Error() != "sleep ended: "+end.want || p.Wait().Error() != end.want {
+			t.Errorf("%v, want %s", err, end.want)
+		}
+	}
+}
+
+// TestStart: a program that cannot be started is named, and its end is not awaited.
+func TestStart(t *testing.T) {
+	p := &Process{Name: "n1", Command: func() *exec.Cmd { return exec.Command("/nowhere/qkv") }}
+	if err := p.Start(); err == nil || !strings.HasPrefix(err.Error(), "start n1: ") || p.PID() != 0 {
+		t.Errorf("%v, pid %d", err, p.PID())
+	}
+}
+
+// TestStdin: a process has the variable and the input by which it notices the end of this one.
+func TestStdin(t *testing.T) {
+	p := &Process{Name: "sh", Command: func() *exec.Cmd {
+		return exec.Command("sh", "-c", `test "$`+withParentVariable+`" = 1 && test -p /dev/stdin`)
+	}}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Wait(); err.Error() != "exit status 0" {
+		t.Error(err)
+	}
+}

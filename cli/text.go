@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// tableValueMost limits the characters of a value in a table.
+const tableValueMost = 64
+
+// printable formats bytes for one line: quoted if they would break it, cut if they have more than most characters.
+func printable(b []byte, most int) string {
+	s := string(b)
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		s = strconv.Quote(s)
+	}
+	if len(b) > most && utf8.RuneCountInString(s) > most {
+		return string([]rune(s)[:most-1]) + "…"
+	}
+	return s
+}
+
+// shown escapes a message for a terminal: it may quote text of another host. Control characters, except line ends, are written as Go
+// escapes.
+func shown(message string) string {
+	control := func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+	if utf8.ValidString(message) && !strings.ContainsFunc(message, control) {
+		return message
+	}
+	var b strings.Builder
+	for len(message) > 0 {
+		r, n := utf8.DecodeRuneInString(message)
+		if control(r) || r == utf8.RuneError && n == 1 { // a terminal may take a lone byte for a control character
+			quoted := strconv.Quote(message[:n])
+			b.WriteString(quoted[1 : len(quoted)-1])
+		} else {
+			b.WriteString(message[:n])
+		}
+		message = message[n:]
+	}
+	return b.String()
+}
+
+// bytesText formats a size for people: 64.0 MiB.
+func bytesText(n int64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, units := float64(n)/unit, []string{"KiB", "MiB", "GiB", "TiB"}
+	i := 0
+	for ; value >= unit && i < len(units)-1; i++ {
+		value /= unit
+	}
+	return fmt.Sprintf("%.1f %s", value, units[i])
+}
