@@ -66,7 +66,7 @@ func TestPortOfAnother(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	port := l.Addr().(*net.TCPAddr).Port
 	s := &etcdSide{dir: t.TempDir(), binary: "/bin/false", port: port - 1}
-	if _, err := s.Start(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "another benchmark") {
+	if _, err := s.Start(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "another demo, member or benchmark") {
 		t.Error(err)
 	}
 }

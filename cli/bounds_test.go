@@ -21,7 +21,7 @@ var boundsElsewhere = map[string]string{
 	"internal/buffers.Most":           "kept to be used again",
 	"net/wire.commonNameMost":         "of the format: RFC 5280, ub-common-name",
 	"actor.readAttemptsInflight":      "how rounds follow each other",
-	"actor.placesKept":                "kept to be used again",
+	"actor.connectionsKept":           "kept to be used again",
 	"actor.completionsKept":           "kept to be used again",
 	"actor.actorsMost":                "more than there are actors, which are counted in the source",
 	"log.runsMost":                    "of the format: what a header has room for",
