@@ -208,6 +208,9 @@ var netBugs = []mutant{
 	{"spend the window of an HTTP/2 connection twice", []change{
 		{"net/etcd/h2.conn.dataLocked", `c.window -= int64(n)`, `_ = c.window`},
 	}, []detector{direct("./net/etcd/h2", "TestWindowIsTakenOnce")}},
+	{"write a stream's later messages before its first ones", []change{
+		{"net/etcd/h2.conn.gather", `c.writableLocked(); batch = c.takeLocked(batch) {`, `c.writableLocked(); {`},
+	}, []detector{direct("./net/etcd/h2", "TestAnswersInOrder"), direct("./net/etcd/h2", "TestShrinkComesFirst")}},
 	{"count a stream in its client's account for ever", []change{
 		{"net/etcd/h2.conn.forgetLocked", `c.ledger.Over(&s.charge)`, ``},
 	}, []detector{direct("./net/etcd/h2", "TestEchoes")}},

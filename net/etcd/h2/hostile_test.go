@@ -3,8 +3,10 @@ package h2
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // bare is a connection without goroutines: a test does what they would do.
@@ -154,15 +157,86 @@ func TestDrainBeforePreface(t *testing.T) {
 	}
 }
 
-// TestShrinkComesFirst ends a stream while the writer encodes another's data: the smaller table is for the writer's next block to say.
+// TestAnswersInOrder sends messages of a stream while the writer encodes another's data: the first go to the connection's frames, the rest
+// to the stream's own, and all of them are written in their order.
+func TestAnswersInOrder(t *testing.T) {
+	c := bare(t, nil)
+	c.out, c.window, c.initial = nil, 1<<20, 1<<20
+	other := answering(c, 3, nil)
+	other.begun, other.wake, other.writable = false, make(chan struct{}, 1), make(chan struct{}, 1)
+	const messages = 6 // of a frame each: more than the connection's frames may be
+	c.mu.Lock()
+	answering(c, 1, slowBuffer{mem.SliceBuffer(make([]byte, 10)), func() {
+		for i := range messages {
+			if err := other.send(wrapperspb.Bytes(bytes.Repeat([]byte{byte(i)}, frameMost-16)), false); err != nil {
+				t.Error(err)
+			}
+		}
+	}})
+	c.mu.Unlock()
+	var all []byte
+	for written := 0; written <= messages*frameMost/outBytes; written++ {
+		batch, _, _ := c.gather(nil, nil)
+		all = append(all, batch...)
+		c.writing = false
+		if len(c.ready) == 0 && len(c.out) == 0 {
+			break
+		}
+	}
+	began, next := false, byte(0)
+	for frames := http2.NewFramer(nil, bytes.NewReader(all)); ; {
+		f, err := frames.ReadFrame()
+		if err != nil {
+			break
+		}
+		switch f := f.(type) {
+		case *http2.HeadersFrame:
+			began = true
+		case *http2.DataFrame:
+			if data := f.Data(); f.StreamID == 3 && len(data) > 16 {
+				if !began || data[len(data)-1] != next {
+					t.Fatalf("message %d comes before message %d (the answer has begun: %v)", data[len(data)-1], next, began)
+				}
+				next++
+			}
+		}
+	}
+	if next != messages {
+		t.Fatalf("%d of %d messages are written", next, messages)
+	}
+}
+
+// TestShrinkComesFirst lets the client make its table smaller and ends a stream while the writer encodes another's data: the first block
+// behind the acknowledgment says that the table is smaller, and no other does.
 func TestShrinkComesFirst(t *testing.T) {
 	c := bare(t, nil)
-	s := answering(c, 1, nil)
+	c.out = nil
+	first, second := answering(c, 3, nil), answering(c, 5, nil)
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.shrinks, c.writing = 1, true
-	s.finishLocked(nil)
-	if c.shrinks != 1 || len(c.ends) != 1 {
-		t.Fatal("a block that is written later says it")
+	answering(c, 1, slowBuffer{mem.SliceBuffer(make([]byte, 10)), func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.shrinks++
+		c.out = appendFrame(c.out, http2.FrameSettings, http2.FlagSettingsAck, 0, 0)
+		second.pushLocked(piece{block: okTrailer}) // for the writer's turn
+		first.finishLocked(nil)
+	}})
+	c.mu.Unlock()
+	batch, _, _ := c.gather(nil, nil)
+	var got []string
+	for frames := http2.NewFramer(nil, bytes.NewReader(batch)); ; {
+		f, err := frames.ReadFrame()
+		if err != nil {
+			break
+		}
+		switch f := f.(type) {
+		case *http2.SettingsFrame:
+			got = append(got, "acknowledged")
+		case *http2.HeadersFrame:
+			got = append(got, fmt.Sprint(f.StreamID, f.HeaderBlockFragment()[0] == 0x20))
+		}
+	}
+	if want := []string{"acknowledged", "3 true", "5 false"}; !slices.Equal(got, want) {
+		t.Fatalf("%q, want %q", got, want)
 	}
 }

@@ -430,7 +430,7 @@ func (s *stream) send(m any, last bool) error {
 		return s.closedError()
 	}
 	n := messageHead + size
-	if len(s.out) == 0 && !s.reading && n <= c.frame && int64(n) <= s.window && int64(n) <= c.window && len(c.out) < outBytes && (s.begun || c.inOrderLocked()) {
+	if len(s.out) == 0 && !s.reading && n <= c.frame && int64(n) <= s.window && int64(n) <= c.window && len(c.out) < outBytes {
 		c.answered = true
 		if !s.begun {
 			c.out = c.appendBlockLocked(c.out, s.id, false, s.headerLocked())
@@ -517,7 +517,7 @@ func (s *stream) finishLocked(err error) {
 func (s *stream) endLocked(block []byte) {
 	c := s.c
 	c.answered = true
-	if len(s.out) == 0 && !s.reading && len(c.out) < outBytes && c.inOrderLocked() {
+	if len(s.out) == 0 && !s.reading && len(c.out) < outBytes {
 		c.out = c.appendBlockLocked(c.out, s.id, true, block)
 		c.closeLocked(s)
 		c.wake.Broadcast()

@@ -8,10 +8,6 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// inOrderLocked reports whether a header block may be encoded into c.out. While the writer gathers, its own blocks come before, and the
-// first of all has to say that the client's table is smaller.
-func (c *conn) inOrderLocked() bool { return c.shrinks == 0 || !c.writing }
-
 // appendBlockLocked appends the frames of a header block. If the client has made its table smaller, the next block has to say so (RFC 7541,
 // 4.2); the table is empty.
 func (c *conn) appendBlockLocked(dst []byte, id uint32, ends bool, block []byte) []byte {
@@ -78,15 +74,7 @@ func (c *conn) gather(batch []byte, written []mem.Buffer) ([]byte, []mem.Buffer,
 			c.wake.Wait()
 		}
 		c.writing = true // from now on: what is in batch comes before what others encode
-		if len(c.out) > 0 {
-			full := len(c.out) > 2*outBytes
-			batch, c.out = c.out, batch
-			if full {
-				c.wake.Broadcast() // the reader
-			}
-		}
-		for shrinks := c.shrinks; len(batch) < outBytes && c.over == nil && c.writableLocked() && c.shrinks <= shrinks; {
-			shrinks = c.shrinks // the acknowledgment of others comes before the next header block, and is not in batch
+		for batch = c.takeLocked(batch); len(batch) < outBytes && c.over == nil && c.writableLocked(); batch = c.takeLocked(batch) {
 			batch, written = c.turnLocked(batch, written)
 		}
 		if len(batch) > 0 {
@@ -97,6 +85,19 @@ func (c *conn) gather(batch []byte, written []mem.Buffer) ([]byte, []mem.Buffer,
 			return batch, written, false
 		}
 	}
+}
+
+// takeLocked moves the encoded frames into batch. A turn releases the lock, and others may encode earlier frames of the stream that is next.
+func (c *conn) takeLocked(batch []byte) []byte {
+	if len(c.out) > 2*outBytes {
+		c.wake.Broadcast() // the reader
+	}
+	if len(batch) == 0 {
+		batch, c.out = c.out, batch
+	} else if batch, c.out = append(batch, c.out...), c.out[:0]; cap(c.out) > outBytes {
+		c.out = nil
+	}
+	return batch
 }
 
 // tryFunc writes as much as the kernel takes at once.
