@@ -13,16 +13,17 @@ const (
 	AuditFiles          = 16
 	AuditFilesMost      = 1024
 	// AuditQueueBytes bounds the events that wait for the disk, some three thousand; further events are counted, and a line tells their
-	// number. Refusals and logins use at most 1/AuditQueueShare of it: a client cannot keep out an operator's changes.
+	// number.
 	AuditQueueBytes = 1 << 20
+	// 1/AuditQueueShare of AuditQueueBytes is the most that refusals and logins use: a client cannot keep out an operator's changes.
 	AuditQueueShare = 2
 	// AuditInterval is how often waiting events are written and synced. A member that is killed loses the events of this time. The log's
 	// own syncs on the same disk wait for at most ten of these a second.
 	AuditInterval = 100 * time.Millisecond
-	// AuditRetry is the pause after a failed write: a full disk costs one attempt a second. A write that has taken AuditStall counts as
-	// failed until it returns.
-	AuditRetry = time.Second
+	// AuditStall is the time after which a write that has not returned counts as failed.
 	AuditStall = 10 * time.Second
+	// AuditRetry is the pause after a failed write: a full disk costs one attempt a second.
+	AuditRetry = time.Second
 	// AuditRepeats is how many equal refusals or logins get a line of their own in AuditRepeatsTime; one more line tells the number of the
 	// others. AuditSubjects bounds the different ones in that time: together they make at most 128 lines a second.
 	AuditRepeats     = 4

@@ -37,13 +37,15 @@ const (
 	// ColdReads bounds the ordered reads and the reads that wait for their rate limit: one for each other member and one for the applier,
 	// and the next one of each.
 	ColdReads = 2 * (Members + Learners)
-	// SegmentBytes is the default size of a log segment. On a smaller disk it shrinks until SegmentsOfDisk segments fit: there are up to
-	// SparesMost spares, and space for five is kept free. The largest entry must fit one segment, with SegmentOver for its headers and the
-	// reserve, in multiples of SegmentBytesSmall. SegmentBytesLeast and SegmentBytesMost bound the setting.
+	// SegmentBytes is the default size of a log segment. On a smaller disk package node makes it smaller.
+	SegmentBytes = 64 << 20
+	// A segment shrinks until SegmentsOfDisk segments fit the disk: there are up to SparesMost spares, and space for five is kept free. The
+	// largest entry must fit one segment, with SegmentOver for its headers and the reserve, in multiples of SegmentBytesSmall.
 	SegmentsOfDisk    = 64
 	SegmentBytesSmall = 1 << 20
 	SegmentOver       = 64 << 10
-	SegmentBytes      = 64 << 20
+	// SegmentBytesLeast and SegmentBytesMost bound the setting: a smaller file costs more than the writes to it, and a larger one is
+	// released late.
 	SegmentBytesLeast = 64 << 10
 	SegmentBytesMost  = 1 << 30
 	// BatchesOfSegment is how many batches a segment holds at least: batched records, such as deletions, never need a file of their own.
@@ -66,7 +68,8 @@ const (
 	// SpareQuickTimes multiplies both after a step of at most SpareStepQuick: a journal commit and two wake-ups for each MiB cost more
 	// than its zeros.
 	SpareQuickTimes = 4
-	SpareStepQuick  = 5 * time.Millisecond
+	// SpareStepQuick is the longest step of filling a spare after which the next steps are larger.
+	SpareStepQuick = 5 * time.Millisecond
 	// LogKept is how many quarters of a segment a full disk's log reserves for terms, votes and raft's own entries; commands cannot use
 	// it. An election takes four pages of it: there is space for some two thousand. LogKeptLast is the part that stays reserved when the
 	// member proposes nothing more. Additional entries of another member's log must then be accepted to make the logs agree.

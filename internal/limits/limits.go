@@ -156,9 +156,10 @@ const (
 	// the client. No client gets all of it: an identity may take at most as much as it leaves free, and so may each of its connections and
 	// each stream (package net/server). A lone client may have 24 MiB in flight on one stream, fifteen of the largest requests of the
 	// default write limit. Under attack by one identity half of it is used. Go's collector may keep as much again, and QUIC has its own
-	// memory for each connection. If larger requests are allowed, the budget is at least ClientRequests times the largest. A lone stream
-	// has an eighth, and needs three times the request: for its buffer, the request, and a copy that waits for the answer.
-	ClientBytes    = 192 << 20
+	// memory for each connection.
+	ClientBytes = 192 << 20
+	// The budget of ClientBytes is at least ClientRequests times the largest request that is allowed. A lone stream has an eighth, and
+	// needs three times the request: for its buffer, the request, and a copy that waits for the answer.
 	ClientRequests = 32
 	// RequestOverhead is charged for a request in addition to its bytes, for its entries in the endpoint's and the member's tables.
 	RequestOverhead = 256
@@ -219,31 +220,32 @@ const (
 	// AnswerBytesWaiting bounds the refusals and statuses that wait on a stream before its requests are no longer read. Other answers are
 	// encoded when they are written.
 	AnswerBytesWaiting = 4 << 10
-	// ClientWatches bounds the watches of one client connection, on all its streams. Each watch is charged WatchOverhead and its keys in
-	// the client's share of ClientBytes: for its entries in the tables of endpoint and hub.
+	// ClientWatches bounds the watches of one client connection, on all its streams.
 	ClientWatches = 16384
+	// Each watch is charged WatchOverhead and its keys in the client's share of ClientBytes: for its entries in the tables of endpoint and
+	// hub.
 	WatchOverhead = 768
 	// ClientWatchBytes bounds the events of one watch that wait in the client for its program. Beyond it the client cancels the watch at
 	// the member, and resumes it when its queue is read: other watches of the stream are not blocked.
 	ClientWatchBytes = 1 << 20
 	// WatchBytesWaiting bounds the events that wait on a stream of watches. Further ones wait in the history. A larger delivery travels
-	// alone, and is charged at most WatchDeliveryShare of ClientBytes in the client's share; a lone stream has twice that. A member with a
-	// lower write limit thus delivers values that another member accepted.
-	WatchBytesWaiting  = 1 << 20
+	// alone: a member with a lower write limit thus delivers values that another member accepted.
+	WatchBytesWaiting = 1 << 20
+	// A delivery is charged at most 1/WatchDeliveryShare of ClientBytes in the client's share; a lone stream has twice that.
 	WatchDeliveryShare = 16
 	// EtcdRequestOver is by how much a message may exceed --max-request-bytes before gRPC refuses it, as in etcd.
 	EtcdRequestOver = 512 << 10
-	// EtcdAnswerBytes bounds one answer of etcd's API, which has no pages of its own: a million keys of 256 bytes are 300 MiB.
-	// EtcdMessageBytes is gRPC's own bound, as in etcd. EtcdWholeBytes is the largest range answer that is encoded as a whole; it is
-	// EtcdPieceBytes while clients hold a quarter of EtcdBytes. A larger answer is encoded as it is written, in pieces of EtcdPieceBytes.
-	// Until then each piece takes EtcdPartBytes, and the answer EtcdLaterBytes. (A page of 500 Kubernetes objects is smaller, and read
-	// once.)
-	EtcdAnswerBytes  = 1 << 30
+	// EtcdMessageBytes is gRPC's own bound on a message, as in etcd.
 	EtcdMessageBytes = math.MaxInt32
-	EtcdWholeBytes   = 4 << 20
-	EtcdPieceBytes   = 64 << 10
-	EtcdPartBytes    = 192
-	EtcdLaterBytes   = 4 << 10
+	// EtcdAnswerBytes bounds one answer of etcd's API, which has no pages of its own: a million keys of 256 bytes are 300 MiB.
+	// EtcdWholeBytes is the largest range answer that is encoded as a whole; it is EtcdPieceBytes while clients hold a quarter of
+	// EtcdBytes. A larger answer is encoded as it is written, in pieces of EtcdPieceBytes. Until then each piece takes EtcdPartBytes, and
+	// the answer EtcdLaterBytes. (A page of 500 Kubernetes objects is smaller, and read once.)
+	EtcdAnswerBytes = 1 << 30
+	EtcdWholeBytes  = 4 << 20
+	EtcdPieceBytes  = 64 << 10
+	EtcdPartBytes   = 192
+	EtcdLaterBytes  = 4 << 10
 	// EtcdBuiltBytes bounds the answers that are in memory as a whole: sorted, filtered, of transactions, and with deleted pairs. It fits
 	// a million keys of 256 bytes. While other answers wait, a connection that takes none of its answer in EtcdStall, or would need longer
 	// than EtcdBuiltTime, is closed.
@@ -269,14 +271,14 @@ const (
 	// EtcdConnections bounds the connections to the port of etcd's API. One with gRPC takes about 100 KiB.
 	EtcdConnections = 8192
 	// FilesKept is how many of a process's file descriptors are reserved for the log, snapshots and sockets. TCP connections get none of
-	// these, because a member whose log cannot open a file ends. EtcdConnectionsLeast is the minimum left for TCP connections: with fewer,
-	// a member does not start.
-	FilesKept            = 192
+	// these, because a member whose log cannot open a file ends.
+	FilesKept = 192
+	// EtcdConnectionsLeast is the minimum of file descriptors left for TCP connections: with fewer, a member does not start.
 	EtcdConnectionsLeast = 16
 	// etcdPlaceIdle is how long a connection must be without requests before, at a full port, a new connection of the same client evicts
-	// it. A request that begins or continues counts as activity. A search for such a connection runs at most once per EtcdPlaceEach: it
-	// takes half as long.
+	// it. A request that begins or continues counts as activity.
 	etcdPlaceIdle = time.Second
+	// EtcdPlaceEach is the interval of searches for a connection to evict at a full port: a search takes half as long.
 	EtcdPlaceEach = time.Millisecond
 	// EtcdBytes bounds the memory that gRPC clients hold together: open streams, partial requests and unread answers, except answers
 	// charged to EtcdBuiltBytes. It is half of the memory that clients may cost a member, since Go's collector leaves as much garbage.
@@ -318,10 +320,12 @@ const (
 	// EtcdGatewayBytes bounds an answer as JSON over HTTP, which is in memory several times.
 	EtcdGatewayBytes = 64 << 20
 	// etcdGatewayRoom bounds the memory of all requests over HTTP together. Each message is charged EtcdGatewayTimes its bytes: encoded,
-	// decoded, as JSON, and in doubled buffers. At least one of the largest fits. Messages of at most EtcdGatewaySmall are not charged:
-	// those of all connections are half as much. Measured before: 200 unread answers of 40 MiB took 2.1 GiB and more.
+	// decoded, as JSON, and in doubled buffers. At least one of the largest fits. Measured before: 200 unread answers of 40 MiB took 2.1 GiB
+	// and more.
 	etcdGatewayRoom  = EtcdGatewayBytes * EtcdGatewayTimes
 	EtcdGatewayTimes = 6
+	// EtcdGatewaySmall is the size up to which a message over HTTP is not charged: those of all connections are half as much as the memory
+	// of all requests over HTTP.
 	EtcdGatewaySmall = 16 << 10
 	// EtcdGatewayObject is the minimum of JSON bytes per object in a message, apart from its first EtcdGatewayObjects objects: the
 	// shortest operation, of two objects, has 33. An object becomes 200 bytes, even if empty; a transaction is therefore charged
@@ -337,9 +341,9 @@ const (
 	// EtcdGatewayPace is the least that a request with memory of etcdGatewayRoom must transfer per EtcdStall while other requests wait: 16
 	// KiB a second.
 	EtcdGatewayPace = 32 << 10
-	// EtcdStall is how long a client of etcd's API may transfer nothing while it holds a resource that others wait for. EtcdBuiltTime is
-	// the time in which such a client must read a whole large answer.
-	EtcdStall     = 2 * time.Second
+	// EtcdStall is how long a client of etcd's API may transfer nothing while it holds a resource that others wait for.
+	EtcdStall = 2 * time.Second
+	// EtcdBuiltTime is the time in which a client must read a whole large answer while others wait for its memory.
 	EtcdBuiltTime = time.Minute
 	// MetricsReaders bounds the concurrent scrapes of the metrics. EtcdClientVersions bounds the library versions by which clients are
 	// counted, because the clients themselves send them.
@@ -365,9 +369,9 @@ const (
 	// connections of up to 500 puts of 1.4 MiB each: another client's put took 20 s, and 9 GiB more were resident.
 	EtcdServedBytes    = 32 << 20
 	EtcdServedBytesFew = 64 << 10
-	// etcdWatches bounds the watches of all etcd clients together; a stream has at most ClientWatches. EtcdWatchBytes bounds the waiting
-	// events of all of them: beyond it each stream has one delivery.
-	etcdWatches    = 256 << 10
+	// etcdWatches bounds the watches of all etcd clients together; a stream has at most ClientWatches.
+	etcdWatches = 256 << 10
+	// EtcdWatchBytes bounds the waiting events of all watches of etcd clients: beyond it each stream has one delivery.
 	EtcdWatchBytes = 192 << 20
 	// EtcdWatchAnswers bounds the bytes of answers other than events that wait on a stream of watches. Beyond it, the stream's requests are
 	// no longer read. It is a thousand answers, which a reading client takes in a moment. A client that never read made a member keep 200
@@ -404,14 +408,15 @@ const (
 	// compacts the oldest revisions, down to seven eighths of the bound. It is five minutes of 10,000 small writes a second.
 	HistoryBytes = 1 << 30
 	// QuotaBytes is the default bound on keys, their history and leases, as in etcd: the state is in memory, and a new member must receive
-	// all of it. QuotaWarning is the percentage of the quota from which a warning is given. QuotaHistory is the percentage of the total
-	// above which history is compacted, before any warning. NOSPACE ends below QuotaCleared percent: this hysteresis keeps the alarm from
-	// toggling with each write.
-	QuotaBytes   = 2 << 30
+	// all of it.
+	QuotaBytes = 2 << 30
+	// QuotaWarning is the percentage of the quota from which a warning is given. NOSPACE ends below QuotaCleared percent: this hysteresis
+	// keeps the alarm from toggling with each write.
 	QuotaWarning = 80
-	QuotaHistory = 75
 	QuotaCleared = 90
-	// QuotaHistoryLeast is the percentage of the quota that history may always have, to let watches resume.
+	// QuotaHistory is the percentage of the quota above which history is compacted, before any warning. QuotaHistoryLeast is the
+	// percentage that history may always have, to let watches resume.
+	QuotaHistory      = 75
 	QuotaHistoryLeast = 5
 	// EtcdCompaction is how often etcd compacts all but a number of revisions.
 	EtcdCompaction = 5 * time.Minute
@@ -419,17 +424,19 @@ const (
 	// not yield to the quota.
 	QuotaLeast = 1 << 20
 	// StateOfMemory is the multiple of a state that a machine's memory must hold for comfortable operation: for snapshots, reads and Go's
-	// collector. History beyond the capacity of a quorum of the voters is compacted. One part in HistoryOfHeld of a quorum's capacity always
-	// stays, to let watches resume. HistorySlack is a tolerance: one part in it of the configured history may be missing in a quorum's
-	// capacity without an alarm or a drop. File system tables and small files take as much, and a comfortable machine is far from full.
+	// collector.
 	StateOfMemory = 2
+	// History beyond the capacity of a quorum of the voters is compacted. One part in HistoryOfHeld of that capacity always stays, to let
+	// watches resume. HistorySlack is a tolerance: one part in it of the configured history may be missing in a quorum's capacity without
+	// an alarm or a drop. File system tables and small files take as much, and a comfortable machine is far from full.
 	HistoryOfHeld = 8
 	HistorySlack  = 16
 	// HistoryDropAfter is the default delay before history is dropped that the settings keep and that no quorum can hold: in this time an
-	// operator can free a disk. Once full disks of a quorum have refused writes for HistoryDropFull, that is the delay. It is longer than a
-	// restart, and writes are worth more than history.
+	// operator can free a disk.
 	HistoryDropAfter = time.Hour
-	HistoryDropFull  = time.Minute
+	// HistoryDropFull is the delay before history is dropped once full disks of a quorum have refused writes for as long. It is longer than
+	// a restart, and writes are worth more than history.
+	HistoryDropFull = time.Minute
 	// HistoryShort is how far back the history should reach at least, by the leader's clock: Kubernetes relies on five minutes.
 	HistoryShort = 5 * time.Minute
 	// ClocksApart bounds the difference between members' clocks: NTP keeps them within a second, and a comparison sees a value that is
@@ -472,11 +479,12 @@ const (
 	// heartbeat interval.
 	LearnerLevelEntries = 1000
 	// NameBytes is the longest name of a member or client: twice a host name, after which etcd members are often named. The names of all
-	// founders fit in one of the data folder's small files. LabelBytes is the longest label of a host name, and the longest name of a
-	// cluster; HostBytes is the longest host name. Source: RFC 1035.
-	NameBytes  = 512
+	// founders fit in one of the data folder's small files.
+	NameBytes = 512
+	// HostBytes is the longest host name. Source: RFC 1035.
+	HostBytes = 253
+	// LabelBytes is the longest label of a host name, and the longest name of a cluster. Source: RFC 1035.
 	LabelBytes = 63
-	HostBytes  = 253
 	// MemberBytes bounds the description of a member in one command, with all its addresses.
 	MemberBytes = 16 << 10
 	// MemberAddresses bounds the addresses of one kind that a member may have: a few networks, with both families.
@@ -570,13 +578,14 @@ const (
 	WatchStart = 5 * time.Second
 	// RequestTimeout bounds how long a member keeps a request that sets no shorter timeout.
 	RequestTimeout = 60 * time.Second
-	// ClientHandshakeTimeout ends a native handshake during which the other side sends nothing. HandshakeHurry replaces it when a quarter
-	// of all slots is taken, of clients or of peers: a round trip takes less.
+	// HandshakeHurry is the timeout of a handshake when a quarter of all slots is taken, of clients or of peers: a round trip takes less.
+	HandshakeHurry = time.Second
+	// ClientHandshakeTimeout ends a native handshake during which the other side sends nothing, unless HandshakeHurry applies.
 	ClientHandshakeTimeout = 5 * time.Second
-	HandshakeHurry         = time.Second
-	// ClientIdleTimeout ends a silent native connection; clients send a packet each ClientKeepAlive.
+	// ClientIdleTimeout ends a silent native connection; clients send a packet in each third of it.
 	ClientIdleTimeout = 15 * time.Second
-	ClientKeepAlive   = 5 * time.Second
+	// ClientKeepAlive is the interval of a client's packets: two may be lost within ClientIdleTimeout.
+	ClientKeepAlive = 5 * time.Second
 	// ClientWriteTimeout ends a stream whose client takes no sent data, or sends only part of a large request.
 	ClientWriteTimeout = 30 * time.Second
 	// ClientStall is how long a client may let a stream stand still while the stream holds more than its share of ClientBytes. A silent

@@ -562,6 +562,9 @@ func TestCloseWhileBusy(t *testing.T) {
 	}
 }
 
+// logRepeats is how many lines package logx writes about one subject before it pauses.
+const logRepeats = 3
+
 // A client that is refused finds its reason in the member's log, in a few lines.
 func TestRefusalIsLogged(t *testing.T) {
 	var out syncBuffer
@@ -569,7 +572,7 @@ func TestRefusalIsLogged(t *testing.T) {
 	e.trust.Client = servertest.NewTrust(t).Client
 	config := wire.ClientTLS(e.trust.Client, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember})
 	config.VerifyConnection = nil
-	for range limits.LogRepeats + 3 {
+	for range logRepeats + 3 {
 		conn, err := quic.DialAddr(t.Context(), servertest.Endpoint(e.server), config, nil)
 		if err == nil {
 			<-conn.Context().Done()
@@ -581,7 +584,7 @@ func TestRefusalIsLogged(t *testing.T) {
 		}
 	}
 	s := out.String()
-	if n, most := strings.Count(s, "refused"), limits.LogRepeats; n > most || !strings.Contains(s, "was signed by another CA") || !strings.Contains(s, "remote=127.0.0.1:") {
+	if n, most := strings.Count(s, "refused"), logRepeats; n > most || !strings.Contains(s, "was signed by another CA") || !strings.Contains(s, "remote=127.0.0.1:") {
 		t.Error(s)
 	}
 }
