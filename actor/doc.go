@@ -116,7 +116,7 @@
 //     the hub also pauses for the events sent (limits.WatchSentRate), because they cost streams and clients more. Requests and new
 //     Views are taken meanwhile.
 //  3. A stream whose buffer is full refuses events, and posts a request when it has capacity again (kv.WatchRoom).
-//  4. A member that has known no leader for limits.WatchAlone election timeouts ends its watches, and so does a suspended
+//  4. A member that has known no leader for three election timeouts ends its watches, and so does a suspended
 //     member: other members have newer state, and watches resume there.
 //  5. The hub reads no file. The value reader reads values that are in parts, one list at a time (ReadValues, ValuesRead).
 //

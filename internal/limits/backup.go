@@ -54,8 +54,6 @@ const (
 	// puts was 12 to 24 ms beside a base, where three members and the backup share two processors; at this rate it was 7 to 10 ms, and 3 to
 	// 10 ms without a base. The default quota, 2 GiB, takes one minute.
 	BackupBaseRate = 32 << 20
-	// BackupLogBytes is the most of the log that a member puts into one answer, unless one entry is larger.
-	BackupLogBytes = 512 << 10
 	// BackupLogWait bounds the wait of an answer for a new entry of the log. The client's request may end earlier.
 	BackupLogWait = 2 * time.Second
 	// BackupBasesRemoved is how many bases one retention removes. It runs with each new base, so the number of bases falls even if too many
@@ -71,8 +69,6 @@ const (
 	BackupOld = 5 * time.Minute
 	// DoctorBackup is the same for a warning of `qkv doctor`: most bases take less time.
 	DoctorBackup = time.Minute
-	// BackupRefused is the pause of a member after a refusal of the folder, which ends by an operator's work.
-	BackupRefused = 5 * time.Second
 	// BackupStop bounds the wait of a member that stops for its backup's disk. The stop of all parts may take 15 s.
 	BackupStop = time.Second
 )

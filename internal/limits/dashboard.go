@@ -4,15 +4,6 @@ import "time"
 
 // The dashboard's requests (package web) and `qkv top`.
 const (
-	// RecentInterval is the interval of the rates and latencies of a member's clients, and RecentPoints is how many of them are kept: 15
-	// minutes in 13 KiB. They are the only cost of the dashboard without a viewer.
-	RecentInterval = 5 * time.Second
-	RecentPoints   = 180
-	// ClusterAge is how long one state of all members serves all viewers, and ClusterIdle is the time without a viewer after which the
-	// connections to the members are closed. ClusterTimeout is for the members' answers: a member that is down delays no page by more.
-	ClusterAge     = time.Second
-	ClusterIdle    = 15 * time.Second
-	ClusterTimeout = time.Second
 	// DashboardRequest bounds the body of a request: a name with a password, or a key with two revisions.
 	DashboardRequest = 64 << 10
 	// DashboardConnections bounds the connections to the addresses of --web. A browser opens up to six.

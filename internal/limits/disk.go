@@ -39,17 +39,6 @@ const (
 	ColdReads = 2 * (Members + Learners)
 	// SegmentBytes is the default size of a log segment. On a smaller disk package node makes it smaller.
 	SegmentBytes = 64 << 20
-	// A segment shrinks until SegmentsOfDisk segments fit the disk: there are up to SparesMost spares, and space for five is kept free. The
-	// largest entry must fit one segment, with SegmentOver for its headers and the reserve, in multiples of SegmentBytesSmall.
-	SegmentsOfDisk    = 64
-	SegmentBytesSmall = 1 << 20
-	SegmentOver       = 64 << 10
-	// SegmentBytesLeast and SegmentBytesMost bound the setting: a smaller file costs more than the writes to it, and a larger one is
-	// released late.
-	SegmentBytesLeast = 64 << 10
-	SegmentBytesMost  = 1 << 30
-	// BatchesOfSegment is how many batches a segment holds at least: batched records, such as deletions, never need a file of their own.
-	BatchesOfSegment = 4
 	// SpareSegments is how many prepared segments are kept. With the released segments that wait for reuse they are SparesMost, or more
 	// while the log is written quickly: what the log writes in SparesTime can wait, within the log's budget. A snapshot releases the
 	// log of a second or more at once, and a released segment that is removed costs a new file later. More than SparesMost take one part
@@ -153,8 +142,6 @@ const (
 	SnapshotReceiveIdle = 2 * time.Second
 	// SnapshotSays is the interval of log lines about an incoming snapshot: most are complete before the second line.
 	SnapshotSays = 30 * time.Second
-	// SnapshotClock is how often the snapshotter checks these timers, and thus their largest delay.
-	SnapshotClock = 100 * time.Millisecond
 	// SnapshotSendPause bounds the backoff before a snapshot is sent again to a peer that could not use the last one: the first pause is
 	// SnapshotResend, and each failure doubles it.
 	SnapshotSendPause = 10 * time.Second

@@ -148,8 +148,6 @@ const (
 	ProposalBytesWaiting = 64 << 20
 	// PeerMessagesWaiting bounds messages from peers in consensus' mailbox; further ones are dropped, and raft retries.
 	PeerMessagesWaiting = 16384
-	// PostsWaiting bounds the messages that actors post to each other. raft's own bounds are far below it; more is a bug.
-	PostsWaiting = 1 << 20
 	// RequestsInflight bounds the unanswered requests of one client connection.
 	RequestsInflight = 16384
 	// ClientBytes is the memory budget of all native clients of a member: partial requests, unanswered requests, and answers that wait for
@@ -171,23 +169,6 @@ const (
 	// one of the identity that has most. It evicts a connection of its own identity only if that was idle for clientPlaceIdle.
 	ClientConnections = 4096
 	clientPlaceIdle   = time.Second
-	// ClientConnectionBytes is the memory that an idle connection holds in a member: 42 KiB of the heap and of its goroutines' stacks
-	// (measured), for QUIC and TLS. ClientsMany is a watermark on the memory of all connections plus their charges to ClientBytes. Above
-	// it, Go's collector runs at CollectedOften percent of the live heap until the sum falls to half. At its default the collector keeps
-	// as much again, which is 120 KiB per connection.
-	ClientConnectionBytes = 56 << 10
-	ClientsMany           = 64 << 20
-	CollectedOften        = 50
-	// HeapSmall is the live heap below which a member's collector runs at CollectedSeldom percent. At Go's default of one hundred,
-	// collections took an eighth of the processor time of a put by etcd's API (measured). Such a heap grows at most as large as a heap
-	// with half as much more live data does.
-	HeapSmall       = 24 << 20
-	CollectedSeldom = 200
-	// 1/MemoryKept of a process's memory is left to the kernel, stacks and other memory outside Go's heap. The heap may always have
-	// 1/HeapOfMemory of it, because a collector with less space than live data runs constantly. A member with 216 MB in 1 MB values
-	// restarted with a peak of 578 MB without a bound, and of 363 MB with a bound of 150 MiB.
-	MemoryKept   = 8
-	HeapOfMemory = 4
 	// ClientConnectionsOver is how many connections beyond that limit are accepted to receive an error.
 	ClientConnectionsOver = 64
 	// ClientHandshakes bounds the native handshakes in progress at one member: each costs a signature and 130 KiB (measured). With
@@ -273,8 +254,6 @@ const (
 	// FilesKept is how many of a process's file descriptors are reserved for the log, snapshots and sockets. TCP connections get none of
 	// these, because a member whose log cannot open a file ends.
 	FilesKept = 192
-	// EtcdConnectionsLeast is the minimum of file descriptors left for TCP connections: with fewer, a member does not start.
-	EtcdConnectionsLeast = 16
 	// etcdPlaceIdle is how long a connection must be without requests before, at a full port, a new connection of the same client evicts
 	// it. A request that begins or continues counts as activity.
 	etcdPlaceIdle = time.Second
@@ -349,8 +328,6 @@ const (
 	// counted, because the clients themselves send them.
 	MetricsReaders     = 4
 	EtcdClientVersions = 16
-	// MetricsURLs bounds the metrics-only addresses: a supervisor's, and a collector's, in both families.
-	MetricsURLs = 8
 	// EtcdMetricsConnections bounds the connections to all metrics-only addresses, which a few supervisors use. One more evicts an idle
 	// connection: of the client that has most, or of any client if none has two more than the new one's.
 	EtcdMetricsConnections = 64
@@ -410,33 +387,12 @@ const (
 	// QuotaBytes is the default bound on keys, their history and leases, as in etcd: the state is in memory, and a new member must receive
 	// all of it.
 	QuotaBytes = 2 << 30
-	// QuotaWarning is the percentage of the quota from which a warning is given. NOSPACE ends below QuotaCleared percent: this hysteresis
-	// keeps the alarm from toggling with each write.
-	QuotaWarning = 80
-	QuotaCleared = 90
-	// QuotaHistory is the percentage of the quota above which history is compacted, before any warning. QuotaHistoryLeast is the
-	// percentage that history may always have, to let watches resume.
-	QuotaHistory      = 75
-	QuotaHistoryLeast = 5
-	// EtcdCompaction is how often etcd compacts all but a number of revisions.
-	EtcdCompaction = 5 * time.Minute
-	// QuotaLeast is the smallest quota of `qkv serve`: with less, history would be compacted at once. With etcd's command line history does
-	// not yield to the quota.
-	QuotaLeast = 1 << 20
 	// StateOfMemory is the multiple of a state that a machine's memory must hold for comfortable operation: for snapshots, reads and Go's
 	// collector.
 	StateOfMemory = 2
-	// History beyond the capacity of a quorum of the voters is compacted. One part in HistoryOfHeld of that capacity always stays, to let
-	// watches resume. HistorySlack is a tolerance: one part in it of the configured history may be missing in a quorum's capacity without
-	// an alarm or a drop. File system tables and small files take as much, and a comfortable machine is far from full.
-	HistoryOfHeld = 8
-	HistorySlack  = 16
 	// HistoryDropAfter is the default delay before history is dropped that the settings keep and that no quorum can hold: in this time an
 	// operator can free a disk.
 	HistoryDropAfter = time.Hour
-	// HistoryDropFull is the delay before history is dropped once full disks of a quorum have refused writes for as long. It is longer than
-	// a restart, and writes are worth more than history.
-	HistoryDropFull = time.Minute
 	// HistoryShort is how far back the history should reach at least, by the leader's clock: Kubernetes relies on five minutes.
 	HistoryShort = 5 * time.Minute
 	// ClocksApart bounds the difference between members' clocks: NTP keeps them within a second, and a comparison sees a value that is
@@ -445,11 +401,6 @@ const (
 	// ClockStable is how long a clock that was set must go on undisturbed before the time of writes follows it, where no other clock
 	// confirms it. A wrong clock that is put right earlier leaves no trace; a clock that NTP has put right is followed that much later.
 	ClockStable = 10 * time.Minute
-	// HistorySamples is the number of steps into which the retention age is divided. At a start, a pause counts for at most one part in
-	// HistoryPauses of that age. Only members' clocks tell how long they were down or without writes, and a wrong clock costs at most one
-	// such part of history.
-	HistorySamples = 64
-	HistoryPauses  = 8
 	// HistoryLoaded bounds the revisions of a loaded state, at eight bytes each: a snapshot's own count is not trusted beyond a large
 	// machine's memory.
 	HistoryLoaded = 1 << 33
@@ -493,8 +444,6 @@ const (
 	AddressBytes = HostBytes + 1 + 5
 	// FolderFileBytes bounds a small file of the data folder: names, addresses and the processes of the last starts.
 	FolderFileBytes = 8192
-	// SuspensionReasonBytes bounds the stored reason of a suspension.
-	SuspensionReasonBytes = 2048
 	// CertificateFileBytes bounds a file of certificates or of a key: hundreds of CAs.
 	CertificateFileBytes = 1 << 20
 	// ClusterSecrets bounds the cluster secrets in force: a new one and the one that it replaces.
@@ -509,8 +458,6 @@ const (
 	// EtcdAuthTries bounds how often a write is proposed that changes of users or roles overtake. Each try takes as long as a write: only a
 	// flood of such changes, far over a hundred a second, overtakes a write more often.
 	EtcdAuthTries = 8
-	// EtcdRequestTime is how long a request of etcd's API may wait, in addition to two election timeouts, as in etcd.
-	EtcdRequestTime = 5 * time.Second
 	// EtcdLearnerAsks is how long a member that would refuse a request as a learner asks the leader for its current role: an election
 	// takes less.
 	EtcdLearnerAsks = 3 * time.Second
@@ -526,9 +473,6 @@ const (
 	RangeTurn = 500 * time.Microsecond
 	// WatchRequestsWaiting bounds the bytes of watch requests that wait for the hub, with 256 for each; beyond it clients wait.
 	WatchRequestsWaiting = 4 << 20
-	// WatchAlone is how many election timeouts a member may be without a leader before it ends its watches, as in etcd: they resume at a
-	// better-connected member.
-	WatchAlone = 3
 	// WatchStepWork is the work of one step of the watch hub, in units of about 100 ns: half a millisecond, the longest delay of other
 	// work on that processor.
 	WatchStepWork = 5000
@@ -566,14 +510,6 @@ const (
 	// CheckInterval is how often the members compare their states, if anything has changed. A difference is found within it, at the cost
 	// of one small entry and one of each member.
 	CheckInterval = time.Minute
-	// VerifyVersions is how many versions in memory a member checksums each LookInterval, to detect damage: less than a millisecond. One
-	// pass over all of them takes at least CheckInterval, and ten minutes for ten million. VerifyTold is for how many checks a member with
-	// damage tries to inform the others before it stops.
-	VerifyVersions = 4096
-	VerifyTold     = 5
-	// StartRead is the timeout of the read index that ends a member's start, which is repeated. It is short, because the reads of one
-	// round wait for the longest of their timeouts.
-	StartRead = time.Second
 	// WatchStart is how long a watch waits for the end of a member's start: its client then turns to another member.
 	WatchStart = 5 * time.Second
 	// RequestTimeout bounds how long a member keeps a request that sets no shorter timeout.
@@ -599,36 +535,16 @@ const (
 	// LogRepeatsPauseMost bounds that pause, which doubles each time while the cause continues: a peer that is dead for a day makes 150
 	// lines.
 	LogRepeatsPauseMost = 10 * time.Minute
-	// ElectionTimeoutMost is the longest election timeout, as in etcd: longer ones leave a cluster without a leader for minutes.
-	// HeartbeatLeast is raft's tick. An election timeout spans HeartbeatsPerElection: one lost packet causes no election.
-	ElectionTimeoutMost   = 50 * time.Second
-	HeartbeatLeast        = 10 * time.Millisecond
-	HeartbeatsPerElection = 5
-	// DrainTimeout bounds a stopping member's wait for requests in flight: without a quorum they would not end.
-	DrainTimeout = 2 * time.Second
 	// DrainLinger is how long clients may take to close their connections after that: live clients take a tenth.
 	DrainLinger = time.Second
 	// ExpireInterval is how often a member looks for expired requests, and thus the longest delay of their answers.
 	ExpireInterval = time.Second
-	// LookInterval is how often a member compares the log's description of itself and of its state with the facts.
-	LookInterval = 200 * time.Millisecond
-	// SendErrorsNotice is how long the notice NETWORK lasts after datagrams were refused. SendErrorsFew is the number that raises it: Linux
-	// sometimes refuses the first datagram of a socket.
-	SendErrorsNotice = time.Minute
-	SendErrorsFew    = 3
-	// ReadAhead is how much of a snapshot is read ahead while it is loaded: the size of one request.
-	ReadAhead = 1 << 20
 	// ReserveFillers is how many goroutines zero memory for a loaded state. If the host allocates pages at first touch, one is slower than
 	// the loader.
 	ReserveFillers = 2
 	// A state's versions get 1/ReserveMore more reserved memory than they take in the file: with values of 256 bytes they take a sixth
 	// more. A state of smaller values has fewer bytes to wait for.
 	ReserveMore = 4
-	// IdleLooks is how many consecutive checks without an applied entry, five seconds, make a member release unused memory. A release also
-	// needs IdleEntries applied since the last one, or IdleBytes waiting: a garbage collection costs milliseconds.
-	IdleLooks   = 25
-	IdleEntries = 64
-	IdleBytes   = 8 << 20
 	// QueueKept is how many slots an empty queue of the core keeps: a lone client's writes need one, and concurrent ones some hundred.
 	QueueKept = 256
 	// A garbage collection is started when RetiredBytes of the state's memory, or 1/RetiredPart of the memory in use, are retired. A member
@@ -637,8 +553,6 @@ const (
 	RetiredBytes    = 128 << 20
 	RetiredPart     = 4
 	RetiredInterval = 100 * time.Millisecond
-	// AnnounceTimeout bounds a member's wait for its own log entry about itself.
-	AnnounceTimeout = 2 * time.Second
 	// ElectionsKept is for how many of its elections a member recognises late votes: disks lag by a few.
 	ElectionsKept = 8
 )

@@ -43,9 +43,6 @@ const (
 	// 26 KB/s a transfer would hold its slot for more than ten minutes.
 	PartPieceBytes = 256 << 10
 	PartStall      = 10 * time.Second
-	// PartTimeout is how long a starting member goes on without a further piece of a part that it has lost. Other members that start at
-	// the same time serve within seconds. Then the start fails with a reason, and a service manager starts the member again.
-	PartTimeout = time.Minute
 	// PeerPastBytes bounds the boot history in a handshake, the processes of the last starts: 256 of 8 bytes. A folder restored from a
 	// copy, and started more often than that before it meets another member, could not be detected.
 	PeerPastBytes = 256 * 8
@@ -74,9 +71,6 @@ const (
 	PeerRefusedPauseMost = 4 * time.Second
 	// JoinRefusedTimeout is how long a refused joiner retries: the member that refused it may lag.
 	JoinRefusedTimeout = 5 * time.Second
-	// TurnedAwayLooks is for how many checks a member lists a refused joiner, ten seconds. A waiting joiner asks each of its given members
-	// within PeerDialPauseMost of the previous attempt, and after a refusal within PeerRefusedPauseMost.
-	TurnedAwayLooks = 50
 	// PeerAliveTimeout is how long a member asks a peer's host for a process of that peer. A live host answers within a round trip, and an
 	// election that waits longer starts without an answer.
 	PeerAliveTimeout = time.Second / 2

@@ -126,7 +126,7 @@ type PartConfig struct {
 	Addresses       []string // of the other members: host:port, UDP
 	Cluster, Member uint64
 	Name            string        // the asking member's, as in its certificate
-	Timeout         time.Duration // for a further piece; limits.PartTimeout
+	Timeout         time.Duration // for a further piece
 	Logger          *slog.Logger
 }
 
