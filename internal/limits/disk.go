@@ -90,24 +90,8 @@ const (
 	// returned space or disks soon, and a broken disk does not flood the log.
 	SnapshotRetry     = time.Second
 	SnapshotRetryMost = time.Minute
-	// SnapshotBlockBytes is the size at which a snapshot block is closed: small enough to be checked and held at once, large enough to
-	// make its checksum and calls cheap.
-	SnapshotBlockBytes = 256 << 10
-	// SnapshotBlockMost bounds a block when it is read: a full one, and one more key with the largest value of an entry.
-	SnapshotBlockMost = SnapshotBlockBytes + RecordBytes
 	// SnapshotHeadBytes bounds a snapshot's head: raft's configuration, 20 bytes a member, and 65 bytes for each of 20,000 parts.
 	SnapshotHeadBytes = 3 << 19
-	// SnapshotSyncBytes is how much of a snapshot is written before it is synced: the log's syncs wait behind it. Measured on a busy ext4,
-	// with a snapshot of 150 MB always in progress: puts' p99 was 12.5 ms with 8 MiB, 4.4 ms with this, and 3.4 ms without a snapshot.
-	SnapshotSyncBytes = 1 << 20
-	// SnapshotBackBytes bounds the write-back of a received snapshot: enough to keep the disk busy, and little enough to delay another
-	// file's sync by milliseconds only. It is synced at its end only: each sync of a growing file commits the file system's journal.
-	// Measured on ext4, 1 GiB: 220 to 330 MB/s with a sync of each MiB, 590 to 1,200 with one at the end.
-	SnapshotBackBytes = 2 << 20
-	// SnapshotCacheBytes is how much of a snapshot that is sent, or received and read back, stays in the page cache. The rest is not read
-	// again, would evict other pages, and costs time to allocate. Measured on a virtual machine: a member that joins to 1 GB caught up
-	// after 4.4 s instead of 5.6.
-	SnapshotCacheBytes = 16 << 20
 	// SnapshotStepBytes is one step of saving or checking a snapshot: about two milliseconds, after which waiting work gets the processor.
 	// A longer save costs more: superseded versions are kept for it and must be skipped. In single runs on a busy machine, at 240,000
 	// puts/s, steps of 256 KiB with equal pauses made a save last about three times as long. A put then cost some 7 % more of the

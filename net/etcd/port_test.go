@@ -35,7 +35,6 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/checks"
-	"qkv/internal/limits"
 	"qkv/net/etcd"
 	"qkv/net/server/servertest"
 	"qkv/net/wire"
@@ -427,7 +426,7 @@ func TestManyParts(t *testing.T) {
 		t.Errorf("a request of %d bytes took %d", len(request), took)
 	}
 	// So is a member's list of addresses.
-	addresses := bytes.Repeat([]byte{1<<3 | 2, 0}, limits.EtcdMemberBytes/2+1)
+	addresses := bytes.Repeat([]byte{1<<3 | 2, 0}, etcd.EtcdMemberBytes/2+1)
 	for _, name := range []string{"MemberAdd", "MemberUpdate"} {
 		err := c.Invoke(t.Context(), "/etcdserverpb.Cluster/"+name, addresses, &answer, grpc.ForceCodec(rawCodec{}))
 		if said := fmt.Sprint(err); !strings.Contains(said, "request is too large") {
@@ -441,7 +440,7 @@ func TestLargeSetting(t *testing.T) {
 	const most = 4 << 20
 	c := pb.NewKVClient(dial(t, start(t, newMember(), func(c *etcd.Config) { c.MaxRequestBytes = most })))
 	for size, want := range map[int]codes.Code{
-		most - 100: codes.OK, most: codes.InvalidArgument, most + limits.EtcdRequestOver: codes.ResourceExhausted,
+		most - 100: codes.OK, most: codes.InvalidArgument, most + etcd.EtcdRequestOver: codes.ResourceExhausted,
 	} {
 		if _, err := c.Put(t.Context(), &pb.PutRequest{Key: []byte("k"), Value: make([]byte, size)}); status.Code(err) != want {
 			t.Errorf("a value of %d bytes: %v, want %v", size, err, want)
