@@ -1,5 +1,4 @@
-// Package limits is the table of all of qkv's limits: every length, queue, buffer and count that a member or a client bounds, with its
-// reason. A request beyond a limit gets an error that names the limit; nothing is truncated silently.
+// Package limits holds the limits that several packages share, with their reasons. A limit of one package stands beside its code. A request beyond a limit gets an error that names the limit; nothing is truncated silently.
 //
 // A limit for writing data is at most the limit for reading the same data back: every written entry stays readable (in etcd, bug 14025 made
 // members unable to restart).
