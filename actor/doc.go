@@ -116,7 +116,7 @@
 //     the hub also pauses for the events sent (limits.WatchSentRate), because they cost streams and clients more. Requests and new
 //     Views are taken meanwhile.
 //  3. A stream whose buffer is full refuses events, and posts a request when it has capacity again (kv.WatchRoom).
-//  4. A member that has known no leader for limits.WatchAlone election timeouts ends its watches, and so does a suspended
+//  4. A member that has known no leader for three election timeouts ends its watches, and so does a suspended
 //     member: other members have newer state, and watches resume there.
 //  5. The hub reads no file. The value reader reads values that are in parts, one list at a time (ReadValues, ValuesRead).
 //
@@ -352,7 +352,7 @@
 //
 // Log writer, snapshotter and segment maker share the disk, which serves requests in order: a sync waits for the requests of the others
 // before it. Each of the three writes in turns. A turn of the log writer is a group, of limits.GroupBytes under load. A turn of the
-// snapshotter is limits.SnapshotSyncBytes, a turn of the segment maker one step. After each turn, the snapshotter and the segment maker
+// snapshotter is 1 MiB, a turn of the segment maker one step. After each turn, the snapshotter and the segment maker
 // rest for as long as the turn took, including its wait. The snapshotter hardly rests after a turn of at most limits.SnapshotStepQuick. On
 // such a fast disk it writes little at a time, limits.SnapshotPieceBytes, unless the log grows too fast for it: a sync of the log waits for
 // everything that the disk was given before. On a disk kept busy by the log, every two groups see one turn of each, and the log has

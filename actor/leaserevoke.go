@@ -62,7 +62,7 @@ type revocationPace struct {
 
 // refill adds the tokens since the last refill; waiting is the number of leases to revoke.
 func (p *revocationPace) refill(now time.Duration, waiting int) {
-	const most = limits.LeaseRevocations * int64(time.Second)
+	const most = limits.LeaseRevocations * int64(time.Second) // a burst is one entry
 	rate := max(limits.LeaseRevocationRate, int64(time.Duration(waiting)*time.Second/limits.LeaseRevocationTime))
 	if passed := max(now-p.at, 0); passed < time.Second {
 		p.tokens = min(p.tokens+int64(passed)*rate, most)

@@ -13,49 +13,20 @@ import (
 	"testing"
 )
 
-// boundsElsewhere names the constants that are called like a bound and stand outside of internal/limits, and says why: what a format
-// or a protocol fixes, what is kept to be used again, the pieces in which something is done. What clients, peers or the past can fill
-// is none of these, and belongs there with its reason.
-var boundsElsewhere = map[string]string{
-	"net/etcd/migrate.mostPageBytes":  "of the format: bbolt has no larger pages",
-	"internal/buffers.Most":           "kept to be used again",
-	"net/wire.commonNameMost":         "of the format: RFC 5280, ub-common-name",
-	"actor.readAttemptsInflight":      "how rounds follow each other",
-	"actor.connectionsKept":           "kept to be used again",
-	"actor.completionsKept":           "kept to be used again",
-	"actor.actorsMost":                "more than there are actors, which are counted in the source",
-	"log.runsMost":                    "of the format: what a header has room for",
-	"log.kindRaftMost":                "of the format",
-	"net/etcd/h2.frameMost":           "of the protocol: RFC 9113, 4.2",
-	"log.most":                        "pieces: what is shown of an entry, and how many kinds raft is given at a time",
-	"log/disk.ZerosMost":              "pieces",
-	"net/client.failbackMost":         "a factor of a pause",
-	"net/etcd/migrate.problemsMost":   "how many lines are shown",
-	"net/server.countedMost":          "pieces: for how many requests is counted at once",
-	"net/server.slotsKept":            "kept to be used again",
-	"net/wire.CloseLimit":             "a code",
-	"net/wire.StreamLimit":            "a code",
-	"net/wire.frameBufferMost":        "kept to be used again",
-	"net/wire.reuseMost":              "kept to be used again",
-	"net/wire/peerframe.spaceMost":    "of the format: the highest of three values",
-	"internal/etcdflags.electionMost": "etcd's",
-}
-
 // boundName is what a bound is called.
 var boundName = regexp.MustCompile(`(Most|Max|Kept|Inflight|Waiting|Limit|QueueBytes)$|^(most|max|limit)([A-Z]|$)|^Max[A-Z]`)
 
-// TestBoundsAreInOnePlace holds that what bounds a queue, a buffer or a length stands in internal/limits: no constant elsewhere is
-// called like one, no channel has room for a bare number of elements, and no bare number says how long something may be.
-// A time is no such bound, and what is made of constants of internal/limits is one of those.
-func TestBoundsAreInOnePlace(t *testing.T) {
-	root, seen := "..", map[string]bool{}
+// TestBoundsHaveReasons demands a comment of each constant that is called like a bound, of its own or of the constants above it, and of
+// every constant of internal/limits. No channel has a bare number as its capacity, and no length is compared with one.
+func TestBoundsHaveReasons(t *testing.T) {
+	root := ".."
 	for _, file := range goFiles(t, root) {
 		name := path.Dir(filepath.ToSlash(file))
-		if r := packages[name]; r.helper || strings.HasSuffix(file, "_test.go") || name == "internal/limits" || name == "cli" || name == "bench" || strings.HasPrefix(name, "bench/") {
+		if r := packages[name]; r.helper || strings.HasSuffix(file, "_test.go") || name == "cli" || name == "bench" || strings.HasPrefix(name, "bench/") {
 			continue // what a program does once, or a test
 		}
 		positions := token.NewFileSet()
-		parsed, err := parser.ParseFile(positions, filepath.Join(root, file), nil, 0)
+		parsed, err := parser.ParseFile(positions, filepath.Join(root, file), nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,18 +36,23 @@ func TestBoundsAreInOnePlace(t *testing.T) {
 				if n.Tok != token.CONST {
 					return true
 				}
+				reason, end := n.Doc != nil, 0
 				for _, one := range n.Specs {
-					for bound, value := range boundsOf(one.(*ast.ValueSpec)) {
-						key := name + "." + bound
-						if seen[key] = true; boundsElsewhere[key] == "" && !mentions(value, "limits", "time") {
-							t.Errorf("%s: %s bounds something: it belongs to internal/limits, with its reason; if it is no bound, say so in boundsElsewhere",
-								positions.Position(n.Pos()), bound)
+					s := one.(*ast.ValueSpec)
+					if line := positions.Position(s.Pos()).Line; end != 0 && line > end+1 && s.Doc == nil {
+						reason = n.Doc != nil // after a blank line
+					}
+					reason = reason || s.Doc != nil || s.Comment != nil
+					end = positions.Position(s.End()).Line
+					for _, bound := range s.Names {
+						if !reason && s.Values != nil && (name == "internal/limits" || boundName.MatchString(bound.Name)) {
+							t.Errorf("%s: %s bounds something: a comment has to give the reason", positions.Position(bound.Pos()), bound.Name)
 						}
 					}
 				}
 			case *ast.CallExpr:
 				if isCallOf(n, "make") && len(n.Args) == 2 && isChannel(n.Args[0]) && isNumberAbove(n.Args[1], 1) {
-					t.Errorf("%s: a channel with room for a bare number: it belongs to internal/limits, with its reason", positions.Position(n.Pos()))
+					t.Errorf("%s: a channel with room for a bare number: give it a name, with its reason", positions.Position(n.Pos()))
 				}
 				if s, ok := n.Fun.(*ast.SelectorExpr); ok && (s.Sel.Name == "LimitReader" || s.Sel.Name == "MaxBytesReader") && isNumberAbove(n.Args[len(n.Args)-1], 1) {
 					t.Errorf("%s: what is read is bounded by a bare number", positions.Position(n.Pos()))
@@ -86,41 +62,12 @@ func TestBoundsAreInOnePlace(t *testing.T) {
 					return true
 				}
 				if isLength(n.X) && isNumberAbove(n.Y, 32) || isLength(n.Y) && isNumberAbove(n.X, 32) {
-					t.Errorf("%s: a length is held against a bare number: give it a name, in internal/limits if it is a bound", positions.Position(n.Pos()))
+					t.Errorf("%s: a length is held against a bare number: give it a name, with its reason", positions.Position(n.Pos()))
 				}
 			}
 			return true
 		})
 	}
-	for key := range boundsElsewhere {
-		if !seen[key] {
-			t.Errorf("boundsElsewhere speaks of %s, which is not there", key)
-		}
-	}
-}
-
-// boundsOf returns the constants of a declaration that are called like a bound, with their values.
-func boundsOf(one *ast.ValueSpec) map[string]ast.Expr {
-	all := map[string]ast.Expr{}
-	for i, name := range one.Names {
-		if boundName.MatchString(name.Name) && i < len(one.Values) {
-			all[name.Name] = one.Values[i]
-		}
-	}
-	return all
-}
-
-// mentions says whether an expression has something of one of these packages in it.
-func mentions(n ast.Node, packages ...string) (found bool) {
-	ast.Inspect(n, func(n ast.Node) bool {
-		if s, ok := n.(*ast.SelectorExpr); ok {
-			if x, ok := s.X.(*ast.Ident); ok && slices.Contains(packages, x.Name) {
-				found = true
-			}
-		}
-		return !found
-	})
-	return found
 }
 
 func isCallOf(n ast.Expr, names ...string) bool {

@@ -19,7 +19,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -47,7 +46,7 @@ func environmentText(environment []string) string {
 	return strings.Join(lines, "")
 }
 
-// bundle collects files in the memory. Metrics are bounded by limits.BundleMetricsBytes for each member; all other files are small.
+// bundle collects files in the memory. Metrics are bounded by bundleMetricsBytes for each member; all other files are small.
 type bundle struct {
 	tar *tar.Writer
 	now time.Time
@@ -119,6 +118,9 @@ func addMetrics(c *cli.Context, b *bundle, members []memberStatus) {
 	}
 }
 
+// bundleMetricsBytes bounds the metrics of one member in a bundle for support: some 100 KiB in practice.
+const bundleMetricsBytes = 4 << 20
+
 // metricsOf asks a member for its metrics, over HTTPS, or over HTTP if the port does not speak TLS.
 func metricsOf(ctx context.Context, credentials *wire.Credentials, address string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, memberTimeout)
@@ -142,5 +144,5 @@ func metricsOf(ctx context.Context, credentials *wire.Credentials, address strin
 	if response.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s answers %s", address, response.Status)
 	}
-	return io.ReadAll(io.LimitReader(response.Body, limits.BundleMetricsBytes))
+	return io.ReadAll(io.LimitReader(response.Body, bundleMetricsBytes))
 }

@@ -425,8 +425,8 @@ func TestProcessEtcdLines(t *testing.T) {
 	c.qkv("put", "small", "more").exits(t, exitFailed, "NOSPACE")
 	c.qkv("del", "large").exits(t, exitOK)
 	c.qkv("compact", "4").exits(t, exitOK)
-	for range 10 { // in each look the leader could end the alarm
-		time.Sleep(limits.LookInterval / 4)
+	for range 10 { // the leader looks each 200 ms, and could end the alarm
+		time.Sleep(50 * time.Millisecond)
 		raised(true)
 	}
 	c.qkv("alarm", "disarm").exits(t, exitOK)

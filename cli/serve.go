@@ -54,6 +54,10 @@ func serveCommand() *cli.Command {
 	}
 }
 
+// quotaBytes is the default bound on keys, their history and leases, as in etcd: the state is in memory, and a new member must receive all
+// of it.
+const quotaBytes = 2 << 30
+
 // memberFlags are the settings of a member.
 func memberFlags() []cli.Flag {
 	return withDays([]cli.Flag{
@@ -86,8 +90,8 @@ func memberFlags() []cli.Flag {
 		sizeFlag("segment-bytes", "QKV_SEGMENT_BYTES", 0, "64MiB, or a 64th of a smaller disk", "`SIZE` of each log segment; the largest write should fit into one"),
 		sizeFlag("history-bytes", "QKV_HISTORY_BYTES", node.HistoryAuto, "1GiB, or the size of the live keys", "largest `SIZE` of the superseded versions, each 64 bytes and its key and value: above it the leader compacts the oldest revisions; 0: never"),
 		&cli.DurationFlag{Name: "history-age", EnvVars: []string{"QKV_HISTORY_AGE"}, DefaultText: "never", Usage: "`TIME` after which the leader compacts a revision"},
-		&cli.DurationFlag{Name: "history-drop-after", EnvVars: []string{"QKV_HISTORY_DROP_AFTER"}, Value: limits.HistoryDropAfter, Usage: "`TIME` without a quorum of members with disks and memory for the history that the flags above keep, until the leader drops history under the alarm RETENTION; sooner if keys and history grow to a quarter more than fits, before disks are full, and after a minute of full disks; 0s: at once"},
-		sizeFlag("quota-bytes", "QKV_QUOTA_BYTES", limits.QuotaBytes, "2GiB", "largest `SIZE` of keys (each 64 bytes and its value), history and leases: when it is reached, NOSPACE is raised; 0: no quota"),
+		&cli.DurationFlag{Name: "history-drop-after", EnvVars: []string{"QKV_HISTORY_DROP_AFTER"}, Value: historyDropAfter, Usage: "`TIME` without a quorum of members with disks and memory for the history that the flags above keep, until the leader drops history under the alarm RETENTION; sooner if keys and history grow to a quarter more than fits, before disks are full, and after a minute of full disks; 0s: at once"},
+		sizeFlag("quota-bytes", "QKV_QUOTA_BYTES", quotaBytes, "2GiB", "largest `SIZE` of keys (each 64 bytes and its value), history and leases: when it is reached, NOSPACE is raised; 0: no quota"),
 		&cli.StringFlag{Name: "audit-log", EnvVars: []string{"QKV_AUDIT_LOG"}, Usage: "`FILE` to which refusals, logins, and changes of users, roles, members and alarms are recorded; its folder is for this member only, as in DATA/audit/audit.jsonl (default: no audit log)"},
 		sizeFlag("audit-log-bytes", "QKV_AUDIT_LOG_BYTES", limits.AuditFileBytes, "64MiB", "`SIZE` at which the file of --audit-log is rotated, in whole MiB: 2MiB to 1GiB"),
 		&cli.IntFlag{Name: "audit-log-files", EnvVars: []string{"QKV_AUDIT_LOG_FILES"}, Value: limits.AuditFiles, Usage: "`N` rotated files of --audit-log that are kept: 1 to 1024"},

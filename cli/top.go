@@ -22,6 +22,14 @@ import (
 	"qkv/net/client"
 )
 
+const (
+	// topDelay is the default interval of `qkv top`. It counts the writes of prefixes, up to separator topDepth, every topPrefixes: a
+	// member sends each key for that.
+	topDelay    = 2 * time.Second
+	topPrefixes = 10 * time.Second
+	topDepth    = 3
+)
+
 func topCommand() *cli.Command {
 	return &cli.Command{
 		Name: "top", Category: "cluster", Usage: "show the members, their load, and who causes it, again and again",
@@ -33,7 +41,7 @@ func topCommand() *cli.Command {
 		Flags: clientFlags(
 			&cli.BoolFlag{Name: "batch", Aliases: []string{"b"}, EnvVars: []string{"QKV_TOP_BATCH"}, Usage: "print states as text, without a screen"},
 			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, EnvVars: []string{"QKV_TOP_COUNT"}, Usage: "end after `N` states; 0: never"},
-			&cli.DurationFlag{Name: "delay", Aliases: []string{"d"}, Value: limits.TopDelay, EnvVars: []string{"QKV_TOP_DELAY"}, Usage: "`TIME` between two states, at least 1s"},
+			&cli.DurationFlag{Name: "delay", Aliases: []string{"d"}, Value: topDelay, EnvVars: []string{"QKV_TOP_DELAY"}, Usage: "`TIME` between two states, at least 1s"},
 			&cli.StringFlag{Name: "filter", EnvVars: []string{"QKV_TOP_FILTER"}, Usage: "show only members, prefixes and clients whose names contain `TEXT`"},
 			&cli.StringFlag{Name: "sort", Value: topColumns[0].name, EnvVars: []string{"QKV_TOP_SORT"}, Usage: "sort the members by `COLUMN`: " + strings.Join(topNames(), ", "), Action: oneOf("sort", topNames()...)},
 			writeOutFlag(),
@@ -100,7 +108,7 @@ type topClient struct {
 	kv.ClientLoad
 }
 
-// topAsks asks the cluster for its states. The prefixes are counted every limits.TopPrefixes, and no more than a tenth of the time, because a
+// topAsks asks the cluster for its states. The prefixes are counted every topPrefixes, and no more than a tenth of the time, because a
 // member sends all keys for that.
 type topAsks struct {
 	target
@@ -163,8 +171,8 @@ func (a *topAsks) count(ctx context.Context) {
 	if begun.Before(a.next) {
 		return
 	}
-	found, err := a.store.Admin().Usage(ctx, kv.Usage{Separator: []byte("/"), Depth: limits.TopDepth, Serializable: true})
-	a.prefixes, a.refused, a.next = &found, "", time.Now().Add(max(limits.TopPrefixes, 9*time.Since(begun)))
+	found, err := a.store.Admin().Usage(ctx, kv.Usage{Separator: []byte("/"), Depth: topDepth, Serializable: true})
+	a.prefixes, a.refused, a.next = &found, "", time.Now().Add(max(topPrefixes, 9*time.Since(begun)))
 	if err != nil {
 		a.prefixes, a.refused = nil, oneLine(err.Error())
 	}

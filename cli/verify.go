@@ -13,7 +13,6 @@ import (
 
 	"qkv/cli/form"
 	"qkv/index/kv"
-	"qkv/internal/limits"
 	"qkv/net/client"
 )
 
@@ -105,11 +104,14 @@ func (t target) verify(ctx context.Context, m *memberStatus, now bool) verifiedM
 // inUTC formats a time of a state for programs.
 func inUTC(wall int64) string { return time.Unix(0, wall).UTC().Format(time.RFC3339Nano) }
 
+// verifyPoll is how often a client asks whether all files are read.
+const verifyPoll = 500 * time.Millisecond
+
 // verifiedBy returns the last result of the client's member. If now is true, it waits for a new one.
 func verifiedBy(ctx context.Context, s *client.Client, now bool) (v kv.Verified, err error) {
 	last, err := s.Admin().Verify(ctx, client.VerifyOptions{Now: now})
 	for v = last; err == nil && now && v.Asked; v, err = s.Admin().Verify(ctx, client.VerifyOptions{}) {
-		time.Sleep(limits.VerifyPoll)
+		time.Sleep(verifyPoll)
 	}
 	switch {
 	case err != nil:

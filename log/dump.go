@@ -257,7 +257,7 @@ func describeConf(data []byte) string {
 
 // describeData returns the first bytes of an entry.
 func describeData(data []byte) string {
-	const most = 32
+	const most = 32 // a key and its command's head, in one line
 	if len(data) == 0 {
 		return ""
 	}

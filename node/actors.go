@@ -1,6 +1,8 @@
 package node
 
 import (
+	"time"
+
 	"qkv/actor"
 	"qkv/internal/limits"
 	"qkv/log"
@@ -29,16 +31,26 @@ type mailboxes struct {
 	valueReader    *actor.Mailbox[actor.ReadValues]
 }
 
+const (
+	// snapshotClock is how often the snapshotter checks its timers, and thus their largest delay.
+	snapshotClock = 100 * time.Millisecond
+	// postsWaiting bounds the messages that actors post to each other. raft's own bounds are far below it; more is a bug.
+	postsWaiting = 1 << 20
+	// watchAlone is how many election timeouts a member may be without a leader before it ends its watches, as in etcd: they resume at a
+	// better-connected member.
+	watchAlone = 3
+)
+
 func newMailboxes(l *limits.Tunable) mailboxes {
 	return mailboxes{
-		consensus:      actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Send: l.ProposalBytesWaiting, Offer: l.PeerMessagesWaiting, MustPost: limits.PostsWaiting}),
-		logWriter:      actor.NewMailbox[actor.LogWriterMessage](logWriterName, actor.Capacity{Offer: 1, MustPost: limits.PostsWaiting}),
+		consensus:      actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Send: l.ProposalBytesWaiting, Offer: l.PeerMessagesWaiting, MustPost: postsWaiting}),
+		logWriter:      actor.NewMailbox[actor.LogWriterMessage](logWriterName, actor.Capacity{Offer: 1, MustPost: postsWaiting}),
 		logReader:      actor.NewMailbox[actor.ReadLog](logReaderName, actor.Capacity{MustPost: limits.ColdReads}),
-		applier:        actor.NewMailbox[actor.ApplierMessage]("applier", actor.Capacity{Offer: 1, MustPost: limits.PostsWaiting}),
-		segmentMaker:   actor.NewMailbox[actor.SegmentMakerMessage]("segment maker", actor.Capacity{Offer: 1, MustPost: limits.PostsWaiting}),
-		snapshotter:    actor.NewMailbox[actor.SnapshotterMessage]("snapshotter", actor.Capacity{Offer: l.SnapshotFramesWaiting, MustPost: limits.PostsWaiting}),
-		snapshotReader: actor.NewMailbox[actor.SnapshotReaderMessage]("snapshot reader", actor.Capacity{MustPost: limits.PostsWaiting}),
-		watchHub:       actor.NewMailbox[actor.WatchHubMessage]("watch hub", actor.Capacity{Send: l.WatchRequestsWaiting, Offer: 1, MustPost: limits.PostsWaiting}),
+		applier:        actor.NewMailbox[actor.ApplierMessage]("applier", actor.Capacity{Offer: 1, MustPost: postsWaiting}),
+		segmentMaker:   actor.NewMailbox[actor.SegmentMakerMessage]("segment maker", actor.Capacity{Offer: 1, MustPost: postsWaiting}),
+		snapshotter:    actor.NewMailbox[actor.SnapshotterMessage]("snapshotter", actor.Capacity{Offer: l.SnapshotFramesWaiting, MustPost: postsWaiting}),
+		snapshotReader: actor.NewMailbox[actor.SnapshotReaderMessage]("snapshot reader", actor.Capacity{MustPost: postsWaiting}),
+		watchHub:       actor.NewMailbox[actor.WatchHubMessage]("watch hub", actor.Capacity{Send: l.WatchRequestsWaiting, Offer: 1, MustPost: postsWaiting}),
 		valueReader:    actor.NewMailbox[actor.ReadValues](valueReaderName, actor.Capacity{MustPost: 1}),
 	}
 }
@@ -105,7 +117,7 @@ func (m *member) connect(r *recovered) error {
 		m.env.Limits.Watches.Progress = m.config.WatchProgress
 	}
 	hub := actor.NewWatchHub(actor.WatchHubConfig{
-		Inbox: box.watchHub, Reader: box.valueReader, Status: m.status, Seed: m.incarnation, Alone: limits.WatchAlone * m.config.ElectionTimeout, Limits: m.env.Limits,
+		Inbox: box.watchHub, Reader: box.valueReader, Status: m.status, Seed: m.incarnation, Alone: watchAlone * m.config.ElectionTimeout, Limits: m.env.Limits,
 	})
 	m.voting = agrees.Configuration
 	if err := m.transport.Start(peerHandler{m}); err != nil {
@@ -135,8 +147,8 @@ func (m *member) startClocks(box *mailboxes) {
 		m.open()
 	})
 	d.Every(limits.SpaceCheck, func() { box.segmentMaker.Offer(actor.Retry{}) })
-	d.Every(limits.SnapshotClock, func() { box.snapshotter.Offer(actor.Wait{}) })
-	d.Every(limits.LookInterval, m.look)
+	d.Every(snapshotClock, func() { box.snapshotter.Offer(actor.Wait{}) })
+	d.Every(lookInterval, m.look)
 	if m.audit != nil {
 		d.Every(limits.AuditInterval, m.audit.Flush)
 	}

@@ -57,6 +57,8 @@ const (
 	backupPoll = 20 * time.Millisecond
 	// backupOrders is how often a missing snapshot is ordered.
 	backupOrders = 25 * backupPoll
+	// backupLogBytes is the most of the log that a member puts into one answer, unless one entry is larger.
+	backupLogBytes = 512 << 10
 )
 
 func (b *backups) now() time.Duration { return b.member.env.Driver.Time().Now }
@@ -182,7 +184,7 @@ func (b *backups) Hold(ctx context.Context, ask kv.BackupHold) (kv.BackupHold, *
 		return kv.BackupHold{}, refusal
 	}
 	told := make(holdTold, 1)
-	proposal := kv.Proposal{ReplyTo: told, Requests: []uint64{1}, Commands: []kv.Command{index.AppendBackupHold(nil, &ask)}, Timeout: limits.AnnounceTimeout}
+	proposal := kv.Proposal{ReplyTo: told, Requests: []uint64{1}, Commands: []kv.Command{index.AppendBackupHold(nil, &ask)}, Timeout: announceTimeout}
 	if !b.member.actors.consensus.Offer(actor.Propose{Proposal: proposal, Own: true}) {
 		return kv.BackupHold{}, kv.Errorf(kv.Overloaded, "%s has too many messages under way: ask again", b.member.config.Name)
 	}
@@ -255,7 +257,7 @@ func (b *backups) Log(ctx context.Context, after uint64) (kv.LogPart, *kv.Error)
 // entries returns applied entries behind an index; none if consensus is too busy. After Unavailable it may be called again.
 func (b *backups) entries(ctx context.Context, after, applied uint64) ([]kv.LogEntry, *kv.Error) {
 	told := make(logTold, 1)
-	if !b.member.actors.consensus.Offer(actor.AskLog{After: after, UpTo: applied, Bytes: limits.BackupLogBytes, To: told}) {
+	if !b.member.actors.consensus.Offer(actor.AskLog{After: after, UpTo: applied, Bytes: backupLogBytes, To: told}) {
 		return nil, nil
 	}
 	one, ok := b.wait(ctx, told)

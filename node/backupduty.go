@@ -51,7 +51,7 @@ func newBackupDuty(b *backups) *backupDuty {
 // start starts the clock.
 func (d *backupDuty) start() {
 	if d != nil {
-		d.source.member.env.Driver.Every(limits.LookInterval, d.look)
+		d.source.member.env.Driver.Every(lookInterval, d.look)
 	}
 }
 
@@ -103,6 +103,9 @@ func (d *backupDuty) idle() bool {
 	}
 }
 
+// backupRefused is the pause of a member after a refusal of the folder, which ends by an operator's work.
+const backupRefused = 5 * time.Second
+
 // begin starts a run.
 func (d *backupDuty) begin() {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -121,7 +124,7 @@ func (d *backupDuty) begin() {
 			}
 			select {
 			case <-ctx.Done():
-			case <-time.After(limits.BackupRefused):
+			case <-time.After(backupRefused):
 			}
 		}
 	}()

@@ -136,7 +136,7 @@ type Etcd struct {
 	Streams   uint32 // maximum number of requests and streams in flight of one connection, if it is below the usual one; 0: the usual one
 
 	// The leader's compaction, in addition to HistoryBytes and HistoryAge. CompactAfter compacts older revisions, at most once in an
-	// hour, or in CompactAfter if that is shorter. The other bound keeps only that many revisions, once in limits.EtcdCompaction. 0
+	// hour, or in CompactAfter if that is shorter. The other bound keeps only that many revisions, once in etcdCompaction. 0
 	// disables either.
 	CompactAfter     time.Duration
 	CompactRevisions int64
@@ -147,6 +147,20 @@ type EtcdListen struct {
 	Address string // HOST:PORT, TCP
 	Secure  bool   // clients connect by TLS; otherwise without
 }
+
+const (
+	// segmentBytesLeast and segmentBytesMost bound --segment-bytes: a smaller file costs more than the writes to it, and a larger one is
+	// released late.
+	segmentBytesLeast = 64 << 10
+	segmentBytesMost  = 1 << 30
+	// metricsURLsMost bounds the metrics-only addresses: a supervisor's, and a collector's, in both families.
+	metricsURLsMost = 8
+	// electionTimeoutMost is the longest election timeout, as in etcd: longer ones leave a cluster without a leader for minutes.
+	// heartbeatLeast is raft's tick. An election timeout spans heartbeatsPerElection: one lost packet causes no election.
+	electionTimeoutMost   = 50 * time.Second
+	heartbeatLeast        = 10 * time.Millisecond
+	heartbeatsPerElection = 5
+)
 
 // Validate fills in derived values, and refuses an unworkable configuration with a *UsageError.
 func (c *Config) Validate() error {
@@ -160,8 +174,8 @@ func (c *Config) Validate() error {
 		return usagef("--max-request-bytes %d: must be %d to %d bytes, the largest request that can be read back",
 			c.MaxRequestBytes, limits.RequestBytesLeast, limits.RequestBytes)
 	}
-	if c.SegmentBytes != 0 && c.SegmentBytes < limits.SegmentBytesLeast || c.SegmentBytes > limits.SegmentBytesMost {
-		return usagef("--segment-bytes %d: must be %d to %d bytes", c.SegmentBytes, limits.SegmentBytesLeast, limits.SegmentBytesMost)
+	if c.SegmentBytes != 0 && c.SegmentBytes < segmentBytesLeast || c.SegmentBytes > segmentBytesMost {
+		return usagef("--segment-bytes %d: must be %d to %d bytes", c.SegmentBytes, segmentBytesLeast, segmentBytesMost)
 	}
 	if err := c.validateSettings(); err != nil {
 		return err
@@ -188,14 +202,14 @@ func (c *Config) Validate() error {
 
 func (c *Config) validateTimes() error {
 	switch {
-	case c.HeartbeatInterval < limits.HeartbeatLeast:
-		return usagef("--heartbeat-interval %v is below the minimum of %v", c.HeartbeatInterval, limits.HeartbeatLeast)
-	case c.ElectionTimeout < limits.HeartbeatsPerElection*c.HeartbeatInterval:
+	case c.HeartbeatInterval < heartbeatLeast:
+		return usagef("--heartbeat-interval %v is below the minimum of %v", c.HeartbeatInterval, heartbeatLeast)
+	case c.ElectionTimeout < heartbeatsPerElection*c.HeartbeatInterval:
 		return usagef("--election-timeout %v is below %d times --heartbeat-interval %v: one late heartbeat would start an election; raise the first or lower the second",
-			c.ElectionTimeout, limits.HeartbeatsPerElection, c.HeartbeatInterval)
-	case c.ElectionTimeout > limits.ElectionTimeoutMost:
+			c.ElectionTimeout, heartbeatsPerElection, c.HeartbeatInterval)
+	case c.ElectionTimeout > electionTimeoutMost:
 		return usagef("--election-timeout %v (with --heartbeat-interval %v) is over the maximum of %v: a failover would take that long",
-			c.ElectionTimeout, c.HeartbeatInterval, limits.ElectionTimeoutMost)
+			c.ElectionTimeout, c.HeartbeatInterval, electionTimeoutMost)
 	case c.WatchProgress != 0 && c.WatchProgress < limits.WatchProgressLeast:
 		return usagef("--watch-progress-notify-interval %v is below the minimum of %v", c.WatchProgress, limits.WatchProgressLeast)
 	}
@@ -252,8 +266,8 @@ func bothTrusts(secret *wire.SecretSource) error {
 }
 
 func (c *Config) validateMetrics() error {
-	if len(c.MetricsURLs) > limits.MetricsURLs {
-		return usagef("--listen-metrics-urls has %d addresses, over the limit of %d", len(c.MetricsURLs), limits.MetricsURLs)
+	if len(c.MetricsURLs) > metricsURLsMost {
+		return usagef("--listen-metrics-urls has %d addresses, over the limit of %d", len(c.MetricsURLs), metricsURLsMost)
 	}
 	c.metricsURLs = nil
 	for _, text := range c.MetricsURLs {

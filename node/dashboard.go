@@ -23,7 +23,7 @@ import (
 )
 
 // overview asks all members for their states, for the dashboard. It does so only while there are viewers. One state serves all of them for
-// limits.ClusterAge, and the connections are closed limits.ClusterIdle after the last viewer.
+// clusterAge, and the connections are closed clusterIdle after the last viewer.
 type overview struct {
 	// Constant.
 	member      *member
@@ -38,20 +38,28 @@ type overview struct {
 	closed  bool
 }
 
+const (
+	// clusterAge is how long one state of all members serves all viewers, and clusterIdle is the time without a viewer after which the
+	// connections to the members are closed. clusterTimeout is for the members' answers: a member that is down delays no page by more.
+	clusterAge     = time.Second
+	clusterIdle    = 15 * time.Second
+	clusterTimeout = time.Second
+)
+
 // cluster returns the state of all members.
 func (o *overview) cluster(ctx context.Context) *web.Cluster {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.newest != nil && time.Since(o.at) < limits.ClusterAge || o.closed {
+	if o.newest != nil && time.Since(o.at) < clusterAge || o.closed {
 		return cmp.Or(o.newest, &web.Cluster{Self: o.member.config.Name, Recent: o.recent.Since})
 	}
 	own := o.member.Status()
 	o.newest = clusterOf(o.ask(context.WithoutCancel(ctx), &own), &own)
 	o.newest.Recent, o.at = o.recent.Since, time.Now()
 	if o.idle == nil {
-		o.idle = time.AfterFunc(limits.ClusterIdle, o.forget)
+		o.idle = time.AfterFunc(clusterIdle, o.forget)
 	}
-	o.idle.Reset(limits.ClusterIdle)
+	o.idle.Reset(clusterIdle)
 	return o.newest
 }
 
@@ -86,7 +94,7 @@ type reply struct {
 
 // ask asks all members but this one, each at its first address, in parallel.
 func (o *overview) ask(ctx context.Context, own *kv.Status) map[uint64]reply {
-	ctx, cancel := context.WithTimeout(ctx, limits.ClusterTimeout)
+	ctx, cancel := context.WithTimeout(ctx, clusterTimeout)
 	defer cancel()
 	all := make([]reply, len(own.Members))
 	clients := map[string]*native.Client{}
@@ -211,7 +219,7 @@ type routes struct {
 func (w *routes) to(s *kv.Status) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if time.Since(w.at) >= limits.ClusterAge {
+	if time.Since(w.at) >= clusterAge {
 		w.at, w.interfaceName, w.mtu = time.Now(), "", 0
 		for _, m := range s.Members {
 			for _, address := range m.Clients {

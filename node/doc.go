@@ -128,7 +128,7 @@
 // The leader has the oldest history beyond its bound compacted. The bound is --history-bytes. By default it is limits.HistoryBytes or the
 // size of the live data, whichever is more. A GiB is five minutes of 10,000 small writes a second, on which Kubernetes and other clients
 // that resume a watch rely. If the live data is larger than that, history takes no more memory than live data. These bounds are settings.
-// The quota is a setting, too: live data and history together may take limits.QuotaHistory hundredths of it, and history is compacted to
+// The quota is a setting, too: live data and history together may take quotaHistory hundredths of it, and history is compacted to
 // make space for live data.
 //
 // Disk and memory limits of members outside a quorum never make the cluster drop history that its settings keep. The leader uses the state
@@ -141,14 +141,14 @@
 // reaches three quarters of the size that fits. The leader drops only history that no quorum was able to hold for the whole of
 // --history-drop-after (retention.go). Until then the history grows up to the size that a quorum holds. Beyond that size it is dropped
 // at once: the disks would fill. If the space has shrunk below what there is, the history grows by a quarter at
-// most, also under other leaders. Once the disks of a quorum have been full for limits.HistoryDropFull, that is the delay: losing history
+// most, also under other leaders. Once the disks of a quorum have been full for historyDropFull, that is the delay: losing history
 // costs less than refusing writes. Only the leader measures the delay, so a new leader begins again with the alarm. --history-bytes 0 means
 // no bound, and no history is dropped.
 //
 // --history-age, and etcd's own compaction, use the age that the leader's process has measured since its start (historyage.go), not wall
 // clocks: a clock that jumps would make all history old.
 //
-// At least an eighth of the state that a quorum holds, or limits.QuotaHistoryLeast hundredths of the quota, is left to history.
+// At least an eighth of the state that a quorum holds, or quotaHistoryLeast hundredths of the quota, is left to history.
 //
 // # Order of start and stop
 //

@@ -253,9 +253,12 @@ func (f *folder) decided(name, says string, to any) error {
 	return unread(err, says)
 }
 
+// suspensionReasonBytes bounds the stored reason of a suspension.
+const suspensionReasonBytes = 2048
+
 // suspend makes durable whether this folder's member takes part.
 func (f *folder) suspend(q actor.Suspension) error {
-	q.Reason = q.Reason[:min(len(q.Reason), limits.SuspensionReasonBytes)]
+	q.Reason = q.Reason[:min(len(q.Reason), suspensionReasonBytes)]
 	return f.write("suspension", codec.Append(nil, &q))
 }
 

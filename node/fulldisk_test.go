@@ -203,7 +203,7 @@ func TestDeletedRangeFillsNoDisk(t *testing.T) {
 // What is batched fits the log's files, however small they are: one larger than a file would need one of its own, for which a full
 // disk has no reserve.
 func TestBatchesFitSegments(t *testing.T) {
-	w, leader := quietCluster(t, shape{segmentBytes: limits.SegmentBytesLeast}, func(*limits.Tunable) {})
+	w, leader := quietCluster(t, shape{segmentBytes: segmentBytesLeast}, func(*limits.Tunable) {})
 	f := newFlood(w, 4000)
 	for range 20 {
 		f.follow()
@@ -219,7 +219,7 @@ func TestBatchesFitSegments(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if size, err := file.Size(); err != nil || size > limits.SegmentBytesLeast {
+		if size, err := file.Size(); err != nil || size > segmentBytesLeast {
 			t.Errorf("%s has %d bytes: %v", name, size, err)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"qkv/index"
-	"qkv/internal/limits"
 )
 
 // historyAges measures the ages of revisions by this process's own clock. Compaction by age uses it instead of the revisions' times: a
@@ -13,7 +12,7 @@ import (
 // anew.
 //
 // Revisions written before the process began have the age that their times say. But times without writes, or without a running member,
-// count for at most one part in limits.HistoryPauses of the age: a jump looks the same. An error therefore keeps too much history rather
+// count for at most one part in historyPauses of the age: a jump looks the same. An error therefore keeps too much history rather
 // than too little.
 //
 // Invariants:
@@ -29,6 +28,14 @@ type historySample struct {
 	revision int64
 }
 
+const (
+	// historySamples is the number of steps into which the retention age is divided. At a start, a pause counts for at most one part in
+	// historyPauses of that age. Only members' clocks tell how long they were down or without writes, and a wrong clock costs at most one
+	// such part of history.
+	historySamples = 64
+	historyPauses  = 8
+)
+
 // look samples the present revision, if history has an age bound.
 func (h *historyAges) look(view *index.View, now time.Duration, wall int64, stays time.Duration) {
 	if stays == 0 {
@@ -39,7 +46,7 @@ func (h *historyAges) look(view *index.View, now time.Duration, wall int64, stay
 		return
 	}
 	h.stays = stays
-	if now-h.samples[len(h.samples)-1].at >= stays/limits.HistorySamples {
+	if now-h.samples[len(h.samples)-1].at >= stays/historySamples {
 		h.samples = append(h.samples, historySample{now, view.Revision()})
 	}
 	for len(h.samples) > 1 && h.samples[1].at <= now-stays {
@@ -52,9 +59,9 @@ func (h *historyAges) begin(view *index.View, now time.Duration, wall int64, sta
 	h.samples, h.stays = []historySample{{now, view.Revision()}}, stays
 	at, later := now, wall
 	for revision, wall := range view.Times() {
-		at -= min(max(time.Duration(later-wall), 0), stays/limits.HistoryPauses)
+		at -= min(max(time.Duration(later-wall), 0), stays/historyPauses)
 		later = wall
-		if h.samples[len(h.samples)-1].at-at >= stays/limits.HistorySamples {
+		if h.samples[len(h.samples)-1].at-at >= stays/historySamples {
 			h.samples = append(h.samples, historySample{at, revision - 1})
 		}
 		if now-at >= stays {

@@ -10,7 +10,7 @@ import (
 )
 
 // Revisions get old by the time that a process measures. Its own clock and those of others may jump as they like, at its start, too:
-// nothing goes before its time but one part in limits.HistoryPauses for each jump.
+// nothing goes before its time but one part in historyPauses for each jump.
 func TestHistoryAges(t *testing.T) {
 	const (
 		hour  = time.Hour
@@ -68,7 +68,7 @@ func TestHistoryAges(t *testing.T) {
 			if got := ages.older(stays, began+c.after); got < c.least || got > c.most {
 				t.Errorf("up to revision %d is old enough, want %d to %d", got, c.least, c.most)
 			}
-			if n := len(ages.samples); n > limits.HistorySamples+2 {
+			if n := len(ages.samples); n > historySamples+2 {
 				t.Errorf("%d samples", n)
 			}
 		})

@@ -44,7 +44,7 @@ func TestHistoryDropWaits(t *testing.T) {
 			{time.Second, history * 2, false, kept, ""},
 			{2 * time.Second, 800, false, history / 4 * 5, "n2 has the least"},
 			{time.Hour, 800, false, history / 4 * 5, "will be dropped from"},
-			{time.Hour + 2*time.Second, 800, false, (live + 800) / limits.HistoryOfHeld, "is dropped"},
+			{time.Hour + 2*time.Second, 800, false, (live + 800) / historyOfHeld, "is dropped"},
 		}},
 		"the room comes back": {Config{HistoryBytes: kept, HistoryDropAfter: time.Hour}, []step{
 			{0, 900, false, history / 4 * 5, "will be dropped from"},
@@ -55,22 +55,22 @@ func TestHistoryDropWaits(t *testing.T) {
 		}},
 		"full disks shorten it": {Config{HistoryBytes: kept, HistoryDropAfter: time.Hour}, []step{
 			{0, 900, true, history / 4 * 5, "will be dropped from"},
-			{limits.HistoryDropFull - 1, 900, true, history / 4 * 5, "will be dropped from"},
-			{limits.HistoryDropFull, 900, true, 900, "is dropped"},
-			{limits.HistoryDropFull + 1, 900, false, 900, "is dropped"},
+			{historyDropFull - 1, 900, true, history / 4 * 5, "will be dropped from"},
+			{historyDropFull, 900, true, 900, "is dropped"},
+			{historyDropFull + 1, 900, false, 900, "is dropped"},
 		}},
 		"and do not lengthen it": {Config{HistoryBytes: kept, HistoryDropAfter: time.Second}, []step{
 			{0, 900, true, history / 4 * 5, "will be dropped from"}, {time.Second, 900, true, 900, "is dropped"},
 		}},
 		"little is missing": {Config{HistoryBytes: history, HistoryDropAfter: time.Hour}, []step{
-			{0, history - history/limits.HistorySlack, false, history, ""},
-			{2 * time.Hour, history - history/limits.HistorySlack, false, history, ""},
-			{3 * time.Hour, history - history/limits.HistorySlack*2, false, history, "will be dropped from"},
+			{0, history - history/historySlack, false, history, ""},
+			{2 * time.Hour, history - history/historySlack, false, history, ""},
+			{3 * time.Hour, history - history/historySlack*2, false, history, "will be dropped from"},
 		}},
 		"a short moment of full disks does not": {Config{HistoryBytes: kept, HistoryDropAfter: time.Hour}, []step{
 			{0, 900, false, history / 4 * 5, "will be dropped from 1970-01-01 01:00"},
 			{30 * time.Minute, 900, true, history / 4 * 5, "will be dropped from 1970-01-01 00:31"},
-			{30*time.Minute + limits.HistoryDropFull - 1, 900, true, history / 4 * 5, "will be dropped from 1970-01-01 00:31"},
+			{30*time.Minute + historyDropFull - 1, 900, true, history / 4 * 5, "will be dropped from 1970-01-01 00:31"},
 			{31 * time.Minute, 900, false, history / 4 * 5, "will be dropped from 1970-01-01 01:00"},
 			{32 * time.Minute, 900, true, history / 4 * 5, "will be dropped from 1970-01-01 00:33"},
 			{33 * time.Minute, 900, true, 900, "is dropped"},
@@ -236,7 +236,7 @@ func TestOneMemberDropsNoHistory(t *testing.T) {
 					t.Fatalf("nobody leads: %v", w.places())
 				}
 				write(300)
-				w.run(2 * limits.HistoryDropFull)
+				w.run(2 * historyDropFull)
 				if oldest := w.oldestReadable(); oldest > 0 || f.puts < 600 || w.failure != "" {
 					t.Errorf("revisions before %d are gone after %d puts: %s %v", oldest, f.puts, w.failure, w.places())
 				}
@@ -268,7 +268,7 @@ func TestFormerLeaderEndsItsAlarm(t *testing.T) {
 }
 
 // Where a quorum's disks are filled by other programs, the alarm comes first, and the history goes when its delay is over: not while the
-// disks are full for less than limits.HistoryDropFull, and not when there is room again in time.
+// disks are full for less than historyDropFull, and not when there is room again in time.
 func TestQuorumDropsHistoryBehindAnAlarm(t *testing.T) {
 	for _, freed := range []bool{false, true} {
 		w, leader := quietCluster(t, shape{segmentBytes: 64 << 10, historyBytes: 1 << 30}, func(*limits.Tunable) {})
@@ -288,7 +288,7 @@ func TestQuorumDropsHistoryBehindAnAlarm(t *testing.T) {
 			}
 		}
 		fill(0)
-		w.run(limits.HistoryDropFull / 2)
+		w.run(historyDropFull / 2)
 		text := w.leader().alarm(kv.RetentionAlarm)
 		if !strings.Contains(text, "will be dropped from") || w.oldestReadable() > 0 {
 			t.Errorf("half of the delay is over, revisions before %d are gone, the alarm is %q", w.oldestReadable(), text)
@@ -296,7 +296,7 @@ func TestQuorumDropsHistoryBehindAnAlarm(t *testing.T) {
 		if freed {
 			fill(1 << 29)
 		}
-		w.run(limits.HistoryDropFull)
+		w.run(historyDropFull)
 		if text := w.leader().alarm(kv.RetentionAlarm); freed && (text != "" || w.oldestReadable() > 0) || !freed && (!strings.Contains(text, "is dropped") && text != "" || w.oldestReadable() == 0) {
 			t.Errorf("there is room again: %v, and revisions before %d are gone, the alarm is %q", freed, w.oldestReadable(), text)
 		}

@@ -587,7 +587,7 @@ func TestWhoWaitsToJoinShows(t *testing.T) {
 	if got := m.status.Alarms(); len(got) != 1 || got[0].Name != kv.JoinNotice || !strings.Contains(got[0].Text, "n9 asks to join, from h7:1") || !strings.Contains(got[0].Text, "n1 has no leader") {
 		t.Errorf("who was not added asks: %+v", got)
 	}
-	for range limits.TurnedAwayLooks - 1 {
+	for range turnedAwayLooks - 1 {
 		m.forgetTurnedAway()
 	}
 	asks("n9", "h7:1")
@@ -604,7 +604,7 @@ func TestWhoWaitsToJoinShows(t *testing.T) {
 	if n := len(shown()); n != limits.Members+limits.Learners {
 		t.Errorf("of many that ask %d are shown", n)
 	}
-	for range limits.TurnedAwayLooks {
+	for range turnedAwayLooks {
 		m.forgetTurnedAway()
 	}
 	if len(shown())+len(m.contacts.turnedAway) != 0 {
@@ -650,7 +650,7 @@ func TestRefusedCertificate(t *testing.T) {
 	if err := m.trusted(valid); err == nil || !strings.Contains(err.Error(), "other members refuse") {
 		t.Errorf("refused by most: %v", err)
 	}
-	for range limits.TurnedAwayLooks {
+	for range turnedAwayLooks {
 		m.forgetTurnedAway()
 	}
 	if a, err := m.status.Alarms(), m.trusted(valid); len(a) != 0 || err != nil {
@@ -669,14 +669,14 @@ func (t *toldOf) Send(to uint64, _ peerframe.Class, frame []byte, _ bool) { t.fr
 // TestMemberOfAnotherClusterShows: a member of another cluster that calls shows as REFUSED until it calls no more.
 func TestMemberOfAnotherClusterShows(t *testing.T) {
 	m := memberWith(t)
-	for range limits.TurnedAwayLooks {
+	for range turnedAwayLooks {
 		(peerHandler{m}).TurnedAway("n7", "cluster ID mismatch")
 		m.forgetTurnedAway()
 	}
 	if got := m.status.Alarms(); len(got) != 1 || got[0].Name != kv.RefusedAlarm || got[0].Text != "n7 is refused: cluster ID mismatch" {
 		t.Errorf("it calls: %+v", got)
 	}
-	for range limits.TurnedAwayLooks {
+	for range turnedAwayLooks {
 		m.forgetTurnedAway()
 	}
 	if got := m.status.Alarms(); len(got) != 0 {
@@ -689,14 +689,14 @@ func TestMemberOfAnotherClusterShows(t *testing.T) {
 func TestCopyShows(t *testing.T) {
 	m, way := memberWith(t), &toldOf{frames: map[uint64][]byte{}}
 	m.transport = way
-	for range limits.TurnedAwayLooks {
+	for range turnedAwayLooks {
 		(peerHandler{m}).Copied(2, "two processes are n2")
 		m.forgetTurnedAway()
 	}
 	if got := m.status.Alarms(); len(got) != 1 || got[0].Name != kv.RefusedAlarm || got[0].Member != 2 || got[0].Text != "two processes are n2" {
 		t.Errorf("a copy runs: %+v", got)
 	}
-	for range limits.TurnedAwayLooks {
+	for range turnedAwayLooks {
 		m.forgetTurnedAway()
 	}
 	if got := m.status.Alarms(); len(got) != 0 {

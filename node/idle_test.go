@@ -26,13 +26,13 @@ func TestIdleWatch(t *testing.T) {
 		retired int64
 		want    int
 	}{
-		{limits.IdleEntries - 1, 100, 0, 0},
-		{limits.IdleEntries, limits.IdleLooks, 0, 0},
-		{limits.IdleEntries, 1, 0, 1},
-		{limits.IdleEntries, 100, 0, 0},
-		{limits.IdleEntries + 10, 100, 0, 0},
-		{2*limits.IdleEntries + 10, 100, 0, 1},
-		{2*limits.IdleEntries + 11, 100, limits.IdleBytes, 2},
+		{idleEntries - 1, 100, 0, 0},
+		{idleEntries, idleLooks, 0, 0},
+		{idleEntries, 1, 0, 1},
+		{idleEntries, 100, 0, 0},
+		{idleEntries + 10, 100, 0, 0},
+		{2*idleEntries + 10, 100, 0, 1},
+		{2*idleEntries + 11, 100, idleBytes, 2},
 	} {
 		if got := gives(step.applied, step.looks, step.retired); got != step.want {
 			t.Errorf("%+v: %d times", step, got)
@@ -91,25 +91,25 @@ func TestRetiredWatch(t *testing.T) {
 // While clients hold much, garbage is collected earlier, and where little lives later; and not now so and now so at a bound.
 func TestCollectWatch(t *testing.T) {
 	var w collectWatch
-	const much, small = limits.ClientsMany, limits.HeapSmall
+	const much, small = clientsMany, heapSmall
 	for _, step := range []struct {
 		held, live int64
 		percent    int // if it is another one
 	}{
 		{0, small, 0},
 		{much - 1, small, 0},
-		{much, small, limits.CollectedOften},
+		{much, small, collectedOften},
 		{much, 0, 0},
 		{much / 2, 0, 0},
 		{much/2 - 1, small, usualPercent},
 		{much/2 - 1, small, 0},
-		{0, small - 1, limits.CollectedSeldom},
+		{0, small - 1, collectedSeldom},
 		{0, small*5/4 - 1, 0},
 		{0, small * 5 / 4, usualPercent},
 		{0, small, 0},
-		{0, 0, limits.CollectedSeldom},
-		{much, 0, limits.CollectedOften},
-		{0, 0, limits.CollectedSeldom},
+		{0, 0, collectedSeldom},
+		{much, 0, collectedOften},
+		{0, 0, collectedSeldom},
 	} {
 		percent, changed := w.look(step.held, step.live)
 		if changed != (step.percent > 0) || changed && percent != step.percent {

@@ -19,6 +19,16 @@ import (
 	"qkv/log/disk"
 )
 
+const (
+	// A segment shrinks until segmentsOfDisk segments fit the disk: there are up to limits.SparesMost spares, and space for five is kept
+	// free. The largest entry must fit one segment, with segmentOver for its headers and the reserve, in multiples of segmentBytesSmall.
+	segmentsOfDisk    = 64
+	segmentBytesSmall = 1 << 20
+	segmentOver       = 64 << 10
+	// etcdConnectionsLeast is the minimum of file descriptors left for TCP connections: with fewer, a member does not start.
+	etcdConnectionsLeast = 16
+)
+
 // segmentBytes is the size of the log's files: the configured one, or one by the size of the folder's disk. It is large enough for each
 // accepted write to fit into a spare: a larger write needs a file of its own, for which a full disk has no reserve.
 func segmentBytes(asked, request int64, fs disk.FS, dir string) int64 {
@@ -29,8 +39,8 @@ func segmentBytes(asked, request int64, fs disk.FS, dir string) int64 {
 	if err != nil || size <= 0 {
 		return limits.SegmentBytes
 	}
-	whole := int64(1) << (bits.Len64(uint64(max(size/limits.SegmentsOfDisk, 1))) - 1)
-	entry := (request + limits.BatchBytes + limits.SegmentOver + limits.SegmentBytesSmall - 1) / limits.SegmentBytesSmall * limits.SegmentBytesSmall
+	whole := int64(1) << (bits.Len64(uint64(max(size/segmentsOfDisk, 1))) - 1)
+	entry := (request + limits.BatchBytes + segmentOver + segmentBytesSmall - 1) / segmentBytesSmall * segmentBytesSmall
 	return min(max(whole, entry), limits.SegmentBytes)
 }
 
@@ -41,7 +51,7 @@ const filesKept = limits.FilesKept + limits.EtcdMetricsConnections + 2*limits.Cl
 // connectionsFor returns the number of connections to TCP ports for a process with that limit of open files: at most most. If the limit
 // leaves none, connections could take the log's files, and a log that cannot open a file ends its member.
 func connectionsFor(files uint64, most int) (int, error) {
-	if least := uint64(filesKept + limits.EtcdConnectionsLeast); files < least {
+	if least := uint64(filesKept + etcdConnectionsLeast); files < least {
 		return 0, usagef("the limit of open files is %d, and this process needs %d: raise it (ulimit -n, LimitNOFILE=)", files, least)
 	}
 	return int(min(files-filesKept, uint64(most))), nil

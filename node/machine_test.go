@@ -24,7 +24,7 @@ func TestSegmentsFitTheDisk(t *testing.T) {
 		{512 << 20, 0, limits.RequestBytes, 17 << 20},
 		{4 << 30, 0, limits.RequestBytes, limits.SegmentBytes},
 		{1 << 20, 0, limits.RequestBytesWritten, 2 << 20},
-		{1 << 20, 0, limits.RequestBytesLeast, limits.SegmentBytesSmall},
+		{1 << 20, 0, limits.RequestBytesLeast, segmentBytesSmall},
 		{0, 0, limits.RequestBytes, limits.SegmentBytes},
 		{512 << 20, 64 << 20, limits.RequestBytes, 64 << 20},
 	} {
@@ -86,9 +86,9 @@ func TestMemoryText(t *testing.T) {
 
 // Connections get the files that the log and the sockets leave them.
 func TestConnectionsFor(t *testing.T) {
-	const least = filesKept + limits.EtcdConnectionsLeast
+	const least = filesKept + etcdConnectionsLeast
 	for files, want := range map[uint64]int{
-		least: limits.EtcdConnectionsLeast, 464: 80, 1024: 640, 1 << 20: limits.EtcdConnections, math.MaxUint64: limits.EtcdConnections,
+		least: etcdConnectionsLeast, 464: 80, 1024: 640, 1 << 20: limits.EtcdConnections, math.MaxUint64: limits.EtcdConnections,
 	} {
 		if got, err := connectionsFor(files, limits.EtcdConnections); got != want || err != nil {
 			t.Errorf("with %d files: %d connections, not %d: %v", files, got, want, err)

@@ -148,6 +148,15 @@ type peerReports struct {
 
 type failure struct{ err error }
 
+const (
+	// batchesOfSegment is how many batches a segment holds at least: batched records, such as deletions, never need a file of their own.
+	batchesOfSegment = 4
+	// lookInterval is how often a member compares the log's description of itself and of its state with the facts.
+	lookInterval = 200 * time.Millisecond
+	// announceTimeout bounds a member's wait for its own log entry about itself.
+	announceTimeout = 2 * time.Second
+)
+
 // build makes a member from its data folder: recovery, then the actors, then the way to the others. When it returns,
 // the member takes part.
 func build(c Config, trustDomain string, env environment, failed func(error)) (*member, error) {
@@ -158,7 +167,7 @@ func build(c Config, trustDomain string, env environment, failed func(error)) (*
 		return nil, err
 	}
 	segmentBytes := segmentBytes(c.SegmentBytes, c.MaxRequestBytes, env.FS, m.folder.dir)
-	m.env.Limits.BatchBytes = min(env.Limits.BatchBytes, int(segmentBytes/limits.BatchesOfSegment))
+	m.env.Limits.BatchBytes = min(env.Limits.BatchBytes, int(segmentBytes/batchesOfSegment))
 	m.status.SetMachine(env.Memory, segmentBytes)
 	m.storage = storage{
 		folder: m.folder, random: env.Random, limits: env.Limits, segmentBytes: segmentBytes, version: c.Version,
@@ -360,7 +369,7 @@ func (m *member) look() {
 	}
 	m.place()
 	m.compare()
-	if m.duty.looks++; time.Duration(m.duty.looks)*limits.LookInterval >= m.env.Limits.CheckInterval {
+	if m.duty.looks++; time.Duration(m.duty.looks)*lookInterval >= m.env.Limits.CheckInterval {
 		m.duty.looks = 0
 		m.check()
 	}
@@ -572,7 +581,7 @@ func (o *own) propose(m *member, command kv.Command) {
 	if o.underWay.Swap(true) {
 		return
 	}
-	proposal := kv.Proposal{ReplyTo: o, Requests: []uint64{1}, Commands: []kv.Command{command}, Timeout: limits.AnnounceTimeout}
+	proposal := kv.Proposal{ReplyTo: o, Requests: []uint64{1}, Commands: []kv.Command{command}, Timeout: announceTimeout}
 	if !m.actors.consensus.Offer(actor.Propose{Proposal: proposal, Own: true}) {
 		o.underWay.Store(false)
 	}

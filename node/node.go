@@ -68,6 +68,20 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	return start(ctx, c, disk.OS(), limits.Defaults(), nil)
 }
 
+const (
+	// recentInterval is the interval of the rates and latencies of a member's clients, and recentPoints is how many of them are kept: 15
+	// minutes in 13 KiB. They are the only cost of the dashboard without a viewer.
+	recentInterval = 5 * time.Second
+	recentPoints   = 180
+	// etcdRequestTime is how long a request of etcd's API may wait, in addition to two election timeouts, as in etcd.
+	etcdRequestTime = 5 * time.Second
+	// drainTimeout bounds a stopping member's wait for requests in flight: without a quorum they would not end.
+	drainTimeout = 2 * time.Second
+	// partTimeout is how long a starting member goes on without a further piece of a part that it has lost. Other members that start at the
+	// same time serve within seconds. Then the start fails with a reason, and a service manager starts the member again.
+	partTimeout = time.Minute
+)
+
 // start is Start on any disk, with limits that tests may set. state is that of the folder's newest snapshot; nil: it is loaded.
 func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, state *index.State) (*Node, error) {
 	if c.Logger == nil {
@@ -100,7 +114,7 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, sta
 	}
 	n, memory := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}, machineMemory()
 	n.operations = meter.NewOperations()
-	n.recent = meter.NewRecent(n.operations, limits.RecentPoints)
+	n.recent = meter.NewRecent(n.operations, recentPoints)
 	n.bound(memory)
 	n.member, err = build(c, trust.domain, environment{
 		FS: on, Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Background: func(do func()) { go do() }, Limits: bounds, Memory: memory, Machine: thisMachine(c.DataDir), Load: n.load, State: state,
@@ -113,7 +127,7 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, sta
 		},
 		FetchPart: func(addresses []string, f *folder, to peer.PartSink) error {
 			return peer.FetchPart(ctx, peer.PartConfig{
-				Trust: trust.peers, Addresses: addresses, Cluster: f.Cluster, Member: f.Member, Name: c.Name, Timeout: limits.PartTimeout, Logger: c.Logger,
+				Trust: trust.peers, Addresses: addresses, Cluster: f.Cluster, Member: f.Member, Name: c.Name, Timeout: partTimeout, Logger: c.Logger,
 			}, to)
 		},
 		Backup: c.backup(ctx),
@@ -127,7 +141,7 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, sta
 	}
 	n.runtime.Every(tripInterval, func() { n.trips.look(n.member.transport.Status()) })
 	n.watchCertificates(&trust, c.Logger)
-	n.runtime.Every(limits.RecentInterval, func() { n.recent.Look(time.Now(), limits.RecentInterval) })
+	n.runtime.Every(recentInterval, func() { n.recent.Look(time.Now(), recentInterval) })
 	n.startBackups()
 	proofs := users.of(n.member.status.View)
 	if at.clients != nil {
@@ -171,7 +185,7 @@ func (n *Node) serveHTTP(c *Config, at *sockets, t *trust, proofs proofs, connec
 			Listeners: at.dashboard, AtClients: c.webAtClients(), Insecure: c.InsecureClients, Certified: !c.plain(), Clients: n.clients, Cluster: n.overview.cluster,
 		},
 		Profiles: c.Profiles, Names: c.names(), Hosts: c.Etcd.Hosts, NoGateway: c.Etcd.NoGateway, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, t.first()}, Trusted: func() error { return n.member.trusted(t.first()) }, Start: n.member.startup, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
-		MaxRequestBytes: int(c.MaxRequestBytes), TxnOperations: c.Etcd.TxnOperations, LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: limits.EtcdRequestTime + 2*c.ElectionTimeout,
+		MaxRequestBytes: int(c.MaxRequestBytes), TxnOperations: c.Etcd.TxnOperations, LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: etcdRequestTime + 2*c.ElectionTimeout,
 		Limits: etcdLimits, Scratch: filepath.Join(c.DataDir, etcdScratch),
 		Room: func() (int64, error) { return disk.OS().Free(c.DataDir) },
 	})
@@ -382,7 +396,7 @@ func (n *Node) shutdown(ctx context.Context) error {
 	switch err := n.Err(); {
 	case err == nil:
 		n.handOver(ctx)
-		n.drain(ctx, limits.DrainTimeout)
+		n.drain(ctx, drainTimeout)
 	case errors.Is(err, ErrRemoved): // it answers no more, but its clients may not know the other members yet
 		n.drain(ctx, limits.DrainLinger)
 	}

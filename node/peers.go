@@ -230,7 +230,11 @@ func (m *member) isCopied(from uint64, why string) {
 	m.turnAway(kv.Alarm{Name: kv.RefusedAlarm, Member: m.folder.Member, Subject: "copy", Text: why})
 }
 
-// turnAway shows a refused member in the status, until it was not seen for limits.TurnedAwayLooks; without a text the entry is deleted.
+// turnedAwayLooks is for how many checks a member lists a refused joiner, ten seconds. A waiting joiner asks each of its given members
+// within a second of the previous attempt, and after a refusal within four (package peer).
+const turnedAwayLooks = 50
+
+// turnAway shows a refused member in the status, until it was not seen for turnedAwayLooks; without a text the entry is deleted.
 func (m *member) turnAway(a kv.Alarm) {
 	who := a
 	who.Text = ""
@@ -244,7 +248,7 @@ func (m *member) turnAway(a kv.Alarm) {
 		if c.turnedAway == nil {
 			c.turnedAway = map[kv.Alarm]int{}
 		}
-		c.turnedAway[who] = limits.TurnedAwayLooks
+		c.turnedAway[who] = turnedAwayLooks
 	default:
 		return
 	}

@@ -6,15 +6,24 @@ import (
 	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
-	"qkv/internal/limits"
 )
 
 // hundredths returns that many hundredths of the quota.
 func (c *Config) hundredths(n int64) int64 { return c.QuotaBytes / 100 * n }
 
+const (
+	// quotaWarning is the percentage of the quota from which a warning is given. NOSPACE ends below quotaCleared percent: this hysteresis
+	// keeps the alarm from toggling with each write.
+	quotaWarning = 80
+	quotaCleared = 90
+	// quotaLeast is the smallest quota of `qkv serve`: with less, history would be compacted at once. With etcd's command line history does
+	// not yield to the quota.
+	quotaLeast = 1 << 20
+)
+
 // etcdsQuota reports a small quota by etcd's command line: the alarm that it raises stays until somebody disarms it, as etcd's.
 func (c *Config) etcdsQuota() bool {
-	return len(c.Etcd.Listen) > 0 && 0 < c.QuotaBytes && c.QuotaBytes < limits.QuotaLeast
+	return len(c.Etcd.Listen) > 0 && 0 < c.QuotaBytes && c.QuotaBytes < quotaLeast
 }
 
 // overQuota reports whether a state exceeds the quota. Once NOSPACE is raised, it stays true until a good part of the quota is free
@@ -24,7 +33,7 @@ func (c *Config) overQuota(view *index.View) bool {
 	if view.NoSpace() && c.etcdsQuota() {
 		return true
 	} else if view.NoSpace() {
-		most = c.hundredths(limits.QuotaCleared)
+		most = c.hundredths(quotaCleared)
 	}
 	return c.QuotaBytes > 0 && view.UsedBytes() >= most
 }
@@ -63,7 +72,7 @@ func (m *member) noSpaceText(view *index.View) string {
 		return fmt.Sprintf("keys, history and leases take %d of %d bytes of --quota-backend-bytes: delete keys and compact, then run `etcdctl alarm disarm`", view.UsedBytes(), c.QuotaBytes)
 	} else if c.overQuota(view) {
 		return fmt.Sprintf("keys, history and leases take %.1f of %.1f MiB of --quota-bytes; the alarm ends below %.1f MiB: %s, or raise --quota-bytes",
-			mib(view.UsedBytes()), mib(c.QuotaBytes), mib(c.hundredths(limits.QuotaCleared)), c.makesRoom())
+			mib(view.UsedBytes()), mib(c.QuotaBytes), mib(c.hundredths(quotaCleared)), c.makesRoom())
 	}
 	return "the disks of a quorum are full, or the quota is reached: writes that add data are refused until space is free"
 }
@@ -71,7 +80,7 @@ func (m *member) noSpaceText(view *index.View) string {
 // quotaText returns the notice of a nearly reached quota, or an empty text.
 func (m *member) quotaText(view *index.View) string {
 	c := m.current()
-	if c.QuotaBytes == 0 || view.NoSpace() || view.UsedBytes() < c.hundredths(limits.QuotaWarning) {
+	if c.QuotaBytes == 0 || view.NoSpace() || view.UsedBytes() < c.hundredths(quotaWarning) {
 		return ""
 	}
 	return fmt.Sprintf("keys, history and leases take %.1f of %.1f MiB of --quota-bytes: when it is full, NOSPACE is raised, and only deletions, "+

@@ -229,7 +229,7 @@ func TestOwnCommandsSayThatTheyAre(t *testing.T) {
 	m := &member{actors: actors{consensus: actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Offer: 1})}}
 	actor.Spawn(r, m.actors.consensus, all)
 	m.proposed.guarding.propose(m, new(index.Head).AppendAlarm(nil, kv.AlarmChange{Name: kv.NoSpaceAlarm}))
-	if p := <-all; !p.Own || p.Proposal.Timeout != limits.AnnounceTimeout {
+	if p := <-all; !p.Own || p.Proposal.Timeout != announceTimeout {
 		t.Errorf("%+v", p)
 	}
 }

@@ -71,16 +71,19 @@ func (f *aheadFile) more() bool {
 	return len(f.rest) > 0
 }
 
+// readAhead is how much of a snapshot is read ahead while it is loaded: the size of one request.
+const readAhead = 1 << 20
+
 // begin begins to read the next piece, unless a piece is being read.
 func (f *aheadFile) begin() {
 	at := f.at + int64(len(f.rest))
-	n := min(f.size-at, limits.ReadAhead)
+	n := min(f.size-at, readAhead)
 	if f.under || n <= 0 {
 		return
 	}
 	into := &f.buffers[f.fill]
 	if *into == nil {
-		*into = make([]byte, limits.ReadAhead)
+		*into = make([]byte, readAhead)
 	}
 	piece := (*into)[:n]
 	f.under = true

@@ -21,7 +21,7 @@ func TestReadingAhead(t *testing.T) {
 	for seed := range uint64(8) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		mem := simdisk.New(seed)
-		want := make([]byte, 5*limits.ReadAhead+random.IntN(limits.ReadAhead))
+		want := make([]byte, 5*readAhead+random.IntN(readAhead))
 		for i := range want {
 			want[i] = byte(random.Uint32())
 		}
@@ -39,7 +39,7 @@ func TestReadingAhead(t *testing.T) {
 			t.Fatal(err)
 		}
 		failed := 0
-		p := make([]byte, 2*limits.ReadAhead)
+		p := make([]byte, 2*readAhead)
 		for at := int64(0); at < int64(len(want)); {
 			if random.IntN(4) == 0 {
 				mem.Fail(simdisk.Fault{Op: simdisk.OpRead, Call: 1 + random.Int64N(2)})
@@ -97,7 +97,7 @@ func TestReadingAheadCloses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := file.WriteAt(make([]byte, 3*limits.ReadAhead), 0); err != nil {
+	if _, err := file.WriteAt(make([]byte, 3*readAhead), 0); err != nil {
 		t.Fatal(err)
 	}
 	var read bool
@@ -147,10 +147,10 @@ func (f *prefetched) ReadAt(p []byte, off int64) (int, error) {
 // The disk is asked for all that a snapshot has before it is read, up to a bound.
 func TestTheDiskIsAskedForSnapshots(t *testing.T) {
 	const size = limits.PrefetchBytes*2 + 12345
-	file := &prefetched{to: limits.ReadAhead}
+	file := &prefetched{to: readAhead}
 	f := &aheadFile{File: file, background: func(do func()) { do() }, size: size, piece: make(chan []byte, 1)}
-	for at := int64(0); at < size; at += limits.ReadAhead {
-		if _, err := f.ReadAt(make([]byte, min(limits.ReadAhead, size-at)), at); err != nil {
+	for at := int64(0); at < size; at += readAhead {
+		if _, err := f.ReadAt(make([]byte, min(readAhead, size-at)), at); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -260,7 +260,7 @@ func TestBytesReadForAValueAfterALoad(t *testing.T) {
 		}
 		return false
 	})
-	if bytes == 0 || bytes > rounds*5/4*limits.ChunkBytes {
+	if bytes == 0 || bytes > rounds*5/4<<14 { // a chunk of a file, 16 KiB, for each value
 		t.Errorf("%d bytes are read for the %d values of a key", bytes, rounds)
 	}
 	bytes = 0

@@ -29,7 +29,7 @@ const recoverDir = "up/data"
 
 func recoverStorage(f *folder) storage {
 	return storage{
-		folder: f, random: rand.NewChaCha8([32]byte{1}), limits: recoverLimits(), segmentBytes: limits.SegmentBytesLeast, logger: slog.New(slog.DiscardHandler),
+		folder: f, random: rand.NewChaCha8([32]byte{1}), limits: recoverLimits(), segmentBytes: segmentBytesLeast, logger: slog.New(slog.DiscardHandler),
 	}
 }
 

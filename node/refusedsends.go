@@ -7,11 +7,10 @@ import (
 	"time"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
-// refusedSends makes the notice NETWORK. Its text is renewed once per limits.SendErrorsNotice while datagrams are refused, and ends after
+// refusedSends makes the notice NETWORK. Its text is renewed once per sendErrorsNotice while datagrams are refused, and ends after
 // that time without any.
 type refusedSends struct {
 	text string
@@ -19,6 +18,13 @@ type refusedSends struct {
 	seen map[syscall.Errno]uint64 // when text was made
 	line pause                    // of the log line
 }
+
+const (
+	// sendErrorsNotice is how long the notice NETWORK lasts after datagrams were refused. sendErrorsFew is the number that raises it: Linux
+	// sometimes refuses the first datagram of a socket.
+	sendErrorsNotice = time.Minute
+	sendErrorsFew    = 3
+)
 
 // look returns the notice, or an empty text, for the number of refused datagrams since the start.
 func (r *refusedSends) look(counts map[syscall.Errno]uint64, now time.Duration) string {
@@ -33,10 +39,10 @@ func (r *refusedSends) look(counts map[syscall.Errno]uint64, now time.Duration) 
 		}
 	}
 	r.text = ""
-	if refused >= limits.SendErrorsFew {
+	if refused >= sendErrorsFew {
 		r.text = fmt.Sprintf("the kernel of this host refused to send %d datagrams: %v (%s); they count as lost, and requests take longer; %s",
 			refused, most, wire.ErrnoName(most), wire.SendRemedy(most))
-		r.next, r.seen = now+limits.SendErrorsNotice, maps.Clone(counts)
+		r.next, r.seen = now+sendErrorsNotice, maps.Clone(counts)
 	}
 	return r.text
 }

@@ -5,8 +5,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"qkv/internal/limits"
 )
 
 // TestNoticeOfRefusedSends follows the notice NETWORK over time: some refusals raise it with the most frequent error and its remedy, it is
@@ -28,10 +26,10 @@ func TestNoticeOfRefusedSends(t *testing.T) {
 	if again := r.look(counts, 2*time.Second); again != text {
 		t.Errorf("the text changes within a minute: %s", again)
 	}
-	if text = r.look(counts, time.Second+limits.SendErrorsNotice); !strings.Contains(text, "50 datagrams") || !strings.Contains(text, "ip route") {
+	if text = r.look(counts, time.Second+sendErrorsNotice); !strings.Contains(text, "50 datagrams") || !strings.Contains(text, "ip route") {
 		t.Errorf("the renewed notice says: %s", text)
 	}
-	if text = r.look(counts, time.Second+2*limits.SendErrorsNotice); text != "" {
+	if text = r.look(counts, time.Second+2*sendErrorsNotice); text != "" {
 		t.Errorf("a minute without refusals: %s", text)
 	}
 }

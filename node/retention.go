@@ -14,6 +14,23 @@ import (
 // HistoryAuto, as Config.HistoryBytes, means the size of the live data, and at least limits.HistoryBytes.
 const HistoryAuto = -1
 
+const (
+	// quotaHistory is the percentage of the quota above which history is compacted, before any warning. quotaHistoryLeast is the percentage
+	// that history may always have, to let watches resume.
+	quotaHistory      = 75
+	quotaHistoryLeast = 5
+	// etcdCompaction is how often etcd compacts all but a number of revisions.
+	etcdCompaction = 5 * time.Minute
+	// History beyond the capacity of a quorum of the voters is compacted. One part in historyOfHeld of that capacity always stays, to let
+	// watches resume. historySlack is a tolerance: one part in it of the configured history may be missing in a quorum's capacity without
+	// an alarm or a drop. File system tables and small files take as much, and a comfortable machine is far from full.
+	historyOfHeld = 8
+	historySlack  = 16
+	// historyDropFull is the delay before history is dropped once full disks of a quorum have refused writes for as long. It is longer than
+	// a restart, and writes are worth more than history.
+	historyDropFull = time.Minute
+)
+
 // historyKept returns how many bytes of history the settings keep; 0 is no bound. History gives way to live data under the quota. The
 // automatic bound also gives way to it on the machines of a quorum, by their sizes, which other programs do not change.
 func (c *Config) historyKept(view *index.View, held actor.QuorumCapacity) int64 {
@@ -25,7 +42,7 @@ func (c *Config) historyKept(view *index.View, held actor.QuorumCapacity) int64 
 		}
 	}
 	if most > 0 && c.QuotaBytes > 0 {
-		most = min(most, max(c.hundredths(limits.QuotaHistory)-live, c.hundredths(limits.QuotaHistoryLeast), 1))
+		most = min(most, max(c.hundredths(quotaHistory)-live, c.hundredths(quotaHistoryLeast), 1))
 	}
 	return most
 }
@@ -39,13 +56,13 @@ func (c *Config) historyBound(view *index.View, held actor.QuorumCapacity) int64
 	return most
 }
 
-// besideLive returns how much history a machine holds beside live data: at least a part in limits.HistoryOfHeld of all that it holds.
-func besideLive(held, live int64) int64 { return max(held-live, held/limits.HistoryOfHeld, 1) }
+// besideLive returns how much history a machine holds beside live data: at least a part in historyOfHeld of all that it holds.
+func besideLive(held, live int64) int64 { return max(held-live, held/historyOfHeld, 1) }
 
 // historyDrop is the leader's decision to drop history that its settings keep and that no quorum of the voters holds. Only history that
 // no quorum has held for the whole of Config.HistoryDropAfter is dropped: the bound is the largest size that a quorum held in that time.
 // So a shortage that ends in time costs nothing, also where a smaller shortage has lasted for longer. Once the disks of a quorum have
-// been full for limits.HistoryDropFull, the delay is as short: full disks refuse writes. The alarm comes first, while there is still
+// been full for historyDropFull, the delay is as short: full disks refuse writes. The alarm comes first, while there is still
 // room. During the delay the history may grow up to the size that a quorum holds. If the space has shrunk below that, the
 // history may grow by a quarter of its size when the shortage began. Another leader begins again with the alarm, and allows no other
 // quarter: leaders change when disks fill.
@@ -53,7 +70,7 @@ func besideLive(held, live int64) int64 { return max(held-live, held/limits.Hist
 // Invariants:
 //
 //  1. fits is empty without the alarm. The first entry is in force, and the others wait for their delay. Each entry is smaller than the
-//     one before by a part in limits.HistorySlack at least, so there are some hundred entries at most.
+//     one before by a part in historySlack at least, so there are some hundred entries at most.
 type historyDrop struct {
 	fits      []historyFits
 	kept      int64         // bytes of history that the settings keep
@@ -76,7 +93,7 @@ type historyFits struct {
 // bound returns how many bytes of history may stay now; 0 is no bound. full says that the disks of a quorum are full.
 func (d *historyDrop) bound(c *Config, view *index.View, held actor.QuorumCapacity, full bool, now time.Duration) int64 {
 	kept, fits := c.historyKept(view, held), c.historyBound(view, held)
-	if fits >= kept-kept/limits.HistorySlack || view.HistoryBytes() < fits/4*3 {
+	if fits >= kept-kept/historySlack || view.HistoryBytes() < fits/4*3 {
 		*d = historyDrop{}
 		return kept
 	}
@@ -107,7 +124,7 @@ func (d *historyDrop) note(fits int64, now time.Duration) {
 		since = d.fits[n].since
 	}
 	d.fits = d.fits[:n]
-	if n > 0 && fits >= d.fits[n-1].bytes-d.fits[n-1].bytes/limits.HistorySlack {
+	if n > 0 && fits >= d.fits[n-1].bytes-d.fits[n-1].bytes/historySlack {
 		return // the difference is too small for an entry of its own
 	}
 	if d.fits = append(d.fits, historyFits{since, fits}); since == now {
@@ -134,7 +151,7 @@ func (d *historyDrop) follow(lags bool, now time.Duration) {
 func (d *historyDrop) dropsAt(f historyFits) time.Duration {
 	at := f.since + d.delay
 	if d.full {
-		at = min(at, max(f.since, d.fullSince)+limits.HistoryDropFull)
+		at = min(at, max(f.since, d.fullSince)+historyDropFull)
 	}
 	return at
 }
@@ -194,7 +211,7 @@ type autoCompaction struct {
 func (a *autoCompaction) due(c *Etcd, view *index.View, now actor.Time) int64 {
 	first, then := c.CompactAfter, min(c.CompactAfter, time.Hour)
 	if c.CompactRevisions > 0 {
-		first, then = limits.EtcdCompaction, limits.EtcdCompaction
+		first, then = etcdCompaction, etcdCompaction
 	}
 	switch {
 	case first == 0:

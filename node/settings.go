@@ -3,8 +3,6 @@ package node
 import (
 	"log/slog"
 	"time"
-
-	"qkv/internal/limits"
 )
 
 // Settings are the fields of Config that a running member can change: see Config for their meaning.
@@ -28,8 +26,8 @@ func (c *Config) with(s Settings) *Config {
 }
 
 func (c *Config) validateSettings() error {
-	if c.QuotaBytes != 0 && c.QuotaBytes < limits.QuotaLeast && !c.etcdsQuota() {
-		return usagef("--quota-bytes %d: must be at least %d bytes, or 0 for no quota", c.QuotaBytes, limits.QuotaLeast)
+	if c.QuotaBytes != 0 && c.QuotaBytes < quotaLeast && !c.etcdsQuota() {
+		return usagef("--quota-bytes %d: must be at least %d bytes, or 0 for no quota", c.QuotaBytes, quotaLeast)
 	}
 	if c.HistoryBytes < HistoryAuto {
 		return usagef("--history-bytes %d must not be negative; 0 is no limit", c.HistoryBytes)
@@ -43,7 +41,7 @@ func (c *Config) validateSettings() error {
 	return nil
 }
 
-// Change replaces the settings of a running member, from its next look on (limits.LookInterval). Settings that are refused change nothing;
+// Change replaces the settings of a running member, from its next look on (lookInterval). Settings that are refused change nothing;
 // the error is a *UsageError. Only the leader's settings count, so an operator changes those of all members.
 func (n *Node) Change(s Settings) error { return n.member.change(s) }
 

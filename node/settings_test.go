@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"qkv/internal/limits"
 )
 
 // A change of the settings counts from the next look on; one that is refused changes nothing.
@@ -19,7 +17,7 @@ func TestSettingsChange(t *testing.T) {
 	if m.current().overQuota(view) {
 		t.Error("over the quota before the change")
 	}
-	for _, s := range []Settings{{QuotaBytes: limits.QuotaLeast - 1}, {HistoryBytes: -2}, {HistoryAge: -1}, {HistoryDropAfter: -1}} {
+	for _, s := range []Settings{{QuotaBytes: quotaLeast - 1}, {HistoryBytes: -2}, {HistoryAge: -1}, {HistoryDropAfter: -1}} {
 		var refused *UsageError
 		if err := m.change(s); !errors.As(err, &refused) || m.current() != &m.config || log.Len() > 0 {
 			t.Errorf("%+v: %v %s", s, err, &log)

@@ -62,7 +62,7 @@ const onceWeight = onceKeysEach * (64 + 16)
 func (w *world) repeatAll() {
 	n := 1 + w.random.IntN(5)
 	if w.shape.quota > 0 {
-		w.shape.quota += int64(n) * onceWeight * 100 / limits.QuotaCleared
+		w.shape.quota += int64(n) * onceWeight * 100 / quotaCleared
 		for _, h := range w.hosts {
 			h.config.QuotaBytes = w.shape.quota
 		}

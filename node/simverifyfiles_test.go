@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 )
 
 // simVerifyEvery is the time between two verifications of files in a cluster.
@@ -26,7 +25,7 @@ func (w *world) verifyFilesOf(h *host) {
 	if !h.alive() || h.paused() {
 		return
 	}
-	c := &fileCheck{member: h.member, rate: limits.VerifyRate, stopped: func() error { return nil }, sleep: func(time.Duration) {}}
+	c := &fileCheck{member: h.member, rate: verifyRate, stopped: func() error { return nil }, sleep: func(time.Duration) {}}
 	if err := c.read(); err != nil || !h.alive() { // an error is that of a disk that fails
 		return
 	}

@@ -149,7 +149,7 @@ func TestSlowDisks(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w, _ := quietCluster(t, shape{segmentBytes: 8 << 20, historyBytes: history}, func(l *limits.Tunable) {
 				l.SnapshotBytes = 16 << 20
-				l.SnapshotStepBytes = limits.SnapshotSyncBytes // what the page cache takes before a sync costs no time
+				l.SnapshotStepBytes = 1 << 20 // as much is synced at once: what the page cache takes before a sync costs no time
 			})
 			f := newFlood(w, value)
 			for f.puts*value < past && w.failure == "" { // at full speed until the state is as heavy as it gets, and longer

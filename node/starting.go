@@ -2,10 +2,10 @@ package node
 
 import (
 	"sync/atomic"
+	"time"
 
 	"qkv/actor"
 	"qkv/index/kv"
-	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -26,6 +26,10 @@ func (o *opening) Complete(done []kv.Completion) {
 // Uncounted implements actor.Uncounted: no client has asked.
 func (o *opening) Uncounted() {}
 
+// startRead is the timeout of the read index that ends a member's start, which is repeated. It is short, because the reads of one round
+// wait for the longest of their timeouts.
+const startRead = time.Second
+
 // open takes the member's start to the stages that it has reached. A member that takes no part in the cluster, or finds no quorum, stays at
 // what its disk knew: its start ends when it takes part.
 func (m *member) open() {
@@ -44,7 +48,7 @@ func (m *member) open() {
 	if m.opening.underWay.Swap(true) {
 		return
 	}
-	if !m.actors.consensus.Offer(actor.ReadIndex{ReplyTo: &m.opening, Requests: []uint64{1}, Timeout: limits.StartRead}) {
+	if !m.actors.consensus.Offer(actor.ReadIndex{ReplyTo: &m.opening, Requests: []uint64{1}, Timeout: startRead}) {
 		m.opening.underWay.Store(false)
 	}
 }

@@ -42,26 +42,42 @@ type scrubbed struct {
 	Sound kv.Verified `msgpack:"s"` // the newest one without damage
 }
 
+const (
+	// scrubEvery is the time between the beginnings of two reads of all files, and scrubRate bounds the bytes a second: 2.4 TB take as
+	// long. A read that has not ended soundly is repeated scrubAgain after its beginning. None begins within scrubFirst after a start.
+	scrubEvery = 7 * 24 * time.Hour
+	scrubAgain = 24 * time.Hour
+	scrubFirst = time.Hour
+	scrubRate  = 4 << 20
+	// verifyRate bounds the bytes a second of a read that a client waits for. It is that of a backup's base, for the same reason.
+	verifyRate = limits.BackupBaseRate
+	// verifyPieceBytes is the size of one read: the log's sync may wait behind it, as limits.SnapshotPieceBytes says.
+	verifyPieceBytes = limits.SnapshotPieceBytes
+	// verifyDamaged bounds the damaged files of one report, about 1 KiB each in the answer. With so many the disk is broken, and more names
+	// say nothing new.
+	verifyDamaged = 64
+)
+
 // scrub reads all files when that is due, and when a client asks for it, until the member ends.
 func (b *backups) scrub() {
 	defer close(b.ended)
-	for first := limits.ScrubFirst; ; first = 0 {
+	for first := scrubFirst; ; first = 0 {
 		select {
 		case <-b.ctx.Done():
 			return
 		case <-time.After(max(first, b.kept.due())):
-			b.readAll(limits.ScrubRate)
+			b.readAll(scrubRate)
 		case <-b.requests:
-			b.readAll(limits.VerifyRate)
+			b.readAll(verifyRate)
 		}
 	}
 }
 
 // due returns the time until the next scrub. One that seems to begin in the future was noted by a clock that was ahead: the next is due now.
 func (s *scrubbed) due() time.Duration {
-	every, since := limits.ScrubEvery, time.Since(time.Unix(0, s.Begun))
+	every, since := scrubEvery, time.Since(time.Unix(0, s.Begun))
 	if !s.Ended {
-		every = limits.ScrubAgain
+		every = scrubAgain
 	}
 	if since < 0 {
 		return 0
@@ -83,7 +99,7 @@ func (b *backups) Verify(now bool) kv.Verified {
 // readAll reads all files, and keeps the result. A request ends a scrub, which then leaves no result.
 func (b *backups) readAll(rate int64) {
 	c := &fileCheck{member: b.member, rate: rate, begun: time.Now(), sleep: time.Sleep, stopped: func() error {
-		if b.ctx.Err() != nil || rate < limits.VerifyRate && len(b.requests) > 0 {
+		if b.ctx.Err() != nil || rate < verifyRate && len(b.requests) > 0 {
 			return errStopped
 		}
 		return nil
@@ -159,7 +175,7 @@ func (c *fileCheck) pace(bytes int) error {
 // read reads all files.
 func (c *fileCheck) read() error {
 	m := c.member
-	medium := disk.Medium(m.env.FS, limits.VerifyPieceBytes, c.pace)
+	medium := disk.Medium(m.env.FS, verifyPieceBytes, c.pace)
 	applied, _ := m.status.View().Applied()
 	least := min(applied, m.status.Durable().Last) // an applied entry is durable, and is never replaced
 	var snapshots []snapshot.Info
@@ -273,7 +289,7 @@ func (c *fileCheck) damaged(folder, name string, fault error, help string) {
 		reason = one.Place()
 	}
 	c.found.Files++
-	if len(c.found.Damaged) < limits.VerifyDamaged {
+	if len(c.found.Damaged) < verifyDamaged {
 		c.found.Damaged = append(c.found.Damaged, kv.DamagedFile{Name: path.Join(folder, path.Base(name)), Reason: reason, Help: help})
 	}
 }

@@ -157,15 +157,15 @@ func (s *scrubber) after(d time.Duration) kv.Verified {
 	return v
 }
 
-// A member reads each file once a week, the first time an hour after its start, and never faster than limits.ScrubRate.
+// A member reads each file once a week, the first time an hour after its start, and never faster than scrubRate.
 func TestScrub(t *testing.T) {
 	a, dir := startToVerify(t)
 	defer a.stop(t)
 	synctest.Test(t, func(t *testing.T) {
 		s := &scrubber{T: t, m: a.m}
 		s.restart()
-		first := time.Now().Add(limits.ScrubFirst)
-		if v := s.after(limits.ScrubFirst - time.Second); v.Wall != 0 {
+		first := time.Now().Add(scrubFirst)
+		if v := s.after(scrubFirst - time.Second); v.Wall != 0 {
 			t.Errorf("within an hour: %+v", v)
 		}
 		files := int64(len(list(t, dir, "snap/*.snap")) + len(list(t, dir, "snap/*.part")) + len(list(t, dir, "wal/*.wal")))
@@ -173,24 +173,24 @@ func TestScrub(t *testing.T) {
 		begun := first
 		for week := range 4 {
 			took := time.Unix(0, last.Wall).Sub(begun)
-			if least := time.Duration(last.Bytes) * time.Second / limits.ScrubRate; last.Bytes < 64<<10 || took < least-time.Millisecond || took > 2*least+time.Second {
+			if least := time.Duration(last.Bytes) * time.Second / scrubRate; last.Bytes < 64<<10 || took < least-time.Millisecond || took > 2*least+time.Second {
 				t.Errorf("week %d: it read %d bytes in %v, want %v", week, last.Bytes, took, least)
 			}
 			if last.Files < files-2 || last.Files > files { // the log has prepared segments
 				t.Errorf("week %d: %d files of %d", week, last.Files, files)
 			}
-			begun = begun.Add(limits.ScrubEvery)
+			begun = begun.Add(scrubEvery)
 			if v := s.after(time.Until(begun) - time.Second); v.Wall != last.Wall {
 				t.Errorf("week %d: read again %v later", week, time.Unix(0, v.Wall).Sub(time.Unix(0, last.Wall)))
 			}
 			last = s.after(time.Hour)
 		}
-		s.after(time.Until(begun.Add(limits.ScrubEvery)) + time.Millisecond) // while it reads
+		s.after(time.Until(begun.Add(scrubEvery)) + time.Millisecond) // while it reads
 		asked := time.Now()
 		if v := s.Verify(true); !v.Asked || v.Wall != last.Wall {
 			t.Errorf("a request during the scrub: %+v", v)
 		}
-		v := s.after(time.Duration(last.Bytes) * time.Second / (limits.ScrubRate * 2))
+		v := s.after(time.Duration(last.Bytes) * time.Second / (scrubRate * 2))
 		if v.Asked || v.Wall <= asked.UnixNano() {
 			t.Errorf("the request has waited for the scrub: %+v", v)
 		}
@@ -205,23 +205,23 @@ func TestScrubAfterRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &scrubber{T: t, m: a.m}
 		s.restart()
-		begun := time.Now().Add(limits.ScrubFirst)
-		v := s.after(2 * limits.ScrubFirst)
-		for time.Since(begun) < limits.ScrubEvery-5*time.Hour {
+		begun := time.Now().Add(scrubFirst)
+		v := s.after(2 * scrubFirst)
+		for time.Since(begun) < scrubEvery-5*time.Hour {
 			s.restart()
 			if last := s.after(5 * time.Hour); last.Wall != v.Wall || v.Wall == 0 {
 				t.Fatalf("after %v: %+v", time.Since(begun), last)
 			}
 		}
-		s.after(time.Until(begun.Add(limits.ScrubEvery)) + time.Millisecond)
-		begun = begun.Add(limits.ScrubEvery)
-		for time.Since(begun) < limits.ScrubAgain-5*time.Hour { // the first restart ends a scrub
+		s.after(time.Until(begun.Add(scrubEvery)) + time.Millisecond)
+		begun = begun.Add(scrubEvery)
+		for time.Since(begun) < scrubAgain-5*time.Hour { // the first restart ends a scrub
 			s.restart()
 			if last := s.after(5 * time.Hour); last.Wall != v.Wall {
 				t.Fatalf("%v after a scrub has begun: %+v", time.Since(begun), last)
 			}
 		}
-		if last := s.after(time.Until(begun.Add(limits.ScrubAgain)) + time.Hour); last.Wall <= begun.Add(limits.ScrubAgain).UnixNano() {
+		if last := s.after(time.Until(begun.Add(scrubAgain)) + time.Hour); last.Wall <= begun.Add(scrubAgain).UnixNano() {
 			t.Errorf("a day after a scrub that a restart has ended: %+v", last)
 		}
 		s.stop()
@@ -236,24 +236,24 @@ func TestScrubAfterAClockAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &scrubber{T: t, m: a.m}
 		s.restart()
-		v := s.after(2 * limits.ScrubFirst)
-		s.kept.Begun += int64(1000 * limits.ScrubEvery)
-		s.kept.Sound.Wall += int64(1000 * limits.ScrubEvery)
+		v := s.after(2 * scrubFirst)
+		s.kept.Begun += int64(1000 * scrubEvery)
+		s.kept.Sound.Wall += int64(1000 * scrubEvery)
 		s.keep()
 		for range 3 {
 			s.restart()
-			s.after(limits.ScrubFirst / 2)
+			s.after(scrubFirst / 2)
 		}
 		if begun := s.kept.Begun; time.Until(time.Unix(0, begun)) < 0 {
 			t.Fatalf("read at %v already", time.Unix(0, begun))
 		}
 		ahead := s.Verify(false)
-		if last := s.after(limits.ScrubFirst); last.Wall >= ahead.Wall || last.Wall <= v.Wall || last.Reads != 1 {
+		if last := s.after(scrubFirst); last.Wall >= ahead.Wall || last.Wall <= v.Wall || last.Reads != 1 {
 			t.Errorf("an hour after the start: %+v", last)
 		}
 		s.kept.Sound.Wall = ahead.Wall
 		s.kept.Ended = false // as after damage
-		if due := s.kept.due(); due > limits.ScrubAgain {
+		if due := s.kept.due(); due > scrubAgain {
 			t.Errorf("after damage it is due after %v", due)
 		}
 		s.stop()
@@ -326,12 +326,12 @@ func TestScrubFindsDamage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &scrubber{T: t, m: a.m}
 		s.restart()
-		s.after(2 * limits.ScrubFirst)
+		s.after(2 * scrubFirst)
 		flipByte(t, name, strings.LastIndex(string(content), strings.Repeat("w", 4000)))
 		if v := s.after(time.Hour); len(v.Damaged) > 0 || len(alarms()) > 0 {
 			t.Errorf("before the next scrub: %+v", v)
 		}
-		v := s.after(limits.ScrubEvery)
+		v := s.after(scrubEvery)
 		var of figures.Values
 		s.report(&of)
 		if len(v.Damaged) != 1 || v.Damaged[0].Name != "wal/"+filepath.Base(name) || of.Get(figures.Damaged) != 1 {

@@ -13,7 +13,7 @@ import (
 // A log that waits for room takes no write, however much is free beside what it wants: its member says NOSPACE. Here it wants a file
 // for a value that is larger than its files are, by --segment-bytes.
 func TestLogThatWaitsIsAnAlarm(t *testing.T) {
-	w, _ := quietCluster(t, shape{segmentBytes: limits.SegmentBytesLeast}, func(*limits.Tunable) {})
+	w, _ := quietCluster(t, shape{segmentBytes: segmentBytesLeast}, func(*limits.Tunable) {})
 	for _, h := range w.hosts {
 		h.disk.SetCapacity(h.disk.Used() + 1600<<10)
 	}

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"qkv/internal/damage"
-	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 )
@@ -448,11 +447,11 @@ func TestSyncsAsItGrows(t *testing.T) {
 			t.Fatalf("%s: %v", what, err)
 		}
 		begun, awaited := strings.Count(calls.String(), " begin "), strings.Count(calls.String(), " wait ")
-		if underWay := begun - awaited; underWay > int(limits.SnapshotBackBytes/limits.SnapshotSyncBytes) {
+		if underWay := begun - awaited; underWay > int(snapshotBackBytes/snapshotSyncBytes) {
 			t.Errorf("%s: %d of %d MiB that are written back are waited for", what, awaited, begun)
 		}
 		all, syncs := l.fs.Count(one.op), l.fs.Count(simdisk.OpSync)
-		if least := from.Size() / (2 * limits.SnapshotSyncBytes); all < least || syncs > one.syncs {
+		if least := from.Size() / (2 * snapshotSyncBytes); all < least || syncs > one.syncs {
 			t.Errorf("%s: %d calls of %v and %d syncs, of %d bytes", what, all, one.op, syncs, from.Size())
 		}
 		for n := int64(1); n <= all+1; n++ {

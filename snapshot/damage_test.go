@@ -233,7 +233,7 @@ func TestForged(t *testing.T) {
 		"tail of another length":    forged().head(0).block(kindTail, 0, 0, make([]byte, 63)),
 		"no tail":                   forged().head(0).block(kindKeys, 1, 0, record("k", 2)),
 		"length beyond the file":    forged().head(0).raw(header{kind: kindKeys, length: 1 << 20}, nil),
-		"length beyond the limit":   forged().head(0).raw(header{kind: kindKeys, length: limits.SnapshotBlockMost + 1}, nil),
+		"length beyond the limit":   forged().head(0).raw(header{kind: kindKeys, length: snapshotBlockMost + 1}, nil),
 		"largest length":            forged().head(0).raw(header{kind: kindKeys, length: 1<<32 - 1}, nil),
 		"head beyond its limit":     forged().raw(header{kind: kindHead, length: limits.SnapshotHeadBytes + 1}, nil),
 		"versions beyond the block": forged().head(0).block(kindKeys, 1, 0, append(pack.AppendBytes([]byte{0x92}, []byte("k")), 0xdd, 255, 255, 255, 255)),

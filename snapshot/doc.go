@@ -40,7 +40,7 @@
 // # Values
 //
 // A [Shelf] reads single values from part files: those of superseded versions, which are not in memory (package index, "Values in files").
-// For each file it has an index of the chunks, of about limits.ChunkBytes each: where a chunk begins, 24 bytes, and in a range file its
+// For each file it has an index of the chunks, of about chunkBytes each: where a chunk begins, 24 bytes, and in a range file its
 // first key. The saver of a part file makes this index, and so does a load. To read a value, the Shelf reads one chunk and looks for
 // the version in it. The last chunk stays in memory for the next read. The Shelf does not check the block: package index compares the
 // checksum of the version. At most limits.ValueReads values are read at a time.

@@ -79,6 +79,9 @@ func readHeader(b []byte) (h header, chain uint32, ok bool) {
 	return header{kind(u(0)), u(1), u(2), u(3), u(4), u(5), u(6)}, chain, ok
 }
 
+// snapshotBlockMost bounds a block when it is read: a full one, and one more key with the largest value of an entry.
+const snapshotBlockMost = snapshotBlockBytes + limits.RecordBytes
+
 // blockMost is the longest allowed payload of a block of this kind.
 func (k kind) blockMost() uint32 {
 	switch k {
@@ -87,7 +90,7 @@ func (k kind) blockMost() uint32 {
 	case kindTail:
 		return tailPayload
 	default:
-		return limits.SnapshotBlockMost
+		return snapshotBlockMost
 	}
 }
 

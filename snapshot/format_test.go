@@ -163,14 +163,14 @@ func TestBounds(t *testing.T) {
 		if done, err = sv.Step(500_000); err != nil {
 			t.Fatal(err)
 		}
-		if n := sv.Info().Bytes - before; n > 500_000+limits.SnapshotBlockMost {
+		if n := sv.Info().Bytes - before; n > 500_000+snapshotBlockMost {
 			t.Errorf("a step of 500,000 bytes wrote %d", n)
 		}
 	}
 	kinds := map[string]int{}
 	eachBlock(t, slurp(t, fs, sv.Info().Path), func(b block) {
 		kinds[b.kind.String()]++
-		if b.kind == kindKeys && b.length > limits.SnapshotBlockBytes+1_500_000+100 {
+		if b.kind == kindKeys && b.length > snapshotBlockBytes+1_500_000+100 {
 			t.Errorf("block %d has %d bytes", b.number, b.length)
 		}
 		if b.kind == kindKeys && b.flags&continues != 0 {

@@ -3,7 +3,6 @@ package snapshot
 import (
 	"fmt"
 
-	"qkv/internal/limits"
 	"qkv/log/disk"
 )
 
@@ -50,12 +49,17 @@ func (r *Reader) Size() int64 { return r.size }
 // SHA is the file's identity: the SHA-256 in its tail.
 func (r *Reader) SHA() [32]byte { return r.sha }
 
+// snapshotCacheBytes is how much of a snapshot that is sent, or received and read back, stays in the page cache. The rest is not read
+// again, would evict other pages, and costs time to allocate. Measured on a virtual machine: a member that joins to 1 GB caught up after
+// 4.4 s instead of 5.6.
+const snapshotCacheBytes = 16 << 20
+
 // ReadAt reads like io.ReaderAt, for one goroutine. It drops the bytes up to the end of the read from the page cache:
 // the file was written past the cache, is read once, and would take memory from other uses.
 func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 	n, err := r.file.ReadAt(p, off)
 	r.dropped = min(r.dropped, off) // the file is sent again from here
-	if end := off + int64(n); end-r.dropped >= limits.SnapshotCacheBytes {
+	if end := off + int64(n); end-r.dropped >= snapshotCacheBytes {
 		r.dropped = end
 		if dropped := r.file.DropCache(0, end); err == nil && dropped != nil {
 			err = fmt.Errorf("read snapshot: %w", dropped)

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"unsafe"
 
-	"qkv/internal/limits"
 	"qkv/log/disk"
 )
 
@@ -29,8 +28,18 @@ type output struct {
 	startedBack int64
 }
 
+const (
+	// snapshotSyncBytes is how much of a snapshot is written before it is synced: the log's syncs wait behind it. Measured on a busy ext4,
+	// with a snapshot of 150 MB always in progress: puts' p99 was 12.5 ms with 8 MiB, 4.4 ms with this, and 3.4 ms without a snapshot.
+	snapshotSyncBytes = 1 << 20
+	// snapshotBackBytes bounds the write-back of a received snapshot: enough to keep the disk busy, and little enough to delay another
+	// file's sync by milliseconds only. It is synced at its end only: each sync of a growing file commits the file system's journal.
+	// Measured on ext4, 1 GiB: 220 to 330 MB/s with a sync of each MiB, 590 to 1,200 with one at the end.
+	snapshotBackBytes = 2 << 20
+)
+
 // bufferBytes is the size of the buffer. Its content is written and synced together. Tests use a smaller one.
-var bufferBytes = limits.SnapshotSyncBytes
+var bufferBytes = snapshotSyncBytes
 
 // bufferPool keeps the buffers of ended outputs: most files are far smaller than a buffer, and clearing one costs more
 // than writing such a file.
@@ -107,15 +116,15 @@ func (o *output) append(b []byte) error {
 	return o.syncNow()
 }
 
-// writeBack keeps the medium in step: at most limits.SnapshotBackBytes of write-back are under way. The final sync
+// writeBack keeps the medium in step: at most snapshotBackBytes of write-back are under way. The final sync
 // stays short, and syncs of other files never wait for more.
 func (o *output) writeBack() error {
-	for ; o.offset-o.startedBack >= limits.SnapshotSyncBytes; o.startedBack += limits.SnapshotSyncBytes {
-		if err := o.WriteBack(o.startedBack, limits.SnapshotSyncBytes, false); err != nil {
+	for ; o.offset-o.startedBack >= snapshotSyncBytes; o.startedBack += snapshotSyncBytes {
+		if err := o.WriteBack(o.startedBack, snapshotSyncBytes, false); err != nil {
 			return err
 		}
-		if there := o.startedBack - limits.SnapshotBackBytes; there >= 0 {
-			if err := o.WriteBack(there, limits.SnapshotSyncBytes, true); err != nil {
+		if there := o.startedBack - snapshotBackBytes; there >= 0 {
+			if err := o.WriteBack(there, snapshotSyncBytes, true); err != nil {
 				return err
 			}
 		}
@@ -123,9 +132,9 @@ func (o *output) writeBack() error {
 	return nil
 }
 
-// syncNow syncs the written bytes once limits.SnapshotSyncBytes have accumulated.
+// syncNow syncs the written bytes once snapshotSyncBytes have accumulated.
 func (o *output) syncNow() error {
-	if o.offset-o.synced < limits.SnapshotSyncBytes {
+	if o.offset-o.synced < snapshotSyncBytes {
 		return nil
 	}
 	o.synced = o.offset

@@ -75,7 +75,7 @@ func (b *Readback) Step(arrived int64) (sound bool, err error) {
 // dropRead drops pages that were read: they are not read again, and arriving data would otherwise need fresh ones. A
 // later call drops pages that still wait to be written.
 func (b *Readback) dropRead() error {
-	if b.reading.next-b.dropped < limits.SnapshotCacheBytes {
+	if b.reading.next-b.dropped < snapshotCacheBytes {
 		return nil
 	}
 	b.dropped = b.reading.next

@@ -43,7 +43,7 @@ func TestReadbackWhileItComes(t *testing.T) {
 				t.Fatal(err)
 			}
 			sound = whole
-			if behind := r.Offset() - back.reading.at; back.reading.walker != nil && r.Offset()-back.reading.next > limits.SnapshotBlockMost+headerBytes {
+			if behind := r.Offset() - back.reading.at; back.reading.walker != nil && r.Offset()-back.reading.next > snapshotBlockMost+headerBytes {
 				t.Fatalf("in pieces of %d it is %d behind", piece, behind)
 			}
 		}
@@ -71,7 +71,7 @@ func TestReadbackWhileItComes(t *testing.T) {
 				_, err = back.Step(r.Offset())
 			}
 		}
-		if most := min(int64(at)+limits.SnapshotBlockMost+100_000, from.Size()); (!errors.Is(err, damage.ErrDamaged) && !errors.Is(err, damage.ErrFormat)) || r.Offset() > most {
+		if most := min(int64(at)+snapshotBlockMost+100_000, from.Size()); (!errors.Is(err, damage.ErrDamaged) && !errors.Is(err, damage.ErrFormat)) || r.Offset() > most {
 			t.Errorf("byte %d is wrong, at %d it says %v", at, r.Offset(), err)
 		}
 		b[at] ^= 1
@@ -129,7 +129,7 @@ func givenUp(t *testing.T, trace *strings.Builder) (most int64) {
 // What was read back does not fill the page cache, and what was not is left there.
 func TestReadbackLetsGo(t *testing.T) {
 	fs := newDisk(t)
-	from := large(t, fs, 2*limits.SnapshotCacheBytes+3<<20)
+	from := large(t, fs, 2*snapshotCacheBytes+3<<20)
 	defer from.Close()
 	b, to := slurp(t, fs, "d/"+from.Name()), newDisk(t)
 	var trace strings.Builder
@@ -151,7 +151,7 @@ func TestReadbackLetsGo(t *testing.T) {
 			t.Errorf("%d bytes are given up, %d were read", n, before)
 		}
 		all = max(all, n)
-		if back.reading.walker != nil && back.reading.next-all >= limits.SnapshotCacheBytes {
+		if back.reading.walker != nil && back.reading.next-all >= snapshotCacheBytes {
 			t.Fatalf("of %d bytes that were read only %d are given up", back.reading.next, all)
 		}
 	}
@@ -166,7 +166,7 @@ func TestReadbackLetsGo(t *testing.T) {
 // What was sent does not fill the page cache, also where it is sent again.
 func TestReaderLetsGo(t *testing.T) {
 	fs := newDisk(t)
-	from := large(t, fs, 2*limits.SnapshotCacheBytes+3<<20)
+	from := large(t, fs, 2*snapshotCacheBytes+3<<20)
 	defer from.Close()
 	var trace strings.Builder
 	fs.SetTrace(&trace)
@@ -182,7 +182,7 @@ func TestReaderLetsGo(t *testing.T) {
 			if n64 > at+int64(n) {
 				t.Errorf("%d bytes are given up, %d were read", n64, at+int64(n))
 			}
-			if all = max(all, n64); at+int64(n)-all >= limits.SnapshotCacheBytes {
+			if all = max(all, n64); at+int64(n)-all >= snapshotCacheBytes {
 				t.Fatalf("from %d on: of %d bytes that were read only %d are given up", begin, at+int64(n), all)
 			}
 		}
@@ -192,11 +192,11 @@ func TestReaderLetsGo(t *testing.T) {
 // A disk that gives up no pages is broken, and who reads is told.
 func TestCacheThatStays(t *testing.T) {
 	fs := newDisk(t)
-	from := large(t, fs, limits.SnapshotCacheBytes+3<<20)
+	from := large(t, fs, snapshotCacheBytes+3<<20)
 	defer from.Close()
 	b, to := slurp(t, fs, "d/"+from.Name()), newDisk(t)
 	fs.Fail(simdisk.Fault{Op: simdisk.OpDropCache, Err: syscall.EIO})
-	if _, err := from.ReadAt(make([]byte, limits.SnapshotCacheBytes), 0); !errors.Is(err, syscall.EIO) {
+	if _, err := from.ReadAt(make([]byte, snapshotCacheBytes), 0); !errors.Is(err, syscall.EIO) {
 		t.Errorf("what is sent: %v", err)
 	}
 	r := receive(t, to, from)

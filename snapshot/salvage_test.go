@@ -209,7 +209,7 @@ func TestSalvageLooksAside(t *testing.T) {
 func TestSalvageBehindASplitKey(t *testing.T) {
 	m := newPartMember(t, simdisk.New(1), smallExtents)
 	for _, key := range []string{"a", "a", "a", "b", "c", "d"} {
-		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: make([]byte, limits.SnapshotBlockBytes*9/10)}).Bytes)
+		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: make([]byte, snapshotBlockBytes*9/10)}).Bytes)
 	}
 	m.begin()
 	path := m.snapshot()
@@ -217,7 +217,7 @@ func TestSalvageBehindASplitKey(t *testing.T) {
 	if err != nil || len(meta.Parts) != 1 {
 		t.Fatal(meta.Parts, err)
 	}
-	flipBit(t, m.fs, join("d", meta.Parts[0].Name()), limits.SnapshotBlockBytes*9/10*5/2*8) // of the newest version of a
+	flipBit(t, m.fs, join("d", meta.Parts[0].Name()), snapshotBlockBytes*9/10*5/2*8) // of the newest version of a
 	got, err := Salvage(m.fs, Info{Path: path, Meta: meta}, "aside", smallExtents)
 	if err != nil || len(got.Places) != 1 || got.Places[0].Records != 2 {
 		t.Fatalf("%+v, %v", got, err)

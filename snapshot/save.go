@@ -231,9 +231,13 @@ func (s *Saver) Step(n int) (done bool, err error) {
 	return false, s.err
 }
 
+// snapshotBlockBytes is the size at which a snapshot block is closed: small enough to be checked and held at once, large enough to make its
+// checksum and calls cheap.
+const snapshotBlockBytes = 256 << 10
+
 func (s *Saver) stepState(end int64) error {
 	for len(s.state) > 0 && s.file.offset < end {
-		n := min(len(s.state), limits.SnapshotBlockBytes)
+		n := min(len(s.state), snapshotBlockBytes)
 		s.block = append(s.block, s.state[:n]...)
 		s.state = s.state[n:]
 		if err := s.close(kindStat, 0); err != nil {
@@ -277,7 +281,7 @@ func (s *Saver) stepChanges(end int64) (err error) {
 		if _, err = s.record(key, one[:]); err != nil {
 			return false
 		}
-		if len(s.block) < headerBytes+limits.SnapshotBlockBytes {
+		if len(s.block) < headerBytes+snapshotBlockBytes {
 			return true
 		}
 		err = s.close(kindChanges, 0)
@@ -310,7 +314,7 @@ func (s *Saver) key(key []byte, versions []index.Version, end int64) (full bool,
 		flags := uint32(0)
 		if skip < len(versions) {
 			flags = continues
-		} else if len(s.block) < headerBytes+limits.SnapshotBlockBytes {
+		} else if len(s.block) < headerBytes+snapshotBlockBytes {
 			break
 		}
 		if err := s.close(kindKeys, flags); err != nil {
@@ -348,7 +352,7 @@ func (s *Saver) fits(key []byte, versions []index.Version) error {
 // record appends one record: the key and as many of its versions as fill the block, at least one. It returns their
 // number; if versions remain, the block must be closed. An error is that of a value that cannot be read.
 func (s *Saver) record(key []byte, versions []index.Version) (n int, err error) {
-	room := headerBytes + limits.SnapshotBlockBytes - len(s.block) - keyOverhead - len(key)
+	room := headerBytes + snapshotBlockBytes - len(s.block) - keyOverhead - len(key)
 	for n < len(versions) && (n == 0 || room > 0) {
 		room -= versionOverhead + versions[n].Size()
 		if err := versions[n].Read(); err != nil {

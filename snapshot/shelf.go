@@ -83,9 +83,13 @@ type chunk struct {
 	size   uint32
 }
 
+// chunkBytes is about how much of a file is read for one value. The place of each chunk takes 24 bytes of memory, 0.15 percent of the data,
+// and finding a version in a chunk takes a few microseconds.
+const chunkBytes = 16 << 10
+
 // add adds a record that begins at a byte of the file. key is nil for a change.
 func (p *chunkIndex) add(key []byte, first *index.Version, offset int64) {
-	if n := len(p.chunks); p.open && offset-p.chunks[n-1].offset < limits.ChunkBytes {
+	if n := len(p.chunks); p.open && offset-p.chunks[n-1].offset < chunkBytes {
 		return
 	}
 	p.end(offset)

@@ -162,9 +162,9 @@ func TestLongKeyOnAShelf(t *testing.T) {
 	blocks, chunks := map[int64]bool{}, 0
 	for i, c := range m.shelf.base[0].chunks {
 		if string(m.shelf.base[0].keys[i]) == "b" {
-			blocks[c.offset/limits.SnapshotBlockBytes], chunks = true, chunks+1
+			blocks[c.offset/snapshotBlockBytes], chunks = true, chunks+1
 		}
-		if c.size == 0 || c.size > 2*limits.ChunkBytes+5000 && c.size > limits.SnapshotBlockBytes+5000 {
+		if c.size == 0 || c.size > 2*chunkBytes+5000 && c.size > snapshotBlockBytes+5000 {
 			t.Errorf("chunk %d has %d bytes", i, c.size)
 		}
 	}

@@ -74,7 +74,7 @@ var snapshotBugs = []mutant{
 		{"Writer.oldLog", `of.last <= w.bases[0].Index &&`, `of.last <= w.bases[0].Index+1 &&`},
 	}, []detector{direct("./snapshot/backup", "TestRetainTheEntriesBehindTheBase")}},
 	{"remove files that another writer is about to list", []change{
-		{"Retention.oldFiles", `steady-since >= limits.BackupGrace`, `steady-since >= limits.BackupGrace/2`},
+		{"Retention.oldFiles", `steady-since >= backupGrace`, `steady-since >= backupGrace/2`},
 	}, []detector{direct("./snapshot/backup", "TestGrace")}},
 	{"remove the files of the own copy", []change{
 		{"Retention.oldFiles", `append(bases, Base{Files: w.wanted})`, `append(bases, Base{})`},

@@ -181,10 +181,10 @@ func TestLinesGolden(t *testing.T) {
 	})
 	f.Record(Event{Operation: "member added", Message: "n4 “héhé”\nat 10.0.0.4:2380"})
 	f.flush()
-	long := strings.Repeat("é", limits.AuditTextBytes)
+	long := strings.Repeat("é", auditTextBytes)
 	f.Record(Event{
 		User: long, API: HTTP, Operation: "put", Refusal: kv.Errorf(kv.NotAllowed, "no"), Message: long,
-		Ranges: slices.Repeat([]Range{{Key: []byte("k" + long), End: bytes.Repeat([]byte{0xff}, 600)}}, limits.AuditRanges+3),
+		Ranges: slices.Repeat([]Range{{Key: []byte("k" + long), End: bytes.Repeat([]byte{0xff}, 600)}}, auditRanges+3),
 	})
 	f.flush()
 	name := "testdata/lines.golden"
@@ -232,7 +232,7 @@ func TestLongestLine(t *testing.T) {
 			Ranges: slices.Repeat([]Range{{Key: []byte(long), End: []byte(long)}}, 100),
 		})
 		f.flush()
-		if all := f.lines(); len(all) != 1 || all[0].MoreRanges != 100-limits.AuditRanges || all[0].Ranges[0].KeyBytes != 1<<20 {
+		if all := f.lines(); len(all) != 1 || all[0].MoreRanges != 100-auditRanges || all[0].Ranges[0].KeyBytes != 1<<20 {
 			t.Errorf("%q: %d lines", b, len(all))
 		}
 	}
@@ -269,7 +269,7 @@ func TestRotation(t *testing.T) {
 			followed = append(followed, ParseLine(raw).User)
 		}
 	}
-	long, written := strings.Repeat("m", limits.AuditTextBytes), 0
+	long, written := strings.Repeat("m", auditTextBytes), 0
 	for i := range 16 {
 		for range 900 { // half of a MiB
 			f.Record(Event{User: fmt.Sprint("u", written), Operation: "user add", Message: long})

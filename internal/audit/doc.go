@@ -12,8 +12,8 @@
 //	remote       HOST:PORT of the client; HOST alone of a client of etcd's API
 //	api          native, etcd or http; without it the member recorded the event by itself
 //	operation    the operation
-//	ranges       the first limits.AuditRanges key ranges of the request: key, end, or key_base64, end_base64 if it is not UTF-8; key_bytes
-//	             and end_bytes are the lengths of texts that were cut to limits.AuditTextBytes
+//	ranges       the first auditRanges key ranges of the request: key, end, or key_base64, end_base64 if it is not UTF-8; key_bytes
+//	             and end_bytes are the lengths of texts that were cut to auditTextBytes
 //	more_ranges  the number of further ranges
 //	revision     the revision of a change
 //	result       ok, or the name of the refusal's code (package kv)
@@ -38,7 +38,7 @@
 // has happened, so a crash between a change and its line could lose the line in any case. The replicated log, not the audit log, is the
 // durable record of each change. A killed member loses the events of the last limits.AuditInterval.
 //
-// After a failed write the batch is kept and written again each limits.AuditRetry until it succeeds: then lines may stand twice. A line that
+// After a failed write the batch is kept and written again each auditRetry until it succeeds: then lines may stand twice. A line that
 // a crash or a failed write has torn stays, and the next line begins behind a newline. Meanwhile the queue fills, then events are counted.
 // [Log.Problem] is the text for the alarm. With Config.Strict, [Log.Refuses] is the answer to all changes until then.
 package audit

@@ -10,7 +10,6 @@ import (
 	"unicode/utf8"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 )
 
 // Proof is how a user was authenticated.
@@ -105,6 +104,14 @@ func (l *Log) line(operation string, at time.Time) Line {
 	return Line{Time: at.UTC().Format(timeFormat), Member: l.config.Member, Operation: operation, Result: resultOK}
 }
 
+const (
+	// auditRanges bounds the key ranges of a line; their number is given in any case. auditTextBytes bounds each key, name and message of
+	// an event. No line has more than auditLineBytes: every byte of a text may need six in JSON, and a key in base64 needs less.
+	auditRanges    = 8
+	auditTextBytes = 512
+	auditLineBytes = 6*auditTextBytes*(2*auditRanges+4) + 4<<10
+)
+
 // lineOf returns the line of an event.
 func (l *Log) lineOf(e *Event, at time.Time) Line {
 	one := l.line(e.Operation, at)
@@ -113,7 +120,7 @@ func (l *Log) lineOf(e *Event, at time.Time) Line {
 	if one.Message == "" && e.Refusal != nil {
 		one.Message = short(e.Refusal.Message)
 	}
-	for _, r := range e.Ranges[:min(len(e.Ranges), limits.AuditRanges)] {
+	for _, r := range e.Ranges[:min(len(e.Ranges), auditRanges)] {
 		var to LineRange
 		to.Key, to.KeyBase64, to.KeyBytes = textOf(r.Key)
 		to.End, to.EndBase64, to.EndBytes = textOf(r.End)
@@ -125,22 +132,22 @@ func (l *Log) lineOf(e *Event, at time.Time) Line {
 
 // textOf returns a key as text, or as bytes if it is not UTF-8, and its length if it was cut.
 func textOf(key []byte) (text string, other []byte, length int) {
-	if len(key) > limits.AuditTextBytes {
+	if len(key) > auditTextBytes {
 		length = len(key)
 	}
 	if utf8.Valid(key) {
 		return cut(string(key)), nil, length
 	}
-	return "", key[:min(len(key), limits.AuditTextBytes)], length
+	return "", key[:min(len(key), auditTextBytes)], length
 }
 
-// cut shortens a text to limits.AuditTextBytes, between two characters.
+// cut shortens a text to auditTextBytes, between two characters.
 func cut(text string) string {
-	if len(text) <= limits.AuditTextBytes {
+	if len(text) <= auditTextBytes {
 		return text
 	}
-	n := limits.AuditTextBytes
-	for !utf8.RuneStart(text[n]) && n > limits.AuditTextBytes-utf8.UTFMax {
+	n := auditTextBytes
+	for !utf8.RuneStart(text[n]) && n > auditTextBytes-utf8.UTFMax {
 		n--
 	}
 	return strings.Clone(text[:n])
@@ -148,7 +155,7 @@ func cut(text string) string {
 
 // short is cut with a mark.
 func short(text string) string {
-	if len(text) <= limits.AuditTextBytes {
+	if len(text) <= auditTextBytes {
 		return text
 	}
 	return cut(text) + "…"

@@ -28,19 +28,19 @@ func TestEqualRefusals(t *testing.T) {
 		f.flush()
 	}
 	all := f.lines()
-	if len(all) != limits.AuditRepeats+1 {
+	if len(all) != auditRepeats+1 {
 		t.Fatalf("%d lines: %+v", len(all), all)
 	}
-	last := all[limits.AuditRepeats]
-	if last.Repeated != 1000-limits.AuditRepeats || last.Result != "not allowed" || last.Remote != "10.0.0.7" || last.User != "eve" || !strings.HasPrefix(last.Message, "996 more since 2026-") {
+	last := all[auditRepeats]
+	if last.Repeated != 1000-auditRepeats || last.Result != "not allowed" || last.Remote != "10.0.0.7" || last.User != "eve" || !strings.HasPrefix(last.Message, "996 more since 2026-") {
 		t.Errorf("%+v", last)
 	}
 	f.Record(refusal("eve", "10.0.0.7:1")) // a line of its own again
-	for range limits.AuditRepeats + 1 {
+	for range auditRepeats + 1 {
 		f.Record(refusal("eve", "10.0.0.7:1"))
 	}
 	must(t, f.Close())
-	if all := f.lines(); len(all) != 2*limits.AuditRepeats+2 || all[len(all)-1].Repeated != 2 {
+	if all := f.lines(); len(all) != 2*auditRepeats+2 || all[len(all)-1].Repeated != 2 {
 		t.Errorf("%d lines after the end: %+v", len(all), all[len(all)-1])
 	}
 }
@@ -75,7 +75,7 @@ func TestFlood(t *testing.T) {
 	if changes != seconds*10 {
 		t.Errorf("%d changes", changes)
 	}
-	if most := int64(limits.AuditSubjects * limits.AuditRepeats * (seconds/10 + 1)); most > seconds*each/20 || refusals > most || refusals < limits.AuditSubjects {
+	if most := int64(auditSubjects * auditRepeats * (seconds/10 + 1)); most > seconds*each/20 || refusals > most || refusals < auditSubjects {
 		t.Errorf("%d lines of refusals in a minute, want at most %d", refusals, most)
 	}
 	if refusals+repeated+lost != seconds*each {
@@ -88,7 +88,7 @@ func TestFlood(t *testing.T) {
 func TestRefusalsAreFair(t *testing.T) {
 	f := newFixture(t)
 	refused := kv.Errorf(kv.UserEmpty, "no user")
-	for n := range 2 * limits.AuditSubjects {
+	for n := range 2 * auditSubjects {
 		f.Record(Event{Proof: None, Remote: "10.0.0.1:1", API: Etcd, Operation: fmt.Sprint("operation ", n), Refusal: refused})
 		f.Record(refusal(fmt.Sprint("claimed", n), "10.0.0.1:1"))
 	}
@@ -114,14 +114,14 @@ func TestQueueIsBounded(t *testing.T) {
 	record := func(n int, e func(i int) Event) (queued int) {
 		for i := range n {
 			f.Record(e(i))
-			f.now = f.now.Add(limits.AuditRepeatsTime / limits.AuditSubjects)
+			f.now = f.now.Add(auditRepeatsTime / auditSubjects)
 			f.Log.Flush()
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		return len(f.queue)
 	}
-	if n := record(20_000, func(i int) Event { return refusal(fmt.Sprint("user", i), "10.0.0.7:1") }); n > limits.AuditQueueBytes/limits.AuditQueueShare || n < limits.AuditQueueBytes/limits.AuditQueueShare-1000 {
+	if n := record(20_000, func(i int) Event { return refusal(fmt.Sprint("user", i), "10.0.0.7:1") }); n > limits.AuditQueueBytes/auditQueueShare || n < limits.AuditQueueBytes/auditQueueShare-1000 {
 		t.Errorf("the refusals take %d bytes of the queue", n)
 	}
 	const changes = 8_000
@@ -162,7 +162,7 @@ func TestChangesAreNotSummedUp(t *testing.T) {
 			changes++
 		}
 	}
-	if changes != 100 || logins != limits.AuditRepeats+1 {
+	if changes != 100 || logins != auditRepeats+1 {
 		t.Errorf("%d changes and %d lines of logins", changes, logins)
 	}
 }

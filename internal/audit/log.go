@@ -72,6 +72,13 @@ func misconfigured(err error) bool {
 	return false
 }
 
+const (
+	// 1/auditQueueShare of limits.AuditQueueBytes is the most that refusals and logins use: a client cannot keep out an operator's changes.
+	auditQueueShare = 2
+	// auditRetry is the pause after a failed write: a full disk costs one attempt a second.
+	auditRetry = time.Second
+)
+
 // Record puts a copy of an event into the queue. It does not wait for the disk. If the queue is full, the event is counted instead, and a
 // line tells the number.
 func (l *Log) Record(e Event) {
@@ -83,7 +90,7 @@ func (l *Log) Record(e Event) {
 	defer l.mu.Unlock()
 	room := limits.AuditQueueBytes
 	if e.repeats() {
-		room /= limits.AuditQueueShare
+		room /= auditQueueShare
 		if !now.Before(l.sumAt) {
 			l.sumUp(now, false)
 		}
@@ -129,7 +136,7 @@ func (l *Log) take(now time.Time, spare []byte, last bool) []byte {
 	if l.lost > 0 {
 		one := l.line(opLost, now)
 		one.Lost, one.Message = l.lost, fmt.Sprintf("%d events were not recorded: the queue of %d bytes was full, or there were more than %d different refusals in %v",
-			l.lost, limits.AuditQueueBytes, limits.AuditSubjects, limits.AuditRepeatsTime)
+			l.lost, limits.AuditQueueBytes, auditSubjects, auditRepeatsTime)
 		all, l.lost = appendLine(all, &one), 0
 	}
 	l.queue = spare[:0]
@@ -150,7 +157,7 @@ func (l *Log) flush() error {
 	err := l.writer.write(now, false)
 	l.began.Store(0)
 	if err != nil {
-		l.retryAt = l.config.Now().Add(limits.AuditRetry)
+		l.retryAt = l.config.Now().Add(auditRetry)
 		l.fail(fmt.Sprintf("the audit log %s cannot be written: %v", l.config.File, err))
 		return err
 	}

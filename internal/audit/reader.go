@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"qkv/internal/limits"
 )
 
 // Reader reads the lines of all files of an audit log in order, while a member writes them. It is for one goroutine.
@@ -24,7 +22,7 @@ type Reader struct {
 
 // NewReader returns a reader of the audit log FILE. It opens a file when Next is called.
 func NewReader(file string) *Reader {
-	return &Reader{name: file, lines: bufio.NewReaderSize(nil, limits.AuditLineBytes)}
+	return &Reader{name: file, lines: bufio.NewReaderSize(nil, auditLineBytes)}
 }
 
 // Next returns the next line with its newline, valid until the next call. The error is io.EOF if there is no whole line now: a later call

@@ -4,14 +4,12 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"qkv/internal/limits"
 )
 
 // repeats sums up equal refusals and logins: a flood of them fills neither the disk nor the time of a reader.
 //
-//  1. A subject has at most limits.AuditRepeats lines of its own in limits.AuditRepeatsTime; further events are held.
-//  2. There are at most limits.AuditSubjects subjects. A user has at most as many of them as are left free, requests without a proven user
+//  1. A subject has at most auditRepeats lines of its own in auditRepeatsTime; further events are held.
+//  2. There are at most auditSubjects subjects. A user has at most as many of them as are left free, requests without a proven user
 //     together count as one user, and a host of theirs has half of that. An event of another subject is refused, and counted as lost.
 type repeats map[subject]*repeated
 
@@ -38,6 +36,14 @@ const (
 	lost                    // counted only
 )
 
+const (
+	// auditRepeats is how many equal refusals or logins get a line of their own in auditRepeatsTime; one more line tells the number of the
+	// others. auditSubjects bounds the different ones in that time: together they make at most 128 lines a second.
+	auditRepeats     = 4
+	auditRepeatsTime = 10 * time.Second
+	auditSubjects    = 256
+)
+
 // pass decides about an event.
 func (r repeats) pass(e *Event, now time.Time) verdict {
 	s := subject{short(e.User), hostOf(short(e.Remote)), e.Operation, e.result(), e.Proof, e.API}
@@ -49,7 +55,7 @@ func (r repeats) pass(e *Event, now time.Time) verdict {
 		s.user, s.host = strings.Clone(s.user), strings.Clone(s.host) // the request's memory is not kept
 		c = &repeated{since: now}
 		r[s] = c
-	case c.lines >= limits.AuditRepeats:
+	case c.lines >= auditRepeats:
 		c.held++
 		return held
 	}
@@ -59,7 +65,7 @@ func (r repeats) pass(e *Event, now time.Time) verdict {
 
 // admits reports whether a user, and the host of requests without one, may have another subject.
 func (r repeats) admits(s subject) bool {
-	free, user := limits.AuditSubjects-len(r), s.proven()
+	free, user := auditSubjects-len(r), s.proven()
 	ofUser, ofHost := 0, 0
 	for other := range r {
 		if other.proven() == user {
@@ -89,7 +95,7 @@ type summary struct {
 // take forgets the subjects whose time is over, all with last, and returns the subjects with held events, oldest first.
 func (r repeats) take(now time.Time, last bool) (all []summary) {
 	for s, c := range r {
-		if !last && now.Sub(c.since) < limits.AuditRepeatsTime && !now.Before(c.since) {
+		if !last && now.Sub(c.since) < auditRepeatsTime && !now.Before(c.since) {
 			continue
 		}
 		delete(r, s)

@@ -8,7 +8,6 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/figures"
-	"qkv/internal/limits"
 )
 
 // Step is the next command or step after a fault that is no row of the other tables. Its text has a verb of package fmt for each name.
@@ -73,11 +72,11 @@ func faultOf(m *Member, members []Member) fault {
 		f.level, f.absent, f.text, f.do = Warning, false, m.Name+" is not a member that the others know", endpoint.of(m.Name)
 	case m.Answers && m.State == stateSuspended:
 		f.text, f.do = m.Name+" is suspended, and takes no part", cmp.Or(about(kv.RefusedAlarm, m.Name, raised(members, severityAlarm)), m.suspension()).Do()
-	case m.Get(figures.MTU) > 0 && m.Get(figures.MTU) < limits.DoctorMTU:
+	case m.Get(figures.MTU) > 0 && m.Get(figures.MTU) < doctorMTU:
 		if m.Answers && m.Leader != "" || m.Ready {
 			f.level, f.absent = Warning, false
 		}
-		f.text, f.do = fmt.Sprintf("the interface %s of %s has an MTU of %d bytes, and %d are needed", m.Interface, m.Name, m.Get(figures.MTU), limits.DoctorMTU), widen.of(m.Interface)
+		f.text, f.do = fmt.Sprintf("the interface %s of %s has an MTU of %d bytes, and %d are needed", m.Interface, m.Name, m.Get(figures.MTU), doctorMTU), widen.of(m.Interface)
 	case m.Answers && m.Leader == "":
 		if f.text, f.do = m.Name+" runs, and knows no leader", askAgain.text; m.Stage != "" {
 			f.text, f.do = m.Name+" is starting, and knows no leader", starting.of(m.Name)

@@ -251,7 +251,7 @@ func TestChecks(t *testing.T) {
 		{"links", Failure, "n2 has no connection to n3: timeout", func(f *Facts) {
 			f.Members[1].Links[1], f.Members[2].Links[1] = Link{Member: "n3", Error: "timeout"}, Link{Member: "n2", Error: "timeout"}
 		}},
-		{"lag", Warning, "n2 lags by 10000 entries", n2(func(m *Member) { figures.Set(&m.Values, figures.Applied, m.Get(figures.Applied)-limits.DoctorLag) })},
+		{"lag", Warning, "n2 lags by 10000 entries", n2(func(m *Member) { figures.Set(&m.Values, figures.Applied, m.Get(figures.Applied)-doctorLag) })},
 		{"state", Failure, "n2 has the digest bb at index 100000, n1 has aa", n2(func(m *Member) { m.Digest = "bb" })},
 		{"disk-sync", Failure, "n2: p99 of the last minute is 500.0 ms", n2(func(m *Member) { figures.Set(&m.Values, figures.SyncP99, 500*time.Millisecond) })},
 		{"disk-sync", Warning, "n2: p99 of the last minute is 100.0 ms", n2(func(m *Member) { figures.Set(&m.Values, figures.SyncP99, 100*time.Millisecond) })},
@@ -302,7 +302,7 @@ func TestChecks(t *testing.T) {
 		})},
 		{"disk-space", Failure, "n2: 31 MiB", n2(func(m *Member) { figures.Set(&m.Values, figures.DiskFree, limits.SpaceMargin-1) })},
 		{"backup", Failure, "the backup of n1 in /backup/n has not been complete for 5m0s", func(f *Facts) { figures.Set(&f.Members[0].Values, figures.BackupAge, limits.BackupOld) }},
-		{"backup", Warning, "the backup of n1 in /backup/n has not been complete for 1m0s", func(f *Facts) { figures.Set(&f.Members[0].Values, figures.BackupAge, limits.DoctorBackup) }},
+		{"backup", Warning, "the backup of n1 in /backup/n has not been complete for 1m0s", func(f *Facts) { figures.Set(&f.Members[0].Values, figures.BackupAge, doctorBackup) }},
 		{"backup", Failure, "n1 leads and makes no backup", func(f *Facts) { f.Members[0].Backup = "" }},
 		{"backup", Warning, "no backup is made while n2 leads", n2(func(m *Member) { m.Backup = "" })},
 
@@ -360,16 +360,16 @@ func TestSoundBounds(t *testing.T) {
 	f := healthy(3)
 	m := &f.Members[1]
 	m.Digest = "bb"
-	figures.Set(&m.Values, figures.Applied, f.Members[0].Count(figures.Applied)-limits.DoctorLag+1) // another position
-	m.Clock = limits.DoctorClock
+	figures.Set(&m.Values, figures.Applied, f.Members[0].Count(figures.Applied)-doctorLag+1) // another position
+	m.Clock = doctorClock
 	figures.Set(&m.Values, figures.SyncP99, limits.SlowSync-time.Microsecond)
 	figures.Set(&m.Values, figures.Used, 799)
-	m.Certificate.Left = limits.DoctorCertificate
+	m.Certificate.Left = doctorCertificate
 	figures.Set(&m.Values, figures.Files, limits.EtcdConnections+limits.FilesKept)
-	m.Routes[0].MTU = limits.DoctorMTU
+	m.Routes[0].MTU = doctorMTU
 	figures.Set(&f.Members[0].Values, figures.HistoryAge, limits.HistoryShort)
 	figures.Set(&m.Values, figures.DiskWant, m.Get(figures.DiskFree))
-	figures.Set(&f.Members[0].Values, figures.BackupAge, limits.DoctorBackup-time.Microsecond)
+	figures.Set(&f.Members[0].Values, figures.BackupAge, doctorBackup-time.Microsecond)
 	m.Links[1] = Link{Member: "n3", Error: "timeout"} // the other end is connected
 	if results := Run(f); Worst(results) != OK {
 		t.Errorf("%+v", results)

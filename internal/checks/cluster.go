@@ -90,14 +90,31 @@ func (f *Facts) furthest() (most uint64) {
 	return most
 }
 
+const (
+	// doctorBackup is the same for a warning of `qkv doctor`: most bases take less time.
+	doctorBackup = time.Minute
+	// doctorLag is a lag in entries that a healthy follower never has: the alert QkvMemberLags has the same bound.
+	doctorLag = 10_000
+	// doctorSyncWarning and doctorSyncFailure are parts of the election timeout. A leader whose syncs take a tenth has few retries left,
+	// and at half of the timeout a single slow sync may cost it its office.
+	doctorSyncWarning = 10
+	doctorSyncFailure = 2
+	// doctorClock is the difference of clocks that no host with a time service has.
+	doctorClock = time.Second
+	// doctorCertificate is a month, two weeks before the alarm CERT: a doctor that runs monthly reports each certificate in time.
+	doctorCertificate = 30 * 24 * time.Hour
+	// doctorMTU is the least MTU of IPv6. QUIC's first packets have 1200 bytes of payload, with up to 48 bytes of headers.
+	doctorMTU = 1280
+)
+
 func lag(f *Facts, r *report) {
 	most := f.furthest()
 	n := f.answers(func(m *Member) {
-		if most-m.Count(figures.Applied) >= limits.DoctorLag {
+		if most-m.Count(figures.Applied) >= doctorLag {
 			r.warn("%s lags by %d entries", m.Name, most-m.Count(figures.Applied))
 		}
 	})
-	r.quiet(n, "no member lags by %d entries or more", limits.DoctorLag)
+	r.quiet(n, "no member lags by %d entries or more", doctorLag)
 }
 
 func state(f *Facts, r *report) {
@@ -122,9 +139,9 @@ func diskSync(f *Facts, r *report) {
 		switch {
 		case m.Duration(figures.SyncP99) == 0:
 			idle++
-		case timeout > 0 && m.Duration(figures.SyncP99) >= timeout/limits.DoctorSyncFailure:
+		case timeout > 0 && m.Duration(figures.SyncP99) >= timeout/doctorSyncFailure:
 			r.fail("%s: p99 of the last minute is %s, the election timeout %v", m.Name, ms(m.Duration(figures.SyncP99)), timeout)
-		case m.Duration(figures.SyncP99) >= limits.SlowSync || timeout > 0 && m.Duration(figures.SyncP99) >= timeout/limits.DoctorSyncWarning:
+		case m.Duration(figures.SyncP99) >= limits.SlowSync || timeout > 0 && m.Duration(figures.SyncP99) >= timeout/doctorSyncWarning:
 			r.warn("%s: p99 of the last minute is %s, the election timeout %v", m.Name, ms(m.Duration(figures.SyncP99)), timeout)
 		}
 	})
@@ -143,13 +160,13 @@ func clock(f *Facts, r *report) {
 			return
 		}
 		known = append(known, m)
-		if apart := m.Clock.Abs() - m.ClockWithin; apart >= limits.DoctorClock {
+		if apart := m.Clock.Abs() - m.ClockWithin; apart >= doctorClock {
 			r.warn("%s: its clock is %v %s this host's, ±%v", m.Name, m.Clock.Abs().Round(time.Millisecond), aheadOf(m.Clock), m.ClockWithin.Round(time.Millisecond))
 		}
 	})
 	for i, a := range known {
 		for _, b := range known[:i] {
-			if apart := a.Clock - b.Clock; apart.Abs()-a.ClockWithin-b.ClockWithin >= limits.DoctorClock {
+			if apart := a.Clock - b.Clock; apart.Abs()-a.ClockWithin-b.ClockWithin >= doctorClock {
 				r.warn("the clock of %s is %v %s the clock of %s", a.Name, apart.Abs().Round(time.Millisecond), aheadOf(apart), b.Name)
 			}
 		}
@@ -157,7 +174,7 @@ func clock(f *Facts, r *report) {
 	if len(known) == 0 {
 		r.skip("no member that answers reports its clock")
 	}
-	r.quiet(len(known), "members and this host differ by less than %v", limits.DoctorClock)
+	r.quiet(len(known), "members and this host differ by less than %v", doctorClock)
 }
 
 func aheadOf(d time.Duration) string {
@@ -181,7 +198,7 @@ func certificates(f *Facts, r *report) {
 			r.skip("%s: %s", name, c.Error)
 		case c.Left <= 0:
 			r.fail("%s: %s expired %v ago", name, c.File, (-c.Left).Round(time.Second))
-		case c.Left < limits.DoctorCertificate:
+		case c.Left < doctorCertificate:
 			r.warn("%s: %s expires in %s", name, c.File, left)
 		}
 		if c.NotNamed != "" {
@@ -195,7 +212,7 @@ func certificates(f *Facts, r *report) {
 			r.add(Failure, faultOf(m, f.Members).do, "%s: %s", m.Name, m.Error)
 		}
 	}
-	r.quiet(n, "no known certificate expires within %d days", limits.DoctorCertificate/(24*time.Hour))
+	r.quiet(n, "no known certificate expires within %d days", doctorCertificate/(24*time.Hour))
 }
 
 func mtu(f *Facts, r *report) {
@@ -203,7 +220,7 @@ func mtu(f *Facts, r *report) {
 	for i := range f.Members {
 		if m := &f.Members[i]; m.Get(figures.MTU) > 0 {
 			known++
-			if one := faultOf(m, f.Members); m.Get(figures.MTU) < limits.DoctorMTU {
+			if one := faultOf(m, f.Members); m.Get(figures.MTU) < doctorMTU {
 				r.add(one.level, one.do, "%s", one.text)
 			}
 		}
@@ -212,8 +229,8 @@ func mtu(f *Facts, r *report) {
 			case way.Error != "":
 				r.skip("%s: %s", way.Address, way.Error)
 				continue
-			case way.MTU < limits.DoctorMTU:
-				r.fail("the interface %s to %s at %s has an MTU of %d bytes, %d are needed", way.Interface, f.Members[i].Name, way.Address, way.MTU, limits.DoctorMTU)
+			case way.MTU < doctorMTU:
+				r.fail("the interface %s to %s at %s has an MTU of %d bytes, %d are needed", way.Interface, f.Members[i].Name, way.Address, way.MTU, doctorMTU)
 			}
 			known++
 		}
@@ -221,7 +238,7 @@ func mtu(f *Facts, r *report) {
 	if known == 0 && len(r.results) == 0 {
 		r.skip("no member reports an address")
 	}
-	r.quiet(known, "the interfaces of this host and of the members carry %d bytes", limits.DoctorMTU)
+	r.quiet(known, "the interfaces of this host and of the members carry %d bytes", doctorMTU)
 }
 
 func openFiles(f *Facts, r *report) {
@@ -399,7 +416,7 @@ func backup(f *Facts, r *report) {
 		r.fail("%s leads and makes no backup: it has no --backup, but other members have", leader.Name)
 	case n > 0 && leader.Duration(figures.BackupAge) >= limits.BackupOld:
 		r.fail("the backup of %s in %s has not been complete for %v", leader.Name, leader.Backup, leader.Duration(figures.BackupAge).Round(time.Second))
-	case n > 0 && leader.Duration(figures.BackupAge) >= limits.DoctorBackup:
+	case n > 0 && leader.Duration(figures.BackupAge) >= doctorBackup:
 		r.warn("the backup of %s in %s has not been complete for %v", leader.Name, leader.Backup, leader.Duration(figures.BackupAge).Round(time.Second))
 	case len(lack) > 0:
 		r.warn("no backup is made while %s leads: no --backup", strings.Join(lack, " or "))

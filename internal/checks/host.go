@@ -1,6 +1,10 @@
 package checks
 
-import "qkv/internal/limits"
+import (
+	"time"
+
+	"qkv/internal/limits"
+)
 
 // unexamined reports that the folder cannot be examined.
 func (f *Folder) unexamined(r *report) bool {
@@ -41,6 +45,19 @@ func files(f *Facts, r *report) {
 	r.quiet(1, "%s of the log and of snapshots can be read", Plural(d.Read, "file", "files"))
 }
 
+const (
+	// doctorElection is the default election timeout, for a disk without a running member.
+	doctorElection = time.Second
+	// doctorSync is etcd's advice for the 99th percentile of a sync.
+	doctorSync = 10 * time.Millisecond
+	// doctorDiskFree is the part of a disk that should be free while no member runs there, which would tell what it needs: a tenth.
+	doctorDiskFree = 10
+	// doctorTimerSlack is the slack that a member gives itself (package cli, timerslack.go).
+	doctorTimerSlack = time.Millisecond
+	// doctorUDPBuffer is the buffer that quic-go asks the kernel for.
+	doctorUDPBuffer = 7 << 20
+)
+
 func freeSpace(f *Facts, r *report) {
 	d := f.Folder
 	switch {
@@ -48,7 +65,7 @@ func freeSpace(f *Facts, r *report) {
 	case d.SizeBytes == 0:
 		r.skip("the size of the file system is not known")
 	default:
-		space(r, d.Dir, d.FreeBytes, d.SizeBytes, d.SizeBytes/limits.DoctorDiskFree)
+		space(r, d.Dir, d.FreeBytes, d.SizeBytes, d.SizeBytes/doctorDiskFree)
 		r.quiet(1, "%d MiB of %d MiB are free", d.FreeBytes>>20, d.SizeBytes>>20)
 	}
 }
@@ -59,10 +76,10 @@ func disk(f *Facts, r *report) {
 	case f.Folder.unexamined(r):
 	case s.Skip != "":
 		r.skip("%s", s.Skip)
-	case s.P99 >= limits.DoctorElection/limits.DoctorSyncFailure:
+	case s.P99 >= doctorElection/doctorSyncFailure:
 		r.fail("p50 of a sync is %s, p99 %s: a leader loses its office at the election timeout, 1 s by default; %s: %s", ms(s.P50), ms(s.P99), s.Class, s.Meaning)
-	case s.P99 >= limits.DoctorSync:
-		r.warn("p50 of a sync is %s, p99 %s, and etcd asks for %v; %s: %s", ms(s.P50), ms(s.P99), limits.DoctorSync, s.Class, s.Meaning)
+	case s.P99 >= doctorSync:
+		r.warn("p50 of a sync is %s, p99 %s, and etcd asks for %v; %s: %s", ms(s.P50), ms(s.P99), doctorSync, s.Class, s.Meaning)
 	default:
 		r.ok("p50 of a sync is %s, p99 %s; %s: %s", ms(s.P50), ms(s.P99), s.Class, s.Meaning)
 	}
@@ -84,8 +101,8 @@ func timerSlack(f *Facts, r *report) {
 	switch d := f.Folder; {
 	case d.TimerSlackSkip != "":
 		r.skip("%s", d.TimerSlackSkip)
-	case d.TimerSlack > limits.DoctorTimerSlack:
-		r.warn("timers of this shell's processes may fire %v late, at most %v is good", d.TimerSlack, limits.DoctorTimerSlack)
+	case d.TimerSlack > doctorTimerSlack:
+		r.warn("timers of this shell's processes may fire %v late, at most %v is good", d.TimerSlack, doctorTimerSlack)
 	default:
 		r.ok("%v", d.TimerSlack)
 	}
@@ -112,9 +129,9 @@ func udpBuffers(f *Facts, r *report) {
 		name  string
 		bytes int64
 	}{{"net.core.rmem_max", d.UDPReceive}, {"net.core.wmem_max", d.UDPSend}} {
-		if one.bytes < limits.DoctorUDPBuffer {
-			r.warn("%s is %d bytes, %d are needed", one.name, one.bytes, limits.DoctorUDPBuffer)
+		if one.bytes < doctorUDPBuffer {
+			r.warn("%s is %d bytes, %d are needed", one.name, one.bytes, doctorUDPBuffer)
 		}
 	}
-	r.quiet(1, "sockets may have %d bytes", limits.DoctorUDPBuffer)
+	r.quiet(1, "sockets may have %d bytes", doctorUDPBuffer)
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"qkv/internal/figures"
-	"qkv/internal/limits"
 )
 
 // Upgrade is the plan of a rolling upgrade.
@@ -76,7 +75,7 @@ func stops(members []Member, left bool) (all []string) {
 	f := Facts{Members: members}
 	most := f.furthest()
 	f.answers(func(m *Member) {
-		if most-m.Count(figures.Applied) >= limits.DoctorLag {
+		if most-m.Count(figures.Applied) >= doctorLag {
 			all = append(all, fmt.Sprintf("%s lags by %d entries", m.Name, most-m.Count(figures.Applied)))
 		}
 	})

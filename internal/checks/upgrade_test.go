@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"qkv/internal/figures"
-	"qkv/internal/limits"
 )
 
 // TestUpgrade: what stops an upgrade, the order of the members, and the way back.
@@ -29,7 +28,7 @@ func TestUpgrade(t *testing.T) {
 		{"a notice stops nothing", healthy(3), func(m []Member) { m[1].Alarms = []Raised{{"QUOTA", "n2", "much"}} }, "", "n2", ""},
 		{"a learner that lags", healthy(3), func(m []Member) {
 			m[2].Role = 0
-			figures.Set(&m[2].Values, figures.Applied, m[2].Count(figures.Applied)-limits.DoctorLag)
+			figures.Set(&m[2].Values, figures.Applied, m[2].Count(figures.Applied)-doctorLag)
 		}, "n3 lags by 10000 entries", "", ""},
 		{"no quorum", dead(healthy(3), "n2", "n3"), func([]Member) {}, "NO QUORUM: 1 of 3 voters answers", "", ""},
 		{"the level is held down", healthy(3), func(m []Member) {

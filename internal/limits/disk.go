@@ -37,17 +37,8 @@ const (
 	// ColdReads bounds the ordered reads and the reads that wait for their rate limit: one for each other member and one for the applier,
 	// and the next one of each.
 	ColdReads = 2 * (Members + Learners)
-	// SegmentBytes is the default size of a log segment. On a smaller disk it shrinks until SegmentsOfDisk segments fit: there are up to
-	// SparesMost spares, and space for five is kept free. The largest entry must fit one segment, with SegmentOver for its headers and the
-	// reserve, in multiples of SegmentBytesSmall. SegmentBytesLeast and SegmentBytesMost bound the setting.
-	SegmentsOfDisk    = 64
-	SegmentBytesSmall = 1 << 20
-	SegmentOver       = 64 << 10
-	SegmentBytes      = 64 << 20
-	SegmentBytesLeast = 64 << 10
-	SegmentBytesMost  = 1 << 30
-	// BatchesOfSegment is how many batches a segment holds at least: batched records, such as deletions, never need a file of their own.
-	BatchesOfSegment = 4
+	// SegmentBytes is the default size of a log segment. On a smaller disk package node makes it smaller.
+	SegmentBytes = 64 << 20
 	// SpareSegments is how many prepared segments are kept. With the released segments that wait for reuse they are SparesMost, or more
 	// while the log is written quickly: what the log writes in SparesTime can wait, within the log's budget. A snapshot releases the
 	// log of a second or more at once, and a released segment that is removed costs a new file later. More than SparesMost take one part
@@ -66,7 +57,8 @@ const (
 	// SpareQuickTimes multiplies both after a step of at most SpareStepQuick: a journal commit and two wake-ups for each MiB cost more
 	// than its zeros.
 	SpareQuickTimes = 4
-	SpareStepQuick  = 5 * time.Millisecond
+	// SpareStepQuick is the longest step of filling a spare after which the next steps are larger.
+	SpareStepQuick = 5 * time.Millisecond
 	// LogKept is how many quarters of a segment a full disk's log reserves for terms, votes and raft's own entries; commands cannot use
 	// it. An election takes four pages of it: there is space for some two thousand. LogKeptLast is the part that stays reserved when the
 	// member proposes nothing more. Additional entries of another member's log must then be accepted to make the logs agree.
@@ -98,24 +90,8 @@ const (
 	// returned space or disks soon, and a broken disk does not flood the log.
 	SnapshotRetry     = time.Second
 	SnapshotRetryMost = time.Minute
-	// SnapshotBlockBytes is the size at which a snapshot block is closed: small enough to be checked and held at once, large enough to
-	// make its checksum and calls cheap.
-	SnapshotBlockBytes = 256 << 10
-	// SnapshotBlockMost bounds a block when it is read: a full one, and one more key with the largest value of an entry.
-	SnapshotBlockMost = SnapshotBlockBytes + RecordBytes
 	// SnapshotHeadBytes bounds a snapshot's head: raft's configuration, 20 bytes a member, and 65 bytes for each of 20,000 parts.
 	SnapshotHeadBytes = 3 << 19
-	// SnapshotSyncBytes is how much of a snapshot is written before it is synced: the log's syncs wait behind it. Measured on a busy ext4,
-	// with a snapshot of 150 MB always in progress: puts' p99 was 12.5 ms with 8 MiB, 4.4 ms with this, and 3.4 ms without a snapshot.
-	SnapshotSyncBytes = 1 << 20
-	// SnapshotBackBytes bounds the write-back of a received snapshot: enough to keep the disk busy, and little enough to delay another
-	// file's sync by milliseconds only. It is synced at its end only: each sync of a growing file commits the file system's journal.
-	// Measured on ext4, 1 GiB: 220 to 330 MB/s with a sync of each MiB, 590 to 1,200 with one at the end.
-	SnapshotBackBytes = 2 << 20
-	// SnapshotCacheBytes is how much of a snapshot that is sent, or received and read back, stays in the page cache. The rest is not read
-	// again, would evict other pages, and costs time to allocate. Measured on a virtual machine: a member that joins to 1 GB caught up
-	// after 4.4 s instead of 5.6.
-	SnapshotCacheBytes = 16 << 20
 	// SnapshotStepBytes is one step of saving or checking a snapshot: about two milliseconds, after which waiting work gets the processor.
 	// A longer save costs more: superseded versions are kept for it and must be skipped. In single runs on a busy machine, at 240,000
 	// puts/s, steps of 256 KiB with equal pauses made a save last about three times as long. A put then cost some 7 % more of the
@@ -150,8 +126,6 @@ const (
 	SnapshotReceiveIdle = 2 * time.Second
 	// SnapshotSays is the interval of log lines about an incoming snapshot: most are complete before the second line.
 	SnapshotSays = 30 * time.Second
-	// SnapshotClock is how often the snapshotter checks these timers, and thus their largest delay.
-	SnapshotClock = 100 * time.Millisecond
 	// SnapshotSendPause bounds the backoff before a snapshot is sent again to a peer that could not use the last one: the first pause is
 	// SnapshotResend, and each failure doubles it.
 	SnapshotSendPause = 10 * time.Second

@@ -9,6 +9,7 @@ import (
 )
 
 const (
+	// A retry waits at least a round trip, and less than an election takes.
 	backoffLeast = 5 * time.Millisecond
 	backoffMost  = 250 * time.Millisecond
 )

@@ -214,6 +214,10 @@ type proposal struct {
 	rows int64 // keys that it visits by ranges
 }
 
+// etcdAuthTries bounds how often a write is proposed that changes of users or roles overtake. Each try takes as long as a write: only a
+// flood of such changes, far over a hundred a second, overtakes a write more often.
+const etcdAuthTries = 8
+
 // propose proposes a command of a request's caller. If users or roles change before the command is applied, it did not happen, and is
 // proposed again, with the newest auth revision: the verdict falls by the newest roles in any case. A JWT keeps its revision, so the client
 // has to authenticate again.
@@ -225,7 +229,7 @@ func (s *core) propose(ctx context.Context, p proposal, command func(h index.Hea
 			return outcome{}, rpctypes.ErrGRPCRequestTooLarge
 		}
 		out, err = s.calls.do(ctx, &s.calls.writes, one)
-		if err == nil || !overtaken(&out) || try == limits.EtcdAuthTries {
+		if err == nil || !overtaken(&out) || try == etcdAuthTries {
 			return out, err
 		}
 		next, failed := s.head(ctx)

@@ -164,7 +164,7 @@ func (b *batched) takeDelete(r *h2.Request, message []byte) bool {
 // takeTxn takes a transaction of few parts that visits no range of keys.
 func (b *batched) takeTxn(r *h2.Request, message []byte) bool {
 	parts := 0
-	if !countParts(message, 1, &parts) || parts > limits.EtcdTxnFew || len(message)+requestOverhead > b.s.config.MaxRequestBytes {
+	if !countParts(message, 1, &parts) || parts > etcdTxnFew || len(message)+requestOverhead > b.s.config.MaxRequestBytes {
 		return false
 	}
 	p := b.begin(&b.txn, r)
@@ -417,7 +417,7 @@ func (b *batched) answerTxn(batch *h2.Batch, p *batchedCall, out *outcome) {
 	}
 	result := txnAnswerOf(p.txnRequest, found)
 	result.Header = b.s.header(out.Result.Revision)
-	if size := proto.Size(result); size > limits.EtcdPieceBytes {
+	if size := proto.Size(result); size > etcdPieceBytes {
 		view := out.view
 		p.runInBackground(func() {
 			defer runtime.KeepAlive(view)
@@ -457,7 +457,7 @@ func (b *batched) answerGet(batch *h2.Batch, p *batchedCall, _ *outcome) {
 		err = statusOf(err)
 		p.ended(err)
 		batch.Fail(p.request, err)
-	case len(found.KVs) > 0 && len(found.KVs[0].Value) > limits.EtcdPieceBytes:
+	case len(found.KVs) > 0 && len(found.KVs[0].Value) > etcdPieceBytes:
 		p.runInBackground(func() { b.answerLarge(p, v, &found) })
 	default:
 		m := b.kv.pointMessage(&found)

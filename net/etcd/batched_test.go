@@ -109,7 +109,7 @@ func TestBatchedTimeout(t *testing.T) {
 func TestBatchedLarge(t *testing.T) {
 	s := start(t, newMember(), func(c *etcd.Config) { c.MaxRequestBytes = 8 << 20 })
 	c := pb.NewKVClient(dial(t, s))
-	for _, size := range []int{limits.EtcdPieceBytes, limits.EtcdPieceBytes + 1, limits.EtcdWholeBytes, limits.EtcdWholeBytes + 1} {
+	for _, size := range []int{etcd.EtcdPieceBytes, etcd.EtcdPieceBytes + 1, etcd.EtcdWholeBytes, etcd.EtcdWholeBytes + 1} {
 		want := bytes.Repeat([]byte{7}, size)
 		if _, err := c.Put(t.Context(), &pb.PutRequest{Key: []byte("a"), Value: want}); err != nil {
 			t.Fatal(err)
@@ -211,7 +211,7 @@ func TestBatchedTxn(t *testing.T) {
 func TestBatchedTxnLarge(t *testing.T) {
 	s := start(t, newMember(), nil)
 	c := pb.NewKVClient(dial(t, s))
-	want := bytes.Repeat([]byte{7}, limits.EtcdPieceBytes+1)
+	want := bytes.Repeat([]byte{7}, etcd.EtcdPieceBytes+1)
 	if _, err := c.Put(t.Context(), &pb.PutRequest{Key: []byte("a"), Value: want}); err != nil {
 		t.Fatal(err)
 	}

@@ -59,13 +59,13 @@ func (s *core) encodeBuilt(ctx context.Context, m proto.Message) (answer, error)
 // wholeMost is the largest size of a range answer that is encoded at once. It is smaller while clients hold much memory.
 func (s *core) wholeMost(ctx context.Context) int {
 	if overHTTP(ctx) || s.accounts.AboveQuarter() {
-		return limits.EtcdPieceBytes
+		return etcdPieceBytes
 	}
-	return limits.EtcdWholeBytes
+	return etcdWholeBytes
 }
 
 // bufferedRead is a read whose results stay in memory until they are answered or reserved in the budget. A long one takes one of
-// limits.EtcdWideReads slots. A read that waits for a slot drops its results and reads again.
+// etcdWideReads slots. A read that waits for a slot drops its results and reads again.
 type bufferedRead struct {
 	s       *core
 	ctx     context.Context
@@ -99,7 +99,7 @@ func (w *bufferedRead) read(begin func(), step func() (bool, error)) error {
 				return false, errTooLong
 			}
 			done, err = step()
-			return done || !w.hasSlot && w.steps >= limits.EtcdWideSteps, err
+			return done || !w.hasSlot && w.steps >= etcdWideSteps, err
 		})
 		if err != nil || done {
 			return err

@@ -76,7 +76,7 @@ func TestListGivenUp(t *testing.T) {
 		listings++
 		return func(take taker) bool {
 			if listings == 1 { // it is measured
-				take(2*limits.EtcdWholeBytes, nil)
+				take(2*etcdWholeBytes, nil)
 				return true
 			}
 			if s.admission.buffered.Reserved() == 0 {
@@ -96,7 +96,7 @@ func TestListGivenUp(t *testing.T) {
 
 // TestAnswerThatFindsNoRoom: an answer that waits for room in vain, or whose client gives up, gives its place back.
 func TestAnswerThatFindsNoRoom(t *testing.T) {
-	const size = 2 * limits.EtcdWholeBytes
+	const size = 2 * etcdWholeBytes
 	bounds := limits.Defaults().Etcd
 	bounds.BuiltBytes = size
 	s := &core{config: Config{Limits: bounds, Timeout: time.Millisecond}, accounts: front.NewAccounts(bounds.Bytes, logx.NewLimited(slog.New(slog.DiscardHandler)))}

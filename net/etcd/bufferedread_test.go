@@ -26,11 +26,11 @@ func TestWideReadsWait(t *testing.T) {
 		})
 	}
 	first, again := s.bufferedRead(t.Context()), 0
-	if err := steps(first, 10*limits.EtcdWideSteps, &again); err != nil || again != 0 || !first.hasSlot {
+	if err := steps(first, 10*etcdWideSteps, &again); err != nil || again != 0 || !first.hasSlot {
 		t.Fatalf("the first one: %v, begun again %d times, has a place: %v", err, again, first.hasSlot)
 	}
 	short := s.bufferedRead(t.Context())
-	if err := steps(short, limits.EtcdWideSteps, &again); err != nil || again != 0 || short.hasSlot {
+	if err := steps(short, etcdWideSteps, &again); err != nil || again != 0 || short.hasSlot {
 		t.Errorf("a short one: %v, begun again %d times, has a place: %v", err, again, short.hasSlot)
 	}
 	short.end()
@@ -39,7 +39,7 @@ func TestWideReadsWait(t *testing.T) {
 		read := 0
 		done <- waits.read(func() { read = 0; close(begun) }, func() (bool, error) {
 			read++
-			return read == 10*limits.EtcdWideSteps, nil
+			return read == 10*etcdWideSteps, nil
 		})
 	}()
 	select {
@@ -48,11 +48,11 @@ func TestWideReadsWait(t *testing.T) {
 		t.Fatal("who waits for a place keeps what it has read")
 	}
 	first.end()
-	if err := <-done; err != nil || !waits.hasSlot || waits.steps != 11*limits.EtcdWideSteps {
+	if err := <-done; err != nil || !waits.hasSlot || waits.steps != 11*etcdWideSteps {
 		t.Errorf("one that has waited: %v, has a place: %v, %d steps", err, waits.hasSlot, waits.steps)
 	}
 	s.config.Timeout = time.Millisecond
-	if err := steps(s.bufferedRead(t.Context()), 10*limits.EtcdWideSteps, &again); status.Code(err) != codes.ResourceExhausted || again != 1 {
+	if err := steps(s.bufferedRead(t.Context()), 10*etcdWideSteps, &again); status.Code(err) != codes.ResourceExhausted || again != 1 {
 		t.Errorf("one that has no place in time: %v, begun again %d times", err, again)
 	}
 	s.config.Timeout, s.config.Limits.AnswerHeld = time.Hour, time.Nanosecond
@@ -60,7 +60,7 @@ func TestWideReadsWait(t *testing.T) {
 		t.Errorf("one that holds what it reads for too long: %v", err)
 	}
 	s.config.Limits.AnswerHeld = 50 * time.Millisecond
-	if err := steps(s.bufferedRead(t.Context()), 10*limits.EtcdWideSteps, &again); !errors.Is(err, errTooLong) || again != 2 {
+	if err := steps(s.bufferedRead(t.Context()), 10*etcdWideSteps, &again); !errors.Is(err, errTooLong) || again != 2 {
 		t.Errorf("one that waits for a place for too long: %v, begun again %d times", err, again)
 	}
 	waits.end()

@@ -91,8 +91,20 @@ func (p *pinned) or(newest func() *index.View) *index.View {
 	return newest()
 }
 
+const (
+	// etcdAnswerBytes bounds one answer of etcd's API, which has no pages of its own: a million keys of 256 bytes are 300 MiB.
+	// etcdWholeBytes is the largest range answer that is encoded as a whole; it is etcdPieceBytes while clients hold a quarter of
+	// limits.EtcdBytes. A larger answer is encoded as it is written, in pieces of etcdPieceBytes. Until then each piece takes
+	// etcdPartBytes, and the answer etcdLaterBytes. (A page of 500 Kubernetes objects is smaller, and read once.)
+	etcdAnswerBytes = 1 << 30
+	etcdWholeBytes  = 4 << 20
+	etcdPieceBytes  = 64 << 10
+	etcdPartBytes   = 192
+	etcdLaterBytes  = 4 << 10
+)
+
 // piecesPool recycles piece buffers.
-var piecesPool = sync.Pool{New: func() any { return new([limits.EtcdPieceBytes]byte) }}
+var piecesPool = sync.Pool{New: func() any { return new([etcdPieceBytes]byte) }}
 
 // errPairsDiffer reports that the pairs read differ from the measured ones, so that the answer cannot continue.
 var errPairsDiffer = errors.New("its pairs are not what was measured")
@@ -105,7 +117,7 @@ func (l *deferredAnswer) encode(dst []byte) ([]byte, error) {
 	c := l.cuts[l.next]
 	l.next++
 	l.left.Limit = int64(c.pairs)
-	whole := index.NewUnpagedReader(l.left, limits.EtcdAnswerBytes)
+	whole := index.NewUnpagedReader(l.left, etcdAnswerBytes)
 	before, pairs := len(dst), 0
 	l.s.requests.Add(1) // the fair queue counts the waiting requests by this
 	err := l.s.read(l.ctx, func() (bool, error) {
@@ -171,7 +183,7 @@ func (l *deferredAnswer) buffers() (mem.BufferSlice, error) {
 		all = append(all, &parts[i])
 	}
 	l.parts.Store(int64(len(parts)))
-	l.account.Charge(limits.EtcdLaterBytes + int64(len(parts))*limits.EtcdPartBytes)
+	l.account.Charge(etcdLaterBytes + int64(len(parts))*etcdPartBytes)
 	return append(all, mem.SliceBuffer(l.tail)), nil
 }
 
@@ -183,7 +195,7 @@ type deferredPiece struct {
 	refs       atomic.Int32
 
 	data   []byte
-	pooled *[limits.EtcdPieceBytes]byte
+	pooled *[etcdPieceBytes]byte
 }
 
 // Len implements mem.Buffer.
@@ -198,8 +210,8 @@ func (p *deferredPiece) ReadOnlyData() []byte {
 		return p.data
 	}
 	l := p.of
-	if p.bytes <= limits.EtcdPieceBytes {
-		p.pooled = piecesPool.Get().(*[limits.EtcdPieceBytes]byte)
+	if p.bytes <= etcdPieceBytes {
+		p.pooled = piecesPool.Get().(*[etcdPieceBytes]byte)
 		p.data = p.pooled[:0]
 	} else {
 		p.data = make([]byte, 0, p.bytes)
@@ -239,6 +251,6 @@ func (p *deferredPiece) Free() {
 	}
 	if l.parts.Add(-1) == 0 {
 		l.pinned.release()
-		l.account.Charge(-limits.EtcdLaterBytes - int64(len(l.cuts))*limits.EtcdPartBytes)
+		l.account.Charge(-etcdLaterBytes - int64(len(l.cuts))*etcdPartBytes)
 	}
 }

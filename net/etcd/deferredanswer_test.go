@@ -27,7 +27,7 @@ import (
 // fill puts keys under big/ whose values make some mebibytes, of all sizes, and returns how many there are.
 func fill(ctx context.Context, t testing.TB, store pb.KVClient, fill byte) (n int) {
 	t.Helper()
-	for bytesPut := 0; bytesPut < 3*limits.EtcdWholeBytes; n++ {
+	for bytesPut := 0; bytesPut < 3*etcd.EtcdWholeBytes; n++ {
 		value := bytes.Repeat([]byte{fill}, 10+n*97%40_000)
 		if n%100 == 7 {
 			value = bytes.Repeat([]byte{fill}, 1<<20)
@@ -86,7 +86,7 @@ func TestLargeAnswers(t *testing.T) {
 			t.Fatalf("%v: %v", q, err)
 		}
 		want := streamed(ctx, t, store, q)
-		if size := proto.Size(got); size < limits.EtcdWholeBytes {
+		if size := proto.Size(got); size < etcd.EtcdWholeBytes {
 			t.Fatalf("%v: %d bytes are not large", q, size)
 		}
 		if !proto.Equal(got, want) {
@@ -135,8 +135,8 @@ func TestLargeAnswersUnread(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		const least = requests * limits.EtcdLaterBytes
-		most := int64(least + requests*(limits.EtcdAskedBytes+limits.EtcdStreamBytes) + requests*int64(proto.Size(want))/limits.EtcdPieceBytes*3*limits.EtcdPartBytes + 4<<20)
+		const least = requests * etcd.EtcdLaterBytes
+		most := int64(least + requests*(limits.EtcdAskedBytes+limits.EtcdStreamBytes) + requests*int64(proto.Size(want))/etcd.EtcdPieceBytes*3*etcd.EtcdPartBytes + 4<<20)
 		answers := answersOf(h)
 		if err := answers.begun(requests); err != nil { // what is changed from here on is in none of them
 			t.Fatalf("%s: %v", c.name, err)
@@ -286,7 +286,7 @@ func builtAnswers(t testing.TB, stall time.Duration) {
 	sorted := &pb.RangeRequest{Key: []byte("big/"), RangeEnd: []byte("big0"), SortTarget: pb.RangeRequest_MOD, SortOrder: pb.RangeRequest_DESCEND}
 	txn := &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte("big/"), RangeEnd: []byte("big0")}}}}}
 	want, err := store.Range(ctx, sorted)
-	if err != nil || proto.Size(want) < limits.EtcdWholeBytes {
+	if err != nil || proto.Size(want) < etcd.EtcdWholeBytes {
 		t.Fatalf("%d bytes: %v", proto.Size(want), err)
 	}
 	var hostile []net.Conn
@@ -364,7 +364,7 @@ func TestBuiltAnswersThatWait(t *testing.T) {
 	}
 	holds := ask(1)
 	eventually(t, func() bool { n := s.Stats().BuiltBytes; return n > 24<<20 && n < 40<<20 }) // what it does not need is given back
-	waits := ask(2 * limits.EtcdBuilds)
+	waits := ask(2 * etcd.EtcdBuilds)
 	_ = waits.SetDeadline(time.Now().Add(wait))
 	var most atomic.Int64
 	stop := make(chan struct{})
@@ -378,7 +378,7 @@ func TestBuiltAnswersThatWait(t *testing.T) {
 			}
 		}
 	}()
-	for refused := 0; refused < 2*limits.EtcdBuilds; { // none finds room in time
+	for refused := 0; refused < 2*etcd.EtcdBuilds; { // none finds room in time
 		f, err := waits.frames.ReadFrame()
 		if err != nil {
 			t.Fatal(err)
@@ -388,8 +388,8 @@ func TestBuiltAnswersThatWait(t *testing.T) {
 		}
 	}
 	close(stop)
-	if n, bound := most.Load(), int64(limits.EtcdWideReads*limits.EtcdWholeBytes+2*limits.EtcdBuilds*(2<<20)); n > bound { // those that wait for a place, too, may have read a value
-		t.Errorf("%d answers that wait for room held %d bytes, over %d", 2*limits.EtcdBuilds, n, bound)
+	if n, bound := most.Load(), int64(etcd.EtcdWideReads*etcd.EtcdWholeBytes+2*etcd.EtcdBuilds*(2<<20)); n > bound { // those that wait for a place, too, may have read a value
+		t.Errorf("%d answers that wait for room held %d bytes, over %d", 2*etcd.EtcdBuilds, n, bound)
 	}
 	for _, c := range []net.Conn{waits, holds} {
 		_ = c.Close()

@@ -21,7 +21,7 @@
 // by hand (message.go), straight from the View. Large answers are encoded in pieces, without an intermediate copy.
 //
 // Reads that may visit many keys take turns, as on the native endpoint ([admit.FairQueue]). etcd's API has no pages: the answer to a range
-// is one message of one revision, and limits.EtcdAnswerBytes bounds its size. For a large range, the first read only measures the answer.
+// is one message of one revision, and etcdAnswerBytes bounds its size. For a large range, the first read only measures the answer.
 // The answer is encoded while gRPC writes it (deferredanswer.go): a client that does not read costs the memory of one piece. A streamed
 // range (RangeStream) pins its revision with the first chunk and reads each chunk from the newest View. A slow client therefore keeps no
 // old state in memory.
@@ -33,7 +33,7 @@
 // # A snapshot
 //
 // The snapshot that etcdctl saves is an etcd member's database file, in bbolt's format (snapshot.go shows its buckets). The endpoint writes
-// it from one View to a folder in the data folder, in transactions of limits.EtcdSnapshotBytes with a pause after each. The file is deleted
+// it from one View to a folder in the data folder, in transactions of etcdSnapshotBytes with a pause after each. The file is deleted
 // before it is sent: only the open handle keeps it. A snapshot is refused if the disk has too little space for it and the log.
 //
 // # Memory that clients hold
@@ -43,8 +43,8 @@
 // many answers of a watch stream wait, its requests are not read. When all connections together hold more than limits.EtcdBytes, the
 // connection that holds most is closed. A client that completes its requests and reads its answers holds little, and keeps its connection.
 //
-// Requests in service (complete, and not yet answered) are throttled, too (front/throttle.go). If there are more than limits.EtcdServed, or
-// if they have more than limits.EtcdServedBytes bytes together, connections with many of them are read more slowly. This prevents
+// Requests in service (complete, and not yet answered) are throttled, too (front/throttle.go). If there are more than 4096, or
+// if they have more than 32 MiB together, connections with many of them are read more slowly. This prevents
 // head-of-line blocking of other clients. The parts of a transaction, its comparisons and operations, are counted before it is decoded
 // (txnparts.go): they take up to 200 times their encoded size.
 //

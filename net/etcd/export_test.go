@@ -59,3 +59,23 @@ func (s *Server) DashboardRead(ctx context.Context, token string, q index.Touche
 	ctx = metadata.NewIncomingContext(ctx, metadata.Pairs(rpctypes.TokenFieldNameGRPC, token))
 	return d.Read(withCaller(ctx, d.identify(ctx)), kv.AccessRead, q, step)
 }
+
+// Bounds, for tests.
+const (
+	EtcdBuilds          = etcdBuilds
+	EtcdGatewayObjects  = etcdGatewayObjects
+	EtcdGatewaySmall    = etcdGatewaySmall
+	EtcdGatewayStreamed = etcdGatewayStreamed
+	EtcdHealthStreams   = etcdHealthStreams
+	EtcdLaterBytes      = etcdLaterBytes
+	EtcdLeasesAsking    = etcdLeasesAsking
+	EtcdLeasesSorted    = etcdLeasesSorted
+	EtcdMemberBytes     = etcdMemberBytes
+	EtcdPartBytes       = etcdPartBytes
+	EtcdPieceBytes      = etcdPieceBytes
+	EtcdRequestOver     = etcdRequestOver
+	EtcdStreamsAll      = etcdStreamsAll
+	EtcdWatchAnswers    = etcdWatchAnswers
+	EtcdWholeBytes      = etcdWholeBytes
+	EtcdWideReads       = etcdWideReads
+)

@@ -36,7 +36,7 @@ import (
 // code of etcd's message module serves them. The gateway calls the gRPC handlers in this process, with the identity of the connection's
 // certificate.
 //
-//  1. A request is bounded by a request's size, or, for each message of a stream, by limits.EtcdGatewayStreamed. An answer is bounded by
+//  1. A request is bounded by a request's size, or, for each message of a stream, by etcdGatewayStreamed. An answer is bounded by
 //     limits.EtcdGatewayBytes. The memory budget admission.json bounds the memory of both.
 //  2. An answer that is not read ends its connection after limits.EtcdWebTimeout, on a stream as well. For a request that waits for a lock
 //     or an election, this time begins with its answer; net/http lifts the deadline once a body is complete.
@@ -56,10 +56,20 @@ func init() {
 	}
 }
 
+const (
+	// etcdRequestOver is by how much a message may exceed --max-request-bytes before gRPC refuses it, as in etcd.
+	etcdRequestOver = 512 << 10
+	// etcdGatewayReads bounds the concurrent range reads for JSON answers, each of at most limits.EtcdGatewayBytes: their results wait in
+	// memory for limits.etcdGatewayRoom.
+	etcdGatewayReads = 2
+	// etcdGatewayStreamed bounds a message of a stream of requests over HTTP: a watch's two keys, as base64.
+	etcdGatewayStreamed = 4 * limits.KeyBytes
+)
+
 func newGateway(s *core, services []*grpc.ServiceDesc) *gateway {
 	g := &gateway{
 		s: s, unary: map[string]func(context.Context, func(any) error) (any, error){}, streams: map[string]func(grpc.ServerStream) error{},
-		reads: make(admit.Slots, limits.EtcdGatewayReads),
+		reads: make(admit.Slots, etcdGatewayReads),
 	}
 	for _, service := range services {
 		for _, m := range service.Methods {
@@ -89,7 +99,7 @@ func newGateway(s *core, services []*grpc.ServiceDesc) *gateway {
 }
 
 // jsonBytes is the size limit of a JSON request: base64 adds a third to its data, and names and spaces add more.
-func (s *core) jsonBytes() int64 { return 2 * int64(s.config.MaxRequestBytes+limits.EtcdRequestOver) }
+func (s *core) jsonBytes() int64 { return 2 * int64(s.config.MaxRequestBytes+etcdRequestOver) }
 
 // streaming lists the paths whose requests and answers are streams.
 var streaming = map[string]bool{"/v3/watch": true, "/v3/lease/keepalive": true, "/v3/maintenance/snapshot": true}
@@ -130,7 +140,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if streaming[r.URL.Path] {
 		_ = way.EnableFullDuplex()
 		_ = way.SetReadDeadline(time.Time{}) // a stream of requests may be silent for any time
-		from.most, from.end = limits.EtcdGatewayStreamed, cancel
+		from.most, from.end = etcdGatewayStreamed, cancel
 		w = &patient{w, way, timeout}
 	} else {
 		_ = way.SetReadDeadline(deadline)
@@ -139,7 +149,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			from.most = min(from.most, r.ContentLength+1)
 		}
 		if r.URL.Path == "/v3/kv/txn" {
-			from.dense = min(limits.EtcdGatewayDense*heldBytes(from.most), g.s.admission.json.Total())
+			from.dense = min(etcdGatewayDense*heldBytes(from.most), g.s.admission.json.Total())
 		}
 	}
 	if waiting[r.URL.Path] {
@@ -188,7 +198,7 @@ func (b bounded) Marshal(v any) ([]byte, error) {
 	if chunk, ok := v.(map[string]any); ok {
 		of = chunk["result"]
 	}
-	if m, ok := of.(proto.Message); ok && proto.Size(m) > limits.EtcdPieceBytes {
+	if m, ok := of.(proto.Message); ok && proto.Size(m) > etcdPieceBytes {
 		b.large <- struct{}{}
 		defer b.large.Release()
 	}

@@ -367,20 +367,20 @@ func TestGatewayMessages(t *testing.T) {
 		}
 		return said
 	}
-	for _, bytes := range []int{limits.EtcdGatewaySmall - 1, limits.EtcdGatewaySmall, limits.EtcdGatewaySmall + 1, 1 << 20} {
+	for _, bytes := range []int{etcd.EtcdGatewaySmall - 1, etcd.EtcdGatewaySmall, etcd.EtcdGatewaySmall + 1, 1 << 20} {
 		body := `{"key":"YQ=="`
 		body += strings.Repeat(" ", bytes-len(body)-1) + "}"
 		if code, said := post(t, s, "/v3/kv/put", body); code != 200 {
 			t.Errorf("%d bytes: %d %s", bytes, code, said)
 		}
 	}
-	if said := watch(limits.EtcdGatewaySmall+1, 1); !strings.Contains(said, `"created":true`) {
+	if said := watch(etcd.EtcdGatewaySmall+1, 1); !strings.Contains(said, `"created":true`) {
 		t.Errorf("a message that is not small: %.200s", said)
 	}
-	if said := watch(limits.EtcdGatewayStreamed/2, 5); strings.Count(said, `"created":true`) != 5 {
+	if said := watch(etcd.EtcdGatewayStreamed/2, 5); strings.Count(said, `"created":true`) != 5 {
 		t.Errorf("five messages of half the limit: %.500s", said)
 	}
-	if said := watch(limits.EtcdGatewayStreamed, 1); strings.Contains(said, `"created":true`) {
+	if said := watch(etcd.EtcdGatewayStreamed, 1); strings.Contains(said, `"created":true`) {
 		t.Errorf("a message over the limit: %.200s", said)
 	}
 	eventually(t, func() bool { return s.Stats().GatewayBytes == 0 })
@@ -389,7 +389,7 @@ func TestGatewayMessages(t *testing.T) {
 // TestGatewayStreamOfManyMessages: what one message may have is counted anew for each of a stream.
 func TestGatewayStreamOfManyMessages(t *testing.T) {
 	s := start(t, newMember(), nil)
-	const messages = limits.EtcdGatewayObjects + 100
+	const messages = etcd.EtcdGatewayObjects + 100
 	code, said := post(t, s, "/v3/lease/keepalive", strings.Repeat(`{"ID":5}`, messages))
 	if got := strings.Count(said, `"ID":"5"`); code != 200 || got != messages {
 		t.Errorf("of %d keep-alives %d were answered: %d, in the end %s", messages, got, code, said[max(0, len(said)-200):])

@@ -8,7 +8,6 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
-	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -21,6 +20,11 @@ type health struct {
 	names map[string]bool
 }
 
+// etcdHealthStreams bounds the health watches of all connections. A client has at most one per connection. They do not count for
+// etcdStreamsAll: otherwise five connections with 3,000 of them would leave none for a watch of keys. All of them hold 3 MiB of
+// limits.EtcdBytes (limits.EtcdAskedBytes each), in addition to the 240 MiB of etcdStreamsAll.
+const etcdHealthStreams = 1 << 10
+
 // healthService describes the service. Its streams have a limit of their own, separate from the limit for watches of keys.
 func (s *Server) healthService() (*grpc.ServiceDesc, *health) {
 	h := &health{s: s.core, names: map[string]bool{"": true, healthpb.Health_ServiceDesc.ServiceName: true}}
@@ -30,7 +34,7 @@ func (s *Server) healthService() (*grpc.ServiceDesc, *health) {
 	d := healthpb.Health_ServiceDesc
 	watch := d.Streams[0]
 	handle := watch.Handler
-	watch.Handler = limited(&s.healthStreams, limits.EtcdHealthStreams, "watches of its health", func(stream grpc.ServerStream) error { return handle(h, stream) })
+	watch.Handler = limited(&s.healthStreams, etcdHealthStreams, "watches of its health", func(stream grpc.ServerStream) error { return handle(h, stream) })
 	d.Streams = []grpc.StreamDesc{watch}
 	return &d, h
 }

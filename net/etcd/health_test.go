@@ -107,7 +107,7 @@ func TestHealthOfManyNames(t *testing.T) {
 // TestHealthStreams opens as many watches of the health as the endpoint serves other streams, on several connections. It refuses
 // those beyond the limit of their own; the others take bounded memory, and no place of a watch of keys.
 func TestHealthStreams(t *testing.T) {
-	const connections, each = 4, limits.EtcdStreamsAll / 4
+	const connections, each = 4, etcd.EtcdStreamsAll / 4
 	s := start(t, newMember(), nil)
 	before, goroutines := inUse(), runtime.NumGoroutine()
 	request := message(&healthpb.HealthCheckRequest{Service: "etcdserverpb.Nothing"})
@@ -134,11 +134,11 @@ func TestHealthStreams(t *testing.T) {
 	if err == nil {
 		_, err = w.Recv()
 	}
-	if want := fmt.Sprintf("serves %d watches of its health, its limit", limits.EtcdHealthStreams); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), want) {
-		t.Errorf("one more watch of the health than %d: %v", limits.EtcdHealthStreams, err)
+	if want := fmt.Sprintf("serves %d watches of its health, its limit", etcd.EtcdHealthStreams); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), want) {
+		t.Errorf("one more watch of the health than %d: %v", etcd.EtcdHealthStreams, err)
 	}
 	// Goroutines of refused streams may still be ending. They do not wait for another request: that would take ten seconds.
-	const most = int64(limits.EtcdHealthStreams * limits.EtcdStreamBytes)
+	const most = int64(etcd.EtcdHealthStreams * limits.EtcdStreamBytes)
 	more := inUse() - before
 	for stop := time.Now().Add(5 * time.Second); more > most && time.Now().Before(stop); more = inUse() - before {
 		time.Sleep(10 * time.Millisecond)
@@ -160,10 +160,10 @@ func TestHealthStreams(t *testing.T) {
 		_ = c.Close()
 	}
 	left := runtime.NumGoroutine()
-	for stop := time.Now().Add(5 * time.Second); left > goroutines+limits.EtcdHealthStreams/2 && time.Now().Before(stop); left = runtime.NumGoroutine() {
+	for stop := time.Now().Add(5 * time.Second); left > goroutines+etcd.EtcdHealthStreams/2 && time.Now().Before(stop); left = runtime.NumGoroutine() {
 		time.Sleep(10 * time.Millisecond)
 	}
-	if left > goroutines+limits.EtcdHealthStreams/2 {
+	if left > goroutines+etcd.EtcdHealthStreams/2 {
 		t.Errorf("%d goroutines serve no stream; before the streams there were %d", left, goroutines)
 	}
 	again := healthpb.NewHealthClient(dial(t, s))

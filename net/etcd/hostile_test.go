@@ -252,7 +252,7 @@ func TestWatchAnswersUnread(t *testing.T) {
 			}
 		}()
 		others := pb.NewKVClient(dial(t, s))
-		for before := int64(-1); before != sent.Load() || s.Stats().MessageBytes < limits.EtcdWatchAnswers; { // it stands still
+		for before := int64(-1); before != sent.Load() || s.Stats().MessageBytes < etcd.EtcdWatchAnswers; { // it stands still
 			if before = sent.Load(); before == requests || ctx.Err() != nil {
 				break
 			}
@@ -262,7 +262,7 @@ func TestWatchAnswersUnread(t *testing.T) {
 				}
 			}
 		}
-		if n := s.Stats().MessageBytes; sent.Load() == requests || n > 8*limits.EtcdWatchAnswers {
+		if n := s.Stats().MessageBytes; sent.Load() == requests || n > 8*etcd.EtcdWatchAnswers {
 			t.Errorf("%s: %d requests were taken of a client that reads nothing, whose answers take %d bytes", name, sent.Load(), n)
 		}
 		for range requests {

@@ -602,8 +602,8 @@ var refusalRows = []struct {
 	{"two messages", fields(putPath), append(slices.Clone(onePut), onePut...), "OK"},
 	{"two messages of a stream of answers", fields("/etcdserverpb.KV/RangeStream"), append(message(&pb.RangeRequest{Key: []byte("a")}), message(&pb.RangeRequest{Key: []byte("a")})...), "13 cardinality violation: received multiple request messages for non-client-streaming RPC"},
 	{"no protobuf", fields(putPath), []byte{0, 0, 0, 0, 2, 0xff, 0xff}, "13 grpc: error unmarshalling request: proto: cannot parse invalid wire-format data"},
-	{"message over the limit", fields(putPath), binary.BigEndian.AppendUint32([]byte{0}, 64<<20), fmt.Sprintf("8 grpc: received message larger than max (%d vs. %d)", 64<<20, limits.RequestBytesWritten+limits.EtcdRequestOver)},
-	{"message of 4 GiB", fields(putPath), binary.BigEndian.AppendUint32([]byte{0}, math.MaxUint32), fmt.Sprintf("8 grpc: received message larger than max (%d vs. %d)", uint32(math.MaxUint32), limits.RequestBytesWritten+limits.EtcdRequestOver)},
+	{"message over the limit", fields(putPath), binary.BigEndian.AppendUint32([]byte{0}, 64<<20), fmt.Sprintf("8 grpc: received message larger than max (%d vs. %d)", 64<<20, limits.RequestBytesWritten+etcd.EtcdRequestOver)},
+	{"message of 4 GiB", fields(putPath), binary.BigEndian.AppendUint32([]byte{0}, math.MaxUint32), fmt.Sprintf("8 grpc: received message larger than max (%d vs. %d)", uint32(math.MaxUint32), limits.RequestBytesWritten+etcd.EtcdRequestOver)},
 	{"value over the limit", fields(putPath), message(&pb.PutRequest{Key: []byte("a"), Value: make([]byte, limits.RequestBytesWritten)}), "3 etcdserver: request is too large"},
 	{"percent in a message", fields("/a%bü/x"), nil, "12 unknown service a%bü"},
 }

@@ -106,7 +106,7 @@ func TestLargeRevisions(t *testing.T) {
 	to := &counting{}
 	w := &watchStream{s: &core{config: Config{Member: termOnly{}}}, stream: to}
 	one := &watched{id: 1}
-	piece := make([]byte, limits.EtcdAnswerBytes/64)
+	piece := make([]byte, etcdAnswerBytes/64)
 	for revision := range int64(4) {
 		for n := range 40 {
 			d := kv.WatchDelivery{Kind: kv.WatchEvents, Revision: revision, Events: piece, Count: 1, Fragment: n < 39}

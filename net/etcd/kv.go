@@ -50,7 +50,7 @@ func (s kvService) put(ctx context.Context, q *putRequest) (answer, error) {
 	}
 	result := &pb.PutResponse{Header: s.header(out.Result.Revision)}
 	defer runtime.KeepAlive(out.view)
-	found, err := readAnswer(index.NewPutReader(&p, &out.Result, limits.EtcdAnswerBytes), out.view)
+	found, err := readAnswer(index.NewPutReader(&p, &out.Result, etcdAnswerBytes), out.view)
 	if err != nil {
 		return nil, err
 	}
@@ -472,7 +472,7 @@ func answerMost(ctx context.Context) int {
 	if overHTTP(ctx) {
 		return limits.EtcdGatewayBytes
 	}
-	return limits.EtcdAnswerBytes
+	return etcdAnswerBytes
 }
 
 // builtMost is the size limit of an answer that is held in memory as a whole.
@@ -485,7 +485,7 @@ func (s *core) errAnswerTooLarge(ctx context.Context) error {
 	if overHTTP(ctx) {
 		return status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has more than %d bytes, the limit of one as JSON: ask for pages, or by gRPC", limits.EtcdGatewayBytes)
 	}
-	return status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has more than %d bytes, the limit of one, or %d of one that is sorted or filtered: ask for pages, or a stream", limits.EtcdAnswerBytes, s.config.Limits.BuiltBytes)
+	return status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has more than %d bytes, the limit of one, or %d of one that is sorted or filtered: ask for pages, or a stream", etcdAnswerBytes, s.config.Limits.BuiltBytes)
 }
 
 // rangeStream sends a range in chunks.

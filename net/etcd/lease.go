@@ -87,7 +87,7 @@ func (s leaseService) timeToLive(ctx context.Context, q *pb.LeaseTimeToLiveReque
 }
 
 // leases lists all leases. The leader lists them by expiry, as etcd's leader does; leases of the same second come in the order in which
-// they were granted. A follower does not know the expiry. With more than limits.EtcdLeasesSorted leases, or while limits.EtcdLeasesAsking
+// they were granted. A follower does not know the expiry. With more than etcdLeasesSorted leases, or while etcdLeasesAsking
 // other lists query the clock, leases come in the order of their ids: each query takes one of the slots that all requests share.
 func (s leaseService) leases(ctx context.Context, _ *pb.LeaseLeasesRequest) (answer, error) {
 	v := s.config.Member.View()
@@ -95,7 +95,7 @@ func (s leaseService) leases(ctx context.Context, _ *pb.LeaseLeasesRequest) (ans
 		return nil, err
 	}
 	h := s.header(v.Revision())
-	if n := v.LeaseCount(); s.config.Member.RaftStatus().Leader == s.config.ID && n > 1 && n <= limits.EtcdLeasesSorted {
+	if n := v.LeaseCount(); s.config.Member.RaftStatus().Leader == s.config.ID && n > 1 && n <= etcdLeasesSorted {
 		if s.admission.leaseLists.TryTake() {
 			defer s.admission.leaseLists.Release()
 			return s.leasesSorted(ctx, v, h)
@@ -249,12 +249,15 @@ type renewal struct {
 	err    error
 }
 
+// etcdKeepAlives bounds the keep-alives of one stream in flight.
+const etcdKeepAlives = 4096
+
 // keepAlive serves a stream of keep-alives. Keep-alives that arrive while others are in flight join them, and are answered in order. The
 // revision in an answer's header was read before the renewal, so it never includes a later revocation of the lease. A stream is not read
 // while half of all request slots are taken. Otherwise one client with thousands of keep-alives on each of thousands of streams would take
 // all slots.
 func (s leaseService) keepAlive(stream grpc.ServerStream) error {
-	asked := make(chan renewal, limits.EtcdKeepAlives)
+	asked := make(chan renewal, etcdKeepAlives)
 	go func() { // ends with the stream, after this function has returned
 		defer close(asked)
 		for {

@@ -59,7 +59,7 @@ func TestListsAreWhole(t *testing.T) {
 			t.Fatalf("key %d is %.20q, and not %.20q", i, left.Keys[i], keys[i])
 		}
 	}
-	const more = limits.EtcdLeasesSorted + limits.LeaseKeys // which come by their ids
+	const more = etcd.EtcdLeasesSorted + limits.LeaseKeys // which come by their ids
 	for i := range more {
 		if _, err := lease.LeaseGrant(ctx, &pb.LeaseGrantRequest{ID: int64(1000 + i), TTL: 3600}); err != nil {
 			t.Fatal(err)
@@ -134,7 +134,7 @@ func TestListsAsJSON(t *testing.T) {
 // places meanwhile.
 func TestManyListLeases(t *testing.T) {
 	const leases = 1000
-	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Requests = (limits.EtcdLeasesAsking + 1) * leases })
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Requests = (etcd.EtcdLeasesAsking + 1) * leases })
 	ctx, cancel := context.WithTimeout(t.Context(), wait)
 	defer cancel()
 	c := dial(t, s)

@@ -102,13 +102,13 @@ func TestTxnOfTooManyKeys(t *testing.T) {
 
 // TestWriteWithoutAnswer makes writes whose answers have no room: they say that the writes were made, and reads do not.
 func TestWriteWithoutAnswer(t *testing.T) {
-	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.BuiltBytes = limits.EtcdPieceBytes })
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.BuiltBytes = etcd.EtcdPieceBytes })
 	c := pb.NewKVClient(dial(t, s))
 	put := func(key string, size int) *pb.RequestOp {
 		return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte(key), Value: make([]byte, size)}}}
 	}
 	read := &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte("k/1")}}}
-	if _, err := c.Txn(t.Context(), &pb.TxnRequest{Success: []*pb.RequestOp{put("k/1", 2*limits.EtcdPieceBytes)}}); err != nil {
+	if _, err := c.Txn(t.Context(), &pb.TxnRequest{Success: []*pb.RequestOp{put("k/1", 2*etcd.EtcdPieceBytes)}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, x := range []struct {

@@ -8,14 +8,12 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
-
-	"qkv/internal/limits"
 )
 
 // JSON of much is made by a few at a time, of a stream's part too; who asks for little waits for nobody.
 func TestMuchJSONTakesTurns(t *testing.T) {
 	b := bounded{&runtime.JSONPb{}, make(chan struct{}, 1)}
-	much := &pb.WatchResponse{Events: []*mvccpb.Event{{Kv: &mvccpb.KeyValue{Value: bytes.Repeat([]byte{1}, limits.EtcdPieceBytes+1)}}}}
+	much := &pb.WatchResponse{Events: []*mvccpb.Event{{Kv: &mvccpb.KeyValue{Value: bytes.Repeat([]byte{1}, etcdPieceBytes+1)}}}}
 	b.large <- struct{}{} // somebody is at it
 	if _, err := b.Marshal(&pb.WatchResponse{}); err != nil {
 		t.Fatal(err)

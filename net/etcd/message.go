@@ -12,7 +12,6 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/buffers"
-	"qkv/internal/limits"
 )
 
 // codec is protobuf's codec that also takes answers.
@@ -20,13 +19,16 @@ type codec struct{ metrics *metrics }
 
 func (c codec) Name() string { return libraryCodec.Name() }
 
+// etcdMemberBytes bounds a request that adds or updates a member. Each address in it may be two bytes and becomes 50.
+const etcdMemberBytes = 64 << 10
+
 func (c codec) Unmarshal(data mem.BufferSlice, to any) error {
 	c.metrics.received.Add(float64(data.Len()))
 	switch to := to.(type) {
 	case decoder:
 		return to.decode(data.Materialize())
 	case *pb.MemberAddRequest, *pb.MemberUpdateRequest:
-		if data.Len() > limits.EtcdMemberBytes {
+		if data.Len() > etcdMemberBytes {
 			return rpctypes.ErrGRPCRequestTooLarge
 		}
 	case *putRequest:
@@ -189,7 +191,7 @@ func (a *rangeAnswer) add(p *kv.KeyValue) {
 	need := sizeField(p)
 	a.size += need
 	if a.most > 0 {
-		if n := len(a.cuts); n == 0 || int(a.cuts[n-1].bytes)+need > limits.EtcdPieceBytes {
+		if n := len(a.cuts); n == 0 || int(a.cuts[n-1].bytes)+need > etcdPieceBytes {
 			a.cuts = append(a.cuts, cut{})
 		}
 		last := &a.cuts[len(a.cuts)-1]

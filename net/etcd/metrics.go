@@ -25,7 +25,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 	"qkv/internal/meter"
 	"qkv/net/etcd/front"
 )
@@ -73,7 +72,7 @@ type NativeMetrics struct {
 }
 
 // metrics is the content of /metrics. The endpoint counts its own events in counters whose labels are resolved once; the member is queried
-// at each scrape. Clients choose no label values, except their library's version, of which at most limits.EtcdClientVersions are kept.
+// at each scrape. Clients choose no label values, except their library's version, of which at most etcdClientVersions are kept.
 type metrics struct {
 	s        *core
 	registry *prometheus.Registry
@@ -168,9 +167,16 @@ func newMetrics(s *core) *metrics {
 	return m
 }
 
+const (
+	// metricsReaders bounds the concurrent scrapes of the metrics. etcdClientVersions bounds the library versions by which clients are
+	// counted, because the clients themselves send them.
+	metricsReaders     = 4
+	etcdClientVersions = 16
+)
+
 // handler serves the metrics, to a few readers at a time.
 func (m *metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: limits.MetricsReaders, ErrorHandling: promhttp.ContinueOnError})
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: metricsReaders, ErrorHandling: promhttp.ContinueOnError})
 }
 
 // probe counts a check of /livez or /readyz.
@@ -363,7 +369,7 @@ func codeOf(err error) codes.Code {
 }
 
 // clientVersions counts requests by the version of the client's library. The version is not verified: a text that is not a version counts
-// as no version, and versions beyond limits.EtcdClientVersions are counted together.
+// as no version, and versions beyond etcdClientVersions are counted together.
 type clientVersions struct {
 	all  atomic.Pointer[map[string]*[2]prometheus.Counter] // copy on write
 	none *[2]prometheus.Counter                            // for texts that are not versions
@@ -393,7 +399,7 @@ func (m *metrics) version(version string) *[2]prometheus.Counter {
 	m.versions.mu.Lock()
 	defer m.versions.mu.Unlock()
 	known := *m.versions.all.Load()
-	if len(known) >= limits.EtcdClientVersions && known[version] == nil {
+	if len(known) >= etcdClientVersions && known[version] == nil {
 		version = "other"
 	}
 	if one := known[version]; one != nil {

@@ -35,7 +35,6 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/checks"
-	"qkv/internal/limits"
 	"qkv/net/etcd"
 	"qkv/net/server/servertest"
 	"qkv/net/wire"
@@ -178,10 +177,11 @@ func TestHandshakesThatAreLeft(t *testing.T) {
 		c.Listeners[0].TLS, c.Listeners[0].Plain = wire.EtcdTLS(trust.Member), false
 		c.Limits.Handshake = wait
 	})
-	for range 2 * limits.EtcdHandshakes {
+	const connections = 128 // twice as many as may be in a handshake at a time
+	for range connections {
 		raw(t, s, "\x16\x03\x01\x00\xc8")
 	}
-	eventually(t, func() bool { return s.Stats().Connections == 2*limits.EtcdHandshakes })
+	eventually(t, func() bool { return s.Stats().Connections == connections })
 	c, err := grpc.NewClient(s.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(tlsOf(trust, true))))
 	if err != nil {
 		t.Fatal(err)
@@ -251,7 +251,7 @@ func notServed(t *testing.T, s *etcd.Server) {
 // TestRefusedOnThisHost has this host say what is no protocol, again and again: its clients are served all the same.
 func TestRefusedOnThisHost(t *testing.T) {
 	s := start(t, newMember(), nil)
-	for range limits.EtcdRefused + 10 {
+	for range 260 { // ten more than an address may fail in a second
 		ends(t, raw(t, s, "\x00"))
 	}
 	if _, err := pb.NewKVClient(dial(t, s)).Put(t.Context(), &pb.PutRequest{Key: []byte("a")}); err != nil {
@@ -426,7 +426,7 @@ func TestManyParts(t *testing.T) {
 		t.Errorf("a request of %d bytes took %d", len(request), took)
 	}
 	// So is a member's list of addresses.
-	addresses := bytes.Repeat([]byte{1<<3 | 2, 0}, limits.EtcdMemberBytes/2+1)
+	addresses := bytes.Repeat([]byte{1<<3 | 2, 0}, etcd.EtcdMemberBytes/2+1)
 	for _, name := range []string{"MemberAdd", "MemberUpdate"} {
 		err := c.Invoke(t.Context(), "/etcdserverpb.Cluster/"+name, addresses, &answer, grpc.ForceCodec(rawCodec{}))
 		if said := fmt.Sprint(err); !strings.Contains(said, "request is too large") {
@@ -440,7 +440,7 @@ func TestLargeSetting(t *testing.T) {
 	const most = 4 << 20
 	c := pb.NewKVClient(dial(t, start(t, newMember(), func(c *etcd.Config) { c.MaxRequestBytes = most })))
 	for size, want := range map[int]codes.Code{
-		most - 100: codes.OK, most: codes.InvalidArgument, most + limits.EtcdRequestOver: codes.ResourceExhausted,
+		most - 100: codes.OK, most: codes.InvalidArgument, most + etcd.EtcdRequestOver: codes.ResourceExhausted,
 	} {
 		if _, err := c.Put(t.Context(), &pb.PutRequest{Key: []byte("k"), Value: make([]byte, size)}); status.Code(err) != want {
 			t.Errorf("a value of %d bytes: %v, want %v", size, err, want)

@@ -86,7 +86,7 @@ func (c *chunks) next() (last bool, err error) {
 
 // read reads the pairs of one chunk, and reports whether more remain.
 func (c *chunks) read(a *rangeAnswer) (more bool, err error) {
-	whole := index.NewUnpagedReader(c.r, limits.EtcdAnswerBytes)
+	whole := index.NewUnpagedReader(c.r, etcdAnswerBytes)
 	defer runtime.KeepAlive(whole)
 	err = c.s.read(c.ctx, func() (bool, error) {
 		v := c.s.config.Member.View()

@@ -135,6 +135,19 @@ type core struct {
 	watching      watchStreams
 }
 
+const (
+	// dashboardConnections bounds the connections to the addresses of --web. A browser opens up to six.
+	dashboardConnections = 256
+	// etcdLearnerAsks is how long a member that would refuse a request as a learner asks the leader for its current role: an election takes
+	// less.
+	etcdLearnerAsks = 3 * time.Second
+	// etcdPingLeast is the shortest interval of a client's pings. etcdPing is the silence after which the server pings a client.
+	// etcdPingTimeout bounds the wait for the answer. All are as in etcd.
+	etcdPingLeast   = 5 * time.Second
+	etcdPing        = 2 * time.Hour
+	etcdPingTimeout = 20 * time.Second
+)
+
 // Start opens the endpoint and serves until Close.
 func Start(config Config) *Server {
 	if config.Logger == nil {
@@ -166,7 +179,7 @@ func Start(config Config) *Server {
 	}
 	if at.Listeners = config.Dashboard.Listeners; len(at.Listeners) > 0 {
 		at.Web = pages{s.core}.server(nil, page)
-		s.more = append(s.more, front.NewMetricsPort(at, limits.DashboardConnections))
+		s.more = append(s.more, front.NewMetricsPort(at, dashboardConnections))
 	}
 	for _, p := range s.more {
 		p.Run(&s.running)
@@ -189,12 +202,12 @@ func (s *Server) begin() bool {
 	s.begun.Do(func() {
 		s.grpc = h2.NewServer(h2.Config{
 			Codec: codec{s.metrics}, Prepare: s.batched.prepare, Batched: s.batched.methods(),
-			ReceiveMost: s.config.MaxRequestBytes + limits.EtcdRequestOver, SendMost: limits.EtcdMessageBytes,
+			ReceiveMost: s.config.MaxRequestBytes + etcdRequestOver, SendMost: limits.EtcdMessageBytes,
 			Streams: uint32(s.config.Limits.Streams), HeaderBytes: limits.EtcdHeaderBytes, Handshake: s.config.Limits.Handshake,
 			Fault: func(path string, fault any, stack []byte) {
 				s.log.Warn("fault "+path, "a request met a fault in this member", "method", path, "fault", fmt.Sprint(fault), "stack", string(stack))
 			},
-			PingLeast: limits.EtcdPingLeast, PingAfter: limits.EtcdPing, PingTimeout: limits.EtcdPingTimeout,
+			PingLeast: etcdPingLeast, PingAfter: etcdPing, PingTimeout: etcdPingTimeout,
 		})
 		for _, service := range s.offered {
 			s.grpc.RegisterService(service, nil)
@@ -405,7 +418,7 @@ func (o offer) stream(name string, requests, answers bool, serve func(grpc.Serve
 	s, of, need := o.core, o.class(name), o.need(name)
 	return grpc.StreamDesc{
 		StreamName: name, ClientStreams: requests, ServerStreams: answers,
-		Handler: limited(&s.streams, limits.EtcdStreamsAll, "streams of etcd's clients", func(stream grpc.ServerStream) error {
+		Handler: limited(&s.streams, etcdStreamsAll, "streams of etcd's clients", func(stream grpc.ServerStream) error {
 			var q proto.Message
 			if name == "Snapshot" { // a learner serves it, too
 				q = &pb.SnapshotRequest{}
@@ -520,7 +533,7 @@ func (s *core) takesPart(ctx context.Context) error {
 	if is, known := s.learner(); known && !is {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, limits.EtcdLearnerAsks)
+	ctx, cancel := context.WithTimeout(ctx, etcdLearnerAsks)
 	defer cancel()
 	err := s.calls.confirm(ctx)
 	switch is, known := s.learner(); {

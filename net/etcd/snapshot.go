@@ -24,7 +24,6 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
-	"qkv/internal/limits"
 	"qkv/net/etcd/front"
 )
 
@@ -42,8 +41,22 @@ import (
 //	alarm, members_removed     empty
 var snapshotBuckets = []string{"key", "lease", "members", "members_removed", "cluster", "meta", "alarm", "auth", "authUsers", "authRoles"}
 
+const (
+	// etcdSnapshotChunk is one message of a snapshot for etcd, as in etcd. etcdSnapshotBytes is one write transaction of its file, which is
+	// in memory until then. etcdSnapshotRoom is the free disk space required in addition to twice the state's bytes, because the log's
+	// segments continue to grow. A small state needs etcdSnapshotLeast, which fits bbolt's smallest file twice, and four times the state's
+	// bytes: it is written in a moment. etcdSnapshots bounds the concurrent snapshots. etcdSnapshotPace is the least that a client must
+	// take of its snapshot in limits.EtcdStall while others wait: half a mebibyte a second.
+	etcdSnapshots     = 2
+	etcdSnapshotPace  = 1 << 20
+	etcdSnapshotChunk = 32 << 10
+	etcdSnapshotBytes = 4 << 20
+	etcdSnapshotRoom  = 512 << 20
+	etcdSnapshotLeast = 32 << 20
+)
+
 // snapshot sends the file in pieces, and then its SHA-256. Few are in transfer at a time, since each takes as much disk space as the
-// state; a client that takes less than limits.EtcdSnapshotPace of its snapshot is evicted for others.
+// state; a client that takes less than etcdSnapshotPace of its snapshot is evicted for others.
 func (s maintenanceService) snapshot(stream grpc.ServerStream) error {
 	ctx := stream.Context()
 	if err := stream.RecvMsg(&pb.SnapshotRequest{}); err != nil {
@@ -55,7 +68,7 @@ func (s maintenanceService) snapshot(stream grpc.ServerStream) error {
 	}
 	defer first()
 	own := front.AccountOf(ctx)
-	place := s.admission.snapshots.Answer(own.Closer(), limits.EtcdSnapshotPace)
+	place := s.admission.snapshots.Answer(own.Closer(), etcdSnapshotPace)
 	if err := place.Set(ctx, 1); err != nil {
 		return err
 	}
@@ -79,7 +92,7 @@ func (s maintenanceService) snapshot(stream grpc.ServerStream) error {
 	}
 	sum := sha256.New()
 	for left := info.Size(); left > 0; {
-		blob := make([]byte, min(left, limits.EtcdSnapshotChunk)) // gRPC keeps it
+		blob := make([]byte, min(left, etcdSnapshotChunk)) // gRPC keeps it
 		if _, err := io.ReadFull(file, blob); err != nil {
 			return statusOf(fmt.Errorf("read a snapshot's file: %w", err))
 		}
@@ -126,7 +139,7 @@ func (s maintenanceService) writeSnapshot(ctx context.Context) (file *os.File, e
 // snapshotSpace is the free disk space required for a snapshot of a state: for the file, and for the log's growth meanwhile, which is
 // larger for a longer write.
 func snapshotSpace(state int64) int64 {
-	return 2*state + min(limits.EtcdSnapshotRoom, limits.EtcdSnapshotLeast+4*state)
+	return 2*state + min(etcdSnapshotRoom, etcdSnapshotLeast+4*state)
 }
 
 // snapshotWriter writes a View to a file.
@@ -156,7 +169,7 @@ func (w *snapshotWriter) write() error {
 	return w.writeKeys()
 }
 
-// writeKeys writes all versions, in transactions of limits.EtcdSnapshotBytes.
+// writeKeys writes all versions, in transactions of etcdSnapshotBytes.
 func (w *snapshotWriter) writeKeys() (err error) {
 	if err := w.begin(); err != nil {
 		return err
@@ -181,7 +194,7 @@ func (w *snapshotWriter) writeKeys() (err error) {
 		if err = w.keys.Put(record[:n:n], record[n:]); err != nil {
 			return false
 		}
-		if w.bytes += len(record); w.bytes >= limits.EtcdSnapshotBytes {
+		if w.bytes += len(record); w.bytes >= etcdSnapshotBytes {
 			if err = errors.Join(w.tx.Commit(), w.ctx.Err()); err == nil {
 				time.Sleep(time.Since(begun)) // leave half of the time to other work
 				begun = time.Now()

@@ -18,7 +18,7 @@ import (
 //
 //  1. A transaction with more parts than limits.TxnParts, or deeper than limits.TxnDepth, is refused with the same error as after
 //     decoding, but never decoded.
-//  2. Of the transactions with more parts than limits.EtcdTxnFew, at most limits.EtcdTxns are decoded and unanswered at a time. Others
+//  2. Of the transactions with more parts than etcdTxnFew, at most etcdTxns are decoded and unanswered at a time. Others
 //     wait, at most for the timeout of a request.
 //
 // A transaction over HTTP is decoded earlier, within the memory budget of such requests.
@@ -49,7 +49,7 @@ func (s kvService) countedTxn(m grpc.MethodDesc) grpc.MethodDesc {
 		if !countParts(q.bytes, 1, &parts) {
 			return nil, rpctypes.ErrGRPCTooManyOps
 		}
-		if parts > limits.EtcdTxnFew {
+		if parts > etcdTxnFew {
 			if err := s.takeLargeTxn(ctx); err != nil {
 				return nil, err
 			}
@@ -66,7 +66,7 @@ func (s kvService) countedTxn(m grpc.MethodDesc) grpc.MethodDesc {
 	return m
 }
 
-// takeLargeTxn waits for one of limits.EtcdTxns slots.
+// takeLargeTxn waits for one of etcdTxns slots.
 func (s kvService) takeLargeTxn(ctx context.Context) error {
 	if s.admission.largeTxns.TryTake() { // without a timer, the usual case
 		return nil

@@ -83,7 +83,7 @@ func TestPlacesOfTxns(t *testing.T) {
 	keys := kvService{s}
 	handle := keys.countedTxn(method(offer{s, "etcdserverpb.KV"}, "Txn", keys.txn)).Handler
 	call := func(ctx context.Context) error {
-		_, err := handle(nil, ctx, func(to any) error { return to.(decoder).decode(flat(limits.EtcdTxnFew + 1)) }, nil)
+		_, err := handle(nil, ctx, func(to any) error { return to.(decoder).decode(flat(etcdTxnFew + 1)) }, nil)
 		return err
 	}
 	if err := call(t.Context()); !errors.Is(err, errTooManyRequests) {

@@ -38,7 +38,7 @@ import (
 //     as long on a message as on some 20 events in it. An event that finds out empty is sent at once.
 //  5. Requests are answered in order, as in etcd. A refusal does not come from the hub, but must follow the hub's answers to earlier
 //     requests. It waits in local until the hub has echoed a marker sent after them.
-//  6. All answers in out except events are charged to the connection's account. If there are more than limits.EtcdWatchAnswers bytes of
+//  6. All answers in out except events are charged to the connection's account. If there are more than etcdWatchAnswers bytes of
 //     them, requests are no longer read: this is the backpressure on a client that sends requests and reads no answers. The keys of watches
 //     are charged to the account, too.
 type watchStream struct {
@@ -179,11 +179,20 @@ func (w *watchStream) receive() error {
 	}
 }
 
+const (
+	// etcdWatchBytes bounds the waiting events of all watches of etcd clients: beyond it each stream has one delivery.
+	etcdWatchBytes = 192 << 20
+	// etcdWatchAnswers bounds the bytes of answers other than events that wait on a stream of watches. Beyond it, the stream's requests are
+	// no longer read. It is a thousand answers, which a reading client takes in a moment. A client that never read made a member keep 200
+	// MiB more each second.
+	etcdWatchAnswers = 1024 * limits.RequestOverhead
+)
+
 // awaitAnswersSent waits until the client has taken enough of its answers. It returns false when the stream is over.
 func (w *watchStream) awaitAnswersSent() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for w.answers > limits.EtcdWatchAnswers && !w.over {
+	for w.answers > etcdWatchAnswers && !w.over {
 		w.answersSent.Wait()
 	}
 	return !w.over
@@ -351,7 +360,7 @@ func (w *watchStream) Deliver(d *kv.WatchDelivery) bool {
 	}
 	if d.Kind == kv.WatchEvents || d.Kind == kv.WatchProgressed && len(d.IDs) > 0 {
 		size := int64(limits.RequestOverhead*len(d.IDs) + len(d.Events))
-		if w.waiting > 0 && (w.waiting+size > limits.WatchBytesWaiting || w.s.watchBytes.Load() > limits.EtcdWatchBytes) {
+		if w.waiting > 0 && (w.waiting+size > limits.WatchBytesWaiting || w.s.watchBytes.Load() > etcdWatchBytes) {
 			w.slowLocked(d.IDs, d.Revision, true)
 			w.refused = true
 			return false
@@ -508,8 +517,8 @@ func (w *watchStream) sendTo(one *watched, d *kv.WatchDelivery) error {
 	revision := d.Revision
 	if d.Fragment {
 		if !one.fragment {
-			if one.size += int64(len(d.Events)); one.size > limits.EtcdAnswerBytes {
-				return status.Errorf(codes.ResourceExhausted, "etcdserver: revision %d has more than %d bytes of events, the limit of one message: watch with fragments", revision+1, limits.EtcdAnswerBytes)
+			if one.size += int64(len(d.Events)); one.size > etcdAnswerBytes {
+				return status.Errorf(codes.ResourceExhausted, "etcdserver: revision %d has more than %d bytes of events, the limit of one message: watch with fragments", revision+1, etcdAnswerBytes)
 			}
 			one.pieces = append(one.pieces, d.Events)
 			return nil

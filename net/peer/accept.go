@@ -12,7 +12,6 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"qkv/internal/limits"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 )
@@ -189,13 +188,13 @@ func (t *Transport) stranger(name string, id uint64) *peerframe.Refusal {
 // acceptPeer reads a handshake, finds the link of its sender and judges it. If the connection comes into use, it answers the handshake.
 // The link is nil if the sender is unknown.
 func (t *Transport) acceptPeer(name string, q *quic.Conn) (*link, error) {
-	ctx, cancel := context.WithTimeout(q.Context(), limits.PeerHandshakeTimeout)
+	ctx, cancel := context.WithTimeout(q.Context(), peerHandshakeTimeout)
 	defer cancel()
 	stream, err := q.AcceptStream(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("no handshake was received: %w", err)
 	}
-	_ = stream.SetDeadline(time.Now().Add(limits.PeerHandshakeTimeout)) // cannot fail
+	_ = stream.SetDeadline(time.Now().Add(peerHandshakeTimeout)) // cannot fail
 	theirs, err := readHandshake(stream)
 	if err != nil {
 		return nil, err

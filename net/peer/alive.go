@@ -10,7 +10,6 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"qkv/internal/limits"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 )
@@ -31,7 +30,7 @@ func (t *Transport) acceptAlive(ctx context.Context) {
 		case err != nil: // too many files are open: connections wait in the kernel, and the asking member still learns that the process is alive
 			select {
 			case <-ctx.Done():
-			case <-time.After(limits.PeerDialPause):
+			case <-time.After(peerDialPause):
 			}
 			continue
 		}
@@ -115,9 +114,13 @@ func (t *Transport) CheckAlive(peer uint64) {
 	})
 }
 
+// peerAliveTimeout is how long a member asks a peer's host for a process of that peer. A live host answers within a round trip, and an
+// election that waits longer starts without an answer.
+const peerAliveTimeout = time.Second / 2
+
 // connectAlive connects to the TCP address of a peer's ListenAlive.
 func connectAlive(ctx context.Context, at string) error {
-	c, err := (&net.Dialer{Timeout: limits.PeerAliveTimeout}).DialContext(ctx, "tcp", at)
+	c, err := (&net.Dialer{Timeout: peerAliveTimeout}).DialContext(ctx, "tcp", at)
 	switch {
 	case errors.Is(err, syscall.ECONNRESET): // the peer accepted the connection and has ended it already
 		return nil

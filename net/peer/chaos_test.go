@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"qkv/internal/limits"
 	"qkv/internal/testretry"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
@@ -166,7 +165,7 @@ func TestDelays(t *testing.T) {
 	if l.delay() != 0 {
 		t.Error("the first dial must not wait")
 	}
-	for failures, most := range map[int]time.Duration{1: limits.PeerDialPause, 2: 2 * limits.PeerDialPause, 4: 8 * limits.PeerDialPause, 6: limits.PeerDialPauseMost, 1000: limits.PeerDialPauseMost} {
+	for failures, most := range map[int]time.Duration{1: peerDialPause, 2: 2 * peerDialPause, 4: 8 * peerDialPause, 6: peerDialPauseMost, 1000: peerDialPauseMost} {
 		l.failures = failures
 		for range 100 {
 			if d := l.delay(); d < most/2 || d > most {

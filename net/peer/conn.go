@@ -50,10 +50,20 @@ type conn struct {
 	opened atomic.Uint32 // the classes whose stream the peer has opened
 }
 
+const (
+	// peerQueueBytes bounds the frames queued for one peer on one stream; further ones are dropped.
+	peerQueueBytes = 2*limits.InflightBytes + limits.PeerFrameBytes
+	// peerWriteBytes is how much the writer of a stream hands to QUIC at a time; a frame over peerCopyBytes is sent without a copy.
+	peerWriteBytes = 64 << 10
+	peerCopyBytes  = 16 << 10
+	// peerLazyWait is how long a lazy frame between members waits to be coalesced with others.
+	peerLazyWait = time.Millisecond
+)
+
 func newConn(l *link, q *quic.Conn) *conn {
 	c := &conn{quic: q, link: l, since: time.Now(), established: make(chan struct{})}
 	for class := range c.queues {
-		c.queues[class] = newQueue(limits.PeerQueueBytes)
+		c.queues[class] = newQueue(peerQueueBytes)
 	}
 	c.timer = time.AfterFunc(time.Hour, c.hurry)
 	c.timer.Stop()
@@ -88,7 +98,7 @@ func (c *conn) send(class peerframe.Class, frame []byte, lazy bool) bool {
 			c.hurry()
 		}
 	} else if c.lazy.Or(1<<class) == 0 {
-		c.timer.Reset(limits.PeerLazyWait)
+		c.timer.Reset(peerLazyWait)
 	}
 	return true
 }
@@ -131,7 +141,7 @@ func (c *conn) run() {
 // leader that receives nothing orders an election, and its message arrives only on the existing connection.
 func (c *conn) hostAnswers() bool {
 	t, at := c.link.transport, c.quic.RemoteAddr()
-	ctx, cancel := context.WithTimeout(c.quic.Context(), limits.PeerHandshakeTimeout/2)
+	ctx, cancel := context.WithTimeout(c.quic.Context(), peerHandshakeTimeout/2)
 	defer cancel()
 	q, err := t.quic.Dial(ctx, at, t.config.Trust.Dial(wire.ProtocolPeer, c.link.name(), at.String()), dialConfig)
 	if err == nil {
@@ -170,7 +180,7 @@ func (c *conn) write(class peerframe.Class) error {
 		return fmt.Errorf("open the stream for %v: %w", class, err)
 	}
 	stream.SetPriority(priorities[class], false)
-	w := writer{to: stream, buf: append(make([]byte, 0, limits.PeerWriteBytes), byte(class))}
+	w := writer{to: stream, buf: append(make([]byte, 0, peerWriteBytes), byte(class))}
 	var frames [][]byte
 	q := c.queues[class]
 	for {
@@ -209,7 +219,7 @@ func (w *writer) addAll(frames [][]byte) (bytes int, err error) {
 
 func (w *writer) add(frame []byte) error {
 	room := headerBytes
-	if len(frame) <= limits.PeerCopyBytes {
+	if len(frame) <= peerCopyBytes {
 		room += len(frame)
 	}
 	if len(w.buf)+room > cap(w.buf) {
@@ -218,7 +228,7 @@ func (w *writer) add(frame []byte) error {
 		}
 	}
 	w.buf = appendHeader(w.buf, len(frame))
-	if len(frame) <= limits.PeerCopyBytes {
+	if len(frame) <= peerCopyBytes {
 		w.buf = append(w.buf, frame...)
 		return nil
 	}

@@ -128,7 +128,7 @@ func windowFollows(t testing.TB, by time.Duration) bool {
 		for members[0].Status()[0].Queued < limits.InflightBytes {
 			members[0].Send(2, peerframe.Append, frame, false)
 		}
-		if way.mostUnder.Load() > 3*limits.PeerStreamBytes/2 {
+		if way.mostUnder.Load() > 3*peerStreamBytes/2 {
 			t.Logf("%d KiB under way at most, %.1f MB/s on the whole", way.mostUnder.Load()>>10, float64(came.Load())/1e6/time.Since(began).Seconds())
 			return true
 		}
@@ -142,7 +142,7 @@ func TestRateOfALongWay(t *testing.T) {
 	if os.Getenv("QKV_FULL") == "" {
 		t.Skip("it measures: make full")
 	}
-	const by, least = 50 * time.Millisecond, 1.0 * limits.PeerStreamBytes / 0.1 / 1e6
+	const by, least = 50 * time.Millisecond, 1.0 * peerStreamBytes / 0.1 / 1e6
 	var rates []float64
 	for range 5 {
 		rates = append(rates, longWay(t, by))

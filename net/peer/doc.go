@@ -38,12 +38,12 @@
 //	| 1 byte | big endian      | n bytes |                 |         |
 //	+--------+-----------------+---------+-----------------+---------+----
 //
-// A stream begins with a flow-control window of limits.PeerStreamBytes. The window grows with the measured round trip and the rate at which
-// frames are read, up to limits.PeerStreamBytesMost. The connection's window holds all three streams' windows at their largest: a class
+// A stream begins with a flow-control window of peerStreamBytes. The window grows with the measured round trip and the rate at which
+// frames are read, up to peerStreamBytesMost. The connection's window holds all three streams' windows at their largest: a class
 // that is read slowly does not block another class.
 //
 // A length of 0 or over limits.PeerFrameBytes, an unknown class, a second stream of a class, and any other deviation from this page
-// close the connection. A handshake is framed in the same way, with limits.PeerHandshakeBytes.
+// close the connection. A handshake is framed in the same way, with peerHandshakeBytes.
 //
 // One goroutine writes a stream. It takes all queued frames at once, after it has yielded to other goroutines once: frames coalesce
 // only if the writer yields (measured: 1.5 x). A lazy frame waits up to a millisecond for the next frame to that peer, of any
@@ -68,7 +68,7 @@
 //
 // A member that was added but never started knows only an address and its own name, and so does a new host with the cluster secret. It
 // asks for its identity on a connection of its own to the peers' port, ALPN "qkv-join/2", with a member's certificate. It uses one
-// bidirectional stream with one frame each way, framed as a handshake is, with limits.JoinRequestBytes and limits.JoinAnswerBytes:
+// bidirectional stream with one frame each way, framed as a handshake is, with joinRequestBytes and joinAnswerBytes:
 //
 //	joiner                                member
 //	length, 4 bytes | request, end  -->
@@ -76,7 +76,7 @@
 //	close with 0                    -->
 //
 // Package peerframe defines both. The name in the request must be the certificate's. If the certificate names no member, it must hold the
-// host of an address with which the member was added. The whole exchange has a time limit of limits.PeerHandshakeTimeout, and counts as a
+// host of an address with which the member was added. The whole exchange has a time limit of peerHandshakeTimeout, and counts as a
 // handshake until its end. [Ask] is the joining member's side. A permanent refusal ends Ask. The exception is a name that belongs to a lost
 // member: then Ask waits until that member is replaced, without a time limit.
 //
@@ -94,9 +94,9 @@
 //
 // The rules for a peer's connection apply: the cluster must be this one, and the id in the request that of a peer, whose name or addresses
 // the certificate has. The request names the file, which [Handler.Part] opens: a part, a snapshot, or the description of the newest one,
-// which a member needs if no other one has its part any more. A member sends limits.PartTransfers parts at a time, and
-// asks a further member to wait (code 10). A transfer holds one piece of limits.PartPieceBytes on each side. A piece that takes longer than
-// limits.PartStall ends the transfer, on either side.
+// which a member needs if no other one has its part any more. A member sends partTransfers parts at a time, and
+// asks a further member to wait (code 10). A transfer holds one piece of partPieceBytes on each side. A piece that takes longer than
+// partStall ends the transfer, on either side.
 //
 // A member that fetches parts itself gives others, from [Transport.ServeParts] on: each of two starting members may have what the other one
 // has lost. Other connections wait until it is started.
@@ -107,7 +107,7 @@
 //
 // # Unauthenticated connections
 //
-// At most limits.PeerHandshakes connections may be unauthenticated at a time, and one source address has a share of them: a flood
+// At most peerHandshakes connections may be unauthenticated at a time, and one source address has a share of them: a flood
 // from one address does not shut out the others. The log reports both limits. When many handshakes are under way, altogether or
 // from one address, a new connection must prove its source address by one more round trip. When a quarter of the limit is in use, a
 // silent connection is dropped after limits.HandshakeHurry.

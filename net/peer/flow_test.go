@@ -62,13 +62,13 @@ func TestFloodDropsAndCounts(t *testing.T) {
 	}
 	awaitAll(t, members)
 	frame := make([]byte, 64<<10)
-	const count = 2 * limits.PeerQueueBytes / (64 << 10)
+	const count = 2 * peerQueueBytes / (64 << 10)
 	for range count {
 		members[0].Send(2, peerframe.Bulk, frame, false)
 	}
 	s := members[0].Status()[0]
-	if s.Queued > limits.PeerQueueBytes {
-		t.Errorf("%d bytes wait, the limit is %d", s.Queued, limits.PeerQueueBytes)
+	if s.Queued > peerQueueBytes {
+		t.Errorf("%d bytes wait, the limit is %d", s.Queued, peerQueueBytes)
 	}
 	if s.Dropped < count/4 {
 		t.Errorf("%d of %d frames were dropped", s.Dropped, count)
@@ -153,7 +153,7 @@ func TestLazyFrames(t *testing.T) {
 		time.Sleep(2 * time.Millisecond)
 	}
 	for _, took := range alone {
-		if took < limits.PeerLazyWait {
+		if took < peerLazyWait {
 			t.Errorf("a lazy frame arrived after %v", took)
 		}
 	}
@@ -163,7 +163,7 @@ func TestLazyFrames(t *testing.T) {
 		began := time.Now()
 		members[0].Send(2, peerframe.Append, []byte("commit"), true)
 		members[0].Send(2, peerframe.Class(i%2), []byte("company"), false)
-		if a, b := <-came, <-came; a.at.Sub(began) < limits.PeerLazyWait && b.at.Sub(began) < limits.PeerLazyWait {
+		if a, b := <-came, <-came; a.at.Sub(began) < peerLazyWait && b.at.Sub(began) < peerLazyWait {
 			quick++
 		}
 		time.Sleep(2 * time.Millisecond)
@@ -216,15 +216,15 @@ func TestReader(t *testing.T) {
 		size := 1 + i*7%1000
 		switch i % 50 {
 		case 10:
-			size = limits.PeerReadBytes/2 - headerBytes - 1 + i/50%3 // around what counts as large
+			size = peerReadBytes/2 - headerBytes - 1 + i/50%3 // around what counts as large
 		case 20:
-			size = 3*limits.PeerReadBytes + i
+			size = 3*peerReadBytes + i
 		}
 		f := bytes.Repeat([]byte{byte(i + 1)}, size)
 		frames = append(frames, f)
 		stream = append(appendHeader(stream, size), f...)
 	}
-	for _, size := range []int{1, 3, 1000, limits.PeerReadBytes, 1 << 20} {
+	for _, size := range []int{1, 3, 1000, peerReadBytes, 1 << 20} {
 		r := reader{from: &chunks{stream, size}, most: limits.PeerFrameBytes}
 		var got [][]byte
 		for {

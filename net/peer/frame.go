@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"qkv/internal/limits"
 	"qkv/net/wire/peerframe"
 )
 
@@ -52,6 +51,10 @@ func (r *reader) class() (peerframe.Class, error) {
 	return class, nil
 }
 
+// peerReadBytes is the buffer that the reader of a peer's stream allocates at a time and cuts frames from; a large frame gets memory of its
+// own.
+const peerReadBytes = 64 << 10
+
 // next returns the next frame. The error is io.EOF only at the boundary of a frame.
 func (r *reader) next() ([]byte, error) {
 	if err := r.fill(headerBytes); err != nil {
@@ -61,7 +64,7 @@ func (r *reader) next() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if headerBytes+size > limits.PeerReadBytes/2 {
+	if headerBytes+size > peerReadBytes/2 {
 		return r.large(size)
 	}
 	if err := r.fill(headerBytes + size); err != nil {
@@ -90,7 +93,7 @@ func (r *reader) fill(n int) error {
 	if len(r.piece)-r.lo < n {
 		piece := r.piece // large frames leave no bytes in it
 		if r.kept || piece == nil {
-			piece, r.kept = make([]byte, limits.PeerReadBytes), false
+			piece, r.kept = make([]byte, peerReadBytes), false
 		}
 		r.hi = copy(piece, r.piece[r.lo:r.hi])
 		r.piece, r.lo = piece, 0

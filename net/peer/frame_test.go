@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"testing"
 
-	"qkv/internal/limits"
 	"qkv/net/wire/peerframe"
 )
 
 // TestGoldenStreams: a stream of a class, and a stream that carries one frame, begin as they always did.
 func TestGoldenStreams(t *testing.T) {
 	frame := peerframe.Encode(peerframe.Accused{By: 9})
-	w := writer{buf: append(make([]byte, 0, limits.PeerWriteBytes), byte(peerframe.Urgent))}
+	w := writer{buf: append(make([]byte, 0, peerWriteBytes), byte(peerframe.Urgent))}
 	var stream bytes.Buffer
 	w.to = &stream
 	w.add(frame)

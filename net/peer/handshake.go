@@ -5,20 +5,22 @@ import (
 	"fmt"
 	"io"
 
-	"qkv/internal/limits"
 	"qkv/net/wire/peerframe"
 )
 
+// peerHandshakeBytes bounds the handshake messages of two members.
+const peerHandshakeBytes = 16 << 10
+
 func writeHandshake(w io.Writer, h *peerframe.Handshake) error {
 	b := peerframe.AppendFirst(make([]byte, headerBytes, headerBytes+len(h.Past)+256), h)
-	if size := len(b) - headerBytes; size > limits.PeerHandshakeBytes {
-		panic(fmt.Sprintf("peer: a handshake of %d bytes, and the limit is %d", size, limits.PeerHandshakeBytes))
+	if size := len(b) - headerBytes; size > peerHandshakeBytes {
+		panic(fmt.Sprintf("peer: a handshake of %d bytes, and the limit is %d", size, peerHandshakeBytes))
 	}
 	return writeFrame(w, b)
 }
 
 func readHandshake(r io.Reader) (peerframe.Handshake, error) {
-	b, err := readFrame(r, limits.PeerHandshakeBytes)
+	b, err := readFrame(r, peerHandshakeBytes)
 	if err != nil {
 		return peerframe.Handshake{}, fmt.Errorf("the handshake cannot be read: %w", err)
 	}

@@ -11,16 +11,26 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"qkv/internal/limits"
 	"qkv/internal/logx"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 )
 
+const (
+	// joinRequestBytes and joinAnswerBytes bound a joiner's request and its answer: all members with all their addresses fit.
+	joinRequestBytes = 1 << 10
+	joinAnswerBytes  = 256 << 10
+	// peerHandshakeTimeout ends a silent connection of a peer before it is in use. peerDialTimeout ends a dial attempt with all its steps.
+	peerHandshakeTimeout = 2 * time.Second
+	peerDialTimeout      = 5 * time.Second
+	// joinRefusedTimeout is how long a refused joiner retries: the member that refused it may lag.
+	joinRefusedTimeout = 5 * time.Second
+)
+
 // answerJoin tells a joining member its identity, if it may join. One time limit covers the whole exchange, including the delivery
 // of the answer.
 func (t *Transport) answerJoin(name string, q *quic.Conn) error {
-	ctx, cancel := context.WithTimeout(q.Context(), limits.PeerHandshakeTimeout)
+	ctx, cancel := context.WithTimeout(q.Context(), peerHandshakeTimeout)
 	defer cancel()
 	stream, err := q.AcceptStream(ctx)
 	if err != nil {
@@ -44,7 +54,7 @@ func (t *Transport) answerJoin(name string, q *quic.Conn) error {
 
 // judgeJoin reads a request and returns the frame of the answer with reserved space for its length, or a refusal.
 func (t *Transport) judgeJoin(name string, q *quic.Conn, stream *quic.Stream) ([]byte, error) {
-	b, err := readFrame(stream, limits.JoinRequestBytes)
+	b, err := readFrame(stream, joinRequestBytes)
 	if err != nil {
 		return nil, fmt.Errorf("the join request cannot be read: %w", err)
 	}
@@ -68,8 +78,8 @@ func (t *Transport) judgeJoin(name string, q *quic.Conn, stream *quic.Stream) ([
 		}
 	}
 	answer := peerframe.AppendFirst(make([]byte, headerBytes, 4<<10), &welcome)
-	if size := len(answer) - headerBytes; size > limits.JoinAnswerBytes {
-		return nil, asRefusal(fmt.Errorf("the member list has %d bytes, over the limit of %d for a joining member: remove members that are not needed", size, limits.JoinAnswerBytes))
+	if size := len(answer) - headerBytes; size > joinAnswerBytes {
+		return nil, asRefusal(fmt.Errorf("the member list has %d bytes, over the limit of %d for a joining member: remove members that are not needed", size, joinAnswerBytes))
 	}
 	return answer, nil
 }
@@ -87,7 +97,7 @@ type AskConfig struct {
 
 // Ask asks the members at the addresses for the identity of the member c.Name. It asks one after the other, repeatedly, until one
 // answers or ctx ends. A refusal, or a certificate that one side does not trust, becomes the result if it lasts for
-// limits.JoinRefusedTimeout: the asked member may lag. The error then holds the *peerframe.Refusal or *wire.TrustError. If the name
+// joinRefusedTimeout: the asked member may lag. The error then holds the *peerframe.Refusal or *wire.TrustError. If the name
 // belongs to a lost member, Ask waits until that member is replaced. An operator does that, may remove the lost member first and
 // add the new one later, and need not come back to this host.
 func Ask(ctx context.Context, c AskConfig) (peerframe.Welcome, error) {
@@ -131,7 +141,7 @@ func (a *dialer) close() {
 
 // dial connects with the member at one address.
 func (a *dialer) dial(ctx context.Context, protocol, address string, attempt int) (*quic.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, limits.PeerDialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, peerDialTimeout)
 	defer cancel()
 	at, err := resolve(ctx, address, attempt)
 	if err != nil {
@@ -169,11 +179,11 @@ func (j *joiner) ask(ctx context.Context) (peerframe.Welcome, error) {
 		case ctx.Err() == nil && !j.definite(err):
 		case ctx.Err() == nil && j.refused.IsZero():
 			j.refused = time.Now()
-		case ctx.Err() == nil && time.Since(j.refused) >= limits.JoinRefusedTimeout:
+		case ctx.Err() == nil && time.Since(j.refused) >= joinRefusedTimeout:
 			return peerframe.Welcome{}, fmt.Errorf("the member at %s: %w", address, err)
 		}
 		if attempt%len(addresses) == len(addresses)-1 {
-			sleep(ctx, min(limits.PeerDialPause<<min(attempt/len(addresses), 10), limits.PeerDialPauseMost))
+			sleep(ctx, min(peerDialPause<<min(attempt/len(addresses), 10), peerDialPauseMost))
 		}
 		if ctx.Err() != nil {
 			return peerframe.Welcome{}, j.noAnswer(ctx)
@@ -191,7 +201,7 @@ func (j *joiner) noteFailure(address string, err error) {
 		j.log.Warn("waits "+no.Text, "waiting for permission to join; this member then continues by itself", "asked", address, "reason", no.Text)
 		return
 	}
-	if refused && no.Code == peerframe.Behind && time.Since(j.began) < limits.JoinRefusedTimeout {
+	if refused && no.Code == peerframe.Behind && time.Since(j.began) < joinRefusedTimeout {
 		j.log.Info("later "+address, "the join request is sent again: the member cannot answer it yet", "asked", address, "reason", no.Text)
 		return
 	}
@@ -232,7 +242,7 @@ func (a *dialer) failures() string {
 
 // askOne asks the member at one address once.
 func (j *joiner) askOne(ctx context.Context, address string, attempt int) (peerframe.Welcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, limits.PeerDialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, peerDialTimeout)
 	defer cancel()
 	q, err := j.dial(ctx, wire.ProtocolJoin, address, attempt)
 	if err != nil {
@@ -244,7 +254,7 @@ func (j *joiner) askOne(ctx context.Context, address string, attempt int) (peerf
 	if err != nil {
 		closeQUIC(q, closeBroken, err.Error())
 		if ctx.Err() != nil { // ctx ended, and closed the connection
-			return peerframe.Welcome{}, fmt.Errorf("timeout: it accepted the connection but did not answer within %v", limits.PeerDialTimeout)
+			return peerframe.Welcome{}, fmt.Errorf("timeout: it accepted the connection but did not answer within %v", peerDialTimeout)
 		}
 		return peerframe.Welcome{}, answered(err)
 	}
@@ -261,11 +271,11 @@ func requestJoin(q *quic.Conn, request *peerframe.JoinRequest) (peerframe.Welcom
 	if err != nil {
 		return peerframe.Welcome{}, err
 	}
-	if err := writeFrame(stream, peerframe.AppendFirst(make([]byte, headerBytes, limits.JoinRequestBytes), request)); err != nil {
+	if err := writeFrame(stream, peerframe.AppendFirst(make([]byte, headerBytes, joinRequestBytes), request)); err != nil {
 		return peerframe.Welcome{}, err
 	}
 	_ = stream.Close() // an error appears when the answer is read
-	b, err := readFrame(stream, limits.JoinAnswerBytes)
+	b, err := readFrame(stream, joinAnswerBytes)
 	if err != nil {
 		return peerframe.Welcome{}, err
 	}

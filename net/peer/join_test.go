@@ -78,7 +78,7 @@ func TestJoinIsRefused(t *testing.T) {
 	if no, ok := errors.AsType[*peerframe.Refusal](err); !ok || *no != notAdded {
 		t.Errorf("%v", err)
 	}
-	if took := time.Since(began); took < limits.JoinRefusedTimeout || questions.Load() < 2 {
+	if took := time.Since(began); took < joinRefusedTimeout || questions.Load() < 2 {
 		t.Errorf("given up after %v and %d questions", took, questions.Load())
 	}
 	m.idle()
@@ -94,7 +94,7 @@ func TestJoinWaitsForAReplacement(t *testing.T) {
 		case n == 2:
 			since.Store(time.Now().UnixNano())
 			return peerframe.Welcome{}, &taken
-		case n > 2 && time.Since(time.Unix(0, since.Load())) > limits.JoinRefusedTimeout+2*limits.PeerDialPauseMost:
+		case n > 2 && time.Since(time.Unix(0, since.Load())) > joinRefusedTimeout+2*peerDialPauseMost:
 			return welcomed, nil
 		}
 		no := notAdded
@@ -142,7 +142,7 @@ func TestJoinWaitsForOneThatIsBehind(t *testing.T) {
 	t.Parallel()
 	m, since := newMembers(t, 1)[0], time.Now()
 	m.join = func(string) (peerframe.Welcome, *peerframe.Refusal) {
-		if time.Since(since) > limits.JoinRefusedTimeout+2*limits.PeerDialPauseMost {
+		if time.Since(since) > joinRefusedTimeout+2*peerDialPauseMost {
 			return welcomed, nil
 		}
 		return peerframe.Welcome{}, &peerframe.Refusal{Code: peerframe.Behind, Text: "n1 may be behind"}
@@ -154,14 +154,14 @@ func TestJoinWaitsForOneThatIsBehind(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if text := logged.String(); !strings.Contains(text, "level=WARN") {
-		t.Errorf("no warning of a join request that fails for more than %v:\n%s", limits.JoinRefusedTimeout, text)
+		t.Errorf("no warning of a join request that fails for more than %v:\n%s", joinRefusedTimeout, text)
 	}
 }
 
 func TestJoinIsNotAnswered(t *testing.T) {
 	t.Parallel()
 	nobody := blackHole(t)
-	testretry.Longer(t, limits.PeerHandshakeTimeout+time.Second, func(t testing.TB, limit time.Duration) {
+	testretry.Longer(t, peerHandshakeTimeout+time.Second, func(t testing.TB, limit time.Duration) {
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		defer cancel()
 		_, err := Ask(ctx, askWith(t, authority(), "nowhere", nobody))
@@ -179,7 +179,7 @@ func TestJoinSilence(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	testretry.Longer(t, limits.PeerDialTimeout+time.Second, func(t testing.TB, limit time.Duration) {
+	testretry.Longer(t, peerDialTimeout+time.Second, func(t testing.TB, limit time.Duration) {
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		defer cancel()
 		_, err := Ask(ctx, askWith(t, authority(), silent.Addr().String()))
@@ -336,7 +336,7 @@ func TestHostileJoin(t *testing.T) {
 		"slow": func(s *quic.Stream) {
 			for _, b := range whole {
 				_, _ = s.Write([]byte{b})
-				time.Sleep(limits.PeerHandshakeTimeout / 4)
+				time.Sleep(peerHandshakeTimeout / 4)
 			}
 		},
 		"the answer is not taken": func(s *quic.Stream) { _, _ = s.Write(whole) },
@@ -368,7 +368,7 @@ func TestJoinAnswerHasALimit(t *testing.T) {
 	m.join = func(string) (peerframe.Welcome, *peerframe.Refusal) {
 		w := welcomed
 		w.Members = slices.Clone(w.Members)
-		w.Members[0].Peers = slices.Repeat([]string{strings.Repeat("h", limits.AddressBytes)}, limits.JoinAnswerBytes/limits.AddressBytes)
+		w.Members[0].Peers = slices.Repeat([]string{strings.Repeat("h", limits.AddressBytes)}, joinAnswerBytes/limits.AddressBytes)
 		return w, nil
 	}
 	m.mu.Unlock()

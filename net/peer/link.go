@@ -14,7 +14,6 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"qkv/internal/limits"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 )
@@ -220,13 +219,24 @@ func (l *link) takeMoved() bool {
 	return moved
 }
 
+const (
+	// peerDialPause is the initial backoff before a peer is dialled again. Each consecutive failure doubles it, up to peerDialPauseMost: a
+	// returning peer is connected within a second. A connection that lasted peerStable resets the backoff.
+	peerDialPause     = 50 * time.Millisecond
+	peerDialPauseMost = time.Second
+	peerStable        = time.Second
+	// peerRefusedPause and peerRefusedPauseMost bound the backoff of both sides after a refusal: its cause rarely ends quickly.
+	peerRefusedPause     = 2 * time.Second
+	peerRefusedPauseMost = 4 * time.Second
+)
+
 // delay returns the backoff before the next dial: half of it is fixed, half is random jitter, which keeps many links from dialling
 // at the same time.
 func (l *link) delay() time.Duration {
 	if l.failures == 0 {
 		return 0
 	}
-	d := min(limits.PeerDialPause<<min(l.failures-1, 10), limits.PeerDialPauseMost)
+	d := min(peerDialPause<<min(l.failures-1, 10), peerDialPauseMost)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return d/2 + time.Duration(l.jitter.Int64N(int64(d/2)))
@@ -241,7 +251,7 @@ func (l *link) change() {
 
 // dial tries once to bring a connection into use, unless one is in use.
 func (l *link) dial(all context.Context) {
-	ctx, cancel := context.WithTimeout(all, limits.PeerDialTimeout)
+	ctx, cancel := context.WithTimeout(all, peerDialTimeout)
 	defer cancel()
 	l.mu.Lock()
 	if l.choice.inUse != nil {
@@ -263,7 +273,7 @@ func (l *link) dial(all context.Context) {
 	case errors.Is(err, errNoAddress) && l.failures < 5: // a starting member first reads the others' addresses from its log
 		return
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		err = fmt.Errorf("timeout: no connection and handshake within %v", limits.PeerDialTimeout)
+		err = fmt.Errorf("timeout: no connection and handshake within %v", peerDialTimeout)
 	}
 	l.failed("cannot connect to a peer", err)
 }
@@ -347,7 +357,7 @@ func exchange(q *quic.Conn, mine *peerframe.Handshake) (theirs peerframe.Handsha
 	if stream, err = q.OpenStream(); err != nil {
 		return peerframe.Handshake{}, nil, err
 	}
-	_ = stream.SetDeadline(time.Now().Add(limits.PeerHandshakeTimeout)) // cannot fail
+	_ = stream.SetDeadline(time.Now().Add(peerHandshakeTimeout)) // cannot fail
 	if err = writeHandshake(stream, mine); err == nil {
 		theirs, err = readHandshake(stream)
 	}
@@ -424,7 +434,7 @@ func (l *link) serve(ctx context.Context, c *conn) {
 	l.mu.Lock()
 	l.choice.end(c)
 	l.mu.Unlock()
-	if time.Since(c.since) >= limits.PeerStable {
+	if time.Since(c.since) >= peerStable {
 		l.failures = 0
 	}
 	l.failures++
@@ -525,7 +535,7 @@ func (l *link) problem(what string, err error) {
 // wait delays the next dial by some seconds.
 func (l *link) wait() {
 	l.mu.Lock()
-	l.notBefore = time.Now().Add(limits.PeerRefusedPause + time.Duration(l.jitter.Int64N(int64(limits.PeerRefusedPauseMost-limits.PeerRefusedPause))))
+	l.notBefore = time.Now().Add(peerRefusedPause + time.Duration(l.jitter.Int64N(int64(peerRefusedPauseMost-peerRefusedPause))))
 	l.mu.Unlock()
 	l.change()
 }

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"qkv/internal/limits"
 )
 
 // Who was refused waits for longer than who was not reached. But other addresses are dialled at once, and again as if nobody had
@@ -20,10 +18,10 @@ func TestPauses(t *testing.T) {
 			least, most time.Duration
 		}{
 			{"the first dial", func() {}, 0, 0},
-			{"behind one that failed", func() { l.failures = 1 }, limits.PeerDialPause / 2, limits.PeerDialPause},
-			{"behind a refusal", func() { l.wait() }, limits.PeerRefusedPause, limits.PeerRefusedPauseMost},
+			{"behind one that failed", func() { l.failures = 1 }, peerDialPause / 2, peerDialPause},
+			{"behind a refusal", func() { l.wait() }, peerRefusedPause, peerRefusedPauseMost},
 			{"at another address", func() { l.wait(); l.setAddresses([]string{"h:1"}) }, 0, 0},
-			{"when that failed, too", func() { l.failures = 1 }, limits.PeerDialPause / 2, limits.PeerDialPause},
+			{"when that failed, too", func() { l.failures = 1 }, peerDialPause / 2, peerDialPause},
 		} {
 			c.before()
 			begun := time.Now()

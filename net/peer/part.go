@@ -35,9 +35,16 @@ type PartSink interface {
 // ErrOtherBytes is wrapped by the error of a PartSink for bytes that are not the part's.
 var ErrOtherBytes = errors.New("the bytes are not those of the part")
 
+const (
+	// partPieceBytes is how much of a part is in memory on each side of a transfer. Each piece must pass within partStall: at less than 26
+	// KB/s a transfer would hold its slot for more than ten minutes.
+	partPieceBytes = 256 << 10
+	partStall      = 10 * time.Second
+)
+
 // answerPart sends a part to a member that has lost it. The connection counts as a handshake until the request is judged.
 func (t *Transport) answerPart(name string, q *quic.Conn) error {
-	ctx, cancel := context.WithTimeout(q.Context(), limits.PeerHandshakeTimeout)
+	ctx, cancel := context.WithTimeout(q.Context(), peerHandshakeTimeout)
 	defer cancel()
 	stream, err := q.AcceptStream(ctx)
 	if err != nil {
@@ -71,7 +78,7 @@ func (t *Transport) answerPart(name string, q *quic.Conn) error {
 	_ = stream.Close() // an error is the connection's
 	select {
 	case <-q.Context().Done(): // the asking member closes the connection when it has the part
-	case <-time.After(limits.PartStall):
+	case <-time.After(partStall):
 	}
 	t.log.Info("part to "+request.Name, "sent a part of a snapshot that a member has lost", "peer", request.Name, "part", request.Part, "from", request.Offset, "bytes", size)
 	closeQUIC(q, closeStopping, "the part is sent")
@@ -105,13 +112,13 @@ func sendPart(stream *quic.Stream, file PartFile, size, offset int64) error {
 	if err := writeFrame(stream, peerframe.AppendFirst(make([]byte, headerBytes, headerBytes+limits.PartAnswerBytes), &answer)); err != nil {
 		return err
 	}
-	piece := make([]byte, limits.PartPieceBytes)
+	piece := make([]byte, partPieceBytes)
 	for offset < size {
 		n, err := file.ReadAt(piece[:min(int64(len(piece)), size-offset)], offset)
 		if n == 0 {
 			return err
 		}
-		_ = stream.SetWriteDeadline(time.Now().Add(limits.PartStall)) // cannot fail
+		_ = stream.SetWriteDeadline(time.Now().Add(partStall)) // cannot fail
 		if _, err := stream.Write(piece[:n]); err != nil {
 			return err
 		}
@@ -126,14 +133,14 @@ type PartConfig struct {
 	Addresses       []string // of the other members: host:port, UDP
 	Cluster, Member uint64
 	Name            string        // the asking member's, as in its certificate
-	Timeout         time.Duration // for a further piece; limits.PartTimeout
+	Timeout         time.Duration // for a further piece
 	Logger          *slog.Logger
 }
 
 // FetchPart gets a part from another member. It asks the members at the addresses one after the other, and goes on at the offset reached.
 // A member whose bytes are not the part's is not asked again. If a member only sent the rest, it sends all bytes once more before it is
 // judged: an earlier one may have sent the wrong bytes. FetchPart gives up after c.Timeout without a further piece, and after
-// limits.JoinRefusedTimeout if all members refuse.
+// joinRefusedTimeout if all members refuse.
 func FetchPart(ctx context.Context, c PartConfig, to PartSink) error {
 	if len(c.Addresses) == 0 {
 		return errors.New("no address of another member is known")
@@ -143,7 +150,7 @@ func FetchPart(ctx context.Context, c PartConfig, to PartSink) error {
 		return err
 	}
 	defer a.close()
-	f := fetcher{dialer: a, config: c, progressed: time.Now(), piece: make([]byte, limits.PartPieceBytes)}
+	f := fetcher{dialer: a, config: c, progressed: time.Now(), piece: make([]byte, partPieceBytes)}
 	return f.fetch(ctx, to)
 }
 
@@ -180,10 +187,10 @@ func (f *fetcher) fetch(ctx context.Context, to PartSink) error {
 		}
 		idle := time.Since(f.progressed)
 		refused := !slices.ContainsFunc(left, func(address string) bool { return !final(f.failed[address]) })
-		if len(left) == 0 || idle >= f.config.Timeout || refused && idle >= limits.JoinRefusedTimeout {
+		if len(left) == 0 || idle >= f.config.Timeout || refused && idle >= joinRefusedTimeout {
 			return fmt.Errorf("no member gave it (%s)", f.failures())
 		}
-		sleep(ctx, min(limits.PeerDialPause<<min(round, 10), limits.PeerDialPauseMost))
+		sleep(ctx, min(peerDialPause<<min(round, 10), peerDialPauseMost))
 	}
 }
 
@@ -215,7 +222,7 @@ func (f *fetcher) receive(q *quic.Conn, to PartSink) error {
 	if err != nil {
 		return err
 	}
-	_ = stream.SetDeadline(time.Now().Add(limits.PartStall)) // cannot fail
+	_ = stream.SetDeadline(time.Now().Add(partStall)) // cannot fail
 	request := peerframe.PartRequest{Cluster: f.config.Cluster, From: f.config.Member, Name: f.config.Name, Part: to.Name(), Offset: to.Offset()}
 	if err := writeFrame(stream, peerframe.AppendFirst(make([]byte, headerBytes, limits.PartRequestBytes), &request)); err != nil {
 		return err
@@ -230,7 +237,7 @@ func (f *fetcher) receive(q *quic.Conn, to PartSink) error {
 		err = &sinkError{fmt.Errorf("%w: its file has %d bytes instead of %d", ErrOtherBytes, answer.Size, to.Size())}
 	}
 	for err == nil && to.Offset() < to.Size() {
-		_ = stream.SetReadDeadline(time.Now().Add(limits.PartStall)) // cannot fail
+		_ = stream.SetReadDeadline(time.Now().Add(partStall)) // cannot fail
 		var n int
 		n, err = io.ReadFull(stream, f.piece[:min(int64(len(f.piece)), to.Size()-to.Offset())])
 		if n > 0 {

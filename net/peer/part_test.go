@@ -15,7 +15,6 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"qkv/internal/limits"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 )
@@ -93,7 +92,7 @@ func fetchWith(t testing.TB, addresses ...string) PartConfig {
 // inTime ends with a test, or when a fetch takes far too long.
 func inTime(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*limits.PartStall)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*partStall)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -101,9 +100,9 @@ func inTime(t *testing.T) context.Context {
 // The first addresses lead nowhere, and the member behind the last one sends the part, from any offset.
 func TestFetchPart(t *testing.T) {
 	t.Parallel()
-	content := someBytes(3*limits.PartPieceBytes + 77)
+	content := someBytes(3*partPieceBytes + 77)
 	m, closed, _ := giver(t, content)
-	for i, has := range []int{0, 1, limits.PartPieceBytes, len(content) - 1, len(content)} {
+	for i, has := range []int{0, 1, partPieceBytes, len(content) - 1, len(content)} {
 		sink := &memorySink{want: content, has: bytes.Clone(content[:has])}
 		if err := FetchPart(inTime(t), fetchWith(t, "nowhere", m.address()), sink); err != nil || !bytes.Equal(sink.has, content) {
 			t.Errorf("from %d: %d bytes, %v", has, len(sink.has), err)
@@ -122,7 +121,7 @@ func TestFetchPart(t *testing.T) {
 // A break in the middle: what has arrived stays, and the other member goes on there.
 func TestFetchPartGoesOn(t *testing.T) {
 	t.Parallel()
-	content := someBytes(20 * limits.PartPieceBytes)
+	content := someBytes(20 * partPieceBytes)
 	all := newMembers(t, 3)
 	for _, m := range all[:2] {
 		m.gives(content)
@@ -146,7 +145,7 @@ func TestFetchPartGoesOn(t *testing.T) {
 	if err := FetchPart(inTime(t), fetchWith(t, all[0].address(), all[1].address()), sink); err != nil || !bytes.Equal(sink.has, content) {
 		t.Errorf("%d bytes, %v", len(sink.has), err)
 	}
-	if offset < 3*limits.PartPieceBytes || offset >= int64(len(content)) {
+	if offset < 3*partPieceBytes || offset >= int64(len(content)) {
 		t.Errorf("the other member was asked from %d on", offset)
 	}
 }
@@ -181,8 +180,8 @@ func (b breakingPart) ReadAt(p []byte, off int64) (int, error) {
 // A member sends wrong bytes, and fails before they are found. The member that goes on there is not blamed for them.
 func TestFetchPartBlamesTheRightOne(t *testing.T) {
 	t.Parallel()
-	content := someBytes(4 * limits.PartPieceBytes)
-	rotten, end := bytes.Clone(content), int64(2*limits.PartPieceBytes)
+	content := someBytes(4 * partPieceBytes)
+	rotten, end := bytes.Clone(content), int64(2*partPieceBytes)
 	rotten[0] ^= 1
 	for name, sound := range map[string]bool{"sound": true, "rotten too": false} {
 		t.Run(name, func(t *testing.T) {
@@ -224,9 +223,9 @@ func TestFetchPartBlamesTheRightOne(t *testing.T) {
 // A member that sends other bytes, or a file of another size, is not asked again.
 func TestFetchPartOfOtherBytes(t *testing.T) {
 	t.Parallel()
-	content := someBytes(3 * limits.PartPieceBytes)
+	content := someBytes(3 * partPieceBytes)
 	rotten := bytes.Clone(content)
-	rotten[2*limits.PartPieceBytes] ^= 1
+	rotten[2*partPieceBytes] ^= 1
 	for name, sent := range map[string][]byte{"rotten": rotten, "short": content[:100], "long": append(bytes.Clone(content), 0)} {
 		t.Run(name, func(t *testing.T) {
 			all := newMembers(t, 3)
@@ -249,7 +248,7 @@ func TestFetchPartOfOtherBytes(t *testing.T) {
 // Before it is started, a Transport gives parts to its peers; other connections wait until it is.
 func TestPartsBeforeStart(t *testing.T) {
 	t.Parallel()
-	content, all := someBytes(3*limits.PartPieceBytes), newMembers(t, 3)
+	content, all := someBytes(3*partPieceBytes), newMembers(t, 3)
 	m := all[0]
 	m.gives(content)
 	transport, err := New(m.config)
@@ -364,7 +363,7 @@ func TestStuckReaderOfAPart(t *testing.T) {
 	content := someBytes(16 << 20)
 	m, closed, asked := giver(t, content)
 	request := peerframe.PartRequest{Cluster: 0xc1, From: 3, Name: "n3", Part: "the part"}
-	for range limits.PartTransfers {
+	for range partTransfers {
 		stream, err := askingForPart(t, m, "n3").OpenStream()
 		if err == nil {
 			err = writeFrame(stream, peerframe.AppendFirst(make([]byte, headerBytes), &request))
@@ -380,10 +379,10 @@ func TestStuckReaderOfAPart(t *testing.T) {
 		t.Errorf("%d transfers count as handshakes", n)
 	}
 	err := askPart(t, askingForPart(t, m, "n3"), request)
-	if no, ok := errors.AsType[*peerframe.Refusal](err); !ok || no.Code != peerframe.Behind || asked.Load() != limits.PartTransfers {
+	if no, ok := errors.AsType[*peerframe.Refusal](err); !ok || no.Code != peerframe.Behind || asked.Load() != partTransfers {
 		t.Errorf("a further transfer: %v", err)
 	}
-	await(t, "the stuck transfers end", limits.PartStall+wait, func() bool { return closed.Load() == limits.PartTransfers && len(m.parts) == 0 })
+	await(t, "the stuck transfers end", partStall+wait, func() bool { return closed.Load() == partTransfers && len(m.parts) == 0 })
 	sink := &memorySink{want: content}
 	if err := FetchPart(inTime(t), fetchWith(t, m.address()), sink); err != nil || len(sink.has) != len(content) {
 		t.Errorf("afterwards: %d bytes, %v", len(sink.has), err)
@@ -430,7 +429,7 @@ func TestSlowGiverOfAPart(t *testing.T) {
 				}
 			}()
 			config := fetchWith(t, slow.Addr().String())
-			config.Timeout = limits.PartStall + time.Second
+			config.Timeout = partStall + time.Second
 			began, sink := time.Now(), &memorySink{want: make([]byte, 1000)}
 			err = FetchPart(inTime(t), config, sink)
 			if err == nil || !strings.Contains(err.Error(), "no member gave it ("+slow.Addr().String()) {

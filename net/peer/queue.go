@@ -3,8 +3,6 @@ package peer
 import (
 	"runtime"
 	"sync"
-
-	"qkv/internal/limits"
 )
 
 // frameCost is the cost of a queued frame besides its bytes: many tiny frames cannot use much more memory than the limit.
@@ -63,10 +61,13 @@ func (q *queue) signal() {
 	}
 }
 
+// peerFramesReused bounds the list of frames that is reused after a burst.
+const peerFramesReused = 4096
+
 // take waits for frames and returns all of them, at least one, or nil after close. It reuses the slice of the previous take.
 func (q *queue) take(before [][]byte) [][]byte {
 	clear(before)
-	if cap(before) > limits.PeerFramesReused {
+	if cap(before) > peerFramesReused {
 		before = nil
 	}
 	<-q.wake

@@ -424,11 +424,11 @@ func TestHandshakeFlood(t *testing.T) {
 		defer close(done)
 		flood(t, m.address(), stop)
 	}()
-	await(t, "the flood arrives", wait, func() bool { return m.handshakes.Count() >= limits.PeerHandshakesAddress/4 })
+	await(t, "the flood arrives", wait, func() bool { return m.handshakes.Count() >= peerHandshakesAddress/4 })
 	members[1].start()
 	await(t, "n2 gets in", wait, func() bool { return m.connectedTo(2) })
-	if n := m.handshakes.Count(); n > limits.PeerHandshakes {
-		t.Errorf("%d handshakes at once, the limit is %d", n, limits.PeerHandshakes)
+	if n := m.handshakes.Count(); n > peerHandshakes {
+		t.Errorf("%d handshakes at once, the limit is %d", n, peerHandshakes)
 	}
 	close(stop)
 	<-done
@@ -438,9 +438,9 @@ func TestHandshakeFlood(t *testing.T) {
 func TestHandshakesHurry(t *testing.T) {
 	m := newMembers(t, 1)[0]
 	m.start()
-	for n := range limits.PeerHandshakes / 4 {
-		if took := m.accepting().HandshakeIdleTimeout; took != limits.PeerHandshakeTimeout {
-			t.Fatalf("beside %d others a handshake has %v, want %v", n, took, limits.PeerHandshakeTimeout)
+	for n := range peerHandshakes / 4 {
+		if took := m.accepting().HandshakeIdleTimeout; took != peerHandshakeTimeout {
+			t.Fatalf("beside %d others a handshake has %v, want %v", n, took, peerHandshakeTimeout)
 		}
 		if err := m.handshakes.Begin(&net.UDPAddr{IP: net.IPv4(10, 9, 0, byte(n))}); err != nil {
 			t.Fatal(err)

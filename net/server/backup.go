@@ -26,6 +26,10 @@ type Backups interface {
 	Verify(now bool) kv.Verified
 }
 
+// backupReads bounds the requests of backups that a member works on at once, including those that wait for an entry or a snapshot. A backup
+// has one, or two while it waits for a snapshot. Others are answered Overloaded.
+const backupReads = 32
+
 // backUp carries out a request for a backup, in a goroutine of its own: it waits for the disk, for a snapshot, or for an entry. The number
 // of these requests is bounded, and so is the memory of their answers.
 func (s *stream) backUp(q *wire.Request, x slot) *kv.Error {
@@ -34,10 +38,10 @@ func (s *stream) backUp(q *wire.Request, x slot) *kv.Error {
 		s.end(1, int64(x.bytes))
 		return kv.Errorf(kv.BadRequest, "this member gives no backups")
 	}
-	if server.backups.Add(1) > limits.BackupReads {
+	if server.backups.Add(1) > backupReads {
 		server.backups.Add(-1)
 		s.end(1, int64(x.bytes))
-		return kv.Errorf(kv.Overloaded, "%d requests of backups are under way at this member, which is the limit", limits.BackupReads)
+		return kv.Errorf(kv.Overloaded, "%d requests of backups are under way at this member, which is the limit", backupReads)
 	}
 	b := &body{request: wire.Request{ID: q.ID, Op: q.Op, Ask: q.Ask}}
 	x.read = &read{body: b}

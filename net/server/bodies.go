@@ -52,11 +52,14 @@ func isUserQuery(op wire.Op) bool {
 	return op == wire.OpUsers || op == wire.OpRoles || op == wire.OpAuthorsOf || op == wire.OpAuthCheck
 }
 
+// txnPartBytes is the memory charged for a comparison or operation of a transaction while its answer waits.
+const txnPartBytes = 192
+
 // bodyWeight is the additional memory weight of a request with a body, besides its frame: a copy of the frame, and the decoded
 // request.
 func bodyWeight(q *wire.Request, frame int) int {
 	if q.Op == wire.OpTxn {
-		return frame + q.Txn.Parts()*limits.TxnPartBytes
+		return frame + q.Txn.Parts()*txnPartBytes
 	}
 	return frame
 }

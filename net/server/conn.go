@@ -9,7 +9,6 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -40,7 +39,7 @@ type conn struct {
 	pushing     atomic.Bool           // a push of the members is in progress
 	mu          sync.Mutex
 	streams     map[*stream]struct{} // the streams that have a writer
-	unpaid      int                  // open streams without a reservation from the share: at most limits.ClientStreamsFree
+	unpaid      int                  // open streams without a reservation from the share: at most clientStreamsFree
 }
 
 // serve accepts streams until the connection ends.
@@ -72,16 +71,23 @@ func (c *conn) serve(ctx context.Context) {
 	}
 }
 
+const (
+	// clientStreamBytes is charged for a stream, with its two goroutines, its buffers and QUIC's state. The first clientStreamsFree of a
+	// connection are free: qkv's own client uses as many, and the connection limit bounds them.
+	clientStreamBytes = 32 << 10
+	clientStreamsFree = 2
+)
+
 // enter registers a stream, unless it exceeds the share. While the member stops, a new stream is ended at once.
 func (c *conn) enter(s *stream) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.unpaid < limits.ClientStreamsFree:
+	case c.unpaid < clientStreamsFree:
 		c.unpaid++
-	case s.share.reserve(limits.ClientStreamBytes):
+	case s.share.reserve(clientStreamBytes):
 		s.paid = true
-		c.fixed.Add(limits.ClientStreamBytes)
+		c.fixed.Add(clientStreamBytes)
 	default:
 		return false
 	}
@@ -104,8 +110,8 @@ func (c *conn) release(s *stream) {
 		return
 	}
 	if s.paid {
-		s.share.release(limits.ClientStreamBytes)
-		c.fixed.Add(-limits.ClientStreamBytes)
+		s.share.release(clientStreamBytes)
+		c.fixed.Add(-clientStreamBytes)
 		return
 	}
 	c.mu.Lock()

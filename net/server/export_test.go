@@ -96,3 +96,14 @@ func (s *Server) Checks(t testing.TB, port int) func(v *index.View, q *kv.Range)
 		}
 	}
 }
+
+// Bounds, for tests.
+const (
+	ClientConnectionsWide   = clientConnectionsWide
+	ClientHandshakeTimeout  = clientHandshakeTimeout
+	ClientHandshakesTrusted = clientHandshakesTrusted
+	ClientStreamBytes       = clientStreamBytes
+	ClientStreamsFree       = clientStreamsFree
+	MemberNarrowWindow      = memberNarrowWindow
+	WatchOverhead           = watchOverhead
+)

@@ -243,14 +243,14 @@ func TestWindows(t *testing.T) {
 		return taken
 	}
 	first := e.raw(t)
-	for range limits.ClientConnectionsWide - 1 {
+	for range server.ClientConnectionsWide - 1 {
 		e.raw(t)
 	}
 	late := e.raw(t)
 	e.member.SetBefore(before)
-	const leastWide, leastNarrow = limits.ClientStreamWindow - 100<<10, limits.MemberNarrowWindow / 2
+	const leastWide, leastNarrow = limits.ClientStreamWindow - 100<<10, server.MemberNarrowWindow / 2
 	wide, narrow := unread(first, leastWide), unread(late, leastNarrow)
-	if wide < leastWide || wide > limits.ClientStreamWindow+100<<10 || narrow > limits.MemberNarrowWindow+20<<10 || narrow < leastNarrow {
+	if wide < leastWide || wide > limits.ClientStreamWindow+100<<10 || narrow > server.MemberNarrowWindow+20<<10 || narrow < leastNarrow {
 		t.Errorf("a member that reads nothing took %d bytes of the first connection, and %d of one that came late", wide, narrow)
 	}
 }
@@ -327,8 +327,8 @@ func TestHandshakesHurry(t *testing.T) { testretry.Again(t, 3, handshakesHurry) 
 func handshakesHurry(t testing.TB) {
 	e := newEndpoint(t, nil)
 	for range 2 {
-		if took := e.server.HandshakeTimeout(t); took != limits.ClientHandshakeTimeout {
-			t.Errorf("a handshake has %v, want %v", took, limits.ClientHandshakeTimeout)
+		if took := e.server.HandshakeTimeout(t); took != server.ClientHandshakeTimeout {
+			t.Errorf("a handshake has %v, want %v", took, server.ClientHandshakeTimeout)
 		}
 		end := e.server.BeginHandshakes(limits.ClientHandshakes/4, func(i int) net.IP { return net.IPv4(10, 9, byte(i>>8), byte(i)) })
 		if took := e.server.HandshakeTimeout(t); took != limits.HandshakeHurry {
@@ -344,7 +344,7 @@ func handshakesHurry(t testing.TB) {
 // With many handshakes under way a client must first show its address, and is served as before.
 func TestRetry(t *testing.T) {
 	e := newEndpoint(t, nil)
-	defer e.server.BeginHandshakes(limits.ClientHandshakesTrusted, func(i int) net.IP { return net.IPv4(10, 9, 0, byte(i)) })()
+	defer e.server.BeginHandshakes(server.ClientHandshakesTrusted, func(i int) net.IP { return net.IPv4(10, 9, 0, byte(i)) })()
 	r := e.raw(t)
 	r.send(put(1, "k", "v"))
 	r.want(1, kv.OK)
@@ -482,7 +482,7 @@ func slowRequest(t testing.TB, limit time.Duration) {
 
 // Streams beyond those that are free count, and there are no more of them than there is room.
 func TestStreamsWithoutRoom(t *testing.T) {
-	e := newEndpoint(t, func(c *server.Config) { c.Limits.Bytes = 16 * limits.ClientStreamBytes })
+	e := newEndpoint(t, func(c *server.Config) { c.Limits.Bytes = 16 * server.ClientStreamBytes })
 	r := e.raw(t)
 	all := []*raw{r}
 	for range limits.ClientStreams - 1 {
@@ -496,11 +496,11 @@ func TestStreamsWithoutRoom(t *testing.T) {
 		switch {
 		case err == nil:
 			served++
-		case i < limits.ClientStreamsFree || !errors.As(err, &reset) || reset.ErrorCode != quic.StreamErrorCode(wire.StreamLimit):
+		case i < server.ClientStreamsFree || !errors.As(err, &reset) || reset.ErrorCode != quic.StreamErrorCode(wire.StreamLimit):
 			t.Fatalf("stream %d: %v", i, err)
 		}
 	}
-	if served < limits.ClientStreamsFree+2 || served > limits.ClientStreamsFree+4 {
+	if served < server.ClientStreamsFree+2 || served > server.ClientStreamsFree+4 {
 		t.Errorf("%d streams are served", served)
 	}
 	_ = r.conn.CloseWithError(0, "")
@@ -562,6 +562,9 @@ func TestCloseWhileBusy(t *testing.T) {
 	}
 }
 
+// logRepeats is how many lines package logx writes about one subject before it pauses.
+const logRepeats = 3
+
 // A client that is refused finds its reason in the member's log, in a few lines.
 func TestRefusalIsLogged(t *testing.T) {
 	var out syncBuffer
@@ -569,7 +572,7 @@ func TestRefusalIsLogged(t *testing.T) {
 	e.trust.Client = servertest.NewTrust(t).Client
 	config := wire.ClientTLS(e.trust.Client, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember})
 	config.VerifyConnection = nil
-	for range limits.LogRepeats + 3 {
+	for range logRepeats + 3 {
 		conn, err := quic.DialAddr(t.Context(), servertest.Endpoint(e.server), config, nil)
 		if err == nil {
 			<-conn.Context().Done()
@@ -581,7 +584,7 @@ func TestRefusalIsLogged(t *testing.T) {
 		}
 	}
 	s := out.String()
-	if n, most := strings.Count(s, "refused"), limits.LogRepeats; n > most || !strings.Contains(s, "was signed by another CA") || !strings.Contains(s, "remote=127.0.0.1:") {
+	if n, most := strings.Count(s, "refused"), logRepeats; n > most || !strings.Contains(s, "was signed by another CA") || !strings.Contains(s, "remote=127.0.0.1:") {
 		t.Error(s)
 	}
 }

@@ -132,6 +132,10 @@ func (s *stream) checkFrameDeadline(now time.Time) error {
 	return s.qs.SetReadDeadline(time.Time{})
 }
 
+// answerBytesWaiting bounds the refusals and statuses that wait on a stream before its requests are no longer read. Other answers are
+// encoded when they are written.
+const answerBytesWaiting = 4 << 10
+
 // handleAll handles all complete frames, including those before an error.
 func (s *stream) handleAll() error {
 	defer s.flush()
@@ -147,7 +151,7 @@ func (s *stream) handleAll() error {
 		if err != nil {
 			return err
 		}
-		if len(s.batch.answers) > limits.AnswerBytesWaiting {
+		if len(s.batch.answers) > answerBytesWaiting {
 			s.flush()
 			if !s.awaitAnswersTaken() {
 				return io.ErrClosedPipe

@@ -242,7 +242,7 @@ func TestNoFramesLogged(t *testing.T) {
 		<-conn.Context().Done()
 	}
 	e.idle(t)
-	if n, most := strings.Count(logged.String(), "closed a client's connection"), limits.LogRepeats; n == 0 || n > most {
+	if n, most := strings.Count(logged.String(), "closed a client's connection"), logRepeats; n == 0 || n > most {
 		t.Errorf("%d lines in the log, and not 1 to %d:\n%.2000s", n, most, logged.String())
 	}
 }

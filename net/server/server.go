@@ -110,6 +110,26 @@ type Server struct {
 	changes      uint64    // number of changes of the members
 }
 
+const (
+	// The budget of limits.ClientBytes is at least clientRequests times the largest request that is allowed. A lone stream has an eighth,
+	// and needs three times the request: for its buffer, the request, and a copy that waits for the answer.
+	clientRequests = 32
+	// clientHandshakesTrusted is how many handshakes may be in progress before a client must first prove its source address, by one more
+	// round trip.
+	clientHandshakesTrusted = 32
+	// clientHandshakesAddress bounds the handshakes of one source address, to leave slots for others.
+	clientHandshakesAddress = limits.ClientHandshakes / 16
+	// memberConnectionWindow is a member's receive window for one client's connection. The member always reads all streams, except those of
+	// clients that exceed their limits and take no answers.
+	memberConnectionWindow = 1 << 20
+	// clientConnectionsWide is how many connections of a member get that window. Further ones get memberNarrowWindow, because a client that
+	// leaves a gap makes QUIC keep a full window: 64 KiB per round trip suffice on a LAN, and all connections together need 320 MiB.
+	clientConnectionsWide = 64
+	memberNarrowWindow    = 64 << 10
+	// clientHandshakeTimeout ends a native handshake during which the other side sends nothing, unless limits.HandshakeHurry applies.
+	clientHandshakeTimeout = 5 * time.Second
+)
+
 // Start opens the endpoint and serves until Close.
 func Start(config Config) (*Server, error) {
 	if config.Member == nil || config.Credentials == nil || config.Hasher == nil || config.Tokens == nil || (config.Conn == nil && config.Address == "") {
@@ -126,7 +146,7 @@ func Start(config Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{config: config, started: time.Now(), logger: config.Logger, log: logx.NewLimited(config.Logger), identities: map[wire.Identity]*identity{}}
-	s.handshakes = wire.NewHandshakes(s.config.Limits.Handshakes, min(limits.ClientHandshakesAddress, s.config.Limits.Handshakes), limits.ClientHandshakesTrusted)
+	s.handshakes = wire.NewHandshakes(s.config.Limits.Handshakes, min(clientHandshakesAddress, s.config.Limits.Handshakes), clientHandshakesTrusted)
 	s.memory, s.reads = newMemoryBudget(s.config.Limits.Bytes), admit.NewFairQueue(&s.requests)
 	if err := s.listen(); err != nil {
 		return nil, errors.Join(err, config.Conn.Close())
@@ -140,7 +160,7 @@ func minimumBudget(most int) int64 {
 	if most <= limits.RequestBytesWritten {
 		return 0
 	}
-	return limits.ClientRequests * int64(most)
+	return clientRequests * int64(most)
 }
 
 func (c *Config) bind() error {
@@ -177,9 +197,9 @@ func (s *Server) listen() error {
 
 // quicConfig returns the QUIC configuration for a connection while there are others other ones.
 func (s *Server) quicConfig(others int64) *quic.Config {
-	window, wide := uint64(limits.MemberConnectionWindow), others < limits.ClientConnectionsWide
+	window, wide := uint64(memberConnectionWindow), others < clientConnectionsWide
 	if !wide {
-		window = limits.MemberNarrowWindow
+		window = memberNarrowWindow
 	}
 	return &quic.Config{
 		GetConfigForClient: func(*quic.ClientInfo) (*quic.Config, error) {
@@ -188,7 +208,7 @@ func (s *Server) quicConfig(others int64) *quic.Config {
 		InitialPacketSize:              limits.PacketLeast,
 		EnableDatagrams:                wide,  // for wire.Route: up to 128 KiB of datagrams may wait
 		DisablePathMTUDiscovery:        !wide, // without it the packets stay small
-		HandshakeIdleTimeout:           s.handshakes.Timeout(limits.ClientHandshakeTimeout),
+		HandshakeIdleTimeout:           s.handshakes.Timeout(clientHandshakeTimeout),
 		MaxIdleTimeout:                 s.config.Limits.IdleTimeout,
 		InitialStreamReceiveWindow:     min(limits.ClientStreamWindow, window),
 		MaxStreamReceiveWindow:         min(limits.ClientStreamWindow, window),

@@ -26,7 +26,7 @@ type stream struct {
 	wake  chan struct{}
 	share *memoryBudget // below its connection's
 	bytes *advance      // from share: the memory of requests under way
-	paid  bool          // limits.ClientStreamBytes of share are reserved for the stream itself
+	paid  bool          // clientStreamBytes of share are reserved for the stream itself
 
 	running  atomic.Int32 // its goroutines: both begin with it
 	requests atomic.Int64 // under way
@@ -45,7 +45,7 @@ type stream struct {
 	// Shared.
 	mu           sync.Mutex
 	answersTaken sync.Cond       // out was taken, or the stream is closed
-	out          []byte          // answers that the reader encoded: at most about limits.AnswerBytesWaiting
+	out          []byte          // answers that the reader encoded: at most about answerBytesWaiting
 	immediate    []buffer        // immediate answers of the reader to reads; at most two
 	spare        buffer          // a buffer that the writer has written
 	ready        []slot          // other reads that need no confirmation
@@ -374,7 +374,7 @@ func (s *stream) reset(why wire.StreamCode) {
 func (s *stream) awaitAnswersTaken() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.out) > limits.AnswerBytesWaiting && !s.closed {
+	for len(s.out) > answerBytesWaiting && !s.closed {
 		s.answersTaken.Wait()
 	}
 	return !s.closed

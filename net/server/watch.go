@@ -83,9 +83,19 @@ func (w *watchStream) Deliver(d *kv.WatchDelivery) bool {
 	return true
 }
 
+const (
+	// Each watch is charged watchOverhead and its keys in the client's share of limits.ClientBytes: for its entries in the tables of
+	// endpoint and hub.
+	watchOverhead = 768
+	// A delivery is charged at most 1/watchDeliveryShare of limits.ClientBytes in the client's share; a lone stream has twice that.
+	watchDeliveryShare = 16
+	// watchStart is how long a watch waits for the end of a member's start: its client then turns to another member.
+	watchStart = 5 * time.Second
+)
+
 // eventBytes is the memory that a delivery of events counts for in the share.
 func (w *watchStream) eventBytes(d *kv.WatchDelivery) int64 {
-	return min(deliveryBytes(d), w.s.conn.server.config.Limits.Bytes/limits.WatchDeliveryShare)
+	return min(deliveryBytes(d), w.s.conn.server.config.Limits.Bytes/watchDeliveryShare)
 }
 
 func deliveryBytes(d *kv.WatchDelivery) int64 {
@@ -106,7 +116,7 @@ func (w *watchStream) handleInOrder(frame []byte) error {
 	if len(w.s.waiting.all) == 0 && (server.config.Start.Current() || server.config.Member.Refuse() != nil) {
 		return w.handle(frame)
 	}
-	if refusal := w.s.awaitStart(frame, wire.NeedCurrent, limits.WatchStart); refusal != nil {
+	if refusal := w.s.awaitStart(frame, wire.NeedCurrent, watchStart); refusal != nil {
 		w.Deliver(&kv.WatchDelivery{Kind: kv.WatchEnded, Err: refusal})
 	}
 	return nil
@@ -173,7 +183,7 @@ func (w *watchStream) admit(q *kv.WatchRequest) *kv.Error {
 		w.s.conn.watches.Add(-1)
 		return kv.Errorf(kv.Overloaded, "too many watches: this connection has %d, the limit", most)
 	}
-	bytes := int64(limits.WatchOverhead + len(q.Watch.Key) + len(q.Watch.End))
+	bytes := int64(watchOverhead + len(q.Watch.Key) + len(q.Watch.End))
 	if !w.s.share.reserve(bytes) {
 		w.s.conn.watches.Add(-1)
 		return kv.Errorf(kv.Overloaded, "no memory budget left for another watch: this client has used its share of the %d bytes that this member has for all clients",
@@ -188,7 +198,7 @@ func (w *watchStream) admit(q *kv.WatchRequest) *kv.Error {
 func (w *watchStream) awaitAnswersWritten() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for w.answers > limits.AnswerBytesWaiting && !w.ended {
+	for w.answers > answerBytesWaiting && !w.ended {
 		w.answersWritten.Wait()
 	}
 	if w.ended {

@@ -180,7 +180,7 @@ func TestWatchFlood(t *testing.T) {
 	if f := r.delivered(kv.WatchEvents); len(f.Events) != 1 {
 		t.Errorf("events %+v", f)
 	}
-	if bytes := e.server.Stats().Bytes; bytes > limits.ClientWatches*(limits.WatchOverhead+16)+1<<20 {
+	if bytes := e.server.Stats().Bytes; bytes > limits.ClientWatches*(server.WatchOverhead+16)+1<<20 {
 		t.Errorf("%d bytes are taken", bytes)
 	}
 }
@@ -222,7 +222,7 @@ func watchSlowIsReset(t testing.TB, limit time.Duration) {
 		w.want(i, kv.OK)
 	}
 	e.until(t, "the watch goes on", func() bool { return e.member.Watches() == 0 })
-	e.until(t, "what waits for it is kept", func() bool { return e.server.Stats().Bytes <= 4*limits.ClientStreamBytes })
+	e.until(t, "what waits for it is kept", func() bool { return e.server.Stats().Bytes <= 4*server.ClientStreamBytes })
 	_ = r.stream.SetReadDeadline(time.Now().Add(wait))
 	for {
 		if _, err := r.stream.Read(make([]byte, 1<<20)); err != nil {

@@ -16,7 +16,6 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
-	"qkv/internal/limits"
 )
 
 // Endpoint carries out the requests of the dashboard, as package etcd carries out those of its clients. Each method is permitted or refused
@@ -283,8 +282,11 @@ func (d *dashboard) login(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// dashboardRequest bounds the body of a request: a name with a password, or a key with two revisions.
+const dashboardRequest = 64 << 10
+
 func readJSON(w http.ResponseWriter, r *http.Request, to any) error {
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, limits.DashboardRequest)).Decode(to); err != nil {
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, dashboardRequest)).Decode(to); err != nil {
 		return kv.Errorf(kv.BadRequest, "the request is no JSON of the dashboard: %v", err)
 	}
 	return nil

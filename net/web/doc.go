@@ -21,7 +21,7 @@
 // of long reads. A request for data is an ask with the keys that it touches. The table asks has the access of each, and nothing is served
 // without a row. A read keeps no View between two steps. A revision that a request does not name is that of its first View.
 //
-// A viewer costs one state of all members per limits.ClusterAge, shared by all viewers. Without a viewer, only the ring of package meter
+// A viewer costs one state of all members per second, shared by all viewers. Without a viewer, only the ring of package meter
 // is kept.
 //
 // Browsers keep other pages away by the rules below, and by three more. There is no cookie: the script sends the token of a login in a

@@ -53,12 +53,26 @@ func newTree(q url.Values) (ask, error) {
 	return t, nil
 }
 
+const (
+	// dashboardRows bounds the rows of a page of keys, and of the first page of a history: what a person looks through.
+	dashboardRows = 200
+	// dashboardCounted is the number of keys up to which a group is counted in the past, where each key must be visited: a page of such
+	// groups takes less than 100 ms.
+	dashboardCounted = 2000
+	// dashboardSearched bounds the keys that one request of a search looks at, about 30 ms. The page goes on with another request.
+	dashboardSearched = 100_000
+	// dashboardGroups bounds the groups whose bytes are added up in one answer.
+	dashboardGroups = 10_000
+	// dashboardVersions bounds the versions of a key in one answer.
+	dashboardVersions = 2000
+)
+
 func (t *tree) step(v *index.View) (done bool, err error) {
 	if err := t.pin(v); err != nil {
 		return true, err
 	}
 	for work := int64(0); work < limits.RangeRows; work++ {
-		if t.from == nil || len(t.Rows) == limits.DashboardRows {
+		if t.from == nil || len(t.Rows) == dashboardRows {
 			return true, nil
 		}
 		if !t.reading {
@@ -100,7 +114,7 @@ func (t *tree) add(v *index.View, pair *kv.KeyValue) (visited int64) {
 
 // countAt counts the keys of a range: at the revision if few keys must be visited for that, and else at present. about says which.
 func countAt(v *index.View, key, end []byte, revision int64, past bool) (keys int64, about bool, visited int64) {
-	if rows := v.RowsOf(key, end); past && revision < v.Revision() && rows <= limits.DashboardCounted {
+	if rows := v.RowsOf(key, end); past && revision < v.Revision() && rows <= dashboardCounted {
 		visited = int64(rows)
 		found, err := v.Range(kv.Range{Key: key, End: end, Revision: revision, CountOnly: true}, 0)
 		if err == nil {
@@ -117,13 +131,13 @@ func countAt(v *index.View, key, end []byte, revision int64, past bool) (keys in
 
 func (t *tree) answer() any {
 	t.Revision = t.revision
-	if t.from != nil && len(t.Rows) == limits.DashboardRows {
+	if t.from != nil && len(t.Rows) == dashboardRows {
 		t.Next = t.from
 	}
 	return t
 }
 
-// search is a request for the keys that contain a text, from a key on. One request looks at limits.DashboardSearched keys at most.
+// search is a request for the keys that contain a text, from a key on. One request looks at dashboardSearched keys at most.
 type search struct {
 	scope
 	text   []byte
@@ -166,7 +180,7 @@ func (s *search) step(v *index.View) (done bool, err error) {
 			continue
 		}
 		s.Rows = append(s.Rows, row{Key: bytes.Clone(pair.Key), Size: len(pair.Value), Modified: pair.ModRevision, Version: pair.Version, Lease: pair.Lease != 0})
-		if len(s.Rows) == limits.DashboardRows {
+		if len(s.Rows) == dashboardRows {
 			s.Next = append(bytes.Clone(pair.Key), 0)
 			return true, nil
 		}
@@ -176,7 +190,7 @@ func (s *search) step(v *index.View) (done bool, err error) {
 		return true, nil
 	}
 	s.Next = append(bytes.Clone(found.KVs[len(found.KVs)-1].Key), 0)
-	return s.Looked >= limits.DashboardSearched, nil
+	return s.Looked >= dashboardSearched, nil
 }
 
 func (s *search) answer() any { return s }
@@ -214,7 +228,7 @@ func (u *usage) step(v *index.View) (done bool, err error) {
 		u.bytes += len(one.Prefix)
 	}
 	u.more = !last
-	return last || len(u.sum.Rows) >= limits.DashboardGroups || u.bytes > limits.DashboardKeyBytes, err
+	return last || len(u.sum.Rows) >= dashboardGroups || u.bytes > dashboardKeyBytes, err
 }
 
 // answer returns the groups whose keys are all counted.
@@ -251,7 +265,7 @@ type version struct {
 
 func newHistory(q url.Values) (ask, error) {
 	s, err := keyScope(q)
-	return &history{scope: s, most: int(min(number(q, "most", limits.DashboardRows), limits.DashboardVersions)), Versions: []version{}}, err
+	return &history{scope: s, most: int(min(number(q, "most", dashboardRows), dashboardVersions)), Versions: []version{}}, err
 }
 
 // step finds the newest changes by halving: KeyChanges looks at the changes since a revision, and at no more than most of them.

@@ -17,8 +17,8 @@ import (
 	"qkv/internal/limits"
 )
 
-// live sends the changes below a prefix as server-sent events, in batches: one each limits.DashboardBatch, with at most
-// limits.DashboardEvents changes and the number of the others.
+// live sends the changes below a prefix as server-sent events, in batches: one each dashboardBatch, with at most
+// dashboardEvents changes and the number of the others.
 func (d *dashboard) live(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	s, _ := prefixScope(r.URL.Query())
 	if err := d.Read(ctx, kv.AccessRead, &s, func(*index.View) (bool, error) { return true, nil }); err != nil {
@@ -52,11 +52,22 @@ type eventStream struct {
 	failed  error
 }
 
+const (
+	// dashboardBatch is the interval of the changes that are sent to a live page, with at most dashboardEvents of them: more cannot be
+	// read. dashboardSilence is the longest time without a sign of life, and the time in which a browser must read.
+	dashboardBatch   = 250 * time.Millisecond
+	dashboardEvents  = 100
+	dashboardSilence = 15 * time.Second
+	// dashboardLeases and dashboardLeaseKeys bound the leases of a live page, and the keys of each. The leader's clock is asked for each.
+	dashboardLeases    = 500
+	dashboardLeaseKeys = 20
+)
+
 // add takes changes from the watch. It never waits for the browser.
 func (o *eventStream) add(events []Event) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	fits := min(len(events), limits.DashboardEvents-len(o.events))
+	fits := min(len(events), dashboardEvents-len(o.events))
 	o.events = append(o.events, events[:fits]...)
 	o.skipped += len(events) - fits
 	return o.failed
@@ -64,7 +75,7 @@ func (o *eventStream) add(events []Event) error {
 
 // flush sends what has come, until stop is closed.
 func (o *eventStream) flush(stop <-chan struct{}) {
-	tick := time.NewTicker(limits.DashboardBatch)
+	tick := time.NewTicker(dashboardBatch)
 	defer tick.Stop()
 	sent := time.Now()
 	for {
@@ -82,7 +93,7 @@ func (o *eventStream) flush(stop <-chan struct{}) {
 		case len(events) > 0:
 			err = o.send("changes", map[string]any{"events": events, "skipped": skipped})
 			sent = time.Now()
-		case time.Since(sent) > limits.DashboardSilence:
+		case time.Since(sent) > dashboardSilence:
 			err = o.comment()
 			sent = time.Now()
 		}
@@ -106,7 +117,7 @@ func (o *eventStream) send(event string, data any) error {
 func (o *eventStream) comment() error { return o.write(": \n\n") }
 
 func (o *eventStream) write(text string) error {
-	_ = o.way.SetWriteDeadline(time.Now().Add(limits.DashboardSilence))
+	_ = o.way.SetWriteDeadline(time.Now().Add(dashboardSilence))
 	if _, err := o.w.Write([]byte(text)); err != nil {
 		return err
 	}
@@ -159,7 +170,7 @@ func (l *leases) step(v *index.View) (done bool, err error) {
 	done = true
 	left := limits.RangeRows
 	v.Leases(l.from.id, func(one kv.Lease) bool {
-		if len(l.All) == limits.DashboardLeases || l.bytes > limits.DashboardKeyBytes {
+		if len(l.All) == dashboardLeases || l.bytes > dashboardKeyBytes {
 			l.More = true
 			return false
 		}
@@ -194,7 +205,7 @@ func (l *leases) addKeys(v *index.View, left int) int {
 		switch {
 		case !l.permits(v, key):
 			l.hidden = true
-		case len(l.from.Keys) == limits.DashboardLeaseKeys:
+		case len(l.from.Keys) == dashboardLeaseKeys:
 			l.from.More = true
 			return false
 		default:
@@ -215,7 +226,7 @@ func (l *lease) addKey(v *index.View, key []byte) {
 }
 
 // locks finds the holders of locks: the candidacy with the lowest create revision. It looks at all keys below the name of a lock, because
-// the list of leases may not have the oldest one. It looks at limits.DashboardSearched keys at most.
+// the list of leases may not have the oldest one. It looks at dashboardSearched keys at most.
 type locks struct {
 	found  map[string][]*lock // by name
 	names  []string           // those whose candidacies are not all known yet
@@ -236,7 +247,7 @@ func (l *locks) begin(all []lease) {
 }
 
 func (l *locks) step(v *index.View) (done bool, err error) {
-	for left := limits.RangeRows; left > 0 && len(l.names) > 0 && l.looked < limits.DashboardSearched; left-- {
+	for left := limits.RangeRows; left > 0 && len(l.names) > 0 && l.looked < dashboardSearched; left-- {
 		prefix := []byte(l.names[0] + "/")
 		if l.from == nil {
 			l.from = prefix
@@ -262,7 +273,7 @@ func (l *locks) step(v *index.View) (done bool, err error) {
 		}
 		l.names, l.from, l.oldest = l.names[1:], nil, 0
 	}
-	return len(l.names) == 0 || l.looked >= limits.DashboardSearched, nil
+	return len(l.names) == 0 || l.looked >= dashboardSearched, nil
 }
 
 func (l *leases) answer() any { return l }

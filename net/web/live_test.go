@@ -57,7 +57,7 @@ func TestHoldersOfHiddenKeys(t *testing.T) {
 // candidacies wait. The page says that there are more leases.
 func TestHolderThatIsNotListed(t *testing.T) {
 	s, apply := stateToFill(t)
-	const most = limits.DashboardLeases + 1
+	const most = dashboardLeases + 1
 	for id := int64(1); id <= most; id++ {
 		apply(new(index.Head).AppendGrant(nil, kv.Lease{ID: id, TTL: 60}).Bytes)
 	}
@@ -76,7 +76,7 @@ func TestHolderThatIsNotListed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(l.All) != limits.DashboardLeases || !l.More {
+	if len(l.All) != dashboardLeases || !l.More {
 		t.Errorf("%d leases, more: %v", len(l.All), l.More)
 	}
 	got := map[string]bool{}

@@ -8,8 +8,7 @@ import (
 	"net/http/pprof"
 	"slices"
 	"strings"
-
-	"qkv/internal/limits"
+	"time"
 )
 
 // Config configures the pages. Only Gateway, Profiles, Names and Hosts may be zero, and Administrator without Profiles.
@@ -126,8 +125,11 @@ func (s *site) probe(p Probe) {
 	}
 }
 
+// etcdProbeTimeout bounds /livez and /readyz: a member without a quorum answers within three seconds.
+const etcdProbeTimeout = 2 * time.Second
+
 func (c *Config) answerProbe(w http.ResponseWriter, r *http.Request, probe string, checks []Check) {
-	ctx, cancel := context.WithTimeout(r.Context(), limits.EtcdProbeTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), etcdProbeTimeout)
 	defer cancel()
 	var said strings.Builder
 	failed := false

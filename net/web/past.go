@@ -29,6 +29,19 @@ func newTimes(q url.Values) (ask, error) {
 	return &times{at: number(q, "at", 0), Points: [][2]int64{}}, nil
 }
 
+const (
+	// dashboardMoments is the number of points on the time line: one for every few pixels.
+	dashboardMoments = 200
+	// dashboardChanges bounds the keys that a comparison of two moments finds, and that a revert changes: about 2 MiB of keys.
+	// dashboardDifferences is how many of them the page shows.
+	dashboardChanges     = 20_000
+	dashboardDifferences = 1000
+	// dashboardKeyBytes bounds the keys that a request of the dashboard keeps, in bytes: 20,000 keys of limits.KeyBytes would be 625 MiB.
+	dashboardKeyBytes = 8 << 20
+	// dashboardRevert bounds the bytes of a transaction of a revert, below the default of --max-request-bytes.
+	dashboardRevert = 1 << 20
+)
+
 func (t *times) step(v *index.View) (done bool, err error) {
 	t.Oldest, t.Newest = max(v.Compacted(), 1), v.Revision()
 	t.Revision = t.Newest
@@ -39,7 +52,7 @@ func (t *times) step(v *index.View) (done bool, err error) {
 		}
 		t.Revision = revision
 	}
-	each := max((t.Newest-t.Oldest)/limits.DashboardMoments, 1)
+	each := max((t.Newest-t.Oldest)/dashboardMoments, 1)
 	for revision := t.Oldest; ; revision = min(revision+each, t.Newest) {
 		if wall, ok := v.KnownTime(revision); ok {
 			t.Points = append(t.Points, [2]int64{revision, milliseconds(wall, true)})
@@ -133,10 +146,10 @@ func (c *changes) collect(v *index.View) error {
 	switch c.at = next; {
 	case err != nil:
 		return err
-	case len(c.changed) > limits.DashboardChanges:
-		return kv.Errorf(kv.BadRequest, "more than %d keys changed between the revisions %d and %d: choose a prefix, or a shorter time", limits.DashboardChanges, c.since, c.revision)
-	case c.bytes > limits.DashboardKeyBytes:
-		return kv.Errorf(kv.BadRequest, "keys of more than %d bytes in total changed between the revisions %d and %d: choose a prefix, or a shorter time", limits.DashboardKeyBytes, c.since, c.revision)
+	case len(c.changed) > dashboardChanges:
+		return kv.Errorf(kv.BadRequest, "more than %d keys changed between the revisions %d and %d: choose a prefix, or a shorter time", dashboardChanges, c.since, c.revision)
+	case c.bytes > dashboardKeyBytes:
+		return kv.Errorf(kv.BadRequest, "keys of more than %d bytes in total changed between the revisions %d and %d: choose a prefix, or a shorter time", dashboardKeyBytes, c.since, c.revision)
 	case over || c.at.Revision > c.revision:
 		c.sorted = make([]string, 0, len(c.changed))
 		for key := range c.changed {
@@ -196,7 +209,7 @@ func sideOf(pair *kv.KeyValue, there bool) side {
 
 func (c *changes) answer() any {
 	c.Since, c.Until = c.since, c.revision
-	c.Rows = c.all[:min(len(c.all), limits.DashboardDifferences):len(c.all)]
+	c.Rows = c.all[:min(len(c.all), dashboardDifferences):len(c.all)]
 	if c.Rows == nil {
 		c.Rows = []change{}
 	}
@@ -219,7 +232,7 @@ type reverted struct {
 	At      int64 `json:"revision"` // the newest that the revert made; 0: none
 }
 
-// revert restores keys in transactions of at most limits.TxnOperations keys and limits.DashboardRevert bytes.
+// revert restores keys in transactions of at most limits.TxnOperations keys and dashboardRevert bytes.
 func (d *dashboard) revert(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	var q revertRequest
 	err := readJSON(w, r, &q)
@@ -269,7 +282,7 @@ type batch struct {
 // step reads the values to restore. A transaction has each key twice: in its comparison and in its operation.
 func (b *batch) step(v *index.View) (done bool, err error) {
 	bytesTaken := 0
-	for len(b.left) > 0 && len(b.taken) < limits.TxnOperations && bytesTaken < limits.DashboardRevert {
+	for len(b.left) > 0 && len(b.taken) < limits.TxnOperations && bytesTaken < dashboardRevert {
 		one := b.left[0]
 		now, _, err := v.Get(one.Key, 0)
 		if err != nil {
@@ -279,7 +292,7 @@ func (b *batch) step(v *index.View) (done bool, err error) {
 		if err != nil {
 			return true, err
 		}
-		if bytesTaken += len(pair.Value) + 2*len(one.Key); bytesTaken > limits.DashboardRevert && len(b.taken) > 0 {
+		if bytesTaken += len(pair.Value) + 2*len(one.Key); bytesTaken > dashboardRevert && len(b.taken) > 0 {
 			break
 		}
 		b.left = b.left[1:]

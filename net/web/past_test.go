@@ -65,7 +65,7 @@ func TestTimesOfTheFarFuture(t *testing.T) {
 func TestRequestsKeepFewBytesOfKeys(t *testing.T) {
 	s, apply := stateToFill(t)
 	long := bytes.Repeat([]byte("k"), limits.KeyBytes-20)
-	const keys = 2 * limits.DashboardKeyBytes / limits.KeyBytes
+	const keys = 2 * dashboardKeyBytes / limits.KeyBytes
 	for i := range int64(keys) {
 		lease := 1 + i/4
 		if i%4 == 0 {
@@ -97,7 +97,7 @@ func TestRequestsKeepFewBytesOfKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	most := limits.DashboardKeyBytes + limits.PageBytes + 4*limits.KeyBytes
+	most := dashboardKeyBytes + limits.PageBytes + 4*limits.KeyBytes
 	if !u.(*usage).more || !l.More {
 		t.Errorf("the sizes and the leases are cut, and say so: %v, %v", u.(*usage).more, l.More)
 	}
@@ -123,15 +123,15 @@ func TestRevertOfLongKeys(t *testing.T) {
 	}
 	var sent kv.Txn
 	_ = b.apply(&reverted{}, func(t *kv.Txn) (kv.Result, error) { sent = *t; return kv.Result{}, nil })
-	if size := len(new(index.Head).AppendTxn(nil, &sent).Bytes); size > limits.DashboardRevert+limits.DashboardRevert/10 || size < limits.DashboardRevert/2 {
-		t.Errorf("a transaction of %d keys has %d bytes, want about %d", len(sent.Success), size, limits.DashboardRevert)
+	if size := len(new(index.Head).AppendTxn(nil, &sent).Bytes); size > dashboardRevert+dashboardRevert/10 || size < dashboardRevert/2 {
+		t.Errorf("a transaction of %d keys has %d bytes, want about %d", len(sent.Success), size, dashboardRevert)
 	}
 }
 
 // TestTreeOfThePastInTurns counts groups of the past, key by key: one turn visits the keys of about one group, and not of all of them.
 func TestTreeOfThePastInTurns(t *testing.T) {
 	s, apply := stateToFill(t)
-	const groups, each = 6, limits.DashboardCounted / 2
+	const groups, each = 6, dashboardCounted / 2
 	for g := range groups {
 		var all kv.Txn
 		for i := range each {

@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
-
-	"qkv/internal/limits"
 )
 
 // readCertificates reads the certificates of a PEM file, at least one. Other content, such as comments, is skipped. A private key
@@ -92,7 +90,10 @@ func parseKey(block *pem.Block) (crypto.Signer, error) {
 	}
 }
 
-// readBounded reads a file of at most limits.CertificateFileBytes. It refuses a pipe: the file is read again whenever it has
+// certificateFileBytes bounds a file of certificates or of a key: hundreds of CAs.
+const certificateFileBytes = 1 << 20
+
+// readBounded reads a file of at most certificateFileBytes. It refuses a pipe: the file is read again whenever it has
 // changed, and opening a pipe would wait for a writer.
 func readBounded(name string) ([]byte, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -105,12 +106,12 @@ func readBounded(name string) ([]byte, error) {
 	} else if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is a folder, a pipe or a device, not a regular file: put the right file there", name)
 	}
-	text, err := io.ReadAll(io.LimitReader(f, limits.CertificateFileBytes+1))
+	text, err := io.ReadAll(io.LimitReader(f, certificateFileBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	if len(text) > limits.CertificateFileBytes {
-		return nil, fmt.Errorf("%s has more than %d bytes, the limit for a certificate or key file", name, limits.CertificateFileBytes)
+	if len(text) > certificateFileBytes {
+		return nil, fmt.Errorf("%s has more than %d bytes, the limit for a certificate or key file", name, certificateFileBytes)
 	}
 	return text, nil
 }

@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 )
 
 // Class is the role of a certificate's holder. A certificate has exactly one class: a client's certificate is never accepted as a
@@ -43,7 +42,7 @@ func (c Class) String() string {
 //	qkv://CLUSTER/client/NAME
 //	qkv://CLUSTER/ca
 //
-// CLUSTER is the trust domain of the certificate authority: 1 to limits.LabelBytes of a-z 0-9 . and -, beginning and ending with a
+// CLUSTER is the trust domain of the certificate authority: 1 to labelBytes of a-z 0-9 . and -, beginning and ending with a
 // letter or digit. NAME is a name that kv.CheckName accepts, escaped by escapeName: an identity has one spelling.
 type Identity struct {
 	Cluster string
@@ -139,10 +138,13 @@ func CheckCluster(name string) error {
 	return checkLabel("cluster name", name, ".-")
 }
 
+// labelBytes is the longest label of a host name, and the longest name of a cluster. Source: RFC 1035.
+const labelBytes = 63
+
 // checkLabel checks a label's length, its characters, and that it neither begins nor ends with a mark.
 func checkLabel(what, name, marks string) error {
-	if name == "" || len(name) > limits.LabelBytes {
-		return fmt.Errorf("%s %q has %d bytes, but must have 1 to %d", what, name, len(name), limits.LabelBytes)
+	if name == "" || len(name) > labelBytes {
+		return fmt.Errorf("%s %q has %d bytes, but must have 1 to %d", what, name, len(name), labelBytes)
 	}
 	for i, r := range name {
 		alphanumeric := plain(r, "")

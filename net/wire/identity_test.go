@@ -10,7 +10,7 @@ import (
 )
 
 func TestParseIdentity(t *testing.T) {
-	label, name := strings.Repeat("a", limits.LabelBytes), strings.Repeat("a", limits.NameBytes)
+	label, name := strings.Repeat("a", labelBytes), strings.Repeat("a", limits.NameBytes)
 	for _, good := range []string{
 		"qkv://local/member/n1", "qkv://prod.eu-1/client/alice@example.org", "qkv://a/member/A", "qkv://a/ca",
 		"qkv://" + label + "/member/" + name, "qkv://0/client/a.b_c-d+e", "qkv://local/member/..", "qkv://local/member/.n1", "qkv://local/member/n1-",

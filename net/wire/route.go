@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
-
-	"qkv/internal/limits"
 )
 
 // Route detects that a connection's path loses large packets while small ones pass: its MTU fell. quic-go only searches for larger packets,
@@ -60,9 +58,21 @@ func (r *Route) Answer() {
 	}
 }
 
+const (
+	// packetMost is the largest packet that quic-go sends.
+	packetMost = 1452
+	// pathProbeInterval is how often a connection with traffic checks that large packets pass. pathLost lost ones in a row, while small
+	// ones pass, end it: within an election timeout of a second, and with 5 % of random losses once in 10^10 checks. pathMoved is how many
+	// bytes make a check due: more than a check itself takes. A connection without traffic looks for bytes pathIdle times between checks.
+	pathProbeInterval = 100 * time.Millisecond
+	pathLost          = 8
+	pathMoved         = 8 << 10
+	pathIdle          = 5
+)
+
 // send sends one datagram; a large one has the size of the connection's packets.
 func (r *Route) send(what, kind byte, large bool) error {
-	b := make([]byte, 2, limits.PacketMost)
+	b := make([]byte, 2, packetMost)
 	b[0], b[1] = what, kind
 	if large {
 		b = b[:cap(b)]
@@ -75,7 +85,7 @@ func (r *Route) send(what, kind byte, large bool) error {
 }
 
 // Watch probes the path, until the connection ends or the path loses large packets: then it returns an error. It probes while data moves,
-// and else once in idle. A lost probe is repeated each limits.PathProbe, or each two round trips if that is more. While
+// and else once in idle. A lost probe is repeated each pathProbeInterval, or each two round trips if that is more. While
 // no packets of the peer arrive, its process may stand still, and lost probes prove nothing. They prove nothing either if the host receives
 // no packets: answers, unless it is nil, reports whether the host answers a first packet.
 func (r *Route) Watch(idle time.Duration, answers func() bool) error {
@@ -84,7 +94,7 @@ func (r *Route) Watch(idle time.Duration, answers func() bool) error {
 	}
 	var at, heard uint64 // bytes moved until the last probe, packets received until the last look
 	alive := int32(0)    // looks at which packets had arrived, since the last answer of each kind
-	last, wait := time.Now(), limits.PathProbe
+	last, wait := time.Now(), pathProbeInterval
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
@@ -102,7 +112,7 @@ func (r *Route) Watch(idle time.Duration, answers func() bool) error {
 			alive++
 		}
 		heard = stats.PacketsReceived
-		if lost >= limits.PathLost && alive >= limits.PathLost/4 {
+		if lost >= pathLost && alive >= pathLost/4 {
 			if answers == nil || answers() {
 				pathStalls.Add(1)
 				return fmt.Errorf("%d large packets in a row were lost while small ones pass: the path's MTU fell below this connection's packets", lost)
@@ -110,16 +120,16 @@ func (r *Route) Watch(idle time.Duration, answers func() bool) error {
 			alive = 0
 		}
 		moved := stats.BytesSent + stats.BytesReceived
-		wait = min(2*wait, max(limits.PathProbe, idle/limits.PathIdle))
-		if lost > 0 || moved-at >= limits.PathMoved {
-			wait = max(limits.PathProbe, 2*stats.SmoothedRTT)
+		wait = min(2*wait, max(pathProbeInterval, idle/pathIdle))
+		if lost > 0 || moved-at >= pathMoved {
+			wait = max(pathProbeInterval, 2*stats.SmoothedRTT)
 		}
-		if lost == 0 && moved-at < limits.PathMoved && now.Sub(last) < idle {
+		if lost == 0 && moved-at < pathMoved && now.Sub(last) < idle {
 			timer.Reset(wait)
 			continue
 		}
 		for kind := range byte(pathProbes) {
-			if r.unanswered[kind].Load() < 2*limits.PathLost { // more would wait in the connection's queue
+			if r.unanswered[kind].Load() < 2*pathLost { // more would wait in the connection's queue
 				r.unanswered[kind].Add(1)
 				if err := r.send(pathProbe, kind, kind == pathOut); err != nil {
 					return nil // the connection ended

@@ -6,7 +6,7 @@
 //
 // The run ends with its context, or with an error that only another configuration can help. After any other error it closes the backup,
 // opens the next source and the folder again, and goes on where the backup ends. A slow or failing folder therefore delays only the run.
-// Its memory is bounded: a few blocks of a file of a base, or one part of the log (limits.BackupLogBytes).
+// Its memory is bounded: a few blocks of a file of a base, or one part of the log of half a MiB.
 //
 // # Who publishes and deletes
 //

@@ -47,8 +47,11 @@ func (w *Writer) Append(ctx context.Context, entries []Entry) error {
 	return nil
 }
 
+// backupEntryBytes is what an entry takes there beside its envelope, at most.
+const backupEntryBytes = 32
+
 // weight is the size of an entry in an object of the log, at most.
-func weight(e *Entry) int64 { return int64(len(e.Envelope)) + limits.BackupEntryBytes }
+func weight(e *Entry) int64 { return int64(len(e.Envelope)) + backupEntryBytes }
 
 // Continues compares the newest entry of the backup with the entry that the cluster has there. Another entry is ErrForeign: the cluster
 // has the same id and another history, because its data folders were set back, or a moment was restored twice. Its later entries behind

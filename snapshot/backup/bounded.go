@@ -21,8 +21,16 @@ type bounded struct {
 	marked bool          // if an object and the backup's marker are missing, the place is away
 }
 
+const (
+	// backupRead is how long a restore, a seed or a read of the history waits for backupReadBytes of an object of the backup: 140 KB/s. A
+	// full extent is one request. An object store that sends nothing is given up after 30 s; a folder in a network's file system may hang
+	// without an end.
+	backupRead      = 3 * time.Minute
+	backupReadBytes = 24 << 20
+)
+
 func newBounded(s store.Store) bounded {
-	return bounded{s, limits.BackupRead, limits.BackupReadBytes, make(chan struct{}, limits.ValueReads), false}
+	return bounded{s, backupRead, backupReadBytes, make(chan struct{}, limits.ValueReads), false}
 }
 
 // Get implements store.Store.

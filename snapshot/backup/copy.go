@@ -111,9 +111,13 @@ func (w *Writer) has(ctx context.Context, p snapshot.Part, listed map[string]Fil
 	return of, err == nil && int64(len(b)) == stored
 }
 
+// backupScrub is how many files of earlier bases a new base lists for each one of them that it reads again and compares. With a base an
+// hour, a file is read about each three days.
+const backupScrub = 64
+
 // due says whether a file that earlier bases list is read again with this one: its digest chooses.
 func (b *Base) due(p snapshot.Part) bool {
-	return (binary.LittleEndian.Uint64(p.SHA[:])^b.Digest)%limits.BackupScrub == 0
+	return (binary.LittleEndian.Uint64(p.SHA[:])^b.Digest)%backupScrub == 0
 }
 
 // scrub reads a file that need not be copied, and orders its copy if it is damaged: all bases share it. A store that does not

@@ -20,7 +20,6 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/damage"
-	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 )
@@ -528,7 +527,7 @@ func TestDamagedFileIsMended(t *testing.T) {
 		must(t, errors.Join(err, f.Close()))
 		bases := 0
 		for ; len(w.Mended) == 0; bases++ {
-			if bases == 8*limits.BackupScrub {
+			if bases == 8*backupScrub {
 				t.Fatalf("%d bases list a damaged file", bases)
 			}
 			h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: fmt.Append(nil, bases)}).Bytes)

@@ -5,7 +5,7 @@
 // them, and the committed log entries behind it. A restore loads the base and applies the entries up to a moment. The result has the
 // keys, leases, users, sessions, history, times and authors of that moment, and no second format of changes is needed.
 // The package has no goroutine, lock or clock, except that a Reader reads ahead in Reader.Background, and that it waits for its store no longer
-// than limits.BackupRead, or limits.BranchRead; a [Writer] and a [Reader] belong to one goroutine each.
+// than backupRead, or branchRead; a [Writer] and a [Reader] belong to one goroutine each.
 //
 // # Objects
 //
@@ -35,7 +35,7 @@
 // it refuses the others with store.ErrNotHeld (package backuprun).
 //
 //   - A manifest is stored when all files of its base are there, and their sizes were compared at last. A file that no manifest lists stays for
-//     limits.BackupGrace.
+//     backupGrace.
 //   - A cluster that was set back, or was restored a second time, has another history under the same id. [Writer.Continues] refuses it.
 //
 // # Decisions
@@ -60,7 +60,7 @@
 // moment:
 //
 //   - A base of which a file is damaged is passed by: an older base without that file, and the log behind it, lead to the same states.
-//   - Bases share a damaged file. Each new base reads one in limits.BackupScrub of the files that it does not copy, and replaces a damaged one
+//   - Bases share a damaged file. Each new base reads one in backupScrub of the files that it does not copy, and replaces a damaged one
 //     when it has read the part again from a member.
 //   - A damaged object of the log is passed by if other objects have its entries. Otherwise it is refused, and so are entries that are missing,
 //     if they lie before the moment. With At.AcceptLoss, the newest whole state before them is restored.

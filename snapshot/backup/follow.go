@@ -85,11 +85,15 @@ func (l *follower) read(of span) (h stretch, entries []Entry, err error) {
 	return h, entries, nil
 }
 
+// backupObjectMost bounds such an object when it is read: a full one, one entry of the largest size, the header, and what encryption adds,
+// which is 16 bytes for each 64 KiB and a header of some hundred bytes for each recipient.
+const backupObjectMost = limits.BackupObjectBytes + limits.RecordBytes + 1<<20
+
 // entries reads the entries of an object of the log.
 func (r *Reader) entries(of span, h *stretch, payload []byte) (entries []Entry, err error) {
 	path := r.store.Path(of.name())
 	if h.Encrypted {
-		if payload, err = decrypt(path, payload, limits.BackupObjectMost, r.keys); err != nil {
+		if payload, err = decrypt(path, payload, backupObjectMost, r.keys); err != nil {
 			return nil, err
 		}
 	}

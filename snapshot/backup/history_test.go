@@ -388,7 +388,7 @@ func removeOld(w *Writer, now time.Time, keep time.Duration) (removed []string, 
 		return removed, err
 	}
 	r.Keep = 1 << 62 // no other bases
-	files, err := r.Remove(background, w, now, time.Minute+limits.BackupGrace)
+	files, err := r.Remove(background, w, now, time.Minute+backupGrace)
 	return append(removed, files...), err
 }
 

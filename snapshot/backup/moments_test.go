@@ -205,7 +205,7 @@ func (m *moments) retain() error {
 	_, err := removeOld(m.w, now, time.Duration(newest-from))
 	if i := slices.IndexFunc(before, func(b Base) bool { return b.Index == oldest }); err == nil && i >= 0 {
 		// A base that cannot be opened is as good as damaged: an older one stays for it.
-		if left, want := m.w.Bases()[0].Index, before[min(i, limits.BackupBasesRemoved)].Index; left > want || left < want && !m.faulty {
+		if left, want := m.w.Bases()[0].Index, before[min(i, backupBasesRemoved)].Index; left > want || left < want && !m.faulty {
 			m.t.Fatalf("the oldest base is that of entry %d, and that of entry %d has the oldest kept moment", left, oldest)
 		}
 	}
@@ -595,20 +595,20 @@ func TestPartsThatStop(t *testing.T) {
 			wait time.Duration
 			do   func(r *Reader) error
 		}{
-			"a restore": {limits.BackupRead, func(r *Reader) error { _, err := r.Restore(At{}, testLimits(), nil); return err }},
-			"a restore that reads ahead": {limits.BackupRead, func(r *Reader) error {
+			"a restore": {backupRead, func(r *Reader) error { _, err := r.Restore(At{}, testLimits(), nil); return err }},
+			"a restore that reads ahead": {backupRead, func(r *Reader) error {
 				r.Background = func(do func()) { go do() }
 				_, err := r.Restore(At{}, testLimits(), nil)
 				return err
 			}},
-			"a folder with all of the data": {limits.BackupRead, func(r *Reader) error {
+			"a folder with all of the data": {backupRead, func(r *Reader) error {
 				r.KeepParts(simdisk.New(1), "kept")
 				_, err := r.Restore(At{}, testLimits(), nil)
 				return err
 			}},
-			"the begin of a branch": {limits.BackupRead, func(r *Reader) error { r.LeaveParts(); _, err := r.Restore(At{}, testLimits(), nil); return err }},
-			"a seed":                {limits.BackupRead, func(r *Reader) error { _, err := r.Part(part(left)); return err }},
-			"values of a branch": {limits.BranchRead, func(*Reader) error {
+			"the begin of a branch": {backupRead, func(r *Reader) error { r.LeaveParts(); _, err := r.Restore(At{}, testLimits(), nil); return err }},
+			"a seed":                {backupRead, func(r *Reader) error { _, err := r.Part(part(left)); return err }},
+			"values of a branch": {branchRead, func(*Reader) error {
 				failed := make(chan error)
 				for range limits.ValueReads {
 					go func() {

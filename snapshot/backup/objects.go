@@ -12,6 +12,7 @@ import (
 	"path"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"qkv/internal/damage"
 	"qkv/internal/limits"
@@ -117,7 +118,7 @@ func compareSpans(a, b span) int {
 // readLog reads and verifies an object of the log, and returns the stored form of its entries.
 func readLog(ctx context.Context, s store.Store, of span, cluster uint64) (h stretch, payload []byte, err error) {
 	path := s.Path(of.name())
-	b, err := get(ctx, s, of.name(), 0, limits.BackupObjectMost)
+	b, err := get(ctx, s, of.name(), 0, backupObjectMost)
 	if err != nil {
 		return h, nil, err
 	}
@@ -199,9 +200,13 @@ type storedParts struct {
 	failed   error         // of the newest failure
 }
 
+// branchRead is how long a branch waits for a value in the backup, or for each limits.BackupStepBytes of an encrypted part. Clients wait
+// for 5 s by default, and are to be told why there is none.
+const branchRead = 3 * time.Second
+
 func (r *Reader) newStoredParts(files map[string]File) *storedParts {
 	from := r.store
-	from.wait, from.piece, from.marked = limits.BranchRead, limits.BackupStepBytes, true
+	from.wait, from.piece, from.marked = branchRead, limits.BackupStepBytes, true
 	return &storedParts{Reader: r, files: files, from: from, turn: make(chan struct{}, 1)}
 }
 

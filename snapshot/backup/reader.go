@@ -193,9 +193,12 @@ func (r *Reader) Reaches() (all []Reach, err error) {
 	return all, nil
 }
 
+// backupHeaderMost bounds the header of such an object.
+const backupHeaderMost = 1 << 10
+
 // header reads the header of an object of the log.
 func (r *Reader) header(of span) (stretch, error) {
-	b, err := get(r.ctx, r.store, of.name(), 0, limits.BackupHeaderMost)
+	b, err := get(r.ctx, r.store, of.name(), 0, backupHeaderMost)
 	if err != nil {
 		return stretch{}, err
 	}

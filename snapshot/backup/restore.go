@@ -160,9 +160,12 @@ func (r *Reader) newWork(b *Base, l limits.Index, progress func(done, total int6
 	return w
 }
 
+// backupProgress is how much a restore reads between two reports of its progress.
+const backupProgress = 1 << 20
+
 func (w *work) add(bytes int64) {
 	w.done += bytes
-	if w.progress != nil && w.done-w.reported >= limits.BackupProgress {
+	if w.progress != nil && w.done-w.reported >= backupProgress {
 		w.reported = w.done
 		w.progress(w.done, max(w.done, w.total))
 	}
@@ -402,7 +405,7 @@ func (w *work) applyOne(e *Entry, until int64) (err error) {
 	}
 	w.got.Index, w.got.Term, w.got.Revision = e.Index, e.Term, s.Revision() // the last result may be an older outcome, resent
 	w.got.Entries++
-	if w.pending += int64(len(e.Envelope)); w.pending >= limits.BackupProgress {
+	if w.pending += int64(len(e.Envelope)); w.pending >= backupProgress {
 		w.pending = 0
 		s.View() // compacted data is dropped after a View
 		s.TakeLeaseChanges()

@@ -4,8 +4,6 @@ import (
 	"context"
 	"slices"
 	"time"
-
-	"qkv/internal/limits"
 )
 
 // Retention removes what no moment within Keep needs. The zero value of the rest is for a process that begins. It is for one goroutine.
@@ -15,12 +13,20 @@ type Retention struct {
 	unlisted map[string]time.Duration
 }
 
+const (
+	// backupGrace is the time for which a file stays that no base lists: another runner may be about to list it, and its upload takes less.
+	backupGrace = time.Hour
+	// backupBasesRemoved is how many bases one retention removes. It runs with each new base, so the number of bases falls even if too many
+	// are there. A leader whose clock is years ahead makes all bases old at once: few are gone before an operator looks.
+	backupBasesRemoved = 2
+)
+
 // Remove removes the objects that no moment since Keep before now needs: the bases before the newest whole one
-// of that moment or earlier, the log before the oldest base, and files that no base has listed for limits.BackupGrace. At least one whole base
+// of that moment or earlier, the log before the oldest base, and files that no base has listed for backupGrace. At least one whole base
 // stays. It returns the paths of the removed objects. After an interruption the next call removes the rest. steady is a clock that
 // never jumps.
 // A clock of this host that is ahead removes nothing more: the newest time in the backup bounds now. If the cluster's clock is
-// ahead as well, each call removes few bases (limits.BackupBasesRemoved), and none once the clocks are right again.
+// ahead as well, each call removes few bases (backupBasesRemoved), and none once the clocks are right again.
 func (r *Retention) Remove(ctx context.Context, w *Writer, now time.Time, steady time.Duration) (removed []string, err error) {
 	if w.err != nil || len(w.bases) == 0 {
 		return nil, w.err
@@ -30,7 +36,7 @@ func (r *Retention) Remove(ctx context.Context, w *Writer, now time.Time, steady
 		return nil, err
 	}
 	at := min(now.UnixNano(), w.Newest().UnixNano())
-	oldest := min(w.oldestKept(at-int64(r.Keep), sizes), limits.BackupBasesRemoved)
+	oldest := min(w.oldestKept(at-int64(r.Keep), sizes), backupBasesRemoved)
 	finds := []func(context.Context) ([]string, error){
 		func(ctx context.Context) ([]string, error) { return w.oldBases(ctx, w.bases[oldest].Index) },
 		func(ctx context.Context) ([]string, error) { return r.oldFiles(ctx, w, sizes, steady) },
@@ -101,7 +107,7 @@ func (r *Retention) oldFiles(ctx context.Context, w *Writer, sizes map[string]in
 		if !known {
 			since = steady
 		}
-		if unlisted[name] = since; steady-since >= limits.BackupGrace {
+		if unlisted[name] = since; steady-since >= backupGrace {
 			names = append(names, name)
 		}
 	}

@@ -13,7 +13,6 @@ import (
 	"filippo.io/age"
 	"pgregory.net/rapid"
 
-	"qkv/internal/limits"
 	"qkv/snapshot"
 	"qkv/snapshot/backup/store"
 )
@@ -178,7 +177,7 @@ func TestManifestIsRemovedMeanwhile(t *testing.T) {
 	must(t, writing(t, s).Close())
 }
 
-// Files that no base lists stay for limits.BackupGrace of the steady clock after they were first seen, and go then. Another Writer's files are
+// Files that no base lists stay for backupGrace of the steady clock after they were first seen, and go then. Another Writer's files are
 // not removed, if they are younger or its manifest comes in time.
 func TestGrace(t *testing.T) {
 	h, on := large(t), newFolder(t)
@@ -204,14 +203,14 @@ func TestGrace(t *testing.T) {
 	}
 	now, r := time.Unix(0, h.wall), Retention{Keep: time.Hour}
 	clock := time.Duration(77)
-	for _, wait := range []time.Duration{0, limits.BackupGrace / 2, limits.BackupGrace/2 - 1} {
+	for _, wait := range []time.Duration{0, backupGrace / 2, backupGrace/2 - 1} {
 		clock += wait
 		removed, err := r.Remove(background, w, now, clock)
 		if must(t, err); len(removed) > 0 || left() != len(c.base.Files) {
 			t.Fatalf("after %v, %q were removed", clock, removed)
 		}
 	}
-	if removed, err := new(Retention).Remove(background, w, now, clock+limits.BackupGrace); err != nil || len(removed) > 0 {
+	if removed, err := new(Retention).Remove(background, w, now, clock+backupGrace); err != nil || len(removed) > 0 {
 		t.Errorf("a process that begins removes %q, %v", removed, err)
 	}
 	shared := left()
@@ -234,7 +233,7 @@ func TestGrace(t *testing.T) {
 	from, err := openSnapshot(h, at)
 	must(t, err)
 	must(t, h.copyBase(other, from, 1<<20))
-	if removed, err := r.Remove(background, w, now, clock+2*limits.BackupGrace); err != nil || len(removed) > 0 {
+	if removed, err := r.Remove(background, w, now, clock+2*backupGrace); err != nil || len(removed) > 0 {
 		t.Errorf("with the manifest of another Writer, %q were removed, %v", removed, err)
 	}
 	must(t, errors.Join(w.Close(), other.Close(), whole(t, on, &reading(t, on).Bases[1])))
@@ -250,7 +249,7 @@ func TestGraceOfTheOwnCopy(t *testing.T) {
 	must(t, err)
 	r := Retention{Keep: time.Hour}
 	clock := time.Duration(0)
-	for done := false; !done; clock += limits.BackupGrace {
+	for done := false; !done; clock += backupGrace {
 		done, err = c.Step(background, 1<<20)
 		must(t, err)
 		if len(c.base.Files) == 0 {
@@ -473,7 +472,7 @@ func TestTwoWriters(t *testing.T) {
 				save()
 			}
 			if rapid.IntRange(0, 3).Draw(rt, "wait") == 0 {
-				p.clock += limits.BackupGrace // between the copies: each takes less
+				p.clock += backupGrace // between the copies: each takes less
 			}
 			errs := p.steps([2]func(store.Store) error{step(0), step(1)})
 			for i, err := range errs {

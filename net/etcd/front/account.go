@@ -237,9 +237,13 @@ func (s *Account) Over(c *h2.StreamCharge) {
 // Reset implements h2.Ledger.
 func (s *Account) Reset() { s.pacing.resets++ }
 
+// etcdFramesReset is how many frames without a request cost as much as a reset: 0.2 µs each (measured). Sixteen connections sent 3.7
+// million a second before, and took a core.
+const etcdFramesReset = 200
+
 // Idle implements h2.Ledger.
 func (s *Account) Idle() {
-	if s.pacing.frames++; s.pacing.frames == limits.EtcdFramesReset {
+	if s.pacing.frames++; s.pacing.frames == etcdFramesReset {
 		s.pacing.frames = 0
 		s.pacing.resets++
 	}

@@ -87,10 +87,21 @@ type Listener struct {
 	User func(tls.ConnectionState) string // the name in a client's certificate, or ""; nil: certificates have no names
 }
 
+const (
+	// etcdPlaceEach is the interval of searches for a connection to evict at a full port: a search takes half as long.
+	etcdPlaceEach = time.Millisecond
+	// etcdRefused bounds the failed connections of one address per second; beyond it the address is ignored for a while. As many failed TLS
+	// handshakes take a tenth of a core. A port check every second counts as one failure. Measured with 15,000 a second, from other
+	// processors than the member's: a third of a core, and twice the usual median of puts.
+	etcdRefused = 250
+	// etcdHandshakes bounds the concurrent TLS handshakes: each costs a signature, and further ones wait.
+	etcdHandshakes = 64
+)
+
 // NewClientPort makes the port for clients.
 func NewClientPort(c Config) *Port {
 	p := newPort(c)
-	p.most, p.idle, p.searchInterval = c.Limits.Connections, c.Limits.PlaceIdle, limits.EtcdPlaceEach
+	p.most, p.idle, p.searchInterval = c.Limits.Connections, c.Limits.PlaceIdle, etcdPlaceEach
 	p.grpc = newHanded(c.Listeners[0].Addr())
 	return p
 }
@@ -105,7 +116,7 @@ func NewMetricsPort(c Config, most int) *Port {
 
 func newPort(c Config) *Port {
 	return &Port{
-		config: c, http: newHanded(c.Listeners[0].Addr()), handshakes: make(admit.Slots, limits.EtcdHandshakes),
+		config: c, http: newHanded(c.Listeners[0].Addr()), handshakes: make(admit.Slots, etcdHandshakes),
 		conns: map[*conn]struct{}{}, clients: map[string]map[*conn]struct{}{},
 	}
 }
@@ -167,7 +178,7 @@ func (p *Port) accept(running *sync.WaitGroup, from *Listener) {
 		}
 		c := &conn{Conn: raw, port: p, from: from, client: clientAt(raw.RemoteAddr())}
 		if p.refused.tooMany(c.client, time.Now()) {
-			p.config.Log.Warn("unheard "+c.client, "a client's connections are closed unheard", "reason", fmt.Sprintf("%d of %s came to nothing within a second: it speaks no protocol of this port, or has no certificate that is believed", limits.EtcdRefused, c.client))
+			p.config.Log.Warn("unheard "+c.client, "a client's connections are closed unheard", "reason", fmt.Sprintf("%d of %s came to nothing within a second: it speaks no protocol of this port, or has no certificate that is believed", etcdRefused, c.client))
 			_ = raw.Close()
 			continue
 		}
@@ -469,7 +480,7 @@ func (t identifiedConn) Read(b []byte) (int, error) {
 	if t.grpc {
 		t.account.of.enforceBudget()
 		t.account.pace()
-		t.account.throttle(limits.EtcdServedWait)
+		t.account.throttle(etcdServedWait)
 		if t.account.overRate() || t.account.overloads() {
 			b = b[:min(len(b), throttledReadBytes)]
 		}

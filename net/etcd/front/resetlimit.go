@@ -19,7 +19,7 @@ import (
 //  3. A connection may use its part of one second as a burst.
 //  4. A client whose connection was closed because it held most memory would open as many streams again. For limits.EtcdBlamed, each
 //     stream that one of its connections opens beyond limits.EtcdStreamsFew counts as a reset.
-//  5. limits.EtcdFramesReset frames without a request, such as pings and settings, count as one reset.
+//  5. etcdFramesReset frames without a request, such as pings and settings, count as one reset.
 type resetLimit struct {
 	mu     sync.Mutex
 	recent recentCounts         // connections with resets
@@ -111,7 +111,7 @@ func clientAt(from net.Addr) string {
 
 // refusals counts failed connections by client.
 //
-// Each failed connection costs a goroutine, and with TLS a signature. A client with limits.EtcdRefused of them in this or the last second
+// Each failed connection costs a goroutine, and with TLS a signature. A client with etcdRefused of them in this or the last second
 // is ignored: its connections are closed at acceptance, until a second without failures. To protect other clients at the same address, a
 // client with a connection in service is never ignored, nor is this host.
 type refusals struct {
@@ -134,7 +134,7 @@ func (r *refusals) tooMany(client string, now time.Time) bool {
 	defer r.mu.Unlock()
 	r.recent.advance(now.Unix())
 	c := r.recent.clients[client]
-	if c == nil || max(c.last, c.now) < limits.EtcdRefused || r.served[client] > 0 {
+	if c == nil || max(c.last, c.now) < etcdRefused || r.served[client] > 0 {
 		return false
 	}
 	ip, err := netip.ParseAddr(client)

@@ -64,7 +64,7 @@ func TestResetsShare(t *testing.T) {
 func TestIdleFrames(t *testing.T) {
 	m := NewAccounts(1<<30, logx.NewLimited(slog.New(slog.DiscardHandler)))
 	s := m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {})
-	for range 10 * limits.EtcdFramesReset {
+	for range 10 * etcdFramesReset {
 		var c h2.StreamCharge
 		s.Begin(&c, 100)
 		s.Data(&c, 1)
@@ -74,11 +74,11 @@ func TestIdleFrames(t *testing.T) {
 	if s.pacing.resets != 0 || m.Total() != 0 {
 		t.Errorf("requests count as %d resets, and %d bytes are held after all", s.pacing.resets, m.Total())
 	}
-	for range 5 * limits.EtcdFramesReset {
+	for range 5 * etcdFramesReset {
 		s.Idle()
 	}
 	if s.pacing.resets != 5 {
-		t.Errorf("%d frames that ask for nothing count as %d resets", 5*limits.EtcdFramesReset, s.pacing.resets)
+		t.Errorf("%d frames that ask for nothing count as %d resets", 5*etcdFramesReset, s.pacing.resets)
 	}
 }
 
@@ -87,7 +87,7 @@ func TestIdleFrames(t *testing.T) {
 func TestRefusedAddress(t *testing.T) {
 	var r refusals
 	now := time.Unix(1000, 0)
-	for n := range limits.EtcdRefused {
+	for n := range etcdRefused {
 		for _, client := range []string{"10.0.0.1", "10.0.0.2", "127.0.0.1", clientAt(&net.TCPAddr{IP: net.IPv6loopback})} {
 			if r.tooMany(client, now) {
 				t.Fatalf("%s is not heard after %d", client, n)

@@ -1,27 +1,37 @@
 package front
 
-import (
-	"time"
-
-	"qkv/internal/limits"
-)
+import "time"
 
 // A client may have limits.EtcdStreams requests in flight on each of its connections. Each request has a goroutine, whether its answer
 // will be read or not, and delays the requests of all other clients. The rules against this head-of-line blocking:
 //
 //  1. A request is in service from the end of the client's side until its answer begins, or the request is over.
-//  2. While more than limits.EtcdServed are in service, a connection with more than limits.EtcdServedFew of them is throttled. It is read
-//     a few requests at a time, and only after fewer are in service or limits.EtcdServedWait has passed. No other connection waits.
+//  2. While more than etcdServed are in service, a connection with more than etcdServedFew of them is throttled. It is read
+//     a few requests at a time, and only after fewer are in service or etcdServedWait has passed. No other connection waits.
 //  3. A request that waits for a lock or an election, which may take for ever, is not in service meanwhile.
 //  4. Every connection is read eventually: its answers may need frames from it, such as window updates.
 //  5. The bytes of requests in service are bounded like their number, since a write is in memory several times until the disks have it.
-//     While all connections have more than limits.EtcdServedBytes, a connection with more than limits.EtcdServedBytesFew, partial requests
+//     While all connections have more than etcdServedBytes, a connection with more than etcdServedBytesFew, partial requests
 //     included, is throttled.
+
+const (
+	// etcdServed is how many requests of all connections are served before busy connections are throttled: a connection with more than
+	// etcdServedFew of them reads more slowly, with a delay of at most etcdServedWait per request. Measured without, beside 20 connections
+	// of 8,000 unread gets: another client's put took 4 s (etcd: 4), and 900 MiB more were resident (etcd: 1.1 GiB; load 25).
+	etcdServed     = 4096
+	etcdServedFew  = 256
+	etcdServedWait = 500 * time.Millisecond
+	// etcdServedBytes and etcdServedBytesFew are the same for the bytes of those requests. A write is in memory two to three times until it
+	// is answered, and other clients' puts queue behind it: half a second on a disk of 64 MiB/s. Measured without, beside 16 connections of
+	// up to 500 puts of 1.4 MiB each: another client's put took 20 s, and 9 GiB more were resident.
+	etcdServedBytes    = 32 << 20
+	etcdServedBytesFew = 64 << 10
+)
 
 // overloads tells whether the connection has too many requests in service.
 func (s *Account) overloads() bool {
-	return s.serving.Load() > limits.EtcdServedFew && s.of.serving.Load() > limits.EtcdServed ||
-		s.of.servedBytes.Load() > limits.EtcdServedBytes && s.requestBytes() > limits.EtcdServedBytesFew
+	return s.serving.Load() > etcdServedFew && s.of.serving.Load() > etcdServed ||
+		s.of.servedBytes.Load() > etcdServedBytes && s.requestBytes() > etcdServedBytesFew
 }
 
 // requestBytes is the bytes of the connection's unanswered requests, partial ones included.

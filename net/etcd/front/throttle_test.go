@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"qkv/internal/limits"
 	"qkv/internal/logx"
 	"qkv/net/etcd/h2"
 )
@@ -20,7 +19,7 @@ func TestServed(t *testing.T) {
 	begin := func() *Account { return m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
 	ask := func(s *Account, c *h2.StreamCharge) { s.Begin(c, 10); s.HalfClosed(c, 0) }
 	greedy, modest := begin(), begin()
-	for range limits.EtcdServed {
+	for range etcdServed {
 		ask(greedy, new(h2.StreamCharge))
 	}
 	if greedy.overloads() {
@@ -54,12 +53,12 @@ func TestServed(t *testing.T) {
 		greedy.Over(&last)
 		rested()
 		rested = func() {}
-		if n := m.serving.Load(); n != limits.EtcdServed {
+		if n := m.serving.Load(); n != etcdServed {
 			t.Fatalf("%s: %d are served", name, n)
 		}
 	}
 	// Many that ask for little each do not wait, however many they are.
-	for range limits.EtcdServedFew {
+	for range etcdServedFew {
 		ask(modest, new(h2.StreamCharge))
 	}
 	if modest.overloads() || !greedy.overloads() {
@@ -98,7 +97,7 @@ func TestServedBytes(t *testing.T) {
 	greedy, half, modest := begin(), begin(), begin()
 	var one h2.StreamCharge
 	ask(greedy, &one, large)
-	for range limits.EtcdServedBytes/large - 1 {
+	for range etcdServedBytes/large - 1 {
 		ask(greedy, new(h2.StreamCharge), large)
 	}
 	var whole h2.StreamCharge

@@ -12,7 +12,7 @@
 //
 // # Handshake
 //
-// The first frame on a connection, in either direction, is a [Handshake], a value of package codec of at most limits.PeerHandshakeBytes.
+// The first frame on a connection, in either direction, is a [Handshake], a value of package codec of at most 16 KiB.
 // An incompatible change needs another ALPN.
 //
 // A member that refuses another member closes the connection with a [RefusalCode] and a text for the operator.
@@ -20,7 +20,7 @@
 // # Joining
 //
 // A member that was added to a cluster, or has the cluster secret, and has no folder yet asks for its identity, on a connection of its own
-// (ALPN "qkv-join/2") with its certificate. It sends a [JoinRequest] of at most limits.JoinRequestBytes, and the answer is a [Welcome] of at most limits.JoinAnswerBytes. A member that may not
+// (ALPN "qkv-join/2") with its certificate. It sends a [JoinRequest] of at most 1 KiB, and the answer is a [Welcome] of at most 256 KiB. A member that may not
 // join is refused as above.
 //
 // # Parts

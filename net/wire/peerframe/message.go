@@ -287,10 +287,13 @@ func (m Accepted) append(dst []byte) []byte {
 	return pack.AppendBool(pack.AppendUint(pack.AppendUint(dst, m.Next), m.Commit), m.Lost)
 }
 
+// peerValueBytes bounds the value of package codec that is a frame: the offer of a snapshot lists the parts that its head lists.
+const peerValueBytes = limits.SnapshotHeadBytes + 4<<10
+
 // readValue reads the value of package codec that a frame is.
 func readValue[T Message](r *pack.Reader) (m T) {
-	if n := len(r.Rest()); n > limits.PeerValueBytes {
-		r.Fail(fmt.Sprintf("its value has %d bytes, over the limit of %d", n, limits.PeerValueBytes))
+	if n := len(r.Rest()); n > peerValueBytes {
+		r.Fail(fmt.Sprintf("its value has %d bytes, over the limit of %d", n, peerValueBytes))
 	}
 	codec.ReadNext(r, &m)
 	return m

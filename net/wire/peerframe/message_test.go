@@ -300,7 +300,7 @@ func TestFramesFullOfLeases(t *testing.T) {
 
 // An offer of a snapshot is as long as its head at most: decoded, it takes up to sixteen times as much.
 func TestLongOffer(t *testing.T) {
-	for n, ok := range map[int]bool{limits.PeerValueBytes - 100: true, limits.PeerValueBytes: false} {
+	for n, ok := range map[int]bool{peerValueBytes - 100: true, peerValueBytes: false} {
 		if _, err := Read(Encode(SnapshotOffer{Index: 1, Term: 1, Size: 1, ConfState: make([]byte, n)}), 1, 2); (err == nil) != ok {
 			t.Errorf("an offer of %d bytes: %v", n, err)
 		}

@@ -8,7 +8,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"qkv/internal/limits"
 	"qkv/log/disk"
 )
 
@@ -31,6 +30,9 @@ func Open(on disk.FS, address string) (Store, error) {
 	return OpenFolder(on, address), nil
 }
 
+// backupPrefixMost bounds the prefix in a bucket: with the name of an object behind it, a key may have 1,024 bytes.
+const backupPrefixMost = 800
+
 // cleanPrefix returns a prefix without the slash at its end, or its fault. Nothing else is corrected: another spelling
 // would be another place in the bucket.
 func cleanPrefix(prefix string) (string, error) {
@@ -42,8 +44,8 @@ func cleanPrefix(prefix string) (string, error) {
 		return "", fmt.Errorf("the prefix %q has bytes that are no text", prefix)
 	case path.IsAbs(prefix) || path.Clean(prefix) != prefix || prefix == "." || prefix == ".." || strings.HasPrefix(prefix, "../"):
 		return "", fmt.Errorf("the prefix %q has an empty part, or . or ..: give one as in backups/qkv", prefix)
-	case len(prefix) > limits.BackupPrefixMost:
-		return "", fmt.Errorf("the prefix has %d bytes, more than %d", len(prefix), limits.BackupPrefixMost)
+	case len(prefix) > backupPrefixMost:
+		return "", fmt.Errorf("the prefix has %d bytes, more than %d", len(prefix), backupPrefixMost)
 	}
 	return prefix, nil
 }
