@@ -23,6 +23,7 @@ var boundsElsewhere = map[string]string{
 	"actor.readAttemptsInflight":      "how rounds follow each other",
 	"actor.connectionsKept":           "kept to be used again",
 	"actor.completionsKept":           "kept to be used again",
+	"index.changesKept":               "kept to be used again",
 	"actor.actorsMost":                "more than there are actors, which are counted in the source",
 	"log.runsMost":                    "of the format: what a header has room for",
 	"log.kindRaftMost":                "of the format",

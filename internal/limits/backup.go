@@ -18,7 +18,7 @@ const (
 	BackupManifestMost = 64 << 20
 	// BackupPrefixMost bounds the prefix in a bucket: with the name of an object behind it, a key may have 1,024 bytes.
 	BackupPrefixMost = 800
-	// BackupFileMost bounds a file of a base, which is in memory until it is stored. The largest piece has BasePieceMost, and one key more.
+	// BackupFileMost bounds a file of a base, which is in memory until it is stored. The largest piece has 32 MiB, and one key more.
 	BackupFileMost = 1 << 30
 	// BackupStepBytes is how much of a file of a base is read between two looks at the log.
 	BackupStepBytes = 1 << 20
@@ -30,9 +30,6 @@ const (
 	// long the next holder waits before it lists what is there: then no such call is under way, also in a store's server.
 	BackupCall  = 10 * time.Second
 	BackupDrain = 3 * BackupCall
-	// BackupPlaces bounds the backups of a cluster with a holder. With one more, the holder that was given its right first has lost it, and asks
-	// for it again. Apply enforces it.
-	BackupPlaces = 16
 	// BackupDeletes is how many objects one such call deletes.
 	BackupDeletes = 100
 	// BackupRead is how long a restore, a seed or a read of the history waits for BackupReadBytes of an object of the backup: 140 KB/s. A full
