@@ -111,7 +111,7 @@
 //
 //  1. The applier gives the hub no data. After each published View it sends a signal, if there are watches and no signal waits yet
 //     ([watchSignal]); the hub takes the newest View itself. So no write waits for a watch. Without watches the applier sends nothing.
-//  2. The hub is paced. A step is limits.WatchStepWork of work, about half a millisecond, including the streams' work for it. While
+//  2. The hub is paced. A step is limits.Watches.StepWork of work, about half a millisecond, including the streams' work for it. While
 //     a watch lags, each step is followed by a pause of limits.WatchRest times the step. While there are writes,
 //     the hub also pauses for the events sent (limits.WatchSentRate), because they cost streams and clients more. Requests and new
 //     Views are taken meanwhile.

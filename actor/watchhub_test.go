@@ -143,7 +143,7 @@ func TestHubRestsForWhatItSends(t *testing.T) {
 	write(1)
 	begin(2*time.Second, 1)
 	rests("somebody writes", each+time.Second/limits.WatchSentRate)
-	write(written / limits.WatchGain)
+	write(written / 4)
 	h.setSendPause(Time{Now: 2 * time.Second}, a.Status.View())
 	rests("four sent for each that is written", each+time.Second/limits.WatchSentRate)
 	write(2)

@@ -251,7 +251,7 @@ func (s *State) endRevision() {
 	}
 	s.countExtents()
 	s.revision++
-	if s.scratch.made = s.scratch.made[:0]; cap(s.scratch.made) > limits.ChangesKept {
+	if s.scratch.made = s.scratch.made[:0]; cap(s.scratch.made) > changesKept {
 		s.scratch.made = nil // the buffer of a large deletion
 	}
 }
@@ -394,7 +394,7 @@ func (s *State) addTombstones(matches []ref) {
 	for _, r := range matches {
 		s.addTombstone(r)
 	}
-	if s.scratch.matches = matches[:0]; cap(matches) > limits.ChangesKept {
+	if s.scratch.matches = matches[:0]; cap(matches) > changesKept {
 		s.scratch.matches = nil // the buffer of a large deletion
 	}
 }

@@ -9,6 +9,17 @@ import (
 	"qkv/internal/limits"
 )
 
+// These limits are part of feature level 1.
+const (
+	// authUsers and authRoles bound the users and roles: some 60 MB of memory at the most.
+	authUsers = 1 << 17
+	authRoles = 1 << 16
+	// authRolesOfUser bounds the roles of one user, and authPermissions the permissions of one role: a change of a role compiles the
+	// permissions of each of its users anew, at about 0.1 us for each permission.
+	authRolesOfUser = 1 << 10
+	authPermissions = 1 << 14
+)
+
 // change makes a change of users and roles, and counts it in the auth revision, or returns why it is refused. The rules are etcd's.
 func (l *accounts) change(a *Auth, c *command) *kv.Error {
 	q := c.authChange
@@ -101,8 +112,8 @@ func (l *accounts) addUser(a *Auth, q *kv.AuthChange) *kv.Error {
 	switch {
 	case l.byName[q.User] != nil:
 		return kv.Errorf(kv.UserExists, "there is a user %q already", q.User)
-	case l.users.Len() == limits.AuthUsers:
-		return kv.Errorf(kv.AuthManagement, "there are %d users, the limit", limits.AuthUsers)
+	case l.users.Len() == authUsers:
+		return kv.Errorf(kv.AuthManagement, "there are %d users, the limit", authUsers)
 	}
 	u := kv.UserRecord{Name: q.User, Password: bytes.Clone(q.Password), NoPassword: q.NoPassword, Epoch: a.revision}
 	a.sum += sumOfUser(&u)
@@ -152,8 +163,8 @@ func (l *accounts) grantRole(a *Auth, name, role string) (err *kv.Error, changed
 		return noUser(name), false
 	case !there && role != kv.Root:
 		return noRole(role), false
-	case len(one.Roles) == limits.AuthRolesOfUser:
-		return kv.Errorf(kv.AuthManagement, "the user %q has %d roles, the limit", name, limits.AuthRolesOfUser), false
+	case len(one.Roles) == authRolesOfUser:
+		return kv.Errorf(kv.AuthManagement, "the user %q has %d roles, the limit", name, authRolesOfUser), false
 	}
 	at, has := slices.BinarySearch(one.Roles, role)
 	if has {
@@ -194,8 +205,8 @@ func (l *accounts) addRole(a *Auth, name string) *kv.Error {
 	switch {
 	case there:
 		return kv.Errorf(kv.RoleExists, "there is a role %q already", name)
-	case l.roles.Len() == limits.AuthRoles:
-		return kv.Errorf(kv.AuthManagement, "there are %d roles, the limit", limits.AuthRoles)
+	case l.roles.Len() == authRoles:
+		return kv.Errorf(kv.AuthManagement, "there are %d roles, the limit", authRoles)
 	}
 	r := &kv.UserRole{Name: name}
 	a.sum += sumOfRole(r)
@@ -257,8 +268,8 @@ func (l *accounts) grantPermission(a *Auth, q *kv.AuthChange) *kv.Error {
 	switch {
 	case has:
 		r.Permissions[at].Type = p.Type
-	case len(r.Permissions) == limits.AuthPermissions:
-		return kv.Errorf(kv.AuthManagement, "the role %q has %d permissions, the limit", q.Role, limits.AuthPermissions)
+	case len(r.Permissions) == authPermissions:
+		return kv.Errorf(kv.AuthManagement, "the role %q has %d permissions, the limit", q.Role, authPermissions)
 	default:
 		r.Permissions = slices.Insert(r.Permissions, at, p)
 	}

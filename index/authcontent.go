@@ -19,8 +19,8 @@ type AuthContent struct {
 // Check returns all reasons why a state cannot have these users and roles.
 func (c *AuthContent) Check() (faults []error) {
 	fault := func(format string, values ...any) { faults = append(faults, fmt.Errorf(format, values...)) }
-	if len(c.Users) > limits.AuthUsers || len(c.Roles) > limits.AuthRoles {
-		fault("%d users and %d roles: the limits are %d and %d", len(c.Users), len(c.Roles), limits.AuthUsers, limits.AuthRoles)
+	if len(c.Users) > authUsers || len(c.Roles) > authRoles {
+		fault("%d users and %d roles: the limits are %d and %d", len(c.Users), len(c.Roles), authUsers, authRoles)
 	}
 	roles := map[string]bool{kv.Root: true}
 	for i := range c.Roles {
@@ -28,8 +28,8 @@ func (c *AuthContent) Check() (faults []error) {
 		if err := (&kv.AuthChange{Kind: kv.RoleAdd, Role: r.Name}).Check(requestBounds); err != nil {
 			fault("the role %.40q: %w", r.Name, err)
 		}
-		if len(r.Permissions) > limits.AuthPermissions {
-			fault("the role %.40q has %d permissions, over the limit of %d", r.Name, len(r.Permissions), limits.AuthPermissions)
+		if len(r.Permissions) > authPermissions {
+			fault("the role %.40q has %d permissions, over the limit of %d", r.Name, len(r.Permissions), authPermissions)
 		}
 		for j := range r.Permissions {
 			if err := r.Permissions[j].Check(requestBounds); err != nil {
@@ -43,8 +43,8 @@ func (c *AuthContent) Check() (faults []error) {
 		if err := (&kv.AuthChange{Kind: kv.UserAdd, User: u.Name, Password: u.Password}).Check(requestBounds); err != nil {
 			fault("the user %.40q: %w", u.Name, err)
 		}
-		if len(u.Roles) > limits.AuthRolesOfUser {
-			fault("the user %.40q has %d roles, over the limit of %d", u.Name, len(u.Roles), limits.AuthRolesOfUser)
+		if len(u.Roles) > authRolesOfUser {
+			fault("the user %.40q has %d roles, over the limit of %d", u.Name, len(u.Roles), authRolesOfUser)
 		}
 		for _, name := range u.Roles {
 			if !roles[name] {

@@ -52,7 +52,7 @@ func TestRestoreAuth(t *testing.T) {
 
 // TestAuthContentRefused: what a state cannot have is listed.
 func TestAuthContentRefused(t *testing.T) {
-	many := make([]kv.Permission, limits.AuthPermissions+1)
+	many := make([]kv.Permission, authPermissions+1)
 	for i := range many {
 		many[i].Key = fmt.Appendf(nil, "%d", i)
 	}
@@ -64,7 +64,7 @@ func TestAuthContentRefused(t *testing.T) {
 		"the name of the role is empty":        {Roles: []kv.UserRole{{}}},
 		"the permission has no key":            {Roles: []kv.UserRole{{Name: "r", Permissions: []kv.Permission{{}}}}},
 		"16385 permissions, over the limit":    {Roles: []kv.UserRole{{Name: "r", Permissions: many}}},
-		"131073 users and 0 roles: the limits": {Users: make([]kv.UserRecord, limits.AuthUsers+1)},
+		"131073 users and 0 roles: the limits": {Users: make([]kv.UserRecord, authUsers+1)},
 	} {
 		faults := c.Check()
 		if len(faults) == 0 || !strings.Contains(fmt.Sprint(faults[0]), want) {

@@ -10,6 +10,10 @@ import (
 	"qkv/internal/pack"
 )
 
+// authorNames bounds the authors of changes. Beyond it, changes of new names have no author. A name takes about 100 bytes of memory, and
+// stays for ever. It is part of feature level 1.
+const authorNames = 1 << 18
+
 // authors are the names of the authors of changes: a version refers to the name at its number minus one. Names are only ever added, so a
 // copy is a view of them.
 type authors struct {
@@ -57,7 +61,7 @@ func (s *State) authorOfChange() uint32 {
 
 // admit reports whether a new name can become an author.
 func (a *authors) admit(name string) bool {
-	return len(a.names) < limits.Authors && name != "" && len(name) <= limits.AuthNameBytes
+	return len(a.names) < authorNames && name != "" && len(name) <= limits.AuthNameBytes
 }
 
 func (s *State) addAuthor(name string) {

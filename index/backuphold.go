@@ -5,9 +5,12 @@ import (
 	"slices"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 	"qkv/internal/pack"
 )
+
+// backupPlaces bounds the backups of a cluster with a holder. With one more, the holder that was given its right first has lost it, and
+// asks for it again. It is part of feature level 1.
+const backupPlaces = 16
 
 // backupHolds are the newest runners that were given the right to delete from a backup, and the key of the names of all backups. Views share
 // them.
@@ -42,7 +45,7 @@ func readBackupHolds(r *pack.Reader) (b backupHolds) {
 		}
 	}
 	r.End(whole)
-	if n := len(b.key); r.Err() == nil && (n != 0 && n != kv.BackupKeyBytes || len(b.all) > limits.BackupPlaces) {
+	if n := len(b.key); r.Err() == nil && (n != 0 && n != kv.BackupKeyBytes || len(b.all) > backupPlaces) {
 		r.Fail("a key of backups with another length, or too many holders")
 	}
 	return b
@@ -62,7 +65,7 @@ func (s *State) holdBackup(b *kv.BackupHold) kv.Result {
 		i = -1
 	}
 	if i < 0 && !b.Leave {
-		h.all = append(slices.Clone(h.all[max(0, len(h.all)+1-limits.BackupPlaces):]), backupHolder{b.Place, b.Holder})
+		h.all = append(slices.Clone(h.all[max(0, len(h.all)+1-backupPlaces):]), backupHolder{b.Place, b.Holder})
 	}
 	if len(h.key) == 0 {
 		h.key = bytes.Clone(b.Key)

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 )
 
 // Who holds the backups: the first runner, then the one that took them, and nobody behind a runner that left. The first key stays. A snapshot
@@ -52,11 +51,11 @@ func TestBackupHold(t *testing.T) {
 func TestBackupHoldOfPlaces(t *testing.T) {
 	s := founded()
 	key := bytes.Repeat([]byte{1}, kv.BackupKeyBytes)
-	for place := uint64(1); place <= limits.BackupPlaces+1; place++ {
+	for place := uint64(1); place <= backupPlaces+1; place++ {
 		batch(t, s, int64(place), AppendBackupHold(nil, &kv.BackupHold{Place: place, Holder: 10 * place, Key: key}).Bytes)
 	}
 	v := s.View()
-	if v.BackupHold(1).Holder != 0 || v.BackupHold(2).Holder != 20 || v.BackupHold(limits.BackupPlaces+1).Holder != 10*(limits.BackupPlaces+1) || len(v.holds.all) != limits.BackupPlaces {
+	if v.BackupHold(1).Holder != 0 || v.BackupHold(2).Holder != 20 || v.BackupHold(backupPlaces+1).Holder != 10*(backupPlaces+1) || len(v.holds.all) != backupPlaces {
 		t.Errorf("the holders are %+v", v.holds.all)
 	}
 	batch(t, s, 100, AppendBackupHold(nil, &kv.BackupHold{Place: 3, Holder: 30, Key: key, Leave: true}).Bytes)

@@ -305,7 +305,7 @@ func TestRefusals(t *testing.T) {
 		{"no lease", new(Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Lease: 7}).Bytes, kv.LeaseNotFound, "there is no lease 0000000000000007"},
 		{"long lease", new(Head).AppendGrant(nil, kv.Lease{ID: 1, TTL: limits.LeaseSeconds + 1}).Bytes, kv.LeaseTooLong, "a lease of 9000000001 seconds, over the limit of 9000000000"},
 		{
-			"long announcement", AppendAnnounce(nil, &kv.Member{Name: strings.Repeat("n", limits.MemberBytes)}).Bytes, kv.BadRequest,
+			"long announcement", AppendAnnounce(nil, &kv.Member{Name: strings.Repeat("n", memberBytes)}).Bytes, kv.BadRequest,
 			"16435 bytes about members, the limit is 16384",
 		},
 	} {

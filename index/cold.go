@@ -6,7 +6,6 @@ import (
 	"unsafe"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 )
 
 // Values reads values that are in files and not in memory. Any goroutine may call it.
@@ -214,12 +213,16 @@ func (s *State) evictValueBefore(v *version) bool {
 	return true
 }
 
+// coldLeast is the smallest value that leaves memory when it is superseded and in files. Smaller values would free too little memory for
+// the cost of reading them again.
+const coldLeast = 64
+
 // coldThreshold returns the size from which on values are evicted.
 func (s *State) coldThreshold() int {
 	if n := s.limits.ColdBytes; n > 0 {
 		return n
 	}
-	return limits.ColdBytes
+	return coldLeast
 }
 
 // Cold returns how many versions have their value in files only, and the bytes of these values.

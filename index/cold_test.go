@@ -81,8 +81,8 @@ func valueOf(n int, seed byte) string { return strings.Repeat(string('a'+seed), 
 func superseding(t testing.TB, s *State) {
 	t.Helper()
 	for _, command := range [][]byte{
-		put("a", valueOf(200, 0)), put("a", valueOf(limits.ColdBytes, 1)), del("a", ""), put("a", valueOf(300, 2)), // 2 to 5
-		put("b", valueOf(limits.ColdBytes-1, 3)), put("b", valueOf(100, 4)), // 6, 7
+		put("a", valueOf(200, 0)), put("a", valueOf(coldLeast, 1)), del("a", ""), put("a", valueOf(300, 2)), // 2 to 5
+		put("b", valueOf(coldLeast-1, 3)), put("b", valueOf(100, 4)), // 6, 7
 		put("c", valueOf(100, 5)), put("b", ""), put("c", valueOf(1000, 6)), put("b", valueOf(64, 7)), // 8 to 11
 	} {
 		batch(t, s, 1, command)
@@ -117,7 +117,7 @@ func TestValuesLeave(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n, size := s.View().Cold(); n != 4 || size != 200+limits.ColdBytes+100+100 {
+		if n, size := s.View().Cold(); n != 4 || size != 200+coldLeast+100+100 {
 			t.Errorf("%d values of %d bytes are cold", n, size)
 		}
 		s.Stored(11, 1000, nil)
@@ -152,7 +152,7 @@ func TestOldViewReadsOn(t *testing.T) {
 	}
 	for _, v := range []*View{old, s.View()} {
 		files.reads = 0
-		for revision, want := range map[int64]string{2: valueOf(200, 0), 3: valueOf(limits.ColdBytes, 1), 5: valueOf(300, 2)} {
+		for revision, want := range map[int64]string{2: valueOf(200, 0), 3: valueOf(coldLeast, 1), 5: valueOf(300, 2)} {
 			if pair, found, err := v.Get([]byte("a"), revision); !found || err != nil || string(pair.Value) != want {
 				t.Errorf("revision %d: %q, %v, %v", revision, pair.Value, found, err)
 			}
@@ -459,7 +459,7 @@ func restoredWithFiles(t testing.TB, s *State) *State {
 // TestColdMemory: a kept version without its value takes its head, its slot in the history, and what slabs leave free.
 func TestColdMemory(t *testing.T) {
 	const keys, versions, most = 2000, 50, 80
-	s := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows})
+	s := NewState(limits.Index{CompactionWork: defaults.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: defaults.EvacuationBytes, CountedRows: defaults.CountedRows})
 	value := valueOf(256, 0)
 	taken := func() int64 {
 		reclaimed(s)

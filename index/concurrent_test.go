@@ -164,7 +164,7 @@ func TestReaders(t *testing.T) {
 	}
 	s := NewState(limits.Index{
 		CompactionWork: 100,
-		SlabBytes:      32 << 10, EvacuationBytes: 1 << 10, CountedRows: limits.CountedRows,
+		SlabBytes:      32 << 10, EvacuationBytes: 1 << 10, CountedRows: defaults.CountedRows,
 	})
 	p := &published{}
 	p.view.Store(s.View())
@@ -198,7 +198,7 @@ func TestReaders(t *testing.T) {
 func TestSlabsAreGivenBack(t *testing.T) {
 	s := NewState(limits.Index{
 		CompactionWork: 10_000,
-		SlabBytes:      slabAlign, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+		SlabBytes:      slabAlign, EvacuationBytes: defaults.EvacuationBytes, CountedRows: defaults.CountedRows,
 	})
 	held := s.View()
 	random := rand.New(rand.NewPCG(7, 8))

@@ -404,7 +404,7 @@
 //
 // Keys, the heads of all kept versions, and the values of live keys are in memory. The value of a superseded version is evicted
 // when the change that superseded it is in a file: then the version is in a file, too. Until then it is likely to be read, as the
-// change's previous pair. Values below limits.ColdBytes stay. A version without its value is marked as cold. It takes 48 to 80 bytes, and
+// change's previous pair. Values below coldLeast stay. A version without its value is marked as cold. It takes 48 to 80 bytes, and
 // 8 bytes for its slot in the history.
 //
 // [State.Stored] says what is in files, and gives the state [Values] to read them. Apply and Reclaim evict values in bounded steps. An

@@ -32,7 +32,7 @@ func cloned(v *Version) Version {
 func TestExtents(t *testing.T) {
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 31))
-		prompt := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 4000})
+		prompt := NewState(limits.Index{CompactionWork: defaults.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 4000})
 		late := NewState(limits.Index{CompactionWork: 1 + random.Int64N(100), SlabBytes: 1 << 10, EvacuationBytes: 1 + random.Int64N(1000), CountedRows: 3, ExtentBytes: 4000})
 		var made []madeVersion
 		prompt.Stored(0, 0, nil)
@@ -214,7 +214,7 @@ func TestExtents(t *testing.T) {
 
 // What an extent has without being stored is kept although it is compacted; storing it drops it.
 func TestUnstoredIsKept(t *testing.T) {
-	s := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 500})
+	s := NewState(limits.Index{CompactionWork: defaults.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 500})
 	s.Stored(1, 1, nil)
 	batch(t, s, 1, AppendCheck(nil).Bytes)
 	for n := range 20 {
@@ -416,7 +416,7 @@ func TestRedoRefuses(t *testing.T) {
 // A state that was loaded has made a View before it hears of its files. It drops no change of the open extent when it goes on without
 // another View.
 func TestLoadedStateKeepsItsOpenChanges(t *testing.T) {
-	s := NewState(limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10})
+	s := NewState(limits.Index{CompactionWork: defaults.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10})
 	s.Stored(EmptyBase, EmptyBase, nil)
 	for n := range 20 {
 		batch(t, s, 1, put("a", fmt.Sprint(n)))

@@ -341,7 +341,7 @@ func (q *fifo[T]) len() int64 { return q.end - q.first }
 const (
 	skipWork = 1
 	dropWork = 16
-	// commandWork is the additional work that an entry may do for each of its commands, on top of limits.CompactionWork.
+	// commandWork is the additional work that an entry may do for each of its commands, on top of limits.Index.CompactionWork.
 	commandWork = 2 * dropWork
 )
 

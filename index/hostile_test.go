@@ -347,7 +347,7 @@ func (h *hostile) number() int64 {
 }
 
 func (h *hostile) edge() uint64 {
-	edges := []uint64{0, 1, 1 << 31, 1 << 32, 1 << 60, limits.ImportRevision, limits.SessionSequence, math.MaxInt64, 1 << 63, math.MaxUint64, limits.LeaseSeconds, limits.SessionWindow}
+	edges := []uint64{0, 1, 1 << 31, 1 << 32, 1 << 60, index.ImportRevision, limits.SessionSequence, math.MaxInt64, 1 << 63, math.MaxUint64, limits.LeaseSeconds, limits.SessionWindow}
 	return edges[h.r.IntN(len(edges))] + h.pick(0, 0, 1, 2, 1<<64-1, 1<<64-5)
 }
 

@@ -22,3 +22,6 @@ func NamesOfKinds() map[uint64]string {
 	}
 	return names
 }
+
+// ImportRevision is for the same test.
+const ImportRevision = importRevision

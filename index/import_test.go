@@ -347,7 +347,7 @@ func TestImportReplacesLeases(t *testing.T) {
 	}
 }
 
-// An import whose revisions are larger than limits.ImportBytes drops what is compacted on its way.
+// An import whose revisions are larger than importBytes drops what is compacted on its way.
 func TestImportOfLargeRevisions(t *testing.T) {
 	f := newImporter(t, rand.New(rand.NewPCG(1, 1)), NewState(limits.Defaults().Index), 0)
 	const keys, each = 3000, 400

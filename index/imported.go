@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 )
 
 // SourceRecord is one version of another store with all its metadata.
@@ -30,6 +29,13 @@ type Import struct {
 	bytes   int // of the records since then
 }
 
+const (
+	// importBytes is how many bytes of another store's records are taken before what is compacted is dropped: about a large entry.
+	importBytes = 512 << 10
+	// importRevision bounds the compacted revision and the version numbers of another store: none of them overflows later.
+	importRevision = 1 << 61
+)
+
 // unknownTTL is the TTL, in seconds, of a lease that appears in a record but is not granted. SetLeases sets the source's.
 const unknownTTL = 3600
 
@@ -40,8 +46,8 @@ func NewImport(s *State, compacted int64, clock func() int64) (*Import, error) {
 	case s.revision != 1 || s.history.kept != 0 || s.leases.granted.Len() != 0:
 		return nil, kv.Errorf(kv.BadRequest, "this state is at revision %d and has %d keys and %d leases: only an empty state can import another store",
 			s.revision, s.totals.live, s.leases.granted.Len())
-	case compacted < 0 || compacted > limits.ImportRevision:
-		return nil, kv.Errorf(kv.BadRequest, "a source that is compacted up to revision %d, which is not between 0 and %d", compacted, int64(limits.ImportRevision))
+	case compacted < 0 || compacted > importRevision:
+		return nil, kv.Errorf(kv.BadRequest, "a source that is compacted up to revision %d, which is not between 0 and %d", compacted, int64(importRevision))
 	}
 	m := &Import{state: s, clock: clock, began: s.beginBatch()}
 	if s.compacted = compacted; compacted > 1 {
@@ -96,14 +102,14 @@ func (m *Import) complete() error {
 	if len(all) == 0 {
 		return nil
 	}
-	if m.records = m.records[:0]; cap(all) > limits.ChangesKept {
+	if m.records = m.records[:0]; cap(all) > changesKept {
 		m.records = nil // the buffer of a large deletion
 	}
 	if err := m.state.takeRevision(all); err != nil {
 		return err
 	}
 	last := &all[len(all)-1]
-	if m.at = (Position{last.Mod, last.Sub}); m.bytes >= limits.ImportBytes {
+	if m.at = (Position{last.Mod, last.Sub}); m.bytes >= importBytes {
 		m.finish()
 	}
 	return nil
@@ -271,7 +277,7 @@ func (s *State) fits(one, same *SourceRecord) bool {
 	case one.Tombstone:
 		return exists && one.Mod > s.compacted
 	case one.Mod <= s.compacted:
-		return same == nil && (first || one.Version.Version > 1 && one.Version.Version <= limits.ImportRevision && one.Create >= 2 && one.Create < one.Mod)
+		return same == nil && (first || one.Version.Version > 1 && one.Version.Version <= importRevision && one.Create >= 2 && one.Create < one.Mod)
 	case exists:
 		return one.Create == create && one.Version.Version == number+1
 	}

@@ -8,6 +8,9 @@ import (
 	"qkv/internal/limits"
 )
 
+// defaults are the bounds of a state in production.
+var defaults = limits.Defaults().Index
+
 // batch applies commands as the next entry.
 func batch(t testing.TB, s *State, wall int64, commands ...[]byte) []kv.Result {
 	t.Helper()

@@ -232,9 +232,12 @@ func readRefused(c *command, r *pack.Reader) {
 	c.refused = &kv.Error{Code: kv.Code(code), Message: message}
 }
 
+// memberBytes bounds the description of a member in one command, with all its addresses. It is part of feature level 1.
+const memberBytes = 16 << 10
+
 func checkMemberBytes(c *command) *kv.Error {
-	if c.size > limits.MemberBytes {
-		return kv.Errorf(kv.BadRequest, "%d bytes about members, the limit is %d", c.size, limits.MemberBytes)
+	if c.size > memberBytes {
+		return kv.Errorf(kv.BadRequest, "%d bytes about members, the limit is %d", c.size, memberBytes)
 	}
 	return nil
 }

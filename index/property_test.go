@@ -39,10 +39,10 @@ type heldView struct {
 
 func newMachine(t *rapid.T) *machine {
 	l := limits.Index{
-		CompactionWork:  rapid.SampledFrom([]int64{1, 40, 200, limits.CompactionWork}).Draw(t, "step"),
+		CompactionWork:  rapid.SampledFrom([]int64{1, 40, 200, defaults.CompactionWork}).Draw(t, "step"),
 		SlabBytes:       rapid.SampledFrom([]int{1 << 10, 4 << 10, 16 << 10}).Draw(t, "slab"),
-		EvacuationBytes: rapid.SampledFrom([]int64{1, 200, limits.EvacuationBytes}).Draw(t, "evacuation step"),
-		CountedRows:     rapid.SampledFrom([]int{0, 3, limits.CountedRows}).Draw(t, "walk"),
+		EvacuationBytes: rapid.SampledFrom([]int64{1, 200, defaults.EvacuationBytes}).Draw(t, "evacuation step"),
+		CountedRows:     rapid.SampledFrom([]int{0, 3, defaults.CountedRows}).Draw(t, "walk"),
 		Sessions:        testRules,
 		ColdBytes:       rapid.SampledFrom([]int{1, 20, 64}).Draw(t, "cold"),
 	}

@@ -227,8 +227,8 @@ func TestRangeLastKey(t *testing.T) {
 // A read of the newest revision that compaction overtakes begins again.
 func TestRangeOvertaken(t *testing.T) {
 	s := NewState(limits.Index{
-		CompactionWork: limits.CompactionWork,
-		SlabBytes:      limits.SlabBytes, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+		CompactionWork: defaults.CompactionWork,
+		SlabBytes:      defaults.SlabBytes, EvacuationBytes: defaults.EvacuationBytes, CountedRows: defaults.CountedRows,
 	})
 	for i := range 20 {
 		batch(t, s, 1, put(fmt.Sprintf("%02d", i), "v"))

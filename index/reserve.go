@@ -3,8 +3,6 @@ package index
 import (
 	"fmt"
 	"sync/atomic"
-
-	"qkv/internal/limits"
 )
 
 // Reserve is memory that is prepared for a state that will need it. The kernel's zeroing of newly touched memory is a
@@ -16,6 +14,15 @@ type Reserve struct {
 	fillers atomic.Int32
 	closed  atomic.Bool
 }
+
+const (
+	// reserveFillers is how many goroutines zero memory for a loaded state. If the host allocates pages at first touch, one is slower than
+	// the loader.
+	reserveFillers = 2
+	// A state's versions get 1/reserveMore more reserved memory than they take in the file: with values of 256 bytes they take a sixth
+	// more. A state of smaller values has fewer bytes to wait for.
+	reserveMore = 4
+)
 
 // OutOfMemory is the value of the panic of a state that gets no more memory.
 type OutOfMemory struct {
@@ -36,20 +43,20 @@ func (r *Reserve) want(bytes int64) { r.wanted.Add(bytes) }
 // Prepare has goroutines of background prepare memory for versions that take so many bytes in files. most bounds the memory; 0: there is no
 // bound.
 func (r *Reserve) Prepare(bytes, most int64, background func(func())) {
-	if bytes += bytes / limits.ReserveMore; most > 0 {
+	if bytes += bytes / reserveMore; most > 0 {
 		bytes = min(bytes, most)
 	}
 	r.want(bytes)
-	for range limits.ReserveFillers {
+	for range reserveFillers {
 		background(r.Fill)
 	}
 }
 
 // Fill prepares the wanted memory until there is no more to do, or until Close. Run it in goroutines of its own; if
-// limits.ReserveFillers already run, it returns at once.
+// reserveFillers already run, it returns at once.
 func (r *Reserve) Fill() {
 	defer r.fillers.Add(-1)
-	if r.fillers.Add(1) > limits.ReserveFillers {
+	if r.fillers.Add(1) > reserveFillers {
 		return
 	}
 	for !r.closed.Load() {

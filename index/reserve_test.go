@@ -12,7 +12,7 @@ import (
 
 // A state takes the memory that its reserve has prepared, and Close frees the excess.
 func TestReserve(t *testing.T) {
-	l := limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: slabAlign, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows}
+	l := limits.Index{CompactionWork: defaults.CompactionWork, SlabBytes: slabAlign, EvacuationBytes: defaults.EvacuationBytes, CountedRows: defaults.CountedRows}
 	r := NewReserve()
 	const made = 50
 	r.want(20 * slabAlign)

@@ -84,8 +84,8 @@ func (sc *script) run(d *datadriven.TestData) string {
 	case "new":
 		sc.keep = number(d, "keep", 0)
 		sc.s = NewState(limits.Index{
-			CompactionWork: number(d, "step", limits.CompactionWork), SlabBytes: int(number(d, "slab", limits.SlabBytes)),
-			EvacuationBytes: number(d, "evacuate", limits.EvacuationBytes), CountedRows: int(number(d, "walk", limits.CountedRows)),
+			CompactionWork: number(d, "step", defaults.CompactionWork), SlabBytes: int(number(d, "slab", int64(defaults.SlabBytes))),
+			EvacuationBytes: number(d, "evacuate", defaults.EvacuationBytes), CountedRows: int(number(d, "walk", int64(defaults.CountedRows))),
 		})
 		rules := &sc.s.sessions.rules
 		rules.Sessions, rules.Outcomes = number(d, "sessions", rules.Sessions), number(d, "outcomes", rules.Outcomes)

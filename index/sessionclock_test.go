@@ -169,7 +169,7 @@ func TestSessionClockOfManyMembers(t *testing.T) {
 	if went := time.Duration(c.s.numbers.clock); went < 100*19*time.Second/2 || went > 100*20*time.Second {
 		t.Errorf("the clock went by %v in %v", went, 100*20*time.Second)
 	}
-	if used := c.s.numbers.clocksUsed(); len(used) != limits.SessionClocks {
+	if used := c.s.numbers.clocksUsed(); len(used) != sessionClocks {
 		t.Errorf("%d members are known", len(used))
 	}
 }

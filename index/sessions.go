@@ -16,7 +16,7 @@ type sessionNumbers struct {
 	// begins at 1.
 	clock int64
 	// clocks are the clocks of the proposing members.
-	clocks [limits.SessionClocks]memberClock
+	clocks [sessionClocks]memberClock
 	// floor is the lowest Opened of a write that may begin a session. All ended sessions began below it, so none of them
 	// can begin again.
 	floor int64
@@ -25,6 +25,10 @@ type sessionNumbers struct {
 	// sessionSum is the sum of session.sum of all sessions, and of outcome.sum of all their outcomes.
 	sessionSum uint64
 }
+
+// sessionClocks is the number of members whose entries the session clock follows: every possible member, and a few that were removed
+// recently. It is part of feature level 1.
+const sessionClocks = limits.Members + limits.Learners + 2
 
 // sessions are all sessions. Their counts are in replicated.
 //

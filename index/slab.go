@@ -185,7 +185,7 @@ type evacuation struct {
 
 const (
 	// evacuationPerByte is how many bytes of a slab one entry may go through for each byte that it added, on top of
-	// limits.EvacuationBytes. At most half of an evacuated slab is in use (sparseAtRest), so going through twice the
+	// limits.Index.EvacuationBytes. At most half of an evacuated slab is in use (sparseAtRest), so going through twice the
 	// added bytes frees as much as was added. The same amount again is left for fixWork.
 	evacuationPerByte = 4
 	// fixWork is the cost of correcting one version's record, in bytes gone through.

@@ -14,8 +14,8 @@ import (
 // them is in use, so less is relocated than put. At rest, slabs are evacuated earlier.
 func TestOverwritingRelocatesLittle(t *testing.T) {
 	s := NewState(limits.Index{
-		CompactionWork: limits.CompactionWork,
-		SlabBytes:      1 << 16, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+		CompactionWork: defaults.CompactionWork,
+		SlabBytes:      1 << 16, EvacuationBytes: defaults.EvacuationBytes, CountedRows: defaults.CountedRows,
 	})
 	value := bytes.Repeat([]byte("v"), 256)
 	random := rand.New(rand.NewPCG(1, 2))

@@ -220,11 +220,15 @@ func (s *State) readTimes(r *pack.Reader) {
 	r.End(whole)
 }
 
+// historyLoaded bounds the revisions of a loaded state, at eight bytes each: a snapshot's own count is not trusted beyond a large machine's
+// memory.
+const historyLoaded = 1 << 33
+
 // beginHistory prepares the history for all changes from the first one on.
 func (s *State) beginHistory(first, sub int64) error {
 	room := s.revision - first
 	switch {
-	case first < 2, sub < 0, room < -1, room >= limits.HistoryLoaded, s.compacted > s.revision,
+	case first < 2, sub < 0, room < -1, room >= historyLoaded, s.compacted > s.revision,
 		first > max(s.compacted+1, 2), sub > 0 && first >= s.compacted:
 		return fmt.Errorf("the state has revision %d, compacted %d and a history from %d.%d", s.revision, s.compacted, first, sub)
 	}

@@ -91,6 +91,10 @@ type State struct {
 	scratch scratch
 }
 
+// changesKept is the size, in changes of one revision, up to which a state keeps its collecting lists: half a MiB each. Lists of a larger
+// deletion are released.
+const changesKept = 1 << 16
+
 // scratch is memory that is reused by each call of Apply and empty between the calls.
 type scratch struct {
 	commands []command
@@ -140,7 +144,7 @@ func (s *State) Refound(founders Members) {
 	for s.sessions.oldest != nil { // a client's retry goes to the other cluster
 		s.endSession(s.sessions.oldest)
 	}
-	s.numbers.clocks = [limits.SessionClocks]memberClock{}
+	s.numbers.clocks = [sessionClocks]memberClock{}
 	s.numbers.clock++
 	s.numbers.floor = s.numbers.clock
 }

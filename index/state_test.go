@@ -126,8 +126,8 @@ func TestLayout(t *testing.T) {
 // TestSteadyState applies without any garbage except the history's growth, 8 bytes a revision.
 func TestSteadyState(t *testing.T) {
 	s := NewState(limits.Index{
-		CompactionWork: limits.CompactionWork,
-		SlabBytes:      limits.SlabBytes, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+		CompactionWork: defaults.CompactionWork,
+		SlabBytes:      defaults.SlabBytes, EvacuationBytes: defaults.EvacuationBytes, CountedRows: defaults.CountedRows,
 	})
 	commands := make([][]byte, 1024)
 	keys := make([][]byte, 1024)
@@ -208,7 +208,7 @@ func (p *pieces) build() error {
 func TestBuilderRefuses(t *testing.T) {
 	s := NewState(limits.Index{
 		CompactionWork: 100,
-		SlabBytes:      limits.SlabBytes, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+		SlabBytes:      defaults.SlabBytes, EvacuationBytes: defaults.EvacuationBytes, CountedRows: defaults.CountedRows,
 	})
 	batch(t, s, 1e9, AppendAnnounce(nil, testMember()).Bytes, put("a", "1"), put("b", "1"), put("c", "1"), put("a", "2"), onceDel(1, 1), onceDel(1, 3))
 	batch(t, s, 2e9, del("a", "c"), put("a", "3"), put("c", "2"), put("d", "1"), put("e", "1"), put("a", "4"), del("d", "z"))

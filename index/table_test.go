@@ -40,8 +40,8 @@ func holds(t *testing.T, v *View, keys []string, there func(i int) bool) {
 // TestOverflow chooses keys by their hashes, like an attacker who wants the table to grow without end.
 func TestOverflow(t *testing.T) {
 	s := NewState(limits.Index{
-		CompactionWork: limits.CompactionWork,
-		SlabBytes:      4 << 10, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+		CompactionWork: defaults.CompactionWork,
+		SlabBytes:      4 << 10, EvacuationBytes: defaults.EvacuationBytes, CountedRows: defaults.CountedRows,
 	})
 	keys := alike(700, 9)
 	for _, k := range keys {
@@ -80,8 +80,8 @@ func TestOverflow(t *testing.T) {
 // that did not go in are found all the same.
 func TestOverflowIsDivided(t *testing.T) {
 	s := NewState(limits.Index{
-		CompactionWork: limits.CompactionWork,
-		SlabBytes:      64 << 10, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+		CompactionWork: defaults.CompactionWork,
+		SlabBytes:      64 << 10, EvacuationBytes: defaults.EvacuationBytes, CountedRows: defaults.CountedRows,
 	})
 	keys := alike(700, 9)
 	const first = 600
@@ -107,8 +107,8 @@ func TestOverflowIsDivided(t *testing.T) {
 // TestTableGrows goes through many divisions, and takes keys out and in again so that segments fill with removed slots.
 func TestTableGrows(t *testing.T) {
 	s := NewState(limits.Index{
-		CompactionWork: limits.CompactionWork,
-		SlabBytes:      64 << 10, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+		CompactionWork: defaults.CompactionWork,
+		SlabBytes:      64 << 10, EvacuationBytes: defaults.EvacuationBytes, CountedRows: defaults.CountedRows,
 	})
 	random := rand.New(rand.NewPCG(1, 1))
 	there := make([]bool, 20_000)

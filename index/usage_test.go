@@ -162,7 +162,7 @@ func TestUsageAddsUp(t *testing.T) {
 // moves to newer Views, but in the middle of a key, until more is compacted.
 func TestUsageRenew(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 9))
-	s := NewState(limits.Index{SlabBytes: 4 << 10, EvacuationBytes: limits.EvacuationBytes, CompactionWork: limits.CompactionWork, Sessions: testRules})
+	s := NewState(limits.Index{SlabBytes: 4 << 10, EvacuationBytes: defaults.EvacuationBytes, CompactionWork: defaults.CompactionWork, Sessions: testRules})
 	change := func() {
 		key := fmt.Sprintf("%d/%d/%d", random.IntN(3), random.IntN(3), random.IntN(4))
 		switch random.IntN(8) {
@@ -243,7 +243,7 @@ func TestUsageRenew(t *testing.T) {
 
 // The owner writes, compacts and moves memory while usages of its Views are counted.
 func TestUsageBesideWrites(t *testing.T) {
-	s := NewState(limits.Index{SlabBytes: 4 << 10, EvacuationBytes: limits.EvacuationBytes, CompactionWork: limits.CompactionWork, Sessions: testRules})
+	s := NewState(limits.Index{SlabBytes: 4 << 10, EvacuationBytes: defaults.EvacuationBytes, CompactionWork: defaults.CompactionWork, Sessions: testRules})
 	var newest atomic.Pointer[View]
 	newest.Store(s.View())
 	done, stopped := make(chan struct{}), make(chan struct{})

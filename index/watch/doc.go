@@ -30,7 +30,7 @@
 //
 // Subscriptions with equal ranges and options form a group. A group collects one body of encoded events for all its
 // subscriptions. An event is encoded once for each format, with and without its previous value. The live pass delivers
-// its bodies at the end of each walk. The sweep delivers when its bodies reach limits.WatchPendingBytes together, or
+// its bodies at the end of each walk. The sweep delivers when its bodies reach limits.Watches.PendingBytes together, or
 // when it has reached the live pass. For 10,000 watches that lag far behind, this reduces the number of deliveries to a
 // tenth.
 //
@@ -40,7 +40,7 @@
 //
 // # Steps
 //
-// Each call of Step does a bounded amount of work: limits.WatchStepWork, about half a millisecond, for the live pass, and
+// Each call of Step does a bounded amount of work: limits.Watches.StepWork, about half a millisecond, for the live pass, and
 // the same for lagging subscriptions. The delay that lagging watches cause to a put, or to another watch, therefore does
 // not depend on their number. Deliveries to lagging watches are charged at their cost to the streams, which exceeds the
 // cost to the hub. Otherwise one step could produce work that keeps all processors busy for long.
@@ -49,11 +49,11 @@
 //
 // The hub never waits for a disk. Where a lagging watch needs a value that is in a file ([index.Unread]), its pass stops before that
 // change, looks ahead for other values that will be needed, and lists them: [Hub.Missing]. The actor's value reader reads them, and
-// [Hub.Bring] hands them back. A list ends with the value that reaches limits.WatchReadBytes or limits.WatchReadValues. The
+// [Hub.Bring] hands them back. A list ends with the value that reaches readBytes or readValues. The
 // hub keeps the values until as many bytes or values have come after them. Other passes, and watches of single keys, go on meanwhile.
 //
 // If a value cannot be read, the watches that want it receive all events before it and are canceled with that error. After
-// kv.Unavailable, clients resume them behind the last event, here or at another member. The error is kept for limits.WatchReadAgain, and the
+// kv.Unavailable, clients resume them behind the last event, here or at another member. The error is kept for readAgain, and the
 // value is then read again.
 //
 // # Guarantees for a watch

@@ -124,10 +124,13 @@ func (h *Hub) EndAll(why *kv.Error) {
 	}
 }
 
+// catchUpGain is how many revisions the sweep must gain for each written one before it can wait.
+const catchUpGain = 4
+
 // Sent returns how many events the last step sent to lagging subscriptions, counted once per receiving stream. ahead says
 // that the sweep gains so much on the new writes that it can wait.
 func (h *Hub) Sent(v *index.View) (events int, ahead bool) {
-	return h.sent, h.sweep.at.Revision-h.begun.Revision >= limits.WatchGain*(v.Revision()-h.newest)
+	return h.sent, h.sweep.at.Revision-h.begun.Revision >= catchUpGain*(v.Revision()-h.newest)
 }
 
 // delivered returns the revision that the live pass has reached.

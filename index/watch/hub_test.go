@@ -110,7 +110,7 @@ func (w *world) step(resting bool) (again bool) {
 		for _, one := range missing[:len(missing)-1] { // the last one may exceed the limit
 			bytes += one.Size()
 		}
-		if len(missing) > limits.WatchReadValues || bytes >= limits.WatchReadBytes {
+		if len(missing) > watch.ReadValues || bytes >= watch.ReadBytes {
 			w.t.Fatalf("%d values, %d bytes without the last, are wanted at once: more than the limit", len(missing), bytes)
 		}
 	}

@@ -7,7 +7,15 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
-	"qkv/internal/limits"
+)
+
+const (
+	// readValues and readBytes bound the values that are read from files for lagging watches at once: no value is added to a list that has
+	// reached one of them. The hub keeps at most about four such lists.
+	readValues = 1024
+	readBytes  = 1 << 20
+	// readAgain is how long a value that could not be read is not read again: its watches are canceled, and clients resume them at once.
+	readAgain = time.Second
 )
 
 // values are values of the history that lagging watches need and that are in files, not in memory. Another goroutine reads them: the hub
@@ -33,7 +41,7 @@ type Read struct {
 
 // full says whether the next list of missing values is long enough.
 func (s *values) full() bool {
-	return len(s.missing) >= limits.WatchReadValues || s.size >= limits.WatchReadBytes
+	return len(s.missing) >= readValues || s.size >= readBytes
 }
 
 // value returns a value if it is here, and otherwise notes that it is missing.
@@ -73,11 +81,11 @@ func (s *values) waits() bool { return s.reading != nil || len(s.missing) > 0 }
 // Bring hands over the values that were missing. When the newest ones have reached the limit, the older ones are forgotten.
 func (h *Hub) Bring(all []Read) {
 	s := &h.values
-	if s.reading = nil; s.here == nil || s.bytes >= limits.WatchReadBytes || len(s.here) >= limits.WatchReadValues {
+	if s.reading = nil; s.here == nil || s.bytes >= readBytes || len(s.here) >= readValues {
 		s.older, s.here, s.bytes = s.here, make(map[index.Position]Read, len(all)), 0
 	}
 	for _, one := range all {
-		one.until = h.now + limits.WatchReadAgain
+		one.until = h.now + readAgain
 		s.here[one.Position] = one
 		s.bytes += len(one.Value)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/index/watch"
 	"qkv/internal/limits"
 )
 
@@ -109,7 +110,7 @@ func TestUnreadableValueCancels(t *testing.T) {
 		t.Errorf("%d watches ended, the hub has %d", len(to.ended), w.hub.Watches())
 	}
 	w.broken = nil
-	w.now += limits.WatchReadAgain
+	w.now += watch.ReadAgain
 	create(11, kv.Watch{Key: []byte("a"), Revision: unreadable})
 	create(12, kv.Watch{Key: []byte("a"), End: []byte("z"), Revision: unreadable})
 	create(13, kv.Watch{Key: []byte("a"), End: []byte("z"), Revision: unreadable + 1, PrevKV: true})
@@ -137,7 +138,7 @@ func TestUnreadableValueIsReadOnce(t *testing.T) {
 	for id := range uint64(100) {
 		w.hub.Request(w.view, to, &kv.WatchRequest{Kind: kv.WatchCreate, ID: id + 1, Watch: kv.Watch{Key: []byte("a"), Revision: from, NoDelete: id%2 == 0, PrevKV: id%3 == 0}})
 		w.complete(t)
-		w.now += limits.WatchReadAgain / 200
+		w.now += watch.ReadAgain / 200
 	}
 	if len(to.ended) != 100 || w.brought != 1 {
 		t.Errorf("%d watches ended, %d values were read", len(to.ended), w.brought)
@@ -153,7 +154,7 @@ func TestLargeValues(t *testing.T) {
 	var want [2][]string
 	before := [2]int{1, 1}
 	for n := range 8 {
-		size := limits.WatchReadBytes + n
+		size := watch.ReadBytes + n
 		w.put(string(rune('a'+n%2)), size)
 		want[n%2] = append(want[n%2], fmt.Sprintf("%d %c %d before %d", w.view.Revision(), 'a'+n%2, size, before[n%2]))
 		before[n%2] = size
@@ -213,7 +214,7 @@ func TestNoPositionBehindAMissingValue(t *testing.T) {
 
 // No list of missing values exceeds its limits, however many watches need values in the same step; world.step checks it.
 func TestMissingValuesAreLimited(t *testing.T) {
-	for _, c := range []struct{ keys, bytes int }{{limits.WatchReadValues + 100, 100}, {100, limits.WatchReadBytes / 10}} {
+	for _, c := range []struct{ keys, bytes int }{{watch.ReadValues + 100, 100}, {100, watch.ReadBytes / 10}} {
 		w := coldWorld(t)
 		from := w.view.Revision() + 1
 		for range 2 {
@@ -249,7 +250,7 @@ func TestValuesAreForgotten(t *testing.T) {
 	from := w.view.Revision() + 1
 	const values = 6
 	for range values {
-		w.put("a", limits.WatchReadBytes)
+		w.put("a", watch.ReadBytes)
 	}
 	w.put("a", 1)
 	w.store(w.view.Revision())

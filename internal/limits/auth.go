@@ -4,20 +4,10 @@ package limits
 const (
 	// AuthNameBytes bounds the name of a user or role. etcd has no bound. Each command of a user has its name.
 	AuthNameBytes = 1 << 10
-	// AuthUsers and AuthRoles bound the users and roles: some 60 MB of memory at the most.
-	AuthUsers = 1 << 17
-	AuthRoles = 1 << 16
-	// AuthRolesOfUser bounds the roles of one user, and AuthPermissions the permissions of one role: a change of a role compiles the
-	// permissions of each of its users anew, at about 0.1 us for each permission.
-	AuthRolesOfUser = 1 << 10
-	AuthPermissions = 1 << 14
 	// AuthPasswordBytes bounds a password's hash; bcrypt's has 60 bytes.
 	AuthPasswordBytes = 256
 	// AuthSecretBytes is the size of the secret that seals tokens.
 	AuthSecretBytes = 32
-	// Authors bounds the names that history can attribute changes to. Beyond it, changes of new names have no author. A name takes about
-	// 100 bytes of memory, and stays for ever.
-	Authors = 1 << 18
 )
 
 const (

@@ -9,7 +9,7 @@ const (
 	BackupObjectBytes = 8 << 20
 	// BackupManifestMost bounds the marker, and the manifest of a base: 100 bytes for each part of 8 MiB.
 	BackupManifestMost = 64 << 20
-	// BackupFileMost bounds a file of a base, which is in memory until it is stored. The largest piece has BasePieceMost, and one key more.
+	// BackupFileMost bounds a file of a base, which is in memory until it is stored. The largest piece has 32 MiB, and one key more.
 	BackupFileMost = 1 << 30
 	// BackupStepBytes is how much of a file of a base is read between two looks at the log.
 	BackupStepBytes = 1 << 20
@@ -19,9 +19,6 @@ const (
 	// long the next holder waits before it lists what is there: then no such call is under way, also in a store's server.
 	BackupCall  = 10 * time.Second
 	BackupDrain = 3 * BackupCall
-	// BackupPlaces bounds the backups of a cluster with a holder. With one more, the holder that was given its right first has lost it, and asks
-	// for it again. Apply enforces it.
-	BackupPlaces = 16
 	// BackupDeletes is how many objects one such call deletes.
 	BackupDeletes = 100
 	// BackupPieceBytes is the most of a base that a member reads for one answer, and that a folder writes, or reads back, in one turn. A disk of

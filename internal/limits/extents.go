@@ -11,16 +11,7 @@ const (
 	// the live keys on: it must be written before the space for it is gone.
 	BaseLeast  = 64 << 20
 	BaseOfLive = 4
-	// ColdBytes is the smallest value that leaves memory when it is superseded and in files. Smaller values would free too little memory for
-	// the cost of reading them again.
-	ColdBytes = 64
 	// ValueReads is how many values are read from files at the same time; others wait. Each read takes an open file, and a thread while it
 	// waits for the disk. Disks do not get faster with more.
 	ValueReads = 64
-	// A piece of the base ends before a key whose hash is a multiple of BasePieceKeys, once it weighs BasePieceLeast: then the ends stay
-	// where they are when other keys change. BasePieceMost bounds it if no such key comes. With keys of 300 bytes it weighs 9 MiB on
-	// average.
-	BasePieceLeast = 8 << 20
-	BasePieceMost  = 32 << 20
-	BasePieceKeys  = 4 << 10
 )

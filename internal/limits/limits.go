@@ -71,7 +71,7 @@ const (
 	// Sessions bounds the sessions of all clients. sessionOutcomes bounds their outcomes, at some 64 bytes each. When this
 	// space is full, a session without a write for sessionIdle is evicted; a client that merely looks for other work writes again sooner.
 	// SessionWindow bounds the writes of one session that are in flight or queued behind one in flight. A busy cluster applies as many
-	// while a lost write is detected and retried. These and the next four decide the result of apply: they are part of feature level 1.
+	// while a lost write is detected and retried. These and the next three decide the result of apply: they are part of feature level 1.
 	Sessions        = 1 << 16
 	sessionOutcomes = 1 << 20
 	SessionWindow   = 1 << 16
@@ -83,9 +83,6 @@ const (
 	SessionTTL = 5 * time.Minute
 	// SessionPause bounds how far one entry advances the session clock. While no quorum accepts writes, no session expires.
 	SessionPause = 10 * time.Second
-	// SessionClocks is the number of members whose entries the session clock follows: every possible member, and a few that were removed
-	// recently.
-	SessionClocks = Members + Learners + 2
 	// sessionEnds is how many expired sessions one entry ends, in addition to one for each of its commands.
 	sessionEnds = 64
 	// TxnOperations bounds the comparisons of a transaction and each list of its operations, by default as in etcd. A nested transaction
@@ -243,10 +240,6 @@ const (
 	etcdRequests = 64 << 10
 	// etcdWatches bounds the watches of all etcd clients together; a stream has at most ClientWatches.
 	etcdWatches = 256 << 10
-	// ImportBytes is how many bytes of another store's records are taken before what is compacted is dropped: about a large entry.
-	ImportBytes = 512 << 10
-	// ImportRevision bounds the compacted revision and the version numbers of another store: none of them overflows later.
-	ImportRevision = 1 << 61
 	// EtcdHeaderBytes bounds a request's metadata, at most a token. On the wire each byte may refer to a whole earlier field. The
 	// connection is therefore charged EtcdHeaderTimes per byte, and at most EtcdHeaderMost (measured: 4.6 times EtcdHeaderBytes, with
 	// garbage, for metadata of such bytes only).
@@ -269,23 +262,17 @@ const (
 	// ClockStable is how long a clock that was set must go on undisturbed before the time of writes follows it, where no other clock
 	// confirms it. A wrong clock that is put right earlier leaves no trace; a clock that NTP has put right is followed that much later.
 	ClockStable = 10 * time.Minute
-	// HistoryLoaded bounds the revisions of a loaded state, at eight bytes each: a snapshot's own count is not trusted beyond a large
-	// machine's memory.
-	HistoryLoaded = 1 << 33
 
-	// CompactionWork is the compaction that one entry may always do, in addition to the allowance for its commands and its new rows. The
+	// compactionWork is the compaction that one entry may always do, in addition to the allowance for its commands and its new rows. The
 	// unit is about 20 ns: a thousand changes.
-	CompactionWork = 16 << 10
-	// ChangesKept is the size, in changes of one revision, up to which a state keeps its collecting lists: half a MiB each. Lists of a
-	// larger deletion are released.
-	ChangesKept = 1 << 16
-	// SlabBytes is the size of a large slab of the index, on systems that give memory aligned to it: a huge page or two. Then few pages
+	compactionWork = 16 << 10
+	// slabBytes is the size of a large slab of the index, on systems that give memory aligned to it: a huge page or two. Then few pages
 	// hold much.
-	SlabBytes = 4 << 20
-	// EvacuationBytes is how much of a sparse slab one entry may always scan, in addition to its own additions.
-	EvacuationBytes = 64 << 10
-	// CountedRows is how many keys of a range are counted one by one before counting by the trees is faster.
-	CountedRows = 2000
+	slabBytes = 4 << 20
+	// evacuationBytes is how much of a sparse slab one entry may always scan, in addition to its own additions.
+	evacuationBytes = 64 << 10
+	// countedRows is how many keys of a range are counted one by one before counting by the trees is faster.
+	countedRows = 2000
 
 	// Members bounds the voters of a cluster: each further voter makes writes wait for more disks without more safety.
 	Members = 7
@@ -302,8 +289,6 @@ const (
 	NameBytes = 512
 	// HostBytes is the longest host name. Source: RFC 1035.
 	HostBytes = 253
-	// MemberBytes bounds the description of a member in one command, with all its addresses.
-	MemberBytes = 16 << 10
 	// MemberAddresses bounds the addresses of one kind that a member may have: a few networks, with both families.
 	MemberAddresses = 16
 	// AddressBytes is the longest HOST:PORT: the longest DNS name, and five digits.
@@ -324,33 +309,26 @@ const (
 	RangeTurn = 500 * time.Microsecond
 	// WatchRequestsWaiting bounds the bytes of watch requests that wait for the hub, with 256 for each; beyond it clients wait.
 	WatchRequestsWaiting = 4 << 20
-	// WatchStepWork is the work of one step of the watch hub, in units of about 100 ns: half a millisecond, the longest delay of other
+	// watchStepWork is the work of one step of the watch hub, in units of about 100 ns: half a millisecond, the longest delay of other
 	// work on that processor.
-	WatchStepWork = 5000
+	watchStepWork = 5000
 	// WatchRest is the ratio of the hub's pause to its step while any watch lags. Measured with 10,000 on three members of one busy host:
 	// 3 halves the p99 of puts meanwhile, in comparison with 1, without measurable delay.
 	WatchRest = 3
 	// WatchSentRate bounds the events per second that a member sends to lagging watches. It applies if a write came within WatchCalm and
-	// if the watches gain at least WatchGain revisions per written one. An event takes its stream and its client some microseconds, and
-	// puts wait for these busy processors. WatchRestMost is the longest pause after one step.
+	// if the watches gain on the writes. An event takes its stream and its client some microseconds, and puts wait for these busy
+	// processors. WatchRestMost is the longest pause after one step.
 	WatchSentRate = 150_000
 	WatchCalm     = 100 * time.Millisecond
-	WatchGain     = 4
 	WatchRestMost = 5 * time.Millisecond
 	// WatchFrameBytes is the size at which events are delivered to a lagging watch before the step ends. watchFragmentBytes is the size at
 	// which a revision itself is split: one more event of the largest size still fits ResponseBytes. It also bounds the events of an etcd
 	// watch that are joined to one message: with eight times as much, clients were no faster.
 	WatchFrameBytes    = 128 << 10
 	watchFragmentBytes = 1 << 20
-	// WatchReadValues and WatchReadBytes bound the values that are read from files for lagging watches at once: no value is added to a list
-	// that has reached one of them. The hub keeps at most about four such lists.
-	WatchReadValues = 1024
-	WatchReadBytes  = 1 << 20
-	// WatchReadAgain is how long a value that could not be read is not read again: its watches are canceled, and clients resume them at once.
-	WatchReadAgain = time.Second
-	// WatchPendingBytes bounds the events collected for lagging watches before a delivery: fewer and larger deliveries cost less
+	// watchPendingBytes bounds the events collected for lagging watches before a delivery: fewer and larger deliveries cost less
 	// everywhere.
-	WatchPendingBytes = 4 << 20
+	watchPendingBytes = 4 << 20
 	// watchKeyVersions bounds the versions of one key from which a watch of that key catches up. With more, the hub reads the history
 	// instead, for all lagging watches at once.
 	watchKeyVersions = 1000
@@ -386,12 +364,6 @@ const (
 	DrainLinger = time.Second
 	// ExpireInterval is how often a member looks for expired requests, and thus the longest delay of their answers.
 	ExpireInterval = time.Second
-	// ReserveFillers is how many goroutines zero memory for a loaded state. If the host allocates pages at first touch, one is slower than
-	// the loader.
-	ReserveFillers = 2
-	// A state's versions get 1/ReserveMore more reserved memory than they take in the file: with values of 256 bytes they take a sixth
-	// more. A state of smaller values has fewer bytes to wait for.
-	ReserveMore = 4
 	// QueueKept is how many slots an empty queue of the core keeps: a lone client's writes need one, and concurrent ones some hundred.
 	QueueKept = 256
 	// A garbage collection is started when RetiredBytes of the state's memory, or 1/RetiredPart of the memory in use, are retired. A member

@@ -61,9 +61,9 @@ type Index struct {
 	ExtentBytes int64
 	// BaseLeast is the least weight of compacted extents that a newer base replaces; 0: the constant of that name.
 	BaseLeast int64
-	// ColdBytes is the smallest value that leaves memory; 0: the constant of that name.
+	// ColdBytes is the smallest value that leaves memory; 0: 64.
 	ColdBytes int
-	// PieceBytes is a quarter of the largest piece of a base; 0: BasePieceLeast. All members must have the same.
+	// PieceBytes is a quarter of the largest piece of a base; 0: 8 MiB. All members must have the same.
 	PieceBytes int64
 
 	Reached func(bound string) // as in Tunable
@@ -160,12 +160,12 @@ func Defaults() Tunable {
 		},
 		Etcd: Etcd{Bytes: EtcdBytes, Locks: EtcdLocks, BuiltBytes: EtcdBuiltBytes, AnswerHeld: PagesHeld, Connections: EtcdConnections, Streams: EtcdStreams, Requests: etcdRequests, Watches: etcdWatches, Handshake: EtcdHandshakeTimeout, Web: EtcdWebTimeout, PlaceIdle: etcdPlaceIdle, GatewayBytes: etcdGatewayRoom, Stall: EtcdStall},
 		Watches: Watches{
-			StepWork: WatchStepWork, FrameBytes: WatchFrameBytes, FragmentBytes: watchFragmentBytes, PendingBytes: WatchPendingBytes, KeyVersions: watchKeyVersions,
+			StepWork: watchStepWork, FrameBytes: WatchFrameBytes, FragmentBytes: watchFragmentBytes, PendingBytes: watchPendingBytes, KeyVersions: watchKeyVersions,
 			Progress: WatchProgressInterval,
 		},
 		Index: Index{
-			CompactionWork: CompactionWork,
-			SlabBytes:      SlabBytes, EvacuationBytes: EvacuationBytes, CountedRows: CountedRows,
+			CompactionWork: compactionWork,
+			SlabBytes:      slabBytes, EvacuationBytes: evacuationBytes, CountedRows: countedRows,
 		},
 	}
 }
