@@ -14,8 +14,8 @@ import (
 )
 
 // boundsElsewhere names the constants that are called like a bound and stand outside of internal/limits, and says why: what a format
-// or a protocol fixes, what is kept to be used again, the pieces in which something is done. What clients, peers or the past can fill
-// is none of these, and belongs there with its reason.
+// or a protocol fixes, what is kept to be used again, the pieces in which something is done, and a bound with its reason that one part
+// alone keeps. What clients, peers or the past can fill, and several parts bound, belongs there with its reason.
 var boundsElsewhere = map[string]string{
 	"net/etcd/migrate.mostPageBytes":  "of the format: bbolt has no larger pages",
 	"internal/buffers.Most":           "kept to be used again",
@@ -23,6 +23,12 @@ var boundsElsewhere = map[string]string{
 	"actor.readAttemptsInflight":      "how rounds follow each other",
 	"actor.connectionsKept":           "kept to be used again",
 	"actor.completionsKept":           "kept to be used again",
+	"actor.queueKept":                 "kept to be used again",
+	"actor.catchUpMost":               "of its part alone",
+	"actor.catchUpGainMost":           "of its part alone",
+	"actor.electionsKept":             "of its part alone",
+	"actor.leaseAsksWaiting":          "of its part alone",
+	"actor.leaseRevocationsInflight":  "of its part alone",
 	"actor.actorsMost":                "more than there are actors, which are counted in the source",
 	"log.runsMost":                    "of the format: what a header has room for",
 	"log.kindRaftMost":                "of the format",

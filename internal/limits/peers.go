@@ -8,8 +8,6 @@ const (
 	PeerFrameBytes = MessageEntriesBytes + EnvelopeBytes + 64<<10
 	// PeerValueBytes bounds the value of package codec that is a frame: the offer of a snapshot lists the parts that its head lists.
 	PeerValueBytes = SnapshotHeadBytes + 4<<10
-	// TermsAhead is how far another member's term may be ahead: an election a second for a century.
-	TermsAhead = 1 << 32
 	// PeerQueueBytes bounds the frames queued for one peer on one stream; further ones are dropped.
 	PeerQueueBytes = 2*InflightBytes + PeerFrameBytes
 	// ForwardBytesInflight bounds the batches that a follower has sent to the leader and not yet seen in its log. It thereby bounds the
