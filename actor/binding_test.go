@@ -223,7 +223,7 @@ func TestNoVoteForOtherFolders(t *testing.T) {
 
 // A founder that got the first entries by a snapshot, which carries no folders, has those of all founders with the next append.
 func TestAppendAfterASnapshotEstablishes(t *testing.T) {
-	for index, carries := range map[uint64]bool{foundingIndex: true, foundingIndex + 16: true, limits.FoldersEntries: true, limits.FoldersEntries + 1: false} {
+	for index, carries := range map[uint64]bool{foundingIndex: true, foundingIndex + 16: true, foldersEntries: true, foldersEntries + 1: false} {
 		c := newTestConsensus(t, limits.Defaults())
 		c.Admission.Founders = []uint64{2, 3}
 		m := from(2, raftpb.MsgApp, 7, func(m *raftpb.Message) { m.Index, m.LogTerm = u(index), u(7) })

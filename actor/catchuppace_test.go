@@ -64,8 +64,8 @@ func TestPaceFollowsTheWrites(t *testing.T) {
 		after       func(l *pacedLeader)
 		least, most int64 // bytes a second in the end
 	}{
-		{"nobody writes", pacedLeader{}, 1, nil, 1000 * paceMB, limits.CatchUpMost},
-		{"what is sent costs nothing", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: 1e15}, 1, nil, 1000 * paceMB, limits.CatchUpMost},
+		{"nobody writes", pacedLeader{}, 1, nil, 1000 * paceMB, catchUpMost},
+		{"what is sent costs nothing", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: 1e15}, 1, nil, 1000 * paceMB, catchUpMost},
 		{"half of the room is taken", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: 1000 * paceMB}, 1, nil, 125 * paceMB, 500 * paceMB},
 		{"two share it", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: 1000 * paceMB}, 2, nil, 60 * paceMB, 250 * paceMB},
 		{"there is no room", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: paceMB}, 1, nil, least / 2, least * 5 / 4},
@@ -74,7 +74,7 @@ func TestPaceFollowsTheWrites(t *testing.T) {
 		{"commits are fast", pacedLeader{writes: paceMB, least: 200 * time.Microsecond, spare: 100 * paceMB}, 1, nil, 180 * paceMB, 320 * paceMB},
 		{"commits are fast, and there is no room", pacedLeader{writes: paceMB, least: 200 * time.Microsecond, spare: paceMB}, 1, nil, least / 2, least * 5 / 4},
 		{"nothing is committed", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: 1e15}, 1, func(l *pacedLeader) { l.stands = true }, least / 2, least * 5 / 4},
-		{"there was no room, and is now", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: paceMB}, 1, func(l *pacedLeader) { l.spare = 1e15 }, 500 * paceMB, limits.CatchUpMost},
+		{"there was no room, and is now", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: paceMB}, 1, func(l *pacedLeader) { l.spare = 1e15 }, 500 * paceMB, catchUpMost},
 		{"it takes nothing for a while", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: 1000 * paceMB, unused: true}, 1, func(l *pacedLeader) { l.unused = false }, 100 * paceMB, 600 * paceMB},
 	} {
 		l := c.leader
@@ -152,7 +152,7 @@ func TestPaceWithoutTheStalls(t *testing.T) {
 func TestPaceAfterAPause(t *testing.T) {
 	p := pace{least: limits.CatchUpLeast}
 	p.tick(1, 1, 0, time.Second)
-	if got, most := p.tick(1, 1, 0, time.Hour), int64(p.rate*limits.CatchUpBurst.Seconds())+1; got > most || p.credit > float64(most) {
+	if got, most := p.tick(1, 1, 0, time.Hour), int64(p.rate*catchUpBurst.Seconds())+1; got > most || p.credit > float64(most) {
 		t.Errorf("%d bytes, and %.0f to read, at once; %d at most", got, p.credit, most)
 	}
 }

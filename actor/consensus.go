@@ -17,6 +17,9 @@ import (
 // TickInterval is raft's clock: 10 ms. An election timeout then has many steps, and split votes are rare.
 const TickInterval = 10 * time.Millisecond
 
+// expireInterval is how often a member looks for expired requests, and thus the longest delay of their answers.
+const expireInterval = time.Second
+
 // ConsensusConfig is the configuration and the recovered state of consensus.
 type ConsensusConfig struct {
 	CoreConfig
@@ -319,7 +322,7 @@ func (c *Consensus) tick(n int) {
 	c.sendSpace()
 	c.elections.positions.publish(c.Status)
 	c.expireWaiting()
-	if c.now.Now-c.clocks.lastExpire >= limits.ExpireInterval {
+	if c.now.Now-c.clocks.lastExpire >= expireInterval {
 		c.clocks.lastExpire = c.now.Now
 		c.Window.DropUnused()
 		c.Applier.MustPost(Expire{Why: c.blockedReason()})

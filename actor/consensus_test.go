@@ -259,7 +259,7 @@ func TestAbsurdTerm(t *testing.T) {
 		if term := c.raft.BasicStatus().GetTerm(); term > 10 || c.suspension.active() {
 			t.Errorf("after a %v: term %d, suspension %q", kind, term, c.suspension.Reason)
 		}
-		if at := c.term + limits.TermsAhead; c.absurd(at) || !c.absurd(at+1) {
+		if at := c.term + termsAhead; c.absurd(at) || !c.absurd(at+1) {
 			t.Errorf("in term %d the term %d is absurd: %v, the next one: %v", c.term, at, c.absurd(at), c.absurd(at+1))
 		}
 		c.lead()

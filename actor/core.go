@@ -13,6 +13,9 @@ import (
 	"qkv/log"
 )
 
+// termsAhead is how far another member's term may be ahead: an election a second for a century.
+const termsAhead = 1 << 32
+
 // CoreConfig is the constant configuration of a member that every part of consensus may read.
 type CoreConfig struct {
 	Member            uint64
@@ -88,7 +91,7 @@ func (c *core) step(m *raftpb.Message) {
 
 // absurd reports whether a term is so far ahead that elections cannot have led there.
 func (c *core) absurd(term uint64) bool {
-	return term > c.term && term-c.term > limits.TermsAhead
+	return term > c.term && term-c.term > termsAhead
 }
 
 // transferLeadership hands leadership to the most advanced reachable and fit follower, if there is one.

@@ -11,6 +11,13 @@ import (
 	"qkv/internal/limits"
 )
 
+const (
+	// snapshotStepQuick is the longest step without a disk delay. After a longer one the disk gets an equal pause.
+	snapshotStepQuick = 20 * time.Millisecond
+	// snapshotRest is the fraction of such a step that the pause has at least, even if the log has little space left.
+	snapshotRest = 8
+)
+
 // unwritten returns the weight of the changes that the next snapshot has to write, if parts have those up to a revision. A newer base is
 // not counted.
 func unwritten(v *index.View, stored int64) int64 {
@@ -101,9 +108,9 @@ func (s *Snapshotter) freeSpace() {
 // doubles a step's time, so the size does not oscillate. In haste the delay of other requests does not matter.
 func pieceAfter(took time.Duration, before int, haste bool) int {
 	switch {
-	case haste, took > limits.SnapshotStepQuick:
+	case haste, took > snapshotStepQuick:
 		return min(2*before, limits.SnapshotStepBytes)
-	case took <= limits.SnapshotStepQuick/4:
+	case took <= snapshotStepQuick/4:
 		return max(before/2, limits.SnapshotPieceBytes)
 	}
 	return before
@@ -128,11 +135,11 @@ func (s *Snapshotter) Rest(took time.Duration) time.Duration {
 	haste := s.outrun()
 	s.pieceBytes = pieceAfter(took, s.pieceBytes, haste)
 	switch {
-	case took > limits.SnapshotStepQuick:
+	case took > snapshotStepQuick:
 		disk := s.Status.Disk()
 		half := max(disk.LogBudget(&s.Limits)/2, 1)
 		left := max(half-s.Status.Durable().FileBytes, 0)
-		return restAfter(max(time.Duration(float64(took)*float64(left)/float64(half)), took/limits.SnapshotRest))
+		return restAfter(max(time.Duration(float64(took)*float64(left)/float64(half)), took/snapshotRest))
 	case haste:
 		return 0
 	}

@@ -34,6 +34,9 @@ type diskProgress struct {
 	at    time.Duration
 }
 
+// diskBytesLeast is the throughput below which a disk counts as dead.
+const diskBytesLeast = 64 << 10
+
 // diskProgresses is the number kept for each member: there are a few for each group that this disk may lag.
 const diskProgresses = 64
 
@@ -168,7 +171,7 @@ func (d *diskWatch) silent(now, done time.Duration) time.Duration {
 		return 0
 	}
 	bytes, _ := d.underWay()
-	return d.beyond(now, max(d.begun(), done), max(bytes, min(d.bytes(), d.groupBytes)), limits.DiskBytesLeast)
+	return d.beyond(now, max(d.begun(), done), max(bytes, min(d.bytes(), d.groupBytes)), diskBytesLeast)
 }
 
 func (d *diskWatch) beyond(now, since time.Duration, bytes, rate int64) time.Duration {

@@ -3,8 +3,6 @@ package actor
 import (
 	"testing"
 	"time"
-
-	"qkv/internal/limits"
 )
 
 // Disks that are equally slow take about as long for a group: one that was first by a little is not faster, and neither is one that is
@@ -51,7 +49,7 @@ func TestOrdersAMomentLaterAreInTheGroup(t *testing.T) {
 	for i := range uint64(100) {
 		d.ordered(1<<20, 2+i, time.Millisecond)
 	}
-	most := time.Duration(d.groupBytes) * time.Second / limits.DiskBytesLeast
+	most := time.Duration(d.groupBytes) * time.Second / diskBytesLeast
 	if got := d.silent(most, 0); got != 0 {
 		t.Errorf("silent for %v after the time of a group", got)
 	}

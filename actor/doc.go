@@ -99,7 +99,7 @@
 //	 4. Once a lease has expired, a keep-alive waits until the revocation is applied. Its answer says that the lease does not exist.
 //	 5. Revocations and checkpoints are proposed in batches. Once raft has accepted them they stand in the leader's log; if its term
 //	    ends, the next leader's clock decides.
-//	 6. Client writes take precedence (leaserevoke.go). Leases that end together are revoked at limits.LeaseRevocationRate, in
+//	 6. Client writes take precedence (leaserevoke.go). Leases that end together are revoked at leaseRevocationRate, in
 //	    small entries that share the syncs of these writes. Entries are smaller where leases have many keys. Ids are revoked in
 //	    rising order, since neighboring leases cost every member an eighth of the work of as many scattered leases.
 //
@@ -112,8 +112,8 @@
 //  1. The applier gives the hub no data. After each published View it sends a signal, if there are watches and no signal waits yet
 //     ([watchSignal]); the hub takes the newest View itself. So no write waits for a watch. Without watches the applier sends nothing.
 //  2. The hub is paced. A step is limits.Watches.StepWork of work, about half a millisecond, including the streams' work for it. While
-//     a watch lags, each step is followed by a pause of limits.WatchRest times the step. While there are writes,
-//     the hub also pauses for the events sent (limits.WatchSentRate), because they cost streams and clients more. Requests and new
+//     a watch lags, each step is followed by a pause of watchRest times the step. While there are writes,
+//     the hub also pauses for the events sent (watchSentRate), because they cost streams and clients more. Requests and new
 //     Views are taken meanwhile.
 //  3. A stream whose buffer is full refuses events, and posts a request when it has capacity again (kv.WatchRoom).
 //  4. A member that has known no leader for three election timeouts ends its watches, and so does a suspended
@@ -194,7 +194,7 @@
 //  5. A new member is a learner with an empty log. It gets the newest existing snapshot, and then the log, which holds its addition. A
 //     snapshot is saved for it only if none exists yet. raft rejects a snapshot whose configuration does not list the receiver, and an
 //     older snapshot does not list the new member. Until the addition is applied, the new member's own raft therefore treats it as a
-//     learner. It becomes a voter by itself after two heartbeats within limits.LearnerLevelEntries, unless it is to remain a learner.
+//     learner. It becomes a voter by itself after two heartbeats within learnerLevelEntries, unless it is to remain a learner.
 //  6. A snapshot holds the records and raft's configuration, and the two must agree. When raft accepts a snapshot, it has the snapshot's
 //     configuration at once; the records follow when the applier has restored it. Older entries applied in between do not change raft's
 //     configuration.
@@ -286,12 +286,12 @@
 // Followers and learners that lack older entries or a snapshot are sent them at a limited rate (pace.go). Catching up shares processors,
 // network and disk with writes. The commit latency of the leader's orders shows the load of all three:
 //
-//  1. Each lagging member gets at least limits.CatchUpGain times the rate of writes, and at least limits.CatchUpLeast. It therefore gains
+//  1. Each lagging member gets at least catchUpGain times the rate of writes, and at least limits.CatchUpLeast. It therefore gains
 //     on the writers, however busy the leader is. To catch up with S bytes of log, or of a snapshot with the log behind it, takes at most
-//     the time in which clients write 4S bytes. The factor rises to limits.CatchUpGainMost once the log has taken half of its allowed
+//     the time in which clients write 4S bytes. The factor rises to catchUpGainMost once the log has taken half of its allowed
 //     space: beyond that space the member would need one snapshot after another.
-//  2. Above that minimum, the rate grows by a quarter each limits.CatchUpWindow if it is used and commits stay fast enough: at most
-//     limits.CatchUpCost times the commit time before any member lagged, or limits.CatchUpCostLeast longer. If commits are
+//  2. Above that minimum, the rate grows by a quarter each catchUpWindow if it is used and commits stay fast enough: at most
+//     catchUpCost times the commit time before any member lagged, or catchUpCostLeast longer. If commits are
 //     slower, the rate becomes three quarters of the rate sent. The rate doubles while there are no writes.
 //  3. The baseline commit time is forgotten within a minute: another load has other times, and no member is throttled for ever.
 //  4. Consensus gives reads of older entries to the log reader as the rate allows. No other part of the log is paced:
@@ -353,7 +353,7 @@
 // Log writer, snapshotter and segment maker share the disk, which serves requests in order: a sync waits for the requests of the others
 // before it. Each of the three writes in turns. A turn of the log writer is a group, of limits.GroupBytes under load. A turn of the
 // snapshotter is 1 MiB, a turn of the segment maker one step. After each turn, the snapshotter and the segment maker
-// rest for as long as the turn took, including its wait. The snapshotter hardly rests after a turn of at most limits.SnapshotStepQuick. On
+// rest for as long as the turn took, including its wait. The snapshotter hardly rests after a turn of at most snapshotStepQuick. On
 // such a fast disk it writes little at a time, limits.SnapshotPieceBytes, unless the log grows too fast for it: a sync of the log waits for
 // everything that the disk was given before. On a disk kept busy by the log, every two groups see one turn of each, and the log has
 //
@@ -362,7 +362,7 @@
 // of the disk while a snapshot is saved, and no group waits for more than one turn of each. A rest is at most five seconds, which lets
 // snapshotter and segment maker progress on an even slower disk. If the segment maker does not zero a segment in time, the log writer only
 // reserves its space. A group that waits for another actor's turn does not count as late, however long it takes: completed calls show that
-// the disk makes progress (diskwatch.go). A group also has the time that its bytes would take at limits.DiskBytesLeast a second, so a disk
+// the disk makes progress (diskwatch.go). A group also has the time that its bytes would take at diskBytesLeast a second, so a disk
 // of that speed never ends a member.
 //
 // A vote counts only after two syncs, the candidate's and the voter's. If these take longer than an election timeout, each vote would
@@ -380,7 +380,7 @@
 //  2. The leader proposes a newer base when compacted extents weigh space.BaseAfter. A member writes a newer base only where there is space
 //     for it. Elsewhere its snapshots list the older one, and it tries again.
 //  3. The log may take space.Disk.LogBudget. From three quarters of that on, the older snapshot goes with the log behind it and the parts
-//     that only this snapshot lists. The newer one must have been found sound on the medium within limits.SnapshotSound. The same happens
+//     that only this snapshot lists. The newer one must have been found sound on the medium within snapshotSound. The same happens
 //     on a full disk, or before a save for which there is no space.
 //  4. The log is kept for a reachable follower up to space.Disk.FollowerLogBudget.
 //  5. While the log fills its budget, a save rests less on a slow disk, and makes haste on a fast one (diskuse.go).

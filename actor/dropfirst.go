@@ -1,6 +1,7 @@
 package actor
 
-import "qkv/internal/limits"
+// queueKept is how many slots an empty queue keeps: a lone client's writes need one, and concurrent ones some hundred.
+const queueKept = 256
 
 // dropFirst drops the first n elements of a queue. If the queue becomes empty, as after each write of a lone client, it reuses its
 // memory, unless a burst has made that memory large.
@@ -8,7 +9,7 @@ func dropFirst[T any](queue []T, n int) []T {
 	switch {
 	case n < len(queue):
 		return queue[n:]
-	case cap(queue) > limits.QueueKept:
+	case cap(queue) > queueKept:
 		return nil
 	}
 	clear(queue)

@@ -3,8 +3,6 @@ package actor
 import (
 	"slices"
 	"testing"
-
-	"qkv/internal/limits"
 )
 
 // A queue begins anew in its memory when it is empty, and does not keep what a burst has left.
@@ -19,7 +17,7 @@ func TestDropFirst(t *testing.T) {
 	if queue = dropFirst(queue, 2); len(queue) != 0 || cap(queue) != cap(all) || slices.ContainsFunc(all, func(p *int) bool { return p != nil }) {
 		t.Errorf("after all: %d of %d, and %v in its memory", len(queue), cap(queue), all)
 	}
-	if queue = dropFirst(make([]*int, 3, limits.QueueKept+1), 3); queue != nil {
+	if queue = dropFirst(make([]*int, 3, queueKept+1), 3); queue != nil {
 		t.Errorf("%d places of a burst are kept", cap(queue))
 	}
 }

@@ -8,6 +8,9 @@ import (
 	"qkv/internal/limits"
 )
 
+// electionsKept is for how many of its elections a member recognises late votes: disks lag by a few.
+const electionsKept = 8
+
 // elections gives votes the time that disks need for them. A vote is on the disks of both its candidate and its voter before it counts
 // (rule 2), and raft begins a new election, in a new term, after an election timeout. If disks take longer, each vote would come too
 // late, and the cluster would never get a leader.
@@ -17,7 +20,7 @@ import (
 //
 // Invariants:
 //
-//  1. asked are this member's newest elections, by rising term, at most limits.ElectionsKept.
+//  1. asked are this member's newest elections, by rising term, at most electionsKept.
 //  2. slow is the longest time of a late vote since there was a leader.
 //  3. kept are ticks not yet given to raft, fewer than one of its ticks takes.
 type elections struct {
@@ -41,7 +44,7 @@ type election struct {
 
 // begun notes an election.
 func (e *elections) begun(term uint64, now time.Duration) {
-	if len(e.asked) == limits.ElectionsKept {
+	if len(e.asked) == electionsKept {
 		e.asked = append(e.asked[:0], e.asked[1:]...)
 	}
 	e.asked = append(e.asked, election{term, now})

@@ -42,7 +42,7 @@ func TestElectionsWaitForDisks(t *testing.T) {
 	if got := e.ticks(7, raft.None, 0, timeout) + e.ticks(5, raft.None, 0, timeout); got != 2 {
 		t.Errorf("%d of 12 ticks that come in two turns, want 2", got)
 	}
-	if len(e.asked) != limits.ElectionsKept {
+	if len(e.asked) != electionsKept {
 		t.Errorf("%d elections are kept", len(e.asked))
 	}
 	e.ended()

@@ -8,9 +8,12 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 	"qkv/net/wire/peerframe"
 )
+
+// foldersEntries is the entry up to which appends carry the founders' folders. A founder may get the first entries by a snapshot, which
+// carries none, and would then campaign without founders that it has not met. By this entry the log has bound all founders.
+const foldersEntries = 256
 
 // founding holds back the elections of a new cluster until all its founders have met.
 //
@@ -84,7 +87,7 @@ func CarriesFolders(m *raftpb.Message) bool {
 	case raftpb.MsgPreVote, raftpb.MsgVote:
 		return true
 	case raftpb.MsgApp:
-		return m.GetIndex() <= limits.FoldersEntries
+		return m.GetIndex() <= foldersEntries
 	}
 	return false
 }

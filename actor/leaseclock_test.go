@@ -275,19 +275,19 @@ func idsUpTo(n int64) (ids []int64) {
 // rate, and all are gone in the time that is promised for 100,000.
 func TestLeasesEndTogether(t *testing.T) {
 	c := newClockTest(t)
-	c.expireTogether(idsUpTo(limits.LeaseRevocations)...)
-	c.want("few", len(c.propose()), limits.LeaseRevocations)
+	c.expireTogether(idsUpTo(leaseRevocations)...)
+	c.want("few", len(c.propose()), leaseRevocations)
 	c.apply(len(c.log))
 
 	c.expireTogether(idsUpTo(100_000)...)
-	begun, most := c.now, limits.LeaseRevocations+1
+	begun, most := c.now, leaseRevocations+1
 	for len(c.k.leases) > 0 {
 		if n := len(c.propose()); n > most || c.now > begun+5*time.Second {
 			t.Fatalf("%d are revoked after %v, and %d are left: at most %d are to be", n, c.now-begun, len(c.k.leases), most)
 		}
 		c.apply(len(c.log))
 		c.pass(TickInterval)
-		most = max(limits.LeaseRevocationRate, int(100_000*time.Second/limits.LeaseRevocationTime))/int(time.Second/TickInterval) + 1
+		most = max(leaseRevocationRate, int(100_000*time.Second/leaseRevocationTime))/int(time.Second/TickInterval) + 1
 	}
 	if c.now < begun+3*time.Second {
 		t.Errorf("all are gone after %v", c.now-begun)
@@ -303,11 +303,11 @@ func TestPaceFollowsWhatWaits(t *testing.T) {
 	p.refill(time.Millisecond, 1)
 	few := p.available()
 	p.refill(2*time.Millisecond, 1_000_000)
-	if many := p.available() - few; few != limits.LeaseRevocationRate/1000 || many != 250 {
+	if many := p.available() - few; few != leaseRevocationRate/1000 || many != 250 {
 		t.Errorf("in a millisecond %d of few, and %d of a million", few, many)
 	}
 	p.refill(time.Hour, 1_000_000)
-	if p.available() != limits.LeaseRevocations {
+	if p.available() != leaseRevocations {
 		t.Errorf("%d after an hour", p.available())
 	}
 }
@@ -315,36 +315,36 @@ func TestPaceFollowsWhatWaits(t *testing.T) {
 // No more revocations are under way than the limit, while nothing is applied.
 func TestRevocationsUnderWay(t *testing.T) {
 	c := newClockTest(t)
-	c.expireTogether(idsUpTo(2 * limits.LeaseRevocationsInflight)...)
+	c.expireTogether(idsUpTo(2 * leaseRevocationsInflight)...)
 	c.beside = true
 	c.pass(time.Minute)
 	c.beside = false
-	c.want("under way", len(c.log), limits.LeaseRevocationsInflight)
+	c.want("under way", len(c.log), leaseRevocationsInflight)
 	c.apply(1)
 	c.want("one is no entry", len(c.pass(time.Second)), 0)
-	c.apply(limits.LeaseRevocationsAlone)
-	c.want("some are", len(c.pass(time.Second)), limits.LeaseRevocationsAlone+1)
+	c.apply(leaseRevocationsAlone)
+	c.want("some are", len(c.pass(time.Second)), leaseRevocationsAlone+1)
 }
 
 // What waits for the pace goes with others' writes in any number, and by itself only when some have come together, or all: an entry
 // of a few would have a sync that others' writes wait for.
 func TestRevocationsGoWithWrites(t *testing.T) {
 	c := newClockTest(t)
-	c.expireTogether(idsUpTo(3 * limits.LeaseRevocations)...)
-	c.want("the first", len(c.propose()), limits.LeaseRevocations)
-	const each = limits.LeaseRevocationRate / 1000
+	c.expireTogether(idsUpTo(3 * leaseRevocations)...)
+	c.want("the first", len(c.propose()), leaseRevocations)
+	const each = leaseRevocationRate / 1000
 	c.now += time.Millisecond
 	c.want("alone", len(c.propose()), 0)
 	c.beside = true
 	c.want("beside others", len(c.propose()), each)
 	c.beside = false
-	c.now += limits.LeaseRevocationsAlone * time.Second / limits.LeaseRevocationRate
+	c.now += leaseRevocationsAlone * time.Second / leaseRevocationRate
 	c.want("not yet", len(c.propose()), 0)
 	c.now += time.Microsecond
-	c.want("some", len(c.propose()), limits.LeaseRevocationsAlone)
+	c.want("some", len(c.propose()), leaseRevocationsAlone)
 	c.apply(len(c.log))
 	for rest := len(c.k.leases); len(c.k.leases) > 0; rest = len(c.k.leases) {
-		if n := len(c.pass(TickInterval)); n < min(limits.LeaseRevocationsAlone, rest) {
+		if n := len(c.pass(TickInterval)); n < min(leaseRevocationsAlone, rest) {
 			t.Fatalf("%d of %d", n, rest)
 		}
 		c.apply(len(c.log))
@@ -356,9 +356,9 @@ func TestRevocationsGoWithWrites(t *testing.T) {
 func TestRevocationsOfManyKeys(t *testing.T) {
 	c := newClockTest(t)
 	c.keys = 1000
-	const each = 1 + 1000/limits.LeaseRevocationKeys
+	const each = 1 + 1000/leaseRevocationKeys
 	c.expireTogether(idsUpTo(100)...)
-	c.want("the first", len(c.propose()), (limits.LeaseRevocations+each-1)/each)
+	c.want("the first", len(c.propose()), (leaseRevocations+each-1)/each)
 	c.apply(len(c.log))
 	begun, rest := c.now, len(c.k.leases)
 	for len(c.k.leases) > 0 {
@@ -367,7 +367,7 @@ func TestRevocationsOfManyKeys(t *testing.T) {
 		}
 		c.apply(len(c.log))
 	}
-	if least := time.Duration(rest-8) * each * time.Second / limits.LeaseRevocationRate; c.now < begun+least {
+	if least := time.Duration(rest-8) * each * time.Second / leaseRevocationRate; c.now < begun+least {
 		t.Errorf("%d are gone in %v, not %v", rest, c.now-begun, least)
 	}
 	c.keys = limits.LeaseKeys

@@ -12,6 +12,10 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
+// leaseAsksWaiting bounds the keep-alives and lease queries that wait at the leader; further ones are dropped and retried. 60,000 clients
+// send as many at once.
+const leaseAsksWaiting = 1 << 16
+
 // leases are consensus's part in leases: the queries of this member's clients, and the clock that answers every member's queries while
 // this member leads.
 type leases struct {
@@ -82,7 +86,7 @@ func (l *leases) takeAsks(c *core, from uint64, asks []peerframe.LeaseAsk) {
 		return
 	}
 	for _, ask := range asks {
-		if l.clock.openAsks >= limits.LeaseAsksWaiting {
+		if l.clock.openAsks >= leaseAsksWaiting {
 			c.Limits.Reach("lease asks")
 			return
 		}

@@ -223,10 +223,10 @@ func TestLeasesBehindASnapshot(t *testing.T) {
 func TestLeaseAsksOfAQuorumThatIsAway(t *testing.T) {
 	c := newTestMembers(t)
 	asks := make([]peerframe.LeaseAsk, limits.LeaseAsks)
-	for range limits.LeaseAsksWaiting/limits.LeaseAsks + 2 {
+	for range leaseAsksWaiting/limits.LeaseAsks + 2 {
 		c.turn(Received{From: 3, Message: peerframe.LeaseAsks{Asks: asks}})
 	}
-	if n := len(c.leases.clock.unproven); n != limits.LeaseAsksWaiting || c.leases.clock.openAsks != n {
+	if n := len(c.leases.clock.unproven); n != leaseAsksWaiting || c.leases.clock.openAsks != n {
 		t.Errorf("%d wait, counted are %d", n, c.leases.clock.openAsks)
 	}
 	told := 0
@@ -235,7 +235,7 @@ func TestLeaseAsksOfAQuorumThatIsAway(t *testing.T) {
 			told += len(m.Times)
 		}
 	}
-	if told != limits.LeaseAsksWaiting || c.leases.clock.openAsks != 0 {
+	if told != leaseAsksWaiting || c.leases.clock.openAsks != 0 {
 		t.Errorf("a quorum is there: %d were answered, %d wait", told, c.leases.clock.openAsks)
 	}
 }

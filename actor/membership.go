@@ -31,6 +31,10 @@ import (
 // Records that change without a change of the configuration (an address), and the records of an installed snapshot, travel the same way,
 // without the step in raft.
 
+// learnerLevelEntries is the lag, in entries, up to which a learner counts as caught up, as in etcd: less than it receives in one heartbeat
+// interval.
+const learnerLevelEntries = 1000
+
 // membership is consensus's knowledge of the members.
 //
 // Invariants:
@@ -260,7 +264,7 @@ func (m *membership) behind(c *core, id uint64) (missing uint64) {
 	c.raft.WithProgress(func(i uint64, _ raft.ProgressType, p tracker.Progress) {
 		if i == id {
 			missing = max(c.last, p.Match) - p.Match
-			if p.State == tracker.StateReplicate && missing <= limits.LearnerLevelEntries && m.answers(c, id) {
+			if p.State == tracker.StateReplicate && missing <= learnerLevelEntries && m.answers(c, id) {
 				missing = 0
 			} else {
 				missing = max(missing, 1)

@@ -168,7 +168,7 @@ func (c *consensusTurns) fill(n int) {
 func (c *consensusTurns) fallBehind(id uint64) {
 	c.turn(Connected{Peer: id})
 	c.answer(id)
-	for range limits.LearnerLevelEntries + 1000 {
+	for range learnerLevelEntries + 1000 {
 		c.turn(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}})
 	}
 	for range 30 {

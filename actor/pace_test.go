@@ -59,18 +59,18 @@ func TestPacedActorRests(t *testing.T) {
 // The snapshotter rests for a disk that held it up, and not for the processor; the less room the log has, the shorter.
 func TestSnapshotterRests(t *testing.T) {
 	s := newTestSnapshotter(t, viewAt(t, 1, 1))
-	const slow = 3 * limits.SnapshotStepQuick
+	const slow = 3 * snapshotStepQuick
 	half := s.Status.Disk().LogBudget(&s.Limits) / 2
 	for _, c := range []struct {
 		took, want time.Duration
 		log        int64
 	}{
 		{0, restLeast, 0},
-		{limits.SnapshotStepQuick, restLeast, 0},
+		{snapshotStepQuick, restLeast, 0},
 		{slow, slow, 0},
 		{slow, slow / 2, half / 2},
-		{slow, slow / limits.SnapshotRest, half},
-		{slow, slow / limits.SnapshotRest, 2 * half},
+		{slow, slow / snapshotRest, half},
+		{slow, slow / snapshotRest, 2 * half},
 		{time.Hour, restMost, 0},
 	} {
 		s.Status.publishDurable(log.Stats{Bytes: c.log})
@@ -83,7 +83,7 @@ func TestSnapshotterRests(t *testing.T) {
 // What a save, and a check, ask the disk for at once follows how long their steps take: a disk that is quick is asked for small pieces,
 // which nobody waits long behind; one that takes long for each call is asked seldom.
 func TestPiecesFollowTheDisk(t *testing.T) {
-	const quick, least, most = limits.SnapshotStepQuick, limits.SnapshotPieceBytes, limits.SnapshotStepBytes
+	const quick, least, most = snapshotStepQuick, limits.SnapshotPieceBytes, limits.SnapshotStepBytes
 	s := newTestSnapshotter(t, viewAt(t, 1, 1))
 	for i, c := range []struct {
 		took time.Duration
@@ -145,7 +145,7 @@ func TestOutrunSaveIsInHaste(t *testing.T) {
 	}{
 		{"half is taken", 1, -mib, 0, restLeast, least},
 		{"more is", 1, mib, 0, 0, 4 * least},
-		{"all is, on a slow disk", 2, 0, 8 * limits.SnapshotStepQuick, limits.SnapshotStepQuick, 4 * least},
+		{"all is, on a slow disk", 2, 0, 8 * snapshotStepQuick, snapshotStepQuick, 4 * least},
 	} {
 		s.pieceBytes = 2 * least
 		s.Status.publishDurable(log.Stats{Bytes: room()/2*c.half + c.over})
@@ -174,8 +174,8 @@ func TestOutrunSaveIsInHaste(t *testing.T) {
 // A step of the segment maker is as large as the last one says that the disk can do soon.
 func TestSpareStepsFollowTheDisk(t *testing.T) {
 	s := NewSegmentMaker(SegmentMakerConfig{Maker: &log.Maker{}, Status: &Status{}})
-	for _, took := range []time.Duration{0, limits.SpareStepQuick + 1, limits.SpareStepQuick, time.Second} {
-		if s.Rest(took); s.Maker.Quick != (took <= limits.SpareStepQuick) {
+	for _, took := range []time.Duration{0, spareStepQuick + 1, spareStepQuick, time.Second} {
+		if s.Rest(took); s.Maker.Quick != (took <= spareStepQuick) {
 			t.Errorf("after a step of %v: quick %v", took, s.Maker.Quick)
 		}
 	}

@@ -9,6 +9,9 @@ import (
 	"qkv/internal/limits"
 )
 
+// readsDeferred bounds the peers' reads that wait for the first entry of a leader's term; reads beyond it are retried.
+const readsDeferred = 1024
+
 // readAttemptsInflight is the maximum number of concurrent ReadIndex rounds: one, and one more for reads that arrive during a round.
 // These need not wait for its end.
 const readAttemptsInflight = 2
@@ -131,7 +134,7 @@ func splitExpired(reads []waitingRead, now time.Duration, expired []waitingRead)
 
 // deferRead keeps a peer's read until this leader knows that its commit index is current.
 func (r *reads) deferRead(m *raftpb.Message) {
-	if len(r.deferred) < limits.ReadsDeferred {
+	if len(r.deferred) < readsDeferred {
 		r.deferred = append(r.deferred, m)
 	}
 }

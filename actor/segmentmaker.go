@@ -15,6 +15,9 @@ import (
 	"qkv/log/disk"
 )
 
+// spareStepQuick is the time of a step after which the next one fills, and syncs, limits.SpareQuickTimes as much.
+const spareStepQuick = 5 * time.Millisecond
+
 // SegmentMakerConfig is the configuration of the segment maker.
 type SegmentMakerConfig struct {
 	Maker        *log.Maker
@@ -119,7 +122,7 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 // Rest implements Paced: on a slow disk the log's own files, which are not zero-filled, cost less than filled ones.
 func (s *SegmentMaker) Rest(took time.Duration) time.Duration {
 	s.Status.diskGoesOn(s.now + took)
-	s.Maker.Quick = took <= limits.SpareStepQuick
+	s.Maker.Quick = took <= spareStepQuick
 	return restAfter(took)
 }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"syscall"
+	"time"
 
 	"qkv/index"
 	"qkv/index/kv"
@@ -13,6 +14,10 @@ import (
 	"qkv/internal/limits"
 	"qkv/snapshot"
 )
+
+// snapshotSound is how long a snapshot that was read back from the medium counts as sound when an older one must be deleted. A medium that
+// corrupts such a file within minutes loses the log, too.
+const snapshotSound = 10 * time.Minute
 
 // checking is the verification of a published snapshot, and then of its parts; or of parts that no snapshot lists yet: info has no path.
 type checking struct {
@@ -365,7 +370,7 @@ func (s *Snapshotter) foundSound(info snapshot.Info) {
 // soundNow reports whether the newest snapshot was found sound lately, and none of its parts was found damaged: then no older one is
 // needed.
 func (s *Snapshotter) soundNow() bool {
-	return s.sound.path == s.files[0].Path && s.complete(s.files[0]) && s.now-s.sound.at < limits.SnapshotSound
+	return s.sound.path == s.files[0].Path && s.complete(s.files[0]) && s.now-s.sound.at < snapshotSound
 }
 
 // droppable reports whether there is an older snapshot, or log, behind the newest one, and no older one is being sent.

@@ -165,9 +165,9 @@ func TestOlderSnapshotStaysUntilTheNewerIsSoundNow(t *testing.T) {
 		kept   uint64
 		reads  bool
 	}{
-		{later: limits.SnapshotSound / 2, kept: 30},
-		{later: limits.SnapshotSound, kept: 30, reads: true},
-		{later: limits.SnapshotSound, rotten: true, kept: 20, reads: true},
+		{later: snapshotSound / 2, kept: 30},
+		{later: snapshotSound, kept: 30, reads: true},
+		{later: snapshotSound, rotten: true, kept: 20, reads: true},
 	} {
 		s := newTestSnapshotter(t, viewAt(t, 30, 1000))
 		s.Damaged = "damaged"

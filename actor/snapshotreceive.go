@@ -13,9 +13,15 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/damage"
-	"qkv/internal/limits"
 	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
+)
+
+const (
+	// snapshotReceiveIdle is how long a leader may be silent before another leader's offer is accepted.
+	snapshotReceiveIdle = 2 * time.Second
+	// snapshotSays is the interval of log lines about an incoming snapshot: most are complete before the second line.
+	snapshotSays = 30 * time.Second
 )
 
 // receiving is a snapshot being received from a leader.
@@ -54,7 +60,7 @@ func (s *Snapshotter) offered(from uint64, o peerframe.SnapshotOffer) {
 			r.offer.MessageTerm = max(r.offer.MessageTerm, o.MessageTerm)
 			s.requestChunk()
 			return
-		case o.MessageTerm <= r.offer.MessageTerm && s.now-r.progressed < limits.SnapshotReceiveIdle:
+		case o.MessageTerm <= r.offer.MessageTerm && s.now-r.progressed < snapshotReceiveIdle:
 			return
 		case same:
 			s.abandonReceive()
@@ -153,7 +159,7 @@ func (s *Snapshotter) logProgress() {
 	if r == nil || r.handed || s.now < r.nextLog {
 		return
 	}
-	r.nextLog = s.now + limits.SnapshotSays
+	r.nextLog = s.now + snapshotSays
 	s.Logger.Info("a snapshot comes", "from", s.Status.NameOf(r.from), "index", r.offer.Index, "bytes", r.offer.Size, "has", r.file.Offset())
 }
 
@@ -207,7 +213,7 @@ func (s *Snapshotter) installs() bool { return s.receive != nil && s.receive.han
 // receivesSnapshot reports whether a snapshot is being received. A transfer without progress for the sender's whole timeout does not count.
 func (s *Snapshotter) receivesSnapshot() bool {
 	r := s.receive
-	return r != nil && (r.handed || r.reading || s.now-r.progressed < limits.SnapshotSendTimeout)
+	return r != nil && (r.handed || r.reading || s.now-r.progressed < snapshotSendTimeout)
 }
 
 // abandonReceive closes the file; the transfer continues there when the same snapshot is offered again.

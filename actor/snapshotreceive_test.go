@@ -28,7 +28,7 @@ func TestSenderOfASnapshotIsGone(t *testing.T) {
 	if s.turn(Wait{}); !s.Status.Disk().Receives {
 		t.Error("it does not know that a snapshot comes")
 	}
-	s.at += limits.SnapshotSendTimeout
+	s.at += snapshotSendTimeout
 	if s.turn(Wait{}); s.Status.Disk().Receives || s.receive == nil {
 		t.Error("it waits for a sender that is gone, or forgets what has come")
 	}
@@ -37,7 +37,7 @@ func TestSenderOfASnapshotIsGone(t *testing.T) {
 	if !s.Status.Disk().Receives {
 		t.Error("it does not know that it goes on")
 	}
-	s.at += limits.SnapshotSendTimeout
+	s.at += snapshotSendTimeout
 	if s.turn(Wait{}); !s.Status.Disk().Receives {
 		t.Error("what has come is read for long, and counts as a sender that is gone")
 	}
@@ -74,7 +74,7 @@ func TestWhatComesIsSaid(t *testing.T) {
 	lines(1, fmt.Sprintf("from=%s index=20 bytes=%d has=0", s.Status.NameOf(2), len(whole)))
 	half := len(whole) / 2
 	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole[:half]}})
-	s.at += limits.SnapshotSays - time.Second
+	s.at += snapshotSays - time.Second
 	s.turn(Wait{})
 	lines(1, "has=0")
 	s.at += time.Second

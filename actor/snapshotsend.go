@@ -11,6 +11,16 @@ import (
 	"qkv/snapshot"
 )
 
+const (
+	// snapshotResend is how long a snapshot's sender waits for an answer before it resends the last piece. snapshotSendTimeout is how long
+	// it continues without any answer.
+	snapshotResend      = 500 * time.Millisecond
+	snapshotSendTimeout = 10 * time.Second
+	// snapshotSendPause bounds the backoff before a snapshot is sent again to a peer that could not use the last one: the first pause is
+	// snapshotResend, and each failure doubles it.
+	snapshotSendPause = 10 * time.Second
+)
+
 // backoff tracks a failing activity: the earliest time of the next attempt.
 type backoff struct {
 	failures  int
@@ -48,7 +58,7 @@ func (one *sending) timeout() time.Duration {
 	if done := one.acked - one.first; done > 0 {
 		slow = time.Duration(2 * float64(one.sent-one.acked) / float64(done) * float64(one.progressed-one.begun))
 	}
-	return max(limits.SnapshotResend, min(slow, limits.SnapshotSendTimeout/4))
+	return max(snapshotResend, min(slow, snapshotSendTimeout/4))
 }
 
 // beginSend sends the snapshot that raft wants a peer to have, after a pause if the last transfer failed.
@@ -61,7 +71,7 @@ func (s *Snapshotter) beginSend(m SendSnapshot) {
 	}
 	s.sends = append(s.sends, one)
 	if s.kept(one) == nil { // replaced since, or damaged: raft asks again
-		one.notBefore = max(one.notBefore, s.now+limits.SnapshotResend)
+		one.notBefore = max(one.notBefore, s.now+snapshotResend)
 	}
 	s.tryOpen(one)
 }
@@ -165,7 +175,7 @@ func (s *Snapshotter) endSend(one *sending, installed bool) {
 		delete(s.backoffs, one.peer)
 	} else {
 		b := s.backoffs[one.peer]
-		b.fail(s.now, limits.SnapshotResend, limits.SnapshotSendPause)
+		b.fail(s.now, snapshotResend, snapshotSendPause)
 		s.backoffs[one.peer] = b
 	}
 	s.Consensus.MustPost(SnapshotSent{Peer: one.peer, Installed: installed})
@@ -182,7 +192,7 @@ func (s *Snapshotter) wait() {
 			continue
 		}
 		switch {
-		case s.now-one.progressed >= limits.SnapshotSendTimeout:
+		case s.now-one.progressed >= snapshotSendTimeout:
 			s.endSend(one, false)
 		case s.now-one.asked >= one.timeout():
 			one.sent, one.wanted = one.acked, false

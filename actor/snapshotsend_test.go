@@ -162,7 +162,7 @@ func TestLostPiecesAreMissedSoon(t *testing.T) {
 		at, offers := lost*window/2, sent.offers
 		want(at)
 		want(at + window/2)
-		const soon = limits.SnapshotSendTimeout / 8
+		const soon = snapshotSendTimeout / 8
 		for until := s.at + soon; s.at < until && sent.offers == offers; {
 			s.turn(Wait{})
 		}

@@ -57,7 +57,7 @@ type Interrupted struct {
 //     it, up to a bound.
 //  4. A peer's raft message about a snapshot reaches consensus only when the whole file is verified and published.
 //  5. The older of two snapshots, and the log behind the newer one, is deleted before there is a third only if its space is
-//     needed, and if the newer one was found sound on the medium within limits.SnapshotSound.
+//     needed, and if the newer one was found sound on the medium within snapshotSound.
 type Snapshotter struct {
 	// Constant after construction.
 	SnapshotterConfig

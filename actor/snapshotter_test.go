@@ -162,7 +162,7 @@ func TestOneSnapshotOnAFullDisk(t *testing.T) {
 			if err := s.fs.Rot(want.Path, want.Bytes/2, 1); err != nil {
 				t.Fatal(err)
 			}
-			s.at += limits.SnapshotSound
+			s.at += snapshotSound
 			want = s.files[1]
 		}
 		s.Status.reportDisk(func(d *space.Disk) { d.Full = true })
@@ -212,7 +212,7 @@ func TestReceiveGoesOnInLittleRoom(t *testing.T) {
 	o := peerframe.SnapshotOffer{Index: 20, Term: 1, Size: file.Size(), SHA: file.SHA(), MessageTerm: 2}
 	half := file.Size() / 2
 	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole[:half]}})
-	s.at += 2 * limits.SnapshotReceiveIdle
+	s.at += 2 * snapshotReceiveIdle
 	s.turn(FromPeer{From: 3, Message: o}) // another leader has the same one
 	if s.receive == nil || s.receive.from != 3 {
 		t.Fatalf("half of the snapshot is there, and the other half is refused: %q", s.problems())

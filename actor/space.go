@@ -18,6 +18,10 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
+// logKeptLast is the part of limits.LogKept that stays reserved when the member proposes nothing more. Additional entries of another
+// member's log must then be accepted to make the logs agree.
+const logKeptLast = 1
+
 // spaces tracks the space on the members' disks. A full disk concerns only its member until a quorum is full. Each member therefore
 // reports its space to all, the leader judges, and every member refuses by the leader's word the commands that a quorum has no space for.
 // No other rule refuses because of the own disk: a full member forwards commands that the others have space for.
@@ -99,7 +103,7 @@ func (s *spaces) acceptsEntries(c *core, diskIdle bool, entries []*raftpb.Entry)
 	case entryBytes(entries) == 0:
 		return !disk.LogWaits
 	case level == space.None && diskIdle:
-		return disk.LogTakes(limits.LogKeptLast)
+		return disk.LogTakes(logKeptLast)
 	default:
 		return disk.LogTakes(limits.LogKept)
 	}

@@ -565,10 +565,10 @@ func TestReadAttempts(t *testing.T) {
 	if got := requests(r.takeExpired(limits.RequestTimeout)); !slices.Equal(got, []uint64{6, 7, 5}) {
 		t.Errorf("expired, a timeout of hours is bounded: %v", got)
 	}
-	for range limits.ReadsDeferred + 10 {
+	for range readsDeferred + 10 {
 		r.deferRead(&raftpb.Message{})
 	}
-	if n := len(r.takeDeferred()); n != limits.ReadsDeferred || len(r.takeDeferred()) != 0 {
+	if n := len(r.takeDeferred()); n != readsDeferred || len(r.takeDeferred()) != 0 {
 		t.Errorf("%d reads of peers are kept", n)
 	}
 }

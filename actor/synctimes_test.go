@@ -85,7 +85,7 @@ func TestSlowDiskAlarm(t *testing.T) {
 		t.Errorf("eight slow syncs of a thousand: %+v", s.Alarms())
 	}
 	now += 2 * time.Minute
-	s.Observer.synced(now, limits.SlowSyncsTime-time.Millisecond)
+	s.Observer.synced(now, slowSyncsTime-time.Millisecond)
 	if len(s.Alarms()) > 0 {
 		t.Errorf("one sync, not long enough: %+v", s.Alarms())
 	}
@@ -95,7 +95,7 @@ func TestSlowDiskAlarm(t *testing.T) {
 	}
 	now += 2 * time.Minute
 	s.Observer.syncSince.Store(int64(now))
-	if now += limits.SlowSyncsTime - 1; len(s.Alarms()) > 0 {
+	if now += slowSyncsTime - 1; len(s.Alarms()) > 0 {
 		t.Errorf("it is at a sync, not for long: %+v", s.Alarms())
 	}
 	if now += 36 * time.Second; !strings.Contains(alarmText(s), "a sync of the log has taken 41s so far") {

@@ -11,6 +11,18 @@ import (
 	"qkv/internal/limits"
 )
 
+const (
+	// watchRest is the ratio of the hub's pause to its step while any watch lags. Measured with 10,000 on three members of one busy host:
+	// 3 halves the p99 of puts meanwhile, in comparison with 1, without measurable delay.
+	watchRest = 3
+	// watchSentRate bounds the events per second that a member sends to lagging watches. It applies if a write came within watchCalm and
+	// if the watches gain at least limits.WatchGain revisions per written one. An event takes its stream and its client some microseconds,
+	// and puts wait for these busy processors. watchRestMost is the longest pause after one step.
+	watchSentRate = 150_000
+	watchCalm     = 100 * time.Millisecond
+	watchRestMost = 5 * time.Millisecond
+)
+
 // WatchHubMessage is a message to the watch hub.
 type WatchHubMessage interface{ watchHubMessage() }
 
@@ -88,7 +100,7 @@ func NewWatchHub(c WatchHubConfig) *WatchHub {
 // the hub, so while there are puts it also rests for that.
 func (w *WatchHub) Rest(took time.Duration) time.Duration {
 	if w.hub.Behind() {
-		took = max(took*limits.WatchRest, w.sendPause)
+		took = max(took*watchRest, w.sendPause)
 	}
 	return restAfter(took)
 }
@@ -100,8 +112,8 @@ func (w *WatchHub) setSendPause(t Time, v *index.View) {
 		w.revision, w.revisionSeen = r, t.Now
 	}
 	events, ahead := w.hub.Sent(v)
-	if w.sendPause = 0; ahead && t.Now-w.revisionSeen < limits.WatchCalm {
-		w.sendPause = min(time.Duration(events)*time.Second/limits.WatchSentRate, limits.WatchRestMost)
+	if w.sendPause = 0; ahead && t.Now-w.revisionSeen < watchCalm {
+		w.sendPause = min(time.Duration(events)*time.Second/watchSentRate, watchRestMost)
 	}
 }
 

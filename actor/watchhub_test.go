@@ -130,22 +130,22 @@ func TestHubRestsForWhatItSends(t *testing.T) {
 		}
 	}
 	events := a.Status.View().Revision() - 1
-	each := time.Duration(events) * time.Second / limits.WatchSentRate
+	each := time.Duration(events) * time.Second / watchSentRate
 	begin(time.Second, 1)
 	rests("one stream", each)
 	if h.Handle(Time{Now: time.Second, Resting: true}, nil); h.sendPause != each {
 		t.Errorf("the rest became %v while it went on", h.sendPause)
 	}
 	begin(time.Second, 9)
-	rests("nine streams", limits.WatchRestMost)
-	begin(time.Second+limits.WatchCalm, 1)
+	rests("nine streams", watchRestMost)
+	begin(time.Second+watchCalm, 1)
 	rests("nobody writes", 0)
 	write(1)
 	begin(2*time.Second, 1)
-	rests("somebody writes", each+time.Second/limits.WatchSentRate)
+	rests("somebody writes", each+time.Second/watchSentRate)
 	write(written / 4)
 	h.setSendPause(Time{Now: 2 * time.Second}, a.Status.View())
-	rests("four sent for each that is written", each+time.Second/limits.WatchSentRate)
+	rests("four sent for each that is written", each+time.Second/watchSentRate)
 	write(2)
 	h.setSendPause(Time{Now: 2 * time.Second}, a.Status.View())
 	rests("fewer", 0)

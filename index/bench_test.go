@@ -140,7 +140,7 @@ func BenchmarkRevoke(b *testing.B) {
 
 // benchRevoke revokes random leases in the order that they are put into.
 func benchRevoke(b *testing.B, order func(ids []int64)) {
-	const leases, batch = 100_000, limits.LeaseRevocations
+	const leases, batch = 100_000, 512
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	ids := rand.New(rand.NewPCG(1, 2))

@@ -68,7 +68,7 @@ func TestCatchUpLeavesRoom(t *testing.T) {
 	if sent < 20<<20 {
 		t.Errorf("only %d bytes were sent", sent)
 	}
-	// A commit may take limits.CatchUpCost times as long, which leaves 0.83 of the puts. Over 40 seeds the mean of the whole catch-up was
+	// A commit may take 1.2 times as long, which leaves 0.83 of the puts. Over 40 seeds the mean of the whole catch-up was
 	// 0.840 with a standard deviation of 0.005. The worst single second was 0.741 with one of 0.020, down to 0.694: one more call of the
 	// simulated disk draws other delays, and with them another worst second. Both bounds are four standard deviations below.
 	if whole < before*0.82 || worst < before*2/3 {

@@ -433,7 +433,7 @@ func TestFullMembersElect(t *testing.T) {
 			w.run(9 * time.Second)
 			puts, deletes, _ := w.outcomes()
 			// Who needs a snapshot that found no room gets it again after its pause.
-			if !w.until(3*time.Second+limits.SnapshotSendPause, func() bool {
+			if !w.until(13*time.Second, func() bool {
 				now, deletesNow, _ := w.outcomes()
 				return now >= puts+10 && deletesNow >= deletes+3
 			}) {

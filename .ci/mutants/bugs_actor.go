@@ -14,7 +14,7 @@ var actorBugs = []mutant{
 		{"Disk.Recycles", `d.Full || d.Lacks`, `d.Full`},
 	}, []detector{direct("./actor", "TestWaitingSegmentsGiveWay")}},
 	{"let waiting segments take the space of a member's needs", []change{
-		{"Disk.Recycles", `, beyond/limits.SparesOfFree)`, `, max(beyond, d.LogBudget(l)-files))`},
+		{"Disk.Recycles", `, beyond/sparesOfFree)`, `, max(beyond, d.LogBudget(l)-files))`},
 	}, []detector{direct("./actor", "TestWaitingSegmentsGiveWay")}},
 	{"remove parts that an older snapshot lists", []change{
 		{"Snapshotter.removeParts", `older[one.SHA] = true`, `_ = one`},

@@ -23,6 +23,25 @@ import (
 	"qkv/internal/limits"
 )
 
+const (
+	// sparesTime is how much time's writes of the log may wait as released segments, within the log's budget. A snapshot releases the log
+	// of a second or more at once, and a released segment that is removed costs a new file later. More than limits.SparesMost take one part
+	// in sparesOfFree of the disk beyond a member's [Needs]: snapshots of other members and other programs find space there.
+	sparesTime   = 10 * time.Second
+	sparesOfFree = 8
+	// logSnapshots times SnapshotBytes bounds the log: two snapshots need twice SnapshotBytes, and the rest is for writes while the next one
+	// is saved. From three quarters on, the older snapshot goes with its log.
+	logSnapshots = 8
+	// marginOfDisk is the part of a small disk that is its margin instead of limits.SpaceMargin, but at least a segment; snapshotOfDisk is
+	// the part that justifies a snapshot as new log. catchUpSnapshots is explained at limits.CatchUpBytes.
+	marginOfDisk     = 16
+	snapshotOfDisk   = 16
+	catchUpSnapshots = 3
+	// baseOfLive is the part of the live keys from which on a newer base is made on a disk without space for limits.BaseLeast: the base must
+	// be written before the space for it is gone.
+	baseOfLive = 4
+)
+
 // Level is the disk space of a member or a cluster, as the class of writes that it accepts.
 type Level int
 
@@ -101,15 +120,15 @@ func (d Disk) CatchesUp() bool { return d.Lags || d.Receives }
 func (d Disk) SpareBytes() int64 { return limits.SparesMost * d.SegmentBytes }
 
 // Recycles returns how many released segments wait for reuse, in addition to the ready spares. They are as many as the log fills in
-// limits.SparesTime, at a rate in bytes per second. Its files and they stay within its budget. They also take only one part in
-// limits.SparesOfFree of the space beyond [Needs]. If a snapshot finds no space, or the disk is full, only those of a slow log are left.
+// sparesTime, at a rate in bytes per second. Its files and they stay within its budget. They also take only one part in
+// sparesOfFree of the space beyond [Needs]. If a snapshot finds no space, or the disk is full, only those of a slow log are left.
 func (d Disk) Recycles(l *limits.Tunable, files, rate int64) int {
 	n := int64(limits.SparesMost - limits.SpareSegments)
 	if d.Full || d.Lacks {
 		return int(n)
 	}
 	beyond := d.Capacity - d.Needs(l, d.Live, max(d.Snapshots-d.Live, 0)).Most()
-	bytes := min(rate*int64(limits.SparesTime/time.Second), d.LogBudget(l)-files, beyond/limits.SparesOfFree)
+	bytes := min(rate*int64(sparesTime/time.Second), d.LogBudget(l)-files, beyond/sparesOfFree)
 	return int(max(n, bytes/d.SegmentBytes))
 }
 
@@ -152,7 +171,7 @@ func (n Needs) Most() int64 {
 // or memory, has less than that to spare, a newer base is made earlier, but not before a quarter of the live keys: else there would be no
 // space left to write it.
 func BaseAfter(l *limits.Tunable, live, spare int64) int64 {
-	return min(max(live/4*3, cmp.Or(l.Index.BaseLeast, limits.BaseLeast)), live/limits.BaseOfLive+max(spare, 0))
+	return min(max(live/4*3, cmp.Or(l.Index.BaseLeast, limits.BaseLeast)), live/baseOfLive+max(spare, 0))
 }
 
 // Holds returns the size of a state, live keys and history together, that this machine holds. ease is by the size of the disk, and leaves
@@ -164,13 +183,13 @@ func (d Disk) Holds(l *limits.Tunable, cold int64) (ease, now int64) {
 	if d.Memory > 0 {
 		memory = max(d.Memory/limits.StateOfMemory+cold, 1)
 	}
-	waiting := func(live int64) int64 { return live + live/limits.BaseOfLive } // of a disk that has nothing to spare
+	waiting := func(live int64) int64 { return live + live/baseOfLive } // of a disk that has nothing to spare
 	if bytes := d.stateSpace(l, d.Size); bytes > 0 {
-		live := min(d.Live, bytes/2*limits.BaseOfLive/(limits.BaseOfLive+1))
+		live := min(d.Live, bytes/2*baseOfLive/(baseOfLive+1))
 		ease = min(memory, bytes/2-waiting(live)+live)
 	}
 	if bytes := d.stateSpace(l, d.Capacity); bytes > 0 {
-		live := min(d.Live, bytes/(2*limits.BaseOfLive+1)*limits.BaseOfLive)
+		live := min(d.Live, bytes/(2*baseOfLive+1)*baseOfLive)
 		now = min(memory, bytes-waiting(live))
 	}
 	return coarse(ease), coarse(now)
@@ -196,7 +215,7 @@ func coarse(bytes int64) int64 {
 
 // LogBudget returns how much the log's segments may take. It is larger while the log is kept for a follower, or this member catches up.
 func (d Disk) LogBudget(l *limits.Tunable) int64 {
-	bytes := limits.LogSnapshots * d.saveBytes(l)
+	bytes := logSnapshots * d.saveBytes(l)
 	if d.LogKept || d.CatchesUp() {
 		bytes += d.followers(l)
 	}
@@ -207,7 +226,7 @@ func (d Disk) LogBudget(l *limits.Tunable) int64 {
 func (d Disk) FollowerLogBudget(l *limits.Tunable) int64 { return d.beside(d.followers(l)) }
 
 func (d Disk) followers(l *limits.Tunable) int64 {
-	return max(l.CatchUpBytes, limits.CatchUpSnapshots*d.Newest)
+	return max(l.CatchUpBytes, catchUpSnapshots*d.Newest)
 }
 
 // beside bounds a size of the log by the disk: snapshots, spares and the high mark leave the rest.
@@ -240,14 +259,14 @@ func (d Disk) saveAfter(l *limits.Tunable) int64 {
 
 func (d Disk) saveBytes(l *limits.Tunable) int64 {
 	if d.Capacity > 0 {
-		return min(l.SnapshotBytes, max(d.Capacity/limits.SnapshotOfDisk, 1))
+		return min(l.SnapshotBytes, max(d.Capacity/snapshotOfDisk, 1))
 	}
 	return l.SnapshotBytes
 }
 
 // marks returns the low and the high mark of free space, in addition to the next snapshot's space.
 func (d Disk) marks() (low, high int64) {
-	low = d.logLeaves() + max(d.SegmentBytes, min(limits.SpaceMargin, d.Capacity/limits.SpaceMarginOfDisk))
+	low = d.logLeaves() + max(d.SegmentBytes, min(limits.SpaceMargin, d.Capacity/marginOfDisk))
 	return low, low + d.SegmentBytes
 }
 

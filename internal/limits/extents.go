@@ -7,10 +7,8 @@ const (
 	// compacted versions in memory until they are written. ExtentBytes is part of feature level 1.
 	ExtentBytes = 16 << 20
 	// BaseLeast is the least weight of compacted extents that a newer base replaces. A base of a few keys that are overwritten all the time
-	// is then written at most once for four extents. On a disk without space for that, a newer base is made from one part in BaseOfLive of
-	// the live keys on: it must be written before the space for it is gone.
-	BaseLeast  = 64 << 20
-	BaseOfLive = 4
+	// is then written at most once for four extents.
+	BaseLeast = 64 << 20
 	// ValueReads is how many values are read from files at the same time; others wait. Each read takes an open file, and a thread while it
 	// waits for the disk. Disks do not get faster with more.
 	ValueReads = 64

@@ -41,33 +41,12 @@ const (
 	LeaseLengthening = 30 * time.Second
 	// LeaseKeys is how many keys, or leases, one page has: less than a millisecond of work.
 	LeaseKeys = 2048
-	// LeaseRevocations bounds the lease clock's revocations in one entry, to keep the delay of following puts small. Neighbouring leases
-	// take about 0.5 us each to apply, scattered ones 4 us (BenchmarkRevoke of package index).
-	LeaseRevocations = 512
-	// LeaseRevocationRate bounds these revocations per second. It is high enough to revoke 100,000 leases that end at once within 5 s, the
-	// shortest TTL that their clients may request. It is not unlimited, because each revocation costs three members and the watchers some
-	// 30 us: no processor would be left for puts. With a longer queue, all revocations finish in about LeaseRevocationTime.
-	LeaseRevocationRate = 21_000
-	LeaseRevocationTime = 4 * time.Second
-	// LeaseRevocationsAlone is how many expired leases must have collected, about 6 ms' worth, before they get an entry and a sync of
-	// their own. Together with other writes any number of them is proposed.
-	LeaseRevocationsAlone = 128
-	// LeaseRevocationKeys is how many additional keys of a lease cost as much as another lease: in bulk a key takes some 0.4 us. An entry
-	// therefore revokes only four leases of a thousand keys each.
-	LeaseRevocationKeys = 8
-	// LeaseRevocationsInflight bounds the revocations in flight: at LeaseRevocationRate an entry may take 48 ms.
-	LeaseRevocationsInflight = 1024
-	// ReadsDeferred bounds the peers' reads that wait for the first entry of a leader's term; reads beyond it are retried.
-	ReadsDeferred = 1024
 	// StatusesTold bounds the unsolicited statuses in flight to one client. EndpointsTold bounds the endpoints that a member can announce
 	// to a client: far more than a cluster has, and all are dialled within some seconds.
 	StatusesTold  = 4
 	EndpointsTold = 64
 	// LeaseAsks is how many keep-alives and lease queries a frame between members has.
 	LeaseAsks = 4096
-	// LeaseAsksWaiting bounds the keep-alives and lease queries that wait at the leader; further ones are dropped and retried. 60,000
-	// clients send as many at once.
-	LeaseAsksWaiting = 1 << 16
 	// Sessions bounds the sessions of all clients. sessionOutcomes bounds their outcomes, at some 64 bytes each. When this
 	// space is full, a session without a write for sessionIdle is evicted; a client that merely looks for other work writes again sooner.
 	// SessionWindow bounds the writes of one session that are in flight or queued behind one in flight. A busy cluster applies as many
@@ -276,14 +255,8 @@ const (
 
 	// Members bounds the voters of a cluster: each further voter makes writes wait for more disks without more safety.
 	Members = 7
-	// FoldersEntries is the entry up to which appends carry the founders' folders. A founder may get the first entries by a snapshot, which
-	// carries none, and would then campaign without founders that it has not met. By this entry the log has bound all founders.
-	FoldersEntries = 256
 	// Learners bounds the members that catch up at a time: each reads the leader's data, in addition to the leader's own work.
 	Learners = 3
-	// LearnerLevelEntries is the lag, in entries, up to which a learner counts as caught up, as in etcd: less than it receives in one
-	// heartbeat interval.
-	LearnerLevelEntries = 1000
 	// NameBytes is the longest name of a member or client: twice a host name, after which etcd members are often named. The names of all
 	// founders fit in one of the data folder's small files.
 	NameBytes = 512
@@ -312,15 +285,6 @@ const (
 	// watchStepWork is the work of one step of the watch hub, in units of about 100 ns: half a millisecond, the longest delay of other
 	// work on that processor.
 	watchStepWork = 5000
-	// WatchRest is the ratio of the hub's pause to its step while any watch lags. Measured with 10,000 on three members of one busy host:
-	// 3 halves the p99 of puts meanwhile, in comparison with 1, without measurable delay.
-	WatchRest = 3
-	// WatchSentRate bounds the events per second that a member sends to lagging watches. It applies if a write came within WatchCalm and
-	// if the watches gain on the writes. An event takes its stream and its client some microseconds, and puts wait for these busy
-	// processors. WatchRestMost is the longest pause after one step.
-	WatchSentRate = 150_000
-	WatchCalm     = 100 * time.Millisecond
-	WatchRestMost = 5 * time.Millisecond
 	// WatchFrameBytes is the size at which events are delivered to a lagging watch before the step ends. watchFragmentBytes is the size at
 	// which a revision itself is split: one more event of the largest size still fits ResponseBytes. It also bounds the events of an etcd
 	// watch that are joined to one message: with eight times as much, clients were no faster.
@@ -362,16 +326,10 @@ const (
 	LogRepeatsPauseMost = 10 * time.Minute
 	// DrainLinger is how long clients may take to close their connections after that: live clients take a tenth.
 	DrainLinger = time.Second
-	// ExpireInterval is how often a member looks for expired requests, and thus the longest delay of their answers.
-	ExpireInterval = time.Second
-	// QueueKept is how many slots an empty queue of the core keeps: a lone client's writes need one, and concurrent ones some hundred.
-	QueueKept = 256
 	// A garbage collection is started when RetiredBytes of the state's memory, or 1/RetiredPart of the memory in use, are retired. A member
 	// under load collects often enough because of other garbage; this is for a member without load. In a RetiredInterval a compaction
 	// releases some 50 MiB.
 	RetiredBytes    = 128 << 20
 	RetiredPart     = 4
 	RetiredInterval = 100 * time.Millisecond
-	// ElectionsKept is for how many of its elections a member recognises late votes: disks lag by a few.
-	ElectionsKept = 8
 )

@@ -6,8 +6,6 @@ import "time"
 const (
 	// PeerFrameBytes bounds one frame between members: a full append message, a forwarded batch, or a chunk.
 	PeerFrameBytes = MessageEntriesBytes + EnvelopeBytes + 64<<10
-	// TermsAhead is how far another member's term may be ahead: an election a second for a century.
-	TermsAhead = 1 << 32
 	// ForwardBytesInflight bounds the batches that a follower has sent to the leader and not yet seen in its log. It thereby bounds the
 	// batches that a leader keeps for each follower while raft refuses proposals. The queue to the leader fits twice as much.
 	ForwardBytesInflight = InflightBytes / 2
