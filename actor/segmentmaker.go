@@ -15,7 +15,7 @@ import (
 	"qkv/log/disk"
 )
 
-// spareStepQuick is the time of a step after which the next one fills, and syncs, limits.SpareQuickTimes as much.
+// spareStepQuick is the time of a step after which the next one fills, and syncs, four times as much.
 const spareStepQuick = 5 * time.Millisecond
 
 // SegmentMakerConfig is the configuration of the segment maker.

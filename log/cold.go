@@ -8,7 +8,6 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/internal/damage"
-	"qkv/internal/limits"
 	"qkv/log/disk"
 )
 
@@ -142,7 +141,7 @@ func spanOf(slots []slot) int {
 		before, at := slots[i-1].at, slots[i].at
 		gap := at.Offset - (before.Offset + int64(before.Length))
 		end := at.Offset + int64(at.Length) - first.Offset
-		if at.Segment != first.Segment || gap < 0 || gap > coldGap || end > limits.ColdReadBytes {
+		if at.Segment != first.Segment || gap < 0 || gap > coldGap || end > coldReadBytes {
 			return i
 		}
 	}

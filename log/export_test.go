@@ -49,3 +49,9 @@ func (s *SegmentList) Names() (names []string) {
 	}
 	return names
 }
+
+// Bounds, for tests.
+const (
+	ColdReadBytes  = coldReadBytes
+	SpareStepBytes = spareStepBytes
+)

@@ -119,11 +119,20 @@ func (m *Maker) start() (spare string, err error) {
 	}
 }
 
+const (
+	// spareStepBytes is how much of a spare is filled at a time: on a slow disk the log's sync waits for it. spareSyncBytes is how much is
+	// filled between two syncs: a whole segment at once would delay the log's own.
+	spareStepBytes = 256 << 10
+	spareSyncBytes = 1 << 20
+	// spareQuickTimes multiplies both after a quick step: a journal commit and two wake-ups for each MiB cost more than its zeros.
+	spareQuickTimes = 4
+)
+
 // fill writes the next zeros. The last step makes the file durable, and a spare.
 func (m *Maker) fill() (spare string, err error) {
-	step, unsynced := int64(limits.SpareStepBytes), int64(limits.SpareSyncBytes)
+	step, unsynced := int64(spareStepBytes), int64(spareSyncBytes)
 	if m.Quick && m.at > 0 {
-		step, unsynced = limits.SpareQuickTimes*step, limits.SpareQuickTimes*unsynced
+		step, unsynced = spareQuickTimes*step, spareQuickTimes*unsynced
 	}
 	n := min(step, m.o.SegmentBytes-m.at)
 	if err = keepReserve(m.o, m.o.SegmentBytes-m.at); err == nil { // the log may have used that space meanwhile

@@ -355,7 +355,7 @@ func TestReserve(t *testing.T) {
 // What others take while a spare is being filled may be the reserve: then it is given up, and leaves what it had.
 func TestReserveIsTakenMeanwhile(t *testing.T) {
 	w := newWorld(t, 1)
-	w.o.SegmentBytes = 3 * limits.SpareStepBytes
+	w.o.SegmentBytes = 3 * log.SpareStepBytes
 	must(t, w.create())
 	reserve := int64(0)
 	w.o.Reserve = func() int64 { return reserve }

@@ -135,7 +135,7 @@ func sameStorage(t *testing.T, r *rand.Rand, a, b raft.Storage) {
 // kept.
 func TestWindowCools(t *testing.T) {
 	w := opened(t, 8<<20)
-	const bytes = limits.ColdReadBytes / 4 // of an entry: there are three in a read
+	const bytes = log.ColdReadBytes / 4 // of an entry: there are three in a read
 	const n = 3*limits.WindowBytes/bytes + 1
 	data := strings.Repeat("x", bytes)
 	for i := range uint64(n) {

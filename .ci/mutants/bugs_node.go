@@ -36,7 +36,7 @@ var nodeBugs = []mutant{
 		{"runner.follow", `if err == nil && after >= part.Applied {`, `if err == nil {`},
 	}, []detector{direct("./node/backuprun", "TestCompleteIsAllThatIsApplied")}},
 	{"begin the time of a call with the answer", []change{
-		{"heldStore.call", `held, err := s.hold.has(ctx, s.member)`, `held, err := s.hold.has(ctx, s.member); ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), limits.BackupCall); defer cancel()`},
+		{"heldStore.call", `held, err := s.hold.has(ctx, s.member)`, `held, err := s.hold.has(ctx, s.member); ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), backupCall); defer cancel()`},
 	}, []detector{direct("./node/backuprun", "TestCallBehindASlowAnswer")}},
 	{"believe the hold behind a take without an answer", []change{
 		{"Hold.Take", `held && !h.unsure`, `held`},

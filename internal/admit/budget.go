@@ -152,13 +152,21 @@ func (r *Reservation) Transfer(sent func() int64, released func()) {
 	r.mark, r.since, r.released = r.moved, time.Now(), released
 }
 
+const (
+	// etcdCollected is the size from which a written answer is garbage-collected before others get its memory. Go's collector would run
+	// later, and both answers would be in memory.
+	etcdCollected = 64 << 20
+	// etcdBuiltTime is the time in which a client must read a whole large answer while others wait for its memory.
+	etcdBuiltTime = time.Minute
+)
+
 // Release ends the reservation; it is idempotent. The bytes of a large answer return to the budget when its memory is free.
 func (r *Reservation) Release() {
 	if r == nil {
 		return
 	}
 	r.of.mu.Lock()
-	large := r.sent != nil && r.bytes >= limits.EtcdCollected
+	large := r.sent != nil && r.bytes >= etcdCollected
 	again, released := r.over, r.released
 	r.over, r.building = true, true // nothing is left to transfer
 	r.of.mu.Unlock()
@@ -182,9 +190,9 @@ func (b *Budget) evictSlowLocked(now time.Time) {
 			continue
 		}
 		pace := r.pace
-		if r.sent != nil { // a large answer must be taken within limits.EtcdBuiltTime
+		if r.sent != nil { // a large answer must be taken within etcdBuiltTime
 			r.moved = r.sent()
-			pace = max(pace, int64(float64(r.bytes)*float64(b.stall)/float64(limits.EtcdBuiltTime)))
+			pace = max(pace, int64(float64(r.bytes)*float64(b.stall)/float64(etcdBuiltTime)))
 		}
 		if r.moved-r.mark < pace {
 			r.evict()

@@ -13,7 +13,7 @@ import (
 
 // FairQueue is a queue of turns that limits the processor time of reads that may visit many keys, over all clients. A read gets turns of
 // about limits.RangeTurn. A new request for a turn goes to the end of the queue. While requests other than such reads are in flight, each
-// turn is followed by a rest of limits.RangeRest times its length. Without the rest, newly ready work would wait for one turn after the
+// turn is followed by a rest of rangeRest times its length. Without the rest, newly ready work would wait for one turn after the
 // other.
 type FairQueue struct {
 	requests *atomic.Int64 // in flight, reads included
@@ -120,10 +120,14 @@ func (q *FairQueue) dealLocked() {
 	}
 }
 
+// rangeRest is the ratio of the pause after a turn to the turn itself while other requests are in flight. Results must also be sent and
+// received, which costs the machine more than reading them.
+const rangeRest = 4
+
 // rest returns a turn of the given length, after its rest.
 func (q *FairQueue) rest(took time.Duration) {
 	if q.requests.Load() > q.reads.Load() {
-		time.AfterFunc(limits.RangeRest*took, q.release)
+		time.AfterFunc(rangeRest*took, q.release)
 		return
 	}
 	q.release()

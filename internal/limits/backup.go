@@ -13,14 +13,6 @@ const (
 	BackupFileMost = 1 << 30
 	// BackupStepBytes is how much of a file of a base is read between two looks at the log.
 	BackupStepBytes = 1 << 20
-	// BackupEvery is the time in which changes are gathered for one object of the log, unless they fill one before.
-	BackupEvery = time.Second
-	// BackupCall bounds a call that publishes or deletes, from the moment when its runner was known to hold the backups. BackupDrain is how
-	// long the next holder waits before it lists what is there: then no such call is under way, also in a store's server.
-	BackupCall  = 10 * time.Second
-	BackupDrain = 3 * BackupCall
-	// BackupDeletes is how many objects one such call deletes.
-	BackupDeletes = 100
 	// BackupPieceBytes is the most of a base that a member reads for one answer, and that a folder writes, or reads back, in one turn. A disk of
 	// 100 MB/s is busy with it for 2.6 ms, for which the log's sync may wait.
 	BackupPieceBytes = 256 << 10

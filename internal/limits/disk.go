@@ -25,10 +25,6 @@ const (
 	PrefetchBytes = 16 << 20
 	// WindowBytes is how much of the newest log consensus keeps in memory; older entries are read from disk.
 	WindowBytes = 16 << 20
-	// ColdReadBytes bounds one read of older entries, at most a quarter of the window. The log's sync waits for it, and a disk that takes
-	// 30 ms for a read gives a follower 26 MB a second. Measured on such a disk, three members on one: the p99 of other clients' puts was
-	// 2.7 times as long with 4 MiB, 1.9 to 2.1 with 2 MiB and 1.3 to 1.9 with this. The entries read also stay within WindowBytes.
-	ColdReadBytes = 1 << 20
 	// ColdReads bounds the ordered reads and the reads that wait for their rate limit: one for each other member and one for the applier,
 	// and the next one of each.
 	ColdReads = 2 * (Members + Learners)
@@ -41,12 +37,6 @@ const (
 	// ReserveRate is the bytes per second written to the log above which new segments are only reserved. Zeros written ahead save each
 	// sync a commit of the file system's journal, but double the bytes of a log that is not recycled yet.
 	ReserveRate = 48 << 20
-	// SpareStepBytes is how much of a spare is filled at a time: on a slow disk the log's sync waits for it. SpareSyncBytes is how much is
-	// filled between two syncs: a whole segment at once would delay the log's own.
-	SpareStepBytes = 256 << 10
-	SpareSyncBytes = 1 << 20
-	// SpareQuickTimes multiplies both after a quick step: a journal commit and two wake-ups for each MiB cost more than its zeros.
-	SpareQuickTimes = 4
 	// LogKept is how many quarters of a segment a full disk's log reserves for terms, votes and raft's own entries; commands cannot use
 	// it. An election takes four pages of it: there is space for some two thousand.
 	LogKept = 2

@@ -1,4 +1,5 @@
-// Package limits holds the limits that several packages share, with their reasons. A limit of one package stands beside its code. A request beyond a limit gets an error that names the limit; nothing is truncated silently.
+// Package limits holds the limits that several packages share, with their reasons. A limit of one package stands beside its code. A
+// request beyond a limit gets an error that names the limit; nothing is truncated silently.
 //
 // A limit for writing data is at most the limit for reading the same data back: every written entry stays readable (in etcd, bug 14025 made
 // members unable to restart).
@@ -6,13 +7,7 @@
 // Some limits decide the result of apply. They belong to feature level 1 and never change, because members of two builds must compute the
 // same state. TestLevelOneStays of package index lists all of them.
 //
-//	limits.go    requests, the state, clients and members
-//	disk.go      log, snapshots and their disk
-//	peers.go     connections between members
-//	audit.go     the audit log
-//	auth.go      users and roles; authproof.go: passwords and tokens
-//	dashboard.go the dashboard and `qkv top`
-//	tunable.go   limits that a test or the simulation sets small
+// Limits that a test or the simulation sets small are in tunable.go.
 package limits
 
 import (
@@ -41,10 +36,6 @@ const (
 	LeaseLengthening = 30 * time.Second
 	// LeaseKeys is how many keys, or leases, one page has: less than a millisecond of work.
 	LeaseKeys = 2048
-	// StatusesTold bounds the unsolicited statuses in flight to one client. EndpointsTold bounds the endpoints that a member can announce
-	// to a client: far more than a cluster has, and all are dialled within some seconds.
-	StatusesTold  = 4
-	EndpointsTold = 64
 	// LeaseAsks is how many keep-alives and lease queries a frame between members has.
 	LeaseAsks = 4096
 	// Sessions bounds the sessions of all clients. sessionOutcomes bounds their outcomes, at some 64 bytes each. When this
@@ -95,9 +86,6 @@ const (
 	RangeShare = 4
 	// RangeRows is how many keys a range visits between two checks of the clock, some 50 us, and thus the number of keys in a page.
 	RangeRows = 256
-	// RangeRest is the ratio of the pause after a turn to the turn itself while other requests are in flight. Results must also be sent
-	// and received, which costs the machine more than reading them.
-	RangeRest = 4
 
 	// BatchBytes and BatchCommands bound the commands that consensus packs into one entry. Measured: anything from 64 KiB to 1 MiB
 	// performs alike. One larger command still gets an entry of its own.
@@ -154,9 +142,6 @@ const (
 	ClientConnectionWindow = ClientStreams * ClientStreamWindow
 	// ClientWatches bounds the watches of one client connection, on all its streams.
 	ClientWatches = 16384
-	// ClientWatchBytes bounds the events of one watch that wait in the client for its program. Beyond it the client cancels the watch at
-	// the member, and resumes it when its queue is read: other watches of the stream are not blocked.
-	ClientWatchBytes = 1 << 20
 	// WatchBytesWaiting bounds the events that wait on a stream of watches. Further ones wait in the history. A larger delivery travels
 	// alone: a member with a lower write limit thus delivers values that another member accepted.
 	WatchBytesWaiting = 1 << 20
@@ -164,11 +149,8 @@ const (
 	EtcdMessageBytes = math.MaxInt32
 	// EtcdBuiltBytes bounds the answers that are in memory as a whole: sorted, filtered, of transactions, and with deleted pairs. It fits
 	// a million keys of 256 bytes. While other answers wait, a connection that takes none of its answer in EtcdStall, or would need longer
-	// than EtcdBuiltTime, is closed.
+	// than a minute, is closed.
 	EtcdBuiltBytes = 320 << 20
-	// EtcdCollected is the size from which a written answer is garbage-collected before others get its memory. Go's collector would run
-	// later, and both answers would be in memory.
-	EtcdCollected = 64 << 20
 	// EtcdLocks bounds the requests that wait for locks and elections, at some 15 KiB each; one host gets at most half.
 	EtcdLocks = 8192
 	// EtcdConnections bounds the connections to the port of etcd's API. One with gRPC takes about 100 KiB.
@@ -208,8 +190,6 @@ const (
 	EtcdGatewayPace = 32 << 10
 	// EtcdStall is how long a client of etcd's API may transfer nothing while it holds a resource that others wait for.
 	EtcdStall = 2 * time.Second
-	// EtcdBuiltTime is the time in which a client must read a whole large answer while others wait for its memory.
-	EtcdBuiltTime = time.Minute
 	// EtcdMetricsConnections bounds the connections to all metrics-only addresses, which a few supervisors use. One more evicts an idle
 	// connection: of the client that has most, or of any client if none has two more than the new one's.
 	EtcdMetricsConnections = 64
@@ -309,18 +289,11 @@ const (
 	HandshakeHurry = time.Second
 	// ClientIdleTimeout ends a silent native connection; clients send a packet in each third of it.
 	ClientIdleTimeout = 15 * time.Second
-	// ClientKeepAlive is the interval of a client's packets: two may be lost within ClientIdleTimeout.
-	ClientKeepAlive = 5 * time.Second
 	// ClientWriteTimeout ends a stream whose client takes no sent data, or sends only part of a large request.
 	ClientWriteTimeout = 30 * time.Second
 	// ClientStall is how long a client may let a stream stand still while the stream holds more than its share of ClientBytes. A silent
 	// stream also keeps the buffer of a large request for this long. A network that loses packets stalls for less.
 	ClientStall = 2 * time.Second
-	// LogRepeats bounds the lines about one subject that other parties can cause, until LogRepeatsPause after the first. LogSubjects
-	// bounds the distinct subjects.
-	LogRepeats      = 3
-	LogRepeatsPause = 10 * time.Second
-	LogSubjects     = 256
 	// LogRepeatsPauseMost bounds that pause, which doubles each time while the cause continues: a peer that is dead for a day makes 150
 	// lines.
 	LogRepeatsPauseMost = 10 * time.Minute
@@ -332,4 +305,6 @@ const (
 	RetiredBytes    = 128 << 20
 	RetiredPart     = 4
 	RetiredInterval = 100 * time.Millisecond
+	// DashboardClients bounds the clients of a live page; clients with more unread bytes and more requests come first.
+	DashboardClients = 100
 )

@@ -22,7 +22,7 @@ type Limited struct {
 //
 // Invariants:
 //
-//  1. lines is at most limits.LogRepeats: the lines that are written at once.
+//  1. lines is at most logRepeats: the lines that are written at once.
 //  2. After them the next line is due at line+pause, and pause is twice its value before line, up to its maximum.
 type subject struct {
 	line       time.Time // of the newest line
@@ -54,34 +54,42 @@ func (l *Limited) log(write func(string, ...any), about, text string, args []any
 	write(text, args...)
 }
 
+const (
+	// logRepeats bounds the lines about one subject that other parties can cause, until logRepeatsPause after the first. logSubjects bounds
+	// the distinct subjects.
+	logRepeats      = 3
+	logRepeatsPause = 10 * time.Second
+	logSubjects     = 256
+)
+
 // pass reports whether a line may be written now, and how many were suppressed before it.
 func (l *Limited) pass(about string, now time.Time) (suppressed int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.subjects) >= limits.LogSubjects && l.subjects[about] == nil {
+	if len(l.subjects) >= logSubjects && l.subjects[about] == nil {
 		for name, s := range l.subjects {
 			if now.Sub(s.last) >= s.pause {
 				delete(l.subjects, name)
 			}
 		}
-		if len(l.subjects) >= limits.LogSubjects {
+		if len(l.subjects) >= logSubjects {
 			about = ""
 		}
 	}
 	s := l.subjects[about]
 	if s == nil || now.Sub(s.last) >= limits.LogRepeatsPauseMost {
-		s = &subject{pause: limits.LogRepeatsPause}
+		s = &subject{pause: logRepeatsPause}
 		l.subjects[about] = s
 	}
 	s.last = now
 	switch {
-	case s.lines < limits.LogRepeats && (s.lines == 0 || now.Sub(s.line) < s.pause):
+	case s.lines < logRepeats && (s.lines == 0 || now.Sub(s.line) < s.pause):
 		s.lines++
 	case now.Sub(s.line) < s.pause:
 		s.suppressed++
 		return 0, false
 	default:
-		s.lines, s.pause = limits.LogRepeats, min(2*s.pause, limits.LogRepeatsPauseMost)
+		s.lines, s.pause = logRepeats, min(2*s.pause, limits.LogRepeatsPauseMost)
 	}
 	suppressed, s.suppressed = s.suppressed, 0
 	s.line = now

@@ -6,20 +6,18 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"qkv/internal/limits"
 )
 
 // A reminder says how many lines were held back since the one before it, and not since the beginning.
 func TestRemindersCountAnew(t *testing.T) {
 	r := NewLimited(slog.New(slog.DiscardHandler))
 	now := time.Now()
-	for range limits.LogRepeats {
+	for range logRepeats {
 		if held, ok := r.pass("it", now); !ok || held != 0 {
 			t.Fatalf("one of the first lines: %v, %d held back", ok, held)
 		}
 	}
-	for round, pause := range []time.Duration{limits.LogRepeatsPause, 2 * limits.LogRepeatsPause} {
+	for round, pause := range []time.Duration{logRepeatsPause, 2 * logRepeatsPause} {
 		for range 3 {
 			if _, ok := r.pass("it", now); ok {
 				t.Fatalf("round %d: it is said again at once", round)
@@ -35,14 +33,14 @@ func TestRemindersCountAnew(t *testing.T) {
 func TestQuiet(t *testing.T) {
 	out := &strings.Builder{}
 	q := NewLimited(slog.New(slog.NewTextHandler(out, nil)))
-	for range limits.LogRepeats + 4 {
+	for range logRepeats + 4 {
 		q.Warn("a", "it rains")
 	}
 	q.Warn("b", "it snows")
-	if got := out.String(); strings.Count(got, "it rains") != limits.LogRepeats || strings.Count(got, "it snows") != 1 {
+	if got := out.String(); strings.Count(got, "it rains") != logRepeats || strings.Count(got, "it snows") != 1 {
 		t.Error(got)
 	}
-	if held, ok := q.pass("a", time.Now().Add(limits.LogRepeatsPause)); !ok || held != 4 {
+	if held, ok := q.pass("a", time.Now().Add(logRepeatsPause)); !ok || held != 4 {
 		t.Errorf("%d held back, %v", held, ok)
 	}
 	// A thing that goes on for a day is worth a line every ten minutes; when it comes back after a while, lines at once.
@@ -58,18 +56,18 @@ func TestQuiet(t *testing.T) {
 	if lines > 160 || last < 135 || last > 139 {
 		t.Errorf("%d lines in a day, %d of them after the first hour", lines, last)
 	}
-	for range limits.LogRepeats {
+	for range logRepeats {
 		if _, ok := q.pass("dead", begun.Add(25*time.Hour)); !ok {
 			t.Error("what comes back after an hour is held back")
 		}
 	}
-	for i := range 10 * limits.LogSubjects {
+	for i := range 10 * logSubjects {
 		q.Warn(fmt.Sprint(i), "many things")
 	}
-	if n := len(q.subjects); n > limits.LogSubjects+1 {
+	if n := len(q.subjects); n > logSubjects+1 {
 		t.Errorf("%d things are remembered", n)
 	}
-	if n := strings.Count(out.String(), "many things"); n > limits.LogSubjects+limits.LogRepeats {
+	if n := strings.Count(out.String(), "many things"); n > logSubjects+logRepeats {
 		t.Errorf("%d lines", n)
 	}
 }

@@ -20,5 +20,5 @@
 //
 // The reader is strict, because a setting that is ignored or misread silently can cost data. It reports every fault with its line:
 // unknown and repeated names, values of a wrong type, names without a value. It refuses anchors, aliases and tags of its own, so a
-// short file cannot expand into a large one, and a file over limits.SettingsBytes, before it is parsed.
+// short file cannot expand into a large one, and a file over settingsBytes, before it is parsed.
 package settings

@@ -13,7 +13,7 @@ type Profiles struct {
 	All     map[string][]Setting
 }
 
-// ReadProfiles reads a file of profiles, which is at most limits.SettingsBytes long. Its error is a *Faults, or that of from.
+// ReadProfiles reads a file of profiles, which is at most settingsBytes long. Its error is a *Faults, or that of from.
 func ReadProfiles(file string, from io.Reader, t Table) (Profiles, error) {
 	r, p := &reader{Table: t}, Profiles{All: map[string][]Setting{}}
 	root, err := r.parse(from)

@@ -12,8 +12,6 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-
-	"qkv/internal/limits"
 )
 
 // Kind is the type of a setting's value.
@@ -93,7 +91,7 @@ func (r *reader) end(file string) error {
 	return &Faults{file, r.faults}
 }
 
-// Read reads a file of settings, which is at most limits.SettingsBytes long. Its error is a *Faults, or that of from. The order of the
+// Read reads a file of settings, which is at most settingsBytes long. Its error is a *Faults, or that of from. The order of the
 // settings is that of the file.
 func Read(file string, from io.Reader, t Table) ([]Setting, error) {
 	r := &reader{Table: t}
@@ -105,14 +103,22 @@ func Read(file string, from io.Reader, t Table) ([]Setting, error) {
 	return all, r.end(file)
 }
 
+const (
+	// settingsBytes bounds a configuration file. All flags with their comments take a fifth of it; a larger file is a mistake, and parsing
+	// it would take memory many times its size.
+	settingsBytes = 64 << 10
+	// settingShown is how many bytes of a refused value an error shows: the length of a line.
+	settingShown = 64
+)
+
 // parse returns the root of a file; nil for an empty file and for one with faults.
 func (r *reader) parse(from io.Reader) (*yaml.Node, error) {
-	text, err := io.ReadAll(io.LimitReader(from, limits.SettingsBytes+1))
+	text, err := io.ReadAll(io.LimitReader(from, settingsBytes+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(text) > limits.SettingsBytes {
-		r.faults = append(r.faults, Fault{0, fmt.Sprintf("the file has more than %d bytes: it is no file of settings", limits.SettingsBytes)})
+	if len(text) > settingsBytes {
+		r.faults = append(r.faults, Fault{0, fmt.Sprintf("the file has more than %d bytes: it is no file of settings", settingsBytes)})
 		return nil, nil
 	}
 	d := yaml.NewDecoder(bytes.NewReader(text))
@@ -288,8 +294,8 @@ func shown(n *yaml.Node) string {
 
 // shortened quotes a text of a file, and cuts it.
 func shortened(text string) string {
-	if len(text) > limits.SettingShown {
-		return fmt.Sprintf("%q...", text[:limits.SettingShown])
+	if len(text) > settingShown {
+		return fmt.Sprintf("%q...", text[:settingShown])
 	}
 	return strconv.Quote(text)
 }

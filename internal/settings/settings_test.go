@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"qkv/internal/limits"
 )
 
 // table has a setting of each kind.
@@ -105,7 +103,7 @@ func TestHostileFiles(t *testing.T) {
 		bomb += fmt.Sprintf("%c: &%c [%s]\n", c, c, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*%c,", c-1), 9), ","))
 	}
 	for name, tt := range map[string]struct{ file, want string }{
-		"10 MB":   {strings.Repeat("#0123456789abcd\n", 10<<20/16), fmt.Sprintf("the file has more than %d bytes", limits.SettingsBytes)},
+		"10 MB":   {strings.Repeat("#0123456789abcd\n", 10<<20/16), fmt.Sprintf("the file has more than %d bytes", settingsBytes)},
 		"bomb":    {bomb, "unknown setting"},
 		"of it":   {"name: n1\nx: &x [a]\njoin: [*x, *x]\n", "anchors and aliases"},
 		"lists":   {"join: " + strings.Repeat("[", 30000), "this is not YAML"},
@@ -125,7 +123,7 @@ func TestHostileFiles(t *testing.T) {
 			t.Errorf("%s: the error has %d bytes", name, len(err.Error()))
 		}
 	}
-	if _, err := Read("f", strings.NewReader(strings.Repeat("#", limits.SettingsBytes)), table()); err != nil {
+	if _, err := Read("f", strings.NewReader(strings.Repeat("#", settingsBytes)), table()); err != nil {
 		t.Errorf("a file of the largest size: %v", err)
 	}
 }

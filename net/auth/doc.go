@@ -5,7 +5,7 @@
 // # Passwords
 //
 // [Hasher] hashes passwords with bcrypt, as etcd does, so that users migrate with their hashes. One hash takes 60 to 100 ms of a processor.
-// All hashing together takes at most 1/limits.PasswordShare of the processors. A request that finds the queue full is refused at once, with
+// All hashing together takes at most 1/passwordShare of the processors. A request that finds the queue full is refused at once, with
 // [kv.Overloaded]. A login of an unknown user takes the same time as a login with a wrong password.
 //
 // # Tokens

@@ -18,9 +18,9 @@ import (
 
 // Hasher hashes passwords with bcrypt, and compares passwords with hashes. It is safe for concurrent use.
 //
-//  1. All hashing takes at most 1/limits.PasswordShare of the processors. The goroutine of the request hashes, while it holds one of a few
+//  1. All hashing takes at most 1/passwordShare of the processors. The goroutine of the request hashes, while it holds one of a few
 //     slots; on fewer than four processors the slot rests after each hash.
-//  2. limits.PasswordsWaiting requests for each slot are served or wait; further ones are refused at once. A host has at most as many of
+//  2. passwordsWaiting requests for each slot are served or wait; further ones are refused at once. A host has at most as many of
 //     these places as are left free, and so has each user of a host of half the places. Users without an account count as one.
 //     A user is known at a host after a login from there, or when it sets a password. Known users have half as many places of
 //     their own, and wait for one guess of others for each slot at most: a flood of wrong passwords keeps no known user out.
@@ -48,19 +48,30 @@ func (c client) key() string { return c.host + "\x00" + c.user }
 // limits.PasswordCostMost.
 func NewHasher(cost int) (*Hasher, error) { return newHasher(cost, runtime.GOMAXPROCS(0)) }
 
+const (
+	// 1/passwordShare of the processors is the most that hashing takes: a flood of logins leaves the rest to other requests.
+	passwordShare = 4
+	// passwordsWaiting bounds the passwords that are hashed or wait for it, for each that may be hashed at a time. At the default cost the
+	// last one waits 2 to 5 s, so its answer arrives within the 5 s that etcdctl waits. One host has at most half of them.
+	passwordsWaiting = 32
+	// passwordUsersKnown bounds the users of hosts whose logins a member remembers, so that a flood of wrong passwords does not delay them:
+	// as many as a member has clients of a large cluster, in 1 MiB.
+	passwordUsersKnown = 4096
+)
+
 func newHasher(cost, processors int) (*Hasher, error) {
 	if cost < limits.PasswordCostLeast || cost > limits.PasswordCostMost {
 		return nil, fmt.Errorf("--bcrypt-cost %d is out of range: it must be between %d and %d, and %d is the default", cost, limits.PasswordCostLeast, limits.PasswordCostMost, limits.PasswordCost)
 	}
-	slots := max(1, processors/limits.PasswordShare)
+	slots := max(1, processors/passwordShare)
 	return &Hasher{
 		cost:    cost,
 		absent:  fmt.Appendf(nil, "$2a$%02d$%s", cost, strings.Repeat(".", 53)), // salt and hash of zeros
 		slots:   make(admit.Slots, slots),
-		rest:    max(0, float64(slots*limits.PasswordShare)/float64(processors)-1),
-		waiting: admit.FairSlots{Total: slots * limits.PasswordsWaiting},
-		users:   admit.FairSlots{Total: slots * limits.PasswordsWaiting / 2},
-		known:   admit.FairSlots{Total: slots * limits.PasswordsWaiting / 2},
+		rest:    max(0, float64(slots*passwordShare)/float64(processors)-1),
+		waiting: admit.FairSlots{Total: slots * passwordsWaiting},
+		users:   admit.FairSlots{Total: slots * passwordsWaiting / 2},
+		known:   admit.FairSlots{Total: slots * passwordsWaiting / 2},
 		guesses: make(admit.Slots, slots),
 
 		loggedIn: map[client]struct{}{},
@@ -98,7 +109,7 @@ func (h *Hasher) Verify(ctx context.Context, host, user string, hash []byte, pas
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		for one := range h.loggedIn {
-			if len(h.loggedIn) < limits.PasswordUsersKnown {
+			if len(h.loggedIn) < passwordUsersKnown {
 				break
 			}
 			delete(h.loggedIn, one)

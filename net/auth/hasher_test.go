@@ -46,7 +46,7 @@ func TestSlotsTakeAQuarter(t *testing.T) {
 		if share > 0.25+1e-9 || share < 0.14 { // seven processors have one slot
 			t.Errorf("%d processors: %d slots, which rest for %.2f hashes: %.3f of the processors", processors, cap(h.slots), h.rest, share)
 		}
-		if h.waiting.Total != limits.PasswordsWaiting*cap(h.slots) {
+		if h.waiting.Total != passwordsWaiting*cap(h.slots) {
 			t.Errorf("%d processors: %d requests for %d slots", processors, h.waiting.Total, cap(h.slots))
 		}
 	}
@@ -152,7 +152,7 @@ func TestQueueIsBounded(t *testing.T) {
 		}
 		ctx, leave := context.WithCancel(t.Context())
 		var refused, left int
-		answers := make(chan error, 2*limits.PasswordsWaiting)
+		answers := make(chan error, 2*passwordsWaiting)
 		enter := func(source string) {
 			go func() {
 				_, err := h.Verify(ctx, source, "u", nil, Secret("guess"))
@@ -167,14 +167,14 @@ func TestQueueIsBounded(t *testing.T) {
 				switch {
 				case errors.Is(err, context.Canceled):
 					left++
-				case errors.As(err, &full) && full.Code == kv.Overloaded && strings.Contains(err.Error(), fmt.Sprint(limits.PasswordsWaiting/2)):
+				case errors.As(err, &full) && full.Code == kv.Overloaded && strings.Contains(err.Error(), fmt.Sprint(passwordsWaiting/2)):
 					refused++
 				default:
 					t.Errorf("answered with %v", err)
 				}
 			}
 		}
-		for range limits.PasswordsWaiting/4 + 3 {
+		for range passwordsWaiting/4 + 3 {
 			enter("attacker")
 		}
 		enter("other")
@@ -185,7 +185,7 @@ func TestQueueIsBounded(t *testing.T) {
 		leave()
 		synctest.Wait()
 		count()
-		if refused != 3 || left != limits.PasswordsWaiting/4+1 {
+		if refused != 3 || left != passwordsWaiting/4+1 {
 			t.Errorf("%d refused, %d ended with their clients", refused, left)
 		}
 		h.slots.Release()
@@ -212,7 +212,7 @@ func TestKnownUsersBesideAFlood(t *testing.T) {
 		defer leave()
 		var flooded atomic.Int64
 		flood := func(user string) {
-			for range 2 * limits.PasswordsWaiting {
+			for range 2 * passwordsWaiting {
 				go func() { _ = h.run(ctx, client{"host", user}, false, func() { flooded.Add(1) }) }()
 			}
 			synctest.Wait()
@@ -241,7 +241,7 @@ func TestKnownUsersBesideAFlood(t *testing.T) {
 		if err := <-answer; err != nil || *after > 1 {
 			t.Errorf("the known user is answered by %v after %d guesses", err, *after)
 		}
-		if flooded.Load() < limits.PasswordsWaiting/4 {
+		if flooded.Load() < passwordsWaiting/4 {
 			t.Errorf("%d guesses were checked", flooded.Load())
 		}
 	})

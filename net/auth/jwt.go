@@ -9,7 +9,6 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 )
 
 // ErrVerifyOnly is the error of Assign if --auth-token has a public key alone.
@@ -39,8 +38,8 @@ func (t *jwtTokens) Assign(c Claims, now time.Time) (string, error) {
 	if err != nil {
 		return "", kv.Errorf(kv.Internal, "sign a token by %s: %v", t.method.Alg(), err)
 	}
-	if len(token) > limits.TokenBytes {
-		return "", kv.Errorf(kv.BadRequest, "the user's name has %d bytes: a token with it exceeds the limit of %d. Use a shorter name", len(c.User), limits.TokenBytes)
+	if len(token) > tokenBytes {
+		return "", kv.Errorf(kv.BadRequest, "the user's name has %d bytes: a token with it exceeds the limit of %d. Use a shorter name", len(c.User), tokenBytes)
 	}
 	return token, nil
 }
@@ -60,8 +59,8 @@ func (t *jwtTokens) Info(token string, now time.Time) (Claims, error) {
 // verify returns the claims of a token, and the time until which it is valid; zero: for ever.
 func (t *jwtTokens) verify(token string, now time.Time) (c Claims, until time.Time, err error) {
 	// The decoder of base64 skips line breaks. A token would have any number of texts, each in the cache.
-	if len(token) > limits.TokenBytes || strings.ContainsAny(token, "\r\n") {
-		return c, until, invalid("it has %d bytes, of which at most %d are allowed, and no line break", len(token), limits.TokenBytes)
+	if len(token) > tokenBytes || strings.ContainsAny(token, "\r\n") {
+		return c, until, invalid("it has %d bytes, of which at most %d are allowed, and no line break", len(token), tokenBytes)
 	}
 	parser := jwt.NewParser(
 		jwt.WithValidMethods([]string{t.method.Alg()}),

@@ -22,7 +22,6 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 )
 
 // keyFiles are files in memory: NAME.key, NAME.pub and NAME.crt of keys of all types, and secrets.
@@ -274,7 +273,7 @@ func TestForgedJWT(t *testing.T) {
 		"a critical extension":         critical,
 		"padding":                      good + "=",
 		"claims are no object":         parts[0] + "." + encode([]byte(`null`)) + "." + parts[2],
-		"too long":                     good + strings.Repeat("A", limits.TokenBytes),
+		"too long":                     good + strings.Repeat("A", tokenBytes),
 		"simple token":                 Seal(testKey(), Claims{User: "root", Issued: noon}),
 		"dots":                         strings.Repeat(".", 1000),
 		"empty":                        "",
@@ -350,7 +349,7 @@ func TestJWTExpires(t *testing.T) {
 func TestJWTNameTooLong(t *testing.T) {
 	tokens := jwtOf(t, "jwt,sign-method=HS256,priv-key=secret32")
 	var refused *kv.Error
-	if _, err := tokens.Assign(Claims{User: strings.Repeat("a", limits.TokenBytes)}, noon); !errors.As(err, &refused) || refused.Code != kv.BadRequest {
+	if _, err := tokens.Assign(Claims{User: strings.Repeat("a", tokenBytes)}, noon); !errors.As(err, &refused) || refused.Code != kv.BadRequest {
 		t.Errorf("%v", err)
 	}
 }

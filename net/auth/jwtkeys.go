@@ -40,7 +40,7 @@ func parseJWT(options map[string]string, readFile func(name string) ([]byte, err
 			return nil, "", fmt.Errorf("unknown option %s: jwt has %s, %s, %s and %s", name, optionMethod, optionPublic, optionPrivate, optionTTL)
 		}
 	}
-	t = &jwtTokens{method: jwt.GetSigningMethod(options[optionMethod]), ttl: limits.TokenTTL, uses: uses{most: limits.TokenUsesBytes}}
+	t = &jwtTokens{method: jwt.GetSigningMethod(options[optionMethod]), ttl: limits.TokenTTL, uses: uses{most: tokenUsesBytes}}
 	if t.method == nil || t.method == jwt.SigningMethodNone {
 		return nil, "", fmt.Errorf("%s is %q, and must be one of %s", optionMethod, options[optionMethod], methods)
 	}

@@ -66,7 +66,7 @@ func (s *Scheme) Tokens(key func() *Key) Tokens {
 	if s.jwt != nil {
 		return s.jwt
 	}
-	return &simple{key: key, ttl: s.ttl, uses: uses{most: limits.TokenUsesBytes}}
+	return &simple{key: key, ttl: s.ttl, uses: uses{most: tokenUsesBytes}}
 }
 
 // parseOptions splits "NAME=VALUE,NAME=VALUE".

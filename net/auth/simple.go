@@ -21,8 +21,8 @@ func (s *simple) Assign(c Claims, now time.Time) (string, error) {
 	}
 	c.Issued = now
 	token := Seal(key, c)
-	if len(token) > limits.TokenBytes {
-		return "", kv.Errorf(kv.BadRequest, "the user's name has %d bytes: a token with it exceeds the limit of %d. Use a shorter name", len(c.User), limits.TokenBytes)
+	if len(token) > tokenBytes {
+		return "", kv.Errorf(kv.BadRequest, "the user's name has %d bytes: a token with it exceeds the limit of %d. Use a shorter name", len(c.User), tokenBytes)
 	}
 	return token, nil
 }

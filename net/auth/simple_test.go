@@ -152,7 +152,7 @@ func TestKeyRotates(t *testing.T) {
 
 func TestNameTooLongForAToken(t *testing.T) {
 	all, _ := members(t, 1, time.Minute)
-	const fits = limits.TokenBytes*3/4 - 60
+	const fits = tokenBytes*3/4 - 60
 	if token := assign(t, all[0], Claims{User: strings.Repeat("a", fits)}, noon); token != "" {
 		if _, err := all[0].Info(token, noon); err != nil {
 			t.Error(err)
@@ -170,7 +170,7 @@ func TestUsesAreBounded(t *testing.T) {
 	s := all[0]
 	const kept = 10
 	token := func(i int) string { return assign(t, s, Claims{User: fmt.Sprintf("user%03d", i), Applied: 1000}, noon) }
-	s.uses.most = kept * int64(len(token(0))+len("user000")+limits.TokenUseBytes)
+	s.uses.most = kept * int64(len(token(0))+len("user000")+tokenUseBytes)
 	use := func(i int, now time.Duration) error {
 		_, err := s.Info(token(i), noon.Add(now))
 		return err
@@ -213,7 +213,7 @@ func TestUsesAreBounded(t *testing.T) {
 	if err := use(999, 100*time.Second); !errors.Is(err, ErrInvalidToken) || s.uses.tokens[token(999)] != nil {
 		t.Errorf("not used for long: %v", err)
 	}
-	full := int64(limits.TokenUsesBytes) / int64(len(token(0))+len("user000")+limits.TokenUseBytes)
+	full := int64(tokenUsesBytes) / int64(len(token(0))+len("user000")+tokenUseBytes)
 	if full < limits.ClientConnections+limits.EtcdConnections {
 		t.Errorf("%d tokens fit, for %d clients", full, limits.ClientConnections+limits.EtcdConnections)
 	}
@@ -269,7 +269,7 @@ func TestTokensAtOnce(t *testing.T) {
 }
 
 func BenchmarkRepeatedToken(b *testing.B) {
-	tokens := &simple{key: testKey, ttl: time.Minute, uses: uses{most: limits.TokenUsesBytes}}
+	tokens := &simple{key: testKey, ttl: time.Minute, uses: uses{most: tokenUsesBytes}}
 	key := testKey()
 	tokens.key = func() *Key { return key }
 	token := Seal(key, Claims{User: "alice", Issued: noon})

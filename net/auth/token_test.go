@@ -14,8 +14,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"qkv/internal/limits"
 )
 
 func testKey() *Key { return (*Key)([]byte("0123456789abcdefghijklmnopqrstuv")) }
@@ -88,7 +86,7 @@ func TestBadTokens(t *testing.T) {
 		"no name":               sealed(key, bytes.Clone(content[:tokenHead]), 1000),
 		"half a head":           sealed(key, bytes.Clone(content[:tokenHead/2]), 1000),
 		"nothing but HMAC":      sealed(key, nil, 1000),
-		"too long":              Seal(key, Claims{User: strings.Repeat("a", limits.TokenBytes)}),
+		"too long":              Seal(key, Claims{User: strings.Repeat("a", tokenBytes)}),
 		"very long":             strings.Repeat("A", 1<<20) + ".1",
 	}
 	for i := range *key {

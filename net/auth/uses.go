@@ -5,8 +5,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"qkv/internal/limits"
 )
 
 // uses is a cache of verified tokens by their text, with the time until which each is valid. It is safe for concurrent use.
@@ -31,9 +29,17 @@ type use struct {
 	until  time.Time // zero: for ever
 }
 
+const (
+	// tokenUsesBytes bounds the memory of the tokens that a member has seen and verified: 90,000 simple tokens, more than a member has
+	// clients (limits.ClientConnections, limits.EtcdConnections). Each takes its text, its user's name, and tokenUseBytes for its other
+	// fields and its entries in two tables.
+	tokenUsesBytes = 32 << 20
+	tokenUseBytes  = 256
+)
+
 // size returns the memory of a token in bytes.
 func (u *use) size() int64 {
-	return int64(len(u.token) + len(u.claims.User) + limits.TokenUseBytes)
+	return int64(len(u.token) + len(u.claims.User) + tokenUseBytes)
 }
 
 // find returns the claims of a token that is in the cache and valid, and extends its validity to renew from now. With renew 0 it extends

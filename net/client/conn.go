@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -51,19 +52,28 @@ type conn struct {
 	failed  atomic.Bool // it is over; it is retired too
 }
 
+const (
+	// statusesTold bounds the unsolicited statuses in flight to one client. endpointsTold bounds the endpoints that a member can announce
+	// to a client: far more than a cluster has, and all are dialled within some seconds.
+	statusesTold  = 4
+	endpointsTold = 64
+	// clientKeepAlive is the interval of a client's packets: two may be lost within limits.ClientIdleTimeout.
+	clientKeepAlive = 5 * time.Second
+)
+
 func quicConfig() *quic.Config {
 	return &quic.Config{
 		InitialPacketSize:              limits.PacketLeast,
 		EnableDatagrams:                true, // for wire.Route
 		HandshakeIdleTimeout:           handshakeTimeout,
 		MaxIdleTimeout:                 limits.ClientIdleTimeout,
-		KeepAlivePeriod:                limits.ClientKeepAlive,
+		KeepAlivePeriod:                clientKeepAlive,
 		InitialStreamReceiveWindow:     limits.ClientStreamWindow,
 		MaxStreamReceiveWindow:         limits.ClientStreamWindow,
 		InitialConnectionReceiveWindow: limits.ClientConnectionWindow,
 		MaxConnectionReceiveWindow:     limits.ClientConnectionWindow,
 		MaxIncomingStreams:             -1,
-		MaxIncomingUniStreams:          limits.StatusesTold,
+		MaxIncomingUniStreams:          statusesTold,
 	}
 }
 
@@ -100,7 +110,7 @@ func (c *Client) open(ctx context.Context, endpoint string, addr *net.UDPAddr) (
 	route := wire.NewRoute(k.qc)
 	c.start(route.Answer)
 	c.start(func() {
-		if err := route.Watch(limits.ClientKeepAlive, nil); err != nil { // a client leaves a server that hears nothing, too
+		if err := route.Watch(clientKeepAlive, nil); err != nil { // a client leaves a server that hears nothing, too
 			k.fail(err)
 		}
 	})

@@ -42,3 +42,9 @@ func (c *Client) Serving() string {
 	}
 	return ""
 }
+
+// Bounds, for tests.
+const (
+	ClientWatchBytes = clientWatchBytes
+	EndpointsTold    = endpointsTold
+)

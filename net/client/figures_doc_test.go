@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"qkv/internal/limits"
+	"qkv/net/client"
 )
 
 // The figures that the comments of this package and of kv name are those of the table of limits.
@@ -26,7 +27,7 @@ func TestFiguresOfTheComments(t *testing.T) {
 	folders := map[string][]string{
 		".": {
 			"at most 32 KiB", "the request of a write at most " + mib(limits.RequestBytesWritten), "in pages of up to " + mib(limits.RangePageBytes),
-			"as one page of up to " + mib(limits.BodyBytes), "beyond " + mib(limits.ClientWatchBytes) + " of unread events",
+			"as one page of up to " + mib(limits.BodyBytes), "beyond " + mib(client.ClientWatchBytes) + " of unread events",
 			"While " + grouped(limits.RequestsInflight) + " calls wait", "A TTL over " + grouped(limits.LeaseSeconds) + " s",
 			fmt.Sprintf("Each list may have %d entries", limits.TxnOperations), fmt.Sprintf("A password has up to %d bytes", limits.PasswordBytes),
 		},

@@ -205,7 +205,7 @@ func TestManyAddressesAreTold(t *testing.T) {
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("it took %v to learn of them", took)
 	}
-	if n := len(c.DialOrder()); n != limits.EndpointsTold+1 {
+	if n := len(c.DialOrder()); n != client.EndpointsTold+1 {
 		t.Errorf("%d endpoints are kept", n)
 	}
 }

@@ -28,7 +28,7 @@ func (c *Client) learn(s *kv.Status) {
 	var told []string
 	add := func(addresses []string) {
 		for _, address := range addresses {
-			if len(told) < limits.EndpointsTold && !slices.Contains(told, address) && usable(address) {
+			if len(told) < endpointsTold && !slices.Contains(told, address) && usable(address) {
 				told = append(told, address)
 			}
 		}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -198,6 +197,10 @@ func (w *Watcher) created(revision int64) {
 	}
 }
 
+// clientWatchBytes bounds the events of one watch that wait in the client for its program. Beyond it the client cancels the watch at the
+// member, and resumes it when its queue is read: other watches of the stream are not blocked.
+const clientWatchBytes = 1 << 20
+
 // told takes a delivery, and reports whether too many bytes wait in the queue.
 func (w *Watcher) told(f *wire.WatchFrame, response *WatchResponse) (over bool) {
 	w.mu.Lock()
@@ -227,7 +230,7 @@ func (w *Watcher) told(f *wire.WatchFrame, response *WatchResponse) (over bool) 
 	w.queue = append(w.queue, response)
 	w.bytes += response.bytes
 	w.signal()
-	return w.bytes > limits.ClientWatchBytes
+	return w.bytes > clientWatchBytes
 }
 
 // RequestProgress requests the member's progress, once, for all watches of this client. As soon as all of them are up to date, each gets a

@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -56,7 +55,7 @@ func TestReadWaitsNoLonger(t *testing.T) {
 	w.created(4)
 	for revision := int64(5); revision < 8; revision++ {
 		f := &wire.WatchFrame{WatchDelivery: kv.WatchDelivery{Kind: kv.WatchEvents, Revision: revision}}
-		over := w.told(f, &WatchResponse{Revision: revision, Events: make([]kv.WatchEvent, 1), bytes: limits.ClientWatchBytes/2 + 1})
+		over := w.told(f, &WatchResponse{Revision: revision, Events: make([]kv.WatchEvent, 1), bytes: clientWatchBytes/2 + 1})
 		if want := revision%2 == 0; over != want {
 			t.Errorf("revision %d: too much waits: %v", revision, over)
 		}

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"qkv/internal/limits"
+	"qkv/net/etcd"
 )
 
 // TestHealth asks gRPC's health service for known and unknown names, and watches both until the endpoint ends.

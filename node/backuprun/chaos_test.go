@@ -72,7 +72,7 @@ func (c *chaos) upTo(most time.Duration) time.Duration {
 	return time.Duration(c.r.Int64N(int64(most)))
 }
 
-// call makes a call that changes the store. Its effect may come although the call fails, up to limits.BackupCall later.
+// call makes a call that changes the store. Its effect may come although the call fails, up to backupCall later.
 func (c *chaos) call(ctx context.Context, effect func()) error {
 	locked := func() {
 		c.mu.Lock()
@@ -89,7 +89,7 @@ func (c *chaos) call(ctx context.Context, effect func()) error {
 	case c.maybe(0.05):
 		return errors.New("503: the server throttles")
 	case c.maybe(0.05):
-		late := c.upTo(limits.BackupCall)
+		late := c.upTo(backupCall)
 		go func() {
 			time.Sleep(late)
 			locked()
@@ -256,7 +256,7 @@ func TestChaos(t *testing.T) {
 						c.mu.Unlock()
 						full := c.maybe(0.05)
 						c.set(full, false)
-						time.Sleep(limits.BackupCall)
+						time.Sleep(backupCall)
 					}
 				})
 				for range 2 {

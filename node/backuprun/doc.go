@@ -16,12 +16,12 @@
 //
 //	take      when a base is to be published; it always succeeds, and ends the hold of the runner before. A runner that was refused takes
 //	          it again a minute later: the holder has published by then
-//	ask       before each call that publishes or deletes: a command in the log; the call must end within limits.BackupCall of its begin
-//	drain     a runner that took the hold from another lists nothing that it relies on for limits.BackupDrain: calls of the other one
+//	ask       before each call that publishes or deletes: a command in the log; the call must end within backupCall of its begin
+//	drain     a runner that took the hold from another lists nothing that it relies on for backupDrain: calls of the other one
 //	          have ended then, also in the store's server
 //	leave     a runner that ends with no call under way, so that the next one need not drain
 //
 // The list of files before a base is published comes behind the draining, and so does the list of bases before files are deleted. No time is
-// compared with that of another host. A process that stops between an ask and its call, for nearly limits.BackupDrain or longer, and
+// compared with that of another host. A process that stops between an ask and its call, for nearly backupDrain or longer, and
 // goes on, could still delete a file that a newer base lists: the next base finds that, and copies the file again.
 package backuprun

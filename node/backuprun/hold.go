@@ -63,8 +63,17 @@ func (h *Hold) Take(ctx context.Context, m Source) error {
 	return err
 }
 
+const (
+	// backupCall bounds a call that publishes or deletes, from the moment when its runner was known to hold the backups. backupDrain is how
+	// long the next holder waits before it lists what is there: then no such call is under way, also in a store's server.
+	backupCall  = 10 * time.Second
+	backupDrain = 3 * backupCall
+	// backupDeletes is how many objects one such call deletes.
+	backupDeletes = 100
+)
+
 // drain has the next list wait for calls that may be under way.
-func (h *Hold) drain() { h.drained = time.Now().Add(limits.BackupDrain) }
+func (h *Hold) drain() { h.drained = time.Now().Add(backupDrain) }
 
 // Leave gives the hold back when the runner ends.
 func (h *Hold) Leave(ctx context.Context, m Source) {
@@ -106,9 +115,9 @@ type heldStore struct {
 	member Source
 }
 
-// call makes a call of the store, if this runner holds the backup. It ends within limits.BackupCall of the moment when that was known.
+// call makes a call of the store, if this runner holds the backup. It ends within backupCall of the moment when that was known.
 func (s heldStore) call(ctx context.Context, do func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, limits.BackupCall)
+	ctx, cancel := context.WithTimeout(ctx, backupCall)
 	defer cancel()
 	held, err := s.hold.has(ctx, s.member)
 	switch {
@@ -134,7 +143,7 @@ func (s heldStore) Put(ctx context.Context, name string, content []byte) error {
 
 // Delete implements store.Store.
 func (s heldStore) Delete(ctx context.Context, names ...string) error {
-	for some := range slices.Chunk(names, limits.BackupDeletes) {
+	for some := range slices.Chunk(names, backupDeletes) {
 		if err := s.call(ctx, func(ctx context.Context) error { return s.Store.Delete(ctx, some...) }); err != nil {
 			return err
 		}

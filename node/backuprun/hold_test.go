@@ -51,7 +51,7 @@ func TestHold(t *testing.T) {
 		m.write()
 		var failing error
 		deletes := func(ctx context.Context, names []string) error {
-			if until, ok := ctx.Deadline(); !ok || time.Until(until) > limits.BackupCall || len(names) > limits.BackupDeletes {
+			if until, ok := ctx.Deadline(); !ok || time.Until(until) > backupCall || len(names) > backupDeletes {
 				t.Errorf("%d names are deleted until %v", len(names), until)
 			}
 			return failing
@@ -84,7 +84,7 @@ func TestHold(t *testing.T) {
 		if _, err := of(a).Get(t.Context(), backup.Moments+"1", 0, 1); err == nil {
 			t.Error("the refused base is there")
 		}
-		if took, err := b.base(t, m, wb); err != nil || took != limits.BackupDrain {
+		if took, err := b.base(t, m, wb); err != nil || took != backupDrain {
 			t.Errorf("the runner that took over: %v, after %v", err, took)
 		}
 		if took, err := b.base(t, m, wb); err != nil || took > 0 {
@@ -96,7 +96,7 @@ func TestHold(t *testing.T) {
 			t.Errorf("a runner after one that left: %v, after %v", err, took)
 		}
 		var names []string
-		for i := range 2*limits.BackupDeletes + 1 {
+		for i := range 2*backupDeletes + 1 {
 			names = append(names, fmt.Sprint("parts/", i))
 		}
 		must(t, of(c).Delete(t.Context(), names...))
@@ -105,7 +105,7 @@ func TestHold(t *testing.T) {
 			t.Error("the deletion has not failed")
 		}
 		c.Leave(t.Context(), m) // its deletion may still come
-		if took, err := a.base(t, m, wa); err != nil || took != limits.BackupDrain {
+		if took, err := a.base(t, m, wa); err != nil || took != backupDrain {
 			t.Errorf("a runner after one with a call under way: %v, after %v", err, took)
 		}
 	})
@@ -141,7 +141,7 @@ func TestLateDeletion(t *testing.T) {
 		}
 		begun := time.Now()
 		late := heldStore{hold: a, member: m, Store: hookedStore{place, func(context.Context, []string) error {
-			time.Sleep(limits.BackupCall - time.Second)
+			time.Sleep(backupCall - time.Second)
 			return nil
 		}}}
 		deleted := make(chan error)
@@ -150,7 +150,7 @@ func TestLateDeletion(t *testing.T) {
 		w, err = b.Write(t.Context(), m, place, false)
 		must(t, err)
 		_, err = b.base(t, m, w)
-		if took := time.Since(begun); took < limits.BackupDrain || err == nil || !strings.Contains(err.Error(), "it is missing") || len(w.Bases()) > 0 {
+		if took := time.Since(begun); took < backupDrain || err == nil || !strings.Contains(err.Error(), "it is missing") || len(w.Bases()) > 0 {
 			t.Errorf("a base without a file, after %v: %v", took, err)
 		}
 		must(t, <-deleted)
@@ -217,7 +217,7 @@ func TestNoDeletionBehindATake(t *testing.T) {
 			defer c.mu.Unlock()
 			return c.deleted
 		}
-		for _, after := range []time.Duration{0, limits.BackupDrain - 1} {
+		for _, after := range []time.Duration{0, backupDrain - 1} {
 			if n := deleted(after); n > 0 {
 				t.Errorf("%d objects are deleted %v after the hold was taken over", n, after)
 			}
@@ -272,18 +272,18 @@ func TestRunnersThatBeginTogether(t *testing.T) {
 type slowMember struct{ *testMember }
 
 func (m slowMember) BackupHold(ctx context.Context, ask kv.BackupHold) (kv.BackupHold, error) {
-	defer time.Sleep(limits.BackupCall / 2)
+	defer time.Sleep(backupCall / 2)
 	return m.testMember.BackupHold(ctx, ask)
 }
 
-// A call of the store may take what is left of limits.BackupCall since the question was asked: the answer may be as old.
+// A call of the store may take what is left of backupCall since the question was asked: the answer may be as old.
 func TestCallBehindASlowAnswer(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		m, h := slowMember{&testMember{t: t, onePlace: true}}, NewHold()
 		begun := time.Now()
 		s := heldStore{hold: h, member: m, Store: hookedStore{store.OpenFolder(disk.OS(), dir), func(ctx context.Context, _ []string) error {
-			if until, ok := ctx.Deadline(); !ok || until.Sub(begun) > limits.BackupCall {
+			if until, ok := ctx.Deadline(); !ok || until.Sub(begun) > backupCall {
 				t.Errorf("asked at %v, deleted until %v", begun, until)
 			}
 			return nil
@@ -306,10 +306,10 @@ func TestTakeWithoutAnAnswer(t *testing.T) {
 		if err := b.Take(t.Context(), lost); err == nil {
 			t.Fatal("a lost answer is an answer")
 		}
-		time.Sleep(limits.BackupDrain / 2) // the take is applied meanwhile, perhaps just now
+		time.Sleep(backupDrain / 2) // the take is applied meanwhile, perhaps just now
 		lost.loses = false
 		must(t, b.Take(t.Context(), lost))
-		if left := time.Until(b.drained); left != limits.BackupDrain {
+		if left := time.Until(b.drained); left != backupDrain {
 			t.Errorf("after a take without an answer it waits for %v more", left)
 		}
 	})

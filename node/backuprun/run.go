@@ -80,6 +80,8 @@ const (
 	baseAgain = time.Minute
 	// answerTime bounds the wait for a part of the log.
 	answerTime = 5 * time.Second
+	// backupEvery is the time in which changes are gathered for one object of the log, unless they fill one before.
+	backupEvery = time.Second
 )
 
 // Run goes on until the context ends, and then returns nil. It returns an error if another configuration is needed: the folder belongs to
@@ -243,7 +245,7 @@ func (r *runner) there(ctx context.Context, w *backup.Writer) error {
 	return err
 }
 
-// changes returns the entries behind one, once in limits.BackupEvery, so that one object of the log has those of that time. After a full object
+// changes returns the entries behind one, once in backupEvery, so that one object of the log has those of that time. After a full object
 // the next one is due at once. Without a change it waits for the first one, for limits.BackupLogWait at most.
 func (r *runner) changes(ctx context.Context, m Source, after uint64) (all kv.LogPart, answered time.Time, err error) {
 	select {
@@ -251,7 +253,7 @@ func (r *runner) changes(ctx context.Context, m Source, after uint64) (all kv.Lo
 		return all, answered, ctx.Err()
 	case <-time.After(time.Until(r.due)):
 	}
-	r.due = time.Now().Add(limits.BackupEvery)
+	r.due = time.Now().Add(backupEvery)
 	for bytes := 0; ; {
 		asked, cancel := context.WithTimeout(ctx, answerTime)
 		part, err := m.BackupLog(asked, after)

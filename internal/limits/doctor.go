@@ -1,4 +1,0 @@
-package limits
-
-// What `qkv doctor` warns of.
-const ()
