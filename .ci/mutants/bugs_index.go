@@ -81,7 +81,7 @@ var indexBugs = []mutant{
 		{"State.supersede", `s.leases.detach(v.lease(), r, hint)`, ``},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"forget leases in the snapshot", []change{
-		{"metaReader.section", `case sectionLeases: s.readLeases(&r)`, `case sectionLeases: r.Array()`},
+		{"metaReader.section", `case sectionLeases: s.leases.read(&r)`, `case sectionLeases: r.Array()`},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"revoke a lease that was granted anew", []change{
 		{"State.revoke", `if !had || term != 0 && l.Granted != granted {`, `if !had {`},
