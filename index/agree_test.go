@@ -56,7 +56,7 @@ func TestSequencesAreBounded(t *testing.T) {
 	}
 	restored(t, s.ViewToSave())
 	batch(t, s, 1e9) // the session clock passes the session's last write
-	s.endSession(s.sessions.oldest)
+	s.sessions.end(s.sessions.oldest)
 	if n := s.numbers; n.sessions != 0 || n.outcomes != 0 || n.sessionSum != 0 {
 		t.Errorf("after the end of the only session: %+v", n)
 	}

@@ -57,9 +57,9 @@ func (s *State) convict() {
 		corrupt := kv.Alarm{Member: d.member, Name: kv.CorruptAlarm}
 		switch {
 		case d.digest == right:
-			s.disarm(func(one kv.Alarm) bool { return one == corrupt })
+			s.alarms.disarm(func(one kv.Alarm) bool { return one == corrupt })
 		case s.members.Get(d.member) != nil:
-			s.raise(corrupt)
+			s.alarms.raise(corrupt)
 		}
 	}
 }
@@ -70,24 +70,24 @@ func (s *State) changeAlarm(c kv.AlarmChange) kv.Result {
 		if s.members.Get(c.Member) == nil {
 			return s.refused(kv.Errorf(kv.MemberNotFound, "the alarm names member %016x, which does not exist", c.Member))
 		}
-		s.raise(kv.Alarm{Name: c.Name, Member: c.Member})
+		s.alarms.raise(kv.Alarm{Name: c.Name, Member: c.Member})
 		return kv.Result{Revision: s.revision}
 	}
-	s.disarm(func(one kv.Alarm) bool {
+	s.alarms.disarm(func(one kv.Alarm) bool {
 		return (c.Member == 0 || one.Member == c.Member) && (c.Name == "" || one.Name == c.Name)
 	})
 	return kv.Result{Revision: s.revision}
 }
 
-func (s *State) raise(a kv.Alarm) {
-	if at, raised := slices.BinarySearchFunc(s.alarms, a, compareAlarms); !raised {
-		s.alarms = slices.Insert(slices.Clip(s.alarms), at, a)
+func (a *alarms) raise(one kv.Alarm) {
+	if at, raised := slices.BinarySearchFunc(*a, one, compareAlarms); !raised {
+		*a = slices.Insert(slices.Clip(*a), at, one)
 	}
 }
 
-func (s *State) disarm(which func(kv.Alarm) bool) {
-	if slices.ContainsFunc(s.alarms, which) {
-		s.alarms = slices.DeleteFunc(slices.Clone(s.alarms), which)
+func (a *alarms) disarm(which func(kv.Alarm) bool) {
+	if slices.ContainsFunc(*a, which) {
+		*a = slices.DeleteFunc(slices.Clone(*a), which)
 	}
 }
 

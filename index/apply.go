@@ -81,7 +81,7 @@ func (s *State) decode(data []byte) (e Envelope, err error) {
 // are bounded by the size of the commands' additions.
 func (s *State) applyAll(envelope *Envelope, until int64, results []kv.Result) []kv.Result {
 	envelope.Wall = max(envelope.Wall, 0) // differences of times do not overflow
-	s.moveSessionClock(envelope.Member, envelope.Wall)
+	s.sessions.moveClock(envelope.Member, envelope.Wall)
 	s.wall = max(s.wall, envelope.Wall)
 	began := s.beginBatch()
 	before := len(results)
@@ -98,7 +98,7 @@ func (s *State) applyAll(envelope *Envelope, until int64, results []kv.Result) [
 		}
 	}
 	applied := len(results) - before
-	s.endSessions(s.sessions.rules.Ends + applied)
+	s.sessions.endSilent(s.sessions.rules.Ends + applied)
 	s.accounts.author.setAuthor(nil)
 	clear(s.scratch.commands) // they refer to data
 	s.finishBatch(&began, envelope.Wall, applied)
@@ -127,7 +127,7 @@ func (s *State) finishBatch(began *batchStart, wall int64, commands int) {
 
 func (s *State) apply(c *command) kv.Result {
 	if s.auth.Enabled() { // before the alarms, and before the outcome of a named write is given away
-		if err := s.permits(c); err != nil {
+		if err := s.accounts.permits(c, s); err != nil {
 			return s.refused(err)
 		}
 	}
@@ -170,7 +170,7 @@ func (s *keyspace) find(hash uint64, key []byte) ref {
 // putAlone puts a key at a revision of its own.
 func (s *State) putAlone(c *command) kv.Result {
 	p := &c.put
-	if err := s.checkLease(p.Lease); err != nil {
+	if err := s.leases.refuses(p.Lease); err != nil {
 		return s.refused(err)
 	}
 	if p.IgnoreValue || p.IgnoreLease {
@@ -190,10 +190,10 @@ func (s *State) deleteAlone(c *command) kv.Result {
 	return kv.Result{Revision: s.revision, Deleted: deleted}
 }
 
-// checkLease returns why a key cannot have this lease, or nil; 0 means none.
-func (s *State) checkLease(id int64) *kv.Error {
+// refuses returns why a key cannot have this lease, or nil; 0 means none.
+func (s *leaseState) refuses(id int64) *kv.Error {
 	if id != 0 {
-		if _, ok := s.leases.get(id); !ok {
+		if _, ok := s.get(id); !ok {
 			return leaseNotFound(id)
 		}
 	}
@@ -288,14 +288,14 @@ func (s *State) addVersion(r ref, hash uint64, p *kv.Put) {
 	}
 	if p.Lease != 0 {
 		flags |= leased
-		s.attach(p.Lease, r)
+		s.leases.attach(p.Lease, r)
 	}
-	at := s.newVersion(flags, len(p.Value), s.authorOfChange())
+	at := s.newVersion(flags, len(p.Value), s.accounts.authorOfChange())
 	v := at.version()
 	v.sum = sumOf(hash, p.Value, create, mod, int64(v.sub), number, p.Lease, v.author())
 	v.setWords(words, p.Lease)
 	copy(v.value(), p.Value)
-	s.push(r, at, before)
+	r.push(at, before)
 	s.scratch.made = append(s.scratch.made, at)
 	s.totals.live++
 	s.totals.liveBytes += int64(len(p.Key) + len(p.Value))
@@ -334,8 +334,8 @@ func (v *version) setWords(words [2]int64, lease int64) {
 	}
 }
 
-// push makes a version, complete except for its links, the newest version of its key.
-func (s *State) push(r, at, before ref) {
+// push makes a version, complete except for its links, the newest version of a record's key.
+func (r ref) push(at, before ref) {
 	v := at.version()
 	v.record.Store(uint64(r))
 	v.prev.Store(uint64(before))
@@ -351,7 +351,7 @@ func (s *State) supersede(r ref, v *version, hint *btree.PathHint) {
 	s.totals.live--
 	s.totals.liveBytes -= int64(size) + int64(v.valueSize())
 	s.totals.weight += weight(size, v.valueSize())
-	s.detach(v.lease(), r, hint)
+	s.leases.detach(v.lease(), r, hint)
 }
 
 // delete deletes a key, or all keys of a range, in the current revision, and returns their number.
@@ -404,11 +404,11 @@ func (s *State) addTombstone(r ref) {
 	record := r.record()
 	before := ref(record.head.Load())
 	s.supersede(r, before.version(), &s.scratch.hints.attached)
-	at := s.newVersion(tombstone, 0, s.authorOfChange())
+	at := s.newVersion(tombstone, 0, s.accounts.authorOfChange())
 	v := at.version()
 	v.sum = sumOf(hashOf(record.key()), nil, 0, v.mod, int64(v.sub), 0, 0, v.author())
 	s.totals.weight += weight(int(record.size), 0)
-	s.push(r, at, before)
+	r.push(at, before)
 	s.scratch.made = append(s.scratch.made, at)
 	s.keys.tombstoned.SetHint(r, &s.scratch.hints.tombstoned)
 	s.keys.changed = true
@@ -443,7 +443,7 @@ func (s *State) changeMembers(next Members, err *kv.Error) kv.Result {
 		return s.refused(err)
 	}
 	s.members = next
-	s.disarm(func(one kv.Alarm) bool { return next.Get(one.Member) == nil })
+	s.alarms.disarm(func(one kv.Alarm) bool { return next.Get(one.Member) == nil })
 	return kv.Result{Revision: s.revision}
 }
 
@@ -455,7 +455,7 @@ func (s *State) raiseLevel(c *command) kv.Result {
 	return kv.Result{Revision: s.revision}
 }
 
-func (s *State) refused(e *kv.Error) kv.Result { return kv.Result{Revision: s.revision, Err: e} }
+func (r *replicated) refused(e *kv.Error) kv.Result { return kv.Result{Revision: r.revision, Err: e} }
 
 // A key that was not used for a while costs its command four cache misses: the table's slot, the record, the newest
 // version, and the version that compaction drops for it. One after the other they are most of the cost of a put.
@@ -568,7 +568,7 @@ func (s *segment) guess(hash uint64) ref {
 }
 
 // prefetchHistory loads the memory that the versions before the changes of the next revisions need to be dropped, or let go.
-func (s *State) prefetchHistory(from int64) {
+func (s *store) prefetchHistory(from int64) {
 	w := &s.keys.prefetching
 	h := &s.history
 	refs := w.refs[:0]

@@ -48,19 +48,20 @@ type account struct {
 //  3. account.access has the merged permissions of the user's roles.
 //  4. Auth.sum is the sum of the checksums of users and roles.
 type accounts struct {
-	users   *btree.BTreeG[userEntry]
-	roles   *btree.BTreeG[roleEntry]
-	granted *btree.BTreeG[grantEntry]
-	byName  map[string]*account
-	author  authorship
+	*replicated // of the same State
+	users       *btree.BTreeG[userEntry]
+	roles       *btree.BTreeG[roleEntry]
+	granted     *btree.BTreeG[grantEntry]
+	byName      map[string]*account
+	author      authorship
 }
 
 type grantEntry struct{ role, user string }
 
-func newAccounts() accounts {
+func newAccounts(r *replicated) accounts {
 	options := btree.Options{Degree: btreeDegree, NoLocks: true}
 	return accounts{
-		users: btree.NewBTreeGOptions(func(a, b userEntry) bool { return a.name < b.name }, options),
+		replicated: r, users: btree.NewBTreeGOptions(func(a, b userEntry) bool { return a.name < b.name }, options),
 		roles: btree.NewBTreeGOptions(func(a, b roleEntry) bool { return a.name < b.name }, options),
 		granted: btree.NewBTreeGOptions(func(a, b grantEntry) bool {
 			return a.role < b.role || a.role == b.role && a.user < b.user
@@ -249,15 +250,15 @@ func denied(one *account, t kv.Touch) *kv.Error {
 
 // permits returns why the author of a command may not make it, or nil. Authentication must be enabled. It decides by the state alone: the
 // verdict is the same on every member. A command that a member proposes by itself has kv.AuthOwn.
-func (s *State) permits(c *command) *kv.Error {
+func (l *accounts) permits(c *command, in attached) *kv.Error {
 	if c.own() {
 		return nil
 	}
-	one := s.accounts.byName[string(c.name)]
-	if err := checkUser(s.auth, one, c.name, c.auth); err != nil {
+	one := l.byName[string(c.name)]
+	if err := checkUser(l.auth, one, c.name, c.auth); err != nil {
 		return err
 	}
-	return permits(one, kinds[c.kind].access, c, s)
+	return permits(one, kinds[c.kind].access, c, in)
 }
 
 // own reports whether a member proposes the command by itself. A user's token can name any auth revision, so a command with a user is
@@ -266,7 +267,7 @@ func (c *command) own() bool {
 	return kinds[c.kind].own || c.auth == kv.AuthOwn && len(c.name) == 0 || c.term != 0
 }
 
-// refusesAuthor is State.permits in a View, for a command that is not proposed yet.
+// refusesAuthor is accounts.permits in a View, for a command that is not proposed yet.
 func (v *View) refusesAuthor(c *command) *kv.Error {
 	if !v.auth.Enabled() || c.own() {
 		return nil
@@ -279,19 +280,19 @@ func (c *command) Touches(f func(kv.Touch) bool) bool {
 	return kinds[c.kind].touches(c, f)
 }
 
-// changeAuth applies a change of users and roles.
-func (s *State) changeAuth(c *command) kv.Result {
-	a := s.auth.orEmpty(&s.accounts)
+// apply applies a change of users and roles.
+func (l *accounts) apply(c *command) kv.Result {
+	a := l.auth.orEmpty(l)
 	next := *a
-	if err := s.accounts.change(&next, c); err != nil {
-		return s.refused(err)
+	if err := l.change(&next, c); err != nil {
+		return l.refused(err)
 	}
 	if next == *a { // such as to disable what is disabled: the pointer stays, and nil stays nil, as in a snapshot
-		return kv.Result{Revision: s.revision}
+		return kv.Result{Revision: l.revision}
 	}
-	s.accounts.freeze(&next)
-	s.auth = &next
-	return kv.Result{Revision: s.revision}
+	l.freeze(&next)
+	l.auth = &next
+	return kv.Result{Revision: l.revision}
 }
 
 func (a *Auth) orEmpty(all *accounts) *Auth {
@@ -377,8 +378,8 @@ func readPermission(r *pack.Reader) kv.Permission {
 	return p
 }
 
-// readAuth reads the output of appendAuth. It validates all of it.
-func (s *State) readAuth(r *pack.Reader) {
+// read reads the output of appendAuth. It validates all of it.
+func (l *accounts) read(r *pack.Reader) {
 	whole := r.Struct(authFields)
 	a := &Auth{enabled: r.Bool(), revision: r.Uint()}
 	secret := r.Bytes()
@@ -386,7 +387,6 @@ func (s *State) readAuth(r *pack.Reader) {
 		r.Fail("users and roles without their auth revision or secret")
 		return
 	}
-	l := &s.accounts
 	var content AuthContent
 	for range r.Array() {
 		fields := r.Struct(userFields)
@@ -407,7 +407,7 @@ func (s *State) readAuth(r *pack.Reader) {
 		content.Roles = append(content.Roles, *one)
 		a.sum += sumOfRole(one)
 	}
-	s.readAuthors(r)
+	l.readAuthors(r)
 	r.End(whole)
 	if faults := content.Check(); r.Err() == nil && len(faults) > 0 {
 		r.Fail(faults[0].Error())
@@ -425,6 +425,6 @@ func (s *State) readAuth(r *pack.Reader) {
 		a.sum += sumOfUser(u)
 	}
 	if l.freeze(a); a.enabled || a.revision > 1 || len(content.Users) > 0 || a.roles.Len() > 0 {
-		s.auth = a
+		l.auth = a
 	}
 }

@@ -50,11 +50,11 @@ func (w *authorship) setAuthor(name []byte) {
 }
 
 // authorOfChange returns the number of the current author. The author's first change gives it one, unless there are too many.
-func (s *State) authorOfChange() uint32 {
-	w := &s.accounts.author
-	if w.name != nil && s.authors.admit(string(w.name)) {
-		s.addAuthor(string(w.name))
-		w.number, w.name = uint32(len(s.authors.names)), nil
+func (l *accounts) authorOfChange() uint32 {
+	w := &l.author
+	if w.name != nil && l.authors.admit(string(w.name)) {
+		l.addAuthor(string(w.name))
+		w.number, w.name = uint32(len(l.authors.names)), nil
 	}
 	return w.number
 }
@@ -64,11 +64,11 @@ func (a *authors) admit(name string) bool {
 	return len(a.names) < authorNames && name != "" && len(name) <= limits.AuthNameBytes
 }
 
-func (s *State) addAuthor(name string) {
-	s.authors.names = append(s.authors.names, name)
-	number := uint32(len(s.authors.names))
-	s.accounts.author.numbers[name] = number
-	s.authors.sum += mixHash(xxhash.Sum64String(name), uint64(number))
+func (l *accounts) addAuthor(name string) {
+	l.authors.names = append(l.authors.names, name)
+	number := uint32(len(l.authors.names))
+	l.author.numbers[name] = number
+	l.authors.sum += mixHash(xxhash.Sum64String(name), uint64(number))
 }
 
 // name returns the name of an author; "": none.
@@ -124,12 +124,12 @@ func (v *View) versionMadeAt(newest *version, key []byte, revision int64) *versi
 	}
 }
 
-func (s *State) readAuthors(r *pack.Reader) {
+func (l *accounts) readAuthors(r *pack.Reader) {
 	for _, name := range r.Strings() {
-		if _, twice := s.accounts.author.numbers[name]; twice || !s.authors.admit(name) {
+		if _, twice := l.author.numbers[name]; twice || !l.authors.admit(name) {
 			r.Fail("an author twice, without a name, or beyond the limit")
 			return
 		}
-		s.addAuthor(name)
+		l.addAuthor(name)
 	}
 }

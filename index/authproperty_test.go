@@ -411,7 +411,7 @@ func (w *permissionWorld) verdicts(q *permissionRequest, by kv.Principal, want k
 	}
 	state := kv.OK
 	if w.s.auth.Enabled() {
-		state = code(w.s.permits(&c))
+		state = code(w.s.accounts.permits(&c, w.s))
 	}
 	if view := code(w.v.refusesAuthor(&c)); view != want || state != want {
 		w.t.Errorf("a %s of %+v: the state says %v, the View %v, the model %v: %s", q.text, by, state, view, want, touchesText(q.touches))
@@ -528,7 +528,7 @@ func (w *permissionWorld) compares(q *permissionRequest, seen func(o observation
 	if q.txn == nil {
 		return nil
 	}
-	return appendPath(nil, lookups{w.s, seen, w}, q.txn)
+	return appendPath(nil, lookups{&w.s.keys, seen, w}, q.txn)
 }
 
 // changes observes the keys whose newest version is another one than before, and the leases that are gone or have other keys.

@@ -55,10 +55,9 @@ func (b *backupHolds) at(place uint64) int {
 	return slices.IndexFunc(b.all, func(one backupHolder) bool { return one.place == place })
 }
 
-// holdBackup notes the holder of a backup: a runner when there is none, or when it takes the hold from another. Whether the runner holds now is
+// note notes the holder of a backup: a runner when there is none, or when it takes the hold from another. Whether the runner holds now is
 // in the next View.
-func (s *State) holdBackup(b *kv.BackupHold) kv.Result {
-	h := &s.holds
+func (h *backupHolds) note(b *kv.BackupHold) {
 	i := h.at(b.Place)
 	if free := i < 0; b.Leave && !free && h.all[i].holder == b.Holder || !b.Leave && !free && b.Take {
 		h.all = slices.Delete(slices.Clone(h.all), i, i+1)
@@ -70,7 +69,6 @@ func (s *State) holdBackup(b *kv.BackupHold) kv.Result {
 	if len(h.key) == 0 {
 		h.key = bytes.Clone(b.Key)
 	}
-	return kv.Result{Revision: s.revision}
 }
 
 // BackupHold returns the runner that holds a backup. The caller must not change the key.

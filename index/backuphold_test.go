@@ -41,7 +41,7 @@ func TestBackupHold(t *testing.T) {
 	}
 	meta := s.ViewToSave().AppendMeta(nil)
 	other := newState(NewReserve().ledger, s.limits)
-	if _, err := other.readMeta(meta); err != nil || len(other.holds.all) != 1 || other.holds.all[0].holder != 3 || !bytes.Equal(other.holds.key, key(1)) {
+	if err := (&metaReader{s: other}).read(meta); err != nil || len(other.holds.all) != 1 || other.holds.all[0].holder != 3 || !bytes.Equal(other.holds.key, key(1)) {
 		t.Errorf("a snapshot has %+v: %v", other.holds, err)
 	}
 	forgetShare(other)

@@ -152,7 +152,7 @@ func (s *State) Values() Values { return s.eviction.files.values }
 
 // evictValues evicts the values of superseded versions. When the change that superseded a version is in files, so is the version. Until
 // then it is likely to be read, as the change's previous value.
-func (s *State) evictValues(work int64) {
+func (s *store) evictValues(work int64) {
 	l, h := &s.eviction, &s.history
 	if oldest := h.oldest(); l.next.Compare(oldest) < 0 {
 		l.next = oldest
@@ -178,11 +178,11 @@ func (s *State) evictValues(work int64) {
 }
 
 // hasValuesToEvict says whether evictValues has more to do.
-func (s *State) hasValuesToEvict() bool { return s.eviction.next.Revision <= s.eviction.to }
+func (s *store) hasValuesToEvict() bool { return s.eviction.next.Revision <= s.eviction.to }
 
 // evictValueBefore replaces the version before another one by a copy without its value. Small values stay. The old copy stays unchanged,
 // for the Views that reach it.
-func (s *State) evictValueBefore(v *version) bool {
+func (s *store) evictValueBefore(v *version) bool {
 	at := v.older()
 	if at == 0 {
 		return false
@@ -218,7 +218,7 @@ func (s *State) evictValueBefore(v *version) bool {
 const coldLeast = 64
 
 // coldThreshold returns the size from which on values are evicted.
-func (s *State) coldThreshold() int {
+func (s *store) coldThreshold() int {
 	if n := s.limits.ColdBytes; n > 0 {
 		return n
 	}

@@ -258,7 +258,7 @@
 // clock is behind, time stands still while that member proposes. Apply cannot know which clock is right. It therefore
 // also records how far the proposers' clocks were behind the recorded time (the field behind, in seconds).
 // [View.RevisionAt] refuses a time at which the clocks contradict each other, and a time that is more than a moment in
-// the future. If the state was imported from a store without times ([State.forgetTimes]), it refuses a time before the import, and the
+// the future. If the state was imported from a store without times ([Import.Loaded]), it refuses a time before the import, and the
 // times of the imported revisions are unknown. An [Import] forgets the times when the source's data are loaded. Revisions
 // that are copied later have the times of the copying. Nothing else depends on these times. The weight
 // of the history is also recorded while time stands still, and the proposer of a compaction measures the history's age

@@ -94,7 +94,7 @@ func TestMetaGrows(t *testing.T) {
 	meta := s.ViewToSave().AppendMeta(nil)
 	read := func(b []byte) (string, error) {
 		s := newState(NewReserve().ledger, limits.Defaults().Index)
-		_, err := s.readMeta(b)
+		err := (&metaReader{s: s}).read(b)
 		forgetShare(s)
 		return fmt.Sprintf("%+v %v %v %v %x", s.members, s.check, s.alarms, s.sessions.newest, s.appendAuth(nil)), err
 	}

@@ -397,7 +397,7 @@ func (s *State) Reclaim() (more bool) {
 // drop drops the oldest changes up to the compacted revision of the newest View. That View, and the reads for the results
 // of earlier entries, therefore still have all of them. It drops the version before each change, and a tombstone itself,
 // with the key if there is no newer version.
-func (s *State) drop(work int64) {
+func (s *store) drop(work int64) {
 	prefetched := int64(0) // revisions before it are in the caches
 	for s.history.slots.first < s.dropping {
 		if work <= 0 {
@@ -413,7 +413,7 @@ func (s *State) drop(work int64) {
 }
 
 // dropOldest drops the oldest change with the version before it, and returns the work done.
-func (s *State) dropOldest() (work int64) {
+func (s *store) dropOldest() (work int64) {
 	h := &s.history
 	revision := h.slots.first
 	change := h.change(revision, h.sub).Load()
@@ -457,7 +457,7 @@ func (s *keyspace) recordOf(v *version) ref {
 }
 
 // dropVersion takes a superseded version or tombstone out of use.
-func (s *State) dropVersion(at ref) {
+func (s *store) dropVersion(at ref) {
 	v := at.version()
 	v.owner |= versionDead
 	s.history.kept--

@@ -51,7 +51,7 @@ func NewImport(s *State, compacted int64, clock func() int64) (*Import, error) {
 	}
 	m := &Import{state: s, clock: clock, began: s.beginBatch()}
 	if s.compacted = compacted; compacted > 1 {
-		s.moveTo(compacted)
+		m.moveTo(compacted)
 		s.history.slots.startAt(compacted + 1)
 	}
 	m.finish()
@@ -105,7 +105,7 @@ func (m *Import) complete() error {
 	if m.records = m.records[:0]; cap(all) > changesKept {
 		m.records = nil // the buffer of a large deletion
 	}
-	if err := m.state.takeRevision(all); err != nil {
+	if err := m.takeRevision(all); err != nil {
 		return err
 	}
 	last := &all[len(all)-1]
@@ -173,11 +173,11 @@ func (m *Import) SetLeases(all []kv.Lease) error {
 		return err
 	}
 	for _, l := range gone {
-		s.removeLease(l)
+		s.leases.remove(l)
 	}
 	for _, l := range all {
 		l.Granted, l.By = s.applied+1, 0
-		s.setLease(l)
+		s.leases.set(l)
 	}
 	m.finish()
 	return nil
@@ -186,35 +186,36 @@ func (m *Import) SetLeases(all []kv.Lease) error {
 func compareLeases(a, b kv.Lease) int { return cmp.Compare(a.ID, b.ID) }
 
 // moveTo sets the revision of a state without history. What the source has up to there is the base.
-func (s *State) moveTo(revision int64) {
-	s.revision = revision
-	s.ResetExtents()
+func (m *Import) moveTo(revision int64) {
+	m.state.revision = revision
+	m.state.ResetExtents()
 }
 
 // takeRevision applies the records of one revision.
-func (s *State) takeRevision(all []SourceRecord) *kv.Error {
-	if err := s.fitsRevision(all); err != nil {
+func (m *Import) takeRevision(all []SourceRecord) *kv.Error {
+	s := m.state
+	if err := m.fitsRevision(all); err != nil {
 		return err
 	}
 	for i := range all {
-		if id := all[i].Lease; id != 0 && s.checkLease(id) != nil {
-			s.setLease(kv.Lease{ID: id, TTL: unknownTTL, Granted: s.applied + 1})
+		if id := all[i].Lease; id != 0 && s.leases.refuses(id) != nil {
+			s.leases.set(kv.Lease{ID: id, TTL: unknownTTL, Granted: s.applied + 1})
 		}
 	}
 	switch mod := all[0].Mod; {
 	case mod < s.compacted:
 		for i := range all {
-			s.loadVersion(&all[i])
+			m.loadVersion(&all[i])
 		}
 		return nil
 	case mod == s.compacted: // the history begins with it
 		for i := range all {
 			if before, needed := beforeCompacted(&all[i]); needed {
-				s.loadVersion(&before)
+				m.loadVersion(&before)
 			}
 		}
 		s.history.slots.startAt(mod)
-		s.moveTo(mod - 1)
+		m.moveTo(mod - 1)
 	}
 	for i := range all {
 		one := &all[i]
@@ -231,9 +232,9 @@ func (s *State) takeRevision(all []SourceRecord) *kv.Error {
 
 // fitsRevision returns why records cannot be the next revision, or nil: the source's versions of a key must equal the
 // versions that this state derives.
-func (s *State) fitsRevision(all []SourceRecord) *kv.Error {
+func (m *Import) fitsRevision(all []SourceRecord) *kv.Error {
 	seen := map[string]*SourceRecord{} // of this revision
-	mod := all[0].Mod
+	s, mod := m.state, all[0].Mod
 	if mod > s.compacted && mod != s.revision+1 || mod < 2 {
 		return kv.Errorf(kv.BadRequest, "revision %d cannot follow revision %d: the source lacks the revisions between", mod, s.revision)
 	}
@@ -245,7 +246,7 @@ func (s *State) fitsRevision(all []SourceRecord) *kv.Error {
 		if mod >= s.compacted && one.Sub != int64(i) || one.Sub < 0 || one.Sub > math.MaxUint32 {
 			return kv.Errorf(kv.BadRequest, "change %d of revision %d is number %d: the source lacks the changes between", i, mod, one.Sub)
 		}
-		if !s.fits(one, seen[string(one.Key)]) {
+		if !m.fits(one, seen[string(one.Key)]) {
 			return kv.Errorf(kv.BadRequest, "change %d.%d of the key %q (version %d since revision %d) does not continue the key's stored version: the source lacks changes",
 				mod, one.Sub, one.Key, one.Version.Version, one.Create)
 		}
@@ -257,8 +258,8 @@ func (s *State) fitsRevision(all []SourceRecord) *kv.Error {
 }
 
 // fits says whether a record continues the key's previous version: one of the same revision, or the newest stored one.
-func (s *State) fits(one, same *SourceRecord) bool {
-	exists, create, number := false, int64(0), int64(0)
+func (m *Import) fits(one, same *SourceRecord) bool {
+	s, exists, create, number := m.state, false, int64(0), int64(0)
 	if same != nil {
 		exists, create, number = !same.Tombstone, same.Create, same.Version.Version
 	} else if r := s.keys.find(hashOf(one.Key), one.Key); r != 0 {
@@ -298,8 +299,8 @@ func beforeCompacted(one *SourceRecord) (before SourceRecord, needed bool) {
 }
 
 // loadVersion adds the single version of a key that is older than the history.
-func (s *State) loadVersion(one *SourceRecord) {
-	hash := hashOf(one.Key)
+func (m *Import) loadVersion(one *SourceRecord) {
+	s, hash := m.state, hashOf(one.Key)
 	r := s.keys.newRecord(one.Key)
 	flags, words := uint32(0), [2]int64{one.Create, one.Version.Version}
 	if one.Version.Version == 1 {
@@ -308,7 +309,7 @@ func (s *State) loadVersion(one *SourceRecord) {
 	}
 	if one.Lease != 0 {
 		flags |= leased
-		s.attach(one.Lease, r)
+		s.leases.attach(one.Lease, r)
 	}
 	at := s.newVersion(flags, len(one.Value), 0)
 	v := at.version()
@@ -316,7 +317,7 @@ func (s *State) loadVersion(one *SourceRecord) {
 	v.sum = sumOf(hash, one.Value, one.Create, one.Mod, one.Sub, one.Version.Version, one.Lease, 0)
 	v.setWords(words, one.Lease)
 	copy(v.value(), one.Value)
-	s.push(r, at, 0)
+	r.push(at, 0)
 	s.keys.table.insert(hash, r)
 	s.keys.newKeys = append(s.keys.newKeys, r)
 	s.totals.live++
@@ -333,25 +334,25 @@ const unknownTime = 0
 // The points get an unknown time. The newest revision has a point of its own with the present: from then on it is the newest, and a
 // point after an unknown one is no time of its first revision. A single revision keeps the present as its time: there is no point before
 // it. The points are new ones, because views share the old ones.
-func (s *State) forgetTimes(wall int64) {
-	old := s.times
+func (r *replicated) forgetTimes(wall int64) {
+	old := r.times
 	if old.points.len() == 0 {
 		return
 	}
-	s.wall = max(s.wall, wall)
-	t := &s.times
+	r.wall = max(r.wall, wall)
+	t := &r.times
 	t.sum = 0
 	t.points.startAt(old.points.first)
 	for n := old.points.first; n < old.points.end; n++ {
 		p := *old.points.at(n)
 		p.wall = unknownTime
-		if n+1 == old.points.end && p.revision == s.revision {
-			p.wall = s.wall
+		if n+1 == old.points.end && p.revision == r.revision {
+			p.wall = r.wall
 		}
 		t.push(p)
 	}
-	if t.points.at(t.points.end-1).revision < s.revision {
-		t.push(point{revision: s.revision, wall: s.wall, weight: s.totals.weight})
+	if t.points.at(t.points.end-1).revision < r.revision {
+		t.push(point{revision: r.revision, wall: r.wall, weight: r.totals.weight})
 	}
 }
 

@@ -120,7 +120,7 @@ var kinds = [...]kind{
 	kindCheckpoint: {
 		name: "checkpoint of leases", own: true, level: 1, fields: levels{1, 1},
 		read:     readCheckpoint,
-		apply:    func(s *State, c *command) kv.Result { return s.checkpoint(c.left, c.term) },
+		apply:    func(s *State, c *command) kv.Result { return s.leases.checkpoint(c.left, c.term) },
 		describe: func(c *command) string { return fmt.Sprintf("checkpoint of %d leases", len(c.left)) },
 	},
 
@@ -156,7 +156,7 @@ var kinds = [...]kind{
 			c.hold = &kv.BackupHold{Place: r.Uint(), Holder: r.Uint(), Key: r.Bytes(), Take: r.Bool(), Leave: r.Bool()}
 		},
 		check:    func(c *command) *kv.Error { return c.hold.Check() },
-		apply:    func(s *State, c *command) kv.Result { return s.holdBackup(c.hold) },
+		apply:    func(s *State, c *command) kv.Result { s.holds.note(c.hold); return kv.Result{Revision: s.revision} },
 		describe: func(c *command) string { return fmt.Sprintf("runner %016x wants to hold backups", c.hold.Holder) },
 	},
 	kindAlarm: {
@@ -203,7 +203,7 @@ var kinds = [...]kind{
 		name: "change of users", access: kv.AccessAdmin, named: true, level: 1, fields: levels{1, 1, 1, 1, 1, 1, 1, 1, 1},
 		read:     func(c *command, r *pack.Reader) { c.authChange = new(kv.ReadAuthChange(r)) },
 		check:    func(c *command) *kv.Error { return c.authChange.Check(requestBounds) },
-		apply:    (*State).changeAuth,
+		apply:    func(s *State, c *command) kv.Result { return s.accounts.apply(c) },
 		describe: func(c *command) string { return c.authChange.String() },
 	},
 }

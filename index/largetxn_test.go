@@ -34,7 +34,7 @@ func TestLargeTransaction(t *testing.T) {
 			t.Errorf("round %d: %d keys, not %d", round, got, keys+2)
 		}
 		for i := range keys {
-			if got, want := s.current(key(i)), fmt.Append(nil, round, " ", i); got == nil || !bytes.Equal(got.value(), want) {
+			if got, want := s.keys.current(key(i)), fmt.Append(nil, round, " ", i); got == nil || !bytes.Equal(got.value(), want) {
 				t.Errorf("round %d: key %d is %v, not %q", round, i, got, want)
 			}
 		}

@@ -26,6 +26,7 @@ type leases struct {
 
 // leaseState is the leases with what was made of them for others.
 type leaseState struct {
+	*replicated // of the same State
 	leases
 	frozen  leases // copies of the trees for Views, equal to them unless changed
 	changed bool
@@ -80,21 +81,21 @@ func (s *State) TakeLeaseChanges() []LeaseChange {
 	return all
 }
 
-func (s *State) setLease(l kv.Lease) {
-	if before, had := s.leases.granted.Set(l); had {
+func (s *leaseState) set(l kv.Lease) {
+	if before, had := s.granted.Set(l); had {
 		s.totals.leaseSum -= leaseSum(before)
 	}
 	s.totals.leaseSum += leaseSum(l)
-	s.leases.changed = true
-	s.leases.changes = append(s.leases.changes, LeaseChange{Lease: l})
+	s.changed = true
+	s.changes = append(s.changes, LeaseChange{Lease: l})
 }
 
 func (s *State) grant(l kv.Lease) kv.Result {
 	if _, had := s.leases.get(l.ID); had {
 		return s.refused(leaseExists(l.ID))
 	}
-	l.Granted, l.By = s.applied+1, s.authorOfChange()
-	s.setLease(l)
+	l.Granted, l.By = s.applied+1, s.accounts.authorOfChange()
+	s.leases.set(l)
 	s.counts.Grants++
 	return kv.Result{Revision: s.revision}
 }
@@ -117,7 +118,7 @@ func (s *State) revoke(id int64, term, granted uint64) kv.Result {
 	})
 	deleted := int64(len(matches))
 	s.addTombstones(matches)
-	s.removeLease(l)
+	s.leases.remove(l)
 	if s.counts.Revokes++; term != 0 {
 		s.counts.Expiry++
 	}
@@ -125,12 +126,12 @@ func (s *State) revoke(id int64, term, granted uint64) kv.Result {
 	return kv.Result{Revision: s.revision, Deleted: deleted}
 }
 
-// removeLease removes a lease that has no keys.
-func (s *State) removeLease(l kv.Lease) {
-	s.leases.granted.Delete(l)
+// remove removes a lease that has no keys.
+func (s *leaseState) remove(l kv.Lease) {
+	s.granted.Delete(l)
 	s.totals.leaseSum -= leaseSum(l)
-	s.leases.changed = true
-	s.leases.changes = append(s.leases.changes, LeaseChange{Lease: l, Gone: true})
+	s.changed = true
+	s.changes = append(s.changes, LeaseChange{Lease: l, Gone: true})
 }
 
 func leaseNotFound(id int64) *kv.Error {
@@ -142,14 +143,14 @@ func leaseExists(id int64) *kv.Error {
 }
 
 // checkpoint records the remaining times of leases. Leases that no longer exist are skipped.
-func (s *State) checkpoint(left []kv.Lease, term uint64) kv.Result {
+func (s *leaseState) checkpoint(left []kv.Lease, term uint64) kv.Result {
 	if term != s.term {
 		return s.refused(kv.Errorf(kv.Unavailable, "the checkpoint of leases is of term %d, but this is term %d", term, s.term))
 	}
 	for _, one := range left {
-		if l, had := s.leases.get(one.ID); had && l.Granted == one.Granted && one.Remaining > 0 {
+		if l, had := s.get(one.ID); had && l.Granted == one.Granted && one.Remaining > 0 {
 			if l.Remaining = one.Remaining; l.Check() == nil {
-				s.setLease(l)
+				s.set(l)
 			}
 		}
 	}
@@ -157,17 +158,17 @@ func (s *State) checkpoint(left []kv.Lease, term uint64) kv.Result {
 }
 
 // attach and detach keep attached equal to the leases of the newest versions.
-func (s *State) attach(lease int64, r ref) {
+func (s *leaseState) attach(lease int64, r ref) {
 	if lease != 0 {
-		s.leases.attached.Set(attachment{lease, r})
-		s.leases.changed = true
+		s.attached.Set(attachment{lease, r})
+		s.changed = true
 	}
 }
 
-func (s *State) detach(lease int64, r ref, hint *btree.PathHint) {
+func (s *leaseState) detach(lease int64, r ref, hint *btree.PathHint) {
 	if lease != 0 {
-		s.leases.attached.DeleteHint(attachment{lease, r}, hint)
-		s.leases.changed = true
+		s.attached.DeleteHint(attachment{lease, r}, hint)
+		s.changed = true
 	}
 }
 
@@ -211,7 +212,7 @@ func (l *leases) append(dst []byte) []byte {
 	return dst
 }
 
-func (s *State) readLeases(r *pack.Reader) {
+func (s *leaseState) read(r *pack.Reader) {
 	for range r.Array() {
 		fields := r.Struct(leaseFields)
 		l := kv.Lease{ID: r.Int(), TTL: r.Int(), Remaining: r.Int(), Granted: r.Uint(), By: uint32(min(r.Uint(), math.MaxUint32))}
@@ -223,13 +224,13 @@ func (s *State) readLeases(r *pack.Reader) {
 			r.Fail(err.Message)
 			return
 		}
-		if _, had := s.leases.get(l.ID); had {
+		if _, had := s.get(l.ID); had {
 			r.Fail(leaseExists(l.ID).Message)
 			return
 		}
-		s.setLease(l)
+		s.set(l)
 	}
-	s.leases.changes = nil // a caller that loads a state reads all leases from it
+	s.changes = nil // a caller that loads a state reads all leases from it
 }
 
 func (w *walk) leases() (err error) {

@@ -41,7 +41,7 @@ func (c Changes) Proof() *Proof {
 
 // takeBounds takes from the View the numbers that a load takes from the meta data.
 func (p *Proof) takeBounds() {
-	p.b.s = &State{replicated: p.v.replicated, history: history{slots: fifo[atomic.Uint64]{first: p.v.history.slots.first}, sub: p.v.history.sub}}
+	p.b.s = &State{replicated: p.v.replicated, store: store{history: history{slots: fifo[atomic.Uint64]{first: p.v.history.slots.first}, sub: p.v.history.sub}}}
 }
 
 // Open takes the meta data of a snapshot; a part has none.
@@ -49,8 +49,9 @@ func (p *Proof) Open(meta []byte) (err error) {
 	if len(meta) == 0 {
 		return nil
 	}
-	p.b.s = newState(&ledger{}, limits.Index{})
-	p.b.want, err = p.b.s.readMeta(meta)
+	m := metaReader{s: newState(&ledger{}, limits.Index{})}
+	err = m.read(meta)
+	p.b.s, p.b.want = m.s, m.want
 	return err
 }
 
@@ -106,7 +107,7 @@ func (p *Proof) change(one *KeyedVersion) error {
 	if !known && one.Tombstone {
 		return nil // what it deletes is dropped
 	}
-	return p.b.s.checkChange(one.Key, versions, len(versions)-1, known)
+	return p.b.checkChange(one.Key, versions, len(versions)-1, known)
 }
 
 // skipRevisionEnd goes on to the next revision after the last change of one.

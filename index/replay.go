@@ -107,13 +107,13 @@ func (b *Builder) replay(v *KeyedVersion, hash uint64) error {
 	if !known && v.Tombstone {
 		return nil
 	}
-	if err := s.checkChange(key, versions, len(versions)-1, known); err != nil {
+	if err := b.checkChange(key, versions, len(versions)-1, known); err != nil {
 		return err
 	}
 	if before != 0 && !before.version().has(tombstone) {
 		s.totals.live--
 		s.totals.liveBytes -= int64(len(key) + before.version().valueSize())
-		s.detach(before.version().lease(), r, nil)
+		s.leases.detach(before.version().lease(), r, nil)
 	}
 	switch {
 	case v.Tombstone && !held:

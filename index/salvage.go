@@ -28,7 +28,7 @@ func (b *Builder) Salvage(key []byte, v *Version) error {
 	s, hash := b.s, hashOf(key)
 	r := s.keys.find(hash, key)
 	if !v.Tombstone {
-		if err := s.checkChange(key, []Version{*v}, 0, false); err != nil {
+		if err := b.checkChange(key, []Version{*v}, 0, false); err != nil {
 			return fmt.Errorf("version %d.%d of the key %q %w", v.Mod, v.Sub, key, err)
 		}
 	}
@@ -39,7 +39,7 @@ func (b *Builder) Salvage(key []byte, v *Version) error {
 		}
 		s.totals.live--
 		s.totals.liveBytes -= int64(len(key) + before.version().valueSize())
-		s.detach(before.version().lease(), r, nil)
+		s.leases.detach(before.version().lease(), r, nil)
 		s.dropVersion(before)
 		r.record().head.Store(0)
 	}
@@ -65,7 +65,7 @@ func (b *Builder) Salvage(key []byte, v *Version) error {
 func (b *Builder) FinishSalvage() (s *State, keys int64, ended []KeyedVersion, err error) {
 	s = b.s
 	s.leases.attached.Scan(func(a attachment) bool {
-		if s.checkLease(a.lease) != nil {
+		if s.leases.refuses(a.lease) != nil {
 			newest := a.key.record().newest()
 			ended = append(ended, KeyedVersion{a.key.record().key(), Version{Mod: newest.mod, Sub: int64(newest.sub)}})
 		}

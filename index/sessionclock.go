@@ -16,30 +16,30 @@ type memberClock struct {
 // SessionClock returns the session clock. A client that begins a series of write names now puts this value in Opened.
 func (v *View) SessionClock() int64 { return v.numbers.clock }
 
-// moveSessionClock adds the time since the member's previous entry, at most a pause, and lets the session clock follow
+// moveClock adds the time since the member's previous entry, at most a pause, and lets the session clock follow
 // the member that is furthest ahead. A member that was away for long, or whose entries come late, resumes at most one
 // pause behind the clock. It moves the clock alone if the other members write nothing.
-func (s *State) moveSessionClock(member uint64, wall int64) {
-	one := s.memberClock(member)
+func (l *sessions) moveClock(member uint64, wall int64) {
+	one := l.numbers.clockOf(member)
 	if one.member != member {
-		*one = memberClock{member, wall, s.numbers.clock}
+		*one = memberClock{member, wall, l.numbers.clock}
 		return
 	}
-	pause := int64(s.sessions.rules.Pause)
+	pause := int64(l.rules.Pause)
 	passed := wall - one.wall
-	one.at = max(one.at, s.numbers.clock-pause) + min(max(passed, 0), pause)
-	s.numbers.clock = max(s.numbers.clock, one.at)
+	one.at = max(one.at, l.numbers.clock-pause) + min(max(passed, 0), pause)
+	l.numbers.clock = max(l.numbers.clock, one.at)
 	if passed > 0 || passed < -pause { // a clock that went back a little will soon be there again
 		one.wall = wall
 	}
 }
 
-// memberClock returns a member's clock. If it has none, it returns an unused clock or the clock that is furthest
+// clockOf returns a member's clock. If it has none, it returns an unused clock or the clock that is furthest
 // behind, which the member takes over.
-func (s *State) memberClock(member uint64) *memberClock {
-	last := &s.numbers.clocks[0]
-	for i := range s.numbers.clocks {
-		one := &s.numbers.clocks[i]
+func (n *sessionNumbers) clockOf(member uint64) *memberClock {
+	last := &n.clocks[0]
+	for i := range n.clocks {
+		one := &n.clocks[i]
 		if one.member == member {
 			return one
 		}
@@ -72,18 +72,18 @@ func (n *sessionNumbers) appendClocks(dst []byte) []byte {
 	return dst
 }
 
-func (s *State) readClocks(r *pack.Reader) {
-	s.numbers.clock = r.Int()
-	n := r.Array()
-	if n > len(s.numbers.clocks) {
-		r.Fail(fmt.Sprintf("the clocks of %d members, and a state has %d", n, len(s.numbers.clocks)))
+func (n *sessionNumbers) readClocks(r *pack.Reader) {
+	n.clock = r.Int()
+	all := r.Array()
+	if all > len(n.clocks) {
+		r.Fail(fmt.Sprintf("the clocks of %d members, and a state has %d", all, len(n.clocks)))
 		return
 	}
-	for i := range n {
+	for i := range all {
 		fields := r.Struct(clockFields)
-		s.numbers.clocks[i] = memberClock{r.Uint(), r.Int(), r.Int()}
+		n.clocks[i] = memberClock{r.Uint(), r.Int(), r.Int()}
 		r.End(fields)
-		if at := s.numbers.clocks[i].at; at < 0 || at > s.numbers.clock {
+		if at := n.clocks[i].at; at < 0 || at > n.clock {
 			r.Fail("the clock of a member is ahead of all")
 		}
 	}

@@ -30,7 +30,7 @@ type sessionNumbers struct {
 // recently. It is part of feature level 1.
 const sessionClocks = limits.Members + limits.Learners + 2
 
-// sessions are all sessions. Their counts are in replicated.
+// sessions are all sessions. Their counts are in replicated.numbers.
 //
 // Invariants:
 //
@@ -42,6 +42,7 @@ const sessionClocks = limits.Members + limits.Learners + 2
 //     sessions.
 //  5. all has the same sessions as byID, all[i].at is i, and session.order rises from oldest to newest.
 type sessions struct {
+	*replicated                        // of the same State
 	rules          limits.SessionRules // constant
 	byID           map[uint64]*session
 	oldest, newest *session
@@ -79,8 +80,8 @@ type outcome struct {
 // most three quarters of all, and each further user finds free ones.
 const userShare = 3
 
-func newSessions(rules limits.SessionRules) sessions {
-	return sessions{rules: rules, byID: map[uint64]*session{}, shares: map[uint32]*share{}}
+func newSessions(r *replicated, rules limits.SessionRules) sessions {
+	return sessions{replicated: r, rules: rules, byID: map[uint64]*session{}, shares: map[uint32]*share{}}
 }
 
 // mixed returns a hash of x and y.
@@ -108,20 +109,20 @@ func (o *outcome) sum(id, sequence uint64) uint64 {
 // itself says that this copy did nothing, and is not recorded: another copy of the write may still be applied.
 func (s *State) applyOnce(c *command) kv.Result {
 	w := &c.once
-	one, err := s.sessionOf(w)
+	one, err := s.sessions.of(w, &s.accounts)
 	if err != nil {
 		return s.refused(err)
 	}
-	s.markUsed(one)
-	s.forgetBelow(one, w.Sequence+1-w.Window)
+	s.sessions.markUsed(one)
+	s.sessions.forgetBelow(one, w.Sequence+1-w.Window)
 	if w.Sequence < one.first {
 		return s.refused(kv.Errorf(kv.NameEnded, "the write name %016x/%d is too old: its client has declared all writes before %d as answered",
 			w.Session, w.Sequence, one.first))
 	}
 	if o := one.outcomes.find(w.Sequence); o != nil {
-		return s.recordedResult(c, o)
+		return s.sessions.recordedResult(c, o)
 	}
-	if !s.evictIdleSessions(0, 1, one.user, one) {
+	if !s.sessions.evictIdle(0, 1, one.user, one) {
 		return s.refused(kv.Errorf(kv.Overloaded, "the outcomes of named writes need more than the limit: %d are kept, %d of them for this user, "+
 			"and no other series of write names is idle; the write certainly did not happen", s.numbers.outcomes, one.user.outcomes))
 	}
@@ -140,17 +141,17 @@ func (s *State) applyOnce(c *command) kv.Result {
 }
 
 // ownsSession refuses a write of a session that another user has begun: its outcomes are not for others.
-func (s *State) ownsSession(id uint64, by uint32) *kv.Error {
-	if s.auth.Enabled() && (by == 0 || by != s.accounts.author.number) {
+func (l *accounts) ownsSession(id uint64, by uint32) *kv.Error {
+	if l.auth.Enabled() && (by == 0 || by != l.author.number) {
 		return kv.Errorf(kv.NameEnded, "the series %016x of write names was begun by another user, or before users had numbers", id)
 	}
 	return nil
 }
 
 // recordedResult returns the result of a write that was applied before.
-func (s *State) recordedResult(c *command, o *outcome) kv.Result {
+func (l *sessions) recordedResult(c *command, o *outcome) kv.Result {
 	if c.kind != uint64(o.kind) {
-		return s.refused(kv.Errorf(kv.BadRequest, "the write name %016x/%d was used for a write of another kind: "+
+		return l.refused(kv.Errorf(kv.BadRequest, "the write name %016x/%d was used for a write of another kind: "+
 			"a retry must repeat the same write", c.once.Session, c.once.Sequence))
 	}
 	r := kv.Result{Revision: o.revision, Deleted: o.deleted, Resent: true, Changed: o.changed}
@@ -174,7 +175,7 @@ func (s *State) AppliedBefore(b []byte) (result kv.Result, ok bool) {
 	if one != nil && s.auth.Enabled() {
 		s.accounts.author.setAuthor(c.name) // for ownsSession
 		defer s.accounts.author.setAuthor(nil)
-		if s.permits(&c) != nil || s.ownsSession(one.id, one.by) != nil {
+		if s.accounts.permits(&c, s) != nil || s.accounts.ownsSession(one.id, one.by) != nil {
 			return result, false
 		}
 	}
@@ -182,7 +183,7 @@ func (s *State) AppliedBefore(b []byte) (result kv.Result, ok bool) {
 		return result, false
 	}
 	if o := one.outcomes.find(c.once.Sequence); o != nil {
-		return s.recordedResult(&c, o), true
+		return s.sessions.recordedResult(&c, o), true
 	}
 	return result, false
 }
@@ -205,60 +206,60 @@ func (c *command) explain(code kv.Code) *kv.Error {
 	return kv.Errorf(code, "%s: the write was refused with this error when it came first", code)
 }
 
-// sessionOf returns the session of a write, or begins it if the write may do so.
-func (s *State) sessionOf(w *kv.WriteName) (*session, *kv.Error) {
-	if int64(min(w.Window, 1<<62)) > s.sessions.rules.Window {
+// of returns the session of a write, or begins it if the write may do so.
+func (l *sessions) of(w *kv.WriteName, users *accounts) (*session, *kv.Error) {
+	if int64(min(w.Window, 1<<62)) > l.rules.Window {
 		return nil, kv.Errorf(kv.Overloaded, "the series %016x of write names has a window of %d writes, over the limit of %d",
-			w.Session, w.Window, s.sessions.rules.Window)
+			w.Session, w.Window, l.rules.Window)
 	}
-	if one := s.sessions.last; one != nil && one.id == w.Session {
-		return one, s.ownsSession(one.id, one.by)
+	if one := l.last; one != nil && one.id == w.Session {
+		return one, users.ownsSession(one.id, one.by)
 	}
-	one := s.sessions.byID[w.Session]
+	one := l.byID[w.Session]
 	switch {
 	case one != nil:
-		if err := s.ownsSession(one.id, one.by); err != nil {
+		if err := users.ownsSession(one.id, one.by); err != nil {
 			return nil, err
 		}
-	case w.Opened == 0 || w.Opened < s.numbers.floor:
+	case w.Opened == 0 || w.Opened < l.numbers.floor:
 		return nil, kv.Errorf(kv.NameEnded, "the series %016x of write names is not known: it has ended, or the write is too old to begin it",
 			w.Session)
-	case w.Opened > s.numbers.clock:
+	case w.Opened > l.numbers.clock:
 		return nil, kv.Errorf(kv.BadRequest, "the series %016x of write names was opened in the future", w.Session)
 	default:
-		by := s.authorOfChange()
-		if err := s.ownsSession(w.Session, by); err != nil {
+		by := users.authorOfChange()
+		if err := users.ownsSession(w.Session, by); err != nil {
 			return nil, err
 		}
-		user := s.sessions.shareOf(by)
-		if !s.evictIdleSessions(1, 0, user, nil) {
+		user := l.shareOf(by)
+		if !l.evictIdle(1, 0, user, nil) {
 			return nil, kv.Errorf(kv.Overloaded, "%d series of write names are open, %d of them by this user, which is the limit, "+
-				"and none is idle; the write certainly did not happen", s.numbers.sessions, user.sessions)
+				"and none is idle; the write certainly did not happen", l.numbers.sessions, user.sessions)
 		}
-		one = &session{id: w.Session, by: by, used: s.numbers.clock, first: 1}
-		s.sessions.add(one)
-		s.numbers.sessions++
-		s.numbers.sessionSum += one.sum()
+		one = &session{id: w.Session, by: by, used: l.numbers.clock, first: 1}
+		l.add(one)
+		l.numbers.sessions++
+		l.numbers.sessionSum += one.sum()
 	}
-	s.sessions.last = one
+	l.last = one
 	return one, nil
 }
 
-// evictIdleSessions ends idle sessions until a user may have more sessions or outcomes, but never ends keep. It returns false if that is
+// evictIdle ends idle sessions until a user may have more sessions or outcomes, but never ends keep. It returns false if that is
 // not possible.
-func (s *State) evictIdleSessions(sessions, outcomes int64, user *share, keep *session) bool {
-	rules := &s.sessions.rules
+func (l *sessions) evictIdle(sessions, outcomes int64, user *share, keep *session) bool {
+	rules := &l.rules
 	fits := func(more, has, all, limit int64) bool {
 		free := limit - all - more
-		return more == 0 || free >= 0 && (!s.auth.Enabled() || has+more <= userShare*free)
+		return more == 0 || free >= 0 && (!l.auth.Enabled() || has+more <= userShare*free)
 	}
-	for !fits(sessions, user.sessions, s.numbers.sessions, rules.Sessions) ||
-		!fits(outcomes, user.outcomes, s.numbers.outcomes, rules.Outcomes) {
-		one := s.sessions.oldest
-		if one == nil || one == keep || s.numbers.clock-one.used < int64(rules.Idle) {
+	for !fits(sessions, user.sessions, l.numbers.sessions, rules.Sessions) ||
+		!fits(outcomes, user.outcomes, l.numbers.outcomes, rules.Outcomes) {
+		one := l.oldest
+		if one == nil || one == keep || l.numbers.clock-one.used < int64(rules.Idle) {
 			return false
 		}
-		s.endSession(one)
+		l.end(one)
 	}
 	return true
 }
@@ -271,52 +272,52 @@ func (l *sessions) shareOf(by uint32) *share {
 	return &share{}
 }
 
-// endSessions ends at most the given number of sessions that have written nothing for their TTL.
-func (s *State) endSessions(most int) {
+// endSilent ends at most the given number of sessions that have written nothing for their TTL.
+func (l *sessions) endSilent(most int) {
 	for range most {
-		one := s.sessions.oldest
-		if one == nil || s.numbers.clock-one.used < int64(s.sessions.rules.TTL) {
+		one := l.oldest
+		if one == nil || l.numbers.clock-one.used < int64(l.rules.TTL) {
 			return
 		}
-		s.endSession(one)
+		l.end(one)
 	}
 }
 
-func (s *State) endSession(one *session) {
-	s.forgetBelow(one, math.MaxUint64)
-	s.numbers.sessionSum -= one.sum()
-	s.numbers.sessions--
-	s.numbers.floor = max(s.numbers.floor, one.used+1)
-	s.sessions.remove(one)
+func (l *sessions) end(one *session) {
+	l.forgetBelow(one, math.MaxUint64)
+	l.numbers.sessionSum -= one.sum()
+	l.numbers.sessions--
+	l.numbers.floor = max(l.numbers.floor, one.used+1)
+	l.remove(one)
 }
 
 // markUsed records that a session has written.
-func (s *State) markUsed(one *session) {
-	if one.used == s.numbers.clock {
+func (l *sessions) markUsed(one *session) {
+	if one.used == l.numbers.clock {
 		return
 	}
-	s.numbers.sessionSum -= one.sum()
-	one.used = s.numbers.clock
-	s.numbers.sessionSum += one.sum()
+	l.numbers.sessionSum -= one.sum()
+	one.used = l.numbers.clock
+	l.numbers.sessionSum += one.sum()
 	if one.newer != nil {
-		s.sessions.unlink(one)
-		s.sessions.link(one)
+		l.unlink(one)
+		l.link(one)
 	}
 }
 
 // forgetBelow deletes the outcomes of sequences below first, which do not come again.
-func (s *State) forgetBelow(one *session, first uint64) {
+func (l *sessions) forgetBelow(one *session, first uint64) {
 	if first <= one.first {
 		return
 	}
-	s.numbers.sessionSum -= one.sum()
+	l.numbers.sessionSum -= one.sum()
 	one.outcomes.forget(one.first, first, func(n uint64, o *outcome) {
-		s.numbers.sessionSum -= o.sum(one.id, n)
-		s.numbers.outcomes--
+		l.numbers.sessionSum -= o.sum(one.id, n)
+		l.numbers.outcomes--
 		one.user.outcomes--
 	})
 	one.first = first
-	s.numbers.sessionSum += one.sum()
+	l.numbers.sessionSum += one.sum()
 }
 
 // add adds a session as the newest one.

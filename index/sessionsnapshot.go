@@ -112,11 +112,11 @@ func (o *outcome) append(dst []byte) []byte {
 	return pack.AppendUint(dst, flags)
 }
 
-func (s *State) readSessions(r *pack.Reader) {
+func (l *sessions) read(r *pack.Reader) {
 	whole := r.Struct(clientFields)
-	s.readClocks(r)
-	s.numbers.floor = r.Int()
-	if s.numbers.clock < 1 || s.numbers.floor < 0 || s.numbers.floor > s.numbers.clock {
+	l.numbers.readClocks(r)
+	l.numbers.floor = r.Int()
+	if l.numbers.clock < 1 || l.numbers.floor < 0 || l.numbers.floor > l.numbers.clock {
 		r.Fail("sessions without their clock")
 		return
 	}
@@ -125,24 +125,24 @@ func (s *State) readSessions(r *pack.Reader) {
 		if r.Err() != nil {
 			return
 		}
-		newest := s.sessions.newest
-		if one.id == 0 || s.sessions.byID[one.id] != nil || one.used < 1 || one.used > s.numbers.clock ||
+		newest := l.newest
+		if one.id == 0 || l.byID[one.id] != nil || one.used < 1 || one.used > l.numbers.clock ||
 			newest != nil && one.used < newest.used {
 			r.Fail(fmt.Sprintf("session %016x twice, or out of order", one.id))
 			return
 		}
-		s.sessions.add(one)
-		s.numbers.sessions++
-		s.numbers.outcomes += int64(one.outcomes.held)
+		l.add(one)
+		l.numbers.sessions++
+		l.numbers.outcomes += int64(one.outcomes.held)
 		one.user.outcomes += int64(one.outcomes.held)
-		s.numbers.sessionSum += one.sum()
+		l.numbers.sessionSum += one.sum()
 		for n, o := range one.outcomes.all {
-			s.numbers.sessionSum += o.sum(one.id, n)
+			l.numbers.sessionSum += o.sum(one.id, n)
 		}
 	}
 	r.End(whole)
-	if s.numbers.sessions > s.sessions.rules.Sessions || s.numbers.outcomes > s.sessions.rules.Outcomes {
-		r.Fail(fmt.Sprintf("%d sessions with %d outcomes", s.numbers.sessions, s.numbers.outcomes))
+	if l.numbers.sessions > l.rules.Sessions || l.numbers.outcomes > l.rules.Outcomes {
+		r.Fail(fmt.Sprintf("%d sessions with %d outcomes", l.numbers.sessions, l.numbers.outcomes))
 	}
 }
 

@@ -201,7 +201,7 @@ func (e *evacuation) enqueue(s *slab, parts int) {
 }
 
 // evacuate does one step.
-func (s *State) evacuate(work int64) {
+func (s *store) evacuate(work int64) {
 	e := &s.keys.evacuation
 	for _, filled := range s.keys.memory.sealed {
 		e.enqueue(filled, sparse)
@@ -234,7 +234,7 @@ func (s *State) evacuate(work int64) {
 }
 
 // evacuateVersion relocates the next version and returns its size.
-func (s *State) evacuateVersion() int {
+func (s *store) evacuateVersion() int {
 	e := &s.keys.evacuation
 	if e.offset >= e.prefetched {
 		s.keys.prefetchNeighbours()
@@ -262,7 +262,7 @@ func (s *State) evacuateVersion() int {
 }
 
 // evacuateRecord relocates the next record and returns its size. The next steps correct its versions.
-func (s *State) evacuateRecord() int {
+func (s *store) evacuateRecord() int {
 	s.keys.flushNewKeys() // one of them may be this record
 	e := &s.keys.evacuation
 	at := e.source.address + ref(e.offset)
@@ -280,7 +280,7 @@ func (s *State) evacuateRecord() int {
 		s.keys.tombstoned.Set(to)
 	}
 	if lease := to.record().newest().lease(); lease != 0 {
-		s.attach(lease, to)
+		s.leases.attach(lease, to)
 	}
 	s.keys.changed = true
 	e.from, e.to = ref(r.head.Load()), to

@@ -126,22 +126,21 @@ type metaReader struct {
 	first, sub int64
 }
 
-// readMeta sets the whole state except the keys.
-func (s *State) readMeta(meta []byte) (want metaNumbers, err error) {
+// read sets the whole state except the keys.
+func (m *metaReader) read(meta []byte) error {
 	r := pack.NewExactReader(meta)
 	fields, version := r.Array(), r.Uint()
 	if r.Err() == nil && version != metaVersion {
-		return want, fmt.Errorf("the state has format version %d, this qkv knows %d: %w", version, metaVersion, pack.ErrNewer)
+		return fmt.Errorf("the state has format version %d, this qkv knows %d: %w", version, metaVersion, pack.ErrNewer)
 	}
 	whole := r.Fields(fields-1, metaFields-1)
-	m := metaReader{s: s}
 	last := uint64(0)
 	for n := r.Array(); r.Err() == nil && n > 0; n-- {
 		s := r.Struct(sectionFields)
 		kind, version, content := r.Uint(), r.Uint(), r.Bytes()
 		r.End(s)
 		if r.Err() == nil && (kind >= sections || version != sectionVersion) {
-			return want, fmt.Errorf("section %d of the state has version %d, which this qkv does not know: %w", kind, version, pack.ErrNewer)
+			return fmt.Errorf("section %d of the state has version %d, which this qkv does not know: %w", kind, version, pack.ErrNewer)
 		}
 		if kind != last+1 {
 			r.Fail("sections out of order")
@@ -150,7 +149,7 @@ func (s *State) readMeta(meta []byte) (want metaNumbers, err error) {
 			break
 		}
 		if err := m.section(kind, content); err != nil {
-			return want, fmt.Errorf("read section %d of the state: %w", kind, err)
+			return fmt.Errorf("read section %d of the state: %w", kind, err)
 		}
 	}
 	if r.Err() == nil && last < sections-1 {
@@ -158,15 +157,15 @@ func (s *State) readMeta(meta []byte) (want metaNumbers, err error) {
 	}
 	r.End(whole)
 	if err := r.Done(); err != nil {
-		return want, fmt.Errorf("read the state: %w", err)
+		return fmt.Errorf("read the state: %w", err)
 	}
-	if s.level > MaxLevel {
-		return want, newerLevel("the state has", s.level)
+	if m.s.level > MaxLevel {
+		return newerLevel("the state has", m.s.level)
 	}
-	if err := checkLevel(s.level); err != nil {
-		return want, fmt.Errorf("read the state: %w", err)
+	if err := checkLevel(m.s.level); err != nil {
+		return fmt.Errorf("read the state: %w", err)
 	}
-	return m.want, s.beginHistory(m.first, m.sub)
+	return m.beginHistory()
 }
 
 func (m *metaReader) section(kind uint64, content []byte) error {
@@ -185,17 +184,17 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 	case sectionMembers:
 		s.members = readMembers(&r)
 	case sectionTimes:
-		s.readTimes(&r)
+		s.times.read(&r)
 	case sectionCheck:
 		s.check = readCheck(&r)
 	case sectionLeases:
-		s.readLeases(&r)
+		s.leases.read(&r)
 	case sectionClients:
-		s.readSessions(&r)
+		s.sessions.read(&r)
 	case sectionAlarms:
 		s.alarms = readAlarms(&r)
 	case sectionAuth:
-		s.readAuth(&r)
+		s.accounts.read(&r)
 	case sectionExtents:
 		s.extents = readExtents(&r)
 	case sectionHold:
@@ -204,9 +203,9 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 	return r.Done()
 }
 
-func (s *State) readTimes(r *pack.Reader) {
+func (t *times) read(r *pack.Reader) {
 	whole := r.Struct(timesFields)
-	s.times.behind = r.Int()
+	t.behind = r.Int()
 	var p point
 	for range r.Array() {
 		fields := r.Struct(pointFields)
@@ -215,7 +214,7 @@ func (s *State) readTimes(r *pack.Reader) {
 		p.weight += r.Int()
 		p.behind = r.Int()
 		r.End(fields)
-		s.times.push(p)
+		t.push(p)
 	}
 	r.End(whole)
 }
@@ -225,7 +224,8 @@ func (s *State) readTimes(r *pack.Reader) {
 const historyLoaded = 1 << 33
 
 // beginHistory prepares the history for all changes from the first one on.
-func (s *State) beginHistory(first, sub int64) error {
+func (m *metaReader) beginHistory() error {
+	s, first, sub := m.s, m.first, m.sub
 	room := s.revision - first
 	switch {
 	case first < 2, sub < 0, room < -1, room >= historyLoaded, s.compacted > s.revision,
@@ -271,13 +271,12 @@ type subChange struct {
 
 // NewBuilder begins with the output of AppendMeta. The state takes its memory from the reserve.
 func NewBuilder(r *Reserve, meta []byte, l limits.Index) (*Builder, error) {
-	s := newState(r.ledger, l)
-	want, err := s.readMeta(meta)
-	if err != nil {
+	m := metaReader{s: newState(r.ledger, l)}
+	if err := m.read(meta); err != nil {
 		return nil, err
 	}
-	s.keys.table.init(int(min(want.live, 1<<30)))
-	return &Builder{s: s, want: want}, nil
+	m.s.keys.table.init(int(min(m.want.live, 1<<30)))
+	return &Builder{s: m.s, want: m.want}, nil
 }
 
 // ReadFrom makes the values of superseded versions of parts stay in their files. Without a call, all values are loaded into memory.
@@ -321,7 +320,7 @@ func (b *Builder) checkKey(key []byte, versions []Version) error {
 		return fmt.Errorf("the key %q cannot follow %q", key, b.last)
 	}
 	b.last = append(b.last[:0], key...)
-	return b.s.checkVersions(key, versions)
+	return b.checkVersions(key, versions)
 }
 
 // addLive counts a key that is not deleted. A later change may take its lease away.
@@ -329,7 +328,7 @@ func (b *Builder) addLive(r ref) {
 	if newest := r.record().newest(); !newest.has(tombstone) {
 		b.s.totals.live++
 		b.s.totals.liveBytes += int64(int(r.record().size) + newest.valueSize())
-		b.s.attach(newest.lease(), r)
+		b.s.leases.attach(newest.lease(), r)
 	}
 }
 
@@ -338,8 +337,8 @@ func (b *Builder) checkLeases() (err error) {
 	s, last := b.s, int64(0)
 	s.leases.attached.Scan(func(a attachment) bool {
 		if a.lease != last {
-			if last = a.lease; s.checkLease(last) != nil {
-				err = fmt.Errorf("the key %q: %w", a.key.record().key(), s.checkLease(last))
+			if last = a.lease; s.leases.refuses(last) != nil {
+				err = fmt.Errorf("the key %q: %w", a.key.record().key(), s.leases.refuses(last))
 			}
 		}
 		return err == nil
@@ -380,13 +379,13 @@ func (v *Version) Before(other *Version) bool {
 }
 
 // checkVersions returns why a key cannot have these versions, oldest first, or nil.
-func (s *State) checkVersions(key []byte, versions []Version) error {
+func (b *Builder) checkVersions(key []byte, versions []Version) error {
 	if len(versions) == 0 {
 		return fmt.Errorf("the key %q has no version", key)
 	}
 	for i := range versions {
 		v := &versions[i]
-		if err := s.checkChange(key, versions, i, s.history.holds(v.Mod, v.Sub)); err != nil {
+		if err := b.checkChange(key, versions, i, b.s.history.holds(v.Mod, v.Sub)); err != nil {
 			return fmt.Errorf("version %d.%d of the key %q %w", v.Mod, v.Sub, key, err)
 		}
 	}
@@ -395,8 +394,8 @@ func (s *State) checkVersions(key []byte, versions []Version) error {
 
 // checkChange returns why a version cannot follow the previous ones, or nil. held says that all versions before it that are in the
 // history are there.
-func (s *State) checkChange(key []byte, versions []Version, i int, held bool) error {
-	v := &versions[i]
+func (b *Builder) checkChange(key []byte, versions []Version, i int, held bool) error {
+	s, v := b.s, &versions[i]
 	if err := (kv.Put{Key: key, Value: v.Value}).Check(requestBounds); err != nil {
 		return fmt.Errorf("is none that a put can make: %w", err)
 	}
@@ -450,7 +449,7 @@ func (b *Builder) addVersion(r ref, hash uint64, versions []Version, i int) {
 	made.sum = sumOf(hash, v.Value, v.Create, v.Mod, v.Sub, v.Version, v.Lease, v.Author)
 	made.setWords(words, v.Lease)
 	copy(made.value(), v.Value) // nothing if it is cold
-	s.push(r, at, ref(r.record().head.Load()))
+	r.push(at, ref(r.record().head.Load()))
 	s.history.kept++
 	s.history.keptSum += made.sum
 	if s.history.holds(v.Mod, v.Sub) {

@@ -9,7 +9,7 @@ import (
 )
 
 // replicated is the state that the log decides: equal on all members at equal applied index. Each of its fields is part
-// of the digest. It also includes the keys with their versions, which are in State.keys; the digest
+// of the digest. It also includes the keys with their versions, which are in store.keys; the digest
 // covers them by sum. A copy of the struct is a view of it.
 type replicated struct {
 	// applied and term are those of the newest entry. The next entry has index applied+1 and the same or a later term.
@@ -63,32 +63,32 @@ type totals struct {
 // the invariants that Check tests.
 type State struct {
 	replicated
-	history history
 
 	// own is the digest that this process computed after the entry of a check. State and log decide it, but a snapshot
 	// does not contain it, so it may belong to an older check than check does.
-	own ownDigest
+	own      ownDigest
+	counts   Counts
+	changing bool // the current entry may change the membership
 
-	counts Counts
-
-	// changing says that the current entry may change the membership.
-	changing bool
-
-	keys     keyspace
-	leases   leaseState
+	store
 	sessions sessions
 	accounts accounts
 
-	// dropping is the revision up to which versions are dropped: droppable, when the newest View was made.
-	dropping int64
 	// keeps is the oldest revision whose history KeepHistory keeps; nil: compacted history is dropped.
-	keeps    *int64
-	stored   stored
-	eviction eviction
-
-	limits limits.Index // constant
-
+	keeps   *int64
+	stored  stored
 	scratch scratch
+}
+
+// store is the keys with their versions and leases. It frees the memory of versions that nobody needs.
+type store struct {
+	keys    keyspace
+	history history
+	leases  leaseState
+	// dropping is the revision up to which versions are dropped: State.droppable, when the newest View was made.
+	dropping int64
+	eviction eviction
+	limits   limits.Index // constant
 }
 
 // changesKept is the size, in changes of one revision, up to which a state keeps its collecting lists: half a MiB each. Lists of a larger
@@ -109,14 +109,12 @@ func NewState(l limits.Index) *State { return newState(&ledger{}, l) }
 func newState(memories *ledger, l limits.Index) *State {
 	s := &State{
 		replicated: replicated{revision: EmptyBase, level: FirstLevel, numbers: sessionNumbers{clock: 1}},
-		keys:       newKeyspace(memories, l.SlabBytes),
-		leases:     leaseState{leases: newLeases()},
-		sessions:   newSessions(cmp.Or(l.Sessions, limits.FirstSessionRules)),
-		accounts:   newAccounts(),
-		limits:     l,
+		store:      store{keys: newKeyspace(memories, l.SlabBytes), limits: l, eviction: eviction{files: &files{}}},
 		stored:     allStored,
-		eviction:   eviction{files: &files{}},
 	}
+	s.leases = leaseState{replicated: &s.replicated, leases: newLeases()}
+	s.sessions = newSessions(&s.replicated, cmp.Or(l.Sessions, limits.FirstSessionRules))
+	s.accounts = newAccounts(&s.replicated)
 	s.ResetExtents()
 	s.history.slots.startAt(s.revision + 1)
 	s.keys.freeze()
@@ -142,7 +140,7 @@ func (s *State) Refound(founders Members) {
 	s.members = Members{records: founders.records, removed: slices.Concat(s.members.removed, removed)}
 	s.check, s.own, s.alarms, s.holds = check{}, ownDigest{}, nil, backupHolds{}
 	for s.sessions.oldest != nil { // a client's retry goes to the other cluster
-		s.endSession(s.sessions.oldest)
+		s.sessions.end(s.sessions.oldest)
 	}
 	s.numbers.clocks = [sessionClocks]memberClock{}
 	s.numbers.clock++

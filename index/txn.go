@@ -18,18 +18,18 @@ type comparedKeys interface {
 	value(at *version) []byte
 }
 
-func (s *State) current(key []byte) *version {
-	if r := s.keys.find(hashOf(key), key); r != 0 && !r.record().newest().has(tombstone) {
+func (s *keyspace) current(key []byte) *version {
+	if r := s.find(hashOf(key), key); r != 0 && !r.record().newest().has(tombstone) {
 		return r.record().newest()
 	}
 	return nil
 }
 
-func (s *State) eachCurrent(key, end []byte, f func(*version) bool) {
-	s.keys.each(key, end, func(r ref) bool { return f(r.record().newest()) })
+func (s *keyspace) eachCurrent(key, end []byte, f func(*version) bool) {
+	s.each(key, end, func(r ref) bool { return f(r.record().newest()) })
 }
 
-func (s *State) value(at *version) []byte { return at.value() } // live values are in memory
+func (s *keyspace) value(at *version) []byte { return at.value() } // live values are in memory
 
 // appendPath appends whether the comparisons of a transaction hold, followed by those of the nested transactions that are
 // reached.
@@ -97,7 +97,7 @@ func eachOp(t *kv.Txn, path []bool, f func(o *kv.Op) bool) (rest []bool, goOn bo
 
 // txn applies a transaction: its changes share one revision. All errors are found before anything is changed.
 func (s *State) txn(t *kv.Txn) kv.Result {
-	outcome := &kv.TxnOutcome{Path: appendPath(nil, s, t)}
+	outcome := &kv.TxnOutcome{Path: appendPath(nil, &s.keys, t)}
 	if err := s.checkTxn(t, outcome.Path); err != nil {
 		return s.refused(err)
 	}
@@ -162,7 +162,7 @@ func (s *State) checkOp(o *kv.Op, before []*kv.Op) *kv.Error {
 		if err := o.Put.Check(requestBounds); err != nil {
 			return err
 		}
-		if err := s.checkLease(o.Put.Lease); err != nil {
+		if err := s.leases.refuses(o.Put.Lease); err != nil {
 			return err
 		}
 		if (o.Put.IgnoreValue || o.Put.IgnoreLease) && !s.existsAfter(o.Put.Key, before) {
@@ -186,12 +186,12 @@ func (s *State) existsAfter(key []byte, before []*kv.Op) bool {
 	for _, o := range slices.Backward(before) {
 		switch {
 		case o.Put != nil && string(o.Put.Key) == string(key):
-			return s.current(key) != nil
+			return s.keys.current(key) != nil
 		case o.Delete != nil && within(key, o.Delete.Key, o.Delete.End):
 			return false
 		}
 	}
-	return s.current(key) != nil
+	return s.keys.current(key) != nil
 }
 
 // within says whether a key is in a request's key range.

@@ -11,7 +11,7 @@ var indexBugs = []mutant{
 		{"Builder.replay", `s.keys.remove(r)`, ``},
 	}, []detector{direct("./index", "TestExtents")}},
 	{"let the clock of a state go back at an import", []change{
-		{"State.forgetTimes", `s.wall = max(s.wall, wall)`, `s.wall = wall`},
+		{"replicated.forgetTimes", `r.wall = max(r.wall, wall)`, `r.wall = wall`},
 	}, []detector{direct("./index", "TestForgetTimesWithASlowClock")}},
 	{"end a revision of which a value is missing", []change{
 		{"Hub.catchUpKey", `one.open && behind.Revision > one.cursor.Revision`, `one.open`},
@@ -23,10 +23,10 @@ var indexBugs = []mutant{
 		{"View.Applied", `func (v *View) Applied() (index, term uint64) { return v.applied, v.term }`, `func (v *View) Applied() (index, term uint64) { return v.applied - v.applied%2, v.term }`},
 	}, []detector{campaign, snapSweep}},
 	{"compaction takes what an event at its revision was before", []change{
-		{"State.drop", `for s.history.slots.first < s.dropping {`, `for s.history.slots.first <= min(s.dropping, s.revision-1) {`},
+		{"store.drop", `for s.history.slots.first < s.dropping {`, `for s.history.slots.first <= min(s.dropping, s.history.slots.end-2) {`},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"compaction drops a tombstone at its revision", []change{
-		{"State.drop", `for s.history.slots.first < s.dropping {`, `for h := &s.history; h.slots.first < s.dropping || h.slots.first == s.dropping && h.slots.first < s.revision && h.change(h.slots.first, 0).Load()&changeDeleted != 0; {`},
+		{"store.drop", `for s.history.slots.first < s.dropping {`, `for h := &s.history; h.slots.first < s.dropping || h.slots.first == s.dropping && h.slots.first < h.slots.end-1 && h.change(h.slots.first, 0).Load()&changeDeleted != 0; {`},
 	}, []detector{direct("./index", "TestScripts")}},
 	{"take a change of the membership beside other commands", []change{
 		{"CheckEnvelope", `if k.membership && e.Count > 1 {`, `if k.membership && e.Count < 1 {`},
@@ -60,16 +60,16 @@ var indexBugs = []mutant{
 		{"checkPeers", `slices.Contains(all[:i], one)`, `i < 0 && one == ""`},
 	}, []detector{direct("./index", "TestRepeatedPeerAddressIsRefused|TestHostileCommands")}},
 	{"an ended session is opened again", []change{
-		{"State.endSession", `s.numbers.floor = max(s.numbers.floor, one.used+1)`, ``},
+		{"sessions.end", `l.numbers.floor = max(l.numbers.floor, one.used+1)`, ``},
 	}, []detector{direct("./index", "TestScripts|TestModel"), campaign}},
 	{"the window forgets what may come again", []change{
-		{"State.applyOnce", `s.forgetBelow(one, w.Sequence+1-w.Window)`, `s.forgetBelow(one, w.Sequence+1-w.Window); if one.outcomes.held == 2 { s.forgetBelow(one, w.Sequence) }`},
+		{"State.applyOnce", `s.sessions.forgetBelow(one, w.Sequence+1-w.Window)`, `s.sessions.forgetBelow(one, w.Sequence+1-w.Window); if one.outcomes.held == 2 { s.sessions.forgetBelow(one, w.Sequence) }`},
 	}, []detector{direct("./index", "TestScripts|TestModel"), campaign}},
 	{"an answer that is read again is that of now", []change{
 		{"View.RecoverAnswer", `p.at = position{mod: r.Revision}`, `p.at = endOf(v.revision)`},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"compare with what the transaction has changed", []change{
-		{"State.txn", `outcome := &kv.TxnOutcome{Path: appendPath(nil, s, t)}`, `outcome := &kv.TxnOutcome{Path: appendPath(nil, s, t)}; for i := range t.Success { if p := t.Success[i].Put; p != nil && outcome.Path[0] && !p.IgnoreValue { s.put(hashOf(p.Key), p); outcome.Path = appendPath(nil, s, t); break } }`},
+		{"State.txn", `outcome := &kv.TxnOutcome{Path: appendPath(nil, &s.keys, t)}`, `outcome := &kv.TxnOutcome{Path: appendPath(nil, &s.keys, t)}; for i := range t.Success { if p := t.Success[i].Put; p != nil && outcome.Path[0] && !p.IgnoreValue { s.put(hashOf(p.Key), p); outcome.Path = appendPath(nil, &s.keys, t); break } }`},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"change something before all is checked", []change{
 		{"State.checkTxn", `err = s.checkOp(o, before)`, `if err = s.checkOp(o, before); err == nil && o.Delete != nil { s.delete(hashOf(o.Delete.Key), o.Delete.Key, o.Delete.End) }`},
@@ -78,16 +78,16 @@ var indexBugs = []mutant{
 		{"State.revoke", `if term != 0 && term != s.term {`, `if term > s.term {`},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"keep the keys of a lease that are deleted", []change{
-		{"State.supersede", `s.detach(v.lease(), r, hint)`, ``},
+		{"State.supersede", `s.leases.detach(v.lease(), r, hint)`, ``},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"forget leases in the snapshot", []change{
-		{"metaReader.section", `case sectionLeases: s.readLeases(&r)`, `case sectionLeases: r.Array()`},
+		{"metaReader.section", `case sectionLeases: s.leases.read(&r)`, `case sectionLeases: r.Array()`},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"revoke a lease that was granted anew", []change{
 		{"State.revoke", `if !had || term != 0 && l.Granted != granted {`, `if !had {`},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"begin a session again that ended at the moment at which it was opened", []change{
-		{"State.endSession", `s.numbers.floor = max(s.numbers.floor, one.used+1)`, `s.numbers.floor = max(s.numbers.floor, one.used)`},
+		{"sessions.end", `l.numbers.floor = max(l.numbers.floor, one.used+1)`, `l.numbers.floor = max(l.numbers.floor, one.used)`},
 	}, []detector{direct("./index", "TestEndedSessionDoesNotBeginAgain")}},
 	{"go on with the range that compaction has overtaken", []change{
 		{"RangeReader.decide", `r.begin()`, ``},
@@ -149,10 +149,10 @@ var indexBugs = []mutant{
 	}, []detector{direct("./index", "TestScripts|TestPermissions"), campaign}},
 	{"check permissions behind the outcome of a session", []change{
 		{"State.apply", `if s.auth.Enabled() {`, `if s.auth.Enabled() && c.once.Session == 0 {`},
-		{"State.perform", `if e := c.refusal(); e != nil {`, `if s.auth.Enabled() && c.once.Session != 0 { if err := s.permits(c); err != nil { return s.refused(err) } }; if e := c.refusal(); e != nil {`},
+		{"State.perform", `if e := c.refusal(); e != nil {`, `if s.auth.Enabled() && c.once.Session != 0 { if err := s.accounts.permits(c, s); err != nil { return s.refused(err) } }; if e := c.refusal(); e != nil {`},
 	}, []detector{direct("./index", "TestScripts"), campaign}},
 	{"give the outcome of a session to another user", []change{
-		{"State.ownsSession", `if s.auth.Enabled() && (`, `if s.auth == nil && (`},
+		{"accounts.ownsSession", `if l.auth.Enabled() && (`, `if l.auth == nil && (`},
 	}, []detector{direct("./index", "TestScripts"), campaign}},
 	{"take a command without mark for a member's own", []change{
 		{"command.own", `c.auth == kv.AuthOwn && len(c.name) == 0`, `(c.auth == kv.AuthOwn || c.auth == 0) && len(c.name) == 0`},
@@ -177,7 +177,7 @@ var indexBugs = []mutant{
 		{"accounts.change", `a.enabled, a.secret = false, [limits.AuthSecretBytes]byte{}`, `a.enabled = false`},
 	}, []detector{direct("./index", "TestSecretEndsWithAuthentication")}},
 	{"give an outcome on a full disk to a user who may not write any more", []change{
-		{"State.AppliedBefore", `s.permits(&c) != nil || s.ownsSession(one.id, one.by) != nil`, `s.ownsSession(one.id, one.by) != nil`},
+		{"State.AppliedBefore", `s.accounts.permits(&c, s) != nil || s.accounts.ownsSession(one.id, one.by) != nil`, `s.accounts.ownsSession(one.id, one.by) != nil`},
 	}, []detector{direct("./index", "TestAppliedBeforeOfUsers")}},
 	{"leave the users out of the digest", []change{ // etcd 11651, 13503, 13976, 13984
 		{"Auth.digest", `if a == nil {`, `if a == nil || a.revision > 0 {`},
@@ -191,16 +191,16 @@ var indexBugs = []mutant{
 		{"State.Stored", `s.eviction.to = min(to, values.To())`, `s.eviction.to = s.revision`},
 	}, []detector{direct("./index", "TestValuesLeave")}},
 	{"let a value go that the first change in no file superseded", []change{
-		{"State.evictValues", `for ; l.next.Revision <= l.to; l.next`, `for ; l.next.Revision <= l.to+1; l.next`},
+		{"store.evictValues", `for ; l.next.Revision <= l.to; l.next`, `for ; l.next.Revision <= l.to+1; l.next`},
 	}, []detector{direct("./index", "TestValuesLeave")}},
 	{"read a value with the checksum of another author's", []change{
 		{"files.value", `v.lease(), v.author())`, `v.lease(), 1)`},
 	}, []detector{direct("./index", "TestOldViewReadsOn"), direct("./snapshot", "TestParts")}},
 	{"free a value that Views reach", []change{
-		{"State.evictValueBefore", `s.keys.evacuation.enqueue(s.keys.memory.free(at, old.size()), sparse)`, `clear(old.value()); s.keys.evacuation.enqueue(s.keys.memory.free(at, old.size()), sparse)`},
+		{"store.evictValueBefore", `s.keys.evacuation.enqueue(s.keys.memory.free(at, old.size()), sparse)`, `clear(old.value()); s.keys.evacuation.enqueue(s.keys.memory.free(at, old.size()), sparse)`},
 	}, []detector{direct("./index", "TestOldViewReadsOn")}},
 	{"leave a version with the record of its key that was relocated", []change{
-		{"State.evictValueBefore", `if s.keys.evacuation.from == at { s.keys.evacuation.from = to }`, ``},
+		{"store.evictValueBefore", `if s.keys.evacuation.from == at { s.keys.evacuation.from = to }`, ``},
 	}, []detector{direct("./index", "TestValuesLeaveRelocatedKeys")}},
 	// Package index/watch.
 	{"tell a watch of what comes behind a missing value", []change{
@@ -231,12 +231,12 @@ var indexBugs = []mutant{
 	}, []detector{direct("./index/watch", "TestWatches"), campaign}},
 	// Salvage.
 	{"bring back a key whose lease has ended", []change{
-		{"Builder.FinishSalvage", `s.checkLease(a.lease) != nil`, `s.checkLease(a.lease) != nil && a.lease < 0`},
+		{"Builder.FinishSalvage", `s.leases.refuses(a.lease) != nil`, `s.leases.refuses(a.lease) != nil && a.lease < 0`},
 	}, []detector{direct("./snapshot", "TestSalvageEndsLeases")}},
 	{"keep an older version of a key beside a newer one", []change{
 		{"Builder.Salvage", `s.dropVersion(before)`, ``},
 	}, []detector{direct("./snapshot", "TestSalvage$")}},
 	{"forget the backup that was taken last", []change{
-		{"State.holdBackup", `h.all = slices.Delete(slices.Clone(h.all), i, i+1)`, `if h.all = slices.Clone(h.all); !b.Leave { h.all[i].holder = b.Holder; return kv.Result{Revision: s.revision} }; h.all = slices.Delete(h.all, i, i+1)`},
+		{"backupHolds.note", `h.all = slices.Delete(slices.Clone(h.all), i, i+1)`, `if h.all = slices.Clone(h.all); !b.Leave { h.all[i].holder = b.Holder; return }; h.all = slices.Delete(h.all, i, i+1)`},
 	}, []detector{direct("./index", "TestBackupHoldOfPlaces")}},
 }
