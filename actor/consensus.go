@@ -17,8 +17,7 @@ import (
 // TickInterval is raft's clock: 10 ms. An election timeout then has many steps, and split votes are rare.
 const TickInterval = 10 * time.Millisecond
 
-// expireInterval is how often a member looks for expired requests, and thus the longest delay of their answers.
-const expireInterval = time.Second
+const expireInterval = time.Second // between two looks for expired requests: the longest delay of their answers
 
 // ConsensusConfig is the configuration and the recovered state of consensus.
 type ConsensusConfig struct {
@@ -168,10 +167,7 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 		c.tick(min(ticks, c.ticksMost()))
 	}
 	c.answerForwards()
-	c.propose()
-	c.requestReads()
-	c.proposeLeases()
-	for c.handleReady() {
+	for again := true; again; again = c.handleReady() {
 		c.propose()
 		c.requestReads()
 		c.proposeLeases()

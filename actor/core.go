@@ -13,8 +13,7 @@ import (
 	"qkv/log"
 )
 
-// termsAhead is how far another member's term may be ahead: an election a second for a century.
-const termsAhead = 1 << 32
+const termsAhead = 1 << 32 // another member's term may be ahead by so many: an election a second for a century
 
 // CoreConfig is the constant configuration of a member that every part of consensus may read.
 type CoreConfig struct {

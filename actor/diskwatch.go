@@ -34,11 +34,10 @@ type diskProgress struct {
 	at    time.Duration
 }
 
-// diskBytesLeast is the throughput below which a disk counts as dead.
-const diskBytesLeast = 64 << 10
-
-// diskProgresses is the number kept for each member: there are a few for each group that this disk may lag.
-const diskProgresses = 64
+const (
+	diskBytesLeast = 64 << 10 // bytes a second below which a disk counts as dead
+	diskProgresses = 64       // kept for each member: there are a few for each group that this disk may lag
+)
 
 // progressed notes the progress of another disk.
 func (d *diskWatch) progressed(id, match uint64, now time.Duration) {

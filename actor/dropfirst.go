@@ -1,7 +1,6 @@
 package actor
 
-// queueKept is how many slots an empty queue keeps: a lone client's writes need one, and concurrent ones some hundred.
-const queueKept = 256
+const queueKept = 256 // slots of an empty queue: a lone client's writes need one, and concurrent ones some hundred
 
 // dropFirst drops the first n elements of a queue. If the queue becomes empty, as after each write of a lone client, it reuses its
 // memory, unless a burst has made that memory large.

@@ -8,8 +8,7 @@ import (
 	"qkv/internal/limits"
 )
 
-// electionsKept is for how many of its elections a member recognises late votes: disks lag by a few.
-const electionsKept = 8
+const electionsKept = 8 // elections whose late votes a member recognises: disks lag by a few
 
 // elections gives votes the time that disks need for them. A vote is on the disks of both its candidate and its voter before it counts
 // (rule 2), and raft begins a new election, in a new term, after an election timeout. If disks take longer, each vote would come too

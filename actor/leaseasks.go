@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"slices"
 	"sort"
 	"time"
 
@@ -75,36 +76,24 @@ func (a *leaseAsks) void() { a.retry(forever, 0) }
 
 // retry makes asks wait again that were sent long ago: the query or its answer may be lost.
 func (a *leaseAsks) retry(now, after time.Duration) {
-	kept := a.sent[:0]
-	for _, one := range a.sent {
-		switch {
-		case one.done:
-		case now-one.since >= after:
+	a.sent = slices.DeleteFunc(a.sent, func(one ownAsk) bool {
+		late := !one.done && now-one.since >= after
+		if late {
 			a.waiting = append(a.waiting, one)
-		default:
-			kept = append(kept, one)
 		}
-	}
-	clear(a.sent[len(kept):])
-	a.sent = kept
+		return late || one.done
+	})
 }
 
 // takeExpired removes the asks whose clients' timeouts have expired.
 func (a *leaseAsks) takeExpired(now time.Duration) (expired []ownAsk) {
-	split := func(all []ownAsk) []ownAsk {
-		kept := all[:0]
-		for _, one := range all {
-			switch {
-			case one.done:
-			case now >= one.until:
-				expired = append(expired, one)
-			default:
-				kept = append(kept, one)
-			}
+	take := func(one ownAsk) bool {
+		late := !one.done && now >= one.until
+		if late {
+			expired = append(expired, one)
 		}
-		clear(all[len(kept):])
-		return kept
+		return late || one.done
 	}
-	a.waiting, a.sent = split(a.waiting), split(a.sent)
+	a.waiting, a.sent = slices.DeleteFunc(a.waiting, take), slices.DeleteFunc(a.sent, take)
 	return expired
 }

@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tidwall/btree"
@@ -107,20 +108,18 @@ func (k *leaseClock) expire(l *timedLease) {
 // prove notes that this member led at a time: leases that had expired by then may be revoked. Leases renewed meanwhile go back into due.
 func (k *leaseClock) prove(at, now time.Duration, t leaseTiming) {
 	k.proven = max(k.proven, at)
-	kept := k.expired[:0]
-	for _, l := range k.expired {
+	k.expired = slices.DeleteFunc(k.expired, func(l *timedLease) bool {
 		switch {
 		case l.revoked:
 		case l.deadline > now:
 			k.due.add(l, l.next(t))
 		case l.deadline > k.proven:
-			kept = append(kept, l)
+			return false
 		default:
 			k.revocable.add(l)
 		}
-	}
-	clear(k.expired[len(kept):])
-	k.expired = kept
+		return true
+	})
 }
 
 // mayRevoke returns how many leases of one key each may be revoked now. beside: this turn also proposes writes. Without writes, the next

@@ -141,17 +141,13 @@ func (p *proposals) take(b batch) {
 
 // takeExpired removes the commands whose clients' timeouts have expired.
 func (p *proposals) takeExpired(now time.Duration) (expired []waitingProposal) {
-	kept := p.waiting[:0]
-	for _, w := range p.waiting {
-		if now < w.until {
-			kept = append(kept, w)
-			continue
+	p.waiting = slices.DeleteFunc(p.waiting, func(w waitingProposal) bool {
+		if now >= w.until {
+			expired = append(expired, w)
+			p.bytes -= kv.CommandBytes(w.Commands[w.packed:])
 		}
-		expired = append(expired, w)
-		p.bytes -= kv.CommandBytes(w.Commands[w.packed:])
-	}
-	clear(p.waiting[len(kept):])
-	p.waiting = kept
+		return now >= w.until
+	})
 	return expired
 }
 

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -111,25 +112,17 @@ func (r *reads) retry(now, after time.Duration) (late int) {
 
 // takeExpired removes the reads whose clients' timeouts have expired, also from attempts that may never be answered.
 func (r *reads) takeExpired(now time.Duration) (expired []waitingRead) {
-	r.waiting, expired = splitExpired(r.waiting, now, expired)
-	for i := range r.attempts {
-		a := &r.attempts[i]
-		a.reads, expired = splitExpired(a.reads, now, expired)
-	}
-	return expired
-}
-
-func splitExpired(reads []waitingRead, now time.Duration, expired []waitingRead) (kept, all []waitingRead) {
-	kept = reads[:0]
-	for _, w := range reads {
+	take := func(w waitingRead) bool {
 		if now >= w.until {
 			expired = append(expired, w)
-		} else {
-			kept = append(kept, w)
 		}
+		return now >= w.until
 	}
-	clear(reads[len(kept):])
-	return kept, expired
+	r.waiting = slices.DeleteFunc(r.waiting, take)
+	for i := range r.attempts {
+		r.attempts[i].reads = slices.DeleteFunc(r.attempts[i].reads, take)
+	}
+	return expired
 }
 
 // deferRead keeps a peer's read until this leader knows that its commit index is current.

@@ -28,8 +28,8 @@ func (c *Consensus) carryOut(rd raft.Ready) {
 	if term := c.raft.BasicStatus().GetTerm(); term != c.term || rd.SoftState != nil {
 		c.newTermOrLeader(term)
 	}
-	votes := slices.ContainsFunc(rd.Messages, func(m *raftpb.Message) bool { return m.GetType() == raftpb.MsgVote })
-	if votes {
+	votes := ofType(rd.Messages, raftpb.MsgVote)
+	if len(votes) > 0 {
 		c.elections.begun(c.term, c.now.Now)
 		if err := c.Admission.Agree(c.Admission.Folders(), false, true); err != nil { // the own vote establishes a founder
 			c.failed = true
@@ -39,10 +39,7 @@ func (c *Consensus) carryOut(rd raft.Ready) {
 	for _, m := range rd.Messages {
 		switch m.GetType() {
 		case raftpb.MsgStorageAppend:
-			if votes {
-				m.Responses = append(m.Responses, ofType(rd.Messages, raftpb.MsgVote)...)
-				votes = false
-			}
+			m.Responses, votes = append(m.Responses, votes...), nil
 			c.orderAppend(m)
 		case raftpb.MsgStorageApply:
 			c.orderApply(m)
@@ -54,7 +51,7 @@ func (c *Consensus) carryOut(rd raft.Ready) {
 			c.send(m)
 		}
 	}
-	if votes {
+	if len(votes) > 0 {
 		panic(fmt.Sprintf("member %d requests for votes in term %d without anything to make durable", c.Member, c.term))
 	}
 	for _, rs := range rd.ReadStates {

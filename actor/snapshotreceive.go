@@ -18,10 +18,8 @@ import (
 )
 
 const (
-	// snapshotReceiveIdle is how long a leader may be silent before another leader's offer is accepted.
-	snapshotReceiveIdle = 2 * time.Second
-	// snapshotSays is the interval of log lines about an incoming snapshot: most are complete before the second line.
-	snapshotSays = 30 * time.Second
+	snapshotReceiveIdle = 2 * time.Second  // a leader's silence before another leader's offer is accepted
+	snapshotSays        = 30 * time.Second // between log lines about an incoming snapshot: most are complete before the second line
 )
 
 // receiving is a snapshot being received from a leader.

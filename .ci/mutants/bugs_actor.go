@@ -126,7 +126,7 @@ var actorBugs = []mutant{
 	// Package actor.
 	{"send MsgVote at once", []change{
 		{"Consensus.carryOut", `case raftpb.MsgVote:`, `case raftpb.MsgVote: c.send(m)`},
-		{"Consensus.carryOut", `m.Responses = append(m.Responses, ofType(rd.Messages, raftpb.MsgVote)...)`, ``},
+		{"Consensus.carryOut", `m.Responses, votes = append(m.Responses, votes...), nil`, `votes = nil`},
 	}, []detector{direct("./node", "TestStories/all_differ"), campaign}},
 	{"read before an entry of the term", []change{
 		{"core.readable", `return c.applyingTerm == c.term`, `return true`},

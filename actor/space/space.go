@@ -32,13 +32,13 @@ const (
 	// logSnapshots times SnapshotBytes bounds the log: two snapshots need twice SnapshotBytes, and the rest is for writes while the next one
 	// is saved. From three quarters on, the older snapshot goes with its log.
 	logSnapshots = 8
-	// marginOfDisk is the part of a small disk that is its margin instead of limits.SpaceMargin, but at least a segment; snapshotOfDisk is
-	// the part that justifies a snapshot as new log. catchUpSnapshots is explained at limits.CatchUpBytes.
+	// marginOfDisk is the part of a small disk that replaces limits.SpaceMargin; it is at least a segment. snapshotOfDisk is the part of
+	// a small disk that replaces SnapshotBytes. catchUpSnapshots is explained at limits.CatchUpBytes.
 	marginOfDisk     = 16
 	snapshotOfDisk   = 16
 	catchUpSnapshots = 3
-	// baseOfLive is the part of the live keys from which on a newer base is made on a disk without space for limits.BaseLeast: the base must
-	// be written before the space for it is gone.
+	// On a disk without space for limits.BaseLeast, a newer base is made from one part in baseOfLive of the live keys on. It must be written
+	// before the space for it is gone.
 	baseOfLive = 4
 )
 
