@@ -4,12 +4,22 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"time"
 
 	"qkv/net/wire/peerframe"
 )
 
-// peerHandshakeBytes bounds the handshake messages of two members.
-const peerHandshakeBytes = 16 << 10
+const (
+	// peerHandshakeBytes bounds the handshake messages of two members.
+	peerHandshakeBytes = 16 << 10
+	// peerHandshakeTimeout ends a silent connection of a peer before it is in use. peerDialTimeout ends a dial attempt with all its steps.
+	peerHandshakeTimeout = 2 * time.Second
+	peerDialTimeout      = 5 * time.Second
+	// peerDialPause is the initial backoff before a peer is dialled again. Each consecutive failure doubles it, up to peerDialPauseMost: a
+	// returning peer is connected within a second.
+	peerDialPause     = 50 * time.Millisecond
+	peerDialPauseMost = time.Second
+)
 
 func writeHandshake(w io.Writer, h *peerframe.Handshake) error {
 	b := peerframe.AppendFirst(make([]byte, headerBytes, headerBytes+len(h.Past)+256), h)

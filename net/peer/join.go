@@ -20,9 +20,6 @@ const (
 	// joinRequestBytes and joinAnswerBytes bound a joiner's request and its answer: all members with all their addresses fit.
 	joinRequestBytes = 1 << 10
 	joinAnswerBytes  = 256 << 10
-	// peerHandshakeTimeout ends a silent connection of a peer before it is in use. peerDialTimeout ends a dial attempt with all its steps.
-	peerHandshakeTimeout = 2 * time.Second
-	peerDialTimeout      = 5 * time.Second
 	// joinRefusedTimeout is how long a refused joiner retries: the member that refused it may lag.
 	joinRefusedTimeout = 5 * time.Second
 )

@@ -220,11 +220,8 @@ func (l *link) takeMoved() bool {
 }
 
 const (
-	// peerDialPause is the initial backoff before a peer is dialled again. Each consecutive failure doubles it, up to peerDialPauseMost: a
-	// returning peer is connected within a second. A connection that lasted peerStable resets the backoff.
-	peerDialPause     = 50 * time.Millisecond
-	peerDialPauseMost = time.Second
-	peerStable        = time.Second
+	// peerStable is how long a connection must last to reset the backoff of its dials.
+	peerStable = time.Second
 	// peerRefusedPause and peerRefusedPauseMost bound the backoff of both sides after a refusal: its cause rarely ends quickly.
 	peerRefusedPause     = 2 * time.Second
 	peerRefusedPauseMost = 4 * time.Second
