@@ -1,8 +1,16 @@
 package bench
 
 import (
+	"context"
+	"net"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/grpc"
 )
 
 // TestKubeRates: the writes of a second are the arithmetic, for every number of nodes.
@@ -202,5 +210,43 @@ func TestKubeLateness(t *testing.T) {
 	}
 	if v, _ := (kubeFigures{late: m.report().Latencies.P99, requests: 200}).verdict(); v != kubeInvalid {
 		t.Errorf("2 %% of the requests are 20 ms late: %s", v)
+	}
+}
+
+// pagesOnly is a server of etcd's API without RangeStream, as T4's is: two pages of one object each.
+type pagesOnly struct {
+	etcdserverpb.UnimplementedKVServer
+	pages atomic.Int64
+}
+
+func (s *pagesOnly) Range(_ context.Context, q *etcdserverpb.RangeRequest) (*etcdserverpb.RangeResponse, error) {
+	s.pages.Add(1)
+	key := append(slices.Clone(q.Key), 'x')
+	return &etcdserverpb.RangeResponse{
+		Header: &etcdserverpb.ResponseHeader{Revision: 1}, More: q.Revision == 0, Kvs: []*mvccpb.KeyValue{{Key: key}},
+	}, nil
+}
+
+// TestKubeListsWithoutStream: a server without RangeStream serves all LISTs in pages, none of which fails.
+func TestKubeListsWithoutStream(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, store := grpc.NewServer(), &pagesOnly{}
+	etcdserverpb.RegisterKVServer(server, store)
+	go func() { _ = server.Serve(listener) }()
+	defer server.Stop()
+	r, err := newKubeRun(Kube{Nodes: 10, Prefix: "p/"}, []string{listener.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.close() }()
+	r.pages.load.begun, r.pages.share.ended = r.begun, r.begun
+	r.lists(t.Context())
+	const each = kubeServers * int64(kubeResources)
+	pages, stream := r.pages.report(), r.stream.report()
+	if pages.Done != 2*each || pages.Failed+stream.Failed != 0 || stream.Done != 0 || r.unstreamed.Load() != each || store.pages.Load() != 4*each {
+		t.Errorf("pages %+v, stream %+v, %d in place of a stream, %d requests", pages, stream, r.unstreamed.Load(), store.pages.Load())
 	}
 }

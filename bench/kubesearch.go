@@ -224,6 +224,9 @@ func (s *kubeSearch) record(side *kubeSide, r *kubeRun, values map[string]float6
 	if replaced != nil {
 		s.notes = append(s.notes, fmt.Sprintf("%s: the member was not replaced: %v", name, replaced))
 	}
+	if n := r.unstreamed.Load(); n > 0 {
+		s.notes = append(s.notes, fmt.Sprintf("%s: the server has no RangeStream: %d LISTs were made in pages in its place", name, n))
+	}
 	s.add(side, "lease renewal"+suffix, result.Open, r.Nodes, main)
 	for _, part := range []struct {
 		name   string

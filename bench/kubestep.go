@@ -57,13 +57,14 @@ type kubeRun struct {
 
 	renewal, write, watch, read, pages, stream, late kubeMeter
 
-	revisions [kubeResources][]atomic.Int64 // of each object; created pods and events share entries
-	leases    [kubeServers]kubeLease
-	inFlight  chan struct{}
-	running   sync.WaitGroup
-	requests  atomic.Int64
-	conflicts atomic.Int64 // writes that were repeated with the revision of the answer
-	newest    atomic.Int64 // revision of the newest answer
+	revisions  [kubeResources][]atomic.Int64 // of each object; created pods and events share entries
+	leases     [kubeServers]kubeLease
+	inFlight   chan struct{}
+	running    sync.WaitGroup
+	requests   atomic.Int64
+	conflicts  atomic.Int64 // writes that were repeated with the revision of the answer
+	newest     atomic.Int64 // revision of the newest answer
+	unstreamed atomic.Int64 // LISTs in pages in place of RangeStream, which the server does not have
 }
 
 // kubeLease is the lease that an API server's newest events share.
@@ -363,6 +364,11 @@ func (r *kubeRun) lists(ctx context.Context) {
 				}{{&r.pages, listPages}, {&r.stream, listStream}} {
 					begun := time.Now()
 					err := kind.list(ctx, store, r.prefix(resource))
+					if status.Code(err) == codes.Unimplemented { // T4 has no RangeStream; API servers list in pages then
+						r.unstreamed.Add(1)
+						kind.meter, begun = &r.pages, time.Now()
+						err = listPages(ctx, store, r.prefix(resource))
+					}
 					kind.meter.end(begun, time.Now(), err)
 				}
 			})
