@@ -1,8 +1,16 @@
 package bench
 
 import (
+	"context"
+	"net"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/grpc"
 )
 
 // TestKubeRates: the writes of a second are the arithmetic, for every number of nodes.
@@ -202,5 +210,65 @@ func TestKubeLateness(t *testing.T) {
 	}
 	if v, _ := (kubeFigures{late: m.report().Latencies.P99, requests: 200}).verdict(); v != kubeInvalid {
 		t.Errorf("2 %% of the requests are 20 ms late: %s", v)
+	}
+}
+
+// pagesOnly is a server of etcd's API without RangeStream, as T4's is: two pages of one object each.
+type pagesOnly struct {
+	etcdserverpb.UnimplementedKVServer
+	pages atomic.Int64
+}
+
+func (s *pagesOnly) Range(_ context.Context, q *etcdserverpb.RangeRequest) (*etcdserverpb.RangeResponse, error) {
+	s.pages.Add(1)
+	key := append(slices.Clone(q.Key), 'x')
+	return &etcdserverpb.RangeResponse{
+		Header: &etcdserverpb.ResponseHeader{Revision: 1}, More: q.Revision == 0, Kvs: []*mvccpb.KeyValue{{Key: key}},
+	}, nil
+}
+
+// pagesRun is a run on such a server.
+func pagesRun(t *testing.T, k Kube) (*kubeRun, *pagesOnly) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, store := grpc.NewServer(), &pagesOnly{}
+	etcdserverpb.RegisterKVServer(server, store)
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(server.Stop)
+	r, err := newKubeRun(k, []string{listener.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.close() })
+	r.begun = time.Now()
+	r.pages.load.begun, r.pages.share.ended = r.begun, r.begun
+	return r, store
+}
+
+// kubeListsOnce is how many LISTs of each kind are made at once.
+const kubeListsOnce = kubeServers * int64(kubeResources)
+
+// TestKubeListsWithoutStream: a server without RangeStream serves all LISTs in pages, none of which fails.
+func TestKubeListsWithoutStream(t *testing.T) {
+	r, store := pagesRun(t, Kube{Nodes: 10, Prefix: "p/"})
+	r.lists(t.Context())
+	pages, stream := r.pages.report(), r.stream.report()
+	if pages.Done != 2*kubeListsOnce || pages.Failed+stream.Failed != 0 || stream.Done != 0 ||
+		r.unstreamed.Load() != kubeListsOnce || store.pages.Load() != 4*kubeListsOnce {
+		t.Errorf("pages %+v, stream %+v, %d in place of a stream, %d requests", pages, stream, r.unstreamed.Load(), store.pages.Load())
+	}
+}
+
+// TestKubeListers: more clients list during the whole step.
+func TestKubeListers(t *testing.T) {
+	for _, listers := range []int{0, 2} {
+		r, _ := pagesRun(t, Kube{Nodes: 1, Prefix: "p/", Step: 300 * time.Millisecond, CompactEvery: time.Hour, Listers: listers})
+		r.do(t.Context(), nil)
+		if n := r.unstreamed.Load(); (n > kubeListsOnce) != (listers > 0) {
+			t.Errorf("%d listers: %d LISTs", listers, n)
+		}
 	}
 }

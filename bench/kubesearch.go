@@ -118,6 +118,9 @@ func (s *kubeSearch) fixed(ctx context.Context, sides []*kubeSide) error {
 func (s *kubeSearch) describe() {
 	s.notes = append(s.notes, fmt.Sprintf("each step lasts %v on a new cluster, with a compaction each %v and LISTs at the start and after each compaction; "+
 		"the clients run on the servers' processors, and their processor time is given", s.Step, s.CompactEvery))
+	if s.Listers > 0 {
+		s.notes = append(s.notes, fmt.Sprintf("%d more clients list all pods again and again, in pages and by RangeStream", s.Listers))
+	}
 	if s.Held < 1 {
 		s.notes = append(s.notes, fmt.Sprintf("SCALED DOWN: %.3g of the %d pods a node are held; all rates are those of the number of nodes", s.Held, kubePodsOfNode))
 	}
@@ -177,6 +180,10 @@ func (s *kubeSearch) step(ctx context.Context, side *kubeSide, nodes int, kill b
 	if !can {
 		return "", ErrNotPossible
 	}
+	if _, can := c.(replacer); kill && !can {
+		s.notes = append(s.notes, name+": no member was replaced: it is not possible here")
+		return "", nil
+	}
 	r, err := newKubeRun(k, cluster.Addresses())
 	if err != nil {
 		return "", err
@@ -223,6 +230,9 @@ func (s *kubeSearch) record(side *kubeSide, r *kubeRun, values map[string]float6
 	}
 	if replaced != nil {
 		s.notes = append(s.notes, fmt.Sprintf("%s: the member was not replaced: %v", name, replaced))
+	}
+	if n := r.unstreamed.Load(); n > 0 {
+		s.notes = append(s.notes, fmt.Sprintf("%s: the server has no RangeStream: %d LISTs were made in pages in its place", name, n))
 	}
 	s.add(side, "lease renewal"+suffix, result.Open, r.Nodes, main)
 	for _, part := range []struct {
@@ -291,7 +301,7 @@ func (r *kubeRun) measure(ctx context.Context, c Cluster) (values map[string]flo
 
 // replaceMember kills the leader, and replaces it.
 func replaceMember(ctx context.Context, c Cluster) error {
-	p, can := c.(Replacer)
+	p, can := c.(replacer)
 	if !can {
 		return ErrNotPossible
 	}
