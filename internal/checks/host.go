@@ -50,7 +50,7 @@ const (
 	doctorElection = time.Second
 	// doctorSync is etcd's advice for the 99th percentile of a sync.
 	doctorSync = 10 * time.Millisecond
-	// doctorDiskFree is the part of a disk that should be free while no member runs there, which would tell what it needs: a tenth.
+	// doctorDiskFree is the part of a disk that should be free while no member runs there that could tell its needs: a tenth.
 	doctorDiskFree = 10
 	// doctorTimerSlack is the slack that a member gives itself (package cli, timerslack.go).
 	doctorTimerSlack = time.Millisecond

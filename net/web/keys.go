@@ -54,7 +54,7 @@ func newTree(q url.Values) (ask, error) {
 }
 
 const (
-	// dashboardRows bounds the rows of a page of keys, and of the first page of a history: what a person looks through.
+	// dashboardRows bounds the rows of a page of keys, and of the first page of a history: a person looks through no more.
 	dashboardRows = 200
 	// dashboardCounted is the number of keys up to which a group is counted in the past, where each key must be visited: a page of such
 	// groups takes less than 100 ms.

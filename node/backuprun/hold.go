@@ -65,7 +65,7 @@ func (h *Hold) Take(ctx context.Context, m Source) error {
 
 const (
 	// backupCall bounds a call that publishes or deletes, from the moment when its runner was known to hold the backups. backupDrain is how
-	// long the next holder waits before it lists what is there: then no such call is under way, also in a store's server.
+	// long the next holder waits before it lists the objects: then no such call is under way, also in a store's server.
 	backupCall  = 10 * time.Second
 	backupDrain = 3 * backupCall
 	// backupDeletes is how many objects one such call deletes.
