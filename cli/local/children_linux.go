@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // spawnerThread is the thread that starts processes.
@@ -21,7 +19,7 @@ var spawner = sync.OnceValue(func() func(*exec.Cmd) error {
 	commands, results, thread := make(chan *exec.Cmd), make(chan error), make(chan int)
 	go func() {
 		runtime.LockOSThread()
-		thread <- unix.Gettid()
+		thread <- syscall.Gettid()
 		for cmd := range commands {
 			results <- cmd.Start()
 		}
@@ -52,7 +50,7 @@ func Prefer(nice int) (err error) {
 	threads, err := os.ReadDir("/proc/self/task")
 	for _, t := range threads {
 		if id, _ := strconv.Atoi(t.Name()); id != spawnerThread {
-			err = errors.Join(err, unix.Setpriority(unix.PRIO_PROCESS, id, nice))
+			err = errors.Join(err, syscall.Setpriority(syscall.PRIO_PROCESS, id, nice))
 		}
 	}
 	return err
