@@ -11,6 +11,7 @@ type Kube struct {
 	Held         float64       // share of the 30 pods a node that are held; 1
 	Step         time.Duration // duration of one step
 	CompactEvery time.Duration // interval of compactions, each followed by LISTs
+	Listers      int           // clients that list all pods again and again during the step
 	Prefix       string        // of all keys
 	Kill         bool          // kill the leader in the middle of the step, and replace it
 }

@@ -227,8 +227,9 @@ func (s *pagesOnly) Range(_ context.Context, q *etcdserverpb.RangeRequest) (*etc
 	}, nil
 }
 
-// TestKubeListsWithoutStream: a server without RangeStream serves all LISTs in pages, none of which fails.
-func TestKubeListsWithoutStream(t *testing.T) {
+// pagesRun is a run on such a server.
+func pagesRun(t *testing.T, k Kube) (*kubeRun, *pagesOnly) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -236,17 +237,38 @@ func TestKubeListsWithoutStream(t *testing.T) {
 	server, store := grpc.NewServer(), &pagesOnly{}
 	etcdserverpb.RegisterKVServer(server, store)
 	go func() { _ = server.Serve(listener) }()
-	defer server.Stop()
-	r, err := newKubeRun(Kube{Nodes: 10, Prefix: "p/"}, []string{listener.Addr().String()})
+	t.Cleanup(server.Stop)
+	r, err := newKubeRun(k, []string{listener.Addr().String()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = r.close() }()
+	t.Cleanup(func() { _ = r.close() })
+	r.begun = time.Now()
 	r.pages.load.begun, r.pages.share.ended = r.begun, r.begun
+	return r, store
+}
+
+// kubeListsOnce is how many LISTs of each kind are made at once.
+const kubeListsOnce = kubeServers * int64(kubeResources)
+
+// TestKubeListsWithoutStream: a server without RangeStream serves all LISTs in pages, none of which fails.
+func TestKubeListsWithoutStream(t *testing.T) {
+	r, store := pagesRun(t, Kube{Nodes: 10, Prefix: "p/"})
 	r.lists(t.Context())
-	const each = kubeServers * int64(kubeResources)
 	pages, stream := r.pages.report(), r.stream.report()
-	if pages.Done != 2*each || pages.Failed+stream.Failed != 0 || stream.Done != 0 || r.unstreamed.Load() != each || store.pages.Load() != 4*each {
+	if pages.Done != 2*kubeListsOnce || pages.Failed+stream.Failed != 0 || stream.Done != 0 ||
+		r.unstreamed.Load() != kubeListsOnce || store.pages.Load() != 4*kubeListsOnce {
 		t.Errorf("pages %+v, stream %+v, %d in place of a stream, %d requests", pages, stream, r.unstreamed.Load(), store.pages.Load())
+	}
+}
+
+// TestKubeListers: more clients list during the whole step.
+func TestKubeListers(t *testing.T) {
+	for _, listers := range []int{0, 2} {
+		r, _ := pagesRun(t, Kube{Nodes: 1, Prefix: "p/", Step: 300 * time.Millisecond, CompactEvery: time.Hour, Listers: listers})
+		r.do(t.Context(), nil)
+		if n := r.unstreamed.Load(); (n > kubeListsOnce) != (listers > 0) {
+			t.Errorf("%d listers: %d LISTs", listers, n)
+		}
 	}
 }

@@ -118,6 +118,9 @@ func (s *kubeSearch) fixed(ctx context.Context, sides []*kubeSide) error {
 func (s *kubeSearch) describe() {
 	s.notes = append(s.notes, fmt.Sprintf("each step lasts %v on a new cluster, with a compaction each %v and LISTs at the start and after each compaction; "+
 		"the clients run on the servers' processors, and their processor time is given", s.Step, s.CompactEvery))
+	if s.Listers > 0 {
+		s.notes = append(s.notes, fmt.Sprintf("%d more clients list all pods again and again, in pages and by RangeStream", s.Listers))
+	}
 	if s.Held < 1 {
 		s.notes = append(s.notes, fmt.Sprintf("SCALED DOWN: %.3g of the %d pods a node are held; all rates are those of the number of nodes", s.Held, kubePodsOfNode))
 	}
@@ -176,6 +179,10 @@ func (s *kubeSearch) step(ctx context.Context, side *kubeSide, nodes int, kill b
 	cluster, can := c.(KubeCluster)
 	if !can {
 		return "", ErrNotPossible
+	}
+	if _, can := c.(replacer); kill && !can {
+		s.notes = append(s.notes, name+": no member was replaced: it is not possible here")
+		return "", nil
 	}
 	r, err := newKubeRun(k, cluster.Addresses())
 	if err != nil {
@@ -294,7 +301,7 @@ func (r *kubeRun) measure(ctx context.Context, c Cluster) (values map[string]flo
 
 // replaceMember kills the leader, and replaces it.
 func replaceMember(ctx context.Context, c Cluster) error {
-	p, can := c.(Replacer)
+	p, can := c.(replacer)
 	if !can {
 		return ErrNotPossible
 	}

@@ -13,6 +13,9 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 )
 
@@ -23,8 +26,8 @@ type KubeCluster interface {
 	Addresses() []string
 }
 
-// Replacer is a cluster that can replace the member that KillLeader has killed.
-type Replacer interface {
+// replacer is a cluster that can replace the member that KillLeader has killed.
+type replacer interface {
 	// Replace starts an empty member in the place of the killed one, and returns when it is a voter.
 	Replace(ctx context.Context) error
 }
@@ -201,6 +204,13 @@ func (r *kubeRun) do(ctx context.Context, kill func(context.Context)) {
 	for _, w := range r.watchers {
 		beside.Go(func() { r.readConsistently(step, w) })
 	}
+	for i := range r.Listers {
+		beside.Go(func() {
+			for pause(step, errorPause) == nil {
+				r.list(ctx, i%kubeServers, kubePods)
+			}
+		})
+	}
 	if r.Kill {
 		beside.Go(func() {
 			if pause(step, r.Step/2) == nil {
@@ -349,32 +359,34 @@ func (r *kubeRun) maintain(step, ctx context.Context) {
 	}
 }
 
-// lists reads all resources on all API servers, in pages and then by RangeStream.
+// lists reads all resources on all API servers at once.
 func (r *kubeRun) lists(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, etcdTimeout)
 	defer cancel()
 	var all sync.WaitGroup
 	for server := range kubeServers {
 		for resource := range kubeResources {
-			all.Go(func() {
-				store := etcdserverpb.NewKVClient(r.connections[server][resource])
-				for _, kind := range []struct {
-					meter *kubeMeter
-					list  func(context.Context, etcdserverpb.KVClient, string) error
-				}{{&r.pages, listPages}, {&r.stream, listStream}} {
-					begun := time.Now()
-					err := kind.list(ctx, store, r.prefix(resource))
-					if status.Code(err) == codes.Unimplemented { // T4 has no RangeStream; API servers list in pages then
-						r.unstreamed.Add(1)
-						kind.meter, begun = &r.pages, time.Now()
-						err = listPages(ctx, store, r.prefix(resource))
-					}
-					kind.meter.end(begun, time.Now(), err)
-				}
-			})
+			all.Go(func() { r.list(ctx, server, resource) })
 		}
 	}
 	all.Wait()
+}
+
+// list reads a resource on an API server, in pages and then by RangeStream.
+func (r *kubeRun) list(ctx context.Context, server int, resource kubeResource) {
+	store := etcdserverpb.NewKVClient(r.connections[server][resource])
+	begun := time.Now()
+	err := listPages(ctx, store, r.prefix(resource))
+	r.pages.end(begun, time.Now(), err)
+	begun = time.Now()
+	if err = listStream(ctx, store, r.prefix(resource)); status.Code(err) != codes.Unimplemented {
+		r.stream.end(begun, time.Now(), err)
+		return
+	}
+	r.unstreamed.Add(1) // T4 has no RangeStream; API servers list in pages then
+	begun = time.Now()
+	err = listPages(ctx, store, r.prefix(resource))
+	r.pages.end(begun, time.Now(), err)
 }
 
 // listPages reads a prefix in pages of one revision.
@@ -392,11 +404,19 @@ func listPages(ctx context.Context, store etcdserverpb.KVClient, prefix string) 
 	}
 }
 
+// dropped is a codec that drops all answers: the clients of a LIST share the processors with the servers.
+type dropped struct{ encoding.CodecV2 }
+
+// Unmarshal implements encoding.CodecV2.
+func (dropped) Unmarshal(mem.BufferSlice, any) error { return nil }
+
+var undecoded = grpc.ForceCodecV2(dropped{encoding.GetCodecV2(proto.Name)})
+
 // listStream reads a prefix by RangeStream.
 func listStream(ctx context.Context, store etcdserverpb.KVClient, prefix string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := store.RangeStream(ctx, &etcdserverpb.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix)})
+	stream, err := store.RangeStream(ctx, &etcdserverpb.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix)}, undecoded)
 	for err == nil {
 		_, err = stream.Recv()
 	}

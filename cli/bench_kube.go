@@ -16,6 +16,7 @@ import (
 
 	"qkv/bench"
 	"qkv/bench/result"
+	"qkv/cli/local"
 	"qkv/index/kv"
 	"qkv/net/client"
 )
@@ -25,6 +26,9 @@ const (
 	kubeEtcd = "etcd"
 	kubeOwn  = "qkv"
 )
+
+// kubeNice is the nice value of this process: its requests must start in time on processors that it shares with the members.
+const kubeNice = -10
 
 func benchKubeCommand() *cli.Command {
 	return &cli.Command{
@@ -47,6 +51,7 @@ func benchKubeCommand() *cli.Command {
 			&cli.IntSliceFlag{Name: "nodes", EnvVars: []string{"QKV_BENCH_KUBE_NODES"}, Usage: "`N,...` nodes that are all measured, each --tries times, in place of the search"},
 			&cli.Float64Flag{Name: "within", EnvVars: []string{"QKV_BENCH_KUBE_WITHIN"}, Value: 0.05, Usage: "`SHARE` of the result that the search may be off"},
 			&cli.Float64Flag{Name: "held", EnvVars: []string{"QKV_BENCH_KUBE_HELD"}, Value: 1, Usage: "`SHARE` of the 30 pods a node that exist: below 1 the result is marked SCALED DOWN"},
+			&cli.IntFlag{Name: "listers", EnvVars: []string{"QKV_BENCH_KUBE_LISTERS"}, Usage: "`N` more clients that list all pods during the whole step, 0 to 100"},
 			&cli.IntFlag{Name: "tries", EnvVars: []string{"QKV_BENCH_KUBE_TRIES"}, Value: 1, Usage: "`N` times a step is tried until it holds, on a machine that others use"},
 			&cli.DurationFlag{Name: "step", EnvVars: []string{"QKV_BENCH_KUBE_STEP"}, Value: 2 * time.Minute, Usage: "`TIME` of each step", Action: positive("step")},
 			&cli.DurationFlag{Name: "compact-every", EnvVars: []string{"QKV_BENCH_KUBE_COMPACT_EVERY"}, Value: 30 * time.Second, Usage: "`TIME` between compactions", Action: positive("compact-every")},
@@ -60,30 +65,31 @@ func benchKubeCommand() *cli.Command {
 
 // checkKube refuses unusable flags before anything is started.
 func checkKube(c *cli.Context) error {
-	for _, name := range []string{"from", "tries"} {
-		if n := c.Int(name); n < 1 {
-			return usagef("--%s %d: at least one is needed", name, n)
+	for _, b := range []struct {
+		name        string
+		least, most int
+	}{
+		{"from", 1, 1_000_000},
+		{"most", c.Int("from"), 1_000_000},
+		{"tries", 1, 1000},
+		{"members", 1, mostMembers},
+		{"listers", 0, 100},
+		{"port", 1, 65535 - 2*mostMembers},
+	} {
+		if n := c.Int(b.name); n < b.least || n > b.most {
+			return usagef("--%s %d: %d to %d are possible", b.name, n, b.least, b.most)
 		}
-	}
-	if n := c.Int("most"); n < c.Int("from") || n > 1_000_000 {
-		return usagef("--most %d: %d (--from) to 1000000 are possible", n, c.Int("from"))
 	}
 	for _, n := range c.IntSlice("nodes") {
 		if n < 1 || n > 1_000_000 {
 			return usagef("--nodes %d: 1 to 1000000 are possible", n)
 		}
 	}
-	if n := c.Int("members"); n < 1 || n > mostMembers {
-		return usagef("--members %d: 1 to %d are possible", n, mostMembers)
-	}
 	if v := c.Float64("within"); !(v >= 0.01 && v <= 1) {
 		return usagef("--within %v: 0.01 to 1 are possible", v)
 	}
 	if v := c.Float64("held"); !(v >= 0 && v <= 1) {
 		return usagef("--held %v: 0 to 1 are possible", v)
-	}
-	if p := c.Int("port"); p < 1 || p > 65535-2*mostMembers {
-		return usagef("--port %d must be 1 to %d", p, 65535-2*mostMembers)
 	}
 	for _, name := range c.StringSlice("side") {
 		if !slices.Contains([]string{kubeEtcd, kubeOwn, "none"}, name) {
@@ -110,7 +116,7 @@ func benchKube(ctx context.Context, c *cli.Context) error {
 	device := f.Sides[0].Device
 	f.Sides = nil
 	search := bench.KubeSearch{
-		Kube:    bench.Kube{Held: c.Float64("held"), Step: c.Duration("step"), CompactEvery: c.Duration("compact-every"), Prefix: prefix},
+		Kube:    bench.Kube{Held: c.Float64("held"), Step: c.Duration("step"), CompactEvery: c.Duration("compact-every"), Listers: c.Int("listers"), Prefix: prefix},
 		Members: c.Int("members"), From: c.Int("from"), Most: c.Int("most"), Within: c.Float64("within"), Tries: c.Int("tries"),
 		Steps: c.IntSlice("nodes"),
 	}
@@ -137,6 +143,11 @@ func benchKube(ctx context.Context, c *cli.Context) error {
 	if !slices.ContainsFunc(targets, func(t *kubeTarget) bool { return t.name == "t4" }) {
 		f.Notes = append(f.Notes, "NOT MEASURED: T4 (github.com/t4db/t4): several of its nodes need an S3 store, which this command does not start; "+
 			"start them, and name each by --target t4=URL")
+	}
+	if err := local.Prefer(kubeNice); err != nil {
+		f.Notes = append(f.Notes, fmt.Sprintf("the clients have no priority over the servers, and may be late: nice %d: %v", kubeNice, err))
+	} else {
+		f.Notes = append(f.Notes, fmt.Sprintf("the clients have priority over the servers: nice %d", kubeNice))
 	}
 	bar := newSlowProgress(c.App.ErrWriter, "steps", 0)
 	search.Progress = func(what string) { bar.describe(what); bar.add(1) }
@@ -244,7 +255,7 @@ func until(ctx context.Context, step func() error) error {
 	}
 }
 
-// Replace implements bench.Replacer.
+// Replace implements bench's replacer.
 func (c *etcds) Replace(ctx context.Context) error {
 	at := slices.Index(c.members, c.killed)
 	other := (at + 1) % len(c.members)
@@ -272,7 +283,7 @@ func (c *etcds) Replace(ctx context.Context) error {
 	return until(ctx, func() error { _, err := added[0].Read(ctx, bench.Read{From: []byte("x")}); return err })
 }
 
-// Replace implements bench.Replacer.
+// Replace implements bench's replacer.
 func (c *memberCluster) Replace(ctx context.Context) error {
 	m := c.killed
 	one, err := c.target().open(ctx)

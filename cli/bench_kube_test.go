@@ -72,6 +72,7 @@ func TestBenchKubeRefuses(t *testing.T) {
 		{"--within", "NaN"},
 		{"--held", "1.5"},
 		{"--tries", "0"},
+		{"--listers", "101"},
 		{"--port", "65530"},
 		{"--side", "zk"},
 		{"--side", "none"},

@@ -1,22 +1,30 @@
 package local
 
 import (
+	"errors"
+	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"sync"
 	"syscall"
 )
 
+// spawnerThread is the thread that starts processes.
+var spawnerThread int
+
 // spawner returns a function that starts processes from one thread that lives as long as this process. The kernel signals a child
 // when the thread that started it dies (Pdeathsig), not when its parent process does.
 var spawner = sync.OnceValue(func() func(*exec.Cmd) error {
-	commands, results := make(chan *exec.Cmd), make(chan error)
+	commands, results, thread := make(chan *exec.Cmd), make(chan error), make(chan int)
 	go func() {
 		runtime.LockOSThread()
+		thread <- syscall.Gettid()
 		for cmd := range commands {
 			results <- cmd.Start()
 		}
 	}()
+	spawnerThread = <-thread
 	var mu sync.Mutex
 	return func(cmd *exec.Cmd) error {
 		mu.Lock()
@@ -34,6 +42,18 @@ func StartChild(cmd *exec.Cmd, group bool) error {
 	}
 	cmd.SysProcAttr.Setpgid, cmd.SysProcAttr.Pdeathsig = group, syscall.SIGKILL
 	return spawner()(cmd)
+}
+
+// Prefer gives this process a nice value, but not the processes that it starts. A value below the present one needs privileges.
+func Prefer(nice int) (err error) {
+	spawner() // its thread keeps its value, which its processes take over; new threads take over their makers'
+	threads, err := os.ReadDir("/proc/self/task")
+	for _, t := range threads {
+		if id, _ := strconv.Atoi(t.Name()); id != spawnerThread {
+			err = errors.Join(err, syscall.Setpriority(syscall.PRIO_PROCESS, id, nice))
+		}
+	}
+	return err
 }
 
 // SignalChild sends a signal to a command and, if it has a process group, to all processes that it has started.

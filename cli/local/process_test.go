@@ -3,7 +3,11 @@
 package local
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -47,6 +51,46 @@ func TestStart(t *testing.T) {
 	if err := p.Start(); err == nil || !strings.HasPrefix(err.Error(), "start n1: ") || p.PID() != 0 {
 		t.Errorf("%v, pid %d", err, p.PID())
 	}
+}
+
+// TestPrefer: all threads get the value, but not a process that is started then.
+func TestPrefer(t *testing.T) {
+	niceOf := func(file string) (value string) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, fields, _ := strings.Cut(string(text), ") ")
+		return strings.Fields(fields)[16]
+	}
+	before, err := strconv.Atoi(niceOf("/proc/self/stat"))
+	if err != nil || before > 18 {
+		t.Skipf("nice %d, %v: it cannot grow", before, err)
+	}
+	if err := Prefer(before + 1); err != nil {
+		t.Fatal(err)
+	}
+	threads, err := filepath.Glob("/proc/self/task/*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range threads {
+		want := before + 1
+		if strings.HasSuffix(filepath.Dir(file), "/"+strconv.Itoa(spawnerThread)) {
+			want = before
+		}
+		if n := niceOf(file); n != strconv.Itoa(want) {
+			t.Errorf("%s: nice %s, want %d", file, n, want)
+		}
+	}
+	p := &Process{Name: "sleep", Command: func() *exec.Cmd { return exec.Command("sleep", "600") }}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if n := niceOf(fmt.Sprintf("/proc/%d/stat", p.PID())); n != strconv.Itoa(before) {
+		t.Errorf("a process that is started has nice %s, want %d", n, before)
+	}
+	_ = p.Kill()
 }
 
 // TestStdin: a process has the variable and the input by which it notices the end of this one.
