@@ -16,7 +16,7 @@ const (
 	// 3 halves the p99 of puts meanwhile, in comparison with 1, without measurable delay.
 	watchRest = 3
 	// watchSentRate bounds the events per second that a member sends to lagging watches. It applies if a write came within watchCalm and
-	// if the watches gain at least limits.WatchGain revisions per written one. An event takes its stream and its client some microseconds,
+	// if the watches gain at least four revisions per written one. An event takes its stream and its client some microseconds,
 	// and puts wait for these busy processors. watchRestMost is the longest pause after one step.
 	watchSentRate = 150_000
 	watchCalm     = 100 * time.Millisecond

@@ -5,7 +5,7 @@ import "time"
 // Limits of the audit log (package audit).
 const (
 	// AuditFileBytes is the default size at which a file of the audit log is rotated, and AuditFiles the default number of rotated files
-	// that are kept: together a GiB, some three million lines. A flood that AuditSubjects bounds takes nine hours to fill them. The others
+	// that are kept: together a GiB, some three million lines. A flood that package audit bounds takes nine hours to fill them. The others
 	// bound the settings: a file holds at least a batch, and `qkv audit` lists the rotated files at each rotation.
 	AuditFileBytes      = 64 << 20
 	AuditFileBytesLeast = 2 * AuditQueueBytes
