@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
 )
 
 // TestKubeRates: the writes of a second are the arithmetic, for every number of nodes.
@@ -269,6 +271,33 @@ func TestKubeListers(t *testing.T) {
 		r.do(t.Context(), nil)
 		if n := r.unstreamed.Load(); (n > kubeListsOnce) != (listers > 0) {
 			t.Errorf("%d listers: %d LISTs", listers, n)
+		}
+	}
+}
+
+// TestKubePages: of a page that arrives in pieces, the codec keeps revision, more, and the last key.
+func TestKubePages(t *testing.T) {
+	page := &etcdserverpb.RangeResponse{Header: &etcdserverpb.ResponseHeader{Revision: 7}, More: true, Count: 1 << 40}
+	for i := range 300 {
+		page.Kvs = append(page.Kvs, &mvccpb.KeyValue{Key: bytes.Repeat([]byte{byte(i)}, i), ModRevision: int64(i), Value: make([]byte, 5*i)})
+	}
+	page.Kvs[0].Key = []byte("k")
+	encoded, err := kubeCodec.Marshal(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := encoded.Materialize()
+	for _, size := range []int{1, 7, len(all)} {
+		var data mem.BufferSlice
+		for piece := range slices.Chunk(all, size) {
+			data = append(data, mem.SliceBuffer(piece))
+		}
+		var got etcdserverpb.RangeResponse
+		if err := kubeCodec.Unmarshal(data, &got); err != nil || got.Header.Revision != 7 || !got.More || !bytes.Equal(got.Kvs[0].Key, page.Kvs[299].Key) {
+			t.Errorf("in pieces of %d: %v, revision %d, more %t, key of %d bytes", size, err, got.Header.Revision, got.More, len(got.Kvs[0].Key))
+		}
+		if err := kubeCodec.Unmarshal(data[:len(data)-1], &got); err == nil && size == 7 {
+			t.Error("a page without its end is taken")
 		}
 	}
 }

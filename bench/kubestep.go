@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -13,9 +12,6 @@ import (
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/encoding"
-	"google.golang.org/grpc/encoding/proto"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 )
 
@@ -370,60 +366,6 @@ func (r *kubeRun) lists(ctx context.Context) {
 		}
 	}
 	all.Wait()
-}
-
-// list reads a resource on an API server, in pages and then by RangeStream.
-func (r *kubeRun) list(ctx context.Context, server int, resource kubeResource) {
-	store := etcdserverpb.NewKVClient(r.connections[server][resource])
-	begun := time.Now()
-	err := listPages(ctx, store, r.prefix(resource))
-	r.pages.end(begun, time.Now(), err)
-	begun = time.Now()
-	if err = listStream(ctx, store, r.prefix(resource)); status.Code(err) != codes.Unimplemented {
-		r.stream.end(begun, time.Now(), err)
-		return
-	}
-	r.unstreamed.Add(1) // T4 has no RangeStream; API servers list in pages then
-	begun = time.Now()
-	err = listPages(ctx, store, r.prefix(resource))
-	r.pages.end(begun, time.Now(), err)
-}
-
-// listPages reads a prefix in pages of one revision.
-func listPages(ctx context.Context, store etcdserverpb.KVClient, prefix string) error {
-	q := &etcdserverpb.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix), Limit: kubePage}
-	for {
-		page, err := store.Range(ctx, q)
-		if err != nil || !page.More {
-			return err
-		}
-		if q.Revision == 0 {
-			q.Revision = page.Header.Revision
-		}
-		q.Key = append(page.Kvs[len(page.Kvs)-1].Key, 0)
-	}
-}
-
-// dropped is a codec that drops all answers: the clients of a LIST share the processors with the servers.
-type dropped struct{ encoding.CodecV2 }
-
-// Unmarshal implements encoding.CodecV2.
-func (dropped) Unmarshal(mem.BufferSlice, any) error { return nil }
-
-var undecoded = grpc.ForceCodecV2(dropped{encoding.GetCodecV2(proto.Name)})
-
-// listStream reads a prefix by RangeStream.
-func listStream(ctx context.Context, store etcdserverpb.KVClient, prefix string) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := store.RangeStream(ctx, &etcdserverpb.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix)}, undecoded)
-	for err == nil {
-		_, err = stream.Recv()
-	}
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
 }
 
 // readConsistently makes consistent reads of one resource on one API server: it asks for the store's revision, and waits until its watch

@@ -96,6 +96,8 @@ func Works(inFlight int, rate float64) []Work {
 		{Name: "serializable get", Mode: result.Closed, Op: GetSerializable, InFlight: inFlight},
 		{Name: "mixed 9 to 1", Mode: result.Closed, Op: Mixed, InFlight: inFlight},
 		{Name: "put", Mode: result.Open, Op: Put, InFlight: inFlight, Rate: rate},
+		{Name: "linearizable get", Mode: result.Open, Op: Get, InFlight: inFlight, Rate: rate},
+		{Name: "serializable get", Mode: result.Open, Op: GetSerializable, InFlight: inFlight, Rate: rate},
 		{Name: "most puts with p99 within 10 ms", Mode: result.Event, Op: Put, InFlight: inFlight, kind: sweepWork},
 		{Name: "leader killed", Mode: result.Event, Op: Put, InFlight: min(inFlight, 100), Least: 3, kind: killWork},
 	}
