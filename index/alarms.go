@@ -98,7 +98,7 @@ func (v *View) Alarms() []kv.Alarm { return v.alarms }
 func (v *View) NoSpace() bool { return v.alarms.has(kv.NoSpaceAlarm) }
 
 // Refuses returns why the current state refuses a command for lack of space, or nil. The proposer calls it so that
-// refusals do not fill the log. A session's write is not refused here: it may have been applied
+// refusals do not fill the log. A named write is not refused here: it may have been applied
 // before and must then get its recorded outcome, which is known only where it is applied.
 func (v *View) Refuses(write *kv.Command) *kv.Error {
 	if !v.NoSpace() || !write.Grows || write.Named {

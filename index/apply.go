@@ -77,8 +77,8 @@ func (s *State) decode(data []byte) (e Envelope, err error) {
 	return e, d.reader.Done()
 }
 
-// applyAll applies the decoded commands up to the one that makes the revision until, and then frees memory in steps that
-// are bounded by the size of the commands' additions.
+// applyAll applies the decoded commands, and stops behind the one that makes revision `until`. Then it frees memory, in
+// steps that are bounded by the size of the commands' additions.
 func (s *State) applyAll(envelope *Envelope, until int64, results []kv.Result) []kv.Result {
 	envelope.Wall = max(envelope.Wall, 0) // differences of times do not overflow
 	s.sessions.moveClock(envelope.Member, envelope.Wall)

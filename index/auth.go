@@ -261,8 +261,8 @@ func (l *accounts) permits(c *command, in attached) *kv.Error {
 	return permits(one, kinds[c.kind].access, c, in)
 }
 
-// own reports whether a member proposes the command by itself. A user's token can name any auth revision, so a command with a user is
-// never a member's own. A term: the leader's clock ends a lease.
+// own reports whether a member proposes the command by itself. A command with a user is not a member's own by its auth revision: a user's
+// token can name any. A revocation with a term is the leader's own: its clock ended the lease.
 func (c *command) own() bool {
 	return kinds[c.kind].own || c.auth == kv.AuthOwn && len(c.name) == 0 || c.term != 0
 }

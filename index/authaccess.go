@@ -8,7 +8,8 @@ import (
 	"qkv/index/kv"
 )
 
-// access is what the roles of a user permit together, merged: sorted, disjoint and not adjacent. It is immutable.
+// access is the keys that the roles of a user permit together: merged, sorted, disjoint and not adjacent. It is immutable. The class that a
+// request needs is kv.Access, and a single access is a kv.Touch.
 type access struct {
 	root          bool
 	reads, writes spans

@@ -49,7 +49,8 @@ func (w *authorship) setAuthor(name []byte) {
 	}
 }
 
-// authorOfChange returns the number of the current author. The author's first change gives it one, unless there are too many.
+// authorOfChange returns the number of the current author. The first change, lease or session of an author gives it one, unless there are
+// too many.
 func (l *accounts) authorOfChange() uint32 {
 	w := &l.author
 	if w.name != nil && l.authors.admit(string(w.name)) {

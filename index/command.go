@@ -22,7 +22,7 @@ const (
 	leftFields     = 3
 )
 
-// Head is the name of a write and the author of a command. The zero Head has neither. By comes from [View.By]; [View.Own] is
+// Head is the name of a write and the author of a command. The zero Head has neither. By comes from [View.By]; [Own] is
 // the head of a member's own commands.
 type Head struct {
 	Once kv.WriteName
@@ -189,9 +189,9 @@ func AppendDigest(dst []byte, member, entry, digest uint64) kv.Command {
 // its input.
 type command struct {
 	kind uint64
-	name []byte       // of the user
+	name []byte       // of the user; the write's own name is once
 	auth uint64       // the auth revision at which the user was authenticated; kv.AuthOwn: the member itself
-	once kv.WriteName // its name; the zero value: none
+	once kv.WriteName // the name of the write; the zero value: none
 	hash uint64       // of the key; set by prefetch
 	size int          // bytes of the body
 

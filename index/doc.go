@@ -9,7 +9,8 @@
 //
 // # A put, file by file
 //
-//	Apply             apply.go      decodes the whole envelope (envelope.go, command.go), and prefetches the memory of its keys
+//	Apply             apply.go      decodes the whole envelope (envelope.go, command.go)
+//	applyAll          apply.go      moves the session clock (sessionclock.go), prefetches (keys.go), and ends silent sessions (sessions.go)
 //	apply             apply.go      permits (auth.go), and the author's number (authors.go)
 //	applyOnce         sessions.go   only of a write with a name: returns the recorded outcome, or performs the write and records it
 //	perform           apply.go      limits and NOSPACE; then the apply of the command's kind (kinds.go), here putAlone
@@ -134,14 +135,15 @@
 // member, which puts it into the log a second time. A name makes the write idempotent ([kv.WriteName]): the number of a series,
 // which the client draws at random, and the write's sequence in it. In the code, and below, a series is a session.
 //
-// The state keeps the outcome of each named write, errors included. If a write arrives whose outcome is known, the state
+// The state keeps the outcome of each named write, also an error of the write. A refusal of the user, or of the name, is
+// not recorded. If a write arrives whose outcome is known, the state
 // returns that outcome and does not apply the write again: [kv.Result.Resent]. An outcome holds only code, revision and
 // counts. The member that the client asked reads the rest of the answer from the history, as of the write's revision
 // ([View.RecoverAnswer]). If that history is compacted, the answer is AnswerGone.
 //
-// Each write says how many sequences before it the client may still send again: its window. The state forgets the
-// outcomes before the window, and refuses a write from before the window. The table of outcomes therefore grows only
-// with the writes under way.
+// Each write has a window: the number of sequences, up to its own, that the client may still send again. The state
+// forgets the outcomes before the window, and refuses a write from before the window. The table of outcomes therefore
+// grows only with the writes under way.
 //
 // A session begins with its first write; no extra write or round trip is needed. A late copy of that write must not begin
 // the session again after the session has ended and its outcomes are forgotten. To prevent this the state keeps a session
@@ -201,7 +203,8 @@
 // # Authors
 //
 // Each version has the number of the user who made the change ([View.AuthorOf]), also while authentication is off: the
-// user is then the name in the client's certificate. A name gets its number with its first change. Leases that expire, and
+// user is then the name in the client's certificate. A name gets its number with its first change, lease or series of write
+// names. Leases that expire, and
 // imported changes, have no author.
 //
 // # Alarms
@@ -234,8 +237,8 @@
 //
 //   - The compacted revision itself can be read, and its changes can be watched, including tombstones. If a key changed
 //     twice at that revision, a watch that begins there receives only the last change ([Change.Superseded]), as in etcd.
-//   - For every change that can be watched, including those at the compacted revision, the previous version of the key is
-//     kept as well. All members then deliver the same event. (etcd guarantees this only from the next revision on.)
+//   - The previous version of a key is kept for every change that can be watched. Answers to writes of the compacted
+//     revision are read from it. Events of that revision come without it, as in etcd ([Change.Before]).
 //   - The newest revision may be compacted.
 //
 // Each member drops unreadable versions at its own pace, in bounded steps at the end of Apply and while it is idle
@@ -402,7 +405,7 @@
 //
 // # Values in files
 //
-// Keys, the heads of all kept versions, and the values of live keys are in memory. The value of a superseded version is evicted
+// Keys, all kept versions without their values, and the values of live keys are in memory. The value of a superseded version is evicted
 // when the change that superseded it is in a file: then the version is in a file, too. Until then it is likely to be read, as the
 // change's previous pair. Values below coldLeast stay. A version without its value is marked as cold. It takes 48 to 80 bytes, and
 // 8 bytes for its slot in the history.
@@ -430,8 +433,8 @@
 //     bytes of the values that are cold. Check reads these values.
 //  5. Each revision from the history's first to the newest has its changes in the history, by sub revision without a gap.
 //     Every version is such a change, or the oldest put of its key. The version before a change is kept.
-//  6. The history begins directly after the compacted revision, or earlier. It begins inside a revision only before the
-//     compacted one.
+//  6. The history begins at the revision after the compacted one at the latest. A compaction leaves it at the compacted
+//     one or before. It begins inside a revision only before the compacted one.
 //  7. Each slab counts the bytes of its objects that are in use.
 //  8. Times rise with revisions. Only time points that a readable revision needs are kept.
 //  9. The invariants of [Members].

@@ -167,7 +167,7 @@ func readExtent(r *pack.Reader) (e Extent) {
 	return e
 }
 
-// stored says how much of the state is in files. Versions that are not are kept though they are compacted. It is local: no other
+// stored says how much of the state is in files; it is no part of store. Versions that are not are kept though they are compacted. It is local: no other
 // member and no digest depends on it.
 type stored struct {
 	base int64 // the base of this revision is in files
@@ -177,8 +177,8 @@ type stored struct {
 // allStored is the mark of a state that no member runs on: it drops compacted changes at once.
 var allStored = stored{base: math.MaxInt64 - 1, to: math.MaxInt64 - 1}
 
-// droppable returns the revision up to which changes may be dropped. Until a base is stored, its versions stay. Extents before it that are
-// in no file will be in none.
+// droppable returns the revision before which changes may be dropped. A compacted change stays until a file has it. A change before the base
+// does not wait for its extent, which is never written again. The versions of a base stay until the base is stored.
 func (s *State) droppable() int64 {
 	limit := min(s.oldest(), max(s.stored.to, s.extents.base)+1)
 	if s.stored.base < s.extents.base {

@@ -11,8 +11,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// history is all changes since the compacted revision, in order: for each revision a single change, or a group of changes
-// that share it. A copy of the struct is a view of it. Each member drops unreadable versions at its own pace, so the
+// history is the changes that are not dropped, in order: for each revision a single change, or a group of changes that
+// share it. A copy of the struct is a view of it. Each member drops unreadable versions at its own pace, so the
 // history is not part of the digest.
 //
 // For every change in the history, the previous version of the key is kept as well.
@@ -394,8 +394,8 @@ func (s *State) Reclaim() (more bool) {
 	return s.history.slots.first < s.dropping || s.hasValuesToEvict() || s.keys.evacuation.source != nil || len(s.keys.evacuation.waiting) > 0
 }
 
-// drop drops the oldest changes up to the compacted revision of the newest View. That View, and the reads for the results
-// of earlier entries, therefore still have all of them. It drops the version before each change, and a tombstone itself,
+// drop drops the oldest changes before the revision dropping. The newest View, and the reads for the results of earlier
+// entries, therefore still have them. It drops the version before each change, and a tombstone itself,
 // with the key if there is no newer version.
 func (s *store) drop(work int64) {
 	prefetched := int64(0) // revisions before it are in the caches

@@ -5,13 +5,13 @@ package index
 // members must stay equal.
 //
 //	part of the state     function                        asked by apply in                   asked by a load in
-//	feature level         checkLevel                      kinds                               readMeta
+//	feature level         checkLevel                      kinds                               metaReader.read
 //	members, addresses    Members.check                   changeMembers                       readMembers
-//	leases                kv.Lease.Check                  kinds, checkpoint; SetLeases        readLeases
+//	leases                kv.Lease.Check                  kinds, checkpoint; SetLeases        leaseState.read
 //	alarms                kv.AlarmName.Replicated         kinds                               readAlarms
-//	sequences             kv.WriteName.Check              apply                               readSession
-//	numbers of sessions   limits.SessionRules             evictIdleSessions                   readSessions
-//	users, roles          kv.AuthChange.Check             kinds                               readAuth, by AuthContent.Check
+//	sequences             kv.WriteName.Check              apply                               readSession, by the same limits
+//	numbers of sessions   limits.SessionRules             evictIdle                           sessions.read
+//	users, roles          kv.AuthChange.Check             kinds                               accounts.read, by AuthContent.Check
 //	authors               authors.admit                   authorOfChange                      readAuthors
 //	keys, values          kv.Put.Check                    kinds, fitsRevision                 Builder, for each version
 //

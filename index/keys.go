@@ -280,7 +280,7 @@ func (t *table) remove(hash uint64, r ref) {
 	}
 }
 
-// put changes the slot of a record. It returns false if the record is not in the table.
+// replaceSlot changes the slot of a record. It returns false if the record is not in the table.
 func (t *table) replaceSlot(hash uint64, r ref, to uint64) bool {
 	s := t.segment(hash)
 	want := finger(hash) | uint64(r)

@@ -16,7 +16,7 @@ import (
 //
 // Invariants:
 //
-//  1. granted has each lease once, and replicated.leaseSum is the sum of their leaseSum.
+//  1. granted has each lease once, and totals.leaseSum is the sum of their leaseSum.
 //  2. attached has a key with a lease exactly when the key's newest version has that lease.
 //  3. Each lease in attached is granted.
 type leases struct {

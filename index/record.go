@@ -47,7 +47,7 @@ type version struct {
 	sub   uint32
 	shape uint32 // bytes of the value, and 8 bits of flags
 
-	// Changed only when an object moves to another slab, to the address of an equal copy.
+	// Changed only when an object moves: to an equal copy or, for prev, to a copy whose value is in files.
 	prev   atomic.Uint64 // the previous version; it may be dropped, see older
 	record atomic.Uint64 // the key's record, or an old copy of it, of which only the key may be read
 

@@ -84,7 +84,7 @@ func newSessions(r *replicated, rules limits.SessionRules) sessions {
 	return sessions{replicated: r, rules: rules, byID: map[uint64]*session{}, shares: map[uint32]*share{}}
 }
 
-// mixed returns a hash of x and y.
+// mixHash returns a hash of x and y.
 func mixHash(x, y uint64) uint64 {
 	hi, lo := bits.Mul64(x^0x9e3779b97f4a7c15, y^0xd1b54a32d192ed03)
 	return hi ^ lo

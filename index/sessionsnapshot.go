@@ -30,7 +30,7 @@ type savedOutcome struct {
 	outcome
 }
 
-// sessionsAhead is the number of sessions that are prefetched at once, as in State.prefetch. The applier waits for the
+// sessionsAhead is the number of sessions that are prefetched at once, as in keyspace.prefetch. The applier waits for the
 // copy, so it must be fast.
 const sessionsAhead = 64
 

@@ -9,7 +9,7 @@ import (
 )
 
 // replicated is the state that the log decides: equal on all members at equal applied index. Each of its fields is part
-// of the digest. It also includes the keys with their versions, which are in store.keys; the digest
+// of the digest, except times.most, which only saves work. It also includes the keys with their versions, which are in store.keys; the digest
 // covers them by sum. A copy of the struct is a view of it.
 type replicated struct {
 	// applied and term are those of the newest entry. The next entry has index applied+1 and the same or a later term.
@@ -85,7 +85,7 @@ type store struct {
 	keys    keyspace
 	history history
 	leases  leaseState
-	// dropping is the revision up to which versions are dropped: State.droppable, when the newest View was made.
+	// dropping bounds drop: changes before this revision are dropped. It is State.droppable when the newest View was made.
 	dropping int64
 	eviction eviction
 	limits   limits.Index // constant

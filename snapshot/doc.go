@@ -57,10 +57,10 @@
 //	prelude, 32 bytes: that of package damage without content; feature 1 = a part file
 //
 //	block, 32 bytes and its payload
-//	 0  4  kind: "head", "stat", "keys" or "tail"
+//	 0  4  kind: "head", "stat", "keys", "chgs" or "tail"
 //	 4  4  number, from 0
 //	 8  4  bytes of the payload
-//	12  4  records in the payload (0 unless "keys")
+//	12  4  records in the payload (0 unless "keys" or "chgs")
 //	16  4  chain: bytes 28 to 32 of the previous block, or of the prelude
 //	20  4  flags: 1 = the last key's versions continue in the next block
 //	24  4  checksum of the payload

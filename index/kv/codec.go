@@ -18,7 +18,7 @@ import (
 //	operation    9c 3 key end revision limit flags sort order              range; flags: 1 serializable, 2 keys only,
 //	                min-mod max-mod min-create max-create                          4 count only, 8 continued
 //	operation    92 4 transaction
-//	member       9d id name role manual since [peer...] [client...] [web...] version level folder boot process
+//	member       9e id name role manual since replaces [peer...] [client...] [web...] version level folder boot process
 //	change       kind id name [peer...] manual instead folder              no array: in a command's body
 const (
 	opPut    = 1

@@ -40,7 +40,7 @@ type Command struct {
 	Level  uint64        // the feature level that the command needs
 	Kind   uint8         // as in the log
 	Grows  bool          // it may make the state larger, as in etcd: a put, a lease grant, or a transaction with a put in either branch
-	Named  bool          // a session's write has a name: it may have been applied before
+	Named  bool          // the write has a name: it may have been applied before
 }
 
 // CommandBytes returns the size of commands.
