@@ -131,4 +131,3 @@ func listStream(ctx context.Context, store etcdserverpb.KVClient, prefix string)
 	}
 	return err
 }
-
