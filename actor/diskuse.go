@@ -31,10 +31,10 @@ func unwritten(v *index.View, stored int64) int64 {
 
 // outgrown reports whether the log has taken three quarters of its space. The last quarter is for writes while the newer of two snapshots
 // is verified again, if necessary, before the older one can be deleted.
-func (s *Snapshotter) outgrown() bool {
-	disk := s.Status.Disk()
-	budget := disk.LogBudget(&s.Limits)
-	return s.Status.Durable().FileBytes > budget-budget/4
+func (c *snapshotCore) outgrown() bool {
+	disk := c.Status.Disk()
+	budget := disk.LogBudget(&c.Limits)
+	return c.Status.Durable().FileBytes > budget-budget/4
 }
 
 // full reports whether the disk itself lacks space for the snapshot being saved and a set of spares.
@@ -46,9 +46,9 @@ func (s *Snapshotter) full() bool {
 
 // noteLack notes that a file found no space, until its next attempt at the latest. The segment maker then gives up the segments that wait
 // for reuse.
-func (s *Snapshotter) noteLack(err error) {
+func (c *snapshotCore) noteLack(err error) {
 	if errors.Is(err, syscall.ENOSPC) {
-		s.lacks = s.now + limits.SnapshotRetryMost + limits.SpaceCheck
+		c.lacks = c.now + limits.SnapshotRetryMost + limits.SpaceCheck
 	}
 }
 

@@ -601,7 +601,7 @@ func (m *partsModel) harm(t *rapid.T) {
 	names, err := p.fs.List("snap")
 	names = slices.DeleteFunc(names, func(name string) bool {
 		r := p.Snapshotter.receive // its state is being installed: no start reads its file yet
-		return strings.HasSuffix(name, ".tmp") || p.sound["snap/"+name] != nil || r != nil && r.handed && r.info.Path == "snap/"+name
+		return strings.HasSuffix(name, ".tmp") || p.sound["snap/"+name] != nil || r != nil && p.installing && r.info.Path == "snap/"+name
 	})
 	if err != nil || len(names) == 0 || len(p.sound) > 2 {
 		return
@@ -884,7 +884,7 @@ func (m *partsModel) room(t *rapid.T) {
 		p.large()
 		return
 	}
-	if r := p.Snapshotter.receive; r != nil && !r.handed && m.oneIn(2, "exactly") {
+	if r := p.Snapshotter.receive; r != nil && !p.installing && m.oneIn(2, "exactly") {
 		m.exactly(p)
 		return
 	}
@@ -903,7 +903,7 @@ func (p *partsMember) large() {
 func (m *partsModel) exactly(p *partsMember) {
 	p.makeRest()
 	r := p.Snapshotter.receive
-	if r == nil || r.handed || p.running != nil || !slices.ContainsFunc(p.other.sends, func(one *sending) bool { return one.whole != nil && one.index == r.offer.Index }) {
+	if r == nil || p.installing || p.running != nil || !slices.ContainsFunc(p.other.sends, func(one *sending) bool { return one.whole != nil && one.index == r.offer.Index }) {
 		return
 	}
 	need := r.offer.Size
@@ -1078,7 +1078,7 @@ func (p *partsMember) checkRest() {
 	if open := p.fs.OpenFiles(); len(open) > 0 {
 		p.m.fatalf("member %d is at rest, and %q are open", p.id, open)
 	}
-	if !p.saved || p.running != nil || p.Interrupted.Partial != "" { // a transfer may go on after a restart, until the next save
+	if !p.saved || p.running != nil || p.parts.partial != "" { // a transfer may go on after a restart, until the next save
 		return
 	}
 	wanted := map[string]bool{}

@@ -103,12 +103,6 @@ func (s *Snapshotter) note(c *checking, err error) error {
 	return nil
 }
 
-// inBackup reports whether a part is in the backup that a branch reads, and on no member's disk.
-func (s *Snapshotter) inBackup(part snapshot.Part) bool {
-	backup, is := s.FS.(snapshot.InBackup)
-	return is && backup.Place(s.Dir+"/"+part.Name()) != ""
-}
-
 // backupUnreachable says that a check could not read the parts in the backup. The next one reads them.
 func (s *Snapshotter) backupUnreachable(err error) {
 	s.sound.noCheck = s.now + limits.SnapshotRetryMost
@@ -167,11 +161,6 @@ type damagedPart struct {
 // repairs says whether a part is damaged.
 func (s *Snapshotter) repairs(part snapshot.Part) bool {
 	return slices.ContainsFunc(s.repair.damaged, func(one damagedPart) bool { return one.SHA == part.SHA })
-}
-
-// lists says whether the next snapshot lists a part.
-func (s *Snapshotter) lists(part snapshot.Part) bool {
-	return slices.ContainsFunc(s.shelf.Parts(), func(one snapshot.Part) bool { return one.SHA == part.SHA })
 }
 
 // complete says whether all parts of a snapshot are on the disk, as far as this member knows.
@@ -360,13 +349,6 @@ func (s *Snapshotter) checked(info snapshot.Info, err error) {
 	}
 }
 
-// foundSound notes that a snapshot is sound on the medium.
-func (s *Snapshotter) foundSound(info snapshot.Info) {
-	if info.Path == s.files[0].Path {
-		s.sound.path, s.sound.at = info.Path, s.now
-	}
-}
-
 // soundNow reports whether the newest snapshot was found sound lately, and none of its parts was found damaged: then no older one is
 // needed.
 func (s *Snapshotter) soundNow() bool {
@@ -440,19 +422,4 @@ func (s *Snapshotter) suspected(path string) {
 			s.suspects = append(s.suspects, snapshot.Info{Meta: snapshot.Meta{Parts: []snapshot.Part{one}}})
 		}
 	}
-}
-
-// recheck has a snapshot's file verified, or the newest snapshot that lists a part, if it is still published.
-func (s *Snapshotter) recheck(path string) (published bool) {
-	i := slices.IndexFunc(s.files, func(k snapshot.Info) bool {
-		return k.Path == path || slices.ContainsFunc(k.Parts, func(p snapshot.Part) bool { return s.Dir+"/"+p.Name() == path })
-	})
-	if i < 0 {
-		return false
-	}
-	s.suspects = append(s.suspects, s.files[i])
-	if s.sound.path == s.files[i].Path {
-		s.sound.path = ""
-	}
-	return true
 }

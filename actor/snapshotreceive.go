@@ -33,7 +33,6 @@ type receiving struct {
 	reading    bool // the snapshot reader has back
 	info       snapshot.Info
 	shelf      *snapshot.Shelf // of its state
-	handed     bool            // raft has it, and reports the outcome later
 	ordered    int64           // bytes received at the last order to the snapshot reader
 	missed     int64           // offset of a missing piece that was requested again
 	progressed time.Duration
@@ -49,7 +48,7 @@ func (s *Snapshotter) offered(from uint64, o peerframe.SnapshotOffer) {
 	if r := s.receive; r != nil {
 		same := r.offer.Index == o.Index && r.offer.Term == o.Term && r.offer.SHA == o.SHA
 		switch {
-		case r.handed:
+		case s.installing:
 			if same && r.from == from {
 				s.requestChunk() // it is complete and being installed, however long that takes
 			}
@@ -64,7 +63,7 @@ func (s *Snapshotter) offered(from uint64, o peerframe.SnapshotOffer) {
 			s.abandonReceive()
 		default:
 			s.receive.file.Abort() // another snapshot is wanted now; part of this one is useless
-			s.endReceive()
+			s.dropReceive()
 		}
 	}
 	r := &receiving{from: from, offer: o, progressed: s.now}
@@ -73,6 +72,9 @@ func (s *Snapshotter) offered(from uint64, o peerframe.SnapshotOffer) {
 		return
 	}
 	s.receive = r
+	for _, one := range o.Parts {
+		s.parts.received = append(s.parts.received, snapshot.Part(one))
+	}
 	s.logProgress()
 	s.requestChunk()
 	s.readBack()
@@ -101,11 +103,13 @@ func (s *Snapshotter) receiveNext(r *receiving) error {
 		err = fmt.Errorf("%w: the snapshot needs %d more bytes, but the disk has only %d free: free space there", syscall.ENOSPC, need, free)
 	}
 	if err != nil {
-		s.Interrupted.Partial = r.file.Path()
+		s.parts.partial = r.file.Path()
 		r.file.Close() // the transfer continues there when there is space
 		r.back.Close()
+		return err
 	}
-	return err
+	s.parts.incoming = r.file.Path()
+	return nil
 }
 
 func (s *Snapshotter) openNext(r *receiving) (err error) {
@@ -142,7 +146,7 @@ func (s *Snapshotter) received() {
 		err = s.receiveNext(r)
 	}
 	if err != nil {
-		s.receive = nil
+		s.endReceive()
 		s.receiveFailed(r.from, r.offer, err)
 		return
 	}
@@ -154,7 +158,7 @@ func (s *Snapshotter) received() {
 // of a lag.
 func (s *Snapshotter) logProgress() {
 	r := s.receive
-	if r == nil || r.handed || s.now < r.nextLog {
+	if r == nil || s.installing || s.now < r.nextLog {
 		return
 	}
 	r.nextLog = s.now + snapshotSays
@@ -194,45 +198,47 @@ func (s *Snapshotter) endReceivingAlarm() {
 // transfer.
 func (s *Snapshotter) endNeedless() {
 	r := s.receive
-	if r == nil || r.handed {
+	if r == nil || s.installing {
 		return
 	}
 	if applied, _ := s.Status.View().Applied(); applied >= r.offer.Index {
 		r.file.Abort()
-		s.endReceive()
+		s.dropReceive()
 		s.removeParts()
 		s.send(r.from, peerframe.SnapshotResult{Index: r.offer.Index, Term: r.offer.Term, Installed: true})
 	}
 }
 
-// installs reports whether a received state is about to take the place of the present one.
-func (s *Snapshotter) installs() bool { return s.receive != nil && s.receive.handed }
-
 // receivesSnapshot reports whether a snapshot is being received. A transfer without progress for the sender's whole timeout does not count.
 func (s *Snapshotter) receivesSnapshot() bool {
 	r := s.receive
-	return r != nil && (r.handed || r.reading || s.now-r.progressed < snapshotSendTimeout)
+	return r != nil && (s.installing || r.reading || s.now-r.progressed < snapshotSendTimeout)
 }
 
 // abandonReceive closes the file; the transfer continues there when the same snapshot is offered again.
 func (s *Snapshotter) abandonReceive() {
-	s.Interrupted.Partial = s.receive.file.Path()
+	s.parts.partial = s.receive.file.Path()
 	s.receive.file.Close()
-	s.endReceive()
+	s.dropReceive()
 }
 
-// endReceive forgets the transfer; the snapshot reader returns its part.
-func (s *Snapshotter) endReceive() {
+// dropReceive gives up the transfer; the snapshot reader returns its part.
+func (s *Snapshotter) dropReceive() {
 	if !s.receive.reading {
 		s.receive.back.Close()
 	}
-	s.receive = nil
+	s.endReceive()
+}
+
+// endReceive forgets the transfer, which is over.
+func (s *Snapshotter) endReceive() {
+	s.receive, s.parts.received, s.parts.incoming = nil, nil, ""
 }
 
 // chunk writes a piece, if it is the next one.
 func (s *Snapshotter) chunk(from uint64, c peerframe.SnapshotChunk) {
 	r := s.receive
-	if r == nil || r.handed || r.from != from || r.offer.Index != c.Index || r.offer.Term != c.Term || c.Part != uint64(r.part) || c.Offset < r.file.Offset() {
+	if r == nil || s.installing || r.from != from || r.offer.Index != c.Index || r.offer.Term != c.Term || c.Part != uint64(r.part) || c.Offset < r.file.Offset() {
 		return // too late
 	}
 	if at := r.file.Offset(); c.Offset > at {
@@ -301,7 +307,7 @@ func (s *Snapshotter) finishReceive(err error) {
 	}
 	if err != nil {
 		r.file.Abort()
-		s.receive = nil
+		s.endReceive()
 		if part, is := errors.AsType[*snapshot.PartError](err); is {
 			if _, unread := errors.AsType[*fs.PathError](err); unread || errors.Is(err, damage.ErrDamaged) {
 				err = s.damagedHere(part)
@@ -310,7 +316,7 @@ func (s *Snapshotter) finishReceive(err error) {
 		s.receiveFailed(r.from, r.offer, err)
 		return
 	}
-	r.handed, r.info = true, info
+	s.installing, r.info = true, info
 	s.Consensus.MustPost(SnapshotReceived{State: state, Message: &raftpb.Message{
 		Type: raftpb.MsgSnap.Enum(), To: new(s.Member), From: &r.from, Term: &r.offer.MessageTerm,
 		Snapshot: snapshotAt(r.offer.Index, r.offer.Term, confState),
@@ -334,15 +340,26 @@ func (s *Snapshotter) damagedHere(part *snapshot.PartError) error {
 	return fmt.Errorf("the part was damaged here: %v", part)
 }
 
+// takeReceived ends the transfer of the snapshot that raft has decided on, and returns it; nil: there is none.
+func (s *Snapshotter) takeReceived(index, term uint64) *receiving {
+	r := s.receive
+	if r == nil || r.offer.Index != index || r.offer.Term != term {
+		return nil
+	}
+	s.endReceive()
+	s.installing = false
+	return r
+}
+
 // installed makes the received snapshot the only one: the log behind older ones is gone.
 func (s *Snapshotter) installed(m Installed) {
-	r := s.receive
-	if r == nil || r.offer.Index != m.Index || r.offer.Term != m.Term {
+	r := s.takeReceived(m.Index, m.Term)
+	if r == nil {
 		return
 	}
-	s.receive = nil
 	s.abortFile() // of the state before
-	if s.out.base = nil; s.out.order != nil && s.out.order.Index <= m.Index {
+	s.out.base, s.parts.written = nil, nil
+	if s.out.order != nil && s.out.order.Index <= m.Index {
 		s.endOrder(false)
 	}
 	s.endCheck()
@@ -355,6 +372,8 @@ func (s *Snapshotter) installed(m Installed) {
 	s.shelf = r.shelf
 	s.files = nil
 	s.published(r.info)
+	s.forgetLost()
+	s.removeParts()
 	s.postStored()
 	s.endReceivingAlarm()
 	s.Status.Alarm(savingAlarm("")) // one exists now, with everything that the own save would have held
@@ -365,11 +384,10 @@ func (s *Snapshotter) installed(m Installed) {
 
 // discard drops a received snapshot that raft did not take.
 func (s *Snapshotter) discard(m Discard) {
-	r := s.receive
-	if r == nil || r.offer.Index != m.Index || r.offer.Term != m.Term {
+	r := s.takeReceived(m.Index, m.Term)
+	if r == nil {
 		return
 	}
-	s.receive = nil
 	s.postStored()
 	s.send(r.from, peerframe.SnapshotResult{Index: m.Index, Term: m.Term})
 	s.remove(r.info)

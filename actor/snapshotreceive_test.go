@@ -139,7 +139,7 @@ func TestDiscardedSnapshotIsGone(t *testing.T) {
 	whole, o := sentSnapshot(t, stateAt(t, 20, 100), 20)
 	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
 	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole}})
-	if r := s.receive; r == nil || !r.handed {
+	if r := s.receive; r == nil || !s.installing {
 		t.Fatalf("raft has none: %q", s.problems())
 	}
 	s.turn(Discard{Index: 20, Term: 1})

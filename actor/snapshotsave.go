@@ -59,7 +59,7 @@ func (s *Snapshotter) unstored(v *index.View) (e index.Extent, is bool) {
 // nextFile begins the next file. It waits while a check runs: the checked snapshot may be deleted for its space. It waits while a received
 // state is installed: that state has other parts.
 func (s *Snapshotter) nextFile() {
-	if s.out.file != nil || s.check != nil || s.installs() {
+	if s.out.file != nil || s.check != nil || s.installing {
 		return
 	}
 	if s.out.base != nil && s.out.base.done && s.out.order == nil { // a View that is saved may need the older one
@@ -173,6 +173,7 @@ func (s *Snapshotter) beginPiece(v *index.View) error {
 		s.out.pieces = false
 		one := saver.Volume()
 		s.parts.add(one.Part)
+		s.parts.written = append(s.parts.written, one.Part)
 		b.volumes, b.next = append(b.volumes, one), piece.Next()
 		b.done = b.next == nil
 		if i := slices.IndexFunc(s.repair.damaged, func(d damagedPart) bool { return d.SHA == one.SHA }); i >= 0 { // of the base before
@@ -183,14 +184,15 @@ func (s *Snapshotter) beginPiece(v *index.View) error {
 
 // dropBase gives up a newer base, if one is being written. Files that nobody ordered are tried again after a pause.
 func (s *Snapshotter) dropBase() {
-	s.out.base = nil
+	s.out.base, s.parts.written = nil, nil
 	s.out.tries.fail(s.now, limits.SnapshotRetry, limits.SnapshotRetryMost)
 	s.removeParts()
 }
 
 // rebase makes a newer base the present one. Two snapshots that list it free the space of the older one.
 func (s *Snapshotter) rebase() {
-	s.shelf, s.out.base = s.shelf.Rebased(s.out.base.volumes), nil
+	s.shelf = s.shelf.Rebased(s.out.base.volumes)
+	s.out.base, s.parts.written = nil, nil
 	s.removeParts() // no snapshot may have listed the base before
 	s.postStored()
 	s.Applier.MustPost(SnapshotWanted{Saves: limits.SnapshotsKept})
@@ -228,6 +230,8 @@ func (s *Snapshotter) snapshotSaved(saver *snapshot.Saver) {
 	s.endOrder(false)
 	s.Status.Observer.Counters.Saves.Observe(s.now - o.since)
 	s.published(info)
+	s.forgetLost()
+	s.removeParts()
 	s.foundSound(info)
 	s.Status.Alarm(savingAlarm(""))
 	s.Consensus.MustPost(SnapshotSaved{Snapshot: snapshotAt(o.Index, o.Term, o.ConfState), KeepFrom: s.keepFrom()})

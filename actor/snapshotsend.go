@@ -105,6 +105,7 @@ func (s *Snapshotter) tryOpen(one *sending) {
 		return
 	}
 	one.whole, one.reader, one.progressed = reader, reader, s.now
+	s.listSent()
 	s.offer(one)
 }
 
@@ -142,11 +143,22 @@ func (s *Snapshotter) dropSend(peer uint64) {
 	s.sends = slices.DeleteFunc(s.sends, func(one *sending) bool {
 		if one.peer == peer {
 			one.close()
-			s.withheld = true
+			s.parts.withheld = true
 			return true
 		}
 		return false
 	})
+	s.listSent()
+}
+
+// listSent lists the parts of the snapshots that are being sent.
+func (s *Snapshotter) listSent() {
+	s.parts.sent = nil
+	for _, one := range s.sends {
+		if one.whole != nil {
+			s.parts.sent = append(s.parts.sent, one.whole.Meta().Parts...)
+		}
+	}
 }
 
 func (one *sending) close() {
