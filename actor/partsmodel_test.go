@@ -903,7 +903,7 @@ func (p *partsMember) large() {
 func (m *partsModel) exactly(p *partsMember) {
 	p.makeRest()
 	r := p.Snapshotter.receive
-	if r == nil || p.installing || p.running != nil || !slices.ContainsFunc(p.other.sends, func(one *sending) bool { return one.whole != nil && one.index == r.offer.Index }) {
+	if r == nil || p.installing || p.running != nil || !slices.ContainsFunc(p.other.sends.transfers, func(one *sending) bool { return one.whole != nil && one.index == r.offer.Index }) {
 		return
 	}
 	need := r.offer.Size
@@ -1049,7 +1049,7 @@ func (p *partsMember) checkTransfers() {
 			p.come[name] = p.come[name] || here
 		}
 	}
-	for _, one := range p.sends {
+	for _, one := range p.sends.transfers {
 		if one.whole == nil {
 			continue
 		}
@@ -1064,7 +1064,7 @@ func (p *partsMember) checkTransfers() {
 // checkRest: a member that has saved its state, and has nothing else to do, has the files that its snapshots list and no others, counts
 // their bytes for the budget of the disk, has none of them open, and has no superseded value of a part in memory.
 func (p *partsMember) checkRest() {
-	if !p.saved || p.running != nil || p.Snapshotter.receive != nil || len(p.sends) > 0 || len(p.sound) > 0 || p.lacks() || len(p.orders) > 0 || p.Inbox.Waiting() > 0 {
+	if !p.saved || p.running != nil || p.Snapshotter.receive != nil || len(p.sends.transfers) > 0 || len(p.sound) > 0 || p.lacks() || len(p.orders) > 0 || p.Inbox.Waiting() > 0 {
 		return
 	}
 	for n, quiet := 0, 0; quiet < 2; n++ { // the View of one quiet step may let the next one begin a base

@@ -357,7 +357,7 @@ func (s *Snapshotter) soundNow() bool {
 
 // droppable reports whether there is an older snapshot, or log, behind the newest one, and no older one is being sent.
 func (s *Snapshotter) droppable() bool {
-	return len(s.files) > 0 && s.files[0].Index > s.covered && !slices.ContainsFunc(s.sends, func(one *sending) bool { return one.index < s.files[0].Index })
+	return len(s.files) > 0 && s.files[0].Index > s.covered && !slices.ContainsFunc(s.sends.transfers, func(one *sending) bool { return one.index < s.files[0].Index })
 }
 
 // dropOlder removes the older snapshot, if there is one, and the log up to the newest.
@@ -387,9 +387,9 @@ func (s *Snapshotter) moveDamagedSnapshot(info snapshot.Info, fault error) {
 // forget removes a snapshot from the list, and ends its transfers.
 func (s *Snapshotter) forget(info snapshot.Info) {
 	s.files = slices.DeleteFunc(s.files, func(k snapshot.Info) bool { return k.Path == info.Path })
-	for _, one := range slices.Clone(s.sends) {
+	for _, one := range slices.Clone(s.sends.transfers) {
 		if one.index == info.Index && one.term == info.Term {
-			s.endSend(one, false)
+			s.sends.end(&s.snapshotCore, one, false)
 		}
 	}
 }
@@ -400,13 +400,6 @@ func (s *Snapshotter) replace(info snapshot.Info, text string) {
 	s.Logger.Error(text)
 	s.Status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: info.Path, Text: text})
 	s.Applier.MustPost(SnapshotWanted{Saves: 1})
-}
-
-// suspect has a snapshot's file verified after a receiver has found it damaged.
-func (s *Snapshotter) suspect(one *sending) {
-	if info := s.kept(one); info != nil {
-		s.recheck(info.Path)
-	}
 }
 
 // suspected has a file verified that a reader has found damaged: a snapshot, a part of one, or a part that no snapshot lists yet. If the

@@ -1300,7 +1300,7 @@ func (tr *transfer) run(t *testing.T, p *partState) *index.State {
 	tr.bytes = 0
 	message := &raftpb.Message{Snapshot: snapshotAt(p.at, 1, ConfStateOf(p.Members().Configuration()))}
 	for range 10_000 {
-		if len(tr.from.sends) == 0 { // or it has failed, and is tried again after a pause
+		if len(tr.from.sends.transfers) == 0 { // or it has failed, and is tried again after a pause
 			tr.from.at += time.Minute
 			tr.from.turn(SendSnapshot{Peer: 2, Message: message})
 		}

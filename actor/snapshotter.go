@@ -18,28 +18,24 @@ import (
 //
 //  1. At most one snapshot is being saved, and one is being received, at a time.
 //  2. A snapshot is reported only after it is published: file and folder are synced, and the file was read back.
-//  3. A transfer runs to its end, also when the snapshot is no longer kept: consensus keeps the log behind
-//     it, up to a bound.
-//  4. A peer's raft message about a snapshot reaches consensus only when the whole file is verified and published.
-//  5. The older of two snapshots, and the log behind the newer one, is deleted before there is a third only if its space is
+//  3. A peer's raft message about a snapshot reaches consensus only when the whole file is verified and published.
+//  4. The older of two snapshots, and the log behind the newer one, is deleted before there is a third only if its space is
 //     needed, and if the newer one was found sound on the medium within snapshotSound.
 type Snapshotter struct {
 	snapshotCore
 
-	out      writing
-	check    *checking
-	covered  uint64 // a snapshot that was found sound covers the log up to here
-	sends    []*sending
-	buffer   []byte             // of the last sent chunk: the sender keeps no reference to it
-	backoffs map[uint64]backoff // by peer: since the last snapshot that it installed
-	receive  *receiving
-	repair   repairing
-	failed   uint64 // index of the newest snapshot that could not be received; 0: there is no such alarm
+	out     writing
+	check   *checking
+	covered uint64 // a snapshot that was found sound covers the log up to here
+	sends   sends
+	receive *receiving
+	repair  repairing
+	failed  uint64 // index of the newest snapshot that could not be received; 0: there is no such alarm
 }
 
 // NewSnapshotter builds the actor.
 func NewSnapshotter(c SnapshotterConfig) *Snapshotter {
-	s := &Snapshotter{snapshotCore: newSnapshotCore(c), backoffs: map[uint64]backoff{}}
+	s := &Snapshotter{snapshotCore: newSnapshotCore(c), sends: sends{backoffs: map[uint64]backoff{}}}
 	s.publishSize()
 	return s
 }
@@ -55,9 +51,9 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 		case Save:
 			s.out.order = &ordered{Save: m, since: s.now}
 		case SendSnapshot:
-			s.beginSend(m)
+			s.sends.begin(&s.snapshotCore, m)
 		case Allow:
-			s.allow(m.Bytes)
+			s.sends.allow(&s.snapshotCore, m.Bytes)
 		case FromPeer:
 			s.fromPeer(m)
 		case SnapshotRead:
@@ -71,7 +67,10 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 		case Suspect:
 			s.suspected(m.Path)
 		case Wait:
-			s.wait()
+			s.endReceivingAlarm()
+			s.endNeedless()
+			s.logProgress()
+			s.sends.wait(&s.snapshotCore)
 		default:
 			panic(fmt.Sprintf("the snapshotter takes no %T", m))
 		}
@@ -132,21 +131,15 @@ func (s *Snapshotter) fromPeer(m FromPeer) {
 	case peerframe.SnapshotChunk:
 		s.chunk(m.From, f)
 	case peerframe.SnapshotRequest:
-		for _, one := range s.sends {
-			if one.peer == m.From && one.index == f.Index && one.term == f.Term && one.reader != nil {
-				s.acknowledged(one, f.Part, f.Offset)
-				return
-			}
+		if one := s.sends.find(m.From, f.Index, f.Term); one != nil && one.reader != nil {
+			s.sends.acknowledged(&s.snapshotCore, one, f.Part, f.Offset)
 		}
 	case peerframe.SnapshotResult:
-		for _, one := range s.sends {
-			if one.peer == m.From && one.index == f.Index && one.term == f.Term {
-				if f.Damaged {
-					s.suspect(one)
-				}
-				s.endSend(one, f.Installed)
-				return
+		if one := s.sends.find(m.From, f.Index, f.Term); one != nil {
+			if f.Damaged {
+				one.suspect(&s.snapshotCore)
 			}
+			s.sends.end(&s.snapshotCore, one, f.Installed)
 		}
 	default:
 		panic(fmt.Sprintf("the snapshotter takes no %T from a peer", f))
@@ -160,7 +153,7 @@ func (s *Snapshotter) Close() {
 		s.abandonReceive()
 	}
 	s.endCheck()
-	for _, one := range s.sends {
+	for _, one := range s.sends.transfers {
 		one.close()
 	}
 }

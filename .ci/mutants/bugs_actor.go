@@ -20,7 +20,7 @@ var actorBugs = []mutant{
 		{"snapshotCore.removeParts", `older[one.SHA] = true`, `_ = one`},
 	}, []detector{direct("./actor", "TestPartsModel")}},
 	{"remove parts that a peer still wants", []change{
-		{"Snapshotter.listSent", `if one.whole != nil {`, `if one.whole != nil && s.now < 0 {`},
+		{"sends.listParts", `if one.whole != nil {`, `if one.whole != nil && c.now < 0 {`},
 	}, []detector{direct("./actor", "TestSentPartsStay")}},
 	{"count the bytes of removed parts for ever", []change{
 		{"parts.remove", `p.bytes -= one.Bytes`, ``},
