@@ -38,10 +38,10 @@ func (c *snapshotCore) outgrown() bool {
 }
 
 // full reports whether the disk itself lacks space for the snapshot being saved and a set of spares.
-func (s *Snapshotter) full() bool {
-	free, err := s.FS.Free(s.Dir)
-	disk := s.Status.Disk()
-	return err != nil || disk.Accepts() != space.Left || free < s.growth()+disk.SpareBytes()
+func (w *writing) full(c *snapshotCore) bool {
+	free, err := c.FS.Free(c.Dir)
+	disk := c.Status.Disk()
+	return err != nil || disk.Accepts() != space.Left || free < w.growth(c)+disk.SpareBytes()
 }
 
 // noteLack notes that a file found no space, until its next attempt at the latest. The segment maker then gives up the segments that wait
@@ -54,7 +54,7 @@ func (c *snapshotCore) noteLack(err error) {
 
 // bytes returns the size of this member's own files, with the snapshot being saved or received at its full size.
 func (s *Snapshotter) bytes() int64 {
-	n := s.written() + s.growth()
+	n := s.written() + s.out.growth(&s.snapshotCore)
 	if r := s.receive; r != nil {
 		n += r.left - r.file.Offset()
 	}
@@ -66,7 +66,7 @@ func (s *Snapshotter) written() (n int64) {
 	for _, k := range s.files {
 		n += k.Bytes
 	}
-	n += s.parts.bytes + s.fileBytes()
+	n += s.parts.bytes + s.out.fileBytes()
 	if r := s.receive; r != nil {
 		n += r.file.Offset()
 	}
@@ -74,32 +74,19 @@ func (s *Snapshotter) written() (n int64) {
 }
 
 // fileBytes returns the present size of the file that is being written.
-func (s *Snapshotter) fileBytes() int64 {
-	if s.out.file == nil {
+func (w *writing) fileBytes() int64 {
+	if w.file == nil {
 		return 0
 	}
-	return s.out.file.saver.Info().Bytes
+	return w.file.saver.Info().Bytes
 }
 
 // growth estimates the bytes that an ordered snapshot still needs: of extents that are in no file, and its own.
-func (s *Snapshotter) growth() int64 {
-	if s.out.order == nil || s.out.order.begun {
+func (w *writing) growth(c *snapshotCore) int64 {
+	if w.order == nil || w.order.begun {
 		return 0
 	}
-	return unwritten(s.out.order.View, s.shelf.Last())
-}
-
-// freeSpace deletes the snapshots older than the newest if their space is needed. The newest is verified first, unless it was found sound
-// lately. On a full disk makeRoom does not wait for a third snapshot: without writes none becomes due.
-func (s *Snapshotter) freeSpace() {
-	waits, disk := s.out.order != nil && !s.out.order.begun, s.Status.Disk()
-	switch {
-	case s.check != nil || len(s.suspects) > 0 || !s.droppable() || !s.outgrown() && disk.Accepts() == space.Left && !disk.Helps && !(waits && s.full()):
-	case s.soundNow():
-		s.dropOlder()
-	case s.now >= s.sound.noCheck:
-		s.suspects = append(s.suspects, s.files[0])
-	}
+	return unwritten(w.order.View, c.shelf.Last())
 }
 
 // pieceAfter returns the size of a step's disk requests, from the time of the previous step and its size. Halving the size at most

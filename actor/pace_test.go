@@ -120,9 +120,9 @@ func TestPiecesFollowTheDisk(t *testing.T) {
 		}
 	}
 	s.suspects = s.files[:1]
-	s.nextCheck()
-	verifier := s.check.verifier
-	if s.stepCheck(); verifier.CallBytes != asks {
+	s.check.next(&s.snapshotCore, &s.repair, &s.sends)
+	verifier := s.check.current.verifier
+	if s.check.step(&s.snapshotCore, &s.repair, &s.sends); verifier.CallBytes != asks {
 		t.Fatalf("a check asks for %d at once", verifier.CallBytes)
 	}
 }

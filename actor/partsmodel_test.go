@@ -440,7 +440,7 @@ func (p *partsMember) step(messages ...SnapshotterMessage) (again bool) {
 	lost := slices.DeleteFunc(slices.Clone(p.repair.damaged), func(one damagedPart) bool { return !one.lost })
 	again = p.Handle(Time{Now: p.snapshotterTurns.at}, append(drainBox(p.Inbox), messages...))
 	for _, one := range lost {
-		if !p.repairs(one.Part) && p.sound["snap/"+one.Name()] != nil && bytes.Equal(p.sound["snap/"+one.Name()], p.content("snap/"+one.Name())) {
+		if !p.repair.has(one.Part) && p.sound["snap/"+one.Name()] != nil && bytes.Equal(p.sound["snap/"+one.Name()], p.content("snap/"+one.Name())) {
 			p.m.made["parts written again"]++
 			p.anew("snap/" + one.Name())
 		}

@@ -1073,7 +1073,7 @@ func TestOlderSnapshotStaysBehindALostPart(t *testing.T) {
 		}
 		s.harm(t, bad)
 		s.unread = slow
-		s.partDamaged(bad, damage.ErrDamaged) // as a reader finds it
+		s.repair.partDamaged(&s.snapshotCore, bad, damage.ErrDamaged) // as a reader finds it
 		s.turn()
 		if s.tell(p); s.Status.Parts().Lost > 0 == slow {
 			t.Fatalf("slow %v: lost up to %d", slow, s.Status.Parts().Lost)
@@ -1214,7 +1214,7 @@ func TestMissingPartDelaysNoSave(t *testing.T) {
 				}
 			}
 		}
-		if fetched != again || s.out.order != nil || s.check != nil || !slices.Equal(ended, []bool{lost}) {
+		if fetched != again || s.out.order != nil || s.check.current != nil || !slices.Equal(ended, []bool{lost}) {
 			t.Errorf("lost %v: the part is wanted %d times more, and saves ended: %v", lost, fetched, ended)
 		}
 		if !lost {

@@ -329,8 +329,8 @@ func (s *Snapshotter) finishReceive(err error) {
 func (s *Snapshotter) damagedHere(part *snapshot.PartError) error {
 	lists := func(one snapshot.Part) bool { return one.SHA == part.Part.SHA }
 	if slices.ContainsFunc(s.shelf.Parts(), lists) || slices.ContainsFunc(s.files, func(info snapshot.Info) bool { return slices.ContainsFunc(info.Parts, lists) }) {
-		s.partDamaged(part.Part, part)
-		s.fetchAgain(part.Part)
+		s.repair.partDamaged(&s.snapshotCore, part.Part, part)
+		s.repair.fetchAgain(&s.snapshotCore, part.Part)
 		return fmt.Errorf("the part was damaged here, and is fetched: %v", part)
 	}
 	s.parts.remove(part.Part)
@@ -362,7 +362,7 @@ func (s *Snapshotter) installed(m Installed) {
 	if s.out.order != nil && s.out.order.Index <= m.Index {
 		s.endOrder(false)
 	}
-	s.endCheck()
+	s.check.end()
 	for _, old := range s.files {
 		if old.Path != r.info.Path {
 			s.remove(old)
@@ -372,7 +372,7 @@ func (s *Snapshotter) installed(m Installed) {
 	s.shelf = r.shelf
 	s.files = nil
 	s.published(r.info)
-	s.forgetLost()
+	s.repair.forgetLost(&s.snapshotCore)
 	s.removeParts()
 	s.postStored()
 	s.endReceivingAlarm()
@@ -392,4 +392,16 @@ func (s *Snapshotter) discard(m Discard) {
 	s.send(r.from, peerframe.SnapshotResult{Index: m.Index, Term: m.Term})
 	s.remove(r.info)
 	s.removeParts()
+}
+
+// moveDamagedPart moves a damaged part aside, and says where to.
+func (s *Snapshotter) moveDamagedPart(part snapshot.Part) string {
+	to, err := snapshot.SetAside(s.FS, s.Dir+"/"+part.Name(), s.Damaged)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return ""
+	case err != nil:
+		return fmt.Sprintf("; it could not be moved aside: %v", err)
+	}
+	return "; it was moved to " + to
 }

@@ -59,7 +59,7 @@ func (s *Snapshotter) unstored(v *index.View) (e index.Extent, is bool) {
 // nextFile begins the next file. It waits while a check runs: the checked snapshot may be deleted for its space. It waits while a received
 // state is installed: that state has other parts.
 func (s *Snapshotter) nextFile() {
-	if s.out.file != nil || s.check != nil || s.installing {
+	if s.out.file != nil || s.check.current != nil || s.installing {
 		return
 	}
 	if s.out.base != nil && s.out.base.done && s.out.order == nil { // a View that is saved may need the older one
@@ -91,7 +91,8 @@ func (s *Snapshotter) beginFile() error {
 		return s.begin(e.Bytes, s.extentSaved, func() (*snapshot.Saver, error) { return snapshot.BeginExtent(s.FS, s.Dir, v, e) })
 	case o != nil:
 		return s.beginSnapshot()
-	case s.remake(v):
+	}
+	if s.out.file = s.repair.remake(&s.snapshotCore, v); s.out.file != nil {
 		return nil
 	}
 	return s.beginPiece(v)
@@ -129,7 +130,7 @@ func (s *Snapshotter) beginSnapshot() error {
 	}
 	for _, one := range s.repair.damaged {
 		if one.lost && s.lists(one.Part) {
-			s.fetchAgain(one.Part)
+			s.repair.fetchAgain(&s.snapshotCore, one.Part)
 			s.notSaved(fmt.Errorf("the part %s is lost, and the log is kept until there is a newer base without it: %w", one.Name(), one.damage))
 			return nil
 		}
@@ -177,7 +178,7 @@ func (s *Snapshotter) beginPiece(v *index.View) error {
 		b.volumes, b.next = append(b.volumes, one), piece.Next()
 		b.done = b.next == nil
 		if i := slices.IndexFunc(s.repair.damaged, func(d damagedPart) bool { return d.SHA == one.SHA }); i >= 0 { // of the base before
-			s.repaired(s.repair.damaged[i], "written again with a newer base; nothing is lost")
+			s.repair.repaired(&s.snapshotCore, s.repair.damaged[i], "written again with a newer base; nothing is lost")
 		}
 	}, func() (*snapshot.Saver, error) { return snapshot.BeginRangeFile(s.FS, s.Dir, b.view.Base(), piece) })
 }
@@ -230,7 +231,7 @@ func (s *Snapshotter) snapshotSaved(saver *snapshot.Saver) {
 	s.endOrder(false)
 	s.Status.Observer.Counters.Saves.Observe(s.now - o.since)
 	s.published(info)
-	s.forgetLost()
+	s.repair.forgetLost(&s.snapshotCore)
 	s.removeParts()
 	s.foundSound(info)
 	s.Status.Alarm(savingAlarm(""))

@@ -218,6 +218,16 @@ func (s *sends) end(c *snapshotCore, one *sending, installed bool) {
 	c.Consensus.MustPost(SnapshotSent{Peer: one.peer, Installed: installed})
 }
 
+// forget removes a bad snapshot from the published ones, and ends its transfers.
+func (s *sends) forget(c *snapshotCore, info snapshot.Info) {
+	c.files = slices.DeleteFunc(c.files, func(k snapshot.Info) bool { return k.Path == info.Path })
+	for _, one := range slices.Clone(s.transfers) {
+		if one.index == info.Index && one.term == info.Term {
+			s.end(c, one, false)
+		}
+	}
+}
+
 // wait resumes transfers after lost frames.
 func (s *sends) wait(c *snapshotCore) {
 	for _, one := range slices.Clone(s.transfers) {

@@ -19,14 +19,11 @@ import (
 //  1. At most one snapshot is being saved, and one is being received, at a time.
 //  2. A snapshot is reported only after it is published: file and folder are synced, and the file was read back.
 //  3. A peer's raft message about a snapshot reaches consensus only when the whole file is verified and published.
-//  4. The older of two snapshots, and the log behind the newer one, is deleted before there is a third only if its space is
-//     needed, and if the newer one was found sound on the medium within snapshotSound.
 type Snapshotter struct {
 	snapshotCore
 
 	out     writing
-	check   *checking
-	covered uint64 // a snapshot that was found sound covers the log up to here
+	check   checks
 	sends   sends
 	receive *receiving
 	repair  repairing
@@ -59,13 +56,13 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 		case SnapshotRead:
 			s.snapshotRead(m)
 		case PartRepaired:
-			s.partRepaired(m)
+			s.repair.partRepaired(&s.snapshotCore, m)
 		case Installed:
 			s.installed(m)
 		case Discard:
 			s.discard(m)
 		case Suspect:
-			s.suspected(m.Path)
+			s.check.suspected(&s.snapshotCore, &s.repair, m.Path)
 		case Wait:
 			s.endReceivingAlarm()
 			s.endNeedless()
@@ -75,25 +72,25 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 			panic(fmt.Sprintf("the snapshotter takes no %T", m))
 		}
 	}
-	s.valueDamaged()
+	s.repair.valueDamaged(&s.snapshotCore)
 	if s.parts.withheld && !s.readElsewhere() {
 		s.removeParts()
 	}
 	if !t.Resting {
 		s.step()
 	}
-	s.freeSpace()
-	s.nextCheck()
+	s.check.freeSpace(&s.snapshotCore, &s.repair, &s.sends, &s.out)
+	s.check.next(&s.snapshotCore, &s.repair, &s.sends)
 	s.nextFile()
 	s.publishSize()
-	return s.out.file != nil || s.check != nil
+	return s.out.file != nil || s.check.current != nil
 }
 
 // step does one step of background work.
 func (s *Snapshotter) step() {
 	switch {
-	case s.check != nil:
-		s.stepCheck()
+	case s.check.current != nil:
+		s.check.step(&s.snapshotCore, &s.repair, &s.sends)
 	case s.out.file != nil:
 		s.stepSave()
 	}
@@ -117,7 +114,7 @@ func (s *Snapshotter) publishSize() {
 			// The received snapshot is the next one. The log must not wait for the space of another: it writes entries before the install.
 			d.NextHas = math.MaxInt64
 		case s.out.order != nil && s.out.order.begun: // the deletable files are already gone
-			d.NextHas = s.fileBytes()
+			d.NextHas = s.out.fileBytes()
 		}
 		d.Receives, d.Lacks = s.receivesSnapshot(), s.now < s.lacks
 		d.Snapshots, d.Written = s.bytes(), s.written()
@@ -152,7 +149,7 @@ func (s *Snapshotter) Close() {
 	if s.receive != nil && !s.installing {
 		s.abandonReceive()
 	}
-	s.endCheck()
+	s.check.end()
 	for _, one := range s.sends.transfers {
 		one.close()
 	}

@@ -26,13 +26,13 @@ var actorBugs = []mutant{
 		{"parts.remove", `p.bytes -= one.Bytes`, ``},
 	}, []detector{direct("./actor", "TestPartsModel")}},
 	{"drop the older snapshot while a part of the newer one is fetched", []change{
-		{"Snapshotter.soundNow", ` && s.complete(s.files[0]) && `, ` && `},
+		{"checks.soundNow", ` && repair.complete(c, c.files[0]) && `, ` && `},
 	}, []detector{direct("./actor", "TestOlderSnapshotStaysWhileAPartIsFetched")}},
 	{"remove parts before the removal of their snapshot is synced", []change{
 		{"snapshotCore.removeParts", `if !synced { err = c.FS.SyncDir(c.Dir) }`, ``},
 	}, []detector{direct("./actor", "TestPartsGoAfterTheirSnapshot")}},
 	{"let values leave for a damaged part", []change{
-		{"Snapshotter.partDamaged", `s.harmed(part, true)`, ``},
+		{"repairing.partDamaged", `r.harmed(c, part, true)`, ``},
 	}, []detector{direct("./actor", "TestDamagedPartCostsNoFurtherValues")}},
 	// Failover.
 	{"let one voter's suspicion be enough", []change{
