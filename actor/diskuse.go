@@ -55,8 +55,8 @@ func (c *snapshotCore) noteLack(err error) {
 // bytes returns the size of this member's own files, with the snapshot being saved or received at its full size.
 func (s *Snapshotter) bytes() int64 {
 	n := s.written() + s.out.growth(&s.snapshotCore)
-	if r := s.receive; r != nil {
-		n += r.left - r.file.Offset()
+	if t := s.receive.current; t != nil {
+		n += t.left - t.file.Offset()
 	}
 	return n
 }
@@ -67,8 +67,8 @@ func (s *Snapshotter) written() (n int64) {
 		n += k.Bytes
 	}
 	n += s.parts.bytes + s.out.fileBytes()
-	if r := s.receive; r != nil {
-		n += r.file.Offset()
+	if t := s.receive.current; t != nil {
+		n += t.file.Offset()
 	}
 	return n
 }

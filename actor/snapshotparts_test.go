@@ -422,8 +422,8 @@ func TestReceivedStateHasItsOwnParts(t *testing.T) {
 	s.show(p)
 	s.Limits.SnapshotStepBytes = 1
 	s.steps(t, func() bool { return s.out.file != nil })
-	s.receive, s.installing = &receiving{file: &snapshot.Receiver{}, info: snapshot.Info{Path: "snap/received.snap"}}, true
-	s.receive.offer.Index, s.receive.offer.Term = 1000, 1
+	s.receive.current, s.installing = &receiving{file: &snapshot.Receiver{}, info: snapshot.Info{Path: "snap/received.snap"}}, true
+	s.receive.current.offer.Index, s.receive.current.offer.Term = 1000, 1
 	s.turn()
 	if _, extents := partFiles(t, s); len(extents) != 1 || told() > 0 {
 		t.Errorf("%d extents are saved, and the state was told while another one was installed", len(extents))
@@ -926,7 +926,7 @@ func TestLostPieceComesWithTheNewerBase(t *testing.T) {
 	newer := bad
 	newer.To = p.View().Base()
 	s.unread = true
-	err := s.damagedHere(&snapshot.PartError{Part: newer, Err: damage.ErrDamaged})
+	err := s.receive.damagedHere(&s.snapshotCore, &s.repair, &snapshot.PartError{Part: newer, Err: damage.ErrDamaged})
 	if got := drainBox(s.Reader); err == nil || len(got) != 1 || got[0] != (RepairPart{bad}) {
 		t.Errorf("ordered: %+v, not %s; %v", got, bad.Name(), err)
 	}
@@ -1002,7 +1002,7 @@ func TestLostPartIsFetchedAgain(t *testing.T) {
 		p.put(1)
 		s.at += limits.SnapshotRetryMost
 		if comes {
-			if err := s.damagedHere(&snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil {
+			if err := s.receive.damagedHere(&s.snapshotCore, &s.repair, &snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil {
 				t.Error("the transfer goes on")
 			}
 		} else {
@@ -1384,7 +1384,7 @@ func TestNeedlessTransferLeavesNoParts(t *testing.T) {
 	q, _ := newParts(t)
 	q.put(100)
 	follower.Status.view.Store(q.View())
-	if follower.Handle(Time{Now: follower.at}, []SnapshotterMessage{Wait{}}); follower.receive != nil {
+	if follower.Handle(Time{Now: follower.at}, []SnapshotterMessage{Wait{}}); follower.receive.current != nil {
 		t.Fatal("the transfer goes on")
 	}
 	if all, _ := partFiles(t, follower); len(all) > 0 {
@@ -1443,14 +1443,14 @@ func TestListedPartOfTheReceiverIsFetched(t *testing.T) {
 	leader.save(p)
 	tr.run(t, p)
 	bad := follower.files[0].Parts[1]
-	if err := follower.damagedHere(&snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil || !strings.Contains(err.Error(), "and is fetched") {
+	if err := follower.receive.damagedHere(&follower.snapshotCore, &follower.repair, &snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil || !strings.Contains(err.Error(), "and is fetched") {
 		t.Errorf("the transfer ends with %v", err)
 	}
 	if got := drainBox(follower.Reader); len(got) != 1 || got[0] != (RepairPart{bad}) || !follower.parts.has(bad) {
 		t.Errorf("ordered: %v; it has the part: %v", got, follower.parts.has(bad))
 	}
 	follower.files, follower.shelf, follower.Damaged = nil, snapshot.NewShelf(nil), "damaged"
-	if err := follower.damagedHere(&snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil || follower.parts.has(bad) {
+	if err := follower.receive.damagedHere(&follower.snapshotCore, &follower.repair, &snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil || follower.parts.has(bad) {
 		t.Errorf("nothing of its own lists the part any more, and it counts as here; the transfer ends with %v", err)
 	}
 }

@@ -72,7 +72,7 @@ func (s *Snapshotter) nextFile() {
 
 func (s *Snapshotter) beginFile() error {
 	o, v := s.out.order, s.Status.View()
-	unasked := s.now >= s.out.tries.notBefore && !s.receivesSnapshot() // the state that comes has other parts, which need the space
+	unasked := s.now >= s.out.tries.notBefore && !s.receive.active(&s.snapshotCore) // the state that comes has other parts, which need the space
 	if s.out.pieces && unasked {
 		s.out.pieces = false
 		if err := s.beginPiece(v); err != nil || s.out.file != nil {
@@ -251,6 +251,15 @@ func (s *Snapshotter) abortFile() {
 		s.out.file.saver.Abort()
 	}
 	s.out.file = nil
+}
+
+// stateReplaced ends the work on files of the state that a received one has replaced.
+func (s *Snapshotter) stateReplaced(index uint64) {
+	s.abortFile()
+	s.out.base, s.parts.written = nil, nil
+	if s.out.order != nil && s.out.order.Index <= index {
+		s.endOrder(false)
+	}
 }
 
 func savingAlarm(text string) kv.Alarm {

@@ -16,18 +16,16 @@ import (
 //
 // Invariants:
 //
-//  1. At most one snapshot is being saved, and one is being received, at a time.
+//  1. At most one snapshot is being saved at a time.
 //  2. A snapshot is reported only after it is published: file and folder are synced, and the file was read back.
-//  3. A peer's raft message about a snapshot reaches consensus only when the whole file is verified and published.
 type Snapshotter struct {
 	snapshotCore
 
 	out     writing
 	check   checks
 	sends   sends
-	receive *receiving
+	receive receives
 	repair  repairing
-	failed  uint64 // index of the newest snapshot that could not be received; 0: there is no such alarm
 }
 
 // NewSnapshotter builds the actor.
@@ -42,45 +40,46 @@ func (s *Snapshotter) Files() []snapshot.Info { return s.files }
 
 // Handle implements Handler.
 func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
+	c := &s.snapshotCore
 	s.now = t.Now
 	for _, m := range batch {
 		switch m := m.(type) {
 		case Save:
 			s.out.order = &ordered{Save: m, since: s.now}
 		case SendSnapshot:
-			s.sends.begin(&s.snapshotCore, m)
+			s.sends.begin(c, m)
 		case Allow:
-			s.sends.allow(&s.snapshotCore, m.Bytes)
+			s.sends.allow(c, m.Bytes)
 		case FromPeer:
 			s.fromPeer(m)
 		case SnapshotRead:
-			s.snapshotRead(m)
+			s.receive.snapshotRead(c, &s.repair, m)
 		case PartRepaired:
-			s.repair.partRepaired(&s.snapshotCore, m)
+			s.repair.partRepaired(c, m)
 		case Installed:
 			s.installed(m)
 		case Discard:
-			s.discard(m)
+			s.receive.discard(c, m)
 		case Suspect:
-			s.check.suspected(&s.snapshotCore, &s.repair, m.Path)
+			s.check.suspected(c, &s.repair, m.Path)
 		case Wait:
-			s.endReceivingAlarm()
-			s.endNeedless()
-			s.logProgress()
-			s.sends.wait(&s.snapshotCore)
+			s.receive.endAlarm(c)
+			s.receive.endNeedless(c)
+			s.receive.logProgress(c)
+			s.sends.wait(c)
 		default:
 			panic(fmt.Sprintf("the snapshotter takes no %T", m))
 		}
 	}
-	s.repair.valueDamaged(&s.snapshotCore)
+	s.repair.valueDamaged(c)
 	if s.parts.withheld && !s.readElsewhere() {
 		s.removeParts()
 	}
 	if !t.Resting {
 		s.step()
 	}
-	s.check.freeSpace(&s.snapshotCore, &s.repair, &s.sends, &s.out)
-	s.check.next(&s.snapshotCore, &s.repair, &s.sends)
+	s.check.freeSpace(c, &s.repair, &s.sends, &s.out)
+	s.check.next(c, &s.repair, &s.sends)
 	s.nextFile()
 	s.publishSize()
 	return s.out.file != nil || s.check.current != nil
@@ -116,38 +115,67 @@ func (s *Snapshotter) publishSize() {
 		case s.out.order != nil && s.out.order.begun: // the deletable files are already gone
 			d.NextHas = s.out.fileBytes()
 		}
-		d.Receives, d.Lacks = s.receivesSnapshot(), s.now < s.lacks
+		d.Receives, d.Lacks = s.receive.active(&s.snapshotCore), s.now < s.lacks
 		d.Snapshots, d.Written = s.bytes(), s.written()
 	})
 }
 
 func (s *Snapshotter) fromPeer(m FromPeer) {
+	c := &s.snapshotCore
 	switch f := m.Message.(type) {
 	case peerframe.SnapshotOffer:
-		s.offered(m.From, f)
+		s.receive.offered(c, m.From, f)
 	case peerframe.SnapshotChunk:
-		s.chunk(m.From, f)
+		s.receive.chunk(c, m.From, f)
 	case peerframe.SnapshotRequest:
 		if one := s.sends.find(m.From, f.Index, f.Term); one != nil && one.reader != nil {
-			s.sends.acknowledged(&s.snapshotCore, one, f.Part, f.Offset)
+			s.sends.acknowledged(c, one, f.Part, f.Offset)
 		}
 	case peerframe.SnapshotResult:
 		if one := s.sends.find(m.From, f.Index, f.Term); one != nil {
 			if f.Damaged {
-				one.suspect(&s.snapshotCore)
+				one.suspect(c)
 			}
-			s.sends.end(&s.snapshotCore, one, f.Installed)
+			s.sends.end(c, one, f.Installed)
 		}
 	default:
 		panic(fmt.Sprintf("the snapshotter takes no %T from a peer", f))
 	}
 }
 
+// installed makes the received snapshot the only one: the log behind older ones is gone.
+func (s *Snapshotter) installed(m Installed) {
+	c := &s.snapshotCore
+	t := s.receive.take(c, m.Index, m.Term)
+	if t == nil {
+		return
+	}
+	s.stateReplaced(m.Index)
+	s.check.end()
+	for _, old := range s.files {
+		if old.Path != t.info.Path {
+			s.remove(old)
+		}
+	}
+	s.parts.add(t.info.Parts...)
+	s.shelf = t.shelf
+	s.files = nil
+	s.published(t.info)
+	s.repair.forgetLost(c)
+	s.removeParts()
+	s.postStored()
+	s.receive.endAlarm(c)
+	s.Status.Alarm(savingAlarm("")) // one exists now, with everything that the own save would have held
+	s.Status.Observer.Counters.InstallsDone.Add(1)
+	s.send(t.from, peerframe.SnapshotResult{Index: m.Index, Term: m.Term, Installed: true})
+	s.Logger.Info("snapshot installed", "index", m.Index, "bytes", t.info.Bytes)
+}
+
 // Close closes the files; unfinished files are removed or continued at the next start.
 func (s *Snapshotter) Close() {
 	s.abortFile()
-	if s.receive != nil && !s.installing {
-		s.abandonReceive()
+	if s.receive.current != nil && !s.installing {
+		s.receive.abandon(&s.snapshotCore)
 	}
 	s.check.end()
 	for _, one := range s.sends.transfers {
