@@ -159,13 +159,13 @@ func (r *repairing) remake(c *snapshotCore, v *index.View) *file {
 	}
 	one := &r.damaged[i]
 	one.remade = true
-	saver, err := c.saverOf(v, one.Part)
+	saver, err := saverOf(c, v, one.Part)
 	if saver == nil || err != nil {
 		one.lose(c)
 		return nil
 	}
 	lost := *one
-	return &file{saver: saver, saved: func(saver *snapshot.Saver) {
+	return &file{saver: saver, saved: func(c *snapshotCore, r *repairing, saver *snapshot.Saver) {
 		made := saver.Part()
 		if c.parts.add(made); made.SHA == lost.SHA {
 			r.repaired(c, lost, "written again from memory; nothing is lost")
@@ -173,11 +173,11 @@ func (r *repairing) remake(c *snapshotCore, v *index.View) *file {
 			c.removeParts()
 			lost.lose(c)
 		}
-	}, failed: func() { lost.lose(c) }}
+	}, failed: lost.lose}
 }
 
 // saverOf begins the file of a part of the present base, or of an extent that is in memory; nil: there is none.
-func (c *snapshotCore) saverOf(v *index.View, part snapshot.Part) (*snapshot.Saver, error) {
+func saverOf(c *snapshotCore, v *index.View, part snapshot.Part) (*snapshot.Saver, error) {
 	if part.Number == 0 {
 		if from, is := c.shelf.RangeFrom(part); is && v.Base() == c.shelf.Base() {
 			return snapshot.BeginRangeFile(c.FS, c.Dir, v.Base(), v.BaseRange(from))

@@ -12,19 +12,14 @@ import (
 )
 
 // Snapshotter writes snapshots of the state, streams them to slow peers, and receives them. It owns the folder of snapshots. Each step is
-// bounded: a large state delays no other work.
-//
-// Invariants:
-//
-//  1. At most one snapshot is being saved at a time.
-//  2. A snapshot is reported only after it is published: file and folder are synced, and the file was read back.
+// bounded: a large state delays no other work. It is a small core and parts over it, each with its own file and invariants.
 type Snapshotter struct {
 	snapshotCore
 
 	out     writing
-	check   checks
 	sends   sends
 	receive receives
+	check   checks
 	repair  repairing
 }
 
@@ -80,18 +75,21 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 	}
 	s.check.freeSpace(c, &s.repair, &s.sends, &s.out)
 	s.check.next(c, &s.repair, &s.sends)
-	s.nextFile()
+	if s.check.current == nil { // the checked snapshot may be deleted for its space
+		s.out.next(c, &s.repair, s.receive.active(c))
+	}
 	s.publishSize()
 	return s.out.file != nil || s.check.current != nil
 }
 
 // step does one step of background work.
 func (s *Snapshotter) step() {
+	c := &s.snapshotCore
 	switch {
 	case s.check.current != nil:
-		s.check.step(&s.snapshotCore, &s.repair, &s.sends)
+		s.check.step(c, &s.repair, &s.sends)
 	case s.out.file != nil:
-		s.stepSave()
+		s.out.step(c, &s.repair)
 	}
 }
 
@@ -150,7 +148,7 @@ func (s *Snapshotter) installed(m Installed) {
 	if t == nil {
 		return
 	}
-	s.stateReplaced(m.Index)
+	s.out.stateReplaced(c, m.Index)
 	s.check.end()
 	for _, old := range s.files {
 		if old.Path != t.info.Path {
@@ -173,7 +171,7 @@ func (s *Snapshotter) installed(m Installed) {
 
 // Close closes the files; unfinished files are removed or continued at the next start.
 func (s *Snapshotter) Close() {
-	s.abortFile()
+	s.out.abort()
 	if s.receive.current != nil && !s.installing {
 		s.receive.abandon(&s.snapshotCore)
 	}
