@@ -454,7 +454,7 @@ func TestWaitingSegmentsGiveWay(t *testing.T) {
 		t.Errorf("it finds no space although %d bytes are free: %q", free(), s.problems())
 	}
 	s.receive.current.file.Abort()
-	s.receive.drop(&s.snapshotCore)
+	s.receive.end(&s.snapshotCore)
 	s.at += limits.SnapshotRetryMost + 2*limits.SpaceCheck
 	s.turn(Wait{})
 	release()

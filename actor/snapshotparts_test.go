@@ -422,7 +422,7 @@ func TestReceivedStateHasItsOwnParts(t *testing.T) {
 	s.show(p)
 	s.Limits.SnapshotStepBytes = 1
 	s.steps(t, func() bool { return s.out.file != nil })
-	s.receive.current, s.installing = &receiving{file: &snapshot.Receiver{}, info: snapshot.Info{Path: "snap/received.snap"}}, true
+	s.receive.current, s.installing = &receiving{file: &snapshot.Receiver{}, back: &snapshot.Readback{}, info: snapshot.Info{Path: "snap/received.snap"}}, true
 	s.receive.current.offer.Index, s.receive.current.offer.Term = 1000, 1
 	s.turn()
 	if _, extents := partFiles(t, s); len(extents) != 1 || told() > 0 {

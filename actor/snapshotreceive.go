@@ -70,7 +70,7 @@ func (r *receives) offered(c *snapshotCore, from uint64, o peerframe.SnapshotOff
 			r.abandon(c)
 		default:
 			r.current.file.Abort() // another snapshot is wanted now; part of this one is useless
-			r.drop(c)
+			r.end(c)
 		}
 	}
 	t := &receiving{from: from, offer: o, progressed: c.now}
@@ -210,7 +210,7 @@ func (r *receives) endNeedless(c *snapshotCore) {
 	}
 	if applied, _ := c.Status.View().Applied(); applied >= t.offer.Index {
 		t.file.Abort()
-		r.drop(c)
+		r.end(c)
 		c.removeParts()
 		c.send(t.from, peerframe.SnapshotResult{Index: t.offer.Index, Term: t.offer.Term, Installed: true})
 	}
@@ -226,19 +226,14 @@ func (r *receives) active(c *snapshotCore) bool {
 func (r *receives) abandon(c *snapshotCore) {
 	c.parts.partial = r.current.file.Path()
 	r.current.file.Close()
-	r.drop(c)
-}
-
-// drop gives up the transfer; the snapshot reader returns its part.
-func (r *receives) drop(c *snapshotCore) {
-	if !r.current.reading {
-		r.current.back.Close()
-	}
 	r.end(c)
 }
 
-// end forgets the transfer, which is over.
+// end forgets the transfer. A part that the snapshot reader has is closed when the reader returns it.
 func (r *receives) end(c *snapshotCore) {
+	if !r.current.reading {
+		r.current.back.Close()
+	}
 	r.current, c.parts.received, c.parts.incoming = nil, nil, ""
 }
 

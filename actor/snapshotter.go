@@ -70,8 +70,12 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 	if s.parts.withheld && !s.readElsewhere() {
 		s.removeParts()
 	}
-	if !t.Resting {
-		s.step()
+	switch {
+	case t.Resting:
+	case s.check.current != nil:
+		s.check.step(c, &s.repair, &s.sends)
+	case s.out.file != nil:
+		s.out.step(c, &s.repair)
 	}
 	s.check.freeSpace(c, &s.repair, &s.sends, &s.out)
 	s.check.next(c, &s.repair, &s.sends)
@@ -80,17 +84,6 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 	}
 	s.publishSize()
 	return s.out.file != nil || s.check.current != nil
-}
-
-// step does one step of background work.
-func (s *Snapshotter) step() {
-	c := &s.snapshotCore
-	switch {
-	case s.check.current != nil:
-		s.check.step(c, &s.repair, &s.sends)
-	case s.out.file != nil:
-		s.out.step(c, &s.repair)
-	}
 }
 
 // publishSize publishes the size of the folder's files.
