@@ -1,12 +1,9 @@
 package actor
 
 import (
-	"errors"
 	"slices"
-	"syscall"
 	"time"
 
-	"qkv/actor/space"
 	"qkv/index"
 	"qkv/internal/limits"
 )
@@ -29,29 +26,6 @@ func unwritten(v *index.View, stored int64) int64 {
 	return n
 }
 
-// outgrown reports whether the log has taken three quarters of its space. The last quarter is for writes while the newer of two snapshots
-// is verified again, if necessary, before the older one can be deleted.
-func (c *snapshotCore) outgrown() bool {
-	disk := c.Status.Disk()
-	budget := disk.LogBudget(&c.Limits)
-	return c.Status.Durable().FileBytes > budget-budget/4
-}
-
-// full reports whether the disk itself lacks space for the snapshot being saved and a set of spares.
-func (w *writing) full(c *snapshotCore) bool {
-	free, err := c.FS.Free(c.Dir)
-	disk := c.Status.Disk()
-	return err != nil || disk.Accepts() != space.Left || free < w.growth(c)+disk.SpareBytes()
-}
-
-// noteLack notes that a file found no space, until its next attempt at the latest. The segment maker then gives up the segments that wait
-// for reuse.
-func (c *snapshotCore) noteLack(err error) {
-	if errors.Is(err, syscall.ENOSPC) {
-		c.lacks = c.now + limits.SnapshotRetryMost + limits.SpaceCheck
-	}
-}
-
 // bytes returns the size of this member's own files, with the snapshot being saved or received at its full size.
 func (s *Snapshotter) bytes() int64 {
 	n := s.written() + s.out.growth(&s.snapshotCore)
@@ -71,22 +45,6 @@ func (s *Snapshotter) written() (n int64) {
 		n += t.file.Offset()
 	}
 	return n
-}
-
-// fileBytes returns the present size of the file that is being written.
-func (w *writing) fileBytes() int64 {
-	if w.file == nil {
-		return 0
-	}
-	return w.file.saver.Info().Bytes
-}
-
-// growth estimates the bytes that an ordered snapshot still needs: of extents that are in no file, and its own.
-func (w *writing) growth(c *snapshotCore) int64 {
-	if w.order == nil || w.order.begun {
-		return 0
-	}
-	return unwritten(w.order.View, c.shelf.Last())
 }
 
 // pieceAfter returns the size of a step's disk requests, from the time of the previous step and its size. Halving the size at most

@@ -20,7 +20,7 @@ import (
 const snapshotSound = 10 * time.Minute
 
 // checks are the verification of published snapshots and of their parts. Invariant: the older of two snapshots, and the log behind the newer
-// one, is deleted before there is a third only if its space is needed, and if the newer one was found sound on the medium within
+// one, is deleted before there is a third only if its space is needed. The newer one must have been found sound on the medium within
 // snapshotSound.
 type checks struct {
 	current *checking // nil: none
@@ -210,4 +210,12 @@ func (k *checks) freeSpace(c *snapshotCore, repair *repairing, sends *sends, out
 	case c.now >= c.sound.noCheck:
 		c.suspects = append(c.suspects, c.files[0])
 	}
+}
+
+// outgrown reports whether the log has taken three quarters of its space. The last quarter is for writes while the newer of two snapshots
+// is verified again, if necessary, before the older one can be deleted.
+func (c *snapshotCore) outgrown() bool {
+	disk := c.Status.Disk()
+	budget := disk.LogBudget(&c.Limits)
+	return c.Status.Durable().FileBytes > budget-budget/4
 }

@@ -1,13 +1,19 @@
 package actor
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"slices"
+	"syscall"
 	"time"
 
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/net/wire/peerframe"
@@ -62,16 +68,6 @@ type soundSnapshot struct {
 	path    string
 	at      time.Duration // when it was found sound
 	noCheck time.Duration // no check to free space begins before; the last one failed
-}
-
-func newSnapshotCore(config SnapshotterConfig) snapshotCore {
-	c := snapshotCore{SnapshotterConfig: config, files: config.Kept, shelf: config.Shelf, pieceBytes: limits.SnapshotPieceBytes}
-	c.parts.all, c.parts.partial = map[[32]byte]snapshot.Part{}, config.Interrupted.Partial
-	for _, info := range config.Kept {
-		c.parts.add(info.Parts...)
-	}
-	c.parts.add(config.Interrupted.Parts...)
-	return c
 }
 
 // published inserts a new file by its index, and removes the files beyond the limit.
@@ -131,4 +127,98 @@ func (c *snapshotCore) recheck(path string) (published bool) {
 	return true
 }
 
+// postStored tells the applier which changes are in parts. While a received state is being installed it does not: that state has other
+// parts, and its end is followed by a report.
+func (c *snapshotCore) postStored() {
+	if !c.installing {
+		c.Applier.MustPost(Stored{Shelf: c.shelf})
+	}
+}
+
+// readElsewhere says whether values are still read from an older Shelf: the applier does not have the newest one yet.
+func (c *snapshotCore) readElsewhere() bool {
+	shelf := snapshot.ShelfOf(c.Status.View())
+	return shelf != nil && shelf != c.shelf
+}
+
+// needed returns the parts that something besides an older snapshot needs.
+func (c *snapshotCore) needed() []snapshot.Part {
+	all := slices.Concat(c.shelf.Parts(), c.parts.written, c.parts.received, c.parts.sent)
+	if c.parts.withheld = c.readElsewhere(); c.parts.withheld {
+		all = append(all, snapshot.ShelfOf(c.Status.View()).Parts()...)
+	}
+	if len(c.files) > 0 {
+		all = append(all, c.files[0].Parts...)
+	}
+	return all
+}
+
+// removeParts removes the parts that nothing needs any more, and finds out how much the older snapshots hold.
+func (c *snapshotCore) removeParts() {
+	needed, older := map[[32]byte]bool{}, map[[32]byte]bool{}
+	for _, one := range c.needed() {
+		needed[one.SHA] = true
+	}
+	for _, info := range slices.Concat(c.files, c.stuck) {
+		for _, one := range info.Parts {
+			older[one.SHA] = true
+		}
+	}
+	if partial := c.parts.partial; partial != "" { // the transfer goes on with it, or does not go on
+		if c.parts.partial = ""; partial != c.parts.incoming {
+			_ = snapshot.Remove(c.FS, partial)
+		}
+	}
+	c.parts.older = 0
+	// A snapshot that was removed before its parts must not come back without them after a power loss.
+	synced := false
+	for _, one := range slices.SortedFunc(maps.Values(c.parts.all), func(a, b snapshot.Part) int { return bytes.Compare(a.SHA[:], b.SHA[:]) }) {
+		switch {
+		case needed[one.SHA]:
+			continue
+		case older[one.SHA]:
+			c.parts.older += one.Bytes
+			continue
+		}
+		var err error
+		if !synced {
+			err = c.FS.SyncDir(c.Dir)
+		}
+		if synced = err == nil; synced {
+			err = snapshot.Remove(c.FS, c.Dir+"/"+one.Name())
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			c.Logger.Warn("a part of older snapshots could not be removed", "file", one.Name(), "error", err)
+		}
+		c.parts.remove(one)
+	}
+}
+
+// lists says whether the next snapshot lists a part.
+func (c *snapshotCore) lists(part snapshot.Part) bool {
+	return slices.ContainsFunc(c.shelf.Parts(), func(one snapshot.Part) bool { return one.SHA == part.SHA })
+}
+
+// inBackup reports whether a part is in the backup that a branch reads, and on no member's disk.
+func (c *snapshotCore) inBackup(part snapshot.Part) bool {
+	backup, is := c.FS.(snapshot.InBackup)
+	return is && backup.Place(c.Dir+"/"+part.Name()) != ""
+}
+
+// noteLack notes that a file found no space, until its next attempt at the latest. The segment maker then gives up the segments that wait
+// for reuse.
+func (c *snapshotCore) noteLack(err error) {
+	if errors.Is(err, syscall.ENOSPC) {
+		c.lacks = c.now + limits.SnapshotRetryMost + limits.SpaceCheck
+	}
+}
+
 func (c *snapshotCore) send(to uint64, m peerframe.Message) { c.Peers.Send(to, m, false) }
+
+func snapshotAlarm(subject, text string) kv.Alarm {
+	return kv.Alarm{Name: kv.SnapshotAlarm, Subject: subject, Text: text}
+}
+
+func snapshotAt(at, term uint64, confState *raftpb.ConfState) *raftpb.Snapshot {
+	return &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{Index: &at, Term: &term, ConfState: confState}}
+}

@@ -87,17 +87,6 @@ func (r *receives) offered(c *snapshotCore, from uint64, o peerframe.SnapshotOff
 	r.readBack(c)
 }
 
-// missing returns the size of the files of a snapshot that are not here.
-func (p *parts) missing(o *peerframe.SnapshotOffer) int64 {
-	n := o.Size
-	for _, one := range o.Parts {
-		if !p.has(snapshot.Part(one)) {
-			n += one.Bytes
-		}
-	}
-	return n
-}
-
 // nextFile begins with the next file of a snapshot: a part that is missing here, or the snapshot. It refuses all of them if they do not
 // fit on the disk together.
 func (r *receives) nextFile(c *snapshotCore, t *receiving) error {
@@ -182,12 +171,8 @@ func (r *receives) fail(c *snapshotCore, from uint64, o peerframe.SnapshotOffer,
 	r.failed = max(r.failed, o.Index)
 	c.noteLack(err)
 	c.Status.Observer.Counters.ReceiveFailed.Add(1)
-	c.Status.Alarm(receivingAlarm(fmt.Sprintf("a snapshot could not be received: %v", err)))
+	c.Status.Alarm(snapshotAlarm("receiving", fmt.Sprintf("a snapshot could not be received: %v", err)))
 	c.send(from, peerframe.SnapshotResult{Index: o.Index, Term: o.Term, Damaged: errors.Is(err, damage.ErrDamaged)})
-}
-
-func receivingAlarm(text string) kv.Alarm {
-	return kv.Alarm{Name: kv.SnapshotAlarm, Subject: "receiving", Text: text}
 }
 
 // endAlarm ends the alarm when the state has reached the snapshot that could not be received, in whatever way.
@@ -197,7 +182,7 @@ func (r *receives) endAlarm(c *snapshotCore) {
 	}
 	if applied, _ := c.Status.View().Applied(); applied >= r.failed {
 		r.failed = 0
-		c.Status.Alarm(receivingAlarm(""))
+		c.Status.Alarm(snapshotAlarm("receiving", ""))
 	}
 }
 

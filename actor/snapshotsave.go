@@ -8,13 +8,12 @@ import (
 
 	"qkv/actor/space"
 	"qkv/index"
-	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/snapshot"
 )
 
-// writing is the work on files of this member's state. Invariants: one file is written at a time, and at most one of them is a snapshot. A
-// snapshot is reported only after it is published: file and folder are synced, and the file was read back.
+// writing is the work on files of this member's state. Invariants: one file is written, and one snapshot is saved, at a time. A snapshot is
+// reported only after it is published: file and folder are synced, and the file was read back.
 type writing struct {
 	order  *ordered   // nil: none
 	file   *file      // nil: none
@@ -234,7 +233,7 @@ func (w *writing) snapshotSaved(c *snapshotCore, repair *repairing, saver *snaps
 	repair.forgetLost(c)
 	c.removeParts()
 	c.foundSound(info)
-	c.Status.Alarm(savingAlarm(""))
+	c.Status.Alarm(snapshotAlarm("saving", ""))
 	c.Consensus.MustPost(SnapshotSaved{Snapshot: snapshotAt(o.Index, o.Term, o.ConfState), KeepFrom: c.keepFrom()})
 	c.Logger.Info("snapshot saved", "index", info.Index, "bytes", info.Bytes, "parts", len(info.Parts))
 }
@@ -262,10 +261,6 @@ func (w *writing) stateReplaced(c *snapshotCore, index uint64) {
 	}
 }
 
-func savingAlarm(text string) kv.Alarm {
-	return kv.Alarm{Name: kv.SnapshotAlarm, Subject: "saving", Text: text}
-}
-
 // fail ends the file that is being written. Another attempt follows after a pause.
 func (w *writing) fail(c *snapshotCore, err error) {
 	w.abort()
@@ -277,8 +272,31 @@ func (w *writing) fail(c *snapshotCore, err error) {
 // notSaved keeps the log, which still holds everything.
 func (w *writing) notSaved(c *snapshotCore, err error) {
 	c.Logger.Error("no snapshot could be saved, it is tried again; the log grows until one can be: look at the disk", "error", err)
-	c.Status.Alarm(savingAlarm(fmt.Sprintf("no snapshot could be saved, which is tried again within %v: %v", limits.SnapshotRetryMost, err)))
+	c.Status.Alarm(snapshotAlarm("saving", fmt.Sprintf("no snapshot could be saved, which is tried again within %v: %v", limits.SnapshotRetryMost, err)))
 	if w.order != nil {
 		w.endOrder(c, true)
 	}
+}
+
+// full reports whether the disk itself lacks space for the snapshot being saved and a set of spares.
+func (w *writing) full(c *snapshotCore) bool {
+	free, err := c.FS.Free(c.Dir)
+	disk := c.Status.Disk()
+	return err != nil || disk.Accepts() != space.Left || free < w.growth(c)+disk.SpareBytes()
+}
+
+// growth estimates the bytes that an ordered snapshot still needs: of extents that are in no file, and its own.
+func (w *writing) growth(c *snapshotCore) int64 {
+	if w.order == nil || w.order.begun {
+		return 0
+	}
+	return unwritten(w.order.View, c.shelf.Last())
+}
+
+// fileBytes returns the present size of the file that is being written.
+func (w *writing) fileBytes() int64 {
+	if w.file == nil {
+		return 0
+	}
+	return w.file.saver.Info().Bytes
 }

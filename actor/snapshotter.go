@@ -4,15 +4,18 @@ import (
 	"fmt"
 	"math"
 
-	"go.etcd.io/raft/v3/raftpb"
-
 	"qkv/actor/space"
+	"qkv/internal/limits"
 	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
 )
 
 // Snapshotter writes snapshots of the state, streams them to slow peers, and receives them. It owns the folder of snapshots. Each step is
-// bounded: a large state delays no other work. It is a small core and parts over it, each with its own file and invariants.
+// bounded: a large state delays no other work.
+//
+// It is a small core and parts over it, as [Consensus] is. A part holds its own state and keeps its own invariants: saving
+// (snapshotsave.go), sending (snapshotsend.go), receiving (snapshotreceive.go), checking (snapshotcheck.go) and repairing
+// (snapshotrepair.go). With each call it gets the core, and the parts that it calls.
 type Snapshotter struct {
 	snapshotCore
 
@@ -25,7 +28,17 @@ type Snapshotter struct {
 
 // NewSnapshotter builds the actor.
 func NewSnapshotter(c SnapshotterConfig) *Snapshotter {
-	s := &Snapshotter{snapshotCore: newSnapshotCore(c), sends: sends{backoffs: map[uint64]backoff{}}}
+	s := &Snapshotter{
+		snapshotCore: snapshotCore{
+			SnapshotterConfig: c, files: c.Kept, shelf: c.Shelf, pieceBytes: limits.SnapshotPieceBytes,
+			parts: parts{all: map[[32]byte]snapshot.Part{}, partial: c.Interrupted.Partial},
+		},
+		sends: sends{backoffs: map[uint64]backoff{}},
+	}
+	for _, info := range c.Kept {
+		s.parts.add(info.Parts...)
+	}
+	s.parts.add(c.Interrupted.Parts...)
 	s.publishSize()
 	return s
 }
@@ -111,6 +124,19 @@ func (s *Snapshotter) publishSize() {
 	})
 }
 
+// partsFigures returns what an operator sees of the parts of the present state.
+func (s *Snapshotter) partsFigures() (p Parts) {
+	p.Reads, p.ReadsFailed = s.shelf.Reads()
+	p.Base = s.shelf.Base()
+	p.BaseFiles, p.BaseBytes, p.Extents, p.ExtentBytes = s.shelf.Sizes()
+	for _, one := range s.repair.damaged {
+		if one.lost && s.lists(one.Part) {
+			p.Lost = max(p.Lost, one.To)
+		}
+	}
+	return p
+}
+
 func (s *Snapshotter) fromPeer(m FromPeer) {
 	c := &s.snapshotCore
 	switch f := m.Message.(type) {
@@ -156,7 +182,7 @@ func (s *Snapshotter) installed(m Installed) {
 	s.removeParts()
 	s.postStored()
 	s.receive.endAlarm(c)
-	s.Status.Alarm(savingAlarm("")) // one exists now, with everything that the own save would have held
+	s.Status.Alarm(snapshotAlarm("saving", "")) // one exists now, with everything that the own save would have held
 	s.Status.Observer.Counters.InstallsDone.Add(1)
 	s.send(t.from, peerframe.SnapshotResult{Index: m.Index, Term: m.Term, Installed: true})
 	s.Logger.Info("snapshot installed", "index", m.Index, "bytes", t.info.Bytes)
@@ -172,8 +198,4 @@ func (s *Snapshotter) Close() {
 	for _, one := range s.sends.transfers {
 		one.close()
 	}
-}
-
-func snapshotAt(at, term uint64, confState *raftpb.ConfState) *raftpb.Snapshot {
-	return &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{Index: &at, Term: &term, ConfState: confState}}
 }
