@@ -283,7 +283,7 @@ func TestSnapshotComesBetweenTwoPieces(t *testing.T) {
 }
 
 // A newer base is written where the disk has space for its missing pieces, and writes keep theirs, up to the low mark. A full disk needs no
-// space for writes: the newer base frees some.
+// space for writes: the newer base frees some. The pieces of a base that is given up go.
 func TestNewerBaseLeavesSpace(t *testing.T) {
 	const margin = 20_000
 	for _, c := range []struct {
@@ -296,6 +296,7 @@ func TestNewerBaseLeavesSpace(t *testing.T) {
 		{"space for all pieces", false, 0, margin, true},
 		{"less than that", false, 0, -margin, false},
 		{"space for the other pieces", false, 3, margin, true},
+		{"less than that for the other pieces", false, 3, -margin, false},
 		{"a full disk with space for all pieces", true, 0, margin, true},
 		{"a full disk", true, 0, -margin, false},
 	} {
@@ -317,6 +318,13 @@ func TestNewerBaseLeavesSpace(t *testing.T) {
 		s.fs.SetCapacity(s.fs.Used() + free)
 		if s.finish(p); (s.shelf.Base() == p.View().Base()) != c.written {
 			t.Errorf("%s: the base is that of %d, the newer one is of %d; alarms %q", c.what, s.shelf.Base(), p.View().Base(), s.problems())
+		}
+		all, _ := partFiles(t, s)
+		for _, one := range slices.Concat(s.shelf.Parts(), s.files[0].Parts) {
+			all = slices.DeleteFunc(all, func(name string) bool { return name == one.Name() })
+		}
+		if !c.written && len(all) > 0 {
+			t.Errorf("%s: the pieces %v stay", c.what, all)
 		}
 	}
 }
@@ -1364,6 +1372,9 @@ func TestInstalledStateEndsANewerBase(t *testing.T) {
 	follower.turn()
 	if all, _ := partFiles(t, follower); follower.shelf.Base() != p.View().Base() || len(all) != len(leader.files[0].Parts) {
 		t.Errorf("the base is that of %d, not of %d, and there are %v", follower.shelf.Base(), p.View().Base(), all)
+	}
+	if len(follower.parts.written) > 0 {
+		t.Error("the pieces of the base that was given up are kept for ever")
 	}
 }
 

@@ -134,6 +134,19 @@ func TestSnapshotOfAnEarlierTerm(t *testing.T) {
 	}
 }
 
+// The partial file of a transfer stays for the same offer, until the next save removes what is not needed.
+func TestAbandonedTransferLeavesNoFile(t *testing.T) {
+	whole, o := sentSnapshot(t, stateAt(t, 20, 100), 20)
+	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole[:len(whole)/2]}})
+	if s.receive.abandon(&s.snapshotCore); len(names(t, s.fs)) != 1 {
+		t.Errorf("the transfer cannot go on: %v", names(t, s.fs))
+	}
+	if s.removeParts(); len(names(t, s.fs)) > 0 {
+		t.Errorf("%v is still there", names(t, s.fs))
+	}
+}
+
 // A snapshot that raft had no use for leaves nothing: nobody lists it, and it would take its room until the next start.
 func TestDiscardedSnapshotIsGone(t *testing.T) {
 	whole, o := sentSnapshot(t, stateAt(t, 20, 100), 20)
