@@ -1,12 +1,9 @@
 package actor
 
 import (
-	"errors"
 	"slices"
-	"syscall"
 	"time"
 
-	"qkv/actor/space"
 	"qkv/index"
 	"qkv/internal/limits"
 )
@@ -29,34 +26,11 @@ func unwritten(v *index.View, stored int64) int64 {
 	return n
 }
 
-// outgrown reports whether the log has taken three quarters of its space. The last quarter is for writes while the newer of two snapshots
-// is verified again, if necessary, before the older one can be deleted.
-func (s *Snapshotter) outgrown() bool {
-	disk := s.Status.Disk()
-	budget := disk.LogBudget(&s.Limits)
-	return s.Status.Durable().FileBytes > budget-budget/4
-}
-
-// full reports whether the disk itself lacks space for the snapshot being saved and a set of spares.
-func (s *Snapshotter) full() bool {
-	free, err := s.FS.Free(s.Dir)
-	disk := s.Status.Disk()
-	return err != nil || disk.Accepts() != space.Left || free < s.growth()+disk.SpareBytes()
-}
-
-// noteLack notes that a file found no space, until its next attempt at the latest. The segment maker then gives up the segments that wait
-// for reuse.
-func (s *Snapshotter) noteLack(err error) {
-	if errors.Is(err, syscall.ENOSPC) {
-		s.lacks = s.now + limits.SnapshotRetryMost + limits.SpaceCheck
-	}
-}
-
 // bytes returns the size of this member's own files, with the snapshot being saved or received at its full size.
 func (s *Snapshotter) bytes() int64 {
-	n := s.written() + s.growth()
-	if r := s.receive; r != nil {
-		n += r.left - r.file.Offset()
+	n := s.written() + s.out.growth(&s.snapshotCore)
+	if t := s.receive.current; t != nil {
+		n += t.left - t.file.Offset()
 	}
 	return n
 }
@@ -66,40 +40,11 @@ func (s *Snapshotter) written() (n int64) {
 	for _, k := range s.files {
 		n += k.Bytes
 	}
-	n += s.parts.bytes + s.fileBytes()
-	if r := s.receive; r != nil {
-		n += r.file.Offset()
+	n += s.parts.bytes + s.out.fileBytes()
+	if t := s.receive.current; t != nil {
+		n += t.file.Offset()
 	}
 	return n
-}
-
-// fileBytes returns the present size of the file that is being written.
-func (s *Snapshotter) fileBytes() int64 {
-	if s.out.file == nil {
-		return 0
-	}
-	return s.out.file.saver.Info().Bytes
-}
-
-// growth estimates the bytes that an ordered snapshot still needs: of extents that are in no file, and its own.
-func (s *Snapshotter) growth() int64 {
-	if s.out.order == nil || s.out.order.begun {
-		return 0
-	}
-	return unwritten(s.out.order.View, s.shelf.Last())
-}
-
-// freeSpace deletes the snapshots older than the newest if their space is needed. The newest is verified first, unless it was found sound
-// lately. On a full disk makeRoom does not wait for a third snapshot: without writes none becomes due.
-func (s *Snapshotter) freeSpace() {
-	waits, disk := s.out.order != nil && !s.out.order.begun, s.Status.Disk()
-	switch {
-	case s.check != nil || len(s.suspects) > 0 || !s.droppable() || !s.outgrown() && disk.Accepts() == space.Left && !disk.Helps && !(waits && s.full()):
-	case s.soundNow():
-		s.dropOlder()
-	case s.now >= s.sound.noCheck:
-		s.suspects = append(s.suspects, s.files[0])
-	}
 }
 
 // pieceAfter returns the size of a step's disk requests, from the time of the previous step and its size. Halving the size at most

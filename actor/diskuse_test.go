@@ -446,15 +446,15 @@ func TestWaitingSegmentsGiveWay(t *testing.T) {
 	}
 	release()
 	offer := FromPeer{From: 2, Message: peerframe.SnapshotOffer{Index: 100, Term: 1, Size: free() + segment, MessageTerm: 2}}
-	if s.turn(offer); s.receive != nil {
+	if s.turn(offer); s.receive.current != nil {
 		t.Fatal("a snapshot is received that is larger than the space")
 	}
 	gone("a snapshot finds no space")
-	if s.turn(offer); s.receive == nil {
+	if s.turn(offer); s.receive.current == nil {
 		t.Errorf("it finds no space although %d bytes are free: %q", free(), s.problems())
 	}
-	s.receive.file.Abort()
-	s.endReceive()
+	s.receive.current.file.Abort()
+	s.receive.end(&s.snapshotCore)
 	s.at += limits.SnapshotRetryMost + 2*limits.SpaceCheck
 	s.turn(Wait{})
 	release()

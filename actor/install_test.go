@@ -137,7 +137,7 @@ func TestSaveAcrossInstall(t *testing.T) {
 	for range 2 { // it was ordered to read when nothing had come
 		(&SnapshotReader{Snapshotter: s.Inbox, Repair: func(snapshot.Part) error { return errors.New("there is no other member") }}).Handle(Time{}, drainBox(s.Reader))
 		for _, m := range drainBox(s.Inbox) {
-			s.snapshotRead(m.(SnapshotRead))
+			s.receive.snapshotRead(&s.snapshotCore, &s.repair, m.(SnapshotRead))
 		}
 	}
 	s.installed(Installed{Index: 100, Term: 1})

@@ -112,17 +112,17 @@ func TestPiecesFollowTheDisk(t *testing.T) {
 	view := viewAt(t, 3, 10)
 	s.Status.view.Store(view)
 	s.out.order = &ordered{Save: Save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}}
-	s.nextFile()
+	s.out.next(&s.snapshotCore, &s.repair, false)
 	saver := s.out.file.saver
 	for s.out.file != nil {
-		if s.stepSave(); saver.CallBytes != asks {
+		if s.out.step(&s.snapshotCore, &s.repair); saver.CallBytes != asks {
 			t.Fatalf("a save asks for %d at once", saver.CallBytes)
 		}
 	}
 	s.suspects = s.files[:1]
-	s.nextCheck()
-	verifier := s.check.verifier
-	if s.stepCheck(); verifier.CallBytes != asks {
+	s.check.next(&s.snapshotCore, &s.repair, &s.sends)
+	verifier := s.check.current.verifier
+	if s.check.step(&s.snapshotCore, &s.repair, &s.sends); verifier.CallBytes != asks {
 		t.Fatalf("a check asks for %d at once", verifier.CallBytes)
 	}
 }
@@ -134,7 +134,7 @@ func TestOutrunSaveIsInHaste(t *testing.T) {
 	view := viewAt(t, 3, 10)
 	s := newTestSnapshotter(t, view)
 	s.out.order = &ordered{Save: Save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}}
-	s.nextFile()
+	s.out.next(&s.snapshotCore, &s.repair, false)
 	room := func() int64 { return s.Status.Disk().LogBudget(&s.Limits) }
 	const least = limits.SnapshotPieceBytes
 	for _, c := range []struct {
@@ -164,7 +164,7 @@ func TestOutrunSaveIsInHaste(t *testing.T) {
 		}
 		s.Status.reportDisk(func(d *space.Disk) { *why(d) = false })
 	}
-	s.abortFile()
+	s.out.abort()
 	s.Status.publishDurable(log.Stats{Bytes: room()})
 	if s.Rest(0) != restLeast {
 		t.Error("no file is written, and it does not rest")

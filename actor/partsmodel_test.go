@@ -440,7 +440,7 @@ func (p *partsMember) step(messages ...SnapshotterMessage) (again bool) {
 	lost := slices.DeleteFunc(slices.Clone(p.repair.damaged), func(one damagedPart) bool { return !one.lost })
 	again = p.Handle(Time{Now: p.snapshotterTurns.at}, append(drainBox(p.Inbox), messages...))
 	for _, one := range lost {
-		if !p.repairs(one.Part) && p.sound["snap/"+one.Name()] != nil && bytes.Equal(p.sound["snap/"+one.Name()], p.content("snap/"+one.Name())) {
+		if !p.repair.has(one.Part) && p.sound["snap/"+one.Name()] != nil && bytes.Equal(p.sound["snap/"+one.Name()], p.content("snap/"+one.Name())) {
 			p.m.made["parts written again"]++
 			p.anew("snap/" + one.Name())
 		}
@@ -575,7 +575,7 @@ func (p *partsMember) order() {
 	if p.small {
 		p.m.made["saves on a small disk"]++
 	}
-	if p.Snapshotter.receive != nil {
+	if p.Snapshotter.receive.current != nil {
 		p.m.made["saves during a transfer"]++
 	}
 	p.running, p.fits, p.there = &save, p.hasSpace(&save), len(p.files) > 0 && p.files[0].Index == p.at
@@ -592,7 +592,7 @@ func (p *partsMember) hasSpace(save *Save) bool {
 		}
 	}
 	free, err := p.fs.Free("snap")
-	return err == nil && free > need+need/2+8_000 && p.Snapshotter.receive == nil && p.shelf.Base() == p.Status.View().Base()
+	return err == nil && free > need+need/2+8_000 && p.Snapshotter.receive.current == nil && p.shelf.Base() == p.Status.View().Base()
 }
 
 // harm harms a file, and may have the member find that.
@@ -600,8 +600,8 @@ func (m *partsModel) harm(t *rapid.T) {
 	p := m.member(t)
 	names, err := p.fs.List("snap")
 	names = slices.DeleteFunc(names, func(name string) bool {
-		r := p.Snapshotter.receive // its state is being installed: no start reads its file yet
-		return strings.HasSuffix(name, ".tmp") || p.sound["snap/"+name] != nil || r != nil && r.handed && r.info.Path == "snap/"+name
+		r := p.Snapshotter.receive.current // its state is being installed: no start reads its file yet
+		return strings.HasSuffix(name, ".tmp") || p.sound["snap/"+name] != nil || r != nil && p.installing && r.info.Path == "snap/"+name
 	})
 	if err != nil || len(names) == 0 || len(p.sound) > 2 {
 		return
@@ -884,7 +884,7 @@ func (m *partsModel) room(t *rapid.T) {
 		p.large()
 		return
 	}
-	if r := p.Snapshotter.receive; r != nil && !r.handed && m.oneIn(2, "exactly") {
+	if r := p.Snapshotter.receive.current; r != nil && !p.installing && m.oneIn(2, "exactly") {
 		m.exactly(p)
 		return
 	}
@@ -902,8 +902,8 @@ func (p *partsMember) large() {
 // exactly leaves the space that a transfer needs: it goes on to its end.
 func (m *partsModel) exactly(p *partsMember) {
 	p.makeRest()
-	r := p.Snapshotter.receive
-	if r == nil || r.handed || p.running != nil || !slices.ContainsFunc(p.other.sends, func(one *sending) bool { return one.whole != nil && one.index == r.offer.Index }) {
+	r := p.Snapshotter.receive.current
+	if r == nil || p.installing || p.running != nil || !slices.ContainsFunc(p.other.sends.transfers, func(one *sending) bool { return one.whole != nil && one.index == r.offer.Index }) {
 		return
 	}
 	need := r.offer.Size
@@ -1032,7 +1032,7 @@ func (p *partsMember) checkSnapshots() {
 
 // checkTransfers: a part that has come, or was there, stays until its transfer ends; the sender keeps what it has offered.
 func (p *partsMember) checkTransfers() {
-	r := p.Snapshotter.receive
+	r := p.Snapshotter.receive.current
 	if r != p.transfer {
 		p.transfer, p.come = r, map[string]bool{}
 	}
@@ -1049,7 +1049,7 @@ func (p *partsMember) checkTransfers() {
 			p.come[name] = p.come[name] || here
 		}
 	}
-	for _, one := range p.sends {
+	for _, one := range p.sends.transfers {
 		if one.whole == nil {
 			continue
 		}
@@ -1064,7 +1064,7 @@ func (p *partsMember) checkTransfers() {
 // checkRest: a member that has saved its state, and has nothing else to do, has the files that its snapshots list and no others, counts
 // their bytes for the budget of the disk, has none of them open, and has no superseded value of a part in memory.
 func (p *partsMember) checkRest() {
-	if !p.saved || p.running != nil || p.Snapshotter.receive != nil || len(p.sends) > 0 || len(p.sound) > 0 || p.lacks() || len(p.orders) > 0 || p.Inbox.Waiting() > 0 {
+	if !p.saved || p.running != nil || p.Snapshotter.receive.current != nil || len(p.sends.transfers) > 0 || len(p.sound) > 0 || p.lacks() || len(p.orders) > 0 || p.Inbox.Waiting() > 0 {
 		return
 	}
 	for n, quiet := 0, 0; quiet < 2; n++ { // the View of one quiet step may let the next one begin a base
@@ -1078,7 +1078,7 @@ func (p *partsMember) checkRest() {
 	if open := p.fs.OpenFiles(); len(open) > 0 {
 		p.m.fatalf("member %d is at rest, and %q are open", p.id, open)
 	}
-	if !p.saved || p.running != nil || p.Interrupted.Partial != "" { // a transfer may go on after a restart, until the next save
+	if !p.saved || p.running != nil || p.parts.partial != "" { // a transfer may go on after a restart, until the next save
 		return
 	}
 	wanted := map[string]bool{}

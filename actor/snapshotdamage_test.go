@@ -45,7 +45,7 @@ func TestSentSnapshotIsDamaged(t *testing.T) {
 	s.turn(saveOf(view))
 	path := s.files[0].Path
 	s.turn(sendOf(view, 2))
-	if len(s.sends) != 1 || s.sends[0].reader == nil {
+	if len(s.sends.transfers) != 1 || s.sends.transfers[0].reader == nil {
 		t.Fatal("nothing is sent")
 	}
 	if err := s.fs.Rot(path, 5000, 1); err != nil {
@@ -63,15 +63,15 @@ func TestSentSnapshotIsDamaged(t *testing.T) {
 		t.Error("the applier does not know that a snapshot is missing, or raft that it did not arrive")
 	}
 	s.turn(sendOf(view, 2)) // raft asks again at once
-	if len(s.sends) != 1 || s.sends[0].reader != nil || has[ConsensusMessage, SnapshotSent](drainBox(s.consensus)) {
+	if len(s.sends.transfers) != 1 || s.sends.transfers[0].reader != nil || has[ConsensusMessage, SnapshotSent](drainBox(s.consensus)) {
 		t.Error("without a snapshot to send there is no pause")
 	}
 	s.turn(saveOf(view))
 	for range 10 {
 		s.turn(Wait{})
 	}
-	if len(s.sends) != 1 || s.sends[0].reader == nil {
-		t.Errorf("the new snapshot is not sent after the pause: %+v", s.sends)
+	if len(s.sends.transfers) != 1 || s.sends.transfers[0].reader == nil {
+		t.Errorf("the new snapshot is not sent after the pause: %+v", s.sends.transfers)
 	}
 	if len(s.problems()) != 1 {
 		t.Errorf("the damage is forgotten: %q", s.problems())
@@ -110,8 +110,8 @@ func TestSentSnapshotIsGone(t *testing.T) {
 		for range 10 {
 			s.turn(Wait{})
 		}
-		if len(s.sends) != 1 || s.sends[0].reader == nil {
-			t.Errorf("gone %v: the new snapshot is not sent: %+v", gone, s.sends)
+		if len(s.sends.transfers) != 1 || s.sends.transfers[0].reader == nil {
+			t.Errorf("gone %v: the new snapshot is not sent: %+v", gone, s.sends.transfers)
 		}
 	}
 }
@@ -197,7 +197,7 @@ func TestSendingBacksOff(t *testing.T) {
 	tries := 0
 	for s.at < time.Minute {
 		s.turn(sendOf(view, 2))
-		for len(s.sends) == 1 && s.sends[0].reader == nil {
+		for len(s.sends.transfers) == 1 && s.sends.transfers[0].reader == nil {
 			s.turn(Wait{})
 		}
 		tries++
@@ -208,7 +208,7 @@ func TestSendingBacksOff(t *testing.T) {
 	}
 	s.turn(sendOf(view, 2))
 	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotResult{Index: 20, Term: 1, Installed: true}})
-	if s.turn(sendOf(view, 2)); len(s.sends) != 1 || s.sends[0].reader == nil {
+	if s.turn(sendOf(view, 2)); len(s.sends.transfers) != 1 || s.sends.transfers[0].reader == nil {
 		t.Error("there is a pause after a success")
 	}
 }

@@ -283,7 +283,7 @@ func TestSnapshotComesBetweenTwoPieces(t *testing.T) {
 }
 
 // A newer base is written where the disk has space for its missing pieces, and writes keep theirs, up to the low mark. A full disk needs no
-// space for writes: the newer base frees some.
+// space for writes: the newer base frees some. The pieces of a base that is given up go.
 func TestNewerBaseLeavesSpace(t *testing.T) {
 	const margin = 20_000
 	for _, c := range []struct {
@@ -296,6 +296,7 @@ func TestNewerBaseLeavesSpace(t *testing.T) {
 		{"space for all pieces", false, 0, margin, true},
 		{"less than that", false, 0, -margin, false},
 		{"space for the other pieces", false, 3, margin, true},
+		{"less than that for the other pieces", false, 3, -margin, false},
 		{"a full disk with space for all pieces", true, 0, margin, true},
 		{"a full disk", true, 0, -margin, false},
 	} {
@@ -317,6 +318,13 @@ func TestNewerBaseLeavesSpace(t *testing.T) {
 		s.fs.SetCapacity(s.fs.Used() + free)
 		if s.finish(p); (s.shelf.Base() == p.View().Base()) != c.written {
 			t.Errorf("%s: the base is that of %d, the newer one is of %d; alarms %q", c.what, s.shelf.Base(), p.View().Base(), s.problems())
+		}
+		all, _ := partFiles(t, s)
+		for _, one := range slices.Concat(s.shelf.Parts(), s.files[0].Parts) {
+			all = slices.DeleteFunc(all, func(name string) bool { return name == one.Name() })
+		}
+		if !c.written && len(all) > 0 {
+			t.Errorf("%s: the pieces %v stay", c.what, all)
 		}
 	}
 }
@@ -422,8 +430,8 @@ func TestReceivedStateHasItsOwnParts(t *testing.T) {
 	s.show(p)
 	s.Limits.SnapshotStepBytes = 1
 	s.steps(t, func() bool { return s.out.file != nil })
-	s.receive = &receiving{handed: true, file: &snapshot.Receiver{}, info: snapshot.Info{Path: "snap/received.snap"}}
-	s.receive.offer.Index, s.receive.offer.Term = 1000, 1
+	s.receive.current, s.installing = &receiving{file: &snapshot.Receiver{}, back: &snapshot.Readback{}, info: snapshot.Info{Path: "snap/received.snap"}}, true
+	s.receive.current.offer.Index, s.receive.current.offer.Term = 1000, 1
 	s.turn()
 	if _, extents := partFiles(t, s); len(extents) != 1 || told() > 0 {
 		t.Errorf("%d extents are saved, and the state was told while another one was installed", len(extents))
@@ -926,7 +934,7 @@ func TestLostPieceComesWithTheNewerBase(t *testing.T) {
 	newer := bad
 	newer.To = p.View().Base()
 	s.unread = true
-	err := s.damagedHere(&snapshot.PartError{Part: newer, Err: damage.ErrDamaged})
+	err := s.receive.damagedHere(&s.snapshotCore, &s.repair, &snapshot.PartError{Part: newer, Err: damage.ErrDamaged})
 	if got := drainBox(s.Reader); err == nil || len(got) != 1 || got[0] != (RepairPart{bad}) {
 		t.Errorf("ordered: %+v, not %s; %v", got, bad.Name(), err)
 	}
@@ -1002,7 +1010,7 @@ func TestLostPartIsFetchedAgain(t *testing.T) {
 		p.put(1)
 		s.at += limits.SnapshotRetryMost
 		if comes {
-			if err := s.damagedHere(&snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil {
+			if err := s.receive.damagedHere(&s.snapshotCore, &s.repair, &snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil {
 				t.Error("the transfer goes on")
 			}
 		} else {
@@ -1073,7 +1081,7 @@ func TestOlderSnapshotStaysBehindALostPart(t *testing.T) {
 		}
 		s.harm(t, bad)
 		s.unread = slow
-		s.partDamaged(bad, damage.ErrDamaged) // as a reader finds it
+		s.repair.partDamaged(&s.snapshotCore, bad, damage.ErrDamaged) // as a reader finds it
 		s.turn()
 		if s.tell(p); s.Status.Parts().Lost > 0 == slow {
 			t.Fatalf("slow %v: lost up to %d", slow, s.Status.Parts().Lost)
@@ -1214,7 +1222,7 @@ func TestMissingPartDelaysNoSave(t *testing.T) {
 				}
 			}
 		}
-		if fetched != again || s.out.order != nil || s.check != nil || !slices.Equal(ended, []bool{lost}) {
+		if fetched != again || s.out.order != nil || s.check.current != nil || !slices.Equal(ended, []bool{lost}) {
 			t.Errorf("lost %v: the part is wanted %d times more, and saves ended: %v", lost, fetched, ended)
 		}
 		if !lost {
@@ -1300,7 +1308,7 @@ func (tr *transfer) run(t *testing.T, p *partState) *index.State {
 	tr.bytes = 0
 	message := &raftpb.Message{Snapshot: snapshotAt(p.at, 1, ConfStateOf(p.Members().Configuration()))}
 	for range 10_000 {
-		if len(tr.from.sends) == 0 { // or it has failed, and is tried again after a pause
+		if len(tr.from.sends.transfers) == 0 { // or it has failed, and is tried again after a pause
 			tr.from.at += time.Minute
 			tr.from.turn(SendSnapshot{Peer: 2, Message: message})
 		}
@@ -1365,6 +1373,9 @@ func TestInstalledStateEndsANewerBase(t *testing.T) {
 	if all, _ := partFiles(t, follower); follower.shelf.Base() != p.View().Base() || len(all) != len(leader.files[0].Parts) {
 		t.Errorf("the base is that of %d, not of %d, and there are %v", follower.shelf.Base(), p.View().Base(), all)
 	}
+	if len(follower.parts.written) > 0 {
+		t.Error("the pieces of the base that was given up are kept for ever")
+	}
 }
 
 // The log brings what a snapshot on its way would: the parts that have come go at once.
@@ -1384,7 +1395,7 @@ func TestNeedlessTransferLeavesNoParts(t *testing.T) {
 	q, _ := newParts(t)
 	q.put(100)
 	follower.Status.view.Store(q.View())
-	if follower.Handle(Time{Now: follower.at}, []SnapshotterMessage{Wait{}}); follower.receive != nil {
+	if follower.Handle(Time{Now: follower.at}, []SnapshotterMessage{Wait{}}); follower.receive.current != nil {
 		t.Fatal("the transfer goes on")
 	}
 	if all, _ := partFiles(t, follower); len(all) > 0 {
@@ -1443,14 +1454,14 @@ func TestListedPartOfTheReceiverIsFetched(t *testing.T) {
 	leader.save(p)
 	tr.run(t, p)
 	bad := follower.files[0].Parts[1]
-	if err := follower.damagedHere(&snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil || !strings.Contains(err.Error(), "and is fetched") {
+	if err := follower.receive.damagedHere(&follower.snapshotCore, &follower.repair, &snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil || !strings.Contains(err.Error(), "and is fetched") {
 		t.Errorf("the transfer ends with %v", err)
 	}
 	if got := drainBox(follower.Reader); len(got) != 1 || got[0] != (RepairPart{bad}) || !follower.parts.has(bad) {
 		t.Errorf("ordered: %v; it has the part: %v", got, follower.parts.has(bad))
 	}
 	follower.files, follower.shelf, follower.Damaged = nil, snapshot.NewShelf(nil), "damaged"
-	if err := follower.damagedHere(&snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil || follower.parts.has(bad) {
+	if err := follower.receive.damagedHere(&follower.snapshotCore, &follower.repair, &snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil || follower.parts.has(bad) {
 		t.Errorf("nothing of its own lists the part any more, and it counts as here; the transfer ends with %v", err)
 	}
 }

@@ -22,6 +22,13 @@ const (
 	snapshotSays        = 30 * time.Second // between log lines about an incoming snapshot: most are complete before the second line
 )
 
+// receives are the transfers of snapshots from a leader to this member. Invariants: one snapshot is received at a time, and a peer's raft
+// message about it reaches consensus only when the whole file is verified and published.
+type receives struct {
+	current *receiving // nil: none
+	failed  uint64     // index of the newest snapshot that could not be received; 0: there is no such alarm
+}
+
 // receiving is a snapshot being received from a leader.
 type receiving struct {
 	from       uint64
@@ -33,7 +40,6 @@ type receiving struct {
 	reading    bool // the snapshot reader has back
 	info       snapshot.Info
 	shelf      *snapshot.Shelf // of its state
-	handed     bool            // raft has it, and reports the outcome later
 	ordered    int64           // bytes received at the last order to the snapshot reader
 	missed     int64           // offset of a missing piece that was requested again
 	progressed time.Duration
@@ -41,250 +47,237 @@ type receiving struct {
 }
 
 // offered begins to receive a snapshot, or continues an earlier attempt.
-func (s *Snapshotter) offered(from uint64, o peerframe.SnapshotOffer) {
-	if applied, _ := s.Status.View().Applied(); applied >= o.Index {
-		s.send(from, peerframe.SnapshotResult{Index: o.Index, Term: o.Term, Installed: true})
+func (r *receives) offered(c *snapshotCore, from uint64, o peerframe.SnapshotOffer) {
+	if applied, _ := c.Status.View().Applied(); applied >= o.Index {
+		c.send(from, peerframe.SnapshotResult{Index: o.Index, Term: o.Term, Installed: true})
 		return
 	}
-	if r := s.receive; r != nil {
-		same := r.offer.Index == o.Index && r.offer.Term == o.Term && r.offer.SHA == o.SHA
+	if t := r.current; t != nil {
+		same := t.offer.Index == o.Index && t.offer.Term == o.Term && t.offer.SHA == o.SHA
 		switch {
-		case r.handed:
-			if same && r.from == from {
-				s.requestChunk() // it is complete and being installed, however long that takes
+		case c.installing:
+			if same && t.from == from {
+				r.requestChunk(c) // it is complete and being installed, however long that takes
 			}
 			return // another sender offers again
-		case same && r.from == from:
-			r.offer.MessageTerm = max(r.offer.MessageTerm, o.MessageTerm)
-			s.requestChunk()
+		case same && t.from == from:
+			t.offer.MessageTerm = max(t.offer.MessageTerm, o.MessageTerm)
+			r.requestChunk(c)
 			return
-		case o.MessageTerm <= r.offer.MessageTerm && s.now-r.progressed < snapshotReceiveIdle:
+		case o.MessageTerm <= t.offer.MessageTerm && c.now-t.progressed < snapshotReceiveIdle:
 			return
 		case same:
-			s.abandonReceive()
+			r.abandon(c)
 		default:
-			s.receive.file.Abort() // another snapshot is wanted now; part of this one is useless
-			s.endReceive()
+			r.current.file.Abort() // another snapshot is wanted now; part of this one is useless
+			r.end(c)
 		}
 	}
-	r := &receiving{from: from, offer: o, progressed: s.now}
-	if err := s.receiveNext(r); err != nil {
-		s.receiveFailed(from, o, err)
+	t := &receiving{from: from, offer: o, progressed: c.now}
+	if err := r.nextFile(c, t); err != nil {
+		r.fail(c, from, o, err)
 		return
 	}
-	s.receive = r
-	s.logProgress()
-	s.requestChunk()
-	s.readBack()
-}
-
-// missing returns the size of the files of a snapshot that are not here.
-func (s *Snapshotter) missing(o *peerframe.SnapshotOffer) int64 {
-	n := o.Size
-	for _, p := range o.Parts {
-		if !s.parts.has(snapshot.Part(p)) {
-			n += p.Bytes
-		}
+	r.current = t
+	for _, one := range o.Parts {
+		c.parts.received = append(c.parts.received, snapshot.Part(one))
 	}
-	return n
+	r.logProgress(c)
+	r.requestChunk(c)
+	r.readBack(c)
 }
 
-// receiveNext begins with the next file of a snapshot: a part that is missing here, or the snapshot. It refuses all of them if they do not
+// nextFile begins with the next file of a snapshot: a part that is missing here, or the snapshot. It refuses all of them if they do not
 // fit on the disk together.
-func (s *Snapshotter) receiveNext(r *receiving) error {
-	if err := s.openNext(r); err != nil {
+func (r *receives) nextFile(c *snapshotCore, t *receiving) error {
+	if err := r.openNext(c, t); err != nil {
 		return err
 	}
-	r.left = s.missing(&r.offer) // this member saves parts, too
-	free, err := s.FS.Free(s.Dir)
-	if need := r.left - r.file.Offset(); err == nil && need > free {
+	t.left = c.parts.missing(&t.offer) // this member saves parts, too
+	free, err := c.FS.Free(c.Dir)
+	if need := t.left - t.file.Offset(); err == nil && need > free {
 		err = fmt.Errorf("%w: the snapshot needs %d more bytes, but the disk has only %d free: free space there", syscall.ENOSPC, need, free)
 	}
 	if err != nil {
-		s.Interrupted.Partial = r.file.Path()
-		r.file.Close() // the transfer continues there when there is space
-		r.back.Close()
+		c.parts.partial = t.file.Path()
+		t.file.Close() // the transfer continues there when there is space
+		t.back.Close()
+		return err
 	}
-	return err
+	c.parts.incoming = t.file.Path()
+	return nil
 }
 
-func (s *Snapshotter) openNext(r *receiving) (err error) {
-	r.missed = -1
-	for r.part < len(r.offer.Parts) {
-		r.part++
-		p := snapshot.Part(r.offer.Parts[r.part-1])
-		r.file, err = snapshot.Receive(s.FS, s.Dir, p.Name(), p.Bytes, p.SHA)
+func (r *receives) openNext(c *snapshotCore, t *receiving) (err error) {
+	t.missed = -1
+	for t.part < len(t.offer.Parts) {
+		t.part++
+		p := snapshot.Part(t.offer.Parts[t.part-1])
+		t.file, err = snapshot.Receive(c.FS, c.Dir, p.Name(), p.Bytes, p.SHA)
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
 		if err == nil {
-			r.back = r.file.Check()
+			t.back = t.file.Check()
 		}
 		return err
 	}
-	r.part = 0
-	if r.file, err = snapshot.Receive(s.FS, s.Dir, snapshot.Name(r.offer.Index, r.offer.Term), r.offer.Size, r.offer.SHA); err == nil {
-		r.back = r.file.Readback(s.Limits.Index)
+	t.part = 0
+	if t.file, err = snapshot.Receive(c.FS, c.Dir, snapshot.Name(t.offer.Index, t.offer.Term), t.offer.Size, t.offer.SHA); err == nil {
+		t.back = t.file.Readback(c.Limits.Index)
 	}
 	return err
 }
 
 // received publishes a part, and goes on with the next file.
-func (s *Snapshotter) received() {
-	r := s.receive
-	_, err := r.file.Finish(r.back)
+func (r *receives) received(c *snapshotCore) {
+	t := r.current
+	_, err := t.file.Finish(t.back)
 	if errors.Is(err, fs.ErrExist) { // this member has saved the same part meanwhile
 		err = nil
 	}
-	r.back.Close()
+	t.back.Close()
 	if err == nil {
-		s.parts.add(snapshot.Part(r.offer.Parts[r.part-1]))
-		err = s.receiveNext(r)
+		c.parts.add(snapshot.Part(t.offer.Parts[t.part-1]))
+		err = r.nextFile(c, t)
 	}
 	if err != nil {
-		s.receive = nil
-		s.receiveFailed(r.from, r.offer, err)
+		r.end(c)
+		r.fail(c, t.from, t.offer, err)
 		return
 	}
-	s.requestChunk()
-	s.readBack()
+	r.requestChunk(c)
+	r.readBack(c)
 }
 
 // logProgress logs the progress now and then: on a slow disk or network a transfer takes long, and an operator looks here for the reason
 // of a lag.
-func (s *Snapshotter) logProgress() {
-	r := s.receive
-	if r == nil || r.handed || s.now < r.nextLog {
+func (r *receives) logProgress(c *snapshotCore) {
+	t := r.current
+	if t == nil || c.installing || c.now < t.nextLog {
 		return
 	}
-	r.nextLog = s.now + snapshotSays
-	s.Logger.Info("a snapshot comes", "from", s.Status.NameOf(r.from), "index", r.offer.Index, "bytes", r.offer.Size, "has", r.file.Offset())
+	t.nextLog = c.now + snapshotSays
+	c.Logger.Info("a snapshot comes", "from", c.Status.NameOf(t.from), "index", t.offer.Index, "bytes", t.offer.Size, "has", t.file.Offset())
 }
 
-func (s *Snapshotter) requestChunk() {
-	r := s.receive
-	s.send(r.from, peerframe.SnapshotRequest{Index: r.offer.Index, Term: r.offer.Term, Offset: r.file.Offset(), Part: uint64(r.part)})
+func (r *receives) requestChunk(c *snapshotCore) {
+	t := r.current
+	c.send(t.from, peerframe.SnapshotRequest{Index: t.offer.Index, Term: t.offer.Term, Offset: t.file.Offset(), Part: uint64(t.part)})
 }
 
-func (s *Snapshotter) receiveFailed(from uint64, o peerframe.SnapshotOffer, err error) {
-	s.Logger.Error("a snapshot could not be received", "from", s.Status.NameOf(from), "index", o.Index, "error", err)
-	s.failed = max(s.failed, o.Index)
-	s.noteLack(err)
-	s.Status.Observer.Counters.ReceiveFailed.Add(1)
-	s.Status.Alarm(receivingAlarm(fmt.Sprintf("a snapshot could not be received: %v", err)))
-	s.send(from, peerframe.SnapshotResult{Index: o.Index, Term: o.Term, Damaged: errors.Is(err, damage.ErrDamaged)})
+func (r *receives) fail(c *snapshotCore, from uint64, o peerframe.SnapshotOffer, err error) {
+	c.Logger.Error("a snapshot could not be received", "from", c.Status.NameOf(from), "index", o.Index, "error", err)
+	r.failed = max(r.failed, o.Index)
+	c.noteLack(err)
+	c.Status.Observer.Counters.ReceiveFailed.Add(1)
+	c.Status.Alarm(snapshotAlarm("receiving", fmt.Sprintf("a snapshot could not be received: %v", err)))
+	c.send(from, peerframe.SnapshotResult{Index: o.Index, Term: o.Term, Damaged: errors.Is(err, damage.ErrDamaged)})
 }
 
-func receivingAlarm(text string) kv.Alarm {
-	return kv.Alarm{Name: kv.SnapshotAlarm, Subject: "receiving", Text: text}
-}
-
-// endReceivingAlarm ends the alarm when the state has reached the snapshot that could not be received, in whatever way.
-func (s *Snapshotter) endReceivingAlarm() {
-	if s.failed == 0 {
+// endAlarm ends the alarm when the state has reached the snapshot that could not be received, in whatever way.
+func (r *receives) endAlarm(c *snapshotCore) {
+	if r.failed == 0 {
 		return
 	}
-	if applied, _ := s.Status.View().Applied(); applied >= s.failed {
-		s.failed = 0
-		s.Status.Alarm(receivingAlarm(""))
+	if applied, _ := c.Status.View().Applied(); applied >= r.failed {
+		r.failed = 0
+		c.Status.Alarm(snapshotAlarm("receiving", ""))
 	}
 }
 
 // endNeedless gives up a snapshot whose entries the log has brought meanwhile: its sender may be gone, and no other event would end the
 // transfer.
-func (s *Snapshotter) endNeedless() {
-	r := s.receive
-	if r == nil || r.handed {
+func (r *receives) endNeedless(c *snapshotCore) {
+	t := r.current
+	if t == nil || c.installing {
 		return
 	}
-	if applied, _ := s.Status.View().Applied(); applied >= r.offer.Index {
-		r.file.Abort()
-		s.endReceive()
-		s.removeParts()
-		s.send(r.from, peerframe.SnapshotResult{Index: r.offer.Index, Term: r.offer.Term, Installed: true})
+	if applied, _ := c.Status.View().Applied(); applied >= t.offer.Index {
+		t.file.Abort()
+		r.end(c)
+		c.removeParts()
+		c.send(t.from, peerframe.SnapshotResult{Index: t.offer.Index, Term: t.offer.Term, Installed: true})
 	}
 }
 
-// installs reports whether a received state is about to take the place of the present one.
-func (s *Snapshotter) installs() bool { return s.receive != nil && s.receive.handed }
-
-// receivesSnapshot reports whether a snapshot is being received. A transfer without progress for the sender's whole timeout does not count.
-func (s *Snapshotter) receivesSnapshot() bool {
-	r := s.receive
-	return r != nil && (r.handed || r.reading || s.now-r.progressed < snapshotSendTimeout)
+// active reports whether a snapshot is being received. A transfer without progress for the sender's whole timeout does not count.
+func (r *receives) active(c *snapshotCore) bool {
+	t := r.current
+	return t != nil && (c.installing || t.reading || c.now-t.progressed < snapshotSendTimeout)
 }
 
-// abandonReceive closes the file; the transfer continues there when the same snapshot is offered again.
-func (s *Snapshotter) abandonReceive() {
-	s.Interrupted.Partial = s.receive.file.Path()
-	s.receive.file.Close()
-	s.endReceive()
+// abandon closes the file; the transfer continues there when the same snapshot is offered again.
+func (r *receives) abandon(c *snapshotCore) {
+	c.parts.partial = r.current.file.Path()
+	r.current.file.Close()
+	r.end(c)
 }
 
-// endReceive forgets the transfer; the snapshot reader returns its part.
-func (s *Snapshotter) endReceive() {
-	if !s.receive.reading {
-		s.receive.back.Close()
+// end forgets the transfer. A part that the snapshot reader has is closed when the reader returns it.
+func (r *receives) end(c *snapshotCore) {
+	if !r.current.reading {
+		r.current.back.Close()
 	}
-	s.receive = nil
+	r.current, c.parts.received, c.parts.incoming = nil, nil, ""
 }
 
 // chunk writes a piece, if it is the next one.
-func (s *Snapshotter) chunk(from uint64, c peerframe.SnapshotChunk) {
-	r := s.receive
-	if r == nil || r.handed || r.from != from || r.offer.Index != c.Index || r.offer.Term != c.Term || c.Part != uint64(r.part) || c.Offset < r.file.Offset() {
+func (r *receives) chunk(c *snapshotCore, from uint64, m peerframe.SnapshotChunk) {
+	t := r.current
+	if t == nil || c.installing || t.from != from || t.offer.Index != m.Index || t.offer.Term != m.Term || m.Part != uint64(t.part) || m.Offset < t.file.Offset() {
 		return // too late
 	}
-	if at := r.file.Offset(); c.Offset > at {
-		if r.missed != at { // the piece before it is lost; it is requested once, then the sender's clock resends it
-			r.missed = at
-			s.requestChunk()
+	if at := t.file.Offset(); m.Offset > at {
+		if t.missed != at { // the piece before it is lost; it is requested once, then the sender's clock resends it
+			t.missed = at
+			r.requestChunk(c)
 		}
 		return
 	}
-	if err := r.file.WriteAt(c.Offset, c.Bytes); err != nil {
-		s.abandonReceive()
-		s.receiveFailed(from, r.offer, err)
+	if err := t.file.WriteAt(m.Offset, m.Bytes); err != nil {
+		r.abandon(c)
+		r.fail(c, from, t.offer, err)
 		return
 	}
-	r.progressed = s.now
-	s.requestChunk()
-	s.readBack()
+	t.progressed = c.now
+	r.requestChunk(c)
+	r.readBack(c)
 }
 
 // readBack has the received part read back, and the state built from it, while the rest arrives.
-func (s *Snapshotter) readBack() {
-	if r := s.receive; !r.reading {
-		r.reading, r.ordered = true, r.file.Offset()
-		s.Reader.MustPost(ReadSnapshot{Back: r.back, Arrived: r.ordered})
+func (r *receives) readBack(c *snapshotCore) {
+	if t := r.current; !t.reading {
+		t.reading, t.ordered = true, t.file.Offset()
+		c.Reader.MustPost(ReadSnapshot{Back: t.back, Arrived: t.ordered})
 	}
 }
 
 // snapshotRead continues with the bytes received meanwhile, or finishes a complete file.
-func (s *Snapshotter) snapshotRead(m SnapshotRead) {
-	r := s.receive
-	if r == nil || r.back != m.Back {
+func (r *receives) snapshotRead(c *snapshotCore, repair *repairing, m SnapshotRead) {
+	t := r.current
+	if t == nil || t.back != m.Back {
 		m.Back.Close() // it was given up meanwhile
 		return
 	}
-	r.reading, r.progressed = false, s.now
+	t.reading, t.progressed = false, c.now
 	switch {
-	case m.Sound && r.part > 0:
-		s.received()
+	case m.Sound && t.part > 0:
+		r.received(c)
 	case m.Err != nil || m.Sound:
-		s.finishReceive(m.Err)
-	case r.file.Offset() > r.ordered:
-		s.readBack()
+		r.finish(c, repair, m.Err)
+	case t.file.Offset() > t.ordered:
+		r.readBack(c)
 	}
 }
 
-// finishReceive publishes a complete and sound file, and hands it to raft.
-func (s *Snapshotter) finishReceive(err error) {
-	r := s.receive
-	r.back.Close()
-	state, confState := r.back.TakeState(), &raftpb.ConfState{}
+// finish publishes a complete and sound file, and hands it to raft.
+func (r *receives) finish(c *snapshotCore, repair *repairing, err error) {
+	t := r.current
+	t.back.Close()
+	state, confState := t.back.TakeState(), &raftpb.ConfState{}
 	if err == nil {
-		err = proto.Unmarshal(r.offer.ConfState, confState)
+		err = proto.Unmarshal(t.offer.ConfState, confState)
 	}
 	if err == nil {
 		if differs := confState.Equivalent(ConfStateOf(state.Members().Configuration())); differs != nil {
@@ -293,85 +286,78 @@ func (s *Snapshotter) finishReceive(err error) {
 	}
 	info := snapshot.Info{}
 	if err == nil {
-		info, err = r.file.Finish(r.back)
+		info, err = t.file.Finish(t.back)
 	}
 	if err == nil {
-		r.shelf = snapshot.ShelfOf(state)
-		r.shelf.Attach(state)
+		t.shelf = snapshot.ShelfOf(state)
+		t.shelf.Attach(state)
 	}
 	if err != nil {
-		r.file.Abort()
-		s.receive = nil
+		t.file.Abort()
+		r.end(c)
 		if part, is := errors.AsType[*snapshot.PartError](err); is {
 			if _, unread := errors.AsType[*fs.PathError](err); unread || errors.Is(err, damage.ErrDamaged) {
-				err = s.damagedHere(part)
+				err = r.damagedHere(c, repair, part)
 			}
 		}
-		s.receiveFailed(r.from, r.offer, err)
+		r.fail(c, t.from, t.offer, err)
 		return
 	}
-	r.handed, r.info = true, info
-	s.Consensus.MustPost(SnapshotReceived{State: state, Message: &raftpb.Message{
-		Type: raftpb.MsgSnap.Enum(), To: new(s.Member), From: &r.from, Term: &r.offer.MessageTerm,
-		Snapshot: snapshotAt(r.offer.Index, r.offer.Term, confState),
+	c.installing, t.info = true, info
+	c.Consensus.MustPost(SnapshotReceived{State: state, Message: &raftpb.Message{
+		Type: raftpb.MsgSnap.Enum(), To: new(c.Member), From: &t.from, Term: &t.offer.MessageTerm,
+		Snapshot: snapshotAt(t.offer.Index, t.offer.Term, confState),
 	}})
 }
 
 // damagedHere handles the damage of a part that this member has had before a snapshot came that lists it. If own snapshots need it, too, it
 // is fetched: the transfer may be needless soon, and the values in it are still needed. Otherwise it is moved aside; the sender offers the
 // snapshot again, and the part comes, too.
-func (s *Snapshotter) damagedHere(part *snapshot.PartError) error {
+func (r *receives) damagedHere(c *snapshotCore, repair *repairing, part *snapshot.PartError) error {
 	lists := func(one snapshot.Part) bool { return one.SHA == part.Part.SHA }
-	if slices.ContainsFunc(s.shelf.Parts(), lists) || slices.ContainsFunc(s.files, func(info snapshot.Info) bool { return slices.ContainsFunc(info.Parts, lists) }) {
-		s.partDamaged(part.Part, part)
-		s.fetchAgain(part.Part)
+	if slices.ContainsFunc(c.shelf.Parts(), lists) || slices.ContainsFunc(c.files, func(info snapshot.Info) bool { return slices.ContainsFunc(info.Parts, lists) }) {
+		repair.partDamaged(c, part.Part, part)
+		repair.fetchAgain(c, part.Part)
 		return fmt.Errorf("the part was damaged here, and is fetched: %v", part)
 	}
-	s.parts.remove(part.Part)
-	text := fmt.Sprintf("a damaged part of snapshots was found while a snapshot came; nothing is lost, and the part comes, too: look at the disk: %v%s", part, s.moveDamagedPart(part.Part))
-	s.Logger.Error(text)
-	s.Status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: s.Dir + "/" + part.Part.Name(), Text: text})
+	c.parts.remove(part.Part)
+	text := fmt.Sprintf("a damaged part of snapshots was found while a snapshot came; nothing is lost, and the part comes, too: look at the disk: %v%s", part, r.moveDamagedPart(c, part.Part))
+	c.Logger.Error(text)
+	c.Status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: c.Dir + "/" + part.Part.Name(), Text: text})
 	return fmt.Errorf("the part was damaged here: %v", part)
 }
 
-// installed makes the received snapshot the only one: the log behind older ones is gone.
-func (s *Snapshotter) installed(m Installed) {
-	r := s.receive
-	if r == nil || r.offer.Index != m.Index || r.offer.Term != m.Term {
-		return
+// moveDamagedPart moves a damaged part aside, and says where to.
+func (r *receives) moveDamagedPart(c *snapshotCore, part snapshot.Part) string {
+	to, err := snapshot.SetAside(c.FS, c.Dir+"/"+part.Name(), c.Damaged)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return ""
+	case err != nil:
+		return fmt.Sprintf("; it could not be moved aside: %v", err)
 	}
-	s.receive = nil
-	s.abortFile() // of the state before
-	if s.out.base = nil; s.out.order != nil && s.out.order.Index <= m.Index {
-		s.endOrder(false)
+	return "; it was moved to " + to
+}
+
+// take ends the transfer of the snapshot that raft has decided on, and returns it; nil: there is none.
+func (r *receives) take(c *snapshotCore, index, term uint64) *receiving {
+	t := r.current
+	if t == nil || t.offer.Index != index || t.offer.Term != term {
+		return nil
 	}
-	s.endCheck()
-	for _, old := range s.files {
-		if old.Path != r.info.Path {
-			s.remove(old)
-		}
-	}
-	s.parts.add(r.info.Parts...)
-	s.shelf = r.shelf
-	s.files = nil
-	s.published(r.info)
-	s.postStored()
-	s.endReceivingAlarm()
-	s.Status.Alarm(savingAlarm("")) // one exists now, with everything that the own save would have held
-	s.Status.Observer.Counters.InstallsDone.Add(1)
-	s.send(r.from, peerframe.SnapshotResult{Index: m.Index, Term: m.Term, Installed: true})
-	s.Logger.Info("snapshot installed", "index", m.Index, "bytes", r.info.Bytes)
+	r.end(c)
+	c.installing = false
+	return t
 }
 
 // discard drops a received snapshot that raft did not take.
-func (s *Snapshotter) discard(m Discard) {
-	r := s.receive
-	if r == nil || r.offer.Index != m.Index || r.offer.Term != m.Term {
+func (r *receives) discard(c *snapshotCore, m Discard) {
+	t := r.take(c, m.Index, m.Term)
+	if t == nil {
 		return
 	}
-	s.receive = nil
-	s.postStored()
-	s.send(r.from, peerframe.SnapshotResult{Index: m.Index, Term: m.Term})
-	s.remove(r.info)
-	s.removeParts()
+	c.postStored()
+	c.send(t.from, peerframe.SnapshotResult{Index: m.Index, Term: m.Term})
+	c.remove(t.info)
+	c.removeParts()
 }

@@ -29,11 +29,11 @@ func TestSenderOfASnapshotIsGone(t *testing.T) {
 		t.Error("it does not know that a snapshot comes")
 	}
 	s.at += snapshotSendTimeout
-	if s.turn(Wait{}); s.Status.Disk().Receives || s.receive == nil {
+	if s.turn(Wait{}); s.Status.Disk().Receives || s.receive.current == nil {
 		t.Error("it waits for a sender that is gone, or forgets what has come")
 	}
 	s.unread = true
-	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: s.receive.file.Offset(), Bytes: whole[half : half+half/2]}})
+	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: s.receive.current.file.Offset(), Bytes: whole[half : half+half/2]}})
 	if !s.Status.Disk().Receives {
 		t.Error("it does not know that it goes on")
 	}
@@ -45,7 +45,7 @@ func TestSenderOfASnapshotIsGone(t *testing.T) {
 	for _, at := range []uint64{19, 20} {
 		s.Status.view.Store(viewAt(t, at, 100))
 		s.turn(Wait{})
-		if needed := at < 20; (s.receive != nil) != needed || s.Status.Disk().Receives != needed || (len(names(t, s.fs)) > 0) != needed {
+		if needed := at < 20; (s.receive.current != nil) != needed || s.Status.Disk().Receives != needed || (len(names(t, s.fs)) > 0) != needed {
 			t.Errorf("with entry %d applied: %v is there", at, names(t, s.fs))
 		}
 	}
@@ -53,7 +53,7 @@ func TestSenderOfASnapshotIsGone(t *testing.T) {
 		t.Errorf("consensus hears of it: %q", s.problems())
 	}
 	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: int64(half), Bytes: whole[half:]}}, FromPeer{From: 2, Message: o})
-	if s.receive != nil || len(names(t, s.fs)) > 0 {
+	if s.receive.current != nil || len(names(t, s.fs)) > 0 {
 		t.Errorf("it begins again: %v is there", names(t, s.fs))
 	}
 }
@@ -134,16 +134,29 @@ func TestSnapshotOfAnEarlierTerm(t *testing.T) {
 	}
 }
 
+// The partial file of a transfer stays for the same offer, until the next save removes what is not needed.
+func TestAbandonedTransferLeavesNoFile(t *testing.T) {
+	whole, o := sentSnapshot(t, stateAt(t, 20, 100), 20)
+	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole[:len(whole)/2]}})
+	if s.receive.abandon(&s.snapshotCore); len(names(t, s.fs)) != 1 {
+		t.Errorf("the transfer cannot go on: %v", names(t, s.fs))
+	}
+	if s.removeParts(); len(names(t, s.fs)) > 0 {
+		t.Errorf("%v is still there", names(t, s.fs))
+	}
+}
+
 // A snapshot that raft had no use for leaves nothing: nobody lists it, and it would take its room until the next start.
 func TestDiscardedSnapshotIsGone(t *testing.T) {
 	whole, o := sentSnapshot(t, stateAt(t, 20, 100), 20)
 	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
 	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole}})
-	if r := s.receive; r == nil || !r.handed {
+	if r := s.receive.current; r == nil || !s.installing {
 		t.Fatalf("raft has none: %q", s.problems())
 	}
 	s.turn(Discard{Index: 20, Term: 1})
-	if got := names(t, s.fs); s.receive != nil || len(got) != 0 || len(s.fs.OpenFiles()) != 0 {
+	if got := names(t, s.fs); s.receive.current != nil || len(got) != 0 || len(s.fs.OpenFiles()) != 0 {
 		t.Errorf("it is still there: %v, open are %q", got, s.fs.OpenFiles())
 	}
 }

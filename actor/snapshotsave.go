@@ -8,12 +8,12 @@ import (
 
 	"qkv/actor/space"
 	"qkv/index"
-	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/snapshot"
 )
 
-// writing is the snapshotter's work on files of this member's state.
+// writing is the work on files of this member's state. Invariants: one file is written, and one snapshot is saved, at a time. A snapshot is
+// reported only after it is published: file and folder are synced, and the file was read back.
 type writing struct {
 	order  *ordered   // nil: none
 	file   *file      // nil: none
@@ -27,8 +27,8 @@ type writing struct {
 // does not wait for the whole base.
 type file struct {
 	saver  *snapshot.Saver
-	saved  func(*snapshot.Saver)
-	failed func() // instead of saveFailed; may be nil
+	saved  func(*snapshotCore, *repairing, *snapshot.Saver)
+	failed func(*snapshotCore) // instead of fail; may be nil
 }
 
 // ordered is a snapshot that the applier wants.
@@ -46,36 +46,35 @@ type newerBase struct {
 	done    bool               // all are finished
 }
 
-// unstored returns the first extent of a View that is in no file.
-func (s *Snapshotter) unstored(v *index.View) (e index.Extent, is bool) {
+// unstored returns the first extent of a View that is in no file, if files have those up to a revision.
+func unstored(v *index.View, stored int64) (e index.Extent, is bool) {
 	all := v.Extents()
-	i := slices.IndexFunc(all, func(e index.Extent) bool { return e.To > s.shelf.Last() })
+	i := slices.IndexFunc(all, func(e index.Extent) bool { return e.To > stored })
 	if i < 0 {
 		return e, false
 	}
 	return all[i], true
 }
 
-// nextFile begins the next file. It waits while a check runs: the checked snapshot may be deleted for its space. It waits while a received
-// state is installed: that state has other parts.
-func (s *Snapshotter) nextFile() {
-	if s.out.file != nil || s.check != nil || s.installs() {
+// next begins the next file. It waits while a received state is installed: that state has other parts.
+func (w *writing) next(c *snapshotCore, repair *repairing, receives bool) {
+	if w.file != nil || c.installing {
 		return
 	}
-	if s.out.base != nil && s.out.base.done && s.out.order == nil { // a View that is saved may need the older one
-		s.rebase()
+	if w.base != nil && w.base.done && w.order == nil { // a View that is saved may need the older one
+		w.rebase(c)
 	}
-	if err := s.beginFile(); err != nil {
-		s.saveFailed(err)
+	if err := w.beginFile(c, repair, receives); err != nil {
+		w.fail(c, err)
 	}
 }
 
-func (s *Snapshotter) beginFile() error {
-	o, v := s.out.order, s.Status.View()
-	unasked := s.now >= s.out.tries.notBefore && !s.receivesSnapshot() // the state that comes has other parts, which need the space
-	if s.out.pieces && unasked {
-		s.out.pieces = false
-		if err := s.beginPiece(v); err != nil || s.out.file != nil {
+func (w *writing) beginFile(c *snapshotCore, repair *repairing, receives bool) error {
+	o, v := w.order, c.Status.View()
+	unasked := c.now >= w.tries.notBefore && !receives // the state that comes has other parts, which need the space
+	if w.pieces && unasked {
+		w.pieces = false
+		if err := w.beginPiece(c, v); err != nil || w.file != nil {
 			return err
 		}
 	}
@@ -85,21 +84,22 @@ func (s *Snapshotter) beginFile() error {
 	case !unasked:
 		return nil
 	}
-	e, is := s.unstored(v)
+	e, is := unstored(v, c.shelf.Last())
 	switch {
-	case is && (o != nil || s.Status.Disk().Accepts() == space.Left): // the last space of a full disk is for terms and votes
-		return s.begin(e.Bytes, s.extentSaved, func() (*snapshot.Saver, error) { return snapshot.BeginExtent(s.FS, s.Dir, v, e) })
+	case is && (o != nil || c.Status.Disk().Accepts() == space.Left): // the last space of a full disk is for terms and votes
+		return w.begin(c, e.Bytes, w.extentSaved, func() (*snapshot.Saver, error) { return snapshot.BeginExtent(c.FS, c.Dir, v, e) })
 	case o != nil:
-		return s.beginSnapshot()
-	case s.remake(v):
+		return w.beginSnapshot(c, repair)
+	}
+	if w.file = repair.remake(c, v); w.file != nil {
 		return nil
 	}
-	return s.beginPiece(v)
+	return w.beginPiece(c, v)
 }
 
 // begin begins a file of about that many bytes. A file that fills the disk would take the log's space.
-func (s *Snapshotter) begin(bytes int64, saved func(*snapshot.Saver), saver func() (*snapshot.Saver, error)) error {
-	free, err := s.FS.Free(s.Dir)
+func (w *writing) begin(c *snapshotCore, bytes int64, saved func(*snapshotCore, *repairing, *snapshot.Saver), saver func() (*snapshot.Saver, error)) error {
+	free, err := c.FS.Free(c.Dir)
 	if err == nil && free < bytes {
 		err = fmt.Errorf("%w: the file takes about %d bytes, the disk has %d left: free space there", syscall.ENOSPC, bytes, free)
 	}
@@ -108,36 +108,36 @@ func (s *Snapshotter) begin(bytes int64, saved func(*snapshot.Saver), saver func
 	}
 	one, err := saver()
 	if err == nil {
-		s.out.file = &file{saver: one, saved: saved}
+		w.file = &file{saver: one, saved: saved}
 	}
 	return err
 }
 
 // beginSnapshot begins the file that was ordered.
-func (s *Snapshotter) beginSnapshot() error {
-	o, v := s.out.order, s.out.order.View
+func (w *writing) beginSnapshot(c *snapshotCore, repair *repairing) error {
+	o, v := w.order, w.order.View
 	switch {
-	case len(s.files) > 0 && s.files[0].Index == o.Index: // it exists already
-		s.endOrder(false)
+	case len(c.files) > 0 && c.files[0].Index == o.Index: // it exists already
+		w.endOrder(c, false)
 		return nil
-	case s.shelf.Reach() != v.OpenExtent().From-1: // it was late, and the extents before a newer base are in no file: that base comes first
-		s.endOrder(true)
+	case c.shelf.Reach() != v.OpenExtent().From-1: // it was late, and the extents before a newer base are in no file: that base comes first
+		w.endOrder(c, true)
 		return nil
-	case s.shelf.Base() > v.Base(), s.shelf.Base() == v.Base() && !v.BaseServes(): // the base is newer than the order
-		s.endOrder(true)
+	case c.shelf.Base() > v.Base(), c.shelf.Base() == v.Base() && !v.BaseServes(): // the base is newer than the order
+		w.endOrder(c, true)
 		return nil
 	}
-	for _, one := range s.repair.damaged {
-		if one.lost && s.lists(one.Part) {
-			s.fetchAgain(one.Part)
-			s.notSaved(fmt.Errorf("the part %s is lost, and the log is kept until there is a newer base without it: %w", one.Name(), one.damage))
+	for _, one := range repair.damaged {
+		if one.lost && c.lists(one.Part) {
+			repair.fetchAgain(c, one.Part)
+			w.notSaved(c, fmt.Errorf("the part %s is lost, and the log is kept until there is a newer base without it: %w", one.Name(), one.damage))
 			return nil
 		}
 	}
 	m := snapshot.Meta{
-		Cluster: s.Cluster, Member: s.Member, Index: o.Index, Term: o.Term, ConfState: ConfStateBytes(o.ConfState), Version: s.Version, Parts: s.shelf.Parts(),
+		Cluster: c.Cluster, Member: c.Member, Index: o.Index, Term: o.Term, ConfState: ConfStateBytes(o.ConfState), Version: c.Version, Parts: c.shelf.Parts(),
 	}
-	err := s.begin(v.OpenExtent().Bytes, s.snapshotSaved, func() (*snapshot.Saver, error) { return snapshot.Begin(s.FS, s.Dir, m, v) })
+	err := w.begin(c, v.OpenExtent().Bytes, w.snapshotSaved, func() (*snapshot.Saver, error) { return snapshot.Begin(c.FS, c.Dir, m, v) })
 	if o.begun = err == nil; o.begun {
 		o.View = nil // the saver has it
 	}
@@ -146,15 +146,15 @@ func (s *Snapshotter) beginSnapshot() error {
 
 // beginPiece begins the next piece of a newer base, if there is one. Writes go on meanwhile, so it leaves them their space: otherwise the
 // older base stays, and the newer one is tried again after a pause.
-func (s *Snapshotter) beginPiece(v *index.View) error {
-	b := s.out.base
+func (w *writing) beginPiece(c *snapshotCore, v *index.View) error {
+	b := w.base
 	switch {
-	case b == nil && (v.Base() <= s.shelf.Base() || !v.BaseServes()), b != nil && b.done:
+	case b == nil && (v.Base() <= c.shelf.Base() || !v.BaseServes()), b != nil && b.done:
 		return nil
 	case b == nil:
 		b = &newerBase{view: v}
 	}
-	disk, need := s.Status.Disk(), b.view.BaseBytes()
+	disk, need := c.Status.Disk(), b.view.BaseBytes()
 	for _, one := range b.volumes {
 		need -= one.Bytes
 	}
@@ -162,109 +162,141 @@ func (s *Snapshotter) beginPiece(v *index.View) error {
 		low, _ := disk.Marks()
 		need += low
 	}
-	if free, err := s.FS.Free(s.Dir); err != nil || free < need {
-		s.noteLack(syscall.ENOSPC)
-		s.dropBase()
+	if free, err := c.FS.Free(c.Dir); err != nil || free < need {
+		c.noteLack(syscall.ENOSPC)
+		w.dropBase(c)
 		return nil
 	}
-	s.out.base = b
+	w.base = b
 	piece := b.view.BaseRange(b.next)
-	return s.begin(0, func(saver *snapshot.Saver) {
-		s.out.pieces = false
+	return w.begin(c, 0, func(c *snapshotCore, repair *repairing, saver *snapshot.Saver) {
+		w.pieces = false
 		one := saver.Volume()
-		s.parts.add(one.Part)
+		c.parts.add(one.Part)
+		c.parts.written = append(c.parts.written, one.Part)
 		b.volumes, b.next = append(b.volumes, one), piece.Next()
 		b.done = b.next == nil
-		if i := slices.IndexFunc(s.repair.damaged, func(d damagedPart) bool { return d.SHA == one.SHA }); i >= 0 { // of the base before
-			s.repaired(s.repair.damaged[i], "written again with a newer base; nothing is lost")
+		if i := slices.IndexFunc(repair.damaged, func(d damagedPart) bool { return d.SHA == one.SHA }); i >= 0 { // of the base before
+			repair.repaired(c, repair.damaged[i], "written again with a newer base; nothing is lost")
 		}
-	}, func() (*snapshot.Saver, error) { return snapshot.BeginRangeFile(s.FS, s.Dir, b.view.Base(), piece) })
+	}, func() (*snapshot.Saver, error) { return snapshot.BeginRangeFile(c.FS, c.Dir, b.view.Base(), piece) })
 }
 
 // dropBase gives up a newer base, if one is being written. Files that nobody ordered are tried again after a pause.
-func (s *Snapshotter) dropBase() {
-	s.out.base = nil
-	s.out.tries.fail(s.now, limits.SnapshotRetry, limits.SnapshotRetryMost)
-	s.removeParts()
+func (w *writing) dropBase(c *snapshotCore) {
+	w.base, c.parts.written = nil, nil
+	w.tries.fail(c.now, limits.SnapshotRetry, limits.SnapshotRetryMost)
+	c.removeParts()
 }
 
 // rebase makes a newer base the present one. Two snapshots that list it free the space of the older one.
-func (s *Snapshotter) rebase() {
-	s.shelf, s.out.base = s.shelf.Rebased(s.out.base.volumes), nil
-	s.removeParts() // no snapshot may have listed the base before
-	s.postStored()
-	s.Applier.MustPost(SnapshotWanted{Saves: limits.SnapshotsKept})
+func (w *writing) rebase(c *snapshotCore) {
+	c.shelf = c.shelf.Rebased(w.base.volumes)
+	w.base, c.parts.written = nil, nil
+	c.removeParts() // no snapshot may have listed the base before
+	c.postStored()
+	c.Applier.MustPost(SnapshotWanted{Saves: limits.SnapshotsKept})
 }
 
 // extentSaved notes an extent.
-func (s *Snapshotter) extentSaved(saver *snapshot.Saver) {
+func (w *writing) extentSaved(c *snapshotCore, _ *repairing, saver *snapshot.Saver) {
 	one := saver.Volume()
-	s.parts.add(one.Part)
-	s.shelf = s.shelf.With(one)
-	s.postStored()
+	c.parts.add(one.Part)
+	c.shelf = c.shelf.With(one)
+	c.postStored()
 }
 
-// stepSave writes a part of a file, or reads a part back; the last step publishes the file.
-func (s *Snapshotter) stepSave() {
-	f := s.out.file
-	f.saver.CallBytes = s.pieceBytes
-	done, err := f.saver.Step(s.Limits.SnapshotStepBytes)
+// step writes a part of a file, or reads a part back; the last step publishes the file.
+func (w *writing) step(c *snapshotCore, repair *repairing) {
+	f := w.file
+	f.saver.CallBytes = c.pieceBytes
+	done, err := f.saver.Step(c.Limits.SnapshotStepBytes)
 	switch {
 	case err != nil && f.failed != nil:
-		s.out.file = nil
-		f.failed()
+		w.file = nil
+		f.failed(c)
 	case err != nil:
-		s.saveFailed(err)
+		w.fail(c, err)
 	case done:
-		s.out.pieces = true
-		s.out.file, s.out.tries = nil, backoff{}
-		f.saved(f.saver)
+		w.pieces = true
+		w.file, w.tries = nil, backoff{}
+		f.saved(c, repair, f.saver)
 	}
 }
 
 // snapshotSaved reports a snapshot.
-func (s *Snapshotter) snapshotSaved(saver *snapshot.Saver) {
-	o, info := s.out.order, saver.Info()
-	s.endOrder(false)
-	s.Status.Observer.Counters.Saves.Observe(s.now - o.since)
-	s.published(info)
-	s.foundSound(info)
-	s.Status.Alarm(savingAlarm(""))
-	s.Consensus.MustPost(SnapshotSaved{Snapshot: snapshotAt(o.Index, o.Term, o.ConfState), KeepFrom: s.keepFrom()})
-	s.Logger.Info("snapshot saved", "index", info.Index, "bytes", info.Bytes, "parts", len(info.Parts))
+func (w *writing) snapshotSaved(c *snapshotCore, repair *repairing, saver *snapshot.Saver) {
+	o, info := w.order, saver.Info()
+	w.endOrder(c, false)
+	c.Status.Observer.Counters.Saves.Observe(c.now - o.since)
+	c.published(info)
+	repair.forgetLost(c)
+	c.removeParts()
+	c.foundSound(info)
+	c.Status.Alarm(snapshotAlarm("saving", ""))
+	c.Consensus.MustPost(SnapshotSaved{Snapshot: snapshotAt(o.Index, o.Term, o.ConfState), KeepFrom: c.keepFrom()})
+	c.Logger.Info("snapshot saved", "index", info.Index, "bytes", info.Bytes, "parts", len(info.Parts))
 }
 
 // endOrder ends an order. A failed save is ordered again after a pause.
-func (s *Snapshotter) endOrder(failed bool) {
-	s.out.order = nil
-	s.Applier.MustPost(SaveEnded{Failed: failed})
+func (w *writing) endOrder(c *snapshotCore, failed bool) {
+	w.order = nil
+	c.Applier.MustPost(SaveEnded{Failed: failed})
 }
 
-// abortFile removes the written part of the file.
-func (s *Snapshotter) abortFile() {
-	if s.out.file != nil {
-		s.out.file.saver.Abort()
+// abort removes the written part of the file.
+func (w *writing) abort() {
+	if w.file != nil {
+		w.file.saver.Abort()
 	}
-	s.out.file = nil
+	w.file = nil
 }
 
-func savingAlarm(text string) kv.Alarm {
-	return kv.Alarm{Name: kv.SnapshotAlarm, Subject: "saving", Text: text}
+// stateReplaced ends the work on files of the state that a received one has replaced.
+func (w *writing) stateReplaced(c *snapshotCore, index uint64) {
+	w.abort()
+	w.base, c.parts.written = nil, nil
+	if w.order != nil && w.order.Index <= index {
+		w.endOrder(c, false)
+	}
 }
 
-// saveFailed ends the file that is being written. Another attempt follows after a pause.
-func (s *Snapshotter) saveFailed(err error) {
-	s.abortFile()
-	s.dropBase()
-	s.noteLack(err)
-	s.notSaved(err)
+// fail ends the file that is being written. Another attempt follows after a pause.
+func (w *writing) fail(c *snapshotCore, err error) {
+	w.abort()
+	w.dropBase(c)
+	c.noteLack(err)
+	w.notSaved(c, err)
 }
 
 // notSaved keeps the log, which still holds everything.
-func (s *Snapshotter) notSaved(err error) {
-	s.Logger.Error("no snapshot could be saved, it is tried again; the log grows until one can be: look at the disk", "error", err)
-	s.Status.Alarm(savingAlarm(fmt.Sprintf("no snapshot could be saved, which is tried again within %v: %v", limits.SnapshotRetryMost, err)))
-	if s.out.order != nil {
-		s.endOrder(true)
+func (w *writing) notSaved(c *snapshotCore, err error) {
+	c.Logger.Error("no snapshot could be saved, it is tried again; the log grows until one can be: look at the disk", "error", err)
+	c.Status.Alarm(snapshotAlarm("saving", fmt.Sprintf("no snapshot could be saved, which is tried again within %v: %v", limits.SnapshotRetryMost, err)))
+	if w.order != nil {
+		w.endOrder(c, true)
 	}
+}
+
+// full reports whether the disk itself lacks space for the snapshot being saved and a set of spares.
+func (w *writing) full(c *snapshotCore) bool {
+	free, err := c.FS.Free(c.Dir)
+	disk := c.Status.Disk()
+	return err != nil || disk.Accepts() != space.Left || free < w.growth(c)+disk.SpareBytes()
+}
+
+// growth estimates the bytes that an ordered snapshot still needs: of extents that are in no file, and its own.
+func (w *writing) growth(c *snapshotCore) int64 {
+	if w.order == nil || w.order.begun {
+		return 0
+	}
+	return unwritten(w.order.View, c.shelf.Last())
+}
+
+// fileBytes returns the present size of the file that is being written.
+func (w *writing) fileBytes() int64 {
+	if w.file == nil {
+		return 0
+	}
+	return w.file.saver.Info().Bytes
 }

@@ -33,6 +33,14 @@ func (b *backoff) fail(now, least, most time.Duration) {
 	b.failures++
 }
 
+// sends are the transfers of snapshots to peers. Invariant: a transfer runs to its end, also when the snapshot is no longer kept. Consensus
+// keeps the log behind the snapshot, up to a bound.
+type sends struct {
+	transfers []*sending         // at most one to a peer
+	buffer    []byte             // of the last sent chunk: the sender keeps no reference to it
+	backoffs  map[uint64]backoff // by peer: since the last snapshot that it installed
+}
+
 // sending is the transfer of one snapshot to one peer.
 type sending struct {
 	peer        uint64
@@ -61,55 +69,73 @@ func (one *sending) timeout() time.Duration {
 	return max(snapshotResend, min(slow, snapshotSendTimeout/4))
 }
 
-// beginSend sends the snapshot that raft wants a peer to have, after a pause if the last transfer failed.
-func (s *Snapshotter) beginSend(m SendSnapshot) {
-	s.dropSend(m.Peer)
+// begin sends the snapshot that raft wants a peer to have, after a pause if the last transfer failed.
+func (s *sends) begin(c *snapshotCore, m SendSnapshot) {
+	s.drop(c, m.Peer)
 	meta := m.Message.GetSnapshot().GetMetadata()
 	one := &sending{
 		peer: m.Peer, message: m.Message, index: meta.GetIndex(), term: meta.GetTerm(),
-		notBefore: s.backoffs[m.Peer].notBefore, progressed: s.now,
+		notBefore: s.backoffs[m.Peer].notBefore, progressed: c.now,
 	}
-	s.sends = append(s.sends, one)
-	if s.kept(one) == nil { // replaced since, or damaged: raft asks again
-		one.notBefore = max(one.notBefore, s.now+snapshotResend)
+	s.transfers = append(s.transfers, one)
+	if one.kept(c) == nil { // replaced since, or damaged: raft asks again
+		one.notBefore = max(one.notBefore, c.now+snapshotResend)
 	}
-	s.tryOpen(one)
+	s.tryOpen(c, one)
 }
 
 // kept returns the published snapshot to send, nil if it no longer exists.
-func (s *Snapshotter) kept(one *sending) *snapshot.Info {
-	for i := range s.files {
-		if s.files[i].Index == one.index && s.files[i].Term == one.term {
-			return &s.files[i]
+func (one *sending) kept(c *snapshotCore) *snapshot.Info {
+	for i := range c.files {
+		if c.files[i].Index == one.index && c.files[i].Term == one.term {
+			return &c.files[i]
+		}
+	}
+	return nil
+}
+
+// suspect has a snapshot's file verified after a receiver has found it damaged.
+func (one *sending) suspect(c *snapshotCore) {
+	if info := one.kept(c); info != nil {
+		c.recheck(info.Path)
+	}
+}
+
+// find returns the transfer to a peer, if it is that of the snapshot that the peer means; nil: it is not.
+func (s *sends) find(peer, index, term uint64) *sending {
+	for _, one := range s.transfers {
+		if one.peer == peer && one.index == index && one.term == term {
+			return one
 		}
 	}
 	return nil
 }
 
 // tryOpen opens the file when its time has come, and offers it.
-func (s *Snapshotter) tryOpen(one *sending) {
-	if s.now < one.notBefore {
+func (s *sends) tryOpen(c *snapshotCore, one *sending) {
+	if c.now < one.notBefore {
 		return
 	}
-	info := s.kept(one)
+	info := one.kept(c)
 	if info == nil {
-		s.dropSend(one.peer)
-		s.Consensus.MustPost(SnapshotSent{Peer: one.peer})
+		s.drop(c, one.peer)
+		c.Consensus.MustPost(SnapshotSent{Peer: one.peer})
 		return
 	}
-	reader, err := snapshot.Open(s.FS, info.Path)
+	reader, err := snapshot.Open(c.FS, info.Path)
 	if err != nil {
-		s.Logger.Error("a snapshot cannot be read", "file", info.Path, "error", err)
-		s.suspect(one)
-		s.endSend(one, false)
+		c.Logger.Error("a snapshot cannot be read", "file", info.Path, "error", err)
+		one.suspect(c)
+		s.end(c, one, false)
 		return
 	}
-	one.whole, one.reader, one.progressed = reader, reader, s.now
-	s.offer(one)
+	one.whole, one.reader, one.progressed = reader, reader, c.now
+	s.listParts(c)
+	one.offer(c)
 }
 
 // open turns to another file of the snapshot, which the peer wants.
-func (s *Snapshotter) open(one *sending, part uint64) bool {
+func (s *sends) open(c *snapshotCore, one *sending, part uint64) bool {
 	parts := one.whole.Meta().Parts
 	if part > uint64(len(parts)) {
 		return false
@@ -117,36 +143,47 @@ func (s *Snapshotter) open(one *sending, part uint64) bool {
 	reader := one.whole
 	if part > 0 {
 		var err error
-		if reader, err = snapshot.Open(s.FS, s.Dir+"/"+parts[part-1].Name()); err != nil {
-			s.Logger.Error("a part of a snapshot cannot be read", "index", one.index, "error", err)
-			s.suspect(one)
-			s.endSend(one, false)
+		if reader, err = snapshot.Open(c.FS, c.Dir+"/"+parts[part-1].Name()); err != nil {
+			c.Logger.Error("a part of a snapshot cannot be read", "index", one.index, "error", err)
+			one.suspect(c)
+			s.end(c, one, false)
 			return false
 		}
 	}
 	one.closePart()
-	one.reader, one.part, one.acked, one.sent, one.progressed = reader, part, 0, 0, s.now
+	one.reader, one.part, one.acked, one.sent, one.progressed = reader, part, 0, 0, c.now
 	return true
 }
 
-func (s *Snapshotter) offer(one *sending) {
-	one.asked = s.now
-	s.send(one.peer, peerframe.SnapshotOffer{
+func (one *sending) offer(c *snapshotCore) {
+	one.asked = c.now
+	c.send(one.peer, peerframe.SnapshotOffer{
 		Index: one.index, Term: one.term, Size: one.whole.Size(), SHA: one.whole.SHA(), Parts: offeredParts(one.whole.Meta().Parts),
 		MessageTerm: one.message.GetTerm(), ConfState: ConfStateBytes(one.message.GetSnapshot().GetMetadata().GetConfState()),
 	})
 }
 
-// dropSend ends the transfer to a peer, without a report to raft.
-func (s *Snapshotter) dropSend(peer uint64) {
-	s.sends = slices.DeleteFunc(s.sends, func(one *sending) bool {
+// drop ends the transfer to a peer, without a report to raft.
+func (s *sends) drop(c *snapshotCore, peer uint64) {
+	s.transfers = slices.DeleteFunc(s.transfers, func(one *sending) bool {
 		if one.peer == peer {
 			one.close()
-			s.withheld = true
+			c.parts.withheld = true
 			return true
 		}
 		return false
 	})
+	s.listParts(c)
+}
+
+// listParts lists the parts of the snapshots that are being sent.
+func (s *sends) listParts(c *snapshotCore) {
+	c.parts.sent = nil
+	for _, one := range s.transfers {
+		if one.whole != nil {
+			c.parts.sent = append(c.parts.sent, one.whole.Meta().Parts...)
+		}
+	}
 }
 
 func (one *sending) close() {
@@ -169,88 +206,95 @@ func offeredParts(all []snapshot.Part) (offered []peerframe.SnapshotPart) {
 	return offered
 }
 
-func (s *Snapshotter) endSend(one *sending, installed bool) {
-	s.dropSend(one.peer)
+func (s *sends) end(c *snapshotCore, one *sending, installed bool) {
+	s.drop(c, one.peer)
 	if installed {
 		delete(s.backoffs, one.peer)
 	} else {
 		b := s.backoffs[one.peer]
-		b.fail(s.now, snapshotResend, snapshotSendPause)
+		b.fail(c.now, snapshotResend, snapshotSendPause)
 		s.backoffs[one.peer] = b
 	}
-	s.Consensus.MustPost(SnapshotSent{Peer: one.peer, Installed: installed})
+	c.Consensus.MustPost(SnapshotSent{Peer: one.peer, Installed: installed})
+}
+
+// forget removes a bad snapshot from the published ones, and ends its transfers.
+func (s *sends) forget(c *snapshotCore, info snapshot.Info) {
+	c.files = slices.DeleteFunc(c.files, func(k snapshot.Info) bool { return k.Path == info.Path })
+	for _, one := range slices.Clone(s.transfers) {
+		if one.index == info.Index && one.term == info.Term {
+			s.end(c, one, false)
+		}
+	}
 }
 
 // wait resumes transfers after lost frames.
-func (s *Snapshotter) wait() {
-	s.endReceivingAlarm()
-	s.endNeedless()
-	s.logProgress()
-	for _, one := range slices.Clone(s.sends) {
+func (s *sends) wait(c *snapshotCore) {
+	for _, one := range slices.Clone(s.transfers) {
 		if one.reader == nil {
-			s.tryOpen(one)
+			s.tryOpen(c, one)
 			continue
 		}
 		switch {
-		case s.now-one.progressed >= snapshotSendTimeout:
-			s.endSend(one, false)
-		case s.now-one.asked >= one.timeout():
+		case c.now-one.progressed >= snapshotSendTimeout:
+			s.end(c, one, false)
+		case c.now-one.asked >= one.timeout():
 			one.sent, one.wanted = one.acked, false
-			one.first, one.begun = one.acked, s.now // the connection is not as slow as this gap was long
-			s.offer(one)
+			one.first, one.begun = one.acked, c.now // the connection is not as slow as this gap was long
+			one.offer(c)
 		}
 	}
 }
 
 // allow permits more bytes. Unused permission expires: the peer is slower, and would get all of it at once.
-func (s *Snapshotter) allow(bytes int64) {
-	for _, one := range slices.Clone(s.sends) {
+func (s *sends) allow(c *snapshotCore, bytes int64) {
+	for _, one := range slices.Clone(s.transfers) {
 		if one.reader != nil && one.wanted {
 			one.allowed = min(one.allowed, 0) + bytes
-			s.pump(one)
+			s.pump(c, one)
 		}
 	}
 }
 
 // acknowledged continues after the offset that a peer has acknowledged.
-func (s *Snapshotter) acknowledged(one *sending, part uint64, acked int64) {
-	if part != one.part && !s.open(one, part) {
+func (s *sends) acknowledged(c *snapshotCore, one *sending, part uint64, acked int64) {
+	if part != one.part && !s.open(c, one, part) {
 		return
 	}
 	if acked < 0 || acked > one.reader.Size() {
 		return
 	}
 	if acked != one.acked || one.sent <= acked {
-		one.progressed, one.asked = s.now, s.now
+		one.progressed, one.asked = c.now, c.now
 	}
 	if one.sent == 0 {
-		one.begun, one.first = s.now, acked
+		one.begun, one.first = c.now, acked
 	}
 	if one.sent = max(one.sent, acked); acked == one.acked {
 		one.sent = acked // a repeated answer: the bytes sent from here on are lost
 	}
 	one.acked, one.wanted = acked, true
-	s.pump(one)
+	s.pump(c, one)
 }
 
 // pump sends chunks within the window and the permitted bytes.
-func (s *Snapshotter) pump(one *sending) {
-	for one.sent < one.reader.Size() && one.sent-one.acked < limits.SnapshotChunksInflight*s.Limits.SnapshotChunkBytes {
+func (s *sends) pump(c *snapshotCore, one *sending) {
+	for one.sent < one.reader.Size() && one.sent-one.acked < limits.SnapshotChunksInflight*c.Limits.SnapshotChunkBytes {
 		if one.allowed <= 0 {
-			s.Limits.Reach("catch-up rate")
+			c.Limits.Reach("catch-up rate")
 			return
 		}
-		chunk := slices.Grow(s.buffer[:0], int(s.Limits.SnapshotChunkBytes))[:min(s.Limits.SnapshotChunkBytes, one.reader.Size()-one.sent)]
+		chunk := slices.Grow(s.buffer[:0], int(c.Limits.SnapshotChunkBytes))[:min(c.Limits.SnapshotChunkBytes, one.reader.Size()-one.sent)]
 		s.buffer = chunk
 		if _, err := one.reader.ReadAt(chunk, one.sent); err != nil {
-			s.Logger.Error("a snapshot cannot be read while it is sent", "index", one.index, "error", err)
-			s.suspect(one)
-			s.endSend(one, false)
+			c.Logger.Error("a snapshot cannot be read while it is sent", "index", one.index, "error", err)
+			one.suspect(c)
+			s.end(c, one, false)
 			return
 		}
-		s.send(one.peer, peerframe.SnapshotChunk{Index: one.index, Term: one.term, Offset: one.sent, Bytes: chunk, Part: one.part})
+		c.send(one.peer, peerframe.SnapshotChunk{Index: one.index, Term: one.term, Offset: one.sent, Bytes: chunk, Part: one.part})
 		one.sent += int64(len(chunk))
 		one.allowed -= int64(len(chunk))
-		s.Status.piecesSent.Add(int64(len(chunk)))
+		c.Status.piecesSent.Add(int64(len(chunk)))
 	}
 }

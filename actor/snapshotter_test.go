@@ -214,13 +214,14 @@ func TestReceiveGoesOnInLittleRoom(t *testing.T) {
 	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole[:half]}})
 	s.at += 2 * snapshotReceiveIdle
 	s.turn(FromPeer{From: 3, Message: o}) // another leader has the same one
-	if s.receive == nil || s.receive.from != 3 {
+	if s.receive.current == nil || s.receive.current.from != 3 {
 		t.Fatalf("half of the snapshot is there, and the other half is refused: %q", s.problems())
 	}
-	from := s.receive.file.Offset()
+	from := s.receive.current.file.Offset()
 	if from == 0 {
 		t.Error("what was there is sent again")
 	}
+	s.removeParts() // as after a save: the partial file stays
 	s.turn(FromPeer{From: 3, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: from, Bytes: whole[from:]}})
 	for _, m := range drainBox(s.consensus) {
 		if _, ok := m.(SnapshotReceived); ok {
@@ -272,7 +273,7 @@ func TestStateIsBuiltWhileItComes(t *testing.T) {
 	wrong[len(wrong)/4] ^= 1
 	s.turn(FromPeer{From: 2, Message: o})
 	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: wrong[:len(wrong)*3/4]}})
-	if got := s.problems(); s.receive != nil || len(got) != 1 || !strings.Contains(got[0], "checksum") {
+	if got := s.problems(); s.receive.current != nil || len(got) != 1 || !strings.Contains(got[0], "checksum") {
 		t.Errorf("with a damaged piece it goes on: %q", got)
 	}
 	if got := names(t, s.fs); len(got) != 0 {
@@ -287,7 +288,7 @@ func TestReceivedSnapshotOfOtherMembers(t *testing.T) {
 	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
 	s.turn(FromPeer{From: 2, Message: o})
 	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole}})
-	if got := s.problems(); len(drainBox(s.consensus)) != 0 || s.receive != nil || len(got) != 1 || !strings.Contains(got[0], "its configuration is not that of its members") {
+	if got := s.problems(); len(drainBox(s.consensus)) != 0 || s.receive.current != nil || len(got) != 1 || !strings.Contains(got[0], "its configuration is not that of its members") {
 		t.Errorf("%q", got)
 	}
 	if got := names(t, s.fs); len(got) != 0 {

@@ -95,7 +95,7 @@ func TestVerySlowDiskIsNotDead(t *testing.T) {
 	c, d := &core{CoreConfig: stallConfig(&failure)}, &diskWatch{groupBytes: 1 << 20}
 	d.ordered(100, 5, 0)
 	for _, other := range []Paced{
-		&Snapshotter{SnapshotterConfig: SnapshotterConfig{Status: c.Status, Limits: c.Limits}},
+		&Snapshotter{snapshotCore: snapshotCore{SnapshotterConfig: SnapshotterConfig{Status: c.Status, Limits: c.Limits}}},
 		&SegmentMaker{SegmentMakerConfig: SegmentMakerConfig{Status: c.Status, Maker: &log.Maker{}}},
 	} {
 		c.Status.view.Store(index.NewState(limits.Defaults().Index).View())

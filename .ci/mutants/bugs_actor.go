@@ -17,22 +17,22 @@ var actorBugs = []mutant{
 		{"Disk.Recycles", `, beyond/sparesOfFree)`, `, max(beyond, d.LogBudget(l)-files))`},
 	}, []detector{direct("./actor", "TestWaitingSegmentsGiveWay")}},
 	{"remove parts that an older snapshot lists", []change{
-		{"Snapshotter.removeParts", `older[one.SHA] = true`, `_ = one`},
+		{"snapshotCore.removeParts", `older[one.SHA] = true`, `_ = one`},
 	}, []detector{direct("./actor", "TestPartsModel")}},
 	{"remove parts that a peer still wants", []change{
-		{"Snapshotter.needed", `if one.whole != nil {`, `if one.whole != nil && s.now < 0 {`},
+		{"sends.listParts", `if one.whole != nil {`, `if one.whole != nil && c.now < 0 {`},
 	}, []detector{direct("./actor", "TestSentPartsStay")}},
 	{"count the bytes of removed parts for ever", []change{
 		{"parts.remove", `p.bytes -= one.Bytes`, ``},
 	}, []detector{direct("./actor", "TestPartsModel")}},
 	{"drop the older snapshot while a part of the newer one is fetched", []change{
-		{"Snapshotter.soundNow", ` && s.complete(s.files[0]) && `, ` && `},
+		{"checks.soundNow", ` && repair.complete(c, c.files[0]) && `, ` && `},
 	}, []detector{direct("./actor", "TestOlderSnapshotStaysWhileAPartIsFetched")}},
 	{"remove parts before the removal of their snapshot is synced", []change{
-		{"Snapshotter.removeParts", `if !synced { err = s.FS.SyncDir(s.Dir) }`, ``},
+		{"snapshotCore.removeParts", `if !synced { err = c.FS.SyncDir(c.Dir) }`, ``},
 	}, []detector{direct("./actor", "TestPartsGoAfterTheirSnapshot")}},
 	{"let values leave for a damaged part", []change{
-		{"Snapshotter.partDamaged", `s.harmed(part, true)`, ``},
+		{"repairing.partDamaged", `r.harmed(c, part, true)`, ``},
 	}, []detector{direct("./actor", "TestDamagedPartCostsNoFurtherValues")}},
 	// Failover.
 	{"let one voter's suspicion be enough", []change{

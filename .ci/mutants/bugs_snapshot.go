@@ -13,7 +13,7 @@ var snapshotBugs = []mutant{
 		{"loadContent", `if err == nil && t.sha != p.SHA {`, `if err == nil && t.sha != p.SHA && p.To < 0 {`},
 	}, []detector{direct("./snapshot", "TestDamagedParts")}},
 	{"verify a snapshot without its parts", []change{
-		{"Snapshotter.stepCheck", `c.rest = c.info.Parts`, `c.rest = nil`},
+		{"checks.step", `one.rest = one.info.Parts`, `one.rest = nil`},
 	}, []detector{direct("./actor", "TestDamagedPartsAreFetchedInTurn")}},
 	{"remove a part that could not be replaced", []change{
 		{"snapshot.replace", `return fs.SyncDir(dir)`, `if err := fs.SyncDir(dir); err != nil { fs.Remove(join(dir, name)); return err }; return nil`},
