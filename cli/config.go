@@ -121,7 +121,7 @@ func defaultOf(f cli.Flag) string {
 	if settingKind(f) == settings.Switch {
 		return "false"
 	}
-	return strings.Trim(f.(cli.DocGenerationFlag).GetDefaultText(), `"`)
+	return defaultText(f)
 }
 
 // exampleWidth is the width of the lines of the example.
@@ -144,10 +144,9 @@ func configExample() []byte {
 
 // exampleValue returns a value that the file may have.
 func exampleValue(f cli.Flag) string {
-	d := f.(cli.DocGenerationFlag)
-	_, placeholder, _ := strings.Cut(d.GetUsage(), "`")
+	_, placeholder, _ := strings.Cut(f.(cli.DocGenerationFlag).GetUsage(), "`")
 	placeholder, _, _ = strings.Cut(placeholder, "`")
-	value := strings.Trim(d.GetDefaultText(), `"`)
+	value := defaultText(f)
 	switch settingKind(f) {
 	case settings.Switch:
 		return "false"

@@ -85,7 +85,7 @@ func runEtcd(ctx context.Context, program string, words []string, stdout, stderr
 		fmt.Fprintf(stderr, "%s\nusage: %s [flags]; `%s --help` lists them\n", syntax.Text, program, program)
 		return exitUsage
 	}
-	logger, closing, bad := etcdLogger(c, stdout, stderr)
+	logger, closing, bad := etcdLogger(&c.Log, stdout, stderr)
 	if bad != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", program, bad)
 		return exitFailed
@@ -100,7 +100,7 @@ func runEtcd(ctx context.Context, program string, words []string, stdout, stderr
 	}
 	if err != nil {
 		logger.Warn("failed to verify flags", "error", err.Error())
-		if len(c.LogOutputs) > 0 && !slices.ContainsFunc(c.LogOutputs, onTerminal) { // otherwise the terminal would show nothing, with a log file only
+		if len(c.Log.Outputs) > 0 && !slices.ContainsFunc(c.Log.Outputs, onTerminal) { // otherwise the terminal would show nothing, with a log file only
 			fmt.Fprintf(stderr, "%s: %v\n", program, err)
 		}
 		return exitFailed
@@ -459,7 +459,7 @@ func onTerminal(output string) bool {
 }
 
 // etcdLogger writes lines in etcd's format, to etcd's outputs.
-func etcdLogger(c *etcdflags.Config, stdout, stderr io.Writer) (logger *slog.Logger, closing func(), err error) {
+func etcdLogger(as *etcdflags.Log, stdout, stderr io.Writer) (logger *slog.Logger, closing func(), err error) {
 	var to []io.Writer
 	var files []*os.File
 	closing = func() {
@@ -467,7 +467,7 @@ func etcdLogger(c *etcdflags.Config, stdout, stderr io.Writer) (logger *slog.Log
 			_ = f.Close()
 		}
 	}
-	for _, output := range c.LogOutputs {
+	for _, output := range as.Outputs {
 		switch output {
 		case "default", "stderr", "/dev/stderr", "systemd/journal":
 			to = append(to, stderr)
@@ -486,9 +486,9 @@ func etcdLogger(c *etcdflags.Config, stdout, stderr io.Writer) (logger *slog.Log
 		to = append(to, stderr)
 	}
 	level := slog.LevelError
-	_ = level.UnmarshalText([]byte(c.LogLevel)) // levels unknown to slog are more severe than error
+	_ = level.UnmarshalText([]byte(as.Level)) // levels unknown to slog are more severe than error
 	w := io.MultiWriter(to...)
-	if c.LogFormat == "console" {
+	if as.Format == "console" {
 		return slog.New(newLineHandler(w, level)), closing, nil
 	}
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: etcdAttr})), closing, nil

@@ -93,13 +93,18 @@ func flagHelp(f cli.Flag) (left, text string) {
 	} else if d.TakesValue() {
 		left += " VALUE"
 	}
-	if standard := strings.Trim(d.GetDefaultText(), `"`); d.TakesValue() && standard != "" && standard != "0" && standard != "0s" {
+	if standard := defaultText(f); d.TakesValue() && standard != "" && standard != "0" && standard != "0s" {
 		text += " (default " + standard + ")"
 	}
 	if variables := d.GetEnvVars(); len(variables) > 0 {
 		text += " [" + variables[0] + "]"
 	}
 	return left, text
+}
+
+// defaultText returns a flag's default without the quotes, which urfave/cli writes around each word.
+func defaultText(f cli.Flag) string {
+	return strings.ReplaceAll(f.(cli.DocGenerationFlag).GetDefaultText(), `"`, "")
 }
 
 // columns prints two columns. The right one begins on its own line if the left is too wide, and is wrapped.

@@ -131,3 +131,19 @@ func TestHelpSaysOneDefault(t *testing.T) {
 		}
 	}
 }
+
+// The default of a list is its words, without quotes.
+func TestHelpOfListsWithADefault(t *testing.T) {
+	for _, c := range []struct {
+		flag cli.Flag
+		want string
+	}{
+		{&cli.StringSliceFlag{Name: "side", Value: cli.NewStringSlice("etcd", "qkv"), Usage: "`NAME,...` of sides"}, "NAME,... of sides (default etcd, qkv)"},
+		{&cli.IntSliceFlag{Name: "members", Value: cli.NewIntSlice(1, 3), Usage: "`N,...` members"}, "N,... members (default 1, 3)"},
+		{&cli.StringFlag{Name: "data-dir", Value: ".", Usage: "`DIR` of data"}, "DIR of data (default .)"},
+	} {
+		if _, text := flagHelp(c.flag); text != c.want {
+			t.Errorf("%q, want %q", text, c.want)
+		}
+	}
+}

@@ -92,10 +92,10 @@ func (a *alarms) disarm(which func(kv.Alarm) bool) {
 }
 
 // Alarms returns the raised alarms, sorted by member. The caller must not change the slice.
-func (v *View) Alarms() []kv.Alarm { return v.alarms }
+func (r *replicated) Alarms() []kv.Alarm { return r.alarms }
 
 // NoSpace tells whether the alarm NOSPACE is raised.
-func (v *View) NoSpace() bool { return v.alarms.has(kv.NoSpaceAlarm) }
+func (r *replicated) NoSpace() bool { return r.alarms.has(kv.NoSpaceAlarm) }
 
 // Refuses returns why the current state refuses a command for lack of space, or nil. The proposer calls it so that
 // refusals do not fill the log. A named write is not refused here: it may have been applied

@@ -38,7 +38,7 @@ func (s *State) ApplyUntil(entry, term uint64, data []byte, revision int64, resu
 	}
 	s.applied, s.term = entry, term
 	if s.check.entry == entry {
-		s.own = ownDigest{entry: entry, digest: s.digest()}
+		s.own = ownDigest{entry: entry, digest: s.Digest()}
 	}
 	return results, nil
 }
@@ -193,7 +193,7 @@ func (s *State) deleteAlone(c *command) kv.Result {
 // refuses returns why a key cannot have this lease, or nil; 0 means none.
 func (s *leaseState) refuses(id int64) *kv.Error {
 	if id != 0 {
-		if _, ok := s.get(id); !ok {
+		if _, ok := s.Lease(id); !ok {
 			return leaseNotFound(id)
 		}
 	}

@@ -157,16 +157,16 @@ func checkUser[Name string | []byte](a *Auth, one *account, name Name, auth uint
 // Own is the head of the commands that a member proposes by itself.
 func Own() *Head { return &Head{By: kv.Principal{Auth: kv.AuthOwn}} }
 
-// By is the principal of the requests of a user in this View; an empty name is a client without a user.
-func (v *View) By(name string) kv.Principal {
+// By is the principal of the requests of a user now; an empty name is a client without a user.
+func (r *replicated) By(name string) kv.Principal {
 	if len(name) > limits.AuthNameBytes {
 		return kv.Principal{}
 	}
-	return kv.Principal{Name: name, Auth: v.auth.Revision()}
+	return kv.Principal{Name: name, Auth: r.auth.Revision()}
 }
 
-// Auth returns the View's users and roles.
-func (v *View) Auth() *Auth { return v.auth }
+// Auth returns the users and roles.
+func (r *replicated) Auth() *Auth { return r.auth }
 
 // Toucher is a request that lists its accesses, see package kv.
 type Toucher interface {
@@ -223,7 +223,7 @@ var verdicts = sync.Pool{New: func() any {
 func (v *verdict) check(t kv.Touch) bool {
 	if !v.account.access.permits(t, v.in) {
 		v.err = denied(v.account, t)
-	} else if t.Revokes && !v.account.access.root && v.in.attachedFrom(t.Lease, nil) == nil && !v.in.granted(t.Lease, v.account.Name) {
+	} else if t.Revokes && !v.account.access.root && v.in.attachedFrom(t.Lease, nil) == nil && !v.in.grantedBy(t.Lease, v.account.Name) {
 		v.err = kv.Errorf(kv.NotAllowed, "permission denied: a lease without keys can be revoked by the user who granted it, or by an administrator, and %s is neither", v.account.Name)
 	}
 	return v.err == nil

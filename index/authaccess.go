@@ -95,8 +95,8 @@ func (s spans) cover(key, end []byte) bool {
 type attached interface {
 	// attachedFrom returns the first key of a lease at or after from, or nil.
 	attachedFrom(lease int64, from []byte) []byte
-	// granted reports whether a user has granted a lease, or the lease does not exist.
-	granted(lease int64, user string) bool
+	// grantedBy reports whether a user has granted a lease, or the lease does not exist.
+	grantedBy(lease int64, user string) bool
 }
 
 // permits reports whether the access of a request is permitted. For a lease it jumps from span to span: the cost does not depend on the
@@ -142,12 +142,12 @@ func (v *View) attachedFrom(lease int64, from []byte) (first []byte) {
 	return first
 }
 
-func (s *State) granted(lease int64, user string) bool {
-	l, found := s.leases.get(lease)
+func (s *State) grantedBy(lease int64, user string) bool {
+	l, found := s.leases.Lease(lease)
 	return !found || s.authors.name(l.By) == user
 }
 
-func (v *View) granted(lease int64, user string) bool {
-	l, found := v.leases.get(lease)
+func (v *View) grantedBy(lease int64, user string) bool {
+	l, found := v.leases.Lease(lease)
 	return !found || v.authors.name(l.By) == user
 }

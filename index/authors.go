@@ -110,7 +110,7 @@ func (v *View) versionMadeAt(newest *version, key []byte, revision int64) *versi
 		switch {
 		case at.mod == revision:
 			return at
-		case at.mod < revision, at.mod <= v.revision && !v.keepsBefore(at):
+		case at.mod < revision, at.mod <= v.revision && !v.history.keepsBefore(at):
 			return nil
 		}
 		if sub < changes {

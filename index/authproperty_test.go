@@ -136,7 +136,7 @@ func (w *permissionWorld) observe() content {
 	})
 	r := w.v.replicated
 	r.applied = 0
-	c.digest = r.digest()
+	c.digest = r.Digest()
 	return c
 }
 

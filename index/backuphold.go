@@ -72,10 +72,10 @@ func (h *backupHolds) note(b *kv.BackupHold) {
 }
 
 // BackupHold returns the runner that holds a backup. The caller must not change the key.
-func (v *View) BackupHold(place uint64) kv.BackupHold {
-	b := kv.BackupHold{Place: place, Key: v.holds.key}
-	if i := v.holds.at(place); i >= 0 {
-		b.Holder = v.holds.all[i].holder
+func (r *replicated) BackupHold(place uint64) kv.BackupHold {
+	b := kv.BackupHold{Place: place, Key: r.holds.key}
+	if i := r.holds.at(place); i >= 0 {
+		b.Holder = r.holds.all[i].holder
 	}
 	return b
 }

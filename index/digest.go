@@ -14,9 +14,7 @@ import (
 
 // Digest returns a number that is equal on all members at equal applied index. It covers every key, its history, and all
 // other replicated state. It takes a microsecond, however large the state is.
-func (v *View) Digest() uint64 { return v.digest() }
-
-func (r *replicated) digest() uint64 {
+func (r *replicated) Digest() uint64 {
 	b := pack.AppendUint(nil, r.applied)
 	b = pack.AppendUint(b, r.term)
 	b = pack.AppendInt(b, r.revision)

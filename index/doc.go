@@ -338,7 +338,7 @@
 //   - If a View does not find a key in the table, or finds no version old enough, it checks whether keys were removed
 //     since it was made. If so, it looks in its own copy of the tree.
 //   - A View never follows a link to a version that was dropped before the View was made: at or below its compacted
-//     revision it needs no older version (see version.at and View.keepsBefore).
+//     revision it needs no older version (see version.at and history.keepsBefore).
 //   - A slab is retired only when none of its objects is in use, and unmapped only when no View from before the
 //     retirement remains. Each such View keeps the slab alive through its epoch. Every object that a View can reach was
 //     in use when the View was made or later, so its slab is retired after the View was made, or never.

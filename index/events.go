@@ -66,7 +66,7 @@ func (c *Change) Before() (pair kv.KeyValue, unread *Unread, ok bool) {
 	if c.KV.ModRevision <= c.view.compacted {
 		return pair, nil, false
 	}
-	for at := c.at; !at.has(created) && c.view.keepsBefore(at); {
+	for at := c.at; !at.has(created) && c.view.history.keepsBefore(at); {
 		if at = ref(at.prev.Load()).version(); at.mod < c.KV.ModRevision {
 			return at.keyValue(c.KV.Key), c.view.unread(c.KV.Key, at), !at.has(tombstone)
 		}
@@ -143,7 +143,7 @@ func (v *View) KeyChanges(key []byte, from Position, most int, f func(c *Change)
 		if len(versions) == most {
 			return false, nil
 		}
-		if versions = append(versions, at); !v.keepsBefore(at) {
+		if versions = append(versions, at); !v.history.keepsBefore(at) {
 			break
 		}
 		at = ref(at.prev.Load()).version()

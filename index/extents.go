@@ -231,9 +231,9 @@ func (v *View) ofBase(r *record, to []Version) (all []Version, sum uint64) {
 func (v *View) BaseServes() bool { return v.history.slots.first >= v.extents.historyFrom }
 
 // NextBase returns the revision of the newest base that can be made now, and the weight of the extents that it replaces; 0: none.
-func (v *View) NextBase() (revision, weight int64) {
-	for _, e := range v.extents.cuts {
-		if e.To >= v.compacted {
+func (r *replicated) NextBase() (revision, weight int64) {
+	for _, e := range r.extents.cuts {
+		if e.To >= r.compacted {
 			break
 		}
 		weight, revision = weight+e.Weight, e.To
@@ -251,15 +251,15 @@ func (v *View) BaseBytes() int64 {
 }
 
 // Base returns the revision of the base.
-func (v *View) Base() int64 { return v.extents.base }
+func (r *replicated) Base() int64 { return r.extents.base }
 
 // Extents returns the extents behind the base, in order. The caller must not change them.
-func (v *View) Extents() []Extent { return v.extents.cuts }
+func (r *replicated) Extents() []Extent { return r.extents.cuts }
 
 // OpenExtent returns the changes behind the last extent. Its number is that of the next one, and To is the newest revision.
-func (v *View) OpenExtent() Extent {
-	e := v.extents.open
-	e.Number, e.To = v.extents.next, v.revision
+func (r *replicated) OpenExtent() Extent {
+	e := r.extents.open
+	e.Number, e.To = r.extents.next, r.revision
 	return e
 }
 

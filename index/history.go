@@ -2,11 +2,15 @@ package index
 
 import (
 	"encoding/binary"
+	"fmt"
+	"iter"
 	"slices"
 	"sort"
 	"sync/atomic"
+	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -93,6 +97,16 @@ func (h *history) change(revision, sub int64) *atomic.Uint64 {
 // holds says whether a change is in the history.
 func (h *history) holds(mod, sub int64) bool {
 	return mod > h.slots.first || mod == h.slots.first && sub >= h.sub
+}
+
+// keepsBefore says whether the version before at was kept when this copy was made. A version is kept while the change that
+// superseded it is in the history; a tombstone, while its own change is.
+func (h *history) keepsBefore(at *version) bool {
+	if at.has(created) {
+		mod, sub := at.precedingTombstone()
+		return mod > 0 && h.holds(mod, sub)
+	}
+	return h.holds(at.mod, int64(at.sub))
 }
 
 // oldest is the position where the history begins. The versions of earlier changes of the same revision are dropped.
@@ -273,6 +287,71 @@ func (t *times) lightest(weight int64) (revision int64, ok bool) {
 		return 0, false
 	}
 	return t.points.at(n).revision, true
+}
+
+// TimeOf returns the time at which a revision was written, in nanoseconds since 1970. It is the proposing member's clock,
+// made monotonic, with a resolution of a millisecond. It is false for a revision that is compacted or in the future, and
+// for an imported one (forgetTimes).
+func (r *replicated) TimeOf(revision int64) (wall int64, ok bool) {
+	if revision < r.compacted || revision > r.revision {
+		return 0, false
+	}
+	return r.times.of(revision)
+}
+
+// KnownTime is TimeOf, or if the time of the revision is unknown, the first known time after it.
+func (r *replicated) KnownTime(revision int64) (wall int64, ok bool) {
+	if revision < r.compacted || revision > r.revision {
+		return 0, false
+	}
+	return r.times.known(revision)
+}
+
+// RevisionAt returns the newest revision written at or before a time; now is the present. It returns an error if that
+// revision is compacted. It also returns an error if the proposers' clocks contradict each other at that time, or now, by
+// more than limits.ClocksApart: then the time does not determine a revision. The same holds for a time before the first known one, if
+// revisions were imported.
+func (r *replicated) RevisionAt(wall, now int64) (revision int64, err *kv.Error) {
+	later := r.times.search(func(p *point) bool { return p.wall > wall })
+	if c, is := r.times.contradicted(later, now, int64(limits.ClocksApart)); is {
+		return 0, r.contradictionError(&c)
+	}
+	if later > r.times.points.first {
+		if all, _ := r.times.unknownAt(later - 1); all {
+			return 0, r.unknownTimeError(later)
+		}
+	}
+	revision = r.revision
+	if later < r.times.points.end {
+		revision = r.times.points.at(later).revision - 1
+	}
+	if revision < r.compacted {
+		return 0, kv.Errorf(kv.Compacted, "the state at that time was compacted, the oldest revision that can be read is %d", r.compacted)
+	}
+	return revision, nil
+}
+
+// contradictionError explains which revisions a time does not determine, and until when.
+func (r *replicated) contradictionError(c *contradiction) *kv.Error {
+	last, ends := "on", "they are"
+	if c.last > 0 {
+		last, ends = fmt.Sprintf("to %d", c.last), fmt.Sprintf("revision %d is", c.last)
+	}
+	return kv.Errorf(kv.BadRequest, "that time does not determine a revision: for the revisions from %d %s members' clocks contradict each other by %v, so at least one was wrong. "+
+		"Ask for a revision instead of a time: --rev, or its number where a time may stand; `qkv log --from %d` shows the changes of each. Times after %s determine revisions again, older ones when %s compacted.",
+		max(c.first, r.compacted), last, time.Duration(c.by).Round(time.Second), max(c.first, r.compacted, 1), time.Unix(0, c.until).UTC().Format(time.RFC3339), ends)
+}
+
+// Times yields the times at which revisions were written, newest first: revision was the first one written at wall, after
+// the previous time.
+func (r *replicated) Times() iter.Seq2[int64, int64] {
+	return func(yield func(revision, wall int64) bool) {
+		for n := r.times.points.end; n > r.times.points.first; n-- {
+			if p := r.times.points.at(n - 1); !yield(p.revision, p.wall) {
+				return
+			}
+		}
+	}
 }
 
 // fifo is a queue of numbered elements. The owner adds at the end and removes at the beginning. A copy of the struct is a

@@ -363,10 +363,10 @@ func (t *times) unknownAt(n int64) (all, first bool) {
 }
 
 // unknownTimeError explains why a time before point `later` determines no revision.
-func (v *View) unknownTimeError(later int64) *kv.Error {
-	last, from := v.revision, "the next write"
-	if later < v.times.points.end {
-		p := v.times.points.at(later)
+func (r *replicated) unknownTimeError(later int64) *kv.Error {
+	last, from := r.revision, "the next write"
+	if later < r.times.points.end {
+		p := r.times.points.at(later)
 		last, from = p.revision, time.Unix(0, p.wall).UTC().Format(time.RFC3339)
 	}
 	return kv.Errorf(kv.BadRequest, "the times of the revisions up to %d are not known: they were imported from another store. Times from %s on determine revisions. "+

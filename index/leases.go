@@ -66,7 +66,8 @@ func leaseSum(l kv.Lease) uint64 {
 	return xxhash.Sum64(b[:])
 }
 
-func (l *leases) get(id int64) (kv.Lease, bool) { return l.granted.Get(kv.Lease{ID: id}) }
+// Lease returns a lease.
+func (l *leases) Lease(id int64) (one kv.Lease, ok bool) { return l.granted.Get(kv.Lease{ID: id}) }
 
 // LeaseChange is a change of one lease: it was granted, its remaining time was recorded, or it is gone.
 type LeaseChange struct {
@@ -91,7 +92,7 @@ func (s *leaseState) set(l kv.Lease) {
 }
 
 func (s *State) grant(l kv.Lease) kv.Result {
-	if _, had := s.leases.get(l.ID); had {
+	if _, had := s.leases.Lease(l.ID); had {
 		return s.refused(leaseExists(l.ID))
 	}
 	l.Granted, l.By = s.applied+1, s.accounts.authorOfChange()
@@ -107,7 +108,7 @@ func (s *State) revoke(id int64, term, granted uint64) kv.Result {
 	if term != 0 && term != s.term {
 		return s.refused(kv.Errorf(kv.Unavailable, "lease %016x expired in term %d, but this is term %d", uint64(id), term, s.term))
 	}
-	l, had := s.leases.get(id)
+	l, had := s.leases.Lease(id)
 	if !had || term != 0 && l.Granted != granted {
 		return s.refused(leaseNotFound(id))
 	}
@@ -148,7 +149,7 @@ func (s *leaseState) checkpoint(left []kv.Lease, term uint64) kv.Result {
 		return s.refused(kv.Errorf(kv.Unavailable, "the checkpoint of leases is of term %d, but this is term %d", term, s.term))
 	}
 	for _, one := range left {
-		if l, had := s.get(one.ID); had && l.Granted == one.Granted && one.Remaining > 0 {
+		if l, had := s.Lease(one.ID); had && l.Granted == one.Granted && one.Remaining > 0 {
 			if l.Remaining = one.Remaining; l.Check() == nil {
 				s.set(l)
 			}
@@ -177,24 +178,21 @@ func (l *leases) each(id int64, from []byte, p *probe, f func(r ref) bool) {
 	l.attached.Ascend(attachment{id, p.set(from)}, func(a attachment) bool { return a.lease == id && f(a.key) })
 }
 
-// Lease returns a lease.
-func (v *View) Lease(id int64) (l kv.Lease, ok bool) { return v.leases.get(id) }
-
 // Leases calls f with the leases from an id on, in ascending order of id, until f returns false.
-func (v *View) Leases(from int64, f func(l kv.Lease) bool) {
-	v.leases.granted.Ascend(kv.Lease{ID: from}, f)
+func (l *leases) Leases(from int64, f func(l kv.Lease) bool) {
+	l.granted.Ascend(kv.Lease{ID: from}, f)
 }
 
 // LeaseCount returns the number of leases.
-func (v *View) LeaseCount() int { return v.leases.granted.Len() }
+func (l *leases) LeaseCount() int { return l.granted.Len() }
 
 // LeaseKeys calls f with the keys of a lease from a key on, in key order, until f returns false. The slices are parts of
-// the View.
-func (v *View) LeaseKeys(id int64, from []byte, f func(key []byte) bool) {
+// the memory of the View: see there.
+func (l *leases) LeaseKeys(id int64, from []byte, f func(key []byte) bool) {
 	var p probe
-	v.leases.each(id, from, &p, func(r ref) bool { return f(r.record().key()) })
+	l.each(id, from, &p, func(r ref) bool { return f(r.record().key()) })
 	runtime.KeepAlive(p.words)
-	runtime.KeepAlive(v)
+	runtime.KeepAlive(l)
 }
 
 const leaseFields = 5
@@ -224,7 +222,7 @@ func (s *leaseState) read(r *pack.Reader) {
 			r.Fail(err.Message)
 			return
 		}
-		if _, had := s.get(l.ID); had {
+		if _, had := s.Lease(l.ID); had {
 			r.Fail(leaseExists(l.ID).Message)
 			return
 		}
@@ -247,7 +245,7 @@ func (w *walk) leases() (err error) {
 	}
 	w.s.leases.attached.Scan(func(a attachment) bool {
 		r := w.s.keys.find(hashOf(a.key.record().key()), a.key.record().key())
-		_, granted := w.s.leases.get(a.lease)
+		_, granted := w.s.leases.Lease(a.lease)
 		if r != a.key || r.record().newest().has(tombstone) || r.record().newest().lease() != a.lease || !granted {
 			err = broken(10, "%q is attached to lease %016x, granted: %v", a.key.record().key(), uint64(a.lease), granted)
 		}

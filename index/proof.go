@@ -160,4 +160,4 @@ func (p *Proof) Applied() (index, term uint64) { return p.b.s.applied, p.b.s.ter
 func (p *Proof) Revision() int64 { return p.b.s.revision }
 
 // Digest returns the digest of the state.
-func (p *Proof) Digest() uint64 { return p.b.s.digest() }
+func (p *Proof) Digest() uint64 { return p.b.s.Digest() }

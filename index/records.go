@@ -48,7 +48,7 @@ func (v *View) older() (all []placed) {
 			if at.mod <= v.revision && !v.history.holds(at.mod, int64(at.sub)) {
 				all = append(all, placed{position{at.mod, at.sub}, next})
 			}
-			if at.mod <= v.revision && !v.keepsBefore(at) {
+			if at.mod <= v.revision && !v.history.keepsBefore(at) {
 				break
 			}
 			next = ref(at.prev.Load())

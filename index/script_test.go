@@ -65,7 +65,7 @@ func word(d *datadriven.TestData, name, other string) string {
 
 // grantedBy is the entry that granted a lease; 0 is none.
 func (sc *script) grantedBy(lease int64) uint64 {
-	l, _ := sc.s.leases.get(lease)
+	l, _ := sc.s.leases.Lease(lease)
 	return l.Granted
 }
 

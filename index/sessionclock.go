@@ -14,7 +14,7 @@ type memberClock struct {
 }
 
 // SessionClock returns the session clock. A client that begins a series of write names now puts this value in Opened.
-func (v *View) SessionClock() int64 { return v.numbers.clock }
+func (r *replicated) SessionClock() int64 { return r.numbers.clock }
 
 // moveClock adds the time since the member's previous entry, at most a pause, and lets the session clock follow
 // the member that is furthest ahead. A member that was away for long, or whose entries come late, resumes at most one

@@ -373,7 +373,7 @@ func (l *sessions) unlink(one *session) {
 }
 
 // Sessions returns the number of sessions.
-func (v *View) Sessions() int64 { return v.numbers.sessions }
+func (r *replicated) Sessions() int64 { return r.numbers.sessions }
 
 func (w *walk) sessions() error {
 	s, got := w.s, sessionNumbers{clock: w.s.numbers.clock, clocks: w.s.numbers.clocks, floor: w.s.numbers.floor}

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"slices"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
 // replicated is the state that the log decides: equal on all members at equal applied index. Each of its fields is part
-// of the digest, except times.most, which only saves work. It also includes the keys with their versions, which are in store.keys; the digest
-// covers them by sum. A copy of the struct is a view of it.
+// of the digest, except times.most, which only saves work. It also includes the keys with their versions, which are in
+// store.keys; the digest covers them by sum. A copy of the struct is a view of it: State and View share its methods. All
+// of it is on Go's heap, so what they return needs no View.
 type replicated struct {
 	// applied and term are those of the newest entry. The next entry has index applied+1 and the same or a later term.
 	applied, term uint64
@@ -57,6 +59,68 @@ type totals struct {
 	weight int64
 	// leaseSum is the sum of leaseSum of all leases.
 	leaseSum uint64
+}
+
+// Applied returns index and term of the newest applied entry.
+func (r *replicated) Applied() (index, term uint64) { return r.applied, r.term }
+
+// Revision returns the newest revision; an empty store is at 1.
+func (r *replicated) Revision() int64 { return r.revision }
+
+// Compacted returns the oldest readable revision, or 0 before the first compaction.
+func (r *replicated) Compacted() int64 { return r.compacted }
+
+// Keys returns the number of keys at the newest revision.
+func (r *replicated) Keys() int64 { return r.totals.live }
+
+// LiveBytes returns the bytes of all keys and values at the newest revision.
+func (r *replicated) LiveBytes() int64 { return r.totals.liveBytes }
+
+// HistoryBytes returns the weight of the versions that were superseded or deleted since the compacted revision: 64 bytes
+// each, plus key and value. It is exact to the millisecond.
+func (r *replicated) HistoryBytes() int64 { return r.totals.weight - r.times.weightAt(r.compacted) }
+
+// RevisionOfHistory returns the oldest revision from which on the history weighs at most the given number of bytes. It is
+// exact to the millisecond, and at least the compacted revision.
+func (r *replicated) RevisionOfHistory(bytes int64) int64 {
+	revision := r.revision
+	if p, ok := r.times.lightest(r.totals.weight - bytes); ok {
+		revision = p
+	}
+	return max(min(revision, r.revision), r.compacted)
+}
+
+// Level returns the cluster's feature level.
+func (r *replicated) Level() uint64 { return r.level }
+
+// Members returns the members' records.
+func (r *replicated) Members() Members { return r.members }
+
+// readable returns the revision that a read asks for, or why it cannot be read.
+func (r *replicated) readable(revision int64) (int64, error) {
+	if revision == 0 {
+		return r.revision, nil
+	}
+	if err := r.checkRange(revision); err != nil {
+		return 0, err
+	}
+	return revision, nil
+}
+
+func (r *replicated) checkRange(revision int64) *kv.Error {
+	switch {
+	case revision == 0:
+		return nil
+	case revision > r.revision:
+		return kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", revision, r.revision)
+	case revision < r.compacted || revision < 0:
+		return r.compactedError(revision)
+	}
+	return nil
+}
+
+func (r *replicated) compactedError(revision int64) *kv.Error {
+	return kv.Errorf(kv.Compacted, "revision %d was compacted, the oldest that can be read is %d", revision, r.compacted)
 }
 
 // State is the replicated state at one applied index. One goroutine owns it; other goroutines read Views. doc.go lists
@@ -146,15 +210,6 @@ func (s *State) Refound(founders Members) {
 	s.numbers.clock++
 	s.numbers.floor = s.numbers.clock
 }
-
-// Members returns the members' records.
-func (s *State) Members() Members { return s.members }
-
-// Applied returns index and term of the newest applied entry.
-func (s *State) Applied() (index, term uint64) { return s.applied, s.term }
-
-// Revision returns the newest revision.
-func (s *State) Revision() int64 { return s.revision }
 
 // ViewToSave is View with the data that only a snapshot needs: it copies the sessions. Other Views have only the
 // sessions' numbers.

@@ -202,18 +202,6 @@ func within(key, from, end []byte) bool {
 	return string(key) >= string(from) && !beyond(key, end)
 }
 
-func (r *replicated) checkRange(revision int64) *kv.Error {
-	switch {
-	case revision == 0:
-		return nil
-	case revision > r.revision:
-		return kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", revision, r.revision)
-	case revision < r.compacted || revision < 0:
-		return kv.Errorf(kv.Compacted, "revision %d was compacted, the oldest that can be read is %d", revision, r.compacted)
-	}
-	return nil
-}
-
 // Evaluate evaluates a read-only transaction on a View. The result equals the result of a log entry. The error is a
 // *kv.Error.
 func (v *View) Evaluate(t *kv.Txn) (kv.Result, error) {

@@ -142,11 +142,11 @@ func (r *UsageReader) count(sum *kv.UsageRow, key int, at *version) {
 	}
 }
 
-// keepsBefore is [View.keepsBefore] for a state that has dropped everything that is compacted.
+// keepsBefore is history.keepsBefore for a state that has dropped everything that is compacted.
 func (r *UsageReader) keepsBefore(at *version) bool {
 	mod := at.mod
 	if at.has(created) {
 		mod, _ = at.precedingTombstone()
 	}
-	return mod >= r.compacted && r.held.keepsBefore(at)
+	return mod >= r.compacted && r.held.history.keepsBefore(at)
 }

@@ -35,7 +35,7 @@ func (f *Verifier) Step(v *View, versions int) (done bool, err error) {
 			if err := verify(key, at); err != nil {
 				return true, err
 			}
-			if before := ref(at.prev.Load()); !at.has(created) && v.keepsBefore(at) && !v.history.holds(before.version().mod, int64(before.version().sub)) {
+			if before := ref(at.prev.Load()); !at.has(created) && v.history.keepsBefore(at) && !v.history.holds(before.version().mod, int64(before.version().sub)) {
 				if err := verify(key, before.version()); err != nil {
 					return true, err
 				}

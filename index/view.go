@@ -2,17 +2,14 @@ package index
 
 import (
 	"bytes"
-	"fmt"
-	"iter"
 	"math"
 	"runtime"
-	"time"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
-// View is the state at one applied index, immutable, for any goroutine.
+// View is the state at one applied index, immutable, for any goroutine. The methods of replicated and leases are its methods, too.
 //
 // The slices that Range, Get and Events return are parts of the View's memory, which the garbage collector does not
 // see. Keep the View reachable while they are in use, with runtime.KeepAlive(view) after the last use.
@@ -28,42 +25,13 @@ type View struct {
 	dropping int64  // as State.dropping
 	files    *files
 	frozen
-	leases leases
+	leases
 	saved  *savedSessions // nil unless the View is to be saved
 	epoch  *epoch         // keeps slabs that are retired later
 	mapped int64
 	// countedRows is limits.Index.CountedRows.
 	countedRows int
 	rangeBytes  int64 // the least weight of a range file, as limits.Index.PieceBytes
-}
-
-// Applied returns index and term of the newest entry in the View.
-func (v *View) Applied() (index, term uint64) { return v.applied, v.term }
-
-// Revision returns the newest revision; an empty store is at 1.
-func (v *View) Revision() int64 { return v.revision }
-
-// Compacted returns the oldest readable revision, or 0 before the first compaction.
-func (v *View) Compacted() int64 { return v.compacted }
-
-// Keys returns the number of keys at the newest revision.
-func (v *View) Keys() int64 { return v.totals.live }
-
-// LiveBytes returns the bytes of all keys and values at the newest revision.
-func (v *View) LiveBytes() int64 { return v.totals.liveBytes }
-
-// HistoryBytes returns the weight of the versions that were superseded or deleted since the compacted revision: 64 bytes
-// each, plus key and value. It is exact to the millisecond.
-func (v *View) HistoryBytes() int64 { return v.totals.weight - v.times.weightAt(v.compacted) }
-
-// RevisionOfHistory returns the oldest revision from which on the history weighs at most the given number of bytes. It is
-// exact to the millisecond, and at least the compacted revision.
-func (v *View) RevisionOfHistory(bytes int64) int64 {
-	revision := v.revision
-	if p, ok := v.times.lightest(v.totals.weight - bytes); ok {
-		revision = p
-	}
-	return max(min(revision, v.revision), v.compacted)
 }
 
 // Dropped says whether all compacted versions are dropped that nothing keeps: whether the compaction is physically complete.
@@ -77,77 +45,6 @@ func (v *View) RetiredBytes() int64 { return v.memory.ledger.retired.Load() }
 
 // Rest frees the memory that is kept ready for new data, until the state needs more. Call it when the member is idle.
 func (v *View) Rest() { v.memory.ledger.rest() }
-
-// Level returns the cluster's feature level.
-func (v *View) Level() uint64 { return v.level }
-
-// Members returns the members' records.
-func (v *View) Members() Members { return v.members }
-
-// TimeOf returns the time at which a revision was written, in nanoseconds since 1970. It is the proposing member's clock,
-// made monotonic, with a resolution of a millisecond. It is false for a revision that is compacted or in the future, and
-// for an imported one (forgetTimes).
-func (v *View) TimeOf(revision int64) (wall int64, ok bool) {
-	if revision < v.compacted || revision > v.revision {
-		return 0, false
-	}
-	return v.times.of(revision)
-}
-
-// KnownTime is TimeOf, or if the time of the revision is unknown, the first known time after it.
-func (v *View) KnownTime(revision int64) (wall int64, ok bool) {
-	if revision < v.compacted || revision > v.revision {
-		return 0, false
-	}
-	return v.times.known(revision)
-}
-
-// RevisionAt returns the newest revision written at or before a time; now is the present. It returns an error if that
-// revision is compacted. It also returns an error if the proposers' clocks contradict each other at that time, or now, by
-// more than limits.ClocksApart: then the time does not determine a revision. The same holds for a time before the first known one, if
-// revisions were imported.
-func (v *View) RevisionAt(wall, now int64) (revision int64, err *kv.Error) {
-	later := v.times.search(func(p *point) bool { return p.wall > wall })
-	if c, is := v.times.contradicted(later, now, int64(limits.ClocksApart)); is {
-		return 0, v.contradictionError(&c)
-	}
-	if later > v.times.points.first {
-		if all, _ := v.times.unknownAt(later - 1); all {
-			return 0, v.unknownTimeError(later)
-		}
-	}
-	revision = v.revision
-	if later < v.times.points.end {
-		revision = v.times.points.at(later).revision - 1
-	}
-	if revision < v.compacted {
-		return 0, kv.Errorf(kv.Compacted, "the state at that time was compacted, the oldest revision that can be read is %d", v.compacted)
-	}
-	return revision, nil
-}
-
-// contradictionError explains which revisions a time does not determine, and until when.
-func (v *View) contradictionError(c *contradiction) *kv.Error {
-	last, ends := "on", "they are"
-	if c.last > 0 {
-		last, ends = fmt.Sprintf("to %d", c.last), fmt.Sprintf("revision %d is", c.last)
-	}
-	return kv.Errorf(kv.BadRequest, "that time does not determine a revision: for the revisions from %d %s members' clocks contradict each other by %v, so at least one was wrong. "+
-		"Ask for a revision instead of a time: --rev, or its number where a time may stand; `qkv log --from %d` shows the changes of each. Times after %s determine revisions again, older ones when %s compacted.",
-		max(c.first, v.compacted), last, time.Duration(c.by).Round(time.Second), max(c.first, v.compacted, 1), time.Unix(0, c.until).UTC().Format(time.RFC3339), ends)
-}
-
-// Times yields the times at which revisions were written, newest first: revision was the first one written at wall, after
-// the previous time.
-func (v *View) Times() iter.Seq2[int64, int64] {
-	return func(yield func(revision, wall int64) bool) {
-		for n := v.times.points.end; n > v.times.points.first; n-- {
-			if p := v.times.points.at(n - 1); !yield(p.revision, p.wall) {
-				return
-			}
-		}
-	}
-}
 
 // Events calls f with all changes from a revision on, oldest first, until f returns false. A revision below the compacted
 // one is a *kv.Error with the code Compacted; a revision in the future has no changes yet.
@@ -215,7 +112,7 @@ func (v *View) kept(r *record, to []Version) []Version {
 		var one Version
 		one.set(v, r.key(), at)
 		to = append(to, one)
-		if !v.keepsBefore(at) {
+		if !v.history.keepsBefore(at) {
 			break
 		}
 		at = ref(at.prev.Load()).version()
@@ -226,35 +123,8 @@ func (v *View) kept(r *record, to []Version) []Version {
 	return to
 }
 
-// keepsBefore says whether the version before at was kept when the View was made. A version is kept while the change that
-// superseded it is in the history; a tombstone, while its own change is.
-func (v *View) keepsBefore(at *version) bool {
-	if at.has(created) {
-		mod, sub := at.precedingTombstone()
-		return mod > 0 && v.history.holds(mod, sub)
-	}
-	return v.history.holds(at.mod, int64(at.sub))
-}
-
 // requestBounds are equal on every member: a command that exceeds them is refused when it is applied.
 var requestBounds = kv.Bounds{Key: limits.KeyBytes, Value: limits.ValueBytes}
-
-// readable returns the revision that a read asks for, or why it cannot be read.
-func (v *View) readable(revision int64) (int64, error) {
-	switch {
-	case revision == 0:
-		return v.revision, nil
-	case revision > v.revision:
-		return 0, kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", revision, v.revision)
-	case revision < v.compacted:
-		return 0, v.compactedError(revision)
-	}
-	return revision, nil
-}
-
-func (v *View) compactedError(revision int64) *kv.Error {
-	return kv.Errorf(kv.Compacted, "revision %d was compacted, the oldest that can be read is %d", revision, v.compacted)
-}
 
 // Get returns one key at a revision; 0 means the newest. It allocates nothing. An error is a *kv.Error.
 func (v *View) Get(key []byte, revision int64) (pair kv.KeyValue, found bool, err error) {

@@ -358,7 +358,7 @@ func TestNewcomers(t *testing.T) {
 	founders := index.Founders(map[string]uint64{"n1": 1})
 	p.SetMembers(founders)
 	for _, id := range []uint64{8, 1, 9, 8} {
-		m.meet(fmt.Sprint("n", id), id)
+		peerHandler{m}.meet(fmt.Sprint("n", id), id)
 	}
 	if got := fmt.Sprint(transport.peers); got != "[{1 n1 []} {8 n8 []} {9 n9 []}]" {
 		t.Errorf("the peers are %s", got)
@@ -378,7 +378,7 @@ func TestNewcomers(t *testing.T) {
 	}
 	p.SetMembers(added)
 	for id := range uint64(100) {
-		m.meet("n", 100+id)
+		peerHandler{m}.meet("n", 100+id)
 	}
 	if n := len(transport.peers); n != 2+limits.Members+limits.Learners || slices.ContainsFunc(transport.peers, func(p peer.Peer) bool { return p.ID == 9 }) {
 		t.Errorf("%d peers: %v", n, transport.peers)

@@ -115,20 +115,20 @@ func (h peerHandler) addBySecret(members index.Members, request peerframe.JoinRe
 }
 
 // joined reports whether a member has a folder. A founder that died before it was bound to its folder is known to the members that met it.
-func (m *member) joined(one *kv.Member) bool {
-	return one.Bound() || m.actors.admission.Knows(one.ID).Folder != [16]byte{}
+func (h peerHandler) joined(one *kv.Member) bool {
+	return one.Bound() || h.actors.admission.Knows(one.ID).Folder != [16]byte{}
 }
 
 // folderOf returns the beginning of a joined member's folder id.
-func (m *member) folderOf(one *kv.Member) []byte {
+func (h peerHandler) folderOf(one *kv.Member) []byte {
 	folder := one.Folder
 	if !one.Bound() {
-		folder = m.actors.admission.Knows(one.ID).Folder
+		folder = h.actors.admission.Knows(one.ID).Folder
 	}
 	return folder[:4]
 }
 
 // lost reports whether a member has a folder and seems not to run.
-func (m *member) lost(one *kv.Member) bool {
-	return m.joined(one) && one.ID != m.folder.Member && !slices.ContainsFunc(m.transport.Status(), func(s peer.PeerStatus) bool { return s.ID == one.ID && s.Connected })
+func (h peerHandler) lost(one *kv.Member) bool {
+	return h.joined(one) && one.ID != h.folder.Member && !slices.ContainsFunc(h.transport.Status(), func(s peer.PeerStatus) bool { return s.ID == one.ID && s.Connected })
 }

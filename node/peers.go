@@ -59,19 +59,6 @@ func (p peers) SetMembers(members index.Members) {
 	p.member.setPeers()
 }
 
-// meet accepts a newcomer, which has called and calls again.
-func (m *member) meet(name string, id uint64) {
-	c := &m.contacts
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	known := func(n peer.Peer) bool { return n.ID == id }
-	if len(c.newcomers) >= limits.Members+limits.Learners || c.members.Get(id) != nil || slices.ContainsFunc(c.newcomers, known) {
-		return
-	}
-	c.newcomers = append(c.newcomers, peer.Peer{ID: id, Name: name})
-	m.setPeers()
-}
-
 // setPeers sets the transport's peers; the contacts are locked. Besides a member's announced addresses, those configured for this process
 // are tried: all members may have moved while they were stopped.
 func (m *member) setPeers() {
@@ -114,7 +101,7 @@ func (p peers) Send(to uint64, m peerframe.Message, lazy bool) {
 	p.transport.Send(to, peerframe.ClassOf(m), peerframe.Encode(m), lazy)
 }
 
-// peerHandler is the member as a transport sees it.
+// peerHandler is the member as a transport sees it, with what only the calls of the other members need.
 type peerHandler struct{ *member }
 
 // Identity implements peer.Handler.
@@ -174,6 +161,19 @@ func (h peerHandler) Stranger(name string, id uint64) *peerframe.Refusal {
 	return refusal
 }
 
+// meet accepts a newcomer, which has called and calls again.
+func (h peerHandler) meet(name string, id uint64) {
+	c := &h.contacts
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := func(n peer.Peer) bool { return n.ID == id }
+	if len(c.newcomers) >= limits.Members+limits.Learners || c.members.Get(id) != nil || slices.ContainsFunc(c.newcomers, known) {
+		return
+	}
+	c.newcomers = append(c.newcomers, peer.Peer{ID: id, Name: name})
+	h.setPeers()
+}
+
 // judgeStranger returns the answer to a member that is not a peer, and whether it becomes one when it calls again. Unless it was removed,
 // this member may only lag behind the log that has it.
 func judgeStranger(members index.Members, now actor.RaftStatus, own, name string, id uint64) (refusal *peerframe.Refusal, newcomer bool) {
@@ -225,9 +225,9 @@ func (h peerHandler) TurnedAway(who, why string) {
 }
 
 // isCopied handles a peer's report that it has refused a second process of this member's folder.
-func (m *member) isCopied(from uint64, why string) {
-	m.once(&m.peers.copies, from, "a peer has refused a second process of this member", why)
-	m.turnAway(kv.Alarm{Name: kv.RefusedAlarm, Member: m.folder.Member, Subject: "copy", Text: why})
+func (h peerHandler) isCopied(from uint64, why string) {
+	h.once(&h.peers.copies, from, "a peer has refused a second process of this member", why)
+	h.turnAway(kv.Alarm{Name: kv.RefusedAlarm, Member: h.folder.Member, Subject: "copy", Text: why})
 }
 
 // turnedAwayLooks is for how many checks a member lists a refused joiner, ten seconds. A waiting joiner asks each of its given members
@@ -235,10 +235,10 @@ func (m *member) isCopied(from uint64, why string) {
 const turnedAwayLooks = 50
 
 // turnAway shows a refused member in the status, until it was not seen for turnedAwayLooks; without a text the entry is deleted.
-func (m *member) turnAway(a kv.Alarm) {
+func (h peerHandler) turnAway(a kv.Alarm) {
 	who := a
 	who.Text = ""
-	c := &m.contacts
+	c := &h.contacts
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch _, known := c.turnedAway[who]; {
@@ -252,7 +252,7 @@ func (m *member) turnAway(a kv.Alarm) {
 	default:
 		return
 	}
-	m.status.Alarm(a)
+	h.status.Alarm(a)
 }
 
 // forgetTurnedAway counts a look for each refused member: it comes again, or has given up.
@@ -362,8 +362,8 @@ func (m *member) trusted(own certificate) error {
 
 // once logs a refusal unless it is the last one logged for this peer: both sides dial again every few seconds. The transport repeats
 // reminders.
-func (m *member) once(said *sync.Map, peer uint64, what, reason string) {
+func (h peerHandler) once(said *sync.Map, peer uint64, what, reason string) {
 	if before, _ := said.Swap(peer, reason); before != reason {
-		m.logger.Error(what, "peer", m.status.NameOf(peer), "reason", reason)
+		h.logger.Error(what, "peer", h.status.NameOf(peer), "reason", reason)
 	}
 }

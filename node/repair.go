@@ -297,18 +297,18 @@ func (n *newestSink) Write(piece []byte) error {
 
 // newestSnapshot describes this member's newest snapshot, for a member that cannot use its own ones. A member that starts and gives parts may
 // lack some itself, and the state of a suspended member may be wrong.
-func (m *member) newestSnapshot() (peer.PartFile, error) {
-	if m.status.View() == nil || m.status.Raft().Role == actor.RoleSuspended {
+func (h peerHandler) newestSnapshot() (peer.PartFile, error) {
+	if h.status.View() == nil || h.status.Raft().Role == actor.RoleSuspended {
 		return nil, errors.New("it takes no part in the cluster now")
 	}
-	listing, err := snapshot.List(m.folder.fs, m.folder.path("snap"))
+	listing, err := snapshot.List(h.folder.fs, h.folder.path("snap"))
 	if err != nil {
 		return nil, err
 	}
 	if len(listing.Published) == 0 {
 		return nil, errors.New("it has none")
 	}
-	r, err := snapshot.Open(m.folder.fs, listing.Published[0].Path)
+	r, err := snapshot.Open(h.folder.fs, listing.Published[0].Path)
 	if err != nil {
 		return nil, err
 	}

@@ -95,13 +95,13 @@ func TestRefusalsAreLoggedOnce(t *testing.T) {
 		logger: slog.New(slog.NewTextHandler(&logged, nil)), status: statusOf(t, 3),
 	}
 	for range 3 {
-		m.once(&m.peers.refused, 2, "refused", "forgot")
-		m.once(&m.peers.refused, 3, "refused", "forgot")
-		m.once(&m.peers.refusing, 2, "refuses", "forgot")
+		peerHandler{m}.once(&m.peers.refused, 2, "refused", "forgot")
+		peerHandler{m}.once(&m.peers.refused, 3, "refused", "forgot")
+		peerHandler{m}.once(&m.peers.refusing, 2, "refuses", "forgot")
 	}
-	m.once(&m.peers.refused, 2, "refused", "copied")
+	peerHandler{m}.once(&m.peers.refused, 2, "refused", "copied")
 	m.peers.refused.Delete(uint64(3))
-	m.once(&m.peers.refused, 3, "refused", "forgot")
+	peerHandler{m}.once(&m.peers.refused, 3, "refused", "forgot")
 	if got := strings.Count(logged.String(), "\n"); got != 5 {
 		t.Errorf("%d lines, not 5:\n%s", got, &logged)
 	}

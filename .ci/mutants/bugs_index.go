@@ -20,7 +20,7 @@ var indexBugs = []mutant{
 	{"apply index saved apart from state", []change{
 		{"replicated.appendNumbers", `dst = pack.AppendUint(dst, r.applied)`, `dst = pack.AppendUint(dst, r.applied-r.applied%2)`},
 		{"Applier.save", `Index: applied, Term: term,`, `Index: applied - applied%2, Term: term,`},
-		{"View.Applied", `func (v *View) Applied() (index, term uint64) { return v.applied, v.term }`, `func (v *View) Applied() (index, term uint64) { return v.applied - v.applied%2, v.term }`},
+		{"replicated.Applied", `func (r *replicated) Applied() (index, term uint64) { return r.applied, r.term }`, `func (r *replicated) Applied() (index, term uint64) { return r.applied - r.applied%2, r.term }`},
 	}, []detector{campaign, snapSweep}},
 	{"compaction takes what an event at its revision was before", []change{
 		{"store.drop", `for s.history.slots.first < s.dropping {`, `for s.history.slots.first <= min(s.dropping, s.history.slots.end-2) {`},
@@ -41,7 +41,7 @@ var indexBugs = []mutant{
 		{"sessions.copy", `for rest := l.all; len(rest) > 0; {`, `for rest := l.all[:len(l.all)/2]; len(rest) > 0; {`},
 		{"session.sum", `return mixHash(mixHash(one.id^uint64(one.by)<<32, uint64(one.used)), one.first)`, `return 0`},
 		{"outcome.sum", `what := uint64(o.kind) | uint64(o.code)<<8`, `if id > 0 { return 0 }; what := uint64(o.kind) | uint64(o.code)<<8`},
-		{"replicated.digest", `b = pack.AppendInt(b, r.numbers.sessions); b = pack.AppendInt(b, r.numbers.outcomes)`, ``},
+		{"replicated.Digest", `b = pack.AppendInt(b, r.numbers.sessions); b = pack.AppendInt(b, r.numbers.outcomes)`, ``},
 	}, []detector{direct("./index", "TestModel"), campaign}},
 	{"a duplicate is applied again", []change{
 		{"State.applyOnce", `o != nil {`, `o != nil && o.revision%4 != 0 {`},
@@ -50,7 +50,7 @@ var indexBugs = []mutant{
 		{"View.Permits", `by.Login != 0 && by.Login != one.Epoch`, `by.Login > one.Epoch`},
 	}, []detector{direct("./index/watch", "TestNewPasswordEndsWatchesOfItsLogins")}},
 	{"a lease without keys is revoked by every user", []change{
-		{"State.granted", `s.authors.name(l.By) == user`, `s.authors.name(l.By) != "-"`},
+		{"State.grantedBy", `s.authors.name(l.By) == user`, `s.authors.name(l.By) != "-"`},
 	}, []detector{direct("./index", "TestLeaseWithoutKeysIsItsGranters")}},
 	{"a sequence overflows at the end of its session", []change{
 		{"WriteName.Check", `w.Sequence > limits.SessionSequence`, `w.Sequence > 1<<64-1`},

@@ -29,7 +29,7 @@ const (
 // complete checks a configuration as a whole, in etcd's order and with etcd's error texts, and fills in the settings that follow from
 // others.
 func (l *line) complete(c *Config) error {
-	if err := l.checkLogging(c); err != nil {
+	if err := l.checkLogging(&c.Log); err != nil {
 		return err
 	}
 	if l.text("discovery-fallback") == "proxy" {
@@ -86,12 +86,12 @@ func (l *line) complete(c *Config) error {
 	return nil
 }
 
-func (l *line) checkLogging(c *Config) error {
-	if !slices.Contains([]string{"debug", "info", "warn", "error", "dpanic", "panic", "fatal"}, strings.ToLower(c.LogLevel)) {
-		return &SyntaxError{fmt.Sprintf("unrecognized level: %q", c.LogLevel)}
+func (l *line) checkLogging(as *Log) error {
+	if !slices.Contains([]string{"debug", "info", "warn", "error", "dpanic", "panic", "fatal"}, strings.ToLower(as.Level)) {
+		return &SyntaxError{fmt.Sprintf("unrecognized level: %q", as.Level)}
 	}
-	if !slices.Contains([]string{"json", "console"}, c.LogFormat) {
-		return fmt.Errorf("unknown log format: %s, supported values json, console", c.LogFormat)
+	if !slices.Contains([]string{"json", "console"}, as.Format) {
+		return fmt.Errorf("unknown log format: %s, supported values json, console", as.Format)
 	}
 	switch logger := l.text("logger"); logger {
 	case "zap":

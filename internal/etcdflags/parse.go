@@ -43,6 +43,12 @@ type TLS struct {
 // Given says that there is a certificate.
 func (t *TLS) Given() bool { return t.CertFile != "" || t.KeyFile != "" }
 
+// Log is what flags say of the log.
+type Log struct {
+	Outputs       []string
+	Level, Format string
+}
+
 // Member is one entry of --initial-cluster.
 type Member struct {
 	Name string
@@ -78,8 +84,7 @@ type Config struct {
 	AuthTokenTTL                                             time.Duration
 	BcryptCost                                               int
 	HostWhitelist                                            []string // in lower case, "*" for any name; nil: the line says nothing of it
-	LogOutputs                                               []string
-	LogLevel, LogFormat                                      string
+	Log                                                      Log
 	Notes                                                    []Note
 }
 
@@ -282,8 +287,8 @@ func (l *line) config() *Config {
 		EnablePprof: l.on("enable-pprof"), HostWhitelist: l.hosts(),
 		AuthToken: l.text("auth-token"), AuthTokenTTL: time.Duration(min(l.count("auth-token-ttl"), math.MaxInt32)) * time.Second,
 		BcryptCost: int(min(l.count("bcrypt-cost"), math.MaxInt32)),
-		LogOutputs: l.list("log-outputs"), LogLevel: l.text("log-level"), LogFormat: l.text("log-format"),
-		Notes: l.notes,
+		Log:        Log{l.list("log-outputs"), l.text("log-level"), l.text("log-format")},
+		Notes:      l.notes,
 	}
 	return c
 }
