@@ -423,9 +423,10 @@ func (c *Consensus) refuseWaiting() {
 	for _, w := range c.proposals.takeExpired(forever) {
 		kv.Refuse(w.ReplyTo, w.Requests[w.packed:], kv.CommandDone, c.unavailable("the write was not proposed and certainly did not happen: ask another member"))
 	}
-	for _, r := range c.reads.takeWaiting() {
+	for _, r := range c.reads.waiting {
 		kv.Refuse(r.ReplyTo, r.Requests, kv.ReadReady, c.unavailable("the read was not answered: ask another member"))
 	}
+	c.reads.waiting = nil
 }
 
 const forever = time.Duration(math.MaxInt64)
