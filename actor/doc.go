@@ -97,8 +97,9 @@
 //	 3. Expired leases are revoked after such a round, too. Keep-alives that waited while this process was stopped are therefore
 //	    answered first; leases are not charged for that time. The revocation carries the term, and has no effect in another term.
 //	 4. Once a lease has expired, a keep-alive waits until the revocation is applied. Its answer says that the lease does not exist.
-//	 5. Revocations and checkpoints are proposed in batches. Once raft has accepted them they stand in the leader's log; if its term
-//	    ends, the next leader's clock decides.
+//	 5. Revocations and checkpoints are proposed in batches. The size of a batch, and the number in flight, are bounded: a write never waits
+//	    for all leases that end, or need a checkpoint, at the same time. Once raft has accepted a batch it stands in the leader's log; if its
+//	    term ends, the next leader's clock decides.
 //	 6. Client writes take precedence (leaserevoke.go). Leases that end together are revoked at leaseRevocationRate, in
 //	    small entries that share the syncs of these writes. Entries are smaller where leases have many keys. Ids are revoked in
 //	    rising order, since neighboring leases cost every member an eighth of the work of as many scattered leases.

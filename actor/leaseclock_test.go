@@ -81,7 +81,7 @@ func (c *clockTest) propose() (said []string) {
 		said = append(said, fmt.Sprint("revoke ", l.id))
 		c.log = append(c.log, index.LeaseChange{Lease: kv.Lease{ID: l.id, TTL: l.ttl}, Gone: true})
 	}
-	notes := c.k.dueCheckpoints(now)
+	notes := c.k.takeCheckpoints(now)
 	for _, n := range notes {
 		said = append(said, fmt.Sprint("note ", n.ID, " ", n.Remaining))
 		c.log = append(c.log, index.LeaseChange{Lease: kv.Lease{ID: n.ID, TTL: c.k.leases[n.ID].ttl, Remaining: n.Remaining}})
@@ -218,6 +218,49 @@ func TestLeaseNotes(t *testing.T) {
 	c.round()
 	c.want("at once, as nothing is to be corrected", c.told(), fmt.Sprintf("%d:100/100", number))
 	c.want("a tenth of a long one", c.pass(150 * time.Second)[0], "1m26s note 1 74")
+}
+
+// All leases of one TTL that were not renewed after an election need a checkpoint at the same time. An entry has a bounded number of
+// checkpoints, two entries of them are in flight at most, and a renewal that needs a full checkpoint does not wait for all others.
+func TestCheckpointsDueTogether(t *testing.T) {
+	const all = 10 * limits.LeaseCheckpoints
+	leases := make([]kv.Lease, all)
+	for i := range leases {
+		leases[i] = kv.Lease{ID: int64(i + 1), TTL: 60}
+	}
+	c := newClockTest(t, leases...)
+	c.want("before", len(c.pass(27*time.Second-TickInterval)), 0)
+	c.want("the first entry", len(c.pass(TickInterval)), limits.LeaseCheckpoints)
+	c.want("the second one", len(c.pass(TickInterval)), limits.LeaseCheckpoints)
+	c.want("while none is applied", len(c.pass(10*TickInterval)), 0)
+	c.want("in flight", c.k.checkpoints, leaseCheckpointsInflight)
+
+	number := c.ask(c.log[0].Lease.ID, true)
+	proposed, answer := len(c.log), ""
+	for n := 0; len(c.log) > 0; n++ {
+		if c.apply(len(c.log)); answer == "" {
+			answer = c.told()
+		}
+		if n == 5 && answer == "" {
+			t.Errorf("a renewal waits for %d checkpoints", proposed)
+		}
+		more := len(c.pass(TickInterval))
+		if proposed += more; more > limits.LeaseCheckpoints {
+			t.Errorf("an entry has %d checkpoints", more)
+		}
+	}
+	c.want("answer", answer, fmt.Sprintf("%d:60/60", number))
+	c.want("one checkpoint of each lease, and a full one", proposed, all+1)
+	c.want("in flight at the end", c.k.checkpoints, 0)
+}
+
+// A checkpoint in flight ends with its lease.
+func TestCheckpointOfARevokedLease(t *testing.T) {
+	c := newClockTest(t, kv.Lease{ID: 1, TTL: 60})
+	c.want("checkpoint", c.pass(28*time.Second), "[27s note 1 34]")
+	c.want("in flight", c.k.checkpoints, 1)
+	c.k.applyChanges([]index.LeaseChange{{Lease: kv.Lease{ID: 1}, Gone: true}}, c.now, testTiming)
+	c.want("in flight after the client's revocation", c.k.checkpoints, 0)
 }
 
 // A change that the state already had when the clock began ends no note: a renewal is answered only when the log says that all is left.

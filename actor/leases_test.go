@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -110,6 +111,81 @@ func TestAsksWaitForWhatIsCommitted(t *testing.T) {
 	k.confirmed[0].index = applied
 	if c.leases.answerAsks(&c.core); len(k.confirmed) != 0 || len(k.unsent) != 1 {
 		t.Errorf("told are %+v", k.unsent)
+	}
+}
+
+// grant grants leases of a TTL, from an id on.
+func (c *consensusTurns) grant(ttl, id int64, n int) {
+	c.t.Helper()
+	for ; n > 0; n -= limits.BatchCommands {
+		var to replies
+		p := kv.Proposal{ReplyTo: &to}
+		for range min(n, limits.BatchCommands) {
+			p.Requests, p.Commands = append(p.Requests, uint64(id)), append(p.Commands, new(index.Head).AppendGrant(nil, kv.Lease{ID: id, TTL: ttl}))
+			id++
+		}
+		c.turn(Propose{Proposal: p})
+		c.acknowledge()
+		for _, done := range to {
+			if done.Result.Err != nil {
+				c.t.Fatalf("granted: %+v", done)
+			}
+		}
+	}
+}
+
+// checkpointed is the number of leases whose remaining time is in the state.
+func (c *consensusTurns) checkpointed() (n int) {
+	c.Status.View().Leases(math.MinInt64, func(l kv.Lease) bool {
+		if l.Remaining != 0 {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
+// Checkpoints that are due together are entries of a bounded size. Peers drop an append with an entry beyond limits.EnvelopeBytes, and
+// nothing is committed after it.
+func TestEntriesOfCheckpoints(t *testing.T) {
+	c := newTestMembers(t)
+	const all = 32 * limits.LeaseCheckpoints
+	c.grant(60, math.MaxInt64-all, all)
+	c.leases.clock.stopped -= 26 * time.Second // as if nobody had renewed them for so long
+	longest := 0
+	for n := 0; c.checkpointed() < all; n++ {
+		if n == 100 {
+			t.Fatalf("%d of %d leases have a checkpoint after %d ticks", c.checkpointed(), all, n)
+		}
+		for _, m := range append(c.pass(TickInterval), c.acknowledge()...) {
+			if r, ok := m.(peerframe.Raft); ok {
+				for _, e := range r.GetEntries() {
+					longest = max(longest, len(e.GetData()))
+				}
+			}
+		}
+	}
+	if most := 32 * limits.LeaseCheckpoints; longest > most {
+		t.Errorf("an entry has %d bytes, at most %d are wanted", longest, most)
+	}
+}
+
+// Checkpoints that raft has no space for are proposed when it has.
+func TestCheckpointsThatAreNotProposed(t *testing.T) {
+	bounds := limits.Defaults()
+	bounds.UncommittedBytes = 1
+	c := newTestMembersWith(t, bounds)
+	c.grant(60, 7, 3)
+	var to replies
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &to, Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}})
+	c.leases.clock.stopped -= 26 * time.Second
+	if c.pass(3 * TickInterval); c.checkpointed() != 0 || !c.leases.clock.retryFirst {
+		t.Fatal("raft has taken checkpoints")
+	}
+	c.acknowledge()
+	c.acknowledge()
+	if n := c.checkpointed(); n != 3 {
+		t.Errorf("%d leases have a checkpoint", n)
 	}
 }
 

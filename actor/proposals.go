@@ -329,18 +329,20 @@ func (c *Consensus) proposeLeases() {
 	for _, l := range revoke {
 		commands = append(commands, index.AppendRevoke(nil, l.id, c.term, l.granted).Bytes)
 	}
-	checkpoints := k.dueCheckpoints(now)
-	for some := range slices.Chunk(checkpoints, limits.LeaseCheckpoints) {
-		commands = append(commands, index.AppendCheckpoint(nil, some, c.term).Bytes)
+	checkpoints := k.takeCheckpoints(now)
+	if len(checkpoints) > 0 {
+		commands = append(commands, index.AppendCheckpoint(nil, checkpoints, c.term).Bytes)
 	}
 	if len(commands) == 0 {
-		k.checkpointsProposed(nil)
 		return
 	}
 	envelope := c.envelope(c.proposals.next, commands)
 	if err := c.proposeEnvelope(envelope, nil); errors.Is(err, raft.ErrProposalDropped) {
 		c.Limits.Reach("uncommitted bytes")
 		k.revocable.add(revoke...)
+		for _, one := range checkpoints {
+			k.queueCheckpoint(k.leases[one.ID])
+		}
 		k.retryFirst = true
 		return
 	} else if err != nil {

@@ -266,6 +266,23 @@ var actorBugs = []mutant{
 	{"revoke a lease that was renewed while it waited", []change{
 		{"leaseClock.toRevoke", `case l.revoked: case l.deadline > now: k.due.add(l, l.next(t))`, `case l.revoked:`},
 	}, []detector{direct("./actor", "TestRevocationsThatAreNotProposed")}},
+	{"checkpoint all due leases in one entry", []change{
+		{"leaseClock.takeCheckpoints", `min(limits.LeaseCheckpoints, leaseCheckpointsInflight-k.checkpoints)`, `len(k.checkpointQueue)`},
+		{"leaseClock.tick", ` && len(k.checkpointQueue) < limits.LeaseCheckpoints`, ``},
+		{"Consensus.proposeLeases", `if len(checkpoints) > 0 {`, `for checkpoints := range slices.Chunk(checkpoints, limits.LeaseCheckpoints) {`},
+	}, []detector{direct("./actor", "TestEntriesOfCheckpoints")}},
+	{"propose checkpoints while any number is in flight", []change{
+		{"leaseClock.takeCheckpoints", `leaseCheckpointsInflight-k.checkpoints`, `leaseCheckpointsInflight`},
+	}, []detector{direct("./actor", "TestCheckpointsDueTogether")}},
+	{"let a renewal wait for the checkpoints of all other leases", []change{
+		{"leaseClock.tick", ` && len(k.checkpointQueue) < limits.LeaseCheckpoints`, ``},
+	}, []detector{direct("./actor", "TestCheckpointsDueTogether")}},
+	{"count the checkpoints of revoked leases for ever", []change{
+		{"leaseClock.remove", `k.checkpoints -= l.pendingCheckpoints`, ``},
+	}, []detector{direct("./actor", "TestCheckpointOfARevokedLease")}},
+	{"forget checkpoints that raft had no space for", []change{
+		{"Consensus.proposeLeases", `k.queueCheckpoint(k.leases[one.ID])`, `_ = one`},
+	}, []detector{direct("./actor", "TestCheckpointsThatAreNotProposed")}},
 	{"found a cluster with half of its founders", []change{
 		{"newFounding", `return founding{unmet: without(c.ConfState.GetVoters(), c.Member)}`, `return founding{}`},
 	}, []detector{direct("./node", "TestStories/founded_anew")}},
