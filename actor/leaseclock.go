@@ -44,7 +44,6 @@ type leaseClock struct {
 	revoking        int           // revocations under way
 	retryFirst      bool          // raft had no space for the last proposals: they come before any other
 	stopped         time.Duration // for how long this process was stopped since the clock was started: no renewal was possible then
-	ticked          time.Duration // the last tick
 	unproven        []clockAsk    // queries that wait for a round to begin
 	rounds          []leaseRound
 	confirmed       []leaseRound
@@ -141,7 +140,7 @@ func (k *leaseClock) time(now time.Duration) time.Duration { return now - k.stop
 // start begins with the state's leases. The times of the last renewals are unknown. Each lease therefore has its checkpointed time, and an
 // election timeout in which its client finds the new leader.
 func (k *leaseClock) start(view *index.View, now time.Duration, t leaseTiming) {
-	*k = leaseClock{running: true, leases: make(map[int64]*timedLease, view.LeaseCount()), ticked: now, proven: -1, revocable: newRevocable()}
+	*k = leaseClock{running: true, leases: make(map[int64]*timedLease, view.LeaseCount()), proven: -1, revocable: newRevocable()}
 	view.Leases(math.MinInt64, func(l kv.Lease) bool {
 		one := timed(l)
 		one.deadline = now + seconds(one.checkpointed) + t.election
@@ -278,10 +277,6 @@ func (k *leaseClock) addAnswer(ask clockAsk, time kv.LeaseTime, index uint64) {
 // tick moves expired leases from due to expired, and queues checkpoints of the others. While an entry's checkpoints wait, the other due
 // leases wait in their order: a renewal that needs a checkpoint does not wait for all of them.
 func (k *leaseClock) tick(at time.Duration, t leaseTiming) {
-	if still := at - k.ticked; still >= t.election {
-		k.stopped += still
-	}
-	k.ticked = at
 	now := k.time(at)
 	for len(k.due) > 0 && k.due[0].at <= now && len(k.checkpointQueue) < limits.LeaseCheckpoints {
 		l := k.due[0].lease

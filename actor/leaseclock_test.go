@@ -151,7 +151,6 @@ func TestLeaseIsRevokedOrRenewed(t *testing.T) {
 	c := newClockTest(t)
 	c.k.applyChanges([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}, {Lease: kv.Lease{ID: 2, TTL: 9}}, {Lease: kv.Lease{ID: 3, TTL: 10}}}, c.now, testTiming)
 	c.now = 10*time.Second - 1
-	c.k.ticked = c.now
 	c.ask(1, true) // just in time; a round of it comes later
 	c.now = 10 * time.Second
 	c.k.tick(c.now, testTiming)
@@ -177,7 +176,6 @@ func TestRoundOfBeforeProvesNothing(t *testing.T) {
 	c := newClockTest(t)
 	c.k.applyChanges([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}, {Lease: kv.Lease{ID: 2, TTL: 60}}}, c.now, testTiming)
 	c.now = 10*time.Second - TickInterval
-	c.k.ticked = c.now
 	c.k.prove(c.now, c.now, testTiming)
 	began := c.now
 	c.now += 2 * TickInterval
@@ -194,6 +192,7 @@ func TestLeaseClockStandsStill(t *testing.T) {
 	c.k.applyChanges([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}}, c.now, testTiming)
 	c.pass(5 * time.Second)
 	c.now += time.Hour
+	c.k.stopped += time.Hour
 	c.want("after an hour", c.pass(6*time.Second), "[1h0m6.7s note 1 4 1h0m10s revoke 1]")
 }
 

@@ -189,21 +189,62 @@ func TestCheckpointsThatAreNotProposed(t *testing.T) {
 	}
 }
 
-// A leader whose process stood still for longer than a lease lives renews it: nobody could while it did.
+// A leader whose process stood still for longer than a lease lives renews it: nobody could while it did. A keep-alive that waited meanwhile
+// may be the first message of the next turn, and the turn may have no tick.
 func TestKeepAliveBehindAStandstill(t *testing.T) {
-	c := newTestMembers(t)
-	var to replies
-	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &to, Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 5})}}})
-	c.acknowledge()
-	c.answerRounds(c.pass(TickInterval))
-	c.at += time.Minute
-	c.answerRounds(c.pass(TickInterval))
-	to = nil
-	c.turn(AskLeases{ReplyTo: &to, Requests: []uint64{2}, Asks: []kv.LeaseAsk{{Lease: 7, Renew: true}}})
-	for range 10 {
+	own := AskLeases{Requests: []uint64{2}, Asks: []kv.LeaseAsk{{Lease: 7, Renew: true}}}
+	others := Received{From: 3, Message: peerframe.LeaseAsks{Asks: []peerframe.LeaseAsk{{Number: 2, LeaseAsk: own.Asks[0]}}}}
+	for what, wakes := range map[string][][]ConsensusMessage{
+		"a tick, then its own client":            {{Tick{}}, {own}},
+		"its own client and a tick":              {{own, Tick{}}},
+		"its own client":                         {{own}},
+		"another member's client and a tick":     {{others, Tick{}}},
+		"another member's client":                {{others}},
+		"another member's client before a while": {{others}, {Tick{}}},
+	} {
+		c := newTestMembers(t)
+		c.grant(5, 7, 1)
 		c.answerRounds(c.pass(TickInterval))
+		c.at += time.Minute
+		var to replies
+		var sent []peerframe.Message
+		for _, batch := range wakes {
+			if ask, ok := batch[0].(AskLeases); ok {
+				ask.ReplyTo = &to
+				batch[0] = ask
+			}
+			sent = append(sent, c.answerRounds(c.turn(batch...))...)
+		}
+		for range 10 {
+			sent = append(sent, c.answerRounds(c.pass(TickInterval))...)
+		}
+		for _, m := range sent {
+			if m, ok := m.(peerframe.LeaseTimes); ok {
+				to = append(to, kv.Completion{Lease: &m.Times[0].LeaseTime})
+			}
+		}
+		if len(to) != 1 || to[0].Lease == nil || *to[0].Lease != (kv.LeaseTime{TTL: 5, Granted: 5}) {
+			t.Errorf("%s: answered %+v", what, to)
+		}
 	}
-	if len(to) != 1 || to[0].Lease == nil || *to[0].Lease != (kv.LeaseTime{TTL: 5, Granted: 5}) {
+}
+
+// A renewal that waits for its checkpoint is answered although this process stood still before the checkpoint was applied.
+func TestCheckpointBehindAStandstill(t *testing.T) {
+	c := newTestMembers(t)
+	c.grant(60, 7, 1)
+	c.leases.clock.stopped -= 26 * time.Second
+	c.pass(TickInterval)
+	if c.acknowledge(); c.checkpointed() != 1 {
+		t.Fatal("the lease has no checkpoint")
+	}
+	var to replies
+	c.turn(AskLeases{ReplyTo: &to, Requests: []uint64{2}, Asks: []kv.LeaseAsk{{Lease: 7, Renew: true}}})
+	if c.answerRounds(c.pass(TickInterval)); len(to) > 0 {
+		t.Fatalf("answered before its checkpoint was committed: %+v", to)
+	}
+	c.at += 2 * time.Minute
+	if c.acknowledge(); len(to) != 1 || to[0].Lease == nil || *to[0].Lease != (kv.LeaseTime{TTL: 60, Granted: 60}) {
 		t.Errorf("answered: %+v", to)
 	}
 }
