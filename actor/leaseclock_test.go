@@ -253,6 +253,31 @@ func TestCheckpointsDueTogether(t *testing.T) {
 	c.want("in flight at the end", c.k.checkpoints, 0)
 }
 
+// A tick looks at a bounded number of leases, also of those that were renewed: a leader that looks at all misses its heartbeats.
+func TestLeasesDueTogether(t *testing.T) {
+	c := newClockTest(t)
+	var changes []index.LeaseChange
+	for _, id := range idsUpTo(3 * leaseDuesPerTick) {
+		changes = append(changes, index.LeaseChange{Lease: kv.Lease{ID: id, TTL: 60}})
+	}
+	c.k.applyChanges(changes, c.now, testTiming)
+	c.now = 25 * time.Second
+	for _, l := range c.k.leases {
+		c.k.renew(l, c.now)
+	}
+	c.now = 50 * time.Second
+	for tick := range 3 {
+		c.k.tick(c.now, testTiming)
+		seen := 0
+		for _, due := range c.k.due {
+			if due.at > c.now {
+				seen++
+			}
+		}
+		c.want("seen", seen, (tick+1)*leaseDuesPerTick)
+	}
+}
+
 // A checkpoint in flight ends with its lease.
 func TestCheckpointOfARevokedLease(t *testing.T) {
 	c := newClockTest(t, kv.Lease{ID: 1, TTL: 60})

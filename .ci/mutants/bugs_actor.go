@@ -271,6 +271,9 @@ var actorBugs = []mutant{
 		{"leaseClock.tick", ` && len(k.checkpointQueue) < limits.LeaseCheckpoints`, ``},
 		{"Consensus.proposeLeases", `if len(checkpoints) > 0 {`, `for checkpoints := range slices.Chunk(checkpoints, limits.LeaseCheckpoints) {`},
 	}, []detector{direct("./actor", "TestEntriesOfCheckpoints")}},
+	{"look at all leases that are due in one tick", []change{
+		{"leaseClock.tick", `n < leaseDuesPerTick && `, ``},
+	}, []detector{direct("./actor", "TestLeasesDueTogether")}},
 	{"propose checkpoints while any number is in flight", []change{
 		{"leaseClock.takeCheckpoints", `leaseCheckpointsInflight-k.checkpoints`, `leaseCheckpointsInflight`},
 	}, []detector{direct("./actor", "TestCheckpointsDueTogether")}},
