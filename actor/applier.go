@@ -61,8 +61,10 @@ type Applier struct {
 	records    int64   // bytes of records since the last snapshot
 	ordered    int64   // records when the running save was ordered
 	fileBytes  int64   // of the log
-	batch      bool    // entries were applied in this turn
-	followed   bool    // Stages follow one of them
+
+	// Of this turn.
+	appliedEntries bool
+	followed       bool // Stages follow one of the entries
 }
 
 // recordOverhead is the approximate overhead of a record in the log.
@@ -148,10 +150,10 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 // count counts a batch that was taken at the given time.
 func (a *Applier) count(began time.Duration) {
 	c := &a.Status.Observer.Counters
-	if a.batch {
+	if a.appliedEntries {
 		c.applied(a.Status.Observer.moment() - began)
 	}
-	a.batch = false
+	a.appliedEntries = false
 	c.Pending.Store(int64(len(a.pending.batches)))
 	c.WritesFailed.Add(a.pending.failed)
 	a.pending.failed = 0
@@ -168,7 +170,7 @@ func (a *Applier) publish(view *index.View) {
 
 // apply applies the entries of one order.
 func (a *Applier) apply(m Apply) {
-	a.fileBytes, a.batch = m.FileBytes, true
+	a.fileBytes, a.appliedEntries = m.FileBytes, true
 	a.followed = a.followed || a.Status.Observer.Stages.among(m.Message.GetEntries())
 	for _, e := range m.Message.GetEntries() {
 		if err := a.applyEntry(e); err != nil {
@@ -235,7 +237,7 @@ func (a *Applier) reportMembers(before index.Members, at uint64) {
 	}
 }
 
-// releaseReads tells the connections which reads the newly published View may answer.
+// releaseReads completes the reads that the newly published View may answer.
 func (a *Applier) releaseReads() {
 	applied, _ := a.state.Applied()
 	kept := a.reads[:0]

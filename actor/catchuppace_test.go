@@ -228,16 +228,18 @@ func TestNothingIsSavedWhileBehind(t *testing.T) {
 // Who needs longer than a time for what was committed is behind until it needs less.
 func TestCatchesUp(t *testing.T) {
 	var l replicationLag
-	const after, pause = time.Second, time.Second
+	var now time.Duration
+	const after = time.Second
 	applied, commit := uint64(0), uint64(0)
 	run := func(d time.Duration, ahead uint64) bool {
-		for end := l.seen + d; l.seen < end; {
+		for end := now + d; now < end; {
+			now += TickInterval
 			commit += 10
 			applied = max(applied, commit-ahead)
 			l.recordCommit(commit)
-			l.tick(applied, l.seen+TickInterval, pause)
+			l.tick(applied, now)
 		}
-		return l.catchesUp(applied, l.seen, after)
+		return l.catchesUp(applied, now, after)
 	}
 	if commit = 10_000; run(2*time.Second, 10) {
 		t.Error("it is level, and behind")

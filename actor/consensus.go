@@ -154,6 +154,14 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 	if c.failed {
 		return false
 	}
+	// A stop of this process, alone or with its whole host, shows as a gap between two turns, which ticks otherwise prevent. It is excluded
+	// from these times before the turn's messages, which may have waited during the stop.
+	if stop := t.Now - c.now.Now; stop >= c.ElectionTimeout {
+		c.leases.clock.stopped += stop
+		c.own.disk.excludeStop(stop, t.Now)
+		c.own.lag.excludeStop(t.Now)
+		clear(c.membership.unlinked)
+	}
 	c.now = t
 	ticks := 0
 	for _, m := range batch {
@@ -284,7 +292,7 @@ func (c *Consensus) peerConnected(m Connected) {
 // tick advances raft's clock, and runs every periodic check. Each check uses the results of the checks before it:
 //
 //  1. raft's clock and the leader's silence. Here an election begins, or a leader loses its quorum; all later checks ask which member leads.
-//  2. The own disk. A pause of this process is found before any duration is judged. A stalled disk may hand leadership over.
+//  2. The lag, and the own disk. A stalled disk may hand leadership over.
 //  3. The rate for lagging members, and the reports to the others.
 //  4. Clients. Expired requests are answered before the others are sent again.
 //  5. The fence of an idle log.
@@ -309,7 +317,6 @@ func (c *Consensus) tick(n int) {
 		c.Peers.CheckAlive(late)
 	}
 	c.elections.count(n, c.leader())
-	c.own.disk.tick(c.now.Now, c.ElectionTimeout)
 	c.own.lag.watch(&c.core)
 	c.own.disk.watch(&c.core)
 	if allowed := c.transfers.pace.allow(&c.core, len(c.transfers.sending), c.own.retention.fileBytes); len(c.transfers.sending) > 0 {

@@ -22,8 +22,7 @@ import (
 type diskWatch struct {
 	groupBytes int64 // the most that one sync covers
 	orders     []diskOrder
-	seen       time.Duration // the last tick; it reveals a pause of the whole process
-	done       uint64        // the last entry of the newest reported order
+	done       uint64 // the last entry of the newest reported order
 	reads      readWatch
 	others     map[uint64][]diskProgress
 }
@@ -115,18 +114,12 @@ func (d *diskWatch) bytes() int64 {
 	return n
 }
 
-// tick detects a stop of this process, alone or with its whole host, by a gap that its clock never has otherwise. Such a stop does not
-// count against the disk.
-func (d *diskWatch) tick(now, pause time.Duration) {
-	still := now - d.seen
-	d.seen = now
-	if still < pause {
-		return
-	}
-	d.reads.excludeStop(still, now)
+// excludeStop excludes a stop of this process from the disk's times. The progress of the others is measured anew.
+func (d *diskWatch) excludeStop(stop, now time.Duration) {
+	d.others, d.reads.since = nil, min(d.reads.since+stop, now)
 	for i := range d.orders {
-		d.orders[i].given = min(d.orders[i].given+still, now)
-		d.orders[i].since = min(d.orders[i].since+still, now)
+		d.orders[i].given = min(d.orders[i].given+stop, now)
+		d.orders[i].since = min(d.orders[i].since+stop, now)
 	}
 }
 
@@ -199,9 +192,6 @@ func (w *readWatch) ordered(now time.Duration) {
 }
 
 func (w *readWatch) reported(now time.Duration) { w.orders, w.since = w.orders-1, now }
-
-// excludeStop excludes a stop of this process from the read's time.
-func (w *readWatch) excludeStop(still, now time.Duration) { w.since = min(w.since+still, now) }
 
 // stalled returns for how long the disk has been at one read.
 func (w *readWatch) stalled(now time.Duration) time.Duration {

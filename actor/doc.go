@@ -14,7 +14,7 @@
 //	                      └───────────┘                       └─────────────┘      SnapshotReceived, SnapshotSent)
 //	                        │                                   ▲ snapshot reader: builds the state from received chunks
 //	                        │    └── ViewPublished ──► watch hub ──► the streams that watch (kv.WatchStream)
-//	                        └── results ──► the client's connection (kv.ReplyTo)
+//	                        └── results ──► the client's stream (kv.ReplyTo)
 //
 // The sections:
 //
@@ -29,9 +29,10 @@
 //
 // An actor is a [Mailbox] and a [Handler]. A handler is a state and one function that processes a batch of messages. It starts no
 // goroutine and uses no lock, channel, select, clock, randomness or visible map order. The driver passes the time in with the batch, and
-// the handler's output goes into other mailboxes. A test reads the sources and enforces this rule. The same handlers therefore run under
-// two drivers: [Runtime] runs them in goroutines, and package actor/sim runs the handlers of many members in one seeded loop. A seed that
-// has shown a fault shows it at every run.
+// the handler's output goes into other mailboxes. A test reads the sources and enforces this rule. Other goroutines, too, call Mailbox,
+// Status, Observer, Admission and kv.ReplyTo, which have short locks of their own. Observer and the log writer read the driver's clock for
+// measurements; no decision depends on them. The same handlers therefore run under two drivers: [Runtime] runs them in goroutines, and
+// package actor/sim runs the handlers of many members in one seeded loop. A seed that has shown a fault shows it at every run.
 //
 // Besides the mailboxes there is [Status]: values that an actor publishes to every reader, such as the View, the end of the synced log, the
 // role in raft, and the use of the disk (package actor/space). A reader may miss a value, because the next value serves as well. News that
@@ -48,8 +49,8 @@
 //
 //	Send          waits. Only clients send: this is the backpressure, and QUIC's flow control passes it on to them
 //	Offer         drops. Peers and clocks offer: raft sends again, and the next tick follows
-//	MustPost      cannot fail. The capacity was reserved: raft bounds its output, an endpoint bounds its input;
-//	              a full mailbox is a bug and panics with the numbers
+//	MustPost      neither waits nor drops. raft bounds its output, an endpoint its input, and an actor its orders, to the
+//	              capacity; a full mailbox is a bug and panics with the numbers
 //	postAndYield  is MustPost by a handler that is nearly done: the receiver runs next in the same goroutine
 //	postQuiet     is MustPost without a wake-up: the applier reads expectations together with the next order
 //
@@ -87,18 +88,21 @@
 //		expiry      leaseClock.tick ──► a ReadIndex round ──► revocable ──► proposeLeases: revocations in the log ──► every member's state
 //
 //	 1. The clock starts anew with each leader, when the state holds an entry of the leader's term. Each lease then has the remaining time of
-//	    its last checkpoint in the log, plus an election timeout. A failover extends a lease by at most 30 seconds or a tenth of the TTL,
-//	    whichever is more, never by more than the TTL, and by the time without a leader. Checkpoints are made as often as that needs: for a
-//	    TTL below 30 seconds after two thirds of the TTL or, if that is later, two election timeouts and two seconds before its end. If leaders
-//	    change before each checkpoint, the lease ends at most one TTL and one election timeout after the last change.
-//	 2. A keep-alive is answered after two conditions: a round of heartbeats after its arrival has shown that this member leads, and the state
-//	    has all entries committed by then. A member that may already be superseded promises nothing. If the last checkpoint is less than the
-//	    TTL, a full one is applied first.
-//	 3. Expired leases are revoked after such a round, too. Keep-alives that waited while this process was stopped are therefore
-//	    answered first; leases are not charged for that time. The revocation carries the term, and has no effect in another term.
+//	    its last checkpoint in the log, plus an election timeout. A failover extends a lease by the time without a leader, and by at most L
+//	    more. L is 30 seconds or a tenth of the TTL, whichever is more, but never more than the TTL. A lease is checkpointed when two thirds
+//	    of L have passed since its last checkpoint or, if that is later, L less two election timeouts and two seconds. If very many leases
+//	    need a checkpoint at the same time, some get it later (5). If leaders change before each checkpoint, the lease ends at most one TTL
+//	    and one election timeout after the last change.
+//	 2. A keep-alive is answered after two conditions: a round of heartbeats that began after its arrival has shown that this member leads,
+//	    and the state has all entries that were committed when that round began. A member that may already be superseded promises nothing.
+//	    If the last checkpoint is less than the TTL, a full one is applied first.
+//	 3. Expired leases are revoked after such a round, too. Leases are not charged for the time of a stop of this process, of an election
+//	    timeout or more. The stop is noticed before the messages that waited in it: a keep-alive among them is in time. The revocation
+//	    carries the term, and has no effect in another term.
 //	 4. Once a lease has expired, a keep-alive waits until the revocation is applied. Its answer says that the lease does not exist.
-//	 5. Revocations and checkpoints are proposed in batches. Once raft has accepted them they stand in the leader's log; if its term
-//	    ends, the next leader's clock decides.
+//	 5. Revocations and checkpoints are proposed in batches. The size of a batch, and the number in flight, are bounded: a write never waits
+//	    for all leases that end, or need a checkpoint, at the same time. Once raft has accepted a batch it stands in the leader's log; if its
+//	    term ends, the next leader's clock decides.
 //	 6. Client writes take precedence (leaserevoke.go). Leases that end together are revoked at leaseRevocationRate, in
 //	    small entries that share the syncs of these writes. Entries are smaller where leases have many keys. Ids are revoked in
 //	    rising order, since neighboring leases cost every member an eighth of the work of as many scattered leases.
@@ -111,10 +115,10 @@
 //
 //  1. The applier gives the hub no data. After each published View it sends a signal, if there are watches and no signal waits yet
 //     ([watchSignal]); the hub takes the newest View itself. So no write waits for a watch. Without watches the applier sends nothing.
-//  2. The hub is paced. A step is limits.Watches.StepWork of work, about half a millisecond, including the streams' work for it. While
-//     a watch lags, each step is followed by a pause of watchRest times the step. While there are writes,
-//     the hub also pauses for the events sent (watchSentRate), because they cost streams and clients more. Requests and new
-//     Views are taken meanwhile.
+//  2. The hub is paced. A step is about limits.Watches.StepWork of work for live watches and as much for lagging ones, half a millisecond
+//     each, including the streams' work for it. While a watch lags, each step is followed by a pause of watchRest times the step. While
+//     there are writes, the hub also pauses for the events sent (watchSentRate), because they cost streams and clients more. Requests
+//     and new Views are taken meanwhile.
 //  3. A stream whose buffer is full refuses events, and posts a request when it has capacity again (kv.WatchRoom).
 //  4. A member that has known no leader for three election timeouts ends its watches, and so does a suspended
 //     member: other members have newer state, and watches resume there.
@@ -159,7 +163,7 @@
 //  8. Peers may send only the message types that raft expects from a network (package peerframe). A message that only a leader sends is
 //     accepted only from the leader that this member knows in its term (leaderclaim.go). An entry that cannot be decoded never reaches the
 //     log. A heartbeat with a commit index beyond the own log raises AMNESIA (consensus.go; "Amnesia" below).
-//  9. Everything is batched: commands into entries, entries into groups, results by connection. No batch waits for more to arrive.
+//  9. Everything is batched: commands into entries, entries into groups, results by receiver. No batch waits for more to arrive.
 //  10. A MsgSnap reaches raft only after its file is verified and published, in the name of the leader at that time. The log
 //     writer's reset marker is synced before the applier restores, and all later orders wait for that (snapshotreceive.go,
 //     ready.go, logwriter.go).

@@ -30,7 +30,8 @@ const (
 func restAfter(took time.Duration) time.Duration { return min(max(took, restLeast), restMost) }
 
 // Handler is the state of an actor with the one function that changes it. Handle processes a batch in order. It returns true to be called
-// again even without a message. It never waits. A batch may be empty.
+// again even without a message. A batch may be empty. Handle waits for no other actor. The actors that use files wait for the disk, the
+// snapshot reader also for another member's part, and consensus for its rare decisions that must be durable.
 type Handler[M any] interface {
 	Handle(t Time, batch []M) (again bool)
 }

@@ -13,6 +13,10 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
+// All leases of one TTL come due together after an election. leaseDuesPerTick bounds how many of them a tick looks at, about 0.7 us each.
+// leaseCheckpointsInflight bounds their checkpoints in flight, two entries: puts behind these wait until they are applied, about 2 us each.
+const leaseDuesPerTick, leaseCheckpointsInflight = 4 * limits.LeaseCheckpoints, 2 * limits.LeaseCheckpoints
+
 // leaseClock tracks the remaining time of each lease, by the clock of a leader. The package's page lists its guarantees.
 //
 // It runs from when the state holds an entry of the leader's term until leader or term change. raft takes its proposals at once or not at
@@ -36,10 +40,10 @@ type leaseClock struct {
 	revocable       revocable
 	pace            revocationPace
 	checkpointQueue []*timedLease // the checkpoint of their remaining time is due
+	checkpoints     int           // in flight: the sum of the leases' pendingCheckpoints
 	revoking        int           // revocations under way
 	retryFirst      bool          // raft had no space for the last proposals: they come before any other
 	stopped         time.Duration // for how long this process was stopped since the clock was started: no renewal was possible then
-	ticked          time.Duration // the last tick
 	unproven        []clockAsk    // queries that wait for a round to begin
 	rounds          []leaseRound
 	confirmed       []leaseRound
@@ -77,7 +81,7 @@ type leaseRound struct {
 	id    uint64
 	since time.Duration // when it began
 	asks  []clockAsk
-	index uint64 // the commit index of that time
+	index uint64 // the commit index when it began
 }
 
 // memberAnswers collects the answers to one member.
@@ -136,7 +140,7 @@ func (k *leaseClock) time(now time.Duration) time.Duration { return now - k.stop
 // start begins with the state's leases. The times of the last renewals are unknown. Each lease therefore has its checkpointed time, and an
 // election timeout in which its client finds the new leader.
 func (k *leaseClock) start(view *index.View, now time.Duration, t leaseTiming) {
-	*k = leaseClock{running: true, leases: make(map[int64]*timedLease, view.LeaseCount()), ticked: now, proven: -1, revocable: newRevocable()}
+	*k = leaseClock{running: true, leases: make(map[int64]*timedLease, view.LeaseCount()), proven: -1, revocable: newRevocable()}
 	view.Leases(math.MinInt64, func(l kv.Lease) bool {
 		one := timed(l)
 		one.deadline = now + seconds(one.checkpointed) + t.election
@@ -217,7 +221,8 @@ func (k *leaseClock) applyChanges(changes []index.LeaseChange, now time.Duration
 			k.leases[l.id] = l
 			k.due.add(l, l.next(t))
 		default:
-			l.checkpointed, l.pendingCheckpoints = timed(change.Lease).checkpointed, max(l.pendingCheckpoints-1, 0)
+			applied := min(l.pendingCheckpoints, 1)
+			l.checkpointed, l.pendingCheckpoints, k.checkpoints = timed(change.Lease).checkpointed, l.pendingCheckpoints-applied, k.checkpoints-applied
 			k.answerCheckpointed(l, now)
 		}
 	}
@@ -232,6 +237,7 @@ func (k *leaseClock) remove(l *timedLease) {
 	if l.revoking {
 		k.revoking--
 	}
+	k.checkpoints -= l.pendingCheckpoints
 	l.revoked = true
 	for _, ask := range l.asks {
 		k.addAnswer(ask, kv.LeaseTime{}, 0)
@@ -268,14 +274,11 @@ func (k *leaseClock) addAnswer(ask clockAsk, time kv.LeaseTime, index uint64) {
 	k.unsent[i].Times = append(k.unsent[i].Times, peerframe.LeaseTime{Number: ask.Number, LeaseTime: time})
 }
 
-// tick moves expired leases from due to expired, and queues checkpoints of the others.
+// tick moves expired leases from due to expired, and queues checkpoints of the others. While an entry's checkpoints wait, the other due
+// leases wait in their order: a renewal that needs a checkpoint does not wait for all of them.
 func (k *leaseClock) tick(at time.Duration, t leaseTiming) {
-	if still := at - k.ticked; still >= t.election {
-		k.stopped += still
-	}
-	k.ticked = at
 	now := k.time(at)
-	for len(k.due) > 0 && k.due[0].at <= now {
+	for n := 0; n < leaseDuesPerTick && len(k.due) > 0 && k.due[0].at <= now && len(k.checkpointQueue) < limits.LeaseCheckpoints; n++ {
 		l := k.due[0].lease
 		switch next := l.next(t); {
 		case next > now: // it was renewed
@@ -345,9 +348,13 @@ func (k *leaseClock) answer(ask clockAsk, now time.Duration, index uint64) {
 	}
 }
 
-// dueCheckpoints returns the remaining times of the queued leases whose newest checkpoint differs.
-func (k *leaseClock) dueCheckpoints(now time.Duration) (all []kv.Lease) {
-	for _, l := range k.checkpointQueue {
+// takeCheckpoints takes the next queued leases whose newest checkpoint differs, as many as an entry may checkpoint now, and returns their
+// remaining times.
+func (k *leaseClock) takeCheckpoints(now time.Duration) (all []kv.Lease) {
+	n := 0
+	for most := min(limits.LeaseCheckpoints, leaseCheckpointsInflight-k.checkpoints); len(all) < most && n < len(k.checkpointQueue); n++ {
+		l := k.checkpointQueue[n]
+		l.queued = false
 		if l.revoked || l.revoking || l.deadline <= now {
 			continue
 		}
@@ -359,18 +366,16 @@ func (k *leaseClock) dueCheckpoints(now time.Duration) (all []kv.Lease) {
 			all = append(all, kv.Lease{ID: l.id, Remaining: left, Granted: l.granted})
 		}
 	}
+	k.checkpointQueue = dropFirst(k.checkpointQueue, n)
 	return all
 }
 
-// checkpointsProposed records that these checkpoints are in raft's log, and that no other one is due.
+// checkpointsProposed notes that these checkpoints are in raft's log.
 func (k *leaseClock) checkpointsProposed(all []kv.Lease) {
 	for _, one := range all {
 		l := k.leases[one.ID]
 		l.proposedCheckpoint = one.Remaining
 		l.pendingCheckpoints++
 	}
-	for _, l := range k.checkpointQueue {
-		l.queued = false
-	}
-	k.checkpointQueue = nil
+	k.checkpoints += len(all)
 }

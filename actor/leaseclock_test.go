@@ -81,7 +81,7 @@ func (c *clockTest) propose() (said []string) {
 		said = append(said, fmt.Sprint("revoke ", l.id))
 		c.log = append(c.log, index.LeaseChange{Lease: kv.Lease{ID: l.id, TTL: l.ttl}, Gone: true})
 	}
-	notes := c.k.dueCheckpoints(now)
+	notes := c.k.takeCheckpoints(now)
 	for _, n := range notes {
 		said = append(said, fmt.Sprint("note ", n.ID, " ", n.Remaining))
 		c.log = append(c.log, index.LeaseChange{Lease: kv.Lease{ID: n.ID, TTL: c.k.leases[n.ID].ttl, Remaining: n.Remaining}})
@@ -151,7 +151,6 @@ func TestLeaseIsRevokedOrRenewed(t *testing.T) {
 	c := newClockTest(t)
 	c.k.applyChanges([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}, {Lease: kv.Lease{ID: 2, TTL: 9}}, {Lease: kv.Lease{ID: 3, TTL: 10}}}, c.now, testTiming)
 	c.now = 10*time.Second - 1
-	c.k.ticked = c.now
 	c.ask(1, true) // just in time; a round of it comes later
 	c.now = 10 * time.Second
 	c.k.tick(c.now, testTiming)
@@ -177,7 +176,6 @@ func TestRoundOfBeforeProvesNothing(t *testing.T) {
 	c := newClockTest(t)
 	c.k.applyChanges([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}, {Lease: kv.Lease{ID: 2, TTL: 60}}}, c.now, testTiming)
 	c.now = 10*time.Second - TickInterval
-	c.k.ticked = c.now
 	c.k.prove(c.now, c.now, testTiming)
 	began := c.now
 	c.now += 2 * TickInterval
@@ -194,6 +192,7 @@ func TestLeaseClockStandsStill(t *testing.T) {
 	c.k.applyChanges([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}}, c.now, testTiming)
 	c.pass(5 * time.Second)
 	c.now += time.Hour
+	c.k.stopped += time.Hour
 	c.want("after an hour", c.pass(6*time.Second), "[1h0m6.7s note 1 4 1h0m10s revoke 1]")
 }
 
@@ -218,6 +217,74 @@ func TestLeaseNotes(t *testing.T) {
 	c.round()
 	c.want("at once, as nothing is to be corrected", c.told(), fmt.Sprintf("%d:100/100", number))
 	c.want("a tenth of a long one", c.pass(150 * time.Second)[0], "1m26s note 1 74")
+}
+
+// All leases of one TTL that were not renewed after an election need a checkpoint at the same time. An entry has a bounded number of
+// checkpoints, two entries of them are in flight at most, and a renewal that needs a full checkpoint does not wait for all others.
+func TestCheckpointsDueTogether(t *testing.T) {
+	const all = 10 * limits.LeaseCheckpoints
+	leases := make([]kv.Lease, all)
+	for i := range leases {
+		leases[i] = kv.Lease{ID: int64(i + 1), TTL: 60}
+	}
+	c := newClockTest(t, leases...)
+	c.want("before", len(c.pass(27*time.Second-TickInterval)), 0)
+	c.want("the first entry", len(c.pass(TickInterval)), limits.LeaseCheckpoints)
+	c.want("the second one", len(c.pass(TickInterval)), limits.LeaseCheckpoints)
+	c.want("while none is applied", len(c.pass(10*TickInterval)), 0)
+	c.want("in flight", c.k.checkpoints, leaseCheckpointsInflight)
+
+	number := c.ask(c.log[0].Lease.ID, true)
+	proposed, answer := len(c.log), ""
+	for n := 0; len(c.log) > 0; n++ {
+		if c.apply(len(c.log)); answer == "" {
+			answer = c.told()
+		}
+		if n == 5 && answer == "" {
+			t.Errorf("a renewal waits for %d checkpoints", proposed)
+		}
+		more := len(c.pass(TickInterval))
+		if proposed += more; more > limits.LeaseCheckpoints {
+			t.Errorf("an entry has %d checkpoints", more)
+		}
+	}
+	c.want("answer", answer, fmt.Sprintf("%d:60/60", number))
+	c.want("one checkpoint of each lease, and a full one", proposed, all+1)
+	c.want("in flight at the end", c.k.checkpoints, 0)
+}
+
+// A tick looks at a bounded number of leases, also of those that were renewed: a leader that looks at all misses its heartbeats.
+func TestLeasesDueTogether(t *testing.T) {
+	c := newClockTest(t)
+	var changes []index.LeaseChange
+	for _, id := range idsUpTo(3 * leaseDuesPerTick) {
+		changes = append(changes, index.LeaseChange{Lease: kv.Lease{ID: id, TTL: 60}})
+	}
+	c.k.applyChanges(changes, c.now, testTiming)
+	c.now = 25 * time.Second
+	for _, l := range c.k.leases {
+		c.k.renew(l, c.now)
+	}
+	c.now = 50 * time.Second
+	for tick := range 3 {
+		c.k.tick(c.now, testTiming)
+		seen := 0
+		for _, due := range c.k.due {
+			if due.at > c.now {
+				seen++
+			}
+		}
+		c.want("seen", seen, (tick+1)*leaseDuesPerTick)
+	}
+}
+
+// A checkpoint in flight ends with its lease.
+func TestCheckpointOfARevokedLease(t *testing.T) {
+	c := newClockTest(t, kv.Lease{ID: 1, TTL: 60})
+	c.want("checkpoint", c.pass(28*time.Second), "[27s note 1 34]")
+	c.want("in flight", c.k.checkpoints, 1)
+	c.k.applyChanges([]index.LeaseChange{{Lease: kv.Lease{ID: 1}, Gone: true}}, c.now, testTiming)
+	c.want("in flight after the client's revocation", c.k.checkpoints, 0)
 }
 
 // A change that the state already had when the clock began ends no note: a renewal is answered only when the log says that all is left.

@@ -45,8 +45,8 @@ func (l *leases) sendAsks(c *core) (all []toPeer) {
 	return all
 }
 
-// answered hands the leader's answers to clients. A renewal is answered at once. A query's client reads the lease's keys from this member's
-// state, so its answer waits until that state is recent enough; answered returns these answers.
+// answered hands the leader's answers to clients. A keep-alive is answered at once. The answer to any other query waits for this member's
+// state, from which its client reads the lease's keys. answered returns the answers that wait.
 func (l *leases) answered(m peerframe.LeaseTimes) (ready ReadReady) {
 	var done completions
 	ready.Index = m.Index
@@ -109,7 +109,7 @@ func (l *leases) tick(c *core, reads *reads) {
 	}
 }
 
-// answerAsks answers the queries of confirmed rounds, as soon as the state has everything committed at the rounds' confirmation.
+// answerAsks answers the queries of confirmed rounds, once the state has everything that was committed when the round began.
 func (l *leases) answerAsks(c *core) {
 	k, applied, now := &l.clock, c.raft.BasicStatus().Applied, l.clock.time(c.now.Now)
 	for len(k.confirmed) > 0 && k.confirmed[0].index <= applied {

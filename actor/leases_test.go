@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -113,21 +114,137 @@ func TestAsksWaitForWhatIsCommitted(t *testing.T) {
 	}
 }
 
-// A leader whose process stood still for longer than a lease lives renews it: nobody could while it did.
-func TestKeepAliveBehindAStandstill(t *testing.T) {
-	c := newTestMembers(t)
-	var to replies
-	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &to, Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendGrant(nil, kv.Lease{ID: 7, TTL: 5})}}})
-	c.acknowledge()
-	c.answerRounds(c.pass(TickInterval))
-	c.at += time.Minute
-	c.answerRounds(c.pass(TickInterval))
-	to = nil
-	c.turn(AskLeases{ReplyTo: &to, Requests: []uint64{2}, Asks: []kv.LeaseAsk{{Lease: 7, Renew: true}}})
-	for range 10 {
-		c.answerRounds(c.pass(TickInterval))
+// grant grants leases of a TTL, from an id on.
+func (c *consensusTurns) grant(ttl, id int64, n int) {
+	c.t.Helper()
+	for ; n > 0; n -= limits.BatchCommands {
+		var to replies
+		p := kv.Proposal{ReplyTo: &to}
+		for range min(n, limits.BatchCommands) {
+			p.Requests, p.Commands = append(p.Requests, uint64(id)), append(p.Commands, new(index.Head).AppendGrant(nil, kv.Lease{ID: id, TTL: ttl}))
+			id++
+		}
+		c.turn(Propose{Proposal: p})
+		c.acknowledge()
+		for _, done := range to {
+			if done.Result.Err != nil {
+				c.t.Fatalf("granted: %+v", done)
+			}
+		}
 	}
-	if len(to) != 1 || to[0].Lease == nil || *to[0].Lease != (kv.LeaseTime{TTL: 5, Granted: 5}) {
+}
+
+// checkpointed is the number of leases whose remaining time is in the state.
+func (c *consensusTurns) checkpointed() (n int) {
+	c.Status.View().Leases(math.MinInt64, func(l kv.Lease) bool {
+		if l.Remaining != 0 {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
+// Checkpoints that are due together are entries of a bounded size. Peers drop an append with an entry beyond limits.EnvelopeBytes, and
+// nothing is committed after it.
+func TestEntriesOfCheckpoints(t *testing.T) {
+	c := newTestMembers(t)
+	const all = 32 * limits.LeaseCheckpoints
+	c.grant(60, math.MaxInt64-all, all)
+	c.leases.clock.stopped -= 26 * time.Second // as if nobody had renewed them for so long
+	longest := 0
+	for n := 0; c.checkpointed() < all; n++ {
+		if n == 100 {
+			t.Fatalf("%d of %d leases have a checkpoint after %d ticks", c.checkpointed(), all, n)
+		}
+		for _, m := range append(c.pass(TickInterval), c.acknowledge()...) {
+			if r, ok := m.(peerframe.Raft); ok {
+				for _, e := range r.GetEntries() {
+					longest = max(longest, len(e.GetData()))
+				}
+			}
+		}
+	}
+	if most := 32 * limits.LeaseCheckpoints; longest > most {
+		t.Errorf("an entry has %d bytes, at most %d are wanted", longest, most)
+	}
+}
+
+// Checkpoints that raft has no space for are proposed when it has.
+func TestCheckpointsThatAreNotProposed(t *testing.T) {
+	bounds := limits.Defaults()
+	bounds.UncommittedBytes = 1
+	c := newTestMembersWith(t, bounds)
+	c.grant(60, 7, 3)
+	var to replies
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &to, Requests: []uint64{1}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k")})}}})
+	c.leases.clock.stopped -= 26 * time.Second
+	if c.pass(3 * TickInterval); c.checkpointed() != 0 || !c.leases.clock.retryFirst {
+		t.Fatal("raft has taken checkpoints")
+	}
+	c.acknowledge()
+	c.acknowledge()
+	if n := c.checkpointed(); n != 3 {
+		t.Errorf("%d leases have a checkpoint", n)
+	}
+}
+
+// A leader whose process stood still for longer than a lease lives renews it: nobody could while it did. A keep-alive that waited meanwhile
+// may be the first message of the next turn, and the turn may have no tick.
+func TestKeepAliveBehindAStandstill(t *testing.T) {
+	own := AskLeases{Requests: []uint64{2}, Asks: []kv.LeaseAsk{{Lease: 7, Renew: true}}}
+	others := Received{From: 3, Message: peerframe.LeaseAsks{Asks: []peerframe.LeaseAsk{{Number: 2, LeaseAsk: own.Asks[0]}}}}
+	for what, wakes := range map[string][][]ConsensusMessage{
+		"a tick, then its own client":            {{Tick{}}, {own}},
+		"its own client and a tick":              {{own, Tick{}}},
+		"its own client":                         {{own}},
+		"another member's client and a tick":     {{others, Tick{}}},
+		"another member's client":                {{others}},
+		"another member's client before a while": {{others}, {Tick{}}},
+	} {
+		c := newTestMembers(t)
+		c.grant(5, 7, 1)
+		c.answerRounds(c.pass(TickInterval))
+		c.at += time.Minute
+		var to replies
+		var sent []peerframe.Message
+		for _, batch := range wakes {
+			if ask, ok := batch[0].(AskLeases); ok {
+				ask.ReplyTo = &to
+				batch[0] = ask
+			}
+			sent = append(sent, c.answerRounds(c.turn(batch...))...)
+		}
+		for range 10 {
+			sent = append(sent, c.answerRounds(c.pass(TickInterval))...)
+		}
+		for _, m := range sent {
+			if m, ok := m.(peerframe.LeaseTimes); ok {
+				to = append(to, kv.Completion{Lease: &m.Times[0].LeaseTime})
+			}
+		}
+		if len(to) != 1 || to[0].Lease == nil || *to[0].Lease != (kv.LeaseTime{TTL: 5, Granted: 5}) {
+			t.Errorf("%s: answered %+v", what, to)
+		}
+	}
+}
+
+// A renewal that waits for its checkpoint is answered although this process stood still before the checkpoint was applied.
+func TestCheckpointBehindAStandstill(t *testing.T) {
+	c := newTestMembers(t)
+	c.grant(60, 7, 1)
+	c.leases.clock.stopped -= 26 * time.Second
+	c.pass(TickInterval)
+	if c.acknowledge(); c.checkpointed() != 1 {
+		t.Fatal("the lease has no checkpoint")
+	}
+	var to replies
+	c.turn(AskLeases{ReplyTo: &to, Requests: []uint64{2}, Asks: []kv.LeaseAsk{{Lease: 7, Renew: true}}})
+	if c.answerRounds(c.pass(TickInterval)); len(to) > 0 {
+		t.Fatalf("answered before its checkpoint was committed: %+v", to)
+	}
+	c.at += 2 * time.Minute
+	if c.acknowledge(); len(to) != 1 || to[0].Lease == nil || *to[0].Lease != (kv.LeaseTime{TTL: 60, Granted: 60}) {
 		t.Errorf("answered: %+v", to)
 	}
 }

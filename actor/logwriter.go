@@ -32,7 +32,8 @@ type LogWriterConfig struct {
 	Logger       *slog.Logger
 }
 
-// LogWriter makes entries and votes durable. It owns the log: no other goroutine touches it.
+// LogWriter makes entries and votes durable. It owns the Log: no other actor touches it. The segment maker writes only the last page of
+// segments that the log has left.
 //
 // Invariants:
 //
@@ -47,7 +48,7 @@ type LogWriter struct {
 	// Owned by the actor.
 	queue     []LogWriterMessage
 	restoring *group // waits until the applier has the snapshot's state
-	waiting   *group // its group waits for space on the disk
+	waiting   *group // waits for space on the disk
 	segments  *log.SegmentList
 	ordered   int   // spare files requested from the segment maker
 	inlined   int64 // segments made by the log itself, as reported to the segment maker

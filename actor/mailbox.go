@@ -93,7 +93,8 @@ func (m *Mailbox[M]) Offer(message M) bool {
 	return true
 }
 
-// MustPost puts in a message whose capacity was reserved before. A full mailbox is a bug and panics with the numbers.
+// MustPost puts in a message that is never dropped. The rules of the senders bound the number of these messages to the capacity: a full
+// mailbox is a bug and panics with the numbers.
 func (m *Mailbox[M]) MustPost(message M) { m.enqueue(message, wakeNow) }
 
 // postAndYield is MustPost by a handler that is nearly done and leaves the rest to the receiver. The receiver runs when the handler's

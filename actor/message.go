@@ -12,7 +12,7 @@ import (
 	"qkv/snapshot"
 )
 
-// Requests are orders (Append, Apply), reports are facts (Appended, Applied).
+// An order asks an actor for work, and has an imperative as its name: Append, Apply. A report says what has happened: Appended, Applied.
 
 // ConsensusMessage is a message to consensus.
 type ConsensusMessage interface{ consensusMessage() }
@@ -144,7 +144,7 @@ func (LogCovered) consensusMessage()       {}
 func (SnapshotReceived) consensusMessage() {}
 func (SnapshotSent) consensusMessage()     {}
 
-// LogWriterMessage is a message to the log writer. All but SegmentDamaged and RoomChecked are posted: raft bounds the entries under way.
+// LogWriterMessage is a message to the log writer. All but SegmentDamaged and SpaceChecked are posted: raft bounds the entries under way.
 type LogWriterMessage interface{ logWriterMessage() }
 
 type (
@@ -201,7 +201,8 @@ type (
 	NextSegments struct{ Pages []log.NextPage }
 	// Inlined says that the log has made a segment itself: the free space may shrink quickly.
 	Inlined struct{}
-	// Retry is the segment maker's clock: calls that the disk refused are tried again. Offered.
+	// Retry is the segment maker's clock: it measures the log's rate, checks the free space, and tries calls again that the disk refused.
+	// Offered.
 	Retry struct{}
 )
 
@@ -211,7 +212,7 @@ func (NextSegments) segmentMakerMessage() {}
 func (Inlined) segmentMakerMessage()      {}
 func (Retry) segmentMakerMessage()        {}
 
-// ApplierMessage is a message to the applier. All are posted.
+// ApplierMessage is a message to the applier. All are posted, but package node may offer a SnapshotWanted.
 type ApplierMessage interface{ applierMessage() }
 
 type (
@@ -224,10 +225,10 @@ type (
 	Expect struct {
 		Term     uint64
 		First    uint64
-		Until    time.Duration // when their clients' timeouts expire
+		Until    time.Duration // when the last of their clients' timeouts expires
 		Requests []Request
 	}
-	// Expire drops expectations whose clients' timeouts have expired, and gives the reason for the missing answer.
+	// Expire drops expectations and reads whose clients' timeouts have expired, and gives the reason for the missing answer.
 	Expire struct{ Why string }
 	// RefusedWrites are writes of sessions that a full disk refuses. Commands[i] belongs to Requests[i], and has its own bytes. A command
 	// that was applied before is answered with its earlier result, each other command with Why[i].
@@ -236,11 +237,11 @@ type (
 		Commands [][]byte
 		Why      []*kv.Error
 	}
-	// ReadReady releases reads as soon as an index is applied. Leases, if not nil, is the leader's lease clock's answer to each of the
-	// requests.
+	// ReadReady holds requests until an index is applied. They complete as reads or, if Leases is set, as LeaseTold: Leases[i] is the answer
+	// of the leader's lease clock to Requests[i].
 	ReadReady struct {
 		Index    uint64
-		Until    time.Duration // when their clients' timeouts expire
+		Until    time.Duration // when the last of their clients' timeouts expires
 		Requests []Request
 		Leases   []kv.LeaseTime
 	}
@@ -273,10 +274,10 @@ func (Stored) applierMessage()         {}
 func (SaveEnded) applierMessage()      {}
 func (SnapshotWanted) applierMessage() {}
 
-// Request is one request of one connection.
+// Request is one request of one ReplyTo: a stream of a native client, the calls of etcd's API, or the member itself.
 type Request struct {
 	ReplyTo kv.ReplyTo
-	Number  uint64 // numbered by the connection
+	Number  uint64 // given by the ReplyTo's owner
 }
 
 // SnapshotterMessage is a message to the snapshotter.

@@ -59,7 +59,7 @@ func (p *pending) resolve(first uint64, results []kv.Result, out *completions) {
 	p.forget(batch)
 }
 
-// sameReplyTo returns how many of the first requests belong to one connection.
+// sameReplyTo returns how many of the first requests belong to one receiver.
 func sameReplyTo(requests []Request) int {
 	n := 1
 	for n < len(requests) && requests[n].ReplyTo == requests[0].ReplyTo {
@@ -110,14 +110,14 @@ func (p *pending) forget(batch *expected) {
 	}
 }
 
-// completions collects completions by connection: each connection is woken once per batch.
+// completions collects completions by ReplyTo: each receiver is woken once per batch.
 type completions struct {
 	at   map[kv.ReplyTo]int // index in list
 	list []completedOf
-	last int // index of the last completion's connection: commands of one connection follow each other
+	last int // index of the last completion's receiver: commands of one receiver follow each other
 }
 
-// completedOf holds the completions of one connection.
+// completedOf holds the completions of one receiver.
 type completedOf struct {
 	to   kv.ReplyTo
 	done []kv.Completion
@@ -128,7 +128,7 @@ func (o *completions) add(to kv.ReplyTo, d kv.Completion) {
 	one.done = append(one.done, d)
 }
 
-// of returns the completions of one connection, with capacity for n more: a caller that knows the number avoids repeated copies.
+// of returns the completions of one receiver, with capacity for n more: a caller that knows the number avoids repeated copies.
 func (o *completions) of(to kv.ReplyTo, n int) *completedOf {
 	if o.last < len(o.list) && o.list[o.last].to == to {
 		one := &o.list[o.last]
@@ -152,7 +152,7 @@ func (o *completions) of(to kv.ReplyTo, n int) *completedOf {
 	return one
 }
 
-// recordIndex records a connection's index in list. A lone connection needs no map.
+// recordIndex records a receiver's index in list. A lone receiver needs no map.
 func (o *completions) recordIndex(to kv.ReplyTo, i int) {
 	if i == 0 {
 		return
@@ -166,15 +166,15 @@ func (o *completions) recordIndex(to kv.ReplyTo, i int) {
 	o.at[to] = i
 }
 
-// deliver gives each connection all its completions at once, in the order of the connections' first completions. The lists are reused,
-// unless a burst has made them large.
+// deliver gives each receiver all its completions at once, in the order of the receivers' first completions. The lists are reused, unless
+// a burst has made them large.
 func (o *completions) deliver() {
 	for i := range o.list {
 		one := &o.list[i]
 		one.to.Complete(one.done)
 		clear(one.done) // the messages that it refers to
 		one.to, one.done = nil, one.done[:0]
-		if i >= connectionsKept || cap(one.done) > completionsKept {
+		if i >= receiversKept || cap(one.done) > completionsKept {
 			one.done = nil
 		}
 	}
@@ -183,8 +183,8 @@ func (o *completions) deliver() {
 }
 
 const (
-	// connectionsKept is the number of connections, and completionsKept the number of completions of each, for which memory is kept from one
+	// receiversKept is the number of receivers, and completionsKept the number of completions of each, for which memory is kept from one
 	// batch to the next: those of two full batches.
-	connectionsKept = 8
+	receiversKept   = 8
 	completionsKept = 2 * limits.BatchCommands
 )

@@ -44,12 +44,12 @@ func TestBatchIsCompletedInOnePiece(t *testing.T) {
 	if n > 3 { // the batch itself, and its place in two lists
 		t.Errorf("%v allocations", n)
 	}
-	burst, results, _ := batchOf(2*connectionsKept, 3*limits.BatchCommands)
+	burst, results, _ := batchOf(2*receiversKept, 3*limits.BatchCommands)
 	p.add(burst)
 	p.resolve(burst.First, results, &out)
 	out.deliver()
 	for i, one := range out.list[:cap(out.list)] {
-		if one.to != nil || len(one.done) > 0 || cap(one.done) > completionsKept || i >= connectionsKept && cap(one.done) > 0 {
+		if one.to != nil || len(one.done) > 0 || cap(one.done) > completionsKept || i >= receiversKept && cap(one.done) > 0 {
 			t.Errorf("place %d keeps %d completions and room for %d after a burst", i, len(one.done), cap(one.done))
 		}
 	}

@@ -329,18 +329,20 @@ func (c *Consensus) proposeLeases() {
 	for _, l := range revoke {
 		commands = append(commands, index.AppendRevoke(nil, l.id, c.term, l.granted).Bytes)
 	}
-	checkpoints := k.dueCheckpoints(now)
-	for some := range slices.Chunk(checkpoints, limits.LeaseCheckpoints) {
-		commands = append(commands, index.AppendCheckpoint(nil, some, c.term).Bytes)
+	checkpoints := k.takeCheckpoints(now)
+	if len(checkpoints) > 0 {
+		commands = append(commands, index.AppendCheckpoint(nil, checkpoints, c.term).Bytes)
 	}
 	if len(commands) == 0 {
-		k.checkpointsProposed(nil)
 		return
 	}
 	envelope := c.envelope(c.proposals.next, commands)
 	if err := c.proposeEnvelope(envelope, nil); errors.Is(err, raft.ErrProposalDropped) {
 		c.Limits.Reach("uncommitted bytes")
 		k.revocable.add(revoke...)
+		for _, one := range checkpoints {
+			k.queueCheckpoint(k.leases[one.ID])
+		}
 		k.retryFirst = true
 		return
 	} else if err != nil {
@@ -423,9 +425,10 @@ func (c *Consensus) refuseWaiting() {
 	for _, w := range c.proposals.takeExpired(forever) {
 		kv.Refuse(w.ReplyTo, w.Requests[w.packed:], kv.CommandDone, c.unavailable("the write was not proposed and certainly did not happen: ask another member"))
 	}
-	for _, r := range c.reads.takeWaiting() {
+	for _, r := range c.reads.waiting {
 		kv.Refuse(r.ReplyTo, r.Requests, kv.ReadReady, c.unavailable("the read was not answered: ask another member"))
 	}
+	c.reads.waiting = nil
 }
 
 const forever = time.Duration(math.MaxInt64)

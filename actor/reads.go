@@ -132,19 +132,6 @@ func (r *reads) deferRead(m *raftpb.Message) {
 	}
 }
 
-func (r *reads) takeDeferred() []*raftpb.Message {
-	deferred := r.deferred
-	r.deferred = nil
-	return deferred
-}
-
-// takeWaiting removes the reads that are in no attempt.
-func (r *reads) takeWaiting() []waitingRead {
-	waiting := r.waiting
-	r.waiting = nil
-	return waiting
-}
-
 // requestReads begins an attempt for all waiting reads.
 func (c *Consensus) requestReads() {
 	if len(c.reads.waiting) > 0 && c.own.lag.farBehind(&c.core) {

@@ -28,7 +28,12 @@ func (c *Consensus) carryOut(rd raft.Ready) {
 	if term := c.raft.BasicStatus().GetTerm(); term != c.term || rd.SoftState != nil {
 		c.newTermOrLeader(term)
 	}
-	votes := ofType(rd.Messages, raftpb.MsgVote)
+	var votes []*raftpb.Message
+	for _, m := range rd.Messages {
+		if m.GetType() == raftpb.MsgVote {
+			votes = append(votes, m)
+		}
+	}
 	if len(votes) > 0 {
 		c.elections.begun(c.term, c.now.Now)
 		if err := c.Admission.Agree(c.Admission.Folders(), false, true); err != nil { // the own vote establishes a founder
@@ -63,16 +68,6 @@ func (c *Consensus) carryOut(rd raft.Ready) {
 	}
 }
 
-func ofType(messages []*raftpb.Message, t raftpb.MessageType) []*raftpb.Message {
-	var found []*raftpb.Message
-	for _, m := range messages {
-		if m.GetType() == t {
-			found = append(found, m)
-		}
-	}
-	return found
-}
-
 // send gives a message to the peers' streams at once, before the own disk has synced: all disks then work at the same time.
 func (c *Consensus) send(m *raftpb.Message) {
 	if c.elections.founding.premature(&c.core, peerframe.Raft{Message: m}) {
@@ -98,7 +93,7 @@ func (c *Consensus) newTermOrLeader(term uint64) {
 		c.transfers.pace.deposed()
 		clear(c.membership.level)
 		clear(c.membership.unlinked)
-		c.reads.takeDeferred()
+		c.reads.deferred = nil
 		c.Status.clearMatches()
 	}
 }
@@ -151,9 +146,10 @@ func (c *Consensus) orderApply(m *raftpb.Message) {
 	c.transfers.pace.committed(entries[len(entries)-1].GetIndex(), c.now.Now)
 	c.Applier.postAndYield(Apply{Message: m, FileBytes: c.own.retention.fileBytes})
 	if c.soft.RaftState == raft.StateLeader && c.applyingTerm == c.term {
-		for _, m := range c.reads.takeDeferred() {
+		for _, m := range c.reads.deferred {
 			c.step(m)
 		}
+		c.reads.deferred = nil
 	}
 }
 

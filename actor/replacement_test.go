@@ -99,6 +99,21 @@ func TestConnectedMemberIsNotReplaced(t *testing.T) {
 	}
 }
 
+// TestStandstillIsNoSilence: a member is not lost because the leader's process stood still.
+func TestStandstillIsNoSilence(t *testing.T) {
+	c := newTestMembers(t)
+	c.live(3*time.Second, 2)
+	c.ask(replacing(9, 3, ""))
+	c.acknowledge()
+	c.turn(Disconnected{Peer: 3})
+	c.live(limits.ReplaceSilence/2, 2)
+	c.at += limits.ReplaceSilence
+	c.live(limits.ReplaceSilence-100*time.Millisecond, 2)
+	c.roles(map[uint64]kv.Role{1: kv.Voter, 2: kv.Voter, 3: kv.Voter, 9: kv.Learner})
+	c.live(200*time.Millisecond, 2)
+	c.roles(map[uint64]kv.Role{1: kv.Voter, 2: kv.Voter, 9: kv.Learner})
+}
+
 // TestNewLeaderWaitsForALostMember: a leader counts the silence of a member from its own election on.
 func TestNewLeaderWaitsForALostMember(t *testing.T) {
 	c := newTestMembers(t)

@@ -19,7 +19,6 @@ type replicationLag struct {
 	commit, mark uint64
 	since        time.Duration
 	took         time.Duration
-	seen         time.Duration // the last tick
 }
 
 // recordCommit notes a leader's commit index.
@@ -28,16 +27,15 @@ func (l *replicationLag) recordCommit(commit uint64) { l.commit = max(l.commit, 
 // changed drops the commit index reported by a former leader, which may have been wrong. known is raft's own commit index.
 func (l *replicationLag) changed(known uint64) { l.commit, l.mark = known, min(l.mark, known) }
 
-// tick begins a new measurement when the mark is applied, or when the process was stopped.
-func (l *replicationLag) tick(applied uint64, now, pause time.Duration) {
-	switch {
-	case now-l.seen >= pause:
-		l.mark, l.since = l.commit, now
-	case applied >= l.mark:
+// tick begins a new measurement when the mark is applied.
+func (l *replicationLag) tick(applied uint64, now time.Duration) {
+	if applied >= l.mark {
 		l.mark, l.since, l.took = l.commit, now, now-l.since
 	}
-	l.seen = now
 }
+
+// excludeStop begins a new measurement after a stop of this process.
+func (l *replicationLag) excludeStop(now time.Duration) { l.mark, l.since = l.commit, now }
 
 // missing returns the number of committed entries that are not applied.
 func (l *replicationLag) missing(applied uint64) uint64 { return max(l.commit, applied) - applied }
@@ -55,7 +53,7 @@ func (l *replicationLag) catchesUp(applied uint64, now, after time.Duration) boo
 // watch measures the lag at each tick, and publishes whether this member lags behind its leader.
 func (l *replicationLag) watch(c *core) {
 	applied := c.raft.BasicStatus().Applied
-	l.tick(applied, c.now.Now, c.ElectionTimeout)
+	l.tick(applied, c.now.Now)
 	lags := c.soft.RaftState == raft.StateFollower && l.catchesUp(applied, c.now.Now, c.ElectionTimeout)
 	c.Status.reportDisk(func(d *space.Disk) { d.Lags = lags })
 }

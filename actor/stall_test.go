@@ -144,8 +144,9 @@ func TestPauseIsNoStalledRead(t *testing.T) {
 	var failure error
 	c, d := &core{CoreConfig: stallConfig(&failure)}, &diskWatch{groupBytes: 1 << 20}
 	look := func(after time.Duration) {
-		c.now.Now += after
-		d.tick(c.now.Now, c.ElectionTimeout)
+		if c.now.Now += after; after >= c.ElectionTimeout {
+			d.excludeStop(after, c.now.Now)
+		}
 		d.watch(c)
 	}
 	look(time.Second / 2)
@@ -187,5 +188,33 @@ func (h heardBy) next(t *testing.T) ConsensusMessage {
 	case <-time.After(time.Minute):
 		t.Error("consensus waits for the stalled disk")
 		return nil
+	}
+}
+
+// What was measured before this process stood still says nothing about the time after it, whatever message comes first: neither does the
+// disk fail a read, nor is this member too far behind its leader to serve.
+func TestStandstillIsNoDelay(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults()) // a failed disk is an error of the test
+	c.follow(5)
+	c.own.lag.recordCommit(1000)
+	c.pass(TickInterval)
+	c.own.disk.reads.ordered(c.at)
+	c.at += 2 * time.Minute
+	var to replies
+	c.turn(ReadIndex{ReplyTo: &to, Requests: []uint64{1}})
+	if c.pass(TickInterval); len(to) > 0 {
+		t.Errorf("a read is answered with %+v", to)
+	}
+}
+
+// Another disk's progress before this process stood still is not compared with this disk's work after it.
+func TestProgressOfBeforeAStandstill(t *testing.T) {
+	var d diskWatch
+	d.ordered(100, 5, 0)
+	d.progressed(2, 5, 2*time.Second)
+	d.excludeStop(10*time.Second, 12*time.Second)
+	d.progressed(2, 5, 12*time.Second)
+	if now := 12*time.Second + 300*time.Millisecond; d.overtaken(2, 5, now) {
+		t.Errorf("a disk that took 2 s has overtaken one that takes %v", now-d.begun())
 	}
 }

@@ -3,7 +3,7 @@
 //
 // Each type is owned by one actor of package actor: [Log] by the log writer, [Maker] by the segment maker, [Window] by
 // consensus, and [Reader] by the log reader. None of the types has a goroutine, a lock, a clock or randomness of its
-// own. This page specifies format version 1.
+// own. This page specifies format version 2.
 //
 // # Files
 //

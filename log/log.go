@@ -32,7 +32,7 @@ type Log struct {
 
 	// The input.
 	group          group     // the frames that the next Sync writes
-	begun          int       // number of its frames that are durable: a Sync found no space for the others
+	written        int       // number of its frames that are durable: a Sync found no space for the others
 	hard           HardState // the newest; only Commit may be newer than the group's
 	voteDirty      bool      // Term or Vote differ from durable.hard
 	last, lastTerm uint64    // of the newest entry, including the group's
@@ -141,7 +141,7 @@ func (l *Log) Reset(m Marker) {
 // supersedes them. Term and vote stay.
 func (l *Log) Forget() {
 	l.group.reset()
-	l.begun = 0
+	l.written = 0
 	l.last, l.lastTerm = l.durable.last, l.durable.lastTerm
 }
 
@@ -180,10 +180,10 @@ func (l *Log) Sync() ([]Position, error) {
 	}
 	l.group.close()
 	l.group.closed = true
-	for l.begun < len(l.group.frames) {
-		to := l.fitting(l.begun)
-		if to == l.begun || l.begun == 0 && l.leaves() {
-			err := l.rotate(l.begun)
+	for l.written < len(l.group.frames) {
+		to := l.fitting(l.written)
+		if to == l.written || l.written == 0 && l.leaves() {
+			err := l.rotate(l.written)
 			if errors.Is(err, ErrNoSpace) {
 				return nil, err
 			}
@@ -192,17 +192,17 @@ func (l *Log) Sync() ([]Position, error) {
 			}
 			continue
 		}
-		err := l.write(l.begun, to, l.group.positions)
+		err := l.write(l.written, to, l.group.positions)
 		if errors.Is(err, ErrNoSpace) {
 			return nil, err
 		}
 		if err != nil {
 			return nil, l.finish(err)
 		}
-		l.begun = to
+		l.written = to
 	}
 	positions := slices.Clone(l.group.positions)
-	l.voteDirty, l.begun = false, 0
+	l.voteDirty, l.written = false, 0
 	l.group.reset()
 	return positions, nil
 }

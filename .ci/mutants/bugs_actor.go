@@ -266,6 +266,45 @@ var actorBugs = []mutant{
 	{"revoke a lease that was renewed while it waited", []change{
 		{"leaseClock.toRevoke", `case l.revoked: case l.deadline > now: k.due.add(l, l.next(t))`, `case l.revoked:`},
 	}, []detector{direct("./actor", "TestRevocationsThatAreNotProposed")}},
+	{"checkpoint all due leases in one entry", []change{
+		{"leaseClock.takeCheckpoints", `min(limits.LeaseCheckpoints, leaseCheckpointsInflight-k.checkpoints)`, `len(k.checkpointQueue)`},
+		{"leaseClock.tick", ` && len(k.checkpointQueue) < limits.LeaseCheckpoints`, ``},
+		{"Consensus.proposeLeases", `if len(checkpoints) > 0 {`, `for checkpoints := range slices.Chunk(checkpoints, limits.LeaseCheckpoints) {`},
+	}, []detector{direct("./actor", "TestEntriesOfCheckpoints")}},
+	{"look at all leases that are due in one tick", []change{
+		{"leaseClock.tick", `n < leaseDuesPerTick && `, ``},
+	}, []detector{direct("./actor", "TestLeasesDueTogether")}},
+	{"propose checkpoints while any number is in flight", []change{
+		{"leaseClock.takeCheckpoints", `leaseCheckpointsInflight-k.checkpoints`, `leaseCheckpointsInflight`},
+	}, []detector{direct("./actor", "TestCheckpointsDueTogether")}},
+	{"let a renewal wait for the checkpoints of all other leases", []change{
+		{"leaseClock.tick", ` && len(k.checkpointQueue) < limits.LeaseCheckpoints`, ``},
+	}, []detector{direct("./actor", "TestCheckpointsDueTogether")}},
+	{"count the checkpoints of revoked leases for ever", []change{
+		{"leaseClock.remove", `k.checkpoints -= l.pendingCheckpoints`, ``},
+	}, []detector{direct("./actor", "TestCheckpointOfARevokedLease")}},
+	{"forget checkpoints that raft had no space for", []change{
+		{"Consensus.proposeLeases", `k.queueCheckpoint(k.leases[one.ID])`, `_ = one`},
+	}, []detector{direct("./actor", "TestCheckpointsThatAreNotProposed")}},
+	{"notice a stop of the process after the messages that waited in it", []change{
+		{"Consensus.Handle", `c.leases.clock.stopped += stop`, `defer func() { c.leases.clock.stopped += stop }()`},
+		{"Consensus.Handle", `c.own.lag.excludeStop(t.Now)`, `defer c.own.lag.excludeStop(t.Now)`},
+	}, []detector{direct("./actor", "TestKeepAliveBehindAStandstill"), direct("./actor", "TestStandstillIsNoDelay")}},
+	{"charge leases for a stop of their leader's process", []change{
+		{"Consensus.Handle", `c.leases.clock.stopped += stop`, ``},
+	}, []detector{direct("./actor", "TestCheckpointBehindAStandstill"), direct("./actor", "TestKeepAliveBehindAStandstill")}},
+	{"blame the disk for a stop of the process", []change{
+		{"Consensus.Handle", `c.own.disk.excludeStop(stop, t.Now)`, ``},
+	}, []detector{direct("./actor", "TestStandstillIsNoDelay")}},
+	{"compare the progress of other disks across a stop of the process", []change{
+		{"diskWatch.excludeStop", `d.others, d.reads.since = nil,`, `d.reads.since =`},
+	}, []detector{direct("./actor", "TestProgressOfBeforeAStandstill")}},
+	{"refuse requests because the process had stopped", []change{
+		{"Consensus.Handle", `c.own.lag.excludeStop(t.Now)`, ``},
+	}, []detector{direct("./actor", "TestStandstillIsNoDelay")}},
+	{"remove a lost member because the leader's process had stopped", []change{
+		{"Consensus.Handle", `clear(c.membership.unlinked)`, ``},
+	}, []detector{direct("./actor", "TestStandstillIsNoSilence")}},
 	{"found a cluster with half of its founders", []change{
 		{"newFounding", `return founding{unmet: without(c.ConfState.GetVoters(), c.Member)}`, `return founding{}`},
 	}, []detector{direct("./node", "TestStories/founded_anew")}},

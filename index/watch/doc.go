@@ -9,24 +9,24 @@
 // # A cursor
 //
 // A subscription is the set of equal watches of one stream. It has a cursor: the position in the history after the last
-// event that was delivered. The cursor moves only when the stream has accepted a delivery. The hub buffers no events
+// event that was delivered. The cursor never passes an event that the stream has not accepted. The hub buffers no events
 // for a watch that lags: such a watch later receives its events from the history, and a stream that reads nothing costs
 // only its cursors. A new View never moves a cursor, not even the View of an installed snapshot. If a
 // compaction passes a cursor, the watches are canceled, with the oldest available revision.
 //
 // # Passes
 //
-//	                     ┌──────────── refused: the stream is full ───────────┐
-//	                     │                                                    ▼
-//	created ──► waiting ──► sweep ──► live ◄── by its key's versions ◄──── blocked ──space──► (as created)
+//	created ──► live                        its cursor is where the live pass is
+//	        ──► keys ──► live               it lags, and watches a single key
+//	        ──► waiting ──► sweep ──► live  it lags, and watches a range, or a key of very many versions
+//	        ──► waiting ──► live            it begins in the future
+//	keys, sweep, live ──► blocked           its stream is full; once the stream has space: as created
 //
 // A pass is a walk through the history: a position, and the subscriptions at that position, indexed by keys and ranges.
 // There are two passes. The live pass has the subscriptions that have caught up. The sweep brings lagging subscriptions
-// up to the live pass. All other subscriptions wait in the order of their cursors, and a pass picks them up when it
-// reaches their position. Any number of watches with different lags therefore cost one walk through the history, and a
-// watch that begins at a future revision joins when that revision exists. A watch of a single key catches up by the
-// versions of that key, unless they are very many. A subscription whose stream is full is blocked until the stream has
-// space.
+// up to the live pass. Waiting subscriptions are in the order of their cursors, and a pass picks each up when it reaches
+// its position. Any number of watches with different lags therefore cost one walk through the history. A watch of a
+// single key catches up by that key's versions.
 //
 // Subscriptions with equal ranges and options form a group. A group collects one body of encoded events for all its
 // subscriptions. An event is encoded once for each format, with and without its previous value. The live pass delivers

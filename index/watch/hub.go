@@ -13,8 +13,8 @@ import (
 // Hub is all watches of a member. It is for one goroutine.
 //
 //  1. A subscription is in exactly one queue, as its field queue says.
-//  2. Subscriptions in a pass have received everything before the position of the pass; all others, everything before
-//     their cursor.
+//  2. Subscriptions in a pass have received everything before its position, except the body of their group. All others have
+//     received everything before their cursor.
 //  3. Waiting subscriptions lag and no walk has reached them, or they begin in the future.
 //  4. A stream's level counts its subscriptions in the live pass.
 type Hub struct {

@@ -73,7 +73,7 @@ type subscription struct {
 	listed int    // index in its stream
 }
 
-// queue is where a subscription is: in one of the two passes, or waiting.
+// queue is where a subscription is: in a pass, waiting, among the single keys, blocked, or nowhere.
 type queue uint8
 
 const (
