@@ -113,6 +113,10 @@ var netBugs = []mutant{
 		{"leaseService.timeToLive", `left, err := s.calls.lease(ctx, kv.LeaseAsk{Lease: q.ID})`, `before := s.config.Member.View(); left, err := s.calls.lease(ctx, kv.LeaseAsk{Lease: q.ID})`},
 		{"leaseService.timeToLive", `s.permits(ctx, v, kv.AccessRead, leaseAccess(q.ID, false))`, `s.permits(ctx, before, kv.AccessRead, leaseAccess(q.ID, false))`},
 	}, []detector{direct("./net/etcd", "TestLeaseKeysOfTheirTime")}},
+	{"audit a refused put from the buffer of another request", []change{
+		{"kvService.put", `p, err := s.putOf(&q.PutRequest)`, `defer buffers.Put(q.from); p, err := s.putOf(&q.PutRequest)`},
+		{"kvService.put", `defer buffers.Put(q.from)`, ``},
+	}, []detector{direct("./net/etcd", "TestKeyOfARefusedPutIsAudited")}},
 	// Package net/etcd/migrate.
 	{"take a file whose sum is another one", []change{
 		{"File.readSum", `if said != f.Sum && !unchecked {`, `if said != f.Sum && f.Size == 0 {`},

@@ -1,13 +1,17 @@
 package etcd_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/buffers"
 	"qkv/net/etcd"
 	"qkv/net/server/servertest"
 )
@@ -41,6 +45,40 @@ func TestEveryAdminRPCIsAudited(t *testing.T) {
 	for rpc, admin := range etcd.AdminRPCs() {
 		if name := rpc[strings.LastIndexByte(rpc, '/')+1:]; admin && etcd.IsChange(name) == silent[name] {
 			t.Errorf("%s is audited: %v", name, etcd.IsChange(name))
+		}
+	}
+}
+
+// pooling is a member that fills pooled buffers of one size whenever it is asked for its View, as other requests do.
+type pooling struct {
+	etcd.Member
+	size int
+}
+
+func (m pooling) View() *index.View {
+	taken := make([][]byte, 100)
+	for i := range taken {
+		b := buffers.Get(m.size)
+		taken[i] = append(b, bytes.Repeat([]byte("#"), cap(b))...)
+	}
+	for _, b := range taken {
+		buffers.Put(b)
+	}
+	return m.Member.View()
+}
+
+// TestKeyOfARefusedPutIsAudited: a large put lies in a pooled buffer, which is no other request's before the put's refusal is recorded.
+func TestKeyOfARefusedPutIsAudited(t *testing.T) {
+	const size = 8 << 10 // of one class of buffers
+	record := servertest.NewJournal(t)
+	u := newUsers(t, func(c *etcd.Config) { c.Audit, c.Member = record.Log, pooling{c.Member, size} })
+	seen := 0
+	record.Take(&seen)
+	for i := range 4 { // more of them would be summed up
+		u.refuse("alice", denied, fmt.Sprintf(`KV.Put key: "other/%d" value: "%0*d"`, i, size-100, 0))
+		want := fmt.Sprintf("alice by token from 127.0.0.1: etcd Put [other/%d]: not allowed", i)
+		if got, _ := record.Take(&seen); !slices.Equal(got, []string{want}) {
+			t.Fatalf("recorded %q, want %q", got, want)
 		}
 	}
 }
