@@ -117,6 +117,9 @@ var netBugs = []mutant{
 		{"kvService.put", `p, err := s.putOf(&q.PutRequest)`, `defer buffers.Put(q.from); p, err := s.putOf(&q.PutRequest)`},
 		{"kvService.put", `defer buffers.Put(q.from)`, ``},
 	}, []detector{direct("./net/etcd", "TestKeyOfARefusedPutIsAudited")}},
+	{"wait for the answer to a recorded change when the member has ended", []change{
+		{"core.untilRecorded", `return until(s.open, context.WithoutCancel(ctx))`, `return context.WithoutCancel(ctx), func() {}`},
+	}, []detector{direct("./net/etcd", "TestCloseDuringARecordedChange")}},
 	// Package net/etcd/migrate.
 	{"take a file whose sum is another one", []change{
 		{"File.readSum", `if said != f.Sum && !unchecked {`, `if said != f.Sum && f.Size == 0 {`},

@@ -33,13 +33,13 @@ func isChange(rpc string, q any) bool {
 	return changesRPCs[rpc] || alarm != nil && alarm.Action != pb.AlarmRequest_GET
 }
 
-// untilRecorded returns the context of a request. That of a change that is recorded does not end with its client: otherwise a client that
-// leaves at once would make changes that are not recorded. The change takes at most Config.Timeout.
-func (s *core) untilRecorded(ctx context.Context, rpc string, q any) context.Context {
+// untilRecorded returns the context of a request, to be released by over. The context of a change that is recorded does not end with its
+// client, but with Close: otherwise a client that leaves at once would make changes that are not recorded.
+func (s *core) untilRecorded(ctx context.Context, rpc string, q any) (_ context.Context, over func()) {
 	if s.config.Audit == nil || rpc == authenticateRPC || !isChange(rpc, q) {
-		return ctx
+		return ctx, func() {}
 	}
-	return context.WithoutCancel(ctx)
+	return until(s.open, context.WithoutCancel(ctx))
 }
 
 // audited records a login, a change of users, roles, members or alarms, or a refusal for want of a user or of a permission. It returns the

@@ -206,14 +206,9 @@ func (s kvService) compact(ctx context.Context, q *pb.CompactionRequest) (*pb.Co
 		return nil, err
 	}
 	if q.Physical {
-		poll := time.NewTicker(5 * time.Millisecond)
-		defer poll.Stop()
-		for v := s.config.Member.View(); v.Compacted() <= q.Revision && !v.Dropped(); v = s.config.Member.View() {
-			select {
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			case <-poll.C:
-			}
+		// If ctx ends first, the compaction has happened all the same, and is recorded.
+		for v := s.config.Member.View(); v.Compacted() <= q.Revision && !v.Dropped() && ctx.Err() == nil; v = s.config.Member.View() {
+			time.Sleep(5 * time.Millisecond)
 		}
 	}
 	return &pb.CompactionResponse{Header: s.header(max(out.Result.Revision, s.config.Member.View().Revision()))}, nil

@@ -28,7 +28,7 @@ func TestRequestThatWaitedIsLetGo(t *testing.T) {
 		type key struct{}
 		request := new([1 << 20]byte)
 		runtime.AddCleanup(request, func(*struct{}) { collected.Store(true) }, nil)
-		ctx, end := s.untilStopped(context.WithValue(context.Background(), key{}, request))
+		ctx, end := until(s.alive, context.WithValue(context.Background(), key{}, request))
 		end()
 		if ctx.Err() == nil {
 			t.Error("a request that is over has a context that is not")

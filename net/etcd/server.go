@@ -121,8 +121,10 @@ type core struct {
 	admission admission
 	port      *front.Port // for clients
 
-	alive context.Context // until the server ends
+	alive context.Context // until Drain or Close
 	die   context.CancelFunc
+	open  context.Context // until Close: the member answers no request any more
+	shut  context.CancelFunc
 
 	running sync.WaitGroup // every goroutine of the server
 
@@ -194,6 +196,7 @@ func newCore(config Config) *core {
 	s.accounts = front.NewAccounts(config.Limits.Bytes, s.log)
 	s.admission = newAdmission(s)
 	s.alive, s.die = context.WithCancel(context.Background())
+	s.open, s.shut = context.WithCancel(context.Background())
 	return s
 }
 
@@ -279,6 +282,7 @@ func (s *Server) end() {
 // Close ends all connections and returns after all goroutines of the server. If the member waits in Propose, it must have ended before.
 func (s *Server) Close() {
 	s.end()
+	s.shut()
 	if serves := s.served(); serves != nil {
 		serves.Stop()
 	}
@@ -404,7 +408,9 @@ func method[T any, Q request[T], A any](o offer, name string, handle func(contex
 		}
 		var out A
 		if err == nil {
-			out, err = handle(s.untilRecorded(ctx, name, q), q)
+			ctx, over := s.untilRecorded(ctx, name, q)
+			defer over()
+			out, err = handle(ctx, q)
 		}
 		if err = s.audited(ctx, name, q, err); err != nil {
 			return nil, err
@@ -460,10 +466,8 @@ func limited(open *atomic.Int64, most int64, what string, serve func(grpc.Server
 
 // mayServe returns the reason for which any request or stream is refused. It first waits until the member's start has come as far as needed.
 func (s *core) mayServe(ctx context.Context, need wire.Need, q proto.Message) error {
-	select {
-	case <-s.alive.Done():
+	if s.alive.Err() != nil {
 		return errStopped
-	default:
 	}
 	_, status := q.(*pb.StatusRequest)
 	if refusal := s.config.Member.Refuse(); refusal != nil && !status {
@@ -498,7 +502,7 @@ func (s *core) started(ctx context.Context, need wire.Need) error {
 	if start.Current() {
 		return nil
 	}
-	ctx, cancel := s.untilStopped(ctx)
+	ctx, cancel := until(s.alive, ctx)
 	defer cancel()
 	within, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
@@ -548,10 +552,10 @@ func (s *core) takesPart(ctx context.Context) error {
 	}
 }
 
-// untilStopped derives a context that also ends with the member.
-func (s *core) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
+// until derives a context from ctx that also ends with end.
+func until(end, ctx context.Context) (_ context.Context, over func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	forget := context.AfterFunc(s.alive, cancel)
+	forget := context.AfterFunc(end, cancel)
 	return ctx, func() {
 		forget()
 		cancel()

@@ -342,10 +342,7 @@ func (w *watchStream) addAnswerLocked(n notice) {
 
 func (w *watchStream) addLocked(n notice) {
 	w.out = append(w.out, n)
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
+	signal(w.wake)
 }
 
 // Format implements kv.WatchStream.
