@@ -77,6 +77,9 @@ var netBugs = []mutant{
 	{"go on with a session that may have ended", []change{
 		{"call.name", `|| s.first == s.next && x.begun.Sub(s.used) > sessionIdle {`, `{`},
 	}, []detector{direct("./net/client", "TestSessionAfterAPause")}},
+	{"say of a readmit without an answer that it has not happened", []change{
+		{"net/wire.Op.Write", `|| o == OpReadmit`, ``},
+	}, []detector{direct("./net/client", "TestReadmitWithoutAnAnswer")}},
 	{"say of a write what is certain of its last attempt", []change{
 		{"OutcomeUnknownError.Error", `case answer.Certain():`, `case answer.Code < 0:`},
 	}, []detector{direct("./net/client", "TestUnknownOutcomeOfAnEarlierAttempt")}},
