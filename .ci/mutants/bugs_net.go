@@ -80,6 +80,9 @@ var netBugs = []mutant{
 	{"say of a readmit without an answer that it has not happened", []change{
 		{"net/wire.Op.Write", `|| o == OpReadmit`, ``},
 	}, []detector{direct("./net/client", "TestReadmitWithoutAnAnswer")}},
+	{"send writes on the stream of keep-alives", []change{
+		{"Client.Txn", `x.bulk = !x.write && t.Ranges()`, `x.bulk = t.Ranges()`},
+	}, []detector{direct("./net/client", "TestKeepAliveWaitsForNoWrite")}},
 	{"say of a write what is certain of its last attempt", []change{
 		{"OutcomeUnknownError.Error", `case answer.Certain():`, `case answer.Code < 0:`},
 	}, []detector{direct("./net/client", "TestUnknownOutcomeOfAnEarlierAttempt")}},

@@ -21,7 +21,6 @@ func (c *Client) PutWith(ctx context.Context, p kv.Put) (Written, error) {
 // DeleteWith is [Client.DeleteRange] with options: d.PrevKV returns the deleted pairs.
 func (c *Client) DeleteWith(ctx context.Context, d kv.Delete) (Written, error) {
 	x := c.newCall(ctx, wire.OpDelete)
-	x.bulk = d.PrevKV && len(d.End) > 0
 	x.body = kv.AppendDelete(x.body[:0], &d)
 	return c.written(ctx, x)
 }
@@ -35,7 +34,7 @@ func (c *Client) DeleteWith(ctx context.Context, d kv.Delete) (Written, error) {
 func (c *Client) Txn(ctx context.Context, t kv.Txn) (kv.TxnResult, error) {
 	x := c.newCall(ctx, wire.OpTxn)
 	x.write = !t.ReadOnly()
-	x.bulk = t.Ranges()
+	x.bulk = !x.write && t.Ranges()
 	x.body = kv.AppendTxn(x.body[:0], &t)
 	if err := tooLarge(x); err != nil {
 		return kv.TxnResult{}, err
