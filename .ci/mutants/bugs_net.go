@@ -224,6 +224,9 @@ var netBugs = []mutant{
 	{"write a stream's later messages before its first ones", []change{
 		{"net/etcd/h2.conn.gather", `c.writableLocked(); batch = c.takeLocked(batch) {`, `c.writableLocked(); {`},
 	}, []detector{direct("./net/etcd/h2", "TestAnswersInOrder"), direct("./net/etcd/h2", "TestShrinkComesFirst")}},
+	{"charge a client for a fault of an encoder, from the writer", []change{
+		{"net/etcd/h2.conn.dataLocked", `c.appendResetLocked(s.id, http2.ErrCodeInternal); c.forgetLocked(s)`, `c.resetLocked(s.id, http2.ErrCodeInternal)`},
+	}, []detector{direct("./net/etcd/h2", "TestFaultOfAnEncoder")}},
 	{"count a stream in its client's account for ever", []change{
 		{"net/etcd/h2.conn.forgetLocked", `c.ledger.Over(&s.charge)`, ``},
 	}, []detector{direct("./net/etcd/h2", "TestEchoes")}},
