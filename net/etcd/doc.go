@@ -105,8 +105,8 @@
 // (wire.FileTrust). A plain-text connection to a member that requires TLS, or to a full port, is refused with an answer in its own
 // protocol.
 //
-// The metrics-only addresses have a second [front.Port], with a connection limit of its own (limits.EtcdMetricsConnections). If it is full,
-// a new connection immediately evicts an idle connection of any client.
+// The addresses of metrics and those of the dashboard have a [front.Port] each, with a connection limit of its own. If it is full, a new
+// connection immediately evicts an idle connection of any client.
 //
 // # Users
 //

@@ -177,11 +177,11 @@ func Start(config Config) *Server {
 	s.port.Run(&s.running)
 	if at.Listeners = config.Metrics; len(at.Listeners) > 0 {
 		at.Web = pages{s.core}.server(nil, nil)
-		s.more = append(s.more, front.NewMetricsPort(at, limits.EtcdMetricsConnections))
+		s.more = append(s.more, front.NewHTTPPort(at, limits.EtcdMetricsConnections))
 	}
 	if at.Listeners = config.Dashboard.Listeners; len(at.Listeners) > 0 {
 		at.Web = pages{s.core}.server(nil, page)
-		s.more = append(s.more, front.NewMetricsPort(at, dashboardConnections))
+		s.more = append(s.more, front.NewHTTPPort(at, dashboardConnections))
 	}
 	for _, p := range s.more {
 		p.Run(&s.running)
