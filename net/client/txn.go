@@ -68,7 +68,8 @@ func (a *Admin) Compact(ctx context.Context, revision int64) error {
 const droppedPoll = 20 * time.Millisecond
 
 // WaitDropped waits until this client's member has freed the space of the revisions before revision, which must be the revision of an
-// earlier [Admin.Compact]. It waits as long as ctx lasts, even over Config.Timeout, and returns the cause of ctx when that ends.
+// earlier [Admin.Compact]. It waits as long as ctx lasts, even over Config.Timeout, and returns the cause of ctx when that ends. If ctx has
+// no deadline, and no member answers for Config.Timeout, the result is an UnavailableError.
 func (a *Admin) WaitDropped(ctx context.Context, revision int64) error {
 	tick := time.NewTicker(droppedPoll)
 	defer tick.Stop()
