@@ -19,7 +19,7 @@ import (
 // authenticateRPC is the name of the RPC that logs a user in.
 const authenticateRPC = "Authenticate"
 
-// changesRPCs are the RPCs whose success is recorded: changes of users, roles, members and alarms, compactions, and snapshots for clients.
+// changesRPCs are the RPCs whose success is recorded: changes, moves of the leader, compactions, snapshots for clients, and logins.
 var changesRPCs = map[string]bool{
 	"AuthEnable": true, "AuthDisable": true, "UserAdd": true, "UserDelete": true, "UserChangePassword": true, "UserGrantRole": true,
 	"UserRevokeRole": true, "RoleAdd": true, "RoleDelete": true, "RoleGrantPermission": true, "RoleRevokePermission": true,
@@ -27,7 +27,7 @@ var changesRPCs = map[string]bool{
 	"Compact": true, "MoveLeader": true, "Snapshot": true,
 }
 
-// isChange tells whether a request changes users, roles, members or alarms, or logs a user in.
+// isChange tells whether a request's success is recorded.
 func isChange(rpc string, q any) bool {
 	alarm, _ := q.(*pb.AlarmRequest)
 	return changesRPCs[rpc] || alarm != nil && alarm.Action != pb.AlarmRequest_GET

@@ -38,7 +38,7 @@ const (
 	clusterVersion = "3.7.0"
 )
 
-// Member is the endpoint's interface to its member, a part of the native endpoint's. All methods are safe for concurrent use.
+// Member is the endpoint's interface to its member, for any goroutine. The methods that server.Member has, too, are described there.
 type Member interface {
 	Propose(p kv.Proposal)
 	ReadIndex(to kv.ReplyTo, requests []uint64, timeout time.Duration)
@@ -59,7 +59,7 @@ type RaftStatus struct {
 	Leader uint64 // 0: unknown
 }
 
-// Config configures the endpoint. These fields may be zero: Metrics, Dashboard, Profiles, NoGateway, Names, Hosts, Logger and TxnOperations.
+// Config configures the endpoint. Metrics, Dashboard, Profiles, NoGateway, Names, Logger, and fields whose comments say so, may be zero.
 type Config struct {
 	Listeners   []Listener // at least one
 	Metrics     []Listener // for health and metrics only
@@ -71,7 +71,7 @@ type Config struct {
 	PeerScheme  string   // of the members' peer URLs, as reported to clients: http or https
 	Member      Member
 	Trusted     func() error // why clients should not use this member because of its certificate; nil: never
-	Start       *wire.Start  // requests wait for the stage of it that they need; nil: it is over
+	Start       *wire.Start  // requests wait for the stage of it that they need; nil: they do not wait
 	Cluster, ID uint64
 	Logger      *slog.Logger
 
