@@ -61,7 +61,7 @@ func readmit(c *cli.Context) error {
 		return usagef("%s is suspended: %s\nIf it has forgotten what it acknowledged, acknowledged writes may be lost when it votes again. Pass --yes to confirm; nothing was changed", name, why)
 	}
 	if err := s.Admin().Readmit(ctx, endpoint, status.ID); err != nil {
-		return fmt.Errorf("the suspension of %s was not lifted: %w", name, err)
+		return fmt.Errorf("lift the suspension of %s: %w", name, err)
 	}
 	for deadline := time.Now().Add(readmitWatched); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		now, err := s.Admin().Status(ctx, endpoint)

@@ -504,7 +504,7 @@ func (n *Node) votersConnected() bool {
 // Status is the member's own status.
 func (n *Node) Status() kv.Status { return n.member.Status() }
 
-// endpoint is the member as the native endpoint sees it.
+// endpoint is the member as the native endpoint and, within etcdMember, etcd's endpoint see it.
 type endpoint struct{ *member }
 
 // Propose implements server.Member. All changes that clients ask this member for go through it.

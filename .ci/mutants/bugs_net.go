@@ -77,6 +77,12 @@ var netBugs = []mutant{
 	{"go on with a session that may have ended", []change{
 		{"call.name", `|| s.first == s.next && x.begun.Sub(s.used) > sessionIdle {`, `{`},
 	}, []detector{direct("./net/client", "TestSessionAfterAPause")}},
+	{"say of a readmit without an answer that it has not happened", []change{
+		{"net/wire.Op.Write", `|| o == OpReadmit`, ``},
+	}, []detector{direct("./net/client", "TestReadmitWithoutAnAnswer")}},
+	{"send writes on the stream of keep-alives", []change{
+		{"Client.Txn", `x.bulk = !x.write && t.Ranges()`, `x.bulk = t.Ranges()`},
+	}, []detector{direct("./net/client", "TestKeepAliveWaitsForNoWrite")}},
 	{"say of a write what is certain of its last attempt", []change{
 		{"OutcomeUnknownError.Error", `case answer.Certain():`, `case answer.Code < 0:`},
 	}, []detector{direct("./net/client", "TestUnknownOutcomeOfAnEarlierAttempt")}},
@@ -113,6 +119,13 @@ var netBugs = []mutant{
 		{"leaseService.timeToLive", `left, err := s.calls.lease(ctx, kv.LeaseAsk{Lease: q.ID})`, `before := s.config.Member.View(); left, err := s.calls.lease(ctx, kv.LeaseAsk{Lease: q.ID})`},
 		{"leaseService.timeToLive", `s.permits(ctx, v, kv.AccessRead, leaseAccess(q.ID, false))`, `s.permits(ctx, before, kv.AccessRead, leaseAccess(q.ID, false))`},
 	}, []detector{direct("./net/etcd", "TestLeaseKeysOfTheirTime")}},
+	{"audit a refused put from the buffer of another request", []change{
+		{"kvService.put", `p, err := s.putOf(&q.PutRequest)`, `defer buffers.Put(q.from); p, err := s.putOf(&q.PutRequest)`},
+		{"kvService.put", `defer buffers.Put(q.from)`, ``},
+	}, []detector{direct("./net/etcd", "TestKeyOfARefusedPutIsAudited")}},
+	{"wait for the answer to a recorded change when the member has ended", []change{
+		{"core.untilRecorded", `return until(s.open, context.WithoutCancel(ctx))`, `return context.WithoutCancel(ctx), func() {}`},
+	}, []detector{direct("./net/etcd", "TestCloseDuringARecordedChange")}},
 	// Package net/etcd/migrate.
 	{"take a file whose sum is another one", []change{
 		{"File.readSum", `if said != f.Sum && !unchecked {`, `if said != f.Sum && f.Size == 0 {`},
@@ -211,6 +224,9 @@ var netBugs = []mutant{
 	{"write a stream's later messages before its first ones", []change{
 		{"net/etcd/h2.conn.gather", `c.writableLocked(); batch = c.takeLocked(batch) {`, `c.writableLocked(); {`},
 	}, []detector{direct("./net/etcd/h2", "TestAnswersInOrder"), direct("./net/etcd/h2", "TestShrinkComesFirst")}},
+	{"charge a client for a fault of an encoder, from the writer", []change{
+		{"net/etcd/h2.conn.dataLocked", `c.appendResetLocked(s.id, http2.ErrCodeInternal); c.forgetLocked(s)`, `c.resetLocked(s.id, http2.ErrCodeInternal)`},
+	}, []detector{direct("./net/etcd/h2", "TestFaultOfAnEncoder")}},
 	{"count a stream in its client's account for ever", []change{
 		{"net/etcd/h2.conn.forgetLocked", `c.ledger.Over(&s.charge)`, ``},
 	}, []detector{direct("./net/etcd/h2", "TestEchoes")}},

@@ -1,21 +1,21 @@
-// Package kv defines qkv's types of requests, answers and errors, and their checks. The index, the wire format, the
-// endpoints, the actors and the client library all use these types and checks. The package imports only the standard
-// library, the tables of limits and figures and the msgpack writer, which keeps programs that link the client small. A transaction
-// has the same bytes in a request and in the log (codec.go).
+// Package kv defines qkv's types of requests, answers and errors, and their checks. The index, the wire format, the endpoints, the actors
+// and the client library all use them. The package imports only the standard library, the tables of limits and figures and the msgpack
+// writer, which keeps programs that link the client small. A transaction has the same bytes in a request and in the log (codec.go).
 //
 // Applications use the types that the methods of qkv/net/client take and return:
 //
 //	keys        [Range] with [SortTarget] and [SortOrder], [Put], [Delete], [KeyValue], [RangeResult]
 //	txn         [Txn], [Compare] with [CompareTarget] and [CompareResult], [Op], [TxnResult], [Answer], [PutResult], [DeleteResult]
 //	watch       [Watch], [WatchEvent], [Event], [Change]
-//	errors      [Error], [Code] with its constants
-//	users       [User], [UserRole], [Permission], [PermissionType], [AuthChange], [AuthStatus], [AuthCheck], [Grant], [Self], [Proof]
-//	operators   [Member], [Role], [Status], [Link], [ClientLoad], [Alarm], [AlarmChange], [Usage], [UsageResult],
-//	            [BackupBase], [BackupHold], [LogPart], [Verified]
+//	errors      [Error], [Code]
+//	users       [User], [UserRole], [Root], [Permission], [PermissionType], [AuthChange] with [AuthChangeKind], [AuthStatus], [AuthCheck],
+//	            [Grant], [Self], [Proof]
+//	operators   [Member], [Role], [Status], [Link], [ClientLoad], [Alarm] with [AlarmName], [AlarmChange], [Usage], [UsageResult] of
+//	            [UsageRow], [BackupBase], [BackupHold], [LogPart] of [LogEntry], [Verified] with [DamagedFile]
 //
-// Those names are stable, except the types of the calls that package client calls experimental. All other names are for members alone, and
-// may change in any version: the checks, the encoding, [Lease], [UserRecord], [WriteName], and the types of the last section. So are the
-// methods Check and Touches, and the fields [Range.Continued] and [Range.Usage].
+// Those names and their constants are stable, except the types of the calls that package client calls experimental. All other names are
+// for members alone, and may change in any version: the checks, the encoding, [Lease], [UserRecord], [WriteName], and the types of the last
+// section. So are the methods Check and Touches, and the fields [Range.Continued] and [Range.Usage].
 //
 // # Keys and ranges
 //

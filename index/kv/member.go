@@ -11,7 +11,7 @@ import (
 	"qkv/internal/limits"
 )
 
-// Role is a member's role in consensus.
+// Role is a member's role in consensus. The role of a user is a [UserRole].
 type Role uint8
 
 // The roles. While voters are exchanged (joint consensus, Raft thesis §4.3), a decision needs two majorities: one of

@@ -25,7 +25,7 @@ type call struct {
 	op       wire.Op
 	write    bool   // it changes something: without a name it is not sent twice where it may have happened
 	body     []byte // encoded: the caller may reuse key and value at once
-	bulk     bool   // its answer may be large: it uses the bulk stream
+	bulk     bool   // a read whose answer may be large: it uses the bulk stream
 	begun    time.Time
 	deadline time.Time // when the call fails with a timeout
 	done     func(*call)

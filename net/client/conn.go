@@ -17,8 +17,9 @@ import (
 	"qkv/net/wire"
 )
 
-// The streams of a connection. Small requests have their own stream, which avoids head-of-line blocking by large ones; the bulk
-// stream carries no writes.
+// The streams of a connection. The bulk stream carries the reads whose answers may be large: other answers do not wait behind those
+// (head-of-line blocking). It carries keep-alives and health questions, too, and no writes: a member whose mailbox is full does not read
+// the requests behind a write. The answer to a write comes on the small stream, even if it is large.
 const (
 	smallStream = iota
 	bulkStream

@@ -54,13 +54,13 @@
 //	the member does not answer in its part of the time      retried          retried, in doubt
 //	the member is late, and says that it has no leader, is
 //	starting or does not apply committed entries            -                retried, in doubt
-//	the member: unavailable, overloaded, amnesia, corrupt,
-//	removed, auth revision is old, audit log failed         retried          retried
-//	the member: invalid token (the login has ended)         retried once after another login
-//	the member: outcome unknown                             retried          retried, in doubt
-//	the member: internal error                              Error            retried, in doubt
-//	the member: answer too large, or gone                   Error            Error, certainly happened
-//	the member: name ended                                  -                retried under another name,
+//	the member: Unavailable, Overloaded, Amnesia, Corrupt,
+//	Removed, AuthOld, Unaudited                             retried          retried
+//	the member: BadToken (the login has ended)              retried once after another login
+//	the member: Unknown                                     retried          retried, in doubt
+//	the member: Internal                                    Error            retried, in doubt
+//	the member: AnswerTooLarge, AnswerGone                  Error            Error, certainly happened
+//	the member: NameEnded                                   -                retried under another name,
 //	                                                                         or OutcomeUnknownError when in doubt
 //	the member: any other error                             Error            Error, certainly not happened; if in doubt, and the error
 //	                                                                         depends on this member, retried
@@ -85,16 +85,15 @@
 // The error says whether a write has happened. The first row that fits counts:
 //
 //	err == nil                                      it has happened
-//	kv.Error with AnswerTooLarge or AnswerGone      it has happened; only its answer is missing: read the keys
 //	errors.Is(err, ErrOutcomeUnknown)               it may have happened, or may happen yet: the text says which question tells
 //	errors.Is(err, ErrUnavailable)                  it has not happened and will not: call again later
-//	errors.Is(err, context.Canceled), ErrClosed     it has not happened and will not
+//	kv.Error with AnswerTooLarge or AnswerGone      it has happened; only its answer is missing: read the keys
 //	kv.Error with any other code                    it has not happened and will not: call again only if the code's reason has changed
+//	a context's cause, ErrClosed, ErrOverloaded     it has not happened and will not
 //
 // An [UnavailableError] lists the reason of each endpoint. Use errors.Is for errors that come from a context: context.DeadlineExceeded,
-// context.Canceled, or the cause. Use errors.As for a [kv.Error] and its code, but only after the other rows: an unknown
-// outcome also contains the last answer of a member. The example Errors shows it. These codes come, and their texts name numbers and
-// remedies:
+// context.Canceled, or the cause. Ask for a [kv.Error] with errors.As only after ErrOutcomeUnknown and ErrUnavailable: both can contain a
+// member's answer. The example Errors shows the order. These codes come, and their texts name numbers and remedies:
 //
 //	every call              NotAllowed, UserEmpty, AuthFailed: an administrator must add or permit the user, see Config.User
 //	                        FeatureLevel: upgrade all members first. Internal: a fault of a member; a read may help elsewhere
@@ -112,8 +111,8 @@
 // # Contexts
 //
 // A call ends at its context's deadline, or after Config.Timeout (5 s) if the context has none, and at once when the context is canceled.
-// There are three exceptions. Iterators, and calls that read in pages, may take Config.Timeout for each request. A watch, once begun, and
-// the calls of locks, elections and [Admin.WaitDropped] wait as long as their context lasts. Requests to one given endpoint, as by
+// There are three exceptions. Iterators, calls that read in pages, and [Admin.WaitDropped] may take Config.Timeout for each request. A
+// watch, once begun, and the calls of locks and elections wait as long as their context lasts. Requests to one given endpoint, as by
 // [Admin.Status], take Config.Timeout at most.
 //
 // The client sends the member the remaining time, less a margin. If there are several endpoints, one attempt gets half of the remaining

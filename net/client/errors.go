@@ -58,7 +58,7 @@ var findOut = map[string]string{
 	wire.OpMoveLeader.String():   "check which member leads",
 	wire.OpChangeAlarm.String():  "list the alarms",
 	wire.OpAuthChange.String():   "list the users and roles",
-	wire.OpCompact.String():      "check the oldest revision in the status",
+	wire.OpCompact.String():      "read a key at the revision before, which is then compacted,",
 	wire.OpReadmit.String():      "check the member's role in its status",
 }
 

@@ -39,7 +39,7 @@ func TestUnknownOutcomeOfAnEarlierAttempt(t *testing.T) {
 func TestUnknownOutcomeSaysHowToFindOut(t *testing.T) {
 	for op, ask := range map[wire.Op]string{
 		wire.OpPut: "read the key", wire.OpTxn: "read the key", wire.OpAuthChange: "list the users", wire.OpChangeAlarm: "list the alarms",
-		wire.OpChangeMember: "list the members", wire.OpCompact: "oldest revision", wire.OpRevoke: "list the leases",
+		wire.OpChangeMember: "list the members", wire.OpCompact: "at the revision before", wire.OpRevoke: "list the leases",
 	} {
 		if text := unknown(op, nil, context.DeadlineExceeded).Error(); !strings.Contains(text, ask) || !strings.HasSuffix(text, " to find out") {
 			t.Errorf("%v: %s", op, text)

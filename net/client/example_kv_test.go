@@ -309,16 +309,16 @@ func Example_errors() {
 		switch {
 		case err == nil:
 			return "it has happened"
-		case errors.Is(err, client.ErrOutcomeUnknown): // also contains the last answer: it is asked before the codes
+		case errors.Is(err, client.ErrOutcomeUnknown): // this and the next may contain a member's answer: they come before the codes
 			return "it may have happened"
-		case errors.Is(err, client.ErrUnavailable), errors.Is(err, context.Canceled), errors.Is(err, client.ErrClosed):
+		case errors.Is(err, client.ErrUnavailable):
 			return "it has not happened, and may be repeated"
 		case is && answer.Happened():
 			return "it has happened, without its answer"
 		case is:
 			return "it has not happened: " + answer.Code.String()
-		default:
-			return "it was never sent: " + err.Error()
+		default: // the context's cause, ErrClosed, ErrOverloaded
+			return "it has not happened: " + err.Error()
 		}
 	}
 	_, err := c.Put(ctx, []byte("errors/one"), []byte("1"))
@@ -332,7 +332,7 @@ func Example_errors() {
 	// Output:
 	// it has happened
 	// it has not happened: no such lease
-	// it has not happened, and may be repeated
+	// it has not happened: context canceled
 }
 
 // All changes of some keys from a revision on, up to now: the state as it is shown beside them, and then its history.

@@ -71,7 +71,7 @@ func (k *conn) waits(x *call, now time.Time) bool {
 	return !k.health.ill()
 }
 
-// askHealth asks for the status, on the stream without writes, where it does not wait.
+// askHealth asks for the status, on the stream without writes, where it waits for none.
 func (k *conn) askHealth() {
 	x := k.client.newCall(k.client.ctx, wire.OpStatus)
 	x.attempts = attemptsLast

@@ -123,3 +123,45 @@ func TestKeepAliveIsLostInTime(t *testing.T) {
 	}
 	close(m.goOn)
 }
+
+// A keep-alive waits for no write, also of the kinds whose answers may be large: a member that takes no writes for a while answers it.
+func TestKeepAliveWaitsForNoWrite(t *testing.T) {
+	t.Parallel()
+	all := kv.Range{Key: []byte{0}, End: []byte{0}}
+	for name, write := range map[string]func(*client.Client) error{
+		"put": func(c *client.Client) error {
+			_, err := c.Put(ctxOf(t, wait), []byte("k"), nil)
+			return err
+		},
+		"deletion with previous pairs": func(c *client.Client) error {
+			_, err := c.DeleteWith(ctxOf(t, wait), kv.Delete{Key: all.Key, End: all.End, PrevKV: true})
+			return err
+		},
+		"transaction with ranges": func(c *client.Client) error {
+			_, err := c.Txn(ctxOf(t, wait), kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: []byte("k")}}, {Range: &all}}})
+			return err
+		},
+	} {
+		trust := servertest.NewTrust(t)
+		m := servertest.NewMember()
+		c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, m, nil)))
+		l := must[client.Lease](t)(c.Grant(t.Context(), time.Hour, client.GrantOptions{}))
+		came, goOn, done := make(chan struct{}, 1), make(chan struct{}), make(chan error, 1)
+		m.SetBefore(func(writes, _ int) *kv.Error {
+			if writes > 0 {
+				came <- struct{}{}
+				<-goOn
+			}
+			return nil
+		})
+		go func() { done <- write(c) }()
+		<-came
+		if _, err := c.Renew(ctxOf(t, wait/6), l.ID); err != nil {
+			t.Errorf("a keep-alive behind a %s: %v", name, err)
+		}
+		close(goOn)
+		if err := <-done; err != nil {
+			t.Errorf("the %s: %v", name, err)
+		}
+	}
+}

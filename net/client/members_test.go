@@ -12,6 +12,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/net/client"
+	"qkv/net/server"
 	"qkv/net/server/servertest"
 )
 
@@ -451,3 +452,44 @@ func TestEndOfARequestToOneEndpoint(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// deaf is a member that does not answer a readmit before a test lets it.
+type deaf struct {
+	*servertest.Member
+	asked, goOn chan struct{}
+}
+
+func (m deaf) Readmit(uint64) *kv.Error {
+	m.asked <- struct{}{}
+	<-m.goOn
+	return nil
+}
+
+// A readmit that was sent and not answered is of unknown outcome, however it ends: the member may take part again.
+func TestReadmitWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	for name, end := range map[string]func(cancel func(), s *server.Server){
+		"deadline":   func(func(), *server.Server) {},
+		"cancel":     func(cancel func(), _ *server.Server) { cancel() },
+		"connection": func(_ func(), s *server.Server) { go func() { _ = s.Close() }() },
+	} {
+		m := deaf{servertest.NewMember(), make(chan struct{}, 1), make(chan struct{})}
+		s := servertest.Start(t, trust, m, nil)
+		t.Cleanup(func() { close(m.goOn) })
+		c := open(t, trust, servertest.Endpoint(s))
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() { ended <- c.Admin().Readmit(ctx, servertest.Endpoint(s), 1) }()
+		select {
+		case <-m.asked:
+		case err := <-ended:
+			t.Fatalf("%s: it was not sent: %v", name, err)
+		}
+		end(cancel, s)
+		if err := <-ended; !errors.Is(err, client.ErrOutcomeUnknown) || errors.Is(err, client.ErrUnavailable) || !strings.Contains(err.Error(), "role in its status") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

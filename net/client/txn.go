@@ -21,7 +21,6 @@ func (c *Client) PutWith(ctx context.Context, p kv.Put) (Written, error) {
 // DeleteWith is [Client.DeleteRange] with options: d.PrevKV returns the deleted pairs.
 func (c *Client) DeleteWith(ctx context.Context, d kv.Delete) (Written, error) {
 	x := c.newCall(ctx, wire.OpDelete)
-	x.bulk = d.PrevKV && len(d.End) > 0
 	x.body = kv.AppendDelete(x.body[:0], &d)
 	return c.written(ctx, x)
 }
@@ -35,7 +34,7 @@ func (c *Client) DeleteWith(ctx context.Context, d kv.Delete) (Written, error) {
 func (c *Client) Txn(ctx context.Context, t kv.Txn) (kv.TxnResult, error) {
 	x := c.newCall(ctx, wire.OpTxn)
 	x.write = !t.ReadOnly()
-	x.bulk = t.Ranges()
+	x.bulk = !x.write && t.Ranges()
 	x.body = kv.AppendTxn(x.body[:0], &t)
 	if err := tooLarge(x); err != nil {
 		return kv.TxnResult{}, err
@@ -69,7 +68,8 @@ func (a *Admin) Compact(ctx context.Context, revision int64) error {
 const droppedPoll = 20 * time.Millisecond
 
 // WaitDropped waits until this client's member has freed the space of the revisions before revision, which must be the revision of an
-// earlier [Admin.Compact]. It waits as long as ctx lasts, even over Config.Timeout, and returns the cause of ctx when that ends.
+// earlier [Admin.Compact]. It waits as long as ctx lasts, even over Config.Timeout, and returns the cause of ctx when that ends. If ctx has
+// no deadline, and no member answers for Config.Timeout, the result is an UnavailableError.
 func (a *Admin) WaitDropped(ctx context.Context, revision int64) error {
 	tick := time.NewTicker(droppedPoll)
 	defer tick.Stop()

@@ -103,7 +103,7 @@ var needs = map[string]wire.Need{
 }
 
 // authorize identifies the caller of a request, and refuses what the RPC's class alone decides. The returned context has the caller. While
-// authentication is off, admit does nothing.
+// authentication is off, authorize only refuses undeclared RPCs.
 func (s *core) authorize(ctx context.Context, of class) (context.Context, error) {
 	switch {
 	case of == undeclared:

@@ -19,7 +19,7 @@ import (
 // authenticateRPC is the name of the RPC that logs a user in.
 const authenticateRPC = "Authenticate"
 
-// changesRPCs are the RPCs whose success is recorded: changes of users, roles, members and alarms, compactions, and snapshots for clients.
+// changesRPCs are the RPCs whose success is recorded: changes, moves of the leader, compactions, snapshots for clients, and logins.
 var changesRPCs = map[string]bool{
 	"AuthEnable": true, "AuthDisable": true, "UserAdd": true, "UserDelete": true, "UserChangePassword": true, "UserGrantRole": true,
 	"UserRevokeRole": true, "RoleAdd": true, "RoleDelete": true, "RoleGrantPermission": true, "RoleRevokePermission": true,
@@ -27,19 +27,19 @@ var changesRPCs = map[string]bool{
 	"Compact": true, "MoveLeader": true, "Snapshot": true,
 }
 
-// isChange tells whether a request changes users, roles, members or alarms, or logs a user in.
+// isChange tells whether a request's success is recorded.
 func isChange(rpc string, q any) bool {
 	alarm, _ := q.(*pb.AlarmRequest)
 	return changesRPCs[rpc] || alarm != nil && alarm.Action != pb.AlarmRequest_GET
 }
 
-// untilRecorded returns the context of a request. That of a change that is recorded does not end with its client: otherwise a client that
-// leaves at once would make changes that are not recorded. The change takes at most Config.Timeout.
-func (s *core) untilRecorded(ctx context.Context, rpc string, q any) context.Context {
+// untilRecorded returns the context of a request, to be released by over. The context of a change that is recorded does not end with its
+// client, but with Close: otherwise a client that leaves at once would make changes that are not recorded.
+func (s *core) untilRecorded(ctx context.Context, rpc string, q any) (_ context.Context, over func()) {
 	if s.config.Audit == nil || rpc == authenticateRPC || !isChange(rpc, q) {
-		return ctx
+		return ctx, func() {}
 	}
-	return context.WithoutCancel(ctx)
+	return until(s.open, context.WithoutCancel(ctx))
 }
 
 // audited records a login, a change of users, roles, members or alarms, or a refusal for want of a user or of a permission. It returns the

@@ -270,14 +270,7 @@ func (b *batched) completed(all []completedCall) {
 		b.done = append(b.done, all...)
 	}
 	b.mu.Unlock()
-	b.signal()
-}
-
-func (b *batched) signal() {
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
+	signal(b.wake)
 }
 
 // stop ends run, after the answers to all completed requests.
@@ -285,7 +278,7 @@ func (b *batched) stop() {
 	b.mu.Lock()
 	b.over = true
 	b.mu.Unlock()
-	b.signal()
+	signal(b.wake)
 }
 
 func (b *batched) run() {

@@ -89,13 +89,14 @@ func (c *calls) stop() {
 		q.mu.Lock()
 		q.over = true
 		q.mu.Unlock()
-		q.signal()
+		signal(q.wake)
 	}
 }
 
-func (q *queue) signal() {
+// signal puts a token into a channel that has none.
+func signal(wake chan<- struct{}) {
 	select {
-	case q.wake <- struct{}{}:
+	case wake <- struct{}{}:
 	default:
 	}
 }
@@ -110,7 +111,7 @@ func (q *queue) add(one *call) (taken bool) {
 	first := len(q.all) == 1
 	q.mu.Unlock()
 	if first {
-		q.signal()
+		signal(q.wake)
 	}
 	return true
 }
@@ -132,7 +133,7 @@ func (q *queue) collect(hand func([]*call)) {
 			return
 		}
 		if over {
-			q.signal()
+			signal(q.wake)
 		}
 		clear(taken)
 		spare = taken
@@ -364,16 +365,21 @@ func (c *calls) submitRegistered(to *queue, one *call) error {
 	return nil
 }
 
-func (c *calls) wait(ctx context.Context, one *call) (outcome, error) {
+// wait returns the outcome of a call, or the error of ctx if ctx ends before the outcome has come.
+func (c *calls) wait(ctx context.Context, one *call) (out outcome, err error) {
 	select {
-	case out := <-one.done:
-		if err := out.Result.Err; err != nil {
-			return out, statusOf(err)
-		}
-		return out, nil
+	case out = <-one.done:
 	case <-ctx.Done():
-		return outcome{}, ctx.Err()
+		select {
+		case out = <-one.done: // a change that has happened is recorded
+		default:
+			return outcome{}, ctx.Err()
+		}
 	}
+	if refusal := out.Result.Err; refusal != nil {
+		return out, statusOf(refusal)
+	}
+	return out, nil
 }
 
 // confirm waits until the member's View may serve a linearizable read.

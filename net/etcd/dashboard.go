@@ -181,7 +181,7 @@ func (d dashboard) Watch(ctx context.Context, key, end []byte, f func([]web.Even
 	own := d.newReservations(ctx)
 	defer own.in.Shrink(0)
 	defer own.out.Shrink(0)
-	ctx, cancel := d.untilStopped(context.WithValue(ctx, reservationsKey{}, own))
+	ctx, cancel := until(d.alive, context.WithValue(ctx, reservationsKey{}, own))
 	defer cancel()
 	if md, ok := metadata.FromIncomingContext(ctx); ok {
 		ctx = metadata.NewOutgoingContext(ctx, md)

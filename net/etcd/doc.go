@@ -14,11 +14,12 @@
 // Each gRPC service is a type of its own, with one method for each RPC; Server.services lists them all. Type core is what they share: the
 // configuration, the way to the member, and the bounds on requests.
 //
-// Package net/etcd/h2 serves gRPC. A put, get or deletion of one key and a small transaction are translated in their connection's reader,
-// and answered together with others (batched.go). Every other request has a goroutine, its handler, which [method] wraps in the checks of
-// all RPCs: the member's start, the user, and the audit log. Type [calls] collects what all requests ask of the member: waiting writes
-// become one proposal, and linearizable reads share one confirmation, as at the native endpoint. Answers with keys and values are encoded
-// by hand (message.go), straight from the View. Large answers are encoded in pieces, without an intermediate copy.
+// Package net/etcd/h2 serves gRPC. While authentication is off, plain requests have no goroutine: puts, gets and deletions of one key
+// without options, and small transactions that write. Their connection's reader translates them, and they are answered together
+// (batched.go). Every other request has a goroutine, its handler, which [method] wraps in the checks of all RPCs: the member's start, the
+// user, and the audit log. Type [calls] collects what all requests ask of the member: waiting writes become one proposal, and linearizable
+// reads share one confirmation, as at the native endpoint. Answers with keys and values are encoded by hand (message.go), straight from the
+// View. Large answers are encoded in pieces, without an intermediate copy.
 //
 // Reads that may visit many keys take turns, as on the native endpoint ([admit.FairQueue]). etcd's API has no pages: the answer to a range
 // is one message of one revision, and etcdAnswerBytes bounds its size. For a large range, the first read only measures the answer.
@@ -105,8 +106,8 @@
 // (wire.FileTrust). A plain-text connection to a member that requires TLS, or to a full port, is refused with an answer in its own
 // protocol.
 //
-// The metrics-only addresses have a second [front.Port], with a connection limit of its own (limits.EtcdMetricsConnections). If it is full,
-// a new connection immediately evicts an idle connection of any client.
+// The addresses of metrics and those of the dashboard have a [front.Port] each, with a connection limit of its own. If it is full, a new
+// connection immediately evicts an idle connection of any client.
 //
 // # Users
 //

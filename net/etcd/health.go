@@ -73,7 +73,7 @@ func (h *health) Watch(q *healthpb.HealthCheckRequest, stream healthpb.Health_Wa
 	if err := stream.Send(&healthpb.HealthCheckResponse{Status: first}); err != nil {
 		return err
 	}
-	ctx, cancel := h.s.untilStopped(stream.Context())
+	ctx, cancel := until(h.s.alive, stream.Context())
 	defer cancel()
 	if h.s.config.Start.Await(ctx, wire.NeedCurrent) && known && first == healthpb.HealthCheckResponse_NOT_SERVING {
 		first = healthpb.HealthCheckResponse_SERVING

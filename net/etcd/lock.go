@@ -106,7 +106,7 @@ func (s lockService) enter(ctx context.Context, name string, lease int64, value 
 
 // await waits until a candidate leads. If ctx ends first, the candidacy is withdrawn.
 func (s lockService) await(ctx context.Context, c election.Candidate) error {
-	ctx, cancel := s.untilStopped(ctx)
+	ctx, cancel := until(s.alive, ctx)
 	defer cancel()
 	err := c.Wait(ctx, store{s})
 	if err == nil || errors.Is(err, election.ErrLost) {
@@ -206,7 +206,7 @@ func (s lockService) observe(stream grpc.ServerStream) error {
 	if err := stream.RecvMsg(q); err != nil {
 		return err
 	}
-	ctx, cancel := s.untilStopped(stream.Context())
+	ctx, cancel := until(s.alive, stream.Context())
 	defer cancel()
 	defer front.AccountOf(ctx).Rest()()
 	var failed error

@@ -59,7 +59,7 @@ func (c codec) Marshal(from any) (out mem.BufferSlice, err error) {
 	return out, err
 }
 
-// putRequest is a put whose key and value lie in a pooled buffer, which is released after the answer.
+// putRequest is a put whose key and value lie in a pooled buffer, which is released after the answer, unless the put is refused.
 type putRequest struct {
 	pb.PutRequest
 	from []byte

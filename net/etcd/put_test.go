@@ -55,3 +55,20 @@ func TestCommandOfAPutThatNobodyWaitsFor(t *testing.T) {
 		t.Error("the command was overwritten while the member had it")
 	}
 }
+
+// TestOutcomeBeforeTheEnd: an outcome that has come is not given up for the end of its request: a change that has happened is recorded.
+func TestOutcomeBeforeTheEnd(t *testing.T) {
+	c := newCalls(nil, time.Minute, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		one := &call{}
+		if err := c.register(one); err != nil {
+			t.Fatal(err)
+		}
+		c.Complete([]kv.Completion{{Request: one.number}})
+		if _, err := c.wait(ctx, one); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

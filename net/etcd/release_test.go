@@ -28,7 +28,7 @@ func TestRequestThatWaitedIsLetGo(t *testing.T) {
 		type key struct{}
 		request := new([1 << 20]byte)
 		runtime.AddCleanup(request, func(*struct{}) { collected.Store(true) }, nil)
-		ctx, end := s.untilStopped(context.WithValue(context.Background(), key{}, request))
+		ctx, end := until(s.alive, context.WithValue(context.Background(), key{}, request))
 		end()
 		if ctx.Err() == nil {
 			t.Error("a request that is over has a context that is not")
@@ -51,9 +51,8 @@ func (m emptyMember) View() *index.View                     { return m.view }
 func (m emptyMember) RaftStatus() RaftStatus                { return RaftStatus{} }
 func (m emptyMember) Watch(kv.WatchStream, kv.WatchRequest) {}
 
-// TestWatchThatEndsTwice: a client cancels a watch while the member refuses it. The watch is counted out once: otherwise the member
-// would serve more watches than its limit.
-func TestWatchThatEndsTwice(t *testing.T) {
+// oneWatch is a stream with one watch.
+func oneWatch(t *testing.T) (*watchStream, *watched) {
 	bounds := limits.Defaults()
 	s := &core{config: Config{Limits: bounds.Etcd, Member: emptyMember{view: index.NewState(bounds.Index).View()}}}
 	s.admission = newAdmission(s)
@@ -64,10 +63,45 @@ func TestWatchThatEndsTwice(t *testing.T) {
 	if why != "" {
 		t.Fatal(why)
 	}
-	one := w.byHub[hub]
+	return w, w.byHub[hub]
+}
+
+// TestWatchThatEndsTwice: a client cancels a watch while the member refuses it. The watch is counted out once: otherwise the member
+// would serve more watches than its limit.
+func TestWatchThatEndsTwice(t *testing.T) {
+	w, one := oneWatch(t)
 	w.cancel(one.id)
-	w.canceled(one, &kv.WatchDelivery{Kind: kv.WatchCanceled, IDs: []uint64{hub}, Err: kv.Errorf(kv.Overloaded, "too many watches")})
-	if n, bytes := s.watches.Load(), w.keyBytes; n != 0 || bytes != 0 {
+	w.canceled(one, &kv.WatchDelivery{Kind: kv.WatchCanceled, IDs: []uint64{one.hub}, Err: kv.Errorf(kv.Overloaded, "too many watches")})
+	if n, bytes := w.s.watches.Load(), w.keyBytes; n != 0 || bytes != 0 {
 		t.Errorf("behind the end of the only watch %d watches count, and %d bytes of their keys", n, bytes)
+	}
+}
+
+// TestSlowWatchEnds: a watch whose events are refused is slow until it ends, by its client, also if more of them are refused before the
+// member's answer, or by a compaction.
+func TestSlowWatchEnds(t *testing.T) {
+	for name, end := range map[string]struct {
+		early bool // the client's cancellation comes before the refusal
+		err   *kv.Error
+	}{
+		"a cancellation":        {},
+		"an early cancellation": {early: true},
+		"a compaction":          {err: kv.Errorf(kv.Compacted, "compacted")},
+	} {
+		w, one := oneWatch(t)
+		if end.early {
+			w.cancel(one.id)
+		}
+		w.waiting = limits.WatchBytesWaiting
+		if w.Deliver(&kv.WatchDelivery{Kind: kv.WatchEvents, IDs: []uint64{one.hub}, Events: []byte("e"), Count: 1}) || w.slow != 1 {
+			t.Fatalf("%s: %d watches are slow, want the one whose events are refused", name, w.slow)
+		}
+		if !end.early && end.err == nil {
+			w.cancel(one.id)
+		}
+		d := &kv.WatchDelivery{Kind: kv.WatchCanceled, IDs: []uint64{one.hub}, Err: end.err}
+		if w.canceled(one, d); w.slow != 0 {
+			t.Errorf("%d watches are slow after the end of the only one, by %s", w.slow, name)
+		}
 	}
 }

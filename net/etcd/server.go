@@ -38,7 +38,7 @@ const (
 	clusterVersion = "3.7.0"
 )
 
-// Member is the endpoint's interface to its member, a part of the native endpoint's. All methods are safe for concurrent use.
+// Member is the endpoint's interface to its member, for any goroutine. The methods that server.Member has, too, are described there.
 type Member interface {
 	Propose(p kv.Proposal)
 	ReadIndex(to kv.ReplyTo, requests []uint64, timeout time.Duration)
@@ -59,7 +59,7 @@ type RaftStatus struct {
 	Leader uint64 // 0: unknown
 }
 
-// Config configures the endpoint. These fields may be zero: Metrics, Dashboard, Profiles, NoGateway, Names, Hosts, Logger and TxnOperations.
+// Config configures the endpoint. Metrics, Dashboard, Profiles, NoGateway, Names, Logger, and fields whose comments say so, may be zero.
 type Config struct {
 	Listeners   []Listener // at least one
 	Metrics     []Listener // for health and metrics only
@@ -71,7 +71,7 @@ type Config struct {
 	PeerScheme  string   // of the members' peer URLs, as reported to clients: http or https
 	Member      Member
 	Trusted     func() error // why clients should not use this member because of its certificate; nil: never
-	Start       *wire.Start  // requests wait for the stage of it that they need; nil: it is over
+	Start       *wire.Start  // requests wait for the stage of it that they need; nil: they do not wait
 	Cluster, ID uint64
 	Logger      *slog.Logger
 
@@ -121,8 +121,10 @@ type core struct {
 	admission admission
 	port      *front.Port // for clients
 
-	alive context.Context // until the server ends
+	alive context.Context // until Drain or Close
 	die   context.CancelFunc
+	open  context.Context // until Close: the member answers no request any more
+	shut  context.CancelFunc
 
 	running sync.WaitGroup // every goroutine of the server
 
@@ -175,11 +177,11 @@ func Start(config Config) *Server {
 	s.port.Run(&s.running)
 	if at.Listeners = config.Metrics; len(at.Listeners) > 0 {
 		at.Web = pages{s.core}.server(nil, nil)
-		s.more = append(s.more, front.NewMetricsPort(at, limits.EtcdMetricsConnections))
+		s.more = append(s.more, front.NewHTTPPort(at, limits.EtcdMetricsConnections))
 	}
 	if at.Listeners = config.Dashboard.Listeners; len(at.Listeners) > 0 {
 		at.Web = pages{s.core}.server(nil, page)
-		s.more = append(s.more, front.NewMetricsPort(at, dashboardConnections))
+		s.more = append(s.more, front.NewHTTPPort(at, dashboardConnections))
 	}
 	for _, p := range s.more {
 		p.Run(&s.running)
@@ -194,6 +196,7 @@ func newCore(config Config) *core {
 	s.accounts = front.NewAccounts(config.Limits.Bytes, s.log)
 	s.admission = newAdmission(s)
 	s.alive, s.die = context.WithCancel(context.Background())
+	s.open, s.shut = context.WithCancel(context.Background())
 	return s
 }
 
@@ -279,6 +282,7 @@ func (s *Server) end() {
 // Close ends all connections and returns after all goroutines of the server. If the member waits in Propose, it must have ended before.
 func (s *Server) Close() {
 	s.end()
+	s.shut()
 	if serves := s.served(); serves != nil {
 		serves.Stop()
 	}
@@ -404,7 +408,9 @@ func method[T any, Q request[T], A any](o offer, name string, handle func(contex
 		}
 		var out A
 		if err == nil {
-			out, err = handle(s.untilRecorded(ctx, name, q), q)
+			ctx, over := s.untilRecorded(ctx, name, q)
+			defer over()
+			out, err = handle(ctx, q)
 		}
 		if err = s.audited(ctx, name, q, err); err != nil {
 			return nil, err
@@ -460,10 +466,8 @@ func limited(open *atomic.Int64, most int64, what string, serve func(grpc.Server
 
 // mayServe returns the reason for which any request or stream is refused. It first waits until the member's start has come as far as needed.
 func (s *core) mayServe(ctx context.Context, need wire.Need, q proto.Message) error {
-	select {
-	case <-s.alive.Done():
+	if s.alive.Err() != nil {
 		return errStopped
-	default:
 	}
 	_, status := q.(*pb.StatusRequest)
 	if refusal := s.config.Member.Refuse(); refusal != nil && !status {
@@ -498,7 +502,7 @@ func (s *core) started(ctx context.Context, need wire.Need) error {
 	if start.Current() {
 		return nil
 	}
-	ctx, cancel := s.untilStopped(ctx)
+	ctx, cancel := until(s.alive, ctx)
 	defer cancel()
 	within, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
@@ -548,10 +552,10 @@ func (s *core) takesPart(ctx context.Context) error {
 	}
 }
 
-// untilStopped derives a context that also ends with the member.
-func (s *core) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
+// until derives a context from ctx that also ends with end.
+func until(end, ctx context.Context) (_ context.Context, over func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	forget := context.AfterFunc(s.alive, cancel)
+	forget := context.AfterFunc(end, cancel)
 	return ctx, func() {
 		forget()
 		cancel()

@@ -73,7 +73,7 @@ func (s maintenanceService) snapshot(stream grpc.ServerStream) error {
 		return err
 	}
 	defer place.Release()
-	ctx, cancel := s.untilStopped(ctx)
+	ctx, cancel := until(s.alive, ctx)
 	defer cancel()
 	defer func(began time.Time) { s.metrics.copies.Observe(since(began)) }(time.Now())
 	if err := s.admission.hashing.Take(ctx); err != nil {

@@ -71,7 +71,7 @@ func (s kvService) takeLargeTxn(ctx context.Context) error {
 	if s.admission.largeTxns.TryTake() { // without a timer, the usual case
 		return nil
 	}
-	waiting, cancel := s.untilStopped(ctx)
+	waiting, cancel := until(s.alive, ctx)
 	defer cancel()
 	waiting, end := context.WithTimeout(waiting, s.config.Timeout)
 	defer end()

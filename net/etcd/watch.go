@@ -280,7 +280,6 @@ func (w *watchStream) register(q *pb.WatchCreateRequest) (hub uint64, why string
 // forgetLocked releases a watch's id.
 func (w *watchStream) forgetLocked(one *watched) {
 	delete(w.byID, one.id)
-	w.slowLocked([]uint64{one.hub}, 0, false)
 	w.s.watches.Add(-1)
 	w.chargeKeysLocked(-one.keyBytes())
 }
@@ -342,10 +341,7 @@ func (w *watchStream) addAnswerLocked(n notice) {
 
 func (w *watchStream) addLocked(n notice) {
 	w.out = append(w.out, n)
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
+	signal(w.wake)
 }
 
 // Format implements kv.WatchStream.
@@ -544,6 +540,7 @@ func (w *watchStream) sendTo(one *watched, d *kv.WatchDelivery) error {
 func (w *watchStream) canceled(one *watched, d *kv.WatchDelivery) *pb.WatchResponse {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.slowLocked([]uint64{one.hub}, 0, false)
 	delete(w.byHub, one.hub)
 	answer := &pb.WatchResponse{Header: w.s.header(w.s.config.Member.View().Revision()), WatchId: one.id, Canceled: true}
 	switch {

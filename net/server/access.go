@@ -127,7 +127,7 @@ func concerns(auth *index.Auth, q *wire.Request, name string) bool {
 func (c *conn) permitsRead(v *index.View, x *slot) *kv.Error {
 	switch {
 	case x.read != nil && x.read.body != nil:
-		if x.read.written() {
+		if x.read.ofWrite() {
 			return nil
 		}
 		return c.permitsRequest(v, &x.read.body.request)

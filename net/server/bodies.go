@@ -220,8 +220,8 @@ func (b *body) refusal(why string) *kv.Error {
 	return &kv.Error{Code: kv.Unavailable, Message: why}
 }
 
-// written reports whether the body is a write's: the write was applied, and must be answered.
-func (r *read) written() bool { return r.body != nil && r.body.request.Logged() }
+// ofWrite reports whether the body is a write's: the write was applied, and must be answered.
+func (r *read) ofWrite() bool { return r.body != nil && r.body.request.Logged() }
 
 // keepViewLocked gives completed writes the View for their answers. The member completes them before it publishes a newer View.
 func (s *stream) keepViewLocked(done []kv.Completion) {
@@ -231,7 +231,7 @@ func (s *stream) keepViewLocked(done []kv.Completion) {
 	var v *index.View
 	for i := range done {
 		x := s.slotLocked(done[i].Request)
-		if x == nil || done[i].Result.Err != nil || x.read == nil || !x.read.written() {
+		if x == nil || done[i].Result.Err != nil || x.read == nil || !x.read.ofWrite() {
 			continue
 		}
 		if v == nil {

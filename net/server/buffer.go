@@ -10,7 +10,7 @@ import (
 // buffer is where answers are encoded. A small buffer belongs to the stream. A larger one reserves memory from the stream's share
 // only while it is written: an idle stream keeps no large buffer.
 //
-// held is cap(out) while out is a large buffer, and 0 while it is the small one.
+// reserved is cap(out) while out is a large buffer, and 0 while it is the small one.
 type buffer struct {
 	share    *memoryBudget
 	out      []byte

@@ -56,17 +56,16 @@ func (s *stream) answerLocals() {
 	if !s.writerLags {
 		v.Prefetch(l.keys[:l.n])
 	}
+	answered := 0
 	for i := range l.n {
-		x := &l.reads[i]
-		if !s.writerLags && len(now.out) < writeBytes {
-			if answered := now.tryLocal(v, x, s.conn); answered {
-				continue
-			}
+		if x := &l.reads[i]; !s.writerLags && len(now.out) < writeBytes && now.tryLocal(v, x, s.conn) {
+			answered++
+		} else {
+			s.addReady(x) // and measure counts it
 		}
-		s.addReady(x)
 	}
 	runtime.KeepAlive(v)
-	s.conn.server.config.Operations.Count(meter.Gets, l.n)
+	s.conn.server.config.Operations.Count(meter.Gets, answered)
 	clear(l.reads[:l.n])
 	clear(l.keys[:l.n])
 	l.n, s.batch.locals = 0, nil

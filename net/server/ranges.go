@@ -61,7 +61,7 @@ func (s *stream) writeShort(w *writer, mine bool) (bool, error) {
 // readRanges continues the oldest range, if its turn has come, and refuses ranges whose clients do not wait any more.
 func (s *stream) readRanges(w *writer, mine bool) error {
 	if s.conn.server.draining.Load() {
-		for len(w.ranges) > 0 && !w.ranges[0].read.written() {
+		for len(w.ranges) > 0 && !w.ranges[0].read.ofWrite() {
 			if err := s.refuseRange(w, "the member is shutting down"); err != nil {
 				return err
 			}
@@ -283,7 +283,7 @@ func (s *stream) endRange(w *writer) {
 // sendOut writes the encoded answers, and releases their memory.
 func (s *stream) sendOut(w *writer) error {
 	defer w.release()
-	err := w.written()
+	err := w.awaitBackground()
 	if err == nil {
 		err = s.send(w.out)
 	}
@@ -293,7 +293,7 @@ func (s *stream) sendOut(w *writer) error {
 
 // sendInBackground writes the encoded pages while the next are read, after the previous write has ended. It releases their memory then.
 func (s *stream) sendInBackground(w *writer) error {
-	if err := w.written(); err != nil {
+	if err := w.awaitBackground(); err != nil {
 		return err
 	}
 	out, outcome := w.buffer, make(chan error, 1)
@@ -307,8 +307,8 @@ func (s *stream) sendInBackground(w *writer) error {
 	return nil
 }
 
-// written waits until no write runs in the background.
-func (w *writer) written() (err error) {
+// awaitBackground waits until no write runs in the background.
+func (w *writer) awaitBackground() (err error) {
 	if w.background != nil {
 		err = <-w.background
 		w.background = nil

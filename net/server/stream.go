@@ -282,7 +282,7 @@ func (s *stream) registerLocked(numbers []uint64, slots []slot) []uint64 {
 		s.serial++
 		x.used, x.serial = true, s.serial
 		s.slots[place] = x
-		if x.read != nil && x.read.written() {
+		if x.read != nil && x.read.ofWrite() {
 			s.bodies++
 		}
 		s.long = s.long || x.long
@@ -310,7 +310,7 @@ func (s *stream) resolveLocked(number uint64) (slot, bool) {
 	x := *at
 	*at = slot{}
 	s.free = append(s.free, uint32(number))
-	if x.read != nil && x.read.written() {
+	if x.read != nil && x.read.ofWrite() {
 		s.bodies--
 	}
 	return x, true

@@ -239,7 +239,7 @@ func (w *watchStream) write() {
 			w.s.close()
 			return
 		}
-		if w.written(taken, since); starved {
+		if w.releaseSent(taken, since); starved {
 			retry.Reset(shareRetry)
 		}
 	}
@@ -293,8 +293,8 @@ func (w *watchStream) writeAll(all []kv.WatchDelivery, buf []byte) ([]byte, erro
 	return buf, err
 }
 
-// written releases the memory of deliveries that were sent, and notifies the member when there is space again.
-func (w *watchStream) written(all []kv.WatchDelivery, since time.Time) {
+// releaseSent releases the memory of deliveries that were sent, and notifies the member when there is space again.
+func (w *watchStream) releaseSent(all []kv.WatchDelivery, since time.Time) {
 	w.mu.Lock()
 	if w.ended { // the reader ended the stream meanwhile, which released everything
 		w.mu.Unlock()

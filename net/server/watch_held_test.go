@@ -31,7 +31,7 @@ func TestWatchEndsWhileItsEventsAreSent(t *testing.T) {
 		t.Fatalf("%d deliveries with %d bytes", len(taken), got)
 	}
 	w.end()
-	w.written(taken, since)
+	w.releaseSent(taken, since)
 	w.end()
 	if got := all.reserved(); got != 0 || w.waiting != 0 {
 		t.Errorf("%d bytes are reserved after the end, %d of events wait", got, w.waiting)

@@ -40,7 +40,7 @@ func (s *stream) write() {
 	w := writer{buffer: buffer{share: s.share}}
 	defer w.release()
 	defer s.dropRanges(&w)
-	defer func() { _ = w.written() }()
+	defer func() { _ = w.awaitBackground() }()
 	for {
 		mine := s.waitForWork(&w)
 		if own := s.ownWatches(); own != nil {
@@ -120,7 +120,7 @@ func (s *stream) writeAll(w *writer) error {
 	next := 0
 	var err error
 	if w.hasAnswers() {
-		err = w.written()
+		err = w.awaitBackground()
 	}
 	if err == nil {
 		err = s.send(w.answers)

@@ -77,9 +77,8 @@
 //	            [4, succeeded bool, answers]                            of a transaction in it
 //
 // key and end name a range as in etcd. If end is empty, the range is the one key; if end is one zero byte, it is every key from key
-// on; otherwise it is key <= k < end. A key is never empty. Revision 0 is the newest revision.
-//
-// local means that the member may answer from its own state (a serializable read).
+// on; otherwise it is key <= k < end. A key is never empty. Revision 0 is the newest revision. The field local of an [Ask], and the
+// serializable flag of a range, let the member answer from its own state.
 //
 // Pages are a streamed range: any number of answers, each with one page, all from one revision. Each carries the count of the first. The
 // last page has more = false, or completes the range's limit. An error may take the place of any page, and is then the last answer. The

@@ -37,7 +37,7 @@ func AppendPagesBody(dst []byte, q *kv.Range) []byte {
 	return pack.AppendBool(kv.AppendRange(dst, q), q.Usage)
 }
 
-// AppendRequest appends the frame of a request. One of the functions above has made its body.
+// AppendRequest appends the frame of a request. Its body comes from AppendPagesBody, AppendAsk, AppendLeaseBody, or package kv's functions.
 func AppendRequest(dst []byte, id uint64, op Op, timeout time.Duration, body []byte) []byte {
 	return AppendWrite(dst, id, op, timeout, &noName, body)
 }

@@ -236,9 +236,11 @@ func (q *Request) Touches(f func(kv.Touch) bool) bool {
 	return f(kv.Touch{Key: all, End: all, Write: true})
 }
 
-// Write reports whether the op changes something. A write that may have happened is retried only if it has a name, see [Op.Once]. A
-// transaction that is [kv.Txn.ReadOnly] is not a write.
-func (o Op) Write() bool { return ops[o].path == PathLog || ops[o].path == PathLeader }
+// Write reports whether the op is a write: without an answer its outcome is unknown, and it is retried only if it has a name, see [Op.Once].
+// A transaction that is [kv.Txn.ReadOnly] is no write, nor is a keep-alive, a login or a request for a backup: those may be repeated.
+func (o Op) Write() bool {
+	return ops[o].path == PathLog || ops[o].path == PathLeader || o == OpReadmit
+}
 
 // Once reports whether a request of the op has the fields of a [kv.WriteName]: it is then an idempotent write, which may be
 // retried.

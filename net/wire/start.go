@@ -8,8 +8,7 @@ import (
 	"qkv/index/kv"
 )
 
-// Need is the stage of a member's start that a request needs. The zero value is the safe one: a request that declares nothing waits for the
-// end of the start.
+// Need is the stage of a member's start that a request needs. The zero value is the safe one, of a request that declares nothing.
 type Need uint8
 
 // The needs of requests.
@@ -33,11 +32,11 @@ const (
 	StageReplayed
 	// StageCurrent: a read index since the start is confirmed and applied, so the state has every write acknowledged before the start.
 	StageCurrent
-	// StageListed: the list of members has this process of the member, too. The start is over.
+	// StageListed: the list of members has this process of the member, too. Node.Ready returns.
 	StageListed
 )
 
-// Start is the start of a member. Both endpoints ask it before a request. A nil Start is over.
+// Start is the start of a member. Both endpoints ask it before a request. A nil Start has reached all stages.
 type Start struct {
 	Stale bool // constant: --serve-stale
 
@@ -46,7 +45,7 @@ type Start struct {
 	raised chan struct{} // closed at the next stage; nil: no request waits
 }
 
-// ErrStarting refuses a request whose deadline came before the end of the start.
+// ErrStarting refuses a request whose deadline came before the stage that it needs.
 var ErrStarting = kv.Errorf(kv.Unavailable, "this member is starting: no quorum has confirmed yet that it has all acknowledged writes, and the request was not carried out; "+
 	"ask another member, or start the missing members")
 
@@ -113,7 +112,7 @@ const (
 	Stale    = "stale"    // reads of keys are answered, too, by --serve-stale: acknowledged writes may be missing
 )
 
-// Word returns the word for the stage, "" once the start is over.
+// Word returns the word for the stage, and "" from StageCurrent on.
 func (s *Start) Word() string {
 	switch {
 	case s.Current():

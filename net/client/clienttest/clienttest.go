@@ -3,6 +3,10 @@
 // is a member's. It has no consensus and no disk: what depends on those (backups, Verify, a change of the leader, figures of the host) is
 // not there, and nothing survives the test.
 //
+// The client's certificate has the name test. Before a test enables authentication, it gives the users root and test the role root. There
+// is no client of another user. The member cannot fail: to test failures, let the code take an interface, and return
+// [client.UnavailableError] or [client.OutcomeUnknownError] in the client's place.
+//
 //	func TestRegister(t *testing.T) {
 //		c := clienttest.Start(t)
 //		if err := register(t.Context(), c); err != nil { // the application's own function

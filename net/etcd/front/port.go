@@ -46,7 +46,7 @@ import (
 //  2. A connection must identify its protocol within limits.Etcd.Handshake. When all places are taken, the connection that has been
 //     unidentified for longest is evicted.
 //
-// The metrics-only addresses have a Port of their own, without gRPC, so that clients and supervisors never evict each other.
+// The addresses of metrics, and those of the dashboard, have Ports without gRPC: clients and supervisors never evict each other.
 type Port struct {
 	// Constant.
 	config         Config
@@ -106,9 +106,9 @@ func NewClientPort(c Config) *Port {
 	return p
 }
 
-// NewMetricsPort makes a port for HTTP alone, with at most so many connections: of metrics and health, or of the dashboard. If it is full, a
+// NewHTTPPort makes a port for HTTP alone, with at most so many connections: of metrics and health, or of the dashboard. If it is full, a
 // new connection evicts an idle one at once, however short it was idle (evictLocked). The search costs little, since connections are few.
-func NewMetricsPort(c Config, most int) *Port {
+func NewHTTPPort(c Config, most int) *Port {
 	p := newPort(c)
 	p.most = most
 	return p
@@ -220,16 +220,16 @@ func (p *Port) enter(c *conn) (full, ok bool) {
 	return full, true
 }
 
-// evictLocked evicts a connection of a full port in favour of a client's new connection, if [admit.Evict] finds one. In the metrics-only
-// port an unused connection may be any client's: otherwise hosts with one idle connection each would keep out all probes. The search visits
-// each connection, and is therefore made at most once in p.searchInterval.
+// evictLocked evicts a connection of a full port in favour of a client's new connection, if [admit.Evict] finds one. In a port for HTTP
+// alone an unused connection may be any client's: otherwise hosts with one idle connection each would keep out all probes. The search
+// visits each connection, and is therefore made at most once in p.searchInterval.
 func (p *Port) evictLocked(client string, now time.Time) {
 	if now.Sub(p.lastSearch) < p.searchInterval {
 		return
 	}
 	p.lastSearch = now
 	unused := p.clients[client]
-	if p.grpc == nil { // the metrics-only port
+	if p.grpc == nil { // a port for HTTP alone
 		unused = p.conns
 	}
 	c, ok := admit.Evict(maps.Values(p.clients), len(p.clients[client]), unused, p.idle, func(c *conn) time.Duration { return c.idle(now) })

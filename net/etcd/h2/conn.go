@@ -437,7 +437,7 @@ func (c *conn) ping(f *http2.PingFrame) error {
 	return nil
 }
 
-// resetLocked ends a stream with an error of its client.
+// resetLocked ends a stream with an error of its client. Only the reader calls it.
 func (c *conn) resetLocked(id uint32, code http2.ErrCode) {
 	c.ledger.Reset()
 	c.appendResetLocked(id, code)

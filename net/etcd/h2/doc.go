@@ -10,9 +10,9 @@
 //   - The writer takes encoded frames (conn.out) first, then header blocks, then one frame of data of each stream in turns, as far as the
 //     windows go. One write of the socket carries up to outBytes.
 //
-// A small answer does not wait for the writer: the reader and a [Batch] write as much as the socket takes, without waiting (conn.flush).
-// A writing goroutine holds conn.writing, so that frames leave in the order in which they were encoded. A header block is encoded when it is
-// written, not when it is queued: a change of the client's header table lies between the two.
+// Without TLS, a small answer does not wait for the writer: the reader and a [Batch] write as much as the socket takes, without waiting
+// (conn.flush). With TLS, flush only wakes the writer. A writing goroutine holds conn.writing, so that frames leave in the order in which
+// they were encoded. A header block is encoded when it is written: a change of the client's header table may come while it is queued.
 //
 // # A request
 //

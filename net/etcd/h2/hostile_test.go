@@ -240,3 +240,27 @@ func TestShrinkComesFirst(t *testing.T) {
 		t.Fatalf("%q, want %q", got, want)
 	}
 }
+
+// resets counts the resets of a client.
+type resets struct {
+	noLedger
+	n int
+}
+
+func (r *resets) Reset() { r.n++ }
+
+// TestFaultOfAnEncoder lets an answer fail while the writer encodes it: the stream is reset at the client, and the client is not charged for
+// the member's fault. The ledger's Reset is the reader's, which holds no lock for it.
+func TestFaultOfAnEncoder(t *testing.T) {
+	c, ledger := bare(t, nil), &resets{}
+	c.ledger, c.out = ledger, nil
+	c.server.config.Fault = func(string, any, []byte) {}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	answering(c, 1, slowBuffer{mem.SliceBuffer(make([]byte, 10)), func() { panic("a fault") }})
+	_, _ = c.turnLocked(nil, nil)
+	want := []byte{0, 0, 4, byte(http2.FrameRSTStream), 0, 0, 0, 0, 1, 0, 0, 0, byte(http2.ErrCodeInternal)}
+	if ledger.n != 0 || len(c.streams) != 0 || !bytes.Equal(c.out, want) {
+		t.Errorf("%d resets are charged, %d streams are open, and %x is written, want %x", ledger.n, len(c.streams), c.out, want)
+	}
+}

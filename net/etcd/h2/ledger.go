@@ -1,7 +1,8 @@
 package h2
 
 // Ledger counts the memory of a connection's streams, and the cost of its client. A connection with a method Ledger brings its own. The
-// reader calls Data, Reset and Idle; the other methods are called by several goroutines, with the connection's lock: they wait for nothing.
+// reader calls all methods; other goroutines call Answered and Over, too. Charge is called without the connection's lock, and may end a
+// connection. The other methods may be called with the lock, and wait for nothing.
 type Ledger interface {
 	Begin(c *StreamCharge, head int)      // a stream, with the bytes of its header block
 	Data(c *StreamCharge, n int)          // of a request

@@ -146,7 +146,7 @@ func (s *stream) receiveLocked(b []byte, ends bool) {
 	m := &s.head.method
 	switch {
 	case m.unary == nil:
-		s.wakeLocked()
+		signal(s.wake)
 	case s.taken || s.finished:
 	case len(s.messages) > 0 || ends:
 		s.taken = true // what comes behind the first message is not looked at
@@ -244,8 +244,6 @@ func (s *stream) next() ([]byte, error) {
 		}
 	}
 }
-
-func (s *stream) wakeLocked() { signal(s.wake) }
 
 func signal(wake chan struct{}) {
 	select {

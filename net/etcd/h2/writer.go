@@ -187,8 +187,9 @@ func (c *conn) dataLocked(s *stream, batch []byte, written []mem.Buffer) ([]byte
 		s.freeLocked()
 		return batch, written
 	}
-	if fault != nil { // the client has a part of the answer
-		c.resetLocked(s.id, http2.ErrCodeInternal)
+	if fault != nil { // the client has a part of the answer. No error of the client's, and Reset is the reader's
+		c.appendResetLocked(s.id, http2.ErrCodeInternal)
+		c.forgetLocked(s)
 		return batch, written
 	}
 	s.queued -= n

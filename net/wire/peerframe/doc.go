@@ -20,15 +20,15 @@
 // # Joining
 //
 // A member that was added to a cluster, or has the cluster secret, and has no folder yet asks for its identity, on a connection of its own
-// (ALPN "qkv-join/2") with its certificate. It sends a [JoinRequest] of at most 1 KiB, and the answer is a [Welcome] of at most 256 KiB. A member that may not
-// join is refused as above.
+// (ALPN "qkv-join/2") with its certificate. It sends a [JoinRequest] of at most 1 KiB, and the answer is a [Welcome] of at most 256 KiB. A
+// member that may not join is refused as above.
 //
 // # Parts
 //
 // A member that has lost a part of its snapshots asks another member for that file (package snapshot, "Parts"), on a connection of its own
-// (ALPN "qkv-part/2") with its certificate. It sends a [PartRequest] of at most limits.PartRequestBytes, and the answer is a [PartAnswer] of at most limits.PartAnswerBytes. The bytes of
-// the file follow the answer, from the offset to the end of the file. A member that may not have the file, or asks for a file that the other
-// member does not have, is refused as above.
+// (ALPN "qkv-part/2") with its certificate. It sends a [PartRequest] of at most limits.PartRequestBytes. The answer is a [PartAnswer] of at
+// most limits.PartAnswerBytes, with the bytes of the file behind it, from the offset to the end. A member that may not have the file, or
+// asks for a file that the other member does not have, is refused as above.
 //
 // # Frames
 //
