@@ -61,7 +61,7 @@ type Known struct {
 // Founders that were restored from a backup have data, and may elect a leader that has not met all of them. Its voters refuse a founder
 // that they have not met, until the log binds it: the leader binds the first folder that asks ([Admission.Claims]).
 //
-// Consensus hands over the bindings together with raft's configuration (Bind): both are of the same entry, also after a restart and with an
+// Consensus hands over the bindings together with raft's configuration (bind): both are of the same entry, also after a restart and with an
 // installed snapshot. A frame from another folder or process than the known one ends its connection (Bars).
 type Admission struct {
 	// Constant after construction.
@@ -103,9 +103,9 @@ func (a *Admission) publish() {
 	a.current.Store(&current)
 }
 
-// Bind takes the bindings of the records that agree with raft's configuration. It returns an error if this member's own id is bound to
+// bind takes the bindings of the records that agree with raft's configuration. It returns an error if this member's own id is bound to
 // another folder.
-func (a *Admission) Bind(members index.Members) error {
+func (a *Admission) bind(members index.Members) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.bound = map[uint64][16]byte{}
@@ -155,10 +155,10 @@ func (a *Admission) Folders() []peerframe.Bound {
 	return all
 }
 
-// Agree compares the folders that a candidate or leader knows with the known ones, and returns the contradiction. The sender has data if an
+// agree compares the folders that a candidate or leader knows with the known ones, and returns the contradiction. The sender has data if an
 // election has taken place: a founder that is not established then takes over what it has met differently. If the message establishes this
-// founder, that is on the disk when Agree returns: once in the life of a founder, consensus waits for the disk.
-func (a *Admission) Agree(folders []peerframe.Bound, data, establishes bool) error {
+// founder, that is on the disk when agree returns: once in the life of a founder, consensus waits for the disk.
+func (a *Admission) agree(folders []peerframe.Bound, data, establishes bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	own := false
@@ -229,7 +229,7 @@ func (a *Admission) checkEnd(from uint64, its peerframe.MemberIdentity) error {
 		}
 		return errors.Join(a.forgot(from, fmt.Sprintf("it had acknowledged the committed entry %d, but its log ends at %d", minMatch, its.Last)), a.remember())
 	}
-	if raftStatus, match := a.Status.Raft(), a.Status.Match(from); raftStatus.Role == "leader" && its.HardTerm <= raftStatus.Term && its.Last < match {
+	if raftStatus, match := a.Status.Raft(), a.Status.match(from); raftStatus.Role == "leader" && its.HardTerm <= raftStatus.Term && its.Last < match {
 		return a.forgot(from, fmt.Sprintf("it had acknowledged entry %d, but its log ends at %d", match, its.Last))
 	}
 	if its.HardTerm <= end.term && its.Last < end.durable {

@@ -45,7 +45,7 @@ type Applier struct {
 	// Owned by the actor.
 	state      *index.State // replaced when a snapshot is installed
 	pending    pending
-	reads      []ReadReady // index not applied yet, in order of arrival
+	reads      []readReady // index not applied yet, in order of arrival
 	done       completions
 	results    []kv.Result
 	reports    []ConsensusMessage // of this batch, posted after its View is published
@@ -88,24 +88,24 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 			return false
 		}
 		switch m := m.(type) {
-		case Apply:
+		case apply:
 			a.apply(m)
-		case Expect:
+		case expect:
 			a.pending.add(m)
-		case Expire:
+		case expire:
 			a.pending.expire(t.Now, m.Why, &a.done)
 			a.expireReads(t.Now, m.Why)
-		case RefusedWrites:
+		case refusedWrites:
 			a.refuseWrites(m)
-		case ReadReady:
+		case readReady:
 			a.reads = append(a.reads, m)
-		case Restore:
+		case restore:
 			a.restore(m)
 			restored = true
-		case Stored:
+		case stored:
 			m.Shelf.Attach(a.state)
 			a.changed = true // the next View lets the others be dropped
-		case SaveEnded:
+		case saveEnded:
 			a.saveEnded(t.Now, m)
 		case SnapshotWanted:
 			a.requestSnapshots(m)
@@ -138,7 +138,7 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 	clear(a.reports)
 	a.reports = a.reports[:0]
 	if restored {
-		a.LogWriter.MustPost(Restored{})
+		a.LogWriter.MustPost(stateRestored{})
 	}
 	if !a.view.Dropped() { // compacted data can be dropped from now on, even if no message follows
 		again, a.reclaiming = true, true
@@ -169,7 +169,7 @@ func (a *Applier) publish(view *index.View) {
 }
 
 // apply applies the entries of one order.
-func (a *Applier) apply(m Apply) {
+func (a *Applier) apply(m apply) {
 	a.fileBytes, a.appliedEntries = m.FileBytes, true
 	a.followed = a.followed || a.Status.Observer.Stages.among(m.Message.GetEntries())
 	for _, e := range m.Message.GetEntries() {
@@ -180,9 +180,9 @@ func (a *Applier) apply(m Apply) {
 		}
 	}
 	if changes := a.state.TakeLeaseChanges(); len(changes) > 0 {
-		a.reports = append(a.reports, LeasesChanged{Changes: changes})
+		a.reports = append(a.reports, leasesChanged{Changes: changes})
 	}
-	a.reports = append(a.reports, Applied{Response: m.Message.GetResponses()[0]})
+	a.reports = append(a.reports, applied{Response: m.Message.GetResponses()[0]})
 }
 
 func (a *Applier) applyEntry(e *raftpb.Entry) error {
@@ -220,7 +220,7 @@ func (a *Applier) applyEntry(e *raftpb.Entry) error {
 }
 
 // refuseWrites answers writes that a full disk refuses. An earlier copy of such a write may have been applied.
-func (a *Applier) refuseWrites(m RefusedWrites) {
+func (a *Applier) refuseWrites(m refusedWrites) {
 	for i, command := range m.Commands {
 		result, ok := a.state.AppliedBefore(command)
 		if !ok {
@@ -233,7 +233,7 @@ func (a *Applier) refuseWrites(m RefusedWrites) {
 // reportMembers reports changed records to consensus.
 func (a *Applier) reportMembers(before index.Members, at uint64) {
 	if now := a.state.Members(); !now.Same(before) {
-		a.reports = append(a.reports, MembersChanged{Members: now, At: at, Change: configurationChange(before.Configuration(), now.Configuration())})
+		a.reports = append(a.reports, membersChanged{Members: now, At: at, Change: configurationChange(before.Configuration(), now.Configuration())})
 	}
 }
 
@@ -269,7 +269,7 @@ func (a *Applier) releaseReads() {
 // expireReads answers reads whose index was not applied before their timeout: this member lags far.
 func (a *Applier) expireReads(now time.Duration, why string) {
 	err := &kv.Error{Code: kv.Unavailable, Message: why + "; the read was not answered: ask another member"}
-	a.reads = slices.DeleteFunc(a.reads, func(r ReadReady) bool {
+	a.reads = slices.DeleteFunc(a.reads, func(r readReady) bool {
 		if now < r.Until {
 			return false
 		}
@@ -285,10 +285,10 @@ func (a *Applier) expireReads(now time.Duration, why string) {
 }
 
 // restore replaces the state by a published snapshot's state.
-func (a *Applier) restore(m Restore) {
+func (a *Applier) restore(m restore) {
 	state := m.State
 	a.state, a.changed = state, true
-	a.reports = append(a.reports, MembersChanged{Members: state.Members(), At: m.Index, Restored: true})
+	a.reports = append(a.reports, membersChanged{Members: state.Members(), At: m.Index, Restored: true})
 	a.records = 0
 	a.pending.abandon(&a.done)
 }
@@ -311,7 +311,7 @@ func (a *Applier) save(t Time) {
 	view := a.state.ViewToSave()
 	applied, term := view.Applied()
 	a.saving = true
-	a.Snapshotter.MustPost(Save{View: view, Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration())})
+	a.Snapshotter.MustPost(save{View: view, Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration())})
 }
 
 // requestSnapshots notes that snapshots are due. A running save counts as one of them if it is of an entry behind m.Above. The earlier of
@@ -331,7 +331,7 @@ func (a *Applier) requestSnapshots(m SnapshotWanted) {
 }
 
 // saveEnded allows the next save; a failed save is due again after a pause.
-func (a *Applier) saveEnded(now time.Duration, m SaveEnded) {
+func (a *Applier) saveEnded(now time.Duration, m saveEnded) {
 	a.saving, a.saved = false, 0
 	if !m.Failed {
 		a.saveTries = backoff{}

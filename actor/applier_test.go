@@ -37,8 +37,8 @@ func TestViewBeforeAnswers(t *testing.T) {
 	a, client := newTestApplier(t)
 	for at := uint64(2); at < 6; at++ {
 		a.Handle(Time{}, []ApplierMessage{
-			Expect{Term: 1, First: at, Until: 1, Requests: []Request{{ReplyTo: client, Number: 1000 + at}}},
-			ReadReady{Index: at, Until: 1, Requests: []Request{{ReplyTo: client, Number: at}}}, // a read has its entry's number
+			expect{Term: 1, First: at, Until: 1, Requests: []Request{{ReplyTo: client, Number: 1000 + at}}},
+			readReady{Index: at, Until: 1, Requests: []Request{{ReplyTo: client, Number: at}}}, // a read has its entry's number
 			applies(at, envelope(1, 7, at, 10)),
 		})
 	}
@@ -50,7 +50,7 @@ func TestViewBeforeAnswers(t *testing.T) {
 // A read is answered when the entry that it waits for is applied, not before.
 func TestReadWaitsForItsEntry(t *testing.T) {
 	a, client := newTestApplier(t)
-	if a.Handle(Time{}, []ApplierMessage{ReadReady{Index: 2, Until: 1, Requests: []Request{{ReplyTo: client, Number: 2}}}}); client.told != 0 {
+	if a.Handle(Time{}, []ApplierMessage{readReady{Index: 2, Until: 1, Requests: []Request{{ReplyTo: client, Number: 2}}}}); client.told != 0 {
 		t.Error("answered before")
 	}
 	if a.Handle(Time{}, []ApplierMessage{applies(2, envelope(1, 7, 2, 10))}); client.told != 1 {
@@ -75,17 +75,17 @@ func newTestApplier(t *testing.T) (*Applier, *reader) {
 }
 
 // applies is an order to apply one entry.
-func applies(at uint64, data []byte) Apply {
+func applies(at uint64, data []byte) apply {
 	kind, e := raftpb.MsgStorageApplyResp, someEntry(at, 1)
 	e.Data = data
-	return Apply{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}, Responses: []*raftpb.Message{{Type: &kind}}}}
+	return apply{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}, Responses: []*raftpb.Message{{Type: &kind}}}}
 }
 
 // An entry of an earlier process of this member answers nobody, though its numbers are those that clients wait for now.
 func TestEarlierProcessAnswersNobody(t *testing.T) {
 	a, client := newTestApplier(t)
 	a.Handle(Time{}, []ApplierMessage{
-		Expect{Term: 1, First: 5, Until: 1, Requests: []Request{{ReplyTo: client, Number: 1}}},
+		expect{Term: 1, First: 5, Until: 1, Requests: []Request{{ReplyTo: client, Number: 1}}},
 		applies(2, envelope(1, 6, 5, 10)), applies(3, envelope(2, 7, 5, 10)),
 	})
 	if client.told != 0 {
@@ -101,11 +101,11 @@ func TestEarlierProcessAnswersNobody(t *testing.T) {
 func TestConfirmedReadIsAnsweredInItsTime(t *testing.T) {
 	a, _ := newTestApplier(t)
 	var told clientHeard
-	a.Handle(Time{}, []ApplierMessage{ReadReady{Index: 100, Until: time.Second, Requests: []Request{{ReplyTo: &told, Number: 41}}}})
-	if a.Handle(Time{Now: time.Second - 1}, []ApplierMessage{Expire{}}); len(told) != 0 {
+	a.Handle(Time{}, []ApplierMessage{readReady{Index: 100, Until: time.Second, Requests: []Request{{ReplyTo: &told, Number: 41}}}})
+	if a.Handle(Time{Now: time.Second - 1}, []ApplierMessage{expire{}}); len(told) != 0 {
 		t.Errorf("before its time it is told %+v", told)
 	}
-	if a.Handle(Time{Now: time.Second}, []ApplierMessage{Expire{}}); len(told) != 1 || told[0].Request != 41 || told[0].Result.Err == nil {
+	if a.Handle(Time{Now: time.Second}, []ApplierMessage{expire{}}); len(told) != 1 || told[0].Request != 41 || told[0].Result.Err == nil {
 		t.Errorf("in its time it is told %+v", told)
 	}
 }
@@ -145,10 +145,10 @@ func TestWritesBeneathASnapshotMayHaveHappened(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.Handle(Time{}, []ApplierMessage{
-		Expect{Term: 1, First: 5, Until: time.Hour, Requests: []Request{{ReplyTo: &told, Number: 41}}},
-		Expect{Term: 1, First: 6, Until: time.Hour, Requests: []Request{{ReplyTo: &told, Number: 42}}},
+		expect{Term: 1, First: 5, Until: time.Hour, Requests: []Request{{ReplyTo: &told, Number: 41}}},
+		expect{Term: 1, First: 6, Until: time.Hour, Requests: []Request{{ReplyTo: &told, Number: 42}}},
 	})
-	a.Handle(Time{}, []ApplierMessage{Restore{Index: 1, State: state}})
+	a.Handle(Time{}, []ApplierMessage{restore{Index: 1, State: state}})
 	if len(told) != 2 || told[0].Request != 41 || told[1].Request != 42 {
 		t.Fatalf("told: %+v", told)
 	}
@@ -163,17 +163,17 @@ func TestWritesBeneathASnapshotMayHaveHappened(t *testing.T) {
 func TestPauseAfterAFailedSave(t *testing.T) {
 	a, _ := newTestApplier(t)
 	at := time.Duration(0)
-	ends := func(m SaveEnded) time.Duration {
+	ends := func(m saveEnded) time.Duration {
 		at += 24 * time.Hour
 		a.Handle(Time{Now: at}, []ApplierMessage{m})
 		return a.saveTries.notBefore - at
 	}
-	first, second := ends(SaveEnded{Failed: true}), ends(SaveEnded{Failed: true})
+	first, second := ends(saveEnded{Failed: true}), ends(saveEnded{Failed: true})
 	if first <= 0 || second <= first {
 		t.Errorf("the pauses after two failures are %v and %v", first, second)
 	}
-	ends(SaveEnded{})
-	if again := ends(SaveEnded{Failed: true}); again != first {
+	ends(saveEnded{})
+	if again := ends(saveEnded{Failed: true}); again != first {
 		t.Errorf("the pause after a failure that follows a success is %v, not %v", again, first)
 	}
 }

@@ -40,7 +40,7 @@ func (f *founder) start(t *testing.T, bound ...uint64) {
 		}
 		return f.full
 	}}, f.disk)
-	if err := f.Bind(state.Members()); err != nil {
+	if err := f.bind(state.Members()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -82,20 +82,20 @@ func TestFoundersAgreeOnFolders(t *testing.T) {
 	if err := f.meets(3, 33); err == nil || !strings.Contains(err.Error(), "two hosts run under one name") {
 		t.Errorf("a second founder 3 is met: %v", err)
 	}
-	if err := f.Agree(folders(1, 2, 33), false, true); err == nil || !strings.Contains(err.Error(), "two data folders belong to n3, 03000000 and 21000000") {
+	if err := f.agree(folders(1, 2, 33), false, true); err == nil || !strings.Contains(err.Error(), "two data folders belong to n3, 03000000 and 21000000") {
 		t.Errorf("a candidate has met another founder 3: %v", err)
 	}
-	if err := f.Agree(folders(11, 2, 3), true, true); err == nil {
+	if err := f.agree(folders(11, 2, 3), true, true); err == nil {
 		t.Error("a leader knows another folder of this member")
 	}
 	if f.established() {
 		t.Error("a contradiction has established it")
 	}
-	if err := f.Agree(folders(1, 2, 3), false, true); err != nil || !f.established() {
+	if err := f.agree(folders(1, 2, 3), false, true); err != nil || !f.established() {
 		t.Fatalf("all have met the same: %v, it is established: %v", err, f.established())
 	}
 	f.start(t)
-	if err := f.Agree(folders(1, 2, 33), true, true); err == nil || !f.established() {
+	if err := f.agree(folders(1, 2, 33), true, true); err == nil || !f.established() {
 		t.Errorf("after a restart a leader has another founder 3: %v", err)
 	}
 
@@ -107,15 +107,15 @@ func TestFoundersAgreeOnFolders(t *testing.T) {
 	if err := late.Bars(3, its); err != nil {
 		t.Error(err)
 	}
-	if err := late.Agree(folders(1, 2, 3), true, false); err != nil || late.established() {
+	if err := late.agree(folders(1, 2, 3), true, false); err != nil || late.established() {
 		t.Errorf("a pre-vote has established it: %v", err)
 	}
 	late.full = errors.New("full")
-	if err := late.Agree(folders(1, 2, 3), true, true); !errors.Is(err, late.full) {
+	if err := late.agree(folders(1, 2, 3), true, true); !errors.Is(err, late.full) {
 		t.Errorf("what is not on the disk establishes it: %v", err)
 	}
 	late.full = nil
-	if err := late.Agree(folders(1, 2, 3), true, true); err != nil {
+	if err := late.agree(folders(1, 2, 3), true, true); err != nil {
 		t.Fatal(err)
 	}
 	late.start(t)
@@ -124,7 +124,7 @@ func TestFoundersAgreeOnFolders(t *testing.T) {
 	}
 
 	alone := newFounder(t) // what a leader does not know is not known by anyone's word
-	if err := alone.Agree(folders(1, 2), true, true); err != nil {
+	if err := alone.agree(folders(1, 2), true, true); err != nil {
 		t.Fatal(err)
 	}
 	if no, ok := errors.AsType[*Refusal](alone.meets(3, 3)); !ok || no.Forgot {
@@ -134,7 +134,7 @@ func TestFoundersAgreeOnFolders(t *testing.T) {
 	if err := alone.meets(3, 3); err != nil {
 		t.Errorf("it is bound by now: %v", err)
 	}
-	if err := newFounder(t).Agree(nil, true, true); err == nil {
+	if err := newFounder(t).agree(nil, true, true); err == nil {
 		t.Error("a leader that knows nobody establishes a founder")
 	}
 }
@@ -149,13 +149,13 @@ func TestBindingBarsAnotherFolder(t *testing.T) {
 	if err := f.Bars(3, other); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Bind(bindAll(t, index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}), 1, 2, 3)); err != nil {
+	if err := f.bind(bindAll(t, index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}), 1, 2, 3)); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Bars(3, other); err == nil || !strings.Contains(err.Error(), "its data folder is another one (21000000, known is 03000000)") {
 		t.Errorf("a frame of the other folder: %v", err)
 	}
-	if f.meets(3, 33) == nil || f.Agree(folders(1, 2, 33), true, false) == nil || f.meets(3, 3) != nil {
+	if f.meets(3, 33) == nil || f.agree(folders(1, 2, 33), true, false) == nil || f.meets(3, 3) != nil {
 		t.Error("the bound folder is not the only one")
 	}
 	if said := f.Folders(); len(said) != 3 || said[2] != (peerframe.Bound{Member: 3, Folder: folderOf(3)}) {
@@ -177,7 +177,7 @@ func TestAnnouncedStartBarsACopy(t *testing.T) {
 	if err := f.Bars(3, its); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Bind(members); err != nil {
+	if err := f.bind(members); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Bars(3, its); err == nil || !strings.Contains(err.Error(), "two processes claim start 1") {
@@ -190,7 +190,7 @@ func TestOwnIDIsAnotherFolders(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.Admission.Folder = folderOf(9)
 	next, _ := c.state.Members().Change(&kv.MemberChange{Kind: kv.UpdateMember, ID: 2, Peers: []string{"h2:1"}}, 0)
-	c.turn(MembersChanged{Members: next, At: 2})
+	c.turn(membersChanged{Members: next, At: 2})
 	if !c.suspension.active() || !strings.Contains(c.suspension.Reason, "is bound to the data folder 01000000, but this folder is 09000000") {
 		t.Errorf("it takes part: %q", c.suspension.Reason)
 	}
@@ -238,7 +238,7 @@ func TestAppendAfterASnapshotEstablishes(t *testing.T) {
 // Restored founders 1 and 2 have a leader before founder 3 has started. They refuse it until the log binds the first folder that asks.
 func TestRestoredFounderComesLate(t *testing.T) {
 	f := newFounder(t)
-	if err := errors.Join(f.meets(2, 2), f.Agree(folders(1, 2), true, true)); err != nil || !f.established() {
+	if err := errors.Join(f.meets(2, 2), f.agree(folders(1, 2), true, true)); err != nil || !f.established() {
 		t.Fatalf("%v, it is established: %v", err, f.established())
 	}
 	if claimed := [2][16]byte{f.Claims(2), f.Claims(3)}; claimed != [2][16]byte{folderOf(2), {}} {
@@ -252,7 +252,7 @@ func TestRestoredFounderComesLate(t *testing.T) {
 	if claimed := f.Claims(3); claimed != folderOf(3) || f.Knows(3).Folder != [16]byte{} {
 		t.Errorf("two folders have asked as founder 3: %x is claimed, %x is known", claimed, f.Knows(3).Folder)
 	}
-	if err := f.Bind(bindAll(t, f.Status.View().Members(), 1, 2, 3)); err != nil {
+	if err := f.bind(bindAll(t, f.Status.View().Members(), 1, 2, 3)); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.meets(3, 3); err != nil {

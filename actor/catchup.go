@@ -10,7 +10,7 @@ import (
 
 // logRead adds older entries to the window, and lets raft continue where it found none. raft asks again for the entries that it applies
 // with the next Ready, and for the entries that it sends with the follower's next answer.
-func (c *Consensus) logRead(m LogRead) {
+func (c *Consensus) logRead(m logRead) {
 	c.own.disk.reads.reported(c.now.Now)
 	lo, hi, err := c.Window.Load(m.Order, m.Entries, m.Err)
 	if err != nil {

@@ -173,16 +173,16 @@ func TestPiecesAreSentAsAllowed(t *testing.T) {
 		m    SnapshotterMessage
 		sent int
 	}{
-		{Allow{Bytes: 10 * piece}, 0}, // it has not said yet what it has
+		{allow{Bytes: 10 * piece}, 0}, // it has not said yet what it has
 		{want(0), 0},
-		{Allow{Bytes: 2 * piece}, 2},
+		{allow{Bytes: 2 * piece}, 2},
 		{want(1), 2},
-		{Allow{Bytes: piece / 2}, 3}, // and half a piece ahead
-		{Allow{Bytes: piece / 2}, 3},
-		{Allow{Bytes: piece}, 4},
-		{Allow{Bytes: 1000 * piece}, 1 + limits.SnapshotChunksInflight},
+		{allow{Bytes: piece / 2}, 3}, // and half a piece ahead
+		{allow{Bytes: piece / 2}, 3},
+		{allow{Bytes: piece}, 4},
+		{allow{Bytes: 1000 * piece}, 1 + limits.SnapshotChunksInflight},
 		{want(3), 3 + limits.SnapshotChunksInflight},
-		{Allow{Bytes: piece}, 3 + limits.SnapshotChunksInflight},
+		{allow{Bytes: piece}, 3 + limits.SnapshotChunksInflight},
 		{want(5), 3 + limits.SnapshotChunksInflight + 1},
 	} {
 		if s.turn(step.m); sent.pieces != step.sent {

@@ -35,7 +35,7 @@ type clocks struct {
 	set    time.Duration // by how much the clock was set since the last judgement
 	setAt  time.Duration
 
-	lastExpire time.Duration // when the applier last got an Expire
+	lastExpire time.Duration // when the applier last got an expire
 }
 
 func newClocks() clocks {

@@ -188,9 +188,9 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 	c.publish()
 	if len(c.proposals.refused.Requests) > 0 {
 		c.Applier.postAndYield(c.proposals.refused)
-		c.proposals.refused = RefusedWrites{}
+		c.proposals.refused = refusedWrites{}
 	}
-	c.Inbox.SetBacklog(c.proposals.bytes)
+	c.Inbox.setBacklog(c.proposals.bytes)
 	return false
 }
 
@@ -215,24 +215,24 @@ func (c *Consensus) handle(m ConsensusMessage) {
 		c.reads.add(m, c.now.Now)
 	case AskLeases:
 		c.leases.asks.add(m, c.now.Now)
-	case LeasesChanged:
+	case leasesChanged:
 		c.leases.changed(&c.core, m.Changes)
 	case Received:
 		c.receive(m)
-	case Appended:
+	case appended:
 		c.appended(m)
-	case LogRead:
+	case logRead:
 		c.logRead(m)
 	case AskLog:
 		m.To.LogTold(c.Window.Ask(m.After+1, min(m.UpTo, c.last)+1, m.Bytes))
-	case Restoring:
+	case restoring:
 		c.own.disk.restoring()
-	case MembersChanged:
+	case membersChanged:
 		if c.membership.changed(&c.core, m) {
 			c.bind()
 			c.setMembers()
 		}
-	case Applied:
+	case applied:
 		c.applied(m)
 	case Connected:
 		c.peerConnected(m)
@@ -255,14 +255,14 @@ func (c *Consensus) handle(m ConsensusMessage) {
 		c.suspension.lift(&c.core, "an operator says so")
 	case Transfer:
 		c.transferLeadership("it was asked to", func(id uint64, p tracker.Progress) bool { return p.RecentActive && (m.To == 0 || m.To == id) })
-	case SnapshotSaved:
+	case snapshotSaved:
 		c.snapshotSaved(m)
-	case LogCovered:
+	case logCovered:
 		c.own.retention.cover(m.UpTo)
 		c.release()
-	case SnapshotReceived:
+	case snapshotReceived:
 		c.snapshotReceived(m)
-	case SnapshotSent:
+	case snapshotSent:
 		status, count := raft.SnapshotFailure, &c.Status.Observer.Counters.SendsFailed
 		if m.Installed {
 			status, count = raft.SnapshotFinish, &c.Status.Observer.Counters.SendsDone
@@ -320,7 +320,7 @@ func (c *Consensus) tick(n int) {
 	c.own.lag.watch(&c.core)
 	c.own.disk.watch(&c.core)
 	if allowed := c.transfers.pace.allow(&c.core, len(c.transfers.sending), c.own.retention.fileBytes); len(c.transfers.sending) > 0 {
-		c.Snapshotter.Offer(Allow{Bytes: allowed})
+		c.Snapshotter.Offer(allow{Bytes: allowed})
 	}
 	c.sendSpace()
 	c.elections.positions.publish(c.Status)
@@ -328,7 +328,7 @@ func (c *Consensus) tick(n int) {
 	if c.now.Now-c.clocks.lastExpire >= expireInterval {
 		c.clocks.lastExpire = c.now.Now
 		c.Window.DropUnused()
-		c.Applier.MustPost(Expire{Why: c.blockedReason()})
+		c.Applier.MustPost(expire{Why: c.blockedReason()})
 		c.sendAll(c.suspension.accusations(&c.core))
 	}
 	c.Status.Observer.Counters.ReadsSlow.Add(uint64(c.reads.retry(c.now.Now, c.ElectionTimeout)))
@@ -344,7 +344,7 @@ func (c *Consensus) tick(n int) {
 	}
 	if c.own.disk.idle() {
 		if commit, due := c.own.hardStates.fence(c.now.Now); due {
-			c.LogWriter.MustPost(Fence{Commit: commit})
+			c.LogWriter.MustPost(fence{Commit: commit})
 		}
 	}
 	if c.soft.RaftState == raft.StateLeader {
@@ -512,7 +512,7 @@ func (c *Consensus) drain() {
 }
 
 // appended makes entries visible to raft's storage, then reports them to raft.
-func (c *Consensus) appended(m Appended) {
+func (c *Consensus) appended(m appended) {
 	c.elections.positions.synced(m)
 	if m.Marker != nil {
 		c.installed(*m.Marker)
@@ -554,12 +554,12 @@ func (c *Consensus) receiveLeaseTimes(m peerframe.LeaseTimes) {
 // release deletes the log that no member needs any more.
 func (c *Consensus) release() {
 	if upTo, due := c.own.retention.release(&c.core, &c.spaces); due {
-		c.LogWriter.MustPost(Release{UpTo: upTo})
+		c.LogWriter.MustPost(release{UpTo: upTo})
 	}
 }
 
 // applied reports applied entries to raft, after their membership changes have taken effect (rule 6).
-func (c *Consensus) applied(m Applied) {
+func (c *Consensus) applied(m applied) {
 	if entries := m.Response.GetEntries(); len(entries) > 0 {
 		c.membership.appliedTerm = entries[len(entries)-1].GetTerm()
 	}

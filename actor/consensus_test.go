@@ -31,7 +31,7 @@ type consensusTurns struct {
 	stalled bool // the disk finishes nothing
 	sent    []peerframe.Message
 	applied [][]byte // data of the entries that were committed
-	waits   []ReadReady
+	waits   []readReady
 	applier *Applier        // nil: entries only come to applied
 	told    []index.Members // what Peers were told of the members
 	checked []uint64        // whose hosts were asked whether their processes are there
@@ -105,12 +105,12 @@ func (c *consensusTurns) turn(batch ...ConsensusMessage) []peerframe.Message {
 		}
 		for _, m := range orders {
 			switch m := m.(type) {
-			case Apply:
+			case apply:
 				for _, e := range m.Message.GetEntries() {
 					c.applied = append(c.applied, e.GetData())
 				}
-				c.Inbox.MustPost(Applied{Response: m.Message.GetResponses()[0]})
-			case ReadReady:
+				c.Inbox.MustPost(applied{Response: m.Message.GetResponses()[0]})
+			case readReady:
 				c.waits = append(c.waits, m)
 			}
 		}

@@ -69,7 +69,7 @@ func (s *Snapshotter) outrun() bool {
 	return s.Status.Durable().FileBytes > disk.LogBudget(&s.Limits)/2
 }
 
-// Rest implements Paced. There is hardly any rest after a step that the disk did not delay, and none if the log outruns a save. Otherwise
+// Rest implements paced. There is hardly any rest after a step that the disk did not delay, and none if the log outruns a save. Otherwise
 // the rest is as long as the step while the log is empty, and shrinks until the log has taken half of its space. From there on it is a
 // fixed part of the step, because the log must be freed before its space is full. In that part the log's next group gets its turn: the
 // disk has just finished a group, and its responses must go to the other members and back.

@@ -133,10 +133,10 @@ func TestSpaceIsSeenWithEachSegment(t *testing.T) {
 	})
 	drainBox(w.SegmentMaker)
 	fs.SetCapacity(fs.Used() + 200<<10)
-	if maker.Handle(Time{}, []SegmentMakerMessage{Recycle{}}); w.Status.Disk().Accepts() != space.Left {
+	if maker.Handle(Time{}, []SegmentMakerMessage{recycle{}}); w.Status.Disk().Accepts() != space.Left {
 		t.Error("it was seen by itself")
 	}
-	if maker.Handle(Time{}, []SegmentMakerMessage{Inlined{}}); w.Status.Disk().Accepts() == space.Left || w.Status.Disk().Capacity == 0 {
+	if maker.Handle(Time{}, []SegmentMakerMessage{inlined{}}); w.Status.Disk().Accepts() == space.Left || w.Status.Disk().Capacity == 0 {
 		t.Errorf("a disk of %d bytes has no room, and nobody says so", w.Status.Disk().Capacity)
 	}
 	fs.SetCapacity(1 << 40)
@@ -156,7 +156,7 @@ func TestSpaceIsSeenWithEachSegment(t *testing.T) {
 	w.Status.reportDisk(func(d *space.Disk) { d.Written = 0 })
 	drainBox(w.Inbox)
 	fs.SetCapacity(fs.Used() + 65<<10) // for one spare
-	maker.Handle(Time{}, []SegmentMakerMessage{MakeSpare{}})
+	maker.Handle(Time{}, []SegmentMakerMessage{makeSpare{}})
 	for range 10 {
 		maker.Handle(Time{}, nil)
 	}
@@ -209,7 +209,7 @@ func TestDiskThatTakesNoFiles(t *testing.T) {
 	})
 	drainBox(w.SegmentMaker)
 	reserve = 1 << 60
-	if maker.Handle(Time{}, []SegmentMakerMessage{MakeSpare{}}); w.Status.Disk().Accepts() != space.Left {
+	if maker.Handle(Time{}, []SegmentMakerMessage{makeSpare{}}); w.Status.Disk().Accepts() != space.Left {
 		t.Error("what is kept for the snapshot is no full disk")
 	}
 	reserve = 0
@@ -277,7 +277,7 @@ func TestAdviceIsOfTheFailure(t *testing.T) {
 				if tt.op != simdisk.OpRemove {
 					released = nil
 				}
-				maker.Handle(Time{}, []SegmentMakerMessage{Retry{}, Recycle{Names: released}, MakeSpare{}})
+				maker.Handle(Time{}, []SegmentMakerMessage{Retry{}, recycle{Names: released}, makeSpare{}})
 				for range 10 {
 					maker.Handle(Time{}, nil)
 				}
@@ -335,7 +335,7 @@ func TestSegmentsFollowTheRate(t *testing.T) {
 	made := func() (reserved, writes int64) {
 		reserved, writes = fs.Count(simdisk.OpReserve), fs.Count(simdisk.OpWrite)
 		drainBox(w.Inbox)
-		maker.Handle(Time{Now: maker.now}, []SegmentMakerMessage{MakeSpare{}})
+		maker.Handle(Time{Now: maker.now}, []SegmentMakerMessage{makeSpare{}})
 		for range 10 {
 			maker.Handle(Time{Now: maker.now}, nil)
 		}
@@ -376,7 +376,7 @@ func TestSegmentsFollowTheRate(t *testing.T) {
 		t.Errorf("beside a log that takes its budget, %d segments are kept", maker.Maker.Keeps)
 	}
 	w.Status.publishDurable(log.Stats{RecordBytes: records, Bytes: 64 << 10}) // without the files that it has released
-	if maker.Handle(Time{Now: maker.now}, []SegmentMakerMessage{Recycle{Names: names}}); left() != len(names) {
+	if maker.Handle(Time{Now: maker.now}, []SegmentMakerMessage{recycle{Names: names}}); left() != len(names) {
 		t.Errorf("of a fast log %d released segments are left", left())
 	}
 	for i := range 60 {
@@ -420,7 +420,7 @@ func TestWaitingSegmentsGiveWay(t *testing.T) {
 			made++
 			names = append(names, f.Name())
 		}
-		maker.Handle(Time{Now: now}, []SegmentMakerMessage{Recycle{Names: names}})
+		maker.Handle(Time{Now: now}, []SegmentMakerMessage{recycle{Names: names}})
 		if look(); maker.Maker.Bytes() != waiting*segment {
 			t.Fatalf("%d bytes wait on an empty disk", maker.Maker.Bytes())
 		}

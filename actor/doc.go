@@ -1,19 +1,19 @@
 // Package actor holds every goroutine of a member's core, and the state that each goroutine owns.
 //
 //	              Send                   MustPost                sync, then the responses
-//	clients ────────────► ┌───────────┐  Append  ┌────────────┐ ────────────► Peers (MsgAppResp, MsgVote, votes)
-//	peers   ────Offer───► │ consensus │ ───────► │ log writer │ ◄──► segment maker (MakeSpare, SpareMade, Recycle, NextSegments)
+//	clients ────────────► ┌───────────┐  append  ┌────────────┐ ────────────► Peers (MsgAppResp, MsgVote, votes)
+//	peers   ────Offer───► │ consensus │ ───────► │ log writer │ ◄──► segment maker (makeSpare, spareMade, recycle, nextSegments)
 //	clock   ────Offer───► │  RawNode  │ ◄─────── │  *log.Log  │
-//	 log reader ◄───────► │  Window   │ Appended └────────────┘
-//	  Peers ◄──────────── └───────────┘              ▲ Restored
-//	 (MsgApp, heartbeats)   │       ▲ Applied        │
-//	                  Apply ▼       │                │
+//	 log reader ◄───────► │  Window   │ appended └────────────┘
+//	  Peers ◄──────────── └───────────┘              ▲ stateRestored
+//	 (MsgApp, heartbeats)   │       ▲ applied        │
+//	                  apply ▼       │                │
 //	                      ┌───────────┐ ─────────────┘        ┌─────────────┐
-//	                      │  applier  │ ──── Save(View) ────► │ snapshotter │ ◄──► Peers (offers, chunks)
-//	                      │  *State   │ ◄─── SaveEnded ────── │   folder    │ ───► consensus (SnapshotSaved,
-//	                      └───────────┘                       └─────────────┘      SnapshotReceived, SnapshotSent)
+//	                      │  applier  │ ──── save(View) ────► │ snapshotter │ ◄──► Peers (offers, chunks)
+//	                      │  *State   │ ◄─── saveEnded ────── │   folder    │ ───► consensus (snapshotSaved,
+//	                      └───────────┘                       └─────────────┘      snapshotReceived, snapshotSent)
 //	                        │                                   ▲ snapshot reader: builds the state from received chunks
-//	                        │    └── ViewPublished ──► watch hub ──► the streams that watch (kv.WatchStream)
+//	                        │    └── viewPublished ──► watch hub ──► the streams that watch (kv.WatchStream)
 //	                        └── results ──► the client's stream (kv.ReplyTo)
 //
 // The sections:
@@ -60,14 +60,14 @@
 //
 //	Propose   waits in the mailbox. Handle refuses commands for which the cluster lacks space or the feature level (refuseCommands)
 //	envelope  proposeOwn packs the waiting commands into one envelope, the data of one raft entry, and proposes it
-//	Expect    goes to the applier: the number of the envelope's first command, and the requests that wait for the commands
-//	Append    carryOut takes raft's Ready. The entries go to the log writer and, at the same time, to the peers (MsgApp)
-//	Appended  comes when the log writer has synced a group. Responses to peers leave the log writer itself, such as MsgAppResp
-//	Apply     follows when raft, by Appended and MsgAppResp, knows a quorum, and has moved the commit index
+//	expect    goes to the applier: the number of the envelope's first command, and the requests that wait for the commands
+//	append    carryOut takes raft's Ready. The entries go to the log writer and, at the same time, to the peers (MsgApp)
+//	appended  comes when the log writer has synced a group. Responses to peers leave the log writer itself, such as MsgAppResp
+//	apply     follows when raft, by appended and MsgAppResp, knows a quorum, and has moved the commit index
 //	results   the applier applies the entry, publishes the View, finds the requests by the envelope's member, incarnation and
 //	          first number (pending.go), and completes them
 //
-// A follower sends the envelope to the leader (Forward), and an Expect to its own applier. The leader accepts the envelope (Accepted) and
+// A follower sends the envelope to the leader (Forward), and an expect to its own applier. The leader accepts the envelope (Accepted) and
 // proposes it. The entry comes back by MsgApp, and the follower's applier answers its clients. The leader does not delay the commit index
 // for which they wait (takeAwaited).
 //
@@ -80,7 +80,7 @@
 // # Leases
 //
 // Grants and revocations are commands in the log. Only the leader's clock decides when a lease expires (leaseclock.go). The clock is a part
-// of consensus, learns of leases from the applier (LeasesChanged), and uses the monotonic time of its process and no other clock. A lease
+// of consensus, learns of leases from the applier (leasesChanged), and uses the monotonic time of its process and no other clock. A lease
 // never ends before its TTL has passed since its client sent the last answered request, its grant or a keep-alive:
 //
 //		keep-alive  AskLeases ──► leaseAsks, until the next tick ──► LeaseAsks to the leader ──► a ReadIndex round for all of a tick's queries
@@ -122,7 +122,7 @@
 //  3. A stream whose buffer is full refuses events, and posts a request when it has capacity again (kv.WatchRoom).
 //  4. A member that has known no leader for three election timeouts ends its watches, and so does a suspended
 //     member: other members have newer state, and watches resume there.
-//  5. The hub reads no file. The value reader reads values that are in parts, one list at a time (ReadValues, ValuesRead).
+//  5. The hub reads no file. The value reader reads values that are in parts, one list at a time (ReadValues, valuesRead).
 //
 // # Consensus
 //
@@ -178,8 +178,8 @@
 //	                        │ no: an error, nothing has changed                                                   │ committed
 //	                        ▼                                                                                     ▼
 //	                      client ◄── result: done, or impossible by the records ── applier: State.ApplyChange
-//	                                                                                  │ MembersChanged{records, difference}
-//	    transport ◄── Peers.SetMembers ── consensus: raft.ApplyConfChange ◄───────────┘ then Applied
+//	                                                                                  │ membersChanged{records, difference}
+//	    transport ◄── Peers.SetMembers ── consensus: raft.ApplyConfChange ◄───────────┘ then applied
 //
 // The rules:
 //
@@ -315,7 +315,7 @@
 // the chunk that holds it. The applier gets the built state and reads no file. A transfer is given up if the log has brought its entries
 // first.
 //
-// The leader keeps the log behind a snapshot in transfer, and from the lowest Match of the reachable followers, up to a bound. A follower
+// The leader keeps the log behind a snapshot in transfer, and from the lowest match of the reachable followers, up to a bound. A follower
 // that comes back under load therefore needs one snapshot, and then gets the log (logretention.go; for the bound see "Space on the disk").
 //
 // # Snapshots of a member's state
@@ -332,7 +332,7 @@
 // damaged, a new member needs one, or a newer base is complete. Two snapshots that list a newer base free the space of the older one.
 //
 // One list says which parts the present state has on the disk: the snapshotter's Shelf. The next snapshot lists them, the applier
-// hears of them (Stored), and the state then drops compacted changes, and lets the values of superseded versions go (package index, "Values
+// hears of them (stored), and the state then drops compacted changes, and lets the values of superseded versions go (package index, "Values
 // in files"). Readers read these values from the Shelf, in their own goroutines: they may wait for the disk, and the applier and consensus
 // never do. A part stays while a snapshot lists it, and while values may be read from it by an older Shelf.
 //
@@ -341,7 +341,7 @@
 // may lack extents that are now behind the newer base: it saves no snapshot until it has written that base.
 //
 // A damaged part is found by a reader of its values, or by a check of the newest snapshot. The snapshotter raises CORRUPT, and has the
-// snapshot reader fetch the part from another member, under the same name (RepairPart, PartRepaired). If no member gives the part, it is
+// snapshot reader fetch the part from another member, under the same name (repairPart, partRepaired). If no member gives the part, it is
 // written again from memory. If memory does not have all of it, the part is lost: no snapshot is saved, the log is kept, and each attempt
 // asks the other members again, until a newer base takes the place of the part. A restart fetches a newer state from another member instead
 // (package node).

@@ -8,14 +8,14 @@ type Time struct {
 	Now time.Duration
 	// Wall is the host's clock in nanoseconds since 1970. It jumps; nothing that must be safe depends on it.
 	Wall int64
-	// Resting says that the call is for messages only: the rest after a Paced actor's last step is not over.
+	// Resting says that the call is for messages only: the rest after a paced actor's last step is not over.
 	Resting bool
 }
 
-// Paced is a handler with background steps, for which it asks to be called again. After each step it rests for a time that depends on the
+// paced is a handler with background steps, for which it asks to be called again. After each step it rests for a time that depends on the
 // step's duration. The rest leaves others at least half of the resources that it uses: of the processor, and of a disk that slows down as
 // its queue grows.
-type Paced interface {
+type paced interface {
 	Rest(took time.Duration) time.Duration
 }
 
@@ -60,7 +60,7 @@ type Actor struct {
 	Bind func(wake, pass func())
 	// Close ends the mailbox.
 	Close func()
-	// Rest is a Paced handler's Rest, nil for other handlers.
+	// Rest is a paced handler's Rest, nil for other handlers.
 	Rest func(took time.Duration) time.Duration
 }
 
@@ -94,7 +94,7 @@ func Spawn[M any](d Driver, box *Mailbox[M], h Handler[M]) {
 }
 
 func restOf(h any) func(took time.Duration) time.Duration {
-	if paced, ok := h.(Paced); ok {
+	if paced, ok := h.(paced); ok {
 		return paced.Rest
 	}
 	return nil

@@ -15,10 +15,10 @@ import (
 )
 
 // numbered is an order of one entry.
-func numbered(at uint64) Append {
+func numbered(at uint64) appendOrder {
 	e := someEntry(at, 1)
 	e.Data = fmt.Appendf(nil, "entry %d here", at)
-	return Append{Message: &raftpb.Message{Term: u(1), Vote: u(0), Commit: u(1), Entries: []*raftpb.Entry{e}, Responses: []*raftpb.Message{response(raftpb.MsgAppResp, 2, 1, at)}}}
+	return appendOrder{Message: &raftpb.Message{Term: u(1), Vote: u(0), Commit: u(1), Entries: []*raftpb.Entry{e}, Responses: []*raftpb.Message{response(raftpb.MsgAppResp, 2, 1, at)}}}
 }
 
 // How far the log is durable is told only when the sync has returned: a member that comes back with less than it said is

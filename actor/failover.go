@@ -246,7 +246,7 @@ func (f *failover) orderSuccessor(c *core) *raftpb.Message {
 		return nil
 	}
 	for _, id := range c.votersOfBoth() {
-		if id != c.Member && c.connected[id] && c.Status.Match(id) > c.Status.Match(best) {
+		if id != c.Member && c.connected[id] && c.Status.match(id) > c.Status.match(best) {
 			best = id
 		}
 	}

@@ -65,8 +65,8 @@ func TestForwardedAgainLessAndLess(t *testing.T) {
 		m := peerframe.Raft{Message: &raftpb.Message{Type: &kind, To: u(1), From: u(leader), Term: &term, Commit: u(0)}}
 		c.Handle(Time{Now: now}, append([]ConsensusMessage{Received{From: leader, Message: m}, Tick{}}, more...))
 		for _, m := range drainBox(c.LogWriter) {
-			if _, ok := m.(Append); ok {
-				c.Handle(Time{Now: now}, []ConsensusMessage{Appended{Orders: 1}})
+			if _, ok := m.(appendOrder); ok {
+				c.Handle(Time{Now: now}, []ConsensusMessage{appended{Orders: 1}})
 			}
 		}
 	}

@@ -99,7 +99,7 @@ func (f *founding) agrees(c *core, from uint64, m peerframe.Message) bool {
 		return true
 	}
 	data := r.GetType() == raftpb.MsgApp || r.GetIndex() > foundingIndex
-	err := c.Admission.Agree(r.Folders, data, r.GetType() != raftpb.MsgPreVote)
+	err := c.Admission.agree(r.Folders, data, r.GetType() != raftpb.MsgPreVote)
 	f.contradict(c, from, err)
 	return err == nil
 }

@@ -45,12 +45,12 @@ func TestEntriesOrderedBeforeASnapshot(t *testing.T) {
 	for i := uint64(2); i <= 20; i++ {
 		es = append(es, someEntry(i, 2))
 	}
-	a1 := Append{Message: &raftpb.Message{Term: u(2), Vote: u(0), Commit: u(1), Entries: es}}
-	a2 := Append{Message: &raftpb.Message{Term: u(4), Vote: u(0), Commit: u(10), Snapshot: snapshotAt(10, 3, testMembers)}}
+	a1 := appendOrder{Message: &raftpb.Message{Term: u(2), Vote: u(0), Commit: u(1), Entries: es}}
+	a2 := appendOrder{Message: &raftpb.Message{Term: u(4), Vote: u(0), Commit: u(10), Snapshot: snapshotAt(10, 3, testMembers)}}
 	handleAll(w, []LogWriterMessage{a1, a2})
-	handleAll(w, []LogWriterMessage{Restored{}})
+	handleAll(w, []LogWriterMessage{stateRestored{}})
 	for _, m := range drainBox(cons) {
-		d, ok := m.(Appended)
+		d, ok := m.(appended)
 		if !ok {
 			continue
 		}
@@ -72,7 +72,7 @@ func TestEntriesOrderedBeforeASnapshot(t *testing.T) {
 			t.Errorf("panic: %v", p)
 		}
 	}()
-	handleAll(w, []LogWriterMessage{Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{someEntry(last+1, 5)}}}})
+	handleAll(w, []LogWriterMessage{appendOrder{Message: &raftpb.Message{Entries: []*raftpb.Entry{someEntry(last+1, 5)}}}})
 }
 
 // A snapshot that was being saved while a newer one was installed must not become the newest one.
@@ -127,7 +127,7 @@ func TestSaveAcrossInstall(t *testing.T) {
 	})
 	var now time.Duration
 	turn := func(m ...SnapshotterMessage) bool { now += time.Millisecond; return s.Handle(Time{Now: now}, m) }
-	turn(Save{View: mine, Index: 50, Term: 1, ConfState: cs}) // begun, not finished: steps of one byte
+	turn(save{View: mine, Index: 50, Term: 1, ConfState: cs}) // begun, not finished: steps of one byte
 	turn(FromPeer{From: 2, Message: peerframe.SnapshotOffer{Index: 100, Term: 1, Size: rd.Size(), SHA: rd.SHA(), MessageTerm: 2}})
 	// (a large state takes thousands of steps; here the step budget is held back by installing at once)
 	if s.out.file == nil {
@@ -137,11 +137,11 @@ func TestSaveAcrossInstall(t *testing.T) {
 	for range 2 { // it was ordered to read when nothing had come
 		(&SnapshotReader{Snapshotter: s.Inbox, Repair: func(snapshot.Part) error { return errors.New("there is no other member") }}).Handle(Time{}, drainBox(s.Reader))
 		for _, m := range drainBox(s.Inbox) {
-			s.receive.snapshotRead(&s.snapshotCore, &s.repair, m.(SnapshotRead))
+			s.receive.snapshotRead(&s.snapshotCore, &s.repair, m.(snapshotRead))
 		}
 	}
-	s.installed(Installed{Index: 100, Term: 1})
-	if !slices.Contains(drainBox(app), ApplierMessage(SaveEnded{})) {
+	s.installed(installed{Index: 100, Term: 1})
+	if !slices.Contains(drainBox(app), ApplierMessage(saveEnded{})) {
 		t.Error("the applier is not told that nothing is saved any more, and would order no other one")
 	}
 	st.view.Store(mk(100).View())
@@ -153,7 +153,7 @@ func TestSaveAcrossInstall(t *testing.T) {
 	}
 	var lastSaved uint64
 	for _, m := range drainBox(cons) {
-		if x, ok := m.(SnapshotSaved); ok {
+		if x, ok := m.(snapshotSaved); ok {
 			lastSaved = x.Snapshot.GetMetadata().GetIndex()
 			t.Logf("consensus is told: newest snapshot %d, keep from %d", lastSaved, x.KeepFrom)
 		}
@@ -163,7 +163,7 @@ func TestSaveAcrossInstall(t *testing.T) {
 	}
 	// the next save drops the installed one: the second of the two kept is one that the log does not continue
 	v150 := mk(150).View()
-	for turn(Save{View: v150, Index: 150, Term: 1, ConfState: cs}); s.out.file != nil; {
+	for turn(save{View: v150, Index: 150, Term: 1, ConfState: cs}); s.out.file != nil; {
 		turn()
 	}
 	for i, k := range s.files {
@@ -181,7 +181,7 @@ func TestSaveAcrossInstall(t *testing.T) {
 func TestNewestSnapshotIsOffered(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	for _, x := range []struct{ saved, want uint64 }{{10, 10}, {5, 10}, {12, 12}} {
-		c.turn(SnapshotSaved{Snapshot: snapshotAt(x.saved, 1, testMembers)})
+		c.turn(snapshotSaved{Snapshot: snapshotAt(x.saved, 1, testMembers)})
 		offered, err := c.Window.Snapshot()
 		if err != nil || offered.GetMetadata().GetIndex() != x.want {
 			t.Errorf("with one at index %d saved, the one at index %d is offered, %d is wanted: %v", x.saved, offered.GetMetadata().GetIndex(), x.want, err)
@@ -197,11 +197,11 @@ func TestInstalledSnapshotReleasesTheLog(t *testing.T) {
 	for i := uint64(2); i <= 9; i++ {
 		e := someEntry(i, 1)
 		e.Data = make([]byte, 40_000)
-		handleAll(w, []LogWriterMessage{Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}}}})
+		handleAll(w, []LogWriterMessage{appendOrder{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}}}})
 	}
 	before := l.Stats().Bytes
-	handleAll(w, []LogWriterMessage{Append{Message: &raftpb.Message{Term: u(4), Vote: u(0), Commit: u(10), Snapshot: snapshotAt(10, 3, testMembers)}}})
-	handleAll(w, []LogWriterMessage{Restored{}})
+	handleAll(w, []LogWriterMessage{appendOrder{Message: &raftpb.Message{Term: u(4), Vote: u(0), Commit: u(10), Snapshot: snapshotAt(10, 3, testMembers)}}})
+	handleAll(w, []LogWriterMessage{stateRestored{}})
 	if after := l.Stats().Bytes; before < 300_000 || after > before/2 {
 		t.Errorf("the log has %d bytes behind the snapshot, and had %d before it", after, before)
 	}

@@ -33,7 +33,7 @@ type leaderPosition struct {
 }
 
 // synced notes the durable position of the own log.
-func (l *leaderPositions) synced(m Appended) {
+func (l *leaderPositions) synced(m appended) {
 	if m.Marker != nil {
 		l.durable = m.Marker.Index
 	}

@@ -83,14 +83,14 @@ func TestLeaderTellsWhatIsDurable(t *testing.T) {
 func TestDurableEndFollowsTheLog(t *testing.T) {
 	ends := leaderPositions{durable: 9}
 	for _, c := range []struct {
-		m    Appended
+		m    appended
 		want uint64
 	}{
-		{Appended{Orders: 1}, 9},
-		{Appended{Entries: []*raftpb.Entry{someEntry(10, 1), someEntry(11, 1)}}, 11},
-		{Appended{Entries: []*raftpb.Entry{someEntry(8, 2)}}, 8},
-		{Appended{Marker: &log.Marker{Index: 20}}, 20},
-		{Appended{Marker: &log.Marker{Index: 30}, Entries: []*raftpb.Entry{someEntry(31, 3)}}, 31},
+		{appended{Orders: 1}, 9},
+		{appended{Entries: []*raftpb.Entry{someEntry(10, 1), someEntry(11, 1)}}, 11},
+		{appended{Entries: []*raftpb.Entry{someEntry(8, 2)}}, 8},
+		{appended{Marker: &log.Marker{Index: 20}}, 20},
+		{appended{Marker: &log.Marker{Index: 30}, Entries: []*raftpb.Entry{someEntry(31, 3)}}, 31},
 	} {
 		if ends.synced(c.m); ends.durable != c.want {
 			t.Errorf("after %+v it is %d, want %d", c.m, ends.durable, c.want)

@@ -24,7 +24,7 @@ const leaseDuesPerTick, leaseCheckpointsInflight = 4 * limits.LeaseCheckpoints, 
 //
 // Invariants, while it runs:
 //
-//  1. leases has the state's leases as of the newest LeasesChanged.
+//  1. leases has the state's leases as of the newest leasesChanged.
 //  2. Each lease that is not being revoked is in due, in expired or in revocable. due is a heap by at, which is never later than
 //     the next action for the lease. expired has expired leases without proof yet that this member led when they expired.
 //     revocable has leases that may be revoked. Some in these two may have been renewed or revoked since.

@@ -47,7 +47,7 @@ func (l *leases) sendAsks(c *core) (all []toPeer) {
 
 // answered hands the leader's answers to clients. A keep-alive is answered at once. The answer to any other query waits for this member's
 // state, from which its client reads the lease's keys. answered returns the answers that wait.
-func (l *leases) answered(m peerframe.LeaseTimes) (ready ReadReady) {
+func (l *leases) answered(m peerframe.LeaseTimes) (ready readReady) {
 	var done completions
 	ready.Index = m.Index
 	for i := range m.Times {

@@ -325,11 +325,11 @@ func TestLeasesBehindASnapshot(t *testing.T) {
 	entry := someEntry(11, 2)
 	entry.Data = envelope
 	a.Handle(Time{}, []ApplierMessage{
-		Restore{Index: 10, State: other},
-		Apply{Message: &raftpb.Message{Entries: []*raftpb.Entry{entry}, Responses: []*raftpb.Message{{}}}},
+		restore{Index: 10, State: other},
+		apply{Message: &raftpb.Message{Entries: []*raftpb.Entry{entry}, Responses: []*raftpb.Message{{}}}},
 	})
 	for _, m := range drainBox(a.Consensus) {
-		if m, ok := m.(LeasesChanged); ok && len(m.Changes) == 1 && m.Changes[0].Lease.ID == 7 {
+		if m, ok := m.(leasesChanged); ok && len(m.Changes) == 1 && m.Changes[0].Lease.ID == 7 {
 			return
 		}
 	}

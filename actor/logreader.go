@@ -22,7 +22,7 @@ func (r *LogReader) Handle(_ Time, batch []ReadLog) (again bool) {
 	order := r.queue[0]
 	r.queue = append(r.queue[:0], r.queue[1:]...)
 	entries, err := r.Reader.Read(order.Order)
-	r.Consensus.MustPost(LogRead{Order: order.Order, Entries: entries, Err: err})
+	r.Consensus.MustPost(logRead{Order: order.Order, Entries: entries, Err: err})
 	return len(r.queue) > 0
 }
 

@@ -123,7 +123,7 @@ func (w *LogWriter) writeGroup() error {
 	needSync := false
 	taken := 0
 	for _, m := range w.queue {
-		if a, ok := m.(Append); ok && r.orders > 0 {
+		if a, ok := m.(appendOrder); ok && r.orders > 0 {
 			if a.Message.GetSnapshot() != nil {
 				break // an earlier order must not stand behind the snapshot's marker
 			}
@@ -140,24 +140,24 @@ func (w *LogWriter) writeGroup() error {
 		}
 		taken++
 		switch m := m.(type) {
-		case Append:
+		case appendOrder:
 			r.state = m.State
 			needSync = w.append(m.Message, &r) || needSync
-		case Release:
+		case release:
 			w.Log.Release(m.UpTo)
 			w.recycle()
-		case Fence:
+		case fence:
 			w.Log.SetCommit(m.Commit)
 			if err := w.Log.Fence(false); err != nil {
 				return fmt.Errorf("write a fence: %w", err)
 			}
-		case SpareMade:
+		case spareMade:
 			w.ordered--
 			w.Log.AddSpare(m.Name)
 			w.orderSpares(w.Log.Stats())
 		case SegmentDamaged:
 			w.Log.MarkDamaged(m.Name)
-		case SpaceChecked:
+		case spaceChecked:
 		default:
 			panic(fmt.Sprintf("the log writer takes no %T", m))
 		}
@@ -182,13 +182,13 @@ func (w *LogWriter) retryWaiting() error {
 	again := false
 	w.queue = slices.DeleteFunc(w.queue, func(m LogWriterMessage) bool {
 		switch m := m.(type) {
-		case SpareMade:
+		case spareMade:
 			w.ordered--
 			w.Log.AddSpare(m.Name)
-		case Release:
+		case release:
 			w.Log.Release(m.UpTo)
 			w.recycle()
-		case SpaceChecked:
+		case spaceChecked:
 		default:
 			return false
 		}
@@ -204,7 +204,7 @@ func (w *LogWriter) retryWaiting() error {
 }
 
 func hasSnapshot(m LogWriterMessage) bool {
-	a, ok := m.(Append)
+	a, ok := m.(appendOrder)
 	return ok && a.Message.GetSnapshot() != nil
 }
 
@@ -220,14 +220,14 @@ func (w *LogWriter) supersede(to int) error {
 	r.entries = nil
 	var kept []LogWriterMessage
 	for _, m := range w.queue[:to] {
-		a, ok := m.(Append)
+		a, ok := m.(appendOrder)
 		if !ok {
 			kept = append(kept, m)
 			continue
 		}
 		w.append(&raftpb.Message{Term: a.Message.Term, Vote: a.Message.Vote, Commit: a.Message.Commit, Responses: a.Message.Responses}, r)
 	}
-	a := w.queue[to].(Append)
+	a := w.queue[to].(appendOrder)
 	r.state = a.State
 	w.append(a.Message, r)
 	w.queue = append(kept, w.queue[to+1:]...)
@@ -287,8 +287,8 @@ func (w *LogWriter) sync(r *group) error {
 func (w *LogWriter) finish(r group) error {
 	if r.marker != nil {
 		w.restoring = &r
-		w.Consensus.MustPost(Restoring{})
-		w.Applier.MustPost(Restore{Index: r.marker.Index, State: r.state})
+		w.Consensus.MustPost(restoring{})
+		w.Applier.MustPost(restore{Index: r.marker.Index, State: r.state})
 		return nil
 	}
 	w.sendResponses(r)
@@ -320,7 +320,7 @@ func (w *LogWriter) append(m *raftpb.Message, r *group) (needSync bool) {
 // takeRestored looks for the applier's report; all other messages wait.
 func (w *LogWriter) takeRestored() bool {
 	for i, m := range w.queue {
-		if _, ok := m.(Restored); ok {
+		if _, ok := m.(stateRestored); ok {
 			w.queue = append(w.queue[:i], w.queue[i+1:]...)
 			r := *w.restoring
 			w.restoring = nil
@@ -347,7 +347,7 @@ func (w *LogWriter) sendResponses(r group) {
 		}
 	}
 	stats := w.Log.Stats()
-	done := Appended{Entries: r.entries, Positions: r.positions, Marker: r.marker, Responses: own, Orders: r.orders, Commit: stats.HardState.Commit, FileBytes: stats.Bytes}
+	done := appended{Entries: r.entries, Positions: r.positions, Marker: r.marker, Responses: own, Orders: r.orders, Commit: stats.HardState.Commit, FileBytes: stats.Bytes}
 	if s := w.Log.Segments(); s != w.segments {
 		w.segments, done.Segments = s, s
 	}
@@ -415,11 +415,11 @@ func (w *LogWriter) orderSpares(stats log.Stats) {
 	w.Status.reportDisk(func(d *space.Disk) { d.Spares, d.Quarters = int64(stats.Spares), int32(stats.Quarters) })
 	if stats.Inline != w.inlined {
 		w.inlined = stats.Inline
-		w.SegmentMaker.MustPost(Inlined{})
+		w.SegmentMaker.MustPost(inlined{})
 	}
 	for stats.Spares+w.ordered < limits.SpareSegments {
 		w.ordered++
-		w.SegmentMaker.MustPost(MakeSpare{})
+		w.SegmentMaker.MustPost(makeSpare{})
 	}
 }
 
@@ -427,9 +427,9 @@ func (w *LogWriter) orderSpares(stats log.Stats) {
 // segment may be in one of these files.
 func (w *LogWriter) recycle() {
 	if pages := w.Log.TakeNextPages(); len(pages) > 0 {
-		w.SegmentMaker.MustPost(NextSegments{Pages: pages})
+		w.SegmentMaker.MustPost(nextSegments{Pages: pages})
 	}
-	if r := (Recycle{Names: w.Log.TakeReleased(), Damaged: w.Log.TakeDamaged()}); len(r.Names)+len(r.Damaged) > 0 {
+	if r := (recycle{Names: w.Log.TakeReleased(), Damaged: w.Log.TakeDamaged()}); len(r.Names)+len(r.Damaged) > 0 {
 		w.Status.publishDurable(w.Log.Stats()) // the log's size without these files
 		w.SegmentMaker.MustPost(r)
 	}

@@ -115,7 +115,7 @@ func TestGroupsAreBounded(t *testing.T) {
 	for i := range uint64(orders) {
 		e := someEntry(2+i, 1)
 		e.Data = make([]byte, size)
-		batch = append(batch, Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}}})
+		batch = append(batch, appendOrder{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}}})
 	}
 	reported := 0
 	for again := true; again; batch = nil {
@@ -123,7 +123,7 @@ func TestGroupsAreBounded(t *testing.T) {
 		again = w.Handle(Time{}, batch)
 		bytes, n := int64(w.Status.Durable().Last-before)*size, 0
 		for _, m := range drainBox(consensus) {
-			if a, ok := m.(Appended); ok {
+			if a, ok := m.(appended); ok {
 				n += a.Orders
 			}
 		}
@@ -152,12 +152,12 @@ func TestOrderWithoutRoomWaitsAlone(t *testing.T) {
 	for i := range uint64(12) {
 		e := someEntry(2+i, 1)
 		e.Data = make([]byte, 10_000)
-		batch = append(batch, Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}}})
+		batch = append(batch, appendOrder{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}}})
 	}
 	handleAll(w, batch)
 	reported := 0
 	for _, m := range drainBox(consensus) {
-		if a, ok := m.(Appended); ok {
+		if a, ok := m.(appended); ok {
 			reported += a.Orders
 		}
 	}
@@ -184,15 +184,15 @@ func TestSpareThatComesWithASnapshotIsKept(t *testing.T) {
 	}
 	e := someEntry(2, 1)
 	e.Data = make([]byte, 100_000)
-	handleAll(w, []LogWriterMessage{Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}}}})
+	handleAll(w, []LogWriterMessage{appendOrder{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}}}})
 	if w.waiting == nil {
 		t.Fatal("no group waits for room")
 	}
 	handleAll(w, []LogWriterMessage{
-		SpareMade{Name: "wal/spare-test"},
-		Append{Message: &raftpb.Message{Term: u(4), Vote: u(0), Commit: u(10), Snapshot: snapshotAt(10, 3, testMembers)}},
+		spareMade{Name: "wal/spare-test"},
+		appendOrder{Message: &raftpb.Message{Term: u(4), Vote: u(0), Commit: u(10), Snapshot: snapshotAt(10, 3, testMembers)}},
 	})
-	handleAll(w, []LogWriterMessage{Restored{}})
+	handleAll(w, []LogWriterMessage{stateRestored{}})
 	if spares := l.Stats().Spares; spares != 1 || spares+w.ordered != limits.SpareSegments || l.Stats().Index != 10 {
 		t.Errorf("%d spares are there and %d on order, of %d; the log ends at %d", spares, w.ordered, limits.SpareSegments, l.Stats().Index)
 	}
@@ -207,14 +207,14 @@ func TestReleasedFilesAreOfTheLogNoMore(t *testing.T) {
 	for i := range uint64(10) {
 		e := someEntry(2+i, 1)
 		e.Data = make([]byte, 20_000)
-		handleAll(w, []LogWriterMessage{Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}}}})
+		handleAll(w, []LogWriterMessage{appendOrder{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}}}})
 	}
 	before := w.Status.Durable().FileBytes
 	drainBox(w.SegmentMaker)
-	w.Handle(Time{}, []LogWriterMessage{Release{UpTo: 11}})
+	w.Handle(Time{}, []LogWriterMessage{release{UpTo: 11}})
 	released := 0
 	for _, m := range drainBox(w.SegmentMaker) {
-		if r, ok := m.(Recycle); ok {
+		if r, ok := m.(recycle); ok {
 			released += len(r.Names)
 		}
 	}
@@ -266,14 +266,14 @@ func TestUnapplied(t *testing.T) {
 // leader without them, and none of it will ever accept them.
 func TestReplacedInOneGroup(t *testing.T) {
 	orders := []LogWriterMessage{
-		Append{Message: &raftpb.Message{
+		appendOrder{Message: &raftpb.Message{
 			Term: u(2), Vote: u(2), Commit: u(1), Entries: []*raftpb.Entry{someEntry(2, 2), someEntry(3, 2), someEntry(4, 2)},
 			Responses: []*raftpb.Message{response(raftpb.MsgAppResp, 2, 2, 4)},
 		}},
-		Append{Message: &raftpb.Message{
+		appendOrder{Message: &raftpb.Message{
 			Term: u(3), Vote: u(1), Commit: u(1), Responses: []*raftpb.Message{response(raftpb.MsgVote, 3, 3, 4)},
 		}},
-		Append{Message: &raftpb.Message{
+		appendOrder{Message: &raftpb.Message{
 			Entries: []*raftpb.Entry{someEntry(2, 3)}, Responses: []*raftpb.Message{response(raftpb.MsgAppResp, 3, 3, 2)},
 		}},
 	}

@@ -35,14 +35,14 @@ type Mailbox[M any] struct {
 	capacityFreed sync.Cond
 	waiting       []M
 	sent          int64 // weight that Send has put in and the actor has not taken
-	unprocessed   int64 // weight that the actor has taken and not processed (SetBacklog)
+	unprocessed   int64 // weight that the actor has taken and not processed (setBacklog)
 	offered       int
 	posted        int
 	closed        bool
 
 	woken atomic.Bool // the driver knows that a message waits; changed under mu only
 
-	backlogSet bool // the actor has called SetBacklog in this turn; only the actor's goroutine reads it
+	backlogSet bool // the actor has called setBacklog in this turn; only the actor's goroutine reads it
 }
 
 // NewMailbox returns an empty mailbox. Messages may be put in before its actor is spawned.
@@ -161,9 +161,9 @@ func (m *Mailbox[M]) put(message M, wake func()) {
 	}
 }
 
-// SetBacklog sets the weight of the taken messages that still wait inside the actor. It counts against the clients' capacity: if an actor
+// setBacklog sets the weight of the taken messages that still wait inside the actor. It counts against the clients' capacity: if an actor
 // cannot make progress, its clients wait. An actor that keeps messages beyond a turn calls it in each turn.
-func (m *Mailbox[M]) SetBacklog(weight int64) {
+func (m *Mailbox[M]) setBacklog(weight int64) {
 	m.backlogSet = true
 	m.mu.Lock()
 	m.unprocessed = weight
@@ -171,10 +171,10 @@ func (m *Mailbox[M]) SetBacklog(weight int64) {
 	m.capacityFreed.Broadcast()
 }
 
-// endTurn frees the clients' capacity that this turn's batch took, unless the actor has called SetBacklog.
+// endTurn frees the clients' capacity that this turn's batch took, unless the actor has called setBacklog.
 func (m *Mailbox[M]) endTurn() {
 	if !m.backlogSet && m.capacity.Send > 0 {
-		m.SetBacklog(0)
+		m.setBacklog(0)
 	}
 	m.backlogSet = false
 }
@@ -184,7 +184,7 @@ func (m *Mailbox[M]) take(spare []M) []M {
 	m.mu.Lock()
 	batch := m.waiting
 	m.waiting = spare[:0]
-	m.unprocessed += m.sent // until the turn ends, or the actor calls SetBacklog
+	m.unprocessed += m.sent // until the turn ends, or the actor calls setBacklog
 	m.sent, m.offered, m.posted = 0, 0, 0
 	m.woken.Store(false)
 	if m.closed {

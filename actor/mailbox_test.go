@@ -18,7 +18,7 @@ func (c *counter) Handle(_ Time, batch []int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.seen = append(c.seen, batch...)
-	c.box.SetBacklog(0) // everything is worked off
+	c.box.setBacklog(0) // everything is worked off
 	if c.more > 0 {
 		c.more--
 		return true
@@ -101,7 +101,7 @@ func TestFullMailbox(t *testing.T) {
 		t.Fatal("what the actor took and has not worked off still fills the clients' room")
 	case <-time.After(20 * time.Millisecond):
 	}
-	box.SetBacklog(0)
+	box.setBacklog(0)
 	<-sent
 }
 

@@ -24,7 +24,7 @@ import (
 // raft gets the difference:
 //
 //	consensus (leader)   judge, ConfChangeV2 with the envelope as its context
-//	applier              ApplyChange; the configuration before and after is the change ─► MembersChanged
+//	applier              ApplyChange; the configuration before and after is the change ─► membersChanged
 //	consensus            raft.ApplyConfChange, in the order of the entries and before their response is stepped;
 //	                     then Peers.SetMembers ─► the transport's connections
 //
@@ -39,7 +39,7 @@ const learnerLevelEntries = 1000
 //
 // Invariants:
 //
-//  1. records and confState are as of the newest MembersChanged; they agree with each other and with raft. The exception: while
+//  1. records and confState are as of the newest membersChanged; they agree with each other and with raft. The exception: while
 //     this member is early, it is a learner for raft, and no member yet by the records.
 //  2. changeAt is, in this term, the newest entry that raft treats as a change of the configuration, or the index that such an
 //     entry would have had if raft had no space for it. Until raft knows it to be applied, raft silently drops another change.
@@ -379,7 +379,7 @@ func listsMember(s *raftpb.Snapshot, id uint64) bool {
 }
 
 // changed follows the records, and reports whether it did: they are older than the configuration of a snapshot that raft has taken.
-func (m *membership) changed(c *core, news MembersChanged) bool {
+func (m *membership) changed(c *core, news membersChanged) bool {
 	if m.restoring && !news.Restored {
 		return false
 	}
@@ -440,7 +440,7 @@ func (c *core) Configuration() index.Configuration {
 
 // bind takes over to which data folders the log has bound the members' ids. A member whose id is bound to another folder takes no part.
 func (c *Consensus) bind() {
-	if err := c.Admission.Bind(c.membership.records); err != nil && c.suspension.Reason != err.Error() {
+	if err := c.Admission.bind(c.membership.records); err != nil && c.suspension.Reason != err.Error() {
 		c.suspension.suspend(&c.core, Suspension{Reason: err.Error()})
 	}
 }

@@ -188,14 +188,14 @@ func TestNextChangeWaitsForRaft(t *testing.T) {
 	var reports []ConsensusMessage
 	for _, m := range drainBox(c.Inbox) {
 		switch m.(type) {
-		case MembersChanged, Applied:
+		case membersChanged, applied:
 			reports = append(reports, m)
 		}
 	}
 	if len(reports) != 2 {
 		t.Fatalf("the applier reports %+v", reports)
 	}
-	if _, first := reports[0].(MembersChanged); !first {
+	if _, first := reports[0].(membersChanged); !first {
 		t.Fatalf("raft hears of the end before the change: %+v", reports)
 	}
 	c.Handle(Time{Now: c.at}, reports[:1])
@@ -532,7 +532,7 @@ func TestSnapshotForAFullFollower(t *testing.T) {
 		c.turn(Received{From: 3, Message: peerframe.DiskSpace{Own: uint64(full), Free: 1 << 30}})
 		c.pass(10 * TickInterval)
 		for _, order := range drainBox(c.Snapshotter) {
-			if _, ok := order.(Save); ok {
+			if _, ok := order.(save); ok {
 				n++
 			}
 		}
@@ -556,7 +556,7 @@ func TestOneSnapshotForANewMember(t *testing.T) {
 		c.at += limits.SnapshotRetryMost
 		c.applier.Handle(Time{Now: c.at}, m)
 		for _, order := range drainBox(c.Snapshotter) {
-			if _, ok := order.(Save); ok {
+			if _, ok := order.(save); ok {
 				n++
 			}
 		}
@@ -565,7 +565,7 @@ func TestOneSnapshotForANewMember(t *testing.T) {
 	if n := saves(SnapshotWanted{Saves: 1}); n != 1 {
 		t.Fatalf("%d saves", n)
 	}
-	if n := saves(SnapshotWanted{Saves: 1}) + saves(SaveEnded{}); n != 0 {
+	if n := saves(SnapshotWanted{Saves: 1}) + saves(saveEnded{}); n != 0 {
 		t.Errorf("%d saves beside the one under way", n)
 	}
 	if n := saves(SnapshotWanted{Saves: 1}); n != 1 {
@@ -574,13 +574,13 @@ func TestOneSnapshotForANewMember(t *testing.T) {
 	if n := saves(SnapshotWanted{Saves: 1}); n != 0 {
 		t.Errorf("%d saves at a time", n)
 	}
-	if n := saves(SaveEnded{Failed: true}); n != 0 {
+	if n := saves(saveEnded{Failed: true}); n != 0 {
 		t.Errorf("%d saves without a pause after a failure", n)
 	}
-	if n := saves(Expire{}); n != 1 {
+	if n := saves(expire{}); n != 1 {
 		t.Errorf("%d saves after a failure", n)
 	}
-	if n := saves(SaveEnded{}); n != 0 {
+	if n := saves(saveEnded{}); n != 0 {
 		t.Errorf("%d saves behind the one that was wanted", n)
 	}
 }
@@ -592,7 +592,7 @@ func TestSnapshotsBehindCoveredDamage(t *testing.T) {
 		c.at += limits.SnapshotRetryMost
 		c.applier.Handle(Time{Now: c.at}, m)
 		for _, order := range drainBox(c.Snapshotter) {
-			if save, ok := order.(Save); ok {
+			if save, ok := order.(save); ok {
 				at = append(at, save.Index)
 			}
 		}
@@ -600,10 +600,10 @@ func TestSnapshotsBehindCoveredDamage(t *testing.T) {
 	}
 	first, term := c.applier.state.Applied()
 	last := first
-	apply := func() Apply {
+	apply := func() apply {
 		last++
 		e := &raftpb.Entry{Index: new(last), Term: &term}
-		return Apply{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}, Responses: []*raftpb.Message{{}}}}
+		return apply{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}, Responses: []*raftpb.Message{{}}}}
 	}
 	for i, one := range []struct {
 		m    ApplierMessage
@@ -613,11 +613,11 @@ func TestSnapshotsBehindCoveredDamage(t *testing.T) {
 		{apply(), nil},
 		{apply(), []uint64{first + 2}},
 		{apply(), nil}, // while it is saved
-		{SaveEnded{Failed: true}, nil},
-		{Expire{}, []uint64{first + 3}}, // after a pause
-		{SaveEnded{}, nil},
+		{saveEnded{Failed: true}, nil},
+		{expire{}, []uint64{first + 3}}, // after a pause
+		{saveEnded{}, nil},
 		{apply(), []uint64{first + 4}},
-		{SaveEnded{}, nil},
+		{saveEnded{}, nil},
 		{apply(), nil},
 	} {
 		if got := saves(one.m); !slices.Equal(got, one.want) {
@@ -627,14 +627,14 @@ func TestSnapshotsBehindCoveredDamage(t *testing.T) {
 	// One that is due by what is written comes earlier, and is none of the two.
 	saves(SnapshotWanted{Saves: 2, Above: last + 1})
 	c.applier.records = 1 << 40
-	if got := saves(Expire{}); !slices.Equal(got, []uint64{last}) {
+	if got := saves(expire{}); !slices.Equal(got, []uint64{last}) {
 		t.Errorf("what is due by what is written: saves at %v, not %v", got, last)
 	}
 	due := last
 	for _, one := range []struct {
 		m    ApplierMessage
 		want []uint64
-	}{{SaveEnded{}, nil}, {apply(), nil}, {apply(), []uint64{due + 2}}, {SaveEnded{}, nil}, {apply(), []uint64{due + 3}}, {SaveEnded{}, nil}} {
+	}{{saveEnded{}, nil}, {apply(), nil}, {apply(), []uint64{due + 2}}, {saveEnded{}, nil}, {apply(), []uint64{due + 3}}, {saveEnded{}, nil}} {
 		if got := saves(one.m); !slices.Equal(got, one.want) {
 			t.Errorf("behind one that was due by what is written: saves at %v, not %v", got, one.want)
 		}
@@ -644,14 +644,14 @@ func TestSnapshotsBehindCoveredDamage(t *testing.T) {
 	}
 	// One that is due by the log fails: the two that are wanted later keep their bound.
 	c.applier.wanted = 0
-	saves(SaveEnded{}, SnapshotWanted{Saves: 2, Above: last + 2})
+	saves(saveEnded{}, SnapshotWanted{Saves: 2, Above: last + 2})
 	c.applier.records = 1 << 40
-	if got := saves(Expire{}); !slices.Equal(got, []uint64{last}) {
+	if got := saves(expire{}); !slices.Equal(got, []uint64{last}) {
 		t.Fatalf("due by the log: saves at %v, not %v", got, last)
 	}
-	saves(SaveEnded{Failed: true})
+	saves(saveEnded{Failed: true})
 	c.applier.records = 0
-	if got := saves(Expire{}); len(got) > 0 {
+	if got := saves(expire{}); len(got) > 0 {
 		t.Errorf("behind a save that failed: saves at %v, before the bound", got)
 	}
 }
@@ -669,11 +669,11 @@ func TestSnapshotOfBeforeTheAddition(t *testing.T) {
 	c.follow(2)
 	founders := c.state.Members()
 	takes := func(at uint64, confState *raftpb.ConfState) (ordered *raftpb.Snapshot) {
-		c.Handle(Time{}, []ConsensusMessage{SnapshotReceived{Message: &raftpb.Message{
+		c.Handle(Time{}, []ConsensusMessage{snapshotReceived{Message: &raftpb.Message{
 			Type: raftpb.MsgSnap.Enum(), From: u(2), To: u(9), Term: u(2), Snapshot: snapshotAt(at, 2, confState),
 		}}})
 		for _, order := range drainBox(c.LogWriter) {
-			if a, ok := order.(Append); ok && a.Message.GetSnapshot() != nil {
+			if a, ok := order.(appendOrder); ok && a.Message.GetSnapshot() != nil {
 				ordered = a.Message.GetSnapshot()
 			}
 		}
@@ -683,8 +683,8 @@ func TestSnapshotOfBeforeTheAddition(t *testing.T) {
 	if ordered := takes(10, want); ordered == nil || want.Equivalent(ordered.GetMetadata().GetConfState()) != nil {
 		t.Fatalf("the log writer got %v", ordered)
 	}
-	c.Handle(Time{}, []ConsensusMessage{MembersChanged{Members: founders, Restored: true}})
-	c.Handle(Time{}, []ConsensusMessage{Appended{Marker: &log.Marker{Index: 10, Term: 2, ConfState: want}, Orders: 1}})
+	c.Handle(Time{}, []ConsensusMessage{membersChanged{Members: founders, Restored: true}})
+	c.Handle(Time{}, []ConsensusMessage{appended{Marker: &log.Marker{Index: 10, Term: 2, ConfState: want}, Orders: 1}})
 	if got := c.raft.Status().Config.String(); got != "voters=(1 2 3) learners=(9)" || c.failed || c.role(raft.StateFollower) != roleLearner {
 		t.Errorf("raft has %s", got)
 	}
@@ -699,7 +699,7 @@ func TestSnapshotOfBeforeTheAddition(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Handle(Time{}, []ConsensusMessage{MembersChanged{Members: now, Change: configurationChange(was.Configuration(), now.Configuration())}})
+		c.Handle(Time{}, []ConsensusMessage{membersChanged{Members: now, Change: configurationChange(was.Configuration(), now.Configuration())}})
 		was = now
 	}
 	if got := c.raft.Status().Config.String(); got != "voters=(1 2)" {
@@ -773,17 +773,17 @@ func TestChangesBelowASnapshotDoNothing(t *testing.T) {
 	added, _ := founders.Change(&kv.MemberChange{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"h9"}}, 0)
 	promoted, _ := added.Change(&kv.MemberChange{Kind: kv.PromoteMember, ID: 9}, 0)
 	snap := snapshotAt(10, 2, ConfStateOf(promoted.Configuration()))
-	c.turn(SnapshotReceived{Message: &raftpb.Message{Type: raftpb.MsgSnap.Enum(), From: u(2), To: u(1), Term: u(2), Snapshot: snap}})
+	c.turn(snapshotReceived{Message: &raftpb.Message{Type: raftpb.MsgSnap.Enum(), From: u(2), To: u(1), Term: u(2), Snapshot: snap}})
 	if c.transfers.received != nil {
 		t.Fatal("raft did not take the snapshot")
 	}
-	c.Handle(Time{}, []ConsensusMessage{MembersChanged{Members: added, Change: configurationChange(founders.Configuration(), added.Configuration())}})
-	c.Handle(Time{}, []ConsensusMessage{MembersChanged{Members: promoted, Restored: true}})
+	c.Handle(Time{}, []ConsensusMessage{membersChanged{Members: added, Change: configurationChange(founders.Configuration(), added.Configuration())}})
+	c.Handle(Time{}, []ConsensusMessage{membersChanged{Members: promoted, Restored: true}})
 	if got := c.raft.Status().Config.String(); got != "voters=(1 2 3 9)" || !c.membership.records.Same(promoted) || c.membership.restoring {
 		t.Errorf("raft has %s, the members are %+v", got, c.membership.records)
 	}
 	removed, _ := promoted.Change(&kv.MemberChange{Kind: kv.RemoveMember, ID: 3}, 0)
-	c.Handle(Time{}, []ConsensusMessage{MembersChanged{Members: removed, Change: configurationChange(promoted.Configuration(), removed.Configuration())}})
+	c.Handle(Time{}, []ConsensusMessage{membersChanged{Members: removed, Change: configurationChange(promoted.Configuration(), removed.Configuration())}})
 	if got := c.raft.Status().Config.String(); got != "voters=(1 2 9)" {
 		t.Errorf("raft has %s", got)
 	}
@@ -798,7 +798,7 @@ func TestConfigurationThatDiffers(t *testing.T) {
 			t.Errorf("it says %s", said)
 		}
 	}()
-	c.Handle(Time{Now: c.at}, []ConsensusMessage{MembersChanged{Members: added}})
+	c.Handle(Time{Now: c.at}, []ConsensusMessage{membersChanged{Members: added}})
 	t.Error("it goes on")
 }
 
@@ -952,7 +952,7 @@ func TestRemovedMemberEnds(t *testing.T) {
 			if refused != nil {
 				t.Fatal(refused)
 			}
-			c.turn(MembersChanged{Members: without, At: 2, Change: configurationChange(c.membership.records.Configuration(), without.Configuration())})
+			c.turn(membersChanged{Members: without, At: 2, Change: configurationChange(c.membership.records.Configuration(), without.Configuration())})
 		}
 		c.turn(one.batch...)
 		c.pass(time.Second)
@@ -997,7 +997,7 @@ func TestLearnersDoNotEndARemovedMember(t *testing.T) {
 			if refused != nil {
 				t.Fatal(refused)
 			}
-			c.turn(MembersChanged{Members: next, At: 2, Change: configurationChange(records.Configuration(), next.Configuration())})
+			c.turn(membersChanged{Members: next, At: 2, Change: configurationChange(records.Configuration(), next.Configuration())})
 			records = next
 		}
 		says := Refusal{Removed: true, Leads: leads, Text: "removed"}
@@ -1080,12 +1080,12 @@ func TestRemovedMemberStaysAPeerForAMoment(t *testing.T) {
 		t.Fatal(refused)
 	}
 	told, at := len(c.told), c.raft.BasicStatus().GetCommit() // what is applied is committed, as raft knows
-	c.turn(MembersChanged{Members: without, At: at, Change: configurationChange(c.membership.records.Configuration(), without.Configuration())})
-	c.turn(Appended{Orders: 0, Commit: at - 1})
+	c.turn(membersChanged{Members: without, At: at, Change: configurationChange(c.membership.records.Configuration(), without.Configuration())})
+	c.turn(appended{Orders: 0, Commit: at - 1})
 	if len(c.told) != told {
 		t.Errorf("the transport was told %+v, and the disk knows nothing of it", c.told[told:])
 	}
-	c.turn(Appended{Orders: 0, Commit: at})
+	c.turn(appended{Orders: 0, Commit: at})
 	if len(c.told) != told+1 || c.told[told].Get(3) != nil {
 		t.Errorf("the transport was told %+v", c.told[told:])
 	}

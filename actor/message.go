@@ -12,7 +12,7 @@ import (
 	"qkv/snapshot"
 )
 
-// An order asks an actor for work, and has an imperative as its name: Append, Apply. A report says what has happened: Appended, Applied.
+// An order asks an actor for work, and has an imperative as its name: appendOrder, apply. A report says what has happened: appended, applied.
 
 // ConsensusMessage is a message to consensus.
 type ConsensusMessage interface{ consensusMessage() }
@@ -68,53 +68,53 @@ type (
 		After, UpTo, Bytes uint64
 		To                 LogReply
 	}
-	// Appended reports that entries are on the disk, and returns raft's responses to itself. Posted.
-	Appended struct {
+	// appended reports that entries are on the disk, and returns raft's responses to itself. Posted.
+	appended struct {
 		Entries   []*raftpb.Entry
 		Positions []log.Position
 		Marker    *log.Marker // a snapshot was installed before the entries
 		Responses []*raftpb.Message
 		Segments  *log.SegmentList // if they changed
-		Orders    int              // number of Append orders that this reports
+		Orders    int              // number of appendOrder orders that this reports
 		Commit    uint64           // the highest commit index that the disk holds
 		FileBytes int64
 	}
-	// LogRead reports that older entries were read, or the error. Posted.
-	LogRead struct {
+	// logRead reports that older entries were read, or the error. Posted.
+	logRead struct {
 		Order   log.ColdRead
 		Entries []*raftpb.Entry
 		Err     error
 	}
-	// Restoring reports that the oldest order's snapshot is marked on the disk, and was handed to the applier. Posted.
-	Restoring struct{}
-	// MembersChanged reports the members' records as of entry At, or of a snapshot at it. It precedes the Applied that holds the entry.
+	// restoring reports that the oldest order's snapshot is marked on the disk, and was handed to the applier. Posted.
+	restoring struct{}
+	// membersChanged reports the members' records as of entry At, or of a snapshot at it. It precedes the applied that holds the entry.
 	// Change is the change for raft; nil means none. Restored says that the records are a snapshot's, which raft has taken over already.
 	// Posted.
-	MembersChanged struct {
+	membersChanged struct {
 		Members  index.Members
 		At       uint64
 		Change   *raftpb.ConfChangeV2
 		Restored bool
 	}
-	// LeasesChanged reports changes of leases, before the Applied of the entries that made them. Posted.
-	LeasesChanged struct{ Changes []index.LeaseChange }
-	// Applied reports that committed entries are in the state. Posted.
-	Applied struct{ Response *raftpb.Message }
-	// SnapshotSaved reports a published snapshot, and the index from which the log must be kept. Posted.
-	SnapshotSaved struct {
+	// leasesChanged reports changes of leases, before the applied of the entries that made them. Posted.
+	leasesChanged struct{ Changes []index.LeaseChange }
+	// applied reports that committed entries are in the state. Posted.
+	applied struct{ Response *raftpb.Message }
+	// snapshotSaved reports a published snapshot, and the index from which the log must be kept. Posted.
+	snapshotSaved struct {
 		Snapshot *raftpb.Snapshot
 		KeepFrom uint64 // index of the older of the retained snapshots
 	}
-	// LogCovered reports that the snapshot at an index was verified, and is the only retained one: the log up to it may be deleted.
+	// logCovered reports that the snapshot at an index was verified, and is the only retained one: the log up to it may be deleted.
 	// Posted.
-	LogCovered struct{ UpTo uint64 }
-	// SnapshotReceived reports that a leader's snapshot is complete, verified and published. Posted.
-	SnapshotReceived struct {
+	logCovered struct{ UpTo uint64 }
+	// snapshotReceived reports that a leader's snapshot is complete, verified and published. Posted.
+	snapshotReceived struct {
 		Message *raftpb.Message
 		State   *index.State // the snapshot's state; it is the applier's if raft takes the snapshot
 	}
-	// SnapshotSent reports how sending a snapshot to a peer ended. Posted.
-	SnapshotSent struct {
+	// snapshotSent reports how sending a snapshot to a peer ended. Posted.
+	snapshotSent struct {
 		Peer      uint64
 		Installed bool
 	}
@@ -123,7 +123,7 @@ type (
 func (Propose) consensusMessage()          {}
 func (ReadIndex) consensusMessage()        {}
 func (AskLeases) consensusMessage()        {}
-func (LeasesChanged) consensusMessage()    {}
+func (leasesChanged) consensusMessage()    {}
 func (Received) consensusMessage()         {}
 func (Tick) consensusMessage()             {}
 func (Transfer) consensusMessage()         {}
@@ -134,53 +134,53 @@ func (Refused) consensusMessage()          {}
 func (Differs) consensusMessage()          {}
 func (Readmit) consensusMessage()          {}
 func (AskLog) consensusMessage()           {}
-func (Appended) consensusMessage()         {}
-func (LogRead) consensusMessage()          {}
-func (Restoring) consensusMessage()        {}
-func (MembersChanged) consensusMessage()   {}
-func (Applied) consensusMessage()          {}
-func (SnapshotSaved) consensusMessage()    {}
-func (LogCovered) consensusMessage()       {}
-func (SnapshotReceived) consensusMessage() {}
-func (SnapshotSent) consensusMessage()     {}
+func (appended) consensusMessage()         {}
+func (logRead) consensusMessage()          {}
+func (restoring) consensusMessage()        {}
+func (membersChanged) consensusMessage()   {}
+func (applied) consensusMessage()          {}
+func (snapshotSaved) consensusMessage()    {}
+func (logCovered) consensusMessage()       {}
+func (snapshotReceived) consensusMessage() {}
+func (snapshotSent) consensusMessage()     {}
 
-// LogWriterMessage is a message to the log writer. All but SegmentDamaged and SpaceChecked are posted: raft bounds the entries under way.
+// LogWriterMessage is a message to the log writer. All but SegmentDamaged and spaceChecked are posted: raft bounds the entries under way.
 type LogWriterMessage interface{ logWriterMessage() }
 
 type (
-	// Append is raft's MsgStorageAppend: entries, hard state and snapshot to make durable, and the responses to send after that.
-	Append struct {
+	// appendOrder is raft's MsgStorageAppend: entries, hard state and snapshot to make durable, and the responses to send after that.
+	appendOrder struct {
 		Message *raftpb.Message
 		State   *index.State // of the snapshot in it
 	}
-	// Release deletes entries that a snapshot covers.
-	Release struct{ UpTo uint64 }
-	// Fence says that the log is idle: the log writer may record on the disk how far the log is known to be synced.
-	Fence struct{ Commit uint64 }
-	// SpareMade is a zero-filled file of the segment maker.
-	SpareMade struct{ Name string }
+	// release deletes entries that a snapshot covers.
+	release struct{ UpTo uint64 }
+	// fence says that the log is idle: the log writer may record on the disk how far the log is known to be synced.
+	fence struct{ Commit uint64 }
+	// spareMade is a zero-filled file of the segment maker.
+	spareMade struct{ Name string }
 	// SegmentDamaged says that a segment's file was found damaged: it is not reused. Offered.
 	SegmentDamaged struct{ Name string }
-	// SpaceChecked follows each check of the disk's free space: a group that waits for space is tried again. Offered.
-	SpaceChecked struct{}
-	// Restored reports that the applier has the state of the snapshot that an Append brought, and has published its View.
-	Restored struct{}
+	// spaceChecked follows each check of the disk's free space: a group that waits for space is tried again. Offered.
+	spaceChecked struct{}
+	// stateRestored reports that the applier has the state of the snapshot that an appendOrder brought, and has published its View.
+	stateRestored struct{}
 )
 
-func (Append) logWriterMessage()         {}
-func (Release) logWriterMessage()        {}
-func (Fence) logWriterMessage()          {}
-func (SpareMade) logWriterMessage()      {}
+func (appendOrder) logWriterMessage()    {}
+func (release) logWriterMessage()        {}
+func (fence) logWriterMessage()          {}
+func (spareMade) logWriterMessage()      {}
 func (SegmentDamaged) logWriterMessage() {}
-func (SpaceChecked) logWriterMessage()   {}
-func (Restored) logWriterMessage()       {}
+func (spaceChecked) logWriterMessage()   {}
+func (stateRestored) logWriterMessage()  {}
 
 // ReadLog is a message to the log reader: an order to read older entries. Posted: the window bounds their number.
 type ReadLog struct{ Order log.ColdRead }
 
-// ReadSnapshot is a message to the snapshot reader: an order to read back a snapshot's received bytes, and to build its state. Posted:
+// readSnapshot is a message to the snapshot reader: an order to read back a snapshot's received bytes, and to build its state. Posted:
 // there is one order at a time, and orders for transfers that were given up meanwhile.
-type ReadSnapshot struct {
+type readSnapshot struct {
 	Back    *snapshot.Readback
 	Arrived int64
 }
@@ -189,71 +189,71 @@ type ReadSnapshot struct {
 type SegmentMakerMessage interface{ segmentMakerMessage() }
 
 type (
-	// MakeSpare requests one more zero-filled file.
-	MakeSpare struct{}
-	// Recycle hands over files without any references.
-	Recycle struct {
+	// makeSpare requests one more zero-filled file.
+	makeSpare struct{}
+	// recycle hands over files without any references.
+	recycle struct {
 		Names   []string
 		Damaged []string // are deleted, and not reused
 	}
-	// NextSegments says that segments were begun and synced: the segment before each must name it. It precedes any Recycle that may
+	// nextSegments says that segments were begun and synced: the segment before each must name it. It precedes any recycle that may
 	// contain that segment.
-	NextSegments struct{ Pages []log.NextPage }
-	// Inlined says that the log has made a segment itself: the free space may shrink quickly.
-	Inlined struct{}
+	nextSegments struct{ Pages []log.NextPage }
+	// inlined says that the log has made a segment itself: the free space may shrink quickly.
+	inlined struct{}
 	// Retry is the segment maker's clock: it measures the log's rate, checks the free space, and tries calls again that the disk refused.
 	// Offered.
 	Retry struct{}
 )
 
-func (MakeSpare) segmentMakerMessage()    {}
-func (Recycle) segmentMakerMessage()      {}
-func (NextSegments) segmentMakerMessage() {}
-func (Inlined) segmentMakerMessage()      {}
+func (makeSpare) segmentMakerMessage()    {}
+func (recycle) segmentMakerMessage()      {}
+func (nextSegments) segmentMakerMessage() {}
+func (inlined) segmentMakerMessage()      {}
 func (Retry) segmentMakerMessage()        {}
 
 // ApplierMessage is a message to the applier. All are posted, but package node may offer a SnapshotWanted.
 type ApplierMessage interface{ applierMessage() }
 
 type (
-	// Apply is raft's MsgStorageApply: committed entries.
-	Apply struct {
+	// apply is raft's MsgStorageApply: committed entries.
+	apply struct {
 		Message   *raftpb.Message
 		FileBytes int64 // of the log, for the snapshot's trigger
 	}
-	// Expect announces commands of this member's own clients, proposed or forwarded in a term. It precedes any Apply that can hold them.
-	Expect struct {
+	// expect announces commands of this member's own clients, proposed or forwarded in a term. It precedes any apply that can hold them.
+	expect struct {
 		Term     uint64
 		First    uint64
 		Until    time.Duration // when the last of their clients' timeouts expires
 		Requests []Request
 	}
-	// Expire drops expectations and reads whose clients' timeouts have expired, and gives the reason for the missing answer.
-	Expire struct{ Why string }
-	// RefusedWrites are writes of sessions that a full disk refuses. Commands[i] belongs to Requests[i], and has its own bytes. A command
+	// expire drops expectations and reads whose clients' timeouts have expired, and gives the reason for the missing answer.
+	expire struct{ Why string }
+	// refusedWrites are writes of sessions that a full disk refuses. Commands[i] belongs to Requests[i], and has its own bytes. A command
 	// that was applied before is answered with its earlier result, each other command with Why[i].
-	RefusedWrites struct {
+	refusedWrites struct {
 		Requests []Request
 		Commands [][]byte
 		Why      []*kv.Error
 	}
-	// ReadReady holds requests until an index is applied. They complete as reads or, if Leases is set, as LeaseTold: Leases[i] is the answer
+	// readReady holds requests until an index is applied. They complete as reads or, if Leases is set, as LeaseTold: Leases[i] is the answer
 	// of the leader's lease clock to Requests[i].
-	ReadReady struct {
+	readReady struct {
 		Index    uint64
 		Until    time.Duration // when the last of their clients' timeouts expires
 		Requests []Request
 		Leases   []kv.LeaseTime
 	}
-	// Restore replaces the state by a published snapshot's state. The applier owns that state from then on.
-	Restore struct {
+	// restore replaces the state by a published snapshot's state. The applier owns that state from then on.
+	restore struct {
 		Index uint64
 		State *index.State
 	}
-	// Stored reports which revisions are in parts: the state keeps the others, though they are compacted.
-	Stored struct{ Shelf *snapshot.Shelf }
-	// SaveEnded reports that the snapshotter is free again.
-	SaveEnded struct {
+	// stored reports which revisions are in parts: the state keeps the others, though they are compacted.
+	stored struct{ Shelf *snapshot.Shelf }
+	// saveEnded reports that the snapshotter is free again.
+	saveEnded struct {
 		Failed bool // it must be tried again
 	}
 	// SnapshotWanted requests snapshots at once: a published one is damaged, gone or unreadable, or none exists and a new member needs
@@ -264,14 +264,14 @@ type (
 	}
 )
 
-func (Apply) applierMessage()          {}
-func (Expect) applierMessage()         {}
-func (Expire) applierMessage()         {}
-func (RefusedWrites) applierMessage()  {}
-func (ReadReady) applierMessage()      {}
-func (Restore) applierMessage()        {}
-func (Stored) applierMessage()         {}
-func (SaveEnded) applierMessage()      {}
+func (apply) applierMessage()          {}
+func (expect) applierMessage()         {}
+func (expire) applierMessage()         {}
+func (refusedWrites) applierMessage()  {}
+func (readReady) applierMessage()      {}
+func (restore) applierMessage()        {}
+func (stored) applierMessage()         {}
+func (saveEnded) applierMessage()      {}
 func (SnapshotWanted) applierMessage() {}
 
 // Request is one request of one ReplyTo: a stream of a native client, the calls of etcd's API, or the member itself.
@@ -284,15 +284,15 @@ type Request struct {
 type SnapshotterMessage interface{ snapshotterMessage() }
 
 type (
-	// Save requests a snapshot of a View. Posted.
-	Save struct {
+	// save requests a snapshot of a View. Posted.
+	save struct {
 		View      *index.View
 		Index     uint64
 		Term      uint64
 		ConfState *raftpb.ConfState
 	}
-	// SendSnapshot requests the newest snapshot to be streamed to a peer. Posted.
-	SendSnapshot struct {
+	// sendSnapshot requests the newest snapshot to be streamed to a peer. Posted.
+	sendSnapshot struct {
 		Peer    uint64
 		Message *raftpb.Message
 	}
@@ -301,24 +301,24 @@ type (
 		From    uint64
 		Message peerframe.Message
 	}
-	// Allow permits that number of additional bytes to each peer with a snapshot transfer. Offered: the next one follows with the next
+	// allow permits that number of additional bytes to each peer with a snapshot transfer. Offered: the next one follows with the next
 	// tick.
-	Allow struct{ Bytes int64 }
-	// Discard drops a received snapshot that raft did not take. Posted.
-	Discard struct{ Index, Term uint64 }
-	// SnapshotRead reports the result of an order to the snapshot reader, which has released everything of it. Posted.
-	SnapshotRead struct {
+	allow struct{ Bytes int64 }
+	// discard drops a received snapshot that raft did not take. Posted.
+	discard struct{ Index, Term uint64 }
+	// snapshotRead reports the result of an order to the snapshot reader, which has released everything of it. Posted.
+	snapshotRead struct {
 		Back  *snapshot.Readback
 		Sound bool
 		Err   error
 	}
-	// PartRepaired reports the result of an order to the snapshot reader. Posted.
-	PartRepaired struct {
+	// partRepaired reports the result of an order to the snapshot reader. Posted.
+	partRepaired struct {
 		Part snapshot.Part
 		Err  error
 	}
-	// Installed reports that a received snapshot is the current state. Posted.
-	Installed struct{ Index, Term uint64 }
+	// installed reports that a received snapshot is the current state. Posted.
+	installed struct{ Index, Term uint64 }
 	// Suspect has a published snapshot verified whose file, or one of whose parts, a reader has found damaged, or a part that no snapshot lists
 	// yet. Offered.
 	Suspect struct{ Path string }
@@ -326,13 +326,13 @@ type (
 	Wait struct{}
 )
 
-func (Save) snapshotterMessage()         {}
-func (SendSnapshot) snapshotterMessage() {}
-func (Allow) snapshotterMessage()        {}
+func (save) snapshotterMessage()         {}
+func (sendSnapshot) snapshotterMessage() {}
+func (allow) snapshotterMessage()        {}
 func (FromPeer) snapshotterMessage()     {}
-func (Discard) snapshotterMessage()      {}
-func (SnapshotRead) snapshotterMessage() {}
-func (PartRepaired) snapshotterMessage() {}
-func (Installed) snapshotterMessage()    {}
+func (discard) snapshotterMessage()      {}
+func (snapshotRead) snapshotterMessage() {}
+func (partRepaired) snapshotterMessage() {}
+func (installed) snapshotterMessage()    {}
 func (Suspect) snapshotterMessage()      {}
 func (Wait) snapshotterMessage()         {}

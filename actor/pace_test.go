@@ -111,7 +111,7 @@ func TestPiecesFollowTheDisk(t *testing.T) {
 	s.pieceBytes = asks
 	view := viewAt(t, 3, 10)
 	s.Status.view.Store(view)
-	s.out.order = &ordered{Save: Save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}}
+	s.out.order = &ordered{save: save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}}
 	s.out.next(&s.snapshotCore, &s.repair, false)
 	saver := s.out.file.saver
 	for s.out.file != nil {
@@ -133,7 +133,7 @@ func TestOutrunSaveIsInHaste(t *testing.T) {
 	const mib = 1 << 20
 	view := viewAt(t, 3, 10)
 	s := newTestSnapshotter(t, view)
-	s.out.order = &ordered{Save: Save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}}
+	s.out.order = &ordered{save: save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}}
 	s.out.next(&s.snapshotCore, &s.repair, false)
 	room := func() int64 { return s.Status.Disk().LogBudget(&s.Limits) }
 	const least = limits.SnapshotPieceBytes
@@ -202,8 +202,8 @@ func TestSavingGoesInSmallSteps(t *testing.T) {
 	view := stateAt(t, last, value).ViewToSave()
 	s.Status.view.Store(view)
 	most := int64(s.Limits.SnapshotStepBytes) + 256<<10
-	nothing := []SnapshotterMessage{Installed{Index: 1}, Installed{Index: 1}, Installed{Index: 1}}
-	again := s.Handle(Time{Now: s.at}, []SnapshotterMessage{Save{View: view, Index: last, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}})
+	nothing := []SnapshotterMessage{installed{Index: 1}, installed{Index: 1}, installed{Index: 1}}
+	again := s.Handle(Time{Now: s.at}, []SnapshotterMessage{save{View: view, Index: last, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}})
 	var steps int64
 	for ; again && steps < 1000; steps++ {
 		was := s.written()

@@ -107,7 +107,7 @@ type partsMember struct {
 	state  *index.State
 	at     uint64
 
-	running  *Save // nil: none
+	running  *save // nil: none
 	released uint64
 	lags     bool // it hears of no entries
 	small    bool // the disk is small
@@ -116,7 +116,7 @@ type partsMember struct {
 	there    bool // the running save is of a state that has a snapshot
 	orders   []snapshot.Part
 	inbox    []peerframe.Message
-	received *SnapshotReceived
+	received *snapshotReceived
 	transfer *receiving
 	come     map[string]bool // parts of the transfer that are here
 	fails    uint64          // transfers that failed
@@ -447,21 +447,21 @@ func (p *partsMember) step(messages ...SnapshotterMessage) (again bool) {
 	}
 	for _, one := range drainBox(p.consensus) {
 		switch one := one.(type) {
-		case SnapshotSaved:
+		case snapshotSaved:
 			p.released = max(p.released, one.KeepFrom)
 			p.anew("snap/" + snapshot.Name(one.Snapshot.GetMetadata().GetIndex(), 1))
-		case LogCovered:
+		case logCovered:
 			p.released = max(p.released, one.UpTo)
-		case SnapshotReceived:
+		case snapshotReceived:
 			p.received = &one
 		}
 	}
 	for _, one := range drainBox(p.Applier) {
 		again = true
 		switch one := one.(type) {
-		case Stored:
+		case stored:
 			one.Shelf.Attach(p.state)
-		case SaveEnded:
+		case saveEnded:
 			p.saveEnded(one.Failed)
 		}
 	}
@@ -469,10 +469,10 @@ func (p *partsMember) step(messages ...SnapshotterMessage) (again bool) {
 	for _, one := range drainBox(p.Reader) {
 		again = true
 		switch one := one.(type) {
-		case ReadSnapshot:
+		case readSnapshot:
 			sound, err := one.Back.Step(one.Arrived)
-			p.Inbox.MustPost(SnapshotRead{Back: one.Back, Sound: sound, Err: err})
-		case RepairPart:
+			p.Inbox.MustPost(snapshotRead{Back: one.Back, Sound: sound, Err: err})
+		case repairPart:
 			p.orders = append(p.orders, one.Part)
 			p.finds("snap/" + one.Part.Name())
 		}
@@ -571,7 +571,7 @@ func (m *partsModel) save(t *rapid.T) {
 
 func (p *partsMember) order() {
 	v := p.state.ViewToSave()
-	save := Save{View: v, Index: p.at, Term: 1, ConfState: ConfStateOf(v.Members().Configuration())}
+	save := save{View: v, Index: p.at, Term: 1, ConfState: ConfStateOf(v.Members().Configuration())}
 	if p.small {
 		p.m.made["saves on a small disk"]++
 	}
@@ -583,7 +583,7 @@ func (p *partsMember) order() {
 }
 
 // hasSpace says whether the disk has clearly more space than a save needs.
-func (p *partsMember) hasSpace(save *Save) bool {
+func (p *partsMember) hasSpace(save *save) bool {
 	v := save.View
 	need := v.OpenExtent().Bytes + 100*int64(len(v.Extents())+8) // and the snapshot's list of its parts
 	for _, e := range v.Extents() {
@@ -760,17 +760,17 @@ func (m *partsModel) fetched(p *partsMember) {
 	p.orders = p.orders[1:]
 	path := "snap/" + one.Name()
 	if _, harmed := p.sound[path]; !harmed {
-		p.step(PartRepaired{Part: one}) // it was saved anew
+		p.step(partRepaired{Part: one}) // it was saved anew
 		return
 	}
 	if p.other.gives(one) && !m.oneIn(3, "refuses") {
 		m.made["parts fetched"]++
 		p.putBack(path)
-		p.step(PartRepaired{Part: one})
+		p.step(partRepaired{Part: one})
 		return
 	}
 	m.made["parts given up"]++
-	p.step(PartRepaired{Part: one, Err: errors.New("no member has it")})
+	p.step(partRepaired{Part: one, Err: errors.New("no member has it")})
 }
 
 // send begins to send the newest snapshot to the other member, which is late.
@@ -793,7 +793,7 @@ func (m *partsModel) send(t *rapid.T) {
 	}
 	v := p.Status.View()
 	term := uint64(1)
-	p.step(SendSnapshot{Peer: p.other.id, Message: &raftpb.Message{Term: &term, Snapshot: snapshotAt(p.files[0].Index, 1, ConfStateOf(v.Members().Configuration()))}})
+	p.step(sendSnapshot{Peer: p.other.id, Message: &raftpb.Message{Term: &term, Snapshot: snapshotAt(p.files[0].Index, 1, ConfStateOf(v.Members().Configuration()))}})
 	switch n := rapid.SampledFrom([]int{0, 10, 600}).Draw(t, "messages"); {
 	case n == 10 && m.oneIn(2, "exactly"):
 		m.carry(p.other, false)
@@ -824,7 +824,7 @@ func (m *partsModel) deliver(t *rapid.T) {
 
 // carry gives a member the next message of the other one, and lets it send.
 func (m *partsModel) carry(p *partsMember, drop bool) {
-	p.step(Allow{Bytes: 10_000}, Wait{})
+	p.step(allow{Bytes: 10_000}, Wait{})
 	if len(p.inbox) == 0 {
 		return
 	}
@@ -846,7 +846,7 @@ func (m *partsModel) installs(p *partsMember) {
 	p.received = nil
 	if p.at >= at || m.oneIn(4, "refused") {
 		m.made["not installed"]++
-		p.step(Discard{Index: at, Term: 1})
+		p.step(discard{Index: at, Term: 1})
 		return
 	}
 	m.made["installed"]++
@@ -856,7 +856,7 @@ func (m *partsModel) installs(p *partsMember) {
 	for range rapid.SampledFrom([]int{0, 0, 5}).Draw(m.t, "steps before") {
 		p.step()
 	}
-	p.step(Installed{Index: at, Term: 1})
+	p.step(installed{Index: at, Term: 1})
 	p.anew(p.files[0].Path)
 	p.excused = p.excused || p.harmed(p.files[0])
 	if p.follow(uint64(len(m.log))); p.running == nil && m.oneIn(2, "saves") {

@@ -16,7 +16,7 @@ type pending struct {
 }
 
 type expected struct {
-	Expect
+	expect
 	resolved bool
 }
 
@@ -33,11 +33,11 @@ var (
 
 func (p *pending) any() bool { return len(p.batches) > 0 }
 
-func (p *pending) add(e Expect) {
+func (p *pending) add(e expect) {
 	if p.batches == nil {
 		p.batches = map[uint64]*expected{}
 	}
-	entry := &expected{Expect: e}
+	entry := &expected{expect: e}
 	p.batches[e.First] = entry
 	p.order = append(p.order, entry)
 }

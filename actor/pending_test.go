@@ -13,7 +13,7 @@ type taker struct{ done int }
 func (t *taker) Complete(done []kv.Completion) { t.done += len(done) }
 
 // batchOf is a batch of commands of some connections, as many of each in a row.
-func batchOf(connections, each int) (e Expect, results []kv.Result, takers []*taker) {
+func batchOf(connections, each int) (e expect, results []kv.Result, takers []*taker) {
 	e.First = 1
 	for range connections {
 		to := &taker{}

@@ -33,7 +33,7 @@ type proposals struct {
 	waiting []waitingProposal
 	bytes   int64
 	next    uint64
-	refused RefusedWrites // for lack of space, in this turn
+	refused refusedWrites // for lack of space, in this turn
 
 	// Scratch, of one call.
 	commands [][]byte // of the newest batch
@@ -195,7 +195,7 @@ func (p *proposals) refuseForSpace(to kv.ReplyTo, request uint64, command *kv.Co
 		return
 	}
 	p.refused.Requests = append(p.refused.Requests, Request{ReplyTo: to, Number: request})
-	p.refused.Commands = append(p.refused.Commands, bytes.Clone(command.Bytes)) // after Release, the sender reuses the bytes
+	p.refused.Commands = append(p.refused.Commands, bytes.Clone(command.Bytes)) // after release, the sender reuses the bytes
 	p.refused.Why = append(p.refused.Why, why)
 }
 
@@ -229,7 +229,7 @@ func (c *Consensus) propose() {
 	}
 	for len(c.proposals.waiting) > 0 && c.forwards.bytes < c.Limits.ForwardBytesInflight {
 		b := c.proposals.pack(c.Limits)
-		c.Applier.postQuiet(Expect{Term: status.GetTerm(), First: b.first, Until: b.until, Requests: b.requests})
+		c.Applier.postQuiet(expect{Term: status.GetTerm(), First: b.first, Until: b.until, Requests: b.requests})
 		c.forward(status.Lead, c.forwards.add(b.first, c.envelope(b.first, b.commands), c.now.Now))
 		b.follow(&c.Status.Observer.Stages, false)
 		c.proposals.take(b)
@@ -283,7 +283,7 @@ func (c *Consensus) proposeOwn() bool {
 	} else if err != nil {
 		panic(fmt.Sprintf("raft refused a proposal of %d bytes: %v", len(envelope), err))
 	}
-	c.Applier.postQuiet(Expect{Term: c.term, First: b.first, Until: b.until, Requests: b.requests})
+	c.Applier.postQuiet(expect{Term: c.term, First: b.first, Until: b.until, Requests: b.requests})
 	b.follow(&c.Status.Observer.Stages, true)
 	c.proposals.take(b)
 	c.orderIfLarge(int64(len(envelope)))

@@ -36,7 +36,7 @@ func (c *Consensus) carryOut(rd raft.Ready) {
 	}
 	if len(votes) > 0 {
 		c.elections.begun(c.term, c.now.Now)
-		if err := c.Admission.Agree(c.Admission.Folders(), false, true); err != nil { // the own vote establishes a founder
+		if err := c.Admission.agree(c.Admission.Folders(), false, true); err != nil { // the own vote establishes a founder
 			c.failed = true
 			c.Fail(fmt.Errorf("%w: it cannot keep with which founders this member votes: %w", ErrDisk, err))
 		}
@@ -51,7 +51,7 @@ func (c *Consensus) carryOut(rd raft.Ready) {
 		case raftpb.MsgVote: // rule 2: it leaves with the responses above
 		case raftpb.MsgSnap:
 			c.transfers.sending[m.GetTo()] = true
-			c.Snapshotter.MustPost(SendSnapshot{Peer: m.GetTo(), Message: m})
+			c.Snapshotter.MustPost(sendSnapshot{Peer: m.GetTo(), Message: m})
 		default:
 			c.send(m)
 		}
@@ -61,7 +61,7 @@ func (c *Consensus) carryOut(rd raft.Ready) {
 	}
 	for _, rs := range rd.ReadStates {
 		if requests, until, ok := c.reads.confirmed(rs.RequestCtx); ok {
-			c.Applier.postAndYield(ReadReady{Index: rs.Index, Until: until, Requests: requests})
+			c.Applier.postAndYield(readReady{Index: rs.Index, Until: until, Requests: requests})
 		} else if c.leases.clock.confirm(rs.RequestCtx, rs.Index) {
 			c.leases.answerAsks(&c.core)
 		}
@@ -128,7 +128,7 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 		c.transfers.pace.ordered(c.last, entryBytes(m.GetEntries()), c.now.Now)
 	}
 	c.own.hardStates.recordOrder(c.now.Now)
-	c.LogWriter.postAndYield(Append{Message: m, State: state})
+	c.LogWriter.postAndYield(appendOrder{Message: m, State: state})
 }
 
 // entryBytes is the length of entries' data.
@@ -144,7 +144,7 @@ func (c *Consensus) orderApply(m *raftpb.Message) {
 	entries := m.GetEntries()
 	c.applyingTerm = entries[len(entries)-1].GetTerm()
 	c.transfers.pace.committed(entries[len(entries)-1].GetIndex(), c.now.Now)
-	c.Applier.postAndYield(Apply{Message: m, FileBytes: c.own.retention.fileBytes})
+	c.Applier.postAndYield(apply{Message: m, FileBytes: c.own.retention.fileBytes})
 	if c.soft.RaftState == raft.StateLeader && c.applyingTerm == c.term {
 		for _, m := range c.reads.deferred {
 			c.step(m)
@@ -154,7 +154,7 @@ func (c *Consensus) orderApply(m *raftpb.Message) {
 }
 
 // snapshotSaved offers the new snapshot to slow followers. No other member needs the log behind the older snapshot.
-func (c *Consensus) snapshotSaved(m SnapshotSaved) {
+func (c *Consensus) snapshotSaved(m snapshotSaved) {
 	if now, err := c.Window.Snapshot(); err == nil && now.GetMetadata().GetIndex() > m.Snapshot.GetMetadata().GetIndex() {
 		return // a leader's snapshot was installed meanwhile, and is newer
 	}
@@ -164,10 +164,10 @@ func (c *Consensus) snapshotSaved(m SnapshotSaved) {
 }
 
 // snapshotReceived hands a complete snapshot to raft (rule 10).
-func (c *Consensus) snapshotReceived(m SnapshotReceived) {
+func (c *Consensus) snapshotReceived(m snapshotReceived) {
 	meta := m.Message.GetSnapshot().GetMetadata()
 	if c.suspension.active() {
-		c.Snapshotter.MustPost(Discard{Index: meta.GetIndex(), Term: meta.GetTerm()})
+		c.Snapshotter.MustPost(discard{Index: meta.GetIndex(), Term: meta.GetTerm()})
 		return
 	}
 	c.transfers.received = &m
@@ -181,7 +181,7 @@ func (c *Consensus) snapshotReceived(m SnapshotReceived) {
 	c.drain()
 	if c.transfers.received != nil { // raft did not take it
 		c.transfers.received = nil
-		c.Snapshotter.MustPost(Discard{Index: meta.GetIndex(), Term: meta.GetTerm()})
+		c.Snapshotter.MustPost(discard{Index: meta.GetIndex(), Term: meta.GetTerm()})
 		return
 	}
 	c.membership.early = early
@@ -206,5 +206,5 @@ func (c *Consensus) installed(m log.Marker) {
 		return
 	}
 	c.Window.SetSnapshot(snapshotAt(m.Index, m.Term, m.ConfState))
-	c.Snapshotter.MustPost(Installed{Index: m.Index, Term: m.Term})
+	c.Snapshotter.MustPost(installed{Index: m.Index, Term: m.Term})
 }

@@ -114,7 +114,7 @@ type holding struct {
 
 func (h *holding) Handle(t Time, batch []hop) bool {
 	again := h.relay.Handle(t, batch)
-	h.box.SetBacklog(0)
+	h.box.setBacklog(0)
 	return again
 }
 

@@ -71,9 +71,9 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 	s.now = t.Now
 	for _, m := range batch {
 		switch m := m.(type) {
-		case MakeSpare:
+		case makeSpare:
 			s.ordered++
-		case Recycle:
+		case recycle:
 			s.limitReuse()
 			for _, name := range m.Names {
 				if err := s.Maker.Recycle(name); err != nil {
@@ -85,13 +85,13 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 					s.Logger.Warn("a damaged file of the log, which is not needed, could not be removed: remove it when this member is stopped", "file", name, "error", err)
 				}
 			}
-		case NextSegments:
+		case nextSegments:
 			s.writeNextNames(m.Pages)
 		case Retry:
 			s.failed = false
 			s.measure()
 			s.checkSpace()
-		case Inlined:
+		case inlined:
 			s.checkSpace()
 		}
 	}
@@ -113,13 +113,13 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 	if done {
 		s.advised, s.refusesFiles = "", false
 		s.ordered--
-		s.LogWriter.MustPost(SpareMade{Name: name})
+		s.LogWriter.MustPost(spareMade{Name: name})
 		s.checkSpace()
 	}
 	return s.ordered > 0
 }
 
-// Rest implements Paced: on a slow disk the log's own files, which are not zero-filled, cost less than filled ones.
+// Rest implements paced: on a slow disk the log's own files, which are not zero-filled, cost less than filled ones.
 func (s *SegmentMaker) Rest(took time.Duration) time.Duration {
 	s.Status.diskGoesOn(s.now + took)
 	s.Maker.Quick = took <= spareStepQuick
@@ -155,7 +155,7 @@ func (s *SegmentMaker) trimReuse() bool {
 // checkSpace measures the disk. Segments that wait for reuse give way before the disk counts as nearly full.
 func (s *SegmentMaker) checkSpace() {
 	if s.Status.Disk().LogWaits {
-		s.LogWriter.Offer(SpaceChecked{})
+		s.LogWriter.Offer(spaceChecked{})
 	}
 	free, known := s.measureSpace()
 	if known && s.trimReuse() {

@@ -160,7 +160,7 @@ func (k *checks) dropOlder(c *snapshotCore) {
 	c.files = c.files[:1]
 	c.removeParts()
 	k.covered = c.files[0].Index
-	c.Consensus.MustPost(LogCovered{UpTo: k.covered})
+	c.Consensus.MustPost(logCovered{UpTo: k.covered})
 }
 
 // moveDamagedSnapshot moves a damaged snapshot away. The snapshot before it, and the log behind that one, hold everything.

@@ -131,7 +131,7 @@ func (c *snapshotCore) recheck(path string) (published bool) {
 // parts, and its end is followed by a report.
 func (c *snapshotCore) postStored() {
 	if !c.installing {
-		c.Applier.MustPost(Stored{Shelf: c.shelf})
+		c.Applier.MustPost(stored{Shelf: c.shelf})
 	}
 }
 

@@ -18,14 +18,14 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
-func saveOf(view *index.View) Save {
+func saveOf(view *index.View) save {
 	applied, term := view.Applied()
-	return Save{View: view, Index: applied, Term: term, ConfState: &raftpb.ConfState{Voters: []uint64{1, 2}}}
+	return save{View: view, Index: applied, Term: term, ConfState: &raftpb.ConfState{Voters: []uint64{1, 2}}}
 }
 
-func sendOf(view *index.View, to uint64) SendSnapshot {
+func sendOf(view *index.View, to uint64) sendSnapshot {
 	applied, term := view.Applied()
-	return SendSnapshot{Peer: to, Message: &raftpb.Message{Term: &term, Snapshot: snapshotAt(applied, term, &raftpb.ConfState{Voters: []uint64{1, 2}})}}
+	return sendSnapshot{Peer: to, Message: &raftpb.Message{Term: &term, Snapshot: snapshotAt(applied, term, &raftpb.ConfState{Voters: []uint64{1, 2}})}}
 }
 
 // has says whether a message of a kind is in a box.
@@ -59,11 +59,11 @@ func TestSentSnapshotIsDamaged(t *testing.T) {
 	if names, err := s.fs.List("damaged"); err != nil || len(names) != 1 || len(s.files) != 0 {
 		t.Errorf("put aside: %v %v, kept %v", names, err, s.files)
 	}
-	if !has[ApplierMessage, SnapshotWanted](drainBox(s.Applier)) || !has[ConsensusMessage, SnapshotSent](drainBox(s.consensus)) {
+	if !has[ApplierMessage, SnapshotWanted](drainBox(s.Applier)) || !has[ConsensusMessage, snapshotSent](drainBox(s.consensus)) {
 		t.Error("the applier does not know that a snapshot is missing, or raft that it did not arrive")
 	}
 	s.turn(sendOf(view, 2)) // raft asks again at once
-	if len(s.sends.transfers) != 1 || s.sends.transfers[0].reader != nil || has[ConsensusMessage, SnapshotSent](drainBox(s.consensus)) {
+	if len(s.sends.transfers) != 1 || s.sends.transfers[0].reader != nil || has[ConsensusMessage, snapshotSent](drainBox(s.consensus)) {
 		t.Error("without a snapshot to send there is no pause")
 	}
 	s.turn(saveOf(view))
@@ -97,7 +97,7 @@ func TestSentSnapshotIsGone(t *testing.T) {
 		if got := s.problems(); len(got) != 1 || !strings.HasPrefix(got[0], "CORRUPT: "+words) || !strings.Contains(got[0], path) {
 			t.Errorf("gone %v: alarms %q", gone, got)
 		}
-		if !has[ApplierMessage, SnapshotWanted](drainBox(s.Applier)) || !has[ConsensusMessage, SnapshotSent](drainBox(s.consensus)) {
+		if !has[ApplierMessage, SnapshotWanted](drainBox(s.Applier)) || !has[ConsensusMessage, snapshotSent](drainBox(s.consensus)) {
 			t.Errorf("gone %v: the applier does not know that a snapshot is missing, or raft that it was not sent", gone)
 		}
 		if len(s.files) == 0 != gone {
@@ -124,7 +124,7 @@ func TestSnapshotIsReadBack(t *testing.T) {
 	drainBox(s.consensus)
 	s.fs.Fail(simdisk.Fault{Op: simdisk.OpRead, Err: syscall.EIO})
 	s.turn(saveOf(viewAt(t, 30, 1000)))
-	if !slices.Contains(drainBox(s.Applier), ApplierMessage(SaveEnded{Failed: true})) || len(drainBox(s.consensus)) > 0 {
+	if !slices.Contains(drainBox(s.Applier), ApplierMessage(saveEnded{Failed: true})) || len(drainBox(s.consensus)) > 0 {
 		t.Error("the save did not fail")
 	}
 	names, err := s.fs.List("snap")
@@ -227,7 +227,7 @@ func TestFailedSaveIsTriedAgain(t *testing.T) {
 	s.fs.SetCapacity(s.fs.Used() + 5000)
 	var attempts []time.Duration
 	for s.at < 3*time.Minute {
-		a.Handle(Time{Now: s.at}, append(drainBox(s.Applier), Expire{}))
+		a.Handle(Time{Now: s.at}, append(drainBox(s.Applier), expire{}))
 		orders := drainBox(s.Inbox)
 		if len(orders) > 0 {
 			attempts = append(attempts, s.at)
@@ -275,7 +275,7 @@ func TestSaveIsDueOnFullDisk(t *testing.T) {
 		a.publish(view)
 		a.records = c.records
 		s.Status.reportDisk(func(d *space.Disk) { d.Full, d.LogWaits = c.noSpace, c.waits })
-		a.Handle(Time{Now: time.Hour}, []ApplierMessage{Expire{}})
+		a.Handle(Time{Now: time.Hour}, []ApplierMessage{expire{}})
 		if orders := drainBox(s.Inbox); (len(orders) > 0) != c.due {
 			t.Errorf("%+v: ordered %d", c, len(orders))
 		}
@@ -316,7 +316,7 @@ func TestDiskUseUnderOverwriting(t *testing.T) {
 		kind, last, term := raftpb.MsgStorageApply, i, uint64(1)
 		logBytes := int64(i-released) * int64(value+512)
 		s.Status.publishDurable(log.Stats{Bytes: logBytes})
-		a.Handle(Time{Now: time.Duration(i) * time.Millisecond}, append(drainBox(s.Applier), Apply{FileBytes: logBytes, Message: &raftpb.Message{
+		a.Handle(Time{Now: time.Duration(i) * time.Millisecond}, append(drainBox(s.Applier), apply{FileBytes: logBytes, Message: &raftpb.Message{
 			Type: &kind, Entries: []*raftpb.Entry{{Index: &last, Term: &term, Data: e}}, Responses: []*raftpb.Message{{}},
 		}}))
 		for range 2 {
@@ -325,10 +325,10 @@ func TestDiskUseUnderOverwriting(t *testing.T) {
 		peak = max(peak, s.fs.Used()+logBytes)
 		for _, m := range drainBox(s.consensus) {
 			switch m := m.(type) {
-			case LogCovered:
+			case logCovered:
 				released = m.UpTo
 				dropped++
-			case SnapshotSaved:
+			case snapshotSaved:
 				saved, released = saved+1, max(released, m.KeepFrom)
 			}
 		}

@@ -93,7 +93,7 @@ func (s *snapshotterTurns) show(p *partState) {
 func (s *snapshotterTurns) tell(p *partState) []ApplierMessage {
 	all := drainBox(s.Applier)
 	for _, m := range all {
-		if stored, ok := m.(Stored); ok {
+		if stored, ok := m.(stored); ok {
 			stored.Shelf.Attach(p.State)
 		}
 	}
@@ -106,7 +106,7 @@ func (s *snapshotterTurns) finish(p *partState) (all []ApplierMessage) {
 	for s.show(p); ; {
 		s.turn()
 		told := s.tell(p)
-		if all = append(all, told...); !has[ApplierMessage, Stored](told) {
+		if all = append(all, told...); !has[ApplierMessage, stored](told) {
 			return all
 		}
 	}
@@ -148,7 +148,7 @@ func partFiles(t *testing.T, s *snapshotterTurns) (all, extents []string) {
 func TestPartsComeBeforeTheirSnapshot(t *testing.T) {
 	p, s := newParts(t)
 	p.put(100)
-	if told := s.finish(p); has[ApplierMessage, SaveEnded](told) || has[ApplierMessage, SnapshotWanted](told) {
+	if told := s.finish(p); has[ApplierMessage, saveEnded](told) || has[ApplierMessage, SnapshotWanted](told) {
 		t.Errorf("nothing was ordered, and the applier gets %+v", told)
 	}
 	if got := drainBox(s.consensus); len(got) > 0 || len(s.files) > 0 {
@@ -164,7 +164,7 @@ func TestPartsComeBeforeTheirSnapshot(t *testing.T) {
 	if got, want := unwritten(p.View(), s.shelf.Last()), p.View().OpenExtent().Bytes; got != want {
 		t.Errorf("the next snapshot has to write %d bytes, of which %d are in no file", got, want)
 	}
-	if got := s.save(p); !has[ConsensusMessage, SnapshotSaved](got) || len(s.files) != 1 || len(s.files[0].Parts) != len(extents) {
+	if got := s.save(p); !has[ConsensusMessage, snapshotSaved](got) || len(s.files) != 1 || len(s.files[0].Parts) != len(extents) {
 		t.Errorf("consensus hears of %+v, and there are the snapshots %+v", got, s.files)
 	}
 	if got := s.files[0].Bytes; got > 40_000 {
@@ -274,7 +274,7 @@ func TestSnapshotComesBetweenTwoPieces(t *testing.T) {
 		t.Errorf("the snapshot lists %d parts of %d; there were %d extents, and are %d", len(s.files[0].Parts), len(s.shelf.Parts()), len(extents), len(now))
 	}
 	s.loads(p, "beside a newer base")
-	if told := s.finish(p); !has[ApplierMessage, SaveEnded](told) || !slices.Contains(told, ApplierMessage(SnapshotWanted{Saves: 2})) || s.shelf.Base() != p.View().Base() {
+	if told := s.finish(p); !has[ApplierMessage, saveEnded](told) || !slices.Contains(told, ApplierMessage(SnapshotWanted{Saves: 2})) || s.shelf.Base() != p.View().Base() {
 		t.Errorf("the applier gets %+v, the base is that of %d, not of %d", told, s.shelf.Base(), p.View().Base())
 	}
 	p.put(1)
@@ -340,7 +340,7 @@ func TestLateMemberBeginsWithTheNewerBase(t *testing.T) {
 		p.rebase(behind)
 		s.show(p)
 		s.turn(saveOf(p.ViewToSave()))
-		if told := s.tell(p); !slices.Contains(told, ApplierMessage(SaveEnded{Failed: true})) || len(s.files) != 1 {
+		if told := s.tell(p); !slices.Contains(told, ApplierMessage(saveEnded{Failed: true})) || len(s.files) != 1 {
 			t.Errorf("%d extents: a snapshot without its base is saved: %+v", behind, told)
 		}
 		if got := s.problems(); len(got) > 0 {
@@ -373,7 +373,7 @@ func TestSnapshotOfBeforeItsBaseIsOrderedAgain(t *testing.T) {
 		}
 		s.finish(p)
 		s.turn(early)
-		if told := s.tell(p); !slices.Contains(told, ApplierMessage(SaveEnded{Failed: true})) || len(s.files) != 1 {
+		if told := s.tell(p); !slices.Contains(told, ApplierMessage(saveEnded{Failed: true})) || len(s.files) != 1 {
 			t.Errorf("%s: a snapshot is saved that lists a newer base: %+v", dropped, told)
 		}
 		s.save(p)
@@ -420,7 +420,7 @@ func TestReceivedStateHasItsOwnParts(t *testing.T) {
 	p, s := newParts(t)
 	told := func() (n int) {
 		for _, m := range drainBox(s.Applier) {
-			if _, ok := m.(Stored); ok {
+			if _, ok := m.(stored); ok {
 				n++
 			}
 		}
@@ -436,7 +436,7 @@ func TestReceivedStateHasItsOwnParts(t *testing.T) {
 	if _, extents := partFiles(t, s); len(extents) != 1 || told() > 0 {
 		t.Errorf("%d extents are saved, and the state was told while another one was installed", len(extents))
 	}
-	if s.Handle(Time{Now: s.at}, []SnapshotterMessage{Discard{Index: 1000, Term: 1}}); told() != 1 {
+	if s.Handle(Time{Now: s.at}, []SnapshotterMessage{discard{Index: 1000, Term: 1}}); told() != 1 {
 		t.Error("the state is not told of its parts")
 	}
 	s.turn()
@@ -575,7 +575,7 @@ func TestOlderSnapshotStaysWhileAPartIsFetched(t *testing.T) {
 	for range 3 {
 		s.turn(Wait{})
 	}
-	if got := drainBox(s.consensus); has[ConsensusMessage, LogCovered](got) || len(s.files) != 2 {
+	if got := drainBox(s.consensus); has[ConsensusMessage, logCovered](got) || len(s.files) != 2 {
 		t.Errorf("%d snapshots are kept, and consensus hears of %+v", len(s.files), got)
 	}
 	if _, _, err := snapshot.Load(s.fs, older.Path, limits.Defaults().Index); err != nil {
@@ -680,21 +680,21 @@ func TestPartIsFetchedOnce(t *testing.T) {
 		}
 		s.Handle(Time{Now: s.at}, []SnapshotterMessage{Wait{}})
 	}
-	if got := drainBox(s.Reader); len(got) != 1 || got[0] != (RepairPart{extent}) {
+	if got := drainBox(s.Reader); len(got) != 1 || got[0] != (repairPart{extent}) {
 		t.Fatalf("ordered: %+v", got)
 	}
 	if !unreadable() {
 		t.Fatal("the damaged part is read")
 	}
 	write(0)
-	s.Handle(Time{Now: s.at}, []SnapshotterMessage{PartRepaired{Part: extent}})
+	s.Handle(Time{Now: s.at}, []SnapshotterMessage{partRepaired{Part: extent}})
 	if got := drainBox(s.Reader); len(got) > 0 || unreadable() {
 		t.Errorf("the part is there, and %+v is ordered", got)
 	}
 	write(4)
 	unreadable()
 	s.Handle(Time{Now: s.at}, []SnapshotterMessage{Wait{}})
-	s.Handle(Time{Now: s.at}, []SnapshotterMessage{PartRepaired{Part: extent, Err: errors.New("no other member has it")}})
+	s.Handle(Time{Now: s.at}, []SnapshotterMessage{partRepaired{Part: extent, Err: errors.New("no other member has it")}})
 	drainBox(s.Reader)
 	if !unreadable() {
 		t.Fatal("the damaged part is read")
@@ -712,7 +712,7 @@ func TestSentPartsStay(t *testing.T) {
 	s.save(p)
 	_, before := partFiles(t, s)
 	sent := p.at
-	s.turn(SendSnapshot{Peer: 2, Message: &raftpb.Message{Snapshot: snapshotAt(p.at, 1, &raftpb.ConfState{})}})
+	s.turn(sendSnapshot{Peer: 2, Message: &raftpb.Message{Snapshot: snapshotAt(p.at, 1, &raftpb.ConfState{})}})
 	p.put(30)
 	p.apply(new(index.Head).AppendCompact(nil, p.Revision()).Bytes)
 	p.apply(index.AppendRebase(nil, p.View().Extents()[3].To).Bytes)
@@ -814,7 +814,7 @@ func TestLostPartIsWrittenAgain(t *testing.T) {
 			}
 			s.loads(p, "when the part is there again")
 			p.put(1)
-			if got := s.save(p); !has[ConsensusMessage, SnapshotSaved](got) || !slices.Contains(s.files[0].Parts, bad) || len(s.problems()) != 1 {
+			if got := s.save(p); !has[ConsensusMessage, snapshotSaved](got) || !slices.Contains(s.files[0].Parts, bad) || len(s.problems()) != 1 {
 				t.Errorf("%s, piece of the base %v: consensus hears of %+v, alarms %q", c.what, piece, got, s.problems())
 			}
 			s.loads(p, "with another snapshot")
@@ -830,7 +830,7 @@ func TestLostPartIsWrittenAgain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.turn(PartRepaired{Part: bad})
+			s.turn(partRepaired{Part: bad})
 			if all, _ := partFiles(t, s); slices.Contains(all, bad.Name()) {
 				t.Errorf("%s came after its repair, and is still there", bad.Name())
 			}
@@ -874,7 +874,7 @@ func TestLostPartStopsSnapshots(t *testing.T) {
 			s.at += limits.SnapshotRetryMost
 			s.show(p)
 			s.turn(saveOf(p.ViewToSave()))
-			if told := s.finish(p); !slices.Contains(told, ApplierMessage(SaveEnded{Failed: true})) || len(drainBox(s.consensus)) > 0 || s.files[0].Index != saved {
+			if told := s.finish(p); !slices.Contains(told, ApplierMessage(saveEnded{Failed: true})) || len(drainBox(s.consensus)) > 0 || s.files[0].Index != saved {
 				t.Errorf("piece %v: a snapshot that lists a lost part is saved: %+v", piece, s.files[0])
 			}
 		}
@@ -893,7 +893,7 @@ func TestLostPartStopsSnapshots(t *testing.T) {
 		}
 		for range 2 {
 			p.put(1)
-			if got := s.save(p); !has[ConsensusMessage, SnapshotSaved](got) {
+			if got := s.save(p); !has[ConsensusMessage, snapshotSaved](got) {
 				t.Errorf("piece %v: consensus hears of %+v, alarms %q", piece, got, s.problems())
 			}
 		}
@@ -935,13 +935,13 @@ func TestLostPieceComesWithTheNewerBase(t *testing.T) {
 	newer.To = p.View().Base()
 	s.unread = true
 	err := s.receive.damagedHere(&s.snapshotCore, &s.repair, &snapshot.PartError{Part: newer, Err: damage.ErrDamaged})
-	if got := drainBox(s.Reader); err == nil || len(got) != 1 || got[0] != (RepairPart{bad}) {
+	if got := drainBox(s.Reader); err == nil || len(got) != 1 || got[0] != (repairPart{bad}) {
 		t.Errorf("ordered: %+v, not %s; %v", got, bad.Name(), err)
 	}
 	s.at += 2 * time.Hour
 	s.finish(p)
 	p.put(1)
-	if got := s.save(p); !has[ConsensusMessage, SnapshotSaved](got) || s.Status.Parts().Lost > 0 || len(s.repair.damaged) > 0 || s.shelf.Base() != p.View().Base() || !s.lists(bad) {
+	if got := s.save(p); !has[ConsensusMessage, snapshotSaved](got) || s.Status.Parts().Lost > 0 || len(s.repair.damaged) > 0 || s.shelf.Base() != p.View().Base() || !s.lists(bad) {
 		t.Errorf("consensus hears of %+v, lost up to %d, %+v; the base is that of %d; alarms %q", got, s.Status.Parts().Lost, s.repair.damaged, s.shelf.Base(), s.problems())
 	}
 	s.loads(p, "with a newer base")
@@ -978,7 +978,7 @@ func TestFailedSavesDoNotEndANewerBase(t *testing.T) {
 		for range 5 {
 			s.Handle(Time{Now: s.at}, s.read())
 		}
-		if slices.Contains(s.tell(p), ApplierMessage(SaveEnded{Failed: true})) {
+		if slices.Contains(s.tell(p), ApplierMessage(saveEnded{Failed: true})) {
 			failed++
 		}
 	}
@@ -1017,7 +1017,7 @@ func TestLostPartIsFetchedAgain(t *testing.T) {
 			s.turn(saveOf(p.ViewToSave()), saveOf(p.ViewToSave()))
 		}
 		s.tell(p)
-		if got := drainBox(s.Reader); len(got) != 1 || got[0] != (RepairPart{bad}) || s.Status.Parts().Lost != bad.To {
+		if got := drainBox(s.Reader); len(got) != 1 || got[0] != (repairPart{bad}) || s.Status.Parts().Lost != bad.To {
 			t.Fatalf("ordered: %+v; lost up to %d", got, s.Status.Parts().Lost)
 		}
 		writable, err := s.fs.OpenWritable("snap/" + bad.Name())
@@ -1027,9 +1027,9 @@ func TestLostPartIsFetchedAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.turn(PartRepaired{Part: bad})
+		s.turn(partRepaired{Part: bad})
 		p.put(1)
-		if got := s.save(p); !has[ConsensusMessage, SnapshotSaved](got) || s.Status.Parts().Lost > 0 || len(s.problems()) != 1 || !strings.Contains(s.lostAlarm(bad), "nothing is lost") {
+		if got := s.save(p); !has[ConsensusMessage, snapshotSaved](got) || s.Status.Parts().Lost > 0 || len(s.problems()) != 1 || !strings.Contains(s.lostAlarm(bad), "nothing is lost") {
 			t.Errorf("consensus hears of %+v, lost up to %d, alarms %q", got, s.Status.Parts().Lost, s.problems())
 		}
 		s.loads(p, "in the end")
@@ -1057,10 +1057,10 @@ func TestSuspectedPartWithoutASnapshot(t *testing.T) {
 	s.unread = true
 	suspect(bad)
 	suspect(bad) // it is asked for already
-	if got := drainBox(s.Reader); len(got) != 1 || got[0] != (RepairPart{bad}) {
+	if got := drainBox(s.Reader); len(got) != 1 || got[0] != (repairPart{bad}) {
 		t.Errorf("ordered: %+v", got)
 	}
-	s.turn(PartRepaired{Part: bad})
+	s.turn(partRepaired{Part: bad})
 	if s.tell(p); s.Status.Parts().Lost > 0 || !strings.Contains(s.lostAlarm(bad), "nothing is lost") {
 		t.Errorf("lost up to %d, alarms %q", s.Status.Parts().Lost, s.problems())
 	}
@@ -1100,7 +1100,7 @@ func TestOlderSnapshotStaysBehindALostPart(t *testing.T) {
 		for range 3 {
 			s.turn(Wait{})
 		}
-		if got := drainBox(s.consensus); has[ConsensusMessage, LogCovered](got) || len(s.files) != 2 {
+		if got := drainBox(s.consensus); has[ConsensusMessage, logCovered](got) || len(s.files) != 2 {
 			t.Errorf("slow %v: %d snapshots are kept, and consensus hears of %+v", slow, len(s.files), got)
 		}
 		if _, _, err := snapshot.Load(s.fs, older.Path, limits.Defaults().Index); err != nil {
@@ -1217,7 +1217,7 @@ func TestMissingPartDelaysNoSave(t *testing.T) {
 			fetched += s.Reader.Waiting()
 			batch = s.read()
 			for _, m := range drainBox(s.Applier) {
-				if m, ok := m.(SaveEnded); ok {
+				if m, ok := m.(saveEnded); ok {
 					ended = append(ended, m.Failed)
 				}
 			}
@@ -1310,17 +1310,17 @@ func (tr *transfer) run(t *testing.T, p *partState) *index.State {
 	for range 10_000 {
 		if len(tr.from.sends.transfers) == 0 { // or it has failed, and is tried again after a pause
 			tr.from.at += time.Minute
-			tr.from.turn(SendSnapshot{Peer: 2, Message: message})
+			tr.from.turn(sendSnapshot{Peer: 2, Message: message})
 		}
-		tr.from.turn(Allow{Bytes: math.MaxInt32}, Wait{})
+		tr.from.turn(allow{Bytes: math.MaxInt32}, Wait{})
 		for len(tr.queue) > 0 {
 			next := tr.queue[0]
 			tr.queue = tr.queue[1:]
 			next()
 		}
 		for _, m := range drainBox(tr.to.consensus) {
-			if received, ok := m.(SnapshotReceived); ok {
-				tr.to.turn(Installed{Index: p.at, Term: 1})
+			if received, ok := m.(snapshotReceived); ok {
+				tr.to.turn(installed{Index: p.at, Term: 1})
 				return received.State
 			}
 		}
@@ -1386,8 +1386,8 @@ func TestNeedlessTransferLeavesNoParts(t *testing.T) {
 	follower := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
 	tr := &transfer{from: leader, to: follower}
 	leader.Peers, follower.Peers = transferEnd{tr, follower, 1}, transferEnd{tr, leader, 2}
-	leader.turn(SendSnapshot{Peer: 2, Message: &raftpb.Message{Snapshot: snapshotAt(p.at, 1, ConfStateOf(p.Members().Configuration()))}})
-	for leader.turn(Allow{Bytes: math.MaxInt32}); len(follower.parts.all) < 2; leader.turn(Allow{Bytes: math.MaxInt32}) {
+	leader.turn(sendSnapshot{Peer: 2, Message: &raftpb.Message{Snapshot: snapshotAt(p.at, 1, ConfStateOf(p.Members().Configuration()))}})
+	for leader.turn(allow{Bytes: math.MaxInt32}); len(follower.parts.all) < 2; leader.turn(allow{Bytes: math.MaxInt32}) {
 		next := tr.queue[0]
 		tr.queue = tr.queue[1:]
 		next()
@@ -1457,7 +1457,7 @@ func TestListedPartOfTheReceiverIsFetched(t *testing.T) {
 	if err := follower.receive.damagedHere(&follower.snapshotCore, &follower.repair, &snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil || !strings.Contains(err.Error(), "and is fetched") {
 		t.Errorf("the transfer ends with %v", err)
 	}
-	if got := drainBox(follower.Reader); len(got) != 1 || got[0] != (RepairPart{bad}) || !follower.parts.has(bad) {
+	if got := drainBox(follower.Reader); len(got) != 1 || got[0] != (repairPart{bad}) || !follower.parts.has(bad) {
 		t.Errorf("ordered: %v; it has the part: %v", got, follower.parts.has(bad))
 	}
 	follower.files, follower.shelf, follower.Damaged = nil, snapshot.NewShelf(nil), "damaged"
@@ -1497,10 +1497,10 @@ func TestDamagedPartsAreFetchedInTurn(t *testing.T) {
 		batch = nil
 	}
 	for _, one := range bad {
-		if got := drainBox(s.Reader); len(got) != 1 || got[0] != (RepairPart{one}) {
+		if got := drainBox(s.Reader); len(got) != 1 || got[0] != (repairPart{one}) {
 			t.Fatalf("ordered: %+v, wanted: %s", got, one.Name())
 		}
-		s.Handle(Time{Now: now}, []SnapshotterMessage{PartRepaired{Part: one}})
+		s.Handle(Time{Now: now}, []SnapshotterMessage{partRepaired{Part: one}})
 	}
 	if got := drainBox(s.Reader); len(got) > 0 {
 		t.Errorf("when all are there, %+v is ordered", got)
@@ -1531,11 +1531,11 @@ func TestValueReaderReportsErrors(t *testing.T) {
 	hub := NewMailbox[WatchHubMessage]("watch hub", Capacity{MustPost: 1})
 	(&ValueReader{WatchHub: hub}).Handle(Time{}, []ReadValues{{wanted}})
 	got := drainBox(hub)
-	if len(got) != 1 || len(got[0].(ValuesRead).Values) != len(wanted) {
+	if len(got) != 1 || len(got[0].(valuesRead).Values) != len(wanted) {
 		t.Fatalf("%d values were wanted, and %d answers came", len(wanted), len(got))
 	}
 	failed := 0
-	for i, one := range got[0].(ValuesRead).Values {
+	for i, one := range got[0].(valuesRead).Values {
 		if one.Err != nil {
 			failed++
 		} else if len(one.Value) != wanted[i].Size() {
@@ -1581,7 +1581,7 @@ func TestValueReaderOfABackupThatIsAway(t *testing.T) {
 	}
 	hub := NewMailbox[WatchHubMessage]("watch hub", Capacity{MustPost: 1})
 	(&ValueReader{WatchHub: hub}).Handle(Time{}, []ReadValues{{wanted}})
-	if got := drainBox(hub)[0].(ValuesRead).Values; len(got) != 1 || got[0].Err == nil || got[0].Position != wanted[0].Position() || away.reads != 1 {
+	if got := drainBox(hub)[0].(valuesRead).Values; len(got) != 1 || got[0].Err == nil || got[0].Position != wanted[0].Position() || away.reads != 1 {
 		t.Errorf("%d of %d values were read in %d calls: %+v", len(got), len(wanted), away.reads, got)
 	}
 }
@@ -1660,17 +1660,17 @@ func TestPartsInABackup(t *testing.T) {
 	}
 	s.harm(t, all[len(all)-1])
 	s.turn(Suspect{Path: s.files[0].Path})
-	if got := drainBox(s.Reader); len(got) != 1 || got[0] != (RepairPart{all[len(all)-1]}) || !strings.Contains(of(s), "another member") {
+	if got := drainBox(s.Reader); len(got) != 1 || got[0] != (repairPart{all[len(all)-1]}) || !strings.Contains(of(s), "another member") {
 		t.Errorf("an own part: ordered %+v, alarms %q", got, s.problems())
 	}
 
 	p, s, _, all := begin()
 	s.harm(t, all[0])
 	s.turn(Suspect{Path: s.files[0].Path})
-	if got := drainBox(s.Reader); len(got) != 1 || got[0] != (RepairPart{all[0]}) || wrong(s) || !strings.Contains(of(s), "damaged in the backup") || !strings.Contains(of(s), "s3://bucket/parts/") {
+	if got := drainBox(s.Reader); len(got) != 1 || got[0] != (repairPart{all[0]}) || wrong(s) || !strings.Contains(of(s), "damaged in the backup") || !strings.Contains(of(s), "s3://bucket/parts/") {
 		t.Errorf("ordered %+v, alarms %q", got, s.problems())
 	}
-	s.turn(PartRepaired{Part: all[0], Err: fmt.Errorf("%w there", damage.ErrDamaged)})
+	s.turn(partRepaired{Part: all[0], Err: fmt.Errorf("%w there", damage.ErrDamaged)})
 	s.tell(p)
 	if wrong(s) || s.Status.Parts().Lost != all[0].To || !strings.Contains(of(s), "begin a new branch") {
 		t.Errorf("lost up to %d, alarms %q", s.Status.Parts().Lost, s.problems())
@@ -1681,7 +1681,7 @@ func TestPartsInABackup(t *testing.T) {
 	s.harm(t, all[0])
 	s.turn(Suspect{Path: s.files[0].Path})
 	b.Disk = sound
-	s.turn(PartRepaired{Part: all[0]})
+	s.turn(partRepaired{Part: all[0]})
 	if wrong(s) || !strings.Contains(of(s), "read again from the backup, where it is sound") || strings.Contains(of(s), "damaged/") {
 		t.Errorf("a part that is sound again: alarms %q", s.problems())
 	}

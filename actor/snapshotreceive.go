@@ -249,12 +249,12 @@ func (r *receives) chunk(c *snapshotCore, from uint64, m peerframe.SnapshotChunk
 func (r *receives) readBack(c *snapshotCore) {
 	if t := r.current; !t.reading {
 		t.reading, t.ordered = true, t.file.Offset()
-		c.Reader.MustPost(ReadSnapshot{Back: t.back, Arrived: t.ordered})
+		c.Reader.MustPost(readSnapshot{Back: t.back, Arrived: t.ordered})
 	}
 }
 
 // snapshotRead continues with the bytes received meanwhile, or finishes a complete file.
-func (r *receives) snapshotRead(c *snapshotCore, repair *repairing, m SnapshotRead) {
+func (r *receives) snapshotRead(c *snapshotCore, repair *repairing, m snapshotRead) {
 	t := r.current
 	if t == nil || t.back != m.Back {
 		m.Back.Close() // it was given up meanwhile
@@ -304,7 +304,7 @@ func (r *receives) finish(c *snapshotCore, repair *repairing, err error) {
 		return
 	}
 	c.installing, t.info = true, info
-	c.Consensus.MustPost(SnapshotReceived{State: state, Message: &raftpb.Message{
+	c.Consensus.MustPost(snapshotReceived{State: state, Message: &raftpb.Message{
 		Type: raftpb.MsgSnap.Enum(), To: new(c.Member), From: &t.from, Term: &t.offer.MessageTerm,
 		Snapshot: snapshotAt(t.offer.Index, t.offer.Term, confState),
 	}})
@@ -351,7 +351,7 @@ func (r *receives) take(c *snapshotCore, index, term uint64) *receiving {
 }
 
 // discard drops a received snapshot that raft did not take.
-func (r *receives) discard(c *snapshotCore, m Discard) {
+func (r *receives) discard(c *snapshotCore, m discard) {
 	t := r.take(c, m.Index, m.Term)
 	if t == nil {
 		return

@@ -103,12 +103,12 @@ func TestSnapshotOfAnEarlierTerm(t *testing.T) {
 			c.pass(3 * c.ElectionTimeout)
 		}
 		snap := snapshotAt(10, 2, testMembers)
-		c.Handle(c.now, []ConsensusMessage{SnapshotReceived{Message: &raftpb.Message{
+		c.Handle(c.now, []ConsensusMessage{snapshotReceived{Message: &raftpb.Message{
 			Type: raftpb.MsgSnap.Enum(), From: &test.sender, To: u(1), Term: &test.offered, Snapshot: snap,
 		}}})
 		var responds uint64 // to whom, when the snapshot's marker is on the disk
 		for _, order := range drainBox(c.LogWriter) {
-			if a, ok := order.(Append); ok && a.Message.GetSnapshot() != nil {
+			if a, ok := order.(appendOrder); ok && a.Message.GetSnapshot() != nil {
 				for _, r := range a.Message.GetResponses() {
 					if r.GetType() == raftpb.MsgAppResp && r.GetIndex() == 10 {
 						responds = r.GetTo()
@@ -118,7 +118,7 @@ func TestSnapshotOfAnEarlierTerm(t *testing.T) {
 		}
 		discards := 0
 		for _, m := range drainBox(c.Snapshotter) {
-			if d, ok := m.(Discard); ok && d.Index == 10 {
+			if d, ok := m.(discard); ok && d.Index == 10 {
 				discards++
 			}
 		}
@@ -155,7 +155,7 @@ func TestDiscardedSnapshotIsGone(t *testing.T) {
 	if r := s.receive.current; r == nil || !s.installing {
 		t.Fatalf("raft has none: %q", s.problems())
 	}
-	s.turn(Discard{Index: 20, Term: 1})
+	s.turn(discard{Index: 20, Term: 1})
 	if got := names(t, s.fs); s.receive.current != nil || len(got) != 0 || len(s.fs.OpenFiles()) != 0 {
 		t.Errorf("it is still there: %v, open are %q", got, s.fs.OpenFiles())
 	}
@@ -176,7 +176,7 @@ func TestSnapshotOfferedAgainInANewerTerm(t *testing.T) {
 		if len(got) != 1 {
 			t.Fatalf("consensus hears of %+v: %q", got, s.problems())
 		}
-		if m := got[0].(SnapshotReceived).Message; m.GetTerm() != max(o.MessageTerm, again) {
+		if m := got[0].(snapshotReceived).Message; m.GetTerm() != max(o.MessageTerm, again) {
 			t.Errorf("offered in term %d, then in %d: raft hears of it in %d", o.MessageTerm, again, m.GetTerm())
 		}
 	}
@@ -192,7 +192,7 @@ func TestInstalledSnapshotEndsTheAlarmOfSaving(t *testing.T) {
 		t.Fatalf("after a save that failed: %q", s.problems())
 	}
 	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole}})
-	if s.turn(Installed{Index: 20, Term: 1}); len(s.files) != 1 || len(s.problems()) != 0 {
+	if s.turn(installed{Index: 20, Term: 1}); len(s.files) != 1 || len(s.problems()) != 0 {
 		t.Errorf("with the snapshot of the leader %d are kept, problems %q", len(s.files), s.problems())
 	}
 }

@@ -101,12 +101,12 @@ func (r *repairing) fetchAgain(c *snapshotCore, part snapshot.Part) {
 func (r *repairing) fetchNext(c *snapshotCore) {
 	if i := slices.IndexFunc(r.damaged, func(one damagedPart) bool { return !one.asked }); i >= 0 && !r.fetching {
 		r.fetching = true
-		c.Reader.MustPost(RepairPart{r.damaged[i].Part})
+		c.Reader.MustPost(repairPart{r.damaged[i].Part})
 	}
 }
 
 // partRepaired ends the fetching of a part.
-func (r *repairing) partRepaired(c *snapshotCore, m PartRepaired) {
+func (r *repairing) partRepaired(c *snapshotCore, m partRepaired) {
 	r.fetching = false
 	i := slices.IndexFunc(r.damaged, func(one damagedPart) bool { return one.SHA == m.Part.SHA })
 	if i < 0 { // it was written again meanwhile, and perhaps removed since

@@ -33,7 +33,7 @@ type file struct {
 
 // ordered is a snapshot that the applier wants.
 type ordered struct {
-	Save
+	save
 	since time.Duration // when it was ordered
 	begun bool          // its own file is being written
 }
@@ -234,14 +234,14 @@ func (w *writing) snapshotSaved(c *snapshotCore, repair *repairing, saver *snaps
 	c.removeParts()
 	c.foundSound(info)
 	c.Status.Alarm(snapshotAlarm("saving", ""))
-	c.Consensus.MustPost(SnapshotSaved{Snapshot: snapshotAt(o.Index, o.Term, o.ConfState), KeepFrom: c.keepFrom()})
+	c.Consensus.MustPost(snapshotSaved{Snapshot: snapshotAt(o.Index, o.Term, o.ConfState), KeepFrom: c.keepFrom()})
 	c.Logger.Info("snapshot saved", "index", info.Index, "bytes", info.Bytes, "parts", len(info.Parts))
 }
 
 // endOrder ends an order. A failed save is ordered again after a pause.
 func (w *writing) endOrder(c *snapshotCore, failed bool) {
 	w.order = nil
-	c.Applier.MustPost(SaveEnded{Failed: failed})
+	c.Applier.MustPost(saveEnded{Failed: failed})
 }
 
 // abort removes the written part of the file.

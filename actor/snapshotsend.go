@@ -70,7 +70,7 @@ func (one *sending) timeout() time.Duration {
 }
 
 // begin sends the snapshot that raft wants a peer to have, after a pause if the last transfer failed.
-func (s *sends) begin(c *snapshotCore, m SendSnapshot) {
+func (s *sends) begin(c *snapshotCore, m sendSnapshot) {
 	s.drop(c, m.Peer)
 	meta := m.Message.GetSnapshot().GetMetadata()
 	one := &sending{
@@ -119,7 +119,7 @@ func (s *sends) tryOpen(c *snapshotCore, one *sending) {
 	info := one.kept(c)
 	if info == nil {
 		s.drop(c, one.peer)
-		c.Consensus.MustPost(SnapshotSent{Peer: one.peer})
+		c.Consensus.MustPost(snapshotSent{Peer: one.peer})
 		return
 	}
 	reader, err := snapshot.Open(c.FS, info.Path)
@@ -215,7 +215,7 @@ func (s *sends) end(c *snapshotCore, one *sending, installed bool) {
 		b.fail(c.now, snapshotResend, snapshotSendPause)
 		s.backoffs[one.peer] = b
 	}
-	c.Consensus.MustPost(SnapshotSent{Peer: one.peer, Installed: installed})
+	c.Consensus.MustPost(snapshotSent{Peer: one.peer, Installed: installed})
 }
 
 // forget removes a bad snapshot from the published ones, and ends its transfers.

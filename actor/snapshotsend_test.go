@@ -17,7 +17,7 @@ func (s *snapshotterTurns) savedAt(t *testing.T, at uint64) (keepFrom uint64) {
 	s.turn(saveOf(viewAt(t, at, 10)))
 	for range 100 { // saving takes turns, and rests between them
 		for _, m := range drainBox(s.consensus) {
-			if saved, ok := m.(SnapshotSaved); ok {
+			if saved, ok := m.(snapshotSaved); ok {
 				return saved.KeepFrom
 			}
 		}
@@ -36,7 +36,7 @@ func TestReplacedSnapshotIsReported(t *testing.T) {
 	s.turn(sendOf(viewAt(t, 3, 10), 2))
 	for range 20 {
 		for _, m := range drainBox(s.consensus) {
-			if sent, ok := m.(SnapshotSent); ok && sent.Peer == 2 && !sent.Installed {
+			if sent, ok := m.(snapshotSent); ok && sent.Peer == 2 && !sent.Installed {
 				return
 			}
 		}
@@ -113,7 +113,7 @@ func newTestSender(t *testing.T, bytes int) (s *snapshotterTurns, sent *sentPiec
 	s.Limits.SnapshotChunkBytes, s.Peers = piece, sent
 	s.turn(sendOf(viewAt(t, 20, 10), 2))
 	return s, sent, func(pieces int64) {
-		s.turn(FromPeer{From: 2, Message: peerframe.SnapshotRequest{Index: 20, Term: 1, Offset: pieces * piece}}, Allow{Bytes: 1 << 20})
+		s.turn(FromPeer{From: 2, Message: peerframe.SnapshotRequest{Index: 20, Term: 1, Offset: pieces * piece}}, allow{Bytes: 1 << 20})
 	}
 }
 

@@ -52,21 +52,21 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 	s.now = t.Now
 	for _, m := range batch {
 		switch m := m.(type) {
-		case Save:
-			s.out.order = &ordered{Save: m, since: s.now}
-		case SendSnapshot:
+		case save:
+			s.out.order = &ordered{save: m, since: s.now}
+		case sendSnapshot:
 			s.sends.begin(c, m)
-		case Allow:
+		case allow:
 			s.sends.allow(c, m.Bytes)
 		case FromPeer:
 			s.fromPeer(m)
-		case SnapshotRead:
+		case snapshotRead:
 			s.receive.snapshotRead(c, &s.repair, m)
-		case PartRepaired:
+		case partRepaired:
 			s.repair.partRepaired(c, m)
-		case Installed:
+		case installed:
 			s.installed(m)
-		case Discard:
+		case discard:
 			s.receive.discard(c, m)
 		case Suspect:
 			s.check.suspected(c, &s.repair, m.Path)
@@ -161,7 +161,7 @@ func (s *Snapshotter) fromPeer(m FromPeer) {
 }
 
 // installed makes the received snapshot the only one: the log behind older ones is gone.
-func (s *Snapshotter) installed(m Installed) {
+func (s *Snapshotter) installed(m installed) {
 	c := &s.snapshotCore
 	t := s.receive.take(c, m.Index, m.Term)
 	if t == nil {

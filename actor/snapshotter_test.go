@@ -123,7 +123,7 @@ func TestAlarmEnds(t *testing.T) {
 	}
 	s.Status.view.Store(view)
 
-	save := Save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}
+	save := save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}
 	s.fs.Fail(simdisk.Fault{Call: 1, Op: simdisk.OpCreate, Err: syscall.ENOSPC})
 	if s.turn(save); len(s.problems()) != 1 {
 		t.Errorf("after a failed save: %q", s.problems())
@@ -144,7 +144,7 @@ func TestOneSnapshotOnAFullDisk(t *testing.T) {
 		for _, last := range c.saved {
 			view := viewAt(t, last, 10_000)
 			s.Status.view.Store(view)
-			s.turn(Save{View: view, Index: last, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}})
+			s.turn(save{View: view, Index: last, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}})
 		}
 		state, older := s.Status.View().OpenExtent().Bytes, int64(0)
 		if len(s.files) > 1 {
@@ -171,7 +171,7 @@ func TestOneSnapshotOnAFullDisk(t *testing.T) {
 			s.turn(Wait{})
 			got = append(got, drainBox(s.consensus)...)
 		}
-		if len(s.files) != 1 || s.files[0].Path != want.Path || !slices.Equal(got, []ConsensusMessage{LogCovered{UpTo: want.Index}}) {
+		if len(s.files) != 1 || s.files[0].Path != want.Path || !slices.Equal(got, []ConsensusMessage{logCovered{UpTo: want.Index}}) {
 			t.Errorf("%+v: %d are kept, the log %+v", c, len(s.files), got)
 		}
 		if got := s.Status.Disk().SnapshotNeeds(); got != state {
@@ -188,7 +188,7 @@ func TestSaveTakesTheSpaceOfTheOlderSnapshot(t *testing.T) {
 		if s.Status.view.Store(view); last == 9 {
 			s.fs.SetCapacity(s.fs.Used() + view.OpenExtent().Bytes - 1)
 		}
-		s.turn(Save{View: view, Index: last, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}})
+		s.turn(save{View: view, Index: last, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}})
 	}
 	if len(s.files) != 2 || s.files[0].Index != 9 || len(s.problems()) > 0 {
 		t.Errorf("there are the snapshots %+v, alarms %q", s.files, s.problems())
@@ -198,7 +198,7 @@ func TestSaveTakesTheSpaceOfTheOlderSnapshot(t *testing.T) {
 // A snapshot of which a part is there already goes on where there is room for the rest of it.
 func TestReceiveGoesOnInLittleRoom(t *testing.T) {
 	leader := newTestSnapshotter(t, viewAt(t, 20, 100_000))
-	leader.turn(Save{View: leader.Status.View(), Index: 20, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1, 2}}})
+	leader.turn(save{View: leader.Status.View(), Index: 20, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1, 2}}})
 	file, err := snapshot.Open(leader.fs, leader.files[0].Path)
 	if err != nil {
 		t.Fatal(err)
@@ -224,7 +224,7 @@ func TestReceiveGoesOnInLittleRoom(t *testing.T) {
 	s.removeParts() // as after a save: the partial file stays
 	s.turn(FromPeer{From: 3, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: from, Bytes: whole[from:]}})
 	for _, m := range drainBox(s.consensus) {
-		if _, ok := m.(SnapshotReceived); ok {
+		if _, ok := m.(snapshotReceived); ok {
 			return
 		}
 	}
@@ -236,7 +236,7 @@ func sentSnapshot(t *testing.T, state *index.State, at uint64) ([]byte, peerfram
 	t.Helper()
 	leader := newTestSnapshotter(t, state.View())
 	confState := ConfStateOf(state.Members().Configuration())
-	leader.turn(Save{View: state.ViewToSave(), Index: at, Term: 1, ConfState: confState})
+	leader.turn(save{View: state.ViewToSave(), Index: at, Term: 1, ConfState: confState})
 	file, err := snapshot.Open(leader.fs, leader.files[0].Path)
 	if err != nil {
 		t.Fatal(err)
@@ -264,7 +264,7 @@ func TestStateIsBuiltWhileItComes(t *testing.T) {
 	if len(received) != 1 {
 		t.Fatalf("consensus hears of %+v", received)
 	}
-	if m, ok := received[0].(SnapshotReceived); !ok || m.State.View().Digest() != state.View().Digest() || m.State.View().Revision() != state.View().Revision() {
+	if m, ok := received[0].(snapshotReceived); !ok || m.State.View().Digest() != state.View().Digest() || m.State.View().Revision() != state.View().Revision() {
 		t.Errorf("consensus hears of %+v", received[0])
 	}
 
@@ -310,7 +310,7 @@ func TestSnapshotGivenUpWhileItIsRead(t *testing.T) {
 	s.turn()
 	received := drainBox(s.consensus)
 	if len(received) == 1 {
-		if at, _ := received[0].(SnapshotReceived).State.View().Applied(); at == 30 {
+		if at, _ := received[0].(snapshotReceived).State.View().Applied(); at == 30 {
 			return
 		}
 	}

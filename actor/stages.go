@@ -16,16 +16,16 @@ type Stage int
 
 // The stages, in order: each begins at the end of the previous one.
 const (
-	StageQueue     Stage = iota // from the endpoint until consensus has put it into a batch
-	StageBatch                  // until the log writer begins the write's group: mostly the previous sync
-	StageSync                   // until that group is durable here
-	StageReplicate              // until the applier has it: a quorum, and the network; at a follower the path to the leader, too
-	StageApply                  // until it is applied and readers see it
-	StageReply                  // until the answer is written to the client's stream; 0 where that is not known
-	StageCount
+	stageQueue     Stage = iota // from the endpoint until consensus has put it into a batch
+	stageBatch                  // until the log writer begins the write's group: mostly the previous sync
+	stageSync                   // until that group is durable here
+	stageReplicate              // until the applier has it: a quorum, and the network; at a follower the path to the leader, too
+	stageApply                  // until it is applied and readers see it
+	stageReply                  // until the answer is written to the client's stream; 0 where that is not known
+	stageCount
 )
 
-var stageNames = [StageCount]string{"queue", "batch", "sync", "replicate", "apply", "reply"}
+var stageNames = [stageCount]string{"queue", "batch", "sync", "replicate", "apply", "reply"}
 
 func (s Stage) String() string { return stageNames[s] }
 
@@ -41,7 +41,7 @@ func (s Stage) String() string { return stageNames[s] }
 //     ordered; then index is that entry's. At most one of them is above 0.
 //  3. The marks are written by one goroutine each, in the order of the stages, and read by the applier after index.
 type Stages struct {
-	Times [StageCount]*meter.Histogram
+	Times [stageCount]*meter.Histogram
 
 	now   func() time.Duration
 	count atomic.Uint64 // of arrived writes
@@ -157,28 +157,28 @@ func (s *Stages) applied(taken time.Duration) {
 	if ended == 0 || ended > taken { // or before it was done
 		ended = taken
 	}
-	s.Times[StageQueue].Observe(s.proposed - time.Duration(s.arrived.Load()))
+	s.Times[stageQueue].Observe(s.proposed - time.Duration(s.arrived.Load()))
 	batch, replicate := begun-s.proposed, taken-ended
 	if !s.leads {
 		batch, replicate = 0, batch+replicate
 	}
-	s.Times[StageBatch].Observe(batch)
-	s.Times[StageSync].Observe(ended - begun)
-	s.Times[StageReplicate].Observe(replicate)
-	s.Times[StageApply].Observe(now - taken)
+	s.Times[stageBatch].Observe(batch)
+	s.Times[stageSync].Observe(ended - begun)
+	s.Times[stageReplicate].Observe(replicate)
+	s.Times[stageApply].Observe(now - taken)
 	s.handedOut.Store(int64(now))
 	if w, can := to.(kv.WriteWatcher); can {
 		w.WhenWritten(s)
 		return
 	}
-	s.Times[StageReply].Observe(0)
+	s.Times[stageReply].Observe(0)
 	s.finish()
 }
 
 // Written implements kv.Written: the followed write has been answered.
 func (s *Stages) Written() {
 	if s.taken.Load() {
-		s.Times[StageReply].Observe(s.now() - time.Duration(s.handedOut.Load()))
+		s.Times[stageReply].Observe(s.now() - time.Duration(s.handedOut.Load()))
 		s.finish()
 	}
 }

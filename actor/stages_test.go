@@ -60,9 +60,9 @@ func TestStages(t *testing.T) {
 		s.applied(taken)
 		pass(320)
 		to.told.Written()
-		want := [StageCount]int{10, 20, 40, 80, 160, 320}
+		want := [stageCount]int{10, 20, 40, 80, 160, 320}
 		if !leads { // the way to the leader is no wait for this disk
-			want = [StageCount]int{10, 0, 40, 100, 160, 320}
+			want = [stageCount]int{10, 0, 40, 100, 160, 320}
 		}
 		for stage, us := range want {
 			if got := s.Times[stage].Times(); got.Count != 1 || got.Sum != time.Duration(us)*time.Microsecond {
@@ -94,7 +94,7 @@ func TestStagesQuorumFirst(t *testing.T) {
 	for _, h := range s.Times {
 		sum += h.Times().Sum
 	}
-	if got := s.Times[StageSync].Times().Sum; got != 90 || sum != 100 {
+	if got := s.Times[stageSync].Times().Sum; got != 90 || sum != 100 {
 		t.Errorf("the sync took %v of 90 ns, everything %v of 100", got, sum)
 	}
 	if s.taken.Load() {
@@ -120,7 +120,7 @@ func TestStagesLost(t *testing.T) {
 		t.Error("it is still followed")
 	}
 	s.applied(now)
-	if s.Times[StageApply].Times().Count != 0 {
+	if s.Times[stageApply].Times().Count != 0 {
 		t.Error("its end is counted")
 	}
 }

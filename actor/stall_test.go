@@ -27,15 +27,15 @@ func TestStalledDiskHoldsUpNoReport(t *testing.T) {
 			<-syncs
 		}
 	})
-	w.Inbox.MustPost(Append{Message: &raftpb.Message{Snapshot: snapshotAt(10, 2, testMembers)}})
-	w.Inbox.MustPost(Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{someEntry(11, 2)}}})
+	w.Inbox.MustPost(appendOrder{Message: &raftpb.Message{Snapshot: snapshotAt(10, 2, testMembers)}})
+	w.Inbox.MustPost(appendOrder{Message: &raftpb.Message{Entries: []*raftpb.Entry{someEntry(11, 2)}}})
 
 	r := NewRuntime()
 	heard := make(heardBy, 10)
 	Spawn(r, consensus, heard)
 	Spawn(r, w.Inbox, w)
 	m := heard.next(t)
-	if _, ok := m.(Restoring); !ok {
+	if _, ok := m.(restoring); !ok {
 		t.Errorf("consensus heard %+v, not that the snapshot is being loaded", m)
 	}
 	for _, a := range r.actors {
@@ -43,9 +43,9 @@ func TestStalledDiskHoldsUpNoReport(t *testing.T) {
 			time.Sleep(10 * time.Microsecond)
 		}
 	}
-	w.Inbox.MustPost(Restored{})
+	w.Inbox.MustPost(stateRestored{})
 	m = heard.next(t)
-	if done, ok := m.(Appended); !ok || done.Orders != 1 || done.Marker == nil {
+	if done, ok := m.(appended); !ok || done.Orders != 1 || done.Marker == nil {
 		t.Errorf("consensus heard %+v, not of the snapshot", m)
 	}
 	consensus.Offer(Tick{})
@@ -55,7 +55,7 @@ func TestStalledDiskHoldsUpNoReport(t *testing.T) {
 	}
 	close(syncs)
 	m = heard.next(t)
-	if done, ok := m.(Appended); !ok || done.Orders != 1 || len(done.Entries) != 1 {
+	if done, ok := m.(appended); !ok || done.Orders != 1 || len(done.Entries) != 1 {
 		t.Errorf("consensus heard %+v, not of the entry", m)
 	}
 	r.Stop()
@@ -75,14 +75,14 @@ func TestStalledDiskBeneathASnapshot(t *testing.T) {
 		ConsensusMailboxes: ConsensusMailboxes{LogWriter: NewMailbox[LogWriterMessage]("l", Capacity{MustPost: 1})},
 	}
 	received := &raftpb.Message{Snapshot: snapshotAt(10, 2, testMembers)}
-	c.transfers.received = &SnapshotReceived{Message: received}
+	c.transfers.received = &snapshotReceived{Message: received}
 	c.orderAppend(&raftpb.Message{Snapshot: received.GetSnapshot()})
 	c.now.Now = limits.DiskStall + time.Second
 	if c.own.disk.watch(&c.core); !errors.Is(failure, ErrDisk) {
 		t.Errorf("the marker is not synced after %v: %v", c.now.Now, failure)
 	}
 	failure = nil
-	c.handle(Restoring{})
+	c.handle(restoring{})
 	if c.own.disk.watch(&c.core); failure != nil {
 		t.Errorf("while the snapshot is being loaded: %v", failure)
 	}
@@ -94,7 +94,7 @@ func TestVerySlowDiskIsNotDead(t *testing.T) {
 	var failure error
 	c, d := &core{CoreConfig: stallConfig(&failure)}, &diskWatch{groupBytes: 1 << 20}
 	d.ordered(100, 5, 0)
-	for _, other := range []Paced{
+	for _, other := range []paced{
 		&Snapshotter{snapshotCore: snapshotCore{SnapshotterConfig: SnapshotterConfig{Status: c.Status, Limits: c.Limits}}},
 		&SegmentMaker{SegmentMakerConfig: SegmentMakerConfig{Status: c.Status, Maker: &log.Maker{}}},
 	} {

@@ -509,7 +509,7 @@ func TestLongestTimeoutOfABatchCounts(t *testing.T) {
 			}
 		}
 		c.Handle(Time{Now: c.at}, []ConsensusMessage{Received{From: 2, Message: told}})
-		ready, _ := drainBox(c.Applier)[0].(ReadReady)
+		ready, _ := drainBox(c.Applier)[0].(readReady)
 		if len(ready.Leases) != len(timeouts) || ready.Until != begun+3*time.Second {
 			t.Errorf("lease questions with timeouts of %v, begun after %v: %d wait until %v", timeouts, begun, len(ready.Leases), ready.Until)
 		}

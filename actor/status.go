@@ -211,8 +211,8 @@ func (s *Status) LogReserve() int64 {
 	return d.LogReserve()
 }
 
-// Match returns the index acknowledged by a peer to this member, if this member leads, as of its last tick.
-func (s *Status) Match(peer uint64) uint64 {
+// match returns the index acknowledged by a peer to this member, if this member leads, as of its last tick.
+func (s *Status) match(peer uint64) uint64 {
 	if m := s.matches.Load(); m != nil {
 		return (*m)[peer]
 	}

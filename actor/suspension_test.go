@@ -283,7 +283,7 @@ func TestRemovedAccuserIsNoSecond(t *testing.T) {
 	if refused != nil {
 		t.Fatal(refused)
 	}
-	c.turn(MembersChanged{Members: without, At: 2, Change: configurationChange(c.membership.records.Configuration(), without.Configuration())})
+	c.turn(membersChanged{Members: without, At: 2, Change: configurationChange(c.membership.records.Configuration(), without.Configuration())})
 	c.pass(3 * c.ElectionTimeout) // the leader is silent
 	if c.turn(Refused{2, forgot}, Refused{2, forgot}); !c.suspension.heldBack() {
 		t.Errorf("on the word of one member: %+v", c.suspension.Suspension)

@@ -132,7 +132,7 @@ func TestSyncUnderWayIsSeen(t *testing.T) {
 			t.Errorf("it is at a sync for a minute: %+v", w.Status.Alarms())
 		}
 	})
-	handleAll(w, []LogWriterMessage{Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{someEntry(2, 1)}}}})
+	handleAll(w, []LogWriterMessage{appendOrder{Message: &raftpb.Message{Entries: []*raftpb.Entry{someEntry(2, 1)}}}})
 	fs.SetHook(nil)
 	if syncs != 1 || !strings.Contains(alarmText(w.Status), "1 of 1 syncs of the last minute") {
 		t.Errorf("%d syncs, and then: %+v", syncs, w.Status.Alarms())

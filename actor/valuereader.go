@@ -27,7 +27,7 @@ func (r *ValueReader) Handle(_ Time, batch []ReadValues) bool {
 				break
 			}
 		}
-		r.WatchHub.MustPost(ValuesRead{all})
+		r.WatchHub.MustPost(valuesRead{all})
 	}
 	return false
 }

@@ -33,31 +33,31 @@ type (
 		Stream  kv.WatchStream
 		Request kv.WatchRequest
 	}
-	// ViewPublished reports that there is a newer View. Posted, by [watchSignal]: never while one waits, or without watches.
-	ViewPublished struct{}
-	// ValuesRead has the values that the hub was missing. Posted by the value reader.
-	ValuesRead struct{ Values []watch.Read }
+	// viewPublished reports that there is a newer View. Posted, by [watchSignal]: never while one waits, or without watches.
+	viewPublished struct{}
+	// valuesRead has the values that the hub was missing. Posted by the value reader.
+	valuesRead struct{ Values []watch.Read }
 	// WatchTick is the watch hub's clock. Offered.
 	WatchTick struct{}
 )
 
 func (Watch) watchHubMessage()         {}
-func (ViewPublished) watchHubMessage() {}
-func (ValuesRead) watchHubMessage()    {}
+func (viewPublished) watchHubMessage() {}
+func (valuesRead) watchHubMessage()    {}
 func (WatchTick) watchHubMessage()     {}
 
 // watchSignal lets the applier signal a newer View to the watch hub. It costs nothing without watches, and otherwise at most one waiting
 // message.
 type watchSignal struct {
 	watched atomic.Bool  // there is a watch
-	pending atomic.Bool  // a ViewPublished waits in the mailbox
+	pending atomic.Bool  // a viewPublished waits in the mailbox
 	watches atomic.Int64 // number of watches
 }
 
 // published is called after each published View.
 func (s *watchSignal) published(hub *Mailbox[WatchHubMessage]) {
 	if s.watched.Load() && s.pending.CompareAndSwap(false, true) {
-		hub.postAndYield(ViewPublished{})
+		hub.postAndYield(viewPublished{})
 	}
 }
 
@@ -96,7 +96,7 @@ func NewWatchHub(c WatchHubConfig) *WatchHub {
 	return &WatchHub{WatchHubConfig: c, hub: watch.NewHub(c.Limits.Watches, c.Seed)}
 }
 
-// Rest implements Paced. Lagging watches can wait: they get a fourth of the time. Their events cost streams and clients more time than
+// Rest implements paced. Lagging watches can wait: they get a fourth of the time. Their events cost streams and clients more time than
 // the hub, so while there are puts it also rests for that.
 func (w *WatchHub) Rest(took time.Duration) time.Duration {
 	if w.hub.Behind() {
@@ -130,11 +130,11 @@ func (w *WatchHub) Handle(t Time, batch []WatchHubMessage) (again bool) {
 		switch m := m.(type) {
 		case Watch:
 			w.hub.Request(view, m.Stream, &m.Request)
-		case ValuesRead:
+		case valuesRead:
 			w.hub.Bring(m.Values)
 		case WatchTick:
 			w.checkLeader(t.Now)
-		case ViewPublished:
+		case viewPublished:
 		default:
 			panic(fmt.Sprintf("the watch hub takes no %T", m))
 		}

@@ -51,7 +51,7 @@ type Page struct {
 }
 
 // Swap implements API.
-func (n Native) Swap(ctx context.Context, key, value []byte, revision int64) (bool, error) {
+func (n native) Swap(ctx context.Context, key, value []byte, revision int64) (bool, error) {
 	r, err := n.Txn(ctx, kv.Txn{
 		Compares: []kv.Compare{{Key: key, Target: kv.CompareMod, Number: revision}},
 		Success:  []kv.Op{{Put: &kv.Put{Key: key, Value: value}}},
@@ -60,7 +60,7 @@ func (n Native) Swap(ctx context.Context, key, value []byte, revision int64) (bo
 }
 
 // Read implements API.
-func (n Native) Read(ctx context.Context, q Read) (Page, error) {
+func (n native) Read(ctx context.Context, q Read) (Page, error) {
 	r, err := n.Range(ctx, kv.Range{Key: q.From, End: q.To, Limit: q.Limit, Revision: q.Revision, Serializable: q.Serializable, CountOnly: q.CountOnly})
 	if err != nil {
 		return Page{}, err
@@ -74,13 +74,13 @@ func (n Native) Read(ctx context.Context, q Read) (Page, error) {
 }
 
 // Delete implements API.
-func (n Native) Delete(ctx context.Context, from, to []byte) (int64, error) {
+func (n native) Delete(ctx context.Context, from, to []byte) (int64, error) {
 	w, err := n.DeleteRange(ctx, from, to)
 	return w.Deleted, err
 }
 
 // Watch implements API.
-func (n Native) Watch(ctx context.Context, from, to []byte, revision int64) (func() (int, error), error) {
+func (n native) Watch(ctx context.Context, from, to []byte, revision int64) (func() (int, error), error) {
 	w, err := n.Client.Watch(ctx, kv.Watch{Key: from, End: to, Revision: revision})
 	if err != nil {
 		return nil, err
@@ -92,25 +92,25 @@ func (n Native) Watch(ctx context.Context, from, to []byte, revision int64) (fun
 }
 
 // Grant implements API.
-func (n Native) Grant(ctx context.Context, seconds int64) (int64, error) {
+func (n native) Grant(ctx context.Context, seconds int64) (int64, error) {
 	l, err := n.Client.Grant(ctx, time.Duration(seconds)*time.Second, client.GrantOptions{})
 	return l.ID, err
 }
 
 // Revoke implements API.
-func (n Native) Revoke(ctx context.Context, lease int64) error {
+func (n native) Revoke(ctx context.Context, lease int64) error {
 	_, err := n.Client.Revoke(ctx, lease)
 	return err
 }
 
 // PutLease implements API.
-func (n Native) PutLease(ctx context.Context, key, value []byte, lease int64) error {
+func (n native) PutLease(ctx context.Context, key, value []byte, lease int64) error {
 	_, err := n.PutWith(ctx, kv.Put{Key: key, Value: value, Lease: lease})
 	return err
 }
 
 // Maintain implements API: qkv needs no maintenance.
-func (n Native) Maintain(context.Context) error { return nil }
+func (n native) Maintain(context.Context) error { return nil }
 
 // Swap implements API.
 func (e *Etcd) Swap(ctx context.Context, key, value []byte, revision int64) (bool, error) {

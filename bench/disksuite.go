@@ -26,19 +26,19 @@ func DiskProbes(longest time.Duration) (all []DiskProbe) {
 		c.Longest, c.Count = longest, min(1000, probeFileBytes/c.Bytes)
 		all = append(all, DiskProbe{name, c})
 	}
-	for _, before := range []Before{Zeroed, Growing, Allocated, Recycled} {
+	for _, before := range []Before{zeroed, growing, allocated, recycled} {
 		for _, size := range []int{512, 4 << 10, 16 << 10, 64 << 10} {
 			add(fmt.Sprintf("%s %v", sizeName(size), before), ProbeConfig{Bytes: size, Before: before})
 		}
 	}
-	add(result.ProbeEtcd, ProbeConfig{Bytes: 2300, Before: Allocated})
-	add(result.ProbeRested, ProbeConfig{Bytes: 4 << 10, Before: Zeroed, Rest: LoneRest})
-	add(result.ProbeThree, ProbeConfig{Bytes: 4 << 10, Before: Zeroed, Writers: 3})
-	add(result.ProbeBatch, ProbeConfig{Bytes: steadyBytes, Before: Zeroed})
-	add(result.ProbeDeep, ProbeConfig{Bytes: 4 << 10, Before: Zeroed, Durable: AsDirect, Writers: result.DeepWriters})
-	for _, durable := range []Durable{AsDSync, AsDirect} {
+	add(result.ProbeEtcd, ProbeConfig{Bytes: 2300, Before: allocated})
+	add(result.ProbeRested, ProbeConfig{Bytes: 4 << 10, Before: zeroed, Rest: LoneRest})
+	add(result.ProbeThree, ProbeConfig{Bytes: 4 << 10, Before: zeroed, Writers: 3})
+	add(result.ProbeBatch, ProbeConfig{Bytes: steadyBytes, Before: zeroed})
+	add(result.ProbeDeep, ProbeConfig{Bytes: 4 << 10, Before: zeroed, Durable: asDirect, Writers: result.DeepWriters})
+	for _, durable := range []Durable{asDSync, asDirect} {
 		for _, size := range []int{512, 4 << 10, 64 << 10} {
-			add(fmt.Sprintf("%s zero-filled, %v", sizeName(size), durable), ProbeConfig{Bytes: size, Before: Zeroed, Durable: durable})
+			add(fmt.Sprintf("%s zero-filled, %v", sizeName(size), durable), ProbeConfig{Bytes: size, Before: zeroed, Durable: durable})
 		}
 	}
 	return all
@@ -60,7 +60,7 @@ const (
 // SteadyDisk writes and syncs without a pause until the time is over, to one file again and again. The windows show when a drive's fast
 // cache is full, and it collects garbage meanwhile. It removes its file before it returns.
 func SteadyDisk(ctx context.Context, dir string, longest time.Duration) (Report, error) {
-	config := ProbeConfig{Dir: dir, Bytes: steadyBytes, Before: Recycled, Count: steadyFile / steadyBytes, Around: true}
+	config := ProbeConfig{Dir: dir, Bytes: steadyBytes, Before: recycled, Count: steadyFile / steadyBytes, Around: true}
 	f, err := openProbe(config)
 	if err != nil {
 		return Report{}, err

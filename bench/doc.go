@@ -4,7 +4,7 @@
 //     standard probes. [LogSyncs] measures syncs as the log does them: the lower bound for the latency of a put.
 //   - [Echo] measures the rate at which this machine exchanges frames of the same size over one QUIC connection without a store: the upper
 //     bound for the rate of a member.
-//   - [Load] sends requests to a [Store]: qkv's client ([Native]) or an etcd v3 server ([Etcd]). A closed loop keeps a fixed number of
+//   - [Load] sends requests to a [Store]: qkv's client ([native]) or an etcd v3 server ([Etcd]). A closed loop keeps a fixed number of
 //     requests in flight. Its rate is the store's capacity, its latency is valid for that number only, and requests that a stall prevents
 //     are never sent (LongestGap shows the stall). An open loop starts each request when it is due, and measures from that time: its
 //     latency includes every stall, which avoids coordinated omission (Gil Tene's term).

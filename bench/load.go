@@ -25,12 +25,12 @@ const (
 	Put             Op = iota // a write with a distinct value for each request
 	Get                       // linearizable read of one key
 	GetSerializable           // read of the member's own state
-	Mixed                     // one put to nine linearizable reads
+	mixed                     // one put to nine linearizable reads
 )
 
 var opNames = [...]string{"put", "linearizable get", "serializable get", "mixed"}
 
-// mixedGets is the number of reads per put in Mixed.
+// mixedGets is the number of reads per put in mixed.
 const mixedGets = 9
 
 func (o Op) String() string {
@@ -265,7 +265,7 @@ func (s *slot) ask(n int64, due time.Time) {
 	}
 	r := &s.request
 	r.Key = appendKey(r.Key[:0], config.Prefix, which)
-	if r.Op = config.Op; r.Op == Mixed {
+	if r.Op = config.Op; r.Op == mixed {
 		r.Op = Get
 		if s.random.IntN(mixedGets+1) == 0 {
 			r.Op = Put

@@ -21,9 +21,9 @@ type Durable uint8
 
 // The methods.
 const (
-	AsFdatasync Durable = iota // write, then fdatasync, as the log does
-	AsDSync                    // write to a file opened with O_DSYNC
-	AsDirect                   // the same without the page cache: O_DIRECT and O_DSYNC
+	asFdatasync Durable = iota // write, then fdatasync, as the log does
+	asDSync                    // write to a file opened with O_DSYNC
+	asDirect                   // the same without the page cache: O_DIRECT and O_DSYNC
 )
 
 var durableNames = [...]string{"fdatasync", "O_DSYNC", "O_DIRECT O_DSYNC"}
@@ -35,10 +35,10 @@ type Before uint8
 
 // The states of files.
 const (
-	Growing   Before = iota // each write extends the file: each sync commits the file system's journal
-	Allocated               // fallocate: allocated blocks that were never written
-	Zeroed                  // written with zeros and synced: a new segment of the log
-	Recycled                // written with other data and synced: a recycled segment
+	growing   Before = iota // each write extends the file: each sync commits the file system's journal
+	allocated               // fallocate: allocated blocks that were never written
+	zeroed                  // written with zeros and synced: a new segment of the log
+	recycled                // written with other data and synced: a recycled segment
 )
 
 var beforeNames = [...]string{"growing", "allocated", "zero-filled", "recycled"}
@@ -66,7 +66,7 @@ const LoneRest = 200 * time.Microsecond
 
 // LogSyncs is the log's own case: pages of a zero-filled file, each made durable before the next. No put can be faster.
 func LogSyncs(dir string, rest time.Duration) ProbeConfig {
-	return ProbeConfig{Dir: dir, Bytes: 4 << 10, Before: Zeroed, Rest: rest, Longest: time.Minute}
+	return ProbeConfig{Dir: dir, Bytes: 4 << 10, Before: zeroed, Rest: rest, Longest: time.Minute}
 }
 
 // ErrNotPossible reports that this file system does not support a probe, or that a running cluster's members are not killed.
@@ -187,22 +187,22 @@ func openProbe(config ProbeConfig) (_ *probeFile, err error) {
 	}
 	size := int64(config.Count) * int64(config.Bytes)
 	switch config.Before {
-	case Growing:
-	case Allocated:
+	case growing:
+	case allocated:
 		if err := again(func() error { return unix.Fallocate(f.fd, 0, 0, size) }); errors.Is(err, unix.EOPNOTSUPP) {
 			return nil, ErrNotPossible
 		} else if err != nil {
 			return nil, err
 		}
 	default:
-		if err := f.fill(size, config.Before == Recycled); err != nil {
+		if err := f.fill(size, config.Before == recycled); err != nil {
 			return nil, err
 		}
 	}
 	if err := again(func() error { return unix.Fsync(f.fd) }); err != nil {
 		return nil, err
 	}
-	if config.Durable != AsFdatasync {
+	if config.Durable != asFdatasync {
 		if err := f.reopen(config); err != nil {
 			return nil, err
 		}
@@ -215,7 +215,7 @@ func openProbe(config ProbeConfig) (_ *probeFile, err error) {
 // reopen opens the file with the flags that make each write durable.
 func (f *probeFile) reopen(config ProbeConfig) error {
 	flags := unix.O_RDWR | unix.O_CLOEXEC | unix.O_DSYNC
-	if config.Durable == AsDirect {
+	if config.Durable == asDirect {
 		flags |= unix.O_DIRECT
 	}
 	fd, err := unix.Open(f.name, flags, 0)
@@ -254,10 +254,10 @@ func (f *probeFile) write(ctx context.Context, config ProbeConfig, ends time.Tim
 			return nil
 		}
 		err := f.writeAt(f.data, int64(i%config.Count)*int64(len(f.data)))
-		if errors.Is(err, unix.EINVAL) && config.Durable == AsDirect {
+		if errors.Is(err, unix.EINVAL) && config.Durable == asDirect {
 			return ErrNotPossible // smaller than a block of the disk
 		}
-		if err == nil && config.Durable == AsFdatasync {
+		if err == nil && config.Durable == asFdatasync {
 			err = again(func() error { return unix.Fdatasync(f.fd) })
 		}
 		if err != nil {

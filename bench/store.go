@@ -25,24 +25,24 @@ type Request struct {
 	got   func(kv.KeyValue, bool, error)
 }
 
-// Native is a store through qkv's own client.
-type Native struct {
+// native is a store through qkv's own client.
+type native struct {
 	*client.Client
 	*client.Admin // for API's Compact
 }
 
-var _ API = Native{}
+var _ API = native{}
 
 // Natives returns the stores of several clients.
 func Natives(clients []*client.Client) (all []Store) {
 	for _, c := range clients {
-		all = append(all, Native{c, c.Admin()})
+		all = append(all, native{c, c.Admin()})
 	}
 	return all
 }
 
 // Do implements Store.
-func (n Native) Do(r *Request) {
+func (n native) Do(r *Request) {
 	if r.wrote == nil {
 		r.wrote = func(_ client.Written, err error) { r.Done(err) }
 		r.got = func(_ kv.KeyValue, _ bool, err error) { r.Done(err) }

@@ -20,8 +20,8 @@ type Side interface {
 	Start(ctx context.Context, members int) (Cluster, error)
 }
 
-// Prober is a side that can measure its disk's sync latency without members.
-type Prober interface {
+// prober is a side that can measure its disk's sync latency without members.
+type prober interface {
 	Probe(ctx context.Context) (Latencies, error)
 }
 
@@ -35,8 +35,8 @@ type Cluster interface {
 	Stop() error
 }
 
-// Watched is a cluster that detects the end of a member by itself or from outside.
-type Watched interface {
+// watched is a cluster that detects the end of a member by itself or from outside.
+type watched interface {
 	// Ended names a member that should run but does not, and the reason.
 	Ended() error
 }
@@ -94,7 +94,7 @@ func Works(inFlight int, rate float64) []Work {
 		{Name: "put", Mode: result.Closed, Op: Put, InFlight: inFlight},
 		{Name: "linearizable get", Mode: result.Closed, Op: Get, InFlight: inFlight},
 		{Name: "serializable get", Mode: result.Closed, Op: GetSerializable, InFlight: inFlight},
-		{Name: "mixed 9 to 1", Mode: result.Closed, Op: Mixed, InFlight: inFlight},
+		{Name: "mixed 9 to 1", Mode: result.Closed, Op: mixed, InFlight: inFlight},
 		{Name: "put", Mode: result.Open, Op: Put, InFlight: inFlight, Rate: rate},
 		{Name: "linearizable get", Mode: result.Open, Op: Get, InFlight: inFlight, Rate: rate},
 		{Name: "serializable get", Mode: result.Open, Op: GetSerializable, InFlight: inFlight, Rate: rate},
@@ -232,7 +232,7 @@ func (r *suiteRun) cluster(side Side, members int, works []int) (err error) {
 }
 
 func endedOf(c Cluster) error {
-	if w, can := c.(Watched); can {
+	if w, can := c.(watched); can {
 		return w.Ended()
 	}
 	return nil
@@ -243,7 +243,7 @@ const probeName = "fdatasync of 4 KiB, rested"
 
 // probe measures the disk before members start on it.
 func (r *suiteRun) probe(side Side) error {
-	p, can := side.(Prober)
+	p, can := side.(prober)
 	if !can {
 		return nil
 	}

@@ -48,13 +48,13 @@ func (r *Reserve) Prepare(bytes, most int64, background func(func())) {
 	}
 	r.want(bytes)
 	for range reserveFillers {
-		background(r.Fill)
+		background(r.fill)
 	}
 }
 
-// Fill prepares the wanted memory until there is no more to do, or until Close. Run it in goroutines of its own; if
+// fill prepares the wanted memory until there is no more to do, or until Close. Run it in goroutines of its own; if
 // reserveFillers already run, it returns at once.
-func (r *Reserve) Fill() {
+func (r *Reserve) fill() {
 	defer r.fillers.Add(-1)
 	if r.fillers.Add(1) > reserveFillers {
 		return

@@ -18,8 +18,8 @@ func TestReserve(t *testing.T) {
 	r.want(20 * slabAlign)
 	r.want((made-20)*slabAlign + 1)
 	var both sync.WaitGroup
-	both.Go(r.Fill)
-	both.Go(r.Fill)
+	both.Go(r.fill)
+	both.Go(r.fill)
 	both.Wait()
 	s := newState(r.ledger, l)
 	value := bytes.Repeat([]byte("v"), 8<<10)
@@ -32,7 +32,7 @@ func TestReserve(t *testing.T) {
 	before := ready(s.keys.memory.ledger)
 	r.Close()
 	r.want(10 * slabAlign)
-	r.Fill()
+	r.fill()
 	after := ready(s.keys.memory.ledger)
 	t.Logf("%d slabs were ready for %d, %d are after it was closed", before, len(s.keys.memory.slabs), after)
 	if spareSlabs > 0 {

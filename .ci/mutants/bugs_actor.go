@@ -246,10 +246,10 @@ var actorBugs = []mutant{
 		{"leaderPositions.synced", `l.durable = m.Entries[n-1].GetIndex()`, `l.durable = max(l.durable, m.Entries[n-1].GetIndex())`},
 	}, []detector{direct("./actor", "TestDurableEndFollowsTheLog")}},
 	{"apply a configuration when its entry is committed", []change{
-		{"Consensus.orderApply", `c.Applier.postAndYield(Apply{Message: m, FileBytes: c.own.retention.fileBytes})`, `for _, e := range entries { var now raftpb.ConfChangeV2; if e.GetType() == raftpb.EntryConfChangeV2 && proto.Unmarshal(e.GetData(), &now) == nil { c.membership.confState = c.raft.ApplyConfChange(&now) } }; c.Applier.postAndYield(Apply{Message: m, FileBytes: c.own.retention.fileBytes})`},
+		{"Consensus.orderApply", `c.Applier.postAndYield(apply{Message: m, FileBytes: c.own.retention.fileBytes})`, `for _, e := range entries { var now raftpb.ConfChangeV2; if e.GetType() == raftpb.EntryConfChangeV2 && proto.Unmarshal(e.GetData(), &now) == nil { c.membership.confState = c.raft.ApplyConfChange(&now) } }; c.Applier.postAndYield(apply{Message: m, FileBytes: c.own.retention.fileBytes})`},
 	}, []detector{direct("./actor", "TestConfigurationComesWithTheRecords")}},
 	{"apply a configuration behind its entry", []change{
-		{"Applier.apply", `a.reports = append(a.reports, Applied{Response: m.Message.GetResponses()[0]})`, `a.reports = append([]ConsensusMessage{Applied{Response: m.Message.GetResponses()[0]}}, a.reports...)`},
+		{"Applier.apply", `a.reports = append(a.reports, applied{Response: m.Message.GetResponses()[0]})`, `a.reports = append([]ConsensusMessage{applied{Response: m.Message.GetResponses()[0]}}, a.reports...)`},
 	}, []detector{direct("./actor", "TestNextChangeWaitsForRaft")}},
 	{"remove a lost member that is connected", []change{
 		{"membership.tend", `old != c.Member && !c.connected[old]`, `old != c.Member`},
@@ -309,10 +309,10 @@ var actorBugs = []mutant{
 		{"newFounding", `return founding{unmet: without(c.ConfState.GetVoters(), c.Member)}`, `return founding{}`},
 	}, []detector{direct("./node", "TestStories/founded_anew")}},
 	{"vote for a founder that has met another folder of one id", []change{
-		{"Admission.Agree", `ok && known.Folder != b.Folder && (kept || !data || a.establishedLocked()) {`, `ok && known.Folder != b.Folder && kept {`},
+		{"Admission.agree", `ok && known.Folder != b.Folder && (kept || !data || a.establishedLocked()) {`, `ok && known.Folder != b.Folder && kept {`},
 	}, []detector{direct("./actor", "TestFoundersAgreeOnFolders")}},
 	{"forget with which founders this one has voted", []change{
-		{"Admission.Agree", `a.set(Known{Member: a.Self, Folder: a.Folder})`, ``},
+		{"Admission.agree", `a.set(Known{Member: a.Self, Folder: a.Folder})`, ``},
 	}, []detector{direct("./actor", "TestFoundersAgreeOnFolders")}},
 	{"bind no founder that comes after the first election", []change{
 		{"Admission.Claims", `return a.lateFolders[founder]`, `return [16]byte{}`},

@@ -183,7 +183,7 @@ var netBugs = []mutant{
 		{"FileTrust.Vouches", `if own.VerifyHostname(host) == nil {`, `if own.VerifyHostname(host) == nil || host != "" {`},
 	}, []detector{direct("./net/wire", "TestFilePeers"), direct("./cli", "TestProcessKubeadmThree")}},
 	{"take the certificate of one of qkv's clients for a member's", []change{
-		{"notClient", `err == nil && id.Class != ClassMember {`, `err == nil && id.Class == ClassCA {`},
+		{"notClient", `err == nil && id.Class != ClassMember {`, `err == nil && id.Class == classCA {`},
 	}, []detector{direct("./net/wire", "TestFilePeers")}},
 	{"let in a client whose certificate was revoked", []change{
 		{"FileTrust.allowed", `if revoked[revocation(c.RawIssuer, c.SerialNumber.Bytes())] {`, `if revoked[revocation(c.RawSubject, c.SerialNumber.Bytes())] {`},
@@ -262,7 +262,7 @@ var netBugs = []mutant{
 	}, []detector{direct("./net/server", "TestPasswordChangesDuringLogin")}},
 	// Package net/auth.
 	{"take a token with any seal", []change{
-		{"auth.Open", `!hmac.Equal([]byte(Seal(key, c)), []byte(token))`, `!hmac.Equal([]byte(Seal(key, c))[:20], []byte(token)[:20])`},
+		{"auth.open", `!hmac.Equal([]byte(Seal(key, c)), []byte(token))`, `!hmac.Equal([]byte(Seal(key, c))[:20], []byte(token)[:20])`},
 	}, []detector{direct("./net/auth", "TestBadTokens")}},
 	{"take a token of any age", []change{
 		{"simple.Info", `age >= s.ttl`, `age >= 1000*s.ttl`},

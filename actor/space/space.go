@@ -127,7 +127,7 @@ func (d Disk) Recycles(l *limits.Tunable, files, rate int64) int {
 	if d.Full || d.Lacks {
 		return int(n)
 	}
-	beyond := d.Capacity - d.Needs(l, d.Live, max(d.Snapshots-d.Live, 0)).Most()
+	beyond := d.Capacity - d.Needs(l, d.Live, max(d.Snapshots-d.Live, 0)).most()
 	bytes := min(rate*int64(sparesTime/time.Second), d.LogBudget(l)-files, beyond/sparesOfFree)
 	return int(max(n, bytes/d.SegmentBytes))
 }
@@ -162,8 +162,8 @@ func (d Disk) Needs(l *limits.Tunable, live, history int64) Needs {
 // AtRest returns the space just after a newer base has taken the place of the older one.
 func (n Needs) AtRest() int64 { return n.Base + n.History + n.Own + n.Log }
 
-// Most returns the size of a disk that never is nearly full.
-func (n Needs) Most() int64 {
+// most returns the size of a disk that never is nearly full.
+func (n Needs) most() int64 {
 	return n.AtRest() + n.Waiting + max(n.Newer, n.Incoming) + n.Followers + n.Free
 }
 

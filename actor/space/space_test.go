@@ -41,7 +41,7 @@ func TestNeeds(t *testing.T) {
 	} {
 		n := Disk{SegmentBytes: limits.SegmentBytes, Capacity: tib}.Needs(&l, c.live, c.history)
 		up := func(bytes int64) int64 { return (bytes + c.unit - 1) / c.unit }
-		if rest, withNewer, most := up(n.AtRest()), up(n.withNewer()), up(n.Most()); rest != c.rest || withNewer != c.withNewer || most != c.most {
+		if rest, withNewer, most := up(n.AtRest()), up(n.withNewer()), up(n.most()); rest != c.rest || withNewer != c.withNewer || most != c.most {
 			t.Errorf("%s: %d at rest, %d while a newer base is written, %d at most; want %d, %d and %d", c.what, rest, withNewer, most, c.rest, c.withNewer, c.most)
 		}
 	}
@@ -77,7 +77,7 @@ func TestSizingPage(t *testing.T) {
 		{"150 GiB | 150 GiB", 150 * gib, 150 * gib},
 	} {
 		n := disk.Needs(&l, c.live, c.history)
-		if row := fmt.Sprintf("| %s | %s | %s | %d GiB |", c.text, size(n.AtRest()), size(n.withNewer()), up(n.Most(), gib)); !strings.Contains(string(page), row+"\n") {
+		if row := fmt.Sprintf("| %s | %s | %s | %d GiB |", c.text, size(n.AtRest()), size(n.withNewer()), up(n.most(), gib)); !strings.Contains(string(page), row+"\n") {
 			t.Errorf("docs/sizing.md lacks the row\n%s", row)
 		}
 	}
@@ -262,7 +262,7 @@ func TestRecycles(t *testing.T) {
 	l := limits.Defaults()
 	budget := Disk{SegmentBytes: 64 * mib, Capacity: tib}.LogBudget(&l)
 	needs := func(live int64) int64 {
-		return Disk{SegmentBytes: 64 * mib, Capacity: tib}.Needs(&l, live, live).Most()
+		return Disk{SegmentBytes: 64 * mib, Capacity: tib}.Needs(&l, live, live).most()
 	}
 	for _, c := range []struct {
 		what        string

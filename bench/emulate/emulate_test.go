@@ -18,7 +18,7 @@ func within(got, want time.Duration) bool { return math.Abs(float64(got-want)) <
 // TestDraws: what is drawn from a profile has the percentiles that its source gives, and the mean where it gives one.
 func TestDraws(t *testing.T) {
 	means := map[string]time.Duration{"nvme-consumer": 1493540 * time.Nanosecond, "sata-ssd": 1273080 * time.Nanosecond, "cloud-gp3": 700240 * time.Nanosecond}
-	for _, p := range Profiles {
+	for _, p := range profiles {
 		from := draws{profile: p, random: rand.New(rand.NewPCG(1, 2))}
 		drawn := make([]time.Duration, 200_000)
 		var sum time.Duration
@@ -45,7 +45,7 @@ func TestDraws(t *testing.T) {
 }
 
 func TestProfiles(t *testing.T) {
-	for _, p := range Profiles {
+	for _, p := range profiles {
 		if p.Source == "" || p.BytesPerSecond <= 0 || p.Syncs[0].Percent != 0 || p.Syncs[len(p.Syncs)-1].Percent != 100 {
 			t.Errorf("%s: it has no source, no rate or no ends", p.Name)
 		}
@@ -59,7 +59,7 @@ func TestProfiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := slower.Percentile(50) - p.Percentile(50); got < 990*time.Microsecond || got > 1010*time.Microsecond {
+		if got := slower.percentile(50) - p.percentile(50); got < 990*time.Microsecond || got > 1010*time.Microsecond {
 			t.Errorf("%s is %v slower", slower.Name, got)
 		}
 	}
@@ -125,7 +125,7 @@ func TestBytes(t *testing.T) {
 // TestEmulated: what a log feels of an emulated disk is what the profile's source has measured, within a tenth. The clock is one that
 // only waits move: what else the machine does is not in it.
 func TestEmulated(t *testing.T) {
-	for _, p := range Profiles {
+	for _, p := range profiles {
 		var now time.Duration
 		d := newDevice(p, 1)
 		d.waiter = &waiter{now: func() time.Duration { now += us / 10; return now }, sleep: func(d time.Duration) { now += d }}
@@ -138,7 +138,7 @@ func TestEmulated(t *testing.T) {
 		}
 		slices.Sort(took)
 		for _, percent := range []float64{10, 40, 80} {
-			if got, want := took[int(percent)*len(took)/100], p.Percentile(percent); !within(got, want) {
+			if got, want := took[int(percent)*len(took)/100], p.percentile(percent); !within(got, want) {
 				t.Errorf("%s: p%v is %v, and was %v", p.Name, percent, got, want)
 			}
 		}
@@ -149,7 +149,7 @@ func TestEmulated(t *testing.T) {
 // late, but not all.
 func TestEmulatedByTheClock(t *testing.T) {
 	const most = 20_000
-	for _, p := range Profiles {
+	for _, p := range profiles {
 		f := create(t, newDevice(p, 7))
 		drawn := draws{profile: p, random: rand.New(rand.NewPCG(7, 1))} // the device's own
 		exact, i := 0, 0

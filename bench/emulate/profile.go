@@ -23,9 +23,9 @@ type Point struct {
 	Took    time.Duration
 }
 
-// Profiles lists all profiles. Percentiles of the source are the points; between points a percentile is interpolated on a logarithmic
+// profiles lists all profiles. Percentiles of the source are the points; between points a percentile is interpolated on a logarithmic
 // scale of time.
-var Profiles = []Profile{
+var profiles = []Profile{
 	{
 		// The article gives means of several devices and no percentiles: the spread is between devices.
 		Name: "nvme-plp",
@@ -119,7 +119,7 @@ const us = time.Microsecond
 // Find returns the profile with a name, or NAME+TIME: the profile with TIME added to each sync.
 func Find(name string) (Profile, error) {
 	first, more, slower := strings.Cut(name, "+")
-	for _, p := range Profiles {
+	for _, p := range profiles {
 		if p.Name != first {
 			continue
 		}
@@ -137,7 +137,7 @@ func Find(name string) (Profile, error) {
 
 // Names lists the names of all profiles.
 func Names() (all []string) {
-	for _, p := range Profiles {
+	for _, p := range profiles {
 		all = append(all, p.Name)
 	}
 	return all
@@ -155,8 +155,8 @@ func (p Profile) plus(d time.Duration) Profile {
 	return slower
 }
 
-// Percentile returns the time that percent of the syncs do not exceed.
-func (p Profile) Percentile(percent float64) time.Duration {
+// percentile returns the time that percent of the syncs do not exceed.
+func (p Profile) percentile(percent float64) time.Duration {
 	for i := 1; i < len(p.Syncs); i++ {
 		from, to := p.Syncs[i-1], p.Syncs[i]
 		if percent > to.Percent {
@@ -184,7 +184,7 @@ func (d *draws) next() time.Duration {
 	last := len(d.left) - 1
 	percent := float64(d.left[last]) + d.random.Float64()
 	d.left = d.left[:last]
-	return d.profile.Percentile(percent)
+	return d.profile.percentile(percent)
 }
 
 // moving is the transfer time of the given bytes.

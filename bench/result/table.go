@@ -172,14 +172,14 @@ func (t Table) Text(w io.Writer) error {
 	}
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tab, strings.Join(t.Head, "\t"))
-	for _, line := range t.Shown() {
+	for _, line := range t.shown() {
 		fmt.Fprintln(tab, strings.Join(line, "\t"))
 	}
 	return tab.Flush()
 }
 
-// Shown returns the lines for people: each load is named once.
-func (t Table) Shown() (all [][]string) {
+// shown returns the lines for people: each load is named once.
+func (t Table) shown() (all [][]string) {
 	before := ""
 	for _, line := range t.Lines {
 		shown := slices.Clone(line)

@@ -11,8 +11,8 @@ import (
 const (
 	// Least is the largest size that is not pooled: allocating it costs less than copying it.
 	Least = 4 << 10
-	// Most is the largest pooled size: larger than one frame between members.
-	Most = 18 << 20
+	// most is the largest pooled size: larger than one frame between members.
+	most = 18 << 20
 
 	// Up to quarters bytes, four sizes are pooled for each power of two; above, all multiples of step. So a buffer is larger than asked
 	// for by at most a quarter, or by step.
@@ -23,12 +23,12 @@ const (
 )
 
 // pools holds the buffers of each size, as pointers to their first bytes.
-var pools [quarterSizes + (Most-quarters)/step]sync.Pool
+var pools [quarterSizes + (most-quarters)/step]sync.Pool
 
 // place returns the index of the pool for buffers of at least n bytes, and the size of these buffers. It is false if they are not pooled.
 func place(n int) (at, size int, pooled bool) {
 	switch {
-	case n <= Least || n > Most:
+	case n <= Least || n > most:
 		return 0, n, false
 	case n > quarters:
 		steps := (n + step - 1) / step

@@ -8,7 +8,7 @@ import (
 // TestSizes: each size has room for what was asked, a quarter or a step more at most, and a pool of its own.
 func TestSizes(t *testing.T) {
 	sizes := map[int]int{} // by place
-	for n := Least + 1; n <= Most; n += 1 + n/997 {
+	for n := Least + 1; n <= most; n += 1 + n/997 {
 		at, size, pooled := place(n)
 		if !pooled || size < n || size-n > n/4 || size-n >= step {
 			t.Fatalf("%d bytes: a buffer of %d, pooled %v", n, size, pooled)
@@ -21,10 +21,10 @@ func TestSizes(t *testing.T) {
 			t.Fatalf("a buffer of %d bytes goes to another pool than it came from", size)
 		}
 	}
-	if at, size, pooled := place(Most); !pooled || at != len(pools)-1 || size != Most {
+	if at, size, pooled := place(most); !pooled || at != len(pools)-1 || size != most {
 		t.Errorf("the largest size has place %d of %d", at, len(pools))
 	}
-	for _, n := range []int{0, 1, Least, Most + 1} {
+	for _, n := range []int{0, 1, Least, most + 1} {
 		if b := Get(n); len(b) != 0 || cap(b) < n {
 			t.Errorf("%d bytes: %d of %d", n, len(b), cap(b))
 		}

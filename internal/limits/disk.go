@@ -9,9 +9,9 @@ const (
 	// GroupBytes bounds one group of the log, unless one order alone is larger, and thus the bytes of one sync: a disk of 2 MB/s
 	// acknowledges every two seconds.
 	GroupBytes = 4 << 20
-	// OrderBytes is how much of entries consensus hands raft before it gives the log writer an order for them. An order is acknowledged as
+	// orderBytes is how much of entries consensus hands raft before it gives the log writer an order for them. An order is acknowledged as
 	// a whole and belongs to one group. It overshoots by at most one message or batch.
-	OrderBytes = 1 << 20
+	orderBytes = 1 << 20
 	// DiskBytesPerSecond is the throughput below which a disk counts as stalled and another member with a better disk takes the lead: each
 	// byte in flight extends the disk's timeout.
 	DiskBytesPerSecond = 1 << 20
@@ -34,9 +34,9 @@ const (
 	// while the log is written quickly (space.Disk.Recycles).
 	SpareSegments = 2
 	SparesMost    = 4
-	// ReserveRate is the bytes per second written to the log above which new segments are only reserved. Zeros written ahead save each
+	// reserveRate is the bytes per second written to the log above which new segments are only reserved. Zeros written ahead save each
 	// sync a commit of the file system's journal, but double the bytes of a log that is not recycled yet.
-	ReserveRate = 48 << 20
+	reserveRate = 48 << 20
 	// LogKept is how many quarters of a segment a full disk's log reserves for terms, votes and raft's own entries; commands cannot use
 	// it. An election takes four pages of it: there is space for some two thousand.
 	LogKept = 2
@@ -80,16 +80,16 @@ const (
 	// SnapshotChunksInflight bounds the pieces in flight: 8 MiB. Each is acknowledged when it is written. If that takes 80 ms, on a busy
 	// machine, 2 MiB would be 25 MB/s, and the log would be released before a returning member has its snapshot.
 	SnapshotChunksInflight = 32
-	// SnapshotFramesWaiting bounds the snapshotter's frames from peers: two windows of pieces, and the requests of all members.
-	SnapshotFramesWaiting = 2*SnapshotChunksInflight + 32
+	// snapshotFramesWaiting bounds the snapshotter's frames from peers: two windows of pieces, and the requests of all members.
+	snapshotFramesWaiting = 2*SnapshotChunksInflight + 32
 )
 
 // Limits of members that catch up.
 const (
-	// CatchUpBytes, or three times the newest snapshot's size, bounds the log's files while a reachable follower needs more log than the
+	// catchUpBytes, or three times the newest snapshot's size, bounds the log's files while a reachable follower needs more log than the
 	// snapshots do. It covers the writes at 50 MB/s while the follower receives a snapshot, loads it and catches up. Beyond it the follower
 	// needs another snapshot, which takes as long and does not help more.
-	CatchUpBytes = 512 << 20
+	catchUpBytes = 512 << 20
 	// CatchUpLeast is the guaranteed rate, in bytes per second, for each lagging member, even if the leader's commits slow down.
 	CatchUpLeast = 32 << 20
 )

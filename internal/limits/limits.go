@@ -38,11 +38,11 @@ const (
 	LeaseKeys = 2048
 	// LeaseAsks is how many keep-alives and lease queries a frame between members has.
 	LeaseAsks = 4096
-	// Sessions bounds the sessions of all clients. sessionOutcomes bounds their outcomes, at some 64 bytes each. When this
+	// sessions bounds the sessions of all clients. sessionOutcomes bounds their outcomes, at some 64 bytes each. When this
 	// space is full, a session without a write for sessionIdle is evicted; a client that merely looks for other work writes again sooner.
 	// SessionWindow bounds the writes of one session that are in flight or queued behind one in flight. A busy cluster applies as many
 	// while a lost write is detected and retried. These and the next three decide the result of apply: they are part of feature level 1.
-	Sessions        = 1 << 16
+	sessions        = 1 << 16
 	sessionOutcomes = 1 << 20
 	SessionWindow   = 1 << 16
 	sessionIdle     = 30 * time.Second
@@ -94,21 +94,21 @@ const (
 	// EnvelopeBytes bounds an entry's data: a full batch and one command of the largest size.
 	EnvelopeBytes = BatchBytes + RequestBytes
 
-	// MessageEntriesBytes is raft's MaxSizePerMsg.
-	MessageEntriesBytes = 1 << 20
-	// InflightBytes and InflightMessages are raft's window of unacknowledged appends to one peer.
+	// messageEntriesBytes is raft's MaxSizePerMsg.
+	messageEntriesBytes = 1 << 20
+	// InflightBytes and inflightMessages are raft's window of unacknowledged appends to one peer.
 	InflightBytes    = 16 << 20
-	InflightMessages = 512
-	// UncommittedBytes is raft's MaxUncommittedEntriesSize: beyond it proposals wait in their mailbox.
-	UncommittedBytes = 64 << 20
+	inflightMessages = 512
+	// uncommittedBytes is raft's MaxUncommittedEntriesSize: beyond it proposals wait in their mailbox.
+	uncommittedBytes = 64 << 20
 	// ApplyingBytes is raft's MaxCommittedSizePerReady: it bounds the entries queued at the applier.
 	ApplyingBytes = 32 << 20
 
-	// ProposalBytesWaiting bounds the commands that wait in consensus' mailbox and in consensus itself: some hundred full batches, more
+	// proposalBytesWaiting bounds the commands that wait in consensus' mailbox and in consensus itself: some hundred full batches, more
 	// than any quorum needs. When it is full, connections wait, and QUIC's flow control exerts backpressure on clients.
-	ProposalBytesWaiting = 64 << 20
-	// PeerMessagesWaiting bounds messages from peers in consensus' mailbox; further ones are dropped, and raft retries.
-	PeerMessagesWaiting = 16384
+	proposalBytesWaiting = 64 << 20
+	// peerMessagesWaiting bounds messages from peers in consensus' mailbox; further ones are dropped, and raft retries.
+	peerMessagesWaiting = 16384
 	// RequestsInflight bounds the unanswered requests of one client connection.
 	RequestsInflight = 16384
 	// ClientBytes is the memory budget of all native clients of a member: partial requests, unanswered requests, and answers that wait for
@@ -147,12 +147,12 @@ const (
 	WatchBytesWaiting = 1 << 20
 	// EtcdMessageBytes is gRPC's own bound on a message, as in etcd.
 	EtcdMessageBytes = math.MaxInt32
-	// EtcdBuiltBytes bounds the answers that are in memory as a whole: sorted, filtered, of transactions, and with deleted pairs. It fits
-	// a million keys of 256 bytes. While other answers wait, a connection that takes none of its answer in EtcdStall, or would need longer
+	// etcdBuiltBytes bounds the answers that are in memory as a whole: sorted, filtered, of transactions, and with deleted pairs. It fits
+	// a million keys of 256 bytes. While other answers wait, a connection that takes none of its answer in etcdStall, or would need longer
 	// than a minute, is closed.
-	EtcdBuiltBytes = 320 << 20
-	// EtcdLocks bounds the requests that wait for locks and elections, at some 15 KiB each; one host gets at most half.
-	EtcdLocks = 8192
+	etcdBuiltBytes = 320 << 20
+	// etcdLocks bounds the requests that wait for locks and elections, at some 15 KiB each; one host gets at most half.
+	etcdLocks = 8192
 	// EtcdConnections bounds the connections to the port of etcd's API. One with gRPC takes about 100 KiB.
 	EtcdConnections = 8192
 	// FilesKept is how many of a process's file descriptors are reserved for the log, snapshots and sockets. TCP connections get none of
@@ -162,7 +162,7 @@ const (
 	// it. A request that begins or continues counts as activity.
 	etcdPlaceIdle = time.Second
 	// EtcdBytes bounds the memory that gRPC clients hold together: open streams, partial requests and unread answers, except answers
-	// charged to EtcdBuiltBytes. It is half of the memory that clients may cost a member, since Go's collector leaves as much garbage.
+	// charged to etcdBuiltBytes. It is half of the memory that clients may cost a member, since Go's collector leaves as much garbage.
 	EtcdBytes = 256 << 20
 	// EtcdStreamBytes is charged for a stream that its client has begun and not ended, with the goroutines that serve it. Of the memory
 	// that package etcd states for it, EtcdBytes already includes the collector's part. The maximum number of such streams leaves hardly any of
@@ -185,11 +185,11 @@ const (
 	// and more.
 	etcdGatewayRoom  = EtcdGatewayBytes * EtcdGatewayTimes
 	EtcdGatewayTimes = 6
-	// EtcdGatewayPace is the least that a request with memory of etcdGatewayRoom must transfer per EtcdStall while other requests wait: 16
+	// EtcdGatewayPace is the least that a request with memory of etcdGatewayRoom must transfer per etcdStall while other requests wait: 16
 	// KiB a second.
 	EtcdGatewayPace = 32 << 10
-	// EtcdStall is how long a client of etcd's API may transfer nothing while it holds a resource that others wait for.
-	EtcdStall = 2 * time.Second
+	// etcdStall is how long a client of etcd's API may transfer nothing while it holds a resource that others wait for.
+	etcdStall = 2 * time.Second
 	// EtcdMetricsConnections bounds the connections to all metrics-only addresses, which a few supervisors use. One more evicts an idle
 	// connection: of the client that has most, or of any client if none has two more than the new one's.
 	EtcdMetricsConnections = 64
@@ -251,8 +251,8 @@ const (
 	// ClusterSecrets bounds the cluster secrets in force: a new one and the one that it replaces.
 	ClusterSecrets = 2
 
-	// EtcdHandshakeTimeout is how long a connection to the port of etcd's API may take to identify its protocol.
-	EtcdHandshakeTimeout = 5 * time.Second
+	// etcdHandshakeTimeout is how long a connection to the port of etcd's API may take to identify its protocol.
+	etcdHandshakeTimeout = 5 * time.Second
 	// EtcdWebTimeout bounds an answer over HTTP, and the life of a connection without a request.
 	EtcdWebTimeout = 30 * time.Second
 	// PagesHeld is how long a streamed range holds the state that it began with: a fast client reads 10 GB in this time.
@@ -280,9 +280,9 @@ const (
 	WatchProgressInterval = 10 * time.Minute
 	// WatchProgressLeast is the shortest setting of that interval, as in etcd.
 	WatchProgressLeast = 100 * time.Millisecond
-	// CheckInterval is how often the members compare their states, if anything has changed. A difference is found within it, at the cost
+	// checkInterval is how often the members compare their states, if anything has changed. A difference is found within it, at the cost
 	// of one small entry and one of each member.
-	CheckInterval = time.Minute
+	checkInterval = time.Minute
 	// RequestTimeout bounds how long a member keeps a request that sets no shorter timeout.
 	RequestTimeout = 60 * time.Second
 	// HandshakeHurry is the timeout of a handshake when a quarter of all slots is taken, of clients or of peers: a round trip takes less.

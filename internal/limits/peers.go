@@ -5,10 +5,10 @@ import "time"
 // Limits between members.
 const (
 	// PeerFrameBytes bounds one frame between members: a full append message, a forwarded batch, or a chunk.
-	PeerFrameBytes = MessageEntriesBytes + EnvelopeBytes + 64<<10
-	// ForwardBytesInflight bounds the batches that a follower has sent to the leader and not yet seen in its log. It thereby bounds the
+	PeerFrameBytes = messageEntriesBytes + EnvelopeBytes + 64<<10
+	// forwardBytesInflight bounds the batches that a follower has sent to the leader and not yet seen in its log. It thereby bounds the
 	// batches that a leader keeps for each follower while raft refuses proposals. The queue to the leader fits twice as much.
-	ForwardBytesInflight = InflightBytes / 2
+	forwardBytesInflight = InflightBytes / 2
 	// PartRequestBytes and PartAnswerBytes bound the frames before the bytes of a part of a snapshot.
 	PartRequestBytes = 1 << 10
 	PartAnswerBytes  = 64

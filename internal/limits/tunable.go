@@ -78,7 +78,7 @@ type SessionRules struct {
 }
 
 // FirstSessionRules are the session rules of feature level 1.
-var FirstSessionRules = SessionRules{Sessions, sessionOutcomes, SessionWindow, SessionTTL, sessionIdle, SessionPause, sessionEnds}
+var FirstSessionRules = SessionRules{sessions, sessionOutcomes, SessionWindow, SessionTTL, sessionIdle, SessionPause, sessionEnds}
 
 // Reach reports that a bound delays or refuses something.
 func (i *Index) Reach(bound string) {
@@ -144,21 +144,21 @@ func (t *Tunable) Reach(bound string) {
 // Defaults returns the bounds of a member in production, for callers to change.
 func Defaults() Tunable {
 	return Tunable{
-		BatchBytes: BatchBytes, BatchCommands: BatchCommands, GroupBytes: GroupBytes, OrderBytes: OrderBytes,
-		MessageEntriesBytes: MessageEntriesBytes, InflightBytes: InflightBytes, InflightMessages: InflightMessages,
-		UncommittedBytes: UncommittedBytes, ApplyingBytes: ApplyingBytes, WindowBytes: WindowBytes,
-		ForwardBytesInflight: ForwardBytesInflight,
-		ProposalBytesWaiting: ProposalBytesWaiting, PeerMessagesWaiting: PeerMessagesWaiting, SnapshotFramesWaiting: SnapshotFramesWaiting,
+		BatchBytes: BatchBytes, BatchCommands: BatchCommands, GroupBytes: GroupBytes, OrderBytes: orderBytes,
+		MessageEntriesBytes: messageEntriesBytes, InflightBytes: InflightBytes, InflightMessages: inflightMessages,
+		UncommittedBytes: uncommittedBytes, ApplyingBytes: ApplyingBytes, WindowBytes: WindowBytes,
+		ForwardBytesInflight: forwardBytesInflight,
+		ProposalBytesWaiting: proposalBytesWaiting, PeerMessagesWaiting: peerMessagesWaiting, SnapshotFramesWaiting: snapshotFramesWaiting,
 		WatchRequestsWaiting: WatchRequestsWaiting,
-		ReserveRate:          ReserveRate, SnapshotBytes: SnapshotBytes, SnapshotStepBytes: SnapshotStepBytes,
-		SnapshotChunkBytes: SnapshotChunkBytes, CatchUpBytes: CatchUpBytes, CatchUpLeast: CatchUpLeast,
+		ReserveRate:          reserveRate, SnapshotBytes: SnapshotBytes, SnapshotStepBytes: SnapshotStepBytes,
+		SnapshotChunkBytes: SnapshotChunkBytes, CatchUpBytes: catchUpBytes, CatchUpLeast: CatchUpLeast,
 		LeaseLengthening: LeaseLengthening,
-		DiskStall:        DiskStall, CheckInterval: CheckInterval,
+		DiskStall:        DiskStall, CheckInterval: checkInterval,
 		Clients: Clients{
 			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
 			Watches: ClientWatches, Bytes: ClientBytes, PlaceIdle: clientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
 		},
-		Etcd: Etcd{Bytes: EtcdBytes, Locks: EtcdLocks, BuiltBytes: EtcdBuiltBytes, AnswerHeld: PagesHeld, Connections: EtcdConnections, Streams: EtcdStreams, Requests: etcdRequests, Watches: etcdWatches, Handshake: EtcdHandshakeTimeout, Web: EtcdWebTimeout, PlaceIdle: etcdPlaceIdle, GatewayBytes: etcdGatewayRoom, Stall: EtcdStall},
+		Etcd: Etcd{Bytes: EtcdBytes, Locks: etcdLocks, BuiltBytes: etcdBuiltBytes, AnswerHeld: PagesHeld, Connections: EtcdConnections, Streams: EtcdStreams, Requests: etcdRequests, Watches: etcdWatches, Handshake: etcdHandshakeTimeout, Web: EtcdWebTimeout, PlaceIdle: etcdPlaceIdle, GatewayBytes: etcdGatewayRoom, Stall: etcdStall},
 		Watches: Watches{
 			StepWork: watchStepWork, FrameBytes: WatchFrameBytes, FragmentBytes: watchFragmentBytes, PendingBytes: watchPendingBytes, KeyVersions: watchKeyVersions,
 			Progress: WatchProgressInterval,

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// Buckets is the number of buckets of a Histogram, without the overflow bucket.
-const Buckets = 20
+// buckets is the number of buckets of a Histogram, without the overflow bucket.
+const buckets = 20
 
 // Histogram counts durations in buckets. Each bucket ends at twice the end of the one before: bucket i holds durations
 // up to first<<i. A nil Histogram counts nothing; the zero value is not usable.
 type Histogram struct {
 	first  time.Duration
-	counts [Buckets + 1]atomic.Uint64
+	counts [buckets + 1]atomic.Uint64
 	sum    atomic.Int64
 }
 
@@ -30,7 +30,7 @@ func (h *Histogram) Observe(took time.Duration) {
 	took = max(took, 0)
 	bucket := 0
 	if took > h.first {
-		bucket = min(bits.Len64(uint64((took-1)/h.first)), Buckets)
+		bucket = min(bits.Len64(uint64((took-1)/h.first)), buckets)
 	}
 	h.counts[bucket].Add(1)
 	h.sum.Add(int64(took))
@@ -40,8 +40,8 @@ func (h *Histogram) Observe(took time.Duration) {
 type Times struct {
 	Count   uint64
 	Sum     time.Duration
-	Ends    [Buckets]time.Duration
-	Through [Buckets]uint64 // durations up to the bucket's end
+	Ends    [buckets]time.Duration
+	Through [buckets]uint64 // durations up to the bucket's end
 }
 
 // Times returns the counts. They are read one after the other while others may be added; Count is the sum of all
@@ -53,7 +53,7 @@ func (h *Histogram) Times() (t Times) {
 	t.Sum = time.Duration(h.sum.Load())
 	for i := range h.counts {
 		t.Count += h.counts[i].Load()
-		if i < Buckets {
+		if i < buckets {
 			t.Ends[i], t.Through[i] = h.first<<i, t.Count
 		}
 	}

@@ -137,5 +137,5 @@ func (t *Times) quantile(q float64) time.Duration {
 		}
 		start, through = end, t.Through[i]
 	}
-	return t.Ends[Buckets-1]
+	return t.Ends[buckets-1]
 }

@@ -28,7 +28,7 @@
 //	applied index    decimal, as in etcd's tokens
 //
 // HMAC-SHA256 was preferred to encryption (AES-GCM, ChaCha20-Poly1305): the claims are no secret, HMAC needs no nonce that must never
-// repeat, and equal claims have equal bytes: one comparison verifies a token ([Open]).
+// repeat, and equal claims have equal bytes: one comparison verifies a token ([open]).
 //
 // The endpoints compare two claims with the replicated state, for each request:
 //

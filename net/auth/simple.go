@@ -35,7 +35,7 @@ func (s *simple) Info(token string, now time.Time) (Claims, error) {
 	if c, ok := s.uses.find(key, token, now, s.ttl); ok {
 		return c, nil
 	}
-	c, err := Open(key, token)
+	c, err := open(key, token)
 	if err != nil {
 		return Claims{}, err
 	}

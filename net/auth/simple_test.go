@@ -285,7 +285,7 @@ func BenchmarkFirstUse(b *testing.B) {
 	token := Seal(testKey(), Claims{User: "alice", Issued: noon})
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Open(testKey(), token); err != nil {
+		if _, err := open(testKey(), token); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -67,9 +67,9 @@ func Seal(key *Key, c Claims) string {
 	return base64.RawURLEncoding.EncodeToString(sealed) + "." + strconv.FormatUint(c.Applied, 10)
 }
 
-// Open returns the claims of a simple token that was sealed with the key, or an error that wraps [ErrInvalidToken]. It does not judge the
+// open returns the claims of a simple token that was sealed with the key, or an error that wraps [ErrInvalidToken]. It does not judge the
 // token's age. Exactly one text has given claims: Open seals the claims again, and compares the texts.
-func Open(key *Key, token string) (Claims, error) {
+func open(key *Key, token string) (Claims, error) {
 	letters, digits, _ := strings.Cut(token, ".")
 	if len(token) > tokenBytes {
 		return Claims{}, invalid("it has %d bytes, and the limit is %d", len(token), tokenBytes)

@@ -32,7 +32,7 @@ func TestGoldenTokens(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%+v is sealed as\n%s, not\n%s", c.claims, got, c.want)
 		}
-		if opened, err := Open(testKey(), c.want); err != nil || opened != c.claims {
+		if opened, err := open(testKey(), c.want); err != nil || opened != c.claims {
 			t.Errorf("%s: %+v, %v", c.want, opened, err)
 		}
 		if !regexp.MustCompile(`^[A-Za-z0-9_-]{16,}\.[0-9]+$`).MatchString(got) {
@@ -105,14 +105,14 @@ func TestBadTokens(t *testing.T) {
 		}
 	}
 	for name, token := range bad {
-		c, err := Open(key, token)
+		c, err := open(key, token)
 		if !errors.Is(err, ErrInvalidToken) || c != (Claims{}) {
 			t.Errorf("%s is opened: %+v, %v", name, c, err)
 		} else if len(letters) < len(token) && strings.Contains(err.Error(), letters[:16]) {
 			t.Errorf("%s: the error contains a part of the token: %v", name, err)
 		}
 	}
-	if _, err := Open(key, good); err != nil {
+	if _, err := open(key, good); err != nil {
 		t.Error(err)
 	}
 }
@@ -130,7 +130,7 @@ func TestTokensOpenAsSealed(t *testing.T) {
 			name[i] = byte(random.Uint32())
 		}
 		c := Claims{User: string(name), Epoch: random.Uint64() >> random.IntN(64), Applied: random.Uint64() >> random.IntN(64), Issued: time.UnixMilli(int64(random.Uint64()) >> random.IntN(64))}
-		if got, err := Open(&key, Seal(&key, c)); err != nil || got.User != c.User || got.Epoch != c.Epoch || got.Applied != c.Applied || got.Issued.UnixMilli() != c.Issued.UnixMilli() {
+		if got, err := open(&key, Seal(&key, c)); err != nil || got.User != c.User || got.Epoch != c.Epoch || got.Applied != c.Applied || got.Issued.UnixMilli() != c.Issued.UnixMilli() {
 			t.Fatalf("%+v is opened as %+v, %v", c, got, err)
 		}
 	}
@@ -142,7 +142,7 @@ func FuzzOpen(f *testing.F) {
 		f.Add(token)
 	}
 	f.Fuzz(func(t *testing.T, token string) {
-		c, err := Open(testKey(), token)
+		c, err := open(testKey(), token)
 		if err == nil && token != good {
 			t.Fatalf("%q is opened: %+v", token, c)
 		}

@@ -64,7 +64,7 @@ type Files struct{ Cert, Key string }
 
 // FileName returns the name of an identity's files, without suffix.
 func (id Identity) FileName() string {
-	if id.Class == ClassCA {
+	if id.Class == classCA {
 		return caName
 	}
 	return id.Class.String() + "-" + FileName(id.Name)
@@ -78,7 +78,7 @@ func filesOf(dir string, id Identity) Files {
 // CreateCA makes a CA for the trust domain cluster in dir, which is created if it is missing. Existing files are never overwritten:
 // that would invalidate all certificates of the old CA.
 func (m Maker) CreateCA(dir, cluster string) (Files, error) {
-	id := Identity{Cluster: cluster, Class: ClassCA}
+	id := Identity{Cluster: cluster, Class: classCA}
 	if err := id.check(); err != nil {
 		return Files{}, err
 	}
@@ -144,7 +144,7 @@ func (m Maker) Renew(dir, name string) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s: %w", name, err)
-	case id.Class == ClassCA:
+	case id.Class == classCA:
 		return fmt.Errorf("%s is a CA certificate, which cannot be renewed: make a new CA in another folder", name)
 	case id.Cluster != ca.cluster:
 		return fmt.Errorf("%s is the certificate of %v, but the CA in %s belongs to the cluster %q", name, id, dir, ca.cluster)
@@ -171,7 +171,7 @@ func (m Maker) loadAuthority(dir string) (*authority, error) {
 	if len(m.secrets) > 0 {
 		return m.secrets[0].authority()
 	}
-	files := filesOf(dir, Identity{Class: ClassCA})
+	files := filesOf(dir, Identity{Class: classCA})
 	certificates, err := readCertificates(files.Cert)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -191,7 +191,7 @@ func (m Maker) loadAuthority(dir string) (*authority, error) {
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", files.Cert, err)
-	case id.Class != ClassCA || !ca.IsCA:
+	case id.Class != classCA || !ca.IsCA:
 		return nil, fmt.Errorf("%s is the certificate of %v, not of a CA: put the CA's first in that file", files.Cert, id)
 	case !samePublicKey(ca.PublicKey, key.Public()):
 		return nil, fmt.Errorf("%s is not the key of %s: one of them was replaced; restore both from where the CA was made", files.Key, files.Cert)
@@ -236,12 +236,12 @@ func (m Maker) template(id Identity, lifetime time.Duration) *x509.Certificate {
 	from, to := now.Add(-min(backdate, lifetime/10)), now.Add(lifetime)
 	if m.always || len(m.secrets) > 0 {
 		from = alwaysFrom
-		if id.Class == ClassCA {
+		if id.Class == classCA {
 			to = alwaysTo
 		}
 	}
 	name := escapeName(id.Name)
-	if name = name[:min(len(name), commonNameMost)]; id.Class == ClassCA {
+	if name = name[:min(len(name), commonNameMost)]; id.Class == classCA {
 		name = "qkv CA of " + id.Cluster
 	}
 	return &x509.Certificate{
@@ -299,7 +299,7 @@ func (m Maker) newKey() (*ecdsa.PrivateKey, error) {
 func (m Maker) writePair(dir string, id Identity, der []byte, key crypto.Signer) (Files, error) {
 	files := filesOf(dir, id)
 	instead := "`qkv cert renew` renews a certificate; move it away if it is not needed any more"
-	if id.Class == ClassCA {
+	if id.Class == classCA {
 		instead = "a new CA is made in another folder"
 	}
 	_, noCert := os.Lstat(files.Cert)

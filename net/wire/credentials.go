@@ -212,7 +212,7 @@ func follow(caDir, dir string, want Identity, now func() time.Time) (*Credential
 
 // newCredentials returns credentials of one certificate's files in dir and of the CAs in caDir, which are not loaded.
 func newCredentials(caDir, dir string, want Identity, now func() time.Time) *Credentials {
-	own, ca := filesOf(dir, want), filesOf(caDir, Identity{Class: ClassCA}).Cert
+	own, ca := filesOf(dir, want), filesOf(caDir, Identity{Class: classCA}).Cert
 	return &Credentials{Source: own.Cert, caSource: ca, followed: followed[keys]{files: []string{own.Cert, own.Key, ca}, now: now}}
 }
 
@@ -317,7 +317,7 @@ func ending(ways [][]*x509.Certificate) (until time.Time, byCA bool) {
 
 // loadRoots reads ca.crt.
 func loadRoots(dir string) (*x509.CertPool, error) {
-	name := filesOf(dir, Identity{Class: ClassCA}).Cert
+	name := filesOf(dir, Identity{Class: classCA}).Cert
 	certificates, err := readCertificates(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%s is missing, so no certificate can be trusted: copy it from where the CA was made (`qkv cert ca`)", name)

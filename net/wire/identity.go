@@ -19,7 +19,7 @@ type Class uint8
 const (
 	ClassMember Class = iota + 1 // serves clients and peers, and dials peers
 	ClassClient                  // dials members
-	ClassCA                      // signs the two above, and is never shown in a handshake
+	classCA                      // signs the two above, and is never shown in a handshake
 )
 
 func (c Class) String() string {
@@ -28,7 +28,7 @@ func (c Class) String() string {
 		return "member"
 	case ClassClient:
 		return "client"
-	case ClassCA:
+	case classCA:
 		return "ca"
 	default:
 		return fmt.Sprintf("Class(%d)", uint8(c))
@@ -54,7 +54,7 @@ const scheme = "qkv"
 
 // String returns the identity's URI.
 func (id Identity) String() string {
-	if id.Class == ClassCA {
+	if id.Class == classCA {
 		return scheme + "://" + id.Cluster + "/ca"
 	}
 	return scheme + "://" + id.Cluster + "/" + id.Class.String() + "/" + escapeName(id.Name)
@@ -73,7 +73,7 @@ func (id Identity) check() error {
 	switch id.Class {
 	case ClassMember, ClassClient:
 		return kv.CheckName(id.Name)
-	case ClassCA:
+	case classCA:
 		if id.Name != "" {
 			return fmt.Errorf("a CA has no name, but %q was given", id.Name)
 		}
@@ -102,7 +102,7 @@ func parseIdentity(uri string) (Identity, error) {
 	case class == "client" && named:
 		id.Class = ClassClient
 	case class == "ca" && !named:
-		id.Class = ClassCA
+		id.Class = classCA
 	default:
 		return Identity{}, fmt.Errorf("%q is not an identity: want qkv://CLUSTER/member/NAME or qkv://CLUSTER/client/NAME", uri)
 	}

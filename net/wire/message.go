@@ -72,7 +72,7 @@ func ReadRequest(frame []byte, q *Request) error {
 	if err := r.Err(); err != nil {
 		return kv.Errorf(kv.BadRequest, "a request without op and timeout: %v", err)
 	}
-	if !declared(number) || ops[number].path == PathWatch {
+	if !declared(number) || ops[number].path == pathWatch {
 		return kv.Errorf(kv.BadRequest, "op %d is not known here: another version of qkv may know it", number)
 	}
 	q.Op = Op(number)

@@ -70,7 +70,7 @@ const (
 	PathClock                  // the leader's lease clock answers
 	PathLeader                 // the leadership moves
 	PathMember                 // the member answers by itself, from what it has applied, even while it is suspended
-	PathWatch                  // a stream of watches
+	pathWatch                  // a stream of watches
 	PathFiles                  // the member reads its snapshots and its log, in a goroutine of its own
 )
 
@@ -141,9 +141,9 @@ var ops = [...]op{
 	},
 	OpMoveLeader: {name: "move of the leader", path: PathLeader, access: kv.AccessAdmin, fields: 1, read: readAsk},
 
-	OpWatch:         {name: "watch", path: PathWatch, access: kv.AccessRead, fields: 4},
-	OpCancelWatch:   {name: "cancellation of a watch", path: PathWatch, access: kv.AccessAnyone},
-	OpWatchProgress: {name: "question for the progress of watches", path: PathWatch, access: kv.AccessAnyone},
+	OpWatch:         {name: "watch", path: pathWatch, access: kv.AccessRead, fields: 4},
+	OpCancelWatch:   {name: "cancellation of a watch", path: pathWatch, access: kv.AccessAnyone},
+	OpWatchProgress: {name: "question for the progress of watches", path: pathWatch, access: kv.AccessAnyone},
 
 	OpGrant: {
 		name: "grant of a lease", path: PathLog, access: kv.AccessNone, once: true, fields: 2,

@@ -35,7 +35,7 @@ func TestOps(t *testing.T) {
 			t.Errorf("op %d has the name %q of op %d", number, o.name, other)
 		}
 		names[o.name] = Op(number)
-		if (o.read != nil) != (o.fields > 0 && o.path != PathWatch) {
+		if (o.read != nil) != (o.fields > 0 && o.path != pathWatch) {
 			t.Errorf("%s has %d fields, and a function that reads them: %v", o.name, o.fields, o.read != nil)
 		}
 		if o.once && o.path != PathLog {
@@ -74,7 +74,7 @@ func TestAccess(t *testing.T) {
 	}
 	for number := range ops {
 		o := &ops[number]
-		if needs := o.access == kv.AccessRead || o.access == kv.AccessWrite; o.path != 0 && (o.touches != nil) != (needs && o.path != PathWatch) {
+		if needs := o.access == kv.AccessRead || o.access == kv.AccessWrite; o.path != 0 && (o.touches != nil) != (needs && o.path != pathWatch) {
 			t.Errorf("%s has the access %s, and a list of the keys that it touches: %v", o.name, o.access, o.touches != nil)
 		}
 	}
@@ -110,7 +110,7 @@ func TestPath(t *testing.T) {
 		{Request{Op: OpStatus}, PathMember},
 		{Request{Op: OpReadmit}, PathMember},
 		{Request{Op: OpClients}, PathMember},
-		{Request{Op: OpWatch}, PathWatch},
+		{Request{Op: OpWatch}, pathWatch},
 		{Request{Op: OpBackupLog}, PathFiles},
 		{Request{Op: OpVerify}, PathFiles},
 	} {

@@ -71,10 +71,10 @@ func secretTemplate(key *ecdsa.PublicKey) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	identity := Identity{Cluster: SecretCluster, Class: ClassCA}
+	identity := Identity{Cluster: SecretCluster, Class: classCA}
 	return &x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes(append([]byte{1}, id[:15]...)),
-		Subject:      pkix.Name{Organization: []string{"qkv " + SecretCluster}, OrganizationalUnit: []string{ClassCA.String()}, CommonName: "qkv CA of the cluster secret " + name},
+		Subject:      pkix.Name{Organization: []string{"qkv " + SecretCluster}, OrganizationalUnit: []string{classCA.String()}, CommonName: "qkv CA of the cluster secret " + name},
 		NotBefore:    alwaysFrom, NotAfter: alwaysTo, URIs: []*url.URL{identity.url()},
 		IsCA: true, BasicConstraintsValid: true, MaxPathLen: 1, SubjectKeyId: id,
 		KeyUsage:            x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
@@ -185,7 +185,7 @@ func (m Maker) trustSecrets(dir string) error {
 	if err != nil {
 		return err
 	}
-	name := filesOf(dir, Identity{Class: ClassCA}).Cert
+	name := filesOf(dir, Identity{Class: classCA}).Cert
 	there, err := readCertificates(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: nothing was written; give another --certs-dir", err)

@@ -34,7 +34,7 @@ const (
 
 // ServerTLS returns how a member accepts connections: it trusts certificates of its own trust domain and of the allowed classes.
 func ServerTLS(c *Credentials, protocol string, allowed ...Class) *tls.Config {
-	if len(allowed) == 0 || slices.Contains(allowed, ClassCA) {
+	if len(allowed) == 0 || slices.Contains(allowed, classCA) {
 		panic(fmt.Sprintf("wire: a server of %s that allows %v", protocol, allowed))
 	}
 	config := c.base(protocol)

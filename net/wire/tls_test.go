@@ -160,7 +160,7 @@ func TestConstructorsRefuseNonsense(t *testing.T) {
 	n1, _, _ := load2(t, folder(t, "prod", noon))
 	for name, f := range map[string]func(){
 		"nobody allowed":  func() { ServerTLS(n1, ProtocolPeer) },
-		"a CA allowed":    func() { ServerTLS(n1, ProtocolPeer, ClassMember, ClassCA) },
+		"a CA allowed":    func() { ServerTLS(n1, ProtocolPeer, ClassMember, classCA) },
 		"a client dialed": func() { ClientTLS(n1, ProtocolPeer, Identity{Class: ClassClient}) },
 		"another cluster": func() { ClientTLS(n1, ProtocolPeer, Identity{Class: ClassMember, Cluster: "test"}) },
 	} {

@@ -24,7 +24,7 @@ func IsWatch(frame []byte) bool {
 	r.Array()
 	r.Uint()
 	op := r.Uint()
-	return r.Err() == nil && declared(op) && ops[op].path == PathWatch
+	return r.Err() == nil && declared(op) && ops[op].path == pathWatch
 }
 
 // AppendWatch appends the frame that begins a watch.

@@ -26,11 +26,11 @@ const (
 	OpRemove
 	OpList
 	OpSyncDir
-	OpFree
+	opFree
 	OpLock
 	OpRead
 	OpWrite
-	OpSize
+	opSize
 	OpSync // Datasync and Sync
 	OpWriteBack
 	OpDropCache
@@ -49,7 +49,7 @@ func (o Op) String() string { return opNames[o] }
 // changes reports whether a call of this kind changes anything, and so belongs into a trace.
 func (o Op) changes() bool {
 	switch o {
-	case OpOpen, OpList, OpFree, OpLock, OpRead, OpSize:
+	case OpOpen, OpList, opFree, OpLock, OpRead, opSize:
 		return false
 	default:
 		return true

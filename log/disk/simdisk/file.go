@@ -297,7 +297,7 @@ func (f *file) Close() error {
 }
 
 func (f *file) Size() (int64, error) {
-	if _, err := f.enter(OpSize, ""); err != nil {
+	if _, err := f.enter(opSize, ""); err != nil {
 		return 0, err
 	}
 	return f.inode.cache.size, nil

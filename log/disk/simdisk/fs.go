@@ -230,7 +230,7 @@ func (o *nameOp) harden(earlier []nameOp) {
 
 // Free implements FS.
 func (d *Disk) Free(dir string) (int64, error) {
-	if _, err := d.enter(OpFree, dir, ""); err != nil {
+	if _, err := d.enter(opFree, dir, ""); err != nil {
 		return 0, err
 	}
 	if _, err := d.find("free", dir); err != nil {
@@ -241,7 +241,7 @@ func (d *Disk) Free(dir string) (int64, error) {
 
 // Size implements FS.
 func (d *Disk) Size(dir string) (int64, error) {
-	if _, err := d.enter(OpFree, dir, ""); err != nil {
+	if _, err := d.enter(opFree, dir, ""); err != nil {
 		return 0, err
 	}
 	_, err := d.find("size", dir)

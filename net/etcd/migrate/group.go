@@ -115,11 +115,11 @@ func (g *Group) Ask(ctx context.Context, each time.Duration) error {
 	return errors.Join(all...)
 }
 
-// Save is Source.Save at the first member that answers.
+// save is Source.Save at the first member that answers.
 func (g *Group) Save(ctx context.Context, path string, progress func(written, left int64)) (err error) {
 	for range g.all {
 		s := g.all[g.current]
-		if err = s.Save(ctx, path, progress); err == nil || ctx.Err() != nil || !retryable(err) {
+		if err = s.save(ctx, path, progress); err == nil || ctx.Err() != nil || !retryable(err) {
 			return err
 		}
 		g.current = (g.current + 1) % len(g.all)

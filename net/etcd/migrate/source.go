@@ -71,10 +71,10 @@ const (
 // Close closes the connection.
 func (s *Source) Close() error { return s.conn.Close() }
 
-// Save writes a snapshot to a file, which gets its name after it is complete, checked and durable. progress is called with the written and
+// save writes a snapshot to a file, which gets its name after it is complete, checked and durable. progress is called with the written and
 // the remaining bytes. Until then the bytes are in PATH.part. Another process that saves to the same path meanwhile is refused; the
 // remains of a killed process are overwritten.
-func (s *Source) Save(ctx context.Context, path string, progress func(written, left int64)) error {
+func (s *Source) save(ctx context.Context, path string, progress func(written, left int64)) error {
 	part := path + ".part"
 	file, err := openPart(part)
 	if err != nil {
