@@ -100,7 +100,7 @@ func TestNextSegmentsBeforeRecycle(t *testing.T) {
 	for _, m := range drainBox(w.SegmentMaker) {
 		kinds = append(kinds, fmt.Sprintf("%T", m))
 	}
-	if want := []string{"actor.NextSegments", "actor.Recycle"}; len(kinds) < 2 || !slices.Equal(kinds[:2], want) {
+	if want := []string{"actor.nextSegments", "actor.recycle"}; len(kinds) < 2 || !slices.Equal(kinds[:2], want) {
 		t.Errorf("the segment maker gets %q, and first %q are wanted", kinds, want)
 	}
 }
