@@ -172,14 +172,14 @@ func (t Table) Text(w io.Writer) error {
 	}
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tab, strings.Join(t.Head, "\t"))
-	for _, line := range t.shown() {
+	for _, line := range t.Shown() {
 		fmt.Fprintln(tab, strings.Join(line, "\t"))
 	}
 	return tab.Flush()
 }
 
-// shown returns the lines for people: each load is named once.
-func (t Table) shown() (all [][]string) {
+// Shown returns the lines for people: each load is named once.
+func (t Table) Shown() (all [][]string) {
 	before := ""
 	for _, line := range t.Lines {
 		shown := slices.Clone(line)
