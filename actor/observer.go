@@ -63,12 +63,12 @@ func newCounters() Counters {
 	}
 }
 
-// uncounted is implemented by a ReplyTo whose outcomes the actors do not count: it does not serve clients, or counts them itself.
-type uncounted interface{ Uncounted() }
+// Uncounted is implemented by a ReplyTo whose outcomes the actors do not count: it does not serve clients, or counts them itself.
+type Uncounted interface{ Uncounted() }
 
 // counted returns the number of failures to count for n requests.
 func counted(to kv.ReplyTo, n int) uint64 {
-	if _, not := to.(uncounted); not {
+	if _, not := to.(Uncounted); not {
 		return 0
 	}
 	return uint64(n)

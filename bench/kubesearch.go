@@ -16,7 +16,7 @@ import (
 // KubeSearch searches for the largest number of nodes that each side holds. Each step has a new cluster, and the sides take turns.
 type KubeSearch struct {
 	Kube              // of each step, apart from Nodes and Kill
-	Sides      []Side // their clusters must be a kubeCluster
+	Sides      []Side // their clusters must be a KubeCluster
 	Members    int
 	From, Most int
 	Within     float64
@@ -25,8 +25,8 @@ type KubeSearch struct {
 	Progress   func(what string)
 }
 
-// written is a cluster that knows the processes of its members, to count the bytes that they write.
-type written interface{ Pids() []int }
+// Written is a cluster that knows the processes of its members, to count the bytes that they write.
+type Written interface{ Pids() []int }
 
 // kubeSide is one side's search.
 type kubeSide struct {
@@ -176,7 +176,7 @@ func (s *kubeSearch) step(ctx context.Context, side *kubeSide, nodes int, kill b
 		return "", err
 	}
 	defer func() { err = errors.Join(err, c.Stop()) }()
-	cluster, can := c.(kubeCluster)
+	cluster, can := c.(KubeCluster)
 	if !can {
 		return "", ErrNotPossible
 	}
@@ -313,7 +313,7 @@ func replaceMember(ctx context.Context, c Cluster) error {
 
 // writtenBytes returns how many bytes the members' processes have sent to disks; 0 if that is unknown.
 func writtenBytes(c Cluster) (all int64) {
-	w, can := c.(written)
+	w, can := c.(Written)
 	if !can {
 		return 0
 	}

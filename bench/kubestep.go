@@ -15,8 +15,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// kubeCluster is a cluster that serves etcd's API to API servers.
-type kubeCluster interface {
+// KubeCluster is a cluster that serves etcd's API to API servers.
+type KubeCluster interface {
 	Cluster
 	// Addresses are the members' addresses for etcd's API.
 	Addresses() []string

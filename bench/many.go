@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// restarter is a cluster that can be killed as a whole and restarted.
-type restarter interface {
+// Restarter is a cluster that can be killed as a whole and restarted.
+type Restarter interface {
 	// Restart returns the time from the kill to the first answer.
 	Restart(ctx context.Context) (time.Duration, error)
 }
 
-// housed is a cluster whose members' data folders are on this host.
-type housed interface {
+// Housed is a cluster whose members' data folders are on this host.
+type Housed interface {
 	// Folders lists the members' data folders.
 	Folders() []string
 }
@@ -46,7 +46,7 @@ func (j *job) many() error {
 		return err
 	}
 	j.set("one_range_seconds", time.Since(begun).Seconds())
-	if r, can := j.cluster.(restarter); can {
+	if r, can := j.cluster.(Restarter); can {
 		took, err := r.Restart(j.ctx)
 		if err != nil {
 			return err
@@ -73,7 +73,7 @@ func (j *job) many() error {
 
 // memory records the largest resident memory of a member.
 func (j *job) memory(name string) {
-	m, can := j.cluster.(metered)
+	m, can := j.cluster.(Metered)
 	if !can {
 		return
 	}
@@ -90,7 +90,7 @@ func (j *job) memory(name string) {
 
 // disk records the largest disk usage of a member.
 func (j *job) disk(name string) {
-	h, can := j.cluster.(housed)
+	h, can := j.cluster.(Housed)
 	if !can {
 		return
 	}

@@ -21,8 +21,8 @@ import (
 	"qkv/bench/result"
 )
 
-// metered is a cluster whose members serve /metrics as etcd does.
-type metered interface {
+// Metered is a cluster whose members serve /metrics as etcd does.
+type Metered interface {
 	// Metrics lists the URLs of the running members.
 	Metrics() []string
 }
@@ -192,7 +192,7 @@ type observer struct {
 // observe returns an observer that is idle until begin is called; nil for a cluster without counters. A member that does not
 // answer adds nothing.
 func observe(ctx context.Context, c Cluster) *observer {
-	m, can := c.(metered)
+	m, can := c.(Metered)
 	if !can {
 		return nil
 	}

@@ -20,8 +20,8 @@ type Side interface {
 	Start(ctx context.Context, members int) (Cluster, error)
 }
 
-// prober is a side that can measure its disk's sync latency without members.
-type prober interface {
+// Prober is a side that can measure its disk's sync latency without members.
+type Prober interface {
 	Probe(ctx context.Context) (Latencies, error)
 }
 
@@ -35,8 +35,8 @@ type Cluster interface {
 	Stop() error
 }
 
-// watched is a cluster that detects the end of a member by itself or from outside.
-type watched interface {
+// Watched is a cluster that detects the end of a member by itself or from outside.
+type Watched interface {
 	// Ended names a member that should run but does not, and the reason.
 	Ended() error
 }
@@ -232,7 +232,7 @@ func (r *suiteRun) cluster(side Side, members int, works []int) (err error) {
 }
 
 func endedOf(c Cluster) error {
-	if w, can := c.(watched); can {
+	if w, can := c.(Watched); can {
 		return w.Ended()
 	}
 	return nil
@@ -243,7 +243,7 @@ const probeName = "fdatasync of 4 KiB, rested"
 
 // probe measures the disk before members start on it.
 func (r *suiteRun) probe(side Side) error {
-	p, can := side.(prober)
+	p, can := side.(Prober)
 	if !can {
 		return nil
 	}

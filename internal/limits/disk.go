@@ -34,9 +34,9 @@ const (
 	// while the log is written quickly (space.Disk.Recycles).
 	SpareSegments = 2
 	SparesMost    = 4
-	// reserveRate is the bytes per second written to the log above which new segments are only reserved. Zeros written ahead save each
+	// ReserveRate is the bytes per second written to the log above which new segments are only reserved. Zeros written ahead save each
 	// sync a commit of the file system's journal, but double the bytes of a log that is not recycled yet.
-	reserveRate = 48 << 20
+	ReserveRate = 48 << 20
 	// LogKept is how many quarters of a segment a full disk's log reserves for terms, votes and raft's own entries; commands cannot use
 	// it. An election takes four pages of it: there is space for some two thousand.
 	LogKept = 2
@@ -86,10 +86,10 @@ const (
 
 // Limits of members that catch up.
 const (
-	// catchUpBytes, or three times the newest snapshot's size, bounds the log's files while a reachable follower needs more log than the
+	// CatchUpBytes, or three times the newest snapshot's size, bounds the log's files while a reachable follower needs more log than the
 	// snapshots do. It covers the writes at 50 MB/s while the follower receives a snapshot, loads it and catches up. Beyond it the follower
 	// needs another snapshot, which takes as long and does not help more.
-	catchUpBytes = 512 << 20
+	CatchUpBytes = 512 << 20
 	// CatchUpLeast is the guaranteed rate, in bytes per second, for each lagging member, even if the leader's commits slow down.
 	CatchUpLeast = 32 << 20
 )

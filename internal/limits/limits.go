@@ -147,12 +147,12 @@ const (
 	WatchBytesWaiting = 1 << 20
 	// EtcdMessageBytes is gRPC's own bound on a message, as in etcd.
 	EtcdMessageBytes = math.MaxInt32
-	// etcdBuiltBytes bounds the answers that are in memory as a whole: sorted, filtered, of transactions, and with deleted pairs. It fits
-	// a million keys of 256 bytes. While other answers wait, a connection that takes none of its answer in etcdStall, or would need longer
+	// EtcdBuiltBytes bounds the answers that are in memory as a whole: sorted, filtered, of transactions, and with deleted pairs. It fits
+	// a million keys of 256 bytes. While other answers wait, a connection that takes none of its answer in EtcdStall, or would need longer
 	// than a minute, is closed.
-	etcdBuiltBytes = 320 << 20
-	// etcdLocks bounds the requests that wait for locks and elections, at some 15 KiB each; one host gets at most half.
-	etcdLocks = 8192
+	EtcdBuiltBytes = 320 << 20
+	// EtcdLocks bounds the requests that wait for locks and elections, at some 15 KiB each; one host gets at most half.
+	EtcdLocks = 8192
 	// EtcdConnections bounds the connections to the port of etcd's API. One with gRPC takes about 100 KiB.
 	EtcdConnections = 8192
 	// FilesKept is how many of a process's file descriptors are reserved for the log, snapshots and sockets. TCP connections get none of
@@ -162,7 +162,7 @@ const (
 	// it. A request that begins or continues counts as activity.
 	etcdPlaceIdle = time.Second
 	// EtcdBytes bounds the memory that gRPC clients hold together: open streams, partial requests and unread answers, except answers
-	// charged to etcdBuiltBytes. It is half of the memory that clients may cost a member, since Go's collector leaves as much garbage.
+	// charged to EtcdBuiltBytes. It is half of the memory that clients may cost a member, since Go's collector leaves as much garbage.
 	EtcdBytes = 256 << 20
 	// EtcdStreamBytes is charged for a stream that its client has begun and not ended, with the goroutines that serve it. Of the memory
 	// that package etcd states for it, EtcdBytes already includes the collector's part. The maximum number of such streams leaves hardly any of
@@ -185,11 +185,11 @@ const (
 	// and more.
 	etcdGatewayRoom  = EtcdGatewayBytes * EtcdGatewayTimes
 	EtcdGatewayTimes = 6
-	// EtcdGatewayPace is the least that a request with memory of etcdGatewayRoom must transfer per etcdStall while other requests wait: 16
+	// EtcdGatewayPace is the least that a request with memory of etcdGatewayRoom must transfer per EtcdStall while other requests wait: 16
 	// KiB a second.
 	EtcdGatewayPace = 32 << 10
-	// etcdStall is how long a client of etcd's API may transfer nothing while it holds a resource that others wait for.
-	etcdStall = 2 * time.Second
+	// EtcdStall is how long a client of etcd's API may transfer nothing while it holds a resource that others wait for.
+	EtcdStall = 2 * time.Second
 	// EtcdMetricsConnections bounds the connections to all metrics-only addresses, which a few supervisors use. One more evicts an idle
 	// connection: of the client that has most, or of any client if none has two more than the new one's.
 	EtcdMetricsConnections = 64
@@ -251,8 +251,8 @@ const (
 	// ClusterSecrets bounds the cluster secrets in force: a new one and the one that it replaces.
 	ClusterSecrets = 2
 
-	// etcdHandshakeTimeout is how long a connection to the port of etcd's API may take to identify its protocol.
-	etcdHandshakeTimeout = 5 * time.Second
+	// EtcdHandshakeTimeout is how long a connection to the port of etcd's API may take to identify its protocol.
+	EtcdHandshakeTimeout = 5 * time.Second
 	// EtcdWebTimeout bounds an answer over HTTP, and the life of a connection without a request.
 	EtcdWebTimeout = 30 * time.Second
 	// PagesHeld is how long a streamed range holds the state that it began with: a fast client reads 10 GB in this time.
@@ -280,9 +280,9 @@ const (
 	WatchProgressInterval = 10 * time.Minute
 	// WatchProgressLeast is the shortest setting of that interval, as in etcd.
 	WatchProgressLeast = 100 * time.Millisecond
-	// checkInterval is how often the members compare their states, if anything has changed. A difference is found within it, at the cost
+	// CheckInterval is how often the members compare their states, if anything has changed. A difference is found within it, at the cost
 	// of one small entry and one of each member.
-	checkInterval = time.Minute
+	CheckInterval = time.Minute
 	// RequestTimeout bounds how long a member keeps a request that sets no shorter timeout.
 	RequestTimeout = 60 * time.Second
 	// HandshakeHurry is the timeout of a handshake when a quarter of all slots is taken, of clients or of peers: a round trip takes less.
