@@ -17,7 +17,7 @@ var netBugs = []mutant{
 		{"silence.look", `if !paused && stats.PacketsSent > s.sent {`, `if !paused {`},
 	}, []detector{direct("./net/client", "TestLatenessIsOfAnswers")}},
 	{"take a client with one connection for one that knows one member", []change{
-		{"Client.tick", `len(c.Endpoints()) < 2`, `len(open) < 2`},
+		{"link.tick", `l.alternatives() < 2`, `len(open) < 2`},
 	}, []detector{direct("./net/client", "TestSilenceFollowsTheLink")}},
 	{"forget how late answers were", []change{
 		{"silence.look", `s.late = max(late, s.late-s.late/latenessFades)`, `s.late = min(late, 0)`},

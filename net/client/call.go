@@ -11,7 +11,7 @@ import (
 
 // call is one request, from submit to its outcome.
 //
-// At any time exactly one of these holds it: its maker, Client.waiting, Client.delayed, a slot of a stream, or a login (conn.renew). A goroutine that
+// At any time exactly one of these holds it: its maker, link.waiting, link.delayed, a slot of a stream, or a login (conn.renew). A goroutine that
 // removes it there, under that holder's lock, owns it. Only its state may change from elsewhere: a caller whose context ends
 // abandons it, wherever it is.
 //
@@ -29,7 +29,7 @@ type call struct {
 	begun    time.Time
 	deadline time.Time // when the call fails with a timeout
 	done     func(*call)
-	client   *Client
+	link     *link
 	ready    chan struct{} // where its caller waits, when done is nil
 
 	state atomic.Uint32
@@ -128,9 +128,9 @@ func (x *call) deliver() {
 		x.ready <- struct{}{}
 		return
 	}
-	x.client.calling.Add(1)
+	x.link.calling.Add(1)
 	x.done(x)
-	x.client.calling.Add(-1)
+	x.link.calling.Add(-1)
 	x.recycle()
 }
 

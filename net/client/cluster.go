@@ -36,12 +36,12 @@ func (e *ClusterError) Error() string {
 func (e *ClusterError) Is(target error) bool { return target == ErrSeveralClusters }
 
 // sameCluster checks a new connection against the cluster of this client's first one.
-func (c *Client) sameCluster(k *conn) error {
+func (l *link) sameCluster(k *conn) error {
 	this := &ClusterMember{k.endpoint, k.member.Name, k.member.Cluster}
-	if c.config.AnyCluster || c.cluster.CompareAndSwap(nil, this) {
+	if l.config.AnyCluster || l.cluster.CompareAndSwap(nil, this) {
 		return nil
 	}
-	if first := c.cluster.Load(); first.Cluster != this.Cluster {
+	if first := l.cluster.Load(); first.Cluster != this.Cluster {
 		return &ClusterError{*first, *this}
 	}
 	return nil
@@ -49,23 +49,23 @@ func (c *Client) sameCluster(k *conn) error {
 
 // checkClusters checks the configured endpoints that no member of the cluster names as its own: it asks them for their cluster. An
 // endpoint that does not answer within a stagger is not an error: it may be down, and is checked when it answers.
-func (c *Client) checkClusters(ctx context.Context) error {
-	k := c.current.Load()
-	if c.config.AnyCluster || k == nil {
+func (l *link) checkClusters(ctx context.Context) error {
+	k := l.current.Load()
+	if l.config.AnyCluster || k == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.config.DialStagger)
+	ctx, cancel := context.WithTimeout(ctx, l.config.DialStagger)
 	defer cancel()
-	strangers := c.strangers(k)
+	strangers := l.strangers(k)
 	errs := make([]error, len(strangers))
 	var asking sync.WaitGroup
 	for i, endpoint := range strangers {
 		asking.Go(func() {
-			other, err := c.dialEndpoint(ctx, endpoint)
+			other, err := l.dialEndpoint(ctx, endpoint)
 			if err != nil {
 				return
 			}
-			errs[i] = c.sameCluster(other)
+			errs[i] = l.sameCluster(other)
 			other.fail(errDone)
 		})
 	}
@@ -79,8 +79,8 @@ func (c *Client) checkClusters(ctx context.Context) error {
 }
 
 // strangers returns the configured endpoints that no member of the cluster names.
-func (c *Client) strangers(k *conn) []string {
-	return slices.DeleteFunc(slices.Clone(c.config.Endpoints), func(endpoint string) bool {
+func (l *link) strangers(k *conn) []string {
+	return slices.DeleteFunc(slices.Clone(l.config.Endpoints), func(endpoint string) bool {
 		return endpoint == k.endpoint || slices.ContainsFunc(k.member.Members, func(m kv.Member) bool { return slices.Contains(m.Clients, endpoint) })
 	})
 }

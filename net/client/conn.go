@@ -33,7 +33,7 @@ var errDone = errors.New("another connection is in use")
 // network (firewalls, address translation) does not affect it.
 type conn struct {
 	// Constant.
-	client   *Client
+	link     *link
 	endpoint string
 	member   kv.Status // as it was when the connection began
 	qc       *quic.Conn
@@ -80,7 +80,7 @@ func quicConfig() *quic.Config {
 
 // open makes a connection to one address. It succeeds only after an answer of the member: the handshake ends before the member has
 // checked the client's certificate.
-func (c *Client) open(ctx context.Context, endpoint string, addr *net.UDPAddr) (*conn, error) {
+func (l *link) open(ctx context.Context, endpoint string, addr *net.UDPAddr) (*conn, error) {
 	network := "udp6"
 	if addr.IP.To4() != nil {
 		network = "udp4"
@@ -89,8 +89,8 @@ func (c *Client) open(ctx context.Context, endpoint string, addr *net.UDPAddr) (
 	if err != nil {
 		return nil, err
 	}
-	k := &conn{client: c, endpoint: endpoint, socket: socket, under: &quic.Transport{Conn: wire.Socket(socket)}}
-	var config *tls.Config = c.config.TLS
+	k := &conn{link: l, endpoint: endpoint, socket: socket, under: &quic.Transport{Conn: wire.Socket(socket)}}
+	var config *tls.Config = l.config.TLS
 	if k.qc, err = k.under.Dial(ctx, addr, config, quicConfig()); err != nil {
 		k.release()
 		return nil, wire.Explain(err)
@@ -104,13 +104,13 @@ func (c *Client) open(ctx context.Context, endpoint string, addr *net.UDPAddr) (
 		k.streams[i] = &stream{conn: k, qs: qs, wake: make(chan struct{}, 1), frames: wire.NewFrameReader(qs, limits.ResponseBytes)}
 	}
 	for _, s := range k.streams {
-		c.start(s.read)
-		c.start(s.write)
+		l.start(s.read)
+		l.start(s.write)
 	}
-	c.start(k.listen)
+	l.start(k.listen)
 	route := wire.NewRoute(k.qc)
-	c.start(route.Answer)
-	c.start(func() {
+	l.start(route.Answer)
+	l.start(func() {
 		if err := route.Watch(clientKeepAlive, nil); err != nil { // a client leaves a server that hears nothing, too
 			k.fail(err)
 		}
@@ -124,7 +124,7 @@ func (c *Client) open(ctx context.Context, endpoint string, addr *net.UDPAddr) (
 
 // askMember asks the member for its status.
 func (k *conn) askMember(ctx context.Context) error {
-	x := k.client.newCall(ctx, wire.OpStatus)
+	x := k.link.newCall(ctx, wire.OpStatus)
 	status, err := k.status(ctx, x)
 	k.member = status
 	return err
@@ -190,15 +190,15 @@ func (k *conn) retire(why error) {
 	if k.retired.Swap(true) {
 		return
 	}
-	k.client.config.Logger.Debug("switching to another member", "endpoint", k.endpoint, "reason", why)
-	k.client.replace(k)
+	k.link.config.Logger.Debug("switching to another member", "endpoint", k.endpoint, "reason", why)
+	k.link.replace(k)
 }
 
 // moveCalls sends the requests under way again, elsewhere: all except writes without a name.
 func (k *conn) moveCalls(err error) {
 	for _, s := range k.streams {
 		for _, x := range s.takeRepeatable() {
-			k.client.doubts(x, k, err)
+			k.link.doubts(x, k, err)
 		}
 	}
 }
@@ -209,15 +209,15 @@ func (k *conn) fail(err error) {
 		return
 	}
 	k.retired.Store(true)
-	c := k.client
-	c.mu.Lock()
-	delete(c.conns, k)
-	c.mu.Unlock()
+	l := k.link
+	l.mu.Lock()
+	delete(l.conns, k)
+	l.mu.Unlock()
 	if !errors.Is(err, errDone) && !errors.Is(err, ErrClosed) {
-		c.note(k.endpoint, err)
-		c.config.Logger.Debug("connection lost", "endpoint", k.endpoint, "reason", err)
+		l.note(k.endpoint, err)
+		l.config.Logger.Debug("connection lost", "endpoint", k.endpoint, "reason", err)
 	}
-	c.replace(k)
+	l.replace(k)
 	code := wire.CloseDone
 	if errors.Is(err, wire.ErrFrame) {
 		code = wire.CloseProtocol

@@ -29,52 +29,52 @@ const (
 var errNoHandshake = fmt.Errorf("no answer within %v"+whyNoAnswer, handshakeTimeout)
 
 // dialLocked starts dialling if calls wait for a connection.
-func (c *Client) dialLocked() {
-	if c.dialing || c.closed || len(c.waiting) == 0 || c.current.Load() != nil {
+func (l *link) dialLocked() {
+	if l.dialing || l.closed || len(l.waiting) == 0 || l.current.Load() != nil {
 		return
 	}
-	c.dialing = true
-	c.start(c.dial)
+	l.dialing = true
+	l.start(l.dial)
 }
 
 // dial tries all endpoints, repeatedly, until one answers or no call waits any more.
-func (c *Client) dial() {
+func (l *link) dial() {
 	for {
-		c.waitForRound()
+		l.waitForRound()
 		start := time.Now()
-		k, hopeless := c.dialRound()
+		k, hopeless := l.dialRound()
 		var refused error
 		if k != nil {
-			if refused = c.begin(k); refused == nil {
-				c.install(k)
+			if refused = l.begin(k); refused == nil {
+				l.install(k)
 				return
 			}
 			hopeless = isAnswer(refused) && !refused.(*kv.Error).Retryable()
 		}
 		var given []*call
-		c.mu.Lock()
-		if k := c.avoidedLocked(); k != nil {
-			c.dialing = false
+		l.mu.Lock()
+		if k := l.avoidedLocked(); k != nil {
+			l.dialing = false
 			k.avoided.Store(false)
 			k.retired.Store(false)
-			c.current.Store(k)
-			c.mu.Unlock()
-			c.connected(k)
+			l.current.Store(k)
+			l.mu.Unlock()
+			l.connected(k)
 			return
 		}
-		c.pauseLocked(start, hopeless)
-		c.refusedBy = refused
-		if hopeless || c.config.FailFast {
-			given, c.waiting = c.waiting, nil
-			c.queued.Store(0)
+		l.pauseLocked(start, hopeless)
+		l.refusedBy = refused
+		if hopeless || l.config.FailFast {
+			given, l.waiting = l.waiting, nil
+			l.queued.Store(0)
 		}
-		over := len(c.waiting) == 0 || c.closed
+		over := len(l.waiting) == 0 || l.closed
 		if over {
-			c.dialing = false
+			l.dialing = false
 		}
-		c.mu.Unlock()
+		l.mu.Unlock()
 		for _, x := range given {
-			x.giveUp(c.refused(x))
+			x.giveUp(l.refused(x))
 		}
 		if over {
 			return
@@ -83,12 +83,12 @@ func (c *Client) dial() {
 }
 
 // begin logs in on a new connection, or closes it.
-func (c *Client) begin(k *conn) error {
-	ctx, cancel := context.WithTimeout(c.ctx, c.config.Timeout)
+func (l *link) begin(k *conn) error {
+	ctx, cancel := context.WithTimeout(l.ctx, l.config.Timeout)
 	defer cancel()
-	err := c.logIn(ctx, k)
+	err := l.logIn(ctx, k)
 	if err != nil {
-		c.note(k.endpoint, err)
+		l.note(k.endpoint, err)
 		k.fail(errDone)
 	}
 	return err
@@ -96,21 +96,21 @@ func (c *Client) begin(k *conn) error {
 
 // refused returns the error of a call that no member serves: the refusal of the login, which is the same at every member, or the reasons of
 // all endpoints.
-func (c *Client) refused(x *call) error {
-	c.mu.Lock()
-	why := c.refusedBy
-	c.mu.Unlock()
+func (l *link) refused(x *call) error {
+	l.mu.Lock()
+	why := l.refusedBy
+	l.mu.Unlock()
 	if isAnswer(why) {
 		return why
 	}
-	return c.unavailable(x.op, x.begun, nil, nil)
+	return l.unavailable(x.op, x.begun, nil, nil)
 }
 
 // avoidedLocked returns a connection that the client has left although no other member can be reached, as it turned out. A
 // connection with an ended stream is not returned: it would take no calls, and block new connections for ever.
-func (c *Client) avoidedLocked() *conn {
-	for k := range c.conns {
-		if k.avoided.Load() && !k.broken() && !c.closed {
+func (l *link) avoidedLocked() *conn {
+	for k := range l.conns {
+		if k.avoided.Load() && !k.broken() && !l.closed {
 			return k
 		}
 	}
@@ -118,59 +118,59 @@ func (c *Client) avoidedLocked() *conn {
 }
 
 // waitForRound waits until the next round may begin.
-func (c *Client) waitForRound() {
-	c.mu.Lock()
-	wait := time.Until(c.dialAt)
-	c.mu.Unlock()
+func (l *link) waitForRound() {
+	l.mu.Lock()
+	wait := time.Until(l.dialAt)
+	l.mu.Unlock()
 	select {
 	case <-time.After(wait):
-	case <-c.ctx.Done():
+	case <-l.ctx.Done():
 	}
 }
 
 // pauseLocked sets when the next round may begin, after a failed one.
-func (c *Client) pauseLocked(start time.Time, hopeless bool) {
-	pause := min(roundPause<<min(c.rounds, 10), roundPauseMost)
+func (l *link) pauseLocked(start time.Time, hopeless bool) {
+	pause := min(roundPause<<min(l.rounds, 10), roundPauseMost)
 	if hopeless {
-		pause = min(refusedPause<<min(c.rounds, 10), refusedPauseMost)
-		c.refusedFor = start.Add(pause)
+		pause = min(refusedPause<<min(l.rounds, 10), refusedPauseMost)
+		l.refusedFor = start.Add(pause)
 	}
-	c.dialAt = start.Add(pause)
-	c.rounds++
+	l.dialAt = start.Add(pause)
+	l.rounds++
 }
 
 // install makes a new connection the current one.
-func (c *Client) install(k *conn) {
-	c.learn(&k.member)
-	c.mu.Lock()
-	c.dialing = false
-	if c.closed || k.failed.Load() {
-		c.dialLocked()
-		c.mu.Unlock()
+func (l *link) install(k *conn) {
+	l.learn(&k.member)
+	l.mu.Lock()
+	l.dialing = false
+	if l.closed || k.failed.Load() {
+		l.dialLocked()
+		l.mu.Unlock()
 		k.fail(ErrClosed)
 		return
 	}
-	c.conns[k] = struct{}{}
-	if !isAnswer(c.notes[k.endpoint].err) {
-		delete(c.notes, k.endpoint)
+	l.conns[k] = struct{}{}
+	if !isAnswer(l.notes[k.endpoint].err) {
+		delete(l.notes, k.endpoint)
 	}
-	c.rounds, c.dialAt, c.refusedFor = 0, time.Time{}, time.Time{}
-	c.current.Store(k)
-	c.failedOverLocked(k, time.Now())
-	c.mu.Unlock()
-	c.connected(k)
+	l.rounds, l.dialAt, l.refusedFor = 0, time.Time{}, time.Time{}
+	l.current.Store(k)
+	l.failedOverLocked(k, time.Now())
+	l.mu.Unlock()
+	l.connected(k)
 }
 
 // connected starts to use a connection that has become the current one.
-func (c *Client) connected(k *conn) {
-	c.config.Logger.Debug("connected", "endpoint", k.endpoint, "member", k.member.Name, "version", k.member.Version)
-	c.pump()
-	c.watch()
+func (l *link) connected(k *conn) {
+	l.config.Logger.Debug("connected", "endpoint", k.endpoint, "member", k.member.Name, "version", k.member.Version)
+	l.pump()
+	l.watch()
 	if k.failed.Load() { // since the check in install
-		c.mu.Lock()
-		delete(c.conns, k)
-		c.mu.Unlock()
-		c.replace(k)
+		l.mu.Lock()
+		delete(l.conns, k)
+		l.mu.Unlock()
+		l.replace(k)
 	} else if k.broken() {
 		k.retire(errStopping)
 	}
@@ -183,40 +183,40 @@ func isAnswer(reason error) bool {
 }
 
 // replace removes a connection as the current one. Its endpoint is then dialled last.
-func (c *Client) replace(k *conn) {
-	if !c.current.CompareAndSwap(k, nil) {
+func (l *link) replace(k *conn) {
+	if !l.current.CompareAndSwap(k, nil) {
 		return
 	}
-	c.mu.Lock()
-	c.leaveLocked(k.endpoint, time.Now())
-	c.dialLocked()
-	c.mu.Unlock()
-	c.watch()
+	l.mu.Lock()
+	l.leaveLocked(k.endpoint, time.Now())
+	l.dialLocked()
+	l.mu.Unlock()
+	l.watch()
 }
 
 // alternatives returns the number of endpoints.
-func (c *Client) alternatives() int { return int(c.known.Load()) }
+func (l *link) alternatives() int { return int(l.known.Load()) }
 
 // dialRound tries each endpoint once. hopeless means that each refused for a reason that does not pass by itself.
-func (c *Client) dialRound() (k *conn, hopeless bool) {
-	c.mu.Lock()
-	endpoints := c.orderLocked()
-	c.mu.Unlock()
-	k, errs := race(c.ctx, len(endpoints), c.config.DialStagger, func(ctx context.Context, i int) (*conn, error) {
-		k, err := c.dialEndpoint(ctx, endpoints[i])
+func (l *link) dialRound() (k *conn, hopeless bool) {
+	l.mu.Lock()
+	endpoints := l.orderLocked()
+	l.mu.Unlock()
+	k, errs := race(l.ctx, len(endpoints), l.config.DialStagger, func(ctx context.Context, i int) (*conn, error) {
+		k, err := l.dialEndpoint(ctx, endpoints[i])
 		if err == nil {
-			if err = c.sameCluster(k); err != nil {
+			if err = l.sameCluster(k); err != nil {
 				k.fail(errDone)
 				k = nil
 			} else if k.member.Stage != "" && len(endpoints) > 1 { // another may serve already
 				select {
 				case <-ctx.Done():
-				case <-time.After(time.Duration(len(endpoints)) * c.config.DialStagger):
+				case <-time.After(time.Duration(len(endpoints)) * l.config.DialStagger):
 				}
 			}
 		}
 		if err != nil && ctx.Err() == nil {
-			c.note(endpoints[i], err)
+			l.note(endpoints[i], err)
 		}
 		return k, err
 	})
@@ -229,15 +229,15 @@ func (c *Client) dialRound() (k *conn, hopeless bool) {
 }
 
 // dialEndpoint connects to an endpoint, whose name may stand for several addresses.
-func (c *Client) dialEndpoint(ctx context.Context, endpoint string) (*conn, error) {
+func (l *link) dialEndpoint(ctx context.Context, endpoint string) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	addrs, err := resolve(ctx, endpoint)
 	if err != nil {
 		return nil, err
 	}
-	k, errs := race(ctx, len(addrs), c.config.DialStagger, func(ctx context.Context, i int) (*conn, error) {
-		return c.dialAddress(ctx, endpoint, addrs[i])
+	k, errs := race(ctx, len(addrs), l.config.DialStagger, func(ctx context.Context, i int) (*conn, error) {
+		return l.dialAddress(ctx, endpoint, addrs[i])
 	})
 	switch {
 	case k != nil:
@@ -250,7 +250,7 @@ func (c *Client) dialEndpoint(ctx context.Context, endpoint string) (*conn, erro
 }
 
 // dialAddress connects to an address, and at the same time asks its host whether the port is open.
-func (c *Client) dialAddress(ctx context.Context, endpoint string, addr *net.UDPAddr) (*conn, error) {
+func (l *link) dialAddress(ctx context.Context, endpoint string, addr *net.UDPAddr) (*conn, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	probed := make(chan struct{})
@@ -260,7 +260,7 @@ func (c *Client) dialAddress(ctx context.Context, endpoint string, addr *net.UDP
 			cancel(ErrConnectionRefused)
 		}
 	}()
-	k, err := c.open(ctx, endpoint, addr)
+	k, err := l.open(ctx, endpoint, addr)
 	cancel(nil)
 	<-probed
 	switch {

@@ -20,15 +20,15 @@ const failbackMost = 16
 var errReturned = errors.New("the preferred member serves again")
 
 // preferred returns the endpoint that the client began with.
-func (c *Client) preferred() string { return c.config.Endpoints[c.first] }
+func (l *link) preferred() string { return l.config.Endpoints[l.first] }
 
 // failedOverLocked is called with a new connection. If it leads to another member, the next check is scheduled.
-func (c *Client) failedOverLocked(k *conn, now time.Time) {
-	if k.endpoint == c.preferred() {
+func (l *link) failedOverLocked(k *conn, now time.Time) {
+	if k.endpoint == l.preferred() {
 		return
 	}
-	b := &c.failback
-	least, most := c.config.ReturnAfter, failbackMost*c.config.ReturnAfter
+	b := &l.failback
+	least, most := l.config.ReturnAfter, failbackMost*l.config.ReturnAfter
 	if b.wait == 0 || now.Sub(b.backAt) > most {
 		b.wait = least
 	} else {
@@ -38,41 +38,41 @@ func (c *Client) failedOverLocked(k *conn, now time.Time) {
 }
 
 // lookForPreferred starts a check of the client's first endpoint, when it is due. It is called while calls are under way.
-func (c *Client) lookForPreferred(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	k := c.current.Load()
-	if c.closed || c.failback.looking || k == nil || k.endpoint == c.preferred() || now.Before(c.failback.lookAt) {
+func (l *link) lookForPreferred(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.current.Load()
+	if l.closed || l.failback.looking || k == nil || k.endpoint == l.preferred() || now.Before(l.failback.lookAt) {
 		return
 	}
-	c.failback.looking = true
-	c.start(func() { c.failBack(k) })
+	l.failback.looking = true
+	l.start(func() { l.failBack(k) })
 }
 
 // failBack connects to the client's first endpoint and makes that connection the current one, if its member serves.
-func (c *Client) failBack(from *conn) {
-	k, err := c.dialEndpoint(c.ctx, c.preferred())
-	if err == nil && (c.sameCluster(k) != nil || !serves(&k.member) || c.logIn(c.ctx, k) != nil) {
+func (l *link) failBack(from *conn) {
+	k, err := l.dialEndpoint(l.ctx, l.preferred())
+	if err == nil && (l.sameCluster(k) != nil || !serves(&k.member) || l.logIn(l.ctx, k) != nil) {
 		k.fail(errDone)
 		k = nil
 	}
 	now := time.Now()
-	c.mu.Lock()
-	c.failback.looking = false
+	l.mu.Lock()
+	l.failback.looking = false
 	if k == nil {
-		c.failedOverLocked(from, now)
-		c.mu.Unlock()
+		l.failedOverLocked(from, now)
+		l.mu.Unlock()
 		return
 	}
-	if c.closed || k.failed.Load() || !c.current.CompareAndSwap(from, k) {
-		c.mu.Unlock()
+	if l.closed || k.failed.Load() || !l.current.CompareAndSwap(from, k) {
+		l.mu.Unlock()
 		k.fail(errDone)
 		return
 	}
-	c.conns[k] = struct{}{}
-	c.failback.backAt = now
-	c.mu.Unlock()
+	l.conns[k] = struct{}{}
+	l.failback.backAt = now
+	l.mu.Unlock()
 	from.retire(errReturned)
-	c.learn(&k.member)
-	c.connected(k)
+	l.learn(&k.member)
+	l.connected(k)
 }

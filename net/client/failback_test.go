@@ -9,7 +9,7 @@ import (
 // anew with one that has served for long.
 func TestFailbackWaits(t *testing.T) {
 	const least, most = time.Second, failbackMost * time.Second
-	c := &Client{config: Config{Endpoints: []string{"first", "second"}, ReturnAfter: least}}
+	c := &link{config: Config{Endpoints: []string{"first", "second"}, ReturnAfter: least}}
 	now := time.Now()
 	c.failedOverLocked(&conn{endpoint: "first"}, now)
 	if c.failback != (failback{}) {

@@ -73,7 +73,7 @@ func (k *conn) waits(x *call, now time.Time) bool {
 
 // askHealth asks for the status, on the stream without writes, where it waits for none.
 func (k *conn) askHealth() {
-	x := k.client.newCall(k.client.ctx, wire.OpStatus)
+	x := k.link.newCall(k.link.ctx, wire.OpStatus)
 	x.attempts = attemptsLast
 	x.done = func(x *call) {
 		if x.err != nil {

@@ -24,37 +24,37 @@ const (
 
 // keep is the keeper goroutine. It retries calls when their backoff is over, ends calls at their deadline, detects silent
 // connections, and closes retired connections that have finished. It sleeps while no call is under way.
-func (c *Client) keep() {
+func (l *link) keep() {
 	timer := time.NewTimer(tickEvery)
 	defer timer.Stop()
 	for {
-		next := c.tick(time.Now())
+		next := l.tick(time.Now())
 		if next == 0 {
-			c.asleep.Store(true)
-			if next = c.tick(time.Now()); next == 0 { // again, for calls that came before asleep was visible
+			l.asleep.Store(true)
+			if next = l.tick(time.Now()); next == 0 { // again, for calls that came before asleep was visible
 				next = time.Hour
 			}
 		}
 		timer.Reset(next)
 		select {
-		case <-c.ctx.Done():
+		case <-l.ctx.Done():
 			return
-		case <-c.wake:
+		case <-l.wake:
 		case <-timer.C:
 		}
-		c.asleep.Store(false)
+		l.asleep.Store(false)
 	}
 }
 
 // tick does all due work and returns when to look again; 0: no call is under way.
-func (c *Client) tick(now time.Time) time.Duration {
-	due, expired, next, open := c.takeDue(now)
-	alone := len(open) > 0 && len(c.Endpoints()) < 2
+func (l *link) tick(now time.Time) time.Duration {
+	due, expired, next, open := l.takeDue(now)
+	alone := len(open) > 0 && l.alternatives() < 2
 	for _, x := range due {
-		c.submit(x)
+		l.submit(x)
 	}
 	for _, x := range expired {
-		x.giveUp(c.unavailable(x.op, x.begun, x.where.Load(), c.timeout(x)))
+		x.giveUp(l.unavailable(x.op, x.begun, x.where.Load(), l.timeout(x)))
 	}
 	busy := false
 	for _, k := range open {
@@ -62,9 +62,9 @@ func (c *Client) tick(now time.Time) time.Duration {
 	}
 	if busy {
 		next = min(next, tickEvery)
-		c.lookForPreferred(now)
+		l.lookForPreferred(now)
 	}
-	c.pump()
+	l.pump()
 	if next == forever {
 		return 0
 	}
@@ -75,12 +75,12 @@ const forever = time.Duration(1<<63 - 1)
 
 // takeDue takes the calls whose retry is due, and the waiting calls past their deadline. It drops abandoned calls, with their
 // bodies.
-func (c *Client) takeDue(now time.Time) (due, expired []*call, next time.Duration, open []*conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (l *link) takeDue(now time.Time) (due, expired []*call, next time.Duration, open []*conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	next = forever
-	keep := c.delayed[:0]
-	for _, x := range c.delayed {
+	keep := l.delayed[:0]
+	for _, x := range l.delayed {
 		if wait := x.retryAt.Sub(now); x.abandoned() {
 			x.recycle()
 		} else if wait <= 0 {
@@ -90,10 +90,10 @@ func (c *Client) takeDue(now time.Time) (due, expired []*call, next time.Duratio
 			keep = append(keep, x)
 		}
 	}
-	clear(c.delayed[len(keep):])
-	c.delayed = keep
-	keep = c.waiting[:0]
-	for _, x := range c.waiting {
+	clear(l.delayed[len(keep):])
+	l.delayed = keep
+	keep = l.waiting[:0]
+	for _, x := range l.waiting {
 		if x.abandoned() {
 			x.recycle()
 		} else if now.Before(x.deadline) {
@@ -102,17 +102,17 @@ func (c *Client) takeDue(now time.Time) (due, expired []*call, next time.Duratio
 			expired = append(expired, x)
 		}
 	}
-	clear(c.waiting[len(keep):])
-	c.waiting = keep
-	c.queued.Store(int64(len(keep)))
+	clear(l.waiting[len(keep):])
+	l.waiting = keep
+	l.queued.Store(int64(len(keep)))
 	if len(keep) > 0 {
 		next = min(next, tickEvery)
 	}
-	return due, expired, next, c.openLocked()
+	return due, expired, next, l.openLocked()
 }
 
 // timeout returns the cause of a call's end at its deadline.
-func (c *Client) timeout(x *call) error {
+func (l *link) timeout(x *call) error {
 	return &timeoutError{x.deadline.Sub(x.begun).Round(time.Millisecond).String()}
 }
 
@@ -124,7 +124,7 @@ func (k *conn) tick(now time.Time, alone bool) bool {
 	}
 	if !busy {
 		k.silence.rest()
-		if k.retired.Load() && (!k.avoided.Load() || k.client.current.Load() != nil || k.broken()) {
+		if k.retired.Load() && (!k.avoided.Load() || k.link.current.Load() != nil || k.broken()) {
 			k.fail(errDone)
 		}
 		return false
@@ -135,10 +135,10 @@ func (k *conn) tick(now time.Time, alone bool) bool {
 	}
 	if silent > 0 && !k.retired.Load() {
 		err := fmt.Errorf("no packet received for %v", silent.Round(time.Millisecond))
-		k.client.note(k.endpoint, err)
+		k.link.note(k.endpoint, err)
 		k.retire(err)
 		k.moveCalls(err)
-		k.client.start(k.askHost)
+		k.link.start(k.askHost)
 	}
 	return true
 }
@@ -147,7 +147,7 @@ func (k *conn) tick(now time.Time, alone bool) bool {
 // packets would be noticed only at the connection's idle timeout. The request is longer than QUIC's stateless reset: a restarted
 // member sends a reset only in answer to a longer packet.
 func (k *conn) probe() {
-	x := k.client.newCall(k.client.ctx, wire.OpRange)
+	x := k.link.newCall(k.link.ctx, wire.OpRange)
 	x.attempts = attemptsLast
 	x.body = kv.AppendRange(x.body[:0], &kv.Range{Key: probeKey[:], Limit: 1, Serializable: true, CountOnly: true})
 	x.done = func(*call) {}
@@ -178,13 +178,13 @@ var probeKey [64]byte
 // avoid turns to another member, because this one said that it cannot serve now. The requests under way stay, and so does the
 // connection until there is another: an irreplaceable connection, as after the expiry of a certificate, is kept.
 func (k *conn) avoid(now time.Time, err *kv.Error) {
-	c := k.client
-	c.mu.Lock()
-	alone := len(c.endpointsLocked()) < 2 || now.Sub(c.switchedAt) < switchLeast || c.current.Load() != k
+	l := k.link
+	l.mu.Lock()
+	alone := len(l.endpointsLocked()) < 2 || now.Sub(l.switchedAt) < switchLeast || l.current.Load() != k
 	if !alone {
-		c.switchedAt = now
+		l.switchedAt = now
 	}
-	c.mu.Unlock()
+	l.mu.Unlock()
 	if !alone {
 		k.avoided.Store(true)
 		k.retire(err)

@@ -20,9 +20,9 @@ import (
 // learn stores the endpoints in a member's status, in place of the earlier ones: an endpoint that is missing there is not a
 // member's any more. The status of a member that does not serve only adds endpoints, since that member may have missed changes of
 // the membership.
-func (c *Client) learn(s *kv.Status) {
-	c.learnClock(s)
-	if c.config.NoDiscovery {
+func (l *link) learn(s *kv.Status) {
+	l.learnClock(s)
+	if l.config.NoDiscovery {
 		return
 	}
 	var told []string
@@ -36,35 +36,35 @@ func (c *Client) learn(s *kv.Status) {
 	for _, m := range s.Members {
 		add(m.Clients)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if !serves(s) {
-		add(c.told)
+		add(l.told)
 	}
-	c.told = told
-	c.learned = slices.DeleteFunc(slices.Clone(c.told), func(address string) bool { return slices.Contains(c.config.Endpoints, address) })
-	c.known.Store(int64(len(c.config.Endpoints) + len(c.learned)))
-	known := c.endpointsLocked()
-	maps.DeleteFunc(c.notes, func(endpoint string, _ note) bool { return !slices.Contains(known, endpoint) })
+	l.told = told
+	l.learned = slices.DeleteFunc(slices.Clone(l.told), func(address string) bool { return slices.Contains(l.config.Endpoints, address) })
+	l.known.Store(int64(len(l.config.Endpoints) + len(l.learned)))
+	known := l.endpointsLocked()
+	maps.DeleteFunc(l.notes, func(endpoint string, _ note) bool { return !slices.Contains(known, endpoint) })
 }
 
 // orderLocked returns the order in which endpoints are dialled. The configured endpoints of known members come first. Then learned
 // endpoints alternate with configured endpoints that no member reports. Members may have moved away from the latter, or be
 // reachable only there, behind a name or another network.
-func (c *Client) orderLocked() []string {
-	given := slices.Concat(c.config.Endpoints[c.first:], c.config.Endpoints[:c.first])
-	learned := slices.Clone(c.learned)
-	if !c.config.InOrder { // spreads the clients of a lost member over the others
+func (l *link) orderLocked() []string {
+	given := slices.Concat(l.config.Endpoints[l.first:], l.config.Endpoints[:l.first])
+	learned := slices.Clone(l.learned)
+	if !l.config.InOrder { // spreads the clients of a lost member over the others
 		rand.Shuffle(len(learned), func(i, j int) { learned[i], learned[j] = learned[j], learned[i] })
 	}
 	order := make([]string, 0, len(given)+len(learned))
 	for _, endpoint := range given {
-		if slices.Contains(c.told, endpoint) {
+		if slices.Contains(l.told, endpoint) {
 			order = append(order, endpoint)
 		}
 	}
 	for _, endpoint := range given {
-		if slices.Contains(c.told, endpoint) {
+		if slices.Contains(l.told, endpoint) {
 			continue
 		}
 		if len(learned) > 0 {
@@ -73,7 +73,7 @@ func (c *Client) orderLocked() []string {
 		order = append(order, endpoint)
 	}
 	order = append(order, learned...)
-	for _, endpoint := range c.left {
+	for _, endpoint := range l.left {
 		if i := slices.Index(order, endpoint); i >= 0 {
 			order = append(slices.Delete(order, i, i+1), endpoint)
 		}
@@ -84,13 +84,13 @@ func (c *Client) orderLocked() []string {
 // leaveLocked puts an endpoint after all others, including the endpoints that were left shortly before. If only the last one came
 // last, two members that cannot serve would send the client back and forth, and it would never try a third. If a member has served
 // for leftFor, the earlier endpoints in left are dialled in normal order again.
-func (c *Client) leaveLocked(endpoint string, now time.Time) {
-	if now.Sub(c.leftAt) >= leftFor {
-		c.left = nil
+func (l *link) leaveLocked(endpoint string, now time.Time) {
+	if now.Sub(l.leftAt) >= leftFor {
+		l.left = nil
 	}
-	known := c.endpointsLocked()
-	c.left = append(slices.DeleteFunc(c.left, func(other string) bool { return other == endpoint || !slices.Contains(known, other) }), endpoint)
-	c.leftAt = now
+	known := l.endpointsLocked()
+	l.left = append(slices.DeleteFunc(l.left, func(other string) bool { return other == endpoint || !slices.Contains(known, other) }), endpoint)
+	l.leftAt = now
 }
 
 // listen reads the member's pushes, each on a stream of its own: its status, after a change of the members or an advance of the
@@ -108,8 +108,8 @@ func (k *conn) listen() {
 			k.fail(wire.Explain(err))
 			return
 		default:
-			if current := k.client.current.Load(); current == k || current == nil {
-				k.client.learn(&status)
+			if current := k.link.current.Load(); current == k || current == nil {
+				k.link.learn(&status)
 			}
 		}
 	}

@@ -15,23 +15,23 @@ const tokenTime = time.Second
 
 // logIn makes the configured user that of a connection, with the token of an earlier login or with the password. It succeeds if the cluster
 // has no authentication. While the member has too many passwords to check, it tries again until ctx ends.
-func (c *Client) logIn(ctx context.Context, k *conn) error {
-	if c.config.User == "" {
+func (l *link) logIn(ctx context.Context, k *conn) error {
+	if l.config.User == "" {
 		return nil
 	}
-	if token := c.token.Load(); token != nil {
+	if token := l.token.Load(); token != nil {
 		short, cancel := context.WithTimeout(ctx, tokenTime)
-		_, err := c.askLogin(short, k, &wire.Ask{Token: *token})
+		_, err := l.askLogin(short, k, &wire.Ask{Token: *token})
 		cancel()
 		if err == nil || !isAnswer(err) {
 			return err
 		}
-		c.token.CompareAndSwap(token, nil)
+		l.token.CompareAndSwap(token, nil)
 	}
 	for attempt := 1; ; attempt++ {
-		token, err := c.askLogin(ctx, k, &wire.Ask{Name: c.config.User, Password: []byte(c.config.Password)})
+		token, err := l.askLogin(ctx, k, &wire.Ask{Name: l.config.User, Password: []byte(l.config.Password)})
 		if err == nil && token != "" {
-			c.token.Store(&token)
+			l.token.Store(&token)
 		}
 		answer, ok := errors.AsType[*kv.Error](err)
 		if !ok || !answer.Retryable() {
@@ -46,9 +46,9 @@ func (c *Client) logIn(ctx context.Context, k *conn) error {
 }
 
 // askLogin sends one login. A cluster without authentication, and a member of a version that knows none, need none.
-func (c *Client) askLogin(ctx context.Context, k *conn, q *wire.Ask) (string, error) {
+func (l *link) askLogin(ctx context.Context, k *conn, q *wire.Ask) (string, error) {
 	var answer wire.Login
-	x := c.newCall(ctx, wire.OpLogin)
+	x := l.newCall(ctx, wire.OpLogin)
 	x.body = wire.AppendAsk(x.body[:0], q)
 	err := k.ask(ctx, x, func(p *wire.Response) (err error) {
 		answer, err = wire.ReadAnswer[wire.Login](p)
@@ -74,11 +74,11 @@ func (k *conn) logInAgain(then func(err error)) {
 	if len(k.logIns.waiting) > 1 {
 		return
 	}
-	c := k.client
-	c.start(func() {
-		ctx, cancel := context.WithTimeout(c.ctx, c.config.Timeout)
+	l := k.link
+	l.start(func() {
+		ctx, cancel := context.WithTimeout(l.ctx, l.config.Timeout)
 		defer cancel()
-		err := c.logIn(ctx, k)
+		err := l.logIn(ctx, k)
 		k.logIns.mu.Lock()
 		waiting := k.logIns.waiting
 		k.logIns.waiting = nil
@@ -97,7 +97,7 @@ func (k *conn) renew(x *call, refused *kv.Error) {
 			x.giveUp(err)
 			return
 		}
-		k.client.retry(x, k, refused)
+		k.link.retry(x, k, refused)
 	})
 }
 

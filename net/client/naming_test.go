@@ -15,7 +15,7 @@ import (
 func TestNaming(t *testing.T) {
 	for seed := range uint64(4) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		c := &Client{}
+		c := &link{}
 		if w, ok := c.newWrite().name(&c.naming); !ok || w.Session != 0 {
 			t.Fatalf("without a clock the name is %+v", w)
 		}
@@ -75,7 +75,7 @@ func TestNaming(t *testing.T) {
 
 // A session is there once a member has answered a write of it: until then each write says when it was opened, or it would not begin.
 func TestSessionIsThereWhenAnswered(t *testing.T) {
-	c := &Client{}
+	c := &link{}
 	c.naming.clock.Store(7)
 	for i, answered := range []bool{false, false, true, false} {
 		x := c.newWrite()
@@ -86,16 +86,16 @@ func TestSessionIsThereWhenAnswered(t *testing.T) {
 	}
 }
 
-func (c *Client) newWrite() *call {
+func (l *link) newWrite() *call {
 	x := newCall(wire.OpPut)
-	x.client = c
+	x.link = l
 	return x
 }
 
 // A session in which nothing is under way is given up after a pause, before a member may have ended it; one in which something
 // is keeps its names.
 func TestSessionAfterAPause(t *testing.T) {
-	c := &Client{}
+	c := &link{}
 	c.naming.clock.Store(7)
 	at := time.Now()
 	name := func(after time.Duration) (*call, uint64) {
@@ -124,7 +124,7 @@ func TestSessionAfterAPause(t *testing.T) {
 
 // A member that is behind tells an older session clock, which says nothing.
 func TestSessionClockNeverGoesBack(t *testing.T) {
-	c := &Client{}
+	c := &link{}
 	for _, told := range []struct{ clock, want int64 }{{7, 7}, {5, 7}, {0, 7}, {8, 8}} {
 		if c.learnClock(&kv.Status{Values: figures.Values{int64(figures.SessionClock), told.clock}}); c.naming.clock.Load() != told.want {
 			t.Errorf("told %d it keeps %d, want %d", told.clock, c.naming.clock.Load(), told.want)

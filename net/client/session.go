@@ -79,7 +79,7 @@ func (x *call) releaseName(answered bool) {
 	if s == nil {
 		return
 	}
-	n := &x.client.naming
+	n := &x.link.naming
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	x.session = nil
@@ -134,26 +134,26 @@ func (s *session) advance() {
 
 // endSession ends the session of a write, after a member has reported that the session does not exist. The next one begins with a
 // newer clock.
-func (c *Client) endSession(x *call, k *conn) {
-	n := &c.naming
+func (l *link) endSession(x *call, k *conn) {
+	n := &l.naming
 	n.mu.Lock()
 	x.session.ended = true
 	n.mu.Unlock()
 	if n.using.CompareAndSwap(false, true) {
-		c.start(func() {
+		l.start(func() {
 			defer n.using.Store(false)
-			ctx, cancel := context.WithTimeout(c.ctx, c.config.Timeout)
+			ctx, cancel := context.WithTimeout(l.ctx, l.config.Timeout)
 			defer cancel()
-			if status, err := k.status(ctx, c.newCall(ctx, wire.OpStatus)); err == nil {
-				c.learnClock(&status)
+			if status, err := k.status(ctx, l.newCall(ctx, wire.OpStatus)); err == nil {
+				l.learnClock(&status)
 			}
 		})
 	}
 }
 
 // learnClock keeps the newest session clock.
-func (c *Client) learnClock(s *kv.Status) {
-	for old := c.naming.clock.Load(); !c.config.NoNames && s.Get(figures.SessionClock) > old; old = c.naming.clock.Load() {
-		c.naming.clock.CompareAndSwap(old, s.Get(figures.SessionClock))
+func (l *link) learnClock(s *kv.Status) {
+	for old := l.naming.clock.Load(); !l.config.NoNames && s.Get(figures.SessionClock) > old; old = l.naming.clock.Load() {
+		l.naming.clock.CompareAndSwap(old, s.Get(figures.SessionClock))
 	}
 }

@@ -67,45 +67,45 @@ func (a *Admin) Clients(ctx context.Context, endpoint string) (all []kv.ClientLo
 }
 
 // askAt sends a request to the member at an endpoint, once, and reads its answer.
-func (c *Client) askAt(ctx context.Context, endpoint string, x *call, read func(*wire.Response) error) error {
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
+func (l *link) askAt(ctx context.Context, endpoint string, x *call, read func(*wire.Response) error) error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
 		x.recycle()
 		return ErrClosed
 	}
-	c.running.Add(1)
-	c.mu.Unlock()
-	defer c.running.Add(-1)
+	l.running.Add(1)
+	l.mu.Unlock()
+	defer l.running.Add(-1)
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(c.ctx, cancel)()
+	defer context.AfterFunc(l.ctx, cancel)()
 	op := x.op
-	k, err := c.dialEndpoint(ctx, endpoint)
+	k, err := l.dialEndpoint(ctx, endpoint)
 	if err != nil {
 		x.recycle()
-		return c.endedAt(ctx, op, endpoint, err)
+		return l.endedAt(ctx, op, endpoint, err)
 	}
 	defer k.fail(errDone)
-	if err := c.logIn(ctx, k); err != nil {
+	if err := l.logIn(ctx, k); err != nil {
 		x.recycle()
-		return c.endedAt(ctx, op, endpoint, err)
+		return l.endedAt(ctx, op, endpoint, err)
 	}
 	err = k.ask(ctx, x, read)
 	if op.Write() && err != nil && ctx.Err() != nil && !errors.Is(err, ErrOutcomeUnknown) {
 		return unknown(op, k, err)
 	}
-	return c.endedAt(ctx, op, endpoint, err)
+	return l.endedAt(ctx, op, endpoint, err)
 }
 
 // endedAt returns the error of a request to the member at an endpoint alone, as the table in doc.go has it. The request certainly changed
 // nothing, or err says that its outcome is unknown.
-func (c *Client) endedAt(ctx context.Context, op wire.Op, endpoint string, err error) error {
+func (l *link) endedAt(ctx context.Context, op wire.Op, endpoint string, err error) error {
 	switch {
 	case err == nil || isAnswer(err) || errors.Is(err, ErrOutcomeUnknown):
 		return err
-	case c.ctx.Err() != nil:
+	case l.ctx.Err() != nil:
 		return ErrClosed
 	case errors.Is(ctx.Err(), context.Canceled):
 		return context.Cause(ctx)

@@ -75,7 +75,7 @@ func (s *stream) send(x *call) bool {
 	var once kv.WriteName
 	if x.write && x.op.Once() {
 		var ok bool
-		if once, ok = x.name(&s.conn.client.naming); !ok {
+		if once, ok = x.name(&s.conn.link.naming); !ok {
 			return false
 		}
 	}
@@ -85,11 +85,11 @@ func (s *stream) send(x *call) bool {
 		return true
 	}
 	now := x.begun
-	if x.attempts > 0 || s.conn.client.queued.Load() > 0 {
+	if x.attempts > 0 || s.conn.link.queued.Load() > 0 {
 		now = time.Now()
 	}
 	left := x.deadline.Sub(now)
-	timeout, own := attemptTime(x, left, s.conn.client.alternatives())
+	timeout, own := attemptTime(x, left, s.conn.link.alternatives())
 	x.until, x.latest = now.Add(own), x.deadline
 	if !x.doubt {
 		x.latest = now.Add(left / 2)
@@ -207,7 +207,7 @@ func (s *stream) lost(err error) {
 		return
 	}
 	err = wire.Explain(err)
-	s.conn.client.note(s.conn.endpoint, err)
+	s.conn.link.note(s.conn.endpoint, err)
 	s.conn.retire(err)
 	s.fail(err)
 }
@@ -221,14 +221,14 @@ func (s *stream) readBatch() error {
 	if unasked := s.resolve(); err == nil {
 		err = unasked
 	}
-	s.conn.client.naming.releaseAnswered(s.came)
+	s.conn.link.naming.releaseAnswered(s.came)
 	for i := range s.came {
 		if x := s.came[i].call; x != nil {
 			s.complete(x, &s.came[i])
 		}
 	}
 	clear(s.came)
-	s.conn.client.pump()
+	s.conn.link.pump()
 	return err
 }
 
@@ -281,27 +281,27 @@ func (s *stream) complete(x *call, a *arrival) {
 	case failed == nil:
 		x.succeed(a)
 	case failed.Code == kv.NameEnded && x.session != nil:
-		s.conn.client.endSession(x, s.conn)
+		s.conn.link.endSession(x, s.conn)
 		if x.doubt {
 			x.giveUp(failed)
 			return
 		}
 		x.releaseName(false) // it gets another name
-		s.conn.client.retry(x, s.conn, failed)
-	case failed.Code == kv.BadToken && !x.renewed && x.attempts < attemptsLast && s.conn.client.config.User != "":
+		s.conn.link.retry(x, s.conn, failed)
+	case failed.Code == kv.BadToken && !x.renewed && x.attempts < attemptsLast && s.conn.link.config.User != "":
 		s.conn.renew(x, failed)
 	case failed.Retryable() && x.attempts < attemptsLast && (failed.Certain() || x.repeatable()):
 		if failed.Code == kv.Unavailable || failed.Code == kv.Amnesia || failed.Code == kv.Corrupt || failed.Code == kv.Removed || failed.Code == kv.Unaudited {
 			s.conn.avoid(time.Now(), failed)
 		}
 		if failed.Certain() {
-			s.conn.client.retry(x, s.conn, failed)
+			s.conn.link.retry(x, s.conn, failed)
 		} else {
-			s.conn.client.doubts(x, s.conn, failed)
+			s.conn.link.doubts(x, s.conn, failed)
 		}
 	case x.session != nil && (!failed.Certain() && !failed.Happened() || x.doubt && ofThisCopy(failed.Code)):
 		s.conn.avoid(time.Now(), failed)
-		s.conn.client.doubts(x, s.conn, failed)
+		s.conn.link.doubts(x, s.conn, failed)
 	case x.write && !failed.Certain() && !failed.Happened():
 		x.fail(unknown(x.op, s.conn, failed))
 	default:
@@ -341,17 +341,17 @@ func (s *stream) expire(now time.Time) bool {
 	}
 	busy := s.used > 0
 	s.mu.Unlock()
-	c := s.conn.client
+	l := s.conn.link
 	for _, x := range over {
 		if x.write {
-			x.fail(unknown(x.op, s.conn, c.timeout(x)))
+			x.fail(unknown(x.op, s.conn, l.timeout(x)))
 		} else {
-			x.fail(c.unavailable(x.op, x.begun, s.conn, c.timeout(x)))
+			x.fail(l.unavailable(x.op, x.begun, s.conn, l.timeout(x)))
 		}
 	}
 	for _, x := range slow {
 		s.conn.avoid(now, &kv.Error{Code: kv.Unavailable, Message: errNoAnswer.Error()})
-		c.doubts(x, s.conn, errNoAnswer)
+		l.doubts(x, s.conn, errNoAnswer)
 	}
 	return busy
 }
@@ -415,8 +415,8 @@ func (s *stream) lose(x *call, taken bool, err error) {
 	case x.attempts >= attemptsLast:
 		x.fail(err)
 	case taken:
-		s.conn.client.doubts(x, s.conn, err)
+		s.conn.link.doubts(x, s.conn, err)
 	default:
-		s.conn.client.retry(x, s.conn, err)
+		s.conn.link.retry(x, s.conn, err)
 	}
 }

@@ -24,8 +24,8 @@ import (
 //  2. A watch gets a new id each time it begins at a member, which identifies late frames of its earlier beginning.
 //  3. A watch with unread deliveries does not block the others: it ends at the member until its caller has read them.
 type watching struct {
-	client *Client
-	wake   chan struct{} // a token: there are watches without a stream
+	link *link
+	wake chan struct{} // a token: there are watches without a stream
 
 	mu      sync.Mutex
 	all     []*Watcher // in no order
@@ -57,7 +57,7 @@ func (ws *watching) add(w *Watcher) bool {
 	}
 	if !ws.running {
 		ws.running = true
-		ws.client.start(ws.run)
+		ws.link.start(ws.run)
 	}
 	ws.all = append(ws.all, w)
 	ws.createLocked(w)
@@ -155,12 +155,12 @@ func (ws *watching) close() {
 
 // run serves watches until the client is closed.
 func (ws *watching) run() {
-	c := ws.client
-	for attempts := 0; c.ctx.Err() == nil; {
+	l := ws.link
+	for attempts := 0; l.ctx.Err() == nil; {
 		if ws.none() {
 			select {
 			case <-ws.wake:
-			case <-c.ctx.Done():
+			case <-l.ctx.Done():
 			}
 			continue
 		}
@@ -172,7 +172,7 @@ func (ws *watching) run() {
 		attempts++
 		select {
 		case <-time.After(watchPause(attempts, err)):
-		case <-c.ctx.Done():
+		case <-l.ctx.Done():
 		}
 	}
 }
@@ -191,16 +191,16 @@ func (ws *watching) none() bool {
 
 // serveOnce serves all watches on one connection until it is over.
 func (ws *watching) serveOnce() error {
-	c := ws.client
-	k := c.current.Load()
+	l := ws.link
+	k := l.current.Load()
 	if k == nil || k.retired.Load() {
-		ctx, cancel := context.WithTimeout(c.ctx, c.config.Timeout)
-		err := c.connect(ctx)
+		ctx, cancel := context.WithTimeout(l.ctx, l.config.Timeout)
+		err := l.connect(ctx)
 		cancel()
 		if err != nil {
 			return err
 		}
-		if k = c.current.Load(); k == nil {
+		if k = l.current.Load(); k == nil {
 			return errDone
 		}
 	}
@@ -214,7 +214,7 @@ func (ws *watching) serveOnce() error {
 	}
 	s.heard.Set(time.Now())
 	ws.begin(s)
-	c.start(func() { ws.write(s) })
+	l.start(func() { ws.write(s) })
 	err = ws.read(s)
 	ws.over(s)
 	ws.judge(s, err)
@@ -258,10 +258,10 @@ func (ws *watching) judge(s *watchStream, err error) {
 	case errors.Is(err, io.EOF):
 		s.conn.retire(errStopping)
 	case errors.As(err, &answer):
-		ws.client.note(s.conn.endpoint, answer)
+		ws.link.note(s.conn.endpoint, answer)
 		s.conn.avoid(time.Now(), answer)
 	case reset:
-		ws.client.note(s.conn.endpoint, wire.Explain(err))
+		ws.link.note(s.conn.endpoint, wire.Explain(err))
 	default:
 		s.conn.fail(wire.Explain(err))
 	}
@@ -300,7 +300,7 @@ func (ws *watching) write(s *watchStream) {
 			if s.heard.Ago(now) >= watchProbe && now.Sub(probed) >= watchProbe {
 				probed = now
 				s.conn.probe()
-				ws.client.watch()
+				ws.link.watch()
 			}
 		}
 	}
@@ -378,7 +378,7 @@ func (ws *watching) take(k *conn, frame []byte) error {
 // login.
 func (ws *watching) refused(w *Watcher, k *conn, f *wire.WatchFrame) {
 	again := f.Err.Code == kv.AuthOld
-	renew := f.Err.Code == kv.BadToken && ws.client.config.User != ""
+	renew := f.Err.Code == kv.BadToken && ws.link.config.User != ""
 	if !again && !renew {
 		w.end(canceled(f))
 		return
