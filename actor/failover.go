@@ -97,9 +97,10 @@ func (f *failover) peerDied(c *core, peer uint64) {
 	}
 }
 
-// leaderOf returns the only member that may lead a term, as far as this member knows, or raft.None.
-func (f *failover) leaderOf(now raft.BasicStatus) uint64 {
-	if now.Lead == raft.None && f.forgotten.term == now.GetTerm() {
+// leaderOf returns the only member that may lead a term, as far as this member knows, or raft.None. A forgotten leader is that for an election
+// timeout: raft itself believes any leader of the term after one, and the forgotten leader may have been a false one.
+func (f *failover) leaderOf(c *core, now raft.BasicStatus) uint64 {
+	if now.Lead == raft.None && f.forgotten.term == now.GetTerm() && f.ticks < c.electionTicks() {
 		return f.forgotten.leader
 	}
 	return now.Lead

@@ -451,6 +451,25 @@ func TestForgottenLeaderIsTheOnlyOne(t *testing.T) {
 	}
 }
 
+// A faulty member claimed to lead, and died: the true leader of that term is believed after an election timeout, and not before. The other
+// members hear that leader, so that no later term would come.
+func TestForgottenFalseLeader(t *testing.T) {
+	const term = 5
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(term)
+	c.pass(160 * time.Millisecond)
+	c.turn(PeerDied{Peer: 2})
+	for at := time.Duration(0); ; at += c.HeartbeatInterval {
+		switch c.turn(heartbeatOf(3, term)); {
+		case c.raft.BasicStatus().Lead == 3 && at >= c.ElectionTimeout-c.HeartbeatInterval:
+			return
+		case c.raft.BasicStatus().Lead != raft.None || at > 2*c.ElectionTimeout:
+			t.Fatalf("%v after it has forgotten n2, it follows %d", at, c.raft.BasicStatus().Lead)
+		}
+		c.pass(c.HeartbeatInterval)
+	}
+}
+
 // A member that starts campaigns in its turn when a quorum is connected, and not before; a vote or a leader that it hears of ends that.
 func TestStartCampaignsWhenConnected(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())

@@ -18,7 +18,7 @@ import (
 //
 //	a member that knows the leader of its term takes claims of that term from that leader only.
 //
-// A leader that the member has made raft forget (failover.go) is still the only leader of its term.
+// A leader that the member has made raft forget (failover.go) is still the only leader of its term, for an election timeout.
 // A leader drops all claims of its own term. A claim of a later term is believed, as raft must believe it: the member may have missed
 // the election. The package's page lists the limits of the rule. A member that is suspended or held back listens to leaders without the
 // rule (suspension.receive), since raft does not follow the elections of the others meanwhile.
@@ -45,7 +45,7 @@ func (e *elections) believes(c *core, from uint64, m peerframe.Message) bool {
 		return true
 	}
 	now := c.raft.BasicStatus() // the leader may have changed since the last Ready
-	leader := e.failover.leaderOf(now)
+	leader := e.failover.leaderOf(c, now)
 	if leader == raft.None || leader == from || term > now.GetTerm() {
 		return true
 	}

@@ -114,6 +114,9 @@ var actorBugs = []mutant{
 	{"believe another leader of the term in which the leader was forgotten", []change{
 		{"failover.leaderOf", `return f.forgotten.leader`, ``},
 	}, []detector{direct("./actor", "TestForgottenLeaderIsTheOnlyOne")}},
+	{"hold a false leader for the only one of its term for ever", []change{
+		{"failover.leaderOf", ` && f.ticks < c.electionTicks()`, ``},
+	}, []detector{direct("./actor", "TestForgottenFalseLeader")}},
 	{"campaign at a start without a quorum", []change{
 		{"failover.campaignAtStart", ` || !quorumConnected(c)`, ``},
 	}, []detector{direct("./actor", "TestStartCampaignsWhenConnected")}},
@@ -299,6 +302,9 @@ var actorBugs = []mutant{
 	{"compare the progress of other disks across a stop of the process", []change{
 		{"diskWatch.excludeStop", `d.others, d.reads.since = nil,`, `d.reads.since =`},
 	}, []detector{direct("./actor", "TestProgressOfBeforeAStandstill")}},
+	{"take a vote that waited in a stop of the process for one of a slow disk", []change{
+		{"Consensus.Handle", `c.elections.asked = nil`, ``},
+	}, []detector{direct("./actor", "TestVoteBehindAStandstill")}},
 	{"refuse requests because the process had stopped", []change{
 		{"Consensus.Handle", `c.own.lag.excludeStop(t.Now)`, ``},
 	}, []detector{direct("./actor", "TestStandstillIsNoDelay")}},
