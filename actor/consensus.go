@@ -160,6 +160,7 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 		c.leases.clock.stopped += stop
 		c.own.disk.excludeStop(stop, t.Now)
 		c.own.lag.excludeStop(t.Now)
+		c.elections.asked = nil
 		clear(c.membership.unlinked)
 	}
 	c.now = t

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/actor/space"
@@ -12,6 +13,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk/simdisk"
+	"qkv/net/wire/peerframe"
 )
 
 // TestStalledDiskHoldsUpNoReport lets a disk finish one order and stall in the next. Consensus must hear of the first one
@@ -205,6 +207,32 @@ func TestStandstillIsNoDelay(t *testing.T) {
 	if c.pass(TickInterval); len(to) > 0 {
 		t.Errorf("a read is answered with %+v", to)
 	}
+}
+
+// A vote that waited while this process stood still is no sign of slow disks: later elections are as quick as before.
+func TestVoteBehindAStandstill(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	var asked uint64
+	for range 500 {
+		for _, m := range c.pass(TickInterval) {
+			if r, _ := m.(peerframe.Raft); r.GetType() == raftpb.MsgPreVote && r.GetTo() == 2 {
+				c.turn(from(2, raftpb.MsgPreVoteResp, r.GetTerm(), nil))
+			}
+		}
+		if s := c.raft.BasicStatus(); s.RaftState != raft.StateCandidate {
+			continue
+		} else if asked == 0 {
+			asked = s.GetTerm()
+			c.at += 5 * time.Second
+		} else if s.GetTerm() > asked {
+			c.turn(from(2, raftpb.MsgVoteResp, asked, nil))
+			if c.elections.slow != 0 {
+				t.Errorf("a vote is taken for %v late", c.elections.slow)
+			}
+			return
+		}
+	}
+	t.Fatal("there is no second election")
 }
 
 // Another disk's progress before this process stood still is not compared with this disk's work after it.
