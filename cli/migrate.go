@@ -250,7 +250,7 @@ func writeMigrated(ctx context.Context, to node.MigrateConfig, fill func(s *inde
 func (m *migrated) print(c *cli.Context, of string, users *index.AuthContent) {
 	fmt.Fprintf(c.App.Writer, "%s has revision %d, compacted %d, with %d keys and %d leases, as %s%s\n",
 		m.DataDir, m.view.Revision(), m.view.Compacted(), m.view.Keys(), m.view.LeaseCount(), of, usersText(users))
-	fmt.Fprintf(c.App.Writer, "start it: qkv serve --name %s --data-dir %s ...\n", m.Name, m.DataDir)
+	fmt.Fprintf(c.App.Writer, "start it: qkv serve --name %s --data-dir %s ...\n"+bindsTrust, m.Name, m.DataDir)
 }
 
 // usersText says how many users and roles there are, if any.

@@ -37,7 +37,7 @@
 //
 // The client switches to another member in three cases: the connection breaks; the member reports that it cannot serve; or the member's
 // host answers no packet while calls are under way. It waits for eight times the lateness of earlier answers, 125 ms to half a second, or
-// four round trips, if that is more. Before it gives up a silent member,
+// four round trips, if that is more; half a second until a connection has had 40 answers. Before it gives up a silent member,
 // the client sends it a request, and probes whether the host's port is still open. Each connection has a UDP port of its own.
 //
 // The members may change while the client runs. The client asks for them on each new connection, and its member pushes every change at
