@@ -22,7 +22,7 @@
 // goroutine at a time; all other types here are for any number.
 //
 // Concurrent calls have no order between them. A call that begins after another call has returned sees its effect, unless it is
-// serializable. That also holds for the calls of other clients. Serializable are reads that ask for it, [Client.Leases], and
+// serializable. That also holds for the calls of other clients. These are serializable: reads that ask for it, [Client.Leases], and
 // [Admin.Status]. A watch is not a read: it may begin at a member that lags.
 //
 // # Endpoints and failover
