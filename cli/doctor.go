@@ -13,6 +13,7 @@ import (
 
 	"qkv/cli/form"
 	"qkv/internal/checks"
+	"qkv/net/client"
 	"qkv/net/wire"
 	"qkv/node/roster"
 )
@@ -88,10 +89,10 @@ func examine(c *cli.Context, dir string) (diagnosis, error) {
 	if err == nil {
 		members, err = t.status(ctx)
 	}
-	switch {
-	case err != nil && dir != "":
+	switch several := errors.Is(err, client.ErrSeveralClusters); { // then a check names the members
+	case err != nil && dir != "" && !several:
 		f.NoAnswer = oneLine(err.Error())
-	case err != nil && exitCode(err) != exitUnavailable:
+	case err != nil && exitCode(err) != exitUnavailable && !several:
 		return diagnosis{}, err
 	default:
 		f.Members = factsOf(members)

@@ -255,7 +255,7 @@ func etcdFolder(c *etcdflags.Config, logger *slog.Logger) (fresh bool, err error
 		return false, err
 	}
 	if info.IsDir() && mode != 0o700 {
-		logger.Warn("access of other users to the data folder is removed", "data-dir", c.DataDir, "mode", fmt.Sprintf("%04o", mode))
+		logger.Warn("the mode of the data folder is set to 0700: only this user may open it", "data-dir", c.DataDir, "mode", fmt.Sprintf("%04o", mode))
 		if err := os.Chmod(c.DataDir, 0o700); err != nil {
 			return false, fmt.Errorf("the data folder %s has mode %04o, and others could read the data: %w", c.DataDir, mode, err)
 		}

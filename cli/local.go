@@ -58,7 +58,7 @@ func newLocalCluster(count, port int, dataDir, home string, t *terminal) (*local
 
 // portFlag is a flag for the first of the ports of a localCluster.
 func portFlag(variable string, value, count int) cli.Flag {
-	return &cli.IntFlag{Name: "port", EnvVars: []string{variable}, Value: value, Usage: fmt.Sprintf("first of %d UDP `PORT`s in a row", count), Action: func(_ *cli.Context, port int) error {
+	return &cli.IntFlag{Name: "port", EnvVars: []string{variable}, Value: value, Usage: fmt.Sprintf("first of %d `PORT`s in a row, UDP and TCP", count), Action: func(_ *cli.Context, port int) error {
 		if port < 1 || port > 65535-count {
 			return usagef("--port %d must be 1 to %d", port, 65535-count)
 		}

@@ -212,8 +212,8 @@ func migrateFile(ctx context.Context, c *cli.Context, path, of string, to node.M
 	})
 	bar.end()
 	if errors.Is(err, errDryRun) {
-		fmt.Fprintf(c.App.Writer, "%s can be taken: revision %d, compacted %d, %d records, %d leases%s; nothing was written\n",
-			of, file.Revision, file.Compacted, file.Records, len(file.Leases), usersText(&file.Auth))
+		fmt.Fprintf(c.App.Writer, "%s can be taken: revision %d, compacted %d, %s, %s%s; nothing was written\n",
+			of, file.Revision, file.Compacted, checks.Plural(file.Records, "record", "records"), checks.Plural(len(file.Leases), "lease", "leases"), usersText(&file.Auth))
 		return nil
 	}
 	if err != nil {
@@ -248,9 +248,9 @@ func writeMigrated(ctx context.Context, to node.MigrateConfig, fill func(s *inde
 
 // print prints what the folder has, and the next command.
 func (m *migrated) print(c *cli.Context, of string, users *index.AuthContent) {
-	fmt.Fprintf(c.App.Writer, "%s has revision %d, compacted %d, with %d keys and %d leases, as %s%s\n",
-		m.DataDir, m.view.Revision(), m.view.Compacted(), m.view.Keys(), m.view.LeaseCount(), of, usersText(users))
-	fmt.Fprintf(c.App.Writer, "start it: qkv serve --name %s --data-dir %s ...\n", m.Name, m.DataDir)
+	fmt.Fprintf(c.App.Writer, "%s has revision %d, compacted %d, with %s and %s, as %s%s\n", m.DataDir, m.view.Revision(), m.view.Compacted(),
+		checks.Plural(m.view.Keys(), "key", "keys"), checks.Plural(m.view.LeaseCount(), "lease", "leases"), of, usersText(users))
+	fmt.Fprintf(c.App.Writer, "start it: qkv serve --name %s --data-dir %s ...\n"+bindsTrust, m.Name, m.DataDir)
 }
 
 // usersText says how many users and roles there are, if any.

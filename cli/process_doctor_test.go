@@ -139,6 +139,20 @@ func (c *clusterProcess) says(verdict string, code int, word string) {
 	c.t.Errorf("the status does not begin with %q, with %d and %q: %d %s%s", verdict, code, word, got.code, got.stdout, got.stderr)
 }
 
+// TestProcessDoctorOfTwoClusters: endpoints of two clusters with leaders are a failure among the checks, and no end of doctor.
+func TestProcessDoctorOfTwoClusters(t *testing.T) {
+	t.Parallel()
+	c := newProcesses(t, 2)
+	for _, m := range c.members {
+		m.arguments = []string{"--segment-bytes", "1048576", "--initial-cluster-token", m.name} // each founds a cluster
+		m.start()
+		m.says("ready to serve")
+	}
+	if d := c.diagnose(); !d.has("members", checks.Failure, "belongs to another cluster") || !d.has("quorum", checks.OK, "1 of 1 voter") {
+		t.Errorf("with two clusters: %+v", d)
+	}
+}
+
 // TestProcessDoctorOfLimits: a member at its quota, with a short history, with few open files, and a client whose certificate expires soon.
 func TestProcessDoctorOfLimits(t *testing.T) {
 	t.Parallel()

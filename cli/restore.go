@@ -34,8 +34,7 @@ func restoreCommand() *cli.Command {
 			"--revision, or at the end. The cluster is a new one, with a new id, and members of the old cluster cannot join it. It has " +
 			"one member, to which `qkv member add` adds others; or, with --initial-cluster, several: then run the same command on each " +
 			"host, with the same backup and moment, and the host's own --name. Give the member's --certs-dir or cluster secret as for qkv " +
-			"serve. Nothing is written if the backup is damaged before the " +
-			"moment. PLACE is a folder, or s3://BUCKET/PREFIX.\n\n" +
+			"serve. Nothing is written if the backup is damaged before the moment. PLACE is a folder, or s3://BUCKET/PREFIX.\n\n" +
 			"FILE is a file of `etcdctl snapshot save`: then it is the same as `qkv migrate from-etcd --snapshot FILE`.",
 		Flags: []cli.Flag{
 			atFlag("QKV_RESTORE_AT"), revisionFlag("QKV_RESTORE_REVISION"),
@@ -223,7 +222,7 @@ func writeNext(c *cli.Context, made node.Made, dir string) {
 	name, cluster := c.String("name"), c.String("initial-cluster")
 	fmt.Fprintf(c.App.Writer, "%s is the data of %s in the new cluster %s\n", dir, name, hex(made.Cluster))
 	if cluster == "" {
-		fmt.Fprintf(c.App.Writer, "start it: qkv serve --name %s --data-dir %s ...\n", shellWord(name), shellWord(dir))
+		fmt.Fprintf(c.App.Writer, "start it: qkv serve --name %s --data-dir %s ...\n"+bindsTrust, shellWord(name), shellWord(dir))
 		return
 	}
 	fmt.Fprintln(c.App.Writer, "run the same command on the other hosts, each with its own --name: all must print this cluster")

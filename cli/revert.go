@@ -13,6 +13,7 @@ import (
 
 	"qkv/cli/form"
 	"qkv/index/kv"
+	"qkv/internal/checks"
 	"qkv/internal/limits"
 	"qkv/net/client"
 )
@@ -258,7 +259,7 @@ func (r *reverter) count(revision int64) {
 // tell prints the result.
 func (r *reverter) tell() error {
 	r.tellLeased()
-	text := fmt.Sprintf("%d keys are as they were at revision %d: %d put, %d deleted\n", r.Put+r.Deleted, r.to, r.Put, r.Deleted)
+	text := fmt.Sprintf("%s at revision %d: %d put, %d deleted\n", checks.Plural(r.Put+r.Deleted, "key is as it was", "keys are as they were"), r.to, r.Put, r.Deleted)
 	if err := writeAnswer(r.c, form.Answer{Document: r.reverted, Text: text}); err != nil {
 		return err
 	}

@@ -13,18 +13,17 @@ import (
 	"qkv/net/wire"
 )
 
-// secretVariable holds the secrets in force for `qkv serve` and `qkv etcd`. There is no flag for it: every user of a host can read command
-// lines.
-const secretVariable = "QKV_CLUSTER_SECRET"
-
-// secretFileVariable names a file instead.
-const secretFileVariable = secretVariable + "_FILE"
-
-// certsDirVariable names the folder of certificates.
-const certsDirVariable = "QKV_CERTS_DIR"
-
-// secretFileName is the name of the secret's file in printed commands.
-const secretFileName = "qkv-secret"
+const (
+	// secretVariable holds the secrets in force for `qkv serve` and `qkv etcd`. There is no flag for it: every user of a host can read
+	// command lines. secretFileVariable names a file instead, and certsDirVariable the folder of certificates.
+	secretVariable     = "QKV_CLUSTER_SECRET"
+	secretFileVariable = secretVariable + "_FILE"
+	certsDirVariable   = "QKV_CERTS_DIR"
+	// secretFileName is the name of the secret's file in printed commands.
+	secretFileName = "qkv-secret"
+	// bindsTrust follows the command that starts a restored or migrated folder.
+	bindsTrust = "the first start binds the folder to its --certs-dir or cluster secret, or, without them, to the local CA of this host\n"
+)
 
 // signedBySecret reports whether the client's certificate is from the CA of a cluster secret.
 func signedBySecret(c *cli.Context) bool {

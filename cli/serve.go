@@ -64,7 +64,7 @@ func memberFlags() []cli.Flag {
 		&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Value: "default", Usage: "`NAME` of this member, as in --initial-cluster and in its certificate"},
 		&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` of this member's data (default: ./qkv-data/NAME)"},
 		&cli.StringFlag{Name: "listen", EnvVars: []string{"QKV_LISTEN"}, Value: defaultEndpoint, Usage: "`HOST:PORT` for clients: QUIC on UDP, etcd's API and HTTP on TCP"},
-		&cli.StringFlag{Name: "listen-peer", EnvVars: []string{"QKV_LISTEN_PEER"}, Value: "127.0.0.1:" + peerPort, Usage: "`HOST:PORT` for the other members, UDP"},
+		&cli.StringFlag{Name: "listen-peer", EnvVars: []string{"QKV_LISTEN_PEER"}, Value: "127.0.0.1:" + peerPort, Usage: "`HOST:PORT` for the other members: QUIC on UDP, and TCP to notice at once that a process has died"},
 		&cli.StringFlag{Name: "advertise", EnvVars: []string{"QKV_ADVERTISE"}, Usage: "`HOST:PORT` that clients are told (default: --listen)"},
 		&cli.StringFlag{Name: "advertise-peer", EnvVars: []string{"QKV_ADVERTISE_PEER"}, Usage: "`HOST:PORT` that members are told (default: this member's in --initial-cluster)"},
 		&cli.StringFlag{Name: "initial-cluster", EnvVars: []string{"QKV_INITIAL_CLUSTER"}, Usage: "`NAME=HOST:PORT,...` of all members of a new cluster, this one included (default: this one alone)"},

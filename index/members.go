@@ -196,7 +196,7 @@ func (m Members) add(c *kv.MemberChange, wall int64) (Members, *kv.Error) {
 	case i >= 0:
 		return m, kv.Errorf(kv.MemberExists, "%s is being replaced already, by %s: `qkv member remove %[2]s` ends that", m.NameOf(old.ID), m.NameOf(m.records[i].ID))
 	case named != nil:
-		return m, kv.Errorf(kv.MemberExists, "there is a member %s already, %016x: give another name, or remove that one first", named.Name, named.ID)
+		return m, kv.Errorf(kv.MemberExists, "there is a member %s already, %016x: give another name, or remove that one first; if it is lost, `qkv member replace %[1]s` does both", named.Name, named.ID)
 	case old != nil:
 		old.Peers = without(old.Peers, c.Peers)
 	}

@@ -184,7 +184,7 @@ func (f *folder) identify(who owner) error {
 			"If `qkv restore` made the folder of one of several members, run it again with the same --certs-dir or cluster secret as `qkv serve`", f.dir, domain, who.trustDomain)
 	}
 	if f.Removed {
-		return fmt.Errorf("%w: give another --data-dir, or move %s away", actor.ErrRemoved, f.dir)
+		return fmt.Errorf("%w: give another --data-dir, or move the folder %s away", actor.ErrRemoved, f.dir)
 	}
 	return nil
 }

@@ -201,7 +201,7 @@ func TestFoldersThatDoNotStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	fs.Crash(simdisk.Prefix)
-	if _, err := openFolder(fs, "data", who, begin, rand.NewChaCha8([32]byte{})); !errors.Is(err, actor.ErrRemoved) || !strings.Contains(err.Error(), "move data away") {
+	if _, err := openFolder(fs, "data", who, begin, rand.NewChaCha8([32]byte{})); !errors.Is(err, actor.ErrRemoved) || !strings.Contains(err.Error(), "move the folder data away") {
 		t.Errorf("the folder of a removed member: %v", err)
 	}
 	if err := refuseForeign(fs, "data", who); !errors.Is(err, actor.ErrRemoved) {

@@ -280,7 +280,7 @@ func checkMode(dir string, logger *slog.Logger) error {
 	if err != nil {
 		return usagef("the data folder %s has mode %04o, so other users could read or change the data: it must be 0700 (chmod 700 %s): %w", dir, mode, dir, err)
 	}
-	logger.Warn("access of other users to the data folder is removed", "data-dir", dir, "mode", fmt.Sprintf("%04o", mode))
+	logger.Warn("the mode of the data folder is set to 0700: only this user may open it", "data-dir", dir, "mode", fmt.Sprintf("%04o", mode))
 	return nil
 }
 

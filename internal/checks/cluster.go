@@ -96,7 +96,7 @@ const (
 	// doctorLag is a lag in entries that a healthy follower never has: the alert QkvMemberLags has the same bound.
 	doctorLag = 10_000
 	// doctorSyncWarning and doctorSyncFailure are parts of the election timeout. A leader whose syncs take a tenth has few retries left,
-	// and at half of the timeout a single slow sync may cost it its office.
+	// and at half of the timeout a single slow sync may cost it the leadership.
 	doctorSyncWarning = 10
 	doctorSyncFailure = 2
 	// doctorClock is the difference of clocks that no host with a time service has.

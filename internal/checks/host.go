@@ -77,7 +77,7 @@ func disk(f *Facts, r *report) {
 	case s.Skip != "":
 		r.skip("%s", s.Skip)
 	case s.P99 >= doctorElection/doctorSyncFailure:
-		r.fail("p50 of a sync is %s, p99 %s: a leader loses its office at the election timeout, 1 s by default; %s: %s", ms(s.P50), ms(s.P99), s.Class, s.Meaning)
+		r.fail("p50 of a sync is %s, p99 %s: a leader is replaced at the election timeout, 1 s by default; %s: %s", ms(s.P50), ms(s.P99), s.Class, s.Meaning)
 	case s.P99 >= doctorSync:
 		r.warn("p50 of a sync is %s, p99 %s, and etcd asks for %v; %s: %s", ms(s.P50), ms(s.P99), doctorSync, s.Class, s.Meaning)
 	default:

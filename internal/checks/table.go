@@ -55,7 +55,7 @@ var Cluster = []Check{
 	{"links", "two members have no connection to each other", "open UDP 2380 between the two hosts in both directions", links},
 	{"lag", "a member's state is far older than the newest", "wait while the lag shrinks; otherwise look at that member's disk and network", lag},
 	{"state", "two members have different states at one position of the log", "`qkv status` shows the alarm CORRUPT of the faulty member: docs/emergencies.md, Alarms", state},
-	{"disk-sync", "syncs are slow: every write waits for them, and a leader may lose its office", "`qkv bench disk` on that host; look for other programs that use the disk", diskSync},
+	{"disk-sync", "syncs are slow: every write waits for them, and a leader may be replaced", "`qkv bench disk` on that host; look for other programs that use the disk", diskSync},
 	{"clock", "the clocks of members or of this host differ", "run a time service on that host (chrony, systemd-timesyncd)", clock},
 	{"certificates", "a certificate expires soon, or does not name an address", "`qkv cert renew` where the CA is, or `qkv cert member NAME ADDRESS` to name an address; a member loads the new file without a restart", certificates},
 	{"mtu", "the network interface is too small for QUIC's packets", "set the interface's MTU to 1280 bytes or more (`ip link set dev NAME mtu 1500`)", mtu},

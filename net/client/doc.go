@@ -22,7 +22,7 @@
 // goroutine at a time; all other types here are for any number.
 //
 // Concurrent calls have no order between them. A call that begins after another call has returned sees its effect, unless it is
-// serializable. That also holds for the calls of other clients. Serializable are reads that ask for it, [Client.Leases], and
+// serializable. That also holds for the calls of other clients. These are serializable: reads that ask for it, [Client.Leases], and
 // [Admin.Status]. A watch is not a read: it may begin at a member that lags.
 //
 // # Endpoints and failover
@@ -37,7 +37,7 @@
 //
 // The client switches to another member in three cases: the connection breaks; the member reports that it cannot serve; or the member's
 // host answers no packet while calls are under way. It waits for eight times the lateness of earlier answers, 125 ms to half a second, or
-// four round trips, if that is more. Before it gives up a silent member,
+// four round trips, if that is more; half a second until a connection has had 40 answers. Before it gives up a silent member,
 // the client sends it a request, and probes whether the host's port is still open. Each connection has a UDP port of its own.
 //
 // The members may change while the client runs. The client asks for them on each new connection, and its member pushes every change at

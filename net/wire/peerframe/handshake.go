@@ -62,7 +62,7 @@ func (h *Handshake) CheckCluster(cluster uint64) error { return checkCluster(h.C
 func checkCluster(theirs, own uint64) error {
 	if theirs != own {
 		return fmt.Errorf("cluster ID mismatch: the sender belongs to %016x, the receiver to %016x: one of the two was founded with another --initial-cluster or --initial-cluster-token, or with --found, or was recovered (`qkv recover` makes a new cluster): "+
-			"stop the member that is in the wrong cluster, move its data folder away, add it to the other cluster (`qkv member add`), and start it with --join", theirs, own)
+			"stop the member that is in the wrong cluster, move its data folder away, run `qkv member replace NAME` in the other cluster (`qkv member add` if that does not know it), and start it with --join", theirs, own)
 	}
 	return nil
 }

@@ -388,7 +388,7 @@ func TestHandshakesAreChecked(t *testing.T) {
 	}{
 		{"the right one", func(*Handshake) {}, ""},
 		{"another cluster", func(h *Handshake) { h.Cluster = 5 }, "belongs to 0000000000000005"},
-		{"a cluster that was founded in place of joining", func(h *Handshake) { h.Cluster = 5 }, "move its data folder away, add it to the other cluster (`qkv member add`), and start it with --join"},
+		{"a cluster that was founded in place of joining", func(h *Handshake) { h.Cluster = 5 }, "run `qkv member replace NAME` in the other cluster (`qkv member add` if that does not know it), and start it with --join"},
 		{"a cluster that was recovered", func(h *Handshake) { h.Cluster = 5 }, "`qkv recover` makes a new cluster"},
 		{"another sender", func(h *Handshake) { h.From = 9 }, "the sender has 0000000000000009"},
 		{"for another member", func(h *Handshake) { h.To = 9 }, "the sender expects 0000000000000009"},
