@@ -2,7 +2,6 @@ package h2
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -541,7 +540,7 @@ func (c *conn) headers(id uint32, part []byte, whole, ends bool) error {
 		c.resetLocked(id, http2.ErrCodeRefusedStream)
 		return nil
 	case h.bad != 0 || !h.pseudo:
-		c.resetLocked(id, cmp.Or(h.bad, http2.ErrCodeProtocol))
+		c.resetLocked(id, max(h.bad, http2.ErrCodeProtocol))
 		return nil
 	}
 	s := &stream{c: c, id: id, head: h, window: c.initial}
