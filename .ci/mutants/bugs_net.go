@@ -95,8 +95,14 @@ var netBugs = []mutant{
 	{"resume a watch at the last revision again", []change{
 		{"Watcher.told", `w.next = f.Revision + 1`, `w.next = f.Revision`},
 	}, []detector{direct("./net/client", "TestWatchResumes")}},
+	{"tell a watch that begins again the progress of others", []change{
+		{"Watcher.told", `!w.begun || w.beginning || w.err != nil`, `!w.begun || w.err != nil`},
+	}, []detector{direct("./net/client", "TestProgressBeforeBeginning")}},
+	{"release the locks of a lease that another has taken over", []change{
+		{"net/client.acquire", `if over := session.Err(); over != nil { return election.Candidate{}, over }`, ``},
+	}, []detector{direct("./net/client", "TestMutexOfAnOrphan")}},
 	{"resume a watch within a revision", []change{
-		{"Watcher.created", `w.partial, w.parts = nil, 0`, `w.parts = 0`},
+		{"Watcher.created", `w.partial, w.parts, w.beginning = nil, 0, false`, `w.parts, w.beginning = 0, false`},
 	}, []detector{direct("./net/client", "TestWatchResumesWithinRevision")}},
 
 	// Package net/etcd.
@@ -236,6 +242,27 @@ var netBugs = []mutant{
 	{"keep every goroutine of streams that have ended", []change{
 		{"net/etcd/h2.Server.next", `s.idle.Add(1) > workersIdle`, `s.idle.Add(1) < 0`},
 	}, []detector{direct("./net/etcd", "TestHealthStreams")}},
+	{"encode a large answer under its connection's lock, as one frame", []change{
+		{"net/etcd/h2.conn.settings", `c.frame = min(int(one.Val), outBytes)`, `c.frame = int(one.Val)`},
+	}, []detector{direct("./net/etcd/h2", "TestLargeFramesWait")}},
+	{"name a stream in a GOAWAY that is not served", []change{
+		{"net/etcd/h2.conn.headers", `c.mu.Lock(); defer c.mu.Unlock(); c.last = id`, `c.last = id; c.mu.Lock(); defer c.mu.Unlock()`},
+	}, []detector{direct("./net/etcd/h2", "TestGoAwayServesItsLast")}},
+	{"leave a request out of service while its client does not end its side", []change{
+		{"net/etcd/h2.stream.receiveLocked", `s.c.ledger.HalfClosed(&s.charge, 0)`, ``},
+	}, []detector{direct("./net/etcd", "TestServedWithoutAnEnd")}},
+	{"take any number of frames of padding", []change{
+		{"net/etcd/h2.conn.take", `len(f.Data()) == 0 && !f.StreamEnded()`, `f.Length == 0 && !f.StreamEnded()`},
+	}, []detector{direct("./net/etcd/h2", "TestPaddingAsksForNothing")}},
+	{"serve a request with malformed trailers", []change{
+		{"net/etcd/h2.conn.trailers", `h.pseudo || h.bad != 0 ||`, `h.pseudo ||`},
+	}, []detector{direct("./net/etcd", "TestH2Illegal")}},
+	{"evict a connection whose request waits for a lock", []change{
+		{"Account.open", `s.streams+s.halfClosed+s.web > 0`, `s.streams+s.web > 0`},
+	}, []detector{direct("./net/etcd/front", "TestOpenUntilAnswered")}},
+	{"leave a place in the line for a lock whose client has gone", []change{
+		{"lockService.enter", `err != nil && ctx.Err() != nil {`, `err != nil && ctx.Err() == nil {`},
+	}, []detector{direct("./net/etcd", "TestLockThatIsGivenUpAtOnce")}},
 	{"keep a header block when the table has changed", []change{
 		{"net/etcd/h2.heads.read", `case !refersOnly(block): clear(h.seen)`, `case !refersOnly(block):`},
 	}, []detector{direct("./net/etcd", "TestH2TokenReferences")}},

@@ -122,10 +122,14 @@ func (c Candidate) Proclaim(ctx context.Context, s Store, value []byte) error {
 	return err
 }
 
-// Withdraw gives up the place. A place that is already lost is not an error.
+// Withdraw gives up the place, or the one that an Enter without an outcome may have taken. A place that is already lost is not an error.
 func (c Candidate) Withdraw(ctx context.Context, s Store) error {
+	own := c.Guard()
+	if c.Revision == 0 {
+		own = kv.Compare{Key: c.Key, Target: kv.CompareLease, Number: c.Lease}
+	}
 	_, err := s.Txn(ctx, kv.Txn{
-		Compares: []kv.Compare{c.Guard()},
+		Compares: []kv.Compare{own},
 		Success:  []kv.Op{{Delete: &kv.Delete{Key: c.Key}}},
 	})
 	return err

@@ -71,6 +71,9 @@ type waitFunc func(election.Candidate, context.Context, election.Store) error
 
 // acquire enters the queue for a name and waits there. After an error it has left the queue.
 func acquire(ctx context.Context, session *LockSession, name string, value []byte, wait waitFunc) (election.Candidate, error) {
+	if over := session.Err(); over != nil { // its lease may be another's, and the place that it has
+		return election.Candidate{}, over
+	}
 	if !session.take(name) {
 		return election.Candidate{}, ErrInUse
 	}
@@ -98,14 +101,7 @@ func acquire(ctx context.Context, session *LockSession, name string, value []byt
 func leave(ctx context.Context, s store, place election.Candidate) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawTime)
 	defer cancel()
-	if place.Revision != 0 {
-		_ = place.Withdraw(ctx, s)
-		return
-	}
-	_, _ = s.Txn(ctx, kv.Txn{ // the outcome of Enter is unknown
-		Compares: []kv.Compare{{Key: place.Key, Target: kv.CompareLease, Number: place.Lease}},
-		Success:  []kv.Op{{Delete: &kv.Delete{Key: place.Key}}},
-	})
+	_ = place.Withdraw(ctx, s)
 }
 
 // Unlock releases the lock. A lock that was lost before is no error; [ErrNotHeld] is that of a lock that was never acquired, or is released

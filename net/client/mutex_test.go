@@ -341,6 +341,28 @@ func TestElectionIsGoneOnWith(t *testing.T) {
 	b.must(second.Proclaim(t.Context(), []byte("ann for ever")))
 }
 
+// A lock session that is over does not release the locks of the one that took over its lease.
+func TestMutexOfAnOrphan(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	before := b.session()
+	before.Orphan()
+	after, err := client.NewLockSession(t.Context(), b.client, client.LockSessionOptions{Lease: before.Lease().ID})
+	b.must(err)
+	defer after.Orphan()
+	m := client.NewMutex(after, "one")
+	b.must(m.Lock(t.Context()))
+	for name, lock := range map[string]func(context.Context) error{"Lock": client.NewMutex(before, "one").Lock, "TryLock": client.NewMutex(before, "one").TryLock} {
+		if err := lock(t.Context()); !errors.Is(err, client.ErrLockSessionClosed) {
+			t.Errorf("%s: %v", name, err)
+		}
+		held, err := b.client.Txn(t.Context(), kv.Txn{Compares: []kv.Compare{m.Guard()}})
+		if b.must(err); !held.Succeeded {
+			t.Fatalf("%s of a lock session that is over has released another's lock", name)
+		}
+	}
+}
+
 // A lock is taken in spite of members that cannot serve, and of answers that get lost.
 func TestMutexThroughFaults(t *testing.T) {
 	t.Parallel()

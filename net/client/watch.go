@@ -48,17 +48,18 @@ type Watcher struct {
 	// Guarded by client.watching.mu.
 	id uint64 // on the current stream; 0: on none
 
-	mu       sync.Mutex
-	queue    []*WatchResponse
-	bytes    int64           // of queue
-	partial  []kv.WatchEvent // of a revision that is not complete yet
-	parts    int64           // bytes of partial
-	begun    bool
-	revision int64 // the member's revision when the watch began
-	next     int64 // the first revision without delivered events; 0: the one after the newest
-	paused   bool  // queue was too long: the watch is resumed when it is empty
-	err      error // why it is over
-	release  func() bool
+	mu        sync.Mutex
+	queue     []*WatchResponse
+	bytes     int64           // of queue
+	partial   []kv.WatchEvent // of a revision that is not complete yet
+	parts     int64           // bytes of partial
+	begun     bool
+	beginning bool  // the member has not confirmed it: the progress of a stream's other watches is not its own
+	revision  int64 // the member's revision when the watch began
+	next      int64 // the first revision without delivered events; 0: the one after the newest
+	paused    bool  // queue was too long: the watch is resumed when it is empty
+	err       error // why it is over
+	release   func() bool
 }
 
 // Watch begins a watch, and returns when a member has it: it delivers all changes from request.Revision on. If that is 0, it delivers all
@@ -187,7 +188,7 @@ func (w *Watcher) signal() {
 func (w *Watcher) created(revision int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.partial, w.parts = nil, 0 // of the previous stream
+	w.partial, w.parts, w.beginning = nil, 0, false // what came in part came on the previous stream
 	if w.next == 0 {
 		w.next = revision + 1
 	}
@@ -205,7 +206,7 @@ const clientWatchBytes = 1 << 20
 func (w *Watcher) told(f *wire.WatchFrame, response *WatchResponse) (over bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.begun || w.err != nil {
+	if !w.begun || w.beginning || w.err != nil {
 		return false
 	}
 	if f.Fragment || len(w.partial) > 0 {

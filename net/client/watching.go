@@ -75,7 +75,7 @@ func (ws *watching) createLocked(w *Watcher) {
 	ws.ids[w.id] = w
 	request := w.request
 	w.mu.Lock()
-	request.Revision = w.next
+	request.Revision, w.beginning = w.next, true
 	w.mu.Unlock()
 	ws.stream.out = wire.AppendWatch(ws.stream.out, w.id, &request)
 	signal(ws.stream.wake)

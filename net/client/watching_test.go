@@ -1,9 +1,11 @@
 package client
 
 import (
+	"bytes"
 	"testing"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -90,4 +92,37 @@ func WatchWaits(w *Watcher) int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.bytes
+}
+
+// A watch that begins again is not told the progress of the other watches of its stream: the events that it lacks come after its beginning.
+func TestProgressBeforeBeginning(t *testing.T) {
+	ws := &watching{stream: &watchStream{wake: make(chan struct{}, 1)}, ids: map[uint64]*Watcher{}}
+	w := &Watcher{wake: make(chan struct{}, 1)}
+	w.created(4)
+	ws.createLocked(w) // when what it was told before is read
+	var sent []byte
+	for _, d := range []kv.WatchDelivery{
+		{Kind: kv.WatchProgressed, Revision: 9}, // of the others
+		{Kind: kv.WatchCreated, IDs: []uint64{w.id}, Revision: 9},
+		{Kind: kv.WatchEvents, IDs: []uint64{w.id}, Revision: 5, Count: 1, Events: wire.WatchFormat.Append(nil, &kv.Event{KV: kv.KeyValue{Key: []byte("a"), ModRevision: 5}}, nil)},
+		{Kind: kv.WatchProgressed, Revision: 9},
+	} {
+		sent = append(wire.AppendWatchDelivery(sent, &d), d.Events...)
+	}
+	frames := wire.NewFrameReader(bytes.NewReader(sent), limits.ResponseBytes)
+	if err := frames.Fill(); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		frame, err := frames.Next()
+		if err == nil {
+			err = ws.take(nil, frame)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(w.queue) != 2 || w.queue[0].Revision != 5 || len(w.queue[0].Events) != 1 || w.queue[1].Revision != 9 {
+		t.Errorf("told %+v", w.queue)
+	}
 }

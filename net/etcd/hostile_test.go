@@ -559,3 +559,22 @@ func TestBlamed(t *testing.T) {
 		t.Errorf("%d streams were opened in %v (closed: %v), beyond %d at %d a second", streams, took, h.over(), few, limits.EtcdResets)
 	}
 }
+
+// TestServedWithoutAnEnd: a unary request is in service once its message is there. It does not matter whether its client ends its side.
+func TestServedWithoutAnEnd(t *testing.T) {
+	m := newMember()
+	s := start(t, m, nil)
+	c := openH2(t, s)
+	release := waiting(m)
+	before := m.Proposals.Load()
+	id := c.begin(putPath)
+	c.data(id, false, onePut)
+	c.flush()
+	eventually(t, func() bool { return m.Proposals.Load() > before })
+	if n := s.Stats().Serving; n != 1 {
+		t.Errorf("%d requests are in service while one is", n)
+	}
+	release()
+	c.must(id, &pb.PutResponse{})
+	eventually(t, func() bool { return s.Stats().Serving == 0 && s.Stats().MessageBytes == 0 })
+}

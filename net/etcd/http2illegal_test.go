@@ -176,6 +176,16 @@ var illegalOrder = []illegalRow{
 		c.data(id, false, onePut[:3]) // of a whole message the answer may come first
 		c.headers(id, true, field{":path", "/"})
 	}},
+	{"trailers with an upper-case name", "8.2.1", one(streamProtocol, "400"), func(c *h2client) {
+		id := c.begin(putPath)
+		c.data(id, false, onePut[:3])
+		c.headers(id, true, field{"X", "y"})
+	}},
+	{"trailers with a field of HTTP/1.1", "8.2.2", one(streamProtocol, "400"), func(c *h2client) {
+		id := c.begin(putPath)
+		c.data(id, false, onePut[:3])
+		c.headers(id, true, field{"transfer-encoding", "chunked"})
+	}},
 	{"CONTINUATION without HEADERS", "6.10", one(connProtocol), func(c *h2client) { c.raw(http2.FrameContinuation, http2.FlagContinuationEndHeaders, 1) }},
 	{"CONTINUATION after END_HEADERS", "6.10", one(connProtocol), func(c *h2client) {
 		c.raw(http2.FrameContinuation, http2.FlagContinuationEndHeaders, c.begin(putPath))

@@ -101,7 +101,10 @@ func (s lockService) enter(ctx context.Context, name string, lease int64, value 
 	if lease, err = s.session(ctx, lease); err != nil {
 		return c, err
 	}
-	return election.Enter(ctx, store{s}, name, lease, value)
+	if c, err = election.Enter(ctx, store{s}, name, lease, value); err != nil && ctx.Err() != nil {
+		s.withdraw(ctx, c) // it may have entered, or may enter yet
+	}
+	return c, err
 }
 
 // await waits until a candidate leads. If ctx ends first, the candidacy is withdrawn.
@@ -112,10 +115,15 @@ func (s lockService) await(ctx context.Context, c election.Candidate) error {
 	if err == nil || errors.Is(err, election.ErrLost) {
 		return err
 	}
-	last, done := context.WithTimeout(context.WithoutCancel(ctx), s.config.Timeout)
-	defer done()
-	_ = c.Withdraw(last, store{s}) // on failure the lease's expiry removes it
+	s.withdraw(ctx, c)
 	return err
+}
+
+// withdraw withdraws a candidacy whose request has ended. On failure the lease's expiry does it.
+func (s lockService) withdraw(ctx context.Context, c election.Candidate) {
+	ctx, done := context.WithTimeout(context.WithoutCancel(ctx), s.config.Timeout)
+	defer done()
+	_ = c.Withdraw(ctx, store{s})
 }
 
 // waits wraps a handler that may wait without end: each request of a client takes a slot.

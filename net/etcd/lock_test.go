@@ -95,3 +95,39 @@ func TestLocksThatWait(t *testing.T) {
 	eventually(t, func() bool { return s.Stats().MessageBytes == 0 && s.Stats().Serving == 0 })
 	eventually(t, func() bool { return m.Watches() == 0 }) // nor does anybody wait any more
 }
+
+// TestLockThatIsGivenUpAtOnce: a request for a lock or an election that ends before its outcome leaves no place in the line.
+func TestLockThatIsGivenUpAtOnce(t *testing.T) {
+	m := newMember()
+	c := dial(t, start(t, m, nil))
+	granted, err := pb.NewLeaseClient(c).LeaseGrant(withDeadline(t), &pb.LeaseGrantRequest{TTL: 600})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := pb.NewKVClient(c)
+	for _, method := range []string{"/v3lockpb.Lock/Lock", "/v3electionpb.Election/Campaign"} {
+		before, release := m.Proposals.Load(), waiting(m)
+		ctx, cancel := context.WithCancel(withDeadline(t))
+		ended := make(chan error, 1)
+		go func() {
+			ended <- c.Invoke(ctx, method, &lockpb.LockRequest{Name: []byte("n"), Lease: granted.ID}, &pb.CompactionResponse{})
+		}()
+		eventually(t, func() bool { return m.Proposals.Load() > before })
+		cancel()
+		if err := <-ended; status.Code(err) != codes.Canceled {
+			t.Errorf("%s: %v", method, err)
+		}
+		if _, err := store.Range(withDeadline(t), &pb.RangeRequest{Key: []byte("n"), Serializable: true}); err != nil { // behind the reset
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond) // its handler goes
+		release()
+		if _, err := store.Put(withDeadline(t), &pb.PutRequest{Key: []byte("later")}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func() bool {
+			found, err := store.Range(withDeadline(t), &pb.RangeRequest{Key: []byte("n/"), RangeEnd: []byte("n0")})
+			return err == nil && found.Count == 0
+		})
+	}
+}

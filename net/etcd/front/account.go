@@ -42,9 +42,9 @@ type Accounts struct {
 
 // Account is the memory that one connection holds, with its requests in service.
 //
-//  1. streams is the number of streams that neither side has ended. got is the sum of their data, and heads the charge for their metadata.
-//     When the client has ended its side, the bytes move to servedBytes until the answer begins (throttle.go). halfClosed is the number of
-//     streams whose client has ended its side, until their answers are encoded. Each stream has its part in an [h2.StreamCharge].
+//  1. streams is the number of streams whose requests are not complete. got is the sum of their data, and heads the charge for their metadata.
+//     When the request is complete, the bytes move to servedBytes until the answer begins (throttle.go). halfClosed is the number of streams
+//     whose requests are complete, until their answers are encoded. Each stream has its part in an [h2.StreamCharge].
 //  2. taken is how much running handlers have taken of streams of requests.
 //  3. out is the encoded data that is neither written nor dropped.
 //  4. The account holds got - taken + heads + out, limits.EtcdStreamBytes for each of streams and limits.EtcdAskedBytes for each of
@@ -294,11 +294,11 @@ func (s *Account) Charge(n int64) {
 	}
 }
 
-// open tells whether the connection has streams, or an HTTP/1.1 request in service.
+// open tells whether the connection has streams without an answer, or an HTTP/1.1 request in service.
 func (s *Account) open() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.streams > 0 || s.web > 0
+	return s.streams+s.halfClosed+s.web > 0
 }
 
 // CountHTTP adds n to the HTTP/1.1 requests in service.

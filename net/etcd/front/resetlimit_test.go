@@ -71,7 +71,7 @@ func TestIdleFrames(t *testing.T) {
 		s.HalfClosed(&c, 0)
 		s.Over(&c)
 	}
-	if s.pacing.resets != 0 || m.Total() != 0 {
+	if s.pacing.resets != 0 || m.Total() != 0 || s.open() {
 		t.Errorf("requests count as %d resets, and %d bytes are held after all", s.pacing.resets, m.Total())
 	}
 	for range 5 * etcdFramesReset {

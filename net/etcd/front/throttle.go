@@ -5,7 +5,7 @@ import "time"
 // A client may have limits.EtcdStreams requests in flight on each of its connections. Each request has a goroutine, whether its answer
 // will be read or not, and delays the requests of all other clients. The rules against this head-of-line blocking:
 //
-//  1. A request is in service from the end of the client's side until its answer begins, or the request is over.
+//  1. A request is in service from its last byte until its answer begins, or the request is over.
 //  2. While more than etcdServed are in service, a connection with more than etcdServedFew of them is throttled. It is read
 //     a few requests at a time, and only after fewer are in service or etcdServedWait has passed. No other connection waits.
 //  3. A request that waits for a lock or an election, which may take for ever, is not in service meanwhile.

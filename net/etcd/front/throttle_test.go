@@ -167,3 +167,20 @@ func TestRestWithoutService(t *testing.T) {
 		t.Errorf("afterwards, %d requests of the connection and %d of all are in service", n, all)
 	}
 }
+
+// TestOpenUntilAnswered: a connection is in use until its last request is answered, also when its client has ended its side.
+func TestOpenUntilAnswered(t *testing.T) {
+	m := NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
+	s := m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {})
+	var waits h2.StreamCharge // for a lock, perhaps
+	c := &conn{}
+	c.account.Store(s)
+	s.Begin(&waits, 10)
+	s.HalfClosed(&waits, 0)
+	if s.Rest(); c.idle(time.Now()) >= 0 {
+		t.Error("a connection whose request waits is taken for idle")
+	}
+	if s.Over(&waits); c.idle(time.Now()) < 0 {
+		t.Error("a connection without a request is taken for one in use")
+	}
+}

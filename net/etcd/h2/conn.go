@@ -40,7 +40,7 @@ type conn struct {
 	framer      *http2.Framer
 	heads       heads
 	block       []byte // of an incomplete header block
-	last        uint32 // the highest stream that the client has begun
+	last        uint32 // the highest stream that the client has begun; changed with mu
 	taken       int    // bytes whose connection window is not returned
 	pings       pings
 	established bool    // the client's first settings have come
@@ -55,7 +55,7 @@ type conn struct {
 	handlers   int        // that run
 	window     int64      // that the client grants
 	initial    int64      // of new streams
-	frame      int        // the client's limit of a frame
+	frame      int        // the client's limit of a frame, and at most outBytes
 	table      uint32     // the client's limit of its header table
 	shrinks    int        // how often that has become smaller since the last header block
 	drainState byte       // see drain
@@ -322,7 +322,7 @@ func (c *conn) take(f http2.Frame) error {
 	}
 	switch f := f.(type) {
 	case *http2.DataFrame:
-		if f.Length == 0 && !f.StreamEnded() {
+		if len(f.Data()) == 0 && !f.StreamEnded() {
 			c.ledger.Idle()
 		}
 		return c.data(f)
@@ -383,7 +383,7 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 				s.readyLocked()
 			}
 		case http2.SettingMaxFrameSize:
-			c.frame = int(one.Val)
+			c.frame = min(int(one.Val), outBytes) // a larger one would not wait in its stream, where it is charged
 		case http2.SettingHeaderTableSize:
 			if one.Val < c.table {
 				c.shrinks++
@@ -528,9 +528,9 @@ func (c *conn) headers(id uint32, part []byte, whole, ends bool) error {
 	if id%2 == 0 {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
-	c.last = id
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.last = id // with the stream: a GOAWAY in between would name a stream that is not served
 	switch {
 	case c.over != nil:
 		return c.over
@@ -539,8 +539,8 @@ func (c *conn) headers(id uint32, part []byte, whole, ends bool) error {
 	case len(c.streams) >= int(c.server.config.Streams):
 		c.resetLocked(id, http2.ErrCodeRefusedStream)
 		return nil
-	case h.bad != 0:
-		c.resetLocked(id, h.bad)
+	case h.bad != 0 || !h.pseudo:
+		c.resetLocked(id, max(h.bad, http2.ErrCodeProtocol))
 		return nil
 	}
 	s := &stream{c: c, id: id, head: h, window: c.initial}
@@ -570,7 +570,7 @@ func (c *conn) trailers(id uint32, h *head, ends bool) error {
 		return nil
 	case s == nil || s.ended:
 		return http2.ConnectionError(http2.ErrCodeStreamClosed)
-	case !ends || h.pseudo || s.wrongLength(0, true):
+	case !ends || h.pseudo || h.bad != 0 || s.wrongLength(0, true):
 		c.resetLocked(id, http2.ErrCodeProtocol)
 	default:
 		c.ledger.HalfClosed(&s.charge, 0)

@@ -35,7 +35,7 @@
 //
 // # The ledger
 //
-// A connection may bring a [Ledger]. It counts each stream when it begins, when data come, when the client has ended its side (half closed),
+// A connection may bring a [Ledger]. It counts each stream when it begins, when data come, when the request is complete (half closed),
 // when the answer begins, and at its end; also resets, and frames without a request. Package front bounds clients by it.
 //
 // # Bounds

@@ -210,7 +210,7 @@ func (h *heads) field(f hpack.HeaderField) {
 // finish completes a head.
 func (h *heads) finish() {
 	one := h.now
-	if !h.pseudo[":path"] || !h.pseudo[":method"] || !h.pseudo[":scheme"] {
+	if one.pseudo && (!h.pseudo[":path"] || !h.pseudo[":method"] || !h.pseudo[":scheme"]) { // trailers have none
 		one.bad = http2.ErrCodeProtocol
 	}
 	if one.status == 0 && len(h.md.Get("content-type")) == 0 {

@@ -123,10 +123,7 @@ func TestReadsWithAllStreams(t *testing.T) {
 		f := http2.NewFramer(client, nil)
 		_, _ = io.WriteString(client, http2.ClientPreface)
 		_ = f.WriteSettings()
-		var block []byte
-		for _, one := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", "/s/Wait"}, {":authority", "a"}, {"content-type", "application/grpc"}} {
-			block = appendField(block, one[0], one[1])
-		}
+		block := blockOf("/s/Wait")
 		for id := range uint32(2) {
 			_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*id + 1, BlockFragment: block, EndHeaders: true})
 		}
@@ -262,5 +259,93 @@ func TestFaultOfAnEncoder(t *testing.T) {
 	want := []byte{0, 0, 4, byte(http2.FrameRSTStream), 0, 0, 0, 0, 1, 0, 0, 0, byte(http2.ErrCodeInternal)}
 	if ledger.n != 0 || len(c.streams) != 0 || !bytes.Equal(c.out, want) {
 		t.Errorf("%d resets are charged, %d streams are open, and %x is written, want %x", ledger.n, len(c.streams), c.out, want)
+	}
+}
+
+// blockOf is a header block of a request.
+func blockOf(path string) (block []byte) {
+	for _, one := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", path}, {":authority", "a"}, {"content-type", "application/grpc"}} {
+		block = appendField(block, one[0], one[1])
+	}
+	return block
+}
+
+// take gives frames to a connection as its reader would.
+func take(t *testing.T, c *conn, write func(f *http2.Framer)) {
+	t.Helper()
+	c.established = true
+	var sent bytes.Buffer
+	write(http2.NewFramer(&sent, nil))
+	for frames := http2.NewFramer(nil, &sent); ; {
+		f, err := frames.ReadFrame()
+		if err == io.EOF {
+			return
+		}
+		if err == nil {
+			err = c.take(f)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestLargeFramesWait lets a client take frames of 16 MiB, with windows for them: a message that it does not read waits in its stream, where
+// it is charged and where a slow encoder holds no lock.
+func TestLargeFramesWait(t *testing.T) {
+	c := bare(t, nil)
+	c.out = nil
+	take(t, c, func(f *http2.Framer) {
+		_ = f.WriteSettings(http2.Setting{ID: http2.SettingMaxFrameSize, Val: 1<<24 - 1}, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
+		_ = f.WriteWindowUpdate(0, 1<<30)
+	})
+	if err := answering(c, 1, nil).send(wrapperspb.Bytes(make([]byte, 1<<19)), false); err != nil || len(c.out) > outBytes {
+		t.Fatalf("%d bytes wait in the connection's frames: %v", len(c.out), err)
+	}
+	c.out, c.ends = nil, nil
+	for range 1 << 19 / outBytes {
+		batch, _, _ := c.gather(nil, nil)
+		if c.writing = false; len(batch) > 2*outBytes {
+			t.Fatalf("%d bytes are written at once", len(batch))
+		}
+	}
+}
+
+// TestGoAwayServesItsLast lets a drain end while a stream begins: the GOAWAY names no stream that is not served.
+func TestGoAwayServesItsLast(t *testing.T) {
+	c := bare(t, nil)
+	begun := make(chan error, 1)
+	c.mu.Lock() // as finishDrain does
+	go func() { begun <- c.headers(1, blockOf("/s/None"), true, false) }()
+	time.Sleep(50 * time.Millisecond)
+	last := c.last
+	c.drainState = drainFinished
+	c.mu.Unlock()
+	if err := <-begun; err != nil || last != 0 || len(c.streams) != 0 {
+		t.Errorf("GOAWAY names stream %d, and %d are served: %v", last, len(c.streams), err)
+	}
+}
+
+// idle counts the frames that ask for nothing.
+type idle struct {
+	noLedger
+	n int
+}
+
+func (i *idle) Idle() { i.n++ }
+
+// TestPaddingAsksForNothing counts frames of padding, as empty ones.
+func TestPaddingAsksForNothing(t *testing.T) {
+	c, ledger := bare(t, nil), &idle{}
+	c.ledger, c.last = ledger, 1
+	take(t, c, func(f *http2.Framer) {
+		_ = f.WriteData(1, false, nil)
+		_ = f.WriteDataPadded(1, false, nil, []byte{})
+		_ = f.WriteDataPadded(1, false, nil, make([]byte, 255))
+		_ = f.WriteDataPadded(1, false, []byte{1}, make([]byte, 255))
+		_ = f.WriteDataPadded(1, true, nil, []byte{})
+	})
+	if ledger.n != 3 {
+		t.Errorf("%d frames are counted, want 3", ledger.n)
 	}
 }

@@ -6,7 +6,7 @@ package h2
 type Ledger interface {
 	Begin(c *StreamCharge, head int)      // a stream, with the bytes of its header block
 	Data(c *StreamCharge, n int)          // of a request
-	HalfClosed(c *StreamCharge, last int) // the client has ended its side, with the last data
+	HalfClosed(c *StreamCharge, last int) // the request is complete, with the last data. The first call counts
 	Answered(c *StreamCharge)             // an answer of several frames has begun
 	Over(c *StreamCharge)
 

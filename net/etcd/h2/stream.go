@@ -150,6 +150,7 @@ func (s *stream) receiveLocked(b []byte, ends bool) {
 	case s.taken || s.finished:
 	case len(s.messages) > 0 || ends:
 		s.taken = true // what comes behind the first message is not looked at
+		s.c.ledger.HalfClosed(&s.charge, 0)
 		if m.batched != nil && len(s.messages) > 0 {
 			s.c.batched = s
 			return
