@@ -71,6 +71,9 @@ var netBugs = []mutant{
 	{"keep the name of a lock in use whose place was deleted", []change{
 		{"client.acquire", `leave(ctx, s, place) }; session.release(name)`, `leave(ctx, s, place); session.release(name) }`},
 	}, []detector{direct("./net/client", "TestMutexAfterItsPlaceIsDeleted")}},
+	{"leave calls without an answer that wait for an attempt when their client is closed", []change{
+		{"Client.Close", `append(c.waiting, c.delayed...)`, `c.waiting`},
+	}, []detector{direct("./net/client", "TestCloseEndsDelayedCalls")}},
 	{"read changes up to the revision of a lagging member", []change{
 		{"Client.Changes", `last := newest.Revision`, `last := min(w.Revision(), newest.Revision)`},
 	}, []detector{direct("./net/client", "TestChangesAreLinearizable")}},
