@@ -218,11 +218,15 @@ func TestKubeLateness(t *testing.T) {
 // pagesOnly is a server of etcd's API without RangeStream, as T4's is: two pages of one object each.
 type pagesOnly struct {
 	etcdserverpb.UnimplementedKVServer
-	pages atomic.Int64
+	pages   atomic.Int64
+	repeats atomic.Int64 // second pages that do not begin right behind the last key of the first
 }
 
 func (s *pagesOnly) Range(_ context.Context, q *etcdserverpb.RangeRequest) (*etcdserverpb.RangeResponse, error) {
 	s.pages.Add(1)
+	if q.Revision != 0 && !bytes.HasSuffix(q.Key, []byte{'x', 0}) {
+		s.repeats.Add(1)
+	}
 	key := append(slices.Clone(q.Key), 'x')
 	return &etcdserverpb.RangeResponse{
 		Header: &etcdserverpb.ResponseHeader{Revision: 1}, More: q.Revision == 0, Kvs: []*mvccpb.KeyValue{{Key: key}},
@@ -253,14 +257,15 @@ func pagesRun(t *testing.T, k Kube) (*kubeRun, *pagesOnly) {
 // kubeListsOnce is how many LISTs of each kind are made at once.
 const kubeListsOnce = kubeServers * int64(kubeResources)
 
-// TestKubeListsWithoutStream: a server without RangeStream serves all LISTs in pages, none of which fails.
+// TestKubeListsWithoutStream: a server without RangeStream serves all LISTs in pages. No page fails, and none repeats a key.
 func TestKubeListsWithoutStream(t *testing.T) {
 	r, store := pagesRun(t, Kube{Nodes: 10, Prefix: "p/"})
 	r.lists(t.Context())
 	pages, stream := r.pages.report(), r.stream.report()
 	if pages.Done != 2*kubeListsOnce || pages.Failed+stream.Failed != 0 || stream.Done != 0 ||
-		r.unstreamed.Load() != kubeListsOnce || store.pages.Load() != 4*kubeListsOnce {
-		t.Errorf("pages %+v, stream %+v, %d in place of a stream, %d requests", pages, stream, r.unstreamed.Load(), store.pages.Load())
+		r.unstreamed.Load() != kubeListsOnce || store.pages.Load() != 4*kubeListsOnce || store.repeats.Load() != 0 {
+		t.Errorf("pages %+v, stream %+v, %d in place of a stream, %d requests, %d of them repeat a key",
+			pages, stream, r.unstreamed.Load(), store.pages.Load(), store.repeats.Load())
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
+	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
 )
 
@@ -458,5 +459,35 @@ func TestDamagedEndBelowSnapshot(t *testing.T) {
 			t.Errorf("alarms %+v", alarms)
 		}
 		a.stop(t)
+	}
+}
+
+// A suspended member offers its newest snapshot to no other member: the state in it may be wrong.
+func TestSuspendedMemberOffersNoSnapshot(t *testing.T) {
+	dir, _ := damagedFolder(t)
+	a, err := startAlone(t, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.stop(t)
+	offer := func() string {
+		file, refusal := peerHandler{a.m}.Part(peerframe.PartRequest{From: a.m.folder.Member, Name: "n1", Part: peerframe.NewestSnapshot})
+		if refusal != nil {
+			return refusal.Text
+		}
+		_ = file.Close()
+		return ""
+	}
+	if refusal := offer(); refusal != "" {
+		t.Fatalf("a member that takes part offers no snapshot: %s", refusal)
+	}
+	a.m.actors.consensus.Offer(actor.Differs{Reason: "its digest is another one"})
+	for begun := time.Now(); a.m.status.Raft().Role != actor.RoleSuspended; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > wait {
+			t.Fatalf("it takes part: %+v", a.m.status.Raft())
+		}
+	}
+	if refusal := offer(); !strings.Contains(refusal, "takes no part in the cluster") {
+		t.Errorf("a suspended member offers a snapshot: %q", refusal)
 	}
 }

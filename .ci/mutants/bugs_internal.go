@@ -21,6 +21,9 @@ var internalBugs = []mutant{
 	{"write an audit line behind a torn one", []change{
 		{"writer.attempt", `if within { _, err = w.files.Write([]byte{'\n'}) }`, `_ = within`},
 	}, []detector{direct("./internal/audit", "TestTornLine")}},
+	{"count a summary that is lost as one event", []change{
+		{"Log.enqueue", `l.lost += max(one.Repeated, 1)`, `l.lost++`},
+	}, []detector{direct("./internal/audit", "TestSummaryOfAFullQueueIsCounted")}},
 	// Package internal/election.
 	{"take a place in the line by the newest change of its value", []change{
 		{"Enter", `KVs[0].CreateRevision`, `KVs[0].ModRevision`},

@@ -68,6 +68,12 @@ var netBugs = []mutant{
 	{"forget the place of a lock that is locked twice", []change{
 		{"Mutex.acquire", `if m.place.Revision != 0 {`, `if false {`},
 	}, []detector{direct("./net/client", "TestMutexLockedTwice")}},
+	{"keep the name of a lock in use whose place was deleted", []change{
+		{"client.acquire", `leave(ctx, s, place) }; session.release(name)`, `leave(ctx, s, place); session.release(name) }`},
+	}, []detector{direct("./net/client", "TestMutexAfterItsPlaceIsDeleted")}},
+	{"leave calls without an answer that wait for an attempt when their client is closed", []change{
+		{"link.close", `append(l.waiting, l.delayed...)`, `l.waiting`},
+	}, []detector{direct("./net/client", "TestCloseEndsDelayedCalls")}},
 	{"read changes up to the revision of a lagging member", []change{
 		{"Client.Changes", `last := newest.Revision`, `last := min(w.Revision(), newest.Revision)`},
 	}, []detector{direct("./net/client", "TestChangesAreLinearizable")}},
@@ -236,6 +242,15 @@ var netBugs = []mutant{
 	{"count a stream in its client's account for ever", []change{
 		{"net/etcd/h2.conn.forgetLocked", `c.ledger.Over(&s.charge)`, ``},
 	}, []detector{direct("./net/etcd/h2", "TestEchoes")}},
+	{"release more of a header block than was charged", []change{
+		{
+			"net/etcd/h2.conn.headers", `c.ledger.Charge(-int64(len(c.block))); c.block = append(c.block, part...); part = c.block`,
+			`c.block = append(c.block, part...); c.ledger.Charge(-int64(len(c.block))); part = c.block`,
+		},
+	}, []detector{direct("./net/etcd/h2", "TestHeaderBlockIsReleasedOnce")}},
+	{"keep the memory of an answer that is complete when its connection has ended", []change{
+		{"Account.Carry", `if ended {`, `if ended && r == nil {`},
+	}, []detector{direct("./net/etcd/front", "TestAnswerOfAnEndedConnection")}},
 	{"leave a batched request alone when its deadline passes", []change{
 		{"stream.beginLocked", `h.timeout > 0 || h.method.batched == nil`, `h.method.batched == nil`},
 	}, []detector{direct("./net/etcd", "TestH2Deadlines")}},

@@ -42,6 +42,12 @@ var nodeBugs = []mutant{
 		{"Hold.Take", `held && !h.unsure`, `held`},
 	}, []detector{direct("./node/backuprun", "TestTakeWithoutAnAnswer")}},
 	// Package node.
+	{"propose a command never again that a full mailbox dropped", []change{
+		{"own.propose", `Own: true}) { o.underWay.Store(false)`, `Own: true}) {`},
+	}, []detector{direct("./node", "TestDroppedCommandIsProposedAgain")}},
+	{"offer the snapshot of a suspended member", []change{
+		{"peerHandler.newestSnapshot", `== actor.RoleSuspended`, `== actor.RoleSuspended && h.config.Name == ""`},
+	}, []detector{direct("./node", "TestSuspendedMemberOffersNoSnapshot")}},
 	{"admit a removed member by the secret", []change{
 		{"peerHandler.judgeJoiner", `case members.Removed(request.ID):`, `case members.Removed(request.ID) && !h.config.addsBySecret():`},
 	}, []detector{direct("./node", "TestWhoMayJoinByTheSecret")}},

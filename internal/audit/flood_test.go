@@ -180,3 +180,25 @@ func BenchmarkRecord(b *testing.B) {
 		})
 	}
 }
+
+// A summary that a full queue does not take is counted with all events that it stands for.
+func TestSummaryOfAFullQueueIsCounted(t *testing.T) {
+	f := newFixture(t)
+	const repeats = 100
+	for range auditRepeats + repeats {
+		f.Record(refusal("eve", "10.0.0.7:1"))
+	}
+	changes := int64(0)
+	for ; f.lost == 0; changes++ {
+		f.Record(Event{User: "root", Operation: "user add"})
+	}
+	f.now = f.now.Add(auditRepeatsTime)
+	f.flush()
+	lost := int64(0)
+	for line := range strings.Lines(f.text()) {
+		lost += ParseLine([]byte(line)).Lost
+	}
+	if n := int64(len(f.lines())); n+lost != auditRepeats+repeats+changes || lost != 1+repeats {
+		t.Errorf("%d lines and %d lost events, want %d together", n, lost, auditRepeats+repeats+changes)
+	}
+}

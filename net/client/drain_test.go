@@ -2,9 +2,11 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,5 +128,38 @@ func TestAvoidedThenDrained(t *testing.T) {
 	servertest.Start(t, trust, m, func(c *server.Config) { c.Address = address })
 	if err := <-put; err != nil {
 		t.Error(err)
+	}
+}
+
+// Close ends calls that wait for their next attempt, too.
+func TestCloseEndsDelayedCalls(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, nil)
+	var refused atomic.Int64
+	c.member.SetBefore(func(int, int) *kv.Error {
+		refused.Add(1)
+		return &kv.Error{Code: kv.Unavailable, Message: "there is no leader"}
+	})
+	const calls = 20
+	ended := make(chan error, calls)
+	for i := range calls {
+		go func() {
+			_, err := c.Put(context.Background(), fmt.Appendf(nil, "k%d", i), []byte("v"))
+			ended <- err
+		}()
+	}
+	for refused.Load() < 8*calls { // then the pauses are much longer than the attempts
+		time.Sleep(time.Millisecond)
+	}
+	_ = c.Close()
+	for range calls {
+		select {
+		case err := <-ended:
+			if !errors.Is(err, client.ErrClosed) {
+				t.Errorf("a write of a closed client: %v", err)
+			}
+		case <-time.After(wait):
+			t.Fatal("a call does not end with its client")
+		}
 	}
 }

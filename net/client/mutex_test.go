@@ -453,3 +453,24 @@ func TestElectionAfterItsKeyIsDeleted(t *testing.T) {
 		t.Errorf("%d keys in the queue of a resigned leader", n)
 	}
 }
+
+// A lock session whose place in a queue was deleted may wait in that queue again.
+func TestMutexAfterItsPlaceIsDeleted(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	first, second := b.session(), b.session()
+	m := client.NewMutex(first, "one")
+	b.must(m.Lock(t.Context()))
+	lost := make(chan error, 1)
+	go func() { lost <- client.NewMutex(second, "one").Lock(t.Context()) }()
+	b.waiting("one", 2)
+	_, err := b.client.Delete(t.Context(), election.Key("one", second.Lease().ID))
+	b.must(err)
+	if err := <-lost; !errors.Is(err, client.ErrLost) {
+		t.Errorf("the wait of a deleted key: %v", err)
+	}
+	b.must(m.Unlock(t.Context()))
+	again := client.NewMutex(second, "one")
+	b.must(again.Lock(t.Context()))
+	b.must(again.Unlock(t.Context()))
+}

@@ -349,3 +349,28 @@ func TestPaddingAsksForNothing(t *testing.T) {
 		t.Errorf("%d frames are counted, want 3", ledger.n)
 	}
 }
+
+// blockBytes counts the bytes of incomplete header blocks.
+type blockBytes struct {
+	noLedger
+	now int64
+}
+
+func (b *blockBytes) Charge(n int64) { b.now += n }
+
+// TestHeaderBlockIsReleasedOnce has a header block arrive in three parts: the bytes of the first two are charged until the third part
+// arrives, and are released once.
+func TestHeaderBlockIsReleasedOnce(t *testing.T) {
+	c, ledger := bare(t, nil), &blockBytes{}
+	c.ledger = ledger
+	var block []byte
+	for _, one := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", "/s/Unknown"}, {"content-type", "application/grpc"}} {
+		block = appendField(block, one[0], one[1])
+	}
+	for i, want := range []int64{10, 15, 0} {
+		part := [][]byte{block[:10], block[10:15], block[15:]}[i]
+		if err := c.headers(1, part, i == 2, true); err != nil || ledger.now != want {
+			t.Fatalf("behind part %d, %d bytes are charged, want %d: %v", i+1, ledger.now, want, err)
+		}
+	}
+}
