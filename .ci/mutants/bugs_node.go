@@ -145,4 +145,7 @@ var nodeBugs = []mutant{
 	{"name a restored folder before its files are durable", []change{
 		{"folder.moveUp", `err = f.fs.SyncDir(to)`, `err = nil`},
 	}, []detector{direct("./node", "TestRestoreCrash")}},
+	{"leave a start's only sound snapshot alone", []change{
+		{"storage.putAside", `r.damaged, r.alarms = max(r.damaged, 1)`, `r.damaged, r.alarms = r.damaged`},
+	}, []detector{direct("./node", "TestDamagedSnapshotIsReplacedAtAStart")}},
 }
