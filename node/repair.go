@@ -14,6 +14,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/log"
+	"qkv/log/disk"
 	"qkv/net/peer"
 	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
@@ -162,7 +163,7 @@ func (m *member) repairPart(p snapshot.Part) error {
 	}
 	if err = m.storage.fetch(p.Name(), p.Bytes, p.SHA, m.status.View().Members()); err != nil {
 		failed := error(nil)
-		if aside != "" {
+		if aside != "" && disk.Gone(m.folder.fs, path) { // otherwise it was written again meanwhile, with a newer base
 			failed = errors.Join(m.folder.fs.Rename(aside, path), m.folder.fs.SyncDir(m.folder.path("snap")))
 		}
 		if failed == nil && snapshot.VerifyPart(m.folder.fs, path, p) == nil {
@@ -260,8 +261,8 @@ func (s *storage) fetchNewest(known snapshot.Info, usable func(*peerframe.Newest
 		return snapshot.Info{}, err
 	}
 	offer := sink.offer
-	name := snapshot.Name(offer.Index, offer.Term)
-	if err := s.fetch(name, int64(offer.Size), offer.SHA, members); err != nil && !errors.Is(err, fs.ErrExist) {
+	err = s.fetch(snapshot.Name(offer.Index, offer.Term), int64(offer.Size), offer.SHA, members)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return snapshot.Info{}, err
 	}
 	listing, err := snapshot.List(s.folder.fs, s.folder.path("snap"))

@@ -148,4 +148,7 @@ var nodeBugs = []mutant{
 	{"leave a start's only sound snapshot alone", []change{
 		{"storage.putAside", `r.damaged, r.alarms = max(r.damaged, 1)`, `r.damaged, r.alarms = r.damaged`},
 	}, []detector{direct("./node", "TestDamagedSnapshotIsReplacedAtAStart")}},
+	{"move a damaged part back over the one that was written again", []change{
+		{"member.repairPart", `aside != "" && disk.Gone(m.folder.fs, path)`, `aside != ""`},
+	}, []detector{direct("./node", "TestFailedRepairLeavesANewFile")}},
 }
