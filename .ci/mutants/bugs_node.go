@@ -149,6 +149,9 @@ var nodeBugs = []mutant{
 		{"storage.putAside", `r.damaged, r.alarms = max(r.damaged, 1)`, `r.damaged, r.alarms = r.damaged`},
 	}, []detector{direct("./node", "TestDamagedSnapshotIsReplacedAtAStart")}},
 	{"move a damaged part back over the one that was written again", []change{
-		{"member.repairPart", `aside != "" && disk.Gone(m.folder.fs, path)`, `aside != ""`},
+		{"member.repairPart", `aside != "" && disk.Gone(m.folder.fs, path)`, `(aside != "" || disk.Gone(m.folder.fs, path))`},
 	}, []detector{direct("./node", "TestFailedRepairLeavesANewFile")}},
+	{"leave an interrupted recovery to the empty folder of a refused start", []change{
+		{"folder.moveBack", `_ = f.fs.Remove(f.dir)`, ``},
+	}, []detector{direct("./node", "TestRecoverLosesPower")}},
 }
