@@ -52,23 +52,24 @@ type Applier struct {
 	view       *index.View        // the newest published one
 	changed    bool               // the state is newer than view
 	failed     bool
-	reclaiming bool    // memory remained to be freed
-	saving     bool    // a snapshot is being saved
-	saveTries  backoff // since the last successful save
-	saved      uint64  // the entry of the snapshot that is being saved; 0: none
-	wanted     int     // snapshots that are due regardless of the log
-	above      uint64  // each of them of an entry behind this one
-	records    int64   // bytes of records since the last snapshot
-	ordered    int64   // records when the running save was ordered
-	fileBytes  int64   // of the log
+	reclaiming bool          // memory remained to be freed
+	saving     bool          // a snapshot is being saved
+	saveTries  backoff       // since the last successful save
+	saved      uint64        // the entry of the snapshot that is being saved; 0: none
+	wanted     int           // snapshots that are due regardless of the log
+	above      uint64        // each of them of an entry behind this one
+	records    int64         // bytes of records since the last snapshot
+	ordered    int64         // records when the running save was ordered
+	fileBytes  int64         // of the log
+	wantedFrom time.Duration // no wanted snapshot is saved before: snapshotsApart
 
 	// Of this turn.
 	appliedEntries bool
 	followed       bool // Stages follow one of the entries
 }
 
-// recordOverhead is the approximate overhead of a record in the log.
-const recordOverhead = 48
+// recordOverhead is about what a record takes in the log. snapshotsApart is the least time from a save to a wanted one: backups lag by 2 s.
+const recordOverhead, snapshotsApart = 48, 5 * time.Second
 
 // NewApplier builds the actor and publishes the first View.
 func NewApplier(c ApplierConfig) *Applier {
@@ -294,23 +295,22 @@ func (a *Applier) restore(m restore) {
 }
 
 // save orders a snapshot if one is wanted, or if the log behind the last one has become large. A save never begins before the last one
-// has ended.
+// has ended. A second one releases the log before the first, which backups may still copy; on a full disk it does not wait for them.
 func (a *Applier) save(t Time) {
 	if a.saving || t.Now < a.saveTries.notBefore {
 		return
 	}
 	applied, _ := a.view.Applied()
 	switch {
-	case a.wanted > 0 && applied > a.above:
+	case a.wanted > 0 && applied > a.above && (t.Now >= a.wantedFrom || a.Status.Disk().Full):
 		a.wanted--
 		a.above = applied // the next one is of a later entry
 	case !a.Status.Disk().SaveDue(&a.Limits, a.records, a.fileBytes):
 		return
 	}
-	a.records, a.ordered, a.saved = 0, a.records, applied
+	a.saving, a.records, a.ordered, a.saved, a.wantedFrom = true, 0, a.records, applied, t.Now+snapshotsApart
 	view := a.state.ViewToSave()
 	applied, term := view.Applied()
-	a.saving = true
 	a.Snapshotter.MustPost(save{View: view, Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration())})
 }
 
@@ -337,7 +337,7 @@ func (a *Applier) saveEnded(now time.Duration, m saveEnded) {
 		a.saveTries = backoff{}
 		return
 	}
-	a.records += a.ordered
+	a.records, a.wantedFrom = a.records+a.ordered, 0
 	if a.wanted++; a.wanted == 1 { // others that are wanted keep their bound
 		a.above = 0
 	}

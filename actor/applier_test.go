@@ -6,6 +6,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/actor/space"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -175,5 +176,44 @@ func TestPauseAfterAFailedSave(t *testing.T) {
 	ends(saveEnded{})
 	if again := ends(saveEnded{Failed: true}); again != first {
 		t.Errorf("the pause after a failure that follows a success is %v, not %v", again, first)
+	}
+}
+
+// Two snapshots release the log before the first one. A backup reads the changes of the last seconds there: a wanted snapshot waits for it,
+// except on a full disk.
+func TestSnapshotsApart(t *testing.T) {
+	c := newTestMembers(t)
+	saves := func(after time.Duration, m ...ApplierMessage) (n int) {
+		c.at += after
+		last, term := c.applier.state.Applied()
+		e := &raftpb.Entry{Index: new(last + 1), Term: &term}
+		c.applier.Handle(Time{Now: c.at}, append(m, apply{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}, Responses: []*raftpb.Message{{}}}}))
+		for _, order := range drainBox(c.Snapshotter) {
+			if _, ok := order.(save); ok {
+				n++
+			}
+		}
+		return n
+	}
+	for i, one := range []struct {
+		after time.Duration
+		m     ApplierMessage
+		want  int
+	}{
+		{0, SnapshotWanted{Saves: 2}, 1},
+		{snapshotsApart - 1, saveEnded{}, 0},
+		{1, expire{}, 1},
+		{1, saveEnded{Failed: true}, 0},
+		{limits.SnapshotRetry, expire{}, 1}, // another try waits for the pause after a failure only
+		{1, saveEnded{}, 0},
+		{1, SnapshotWanted{Saves: 1}, 0},
+	} {
+		if got := saves(one.after, one.m); got != one.want {
+			t.Errorf("%d: %d saves, not %d", i, got, one.want)
+		}
+	}
+	c.Status.reportDisk(func(d *space.Disk) { d.Full = true })
+	if got := saves(1, expire{}); got != 1 {
+		t.Errorf("%d saves on a full disk, not 1", got)
 	}
 }

@@ -259,6 +259,7 @@ func TestBackupOfALaggingMember(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.w.run(5 * time.Second) // two snapshots are that far apart
 	c.w.blockPaths(fault{lasts: time.Hour}, func(from, to *host) bool { return from == h || to == h })
 	had := applied(h)
 	c.put(20)

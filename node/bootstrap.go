@@ -65,7 +65,7 @@ type recovered struct {
 	useless     []snapshot.Info    // published, but not continued by the log
 	interrupted actor.Interrupted  // of a transfer that was interrupted
 	suspended   actor.Suspension   // why this member takes no part
-	damaged     uint64             // the entry up to which the log may be damaged, in a part covered by a snapshot; 0: it is undamaged
+	damaged     uint64             // the entry up to which the log may be damaged, in a part covered by a snapshot; 1: a snapshot was; 0: nothing was
 	alarms      []kv.Alarm
 }
 
@@ -509,7 +509,7 @@ func (s *storage) putAside(r *recovered, info snapshot.Info, why error) error {
 		text = fmt.Sprintf("a damaged snapshot is not used, and cannot be moved aside because no space is left on the disk: free space: %v; %v", why, err)
 	}
 	s.logger.Error(text)
-	r.alarms = append(r.alarms, kv.Alarm{Name: kv.CorruptAlarm, Subject: info.Path, Text: text})
+	r.damaged, r.alarms = max(r.damaged, 1), append(r.alarms, kv.Alarm{Name: kv.CorruptAlarm, Subject: info.Path, Text: text})
 	return nil
 }
 

@@ -171,6 +171,21 @@ func TestCoveredDamageGoes(t *testing.T) {
 	t.Logf("damage to %d of %d segments is covered", covered, len(segments))
 }
 
+// A start that finds a damaged snapshot has others saved, however little is written: the next damage must not meet the only one.
+func TestDamagedSnapshotIsReplacedAtAStart(t *testing.T) {
+	dir, _ := damagedFolder(t)
+	snaps := list(t, dir, "snap/*.snap")
+	must(t, os.Truncate(snaps[len(snaps)-1], 100))
+	a, err := startAloneWith(t, dir, 64<<10, limits.Defaults())
+	must(t, err)
+	for since := time.Now(); len(list(t, dir, "snap/*.snap")) < limits.SnapshotsKept; time.Sleep(10 * time.Millisecond) {
+		if d := a.put(t, "more", "behind the damage"); d.Result.Err != nil || time.Since(since) > wait/4 {
+			t.Fatalf("there are the snapshots %q: %v", list(t, dir, "snap/*.snap"), d.Result.Err)
+		}
+	}
+	a.stop(t)
+}
+
 // putAboveSnapshots leaves entries in the log that no snapshot covers: a member may save one between any two writes.
 func putAboveSnapshots(t *testing.T, dir string) {
 	t.Helper()

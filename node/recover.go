@@ -166,6 +166,7 @@ func (f *folder) moveBack() error {
 	if !f.recovering() {
 		return nil
 	}
+	_ = f.fs.Remove(f.dir) // empty, of a start that was refused meanwhile
 	if err := f.fs.Rename(f.dir+beforeSuffix, f.dir); err != nil {
 		return fmt.Errorf("move back %s, which an interrupted recovery has moved aside: %w", f.dir+beforeSuffix, err)
 	}

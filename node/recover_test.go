@@ -326,6 +326,9 @@ func TestRecoverLosesPower(t *testing.T) {
 			t.Fatalf("call %d, %v: a start says %v", at, variant, err)
 		}
 		fates[fate]++
+		if fate == "a start refuses" { // and has made an empty folder before (checkMode)
+			must(t, fs.MkdirAll(recoverDir))
+		}
 		if fate != "the new folder" {
 			if _, err := recoverIn(t, fs, RecoverConfig{DataDir: recoverDir}); err != nil {
 				t.Fatalf("call %d, %v: %s, and a second attempt says: %v", at, variant, fate, err)

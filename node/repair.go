@@ -14,6 +14,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/log"
+	"qkv/log/disk"
 	"qkv/net/peer"
 	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
@@ -160,17 +161,15 @@ func (m *member) repairPart(p snapshot.Part) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err = m.storage.fetch(p.Name(), p.Bytes, p.SHA, m.status.View().Members()); err != nil {
-		failed := error(nil)
-		if aside != "" {
-			failed = errors.Join(m.folder.fs.Rename(aside, path), m.folder.fs.SyncDir(m.folder.path("snap")))
-		}
-		if failed == nil && snapshot.VerifyPart(m.folder.fs, path, p) == nil {
-			return nil
-		}
-		err = errors.Join(err, failed)
+	err = m.storage.fetch(p.Name(), p.Bytes, p.SHA, m.status.View().Members())
+	failed := error(nil)
+	if err != nil && aside != "" && disk.Gone(m.folder.fs, path) { // otherwise it was written again meanwhile, with a newer base
+		failed = errors.Join(m.folder.fs.Rename(aside, path), m.folder.fs.SyncDir(m.folder.path("snap")))
 	}
-	return err
+	if failed == nil && (err == nil || snapshot.VerifyPart(m.folder.fs, path, p) == nil) {
+		return nil
+	}
+	return errors.Join(err, failed)
 }
 
 // takeNewest takes over the newest snapshot of another member, in place of own ones that lack a part which no member has any more.
@@ -260,8 +259,8 @@ func (s *storage) fetchNewest(known snapshot.Info, usable func(*peerframe.Newest
 		return snapshot.Info{}, err
 	}
 	offer := sink.offer
-	name := snapshot.Name(offer.Index, offer.Term)
-	if err := s.fetch(name, int64(offer.Size), offer.SHA, members); err != nil && !errors.Is(err, fs.ErrExist) {
+	err = s.fetch(snapshot.Name(offer.Index, offer.Term), int64(offer.Size), offer.SHA, members)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return snapshot.Info{}, err
 	}
 	listing, err := snapshot.List(s.folder.fs, s.folder.path("snap"))

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -206,6 +207,31 @@ func TestFailedRepairLeavesNoFileOpen(t *testing.T) {
 		if to, err := os.Readlink("/proc/self/fd/" + name.Name()); err == nil && strings.HasPrefix(to, path) {
 			t.Errorf("%s is still open", to)
 		}
+	}
+}
+
+// A part that is written again while the other members are asked for it stays: the damaged file does not come back in its place.
+func TestFailedRepairLeavesANewFile(t *testing.T) {
+	dir, _ := folderWithParts(t)
+	listing, err := snapshot.List(disk.OS(), filepath.Join(dir, "snap"))
+	must(t, err)
+	part := listing.Published[0].Parts[3]
+	path := filepath.Join(dir, "snap", part.Name())
+	sound, err := os.ReadFile(path)
+	must(t, err)
+	a, err := startBeside(t, dir, func(env *environment) {
+		env.FetchPart = func([]string, *folder, peer.PartSink) error {
+			return errors.Join(os.WriteFile(path, sound, 0o600), errors.New("no member has it"))
+		}
+	})
+	must(t, err)
+	defer a.stop(t)
+	flipBitOf(t, path)
+	if err = a.m.repairPart(part); err != nil {
+		t.Error(err)
+	}
+	if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, sound) {
+		t.Errorf("the part is not the one that was written again: %v", err)
 	}
 }
 

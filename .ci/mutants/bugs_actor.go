@@ -335,4 +335,7 @@ var actorBugs = []mutant{
 	{"take a founder with data for one without", []change{
 		{"founding.met", `if last <= foundingIndex {`, `if last > 0 {`},
 	}, []detector{direct("./actor", "TestFoundersMeetBeforeTheyVote")}},
+	{"save two wanted snapshots at once, without the log that a backup still needs", []change{
+		{"Applier.save", `t.Now >= a.wantedFrom`, `t.Now >= 0`},
+	}, []detector{direct("./actor", "TestSnapshotsApart")}},
 }

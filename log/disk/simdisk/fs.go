@@ -118,8 +118,8 @@ func (d *Disk) Rename(from, to string) error {
 		return err
 	}
 	old := toDir.names[toBase]
-	if old != nil && old.isDir() && len(old.names) > 0 {
-		return &fs.PathError{Op: "rename", Path: to, Err: syscall.ENOTEMPTY}
+	if old != nil && old.isDir() && old != i { // os.Rename refuses an empty one, too
+		return &fs.PathError{Op: "rename", Path: to, Err: syscall.EEXIST}
 	}
 	if old == i {
 		return nil
