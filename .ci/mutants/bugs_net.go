@@ -276,7 +276,10 @@ var netBugs = []mutant{
 		{"Account.open", `s.streams+s.halfClosed+s.web > 0`, `s.streams+s.web > 0`},
 	}, []detector{direct("./net/etcd/front", "TestOpenUntilAnswered")}},
 	{"leave a place in the line for a lock whose client has gone", []change{
-		{"lockService.enter", `err != nil && ctx.Err() != nil {`, `err != nil && ctx.Err() == nil {`},
+		{"lockService.enter", `ctx.Err() != nil && asked`, `ctx.Err() == nil && asked`},
+	}, []detector{direct("./net/etcd", "TestLockThatIsGivenUpAtOnce")}},
+	{"give up the place of a client's lease, which its next request may share", []change{
+		{"lockService.enter", ` && asked == 0`, ` && asked >= 0`},
 	}, []detector{direct("./net/etcd", "TestLockThatIsGivenUpAtOnce")}},
 	{"keep a header block when the table has changed", []change{
 		{"net/etcd/h2.heads.read", `case !refersOnly(block): clear(h.seen)`, `case !refersOnly(block):`},

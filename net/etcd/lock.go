@@ -97,12 +97,13 @@ func (s lockService) lock(ctx context.Context, q *lockpb.LockRequest) (*lockpb.L
 	return &lockpb.LockResponse{Header: s.newest(), Key: c.Key}, nil
 }
 
-func (s lockService) enter(ctx context.Context, name string, lease int64, value []byte) (c election.Candidate, err error) {
-	if lease, err = s.session(ctx, lease); err != nil {
+func (s lockService) enter(ctx context.Context, name string, asked int64, value []byte) (c election.Candidate, err error) {
+	lease, err := s.session(ctx, asked)
+	if err != nil {
 		return c, err
 	}
-	if c, err = election.Enter(ctx, store{s}, name, lease, value); err != nil && ctx.Err() != nil {
-		s.withdraw(ctx, c) // it may have entered, or may enter yet
+	if c, err = election.Enter(ctx, store{s}, name, lease, value); err != nil && ctx.Err() != nil && asked == 0 {
+		s.withdraw(ctx, c) // it may have entered, or may enter yet; by a client's lease, its next request may have this place already
 	}
 	return c, err
 }
@@ -112,10 +113,9 @@ func (s lockService) await(ctx context.Context, c election.Candidate) error {
 	ctx, cancel := until(s.alive, ctx)
 	defer cancel()
 	err := c.Wait(ctx, store{s})
-	if err == nil || errors.Is(err, election.ErrLost) {
-		return err
+	if err != nil && !errors.Is(err, election.ErrLost) {
+		s.withdraw(ctx, c)
 	}
-	s.withdraw(ctx, c)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	lockpb "go.etcd.io/etcd/server/v3/etcdserver/api/v3lock/v3lockpb"
 
+	"qkv/index/kv"
 	"qkv/net/etcd"
 )
 
@@ -96,7 +98,8 @@ func TestLocksThatWait(t *testing.T) {
 	eventually(t, func() bool { return m.Watches() == 0 }) // nor does anybody wait any more
 }
 
-// TestLockThatIsGivenUpAtOnce: a request for a lock or an election that ends before its outcome leaves no place in the line.
+// TestLockThatIsGivenUpAtOnce: a request for a lock or an election that ends before its outcome leaves no place in the line. With a client's
+// lease it does, as in etcd: the client's next request shares that place, and may have the lock already.
 func TestLockThatIsGivenUpAtOnce(t *testing.T) {
 	m := newMember()
 	c := dial(t, start(t, m, nil))
@@ -105,29 +108,46 @@ func TestLockThatIsGivenUpAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := pb.NewKVClient(c)
-	for _, method := range []string{"/v3lockpb.Lock/Lock", "/v3electionpb.Election/Campaign"} {
-		before, release := m.Proposals.Load(), waiting(m)
+	for name, one := range map[string]struct {
+		method       string
+		lease        int64
+		first, stays int64 // the writes before that of the place; the places that stay
+	}{
+		"a": {"/v3lockpb.Lock/Lock", 0, 1, 0},
+		"b": {"/v3electionpb.Election/Campaign", 0, 1, 0},
+		"c": {"/v3lockpb.Lock/Lock", granted.ID, 0, 1},
+		"d": {"/v3electionpb.Election/Campaign", granted.ID, 0, 1},
+	} {
+		var writes atomic.Int64
+		hold := make(chan struct{})
+		m.SetBefore(func(n, _ int) *kv.Error {
+			if n > 0 && writes.Add(1) > one.first {
+				<-hold
+			}
+			return nil
+		})
 		ctx, cancel := context.WithCancel(withDeadline(t))
 		ended := make(chan error, 1)
 		go func() {
-			ended <- c.Invoke(ctx, method, &lockpb.LockRequest{Name: []byte("n"), Lease: granted.ID}, &pb.CompactionResponse{})
+			ended <- c.Invoke(ctx, one.method, &lockpb.LockRequest{Name: []byte(name), Lease: one.lease}, &pb.CompactionResponse{})
 		}()
-		eventually(t, func() bool { return m.Proposals.Load() > before })
+		eventually(t, func() bool { return writes.Load() > one.first })
 		cancel()
 		if err := <-ended; status.Code(err) != codes.Canceled {
-			t.Errorf("%s: %v", method, err)
+			t.Errorf("%s: %v", one.method, err)
 		}
 		if _, err := store.Range(withDeadline(t), &pb.RangeRequest{Key: []byte("n"), Serializable: true}); err != nil { // behind the reset
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Millisecond) // its handler goes
-		release()
+		m.SetBefore(nil)
+		close(hold)
 		if _, err := store.Put(withDeadline(t), &pb.PutRequest{Key: []byte("later")}); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, func() bool {
-			found, err := store.Range(withDeadline(t), &pb.RangeRequest{Key: []byte("n/"), RangeEnd: []byte("n0")})
-			return err == nil && found.Count == 0
+			found, err := store.Range(withDeadline(t), &pb.RangeRequest{Key: []byte(name + "/"), RangeEnd: []byte(name + "0")})
+			return err == nil && found.Count == one.stays
 		})
 	}
 }
