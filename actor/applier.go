@@ -295,17 +295,17 @@ func (a *Applier) restore(m restore) {
 }
 
 // save orders a snapshot if one is wanted, or if the log behind the last one has become large. A save never begins before the last one
-// has ended. A second one releases the log before the first, which backups may still copy; on a full disk it does not wait for them.
+// has ended. A second one releases the log before the first, which backups may still copy: it waits for them while half of the disk is free.
 func (a *Applier) save(t Time) {
 	if a.saving || t.Now < a.saveTries.notBefore {
 		return
 	}
 	applied, _ := a.view.Applied()
-	switch {
-	case a.wanted > 0 && applied > a.above && (t.Now >= a.wantedFrom || a.Status.Disk().Full):
+	switch disk := a.Status.Disk(); {
+	case a.wanted > 0 && applied > a.above && (t.Now >= a.wantedFrom || disk.Free < disk.Capacity/2):
 		a.wanted--
 		a.above = applied // the next one is of a later entry
-	case !a.Status.Disk().SaveDue(&a.Limits, a.records, a.fileBytes):
+	case !disk.SaveDue(&a.Limits, a.records, a.fileBytes):
 		return
 	}
 	a.saving, a.records, a.ordered, a.saved, a.wantedFrom = true, 0, a.records, applied, t.Now+snapshotsApart

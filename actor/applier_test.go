@@ -212,8 +212,10 @@ func TestSnapshotsApart(t *testing.T) {
 			t.Errorf("%d: %d saves, not %d", i, got, one.want)
 		}
 	}
-	c.Status.reportDisk(func(d *space.Disk) { d.Full = true })
-	if got := saves(1, expire{}); got != 1 {
-		t.Errorf("%d saves on a full disk, not 1", got)
+	for saved, free := range []int64{50, 49} {
+		c.Status.reportDisk(func(d *space.Disk) { d.Capacity, d.Free = 100<<30, free<<30 })
+		if got := saves(1, expire{}); got != saved {
+			t.Errorf("%d saves on a disk with %d %% free, not %d", got, free, saved)
+		}
 	}
 }

@@ -338,4 +338,7 @@ var actorBugs = []mutant{
 	{"save two wanted snapshots at once, without the log that a backup still needs", []change{
 		{"Applier.save", `t.Now >= a.wantedFrom`, `t.Now >= 0`},
 	}, []detector{direct("./actor", "TestSnapshotsApart")}},
+	{"let a snapshot that frees a disk wait, however little is free", []change{
+		{"Applier.save", ` || disk.Free < disk.Capacity/2`, ``},
+	}, []detector{direct("./actor", "TestSnapshotsApart"), direct("./node", "TestOverwritingFillsNoDisk")}},
 }
