@@ -68,8 +68,12 @@ type Applier struct {
 	followed       bool // Stages follow one of the entries
 }
 
-// recordOverhead is about what a record takes in the log. snapshotsApart is the least time from a save to a wanted one: backups lag by 2 s.
-const recordOverhead, snapshotsApart = 48, 5 * time.Second
+const (
+	// recordOverhead is the approximate overhead of a record in the log.
+	recordOverhead = 48
+	// snapshotsApart is the least time from a save to a wanted one: backups, which may copy the log before the first, lag by 2 s.
+	snapshotsApart = 5 * time.Second
+)
 
 // NewApplier builds the actor and publishes the first View.
 func NewApplier(c ApplierConfig) *Applier {
@@ -308,7 +312,8 @@ func (a *Applier) save(t Time) {
 	case !disk.SaveDue(&a.Limits, a.records, a.fileBytes):
 		return
 	}
-	a.saving, a.records, a.ordered, a.saved, a.wantedFrom = true, 0, a.records, applied, t.Now+snapshotsApart
+	a.records, a.ordered, a.saved = 0, a.records, applied
+	a.saving, a.wantedFrom = true, t.Now+snapshotsApart
 	view := a.state.ViewToSave()
 	applied, term := view.Applied()
 	a.Snapshotter.MustPost(save{View: view, Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration())})

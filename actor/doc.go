@@ -279,6 +279,7 @@
 //
 //   - A claim of a later term is believed. A wrong member can raise the term: it deposes leaders, and while it goes on the cluster may
 //     elect again and again. A member that knows no leader of its term, as during an election, believes the first claim of the term.
+//     It knows no leader either from an election timeout after it has forgotten one.
 //   - A believed claim is obeyed. A wrong member that is believed can replace entries that its receiver does not know to be
 //     committed, and can have the receiver commit entries of its own. It cannot change entries that the receiver knows to be
 //     committed. The digest finds states that differ (CORRUPT).
