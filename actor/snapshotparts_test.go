@@ -1349,6 +1349,9 @@ func TestOnlyMissingPartsTravel(t *testing.T) {
 	if first < 400_000 || tr.bytes > first/10 {
 		t.Errorf("%d bytes travelled, and for the changes after that %d", first, tr.bytes)
 	}
+	if open := follower.fs.OpenFiles(); len(open) > 0 {
+		t.Errorf("the files %v stay open", open)
+	}
 	if all, _ := partFiles(t, follower); len(all) != len(leader.files[0].Parts) {
 		t.Errorf("the follower has %v", all)
 	}

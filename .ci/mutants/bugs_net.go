@@ -71,6 +71,12 @@ var netBugs = []mutant{
 	{"keep the name of a lock in use whose place was deleted", []change{
 		{"client.acquire", `leave(ctx, s, place) }; session.release(name)`, `leave(ctx, s, place); session.release(name) }`},
 	}, []detector{direct("./net/client", "TestMutexAfterItsPlaceIsDeleted")}},
+	{"give a call after its deadline the error of a canceled one", []change{
+		{"link.notSent", `errors.Is(ctx.Err(), context.DeadlineExceeded)`, `false`},
+	}, []detector{direct("./net/client", "TestContextEndsBeforeTheCall")}},
+	{"give a stream of pages after its deadline the bare reason", []change{
+		{"pageStream.frame", `return nil, s.conn.link.notSent(ctx, wire.OpPages, begun, s.conn)`, `_ = begun; return nil, context.Cause(ctx)`},
+	}, []detector{direct("./net/client", "TestPagesStreamEnds")}},
 	{"leave calls without an answer that wait for an attempt when their client is closed", []change{
 		{"link.close", `append(l.waiting, l.delayed...)`, `l.waiting`},
 	}, []detector{direct("./net/client", "TestCloseEndsDelayedCalls")}},

@@ -113,6 +113,40 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
+// A call whose context ends before it is sent has the error that the table in doc.go names, and the reason that the context was given.
+func TestContextEndsBeforeTheCall(t *testing.T) {
+	trust := servertest.NewTrust(t)
+	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, servertest.NewMember(), nil)))
+	why := errors.New("lunch")
+	late, stop := context.WithDeadlineCause(t.Context(), time.Now().Add(-time.Second), why)
+	defer stop()
+	canceled, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	one := kv.Range{Key: []byte("k")}
+	for name, call := range map[string]func(ctx context.Context) error{
+		"put":   func(ctx context.Context) error { _, err := c.Put(ctx, []byte("k"), nil); return err },
+		"range": func(ctx context.Context) error { _, err := c.Range(ctx, one); return err },
+		"watch": func(ctx context.Context) error { _, err := c.Watch(ctx, kv.Watch{Key: []byte("k")}); return err },
+		"usage": func(ctx context.Context) error {
+			_, err := c.Admin().Usage(ctx, kv.Usage{Separator: []byte("/")})
+			return err
+		},
+		"pages": func(ctx context.Context) error {
+			for _, err := range c.Pages(ctx, one) {
+				return err
+			}
+			return nil
+		},
+	} {
+		if err := call(late); !errors.Is(err, client.ErrUnavailable) || !errors.Is(err, why) {
+			t.Errorf("%s after its deadline: %v", name, err)
+		}
+		if err := call(canceled); errors.Is(err, client.ErrUnavailable) || !errors.Is(err, why) {
+			t.Errorf("%s of a canceled context: %v", name, err)
+		}
+	}
+}
+
 // Certificates that are not believed are told at once, from both sides.
 func TestForeignCertificates(t *testing.T) {
 	trust, foreign := servertest.NewTrust(t), servertest.NewTrust(t)

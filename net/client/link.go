@@ -134,26 +134,30 @@ func (l *link) openLocked() []*conn {
 	return open
 }
 
-// newCall begins a call that ends with ctx, or after the client's timeout if ctx has no deadline.
+// newCall begins a call.
 func (l *link) newCall(ctx context.Context, op wire.Op) *call {
 	x := newCall(op)
 	x.link = l
-	if deadline, ok := ctx.Deadline(); ok {
-		x.deadline = deadline
-	} else {
-		x.deadline = x.begun.Add(l.config.Timeout)
-	}
+	x.deadline = l.until(ctx, x.begun)
 	return x
+}
+
+// until is when a call ends that began then: at its context's deadline, or after the client's timeout if there is none.
+func (l *link) until(ctx context.Context, begun time.Time) time.Time {
+	if deadline, ok := ctx.Deadline(); ok {
+		return deadline
+	}
+	return begun.Add(l.config.Timeout)
 }
 
 // do sends a call and waits for its outcome. If it returns nil, x.answer is set and the caller must recycle x; otherwise x is
 // recycled.
 func (l *link) do(ctx context.Context, x *call) error {
+	begun, op, write := x.begun, x.op, x.write
 	if ctx.Err() != nil {
 		x.recycle()
-		return context.Cause(ctx)
+		return l.notSent(ctx, op, begun, nil)
 	}
-	begun, op, write := x.begun, x.op, x.write
 	l.submit(x)
 	if ctx.Done() == nil {
 		<-x.ready
@@ -171,11 +175,17 @@ func (l *link) do(ctx context.Context, x *call) error {
 		return x.outcome()
 	case state == sent && write, state == doubtful:
 		return unknown(op, where, context.Cause(ctx))
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return l.unavailable(op, begun, where, context.Cause(ctx))
 	default:
-		return context.Cause(ctx)
+		return l.notSent(ctx, op, begun, where)
 	}
+}
+
+// notSent returns the error of a call that changed nothing before its context ended, as the table in doc.go has it.
+func (l *link) notSent(ctx context.Context, op wire.Op, begun time.Time, where *conn) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return l.unavailable(op, begun, where, context.Cause(ctx))
+	}
+	return context.Cause(ctx)
 }
 
 // outcome returns the call's error, and recycles the call if there is one.

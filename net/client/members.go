@@ -86,11 +86,8 @@ func (a *Admin) UpdateMember(ctx context.Context, id uint64, peers []string) err
 // sends the request to the leader itself, if its address is known and may be used. The request is retried only if it certainly did nothing.
 // The code of the error is MemberNotFound, or BadRequest for a learner.
 func (a *Admin) MoveLeader(ctx context.Context, to uint64) error {
-	if _, is := ctx.Deadline(); !is {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, a.c.config.Timeout)
-		defer cancel()
-	}
+	ctx, cancel := context.WithDeadline(ctx, a.c.until(ctx, time.Now()))
+	defer cancel()
 	for attempt := 1; ; attempt++ {
 		err := a.c.moveLeader(ctx, to)
 		answer, ok := errors.AsType[*kv.Error](err)

@@ -16,7 +16,7 @@ import (
 
 // pageStream is a stream on which a member sends the pages of one answer. It is for one goroutine.
 type pageStream struct {
-	client  *Client
+	conn    *conn
 	qs      *quic.Stream
 	frames  *wire.FrameReader
 	filled  bool        // another frame may be available before the next Fill
@@ -34,19 +34,16 @@ func (c *Client) openPages(ctx context.Context, q *kv.Range) *pageStream {
 	if err != nil {
 		return nil
 	}
-	timeout := c.config.Timeout
-	if deadline, ok := ctx.Deadline(); ok {
-		timeout = time.Until(deadline)
-	}
-	_ = qs.SetWriteDeadline(time.Now().Add(timeout))
-	if _, err := qs.Write(wire.AppendRequest(nil, 0, wire.OpPages, timeout, wire.AppendPagesBody(nil, q))); err != nil {
+	until := c.until(ctx, time.Now())
+	_ = qs.SetWriteDeadline(until)
+	if _, err := qs.Write(wire.AppendRequest(nil, 0, wire.OpPages, time.Until(until), wire.AppendPagesBody(nil, q))); err != nil {
 		qs.CancelRead(quic.StreamErrorCode(wire.StreamEnded))
 		qs.CancelWrite(quic.StreamErrorCode(wire.StreamEnded))
 		return nil
 	}
 	_ = qs.Close() // no other request follows on it
 	return &pageStream{
-		client: c, qs: qs, frames: wire.NewFrameReader(qs, limits.ResponseBytes),
+		conn: k, qs: qs, frames: wire.NewFrameReader(qs, limits.ResponseBytes),
 		release: context.AfterFunc(ctx, func() { qs.CancelRead(quic.StreamErrorCode(wire.StreamEnded)) }),
 	}
 }
@@ -84,10 +81,8 @@ func (s *pageStream) frame(ctx context.Context) ([]byte, error) {
 				return frame, err
 			}
 		}
-		until := time.Now().Add(s.client.config.Timeout)
-		if deadline, ok := ctx.Deadline(); ok {
-			until = deadline
-		}
+		begun := time.Now()
+		until := s.conn.link.until(ctx, begun)
 		if err := s.qs.SetReadDeadline(until); err != nil {
 			return nil, err
 		}
@@ -96,9 +91,9 @@ func (s *pageStream) frame(ctx context.Context) ([]byte, error) {
 		switch {
 		case err == nil:
 		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
+			return nil, s.conn.link.notSent(ctx, wire.OpPages, begun, s.conn)
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return nil, &timeoutError{s.client.config.Timeout.String()}
+			return nil, &timeoutError{until.Sub(begun).Round(time.Millisecond).String()}
 		case errors.Is(err, io.EOF):
 			return nil, errStopping
 		default:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"qkv/index/kv"
 	"qkv/net/client"
@@ -166,6 +167,18 @@ func TestPagesStreamEnds(t *testing.T) {
 	}
 	if !errors.Is(last, context.Canceled) {
 		t.Errorf("canceled: %v", last)
+	}
+	late, stop := context.WithTimeout(t.Context(), 2*time.Second)
+	defer stop()
+	pages = 0
+	for _, err := range c.Pages(late, q) {
+		if pages++; pages == 3 {
+			<-late.Done()
+		}
+		last = err
+	}
+	if !errors.Is(last, client.ErrUnavailable) || !errors.Is(last, context.DeadlineExceeded) {
+		t.Errorf("after its deadline: %v", last)
 	}
 	pages = 0
 	for _, err := range c.Pages(t.Context(), q) {

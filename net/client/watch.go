@@ -74,7 +74,7 @@ func (c *Client) Watch(ctx context.Context, request kv.Watch) (*Watcher, error) 
 	w := &Watcher{client: c, request: request, next: request.Revision, wake: make(chan struct{}, 1)}
 	begun := time.Now()
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, c.notSent(ctx, wire.OpWatch, begun, nil)
 	}
 	if !c.watching.add(w) {
 		return nil, ErrClosed
@@ -82,10 +82,7 @@ func (c *Client) Watch(ctx context.Context, request kv.Watch) (*Watcher, error) 
 	w.mu.Lock()
 	w.release = context.AfterFunc(ctx, func() { w.end(context.Cause(ctx)) })
 	w.mu.Unlock()
-	timeout := c.config.Timeout
-	if deadline, ok := ctx.Deadline(); ok {
-		timeout = time.Until(deadline)
-	}
+	timeout := time.Until(c.until(ctx, begun))
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	for {
@@ -98,8 +95,8 @@ func (c *Client) Watch(ctx context.Context, request kv.Watch) (*Watcher, error) 
 			return w, nil
 		case err != nil:
 			w.Close()
-			if errors.Is(err, context.DeadlineExceeded) {
-				return nil, c.unavailable(wire.OpWatch, begun, nil, err)
+			if errors.Is(err, context.Cause(ctx)) {
+				return nil, c.notSent(ctx, wire.OpWatch, begun, nil)
 			}
 			return nil, err
 		}

@@ -105,8 +105,9 @@ func (s *stream) contextLocked() {
 		return
 	}
 	if h := s.head; h.timeout > 0 {
-		s.ctx, s.cancel = context.WithTimeout(h.ctx, h.timeout)
-		context.AfterFunc(s.ctx, s.expire)
+		ctx, cancel := context.WithTimeout(h.ctx, h.timeout)
+		forget := context.AfterFunc(ctx, s.expire) // otherwise each end would start a goroutine
+		s.ctx, s.cancel = ctx, func() { forget(); cancel() }
 	} else {
 		s.ctx, s.cancel = context.WithCancel(h.ctx)
 	}
