@@ -13,18 +13,18 @@ import (
 	"qkv/bench/result"
 )
 
-// besideEtcd is the file of `qkv bench vs-etcd` behind the figures of README.md and docs/performance.md, and equalRate one of its open loops.
-const (
-	besideEtcd = "../docs/figures/vs-etcd.json"
-	equalRate  = "../docs/figures/equal-rate.json"
-)
+// besideEtcd is the file of `qkv bench vs-etcd` behind the figures of README.md and docs/performance.md.
+const besideEtcd = "../docs/figures/vs-etcd.json"
 
 // TestDocsFigures: the tables beside etcd are those of their files, and README.md says what the table of rates says. -rewrite writes the
 // tables anew.
 func TestDocsFigures(t *testing.T) {
 	speed := figuresOf(t, besideEtcd)
 	figureTable(t, "docs/performance.md", besideEtcd, ratioTable(t, speed))
-	figureTable(t, "docs/performance.md", equalRate, ratioTable(t, figuresOf(t, equalRate)))
+	for _, name := range []string{"equal-rate", "maintenance", "many-keys"} {
+		file := fmt.Sprintf("../docs/figures/%s.json", name)
+		figureTable(t, "docs/performance.md", file, ratioTable(t, figuresOf(t, file)))
+	}
 
 	readme := strings.Join(strings.Fields(pageText(t, readme)), " ")
 	least, most := factorsOfPuts(t, speed, "qkv by etcd's API")
