@@ -298,7 +298,7 @@ func (b *benchmark) own(ctx context.Context, dir string, s setup) error {
 // onMembers runs f on a healthy cluster, which it starts and stops.
 func (b *benchmark) onMembers(ctx context.Context, dir string, s setup, f func(l *localCluster) error) error {
 	messages := &tail{}
-	l, err := newLocalCluster(s.members, b.c.Int("port"), dir, filepath.Join(dir, "home"), newTerminal(messages))
+	l, err := newLocalCluster("n", s.members, b.c.Int("port"), dir, filepath.Join(dir, "home"), newTerminal(messages))
 	if err != nil {
 		return err
 	}

@@ -252,7 +252,7 @@ func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, e
 			err = errors.Join(err, c.Stop())
 		}
 	}()
-	l, err := newLocalCluster(members, s.port, dir, filepath.Join(dir, "home"), newTerminal(c.said))
+	l, err := newLocalCluster("n", members, s.port, dir, filepath.Join(dir, "home"), newTerminal(c.said))
 	if err != nil {
 		return nil, err
 	}

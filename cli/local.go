@@ -31,8 +31,8 @@ type localCluster struct {
 	members       []*process
 }
 
-// newLocalCluster plans members n1, n2, ... on consecutive ports, two for each. Their lines go to the terminal.
-func newLocalCluster(count, port int, dataDir, home string, t *terminal) (*localCluster, error) {
+// newLocalCluster plans members NAME1, NAME2, ... on consecutive ports, two for each. Their lines go to the terminal.
+func newLocalCluster(names string, count, port int, dataDir, home string, t *terminal) (*localCluster, error) {
 	executable, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program to run members by it: %w", err)
@@ -40,7 +40,7 @@ func newLocalCluster(count, port int, dataDir, home string, t *terminal) (*local
 	l := &localCluster{home: home, dataDir: dataDir}
 	var cluster []string
 	for i := range count {
-		name := "n" + strconv.Itoa(i+1)
+		name := names + strconv.Itoa(i+1)
 		m := &process{
 			Process: local.Process{Name: name}, executable: executable, output: t.prefix(name),
 			listen: loopback(port + 2*i), listenPeer: loopback(port + 2*i + 1),
@@ -74,6 +74,11 @@ func (l *localCluster) endpoints() []string {
 		all = append(all, m.listen)
 	}
 	return all
+}
+
+// urls are the addresses for etcd's clients on this host.
+func (l *localCluster) urls(between string) string {
+	return "http://" + strings.Join(l.endpoints(), between+"http://")
 }
 
 func (l *localCluster) target() target {

@@ -102,7 +102,7 @@ func setUp(e *testscript.Env) error {
 		e.Setenv("LISTEN"+strconv.Itoa(i), loopback(port+2*i-2))
 		e.Setenv("PEER"+strconv.Itoa(i), loopback(port+2*i-1))
 	}
-	port, err = freePorts(2 * demoMembers)
+	port, err = freePorts(scriptDemoPorts)
 	if err != nil {
 		return err
 	}
@@ -162,6 +162,9 @@ func inUse(first, count int) error {
 	return nil
 }
 
+// scriptDemoPorts are for a demo with two resources split off.
+const scriptDemoPorts = 3 * 2 * demoMembers
+
 // gone waits until nobody listens on the ports of a demo any more: `gone PORT`.
 func gone(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 1 {
@@ -170,7 +173,7 @@ func gone(ts *testscript.TestScript, _ bool, args []string) {
 	first, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	for deadline := time.Now().Add(processWait); ; time.Sleep(10 * time.Millisecond) {
-		err := inUse(first, 2*demoMembers)
+		err := inUse(first, scriptDemoPorts)
 		if err == nil {
 			return
 		}

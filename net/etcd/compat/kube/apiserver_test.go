@@ -23,6 +23,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"qkv/net/etcd/compat/member"
 )
@@ -61,7 +62,7 @@ type apiserver struct {
 const token = "test"
 
 // serve starts an apiserver over members, and waits until it says that it is ready.
-func serve(t *testing.T, path string, endpoints []string) (a *apiserver, took time.Duration) {
+func serve(t *testing.T, path string, endpoints []string, flags ...string) (a *apiserver, took time.Duration) {
 	t.Helper()
 	dir := t.TempDir()
 	file := func(name string, data []byte) string {
@@ -87,6 +88,7 @@ func serve(t *testing.T, path string, endpoints []string) (a *apiserver, took ti
 		"--service-account-signing-key-file", key, "--service-cluster-ip-range", "10.0.0.0/24", "--authorization-mode", "RBAC",
 		"--token-auth-file", file("tokens.csv", []byte(token+",admin,1,system:masters\n")), "--etcd-compaction-interval", "3s",
 		"--event-ttl", "1m", "--etcd-healthcheck-timeout", "10s", "--etcd-readycheck-timeout", "10s", "--profiling=false", "-v", "1")
+	cmd.Args = append(cmd.Args, flags...)
 	cmd.Stdout, cmd.Stderr = out, out
 	begun := time.Now()
 	must(t, member.Spawn(cmd))
@@ -211,6 +213,35 @@ func (a *apiserver) watch(ctx context.Context, version string, take func(kind st
 		_ = r.Body.Close()
 	}
 	return nil
+}
+
+// TestSplit: kube-apiserver keeps events and leases in clusters of their own, with the flags that qkv demo --split prints.
+func TestSplit(t *testing.T) {
+	if !full {
+		t.Skip("QKV_FULL is not set: building kube-apiserver takes minutes (make kube)")
+	}
+	path := built(t)
+	main, all := start(t, 3)
+	events, ofEvents := start(t, 3)
+	leases, ofLeases := start(t, 3)
+	a, _ := serve(t, path, main.Endpoints(), "--etcd-servers-overrides", fmt.Sprintf("/events#http://%s,coordination.k8s.io/leases#http://%s",
+		strings.Join(events.Endpoints(), ";http://"), strings.Join(leases.Endpoints(), ";http://")))
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	a.until(ctx, http.MethodGet, "/api/v1/namespaces/default", nil, http.StatusOK)
+	one := map[string]any{"name": "one", "namespace": "default"}
+	a.until(ctx, http.MethodPost, "/api/v1/namespaces/default/configmaps", map[string]any{"metadata": one}, http.StatusCreated)
+	a.until(ctx, http.MethodPost, "/api/v1/namespaces/default/events", map[string]any{"metadata": one, "involvedObject": one}, http.StatusCreated)
+	a.until(ctx, http.MethodPost, "/apis/coordination.k8s.io/v1/namespaces/default/leases", map[string]any{"metadata": one}, http.StatusCreated)
+	for key, at := range map[string]*clientv3.Client{
+		"/registry/configmaps/default/one": all, "/registry/events/default/one": ofEvents, "/registry/leases/default/one": ofLeases,
+	} {
+		for _, c := range []*clientv3.Client{all, ofEvents, ofLeases} {
+			found, err := c.Get(ctx, key)
+			must(t, err)
+			want(t, key, found.Count == 1, c == at)
+		}
+	}
 }
 
 // TestAPIServer: kube-apiserver is ready on three members; objects are created, listed in pages, watched and deleted while the
