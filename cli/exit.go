@@ -106,7 +106,7 @@ func unavailableCode(u *client.UnavailableError) int {
 	for _, e := range u.Endpoints {
 		var trust *wire.TrustError
 		var answer *kv.Error
-		if !errors.As(e.Err, &trust) && !(errors.As(e.Err, &answer) && answerCode(answer.Code) == exitNotAllowed) {
+		if errors.Is(e.Err, wire.OtherPort) || !errors.As(e.Err, &trust) && !(errors.As(e.Err, &answer) && answerCode(answer.Code) == exitNotAllowed) {
 			return exitUnavailable
 		}
 	}

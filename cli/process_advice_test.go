@@ -34,6 +34,7 @@ var advised = map[string]string{
 	"step addresses":      "- after a restore: TestLinkWithoutAddress of package checks",
 	"step open-client":    "TestHostsDoctor",
 	"step open-udp":       "TestHostsDoctor",
+	"step client-port":    "TestAdviceOfAPort",
 	"step mtu":            "TestHostsDoctor",
 	"step other-cluster":  "TestAdviceAfterARecovery",
 	"step two-clusters":   "- people choose: TestTwoClustersServe of package checks",
@@ -470,6 +471,18 @@ func TestAdviceOfADisplacedMember(t *testing.T) {
 	other.stop()
 	m.start()
 	c.wellAgain(t)
+}
+
+// TestAdviceOfAPort asks at a peer port, and then at the client port, as status says.
+func TestAdviceOfAPort(t *testing.T) {
+	t.Parallel()
+	c := startProcesses(t, 1)
+	m := c.members[0]
+	if v := c.verdict("--endpoints", m.listenPeer); !strings.HasPrefix(v.Next, "name a client port in --endpoints") {
+		t.Errorf("%+v", v)
+	}
+	c.qkv("put", "key", "value", "--endpoints", m.listenPeer).exits(t, exitUnavailable, "this is the wrong port")
+	c.qkv("put", "key", "value", "--endpoints", m.listen).exits(t, exitOK)
 }
 
 // TestAdviceOfAQuota fills a quota, and deletes keys as the alarm says.

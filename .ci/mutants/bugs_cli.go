@@ -1,6 +1,15 @@
 package main
 
 var cliBugs = []mutant{
+	{"say that a wrong port wants another certificate", []change{
+		{"roster.WhyOf", `case errors.Is(err, wire.OtherPort): return checks.OtherPort`, ``},
+	}, []detector{direct("./cli", "TestAdviceOfAPort")}},
+	{"exit at a wrong port as if the members refused this client", []change{
+		{"unavailableCode", `errors.Is(e.Err, wire.OtherPort) ||`, ``},
+	}, []detector{direct("./cli", "TestAdviceOfAPort")}},
+	{"take a peer at a wrong port for one with another certificate", []change{
+		{"link.problem", `trust && !errors.Is(err, wire.OtherPort)`, `trust`},
+	}, []detector{direct("./net/peer", "TestPeerAtAnotherPort")}},
 	// Package cli.
 	{"send the default profile's user to endpoints that a flag gives", []change{
 		{"useProfile", `if name == "" && c.IsSet("endpoints") {`, `if name == "" && c.IsSet("endpoints") && c.IsSet("user") {`},

@@ -37,6 +37,7 @@ var (
 	reconnect   = newStep("reconnect", "open the peer port (by default UDP 2380) between the hosts of %s and %s, in both directions")
 	addresses   = newStep("addresses", "stop %s, and start it again with `--initial-cluster` and the names and peer addresses of all members")
 	openClient  = newStep("open-client", "open the client port of %s (by default UDP 2379) for this host")
+	clientPort  = newStep("client-port", "name a client port in --endpoints or QKV_ENDPOINTS (by default 2379; 2380 is for members) in place of %s; if it is one, install the same version on both hosts")
 	openUDP     = newStep("open-udp", "open UDP, not only TCP, between this host and %s (by default ports 2379 and 2380)")
 	widen       = newStep("mtu", "set the interface's MTU to 1280 bytes or more (`ip link set dev %s mtu 1500`)")
 	otherOne    = newStep("other-cluster", "stop %s, which belongs to another cluster; if it is to be a member here, empty its data folder, run `qkv member add`, and start it with --join")
@@ -95,6 +96,8 @@ func faultOf(m *Member, members []Member) fault {
 		return fault{}
 	case m.Why == Untrusted:
 		f.absent, f.do = !others, alarmNamed(kv.CertAlarm).Do
+	case m.Why == OtherPort:
+		f.absent, f.do = !others, clientPort.of(m.Name)
 	case m.Why == Closed && others:
 		f.text, f.do = f.text+"; the others have not lost it yet", ended.of(m.Name)
 	case m.Why == Displaced:

@@ -65,6 +65,7 @@ const (
 	Untrusted            // the handshake failed because of a certificate
 	Unstarted            // it has told the others no address
 	Displaced            // another member answers at its address
+	OtherPort            // another protocol is spoken at its address
 )
 
 // StateUnknown is the state of a member that does not answer.

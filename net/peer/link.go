@@ -522,7 +522,8 @@ func (l *link) problem(what string, err error) {
 	l.mu.Lock()
 	if l.choice.inUse == nil {
 		l.lastErr = what + ": " + err.Error()
-		_, l.untrusted = errors.AsType[*wire.TrustError](err)
+		_, trust := errors.AsType[*wire.TrustError](err)
+		l.untrusted = trust && !errors.Is(err, wire.OtherPort)
 	}
 	addresses := l.addresses
 	l.mu.Unlock()

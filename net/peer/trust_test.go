@@ -282,6 +282,23 @@ func TestPeerThatDialledTooEarly(t *testing.T) {
 	}
 }
 
+// The address of a peer may be that of a client port. No certificate is at fault.
+func TestPeerAtAnotherPort(t *testing.T) {
+	members := newMembers(t, 2)
+	n1 := members[0]
+	socket := members[1].config.Listen // that of a peer port, on which n2 serves clients
+	transport := &quic.Transport{Conn: socket}
+	defer transport.Close()
+	if _, err := transport.Listen(wire.ServerTLS(credentials(t, authority(), "n2"), wire.ProtocolClient, wire.ClassMember), nil); err != nil {
+		t.Fatal(err)
+	}
+	n1.start()
+	await(t, "n1 says which port it is", wait, func() bool { return strings.Contains(n1.Status()[0].LastErr, "wrong port") })
+	if n1.Status()[0].Untrusted {
+		t.Error("a certificate is said to be at fault")
+	}
+}
+
 func TestWrongProtocolAndNoCertificate(t *testing.T) {
 	m := newMembers(t, 1)[0]
 	m.start()

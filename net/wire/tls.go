@@ -160,6 +160,9 @@ func PeerIdentity(state tls.ConnectionState) (Identity, error) {
 // TrustError is the error for a certificate that is not trusted, with the reason.
 type TrustError struct{ Reason string }
 
+// OtherPort is the error of a handshake with a side that uses another protocol. No further attempt helps, as with certificates.
+var OtherPort = &TrustError{"the other side uses another protocol: this is the wrong port (clients and peers have different ones), or another version"}
+
 func (e *TrustError) Error() string { return e.Reason }
 
 // verifyChain verifies signature, dates and usage of a certificate, and returns its chains to a CA; chain[1:] are intermediate
@@ -216,6 +219,9 @@ func Explain(err error) error {
 		return &TrustError{reason(unverified.UnverifiedCertificates[0], unverified.Err, time.Time{})}
 	}
 	if e, ok := errors.AsType[*quic.TransportError](err); ok && e.ErrorCode.IsCryptoError() {
+		if e.Remote && e.ErrorCode == 0x100+alertNoProtocol {
+			return OtherPort
+		}
 		if text := alertText(uint8(e.ErrorCode-0x100), e.Remote); text != "" {
 			return &TrustError{text}
 		}
@@ -267,8 +273,6 @@ func alertText(alert uint8, remote bool) string {
 		return "the other side refused this certificate: another CA or cluster, the wrong class, or not valid by the other side's clock; see the log there"
 	case alertCertificateRequired:
 		return "the other side requires a certificate"
-	case alertNoProtocol:
-		return "the other side uses another protocol: this is the wrong port (clients and peers have different ones), or another version"
 	case alertProtocolVersion:
 		return "the other side does not speak TLS 1.3"
 	default:

@@ -19,6 +19,8 @@ import (
 // WhyOf returns the kind of an error of asking a member.
 func WhyOf(err error) checks.Why {
 	switch _, untrusted := errors.AsType[*wire.TrustError](err); {
+	case errors.Is(err, wire.OtherPort):
+		return checks.OtherPort
 	case untrusted:
 		return checks.Untrusted
 	case errors.Is(err, client.ErrConnectionRefused):
