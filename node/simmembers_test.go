@@ -357,9 +357,13 @@ func (a *administrator) move() {
 	}
 }
 
-// found tells whether all others know by the log where a member is that has moved.
+// found tells whether all others know by the log where a member is that has moved, and it has been among them since: one that ends may
+// forget that the log's newest entries are committed, and of two members neither would find the other (docs/hosts.md, Changing addresses).
 func (a *administrator) found(moved *host) bool {
-	return moved == nil || a.w.watch.members.Get(moved.id()) == nil || !slices.ContainsFunc(a.w.listed(), func(o *host) bool {
+	if moved == nil || a.w.watch.members.Get(moved.id()) == nil {
+		return true
+	}
+	return moved.alive() && moved.member.status.Raft().Leader != 0 && !slices.ContainsFunc(a.w.listed(), func(o *host) bool {
 		return o != moved && !o.lost() && !o.finds(moved)
 	})
 }
@@ -470,8 +474,11 @@ func (h *host) startAs(original *host) {
 
 // quorumBeside tells whether the others are a quorum, also when each member whose folder was copied is refused.
 func (w *world) quorumBeside(h *host) bool {
-	return hasQuorum(w.watch.members, func(id uint64) bool { return id != h.id() && !w.byID[id].away() && !w.byID[id].copied })
+	return hasQuorum(w.watch.members, func(id uint64) bool { return id != h.id() && w.byID[id].helps() })
 }
+
+// helps tells whether a member is of help to a quorum: one that runs nowhere is not, and the others may have met the copy of one first.
+func (h *host) helps() bool { return h != nil && !h.away() && !h.copied }
 
 // hasQuorum tells whether those that help are a quorum, also when the leader has removed the member whose name another one is to take over.
 func hasQuorum(members index.Members, helps func(uint64) bool) bool {
@@ -510,12 +517,11 @@ func (a *administrator) lose() {
 // safe tells whether a change leaves a quorum, whatever becomes of others that may have been made.
 func (a *administrator) safe(change *kv.MemberChange) bool {
 	w := a.w
-	helps := func(h *host) bool { return !h.away() && !h.copied } // of one that was copied the others may have met the copy first
-	if !slices.ContainsFunc(w.members(), func(h *host) bool { return !helps(h) && !h.twin }) {
+	if !slices.ContainsFunc(w.members(), func(h *host) bool { return !h.helps() && !h.twin }) {
 		return true
 	}
 	next, err := w.watch.members.Change(change, 0)
-	return err == nil && a.open == 0 && w.sim.Now()-a.unsure > quiet && hasQuorum(next, func(id uint64) bool { return helps(w.byID[id]) })
+	return err == nil && a.open == 0 && w.sim.Now()-a.unsure > quiet && hasQuorum(next, func(id uint64) bool { return w.byID[id].helps() })
 }
 
 // away tells whether a member is of no help to a quorum, now or as soon as what was done to it is noticed.
