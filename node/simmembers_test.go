@@ -622,7 +622,7 @@ func (a *administrator) renew() {
 		one := w.watch.members.Named(name)
 		return one != nil && one.ID == h.id() && a.unfinished() == ""
 	}
-	if !w.until(2*elections*w.shape.election+30*time.Second, replaced) && w.failure == "" {
+	if !w.untilTransferred(2*elections*w.shape.election+30*time.Second, replaced) && w.failure == "" {
 		w.failf("%s is not replaced under its name: %s; %v", name, a.unfinished(), w.places())
 	}
 }

@@ -28,19 +28,34 @@ var probed = []operationKind{opPut, opRead, opSerializable}
 // its queue: each write is then applied, but after its client has given up. A probe that gives up as early would not see this service.
 const probeTimeout = 2 * clientTimeout
 
-// serve lets every member be asked for everything, and fails when one has not answered all of it within a time: a member that needs a
-// snapshot has more, for each part of it.
+// untilTransferred is until, with more time for a member that needs a snapshot: for each part that there is, or comes meanwhile, a message
+// that may be lost and come again after half a second, and as long again for the log that is written during the transfer.
+func (w *world) untilTransferred(within time.Duration, done func() bool) bool {
+	each := 2 * (50*time.Millisecond + time.Duration(w.shape.loss*float64(2*time.Second)))
+	begun, most := w.sim.Now(), time.Duration(0)
+	look := func() bool {
+		for _, h := range w.listed() {
+			if h.alive() {
+				p := h.member.status.Parts()
+				most = max(most, time.Duration(p.BaseFiles+p.Extents)*each)
+			}
+		}
+		return done()
+	}
+	for w.sim.Now()-begun < within+most && w.failure == "" {
+		if w.until(within+most-(w.sim.Now()-begun), look) {
+			return true
+		}
+	}
+	return false
+}
+
+// serve lets every member be asked for everything, and fails when one has not answered all of it within a time.
 func (w *world) serve(within time.Duration) {
 	var probes []*probe
-	parts := uint64(0)
 	for _, h := range w.listed() {
-		if h.alive() {
-			p := h.member.status.Parts()
-			parts = max(parts, p.BaseFiles+p.Extents)
-		}
 		probes = append(probes, &probe{h: h, c: &client{w: w, number: 1000 + h.number, at: h, user: user{name: kv.Root}, open: math.MaxInt}})
 	}
-	within += time.Duration(parts) * (50*time.Millisecond + time.Duration(w.shape.loss*float64(2*time.Second))) // a lost message comes again after half a second
 	begun := w.sim.Now()
 	var waits *probe
 	answered := func() bool {
@@ -56,13 +71,13 @@ func (w *world) serve(within time.Duration) {
 		}
 		return waits == nil
 	}
-	served := w.until(within, answered)
+	served := w.untilTransferred(within, answered)
 	if !served && waits.h.alive() && slices.ContainsFunc(probes, func(p *probe) bool { return p.full }) {
-		served = w.until(within, answered) // it took until now that there is room again
+		served = w.untilTransferred(within, answered) // it took until now that there is room again
 	}
 	w.totals.SlowestService = max(w.totals.SlowestService, w.sim.Now()-begun)
 	if !served && w.failure == "" {
-		w.failf("%s serves no %v %v after everything healed; it refused %v; %v", waits.h.name(), probed[waits.done], within, waits.refused, w.places())
+		w.failf("%s serves no %v %v after everything healed; it refused %v; %v", waits.h.name(), probed[waits.done], w.sim.Now()-begun, waits.refused, w.places())
 	}
 }
 
