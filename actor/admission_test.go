@@ -58,7 +58,7 @@ func TestAdmission(t *testing.T) {
 		{"an older start", world{knows: true}, with(next, func(i *peerframe.MemberIdentity) { i.Boot, i.Past = 2, past("ad") }), "started 2 times, known are 3"},
 		{"two of one start", world{knows: true}, with(next, func(i *peerframe.MemberIdentity) { i.Boot, i.Past = 3, past("abd") }), "two processes claim start 3"},
 		{"a copy that was started since", world{knows: true}, with(next, func(i *peerframe.MemberIdentity) { i.Past = past("abxd") }), "start 3 of its data folder is known to be another process's"},
-		{"too many starts to tell", world{knows: true}, with(next, func(i *peerframe.MemberIdentity) { i.Boot, i.Past = 9, past("wxyz") }), ""},
+		{"too many starts to tell", world{knows: true}, with(next, func(i *peerframe.MemberIdentity) { i.Boot, i.Past = 9, past("wxyd") }), ""},
 		{"an end before what a leader counts", world{knows: true, leads: true, match: 11}, next, "it had acknowledged entry 11, but its log ends at 10"},
 		{"an end at what a leader counts", world{knows: true, leads: true, match: 10}, next, ""},
 		{"an end that a later leader has cut", world{knows: true, leads: true, match: 11}, with(next, func(i *peerframe.MemberIdentity) { i.HardTerm = 6 }), ""},
@@ -94,22 +94,35 @@ func TestAdmission(t *testing.T) {
 			Self: 1, Status: status,
 			Remember: func(all []Known) error { written = slices.Clone(all); return nil },
 		}, remembered)
-		err := a.Admit(2, c.its)
-		if c.want == "" {
-			if err != nil {
-				t.Errorf("%s: %v", c.name, err)
+		restarted := with(c.its, func(i *peerframe.MemberIdentity) {
+			i.Boot, i.Process, i.Past = i.Boot+1, idOf('e'), append(slices.Clone(i.Past), past("e")...)
+		})
+		// A refused member asks again, and after its restart.
+		for _, ask := range []struct {
+			when string
+			its  peerframe.MemberIdentity
+		}{{"first", c.its}, {"again", c.its}, {"after its restart", restarted}, {"again after its restart", restarted}, {"as before", c.its}} {
+			err := a.Admit(2, ask.its)
+			if c.want == "" {
+				if err != nil {
+					t.Errorf("%s, %s: %v", c.name, ask.when, err)
+				}
+				if len(written) == 0 && (!c.world.knows || c.its.Process != known.Process) {
+					t.Errorf("%s, %s: the member is admitted, and not remembered", c.name, ask.when)
+				}
+				if ask.when == "again" {
+					break // the next start is another row
+				}
+				continue
 			}
-			if len(written) == 0 && (!c.world.knows || c.its.Process != known.Process) {
-				t.Errorf("%s: it is admitted, and not remembered", c.name)
+			refusal, ok := errors.AsType[*Refusal](err)
+			if !ok || !refusal.Forgot || refusal.Leads != c.world.leads || !strings.Contains(refusal.Text, "while there is a leader") ||
+				ask.its.Boot == c.its.Boot && !strings.Contains(refusal.Text, c.want) {
+				t.Errorf("%s, %s: %+v, want %q", c.name, ask.when, err, c.want)
 			}
-			continue
-		}
-		refusal, ok := errors.AsType[*Refusal](err)
-		if !ok || !refusal.Forgot || refusal.Leads != c.world.leads || !strings.Contains(refusal.Text, c.want) || !strings.Contains(refusal.Text, "while there is a leader") {
-			t.Errorf("%s: %+v, want %q", c.name, err, c.want)
-		}
-		if a.Knows(2).Process == idOf('d') {
-			t.Errorf("%s: it is refused, and remembered: %+v", c.name, a.Knows(2))
+			if now := a.Knows(2); now.Folder != known.Folder || now.Boot != known.Boot || now.Process != known.Process || a.End(2) != 0 {
+				t.Errorf("%s, %s: the member is refused, but remembered: %+v, with the end %d", c.name, ask.when, now, a.End(2))
+			}
 		}
 	}
 }

@@ -9,6 +9,42 @@ import (
 	"qkv/internal/limits"
 )
 
+// A follower counts as lagging only once it has lagged for an election timeout. A time without a released log, or without a lag, is none.
+func TestFirstLagKeepsNoLog(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.lead()
+	for i := range uint64(8) {
+		c.turn(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{i}, Commands: []kv.Command{new(index.Head).AppendPut(nil, &kv.Put{Key: []byte{byte(i)}})}}})
+		c.acknowledge() // member 3 does not
+	}
+	view := viewAt(t, 10, 100_000)
+	c.Status.view.Store(view)
+	c.Status.reportDisk(func(d *space.Disk) { d.Newest = 1 << 30 })
+	counts := func(what string, want bool) {
+		t.Helper()
+		if c.release(); c.Status.Disk().LogKept != want {
+			t.Errorf("%s: the log counts as kept: %v, want %v", what, !want, want)
+		}
+	}
+	wait := func() { c.now.Now += 2 * c.ElectionTimeout }
+	wait()
+	counts("no snapshot", false)
+	c.own.retention.covered = c.last - 2
+	counts("the first lag", false)
+	wait()
+	counts("the lag goes on", true)
+	c.connected[3] = false
+	counts("the follower is away", false)
+	c.connected[3] = true
+	counts("no log is left up to the snapshot", false)
+	wait()
+	counts("still none", false)
+	c.own.retention.covered = c.last
+	counts("the second lag", false)
+	wait()
+	counts("the second lag goes on", true)
+}
+
 // The log that a follower needs, which can be reached, is kept while the next snapshot is saved beside two others, and up to a
 // bound. As long as it is, its size makes no snapshot due, which would let go of nothing.
 func TestLogIsKeptForAFollower(t *testing.T) {

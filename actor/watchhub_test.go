@@ -98,6 +98,32 @@ func TestWatchesEndWithoutLeader(t *testing.T) {
 	}
 }
 
+// Only an unbroken time without a leader ends watches: short losses do not add up.
+func TestShortLossesOfTheLeaderEndNoWatch(t *testing.T) {
+	h, a := newTestHub(t)
+	client, create := &watcher{}, watchAll
+	create.Stream = client
+	h.Handle(Time{Now: 1}, []WatchHubMessage{create})
+	now := time.Second
+	for range 5 {
+		for _, leader := range []uint64{0, 2} {
+			a.Status.consensus.Store(&RaftStatus{Role: "follower", Leader: leader})
+			h.Handle(Time{Now: now}, []WatchHubMessage{WatchTick{}})
+			now += h.Alone / 2
+		}
+	}
+	if n := len(client.got); n != 1 {
+		t.Fatalf("delivered: %+v", client.got)
+	}
+	e := elections{}
+	for range 5 { // likewise for the requests that consensus refuses without a leader
+		e.count(3, 0)
+		if e.count(1, 2); e.leaderless != 0 {
+			t.Fatalf("with a leader, %d ticks without one are counted", e.leaderless)
+		}
+	}
+}
+
 // The hub rests for what it sends those that are behind: not beyond a bound, not when nobody has written of late, and not when they
 // hardly gain on what is written.
 func TestHubRestsForWhatItSends(t *testing.T) {

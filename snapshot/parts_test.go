@@ -42,6 +42,11 @@ func newPartMember(t testing.TB, fs disk.FS, l limits.Index) *partMember {
 	m := &partMember{t: t, fs: fs, state: index.NewState(l), at: index.EmptyBase, to: index.EmptyBase}
 	m.state.Found(index.Founders(map[string]uint64{"n1": 7}))
 	m.tell()
+	t.Cleanup(func() {
+		if m.shelf != nil && len(m.shelf.reads.slots) > 0 {
+			t.Errorf("%d slots of limits.ValueReads were taken and not given back", len(m.shelf.reads.slots))
+		}
+	})
 	return m
 }
 

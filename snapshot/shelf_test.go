@@ -416,6 +416,36 @@ func TestReadsAreBounded(t *testing.T) {
 	}
 }
 
+// Each read gives its slot back, whatever it finds: more reads than slots end.
+func TestReadsGiveTheirSlotsBack(t *testing.T) {
+	for name, harm := range map[string]func(m *partMember, o *one){
+		"sound":         func(*partMember, *one) {},
+		"another value": func(_ *partMember, o *one) { o.value = []byte("none") },
+		"no such key":   func(_ *partMember, o *one) { o.key = []byte("k0x") },
+		"no such place": func(_ *partMember, o *one) { o.at.Sub += 7 },
+		"behind all":    func(_ *partMember, o *one) { o.at.Revision += 1 << 20 },
+		"damaged": func(m *partMember, _ *one) {
+			for _, v := range slices.Concat(m.shelf.base, m.shelf.extents) {
+				if err := truncated(m.fs, "d/"+v.Name(), 100); err != nil {
+					m.t.Fatal(err)
+				}
+			}
+		},
+	} {
+		m := shelved(t, simdisk.New(1))
+		all := versionsIn(t, m.state, m.shelf.To())
+		for _, o := range []one{all[0], all[len(all)-1]} { // in the base, and in an extent
+			harm(m, &o)
+			for n := range limits.ValueReads + 1 {
+				_, err := m.shelf.Value(o.key, o.at, o.sound)
+				if taken := len(m.shelf.reads.slots); taken > 0 {
+					t.Fatalf("%s: after %d reads %d slots are taken: %v", name, n+1, taken, err)
+				}
+			}
+		}
+	}
+}
+
 // A part that is gone, or too short, is damaged: another member's is fetched.
 func TestLostPartIsDamaged(t *testing.T) {
 	for name, harm := range map[string]func(fs *simdisk.Disk, path string) error{

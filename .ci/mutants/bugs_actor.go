@@ -156,6 +156,15 @@ var actorBugs = []mutant{
 	{"take a forward of an earlier term", []change{
 		{"acceptedBatches.receive", `status.RaftState != raft.StateLeader || status.GetTerm() != f.Term || c.term != f.Term {`, `status.RaftState != raft.StateLeader {`},
 	}, []detector{direct("./actor", "TestForwardOfAnEarlierTermIsVoid"), campaign}},
+	{"count a log as kept at the first lag", []change{
+		{"logRetention.release", `if err != nil || l.covered < first { l.keptSince = c.now.Now`, `if err != nil || l.covered < first {`},
+	}, []detector{direct("./actor", "TestFirstLagKeepsNoLog")}},
+	{"end watches by short losses of the leader that add up", []change{
+		{"WatchHub.checkLeader", `w.leaderlessSince = 0`, ``},
+	}, []detector{direct("./actor", "TestShortLossesOfTheLeaderEndNoWatch")}},
+	{"admit a short log when its member asks again", []change{
+		{"Admission.Admit", `if a.complete[from] != its.Process {`, `if before := a.complete[from]; before != its.Process { a.complete[from] = its.Process`},
+	}, []detector{direct("./actor", "TestAdmission")}},
 	{"admit a short log", []change{
 		{"Admission.Admit", `if err := a.checkEnd(from, its); err != nil { return err }`, ``},
 	}, []detector{direct("./actor", "TestAdmission"), campaign}},

@@ -2,6 +2,9 @@ package main
 
 var snapshotBugs = []mutant{
 	// Package snapshot.
+	{"lose a slot of the reads at each miss", []change{
+		{"Shelf.Value", `<-s.reads.slots`, `if found || err != nil { <-s.reads.slots }`},
+	}, []detector{direct("./snapshot", "TestReadsGiveTheirSlotsBack")}},
 	{"skip the directory fsync", []change{
 		{"snapshot.replace", `return fs.SyncDir(dir)`, `return nil`},
 	}, []detector{direct("./snapshot", "TestCrashAtEveryCall"), campaign}},
