@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// touched returns the mutants that are new since a revision, and those of each package whose production code has changed since. A file
-// that is not Go code counts by itself.
+// touched returns the mutants that are new since a revision, those of each package whose code or tests have changed since, and those that
+// such a package's tests detect. A file that is not Go code counts by itself.
 func touched(all []mutant, tree *sources, since string) (found []mutant, err error) {
 	list, err := exec.Command("git", "diff", "--name-only", "-z", since).Output()
 	if err != nil {
@@ -17,7 +17,7 @@ func touched(all []mutant, tree *sources, since string) (found []mutant, err err
 	}
 	changed := map[string]bool{}
 	for name := range strings.SplitSeq(string(list), "\x00") {
-		if changed[name] = true; strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") {
+		if changed[name] = true; strings.HasSuffix(name, ".go") {
 			changed[path.Dir(name)] = true
 		}
 	}
@@ -30,6 +30,9 @@ func touched(all []mutant, tree *sources, since string) (found []mutant, err err
 		for _, c := range m.changes {
 			one, err := tree.locate(c)
 			is = is || err != nil || changed[one.file] || strings.HasSuffix(one.file, ".go") && changed[path.Dir(one.file)]
+		}
+		for _, d := range m.detectors {
+			is = is || changed[path.Clean(d.dir)]
 		}
 		if is {
 			found = append(found, m)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestTouched changes a package, a test of another one and a script: the mutants of the package and of the script are touched, and a new
-// mutant is.
+// TestTouched changes a package, a test of another one and a script. The mutants of both packages are touched, those that their tests
+// detect, those of the script, and a new mutant.
 func TestTouched(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -33,6 +33,7 @@ func TestTouched(t *testing.T) {
 	write("b/b.go", "package b\n\nfunc three() int { return 3 }\n")
 	write("b/b_test.go", "package b\n")
 	write(".ci/mutants/bugs.go", "package main\n\nvar bugs = []mutant{\n\t{\"in one\", nil},\n}\n")
+	write("c/c.go", "package c\n\nfunc four() int { return 4 }\n")
 	write("run", "first\nsecond\n")
 	git("init", "-q")
 	git("add", "-A")
@@ -49,8 +50,10 @@ func TestTouched(t *testing.T) {
 		{"in one", []change{{"one", "return 10", ""}}, nil},
 		{"in two", []change{{"two", "return 2", ""}}, nil},
 		{"in three", []change{{"three", "return 3", ""}}, nil},
+		{"in four, found in b", []change{{"four", "return 4", ""}}, []detector{direct("./b", "TestFour")}},
+		{"in four", []change{{"four", "return 4", ""}}, []detector{direct("./c", "TestFour")}},
 		{"in a script", []change{{"run", "first", ""}}, nil},
-		{"new", []change{{"three", "return 3", ""}}, nil},
+		{"new", []change{{"four", "return 4", ""}}, nil},
 	}
 	found, err := touched(all, tree, "HEAD")
 	if err != nil {
@@ -60,7 +63,7 @@ func TestTouched(t *testing.T) {
 	for _, m := range found {
 		names = append(names, m.name)
 	}
-	if want := []string{"in one", "in two", "in a script", "new"}; !slices.Equal(names, want) {
+	if want := []string{"in one", "in two", "in three", "in four, found in b", "in a script", "new"}; !slices.Equal(names, want) {
 		t.Errorf("touched are %v, want %v", names, want)
 	}
 	if _, err := touched(all, tree, "nothing"); err == nil {
