@@ -272,6 +272,7 @@ func (v *View) Has(e *Extent) bool {
 type Changes struct {
 	v      *View
 	extent Extent
+	found  versionSum // the changes that Scan handed out
 }
 
 // ChangesOf returns the changes of an extent, the compacted ones included. The View must have them: see Has.
@@ -279,18 +280,18 @@ func (v *View) ChangesOf(e Extent) Changes {
 	if at := v.history.oldest(); !v.Has(&e) {
 		panic(fmt.Sprintf("the changes from revision %d on are wanted, the history begins at %d.%d", e.From, at.Revision, at.Sub))
 	}
-	return Changes{v, e}
+	return Changes{v: v, extent: e}
 }
 
 // OpenChanges returns the changes behind the last extent.
 func (v *View) OpenChanges() Changes { return v.ChangesOf(v.OpenExtent()) }
 
 // First returns the revision of the first change.
-func (c Changes) First() int64 { return c.extent.From }
+func (c *Changes) First() int64 { return c.extent.From }
 
 // Scan calls f with the changes from a position on, until f returns false, and returns the position after the last one. The slices are
 // parts of the View; the Version is reused.
-func (c Changes) Scan(from Position, f func(key []byte, one *Version) bool) (next Position) {
+func (c *Changes) Scan(from Position, f func(key []byte, one *Version) bool) (next Position) {
 	defer runtime.KeepAlive(c.v)
 	if from.Revision < c.extent.From {
 		from = Position{Revision: c.extent.From}
@@ -300,6 +301,7 @@ func (c Changes) Scan(from Position, f func(key []byte, one *Version) bool) (nex
 	for from.Revision <= c.extent.To {
 		for _, at := range c.collect(refs[:0], from) {
 			one.set(c.v, keyOf(at), at.version())
+			c.found.add(1, at.version().sum)
 			if from = (Position{one.Mod, one.Sub + 1}); !f(keyOf(at), &one) {
 				return from
 			}
@@ -312,7 +314,7 @@ func (c Changes) Scan(from Position, f func(key []byte, one *Version) bool) (nex
 }
 
 // collect appends the next changes, as many as there is room for, and loads their memory: then the cache misses overlap.
-func (c Changes) collect(refs []ref, from Position) []ref {
+func (c *Changes) collect(refs []ref, from Position) []ref {
 	h, sum := &c.v.history, 0
 	for ; from.Revision <= c.extent.To && len(refs) < cap(refs); from = (Position{Revision: from.Revision + 1}) {
 		for n := h.changes(from.Revision); from.Sub < n && len(refs) < cap(refs); from.Sub++ {

@@ -51,7 +51,8 @@ func TestExtents(t *testing.T) {
 				}
 			}
 			all := slices.Clone(changes)
-			v.OpenChanges().Scan(Position{}, func(key []byte, one *Version) bool {
+			newest := v.OpenChanges()
+			newest.Scan(Position{}, func(key []byte, one *Version) bool {
 				all = append(all, KeyedVersion{bytes.Clone(key), cloned(one)})
 				return true
 			})
@@ -86,7 +87,8 @@ func TestExtents(t *testing.T) {
 				for more := true; more; { // in steps
 					more = false
 					left := 1 + random.IntN(5)
-					next = v.ChangesOf(e).Scan(next, func(key []byte, one *Version) bool {
+					part := v.ChangesOf(e)
+					next = part.Scan(next, func(key []byte, one *Version) bool {
 						if i >= len(want) || string(key) != want[i].key || one.Mod != want[i].Mod || one.Sub != want[i].Sub || one.Tombstone != want[i].Tombstone || !bytes.Equal(one.Value, want[i].Value) {
 							t.Fatalf("seed %d: change %d of %+v is %q %+v", seed, i, e, key, one)
 						}
@@ -160,7 +162,8 @@ func TestExtents(t *testing.T) {
 					if cuts := v.Extents(); open.From > prompt.revision {
 						open = cuts[len(cuts)-1]
 					}
-					v.ChangesOf(open).Scan(Position{Revision: prompt.revision}, func(key []byte, one *Version) bool {
+					newest := v.ChangesOf(open)
+					newest.Scan(Position{Revision: prompt.revision}, func(key []byte, one *Version) bool {
 						add(string(key), Version{Mod: one.Mod, Sub: sub, Tombstone: true})
 						sub++
 						return true
@@ -363,7 +366,8 @@ func TestRedoRefuses(t *testing.T) {
 		base = append(base, KeyedVersion{bytes.Clone(key), cloned(&versions[0])})
 		return true
 	})
-	v.OpenChanges().Scan(Position{}, func(key []byte, one *Version) bool {
+	newest := v.OpenChanges()
+	newest.Scan(Position{}, func(key []byte, one *Version) bool {
 		sound = append(sound, KeyedVersion{bytes.Clone(key), cloned(one)})
 		return true
 	})
@@ -427,7 +431,8 @@ func TestLoadedStateKeepsItsOpenChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all []KeyedVersion
-	s.View().OpenChanges().Scan(Position{}, func(key []byte, one *Version) bool {
+	newest := s.View().OpenChanges()
+	newest.Scan(Position{}, func(key []byte, one *Version) bool {
 		all = append(all, KeyedVersion{bytes.Clone(key), cloned(one)})
 		return true
 	})

@@ -1,47 +1,45 @@
 package index
 
 import (
-	"bytes"
 	"fmt"
-	"runtime"
 	"sync/atomic"
 
 	"qkv/internal/limits"
 )
 
 // Proof checks a file that was saved of a View by the checks of a load, without building a state: it needs memory for the meta data alone.
-// The changes of an extent are compared with those of the View, one by one. A range of a base has the versions that Scan found: as many,
-// and their checksums have the same sum, as in a digest. A snapshot has only the open changes: each part file was proven when it was saved,
-// and never changes. A Proof is for one goroutine.
+// The file must have the versions that Scan handed out: as many, and their checksums have the same sum, as in a digest. So it reads no
+// memory of the View. A snapshot has only the open changes: each part file was proven when it was saved, and never changes. A Proof is for
+// one goroutine.
 type Proof struct {
-	v         *View
-	baseRange *BaseRange // nil: the file has changes
-	read      versionSum // the versions so far
-	b         Builder    // its state has the numbers, and the bounds of the history, but no keys
-	at        Position   // of the next change
-	to        int64      // the last revision of the changes
+	found  versionSum // the versions that Scan handed out
+	extent Extent     // of changes; zero: the file has a range of a base
+	totals metaNumbers
+	read   versionSum // the versions so far
+	b      Builder    // its state has the numbers, and the bounds of the history, but no keys
 }
 
 // Proof is for a range of the base. It is called after a complete Scan.
 func (b *BaseRange) Proof() *Proof {
-	p := &Proof{v: b.v, baseRange: b}
-	p.takeBounds()
+	p := proofOf(b.v, b.found)
 	if h := &p.b.s.history; h.slots.first < b.v.extents.historyFrom { // a base serves a history from there on
 		h.slots.first, h.sub = b.v.extents.historyFrom, 0
 	}
 	return p
 }
 
-// Proof is for these changes: an extent, or the open changes of a file that lists parts.
-func (c Changes) Proof() *Proof {
-	p := &Proof{v: c.v, at: Position{Revision: c.extent.From}, to: c.extent.To}
-	p.takeBounds()
+// Proof is for these changes: an extent, or the open changes of a file that lists parts. It is called after a complete Scan.
+func (c *Changes) Proof() *Proof {
+	p := proofOf(c.v, c.found)
+	p.extent = c.extent
 	return p
 }
 
-// takeBounds takes from the View the numbers that a load takes from the meta data.
-func (p *Proof) takeBounds() {
-	p.b.s = &State{replicated: p.v.replicated, store: store{history: history{slots: fifo[atomic.Uint64]{first: p.v.history.slots.first}, sub: p.v.history.sub}}}
+// proofOf takes from the View the numbers that a load takes from the meta data.
+func proofOf(v *View, found versionSum) *Proof {
+	p := &Proof{found: found, totals: metaNumbers{v.totals.live, v.totals.liveBytes, v.history.kept, v.history.keptSum}}
+	p.b.s = &State{replicated: v.replicated, store: store{history: history{slots: fifo[atomic.Uint64]{first: v.history.slots.first}, sub: v.history.sub}}}
+	return p
 }
 
 // Open takes the meta data of a snapshot; a part has none.
@@ -74,10 +72,6 @@ func (v *Version) checksum(key []byte) uint64 {
 
 // Changes takes the next changes, as Builder.Replay does.
 func (p *Proof) Changes(all []KeyedVersion) error {
-	if p.baseRange != nil {
-		return fmt.Errorf("changes, where keys are expected")
-	}
-	defer runtime.KeepAlive(p.v)
 	for i := range all {
 		if err := p.change(&all[i]); err != nil {
 			return fmt.Errorf("change %d.%d of the key %q %w", all[i].Mod, all[i].Sub, all[i].Key, err)
@@ -86,35 +80,19 @@ func (p *Proof) Changes(all []KeyedVersion) error {
 	return nil
 }
 
+// change takes the next change. The sum compares it with the state's, so only its form is checked here: the change before it of the same
+// key is in another place.
 func (p *Proof) change(one *KeyedVersion) error {
-	h := &p.v.history
-	p.skipRevisionEnd()
-	if at := p.at; one.Mod != at.Revision || one.Sub != at.Sub || at.Revision > p.to || !h.holds(at.Revision, at.Sub) {
-		return fmt.Errorf("is not change %d.%d, which is the next one", at.Revision, at.Sub)
+	p.read.add(1, one.checksum(one.Key))
+	switch {
+	case one.Mod < p.extent.From || one.Mod > p.extent.To || p.extent.From == 0:
+		return fmt.Errorf("is none of the revisions %d to %d", p.extent.From, p.extent.To)
+	case !one.Tombstone:
+		return p.b.checkChange(one.Key, []Version{one.Version}, 0, false)
+	case one.Create != 0 || one.Version.Version != 0 || one.Lease != 0 || len(one.Value) != 0:
+		return fmt.Errorf("is a tombstone that has data")
 	}
-	at := refOfChange(h.change(one.Mod, one.Sub).Load())
-	made := at.version()
-	if !bytes.Equal(keyOf(at), one.Key) || made.sum != one.checksum(one.Key) || made.has(tombstone) != one.Tombstone {
-		return fmt.Errorf("is not the one of the state")
-	}
-	p.at.Sub++
-	pair := [2]Version{1: one.Version}
-	versions, known := pair[1:], made.has(created)
-	if before := made.older(); before != 0 {
-		pair[0].set(nil, nil, before.version())
-		versions, known = pair[:], true
-	}
-	if !known && one.Tombstone {
-		return nil // what it deletes is dropped
-	}
-	return p.b.checkChange(one.Key, versions, len(versions)-1, known)
-}
-
-// skipRevisionEnd goes on to the next revision after the last change of one.
-func (p *Proof) skipRevisionEnd() {
-	if p.at.Revision <= p.to && p.at.Sub >= p.v.history.changes(p.at.Revision) {
-		p.at = Position{Revision: p.at.Revision + 1}
-	}
+	return nil
 }
 
 // versionSum is a number of versions, and the sum of their checksums.
@@ -128,19 +106,10 @@ func (s *versionSum) add(count int64, sum uint64) {
 	s.sum += sum
 }
 
-// Finish returns an error if something is missing.
+// Finish returns an error if something is missing, or is not what Scan handed out.
 func (p *Proof) Finish() error {
-	s := p.b.s
-	switch {
-	case p.baseRange != nil && p.read != p.baseRange.found:
-		return fmt.Errorf("it has %d versions, with the sum %016x, and the base has %d there, with the sum %016x",
-			p.read.count, p.read.sum, p.baseRange.found.count, p.baseRange.found.sum)
-	case p.baseRange != nil:
-	default:
-		if p.skipRevisionEnd(); p.at.Revision <= p.to {
-			return fmt.Errorf("the end is missing: the next change is %d.%d of those up to revision %d", p.at.Revision, p.at.Sub, p.to)
-		}
-		s.totals.live, s.totals.liveBytes, s.history.kept, s.history.keptSum = p.v.totals.live, p.v.totals.liveBytes, p.v.history.kept, p.v.history.keptSum
+	if p.read != p.found {
+		return fmt.Errorf("it has %d versions, with the sum %016x, and the state has %d there, with the sum %016x", p.read.count, p.read.sum, p.found.count, p.found.sum)
 	}
 	return nil
 }
@@ -150,6 +119,8 @@ func (p *Proof) FinishSnapshot() error {
 	if err := p.Finish(); err != nil {
 		return err
 	}
+	s := p.b.s
+	s.totals.live, s.totals.liveBytes, s.history.kept, s.history.keptSum = p.totals.live, p.totals.liveBytes, p.totals.kept, p.totals.keptSum
 	return p.b.checkTotals()
 }
 
