@@ -255,6 +255,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	case Readmit:
 		c.suspension.lift(&c.core, "an operator says so")
 	case Transfer:
+		c.checkpointLeases()
 		c.transferLeadership("it was asked to", func(id uint64, p tracker.Progress) bool { return p.RecentActive && (m.To == 0 || m.To == id) })
 	case snapshotSaved:
 		c.snapshotSaved(m)

@@ -91,8 +91,9 @@
 //	    its last checkpoint in the log, plus an election timeout. A failover extends a lease by the time without a leader, and by at most L
 //	    more. L is 30 seconds or a tenth of the TTL, whichever is more, but never more than the TTL. A lease is checkpointed when two thirds
 //	    of L have passed since its last checkpoint or, if that is later, L less two election timeouts and two seconds. If very many leases
-//	    need a checkpoint at the same time, some get it later (5). Leases that end meanwhile are revoked after those checkpoints. If leaders
-//	    change before each checkpoint, the lease ends at most one TTL and one election timeout after the last change.
+//	    need a checkpoint at the same time, some get it later (5). Leases that end meanwhile are revoked after those checkpoints. Before a
+//	    planned stop or transfer, up to leaseCheckpointsInflight leases are checkpointed at once. If leaders are killed before each
+//	    checkpoint, the lease ends at most one TTL and one election timeout after the last change.
 //	 2. A keep-alive is answered after two conditions: a round of heartbeats that began after its arrival has shown that this member leads,
 //	    and the state has all entries that were committed when that round began. A member that may already be superseded promises nothing.
 //	    If the last checkpoint is less than the TTL, a full one is applied first.

@@ -203,6 +203,16 @@ func (k *leaseClock) queueCheckpoint(l *timedLease) {
 	}
 }
 
+// queueCheckpoints makes checkpoints due of the leases that have lost time since their newest one: of as many as may be in flight, and
+// mostly of those that end first.
+func (k *leaseClock) queueCheckpoints(now time.Duration) {
+	for i := 0; i < len(k.due) && len(k.checkpointQueue) < leaseCheckpointsInflight; i++ {
+		if l := k.due[i].lease; l.remaining(now) < l.newestCheckpoint() {
+			k.queueCheckpoint(l)
+		}
+	}
+}
+
 // renew sets a lease's remaining time to its TTL.
 func (k *leaseClock) renew(l *timedLease, now time.Duration) { l.deadline = now + seconds(l.ttl) }
 

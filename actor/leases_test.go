@@ -114,6 +114,78 @@ func TestAsksWaitForWhatIsCommitted(t *testing.T) {
 	}
 }
 
+// Before a planned stop or transfer the remaining times of leases are checkpointed, in entries that the next leader must have. A renewed
+// lease needs none. Without a voter that could take over, too: a single member's lease goes on after its restart.
+func TestTransferCheckpointsLeases(t *testing.T) {
+	for _, connected := range []bool{true, false} {
+		c := newTestMembers(t)
+		c.grant(15, 7, 3)
+		for end := c.at + 5*time.Second; c.at < end; {
+			c.answerRounds(c.pass(TickInterval))
+		}
+		var to replies
+		c.answerRounds(append(c.turn(AskLeases{ReplyTo: &to, Requests: []uint64{1}, Asks: []kv.LeaseAsk{{Lease: 8, Renew: true}}}), c.pass(TickInterval)...))
+		if len(to) != 1 || c.checkpointed() != 0 {
+			t.Fatalf("answered: %+v; %d leases have a checkpoint before the transfer", to, c.checkpointed())
+		}
+		if !connected {
+			c.connected = map[uint64]bool{}
+		}
+		last := c.last
+		for _, m := range c.turn(Transfer{}, Transfer{}) {
+			if r, ok := m.(peerframe.Raft); ok && r.GetType() == raftpb.MsgTimeoutNow {
+				t.Error("a member is told to lead that does not have the checkpoints")
+			}
+		}
+		if c.last != last+1 {
+			t.Errorf("%d entries are proposed, want one with the checkpoints", c.last-last)
+		}
+		told := false
+		for _, m := range c.acknowledge() {
+			r, ok := m.(peerframe.Raft)
+			told = told || ok && r.GetType() == raftpb.MsgTimeoutNow
+		}
+		if told != connected {
+			t.Errorf("a connected voter: %v; a voter is told to lead: %v", connected, told)
+		}
+		left := map[int64]int64{}
+		c.Status.View().Leases(math.MinInt64, func(l kv.Lease) bool {
+			left[l.ID] = l.Remaining
+			return true
+		})
+		if left[7] != 10 || left[8] != 0 || left[9] != 10 {
+			t.Errorf("remaining seconds by lease are %v", left)
+		}
+	}
+}
+
+// Many leaders in a row, each for less than a checkpoint takes to become due, end a lease nevertheless, and never early.
+func TestLeaseEndsWhileTheLeaderIsMoved(t *testing.T) {
+	const ttl, tenure = 15, 2100 * time.Millisecond // an election timeout of it, and what rounding adds, count for nothing
+	l := kv.Lease{ID: 7, TTL: ttl, Remaining: ttl}
+	lived := time.Duration(0)
+	for moves := 0; ; moves++ {
+		c := newClockTest(t, l)
+		for end := c.now + tenure; c.now < end; c.now += TickInterval {
+			lived += TickInterval
+			c.k.tick(c.now, testTiming)
+			c.round()
+		}
+		if len(c.k.due) == 0 {
+			break
+		}
+		c.k.queueCheckpoints(c.k.time(c.now))
+		c.propose()
+		c.apply(len(c.log))
+		if l.Remaining = c.k.leases[7].checkpointed; moves > 3*ttl {
+			t.Fatalf("after %d moves %d s are left", moves, l.Remaining)
+		}
+	}
+	if lived < ttl*time.Second {
+		t.Errorf("the lease lived for %v", lived)
+	}
+}
+
 // grant grants leases of a TTL, from an id on.
 func (c *consensusTurns) grant(ttl, id int64, n int) {
 	c.t.Helper()

@@ -466,7 +466,11 @@ func (n *Node) stopActors(ctx context.Context) error {
 // handOver waits until another member leads, if this member leads and another one can. Leadership that returns from a member that is
 // stopping, too, stays: otherwise the two would pass it back and forth.
 func (n *Node) handOver(ctx context.Context) {
-	if n.member == nil || len(n.member.status.View().Members().Configuration().Voters) == 1 {
+	if n.member == nil {
+		return
+	}
+	if len(n.member.status.View().Members().Configuration().Voters) == 1 {
+		n.member.actors.consensus.Offer(actor.Transfer{}) // for the leases: their remaining times outlive the stop
 		return
 	}
 	const poll = 10 * time.Millisecond

@@ -156,6 +156,9 @@ var actorBugs = []mutant{
 	{"take a forward of an earlier term", []change{
 		{"acceptedBatches.receive", `status.RaftState != raft.StateLeader || status.GetTerm() != f.Term || c.term != f.Term {`, `status.RaftState != raft.StateLeader {`},
 	}, []detector{direct("./actor", "TestForwardOfAnEarlierTermIsVoid"), campaign}},
+	{"give leases their last checkpoint again at each planned transfer", []change{
+		{"Consensus.handle", `c.checkpointLeases()`, ``},
+	}, []detector{direct("./actor", "TestTransferCheckpointsLeases")}},
 	{"count a log as kept at the first lag", []change{
 		{"logRetention.release", `if err != nil || l.covered < first { l.keptSince = c.now.Now`, `if err != nil || l.covered < first {`},
 	}, []detector{direct("./actor", "TestFirstLagKeepsNoLog")}},
