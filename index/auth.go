@@ -223,8 +223,10 @@ var verdicts = sync.Pool{New: func() any {
 func (v *verdict) check(t kv.Touch) bool {
 	if !v.account.access.permits(t, v.in) {
 		v.err = denied(v.account, t)
-	} else if t.Revokes && !v.account.access.root && v.in.attachedFrom(t.Lease, nil) == nil && !v.in.grantedBy(t.Lease, v.account.Name) {
-		v.err = kv.Errorf(kv.NotAllowed, "permission denied: a lease without keys can be revoked by the user who granted it, or by an administrator, and %s is neither", v.account.Name)
+	} else if t.Lease != 0 && t.Write && !v.account.access.root && v.in.attachedFrom(t.Lease, nil) == nil {
+		if l, found := v.in.Lease(t.Lease); found && !v.in.owns(v.account.Name, l, t) {
+			v.err = kv.Errorf(kv.NotAllowed, "permission denied: a lease without keys belongs to the user who granted it and to the administrators, and %s is neither", v.account.Name)
+		}
 	}
 	return v.err == nil
 }

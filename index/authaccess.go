@@ -95,8 +95,10 @@ func (s spans) cover(key, end []byte) bool {
 type attached interface {
 	// attachedFrom returns the first key of a lease at or after from, or nil.
 	attachedFrom(lease int64, from []byte) []byte
-	// grantedBy reports whether a user has granted a lease, or the lease does not exist.
-	grantedBy(lease int64, user string) bool
+	// Lease returns a lease.
+	Lease(id int64) (l kv.Lease, found bool)
+	// owns reports whether a user may make an access to a lease without keys: whether the user has granted the lease.
+	owns(user string, l kv.Lease, t kv.Touch) bool
 }
 
 // permits reports whether the access of a request is permitted. For a lease it jumps from span to span: the cost does not depend on the
@@ -126,28 +128,48 @@ func (a *access) permits(t kv.Touch, in attached) bool {
 	}
 }
 
-func (s *State) attachedFrom(lease int64, from []byte) (first []byte) {
-	s.leases.each(lease, from, &s.keys.probe, func(r ref) bool {
-		first = r.record().key()
-		return false
-	})
-	return first
-}
-
-func (v *View) attachedFrom(lease int64, from []byte) (first []byte) {
-	v.LeaseKeys(lease, from, func(key []byte) bool {
+func (l *leases) attachedFrom(lease int64, from []byte) (first []byte) {
+	l.LeaseKeys(lease, from, func(key []byte) bool {
 		first = key
 		return false
 	})
 	return first
 }
 
-func (s *State) grantedBy(lease int64, user string) bool {
-	l, found := s.leases.Lease(lease)
-	return !found || s.authors.name(l.By) == user
+func (s *State) attachedFrom(lease int64, from []byte) []byte {
+	return s.leases.attachedFrom(lease, from)
 }
 
-func (v *View) grantedBy(lease int64, user string) bool {
-	l, found := v.leases.Lease(lease)
-	return !found || v.authors.name(l.By) == user
+// Lease returns a lease.
+func (s *State) Lease(id int64) (kv.Lease, bool) { return s.leases.Lease(id) }
+
+// owns implements attached. Up to feature level 1, only a revocation needs the owner.
+func (r *replicated) owns(user string, l kv.Lease, t kv.Touch) bool {
+	return r.authors.name(l.By) == user || !t.Revokes && r.level < leaseOwnerLevel
+}
+
+// ListsLease reports whether a list of leases for a user contains a lease: the user granted the lease, may read one of
+// its keys, or has the role root.
+func (v *View) ListsLease(user string, l kv.Lease) bool {
+	if !v.auth.Enabled() {
+		return true
+	}
+	one := v.auth.account(user)
+	return one != nil && (one.access.root || v.authors.name(l.By) == user || one.access.readsKeyOf(l.ID, v))
+}
+
+// readsKeyOf reports whether a key of a lease may be read. It jumps from span to span, as permits does.
+func (a *access) readsKeyOf(lease int64, in attached) bool {
+	key := in.attachedFrom(lease, nil)
+	for key != nil {
+		if _, ok := a.reads.at(key); ok {
+			return true
+		}
+		next := sort.Search(len(a.reads), func(i int) bool { return a.reads[i].from > string(key) })
+		if next == len(a.reads) {
+			return false
+		}
+		key = in.attachedFrom(lease, []byte(a.reads[next].from))
+	}
+	return false
 }

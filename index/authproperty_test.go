@@ -360,11 +360,14 @@ func (w *permissionWorld) turn() {
 	w.before = w.observe()
 	q, by := w.draw(), w.by()
 	want := w.model.Verdict(by, q.need, q.model)
-	if t, ok := q.touches.(touching); ok && want == kv.OK && w.model.Enabled && !w.v.Auth().IsRoot(by.Name) {
-		// a lease without keys is its granter's
-		if l, found := w.v.Lease(t.Lease); found && w.v.authors.name(l.By) != by.Name && w.v.attachedFrom(l.ID, nil) == nil {
-			want = kv.NotAllowed
-		}
+	if q.touches != nil && want == kv.OK && w.model.Enabled && !w.v.Auth().IsRoot(by.Name) {
+		q.touches.Touches(func(t kv.Touch) bool { // a lease without keys is its granter's
+			l, found := w.v.Lease(t.Lease)
+			if found && t.Write && w.v.authors.name(l.By) != by.Name && w.v.attachedFrom(l.ID, nil) == nil {
+				want = kv.NotAllowed
+			}
+			return true
+		})
 	}
 	w.count(&q, want)
 	w.verdicts(&q, by, want)

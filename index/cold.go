@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
 // Values reads values that are in files and not in memory. Any goroutine may call it.
@@ -71,6 +72,21 @@ func (v *View) pair(key []byte, at *version) (pair kv.KeyValue, err error) {
 		pair.Value, err = v.files.value(key, at)
 	}
 	return pair, err
+}
+
+// measure counts values that are in files and that a reader leaves unread. Nil reads them.
+type measure struct{ unread int64 }
+
+// unreadBytes stand for the bytes of every value that is left unread: only its size is known.
+var unreadBytes [limits.ValueBytes]byte
+
+// value returns the value of a version that is not in memory; while values are only measured, as many zeros.
+func (m *measure) value(v *View, key []byte, at *version) ([]byte, error) {
+	if m == nil {
+		return v.files.value(key, at)
+	}
+	m.unread += int64(at.valueSize())
+	return unreadBytes[:at.valueSize():at.valueSize()], nil
 }
 
 // Unread is a value that is in files and not in memory. It keeps its View.

@@ -553,6 +553,116 @@ func TestPageOfValuesInFiles(t *testing.T) {
 	}
 }
 
+// A reader that measures reads no value, and says the sizes of all. A reader that reads takes each value once, page by
+// page, and no value of the pair that only shows that there are more.
+func TestMeasuredValues(t *testing.T) {
+	const keys, size = 10, 1000
+	s := NewState(limits.Defaults().Index)
+	for n := range keys {
+		batch(t, s, 1, put(fmt.Sprintf("k%d", n), valueOf(size, byte(n))))
+	}
+	old := s.revision
+	for n := range keys {
+		batch(t, s, 1, put(fmt.Sprintf("k%d", n), "live"))
+	}
+	files := filesOf(t, s.View(), s.revision)
+	s.Stored(s.revision, s.revision, files)
+	reclaimed(s)
+	v := s.View()
+	past := kv.Range{Key: []byte("k"), End: []byte("l"), Revision: old}
+	limited, sorted, live := past, past, past
+	limited.Limit, sorted.Sort, sorted.Order, live.Revision = 4, kv.SortByMod, kv.SortDescend, 0
+	txn := func(q kv.Range) *AnswerReader {
+		t := &kv.Txn{Success: []kv.Op{{Range: &q}}}
+		return NewAnswerReader(t, &kv.Result{Revision: v.Revision(), Txn: &kv.TxnOutcome{Path: []bool{true}}}, 1<<30)
+	}
+	unpaged := func(r *UnpagedReader) func() (int, bool, error) {
+		return func() (int, bool, error) {
+			found, done, err := r.Step(v, 3)
+			return sizesOf(found.KVs), done, err
+		}
+	}
+	answer := func(r *AnswerReader) func() (int, bool, error) {
+		return func() (n int, done bool, err error) {
+			found, done, err := r.Step(v, 3)
+			if done && err == nil {
+				n = sizesOf(found.Answers[0].Range.KVs)
+			}
+			return n, done, err
+		}
+	}
+	type reader interface {
+		Measure()
+		Measured() (unread, all int64)
+	}
+	for name, c := range map[string]struct {
+		q            kv.Range
+		cold, values int
+	}{"all": {past, keys, keys * size}, "limited": {limited, 4, 4 * size}, "sorted": {sorted, keys, keys * size}, "live": {live, 0, keys * len("live")}} {
+		for _, inTxn := range []bool{false, true} {
+			for _, measures := range []bool{true, false} {
+				files.reads = 0
+				whole, inside := NewUnpagedReader(c.q, 1<<30), txn(c.q)
+				r, step := reader(whole), unpaged(whole)
+				if inTxn {
+					r, step = inside, answer(inside)
+				}
+				if measures {
+					r.Measure()
+				}
+				var values int
+				for done := false; !done; {
+					var err error
+					if values, done, err = step(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				reads := c.cold
+				if measures {
+					reads = 0
+					if unread, all := r.Measured(); unread != int64(c.cold*size) || all != int64(c.values+keysOf(c.q, keys)*(2+pairOverhead)) {
+						t.Errorf("%s, in a transaction %v: %d bytes are unread of %d", name, inTxn, unread, all)
+					}
+				}
+				if values != c.values || files.reads != reads {
+					t.Errorf("%s, in a transaction %v, measures %v: values of %d bytes, %d of them read; want %d, %d", name, inTxn, measures, values, files.reads, c.values, reads)
+				}
+			}
+		}
+	}
+	// The previous value of a put, and a page of a range.
+	p := &kv.Put{Key: []byte("k0"), PrevKV: true}
+	a := NewPutReader(p, &kv.Result{Revision: old + 1}, 1<<30)
+	files.reads = 0
+	a.Measure()
+	if found, done, err := a.Step(v, 1); err != nil || !done || len(found.Answers[0].Put.Prev.Value) != size || files.reads != 0 {
+		t.Errorf("the previous value: %v %v, %d reads", done, err, files.reads)
+	}
+	page := NewRangeReader(past, 0)
+	page.Measure()
+	if found, done, err := page.Step(v, 100); err != nil || !done || sizesOf(found.KVs) != keys*size || page.Unread() != keys*size || files.reads != 0 {
+		t.Errorf("a page: %d bytes, %d unread, %v %v, %d reads", sizesOf(found.KVs), page.Unread(), done, err, files.reads)
+	}
+	// Values that are read are within the limit, but for one.
+	if _, _, err := NewUnpagedReader(past, 2500).Step(v, 100); err != nil || files.reads != 2 {
+		t.Errorf("%d values were read with a limit of 2500 bytes: %v", files.reads, err)
+	}
+}
+
+func keysOf(q kv.Range, all int) int {
+	if q.Limit > 0 {
+		return int(q.Limit)
+	}
+	return all
+}
+
+func sizesOf(pairs []kv.KeyValue) (n int) {
+	for i := range pairs {
+		n += len(pairs[i].Value)
+	}
+	return n
+}
+
 // Values leave while the records of their keys are relocated: each version refers to the new copy of its record.
 func TestValuesLeaveRelocatedKeys(t *testing.T) {
 	met := 0

@@ -200,6 +200,12 @@
 //
 // A series of write names belongs to the user who began it. No other user gets an outcome of it.
 //
+// A lease belongs to the user who granted it. A write access to a lease without keys (its first key, a renewal, a
+// revocation) needs that user or an administrator, and a list shows the lease to no other user. Otherwise another user
+// could attach a key that the owner may not write, and the owner could neither renew nor revoke the lease. With keys,
+// the lease needs write access to all of them, as in etcd. A lease without an author belongs to the administrators
+// until it has a key. At feature level 1, only the revocation needs the owner.
+//
 // # Authors
 //
 // Each version has the number of the user who made the change ([View.AuthorOf]), also while authentication is off: the

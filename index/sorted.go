@@ -43,6 +43,7 @@ type SortedReader struct {
 	merging   bool
 	delivered int64
 	err       error // a value could not be read
+	measure   *measure
 }
 
 // sortable is a version in a run.
@@ -304,7 +305,9 @@ func (r *SortedReader) fill(page *kv.RangeResult, rows int) (last bool) {
 		if r.q.KeysOnly {
 			pair.Value = nil
 		} else if at.has(cold) {
-			pair.Value = r.valueOf(refOf(at))
+			var err error
+			pair.Value, err = r.measure.value(r.held, pair.Key, at)
+			r.err = cmp.Or(r.err, err)
 		}
 		page.KVs = append(page.KVs, pair)
 		r.pop()

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"errors"
 	"runtime"
 	"slices"
@@ -230,6 +231,8 @@ type AnswerReader struct {
 	changed  bool   // the write made the revision
 	sub      uint32 // number of the write's changes before the next operation
 	bytes    int64  // size that the answer may still add
+	most     int64  // bytes before the first step
+	measure  *measure
 
 	ops     []opAnswer
 	deleted []int64
@@ -247,7 +250,7 @@ type opAnswer struct {
 // NewAnswerReader returns a reader of a transaction's answer; result is the transaction's result. The answer's keys and
 // values may have at most bytes bytes together.
 func NewAnswerReader(t *kv.Txn, result *kv.Result, bytes int64) *AnswerReader {
-	a := &AnswerReader{revision: result.Revision, bytes: bytes, deleted: result.Txn.Deleted}
+	a := &AnswerReader{revision: result.Revision, bytes: bytes, most: bytes, deleted: result.Txn.Deleted}
 	a.result = kv.TxnResult{Revision: result.Revision}
 	a.prepare(t, result.Txn.Path, &a.result)
 	deleted := a.deleted
@@ -278,6 +281,12 @@ func newAloneReader(o kv.Op, result *kv.Result, bytes int64) *AnswerReader {
 	whole.Txn = &kv.TxnOutcome{Path: []bool{true}, Deleted: []int64{result.Deleted}}
 	return NewAnswerReader(&kv.Txn{Success: []kv.Op{o}}, &whole, bytes)
 }
+
+// Measure makes the reader leave values unread that are not in memory, as [RangeReader.Measure].
+func (a *AnswerReader) Measure() { a.measure = new(measure) }
+
+// Measured returns the bytes of the values that Measure has left unread, and of the whole answer.
+func (a *AnswerReader) Measured() (unread, all int64) { return a.measure.unread, a.most - a.bytes }
 
 func (a *AnswerReader) prepare(t *kv.Txn, path []bool, to *kv.TxnResult) (rest []bool) {
 	to.Succeeded = path[0]
@@ -332,11 +341,12 @@ func (a *AnswerReader) step(v *View, rows int) (used int, ended bool, err error)
 		s.to.Put = &kv.PutResult{Revision: a.revision}
 		if s.op.Put.PrevKV {
 			if r, at := v.find(s.op.Put.Key, a.positionOfNext()); at != nil {
-				var pair kv.KeyValue
-				if pair, err = v.pair(r.key(), at); err == nil {
-					s.to.Put.Prev = &pair
-					err = a.take(&pair)
+				pair := at.keyValue(r.key())
+				if at.has(cold) {
+					pair.Value, err = a.measure.value(v, pair.Key, at)
 				}
+				s.to.Put.Prev = &pair
+				err = cmp.Or(err, a.take(&pair))
 			}
 		}
 		a.sub++
@@ -383,6 +393,7 @@ func (a *AnswerReader) read(v *View, q kv.Range, rows int) (all kv.RangeResult, 
 		}
 		a.ranging = newUnpagedReader(q, a.bytes)
 		a.ranging.pin(at)
+		a.ranging.setMeasure(a.measure)
 	}
 	if all, ended, err = a.ranging.Step(v, rows); err != nil || !ended {
 		return all, false, err

@@ -18,9 +18,12 @@ type UnpagedReader struct {
 	reads  RangeReader
 	sorted *SortedReader // used instead of reads for a sorted range; otherwise nil
 	bytes  int64         // size that keys and values may still add
+	most   int64         // bytes before the first step
 	pages  int           // number of pages read
 	views  []*View
 	all    kv.RangeResult
+
+	measure *measure
 }
 
 // NewUnpagedReader returns a reader before its first step. The query's slices must not change. If the keys and values of
@@ -28,14 +31,32 @@ type UnpagedReader struct {
 func NewUnpagedReader(q kv.Range, bytes int64) *UnpagedReader { return newUnpagedReader(q, bytes) }
 
 func newUnpagedReader(q kv.Range, bytes int64) *UnpagedReader {
-	w := &UnpagedReader{q: q, bytes: bytes}
+	w := &UnpagedReader{q: q, bytes: bytes, most: bytes}
 	if q.Sorted() {
-		w.sorted = NewSortedReader(q, 0)
+		w.sorted = NewSortedReader(q, max(bytes, 1))
 	} else {
-		w.reads = NewRangeReader(w.page(), 0)
+		w.begin(w.page())
 	}
 	return w
 }
+
+// begin begins a page. Its values are within the limit, but for one: values that are read from files take memory.
+func (w *UnpagedReader) begin(q kv.Range) {
+	w.reads = NewRangeReader(q, max(w.bytes, 1))
+	w.reads.spare, w.reads.measure = q.Limit > 0, w.measure
+}
+
+// Measure makes the reader leave values unread that are not in memory, as [RangeReader.Measure].
+func (w *UnpagedReader) Measure() { w.setMeasure(new(measure)) }
+
+func (w *UnpagedReader) setMeasure(m *measure) {
+	if w.measure, w.reads.measure = m, m; w.sorted != nil {
+		w.sorted.measure = m
+	}
+}
+
+// Measured returns the bytes of the values that Measure has left unread, and of the whole result.
+func (w *UnpagedReader) Measured() (unread, all int64) { return w.measure.unread, w.most - w.bytes }
 
 // pin makes it read the data at a position.
 func (w *UnpagedReader) pin(at position) {
@@ -81,7 +102,7 @@ func (w *UnpagedReader) Step(v *View, rows int) (result kv.RangeResult, done boo
 		if !pinned {
 			next.Revision = at.mod - 1 // the revision of the first page
 		}
-		w.reads = NewRangeReader(next, 0)
+		w.begin(next)
 		w.reads.continueFrom(append(bytes.Clone(last), 0))
 		if pinned {
 			w.pin(at)

@@ -212,6 +212,9 @@ type RangeReader struct {
 	// is the number of keys that existed additionally, according to the changes before next.
 	count int64
 	next  position
+	// spare says that the last pair of the limit only shows that there are more pairs: its value is not read.
+	spare   bool
+	measure *measure
 }
 
 type rangePhase uint8
@@ -230,6 +233,14 @@ func NewRangeReader(q kv.Range, bytes int64) RangeReader {
 	r.begin()
 	return r
 }
+
+// Measure makes the reader leave values unread that are not in memory. Such a value has its size, and zeros instead of
+// its bytes: the caller knows by [RangeReader.Unread] that there are some, and must not answer with them. Call it
+// before the first step.
+func (r *RangeReader) Measure() { r.measure = new(measure) }
+
+// Unread returns the bytes of the values that Measure has left unread.
+func (r *RangeReader) Unread() int64 { return r.measure.unread }
 
 func (r *RangeReader) begin() {
 	r.phase, r.at, r.from, r.page, r.count = firstPage, position{}, r.q.Key, r.q.Key, 0
@@ -268,13 +279,23 @@ func (r *RangeReader) Step(v *View, rows int) (result kv.RangeResult, done bool,
 		if record, at := v.find(r.q.Key, r.at); at != nil {
 			p.add(record, at)
 		}
-		return p.RangeResult, true, p.err
+		return p.RangeResult, true, r.readValues(&p)
 	}
 	next, ended := p.walk(r.from, rows)
-	if p.err != nil {
-		return p.RangeResult, true, p.err
+	if !r.advance(&p, next, ended) {
+		return p.RangeResult, false, nil
 	}
-	return p.RangeResult, r.advance(&p, next, ended), nil
+	return p.RangeResult, true, r.readValues(&p)
+}
+
+// readValues reads the values of a complete page that are not in memory: the pages before it only counted.
+func (r *RangeReader) readValues(p *page) (err error) {
+	for _, one := range p.cold {
+		if pair := &p.KVs[one.n]; err == nil && !(r.spare && int64(one.n) == p.Limit-1) {
+			pair.Value, err = r.measure.value(p.v, pair.Key, one.at)
+		}
+	}
+	return err
 }
 
 // decide determines the position to read, or why it cannot be read.
@@ -387,6 +408,12 @@ func (p *page) correctMore() {
 	}
 }
 
+// coldPair is a pair of a page, by its place, whose value is not in memory.
+type coldPair struct {
+	n  int
+	at *version
+}
+
 // page is a result that is being filled.
 type page struct {
 	kv.Range
@@ -397,7 +424,7 @@ type page struct {
 	phase   rangePhase
 	size    int64 // bytes of its keys and values
 	counted int   // keys that were only counted
-	err     error // a value could not be read
+	cold    []coldPair
 }
 
 // add counts a key, and adds it to the page if the limits allow.
@@ -422,7 +449,7 @@ func (p *page) add(r *record, at *version) {
 	if p.KeysOnly {
 		pair.Value = nil
 	} else if at.has(cold) {
-		pair.Value, p.err = p.v.files.value(pair.Key, at)
+		p.cold = append(p.cold, coldPair{len(p.KVs), at})
 	}
 	if p.KVs == nil && p.Limit > 0 && len(p.End) > 0 {
 		p.KVs = make([]kv.KeyValue, 0, min(p.Limit, 256))
@@ -450,7 +477,7 @@ func (p *page) walk(key []byte, rows int) (next []byte, ended bool) {
 		if at := record.newest().at(p.at); at != nil {
 			p.add(record, at)
 		}
-		return p.err == nil
+		return true
 	})
 	runtime.KeepAlive(from.words)
 	return next, ended

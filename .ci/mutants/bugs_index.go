@@ -50,8 +50,17 @@ var indexBugs = []mutant{
 		{"View.Permits", `by.Login != 0 && by.Login != one.Epoch`, `by.Login > one.Epoch`},
 	}, []detector{direct("./index/watch", "TestNewPasswordEndsWatchesOfItsLogins")}},
 	{"a lease without keys is revoked by every user", []change{
-		{"State.grantedBy", `s.authors.name(l.By) == user`, `s.authors.name(l.By) != "-"`},
+		{"replicated.owns", `r.authors.name(l.By) == user`, `r.authors.name(l.By) != "-"`},
 	}, []detector{direct("./index", "TestLeaseWithoutKeysIsItsGranters")}},
+	{"another user attaches the first key of a lease", []change{
+		{"verdict.check", `t.Lease != 0 && t.Write &&`, `t.Revokes &&`},
+	}, []detector{direct("./index", "TestFirstKeyOfALeaseIsItsOwners|TestPermissions")}},
+	{"a log of feature level 1 is judged by the owner of a lease", []change{
+		{"replicated.owns", `r.level < leaseOwnerLevel`, `r.level < FirstLevel`},
+	}, []detector{direct("./index", "TestFirstKeyOfALeaseIsItsOwners")}},
+	{"a list has leases whose keys the user may not read", []change{
+		{"access.readsKeyOf", `if _, ok := a.reads.at(key); ok {`, `if _, ok := a.reads.at(key); ok || len(a.reads) > 0 {`},
+	}, []detector{direct("./index", "TestListedLeases")}},
 	{"a sequence overflows at the end of its session", []change{
 		{"WriteName.Check", `w.Sequence > limits.SessionSequence`, `w.Sequence > 1<<64-1`},
 	}, []detector{direct("./index", "TestSequencesAreBounded|TestHostileCommands")}},

@@ -229,6 +229,28 @@ var netBugs = []mutant{
 	{"let a certificate watch on that is no user", []change{
 		{"core.watcher", `return v.By(s.certificateUser(ctx)), v, nil`, `return v.By(front.AccountOf(ctx).User()), v, nil`},
 	}, []detector{direct("./net/etcd", "TestWatchOfACertificateThatIsNoUser")}},
+	{"list the leases of other users", []change{
+		{"buffer.appendLeases", `if v.ListsLease(by.Name, l) {`, `if v.ListsLease(by.Name, l) || l.ID != 0 {`},
+	}, []detector{direct("./net/server", "TestLeasesOfOthers|TestPageOfLeases")}},
+	{"list the leases of other users to etcd's clients", []change{
+		{"leaseService.leasesSorted", `if v.ListsLease(user, l) {`, `if v.ListsLease(user, l) || l.ID != 0 {`},
+		{"leaseService.leases", `if size := sizeInt(l.ID); v.ListsLease(user, l) {`, `if size := sizeInt(l.ID); v.ListsLease(user, l) || l.ID != 0 {`},
+	}, []detector{direct("./net/etcd", "TestLeases"), direct("./net/etcd", "TestListOfManyLeases")}},
+	{"show the leases of other users in the dashboard", []change{
+		{"leases.step", `len(l.from.Keys) > 0 || v.ListsLease(l.user, one)`, `len(l.from.Keys) > 0 || v.ListsLease("root", one)`},
+	}, []detector{direct("./net/web", "TestHoldersOfOthers"), direct("./net/etcd", "TestDashboardUsers")}},
+	{"show the keys of a lease in the dashboard that the user may not read", []change{
+		{"leases.addKeys", `case !l.permits(v, key):`, `case len(key) == 0:`},
+	}, []detector{direct("./net/web", "TestHoldersOfHiddenKeys")}},
+	{"show the keys of a lease to every native client", []change{
+		{"conn.permitsRead", `return c.permitsRequest(v, &wire.Request{Op: x.op, Ask: &wire.Ask{Lease: *x.lease}})`, `return nil`},
+	}, []detector{direct("./net/server", "TestLeasesOfOthers"), direct("./net/server", "TestRolesDecide")}},
+	{"close the connection that holds most, of a client that holds little", []change{
+		{"Accounts.largest", `if n := one.held.Load(); n > held {`, `if n := one.held.Load() / int64(len(one.accounts)); n > held {`},
+	}, []detector{direct("./net/etcd/front", "TestLargestClientPays"), direct("./net/etcd", "TestLargestClientPays")}},
+	{"answer with values that were only measured", []change{
+		{"readMeasured", `if unread == 0 || enough(found) {`, `if unread >= 0 || enough(found) {`},
+	}, []detector{direct("./net/etcd", "TestPastIsReadOnce")}},
 	// Package net/etcd/h2, and the requests without a goroutine.
 	{"answer a batched get although authentication was enabled", []change{
 		{"batched.answerGet", `if v.Auth().Enabled() {`, `if false {`},

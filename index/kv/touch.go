@@ -5,12 +5,13 @@ import (
 	"slices"
 )
 
-// Touch is an access of a request to a key, to a range of keys, or to the keys that are attached to a lease.
+// Touch is an access of a request to a key, to a range of keys, or to the keys that are attached to a lease. A write
+// access to a lease without keys needs the user who granted the lease.
 type Touch struct {
 	Key, End []byte // as in a Range; ignored if Lease is set
 	Lease    int64  // every key that is attached to the lease; 0: the range
 	Write    bool   // the access changes keys; otherwise it returns something about them
-	Revokes  bool   // the access ends the lease: without keys, it needs the user who granted the lease
+	Revokes  bool   // the access ends the lease
 }
 
 // Touches are all accesses of a request.
@@ -24,9 +25,10 @@ func (t Touches) Touches(f func(Touch) bool) bool {
 // The functions below alone decide which accesses a request makes: permissions are checked against exactly this list. Each calls f with
 // one access after the other until f returns false, and reports whether it listed all. A transaction lists both branches, at any depth.
 
-// Touches lists the accesses of a put. A put that returns the previous version reads the key. A put that attaches the key to a lease
-// lets the holder of the lease delete it, and lets the lease's expiry delete its other keys: it needs write access to all of them, as
-// in etcd.
+// Touches lists the accesses of a put. A put that returns the previous version reads the key. A put that attaches the
+// key to a lease lets the holder of the lease delete it, and lets the lease's expiry delete its other keys: it needs
+// write access to all of them, as in etcd. The first key of a lease is attached by the user who granted the lease: with
+// a key of another user, the owner could neither renew nor revoke it.
 func (p *Put) Touches(f func(Touch) bool) bool {
 	return f(Touch{Key: p.Key, Write: true}) &&
 		(!p.PrevKV || f(Touch{Key: p.Key})) &&

@@ -106,8 +106,9 @@ func (c *Client) TimeToLive(ctx context.Context, id int64, o LeaseOptions) (Leas
 	}
 }
 
-// Leases returns the ids of all leases in ascending order. It is serializable: the answer is the state of this client's member, which may
-// lag. With authentication, it needs the permission to read the keys of every lease.
+// Leases returns the ids of leases in ascending order. It is serializable: the answer is the state of this client's
+// member, which may lag. With authentication, it returns the user's own leases, and leases with a key that the user may
+// read. An administrator gets all.
 func (c *Client) Leases(ctx context.Context) (all []int64, err error) {
 	q := wire.Ask{Lease: wire.LeaseRequest{ID: math.MinInt64}}
 	for {

@@ -41,7 +41,7 @@ var classes = map[string]class{
 	"/etcdserverpb.Lease/LeaseRevoke":     anyUser, // and WRITE of its keys
 	"/etcdserverpb.Lease/LeaseKeepAlive":  checked, // each message: WRITE of its keys
 	"/etcdserverpb.Lease/LeaseTimeToLive": anyUser, // and READ of the keys, if they are listed
-	"/etcdserverpb.Lease/LeaseLeases":     checked, // READ of the keys of all leases
+	"/etcdserverpb.Lease/LeaseLeases":     checked, // any user; the list has the user's own leases, and leases with a key that it may READ
 
 	"/etcdserverpb.Cluster/MemberList":    anyUser,
 	"/etcdserverpb.Cluster/MemberAdd":     administrator,

@@ -259,13 +259,13 @@ func TestLeases(t *testing.T) {
 	u.must("alice", "KV.Put", `key: "app/1" lease: 6`)
 	u.must("root", "KV.Put", `key: "app/1" lease: 6`)
 	u.withReader()
-	u.refuse("carol", denied, "Lease.LeaseRevoke ID: 6", "Lease.LeaseTimeToLive ID: 5 keys: true", "Lease.LeaseLeases")
+	u.refuse("carol", denied, "Lease.LeaseRevoke ID: 6", "Lease.LeaseTimeToLive ID: 5 keys: true")
 	if got := u.must("carol", "Lease.LeaseTimeToLive", "ID: 6 keys: true"); !strings.Contains(got, `keys:"app/1"`) {
 		t.Errorf("keys that carol may read: %s", got)
 	}
 	u.refuse("", noUser, "Lease.LeaseGrant TTL: 60", "Lease.LeaseRevoke ID: 6", "Lease.LeaseTimeToLive ID: 6", "Lease.LeaseLeases")
-	u.refuse("alice", denied, "Lease.LeaseTimeToLive ID: 5 keys: true", "Lease.LeaseLeases")
-	u.refuse("bob", denied, "Lease.LeaseTimeToLive ID: 6 keys: true", "Lease.LeaseRevoke ID: 6", "Lease.LeaseLeases")
+	u.refuse("alice", denied, "Lease.LeaseTimeToLive ID: 5 keys: true")
+	u.refuse("bob", denied, "Lease.LeaseTimeToLive ID: 6 keys: true", "Lease.LeaseRevoke ID: 6")
 	if got := u.must("alice", "Lease.LeaseTimeToLive", "ID: 5"); strings.Contains(got, "secret") || !strings.Contains(got, "TTL:60") {
 		t.Errorf("without the keys: %s", got)
 	}
@@ -275,8 +275,12 @@ func TestLeases(t *testing.T) {
 	if got := u.must("alice", "Lease.LeaseTimeToLive", "ID: 7 keys: true"); !strings.Contains(got, "TTL:-1") {
 		t.Errorf("a lease that is not there: %s", got)
 	}
-	if got := u.must("root", "Lease.LeaseLeases", ""); !strings.Contains(got, "ID:5") || !strings.Contains(got, "ID:6") {
-		t.Errorf("all leases: %s", got)
+	// The list has a user's own leases, and leases with a key that the user may read.
+	for user, want := range map[string]string{"root": "56", "alice": "6", "carol": "6", "bob": ""} {
+		got := u.must(user, "Lease.LeaseLeases", "")
+		if strings.Contains(got, "ID:5") != strings.Contains(want, "5") || strings.Contains(got, "ID:6") != strings.Contains(want, "6") {
+			t.Errorf("the leases for %s: %s, want %s", user, got, want)
+		}
 	}
 	for _, c := range []struct{ user, id, want string }{
 		{"alice", "6", "TTL:60"}, {"alice", "7", "ID:7"}, {"root", "5", "TTL:60"}, {"alice", "5", denied}, {"bob", "6", denied}, {"", "6", noUser}, {"carol", "6", denied},
@@ -287,10 +291,21 @@ func TestLeases(t *testing.T) {
 			t.Errorf("%q keeps lease %s alive: %s, want %s", c.user, c.id, got, c.want)
 		}
 	}
-	u.must("root", "Lease.LeaseRevoke", "ID: 5")
-	if got := u.must("alice", "Lease.LeaseLeases", ""); !strings.Contains(got, "ID:6") {
-		t.Errorf("leases with keys that may be read: %s", got)
+	// A lease without keys is its granter's: another user does not attach the first key, renew it, revoke it or see it.
+	u.must("alice", "Lease.LeaseGrant", "ID: 8 TTL: 60")
+	u.refuse("bob", denied, `KV.Put key: "blind" lease: 8`, `KV.Txn success: { request_put: { key: "blind" lease: 8 } }`, "Lease.LeaseRevoke ID: 8")
+	for user, want := range map[string]string{"bob": denied, "alice": "TTL:60", "root": "TTL:60"} {
+		stream := openIn(u.as(user), t, u.conn, "Lease.LeaseKeepAlive")
+		stream.send(t, "ID: 8")
+		if got := stream.receive(t); !strings.Contains(got, want) {
+			t.Errorf("%q keeps a lease without keys alive: %s, want %s", user, got, want)
+		}
+		if got := u.must(user, "Lease.LeaseLeases", ""); strings.Contains(got, "ID:8") == (user == "bob") {
+			t.Errorf("the leases for %s: %s", user, got)
+		}
 	}
+	u.must("alice", "KV.Put", `key: "app/2" lease: 8`)
+	u.must("alice", "Lease.LeaseRevoke", "ID: 8")
 }
 
 // TestLeaseKeysOfTheirTime: the keys of a lease are listed with the roles of their own time, and not with those from before the leader was

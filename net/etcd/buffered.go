@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"qkv/index"
 	"qkv/internal/admit"
 	"qkv/internal/limits"
 	"qkv/net/etcd/front"
@@ -44,15 +45,22 @@ func (s *core) errTooManyLarge() error {
 
 // encodeBuilt encodes an answer with a reservation.
 func (s *core) encodeBuilt(ctx context.Context, m proto.Message) (answer, error) {
-	reserved, err := s.build(ctx, proto.Size(m))
-	if err != nil {
-		return nil, err
+	return s.encodeReserved(ctx, m, nil)
+}
+
+// encodeReserved is encodeBuilt for an answer that may have its reservation already.
+func (s *core) encodeReserved(ctx context.Context, m proto.Message, reserved *admit.Reservation) (_ answer, err error) {
+	if reserved == nil {
+		if reserved, err = s.build(ctx, proto.Size(m)); err != nil {
+			return nil, err
+		}
 	}
 	all, err := encoded(m)
 	if err != nil {
 		reserved.Release()
 		return nil, err
 	}
+	reserved.Shrink(int64(all.size()))
 	return reserving(all, reserved), nil
 }
 
@@ -106,6 +114,52 @@ func (w *bufferedRead) read(begin func(), step func() (bool, error)) error {
 		}
 		if _, err := w.takeSlot(begin); err != nil {
 			return err
+		}
+	}
+}
+
+// measuredReader is a reader whose first read may only measure the values that are in files.
+type measuredReader[T any] interface {
+	Measure()
+	Measured() (unread, all int64)
+	Step(v *index.View, rows int) (found T, done bool, err error)
+}
+
+// readMeasured reads a result with the readers that begin makes. If values are in files, the first read only measures
+// them. Unless enough says that this is enough, the memory of the values and of the encoded answer is reserved, and the
+// second read reads the values. A long read takes turns.
+func readMeasured[T any, R measuredReader[T]](w *bufferedRead, v *index.View, begin func() R, long bool, enough func(T) bool,
+) (found T, own *admit.Reservation, err error) {
+	for measures := true; ; measures = false {
+		var r R
+		again := func() {
+			if r = begin(); measures {
+				r.Measure()
+			}
+		}
+		step := func() (done bool, err error) {
+			found, done, err = r.Step(v, limits.RangeRows)
+			return done, err
+		}
+		if again(); long {
+			err = w.read(again, step)
+		} else {
+			for done := false; !done && err == nil; {
+				done, err = step()
+			}
+		}
+		if err != nil || !measures {
+			if err != nil {
+				own.Release()
+			}
+			return found, own, statusOf(err)
+		}
+		unread, all := r.Measured()
+		if unread == 0 || enough(found) {
+			return found, nil, nil
+		}
+		if own, err = w.s.build(w.ctx, int(min(unread+all, w.s.config.Limits.BuiltBytes))); err != nil {
+			return found, nil, err
 		}
 	}
 }

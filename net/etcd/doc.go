@@ -27,9 +27,12 @@
 // range (RangeStream) pins its revision with the first chunk and reads each chunk from the newest View. A slow client therefore keeps no
 // old state in memory.
 //
-// Some answers cannot be read twice: sorted or filtered ranges, and answers of transactions. These are held in memory as a whole, under one
-// memory budget of limits.EtcdBuiltBytes (buffered.go). An answer that exceeds the remaining budget waits, at most for the timeout of a
-// request. Meanwhile connections that hold budget, but do not read their answers, are closed ([admit.Budget]).
+// Some answers cannot be read twice: sorted or filtered ranges, and answers of transactions. These are held in memory
+// as a whole, under one memory budget of limits.EtcdBuiltBytes (buffered.go). An answer that exceeds the remaining
+// budget waits, at most for the timeout of a request. Meanwhile connections that hold budget, but do not read their
+// answers, are closed ([admit.Budget]). Values of an old revision may be in files, and take memory when they are read.
+// The first read of such a revision only measures the values: their size is known. The values are read once, when the
+// memory is reserved, or while a large range is written.
 //
 // # A snapshot
 //
@@ -39,13 +42,15 @@
 //
 // # Memory that clients hold
 //
-// A connection's streams may hold partial messages, and answers that the client does not read. The connection's account, the ledger of
-// package h2, counts open and unanswered streams, their metadata and data, and answers until they are written (front/account.go). While too
-// many answers of a watch stream wait, its requests are not read. When all connections together hold more than limits.EtcdBytes, the
-// connection that holds most is closed. A client that completes its requests and reads its answers holds little, and keeps its connection.
+// A connection's streams may hold partial messages, and answers that the client does not read. The connection's
+// account, the ledger of package h2, counts open and unanswered streams, their metadata and data, and answers until
+// they are written (front/account.go). While too many answers of a watch stream wait, its requests are not read. When
+// all connections together hold more than limits.EtcdBytes, the largest connection of the client that holds most is
+// closed; a client is an address, with all its connections. A client that completes its requests and reads its answers
+// holds little, and keeps its connections.
 //
 // Requests in service (complete, and not yet answered) are throttled, too (front/throttle.go). If there are more than 4096, or
-// if they have more than 32 MiB together, connections with many of them are read more slowly. This prevents
+// if they have more than 32 MiB together, clients with many of them are read more slowly. This prevents
 // head-of-line blocking of other clients. The parts of a transaction, its comparisons and operations, are counted before it is decoded
 // (txnparts.go): they take up to 200 times their encoded size.
 //

@@ -42,13 +42,19 @@ type hostile struct {
 
 func attack(t testing.TB, s *etcd.Server) *hostile {
 	t.Helper()
-	h := &hostile{Conn: raw(t, s, http2.ClientPreface), window: 65535, stream: 1}
-	h.grown.L = &h.mu
-	h.frames, h.encode = http2.NewFramer(h.Conn, h.Conn), hpack.NewEncoder(&h.block)
-	if err := h.frames.WriteSettings(); err != nil {
+	h, err := attackOn(raw(t, s, http2.ClientPreface))
+	if err != nil {
 		t.Fatal(err)
 	}
 	return h
+}
+
+// attackOn begins an attack on a connection that has sent the preface.
+func attackOn(c net.Conn) (*hostile, error) {
+	h := &hostile{Conn: c, window: 65535, stream: 1}
+	h.grown.L = &h.mu
+	h.frames, h.encode = http2.NewFramer(h.Conn, h.Conn), hpack.NewEncoder(&h.block)
+	return h, h.frames.WriteSettings()
 }
 
 // read takes what comes, so that its window grows, until the connection ends.
@@ -577,4 +583,96 @@ func TestServedWithoutAnEnd(t *testing.T) {
 	release()
 	c.must(id, &pb.PutResponse{})
 	eventually(t, func() bool { return s.Stats().Serving == 0 && s.Stats().MessageBytes == 0 })
+}
+
+// TestLargestClientPays has a client at one address hold more than all clients may hold together, with many
+// connections. Each of them has a part of one message, which never ends, and is opened again when it is closed. The
+// puts and the watches of a client at another address go on, although its connection holds more than each connection of
+// the first client.
+func TestLargestClientPays(t *testing.T) {
+	const most, connections, part, value, puts, writers, watches = 16 << 20, 24, 868 << 10, 1400 << 10, 24, 4, 100
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Bytes = most })
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	var attackers sync.WaitGroup
+	var closed atomic.Int64
+	t.Cleanup(func() {
+		cancel()
+		attackers.Wait()
+	})
+	half := append(binary.BigEndian.AppendUint32([]byte{0}, value), make([]byte, part)...)
+	abuse := func() {
+		c, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+		_, _ = io.WriteString(c, http2.ClientPreface)
+		h, err := attackOn(c)
+		if err != nil {
+			return
+		}
+		over := make(chan struct{})
+		go func() {
+			defer close(over)
+			h.read()
+		}()
+		if id, err := h.begin("/etcdserverpb.KV/Put"); err == nil {
+			for rest := half; len(rest) > 0; rest = rest[min(16<<10, len(rest)):] {
+				if !h.send(id, rest[:min(16<<10, len(rest))], false) {
+					break
+				}
+			}
+		}
+		<-over
+		closed.Add(1)
+	}
+	for range connections {
+		attackers.Go(func() {
+			for ctx.Err() == nil {
+				abuse()
+				time.Sleep(20 * time.Millisecond) // the attack is for memory, not for the processor
+			}
+		})
+	}
+	good := dial(t, s, from("127.0.0.2"))
+	w, err := pb.NewWatchClient(good).Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range watches {
+		create := &pb.WatchCreateRequest{Key: fmt.Appendf(nil, "w/%d", i)}
+		if err := w.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, func() bool { return closed.Load() > connections })
+	before := closed.Load()
+	var failed atomic.Int64
+	var running sync.WaitGroup
+	for i := range writers {
+		running.Go(func() {
+			for range puts / writers {
+				if _, err := pb.NewKVClient(good).Put(ctx, &pb.PutRequest{Key: fmt.Appendf(nil, "big/%d", i), Value: make([]byte, value)}); err != nil {
+					failed.Add(1)
+					t.Log(err)
+				}
+			}
+		})
+	}
+	running.Wait()
+	if n := failed.Load(); n > 0 || closed.Load() == before {
+		t.Errorf("%d of %d puts of another client failed, while %d connections of the first one were closed", n, puts, closed.Load()-before)
+	}
+	for i := range watches {
+		if _, err := pb.NewKVClient(good).Put(ctx, &pb.PutRequest{Key: fmt.Appendf(nil, "w/%d", i)}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Recv(); err != nil {
+			t.Fatalf("the watches have ended: %v", err)
+		}
+	}
 }

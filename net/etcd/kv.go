@@ -72,12 +72,12 @@ func (s kvService) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (a
 	defer runtime.KeepAlive(out.view)
 	wide := s.bufferedRead(ctx)
 	defer wide.end()
-	found, err := wide.readAnswer(func() *index.AnswerReader { return index.NewDeleteReader(&d, &out.Result, s.config.Limits.BuiltBytes) }, out.view, len(d.End) > 0)
+	found, reserved, err := wide.readAnswer(func() *index.AnswerReader { return index.NewDeleteReader(&d, &out.Result, s.config.Limits.BuiltBytes) }, out.view, len(d.End) > 0)
 	if err != nil {
 		return nil, doneAt(out.Result.Revision, err)
 	}
 	deleted.PrevKvs = pairsOf(found.Answers[0].Delete.Prev)
-	encoded, err := s.encodeBuilt(ctx, deleted)
+	encoded, err := s.encodeReserved(ctx, deleted, reserved)
 	return encoded, doneAt(out.Result.Revision, err)
 }
 
@@ -119,12 +119,12 @@ func (s kvService) txn(ctx context.Context, q *pb.TxnRequest) (answer, error) {
 	defer runtime.KeepAlive(out.view)
 	wide := s.bufferedRead(ctx)
 	defer wide.end()
-	found, err := wide.readAnswer(func() *index.AnswerReader { return index.NewAnswerReader(t, &out.Result, s.config.Limits.BuiltBytes) }, out.view, t.Ranges())
+	found, reserved, err := wide.readAnswer(func() *index.AnswerReader { return index.NewAnswerReader(t, &out.Result, s.config.Limits.BuiltBytes) }, out.view, t.Ranges())
 	if err == nil {
 		result := txnAnswerOf(q, found)
 		result.Header = s.header(out.Result.Revision)
 		var all answer
-		if all, err = s.encodeBuilt(ctx, result); err == nil {
+		if all, err = s.encodeReserved(ctx, result, reserved); err == nil {
 			return all, nil
 		}
 	}
@@ -176,16 +176,9 @@ func (s kvService) evaluate(ctx context.Context, t *kv.Txn, rows int64) (outcome
 }
 
 // readAnswer reads the answer to a write or a transaction from the View that includes it. A read that may visit many keys takes turns.
-func (w *bufferedRead) readAnswer(reader func() *index.AnswerReader, v *index.View, long bool) (found *kv.TxnResult, err error) {
-	a := reader()
-	if !long {
-		return readAnswer(a, v)
-	}
-	err = w.read(func() { a = reader() }, func() (done bool, err error) {
-		found, done, err = a.Step(v, limits.RangeRows)
-		return done, err
-	})
-	return found, err
+func (w *bufferedRead) readAnswer(reader func() *index.AnswerReader, v *index.View, long bool,
+) (found *kv.TxnResult, own *admit.Reservation, err error) {
+	return readMeasured(w, v, reader, long, func(*kv.TxnResult) bool { return false })
 }
 
 func readAnswer(a *index.AnswerReader, v *index.View) (*kv.TxnResult, error) {
@@ -225,7 +218,7 @@ func (s kvService) rangeKeys(ctx context.Context, q *pb.RangeRequest) (answer, e
 	}
 	single := len(q.RangeEnd) == 0 && !sortsPage(q)
 	if !single && r.Limit == 0 && !r.Sorted() && !r.Filtered() && !r.CountOnly {
-		return s.rangeAll(ctx, r)
+		return s.rangeAll(ctx, r, true)
 	}
 	v := s.config.Member.View()
 	defer runtime.KeepAlive(v)
@@ -252,25 +245,31 @@ func (s kvService) rangeKeys(ctx context.Context, q *pb.RangeRequest) (answer, e
 	if sortsPage(q) || r.Filtered() {
 		most = s.builtMost(ctx)
 	}
-	whole := index.NewUnpagedReader(r, int64(most))
-	var found kv.RangeResult
+	built := sortsPage(q) || r.Filtered()
 	wide := s.bufferedRead(ctx)
 	defer wide.end()
-	err = wide.read(func() { whole = index.NewUnpagedReader(r, int64(most)) }, func() (done bool, err error) {
-		found, done, err = whole.Step(v, limits.RangeRows)
-		return done, err
+	begin := func() *index.UnpagedReader { return index.NewUnpagedReader(r, int64(most)) }
+	found, own, err := readMeasured(wide, v, begin, true, func(found kv.RangeResult) bool { // a large answer is read while it is written
+		a = rangeAnswer{most: s.wholeMost(ctx), measured: true}
+		for i := range found.KVs {
+			a.add(&found.KVs[i])
+		}
+		return !built && a.large()
 	})
 	if err != nil {
 		return nil, err
 	}
-	if sortsPage(q) || r.Filtered() {
+	if built {
 		sortPage(q, &found)
-		return s.builtMessage(ctx, &found)
+		return s.builtMessage(ctx, &found, own)
 	}
-	a.most = s.wholeMost(ctx)
-	for i := range found.KVs {
-		a.add(&found.KVs[i])
+	if !a.large() {
+		a = rangeAnswer{most: s.wholeMost(ctx)}
+		for i := range found.KVs {
+			a.add(&found.KVs[i])
+		}
 	}
+	own.Release()
 	return s.rangeLater(ctx, &a, r, v, s.header(found.Revision), found.More, found.Count), nil
 }
 
@@ -314,18 +313,21 @@ func (s kvService) rangeMessage(a *rangeAnswer, found *kv.RangeResult) message {
 	return a.finish(s.header(found.Revision), found.More, found.Count)
 }
 
-// builtMessage encodes a result at once.
-func (s kvService) builtMessage(ctx context.Context, found *kv.RangeResult) (answer, error) {
+// builtMessage encodes a result at once. own is its reservation, if it has one.
+func (s kvService) builtMessage(ctx context.Context, found *kv.RangeResult, own *admit.Reservation) (_ answer, err error) {
 	size := 0
 	for i := range found.KVs {
 		size += sizeField(&found.KVs[i])
 	}
-	own, err := s.build(ctx, size)
-	if err != nil {
-		return nil, err
+	if own == nil {
+		if own, err = s.build(ctx, size); err != nil {
+			return nil, err
+		}
 	}
 	var a rangeAnswer
-	return reserving(s.rangeMessage(&a, found), own), nil
+	all := s.rangeMessage(&a, found)
+	own.Shrink(int64(size))
+	return reserving(all, own), nil
 }
 
 // rangeLater returns the answer collected in a. It is already encoded, or, if it was too large, a deferredAnswer.
@@ -345,12 +347,19 @@ func (s kvService) rangeLater(ctx context.Context, a *rangeAnswer, r kv.Range, v
 	}
 }
 
-// rangeAll answers with all keys of a range. It reads page by page, from the View of the first turn, and from newer Views once that View
-// has been held for too long.
-func (s kvService) rangeAll(ctx context.Context, r kv.Range) (answer, error) {
+// rangeAll answers with all keys of a range. It reads page by page, from the View of the first turn, and from newer
+// Views once that View has been held for too long. If it measures, it reads no values from files: it begins again to
+// read them if the answer is small, and a large answer reads them while it is written.
+func (s kvService) rangeAll(ctx context.Context, r kv.Range, measures bool) (answer, error) {
 	a := &rangeAnswer{most: s.wholeMost(ctx)}
 	all := r
-	reads := index.NewRangeReader(r, 0)
+	begin := func() (reads index.RangeReader) {
+		if reads = index.NewRangeReader(r, 0); measures {
+			reads.Measure()
+		}
+		return reads
+	}
+	reads := begin()
 	permission := rangePermission{s: s.core, ctx: ctx, r: r}
 	var v *index.View
 	var begun time.Time
@@ -376,6 +385,7 @@ func (s kvService) rangeAll(ctx context.Context, r kv.Range) (answer, error) {
 		if first {
 			count, first = page.Count, false
 		}
+		a.measured = a.measured || measures && reads.Unread() > 0
 		for i := range page.KVs {
 			a.add(&page.KVs[i])
 		}
@@ -391,7 +401,7 @@ func (s kvService) rangeAll(ctx context.Context, r kv.Range) (answer, error) {
 			r.Revision = newest
 		}
 		r.Key, r.Continued = append(bytes.Clone(page.KVs[len(page.KVs)-1].Key), 0), true
-		reads = index.NewRangeReader(r, 0)
+		reads = begin()
 		return false, nil
 	})
 	if err != nil {
@@ -399,6 +409,9 @@ func (s kvService) rangeAll(ctx context.Context, r kv.Range) (answer, error) {
 	}
 	if all.Revision <= 0 {
 		all.Revision = newest
+	}
+	if a.measured && !a.large() {
+		return s.rangeAll(ctx, all, false)
 	}
 	return s.rangeLater(ctx, a, all, v, s.header(newest), false, count), nil
 }

@@ -86,19 +86,20 @@ func (s leaseService) timeToLive(ctx context.Context, q *pb.LeaseTimeToLiveReque
 	})
 }
 
-// leases lists all leases. The leader lists them by expiry, as etcd's leader does; leases of the same second come in the order in which
-// they were granted. A follower does not know the expiry. With more than etcdLeasesSorted leases, or while etcdLeasesAsking
-// other lists query the clock, leases come in the order of their ids: each query takes one of the slots that all requests share.
+// leases lists the leases of [index.View.ListsLease]. The leader lists them by expiry, as etcd's leader does; leases of
+// the same second come in the order in which they were granted. A follower does not know the expiry. With more than
+// etcdLeasesSorted leases, or while etcdLeasesAsking other lists query the clock, leases come in the order of their
+// ids: each query takes one of the slots that all requests share.
 func (s leaseService) leases(ctx context.Context, _ *pb.LeaseLeasesRequest) (answer, error) {
 	v := s.config.Member.View()
-	if err := s.permitsLeases(ctx, v); err != nil {
+	if err := s.permits(ctx, v, kv.AccessNone, nil); err != nil {
 		return nil, err
 	}
-	h := s.header(v.Revision())
+	h, user := s.header(v.Revision()), s.callerOf(ctx).name
 	if n := v.LeaseCount(); s.config.Member.RaftStatus().Leader == s.config.ID && n > 1 && n <= etcdLeasesSorted {
 		if s.admission.leaseLists.TryTake() {
 			defer s.admission.leaseLists.Release()
-			return s.leasesSorted(ctx, v, h)
+			return s.leasesSorted(ctx, v, h, user)
 		}
 	}
 	return s.listed(ctx, v, appendHeader(make([]byte, 0, headerBytes), leasesHeader, h), func() lister {
@@ -106,11 +107,14 @@ func (s leaseService) leases(ctx context.Context, _ *pb.LeaseLeasesRequest) (ans
 		return func(take taker) (done bool) {
 			done = true
 			v.Leases(from, func(l kv.Lease) bool {
-				size := sizeInt(l.ID)
-				done = take(1+protowire.SizeBytes(size), func(dst []byte) []byte {
-					dst = protowire.AppendVarint(protowire.AppendTag(dst, leasesLeases, protowire.BytesType), uint64(size))
-					return appendInt(dst, leaseID, l.ID)
-				})
+				if size := sizeInt(l.ID); v.ListsLease(user, l) {
+					done = take(1+protowire.SizeBytes(size), func(dst []byte) []byte {
+						dst = protowire.AppendVarint(protowire.AppendTag(dst, leasesLeases, protowire.BytesType), uint64(size))
+						return appendInt(dst, leaseID, l.ID)
+					})
+				} else {
+					done = take(0, func(dst []byte) []byte { return dst })
+				}
 				from = l.ID
 				return done
 			})
@@ -119,27 +123,12 @@ func (s leaseService) leases(ctx context.Context, _ *pb.LeaseLeasesRequest) (ans
 	})
 }
 
-// permitsLeases refuses a list of all leases to a caller who may not read the keys of each.
-func (s leaseService) permitsLeases(ctx context.Context, v *index.View) error {
-	if !v.Auth().Enabled() {
-		return nil
-	}
-	from := int64(math.MinInt64)
-	return s.read(ctx, func() (done bool, err error) {
-		some := make(kv.Touches, 0, limits.LeaseKeys)
-		v.Leases(from, func(l kv.Lease) bool {
-			from = l.ID
-			some = append(some, kv.Touch{Lease: l.ID})
-			return len(some) < limits.LeaseKeys
-		})
-		return len(some) < limits.LeaseKeys, s.permits(ctx, v, kv.AccessRead, some)
-	})
-}
-
-func (s leaseService) leasesSorted(ctx context.Context, v *index.View, h *pb.ResponseHeader) (answer, error) {
+func (s leaseService) leasesSorted(ctx context.Context, v *index.View, h *pb.ResponseHeader, user string) (answer, error) {
 	var all []kv.Lease
 	v.Leases(math.MinInt64, func(l kv.Lease) bool {
-		all = append(all, l)
+		if v.ListsLease(user, l) {
+			all = append(all, l)
+		}
 		return true
 	})
 	if err := s.sortLeases(ctx, all); err != nil && ctx.Err() != nil { // otherwise this member no longer leads

@@ -270,12 +270,13 @@ func (st store) txn(ctx context.Context, t *kv.Txn) (kv.TxnResult, error) {
 	}
 	wide := st.s.bufferedRead(ctx)
 	defer wide.end()
-	found, err := wide.readAnswer(func() *index.AnswerReader {
+	found, own, err := wide.readAnswer(func() *index.AnswerReader {
 		return index.NewAnswerReader(t, &out.Result, st.s.config.Limits.BuiltBytes)
 	}, out.view, t.Ranges())
 	if err != nil {
 		return kv.TxnResult{}, err
 	}
+	defer own.Release()
 	if t.ReadOnly() {
 		if err := st.s.mayKeep(ctx, found); err != nil {
 			return kv.TxnResult{}, err

@@ -185,6 +185,8 @@ type rangeAnswer struct {
 	pieces message
 	now    []byte // the last piece, still growing
 	size   int
+
+	measured bool // nothing is encoded: the bytes of some values are not read
 }
 
 func (a *rangeAnswer) add(p *kv.KeyValue) {
@@ -197,10 +199,10 @@ func (a *rangeAnswer) add(p *kv.KeyValue) {
 		last := &a.cuts[len(a.cuts)-1]
 		last.pairs++
 		last.bytes += int32(need)
-		if a.large() {
-			a.pieces, a.now = nil, nil
-			return
-		}
+	}
+	if a.large() || a.measured {
+		a.pieces, a.now = nil, nil
+		return
 	}
 	if cap(a.now)-len(a.now) < need {
 		a.close()
@@ -214,7 +216,7 @@ func (a *rangeAnswer) large() bool { return a.most > 0 && a.size > a.most }
 
 // holds is its memory in bytes.
 func (a *rangeAnswer) holds() int {
-	if a.large() {
+	if a.large() || a.measured {
 		return 8 * len(a.cuts)
 	}
 	return a.size

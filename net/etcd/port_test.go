@@ -259,23 +259,19 @@ func TestRefusedOnThisHost(t *testing.T) {
 	}
 }
 
+// from lets a client connect from an address of this host.
+func from(ip string) grpc.DialOption {
+	return grpc.WithContextDialer(func(ctx context.Context, at string) (net.Conn, error) {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+		return d.DialContext(ctx, "tcp", at)
+	})
+}
+
 // TestPlaces fills all places from one address: who comes from another gets one of them, of a connection on which nothing is asked,
 // and so does who comes from the same when one has been idle for a while.
 func TestPlaces(t *testing.T) {
 	const places = 8
-	from := func(ip string, s *etcd.Server) *grpc.ClientConn {
-		t.Helper()
-		c, err := grpc.NewClient(s.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(
-			func(ctx context.Context, at string) (net.Conn, error) {
-				d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
-				return d.DialContext(ctx, "tcp", at)
-			}))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = c.Close() })
-		return c
-	}
+	from := func(ip string, s *etcd.Server) *grpc.ClientConn { return dial(t, s, from(ip)) }
 	put := func(c *grpc.ClientConn) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // who gets no place dials for ever
 		defer cancel()

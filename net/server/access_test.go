@@ -229,7 +229,7 @@ func TestRolesDecide(t *testing.T) {
 	ci, reader, lonely, root := e.as(t, "ci"), e.as(t, "reader"), e.as(t, "lonely"), e.as(t, "test")
 	// Requests that are not about keys: for root only, or, with a second user, for that user as well, or for every user.
 	rootOnly := []string{"users", "clients", "roles", "readmit", "move leader", "compact", "change members", "change alarm", "change users", "add with word", "backup's base", "backup's piece", "backup's log", "hold of backups", "verify"}
-	everyUser := []string{"time to live", "grant", "members", "local members", "alarms", "revision at", "times", "status", "auth status", "who am I"}
+	everyUser := []string{"time to live", "grant", "members", "local members", "alarms", "leases", "revision at", "times", "status", "auth status", "who am I"}
 	ofCI := []string{"own user", "own role", "check"}
 	writes := []string{"put", "put with lease", "put and read", "delete", "delete range", "txn that writes", "txn in a txn", "txn of ranges", "keep alive"}
 	for name, x := range bodies("app1/") {
@@ -270,6 +270,8 @@ func TestRolesDecide(t *testing.T) {
 }
 
 // A lease whose keys a user may not touch is not renewed for it, not shown to it, and not taken over by its puts.
+// Neither is a lease without keys that another user has granted. A list has the user's own leases, and leases with a
+// key that the user may read.
 func TestLeasesOfOthers(t *testing.T) {
 	e := newEndpoint(t, nil)
 	e.withKeys(t)
@@ -278,15 +280,31 @@ func TestLeasesOfOthers(t *testing.T) {
 	other := func(op wire.Op, keys bool) []byte {
 		return leaseBody(op, wire.LeaseRequest{ID: leaseOfTest + 1, Keys: keys})
 	}
-	ci.allowed(wire.OpLeases, ask(wire.Ask{}))
+	listed := func(r *raw, from int64, want ...int64) {
+		t.Helper()
+		page, err := wire.ReadAnswer[wire.List[int64]](r.allowed(wire.OpLeases, ask(wire.Ask{Lease: wire.LeaseRequest{ID: from}})))
+		if err != nil || page.More || !slices.Equal(page.All, want) {
+			t.Errorf("the leases from %d on: %d, more %v, %v; want %d", from, page.All, page.More, err, want)
+		}
+	}
+	listed(ci, 0, leaseOfTest)
+	listed(ci, leaseOfTest+1)
+	listed(root, 0, leaseOfTest, leaseOfTest+1)
+	ci.refused(kv.NotAllowed, "a lease without keys", wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: []byte("app1/first"), Lease: leaseOfTest + 1}))
+	ci.refused(kv.NotAllowed, "a lease without keys", wire.OpTxn, kv.AppendTxn(nil, &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: []byte("app1/first"), Lease: leaseOfTest + 1}}}}))
+	ci.refused(kv.NotAllowed, "a lease without keys", wire.OpKeepAlive, other(wire.OpKeepAlive, false))
+	ci.refused(kv.NotAllowed, "a lease without keys", wire.OpRevoke, other(wire.OpRevoke, false))
+	ci.allowed(wire.OpGrant, leaseBody(wire.OpGrant, wire.LeaseRequest{ID: leaseOfTest + 2, TTL: 60}))
+	ci.allowed(wire.OpKeepAlive, leaseBody(wire.OpKeepAlive, wire.LeaseRequest{ID: leaseOfTest + 2}))
+	listed(ci, 0, leaseOfTest, leaseOfTest+2)
+	ci.allowed(wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: []byte("app1/first"), Lease: leaseOfTest + 2}))
 	root.allowed(wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: []byte("app2/k"), Lease: leaseOfTest + 1}))
 	ci.refused(kv.NotAllowed, "the lease", wire.OpKeepAlive, other(wire.OpKeepAlive, false))
 	ci.refused(kv.NotAllowed, "the lease", wire.OpRevoke, other(wire.OpRevoke, false))
 	ci.refused(kv.NotAllowed, "the lease", wire.OpTimeToLive, other(wire.OpTimeToLive, true))
 	ci.refused(kv.NotAllowed, "the lease", wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: []byte("app1/k"), Lease: leaseOfTest + 1}))
-	ci.refused(kv.NotAllowed, "the lease", wire.OpLeases, ask(wire.Ask{}))
-	ci.refused(kv.NotAllowed, "the lease", wire.OpLeases, ask(wire.Ask{Lease: wire.LeaseRequest{ID: leaseOfTest + 1}}))
-	ci.allowed(wire.OpLeases, ask(wire.Ask{Lease: wire.LeaseRequest{ID: leaseOfTest + 2}}))
+	listed(ci, 0, leaseOfTest, leaseOfTest+2)
+	listed(e.as(t, "lonely"), 0)
 	ci.allowed(wire.OpTimeToLive, other(wire.OpTimeToLive, false))
 
 	reader := e.as(t, "reader") // of app1, whose key has the lease of the tests
@@ -300,20 +318,37 @@ func TestLeasesOfOthers(t *testing.T) {
 	ci.allowed(wire.OpRevoke, own(wire.OpRevoke))
 }
 
-// Each lease of a page is checked, also the last one.
-func TestLastLeaseOfAPage(t *testing.T) {
+// A page of leases is full of leases that the user may see, also behind any number of hidden ones, and says whether
+// there are more.
+func TestPageOfLeases(t *testing.T) {
 	e := newEndpoint(t, nil)
 	e.withUsers()
 	ci, root := e.as(t, "ci"), e.as(t, "test")
+	grant := func(r *raw, id int64) {
+		r.allowed(wire.OpGrant, wire.AppendLeaseBody(nil, wire.OpGrant, &wire.LeaseRequest{ID: id, TTL: 60}))
+	}
+	list := func(from, first, last int64, more bool) {
+		t.Helper()
+		page, err := wire.ReadAnswer[wire.List[int64]](ci.allowed(wire.OpLeases, ask(wire.Ask{Lease: wire.LeaseRequest{ID: from}})))
+		if n := int64(len(page.All)); err != nil || page.More != more || n != last-first+1 || n > 0 && (page.All[0] != first || page.All[n-1] != last) {
+			t.Fatalf("from %d on: %d leases, more %v, %v; want %d to %d, more %v", from, n, page.More, err, first, last, more)
+		}
+	}
+	const hidden = limits.LeaseKeys + 1
+	for id := range int64(hidden) {
+		grant(root, 1+id)
+	}
+	list(0, 1, 0, false)
 	for id := range int64(limits.LeaseKeys) {
-		root.allowed(wire.OpGrant, wire.AppendLeaseBody(nil, wire.OpGrant, &wire.LeaseRequest{ID: 1 + id, TTL: 60}))
+		grant(ci, hidden+1+id)
 	}
-	all := ask(wire.Ask{})
-	if page, err := wire.ReadAnswer[wire.List[int64]](ci.allowed(wire.OpLeases, all)); page.More || len(page.All) != limits.LeaseKeys || err != nil {
-		t.Fatalf("a page of %d leases, more %v, %v", len(page.All), page.More, err)
-	}
-	root.allowed(wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: []byte("app2/k"), Lease: limits.LeaseKeys}))
-	ci.refused(kv.NotAllowed, "the lease", wire.OpLeases, all)
+	const last = hidden + limits.LeaseKeys
+	list(0, hidden+1, last, false)
+	grant(root, last+1)
+	list(0, hidden+1, last, false)
+	grant(ci, last+2)
+	list(0, hidden+1, last, true)
+	list(last+1, last+2, last+2, false)
 }
 
 // The keys of a lease are listed by the roles at the time of the answer, and not by those from before the leader's clock was asked.

@@ -76,30 +76,20 @@ func (b *buffer) appendLeaseKeys(x *slot, v *index.View, left kv.LeaseTime) bool
 	return b.appendValue(x.id, &page)
 }
 
-// appendLeases appends the next leases. The client's user must be permitted to read the keys of each.
+// appendLeases appends the next of the leases that a list for the client's user contains.
 func (b *buffer) appendLeases(id uint64, v *index.View, from int64, c *conn) bool {
 	var page wire.List[int64]
-	if v.Auth().Enabled() {
-		if err := c.permitsLeases(v, from); err != nil {
-			return b.appendError(id, err.Code, err.Message)
-		}
+	by, err := c.author(v)
+	if err != nil {
+		return b.appendError(id, err.Code, err.Message)
 	}
 	v.Leases(from, func(l kv.Lease) bool {
-		if page.More = len(page.All) == limits.LeaseKeys; !page.More {
-			page.All = append(page.All, l.ID)
+		if v.ListsLease(by.Name, l) {
+			if page.More = len(page.All) == limits.LeaseKeys; !page.More {
+				page.All = append(page.All, l.ID)
+			}
 		}
 		return !page.More
 	})
 	return b.appendValue(id, &page)
-}
-
-// permitsLeases returns why the connection's user may not list the next leases, or nil.
-func (c *conn) permitsLeases(v *index.View, from int64) (err *kv.Error) {
-	listed := 0
-	v.Leases(from, func(l kv.Lease) bool {
-		err = c.permits(v, kv.AccessRead, kv.Touches{{Lease: l.ID}})
-		listed++
-		return err == nil && listed < limits.LeaseKeys
-	})
-	return err
 }

@@ -145,22 +145,22 @@ type lock struct {
 	created int64
 }
 
-// leases lists leases with the keys that the user may read. A step looks at limits.RangeRows leases and keys: there may be any number that
-// the user may not read.
+// leases lists the leases of [index.View.ListsLease], with the keys that the user may read. A step looks at
+// limits.RangeRows leases and keys: there may be any number that the user may not read.
 type leases struct {
 	nothing
+	user    string
 	permits func(v *index.View, key []byte) bool
 	from    lease  // the lease with which the next step begins, as far as it is known
 	fromKey []byte // its next key; nil: the first one
-	hidden  bool   // it has keys that the user may not read
 	bytes   int    // of all keys so far
 	locks   locks
 	All     []lease `json:"leases"`
 	More    bool    `json:"more"` // there are more leases
 }
 
-func newLeases(permits func(v *index.View, key []byte) bool) *leases {
-	return &leases{from: lease{id: math.MinInt64}, All: []lease{}, permits: permits}
+func newLeases(user string, permits func(v *index.View, key []byte) bool) *leases {
+	return &leases{user: user, from: lease{id: math.MinInt64}, All: []lease{}, permits: permits}
 }
 
 func (l *leases) step(v *index.View) (done bool, err error) {
@@ -176,7 +176,7 @@ func (l *leases) step(v *index.View) (done bool, err error) {
 		}
 		if one.ID != l.from.id || l.from.Keys == nil {
 			l.from = lease{ID: leaseText(one.ID), Granted: one.TTL, Left: -1, Keys: [][]byte{}, Locks: []lock{}, id: one.ID}
-			l.fromKey, l.hidden = nil, false
+			l.fromKey = nil
 		}
 		if left--; left >= 0 {
 			left = l.addKeys(v, left)
@@ -184,7 +184,7 @@ func (l *leases) step(v *index.View) (done bool, err error) {
 		if done = left >= 0; !done {
 			return false
 		}
-		if len(l.from.Keys) > 0 || !l.hidden {
+		if len(l.from.Keys) > 0 || v.ListsLease(l.user, one) {
 			l.All = append(l.All, l.from)
 		}
 		return true
@@ -204,7 +204,6 @@ func (l *leases) addKeys(v *index.View, left int) int {
 		}
 		switch {
 		case !l.permits(v, key):
-			l.hidden = true
 		case len(l.from.Keys) == dashboardLeaseKeys:
 			l.from.More = true
 			return false
@@ -280,7 +279,7 @@ func (l *leases) answer() any { return l }
 
 // holders answers with leases, and with the locks and elections that belong to them.
 func (d *dashboard) holders(ctx context.Context, w http.ResponseWriter, _ *http.Request) error {
-	l := newLeases(func(v *index.View, key []byte) bool {
+	l := newLeases(d.User(ctx).Name, func(v *index.View, key []byte) bool {
 		return d.Permits(ctx, v, kv.AccessRead, &scope{key: key}) == nil
 	})
 	if err := d.Read(ctx, kv.AccessNone, l, l.step); err != nil {

@@ -17,18 +17,19 @@ func TestHoldersOfHiddenKeys(t *testing.T) {
 	const leaseCount, each = 5, 3 * limits.RangeRows
 	s, apply := stateToFill(t)
 	for id := int64(1); id <= leaseCount; id++ {
-		apply(new(index.Head).AppendGrant(nil, kv.Lease{ID: id, TTL: 60}).Bytes)
+		apply(index.Own().AppendGrant(nil, kv.Lease{ID: id, TTL: 60}).Bytes)
 		for k := range each {
-			apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "hidden/%d/%04d", id, k), Value: []byte("v"), Lease: id}).Bytes)
+			apply(index.Own().AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "hidden/%d/%04d", id, k), Value: []byte("v"), Lease: id}).Bytes)
 		}
 	}
 	for _, id := range []int64{2, 4} {
-		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "mine/%x", id), Value: []byte("v"), Lease: id}).Bytes)
+		apply(index.Own().AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "mine/%x", id), Value: []byte("v"), Lease: id}).Bytes)
 	}
+	withUsers(apply)
 	looked := 0
-	l := newLeases(func(_ *index.View, key []byte) bool {
+	l := newLeases("me", func(v *index.View, key []byte) bool {
 		looked++
-		return strings.HasPrefix(string(key), "mine/")
+		return v.Permits(v.By("me"), kv.AccessRead, &scope{key: key}) == nil
 	})
 	for done := false; !done; {
 		before := looked
@@ -53,6 +54,54 @@ func TestHoldersOfHiddenKeys(t *testing.T) {
 	}
 }
 
+// TestHoldersOfOthers lists leases without keys: a user sees its own, and an administrator sees all.
+func TestHoldersOfOthers(t *testing.T) {
+	s, apply := stateToFill(t)
+	withUsers(apply)
+	for id, user := range []string{"", "me", "root", "other", ""} {
+		h := index.Own()
+		if user != "" {
+			h = &index.Head{By: s.View().By(user)}
+		}
+		apply(h.AppendGrant(nil, kv.Lease{ID: int64(id) + 1, TTL: 60}).Bytes)
+	}
+	apply(index.Own().AppendPut(nil, &kv.Put{Key: []byte("hidden"), Lease: 5}).Bytes)
+	for user, want := range map[string]string{"me": "2", "root": "12345", "other": "4", "nobody": ""} {
+		l := newLeases(user, func(v *index.View, key []byte) bool {
+			return v.Permits(v.By(user), kv.AccessRead, &scope{key: key}) == nil
+		})
+		for done := false; !done; {
+			var err error
+			if done, err = l.step(s.View()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := ""
+		for _, one := range l.All {
+			got += one.ID
+		}
+		if got != want {
+			t.Errorf("the leases for %s: %s, want %s", user, got, want)
+		}
+	}
+}
+
+// withUsers enables authentication: me may read below mine/, other may read nothing.
+func withUsers(apply func([]byte)) {
+	for _, c := range []kv.AuthChange{
+		{Kind: kv.UserAdd, User: "root", NoPassword: true},
+		{Kind: kv.UserGrantRole, User: "root", Role: kv.Root},
+		{Kind: kv.UserAdd, User: "other", NoPassword: true},
+		{Kind: kv.UserAdd, User: "me", NoPassword: true},
+		{Kind: kv.RoleAdd, Role: "mine"},
+		{Kind: kv.UserGrantRole, User: "me", Role: "mine"},
+		{Kind: kv.RoleGrantPermission, Role: "mine", Permission: kv.Permission{Key: []byte("mine/"), End: []byte("mine0"), Type: kv.PermitRead}},
+		{Kind: kv.AuthEnable, Secret: make([]byte, limits.AuthSecretBytes)},
+	} {
+		apply(index.Own().AppendAuthChange(nil, &c).Bytes)
+	}
+}
+
 // TestHolderThatIsNotListed has more leases than a page lists. The oldest candidacy for a lock belongs to the last lease: the listed
 // candidacies wait. The page says that there are more leases.
 func TestHolderThatIsNotListed(t *testing.T) {
@@ -69,7 +118,7 @@ func TestHolderThatIsNotListed(t *testing.T) {
 		}
 		apply(new(index.Head).AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte("v"), Lease: id}).Bytes)
 	}
-	l := newLeases(func(*index.View, []byte) bool { return true })
+	l := newLeases("", func(*index.View, []byte) bool { return true })
 	for done := false; !done; {
 		var err error
 		if done, err = l.step(s.View()); err != nil {

@@ -91,7 +91,7 @@ func TestRequestsKeepFewBytesOfKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLeases(func(*index.View, []byte) bool { return true })
+	l := newLeases("", func(*index.View, []byte) bool { return true })
 	for _, step := range []func(*index.View) (bool, error){u.step, l.step} {
 		if err := run(step); err != nil {
 			t.Fatal(err)

@@ -166,7 +166,7 @@ var ops = [...]op{
 			return !q.Ask.Lease.Keys || f(kv.Touch{Lease: q.Ask.Lease.ID})
 		},
 	},
-	OpLeases: {name: "list of leases", path: PathLocal, access: kv.AccessNone, fields: 1, read: readAsk}, // and the keys of each lease that is listed
+	OpLeases: {name: "list of leases", path: PathLocal, access: kv.AccessNone, fields: 1, read: readAsk}, // of the user, or with a key that the user may read
 
 	OpAlarms: {name: "list of alarms", path: PathRead, access: kv.AccessNone, fields: 1, read: readAsk},
 	OpChangeAlarm: {

@@ -23,8 +23,10 @@ import (
 //
 //  1. All connections together hold at most a fixed budget, plus one read of each, and the bytes that arrive while a connection is being
 //     closed.
-//  2. When they would exceed the budget, the connection that holds most is closed. A client that completes its requests and reads its
-//     answers holds little. The closed connection therefore belongs to another kind of client, and no well-behaved client has to wait.
+//  2. When they would exceed the budget, the client that holds most pays, however many connections it has: the largest
+//     of its connections is closed. A client is an address. A client that completes its requests and reads its answers
+//     holds little. The closed connection therefore belongs to another kind of client, and no well-behaved client has
+//     to wait.
 type Accounts struct {
 	most  int64
 	log   *logx.Limited
@@ -35,9 +37,16 @@ type Accounts struct {
 
 	resetLimit *resetLimit
 
-	closing  sync.Mutex // held while a connection is ended
-	mu       sync.Mutex
-	accounts map[*Account]struct{}
+	closing sync.Mutex // held while a connection is ended
+	mu      sync.Mutex
+	clients map[string]*client // by address; without connections, a client is absent
+}
+
+// client is the sums of the accounts of one address.
+type client struct {
+	held, serving, servedBytes atomic.Int64
+
+	accounts map[*Account]struct{} // guarded by Accounts.mu
 }
 
 // Account is the memory that one connection holds, with its requests in service.
@@ -51,6 +60,7 @@ type Accounts struct {
 //     halfClosed. This is its part of Accounts.total.
 type Account struct {
 	of    *Accounts
+	with  *client
 	close func()
 	from  net.Addr
 	user  string // the name in the client's certificate; "": none. Constant
@@ -58,13 +68,13 @@ type Account struct {
 	over  chan struct{} // closed with the connection
 	Whole admit.Slots   // one request that reads the whole state
 
-	sent    atomic.Int64 // bytes written
-	serving atomic.Int64 // requests; changed with mu
+	sent atomic.Int64 // bytes written
 
 	pacing pacing // owned by the connection's reader
 
 	mu                  sync.Mutex
 	streams, halfClosed int
+	serving             int64 // requests
 	servedBytes         int64 // of requests without an answer yet
 	got, taken, out     int64
 	heads               int64
@@ -75,7 +85,7 @@ type Account struct {
 
 // NewAccounts returns accounts without connections. All connections together may hold the given bytes.
 func NewAccounts(most int64, log *logx.Limited) *Accounts {
-	return &Accounts{most: most, log: log, resetLimit: newResetLimit(), accounts: map[*Account]struct{}{}}
+	return &Accounts{most: most, log: log, resetLimit: newResetLimit(), clients: map[string]*client{}}
 }
 
 // Total returns the bytes that all connections hold.
@@ -91,15 +101,21 @@ func (m *Accounts) Serving() int64 { return m.serving.Load() }
 func (m *Accounts) Begin(from net.Addr, close func()) *Account {
 	s := &Account{of: m, from: from, close: close, over: make(chan struct{}), Whole: make(admit.Slots, 1), pacing: pacing{client: clientAt(from)}}
 	m.mu.Lock()
-	m.accounts[s] = struct{}{}
-	m.mu.Unlock()
+	defer m.mu.Unlock()
+	if s.with = m.clients[s.pacing.client]; s.with == nil {
+		s.with = &client{accounts: map[*Account]struct{}{}}
+		m.clients[s.pacing.client] = s.with
+	}
+	s.with.accounts[s] = struct{}{}
 	return s
 }
 
 // end releases everything that the account holds.
 func (s *Account) end() {
 	s.of.mu.Lock()
-	delete(s.of.accounts, s)
+	if delete(s.with.accounts, s); len(s.with.accounts) == 0 && s.of.clients[s.pacing.client] == s.with {
+		delete(s.of.clients, s.pacing.client)
+	}
 	s.of.mu.Unlock()
 	defer s.releaseCarried() // gRPC drops unwritten data
 	s.mu.Lock()
@@ -107,8 +123,8 @@ func (s *Account) end() {
 	if !s.ended {
 		close(s.over)
 	}
-	s.of.total.Add(-s.holdsLocked())
-	s.serveLocked(-s.serving.Load(), -s.servedBytes)
+	s.holdLocked(-s.holdsLocked())
+	s.serveLocked(-s.serving, -s.servedBytes)
 	s.streams, s.halfClosed, s.got, s.taken, s.heads, s.out, s.ended = 0, 0, 0, 0, 0, 0, true
 }
 
@@ -153,7 +169,7 @@ func (s *Account) releaseCarried() {
 func (s *Account) holds() (requests, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.serving.Load() + int64(s.web), max(s.got-s.taken, 0) + s.out
+	return s.serving + int64(s.web), max(s.got-s.taken, 0) + s.out
 }
 
 // Closer returns the function that closes the connection.
@@ -256,7 +272,13 @@ func (s *Account) countLocked(streams, asked int, heads, got int64) {
 	s.halfClosed += asked
 	s.heads += heads
 	s.got += got
-	s.of.total.Add(s.holdsLocked() - before)
+	s.holdLocked(s.holdsLocked() - before)
+}
+
+// holdLocked adds bytes to the sums of the client and of all clients. It returns the sum of all.
+func (s *Account) holdLocked(n int64) (total int64) {
+	s.with.held.Add(n)
+	return s.of.total.Add(n)
 }
 
 // Take counts the bytes that a handler takes of a stream of requests; negative when the handler ends.
@@ -274,7 +296,7 @@ func (s *Account) change(f func()) {
 		f()
 	}
 	n := s.holdsLocked() - before
-	total := s.of.total.Add(n) // within the lock: the charges of an ended connection are complete
+	total := s.holdLocked(n) // within the lock: the charges of an ended connection are complete
 	s.mu.Unlock()
 	if n > 0 && total > s.of.most {
 		s.of.enforceBudget()
@@ -308,23 +330,17 @@ func (s *Account) CountHTTP(n int) {
 	s.web += n
 }
 
-func (s *Account) heldBytes() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.holdsLocked()
-}
-
 // enforceBudget closes connections until the budget is met.
 func (m *Accounts) enforceBudget() {
 	for m.closeLargest() {
 	}
 }
 
-// closeLargest ends the connection that holds most if the budget is exceeded, and reports whether it did. Connections are ended one at a
-// time: many goroutines notice the excess at once, and each would end one.
+// closeLargest ends the largest connection of the client that holds most if the budget is exceeded, and reports whether
+// it did. Connections are ended one at a time: many goroutines notice the excess at once, and each would end one.
 func (m *Accounts) closeLargest() bool {
 	m.closing.Lock()
-	worst, most := m.largest()
+	worst, held := m.largest()
 	if worst != nil {
 		worst.end()
 	}
@@ -334,23 +350,33 @@ func (m *Accounts) closeLargest() bool {
 	}
 	m.resetLimit.blame(worst.pacing.client, time.Now())
 	worst.close()
-	m.log.Warn("memory "+worst.pacing.client, "a client's connection is closed: it holds most of the memory of all", "reason", fmt.Sprintf("%v has %d bytes of requests that are not whole and of answers that are not read, all together may have %d", worst.from, most, m.most))
+	m.log.Warn("memory "+worst.pacing.client, "a client's connection is closed: the client holds more of the memory than any other", "reason", fmt.Sprintf("%s has %d bytes of requests that are not whole and of answers that are not read, all clients together may have %d; the largest of its connections is %v", worst.pacing.client, held, m.most, worst.from))
 	return true
 }
 
-// largest returns the connection that holds most, if the budget is exceeded.
-func (m *Accounts) largest() (worst *Account, most int64) {
+// largest returns the largest connection of the client that holds most, and the bytes of the client, if the budget is
+// exceeded.
+func (m *Accounts) largest() (worst *Account, held int64) {
 	if m.total.Load() <= m.most {
 		return nil, 0
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for s := range m.accounts {
-		if n := s.heldBytes(); n > most {
-			worst, most = s, n
+	with := &client{}
+	for _, one := range m.clients {
+		if n := one.held.Load(); n > held {
+			with, held = one, n
 		}
 	}
-	return worst, most
+	most := int64(-1)
+	for s := range with.accounts {
+		s.mu.Lock()
+		if n := s.holdsLocked(); n > most {
+			worst, most = s, n
+		}
+		s.mu.Unlock()
+	}
+	return worst, held
 }
 
 // AccountOf returns the account of an RPC's connection.

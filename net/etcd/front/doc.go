@@ -2,7 +2,7 @@
 // both, it limits the memory, the requests in service and the rate of stream resets of clients.
 //
 //	port.go        connections: detection, limit, eviction
-//	account.go     memory of each connection: streams, partial requests, unread answers
+//	account.go     memory of each connection and client: streams, partial requests, unread answers
 //	throttle.go    requests in service
 //	resetlimit.go  stream resets, and failed connections
 package front

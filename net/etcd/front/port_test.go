@@ -28,7 +28,7 @@ func TestConnectionThatEndedIsNotServed(t *testing.T) {
 			t.Errorf("with one of two connections closed %d count as served", n)
 		}
 	}
-	if _ = open[1].Close(); len(p.refused.served) != 0 || len(m.accounts) != 0 {
-		t.Errorf("with all connections closed %d addresses and %d connections count", len(p.refused.served), len(m.accounts))
+	if _ = open[1].Close(); len(p.refused.served) != 0 || len(m.clients) != 0 {
+		t.Errorf("with all connections closed %d addresses and %d clients count", len(p.refused.served), len(m.clients))
 	}
 }

@@ -6,18 +6,19 @@ import "time"
 // will be read or not, and delays the requests of all other clients. The rules against this head-of-line blocking:
 //
 //  1. A request is in service from its last byte until its answer begins, or the request is over.
-//  2. While more than etcdServed are in service, a connection with more than etcdServedFew of them is throttled. It is read
-//     a few requests at a time, and only after fewer are in service or etcdServedWait has passed. No other connection waits.
+//  2. While more than etcdServed are in service, a client with more than etcdServedFew of them is throttled, all its
+//     connections together. Each of them is read a few requests at a time, and only after fewer are in service or
+//     etcdServedWait has passed. No other client waits.
 //  3. A request that waits for a lock or an election, which may take for ever, is not in service meanwhile.
 //  4. Every connection is read eventually: its answers may need frames from it, such as window updates.
 //  5. The bytes of requests in service are bounded like their number, since a write is in memory several times until the disks have it.
-//     While all connections have more than etcdServedBytes, a connection with more than etcdServedBytesFew, partial requests
-//     included, is throttled.
+//     While all clients have more than etcdServedBytes, a client with more than etcdServedBytesFew is throttled.
 
 const (
-	// etcdServed is how many requests of all connections are served before busy connections are throttled: a connection with more than
-	// etcdServedFew of them reads more slowly, with a delay of at most etcdServedWait per request. Measured without, beside 20 connections
-	// of 8,000 unread gets: another client's put took 4 s (etcd: 4), and 900 MiB more were resident (etcd: 1.1 GiB; load 25).
+	// etcdServed is how many requests of all clients are served before busy clients are throttled: a client with more
+	// than etcdServedFew of them is read more slowly, with a delay of at most etcdServedWait per request. Measured
+	// without, beside 20 connections of 8,000 unread gets: another client's put took 4 s (etcd: 4), and 900 MiB more
+	// were resident (etcd: 1.1 GiB; load 25).
 	etcdServed     = 4096
 	etcdServedFew  = 256
 	etcdServedWait = 500 * time.Millisecond
@@ -28,23 +29,16 @@ const (
 	etcdServedBytesFew = 64 << 10
 )
 
-// overloads tells whether the connection has too many requests in service.
+// overloads tells whether the client has too many requests in service.
 func (s *Account) overloads() bool {
-	return s.serving.Load() > etcdServedFew && s.of.serving.Load() > etcdServed ||
-		s.of.servedBytes.Load() > etcdServedBytes && s.requestBytes() > etcdServedBytesFew
-}
-
-// requestBytes is the bytes of the connection's unanswered requests, partial ones included.
-func (s *Account) requestBytes() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.servedBytes + max(s.got-s.taken, 0)
+	return s.with.serving.Load() > etcdServedFew && s.of.serving.Load() > etcdServed ||
+		s.with.servedBytes.Load() > etcdServedBytesFew && s.of.servedBytes.Load() > etcdServedBytes
 }
 
 // throttlePoll is the polling interval of a throttled connection.
 const throttlePoll = 2 * time.Millisecond
 
-// throttle waits while the connection has too many requests in service, at most for most, or until the connection is over.
+// throttle waits while the client has too many requests in service, at most for most, or until the connection is over.
 func (s *Account) throttle(most time.Duration) {
 	if !s.overloads() {
 		return
@@ -62,10 +56,12 @@ func (s *Account) throttle(most time.Duration) {
 
 // serveLocked adds to the requests in service, and to their bytes; negative when they leave it.
 func (s *Account) serveLocked(n, bytes int64) {
-	s.serving.Add(n)
+	s.serving += n
+	s.with.serving.Add(n)
 	s.of.serving.Add(n)
 	if bytes != 0 {
 		s.servedBytes += bytes
+		s.with.servedBytes.Add(bytes)
 		s.of.servedBytes.Add(bytes)
 	}
 }
@@ -78,7 +74,7 @@ func (s *Account) Rest() (over func()) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || s.serving.Load() == 0 {
+	if s.ended || s.serving == 0 {
 		return func() {}
 	}
 	s.serveLocked(-1, 0)

@@ -12,15 +12,16 @@ import (
 	"qkv/net/etcd/h2"
 )
 
-// TestServed has one connection ask more than is served at a time: it waits until an answer begins, or a request is over in any other
-// way. One that asks little does not, and nobody waits for longer than he is told.
+// TestServed has a client ask on two connections for more than is served at a time: both wait until an answer begins,
+// or a request is over in any other way. A client that asks for little does not, and no connection waits for longer
+// than it is told.
 func TestServed(t *testing.T) {
 	m := NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
-	begin := func() *Account { return m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
+	begin := func(host byte) *Account { return m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, host)}, func() {}) }
 	ask := func(s *Account, c *h2.StreamCharge) { s.Begin(c, 10); s.HalfClosed(c, 0) }
-	greedy, modest := begin(), begin()
-	for range etcdServed {
-		ask(greedy, new(h2.StreamCharge))
+	greedy, second, modest := begin(1), begin(1), begin(2)
+	for i := range etcdServed { // each connection alone has as many as the two together may not have
+		ask([]*Account{greedy, second}[i%2], new(h2.StreamCharge))
 	}
 	if greedy.overloads() {
 		t.Fatal("as many as are served at a time are too many")
@@ -34,8 +35,8 @@ func TestServed(t *testing.T) {
 	} {
 		var last h2.StreamCharge
 		ask(greedy, &last)
-		if !greedy.overloads() || modest.overloads() {
-			t.Fatalf("%s: before, the one that asks too much waits: %v, another: %v", name, greedy.overloads(), modest.overloads())
+		if !greedy.overloads() || !second.overloads() || modest.overloads() {
+			t.Fatalf("%s: before, the client that asks too much waits: %v, %v, another: %v", name, greedy.overloads(), second.overloads(), modest.overloads())
 		}
 		modest.throttle(time.Hour)
 		greedy.throttle(time.Millisecond)
@@ -77,24 +78,25 @@ func TestServed(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Error("who waits does not see that the connection is over")
 	}
+	second.end()
 	modest.end()
 	if n := m.serving.Load(); n != 0 {
 		t.Errorf("%d are served when all connections are over", n)
 	}
 }
 
-// TestServedBytes has few requests bring many bytes: who brings them waits until they are answered, whole requests and those in the
-// middle alike, and nobody else does.
+// TestServedBytes has few requests bring many bytes: the client that brings them waits until they are answered, with
+// all its connections, and no other client does.
 func TestServedBytes(t *testing.T) {
 	m := NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
-	begin := func() *Account { return m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
+	begin := func(host byte) *Account { return m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, host)}, func() {}) }
 	const large = 1 << 20
 	ask := func(s *Account, c *h2.StreamCharge, bytes int) {
 		s.Begin(c, 10)
 		s.Data(c, bytes/2)
 		s.HalfClosed(c, bytes-bytes/2)
 	}
-	greedy, half, modest := begin(), begin(), begin()
+	greedy, half, modest := begin(1), begin(1), begin(2)
 	var one h2.StreamCharge
 	ask(greedy, &one, large)
 	for range etcdServedBytes/large - 1 {
@@ -159,11 +161,11 @@ func TestRestWithoutService(t *testing.T) {
 	m := NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
 	s := m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {})
 	over := s.Rest()
-	if n, all := s.serving.Load(), m.serving.Load(); n != 0 || all != 0 {
+	if n, all := s.serving, m.serving.Load(); n != 0 || all != 0 {
 		t.Errorf("%d requests of the connection and %d of all are in service while one waits", n, all)
 	}
 	over()
-	if n, all := s.serving.Load(), m.serving.Load(); n != 0 || all != 0 {
+	if n, all := s.serving, m.serving.Load(); n != 0 || all != 0 {
 		t.Errorf("afterwards, %d requests of the connection and %d of all are in service", n, all)
 	}
 }

@@ -145,6 +145,17 @@ type Member struct {
 	leases leaseClock
 }
 
+// Evict says that files have all values, and evicts the superseded ones from memory.
+func (m *Member) Evict(files index.Values) {
+	s := m.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.Stored(files.To(), files.To(), files)
+	for s.state.Reclaim() {
+	}
+	s.view.Store(s.state.View())
+}
+
 // Before is called before each proposal, each batch of reads and each move of the leader, with their number of requests. An error
 // is the outcome of all of them. It may wait, which makes the clients wait.
 type Before func(writes, reads int) *kv.Error
