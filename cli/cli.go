@@ -17,6 +17,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
+
+	"qkv/cli/local"
 )
 
 // release is the version of the sources. A -dev is not released yet.
@@ -38,6 +40,7 @@ func Run(args []string) int {
 	if os.Getenv("QKV_ENDPOINTS") == "" {
 		_ = os.Unsetenv("QKV_ENDPOINTS") // an empty variable counts as unset; as a list it would hold one empty endpoint
 	}
+	local.Guard()
 	prepareProcess(args)
 	return run(context.Background(), args, os.Stdin, os.Stdout, os.Stderr)
 }
