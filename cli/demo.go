@@ -37,11 +37,12 @@ func demoCommand() *cli.Command {
 		Description: "Starts three members on loopback as processes, with mutual TLS by a local CA; puts and gets; kills the leader with " +
 			"kill -9, gets again and prints how long that took; starts the killed member again. On a terminal the demo then serves " +
 			"until Ctrl-C; otherwise it stops the members. The exit code is 1 at the first wrong answer. The next demo uses the " +
-			"same data. With --split, it runs three more members for each of these resources of Kubernetes, and prints the flags of " +
+			"same data. The members write their logs to files beside their data. With --split, it runs three more members for each of these resources of Kubernetes, and prints the flags of " +
 			"kube-apiserver for all of them.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DEMO_DATA_DIR"}, Value: "qkv-data", Usage: "`DIR` with the three members' data"},
 			portFlag("QKV_DEMO_PORT", 2379, 2*demoMembers), homeFlag(),
+			&cli.BoolFlag{Name: "logs", EnvVars: []string{"QKV_DEMO_LOGS"}, Usage: "print the members' logs among the demo's own lines, and write no files"},
 			&cli.StringSliceFlag{
 				Name: "split", EnvVars: []string{"QKV_DEMO_SPLIT"},
 				Usage: "`RESOURCE`s of Kubernetes that get members of their own, on the ports behind: events, leases, GROUP/NAME",
@@ -53,7 +54,7 @@ func demoCommand() *cli.Command {
 
 // runDemo runs the demo; each line that it prints was checked first.
 func runDemo(c *cli.Context) error {
-	ctx, forget := withSignals(c.Context, true)
+	ctx, forget := withSignals(c.Context, true, syscall.SIGQUIT)
 	defer forget()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -112,6 +113,9 @@ func newDemo(c *cli.Context, nobodyReads func(error)) (*demo, error) {
 	d := &demo{program: os.Args[0], say: terminal.prefix("demo")}
 	if usual, err := wire.Home(without("QKV_HOME")); err != nil || usual != home {
 		d.homeFlag = " --home " + home
+	}
+	if !c.Bool("logs") {
+		terminal = nil
 	}
 	d.localCluster, err = newLocalCluster("n", demoMembers, c.Int("port"), c.String("data-dir"), home, terminal)
 	for _, resource := range c.StringSlice("split") {
@@ -173,6 +177,13 @@ func (d *demo) tell(ctx context.Context) error {
 // begin starts the members and waits until they are one healthy cluster.
 func (d *demo) begin(ctx context.Context) error {
 	d.say.linef("three members on this host, data under %s, mutual TLS by the local CA in %s", d.dataDir, d.home)
+	if d.members[0].log != "" {
+		var logs []string
+		for _, m := range d.all() {
+			logs = append(logs, m.log)
+		}
+		d.say.linef("the members' logs: %s", strings.Join(logs, ", "))
+	}
 	begun := time.Now()
 	if err := d.start(); err != nil {
 		return err
@@ -302,12 +313,18 @@ func (d *demo) tryThis(when string) {
 	}
 }
 
-// watch reports each member that ends, until Ctrl-C or until all have ended.
-func (d *demo) watch(ctx context.Context) error {
+// all returns the members, with those of the split resources.
+func (d *demo) all() []*process {
 	all := d.members
 	for _, s := range d.stores {
 		all = append(slices.Clip(all), s.members...)
 	}
+	return all
+}
+
+// watch reports each member that ends, until Ctrl-C or until all have ended.
+func (d *demo) watch(ctx context.Context) error {
+	all := d.all()
 	ended := make(chan *process, len(all))
 	for _, m := range all {
 		go func() {
@@ -329,7 +346,7 @@ func (d *demo) watch(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
-	return errors.New("demo: all members ended; their own lines above say why")
+	return errors.New("demo: all members ended; their logs say why")
 }
 
 func (d *demo) pids() string {
