@@ -97,6 +97,14 @@ func (a *answerWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// keyLine is a key for a line of its own: on a terminal, a line end in the key does not end the line.
+func keyLine(to io.Writer, key []byte) string {
+	if a, ok := to.(*answerWriter); ok && a.escape {
+		return escapeExcept(string(key), "") + "\n"
+	}
+	return string(key) + "\n"
+}
+
 // Columns returns the width of the terminal; 0 if there is none, or its width is unknown.
 func (a *answerWriter) Columns() int {
 	f, ok := a.w.(*os.File)
