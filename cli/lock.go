@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -161,7 +160,7 @@ type holder struct {
 	command *exec.Cmd
 	session *client.LockSession
 	ended   chan error
-	told    atomic.Bool // the command was told that the lock is lost or about to be
+	told    bool // the command was told that the lock is lost or about to be
 }
 
 // holdWhile runs a command, and ends it before the lock is lost.
@@ -176,7 +175,7 @@ func holdWhile(ctx context.Context, c *cli.Context, s *client.LockSession, m *cl
 	if err != nil {
 		return fmt.Errorf("run the command: %w", err)
 	}
-	endSharing := local.ShareTerminal(h.command, h.resumes)
+	endSharing := local.ShareTerminal(h.command, s.Until)
 	go func() {
 		err := h.command.Wait()
 		endSharing()
@@ -187,7 +186,7 @@ func holdWhile(ctx context.Context, c *cli.Context, s *client.LockSession, m *cl
 	if ended, ok := errors.AsType[*exec.ExitError](err); ok {
 		err = &exitError{commandCode(ended), errors.New("")}
 	}
-	if h.told.Load() {
+	if h.told || time.Now().After(s.Until()) { // a stopped command dies at its lease's end
 		return exitf(exitFailed, "the lock was lost, or about to be, and the command was told to end: %w", firstError(s.Err(), errLeaseShort))
 	}
 	return err
@@ -246,7 +245,7 @@ func (h *holder) wait(ctx context.Context) error {
 			}
 		case <-lost:
 			lost = nil
-			if h.told.Load() { // its time to end is over
+			if h.told { // its time to end is over
 				h.kill()
 				continue
 			}
@@ -257,7 +256,7 @@ func (h *holder) wait(ctx context.Context) error {
 			switch {
 			case lost == nil:
 				h.kill()
-			case left <= 0 && !h.told.Load():
+			case left <= 0 && !h.told:
 				h.tell()
 				fallthrough
 			default:
@@ -268,7 +267,7 @@ func (h *holder) wait(ctx context.Context) error {
 }
 
 func (h *holder) tell() {
-	h.told.Store(true)
+	h.told = true
 	local.SignalChild(h.command, syscall.SIGTERM)
 }
 
@@ -279,16 +278,6 @@ func (h *holder) pass(s os.Signal) {
 	if number, ok := s.(syscall.Signal); ok {
 		local.SignalChild(h.command, number)
 	}
-}
-
-// resumes reports whether a command that was stopped may go on. If the lease may have expired meanwhile, the command dies instead.
-func (h *holder) resumes() bool {
-	if time.Now().Before(h.session.Until()) {
-		return true
-	}
-	h.told.Store(true)
-	h.kill()
-	return false
 }
 
 // writeHolder prints the holder of a name: its key, its value unless that is nil, its token and its lease.

@@ -79,11 +79,7 @@ func Guard() {
 // (Pdeathsig). A guard kills its group: a process of this program in a session of its own, whose standard input ends with this process. end
 // gives the rest of the group a second after the command's end, for its last output, and kills it then.
 func StartGroup(cmd *exec.Cmd) (end func(), err error) {
-	executable, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	guard := &exec.Cmd{Path: executable, Args: os.Args[:1], Env: []string{guardVariable + "=1"}, SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
+	guard := &exec.Cmd{Path: "/proc/self/exe", Args: os.Args[:1], Env: []string{guardVariable + "=1"}, SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
 	group, err := guard.StdinPipe()
 	if err == nil {
 		err = guard.Start()

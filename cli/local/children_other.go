@@ -5,6 +5,7 @@ package local
 import (
 	"os/exec"
 	"syscall"
+	"time"
 )
 
 // StartChild starts a command. On this system it may outlive this process, and has no process group of its own.
@@ -17,7 +18,7 @@ func Guard() {}
 func StartGroup(cmd *exec.Cmd) (end func(), err error) { return func() {}, cmd.Start() }
 
 // ShareTerminal does nothing: the command has this process's terminal.
-func ShareTerminal(*exec.Cmd, func() bool) (end func()) { return func() {} }
+func ShareTerminal(*exec.Cmd, func() time.Time) (end func()) { return func() {} }
 
 // SignalChild sends a signal to a command, or kills it where the system has no such signals.
 func SignalChild(cmd *exec.Cmd, s syscall.Signal) {

@@ -19,7 +19,7 @@ import (
 const (
 	// holderCommand is the variable that makes this test program hold a group as `qkv lock` does, for a command of sh.
 	holderCommand = "QKV_TEST_HOLDS"
-	// holderExpires makes the holder refuse that a stopped command goes on.
+	// holderExpires makes the time after which a stopped command does not go on the past.
 	holderExpires = "QKV_TEST_EXPIRES"
 	// groupMost bounds each wait of these tests.
 	groupMost = 20 * time.Second
@@ -49,12 +49,11 @@ func holdGroup(command string) int {
 			SignalChild(cmd, syscall.SIGINT)
 		}
 	}()
-	endSharing := ShareTerminal(cmd, func() bool {
+	endSharing := ShareTerminal(cmd, func() (until time.Time) {
 		if os.Getenv(holderExpires) != "" {
-			SignalChild(cmd, syscall.SIGKILL)
-			return false
+			return until
 		}
-		return true
+		return time.Now().Add(time.Hour)
 	})
 	_ = cmd.Wait()
 	endSharing()

@@ -12,9 +12,9 @@ import (
 
 // ShareTerminal shares this process's terminal with a command of [StartGroup], as a shell does with its jobs. The command gets the terminal
 // when it first reads it, or changes its settings: the kernel stops the command for that. Until then, Ctrl-C and Ctrl-Z reach this process,
-// and so does the rest of a pipeline. When the command stops, this process stops, too. When a shell continues this process, resumes decides
-// whether the command continues. end takes the terminal back; call it when the command has ended.
-func ShareTerminal(cmd *exec.Cmd, resumes func() bool) (end func()) {
+// and so does the rest of a pipeline. When the command stops, this process stops, too. When a shell continues this process, the
+// command goes on, or is killed if the time is after until. end takes the terminal back; call it when the command has ended.
+func ShareTerminal(cmd *exec.Cmd, until func() time.Time) (end func()) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil { // there is none
 		return func() {}
@@ -44,9 +44,10 @@ func ShareTerminal(cmd *exec.Cmd, resumes func() bool) (end func()) {
 				_ = syscall.Kill(0, syscall.SIGTTIN) // like SIGTSTP, which Go's runtime catches for good once it was asked to
 				time.Sleep(stopTakes)
 			}
-			if resumes() {
-				SignalChild(cmd, syscall.SIGCONT)
+			if time.Now().After(until()) {
+				SignalChild(cmd, syscall.SIGKILL)
 			}
+			SignalChild(cmd, syscall.SIGCONT)
 		}
 	}()
 	return func() {
