@@ -83,11 +83,6 @@ func (l *localCluster) endpoints() []string {
 	return all
 }
 
-// urls are the addresses for etcd's clients on this host.
-func (l *localCluster) urls(between string) string {
-	return "http://" + strings.Join(l.endpoints(), between+"http://")
-}
-
 func (l *localCluster) target() target {
 	return target{endpoints: l.endpoints(), source: "this command's own members", home: l.home, certsDir: l.certsDir, timeout: localWait}
 }
