@@ -300,7 +300,10 @@ func (c *Consensus) peerConnected(m Connected) {
 //  5. The fence of an idle log.
 //  6. A leader's work for its followers, on what all of this has changed.
 func (c *Consensus) tick(n int) {
-	c.Status.ticked.Store(int64(c.now.Now))
+	last := time.Duration(c.Status.ticked.Swap(int64(c.now.Now)))
+	if c.soft.RaftState == raft.StateLeader && c.now.Now-last > 2*time.Duration(c.heartbeatTicks())*TickInterval {
+		c.Status.Observer.Counters.LateBeats.Add(1)
+	}
 	if !c.suspension.active() {
 		c.Window.ScanKinds(func() { // an election begins here
 			for range c.elections.ticks(n, c.soft.Lead, c.own.disk.busy(c.now.Now), c.ElectionTimeout) {

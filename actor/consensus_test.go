@@ -286,6 +286,29 @@ func TestPauseIsNoElectionTimeout(t *testing.T) {
 	}
 }
 
+// A leader counts the heartbeats that it sends later than two intervals after the ones before. A follower sends none.
+func TestLateHeartbeatsAreCounted(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	late := &c.Status.Observer.Counters.LateBeats
+	step := func(after time.Duration, want uint64) {
+		t.Helper()
+		before := late.Load()
+		c.at += after
+		c.turn(Tick{})
+		if got := late.Load() - before; got != want {
+			t.Errorf("%v after the tick before, %d late heartbeats are counted, want %d", after, got, want)
+		}
+	}
+	most := 2 * time.Duration(c.heartbeatTicks()) * TickInterval
+	step(TickInterval, 0)
+	step(most+time.Millisecond, 0)
+	c.lead()
+	step(TickInterval, 0)
+	step(most, 0)
+	step(most+time.Millisecond, 1)
+	step(TickInterval, 0)
+}
+
 // A heartbeat that overtakes nothing, behind an append of the same batch, is no sign of anything.
 func TestHeartbeatBehindAnAppend(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())

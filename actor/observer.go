@@ -35,6 +35,7 @@ type Counters struct {
 	ReadsFailed   atomic.Uint64 // linearizable reads whose clients' timeouts expired
 	ReadsSlow     atomic.Uint64 // rounds for linearizable reads that took longer than an election timeout
 	Renewals      atomic.Uint64 // of leases, granted by this member's clock
+	LateBeats     atomic.Uint64 // heartbeats that this leader sent later than two intervals after the ones before
 	SendsFailed   atomic.Uint64 // of snapshots to peers
 	SendsDone     atomic.Uint64
 	FalseClaims   atomic.Uint64 // messages of the present term that only its leader may send, from another member
@@ -44,22 +45,27 @@ type Counters struct {
 	Pending       atomic.Int64     // batches that this member's clients wait for
 	WritesFailed  atomic.Uint64    // writes whose clients' timeouts expired, or that a change of the leader has ended
 	Batches       *meter.Histogram // from taking committed entries until their clients have the answers
+	Applies       *meter.Histogram // the same, with the bounds of another metric of etcd
 	BatchesSlow   atomic.Uint64    // those of more than slowBatch
 	InstallsDone  atomic.Uint64    // of snapshots from a leader
 	ReceiveFailed atomic.Uint64    // the snapshotter's
+	Installing    atomic.Bool      // the snapshotter's: a received snapshot is about to become the state
 
 	Syncs     *meter.Histogram // the log writer's: writing a group, and making it durable
 	SyncBytes atomic.Int64     // of records that were made durable
 	Saves     *meter.Histogram // the snapshotter's, from the order to the published file
+	SaveSyncs *meter.Histogram // the snapshotter's: writing the last bytes of a file, and making the file durable
 }
 
 // slowBatch is etcd's threshold for a request that is slow to apply.
 const slowBatch = 100 * time.Millisecond
 
+// newCounters returns histograms whose bounds include those of etcd's metrics: rules for etcd name a bound.
 func newCounters() Counters {
+	const first = time.Millisecond / 8
 	return Counters{
-		Batches: meter.NewHistogram(100 * time.Microsecond), Syncs: meter.NewHistogram(100 * time.Microsecond),
-		Saves: meter.NewHistogram(10 * time.Millisecond),
+		Batches: meter.NewHistogram(first), Applies: meter.NewHistogram(100 * time.Microsecond), Syncs: meter.NewHistogram(first),
+		Saves: meter.NewHistogram(100 * first), SaveSyncs: meter.NewHistogram(first),
 	}
 }
 
@@ -77,6 +83,7 @@ func counted(to kv.ReplyTo, n int) uint64 {
 // applied counts a batch of the applier's.
 func (c *Counters) applied(took time.Duration) {
 	c.Batches.Observe(took)
+	c.Applies.Observe(took)
 	if took > slowBatch {
 		c.BatchesSlow.Add(1)
 	}

@@ -13,6 +13,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/meter"
 	"qkv/log"
 	"qkv/log/disk/simdisk"
 	"qkv/net/wire/peerframe"
@@ -119,7 +120,12 @@ func TestSentSnapshotIsGone(t *testing.T) {
 // A snapshot that is not on the disk as it was written is a failed save: the older one stays, with the log behind it.
 func TestSnapshotIsReadBack(t *testing.T) {
 	s := newTestSnapshotter(t, viewAt(t, 20, 1000))
+	syncs := meter.NewHistogram(time.Millisecond)
+	s.Status.Observer.Counters.SaveSyncs = syncs
 	s.turn(saveOf(viewAt(t, 20, 1000)))
+	if n := syncs.Times().Count; n != 1 {
+		t.Errorf("of one file %d syncs are counted", n)
+	}
 	drainBox(s.Applier)
 	drainBox(s.consensus)
 	s.fs.Fail(simdisk.Fault{Op: simdisk.OpRead, Err: syscall.EIO})

@@ -304,6 +304,7 @@ func (r *receives) finish(c *snapshotCore, repair *repairing, err error) {
 		return
 	}
 	c.installing, t.info = true, info
+	c.Status.Observer.Counters.Installing.Store(true)
 	c.Consensus.MustPost(snapshotReceived{State: state, Message: &raftpb.Message{
 		Type: raftpb.MsgSnap.Enum(), To: new(c.Member), From: &t.from, Term: &t.offer.MessageTerm,
 		Snapshot: snapshotAt(t.offer.Index, t.offer.Term, confState),
@@ -347,6 +348,7 @@ func (r *receives) take(c *snapshotCore, index, term uint64) *receiving {
 	}
 	r.end(c)
 	c.installing = false
+	c.Status.Observer.Counters.Installing.Store(false)
 	return t
 }
 

@@ -264,6 +264,13 @@ func TestStateIsBuiltWhileItComes(t *testing.T) {
 	if len(received) != 1 {
 		t.Fatalf("consensus hears of %+v", received)
 	}
+	installing := &s.Status.Observer.Counters.Installing
+	if !installing.Load() {
+		t.Error("a received snapshot is not said to become the state")
+	}
+	if s.turn(installed{Index: 20, Term: 1}); installing.Load() {
+		t.Error("the state of a received snapshot is said to be installed still")
+	}
 	if m, ok := received[0].(snapshotReceived); !ok || m.State.View().Digest() != state.View().Digest() || m.State.View().Revision() != state.View().Revision() {
 		t.Errorf("consensus hears of %+v", received[0])
 	}

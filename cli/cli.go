@@ -17,6 +17,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
+
+	"qkv/cli/local"
 )
 
 // release is the version of the sources. A -dev is not released yet.
@@ -38,6 +40,7 @@ func Run(args []string) int {
 	if os.Getenv("QKV_ENDPOINTS") == "" {
 		_ = os.Unsetenv("QKV_ENDPOINTS") // an empty variable counts as unset; as a list it would hold one empty endpoint
 	}
+	local.Guard()
 	prepareProcess(args)
 	return run(context.Background(), args, os.Stdin, os.Stdout, os.Stderr)
 }
@@ -92,6 +95,14 @@ func (a *answerWriter) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	return len(b), nil
+}
+
+// keyLine is a key for a line of its own: on a terminal, a line end in the key does not end the line.
+func keyLine(to io.Writer, key []byte) string {
+	if a, ok := to.(*answerWriter); ok && a.escape {
+		return escapeExcept(string(key), "") + "\n"
+	}
+	return string(key) + "\n"
 }
 
 // Columns returns the width of the terminal; 0 if there is none, or its width is unknown.

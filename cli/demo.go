@@ -11,10 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"path"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -37,15 +34,11 @@ func demoCommand() *cli.Command {
 		Description: "Starts three members on loopback as processes, with mutual TLS by a local CA; puts and gets; kills the leader with " +
 			"kill -9, gets again and prints how long that took; starts the killed member again. On a terminal the demo then serves " +
 			"until Ctrl-C; otherwise it stops the members. The exit code is 1 at the first wrong answer. The next demo uses the " +
-			"same data. With --split, it runs three more members for each of these resources of Kubernetes, and prints the flags of " +
-			"kube-apiserver for all of them.",
+			"same data. The members write their logs to files beside their data.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DEMO_DATA_DIR"}, Value: "qkv-data", Usage: "`DIR` with the three members' data"},
 			portFlag("QKV_DEMO_PORT", 2379, 2*demoMembers), homeFlag(),
-			&cli.StringSliceFlag{
-				Name: "split", EnvVars: []string{"QKV_DEMO_SPLIT"},
-				Usage: "`RESOURCE`s of Kubernetes that get members of their own, on the ports behind: events, leases, GROUP/NAME",
-			},
+			&cli.BoolFlag{Name: "logs", EnvVars: []string{"QKV_DEMO_LOGS"}, Usage: "print the members' logs among the demo's own lines, and write no files"},
 		},
 		Action: runDemo,
 	}
@@ -53,7 +46,7 @@ func demoCommand() *cli.Command {
 
 // runDemo runs the demo; each line that it prints was checked first.
 func runDemo(c *cli.Context) error {
-	ctx, forget := withSignals(c.Context, true)
+	ctx, forget := withSignals(c.Context, true, syscall.SIGQUIT)
 	defer forget()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -85,7 +78,6 @@ func runDemo(c *cli.Context) error {
 // demo is a cluster of processes, and a client that reports on it.
 type demo struct {
 	*localCluster
-	stores  []splitStore
 	program string // name of the program as the user typed it
 	// homeFlag is added to the suggested commands if the CA and the endpoints are in an unusual place: another terminal may not have
 	// the same variables.
@@ -94,12 +86,6 @@ type demo struct {
 	store    *client.Client
 	file     string // the endpoints file; empty until it is written
 	before   []byte // the earlier content of the file; nil: no file
-}
-
-// splitStore is a cluster for one resource of Kubernetes.
-type splitStore struct {
-	*localCluster
-	resource string // GROUP/NAME, with an empty group for the core
 }
 
 func newDemo(c *cli.Context, nobodyReads func(error)) (*demo, error) {
@@ -113,33 +99,12 @@ func newDemo(c *cli.Context, nobodyReads func(error)) (*demo, error) {
 	if usual, err := wire.Home(without("QKV_HOME")); err != nil || usual != home {
 		d.homeFlag = " --home " + home
 	}
-	d.localCluster, err = newLocalCluster("n", demoMembers, c.Int("port"), c.String("data-dir"), home, terminal)
-	for _, resource := range c.StringSlice("split") {
-		if err == nil {
-			err = d.split(resource, c.Int("port")+2*demoMembers*(1+len(d.stores)), terminal)
-		}
+	if !c.Bool("logs") {
+		terminal = nil
 	}
+	d.localCluster, err = newLocalCluster("n", demoMembers, c.Int("port"), c.String("data-dir"), home, terminal)
 	return d, err
 }
-
-// split plans members for a resource of Kubernetes, on the ports from port on.
-func (d *demo) split(resource string, port int, t *terminal) error {
-	if resource == "leases" {
-		resource = "coordination.k8s.io/leases"
-	} else if !strings.Contains(resource, "/") {
-		resource = "/" + resource
-	}
-	name := path.Base(resource)
-	again := slices.ContainsFunc(d.stores, func(s splitStore) bool { return path.Base(s.resource) == name })
-	if again || !splitForm.MatchString(resource) || port > 65535-2*demoMembers {
-		return usagef("--split %s must be NAME or GROUP/NAME in small letters, each name once, and has %d ports from %d on", resource, 2*demoMembers, port)
-	}
-	l, err := newLocalCluster(name, demoMembers, port, filepath.Join(d.dataDir, "split", name), d.home, t)
-	d.stores = append(d.stores, splitStore{l, resource})
-	return err
-}
-
-var splitForm = regexp.MustCompile(`^([a-z][a-z0-9.-]*)?/[a-z]+$`)
 
 // without returns the environment without a variable.
 func without(variable string) func(string) string {
@@ -173,6 +138,13 @@ func (d *demo) tell(ctx context.Context) error {
 // begin starts the members and waits until they are one healthy cluster.
 func (d *demo) begin(ctx context.Context) error {
 	d.say.linef("three members on this host, data under %s, mutual TLS by the local CA in %s", d.dataDir, d.home)
+	if d.members[0].log != "" {
+		var logs []string
+		for _, m := range d.members {
+			logs = append(logs, m.log)
+		}
+		d.say.linef("the members' logs: %s", strings.Join(logs, ", "))
+	}
 	begun := time.Now()
 	if err := d.start(); err != nil {
 		return err
@@ -186,14 +158,6 @@ func (d *demo) begin(ctx context.Context) error {
 	}
 	if d.store, err = d.target().open(ctx); err != nil {
 		return err
-	}
-	for _, s := range d.stores {
-		if err := s.start(); err != nil {
-			return err
-		}
-		if _, err := s.healthy(ctx); err != nil {
-			return err
-		}
 	}
 	leader := leaderOf(members)
 	d.say.linef("healthy after %s: %s leads in term %d", took(begun), leader.Name, leader.Count(figures.Term))
@@ -292,30 +256,18 @@ func (d *demo) tryThis(when string) {
 	for _, words := range []string{"put greeting hello", "get greeting", "status", "get demo/ --prefix -w json", "import --prefix /etc /etc"} {
 		d.say.linef("   %s %s%s", d.program, words, d.homeFlag)
 	}
-	if len(d.stores) > 0 {
-		var overrides []string
-		for _, s := range d.stores {
-			overrides = append(overrides, s.resource+"#"+s.urls(";"))
-		}
-		d.say.linef("kube-apiserver on this host uses all members with:")
-		d.say.linef("   --etcd-servers='%s' --etcd-servers-overrides='%s'", d.urls(","), strings.Join(overrides, ","))
-	}
 }
 
 // watch reports each member that ends, until Ctrl-C or until all have ended.
 func (d *demo) watch(ctx context.Context) error {
-	all := d.members
-	for _, s := range d.stores {
-		all = append(slices.Clip(all), s.members...)
-	}
-	ended := make(chan *process, len(all))
-	for _, m := range all {
+	ended := make(chan *process, len(d.members))
+	for _, m := range d.members {
 		go func() {
 			_ = m.Wait()
 			ended <- m
 		}()
 	}
-	for range all {
+	for range d.members {
 		select {
 		case m := <-ended:
 			err := m.Wait()
@@ -329,7 +281,7 @@ func (d *demo) watch(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
-	return errors.New("demo: all members ended; their own lines above say why")
+	return errors.New("demo: all members ended; their logs say why")
 }
 
 func (d *demo) pids() string {
@@ -368,9 +320,6 @@ func (d *demo) endpointsText() string {
 func (d *demo) end() {
 	if d.store != nil {
 		_ = d.store.Close()
-	}
-	for _, s := range d.stores {
-		s.stop()
 	}
 	d.stop()
 	d.restoreEndpoints()

@@ -23,6 +23,7 @@ import (
 // all the same if they are qkv's.
 var notRun = []struct{ page, begin, reason string }{
 	{readme, "make run", "builds the program; TestScript/demo runs the demo"},
+	{readme, "make test", "runs this test"},
 	{readme, "etcdctl", etcdctlReason},
 	{readme, "./qkv top", topReason},
 	{readme, "qkv serve", "needs three hosts: TestHostsSecret, with QKV_FULL=1"},

@@ -491,7 +491,7 @@ func etcdLogger(as *etcdflags.Log, stdout, stderr io.Writer) (logger *slog.Logge
 	if as.Format == "console" {
 		return slog.New(newLineHandler(w, level)), closing, nil
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: etcdAttr})), closing, nil
+	return slog.New(slog.NewJSONHandler(jsonLines{w}, &slog.HandlerOptions{Level: level, ReplaceAttr: etcdAttr})), closing, nil
 }
 
 // etcdAttr gives time and level the names and formats of etcd's log.

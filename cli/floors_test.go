@@ -130,7 +130,7 @@ var packages = map[string]layer{
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli/form":  {floor: 5, imports: []string{"internal/figures"}},
-	"cli/local": {floor: 5},
+	"cli/local": {floor: 5, modules: []string{sysModule}},
 
 	"cli": {floor: 5, imports: []string{
 		"cli/form", "cli/local", "node", "node/backuprun", "node/roster", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "snapshot/backup", "snapshot/backup/store", "index", "index/kv", "log", "log/disk", "internal/damage", "internal/figures", "internal/limits",

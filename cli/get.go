@@ -103,8 +103,8 @@ func get(c *cli.Context) error {
 	if raw {
 		format = form.Plain
 	}
-	answer := pairs{single: q.End == nil, keysOnly: q.KeysOnly, countOnly: q.CountOnly, raw: raw}
 	to := answerOf(c, raw)
+	answer := pairs{single: q.End == nil, keysOnly: q.KeysOnly, countOnly: q.CountOnly, raw: raw, to: to}
 	if q.End != nil && !q.CountOnly && q.Limit == 0 && format != form.Table {
 		return open(c.Context, c, func(s *client.Client) error { // no timeout: the reader of the output may be slow
 			if err := readAt(c.Context, s, &q, at); err != nil {

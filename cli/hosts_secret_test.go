@@ -60,15 +60,23 @@ func TestHostsSecret(t *testing.T) {
 
 	d.run(0, "qkv member remove n4")
 	d.voters("n1", "n2", "n3")
-	for _, line := range []string{"qkv cert secret -o qkv-secret --rotate", "qkv cert renew --secret-file qkv-secret --certs-dir qkv-admin"} {
+	stale := newTLSEtcdClient(t, filepath.Join(d.folder(0), "qkv-admin"), "10.0.0.1:2379") // it is not restarted
+	stale.puts(t)
+	renew := "qkv cert renew --secret-file qkv-secret --certs-dir qkv-admin"
+	for _, line := range []string{"qkv cert secret -o qkv-secret --rotate", renew} {
 		if !strings.Contains(strings.Join(strings.Fields(secret), " "), "`"+line+"`") {
 			t.Errorf("docs/hosts.md does not have %s any more", line)
 		}
 		d.run(1, line)
-		copied("qkv-secret", 1, 2, 3)
-		d.until("qkv put greeting " + fmt.Sprint(len(line)))
 	}
-	copied("qkv-admin", 1, 0)
+	copied("qkv-admin/ca.crt", 1, 0)
+	restarted := newTLSEtcdClient(t, filepath.Join(d.folder(0), "qkv-admin"), "10.0.0.1:2379")
+	restarted.puts(t)
+	copied("qkv-secret", 1, 2, 3)
+	d.until("qkv put greeting again")
+	restarted.puts(t)
+	copied("qkv-admin/client-admin.crt", 1, 0)
+	d.until("qkv put greeting renewed")
 	for host := 1; host <= 3; host++ {
 		d.run(host, "sed -i 2d qkv-secret")
 	}
@@ -80,6 +88,12 @@ func TestHostsSecret(t *testing.T) {
 		d.until("qkv status --check")
 	}
 	d.voters("n1", "n2", "n3")
+	restarted.puts(t)
+	stale.refuses(t)
+	d.run(1, renew)
+	copied("qkv-admin/ca.crt", 1, 0)
+	newTLSEtcdClient(t, filepath.Join(d.folder(0), "qkv-admin"), "10.0.0.1:2379").puts(t)
+	d.until("qkv status --check")
 	// The host of the removed member still has the old secret: it cannot join any more.
 	must(t, os.RemoveAll(filepath.Join(d.folder(4), "lib", "qkv")))
 	d.serve(4, d.line(secret, "qkv serve --name n4"))

@@ -16,7 +16,7 @@ var withoutJSON = map[string]string{
 	"serve":             "runs until it is stopped, and prints its log: --log-format json",
 	"etcd":              "runs until it is stopped, and prints its log, as etcd does",
 	"bench member":      "runs until it is stopped, and prints its log: --log-format json",
-	"demo":              "runs until it is stopped, and prints the logs of its members",
+	"demo":              "prints its steps, and runs until it is stopped",
 	"branch":            "serves until it is stopped: `qkv backup list -w json` describes the backup",
 	"config example":    "prints a file in YAML",
 	"completion":        "prints a program for a shell",

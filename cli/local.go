@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,8 @@ type localCluster struct {
 	members       []*process
 }
 
-// newLocalCluster plans members NAME1, NAME2, ... on consecutive ports, two for each. Their lines go to the terminal.
+// newLocalCluster plans members NAME1, NAME2, ... on consecutive ports, two for each. Their logs go to the terminal; without one, to files
+// beside their data.
 func newLocalCluster(names string, count, port int, dataDir, home string, t *terminal) (*localCluster, error) {
 	executable, err := os.Executable()
 	if err != nil {
@@ -42,9 +44,14 @@ func newLocalCluster(names string, count, port int, dataDir, home string, t *ter
 	for i := range count {
 		name := names + strconv.Itoa(i+1)
 		m := &process{
-			Process: local.Process{Name: name}, executable: executable, output: t.prefix(name),
+			Process: local.Process{Name: name}, executable: executable,
 			listen: loopback(port + 2*i), listenPeer: loopback(port + 2*i + 1),
 			dataDir: filepath.Join(dataDir, name), home: home,
+		}
+		if t != nil {
+			m.output = t.prefix(name)
+		} else {
+			m.log = m.dataDir + ".log"
 		}
 		m.Command = m.line
 		cluster = append(cluster, name+"="+m.listenPeer)
@@ -76,11 +83,6 @@ func (l *localCluster) endpoints() []string {
 	return all
 }
 
-// urls are the addresses for etcd's clients on this host.
-func (l *localCluster) urls(between string) string {
-	return "http://" + strings.Join(l.endpoints(), between+"http://")
-}
-
 func (l *localCluster) target() target {
 	return target{endpoints: l.endpoints(), source: "this command's own members", home: l.home, certsDir: l.certsDir, timeout: localWait}
 }
@@ -96,6 +98,9 @@ func (l *localCluster) start() error {
 		}
 	}
 	for _, m := range l.members {
+		if err := m.openLog(); err != nil {
+			return err
+		}
 		if err := m.Start(); err != nil {
 			return err
 		}
@@ -150,7 +155,7 @@ func (l *localCluster) ended() error {
 			if removedMember(err) {
 				return fmt.Errorf("%w: it was removed from the cluster in %s: move that folder away to begin a new one", err, l.dataDir)
 			}
-			return fmt.Errorf("%w; its own lines say why", err)
+			return fmt.Errorf("%w; see %s", err, cmp.Or(m.log, "its own lines"))
 		}
 	}
 	return nil

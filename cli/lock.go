@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"qkv/cli/form"
 	"qkv/cli/local"
@@ -29,8 +28,9 @@ func lockCommand() *cli.Command {
 			"exit code 0. With a command: holds the lock while the command runs, and ends with its exit code. The command has " +
 			"QKV_LOCK_KEY and QKV_LOCK_TOKEN in its environment (and etcdctl's names for them). The token is larger than the token " +
 			"of every earlier holder: the protected resource can refuse an outdated one. If no member can be reached for most of " +
-			"--ttl, the command gets a SIGTERM, and a SIGKILL when the lock is lost. Locks of qkv and of etcd's clients exclude " +
-			"each other.",
+			"--ttl, the command gets a SIGTERM, and a SIGKILL when the lock is lost. The command has a process group of its own, which " +
+			"dies with this process, even by kill -9, and at the latest a second after the command. A process that leaves the group, as " +
+			"by setsid, can outlive the lock. Locks of qkv and of etcd's clients exclude each other.",
 		Flags: clientFlags(writeOutFlag(), ttlFlag("QKV_LOCK_TTL"),
 			&cli.DurationFlag{
 				Name: "wait", EnvVars: []string{"QKV_LOCK_WAIT"}, DefaultText: "as long as it takes", Usage: "give up after `TIME`, with exit code 4; 0s: take the lock only if it is free",
@@ -160,9 +160,7 @@ type holder struct {
 	command *exec.Cmd
 	session *client.LockSession
 	ended   chan error
-	// onTerminal: the command reads from the terminal, and gets Ctrl-C there.
-	onTerminal bool
-	told       bool // the command was told that the lock is lost or about to be
+	told    bool // the command was told that the lock is lost or about to be
 }
 
 // holdWhile runs a command, and ends it before the lock is lost.
@@ -173,17 +171,22 @@ func holdWhile(ctx context.Context, c *cli.Context, s *client.LockSession, m *cl
 	h.command.Env = append(os.Environ(),
 		fmt.Sprintf("QKV_LOCK_KEY=%s", m.Key()), fmt.Sprintf("QKV_LOCK_TOKEN=%d", m.Token()), fmt.Sprintf("QKV_LOCK_LEASE=%016x", uint64(s.Lease().ID)),
 		fmt.Sprintf("ETCD_LOCK_KEY=%s", m.Key()), fmt.Sprintf("ETCD_LOCK_REV=%d", m.Token()))
-	f, ok := c.App.Reader.(*os.File)
-	h.onTerminal = ok && term.IsTerminal(int(f.Fd()))
-	if err := local.StartChild(h.command, !h.onTerminal); err != nil {
+	endGroup, err := local.StartGroup(h.command)
+	if err != nil {
 		return fmt.Errorf("run the command: %w", err)
 	}
-	go func() { h.ended <- h.command.Wait() }()
-	err := h.wait(ctx)
+	endSharing := local.ShareTerminal(h.command, s.Until)
+	go func() {
+		err := h.command.Wait()
+		endSharing()
+		endGroup()
+		h.ended <- err
+	}()
+	err = h.wait(ctx)
 	if ended, ok := errors.AsType[*exec.ExitError](err); ok {
 		err = &exitError{commandCode(ended), errors.New("")}
 	}
-	if h.told {
+	if h.told || time.Now().After(s.Until()) { // a stopped command dies at its lease's end
 		return exitf(exitFailed, "the lock was lost, or about to be, and the command was told to end: %w", firstError(s.Err(), errLeaseShort))
 	}
 	return err
@@ -270,9 +273,9 @@ func (h *holder) tell() {
 
 func (h *holder) kill() { local.SignalChild(h.command, syscall.SIGKILL) }
 
-// pass forwards a signal. Ctrl-C of a terminal has already reached a command there.
+// pass forwards a signal.
 func (h *holder) pass(s os.Signal) {
-	if number, ok := s.(syscall.Signal); ok && (!h.onTerminal || number != syscall.SIGINT) {
+	if number, ok := s.(syscall.Signal); ok {
 		local.SignalChild(h.command, number)
 	}
 }

@@ -3,8 +3,10 @@ package cli
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
 	"sync"
 
 	"github.com/urfave/cli/v2"
@@ -26,8 +28,18 @@ func newLogger(w io.Writer, format string, least slog.Leveler, member string) *s
 	if format == "text" {
 		return slog.New(newLineHandler(w, least))
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least})).With("member", member)
+	return slog.New(slog.NewJSONHandler(jsonLines{w}, &slog.HandlerOptions{Level: least})).With("member", member)
 }
+
+// jsonLines escapes in lines of JSON what steers a terminal: package json escapes only what ends a string.
+type jsonLines struct{ w io.Writer }
+
+func (j jsonLines) Write(line []byte) (int, error) {
+	_, err := j.w.Write(steering.ReplaceAllFunc(line, func(c []byte) []byte { return fmt.Appendf(nil, `\u%04x`, bytes.Runes(c)[0]) }))
+	return len(line), err
+}
+
+var steering = regexp.MustCompile("[\x7f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 // lineHandler writes `2006-01-02 15:04:05.000 INFO  message key=value ...`. The attributes are slog's own text format.
 type lineHandler struct {
@@ -63,7 +75,7 @@ func (h *lineHandler) Handle(ctx context.Context, r slog.Record) error {
 	line.Reset()
 	line.WriteString(r.Time.Format("2006-01-02 15:04:05.000 "))
 	level := r.Level.String()
-	line.WriteString(level + "     "[min(len(level), 5):] + " " + r.Message + " ")
+	line.WriteString(level + "     "[min(len(level), 5):] + " " + escapeExcept(r.Message, "") + " ")
 	if err := h.Handler.Handle(ctx, r); err != nil {
 		return err
 	}

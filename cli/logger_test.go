@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -21,6 +22,23 @@ func TestLogger(t *testing.T) {
 $`
 	if !regexp.MustCompile(want).Match(out.Bytes()) {
 		t.Errorf("got\n%swant\n%s", &out, want)
+	}
+}
+
+// TestLogLinesDoNotSteer: text of another host in a line neither ends the line, nor commands the terminal, nor turns text around.
+func TestLogLinesDoNotSteer(t *testing.T) {
+	const name = "n1\u202e\u2066\n\x1b[2J\u009b2J\x7f"
+	for _, format := range []string{"text", "json"} {
+		var out bytes.Buffer
+		newLogger(&out, format, slog.LevelInfo, name).Info("member "+name, "peer", name)
+		line := strings.TrimSuffix(out.String(), "\n")
+		if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u202e' || r == '\u2066' }) {
+			t.Errorf("%s: %q", format, line)
+		}
+		var fields map[string]string
+		if format == "json" && (json.Unmarshal(out.Bytes(), &fields) != nil || fields["msg"] != "member "+name || fields["peer"] != name || fields["member"] != name) {
+			t.Errorf("%q is read as %v", line, fields)
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ type pairs struct {
 	keysOnly  bool
 	countOnly bool
 	raw       bool // no newline after a value
+	to        io.Writer
 }
 
 // write prints the answer in a format.
@@ -94,7 +95,7 @@ func (p *pairs) writePlain(w io.Writer) {
 	}
 	for _, pair := range p.KVs {
 		if !p.single || p.keysOnly {
-			_, _ = w.Write(append(bytes.Clone(pair.Key), '\n'))
+			_, _ = io.WriteString(w, keyLine(p.to, pair.Key))
 		}
 		if !p.keysOnly {
 			_, _ = w.Write(pair.Value)

@@ -4,9 +4,11 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +27,19 @@ type process struct {
 	place                  place    // beside the addresses, where it runs
 	certsDir               string   // in place of the local CA
 	environment            []string // in addition to this process's environment
-	output                 *prefixed
+	log                    string   // the file for its log, if output is not set
+	output                 io.Writer
+}
+
+// openLog opens the file for the log. It grows over the runs of a demo, so that a later run does not lose why an earlier one failed.
+func (p *process) openLog() (err error) {
+	if p.output != nil {
+		return nil
+	}
+	if err = os.MkdirAll(filepath.Dir(p.log), 0o700); err == nil {
+		p.output, err = os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	}
+	return err
 }
 
 // line returns the command that starts the member.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -14,6 +15,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"qkv/net/wire"
 )
@@ -220,6 +225,8 @@ func TestProcessSecretRotates(t *testing.T) {
 	s.level()
 	l := startMeter(s.clusterProcess, "rotate", s.clients(3), 3, 64, 20*time.Millisecond)
 	l.acknowledges(processWait)
+	stale := newTLSEtcdClient(t, s.certsDir, n3.listen) // never restarted
+	stale.puts(t)
 	turn := func(secrets string) {
 		t.Helper()
 		for _, m := range s.members[:2] {
@@ -237,13 +244,27 @@ func TestProcessSecretRotates(t *testing.T) {
 	if got := strings.Join(strings.Fields(string(readFile(t, s.file()))), ","); got != both {
 		t.Fatalf("the file holds %s, not %s", got, both)
 	}
+	// As docs/hosts.md says: the certificates are renewed in another folder, and first ca.crt alone is copied to the clients.
+	renewed := filepath.Join(s.dir, "renewed")
+	must(t, os.CopyFS(renewed, os.DirFS(s.certsDir)))
+	must(t, os.Chmod(filepath.Join(renewed, "client-admin.key"), 0o600))
+	runQkv(t, nil, "cert", "renew", "--secret-file", s.file(), "--certs-dir", renewed).exits(t, exitOK)
+	copied := func(file string) {
+		t.Helper()
+		must(t, os.WriteFile(filepath.Join(s.certsDir, file), readFile(t, filepath.Join(renewed, file)), 0o600))
+	}
+	copied("ca.crt")
+	restarted := newTLSEtcdClient(t, s.certsDir, n3.listen)
+	restarted.puts(t)
 	now, err := certMaker().SecretMember(wire.SecretSource{File: s.file()}, "n3", nil)
 	must(t, err)
 	n3.says("a new certificate is in use", `issuer="`+now.Certificate().Issuer.CommonName+`"`) // as docs/hosts.md says
 	turn(both)
 	s.qkv("put", "half", "way").exits(t, exitOK) // with a certificate of the old secret
-	runQkv(t, nil, "cert", "renew", "--secret-file", s.file(), "--certs-dir", s.certsDir).exits(t, exitOK)
+	newTLSEtcdClient(t, s.certsDir, n3.listen).puts(t)
+	copied("client-admin.crt")
 	s.qkv("put", "half", "way again").exits(t, exitOK)
+	restarted.puts(t)
 	turn(s.secrets[1])
 	all, err := wire.ReadSecrets(s.file())
 	must(t, err)
@@ -251,6 +272,8 @@ func TestProcessSecretRotates(t *testing.T) {
 	n3.stop() // ends connections of the old secret
 	n3.start()
 	s.level()
+	restarted.puts(t)
+	stale.refuses(t)
 	to := l.now()
 	l.nothingLost()
 	if n := l.failures(from, to); n > 0 {
@@ -262,6 +285,53 @@ func TestProcessSecretRotates(t *testing.T) {
 	old.refuses(exitFailed, "the same cluster secret")
 	s.nowhere(old)
 	s.allRun()
+}
+
+// tlsEtcdClient is a client of etcd's API that reads its files as clientv3 does: ca.crt once, its certificate at each handshake.
+type tlsEtcdClient struct{ pb.KVClient }
+
+func newTLSEtcdClient(t *testing.T, certsDir, endpoint string) tlsEtcdClient {
+	t.Helper()
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(readFile(t, filepath.Join(certsDir, "ca.crt"))) {
+		t.Fatal("ca.crt holds no certificate")
+	}
+	own := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(filepath.Join(certsDir, "client-admin.crt"), filepath.Join(certsDir, "client-admin.key"))
+		return &pair, err
+	}
+	c, err := grpc.NewClient(endpoint, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, GetClientCertificate: own})))
+	must(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return tlsEtcdClient{pb.NewKVClient(c)}
+}
+
+// until puts again and again until the result is as wanted.
+func (c tlsEtcdClient) until(t *testing.T, wanted func(error) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), processWait)
+	defer cancel()
+	for {
+		_, err := c.Put(ctx, &pb.PutRequest{Key: []byte("etcd")})
+		if wanted(err) {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("an etcd client's put ends with %v", err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func (c tlsEtcdClient) puts(t *testing.T) {
+	t.Helper()
+	c.until(t, func(err error) bool { return err == nil })
+}
+
+// refuses waits until the client refuses the member's certificate.
+func (c tlsEtcdClient) refuses(t *testing.T) {
+	t.Helper()
+	c.until(t, func(err error) bool { return err != nil && strings.Contains(err.Error(), "x509: ") })
 }
 
 // etcdByHTTP plans three members by etcd's command line with http:// peers.

@@ -162,8 +162,8 @@ func inUse(first, count int) error {
 	return nil
 }
 
-// scriptDemoPorts are for a demo with two resources split off.
-const scriptDemoPorts = 3 * 2 * demoMembers
+// scriptDemoPorts are for a demo.
+const scriptDemoPorts = 2 * demoMembers
 
 // gone waits until nobody listens on the ports of a demo any more: `gone PORT`.
 func gone(ts *testscript.TestScript, _ bool, args []string) {

@@ -27,11 +27,11 @@ func (i *interruption) code() int {
 }
 
 // withSignals returns a context that ends at the first signal that asks the program to end, with an *interruption as its cause. The
-// next signal ends the process at once. After forget, the first one does. hangup says whether SIGHUP is such a signal.
-func withSignals(ctx context.Context, hangup bool) (signals context.Context, forget func()) {
+// next signal ends the process at once. After forget, the first one does. hangup says whether SIGHUP is such a signal; more are others.
+func withSignals(ctx context.Context, hangup bool, more ...os.Signal) (signals context.Context, forget func()) {
 	signals, cancel := context.WithCancelCause(ctx)
 	came := make(chan os.Signal, 1)
-	signal.Notify(came, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(came, append(more, syscall.SIGTERM, syscall.SIGINT)...)
 	if hangup && !signal.Ignored(syscall.SIGHUP) { // with nohup the program survives the end of the terminal
 		signal.Notify(came, syscall.SIGHUP)
 	}
@@ -49,7 +49,7 @@ func withSignals(ctx context.Context, hangup bool) (signals context.Context, for
 
 // interruptible runs a command that needs a cleanup after a signal. All other commands end at once.
 func interruptible(c *cli.Context, f func(ctx context.Context) error) error {
-	ctx, forget := withSignals(c.Context, true)
+	ctx, forget := withSignals(c.Context, true, syscall.SIGQUIT)
 	defer forget()
 	err := f(ctx)
 	// A function that ended with the context ended because of the signal: the message and the exit code come from the signal.

@@ -62,6 +62,18 @@ func TestTerminalGetsNoControlCharacters(t *testing.T) {
 			t.Errorf("%s: exit code %d\n%q\nwant\n%q", line, code, seen, want)
 		}
 	}
+	b.expect(t, 0, "OK\n", "", "put", "two\nlines\u202e", "v\u2066\n")
+	b.expect(t, 0, "two\nlines\u202e\n", "", "get", "two", "--prefix", "--keys-only") // as etcdctl prints it
+	for line, want := range map[string]string{
+		"get two --prefix --keys-only":         `two\nlines\u202e` + "\n",
+		"get two --prefix":                     `two\nlines\u202e` + "\n" + `v\u2066` + "\n\n",
+		"watch two --prefix --rev 1 --limit 1": "PUT\n" + `two\nlines\u202e` + "\n" + `v\u2066` + "\n\n",
+		"get two --prefix --keys-only -w json": "",
+	} {
+		if code, seen := b.onTerminal(t, 80, strings.Fields(line)...); code != exitOK || want != "" && seen != want || strings.Contains(seen, "\u202e") {
+			t.Errorf("%s: exit code %d\n%q\nwant\n%q", line, code, seen, want)
+		}
+	}
 	if code, seen := b.onTerminal(t, 80, "get", key, "--raw"); code != exitOK || seen != value {
 		t.Errorf("--raw: %d %q", code, seen)
 	}

@@ -23,10 +23,15 @@ func printable(b []byte, most int) string {
 	return s
 }
 
-// shown escapes a message for a terminal: it may quote text of another host. Control characters, except line ends, are written as Go
-// escapes.
-func shown(message string) string {
-	control := func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+// shown escapes a message for a terminal: it may quote text of another host. Control characters, except line ends, and characters that
+// change the direction of text are written as Go escapes.
+func shown(message string) string { return escapeExcept(message, "\n\t") }
+
+// steers reports whether a character steers what a reader sees: a control character, or one that changes the direction of text.
+func steers(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
+
+func escapeExcept(message, kept string) string {
+	control := func(r rune) bool { return steers(r) && !strings.ContainsRune(kept, r) }
 	if utf8.ValidString(message) && !strings.ContainsFunc(message, control) {
 		return message
 	}

@@ -160,10 +160,10 @@ func (p *changePrinter) change(e *kv.WatchEvent, who string) error {
 	fields, text := form.Document{{"Type", kindOf(e)}}, kindOf(e)+"\n"
 	if e.Before != nil {
 		fields = append(fields, keyFields("Prev", e.Before)...)
-		text += fmt.Sprintf("%s\n%s\n", e.KV.Key, e.Before.Value)
+		text += fmt.Sprintf("%s%s\n", keyLine(p.to, e.KV.Key), e.Before.Value)
 	}
 	fields = append(fields, keyFields("", &e.KV)...)
-	text += fmt.Sprintf("%s\n%s\n", e.KV.Key, e.KV.Value)
+	text += fmt.Sprintf("%s%s\n", keyLine(p.to, e.KV.Key), e.KV.Value)
 	return form.Answer{Document: changeOf(e, who), List: []form.Document{fields}, Text: text}.Write(p.out, p.format)
 }
 

@@ -7,6 +7,7 @@ type Counts struct {
 	Deletes, Transactions   uint64 // not refused; a delete counts once, however many keys it deletes
 	Compactions             uint64
 	Grants, Revokes, Expiry uint64 // of leases; Expiry counts the revocations by a leader's clock
+	ExpiredKeys             uint64 // keys that these deleted
 }
 
 // Counts returns the counts at the time when the View was made.

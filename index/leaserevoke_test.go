@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
 // A lease without keys is revoked by the user who granted it, or by an administrator. A lease with keys is revoked by every user who may
@@ -178,5 +179,35 @@ func TestListedLeases(t *testing.T) {
 	u.change(kv.AuthChange{Kind: kv.AuthDisable})
 	if v := u.s.View(); !v.ListsLease("", kv.Lease{ID: 1}) {
 		t.Error("without authentication")
+	}
+}
+
+// Keys whose lease has expired are counted, and keys of leases that a client revokes are not.
+func TestExpiredKeysAreCounted(t *testing.T) {
+	s := NewState(limits.Defaults().Index)
+	apply := func(command []byte) {
+		t.Helper()
+		results, err := s.Apply(s.applied+1, 1, AppendEnvelope(nil, Envelope{Level: FirstLevel, Wall: 1}, [][]byte{command}), nil)
+		if err != nil || results[0].Err != nil {
+			t.Fatal(err, results)
+		}
+	}
+	grant := func(id int64) (granted uint64) {
+		apply(new(Head).AppendGrant(nil, kv.Lease{ID: id, TTL: 60}).Bytes)
+		granted = s.applied
+		for _, key := range []string{"a", "b"} {
+			apply(new(Head).AppendPut(nil, &kv.Put{Key: []byte(key), Lease: id}).Bytes)
+		}
+		return granted
+	}
+	grant(1)
+	apply(AppendRevoke(nil, 1, 0, 0).Bytes)
+	if n := s.View().Counts().ExpiredKeys; n != 0 {
+		t.Errorf("%d keys have expired, although a client revoked their lease", n)
+	}
+	granted := grant(2)
+	apply(AppendRevoke(nil, 2, 1, granted).Bytes)
+	if n := s.View().Counts().ExpiredKeys; n != 2 {
+		t.Errorf("%d keys have expired, want 2", n)
 	}
 }

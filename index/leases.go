@@ -122,6 +122,7 @@ func (s *State) revoke(id int64, term, granted uint64) kv.Result {
 	s.leases.remove(l)
 	if s.counts.Revokes++; term != 0 {
 		s.counts.Expiry++
+		s.counts.ExpiredKeys += uint64(deleted)
 	}
 	s.endRevision()
 	return kv.Result{Revision: s.revision, Deleted: deleted}

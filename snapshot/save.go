@@ -57,6 +57,8 @@ type Saver struct {
 	// CallBytes bounds one write, and one read back: a multiple of disk.DirectBytes; 0: no limit. The caller sets it
 	// before Step.
 	CallBytes int
+	// Synced says that the file is written and synced: its rest is to read it back. Set by Step.
+	Synced bool
 
 	// Owned by Step.
 	file       *output // nil once it is published or abandoned
@@ -426,6 +428,7 @@ func (s *Saver) finish() error {
 	s.file.releaseBuffer()
 	if err == nil {
 		err = s.file.Sync()
+		s.Synced = err == nil
 	}
 	if err == nil {
 		s.medium.File = s.file

@@ -2,12 +2,15 @@ package local
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // spawnerThread is the thread that starts processes.
@@ -55,6 +58,53 @@ func Prefer(nice int) (err error) {
 	}
 	return err
 }
+
+// guardVariable makes a process of this program the guard of a process group.
+const guardVariable = "QKV_GUARDS_GROUP"
+
+// Guard kills a process group when this process's standard input, which names the group, ends. It returns at once if this process is no
+// guard.
+func Guard() {
+	if os.Getenv(guardVariable) == "" {
+		return
+	}
+	text, _ := io.ReadAll(os.Stdin)
+	if group, err := strconv.Atoi(string(text)); err == nil && group > 1 {
+		_ = syscall.Kill(-group, syscall.SIGKILL)
+	}
+	os.Exit(0)
+}
+
+// StartGroup starts a command in a process group of its own that dies with this process. The kernel kills only the command itself
+// (Pdeathsig). A guard kills its group: a process of this program in a session of its own, whose standard input ends with this process. end
+// gives the rest of the group a second after the command's end, for its last output, and kills it then.
+func StartGroup(cmd *exec.Cmd) (end func(), err error) {
+	guard := &exec.Cmd{Path: "/proc/self/exe", Args: os.Args[:1], Env: []string{guardVariable + "=1"}, SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
+	group, err := guard.StdinPipe()
+	if err == nil {
+		err = guard.Start()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("start a guard: %w", err)
+	}
+	if err = StartChild(cmd, true); err == nil {
+		_, err = fmt.Fprint(group, cmd.Process.Pid)
+	}
+	if err != nil {
+		_ = group.Close()
+		return nil, errors.Join(err, guard.Wait())
+	}
+	return func() {
+		for waited := time.Duration(0); waited < groupWait && syscall.Kill(-cmd.Process.Pid, 0) == nil; waited += groupWait / 100 {
+			time.Sleep(groupWait / 100)
+		}
+		_ = group.Close()
+		_ = guard.Wait()
+	}, nil
+}
+
+// groupWait is how long the rest of a process group may outlive its command.
+const groupWait = time.Second
 
 // SignalChild sends a signal to a command and, if it has a process group, to all processes that it has started.
 func SignalChild(cmd *exec.Cmd, s syscall.Signal) {

@@ -1,3 +1,3 @@
 // Package local starts, watches and stops processes on this host that die with this one: the members of demo and of the benchmarks, and the
-// commands of lock and elect.
+// command of lock, with its process group.
 package local

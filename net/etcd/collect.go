@@ -34,8 +34,12 @@ func (c memberCollector) Collect(to chan<- prometheus.Metric) {
 	t.histogram("etcd_disk_wal_fsync_duration_seconds", "Duration of writing a group of entries to the log and syncing it.", &own.Syncs)
 	t.gauge("etcd_disk_wal_write_bytes_total", "Bytes of records that were synced to the log.", float64(own.SyncBytes))
 	t.histogram("etcd_disk_backend_commit_duration_seconds", "Duration of applying a batch of committed entries, until the clients have their answers. It writes nothing to the disk.", &own.Batches)
-	t.histogram("etcd_server_apply_duration_seconds", "The same as etcd_disk_backend_commit_duration_seconds.", &own.Batches, "version", "v3", "op", "batch", "success", "true")
+	t.histogram("etcd_server_apply_duration_seconds", "The same as etcd_disk_backend_commit_duration_seconds, with other bounds.", &own.Applies, "version", "v3", "op", "batch", "success", "true")
 	t.histogram("etcd_snap_db_save_total_duration_seconds", "Duration of saving a snapshot, with its pauses for more urgent work.", &own.Saves)
+
+	const synced = "Duration of writing the last bytes of a snapshot's file and syncing it."
+	t.histogram("etcd_snap_fsync_duration_seconds", synced, &own.SaveSyncs)
+	t.histogram("etcd_snap_db_fsync_duration_seconds", synced, &own.SaveSyncs)
 
 	counts := v.Counts()
 	t.gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes of keys, values, history and leases that count against the quota.", float64(max(own.Get(figures.Used), 1)))
@@ -55,6 +59,10 @@ func (c memberCollector) Collect(to chan<- prometheus.Metric) {
 	t.counter("etcd_debugging_lease_revoked_total", "Leases that were revoked or have expired.", float64(counts.Revokes))
 	t.counter("etcd_debugging_lease_renewed_total", "Lease renewals by this member while it leads.", float64(own.Renewals))
 	t.counter("etcd_debugging_server_lease_expired_total", "Leases that have expired.", float64(counts.Expiry))
+	t.counter("etcd_debugging_store_expires_total", "Keys that were deleted because their lease has expired.", float64(counts.ExpiredKeys))
+	slow, pending := c.m.s.watchLag()
+	t.gauge("etcd_debugging_mvcc_slow_watcher_total", "Watches of etcd's clients whose events wait because the client does not read them.", float64(slow))
+	t.gauge("etcd_debugging_mvcc_pending_events_total", "Events that wait to be sent to etcd's clients.", float64(pending))
 	t.gauge("etcd_debugging_auth_revision", "The revision of users and roles.", float64(v.Auth().Revision()))
 	for _, alarm := range alarmsOf(v) {
 		t.gauge("etcd_debugging_server_alarms", "Alarms of the replicated state that are raised.", 1,
@@ -80,6 +88,8 @@ func (t scrape) raft(own *Metrics, self string, learner bool) {
 	t.counter("etcd_server_proposals_failed_total", "Writes that found no quorum within their timeout, or whose leader was replaced.", float64(own.WritesFailed))
 	t.counter("etcd_server_read_indexes_failed_total", "Linearizable reads that were not confirmed within their timeout.", float64(own.ReadsFailed))
 	t.counter("etcd_server_slow_read_indexes_total", "Rounds of linearizable reads that took longer than an election timeout.", float64(own.ReadsSlow))
+	t.counter("etcd_server_heartbeat_send_failures_total", "Heartbeats that this leader sent later than two intervals after the ones before.", float64(own.LateBeats))
+	t.gauge("etcd_server_snapshot_apply_in_progress_total", "1 while a received snapshot becomes this member's state.", truth(own.Installing))
 	t.counter("etcd_server_slow_apply_total", "Batches that took more than 100 ms to apply.", float64(own.BatchesSlow))
 }
 
@@ -89,10 +99,12 @@ func (t scrape) peers(own *Metrics, self string) {
 	t.counter("etcd_network_snapshot_send_failures", "Snapshots for other members whose transfer failed.", float64(own.SendsFailed), "To", "all")
 	t.counter("etcd_network_snapshot_receive_success", "Snapshots that this member has installed.", float64(own.SnapshotsInstalled), "From", "all")
 	t.counter("etcd_network_snapshot_receive_failures", "Snapshots whose transfer to this member failed.", float64(own.SnapshotsNotTaken), "From", "all")
+	const known = "1 for each known member, this one included."
+	t.gauge("etcd_network_known_peers", known, 1, "Local", self, "Remote", self)
 	for i := range own.Peers {
 		p := &own.Peers[i]
 		to := fmt.Sprintf("%016x", p.ID)
-		t.gauge("etcd_network_known_peers", "1 for each known other member.", 1, "Local", self, "Remote", to)
+		t.gauge("etcd_network_known_peers", known, 1, "Local", self, "Remote", to)
 		t.gauge("etcd_network_active_peers", "1 if the other member is connected.", truth(p.Connected), "Local", self, "Remote", to)
 		t.counter("etcd_network_peer_sent_bytes_total", "Bytes to another member.", float64(p.SentBytes), "To", to)
 		t.counter("etcd_network_peer_received_bytes_total", "Bytes from another member.", float64(p.ReceivedBytes), "From", to)
@@ -204,7 +216,7 @@ func (t scrape) histogram(name, help string, times *meter.Times, labels ...strin
 	buckets := make(map[float64]uint64, len(times.Ends))
 	for i, end := range times.Ends {
 		if end > 0 { // a histogram without observations has no bounds
-			buckets[end.Seconds()] = times.Through[i]
+			buckets[float64(end)/float64(time.Second)] = times.Through[i] // Seconds would round twice
 		}
 	}
 	t.to <- prometheus.MustNewConstHistogram(prometheus.NewDesc(name, help, names, nil), times.Count, times.Sum.Seconds(), buckets, values...)

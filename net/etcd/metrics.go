@@ -35,9 +35,11 @@ type Metrics struct {
 
 	WritesFailed, ReadsFailed, ReadsSlow  uint64
 	WritesPending                         int64 // batches
-	Renewals                              uint64
+	Renewals, LateBeats                   uint64
 	BatchesSlow                           uint64
-	Batches, Syncs, Saves                 meter.Times
+	Batches, Applies                      meter.Times
+	Syncs, Saves, SaveSyncs               meter.Times
+	Installing                            bool
 	Stages                                []StageMetrics
 	SyncBytes                             int64
 	SnapshotsSent, SendsFailed            uint64
@@ -135,8 +137,8 @@ func newMetrics(s *core) *metrics {
 	m.messagesIn = counters("grpc_server_msg_received_total", "Messages from clients.", rpc...)
 	m.messagesOut = counters("grpc_server_msg_sent_total", "Messages to clients.", rpc...)
 	m.handling = histograms("grpc_server_handling_seconds", "Duration of RPCs.", prometheus.DefBuckets, rpc...)
-	m.durations = histograms("etcd_server_request_duration_seconds", "Duration of requests of etcd's clients.", prometheus.ExponentialBuckets(0.0001, 2, 16), "type", "success")
-	m.rangeDurations = histograms("etcd_server_range_duration_seconds", "Duration of ranges of etcd's clients.", prometheus.ExponentialBuckets(0.0001, 2, 16), "success")
+	m.durations = histograms("etcd_server_request_duration_seconds", "Duration of requests of etcd's clients.", prometheus.ExponentialBuckets(0.000125, 2, 17), "type", "success")
+	m.rangeDurations = histograms("etcd_server_range_duration_seconds", "Duration of ranges of etcd's clients.", prometheus.ExponentialBuckets(0.0001, 2, 20), "success")
 	m.streamFailures = counters("etcd_network_server_stream_failures_total", "Streams that have ended with an error.", "Type", "API")
 	m.requests = counters("etcd_server_client_requests_total", "Requests by the version of the client's library.", "type", "client_api_version")
 	m.versions.none = m.requestsOf("unknown")

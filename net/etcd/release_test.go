@@ -77,6 +77,22 @@ func TestWatchThatEndsTwice(t *testing.T) {
 	}
 }
 
+// TestPendingEvents: events count as pending, once for each watch, from their delivery until they are sent.
+func TestPendingEvents(t *testing.T) {
+	w, one := oneWatch(t)
+	w.s.watching.add(w)
+	for range 2 {
+		w.Deliver(&kv.WatchDelivery{Kind: kv.WatchEvents, IDs: []uint64{one.hub, one.hub + 1}, Events: []byte("eee"), Count: 3})
+	}
+	if _, pending := w.s.watchLag(); pending != 12 {
+		t.Errorf("%d events are pending, want 2 deliveries of 3 events to 2 watches", pending)
+	}
+	w.sent(w.waiting, 0, 6)
+	if _, pending := w.s.watchLag(); pending != 6 {
+		t.Errorf("%d events are pending, want those of the second delivery", pending)
+	}
+}
+
 // TestSlowWatchEnds: a watch whose events are refused is slow until it ends, by its client, also if more of them are refused before the
 // member's answer, or by a compaction.
 func TestSlowWatchEnds(t *testing.T) {
@@ -95,6 +111,10 @@ func TestSlowWatchEnds(t *testing.T) {
 		w.waiting = limits.WatchBytesWaiting
 		if w.Deliver(&kv.WatchDelivery{Kind: kv.WatchEvents, IDs: []uint64{one.hub}, Events: []byte("e"), Count: 1}) || w.slow != 1 {
 			t.Fatalf("%s: %d watches are slow, want the one whose events are refused", name, w.slow)
+		}
+		w.s.watching.add(w)
+		if slow, _ := w.s.watchLag(); slow != 1 {
+			t.Errorf("%s: the metrics have %d slow watches", name, slow)
 		}
 		if !end.early && end.err == nil {
 			w.cancel(one.id)

@@ -58,6 +58,7 @@ type watchStream struct {
 	out         []notice
 	local       []notice // answers not made by the hub, each waiting for the hub's echo
 	waiting     int64    // bytes of events in out
+	events      int64    // of these, one for each watch
 	keyBytes    int64    // bytes of the watched keys in byID, charged to the account
 	answers     int64    // bytes of other answers in out, charged to the account
 	refused     bool     // events were refused: the member waits for space
@@ -364,7 +365,7 @@ func (w *watchStream) Deliver(d *kv.WatchDelivery) bool {
 		if w.slow > 0 {
 			w.slowLocked(d.IDs, d.Revision, false)
 		}
-		w.waiting += size
+		w.waiting, w.events = w.waiting+size, w.events+int64(d.Count*len(d.IDs))
 		w.s.watchBytes.Add(size)
 		w.addLocked(notice{WatchDelivery: *d})
 		return true
@@ -402,7 +403,7 @@ func (w *watchStream) send(failed <-chan error) error {
 		}
 		w.mu.Lock()
 		taken, w.out = w.out, taken[:0]
-		bytes, answers := w.waiting, w.answers
+		bytes, answers, events := w.waiting, w.answers, w.events
 		w.mu.Unlock()
 		taken = join(taken, last)
 		for i := range taken {
@@ -413,7 +414,7 @@ func (w *watchStream) send(failed <-chan error) error {
 			w.s.metrics.delivered(&taken[i], began)
 		}
 		clear(taken)
-		w.sent(bytes, answers)
+		w.sent(bytes, answers, events)
 	}
 }
 
@@ -455,9 +456,9 @@ func join(taken []notice, last map[watchGroup]int) []notice {
 }
 
 // sent releases the space of sent items, and notifies the member if it waits for space.
-func (w *watchStream) sent(bytes, answers int64) {
+func (w *watchStream) sent(bytes, answers, events int64) {
 	w.mu.Lock()
-	w.waiting -= bytes
+	w.waiting, w.events = w.waiting-bytes, w.events-events
 	w.answers -= answers
 	w.account.Charge(-answers)
 	w.answersSent.Signal()

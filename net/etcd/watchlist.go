@@ -71,6 +71,12 @@ func (w *watchStream) slowLocked(hubs []uint64, revision int64, refused bool) {
 	}
 }
 
+// watchLag counts the watches whose events were refused, and the events that wait to be sent, once for each watch.
+func (s *core) watchLag() (slow int, pending int64) {
+	s.watching.each(func(w *watchStream) { slow, pending = slow+w.slow, pending+w.events })
+	return slow, pending
+}
+
 // SlowWatches implements web.Endpoint.
 func (d dashboard) SlowWatches() []web.SlowWatch {
 	all := []web.SlowWatch{}

@@ -1,0 +1,62 @@
+package local
+
+import (
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ShareTerminal shares this process's terminal with a command of [StartGroup], as a shell does with its jobs. The command gets the terminal
+// when it first reads it, or changes its settings: the kernel stops the command for that. Until then, Ctrl-C and Ctrl-Z reach this process,
+// and so does the rest of a pipeline. When the command stops, this process stops, too. When a shell continues this process, the
+// command goes on, or is killed if the time is after until. end takes the terminal back; call it when the command has ended.
+func ShareTerminal(cmd *exec.Cmd, until func() time.Time) (end func()) {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil { // there is none
+		return func() {}
+	}
+	own, group := unix.Getpgrp(), cmd.Process.Pid
+	pass := func(from, to int) bool { // gives the terminal to a group, if another one has it
+		foreground, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
+		return err == nil && foreground == from && unix.IoctlSetPointerInt(int(tty.Fd()), unix.TIOCSPGRP, to) == nil
+	}
+	signal.Ignore(syscall.SIGTTOU) // or the kernel would stop this process where it takes the terminal back
+	came := make(chan os.Signal, 8)
+	signal.Notify(came, syscall.SIGCHLD, syscall.SIGTSTP)
+	go func() {
+		suspend := false // Ctrl-Z came to this process
+		for s := range came {
+			if s == syscall.SIGTSTP {
+				suspend = true
+				SignalChild(cmd, syscall.SIGTSTP)
+			}
+			var stopped unix.Siginfo
+			if unix.Waitid(unix.P_PID, group, &stopped, unix.WSTOPPED|unix.WNOHANG, nil) != nil || stopped.Signo == 0 {
+				continue
+			}
+			if suspend || !pass(own, group) {
+				pass(group, own)
+				suspend = false
+				_ = syscall.Kill(0, syscall.SIGTTIN) // like SIGTSTP, which Go's runtime catches for good once it was asked to
+				time.Sleep(stopTakes)
+			}
+			if time.Now().After(until()) {
+				SignalChild(cmd, syscall.SIGKILL)
+			}
+			SignalChild(cmd, syscall.SIGCONT)
+		}
+	}()
+	return func() {
+		signal.Stop(came)
+		close(came)
+		pass(group, own)
+	}
+}
+
+// stopTakes is how long a process may still run after it has stopped itself. If the kernel discards the signal, because no shell could
+// continue this process, the command goes on after this time.
+const stopTakes = 50 * time.Millisecond
