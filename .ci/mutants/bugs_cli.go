@@ -42,6 +42,12 @@ var cliBugs = []mutant{
 	{"leave the names of the folders above an export to the next loss of power", []change{
 		{"exporter.run", `return syncAbove(dir)`, `return nil`},
 	}, []detector{direct("./cli", "TestProcessExportSyncs")}},
+	{"let the processes of a command run on after its lock", []change{
+		{"local.Guard", `_ = syscall.Kill(-group, syscall.SIGKILL)`, ``},
+	}, []detector{direct("./cli/local", "TestGroupDiesWithProcess")}},
+	{"continue a command whose lease has expired", []change{
+		{"local.ShareTerminal", `if time.Now().After(until()) {`, `if false {`},
+	}, []detector{direct("./cli/local", "TestTerminalOfAShell")}},
 	{"end with 0 when one key is not exported", []change{
 		{"exportFolder", `if e.refused > 0 {`, `if e.refused > 1 {`},
 	}, []detector{direct("./cli", "TestScript/folder")}},
