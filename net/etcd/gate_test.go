@@ -3,9 +3,11 @@ package etcd_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,9 +44,18 @@ func firstFrame(t *testing.T, s *etcd.Server) (of http2.FrameType, says string) 
 func TestSuspendedMemberServesNoGRPC(t *testing.T) {
 	t.Parallel()
 	m, trust := newMember(), servertest.NewTrust(t)
+	var stuck atomic.Bool // the disk is full
 	secure := wire.EtcdTLS(trust.Member)
 	secure.NextProtos = []string{"h2", "http/1.1"}
-	s := start(t, m, func(c *etcd.Config) { c.Listeners[0].TLS = secure })
+	s := start(t, m, func(c *etcd.Config) {
+		c.Listeners[0].TLS = secure
+		c.Stuck = func() error {
+			if stuck.Load() {
+				return errors.New("the disk is full")
+			}
+			return nil
+		}
+	})
 	negotiated := func() string {
 		config := wire.ClientTLS(trust.Client, "h2", wire.Identity{Class: wire.ClassMember})
 		config.NextProtos = []string{"h2", "http/1.1"}
@@ -67,6 +78,16 @@ func TestSuspendedMemberServesNoGRPC(t *testing.T) {
 		}
 		if got := negotiated(); got != protocol {
 			t.Errorf("suspended %v: %s by TLS, want %s", suspended, got, protocol)
+		}
+		if !suspended { // a full disk is no reason to restart the member
+			stuck.Store(true)
+			if of, says := firstFrame(t, s); of != http2.FrameGoAway || says != "the disk is full" {
+				t.Errorf("a full disk: the first frame is %v, %q", of, says)
+			}
+			if code, body := get(t, s, "/livez"); code != http.StatusOK || negotiated() != "http/1.1" {
+				t.Errorf("a full disk: /livez: %d %s", code, body)
+			}
+			stuck.Store(false)
 		}
 		for path, want := range map[string]int{"/metrics": http.StatusOK, "/version": http.StatusOK, "/readyz": ready} {
 			if code, body := get(t, s, path); code != want {

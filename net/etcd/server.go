@@ -71,6 +71,7 @@ type Config struct {
 	PeerScheme  string   // of the members' peer URLs, as reported to clients: http or https
 	Member      Member
 	Trusted     func() error // why clients should not use this member because of its certificate; nil: never
+	Stuck       func() error // why gRPC's clients should use other members, although this one serves reads of its state; nil: never
 	Start       *wire.Start  // requests wait for the stage of it that they need; nil: they do not wait
 	Cluster, ID uint64
 	Logger      *slog.Logger
@@ -168,7 +169,7 @@ func Start(config Config) *Server {
 	s.calls.run(&s.running)
 	s.batched = newBatched(s.core)
 	s.running.Go(s.batched.run)
-	at := front.Config{Limits: config.Limits, Log: s.log, Accounts: s.accounts, ServesGRPC: s.serves, BeginGRPC: s.begin, Stopping: s.alive.Done()}
+	at := front.Config{Limits: config.Limits, Log: s.log, Accounts: s.accounts, ServesGRPC: func() bool { return config.Start.Serves(wire.NeedKeys) && s.gate() == nil }, BeginGRPC: s.begin, Stopping: s.alive.Done()}
 	gateway := newGateway(s.core, s.offered)
 	page := dashboard{s.core, gateway}
 	at.Listeners, at.Web = config.Listeners, pages{s.core}.server(gateway, nil)
@@ -202,17 +203,23 @@ func newCore(config Config) *core {
 	return s
 }
 
-// serves reports whether gRPC is served now.
-func (s *Server) serves() bool {
-	return s.config.Start.Serves(wire.NeedKeys) && s.config.Member.Refuse() == nil
+// gate returns why no gRPC is served, apart from a start: the member cannot leave the state by itself.
+func (s *core) gate() error {
+	if refusal := s.config.Member.Refuse(); refusal != nil {
+		return refusal
+	}
+	if s.config.Stuck == nil {
+		return nil
+	}
+	return s.config.Stuck()
 }
 
 // begin admits a gRPC connection, and starts gRPC at the first one. The error refuses the connection. During a start it waits, as in etcd,
 // until requests for keys are served: a client of several members uses others meanwhile. A member that takes no part in the cluster refuses
 // it at once.
 func (s *Server) begin() error {
-	if refusal := s.config.Member.Refuse(); refusal != nil {
-		return refusal
+	if err := s.gate(); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(s.alive, s.config.Timeout)
 	defer cancel()
@@ -235,7 +242,7 @@ func (s *Server) begin() error {
 		s.grpc.RegisterService(s.healthService())
 		s.running.Go(func() {
 			for tick := time.Tick(guardInterval); s.alive.Err() == nil; <-tick {
-				if s.config.Member.Refuse() != nil {
+				if s.gate() != nil {
 					s.grpc.Dismiss()
 				}
 			}
@@ -251,10 +258,7 @@ func (s *Server) begin() error {
 			}
 		})
 	})
-	if s.grpc == nil { // the server ended first
-		return net.ErrClosed
-	}
-	return nil
+	return nil // if the server has ended, its port ends the connection
 }
 
 // served returns the gRPC server, or nil if it never started and never will.

@@ -361,16 +361,13 @@ func (p *Port) identify(c *conn, full bool) error {
 	p.markIdentified(c)
 	why := ""
 	switch {
-	case full && p.grpc == nil:
-		why = fmt.Sprintf("this member serves %d connections at this address, its limit", p.most)
 	case full:
-		why = fmt.Sprintf("this member serves %d client connections, its limit", p.most)
+		why = fmt.Sprintf("this member serves %d client connections at this address, its limit", p.most)
 	case over == net.Conn(c) && !c.from.Plain:
 		why = "this port takes TLS only, with a client's certificate"
 	case h2 && p.grpc == nil:
 		why = "this address is for HTTP/1.1 alone: gRPC is served at the clients' address"
-	}
-	if why == "" && h2 {
+	case h2:
 		if err := p.config.BeginGRPC(); err != nil {
 			why = err.Error()
 		}
