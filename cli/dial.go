@@ -335,5 +335,5 @@ func open(ctx context.Context, c *cli.Context, f func(s *client.Client) error) e
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	return orSerializable(c, f(s))
+	return orRunbook(c, f(s))
 }

@@ -167,14 +167,17 @@ func orNothing(err error) error {
 	return err
 }
 
-// orSerializable suggests --serializable for a read that failed only because there is no leader, if the command has that flag.
-func orSerializable(c *cli.Context, err error) error {
+// orRunbook adds the next step to the error of a command that failed only because there is no leader: --serializable, if the command has
+// that flag, or the page.
+func orRunbook(c *cli.Context, err error) error {
 	var answer *kv.Error
-	can := slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool { return f.Names()[0] == "serializable" })
-	if !can || c.Bool("serializable") || !errors.As(err, &answer) || answer.Code != kv.Unavailable || exitCode(err) != exitUnavailable {
+	if !errors.As(err, &answer) || answer.Code != kv.Unavailable || exitCode(err) != exitUnavailable {
 		return err
 	}
-	return fmt.Errorf("%w; --serializable reads from one member, also without a leader", err)
+	if slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool { return f.Names()[0] == "serializable" }) && !c.Bool("serializable") {
+		return fmt.Errorf("%w; --serializable reads from one member, also without a leader", err)
+	}
+	return fmt.Errorf("%w; if the quorum is lost: docs/emergencies.md, A lost quorum", err)
 }
 
 // saysNothing reports whether a text says that nothing was changed.

@@ -190,12 +190,12 @@ func nextName(name string) string {
 	return name + "-2"
 }
 
-// later hides errors that the next step can resolve: a cluster without a leader for a moment, a change whose outcome the list of members
-// will show, and a lost member that has answered the leader a moment ago.
+// later hides errors that the next step can resolve: a change whose outcome the list of members will show, and a lost member that has
+// answered the leader a moment ago. A cluster without a leader for --timeout ends the command.
 func (r *replacement) later(err error) error {
 	answer, _ := errors.AsType[*kv.Error](err)
 	alive := answer != nil && answer.Code == kv.MemberRuns && time.Since(r.begun) < aliveFor
-	if code := exitCode(err); code != exitUnavailable && code != exitUnknown && !alive {
+	if code := exitCode(err); code == exitUnavailable || code != exitUnknown && !alive {
 		return err
 	}
 	r.say("trying again: %v", err)

@@ -315,6 +315,25 @@ func TestMemberReplaceRefused(t *testing.T) {
 	b.expect(t, 4, "", "n5 is a learner, and has no vote to hand over", "member", "replace", "n5", "--peer", "10.0.0.6:2380")
 }
 
+// Without a quorum a replacement ends within its timeout, before it has begun and later, and names the page.
+func TestMemberReplaceWithoutQuorum(t *testing.T) {
+	for _, begun := range []bool{false, true} {
+		b := threeMembers(t)
+		if begun {
+			b.qkv(t, "", "member", "add", "n4", "--peer", "10.0.0.4:2380")
+		}
+		b.member.SetBefore(func(int, int) *kv.Error { return kv.Errorf(kv.Unavailable, "there is no leader") })
+		testretry.Longer(t, 300*time.Millisecond, func(t testing.TB, limit time.Duration) {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			code, out, stderr := b.replaceThen(ctx, "", cancel, "n3", "--peer", "10.0.0.4:2380", "--timeout", limit.String())
+			if code != exitUnavailable || out != "" || !strings.Contains(stderr, "there is no leader") || !strings.HasSuffix(stderr, "docs/emergencies.md, A lost quorum\n") {
+				t.Errorf("begun %v: %d %q %q", begun, code, out, stderr)
+			}
+		})
+	}
+}
+
 // Under the name of the lost member, the command waits until the leader has removed that one, and then prints the command for the host.
 func TestMemberReplaceInPlace(t *testing.T) {
 	t.Parallel()

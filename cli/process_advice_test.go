@@ -39,12 +39,13 @@ var advised = map[string]string{
 	"step other-cluster":  "TestAdviceAfterARecovery",
 	"step two-clusters":   "- people choose: TestTwoClustersServe of package checks",
 	"step endpoint":       "TestAdviceAfterARecovery",
+	"step quota":          "TestAdviceOfAQuota",
 	"step remove-reasons": "TestAdviceOfAnUpgrade",
 	"step upgrade":        "TestAdviceOfAnUpgrade",
 	"step move-leader":    "TestAdviceOfAnUpgrade",
 	"step upgraded":       "TestAdviceOfAnUpgrade",
 
-	"alarm NOSPACE":   "TestAdviceOfAQuota",
+	"alarm NOSPACE":   "~TestAdverseFullDisk",
 	"alarm CORRUPT":   "~TestAdverseSnapshotRot",
 	"alarm AMNESIA":   "TestAdviceOfAnOldFolder",
 	"alarm SLOWDISK":  "~TestAdverseSlowDisk",
@@ -497,7 +498,7 @@ func TestAdviceOfAQuota(t *testing.T) {
 			break
 		}
 	}
-	found := c.advises("delete keys and run `qkv (compact REVISION)` with the newest revision$")
+	found := c.advises("^delete keys and run `qkv (compact REVISION)` with the newest revision, or")
 	c.qkv("del", "--prefix", "fill/").exits(t, exitOK)
 	revision := ""
 	for line := range strings.Lines(c.qkv("status", "-w", "fields").stdout) {

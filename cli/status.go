@@ -14,9 +14,9 @@ func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name: "status", Category: "cluster", Usage: "show the state of each member",
 		Description: "Begins with a verdict and the next command: HEALTHY; DEGRADED, a quorum serves, but a member does not take part or " +
-			"raises an alarm; NO LEADER; NO QUORUM. Asks the members at --endpoints, and all members that these know. The role of a " +
+			"raises an alarm; NO SPACE, no put is accepted; NO LEADER; NO QUORUM. Asks the members at --endpoints, and all members that these know. The role of a " +
 			"member that does not answer is unknown; a suspended member may not vote. The exit code is " +
-			"5 without a quorum or a leader, and 0 otherwise. With --check it is also 1 when the cluster is degraded. " +
+			"5 without a quorum, a leader or space, and 0 otherwise. With --check it is also 1 when the cluster is degraded. " +
 			"SYNC is the 99th percentile of the sync times of the last minute. Equal digests at an equal applied index mean equal " +
 			"states; `-w json` and `-w fields` show full digests, and more. `qkv doctor` checks more than these facts.\n\n" +
 			"QUOTA is the used share of the quota; the line `history` shows the oldest readable revision. The line `feature level` shows the " +
@@ -47,10 +47,7 @@ func status(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.Bool("check") {
-		return check(members)
-	}
-	if err := check(members); exitCode(err) == exitUnavailable {
+	if err := check(members); c.Bool("check") || exitCode(err) == exitUnavailable {
 		return err
 	}
 	return nil

@@ -31,6 +31,9 @@ func (m *member) figures(to *figures.Values, view *index.View, raft actor.RaftSt
 	figures.Set(to, figures.HistoryAge, historyAge(view, m.env.Driver.Time().Wall))
 	figures.Set(to, figures.Used, view.UsedBytes())
 	figures.Set(to, figures.Quota, m.current().QuotaBytes)
+	if view.NoSpace() || m.status.FullDisks() != "" {
+		figures.Set(to, figures.Refuses, 1)
+	}
 	figures.Set(to, figures.Log, m.status.Durable().FileBytes)
 	figures.Set(to, figures.Snapshot, m.status.Disk().Newest)
 	figures.Set(to, figures.SyncP99, m.status.Observer.SyncP99())

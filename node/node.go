@@ -184,7 +184,7 @@ func (n *Node) serveHTTP(c *Config, at *sockets, t *trust, proofs proofs, connec
 		Operations: n.operations, Listeners: at.web, Metrics: at.metrics, Dashboard: etcd.Dashboard{
 			Listeners: at.dashboard, AtClients: c.webAtClients(), Insecure: c.InsecureClients, Certified: !c.plain(), Clients: n.clients, Cluster: n.overview.cluster,
 		},
-		Profiles: c.Profiles, Names: c.names(), Hosts: c.Etcd.Hosts, NoGateway: c.Etcd.NoGateway, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, t.first()}, Trusted: func() error { return n.member.trusted(t.first()) }, Start: n.member.startup, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
+		Profiles: c.Profiles, Names: c.names(), Hosts: c.Etcd.Hosts, NoGateway: c.Etcd.NoGateway, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, t.first()}, Trusted: func() error { return n.member.trusted(t.first()) }, Stuck: n.member.stuck, Start: n.member.startup, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
 		MaxRequestBytes: int(c.MaxRequestBytes), TxnOperations: c.Etcd.TxnOperations, LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: etcdRequestTime + 2*c.ElectionTimeout,
 		Limits: etcdLimits, Scratch: filepath.Join(c.DataDir, etcdScratch),
 		Room: func() (int64, error) { return disk.OS().Free(c.DataDir) },

@@ -1,11 +1,13 @@
 package node
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 
 	"qkv/actor"
 	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -25,6 +27,15 @@ func (o *opening) Complete(done []kv.Completion) {
 
 // Uncounted implements actor.Uncounted: no client has asked.
 func (o *opening) Uncounted() {}
+
+// stuck returns an error while the log takes no entries of the leader, for want of space: requests of this member's clients wait for
+// entries that do not come, until an operator frees space. While a quorum is full, no entry is committed, and no member lags.
+func (m *member) stuck() error {
+	if d := m.status.Disk(); d.Lags && !d.LogTakes(limits.LogKept) {
+		return errors.New("the disk of this member is full, and its log takes no entries: free space on it, or use another member")
+	}
+	return nil
+}
 
 // startRead is the timeout of the read index that ends a member's start, which is repeated. It is short, because the reads of one round
 // wait for the longest of their timeouts.

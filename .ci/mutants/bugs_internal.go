@@ -14,6 +14,9 @@ var internalBugs = []mutant{
 	{"ask only the new configuration for a quorum", []change{
 		{"clusterOf", `if i == 0 || one.margin() < c.margin() {`, `if i == 0 {`},
 	}, []detector{direct("./internal/checks", "TestVerdicts")}},
+	{"call a cluster that refuses all puts degraded", []change{
+		{"Judge", `case c.refuses != nil:`, `case c.refuses != nil && c.margin() < 0:`},
+	}, []detector{direct("./internal/checks", "TestNoSpace")}},
 	// Package internal/audit.
 	{"count an audit line as durable before its sync", []change{
 		{"writer.attempt", `if err := errors.Join(file.Datasync(), file.Close(), on.SyncDir(path.Dir(name))); err != nil { return fmt.Errorf("sync it: %w", err) }`, `if err := file.Close(); err != nil { return err }`},

@@ -121,6 +121,12 @@ var netBugs = []mutant{
 	{"take plain text on a port of TLS", []change{
 		{"Port.identify", `case over == net.Conn(c) && !c.from.Plain:`, `case over == net.Conn(c) && c.from.TLS == nil:`},
 	}, []detector{direct("./net/etcd", "TestTrust")}},
+	{"keep etcd's clients at a suspended member", []change{
+		{"core.gate", `refusal != nil {`, `refusal != nil && s.config.Stuck != nil {`},
+	}, []detector{direct("./net/etcd", "TestClientsLeaveASuspendedMember")}},
+	{"keep etcd's clients at a member that starts", []change{
+		{"Server.begin", `if !s.config.Start.Await(ctx, wire.NeedKeys) {`, `if ctx.Err() != nil {`},
+	}, []detector{direct("./net/etcd", "TestGRPCWaitsForTheStart")}},
 	{"let events overtake progress when they are joined", []change{
 		{"etcd.join", `{ clear(last)`, `{`},
 	}, []detector{direct("./net/etcd", "TestJoin")}},

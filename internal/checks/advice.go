@@ -42,11 +42,21 @@ var (
 	widen       = newStep("mtu", "set the interface's MTU to 1280 bytes or more (`ip link set dev %s mtu 1500`)")
 	otherOne    = newStep("other-cluster", "stop %s, which belongs to another cluster; if it is to be a member here, empty its data folder, run `qkv member add`, and start it with --join")
 	twoServe    = newStep("two-clusters", "keep the cluster whose data you need: compare the revisions; stop the members of the other one, and keep their folders; %s is in one of the two")
+	makeRoom    = newStep("quota", "delete keys and run `qkv compact REVISION` with the newest revision, or set `--quota-bytes` higher on all members")
 	endpoint    = newStep("endpoint", "take %s out of --endpoints or QKV_ENDPOINTS; if it is a new member, start it")
 )
 
 // compare follows the step after the loss of a quorum.
 const compare = "; if they are lost for good, first compare %s with revision %d of the members that answer (`qkv backup list`): docs/emergencies.md, A lost quorum"
+
+// withoutReplace cuts the last part of a step if it is a replacement, which needs a quorum for any member.
+func withoutReplace(step string) (rest string, cut bool) {
+	before, _, cut := strings.Cut(step, "`qkv member replace")
+	if !cut {
+		return step, false
+	}
+	return before[:max(strings.LastIndex(before, "; "), 0)], true
+}
 
 // fault is the fault of one member, or of the path between two. The zero value is a member without any.
 type fault struct {

@@ -20,7 +20,7 @@ type AlarmCheck struct {
 
 // Alarms are all alarms, then all notices.
 var Alarms = []AlarmCheck{
-	{kv.NoSpaceAlarm, "the quota is reached or the disk is full", "free space on the disk that the alarm names, or delete keys and run `qkv compact REVISION` with the newest revision"},
+	{kv.NoSpaceAlarm, "the quota is reached or the disk is full", "free space on the disk that the alarm names, or delete keys"},
 	{kv.CorruptAlarm, "damage", "read docs/emergencies.md, Alarms: the text of the alarm decides"},
 	{kv.AmnesiaAlarm, "a member lost votes or writes that it had acknowledged", "put the last folder of NAME back; if it is lost, stop NAME and run `qkv member replace NAME`"},
 	{kv.SlowDiskAlarm, "slow syncs", "`qkv bench disk` on that host; look for other programs that use the disk"},
@@ -54,6 +54,9 @@ func alarmNamed(name kv.AlarmName) AlarmCheck {
 
 // Do returns the next command or step after an alarm, with the name of the member that it is about.
 func (a Raised) Do() string {
+	if a.Name == kv.NoSpaceAlarm && strings.Contains(a.Text, "--quota-") { // of the two causes
+		return makeRoom.text
+	}
 	return strings.ReplaceAll(alarmNamed(a.Name).Do, "NAME", a.Member)
 }
 

@@ -137,6 +137,97 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestNoSpace: while the cluster refuses puts, the verdict says so, whatever the voters, and the remedy is that of the cause. The leader
+// knows it. A full disk of one member stops no put.
+func TestNoSpace(t *testing.T) {
+	const (
+		byQuota = "keys take 1.0 of 1.0 MiB of --quota-bytes"
+		byDisks = "the disk of n1 is full, or nearly and that of n2"
+	)
+	refuses := func(m *Member, text string) {
+		figures.Set(&m.Values, figures.Refuses, 1)
+		if text != "" {
+			m.Alarms = []Raised{{"NOSPACE", "n1", text}}
+		}
+	}
+	for _, tt := range []struct {
+		name       string
+		change     func(f *Facts)
+		want, next string
+	}{
+		{"the quota", func(f *Facts) {
+			for i := range f.Members {
+				refuses(&f.Members[i], byQuota)
+			}
+		}, "NO SPACE: no put is accepted: NOSPACE of n1: " + byQuota, "delete keys and run `qkv compact REVISION` with the newest revision, or set `--quota-bytes` higher"},
+		{"the disks, and only the leader knows which", func(f *Facts) {
+			refuses(&f.Members[0], byDisks)
+			refuses(&f.Members[1], "the disks of a quorum are full, or the quota is reached")
+			f.Members[0], f.Members[1] = f.Members[1], f.Members[0]
+		}, "NO SPACE: no put is accepted: NOSPACE of n1: " + byDisks, "free space on the disk that the alarm names, or delete keys"},
+		{"the disks, before the alarm is in the log", func(f *Facts) { refuses(&f.Members[0], "") }, "NO SPACE: no put is accepted: NOSPACE of a quorum: the disks are full", "free space"},
+		{"a leader that does not answer this host", func(f *Facts) {
+			refuses(&f.Members[1], byQuota)
+			f.Members[0].Answers, f.Members[0].Error = false, "timeout"
+		}, "NO SPACE: no put is accepted: NOSPACE of n1: " + byQuota, "delete keys"},
+		{"a member down besides", func(f *Facts) {
+			refuses(&f.Members[0], byQuota)
+			dead(f, "n3")
+		}, "NO SPACE: no put", "delete keys"},
+		{"no quorum either", func(f *Facts) {
+			refuses(&f.Members[0], byQuota)
+			dead(f, "n2", "n3")
+		}, "NO QUORUM: 1 of 3", "start n2 and n3 again"},
+		{"the disk of one member", func(f *Facts) { f.Members[1].Alarms = []Raised{{"NOSPACE", "n2", "full"}} }, "DEGRADED: ", "free space on the disk"},
+	} {
+		f := healthy(3)
+		tt.change(f)
+		v := Judge(f.Members)
+		if !strings.HasPrefix(v.String(), tt.want) || !strings.HasPrefix(v.Next, tt.next) || v.Serves() != (v.Word == Degraded) {
+			t.Errorf("%s: %s, next: %s, serves %v", tt.name, v, v.Next, v.Serves())
+		}
+		all := Run(f)
+		if at := slices.IndexFunc(all, func(r Result) bool { return r.ID == "quorum" }); (all[at].Level == Failure) == v.Serves() || !v.Serves() && all[at].Do != v.Next {
+			t.Errorf("%s: doctor says %+v", tt.name, all[at])
+		}
+	}
+}
+
+// TestDoctorWithoutAQuorum: no finding of a cluster without a quorum advises a replacement, which needs one, or to wait: each has the words of
+// the runbook, or mends a cause. With a quorum, the advice is the replacement.
+func TestDoctorWithoutAQuorum(t *testing.T) {
+	forgot := func(m *Member) {
+		m.State, m.Leader, m.Alarms = "suspended", "", []Raised{{"AMNESIA", m.Name, "another folder"}}
+	}
+	for name, change := range map[string]func(f *Facts){
+		"two dead":                func(f *Facts) { dead(f, "n2", "n3"); f.Members[0].Leader = "" },
+		"two suspended":           func(f *Facts) { forgot(&f.Members[1]); forgot(&f.Members[2]); f.Members[0].Leader = "" },
+		"one dead, one suspended": func(f *Facts) { dead(f, "n3"); forgot(&f.Members[1]); f.Members[0].Leader = "" },
+	} {
+		f := healthy(3)
+		change(f)
+		runbook := 0
+		for _, r := range Run(f) {
+			if strings.Contains(r.Do, "member replace") || strings.HasPrefix(r.Do, "wait") {
+				t.Errorf("%s: %s: %s\n-> %s", name, r.ID, r.Text, r.Do)
+			}
+			if strings.HasSuffix(r.Do, "docs/emergencies.md, A lost quorum") {
+				runbook++
+			}
+		}
+		if v := Judge(f.Members); v.Word != NoQuorum || runbook < 3 || !strings.HasSuffix(v.Next, "docs/emergencies.md, A lost quorum") {
+			t.Errorf("%s: %s, next: %s; %d findings name the page", name, v, v.Next, runbook)
+		}
+	}
+	for name, change := range map[string]func(f *Facts){"one dead": func(f *Facts) { dead(f, "n3") }, "one suspended": func(f *Facts) { forgot(&f.Members[2]) }} {
+		f := healthy(3)
+		change(f)
+		if v := Judge(f.Members); !strings.Contains(v.Next, "`qkv member replace n3`") || !slices.ContainsFunc(Run(f), func(r Result) bool { return r.ID == "members" && r.Do == v.Next }) {
+			t.Errorf("%s: %s, next: %s", name, v, v.Next)
+		}
+	}
+}
+
 // TestNextWithoutALeader: the next step mends what keeps the voters from a leader, and is none that refused members would ignore.
 func TestNextWithoutALeader(t *testing.T) {
 	parted := func(m []Member, pairs ...[2]int) {

@@ -32,9 +32,8 @@ func (r *report) quiet(members int, format string, values ...any) {
 }
 
 func quorum(f *Facts, r *report) {
-	v := Judge(f.Members)
-	if !v.Serves() {
-		r.add(Failure, v.Next, "%s", v)
+	if !r.verdict.Serves() {
+		r.add(Failure, r.verdict.Next, "%s", r.verdict)
 		return
 	}
 	c := clusterOf(f.Members)
@@ -43,16 +42,15 @@ func quorum(f *Facts, r *report) {
 
 func margin(f *Facts, r *report) {
 	c := clusterOf(f.Members)
-	v := Judge(f.Members)
 	switch {
-	case !v.Serves():
-		r.skip("there is no quorum or no leader")
+	case !r.verdict.Serves():
+		r.skip("%s", r.verdict.Word)
 	case c.margin() > 0:
 		r.ok("%s", c.loss())
 	case c.up == c.voters:
 		r.warn("%s: a cluster of %s survives no loss", c.loss(), Plural(c.voters, "voter", "voters"))
 	default:
-		r.add(Warning, v.Next, "%s: %s", c.loss(), c.missing())
+		r.add(Warning, r.verdict.Next, "%s: %s", c.loss(), c.missing())
 	}
 }
 

@@ -21,6 +21,7 @@
 //
 //	HEALTHY    all members take part, and no member raises an alarm
 //	DEGRADED   a quorum serves, but a member does not take part, or an alarm is raised
+//	NO SPACE   a quorum serves, but it refuses puts: the quota is reached, or the disks of a quorum are full
 //	NO LEADER  a quorum of the voters answers, and none knows a leader
 //	NO QUORUM  fewer voters than a quorum take part: the cluster accepts no writes
 //

@@ -33,10 +33,14 @@ type Result struct {
 // report collects the results of one check.
 type report struct {
 	check   *Check
+	verdict Verdict
 	results []Result
 }
 
 func (r *report) add(level Level, do, format string, values ...any) {
+	if _, replaces := withoutReplace(do); r.verdict.Word == NoQuorum && (replaces || do == askAgain.text) {
+		do = r.verdict.Next
+	}
 	r.results = append(r.results, Result{ID: r.check.ID, Level: level, Text: fmt.Sprintf(format, values...), Do: do, Docs: "docs/doctor.md#" + r.check.ID})
 }
 
@@ -48,7 +52,7 @@ func (r *report) fail(format string, values ...any) { r.add(Failure, r.check.Do,
 
 // Cluster are the checks of a cluster's members.
 var Cluster = []Check{
-	{"quorum", "too few voters take part, or none leads: the cluster accepts no writes", "start the missing members: docs/emergencies.md, A lost quorum", quorum},
+	{"quorum", "too few voters take part, none leads, or a quorum has no space: the cluster accepts no writes", "start the missing members: docs/emergencies.md, A lost quorum", quorum},
 	{"margin", "the loss of one more voter stops writes", "add voters until there are three: `qkv member add`", margin},
 	{"members", "a member does not answer this host", "start it, or look at its log and at the firewall (UDP and TCP 2379 and 2380)", answering},
 	{"alarms", "a member raises an alarm or a notice", "", alarms},
@@ -88,8 +92,9 @@ func Run(f *Facts) (all []Result) {
 	if f.Folder != nil {
 		table = append(table[:len(table):len(table)], Host...)
 	}
+	verdict := Judge(f.Members)
 	for i := range table {
-		r := report{check: &table[i]}
+		r := report{check: &table[i], verdict: verdict}
 		if f.NoAnswer != "" && i < len(Cluster) {
 			r.skip("%s", f.NoAnswer)
 		} else {

@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,11 +16,12 @@ const (
 	Degraded = "DEGRADED"
 	NoLeader = "NO LEADER"
 	NoQuorum = "NO QUORUM"
+	NoSpace  = "NO SPACE"
 )
 
 // Verdict is the state of a cluster in words.
 type Verdict struct {
-	Word string // Healthy, Degraded, NoLeader or NoQuorum
+	Word string // one of the words above
 	Why  string
 	Next string // the next command or step; empty if the cluster is healthy
 }
@@ -27,7 +29,7 @@ type Verdict struct {
 // String returns the verdict's first line.
 func (v Verdict) String() string { return v.Word + ": " + v.Why }
 
-// Serves tells whether the cluster has a quorum and a leader.
+// Serves tells whether the cluster accepts puts: it has a quorum, a leader and space.
 func (v Verdict) Serves() bool { return v.Word == Healthy || v.Word == Degraded }
 
 // cluster is the sum of the members' answers.
@@ -38,7 +40,8 @@ type cluster struct {
 	leader     string   // empty: no member that answers knows one
 	away       []string // voters that do not take part
 	awayOthers []string // learners that do not take part
-	faults     []fault  // of members that do not take part, then of the others
+	faults     []fault  // causes first: of members that do not take part, then of the others
+	refuses    *Raised  // the alarm by which it refuses puts, if possible the leader's, which knows the cause
 }
 
 func (c *cluster) quorum() int { return c.voters/2 + 1 }
@@ -74,6 +77,9 @@ func clusterOf(members []Member) (c cluster) {
 		if f.level != "" {
 			c.faults = append(c.faults, f)
 		}
+		if m.Answers && m.Get(figures.Refuses) > 0 && (c.refuses == nil || m.State == leads) {
+			c.refuses = cmp.Or(about(kv.NoSpaceAlarm, "", m.Alarms), &Raised{Name: kv.NoSpaceAlarm, Member: "a quorum", Text: "the disks are full, or nearly"})
+		}
 		if m.Answers && !m.Unknown && m.Leader != "" && m.State != stateSuspended && c.leader == "" {
 			c.leader = m.Leader
 		}
@@ -81,7 +87,8 @@ func clusterOf(members []Member) (c cluster) {
 	if i := slices.IndexFunc(known, func(m Member) bool { return m.Ready }); c.leader == "" && i >= 0 {
 		c.leader = "another member" // that this host cannot ask which one
 	}
-	slices.SortStableFunc(c.faults, func(a, b fault) int { return count(b.absent) - count(a.absent) })
+	rank := func(f fault) int { return 2*count(f.absent) - count(f.do == askAgain.text) } // a missing leader is a consequence
+	slices.SortStableFunc(c.faults, func(a, b fault) int { return rank(b) - rank(a) })
 	return c
 }
 
@@ -135,6 +142,8 @@ func Judge(members []Member) Verdict {
 		return Verdict{NoQuorum, fmt.Sprintf("%s; %d are needed, and no write is accepted", c.answering(), c.quorum()), c.comeBack(members)}
 	case c.margin() < 0:
 		return Verdict{NoQuorum, fmt.Sprintf("%s; %d are needed, and no write is accepted", c.taking(), c.quorum()), c.comeBack(members)}
+	case c.refuses != nil:
+		return Verdict{NoSpace, "no put is accepted: " + c.refuses.String(), c.refuses.Do()}
 	case len(c.away)+len(c.awayOthers) > 0:
 		return Verdict{Degraded, c.loss() + ": " + c.missing(), c.next(again)}
 	case failed >= 0:
@@ -235,7 +244,8 @@ func (c *cluster) next(start Step) string {
 	return c.faults[0].do
 }
 
-// comeBack is the step after the loss of a quorum. What is lost for good is compared with the backup before anything is recovered.
+// comeBack is the step after the loss of a quorum. What is lost for good is compared with the backup before anything is recovered, and is
+// not replaced: that needs a quorum.
 func (c *cluster) comeBack(members []Member) string {
 	most, backup := int64(0), "a backup, if there is one,"
 	for i := range members {
@@ -244,8 +254,8 @@ func (c *cluster) comeBack(members []Member) string {
 			backup = "the backup in " + b
 		}
 	}
-	next := c.next(sameFolders)
-	if !slices.ContainsFunc(c.faults, func(f fault) bool { return f.down }) {
+	next, lost := withoutReplace(c.next(sameFolders))
+	if !lost && !slices.ContainsFunc(c.faults, func(f fault) bool { return f.down }) {
 		return next
 	}
 	return next + fmt.Sprintf(compare, backup, most)

@@ -72,6 +72,7 @@ var (
 	HistoryAge   = add(13, Gauge, Seconds, "history_age", "Age of the oldest revision that can be read.")
 	Used         = add(14, Gauge, Bytes, "used", "Bytes that the quota counts.")
 	Quota        = add(15, Gauge, Bytes, "quota", "Used bytes at which NOSPACE is raised while this member leads; 0: never.")
+	Refuses      = add(53, Internal, Number, "puts_refused", "1 while the cluster refuses puts: the quota is reached, or the disks of a quorum are full.")
 	Log          = add(16, Gauge, Bytes, "log", "Bytes of the log's files.")
 	Snapshot     = add(17, Gauge, Bytes, "snapshot", "Bytes of the newest snapshot, with its parts.")
 	SyncP99      = add(18, Gauge, Milliseconds, "sync_p99", "The 99th percentile of the log's syncs of the last minute; 0: there was none.")

@@ -26,7 +26,7 @@ type users struct {
 	*member
 	t      testing.TB
 	server *etcd.Server
-	conn   *grpc.ClientConn
+	conn   grpc.ClientConnInterface
 	tokens map[string]string
 }
 

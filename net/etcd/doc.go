@@ -11,6 +11,9 @@
 //	                │                └── answer, encoded from a View ◄──────── calls.Complete ◄───────────────┘
 //	                └─► HTTP ──► net/web: /health, /livez, /readyz, /version, /metrics; gateway.go: /v3/
 //
+// A member that takes no part in the cluster, or has not started yet, serves no gRPC (Server.begin): an etcd client stays with a connection
+// whose requests fail, and uses other members if HTTP/2 does not begin. HTTP/1.1 stays, for probes and metrics.
+//
 // Each gRPC service is a type of its own, with one method for each RPC; Server.services lists them all. Type core is what they share: the
 // configuration, the way to the member, and the bounds on requests.
 //

@@ -193,7 +193,7 @@ type opened struct {
 	rpc    protoreflect.MethodDescriptor
 }
 
-func open(t testing.TB, c *grpc.ClientConn, rpc string) *opened {
+func open(t testing.TB, c grpc.ClientConnInterface, rpc string) *opened {
 	t.Helper()
 	return openIn(t.Context(), t, c, rpc)
 }
@@ -207,7 +207,7 @@ func withToken(ctx context.Context, token string) context.Context {
 }
 
 // login returns a token.
-func login(t testing.TB, c *grpc.ClientConn, name, password string) string {
+func login(t testing.TB, c grpc.ClientConnInterface, name, password string) string {
 	t.Helper()
 	answer, err := pb.NewAuthClient(c).Authenticate(t.Context(), &pb.AuthenticateRequest{Name: name, Password: password})
 	if err != nil {
@@ -216,7 +216,7 @@ func login(t testing.TB, c *grpc.ClientConn, name, password string) string {
 	return answer.Token
 }
 
-func openIn(ctx context.Context, t testing.TB, c *grpc.ClientConn, rpc string) *opened {
+func openIn(ctx context.Context, t testing.TB, c grpc.ClientConnInterface, rpc string) *opened {
 	t.Helper()
 	service, name, _ := strings.Cut(rpc, ".")
 	d := descriptor(t, service, name)
@@ -275,7 +275,7 @@ func newMessage(t testing.TB, d protoreflect.MessageDescriptor) proto.Message {
 }
 
 // call makes a request, and returns what a client sees.
-func call(ctx context.Context, t testing.TB, c *grpc.ClientConn, service, name, input string) string {
+func call(ctx context.Context, t testing.TB, c grpc.ClientConnInterface, service, name, input string) string {
 	d := descriptor(t, service, name)
 	in := newMessage(t, d.Input())
 	if err := prototext.Unmarshal([]byte(input), in); err != nil {

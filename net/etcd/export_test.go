@@ -15,13 +15,27 @@ import (
 
 // Registered returns all services that the endpoint offers by gRPC.
 func (s *Server) Registered() map[string]grpc.ServiceInfo {
-	s.begin()
 	all := grpc.NewServer()
 	for _, service := range s.offered {
 		all.RegisterService(service, nil)
 	}
 	all.RegisterService(s.healthService())
 	return all.GetServiceInfo()
+}
+
+// InProcess returns a client that calls the handlers without a connection, as requests over HTTP do.
+func (s *Server) InProcess() grpc.ClientConnInterface {
+	return inProcess{newGateway(s.core, s.offered)}
+}
+
+type inProcess struct{ *gateway }
+
+func (c inProcess) Invoke(ctx context.Context, method string, question, to any, options ...grpc.CallOption) error {
+	return c.gateway.Invoke(context.WithValue(ctx, reservationsKey{}, c.s.newReservations(ctx)), method, question, to, options...)
+}
+
+func (c inProcess) NewStream(ctx context.Context, d *grpc.StreamDesc, method string, options ...grpc.CallOption) (grpc.ClientStream, error) {
+	return c.gateway.NewStream(context.WithValue(ctx, reservationsKey{}, c.s.newReservations(ctx)), d, method, options...)
 }
 
 // Classes returns the RPCs of the table of permissions, and whether each needs no user.

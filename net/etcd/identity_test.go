@@ -59,7 +59,7 @@ func TestCertificatesOfUsers(t *testing.T) {
 	trust := servertest.NewTrust(t)
 	u := newUsers(t, withCertificates(trust, etcd.UserByIdentity, true))
 	client, member := dialAs(t, u.server, trust.Client), dialAs(t, u.server, trust.Member)
-	put := func(c *grpc.ClientConn, md ...string) string {
+	put := func(c grpc.ClientConnInterface, md ...string) string {
 		return strings.TrimSpace(call(metadata.AppendToOutgoingContext(t.Context(), md...), t, c, "KV", "Put", `key: "app/1"`))
 	}
 	if got := put(client); got != denied {
@@ -71,7 +71,7 @@ func TestCertificatesOfUsers(t *testing.T) {
 	u.must("root", "Auth.UserAdd", `name: "test" options: { no_password: true }`)
 	u.must("root", "Auth.UserGrantRole", `user: "test" role: "app"`)
 	for _, c := range []struct {
-		conn *grpc.ClientConn
+		conn grpc.ClientConnInterface
 		md   []string
 		want string
 	}{

@@ -214,7 +214,7 @@ func TestFull(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const limit = "this member serves 3 client connections, its limit"
+	const limit = "this member serves 3 client connections at this address, its limit"
 	if said := ends(t, raw(t, s, "GET /version HTTP/1.1\r\nHost: x\r\n\r\n")); !strings.Contains(said, limit) || !strings.HasPrefix(said, "HTTP/1.1 503") {
 		t.Errorf("HTTP is told %q", said)
 	}

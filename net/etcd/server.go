@@ -71,6 +71,7 @@ type Config struct {
 	PeerScheme  string   // of the members' peer URLs, as reported to clients: http or https
 	Member      Member
 	Trusted     func() error // why clients should not use this member because of its certificate; nil: never
+	Stuck       func() error // why gRPC's clients should use other members, although this one serves reads of its state; nil: never
 	Start       *wire.Start  // requests wait for the stage of it that they need; nil: they do not wait
 	Cluster, ID uint64
 	Logger      *slog.Logger
@@ -148,6 +149,8 @@ const (
 	etcdPingLeast   = 5 * time.Second
 	etcdPing        = 2 * time.Hour
 	etcdPingTimeout = 20 * time.Second
+	// guardInterval is how long requests of open connections fail, at most, after the member was suspended.
+	guardInterval = 100 * time.Millisecond
 )
 
 // Start opens the endpoint and serves until Close.
@@ -166,7 +169,7 @@ func Start(config Config) *Server {
 	s.calls.run(&s.running)
 	s.batched = newBatched(s.core)
 	s.running.Go(s.batched.run)
-	at := front.Config{Limits: config.Limits, Log: s.log, Accounts: s.accounts, BeginGRPC: s.begin, Stopping: s.alive.Done()}
+	at := front.Config{Limits: config.Limits, Log: s.log, Accounts: s.accounts, ServesGRPC: func() bool { return config.Start.Serves(wire.NeedKeys) && s.gate() == nil }, BeginGRPC: s.begin, Stopping: s.alive.Done()}
 	gateway := newGateway(s.core, s.offered)
 	page := dashboard{s.core, gateway}
 	at.Listeners, at.Web = config.Listeners, pages{s.core}.server(gateway, nil)
@@ -200,8 +203,29 @@ func newCore(config Config) *core {
 	return s
 }
 
-// begin starts gRPC at the first gRPC connection. It returns false if the server ended first.
-func (s *Server) begin() bool {
+// gate returns why no gRPC is served, apart from a start: the member cannot leave the state by itself.
+func (s *core) gate() error {
+	if refusal := s.config.Member.Refuse(); refusal != nil {
+		return refusal
+	}
+	if s.config.Stuck == nil {
+		return nil
+	}
+	return s.config.Stuck()
+}
+
+// begin admits a gRPC connection, and starts gRPC at the first one. The error refuses the connection. During a start it waits, as in etcd,
+// until requests for keys are served: a client of several members uses others meanwhile. A member that takes no part in the cluster refuses
+// it at once.
+func (s *Server) begin() error {
+	if err := s.gate(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.alive, s.config.Timeout)
+	defer cancel()
+	if !s.config.Start.Await(ctx, wire.NeedKeys) {
+		return wire.ErrStarting
+	}
 	s.begun.Do(func() {
 		s.grpc = h2.NewServer(h2.Config{
 			Codec: codec{s.metrics}, Prepare: s.batched.prepare, Batched: s.batched.methods(),
@@ -217,6 +241,13 @@ func (s *Server) begin() bool {
 		}
 		s.grpc.RegisterService(s.healthService())
 		s.running.Go(func() {
+			for tick := time.Tick(guardInterval); s.alive.Err() == nil; <-tick {
+				if s.gate() != nil {
+					s.grpc.Dismiss()
+				}
+			}
+		})
+		s.running.Go(func() {
 			for {
 				c, err := s.port.GRPC().Accept()
 				if err != nil {
@@ -227,7 +258,7 @@ func (s *Server) begin() bool {
 			}
 		})
 	})
-	return s.grpc != nil
+	return nil // if the server has ended, its port ends the connection
 }
 
 // served returns the gRPC server, or nil if it never started and never will.
@@ -469,8 +500,7 @@ func (s *core) mayServe(ctx context.Context, need wire.Need, q proto.Message) er
 	if s.alive.Err() != nil {
 		return errStopped
 	}
-	_, status := q.(*pb.StatusRequest)
-	if refusal := s.config.Member.Refuse(); refusal != nil && !status {
+	if refusal := s.config.Member.Refuse(); refusal != nil {
 		return refused(refusal)
 	}
 	require := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataRequireLeaderKey)

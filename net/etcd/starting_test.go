@@ -23,32 +23,39 @@ import (
 // isStarting is in each refusal of a member that starts.
 const isStarting = "this member is starting"
 
-// TestEveryRPCWaitsForTheStart calls each registered RPC at a member in each stage of its start: all but short lists are refused as Unavailable
-// when their time is over.
+// TestEveryRPCWaitsForTheStart calls each RPC at a member in each stage of its start, over HTTP, and by gRPC once a connection is admitted:
+// all but short lists are refused as Unavailable when their time is over.
 func TestEveryRPCWaitsForTheStart(t *testing.T) {
 	t.Parallel()
-	anytime := []string{"Health.Check", "Health.List", "Health.Watch", "Maintenance.Status"}
+	anytime := []string{"Maintenance.Status"}
 	replayed := append([]string{"Cluster.MemberList"}, anytime...)
 	keys := append([]string{"Auth.Authenticate", "KV.Range", "KV.RangeStream"}, replayed...)
 	for _, c := range []struct {
-		stale bool
-		stage wire.Stage
-		want  []string
+		stale, grpc bool
+		stage       wire.Stage
+		want        []string
 	}{
-		{false, wire.StageReplaying, anytime},
-		{true, wire.StageReplaying, anytime},
-		{false, wire.StageReplayed, replayed},
-		{true, wire.StageReplayed, keys},
+		{false, false, wire.StageReplaying, anytime},
+		{true, false, wire.StageReplaying, anytime},
+		{false, false, wire.StageReplayed, replayed},
+		{true, false, wire.StageReplayed, keys},
+		{true, true, wire.StageReplayed, append([]string{"Health.Check", "Health.List", "Health.Watch"}, keys...)},
 	} {
 		its := &wire.Start{Stale: c.stale}
 		its.Raise(c.stage)
 		u := startingUsers(t, its)
+		if !c.grpc {
+			u.conn = u.server.InProcess()
+		}
 		var mu sync.Mutex
 		var got []string
 		var calls sync.WaitGroup
 		for service, info := range u.server.Registered() {
 			for _, m := range info.Methods {
 				rpc := service[strings.LastIndexByte(service, '.')+1:] + "." + m.Name
+				if !c.grpc && strings.HasPrefix(rpc, "Health.") { // by gRPC alone
+					continue
+				}
 				calls.Go(func() {
 					answer := u.outcome("", rpc, m)
 					mu.Lock()
@@ -144,7 +151,7 @@ func TestStaleAnswersAreMarked(t *testing.T) {
 	for _, c := range []struct {
 		stage wire.Stage
 		word  string
-	}{{wire.StageReplaying, wire.Starting}, {wire.StageReplayed, wire.Stale}, {wire.StageCurrent, ""}} {
+	}{{wire.StageReplayed, wire.Stale}, {wire.StageCurrent, ""}} {
 		its.Raise(c.stage)
 		marked := func(md metadata.MD) string { return strings.Join(md.Get("qkv-member-state"), ",") }
 		var of, read metadata.MD
@@ -156,17 +163,18 @@ func TestStaleAnswersAreMarked(t *testing.T) {
 			t.Errorf("at stage %d: status %v, %q, want %q", c.stage, answer.Errors, marked(of), c.word)
 		}
 		_, err = pb.NewKVClient(u.conn).Range(t.Context(), &pb.RangeRequest{Key: []byte("k"), Serializable: true}, grpc.Header(&read))
-		if served := err == nil; served != (c.word != wire.Starting) || served && marked(read) != c.word {
+		if err != nil || marked(read) != c.word {
 			t.Errorf("at stage %d: a read ends with %v, %q, want %q", c.stage, err, marked(read), c.word)
 		}
 	}
 }
 
-// TestRequestsWaitForTheStart begins a put, a watch and a watch of the health before the start is over: all are answered when it is. A watch
-// that requires a leader hears that there is none, as in etcd, if its time is over before.
+// TestRequestsWaitForTheStart begins a put, a watch and a watch of the health at a member with --serve-stale before the start is over: all
+// are answered when it is. A request that requires a leader hears that there is none, as in etcd, if its time is over before.
 func TestRequestsWaitForTheStart(t *testing.T) {
 	t.Parallel()
-	its, m := &wire.Start{}, newMember()
+	its, m := &wire.Start{Stale: true}, newMember()
+	its.Raise(wire.StageReplayed)
 	s := start(t, m, func(c *etcd.Config) { c.Start = its })
 	conn := dial(t, s)
 	ctx, cancel := context.WithTimeout(t.Context(), wait)
@@ -215,9 +223,10 @@ func TestRequestsWaitForTheStart(t *testing.T) {
 
 	alone := newMember()
 	alone.set(etcd.RaftStatus{Term: 7})
-	other := dial(t, startWith(t, alone, &wire.Start{}))
-	_, err = pb.NewKVClient(other).Range(metadata.AppendToOutgoingContext(ctx, "hasleader", "true"), &pb.RangeRequest{Key: []byte("k")})
+	stale := &wire.Start{Stale: true}
+	stale.Raise(wire.StageReplayed)
+	_, err = pb.NewKVClient(dial(t, startWith(t, alone, stale))).Put(metadata.AppendToOutgoingContext(ctx, "hasleader", "true"), &pb.PutRequest{Key: []byte("k")})
 	if status.Convert(err).Message() != "etcdserver: no leader" {
-		t.Errorf("a read that requires a leader: %v", err)
+		t.Errorf("a put that requires a leader: %v", err)
 	}
 }

@@ -33,10 +33,10 @@ import (
 // first byte, then gRPC or HTTP/1.1 by the protocol that TLS negotiated, or by the first bytes. The connection then belongs to gRPC or
 // HTTP.
 //
-//	accept ──► first byte ──TLS──► handshake ──► h2 ────────► gRPC
-//	               │                    └──────► http/1.1 ──► HTTP
-//	               ├─ "PRI" ─────────────────────────────────► gRPC
-//	               ├─ a letter ──────────────────────────────► HTTP
+//	accept ──► first byte ──TLS──► handshake ──► h2 ────────► gate ──► gRPC
+//	               │                    └──────► http/1.1 ───────────► HTTP
+//	               ├─ "PRI" ─────────────────────────────────► gate ──► gRPC
+//	               ├─ a letter ──────────────────────────────────────► HTTP
 //	               └─ anything else: closed
 //
 // Rules:
@@ -45,6 +45,8 @@ import (
 //     place of another (evictLocked), or is refused in its own protocol and closed.
 //  2. A connection must identify its protocol within limits.Etcd.Handshake. When all places are taken, the connection that has been
 //     unidentified for longest is evicted.
+//  3. The gate, Config.BeginGRPC, holds or refuses gRPC while the member cannot serve it: an etcd client stays with a connection whose
+//     requests fail, and leaves an address that does not begin HTTP/2. HTTP/1.1 is served in every state, and TLS then prefers it.
 //
 // The addresses of metrics, and those of the dashboard, have Ports without gRPC: clients and supervisors never evict each other.
 type Port struct {
@@ -69,13 +71,14 @@ type Port struct {
 
 // Config configures a port.
 type Config struct {
-	Listeners []Listener // at least one
-	Limits    limits.Etcd
-	Log       *logx.Limited
-	Accounts  *Accounts
-	Web       *http.Server
-	BeginGRPC func() bool     // starts the server of GRPC at its first connection; false: it has ended
-	Stopping  <-chan struct{} // closed when the endpoint ends
+	Listeners  []Listener // at least one
+	Limits     limits.Etcd
+	Log        *logx.Limited
+	Accounts   *Accounts
+	Web        *http.Server
+	ServesGRPC func() bool     // the gate is open
+	BeginGRPC  func() error    // waits for the gate, and starts the server of GRPC at its first connection; the error refuses it
+	Stopping   <-chan struct{} // closed when the endpoint ends
 }
 
 // Listener is one address to serve at; the port closes it.
@@ -358,14 +361,16 @@ func (p *Port) identify(c *conn, full bool) error {
 	p.markIdentified(c)
 	why := ""
 	switch {
-	case full && p.grpc == nil:
-		why = fmt.Sprintf("this member serves %d connections at this address, its limit", p.most)
 	case full:
-		why = fmt.Sprintf("this member serves %d client connections, its limit", p.most)
+		why = fmt.Sprintf("this member serves %d client connections at this address, its limit", p.most)
 	case over == net.Conn(c) && !c.from.Plain:
 		why = "this port takes TLS only, with a client's certificate"
 	case h2 && p.grpc == nil:
 		why = "this address is for HTTP/1.1 alone: gRPC is served at the clients' address"
+	case h2:
+		if err := p.config.BeginGRPC(); err != nil {
+			why = err.Error()
+		}
 	}
 	if why != "" {
 		refuse(over, h2, why)
@@ -379,9 +384,6 @@ func (p *Port) identify(c *conn, full bool) error {
 	if !h2 {
 		return p.http.deliver(identifiedConn{Conn: over, auth: authInfo{auth, own}, account: own})
 	}
-	if !p.config.BeginGRPC() {
-		return net.ErrClosed
-	}
 	return p.grpc.deliver(identifiedConn{Conn: over, auth: authInfo{auth, own}, account: own, grpc: true})
 }
 
@@ -394,7 +396,15 @@ func (p *Port) handshake(c *conn) (net.Conn, tls.ConnectionState, error) {
 		c.handshakeSlot = nil
 		p.handshakes.Release()
 	}()
-	secure := tls.Server(c, c.from.TLS)
+	config := c.from.TLS
+	if p.grpc != nil && !p.config.ServesGRPC() { // a probe that offers both protocols is answered
+		if newest := config.GetConfigForClient; newest != nil {
+			config, _ = newest(nil) // package wire ignores the hello, and returns no error
+		}
+		config = config.Clone()
+		config.NextProtos, config.GetConfigForClient = []string{"http/1.1", http2.NextProtoTLS}, nil
+	}
+	secure := tls.Server(c, config)
 	ctx, cancel := context.WithTimeout(context.Background(), p.config.Limits.Handshake)
 	defer cancel()
 	if err := secure.HandshakeContext(ctx); err != nil {

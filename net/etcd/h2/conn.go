@@ -109,10 +109,14 @@ func (c *conn) run() {
 	_ = c.nc.Close()
 }
 
-// end ends the connection, and its requests.
+// end ends the connection, and its requests. If the server ends it, the client hears which requests were not begun, and makes those at
+// another server.
 func (c *conn) end(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.over == nil && why == net.ErrClosed {
+		c.goAwayLocked(c.last, http2.ErrCodeNo, "this server serves no more")
+	}
 	c.endLocked(why)
 }
 

@@ -144,6 +144,15 @@ func (s *Server) Drain() {
 	<-s.drained
 }
 
+// Dismiss ends all connections. Later ones are served.
+func (s *Server) Dismiss() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.end(net.ErrClosed)
+	}
+}
+
 // Stop ends all connections, and returns when all handlers have returned.
 func (s *Server) Stop() {
 	s.mu.Lock()
@@ -151,10 +160,8 @@ func (s *Server) Stop() {
 		close(s.over)
 	}
 	s.stopped = true
-	for c := range s.conns {
-		c.end(net.ErrClosed)
-	}
 	s.mu.Unlock()
+	s.Dismiss()
 	s.handlers.Wait()
 }
 

@@ -210,6 +210,12 @@ func start(t testing.TB, program string, count int, prepare func(m *Member), wir
 // Add adds arguments to the member's command line, before it is started.
 func (m *Member) Add(arguments ...string) { m.arguments = append(m.arguments, arguments...) }
 
+// Move gives the member another data folder, before it is started.
+func (m *Member) Move(dir string) {
+	m.arguments[slices.Index(m.arguments, m.Dir)] = dir
+	m.Dir = dir
+}
+
 // Start starts the member's process once more, and does not wait until it serves.
 func (m *Member) Start() {
 	m.t.Helper()
@@ -336,6 +342,9 @@ func (c *Cluster) Endpoints() (all []string) {
 	}
 	return all
 }
+
+// Home is the folder of the local CA of qkv's members.
+func (c *Cluster) Home() string { return filepath.Join(c.dir, "home") }
 
 // Stop ends all members' processes and removes their folders: a search for a shorter sequence starts dozens of clusters.
 func (c *Cluster) Stop() {
