@@ -289,7 +289,13 @@ var netBugs = []mutant{
 	}, []detector{direct("./net/etcd", "TestLockThatIsGivenUpAtOnce")}},
 	{"keep a header block when the table has changed", []change{
 		{"net/etcd/h2.heads.read", `case !refersOnly(block): clear(h.seen)`, `case !refersOnly(block):`},
-	}, []detector{direct("./net/etcd", "TestH2TokenReferences")}},
+	}, []detector{direct("./net/etcd", "TestH2TokenReferences"), direct("./net/etcd/h2", "TestHeadsModel")}},
+	{"keep header blocks when a large one has changed the table", []change{
+		{
+			"net/etcd/h2.heads.read", `case !refersOnly(block): clear(h.seen) case h.size <= headBytes:`,
+			`case h.size > headBytes: case !refersOnly(block): clear(h.seen) default:`,
+		},
+	}, []detector{direct("./net/etcd", "TestH2TokenReferences"), direct("./net/etcd/h2", "TestHeadsModel")}},
 	{"take empty messages without an end", []change{
 		{"net/etcd/h2.stream.assembleLocked", `s.waiting += size + messageOver`, `s.waiting += size`},
 	}, []detector{direct("./net/etcd/h2", "TestEmptyMessagesWait")}},
