@@ -236,6 +236,9 @@ var netBugs = []mutant{
 	{"retry a batched transaction without its answer", []change{
 		{"batchedCall.retry", `body: p.txn != nil`, `body: false`},
 	}, []detector{direct("./net/etcd", "TestBatchedTxn")}},
+	{"read a batched transaction's revision from a slice that is reused", []change{
+		{"batched.answerTxn", `doneAt(revision, err)`, `doneAt(out.Result.Revision+0*revision, err)`},
+	}, []detector{direct("./net/etcd", "TestBatchedAnswersFail")}},
 	{"spend the window of an HTTP/2 connection twice", []change{
 		{"net/etcd/h2.conn.dataLocked", `c.window -= int64(n)`, `_ = c.window`},
 	}, []detector{direct("./net/etcd/h2", "TestWindowIsTakenOnce")}},
