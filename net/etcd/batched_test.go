@@ -312,7 +312,10 @@ func TestBatchedAnswersFail(t *testing.T) {
 	if made.Load() == 0 {
 		t.Error("no transaction was made")
 	}
-	eventually(t, func() bool { _, now := get(t, s, "/metrics"); return strings.Contains(now, "\nqkv_client_requests{protocol=\"etcd\"} 0\n") })
+	eventually(t, func() bool {
+		_, now := get(t, s, "/metrics")
+		return strings.Contains(now, "\nqkv_client_requests{protocol=\"etcd\"} 0\n")
+	})
 }
 
 // TestBatchedDeadline: a request whose deadline passes is answered then, although the member still has it.

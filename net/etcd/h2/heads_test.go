@@ -31,7 +31,9 @@ type headsModel struct {
 	values  int // that were written: each value is another one
 }
 
-func (m *headsModel) random(name string, most int) int { return rapid.IntRange(0, most).Draw(m.r, name) }
+func (m *headsModel) random(name string, most int) int {
+	return rapid.IntRange(0, most).Draw(m.r, name)
+}
 
 // evict drops the oldest entries until the rest fits, as RFC 7541 4.3 and 4.4 say.
 func (m *headsModel) evict() {
