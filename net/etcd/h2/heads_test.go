@@ -121,7 +121,7 @@ func TestHeadsModel(t *testing.T) {
 	defer c.cancel()
 	rapid.Check(t, func(r *rapid.T) {
 		m := &headsModel{r: r, decoder: hpack.NewDecoder(4096, nil), most: 4096}
-		m.heads.init(c.server, context.Background())
+		m.heads.init(c.server, noLedger{}, context.Background())
 		for range 1 + m.random("blocks", 60) {
 			block := m.block()
 			want, size := m.meaning(block)
