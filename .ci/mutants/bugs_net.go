@@ -264,9 +264,18 @@ var netBugs = []mutant{
 	{"retry a batched transaction without its answer", []change{
 		{"batchedCall.retry", `body: p.txn != nil`, `body: false`},
 	}, []detector{direct("./net/etcd", "TestBatchedTxn")}},
+	{"read a batched transaction's revision from a slice that is reused", []change{
+		{"batched.answerTxn", `doneAt(revision, err)`, `doneAt(out.Result.Revision+0*revision, err)`},
+	}, []detector{direct("./net/etcd", "TestBatchedAnswersFail")}},
 	{"spend the window of an HTTP/2 connection twice", []change{
 		{"net/etcd/h2.conn.dataLocked", `c.window -= int64(n)`, `_ = c.window`},
 	}, []detector{direct("./net/etcd/h2", "TestWindowIsTakenOnce")}},
+	{"keep window of an HTTP/2 connection for streams that are reset", []change{
+		{
+			"net/etcd/h2.conn.dataLocked", `s.reading = false c.window += int64(most - n)`,
+			`s.reading = false; if !s.over { c.window += int64(most - n) }`,
+		},
+	}, []detector{direct("./net/etcd/h2", "TestWindowIsReturned")}},
 	{"write a stream's later messages before its first ones", []change{
 		{"net/etcd/h2.conn.gather", `c.writableLocked(); batch = c.takeLocked(batch) {`, `c.writableLocked(); {`},
 	}, []detector{direct("./net/etcd/h2", "TestAnswersInOrder"), direct("./net/etcd/h2", "TestShrinkComesFirst")}},
@@ -300,9 +309,24 @@ var netBugs = []mutant{
 	{"leave a request out of service while its client does not end its side", []change{
 		{"net/etcd/h2.stream.receiveLocked", `s.c.ledger.HalfClosed(&s.charge, 0)`, ``},
 	}, []detector{direct("./net/etcd", "TestServedWithoutAnEnd")}},
+	{"tell clients of HTTP/2 to speak HTTP/1.1", []change{
+		{"net/wire.EtcdTLS", `ServerTLS(c, "h2", ClassClient, ClassMember)`, `ServerTLS(c, "http/1.1", ClassClient, ClassMember)`},
+	}, []detector{direct("./net/etcd", "TestPagesOverHTTP2")}},
+	{"charge nothing for pages that are not read", []change{
+		{"net/etcd/h2.page.serve", `err = p.awaitWritten(0)`, ``},
+	}, []detector{direct("./net/etcd", "TestUnreadPagesAreCharged")}},
+	{"end a member by a fault of a stream's reader", []change{
+		{"net/etcd.watchService.watch", `s.contain("/etcdserverpb.Watch/Watch", w.receive)`, `w.receive()`},
+	}, []detector{direct("./net/etcd", "TestFaultOfAWatch")}},
 	{"take any number of frames of padding", []change{
-		{"net/etcd/h2.conn.take", `len(f.Data()) == 0 && !f.StreamEnded()`, `f.Length == 0 && !f.StreamEnded()`},
-	}, []detector{direct("./net/etcd/h2", "TestPaddingAsksForNothing")}},
+		{"net/etcd/h2.conn.take", `len(f.Data()) < dataLeast && !f.StreamEnded()`, `f.Length < dataLeast && !f.StreamEnded()`},
+	}, []detector{direct("./net/etcd/h2", "TestFramesCost")}},
+	{"change all windows of a connection for one frame", []change{
+		{"net/etcd/h2.conn.settings", `c.ledger.Idle(len(c.streams) / streamsFrame)`, ``},
+	}, []detector{direct("./net/etcd/h2", "TestFramesCost")}},
+	{"decode large header blocks for nothing", []change{
+		{"net/etcd/h2.heads.read", `h.ledger.Idle(max(0, h.fields+len(block)/blockPiece-blockFree))`, ``},
+	}, []detector{direct("./net/etcd/h2", "TestFramesCost")}},
 	{"serve a request with malformed trailers", []change{
 		{"net/etcd/h2.conn.trailers", `h.pseudo || h.bad != 0 ||`, `h.pseudo ||`},
 	}, []detector{direct("./net/etcd", "TestH2Illegal")}},
@@ -317,7 +341,13 @@ var netBugs = []mutant{
 	}, []detector{direct("./net/etcd", "TestLockThatIsGivenUpAtOnce")}},
 	{"keep a header block when the table has changed", []change{
 		{"net/etcd/h2.heads.read", `case !refersOnly(block): clear(h.seen)`, `case !refersOnly(block):`},
-	}, []detector{direct("./net/etcd", "TestH2TokenReferences")}},
+	}, []detector{direct("./net/etcd", "TestH2TokenReferences"), direct("./net/etcd/h2", "TestHeadsModel")}},
+	{"keep header blocks when a large one has changed the table", []change{
+		{
+			"net/etcd/h2.heads.read", `case !refersOnly(block): clear(h.seen) case h.size <= headBytes:`,
+			`case h.size > headBytes: case !refersOnly(block): clear(h.seen); default:`,
+		},
+	}, []detector{direct("./net/etcd", "TestH2TokenReferences"), direct("./net/etcd/h2", "TestHeadsModel")}},
 	{"take empty messages without an end", []change{
 		{"net/etcd/h2.stream.assembleLocked", `s.waiting += size + messageOver`, `s.waiting += size`},
 	}, []detector{direct("./net/etcd/h2", "TestEmptyMessagesWait")}},

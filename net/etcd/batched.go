@@ -38,7 +38,8 @@ import (
 //	    all continue in a goroutine of their own.
 //	 3. Requests are served here only while authentication is off. If it is enabled meanwhile, the handler serves the request again: a get
 //	    when it is answered, a write when its command was refused.
-//	 4. run ends after stop. Close calls stop after all connections have ended: completions that come later have no client.
+//	 4. run reuses its slice of outcomes: a goroutine that answers later has copies of what it needs.
+//	 5. run ends after stop. Close calls stop after all connections have ended: completions that come later have no client.
 type batched struct {
 	s  *core
 	kv kvService
@@ -411,11 +412,11 @@ func (b *batched) answerTxn(batch *h2.Batch, p *batchedCall, out *outcome) {
 	result := txnAnswerOf(p.txnRequest, found)
 	result.Header = b.s.header(out.Result.Revision)
 	if size := proto.Size(result); size > etcdPieceBytes {
-		view := out.view
+		view, revision := out.view, out.Result.Revision
 		p.runInBackground(func() {
 			defer runtime.KeepAlive(view)
 			all, err := b.s.encodeBuilt(p.request.Own(), result)
-			p.finish(all, doneAt(out.Result.Revision, err))
+			p.finish(all, doneAt(revision, err))
 		})
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -222,6 +223,99 @@ func TestBatchedTxnLarge(t *testing.T) {
 		t.Fatalf("%d answers: %v", len(got.GetResponses()), err)
 	}
 	eventually(t, func() bool { return s.Stats().MessageBytes == 0 })
+}
+
+// TestBatchedAnswersFail makes batched requests of all methods at once, whose answers fail: the member refuses them or has no leader, their
+// clients leave, and answers of transactions find no memory. A transaction that was made names its revision. No goroutine uses what another
+// has reused: the race detector sees it.
+func TestBatchedAnswersFail(t *testing.T) {
+	const value, callers, rounds = 1 << 20, 4, 5
+	m := newMember()
+	s := start(t, m, func(c *etcd.Config) {
+		c.Limits.BuiltBytes, c.Limits.Stall, c.Timeout = 2*etcd.EtcdWholeBytes-value, time.Hour, 100*time.Millisecond
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	c := pb.NewKVClient(dial(t, s))
+	for i := range etcd.EtcdWholeBytes/value + 1 {
+		if _, err := c.Put(ctx, &pb.PutRequest{Key: fmt.Appendf(nil, "big/%d", i), Value: make([]byte, value)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := attack(t, s) // its answer is not read, and holds more than half of the memory
+	id, err := h.begin("/etcdserverpb.KV/Range")
+	if err == nil {
+		err = h.frames.WriteData(id, true, message(&pb.RangeRequest{Key: []byte("big/"), RangeEnd: []byte("big0"), SortTarget: pb.RangeRequest_MOD, SortOrder: pb.RangeRequest_DESCEND}))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return s.Stats().BuiltBytes > etcd.EtcdWholeBytes })
+	put := &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte("a")}}}
+	large := &pb.TxnRequest{Success: []*pb.RequestOp{put}}
+	for range etcd.EtcdWholeBytes/value + 1 {
+		large.Success = append(large.Success, &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte("big/0")}}})
+	}
+	var turn, without, made atomic.Int64
+	m.SetBefore(func(int, int) *kv.Error {
+		switch turn.Add(1) % 4 {
+		case 0:
+			return kv.Errorf(kv.Unavailable, "no leader is known")
+		case 1:
+			return kv.Errorf(kv.Unknown, "the leader has changed")
+		default:
+			return nil
+		}
+	})
+	var all sync.WaitGroup
+	for _, one := range []func(context.Context) error{
+		func(ctx context.Context) error {
+			_, err := c.Put(ctx, &pb.PutRequest{Key: []byte("a"), Lease: without.Add(1) % 2})
+			return err
+		},
+		func(ctx context.Context) error {
+			_, err := c.Range(ctx, &pb.RangeRequest{Key: []byte("big/0")})
+			return err
+		},
+		func(ctx context.Context) error {
+			_, err := c.DeleteRange(ctx, &pb.DeleteRangeRequest{Key: []byte("a")})
+			return err
+		},
+		func(ctx context.Context) error {
+			before := m.View().Revision()
+			_, err := c.Txn(ctx, large)
+			if status.Code(err) != codes.ResourceExhausted {
+				return err
+			}
+			var revision int64
+			if _, scan := fmt.Sscanf(status.Convert(err).Message(), "etcdserver: it was done at revision %d,", &revision); scan != nil || revision <= before || revision > m.View().Revision() {
+				t.Errorf("a transaction after revision %d: %v", before, err)
+			}
+			made.Add(1)
+			return err
+		},
+	} {
+		for i := range callers {
+			all.Go(func() {
+				for j := range rounds {
+					within, cancel := context.WithTimeout(ctx, wait)
+					if (i+j)%callers == 0 {
+						within, cancel = context.WithTimeout(ctx, time.Millisecond)
+					}
+					_ = one(within)
+					cancel()
+				}
+			})
+		}
+	}
+	all.Wait()
+	if made.Load() == 0 {
+		t.Error("no transaction was made")
+	}
+	eventually(t, func() bool {
+		_, now := get(t, s, "/metrics")
+		return strings.Contains(now, "\nqkv_client_requests{protocol=\"etcd\"} 0\n")
+	})
 }
 
 // TestBatchedDeadline: a request whose deadline passes is answered then, although the member still has it.

@@ -6,10 +6,10 @@
 //
 //	connection ──► port: TLS or plain text, gRPC or HTTP/1.1, detected once
 //	                │
-//	                ├─► gRPC ──► h2 ─┬─► handler: checks, translation ─┬─► calls: batches of waiting calls ► Member
+//	                ├─► HTTP/2 ► h2 ─┬─► handler: checks, translation ─┬─► calls: batches of waiting calls ► Member
 //	                │                ├─► batched: plain requests ──────┘                                      │
 //	                │                └── answer, encoded from a View ◄──────── calls.Complete ◄───────────────┘
-//	                └─► HTTP ──► net/web: /health, /livez, /readyz, /version, /metrics; gateway.go: /v3/
+//	                └─► HTTP/1.1 ► net/web: /health, /livez, /readyz, /version, /metrics; gateway.go: /v3/
 //
 // A member that takes no part in the cluster, or has not started yet, serves no gRPC (Server.begin): an etcd client stays with a connection
 // whose requests fail, and uses other members if HTTP/2 does not begin. HTTP/1.1 stays, for probes and metrics.
@@ -17,12 +17,12 @@
 // Each gRPC service is a type of its own, with one method for each RPC; Server.services lists them all. Type core is what they share: the
 // configuration, the way to the member, and the bounds on requests.
 //
-// Package net/etcd/h2 serves gRPC. While authentication is off, plain requests have no goroutine: puts, gets and deletions of one key
-// without options, and small transactions that write. Their connection's reader translates them, and they are answered together
-// (batched.go). Every other request has a goroutine, its handler, which [method] wraps in the checks of all RPCs: the member's start, the
-// user, and the audit log. Type [calls] collects what all requests ask of the member: waiting writes become one proposal, and linearizable
-// reads share one confirmation, as at the native endpoint. Answers with keys and values are encoded by hand (message.go), straight from the
-// View. Large answers are encoded in pieces, without an intermediate copy.
+// Package net/etcd/h2 serves gRPC, and gives other requests over HTTP/2 to the pages. While authentication is off, plain requests have no
+// goroutine: puts, gets and deletions of one key without options, and small transactions that write. Their connection's reader translates
+// them, and they are answered together (batched.go). Every other request has a goroutine, its handler, which [method] wraps in the checks
+// of all RPCs: the member's start, the user, and the audit log. Type [calls] collects what all requests ask of the member: waiting writes
+// become one proposal, and linearizable reads share one confirmation, as at the native endpoint. Answers with keys and values are encoded
+// by hand (message.go), straight from the View. Large answers are encoded in pieces, without an intermediate copy.
 //
 // Reads that may visit many keys take turns, as on the native endpoint ([admit.FairQueue]). etcd's API has no pages: the answer to a range
 // is one message of one revision, and etcdAnswerBytes bounds its size. For a large range, the first read only measures the answer.

@@ -38,7 +38,7 @@ import (
 //
 //  1. A request is bounded by a request's size, or, for each message of a stream, by etcdGatewayStreamed. An answer is bounded by
 //     limits.EtcdGatewayBytes. The memory budget admission.json bounds the memory of both.
-//  2. An answer that is not read ends its connection after limits.EtcdWebTimeout, on a stream as well. For a request that waits for a lock
+//  2. An answer over HTTP/1.1 that is not read ends its connection after limits.EtcdWebTimeout, on a stream as well. For a request that waits for a lock
 //     or an election, this time begins with its answer; net/http lifts the deadline once a body is complete.
 //  3. Requests of browser pages are refused, whatever their origin (guard).
 type gateway struct {
@@ -301,7 +301,7 @@ func (g *gateway) NewStream(ctx context.Context, _ *grpc.StreamDesc, method stri
 	p := &pipe{ctx: within, requests: make(chan proto.Message), answers: make(chan []byte), last: make(chan struct{}), begun: make(chan struct{}), done: make(chan struct{})}
 	g.s.running.Go(func() {
 		defer cancel()
-		p.err = handle(pipeServer{p})
+		p.err = g.s.contain(method, func() error { return handle(pipeServer{p}) })
 		close(p.done)
 	})
 	return pipeClient{p}, nil

@@ -14,8 +14,7 @@ import (
 const noPermission = "7 etcdserver: permission denied"
 
 // tokenPut writes a put with a token, by the connection's encoder.
-func (c *h2client) tokenPut(key, token string) uint32 {
-	var more []field
+func (c *h2client) tokenPut(key, token string, more ...field) uint32 {
 	if token != "" {
 		more = append(more, field{"token", token})
 	}
@@ -43,7 +42,11 @@ func TestH2Tokens(t *testing.T) {
 				wants := map[uint32]string{}
 				for i := range 5 {
 					name, own := fmt.Sprintf("u%d", (i+round)%5), fmt.Sprintf("u%d", (i*round)%5)
-					id := c.tokenPut(own, u.tokens[name])
+					var more []field
+					if round%8 == i { // it evicts the tokens of a large table
+						more = append(more, field{"x-large", strings.Repeat(name, 3<<10/len(name))})
+					}
+					id := c.tokenPut(own, u.tokens[name], more...)
 					wants[id] = noPermission
 					if own == name {
 						wants[id] = "OK"
@@ -106,7 +109,7 @@ func TestH2TokenEntries(t *testing.T) {
 }
 
 // TestH2TokenReferences sends header blocks of references alone, whose meaning is kept: the same bytes mean another user once all of their
-// entries were inserted again with another token, and one entry after one more insertion.
+// entries were inserted again with another token, by a small block or by a large one.
 func TestH2TokenReferences(t *testing.T) {
 	t.Parallel()
 	u := newUsers(t, nil)
@@ -125,11 +128,12 @@ func TestH2TokenReferences(t *testing.T) {
 	for i := len(fields(putPath)); i >= 0; i-- {
 		references = append(references, byte(hpackIndexed|62+i))
 	}
-	for range 3 {
-		put("alice's fields are inserted", "OK", insert("alice"))
+	for _, size := range []int{0, 3 << 10, 0, 3 << 10} { // a field that is larger than the blocks whose meaning is kept
+		large := literals(hpackPlain, false, field{"x-large", strings.Repeat("x", size)})
+		put("alice's fields are inserted", "OK", append(insert("alice"), large...))
 		put("alice by references", "OK", references)
 		put("alice by references again", "OK", references)
-		put("bob's fields are inserted", noPermission, insert("bob"))
+		put("bob's fields are inserted", noPermission, append(insert("bob"), large...))
 		put("the same references", noPermission, references)
 		put("the same references again", noPermission, references)
 	}

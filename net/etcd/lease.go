@@ -249,29 +249,11 @@ func (s leaseService) keepAlive(stream grpc.ServerStream) error {
 	asked := make(chan renewal, etcdKeepAlives)
 	go func() { // ends with the stream, after this function has returned
 		defer close(asked)
-		for {
-			q := &pb.LeaseKeepAliveRequest{}
-			if err := stream.RecvMsg(q); err != nil {
-				if !errors.Is(err, io.EOF) {
-					select {
-					case asked <- renewal{err: err}:
-					case <-stream.Context().Done():
-					}
-				}
-				return
-			}
-			if !s.calls.awaitHalf(stream.Context()) {
-				return
-			}
-			v := s.config.Member.View()
-			one := renewal{header: s.header(v.Revision()), call: &call{ask: kv.LeaseAsk{Lease: q.ID, Renew: true}}}
-			if one.err = s.permits(stream.Context(), v, kv.AccessWrite, leaseAccess(q.ID, true)); one.err == nil {
-				one.err = s.calls.submit(&s.calls.asks, one.call)
-			}
+		err := s.contain("/etcdserverpb.Lease/LeaseKeepAlive", func() error { return s.receiveKeepAlives(stream, asked) })
+		if !errors.Is(err, io.EOF) {
 			select {
-			case asked <- one:
+			case asked <- renewal{err: err}:
 			case <-stream.Context().Done():
-				return
 			}
 		}
 	}()
@@ -288,6 +270,29 @@ func (s leaseService) keepAlive(stream grpc.ServerStream) error {
 			if err := s.renewed(stream, one); err != nil {
 				return err
 			}
+		}
+	}
+}
+
+// receiveKeepAlives submits the keep-alives of a stream until it ends, and returns why.
+func (s leaseService) receiveKeepAlives(stream grpc.ServerStream, asked chan<- renewal) error {
+	for {
+		q := &pb.LeaseKeepAliveRequest{}
+		if err := stream.RecvMsg(q); err != nil {
+			return err
+		}
+		if !s.calls.awaitHalf(stream.Context()) {
+			return stream.Context().Err()
+		}
+		v := s.config.Member.View()
+		one := renewal{header: s.header(v.Revision()), call: &call{ask: kv.LeaseAsk{Lease: q.ID, Renew: true}}}
+		if one.err = s.permits(stream.Context(), v, kv.AccessWrite, leaseAccess(q.ID, true)); one.err == nil {
+			one.err = s.calls.submit(&s.calls.asks, one.call)
+		}
+		select {
+		case asked <- one:
+		case <-stream.Context().Done():
+			return stream.Context().Err()
 		}
 	}
 }

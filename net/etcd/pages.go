@@ -23,11 +23,11 @@ import (
 	"qkv/net/wire"
 )
 
-// pages are the conditions that the pages over HTTP/1.1 report, in etcd's words.
+// pages are the conditions that the pages over HTTP report, in etcd's words.
 type pages struct{ *core }
 
 // server builds the server. The gateway is nil at addresses for metrics or the dashboard alone, and page is nil where there is no
-// dashboard. Messages of net/http about clients are dropped.
+// dashboard. Requests over HTTP/2 get its handler alone: its timeouts are of connections. Messages of net/http about clients are dropped.
 func (s pages) server(gateway *gateway, page web.Endpoint) *http.Server {
 	var json http.Handler // nil without a gateway
 	if gateway != nil && !s.config.NoGateway {

@@ -359,10 +359,9 @@ func TestTrust(t *testing.T) {
 	if said := ends(t, raw(t, closed, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")); !strings.Contains(said, "this port takes TLS only") {
 		t.Errorf("gRPC without TLS is told %q", said)
 	}
-	// Who offers HTTP/1.1 as well gets it.
-	both := tlsOf(trust, true)
-	both.NextProtos = []string{"h2", "http/1.1"}
-	c, err := tls.Dial("tcp", closed.Addr().String(), both)
+	one := tlsOf(trust, true)
+	one.NextProtos = []string{"http/1.1"}
+	c, err := tls.Dial("tcp", closed.Addr().String(), one)
 	if err != nil {
 		t.Fatal(err)
 	}

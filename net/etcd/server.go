@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -106,6 +107,7 @@ type Server struct {
 	begun   sync.Once
 	grpc    *h2.Server // set by begun
 	batched *batched
+	pages   http.Handler  // of requests at the clients' port that are not gRPC's
 	more    []*front.Port // for metrics alone, and for the dashboard alone
 
 	offered []*grpc.ServiceDesc // by gRPC, and by the gateway
@@ -176,6 +178,7 @@ func Start(config Config) *Server {
 	if config.Dashboard.AtClients {
 		at.Web = pages{s.core}.server(gateway, page)
 	}
+	s.pages = at.Web.Handler
 	s.port = front.NewClientPort(at)
 	s.port.Run(&s.running)
 	if at.Listeners = config.Metrics; len(at.Listeners) > 0 {
@@ -231,9 +234,8 @@ func (s *Server) begin() error {
 			Codec: codec{s.metrics}, Prepare: s.batched.prepare, Batched: s.batched.methods(),
 			ReceiveMost: s.config.MaxRequestBytes + etcdRequestOver, SendMost: limits.EtcdMessageBytes,
 			Streams: uint32(s.config.Limits.Streams), HeaderBytes: limits.EtcdHeaderBytes, Handshake: s.config.Limits.Handshake,
-			Fault: func(path string, fault any, stack []byte) {
-				s.log.Warn("fault "+path, "a request met a fault in this member", "method", path, "fault", fmt.Sprint(fault), "stack", string(stack))
-			},
+			Fault: s.fault, Pages: s.pages,
+
 			PingLeast: etcdPingLeast, PingAfter: etcdPing, PingTimeout: etcdPingTimeout,
 		})
 		for _, service := range s.offered {
@@ -259,6 +261,19 @@ func (s *Server) begin() error {
 		})
 	})
 	return nil // if the server has ended, its port ends the connection
+}
+
+// fault reports a panic.
+func (s *core) fault(path string, fault any, stack []byte) {
+	s.log.Warn("fault "+path, "a request met a fault in this member", "method", path, "fault", fmt.Sprint(fault), "stack", string(stack))
+}
+
+// contain runs a part of a request in its goroutine. A panic there is the request's error, as one of its handler.
+func (s *core) contain(path string, f func() error) (err error) {
+	if fault := h2.Contain(s.fault, path, func() { err = f() }); fault != nil {
+		return fault
+	}
+	return err
 }
 
 // served returns the gRPC server, or nil if it never started and never will.

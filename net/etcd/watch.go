@@ -143,7 +143,7 @@ func (s watchService) watch(stream grpc.ServerStream) error {
 	defer s.watching.remove(w)
 	failed := make(chan error, 1)
 	go func() { // ends with the stream, after this function has returned
-		if err := w.receive(); err != nil {
+		if err := s.contain("/etcdserverpb.Watch/Watch", w.receive); err != nil {
 			failed <- err
 		}
 	}()

@@ -1,6 +1,6 @@
-// Package web serves a member's pages over HTTP/1.1: /health, /livez, /readyz, /version, /metrics and Go's profiles, in the format of
-// etcd's, and the dashboard at /ui/. It also guards etcd's JSON gateway, which is served beside them at /v3/. The package knows nothing of the member: [Config] has
-// the conditions and the answers as functions. Package net/etcd provides them, and the port.
+// Package web serves a member's pages over HTTP: /health, /livez, /readyz, /version, /metrics and Go's profiles, in the format of etcd's,
+// and the dashboard at /ui/. It also guards etcd's JSON gateway, which is served beside them at /v3/. The package knows nothing of the
+// member: [Config] has the conditions and the answers as functions. Package net/etcd provides them, and the port.
 //
 // # Users
 //

@@ -184,7 +184,7 @@ func (f *FileTrust) Problem() string {
 // ClientsTLS returns how a member accepts connections of etcd's clients and of HTTP. Clients must show a certificate if there is a
 // CA, or if required is set: without a CA of its own, the member then trusts the system's CAs.
 func (f *FileTrust) ClientsTLS(required bool) *tls.Config {
-	config := f.base("http/1.1", "h2")
+	config := f.base("h2", "http/1.1")
 	config.MinVersion, config.MaxVersion, config.CipherSuites = f.names.MinVersion, f.names.MaxVersion, f.names.CipherSuites
 	if f.names.CA != "" || required {
 		f.demand(config, func(*x509.Certificate) error { return nil })

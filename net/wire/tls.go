@@ -60,11 +60,11 @@ func PeersTLS(c *Credentials) *tls.Config {
 	return config
 }
 
-// EtcdTLS returns how a member accepts connections of etcd's clients and of HTTP, on one port. gRPC clients offer only HTTP/2; a
-// browser or a similar client offers HTTP/1.1 as well.
+// EtcdTLS returns how a member accepts connections of etcd's clients and of HTTP, on one port. HTTP/2 is
+// preferred, as by etcd: a proxy that offers both protocols may carry gRPC.
 func EtcdTLS(c *Credentials) *tls.Config {
-	config := ServerTLS(c, "http/1.1", ClassClient, ClassMember)
-	config.NextProtos = append(config.NextProtos, "h2")
+	config := ServerTLS(c, "h2", ClassClient, ClassMember)
+	config.NextProtos = append(config.NextProtos, "http/1.1")
 	return config
 }
 

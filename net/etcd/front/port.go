@@ -30,8 +30,8 @@ import (
 )
 
 // Port is a set of TCP addresses with one limit of connections. It detects the protocol of each connection once: TLS or plain text by the
-// first byte, then gRPC or HTTP/1.1 by the protocol that TLS negotiated, or by the first bytes. The connection then belongs to gRPC or
-// HTTP.
+// first byte, then HTTP/2 or HTTP/1.1 by the protocol that TLS negotiated, or by the first bytes. The connection then belongs to gRPC, or to
+// HTTP. Package h2 gives requests over HTTP/2 that are not gRPC's to the handler of HTTP.
 //
 //	accept ──► first byte ──TLS──► handshake ──► h2 ────────► gate ──► gRPC
 //	               │                    └──────► http/1.1 ───────────► HTTP
@@ -397,7 +397,7 @@ func (p *Port) handshake(c *conn) (net.Conn, tls.ConnectionState, error) {
 		p.handshakes.Release()
 	}()
 	config := c.from.TLS
-	if p.grpc != nil && !p.config.ServesGRPC() { // a probe that offers both protocols is answered
+	if p.grpc == nil || !p.config.ServesGRPC() { // a client that offers both protocols is served
 		if newest := config.GetConfigForClient; newest != nil {
 			config, _ = newest(nil) // package wire ignores the hello, and returns no error
 		}

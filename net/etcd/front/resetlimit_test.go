@@ -75,7 +75,7 @@ func TestIdleFrames(t *testing.T) {
 		t.Errorf("requests count as %d resets, and %d bytes are held after all", s.pacing.resets, m.Total())
 	}
 	for range 5 * etcdFramesReset {
-		s.Idle()
+		s.Idle(1)
 	}
 	if s.pacing.resets != 5 {
 		t.Errorf("%d frames that ask for nothing count as %d resets", 5*etcdFramesReset, s.pacing.resets)

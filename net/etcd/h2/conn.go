@@ -78,11 +78,8 @@ const (
 )
 
 func newConn(s *Server, nc net.Conn, from *peer.Peer) *conn {
-	c := &conn{server: s, nc: nc, ledger: noLedger{}, streams: map[uint32]*stream{}, window: 65535, initial: 65535, table: 4096, frame: frameMost, lastFrame: time.Now()}
+	c := &conn{server: s, nc: nc, ledger: nc.(interface{ Ledger() Ledger }).Ledger(), streams: map[uint32]*stream{}, window: 65535, initial: 65535, table: 4096, frame: frameMost, lastFrame: time.Now()}
 	c.wake.L = &c.mu
-	if l, ok := nc.(interface{ Ledger() Ledger }); ok {
-		c.ledger = l.Ledger()
-	}
 	if t, ok := nc.(interface{ Trier() func([]byte) int }); ok {
 		if try := t.Trier(); try != nil {
 			c.try = try
@@ -93,7 +90,7 @@ func newConn(s *Server, nc net.Conn, from *peer.Peer) *conn {
 	c.framer = http2.NewFramer(io.Discard, c.in)
 	c.framer.SetReuseFrames()
 	c.framer.SetMaxReadFrameSize(frameMost)
-	c.heads.init(s, c.ctx)
+	c.heads.init(s, c.ledger, c.ctx)
 	c.handshake() // before a GOAWAY of drain
 	return c
 }
@@ -102,7 +99,10 @@ func newConn(s *Server, nc net.Conn, from *peer.Peer) *conn {
 func (c *conn) run() {
 	var writer sync.WaitGroup
 	writer.Go(c.write)
-	err := c.read()
+	var err error
+	if c.server.contain("a connection's reader", func() { err = c.read() }) != nil {
+		err = http2.ConnectionError(http2.ErrCodeInternal)
+	}
 	c.sendGoAway(err)
 	c.end(err)
 	writer.Wait()
@@ -326,14 +326,14 @@ func (c *conn) take(f http2.Frame) error {
 	}
 	switch f := f.(type) {
 	case *http2.DataFrame:
-		if len(f.Data()) == 0 && !f.StreamEnded() {
-			c.ledger.Idle()
+		if len(f.Data()) < dataLeast && !f.StreamEnded() {
+			c.ledger.Idle(1)
 		}
 		return c.data(f)
 	case *http2.HeadersFrame:
 		return c.headers(head.StreamID, f.HeaderBlockFragment(), f.HeadersEnded(), f.StreamEnded())
 	case *http2.ContinuationFrame:
-		c.ledger.Idle()
+		c.ledger.Idle(1)
 		return c.headers(head.StreamID, f.HeaderBlockFragment(), f.HeadersEnded(), c.heads.ends)
 	case *http2.RSTStreamFrame:
 		if head.StreamID > c.last {
@@ -346,23 +346,23 @@ func (c *conn) take(f http2.Frame) error {
 			c.forgetLocked(s)
 		}
 	case *http2.SettingsFrame:
-		c.ledger.Idle()
 		return c.settings(f)
 	case *http2.WindowUpdateFrame:
-		c.ledger.Idle()
+		c.ledger.Idle(1)
 		return c.windowUpdate(head.StreamID, int64(f.Increment))
 	case *http2.PingFrame:
-		c.ledger.Idle()
+		c.ledger.Idle(1)
 		return c.ping(f)
 	case *http2.PushPromiseFrame:
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	default: // PRIORITY, GOAWAY, and unknown ones
-		c.ledger.Idle()
+		c.ledger.Idle(1)
 	}
 	return nil
 }
 
 func (c *conn) settings(f *http2.SettingsFrame) error {
+	c.ledger.Idle(1 + f.NumSettings()/settingsFrame)
 	if f.IsAck() {
 		return nil
 	}
@@ -372,20 +372,14 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	initial := c.initial
 	err := f.ForeachSetting(func(one http2.Setting) error {
 		if err := one.Valid(); err != nil {
 			return err
 		}
 		switch one.ID {
 		case http2.SettingInitialWindowSize:
-			grown := int64(one.Val) - c.initial
-			c.initial = int64(one.Val)
-			for _, s := range c.streams {
-				if s.window += grown; s.window > math.MaxInt32 {
-					return http2.ConnectionError(http2.ErrCodeFlowControl)
-				}
-				s.readyLocked()
-			}
+			initial = int64(one.Val)
 		case http2.SettingMaxFrameSize:
 			c.frame = min(int(one.Val), outBytes) // a larger one would not wait in its stream, where it is charged
 		case http2.SettingHeaderTableSize:
@@ -396,10 +390,24 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 		}
 		return nil
 	})
+	if grown := initial - c.initial; grown != 0 {
+		c.initial = initial
+		c.ledger.Idle(len(c.streams) / streamsFrame)
+		for _, s := range c.streams {
+			if s.window += grown; s.window > math.MaxInt32 {
+				return http2.ConnectionError(http2.ErrCodeFlowControl)
+			}
+			s.readyLocked()
+		}
+	}
 	c.out = appendFrame(c.out, http2.FrameSettings, http2.FlagSettingsAck, 0, 0)
 	c.wake.Broadcast()
 	return err
 }
+
+// What costs as much as a frame that asks for nothing: entries of settings, streams whose windows change, bytes of a stream that is over. A
+// frame of fewer bytes than dataLeast is one.
+const settingsFrame, streamsFrame, overFrame, dataLeast = 16, 8, 1 << 10, 16
 
 func (c *conn) windowUpdate(id uint32, n int64) error {
 	c.mu.Lock()
@@ -483,7 +491,8 @@ func (c *conn) data(f *http2.DataFrame) error {
 	s := c.streams[id]
 	switch {
 	case s == nil:
-		return nil // of a stream that is over: frames may be on the way
+		c.ledger.Idle(1 + size/overFrame) // of a stream that is over: frames may be on the way
+		return nil
 	case s.ended:
 		c.resetLocked(id, http2.ErrCodeStreamClosed)
 		return nil
@@ -508,7 +517,7 @@ func (c *conn) data(f *http2.DataFrame) error {
 // headers takes a part of a header block.
 func (c *conn) headers(id uint32, part []byte, whole, ends bool) error {
 	c.heads.ends = ends
-	if len(c.block)+len(part) > int(c.server.config.HeaderBytes)+headerBlockOver {
+	if len(c.block)+len(part) > blockMost {
 		return http2.ConnectionError(http2.ErrCodeEnhanceYourCalm)
 	}
 	if !whole {
@@ -583,5 +592,5 @@ func (c *conn) trailers(id uint32, h *head, ends bool) error {
 	return nil
 }
 
-// headerBlockOver is how much a block may exceed the limit of its decoded fields: a limit of the block itself, not of its contents.
-const headerBlockOver = 1 << 10
+// blockMost bounds a header block: one whose fields exceed Config.HeaderBytes is decoded, too, since it may change the table.
+const blockMost = 64 << 10

@@ -22,8 +22,9 @@
 //     [Batch] with other answers. A request whose deadline passes meanwhile is answered when it does.
 //   - Every other unary request runs its handler of [grpc.ServiceDesc] in a goroutine once its message is complete.
 //   - A streaming method runs its handler from the header block on.
+//   - A request that is not gRPC's (another content type, or not POST) runs [Config].Pages in a handler, over the same streams (pages.go).
 //
-// A handler that panics costs its request alone. A request that its client resets ends its context; a connection with Config.Streams
+// A handler that panics costs its request alone, and a fault of the reader its connection. A request that its client resets ends its context; a connection with Config.Streams
 // handlers of such requests is not read until some have returned.
 //
 // # Header blocks
@@ -36,7 +37,9 @@
 // # The ledger
 //
 // A connection may bring a [Ledger]. It counts each stream when it begins, when data come, when the request is complete (half closed),
-// when the answer begins, and at its end; also resets, and frames without a request. Package front bounds clients by it.
+// when the answer begins, and at its end; also resets, and frames without a request. What costs as much as many such frames counts as so
+// many: large header blocks, entries of settings, windows that change, data of streams that are over (conn.go, heads.go). Package front
+// bounds clients by it.
 //
 // # Bounds
 //
@@ -46,14 +49,14 @@
 //	data of a stream's answer                    streamQueue, SendMsg waits; a unary answer is one message
 //	data of a stream's request                   streamWindow, and messages of streamWindow that the handler has not taken
 //	data of all requests                         connWindow on the way; those that are taken are bounded by the caller (package front)
-//	a header block                               Config.HeaderBytes, and headerBlockOver
+//	a header block                               blockMost; a request with more than Config.HeaderBytes of fields is reset
 //	pings                                        as grpc-go's policy: the third that comes too early ends the connection
 //
 // # Differences from grpc-go
 //
 // Where RFC 9113 requires an error for a malformed request, there is one: grpc-go serves some of them (a length that does not match the
 // data, fields of HTTP/1.1). The first message of a unary request is the request; later ones are dropped. There is no compression: a
-// compressed message is refused in grpc-go's words.
+// compressed message is refused in grpc-go's words. Spaces at the edges of a field's value are taken, as by grpc-go.
 //
 // # Invariants
 //

@@ -3,7 +3,10 @@ package h2
 import (
 	"context"
 	"encoding/base64"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"log"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,8 +22,10 @@ import (
 // head is the metadata of a request. Requests of a connection with equal header blocks share it: it is constant.
 type head struct {
 	path     string
+	verb     string // the method of HTTP
 	method   method
 	known    bool
+	answer   []byte          // the header block that begins an answer
 	ctx      context.Context // with the metadata
 	timeout  time.Duration   // 0: none
 	encoding string          // of compressed messages; "": none
@@ -39,6 +44,7 @@ type head struct {
 // equal blocks. Such a block changes nothing, and means the same as long as no other block has changed the table.
 type heads struct {
 	server  *Server
+	ledger  Ledger
 	ctx     context.Context
 	decoder *hpack.Decoder
 	seen    map[string]*head
@@ -48,9 +54,13 @@ type heads struct {
 	now    *head
 	md     metadata.MD
 	size   uint32
+	fields int
 	pseudo map[string]bool
 	after  bool // a field that is no pseudo-header has come
 }
+
+// A block costs as many frames that ask for nothing as it has fields, and pieces of blockPiece. blockFree of them belong to a request.
+const blockPiece, blockFree = 16, 64
 
 // A connection keeps so many blocks, each of so many bytes of fields.
 const (
@@ -58,10 +68,10 @@ const (
 	headBytes = 2 << 10
 )
 
-func (h *heads) init(s *Server, ctx context.Context) {
-	h.server, h.ctx = s, ctx
+func (h *heads) init(s *Server, ledger Ledger, ctx context.Context) {
+	h.server, h.ledger, h.ctx = s, ledger, ctx
 	h.decoder = hpack.NewDecoder(4096, h.field)
-	h.decoder.SetMaxStringLength(int(s.config.HeaderBytes))
+	h.decoder.SetMaxStringLength(2 * blockMost) // no block has a longer one: Huffman's code makes 8 bytes of 5
 	h.seen = map[string]*head{}
 }
 
@@ -70,10 +80,11 @@ func (h *heads) read(block []byte) (*head, error) {
 	if one := h.seen[string(block)]; one != nil {
 		return one, nil
 	}
-	h.now, h.md, h.size, h.pseudo, h.after = &head{length: -1}, metadata.MD{}, 0, map[string]bool{}, false
+	h.now, h.md, h.size, h.fields, h.pseudo, h.after = &head{length: -1}, metadata.MD{}, 0, 0, map[string]bool{}, false
 	if err := h.decode(block); err != nil {
 		return nil, http2.ConnectionError(http2.ErrCodeCompression)
 	}
+	h.ledger.Idle(max(0, h.fields+len(block)/blockPiece-blockFree))
 	h.finish()
 	switch {
 	case !refersOnly(block):
@@ -88,13 +99,15 @@ func (h *heads) read(block []byte) (*head, error) {
 }
 
 // decode decodes a block. Package hpack refuses the second of two updates of the table's size, which RFC 7541 4.2 allows at a block's
-// beginning: it gets each as a block.
+// beginning: it gets each as a block. More than two are refused.
 func (h *heads) decode(block []byte) error {
-	for {
+	for updates := 0; ; updates++ {
 		n := updateLength(block)
 		last := n == 0
 		if last {
 			n = len(block)
+		} else if updates == 2 {
+			return errUpdates
 		}
 		if _, err := h.decoder.Write(block[:n]); err != nil {
 			return err
@@ -105,6 +118,8 @@ func (h *heads) decode(block []byte) error {
 		block = block[n:]
 	}
 }
+
+var errUpdates = errors.New("more than two updates of the header table's size")
 
 // updateLength is the length of an update of the table's size (RFC 7541, 6.3) with which a block begins; 0: it begins with none.
 func updateLength(block []byte) int {
@@ -137,9 +152,12 @@ func refersOnly(block []byte) bool {
 
 // field takes a decoded field.
 func (h *heads) field(f hpack.HeaderField) {
+	if http2.VerboseLogs { // by GODEBUG=http2debug=2, in the words of package http2
+		log.Printf("http2: decoded hpack field %+v", f)
+	}
 	one := h.now
+	h.fields++
 	if h.size += f.Size(); h.size > h.server.config.HeaderBytes {
-		one.bad = http2.ErrCodeEnhanceYourCalm
 		return
 	}
 	switch {
@@ -152,7 +170,7 @@ func (h *heads) field(f hpack.HeaderField) {
 	case !httpguts.ValidHeaderFieldName(f.Name), strings.ToLower(f.Name) != f.Name:
 		one.bad = http2.ErrCodeProtocol
 	}
-	if !httpguts.ValidHeaderFieldValue(f.Value) || strings.Trim(f.Value, " \t") != f.Value {
+	if !httpguts.ValidHeaderFieldValue(f.Value) {
 		one.bad = http2.ErrCodeProtocol
 	}
 	h.after = h.after || !f.IsPseudo()
@@ -162,16 +180,12 @@ func (h *heads) field(f hpack.HeaderField) {
 			one.bad = http2.ErrCodeProtocol
 		}
 	case ":method":
-		if f.Value != "POST" {
-			one.refuse(405, codes.Internal, fmt.Sprintf("Received a HEADERS frame with :method %q which should be POST", f.Value))
-		}
+		one.verb = f.Value
 	case ":scheme":
 	case ":authority", "host":
 		h.md.Append(f.Name, f.Value)
 	case "content-type":
-		if !isGRPC(f.Value) {
-			one.refuse(415, codes.InvalidArgument, fmt.Sprintf("invalid gRPC request content-type %q", f.Value))
-		}
+		one.answer = okHeader(f.Value)
 		h.md.Append(f.Name, f.Value)
 	case "grpc-timeout":
 		timeout, err := timeoutOf(f.Value)
@@ -210,17 +224,22 @@ func (h *heads) field(f hpack.HeaderField) {
 // finish completes a head.
 func (h *heads) finish() {
 	one := h.now
+	if h.size > h.server.config.HeaderBytes {
+		one.bad = http2.ErrCodeEnhanceYourCalm // gRPC's clients know it as RESOURCE_EXHAUSTED
+		return
+	}
 	if one.pseudo && (!h.pseudo[":path"] || !h.pseudo[":method"] || !h.pseudo[":scheme"]) { // trailers have none
 		one.bad = http2.ErrCodeProtocol
 	}
-	if one.status == 0 && len(h.md.Get("content-type")) == 0 {
-		one.refuse(415, codes.InvalidArgument, `invalid gRPC request content-type ""`)
+	one.method, one.known = h.server.methods[one.path]
+	if one.verb != "POST" || !isGRPC(strings.Join(h.md["content-type"], ",")) {
+		one.method, one.known, one.status, one.timeout, one.encoding = pages, true, 0, 0, ""
 	}
 	switch authorities, hosts := len(h.md[":authority"]), len(h.md["host"]); {
 	case authorities > 1 || hosts > 1:
-		one.refuseFirst(400, codes.Internal, fmt.Sprintf("num values of :authority: %d, num values of host: %d, both must only have 1 value as per HTTP/2 spec", authorities, hosts))
+		one.refuse(400, codes.Internal, fmt.Sprintf("num values of :authority: %d, num values of host: %d, both must only have 1 value as per HTTP/2 spec", authorities, hosts))
 	case authorities == 0 && hosts == 0:
-		one.refuseFirst(400, codes.Internal, "no host or :authority header present")
+		one.refuse(400, codes.Internal, "no host or :authority header present")
 	case authorities == 0:
 		h.md[":authority"] = h.md["host"]
 	}
@@ -228,16 +247,10 @@ func (h *heads) finish() {
 	if one.status == 0 && one.encoding != "" && one.encoding != "identity" {
 		one.refuse(200, codes.Unimplemented, fmt.Sprintf("grpc: Decompressor is not installed for grpc-encoding %q", one.encoding))
 	}
-	one.method, one.known = h.server.methods[one.path]
 	one.ctx = metadata.NewIncomingContext(h.ctx, h.md)
 	if one.method.batched != nil && one.bad == 0 && one.status == 0 {
 		one.prepared = h.server.config.Prepare(one.ctx)
 	}
-}
-
-func (h *head) refuseFirst(status int, code codes.Code, why string) {
-	h.status = 0
-	h.refuse(status, code, why)
 }
 
 func (h *head) refuse(status int, code codes.Code, why string) {
@@ -287,15 +300,12 @@ func appendField(dst []byte, name, value string) []byte {
 }
 
 func appendText(dst []byte, s string) []byte {
-	n := len(s)
-	if n < 127 {
-		return append(append(dst, byte(n)), s...)
+	if n := len(s); n < 127 {
+		dst = append(dst, byte(n))
+	} else {
+		dst = binary.AppendUvarint(append(dst, 127), uint64(n-127))
 	}
-	dst = append(dst, 127)
-	for n -= 127; n >= 128; n >>= 7 {
-		dst = append(dst, byte(n)|128)
-	}
-	return append(append(dst, byte(n)), s...)
+	return append(dst, s...)
 }
 
 // appendMetadata appends a handler's metadata.

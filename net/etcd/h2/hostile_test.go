@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,8 +20,25 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
+// noLedger counts nothing.
+type noLedger struct{}
+
+func (noLedger) Begin(*StreamCharge, int)      {}
+func (noLedger) Data(*StreamCharge, int)       {}
+func (noLedger) HalfClosed(*StreamCharge, int) {}
+func (noLedger) Answered(*StreamCharge)        {}
+func (noLedger) Over(*StreamCharge)            {}
+func (noLedger) Charge(int64)                  {}
+func (noLedger) Reset()                        {}
+func (noLedger) Idle(int)                      {}
+
+// uncounted is a connection that nothing is counted of.
+type uncounted struct{ net.Conn }
+
+func (uncounted) Ledger() Ledger { return noLedger{} }
+
 // bare is a connection without goroutines: a test does what they would do.
-func bare(t *testing.T, nc net.Conn) *conn {
+func bare(t testing.TB, nc net.Conn) *conn {
 	s := NewServer(Config{
 		Codec: encoding.GetCodecV2(proto.Name), ReceiveMost: 1 << 20, SendMost: 1 << 20, Streams: 2, HeaderBytes: 16 << 10,
 		Handshake: time.Minute, PingLeast: time.Second, PingAfter: time.Hour, PingTimeout: time.Minute,
@@ -30,12 +48,12 @@ func bare(t *testing.T, nc net.Conn) *conn {
 		StreamName: "Wait", ClientStreams: true, ServerStreams: true,
 		Handler: func(_ any, s grpc.ServerStream) error { <-s.Context().Done(); return s.Context().Err() },
 	}}}, nil)
-	return newConn(s, nc, &peer.Peer{})
+	return newConn(s, uncounted{nc}, &peer.Peer{})
 }
 
 // answering is a stream with an answer to write.
 func answering(c *conn, id uint32, data mem.Buffer) *stream {
-	s := &stream{c: c, id: id, head: &head{length: -1}, window: c.initial, ended: true, begun: true}
+	s := &stream{c: c, id: id, head: &head{length: -1, answer: okHeader("application/grpc")}, window: c.initial, ended: true, begun: true}
 	c.streams[id] = s
 	if data != nil {
 		s.queued = data.Len()
@@ -68,6 +86,74 @@ func TestWindowIsTakenOnce(t *testing.T) {
 	c.mu.Unlock()
 	if answered || c.window != 100 {
 		t.Fatalf("answered %v: the client's window of 1000 bytes is at %d", answered, c.window)
+	}
+}
+
+// TestWindowIsReturned resets streams while their answers are encoded: the connection's window lacks the bytes that are written alone, and so
+// it does when the encoder fails.
+func TestWindowIsReturned(t *testing.T) {
+	const whole, size = 1 << 20, 10
+	for _, x := range []struct {
+		name string
+		read func(c *conn)
+		want int64
+	}{
+		{"no reset", func(*conn) {}, whole - size},
+		{"reset by the client", func(c *conn) {
+			_ = c.take(&http2.RSTStreamFrame{FrameHeader: http2.FrameHeader{StreamID: 1}})
+		}, whole - size},
+		{"a fault of the encoder", func(*conn) { panic("a fault") }, whole},
+		{"the end of the connection", func(c *conn) { c.end(net.ErrClosed) }, whole - size},
+	} {
+		client, server := net.Pipe()
+		defer client.Close()
+		c := bare(t, server)
+		c.server.config.Fault = func(string, any, []byte) {}
+		c.window, c.initial, c.last, c.established = whole, whole, 1, true
+		c.mu.Lock()
+		s := answering(c, 1, slowBuffer{mem.SliceBuffer(make([]byte, size)), func() { x.read(c) }})
+		_, _ = c.turnLocked(nil, nil)
+		c.mu.Unlock()
+		if c.window != x.want || s.window != x.want {
+			t.Errorf("%s: the connection's window is at %d, the stream's at %d, want %d", x.name, c.window, s.window, x.want)
+		}
+	}
+}
+
+// faulty is a ledger with a fault.
+type faulty struct{ noLedger }
+
+func (faulty) Idle(int) { panic("a fault") }
+
+// TestFaultOfTheReader: a fault in a connection's reader ends the connection, and nothing else.
+func TestFaultOfTheReader(t *testing.T) {
+	client, server := net.Pipe()
+	c := bare(t, server)
+	faults := make(chan string, 1)
+	c.server.config.Fault = func(path string, _ any, _ []byte) { faults <- path }
+	c.ledger = faulty{}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c.run()
+	}()
+	t.Cleanup(func() { _ = client.Close(); <-ended })
+	_ = client.SetDeadline(time.Now().Add(10 * time.Second))
+	go func() {
+		_, _ = io.WriteString(client, http2.ClientPreface)
+		_ = http2.NewFramer(client, nil).WriteSettings()
+	}()
+	for in := http2.NewFramer(nil, client); ; {
+		f, err := in.ReadFrame()
+		if err != nil {
+			t.Fatalf("without a GOAWAY: %v", err)
+		}
+		if away, ok := f.(*http2.GoAwayFrame); ok {
+			if path := <-faults; away.ErrCode != http2.ErrCodeInternal || path != "a connection's reader" {
+				t.Errorf("%v, %s", away.ErrCode, path)
+			}
+			return
+		}
 	}
 }
 
@@ -271,7 +357,7 @@ func blockOf(path string) (block []byte) {
 }
 
 // take gives frames to a connection as its reader would.
-func take(t *testing.T, c *conn, write func(f *http2.Framer)) {
+func take(t testing.TB, c *conn, write func(f *http2.Framer)) {
 	t.Helper()
 	c.established = true
 	var sent bytes.Buffer
@@ -332,21 +418,110 @@ type idle struct {
 	n int
 }
 
-func (i *idle) Idle() { i.n++ }
+func (i *idle) Idle(n int) { i.n += n }
 
-// TestPaddingAsksForNothing counts frames of padding, as empty ones.
-func TestPaddingAsksForNothing(t *testing.T) {
+// frameCosts are frames that ask for nothing, or for much at once, and as how many frames they count.
+var frameCosts = []struct {
+	name    string
+	streams int // that are open: their numbers are odd
+	write   func(f *http2.Framer)
+	want    int
+}{
+	{"no data", 1, func(f *http2.Framer) { _ = f.WriteData(1, false, nil) }, 1},
+	{"no padding", 1, func(f *http2.Framer) { _ = f.WriteDataPadded(1, false, nil, []byte{}) }, 1},
+	{"padding", 1, func(f *http2.Framer) { _ = f.WriteDataPadded(1, false, nil, make([]byte, 255)) }, 1},
+	{"a byte", 1, func(f *http2.Framer) { _ = f.WriteDataPadded(1, false, []byte{1}, make([]byte, 255)) }, 1},
+	{"more bytes", 1, func(f *http2.Framer) { _ = f.WriteData(1, false, make([]byte, dataLeast)) }, 0},
+	{"an end", 1, func(f *http2.Framer) { _ = f.WriteDataPadded(1, true, nil, []byte{}) }, 0},
+	{"data of a stream that is over", 0, func(f *http2.Framer) { _ = f.WriteData(1, true, make([]byte, 100)) }, 1},
+	{"much of it", 0, func(f *http2.Framer) { _ = f.WriteData(1, true, make([]byte, frameMost)) }, 1 + frameMost/overFrame},
+	{"ping", 0, func(f *http2.Framer) { _ = f.WritePing(true, [8]byte{}) }, 1},
+	{"priority", 0, func(f *http2.Framer) { _ = f.WritePriority(3, http2.PriorityParam{}) }, 1},
+	{"window", 1, func(f *http2.Framer) { _ = f.WriteWindowUpdate(1, 1) }, 1},
+	{"no settings", 0, func(f *http2.Framer) { _ = f.WriteSettings() }, 1},
+	{"settings", 0, func(f *http2.Framer) { _ = f.WriteSettings(slices.Repeat(windowSettings, 1000)...) }, 1 + 3000/settingsFrame},
+	{"settings of all windows", 800, func(f *http2.Framer) { _ = f.WriteSettings(windowSettings[0]) }, 1 + 800/streamsFrame},
+	{"many settings of all windows", 800, func(f *http2.Framer) { _ = f.WriteSettings(slices.Repeat(windowSettings, 100)...) }, 1 + 300/settingsFrame + 800/streamsFrame},
+	{"the same window", 800, func(f *http2.Framer) { _ = f.WriteSettings(windowSettings[1]) }, 1},
+	{"a usual header block", 0, blockFrame(usual), 0},
+	{"many fields", 0, blockFrame(manyFields), 5 + 300 + len(manyFields)/blockPiece - blockFree},
+	{"a large field", 0, blockFrame(largeField), 6 + len(largeField)/blockPiece - blockFree},
+	{"updates of the table", 0, blockFrame(append([]byte{0x20, 0x21}, manyFields...)), 5 + 300 + (2+len(manyFields))/blockPiece - blockFree},
+}
+
+var (
+	usual      = blockOf("/s/Unknown")
+	manyFields = append(blockOf("/s/Unknown"), bytes.Repeat([]byte{0x80 | 19}, 300)...) // of the static table
+	largeField = appendField(blockOf("/s/Unknown"), "x", strings.Repeat("x", 8<<10))
+)
+
+var windowSettings = []http2.Setting{
+	{ID: http2.SettingInitialWindowSize, Val: 1 << 20}, {ID: http2.SettingInitialWindowSize, Val: 65535}, {ID: http2.SettingInitialWindowSize, Val: 1 << 19},
+}
+
+func blockFrame(block []byte) func(*http2.Framer) {
+	return func(f *http2.Framer) {
+		_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 9999, BlockFragment: block, EndHeaders: true, EndStream: true})
+	}
+}
+
+// costly returns a connection with open streams, which counts frames.
+func costly(t testing.TB, streams int) (*conn, *idle) {
 	c, ledger := bare(t, nil), &idle{}
-	c.ledger, c.last = ledger, 1
-	take(t, c, func(f *http2.Framer) {
-		_ = f.WriteData(1, false, nil)
-		_ = f.WriteDataPadded(1, false, nil, []byte{})
-		_ = f.WriteDataPadded(1, false, nil, make([]byte, 255))
-		_ = f.WriteDataPadded(1, false, []byte{1}, make([]byte, 255))
-		_ = f.WriteDataPadded(1, true, nil, []byte{})
-	})
-	if ledger.n != 3 {
-		t.Errorf("%d frames are counted, want 3", ledger.n)
+	c.ledger, c.heads.ledger, c.last, c.established = ledger, ledger, 1, true
+	for i := range streams {
+		c.last = uint32(2*i + 1)
+		s := answering(c, c.last, nil)
+		s.ended, s.wake, s.head.method.stream = false, make(chan struct{}, 1), &grpc.StreamDesc{}
+	}
+	return c, ledger
+}
+
+// TestFramesCost counts what clients make a connection do.
+func TestFramesCost(t *testing.T) {
+	for _, row := range frameCosts {
+		c, ledger := costly(t, row.streams)
+		if take(t, c, row.write); ledger.n != row.want {
+			t.Errorf("%s: counts as %d frames, want %d", row.name, ledger.n, row.want)
+		}
+		c.cancel()
+	}
+}
+
+// BenchmarkFramesCost measures the time of each frame beside its count: ns/count is to be alike.
+func BenchmarkFramesCost(b *testing.B) {
+	for _, row := range frameCosts {
+		b.Run(row.name, func(b *testing.B) {
+			c, ledger := costly(b, row.streams)
+			defer c.cancel()
+			var in bytes.Buffer
+			row.write(http2.NewFramer(&in, nil))
+			from := bytes.NewReader(nil)
+			f := http2.NewFramer(nil, from)
+			f.SetReuseFrames()
+			for b.Loop() {
+				from.Reset(in.Bytes())
+				one, err := f.ReadFrame()
+				if err == nil {
+					err = c.take(one)
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+				c.out, c.taken = c.out[:0], 0
+				if c.last == 9999 {
+					clear(c.heads.seen)
+					c.last = 1
+				}
+				if s := c.streams[1]; s != nil {
+					s.held, s.partial, s.messages = 0, nil, nil
+				}
+				if c.initial != 65535 {
+					c.initial++ // the next frame changes the windows, too
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(max(ledger.n, 1)), "ns/count")
+		})
 	}
 }
 

@@ -1,6 +1,6 @@
 package h2
 
-// Ledger counts the memory of a connection's streams, and the cost of its client. A connection with a method Ledger brings its own. The
+// Ledger counts the memory of a connection's streams, and the cost of its client. A connection brings its own, by a method Ledger. The
 // reader calls all methods; other goroutines call Answered and Over, too. Charge is called without the connection's lock, and may end a
 // connection. The other methods may be called with the lock, and wait for nothing.
 type Ledger interface {
@@ -12,7 +12,7 @@ type Ledger interface {
 
 	Charge(n int64) // bytes of an incomplete header block; negative when it is complete
 	Reset()         // a stream, by the client or by its error
-	Idle()          // a frame that asks for nothing
+	Idle(n int)     // frames that ask for nothing, or what costs as much as so many
 }
 
 // StreamCharge is the part of one stream in a ledger, which owns the fields.
@@ -20,15 +20,3 @@ type StreamCharge struct {
 	Open, HalfClosed, Answered bool
 	Head, Data                 int64
 }
-
-// noLedger counts nothing.
-type noLedger struct{}
-
-func (noLedger) Begin(*StreamCharge, int)      {}
-func (noLedger) Data(*StreamCharge, int)       {}
-func (noLedger) HalfClosed(*StreamCharge, int) {}
-func (noLedger) Answered(*StreamCharge)        {}
-func (noLedger) Over(*StreamCharge)            {}
-func (noLedger) Charge(int64)                  {}
-func (noLedger) Reset()                        {}
-func (noLedger) Idle()                         {}

@@ -77,7 +77,8 @@ func (b *Batch) Answer(r *Request, message []byte) bool {
 		return false
 	}
 	c.answered = true
-	c.out = append(appendFrame(c.out, http2.FrameHeaders, http2.FlagHeadersEndHeaders, s.id, len(okHeader)), okHeader...)
+	header := s.head.answer
+	c.out = append(appendFrame(c.out, http2.FrameHeaders, http2.FlagHeadersEndHeaders, s.id, len(header)), header...)
 	c.out = binary.BigEndian.AppendUint32(append(appendFrame(c.out, http2.FrameData, 0, s.id, n), 0), uint32(len(message)))
 	c.out = append(c.out, message...)
 	c.out = append(appendFrame(c.out, http2.FrameHeaders, http2.FlagHeadersEndHeaders|http2.FlagHeadersEndStream, s.id, len(okTrailer)), okTrailer...)
@@ -103,7 +104,7 @@ func (b *Batch) add(c *conn) {
 	b.conns[c] = struct{}{}
 }
 
-var okTrailer = appendField(appendField(nil, "grpc-status", "0"), "grpc-message", "")
+var okTrailer = appendField(nil, "grpc-status", "0")
 
 // Fail answers a request with an error.
 func (b *Batch) Fail(r *Request, err error) {

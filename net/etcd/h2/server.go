@@ -3,6 +3,7 @@ package h2
 import (
 	"context"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ type Config struct {
 	HeaderBytes uint32                                     // of a request's header fields, as RFC 9113 6.5.2 counts them
 	Handshake   time.Duration                              // until the client's settings have come
 	Fault       func(path string, fault any, stack []byte) // reports a handler's panic
+	Pages       http.Handler                               // serves requests that are not gRPC's
 
 	// A client may ping once in PingLeast, and once in two hours while it has no stream: gRPC's policy. After PingAfter without a frame,
 	// the server pings. A client that does not answer within PingTimeout is gone.

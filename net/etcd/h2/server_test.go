@@ -104,7 +104,7 @@ func (l *ledger) Over(c *h2.StreamCharge) {
 
 func (l *ledger) Charge(n int64) { l.count(func() { l.partial += n }) }
 func (l *ledger) Reset()         { l.count(func() { l.resets++ }) }
-func (l *ledger) Idle()          { l.count(func() { l.idle++ }) }
+func (l *ledger) Idle(n int)     { l.count(func() { l.idle += n }) }
 
 // held says what is counted, but for resets and idle frames; "" if it is nothing.
 func (l *ledger) held() string {

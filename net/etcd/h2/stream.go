@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -177,6 +178,12 @@ const messageOver = 59
 
 // assembleLocked takes what belongs to one message, and returns the rest.
 func (s *stream) assembleLocked(b []byte) []byte {
+	if s.head.method.stream == pages.stream { // any data
+		s.messages = append(s.messages, bytes.Clone(b))
+		s.waiting += messageHead + len(b) + messageOver
+		s.returned += len(b)
+		return nil
+	}
 	if lacks := messageHead - len(s.partial); lacks > 0 {
 		n := min(lacks, len(b))
 		s.partial = append(s.partial, b[:n]...)
@@ -276,11 +283,13 @@ func isStatus(err error) bool {
 	return ok
 }
 
-// contain runs f. If f panics, the fault is reported, and returned.
-func (s *Server) contain(path string, f func()) (fault error) {
+func (s *Server) contain(path string, f func()) error { return Contain(s.config.Fault, path, f) }
+
+// Contain runs f, a part of a request's service. If f panics, the fault is reported, and returned.
+func Contain(report func(path string, fault any, stack []byte), path string, f func()) (fault error) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.config.Fault(path, r, debug.Stack())
+			report(path, r, debug.Stack())
 			fault = status.Errorf(codes.Internal, "etcdserver: a fault in this member: %v", r)
 		}
 	}()
@@ -351,9 +360,14 @@ func (s *stream) SendMsg(m any) error {
 	if err := s.send(m, false); err != nil {
 		return err
 	}
+	return s.awaitWritten(streamQueue)
+}
+
+// awaitWritten waits while more data than most are not written.
+func (s *stream) awaitWritten(most int) error {
 	for {
 		s.c.mu.Lock()
-		waits, over := s.queued > streamQueue, s.over
+		waits, over := s.queued > most, s.over
 		s.c.mu.Unlock()
 		switch {
 		case over:
@@ -390,18 +404,9 @@ func (s *stream) SetHeader(md metadata.MD) error {
 	return nil
 }
 
-// SendHeader implements grpc.ServerStream.
+// SendHeader implements grpc.ServerStream: the header goes with the first message, or with the end.
 func (s *stream) SendHeader(md metadata.MD) error {
-	if err := s.SetHeader(md); err != nil {
-		return err
-	}
-	s.c.mu.Lock()
-	defer s.c.mu.Unlock()
-	if s.over {
-		return s.closedError()
-	}
-	s.pushLocked(piece{block: s.headerLocked()})
-	return nil
+	return s.SetHeader(md)
 }
 
 // SetTrailer implements grpc.ServerStream.
@@ -488,17 +493,22 @@ func (s *stream) readyLocked() {
 func (s *stream) headerLocked() []byte {
 	s.begun = true
 	if len(s.header) == 0 {
-		return okHeader
+		return s.head.answer
 	}
-	return appendMetadata(slices.Clone(okHeader), s.header)
+	return appendMetadata(slices.Clone(s.head.answer), s.header)
 }
 
-// okHeader is the header block of an answer: ":status 200" by its index, and "content-type".
-var okHeader = append([]byte{0x88}, appendField(nil, "content-type", "application/grpc")...)
+// okHeader returns the header block of an answer: ":status 200" by its index, and "content-type" with its name by the index.
+func okHeader(contentType string) []byte { return appendText([]byte{0x88, 0x0f, 0x10}, contentType) }
 
 // finishLocked ends the answer.
 func (s *stream) finishLocked(err error) {
 	if s.over || s.finished {
+		return
+	}
+	if s.head.method.stream == pages.stream { // it ends its answer itself, unless that fails
+		s.c.appendResetLocked(s.id, http2.ErrCodeInternal)
+		s.c.forgetLocked(s)
 		return
 	}
 	s.finished = true
@@ -508,7 +518,7 @@ func (s *stream) finishLocked(err error) {
 	}
 	var block []byte
 	if !s.begun {
-		block = slices.Clone(s.headerLocked())
+		block = slices.Clip(s.headerLocked())
 	}
 	block = appendStatus(block, st)
 	s.endLocked(appendMetadata(block, s.trailer))
@@ -532,6 +542,7 @@ func (s *stream) refuseLocked(httpStatus int, code codes.Code, why string) {
 	s.cancel = func() {}
 	block := appendField(nil, ":status", fmt.Sprint(httpStatus))
 	block = appendField(block, "content-type", "application/grpc")
+	block = appendField(block, "grpc-accept-encoding", "identity") // a compressed request is refused, too
 	s.endLocked(appendStatus(block, status.New(code, why)))
 }
 

@@ -9,8 +9,11 @@ import (
 )
 
 // appendBlockLocked appends the frames of a header block. If the client has made its table smaller, the next block has to say so (RFC 7541,
-// 4.2); the table is empty.
+// 4.2); the table is empty. No block at all stands for data without bytes, which end a page.
 func (c *conn) appendBlockLocked(dst []byte, id uint32, ends bool, block []byte) []byte {
+	if len(block) == 0 {
+		return appendFrame(dst, http2.FrameData, http2.FlagDataEndStream, id, 0)
+	}
 	if c.shrinks > 0 {
 		c.shrinks = 0
 		block = append([]byte{0x20}, block...)
