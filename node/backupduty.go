@@ -35,6 +35,8 @@ type backupDuty struct {
 	leads    bool
 	complete time.Duration // by the driver's clock: when the backup last had everything, or when this member began to lead
 	problem  string        // the newest failure since then; empty: none
+	stuck    string        // why nothing is removed from the backup; empty: it is
+	since    time.Duration // when the first of these failures was
 	known    bool          // the backup has been complete since this member began to lead
 	began    bool          // this process has made the backup before: without it, the folder's disk is not mounted
 }
@@ -85,7 +87,7 @@ func (d *backupDuty) turn(leads bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if leads && !d.leads {
-		d.complete, d.problem, d.known = d.now(), "", false
+		d.complete, d.problem, d.stuck, d.known = d.now(), "", "", false
 	}
 	d.leads = leads
 }
@@ -145,6 +147,7 @@ func (d *backupDuty) config() backuprun.Config {
 		},
 		Complete: d.completed,
 		Failed:   func(err error) { d.note(err.Error()) },
+		Removed:  d.removed,
 	}
 }
 
@@ -168,6 +171,18 @@ func (d *backupDuty) note(problem string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.problem = problem
+}
+
+// removed notes whether objects that no kept moment needs were removed.
+func (d *backupDuty) removed(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stuck == "" {
+		d.since = d.now()
+	}
+	if d.stuck = ""; err != nil {
+		d.stuck = err.Error()
+	}
 }
 
 // completed notes that the backup has everything that this member had applied some time ago: the disk may have taken that long.
@@ -197,6 +212,11 @@ func (d *backupDuty) text() string {
 	case age >= limits.BackupOld:
 		return fmt.Sprintf("the backup in %s has not been complete for %v: its store does not answer, or is slower than the writes; look at that disk or server",
 			d.place(), age.Round(time.Second))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.leads && d.stuck != "" && d.now()-d.since >= limits.BackupStuck {
+		return fmt.Sprintf("nothing has been removed from the backup in %s for %v, and it grows: %s", d.place(), (d.now() - d.since).Round(time.Second), d.stuck)
 	}
 	return ""
 }

@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,4 +90,38 @@ func TestBackupOfAFormerLeader(t *testing.T) {
 	if age, problem := d.age(); age != 0 || problem != "" {
 		t.Errorf("a member that leads again: %v, %q", age, problem)
 	}
+}
+
+// Objects that no kept moment needs and that cannot be removed are an alarm after a minute, although the backup is complete, until one removal
+// succeeds.
+func TestAlarmOfABackupThatGrows(t *testing.T) {
+	c := newBackupCluster(t, 3)
+	h := c.follower(0)
+	h.member.config.Backup = backuprun.Target{Store: store.OpenFolder(disk.OS(), t.TempDir())}
+	d := newBackupDuty(h.backups)
+	d.turn(true)
+	says := func(what, words string) {
+		t.Helper()
+		d.completed(0)
+		if text := d.text(); (text != "") != (words != "") || !strings.Contains(text, words) {
+			t.Errorf("%s: %q", what, text)
+		}
+	}
+	d.removed(nil)
+	c.w.run(2 * limits.BackupStuck)
+	says("what is removed", "")
+	d.removed(errors.New("access denied"))
+	c.w.run(limits.BackupStuck / 2)
+	d.removed(errors.New("access denied, too"))
+	says("half a minute", "")
+	c.w.run(limits.BackupStuck)
+	says("a minute", "it grows: access denied, too")
+	d.removed(nil)
+	says("removed again", "")
+	d.removed(errors.New("access denied"))
+	c.w.run(2 * limits.BackupStuck)
+	d.turn(false)
+	says("another leader", "")
+	d.turn(true)
+	says("the next time as leader", "")
 }

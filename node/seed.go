@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 
@@ -75,14 +74,12 @@ func (s *storage) seedBase(r *recovered, from *backup.Reader, base *backup.Base)
 	return nil
 }
 
-// writePart writes a part of a backup to a sink.
+// writePart writes a part of a backup to a sink, which may have the first bytes from an earlier try.
 func writePart(from *backup.Reader, to peer.PartSink) error {
-	b, err := from.Part(to.Name())
-	if err == nil && int64(len(b)) != to.Size() {
-		err = fmt.Errorf("%s has %d bytes in the backup, and %d here", to.Name(), len(b), to.Size())
-	}
-	if err != nil {
-		return err
-	}
-	return to.Write(b[to.Offset():])
+	return from.Part(to.Name(), to.Size(), func(off int64, piece []byte) error {
+		if skip := max(0, to.Offset()-off); skip < int64(len(piece)) {
+			return to.Write(piece[skip:])
+		}
+		return nil
+	})
 }

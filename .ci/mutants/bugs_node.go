@@ -41,6 +41,9 @@ var nodeBugs = []mutant{
 	{"believe the hold behind a take without an answer", []change{
 		{"Hold.Take", `held && !h.unsure`, `held`},
 	}, []detector{direct("./node/backuprun", "TestTakeWithoutAnAnswer")}},
+	{"try a refused deletion never again", []change{
+		{"runner.follow", `if !r.retain.IsZero() && time.Now().After(r.retain) {`, `if false {`},
+	}, []detector{direct("./node/backuprun", "TestDeletionsAreRefused")}},
 	// Package node.
 	{"propose a command never again that a full mailbox dropped", []change{
 		{"own.propose", `Own: true}) { o.underWay.Store(false)`, `Own: true}) {`},
@@ -131,7 +134,7 @@ var nodeBugs = []mutant{
 		{"storage.seed", `&from.Bases[len(from.Bases)-1]`, `&from.Bases[0]`},
 	}, []detector{direct("./node", "TestSeedTakesTheRest")}},
 	{"write a part from its beginning where it goes on", []change{
-		{"writePart", `b[to.Offset():]`, `b`},
+		{"writePart", `piece[skip:]`, `piece`},
 	}, []detector{direct("./node", "TestSeedTakesTheRest")}},
 	{"end the seed at a part that is there", []change{
 		{"storage.seedBase", `err != nil && !errors.Is(err, fs.ErrExist)`, `err != nil`},

@@ -8,8 +8,9 @@ const (
 	// Smaller ones are merged.
 	BackupObjectBytes = 8 << 20
 	// BackupManifestMost bounds the marker, and the manifest of a base: 100 bytes for each part of 8 MiB.
-	BackupManifestMost = 64 << 20
-	// BackupFileMost bounds a file of a base, which is in memory until it is stored. The largest piece has 32 MiB, and one key more.
+	BackupManifestMost = 8 << 20
+	// BackupFileMost bounds a file of a base, which is in memory until it is stored. The largest piece has 32 MiB, and one key more. A manifest
+	// that says more is damaged.
 	BackupFileMost = 1 << 30
 	// BackupStepBytes is how much of a file of a base is read between two looks at the log.
 	BackupStepBytes = 1 << 20
@@ -27,6 +28,8 @@ const (
 	BackupFailing = 10 * time.Second
 	// BackupOld is the same without a failure: a base of the default quota, 2 GiB, takes half of it at 14 MB/s, and the log waits meanwhile.
 	BackupOld = 5 * time.Minute
+	// BackupStuck is the time for which objects that no kept moment needs may stay, until that is an alarm.
+	BackupStuck = time.Minute
 	// BackupStop bounds the wait of a member that stops for its backup's disk. The stop of all parts may take 15 s.
 	BackupStop = time.Second
 )

@@ -41,6 +41,8 @@ type Config struct {
 	// with the error when a session fails. Both may be nil.
 	Complete func(ago time.Duration)
 	Failed   func(error)
+	// Removed is called when objects that no kept moment needs were removed, or could not be, with the error then. It may be nil.
+	Removed func(error)
 
 	wall func() time.Time // the host's clock; nil: time.Now
 }
@@ -64,6 +66,7 @@ type runner struct {
 	hold    *Hold
 	// retention outlives a session, since it remembers for an hour what it may remove.
 	retention backup.Retention
+	retain    time.Time // when it is tried again after a failure; zero: with the next base
 	failing   bool
 
 	complaint  string // the newest reported failure, at complained
@@ -201,6 +204,9 @@ func (r *runner) follow(ctx context.Context, m Source, w *backup.Writer) error {
 			}
 			after = max(after, EndOf(w))
 		}
+		if !r.retain.IsZero() && time.Now().After(r.retain) {
+			r.remove(ctx, m, w)
+		}
 		part, answered, err := r.changes(ctx, m, after)
 		if err == nil && part.Applied < after {
 			err = lags(part.Applied, after)
@@ -293,18 +299,32 @@ func (r *runner) base(ctx context.Context, m Source, w *backup.Writer, least uin
 	} else if _, refused := errors.AsType[*kv.Error](err); refused { // the next base may have the parts that were copied
 		return err
 	}
-	if failed := r.hold.Take(ctx, m); failed != nil || time.Now().Before(r.hold.drained) { // the runner before may be about to publish
-		return cmp.Or(err, failed)
+	r.remove(ctx, m, w)
+	return err
+}
+
+// remove removes data that is older than allowed. The backup goes on after a failure, which is reported, and removal is tried again.
+func (r *runner) remove(ctx context.Context, m Source, w *backup.Writer) {
+	r.retain = time.Now().Add(baseAgain)
+	if r.hold.Take(ctx, m) != nil || time.Now().Before(r.hold.drained) { // the runner before may be about to publish
+		return
 	}
 	steady := time.Since(r.born)
-	removed, failed := r.retention.Remove(ctx, w, r.clock.now(steady, r.wall().Round(0), w.Newest()), steady)
+	removed, err := r.retention.Remove(ctx, w, r.clock.now(steady, r.wall().Round(0), w.Newest()), steady)
 	if len(removed) > 0 {
 		r.say("removed %d objects that are not needed for the last %v", len(removed), r.Keep)
 	}
-	if errors.Is(failed, store.ErrNotHeld) { // the holder removes them
-		failed = nil
+	if err = cmp.Or(err, w.Left); errors.Is(err, store.ErrNotHeld) { // the holder removes them
+		err = nil
 	}
-	return cmp.Or(err, failed)
+	if err != nil && ctx.Err() == nil {
+		r.complain(fmt.Errorf("objects that are not needed for the last %v could not be removed: %w", r.Keep, err))
+	} else {
+		r.retain = time.Time{}
+	}
+	if r.Removed != nil && ctx.Err() == nil {
+		r.Removed(err)
+	}
 }
 
 // steadyClock is the time for retention: the wall clock, but never later than monotonic time allows. A clock that jumps ahead would make

@@ -396,6 +396,85 @@ func TestFailedBaseIsMadeAgain(t *testing.T) {
 	})
 }
 
+// A store refuses deletions for half an hour. The backup goes on, no further base is made for that, the failure is reported in words and tried
+// again, and what is too old is removed when the store allows it.
+func TestDeletionsAreRefused(t *testing.T) {
+	dir, saved := filepath.Join(t.TempDir(), "backup"), t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		const every, keep, refusing, ends = 5 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour
+		m := &testMember{t: t, dir: saved, idle: 2 * time.Second, clock: true, base: func(int) {}}
+		m.write()
+		m.write()
+		ctx, cancel := context.WithTimeout(t.Context(), ends)
+		defer cancel()
+		go func() {
+			for ctx.Err() == nil {
+				m.write()
+				select {
+				case <-ctx.Done():
+				case <-time.After(10 * time.Second):
+				}
+			}
+		}()
+		begun, complete := time.Now(), time.Now()
+		var failed, removed []time.Duration
+		to := &undeletable{Store: store.OpenFolder(disk.OS(), dir), until: begun.Add(refusing)}
+		if err := Run(ctx, Config{
+			Target: Target{Store: to, Every: every, Keep: keep}, Say: func(text string) { t.Log(time.Since(begun), text) },
+			Open: func(context.Context, int) (Source, int, error) { return m, 1, nil },
+			Complete: func(time.Duration) {
+				if gap := time.Since(complete); gap > time.Minute {
+					t.Errorf("the backup was not complete for %v", gap)
+				}
+				complete = time.Now()
+			},
+			Removed: func(err error) {
+				switch {
+				case err == nil:
+					removed = append(removed, time.Since(begun))
+				case strings.Contains(err.Error(), "access denied"):
+					failed = append(failed, time.Since(begun))
+				default:
+					t.Error(err)
+				}
+			},
+		}); err != nil {
+			t.Error(err)
+		}
+		if n := len(failed); n < 5 || failed[0] > keep+3*every || failed[n-1] > refusing {
+			t.Fatalf("failures at %v", failed)
+		}
+		for i, at := range failed[1:] {
+			if again := at - failed[i]; again > 3*baseAgain {
+				t.Errorf("it is tried again after %v", again)
+			}
+		}
+		if m.made < 10 || m.made > 1+int(ends/every) {
+			t.Errorf("%d bases were made", m.made)
+		}
+		if last := removed[len(removed)-1]; last < ends-2*every {
+			t.Errorf("removed at %v", removed)
+		}
+		r, err := backup.Open(context.Background(), to.Store)
+		if err != nil || len(r.Bases) > 2+int(keep/every) || len(r.Faults) > 0 {
+			t.Fatalf("the backup has the bases %+v, %v", r, err)
+		}
+	})
+}
+
+// undeletable is a store that refuses deletions until a time.
+type undeletable struct {
+	store.Store
+	until time.Time
+}
+
+func (u *undeletable) Delete(ctx context.Context, names ...string) error {
+	if time.Now().Before(u.until) && len(names) > 0 {
+		return errors.New("access denied")
+	}
+	return u.Store.Delete(ctx, names...)
+}
+
 // A wall clock that jumps ahead does not age what is kept. A clock that was put right is followed after a while.
 func TestClockOfRetention(t *testing.T) {
 	const hour, day = time.Hour, 24 * time.Hour

@@ -2,13 +2,11 @@ package backup
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
-	"qkv/snapshot/backup/store"
 )
 
 // tail is the end of the log as long as it lies in small objects. It becomes one object, and then the small ones are removed.
@@ -169,9 +167,7 @@ func (w *Writer) mergeTail(ctx context.Context) error {
 		names = append(names, of.name())
 	}
 	w.tail.covered = t.spans
-	if err := w.store.Delete(ctx, names...); !errors.Is(err, store.ErrNotHeld) { // then they stay until retention removes them
-		return err
-	}
+	w.Left = w.store.Delete(ctx, names...) // after an error they stay until retention removes them
 	return nil
 }
 

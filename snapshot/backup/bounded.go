@@ -11,53 +11,35 @@ import (
 	"qkv/snapshot/backup/store"
 )
 
-// bounded is a store whose Get does not wait longer than a bound for each piece of an object. A folder in a network's file system may hang,
-// whatever the context says: such a read goes on in its goroutine, and nothing waits for it.
+// bounded is a store whose Get does not wait longer than a bound. A folder in a network's file system may hang, whatever the context says: such
+// a read goes on in its goroutine, and nothing waits for it.
 type bounded struct {
 	store.Store
 	wait   time.Duration
-	piece  int64
 	slots  chan struct{} // of reads under way, some of which nothing waits for any more
 	marked bool          // if an object and the backup's marker are missing, the place is away
 }
 
-const (
-	// backupRead is how long a restore, a seed or a read of the history waits for backupReadBytes of an object of the backup: 140 KB/s. A
-	// full extent is one request. An object store that sends nothing is given up after 30 s; a folder in a network's file system may hang
-	// without an end.
-	backupRead      = 3 * time.Minute
-	backupReadBytes = 24 << 20
-)
+// backupRead is how long a restore, a seed or a read of the history waits for filePiece bytes of an object of the backup: 90 KB/s. An object
+// store that sends nothing is given up after 30 s; a folder in a network's file system may hang without an end.
+const backupRead = 3 * time.Minute
 
 func newBounded(s store.Store) bounded {
-	return bounded{s, backupRead, backupReadBytes, make(chan struct{}, limits.ValueReads), false}
+	return bounded{s, backupRead, make(chan struct{}, limits.ValueReads), false}
 }
 
 // Get implements store.Store.
-func (b bounded) Get(ctx context.Context, name string, off, most int64) (all []byte, err error) {
-	for {
-		ask := min(most-int64(len(all)), b.piece)
-		piece, err := b.get(ctx, name, off+int64(len(all)), ask)
-		if errors.Is(err, iofs.ErrNotExist) && b.marked && name != markName {
-			if _, gone := b.get(ctx, markName, 0, 1); errors.Is(gone, iofs.ErrNotExist) {
-				err = fmt.Errorf("%s holds no backup now: mount its disk again: %v", b.Path(""), gone)
-			}
-		}
-		if err != nil {
-			return nil, err
-		}
-		if all == nil {
-			all = piece
-		} else {
-			all = append(all, piece...)
-		}
-		if int64(len(piece)) < ask || int64(len(all)) >= most {
-			return all, nil
+func (b bounded) Get(ctx context.Context, name string, off, most int64) ([]byte, error) {
+	all, err := b.get(ctx, name, off, most)
+	if errors.Is(err, iofs.ErrNotExist) && b.marked {
+		if _, gone := b.get(ctx, markName, 0, 1); errors.Is(gone, iofs.ErrNotExist) {
+			err = fmt.Errorf("%s holds no backup now: mount its disk again: %v", b.Path(""), gone)
 		}
 	}
+	return all, err
 }
 
-// get reads one piece.
+// get is Get of any place.
 func (b bounded) get(ctx context.Context, name string, off, most int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, b.wait, fmt.Errorf("no answer within %v", b.wait))
 	defer cancel()

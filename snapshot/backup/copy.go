@@ -95,20 +95,26 @@ func (w *Writer) Base(from Source, part func(snapshot.Part) Source) (*Copy, erro
 
 func (c *Copy) failure(err error) error { return fmt.Errorf("copy %s to the backup: %w", c.name, err) }
 
-// has returns the file of a part that need not be copied. A file that no base lists was stored before an interruption.
+// has returns the file of a part that need not be copied. A file that no base lists was stored before an interruption. It is compared with its
+// name, except for an encrypted one, whose content only the recipient reads.
 func (w *Writer) has(ctx context.Context, p snapshot.Part, listed map[string]File, sizes map[string]int64) (of File, ok bool) {
 	of = File{ID: w.id(p.SHA), Bytes: p.Bytes, Encrypted: len(w.to) > 0}
-	stored, there := sizes[fileName(of)]
+	size, there := sizes[fileName(of)]
 	known, is := listed[fileName(of)]
 	switch {
-	case !there || !of.Encrypted && stored != of.Bytes:
+	case !there || !of.Encrypted && size != of.Bytes || size > backupStoredMost:
 		return of, false
 	case is:
-		return known, known.Stored == stored
+		return known, known.Stored == size
 	}
-	b, err := w.store.Get(ctx, fileName(of), 0, stored)
-	of.Stored, of.Sum = stored, sha256.Sum256(b)
-	return of, err == nil && int64(len(b)) == stored
+	var err error
+	if of.Stored, of.Sum, err = sumOf(ctx, w.store, fileName(of), size); err == nil && !of.Encrypted {
+		read := &window{of: of, piece: func(of File, off int64) ([]byte, error) { return pieceOf(ctx, w.store, of, off) }}
+		e, fault := examineFile(w.store.Path(fileName(of)), &stored{from: read, size: of.Stored})
+		w.rotten[fileName(of)] = damaged(fault) || fault == nil && e.SHA != p.SHA
+		err = fault
+	}
+	return of, err == nil && of.Stored == size && !w.rotten[fileName(of)]
 }
 
 // backupScrub is how many files of earlier bases a new base lists for each one of them that it reads again and compares. With a base an
@@ -123,8 +129,8 @@ func (b *Base) due(p snapshot.Part) bool {
 // scrub reads a file that need not be copied, and orders its copy if it is damaged: all bases share it. A store that does not
 // answer proves nothing.
 func (c *Copy) scrub(ctx context.Context, of File) {
-	b, err := c.w.store.Get(ctx, fileName(of), 0, of.Stored+1)
-	if err == nil && sha256.Sum256(b) != of.Sum {
+	_, sum, err := sumOf(ctx, c.w.store, fileName(of), of.Stored)
+	if err == nil && sum != of.Sum {
 		c.w.rotten[fileName(of)] = true
 		c.missing = append(c.missing, c.parts[c.at(of)-1])
 	}
@@ -219,21 +225,21 @@ func (c *copying) store(ctx context.Context, w *Writer) error {
 		delete(w.rotten, name)
 		w.Mended = append(w.Mended, w.store.Path(name))
 	}
-	if err = w.store.Put(ctx, fileName(c.of), b); err == nil && c.of.Encrypted {
-		b, err = w.kept(ctx, fileName(c.of), b)
-	}
 	c.of.Stored, c.of.Sum = int64(len(b)), sha256.Sum256(b)
+	if err = w.store.Put(ctx, fileName(c.of), b); err == nil && c.of.Encrypted {
+		err = w.kept(ctx, &c.of, b)
+	}
 	return err
 }
 
-// kept returns the bytes of an encrypted file after a Put, which leaves a file of the same size as it is: that of another writer, or of an
+// kept describes an encrypted file after a Put, which leaves a file of the same size as it is: that of another writer, or of an
 // interrupted copy. Each encryption has a key of its own, so other bytes show at the beginning.
-func (w *Writer) kept(ctx context.Context, name string, put []byte) ([]byte, error) {
-	begin, err := w.store.Get(ctx, name, 0, 256)
-	if err != nil || bytes.HasPrefix(put, begin) {
-		return put, err
+func (w *Writer) kept(ctx context.Context, of *File, put []byte) error {
+	begin, err := w.store.Get(ctx, fileName(*of), 0, 256)
+	if err == nil && !bytes.HasPrefix(put, begin) {
+		of.Stored, of.Sum, err = sumOf(ctx, w.store, fileName(*of), backupStoredMost)
 	}
-	return w.store.Get(ctx, name, 0, limits.BackupFileMost)
+	return err
 }
 
 // describe makes the manifest of a snapshot, and finds out which of its parts are missing.
@@ -248,7 +254,7 @@ func (c *Copy) describe(ctx context.Context, e snapshot.Examined, of File) error
 		Cluster: e.Cluster, Index: e.Index, Term: e.Term, Revision: e.Revision, Wall: e.State.Wall, Digest: e.Digest, Level: e.State.Level,
 		Version: e.Version, Files: []File{of},
 	}
-	sizes, err := listSizes(ctx, c.w.store)
+	sizes, _, err := listSizes(ctx, c.w.store)
 	if err != nil {
 		return err
 	}
@@ -281,7 +287,7 @@ func listedFiles(bases []Base) map[string]File {
 
 // publish writes the manifest, if each file is still there: another writer may have removed a file that no base listed.
 func (c *Copy) publish(ctx context.Context) error {
-	sizes, err := listSizes(ctx, c.w.store)
+	sizes, _, err := listSizes(ctx, c.w.store)
 	for _, f := range c.base.Files {
 		if fault := lacks(c.w.store, sizes, f); fault != nil && !c.w.holds(ctx, f) {
 			err = errors.Join(err, fault)

@@ -31,21 +31,53 @@ func encrypt(clear []byte, to []age.Recipient) (stored []byte, err error) {
 	return b.Bytes(), nil
 }
 
-// decrypt returns the content of stored bytes, at most so many bytes.
-func decrypt(path string, stored []byte, most int64, keys []age.Identity) ([]byte, error) {
+// ageHeader bounds the header of an age stream: some hundred bytes for each recipient.
+const ageHeader = 64 << 10
+
+// readAt is a function as an io.ReaderAt.
+type readAt func(b []byte, off int64) (int, error)
+
+func (f readAt) ReadAt(b []byte, off int64) (int, error) { return f(b, off) }
+
+// decrypting returns the content of an age stream, and its size. A failure to read the stream is no damage of it, and stays as it is.
+func decrypting(path string, from io.ReaderAt, stored int64, keys []age.Identity) (io.ReaderAt, int64, error) {
 	if len(keys) == 0 {
-		return nil, fmt.Errorf("%w: %s: give the file with its age identity", ErrKey, path)
+		return nil, 0, fmt.Errorf("%w: %s: give the file with its age identity", ErrKey, path)
 	}
-	r, err := age.Decrypt(bytes.NewReader(stored), keys...)
+	var failed error
+	source := readAt(func(b []byte, off int64) (n int, err error) {
+		n, failed = from.ReadAt(b, off)
+		return n, failed
+	})
+	explain := func(err error) error {
+		switch {
+		case err == nil || err == io.EOF: //nolint:errorlint // another error may wrap it: that of a stream which ends early
+			return err
+		case failed != nil && !errors.Is(failed, io.EOF):
+			return failed
+		}
+		return damage.At(path, 0, "it cannot be decrypted: %v", err)
+	}
+	head := make([]byte, min(ageHeader, stored))
+	n, err := source.ReadAt(head, 0)
+	if n < len(head) || !bytes.Contains(head, []byte("\n---")) { // the library would look for its end in all of the stream
+		return nil, 0, explain(fmt.Errorf("it has no header of age: %v", err))
+	}
+	clear, size, err := age.DecryptReaderAt(source, stored, keys...)
 	if other, is := errors.AsType[*age.NoIdentityMatchError](err); is && other != nil {
-		return nil, fmt.Errorf("%w: %s: none of the %d given identities decrypts it: give that of the recipient for which it was encrypted", ErrKey, path, len(keys))
+		return nil, 0, fmt.Errorf("%w: %s: none of the %d given identities decrypts it: give that of the recipient for which it was encrypted", ErrKey, path, len(keys))
 	}
-	var clear []byte
-	if err == nil {
-		clear, err = io.ReadAll(io.LimitReader(r, most))
-	}
+	return readAt(func(b []byte, off int64) (int, error) {
+		n, err := clear.ReadAt(b, off)
+		return n, explain(err)
+	}), size, explain(err)
+}
+
+// decrypt returns the content of stored bytes.
+func decrypt(path string, stored []byte, keys []age.Identity) ([]byte, error) {
+	r, size, err := decrypting(path, bytes.NewReader(stored), int64(len(stored)), keys)
 	if err != nil {
-		return nil, damage.At(path, 0, "it cannot be decrypted: %v", err)
+		return nil, err
 	}
-	return clear, nil
+	return io.ReadAll(io.NewSectionReader(r, 0, size))
 }

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -9,7 +10,9 @@ import (
 	"io"
 	iofs "io/fs"
 	"maps"
+	"math"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -20,8 +23,10 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/damage"
+	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
+	"qkv/snapshot/backup/store"
 )
 
 // memory is a read-only disk of files in memory, cheap enough to be made for every bit.
@@ -216,17 +221,24 @@ func TestMisplaced(t *testing.T) {
 	}
 }
 
-// An object under another name is as good as missing, and is not taken for another one.
+// An object under another name, or in another folder, is as good as missing, and is not taken for another one. The verification names it.
 func TestRenamed(t *testing.T) {
 	h, on := small(t)
 	m := inMemory(t, on)
 	upper := func(name string) string { return path.Join(path.Dir(name), strings.ToUpper(path.Base(name))) }
 	for name, b := range m.files {
-		for _, to := range []string{upper(name), name + ".bak", path.Join(path.Dir(name), strings.TrimLeft(path.Base(name), "0"))} {
+		others := []string{upper(name), name + ".bak", path.Join(path.Dir(name), strings.TrimLeft(path.Base(name), "0"))}
+		for _, folder := range []string{"", baseDir, filesDir, logDir, "old"} {
+			others = append(others, path.Join("to/b", folder, path.Base(name)))
+		}
+		for _, to := range others {
 			if to == name {
 				continue
 			}
 			bad := m.with(name, nil).with(to, b)
+			if is := path.Dir(name) == "to/b"; !is && path.Dir(to) != "to/b/old" {
+				named(t, bad, to, "renamed to "+to)
+			}
 			judge(t, h, bad, missing(name), name == newestLog(m) || strings.Contains(name, "/"+baseDir+"/"))
 		}
 	}
@@ -434,7 +446,7 @@ func TestVerifyTheOtherObjects(t *testing.T) {
 	}
 }
 
-// Names that no backup has are left alone, by the Reader and by the Writer's retention.
+// Names that no backup has are named as faults, and left alone by the Writer's retention: an object may have been renamed.
 func TestOtherNames(t *testing.T) {
 	h, on := small(t)
 	others := []string{
@@ -447,7 +459,14 @@ func TestOtherNames(t *testing.T) {
 		must(t, place(on).Put(background, name, []byte("not of a backup")))
 	}
 	rd := reading(t, on)
-	must(t, rd.Verify(testLimits(), nil, func(*Verified) {}))
+	if err := rd.Verify(testLimits(), nil, func(*Verified) {}); !errors.Is(err, damage.ErrDamaged) {
+		t.Errorf("verified: %v", err)
+	}
+	for _, name := range others {
+		if !strings.Contains(fmt.Sprint(rd.Faults), "to/b/"+name+" is no name of an object there") {
+			t.Errorf("%s is not among the faults %v", name, rd.Faults)
+		}
+	}
 	w := open(t, on)
 	if at, _ := w.Last(); at != uint64(len(h.entries)) {
 		t.Errorf("the log ends at entry %d", at)
@@ -539,4 +558,69 @@ func TestDamagedFileIsMended(t *testing.T) {
 		}
 		must(t, w.Close())
 	}
+}
+
+// A manifest says sizes that no file has, and the store has a file of zeros of any size. Whatever reads the backup refuses it in words and in
+// little memory, and an older base is restored.
+func TestSizesOfAManifest(t *testing.T) {
+	h, on := small(t)
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	for _, size := range []int64{-1, math.MinInt64, math.MaxInt64, 40 << 30, limits.BackupFileMost + 1, limits.BackupFileMost} {
+		for _, encrypted := range []bool{false, true} {
+			on := onDisk(t, inMemory(t, on))
+			rd := reading(t, on)
+			wrong := rd.Bases[1]
+			wrong.Files = slices.Clone(wrong.Files)
+			wrong.Files[1].ID, wrong.Files[1].Bytes, wrong.Files[1].Stored, wrong.Files[1].Encrypted = [32]byte{1}, size, size, encrypted
+			w := open(t, on)
+			name := baseName(wrong.Index, wrong.Term)
+			must(t, w.store.Delete(background, name))
+			must(t, errors.Join(w.putSingle(background, name, &baseFormat, &wrong), w.Close()))
+			s := zeros{place(on), fileName(wrong.Files[1]), size}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			rd, err := Open(background, s, key)
+			must(t, err)
+			got, err := rd.Restore(At{}, testLimits(), nil)
+			must(t, err)
+			h.same(got, uint64(len(h.entries)))
+			said := fmt.Sprint(rd.Faults, got.Notes)
+			if err := rd.Verify(testLimits(), nil, func(v *Verified) { said += fmt.Sprint(v.Fault) }); !errors.Is(err, damage.ErrDamaged) {
+				t.Errorf("%d bytes, encrypted: %v: verified: %v", size, encrypted, err)
+			}
+			runtime.ReadMemStats(&after)
+			if grown := after.TotalAlloc - before.TotalAlloc; grown > 200<<20 || !strings.Contains(said, name) && !strings.Contains(said, s.name) {
+				t.Errorf("%d bytes, encrypted: %v: %d bytes were allocated, %s", size, encrypted, grown, said)
+			}
+			if size == limits.BackupFileMost {
+				continue // the dump reads all of it, piece by piece
+			}
+			if err := rd.Dump(io.Discard, DumpOptions{}); !errors.Is(err, damage.ErrDamaged) {
+				t.Errorf("%d bytes, encrypted: %v: dumped: %v", size, encrypted, err)
+			}
+		}
+	}
+}
+
+// zeros is a store with a file of zeros, which takes no space.
+type zeros struct {
+	store.Store
+	name string
+	size int64
+}
+
+func (z zeros) Get(ctx context.Context, name string, off, most int64) ([]byte, error) {
+	if name == z.name {
+		return make([]byte, max(0, min(most, z.size-off))), nil
+	}
+	return z.Store.Get(ctx, name, off, most)
+}
+
+func (z zeros) List(ctx context.Context, folder string) ([]store.Info, error) {
+	all, err := z.Store.List(ctx, folder)
+	if folder == filesDir {
+		all = append(all, store.Info{Name: path.Base(z.name), Bytes: z.size})
+	}
+	return all, err
 }

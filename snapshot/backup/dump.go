@@ -2,7 +2,6 @@ package backup
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"path"
@@ -112,8 +111,8 @@ func (d *dump) file(of File) error {
 	if err != nil {
 		return err
 	}
-	b, err := get(d.r.ctx, d.r.store, fileName(of), 0, of.Stored+1)
-	if sum := sha256.Sum256(b); err == nil && sum != of.Sum {
+	_, sum, err := sumOf(d.r.ctx, d.r.store, fileName(of), of.Stored)
+	if err == nil && sum != of.Sum {
 		err = damage.At(path, 0, "its SHA-256 is %x, and that of its base is %x: its bytes are damaged", sum, of.Sum)
 	}
 	return err

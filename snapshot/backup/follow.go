@@ -61,7 +61,7 @@ func (l *follower) next() (h stretch, entries []Entry, bytes int64, err error) {
 		return h, nil, 0, failed
 	}
 	l.fresh, l.at = true, 0 // a Writer may have merged small objects since the log was listed
-	if l.r.log, l.r.bytes, err = listLog(l.r.ctx, l.r.store); err != nil {
+	if l.r.log, l.r.bytes, _, err = listLog(l.r.ctx, l.r.store); err != nil {
 		return h, nil, 0, err
 	}
 	return l.next()
@@ -93,7 +93,7 @@ const backupObjectMost = limits.BackupObjectBytes + limits.RecordBytes + 1<<20
 func (r *Reader) entries(of span, h *stretch, payload []byte) (entries []Entry, err error) {
 	path := r.store.Path(of.name())
 	if h.Encrypted {
-		if payload, err = decrypt(path, payload, backupObjectMost, r.keys); err != nil {
+		if payload, err = decrypt(path, payload, r.keys); err != nil {
 			return nil, err
 		}
 	}

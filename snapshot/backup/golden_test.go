@@ -88,7 +88,6 @@ func TestGolden(t *testing.T) {
 		of := rd.Bases[0].Files[i]
 		s, err := rd.openClear(of)
 		must(t, err)
-		s.read = func(int64) {}
 		return storedSource{s, name, of}
 	}
 	from := stored(0, "00000000000000000002-00000000000000000001.snap")

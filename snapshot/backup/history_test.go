@@ -312,24 +312,36 @@ func newFolder(t testing.TB) *simdisk.Disk {
 	return on
 }
 
-// small is a backup of some entries with two bases. The log behind the second one is two objects.
+// small is a backup of some entries with two bases, each of which has a part of its own. The log behind the second one is two objects.
 func small(t testing.TB) (*history, *simdisk.Disk) {
 	t.Helper()
 	h, on := newHistory(t, 1), newFolder(t)
 	h.large = 20
-	h.grow(6)
+	h.grow(6).weigh()
 	w := open(t, on)
 	must(t, h.base(w))
 	at, _ := h.state.Applied()
-	h.grow(3)
+	h.grow(3).weigh()
 	must(t, w.Append(background, h.from(at)))
 	must(t, h.base(w))
 	h.grow(2)
 	must(t, w.Append(background, h.from(at)))
 	h.grow(2)
 	must(t, w.Append(background, h.from(at)))
+	if b := w.Bases(); len(b[0].Files) < 2 || len(b[1].Files) <= len(b[0].Files) {
+		t.Fatalf("the bases have %d and %d files", len(b[0].Files), len(b[1].Files))
+	}
 	must(t, w.Close())
 	return h, on
+}
+
+// weigh appends an entry that ends an extent, and small ones: the next snapshot lists a further part.
+func (h *history) weigh() *history {
+	h.t.Helper()
+	for _, bytes := range []int64{testLimits().ExtentBytes, 1} {
+		h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: h.key(), Value: make([]byte, bytes)}).Bytes)
+	}
+	return h
 }
 
 // background is the context of calls that nothing ends.
@@ -418,7 +430,7 @@ func list(t testing.TB, on disk.FS, dir string) []string {
 // logs returns the objects of the log in a store.
 func logs(t testing.TB, s store.Store) []span {
 	t.Helper()
-	spans, _, err := listLog(background, s)
+	spans, _, _, err := listLog(background, s)
 	must(t, err)
 	return spans
 }

@@ -40,7 +40,56 @@ type moments struct {
 	lost     uint64          // entries up to this one are not in the member's log any more
 	tried    uint64          // the first entry of the newest call of Append
 	restored int
-	faulty   bool // a call of the disk may fail in this step
+	faulty   bool             // a call of the disk may fail in this step
+	broken   map[string]int64 // sizes of the files of bases that are missing, or cut, by name
+	listed   map[uint64][]File
+}
+
+// whole reports whether the files of a base are there.
+func (m *moments) whole(b uint64) bool {
+	return !slices.ContainsFunc(m.listed[b], func(f File) bool { return m.broken[fileName(f)] > 0 })
+}
+
+// look notes the files of the bases, and which of them a base has copied again.
+func (m *moments) look() {
+	for _, b := range m.w.Bases() {
+		m.listed[b.Index] = b.Files
+	}
+	maps.DeleteFunc(m.broken, func(name string, size int64) bool {
+		f, err := m.on.Open("to/b/" + name)
+		if err != nil {
+			return false
+		}
+		defer f.Close()
+		now, err := f.Size()
+		return err == nil && now == size
+	})
+}
+
+// harm removes or cuts a file of a base. Some other base stays whole.
+func (m *moments) harm() {
+	bases := slices.Sorted(maps.Keys(m.bases))
+	of := m.listed[rapid.SampledFrom(bases).Draw(m.t, "base")]
+	f := rapid.SampledFrom(of).Draw(m.t, "file")
+	name := fileName(f)
+	if m.broken[name] > 0 {
+		return
+	}
+	m.broken[name] = f.Stored
+	if !slices.ContainsFunc(bases, m.whole) {
+		delete(m.broken, name)
+		return
+	}
+	if rapid.Bool().Draw(m.t, "cut") {
+		file, err := m.on.OpenWritable("to/b/" + name)
+		if err = errors.Join(err, file.Truncate(f.Stored-1), file.Sync(), file.Close()); err != nil {
+			m.t.Fatal(err)
+		}
+		return
+	}
+	if err := errors.Join(m.on.Remove("to/b/"+name), m.on.SyncDir("to/b/"+filesDir)); err != nil {
+		m.t.Fatal(err)
+	}
 }
 
 // end is the newest entry that the backup acknowledged.
@@ -57,7 +106,7 @@ func (m *moments) end() (newest uint64) {
 // promised reports whether the state behind an entry can be restored.
 func (m *moments) promised(e uint64) bool {
 	for at := e; at > 0 && e >= m.kept; at-- {
-		if m.bases[at] {
+		if m.bases[at] && m.whole(at) {
 			return true
 		}
 		if !m.entries[at] {
@@ -74,6 +123,7 @@ func (m *moments) open() {
 		m.t.Fatalf("open the backup: %v", err)
 	}
 	m.w = w
+	m.look()
 	last, _ := w.Last()
 	from := uint64(0)
 	for e := range m.entries {
@@ -184,6 +234,7 @@ func (m *moments) base(at uint64) error {
 		}
 	}
 	m.bases[at] = true
+	m.look()
 	return nil
 }
 
@@ -194,7 +245,7 @@ func (m *moments) retain() error {
 	now := time.Unix(0, newest+rapid.SampledFrom([]int64{0, 1, int64(time.Hour)}).Draw(m.t, "ahead"))
 	oldest := uint64(0) // what is before that base may go
 	for b := range m.bases {
-		if m.moments[b].wall <= from {
+		if m.moments[b].wall <= from && m.whole(b) {
 			oldest = max(oldest, b)
 		}
 	}
@@ -262,9 +313,11 @@ func (m *moments) check(all bool) {
 		rd.KeepParts(simdisk.New(1), "kept")
 	}
 	end := m.end()
-	got, err := rd.Restore(At{}, testLimits(), nil)
-	if m.is(got, err, end); !got.Ends {
-		m.t.Fatalf("entry %d is not the end: %v", end, got.Notes)
+	if m.promised(end) {
+		got, err := rd.Restore(At{}, testLimits(), nil)
+		if m.is(got, err, end); !got.Ends {
+			m.t.Fatalf("entry %d is not the end: %v", end, got.Notes)
+		}
 	}
 	for e := max(m.kept, 1); e <= end; e++ {
 		if m.promised(e) && (all || rapid.IntRange(0, 11).Draw(m.t, "look") == 0) {
@@ -275,10 +328,11 @@ func (m *moments) check(all bool) {
 		return
 	}
 	if err := rd.Verify(testLimits(), nil, func(v *Verified) {
-		if v.Fault != nil || v.Log != nil || v.Replayed && v.Index != end && v.Gap == nil {
-			m.t.Fatalf("verified: %+v", v)
+		whole := m.whole(v.Base.Index)
+		if (v.Fault == nil) != whole || v.Log != nil || whole && v.Replayed && v.Index != end && v.Gap == nil {
+			m.t.Fatalf("verified: %+v, whole: %v", v, whole)
 		}
-	}); err != nil {
+	}); err != nil && !slices.ContainsFunc(rd.Bases, func(b Base) bool { return !m.whole(b.Index) }) {
 		m.t.Fatal(err)
 	}
 }
@@ -290,7 +344,7 @@ func TestEveryMomentRestores(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		h := newHistory(t, rapid.Uint64().Draw(rt, "seed"))
 		h.grow(rapid.IntRange(3, 9).Draw(rt, "before"))
-		m := &moments{history: h, t: rt, on: newFolder(t), bases: map[uint64]bool{}, entries: map[uint64]bool{}}
+		m := &moments{history: h, t: rt, on: newFolder(t), bases: map[uint64]bool{}, entries: map[uint64]bool{}, broken: map[string]int64{}, listed: map[uint64][]File{}}
 		m.open()
 		do := func(step func() error) {
 			m.fault()
@@ -338,6 +392,11 @@ func TestEveryMomentRestores(t *testing.T) {
 				}
 			},
 			"crash": func(*rapid.T) { m.reopen() },
+			"damage": func(*rapid.T) {
+				if len(m.bases) > 1 && rapid.IntRange(0, 2).Draw(rt, "now") == 0 {
+					m.harm()
+				}
+			},
 			"compact": func(*rapid.T) { // the member's log
 				if rapid.IntRange(0, 3).Draw(rt, "now") == 0 {
 					m.lost = min(m.end()+uint64(rapid.IntRange(0, 2).Draw(rt, "beyond")), uint64(len(h.entries)))
@@ -567,6 +626,80 @@ func TestValuesOfAPlaceThatIsAway(t *testing.T) {
 	}
 }
 
+// A store fails for one read at any point of a restore. That is no damage: the same Reader restores the backup afterwards, and a branch reads
+// the value.
+func TestFailedReadIsNoDamage(t *testing.T) {
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	for _, to := range [][]age.Recipient{nil, {key.Recipient()}} {
+		h, on := newHistory(t, 8).grow(40), newFolder(t)
+		for b := range byte(80) {
+			h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: bytes.Repeat([]byte{b}, 200)}).Bytes)
+		}
+		w := open(t, on, to...)
+		must(t, errors.Join(h.base(w), w.Close()))
+		failing := &failingOnce{Store: place(on)}
+		rd, err := Open(background, failing, key)
+		must(t, err)
+		rd.LeaveParts()
+		tries := func(do func() error) (n int) {
+			for left := 1; ; left++ {
+				failing.left = left
+				err := do()
+				if err == nil {
+					return left
+				}
+				if !strings.Contains(err.Error(), "throttled") || damaged(err) {
+					t.Fatalf("%d recipients, read %d: %v", len(to), left, err)
+				}
+				failing.left = 0
+				must(t, do())
+			}
+		}
+		var got *Restored
+		if n := tries(func() (err error) {
+			rd.known = map[[32]byte]examined{}
+			got, err = rd.Restore(At{}, testLimits(), nil)
+			return err
+		}); n < 5 {
+			t.Errorf("%d reads were tried", n)
+		}
+		part := snapshot.ShelfOf(got.State.View()).Parts()[0]
+		whole, read := []byte(nil), make([]byte, part.Bytes)
+		if n := tries(func() error {
+			f, err := got.Parts.Open(part.Name())
+			if err == nil {
+				_, err = f.ReadAt(read, 0)
+			}
+			if err != nil && !errors.Is(err, io.EOF) {
+				return err
+			}
+			if whole == nil {
+				whole = bytes.Clone(read)
+			}
+			if !bytes.Equal(whole, read) {
+				t.Errorf("%d recipients: other bytes were read", len(to))
+			}
+			return nil
+		}); n < 2 {
+			t.Errorf("%d reads of a part were tried", n)
+		}
+	}
+}
+
+// failingOnce is a store of which one read fails.
+type failingOnce struct {
+	store.Store
+	left int // reads up to that one; 0: it is over
+}
+
+func (f *failingOnce) Get(ctx context.Context, name string, off, most int64) ([]byte, error) {
+	if f.left--; f.left == 0 {
+		return nil, fmt.Errorf("read %s: throttled", name)
+	}
+	return f.Store.Get(ctx, name, off, most)
+}
+
 // stopping is a store that stops sending parts, as a hanging folder does: it does not look at the context.
 type stopping struct {
 	store.Store
@@ -607,7 +740,9 @@ func TestPartsThatStop(t *testing.T) {
 				return err
 			}},
 			"the begin of a branch": {backupRead, func(r *Reader) error { r.LeaveParts(); _, err := r.Restore(At{}, testLimits(), nil); return err }},
-			"a seed":                {backupRead, func(r *Reader) error { _, err := r.Part(part(left)); return err }},
+			"a seed": {backupRead, func(r *Reader) error {
+				return r.Part(part(left), left.Base.Files[1].Bytes, func(int64, []byte) error { return nil })
+			}},
 			"values of a branch": {branchRead, func(*Reader) error {
 				failed := make(chan error)
 				for range limits.ValueReads {
@@ -648,24 +783,35 @@ func TestPartsThatStop(t *testing.T) {
 	}
 }
 
-// The bound is that of each piece of an object: a large one may take longer in all.
+// A window has the bytes of a file at any offset, whatever the order. The bound of a store's time is that of each piece.
 func TestBoundOfEachPiece(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		content := []byte("an object of a backup")
-		slow := &faulty{}
-		b := newBounded(slow)
-		b.piece, slow.Store = 4, pieces{place(newFolder(t)), content, b.wait - 1}
-		for off := range int64(len(content) + 2) {
-			for _, most := range []int64{1, 3, 4, 5, 8, 20, 100} {
-				from := min(off, int64(len(content)))
-				want := content[from:min(from+most, int64(len(content)))]
-				if got, err := b.Get(t.Context(), "a", off, most); err != nil || !bytes.Equal(got, want) {
-					t.Errorf("%d bytes from byte %d on are %q, %v, not %q", most, off, got, err, want)
+		content := bytes.Repeat([]byte("an object of a backup"), filePiece/16)
+		of := File{Bytes: int64(len(content)), Stored: int64(len(content))}
+		wait := backupRead - 1
+		read := func(off, n int64) ([]byte, error) {
+			b := newBounded(pieces{place(newFolder(t)), content, wait})
+			w := &window{of: of, piece: func(of File, off int64) ([]byte, error) { return pieceOf(t.Context(), b, of, off) }}
+			got := make([]byte, n)
+			did, err := w.ReadAt(got, off)
+			return got[:did], err
+		}
+		for _, off := range []int64{0, 1, filePiece - 1, filePiece, filePiece + 5, of.Stored - 1} {
+			for _, n := range []int64{1, 5, filePiece - 1, filePiece + 9, of.Stored - off} {
+				want := content[off:min(off+n, of.Stored)]
+				if got, err := read(off, n); !bytes.Equal(got, want) || (err != nil) != (int64(len(want)) < n) {
+					t.Errorf("%d bytes from byte %d on: %d came, %v", n, off, len(got), err)
 				}
 			}
 		}
-		slow.Store = pieces{place(newFolder(t)), content, b.wait + 1}
-		if got, err := b.Get(t.Context(), "a", 0, 100); err == nil || !strings.Contains(err.Error(), "no answer within") {
+		for _, stored := range []int64{of.Stored - 1, of.Stored + 1} { // the object is longer, or shorter
+			of.Stored = stored
+			if _, err := read(filePiece, 9); !damaged(err) {
+				t.Errorf("%d bytes of %d: %v", len(content), stored, err)
+			}
+		}
+		wait = backupRead + 1
+		if got, err := read(0, 100); err == nil || !strings.Contains(err.Error(), "no answer within") {
 			t.Errorf("%q, %v", got, err)
 		}
 		time.Sleep(time.Second) // the read goes on until then

@@ -13,7 +13,8 @@ const (
 	baseDir    = "moments"
 	Moments    = baseDir + "/" // begins the name of each manifest: with it, a base counts
 	logDir     = "log"
-	digits     = 20 // of the largest uint64
+	lostFound  = "lost+found/" // a file system's own folder
+	digits     = 20            // of the largest uint64
 	saveSuffix = ".snap"
 
 	encryptedSuffix = ".age"
@@ -57,6 +58,10 @@ func parseSpan(name string) (s span, ok bool) {
 	s.sha = [32]byte(sha)
 	return s, s.name() == logDir+"/"+name
 }
+
+func isBase(name string) bool { _, _, ok := parseBase(name); return ok }
+
+func isSpan(name string) bool { _, ok := parseSpan(name); return ok }
 
 // isFile reports whether a name in its folder is that of a base's file.
 func isFile(name string) bool {

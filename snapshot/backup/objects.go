@@ -11,33 +11,61 @@ import (
 	iofs "io/fs"
 	"path"
 	"slices"
-	"sync/atomic"
+	"strings"
 	"time"
 
 	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
+	"qkv/snapshot"
 	"qkv/snapshot/backup/store"
 )
+
+// listKnown returns the objects in a folder. A name that no object of a backup has there is a fault: the object may have been renamed or moved. At
+// most misnamedMost of them are named.
+func listKnown(ctx context.Context, s store.Store, folder string, is func(name string) bool) (all []store.Info, faults []error, err error) {
+	all, err = s.List(ctx, folder)
+	all = slices.DeleteFunc(all, func(one store.Info) bool {
+		known := is(one.Name)
+		if !known && len(faults) < misnamedMost {
+			faults = append(faults, fmt.Errorf("%w: %s is no name of an object there: rename it back, or remove it", damage.ErrDamaged, s.Path(path.Join(folder, one.Name))))
+		}
+		return !known
+	})
+	return all, faults, err
+}
+
+const (
+	misnamedMost = 100
+	// basesFiles bounds the files that all bases list, since all manifests are in memory: 168 bases of 48 GiB.
+	basesFiles = 1 << 20
+	// backupStoredMost bounds a file as it is stored: encryption adds 16 bytes for each 64 KiB, and a header.
+	backupStoredMost = limits.BackupFileMost + limits.BackupFileMost/1024
+)
+
+// isTop reports whether a name may be beside the folders of a backup. Names with a dot are those of file systems.
+func isTop(name string) bool {
+	return slices.Contains([]string{markName, baseDir + "/", filesDir + "/", logDir + "/", lostFound}, name) || strings.HasPrefix(name, ".")
+}
 
 // listBases reads the manifests of the bases, and returns them in order of their index. A damaged manifest, or one of
 // another cluster, is left out, and its error is among the faults. A cluster of 0 is that of the newest manifest.
 func listBases(ctx context.Context, s store.Store, cluster uint64) (bases []Base, faults []error, err error) {
-	names, err := s.List(ctx, baseDir)
+	names, faults, err := listKnown(ctx, s, baseDir, isBase)
 	if err != nil {
 		return nil, nil, err
 	}
 	slices.Reverse(names)
+	files := 0
 	for _, one := range names {
-		index, term, ok := parseBase(one.Name)
-		if !ok {
-			faults = append(faults, fmt.Errorf("%w: %s is no name of a base", damage.ErrDamaged, s.Path(baseDir+"/"+one.Name)))
-			continue
-		}
+		index, term, _ := parseBase(one.Name)
 		b, err := loadBase(ctx, s, index, term, cluster)
 		switch {
 		case err == nil:
 			bases, cluster = append(bases, b), b.Cluster
+			if files += len(b.Files); files > basesFiles {
+				return nil, nil, fmt.Errorf("%s: its bases list more than %d files: make bases less often (--backup-every)", s.Path(""), basesFiles)
+			}
 		case errors.Is(err, iofs.ErrNotExist): // another Writer has removed it since it was listed
 		case damaged(err):
 			faults = append(faults, err)
@@ -64,6 +92,11 @@ func loadBase(ctx context.Context, s store.Store, index, term, cluster uint64) (
 	case len(b.Files) == 0:
 		return b, damage.At(path, 0, "it lists no file")
 	}
+	for _, f := range b.Files {
+		if f.Bytes < 0 || f.Bytes > limits.BackupFileMost || f.Stored < 0 || f.Stored > backupStoredMost || !f.Encrypted && f.Stored != f.Bytes {
+			return b, damage.At(path, 0, "it lists a file of %d bytes, stored in %d: the limit is %d", f.Bytes, f.Stored, limits.BackupFileMost)
+		}
+	}
 	return b, nil
 }
 
@@ -76,13 +109,13 @@ func foreign(path string, cluster, wanted uint64) error {
 }
 
 // listSizes returns the sizes of the files of bases, by name.
-func listSizes(ctx context.Context, s store.Store) (map[string]int64, error) {
-	all, err := s.List(ctx, filesDir)
-	sizes := make(map[string]int64, len(all))
+func listSizes(ctx context.Context, s store.Store) (sizes map[string]int64, faults []error, err error) {
+	all, faults, err := listKnown(ctx, s, filesDir, isFile)
+	sizes = make(map[string]int64, len(all))
 	for _, one := range all {
 		sizes[filesDir+"/"+one.Name] = one.Bytes
 	}
-	return sizes, err
+	return sizes, faults, err
 }
 
 // lacks returns why a file of a base is not there as a whole; nil: it is.
@@ -99,16 +132,15 @@ func lacks(s store.Store, sizes map[string]int64, of File) error {
 }
 
 // listLog lists the objects of the log by their first entry, the longer ones first.
-func listLog(ctx context.Context, s store.Store) (spans []span, bytes map[span]int64, err error) {
-	all, err := s.List(ctx, logDir)
+func listLog(ctx context.Context, s store.Store) (spans []span, bytes map[span]int64, faults []error, err error) {
+	all, faults, err := listKnown(ctx, s, logDir, isSpan)
 	bytes = map[span]int64{}
 	for _, one := range all {
-		if of, ok := parseSpan(one.Name); ok {
-			spans, bytes[of] = append(spans, of), one.Bytes
-		}
+		of, _ := parseSpan(one.Name)
+		spans, bytes[of] = append(spans, of), min(one.Bytes, backupObjectMost+1) // a larger one is damaged when it is read
 	}
 	slices.SortFunc(spans, compareSpans)
-	return spans, bytes, err
+	return spans, bytes, faults, err
 }
 
 func compareSpans(a, b span) int {
@@ -134,48 +166,96 @@ func readLog(ctx context.Context, s store.Store, of span, cluster uint64) (h str
 // stored is a base's file in a backup, as the file that it was: a disk.File to read.
 type stored struct {
 	disk.File // nil: reading needs nothing else
-	io.ReaderAt
-	size int64
-	high int64             // up to which it was read
-	read func(bytes int64) // told of the bytes that are read
+	from      io.ReaderAt
+	size      int64
 }
 
-// openClear reads a file of a base.
-func (r *Reader) openClear(of File) (*stored, error) {
-	b, err := r.clear(of)
-	return newStored(b), err
-}
-
-func newStored(b []byte) *stored {
-	return &stored{ReaderAt: bytes.NewReader(b), size: int64(len(b)), read: func(int64) {}}
-}
-
-// clear returns the bytes of a file of a base.
-func (r *Reader) clear(of File) ([]byte, error) { return r.read(r.store, of) }
-
-// read is clear, from another view of the Reader's store.
-func (r *Reader) read(from store.Store, of File) ([]byte, error) {
-	path := from.Path(fileName(of))
-	b, err := get(r.ctx, from, fileName(of), 0, of.Stored+1)
-	if err == nil && int64(len(b)) != of.Stored {
-		err = damage.At(path, min(int64(len(b)), of.Stored), "it does not have the %d bytes that its base has of it", of.Stored)
+// open returns a file of a base of which from has the stored bytes.
+func (r *Reader) open(of File, from io.ReaderAt) (_ *stored, err error) {
+	if !of.Encrypted {
+		return &stored{from: from, size: of.Bytes}, nil
 	}
-	if err == nil && of.Encrypted {
-		if b, err = decrypt(path, b, of.Bytes+1, r.keys); err == nil && int64(len(b)) != of.Bytes {
-			err = damage.At(path, 0, "it holds %d bytes, and its base has %d", len(b), of.Bytes)
+	path := r.store.Path(fileName(of))
+	from, size, err := decrypting(path, from, of.Stored, r.keys)
+	if err == nil && size != of.Bytes {
+		err = damage.At(path, 0, "it holds %d bytes, and its base has %d", size, of.Bytes)
+	}
+	return &stored{from: from, size: size}, err
+}
+
+// openClear returns a file of a base, to read.
+func (r *Reader) openClear(of File) (*stored, error) {
+	return r.open(of, &window{of: of, piece: func(of File, off int64) ([]byte, error) { return pieceOf(r.ctx, r.store, of, off) }})
+}
+
+// window is an io.ReaderAt of a file of a base as it is stored. One piece of it is in memory.
+type window struct {
+	of    File
+	piece func(of File, off int64) ([]byte, error)
+	have  []byte
+	at    int64
+}
+
+// filePiece is the size of a piece, except for the last one.
+const filePiece = 16 << 20
+
+// ReadAt implements io.ReaderAt.
+func (w *window) ReadAt(b []byte, off int64) (n int, err error) {
+	for n < len(b) && off < w.of.Stored {
+		if at := off - off%filePiece; w.have == nil || at != w.at {
+			if w.have, err = w.piece(w.of, at); err != nil {
+				return n, err
+			}
+			w.at = at
 		}
+		did := copy(b[n:], w.have[off-w.at:])
+		n, off = n+did, off+int64(did)
+	}
+	if n < len(b) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// pieceOf returns a piece of a file of a base from a store.
+func pieceOf(ctx context.Context, from store.Store, of File, off int64) ([]byte, error) {
+	want, most := min(filePiece, of.Stored-off), int64(filePiece)
+	if off+want == of.Stored {
+		most = want + 1 // nothing follows the last piece
+	}
+	b, err := get(ctx, from, fileName(of), off, most)
+	if err == nil && int64(len(b)) != want {
+		b, err = nil, damage.At(from.Path(fileName(of)), off+min(int64(len(b)), want), "it does not have the %d bytes that its base has of it", of.Stored)
 	}
 	return b, err
 }
 
-func (s *stored) ReadAt(b []byte, off int64) (int, error) {
-	n, err := s.ReaderAt.ReadAt(b, off)
-	if end := off + int64(n); end > s.high {
-		s.read(end - s.high)
-		s.high = end
+// examineFile reads and verifies a file of a base.
+func examineFile(path string, f disk.File) (snapshot.Examined, error) {
+	v, err := snapshot.BeginExamine(path, f)
+	for whole := false; err == nil && !whole; {
+		whole, err = v.Step(limits.BackupStepBytes)
 	}
-	return n, err
+	if err != nil {
+		return snapshot.Examined{}, err
+	}
+	return v.Examined(), nil
 }
+
+// sumOf returns how many bytes an object has, and their SHA-256. It does not read on when they are more than most.
+func sumOf(ctx context.Context, s store.Store, name string, most int64) (n int64, sum [32]byte, err error) {
+	h := sha256.New()
+	for more := true; more && err == nil; {
+		var b []byte
+		b, err = get(ctx, s, name, n, filePiece)
+		_, _ = h.Write(b) // a hash has no errors
+		n += int64(len(b))
+		more = len(b) == filePiece && n <= most
+	}
+	return n, [32]byte(h.Sum(nil)), err
+}
+
+func (s *stored) ReadAt(b []byte, off int64) (int, error) { return s.from.ReadAt(b, off) }
 
 func (s *stored) ReadMedium(b []byte, off int64) (int, error) { return s.ReadAt(b, off) }
 
@@ -185,29 +265,21 @@ func (s *stored) DropCache(int64, int64) error { return nil }
 
 func (s *stored) Close() error { return nil }
 
-// storedParts is a file system of the parts of a base, which stay in the backup. An encrypted one is read as a whole, another one in ranges.
-// Many goroutines may use it.
+// storedParts is a file system of the parts of a base, which stay in the backup and are read in ranges. Many goroutines may use it.
 type storedParts struct {
 	disk.FS // nil: opening needs nothing else
 	*Reader
 	files map[string]File
 	from  store.Store // that of the Reader, for which a client waits
-
-	failures atomic.Int64
-	turn     chan struct{} // full while a part is decrypted: many readers at once would need as many parts in memory
-	newest   File          // that was decrypted
-	clear    []byte        // its bytes
-	failed   error         // of the newest failure
 }
 
-// branchRead is how long a branch waits for a value in the backup, or for each limits.BackupStepBytes of an encrypted part. Clients wait
-// for 5 s by default, and are to be told why there is none.
+// branchRead is how long a branch waits for a value in the backup. Clients wait for 5 s by default, and are to be told why there is none.
 const branchRead = 3 * time.Second
 
 func (r *Reader) newStoredParts(files map[string]File) *storedParts {
 	from := r.store
-	from.wait, from.piece, from.marked = branchRead, limits.BackupStepBytes, true
-	return &storedParts{Reader: r, files: files, from: from, turn: make(chan struct{}, 1)}
+	from.wait, from.marked = branchRead, true
+	return &storedParts{Reader: r, files: files, from: from}
 }
 
 // Place implements snapshot.InBackup.
@@ -225,51 +297,14 @@ func (r *Reader) placeOf(parts map[string]File, name string) string {
 // Open implements disk.FS. The name's folder does not count.
 func (p *storedParts) Open(name string) (disk.File, error) {
 	of, is := p.files[path.Base(name)]
-	switch {
-	case !is:
+	if !is {
 		return nil, &iofs.PathError{Op: "open", Path: name, Err: iofs.ErrNotExist}
-	case of.Encrypted:
-		b, err := p.decrypted(of)
-		if err != nil {
-			return nil, err
+	}
+	return p.open(of, readAt(func(b []byte, off int64) (int, error) {
+		got, err := get(p.ctx, p.from, fileName(of), off, int64(len(b)))
+		if err == nil && len(got) < len(b) {
+			err = io.EOF
 		}
-		return newStored(b), nil
-	}
-	return &stored{ReaderAt: storedRange{p, fileName(of)}, size: of.Stored, read: func(int64) {}}, nil
-}
-
-// decrypted returns the bytes of an encrypted part. A reader that waited for another one has its failure, too, unless that is about the other
-// part alone: otherwise each of many readers would wait for a store that hangs.
-func (p *storedParts) decrypted(of File) (b []byte, err error) {
-	before := p.failures.Load()
-	p.turn <- struct{}{}
-	defer func() { <-p.turn }()
-	switch {
-	case p.clear != nil && p.newest == of:
-		return p.clear, nil
-	case p.failures.Load() != before:
-		return nil, p.failed
-	}
-	if b, err = p.read(p.from, of); err == nil {
-		p.newest, p.clear = of, b
-	} else if !damaged(err) {
-		p.failed = err
-		p.failures.Add(1)
-	}
-	return b, err
-}
-
-// storedRange reads bytes of an object.
-type storedRange struct {
-	of   *storedParts
-	name string
-}
-
-// ReadAt implements io.ReaderAt.
-func (o storedRange) ReadAt(b []byte, off int64) (int, error) {
-	got, err := get(o.of.ctx, o.of.from, o.name, off, int64(len(b)))
-	if err == nil && len(got) < len(b) {
-		err = io.EOF
-	}
-	return copy(b, got), err
+		return copy(b, got), err
+	}))
 }

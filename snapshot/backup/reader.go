@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"slices"
 
 	"filippo.io/age"
 
 	"qkv/internal/damage"
-	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/snapshot"
 	"qkv/snapshot/backup/store"
@@ -74,9 +74,12 @@ func Open(ctx context.Context, s store.Store, keys ...age.Identity) (*Reader, er
 	if r.Cluster.ID == 0 && len(bases) > 0 {
 		r.Cluster.ID = bases[0].Cluster
 	}
-	if r.sizes, err = listSizes(ctx, s); err == nil {
-		r.log, r.bytes, err = listLog(ctx, s)
+	r.sizes, faults, err = listSizes(ctx, s)
+	if r.Faults = append(r.Faults, faults...); err == nil {
+		r.log, r.bytes, faults, err = listLog(ctx, s)
 	}
+	_, others, _ := listKnown(ctx, s, "", isTop) // others' names may be too many for a list: nothing needs them
+	r.Faults = slices.Concat(r.Faults, faults, others)
 	return r, err
 }
 
@@ -111,14 +114,8 @@ func (r *Reader) head(b *Base) (m snapshot.Meta, err error) {
 	if err != nil {
 		return m, err
 	}
-	v, err := snapshot.BeginExamine(r.store.Path(fileName(of)), f)
-	for whole := false; err == nil && !whole; {
-		whole, err = v.Step(limits.BackupStepBytes)
-	}
-	if err != nil {
-		return m, err
-	}
-	return v.Examined().Meta, nil
+	e, err := examineFile(r.store.Path(fileName(of)), f)
+	return e.Meta, err
 }
 
 // examine reads the snapshot of a base.
@@ -141,18 +138,22 @@ func (r *Reader) examine(b *Base) (all examined, err error) {
 	return all, nil
 }
 
-// Part returns the bytes of a part by its published name. fs.ErrNotExist: no sound base lists it.
-func (r *Reader) Part(name string) ([]byte, error) {
+// Part passes the bytes of a part, which it finds by its published name and size, on in order. fs.ErrNotExist: no sound base lists it.
+func (r *Reader) Part(name string, size int64, to func(off int64, piece []byte) error) error {
 	for i := range r.Bases {
 		all, err := r.examine(&r.Bases[i])
 		if err != nil && !damaged(err) { // the next one could not be read either
-			return nil, err
+			return err
 		}
 		if of, ok := all.parts[name]; ok {
-			return r.clear(of)
+			f, err := r.openClear(of)
+			if err == nil {
+				err = f.pass(size, to)
+			}
+			return err
 		}
 	}
-	return nil, fmt.Errorf("%s has no base with %s: %w", r.Path, name, iofs.ErrNotExist)
+	return fmt.Errorf("%s has no base with %s: %w", r.Path, name, iofs.ErrNotExist)
 }
 
 // Reach is how far the log goes behind a base.

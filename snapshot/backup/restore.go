@@ -1,7 +1,7 @@
 package backup
 
 import (
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -144,10 +144,16 @@ type work struct {
 	history  int64 // bytes of the entries behind it, if their history is kept
 	got      *Restored
 	parts    disk.FS
-	ahead    File                   // that is read while the one before is loaded
+	ahead    spot                   // that is read while the piece before is loaded
 	next     func() ([]byte, error) // returns its bytes; nil: there is none
 	results  []kv.Result
 	pending  int64 // bytes that were applied since the newest View
+}
+
+// spot is where a piece of a file begins.
+type spot struct {
+	of  File
+	off int64
 }
 
 func (r *Reader) newWork(b *Base, l limits.Index, progress func(done, total int64)) *work {
@@ -282,19 +288,27 @@ func (w *work) keepPart(of File, p snapshot.Part) error {
 		return err
 	}
 	defer to.Abort()
-	b, err := w.clear(of)
-	if err == nil && int64(len(b)) != p.Bytes {
-		err = damage.At(w.r.store.Path(fileName(of)), 0, "it has %d bytes, and its snapshot has %d of it", len(b), p.Bytes)
-	}
+	f, err := w.r.open(of, &window{of: of, piece: w.piece})
 	if err == nil {
-		err = to.WriteAt(0, b)
+		err = f.pass(p.Bytes, to.WriteAt)
 	}
 	if err == nil {
 		_, err = to.Finish(nil)
 	}
-	if err == nil {
-		w.add(p.Bytes)
-		err = w.r.ctx.Err()
+	return cmp.Or(err, w.r.ctx.Err())
+}
+
+// pass passes the bytes of a file on, which must have this size.
+func (s *stored) pass(size int64, to func(off int64, piece []byte) error) (err error) {
+	if s.size != size {
+		return fmt.Errorf("%w: the part has %d bytes in the backup, and %d in its snapshot", damage.ErrDamaged, s.size, size)
+	}
+	from, piece := io.NewSectionReader(s, 0, size), make([]byte, min(size, limits.BackupStepBytes))
+	for off := int64(0); err == nil && off < size; off += int64(len(piece)) {
+		piece = piece[:min(int64(len(piece)), size-off)]
+		if _, err = io.ReadFull(from, piece); err == nil {
+			err = to(off, piece)
+		}
 	}
 	return err
 }
@@ -320,11 +334,7 @@ func (b baseFiles) Open(name string) (disk.File, error) {
 		}
 		of = known.parts[path.Base(name)] // the snapshot lists it
 	}
-	content, err := b.clear(of)
-	if err != nil {
-		return nil, err
-	}
-	return &stored{ReaderAt: bytes.NewReader(content), size: int64(len(content)), read: b.add}, nil
+	return b.r.open(of, &window{of: of, piece: b.piece})
 }
 
 // Place implements snapshot.InBackup.
@@ -335,20 +345,23 @@ func (b baseFiles) Place(name string) string {
 	return b.r.placeOf(b.r.known[b.base.Files[0].ID].parts, name)
 }
 
-// clear returns the bytes of a file of the base, and begins to read the one behind it.
-func (w *work) clear(of File) ([]byte, error) {
-	read := func() ([]byte, error) { return w.r.clear(of) }
-	if w.next != nil && w.ahead == of {
-		read = w.next
+// piece returns a piece of a file of the base, and begins to read the one behind it, or the begin of the next file.
+func (w *work) piece(of File, off int64) (b []byte, err error) {
+	if w.next != nil && w.ahead == (spot{of, off}) {
+		b, err = w.next()
+	} else {
+		b, err = pieceOf(w.r.ctx, w.r.store, of, off)
 	}
-	b, err := read()
-	w.next = nil
-	if i := slices.Index(w.base.Files, of) + 1; err == nil && w.r.Background != nil && i < len(w.base.Files) && (w.r.files == nil || i > 1) { // kept files follow none
-		w.ahead = w.base.Files[i]
-		next := sync.OnceValues(func() ([]byte, error) { return w.r.clear(w.base.Files[i]) })
-		w.next = next
-		w.r.Background(func() { _, _ = next() })
+	next := spot{of, off + int64(len(b))}
+	if i := slices.Index(w.base.Files, of) + 1; next.off == of.Stored && i < len(w.base.Files) && (w.r.files == nil || i > 1) { // kept files follow none
+		next = spot{of: w.base.Files[i]}
 	}
+	if w.next = nil; err == nil && w.r.Background != nil && next.off < next.of.Stored {
+		read := sync.OnceValues(func() ([]byte, error) { return pieceOf(w.r.ctx, w.r.store, next.of, next.off) })
+		w.ahead, w.next = next, read
+		w.r.Background(func() { _, _ = read() })
+	}
+	w.add(int64(len(b)))
 	return b, err
 }
 

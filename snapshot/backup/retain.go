@@ -31,7 +31,7 @@ func (r *Retention) Remove(ctx context.Context, w *Writer, now time.Time, steady
 	if w.err != nil || len(w.bases) == 0 {
 		return nil, w.err
 	}
-	sizes, err := listSizes(ctx, w.store)
+	sizes, _, err := listSizes(ctx, w.store)
 	if err != nil {
 		return nil, err
 	}
@@ -76,9 +76,9 @@ func (w *Writer) oldestKept(from int64, sizes map[string]int64) int {
 
 // oldBases returns the bases before an index, damaged ones included.
 func (w *Writer) oldBases(ctx context.Context, before uint64) (names []string, err error) {
-	all, err := w.store.List(ctx, baseDir)
+	all, _, err := listKnown(ctx, w.store, baseDir, isBase)
 	for _, one := range all {
-		if index, _, ok := parseBase(one.Name); ok && index < before {
+		if index, _, _ := parseBase(one.Name); index < before {
 			names = append(names, baseDir+"/"+one.Name)
 		}
 	}
@@ -100,7 +100,7 @@ func (r *Retention) oldFiles(ctx context.Context, w *Writer, sizes map[string]in
 	}
 	unlisted := map[string]time.Duration{}
 	for name := range sizes {
-		if needed[name] || !isFile(name[len(filesDir)+1:]) {
+		if needed[name] {
 			continue
 		}
 		since, known := r.unlisted[name]
@@ -118,7 +118,7 @@ func (r *Retention) oldFiles(ctx context.Context, w *Writer, sizes map[string]in
 
 // oldLog returns the objects of the log whose entries all lie in the oldest base. The newest object stays.
 func (w *Writer) oldLog(ctx context.Context) (names []string, err error) {
-	spans, _, err := listLog(ctx, w.store)
+	spans, _, _, err := listLog(ctx, w.store)
 	for _, of := range spans {
 		if of.last <= w.bases[0].Index && of.last < w.end.index {
 			names = append(names, of.name())

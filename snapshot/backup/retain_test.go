@@ -1,10 +1,13 @@
 package backup
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 	"time"
 
+	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/log/disk/simdisk"
 )
@@ -33,6 +36,67 @@ func TestRetainIsDurable(t *testing.T) {
 		t.Errorf("%q were removed", removed)
 	}
 	must(t, w.Close())
+}
+
+// A base that lacks one of its files, whichever it is, or has it cut, never counts as whole: retention keeps the newest base before it that can
+// be restored, and every kept moment is restored.
+func TestRetainWithoutAFile(t *testing.T) {
+	h, on := newHistory(t, 8).grow(20), newFolder(t)
+	w := open(t, on)
+	put := func() {
+		for b := range byte(60) { // at least one extent ends
+			h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: bytes.Repeat([]byte{b}, 200)}).Bytes)
+		}
+	}
+	put()
+	must(t, h.base(w))
+	for range 2 {
+		put()
+		must(t, errors.Join(w.Append(background, h.from(w.Bases()[0].Index)), h.base(w)))
+	}
+	must(t, w.Close())
+	bases := reading(t, on).Bases
+	last := h.at(h.wall)
+	for damaged := 1; damaged < len(bases); damaged++ {
+		older := map[string]bool{}
+		for _, f := range bases[damaged-1].Files {
+			older[fileName(f)] = true
+		}
+		own := 0
+		for i, f := range bases[damaged].Files {
+			if older[fileName(f)] {
+				continue
+			}
+			if i > 0 {
+				own++
+			}
+			for _, cut := range []bool{false, true} {
+				on := on.Clone(uint64(i))
+				name := "to/b/" + fileName(f)
+				if cut {
+					file, err := on.OpenWritable(name)
+					must(t, errors.Join(err, file.Truncate(f.Stored-1), file.Sync(), file.Close()))
+				} else {
+					must(t, on.Remove(name))
+				}
+				w := open(t, on)
+				for range 3 { // each removes at most two bases
+					_, err := removeOld(w, time.Unix(0, bases[damaged].Wall), 0)
+					must(t, err)
+				}
+				if oldest := w.Bases()[0].Index; oldest != bases[damaged-1].Index {
+					t.Errorf("base %d without file %d, cut: %v: the oldest base is that of entry %d, and that of entry %d is the last whole one", damaged, i, cut, oldest, bases[damaged-1].Index)
+				}
+				must(t, w.Close())
+				got, err := restore(on, At{})
+				must(t, err)
+				h.same(got, last)
+			}
+		}
+		if own == 0 {
+			t.Errorf("base %d has no part of its own", damaged)
+		}
+	}
 }
 
 // Processes that end before they merge their small objects leave them. Retention removes those, too, so a backup never has more objects of the

@@ -353,7 +353,7 @@ func (p *pair) manifests() {
 	if err != nil || len(faults) > 0 {
 		p.t.Fatal(err, faults)
 	}
-	sizes, err := listSizes(background, p.s)
+	sizes, _, err := listSizes(background, p.s)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ type Cluster struct {
 // opens the backup again. It is for one goroutine.
 type Writer struct {
 	Mended []string // paths of damaged files that a Copy has found, and copied again; the caller empties it
+	Left   error    // of the newest deletion of small objects that became one; nil: they are gone
 
 	// Constant.
 	store   store.Store
@@ -141,7 +142,7 @@ func (w *Writer) empty(ctx context.Context) error {
 	}
 	var others []string
 	for _, one := range all {
-		if one.Name != "lost+found/" {
+		if one.Name != lostFound {
 			others = append(others, one.Name)
 		}
 	}
@@ -188,7 +189,7 @@ func (w *Writer) refuseClear() error {
 
 // findEnd finds the end of the log: the last entry of the newest object that is intact. The entries of a damaged one are appended again.
 func (w *Writer) findEnd(ctx context.Context) error {
-	spans, _, err := listLog(ctx, w.store)
+	spans, _, _, err := listLog(ctx, w.store)
 	if err != nil {
 		return err
 	}

@@ -15,8 +15,6 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
-var errUnconfirmed = errors.New("the server did not say that the others are")
-
 // work is the purpose of a request, and the permission that it needs.
 type work struct{ verb, permission string }
 
@@ -26,6 +24,9 @@ var (
 	listing  = work{"list", "s3:ListBucket"}
 	removing = work{"remove", "s3:DeleteObject"}
 )
+
+// inWords reports whether a refusal is in the words of an object store, and not the library's guess by its status.
+func inWords(r minio.ErrorResponse) bool { return r.XMLName.Local != "" }
 
 // statusOf returns the HTTP status of a server's refusal, and 0 for other errors.
 func statusOf(err error) int { return minio.ToErrorResponse(err).StatusCode }
@@ -46,7 +47,10 @@ func (s *S3) explain(ctx context.Context, w work, name string, last *lastAnswer,
 
 // refused explains the answer of a server.
 func (s *S3) refused(w work, last *lastAnswer, r minio.ErrorResponse) error {
-	answer := fmt.Sprintf("%s: %s", r.Code, strings.TrimSpace(r.Message))
+	answer := fmt.Sprintf("%.100s: %.400s", r.Code, strings.TrimSpace(r.Message))
+	if r.StatusCode == http.StatusNotFound && !inWords(r) && strings.HasPrefix(last.header("Content-Type"), "text/") {
+		return fmt.Errorf("the server %s answers with a page of its own and status 404, and not as an object store: correct AWS_ENDPOINT_URL_S3", s.client.EndpointURL().Host)
+	}
 	switch r.Code {
 	case minio.NoSuchKey:
 		return iofs.ErrNotExist

@@ -34,6 +34,21 @@ const (
 	credentialsTime = 5 * time.Second // for the answer of an instance's metadata service
 )
 
+const (
+	// listMost bounds the names that a list returns, in bytes with infoBytes for each: they are in memory. 180,000 objects of the log fit, which
+	// have 1.4 TiB if they are full.
+	listMost  = 24 << 20
+	infoBytes = 32
+)
+
+var (
+	errMany     = fmt.Errorf("it has more than %d bytes of names: keep moments for a shorter time (--backup-keep), or give another place", listMost)
+	errDisorder = errors.New("the names in the server's list do not rise")
+)
+
+// getAtOnce is how much of an object is in memory before its first byte has come.
+const getAtOnce = 8 << 20
+
 // S3 is a Store in a bucket of Amazon S3, or of a server with the same interface. An object's key is the prefix and its name. Objects are
 // encrypted on the server if that is the bucket's default.
 type S3 struct {
@@ -51,7 +66,7 @@ func openS3(bucket, prefix string) (*S3, error) {
 	if strings.Contains(bucket, "@") {
 		return nil, errors.New("the address has an @ in the name of its bucket: give s3://BUCKET/PREFIX, and the keys in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 	}
-	if err := s3utils.CheckValidBucketNameStrict(bucket); err != nil {
+	if err := s3utils.CheckValidBucketName(bucket); err != nil {
 		return nil, fmt.Errorf("the name of the bucket %q is wrong: %w; give s3://BUCKET/PREFIX", bucket, err)
 	}
 	prefix, err := cleanPrefix(prefix)
@@ -69,7 +84,7 @@ func openS3(bucket, prefix string) (*S3, error) {
 	}
 	providers := []credentials.Provider{&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}}
 	if !strings.EqualFold(os.Getenv("AWS_EC2_METADATA_DISABLED"), "true") {
-		providers = append(providers, &credentials.IAM{Client: &http.Client{Transport: transport, Timeout: credentialsTime}})
+		providers = append(providers, &credentials.IAM{Client: &http.Client{Transport: patient{transport, credentialsTime}}})
 	}
 	region := cmp.Or(os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"))
 	client, err := minio.NewCore(endpoint.Host, &minio.Options{
@@ -88,6 +103,7 @@ func newTransport() (*http.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
+	transport.MaxResponseHeaderBytes = answerBytes
 	file := os.Getenv("AWS_CA_BUNDLE")
 	if file == "" {
 		return transport, nil
@@ -215,7 +231,7 @@ func (s *S3) getRange(ctx context.Context, name string, offset, most int64) ([]b
 		return nil, fmt.Errorf("the server answered with the range %q to %d bytes from byte %d on", answered, most, offset)
 	}
 	var b bytes.Buffer
-	b.Grow(int(min(end+1-first, limits.BackupManifestMost)) + bytes.MinRead)
+	b.Grow(int(min(end+1-first, getAtOnce)) + bytes.MinRead)
 	if _, err := b.ReadFrom(io.LimitReader(body, end+1-first)); err != nil {
 		return nil, err
 	}
@@ -232,13 +248,26 @@ func (s *S3) List(ctx context.Context, folder string) (all []Info, err error) {
 	if prefix != "" {
 		prefix += "/"
 	}
-	for object := range s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: prefix}) {
-		if object.Err != nil {
+	ctx, cancel := context.WithCancelCause(ctx)
+	moves := time.AfterFunc(stall, func() { cancel(fmt.Errorf("the server does not answer with a new name for %v: %w", stall, errStalled)) })
+	defer moves.Stop()
+	rest, newest, owners := listMost, map[bool]string{}, false
+	for object := range s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: prefix, FetchOwner: &owners}) {
+		dir := object.LastModified.IsZero() // a page has its folders behind its objects
+		name, within := strings.CutPrefix(object.Key, prefix)
+		rest -= len(name) + infoBytes
+		switch {
+		case object.Err != nil:
 			return nil, s.explain(ctx, listing, folder, last, object.Err)
+		case object.Key <= newest[dir] || object.Size < 0:
+			return nil, s.explain(ctx, listing, folder, last, fmt.Errorf("%w: %.200q of %d bytes follows %.200q", errDisorder, object.Key, object.Size, newest[dir]))
+		case rest < 0:
+			return nil, s.explain(ctx, listing, folder, last, errMany)
+		case within && name != "" && !strings.Contains(strings.TrimSuffix(name, "/"), "/"):
+			all = append(all, Info{strings.Clone(name), object.Size}) // without the prefix
 		}
-		if name, within := strings.CutPrefix(object.Key, prefix); within && name != "" && !strings.Contains(strings.TrimSuffix(name, "/"), "/") {
-			all = append(all, Info{name, object.Size})
-		}
+		newest[dir] = object.Key
+		moves.Reset(stall)
 	}
 	if ctx.Err() != nil { // the library ends without a word
 		return nil, s.explain(ctx, listing, folder, last, ctx.Err())
@@ -247,10 +276,10 @@ func (s *S3) List(ctx context.Context, folder string) (all []Info, err error) {
 	return slices.Compact(all), nil // a folder may have a marker of its own, too
 }
 
-// Delete implements Store.
+// Delete implements Store. An object whose removal the answer to the request for all objects does not confirm is removed by a request of its
+// own: some servers, proxies and policies allow that alone.
 func (s *S3) Delete(ctx context.Context, names ...string) error {
 	ctx, last := withLast(ctx)
-	removed := 0
 	results, err := s.client.RemoveObjectsWithIter(ctx, s.bucket, func(yield func(minio.ObjectInfo) bool) {
 		for _, name := range names {
 			if !yield(minio.ObjectInfo{Key: s.key(name)}) {
@@ -261,19 +290,28 @@ func (s *S3) Delete(ctx context.Context, names ...string) error {
 	if err != nil {
 		return s.explain(ctx, removing, "", last, err)
 	}
-	failed := ""
+	confirmed, removed, failed := map[string]bool{}, 0, ""
 	for result := range results {
-		if result.Err == nil || minio.ToErrorResponse(result.Err).Code == minio.NoSuchKey {
+		confirmed[result.ObjectName] = result.Err == nil
+	}
+	for _, name := range names {
+		var one error
+		if !confirmed[s.key(name)] {
+			one = s.client.RemoveObject(ctx, s.bucket, s.key(name), minio.RemoveObjectOptions{})
+		}
+		refusal := minio.ToErrorResponse(one)
+		switch {
+		case one == nil, refusal.StatusCode/100 == 2, refusal.Code == minio.NoSuchKey && inWords(refusal):
 			removed++
-		} else if err == nil {
-			failed, err = strings.TrimPrefix(result.ObjectName, s.key("")+"/"), result.Err
+		case err == nil:
+			failed, err = name, one
+		}
+		if one != nil && refusal.StatusCode == 0 { // the server does not answer
+			break
 		}
 	}
-	switch {
-	case err == nil && removed == len(names):
+	if err == nil {
 		return nil
-	case err == nil: // the library ends without a word
-		err = cmp.Or(ctx.Err(), error(errUnconfirmed))
 	}
 	return fmt.Errorf("%d of %d objects are removed: %w", removed, len(names), s.explain(ctx, removing, failed, last, err))
 }

@@ -430,7 +430,7 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	for name, call := range calls(s, []byte("content")) { // what is denied: a single permission
-		method := map[string]string{"put": http.MethodPut, "get": http.MethodGet, "list": http.MethodGet, "delete": http.MethodPost}[name]
+		method := map[string]string{"put": http.MethodPut, "get": http.MethodGet, "list": http.MethodGet}[name]
 		permission := map[string]string{"put": "s3:PutObject", "get": "s3:GetObject", "list": "s3:ListBucket", "delete": "s3:DeleteObject"}[name]
 		server.fail(method, 1<<30, refuse(403, "AccessDenied"))
 		wants(t, name, call(t.Context()), permission)
@@ -439,26 +439,88 @@ func TestRefusals(t *testing.T) {
 	holds(t, s, "parts/there", []byte("content"))
 }
 
-// TestFaultyDelete: an object that may still be there is an error.
+// TestFaultyDelete: an object that may still be there is an error. What one request for all objects does not remove is removed one by one.
 func TestFaultyDelete(t *testing.T) {
-	server := newServer(t)
-	s := server.open("p")
 	names := []string{"a", "b", "c"}
-	answer := func(text string) fault {
-		return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {
-			fmt.Fprintf(w, "<DeleteResult>%s</DeleteResult>", text)
+	for what, all := range map[string]fault{ // of the request for all objects
+		"501": refuse(501, "NotImplemented"), "403": refuse(403, "AccessDenied"), "400": refuse(400, "InvalidArgument"), "405": refuse(405, "MethodNotAllowed"),
+		"404": page(404), "200": page(200), "nothing": page(204),
+		"some": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {
+			fmt.Fprint(w, "<DeleteResult><Error><Key>p/b</Key><Code>InvalidArgument</Code></Error></DeleteResult>")
 			return true
+		},
+	} {
+		for refused, words := range map[string][]string{
+			"":  nil, // one by one
+			"b": {"2 of 3", "remove s3://bucket/p/b", "s3:DeleteObject"},
+			"c": {"2 of 3", "remove s3://bucket/p/c", "s3:DeleteObject"},
+		} {
+			server := newServer(t)
+			s := server.open("p")
+			for _, name := range names {
+				must(t, s.Put(t.Context(), name, []byte(name)))
+			}
+			server.fail("", 1<<30, func(w http.ResponseWriter, r *http.Request, behind http.Handler) bool {
+				return r.Method == http.MethodPost && all(w, r, behind) ||
+					r.Method == http.MethodDelete && refused != "" && strings.HasSuffix(r.URL.Path, refused) && refuse(403, "AccessDenied")(w, r, behind)
+			})
+			wants(t, what+" "+refused, s.Delete(t.Context(), names...), words...)
+			server.fault.Store(nil)
+			for _, name := range names {
+				if name == refused {
+					holds(t, s, name, []byte(name))
+				} else {
+					holds(t, s, name, nil)
+				}
+			}
 		}
 	}
-	for text, words := range map[string][]string{
-		"<Deleted><Key>p/a</Key></Deleted><Error><Key>p/b</Key><Code>AccessDenied</Code></Error><Deleted><Key>p/c</Key></Deleted>":                       {"2 of 3", "s3://bucket/p/b", "s3:DeleteObject"},
-		"<Deleted><Key>p/a</Key></Deleted><Error><Key>p/b</Key><Code>InternalError</Code><Message>no</Message></Error><Deleted><Key>p/c</Key></Deleted>": {"2 of 3", "s3://bucket/p/b", "InternalError: no"},
-		"<Deleted><Key>p/a</Key></Deleted><Error><Key>p/b</Key><Code>InvalidArgument</Code></Error><Deleted><Key>p/c</Key></Deleted>":                    {"2 of 3", "did not say"},
-		"<Deleted><Key>p/a</Key></Deleted>": {"1 of 3", "did not say"},
-		"<Deleted><Key>p/a</Key></Deleted><Error><Key>p/b</Key><Code>NoSuchKey</Code></Error><Deleted><Key>p/c</Key></Deleted>": nil,
-	} {
-		server.fail(http.MethodPost, 1, answer(text))
-		wants(t, text, s.Delete(t.Context(), names...), words...)
+}
+
+// page answers with a page of a router.
+func page(status int) fault {
+	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(status)
+		if status != http.StatusNoContent {
+			fmt.Fprint(w, "<html><body>page</body></html>")
+		}
+		return true
+	}
+}
+
+// TestRouter: a page of another program is no answer of an object store.
+func TestRouter(t *testing.T) {
+	server := newServer(t)
+	s := server.open("p")
+	server.fail("", 1<<30, page(404))
+	for name, call := range calls(s, []byte("content")) {
+		if name == "put" {
+			continue // it begins with a HEAD, whose answer has no page
+		}
+		err := call(t.Context())
+		if wants(t, name, err, "s3://bucket/p", "a page of its own", "AWS_ENDPOINT_URL_S3"); errors.Is(err, iofs.ErrNotExist) {
+			t.Errorf("%s: %v is fs.ErrNotExist", name, err)
+		}
+	}
+}
+
+// TestBucketNames: those of Ceph's tenants, and of other servers, are used as they are.
+func TestBucketNames(t *testing.T) {
+	for _, bucket := range []string{"Upper", "under_score", "tenant:bucket"} {
+		server := newServerBefore(t, http.NotFoundHandler())
+		s, err := openS3(bucket, "p")
+		must(t, err)
+		server.fail("", 1<<30, func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+			if r.URL.Path != "/"+bucket+"/" {
+				t.Errorf("%s: %s is asked", bucket, r.URL.Path)
+			}
+			w.Header().Set("X-Padding", strings.Repeat("a", 40<<10))
+			fmt.Fprint(w, "<ListBucketResult></ListBucketResult>")
+			return true
+		})
+		_, err = s.List(t.Context(), "log")
+		must(t, err)
 	}
 }
 

@@ -243,7 +243,7 @@ func TestOpen(t *testing.T) {
 		"s3:bucket":                {"no address of a bucket"},
 		"s3://":                    {"bucket", "s3://BUCKET/PREFIX"},
 		"s3:///x":                  {"bucket", "s3://BUCKET/PREFIX"},
-		"s3://Bad_Bucket/x":        {"Bad_Bucket"},
+		"s3://bad,bucket/x":        {"bad,bucket"},
 		"s3://key:geheim@bucket/x": {"AWS_SECRET_ACCESS_KEY"},
 		"s3://bucket/../x":         {"../x", ".."},
 		"s3://bucket/a/..":         {".."},

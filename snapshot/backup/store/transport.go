@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,12 +11,22 @@ import (
 	"time"
 )
 
-// stall is how long a request may move no byte. It is a variable for tests.
+// stall is how long the transfer of an object may move no byte, and how long any other answer may take. It is a variable for tests.
 var stall = 30 * time.Second
 
-var errStalled = errors.New("the connection stalled: no byte came or went")
+const (
+	// answerBytes and answerMarks bound an answer that is no object, because its reader decodes it into memory. A page of a list has 1,000
+	// names of at most 3 KiB each as it escapes them, and about 20 elements a name. Each element or attribute has a mark, < or =.
+	answerBytes = 4 << 20
+	answerMarks = 24_000
+)
 
-// patient ends requests that stall, and notes their answers for explain.
+var (
+	errStalled = errors.New("the connection stalled: no byte of an object, or no complete answer, came")
+	errLong    = fmt.Errorf("the server's answer is longer than any list or error: more than %d bytes or %d elements", answerBytes, answerMarks)
+)
+
+// patient ends requests that stall, bounds answers that are no objects, and notes answers for explain.
 type patient struct {
 	next  http.RoundTripper
 	stall time.Duration
@@ -41,8 +52,28 @@ func (p patient) RoundTrip(request *http.Request) (*http.Response, error) {
 	if last, ok := ctx.Value(lastKey{}).(*lastAnswer); ok {
 		last.Store(response)
 	}
-	response.Body = &watched{response.Body, ctx, func() { timer.Reset(p.stall) }, end}
+	body := &watched{response.Body, ctx, func() { timer.Reset(p.stall) }, end}
+	if response.Body = body; response.StatusCode/100 != 2 || request.Header.Get("Range") == "" { // no object
+		body.moved = func() {}
+		response.Body = &short{body, answerBytes, answerMarks}
+	}
 	return response, nil
+}
+
+// short is the body of an answer that is no object.
+type short struct {
+	io.ReadCloser
+	bytes, marks int // that are left
+}
+
+func (s *short) Read(b []byte) (int, error) {
+	n, err := s.ReadCloser.Read(b)
+	s.bytes -= n
+	s.marks -= bytes.Count(b[:n], []byte("<")) + bytes.Count(b[:n], []byte("="))
+	if s.bytes < 0 || s.marks < 0 {
+		return 0, errLong
+	}
+	return n, err
 }
 
 // watched is a body that moves.
