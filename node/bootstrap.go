@@ -332,13 +332,14 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 			return err
 		}
 	}
-	if err := s.removeParts(r, listing.Parts); err != nil || !s.seeds(r) {
+	if err := s.removeParts(r, listing.Parts); err != nil || s.repairs.seed == nil || !s.joins(r) {
 		return err
 	}
 	return s.seed(r)
 }
 
-// removeParts removes the parts that no usable snapshot lists. They are kept if they came for a snapshot that has not arrived.
+// removeParts removes the parts that no usable snapshot lists. They are kept if they came for a snapshot that has not arrived: by the leader's
+// transfer, or by a --seed that was interrupted.
 func (s *storage) removeParts(r *recovered, paths []string) error {
 	listed := map[string]bool{}
 	for _, info := range r.snapshots {
@@ -350,7 +351,7 @@ func (s *storage) removeParts(r *recovered, paths []string) error {
 		if listed[path] {
 			continue
 		}
-		if r.interrupted.Partial == "" && !s.seeds(r) {
+		if r.interrupted.Partial == "" && !s.joins(r) {
 			if err := snapshot.Remove(s.folder.fs, path); err != nil {
 				return err
 			}
@@ -418,8 +419,8 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 func (s *storage) use(r *recovered, found *log.Recovered, info snapshot.Info, ahead *loading) error {
 	loading := ahead
 	if loading == nil || loading.path != info.Path {
-		loading = s.load(info)
 		ahead.abandon()
+		loading = s.load(info)
 	}
 	s.fill(loading.reserve, min(behind(r, found, info), info.Live))
 	got := loading.wait()
@@ -447,9 +448,9 @@ func (s *storage) use(r *recovered, found *log.Recovered, info snapshot.Info, ah
 	}
 	confState, err := configurationIn(got.state, got.meta)
 	if err != nil {
-		return s.putAside(r, info, err)
 		got.state = nil
 		loading.abandon()
+		return s.putAside(r, info, err)
 	}
 	at, term := got.meta.Index, got.meta.Term
 	snapshot.ShelfOf(got.state).Attach(got.state)

@@ -15,6 +15,22 @@ var stall = 30 * time.Second
 
 var errStalled = errors.New("the connection stalled: no byte came or went")
 
+// lateTransport is made at the first request. AWS_CA_BUNDLE may be away while a member starts: until the file is there, requests fail.
+type lateTransport struct{ atomic.Pointer[http.Transport] }
+
+// RoundTrip implements http.RoundTripper.
+func (l *lateTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	made := l.Load()
+	if made == nil {
+		var err error
+		if made, err = newTransport(); err != nil {
+			return nil, err
+		}
+		l.Store(made)
+	}
+	return made.RoundTrip(request)
+}
+
 // patient ends requests that stall, and notes their answers for explain.
 type patient struct {
 	next  http.RoundTripper
