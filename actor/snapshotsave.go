@@ -210,7 +210,7 @@ func (w *writing) extentSaved(c *snapshotCore, _ *repairing, saver *snapshot.Sav
 func (w *writing) step(c *snapshotCore, repair *repairing) {
 	f := w.file
 	f.saver.CallBytes = c.pieceBytes
-	o, before := c.Status.Observer, f.saver.Synced
+	o, before := &c.Status.Observer, f.saver.Synced
 	begun := o.moment()
 	done, err := f.saver.Step(c.Limits.SnapshotStepBytes)
 	if f.saver.Synced != before {

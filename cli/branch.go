@@ -28,7 +28,8 @@ func branchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "branch", Category: "cluster", Usage: "serve a copy of a backup's data, as of any moment, until Ctrl-C", ArgsUsage: "PLACE [-- COMMAND ...]",
 		Description: "Serves a moment of a backup on loopback, with one member: to look at yesterday's data, to try a change on a copy, or to " +
-			"test a restore. The keys are loaded into memory, and their history stays in the backup and is read as needed. It is a cluster of " +
+			"test a restore. Only this user of the host can read it, with all rights: clients come by QUIC, with the local CA's certificate. With " +
+			"--certs-dir, these certificates count in its place, and etcd's clients and the dashboard are served on TCP, by TLS. The keys are loaded into memory, and their history stays in the backup and is read as needed. It is a cluster of " +
 			"its own: nothing is written to the backup, and no member of the cluster that was backed up is asked. Its log is in a folder below " +
 			"./qkv-data that is removed at the end. With --data-dir, the folder gets all of the data, as with qkv restore, and stays. Users, roles and leases " +
 			"are those of the moment; leases expire if nobody keeps them alive. With a command, such as `-- qkv history KEY`, the member " +
@@ -39,6 +40,7 @@ func branchCommand() *cli.Command {
 			&cli.StringFlag{Name: "since", EnvVars: []string{"QKV_BRANCH_SINCE"}, Usage: "with all of the history from `TIME` on, as for --at, or an age such as 7d: whatever the cluster has compacted since (default: the history of the moment)"},
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_BRANCH_DATA_DIR"}, Usage: "`DIR` to create, which stays (default: a new folder in ./qkv-data, removed at the end)"},
 			portFlag("QKV_BRANCH_PORT", 2479, 2), identityFlag(), lossFlag("QKV_BRANCH_ACCEPT_LOSS"), homeFlag(),
+			&cli.StringFlag{Name: "certs-dir", EnvVars: []string{"QKV_BRANCH_CERTS_DIR"}, Usage: "`DIR` with ca.crt, member-n1.crt and member-n1.key: serve etcd's clients and the dashboard, too, on TCP by TLS (default: the local CA, and no TCP)"},
 		},
 		Action: func(c *cli.Context) error {
 			return interruptible(c, func(ctx context.Context) error { return branch(ctx, c) })
@@ -63,13 +65,13 @@ func branch(ctx context.Context, c *cli.Context) (err error) {
 	if command != nil { // which has the output for itself
 		say = c.App.ErrWriter
 	}
+	dir, certs := c.String("data-dir"), c.String("certs-dir")
 	home, err := homeDir(c)
-	if err != nil {
+	if err != nil && certs == "" {
 		return err
 	}
-	dir := c.String("data-dir")
 	config := node.Config{
-		Name: "n1", Home: home, Logger: newLogger(c.App.ErrWriter, "text", slog.LevelWarn, "n1"), Version: Version,
+		Name: "n1", Home: home, CertsDir: certs, Native: certs == "", Logger: newLogger(c.App.ErrWriter, "text", slog.LevelWarn, "n1"), Version: Version,
 		Listen: loopback(c.Int("port")), ListenPeer: loopback(c.Int("port") + 1), InitialClusterToken: "branch",
 		HeartbeatInterval: heartbeatInterval, ElectionTimeout: electionTimeout, MaxRequestBytes: limits.RequestBytesWritten,
 		HistoryDropAfter: historyDropAfter,
@@ -110,10 +112,13 @@ func branch(ctx context.Context, c *cli.Context) (err error) {
 		case <-serving.Done():
 		}
 	}()
-	if err = leads(serving, config.Listen, home); err == nil && command != nil {
+	if err = n.Ready(serving); err == nil && command != nil {
 		err = runBeside(serving, c, &config, command)
 	} else if err == nil {
-		fmt.Fprintf(say, "it is served until Ctrl-C, from %s: qkv get --endpoints %s KEY\n", config.DataDir, config.Listen)
+		if certs != "" {
+			certs = " --certs-dir " + shellWord(certs)
+		}
+		fmt.Fprintf(say, "it is served until Ctrl-C, from %s: qkv get --endpoints %s%s KEY\n", config.DataDir, config.Listen, certs)
 		<-serving.Done()
 		err = ctx.Err()
 	}
@@ -147,22 +152,14 @@ func outside(dir, place string) error {
 	return err
 }
 
-// leads waits until a lone member on loopback serves linearizable reads.
-func leads(ctx context.Context, at, home string) error {
-	t := target{endpoints: []string{at}, source: "this command's own member", home: home, timeout: localWait}
-	s, err := t.open(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = s.Admin().AuthStatus(ctx)
-	return errors.Join(err, s.Close())
-}
-
 // runBeside runs a command whose member is this one.
 func runBeside(ctx context.Context, c *cli.Context, m *node.Config, words []string) error {
 	command := exec.CommandContext(ctx, words[0], words[1:]...)
 	command.Stdin, command.Stdout, command.Stderr = c.App.Reader, outputOf(c.App.Writer), c.App.ErrWriter
-	command.Env = append(os.Environ(), "QKV_ENDPOINTS="+m.Listen, "QKV_HOME="+m.Home, "QKV_CERTS_DIR=", "QKV_CLIENT=") // the certificates of the local CA
+	command.Env = append(os.Environ(), "QKV_ENDPOINTS="+m.Listen, "QKV_HOME="+m.Home, "QKV_CERTS_DIR="+m.CertsDir)
+	if m.CertsDir == "" {
+		command.Env = append(command.Env, "QKV_CLIENT=") // the certificate is the local CA's
+	}
 	command.Cancel, command.WaitDelay = func() error { return command.Process.Signal(syscall.SIGTERM) }, time.Second
 	err := command.Run()
 	if ended, ok := errors.AsType[*exec.ExitError](err); ok && ctx.Err() == nil {

@@ -12,6 +12,7 @@ import (
 
 	"qkv/cli/form"
 	"qkv/internal/settings"
+	"qkv/node"
 )
 
 func configCommand() *cli.Command {
@@ -46,7 +47,10 @@ func configCommand() *cli.Command {
 func configCheck(c *cli.Context) error {
 	s, err := readMemberSettings(c, c.Args().First())
 	if err == nil {
-		_, err = s.member(nil)
+		var config node.Config
+		if config, err = s.member(nil); err == nil {
+			err = config.CheckBeginning()
+		}
 		err = s.placed(err)
 	}
 	faults, found := errors.AsType[*settings.Faults](err)

@@ -67,6 +67,8 @@ var notRun = []struct{ page, begin, reason string }{
 	{"docs/backup.md", "systemctl", packagesReason},
 	{"docs/backup.md", "qkv restore", "needs a backup: TestScript/restore"},
 	{"docs/backup.md", "qkv branch", "needs a backup: TestProcessBranch"},
+	{"docs/backup.md", "qkv cert", "for a branch: TestProcessBranch"},
+	{"docs/backup.md", "etcdctl", "asks a branch: TestBranchByTLS"},
 	{"docs/backup.md", "qkv serve", hostsReason},
 	{"docs/backup.md", "qkv member", hostsReason},
 	{"docs/performance.md", "qkv bench", "takes minutes and disks of its own; TestScript/bench runs short benchmarks"},

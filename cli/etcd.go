@@ -140,9 +140,7 @@ func etcdExit(logger *slog.Logger, err error) int {
 
 // etcdMember runs the member.
 func etcdMember(ctx context.Context, c *etcdflags.Config, logger *slog.Logger) error {
-	if err := c.Resolve(hostAddress()); err != nil {
-		return err
-	}
+	c.Resolve(hostAddress())
 	config, err := etcdNode(c, logger)
 	if err != nil {
 		return err
@@ -163,10 +161,7 @@ func hostAddress() string {
 
 // etcdNode returns the configuration of a member from etcd's command line.
 func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
-	fresh, err := etcdFolder(c, logger)
-	if err != nil {
-		return node.Config{}, err
-	}
+	c.DataDir = node.OwnFolder(c.DataDir)
 	config := node.Config{
 		Name: c.Name, DataDir: c.DataDir, TrustDomain: etcdName,
 		InitialClusterToken: c.Token,
@@ -192,6 +187,7 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 	if c.WatchProgress > 0 {
 		config.WatchProgress = max(c.WatchProgress, limits.WatchProgressLeast)
 	}
+	var err error
 	if text := os.Getenv("QKV_SEGMENT_BYTES"); text != "" { // etcd has no flag for it
 		if config.SegmentBytes, err = parseSize(text); err != nil {
 			return config, fmt.Errorf("QKV_SEGMENT_BYTES=%s: %w", text, err)
@@ -200,7 +196,7 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 	if config.Audit, err = etcdAudit(os.Getenv); err != nil {
 		return config, err
 	}
-	if err := etcdPeers(c, &config, fresh, logger); err != nil {
+	if err := etcdPeers(c, &config, logger); err != nil {
 		return config, err
 	}
 	if err := etcdClients(c, &config); err != nil {
@@ -212,7 +208,7 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 	case config.Etcd.Peers != nil, config.Secret != nil:
 		logger.Warn("qkv's own commands do not reach this member, but etcd's do", "error", err)
 		config.Listen, err = "", nil
-	case len(c.Cluster) == 1: // usually in a container
+	case len(c.Cluster) <= 1: // usually in a container
 		config.Home, err = filepath.Join(c.DataDir, "home"), nil
 	default:
 		if config.Home, err = wire.HomeBeside(c.DataDir); err == nil {
@@ -239,73 +235,40 @@ func etcdAudit(variable func(string) string) (a node.Audit, err error) {
 	return a, nil
 }
 
-// etcdFolder checks the data folder, and reports whether it is empty. If etcd left the folder open to other users, etcdFolder
-// removes their access, unless the folder belongs to another program.
-func etcdFolder(c *etcdflags.Config, logger *slog.Logger) (fresh bool, err error) {
-	c.DataDir = node.OwnFolder(c.DataDir)
-	info, err := os.Stat(c.DataDir)
-	if errors.Is(err, os.ErrNotExist) {
-		return true, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	mode := info.Mode().Perm()
-	if err := node.CheckOwner(c.DataDir, mode); err != nil {
-		return false, err
-	}
-	if info.IsDir() && mode != 0o700 {
-		logger.Warn("the mode of the data folder is set to 0700: only this user may open it", "data-dir", c.DataDir, "mode", fmt.Sprintf("%04o", mode))
-		if err := os.Chmod(c.DataDir, 0o700); err != nil {
-			return false, fmt.Errorf("the data folder %s has mode %04o, and others could read the data: %w", c.DataDir, mode, err)
-		}
-	}
-	_, err = os.Stat(filepath.Join(c.DataDir, "identity"))
-	return errors.Is(err, os.ErrNotExist), nil
-}
-
-// etcdPeers sets the members' addresses, and how a member with an empty data folder starts.
-func etcdPeers(c *etcdflags.Config, config *node.Config, fresh bool, logger *slog.Logger) error {
-	if fresh {
-		if err := c.CheckBootstrap(); err != nil {
-			return err
-		}
-	}
-	listen, err := oneURL("--listen-peer-urls", c.ListenPeer)
+// etcdPeers sets the members' addresses, and how a member with an empty data folder starts. A member with data ignores what is wrong with that.
+func etcdPeers(c *etcdflags.Config, config *node.Config, logger *slog.Logger) error {
+	listen, err := oneURL("--listen-peer-urls", c.ListenPeer, logger)
 	if err != nil {
 		return err
 	}
-	told, err := oneURL("--initial-advertise-peer-urls", c.AdvertisePeer)
+	told, err := oneURL("--initial-advertise-peer-urls", c.AdvertisePeer, logger)
 	if err != nil {
 		return err
 	}
+	alone := len(c.Cluster) <= 1
 	reached := func(u *url.URL) string {
-		if ip := net.ParseIP(u.Hostname()); len(c.Cluster) == 1 && !c.Existing && ip != nil && ip.IsUnspecified() {
+		if ip := net.ParseIP(u.Hostname()); alone && ip != nil && ip.IsUnspecified() {
 			return onLoopback(u) // the only member: no other one asks for it yet
 		}
 		return u.Host
 	}
 	config.ListenPeer, config.AdvertisePeer, config.Etcd.PeerScheme = listen.Host, reached(told), listen.Scheme
+	config.BeginFault = cmp.Or(c.Fault, c.CheckBootstrap())
 	for _, m := range c.Cluster {
-		at, err := oneURL("--initial-cluster of "+m.Name, m.URLs)
-		if err != nil {
-			return err
+		at, err := oneURL("--initial-cluster of "+m.Name, m.URLs, logger)
+		if err == nil && at.Scheme != listen.Scheme {
+			err = fmt.Errorf("--listen-peer-urls is %s, and in --initial-cluster %s is at %s: members talk by one of http and https", listen, m.Name, at)
 		}
-		if at.Scheme != listen.Scheme {
-			return fmt.Errorf("--listen-peer-urls is %s, and in --initial-cluster %s is at %s: members talk by one of http and https", listen, m.Name, at)
-		}
-		switch {
+		switch config.BeginFault = cmp.Or(config.BeginFault, err); {
+		case err != nil:
 		case !c.Existing:
 			config.InitialCluster = append(config.InitialCluster, node.Founder{Name: m.Name, Address: reached(at)})
 		case m.Name != c.Name:
 			config.Join = append(config.Join, at.Host)
 		}
 	}
-	if !fresh && !slices.ContainsFunc(c.Cluster, func(m etcdflags.Member) bool { return m.Name == c.Name }) {
-		config.InitialCluster = nil // the data folder has priority
-	}
-	if c.Existing && fresh && len(config.Join) == 0 {
-		return fmt.Errorf("--initial-cluster-state existing joins a cluster, and --initial-cluster %s names no other member of it", c.InitialCluster)
+	if c.Existing && len(config.Join) == 0 && config.BeginFault == nil {
+		config.BeginFault = fmt.Errorf("--initial-cluster-state existing joins a cluster, and --initial-cluster %s names no other member of it", c.InitialCluster)
 	}
 	if c.Peer.Given() && listen.Scheme == "https" {
 		return securePeers(c, config)
@@ -347,7 +310,7 @@ func derivedPeers(c *etcdflags.Config, config *node.Config, listen *url.URL, log
 	case listen.Scheme == "https" && !c.Peer.Auto:
 		return fmt.Errorf("TLS key/cert (--peer-cert-file, --peer-key-file) must be provided for peer url %s with HTTPS scheme", listen)
 	case host == "localhost" || ip != nil && ip.IsLoopback():
-	case len(c.Cluster) == 1 && !c.Existing:
+	case len(c.Cluster) <= 1:
 		config.ListenPeer = net.JoinHostPort("127.0.0.1", listen.Port())
 		logger.Warn("the only member listens for peers on loopback: another member needs a cluster secret or certificates on all members", "listen-peer-urls", listen.String(), "listens", config.ListenPeer)
 	default:
@@ -441,14 +404,17 @@ func onLoopback(u *url.URL) string {
 	return net.JoinHostPort(host, u.Port())
 }
 
-// oneURL returns the only URL of a flag.
-func oneURL(what string, urls etcdflags.URLs) (*url.URL, error) {
-	if len(urls) != 1 {
-		return nil, fmt.Errorf("%s has %d URLs (%s), and a member has one for the others", what, len(urls), urls)
+// oneURL returns the first URL of a flag, and says that the others are not used.
+func oneURL(what string, urls etcdflags.URLs, logger *slog.Logger) (*url.URL, error) {
+	if len(urls) == 0 {
+		return nil, fmt.Errorf("%s has no URL, and the other members need one", what)
 	}
 	u := &urls[0]
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("%s is %s: members talk over UDP, at the host and port of an http:// or https:// URL", what, u)
+	}
+	if len(urls) > 1 {
+		logger.Warn("members talk to each other at one URL: the first one is used", "flag", what, "used", u.String(), "unused", urls[1:].String())
 	}
 	return u, nil
 }

@@ -54,6 +54,10 @@ func TestProcessBranch(t *testing.T) {
 	if got := c.qkv("get", "--endpoints", at, "greeting").exits(t, 0); got.stdout != "one\n" {
 		t.Errorf("the branch has %q; it said %q", got.stdout, said)
 	}
+	if plain, err := net.Dial("tcp", at); err == nil {
+		_ = plain.Close()
+		t.Error("the branch has a TCP port, which every user of the host reaches")
+	}
 	c.qkv("put", "--endpoints", at, "greeting", "three").exits(t, 0)
 	if got := c.qkv("get", "greeting").exits(t, 0); got.stdout != "two\n" {
 		t.Errorf("the cluster has %q", got.stdout)
@@ -86,6 +90,14 @@ func TestProcessBranch(t *testing.T) {
 	must(t, taken.Close())
 	c.qkv("branch", dir, "--data-dir", filepath.Join(work, "kept"), "--", "true").exits(t, exitUsage, "not empty")
 	c.qkv("branch", dir, "--data-dir", filepath.Join(work, "other"), "--port", fmt.Sprint(port), "--", "qkv", "get", "no such key").exits(t, exitNotFound)
+	certs := filepath.Join(work, "certs")
+	for _, line := range []string{"ca --cluster branch", "member n1 127.0.0.1", "client root"} {
+		c.qkv(append([]string{"cert"}, strings.Fields(line+" --certs-dir "+certs)...)...).exits(t, 0)
+	}
+	secure := c.qkv("branch", dir, "--data-dir", filepath.Join(work, "secure"), "--port", fmt.Sprint(port), "--certs-dir", certs, "--", "qkv", "get", "other")
+	if secure.exits(t, 0); secure.stdout != "three\n" {
+		t.Errorf("with certificates, the branch has %q", secure.stdout)
+	}
 	if after := contents(t, dir); !maps.Equal(after, before) {
 		t.Error("the backup has changed")
 	}

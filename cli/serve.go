@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,10 +20,12 @@ import (
 
 	"qkv/cli/local"
 	"qkv/internal/limits"
+	"qkv/log/disk"
 	"qkv/net/wire"
 	"qkv/node"
 	"qkv/node/backuprun"
 	"qkv/snapshot/backup"
+	"qkv/snapshot/backup/store"
 )
 
 // stopTime limits the graceful stop of a member: the handover of leadership and running requests. Supervisors kill after 30 s
@@ -215,33 +218,22 @@ func serveError(err error) error {
 
 // nodeConfig builds the configuration from the flags.
 func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
-	for _, name := range []string{"initial-cluster", "join", "data-dir"} {
-		if c.IsSet(name) && c.String(name) == "" { // an empty flag was refused before
-			return node.Config{}, usagef("%[1]s is set and empty: if a variable should stand there, set it; `unset %[1]s` means the default of --%[2]s",
-				"QKV_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")), name)
+	empty := func(name string) error {
+		if !c.IsSet(name) || c.String(name) != "" { // an empty flag was refused before
+			return nil
 		}
+		return usagef("%[1]s is set and empty: if a variable should stand there, set it; `unset %[1]s` means the default of --%[2]s",
+			"QKV_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")), name)
 	}
-	cluster, err := parseCluster(c.String("initial-cluster"))
-	if err != nil {
-		return node.Config{}, err
-	}
-	join, err := parseJoin(c.String("join"))
-	if err != nil {
-		return node.Config{}, err
-	}
-	if c.Bool("found") && len(join) > 0 {
-		return node.Config{}, usagef("--found makes a new cluster, and --join joins one: give only one of them")
-	}
+	cluster, noCluster := parseCluster(c.String("initial-cluster"))
+	join, noJoin := parseJoin(c.String("join"))
+	seed, noSeed := seedOf(c)
 	certsDir, secret, err := memberTrust(c)
-	if err != nil {
+	if err = cmp.Or(empty("data-dir"), err); err != nil {
 		return node.Config{}, err
 	}
 	home, err := homeDir(c)
 	if err != nil && certsDir == "" && secret == nil {
-		return node.Config{}, err
-	}
-	seed, err := seedOf(c, join)
-	if err != nil {
 		return node.Config{}, err
 	}
 	backUp, err := backupTarget(c)
@@ -259,7 +251,7 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 		Listen: c.String("listen"), ListenPeer: c.String("listen-peer"),
 		Advertise: c.String("advertise"), AdvertisePeer: c.String("advertise-peer"),
 		InitialCluster: cluster, InitialClusterToken: c.String("initial-cluster-token"),
-		Found: c.Bool("found"), Join: join,
+		Found: c.Bool("found"), Join: join, BeginFault: cmp.Or(empty("initial-cluster"), empty("join"), noCluster, noJoin, noSeed),
 		AuthToken: c.String("auth-token"), AuthTokenTTL: c.Duration("auth-token-ttl"), BcryptCost: c.Int("bcrypt-cost"),
 		CertsDir: certsDir, Secret: secret, InsecureClients: c.Bool("insecure-clients"), ServeStale: c.Bool("serve-stale"), Home: home,
 		HeartbeatInterval: c.Duration("heartbeat-interval"), ElectionTimeout: c.Duration("election-timeout"), FixedDetection: c.Bool("fixed-detection"),
@@ -272,29 +264,32 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 	}, nil
 }
 
-// backupTarget returns the target of --backup.
+// backupTarget returns the target of --backup. A place that cannot be used now is no fault of the command line: the leader tries it again, and
+// says so.
 func backupTarget(c *cli.Context) (t backuprun.Target, err error) {
 	t = backuprun.Target{Every: c.Duration("backup-every"), Keep: c.Duration("backup-keep")}
 	if t.To, err = recipients(c, "backup-recipient"); err == nil && c.String("backup") != "" {
-		t.Store, err = openStore("--backup", c.String("backup"))
+		if t.Store, err = store.Open(disk.OS(), c.String("backup")); err != nil {
+			err = usagef("--backup %s: %w", c.String("backup"), err)
+		}
 	}
 	return t, err
 }
 
 // seedOf returns what opens the backup of --seed.
-func seedOf(c *cli.Context, join []string) (func(context.Context) (*backup.Reader, error), error) {
+func seedOf(c *cli.Context) (func(context.Context) (*backup.Reader, error), error) {
 	if c.String("seed") == "" {
 		return nil, nil
-	}
-	if len(join) == 0 {
-		return nil, usagef("--seed is for a member that joins a cluster: give --join too")
 	}
 	keys, err := identities(c)
 	if err != nil {
 		return nil, err
 	}
 	from, err := openStore("--seed", c.String("seed"))
-	return func(ctx context.Context) (*backup.Reader, error) { return backup.Open(ctx, from, keys...) }, err
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (*backup.Reader, error) { return backup.Open(ctx, from, keys...) }, nil
 }
 
 // parseCluster reads NAME=HOST:PORT,... The package node checks names and addresses.
@@ -331,9 +326,6 @@ func parseJoin(text string) (addresses []string, err error) {
 		}
 		if !strings.Contains(part, ":") || strings.HasSuffix(part, "]") {
 			part += ":" + peerPort
-		}
-		if err := wire.CheckAddress(part); err != nil {
-			return nil, usagef("--join: %w", err)
 		}
 		addresses = append(addresses, part)
 	}

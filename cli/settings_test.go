@@ -122,7 +122,7 @@ func TestConfigFaults(t *testing.T) {
 		"name: n1\nquota-bytes: 5\n":                                  "F:2: --quota-bytes 5: must be at least 1048576 bytes, or 0 for no quota",
 		"heartbeat-interval: 1s\nelection-timeout: 2s\n":              "F:2: --election-timeout 2s is below 5 times --heartbeat-interval 1s: one late heartbeat would start an election; raise the first or lower the second",
 		"name: n1\nname: n2\n":                                        `F:2: "name" is given twice: first in line 1`,
-		"found: true\njoin: a:1\n":                                    "F:1: --found makes a new cluster, and --join joins one: give only one of them",
+		"found: true\njoin: a:1\n":                                    "F:1: --initial-cluster founds a cluster of several members, --found a cluster of this member alone, --join joins an existing cluster",
 		"listen: 10.0.0.1:2379\n":                                     "F:1: --listen 10.0.0.1:2379 is not on loopback",
 		"name: &n n1\n":                                               "F:1: anchors and aliases (& and *) are not supported: write the value out",
 	} {

@@ -2,7 +2,9 @@ package index
 
 import (
 	"fmt"
+	"runtime"
 	"sync/atomic"
+	"time"
 )
 
 // Reserve is memory that is prepared for a state that will need it. The kernel's zeroing of newly touched memory is a
@@ -72,4 +74,19 @@ func (r *Reserve) fill() {
 func (r *Reserve) Close() {
 	r.closed.Store(true)
 	r.ledger.trim()
+}
+
+// discardTries is how many collections Discard waits for. One is usually enough.
+const discardTries = 20
+
+// Discard frees the memory of a state that is not used, and to which the caller has no reference: otherwise it stays until the garbage collector
+// runs by itself, and the next state would need memory beside it.
+func (r *Reserve) Discard() {
+	r.closed.Store(true)
+	r.ledger.rest()
+	for try := 0; try < discardTries && (r.ledger.mapped.Load() > 0 || r.fillers.Load() > 0); try++ {
+		runtime.GC()
+		time.Sleep(time.Millisecond) // the collector's cleanups run in a goroutine of their own
+	}
+	r.ledger.rest() // what the fillers have made
 }

@@ -18,7 +18,8 @@ const spareSlabs = 0
 // ledger counts the memory of retired slabs. It refers to no slab.
 type ledger struct {
 	retired atomic.Int64
-	resting atomic.Bool // rest was called, and no slab was requested since
+	mapped  atomic.Int64 // slabs that something may refer to
+	resting atomic.Bool  // rest was called, and no slab was requested since
 }
 
 // There are no spares here.
@@ -36,9 +37,11 @@ func (l *ledger) mapSlab(size int) *slab {
 	at := uintptr(unsafe.Pointer(unsafe.SliceData(room)))
 	before := int(-at & (slabAlign - 1))
 	copy(room[before:before+size], bytes.Repeat([]byte{0xa5}, size)) // code that relies on zeros fails
+	l.mapped.Add(1)
 	s := &slab{address: ref(at) + ref(before), size: size, given: new(atomic.Bool)}
 	given := s.given
 	runtime.AddCleanup(s, func([]byte) { // keeps the memory until then
+		l.mapped.Add(-1)
 		if given.Load() {
 			l.retired.Add(-int64(size))
 		}

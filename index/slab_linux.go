@@ -29,6 +29,7 @@ type mapping struct {
 // ledger receives the memory of slabs that nothing refers to any longer. It refers to no slab.
 type ledger struct {
 	retired atomic.Int64 // bytes of slabs that are retired and still mapped
+	mapped  atomic.Int64 // slabs that something may refer to
 	spares  atomic.Int32
 	top     atomic.Pointer[spare]
 	resting atomic.Bool // no spares are kept
@@ -49,6 +50,7 @@ func (l *ledger) mapSlab(size int) *slab {
 			panic(err)
 		}
 	}
+	l.mapped.Add(1)
 	s := &slab{address: ref(uintptr(m.base)), size: size, given: new(atomic.Bool)}
 	end := ending{m, l, s.given, int64(size)}
 	runtime.AddCleanup(s, ending.run, end)
@@ -101,9 +103,10 @@ func (e ending) run() {
 	}
 	if e.bytes != slabAlign || e.ledger.resting.Load() || e.ledger.spares.Load() >= spareSlabs {
 		e.mapping.unmap()
-		return
+	} else {
+		e.ledger.push(e.mapping)
 	}
-	e.ledger.push(e.mapping)
+	e.ledger.mapped.Add(-1)
 }
 
 // push adds a spare.

@@ -3,8 +3,12 @@
 package index
 
 import (
+	"runtime"
 	"sync/atomic"
 	"testing"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
 // TestSparesRest takes slabs, gives them up and lets the ledger rest: nothing is kept then, and the next slab makes it keep
@@ -45,3 +49,28 @@ func TestSparesRest(t *testing.T) {
 }
 
 func ready(l *ledger) int { return int(l.spares.Load()) }
+
+// A state that is discarded leaves nothing mapped: no slab, and no spare that was prepared for it.
+func TestDiscard(t *testing.T) {
+	r := NewReserve()
+	r.Prepare(8*slabAlign, 0, func(do func()) { go do() })
+	func() {
+		s := newState(r.ledger, limits.Defaults().Index)
+		s.Found(Founders(map[string]uint64{"n1": 1}))
+		value := make([]byte, 1<<20)
+		for n := range uint64(20) {
+			put := new(Head).AppendPut(nil, &kv.Put{Key: []byte{byte(n)}, Value: value}).Bytes
+			if _, err := s.Apply(n+1, 1, AppendEnvelope(nil, Envelope{}, [][]byte{put}), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.Discard()
+		if r.ledger.mapped.Load() == 0 {
+			t.Error("a state in use has no slab")
+		}
+		runtime.KeepAlive(s)
+	}()
+	if r.Discard(); r.ledger.mapped.Load() != 0 || ready(r.ledger) != 0 {
+		t.Errorf("%d slabs and %d spares stay", r.ledger.mapped.Load(), ready(r.ledger))
+	}
+}

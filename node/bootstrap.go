@@ -135,13 +135,15 @@ func (s *storage) openCovered(o log.Options, fault error, ahead *loading) (*log.
 			continue
 		}
 		if ahead != nil && ahead.path == info.Path {
-			err = ahead.wait().err // loaded once: the machine may lack memory for two states
+			if err = ahead.wait().err; err != nil { // otherwise loaded once: the machine may lack memory for two states
+				ahead.abandon()
+			}
 		} else {
-			_, _, err = snapshot.Load(s.folder.fs, info.Path, s.limits.Index)
+			err = s.loads(info)
 		}
 		if err != nil && len(info.Parts) > 0 {
 			if repaired, failed := s.repairParts(info); repaired && failed == nil {
-				_, _, err = snapshot.Load(s.folder.fs, info.Path, s.limits.Index)
+				err = s.loads(info)
 			}
 		}
 		if err != nil {
@@ -155,6 +157,13 @@ func (s *storage) openCovered(o log.Options, fault error, ahead *loading) (*log.
 		return opened, found, nil
 	}
 	return nil, nil, fault
+}
+
+// loads returns why a snapshot cannot be loaded.
+func (s *storage) loads(info snapshot.Info) error {
+	tried := s.load(info)
+	defer tried.abandon()
+	return tried.wait().err
 }
 
 // createLog makes the initial log of every member of a new cluster. A crash before the first boot leaves a log without entries.
@@ -206,7 +215,8 @@ func (s *storage) load(info snapshot.Info) *loading {
 	s.warnOfMemory(info)
 	if s.background != nil {
 		s.fill(l.reserve, info.Live)
-		s.background(func() { l.wait() })
+		wait := l.wait // abandon replaces it
+		s.background(func() { wait() })
 	}
 	return l
 }
@@ -246,11 +256,13 @@ func (s *storage) loadAhead() *loading {
 	return nil
 }
 
-// abandon waits until the file is no longer read, and frees the memory.
+// abandon waits until the file is no longer read, and frees the memory at once: another snapshot may be loaded next, and a control group may have
+// room for one state alone.
 func (l *loading) abandon() {
 	if l != nil {
-		l.wait()
-		l.reserve.Close()
+		err := l.wait().err
+		l.wait = func() loaded { return loaded{err: err} }
+		l.reserve.Discard()
 	}
 }
 
@@ -320,13 +332,14 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 			return err
 		}
 	}
-	if err := s.removeParts(r, listing.Parts); err != nil || !s.seeds(r) {
+	if err := s.removeParts(r, listing.Parts); err != nil || s.repairs.seed == nil || !s.joins(r) {
 		return err
 	}
 	return s.seed(r)
 }
 
-// removeParts removes the parts that no usable snapshot lists. They are kept if they came for a snapshot that has not arrived.
+// removeParts removes the parts that no usable snapshot lists. They are kept if they came for a snapshot that has not arrived: by the leader's
+// transfer, or by a --seed that was interrupted.
 func (s *storage) removeParts(r *recovered, paths []string) error {
 	listed := map[string]bool{}
 	for _, info := range r.snapshots {
@@ -338,7 +351,7 @@ func (s *storage) removeParts(r *recovered, paths []string) error {
 		if listed[path] {
 			continue
 		}
-		if r.interrupted.Partial == "" && !s.seeds(r) {
+		if r.interrupted.Partial == "" && !s.joins(r) {
 			if err := snapshot.Remove(s.folder.fs, path); err != nil {
 				return err
 			}
@@ -406,16 +419,16 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 func (s *storage) use(r *recovered, found *log.Recovered, info snapshot.Info, ahead *loading) error {
 	loading := ahead
 	if loading == nil || loading.path != info.Path {
+		ahead.abandon()
 		loading = s.load(info)
 	}
 	s.fill(loading.reserve, min(behind(r, found, info), info.Live))
 	got := loading.wait()
 	if out, is := errors.AsType[*index.OutOfMemory](got.err); is {
-		loading.reserve.Close()
 		return fmt.Errorf("the snapshot %s of %d bytes cannot be loaded: %w, and start again; nothing is lost", info.Path, info.Whole(), out)
 	}
 	if got.err != nil {
-		loading.reserve.Close()
+		loading.abandon()
 		repaired, err := s.repairParts(info)
 		if lacks, ok := errors.AsType[*lacksPart](err); ok {
 			r.lacking = append(r.lacking, lacks)
@@ -429,12 +442,14 @@ func (s *storage) use(r *recovered, found *log.Recovered, info snapshot.Info, ah
 		}
 		loading = s.load(info)
 		if got = loading.wait(); got.err != nil {
-			loading.reserve.Close()
+			loading.abandon()
 			return s.putAside(r, info, got.err)
 		}
 	}
 	confState, err := configurationIn(got.state, got.meta)
 	if err != nil {
+		got.state = nil
+		loading.abandon()
 		return s.putAside(r, info, err)
 	}
 	at, term := got.meta.Index, got.meta.Term

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -37,18 +38,22 @@ type Config struct {
 	Name    string // of this member, as in InitialCluster and in its certificate
 	DataDir string // created if missing; must be 0700
 
-	Listen, ListenPeer       string // HOST:PORT, UDP; without Listen, clients come over TCP only
-	Advertise, AdvertisePeer string // the announced addresses; empty is the listen address, or the own entry of the list
+	Listen, ListenPeer string // HOST:PORT, UDP; without Listen, clients come over TCP only
+	Native             bool   // clients come over UDP only: no TCP port for etcd's API and the dashboard
+	// The announced addresses; empty is the listen address, or the own entry of the list. If that is a wildcard, the address that the members
+	// know stays.
+	Advertise, AdvertisePeer string
 
 	// Etcd is the endpoint for etcd's clients and its announced addresses; if it is unset, Listen is used.
 	Etcd Etcd
 
-	// The beginning of an empty data folder. A non-empty folder overrides these fields, except for the addresses, which are tried in
-	// addition to the known ones.
+	// The beginning of an empty data folder, which CheckBeginning judges. A folder with data ignores these fields, except for the addresses:
+	// they are tried in addition to the known ones.
 	InitialCluster      []Founder // all founders of a new cluster, this one included
 	InitialClusterToken string    // distinguishes clusters with equal founders
 	Found               bool      // a new cluster of this member alone; the default on loopback
 	Join                []string  // peer addresses of members of a cluster that this one was added to
+	BeginFault          error     // why the command line has no usable beginning; nil: it has
 
 	CertsDir string // empty uses Secret or, on loopback only, the local CA
 	// Secret are the cluster secrets; nil: there are none. A member derives its certificate from them, and adds members that ask to join
@@ -162,7 +167,8 @@ const (
 	heartbeatsPerElection = 5
 )
 
-// Validate fills in derived values, and refuses an unworkable configuration with a *UsageError.
+// Validate fills in derived values, and refuses an unworkable configuration with a *UsageError. What only an empty data folder needs is left to
+// CheckBeginning.
 func (c *Config) Validate() error {
 	if err := kv.CheckName(c.Name); err != nil {
 		return usagef("--name: %v", err)
@@ -197,7 +203,12 @@ func (c *Config) Validate() error {
 			return usagef("--web %q is not HOST:PORT: %v", c.Web, err)
 		}
 	}
-	return c.validateCluster()
+	own := c.ownEntry()
+	c.AdvertisePeer, c.advertisesEntry = cmp.Or(c.AdvertisePeer, own), c.AdvertisePeer == "" && own != ""
+	if host, _, _ := net.SplitHostPort(c.ListenPeer); c.AdvertisePeer == "" && !wildcard(host) {
+		c.AdvertisePeer = c.ListenPeer
+	}
+	return nil
 }
 
 func (c *Config) validateTimes() error {
@@ -234,8 +245,8 @@ func (c *Config) validateAddresses() error {
 		if len(a.address) > limits.AddressBytes {
 			return usagef("%s %.32q... has %d bytes, over the limit of %d", a.flag, a.address, len(a.address), limits.AddressBytes)
 		}
-		if wildcard(host) && a.advertised == "" && !(a.flag == "--listen-peer" && c.ownEntry() != "") {
-			return usagef("%s %s listens on all addresses, so the address for other members and clients is unknown: give %s HOST:PORT", a.flag, a.address, a.advertiseFlag)
+		if wildcard(host) && a.advertised == "" && a.flag == "--listen" {
+			return usagef(addressUnknown, a.flag, a.address, a.advertiseFlag)
 		}
 		if a.advertised != "" {
 			if err := wire.CheckAddress(a.advertised); err != nil {
@@ -260,6 +271,9 @@ func (c *Config) validateAddresses() error {
 	}
 	return nil
 }
+
+// addressUnknown is the refusal of a listen address without one to announce.
+const addressUnknown = "%s %s listens on all addresses, so the address for other members and clients is unknown: give %s HOST:PORT"
 
 func bothTrusts(secret *wire.SecretSource) error {
 	return usagef("%s and certificate files are both given, and each names a CA: give only one of them", secret.Name)
@@ -308,6 +322,8 @@ func (c *Config) hosts() (all []string) {
 // web returns this member's URLs for etcd's clients.
 func (c *Config) web() []string {
 	switch {
+	case c.Native:
+		return nil
 	case len(c.Etcd.Listen) > 0:
 		return c.Etcd.URLs
 	case c.plain():
@@ -378,60 +394,44 @@ func (c *Config) founders() []string {
 
 func (c *Config) ownEntry() string {
 	for _, m := range c.InitialCluster {
-		if m.Name == c.Name {
+		if m.Name == c.Name && wire.CheckAddress(m.Address) == nil {
 			return m.Address
 		}
 	}
 	return ""
 }
 
-func (c *Config) validateCluster() error {
-	own := c.ownEntry()
-	if len(c.InitialCluster) > 0 && own == "" {
-		names := make([]string, 0, len(c.InitialCluster))
-		for _, m := range c.InitialCluster {
-			names = append(names, m.Name)
-		}
-		return usagef("--initial-cluster names %s, but not this member, %s: every member's list must hold all members, itself included", strings.Join(names, ", "), c.Name)
-	}
-	if len(c.InitialCluster) > limits.Members {
+// CheckBeginning refuses flags with which no empty data folder can begin. A member with data starts in spite of them, and says so in its log.
+func (c *Config) CheckBeginning() error {
+	lists, joins := len(c.InitialCluster) > 0, len(c.Join) > 0
+	switch {
+	case c.BeginFault != nil:
+		return c.BeginFault
+	case lists && !slices.Contains(c.founders(), c.Name):
+		return usagef("--initial-cluster names %s, but not this member, %s: every member's list must hold all members, itself included", strings.Join(c.founders(), ", "), c.Name)
+	case len(c.InitialCluster) > limits.Members:
 		return usagef("--initial-cluster has %d members, over the limit of %d: with more, each write waits for more disks and is no safer", len(c.InitialCluster), limits.Members)
-	}
-	if c.AdvertisePeer == "" {
-		c.AdvertisePeer, c.advertisesEntry = own, own != ""
-	}
-	if c.AdvertisePeer == "" {
-		c.AdvertisePeer = c.ListenPeer
-	}
-	ways := 0
-	for _, given := range []bool{len(c.InitialCluster) > 0, c.Found, len(c.Join) > 0} {
-		if given {
-			ways++
-		}
-	}
-	if ways > 1 {
+	case lists && joins || c.Found && (lists || joins):
 		return usagef("--initial-cluster founds a cluster of several members, --found a cluster of this member alone, --join joins an existing cluster: give only one of them")
+	case c.Seed != nil && !joins:
+		return usagef("--seed is for a member that joins a cluster: give --join too")
+	case c.AdvertisePeer == "":
+		return usagef(addressUnknown, "--listen-peer", c.ListenPeer, "--advertise-peer")
 	}
 	for _, address := range c.Join {
 		if err := wire.CheckAddress(address); err != nil {
 			return usagef("--join needs the peer address of a member: %v", err)
 		}
 	}
-	names, addresses := map[string]bool{}, map[string]string{}
+	seen := map[string]bool{}
 	for _, m := range c.InitialCluster {
-		if err := kv.CheckName(m.Name); err != nil {
-			return usagef("--initial-cluster: %v", err)
-		}
-		if err := wire.CheckAddress(m.Address); err != nil {
+		if err := cmp.Or(kv.CheckName(m.Name), wire.CheckAddress(m.Address)); err != nil {
 			return usagef("--initial-cluster needs NAME=HOST:PORT of each member: %v", err)
 		}
-		if names[m.Name] {
-			return usagef("--initial-cluster names %s twice", m.Name)
+		if seen["name "+m.Name] || seen[m.Address] {
+			return usagef("--initial-cluster has the name %s or the address %s twice", m.Name, m.Address)
 		}
-		if other := addresses[m.Address]; other != "" {
-			return usagef("--initial-cluster gives %s and %s the same address, %s", other, m.Name, m.Address)
-		}
-		names[m.Name], addresses[m.Address] = true, m.Name
+		seen["name "+m.Name], seen[m.Address] = true, true
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package node
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -22,6 +24,7 @@ import (
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
+	"qkv/snapshot/backup"
 )
 
 // given is a configuration with what a test does not care about.
@@ -60,7 +63,7 @@ func TestBeginningOfAFolder(t *testing.T) {
 		"--join on loopback founds nothing": {given("127.0.0.1", func(c *Config) { c.Join = []string{"127.0.0.1:9"} }), nil, origin{77, 9, "n1", []string{"lab"}, [16]byte([]byte(strings.Repeat("x", 16)))}, ""},
 		"--join, refused":                   {given("127.0.0.1", func(c *Config) { c.Join = []string{"127.0.0.1:9"} }), errors.New("n1 was not added"), origin{}, "n1 was not added"},
 	} {
-		if err := one.config.Validate(); err != nil {
+		if err := cmp.Or(one.config.Validate(), one.config.CheckBeginning()); err != nil {
 			t.Fatal(name, err)
 		}
 		m := &member{config: one.config, env: environment{Random: strings.NewReader(strings.Repeat("x", 16)), Join: func(addresses []string, _ uint64, _ [16]byte) (peerframe.Welcome, error) {
@@ -91,7 +94,7 @@ func TestBeginningOfAFolder(t *testing.T) {
 		}),
 		"an --advertise that nobody can dial": given("10.0.0.1", func(c *Config) { c.Advertise = "10.0.0.1:0" }),
 	} {
-		if err := c.Validate(); err == nil {
+		if err := cmp.Or(c.Validate(), c.CheckBeginning()); err == nil {
 			t.Errorf("%s is taken", name)
 		}
 	}
@@ -146,7 +149,7 @@ func TestFlagsThatTheFolderKnowsBetter(t *testing.T) {
 	founded := func(names ...string) []string { return originOf("lab", "", "n1", names).founding }
 	list := func(names ...string) (l []Founder) {
 		for _, n := range names {
-			l = append(l, Founder{Name: n})
+			l = append(l, Founder{n, n + ":2380"})
 		}
 		return l
 	}
@@ -161,13 +164,17 @@ func TestFlagsThatTheFolderKnowsBetter(t *testing.T) {
 		text     string
 	}{
 		"the same, in another order":          {founded("n1", "n2"), Config{InitialCluster: list("n2", "n1")}, ""},
-		"other founders":                      {founded("n1", "n2"), Config{InitialCluster: list("n1", "n3")}, "--initial-cluster names n1,n3, but the cluster was founded by n1,n2"},
+		"other founders":                      {founded("n1", "n2"), Config{InitialCluster: list("n1", "n3")}, "the cluster was founded by n1,n2"},
 		"founders, where this one has joined": {[]string{"lab"}, Config{InitialCluster: list("n1")}, "this member joined an existing cluster"},
 		"--join, where it has joined":         {[]string{"lab"}, Config{Join: []string{"a:1"}}, ""},
 		"--found, where it has founded":       {founded("n1"), Config{Found: true}, ""},
-		"--found, where several have":         {founded("n1", "n2"), Config{Found: true}, "--found is given, but the cluster was founded by n1,n2"},
-		"--found, where it has joined":        {[]string{"lab"}, Config{Found: true}, "--found is given, but this member joined an existing cluster"},
-		"--join, where it has founded":        {founded("n1"), Config{Join: []string{"a:1"}}, "--join is given, but this member founded its cluster, as n1"},
+		"--found, where several have":         {founded("n1", "n2"), Config{Found: true}, "the cluster was founded by n1,n2"},
+		"--found, where it has joined":        {[]string{"lab"}, Config{Found: true}, "this member joined an existing cluster"},
+		"--join, where it has founded":        {founded("n1"), Config{Join: []string{"a:1"}}, "the cluster was founded by n1"},
+		"the founders, and it has joined":     {[]string{"lab"}, Config{InitialCluster: list("n2", "n3")}, "--initial-cluster names n2, n3, but not this member"},
+		"a command line that is wrong":        {founded("n1"), Config{BeginFault: errors.New("no list")}, "no list"},
+		"no address":                          {founded("n1"), Config{Found: true, AdvertisePeer: "", ListenPeer: ":2380"}, "--listen-peer :2380 listens on all addresses"},
+		"a seed, and nothing to join":         {founded("n1"), Config{Seed: func(context.Context) (*backup.Reader, error) { return nil, nil }}, "give --join too"},
 		"nothing":                             {founded("n1", "n2"), Config{}, ""},
 		"an address that it has left":         {founded("n1"), at("10.0.0.1:2380", "10.0.0.4:2380"), "members_are_told=10.0.0.1:2380 listens=10.0.0.4:2380"},
 		"an address that was given":           {founded("n1"), said, ""},
@@ -176,6 +183,9 @@ func TestFlagsThatTheFolderKnowsBetter(t *testing.T) {
 		"its name, and its address":           {founded("n1"), at("host1:2380", "10.0.0.1:2380"), ""},
 	} {
 		var logged bytes.Buffer
+		if one.config.Name = "n1"; one.config.ListenPeer == "" {
+			one.config.AdvertisePeer = "n1:2380"
+		}
 		m := &member{config: one.config, folder: &folder{identity: identity{Founding: one.founding}}, logger: slog.New(slog.NewTextHandler(&logged, nil))}
 		m.noteDifferences()
 		if lines := strings.Count(logged.String(), "\n"); one.text == "" && lines != 0 || one.text != "" && (lines != 1 || !strings.Contains(logged.String(), one.text)) {

@@ -134,9 +134,11 @@ func (n *Node) collect() {
 }
 
 // held returns the memory held by the clients of both endpoints.
-func (n *Node) held() int64 {
-	stats := n.etcd.Stats()
-	held := stats.MessageBytes + stats.GatewayBytes
+func (n *Node) held() (held int64) {
+	if n.etcd != nil {
+		stats := n.etcd.Stats()
+		held = stats.MessageBytes + stats.GatewayBytes
+	}
 	if n.server != nil {
 		native := n.server.Stats()
 		held += native.Bytes + native.Connections*clientConnectionBytes

@@ -228,26 +228,30 @@ func (m *member) otherFounders() (ids []uint64) {
 	return ids
 }
 
-// noteDifferences logs the flags that the folder overrides.
+// etcdPeerDefault is the address of a member whose command line of etcd has no --initial-advertise-peer-urls.
+const etcdPeerDefault = "localhost:2380"
+
+// noteDifferences logs the flags that the folder overrides, and drops addresses that cannot be dialed.
 func (m *member) noteDifferences() {
-	var differs []string
-	switch was := m.folder.Founding; {
-	case m.config.Found && len(was) == 1:
-		differs = append(differs, "--found is given, but this member joined an existing cluster")
-	case m.config.Found && len(was) > 3:
-		differs = append(differs, fmt.Sprintf("--found is given, but the cluster was founded by %s", strings.Join(was[2:], ",")))
-	case len(m.config.Join) > 0 && len(was) > 2:
-		differs = append(differs, fmt.Sprintf("--join is given, but this member founded its cluster, as %s", strings.Join(was[2:], ",")))
+	c, founders := &m.config, m.folder.Founding[min(len(m.folder.Founding), 2):] // none: it joined
+	lists, now := len(c.InitialCluster) > 0, slices.Sorted(slices.Values(c.founders()))
+	why := c.CheckBeginning()
+	switch {
+	case why != nil:
+		c.InitialCluster = slices.DeleteFunc(slices.Clone(c.InitialCluster), func(f Founder) bool { return wire.CheckAddress(f.Address) != nil })
+		c.Join = slices.DeleteFunc(slices.Clone(c.Join), func(address string) bool { return wire.CheckAddress(address) != nil })
+	case len(founders) == 0 && (c.Found || lists):
+		why = errors.New("this member joined an existing cluster")
+	case c.Found && len(founders) > 1, lists && !slices.Equal(founders, now), len(c.Join) > 0 && len(founders) > 0:
+		why = fmt.Errorf("the cluster was founded by %s", strings.Join(founders, ","))
 	}
-	if was, now := m.folder.Founding, m.config.founders(); len(m.config.InitialCluster) > 0 && len(was) > 2 && !slices.Equal(was[2:], slices.Sorted(slices.Values(now))) {
-		differs = append(differs, fmt.Sprintf("--initial-cluster names %s, but the cluster was founded by %s", strings.Join(now, ","), strings.Join(was[2:], ",")))
-	} else if len(m.config.InitialCluster) > 0 && len(was) == 1 {
-		differs = append(differs, "--initial-cluster is given, but this member joined an existing cluster")
+	if why != nil {
+		m.logger.Warn("flags for founding or joining a cluster are ignored: the data folder already belongs to a cluster", "because", why.Error())
 	}
-	if len(differs) > 0 {
-		m.logger.Warn("flags for founding or joining a cluster are ignored: the data folder already belongs to a cluster", "because", strings.Join(differs, "; "))
+	if m.folder.Boot > 0 && c.AdvertisePeer == etcdPeerDefault && c.ListenPeer != etcdPeerDefault && c.ListenPeer != "127.0.0.1:2380" {
+		c.AdvertisePeer = "" // the command line names none
 	}
-	if told, at := m.config.AdvertisePeer, m.config.ListenPeer; m.config.advertisesEntry && elsewhere(told, at) {
+	if told, at := c.AdvertisePeer, c.ListenPeer; c.advertisesEntry && elsewhere(told, at) {
 		m.logger.Warn("--initial-cluster and --listen-peer give different addresses of this member: if it has moved, omit --initial-cluster or give the new list; if not, give --advertise-peer too",
 			"members_are_told", told, "listens", at)
 	}
@@ -399,12 +403,17 @@ func (m *member) announce() {
 	if m.status.Raft().Role == actor.RoleSuspended {
 		return // no member accepts it: this member announces itself when it takes part again
 	}
-	if m.status.View().Members().Get(m.folder.Member) == nil || m.announced() {
+	known := m.status.View().Members().Get(m.folder.Member)
+	if known == nil || m.announced() {
 		return
+	}
+	at := known.Peers
+	if m.config.AdvertisePeer != "" {
+		at = []string{m.config.AdvertisePeer}
 	}
 	m.proposed.announcing.propose(m, index.AppendAnnounce(nil, &kv.Member{
 		ID: m.folder.Member, Name: m.config.Name, Version: m.config.Version, Level: cmp.Or(m.env.Level, index.MaxLevel), Folder: m.folder.Folder, Boot: m.folder.Boot,
-		Process: m.process, Clients: m.config.native(), Web: m.config.web(), Peers: []string{m.config.AdvertisePeer},
+		Process: m.process, Clients: m.config.native(), Web: m.config.web(), Peers: at,
 	}))
 }
 

@@ -10,14 +10,19 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
+	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/log"
 	"qkv/log/disk"
 	"qkv/snapshot"
 )
@@ -105,5 +110,80 @@ func loadShortOfMemory(t *testing.T, dir string) {
 	}
 	if !strings.Contains(log.String(), "the state may need more memory") {
 		t.Errorf("nothing is said before the load: %s", log.String())
+	}
+}
+
+// resident returns the bytes of this process that are in memory.
+func resident(t *testing.T) int64 {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	must(t, err)
+	var kib int64
+	_, size, _ := strings.Cut(string(status), "VmRSS:")
+	_, err = fmt.Sscan(size, &kib)
+	must(t, err)
+	return kib << 10
+}
+
+// A start has the memory of one state at a time: a snapshot that cannot be loaded, or that is not used, is freed before the next one is loaded.
+func TestStartHoldsOneState(t *testing.T) {
+	const keys, size = 32 << 10, 1 << 10
+	dir := t.TempDir()
+	must(t, os.Mkdir(dir+"/snap", 0o700))
+	state := index.NewState(limits.Defaults().Index)
+	state.Found(index.Founders(map[string]uint64{"n1": 7}))
+	var puts [][]byte
+	for n := range keys {
+		puts = append(puts, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n), Value: bytes.Repeat([]byte{byte(n)}, size)}).Bytes)
+	}
+	_, err := state.Apply(1, 1, index.AppendEnvelope(nil, index.Envelope{Wall: 1}, puts), nil)
+	must(t, err)
+	for at := range uint64(2) {
+		if at > 0 {
+			_, err = state.Apply(2, 1, nil, nil)
+			must(t, err)
+		}
+		conf, err := proto.Marshal(actor.ConfStateOf(state.Members().Configuration()))
+		must(t, err)
+		_, err = snapshot.Save(disk.OS(), dir+"/snap", snapshot.Meta{Index: at + 1, Term: 1, ConfState: conf}, state.ViewToSave(), nil)
+		must(t, err)
+	}
+	state, puts = nil, nil
+	listing, err := snapshot.List(disk.OS(), dir+"/snap")
+	must(t, err)
+	newer, older := listing.Published[0], listing.Published[1]
+	content, err := os.ReadFile(newer.Path)
+	must(t, err)
+	for _, harmed := range []bool{false, true} {
+		if harmed {
+			content[len(content)-size] ^= 1
+			must(t, os.WriteFile(newer.Path, content, 0o600))
+		}
+		s := storage{
+			folder: &folder{fs: disk.OS(), dir: dir}, limits: limits.Defaults(), background: func(do func()) { go do() },
+			memory: 1 << 30, logger: slog.New(slog.DiscardHandler),
+		}
+		debug.FreeOSMemory()
+		debug.FreeOSMemory() // the first one ends slabs, and the second one their memory
+		before, r, found := resident(t), &recovered{}, &log.Recovered{}
+		ahead := s.load(newer)
+		if got := ahead.wait(); (got.err != nil) != harmed {
+			t.Fatal(got.err)
+		}
+		most := int64(keys * size / 2)
+		if harmed {
+			must(t, s.use(r, found, newer, ahead))
+			if r.state != nil {
+				t.Fatal("a damaged snapshot was loaded")
+			}
+		} else if must(t, s.use(r, found, older, ahead)); r.state == nil {
+			t.Fatal("the older snapshot was not loaded")
+		} else {
+			most += keys * size * 5 / 4 // the state, and its versions' heads
+		}
+		if more := resident(t) - before; more > most {
+			t.Errorf("harmed=%v: %d MiB more are in memory, at most %d were expected", harmed, more>>20, most>>20)
+		}
+		runtime.KeepAlive(r)
 	}
 }

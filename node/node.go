@@ -87,7 +87,11 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, sta
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := c.Validate(); err != nil {
+	err := c.Validate()
+	if whose := (&folder{fs: disk.OS(), dir: c.DataDir}).whose(); err == nil && errors.Is(whose, fs.ErrNotExist) { // a member begins there
+		err = c.CheckBeginning()
+	}
+	if err != nil {
 		return nil, err
 	}
 	connections, err := connectionsFor(openFiles(), bounds.Etcd.Connections)
@@ -178,6 +182,9 @@ func (n *Node) serveHTTP(c *Config, at *sockets, t *trust, proofs proofs, connec
 	}
 	if err := os.RemoveAll(filepath.Join(c.DataDir, etcdScratch)); err != nil { // left by a killed process
 		return fmt.Errorf("remove the temporary files of an etcd snapshot: %w", err)
+	}
+	if c.Native {
+		return nil
 	}
 	n.etcd = etcd.Start(etcd.Config{
 		Audit: n.member.audit, Hasher: proofs.hasher, Tokens: proofs.tokens, CertificateUsers: c.certificateUsers(),

@@ -25,17 +25,20 @@ func (c *Config) backup(ctx context.Context) func() (*backup.Reader, error) {
 	return nil
 }
 
-// seeds reports whether this member begins with the parts of a backup: it joins, and has no snapshot yet.
-func (s *storage) seeds(r *recovered) bool {
-	return s.repairs.seed != nil && len(r.snapshots) == 0 && len(s.folder.founders().All()) == 0
+// joins reports whether this member joins, and has no snapshot yet.
+func (s *storage) joins(r *recovered) bool {
+	return len(r.snapshots) == 0 && len(s.folder.founders().All()) == 0
 }
 
 // seed fetches the parts of the newest base of a backup that are not here. The leader sends the others, and its newest snapshot: a failure costs
-// only time, except that a backup of another cluster is an operator's mistake.
+// only time, except that a backup of another cluster is an operator's mistake at the first start.
 func (s *storage) seed(r *recovered) error {
 	from, err := s.repairs.seed()
 	if err == nil && from.Cluster.ID != s.folder.Cluster {
-		return usagef("--seed %s is the backup of %s, %016x, and this member joins the cluster %016x: give its backup, or none", from.Path, from.Cluster.Name, from.Cluster.ID, s.folder.Cluster)
+		err = usagef("--seed %s is the backup of %s, %016x, and this member joins the cluster %016x: give its backup, or none", from.Path, from.Cluster.Name, from.Cluster.ID, s.folder.Cluster)
+		if s.folder.Boot == 0 {
+			return err
+		}
 	}
 	if err == nil && len(from.Bases) == 0 {
 		err = errors.New("it has no base yet")

@@ -110,6 +110,54 @@ func TestSeedTakesTheRest(t *testing.T) {
 	}
 }
 
+// A seed that was interrupted goes on at the next start with the parts that it has taken, also if the seed cannot be used any more: the leader
+// sends the others. A member with a snapshot removes parts that it does not list.
+func TestInterruptedSeedKeepsItsParts(t *testing.T) {
+	on, _, parts := twoBases(t)
+	var paths []string
+	must(t, on.MkdirAll("n2/snap"))
+	for _, p := range parts[:2] {
+		f, err := on.Open("member/" + p.Name())
+		must(t, err)
+		b := make([]byte, p.Bytes)
+		_, err = f.ReadAt(b, 0)
+		must(t, errors.Join(err, f.Close()))
+		to, err := snapshot.Receive(on, "n2/snap", p.Name(), p.Bytes, p.SHA)
+		must(t, err)
+		must(t, to.WriteAt(0, b))
+		_, err = to.Finish(nil)
+		must(t, err)
+		paths = append(paths, "n2/snap/"+p.Name())
+	}
+	s := &storage{folder: &folder{fs: on, dir: "n2", identity: identity{Cluster: 7, Founding: []string{"lab"}}}, logger: slog.New(slog.DiscardHandler)}
+	for _, seed := range []func() (*backup.Reader, error){nil, func() (*backup.Reader, error) { return nil, errors.New("its place is away") }} {
+		s.repairs.seed = seed
+		r := &recovered{}
+		must(t, s.removeParts(r, paths))
+		if !slices.EqualFunc(r.interrupted.Parts, parts[:2], func(a, b snapshot.Part) bool { return a.SHA == b.SHA }) {
+			t.Errorf("it goes on with the parts %v, and has %v", r.interrupted.Parts, parts[:2])
+		}
+	}
+	must(t, s.removeParts(&recovered{snapshots: []snapshot.Info{{}}}, paths))
+	if left, err := on.List("n2/snap"); err != nil || len(left) > 0 {
+		t.Errorf("beside a snapshot, the parts %v stay: %v", left, err)
+	}
+}
+
+// The backup of another cluster ends the first start alone.
+func TestSeedOfAnotherClusterLater(t *testing.T) {
+	on, place, _ := twoBases(t)
+	for boot, refused := range []bool{true, false} {
+		f := &folder{fs: on, dir: "n2", identity: identity{Cluster: 8, Boot: uint64(boot)}}
+		s := &storage{folder: f, logger: slog.New(slog.DiscardHandler)}
+		s.repairs.seed = func() (*backup.Reader, error) { return backup.Open(t.Context(), place) }
+		r := &recovered{}
+		if err := s.seed(r); (err != nil) != refused || len(r.interrupted.Parts) > 0 {
+			t.Errorf("after %d starts: %v, with %d parts of the other cluster", boot, err, len(r.interrupted.Parts))
+		}
+	}
+}
+
 // The disk fails while wrong bytes of an earlier process make way: the part is not there, and nothing else happens.
 func TestSinkOfAFailedDisk(t *testing.T) {
 	on := simdisk.New(1)

@@ -29,7 +29,7 @@ func listen(c *Config, t *trust) (*sockets, error) {
 		open = s.openApart
 	}
 	err := open(c, t)
-	if err == nil {
+	if err == nil && !c.Native {
 		secure := s.web[0].TLS
 		if t.web != nil {
 			secure = t.web.ClientsTLS(c.Etcd.ClientsMustShow)
@@ -53,7 +53,7 @@ func listen(c *Config, t *trust) (*sockets, error) {
 	return s, nil
 }
 
-// openTogether opens UDP for native clients, and TCP for etcd's, at one address.
+// openTogether opens UDP for native clients, and TCP for etcd's, at one address. Without clients of etcd, it opens no TCP port.
 func (s *sockets) openTogether(c *Config, t *trust) error {
 	at, err := net.ResolveUDPAddr("udp", c.Listen)
 	if err != nil {
@@ -62,6 +62,9 @@ func (s *sockets) openTogether(c *Config, t *trust) error {
 	for range portTries {
 		if s.clients, err = wire.ListenUDP("clients", at); err != nil {
 			return err
+		}
+		if c.Native {
+			return nil
 		}
 		same := s.clients.LocalAddr().(*net.UDPAddr)
 		var web *net.TCPListener

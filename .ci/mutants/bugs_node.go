@@ -122,7 +122,7 @@ var nodeBugs = []mutant{
 		{"backupDuty.report", `d.leads && (d.known || age >= limits.BackupFailing)`, `d.leads`},
 	}, []detector{direct("./node", "TestBackupOfANewLeader")}},
 	{"begin a joining member without the parts of the backup", []change{
-		{"storage.seeds", `s.repairs.seed != nil && len(r.snapshots) == 0`, `false && len(r.snapshots) == 0`},
+		{"storage.loadState", `s.repairs.seed == nil || !s.joins(r)`, `true`},
 	}, []detector{direct("./node", "TestSeed")}},
 	{"begin with the backup of another cluster", []change{
 		{"storage.seed", `err == nil && from.Cluster.ID != s.folder.Cluster`, `false`},
@@ -163,4 +163,13 @@ var nodeBugs = []mutant{
 	{"leave an interrupted recovery to the empty folder of a refused start", []change{
 		{"folder.moveBack", `_ = f.fs.Remove(f.dir)`, ``},
 	}, []detector{direct("./node", "TestRecoverLosesPower")}},
+	{"give a branch's own client no rights", []change{
+		{"branchOn", `fill = withRoot(fill, wire.LocalClientName)`, `_ = withRoot`},
+	}, []detector{direct("./node", "TestBranchWithUsers")}},
+	{"serve a branch on TCP without TLS", []change{
+		{"sockets.openTogether", `c.Native`, `false`},
+	}, []detector{direct("./node", "TestBranchWithUsers")}},
+	{"remove the parts of an interrupted seed", []change{
+		{"storage.removeParts", `!s.joins(r)`, `(s.repairs.seed == nil || !s.joins(r))`},
+	}, []detector{direct("./node", "TestInterruptedSeedKeepsItsParts")}},
 }

@@ -1,6 +1,7 @@
 package etcdflags
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -207,8 +208,9 @@ func checkHosts(urls URLs, refusal string, fits func(host string) bool) error {
 func unix(scheme string) bool { return scheme == "unix" || scheme == "unixs" }
 
 // Resolve puts host, this machine's address, in the place of localhost where this member listens on all addresses and clients or
-// members would be told of localhost, and reads the list of members. It is to be called once.
-func (c *Config) Resolve(host string) (err error) {
+// members would be told of localhost, and reads the list of members. It is to be called once. A list that cannot be read is a
+// Fault.
+func (c *Config) Resolve(host string) {
 	everywhere := func(listen, told URLs, byDefault string) bool {
 		return host != "" && len(listen) > 0 && listen[0].Hostname() == "0.0.0.0" && told.String() == byDefault
 	}
@@ -225,8 +227,8 @@ func (c *Config) Resolve(host string) (err error) {
 	if everywhere(c.ListenClient, c.AdvertiseClient, defaultClientURL) {
 		c.AdvertiseClient = moved(c.AdvertiseClient, host, c.ListenClient[0].Port())
 	}
-	c.Cluster, err = readCluster(c.InitialCluster)
-	return err
+	cluster, err := readCluster(c.InitialCluster)
+	c.Cluster, c.Fault = cluster, cmp.Or(c.Fault, err)
 }
 
 func moved(urls URLs, host, port string) URLs {

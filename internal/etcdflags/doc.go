@@ -17,6 +17,7 @@
 //	applies   it decides what it decides in etcd
 //	ignored   there is nothing in qkv that it could decide, and nobody misses it: accepted, and said when it is not the default
 //	refused   it asks for what qkv does otherwise or not at all, and going on without would not be what is meant
+//	founds    it founds a cluster in a way that qkv does not have: refused for an empty data folder, ignored by a member with data
 //	removed   etcd had it before 3.7: as ignored, or as the flag that took its place; etcd 3.7 itself refuses it
 //
 // # Errors

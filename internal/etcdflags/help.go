@@ -18,7 +18,7 @@ func Help() (sections []Section) {
 				continue
 			}
 			section.Flags = append(section.Flags, FlagHelp{
-				Name: s.name, Default: "'" + s.byDefault() + "'", Usage: map[use]string{ignored: "no effect: ", refused: "refused: "}[s.use] + s.usage,
+				Name: s.name, Default: "'" + s.byDefault() + "'", Usage: map[use]string{ignored: "no effect: ", refused: "refused: ", founds: "refused in an empty data folder: "}[s.use] + s.usage,
 			})
 		}
 		if len(section.Flags) > 0 {

@@ -2,6 +2,7 @@ package etcdflags
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -63,6 +64,7 @@ type Config struct {
 	InitialCluster                                           string
 	Cluster                                                  []Member // by name, once it is resolved
 	Existing                                                 bool     // an empty data folder joins a cluster
+	Fault                                                    error    // why an empty data folder cannot begin; nil: nothing is known yet
 	Token                                                    string
 	HeartbeatInterval, ElectionTimeout                       time.Duration
 	HeartbeatGiven                                           bool  // HeartbeatInterval is not etcd's default
@@ -95,6 +97,7 @@ type line struct {
 	notes []Note
 	// Set by a file, in which these settings are no flag's value.
 	clientURLsGiven bool
+	fault           error // Config.Fault
 }
 
 // Parse reads a command line without the program's name, beside an environment. Files are read by read. The configuration comes
@@ -211,6 +214,8 @@ func (l *line) replaceRemoved() error {
 					return fmt.Errorf("invalid value %q for --%s: %w", value, s.name, err)
 				}
 				l.note(true, "flag has another name now", "flag", "--"+s.name, "now", "--"+s.now)
+			case s.use == founds && value != s.byDefault():
+				l.fault = cmp.Or(l.fault, fmt.Errorf("--%s is not supported: %s", s.name, s.usage))
 			case s.use == refused && value != s.byDefault():
 				return fmt.Errorf("--%s is not supported: %s", s.name, s.usage)
 			case s.use == removed || s.use == ignored && (s.kind == nothing || value != s.byDefault()):
@@ -288,7 +293,7 @@ func (l *line) config() *Config {
 		AuthToken: l.text("auth-token"), AuthTokenTTL: time.Duration(min(l.count("auth-token-ttl"), math.MaxInt32)) * time.Second,
 		BcryptCost: int(min(l.count("bcrypt-cost"), math.MaxInt32)),
 		Log:        Log{l.list("log-outputs"), l.text("log-level"), l.text("log-format")},
-		Notes:      l.notes,
+		Notes:      l.notes, Fault: l.fault,
 	}
 	return c
 }

@@ -9,6 +9,7 @@ const (
 	applies use = iota
 	ignored
 	refused
+	founds  // refused in an empty data folder; a member with data says that it is ignored
 	removed // and ignored, or as the flag named in now
 )
 
@@ -104,11 +105,11 @@ var table = []group{
 		{name: "auto-compaction-retention", value: "0", usage: "how much history stays: a time (a bare number is hours), or a number of revisions; 0: all"},
 		{name: "strict-reconfig-check", kind: onOff, value: "true", use: ignored, usage: "a change of the members that would cost the quorum is always refused"},
 		{name: "pre-vote", kind: onOff, value: "true", use: ignored, usage: "it is always on"},
-		{name: "discovery-token", use: refused, usage: "there is no discovery service: give --initial-cluster"},
-		{name: "discovery-endpoints", kind: list, use: refused, usage: "there is no discovery service: give --initial-cluster"},
-		{name: "discovery-srv", use: refused, usage: "DNS is not asked for the members: give --initial-cluster"},
-		{name: "discovery-srv-name", use: refused, usage: "DNS is not asked for the members: give --initial-cluster"},
-		{name: "discovery", use: refused, usage: "there is no discovery service: give --initial-cluster"},
+		{name: "discovery-token", use: founds, usage: "there is no discovery service: give --initial-cluster"},
+		{name: "discovery-endpoints", kind: list, use: founds, usage: "there is no discovery service: give --initial-cluster"},
+		{name: "discovery-srv", use: founds, usage: "DNS is not asked for the members: give --initial-cluster"},
+		{name: "discovery-srv-name", use: founds, usage: "DNS is not asked for the members: give --initial-cluster"},
+		{name: "discovery", use: founds, usage: "there is no discovery service: give --initial-cluster"},
 		{name: "discovery-dial-timeout", kind: span, value: "2s", use: ignored, usage: "there is no discovery service"},
 		{name: "discovery-request-timeout", kind: span, value: "5s", use: ignored, usage: "there is no discovery service"},
 		{name: "discovery-keepalive-time", kind: span, value: "2s", use: ignored, usage: "there is no discovery service"},
@@ -196,7 +197,7 @@ var table = []group{
 		{name: "downgrade-check-time", kind: span, value: "5s", use: ignored, usage: "there is no downgrade"},
 	}},
 	{"Unsafe", []spec{
-		{name: "force-new-cluster", kind: onOff, use: refused, usage: "a member's data becomes a new cluster by `qkv recover --data-dir DIR --accept-loss`, once, while it does not run"},
+		{name: "force-new-cluster", kind: onOff, use: refused, usage: "run `qkv recover --data-dir DIR --accept-loss` once, while the member does not run, and start it without this flag: as in etcd, its data becomes the cluster of this member alone"},
 		{name: "unsafe-no-fsync", kind: onOff, use: ignored, usage: "what is acknowledged is always synced"},
 	}},
 	{"Removed", []spec{

@@ -32,8 +32,8 @@ import (
 // LocalCluster is the trust domain of the local CA.
 const LocalCluster = "local"
 
-// localClientName is the client whose certificate lies beside the local CA.
-const localClientName = "admin"
+// LocalClientName is the client whose certificate lies beside the local CA.
+const LocalClientName = "admin"
 
 const (
 	certsFolder  = "certs"
@@ -87,7 +87,7 @@ func (m Maker) LocalMember(home, data, name string) (*Credentials, error) {
 
 // LocalClient returns credentials of the local CA for clients on this host. Missing files are made.
 func (m Maker) LocalClient(home string) (*Credentials, error) {
-	id := Identity{Cluster: LocalCluster, Class: ClassClient, Name: localClientName}
+	id := Identity{Cluster: LocalCluster, Class: ClassClient, Name: LocalClientName}
 	return m.local(home, filepath.Join(home, certsFolder), id)
 }
 
@@ -156,7 +156,7 @@ func (m Maker) makeLocalCA(home, dir string) error {
 	if _, err := m.CreateCA(temporary, LocalCluster); err != nil {
 		return err
 	}
-	if _, err := m.CreateClient(temporary, localClientName); err != nil {
+	if _, err := m.CreateClient(temporary, LocalClientName); err != nil {
 		return err
 	}
 	// A rename onto a folder that is not empty fails: the first CA stays.

@@ -78,10 +78,7 @@ func openS3(bucket, prefix string) (*S3, error) {
 	if err != nil || endpoint.Scheme != "https" && endpoint.Scheme != "http" || endpoint.Host == "" || endpoint.User != nil || strings.Trim(endpoint.Path, "/") != "" {
 		return nil, errors.New("AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL is no address of a server: give https://HOST or https://HOST:PORT, or http:// without TLS")
 	}
-	transport, err := newTransport()
-	if err != nil {
-		return nil, err
-	}
+	transport := &lateTransport{}
 	providers := []credentials.Provider{&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}}
 	if !strings.EqualFold(os.Getenv("AWS_EC2_METADATA_DISABLED"), "true") {
 		providers = append(providers, &credentials.IAM{Client: &http.Client{Transport: patient{transport, credentialsTime}}})

@@ -26,6 +26,22 @@ var (
 	errLong    = fmt.Errorf("the server's answer is longer than any list or error: more than %d bytes or %d elements", answerBytes, answerMarks)
 )
 
+// lateTransport is made at the first request. AWS_CA_BUNDLE may be away while a member starts: until the file is there, requests fail.
+type lateTransport struct{ atomic.Pointer[http.Transport] }
+
+// RoundTrip implements http.RoundTripper.
+func (l *lateTransport) RoundTrip(request *http.Request) (*http.Response, error) {
+	made := l.Load()
+	if made == nil {
+		var err error
+		if made, err = newTransport(); err != nil {
+			return nil, err
+		}
+		l.Store(made)
+	}
+	return made.RoundTrip(request)
+}
+
 // patient ends requests that stall, bounds answers that are no objects, and notes answers for explain.
 type patient struct {
 	next  http.RoundTripper
