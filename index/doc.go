@@ -198,6 +198,10 @@
 // command is refused with AuthOld: the user may have been deleted, and added again by another person. A command that a
 // member proposes by itself needs no user.
 //
+// A cluster that begins with the state of another one, after a restore or a recovery, goes on far above its auth revision
+// ([State.Refound]), and so does an import. The history that was thrown away made fewer changes, so an epoch or auth revision
+// of it is never counted again. The key of the tokens follows from the old key and the new cluster's id.
+//
 // A series of write names belongs to the user who began it. No other user gets an outcome of it.
 //
 // # Authors

@@ -194,9 +194,9 @@ func (s *State) Found(m Members) {
 	s.members = m
 }
 
-// Refound turns the state into the state of another cluster with these founders. None of the old member ids is used
-// again.
-func (s *State) Refound(founders Members) {
+// Refound turns the state into the state of another cluster, which has this id and these founders. None of the old
+// member ids is used again, and no right of a later history of the old cluster counts.
+func (s *State) Refound(cluster uint64, founders Members) {
 	var removed []uint64
 	for _, m := range s.members.records {
 		removed = append(removed, m.ID)
@@ -209,6 +209,7 @@ func (s *State) Refound(founders Members) {
 	s.numbers.clocks = [sessionClocks]memberClock{}
 	s.numbers.clock++
 	s.numbers.floor = s.numbers.clock
+	s.auth = s.auth.afterCut(&s.accounts, cluster)
 }
 
 // ViewToSave is View with the data that only a snapshot needs: it copies the sessions. Other Views have only the

@@ -242,7 +242,7 @@ func (s storage) refound(state *index.State) (Recovered, error) {
 	made := &folder{fs: old.fs, dir: old.dir + RecoveringSuffix}
 	token := fmt.Sprintf("recovered %016x", s.salt())
 	first := originOf(old.Founding[0], token, old.Name, []string{old.Name})
-	state.Refound(index.Founders(map[string]uint64{first.name: first.self}))
+	state.Refound(first.cluster, index.Founders(map[string]uint64{first.name: first.self}))
 	s.folder = made
 	err := s.clear()
 	if err == nil {

@@ -93,7 +93,7 @@ func restoreOn(c RestoreConfig, domain string, disks disk.FS, random io.Reader, 
 		}
 		first := originOf(domain, token, c.Name, founders)
 		s.folder.Cluster, s.folder.Founding = first.cluster, first.founding
-		state.Refound(s.folder.founders())
+		state.Refound(first.cluster, s.folder.founders())
 		made = Made{Cluster: first.cluster, Member: first.self, state: state}
 		return s.make(state, first, len(founders) == 1) // several may have restored from different bases, and need the same extents
 	})

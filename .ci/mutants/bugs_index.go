@@ -49,6 +49,12 @@ var indexBugs = []mutant{
 	{"a watch outlives the password of its login", []change{
 		{"View.Permits", `by.Login != 0 && by.Login != one.Epoch`, `by.Login > one.Epoch`},
 	}, []detector{direct("./index/watch", "TestNewPasswordEndsWatchesOfItsLogins")}},
+	{"auth revisions are counted again after a restore", []change{
+		{"Auth.afterCut", `next.revision = min(next.revision, math.MaxInt64) + cutDistance`, ``},
+	}, []detector{direct("./index", "TestCutEndsLogins")}},
+	{"a restored cluster keeps the key of the tokens", []change{
+		{"Auth.afterCut", `copy(next.secret[:], mac.Sum(nil))`, `_ = mac`},
+	}, []detector{direct("./index", "TestCutEndsLogins")}},
 	{"a lease without keys is revoked by every user", []change{
 		{"State.grantedBy", `s.authors.name(l.By) == user`, `s.authors.name(l.By) != "-"`},
 	}, []detector{direct("./index", "TestLeaseWithoutKeysIsItsGranters")}},
