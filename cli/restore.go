@@ -217,14 +217,19 @@ func describeRestored(got *backup.Restored, from, asked string) string {
 	return b.String()
 }
 
+// restartPrograms is the last line of a command that makes a new cluster of an old one's data.
+const restartPrograms = "restart programs that use qkv's own client and still run: they refuse the new cluster\n"
+
 // writeNext prints the next commands.
 func writeNext(c *cli.Context, made node.Made, dir string) {
 	name, cluster := c.String("name"), c.String("initial-cluster")
 	fmt.Fprintf(c.App.Writer, "%s is the data of %s in the new cluster %s\n", dir, name, hex(made.Cluster))
 	if cluster == "" {
 		fmt.Fprintf(c.App.Writer, "start it: qkv serve --name %s --data-dir %s ...\n"+bindsTrust, shellWord(name), shellWord(dir))
+		fmt.Fprint(c.App.Writer, restartPrograms)
 		return
 	}
 	fmt.Fprintln(c.App.Writer, "run the same command on the other hosts, each with its own --name: all must print this cluster")
 	fmt.Fprintf(c.App.Writer, "then start each: qkv serve --name %s --data-dir %s --initial-cluster %s ...\n", shellWord(name), shellWord(dir), shellWord(cluster))
+	fmt.Fprint(c.App.Writer, restartPrograms)
 }
