@@ -307,16 +307,12 @@ func (a *Auth) orEmpty(all *accounts) *Auth {
 	return empty
 }
 
-// cutDistance is how far above the last known auth revision a new cluster goes on: the history that was thrown away has
-// made fewer changes.
-const cutDistance = 1 << 30
-
 // afterCut returns the users and roles of another cluster that begins with these. A history that was thrown away may
 // have made later auth revisions, and logins at them. The new cluster never counts these revisions again, so their
 // tokens never become valid. The new key ends the tokens of all earlier logins.
 func (a *Auth) afterCut(all *accounts, cluster uint64) *Auth {
 	next := *a.orEmpty(all)
-	next.revision = min(next.revision, math.MaxInt64) + cutDistance
+	next.revision = min(next.revision, math.MaxInt64) + CutDistance
 	if next.enabled {
 		mac := hmac.New(sha256.New, next.secret[:])
 		_, _ = mac.Write(binary.BigEndian.AppendUint64([]byte("qkv cluster"), cluster))

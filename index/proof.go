@@ -26,22 +26,23 @@ type Proof struct {
 func (b *BaseRange) Proof() *Proof {
 	p := &Proof{v: b.v, baseRange: b}
 	p.takeBounds()
-	if h := &p.b.s.history; h.slots.first < b.v.extents.historyFrom { // a base serves a history from there on
-		h.slots.first, h.sub = b.v.extents.historyFrom, 0
+	if h := &p.b.s.history; h.first() < b.v.extents.historyFrom { // a base serves a history from there on
+		h.slots.first, h.sub = h.gaps.slot(h.gaps.skip(b.v.extents.historyFrom)), 0
 	}
 	return p
 }
 
 // Proof is for these changes: an extent, or the open changes of a file that lists parts.
 func (c Changes) Proof() *Proof {
-	p := &Proof{v: c.v, at: Position{Revision: c.extent.From}, to: c.extent.To}
+	p := &Proof{v: c.v, at: Position{Revision: c.v.gaps.skip(c.extent.From)}, to: c.extent.To}
 	p.takeBounds()
 	return p
 }
 
 // takeBounds takes from the View the numbers that a load takes from the meta data.
 func (p *Proof) takeBounds() {
-	p.b.s = &State{replicated: p.v.replicated, store: store{history: history{slots: fifo[atomic.Uint64]{first: p.v.history.slots.first}, sub: p.v.history.sub}}}
+	h := &p.v.history
+	p.b.s = &State{replicated: p.v.replicated, store: store{history: history{slots: fifo[atomic.Uint64]{first: h.slots.first}, gaps: h.gaps, sub: h.sub}}}
 }
 
 // Open takes the meta data of a snapshot; a part has none.
@@ -113,7 +114,7 @@ func (p *Proof) change(one *KeyedVersion) error {
 // skipRevisionEnd goes on to the next revision after the last change of one.
 func (p *Proof) skipRevisionEnd() {
 	if p.at.Revision <= p.to && p.at.Sub >= p.v.history.changes(p.at.Revision) {
-		p.at = Position{Revision: p.at.Revision + 1}
+		p.at = Position{Revision: p.v.history.next(p.at.Revision)}
 	}
 }
 

@@ -49,6 +49,16 @@ var indexBugs = []mutant{
 	{"a watch outlives the password of its login", []change{
 		{"View.Permits", `by.Login != 0 && by.Login != one.Epoch`, `by.Login > one.Epoch`},
 	}, []detector{direct("./index/watch", "TestNewPasswordEndsWatchesOfItsLogins")}},
+	{"revisions are counted again after a restore", []change{
+		{"restoreOn", `state.SkipRevisions()`, ``},
+		{"recoverOn", `r.state.SkipRevisions()`, ``},
+	}, []detector{direct("./node", "TestCut|TestRestore")}},
+	{"a watch begins among the revisions of a lost history", []change{
+		{"replicated.Watchable", `case one != nil:`, `case one != nil && revision < 0:`},
+	}, []detector{direct("./index", "TestModel"), direct("./node", "TestCut")}},
+	{"a read among the revisions of a lost history is answered", []change{
+		{"replicated.checkRange", `|| r.gaps.of(revision) != nil`, ``},
+	}, []detector{direct("./index", "TestModel"), direct("./node", "TestCut")}},
 	{"auth revisions are counted again after a restore", []change{
 		{"Auth.afterCut", `next.revision = min(next.revision, math.MaxInt64) + CutDistance`, ``},
 	}, []detector{direct("./index", "TestCutEndsLogins")}},

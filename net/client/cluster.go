@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,9 +77,7 @@ func (l *link) replacedSince(mine *ClusterMember, endpoint string) time.Time {
 	if endpoint != mine.Endpoint && !slices.Contains(l.told, endpoint) {
 		return time.Time{}
 	}
-	if l.replaced.IsZero() {
-		l.replaced = time.Now()
-	}
+	l.replaced = cmp.Or(l.replaced, time.Now())
 	return l.replaced
 }
 
