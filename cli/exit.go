@@ -92,7 +92,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &unavailable):
 		return unavailableCode(unavailable)
-	case errors.Is(err, client.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, client.ErrUnavailable), errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, client.ErrClusterReplaced):
 		return exitUnavailable
 	case errors.As(err, &answer):
 		return answerCode(answer.Code)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unicode"
 
 	"qkv/index/kv"
@@ -64,6 +65,8 @@ func TestExitCodes(t *testing.T) {
 		{unavailable(distrust, errors.New("refused")), exitUnavailable},
 		{context.DeadlineExceeded, exitUnavailable},
 		{unavailable(&client.ClusterError{}), exitUsage},
+		{unavailable(&client.ClusterError{Since: time.Now()}), exitUnavailable},
+		{&client.ClusterError{Since: time.Now()}, exitUnavailable},
 		{&interruption{syscall.SIGINT}, 130},
 		{&interruption{syscall.SIGTERM}, 143},
 		{&client.OutcomeUnknownError{Op: "put", Endpoint: "a:1", Cause: &interruption{syscall.SIGINT}}, 130},

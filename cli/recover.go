@@ -76,6 +76,7 @@ func recoverFolder(c *cli.Context) error {
 		fmt.Fprintf(p, "the data folder as it was is %s now\n", done.Before)
 		fmt.Fprintf(p, "start it as before, without --initial-cluster: qkv serve --name %s --data-dir %s ...\n", done.Name, dir)
 		fmt.Fprintln(p, "then remove the data folders of the others, and add each: qkv member add NAME --peer HOST:PORT")
+		fmt.Fprint(p, restartPrograms)
 	}})
 }
 

@@ -35,7 +35,8 @@ func restoreCommand() *cli.Command {
 			"one member, to which `qkv member add` adds others; or, with --initial-cluster, several: then run the same command on each " +
 			"host, with the same backup and moment, and the host's own --name. Give the member's --certs-dir or cluster secret as for qkv " +
 			"serve. Nothing is written if the backup is damaged before the moment. PLACE is a folder, or s3://BUCKET/PREFIX.\n\n" +
-			"FILE is a file of `etcdctl snapshot save`: then it is the same as `qkv migrate from-etcd --snapshot FILE`.",
+			"The new cluster goes on far above the restored revision, so that watches of clients that have seen later ones end as compacted.\n\n" +
+			"FILE is a file of `etcdctl snapshot save`: then it is the same as `qkv migrate from-etcd --snapshot FILE`, which keeps the revisions.",
 		Flags: []cli.Flag{
 			atFlag("QKV_RESTORE_AT"), revisionFlag("QKV_RESTORE_REVISION"),
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` to create (default: ./qkv-data/NAME)"},
@@ -87,7 +88,7 @@ func restore(c *cli.Context) error {
 					return usagef("%s is a snapshot of etcd, of one moment, and becomes a cluster of one member: --%s is for backups of qkv", from, name)
 				}
 			}
-			return migrateFile(ctx, c, from, from, node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: certsDir, Secret: secret})
+			return migrateFile(ctx, c, from, from, node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: certsDir, Secret: secret, Restores: true})
 		}
 		return restoreBackup(ctx, c, from, dir, certsDir, secret)
 	})
@@ -217,14 +218,19 @@ func describeRestored(got *backup.Restored, from, asked string) string {
 	return b.String()
 }
 
+// restartPrograms is the last line of a command that makes a new cluster of an old one's data.
+const restartPrograms = "restart programs that use qkv's own client and still run: they refuse the new cluster\n"
+
 // writeNext prints the next commands.
 func writeNext(c *cli.Context, made node.Made, dir string) {
 	name, cluster := c.String("name"), c.String("initial-cluster")
 	fmt.Fprintf(c.App.Writer, "%s is the data of %s in the new cluster %s\n", dir, name, hex(made.Cluster))
 	if cluster == "" {
 		fmt.Fprintf(c.App.Writer, "start it: qkv serve --name %s --data-dir %s ...\n"+bindsTrust, shellWord(name), shellWord(dir))
+		fmt.Fprint(c.App.Writer, restartPrograms)
 		return
 	}
 	fmt.Fprintln(c.App.Writer, "run the same command on the other hosts, each with its own --name: all must print this cluster")
 	fmt.Fprintf(c.App.Writer, "then start each: qkv serve --name %s --data-dir %s --initial-cluster %s ...\n", shellWord(name), shellWord(dir), shellWord(cluster))
+	fmt.Fprint(c.App.Writer, restartPrograms)
 }

@@ -567,13 +567,13 @@ func (s *segment) guess(hash uint64) ref {
 	return 0
 }
 
-// prefetchHistory loads the memory that the versions before the changes of the next revisions need to be dropped, or let go.
+// prefetchHistory loads the memory that the versions before the changes of the next slots need to be dropped, or let go.
 func (s *store) prefetchHistory(from int64) {
 	w := &s.keys.prefetching
 	h := &s.history
 	refs := w.refs[:0]
-	for revision := from; revision < min(h.slots.end, from+prefetchCommands); revision++ {
-		if change := h.slots.at(revision).Load(); change&(slotGroup|changeCreated) == 0 {
+	for slot := from; slot < min(h.slots.end, from+prefetchCommands); slot++ {
+		if change := h.slots.at(slot).Load(); change&(slotGroup|changeCreated) == 0 {
 			refs = append(refs, refOfChange(change))
 		}
 	}

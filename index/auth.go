@@ -1,8 +1,11 @@
 package index
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"sync"
 
 	"github.com/cespare/xxhash/v2"
@@ -74,7 +77,7 @@ func newAccounts(r *replicated) accounts {
 // Enabled reports whether requests need a user.
 func (a *Auth) Enabled() bool { return a != nil && a.enabled }
 
-// Revision returns the auth revision: it grows with each change of users and roles, and begins at 1.
+// Revision returns the auth revision: it grows with each change of users and roles and over a restore, and begins at 1.
 func (a *Auth) Revision() uint64 {
 	if a == nil {
 		return 1
@@ -304,6 +307,20 @@ func (a *Auth) orEmpty(all *accounts) *Auth {
 	empty := &Auth{revision: 1}
 	all.freeze(empty)
 	return empty
+}
+
+// afterCut returns the users and roles of another cluster that begins with these. A history that was thrown away may
+// have made later auth revisions, and logins at them. The new cluster never counts these revisions again, so their
+// tokens never become valid. The new key ends the tokens of all earlier logins.
+func (a *Auth) afterCut(all *accounts, cluster uint64) *Auth {
+	next := *a.orEmpty(all)
+	next.revision = min(next.revision, math.MaxInt64) + CutDistance
+	if next.enabled {
+		mac := hmac.New(sha256.New, next.secret[:])
+		_, _ = mac.Write(binary.BigEndian.AppendUint64([]byte("qkv cluster"), cluster))
+		copy(next.secret[:], mac.Sum(nil))
+	}
+	return &next
 }
 
 // freeze gives an Auth copies of the trees.

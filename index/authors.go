@@ -100,10 +100,10 @@ func (v *View) AuthorOf(key []byte, revision int64) string {
 // of the revision at the same time, because either search alone can be long.
 func (v *View) versionMadeAt(newest *version, key []byte, revision int64) *version {
 	sub, changes := int64(0), int64(0)
-	switch first := v.history.slots.first; {
+	switch first := v.history.first(); {
 	case revision == first:
 		sub, changes = v.history.sub, v.history.changes(revision)
-	case revision > first && revision < v.history.slots.end:
+	case revision > first && revision <= v.revision && v.gaps.skip(revision) == revision:
 		changes = v.history.changes(revision)
 	}
 	for at := newest; ; at = ref(at.prev.Load()).version() {
@@ -118,7 +118,7 @@ func (v *View) versionMadeAt(newest *version, key []byte, revision int64) *versi
 			if bytes.Equal(ref(one.record.Load()).record().key(), key) {
 				return one
 			}
-			if sub++; sub == changes && revision > v.history.slots.first {
+			if sub++; sub == changes && revision > v.history.first() {
 				return nil
 			}
 		}

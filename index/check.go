@@ -177,16 +177,16 @@ func (w *walk) numbers() error {
 func (w *walk) changes() error {
 	h := &w.s.history
 	changes := -h.sub
-	for revision := h.slots.first; revision < h.slots.end; revision++ {
+	for revision := h.first(); revision <= w.s.revision; revision = h.next(revision) {
 		changes += h.changes(revision)
 	}
-	first := h.slots.first
+	first := h.first()
 	switch {
 	case h.slots.end != w.s.revision+1:
 		return broken(5, "the history ends before revision %d, the newest is %d", h.slots.end, w.s.revision)
 	case changes != w.inHistory:
 		return broken(5, "the history has %d changes, the keys have %d", changes, w.inHistory)
-	case first > max(w.s.compacted+1, 2), h.sub > 0 && first >= w.s.compacted, w.s.compacted > w.s.revision:
+	case first > w.s.gaps.skip(max(w.s.compacted+1, 2)), h.sub > 0 && first >= w.s.compacted, w.s.compacted > w.s.revision:
 		return broken(6, "compacted up to %d, the history begins with %d.%d, the newest revision is %d", w.s.compacted, first, h.sub, w.s.revision)
 	}
 	return nil

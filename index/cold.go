@@ -173,11 +173,12 @@ func (s *store) evictValues(work int64) {
 	if oldest := h.oldest(); l.next.Compare(oldest) < 0 {
 		l.next = oldest
 	}
-	prefetched := int64(0) // revisions before it are in the caches
-	for ; l.next.Revision <= l.to; l.next = (Position{Revision: l.next.Revision + 1}) {
-		if l.next.Revision >= prefetched {
-			s.prefetchHistory(l.next.Revision)
-			prefetched = l.next.Revision + prefetchCommands
+	l.next.Revision = h.gaps.skip(l.next.Revision)
+	prefetched := int64(0) // slots before it are in the caches
+	for ; l.next.Revision <= l.to; l.next = (Position{Revision: h.next(l.next.Revision)}) {
+		if slot := h.gaps.slot(l.next.Revision); slot >= prefetched {
+			s.prefetchHistory(slot)
+			prefetched = slot + prefetchCommands
 		}
 		for n := h.changes(l.next.Revision); l.next.Sub < n; l.next.Sub++ {
 			if work <= 0 {

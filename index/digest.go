@@ -41,6 +41,7 @@ func (r *replicated) Digest() uint64 {
 	if len(r.holds.all) > 0 || len(r.holds.key) > 0 {
 		b = r.holds.append(append(b, "holds"...))
 	}
+	b = r.gaps.append(b)
 	x := &r.extents
 	b = pack.AppendUint(pack.AppendInt(pack.AppendInt(b, x.base), x.historyFrom), x.next)
 	b = x.open.append(pack.AppendUint(b, x.sum))

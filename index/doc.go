@@ -21,6 +21,10 @@
 //
 // # Revisions
 //
+// Revisions are dense, except that a cluster that begins with the state of another one goes on far above it
+// ([State.SkipRevisions]): the revisions between were left out, and are a gap. Clients may have seen some of them in the
+// history that was thrown away, so no read and no watch begins there. The first revision behind a gap has no changes.
+//
 // Revisions work as in etcd. An empty store is at revision 1. Each put, and each delete or transaction that changes
 // something, makes the next revision. All changes of one command share its revision. Their sub revisions number them in
 // the order in which they happened; a delete removes its keys in key order. A key may change twice in one revision.
@@ -198,6 +202,10 @@
 // command is refused with AuthOld: the user may have been deleted, and added again by another person. A command that a
 // member proposes by itself needs no user.
 //
+// A cluster that begins with the state of another one, after a restore or a recovery, goes on far above its auth revision
+// ([State.Refound]), and so does an import. The history that was thrown away made fewer changes, so an epoch or auth revision
+// of it is never counted again. The key of the tokens follows from the old key and the new cluster's id.
+//
 // A series of write names belongs to the user who began it. No other user gets an outcome of it.
 //
 // A lease belongs to the user who granted it. A write access to a lease without keys (its first key, a renewal, a
@@ -373,6 +381,7 @@
 //	meta     92 version=2 [section...]         all of them, by number
 //	section  93 kind version=1 content         content, a binary, has
 //	  1  9a applied term revision compacted wall level live bytes weight sum
+//	     9b ... [after next...]                 with gaps of revisions: the last one before each, and the first one behind
 //	  2  94 first sub kept kept-sum
 //	  3  92 [member...] [removed id...]
 //	  4  92 behind [point...]                  behind: at the newest point
@@ -437,7 +446,8 @@
 //     tombstone. A key's oldest version is not a tombstone.
 //  4. The numbers of keys, bytes and versions, and the sum of checksums, equal those of the existing versions. So do the number and the
 //     bytes of the values that are cold. Check reads these values.
-//  5. Each revision from the history's first to the newest has its changes in the history, by sub revision without a gap.
+//  5. Each revision from the history's first to the newest, but those in gaps and the first one behind each, has its
+//     changes in the history, by sub revision without a gap.
 //     Every version is such a change, or the oldest put of its key. The version before a change is kept.
 //  6. The history begins at the revision after the compacted one at the latest. A compaction leaves it at the compacted
 //     one or before. It begins inside a revision only before the compacted one.

@@ -28,7 +28,7 @@ type Change struct {
 // Behind is the position directly after the change.
 func (c *Change) Behind() Position {
 	if c.Last {
-		return Position{Revision: c.KV.ModRevision + 1}
+		return Position{Revision: c.view.history.next(c.KV.ModRevision)}
 	}
 	return Position{c.KV.ModRevision, c.Sub + 1}
 }
@@ -99,7 +99,7 @@ func (v *View) Changes(from Position, f func(c *Change) bool) (next Position, er
 	defer runtime.KeepAlive(v)
 	c := Change{view: v}
 	next = from
-	for revision := max(from.Revision, v.history.slots.first); revision < v.history.slots.end; revision++ {
+	for revision := v.history.from(from.Revision); revision <= v.revision; revision = v.history.next(revision) {
 		n := v.history.changes(revision)
 		sub := int64(0)
 		if revision == from.Revision {
@@ -113,7 +113,7 @@ func (v *View) Changes(from Position, f func(c *Change) bool) (next Position, er
 				return c.Behind(), nil
 			}
 		}
-		next = Position{Revision: revision + 1}
+		next = Position{Revision: v.history.next(revision)}
 	}
 	if end := (Position{Revision: v.revision + 1}); next.Compare(end) < 0 { // the first revision of a store has no changes
 		next = end

@@ -205,7 +205,7 @@ func (v *View) scanBase(from []byte, f func(key []byte, versions []Version, sum 
 // ofBase appends the versions of a key that the base has, oldest first, and returns the sum of their checksums.
 func (v *View) ofBase(r *record, to []Version) (all []Version, sum uint64) {
 	from := position{mod: v.extents.historyFrom}
-	if oldest := (position{v.history.slots.first, uint32(v.history.sub)}); oldest.mod > from.mod || oldest.mod == from.mod && oldest.sub > 0 {
+	if oldest := (position{v.history.first(), uint32(v.history.sub)}); oldest.mod > from.mod || oldest.mod == from.mod && oldest.sub > 0 {
 		from = oldest
 	}
 	for at := r.newest(); ; at = ref(at.prev.Load()).version() {
@@ -228,7 +228,7 @@ func (v *View) ofBase(r *record, to []Version) (all []Version, sum uint64) {
 
 // BaseServes says whether the base is sufficient for the View: whether all is dropped that the base lacks. Until then, a file that
 // describes the View needs the base before, and the extents up to this one.
-func (v *View) BaseServes() bool { return v.history.slots.first >= v.extents.historyFrom }
+func (v *View) BaseServes() bool { return v.history.first() >= v.extents.historyFrom }
 
 // NextBase returns the revision of the newest base that can be made now, and the weight of the extents that it replaces; 0: none.
 func (r *replicated) NextBase() (revision, weight int64) {
@@ -265,7 +265,7 @@ func (r *replicated) OpenExtent() Extent {
 
 // Has says whether the View has all changes of an extent: those that were compacted are dropped once they are in files.
 func (v *View) Has(e *Extent) bool {
-	return v.history.oldest().Compare(Position{Revision: e.From}) <= 0
+	return v.history.oldest().Compare(Position{Revision: v.gaps.skip(e.From)}) <= 0
 }
 
 // Changes are the changes of an extent, in the order of their positions. It keeps its View.
@@ -296,6 +296,7 @@ func (c *Changes) Scan(from Position, f func(key []byte, one *Version) bool) (ne
 	if from.Revision < c.extent.From {
 		from = Position{Revision: c.extent.From}
 	}
+	from.Revision = c.v.gaps.skip(from.Revision)
 	var one Version
 	var refs [prefetchCommands]ref
 	for from.Revision <= c.extent.To {
@@ -307,7 +308,7 @@ func (c *Changes) Scan(from Position, f func(key []byte, one *Version) bool) (ne
 			}
 		}
 		if from.Sub >= c.v.history.changes(from.Revision) {
-			from = Position{Revision: from.Revision + 1}
+			from = Position{Revision: c.v.history.next(from.Revision)}
 		}
 	}
 	return from
@@ -316,7 +317,7 @@ func (c *Changes) Scan(from Position, f func(key []byte, one *Version) bool) (ne
 // collect appends the next changes, as many as there is room for, and loads their memory: then the cache misses overlap.
 func (c *Changes) collect(refs []ref, from Position) []ref {
 	h, sum := &c.v.history, 0
-	for ; from.Revision <= c.extent.To && len(refs) < cap(refs); from = (Position{Revision: from.Revision + 1}) {
+	for ; from.Revision <= c.extent.To && len(refs) < cap(refs); from = (Position{Revision: h.next(from.Revision)}) {
 		for n := h.changes(from.Revision); from.Sub < n && len(refs) < cap(refs); from.Sub++ {
 			refs = append(refs, refOfChange(h.change(from.Revision, from.Sub).Load()))
 		}

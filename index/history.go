@@ -21,8 +21,9 @@ import (
 //
 // For every change in the history, the previous version of the key is kept as well.
 type history struct {
-	// slots has one element for each revision, numbered by it: the change, or its group's number times eight, plus one.
+	// slots has one element for each revision, by gaps.slot: the change, or its group's number times eight, plus one.
 	slots  fifo[atomic.Uint64]
+	gaps   gaps // as replicated.gaps
 	groups fifo[*group]
 	// sub is where the first revision begins: its earlier changes are already dropped.
 	sub int64
@@ -71,7 +72,7 @@ func (h *history) addGroup(g *group) {
 
 // group returns the group of a revision, or nil if it has a single change.
 func (h *history) group(revision int64) *group {
-	slot := h.slots.at(revision).Load()
+	slot := h.slots.at(h.gaps.slot(revision)).Load()
 	if slot&slotGroup == 0 {
 		return nil
 	}
@@ -91,12 +92,22 @@ func (h *history) change(revision, sub int64) *atomic.Uint64 {
 	if g := h.group(revision); g != nil {
 		return &g.changes[sub]
 	}
-	return h.slots.at(revision)
+	return h.slots.at(h.gaps.slot(revision))
 }
+
+// first returns the first revision that is kept, or that will be made.
+func (h *history) first() int64 { return h.gaps.revision(h.slots.first) }
+
+// from returns the first revision from one on that is kept, or that will be made.
+func (h *history) from(revision int64) int64 { return max(h.gaps.skip(revision), h.first()) }
+
+// next returns the revision that was made after one, or will be.
+func (h *history) next(revision int64) int64 { return h.gaps.skip(revision + 1) }
 
 // holds says whether a change is in the history.
 func (h *history) holds(mod, sub int64) bool {
-	return mod > h.slots.first || mod == h.slots.first && sub >= h.sub
+	slot := h.gaps.slot(mod)
+	return slot > h.slots.first || slot == h.slots.first && sub >= h.sub
 }
 
 // keepsBefore says whether the version before at was kept when this copy was made. A version is kept while the change that
@@ -110,19 +121,18 @@ func (h *history) keepsBefore(at *version) bool {
 }
 
 // oldest is the position where the history begins. The versions of earlier changes of the same revision are dropped.
-func (h *history) oldest() Position { return Position{Revision: h.slots.first, Sub: h.sub} }
+func (h *history) oldest() Position { return Position{Revision: h.first(), Sub: h.sub} }
 
 // trim drops the first change.
 func (h *history) trim() {
-	first := h.slots.first
-	g := h.group(first)
+	g := h.group(h.first())
 	if h.sub++; g != nil && h.sub < int64(len(g.changes)) {
 		return
 	}
 	if g != nil {
 		h.groups.trim(h.groups.first + 1)
 	}
-	h.slots.trim(first + 1)
+	h.slots.trim(h.slots.first + 1)
 	h.sub = 0
 }
 
@@ -429,6 +439,8 @@ func (s *State) compact(revision int64) kv.Result {
 	switch {
 	case revision <= s.compacted:
 		return s.refused(kv.Errorf(kv.Compacted, "revision %d is compacted already, the oldest that can be read is %d", revision, s.compacted))
+	case s.gaps.of(revision) != nil:
+		return s.refused(s.compactedError(revision))
 	case revision > s.revision:
 		return s.refused(kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", revision, s.revision))
 	}
@@ -470,22 +482,22 @@ func (s *State) Reclaim() (more bool) {
 	s.drop(s.limits.CompactionWork)
 	s.evictValues(s.limits.CompactionWork)
 	s.evacuate(s.limits.EvacuationBytes)
-	return s.history.slots.first < s.dropping || s.hasValuesToEvict() || s.keys.evacuation.source != nil || len(s.keys.evacuation.waiting) > 0
+	return s.history.first() < s.dropping || s.hasValuesToEvict() || s.keys.evacuation.source != nil || len(s.keys.evacuation.waiting) > 0
 }
 
 // drop drops the oldest changes before the revision dropping. The newest View, and the reads for the results of earlier
 // entries, therefore still have them. It drops the version before each change, and a tombstone itself,
 // with the key if there is no newer version.
 func (s *store) drop(work int64) {
-	prefetched := int64(0) // revisions before it are in the caches
-	for s.history.slots.first < s.dropping {
+	prefetched := int64(0) // slots before it are in the caches
+	for s.history.first() < s.dropping {
 		if work <= 0 {
 			s.limits.Reach("compaction")
 			return
 		}
-		if s.history.slots.first >= prefetched {
-			s.prefetchHistory(s.history.slots.first)
-			prefetched = s.history.slots.first + prefetchCommands
+		if first := s.history.slots.first; first >= prefetched {
+			s.prefetchHistory(first)
+			prefetched = first + prefetchCommands
 		}
 		work -= s.dropOldest()
 	}
@@ -494,8 +506,7 @@ func (s *store) drop(work int64) {
 // dropOldest drops the oldest change with the version before it, and returns the work done.
 func (s *store) dropOldest() (work int64) {
 	h := &s.history
-	revision := h.slots.first
-	change := h.change(revision, h.sub).Load()
+	change := h.change(h.first(), h.sub).Load()
 	h.trim()
 	if change&changeCreated != 0 {
 		return skipWork // a tombstone before it was dropped with its own revision

@@ -194,6 +194,10 @@ func (m *Import) moveTo(revision int64) {
 // takeRevision applies the records of one revision.
 func (m *Import) takeRevision(all []SourceRecord) *kv.Error {
 	s := m.state
+	mod := all[0].Mod
+	if left := mod - 1 - s.revision; mod > s.compacted && mod <= importRevision && left > 0 && left%CutDistance == 0 {
+		s.skipTo(mod - 1) // the source is a qkv that left them out
+	}
 	if err := m.fitsRevision(all); err != nil {
 		return err
 	}
@@ -202,7 +206,7 @@ func (m *Import) takeRevision(all []SourceRecord) *kv.Error {
 			s.leases.set(kv.Lease{ID: id, TTL: unknownTTL, Granted: s.applied + 1})
 		}
 	}
-	switch mod := all[0].Mod; {
+	switch {
 	case mod < s.compacted:
 		for i := range all {
 			m.loadVersion(&all[i])

@@ -19,6 +19,7 @@ type model struct {
 	revision  int64
 	sub       int64 // changes of the revision that has begun
 	compacted int64
+	gaps      []gap // in ascending order
 	wall      int64
 	weight    int64                // of all that was ever superseded
 	keys      map[string][]Version // oldest first
@@ -63,6 +64,22 @@ func (m *model) add(key string, v Version) {
 	}
 	m.keys[key] = append(versions, v)
 	m.events = append(m.events, modelEvent{v, key})
+}
+
+// gapOf returns the gap that a revision is in, unless it is compacted.
+func (m *model) gapOf(revision int64) *gap {
+	for _, one := range m.gaps {
+		if one.after < revision && revision < one.next && revision > m.compacted {
+			return &one
+		}
+	}
+	return nil
+}
+
+// lost is the error of a revision in a gap.
+func (one *gap) lost(revision int64) *kv.Error {
+	return kv.Errorf(kv.Compacted, "revision %d is of a history that ended: the cluster was restored or recovered from revision %d, and went on at %d",
+		revision, one.after, one.next)
 }
 
 // done ends the revision, if anything has changed.
@@ -296,6 +313,8 @@ func (m *model) compact(revision int64) kv.Result {
 	switch {
 	case revision <= m.compacted:
 		r.Err = kv.Errorf(kv.Compacted, "revision %d is compacted already, the oldest that can be read is %d", revision, m.compacted)
+	case m.gapOf(revision) != nil:
+		r.Err = m.gapOf(revision).lost(revision)
 	case revision > m.revision:
 		r.Err = kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", revision, m.revision)
 	default:
@@ -423,6 +442,8 @@ func (m *model) operate(t *kv.Txn, left *kv.TxnOutcome, before *model) (*kv.TxnR
 				return nil, kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", r, before.revision)
 			case r != 0 && r < before.compacted:
 				return nil, kv.Errorf(kv.Compacted, "revision %d was compacted, the oldest that can be read is %d", r, before.compacted)
+			case r != 0 && before.gapOf(r) != nil:
+				return nil, before.gapOf(r).lost(r)
 			case r != 0:
 				revision = r
 			}
@@ -554,7 +575,9 @@ func (m *model) compare(v *View) error {
 		return err
 	}
 	oldest := max(m.compacted, 1)
-	for revision := oldest; revision <= m.revision; revision += 1 + (m.revision-oldest)/16 {
+	from := v.gaps.slot(oldest)
+	for slot := from; slot <= m.revision; slot += 1 + (m.revision-from)/16 {
+		revision := max(v.gaps.revision(slot), oldest)
 		if err := m.compareRange(v, "\x00", "\x00", revision); err != nil {
 			return err
 		}
@@ -565,12 +588,33 @@ func (m *model) compare(v *View) error {
 			return err
 		}
 	}
+	return m.compareGaps(v)
+}
+
+// compareGaps checks that neither a read nor a watch begins in a gap, and that both begin behind it.
+func (m *model) compareGaps(v *View) error {
+	for _, one := range m.gaps {
+		if one.next < m.compacted {
+			continue
+		}
+		if err := m.compareRange(v, "\x00", "\x00", one.next); err != nil {
+			return err
+		}
+		for _, revision := range []int64{one.after + 1, one.next - 1, one.next} {
+			oldest, err := v.Watchable(revision)
+			_, read := v.Range(kv.Range{Key: []byte("a"), Revision: revision}, 0)
+			begins := revision == one.next
+			if begins != (err == nil) || begins != (read == nil) || oldest != one.next && oldest != m.compacted || !begins && err.Code != kv.Compacted {
+				return fmt.Errorf("revision %d of the gap %+v: %v, %v, from %d on", revision, one, err, read, oldest)
+			}
+		}
+	}
 	return nil
 }
 
 func (m *model) compareScan(v *View) (err error) {
 	var want []string
-	mod, sub := v.history.slots.first, v.history.sub // how far the member has come is its own business
+	mod, sub := v.history.first(), v.history.sub // how far the member has come is its own business
 	for _, k := range m.names {
 		if len(m.kept(k, mod, sub)) > 0 {
 			want = append(want, k)
@@ -603,7 +647,7 @@ func (m *model) compareScan(v *View) (err error) {
 
 // compareRecords checks that the records are the versions that a scan has found, in the order in which they were made.
 func (m *model) compareRecords(v *View, all int) (err error) {
-	mod, sub := v.history.slots.first, v.history.sub
+	mod, sub := v.history.first(), v.history.sub
 	last, n := position{}, 0
 	v.Records(func(key []byte, one *Version) bool {
 		n++

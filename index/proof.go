@@ -22,8 +22,8 @@ type Proof struct {
 // Proof is for a range of the base. It is called after a complete Scan.
 func (b *BaseRange) Proof() *Proof {
 	p := proofOf(b.v, b.found)
-	if h := &p.b.s.history; h.slots.first < b.v.extents.historyFrom { // a base serves a history from there on
-		h.slots.first, h.sub = b.v.extents.historyFrom, 0
+	if h := &p.b.s.history; h.first() < b.v.extents.historyFrom { // a base serves a history from there on
+		h.slots.first, h.sub = h.gaps.slot(h.gaps.skip(b.v.extents.historyFrom)), 0
 	}
 	return p
 }
@@ -38,7 +38,8 @@ func (c *Changes) Proof() *Proof {
 // proofOf takes from the View the numbers that a load takes from the meta data.
 func proofOf(v *View, found versionSum) *Proof {
 	p := &Proof{found: found, totals: metaNumbers{v.totals.live, v.totals.liveBytes, v.history.kept, v.history.keptSum}}
-	p.b.s = &State{replicated: v.replicated, store: store{history: history{slots: fifo[atomic.Uint64]{first: v.history.slots.first}, sub: v.history.sub}}}
+	h := &v.history
+	p.b.s = &State{replicated: v.replicated, store: store{history: history{slots: fifo[atomic.Uint64]{first: h.slots.first}, gaps: h.gaps, sub: h.sub}}}
 	return p
 }
 

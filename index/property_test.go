@@ -397,7 +397,24 @@ func (m *machine) revision(t *rapid.T) int64 {
 	case 1:
 		return newest
 	}
-	return rapid.Int64Range(oldest, newest).Draw(t, "revision")
+	if n := len(m.model.gaps); n > 0 && rapid.IntRange(0, 9).Draw(t, "in a gap") == 0 {
+		one := m.model.gaps[n-1]
+		return rapid.Int64Range(one.after+1, one.next).Draw(t, "revision")
+	}
+	oldest = m.state.gaps.slot(m.state.gaps.skip(oldest))
+	return m.state.gaps.revision(rapid.Int64Range(min(oldest, newest), newest).Draw(t, "slot"))
+}
+
+// skip makes the state that of another cluster, as after a restore.
+func (m *machine) skip(t *rapid.T) {
+	if len(m.model.gaps) == 3 || rapid.IntRange(0, 3).Draw(t, "really") > 0 {
+		t.Skip("not now")
+	}
+	made["skipped"]++
+	m.model.gaps = append(slices.Clip(m.model.gaps), gap{m.model.revision, m.model.revision + CutDistance})
+	m.model.revision += CutDistance
+	m.state.SkipRevisions()
+	delete(m.seen, m.model.applied)
 }
 
 func (m *machine) txn(t *rapid.T, depth int) *kv.Txn {
@@ -586,12 +603,13 @@ func TestModel(t *testing.T) {
 			"hold":    m.hold,
 			"collect": m.collect,
 			"restore": m.restore,
+			"skip":    m.skip,
 			"again":   m.restoreHeld,
 		})
 	})
 	t.Logf("%v", made)
 	for _, kind := range []string{
-		"stored", "cold", "put", "del", "range", "all", "txn", "compact", "grant", "revoke", "checkpoint", "alarm", "check", "digest",
+		"stored", "cold", "skipped", "put", "del", "range", "all", "txn", "compact", "grant", "revoke", "checkpoint", "alarm", "check", "digest",
 		"bad: empty key", "bad: key too large", "bad: value provided", "bad: lease provided", "bad: lease too long", "bad: feature level", "bad: bad request",
 		"a member convicted", "a member acquitted",
 		"put: no such lease", "txn: no such lease", "grant: lease exists", "revoke: no such lease", "revoke: unavailable",

@@ -29,7 +29,7 @@ func (v *View) Records(f func(key []byte, one *Version) bool) {
 			return
 		}
 	}
-	for revision := v.history.slots.first; revision < v.history.slots.end; revision++ {
+	for revision := v.history.first(); revision <= v.revision; revision = v.history.next(revision) {
 		for sub := range v.history.changes(revision) {
 			if v.history.holds(revision, sub) && !hand(refOfChange(v.history.change(revision, sub).Load())) {
 				return

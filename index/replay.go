@@ -46,12 +46,12 @@ func (b *Builder) Replay(changes []KeyedVersion) error {
 func (b *Builder) appendChanges() error {
 	h := &b.s.history
 	for _, c := range b.changes {
-		slot := h.slots.fill(c.mod)
+		slot := h.slots.fill(h.gaps.slot(c.mod))
 		alone, n := slot.Load(), int64(0)
 		switch {
 		case alone != 0:
 			n = h.changes(c.mod)
-		case c.mod == h.slots.first:
+		case c.mod == h.first():
 			n = h.sub // these are dropped
 		}
 		if c.sub != n {

@@ -33,7 +33,7 @@ const (
 
 	metaFields    = 2
 	sectionFields = 3
-	numberFields  = 10
+	numberFields  = 11
 	layoutFields  = 4
 	timesFields   = 2
 	pointFields   = 4
@@ -64,7 +64,7 @@ func appendSection(dst []byte, kind uint64, content []byte) []byte {
 }
 
 func (r *replicated) appendNumbers(dst []byte) []byte {
-	dst = pack.AppendArray(dst, numberFields)
+	dst = pack.AppendArray(dst, numberFields-1+min(len(r.gaps), 1))
 	dst = pack.AppendUint(dst, r.applied)
 	dst = pack.AppendUint(dst, r.term)
 	dst = pack.AppendInt(dst, r.revision)
@@ -74,11 +74,11 @@ func (r *replicated) appendNumbers(dst []byte) []byte {
 	dst = pack.AppendInt(dst, r.totals.live)
 	dst = pack.AppendInt(dst, r.totals.liveBytes)
 	dst = pack.AppendInt(dst, r.totals.weight)
-	return appendSum(dst, r.totals.sum)
+	return r.gaps.append(appendSum(dst, r.totals.sum))
 }
 
 func (h *history) appendLayout(dst []byte) []byte {
-	dst = pack.AppendInt(pack.AppendArray(dst, layoutFields), h.slots.first)
+	dst = pack.AppendInt(pack.AppendArray(dst, layoutFields), h.first())
 	dst = pack.AppendInt(dst, h.sub)
 	dst = pack.AppendInt(dst, h.kept)
 	return appendSum(dst, h.keptSum)
@@ -176,6 +176,7 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 		s.applied, s.term = r.Uint(), r.Uint()
 		s.revision, s.compacted, s.wall, s.level = r.Int(), r.Int(), r.Int(), r.Uint()
 		m.want.live, m.want.liveBytes, s.totals.weight, s.totals.sum = r.Int(), r.Int(), r.Int(), readSum(&r)
+		s.gaps = readGaps(&r)
 		r.End(fields)
 	case sectionLayout:
 		fields := r.Struct(layoutFields)
@@ -226,13 +227,15 @@ const historyLoaded = 1 << 33
 // beginHistory prepares the history for all changes from the first one on.
 func (m *metaReader) beginHistory() error {
 	s, first, sub := m.s, m.first, m.sub
-	room := s.revision - first
+	slot := s.gaps.slot(first)
+	room := s.revision - slot
 	switch {
-	case first < 2, sub < 0, room < -1, room >= historyLoaded, s.compacted > s.revision,
-		first > max(s.compacted+1, 2), sub > 0 && first >= s.compacted:
+	case !s.gaps.valid(s.revision), first < 2, sub < 0, room < -1, room >= historyLoaded, s.compacted > s.revision, s.gaps.of(s.compacted) != nil,
+		s.gaps.skip(first) != first, first > s.gaps.skip(max(s.compacted+1, 2)), sub > 0 && first >= s.compacted:
 		return fmt.Errorf("the state has revision %d, compacted %d and a history from %d.%d", s.revision, s.compacted, first, sub)
 	}
-	s.history.slots.startAt(first)
+	s.history.gaps = s.gaps
+	s.history.slots.startAt(slot)
 	s.history.slots.extend(room + 1)
 	s.history.sub = sub
 	return nil
@@ -405,10 +408,10 @@ func (b *Builder) checkChange(key []byte, versions []Version, i int, held bool) 
 	}
 	follows := i > 0 && !before.Tombstone
 	switch {
-	case !before.Before(v), v.Mod < 2 || v.Mod > s.revision, v.Sub < 0, v.Sub > 1<<32-1:
+	case !before.Before(v), v.Mod < 2 || v.Mod > s.revision || s.gaps.skip(v.Mod) != v.Mod, v.Sub < 0, v.Sub > 1<<32-1:
 		return fmt.Errorf("is not between the version before it, of revision %d, and the newest revision %d", before.Mod, s.revision)
 	case !held && i > 0:
-		return fmt.Errorf("comes before the history of %d.%d, but is not the oldest", s.history.slots.first, s.history.sub)
+		return fmt.Errorf("comes before the history of %d.%d, but is not the oldest", s.history.first(), s.history.sub)
 	case v.Tombstone && (v.Create != 0 || v.Version != 0 || v.Lease != 0 || len(v.Value) != 0 || !held || !follows):
 		return fmt.Errorf("is a tombstone that deletes nothing, or that has data")
 	case v.Tombstone:
@@ -464,7 +467,7 @@ func (b *Builder) flush() {
 		b.s.keys.table.insert(r.hash, r.at)
 	}
 	for _, c := range b.changes {
-		slot := b.s.history.slots.fill(c.mod)
+		slot := b.s.history.slots.fill(b.s.gaps.slot(c.mod))
 		if c.sub == 0 && slot.Load() == 0 {
 			slot.Store(changeWord(c.at))
 		} else {
@@ -489,9 +492,9 @@ func (b *Builder) Finish() (*State, error) {
 	}
 	s.keys.flushNewKeys()
 	h := &s.history
-	for revision := h.slots.first; revision < h.slots.end; revision++ {
-		if !h.slots.filled(revision) || h.slots.at(revision).Load() == 0 {
-			return nil, fmt.Errorf("revision %d has no change, the history begins at %d", revision, h.slots.first)
+	for slot := h.slots.first; slot < h.slots.end; slot++ {
+		if !h.slots.filled(slot) || h.slots.at(slot).Load() == 0 {
+			return nil, fmt.Errorf("revision %d has no change, the history begins at %d", h.gaps.revision(slot), h.first())
 		}
 	}
 	s.keys.changed = true
@@ -512,7 +515,7 @@ func (b *Builder) checkTotals() error {
 // group makes groups of the changes that share a revision.
 func (b *Builder) group() error {
 	h := &b.s.history
-	b.grouped = sortChanges(b.grouped, h.slots.first)
+	b.grouped = sortChanges(b.grouped, h.first())
 	for rest := b.grouped; len(rest) > 0; {
 		n := 1
 		for n < len(rest) && rest[n].mod == rest[0].mod {
@@ -521,10 +524,10 @@ func (b *Builder) group() error {
 		one, mod := rest[:n], rest[0].mod
 		rest = rest[n:]
 		missing := int64(0) // changes of the group that are already dropped
-		if mod == h.slots.first {
+		if mod == h.first() {
 			missing = h.sub
 		}
-		slot := h.slots.fill(mod)
+		slot := h.slots.fill(h.gaps.slot(mod))
 		alone := slot.Load()
 		if alone != 0 {
 			missing++

@@ -21,6 +21,8 @@ type replicated struct {
 	// compacted is the oldest readable revision, set by a compact command; 0 before the first one. The history is dropped
 	// up to it later, in steps.
 	compacted int64
+	// gaps are the revisions that were left out when the state began another cluster.
+	gaps gaps
 	// wall is the largest Envelope.Wall of the applied entries, in nanoseconds since 1970.
 	wall int64
 	// level is the feature level. It never falls.
@@ -113,13 +115,17 @@ func (r *replicated) checkRange(revision int64) *kv.Error {
 		return nil
 	case revision > r.revision:
 		return kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", revision, r.revision)
-	case revision < r.compacted || revision < 0:
+	case revision < r.compacted || revision < 0 || r.gaps.of(revision) != nil:
 		return r.compactedError(revision)
 	}
 	return nil
 }
 
 func (r *replicated) compactedError(revision int64) *kv.Error {
+	if one := r.gaps.of(revision); one != nil && revision > r.compacted {
+		return kv.Errorf(kv.Compacted, "revision %d is of a history that ended: the cluster was restored or recovered from revision %d, and went on at %d",
+			revision, one.after, one.next)
+	}
 	return kv.Errorf(kv.Compacted, "revision %d was compacted, the oldest that can be read is %d", revision, r.compacted)
 }
 
@@ -194,9 +200,9 @@ func (s *State) Found(m Members) {
 	s.members = m
 }
 
-// Refound turns the state into the state of another cluster with these founders. None of the old member ids is used
-// again.
-func (s *State) Refound(founders Members) {
+// Refound turns the state into the state of another cluster, which has this id and these founders. None of the old
+// member ids is used again, and no right of a later history of the old cluster counts.
+func (s *State) Refound(cluster uint64, founders Members) {
 	var removed []uint64
 	for _, m := range s.members.records {
 		removed = append(removed, m.ID)
@@ -209,6 +215,7 @@ func (s *State) Refound(founders Members) {
 	s.numbers.clocks = [sessionClocks]memberClock{}
 	s.numbers.clock++
 	s.numbers.floor = s.numbers.clock
+	s.auth = s.auth.afterCut(&s.accounts, cluster)
 }
 
 // ViewToSave is View with the data that only a snapshot needs: it copies the sessions. Other Views have only the

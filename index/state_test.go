@@ -357,6 +357,7 @@ func TestDigestHasEverything(t *testing.T) {
 		"term":             func(r *replicated) { r.term++ },
 		"revision":         func(r *replicated) { r.revision++ },
 		"compacted":        func(r *replicated) { r.compacted++ },
+		"gaps":             func(r *replicated) { r.gaps = gaps{{1, 2}} },
 		"wall":             func(r *replicated) { r.wall++ },
 		"level":            func(r *replicated) { r.level++ },
 		"totals.live":      func(r *replicated) { r.totals.live++ },

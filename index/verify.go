@@ -25,7 +25,7 @@ func (f *Verifier) Step(v *View, versions int) (done bool, err error) {
 	if oldest := v.history.oldest(); f.next.Compare(oldest) < 0 {
 		f.next = oldest
 	}
-	for ; f.next.Revision <= f.until; f.next = (Position{Revision: f.next.Revision + 1}) {
+	for ; f.next.Revision <= f.until; f.next = (Position{Revision: v.history.next(f.next.Revision)}) {
 		for n := v.history.changes(f.next.Revision); f.next.Sub < n; f.next.Sub++ {
 			if versions--; versions < 0 {
 				return false, nil

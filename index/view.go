@@ -35,7 +35,7 @@ type View struct {
 }
 
 // Dropped says whether all compacted versions are dropped that nothing keeps: whether the compaction is physically complete.
-func (v *View) Dropped() bool { return v.history.slots.first >= v.dropping }
+func (v *View) Dropped() bool { return v.history.first() >= v.dropping }
 
 // MappedBytes returns the memory outside Go's heap that held the state when the View was made, in bytes. RetiredBytes
 // returns the additional memory that is retired but still mapped, until the garbage collector finds that no View reaches
@@ -54,7 +54,7 @@ func (v *View) Events(from int64, f func(e *kv.Event) bool) error {
 	}
 	defer runtime.KeepAlive(v)
 	var e kv.Event
-	for revision := max(from, v.history.slots.first); revision < v.history.slots.end; revision++ {
+	for revision := v.history.from(from); revision <= v.revision; revision = v.history.next(revision) {
 		for sub := range v.history.changes(revision) {
 			at := refOfChange(v.history.change(revision, sub).Load()).version()
 			e = kv.Event{Sub: sub, Deleted: at.has(tombstone)}
@@ -326,7 +326,7 @@ func (r *RangeReader) chooseCount(v *View) {
 		return
 	}
 	if n := v.count(&r.q); n > int64(v.countedRows) && v.revision-r.at.mod < n {
-		r.phase, r.count, r.next = countBack, 0, r.at
+		r.phase, r.count, r.next = countBack, 0, position{mod: v.gaps.skip(r.at.mod)}
 	}
 }
 
@@ -345,7 +345,7 @@ const unflagged = 8
 // countBack goes through the changes since the revision, as far as rows allow, and says whether the count is complete.
 func (r *RangeReader) countBack(v *View, rows int) (complete bool) {
 	h, left := &v.history, unflagged*rows
-	for ; r.next.mod <= v.revision; r.next = endOf(r.next.mod) {
+	for ; r.next.mod <= v.revision; r.next = (position{mod: h.next(r.next.mod)}) {
 		for n := h.changes(r.next.mod); int64(r.next.sub) < n; r.next.sub++ {
 			change := h.change(r.next.mod, int64(r.next.sub)).Load()
 			if left--; left < 0 {

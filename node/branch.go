@@ -30,7 +30,7 @@ func branchOn(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, 
 	if c.CertsDir == "" && c.Secret == nil {
 		fill = withRoot(fill, wire.LocalClientName)
 	}
-	made, err := restoreOn(RestoreConfig{DataDir: c.DataDir, Name: c.Name, Version: c.Version, Logger: c.Logger}, domain, on, rand.Reader, bounds, fill)
+	made, err := restoreOn(RestoreConfig{DataDir: c.DataDir, Name: c.Name, Version: c.Version, Logger: c.Logger, Branch: true}, domain, on, rand.Reader, bounds, fill)
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,8 @@ type MigrateConfig struct {
 	Secret   *wire.SecretSource // as Config's
 	Version  string
 	Logger   *slog.Logger
+	// Restores says that the source may have gone on behind the imported moment, as behind a backup. The cluster then begins far above it.
+	Restores bool
 }
 
 // Migrated is the result of Migrate: the new member.
@@ -69,7 +71,9 @@ func Migrate(ctx context.Context, c MigrateConfig, fill func(s *index.State) (*i
 	if err != nil {
 		return Migrated{}, err
 	}
-	s.folder = made
+	if s.folder = made; c.Restores {
+		state.SkipRevisions()
+	}
 	if err := s.build(to.dir, func() error { return s.make(state, first, false) }); err != nil {
 		return Migrated{}, err
 	}

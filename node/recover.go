@@ -31,6 +31,8 @@ type RecoverConfig struct {
 	// AcceptLoss uses a snapshot without a part that is damaged or missing, if no other snapshot can be used. Otherwise that is an error.
 	AcceptLoss bool
 	Agree      func(Recoverable) error // called before anything is changed; an error ends the recovery. nil: agreed
+	// keepsRevisions goes on with the revisions of the folder. It is for a simulation, whose checker has a list of all revisions.
+	keepsRevisions bool
 }
 
 // Recoverable is the data of a folder that can be recovered.
@@ -61,7 +63,7 @@ type LostKey struct {
 type Recovered struct {
 	Name     string
 	Cluster  uint64
-	Revision int64
+	Revision int64  // of the data; the cluster goes on far above it
 	Before   string // the new place of the old data folder
 }
 
@@ -127,7 +129,13 @@ func recoverOn(ctx context.Context, c RecoverConfig, disks disk.FS, random io.Re
 			return Recovered{}, err
 		}
 	}
-	return s.refound(r.state)
+	revision := r.state.Revision()
+	if !c.keepsRevisions {
+		r.state.SkipRevisions()
+	}
+	made, err := s.refound(r.state)
+	made.Revision = revision
+	return made, err
 }
 
 // salvageState loads the sound blocks of the newest snapshot that lacks a part, and whose own file is sound. The log behind it is applied to
@@ -242,7 +250,7 @@ func (s storage) refound(state *index.State) (Recovered, error) {
 	made := &folder{fs: old.fs, dir: old.dir + RecoveringSuffix}
 	token := fmt.Sprintf("recovered %016x", s.salt())
 	first := originOf(old.Founding[0], token, old.Name, []string{old.Name})
-	state.Refound(index.Founders(map[string]uint64{first.name: first.self}))
+	state.Refound(first.cluster, index.Founders(map[string]uint64{first.name: first.self}))
 	s.folder = made
 	err := s.clear()
 	if err == nil {
@@ -265,7 +273,7 @@ func (s storage) refound(state *index.State) (Recovered, error) {
 			return Recovered{}, fmt.Errorf("rename %s to %s: %w; run the same command again", name[0], name[1], err)
 		}
 	}
-	return Recovered{Name: first.name, Cluster: first.cluster, Revision: state.View().Revision(), Before: before}, nil
+	return Recovered{Name: first.name, Cluster: first.cluster, Before: before}, nil
 }
 
 // removeFolder removes a folder with its content, and the content of its folders. Files that are kept stay, and the folder with them.

@@ -26,7 +26,9 @@ type RestoreConfig struct {
 	// Token distinguishes clusters of the same founders that are restored from the same state.
 	Token   string
 	Version string
-	Logger  *slog.Logger
+	// Branch goes on with the revisions of the backup. Otherwise the cluster takes the old one's place, and begins far above them.
+	Branch bool
+	Logger *slog.Logger
 }
 
 // Made is the new member whose data folder was made.
@@ -93,7 +95,10 @@ func restoreOn(c RestoreConfig, domain string, disks disk.FS, random io.Reader, 
 		}
 		first := originOf(domain, token, c.Name, founders)
 		s.folder.Cluster, s.folder.Founding = first.cluster, first.founding
-		state.Refound(s.folder.founders())
+		state.Refound(first.cluster, s.folder.founders())
+		if !c.Branch {
+			state.SkipRevisions()
+		}
 		made = Made{Cluster: first.cluster, Member: first.self, state: state}
 		return s.make(state, first, len(founders) == 1) // several may have restored from different bases, and need the same extents
 	})

@@ -254,7 +254,7 @@ func (b *simBackup) reborn(at backup.At) {
 	for i, m := range founders {
 		h := makeHost(w, i, m)
 		h.fresh, h.config.InitialCluster = true, founders
-		c := RestoreConfig{DataDir: h.config.DataDir, Name: m.Name, Token: "sim", Version: "sim", Logger: slog.New(&simLogger{w: w, host: h})}
+		c := RestoreConfig{DataDir: h.config.DataDir, Name: m.Name, Token: "sim", Version: "sim", Logger: slog.New(&simLogger{w: w, host: h}), Branch: true}
 		for _, one := range founders {
 			c.Founders = append(c.Founders, one.Name)
 		}

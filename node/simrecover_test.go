@@ -97,7 +97,7 @@ func (w *world) refound(h *host) (done bool) {
 		}
 	}()
 	logger := slog.New(&simLogger{w: w, host: h})
-	made, err := recoverOn(context.Background(), RecoverConfig{DataDir: "data", Name: h.config.Name, Logger: logger, Version: "sim"}, h.disk, random, w.shape.limits)
+	made, err := recoverOn(context.Background(), RecoverConfig{DataDir: "data", Name: h.config.Name, Logger: logger, Version: "sim", keepsRevisions: true}, h.disk, random, w.shape.limits)
 	if _, gone := h.disk.List("data" + beforeSuffix); err != nil && gone == nil { // it was done already, and refuses to be done again
 		return true
 	}

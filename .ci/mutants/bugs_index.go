@@ -23,10 +23,10 @@ var indexBugs = []mutant{
 		{"replicated.Applied", `func (r *replicated) Applied() (index, term uint64) { return r.applied, r.term }`, `func (r *replicated) Applied() (index, term uint64) { return r.applied - r.applied%2, r.term }`},
 	}, []detector{campaign, snapSweep}},
 	{"compaction takes what an event at its revision was before", []change{
-		{"store.drop", `for s.history.slots.first < s.dropping {`, `for s.history.slots.first <= min(s.dropping, s.history.slots.end-2) {`},
+		{"store.drop", `for s.history.first() < s.dropping {`, `for s.history.slots.first <= min(s.dropping, s.history.slots.end-2) {`},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"compaction drops a tombstone at its revision", []change{
-		{"store.drop", `for s.history.slots.first < s.dropping {`, `for h := &s.history; h.slots.first < s.dropping || h.slots.first == s.dropping && h.slots.first < h.slots.end-1 && h.change(h.slots.first, 0).Load()&changeDeleted != 0; {`},
+		{"store.drop", `for s.history.first() < s.dropping {`, `for h := &s.history; h.slots.first < s.dropping || h.slots.first == s.dropping && h.slots.first < h.slots.end-1 && h.change(h.slots.first, 0).Load()&changeDeleted != 0; {`},
 	}, []detector{direct("./index", "TestScripts")}},
 	{"take a change of the membership beside other commands", []change{
 		{"CheckEnvelope", `if k.membership && e.Count > 1 {`, `if k.membership && e.Count < 1 {`},
@@ -49,6 +49,22 @@ var indexBugs = []mutant{
 	{"a watch outlives the password of its login", []change{
 		{"View.Permits", `by.Login != 0 && by.Login != one.Epoch`, `by.Login > one.Epoch`},
 	}, []detector{direct("./index/watch", "TestNewPasswordEndsWatchesOfItsLogins")}},
+	{"revisions are counted again after a restore", []change{
+		{"restoreOn", `state.SkipRevisions()`, ``},
+		{"recoverOn", `r.state.SkipRevisions()`, ``},
+	}, []detector{direct("./node", "TestCut|TestRestore")}},
+	{"a watch begins among the revisions of a lost history", []change{
+		{"replicated.Watchable", `case one != nil:`, `case one != nil && revision < 0:`},
+	}, []detector{direct("./index", "TestModel"), direct("./node", "TestCut")}},
+	{"a read among the revisions of a lost history is answered", []change{
+		{"replicated.checkRange", `|| r.gaps.of(revision) != nil`, ``},
+	}, []detector{direct("./index", "TestModel"), direct("./node", "TestCut")}},
+	{"auth revisions are counted again after a restore", []change{
+		{"Auth.afterCut", `next.revision = min(next.revision, math.MaxInt64) + CutDistance`, ``},
+	}, []detector{direct("./index", "TestCutEndsLogins")}},
+	{"a restored cluster keeps the key of the tokens", []change{
+		{"Auth.afterCut", `copy(next.secret[:], mac.Sum(nil))`, `_ = mac`},
+	}, []detector{direct("./index", "TestCutEndsLogins")}},
 	{"a lease without keys is revoked by every user", []change{
 		{"replicated.owns", `r.authors.name(l.By) == user`, `r.authors.name(l.By) != "-"`},
 	}, []detector{direct("./index", "TestLeaseWithoutKeysIsItsGranters")}},

@@ -376,6 +376,12 @@ var netBugs = []mutant{
 	{"take a token of any age", []change{
 		{"simple.Info", `age >= s.ttl`, `age >= 1000*s.ttl`},
 	}, []detector{direct("./net/auth", "TestSimpleTokens")}},
+	{"wait for the members of a cluster that was replaced", []change{
+		{"link.dialRound", `replaced = replaced || errors.Is(err, ErrClusterReplaced)`, `replaced = replaced && errors.Is(err, ErrClusterReplaced)`},
+	}, []detector{direct("./net/client", "TestReplacedCluster")}},
+	{"hold a lease of a cluster that was replaced", []change{
+		{"isLost", `return errors.Is(err, ErrClusterReplaced) || ok &&`, `return ok &&`},
+	}, []detector{direct("./net/client", "TestReplacedCluster")}},
 	{"take a JWT of any method", []change{
 		{"jwtTokens.verify", `jwt.WithValidMethods([]string{t.method.Alg()}),`, ``},
 	}, []detector{direct("./net/auth", "TestForgedJWT")}},

@@ -168,7 +168,7 @@ func (h *Hub) create(v *index.View, s *stream, r *kv.WatchRequest) {
 	h.watches++
 	h.list(one)
 	s.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchCreated, IDs: one.ids, Revision: v.Revision()})
-	if one.cursor.Revision < v.Compacted() {
+	if _, err := v.Watchable(one.cursor.Revision); err != nil {
 		h.compacted(one, v)
 		return
 	}
@@ -276,10 +276,8 @@ func (h *Hub) drop(one *subscription) {
 // compacted cancels the watches of a subscription whose cursor is compacted.
 func (h *Hub) compacted(one *subscription, v *index.View) {
 	h.dropWatches(one)
-	one.stream.to.Deliver(&kv.WatchDelivery{
-		Kind: kv.WatchCanceled, IDs: one.ids, Revision: one.cursor.Revision - 1, Compacted: v.Compacted(),
-		Err: kv.Errorf(kv.Compacted, "revision %d was compacted, the oldest that can be watched is %d", one.cursor.Revision, v.Compacted()),
-	})
+	oldest, err := v.Watchable(one.cursor.Revision)
+	one.stream.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchCanceled, IDs: one.ids, Revision: one.cursor.Revision - 1, Compacted: oldest, Err: err})
 }
 
 // dropWatches removes a subscription with its watches. Its cursor is valid from then on.

@@ -38,6 +38,8 @@
 //
 // A JWT has the auth revision instead of both: the endpoints refuse a JWT whose revision is older than the state's, as etcd does.
 //
+// A restore, a recovery and an import end all tokens: the new cluster has another key, and goes on at a later auth revision.
+//
 // # Expiry
 //
 // A simple token is valid if it was issued or last used less than --auth-token-ttl ago. Each member counts only the uses at itself, as in

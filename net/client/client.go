@@ -44,7 +44,7 @@ type Config struct {
 	// member reports, and forgets those of removed members.
 	NoDiscovery bool
 	// AnyCluster allows endpoints of several clusters in one list, for a tool that shows all of them. Otherwise Open fails with
-	// ErrSeveralClusters, and later connections must belong to the cluster of the first one.
+	// ErrSeveralClusters, and later connections must belong to the cluster of the first one: see ErrClusterReplaced.
 	AnyCluster bool
 	// NoNames sends writes without a name: a write that may have happened is not retried, and more writes end with an unknown
 	// outcome. It is for comparisons; AnyCluster implies it.

@@ -1,11 +1,13 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"qkv/index/kv"
 )
@@ -15,8 +17,18 @@ import (
 // Config.AnyCluster.
 var ErrSeveralClusters = errors.New("the endpoints belong to several clusters")
 
+// ErrClusterReplaced is the error of a client whose cluster was restored or recovered: another cluster answers where a member of the
+// client's cluster answered, and no member of the client's cluster answers. No retry helps: all revisions, leases and names of
+// writes that the program has are of the old cluster. Restart the program. As long as a member of the old cluster answers, the client stays
+// with that member.
+var ErrClusterReplaced = errors.New("another cluster is there now")
+
 // ClusterError is the error of a client whose endpoints lead to different clusters. It names one member of each.
-type ClusterError struct{ One, Other ClusterMember }
+type ClusterError struct {
+	One, Other ClusterMember
+	// Since is when the client first found the other cluster in place of its own; zero: both have endpoints of their own.
+	Since time.Time
+}
 
 // ClusterMember is a member, with the id of its cluster.
 type ClusterMember struct {
@@ -29,22 +41,44 @@ func (m ClusterMember) String() string {
 }
 
 func (e *ClusterError) Error() string {
+	if !e.Since.IsZero() {
+		return fmt.Sprintf("%v, since %s: %v, and %v, which was restored or recovered: restart this program",
+			ErrClusterReplaced, e.Since.UTC().Format(time.RFC3339), e.Other, e.One)
+	}
 	return fmt.Sprintf("%v: %v, %v: check that each member was started with its --initial-cluster, and that the list holds no old member", ErrSeveralClusters, e.One, e.Other)
 }
 
-// Is makes errors.Is(err, ErrSeveralClusters) true.
-func (e *ClusterError) Is(target error) bool { return target == ErrSeveralClusters }
+// Is makes errors.Is(err, ErrClusterReplaced) true, or errors.Is(err, ErrSeveralClusters).
+func (e *ClusterError) Is(target error) bool {
+	if e.Since.IsZero() {
+		return target == ErrSeveralClusters
+	}
+	return target == ErrClusterReplaced
+}
 
-// sameCluster checks a new connection against the cluster of this client's first one.
+// sameCluster checks a new connection against the cluster of this client's previous one.
 func (l *link) sameCluster(k *conn) error {
 	this := &ClusterMember{k.endpoint, k.member.Name, k.member.Cluster}
 	if l.config.AnyCluster || l.cluster.CompareAndSwap(nil, this) {
 		return nil
 	}
-	if first := l.cluster.Load(); first.Cluster != this.Cluster {
-		return &ClusterError{*first, *this}
+	if mine := l.cluster.Load(); mine.Cluster != this.Cluster {
+		return &ClusterError{*mine, *this, l.replacedSince(mine, k.endpoint)}
 	}
+	l.cluster.Store(this)
 	return nil
+}
+
+// replacedSince returns since when another cluster is in the place of the client's, if the endpoint is the last one that served, or one
+// that the members name. Any other endpoint never belonged to the client's cluster.
+func (l *link) replacedSince(mine *ClusterMember, endpoint string) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if endpoint != mine.Endpoint && !slices.Contains(l.told, endpoint) {
+		return time.Time{}
+	}
+	l.replaced = cmp.Or(l.replaced, time.Now())
+	return l.replaced
 }
 
 // checkClusters checks the configured endpoints that no member of the cluster names as its own: it asks them for their cluster. An

@@ -72,3 +72,53 @@ func TestClientStaysInItsCluster(t *testing.T) {
 		}
 	})
 }
+
+// A client whose cluster was replaced at its address, as by a restore, says so in every form: calls fail at once, watches and leases end.
+// As long as a member of its own cluster answers, the client stays there.
+func TestReplacedCluster(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	socket, err := testport.Listen("", listenUDP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := socket.LocalAddr().String()
+	_ = socket.Close()
+	at := func(c *server.Config) { c.Address = address }
+	status := kv.Status{Name: "n1", Cluster: 1, Role: "leader"}
+	old := servertest.NewCluster(map[string]uint64{"n1": 1})
+	old.SetStatus(status)
+	server := servertest.Start(t, trust, old, at)
+	second := servertest.Start(t, trust, ofCluster(1, "n2"), nil)
+	alone, both := open(t, trust, address), open(t, trust, address, servertest.Endpoint(second))
+	ctx := ctxOf(t, wait)
+	watch := must[*client.Watcher](t)(alone.Watch(ctx, kv.Watch{Key: []byte("k")}))
+	lease := must[client.Lease](t)(alone.Grant(ctx, time.Hour, client.GrantOptions{}))
+	keep := alone.KeepAlive(lease.ID, lease.TTL, time.Now().Add(-40*time.Minute+time.Second))
+
+	_ = server.Close()
+	servertest.Start(t, trust, ofCluster(2, "n1"), at)
+	replaced := func(what string, err error) {
+		t.Helper()
+		if !errors.Is(err, client.ErrClusterReplaced) || errors.Is(err, client.ErrSeveralClusters) || !strings.Contains(err.Error(), "restart this program") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	_, err = watch.Next()
+	replaced("a watch", err)
+	begun := time.Now()
+	_, err = alone.Put(ctx, []byte("k"), []byte("v"))
+	replaced("a put", err)
+	if !errors.Is(err, client.ErrUnavailable) || time.Since(begun) > wait/2 {
+		t.Errorf("a put was refused after %v: %v", time.Since(begun), err)
+	}
+	select {
+	case <-keep.Lost():
+		replaced("a lease", keep.Err())
+	case <-ctx.Done():
+		t.Error("a lease of the replaced cluster is held on")
+	}
+	if _, _, err := both.Get(ctx, []byte("k")); err != nil {
+		t.Errorf("a member of the old cluster answers: %v", err)
+	}
+}

@@ -154,7 +154,7 @@ func (l *link) install(k *conn) {
 	if !isAnswer(l.notes[k.endpoint].err) {
 		delete(l.notes, k.endpoint)
 	}
-	l.rounds, l.dialAt, l.refusedFor = 0, time.Time{}, time.Time{}
+	l.rounds, l.dialAt, l.refusedFor, l.replaced = 0, time.Time{}, time.Time{}, time.Time{}
 	l.current.Store(k)
 	l.failedOverLocked(k, time.Now())
 	l.mu.Unlock()
@@ -197,7 +197,8 @@ func (l *link) replace(k *conn) {
 // alternatives returns the number of endpoints.
 func (l *link) alternatives() int { return int(l.known.Load()) }
 
-// dialRound tries each endpoint once. hopeless means that each refused for a reason that does not pass by itself.
+// dialRound tries each endpoint once. hopeless means that the reason does not pass by itself: each endpoint refused the client's
+// certificate, or another cluster is in place of the client's.
 func (l *link) dialRound() (k *conn, hopeless bool) {
 	l.mu.Lock()
 	endpoints := l.orderLocked()
@@ -220,12 +221,13 @@ func (l *link) dialRound() (k *conn, hopeless bool) {
 		}
 		return k, err
 	})
-	hopeless = k == nil
+	untrusted, replaced := true, false
 	for _, err := range errs {
 		var trust *wire.TrustError
-		hopeless = hopeless && errors.As(err, &trust)
+		untrusted = untrusted && errors.As(err, &trust)
+		replaced = replaced || errors.Is(err, ErrClusterReplaced)
 	}
-	return k, hopeless
+	return k, k == nil && (untrusted || replaced)
 }
 
 // dialEndpoint connects to an endpoint, whose name may stand for several addresses.

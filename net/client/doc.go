@@ -65,6 +65,8 @@
 //	the member: any other error                             Error            Error, certainly not happened; if in doubt, and the error
 //	                                                                         depends on this member, retried
 //	the login is refused                                    Error            Error, certainly not happened
+//	another cluster is in place of the client's             UnavailableError UnavailableError, certainly not happened,
+//	(ErrClusterReplaced); watches and leases end with it                     or OutcomeUnknownError when sent or in doubt
 //	the deadline passed                                     UnavailableError UnavailableError, certainly not happened,
 //	                                                                         or OutcomeUnknownError when sent or in doubt
 //	the context was canceled                                its cause        its cause, certainly not happened,

@@ -17,7 +17,7 @@ const pause = 50 * time.Millisecond
 // again reports, after a pause, whether a request that failed with err must be retried: no member served it within the client's own
 // timeout, and ctx has time left.
 func again(ctx context.Context, err error) bool {
-	if err == nil || errors.Is(err, ErrClosed) || ctx.Err() != nil ||
+	if err == nil || errors.Is(err, ErrClosed) || errors.Is(err, ErrClusterReplaced) || ctx.Err() != nil ||
 		!errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrOutcomeUnknown) {
 		return false
 	}

@@ -258,8 +258,9 @@ func (k *KeepAlive) closed() {
 // keepAliveAgain is the pause before a failed renewal is retried.
 const keepAliveAgain = 100 * time.Millisecond
 
-// isLost reports whether a lease has certainly ended, or will end because this client's user may not renew it any more.
+// isLost reports whether a lease has certainly ended, or will end because this client's user may not renew it any more, or because the
+// client's cluster was replaced.
 func isLost(err error) bool {
 	answer, ok := errors.AsType[*kv.Error](err)
-	return ok && slices.Contains([]kv.Code{kv.LeaseNotFound, kv.NotAllowed, kv.UserEmpty, kv.AuthFailed, kv.BadToken}, answer.Code)
+	return errors.Is(err, ErrClusterReplaced) || ok && slices.Contains([]kv.Code{kv.LeaseNotFound, kv.NotAllowed, kv.UserEmpty, kv.AuthFailed, kv.BadToken}, answer.Code)
 }

@@ -35,7 +35,7 @@ type link struct {
 	current  atomic.Pointer[conn]
 	queued   atomic.Int64                  // len(waiting), to be read without mu
 	known    atomic.Int64                  // endpoints: len(config.Endpoints) + len(learned)
-	cluster  atomic.Pointer[ClusterMember] // of the first connection; set once
+	cluster  atomic.Pointer[ClusterMember] // the last member that answered of the client's cluster; nil: none yet
 	asleep   atomic.Bool                   // the keeper has nothing to watch: a change of that must wake it
 	wake     chan struct{}                 // one token: the keeper must look again
 	watching watching
@@ -58,6 +58,7 @@ type link struct {
 	dialAt     time.Time          // the earliest start of the next round
 	refusedFor time.Time          // until then, all endpoints are assumed to refuse this client's certificate or login, as they did before
 	refusedBy  error              // why the login failed in the last round; nil: it did not
+	replaced   time.Time          // since when another cluster answers in place of the client's
 	failback   failback
 }
 

@@ -146,10 +146,17 @@ func (ws *watching) requestProgress() {
 func (ws *watching) close() {
 	ws.mu.Lock()
 	ws.closed = true
+	ws.mu.Unlock()
+	ws.endAll(ErrClosed)
+}
+
+// endAll ends all watches with the reason.
+func (ws *watching) endAll(why error) {
+	ws.mu.Lock()
 	all := slices.Clone(ws.all)
 	ws.mu.Unlock()
 	for _, w := range all {
-		w.end(ErrClosed)
+		w.end(why)
 	}
 }
 
@@ -166,6 +173,9 @@ func (ws *watching) run() {
 		}
 		began := time.Now()
 		err := ws.serveOnce()
+		if replaced, is := errors.AsType[*ClusterError](err); is && errors.Is(replaced, ErrClusterReplaced) {
+			ws.endAll(replaced)
+		}
 		if time.Since(began) > backoffMost {
 			attempts = 0
 		}

@@ -417,8 +417,9 @@ func (f *File) each(ctx context.Context, tx *bbolt.Tx, hand func(r *record) erro
 			continue
 		}
 		if r.Mod >= f.Compacted && r.Mod > 1 {
-			next := r.Mod == before.Revision && r.Sub == before.Sub+1 || r.Mod == before.Revision+1 && r.Sub == 0
-			r.gap = !next && !(f.Compacted <= 1 && before.Revision <= 1 && r.Mod == 2 && r.Sub == 0)
+			// A qkv that was restored leaves out a multiple of CutDistance.
+			first := r.Sub == 0 && r.Mod > before.Revision && (r.Mod-max(before.Revision, 1)-1)%index.CutDistance == 0
+			r.gap = !first && !(r.Mod == before.Revision && r.Sub == before.Sub+1)
 			before = index.Position{Revision: r.Mod, Sub: r.Sub}
 		}
 		if err := hand(&r); err != nil {
