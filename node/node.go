@@ -147,7 +147,7 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, sta
 	if at.clients != nil {
 		n.server, err = server.Start(server.Config{
 			Conn: at.clients, Credentials: trust.credentials, ResetKey: n.member.folder.ResetKey, Member: endpoint{n.member}, Start: n.member.startup,
-			Hasher: proofs.hasher, Tokens: proofs.tokens, Audit: n.member.audit, Operations: n.operations, Backups: n.backups, Clients: n.clients,
+			Hasher: proofs.hasher, Tokens: proofs.tokens, Audit: n.member.audit, Operations: n.operations, Backups: n.backups,
 			Logger: c.Logger, MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Limits: n.member.env.Limits.Clients,
 		})
 	}
