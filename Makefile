@@ -17,7 +17,7 @@ AT_ONCE    = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 SIMFLAGS   = $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build packages packaged monitoring test compat browser upgrade kube path home race sim adverse hosts fuzz lint fmt bench full house vuln pictures
+.PHONY: help run build packages packaged monitoring test compat browser upgrade kube path home race sim adverse hosts fuzz lint fmt full house vuln pictures
 
 help: ## this list
 	@echo 'qkv: a distributed, revisioned key-value store. Targets:'
@@ -92,9 +92,6 @@ lint: ## gofumpt, vet, staticcheck, dead code, and that the mutants fit, without
 
 fmt: ## format the code with gofumpt
 	$(TOOL) gofumpt -w .
-
-bench: build ## puts and gets against members of its own, beside what disk and QUIC can do: ./qkv bench quick
-	./qkv bench quick --data-dir . $(BENCHFLAGS)
 
 house: ## how easy it is to find one's way in the code: files a Put crosses, sizes, arrows that run back up (HOUSEFLAGS=-list)
 	@$(GO) run ./.ci/house $(HOUSEFLAGS)

@@ -62,9 +62,6 @@ type Node struct {
 // Start starts a member: checks, data folder, recovery, actors, endpoints, in this order. A configuration that is
 // refused is a *UsageError, and nothing was started.
 func Start(ctx context.Context, c Config) (*Node, error) {
-	if err := refuseEmulated(c.DataDir); err != nil {
-		return nil, err
-	}
 	return start(ctx, c, disk.OS(), limits.Defaults(), nil)
 }
 
