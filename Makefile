@@ -8,7 +8,7 @@ TOOL       = $(GO) tool -modfile=.ci/tools/go.mod
 # The commit in `qkv version`; nothing where this is no repository.
 COMMIT     = $(addprefix -X qkv/cli.builtFrom=,$(shell git describe --always --dirty --abbrev=12 2>/dev/null))
 # The programs of CI, which ./... leaves out.
-OWN        = ./.ci/home ./.ci/house ./.ci/monitoring ./.ci/mutants ./.ci/prose
+OWN        = ./.ci/home ./.ci/house ./.ci/monitoring ./.ci/mutants
 # The packages whose tests take longest begin first.
 LONGEST    = $(if $(filter ./...,$(PKG)),./node ./cli ./index ./net/peer)
 # Most tests wait, so that more packages run at a time than there are processors.
@@ -17,7 +17,7 @@ AT_ONCE    = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 SIMFLAGS   = $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build packages packaged monitoring test compat browser upgrade kube path home race sim adverse hosts fuzz lint fmt bench full house prose vuln pictures
+.PHONY: help run build packages packaged monitoring test compat browser upgrade kube path home race sim adverse hosts fuzz lint fmt full house vuln pictures
 
 help: ## this list
 	@echo 'qkv: a distributed, revisioned key-value store. Targets:'
@@ -79,7 +79,7 @@ fuzz: ## every fuzz target for FUZZTIME=10s each (PKG=./net/wire for a part)
 		done; \
 	done
 
-lint: ## gofumpt, vet, staticcheck, dead code, plain English, and that the mutants fit, without changing anything
+lint: ## gofumpt, vet, staticcheck, dead code, and that the mutants fit, without changing anything
 	@unformatted=$$($(TOOL) gofumpt -l .); if [ -n "$$unformatted" ]; then \
 		echo 'not formatted (run `make fmt`):'; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./... $(OWN)
@@ -87,22 +87,14 @@ lint: ## gofumpt, vet, staticcheck, dead code, plain English, and that the mutan
 	$(GO) vet -C net/web/browser ./... && cd net/web/browser && $(GO) tool -modfile=../../../.ci/tools/go.mod staticcheck ./...
 	cd net/etcd/compat && $(GO) vet ./... && $(GO) tool -modfile=../../../.ci/tools/go.mod staticcheck ./...
 	$(GO) run ./.ci/house -dead
-	$(GO) run ./.ci/house -check
 	$(GO) run ./.ci/home -check
 	$(GO) run ./.ci/mutants -check
-	$(GO) run ./.ci/prose -check
 
 fmt: ## format the code with gofumpt
 	$(TOOL) gofumpt -w .
 
-bench: build ## puts and gets against members of its own, beside what disk and QUIC can do: ./qkv bench quick
-	./qkv bench quick --data-dir . $(BENCHFLAGS)
-
 house: ## how easy it is to find one's way in the code: files a Put crosses, sizes, arrows that run back up (HOUSEFLAGS=-list)
 	@$(GO) run ./.ci/house $(HOUSEFLAGS)
-
-prose: ## how plainly the comments and the pages read: a table with the targets, a line per folder
-	@$(GO) run ./.ci/prose
 
 vuln: ## known vulnerabilities in what is linked in (asks vuln.go.dev)
 	$(TOOL) govulncheck ./...

@@ -1,9 +1,7 @@
-// Package bench measures the sync latency of a disk, the best possible rates of a machine, and the performance of a store for its clients.
+// Package bench measures the sync latency of a disk and the performance of a store for its clients.
 //
 //   - [ProbeDisk] measures how long writes take to become durable, on files of every kind and by every method; [DiskProbes] are the
 //     standard probes. [LogSyncs] measures syncs as the log does them: the lower bound for the latency of a put.
-//   - [Echo] measures the rate at which this machine exchanges frames of the same size over one QUIC connection without a store: the upper
-//     bound for the rate of a member.
 //   - [Load] sends requests to a [Store]: qkv's client ([native]) or an etcd v3 server ([Etcd]). A closed loop keeps a fixed number of
 //     requests in flight. Its rate is the store's capacity, its latency is valid for that number only, and requests that a stall prevents
 //     are never sent (LongestGap shows the stall). An open loop starts each request when it is due, and measures from that time: its
@@ -23,6 +21,6 @@
 // kept in HdrHistograms of three digits and merged as histograms; percentiles are never averaged. Failed requests are counted and named;
 // no latency includes them.
 //
-// Related packages: bench/emulate emulates the sync latency of disks, bench/stat judges whether few runs show a difference, bench/machine
+// Related packages: bench/stat judges whether few runs show a difference, bench/machine
 // describes disks and hosts, bench/result holds the file format and all reports.
 package bench

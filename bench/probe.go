@@ -126,7 +126,7 @@ func ProbeDisk(ctx context.Context, config ProbeConfig) (Latencies, error) {
 const probeFSMost = 3 * time.Second
 
 // ProbeFS is ProbeDisk of the log's own case on any file system: pages of an existing file, a pause before each, each durable before the
-// next. Emulated disks are probed by it.
+// next.
 func ProbeFS(ctx context.Context, on disk.FS, dir string, rest time.Duration, count int) (_ Latencies, err error) {
 	name := filepath.Join(dir, fmt.Sprintf("qkv-probe-%016x.tmp", rand.Uint64()))
 	f, err := on.Create(name)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -207,70 +206,4 @@ func readResult(name string) (*result.File, error) {
 		return nil, fmt.Errorf("bench: %s: %w", name, err)
 	}
 	return f, nil
-}
-
-func benchGateCommand() *cli.Command {
-	return &cli.Command{
-		Name: "gate", Usage: "fail when a result is worse than a baseline", ArgsUsage: "FILE.json",
-		Description: fmt.Sprintf("Exits with 1 when a figure is worse by more than --max-regress, and not by chance by the Mann-Whitney test, corrected for "+
-			"how many figures are compared: a build beside itself fails once in twenty times at most. Each load needs %d runs in both files. With few runs of many figures a single one that is worse "+
-			"cannot be told from chance: it exits with 0 then, with a warning that says how many runs it takes; "+
-			"or measure fewer loads. Too few runs or requests for any answer: exit code 4. Loads that only one of the files has are not compared; it names those of the baseline.", result.GateRuns),
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "baseline", EnvVars: []string{"QKV_BENCH_BASELINE"}, Usage: "`FILE` to compare with"},
-			&cli.StringFlag{Name: "max-regress", EnvVars: []string{"QKV_BENCH_MAX_REGRESS"}, Value: "5%", Usage: "`SHARE` that a figure may be worse by"},
-		},
-		Action: benchGate,
-	}
-}
-
-func benchGate(c *cli.Context) error {
-	if c.String("baseline") == "" {
-		return usagef("--baseline is needed: the file to compare with")
-	}
-	most, err := share(c.String("max-regress"))
-	if err != nil {
-		return err
-	}
-	baseline, err := readResult(c.String("baseline"))
-	if err != nil {
-		return err
-	}
-	now, err := readResult(c.Args().First())
-	if err != nil {
-		return err
-	}
-	found, err := result.Gate(baseline, now, most)
-	if err != nil {
-		return exitf(exitCondition, "bench: %w", err) // 1 is the answer that a figure is worse
-	}
-	for _, r := range found.Worse {
-		fmt.Fprintln(c.App.Writer, r)
-	}
-	if len(found.Missing) > 0 {
-		fmt.Fprintln(c.App.Writer, "warning: not compared, only in the baseline:", strings.Join(found.Missing, "; "))
-	}
-	if n := len(found.Worse); n > 0 {
-		return fmt.Errorf("bench: %d of %d figures are worse than the baseline's by more than %s", n, found.Compared, c.String("max-regress"))
-	}
-	fmt.Fprintf(c.App.Writer, "of %d figures none can be said to be worse than the baseline's by more than %s\n", found.Compared, c.String("max-regress"))
-	if found.Blind != "" {
-		fmt.Fprintln(c.App.Writer, "warning:", found.Blind)
-	}
-	return nil
-}
-
-// share reads a share, such as 5% or 0.05.
-func share(s string) (float64, error) {
-	var v float64
-	number, percent := strings.CutSuffix(s, "%")
-	switch _, err := fmt.Sscanf(number+"\n", "%g\n", &v); {
-	case err != nil || math.IsNaN(v) || math.IsInf(v, 0) || v < 0:
-		return 0, usagef("--max-regress %q: a share is needed, as in 5%%", s)
-	case percent:
-		v /= 100
-	case v >= 1: // a share of 100 % or more would accept nearly every regression
-		return 0, usagef("--max-regress %s is %.0f%%: if this is meant, write %s%%", s, 100*v, s)
-	}
-	return v, nil
 }

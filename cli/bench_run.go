@@ -17,7 +17,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/bench"
-	"qkv/bench/emulate"
 	"qkv/bench/machine"
 	"qkv/bench/result"
 	"qkv/log/disk"
@@ -33,7 +32,6 @@ func benchRunCommand() *cli.Command {
 			"A difference is shown only if it is statistically significant; otherwise `~` is printed.",
 		Flags: append([]cli.Flag{
 			dirFlag("`NAME=DIR` for members' data; several are compared (default: the current folder)"),
-			&cli.StringSliceFlag{Name: "profile", EnvVars: []string{"QKV_BENCH_PROFILE"}, Usage: "`NAME` of a disk whose sync latency is emulated: data is not durable, and results are marked EMULATED: " + strings.Join(emulate.Names(), ", ")},
 			&cli.StringSliceFlag{Name: "target", EnvVars: []string{"QKV_BENCH_TARGET"}, Usage: "`NAME=URL` of an etcd v3 server to compare with: keys of its own are written there, and removed"},
 			&cli.BoolFlag{Name: "allow-maintenance", EnvVars: []string{"QKV_BENCH_ALLOW_MAINTENANCE"}, Usage: "let a load compact and defragment a --target: its history is lost, and it serves no client meanwhile"},
 		}, append(suiteFlags("QKV_BENCH_RUN", 1), resultFlags()...)...),
@@ -111,12 +109,8 @@ func benchRun(ctx context.Context, c *cli.Context) error {
 	if err := checkMaintenance(c, suite.Works, targets); err != nil {
 		return err
 	}
-	profiles, err := profilesOf(c)
-	if err != nil {
-		return err
-	}
 	var dirs []sideDir
-	if len(targets)+len(profiles) == 0 || len(c.StringSlice("dir")) > 0 {
+	if len(targets) == 0 || len(c.StringSlice("dir")) > 0 {
 		if dirs, err = sideDirs(c); err != nil {
 			return err
 		}
@@ -125,21 +119,15 @@ func benchRun(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range profiles {
-		side := result.Side{Name: result.Emulated + " " + p.Name, Emulated: p.Name}
-		f.Sides = append(f.Sides, side)
-		f.Notes = append(f.Notes, fmt.Sprintf("%s: its syncs take as long as this says, and make nothing durable: %s", side.Name, p.Source))
-		suite.Sides = append(suite.Sides, &memberSide{describe: side, dir: emulatedDir(dirs), port: c.Int("port"), profile: &p})
-	}
 	for i, d := range dirs {
-		suite.Sides = slices.Insert(suite.Sides, i, bench.Side(&memberSide{describe: f.Sides[i], dir: d.dir, port: c.Int("port")}))
+		suite.Sides = append(suite.Sides, &memberSide{describe: f.Sides[i], dir: d.dir, port: c.Int("port")})
 	}
 	for _, t := range targets {
 		t.prefix = suite.Prefix
 		suite.Sides = append(suite.Sides, t)
 		f.Sides = append(f.Sides, t.Describe())
 	}
-	if len(dirs)+len(profiles) == 0 {
+	if len(dirs) == 0 {
 		suite.Members = suite.Members[:1] // a running server has a fixed number of members
 	}
 	return runSuite(ctx, c, suite, f)
@@ -206,9 +194,8 @@ type memberSide struct {
 	describe result.Side
 	dir      string
 	port     int
-	profile  *emulate.Profile // emulated disk; nil: the folder's own disk
-	api      bool             // use etcd's API
-	network  *benchNetwork    // in which each member has a host; nil: loopback
+	api      bool          // use etcd's API
+	network  *benchNetwork // in which each member has a host; nil: loopback
 }
 
 // Describe implements bench.Side.
@@ -219,11 +206,7 @@ const probeSyncs = 1000
 
 // Probe implements bench.Prober.
 func (s *memberSide) Probe(ctx context.Context) (bench.Latencies, error) {
-	on := disk.OS()
-	if s.profile != nil {
-		on = emulate.On(on, *s.profile, rand.Uint64())
-	}
-	return bench.ProbeFS(ctx, on, s.dir, bench.LoneRest, probeSyncs)
+	return bench.ProbeFS(ctx, disk.OS(), s.dir, bench.LoneRest, probeSyncs)
 }
 
 // memberCluster is a cluster that a memberSide has started.
@@ -260,11 +243,6 @@ func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, e
 	if s.network != nil {
 		if err := s.network.assignHosts(l, dir); err != nil {
 			return nil, err
-		}
-	}
-	if s.profile != nil {
-		for _, m := range l.members {
-			m.command = []string{"bench", "member", "--profile", s.profile.Name}
 		}
 	}
 	if err := l.start(); err != nil {

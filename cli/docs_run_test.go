@@ -25,7 +25,6 @@ var notRun = []struct{ page, begin, reason string }{
 	{readme, "make run", "builds the program; TestScript/demo runs the demo"},
 	{readme, "make test", "runs this test"},
 	{readme, "etcdctl", etcdctlReason},
-	{readme, "./qkv top", topReason},
 	{readme, "qkv serve", "needs three hosts: TestHostsSecret, with QKV_FULL=1"},
 	{"docs/using.md", "go ", "TestDocsClient runs them in a module of its own"},
 	{"docs/from-etcd.md", "etcdctl", etcdctlReason},
@@ -76,7 +75,6 @@ var notRun = []struct{ page, begin, reason string }{
 }
 
 const (
-	topReason      = "runs on a terminal until a person quits: TestTopOnATerminal"
 	etcdctlReason  = "etcd's programs are not part of this module; net/etcd/compat runs them"
 	etcdNameReason = "this test program is qkv by that name only; net/etcd/compat/line runs one that is called etcd"
 	packagesReason = "needs a host that may be changed; the tests in .ci/packages install the package in a copy of the root folder"

@@ -133,11 +133,10 @@ var packages = map[string]layer{
 	"cli/local": {floor: 5, modules: []string{sysModule}},
 
 	"cli": {floor: 5, imports: []string{
-		"cli/form", "cli/local", "node", "node/backuprun", "node/roster", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "snapshot/backup", "snapshot/backup/store", "index", "index/kv", "log", "log/disk", "internal/damage", "internal/figures", "internal/limits",
+		"cli/form", "cli/local", "node", "node/backuprun", "node/roster", "bench", "bench/machine", "bench/result", "net/client", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "snapshot/backup", "snapshot/backup/store", "index", "index/kv", "log", "log/disk", "internal/damage", "internal/figures", "internal/limits",
 	}, modules: []string{urfaveModule, barModule, teaModule, termModule, ageModule}},
-	"bench": {floor: 5, imports: []string{"bench/result", "index/kv", "log/disk", "net/client", "net/wire", "internal/limits"}, modules: []string{quicModule, hdrModule, sysModule, etcdModule, grpcModule}},
+	"bench": {floor: 5, imports: []string{"bench/result", "index/kv", "log/disk", "net/client", "internal/limits"}, modules: []string{hdrModule, sysModule, etcdModule, grpcModule}},
 
-	"bench/emulate": {floor: 1, imports: []string{"log/disk"}, modules: []string{sysModule}},
 	"bench/stat":    {floor: 0, modules: []string{perfModule}},
 	"bench/machine": {floor: 0, modules: []string{sysModule}},
 	"bench/result":  {floor: 1, imports: []string{"bench/stat", "bench/machine"}, modules: []string{hdrModule}},
@@ -326,32 +325,4 @@ func refuseImport(imported, name string, r layer, test bool) string {
 		}
 	}
 	return fmt.Sprintf("%s imports %s, which the plan gives to others: use what is there, or hide it behind a package that may", name, imported)
-}
-
-// TestEmulatedDisksAreTheBenchs: one file starts members on emulated disks, and one more knows of them.
-func TestEmulatedDisksAreTheBenchs(t *testing.T) {
-	allowed := map[string][]string{
-		"node.StartEmulated(": {"cli/bench_member.go"},
-		`"qkv/bench/emulate"`: {"cli/bench_member.go", "cli/bench_run.go"},
-	}
-	for what, where := range allowed {
-		found := 0
-		for _, file := range goFiles(t, "..") {
-			name := filepath.ToSlash(file)
-			text, err := os.ReadFile(filepath.Join("..", file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !strings.Contains(string(text), what) || strings.HasSuffix(name, "_test.go") {
-				continue
-			}
-			found++
-			if !slices.Contains(where, name) {
-				t.Errorf("%s has %s: members on emulated disks are for benchmarks, and started by %s", name, what, strings.Join(where, ", "))
-			}
-		}
-		if found != len(where) {
-			t.Errorf("%s is in %d files", what, found)
-		}
-	}
 }

@@ -62,7 +62,6 @@
 //	audit.go       the audit log's settings and alarm; what a member records by itself
 //	certificate.go the warning before a certificate expires
 //	auth.go        the passwords and tokens of users, for both endpoints
-//	emulated.go    a member on an emulated disk, for benchmarks
 //
 // # Identity
 //

@@ -29,7 +29,6 @@ import (
 //	audit/           the audit log, if --audit-log places it here (package audit)
 //	certs/           this member's key, if the local CA made it
 //	etcd-snapshot/   the file of a snapshot for etcd, while it is made (package net/etcd)
-//	EMULATED         marks the folder of a member on an emulated disk (emulated.go), which no other member uses
 //
 // identity, suspension and peers are small files in the layout of slots.go, created with the folder and written in place. Package codec
 // encodes their contents: identity, actor.Suspension and knownPeers. So is scrub, which may be missing. A removed member never starts again.

@@ -62,9 +62,6 @@ type Node struct {
 // Start starts a member: checks, data folder, recovery, actors, endpoints, in this order. A configuration that is
 // refused is a *UsageError, and nothing was started.
 func Start(ctx context.Context, c Config) (*Node, error) {
-	if err := refuseEmulated(c.DataDir); err != nil {
-		return nil, err
-	}
 	return start(ctx, c, disk.OS(), limits.Defaults(), nil)
 }
 
@@ -151,7 +148,7 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, sta
 	if at.clients != nil {
 		n.server, err = server.Start(server.Config{
 			Conn: at.clients, Credentials: trust.credentials, ResetKey: n.member.folder.ResetKey, Member: endpoint{n.member}, Start: n.member.startup,
-			Hasher: proofs.hasher, Tokens: proofs.tokens, Audit: n.member.audit, Operations: n.operations, Backups: n.backups, Clients: n.clients,
+			Hasher: proofs.hasher, Tokens: proofs.tokens, Audit: n.member.audit, Operations: n.operations, Backups: n.backups,
 			Logger: c.Logger, MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Limits: n.member.env.Limits.Clients,
 		})
 	}

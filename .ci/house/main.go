@@ -3,8 +3,7 @@
 //	go run ./.ci/house          the table
 //	go run ./.ci/house -list    the table, and behind it the files and arrows that were counted
 //	go run ./.ci/house -dead    no table: the functions that the program never calls; it ends with 1 if there are any
-//	go run ./.ci/house -check   no table: the counts that are larger than budget.txt allows; it ends with 1 if there are any
-//	go run ./.ci/house -fit     no table: budget.txt gets the counts that are smaller, and docs/architecture.md its table
+//	go run ./.ci/house -write   the table goes into docs/architecture.md
 //
 // All rows count Go files that are no tests, without .ci and testdata.
 //
@@ -19,8 +18,8 @@
 // first file uses. The files are put into the order in which the fewest arrows lead upwards (by local search); the row shows their share,
 // for packages of at least 12 files. In a package of layers it is 0 %.
 //
-// Production lines: all lines. Exported names: package-level names, and methods of exported types. Both stand apart for files that the
-// program never uses: simulators, fakes and helpers of tests.
+// Exported names: package-level names, and methods of exported types, without files that the program never uses: simulators, fakes and
+// helpers of tests.
 package main
 
 import (
@@ -51,21 +50,18 @@ func main() {
 	}
 	list := flag.Bool("list", false, "the files and arrows that were counted, too")
 	deadOnly := flag.Bool("dead", false, "only the functions that the program never calls")
-	check := flag.Bool("check", false, "only compare the counts with "+budgetName)
-	fitted := flag.Bool("fit", false, "lower the numbers in "+budgetName+" to the counts, and write the table in "+tableName)
+	write := flag.Bool("write", false, "write the table into "+pageName)
 	flag.Parse()
 	var err error
 	var c *counts
 	if *deadOnly {
 		err = dead()
 	} else if c, err = count(); err == nil {
-		switch {
-		case *check:
-			err = c.check()
-		case *fitted:
-			err = c.fit()
-		default:
-			c.table(*list)
+		table, lists := c.table()
+		if *write {
+			err = writeTable(table)
+		} else if fmt.Print(table); *list {
+			fmt.Print(lists)
 		}
 	}
 	if err != nil {
@@ -77,7 +73,7 @@ func main() {
 // counts is what is counted, apart from the arrows.
 type counts struct {
 	h               *house
-	files           map[string]sum
+	files           map[string]int // exported names by file
 	put             []crossed
 	fields, methods most
 	needed          map[string]bool // by file: the program uses it
@@ -101,12 +97,11 @@ func count() (*counts, error) {
 	return c, nil
 }
 
-// table prints the counts.
-func (c *counts) table(list bool) {
-	crossedLines, hooks, production, tests := 0, 0, sum{}, sum{}
+// table returns the counts, and the lists of what was counted.
+func (c *counts) table() (table, lists string) {
+	hooks, exported := 0, 0
 	var crossed, helpers []string
 	for _, one := range c.put {
-		crossedLines += c.files[one.name].lines
 		if crossed = append(crossed, one.name); one.hook {
 			hooks++
 			crossed[len(crossed)-1] += " (hook)"
@@ -114,9 +109,8 @@ func (c *counts) table(list bool) {
 	}
 	for name, needed := range c.needed {
 		if needed {
-			production.add(c.files[name])
+			exported += c.files[name]
 		} else {
-			tests.add(c.files[name])
 			helpers = append(helpers, name)
 		}
 	}
@@ -129,30 +123,37 @@ func (c *counts) table(list bool) {
 		}
 	}
 	slices.Sort(shares)
-	fmt.Println("| what | count |\n|---|---|")
-	fmt.Printf("| files a Put crosses at the leader | %d, of them %d hooks (%d lines) |\n", len(c.put), hooks, crossedLines)
-	fmt.Printf("| largest type: fields / methods | %s / %s |\n", c.fields, c.methods)
-	fmt.Printf("| arrows that run back up | %s |\n", strings.Join(shares, ", "))
-	fmt.Printf("| production lines | %d, and %d for tests only |\n", production.lines, tests.lines)
-	fmt.Printf("| exported names | %d, and %d for tests only |\n", production.exported, tests.exported)
-	if list {
-		slices.Sort(helpers)
-		fmt.Printf("\nfiles a Put crosses at the leader:\n  %s\n\narrows that run back up:\n  %s\n\nfiles for tests only:\n  %s\n",
-			strings.Join(crossed, "\n  "), strings.Join(arrows, "\n  "), strings.Join(helpers, "\n  "))
+	slices.Sort(helpers)
+	table = "| what | count |\n|---|---|\n" +
+		fmt.Sprintf("| files a Put crosses at the leader | %d, of them %d hooks |\n", len(c.put), hooks) +
+		fmt.Sprintf("| largest type: fields / methods | %s / %s |\n", c.fields, c.methods) +
+		fmt.Sprintf("| arrows that run back up | %s |\n", strings.Join(shares, ", ")) +
+		fmt.Sprintf("| exported names | %d |\n", exported)
+	return table, fmt.Sprintf("\nfiles a Put crosses at the leader:\n  %s\n\narrows that run back up:\n  %s\n\nfiles for tests only:\n  %s\n",
+		strings.Join(crossed, "\n  "), strings.Join(arrows, "\n  "), strings.Join(helpers, "\n  "))
+}
+
+// pageName is the page that has the table, between two marks.
+const pageName = "docs/architecture.md"
+
+// writeTable puts the table into its page.
+func writeTable(table string) error {
+	const begin, end = "<!-- counts: written by `make house HOUSEFLAGS=-write` -->\n\n", "\n<!-- end of counts -->"
+	text, err := os.ReadFile(pageName)
+	if err != nil {
+		return err
 	}
+	before, rest, found := strings.Cut(string(text), begin)
+	_, after, ends := strings.Cut(rest, end)
+	if !found || !ends {
+		return fmt.Errorf("%s has no place for the table: %q and %q", pageName, begin, end)
+	}
+	return os.WriteFile(pageName, []byte(before+begin+table+end+after), 0o644)
 }
 
-// sum counts the lines and the exported names of one or more files.
-type sum struct{ lines, exported int }
-
-func (s *sum) add(other sum) {
-	s.lines += other.lines
-	s.exported += other.exported
-}
-
-// walk counts in each file under a folder. It sees files of every operating system.
-func walk(root string) (files map[string]sum, err error) {
-	files = map[string]sum{}
+// walk counts the exported names of each file under a folder. It sees files of every operating system.
+func walk(root string) (files map[string]int, err error) {
+	files = map[string]int{}
 	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -163,15 +164,11 @@ func walk(root string) (files map[string]sum, err error) {
 		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
 			return nil
 		}
-		text, err := os.ReadFile(name)
+		syntax, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
 		if err != nil {
 			return err
 		}
-		syntax, err := parser.ParseFile(token.NewFileSet(), name, text, parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
-		files[filepath.ToSlash(name)] = sum{strings.Count(string(text), "\n"), exportedBy(syntax)}
+		files[filepath.ToSlash(name)] = exportedBy(syntax)
 		return nil
 	})
 	return files, err
@@ -219,7 +216,7 @@ func receiverName(d *ast.FuncDecl) (name string) {
 
 // needed says of each file whether the program uses it: the files that package main uses, the files that these use, and so on. A doc.go is
 // needed with its package, and so is a file of another operating system. No file of another module is.
-func (h *house) needed(files map[string]sum) map[string]bool {
+func (h *house) needed(files map[string]int) map[string]bool {
 	reached := h.reached()
 	folders := map[string]bool{}
 	for name := range reached {

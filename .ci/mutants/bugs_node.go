@@ -82,9 +82,6 @@ var nodeBugs = []mutant{
 	{"found a cluster where a recovery was interrupted", []change{
 		{"folder.recovering", `err == nil && aside == nil`, `err == nil && aside == nil && f.Boot > 0`},
 	}, []detector{direct("./node", "TestRecoverLosesPower")}},
-	{"emulate a disk on a member's own data", []change{
-		{"markEmulated", `if len(entries) > 0 {`, `if len(entries) > 1<<20 {`},
-	}, []detector{direct("./node", "TestEmulatedFolders")}},
 	{"write over a small file of a newer qkv", []change{
 		{"damage.Format.Known", `case p.Version > f.Version:`, `case p.Version > f.Version+1<<20:`},
 	}, []detector{direct("./node", "TestSmallFilesOfOtherFormats")}},

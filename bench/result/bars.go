@@ -19,7 +19,6 @@ const inFlightParameter = "in flight"
 type spread struct {
 	label             string
 	low, middle, high float64
-	emulated          bool
 }
 
 // barClass and lineClass are the colours of a bar and of its spread.
@@ -44,7 +43,6 @@ func spreads(title string, all []spread) (chart, bool) {
 		at := func(v float64) float64 { return v / most * chartWidth }
 		c.Bars = append(c.Bars, bar{chartLeft, y + 4, max(1, at(s.middle)), height - 8, barClass}, bar{chartLeft + at(s.low), y + height/2 - 1, max(1, at(s.high)-at(s.low)), 2, lineClass})
 		c.YTicks = append(c.YTicks, tick{y + height/2, short(s.label)})
-		c.Emulated = c.Emulated || s.emulated
 	}
 	for _, part := range []float64{0, 0.25, 0.5, 0.75, 1} {
 		c.XTicks = append(c.XTicks, tick{chartLeft + chartWidth*part, duration(most * part)})
@@ -59,7 +57,7 @@ func (f *File) spreadOf(r Row, m Metric) (spread, bool) {
 		return spread{}, false
 	}
 	s := f.side(r.Side)
-	return spread{f.label(s), slices.Min(values), stat.Median(values), slices.Max(values), s.Emulated != ""}, true
+	return spread{s.Name, slices.Min(values), stat.Median(values), slices.Max(values)}, true
 }
 
 // described adds a chart of bars, if there are any, with a sentence of each bar: its label, its middle and its highest value.
@@ -85,7 +83,7 @@ func (f *File) disks() (all []chart) {
 			}
 			s := f.side(r.Side)
 			q := func(q float64) float64 { return float64(h.ValueAtQuantile(q)) }
-			bars = append(bars, spread{f.label(s), q(1), q(50), q(99), s.Emulated != ""})
+			bars = append(bars, spread{s.Name, q(1), q(50), q(99)})
 		}
 		all = described(all, load+": time of a write with its sync", bars, "%s: half take up to %s, 99 %% up to %s.")
 	}
@@ -163,9 +161,8 @@ func (f *File) sweep(load string, rows []Row) (chart, bool) {
 			line = append(line, fmt.Sprintf("%.1f,%.1f", x(p.inFlight), chartBottom-chartHeight*p.rate/most))
 		}
 		best := slices.MaxFunc(all, func(a, b point) int { return cmp.Compare(a.rate, b.rate) })
-		c.Said = append(c.Said, fmt.Sprintf("%s: at most %s, with %.0f in flight.", f.label(s), perSecond(best.rate), best.inFlight))
-		c.Lines = append(c.Lines, chartLine{f.label(s), class % mostSeries, strings.Join(line, " ")})
-		c.Emulated = c.Emulated || s.Emulated != ""
+		c.Said = append(c.Said, fmt.Sprintf("%s: at most %s, with %.0f in flight.", s.Name, perSecond(best.rate), best.inFlight))
+		c.Lines = append(c.Lines, chartLine{s.Name, class % mostSeries, strings.Join(line, " ")})
 		class++
 	}
 	marks := map[float64]bool{}

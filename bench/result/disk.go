@@ -49,7 +49,7 @@ func (f *File) first() []Table {
 	for i, s := range f.Sides {
 		log := find(f.Rows, s.Name, ProbeLog)
 		t.Lines = append(t.Lines, []string{
-			f.label(s), f.class(s).Name, probeP50.cell(log), probeP99.cell(log), factors[i], f.puts(s, ProbeRested, 1), f.puts(s, ProbeBatch, batchCallers),
+			s.Name, f.class(s).Name, probeP50.cell(log), probeP99.cell(log), factors[i], f.puts(s, ProbeRested, 1), f.puts(s, ProbeBatch, batchCallers),
 			steady(find(f.Rows, s.Name, LoadSteady)), etcdTakes(find(f.Rows, s.Name, ProbeEtcd)), f.iops(s, ProbeDirect, 1), f.iops(s, ProbeDeep, DeepWriters),
 		})
 	}
@@ -161,14 +161,14 @@ func (f *File) fastest() (title string, factors []string) {
 		}
 	}
 	factors[best] = "best"
-	one, other := f.label(f.Sides[best]), f.label(f.Sides[next])
+	one, other := f.Sides[best].Name, f.Sides[next].Name
 	switch {
 	case differ[next].Claimed:
 		title = fmt.Sprintf("Buy %s: a log write takes %s there, and %s on %s.", one, duration(p50s[best]), strings.Replace(factors[next], " x (", " times that (", 1), other)
 	case pairs[next].Testable():
 		title = fmt.Sprintf("Buy the cheaper one of %s and %s: no test tells their log writes apart.", one, other)
 	default:
-		title = fmt.Sprintf("%s and %s cannot be told apart by so few runs: %d of each are needed, with %d writes.", one, other, GateRuns, SamplesFor(probeP50.percent))
+		title = fmt.Sprintf("%s and %s cannot be told apart by so few runs: %d of each are needed, with %d writes.", one, other, testRuns, SamplesFor(probeP50.percent))
 	}
 	if etcdTakes(find(f.Rows, f.Sides[best].Name, ProbeEtcd)) == "no" {
 		title += " None of the disks is fast enough for etcd: expect SLOWDISK alarms and changes of the leader."
@@ -184,7 +184,7 @@ func (f *File) effects() (all []string) {
 	all = append(all, fmt.Sprintf("Puts a second are the disk's bound: 1 caller waits for each log write, and %d share one. Processors and network allow less: `qkv bench run` measures it.", batchCallers))
 	for _, s := range f.Sides {
 		if c := f.class(s); c.Meaning != "" {
-			all = append(all, fmt.Sprintf("%s: %s: %s.", f.label(s), c.Name, c.Meaning))
+			all = append(all, fmt.Sprintf("%s: %s: %s.", s.Name, c.Name, c.Meaning))
 		}
 		p50, ok := probeP50.whole(find(f.Rows, s.Name, ProbeLog))
 		for _, e := range []struct{ load, sentence string }{
@@ -193,7 +193,7 @@ func (f *File) effects() (all []string) {
 			{ProbeDirect, "%s: O_DIRECT with O_DSYNC takes %.2f times the time of fdatasync."},
 		} {
 			if other, known := probeP50.whole(find(f.Rows, s.Name, e.load)); ok && known && p50 > 0 {
-				all = append(all, fmt.Sprintf(e.sentence, f.label(s), other/p50))
+				all = append(all, fmt.Sprintf(e.sentence, s.Name, other/p50))
 			}
 		}
 	}

@@ -139,15 +139,6 @@ func TestSteady(t *testing.T) {
 	}
 }
 
-// TestGateWithSteady: a steady load has one run, and does not keep the gate from judging the others.
-func TestGateWithSteady(t *testing.T) {
-	f := disksOf(5, 1000, map[string]time.Duration{"a": time.Millisecond}, "a")
-	f.Rows = append(f.Rows, Row{Side: "a", Name: LoadSteady, Mode: Closed, Runs: []Run{{Count: 1}}})
-	if g, err := Gate(f, f, 0.05); err != nil || g.Compared == 0 || len(g.Worse)+len(g.Missing) > 0 {
-		t.Errorf("%+v %v", g, err)
-	}
-}
-
 // TestDiskPage: the page begins with a row for each disk, and its charts and tables are folded below.
 func TestDiskPage(t *testing.T) {
 	f := disksOf(5, 1000, map[string]time.Duration{"a": time.Millisecond, "b": 2 * time.Millisecond}, "a", "b")

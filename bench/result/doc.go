@@ -23,6 +23,5 @@
 // unknown.
 //
 // [Table] is the common table, printed as text, Markdown and CSV. [File.Ratios] summarizes it in one Markdown table. [File.BenchmarkLines]
-// is Go's benchmark format, for benchstat. [Page] is a self-contained HTML page without external resources. Emulated results are marked in
-// every row and chart.
+// is Go's benchmark format, for benchstat. [Page] is a self-contained HTML page without external resources.
 package result

@@ -17,9 +17,6 @@ import (
 // Version is the format that [File.Write] writes.
 const Version = 1
 
-// Emulated marks the name of each emulated side, in every row, chart and file.
-const Emulated = "EMULATED"
-
 // The modes of rows.
 const (
 	Closed = "closed"
@@ -42,10 +39,9 @@ type File struct {
 
 // Side is one of the compared systems: a folder, a target, a build.
 type Side struct {
-	Name     string          `json:"name"`
-	Device   *machine.Device `json:"device,omitempty"`
-	Target   string          `json:"target,omitempty"`   // such as etcd=http://127.0.0.1:2379
-	Emulated string          `json:"emulated,omitempty"` // profile of an emulated device
+	Name   string          `json:"name"`
+	Device *machine.Device `json:"device,omitempty"`
+	Target string          `json:"target,omitempty"` // such as etcd=http://127.0.0.1:2379
 }
 
 // Row is one load on one side.

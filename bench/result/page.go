@@ -32,7 +32,6 @@ type pageFile struct {
 	Verdicts []string
 	Remarks  []string // on the tables
 	Notes    []string
-	Emulated []string // names of sides
 }
 
 type fact struct{ Name, Value string }
@@ -41,7 +40,6 @@ type fact struct{ Name, Value string }
 type chart struct {
 	Title, X, Y string
 	Said        []string // what the drawing shows, a short sentence for each side
-	Emulated    bool
 	Lines       []chartLine
 	XTicks      []tick
 	YTicks      []tick
@@ -113,9 +111,6 @@ func (f *File) page() pageFile {
 	}
 	for _, s := range f.Sides {
 		switch {
-		case s.Emulated != "":
-			add(s.Name, "EMULATED: "+s.Emulated)
-			p.Emulated = append(p.Emulated, s.Name)
 		case s.Device != nil:
 			add(s.Name, s.Device.String()+"; "+s.Device.Options)
 		default:
@@ -145,22 +140,17 @@ func (f *File) page() pageFile {
 
 // charts draws a load's spectrum of latencies, its course, and its latencies over time.
 func (f *File) charts(load string, rows []Row) (all []chart) {
-	emulated := slices.ContainsFunc(rows, func(r Row) bool { return f.side(r.Side).Emulated != "" })
 	if c, ok := f.spectrum(load, rows); ok {
-		c.Emulated = emulated
 		all = append(all, c)
 	}
 	if c, ok := f.course(load, rows); ok {
-		c.Emulated = emulated
 		all = append(all, c)
 	}
 	if c, ok := f.stages(load, rows); ok {
-		c.Emulated = emulated
 		all = append(all, c)
 	}
 	for _, r := range rows {
 		if c, ok := f.syncs(load, r); ok {
-			c.Emulated = f.side(r.Side).Emulated != ""
 			all = append(all, c)
 		}
 	}
@@ -191,9 +181,9 @@ func (f *File) stages(load string, rows []Row) (chart, bool) {
 				c.Lines = append(c.Lines, chartLine{name + ": " + stageMeanings[name], class, ""})
 			}
 		}
-		c.YTicks = append(c.YTicks, tick{y + height/2, short(f.label(f.side(r.Side)))})
+		c.YTicks = append(c.YTicks, tick{y + height/2, short(r.Side)})
 		if j := judge(r); j.word != "" {
-			c.Said = append(c.Said, fmt.Sprintf("%s: %s", f.label(f.side(r.Side)), j.short))
+			c.Said = append(c.Said, fmt.Sprintf("%s: %s", r.Side, j.short))
 		}
 	}
 	for _, part := range []float64{0, 0.25, 0.5, 0.75, 1} {
@@ -204,7 +194,6 @@ func (f *File) stages(load string, rows []Row) (chart, bool) {
 
 // short truncates a name to the width beside a chart.
 func short(name string) string {
-	name = strings.TrimPrefix(name, Emulated+" ")
 	if r := []rune(name); len(r) > 11 {
 		return string(r[:10]) + "\u2026"
 	}
@@ -213,7 +202,7 @@ func short(name string) string {
 
 // syncs draws the members' sync times over a side's longest run: a column for each scrape.
 func (f *File) syncs(load string, r Row) (chart, bool) {
-	c := chart{Title: fmt.Sprintf("%s, %s: syncs over time, the darker, the more of them took that long", load, f.label(f.side(r.Side))), X: "seconds", Y: "latency"}
+	c := chart{Title: fmt.Sprintf("%s, %s: syncs over time, the darker, the more of them took that long", load, r.Side), X: "seconds", Y: "latency"}
 	var windows []SyncWindow
 	for _, run := range r.Runs {
 		if len(run.Syncs) > len(windows) {
@@ -279,8 +268,8 @@ func (f *File) spectrum(load string, rows []Row) (chart, bool) {
 			v := float64(h.ValueAtQuantile(100 * (1 - math.Pow(10, -n))))
 			points = append(points, fmt.Sprintf("%.1f,%.1f", chartLeft+chartWidth*n/nines, y(v)))
 		}
-		c.Lines = append(c.Lines, chartLine{f.label(f.side(r.Side)), i % mostSeries, strings.Join(points, " ")})
-		c.Said = append(c.Said, fmt.Sprintf("%s: half take up to %s, 99 %% up to %s.", f.label(f.side(r.Side)), duration(float64(h.ValueAtQuantile(50))), duration(float64(h.ValueAtQuantile(99)))))
+		c.Lines = append(c.Lines, chartLine{r.Side, i % mostSeries, strings.Join(points, " ")})
+		c.Said = append(c.Said, fmt.Sprintf("%s: half take up to %s, 99 %% up to %s.", r.Side, duration(float64(h.ValueAtQuantile(50))), duration(float64(h.ValueAtQuantile(99)))))
 	}
 	for n := 0.0; n <= nines; n++ {
 		text := "0"
@@ -311,7 +300,7 @@ func (f *File) course(load string, rows []Row) (chart, bool) {
 		for at, w := range r.Runs[0].Windows {
 			points = append(points, fmt.Sprintf("%.1f,%.1f", chartLeft+chartWidth*float64(at)/float64(longest-1), chartBottom-chartHeight*float64(w.Count)/w.Seconds/most))
 		}
-		c.Lines = append(c.Lines, chartLine{f.label(f.side(r.Side)), i % mostSeries, strings.Join(points, " ")})
+		c.Lines = append(c.Lines, chartLine{r.Side, i % mostSeries, strings.Join(points, " ")})
 	}
 	step := max(1, longest/10)
 	for at := 0; at < longest; at += step {
@@ -332,7 +321,6 @@ func (f *File) probes() (chart, bool) {
 		if h := r.Merged(); r.Mode == Probe && h != nil && h.TotalCount() > 0 {
 			rows = append(rows, r)
 			low, high = min(low, max(shortestShown, float64(h.Min()))), max(high, float64(h.ValueAtQuantile(99.9)))
-			c.Emulated = c.Emulated || f.side(r.Side).Emulated != ""
 		}
 	}
 	if len(rows) == 0 || high <= low {
@@ -358,7 +346,7 @@ func (f *File) probes() (chart, bool) {
 	}
 	for i, r := range rows {
 		c.YTicks = append(c.YTicks, tick{chartTop + height*(float64(i)+0.5), fmt.Sprintf("%d", i+1)})
-		c.Lines = append(c.Lines, chartLine{fmt.Sprintf("%d: %s, %s, median %s", i+1, f.label(f.side(r.Side)), r.Name, percentile("p50", 50).figure(r)), -1, ""})
+		c.Lines = append(c.Lines, chartLine{fmt.Sprintf("%d: %s, %s, median %s", i+1, r.Side, r.Name, percentile("p50", 50).figure(r)), -1, ""})
 	}
 	c.XTicks = append(c.XTicks, logTicks(low, high, func(v float64) float64 {
 		return chartLeft + chartWidth*(math.Log10(v)-from)/(to-from)

@@ -40,7 +40,7 @@ func (f *File) Ratios(w io.Writer) error {
 	}
 	head := "| load | figure |"
 	for _, s := range f.Sides {
-		head += " " + f.label(s) + " |"
+		head += " " + s.Name + " |"
 	}
 	fmt.Fprintf(&b, "%s\n|---|---|%s\n", head, strings.Repeat("---|", len(f.Sides)))
 	differ := f.differencesOf(func(first Row) []Metric { return f.keyFigures(first.load()) })
@@ -56,7 +56,7 @@ func (f *File) Ratios(w io.Writer) error {
 				if count := row.failed(); count != "" {
 					cell += ", " + count
 					if i == 0 {
-						failed = append(failed, fmt.Sprintf("%s, %s: %s", f.label(s), load, failures(row)))
+						failed = append(failed, fmt.Sprintf("%s, %s: %s", s.Name, load, failures(row)))
 					}
 				}
 				line += " " + cell + " |"
@@ -100,7 +100,7 @@ func (f *File) ratio(m Metric, row Row, differ differences) string {
 		return cell
 	}
 	cell += fmt.Sprintf(" (%.2f x", whole/than)
-	if values, base := m.values(row), m.values(first); len(values) >= GateRuns && len(base) >= GateRuns && !differ.of[comparison{row.Side, row.Mode, row.load(), m.Name}].Claimed {
+	if values, base := m.values(row), m.values(first); len(values) >= testRuns && len(base) >= testRuns && !differ.of[comparison{row.Side, row.Mode, row.load(), m.Name}].Claimed {
 		cell += " ~"
 	}
 	return cell + ")"

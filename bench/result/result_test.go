@@ -2,7 +2,6 @@ package result
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"os/exec"
@@ -23,7 +22,7 @@ func sample(runs int, slower float64) *File {
 	f := &File{
 		Version: Version, Kind: "run", Command: []string{"qkv", "bench", "run"}, Begun: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		Environment: machine.Environment{Program: "qkv 0.1.0", Go: "go1", CPU: "a CPU", Processors: 2, Kernel: "6.1"},
-		Sides:       []Side{{Name: "nvme", Device: &machine.Device{FileSystem: "ext4", Source: "/dev/nvme0n1p1"}}, {Name: "ssd", Emulated: "sata-ssd"}},
+		Sides:       []Side{{Name: "nvme", Device: &machine.Device{FileSystem: "ext4", Source: "/dev/nvme0n1p1"}}, {Name: "ssd", Device: &machine.Device{FileSystem: "xfs", Source: "/dev/sda1"}}},
 		Notes:       []string{"a <note>"},
 	}
 	for i, side := range f.Sides {
@@ -128,7 +127,7 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-// TestPage: a page loads nothing, says what is emulated, and quotes what it was given.
+// TestPage: a page loads nothing, and quotes what it was given.
 func TestPage(t *testing.T) {
 	var b bytes.Buffer
 	if err := Page(&b, []*File{sample(5, 1.5)}); err != nil {
@@ -140,7 +139,7 @@ func TestPage(t *testing.T) {
 			t.Errorf("the page contains %s", never)
 		}
 	}
-	for _, always := range []string{"EMULATED", "<polyline", "class=\"heat\"", "put, in flight 1000, members 3: latency", "a &lt;note&gt;"} {
+	for _, always := range []string{"<polyline", "class=\"heat\"", "put, in flight 1000, members 3: latency", "a &lt;note&gt;"} {
 		if !strings.Contains(page, always) {
 			t.Errorf("the page does not contain %s", always)
 		}
@@ -200,65 +199,6 @@ func TestChartsFirst(t *testing.T) {
 	}
 }
 
-// TestGate: equal sides are no difference, a slower one is found, and too few runs are an error and no answer.
-func TestGate(t *testing.T) {
-	base := sample(5, 1)
-	same := sample(5, 1)
-	if found, err := Gate(base, same, 0.05); err != nil || len(found.Worse) > 0 || found.Compared < 20 {
-		t.Errorf("%v: %+v", err, found)
-	}
-	less := sample(5, 1)
-	missing := fmt.Sprintf("%s of %s", less.Rows[1].load(), less.Rows[1].Side)
-	less.Rows = slices.Delete(less.Rows, 1, 2)
-	if found, err := Gate(base, less, 0.05); err != nil || !slices.Equal(found.Missing, []string{missing}) {
-		t.Errorf("without %s: %v, %q are missing", missing, err, found.Missing)
-	}
-	if found, err := Gate(less, base, 0.05); err != nil || len(found.Missing) > 0 {
-		t.Errorf("one more: %v, %q are missing", err, found.Missing)
-	}
-	slow := sample(5, 1.2)
-	found, err := Gate(base, slow, 0.05)
-	if err != nil || len(found.Worse) < 8 {
-		t.Errorf("%v: only %v", err, found.Worse)
-	}
-	for _, r := range found.Worse {
-		if r.Side != "ssd" {
-			t.Errorf("%v is not what became slower", r)
-		}
-	}
-	if found, err := Gate(base, slow, 0.5); err != nil || len(found.Worse) > 0 {
-		t.Errorf("%v: %v within 50 %%", err, found.Worse)
-	}
-	if _, err := Gate(sample(3, 1), slow, 0.05); err == nil || !strings.Contains(err.Error(), "3 runs in the baseline and 5 now") {
-		t.Error(err)
-	}
-	other := sample(5, 1)
-	for i := range other.Rows { // a closed loop's latency is another figure than an open one's
-		other.Rows[i].Mode = map[string]string{Closed: Open, Open: Closed, Event: Probe, Probe: Event}[other.Rows[i].Mode]
-	}
-	if _, err := Gate(base, other, 0.05); err == nil || !strings.Contains(err.Error(), "no load in common") {
-		t.Errorf("loads of other modes: %v", err)
-	}
-	broken := sample(5, 1)
-	for i := range broken.Rows[0].Runs {
-		broken.Rows[0].Runs[i] = Run{Failed: 100, FirstError: "nobody listens there"}
-	}
-	if _, err := Gate(base, broken, 0.05); err == nil || !strings.Contains(err.Error(), "put, in flight 1000, members 3 of nvme nothing succeeded") ||
-		!strings.Contains(err.Error(), "nobody listens there") {
-		t.Errorf("a load that fails altogether: %v", err)
-	}
-	few := sample(5, 1)
-	for _, r := range few.Rows {
-		clear(r.Runs) // nothing was done in any of them
-	}
-	if _, err := Gate(few, few, 0.05); err == nil || !strings.Contains(err.Error(), "measure for longer") {
-		t.Errorf("a file that has too few requests: %v", err)
-	}
-	if _, err := Gate(&File{Sides: []Side{{Name: "hdd"}}}, slow, 0.05); err == nil || !strings.Contains(err.Error(), "[hdd]") {
-		t.Error(err)
-	}
-}
-
 // TestPercentileNeedsSamples: one that would rest on fewer than ten is not shown.
 func TestPercentileNeedsSamples(t *testing.T) {
 	h := hdrhistogram.New(1000, int64(time.Minute), 3)
@@ -280,8 +220,8 @@ func TestVerdicts(t *testing.T) {
 	all := strings.Join(sample(5, 2).Verdicts(), "\n")
 	for _, want := range []string{
 		"nvme, put, in flight 1000, members 3: bound by the way to the client: ", // 0.3 of its 1.2 ms are in no other stage
-		"ssd (EMULATED), put, in flight 1000, members 3: disk-bound: ",
-		"ssd (EMULATED) beside nvme, put, in flight 1000, members 3: a write takes 1.2ms more, of which 1ms are in sync: writing it to the disk and syncing",
+		"ssd, put, in flight 1000, members 3: disk-bound: ",
+		"ssd beside nvme, put, in flight 1000, members 3: a write takes 1.2ms more, of which 1ms are in sync: writing it to the disk and syncing",
 	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not said:\n%s", want, all)

@@ -92,7 +92,7 @@ const (
 func (f *File) Verdicts() (all []string) {
 	for _, row := range f.Rows {
 		if v := verdict(row); v != "" {
-			all = append(all, fmt.Sprintf("%s, %s: %s", f.label(f.side(row.Side)), row.load(), v))
+			all = append(all, fmt.Sprintf("%s, %s: %s", row.Side, row.load(), v))
 		}
 	}
 	if len(f.Rows) == 0 {
@@ -105,7 +105,7 @@ func (f *File) Verdicts() (all []string) {
 				continue
 			}
 			if v := explain(find(f.Rows, f.Sides[0].Name, row.load()), row, differ); v != "" {
-				all = append(all, fmt.Sprintf("%s beside %s, %s: %s", f.label(f.Sides[i]), f.label(f.Sides[0]), row.load(), v))
+				all = append(all, fmt.Sprintf("%s beside %s, %s: %s", f.Sides[i].Name, f.Sides[0].Name, row.load(), v))
 			}
 		}
 	}

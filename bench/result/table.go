@@ -49,7 +49,7 @@ func (f *File) Tables() (all []Table) {
 func (f *File) table(mode string, rows []Row, differ differences) Table {
 	t := Table{Title: modeTitles[mode], Head: []string{"load", "figure"}}
 	for i, side := range f.Sides {
-		t.Head = append(t.Head, f.label(side))
+		t.Head = append(t.Head, side.Name)
 		if i > 0 {
 			t.Head = append(t.Head, fmt.Sprintf("%s to %s", side.Name, f.Sides[0].Name))
 		}
@@ -83,14 +83,6 @@ func (f *File) table(mode string, rows []Row, differ differences) Table {
 		}
 	}
 	return t
-}
-
-// label is the heading of a side's figures, with the mark of an emulated side.
-func (f *File) label(s Side) string {
-	if s.Emulated != "" && !strings.Contains(s.Name, Emulated) {
-		return s.Name + " (" + Emulated + ")"
-	}
-	return s.Name
 }
 
 // figure is the figure of all runs, with the interval of the runs' own if there are enough of them.
@@ -220,14 +212,14 @@ func (t Table) Markdown(w io.Writer) error {
 // CSV writes every run of every row with its figures as numbers, in seconds and units without prefixes.
 func (f *File) CSV(w io.Writer) error {
 	c := csv.NewWriter(w)
-	if err := c.Write([]string{"side", "emulated", "load", "mode", "run", "figure", "value"}); err != nil {
+	if err := c.Write([]string{"side", "load", "mode", "run", "figure", "value"}); err != nil {
 		return err
 	}
 	for _, r := range f.Rows {
 		for _, m := range metricsOf(r) {
 			for i, run := range r.Runs {
 				if v, ok := m.of(run); ok {
-					if err := c.Write([]string{r.Side, f.side(r.Side).Emulated, r.load(), r.Mode, fmt.Sprint(i + 1), m.Name, fmt.Sprint(v)}); err != nil {
+					if err := c.Write([]string{r.Side, r.load(), r.Mode, fmt.Sprint(i + 1), m.Name, fmt.Sprint(v)}); err != nil {
 						return err
 					}
 				}
@@ -248,9 +240,6 @@ func (f *File) BenchmarkLines(w io.Writer) error {
 			name += "/" + p + "=" + r.Parameters[p]
 		}
 		name += "/side=" + r.Side
-		if e := f.side(r.Side).Emulated; e != "" {
-			name += "/EMULATED=" + e
-		}
 		name = strings.NewReplacer(" ", "-", ",", "").Replace(name)
 		for _, run := range r.Runs {
 			fmt.Fprintf(&b, "%s\t%d", name, max(1, run.Count))
@@ -290,8 +279,6 @@ func (f *File) Report(w io.Writer, write func(Table, io.Writer) error, mark stri
 	line("%s, %s, %d processors (%s), kernel %s", e.Program, e.Go, e.Processors, e.CPU, e.Kernel)
 	for _, s := range f.Sides {
 		switch {
-		case s.Emulated != "":
-			line("%s: a disk that is not there, by the profile %s", f.label(s), s.Emulated)
 		case s.Device != nil:
 			line("%s: %v", s.Name, s.Device)
 		default:
@@ -313,4 +300,14 @@ func (f *File) Report(w io.Writer, write func(Table, io.Writer) error, mark stri
 	}
 	_, err := b.WriteTo(w)
 	return err
+}
+
+// firstError is the first reported failure of the runs.
+func (r Row) firstError() string {
+	for _, run := range r.Runs {
+		if run.FirstError != "" {
+			return run.FirstError
+		}
+	}
+	return "no run says why"
 }

@@ -201,7 +201,7 @@
 // methods may be added: give literals of structs with names of fields, and implement no interface of this package but [Credentials].
 //
 // Experimental are the calls that serve qkv's own tools: [Admin.BackupBase], [Admin.BackupPiece], [Admin.BackupLog], [Admin.BackupHold],
-// [Admin.Verify], [Admin.Usage] and [Admin.Clients]. They may change in any version, and CHANGELOG.md says how.
+// [Admin.Verify] and [Admin.Usage]. They may change in any version, and CHANGELOG.md says how.
 //
 // A stable name that has a better one is marked with a paragraph that begins with "Deprecated:" and names the other. It goes on working
 // until the next major version. CHANGELOG.md lists both steps.

@@ -440,7 +440,6 @@ func TestEndOfARequestToOneEndpoint(t *testing.T) {
 		}
 		for call, err := range map[string]error{
 			"Status":  second(c.Admin().Status(ctx, at)),
-			"Clients": second(c.Admin().Clients(ctx, at)),
 			"Readmit": c.Admin().Readmit(ctx, at, 1),
 		} {
 			if !errors.Is(err, want) {

@@ -53,19 +53,6 @@ func (a *Admin) Readmit(ctx context.Context, endpoint string, member uint64) err
 	return a.c.askAt(ctx, endpoint, x, func(*wire.Response) error { return nil })
 }
 
-// Clients returns the clients that are connected to the member at an endpoint, those with the most unread bytes and requests first. It
-// needs the role root. The endpoint is tried once, as by [Admin.Status].
-func (a *Admin) Clients(ctx context.Context, endpoint string) (all []kv.ClientLoad, err error) {
-	ctx, cancel := context.WithTimeout(ctx, a.c.config.Timeout)
-	defer cancel()
-	err = a.c.askAt(ctx, endpoint, a.c.newCall(ctx, wire.OpClients), func(p *wire.Response) (err error) {
-		answer, err := wire.ReadAnswer[wire.List[kv.ClientLoad]](p)
-		all = answer.All
-		return err
-	})
-	return all, err
-}
-
 // askAt sends a request to the member at an endpoint, once, and reads its answer.
 func (l *link) askAt(ctx context.Context, endpoint string, x *call, read func(*wire.Response) error) error {
 	l.mu.Lock()

@@ -156,7 +156,6 @@ func bodies(prefix string) map[string]struct {
 		"hold of backups":  {wire.OpBackupHold, ask(wire.Ask{})},
 		"verify":           {wire.OpVerify, ask(wire.Ask{Now: true})},
 		"status":           {wire.OpStatus, nil},
-		"clients":          {wire.OpClients, nil},
 		"auth status":      {wire.OpAuthStatus, ask(wire.Ask{})},
 		"who am I":         {wire.OpWhoAmI, ask(wire.Ask{})},
 		"login":            {wire.OpLogin, ask(wire.Ask{Name: "nobody", Password: []byte("wrong")})},

@@ -247,13 +247,6 @@ func (s *stream) answerAlone(q *wire.Request) *kv.Error {
 	case wire.OpStatus:
 		b.answers = wire.AppendAnswer(b.answers, q.ID, new(member.Status()))
 		return nil
-	case wire.OpClients:
-		all := s.conn.server.Clients
-		if more := s.conn.server.config.Clients; more != nil {
-			all = more
-		}
-		b.answers = wire.AppendAnswer(b.answers, q.ID, &wire.List[kv.ClientLoad]{All: all()})
-		return nil
 	}
 	if refusal := member.Readmit(q.Ask.Member); refusal != nil {
 		return refusal

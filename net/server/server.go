@@ -66,8 +66,6 @@ type Config struct {
 	Audit      *audit.Log        // nil: nothing is recorded
 	Operations *meter.Operations // nil: clients' operations are not counted
 	Backups    Backups           // nil: requests for backups are refused
-	// Clients returns the clients of all endpoints of the member; nil: those of this endpoint.
-	Clients func() []kv.ClientLoad
 
 	// The proofs of users: passwords and tokens. The other endpoint has the same.
 	Hasher *auth.Hasher

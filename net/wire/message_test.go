@@ -176,7 +176,6 @@ var examples = []struct {
 		}},
 	},
 	{"status", AppendRequest(nil, 3, OpStatus, time.Second, nil), array{3, 4, 1000}},
-	{"clients", AppendRequest(nil, 3, OpClients, time.Second, nil), array{3, 70, 1000}},
 	{"readmit", askFrame(6, OpReadmit, Ask{Member: 0x8e9e05c52164694d}), array{6, 5, 1000, &Ask{Member: 0x8e9e05c52164694d}}},
 	{"members", askFrame(7, OpMembers, Ask{Serializable: true}), array{7, 6, 1000, &Ask{Serializable: true}}},
 	{
@@ -645,7 +644,7 @@ func FuzzMessages(f *testing.F) {
 			body = AppendLeaseBody(nil, q.Op, &q.Lease)
 		case OpTxn:
 			body = kv.AppendTxn(nil, q.Txn)
-		case OpStatus, OpClients:
+		case OpStatus:
 		default:
 			body = AppendAsk(nil, q.Ask)
 		}

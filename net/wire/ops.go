@@ -55,8 +55,6 @@ const (
 	OpBackupLog   Op = 62 // entry: Piece
 	OpVerify      Op = 63 // now: kv.Verified
 	OpBackupHold  Op = 64 // hold: kv.BackupHold
-
-	OpClients Op = 70 // List[ClientLoad]
 )
 
 // Path is how a member carries out a request.
@@ -132,7 +130,6 @@ var ops = [...]op{
 	OpTimesOf:    {name: "question for the times of revisions", path: PathRead, access: kv.AccessNone, fields: 1, read: readAsk},
 
 	OpStatus:  {name: "status", path: PathMember, access: kv.AccessAnyone, start: NeedNothing},
-	OpClients: {name: "list of connected clients", path: PathMember, access: kv.AccessAdmin},
 	OpReadmit: {name: "readmit", path: PathMember, access: kv.AccessAdmin, start: NeedReplayed, fields: 1, read: readAsk},
 	OpMembers: {name: "list of members", path: PathRead, access: kv.AccessNone, start: NeedReplayed, fields: 1, read: readAsk},
 	OpChangeMember: {

@@ -109,7 +109,6 @@ func TestPath(t *testing.T) {
 		{Request{Op: OpMoveLeader}, PathLeader},
 		{Request{Op: OpStatus}, PathMember},
 		{Request{Op: OpReadmit}, PathMember},
-		{Request{Op: OpClients}, PathMember},
 		{Request{Op: OpWatch}, pathWatch},
 		{Request{Op: OpBackupLog}, PathFiles},
 		{Request{Op: OpVerify}, PathFiles},

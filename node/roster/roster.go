@@ -1,4 +1,4 @@
-// Package roster describes members by their answers: for the dashboard of a member, and for `qkv status`, `qkv top` and `qkv doctor`. It
+// Package roster describes members by their answers: for the dashboard of a member, and for `qkv status` and `qkv doctor`. It
 // stands beside package node because the client program of macOS and Windows has these commands, and cannot compile a member.
 package roster
 
