@@ -152,4 +152,32 @@ func TestLogSyncs(t *testing.T) {
 	}
 }
 
-// What this machine can do, without a member: make bench prints it.
+func BenchmarkLogSyncs(b *testing.B) {
+	dir := b.TempDir()
+	for b.Loop() {
+		l, err := ProbeDisk(b.Context(), LogSyncs(dir, 0))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(l.P50.Microseconds()), "p50-µs")
+		b.ReportMetric(float64(l.P99.Microseconds()), "p99-µs")
+	}
+}
+
+// Client, wire and server around a member that does nothing but keep a map.
+func BenchmarkLoad(b *testing.B) {
+	for _, op := range []Op{Put, Get, GetSerializable} {
+		b.Run(strings.ReplaceAll(op.String(), " ", "-"), func(b *testing.B) {
+			all, _ := clients(b, 1)
+			for b.Loop() {
+				r, err := Load(b.Context(), Config{Stores: Natives(all), Op: op, Keys: 1000, Duration: 2 * time.Second, WarmUp: 200 * time.Millisecond})
+				if err != nil || r.Failed+r.Unknown > 0 {
+					b.Fatal(err, r)
+				}
+				b.ReportMetric(r.Rate, "op/s")
+				b.ReportMetric(float64(r.Latencies.P50.Microseconds()), "p50-µs")
+				b.ReportMetric(float64(r.Latencies.P99.Microseconds()), "p99-µs")
+			}
+		})
+	}
+}
