@@ -355,7 +355,7 @@ func (p *partsMember) start() {
 
 // load loads a snapshot at a start, with parts of the other member if some are harmed.
 func (p *partsMember) load(info snapshot.Info) error {
-	state, _, err := snapshot.Load(p.fs, info.Path, p.limits)
+	state, _, err := snapshot.LoadIn(index.NewReserve(), p.fs, p.fs, info.Path, p.limits)
 	for _, one := range info.Parts {
 		if path := "snap/" + one.Name(); err != nil && p.sound[path] != nil && p.other.gives(one) {
 			p.putBack(path)
@@ -363,7 +363,7 @@ func (p *partsMember) load(info snapshot.Info) error {
 		}
 	}
 	if err != nil {
-		state, _, err = snapshot.Load(p.fs, info.Path, p.limits)
+		state, _, err = snapshot.LoadIn(index.NewReserve(), p.fs, p.fs, info.Path, p.limits)
 	}
 	if err == nil {
 		p.state = state
@@ -1011,7 +1011,7 @@ func (p *partsMember) checkSnapshots() {
 			continue
 		}
 		p.loaded[info.Path] = true
-		state, _, err := snapshot.Load(p.fs, info.Path, p.limits)
+		state, _, err := snapshot.LoadIn(index.NewReserve(), p.fs, p.fs, info.Path, p.limits)
 		if err != nil || state.View().Digest() != p.m.digests[info.Index-1] {
 			p.m.fatalf("member %d: %s with %d parts cannot be loaded: %v", p.id, info.Path, len(info.Parts), err)
 		}

@@ -578,7 +578,7 @@ func TestOlderSnapshotStaysWhileAPartIsFetched(t *testing.T) {
 	if got := drainBox(s.consensus); has[ConsensusMessage, logCovered](got) || len(s.files) != 2 {
 		t.Errorf("%d snapshots are kept, and consensus hears of %+v", len(s.files), got)
 	}
-	if _, _, err := snapshot.Load(s.fs, older.Path, limits.Defaults().Index); err != nil {
+	if _, _, err := snapshot.LoadIn(index.NewReserve(), s.fs, s.fs, older.Path, limits.Defaults().Index); err != nil {
 		t.Errorf("the older snapshot cannot be loaded: %v", err)
 	}
 }
@@ -754,7 +754,7 @@ func TestStuckSnapshotKeepsItsParts(t *testing.T) {
 		p.put(10)
 		s.save(p)
 	}
-	if _, _, err := snapshot.Load(s.fs, stuck.Path, limits.Defaults().Index); err != nil {
+	if _, _, err := snapshot.LoadIn(index.NewReserve(), s.fs, s.fs, stuck.Path, limits.Defaults().Index); err != nil {
 		t.Errorf("the snapshot that could not be removed cannot be loaded: %v", err)
 	}
 	s.fs.ClearFaults()
@@ -1103,7 +1103,7 @@ func TestOlderSnapshotStaysBehindALostPart(t *testing.T) {
 		if got := drainBox(s.consensus); has[ConsensusMessage, logCovered](got) || len(s.files) != 2 {
 			t.Errorf("slow %v: %d snapshots are kept, and consensus hears of %+v", slow, len(s.files), got)
 		}
-		if _, _, err := snapshot.Load(s.fs, older.Path, limits.Defaults().Index); err != nil {
+		if _, _, err := snapshot.LoadIn(index.NewReserve(), s.fs, s.fs, older.Path, limits.Defaults().Index); err != nil {
 			t.Errorf("slow %v: the older snapshot cannot be loaded: %v", slow, err)
 		}
 		p.put(1)
@@ -1135,7 +1135,7 @@ func (s *snapshotterTurns) harm(t *testing.T, one snapshot.Part) {
 func (s *snapshotterTurns) loads(p *partState, when string) {
 	p.t.Helper()
 	for i, info := range s.files {
-		loaded, _, err := snapshot.Load(s.fs, info.Path, limits.Defaults().Index)
+		loaded, _, err := snapshot.LoadIn(index.NewReserve(), s.fs, s.fs, info.Path, limits.Defaults().Index)
 		if err != nil || i == 0 && loaded.View().Digest() != p.View().Digest() {
 			p.t.Errorf("%s, %s with %d parts: %v", when, info.Path, len(info.Parts), err)
 		}

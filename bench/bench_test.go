@@ -69,9 +69,6 @@ func TestLoadByTime(t *testing.T) {
 		if r.Done == 0 || r.Elapsed < limit*3/4 || r.Elapsed > 5*limit || r.LongestGap <= 0 {
 			t.Errorf("%+v", r)
 		}
-		if !strings.Contains(r.String(), "/s, p50 ") || strings.Contains(r.String(), "failed") {
-			t.Error(r)
-		}
 	})
 }
 
@@ -81,9 +78,6 @@ func TestLoadCountsErrors(t *testing.T) {
 	r, err := Load(t.Context(), Config{Stores: Natives(all), InFlight: 10, Count: 100})
 	if err != nil || r.Done != 0 || r.Failed != 100 || r.FirstError != client.ErrClosed.Error() || r.Rate != 0 {
 		t.Errorf("%v %+v", err, r)
-	}
-	if !strings.Contains(r.String(), "100 failed") {
-		t.Error(r)
 	}
 }
 

@@ -69,14 +69,6 @@ type Report struct {
 	Windows []Latencies
 }
 
-func (r Report) String() string {
-	s := fmt.Sprintf("%.0f/s, %v, %d in %.1f s", r.Rate, r.Latencies, r.Done, r.Elapsed.Seconds())
-	if r.Failed+r.Unknown > 0 {
-		s += fmt.Sprintf("; %d failed and %d of unknown outcome, longest gap %s, first: %s", r.Failed, r.Unknown, short(r.LongestGap), r.FirstError)
-	}
-	return s
-}
-
 // short formats a time with three digits.
 func short(d time.Duration) string {
 	switch {

@@ -208,7 +208,7 @@ func (h *hostile) save() {
 	m := snapshot.Meta{Cluster: 1, Member: 300, Index: applied, Term: term, ConfState: []byte{8, 77}, Version: "1"}
 	m.Parts = slices.Concat(h.stored.base, h.stored.extents)
 	path := h.write(snapshot.Begin(h.fs, "d", m, v)).Info().Path
-	loaded, _, err := snapshot.Load(h.fs, path, h.limits)
+	loaded, _, err := snapshot.LoadIn(index.NewReserve(), h.fs, h.fs, path, h.limits)
 	if err != nil {
 		h.t.Fatalf("seed %d, up to entry %d, %s: the state that was saved cannot be loaded: %v", h.seed, len(h.entries), last, err)
 	}

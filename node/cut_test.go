@@ -175,7 +175,7 @@ func (s *cutStory) restored(of string) string {
 		if err != nil {
 			return nil, err
 		}
-		state, _, err := snapshot.Load(disk.OS(), listing.Published[0].Path, limits.Defaults().Index)
+		state, _, err := snapshot.LoadIn(index.NewReserve(), disk.OS(), disk.OS(), listing.Published[0].Path, limits.Defaults().Index)
 		return state, err
 	})
 	s.must(err)

@@ -915,7 +915,7 @@ func TestSnapshotOfOtherMembers(t *testing.T) {
 		of := snapshot.Meta{Index: 1, Term: 1, ConfState: actor.ConfStateBytes(actor.ConfStateOf(index.Configuration{Voters: voters}))}
 		_, err := snapshot.Save(fs, "data/snap", of, state.ViewToSave(), nil)
 		must(t, err)
-		loaded, meta, err := snapshot.Load(fs, "data/snap/"+snapshot.Name(1, 1), limits.Defaults().Index)
+		loaded, meta, err := snapshot.LoadIn(index.NewReserve(), fs, fs, "data/snap/"+snapshot.Name(1, 1), limits.Defaults().Index)
 		if err == nil {
 			_, err = configurationIn(loaded, meta)
 		}

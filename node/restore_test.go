@@ -155,7 +155,7 @@ func TestRestoreKeepsParts(t *testing.T) {
 			_, err = snapshot.Save(files, dir, snapshot.Meta{Cluster: 7, Member: 1, Index: at, Term: term, Version: "test"}, s.ViewToSave(), nil)
 			must(t, err)
 			path := dir + "/" + snapshot.Name(at, term)
-			s, m, err := snapshot.Load(files, path, l) // of the files
+			s, m, err := snapshot.LoadIn(index.NewReserve(), files, files, path, l) // of the files
 			must(t, err)
 			if keeps {
 				snapshot.ShelfOf(s.View()).Attach(s)
@@ -319,7 +319,7 @@ func TestMigratedHistoryIsCompacted(t *testing.T) {
 	if len(listing.Published) != 1 || len(listing.Parts) != 1 {
 		t.Fatalf("%+v", listing)
 	}
-	state, _, err := snapshot.Load(disk.OS(), listing.Published[0].Path, limits.Defaults().Index)
+	state, _, err := snapshot.LoadIn(index.NewReserve(), disk.OS(), disk.OS(), listing.Published[0].Path, limits.Defaults().Index)
 	must(t, err)
 	if v := state.View(); v.Digest() != made.View.Digest() || v.Compacted() != 20 || v.Base() != 30 {
 		t.Errorf("revision %d, compacted %d, base %d", v.Revision(), v.Compacted(), v.Base())

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"qkv/index"
+	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 )
@@ -324,4 +325,9 @@ func Verify(fs disk.FS, path string) (Meta, error) {
 		err = errors.Join(err, missingIsDamage(part, VerifyPart(fs, part, p)))
 	}
 	return v.reading.meta, err
+}
+
+// Load is LoadIn with memory of its own.
+func Load(fs disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
+	return LoadIn(index.NewReserve(), fs, fs, path, l)
 }

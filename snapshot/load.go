@@ -65,18 +65,13 @@ func (l *loading) finish(path string, m Meta) (*index.State, error) {
 	return state, nil
 }
 
-// Load reads a file and builds its state, within these limits. It verifies every checksum, and that the state has the
+// LoadIn reads a file and builds its state, within these limits, in memory from a reserve. It reads whole files through the file system
+// files, which may read ahead; single values are read later through fs. It verifies every checksum, and that the state has the
 // digest, revision and applied index of the head. It does not check the SHA-256 (doc.go says why).
 //
 // After an error that wraps damage.ErrDamaged, the caller needs an older snapshot and the log behind it. After an error that
 // wraps damage.ErrFormat, it needs a newer qkv. Any other error comes from the disk, or from the index refusing unknown
 // content, and does not mean damage.
-func Load(fs disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
-	return load(path, &loading{limits: l, reserve: index.NewReserve(), fs: fs, files: fs, dir: parent(path)})
-}
-
-// LoadIn is Load with memory for the state from a reserve. It reads whole files through the file system files, which may read ahead. Single
-// values are read later through fs.
 func LoadIn(r *index.Reserve, fs, files disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
 	return load(path, &loading{limits: l, reserve: r, fs: fs, files: files, dir: parent(path)})
 }

@@ -920,7 +920,7 @@ func TestHistorySince(t *testing.T) {
 		at, term := got.State.Applied()
 		_, err = snapshot.Save(saved, "to", snapshot.Meta{Cluster: 1, Member: 1, Index: at, Term: term}, got.State.ViewToSave(), nil)
 		must(t, err)
-		loaded, _, err := snapshot.Load(saved, "to/"+snapshot.Name(at, term), testLimits())
+		loaded, _, err := snapshot.LoadIn(index.NewReserve(), saved, saved, "to/"+snapshot.Name(at, term), testLimits())
 		must(t, err)
 		for _, v := range []*index.View{got.State.View(), loaded.View()} {
 			if oldest := compacted[want.Index]; v.Compacted() != oldest || pairs(v, 0) != pairs(plain.State.View(), 0) {
