@@ -255,7 +255,14 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	case Readmit:
 		c.suspension.lift(&c.core, "an operator says so")
 	case Transfer:
-		c.checkpointLeases()
+		// The remaining times of leases go first: a transfer waits until the next leader has these entries, and no renewal is answered
+		// behind them with less than a full checkpoint. During a transfer raft takes no proposals.
+		if c.raft.BasicStatus().LeadTransferee == raft.None {
+			c.leases.clock.queueCheckpoints(c.leases.clock.time(c.now.Now))
+			for range leaseCheckpointsInflight / limits.LeaseCheckpoints {
+				c.proposeLeases()
+			}
+		}
 		c.transferLeadership("it was asked to", func(id uint64, p tracker.Progress) bool { return p.RecentActive && (m.To == 0 || m.To == id) })
 	case snapshotSaved:
 		c.snapshotSaved(m)

@@ -354,19 +354,6 @@ func (c *Consensus) proposeLeases() {
 	c.orderIfLarge(int64(len(envelope)))
 }
 
-// checkpointLeases proposes the remaining times of leases before a planned end of this leadership. A transfer waits until the next leader has
-// these entries, and no renewal is answered behind them with less than a full checkpoint.
-func (c *Consensus) checkpointLeases() {
-	k := &c.leases.clock
-	if c.raft.BasicStatus().LeadTransferee != raft.None {
-		return // it was done, and raft takes no proposals meanwhile
-	}
-	k.queueCheckpoints(k.time(c.now.Now))
-	for range leaseCheckpointsInflight / limits.LeaseCheckpoints {
-		c.proposeLeases()
-	}
-}
-
 // envelope returns an entry's data: this member's commands, numbered from first.
 func (c *Consensus) envelope(first uint64, commands [][]byte) []byte {
 	return c.appendEnvelope(nil, first, c.clocks.wall(c.now), commands)

@@ -227,7 +227,7 @@ func (v *verdict) check(t kv.Touch) bool {
 	if !v.account.access.permits(t, v.in) {
 		v.err = denied(v.account, t)
 	} else if t.Lease != 0 && t.Write && !v.account.access.root && v.in.attachedFrom(t.Lease, nil) == nil {
-		if l, found := v.in.Lease(t.Lease); found && !v.in.owns(v.account.Name, l, t) {
+		if l, found := v.in.Lease(t.Lease); found && !v.in.owns(v.account.Name, l) {
 			v.err = kv.Errorf(kv.NotAllowed, "permission denied: a lease without keys belongs to the user who granted it and to the administrators, and %s is neither", v.account.Name)
 		}
 	}

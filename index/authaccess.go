@@ -97,8 +97,8 @@ type attached interface {
 	attachedFrom(lease int64, from []byte) []byte
 	// Lease returns a lease.
 	Lease(id int64) (l kv.Lease, found bool)
-	// owns reports whether a user may make an access to a lease without keys: whether the user has granted the lease.
-	owns(user string, l kv.Lease, t kv.Touch) bool
+	// owns reports whether a user has granted a lease.
+	owns(user string, l kv.Lease) bool
 }
 
 // permits reports whether the access of a request is permitted. For a lease it jumps from span to span: the cost does not depend on the
@@ -143,10 +143,7 @@ func (s *State) attachedFrom(lease int64, from []byte) []byte {
 // Lease returns a lease.
 func (s *State) Lease(id int64) (kv.Lease, bool) { return s.leases.Lease(id) }
 
-// owns implements attached. Up to feature level 1, only a revocation needs the owner.
-func (r *replicated) owns(user string, l kv.Lease, t kv.Touch) bool {
-	return r.authors.name(l.By) == user || !t.Revokes && r.level < leaseOwnerLevel
-}
+func (r *replicated) owns(user string, l kv.Lease) bool { return r.authors.name(l.By) == user }
 
 // ListsLease reports whether a list of leases for a user contains a lease: the user granted the lease, may read one of
 // its keys, or has the role root.
@@ -155,7 +152,7 @@ func (v *View) ListsLease(user string, l kv.Lease) bool {
 		return true
 	}
 	one := v.auth.account(user)
-	return one != nil && (one.access.root || v.authors.name(l.By) == user || one.access.readsKeyOf(l.ID, v))
+	return one != nil && (one.access.root || v.owns(user, l) || one.access.readsKeyOf(l.ID, v))
 }
 
 // readsKeyOf reports whether a key of a lease may be read. It jumps from span to span, as permits does.

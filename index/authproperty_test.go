@@ -270,7 +270,7 @@ func (w *permissionWorld) draw() (q permissionRequest) {
 		q = permissionRequest{text: "watch", need: kv.AccessRead, touches: watch, model: []authmodel.Access{{Key: watch.Key, End: watch.End}}}
 	case n < 90:
 		id := pickOf(w.random, permissionLease)
-		q = permissionRequest{text: "revoke", need: kv.AccessWrite, touches: touching{Lease: id, Write: true, Revokes: true}, model: authmodel.OfLease(id, attached)}
+		q = permissionRequest{text: "revoke", need: kv.AccessWrite, touches: touching{Lease: id, Write: true}, model: authmodel.OfLease(id, attached)}
 		q.command = func(h *Head) []byte { return h.AppendRevoke(nil, id).Bytes }
 	case n < 97:
 		l := kv.Lease{ID: pickOf(w.random, permissionLease), TTL: 60}

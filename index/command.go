@@ -10,15 +10,11 @@ import (
 )
 
 // MaxLevel is the newest feature level that this qkv knows. It is a variable for tests, which make up a later one.
-var MaxLevel uint64 = 2
+var MaxLevel uint64 = 1
 
 const (
 	// FirstLevel is the feature level of a new cluster.
 	FirstLevel = 1
-
-	// leaseOwnerLevel is the feature level from which each write access to a lease without keys needs the user who
-	// granted the lease.
-	leaseOwnerLevel = 2
 
 	commandVersion = 1
 	commandFields  = 7

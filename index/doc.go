@@ -212,7 +212,7 @@
 // revocation) needs that user or an administrator, and a list shows the lease to no other user. Otherwise another user
 // could attach a key that the owner may not write, and the owner could neither renew nor revoke the lease. With keys,
 // the lease needs write access to all of them, as in etcd. A lease without an author belongs to the administrators
-// until it has a key. At feature level 1, only the revocation needs the owner.
+// until it has a key.
 //
 // # Authors
 //

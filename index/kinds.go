@@ -112,7 +112,7 @@ var kinds = [...]kind{
 		name: "revocation of a lease", access: kv.AccessWrite, named: true, level: 1, fields: levels{1, 1, 1},
 		read: func(c *command, r *pack.Reader) { c.lease.ID, c.term, c.lease.Granted = r.Int(), r.Uint(), r.Uint() },
 		touches: func(c *command, f func(kv.Touch) bool) bool { // no lease has the id 0
-			return c.lease.ID == 0 || f(kv.Touch{Lease: c.lease.ID, Write: true, Revokes: true})
+			return c.lease.ID == 0 || f(kv.Touch{Lease: c.lease.ID, Write: true})
 		},
 		apply:    func(s *State, c *command) kv.Result { return s.revoke(c.lease.ID, c.term, c.lease.Granted) },
 		describe: func(c *command) string { return fmt.Sprintf("revoke lease %016x", uint64(c.lease.ID)) },

@@ -69,8 +69,7 @@ func (u *twoUsers) by(user string) *Head { return &Head{By: u.s.View().By(user)}
 
 // The first key of a lease is attached by the user who granted the lease, or by an administrator: another user's key
 // would keep the owner from renewing and revoking the lease. Afterwards every user who may write the keys attaches
-// more, as in etcd. A lease that no user has granted is the administrators'. At feature level 1, any user attaches the
-// first key: a log of that time has the same results as then.
+// more, as in etcd. A lease that no user has granted is the administrators'.
 func TestFirstKeyOfALeaseIsItsOwners(t *testing.T) {
 	const free, old, later = 1, 2, 3 // old and free are granted without a user
 	u := newTwoUsers(t)
@@ -91,18 +90,13 @@ func TestFirstKeyOfALeaseIsItsOwners(t *testing.T) {
 		v := u.s.View()
 		return v.Permits(v.By(user), kv.AccessWrite, touching{Lease: id, Write: true}) == nil
 	}
-	for level := uint64(FirstLevel); level <= MaxLevel; level++ {
-		if err := u.ask(AppendFeatureLevel(nil, level).Bytes); err != nil {
-			t.Fatal(err)
-		}
-		u.s = restored(t, u.s.ViewToSave()) // the level and the owners are saved
-		anyone := level < leaseOwnerLevel
+	for range 2 {
 		for name, form := range forms {
 			for _, c := range []struct {
 				user string
 				mine bool // a grants the lease
 				may  bool
-			}{{"b", true, anyone}, {"a", true, true}, {"root", true, true}, {"a", false, anyone}, {"root", false, true}} {
+			}{{"b", true, false}, {"a", true, true}, {"root", true, true}, {"a", false, false}, {"root", false, true}} {
 				put.Lease = free
 				if c.mine {
 					put.Lease = next
@@ -112,16 +106,16 @@ func TestFirstKeyOfALeaseIsItsOwners(t *testing.T) {
 					}
 				}
 				if renews(c.user, put.Lease) != c.may {
-					t.Errorf("level %d: %s renews the lease without keys, want %v", level, c.user, c.may)
+					t.Errorf("%s renews the lease without keys, want %v", c.user, c.may)
 				}
 				before := u.s.revision
 				err := u.ask(form(u.by(c.user)))
 				if c.may != (err == nil) || !c.may && (err.Code != kv.NotAllowed || u.s.revision != before) {
-					t.Errorf("level %d: %s of %s with a lease of a, %v: %v, want %v", level, name, c.user, c.mine, err, c.may)
+					t.Errorf("%s of %s with a lease of a, %v: %v, want %v", name, c.user, c.mine, err, c.may)
 				}
 				if c.mine && c.may { // it has a key now, which b may write
 					if err := u.ask(form(u.by("b"))); err != nil || !renews("b", put.Lease) {
-						t.Errorf("level %d: b shares the lease: %v", level, err)
+						t.Errorf("b shares the lease: %v", err)
 					}
 				}
 				put.Lease = 0
@@ -130,6 +124,7 @@ func TestFirstKeyOfALeaseIsItsOwners(t *testing.T) {
 				}
 			}
 		}
+		u.s = restored(t, u.s.ViewToSave()) // the owners are saved
 	}
 	if put.Lease = 1 << 40; u.ask(u.by("b").AppendPut(nil, put).Bytes).Code != kv.LeaseNotFound {
 		t.Error("a lease that does not exist")

@@ -8,13 +8,11 @@ import (
 	"qkv/internal/limits"
 )
 
-// TestLevelRises makes up a later feature level, and upgrades two of three members: the level stays until the third one
-// is upgraded too.
+// TestLevelRises makes up the feature level 2, and upgrades two of three members: the level stays at 1 until the third one is upgraded too.
 func TestLevelRises(t *testing.T) {
-	before := index.MaxLevel
-	defer func() { index.MaxLevel = before }()
+	defer func(most uint64) { index.MaxLevel = most }(index.MaxLevel)
 	w, _ := quietCluster(t, shape{}, func(*limits.Tunable) {})
-	index.MaxLevel = before + 1
+	index.MaxLevel = 2
 	levels := func() (all []uint64) {
 		for _, h := range w.hosts {
 			all = append(all, h.member.status.View().Level())
@@ -24,10 +22,10 @@ func TestLevelRises(t *testing.T) {
 	for n, h := range w.hosts {
 		h.kill()
 		if n == len(w.hosts)-1 {
-			h.level = before // once more with the old program
+			h.level = index.FirstLevel // once more with the old program
 			h.start()
 			w.run(20 * time.Second)
-			if got := levels(); w.failure != "" || got[0] != before || got[1] != before || got[2] != before {
+			if got := levels(); w.failure != "" || got[0] != 1 || got[1] != 1 || got[2] != 1 {
 				t.Fatalf("levels %v with a member of the old level: %s", got, w.failure)
 			}
 			h.kill()
@@ -36,7 +34,7 @@ func TestLevelRises(t *testing.T) {
 		h.start()
 		w.run(5 * time.Second)
 	}
-	if !w.until(20*time.Second, func() bool { got := levels(); return got[0] == before+1 && got[1] == before+1 && got[2] == before+1 }) {
+	if !w.until(20*time.Second, func() bool { got := levels(); return got[0] == 2 && got[1] == 2 && got[2] == 2 }) {
 		t.Fatalf("levels %v: %s", levels(), w.failure)
 	}
 }

@@ -16,7 +16,7 @@ import (
 func usersState(t *testing.T) *index.State {
 	s := index.NewState(limits.Defaults().Index)
 	s.Found(index.Founders(map[string]uint64{"n1": 7}))
-	apply(t, s, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("before"), Value: []byte("nobody's")}).Bytes, index.AppendFeatureLevel(nil, index.FirstLevel).Bytes)
+	apply(t, s, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("before"), Value: []byte("nobody's")}).Bytes, index.AppendFeatureLevel(nil, index.MaxLevel).Bytes)
 	by := func(name string) *index.Head { return &index.Head{By: s.View().By(name)} }
 	for _, c := range []kv.AuthChange{
 		{Kind: kv.UserAdd, User: kv.Root, Password: []byte("a hash")},

@@ -157,7 +157,7 @@ var actorBugs = []mutant{
 		{"acceptedBatches.receive", `status.RaftState != raft.StateLeader || status.GetTerm() != f.Term || c.term != f.Term {`, `status.RaftState != raft.StateLeader {`},
 	}, []detector{direct("./actor", "TestForwardOfAnEarlierTermIsVoid"), campaign}},
 	{"give leases their last checkpoint again at each planned transfer", []change{
-		{"Consensus.handle", `c.checkpointLeases()`, ``},
+		{"Consensus.handle", `c.leases.clock.queueCheckpoints(c.leases.clock.time(c.now.Now))`, ``},
 	}, []detector{direct("./actor", "TestTransferCheckpointsLeases")}},
 	{"count a log as kept at the first lag", []change{
 		{"logRetention.release", `if err != nil || l.covered < first { l.keptSince = c.now.Now`, `if err != nil || l.covered < first {`},

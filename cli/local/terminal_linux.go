@@ -10,6 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// terminalSignals bounds the signals that wait: a burst of stops and ends of one command, of which later ones may be lost.
+const terminalSignals = 8
+
 // ShareTerminal shares this process's terminal with a command of [StartGroup], as a shell does with its jobs. The command gets the terminal
 // when it first reads it, or changes its settings: the kernel stops the command for that. Until then, Ctrl-C and Ctrl-Z reach this process,
 // and so does the rest of a pipeline. When the command stops, this process stops, too. When a shell continues this process, the
@@ -25,7 +28,7 @@ func ShareTerminal(cmd *exec.Cmd, until func() time.Time) (end func()) {
 		return err == nil && foreground == from && unix.IoctlSetPointerInt(int(tty.Fd()), unix.TIOCSPGRP, to) == nil
 	}
 	signal.Ignore(syscall.SIGTTOU) // or the kernel would stop this process where it takes the terminal back
-	came := make(chan os.Signal, 8)
+	came := make(chan os.Signal, terminalSignals)
 	signal.Notify(came, syscall.SIGCHLD, syscall.SIGTSTP)
 	go func() {
 		suspend := false // Ctrl-Z came to this process

@@ -11,7 +11,6 @@ type Touch struct {
 	Key, End []byte // as in a Range; ignored if Lease is set
 	Lease    int64  // every key that is attached to the lease; 0: the range
 	Write    bool   // the access changes keys; otherwise it returns something about them
-	Revokes  bool   // the access ends the lease
 }
 
 // Touches are all accesses of a request.

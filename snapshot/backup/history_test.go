@@ -122,7 +122,7 @@ func (h *history) grow(n int) *history {
 	for range n {
 		switch r := h.random.IntN(40); {
 		case len(h.entries) == 3:
-			h.add(false, index.AppendFeatureLevel(nil, index.FirstLevel).Bytes)
+			h.add(false, index.AppendFeatureLevel(nil, index.MaxLevel).Bytes)
 		case r == 0:
 			h.add(false)
 		case r == 1:

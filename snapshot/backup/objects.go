@@ -36,6 +36,7 @@ func listKnown(ctx context.Context, s store.Store, folder string, is func(name s
 }
 
 const (
+	// misnamedMost bounds the objects with other names that a fault lists: a person reads them.
 	misnamedMost = 100
 	// basesFiles bounds the files that all bases list, since all manifests are in memory: 168 bases of 48 GiB.
 	basesFiles = 1 << 20
