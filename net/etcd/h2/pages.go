@@ -2,6 +2,7 @@ package h2
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/url"
@@ -48,7 +49,9 @@ func (p *page) serve() error {
 	if r.URL, err = url.ParseRequestURI(p.head.path); err != nil {
 		p.WriteHeader(http.StatusBadRequest)
 	} else {
-		p.c.server.config.Pages.ServeHTTP(p, r.WithContext(p.ctx))
+		// As from net/http: the listener's address, and none of gRPC's metadata.
+		ctx := context.WithValue(metadata.NewIncomingContext(p.ctx, nil), http.LocalAddrContextKey, from.LocalAddr)
+		p.c.server.config.Pages.ServeHTTP(p, r.WithContext(ctx))
 	}
 	p.Flush()
 	err = p.awaitWritten(0) // until then, the answer is charged
