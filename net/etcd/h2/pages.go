@@ -30,7 +30,6 @@ const pageBytes = 128 << 10
 type page struct {
 	*stream
 	header http.Header
-	began  bool   // the status is written
 	rest   []byte // of the request's data
 }
 
@@ -69,10 +68,9 @@ func (p *page) Header() http.Header { return p.header }
 
 // WriteHeader implements http.ResponseWriter.
 func (p *page) WriteHeader(code int) {
-	if p.began {
+	if p.begun { // only this goroutine changes it
 		return
 	}
-	p.began = true
 	p.header.Del("Connection") // fields of HTTP/1.1
 	p.header.Del("Transfer-Encoding")
 	block := appendField(nil, ":status", strconv.Itoa(code))
@@ -89,7 +87,7 @@ func (p *page) Flush() { p.WriteHeader(http.StatusOK) }
 
 // Write implements http.ResponseWriter. It waits while the client does not read.
 func (p *page) Write(b []byte) (int, error) {
-	if !p.began && p.header["Content-Type"] == nil {
+	if !p.begun && p.header["Content-Type"] == nil {
 		p.header.Set("Content-Type", http.DetectContentType(b))
 	}
 	p.Flush()
