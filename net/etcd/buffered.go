@@ -161,6 +161,7 @@ func readMeasured[T any, R measuredReader[T]](w *bufferedRead, v *index.View, be
 		if own, err = w.s.build(w.ctx, int(min(unread+all, w.s.config.Limits.BuiltBytes))); err != nil {
 			return found, nil, err
 		}
+		w.steps = 0 // with the memory it waits for no slot: who has one may wait for memory
 	}
 }
 

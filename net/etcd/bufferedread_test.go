@@ -10,8 +10,10 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"qkv/index"
 	"qkv/internal/admit"
 	"qkv/internal/limits"
+	"qkv/net/etcd/front"
 )
 
 // TestWideReadsWait: a read that waits for a place among those that hold all that they read holds nothing, and begins again with it; it
@@ -66,6 +68,35 @@ func TestWideReadsWait(t *testing.T) {
 	waits.end()
 	if len(s.admission.longReads) != 0 {
 		t.Errorf("%d places are taken by nobody", len(s.admission.longReads))
+	}
+}
+
+// measuredSteps is a read of some steps, whose values are in files.
+type measuredSteps struct{ left int }
+
+func (*measuredSteps) Measure() {}
+
+func (*measuredSteps) Measured() (unread, all int64) { return 1, 1 }
+
+func (m *measuredSteps) Step(*index.View, int) (found int, done bool, err error) {
+	m.left--
+	return 0, m.left == 0, nil
+}
+
+// TestMeasuredReadsWaitOnce: a read that has measured its values without a place reads them without one. It has their memory by then, and
+// reads with a place may wait for memory.
+func TestMeasuredReadsWaitOnce(t *testing.T) {
+	s := &core{
+		admission: admission{longReads: make(admit.Slots, 1), reads: admit.NewFairQueue(new(atomic.Int64))}, accounts: front.NewAccounts(1, nil),
+		config: Config{Timeout: time.Millisecond, Limits: limits.Etcd{AnswerHeld: time.Hour, Stall: time.Hour, BuiltBytes: 1}},
+	}
+	s.admission.longReads.TryTake()
+	for steps, want := range map[int]codes.Code{1: codes.OK, etcdWideSteps: codes.OK, etcdWideSteps + 1: codes.ResourceExhausted} {
+		begin := func() *measuredSteps { return &measuredSteps{left: steps} }
+		_, _, err := readMeasured(s.bufferedRead(t.Context()), nil, begin, true, func(int) bool { return false })
+		if status.Code(err) != want {
+			t.Errorf("%d steps while no place is free: %v, want %v", steps, err, want)
+		}
 	}
 }
 

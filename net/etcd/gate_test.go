@@ -223,7 +223,9 @@ func TestGRPCWaitsForTheStart(t *testing.T) {
 	}
 
 	its := &wire.Start{}
-	s := start(t, newMember(), func(c *etcd.Config) { c.Start, c.Timeout = its, 50*time.Millisecond })
+	s := start(t, newMember(), func(c *etcd.Config) {
+		c.Start, c.Timeout, c.Limits.Handshake = its, 50*time.Millisecond, 20*time.Millisecond
+	})
 	if of, says := firstFrame(t, s); of != http2.FrameGoAway || !strings.Contains(says, "starting") {
 		t.Errorf("a start that takes long: %v, %q", of, says)
 	}

@@ -225,3 +225,71 @@ func TestUnreadPagesAreCharged(t *testing.T) {
 	c.flush()
 	eventually(t, func() bool { return s.Stats().MessageBytes == 0 })
 }
+
+// TestDashboardOverHTTP2 asks for pages of the dashboard by both protocols: the rules for browsers are those of HTTP/1.1.
+func TestDashboardOverHTTP2(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	s := start(t, newMember(), func(c *etcd.Config) {
+		withDashboard(c)
+		c.Listeners[0].TLS = wire.EtcdTLS(trust.Member)
+	})
+	old := tlsOf(trust, true)
+	old.NextProtos = []string{"http/1.1"}
+	for major, client := range map[int]*http.Client{
+		1: {Timeout: wait, Transport: &http.Transport{TLSClientConfig: old, DisableKeepAlives: true}},
+		2: browser(t, tlsOf(trust, true)),
+	} {
+		for _, row := range []struct {
+			verb, path    string
+			header, value string
+			status        int
+		}{
+			{"GET", "/ui/", "", "", 200},
+			{"GET", "/ui/api/times", "X-Qkv-Dashboard", "1", 200}, // over loopback, while authentication is off
+			{"GET", "/ui/api/times", "X-Forwarded-For", "10.0.0.1", 403},
+			{"GET", "/ui/api/times", "", "", 403},
+			{"GET", "/ui/api/times", "Origin", "https://evil.example.com", 403},
+			{"POST", "/v3/kv/range", "Sec-Fetch-Site", "same-origin", 403},
+		} {
+			r, err := http.NewRequestWithContext(t.Context(), row.verb, "https://"+s.Addr().String()+row.path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if row.header != "" {
+				r.Header.Set(row.header, row.value)
+			}
+			answer, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said, _ := io.ReadAll(answer.Body)
+			_ = answer.Body.Close()
+			if answer.ProtoMajor != major || answer.StatusCode != row.status {
+				t.Errorf("%s %s, %s %s: HTTP/%d %d, want HTTP/%d %d: %.200s", row.verb, row.path, row.header, row.value, answer.ProtoMajor, answer.StatusCode, major, row.status, said)
+			}
+		}
+	}
+}
+
+// TestDashboardTokenOverHTTP2 sends a token as gRPC's metadata: over HTTP the header Authorization alone has one.
+func TestDashboardTokenOverHTTP2(t *testing.T) {
+	t.Parallel()
+	u := newUsers(t, withDashboard)
+	for name, want := range map[string]string{"authorization": "200", "token": "401"} {
+		c := openH2(t, u.server)
+		id := c.stream()
+		c.headers(id, true, []field{
+			{":method", "GET"},
+			{":scheme", "http"},
+			{":path", "/ui/api/times"},
+			{":authority", u.server.Addr().String()},
+			{"x-qkv-dashboard", "1"},
+			{name, u.tokens["alice"]},
+		}...)
+		c.result(id)
+		if got := value(c.of(id).header, ":status"); got != want {
+			t.Errorf("the token in %s: %s, want %s: %.200s", name, got, want, c.of(id).data)
+		}
+	}
+}

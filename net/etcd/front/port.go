@@ -370,6 +370,7 @@ func (p *Port) identify(c *conn, full bool) error {
 	case h2:
 		if err := p.config.BeginGRPC(); err != nil {
 			why = err.Error()
+			_ = c.Conn.SetDeadline(time.Now().Add(p.config.Limits.Handshake)) // it may have waited for longer
 		}
 	}
 	if why != "" {

@@ -197,6 +197,27 @@ func TestEmptyMessagesWait(t *testing.T) {
 	t.Fatalf("%d messages wait", len(s.messages))
 }
 
+// TestSmallPiecesOfAPage sends a page's request a byte in each frame while nobody reads it: the pieces wait as one.
+func TestSmallPiecesOfAPage(t *testing.T) {
+	c := bare(t, nil)
+	s := answering(c, 1, nil)
+	s.ended, s.wake, s.head.method = false, make(chan struct{}, 1), pages
+	all := bytes.Repeat([]byte("0123456789"), 100)
+	c.mu.Lock()
+	for i := range all {
+		s.receiveLocked(all[i:i+1], i == len(all)-1)
+	}
+	waiting, bytesOf := len(s.messages), s.waiting
+	c.mu.Unlock()
+	if waiting != 1 || bytesOf < len(all) {
+		t.Errorf("%d pieces wait, of %d bytes", waiting, bytesOf)
+	}
+	got, err := io.ReadAll(&page{stream: s})
+	if !bytes.Equal(got, all) || err != nil || s.waiting != 0 {
+		t.Errorf("%q, %v; %d bytes wait", got, err, s.waiting)
+	}
+}
+
 // TestReadsWithAllStreams opens as many streams as a client may have: the connection is still read.
 func TestReadsWithAllStreams(t *testing.T) {
 	client, server := net.Pipe()

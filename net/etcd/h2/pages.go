@@ -2,6 +2,7 @@ package h2
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/url"
@@ -29,7 +30,6 @@ const pageBytes = 128 << 10
 type page struct {
 	*stream
 	header http.Header
-	began  bool   // the status is written
 	rest   []byte // of the request's data
 }
 
@@ -48,7 +48,9 @@ func (p *page) serve() error {
 	if r.URL, err = url.ParseRequestURI(p.head.path); err != nil {
 		p.WriteHeader(http.StatusBadRequest)
 	} else {
-		p.c.server.config.Pages.ServeHTTP(p, r.WithContext(p.ctx))
+		// As from net/http: the listener's address, and none of gRPC's metadata.
+		ctx := context.WithValue(metadata.NewIncomingContext(p.ctx, nil), http.LocalAddrContextKey, from.LocalAddr)
+		p.c.server.config.Pages.ServeHTTP(p, r.WithContext(ctx))
 	}
 	p.Flush()
 	err = p.awaitWritten(0) // until then, the answer is charged
@@ -66,10 +68,9 @@ func (p *page) Header() http.Header { return p.header }
 
 // WriteHeader implements http.ResponseWriter.
 func (p *page) WriteHeader(code int) {
-	if p.began {
+	if p.begun { // only this goroutine changes it
 		return
 	}
-	p.began = true
 	p.header.Del("Connection") // fields of HTTP/1.1
 	p.header.Del("Transfer-Encoding")
 	block := appendField(nil, ":status", strconv.Itoa(code))
@@ -86,7 +87,7 @@ func (p *page) Flush() { p.WriteHeader(http.StatusOK) }
 
 // Write implements http.ResponseWriter. It waits while the client does not read.
 func (p *page) Write(b []byte) (int, error) {
-	if !p.began && p.header["Content-Type"] == nil {
+	if !p.begun && p.header["Content-Type"] == nil {
 		p.header.Set("Content-Type", http.DetectContentType(b))
 	}
 	p.Flush()

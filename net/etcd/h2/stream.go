@@ -1,7 +1,6 @@
 package h2
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -179,8 +178,11 @@ const messageOver = 59
 // assembleLocked takes what belongs to one message, and returns the rest.
 func (s *stream) assembleLocked(b []byte) []byte {
 	if s.head.method.stream == pages.stream { // any data
-		s.messages = append(s.messages, bytes.Clone(b))
-		s.waiting += messageHead + len(b) + messageOver
+		if len(s.messages) == 0 {
+			s.messages, s.waiting = [][]byte{nil}, messageHead+messageOver
+		}
+		s.messages[0] = append(s.messages[0], b...) // pieces of a byte each would take many times their bytes
+		s.waiting += len(b)
 		s.returned += len(b)
 		return nil
 	}
