@@ -378,7 +378,7 @@ func TestNewer(t *testing.T) {
 			"version":  func(b []byte) { b[8] = byte(markFormat.Version) + 1 },
 			"features": func(b []byte) { b[12] = 2 },
 		} {
-			b := change(b, edit)
+			name, b := name, change(b, edit)
 			bad := m.with(name, b)
 			if of, ok := parseSpan(path.Base(name)); ok { // its name has its hash
 				of.sha = sha256.Sum256(b)
