@@ -42,7 +42,7 @@ const (
 )
 
 var (
-	errMany     = fmt.Errorf("it has more than %d bytes of names: keep moments for a shorter time (--backup-keep), or give another place", listMost)
+	errMany     = fmt.Errorf("it has more than %d bytes of names, so nothing in it can be found or removed: give another place", listMost)
 	errDisorder = errors.New("the names in the server's list do not rise")
 )
 
