@@ -98,7 +98,7 @@ var snapshotBugs = []mutant{
 		{"Retention.oldFiles", `if needed[name] {`, `if needed[""] {`},
 	}, []detector{direct("./snapshot/backup", "TestPartsAreCopiedOnce")}},
 	{"remove files while a manifest is damaged", []change{
-		{"Retention.oldFiles", `if err != nil || len(faults) > 0 {`, `if err != nil || len(faults) > 1<<20 {`},
+		{"Retention.oldFiles", `errors.Join(append(faults, err)...)`, `errors.Join(append(faults[:0], err)...)`},
 	}, []detector{direct("./snapshot/backup", "TestRetainWhileAManifestIsDamaged")}},
 	{"write without encryption behind encrypted content", []change{
 		{"Writer.refuseClear", `if encrypted {`, `if encrypted && len(w.bases) > 9 {`},
