@@ -2,7 +2,6 @@ package index
 
 import (
 	"fmt"
-	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -80,12 +79,12 @@ func (r *Reserve) Close() {
 const discardTries = 20
 
 // Discard frees the memory of a state that is not used, and to which the caller has no reference: otherwise it stays until the garbage collector
-// runs by itself, and the next state would need memory beside it.
-func (r *Reserve) Discard() {
+// runs by itself, and the next state would need memory beside it. collect runs the collector.
+func (r *Reserve) Discard(collect func()) {
 	r.closed.Store(true)
 	r.ledger.rest()
 	for try := 0; try < discardTries && (r.ledger.mapped.Load() > 0 || r.fillers.Load() > 0); try++ {
-		runtime.GC()
+		collect()
 		time.Sleep(time.Millisecond) // the collector's cleanups run in a goroutine of their own
 	}
 	r.ledger.rest() // what the fillers have made

@@ -64,13 +64,13 @@ func TestDiscard(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r.Discard()
+		r.Discard(runtime.GC)
 		if r.ledger.mapped.Load() == 0 {
 			t.Error("a state in use has no slab")
 		}
 		runtime.KeepAlive(s)
 	}()
-	if r.Discard(); r.ledger.mapped.Load() != 0 || ready(r.ledger) != 0 {
+	if r.Discard(runtime.GC); r.ledger.mapped.Load() != 0 || ready(r.ledger) != 0 {
 		t.Errorf("%d slabs and %d spares stay", r.ledger.mapped.Load(), ready(r.ledger))
 	}
 }

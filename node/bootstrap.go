@@ -262,7 +262,7 @@ func (l *loading) abandon() {
 	if l != nil {
 		err := l.wait().err
 		l.wait = func() loaded { return loaded{err: err} }
-		l.reserve.Discard()
+		l.reserve.Discard(runtime.GC)
 	}
 }
 

@@ -83,10 +83,10 @@ var snapshotBugs = []mutant{
 		{"lacks", `case size != of.Stored:`, `case size < 0:`},
 	}, []detector{direct("./snapshot/backup", "TestRetainWithoutAFile"), direct("./snapshot/backup", "TestEveryMomentRestores")}},
 	{"take a failed read of an encrypted part for damage", []change{
-		{"decrypting", `case failed != nil && !errors.Is(failed, io.EOF):`, `case failed != nil && errors.Is(failed, io.EOF):`},
+		{"decrypting", `if err != nil && !errors.Is(err, io.EOF) {`, `if err != nil && errors.Is(err, io.EOF) {`},
 	}, []detector{direct("./snapshot/backup", "TestFailedReadIsNoDamage")}},
 	{"verify a backup whose newest changes were renamed as undamaged", []change{
-		{"listKnown", `if !known && len(faults) < misnamedMost {`, `if !known && len(faults) < 0 {`},
+		{"listKnown", `len(faults) < misnamedMost {`, `len(faults) < 0 {`},
 	}, []detector{direct("./snapshot/backup", "TestRenamed"), direct("./snapshot/backup", "TestOtherNames")}},
 	{"list a changed file of an interrupted base", []change{
 		{"Writer.has", `w.rotten[fileName(of)] = damaged(fault) || fault == nil && e.SHA != p.SHA`, `fault, e.SHA = nil, p.SHA`},
@@ -98,7 +98,7 @@ var snapshotBugs = []mutant{
 		{"Retention.oldFiles", `if needed[name] {`, `if needed[""] {`},
 	}, []detector{direct("./snapshot/backup", "TestPartsAreCopiedOnce")}},
 	{"remove files while a manifest is damaged", []change{
-		{"Retention.oldFiles", `if err != nil || len(faults) > 0 {`, `if err != nil || len(faults) > 1<<20 {`},
+		{"Retention.oldFiles", `errors.Join(append(faults, err)...)`, `errors.Join(append(faults[:0], err)...)`},
 	}, []detector{direct("./snapshot/backup", "TestRetainWhileAManifestIsDamaged")}},
 	{"write without encryption behind encrypted content", []change{
 		{"Writer.refuseClear", `if encrypted {`, `if encrypted && len(w.bases) > 9 {`},

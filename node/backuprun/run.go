@@ -314,7 +314,7 @@ func (r *runner) remove(ctx context.Context, m Source, w *backup.Writer) {
 	if len(removed) > 0 {
 		r.say("removed %d objects that are not needed for the last %v", len(removed), r.Keep)
 	}
-	if err = cmp.Or(err, w.Left); errors.Is(err, store.ErrNotHeld) { // the holder removes them
+	if err = cmp.Or(err, w.RemoveLeft(ctx)); errors.Is(err, store.ErrNotHeld) { // the holder removes them
 		err = nil
 	}
 	if err != nil && ctx.Err() == nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -396,12 +397,12 @@ func TestFailedBaseIsMadeAgain(t *testing.T) {
 	})
 }
 
-// A store refuses deletions for half an hour. The backup goes on, no further base is made for that, the failure is reported in words and tried
+// A store refuses deletions until a minute after a base. The backup goes on, no further base is made for that, the failure is reported in words and tried
 // again, and what is too old is removed when the store allows it.
 func TestDeletionsAreRefused(t *testing.T) {
 	dir, saved := filepath.Join(t.TempDir(), "backup"), t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		const every, keep, refusing, ends = 5 * time.Minute, 10 * time.Minute, 30 * time.Minute, time.Hour
+		const every, keep, refusing, ends = 5 * time.Minute, 10 * time.Minute, 31 * time.Minute, time.Hour
 		m := &testMember{t: t, dir: saved, idle: 2 * time.Second, clock: true, base: func(int) {}}
 		m.write()
 		m.write()
@@ -441,7 +442,8 @@ func TestDeletionsAreRefused(t *testing.T) {
 		}); err != nil {
 			t.Error(err)
 		}
-		if n := len(failed); n < 5 || failed[0] > keep+3*every || failed[n-1] > refusing {
+		again := slices.IndexFunc(removed, func(at time.Duration) bool { return at > refusing })
+		if n := len(failed); n < 5 || failed[0] > keep+3*every || failed[n-1] > refusing || again < 0 || removed[again] > refusing+2*baseAgain {
 			t.Fatalf("failures at %v", failed)
 		}
 		for i, at := range failed[1:] {

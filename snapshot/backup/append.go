@@ -17,6 +17,9 @@ type tail struct {
 	covered []span // small objects that the newest merged object replaces: a reader may still want them until the next one
 }
 
+// tailMost bounds the small objects of a tail, since a list of a store has a bound. Writers that do not get there leave twice as many.
+const tailMost = 1000
+
 // Append stores committed entries, which are durable when it returns. Entries that the backup has are left
 // out. Entries that do not continue the log begin it anew, if a base has everything before them; otherwise Append
 // returns ErrGap and changes nothing, and the caller makes a base first. The Writer keeps the entries. Its error after a write is final.
@@ -106,7 +109,7 @@ func (w *Writer) appendObject(ctx context.Context, entries []Entry, bytes int64)
 	if begins {
 		before.wall = w.baseOf(entries[0].Index).Wall
 	}
-	if begins || w.tail.bytes+bytes > limits.BackupObjectBytes {
+	if begins || w.tail.bytes+bytes > limits.BackupObjectBytes || len(w.tail.spans) >= tailMost {
 		if err := w.mergeTail(ctx); err != nil {
 			return err
 		}
@@ -162,13 +165,22 @@ func (w *Writer) mergeTail(ctx context.Context) error {
 	if _, err := w.putLog(ctx, t.entries, w.end.wall); err != nil {
 		return err
 	}
-	var names []string
+	w.left = nil
 	for _, of := range t.covered {
-		names = append(names, of.name())
+		w.left = append(w.left, of.name())
 	}
 	w.tail.covered = t.spans
-	w.Left = w.store.Delete(ctx, names...) // after an error they stay until retention removes them
+	_ = w.RemoveLeft(ctx) // the caller tries again
 	return nil
+}
+
+// RemoveLeft removes the small objects that the newest merge has left. After an error they stay until it, or retention, removes them.
+func (w *Writer) RemoveLeft(ctx context.Context) error {
+	err := w.store.Delete(ctx, w.left...)
+	if err == nil {
+		w.left = nil
+	}
+	return err
 }
 
 // newest returns the newest time in entries.

@@ -254,6 +254,13 @@ func (c *Copy) describe(ctx context.Context, e snapshot.Examined, of File) error
 		Cluster: e.Cluster, Index: e.Index, Term: e.Term, Revision: e.Revision, Wall: e.State.Wall, Digest: e.Digest, Level: e.State.Level,
 		Version: e.Version, Files: []File{of},
 	}
+	all := 1 + len(e.Parts)
+	for _, b := range c.w.bases {
+		all += len(b.Files)
+	}
+	if all > basesFiles { // nobody could open the backup, nor remove old bases
+		return fmt.Errorf("%d files are in it and in the bases before, the limit is %d: make bases less often (--backup-every), or keep moments for a shorter time (--backup-keep)", all, basesFiles)
+	}
 	sizes, _, err := listSizes(ctx, c.w.store)
 	if err != nil {
 		return err

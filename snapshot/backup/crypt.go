@@ -39,29 +39,34 @@ type readAt func(b []byte, off int64) (int, error)
 
 func (f readAt) ReadAt(b []byte, off int64) (int, error) { return f(b, off) }
 
+// unread is why a stream cannot be read.
+type unread struct{ error }
+
 // decrypting returns the content of an age stream, and its size. A failure to read the stream is no damage of it, and stays as it is.
 func decrypting(path string, from io.ReaderAt, stored int64, keys []age.Identity) (io.ReaderAt, int64, error) {
 	if len(keys) == 0 {
 		return nil, 0, fmt.Errorf("%w: %s: give the file with its age identity", ErrKey, path)
 	}
-	var failed error
-	source := readAt(func(b []byte, off int64) (n int, err error) {
-		n, failed = from.ReadAt(b, off)
-		return n, failed
+	source := readAt(func(b []byte, off int64) (int, error) {
+		n, err := from.ReadAt(b, off)
+		if err != nil && !errors.Is(err, io.EOF) {
+			err = unread{err}
+		}
+		return n, err
 	})
 	explain := func(err error) error {
-		switch {
-		case err == nil || err == io.EOF: //nolint:errorlint // another error may wrap it: that of a stream which ends early
+		if failed, is := errors.AsType[unread](err); is {
+			return failed.error
+		}
+		if err == nil || err == io.EOF { //nolint:errorlint // another error may wrap it: that of a stream which ends early
 			return err
-		case failed != nil && !errors.Is(failed, io.EOF):
-			return failed
 		}
 		return damage.At(path, 0, "it cannot be decrypted: %v", err)
 	}
 	head := make([]byte, min(ageHeader, stored))
 	n, err := source.ReadAt(head, 0)
 	if n < len(head) || !bytes.Contains(head, []byte("\n---")) { // the library would look for its end in all of the stream
-		return nil, 0, explain(fmt.Errorf("it has no header of age: %v", err))
+		return nil, 0, explain(fmt.Errorf("it has no header of age: %w", err))
 	}
 	clear, size, err := age.DecryptReaderAt(source, stored, keys...)
 	if other, is := errors.AsType[*age.NoIdentityMatchError](err); is && other != nil {

@@ -378,7 +378,7 @@ func TestNewer(t *testing.T) {
 			"version":  func(b []byte) { b[8] = byte(markFormat.Version) + 1 },
 			"features": func(b []byte) { b[12] = 2 },
 		} {
-			b := change(b, edit)
+			name, b := name, change(b, edit)
 			bad := m.with(name, b)
 			if of, ok := parseSpan(path.Base(name)); ok { // its name has its hash
 				of.sha = sha256.Sum256(b)
@@ -455,10 +455,15 @@ func TestOtherNames(t *testing.T) {
 		"log/00000000000000000001-00000000000000000002-" + strings.Repeat("0A", 32), "parts/readme", "parts/" + strings.Repeat("0A", 32),
 		"parts/" + strings.Repeat("0a", 32) + ".gz", "parts/" + strings.Repeat("0a", 31), "notes", "parts/ä\x01 b",
 	}
-	for _, name := range others {
+	for _, name := range []string{".DS_Store", "log/.nfs0001", "moments/._1", "parts/.snapshot"} { // of a file system
 		must(t, place(on).Put(background, name, []byte("not of a backup")))
 	}
 	rd := reading(t, on)
+	must(t, rd.Verify(testLimits(), nil, func(*Verified) {}))
+	for _, name := range others {
+		must(t, place(on).Put(background, name, []byte("not of a backup")))
+	}
+	rd = reading(t, on)
 	if err := rd.Verify(testLimits(), nil, func(*Verified) {}); !errors.Is(err, damage.ErrDamaged) {
 		t.Errorf("verified: %v", err)
 	}

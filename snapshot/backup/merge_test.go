@@ -150,6 +150,25 @@ func TestMergeBySize(t *testing.T) {
 	h.same(got, uint64(len(h.entries)))
 }
 
+// Small changes for hours, without a base: the number of objects has a bound, since a list has one.
+func TestMergeByNumber(t *testing.T) {
+	h, on := newHistory(t, 5), newFolder(t)
+	w := open(t, on)
+	must(t, h.base(w))
+	most := 0
+	for range 4 {
+		must(t, h.appendEach(w, tailMost-1))
+		most = max(most, len(logs(t, place(on))))
+	}
+	if most > 2*tailMost+4 {
+		t.Errorf("the log has %d objects", most)
+	}
+	must(t, w.Close())
+	got, err := restore(on, At{})
+	must(t, err)
+	h.same(got, uint64(len(h.entries)))
+}
+
 // A kill or a power failure at each call of a merge: what was appended is restored, at each moment.
 func TestCrashOfAMerge(t *testing.T) {
 	key, err := age.GenerateX25519Identity()

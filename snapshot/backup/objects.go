@@ -22,12 +22,12 @@ import (
 )
 
 // listKnown returns the objects in a folder. A name that no object of a backup has there is a fault: the object may have been renamed or moved. At
-// most misnamedMost of them are named.
+// most misnamedMost of them are named. Names with a dot are those of file systems.
 func listKnown(ctx context.Context, s store.Store, folder string, is func(name string) bool) (all []store.Info, faults []error, err error) {
 	all, err = s.List(ctx, folder)
 	all = slices.DeleteFunc(all, func(one store.Info) bool {
 		known := is(one.Name)
-		if !known && len(faults) < misnamedMost {
+		if !known && !strings.HasPrefix(one.Name, ".") && len(faults) < misnamedMost {
 			faults = append(faults, fmt.Errorf("%w: %s is no name of an object there: rename it back, or remove it", damage.ErrDamaged, s.Path(path.Join(folder, one.Name))))
 		}
 		return !known
@@ -44,9 +44,9 @@ const (
 	backupStoredMost = limits.BackupFileMost + limits.BackupFileMost/1024
 )
 
-// isTop reports whether a name may be beside the folders of a backup. Names with a dot are those of file systems.
+// isTop reports whether a name may be beside the folders of a backup.
 func isTop(name string) bool {
-	return slices.Contains([]string{markName, baseDir + "/", filesDir + "/", logDir + "/", lostFound}, name) || strings.HasPrefix(name, ".")
+	return slices.Contains([]string{markName, baseDir + "/", filesDir + "/", logDir + "/", lostFound}, name)
 }
 
 // listBases reads the manifests of the bases, and returns them in order of their index. A damaged manifest, or one of
@@ -65,7 +65,7 @@ func listBases(ctx context.Context, s store.Store, cluster uint64) (bases []Base
 		case err == nil:
 			bases, cluster = append(bases, b), b.Cluster
 			if files += len(b.Files); files > basesFiles {
-				return nil, nil, fmt.Errorf("%s: its bases list more than %d files: make bases less often (--backup-every)", s.Path(""), basesFiles)
+				return nil, nil, fmt.Errorf("%s: its bases list more than %d files", s.Path(""), basesFiles)
 			}
 		case errors.Is(err, iofs.ErrNotExist): // another Writer has removed it since it was listed
 		case damaged(err):

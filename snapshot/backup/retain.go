@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 )
@@ -39,11 +40,11 @@ func (r *Retention) Remove(ctx context.Context, w *Writer, now time.Time, steady
 	oldest := min(w.oldestKept(at-int64(r.Keep), sizes), backupBasesRemoved)
 	finds := []func(context.Context) ([]string, error){
 		func(ctx context.Context) ([]string, error) { return w.oldBases(ctx, w.bases[oldest].Index) },
-		func(ctx context.Context) ([]string, error) { return r.oldFiles(ctx, w, sizes, steady) },
 		w.oldLog,
+		func(ctx context.Context) ([]string, error) { return r.oldFiles(ctx, w, sizes, steady) },
 	}
 	if oldest < 0 { // all bases stay, and all of the log
-		finds, oldest = finds[1:2], 0
+		finds, oldest = finds[2:], 0
 	}
 	for _, find := range finds {
 		names, err := find(ctx)
@@ -85,11 +86,11 @@ func (w *Writer) oldBases(ctx context.Context, before uint64) (names []string, e
 	return names, err
 }
 
-// oldFiles returns the files that no base has listed for a while, and not the next base. It returns none while a manifest is damaged: it may
+// oldFiles returns the files that no base has listed for a while, and not the next base. It fails while a manifest is damaged or renamed: it may
 // name some of them.
 func (r *Retention) oldFiles(ctx context.Context, w *Writer, sizes map[string]int64, steady time.Duration) (names []string, err error) {
 	bases, faults, err := listBases(ctx, w.store, w.cluster.ID)
-	if err != nil || len(faults) > 0 {
+	if err = errors.Join(append(faults, err)...); err != nil {
 		return nil, err
 	}
 	needed := map[string]bool{}

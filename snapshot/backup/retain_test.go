@@ -3,6 +3,7 @@ package backup
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,6 +100,35 @@ func TestRetainWithoutAFile(t *testing.T) {
 	}
 }
 
+// A renamed manifest may list files that no other one does. They stay, and retention says why. Old bases and their log are removed.
+func TestRetainBesideARenamedManifest(t *testing.T) {
+	h, on := newHistory(t, 5), newFolder(t)
+	w := open(t, on)
+	for range 4 {
+		must(t, errors.Join(h.base(w), h.appendEach(w, 3)))
+	}
+	all := w.Bases()
+	renamed := baseName(all[0].Index, all[0].Term)
+	must(t, on.Rename("to/b/"+renamed, "to/b/"+renamed+".bak"))
+	var r Retention
+	for n := range 3 {
+		_, err := r.Remove(background, w, time.Unix(0, h.wall), time.Duration(n)*2*backupGrace)
+		if !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), renamed+".bak is no name of an object there") {
+			t.Errorf("it is silent: %v", err)
+		}
+	}
+	for _, of := range logs(t, place(on)) {
+		if of.last <= w.Bases()[0].Index {
+			t.Errorf("entries %d to %d stay", of.first, of.last)
+		}
+	}
+	must(t, on.Rename("to/b/"+renamed+".bak", "to/b/"+renamed))
+	rd := reading(t, on)
+	if _, _, err := rd.Bytes(&rd.Bases[0]); err != nil || rd.Bases[0].Index != all[0].Index {
+		t.Errorf("the base of entry %d is renamed back: %v", rd.Bases[0].Index, err)
+	}
+}
+
 // Processes that end before they merge their small objects leave them. Retention removes those, too, so a backup never has more objects of the
 // log than seconds in --keep, and one for each merge.
 func TestRetainRemovesObjectsOfEarlierProcesses(t *testing.T) {
@@ -168,8 +198,13 @@ func TestRetainWhileAManifestIsDamaged(t *testing.T) {
 	name := "to/b/" + baseName(newest.Index, newest.Term)
 	must(t, on.Rot(name, damage.PreludeBytes+3, 2))
 	w := open(t, on)
-	_, err := removeOld(w, time.Unix(0, h.wall).Add(time.Hour), 0)
-	must(t, errors.Join(err, w.Close()))
+	var r Retention
+	for n := range 2 {
+		if _, err := r.Remove(background, w, time.Unix(0, h.wall).Add(time.Hour), time.Duration(n)*2*backupGrace); !errors.Is(err, damage.ErrDamaged) {
+			t.Errorf("it is silent: %v", err)
+		}
+	}
+	must(t, w.Close())
 	must(t, on.Rot(name, damage.PreludeBytes+3, 2)) // the same bit again: the manifest is whole
 	rd = reading(t, on)
 	if len(rd.Bases) != 2 {

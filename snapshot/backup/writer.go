@@ -32,7 +32,6 @@ type Cluster struct {
 // opens the backup again. It is for one goroutine.
 type Writer struct {
 	Mended []string // paths of damaged files that a Copy has found, and copied again; the caller empties it
-	Left   error    // of the newest deletion of small objects that became one; nil: they are gone
 
 	// Constant.
 	store   store.Store
@@ -49,6 +48,7 @@ type Writer struct {
 	broken  map[span]bool   // damaged objects behind the end: what they had is appended again
 	rotten  map[string]bool // damaged files of bases: they stay until there is a copy
 	tail    tail
+	left    []string // small objects that the newest merge should have removed
 	err     error
 }
 

@@ -685,3 +685,22 @@ func TestChangedFileOfAnInterruptedBase(t *testing.T) {
 	must(t, err)
 	h.same(got, uint64(len(h.entries)))
 }
+
+// A base is refused with which the backup could not be opened any more. The log goes on, and a base is made when old ones are gone.
+func TestFilesOfAllBases(t *testing.T) {
+	h, on := newHistory(t, 5).grow(9), newFolder(t)
+	w := open(t, on)
+	must(t, h.base(w))
+	bases := w.bases
+	w.bases = append(slices.Repeat([]Base{{Files: make([]File, basesFiles/16)}}, 16), bases...)
+	must(t, h.appendEach(w, 3))
+	if err := h.base(w); err == nil || !strings.Contains(err.Error(), "--backup-keep") {
+		t.Errorf("the base is made: %v", err)
+	}
+	must(t, h.appendEach(w, 3))
+	w.bases = bases
+	must(t, errors.Join(h.base(w), w.Close()))
+	if rd := reading(t, on); len(rd.Bases) != 2 {
+		t.Errorf("%d bases", len(rd.Bases))
+	}
+}

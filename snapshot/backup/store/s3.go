@@ -39,12 +39,16 @@ const (
 	// have 1.4 TiB if they are full.
 	listMost  = 24 << 20
 	infoBytes = 32
+	pageNames = 800 // of one answer; the default of most servers is 1,000
 )
 
 var (
-	errMany     = fmt.Errorf("it has more than %d bytes of names: keep moments for a shorter time (--backup-keep), or give another place", listMost)
+	errMany     = fmt.Errorf("it has more than %d bytes of names, so nothing in it can be found or removed: give another place", listMost)
 	errDisorder = errors.New("the names in the server's list do not rise")
 )
+
+// refusedMost is how many single deletions a server refuses before the call ends: a backup goes on only then.
+const refusedMost = 10
 
 // getAtOnce is how much of an object is in memory before its first byte has come.
 const getAtOnce = 8 << 20
@@ -249,7 +253,7 @@ func (s *S3) List(ctx context.Context, folder string) (all []Info, err error) {
 	moves := time.AfterFunc(stall, func() { cancel(fmt.Errorf("the server does not answer with a new name for %v: %w", stall, errStalled)) })
 	defer moves.Stop()
 	rest, newest, owners := listMost, map[bool]string{}, false
-	for object := range s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: prefix, FetchOwner: &owners}) {
+	for object := range s.client.ListObjectsIter(ctx, s.bucket, minio.ListObjectsOptions{Prefix: prefix, MaxKeys: pageNames, FetchOwner: &owners}) {
 		dir := object.LastModified.IsZero() // a page has its folders behind its objects
 		name, within := strings.CutPrefix(object.Key, prefix)
 		rest -= len(name) + infoBytes
@@ -287,7 +291,7 @@ func (s *S3) Delete(ctx context.Context, names ...string) error {
 	if err != nil {
 		return s.explain(ctx, removing, "", last, err)
 	}
-	confirmed, removed, failed := map[string]bool{}, 0, ""
+	confirmed, removed, refused, failed := map[string]bool{}, 0, 0, ""
 	for result := range results {
 		confirmed[result.ObjectName] = result.Err == nil
 	}
@@ -300,10 +304,11 @@ func (s *S3) Delete(ctx context.Context, names ...string) error {
 		switch {
 		case one == nil, refusal.StatusCode/100 == 2, refusal.Code == minio.NoSuchKey && inWords(refusal):
 			removed++
+			continue
 		case err == nil:
 			failed, err = name, one
 		}
-		if one != nil && refusal.StatusCode == 0 { // the server does not answer
+		if refused++; refusal.StatusCode == 0 || refused == refusedMost { // the server does not answer, or removes nothing
 			break
 		}
 	}

@@ -477,6 +477,46 @@ func TestFaultyDelete(t *testing.T) {
 	}
 }
 
+// TestDeniedDelete: a server that denies each deletion is not asked for each of many objects. The backup waits for the answers.
+func TestDeniedDelete(t *testing.T) {
+	server := newServerBefore(t, http.NotFoundHandler())
+	s := server.open("p")
+	var asked atomic.Int64
+	server.fail("", 1<<30, func(w http.ResponseWriter, r *http.Request, behind http.Handler) bool {
+		asked.Add(1)
+		return refuse(403, "AccessDenied")(w, r, behind)
+	})
+	wants(t, "1,000 objects", s.Delete(t.Context(), strings.Fields(strings.Repeat("a ", 1000))...), "0 of 1000", "s3:DeleteObject")
+	if n := asked.Load(); n != 1+refusedMost {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// TestRichPage: a server may say much of each object, as Ceph does with owners and checksums, under a prefix with a =.
+func TestRichPage(t *testing.T) {
+	server := newServerBefore(t, http.NotFoundHandler())
+	s := server.open("env=prod/team=a")
+	server.fail("", 1<<30, func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+		most := 1000
+		if n, err := strconv.Atoi(r.URL.Query().Get("max-keys")); err == nil {
+			most = n
+		}
+		fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><MaxKeys>%d</MaxKeys>`, most)
+		for i := range most {
+			fmt.Fprintf(w, "<Contents><Key>env=prod/team=a/log/%020d-%020d-%064x</Key><LastModified>2026-11-30T00:00:00Z</LastModified><ETag>&quot;%032x&quot;</ETag>"+
+				"<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType><Size>1</Size><StorageClass>STANDARD</StorageClass>"+
+				"<Owner><ID>%080x</ID><DisplayName>backup of production</DisplayName></Owner><Type>Normal</Type></Contents>", i+1, i+1, i, i, i)
+		}
+		fmt.Fprint(w, "</ListBucketResult>")
+		return true
+	})
+	all, err := s.List(t.Context(), "log")
+	must(t, err)
+	if len(all) < 800 {
+		t.Errorf("%d objects", len(all))
+	}
+}
+
 // page answers with a page of a router.
 func page(status int) fault {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {

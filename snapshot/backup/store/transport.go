@@ -15,8 +15,9 @@ import (
 var stall = 30 * time.Second
 
 const (
-	// answerBytes and answerMarks bound an answer that is no object, because its reader decodes it into memory. A page of a list has 1,000
-	// names of at most 3 KiB each as it escapes them, and about 20 elements a name. Each element or attribute has a mark, < or =.
+	// answerBytes and answerMarks bound an answer that is no object, because its reader decodes it into memory. A page of a list has
+	// pageNames names of at most 3 KiB each as it escapes them. Each begin and end of an element, and each attribute, has a mark, < or =: 24
+	// a name where it has an owner and checksums, and more where names, owners or tags contain a =.
 	answerBytes = 4 << 20
 	answerMarks = 24_000
 )
