@@ -134,7 +134,6 @@ var examples = map[string][]string{
 	"cert show":        {"qkv cert show", "qkv cert show /etc/qkv/ca.crt", "qkv cert show -w json"},
 	"inspect wal":      {"qkv inspect wal qkv-data/default/wal", "qkv inspect wal qkv-data/default/wal --verbose -w json"},
 	"inspect snapshot": {"qkv inspect snapshot qkv-data/default/snap/*.snap"},
-	"bench quick":      {"qkv bench quick --data-dir /mnt/disk     # this machine", "qkv bench quick --endpoints 10.0.0.1:2379 --duration 30s"},
 	"bench disk":       {"qkv bench disk --dir nvme=/mnt/nvme --dir ssd=/mnt/ssd", "qkv bench disk --dir /mnt/nvme -o disk.html"},
 	"bench run":        {"qkv bench run", "qkv bench run --dir nvme=/mnt/nvme --dir ssd=/mnt/ssd -o run.json", "qkv bench run --target etcd=http://127.0.0.1:12379"},
 	"bench kube": {
@@ -147,7 +146,6 @@ var examples = map[string][]string{
 	},
 	"bench vs-etcd": {"qkv bench vs-etcd --data-dir /mnt/nvme -o vs-etcd.html", "qkv bench vs-etcd --etcd /usr/bin/etcd --members 3"},
 	"bench report":  {"qkv bench report a.json b.json -o report.html", "qkv bench report run.json -w bench | benchstat -"},
-	"bench gate":    {"qkv bench gate --baseline base.json --max-regress 5% run.json"},
 	"completion":    {"source <(qkv completion bash)"},
 	"version":       {"qkv version"},
 }

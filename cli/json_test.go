@@ -15,7 +15,6 @@ var withoutJSON = map[string]string{
 	"log":               "each line that it prints is JSON",
 	"serve":             "runs until it is stopped, and prints its log: --log-format json",
 	"etcd":              "runs until it is stopped, and prints its log, as etcd does",
-	"bench member":      "runs until it is stopped, and prints its log: --log-format json",
 	"demo":              "prints its steps, and runs until it is stopped",
 	"branch":            "serves until it is stopped: `qkv backup list -w json` describes the backup",
 	"config example":    "prints a file in YAML",
@@ -29,8 +28,6 @@ var withoutJSON = map[string]string{
 	"cert client":       "prints the names of the files that it has made, one a line",
 	"cert secret":       "prints a secret, or writes it to a file",
 	"cert renew":        "prints the names of the files that it has made, one a line",
-	"bench quick":       "prints its measurements as they come: `qkv bench run -o FILE.json` writes a file",
-	"bench gate":        "judges by its exit code: its input are files in JSON",
 }
 
 // Every command that prints an answer prints it as JSON with -w json.

@@ -83,6 +83,5 @@ func runsMember(args []string) bool {
 		return true
 	}
 	a, err := arrange(newApp(), args)
-	return err == nil && !a.help &&
-		(slices.Equal(a.commands, []string{"serve"}) || slices.Equal(a.commands, []string{"bench", "member"}))
+	return err == nil && !a.help && slices.Equal(a.commands, []string{"serve"})
 }

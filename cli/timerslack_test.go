@@ -15,7 +15,7 @@ import (
 // TestRunsMember: the command lines that run a member in their own process, and no other ones.
 func TestRunsMember(t *testing.T) {
 	for line, want := range map[string]bool{
-		"qkv serve": true, "qkv --name n1 serve": true, "qkv serve --name n1": true, "qkv bench member --profile sata-ssd": true,
+		"qkv serve": true, "qkv --name n1 serve": true, "qkv serve --name n1": true,
 		"qkv etcd": true, "qkv etcd --name n1": true, "/usr/bin/etcd": true, "etcd --name serve": true,
 		"qkv": false, "qkv demo": false, "qkv put serve x": false, "qkv get -- serve": false, "qkv serve --help": false,
 		"qkv serve --nonsense": false, "qkv bench run": false, "qkv member list": false,

@@ -3,7 +3,6 @@ package index
 import (
 	"fmt"
 	"sync/atomic"
-	"time"
 )
 
 // Reserve is memory that is prepared for a state that will need it. The kernel's zeroing of newly touched memory is a
@@ -75,17 +74,11 @@ func (r *Reserve) Close() {
 	r.ledger.trim()
 }
 
-// discardTries is how many collections Discard waits for. One is usually enough.
-const discardTries = 20
-
-// Discard frees the memory of a state that is not used, and to which the caller has no reference: otherwise it stays until the garbage collector
-// runs by itself, and the next state would need memory beside it. collect runs the collector.
-func (r *Reserve) Discard(collect func()) {
+// Discard frees the memory of a state that is not used, and reports whether all of it is free. Memory that was in use needs a collection of
+// garbage first: the caller drops its references, collects, and calls Discard again.
+func (r *Reserve) Discard() bool {
 	r.closed.Store(true)
+	free := r.ledger.mapped.Load() == 0 && r.fillers.Load() == 0
 	r.ledger.rest()
-	for try := 0; try < discardTries && (r.ledger.mapped.Load() > 0 || r.fillers.Load() > 0); try++ {
-		collect()
-		time.Sleep(time.Millisecond) // the collector's cleanups run in a goroutine of their own
-	}
-	r.ledger.rest() // what the fillers have made
+	return free
 }

@@ -7,8 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"runtime"
 	"sync"
 	"syscall"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -256,13 +258,19 @@ func (s *storage) loadAhead() *loading {
 	return nil
 }
 
+// discardTries is how many collections of garbage abandon waits for. One is usually enough.
+const discardTries = 20
+
 // abandon waits until the file is no longer read, and frees the memory at once: another snapshot may be loaded next, and a control group may have
 // room for one state alone.
 func (l *loading) abandon() {
 	if l != nil {
 		err := l.wait().err
 		l.wait = func() loaded { return loaded{err: err} }
-		l.reserve.Discard(runtime.GC)
+		for try := 0; try < discardTries && !l.reserve.Discard(); try++ {
+			runtime.GC()
+			time.Sleep(time.Millisecond) // the collector's cleanups run in a goroutine of their own
+		}
 	}
 }
 

@@ -42,7 +42,7 @@ func (m ClusterMember) String() string {
 
 func (e *ClusterError) Error() string {
 	if !e.Since.IsZero() {
-		return fmt.Sprintf("%v, since %s: %v, and %v, which was restored or recovered: restart this program",
+		return fmt.Sprintf("%v, since %s: %v, and %v, which was restored, recovered or begun anew: restart this program",
 			ErrClusterReplaced, e.Since.UTC().Format(time.RFC3339), e.Other, e.One)
 	}
 	return fmt.Sprintf("%v: %v, %v: check that each member was started with its --initial-cluster, and that the list holds no old member", ErrSeveralClusters, e.One, e.Other)

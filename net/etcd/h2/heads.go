@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -153,7 +153,7 @@ func refersOnly(block []byte) bool {
 // field takes a decoded field.
 func (h *heads) field(f hpack.HeaderField) {
 	if http2.VerboseLogs { // by GODEBUG=http2debug=2, in the words of package http2
-		log.Printf("http2: decoded hpack field %+v", f)
+		fmt.Fprintf(os.Stderr, "http2: decoded hpack field %+v\n", f)
 	}
 	one := h.now
 	h.fields++
