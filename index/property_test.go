@@ -413,7 +413,7 @@ func (m *machine) skip(t *rapid.T) {
 	made["skipped"]++
 	m.model.gaps = append(slices.Clip(m.model.gaps), gap{m.model.revision, m.model.revision + CutDistance})
 	m.model.revision += CutDistance
-	m.state.SkipRevisions()
+	m.state.SkipRevisions(0)
 	delete(m.seen, m.model.applied)
 }
 
