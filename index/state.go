@@ -92,6 +92,9 @@ func (r *replicated) RevisionOfHistory(bytes int64) int64 {
 	return max(min(revision, r.revision), r.compacted)
 }
 
+// Back returns the revision that was made this number of revisions before the newest one.
+func (r *replicated) Back(revisions int64) int64 { return r.gaps.revision(r.revision - revisions) }
+
 // Level returns the cluster's feature level.
 func (r *replicated) Level() uint64 { return r.level }
 
