@@ -171,3 +171,24 @@ func TestCutAboveAnEarlierCut(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The first revision of a batch has a time of its own, also if a gap comes before it.
+func TestTimeBehindAGap(t *testing.T) {
+	s := founded()
+	now := int64(0)
+	m, err := NewImport(s, 0, func() int64 { now += 1e9; return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mod := range []int64{2, 2 + CutDistance + 1} {
+		one := SourceRecord{Key: fmt.Append(nil, mod), Version: Version{Mod: mod, Create: mod, Version: 1}}
+		if err := errors.Join(m.Add(&one), m.End()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for revision := range s.Times() {
+		if s.gaps.skip(revision) != revision {
+			t.Errorf("revision %d has a time, and was never made", revision)
+		}
+	}
+}
