@@ -116,7 +116,7 @@ func (s *State) beginBatch() batchStart {
 func (s *State) finishBatch(began *batchStart, wall int64, commands int) {
 	s.keys.flushNewKeys()
 	if s.revision != began.revision {
-		s.times.note(point{revision: began.revision + 1, wall: s.wall, weight: began.weight}, wall)
+		s.times.note(point{revision: s.history.next(began.revision), wall: s.wall, weight: began.weight}, wall)
 	}
 	s.times.trim(s.oldest())
 	work := s.limits.CompactionWork + commandWork*int64(commands) + (s.totals.weight-began.weight)*dropWork/versionOverhead

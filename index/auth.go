@@ -312,15 +312,21 @@ func (a *Auth) orEmpty(all *accounts) *Auth {
 // afterCut returns the users and roles of another cluster that begins with these. A history that was thrown away may
 // have made later auth revisions, and logins at them. The new cluster never counts these revisions again, so their
 // tokens never become valid. The new key ends the tokens of all earlier logins.
-func (a *Auth) afterCut(all *accounts, cluster uint64) *Auth {
+func (a *Auth) afterCut(all *accounts, cluster uint64, wall int64) *Auth {
 	next := *a.orEmpty(all)
-	next.revision = min(next.revision, math.MaxInt64) + CutDistance
+	next.revision = revisionAfterCut(next.revision, wall)
 	if next.enabled {
 		mac := hmac.New(sha256.New, next.secret[:])
 		_, _ = mac.Write(binary.BigEndian.AppendUint64([]byte("qkv cluster"), cluster))
 		copy(next.secret[:], mac.Sum(nil))
 	}
 	return &next
+}
+
+// revisionAfterCut is far above the auth revision of another store or cluster.
+func revisionAfterCut(revision uint64, wall int64) uint64 {
+	revision = min(max(revision, 1), math.MaxInt64)
+	return revision + uint64(cutDistance(int64(revision), wall))
 }
 
 // freeze gives an Auth copies of the trees.

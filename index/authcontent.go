@@ -2,7 +2,6 @@ package index
 
 import (
 	"fmt"
-	"math"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -57,8 +56,8 @@ func (c *AuthContent) Check() (faults []error) {
 
 // RestoreAuth gives a state without users the users and roles of another store, which must pass Check. The secret seals the tokens if
 // authentication is enabled. It is no command: only the maker of a new data folder may call it, after all commands.
-func (s *State) RestoreAuth(c *AuthContent, secret [limits.AuthSecretBytes]byte) {
-	a := &Auth{enabled: c.Enabled, revision: min(max(c.Revision, 1), math.MaxInt64) + CutDistance}
+func (s *State) RestoreAuth(c *AuthContent, secret [limits.AuthSecretBytes]byte, wall int64) {
+	a := &Auth{enabled: c.Enabled, revision: revisionAfterCut(c.Revision, wall)}
 	if c.Enabled {
 		a.secret = secret
 	}

@@ -20,7 +20,7 @@ func TestRestoreAuth(t *testing.T) {
 		t.Fatal(faults)
 	}
 	s := NewState(limits.Defaults().Index)
-	s.RestoreAuth(content, [limits.AuthSecretBytes]byte{1})
+	s.RestoreAuth(content, [limits.AuthSecretBytes]byte{1}, 0)
 	v := s.View()
 	a := v.Auth()
 	if user, _ := a.User("alice"); !a.Enabled() || a.Revision() != 40+CutDistance || user.Epoch != a.Revision() || string(user.Password) != "hash" || a.Secret()[0] != 1 || !a.IsRoot("root") {

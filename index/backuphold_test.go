@@ -69,7 +69,7 @@ func TestBackupHoldOfPlaces(t *testing.T) {
 	if now := s.View(); now.BackupHold(2).Holder != 21 || now.BackupHold(4).Holder != 0 {
 		t.Errorf("the backup that was taken last is forgotten first: %+v", now.holds.all)
 	}
-	s.Refound(9, Founders(map[string]uint64{"n1": 99}))
+	s.Refound(9, Founders(map[string]uint64{"n1": 99}), 0)
 	if now := s.View(); len(now.holds.all) > 0 || len(now.holds.key) > 0 {
 		t.Errorf("a new cluster begins with %+v", now.holds)
 	}

@@ -40,7 +40,7 @@ func TestCutEndsLogins(t *testing.T) {
 	stolen, _ := lost.View().Auth().User("u")
 	revision := lost.View().Auth().Revision()
 
-	kept.Refound(9, Founders(map[string]uint64{"n1": 99}))
+	kept.Refound(9, Founders(map[string]uint64{"n1": 99}), 0)
 	a := kept.View().Auth()
 	if user, _ := a.User("u"); string(user.Password) != "first" || !a.Enabled() {
 		t.Errorf("the users are not those of the restored moment: %+v", user)
@@ -62,8 +62,8 @@ func TestCutEndsLogins(t *testing.T) {
 	}
 
 	again, other := withUsers(t), withUsers(t)
-	again.Refound(9, Founders(map[string]uint64{"n1": 99}))
-	other.Refound(10, Founders(map[string]uint64{"n1": 99}))
+	again.Refound(9, Founders(map[string]uint64{"n1": 99}), 0)
+	other.Refound(10, Founders(map[string]uint64{"n1": 99}), 0)
 	if *again.View().Auth().Secret() != *a.Secret() || *other.View().Auth().Secret() == *a.Secret() {
 		t.Error("the key does not follow from the old one and the cluster")
 	}
@@ -76,7 +76,7 @@ func TestCutEndsLogins(t *testing.T) {
 func TestCutEndsLoginsOfUnknownUsers(t *testing.T) {
 	lost, kept := withUsers(t), founded()
 	batch(t, kept, 1)
-	kept.Refound(9, Founders(map[string]uint64{"n1": 99}))
+	kept.Refound(9, Founders(map[string]uint64{"n1": 99}), 0)
 	changeUsers(t, kept, "user-add root r", "grant-role root root", "user-add u first", "enable")
 	by := kv.Principal{Name: "u", Auth: lost.View().Auth().Revision()}
 	if err := kept.View().Permits(by, kv.AccessNone, nil); err == nil || err.Code != kv.AuthOld {
@@ -91,7 +91,7 @@ func TestImportOfSkippedRevisions(t *testing.T) {
 		source := founded()
 		for i, n := range commands {
 			if i > 0 {
-				source.SkipRevisions()
+				source.SkipRevisions(0)
 			}
 			for j := range n {
 				batch(t, source, 1, put(fmt.Sprint("k", j%2), fmt.Sprint(i, j)))
@@ -137,5 +137,58 @@ func TestImportOfSkippedRevisions(t *testing.T) {
 	}
 	if err == nil || !strings.Contains(err.Error(), "the source lacks the revisions between") {
 		t.Errorf("a source without one revision: %v", err)
+	}
+}
+
+// Two clusters begin with the same state, one after the other. The later one refuses what the earlier one gave away: its positions of
+// watches, and its logins. Its revisions go on above those of the earlier one.
+func TestCutAboveAnEarlierCut(t *testing.T) {
+	const wall, minute = 1_800_000_000_000_000_000, 60_000_000_000
+	restored := func(cluster uint64, wall int64) *State {
+		s := withUsers(t)
+		s.Refound(cluster, Founders(map[string]uint64{"n1": cluster}), wall)
+		s.SkipRevisions(wall)
+		return s
+	}
+	earlier := restored(9, wall)
+	for range 100 {
+		batch(t, earlier, 1, (&Head{By: earlier.View().By("root")}).AppendPut(nil, &kv.Put{Key: []byte("k")}).Bytes)
+		changeUsers(t, earlier, "password u stolen")
+	}
+	later := restored(10, wall+minute)
+	v, seen := later.View(), earlier.Revision()
+	if later.Revision() <= seen {
+		t.Errorf("the later cluster begins at revision %d, the earlier one was at %d", later.Revision(), seen)
+	}
+	if _, err := v.Watchable(seen + 1); err == nil || err.Code != kv.Compacted {
+		t.Errorf("a watch from revision %d of the earlier cluster: %v", seen+1, err)
+	}
+	by := kv.Principal{Name: "u", Auth: earlier.View().Auth().Revision()} // a JWT
+	if err := v.Permits(by, kv.AccessNone, nil); err == nil || err.Code != kv.AuthOld {
+		t.Errorf("a request at auth revision %d of the earlier cluster: %v", by.Auth, err)
+	}
+	if err := later.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The first revision of a batch has a time of its own, also if a gap comes before it.
+func TestTimeBehindAGap(t *testing.T) {
+	s := founded()
+	now := int64(0)
+	m, err := NewImport(s, 0, func() int64 { now += 1e9; return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mod := range []int64{2, 2 + CutDistance + 1} {
+		one := SourceRecord{Key: fmt.Append(nil, mod), Version: Version{Mod: mod, Create: mod, Version: 1}}
+		if err := errors.Join(m.Add(&one), m.End()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for revision := range s.Times() {
+		if s.gaps.skip(revision) != revision {
+			t.Errorf("revision %d has a time, and was never made", revision)
+		}
 	}
 }

@@ -23,7 +23,8 @@
 //
 // Revisions are dense, except that a cluster that begins with the state of another one goes on far above it
 // ([State.SkipRevisions]): the revisions between were left out, and are a gap. Clients may have seen some of them in the
-// history that was thrown away, so no read and no watch begins there. The first revision behind a gap has no changes.
+// history that was thrown away, so no read and no watch begins there. The first revision behind a gap has no changes. It
+// follows from the time of a restore, so that a later restore of the same state goes on above it.
 //
 // Revisions work as in etcd. An empty store is at revision 1. Each put, and each delete or transaction that changes
 // something, makes the next revision. All changes of one command share its revision. Their sub revisions number them in

@@ -14,15 +14,26 @@ type gap struct{ after, next int64 }
 // gaps are in ascending order. They are never changed in place.
 type gaps []gap
 
-// CutDistance is how far above its newest revision, and above its auth revision, a state goes on in another cluster: the history that was
-// thrown away has made fewer. It is a multiple of chunkLen.
+// CutDistance is how far at least above its newest revision, and above its auth revision, a state goes on in another cluster: the history
+// that was thrown away has made fewer.
 const CutDistance = 1 << 30
 
-// SkipRevisions makes the state go on far above its newest revision. A client that has seen later revisions in a history that was thrown
-// away never takes a new revision for one of them. It is no command: only the maker of a new data folder may call it.
-func (s *State) SkipRevisions() { s.skipTo(s.revision + CutDistance) }
+// cutDistance is how far above a number a state goes on in another cluster that is made at a time, in nanoseconds since 1970. An earlier
+// restore of the same backup may have been thrown away, too: no cluster makes a million changes in a second, so each goes on above all that
+// were made before it. 0: the time is unknown.
+func cutDistance(from, wall int64) int64 {
+	return max(CutDistance, ((wall>>10-from)/chunkLen+1)*chunkLen)
+}
 
-// skipTo leaves out the revisions before one. The distance is a multiple of CutDistance.
+// IsCut reports whether a state can leave out this number of revisions.
+func IsCut(left int64) bool { return left >= CutDistance && left%chunkLen == 0 }
+
+// SkipRevisions makes the state go on far above its newest revision. A client that has seen later revisions in a history that was thrown
+// away never takes a new revision for one of them. It is no command: only the maker of a new data folder may call it. wall is the present,
+// in nanoseconds since 1970, or 0.
+func (s *State) SkipRevisions(wall int64) { s.skipTo(s.revision + cutDistance(s.revision, wall)) }
+
+// skipTo leaves out the revisions before one.
 func (s *State) skipTo(next int64) {
 	s.gaps = append(slices.Clip(s.gaps), gap{s.revision, next})
 	s.history.gaps = s.gaps

@@ -91,7 +91,7 @@ func TestMetaGrows(t *testing.T) {
 	batch(t, s, 9e9, as.AppendPut(nil, &kv.Put{Key: []byte("c"), Value: []byte("1")}).Bytes, as.AppendAuthChange(nil, &kv.AuthChange{Kind: kv.UserAdd, User: "ci", Password: []byte("hash")}).Bytes,
 		as.AppendAuthChange(nil, &kv.AuthChange{Kind: kv.RoleAdd, Role: "app"}).Bytes,
 		as.AppendAuthChange(nil, &kv.AuthChange{Kind: kv.RoleGrantPermission, Role: "app", Permission: kv.Permission{Key: []byte("a"), End: []byte("b"), Type: kv.PermitWrite}}).Bytes)
-	s.SkipRevisions()
+	s.SkipRevisions(0)
 	meta := s.ViewToSave().AppendMeta(nil)
 	read := func(b []byte) (string, error) {
 		s := newState(NewReserve().ledger, limits.Defaults().Index)

@@ -195,7 +195,7 @@ func (m *Import) moveTo(revision int64) {
 func (m *Import) takeRevision(all []SourceRecord) *kv.Error {
 	s := m.state
 	mod := all[0].Mod
-	if left := mod - 1 - s.revision; mod > s.compacted && mod <= importRevision && left > 0 && left%CutDistance == 0 {
+	if left := mod - 1 - s.revision; mod > s.compacted && mod <= importRevision && IsCut(left) {
 		s.skipTo(mod - 1) // the source is a qkv that left them out
 	}
 	if err := m.fitsRevision(all); err != nil {

@@ -92,6 +92,9 @@ func (r *replicated) RevisionOfHistory(bytes int64) int64 {
 	return max(min(revision, r.revision), r.compacted)
 }
 
+// Back returns the revision that was made this number of revisions before the newest one.
+func (r *replicated) Back(revisions int64) int64 { return r.gaps.revision(r.revision - revisions) }
+
 // Level returns the cluster's feature level.
 func (r *replicated) Level() uint64 { return r.level }
 
@@ -201,8 +204,8 @@ func (s *State) Found(m Members) {
 }
 
 // Refound turns the state into the state of another cluster, which has this id and these founders. None of the old
-// member ids is used again, and no right of a later history of the old cluster counts.
-func (s *State) Refound(cluster uint64, founders Members) {
+// member ids is used again, and no right of a later history of the old cluster counts. wall is as in SkipRevisions.
+func (s *State) Refound(cluster uint64, founders Members, wall int64) {
 	var removed []uint64
 	for _, m := range s.members.records {
 		removed = append(removed, m.ID)
@@ -215,7 +218,7 @@ func (s *State) Refound(cluster uint64, founders Members) {
 	s.numbers.clocks = [sessionClocks]memberClock{}
 	s.numbers.clock++
 	s.numbers.floor = s.numbers.clock
-	s.auth = s.auth.afterCut(&s.accounts, cluster)
+	s.auth = s.auth.afterCut(&s.accounts, cluster, wall)
 }
 
 // ViewToSave is View with the data that only a snapshot needs: it copies the sessions. Other Views have only the

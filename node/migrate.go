@@ -72,7 +72,7 @@ func Migrate(ctx context.Context, c MigrateConfig, fill func(s *index.State) (*i
 		return Migrated{}, err
 	}
 	if s.folder = made; c.Restores {
-		state.SkipRevisions()
+		state.SkipRevisions(time.Now().UnixNano())
 	}
 	if err := s.build(to.dir, func() error { return s.make(state, first, false) }); err != nil {
 		return Migrated{}, err
@@ -108,7 +108,7 @@ func restoreUsers(users *index.AuthContent, state *index.State, random io.Reader
 	if _, err := io.ReadFull(random, secret[:]); err != nil {
 		return fmt.Errorf("draw the secret of the tokens: %w", err)
 	}
-	state.RestoreAuth(users, secret)
+	state.RestoreAuth(users, secret, time.Now().UnixNano())
 	return nil
 }
 

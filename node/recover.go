@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"syscall"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -33,6 +34,7 @@ type RecoverConfig struct {
 	Agree      func(Recoverable) error // called before anything is changed; an error ends the recovery. nil: agreed
 	// keepsRevisions goes on with the revisions of the folder. It is for a simulation, whose checker has a list of all revisions.
 	keepsRevisions bool
+	wall           int64 // the present, in nanoseconds since 1970; 0: not known
 }
 
 // Recoverable is the data of a folder that can be recovered.
@@ -76,6 +78,7 @@ type Recovered struct {
 // place. Between the two renames there is no data folder, and a member started then refuses (notRecovering). The next attempt moves the
 // old folder back, and begins anew.
 func Recover(ctx context.Context, c RecoverConfig) (Recovered, error) {
+	c.wall = time.Now().UnixNano()
 	return recoverOn(ctx, c, disk.OS(), rand.Reader, limits.Defaults())
 }
 
@@ -131,9 +134,9 @@ func recoverOn(ctx context.Context, c RecoverConfig, disks disk.FS, random io.Re
 	}
 	revision := r.state.Revision()
 	if !c.keepsRevisions {
-		r.state.SkipRevisions()
+		r.state.SkipRevisions(c.wall)
 	}
-	made, err := s.refound(r.state)
+	made, err := s.refound(r.state, c.wall)
 	made.Revision = revision
 	return made, err
 }
@@ -245,12 +248,12 @@ func applyTo(s *index.State, e *raftpb.Entry) error {
 }
 
 // refound makes a data folder with a state and a lone member, and puts it in the place of the old one.
-func (s storage) refound(state *index.State) (Recovered, error) {
+func (s storage) refound(state *index.State, wall int64) (Recovered, error) {
 	old := s.folder
 	made := &folder{fs: old.fs, dir: old.dir + RecoveringSuffix}
 	token := fmt.Sprintf("recovered %016x", s.salt())
 	first := originOf(old.Founding[0], token, old.Name, []string{old.Name})
-	state.Refound(first.cluster, index.Founders(map[string]uint64{first.name: first.self}))
+	state.Refound(first.cluster, index.Founders(map[string]uint64{first.name: first.self}), wall)
 	s.folder = made
 	err := s.clear()
 	if err == nil {

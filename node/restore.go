@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path"
 	"slices"
+	"time"
 
 	"qkv/index"
 	"qkv/index/kv"
@@ -29,6 +30,7 @@ type RestoreConfig struct {
 	// Branch goes on with the revisions of the backup. Otherwise the cluster takes the old one's place, and begins far above them.
 	Branch bool
 	Logger *slog.Logger
+	wall   int64 // the present, in nanoseconds since 1970; 0: not known
 }
 
 // Made is the new member whose data folder was made.
@@ -65,6 +67,7 @@ func Restore(c RestoreConfig, fill Fill) (Made, error) {
 	if issuer != "" { // founders that were restored with different secrets get different clusters, as in trust.derive
 		c.Token += " " + issuer
 	}
+	c.wall = time.Now().UnixNano()
 	return restoreOn(c, domain, disk.OS(), rand.Reader, limits.Defaults(), fill)
 }
 
@@ -93,11 +96,14 @@ func restoreOn(c RestoreConfig, domain string, disks disk.FS, random io.Reader, 
 		if len(founders) == 0 {
 			founders, token = []string{c.Name}, fmt.Sprintf("%s %016x", token, s.salt())
 		}
+		if len(founders) > 1 {
+			c.wall = 0 // each restores at another time, and needs the same state
+		}
 		first := originOf(domain, token, c.Name, founders)
 		s.folder.Cluster, s.folder.Founding = first.cluster, first.founding
-		state.Refound(first.cluster, s.folder.founders())
+		state.Refound(first.cluster, s.folder.founders(), c.wall)
 		if !c.Branch {
-			state.SkipRevisions()
+			state.SkipRevisions(c.wall)
 		}
 		made = Made{Cluster: first.cluster, Member: first.self, state: state}
 		return s.make(state, first, len(founders) == 1) // several may have restored from different bases, and need the same extents

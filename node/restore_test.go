@@ -325,3 +325,23 @@ func TestMigratedHistoryIsCompacted(t *testing.T) {
 		t.Errorf("revision %d, compacted %d, base %d", v.Revision(), v.Compacted(), v.Base())
 	}
 }
+
+// A second restore of the same state goes on above the first one, whose cluster may have made revisions. Hosts that restore together get the
+// same revisions.
+func TestRestoreAgainGoesOnAbove(t *testing.T) {
+	restored := func(name string, founders ...string) (revision int64, auth uint64) {
+		t.Helper()
+		c := RestoreConfig{DataDir: t.TempDir() + "/data", Name: name, Founders: founders, Version: "test", Logger: slog.New(slog.DiscardHandler)}
+		made, err := Restore(c, with(restoredState(t)))
+		must(t, err)
+		return made.state.Revision(), made.state.View().Auth().Revision()
+	}
+	first, users := restored("n1")
+	if again, changed := restored("n1"); again <= first || changed <= users {
+		t.Errorf("a second restore begins at revision %d and auth revision %d, the first one at %d and %d", again, changed, first, users)
+	}
+	first, users = restored("n1", "n1", "n2")
+	if second, changed := restored("n2", "n1", "n2"); second != first || changed != users {
+		t.Errorf("two hosts begin at revisions %d and %d, and at auth revisions %d and %d", first, second, users, changed)
+	}
+}

@@ -189,8 +189,8 @@ func (c *Config) oldestKept(view *index.View, most, aged, revisions int64) int64
 	if most > 0 && view.HistoryBytes() > most {
 		oldest = view.RevisionOfHistory(most / 8 * 7)
 	}
-	if revisions > 0 && view.Revision()-oldest > revisions {
-		oldest = view.Revision() - revisions/8*7
+	if revisions > 0 && oldest < view.Back(revisions) {
+		oldest = view.Back(revisions / 8 * 7)
 	}
 	if aged > max(oldest, 1) {
 		oldest = aged
@@ -227,7 +227,7 @@ func (a *autoCompaction) due(c *Etcd, view *index.View, now actor.Time) int64 {
 	if a.to == 0 {
 		a.to, a.begun = a.ages.older(c.CompactAfter, now.Now), now.Now
 		if c.CompactRevisions > 0 {
-			a.to = view.Revision() - c.CompactRevisions
+			a.to = view.Back(c.CompactRevisions)
 		}
 	}
 	if a.to <= max(view.Compacted(), 1) { // as soon as there is history

@@ -119,3 +119,37 @@ func TestAutoCompaction(t *testing.T) {
 		})
 	}
 }
+
+// Behind a restore, the revisions that it left out do not count: as many as were asked for stay, and the compaction is never refused.
+func TestAutoCompactionBehindARestore(t *testing.T) {
+	state := index.NewState(limits.Defaults().Index)
+	at := uint64(0)
+	apply := func(command []byte) {
+		t.Helper()
+		at++
+		data := index.AppendEnvelope(nil, index.Envelope{Level: 1, Wall: 1}, [][]byte{command})
+		if results, err := state.Apply(at, 1, data, nil); err != nil || results[0].Err != nil {
+			t.Fatal(err, results)
+		}
+	}
+	put := new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("key")}).Bytes
+	for range 200 {
+		apply(put)
+	}
+	state.SkipRevisions(0)
+	var a autoCompaction
+	asked := Etcd{CompactRevisions: 100}
+	for i, want := range []int64{201 - 90, state.Revision() + 50} {
+		now := actor.Time{Now: time.Duration(2*i) * etcdCompaction}
+		a.due(&asked, state.View(), now)
+		for range []int{10, 140}[i] {
+			apply(put)
+		}
+		now.Now += etcdCompaction
+		revision := a.due(&asked, state.View(), now)
+		if kept := (&Config{}).oldestKept(state.View(), 0, 0, 100); revision != want || kept != state.View().Back(100/8*7) {
+			t.Errorf("it compacts up to %d, want %d, and the history is kept from %d on", revision, want, kept)
+		}
+		apply(new(index.Head).AppendCompact(nil, revision).Bytes)
+	}
+}

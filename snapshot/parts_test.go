@@ -52,7 +52,7 @@ func newPartMember(t testing.TB, fs disk.FS, l limits.Index) *partMember {
 
 // begin makes all keys and the history the base, as a restored folder begins.
 func (m *partMember) begin() {
-	m.state.Refound(9, index.Founders(map[string]uint64{"n1": 8}))
+	m.state.Refound(9, index.Founders(map[string]uint64{"n1": 8}), 0)
 	m.state.ResetExtents()
 	m.tell()
 }

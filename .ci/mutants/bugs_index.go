@@ -50,8 +50,8 @@ var indexBugs = []mutant{
 		{"View.Permits", `by.Login != 0 && by.Login != one.Epoch`, `by.Login > one.Epoch`},
 	}, []detector{direct("./index/watch", "TestNewPasswordEndsWatchesOfItsLogins")}},
 	{"revisions are counted again after a restore", []change{
-		{"restoreOn", `state.SkipRevisions()`, ``},
-		{"recoverOn", `r.state.SkipRevisions()`, ``},
+		{"restoreOn", `state.SkipRevisions(c.wall)`, ``},
+		{"recoverOn", `r.state.SkipRevisions(c.wall)`, ``},
 	}, []detector{direct("./node", "TestCut|TestRestore")}},
 	{"a watch begins among the revisions of a lost history", []change{
 		{"replicated.Watchable", `case one != nil:`, `case one != nil && revision < 0:`},
@@ -60,8 +60,11 @@ var indexBugs = []mutant{
 		{"replicated.checkRange", `|| r.gaps.of(revision) != nil`, ``},
 	}, []detector{direct("./index", "TestModel"), direct("./node", "TestCut")}},
 	{"auth revisions are counted again after a restore", []change{
-		{"Auth.afterCut", `next.revision = min(next.revision, math.MaxInt64) + CutDistance`, ``},
+		{"Auth.afterCut", `next.revision = revisionAfterCut(next.revision, wall)`, ``},
 	}, []detector{direct("./index", "TestCutEndsLogins")}},
+	{"a second restore begins at the revisions of the first one", []change{
+		{"cutDistance", `((wall>>10-from)/chunkLen+1)*chunkLen`, `0`},
+	}, []detector{direct("./index", "TestCutAboveAnEarlierCut"), direct("./node", "TestRestoreAgainGoesOnAbove")}},
 	{"a restored cluster keeps the key of the tokens", []change{
 		{"Auth.afterCut", `copy(next.secret[:], mac.Sum(nil))`, `_ = mac`},
 	}, []detector{direct("./index", "TestCutEndsLogins")}},

@@ -417,9 +417,8 @@ func (f *File) each(ctx context.Context, tx *bbolt.Tx, hand func(r *record) erro
 			continue
 		}
 		if r.Mod >= f.Compacted && r.Mod > 1 {
-			// A qkv that was restored leaves out a multiple of CutDistance.
-			first := r.Sub == 0 && r.Mod > before.Revision && (r.Mod-max(before.Revision, 1)-1)%index.CutDistance == 0
-			r.gap = !first && !(r.Mod == before.Revision && r.Sub == before.Sub+1)
+			left := r.Mod - max(before.Revision, 1) - 1
+			r.gap = !(r.Sub == 0 && r.Mod > before.Revision && (left == 0 || index.IsCut(left))) && !(r.Mod == before.Revision && r.Sub == before.Sub+1)
 			before = index.Position{Revision: r.Mod, Sub: r.Sub}
 		}
 		if err := hand(&r); err != nil {
