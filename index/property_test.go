@@ -618,7 +618,11 @@ func TestModel(t *testing.T) {
 		"put: no space", "txn: no space", "grant: no space", "alarm: no such member",
 		"put: key not found", "txn: key not found", "txn: compacted", "txn: future revision", "compact: compacted", "compact: future revision",
 	} {
-		if least := 100; !t.Failed() && !testing.Short() && made[kind] < least {
+		least := 100
+		if kind == "skipped" { // one of many steps of the model's world, and no command
+			least = 20
+		}
+		if !t.Failed() && !testing.Short() && made[kind] < least {
 			t.Errorf("%q came %d times, and should at least %d", kind, made[kind], least)
 		}
 	}
