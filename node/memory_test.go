@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -111,18 +110,6 @@ func loadShortOfMemory(t *testing.T, dir string) {
 	if !strings.Contains(log.String(), "the state may need more memory") {
 		t.Errorf("nothing is said before the load: %s", log.String())
 	}
-}
-
-// resident returns the bytes of this process that are in memory.
-func resident(t *testing.T) int64 {
-	t.Helper()
-	status, err := os.ReadFile("/proc/self/status")
-	must(t, err)
-	var kib int64
-	_, size, _ := strings.Cut(string(status), "VmRSS:")
-	_, err = fmt.Sscan(size, &kib)
-	must(t, err)
-	return kib << 10
 }
 
 // A start has the memory of one state at a time: a snapshot that cannot be loaded, or that is not used, is freed before the next one is loaded.
