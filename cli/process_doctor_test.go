@@ -195,7 +195,7 @@ func TestProcessDoctorOfLimits(t *testing.T) {
 	for i := 0; s.qkv("put", fmt.Sprint("more", i), value).code == exitOK; i++ {
 	}
 	found("the whole quota", "admin", checks.Result{ID: "alarms", Level: checks.Failure, Text: "NOSPACE of n1"})
-	s.says("DEGRADED: the alarm NOSPACE of n1 is raised", exitOK, "next: ")
+	s.says("NO SPACE: no put is accepted: NOSPACE of n1", exitUnavailable, "next: ")
 }
 
 // TestProcessDoctorOfAFolder: a running member's folder, a stopped one's, a damaged one's, and one that others can read.

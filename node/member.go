@@ -408,8 +408,11 @@ func (m *member) announce() {
 		return
 	}
 	at := known.Peers
-	if m.config.AdvertisePeer != "" {
-		at = []string{m.config.AdvertisePeer}
+	host, _, _ := net.SplitHostPort(m.config.ListenPeer)
+	if told := m.config.AdvertisePeer; told != "" {
+		at = []string{told}
+	} else if len(at) == 0 && !wildcard(host) { // an earlier start ended before it announced itself
+		at = []string{m.config.ListenPeer}
 	}
 	m.proposed.announcing.propose(m, index.AppendAnnounce(nil, &kv.Member{
 		ID: m.folder.Member, Name: m.config.Name, Version: m.config.Version, Level: cmp.Or(m.env.Level, index.MaxLevel), Folder: m.folder.Folder, Boot: m.folder.Boot,

@@ -79,16 +79,21 @@ const (
 	partTimeout = time.Minute
 )
 
-// start is Start on any disk, with limits that tests may set. state is that of the folder's newest snapshot; nil: it is loaded.
-func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, state *index.State) (*Node, error) {
+// prepare gives the configuration its logger and checks it: all of it where a member begins, and else what a member with data needs.
+func (c *Config) prepare() error {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	err := c.Validate()
-	if whose := (&folder{fs: disk.OS(), dir: c.DataDir}).whose(); err == nil && errors.Is(whose, fs.ErrNotExist) { // a member begins there
+	if whose := (&folder{fs: disk.OS(), dir: c.DataDir}).whose(); err == nil && errors.Is(whose, fs.ErrNotExist) {
 		err = c.CheckBeginning()
 	}
-	if err != nil {
+	return err
+}
+
+// start is Start on any disk, with limits that tests may set. state is that of the folder's newest snapshot; nil: it is loaded.
+func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, state *index.State) (*Node, error) {
+	if err := c.prepare(); err != nil {
 		return nil, err
 	}
 	connections, err := connectionsFor(openFiles(), bounds.Etcd.Connections)

@@ -185,7 +185,7 @@ func TestWrites(t *testing.T) {
 	u.must("root", "Lease.LeaseGrant", "ID: 5 TTL: 60")
 	u.must("root", "KV.Put", `key: "secret" value: "s" lease: 5`)
 	u.must("root", "KV.Put", `key: "app/1" value: "v"`)
-	u.must("root", "Lease.LeaseGrant", "ID: 6 TTL: 60")
+	u.must("alice", "Lease.LeaseGrant", "ID: 6 TTL: 60")
 	u.must("alice", "KV.Put", `key: "app/2" lease: 6`)
 	u.withReader()
 	nested := func(op string) string {
