@@ -60,7 +60,7 @@ func TestAccess(t *testing.T) {
 		kv.AccessRead:  {"range", "streamed range", "watch", "time to live", "question for the authors of changes"},
 		kv.AccessAdmin: {
 			"readmit", "change of the members", "move of the leader", "compaction", "change of an alarm", "change of users",
-			"base of a backup", "piece of a backup's base", "list of connected clients", "part of the log for a backup", "verification of a member's files", "hold of backups",
+			"base of a backup", "piece of a backup's base", "part of the log for a backup", "verification of a member's files", "hold of backups",
 		},
 		kv.AccessSelf: {"list of users", "list of roles", "question for a permission"},
 		kv.AccessNone: {
