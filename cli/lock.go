@@ -171,15 +171,13 @@ func holdWhile(ctx context.Context, c *cli.Context, s *client.LockSession, m *cl
 	h.command.Env = append(os.Environ(),
 		fmt.Sprintf("QKV_LOCK_KEY=%s", m.Key()), fmt.Sprintf("QKV_LOCK_TOKEN=%d", m.Token()), fmt.Sprintf("QKV_LOCK_LEASE=%016x", uint64(s.Lease().ID)),
 		fmt.Sprintf("ETCD_LOCK_KEY=%s", m.Key()), fmt.Sprintf("ETCD_LOCK_REV=%d", m.Token()))
-	endGroup, err := local.StartGroup(h.command)
+	end, err := local.StartGroup(h.command, s.Until)
 	if err != nil {
 		return fmt.Errorf("run the command: %w", err)
 	}
-	endSharing := local.ShareTerminal(h.command, s.Until)
 	go func() {
 		err := h.command.Wait()
-		endSharing()
-		endGroup()
+		end()
 		h.ended <- err
 	}()
 	err = h.wait(ctx)

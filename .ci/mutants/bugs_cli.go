@@ -46,7 +46,7 @@ var cliBugs = []mutant{
 		{"local.Guard", `_ = syscall.Kill(-group, syscall.SIGKILL)`, ``},
 	}, []detector{direct("./cli/local", "TestGroupDiesWithProcess")}},
 	{"continue a command whose lease has expired", []change{
-		{"local.ShareTerminal", `if time.Now().After(until()) {`, `if false {`},
+		{"local.shareTerminal", `if time.Now().After(until()) {`, `if false {`},
 	}, []detector{direct("./cli/local", "TestTerminalOfAShell")}},
 	{"end with 0 when one key is not exported", []change{
 		{"exportFolder", `if e.refused > 0 {`, `if e.refused > 1 {`},

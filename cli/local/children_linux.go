@@ -59,14 +59,23 @@ func Prefer(nice int) (err error) {
 	return err
 }
 
-// guardVariable makes a process of this program the guard of a process group.
+// guardVariable makes a process of this program the guard of a process group, or one that joins it and becomes the group's command.
 const guardVariable = "QKV_GUARDS_GROUP"
 
-// Guard kills a process group when this process's standard input, which names the group, ends. It returns at once if this process is no
-// guard.
+// Guard kills a process group when this process's standard input, which names the group, ends; or it names this process's group to that
+// guard, and runs the command of the arguments instead of this program. It returns at once if this process shall do neither.
 func Guard() {
-	if os.Getenv(guardVariable) == "" {
+	switch os.Getenv(guardVariable) {
+	case "":
 		return
+	case "join":
+		_ = os.Unsetenv(guardVariable)
+		_, err := fmt.Fprint(os.NewFile(3, "guard"), os.Getpid())
+		if syscall.CloseOnExec(3); err == nil {
+			err = syscall.Exec(os.Args[1], os.Args[2:], os.Environ())
+		}
+		fmt.Fprintf(os.Stderr, "run %s: %v\n", os.Args[1], err)
+		os.Exit(126) // as a shell does
 	}
 	text, _ := io.ReadAll(os.Stdin)
 	if group, err := strconv.Atoi(string(text)); err == nil && group > 1 {
@@ -76,25 +85,36 @@ func Guard() {
 }
 
 // StartGroup starts a command in a process group of its own that dies with this process. The kernel kills only the command itself
-// (Pdeathsig). A guard kills its group: a process of this program in a session of its own, whose standard input ends with this process. end
-// gives the rest of the group a second after the command's end, for its last output, and kills it then.
-func StartGroup(cmd *exec.Cmd) (end func(), err error) {
-	guard := &exec.Cmd{Path: "/proc/self/exe", Args: os.Args[:1], Env: []string{guardVariable + "=1"}, SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
-	group, err := guard.StdinPipe()
-	if err == nil {
-		err = guard.Start()
+// (Pdeathsig). A guard kills its group: a process of this program in a session of its own, whose standard input ends with this process and
+// with the start of the command. The command's process names the group to the guard before it becomes the command: nothing that the
+// command starts can outlive this process. end gives the rest of the group a second after the command's end, for its last output, and kills
+// it then.
+func StartGroup(cmd *exec.Cmd, until func() time.Time) (end func(), err error) {
+	if cmd.Err != nil {
+		return nil, cmd.Err
 	}
+	read, group, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("start a guard: %w", err)
 	}
-	if err = StartChild(cmd, true); err == nil {
-		_, err = fmt.Fprint(group, cmd.Process.Pid)
-	}
+	guard := &exec.Cmd{Path: "/proc/self/exe", Args: os.Args[:1], Env: []string{guardVariable + "=1"}, Stdin: read, SysProcAttr: &syscall.SysProcAttr{Setsid: true}}
+	err = guard.Start()
+	_ = read.Close()
 	if err != nil {
+		_ = group.Close()
+		return nil, fmt.Errorf("start a guard: %w", err)
+	}
+	cmd.Env, cmd.ExtraFiles = append(cmd.Environ(), guardVariable+"=join"), []*os.File{group}
+	cmd.Path, cmd.Args = guard.Path, append([]string{os.Args[0], cmd.Path}, cmd.Args...)
+	share, endSharing := shareTerminal(cmd, until)
+	if err := StartChild(cmd, true); err != nil {
+		endSharing()
 		_ = group.Close()
 		return nil, errors.Join(err, guard.Wait())
 	}
+	share()
 	return func() {
+		endSharing()
 		for waited := time.Duration(0); waited < groupWait && syscall.Kill(-cmd.Process.Pid, 0) == nil; waited += groupWait / 100 {
 			time.Sleep(groupWait / 100)
 		}

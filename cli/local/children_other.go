@@ -15,10 +15,9 @@ func StartChild(cmd *exec.Cmd, _ bool) error { return cmd.Start() }
 func Guard() {}
 
 // StartGroup starts a command. On this system the processes that it starts may outlive it and this process.
-func StartGroup(cmd *exec.Cmd) (end func(), err error) { return func() {}, cmd.Start() }
-
-// ShareTerminal does nothing: the command has this process's terminal.
-func ShareTerminal(*exec.Cmd, func() time.Time) (end func()) { return func() {} }
+func StartGroup(cmd *exec.Cmd, _ func() time.Time) (end func(), err error) {
+	return func() {}, cmd.Start()
+}
 
 // SignalChild sends a signal to a command, or kills it where the system has no such signals.
 func SignalChild(cmd *exec.Cmd, s syscall.Signal) {

@@ -37,7 +37,12 @@ func TestMain(m *testing.M) {
 func holdGroup(command string) int {
 	cmd := exec.Command("sh", "-c", command)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	endGroup, err := StartGroup(cmd)
+	end, err := StartGroup(cmd, func() (until time.Time) {
+		if os.Getenv(holderExpires) != "" {
+			return until
+		}
+		return time.Now().Add(time.Hour)
+	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -49,15 +54,8 @@ func holdGroup(command string) int {
 			SignalChild(cmd, syscall.SIGINT)
 		}
 	}()
-	endSharing := ShareTerminal(cmd, func() (until time.Time) {
-		if os.Getenv(holderExpires) != "" {
-			return until
-		}
-		return time.Now().Add(time.Hour)
-	})
 	_ = cmd.Wait()
-	endSharing()
-	endGroup()
+	end()
 	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() {
 		return 128 + int(status.Signal())
 	}
@@ -97,11 +95,15 @@ func gone(t *testing.T, pids ...string) {
 }
 
 // TestGroupDiesWithProcess: however a process dies, its command dies, and so do the processes that the command has started, although they
-// ignore every signal that can be ignored.
+// ignore every signal that can be ignored. The command's first act may be that end.
 func TestGroupDiesWithProcess(t *testing.T) {
-	for _, s := range []syscall.Signal{syscall.SIGKILL, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTERM} {
+	for _, s := range []syscall.Signal{0, syscall.SIGKILL, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTERM} {
 		t.Run(unix.SignalName(s), func(t *testing.T) {
-			cmd := holder(t, `trap "" INT TERM QUIT HUP; sleep 300 & echo $! $$; sleep 301`)
+			kill := ""
+			if s == 0 {
+				kill = "kill -KILL $PPID; "
+			}
+			cmd := holder(t, `trap "" INT TERM QUIT HUP; sleep 300 & echo $! $$; `+kill+`sleep 301`)
 			out, err := cmd.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -112,11 +114,13 @@ func TestGroupDiesWithProcess(t *testing.T) {
 			t.Cleanup(func() { SignalChild(cmd, syscall.SIGKILL) })
 			line, err := bufio.NewReader(out).ReadString('\n')
 			pids := strings.Fields(line)
-			if err != nil || len(pids) != 2 || !runs(pids[0]) || !runs(pids[1]) {
+			if err != nil || len(pids) != 2 || s != 0 && (!runs(pids[0]) || !runs(pids[1])) {
 				t.Fatalf("%q %v", line, err)
 			}
 			t.Cleanup(func() { _ = exec.Command("kill", append([]string{"-KILL"}, pids...)...).Run() })
-			_ = cmd.Process.Signal(s)
+			if s != 0 {
+				_ = cmd.Process.Signal(s)
+			}
 			_ = out.Close()
 			if err := cmd.Wait(); err == nil {
 				t.Error("it ended with exit code 0")
