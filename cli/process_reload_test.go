@@ -2,7 +2,6 @@ package cli
 
 import (
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -68,9 +67,6 @@ func TestProcessReload(t *testing.T) {
 // TestProcessHangup: without a file, a member ends when its terminal does.
 func TestProcessHangup(t *testing.T) {
 	t.Parallel()
-	if signal.Ignored(syscall.SIGHUP) {
-		t.Skip("this test runs without a terminal's end (nohup), and so do members")
-	}
 	c := startProcesses(t, 1)
 	c.members[0].signal(syscall.SIGHUP)
 	if code := c.members[0].exit(); code != exitOK {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -46,7 +47,16 @@ func (m sideBySide) Run() int {
 	if !given {
 		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
 	}
+	hearHangups()
 	return m.M.Run()
+}
+
+// hearHangups lets SIGHUP end the processes that tests start, also where this program was started with nohup: a signal that a program
+// ignores is ignored by the programs that it starts.
+func hearHangups() {
+	if signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 }
 
 const (

@@ -15,6 +15,7 @@ import (
 // What nohup starts outlives its terminal; SIGTERM still ends it.
 func TestIgnoredHangup(t *testing.T) {
 	signal.Ignore(syscall.SIGHUP)
+	defer hearHangups()
 	defer signal.Reset(syscall.SIGHUP)
 	ctx, forget := withSignals(t.Context(), true)
 	defer forget()

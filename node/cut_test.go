@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -41,6 +42,7 @@ type cutStory struct {
 	running     *client.Client
 	watch       *client.Watcher
 	session     *client.LockSession
+	lock        *client.Mutex // held by session
 }
 
 // heldRights are what a history gave away.
@@ -102,6 +104,18 @@ func (s *cutStory) give(password string) (h heldRights) {
 	return heldRights{password, token, granted.ID, put.Header.Revision, status.AuthRevision, put.Header.ClusterId}
 }
 
+// raise raises the alarm CORRUPT, as an operator can by etcd's API, or asks for the alarms, of which none may be left.
+func (s *cutStory) raise(action etcdserverpb.AlarmRequest_AlarmAction) error {
+	maintenance := etcdserverpb.NewMaintenanceClient(s.conn)
+	status, err := maintenance.Status(s.root(), &etcdserverpb.StatusRequest{})
+	s.must(err)
+	answer, err := maintenance.Alarm(s.root(), &etcdserverpb.AlarmRequest{Action: action, MemberID: status.Header.MemberId, Alarm: etcdserverpb.AlarmType_CORRUPT})
+	if err == nil && action == etcdserverpb.AlarmRequest_GET && len(answer.Alarms) > 0 {
+		err = fmt.Errorf("%v are left", answer.Alarms)
+	}
+	return err
+}
+
 // setPassword sets the password of the user u.
 func (s *cutStory) setPassword(password string) {
 	s.t.Helper()
@@ -138,10 +152,13 @@ func (s *cutStory) begin() (kept string) {
 	s.lost = s.give("stolen")
 	s.running, err = s.open("u", "stolen")
 	s.must(err)
-	s.watch, err = s.running.Watch(ctx, kv.Watch{Key: []byte("a/"), End: []byte("a0")})
-	s.must(err)
 	s.session, err = client.NewLockSession(ctx, s.running, client.LockSessionOptions{TTL: 4 * time.Second})
 	s.must(err)
+	s.lock = client.NewMutex(s.session, "a/lock")
+	s.must(s.lock.Lock(ctx))
+	s.watch, err = s.running.Watch(ctx, kv.Watch{Key: []byte("a/"), End: []byte("a0")})
+	s.must(err)
+	s.must(s.raise(etcdserverpb.AlarmRequest_ACTIVATE))
 	c.stop(0)
 	return kept
 }
@@ -223,6 +240,8 @@ func TestCut(t *testing.T) {
 				{"leases", (*cutStory).leases},
 				{"revisions and fencing numbers", (*cutStory).revisions},
 				{"watch positions", (*cutStory).watches},
+				{"locks", (*cutStory).locks},
+				{"alarms", (*cutStory).alarms},
 			} {
 				t.Run(row.what, func(t *testing.T) {
 					of := *s
@@ -317,6 +336,34 @@ func (s *cutStory) revisions() {
 		case reads && (err != nil || failed != nil || string(got.Kvs[0].Value) != "first" || string(found.KVs[0].Value) != "first"):
 			s.t.Errorf("a read at revision %d, before the cut: %v, %v; %v, %v", revision, got, err, found, failed)
 		}
+	}
+}
+
+// locks takes the lock that a session of the lost history holds, whose guard and key are worth nothing.
+func (s *cutStory) locks() {
+	own, err := s.open("root", "root")
+	s.must(err)
+	session, err := client.NewLockSession(s.ctx, own, client.LockSessionOptions{TTL: time.Minute})
+	s.must(err)
+	lock := client.NewMutex(session, "a/lock")
+	if err := lock.TryLock(s.ctx); err != nil || lock.Token() < s.lock.Token()+index.CutDistance/2 {
+		s.t.Errorf("the lock: %v, with the token %d, after %d", err, lock.Token(), s.lock.Token())
+	}
+	done, err := own.Txn(s.ctx, kv.Txn{Compares: []kv.Compare{s.lock.Guard()}})
+	if err != nil || done.Succeeded {
+		s.t.Errorf("the guard of the lost lock holds: %v, %v", done, err)
+	}
+	s.must(lock.Unlock(s.ctx))
+}
+
+func (s *cutStory) alarms() {
+	if err := s.raise(etcdserverpb.AlarmRequest_GET); err != nil {
+		s.t.Errorf("alarms: %v", err)
+	}
+	own, err := s.open("root", "root")
+	s.must(err)
+	if all, err := own.Admin().Alarms(s.ctx, client.ReadOptions{}); err != nil || len(all) > 0 {
+		s.t.Errorf("alarms: %v, %v", all, err)
 	}
 }
 
