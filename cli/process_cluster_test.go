@@ -408,6 +408,7 @@ type answered struct {
 	code           int
 	stdout, stderr string
 	took           time.Duration
+	memory         int64 // the most that it held, in bytes
 }
 
 // qkv runs one command against the cluster.
@@ -443,7 +444,11 @@ func runProgram(t testing.TB, program string, environment []string, arguments ..
 	if err != nil && !errors.As(err, &ended) {
 		t.Fatalf("%s %q: %v", program, arguments, err)
 	}
-	return answered{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String(), took: time.Since(begun)}
+	a := answered{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String(), took: time.Since(begun)}
+	if used, is := cmd.ProcessState.SysUsage().(*syscall.Rusage); is {
+		a.memory = used.Maxrss << 10 // Linux counts in KiB
+	}
+	return a
 }
 
 // exits fails the test unless the command ended with the code and said all of the words on stderr.

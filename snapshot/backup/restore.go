@@ -101,7 +101,11 @@ func timeOf(wall int64) string { return time.Unix(0, wall).Format(time.RFC3339) 
 // candidates returns the bases from which a moment can be reached, the best first.
 func (r *Reader) candidates(at At) (all []Base, err error) {
 	if len(r.Bases) == 0 {
-		return nil, fmt.Errorf("%w: it has no intact base: %w", ErrRange, errors.Join(r.Faults...))
+		err = fmt.Errorf("%w: it has no intact base", ErrRange)
+		if len(r.Faults) > 0 {
+			err = fmt.Errorf("%w: %w", err, errors.Join(r.Faults...))
+		}
+		return nil, err
 	}
 	var exact []Base
 	for _, b := range r.Bases {

@@ -35,9 +35,9 @@ const (
 )
 
 const (
-	// listMost bounds the names that a list returns, in bytes with infoBytes for each: they are in memory. 180,000 objects of the log fit, which
-	// have 1.4 TiB if they are full.
-	listMost  = 24 << 20
+	// listMost bounds the names that a list returns, in bytes with infoBytes for each: they are in memory. 120,000 objects of the log fit, which
+	// have 0.9 TiB if they are full.
+	listMost  = 16 << 20
 	infoBytes = 32
 	pageNames = 800 // of one answer; the default of most servers is 1,000
 )
