@@ -11,8 +11,8 @@
 //   - [KubeSearch] makes the requests of a Kubernetes control plane ([Kube]) in an open loop, and searches for the largest number of nodes
 //     at which a side keeps its latencies. The sides take turns, each step on a new cluster.
 //
-// In addition to loads of one repeated request, a table lists special loads (special.go): transactions with contention, ranges, watches,
-// leases, maintenance, pages, and a million keys. They use [API], which both kinds of store implement.
+// In addition to loads of one repeated request, a table lists special loads (special.go): watches, maintenance, large values, and a million
+// keys. They use [API], which both kinds of store implement.
 //
 // During a load the suite reads the members' /metrics once a second: the stages of a write ([result.Stages]), the log's syncs, and the
 // processor time. The verdict on what limits the load ([result.File.Verdicts]) is based on these.

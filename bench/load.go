@@ -25,13 +25,9 @@ const (
 	Put             Op = iota // a write with a distinct value for each request
 	Get                       // linearizable read of one key
 	GetSerializable           // read of the member's own state
-	mixed                     // one put to nine linearizable reads
 )
 
-var opNames = [...]string{"put", "linearizable get", "serializable get", "mixed"}
-
-// mixedGets is the number of reads per put in mixed.
-const mixedGets = 9
+var opNames = [...]string{"put", "linearizable get", "serializable get"}
 
 func (o Op) String() string {
 	if int(o) < len(opNames) {
@@ -64,7 +60,7 @@ type Config struct {
 // request, however late: it must stay within a machine's capacity.
 const (
 	LeastRate = 0.001
-	MostRate  = sweepMost
+	MostRate  = 4_000_000.0
 )
 
 // progressEvery is the interval of Progress.
@@ -265,13 +261,7 @@ func (s *slot) ask(n int64, due time.Time) {
 	}
 	r := &s.request
 	r.Key = appendKey(r.Key[:0], config.Prefix, which)
-	if r.Op = config.Op; r.Op == mixed {
-		r.Op = Get
-		if s.random.IntN(mixedGets+1) == 0 {
-			r.Op = Put
-		}
-	}
-	if r.Op == Put {
+	if r.Op = config.Op; r.Op == Put {
 		from := s.random.IntN(len(s.load.values) - config.ValueBytes)
 		r.Value = s.load.values[from : from+config.ValueBytes]
 	}

@@ -334,7 +334,7 @@ func (c *etcds) Restart(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	defer func() { _ = one[0].Close() }()
-	_, err = one[0].Read(ctx, bench.Read{From: []byte("x")})
+	_, err = one[0].Read(ctx, []byte("x"), nil)
 	return time.Since(begun), err
 }
 

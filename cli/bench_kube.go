@@ -280,7 +280,7 @@ func (c *etcds) Replace(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = added[0].Close() }()
-	return until(ctx, func() error { _, err := added[0].Read(ctx, bench.Read{From: []byte("x")}); return err })
+	return until(ctx, func() error { _, err := added[0].Read(ctx, []byte("x"), nil); return err })
 }
 
 // Replace implements bench's replacer.

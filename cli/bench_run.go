@@ -27,8 +27,8 @@ func benchRunCommand() *cli.Command {
 	return &cli.Command{
 		Name: "run", Usage: "measure members on disks, or an etcd v3 server",
 		Description: "Starts members of its own in each folder, and runs the standard loads on them: closed loops for the throughput, an " +
-			"open loop for the latency at a fixed rate, the highest rate with p99 within 10 ms, and the time without an " +
-			"acknowledged write after the leader is killed. Folders and targets are measured in turns, each time with new members. " +
+			"open loop for the latency at a fixed rate, and the time without an acknowledged write after the leader is " +
+			"killed. Folders and targets are measured in turns, each time with new members. " +
 			"A difference is shown only if it is statistically significant; otherwise `~` is printed.",
 		Flags: append([]cli.Flag{
 			dirFlag("`NAME=DIR` for members' data; several are compared (default: the current folder)"),
