@@ -325,7 +325,7 @@ func (l *load) pace(slots []*slot) {
 		if !l.ends.IsZero() && due.After(l.ends) {
 			due = l.ends // do not wait for later ones
 		}
-		sleepUntil(l.ctx, due)
+		SleepUntil(l.ctx, due)
 		n, more := l.next(due)
 		if !more {
 			return
@@ -340,9 +340,9 @@ func (l *load) pace(slots []*slot) {
 // sleepMost bounds one sleep of an open loop, and thus its delay in noticing the end.
 const sleepMost = 100 * time.Millisecond
 
-// sleepUntil returns at the given time, or when ctx has ended. The runtime's own timers may be a millisecond late on an idle machine,
+// SleepUntil returns at the given time, or when ctx has ended. The runtime's own timers may be a millisecond late on an idle machine,
 // which would add to every latency.
-func sleepUntil(ctx context.Context, due time.Time) {
+func SleepUntil(ctx context.Context, due time.Time) {
 	for ctx.Err() == nil {
 		rest := min(time.Until(due), sleepMost)
 		if rest <= 0 {
@@ -421,9 +421,6 @@ func (l *load) report(shares []*recorder) Report {
 
 // keyDigits is the length of the number in a key.
 const keyDigits = 10
-
-// Key returns the key with a number, as loads write it after a prefix.
-func Key(prefix string, n int) []byte { return appendKey(nil, prefix, int64(n)) }
 
 // appendKey appends the key with a number: all keys have the same length.
 func appendKey(dst []byte, prefix string, n int64) []byte {

@@ -326,10 +326,10 @@ func (r *suiteRun) work(c Cluster, w Work) (result.Run, error) {
 	}
 	var run result.Run
 	var err error
-	looking := observe(r.ctx, c)
-	config.begins = looking.begin
+	looking := Observe(r.ctx, c)
+	config.begins = looking.Begin
 	if w.Mode == result.Event { // its parts have their own warm-ups, or none
-		looking.begin(time.Now())
+		looking.Begin(time.Now())
 	}
 	switch w.kind {
 	case specialWork:
@@ -345,7 +345,7 @@ func (r *suiteRun) work(c Cluster, w Work) (result.Run, error) {
 		}
 		run = report.Run()
 	}
-	looking.end(&run)
+	looking.End(&run)
 	if w.Mode != result.Event {
 		looking.charge(&run)
 	}

@@ -71,8 +71,8 @@ func (r *room) upwards() (up []string, of int) {
 	return up, of
 }
 
-// floors gives each file of a package its floor: one above the highest file that it uses. Of two files that use each other, the one with
-// more references stands above. Files of a larger circle stand on one floor.
+// floors gives each file of a package its floor: one above the highest file that it uses. Of two files that use each
+// other, the one with more references stands above. Files of a larger circle stand on one floor.
 func (r *room) floors() map[string]int {
 	uses := map[string][]string{} // without those arrows that are cut
 	for _, from := range r.files {
@@ -103,7 +103,8 @@ func (r *room) floors() map[string]int {
 	return floors
 }
 
-// circles returns the files in groups that use each other around (Tarjan's algorithm), each group after those that it uses.
+// circles returns the files in groups that use each other around (Tarjan's algorithm), each group after those that it
+// uses.
 func circles(files []string, uses map[string][]string) (all [][]string) {
 	number, lowest := map[string]int{}, map[string]int{}
 	var open []string
