@@ -17,7 +17,7 @@ AT_ONCE    = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 SIMFLAGS   = $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build packages packaged monitoring test compat browser upgrade kube path home race sim adverse hosts fuzz lint fmt full house vuln pictures
+.PHONY: help run build packages packaged monitoring test compat browser upgrade kube lab path home race sim adverse hosts fuzz lint fmt full house vuln pictures
 
 help: ## this list
 	@echo 'qkv: a distributed, revisioned key-value store. Targets:'
@@ -29,6 +29,9 @@ run: build ## build ./qkv and run three members on loopback: ./qkv demo
 
 build: ## build ./qkv, without libc: it starts in an image that has nothing else
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w $(COMMIT)' -o qkv .
+
+lab: build ## build ./qkv-lab, which measures ./qkv beside etcd, under the load of Kubernetes and under failures (qkv-lab kube -h)
+	$(GO) build -C bench/lab -trimpath -o ../../qkv-lab .
 
 packages: ## static programs, SBOMs, deb, rpm and images for all systems, in dist/ (PACKAGESFLAGS=-quick: amd64 of Linux alone)
 	@$(GO) run -C .ci/packages . $(PACKAGESFLAGS)
@@ -86,6 +89,7 @@ lint: ## gofumpt, vet, staticcheck, dead code, and that the mutants fit, without
 	$(TOOL) staticcheck ./... $(OWN)
 	$(GO) vet -C net/web/browser ./... && cd net/web/browser && $(GO) tool -modfile=../../../.ci/tools/go.mod staticcheck ./...
 	cd net/etcd/compat && $(GO) vet ./... && $(GO) tool -modfile=../../../.ci/tools/go.mod staticcheck ./...
+	$(GO) vet -C bench/lab ./... && cd bench/lab && $(GO) tool -modfile=../../.ci/tools/go.mod staticcheck ./...
 	$(GO) run ./.ci/house -dead
 	$(GO) run ./.ci/home -check
 	$(GO) run ./.ci/mutants -check

@@ -8,11 +8,9 @@
 //     latency includes every stall, which avoids coordinated omission (Gil Tene's term).
 //   - [Suite] runs the standard loads on several sides (the compared systems) in turns, each on a cluster of its own, and stores the runs
 //     in the format of package result.
-//   - [KubeSearch] makes the requests of a Kubernetes control plane ([Kube]) in an open loop, and searches for the largest number of nodes
-//     at which a side keeps its latencies. The sides take turns, each step on a new cluster.
 //
-// In addition to loads of one repeated request, a table lists special loads (special.go): transactions with contention, ranges, watches,
-// leases, maintenance, pages, and a million keys. They use [API], which both kinds of store implement.
+// In addition to loads of one repeated request, a table lists special loads (special.go): watches, maintenance, large values, and a million
+// keys. They use [API], which both kinds of store implement.
 //
 // During a load the suite reads the members' /metrics once a second: the stages of a write ([result.Stages]), the log's syncs, and the
 // processor time. The verdict on what limits the load ([result.File.Verdicts]) is based on these.
@@ -21,6 +19,7 @@
 // kept in HdrHistograms of three digits and merged as histograms; percentiles are never averaged. Failed requests are counted and named;
 // no latency includes them.
 //
-// Related packages: bench/stat judges whether few runs show a difference, bench/machine
-// describes disks and hosts, bench/result holds the file format and all reports.
+// Related packages: bench/stat judges whether few runs show a difference, bench/machine describes disks and hosts, bench/result holds the
+// file format and all reports. bench/lab is a module of its own, whose program measures clusters beside etcd, under the load of Kubernetes
+// and under failures.
 package bench

@@ -9,9 +9,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/resolver"
-	"google.golang.org/grpc/resolver/manual"
 )
 
 // largeAnswers allows an answer of a million keys.
@@ -54,86 +51,6 @@ func DialEtcd(ctx context.Context, address string, connections int, tls credenti
 		}
 	}
 	return all, nil
-}
-
-// A client of etcd's API notices a silent member by these, which are etcdctl's defaults.
-const (
-	keepAliveEvery   = 2 * time.Second
-	keepAliveTimeout = 6 * time.Second
-)
-
-// EtcdInOrder is a store over one connection to the first address that answers, and to the next ones when that fails.
-func EtcdInOrder(addresses []string) (*Etcd, error) {
-	c, err := dialAll(addresses, grpc.WithKeepaliveParams(keepalive.ClientParameters{
-		Time: keepAliveEvery, Timeout: keepAliveTimeout, PermitWithoutStream: true,
-	}))
-	if err != nil {
-		return nil, err
-	}
-	return &Etcd{connection: c, kv: etcdserverpb.NewKVClient(c)}, nil
-}
-
-// dialAll is a connection to a cluster by the addresses of its members.
-func dialAll(addresses []string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
-	r := manual.NewBuilderWithScheme("cluster")
-	var state resolver.State
-	for _, a := range addresses {
-		state.Addresses = append(state.Addresses, resolver.Address{Addr: a})
-	}
-	r.InitialState(state)
-	options = append(options, grpc.WithResolvers(r), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	return grpc.NewClient("cluster:///members", options...)
-}
-
-// Put writes one key.
-func (e *Etcd) Put(ctx context.Context, key, value []byte) error {
-	_, err := e.kv.Put(ctx, &etcdserverpb.PutRequest{Key: key, Value: value})
-	return err
-}
-
-// Position is the server's view of its cluster: the ids of itself and of the leader, and its applied index.
-func (e *Etcd) Position(ctx context.Context) (self, leader, applied uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, etcdTimeout)
-	defer cancel()
-	s, err := etcdserverpb.NewMaintenanceClient(e.connection).Status(ctx, &etcdserverpb.StatusRequest{})
-	if err != nil {
-		return 0, 0, 0, err
-	}
-	return s.Header.MemberId, s.Leader, s.RaftAppliedIndex, nil
-}
-
-// MoveLeader hands the leadership of this server over to another one.
-func (e *Etcd) MoveLeader(ctx context.Context, to uint64) error {
-	_, err := etcdserverpb.NewMaintenanceClient(e.connection).MoveLeader(ctx, &etcdserverpb.MoveLeaderRequest{TargetID: to})
-	return err
-}
-
-// Leads tells whether the server leads its cluster.
-func (e *Etcd) Leads(ctx context.Context) (bool, error) {
-	self, leader, _, err := e.Position(ctx)
-	return err == nil && self == leader, err
-}
-
-// Readmit removes the member with a name from its cluster, and adds an unstarted one with the same peer addresses.
-func (e *Etcd) Readmit(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, etcdTimeout)
-	defer cancel()
-	cluster := etcdserverpb.NewClusterClient(e.connection)
-	list, err := cluster.MemberList(ctx, &etcdserverpb.MemberListRequest{Linearizable: true})
-	if err != nil {
-		return err
-	}
-	for _, m := range list.Members {
-		if m.Name != name {
-			continue
-		}
-		if _, err := cluster.MemberRemove(ctx, &etcdserverpb.MemberRemoveRequest{ID: m.ID}); err != nil {
-			return err
-		}
-		_, err := cluster.MemberAdd(ctx, &etcdserverpb.MemberAddRequest{PeerURLs: m.PeerURLs})
-		return err
-	}
-	return fmt.Errorf("bench: there is no member %s", name)
 }
 
 // Close closes the connection.

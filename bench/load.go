@@ -25,13 +25,9 @@ const (
 	Put             Op = iota // a write with a distinct value for each request
 	Get                       // linearizable read of one key
 	GetSerializable           // read of the member's own state
-	mixed                     // one put to nine linearizable reads
 )
 
-var opNames = [...]string{"put", "linearizable get", "serializable get", "mixed"}
-
-// mixedGets is the number of reads per put in mixed.
-const mixedGets = 9
+var opNames = [...]string{"put", "linearizable get", "serializable get"}
 
 func (o Op) String() string {
 	if int(o) < len(opNames) {
@@ -64,7 +60,7 @@ type Config struct {
 // request, however late: it must stay within a machine's capacity.
 const (
 	LeastRate = 0.001
-	MostRate  = sweepMost
+	MostRate  = 4_000_000.0
 )
 
 // progressEvery is the interval of Progress.
@@ -265,13 +261,7 @@ func (s *slot) ask(n int64, due time.Time) {
 	}
 	r := &s.request
 	r.Key = appendKey(r.Key[:0], config.Prefix, which)
-	if r.Op = config.Op; r.Op == mixed {
-		r.Op = Get
-		if s.random.IntN(mixedGets+1) == 0 {
-			r.Op = Put
-		}
-	}
-	if r.Op == Put {
+	if r.Op = config.Op; r.Op == Put {
 		from := s.random.IntN(len(s.load.values) - config.ValueBytes)
 		r.Value = s.load.values[from : from+config.ValueBytes]
 	}
@@ -335,7 +325,7 @@ func (l *load) pace(slots []*slot) {
 		if !l.ends.IsZero() && due.After(l.ends) {
 			due = l.ends // do not wait for later ones
 		}
-		sleepUntil(l.ctx, due)
+		SleepUntil(l.ctx, due)
 		n, more := l.next(due)
 		if !more {
 			return
@@ -350,9 +340,9 @@ func (l *load) pace(slots []*slot) {
 // sleepMost bounds one sleep of an open loop, and thus its delay in noticing the end.
 const sleepMost = 100 * time.Millisecond
 
-// sleepUntil returns at the given time, or when ctx has ended. The runtime's own timers may be a millisecond late on an idle machine,
+// SleepUntil returns at the given time, or when ctx has ended. The runtime's own timers may be a millisecond late on an idle machine,
 // which would add to every latency.
-func sleepUntil(ctx context.Context, due time.Time) {
+func SleepUntil(ctx context.Context, due time.Time) {
 	for ctx.Err() == nil {
 		rest := min(time.Until(due), sleepMost)
 		if rest <= 0 {
@@ -431,9 +421,6 @@ func (l *load) report(shares []*recorder) Report {
 
 // keyDigits is the length of the number in a key.
 const keyDigits = 10
-
-// Key returns the key with a number, as loads write it after a prefix.
-func Key(prefix string, n int) []byte { return appendKey(nil, prefix, int64(n)) }
 
 // appendKey appends the key with a number: all keys have the same length.
 func appendKey(dst []byte, prefix string, n int64) []byte {

@@ -38,7 +38,7 @@ func (j *job) many() error {
 	j.disk("disk_overwritten_bytes")
 	from, to := j.ends("many")
 	begun = time.Now()
-	page, err := j.api(0).Read(j.ctx, Read{From: from, To: to})
+	page, err := j.api(0).Read(j.ctx, from, to)
 	if err == nil && page.Keys != keys {
 		err = fmt.Errorf("one range has %d of %d keys", page.Keys, keys)
 	}
@@ -53,7 +53,7 @@ func (j *job) many() error {
 		}
 		j.set("restart_seconds", took.Seconds())
 		for { // clients reconnect by themselves
-			if _, err = j.api(0).Read(j.ctx, Read{From: from}); err == nil {
+			if _, err = j.api(0).Read(j.ctx, from, nil); err == nil {
 				break
 			}
 			if pause(j.ctx, 50*time.Millisecond) != nil {

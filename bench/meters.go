@@ -173,8 +173,8 @@ func ownProcessor() float64 {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 }
 
-// observer reads the members' counters during a load.
-type observer struct {
+// Observer reads the members' counters during a load.
+type Observer struct {
 	urls   []string
 	starts chan time.Time // buffer of one: the end of the load's warm-up
 	stop   context.CancelFunc
@@ -183,20 +183,22 @@ type observer struct {
 	first, last []counts // by member
 	processors  [2]processorTimes
 	own         [2]float64 // processor time of this process, in seconds
-	servers     float64    // processor time of all members, in seconds; set by end
 	begun       time.Time
-	took        time.Duration
 	windows     []result.SyncWindow
+
+	// Set by End.
+	Servers, Resident float64 // processor time of all members in seconds, and the largest one's memory in bytes
+	Took              time.Duration
 }
 
-// observe returns an observer that is idle until begin is called; nil for a cluster without counters. A member that does not
+// Observe returns an Observer that is idle until Begin is called; nil for a cluster without counters. A member that does not
 // answer adds nothing.
-func observe(ctx context.Context, c Cluster) *observer {
+func Observe(ctx context.Context, c Cluster) *Observer {
 	m, can := c.(Metered)
 	if !can {
 		return nil
 	}
-	o := &observer{urls: m.Metrics(), starts: make(chan time.Time, 1)}
+	o := &Observer{urls: m.Metrics(), starts: make(chan time.Time, 1)}
 	ctx, o.stop = context.WithCancel(ctx)
 	o.over.Go(func() {
 		select {
@@ -211,9 +213,9 @@ func observe(ctx context.Context, c Cluster) *observer {
 		before := o.first
 		for {
 			ended := pause(ctx, windowTime) != nil
-			o.last, o.processors[1], o.own[1], o.took = o.look(context.WithoutCancel(ctx)), readProcessors(), ownProcessor(), time.Since(o.begun)
+			o.last, o.processors[1], o.own[1], o.Took = o.look(context.WithoutCancel(ctx)), readProcessors(), ownProcessor(), time.Since(o.begun)
 			if len(o.windows) < mostWindows {
-				o.windows = append(o.windows, syncsBetween(before, o.last, o.took))
+				o.windows = append(o.windows, syncsBetween(before, o.last, o.Took))
 			}
 			before = o.last
 			if ended {
@@ -224,9 +226,9 @@ func observe(ctx context.Context, c Cluster) *observer {
 	return o
 }
 
-// begin makes the observer read the counters from a time on: a load calls it when it knows the end of its warm-up. Only the first call has
+// Begin makes the Observer read the counters from a time on: a load calls it when it knows the end of its warm-up. Only the first call has
 // an effect: a load of several parts is observed from its first part on.
-func (o *observer) begin(at time.Time) {
+func (o *Observer) Begin(at time.Time) {
 	if o == nil {
 		return
 	}
@@ -247,7 +249,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (o *observer) look(ctx context.Context) []counts {
+func (o *Observer) look(ctx context.Context) []counts {
 	all := make([]counts, len(o.urls))
 	for i, url := range o.urls {
 		all[i], _ = readCounts(ctx, url) // a killed member adds nothing
@@ -278,14 +280,14 @@ func syncsBetween(before, after []counts, at time.Duration) result.SyncWindow {
 	return w
 }
 
-// end stops the scrapes, and records the results in the run.
-func (o *observer) end(run *result.Run) {
+// End stops the scrapes, and records the results in the run.
+func (o *Observer) End(run *result.Run) {
 	if o == nil {
 		return
 	}
 	o.stop()
 	o.over.Wait()
-	if o.took <= 0 {
+	if o.Took <= 0 {
 		return
 	}
 	run.Syncs = o.windows
@@ -299,14 +301,15 @@ func (o *observer) end(run *result.Run) {
 	stages := map[string]sum{}
 	for i := range o.last {
 		was, is := o.first[i], o.last[i]
-		busiest = max(busiest, (is.syncs.seconds-was.syncs.seconds)/o.took.Seconds())
-		o.servers += max(0, is.processor-was.processor)
+		busiest = max(busiest, (is.syncs.seconds-was.syncs.seconds)/o.Took.Seconds())
+		o.Servers += max(0, is.processor-was.processor)
+		o.Resident = max(o.Resident, is.resident)
 		for name, s := range is.stages {
 			t := stages[name]
 			stages[name] = sum{t.seconds + s.seconds - was.stages[name].seconds, t.count + s.count - was.stages[name].count}
 		}
 	}
-	run.Values["processors_by_these_share"] = min((o.servers+o.own[1]-o.own[0])/o.took.Seconds()/float64(runtime.NumCPU()), 1)
+	run.Values["processors_by_these_share"] = min((o.Servers+o.own[1]-o.own[0])/o.Took.Seconds()/float64(runtime.NumCPU()), 1)
 	if busiest > 0 {
 		run.Values["disk_syncing_share"] = min(busiest, 1)
 	}
@@ -318,13 +321,13 @@ func (o *observer) end(run *result.Run) {
 }
 
 // charge records the members' processor time per operation: their total during the load, divided by the operations of the load's rate. It
-// is called after end.
-func (o *observer) charge(run *result.Run) {
+// is called after End.
+func (o *Observer) charge(run *result.Run) {
 	rate := run.Rate
 	if events := run.Values["events_rate"]; events > 0 {
 		rate = events
 	}
-	if o != nil && o.servers > 0 && rate > 0 {
-		run.Values[result.ServerCPU] = o.servers / o.took.Seconds() / rate
+	if o != nil && o.Servers > 0 && rate > 0 {
+		run.Values[result.ServerCPU] = o.Servers / o.Took.Seconds() / rate
 	}
 }

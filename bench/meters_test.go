@@ -57,11 +57,11 @@ func TestObserve(t *testing.T) {
 	}))
 	defer member.Close()
 	testretry.Longer(t, 20*time.Millisecond, func(t testing.TB, warmUp time.Duration) {
-		o := observe(context.Background(), meteredCluster{urls: []string{member.URL, "http://127.0.0.1:1/metrics"}})
-		o.begin(time.Now().Add(warmUp))
+		o := Observe(context.Background(), meteredCluster{urls: []string{member.URL, "http://127.0.0.1:1/metrics"}})
+		o.Begin(time.Now().Add(warmUp))
 		time.Sleep(2 * warmUp)
 		var run result.Run
-		o.end(&run)
+		o.End(&run)
 		if len(run.Stages) != 2 || run.Stages[0].Name != "queue" || run.Stages[1].Count < 10 || run.Stages[1].Mean < 0.0019 || run.Stages[1].Mean > 0.0021 {
 			t.Errorf("%+v", run.Stages)
 		}
@@ -73,16 +73,16 @@ func TestObserve(t *testing.T) {
 		}
 	})
 	// What the member says is 10 s of processor time between two looks: of a run of 100 operations a second.
-	o := observe(context.Background(), meteredCluster{urls: []string{member.URL}})
-	o.begin(time.Now())
-	o.begin(time.Now().Add(time.Hour)) // a later part of the load
+	o := Observe(context.Background(), meteredCluster{urls: []string{member.URL}})
+	o.Begin(time.Now())
+	o.Begin(time.Now().Add(time.Hour)) // a later part of the load
 	run, begun := result.Run{Rate: 100}, looks.Load()
 	for looks.Load() == begun {
 		time.Sleep(time.Millisecond)
 	}
-	o.end(&run)
+	o.End(&run)
 	o.charge(&run)
-	want := 10 * float64(looks.Load()-begun-1) / o.took.Seconds() / 100
+	want := 10 * float64(looks.Load()-begun-1) / o.Took.Seconds() / 100
 	if got := run.Values[result.ServerCPU]; got <= 0 || got < 0.99*want || got > 1.01*want {
 		t.Errorf("%v s an operation, not %v", got, want)
 	}
@@ -91,28 +91,28 @@ func TestObserve(t *testing.T) {
 		t.Errorf("%v s an event, and %v an operation", run.Values[result.ServerCPU], want)
 	}
 	two, one := result.Run{Rate: 100}, looks.Load() // two members, which are asked in turn
-	o = observe(context.Background(), meteredCluster{urls: []string{member.URL, member.URL}})
-	o.begin(time.Now())
+	o = Observe(context.Background(), meteredCluster{urls: []string{member.URL, member.URL}})
+	o.Begin(time.Now())
 	for looks.Load() < one+2 {
 		time.Sleep(time.Millisecond)
 	}
-	o.end(&two)
+	o.End(&two)
 	o.charge(&two)
-	both := 2 * 10 * float64(looks.Load()-one-2) / o.took.Seconds() / 100
+	both := 2 * 10 * float64(looks.Load()-one-2) / o.Took.Seconds() / 100
 	if got := two.Values[result.ServerCPU]; got <= 0 || got < 0.99*both || got > 1.01*both {
 		t.Errorf("%v s an operation of two members, not %v", got, both)
 	}
 	var idle result.Run // a load that fails before it begins
-	o = observe(context.Background(), meteredCluster{urls: []string{member.URL}})
-	o.end(&idle)
+	o = Observe(context.Background(), meteredCluster{urls: []string{member.URL}})
+	o.End(&idle)
 	o.charge(&idle)
 	if idle.Values != nil {
 		t.Errorf("nothing was observed: %+v", idle.Values)
 	}
 	var none result.Run
-	observe(context.Background(), fakeCluster{}).end(&none)
-	var nobody *observer
-	nobody.begin(time.Now())
+	Observe(context.Background(), fakeCluster{}).End(&none)
+	var nobody *Observer
+	nobody.Begin(time.Now())
 	nobody.charge(&none)
 	if none.Values != nil {
 		t.Errorf("a cluster without metrics has %+v", none)

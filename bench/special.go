@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,18 +38,9 @@ type special struct {
 
 // specials is the table. The last one changes the cluster permanently.
 var specials = []special{
-	{name: "transactions with contention", do: (*job).contention},
-	{name: "ranges of 100 keys", do: (*job).ranges},
-	{name: "a Kubernetes-like mix", do: (*job).kubernetes},
 	{name: "watch fan-out", writes: true, do: (*job).fanOut},
-	{name: "lease churn", do: (*job).leases},
 	{name: "put while quiet", writes: true, do: (*job).quiet},
 	{name: "put in maintenance", writes: true, harms: true, do: (*job).maintenance},
-	{name: "pages while it is written", do: (*job).pages},
-	{name: "resume of watchers", event: true, do: (*job).resume},
-	{name: "mass expiry", event: true, do: (*job).expiry},
-	{name: "values of 128 B", writes: true, do: sized(128)},
-	{name: "values of 1 KiB", writes: true, do: sized(1 << 10)},
 	{name: "values of 4 KiB", writes: true, do: sized(4 << 10)},
 	{name: "values of 64 KiB", writes: true, do: sized(64 << 10)},
 	{name: "many keys", most: 1, event: true, alone: true, do: (*job).many},
@@ -59,16 +49,10 @@ var specials = []special{
 // Sizes of special loads, at full scale; a suite's Scale reduces all of them.
 const (
 	fullWatchers   = 1000
-	fullResumed    = 10_000
-	fullLeases     = 10_000
 	fullKeys       = 1_000_000
 	fullPaged      = 100_000
 	overwrites     = 6
 	callers        = 100 // concurrent callers, unless stated otherwise
-	contendedKeys  = 10
-	rangeKeys      = 100
-	pageKeys       = 500
-	expirySeconds  = 5
 	compactEvery   = time.Second
 	specialTimeout = 10 * time.Minute
 )
@@ -187,78 +171,6 @@ func put(ctx context.Context, s Store, key, value []byte) error {
 	}
 }
 
-// contention reads one of a few keys and writes it if it is unchanged: the rate counts the successful writes.
-func (j *job) contention() error {
-	var tried, lost atomic.Int64
-	err := j.closed(min(callers, j.InFlight), func(random *rand.Rand, caller int) error {
-		key := j.key("contended", random.IntN(contendedKeys))
-		for {
-			page, err := j.api(caller).Read(j.ctx, Read{From: key})
-			if err != nil {
-				return err
-			}
-			tried.Add(1)
-			won, err := j.api(caller).Swap(j.ctx, key, j.value(), page.LastRevision)
-			if err != nil || won {
-				return err
-			}
-			lost.Add(1)
-		}
-	})
-	j.set("lost_share", float64(lost.Load())/float64(max(1, tried.Load())))
-	return err
-}
-
-func (j *job) ranges() error {
-	keys := max(2*rangeKeys, j.scaled(fullPaged))
-	if err := j.fill("ranges", keys); err != nil {
-		return err
-	}
-	return j.closed(min(callers, j.InFlight), func(random *rand.Rand, caller int) error {
-		first := random.IntN(keys - rangeKeys)
-		page, err := j.api(caller).Read(j.ctx, Read{From: j.key("ranges", first), To: j.key("ranges", first+rangeKeys)})
-		if err == nil && page.Keys != rangeKeys {
-			err = fmt.Errorf("a range of %d keys has %d", rangeKeys, page.Keys)
-		}
-		return err
-	})
-}
-
-// kubernetes simulates an API server: watched objects, mostly updates with a compare, then gets and lists.
-func (j *job) kubernetes() error {
-	const objects, watches = 1000, 10
-	keys := max(pageKeys, j.scaled(objects*10))
-	if err := j.fill("objects", keys); err != nil {
-		return err
-	}
-	events, stop, err := j.count("objects", watches)
-	defer stop()
-	if err != nil {
-		return err
-	}
-	_, to := j.ends("objects")
-	begun := time.Now()
-	err = j.closed(min(callers, j.InFlight), func(random *rand.Rand, caller int) error {
-		key := j.key("objects", random.IntN(keys))
-		switch dice := random.IntN(100); {
-		case dice < 60: // a status update
-			page, err := j.api(caller).Read(j.ctx, Read{From: key})
-			if err == nil {
-				_, err = j.api(caller).Swap(j.ctx, key, j.value(), page.LastRevision)
-			}
-			return err
-		case dice < 95:
-			_, err := j.api(caller).Read(j.ctx, Read{From: key})
-			return err
-		default:
-			_, err := j.api(caller).Read(j.ctx, Read{From: key, To: to, Limit: pageKeys})
-			return err
-		}
-	})
-	j.set("events_rate", float64(events.Load())/time.Since(begun).Seconds())
-	return err
-}
-
 // count starts watchers of the same keys, and counts their events until stop, which must be called.
 func (j *job) count(keys string, watchers int) (events *atomic.Int64, stop func(), err error) {
 	ctx, cancel := context.WithCancel(j.ctx)
@@ -270,7 +182,7 @@ func (j *job) count(keys string, watchers int) (events *atomic.Int64, stop func(
 	}
 	from, to := j.ends(keys)
 	for w := range watchers {
-		next, err := j.api(w%10).Watch(ctx, from, to, 0)
+		next, err := j.api(w%10).Watch(ctx, from, to)
 		if err != nil {
 			return events, stop, err
 		}
@@ -306,20 +218,6 @@ func (j *job) fanOut() error {
 	return err
 }
 
-func (j *job) leases() error {
-	value := j.value()
-	return j.closed(min(callers, j.InFlight), func(_ *rand.Rand, caller int) error {
-		lease, err := j.api(caller).Grant(j.ctx, 60)
-		if err == nil {
-			err = j.api(caller).PutLease(j.ctx, j.key("leased", caller), value, lease)
-		}
-		if err == nil {
-			err = j.api(caller).Revoke(j.ctx, lease)
-		}
-		return err
-	})
-}
-
 // quiet is the reference for maintenance.
 func (j *job) quiet() error {
 	keys := j.scaled(fullPaged * 2)
@@ -349,7 +247,7 @@ func (j *job) maintenance() error {
 	beside.Go(func() {
 		compacted := int64(0)
 		for pause(ctx, compactEvery) == nil {
-			page, err := j.api(0).Read(ctx, Read{From: j.key("kept", 0)})
+			page, err := j.api(0).Read(ctx, j.key("kept", 0), nil)
 			if err == nil && page.Revision > compacted { // without new writes it would be refused
 				compacted = page.Revision
 				err = j.api(0).Compact(ctx, compacted)
@@ -374,122 +272,6 @@ func (j *job) maintenance() error {
 		j.set("maintained_seconds", maintained.Seconds())
 	}
 	return errors.Join(err, compacting, maintaining)
-}
-
-// pages reads a large range to its end, page by page, at one revision, during writes.
-func (j *job) pages() error {
-	keys := j.scaled(fullPaged)
-	if err := j.fill("paged", keys); err != nil {
-		return err
-	}
-	ctx, stop := context.WithCancel(j.ctx)
-	var writing sync.WaitGroup
-	defer writing.Wait()
-	defer stop()
-	value := j.value()
-	for w := range 10 {
-		random := rand.New(rand.NewPCG(j.Seed, uint64(w)))
-		writing.Go(func() {
-			for ctx.Err() == nil {
-				if put(ctx, j.api(w), j.key("paged", random.IntN(keys)), value) != nil {
-					_ = pause(ctx, errorPause)
-				}
-			}
-		})
-	}
-	begun, h := time.Now(), newHistogram()
-	if j.begins != nil {
-		j.begins(begun)
-	}
-	from, to := j.ends("paged")
-	read, revision := 0, int64(0)
-	for {
-		asked := time.Now()
-		page, err := j.api(0).Read(j.ctx, Read{From: from, To: to, Limit: pageKeys, Revision: revision})
-		if err != nil {
-			return err
-		}
-		record(h, time.Since(asked))
-		if read += page.Keys; !page.More {
-			break
-		}
-		if revision == 0 {
-			revision = page.Revision
-		}
-		from = append(slices.Clone(page.Last), 0)
-	}
-	if read != keys {
-		return fmt.Errorf("pages of one revision have %d of %d keys", read, keys)
-	}
-	values := j.run.Values
-	j.run = latencies(h).Run(time.Since(begun))
-	j.run.Values = values
-	j.set("whole_seconds", time.Since(begun).Seconds())
-	return nil
-}
-
-// resume starts many watches at a past revision, as after a restart of the watchers.
-func (j *job) resume() error {
-	const behind = 100
-	watchers := j.scaled(fullResumed)
-	page, err := j.api(0).Read(j.ctx, Read{From: j.key("resumed", 0)})
-	if err != nil {
-		return err
-	}
-	if err := j.fill("resumed", behind); err != nil {
-		return err
-	}
-	from, to := j.ends("resumed")
-	ctx, stop := context.WithCancel(j.ctx)
-	defer stop()
-	begun := time.Now()
-	err = j.each(watchers, watchers, func(w int) error {
-		next, err := j.api(w).Watch(ctx, from, to, page.Revision+1)
-		for got := 0; err == nil && got < behind; {
-			var n int
-			n, err = next()
-			got += n
-		}
-		return err
-	})
-	j.set("all_resumed_seconds", time.Since(begun).Seconds())
-	j.set("events_rate", float64(watchers*behind)/time.Since(begun).Seconds())
-	return err
-}
-
-// expiry lets many leases expire at once, each with a key, and measures the delay of the last deletion.
-func (j *job) expiry() error {
-	leases := j.scaled(fullLeases)
-	value := j.value()
-	var latest atomic.Int64
-	err := j.each(leases, min(callers, j.InFlight), func(i int) error {
-		lease, err := j.api(i).Grant(j.ctx, expirySeconds)
-		if err == nil {
-			due := time.Now().Add(expirySeconds * time.Second).UnixNano()
-			for at := latest.Load(); due > at && !latest.CompareAndSwap(at, due); at = latest.Load() {
-			}
-			err = j.api(i).PutLease(j.ctx, j.key("expiring", i), value, lease)
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	from, to := j.ends("expiring")
-	for {
-		page, err := j.api(0).Read(j.ctx, Read{From: from, To: to, CountOnly: true})
-		if err != nil {
-			return err
-		}
-		if page.Count == 0 {
-			break
-		}
-		if err := pause(j.ctx, 10*time.Millisecond); err != nil {
-			return err
-		}
-	}
-	j.set("last_late_seconds", max(0, time.Since(time.Unix(0, latest.Load())).Seconds()))
-	return nil
 }
 
 // sized is puts of another size.

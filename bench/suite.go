@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -59,7 +58,6 @@ type workKind uint8
 
 const (
 	plainWork workKind = iota
-	sweepWork
 	killWork
 	specialWork
 )
@@ -82,23 +80,17 @@ func (w Work) Maintains() bool { return w.kind == specialWork && specials[w.spec
 // fits tells whether the load is meaningful with this number of members.
 func (w Work) fits(members int) bool { return w.Least <= members && (w.most == 0 || members <= w.most) }
 
-// sweepP99 is the p99 limit of a sweep.
-const sweepP99 = 10 * time.Millisecond
-
 // Works are the standard loads of a suite. Loads of one caller come first, while disk and machine are quietest; the kill of the leader
 // comes last, since a member is missing afterwards.
 func Works(inFlight int, rate float64) []Work {
 	return []Work{
 		{Name: "put by one caller", Mode: result.Closed, Op: Put, InFlight: 1},
-		{Name: "linearizable get by one caller", Mode: result.Closed, Op: Get, InFlight: 1},
 		{Name: "put", Mode: result.Closed, Op: Put, InFlight: inFlight},
 		{Name: "linearizable get", Mode: result.Closed, Op: Get, InFlight: inFlight},
 		{Name: "serializable get", Mode: result.Closed, Op: GetSerializable, InFlight: inFlight},
-		{Name: "mixed 9 to 1", Mode: result.Closed, Op: mixed, InFlight: inFlight},
 		{Name: "put", Mode: result.Open, Op: Put, InFlight: inFlight, Rate: rate},
 		{Name: "linearizable get", Mode: result.Open, Op: Get, InFlight: inFlight, Rate: rate},
 		{Name: "serializable get", Mode: result.Open, Op: GetSerializable, InFlight: inFlight, Rate: rate},
-		{Name: "most puts with p99 within 10 ms", Mode: result.Event, Op: Put, InFlight: inFlight, kind: sweepWork},
 		{Name: "leader killed", Mode: result.Event, Op: Put, InFlight: min(inFlight, 100), Least: 3, kind: killWork},
 	}
 }
@@ -220,8 +212,6 @@ func (r *suiteRun) cluster(side Side, members int, works []int) (err error) {
 			return fmt.Errorf("%s: %w", w.Name, errors.Join(ended, err))
 		case errors.Is(err, ErrNotPossible):
 			r.note(fmt.Sprintf("%s: %s is not possible there", name, w.Name))
-		case errors.Is(err, errTooFew):
-			r.note(fmt.Sprintf("%s: %s, %s: %v", name, w.Name, memberCount(members), err))
 		case err != nil:
 			return fmt.Errorf("%s: %w", w.Name, err)
 		default:
@@ -336,14 +326,12 @@ func (r *suiteRun) work(c Cluster, w Work) (result.Run, error) {
 	}
 	var run result.Run
 	var err error
-	looking := observe(r.ctx, c)
-	config.begins = looking.begin
+	looking := Observe(r.ctx, c)
+	config.begins = looking.Begin
 	if w.Mode == result.Event { // its parts have their own warm-ups, or none
-		looking.begin(time.Now())
+		looking.Begin(time.Now())
 	}
 	switch w.kind {
-	case sweepWork:
-		run, err = sweep(r.ctx, config)
 	case specialWork:
 		config.InFlight = r.inFlight()
 		run, err = runSpecial(r.ctx, c, specials[w.special], config)
@@ -357,7 +345,7 @@ func (r *suiteRun) work(c Cluster, w Work) (result.Run, error) {
 		}
 		run = report.Run()
 	}
-	looking.end(&run)
+	looking.End(&run)
 	if w.Mode != result.Event {
 		looking.charge(&run)
 	}
@@ -390,77 +378,6 @@ func (l Latencies) Run(elapsed time.Duration) result.Run {
 		run.Rate = float64(l.Count) / elapsed.Seconds()
 	}
 	return run
-}
-
-const (
-	sweepFrom   = 500.0 // requests a second
-	sweepFactor = 2.0
-	sweepSteps  = 3 // bisections between the last rate that held and the first that did not
-	// sweepShare is the fraction of due requests that must end in time for a rate to hold.
-	sweepShare = 0.95
-	sweepMost  = 4_000_000.0
-)
-
-// errTooFew reports that a load ended with too few requests for its figure.
-var errTooFew = errors.New("too few requests for its figure")
-
-// rateFinder searches for the highest rate that holds.
-type rateFinder struct {
-	good, low, bad float64 // the highest rate that held, the highest that may have held, and the lowest that did not
-	few            bool    // at least one rate had too few requests to decide
-}
-
-// note records the result of a rate.
-func (f *rateFinder) note(rate float64, report Report, due float64) {
-	switch {
-	case report.Failed+report.Unknown > 0, float64(report.Done) < sweepShare*due:
-		f.bad = rate
-	case !result.Enough(report.Latencies.Count, 99): // a higher rate has more requests
-		f.few, f.low = true, rate
-	case report.Latencies.P99 <= sweepP99:
-		f.good, f.low = rate, rate
-	default:
-		f.bad = rate
-	}
-}
-
-// sweep finds the highest rate at which p99 stays within sweepP99.
-func sweep(ctx context.Context, config Config) (result.Run, error) {
-	all := result.Run{Values: map[string]float64{}}
-	find := rateFinder{bad: math.Inf(1)}
-	try := func(rate float64) error {
-		config.Rate = rate
-		report, err := Load(ctx, config)
-		if err != nil {
-			return err
-		}
-		all.Seconds += report.Elapsed.Seconds()
-		all.Count += report.Done
-		all.Failed, all.Unknown = all.Failed+report.Failed, all.Unknown+report.Unknown
-		if all.FirstError == "" {
-			all.FirstError = report.FirstError
-		}
-		find.note(rate, report, rate*config.Duration.Seconds())
-		return nil
-	}
-	for rate := sweepFrom; rate <= sweepMost && math.IsInf(find.bad, 1); rate *= sweepFactor {
-		if err := try(rate); err != nil {
-			return all, err
-		}
-	}
-	if math.IsInf(find.bad, 1) { // every tried rate held
-		find.bad = sweepFactor * find.low
-	}
-	for range sweepSteps {
-		if err := try((find.low + find.bad) / 2); err != nil {
-			return all, err
-		}
-	}
-	if find.good == 0 && find.few {
-		return all, fmt.Errorf("%w: p99 needs %d at a rate: --duration must be longer", errTooFew, result.SamplesFor(99))
-	}
-	all.Values["sustained_rate"] = find.good
-	return all, nil
 }
 
 const (

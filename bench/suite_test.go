@@ -354,7 +354,9 @@ type stillStore struct {
 
 func (s *stillStore) Do(r *Request) { s.slowStore.Do(r) }
 
-func (s *stillStore) Read(context.Context, Read) (Page, error) { return Page{Revision: 7}, nil }
+func (s *stillStore) Read(context.Context, []byte, []byte) (Page, error) {
+	return Page{Revision: 7}, nil
+}
 
 func (s *stillStore) Compact(_ context.Context, revision int64) error {
 	if slices.Contains(s.compacted, revision) {

@@ -3,7 +3,6 @@
 package cli
 
 import (
-	"slices"
 	"strings"
 	"sync"
 
@@ -14,27 +13,11 @@ import (
 
 func benchCommand() *cli.Command {
 	return &cli.Command{
-		Name: "bench", Category: "program", Usage: "measure disks, members and clusters",
+		Name: "bench", Category: "program", Usage: "measure disks and members",
 		Description: "`qkv bench disk` measures a disk as a log uses it. `qkv bench run` measures clients' requests to members on one or " +
-			"several disks, in turns. `qkv bench vs-etcd` compares qkv with etcd, and `qkv bench kube` by the load of Kubernetes. `qkv bench failover` measures failures of members. Results are saved as JSON (-o); " +
-			"`qkv bench report` makes tables and pages of them.",
-		Subcommands: []*cli.Command{benchDiskCommand(), benchRunCommand(), benchVsEtcdCommand(), benchKubeCommand(), benchFailoverCommand(), benchReportCommand()},
+			"several disks, in turns. Results are saved as JSON (-o); `qkv bench report` makes tables and pages of them.",
+		Subcommands: []*cli.Command{benchDiskCommand(), benchRunCommand(), benchReportCommand()},
 	}
-}
-
-// benchFlags adapts the help of two shared flags to the benchmark. A profile must not receive a benchmark's load by accident.
-func benchFlags(flags []cli.Flag) []cli.Flag {
-	for _, f := range flags {
-		switch f := f.(type) {
-		case *cli.StringSliceFlag:
-			f.Usage, f.EnvVars = "`HOST:PORT,...` of a cluster to load (default: members of its own)", nil
-		case *cli.DurationFlag:
-			if f.Name == "timeout" {
-				f.Usage = "how long to wait for a request: `TIME`"
-			}
-		}
-	}
-	return slices.DeleteFunc(flags, func(f cli.Flag) bool { return f.Names()[0] == "profile" })
 }
 
 // checkLoad refuses unusable request sizes and counts.

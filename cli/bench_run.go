@@ -27,28 +27,29 @@ func benchRunCommand() *cli.Command {
 	return &cli.Command{
 		Name: "run", Usage: "measure members on disks, or an etcd v3 server",
 		Description: "Starts members of its own in each folder, and runs the standard loads on them: closed loops for the throughput, an " +
-			"open loop for the latency at a fixed rate, the highest rate with p99 within 10 ms, and the time without an " +
-			"acknowledged write after the leader is killed. Folders and targets are measured in turns, each time with new members. " +
+			"open loop for the latency at a fixed rate, and the time without an acknowledged write after the leader is " +
+			"killed. Folders and targets are measured in turns, each time with new members. " +
 			"A difference is shown only if it is statistically significant; otherwise `~` is printed.",
 		Flags: append([]cli.Flag{
 			dirFlag("`NAME=DIR` for members' data; several are compared (default: the current folder)"),
 			&cli.StringSliceFlag{Name: "target", EnvVars: []string{"QKV_BENCH_TARGET"}, Usage: "`NAME=URL` of an etcd v3 server to compare with: keys of its own are written there, and removed"},
 			&cli.BoolFlag{Name: "allow-maintenance", EnvVars: []string{"QKV_BENCH_ALLOW_MAINTENANCE"}, Usage: "let a load compact and defragment a --target: its history is lost, and it serves no client meanwhile"},
-		}, append(suiteFlags("QKV_BENCH_RUN", 1), resultFlags()...)...),
+		}, append(suiteFlags(), resultFlags()...)...),
 		Action: func(c *cli.Context) error {
 			return interruptible(c, func(ctx context.Context) error { return benchRun(ctx, c) })
 		},
 	}
 }
 
-// suiteFlags are shared by the commands that run a suite; their variables have a common prefix.
-func suiteFlags(variable string, scale float64) []cli.Flag {
+// suiteFlags are the flags of a suite.
+func suiteFlags() []cli.Flag {
+	const variable = "QKV_BENCH_RUN"
 	return []cli.Flag{
 		&cli.IntFlag{Name: "runs", EnvVars: []string{variable + "_RUNS"}, Value: 5, Usage: "`N` times everything, in turns"},
 		&cli.IntSliceFlag{Name: "members", EnvVars: []string{variable + "_MEMBERS"}, Value: cli.NewIntSlice(1, 3), Usage: fmt.Sprintf("`N,...` members to measure with, each 1 to %d", mostMembers)},
 		&cli.StringSliceFlag{Name: "load", EnvVars: []string{variable + "_LOAD"}, Usage: "`NAME` of a load to run, without the others: " + strings.Join(bench.WorkNames(bench.Works(1, 1)), ", ") +
 			"; or, run only by name or with all: " + strings.Join(bench.WorkNames(bench.SpecialWorks()), ", ")},
-		&cli.Float64Flag{Name: "scale", EnvVars: []string{variable + "_SCALE"}, Value: scale, Usage: "`N` times the size of the loads that run only by name: 0.01 has 10,000 keys instead of 1,000,000"},
+		&cli.Float64Flag{Name: "scale", EnvVars: []string{variable + "_SCALE"}, Value: 1, Usage: "`N` times the size of the loads that run only by name: 0.01 has 10,000 keys instead of 1,000,000"},
 		&cli.IntFlag{Name: "in-flight", EnvVars: []string{variable + "_IN_FLIGHT"}, Value: 1000, Usage: "`N` requests at a time in closed loops"},
 		&cli.Float64Flag{Name: "rate", EnvVars: []string{variable + "_RATE"}, Value: 1000, Usage: "`N` requests a second of the open loop"},
 		sizeFlag("value-bytes", variable+"_VALUE_BYTES", 256, "256B", "`SIZE` of a value"),
@@ -59,15 +60,14 @@ func suiteFlags(variable string, scale float64) []cli.Flag {
 	}
 }
 
-// suiteOf returns the suite of the flags, without its sides. usual names the loads that run if none is named; if it is empty, all
-// loads run except the special ones.
-func suiteOf(c *cli.Context, usual ...string) (*bench.Suite, error) {
+// suiteOf returns the suite of the flags, without its sides. If no load is named, all run except the special ones.
+func suiteOf(c *cli.Context) (*bench.Suite, error) {
 	s := &bench.Suite{
 		Runs: c.Int("runs"), Members: c.IntSlice("members"), Duration: c.Duration("duration"), WarmUp: c.Duration("warm-up"),
 		ValueBytes: int(sizeOf(c, "value-bytes")), Keys: c.Int("keys"), Scale: c.Float64("scale"), Works: bench.Works(c.Int("in-flight"), c.Float64("rate")),
 		Prefix: fmt.Sprintf("qkv-bench/%016x/", rand.Uint64()),
 	}
-	return s, checkSuite(c, s, usual)
+	return s, checkSuite(c, s)
 }
 
 const (
@@ -147,7 +147,7 @@ func checkMaintenance(c *cli.Context, works []bench.Work, targets []*etcdTarget)
 // mostMembers limits the members of a suite; each has two ports.
 const mostMembers = 5
 
-func checkSuite(c *cli.Context, s *bench.Suite, usual []string) error {
+func checkSuite(c *cli.Context, s *bench.Suite) error {
 	if s.Runs < 1 {
 		return usagef("--runs %d: at least one is needed", s.Runs)
 	}
@@ -170,9 +170,6 @@ func checkSuite(c *cli.Context, s *bench.Suite, usual []string) error {
 	}
 	names := c.StringSlice("load")
 	if len(names) == 0 {
-		names = usual
-	}
-	if len(names) == 0 {
 		return nil
 	}
 	s.Works = slices.Concat(s.Works[:len(s.Works)-1], bench.SpecialWorks(), s.Works[len(s.Works)-1:]) // the load that kills the leader comes last
@@ -194,8 +191,6 @@ type memberSide struct {
 	describe result.Side
 	dir      string
 	port     int
-	api      bool          // use etcd's API
-	network  *benchNetwork // in which each member has a host; nil: loopback
 }
 
 // Describe implements bench.Side.
@@ -214,10 +209,8 @@ type memberCluster struct {
 	*localCluster
 	dir     string
 	clients []*client.Client
-	api     []*bench.Etcd // used instead of clients
-	said    *tail         // last lines of the members
-	network *benchNetwork // nil: loopback
-	killed  *process      // the leader, after a load that killed it
+	said    *tail    // last lines of the members
+	killed  *process // the leader, after a load that killed it
 }
 
 // benchClients is the number of connections that share a suite's requests.
@@ -229,7 +222,7 @@ func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, e
 	if err != nil {
 		return nil, err
 	}
-	c := &memberCluster{dir: dir, said: &tail{}, network: s.network}
+	c := &memberCluster{dir: dir, said: &tail{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Stop())
@@ -240,26 +233,11 @@ func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, e
 		return nil, err
 	}
 	c.localCluster = l
-	if s.network != nil {
-		if err := s.network.assignHosts(l, dir); err != nil {
-			return nil, err
-		}
-	}
 	if err := l.start(); err != nil {
 		return nil, err
 	}
 	if _, err := l.healthy(ctx); err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, c.said)
-	}
-	if s.api {
-		for _, share := range spread(etcdConnections, l.endpoints()) {
-			connections, err := dialWhenReady(ctx, share.address, share.connections, c.Ended)
-			if err != nil {
-				return nil, err
-			}
-			c.api = append(c.api, connections...)
-		}
-		return c, nil
 	}
 	for _, t := range l.target().inTurn(benchClients) {
 		one, err := t.open(ctx)
@@ -272,12 +250,7 @@ func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, e
 }
 
 // Stores implements bench.Cluster.
-func (c *memberCluster) Stores() []bench.Store {
-	if c.api != nil {
-		return etcdStores(c.api)
-	}
-	return bench.Natives(c.clients)
-}
+func (c *memberCluster) Stores() []bench.Store { return bench.Natives(c.clients) }
 
 // Metrics implements bench.Metered.
 func (c *memberCluster) Metrics() (all []string) {
@@ -351,9 +324,6 @@ func (c *memberCluster) Stop() error {
 	for _, one := range c.clients {
 		_ = one.Close()
 	}
-	for _, one := range c.api {
-		_ = one.Close()
-	}
 	if c.localCluster != nil {
 		c.stop()
 	}
@@ -401,10 +371,8 @@ type etcdCluster struct {
 }
 
 // Stores implements bench.Cluster.
-func (c *etcdCluster) Stores() []bench.Store { return etcdStores(c.connections) }
-
-func etcdStores(connections []*bench.Etcd) (all []bench.Store) {
-	for _, e := range connections {
+func (c *etcdCluster) Stores() (all []bench.Store) {
+	for _, e := range c.connections {
 		all = append(all, e)
 	}
 	return all

@@ -16,8 +16,7 @@
 //   - Every flag has an environment variable: QKV_FLAG for flags of all commands or of serve, and QKV_COMMAND_FLAG for flags
 //     of one command. A variable set for `get` therefore cannot enlarge a `del`. The command line has priority over variables, and
 //     variables over the file of --config.
-//     An unknown QKV_ variable is refused by name, with exit code 2. One flag has no variable: --endpoints of bench failover,
-//     because the endpoints of other commands must not receive a benchmark's load by accident.
+//     An unknown QKV_ variable is refused by name, with exit code 2.
 //   - --timeout bounds a command. The duration of import and export depends on the number of files, and that of member replace on the new
 //     member: in these commands --timeout bounds the wait for each answer.
 //

@@ -13,7 +13,7 @@ import (
 	"qkv/bench/result"
 )
 
-// besideEtcd is the file of `qkv bench vs-etcd` behind the figures of README.md and docs/performance.md.
+// besideEtcd is the file of `qkv-lab vs-etcd` behind the figures of README.md and docs/performance.md.
 const besideEtcd = "../docs/figures/vs-etcd.json"
 
 // TestDocsFigures: the tables beside etcd are those of their files, and README.md says what the table of rates says. -rewrite writes the

@@ -136,16 +136,7 @@ var examples = map[string][]string{
 	"inspect snapshot": {"qkv inspect snapshot qkv-data/default/snap/*.snap"},
 	"bench disk":       {"qkv bench disk --dir nvme=/mnt/nvme --dir ssd=/mnt/ssd", "qkv bench disk --dir /mnt/nvme -o disk.html"},
 	"bench run":        {"qkv bench run", "qkv bench run --dir nvme=/mnt/nvme --dir ssd=/mnt/ssd -o run.json", "qkv bench run --target etcd=http://127.0.0.1:12379"},
-	"bench kube": {
-		"qkv bench kube --data-dir /mnt/nvme -o kube.html",
-		"qkv bench kube --step 20s --compact-every 10s --held 0.02 --within 0.3",
-	},
-	"bench failover": {
-		"qkv bench failover --etcd build -o failover.html",
-		"qkv bench failover --endpoints 10.0.0.1:2379 --watch 5m",
-	},
-	"bench vs-etcd": {"qkv bench vs-etcd --data-dir /mnt/nvme -o vs-etcd.html", "qkv bench vs-etcd --etcd /usr/bin/etcd --members 3"},
-	"bench report":  {"qkv bench report a.json b.json -o report.html", "qkv bench report run.json -w bench | benchstat -"},
-	"completion":    {"source <(qkv completion bash)"},
-	"version":       {"qkv version"},
+	"bench report":     {"qkv bench report a.json b.json -o report.html", "qkv bench report run.json -w bench | benchstat -"},
+	"completion":       {"source <(qkv completion bash)"},
+	"version":          {"qkv version"},
 }

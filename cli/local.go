@@ -28,7 +28,6 @@ const localWait = 30 * time.Second
 // localCluster is a few members on loopback, each a process: this program with `serve`.
 type localCluster struct {
 	home, dataDir string
-	certsDir      string // in place of the local CA
 	members       []*process
 }
 
@@ -84,15 +83,12 @@ func (l *localCluster) endpoints() []string {
 }
 
 func (l *localCluster) target() target {
-	return target{endpoints: l.endpoints(), source: "this command's own members", home: l.home, certsDir: l.certsDir, timeout: localWait}
+	return target{endpoints: l.endpoints(), source: "this command's own members", home: l.home, timeout: localWait}
 }
 
 // start starts all members.
 func (l *localCluster) start() error {
 	for _, m := range l.members {
-		if m.place.network != "" { // nothing else is there
-			continue
-		}
 		if err := portsFree(m.listen, m.listenPeer); err != nil {
 			return err
 		}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,13 +20,8 @@ type process struct {
 	local.Process
 	listen, listenPeer     string
 	dataDir, home, cluster string
-	join                   string   // addresses of a cluster that runs, in place of cluster
-	command                []string // in place of `serve`
 	executable             string
-	place                  place    // beside the addresses, where it runs
-	certsDir               string   // in place of the local CA
-	environment            []string // in addition to this process's environment
-	log                    string   // the file for its log, if output is not set
+	log                    string // the file for its log, if output is not set
 	output                 io.Writer
 }
 
@@ -44,27 +38,18 @@ func (p *process) openLog() (err error) {
 
 // line returns the command that starts the member.
 func (p *process) line() *exec.Cmd {
-	cmd := p.place.command(p.executable, append(p.arguments(), "--log-format", "text")...)
-	cmd.Env = append(withoutSettings(os.Environ()), p.environment...)
+	cmd := exec.Command(p.executable, append(p.arguments(), "--log-format", "text")...)
+	cmd.Env = withoutSettings(os.Environ())
 	cmd.Stdout, cmd.Stderr = p.output, p.output
 	return cmd
 }
 
 // arguments returns the member's command line.
 func (p *process) arguments() []string {
-	command := p.command
-	if command == nil {
-		command = []string{"serve"}
+	return []string{
+		"serve", "--name", p.Name, "--data-dir", p.dataDir, "--listen", p.listen, "--listen-peer", p.listenPeer, "--home", p.home,
+		"--initial-cluster", p.cluster,
 	}
-	cluster := []string{"--initial-cluster", p.cluster}
-	if p.join != "" {
-		cluster = []string{"--join", p.join}
-	}
-	if p.certsDir != "" {
-		command = append(slices.Clone(command), "--certs-dir", p.certsDir, "--insecure-clients")
-	}
-	return append(append(slices.Clone(command),
-		"--name", p.Name, "--data-dir", p.dataDir, "--listen", p.listen, "--listen-peer", p.listenPeer, "--home", p.home), cluster...)
 }
 
 // withoutSettings removes settings for other members from the environment.

@@ -11,6 +11,7 @@ import (
 
 // api are the functions that the program does not call and that stay, each with its reason.
 var api = map[string]string{
+	"qkv/cli/local.Prefer":            "bench/lab gives its clients priority over the members with it",
 	"qkv/net/client.Election.Guard":   "programs make transactions with it that only the leader may make",
 	"qkv/net/client.Leader":           "programs that are no candidates ask with it for the leader",
 	"qkv/net/client.LoadCredentials":  "programs load a folder of certificates with it",

@@ -39,7 +39,7 @@ type file struct {
 	name   string // actor/consensus.go
 	in     *room
 	syntax *ast.File
-	uses   map[string]bool // the other files that declare what this one uses
+	uses   map[string]int // references to what other files declare, by file
 }
 
 // load type-checks all packages of the module in the working directory.
@@ -78,7 +78,7 @@ func load() (*house, error) {
 		for id, what := range r.info.Uses {
 			from, to := h.fileAt(r.types, id.Pos()), h.fileAt(what.Pkg(), what.Pos())
 			if to != nil && to != from && isShared(what) {
-				from.uses[to.name] = true
+				from.uses[to.name]++
 			}
 		}
 	}
@@ -94,7 +94,7 @@ func (h *house) add(imports types.Importer, name, dir string, files []string) er
 		if err != nil {
 			return err
 		}
-		f := &file{name: path.Join(h.short(name), one), in: r, syntax: syntax, uses: map[string]bool{}}
+		f := &file{name: path.Join(h.short(name), one), in: r, syntax: syntax, uses: map[string]int{}}
 		h.files[f.name] = f
 		r.files, parsed = append(r.files, f), append(parsed, syntax)
 	}

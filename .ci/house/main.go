@@ -15,8 +15,9 @@
 // Largest type: the most fields and the most methods that any struct type has, with the fields of the module's structs that are embedded in it.
 //
 // Arrows that run back up: an arrow leads from a file to another file of its package, which declares a name, a method or a field that the
-// first file uses. The files are put into the order in which the fewest arrows lead upwards (by local search); the row shows their share,
-// for packages of at least 12 files. In a package of layers it is 0 %.
+// first file uses. A file stands above all that it uses. Of two files that use each other, the one with more references stands above; files
+// of a larger circle stand on one floor. An arrow runs back up if it leads to no lower floor. The row shows their share, for packages of at
+// least 12 files. In a package of layers it is 0 %.
 //
 // Exported names: package-level names, and methods of exported types, without files that the program never uses: simulators, fakes and
 // helpers of tests.

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 	"go/types"
-	"math/rand/v2"
+	"maps"
 	"slices"
 )
 
@@ -55,65 +55,81 @@ func (h *house) fields(s *types.Struct) (n int) {
 	return n
 }
 
-// upwards returns the arrows between the files of a package that run back up, in the order of the files in which they are fewest, and
-// the number of all arrows.
+// upwards returns the arrows between the files of a package that run back up, and the number of all arrows.
 func (r *room) upwards() (up []string, of int) {
-	n := len(r.files)
-	uses := make([][]int, n) // 1 where the first file uses the second one
-	for i, from := range r.files {
-		uses[i] = make([]int, n)
-		for j, to := range r.files {
-			if from.uses[to.name] {
-				uses[i][j] = 1
-				of++
-			}
-		}
-	}
-	best := -1
-	random := rand.New(rand.NewPCG(1, 2)) // the same orders in each run
-	for range 20 {
-		order := random.Perm(n)
-		for improve(order, uses) {
-		}
-		var found []string
-		for place, i := range order {
-			for _, j := range order[:place] {
-				if uses[i][j] > 0 {
-					found = append(found, r.files[i].name+" -> "+r.files[j].name)
+	floors := r.floors()
+	for _, from := range r.files {
+		for to := range from.uses {
+			if _, own := floors[to]; own {
+				if of++; floors[to] >= floors[from.name] {
+					up = append(up, from.name+" -> "+to)
 				}
 			}
-		}
-		if best < 0 || len(found) < best {
-			best, up = len(found), found
 		}
 	}
 	slices.Sort(up)
 	return up, of
 }
 
-// improve moves each file to the place where fewest of its arrows run up, and reports whether that helped.
-func improve(order []int, uses [][]int) (better bool) {
-	for place := range order {
-		x, to, least := order[place], place, 0
-		for step, change := place-1, 0; step >= 0; step-- { // above order[step]
-			change += uses[order[step]][x] - uses[x][order[step]]
-			if change < least {
-				least, to = change, step
+// floors gives each file of a package its floor: one above the highest file that it uses. Of two files that use each
+// other, the one with more references stands above. Files of a larger circle stand on one floor.
+func (r *room) floors() map[string]int {
+	uses := map[string][]string{} // without those arrows that are cut
+	for _, from := range r.files {
+		for _, to := range r.files {
+			there, back := from.uses[to.name], to.uses[from.name]
+			if there > back || there > 0 && there == back && from.name < to.name {
+				uses[from.name] = append(uses[from.name], to.name)
 			}
 		}
-		for step, change := place+1, 0; step < len(order); step++ { // below order[step]
-			change += uses[x][order[step]] - uses[order[step]][x]
-			if change < least {
-				least, to = change, step
-			}
-		}
-		if to < place {
-			copy(order[to+1:place+1], order[to:place])
-		} else {
-			copy(order[place:to], order[place+1:to+1])
-		}
-		order[to] = x
-		better = better || to != place
 	}
-	return better
+	floors := map[string]int{}
+	for _, circle := range circles(slices.Sorted(maps.Keys(uses)), uses) { // a circle comes after all that it uses
+		floor := 0
+		for _, from := range circle {
+			for _, to := range uses[from] {
+				if !slices.Contains(circle, to) {
+					floor = max(floor, floors[to]+1)
+				}
+			}
+		}
+		for _, name := range circle {
+			floors[name] = floor
+		}
+	}
+	for _, f := range r.files {
+		floors[f.name] += 0 // also a file that uses none
+	}
+	return floors
+}
+
+// circles returns the files in groups that use each other around (Tarjan's algorithm), each group after those that it
+// uses.
+func circles(files []string, uses map[string][]string) (all [][]string) {
+	number, lowest := map[string]int{}, map[string]int{}
+	var open []string
+	var visit func(string)
+	visit = func(name string) {
+		number[name] = len(number) + 1
+		lowest[name] = number[name]
+		open = append(open, name)
+		for _, to := range uses[name] {
+			if number[to] == 0 {
+				visit(to)
+				lowest[name] = min(lowest[name], lowest[to])
+			} else if slices.Contains(open, to) {
+				lowest[name] = min(lowest[name], number[to])
+			}
+		}
+		if lowest[name] == number[name] {
+			at := slices.Index(open, name)
+			all, open = append(all, slices.Clone(open[at:])), open[:at]
+		}
+	}
+	for _, name := range files {
+		if number[name] == 0 {
+			visit(name)
+		}
+	}
+	return all
 }

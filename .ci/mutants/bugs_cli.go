@@ -1,15 +1,6 @@
 package main
 
 var cliBugs = []mutant{
-	{"say that a wrong port wants another certificate", []change{
-		{"roster.WhyOf", `case errors.Is(err, wire.OtherPort): return checks.OtherPort`, ``},
-	}, []detector{direct("./cli", "TestAdviceOfAPort")}},
-	{"exit at a wrong port as if the members refused this client", []change{
-		{"unavailableCode", `errors.Is(e.Err, wire.OtherPort) ||`, ``},
-	}, []detector{direct("./cli", "TestAdviceOfAPort")}},
-	{"take a peer at a wrong port for one with another certificate", []change{
-		{"link.problem", `trust && !errors.Is(err, wire.OtherPort)`, `trust`},
-	}, []detector{direct("./net/peer", "TestPeerAtAnotherPort")}},
 	// Package cli.
 	{"send the default profile's user to endpoints that a flag gives", []change{
 		{"useProfile", `if name == "" && c.IsSet("endpoints") {`, `if name == "" && c.IsSet("endpoints") && c.IsSet("user") {`},
@@ -17,38 +8,22 @@ var cliBugs = []mutant{
 	{"give another user the password of the profile's", []change{
 		{"useProfile", `if c.IsSet(one.Name) || given[belongsTo[one.Name]] {`, `if c.IsSet(one.Name) {`},
 	}, []detector{direct("./cli", "TestProfileOfAnotherUser")}},
-	{"offer the loss that was accepted", []change{
-		{"restoreError", `if !at.AcceptLoss {`, `if at.AcceptLoss {`},
-	}, []detector{direct("./cli", "TestRestoreOffersTheLoss")}},
 	{"insecure peers by default", []change{
 		{"derivedPeers", `case c.InsecurePeers:`, `case c.InsecurePeers || listen.Scheme == "http":`},
 	}, []detector{direct("./cli", "TestEtcdPeers")}},
-	{"leave a folder unsynced to which no file came", []change{
-		{"exporter.makeFolder", `case err == nil && info.IsDir(): e.folders[dir] = true`, `case err == nil && info.IsDir(): e.folders[dir] = false`},
-		{"exporter.syncFolders", `slices.Collect(maps.Keys(e.folders))`, `slices.DeleteFunc(slices.Collect(maps.Keys(e.folders)), func(dir string) bool { return !e.folders[dir] })`},
-	}, []detector{direct("./cli", "TestProcessExportSyncs")}},
 	{"revert over what somebody wrote meanwhile", []change{
 		{"reverter.txn", `t.Compares = append(t.Compares, kv.Compare{Key: d.key, Target: kv.CompareMod, Number: d.readAt()})`, `t.Compares = append(t.Compares, kv.Compare{Key: d.key, Target: kv.CompareMod, Result: kv.NotEqual, Number: -1 - d.readAt()})`},
 	}, []detector{direct("./cli", "TestRevertGuards")}},
 	{"make a transaction of what came before the input was cut", []change{
 		{"cli.readTxn", `err != nil || number == 0 || name == "" {`, `true {`},
 	}, []detector{direct("./cli", "TestScript/txn")}},
-	{"end with 7 after a write that happened", []change{
-		{"writeFailed", `if errors.As(err, &answer) && answer.Happened() { return err }`, ``},
-	}, []detector{direct("./cli", "TestExitCodeOfAWrite")}},
 	{"end with 1 after a write that may have happened", []change{
 		{"writeFailed", `answer.Happened() {`, `!answer.Certain() {`},
 	}, []detector{direct("./cli", "TestExitCodeOfAWrite")}},
-	{"leave the names of the folders above an export to the next loss of power", []change{
-		{"exporter.run", `return syncAbove(dir)`, `return nil`},
-	}, []detector{direct("./cli", "TestProcessExportSyncs")}},
 	{"let the processes of a command run on after its lock", []change{
 		{"local.Guard", `_ = syscall.Kill(-group, syscall.SIGKILL)`, ``},
 	}, []detector{direct("./cli/local", "TestGroupDiesWithProcess")}},
 	{"continue a command whose lease has expired", []change{
 		{"local.shareTerminal", `if time.Now().After(until()) {`, `if false {`},
 	}, []detector{direct("./cli/local", "TestTerminalOfAShell")}},
-	{"end with 0 when one key is not exported", []change{
-		{"exportFolder", `if e.refused > 0 {`, `if e.refused > 1 {`},
-	}, []detector{direct("./cli", "TestScript/folder")}},
 }

@@ -14,21 +14,12 @@ var logBugs = []mutant{
 	{"truncate proven-durable frames", []change{
 		{"scanner.findIntactHeaders", `if h.synced > from && b.proof == nil {`, `if false {`},
 	}, []detector{direct("./log", "TestValueThatHoldsALog"), campaign}},
-	{"rewrite a synced page", []change{
-		{"Log.writeAndSync", `l.writeAt = at + int64(len(b))`, `l.writeAt = at + int64(len(b)); if len(b) > pageBytes { l.writeAt -= pageBytes }`},
-	}, []detector{direct("./log", "TestGoldenBytes"), campaign}},
 	{"write over what found no room", []change{
 		{"Log.write", `if err := l.clean(); err != nil { return err }`, ``},
 	}, []detector{direct("./log", "TestNoRoom.*")}},
 	{"release what is before a segment without a header", []change{
 		{"Log.Release", `if l.fresh { last-- }`, ``},
 	}, []detector{direct("./log", "TestNoRoom.*")}},
-	{"keep what was read of the log before a snapshot", []change{
-		{"Window.rebase", `w.chunks, w.wanted, w.unread = nil, nil, 0`, ``},
-	}, []detector{direct("./log", "TestResetForgetsWhatWasRead")}},
-	{"open a log that has committed what it has not", []change{
-		{"inventory.replay", `r.hard.Commit = min(r.hard.Commit, r.window.last())`, ``},
-	}, []detector{direct("./log", "TestCommitIsNotAboveTheLast")}},
 	{"start without a newest segment that is gone", []change{
 		{"inventory.chain", `if err := s.lost(s.files[i]); err != nil { return nil, err }`, ``},
 	}, []detector{direct("./log", "TestLostNewest")}},
@@ -38,21 +29,12 @@ var logBugs = []mutant{
 	{"take 0 for the term of what is behind damage", []change{
 		{"inventory.replay", `r.window.baseKnown = oldest.knowsTerm()`, ``},
 	}, []detector{direct("./log", "TestTermBehindCoveredDamage"), direct("./node", "TestDamagedEndBelowSnapshot")}},
-	{"take a term that was not known for another one", []change{
-		{"replay.header", `known && h.knowsTerm() && h.lastTerm`, `known && h.lastTerm`},
-	}, []detector{direct("./log", "TestTermBehindCoveredDamage")}},
 	{"remove a damaged file until the power fails", []change{
 		{"Maker.Remove", `failed = errors.Join(failed, m.o.FS.SyncDir(m.o.Dir))`, ``},
 	}, []detector{direct("./log", "TestCoveredDamageLeaves")}},
 	{"use a reserved segment whose size is not durable", []change{
 		{"Maker.finish", `if err := m.file.Sync(); err != nil { m.Close(); return "", err }`, ``},
 	}, []detector{direct("./log", "TestMakerReserves")}},
-	{"keep few released segments of a fast log", []change{
-		{"Maker.Trim", `max(m.Keeps, makerKeeps)`, `makerKeeps`},
-	}, []detector{direct("./log", "TestMakerKeeps")}},
-	{"use a file again whose header is damaged", []change{
-		{"inventory.begin", `l.letGo(f.name, f.damaged)`, `l.letGo(f.name, false)`},
-	}, []detector{direct("./log", "TestCoveredDamageLeaves")}},
 	{"let a fence take the page of what follows", []change{
 		{"Log.writeFence", `if l.full || l.writeAt+keptBytes > l.active().size {`, `if l.full || l.writeAt+pageBytes > l.active().size {`},
 	}, []detector{direct("./log", "TestStories")}},
@@ -65,9 +47,6 @@ var logBugs = []mutant{
 	{"take a cut newest segment for one that ends", []change{
 		{"replay.decide", `if bad.cut && s.size < s.header.size {`, `if bad.cut && s.size < 0 {`},
 	}, []detector{direct("./log", "TestCutNewest")}},
-	{"throw away what was read before a bad page", []change{
-		{"pages.read", `if got < n {`, `if got < want {`},
-	}, []detector{direct("./log", "TestUnreadablePageIsNamed")}},
 	{"take over entries that were replaced while they were read", []change{
 		{"Window.Load", `&& w.slots[order.first+uint64(n)-w.base-1].at == order.slots[n].at {`, `{`},
 	}, []detector{direct("./log", "TestColdReadIsOvertaken")}},

@@ -32,7 +32,7 @@ import (
 )
 
 // mutants are the bugs that are put back. bugs_NAME.go holds those of the packages under the folder NAME.
-var mutants = slices.Concat(actorBugs, benchBugs, cliBugs, indexBugs, internalBugs, logBugs, netBugs, nodeBugs, snapshotBugs)
+var mutants = slices.Concat(actorBugs, cliBugs, indexBugs, internalBugs, logBugs, netBugs, nodeBugs, snapshotBugs)
 
 func main() {
 	var (

@@ -215,7 +215,7 @@ func (a *apiserver) watch(ctx context.Context, version string, take func(kind st
 	return nil
 }
 
-// TestSplit: kube-apiserver keeps events and leases in clusters of their own, with the flags in docs/kubernetes.md.
+// TestSplit: kube-apiserver keeps events and leases in clusters of their own, with the flags in docs/performance.md.
 func TestSplit(t *testing.T) {
 	if !full {
 		t.Skip("QKV_FULL is not set: building kube-apiserver takes minutes (make kube)")

@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"bytes"
@@ -10,13 +10,14 @@ import (
 	"strconv"
 	"time"
 
+	"qkv/bench"
 	"qkv/bench/result"
 )
 
 // KubeSearch searches for the largest number of nodes that each side holds. Each step has a new cluster, and the sides take turns.
 type KubeSearch struct {
-	Kube              // of each step, apart from Nodes and Kill
-	Sides      []Side // their clusters must be a KubeCluster
+	Kube                    // of each step, apart from Nodes and Kill
+	Sides      []bench.Side // their clusters must be a KubeCluster
 	Members    int
 	From, Most int
 	Within     float64
@@ -30,7 +31,7 @@ type Written interface{ Pids() []int }
 
 // kubeSide is one side's search.
 type kubeSide struct {
-	Side
+	bench.Side
 	find nodesFinder
 	rows map[string]int
 }
@@ -178,7 +179,7 @@ func (s *kubeSearch) step(ctx context.Context, side *kubeSide, nodes int, kill b
 	defer func() { err = errors.Join(err, c.Stop()) }()
 	cluster, can := c.(KubeCluster)
 	if !can {
-		return "", ErrNotPossible
+		return "", bench.ErrNotPossible
 	}
 	if _, can := c.(replacer); kill && !can {
 		s.notes = append(s.notes, name+": no member was replaced: it is not possible here")
@@ -196,8 +197,8 @@ func (s *kubeSearch) step(ctx context.Context, side *kubeSide, nodes int, kill b
 	if err != nil {
 		return "", err
 	}
-	if ended := endedOf(c); ended != nil {
-		return "", ended
+	if w, can := c.(bench.Watched); can && w.Ended() != nil {
+		return "", w.Ended()
 	}
 	return s.record(side, r, values, missed, replaced), ctx.Err()
 }
@@ -237,7 +238,7 @@ func (s *kubeSearch) record(side *kubeSide, r *kubeRun, values map[string]float6
 	s.add(side, "lease renewal"+suffix, result.Open, r.Nodes, main)
 	for _, part := range []struct {
 		name   string
-		report Report
+		report bench.Report
 	}{
 		{"other writes", write},
 		{"watch delivery", watch},
@@ -259,7 +260,7 @@ func (s *kubeSearch) record(side *kubeSide, r *kubeRun, values map[string]float6
 const kubeDrain = 5 * time.Second
 
 // measure runs the step, and returns its values, the missed events, and why the killed member was not replaced.
-func (r *kubeRun) measure(ctx context.Context, c Cluster) (values map[string]float64, missed int64, replaced, err error) {
+func (r *kubeRun) measure(ctx context.Context, c bench.Cluster) (values map[string]float64, missed int64, replaced, err error) {
 	following, stop := context.WithCancel(ctx)
 	defer stop()
 	r.begun = time.Now()
@@ -268,30 +269,28 @@ func (r *kubeRun) measure(ctx context.Context, c Cluster) (values map[string]flo
 		return nil, 0, nil, err
 	}
 	defer stopFollowing()
-	looking := observe(ctx, c)
+	looking := bench.Observe(ctx, c)
 	written := writtenBytes(c)
 	r.begun = time.Now()
-	looking.begin(r.begun)
-	for _, m := range []*kubeMeter{&r.renewal, &r.write, &r.watch, &r.read, &r.pages, &r.stream, &r.late} {
-		m.load.begun, m.share.ended = r.begun, r.begun
+	looking.Begin(r.begun)
+	for _, m := range []*meter{&r.renewal, &r.write, &r.watch, &r.read, &r.pages, &r.stream, &r.late} {
+		m.begun = r.begun
 	}
 	own := ownProcessor()
 	r.do(ctx, func(ctx context.Context) { replaced = replaceMember(ctx, c) })
 	took := time.Since(r.begun).Seconds()
 	missed = r.deliveries.await(ctx, kubeDrain)
 	var run result.Run
-	looking.end(&run)
+	looking.End(&run)
 	if values = run.Values; values == nil {
 		values = map[string]float64{}
 	}
 	values["generator_processors"] = (ownProcessor() - own) / took
 	values["generator_memory_bytes"] = float64(ownMemory())
 	values["conflicts"] = float64(r.conflicts.Load())
-	if looking != nil && looking.took > 0 {
-		values["server_cpu_per_node_seconds"] = looking.servers / looking.took.Seconds() / float64(r.Nodes)
-		for _, member := range looking.last {
-			values["largest_member_memory_bytes"] = max(values["largest_member_memory_bytes"], member.resident)
-		}
+	if looking != nil && looking.Took > 0 {
+		values["server_cpu_per_node_seconds"] = looking.Servers / looking.Took.Seconds() / float64(r.Nodes)
+		values["largest_member_memory_bytes"] = looking.Resident
 	}
 	if after := writtenBytes(c); written > 0 && !r.Kill { // a replaced member's counter starts anew
 		values["written_bytes"] = float64(after - written)
@@ -300,10 +299,10 @@ func (r *kubeRun) measure(ctx context.Context, c Cluster) (values map[string]flo
 }
 
 // replaceMember kills the leader, and replaces it.
-func replaceMember(ctx context.Context, c Cluster) error {
+func replaceMember(ctx context.Context, c bench.Cluster) error {
 	p, can := c.(replacer)
 	if !can {
-		return ErrNotPossible
+		return bench.ErrNotPossible
 	}
 	if err := c.KillLeader(ctx); err != nil {
 		return err
@@ -312,7 +311,7 @@ func replaceMember(ctx context.Context, c Cluster) error {
 }
 
 // writtenBytes returns how many bytes the members' processes have sent to disks; 0 if that is unknown.
-func writtenBytes(c Cluster) (all int64) {
+func writtenBytes(c bench.Cluster) (all int64) {
 	w, can := c.(Written)
 	if !can {
 		return 0

@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 // kubeDeliveries measures the time from a write's answer to its event on each API server. It is a ring by revision, so its memory is
 // bounded; an entry that is overwritten before all events have come counts as missed.
 type kubeDeliveries struct {
-	meter *kubeMeter
+	meter *meter
 
 	mu     sync.Mutex
 	slots  [1 << 17]kubeDelivery

@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"cmp"
@@ -10,9 +10,11 @@ import (
 	"syscall"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"qkv/bench"
 	"qkv/bench/result"
 	"qkv/net/client"
 )
@@ -56,13 +58,27 @@ type Failure struct {
 	undo    func(c FailoverCluster, leader int) error
 }
 
+// nativeClient is a client by qkv's own protocol.
+func nativeClient(one *client.Client) FailoverClient {
+	put := func(ctx context.Context, key, value []byte) error { _, err := one.Put(ctx, key, value); return err }
+	return FailoverClient{Side: "qkv", Put: put, Close: one.Close}
+}
+
+// etcdClient is a client by etcd's API, that begins at the first address.
+func etcdClient(side string, addresses []string) (FailoverClient, error) {
+	one, err := dial(addresses, patient)
+	if err != nil {
+		return FailoverClient{}, err
+	}
+	put := func(ctx context.Context, key, value []byte) error {
+		_, err := etcdserverpb.NewKVClient(one).Put(ctx, &etcdserverpb.PutRequest{Key: key, Value: value})
+		return err
+	}
+	return FailoverClient{Side: side, Put: put, Close: one.Close}, nil
+}
+
 // failoverMembers is the number of members of each cluster.
 const failoverMembers = 3
-
-// LeaderMoved is the one failure that a running cluster can be asked for: nothing fails.
-var LeaderMoved = Failure{Name: "leadership moved", cause: func(ctx context.Context, c FailoverCluster, leader int) error {
-	return c.Move(ctx, leader, leader+1)
-}}
 
 // Failures are all failures that are measured, in order.
 func Failures() []Failure {
@@ -74,6 +90,7 @@ func Failures() []Failure {
 	}
 	resume := func(c FailoverCluster, leader int) error { return c.Signal(leader, syscall.SIGCONT) }
 	heal := func(c FailoverCluster, leader int) error { return c.Cut(leader, false, false) }
+	move := func(ctx context.Context, c FailoverCluster, leader int) error { return c.Move(ctx, leader, leader+1) }
 	return []Failure{
 		{"leader killed", false, signal(syscall.SIGKILL), FailoverCluster.Start},
 		{"leader stopped", false, signal(syscall.SIGSTOP), resume},
@@ -81,7 +98,7 @@ func Failures() []Failure {
 		{"leader's outgoing packets lost", true, cut(true, false), heal},
 		{"leader's incoming packets lost", true, cut(false, true), heal},
 		{"rolling restart", false, rollingRestart, nil},
-		LeaderMoved,
+		{"leadership moved", false, move, nil},
 	}
 }
 
@@ -135,7 +152,7 @@ func (f *Failover) Run(ctx context.Context) (rows []result.Row, notes []string, 
 	}
 	f.rest = cmp.Or(f.rest, failoverRest)
 	defer func() {
-		notes = append(f.notes, fmt.Sprintf("The clients sent no put more than %s late.", short(f.late)))
+		notes = append(f.notes, fmt.Sprintf("The clients sent no put more than %s late.", round(f.late)))
 	}()
 	for n := range f.Tries {
 		for _, failure := range f.Failures {
@@ -207,7 +224,7 @@ func (p *gapProbe) puts(ctx context.Context) {
 	begun := time.Now()
 	for n := 0; ; n++ {
 		due := begun.Add(time.Duration(n) * failoverEvery)
-		sleepUntil(ctx, due)
+		bench.SleepUntil(ctx, due)
 		if ctx.Err() != nil {
 			break
 		}
@@ -218,7 +235,7 @@ func (p *gapProbe) puts(ctx context.Context) {
 			sent := time.Now()
 			within, cancel := context.WithTimeout(ctx, failoverDeadline)
 			defer cancel()
-			if err := p.Put(within, Key(p.prefix, n%failoverKeys), value); ctx.Err() == nil {
+			if err := p.Put(within, keyOf(p.prefix, n%failoverKeys), value); ctx.Err() == nil {
 				p.note(sent, err)
 			}
 		})
@@ -354,13 +371,8 @@ const watchedGap = 50 * time.Millisecond
 
 // WatchGaps puts by a client until ctx ends, and reports each time of watchedGap or more without an acknowledgement, when it has ended.
 // The row has a run for each, or one for the longest shorter one.
-func (f *Failover) WatchGaps(ctx context.Context, c FailoverCluster, said func(at time.Time, gap time.Duration)) ([]result.Row, error) {
-	clients, err := c.Clients(ctx, 0)
-	if err != nil {
-		return nil, err
-	}
-	p := &gapProbe{FailoverClient: clients[0], prefix: f.Prefix}
-	defer func() { _ = p.Close() }()
+func (f *Failover) WatchGaps(ctx context.Context, one FailoverClient, said func(at time.Time, gap time.Duration)) []result.Row {
+	p := &gapProbe{FailoverClient: one, prefix: f.Prefix}
 	begun := time.Now()
 	over := make(chan struct{})
 	go func() { defer close(over); p.puts(ctx) }()
@@ -395,7 +407,7 @@ func (f *Failover) WatchGaps(ctx context.Context, c FailoverCluster, said func(a
 	first := row.Runs[0]
 	p.run.Begun, p.run.Seconds, p.run.Values = first.Begun, first.Seconds, first.Values
 	row.Runs[0] = p.run // it has the puts of the whole watch
-	return []result.Row{row}, nil
+	return []result.Row{row}
 }
 
 func gapRun(at time.Time, gap time.Duration) result.Run {

@@ -1,15 +1,14 @@
-//go:build linux
-
-package cli
+package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,14 +30,14 @@ func (p place) command(program string, args ...string) *exec.Cmd {
 	return exec.Command("ip", append([]string{"netns", "exec", p.network, program}, args...)...)
 }
 
-// benchNetwork is a bridge in a network namespace. The clients are at the bridge, and each member has a host with a network of its own.
-type benchNetwork struct{ hosts int }
+// network is a bridge in a network namespace. The clients are at the bridge, and each member has a host with a network of its own.
+type network struct{ hosts int }
 
 const (
 	benchBridge   = "qkv0"
 	benchClient   = "10.77.255.254" // the clients' address
 	benchNowhere  = "02:00:00:00:00:01"
-	benchApart    = "BENCH_IN_NETWORKS" // set in the process that runs in the namespaces
+	benchApart    = "LAB_IN_NETWORKS" // set in the process that runs in the namespaces
 	benchPort     = 2379
 	benchPeerPort = 2380
 )
@@ -73,13 +72,13 @@ func runApart(ctx context.Context) error {
 	defer forget()
 	err = cmd.Wait()
 	if ended, ok := errors.AsType[*exec.ExitError](err); ok {
-		return &exitError{ended.ExitCode(), errors.New("")} // it has said why
+		os.Exit(ended.ExitCode()) // it has said why
 	}
 	return err
 }
 
-// newBenchNetwork makes the bridge, in a process that runs apart.
-func newBenchNetwork() (*benchNetwork, error) {
+// newNetwork makes the bridge, in a process that runs apart.
+func newNetwork() (*network, error) {
 	err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "")
 	if err == nil {
 		err = syscall.Mount("tmpfs", "/run", "tmpfs", 0, "") // ip keeps the names of networks there
@@ -87,7 +86,7 @@ func newBenchNetwork() (*benchNetwork, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount: %w", err)
 	}
-	return &benchNetwork{}, ip("", "link set lo up", "link add "+benchBridge+" type bridge",
+	return &network{}, ip("", "link set lo up", "link add "+benchBridge+" type bridge",
 		"addr add "+benchClient+"/16 dev "+benchBridge, "link set "+benchBridge+" up")
 }
 
@@ -106,7 +105,7 @@ func ip(network string, commands ...string) error {
 }
 
 // places returns where the members of a cluster run: each on a host of its own, or on ports in a row if there is no network.
-func (n *benchNetwork) places(members, port int) (all []place, err error) {
+func (n *network) places(members, port int) (all []place, err error) {
 	for i := range members {
 		if n == nil {
 			all = append(all, place{listen: loopback(port + 2*i), listenPeer: loopback(port + 2*i + 1)})
@@ -125,36 +124,9 @@ func (n *benchNetwork) places(members, port int) (all []place, err error) {
 	return all, err
 }
 
-// assignHosts moves the members of a cluster that was not started to hosts of their own, with certificates.
-func (n *benchNetwork) assignHosts(l *localCluster, dir string) error {
-	places, err := n.places(len(l.members), 0)
-	if err != nil {
-		return err
-	}
-	l.certsDir = filepath.Join(dir, "certs")
-	if _, err := certMaker().CreateCA(l.certsDir, "bench"); err != nil {
-		return err
-	}
-	if _, err := certMaker().CreateClient(l.certsDir, "bench"); err != nil {
-		return err
-	}
-	var cluster []string
-	for i, m := range l.members {
-		m.place, m.listen, m.listenPeer, m.certsDir = places[i], places[i].listen, places[i].listenPeer, l.certsDir
-		if _, err := certMaker().CreateMember(l.certsDir, m.Name, nil); err != nil {
-			return err
-		}
-		cluster = append(cluster, m.Name+"="+m.listenPeer)
-	}
-	for _, m := range l.members {
-		m.cluster = strings.Join(cluster, ",")
-	}
-	return nil
-}
-
 // cut drops the packets between a host and all others of its cluster and the clients: their senders have a wrong hardware address of the
 // receiver, as a switch does that lost its way. No program gets an error. Neither direction heals it.
-func (n *benchNetwork) cut(places []place, at int, outgoing, incoming bool) error {
+func (n *network) cut(places []place, at int, outgoing, incoming bool) error {
 	one := places[at]
 	others := slices.DeleteFunc(slices.Clone(places), func(p place) bool { return p == one })
 	entry := func(lost bool, of, device string) string {
@@ -183,3 +155,5 @@ func (p place) host() string {
 	host, _, _ := strings.Cut(p.listen, ":")
 	return host
 }
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

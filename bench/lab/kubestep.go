@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -13,11 +13,13 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"qkv/bench"
 )
 
 // KubeCluster is a cluster that serves etcd's API to API servers.
 type KubeCluster interface {
-	Cluster
+	bench.Cluster
 	// Addresses are the members' addresses for etcd's API.
 	Addresses() []string
 }
@@ -28,23 +30,6 @@ type replacer interface {
 	Replace(ctx context.Context) error
 }
 
-// kubeMeter records the latencies of one kind of request in the form of a load.
-type kubeMeter struct {
-	load  load
-	share recorder
-}
-
-func (m *kubeMeter) end(due, now time.Time, err error) {
-	if err != nil {
-		m.load.fail(err)
-		return
-	}
-	m.load.succeed(now)
-	(&slot{load: &m.load, share: &m.share, begun: due}).record(now)
-}
-
-func (m *kubeMeter) report() Report { return m.load.report([]*recorder{&m.share}) }
-
 // kubeRun is one step on one cluster.
 type kubeRun struct {
 	Kube
@@ -54,7 +39,7 @@ type kubeRun struct {
 	deliveries  *kubeDeliveries
 	values      []byte // source of all values
 
-	renewal, write, watch, read, pages, stream, late kubeMeter
+	renewal, write, watch, read, pages, stream, late meter
 
 	revisions  [kubeResources][]atomic.Int64 // of each object; created pods and events share entries
 	leases     [kubeServers]kubeLease
@@ -78,7 +63,7 @@ var errShed = fmt.Errorf("more than %d requests in flight: this one was not sent
 
 // kubeDial connects an API server to all members in turn, as etcd's own client does.
 func kubeDial(addresses []string) (*grpc.ClientConn, error) {
-	return dialAll(addresses, grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`), grpc.WithDefaultCallOptions(largeAnswers))
+	return dial(addresses, grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`), grpc.WithDefaultCallOptions(largeAnswers))
 }
 
 // newKubeRun connects the API servers.
@@ -138,7 +123,7 @@ func (r *kubeRun) fill(ctx context.Context) error {
 					if n >= int64(objects) {
 						return
 					}
-					a, err := store.Put(ctx, &etcdserverpb.PutRequest{Key: Key(r.prefix(resource), int(n)), Value: r.value(bytes, n)}, grpc.WaitForReady(true))
+					a, err := store.Put(ctx, &etcdserverpb.PutRequest{Key: keyOf(r.prefix(resource), int(n)), Value: r.value(bytes, n)}, grpc.WaitForReady(true))
 					if err != nil {
 						mu.Lock()
 						failed = errors.Join(failed, err)
@@ -175,7 +160,7 @@ func (r *kubeRun) follow(ctx context.Context) (stop func(), err error) {
 	case <-all:
 		return func() { cancel(); over.Wait() }, nil
 	case <-time.After(etcdTimeout):
-		err = errors.New("bench: the watches were not created in time")
+		err = errors.New("the watches were not created in time")
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -220,7 +205,7 @@ func (r *kubeRun) do(ctx context.Context, kill func(context.Context)) {
 		if due >= r.Step {
 			break
 		}
-		sleepUntil(ctx, r.begun.Add(due))
+		bench.SleepUntil(ctx, r.begun.Add(due))
 		if ctx.Err() != nil {
 			break
 		}
@@ -262,12 +247,12 @@ func (r *kubeRun) put(ctx context.Context, a kubeAction, n int64) (time.Time, er
 	var key []byte
 	switch {
 	case a.resource == kubePods || a.resource == kubeEvents: // beside the held ones
-		key = Key(r.prefix(a.resource)+"new-", int(n))
+		key = keyOf(r.prefix(a.resource)+"new-", int(n))
 		if a.verb == kubeCreate {
 			known.Store(0)
 		}
 	default:
-		key = Key(r.prefix(a.resource), int(n%int64(len(r.revisions[a.resource]))))
+		key = keyOf(r.prefix(a.resource), int(n%int64(len(r.revisions[a.resource]))))
 	}
 	lease := int64(0)
 	if a.resource == kubeEvents {

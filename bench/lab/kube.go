@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"fmt"
@@ -105,9 +105,9 @@ func (k Kube) prefix(r kubeResource) string { return k.Prefix + "registry/" + ku
 func (k Kube) check() error {
 	switch {
 	case k.Nodes < 1 || k.Nodes > 1_000_000:
-		return fmt.Errorf("bench: %d nodes are not possible", k.Nodes)
+		return fmt.Errorf("%d nodes are not possible", k.Nodes)
 	case !(k.Held >= 0 && k.Held <= 1) || k.Step <= 0 || k.CompactEvery <= 0:
-		return fmt.Errorf("bench: a step of %v, a compaction each %v and %v of the held pods are not possible", k.Step, k.CompactEvery, k.Held)
+		return fmt.Errorf("a step of %v, a compaction each %v and %v of the held pods are not possible", k.Step, k.CompactEvery, k.Held)
 	}
 	return nil
 }
@@ -163,7 +163,7 @@ const (
 func (f kubeFigures) verdict() (v kubeVerdict, why string) {
 	switch {
 	case f.late > kubeLate:
-		return kubeInvalid, fmt.Sprintf("its requests started %s late at p99; %s is allowed", short(f.late), kubeLate)
+		return kubeInvalid, fmt.Sprintf("its requests started %s late at p99; %s is allowed", round(f.late), kubeLate)
 	case f.requests == 0:
 		return kubeSlow, "no request was due"
 	case float64(f.failed) > kubeFailed*float64(f.requests):
@@ -171,9 +171,9 @@ func (f kubeFigures) verdict() (v kubeVerdict, why string) {
 	case f.missed > 0:
 		return kubeSlow, fmt.Sprintf("%d events were not delivered", f.missed)
 	case f.renewal > kubeRenewal:
-		return kubeSlow, fmt.Sprintf("p99 of renewals is %s; %s is allowed", short(f.renewal), kubeRenewal)
+		return kubeSlow, fmt.Sprintf("p99 of renewals is %s; %s is allowed", round(f.renewal), kubeRenewal)
 	case f.watch > kubeWatch:
-		return kubeSlow, fmt.Sprintf("p99 of watch delivery is %s; %s is allowed", short(f.watch), kubeWatch)
+		return kubeSlow, fmt.Sprintf("p99 of watch delivery is %s; %s is allowed", round(f.watch), kubeWatch)
 	}
 	return kubeHeld, ""
 }

@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -167,9 +167,13 @@ func TestWatchedGapStillOpen(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*watchedGap)
 	defer cancel()
 	var reported []time.Duration
-	rows, err := new(Failover).WatchGaps(ctx, c, func(_ time.Time, gap time.Duration) { reported = append(reported, gap) })
-	if err != nil || len(rows) != 1 || len(rows[0].Runs) != 1 || len(reported) != 1 {
-		t.Fatalf("%d gaps are reported, and the result is %+v, %v", len(reported), rows, err)
+	clients, err := c.Clients(ctx, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := new(Failover).WatchGaps(ctx, clients[0], func(_ time.Time, gap time.Duration) { reported = append(reported, gap) })
+	if len(rows) != 1 || len(rows[0].Runs) != 1 || len(reported) != 1 {
+		t.Fatalf("%d gaps are reported, and the result is %+v", len(reported), rows)
 	}
 	if run := rows[0].Runs[0]; run.Values[result.WriteGap] != reported[0].Seconds() || run.Seconds != reported[0].Seconds() {
 		t.Errorf("a gap of %v is reported, and the result is %+v", reported[0], run)

@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"bytes"
@@ -168,9 +168,9 @@ func TestNodesFinder(t *testing.T) {
 
 // TestKubeDeliveries: a delivery counts from the answer, an event before the answer counts as immediate, and missing events are counted.
 func TestKubeDeliveries(t *testing.T) {
-	var m kubeMeter
+	var m meter
 	begun := time.Now()
-	m.load.begun, m.share.ended = begun, begun
+	m.begun = begun
 	d := &kubeDeliveries{meter: &m}
 	at := func(ms int) time.Time { return begun.Add(time.Duration(ms) * time.Millisecond) }
 	d.event(5, 0, at(1)) // before the answer
@@ -199,9 +199,9 @@ func TestKubeDeliveries(t *testing.T) {
 
 // TestKubeLateness: lateness counts from the time when a request was due.
 func TestKubeLateness(t *testing.T) {
-	var m kubeMeter
+	var m meter
 	begun := time.Now()
-	m.load.begun, m.share.ended = begun, begun
+	m.begun = begun
 	for i := range 200 {
 		due := begun.Add(time.Duration(i) * time.Millisecond)
 		late := time.Duration(0)
@@ -250,7 +250,7 @@ func pagesRun(t *testing.T, k Kube) (*kubeRun, *pagesOnly) {
 	}
 	t.Cleanup(func() { _ = r.close() })
 	r.begun = time.Now()
-	r.pages.load.begun, r.pages.share.ended = r.begun, r.begun
+	r.pages.begun = r.begun
 	return r, store
 }
 
