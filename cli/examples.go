@@ -77,7 +77,6 @@ var examples = map[string][]string{
 	"export":         {"qkv export all/", "qkv export --delete all/                # a mirror", "qkv export --prefix /etc out/"},
 	"du":             {"qkv du", "qkv du config/ --depth 2 --sort changes", "qkv du /registry/ -w json               # exact numbers"},
 	"status":         {"qkv status", "qkv status --check                      # 0 healthy, 1 an alarm, 5 no leader", "qkv status -w json --endpoints 10.0.0.1:2379"},
-	"verify":         {"qkv verify", "qkv verify --now                       # read all files now", "qkv verify -w json --endpoints 10.0.0.1:2379 --no-discovery"},
 	"alarm list":     {"qkv alarm list", "qkv alarm list -w json"},
 	"user add":       {"qkv user add root --role root", "qkv user add ci --role app1             # known by the certificate client-ci", "qkv user add ci --role app1 --password-file ci.password"},
 	"user list":      {"qkv user list", "qkv user list -w json"},

@@ -207,6 +207,7 @@ func (n *Node) startBackups() {
 	n.member.backup = newBackupDuty(n.backups)
 	n.member.backup.start()
 	n.backups.startScrub()
+	n.runtime.Every(lookInterval, n.backups.look)
 }
 
 // watchCertificates starts the clocks that warn before a certificate expires.
