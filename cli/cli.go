@@ -190,7 +190,7 @@ func newApp() *cli.App {
 		Commands: []*cli.Command{
 			putCommand(), getCommand(), delCommand(), txnCommand(), watchCommand(), leaseCommand(), lockCommand(), electCommand(), compactCommand(), importCommand(), exportCommand(), duCommand(), historyCommand(), diffCommand(), revertCommand(), logCommand(),
 			statusCommand(), doctorCommand(), upgradeCommand(), alarmCommand(), serveCommand(), configCommand(), etcdCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), backupCommand(), restoreCommand(), branchCommand(), migrateCommand(), inspectCommand(),
-			userCommand(), roleCommand(), authCommand(), whoamiCommand(), auditCommand(), certCommand(),
+			userCommand(), roleCommand(), authCommand(), whoamiCommand(), certCommand(),
 			benchCommand(), completionCommand(), versionCommand(),
 		},
 	}

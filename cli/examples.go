@@ -97,7 +97,6 @@ var examples = map[string][]string{
 	"auth check":     {"qkv auth check ci --put app1/x", "qkv auth check ci --get app1/ --prefix -w json"},
 	"whoami":         {"qkv whoami", "qkv whoami --user ci --user-password-file ci.password"},
 	"alarm disarm":   {"qkv alarm disarm"},
-	"audit":          {"qkv audit --file /var/log/qkv/n1.jsonl --follow", "qkv audit --data-dir /var/lib/qkv --by ci --result refused", "qkv audit --data-dir /var/lib/qkv -w json | jq .message"},
 	"config check":   {"qkv config check /etc/qkv/qkv.yaml"},
 	"config show":    {"qkv config show --config /etc/qkv/qkv.yaml", "qkv config show -w json"},
 	"config example": {"qkv config example > qkv.yaml"},

@@ -95,10 +95,7 @@ func memberFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "history-age", EnvVars: []string{"QKV_HISTORY_AGE"}, DefaultText: "never", Usage: "`TIME` after which the leader compacts a revision"},
 		&cli.DurationFlag{Name: "history-drop-after", EnvVars: []string{"QKV_HISTORY_DROP_AFTER"}, Value: historyDropAfter, Usage: "`TIME` without a quorum of members with disks and memory for the history that the flags above keep, until the leader drops history under the alarm RETENTION; sooner if keys and history grow to a quarter more than fits, before disks are full, and after a minute of full disks; 0s: at once"},
 		sizeFlag("quota-bytes", "QKV_QUOTA_BYTES", quotaBytes, "2GiB", "largest `SIZE` of keys (each 64 bytes and its value), history and leases: when it is reached, NOSPACE is raised; 0: no quota"),
-		&cli.StringFlag{Name: "audit-log", EnvVars: []string{"QKV_AUDIT_LOG"}, Usage: "`FILE` to which refusals, logins, and changes of users, roles, members and alarms are recorded; its folder is for this member only, as in DATA/audit/audit.jsonl (default: no audit log)"},
-		sizeFlag("audit-log-bytes", "QKV_AUDIT_LOG_BYTES", limits.AuditFileBytes, "64MiB", "`SIZE` at which the file of --audit-log is rotated, in whole MiB: 2MiB to 1GiB"),
-		&cli.IntFlag{Name: "audit-log-files", EnvVars: []string{"QKV_AUDIT_LOG_FILES"}, Value: limits.AuditFiles, Usage: "`N` rotated files of --audit-log that are kept: 1 to 1024"},
-		&cli.BoolFlag{Name: "audit-strict", EnvVars: []string{"QKV_AUDIT_STRICT"}, Usage: "refuse all changes while the file of --audit-log cannot be written"},
+		&cli.StringFlag{Name: "audit-log", EnvVars: []string{"QKV_AUDIT_LOG"}, Usage: "`FILE` to which the log's lines about logins, refusals, and changes of users, roles, members and alarms are appended as JSON, too (default: only the log has them)"},
 		&cli.StringFlag{Name: "seed", EnvVars: []string{"QKV_SEED"}, Usage: "`PLACE` of the cluster's backup, with --join: this member takes what it can from there, and only the rest from the leader (default: all from the leader)"},
 		identityFlag(),
 		&cli.StringFlag{Name: "backup", EnvVars: []string{"QKV_SERVE_BACKUP"}, Usage: "`PLACE`, s3://BUCKET/PREFIX or a shared folder that exists: the leader backs the cluster up there; give it to all members (default: no backup)"},
@@ -258,8 +255,8 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 		WatchProgress:   c.Duration("watch-progress-notify-interval"),
 		MaxRequestBytes: sizeOf(c, "max-request-bytes"), SegmentBytes: sizeOf(c, "segment-bytes"),
 		HistoryBytes: sizeOf(c, "history-bytes"), HistoryAge: c.Duration("history-age"), HistoryDropAfter: c.Duration("history-drop-after"), QuotaBytes: sizeOf(c, "quota-bytes"),
-		Audit:  node.Audit{File: c.String("audit-log"), Bytes: sizeOf(c, "audit-log-bytes"), Files: c.Int("audit-log-files"), Strict: c.Bool("audit-strict")},
-		Backup: backUp, Seed: seed,
+		AuditLog: c.String("audit-log"),
+		Backup:   backUp, Seed: seed,
 		Logger: logger, Version: Version,
 	}, nil
 }

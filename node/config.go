@@ -100,7 +100,8 @@ type Config struct {
 	// voters can hold; 0 is no delay.
 	HistoryDropAfter time.Duration
 
-	Audit Audit
+	// AuditLog is the file to which audit lines are appended (package audit), besides Logger; empty: none.
+	AuditLog string
 
 	// ServeStale serves reads of keys from the state that the folder has until a quorum has confirmed a newer one.
 	ServeStale bool
@@ -188,9 +189,6 @@ func (c *Config) Validate() error {
 	}
 	if c.DataDir == "" {
 		return usagef("--data-dir is empty")
-	}
-	if err := c.validateAudit(); err != nil {
-		return err
 	}
 	if err := c.validateAddresses(); err != nil {
 		return err

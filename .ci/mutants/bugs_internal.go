@@ -17,16 +17,6 @@ var internalBugs = []mutant{
 	{"call a cluster that refuses all puts degraded", []change{
 		{"Judge", `case c.refuses != nil:`, `case c.refuses != nil && c.margin() < 0:`},
 	}, []detector{direct("./internal/checks", "TestNoSpace")}},
-	// Package internal/audit.
-	{"count an audit line as durable before its sync", []change{
-		{"writer.attempt", `if err := errors.Join(file.Datasync(), file.Close(), on.SyncDir(path.Dir(name))); err != nil { return fmt.Errorf("sync it: %w", err) }`, `if err := file.Close(); err != nil { return err }`},
-	}, []detector{direct("./internal/audit", "TestDiskFails")}},
-	{"write an audit line behind a torn one", []change{
-		{"writer.attempt", `if within { _, err = w.files.Write([]byte{'\n'}) }`, `_ = within`},
-	}, []detector{direct("./internal/audit", "TestTornLine")}},
-	{"count a summary that is lost as one event", []change{
-		{"Log.enqueue", `l.lost += max(one.Repeated, 1)`, `l.lost++`},
-	}, []detector{direct("./internal/audit", "TestSummaryOfAFullQueueIsCounted")}},
 	// Package internal/election.
 	{"take a place in the line by the newest change of its value", []change{
 		{"Enter", `KVs[0].CreateRevision`, `KVs[0].ModRevision`},

@@ -54,9 +54,6 @@ var nodeBugs = []mutant{
 	{"admit a removed member by the secret", []change{
 		{"peerHandler.judgeJoiner", `case members.Removed(request.ID):`, `case members.Removed(request.ID) && !h.config.addsBySecret():`},
 	}, []detector{direct("./node", "TestWhoMayJoinByTheSecret")}},
-	{"take changes while the audit log cannot be written", []change{
-		{"endpoint.Propose", `if refusal := e.audit.Refuses(); refusal != nil {`, `if refusal := e.audit.Refuses(); refusal != nil && refusal.Code == kv.OK {`},
-	}, []detector{direct("./node", "TestAuditOnAFullDisk")}},
 	{"let other users read the data folder", []change{ // CVE-2020-15113
 		{"checkMode", `mode == 0o700`, `mode&^0o055 == 0o700`},
 	}, []detector{direct("./node", "TestDataFolderMode")}},

@@ -55,7 +55,7 @@
 //	the member is late, and says that it has no leader, is
 //	starting or does not apply committed entries            -                retried, in doubt
 //	the member: Unavailable, Overloaded, Amnesia, Corrupt,
-//	Removed, AuthOld, Unaudited                             retried          retried
+//	Removed, AuthOld                                        retried          retried
 //	the member: BadToken (the login has ended)              retried once after another login
 //	the member: Unknown                                     retried          retried, in doubt
 //	the member: Internal                                    Error            retried, in doubt
