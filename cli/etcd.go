@@ -166,8 +166,8 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 		InitialClusterToken: c.Token,
 		HeartbeatInterval:   c.HeartbeatInterval, ElectionTimeout: c.ElectionTimeout, FixedDetection: c.FixedDetection,
 		WatchProgress: c.WatchProgress, MaxRequestBytes: int64(c.MaxRequestBytes), SegmentBytes: limits.SegmentBytes,
-		QuotaBytes:  c.QuotaBytes,
-		MetricsURLs: c.ListenMetrics.Strings(), Profiles: c.EnablePprof, ServeStale: c.ServeStale,
+		QuotaBytes: c.QuotaBytes,
+		Web:        c.ListenMetrics.Strings(), Profiles: c.EnablePprof, ServeStale: c.ServeStale,
 		AuthToken: c.AuthToken, AuthTokenTTL: c.AuthTokenTTL, BcryptCost: c.BcryptCost,
 		Logger: logger, Version: Version,
 	}

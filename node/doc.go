@@ -138,7 +138,7 @@
 //
 // If no quorum can hold the history that the settings keep, the leader raises the alarm RETENTION. The alarm begins when the history
 // reaches three quarters of the size that fits. The leader drops only history that no quorum was able to hold for the whole of
-// --history-drop-after (retention.go). Until then the history grows up to the size that a quorum holds. Beyond that size it is dropped
+// limits.HistoryDropAfter (retention.go). Until then the history grows up to the size that a quorum holds. Beyond that size it is dropped
 // at once: the disks would fill. If the space has shrunk below what there is, the history grows by a quarter at
 // most, also under other leaders. Once the disks of a quorum have been full for historyDropFull, that is the delay: losing history
 // costs less than refusing writes. Only the leader measures the delay, so a new leader begins again with the alarm. --history-bytes 0 means

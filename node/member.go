@@ -514,7 +514,7 @@ func (m *member) retain() {
 		m.duty.autoCompaction.ages.look(view, now.Now, now.Wall, m.config.Etcd.CompactAfter)
 	}
 	held := m.status.QuorumCapacity()
-	most := m.duty.historyDrop.bound(config, view, held, m.status.FullDisks() != "", now.Now)
+	most := m.duty.historyDrop.bound(config, m.env.Limits.HistoryDropAfter, view, held, m.status.FullDisks() != "", now.Now)
 	if m.status.Raft().Role != "leader" {
 		m.duty.historyDrop.follow(applied < m.applyTo || m.status.Disk().CatchesUp(), now.Now)
 		m.status.Alarm(kv.Alarm{Name: kv.RetentionAlarm})
