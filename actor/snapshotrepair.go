@@ -27,8 +27,8 @@ type damagedPart struct {
 	remade bool // it was written again, or that was not possible
 }
 
-// valueDamaged has the part fetched in which a reader found a damaged value. If the disk failed, it only raises the alarm: `qkv verify
-// --now` has the part fetched then.
+// valueDamaged has the part fetched in which a reader found a damaged value. If the disk failed, it only raises the alarm. The read
+// of all files that follows has the part fetched, if the disk fails again.
 func (r *repairing) valueDamaged(c *snapshotCore) {
 	found := c.shelf.Damaged()
 	if found == nil || !c.parts.has(found.Part) {

@@ -299,3 +299,6 @@ func documentOfVerified(v *backup.Verified) verifiedBase {
 	}
 	return d
 }
+
+// inUTC formats a time of a state for programs.
+func inUTC(wall int64) string { return time.Unix(0, wall).UTC().Format(time.RFC3339Nano) }

@@ -48,10 +48,6 @@ func branchCommand() *cli.Command {
 	}
 }
 
-// historyDropAfter is the default delay before history is dropped that the settings keep and that no quorum can hold: in this time an
-// operator can free a disk.
-const historyDropAfter = time.Hour
-
 // branch restores a moment, and serves it until the context or the command ends.
 func branch(ctx context.Context, c *cli.Context) (err error) {
 	words, command, err := cutCommand(c)
@@ -74,7 +70,6 @@ func branch(ctx context.Context, c *cli.Context) (err error) {
 		Name: "n1", Home: home, CertsDir: certs, Native: certs == "", Logger: newLogger(c.App.ErrWriter, "text", slog.LevelWarn, "n1"), Version: Version,
 		Listen: loopback(c.Int("port")), ListenPeer: loopback(c.Int("port") + 1), InitialClusterToken: "branch",
 		HeartbeatInterval: heartbeatInterval, ElectionTimeout: electionTimeout, MaxRequestBytes: limits.RequestBytesWritten,
-		HistoryDropAfter: historyDropAfter,
 	}
 	if err := portsFree(config.Listen, config.ListenPeer); err != nil {
 		return err

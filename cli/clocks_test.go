@@ -16,7 +16,6 @@ var wallClock = map[string]string{
 	"cli/backup_run.go":                   "the time of the last success is a time of day",
 	"snapshot/backup/retain.go":           "bases have times",
 	"cli/migrate.go":                      "revisions have times",
-	"internal/audit/log.go":               "an event has the time of day",
 	"net/auth/jwt.go":                     "a token ends at a time",
 	"net/auth/token.go":                   "a token ends at a time",
 	"net/server/bodies.go":                "a revision is asked for by its time",

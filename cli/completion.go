@@ -83,7 +83,7 @@ func (a *arranger) completeFlag(last string, w io.Writer) {
 	if a.command != nil {
 		flags = a.flagsInScope()
 	}
-	for _, f := range flags {
+	for _, f := range visible(flags) {
 		d, ok := f.(cli.DocGenerationFlag)
 		for _, name := range f.Names() {
 			if ok && strings.HasPrefix(dashed(name), last) && len(name) > 1 {

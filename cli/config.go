@@ -138,7 +138,7 @@ func configExample() []byte {
 	w.Wrap("#", "# ", "Settings of a member, for `qkv serve --config FILE`. Each flag of `qkv serve` has a line, with its default or with a placeholder. "+
 		"Flags and variables have priority over this file. `qkv config check FILE` finds mistakes. SIGHUP makes a running member read "+
 		strings.Join(changeable, ", ")+" again.")
-	for _, f := range memberFlags() {
+	for _, f := range visible(memberFlags()) {
 		fmt.Fprintln(w)
 		w.Wrap("#", "# ", strings.ReplaceAll(f.(cli.DocGenerationFlag).GetUsage(), "`", ""))
 		fmt.Fprintf(w, "#%s: %s\n", f.Names()[0], exampleValue(f))

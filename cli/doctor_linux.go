@@ -70,7 +70,7 @@ func unused(dir string) error {
 	}
 	lock, err := disk.OS().Lock(filepath.Join(dir, "LOCK"))
 	if err != nil {
-		return fmt.Errorf("a member runs on the folder, and its files change: stop it for this check, or run `qkv verify --now` (%w)", err)
+		return fmt.Errorf("a member runs on the folder, and its files change: stop it for this check (%w)", err)
 	}
 	return lock.Close()
 }

@@ -46,8 +46,6 @@ func restoreCommand() *cli.Command {
 	return onLinux("restore", "cluster", "make a new cluster of a backup, as of any moment")
 }
 
-func auditCommand() *cli.Command { return onLinux("audit", "security", "print a member's audit log") }
-
 func benchCommand() *cli.Command { return onLinux("bench", "program", "measure disks and clusters") }
 
 // linuxOnly is the text behind the usage of a command that this system does not have.

@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -167,8 +166,8 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 		InitialClusterToken: c.Token,
 		HeartbeatInterval:   c.HeartbeatInterval, ElectionTimeout: c.ElectionTimeout, FixedDetection: c.FixedDetection,
 		WatchProgress: c.WatchProgress, MaxRequestBytes: int64(c.MaxRequestBytes), SegmentBytes: limits.SegmentBytes,
-		QuotaBytes:  c.QuotaBytes,
-		MetricsURLs: c.ListenMetrics.Strings(), Profiles: c.EnablePprof, ServeStale: c.ServeStale,
+		QuotaBytes: c.QuotaBytes,
+		Web:        c.ListenMetrics.Strings(), Profiles: c.EnablePprof, ServeStale: c.ServeStale,
 		AuthToken: c.AuthToken, AuthTokenTTL: c.AuthTokenTTL, BcryptCost: c.BcryptCost,
 		Logger: logger, Version: Version,
 	}
@@ -193,9 +192,7 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 			return config, fmt.Errorf("QKV_SEGMENT_BYTES=%s: %w", text, err)
 		}
 	}
-	if config.Audit, err = etcdAudit(os.Getenv); err != nil {
-		return config, err
-	}
+	config.AuditLog = os.Getenv("QKV_AUDIT_LOG") // likewise
 	if err := etcdPeers(c, &config, logger); err != nil {
 		return config, err
 	}
@@ -216,23 +213,6 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 		}
 	}
 	return config, err
-}
-
-// etcdAudit returns the settings of the audit log. etcd has no flags for it, so they are the variables of `qkv serve`.
-func etcdAudit(variable func(string) string) (a node.Audit, err error) {
-	a = node.Audit{File: variable("QKV_AUDIT_LOG"), Bytes: limits.AuditFileBytes, Files: limits.AuditFiles}
-	for name, read := range map[string]func(string) error{
-		"QKV_AUDIT_LOG_BYTES": func(text string) (err error) { a.Bytes, err = parseSize(text); return err },
-		"QKV_AUDIT_LOG_FILES": func(text string) (err error) { a.Files, err = strconv.Atoi(text); return err },
-		"QKV_AUDIT_STRICT":    func(text string) (err error) { a.Strict, err = strconv.ParseBool(text); return err },
-	} {
-		if text := variable(name); text != "" {
-			if err := read(text); err != nil {
-				return a, fmt.Errorf("%s=%s: %w", name, text, err)
-			}
-		}
-	}
-	return a, nil
 }
 
 // etcdPeers sets the members' addresses, and how a member with an empty data folder starts. A member with data ignores what is wrong with that.

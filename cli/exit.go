@@ -120,7 +120,7 @@ func unavailableCode(u *client.UnavailableError) int {
 // answerCode is the exit code of a member's error answer.
 func answerCode(c kv.Code) int {
 	switch c {
-	case kv.Unavailable, kv.Overloaded, kv.Amnesia, kv.Corrupt, kv.Removed, kv.Unaudited:
+	case kv.Unavailable, kv.Overloaded, kv.Amnesia, kv.Corrupt, kv.Removed:
 		return exitUnavailable
 	case kv.MemberNotFound, kv.LeaseNotFound, kv.UserNotFound, kv.RoleNotFound:
 		return exitNotFound

@@ -58,7 +58,6 @@ const (
 	msgpackModule = "github.com/vmihailenco/msgpack/v5"
 	minioModule   = "github.com/minio/minio-go/v7"
 	perfModule    = "golang.org/x/perf"
-	rotateModule  = "gopkg.in/natefinch/lumberjack.v2" // etcd and kube-apiserver rotate their logs with it
 )
 
 // packages is the plan: all packages with what each may use. net is a shelf, and no package.
@@ -78,7 +77,7 @@ var packages = map[string]layer{
 	"log":   {floor: 1, imports: []string{"log/disk", "internal/pack", "internal/damage", "internal/limits"}, modules: []string{raftModule, protoModule}},
 	"index": {floor: 1, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{btreeModule, hashModule, sysModule}},
 
-	"internal/audit": {floor: 1, imports: []string{"index/kv", "log/disk", "internal/limits"}, modules: []string{rotateModule}},
+	"internal/audit": {floor: 1, imports: []string{"index/kv", "internal/logx"}},
 
 	"internal/checks": {floor: 1, imports: []string{"internal/figures", "index/kv", "internal/limits"}},
 
@@ -118,7 +117,7 @@ var packages = map[string]layer{
 	"internal/testport":      {floor: 2, helper: true},
 	"internal/testretry":     {floor: 3, helper: true},
 	"net/client/clienttest":  {floor: 3, imports: []string{"net/client", "net/server", "net/server/servertest", "index/kv"}, helper: true},
-	"net/server/servertest":  {floor: 3, imports: []string{"internal/figures", "net/auth", "net/server", "net/wire", "internal/audit", "log/disk", "index", "index/kv", "index/watch", "internal/pack", "internal/limits", "internal/testport"}, helper: true},
+	"net/server/servertest":  {floor: 3, imports: []string{"internal/figures", "net/auth", "net/server", "net/wire", "internal/audit", "index", "index/kv", "index/watch", "internal/pack", "internal/limits", "internal/testport"}, helper: true},
 
 	"node/backuprun": {floor: 4, imports: []string{"snapshot", "snapshot/backup", "snapshot/backup/store", "index/kv", "internal/damage", "internal/limits"}, modules: []string{ageModule}},
 
@@ -133,7 +132,7 @@ var packages = map[string]layer{
 	"cli/local": {floor: 5, modules: []string{sysModule}},
 
 	"cli": {floor: 5, imports: []string{
-		"cli/form", "cli/local", "node", "node/backuprun", "node/roster", "bench", "bench/machine", "bench/result", "net/client", "net/etcd", "net/etcd/migrate", "net/wire", "internal/audit", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "snapshot/backup", "snapshot/backup/store", "index", "index/kv", "log", "log/disk", "internal/damage", "internal/figures", "internal/limits",
+		"cli/form", "cli/local", "node", "node/backuprun", "node/roster", "bench", "bench/machine", "bench/result", "net/client", "net/etcd", "net/etcd/migrate", "net/wire", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "snapshot/backup", "snapshot/backup/store", "index", "index/kv", "log", "log/disk", "internal/damage", "internal/figures", "internal/limits",
 	}, modules: []string{urfaveModule, barModule, teaModule, termModule, ageModule}},
 	"bench": {floor: 5, imports: []string{"bench/result", "index/kv", "log/disk", "net/client", "internal/limits"}, modules: []string{hdrModule, sysModule, etcdModule, grpcModule}},
 

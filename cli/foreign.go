@@ -29,7 +29,7 @@ const (
 var foreignCommands = map[string]string{
 	"subscribe": useWatch, "cas": useTxn, "multi": useTxn,
 	"session": useLease, "ttl": useLease, "expire": useLease,
-	"members": useMembers, "peers": useMembers, "join": "`qkv member add NAME`, then `qkv serve --join` there", "leave": useRemove, "force-leave": useRemove, "endpoint": useStatus, "health": useStatus, "top": "the dashboard shows the load, and `qkv status` the members", "info": useStatus,
+	"members": useMembers, "peers": useMembers, "join": "`qkv member add NAME`, then `qkv serve --join` there", "leave": useRemove, "force-leave": useRemove, "endpoint": useStatus, "health": useStatus, "audit": "`qkv serve --audit-log FILE` appends audit lines, one JSON object a line, to a file", "verify": "members read their files by themselves, and `qkv doctor` shows damage", "top": "the dashboard shows the load, and `qkv status` the members", "info": useStatus,
 	"operator raft": useMembers, "operator": useStatus, "cluster": useStatus, "transfer-leader": "`qkv move-leader NAME`", "member rm": useRemove,
 	"member delete": useRemove,
 	"acl":           useRoles, "login": useUser, "compaction": useCompact,

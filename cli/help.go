@@ -59,13 +59,21 @@ func writeHelp(to io.Writer, path string, c *cli.Command) {
 	}
 	talks := slices.ContainsFunc(c.Flags, func(f cli.Flag) bool { return f.Names()[0] == "endpoints" })
 	shared := func(f cli.Flag) bool { return talks && slices.Contains(sharedFlags, f.Names()[0]) }
-	own := slices.DeleteFunc(slices.Clone(c.Flags), shared)
+	own := slices.DeleteFunc(visible(c.Flags), shared)
 	w.flags("flags", own)
 	w.flags("flags of all commands that talk to a cluster", slices.DeleteFunc(slices.Clone(c.Flags), func(f cli.Flag) bool { return !shared(f) }))
 }
 
 // sharedFlags are clientFlags and the format of the answer. A command without --endpoints lists them as its own.
 var sharedFlags = []string{"write-out", "endpoints", "no-discovery", "timeout", "certs-dir", "client", "home", "profile", "user", "user-password-file"}
+
+// visible returns the flags without those that are for tests.
+func visible(flags []cli.Flag) []cli.Flag {
+	return slices.DeleteFunc(slices.Clone(flags), func(f cli.Flag) bool {
+		v, ok := f.(cli.VisibleFlag)
+		return ok && !v.IsVisible()
+	})
+}
 
 func (w helpWriter) flags(title string, flags []cli.Flag) {
 	if len(flags) > 0 {

@@ -52,7 +52,6 @@ var advised = map[string]string{
 	"alarm CERT":      "TestAdviceOfCertificates",
 	"alarm SNAPSHOT":  "~TestAdverseFullDisk",
 	"alarm RETENTION": "~TestAdverseFullDisk",
-	"alarm AUDIT":     "~TestProcessAuditDiskFull",
 	"alarm BACKUP":    "~TestProcessBackupOfMembers",
 	"alarm REFUSED":   "TestAdviceAfterARecovery",
 	"alarm FAILED":    "- the member ends, and its log has the reason",

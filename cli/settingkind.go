@@ -22,8 +22,6 @@ func settingKind(f cli.Flag) settings.Kind {
 	switch f := f.(type) {
 	case *cli.BoolFlag:
 		return settings.Switch
-	case *cli.IntFlag:
-		return settings.Number
 	case *daysFlag:
 		return settings.Time
 	case *cli.GenericFlag:

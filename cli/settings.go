@@ -189,7 +189,7 @@ func (s *memberSettings) member(logger *slog.Logger) (node.Config, error) {
 }
 
 // changeable are the settings that a running member reads again.
-var changeable = []string{"log-level", "quota-bytes", "history-bytes", "history-age", "history-drop-after"}
+var changeable = []string{"log-level", "quota-bytes", "history-bytes", "history-age"}
 
 // reloading reads the file of a running member again.
 type reloading struct {
@@ -207,7 +207,7 @@ func (r *reloading) reload(change func(node.Settings) error) {
 	if err == nil {
 		err = change(node.Settings{
 			QuotaBytes: sizeOf(now.Context, "quota-bytes"), HistoryBytes: sizeOf(now.Context, "history-bytes"),
-			HistoryAge: now.Duration("history-age"), HistoryDropAfter: now.Duration("history-drop-after"),
+			HistoryAge: now.Duration("history-age"),
 		})
 	}
 	if err != nil {

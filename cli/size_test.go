@@ -60,7 +60,7 @@ func TestSizeFlags(t *testing.T) {
 		}
 	}
 	walk("qkv", newApp().Commands)
-	for _, name := range []string{"quota-bytes", "history-bytes", "max-request-bytes", "segment-bytes", "audit-log-bytes", "value-bytes"} {
+	for _, name := range []string{"quota-bytes", "history-bytes", "max-request-bytes", "value-bytes"} {
 		if !sizes[name] {
 			t.Errorf("no command has --%s", name)
 		}

@@ -149,7 +149,4 @@ func (m *member) startClocks(box *mailboxes) {
 	d.Every(limits.SpaceCheck, func() { box.segmentMaker.Offer(actor.Retry{}) })
 	d.Every(snapshotClock, func() { box.snapshotter.Offer(actor.Wait{}) })
 	d.Every(lookInterval, m.look)
-	if m.audit != nil {
-		d.Every(limits.AuditInterval, m.audit.Flush)
-	}
 }

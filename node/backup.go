@@ -39,15 +39,18 @@ type backups struct {
 	log *log.Reader
 
 	// Of the verification of all files.
-	requests chan struct{} // a client asks for it
-	ended    chan struct{} // closed when scrub ends; nil: it was not started
-	found    kv.Verified
-	allRead  int64    // when the newest complete read ended, in nanoseconds since 1970; 0: there was none
-	kept     scrubbed // of the goroutine of scrub
+	corrupt chan struct{} // the alarm CORRUPT stands
+	stood   bool          // it stood at the last look
+	again   time.Time     // when all files are read again if it stands then
+	ended   chan struct{} // closed when scrub ends; nil: it was not started
+	found   filesRead
+	allRead int64      // when the newest complete read ended, in nanoseconds since 1970; 0: there was none
+	kept    scrubbed   // of the goroutine of scrub, as is raised
+	raised  []kv.Alarm // at the end of the newest read
 }
 
 func newBackups(m *member) *backups {
-	b := &backups{member: m, wait: awaitAnswer, log: log.NewReader(m.env.FS), requests: make(chan struct{}, 1)}
+	b := &backups{member: m, wait: awaitAnswer, log: log.NewReader(m.env.FS), corrupt: make(chan struct{}, 1)}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	return b
 }

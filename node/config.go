@@ -67,12 +67,10 @@ type Config struct {
 	// they are accepted anyway.
 	InsecureClients bool
 	Home            string // folder of the local CA
-	// MetricsURLs are further addresses for health and metrics: http://HOST:PORT, or https://HOST:PORT, which demands the same as for
-	// clients. Every host that can reach an http address can read them: the URL is the operator's decision.
-	MetricsURLs []string
-	// Web is a further address for the dashboard, HOST:PORT: on loopback over HTTP and HTTPS, otherwise over HTTPS alone. It may be Listen:
-	// the dashboard is then served at the clients' port, as it always is on loopback.
-	Web      string
+	// Web are further addresses for metrics and probes: http://HOST:PORT, or https://HOST:PORT. Every host that can reach an http address
+	// can read them: the URL is the operator's decision. Without Etcd.Listen, an address has the dashboard, too, unless it is one of http that
+	// is not on loopback. https://LISTEN serves it at the clients' port, where it always is on loopback.
+	Web      []string
 	Profiles bool // serves Go's profiles to etcd's clients, at /debug/pprof/
 
 	HeartbeatInterval time.Duration // 50 ms
@@ -96,11 +94,9 @@ type Config struct {
 	// no bound.
 	HistoryBytes int64
 	HistoryAge   time.Duration
-	// HistoryDropAfter is how long the alarm RETENTION lasts before history is dropped that these settings keep and that no quorum of the
-	// voters can hold; 0 is no delay.
-	HistoryDropAfter time.Duration
 
-	Audit Audit
+	// AuditLog is the file to which audit lines are appended (package audit), besides Logger; empty: none.
+	AuditLog string
 
 	// ServeStale serves reads of keys from the state that the folder has until a quorum has confirmed a newer one.
 	ServeStale bool
@@ -114,7 +110,7 @@ type Config struct {
 	Logger  *slog.Logger
 	Version string
 
-	metricsURLs     []*url.URL // MetricsURLs
+	webURLs         []*url.URL // Web
 	advertisesEntry bool       // AdvertisePeer was not given, and is this member's entry in InitialCluster
 }
 
@@ -158,8 +154,8 @@ const (
 	// released late.
 	segmentBytesLeast = 64 << 10
 	segmentBytesMost  = 1 << 30
-	// metricsURLsMost bounds the metrics-only addresses: a supervisor's, and a collector's, in both families.
-	metricsURLsMost = 8
+	// webURLsMost bounds the metrics-only addresses: a supervisor's, and a collector's, in both families.
+	webURLsMost = 8
 	// electionTimeoutMost is the longest election timeout, as in etcd: longer ones leave a cluster without a leader for minutes.
 	// heartbeatLeast is raft's tick. An election timeout spans heartbeatsPerElection: one lost packet causes no election.
 	electionTimeoutMost   = 50 * time.Second
@@ -189,19 +185,11 @@ func (c *Config) Validate() error {
 	if c.DataDir == "" {
 		return usagef("--data-dir is empty")
 	}
-	if err := c.validateAudit(); err != nil {
-		return err
-	}
 	if err := c.validateAddresses(); err != nil {
 		return err
 	}
-	if err := c.validateMetrics(); err != nil {
+	if err := c.validateWeb(); err != nil {
 		return err
-	}
-	if c.Web != "" {
-		if _, _, err := net.SplitHostPort(c.Web); err != nil {
-			return usagef("--web %q is not HOST:PORT: %v", c.Web, err)
-		}
 	}
 	own := c.ownEntry()
 	c.AdvertisePeer, c.advertisesEntry = cmp.Or(c.AdvertisePeer, own), c.AdvertisePeer == "" && own != ""
@@ -221,8 +209,6 @@ func (c *Config) validateTimes() error {
 	case c.ElectionTimeout > electionTimeoutMost:
 		return usagef("--election-timeout %v (with --heartbeat-interval %v) is over the maximum of %v: a failover would take that long",
 			c.ElectionTimeout, c.HeartbeatInterval, electionTimeoutMost)
-	case c.WatchProgress != 0 && c.WatchProgress < limits.WatchProgressLeast:
-		return usagef("--watch-progress-notify-interval %v is below the minimum of %v", c.WatchProgress, limits.WatchProgressLeast)
 	}
 	return nil
 }
@@ -279,28 +265,33 @@ func bothTrusts(secret *wire.SecretSource) error {
 	return usagef("%s and certificate files are both given, and each names a CA: give only one of them", secret.Name)
 }
 
-func (c *Config) validateMetrics() error {
-	if len(c.MetricsURLs) > metricsURLsMost {
-		return usagef("--listen-metrics-urls has %d addresses, over the limit of %d", len(c.MetricsURLs), metricsURLsMost)
+func (c *Config) validateWeb() error {
+	if len(c.Web) > webURLsMost {
+		return usagef("--listen-web has %d addresses, over the limit of %d", len(c.Web), webURLsMost)
 	}
-	c.metricsURLs = nil
-	for _, text := range c.MetricsURLs {
+	c.webURLs = nil
+	for _, text := range c.Web {
 		u, err := url.Parse(text)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil {
-			return usagef("--listen-metrics-urls %q is not http://HOST:PORT or https://HOST:PORT", text)
+			return usagef("--listen-web %q is not http://HOST:PORT or https://HOST:PORT", text)
 		}
 		if _, _, err := net.SplitHostPort(u.Host); err != nil {
-			return usagef("--listen-metrics-urls %q has no port: %v", text, err)
+			return usagef("--listen-web %q has no port: %v", text, err)
 		}
-		c.metricsURLs = append(c.metricsURLs, u)
+		c.webURLs = append(c.webURLs, u)
 	}
 	return nil
+}
+
+// pageAt reports whether a further address has the dashboard: over plain HTTP only this host can read it.
+func (c *Config) pageAt(plain bool, ip net.IP) bool {
+	return len(c.Etcd.Listen) == 0 && (!plain || ip.IsLoopback())
 }
 
 // webAtClients reports whether the dashboard is served at the clients' port.
 func (c *Config) webAtClients() bool {
 	host, _, _ := net.SplitHostPort(c.Listen)
-	return len(c.Etcd.Listen) == 0 && (c.Web == c.Listen || loopback(host))
+	return len(c.Etcd.Listen) == 0 && (slices.Contains(c.Web, "https://"+c.Listen) || loopback(host))
 }
 
 // plain reports whether etcd's clients are accepted without TLS.

@@ -20,7 +20,7 @@
 //	    net/etcd/h2                                 serves gRPC over HTTP/2, for etcd's API
 //	    net/web  net/auth                           health, metrics, version and the dashboard over HTTP; passwords and tokens of users
 //	1   log      index                              no goroutine, lock, clock, socket or randomness
-//	    internal/audit                              the audit log: lines, files
+//	    internal/audit                              audit lines, and the file that gets them
 //	    internal/checks                             the table of checks of status and doctor, and the verdict on a cluster
 //	    internal/election                           etcd's recipe of locks and elections, for client and endpoint
 //	0   log/disk  index/kv                          the file system; the types of requests, answers and errors
@@ -59,7 +59,7 @@
 //	idle.go        an idle member returns memory to the system; the garbage collector's limit
 //	machine.go     the machine's limits: memory, and the size of the log's files; refusedsends.go: what its kernel does not send
 //	dashboard.go   the state of all members for the dashboard, and the load of this one
-//	audit.go       the audit log's settings and alarm; what a member records by itself
+//	audit.go       opens the audit log; changes of members, which a member records by itself
 //	certificate.go the warning before a certificate expires
 //	auth.go        the passwords and tokens of users, for both endpoints
 //
@@ -138,7 +138,7 @@
 //
 // If no quorum can hold the history that the settings keep, the leader raises the alarm RETENTION. The alarm begins when the history
 // reaches three quarters of the size that fits. The leader drops only history that no quorum was able to hold for the whole of
-// --history-drop-after (retention.go). Until then the history grows up to the size that a quorum holds. Beyond that size it is dropped
+// limits.HistoryDropAfter (retention.go). Until then the history grows up to the size that a quorum holds. Beyond that size it is dropped
 // at once: the disks would fill. If the space has shrunk below what there is, the history grows by a quarter at
 // most, also under other leaders. Once the disks of a quorum have been full for historyDropFull, that is the delay: losing history
 // costs less than refusing writes. Only the leader measures the delay, so a new leader begins again with the alarm. --history-bytes 0 means

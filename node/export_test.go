@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"testing"
 
 	"qkv/internal/limits"
 	"qkv/log/disk"
@@ -25,4 +26,10 @@ func StartWithParts(ctx context.Context, c Config, size int64) (*Node, error) {
 	l := smallParts()
 	l.Index.ExtentBytes = size
 	return start(ctx, c, disk.OS(), l, nil)
+}
+
+// ReadFiles has the member read all of its files, and returns the result.
+func (n *Node) ReadFiles(t *testing.T) filesRead {
+	t.Helper()
+	return readAgain(t, n.backups)
 }

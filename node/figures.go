@@ -66,6 +66,7 @@ func (m *member) figures(to *figures.Values, view *index.View, raft actor.RaftSt
 	counters := &m.status.Observer.Counters
 	figures.Set(to, figures.LeaderChanges, counters.LeaderChanges.Load())
 	figures.Set(to, figures.FalseClaims, counters.FalseClaims.Load())
+	figures.Set(to, figures.AuditLost, m.audit.Lost())
 	figures.Set(to, figures.Undecodable, counters.Undecodable.Load())
 	figures.Set(to, figures.PathStalls, wire.PathStalls())
 }

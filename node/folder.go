@@ -26,7 +26,7 @@ import (
 //	wal/             the log
 //	snap/            snapshots
 //	damaged/         damaged files that were moved aside, for a closer look
-//	audit/           the audit log, if --audit-log places it here (package audit)
+//	audit/           audit lines, if --audit-log places them here (package audit)
 //	certs/           this member's key, if the local CA made it
 //	etcd-snapshot/   the file of a snapshot for etcd, while it is made (package net/etcd)
 //

@@ -29,45 +29,46 @@ func TestHistoryDropWaits(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		config Config
+		after  time.Duration
 		steps  []step
 	}{
-		"room enough":       {Config{HistoryBytes: kept, HistoryDropAfter: time.Hour}, []step{{0, history * 2, false, kept, ""}, {2 * time.Hour, history * 2, true, kept, ""}}},
-		"no bound is asked": {Config{}, []step{{0, 100, true, never, ""}, {2 * time.Hour, 100, true, never, ""}}},
-		"fewer are asked":   {Config{HistoryBytes: 700, HistoryDropAfter: time.Hour}, []step{{0, 800, true, 700, ""}, {2 * time.Hour, 800, true, 700, ""}}},
-		"an hour": {Config{HistoryBytes: kept, HistoryDropAfter: time.Hour}, []step{
+		"room enough":       {Config{HistoryBytes: kept}, time.Hour, []step{{0, history * 2, false, kept, ""}, {2 * time.Hour, history * 2, true, kept, ""}}},
+		"no bound is asked": {Config{}, 0, []step{{0, 100, true, never, ""}, {2 * time.Hour, 100, true, never, ""}}},
+		"fewer are asked":   {Config{HistoryBytes: 700}, time.Hour, []step{{0, 800, true, 700, ""}, {2 * time.Hour, 800, true, 700, ""}}},
+		"an hour": {Config{HistoryBytes: kept}, time.Hour, []step{
 			{time.Second, history, false, history / 4 * 5, "will be dropped from"},
 			{time.Hour, history, false, history / 4 * 5, "will be dropped from"},
 			{time.Hour + time.Second, history, false, history, "is dropped"},
 			{3 * time.Hour, history, false, history, "is dropped"},
 		}},
-		"the room shrinks": {Config{HistoryBytes: kept, HistoryDropAfter: time.Hour}, []step{
+		"the room shrinks": {Config{HistoryBytes: kept}, time.Hour, []step{
 			{time.Second, history * 2, false, kept, ""},
 			{2 * time.Second, 800, false, history / 4 * 5, "n2 has the least"},
 			{time.Hour, 800, false, history / 4 * 5, "will be dropped from"},
 			{time.Hour + 2*time.Second, 800, false, (live + 800) / historyOfHeld, "is dropped"},
 		}},
-		"the room comes back": {Config{HistoryBytes: kept, HistoryDropAfter: time.Hour}, []step{
+		"the room comes back": {Config{HistoryBytes: kept}, time.Hour, []step{
 			{0, 900, false, history / 4 * 5, "will be dropped from"},
 			{50 * time.Minute, history * 2, false, kept, ""},
 			{70 * time.Minute, 900, false, history / 4 * 5, "will be dropped from"},
 			{129 * time.Minute, 900, false, history / 4 * 5, "will be dropped from"},
 			{130 * time.Minute, 900, false, 900, "is dropped"},
 		}},
-		"full disks shorten it": {Config{HistoryBytes: kept, HistoryDropAfter: time.Hour}, []step{
+		"full disks shorten it": {Config{HistoryBytes: kept}, time.Hour, []step{
 			{0, 900, true, history / 4 * 5, "will be dropped from"},
 			{historyDropFull - 1, 900, true, history / 4 * 5, "will be dropped from"},
 			{historyDropFull, 900, true, 900, "is dropped"},
 			{historyDropFull + 1, 900, false, 900, "is dropped"},
 		}},
-		"and do not lengthen it": {Config{HistoryBytes: kept, HistoryDropAfter: time.Second}, []step{
+		"and do not lengthen it": {Config{HistoryBytes: kept}, time.Second, []step{
 			{0, 900, true, history / 4 * 5, "will be dropped from"}, {time.Second, 900, true, 900, "is dropped"},
 		}},
-		"little is missing": {Config{HistoryBytes: history, HistoryDropAfter: time.Hour}, []step{
+		"little is missing": {Config{HistoryBytes: history}, time.Hour, []step{
 			{0, history - history/historySlack, false, history, ""},
 			{2 * time.Hour, history - history/historySlack, false, history, ""},
 			{3 * time.Hour, history - history/historySlack*2, false, history, "will be dropped from"},
 		}},
-		"a short moment of full disks does not": {Config{HistoryBytes: kept, HistoryDropAfter: time.Hour}, []step{
+		"a short moment of full disks does not": {Config{HistoryBytes: kept}, time.Hour, []step{
 			{0, 900, false, history / 4 * 5, "will be dropped from 1970-01-01 01:00"},
 			{30 * time.Minute, 900, true, history / 4 * 5, "will be dropped from 1970-01-01 00:31"},
 			{30*time.Minute + historyDropFull - 1, 900, true, history / 4 * 5, "will be dropped from 1970-01-01 00:31"},
@@ -75,7 +76,7 @@ func TestHistoryDropWaits(t *testing.T) {
 			{32 * time.Minute, 900, true, history / 4 * 5, "will be dropped from 1970-01-01 00:33"},
 			{33 * time.Minute, 900, true, 900, "is dropped"},
 		}},
-		"a larger shortage has a delay of its own": {Config{HistoryBytes: kept, HistoryDropAfter: time.Hour}, []step{
+		"a larger shortage has a delay of its own": {Config{HistoryBytes: kept}, time.Hour, []step{
 			{0, history, false, history / 4 * 5, "will be dropped from 1970-01-01 01:00"},
 			{2 * time.Hour, history, false, history, "is dropped"}, // all of it fits
 			{3 * time.Hour, history / 2, false, history, "and beyond 0.0 MiB from 1970-01-01 04:00"},
@@ -84,17 +85,17 @@ func TestHistoryDropWaits(t *testing.T) {
 			{4*time.Hour + 30*time.Minute, history/2 - 100, false, history, "and beyond 0.0 MiB from 1970-01-01 05:00"},
 			{5 * time.Hour, history/2 - 100, false, history / 2, "is dropped, although"},
 		}},
-		"a slightly larger shortage has none": {Config{HistoryBytes: kept, HistoryDropAfter: time.Hour}, []step{
+		"a slightly larger shortage has none": {Config{HistoryBytes: kept}, time.Hour, []step{
 			{0, 900, false, history / 4 * 5, "will be dropped from"},
 			{time.Minute, 850, false, history / 4 * 5, "will be dropped from"},
 			{time.Hour, 850, false, 900, "is dropped"},
 		}},
-		"no delay": {Config{HistoryBytes: kept}, []step{{0, 900, false, 900, "is dropped"}}},
+		"no delay": {Config{HistoryBytes: kept}, 0, []step{{0, 900, false, 900, "is dropped"}}},
 	} {
 		var d historyDrop
 		for _, s := range c.steps {
 			held := room(s.holds)
-			bound := d.bound(&c.config, view, held, s.full, s.at)
+			bound := d.bound(&c.config, c.after, view, held, s.full, s.at)
 			alarm := d.text(held, "n2", actor.Time{Now: s.at, Wall: int64(s.at)})
 			if bound != s.bound || (alarm != "") != (s.alarm != "") || !strings.Contains(alarm, s.alarm) {
 				t.Errorf("%s, at %v: the history may weigh %d, want %d; alarm %q, want %q", name, s.at, bound, s.bound, alarm, s.alarm)
@@ -113,10 +114,10 @@ func TestHistoryGrowsOnce(t *testing.T) {
 		views = append(views, viewOf(t, puts...))
 	}
 	weigh := func(n int) int64 { return views[n].HistoryBytes() }
-	config, d := Config{HistoryBytes: 1 << 20, HistoryDropAfter: time.Hour}, historyDrop{}
+	config, d := Config{HistoryBytes: 1 << 20}, historyDrop{}
 	look := func(at time.Duration, n int, holds int64) int64 {
 		held := actor.QuorumCapacity{Bytes: 1 << 30, Now: views[n].LiveUsedBytes() + holds, Member: 2}
-		return d.bound(&config, views[n], held, false, at)
+		return d.bound(&config, time.Hour, views[n], held, false, at)
 	}
 	const leads, follows, lags = 0, 1, 2
 	quarter := weigh(8) / 4 * 5
@@ -157,10 +158,10 @@ func TestHistoryGrowsOnce(t *testing.T) {
 func TestGrownHistoryIsDropped(t *testing.T) {
 	small := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000))
 	large := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000), quotaPut("a", 5000))
-	config, d := Config{HistoryBytes: 1 << 20, HistoryDropAfter: time.Hour}, historyDrop{}
+	config, d := Config{HistoryBytes: 1 << 20}, historyDrop{}
 	held := actor.QuorumCapacity{Bytes: 1 << 30, Now: small.LiveUsedBytes() + small.HistoryBytes(), Member: 2}
 	look := func(view *index.View, at time.Duration) (int64, string) {
-		bound := d.bound(&config, view, held, false, at)
+		bound := d.bound(&config, time.Hour, view, held, false, at)
 		return bound, d.text(held, "n2", actor.Time{Now: at, Wall: int64(at)})
 	}
 	before, alarm := look(small, 0)

@@ -43,7 +43,7 @@ type environment struct {
 	Backup func() (*backup.Reader, error)
 	// State is that of the folder's newest snapshot; nil: it is loaded.
 	State *index.State
-	// Audit opens the audit log, once the data folder is locked; nil, or a nil log: there is none.
+	// Audit opens the audit log, once the data folder is locked; nil: there is none.
 	Audit func() (*audit.Log, error)
 	Yield func() // lets other goroutines run
 	Idle  func() // frees unused memory; nil does nothing
@@ -125,8 +125,6 @@ type duty struct {
 	noSpace     pause // of the log line about the alarm
 	space       pause // of the log line about its end
 
-	alarms []kv.Alarm // at the last look, for the audit log
-
 	checked   stateMark // at this leader's last check
 	verifying verifying
 	idle      idleWatch
@@ -178,7 +176,13 @@ func build(c Config, trustDomain string, env environment, failed func(error)) (*
 		m.storage.repairs.seed = env.Backup
 	}
 	m.noteDifferences()
-	if err := m.startAudited(); err != nil {
+	if env.Audit != nil {
+		if m.audit, err = env.Audit(); err != nil {
+			return nil, errors.Join(err, m.folder.lock.Close())
+		}
+	}
+	if err := m.start(); err != nil {
+		m.audit.Close()
 		return nil, errors.Join(err, m.folder.lock.Close())
 	}
 	return m, nil
@@ -365,7 +369,6 @@ func (m *member) look() {
 	m.noticeMemory()
 	m.noticeSends()
 	m.guard()
-	m.lookAtAudit()
 	m.verify()
 	m.forgetTurnedAway()
 	if len(m.status.View().Members().All()) == 1 {
@@ -511,7 +514,7 @@ func (m *member) retain() {
 		m.duty.autoCompaction.ages.look(view, now.Now, now.Wall, m.config.Etcd.CompactAfter)
 	}
 	held := m.status.QuorumCapacity()
-	most := m.duty.historyDrop.bound(config, view, held, m.status.FullDisks() != "", now.Now)
+	most := m.duty.historyDrop.bound(config, m.env.Limits.HistoryDropAfter, view, held, m.status.FullDisks() != "", now.Now)
 	if m.status.Raft().Role != "leader" {
 		m.duty.historyDrop.follow(applied < m.applyTo || m.status.Disk().CatchesUp(), now.Now)
 		m.status.Alarm(kv.Alarm{Name: kv.RetentionAlarm})
@@ -615,7 +618,7 @@ func (m *member) fail(err error) {
 // close closes the files, after the driver has stopped the actors.
 func (m *member) close() error {
 	m.actors.snapshotter.Close()
-	m.closeAudit()
+	m.audit.Close()
 	return errors.Join(m.actors.logWriter.Close(), m.actors.logReader.Close(), m.folder.lock.Close())
 }
 

@@ -104,7 +104,7 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, sta
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(checkMode(c.DataDir, c.Logger), checkAuditFolder(&c.Audit)); err != nil {
+	if err := checkMode(c.DataDir, c.Logger); err != nil {
 		return nil, err
 	}
 	trust, err := identify(&c)
@@ -137,7 +137,7 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, sta
 			}, to)
 		},
 		Backup: c.backup(ctx),
-		Audit:  func() (*audit.Log, error) { return openAudit(&c, on) },
+		Audit:  func() (*audit.Log, error) { return openAudit(&c) },
 	}, n.ended)
 	if err != nil {
 		if n.peers != nil { // parts were served
@@ -207,6 +207,7 @@ func (n *Node) startBackups() {
 	n.member.backup = newBackupDuty(n.backups)
 	n.member.backup.start()
 	n.backups.startScrub()
+	n.runtime.Every(lookInterval, n.backups.look)
 }
 
 // watchCertificates starts the clocks that warn before a certificate expires.
@@ -520,12 +521,8 @@ func (n *Node) Status() kv.Status { return n.member.Status() }
 // endpoint is the member as the native endpoint and, within etcdMember, etcd's endpoint see it.
 type endpoint struct{ *member }
 
-// Propose implements server.Member. All changes that clients ask this member for go through it.
+// Propose implements server.Member.
 func (e endpoint) Propose(p kv.Proposal) {
-	if refusal := e.audit.Refuses(); refusal != nil {
-		kv.Refuse(p.ReplyTo, p.Requests, kv.CommandDone, refusal)
-		return
-	}
 	if !e.actors.consensus.Send(actor.Propose{Proposal: p, Followed: e.status.Observer.Stages.Arrive()}, kv.CommandBytes(p.Commands)) {
 		kv.Refuse(p.ReplyTo, p.Requests, kv.CommandDone, stopping("the write certainly did not happen"))
 	}

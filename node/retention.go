@@ -60,7 +60,7 @@ func (c *Config) historyBound(view *index.View, held actor.QuorumCapacity) int64
 func besideLive(held, live int64) int64 { return max(held-live, held/historyOfHeld, 1) }
 
 // historyDrop is the leader's decision to drop history that its settings keep and that no quorum of the voters holds. Only history that
-// no quorum has held for the whole of Config.HistoryDropAfter is dropped: the bound is the largest size that a quorum held in that time.
+// no quorum has held for the whole of limits.HistoryDropAfter is dropped: the bound is the largest size that a quorum held in that time.
 // So a shortage that ends in time costs nothing, also where a smaller shortage has lasted for longer. Once the disks of a quorum have
 // been full for historyDropFull, the delay is as short: full disks refuse writes. The alarm comes first, while there is still
 // room. During the delay the history may grow up to the size that a quorum holds. If the space has shrunk below that, the
@@ -78,7 +78,7 @@ type historyDrop struct {
 	first     int64         // bytes of history when the alarm began, or would have begun if this member led
 	weighed   int64         // bytes of history when the last entry of fits began: they stay during the delay
 	most      int64         // bytes of history that may stay now
-	delay     time.Duration // Config.HistoryDropAfter
+	delay     time.Duration // limits.HistoryDropAfter
 	full      bool          // the disks of a quorum are full
 	fullSince time.Duration // when that began, but not before the alarm; by the driver's clock
 	drops     bool          // history was dropped since the alarm began
@@ -91,7 +91,7 @@ type historyFits struct {
 }
 
 // bound returns how many bytes of history may stay now; 0 is no bound. full says that the disks of a quorum are full.
-func (d *historyDrop) bound(c *Config, view *index.View, held actor.QuorumCapacity, full bool, now time.Duration) int64 {
+func (d *historyDrop) bound(c *Config, after time.Duration, view *index.View, held actor.QuorumCapacity, full bool, now time.Duration) int64 {
 	kept, fits := c.historyKept(view, held), c.historyBound(view, held)
 	if fits >= kept-kept/historySlack || view.HistoryBytes() < fits/4*3 {
 		*d = historyDrop{}
@@ -100,7 +100,7 @@ func (d *historyDrop) bound(c *Config, view *index.View, held actor.QuorumCapaci
 	if full && !d.full {
 		d.fullSince = now
 	}
-	d.kept, d.weighs, d.delay, d.full = kept, view.HistoryBytes(), c.HistoryDropAfter, full
+	d.kept, d.weighs, d.delay, d.full = kept, view.HistoryBytes(), after, full
 	d.note(fits, now)
 	for len(d.fits) > 1 && now >= d.dropsAt(d.fits[1]) {
 		d.fits, d.drops = d.fits[1:], true

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 
@@ -85,9 +86,18 @@ func TestNoPageWithEtcdsCommandLine(t *testing.T) {
 		if got := c.webAtClients(); got != serves {
 			t.Errorf("qkv serve at %s has a page: %v", address, got)
 		}
+		c.Web = []string{"http://127.0.0.1:2381", "https://" + address}
+		if !c.webAtClients() {
+			t.Errorf("qkv serve at %s has no page with its address in Web", address)
+		}
 		c.Etcd.Listen = []EtcdListen{{}}
 		if c.webAtClients() {
 			t.Errorf("qkv etcd at %s has a page", address)
 		}
+	}
+	own, etcd := Config{}, Config{Etcd: Etcd{Listen: []EtcdListen{{}}}}
+	local, other := net.IPv4(127, 0, 0, 1), net.IPv4(10, 0, 0, 1)
+	if !own.pageAt(true, local) || !own.pageAt(false, local) || !own.pageAt(false, other) || own.pageAt(true, other) || own.pageAt(true, net.IPv4zero) || etcd.pageAt(true, local) || etcd.pageAt(false, other) {
+		t.Error("the page is at the wrong addresses of --listen-web")
 	}
 }

@@ -7,21 +7,20 @@ import (
 
 // Settings are the fields of Config that a running member can change: see Config for their meaning.
 type Settings struct {
-	QuotaBytes       int64
-	HistoryBytes     int64
-	HistoryAge       time.Duration
-	HistoryDropAfter time.Duration
+	QuotaBytes   int64
+	HistoryBytes int64
+	HistoryAge   time.Duration
 }
 
 // settings returns these fields.
 func (c *Config) settings() Settings {
-	return Settings{c.QuotaBytes, c.HistoryBytes, c.HistoryAge, c.HistoryDropAfter}
+	return Settings{c.QuotaBytes, c.HistoryBytes, c.HistoryAge}
 }
 
 // with returns a copy of the configuration with other settings.
 func (c *Config) with(s Settings) *Config {
 	changed := *c
-	changed.QuotaBytes, changed.HistoryBytes, changed.HistoryAge, changed.HistoryDropAfter = s.QuotaBytes, s.HistoryBytes, s.HistoryAge, s.HistoryDropAfter
+	changed.QuotaBytes, changed.HistoryBytes, changed.HistoryAge = s.QuotaBytes, s.HistoryBytes, s.HistoryAge
 	return &changed
 }
 
@@ -34,9 +33,6 @@ func (c *Config) validateSettings() error {
 	}
 	if c.HistoryAge < 0 {
 		return usagef("--history-age %v must not be negative; 0 is no limit", c.HistoryAge)
-	}
-	if c.HistoryDropAfter < 0 {
-		return usagef("--history-drop-after %v must not be negative; 0 is no delay", c.HistoryDropAfter)
 	}
 	return nil
 }
@@ -59,7 +55,7 @@ func (m *member) change(s Settings) error {
 
 // attributes are the settings in a line of the log.
 func (s Settings) attributes() []any {
-	return []any{"quota_bytes", s.QuotaBytes, "history_bytes", s.HistoryBytes, "history_age", s.HistoryAge, "history_drop_after", s.HistoryDropAfter}
+	return []any{"quota_bytes", s.QuotaBytes, "history_bytes", s.HistoryBytes, "history_age", s.HistoryAge}
 }
 
 // current returns the configuration with the settings of the last change.

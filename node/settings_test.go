@@ -17,13 +17,13 @@ func TestSettingsChange(t *testing.T) {
 	if m.current().overQuota(view) {
 		t.Error("over the quota before the change")
 	}
-	for _, s := range []Settings{{QuotaBytes: quotaLeast - 1}, {HistoryBytes: -2}, {HistoryAge: -1}, {HistoryDropAfter: -1}} {
+	for _, s := range []Settings{{QuotaBytes: quotaLeast - 1}, {HistoryBytes: -2}, {HistoryAge: -1}} {
 		var refused *UsageError
 		if err := m.change(s); !errors.As(err, &refused) || m.current() != &m.config || log.Len() > 0 {
 			t.Errorf("%+v: %v %s", s, err, &log)
 		}
 	}
-	want := Settings{QuotaBytes: 1 << 20, HistoryBytes: 5 << 20, HistoryAge: time.Hour, HistoryDropAfter: time.Minute}
+	want := Settings{QuotaBytes: 1 << 20, HistoryBytes: 5 << 20, HistoryAge: time.Hour}
 	if err := m.change(want); err != nil || m.current().settings() != want || m.current().Name != "n1" || !m.current().overQuota(view) {
 		t.Errorf("%v: %+v", err, m.current())
 	}

@@ -121,7 +121,7 @@ func makeHost(w *world, number int, m Founder) *host {
 	h.config = Config{
 		Name: m.Name, DataDir: "data", Advertise: m.Address, AdvertisePeer: m.Address,
 		HeartbeatInterval: w.shape.heartbeat, ElectionTimeout: w.shape.election, FixedDetection: w.shape.fixed, MaxRequestBytes: 1 << 20, HistoryBytes: cmp.Or(w.shape.historyBytes, hostHistory), QuotaBytes: w.shape.quota,
-		HistoryDropAfter: cmp.Or(w.shape.dropAfter, time.Hour), HistoryAge: w.shape.historyAge,
+		HistoryAge:   w.shape.historyAge,
 		SegmentBytes: w.shape.segmentBytes, Logger: slog.New(&simLogger{w: w, host: h}), Version: "sim",
 	}
 	h.equip()

@@ -21,7 +21,6 @@ type shape struct {
 	segmentBytes      int64
 	historyBytes      int64 // 0: hostHistory
 	historyAge        time.Duration
-	dropAfter         time.Duration // 0: an hour, as by default
 	limits            limits.Tunable
 	valueMost         int
 	large             float64       // share of values that are larger than a segment of the log

@@ -32,15 +32,15 @@ func (w *world) verifyFilesOf(h *host) {
 	w.totals.FilesVerified += int(c.found.Files)
 	for _, f := range c.found.Damaged {
 		switch {
-		case h.harmed != nil && strings.Contains(f.Name+f.Reason, ".part"):
+		case h.harmed != nil && strings.Contains(f.name+f.reason, ".part"):
 			w.totals.FilesDamaged++
-		case h.aside(f.Reason): // its disk could not read the part
-		case strings.Contains(f.Reason, "file does not exist") && h.leftUnread(): // a start does not know the parts of that snapshot
+		case h.aside(f.reason): // its disk could not read the part
+		case strings.Contains(f.reason, "file does not exist") && h.leftUnread(): // a start does not know the parts of that snapshot
 		case h.rotted || h.rottedLog:
 			w.totals.FilesDamaged++
-		case strings.Contains(f.Reason, "input/output error"):
+		case strings.Contains(f.reason, "input/output error"):
 		default:
-			w.failf("%s calls %s damaged: %s", h.name(), f.Name, f.Reason)
+			w.failf("%s calls %s damaged: %s", h.name(), f.name, f.reason)
 		}
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"qkv/actor"
-	"qkv/index/kv"
 	"qkv/internal/codec"
 	"qkv/internal/damage"
 	"qkv/log/disk"
@@ -29,7 +28,7 @@ func exampleFolder(t *testing.T) *folder {
 	if err := errors.Join(f.fs.MkdirAll("data"), f.publish(),
 		f.suspend(actor.Suspension{By: 9, Reason: "it forgot", Differs: true}),
 		f.remember([]actor.Known{{Member: 2, Folder: [16]byte{2}, Boot: 7, Process: [16]byte{3}, Owed: 12}, {Member: 3}}),
-		f.write("scrub", codec.Append(nil, &scrubbed{Begun: 1 << 60, Ended: true, Sound: kv.Verified{Wall: 1 << 59, Files: 3, Bytes: 1 << 20}}))); err != nil {
+		f.write("scrub", codec.Append(nil, &scrubbed{Begun: 1 << 60, Ended: true, Sound: filesRead{Wall: 1 << 59, Files: 3, Bytes: 1 << 20}}))); err != nil {
 		t.Fatal(err)
 	}
 	return f

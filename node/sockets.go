@@ -1,10 +1,8 @@
 package node
 
 import (
-	"crypto/tls"
 	"errors"
 	"net"
-	"net/url"
 	"slices"
 
 	"qkv/net/etcd"
@@ -14,11 +12,12 @@ import (
 
 // sockets are all listening sockets of a member. They are opened before anything is written: an address in use changes nothing.
 type sockets struct {
-	clients      *net.UDPConn // nil: no native clients
-	web, metrics []etcd.Listener
-	dashboard    []etcd.Listener // for the dashboard alone
-	peers        *net.UDPConn
-	alive        net.Listener // nil: peers cannot ask whether this process runs
+	clients   *net.UDPConn // nil: no native clients
+	web       []etcd.Listener
+	metrics   []etcd.Listener // for metrics and probes alone
+	dashboard []etcd.Listener // for the dashboard, too
+	peers     *net.UDPConn
+	alive     net.Listener // nil: peers cannot ask whether this process runs
 }
 
 // listen opens all sockets.
@@ -30,14 +29,7 @@ func listen(c *Config, t *trust) (*sockets, error) {
 	}
 	err := open(c, t)
 	if err == nil && !c.Native {
-		secure := s.web[0].TLS
-		if t.web != nil {
-			secure = t.web.ClientsTLS(c.Etcd.ClientsMustShow)
-		}
-		err = s.openMetrics(c.metricsURLs, secure)
-	}
-	if err == nil && c.Web != "" && c.Web != c.Listen {
-		err = s.openWeb(c.Web, t.credentials)
+		err = s.openWeb(c, t)
 	}
 	if err == nil {
 		s.peers, err = peer.Listen(c.ListenPeer)
@@ -117,44 +109,36 @@ func (s *sockets) openApart(c *Config, t *trust) error {
 	return nil
 }
 
-// openMetrics opens the addresses for metrics alone.
-func (s *sockets) openMetrics(urls []*url.URL, secure *tls.Config) error {
-	for _, u := range urls {
-		at, err := net.ResolveTCPAddr("tcp", u.Host)
-		if err != nil {
-			return usagef("--listen-metrics-urls %s: %v", u, err)
-		}
-		one, err := wire.ListenTCP("metrics", at)
-		if err != nil {
-			return err
-		}
-		l := etcd.Listener{Listener: one, Plain: u.Scheme != "https"}
-		s.metrics = append(s.metrics, l)
-		if l.Plain {
+// openWeb opens the addresses for metrics, probes and the dashboard.
+func (s *sockets) openWeb(c *Config, t *trust) error {
+	for _, u := range c.webURLs {
+		if u.Host == c.Listen && c.webAtClients() {
 			continue
 		}
-		if secure == nil {
-			return usagef("--listen-metrics-urls %s needs a certificate, but none is configured", u)
+		at, err := net.ResolveTCPAddr("tcp", u.Host)
+		if err != nil {
+			return usagef("--listen-web %s: %v", u, err)
 		}
-		s.metrics[len(s.metrics)-1].TLS = secure
+		l := etcd.Listener{Plain: u.Scheme == "http"}
+		switch {
+		case l.Plain:
+		case t.web != nil:
+			l.TLS = t.web.ClientsTLS(c.Etcd.ClientsMustShow)
+		case t.credentials != nil && len(c.Etcd.Listen) == 0:
+			l.TLS = wire.WebTLS(t.credentials)
+		default:
+			return usagef("%s needs a certificate, but none is configured", u)
+		}
+		if l.Listener, err = wire.ListenTCP("metrics and the dashboard", at); err != nil {
+			return err
+		}
+		if !c.pageAt(l.Plain, at.IP) {
+			s.metrics = append(s.metrics, l)
+			continue
+		}
+		l.User = etcd.UserByIdentity
+		s.dashboard = append(s.dashboard, l)
 	}
-	return nil
-}
-
-// openWeb opens the address of the dashboard.
-func (s *sockets) openWeb(address string, credentials *wire.Credentials) error {
-	at, err := net.ResolveTCPAddr("tcp", address)
-	if err != nil {
-		return usagef("--web %s: %v", address, err)
-	}
-	if credentials == nil {
-		return usagef("--web %s needs the certificates of this member, which has none of its own", address)
-	}
-	one, err := wire.ListenTCP("the dashboard", at)
-	if err != nil {
-		return err
-	}
-	s.dashboard = []etcd.Listener{{Listener: one, TLS: wire.WebTLS(credentials), Plain: at.IP.IsLoopback(), User: etcd.UserByIdentity}}
 	return nil
 }
 

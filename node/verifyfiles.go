@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -29,36 +30,51 @@ type fileCheck struct {
 
 	begun  time.Time     // when the pace let the newest read begin
 	orders []func() bool // for damaged files: given at the end, because new snapshots replace files that are not read yet
-	found  kv.Verified
+	found  filesRead
 	away   error // why the parts in the backup cannot be read now, of a branch; nil: they can
 }
 
 var errStopped = errors.New("the member stops, or reads all files anew")
 
+// filesRead is the result of a read of all files.
+type filesRead struct {
+	Wall    int64         `msgpack:"t"` // when it ended, in nanoseconds since 1970; 0: there was none
+	Files   int64         `msgpack:"f"` // snapshots and segments of the log
+	Bytes   int64         `msgpack:"b"`
+	Failed  string        `msgpack:"-"` // why not all files could be read
+	Damaged []damagedFile `msgpack:"-"`
+}
+
+type damagedFile struct {
+	name   string // in the data folder
+	reason string // the place in the file, and what is wrong there
+}
+
 // scrubbed is the content of the small file scrub: the week outlives a restart.
 type scrubbed struct {
-	Begun int64       `msgpack:"b"` // when the newest read of all files began, in nanoseconds since 1970
-	Ended bool        `msgpack:"e"` // it found no damage
-	Sound kv.Verified `msgpack:"s"` // the newest one without damage
+	Begun int64     `msgpack:"b"` // when the newest read of all files began, in nanoseconds since 1970
+	Ended bool      `msgpack:"e"` // it found no damage
+	Sound filesRead `msgpack:"s"` // the newest one without damage
 }
 
 const (
 	// scrubEvery is the time between the beginnings of two reads of all files, and scrubRate bounds the bytes a second: 2.4 TB take as
-	// long. A read that has not ended soundly is repeated scrubAgain after its beginning. None begins within scrubFirst after a start.
-	scrubEvery = 7 * 24 * time.Hour
-	scrubAgain = 24 * time.Hour
-	scrubFirst = time.Hour
-	scrubRate  = 4 << 20
-	// verifyRate bounds the bytes a second of a read that a client waits for. It is that of a backup's base, for the same reason.
+	// long. A read that has not ended soundly is repeated scrubAgain after its beginning. None begins within scrubFirst after a start, unless
+	// CORRUPT is raised: then all files are read at once, and again scrubCorrupt after each end.
+	scrubEvery   = 7 * 24 * time.Hour
+	scrubAgain   = 24 * time.Hour
+	scrubFirst   = time.Hour
+	scrubRate    = 4 << 20
+	scrubCorrupt = 10 * time.Minute
+	// verifyRate bounds the bytes a second of a read because of CORRUPT. It is that of a backup's base, for the same reason.
 	verifyRate = limits.BackupBaseRate
 	// verifyPieceBytes is the size of one read: the log's sync may wait behind it, as limits.SnapshotPieceBytes says.
 	verifyPieceBytes = limits.SnapshotPieceBytes
-	// verifyDamaged bounds the damaged files of one report, about 1 KiB each in the answer. With so many the disk is broken, and more names
-	// say nothing new.
+	// verifyDamaged bounds the damaged files of one read. With so many the disk is broken, and more names say nothing new.
 	verifyDamaged = 64
 )
 
-// scrub reads all files when that is due, and when a client asks for it, until the member ends.
+// scrub reads all files when that is due, and while CORRUPT stands, until the member ends.
 func (b *backups) scrub() {
 	defer close(b.ended)
 	for first := scrubFirst; ; first = 0 {
@@ -67,7 +83,7 @@ func (b *backups) scrub() {
 			return
 		case <-time.After(max(first, b.kept.due())):
 			b.readAll(scrubRate)
-		case <-b.requests:
+		case <-b.corrupt:
 			b.readAll(verifyRate)
 		}
 	}
@@ -85,21 +101,43 @@ func (s *scrubbed) due() time.Duration {
 	return every - since
 }
 
-// Verify implements server.Backups. A request joins another one that is under way.
-func (b *backups) Verify(now bool) kv.Verified {
+// look has all files read when CORRUPT is raised about one of them, or when a read has failed, and again while that lasts.
+func (b *backups) look() {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if now && !b.found.Asked {
-		b.found.Asked = true
-		b.requests <- struct{}{}
+	failed, due := b.found.Failed != "", time.Until(b.again) <= 0
+	b.mu.Unlock()
+	stands := failed || len(b.alarms()) > 0
+	if stands && (due || !b.stood) {
+		select {
+		case b.corrupt <- struct{}{}:
+		default:
+		}
 	}
-	return b.found
+	b.stood = stands
 }
 
-// readAll reads all files, and keeps the result. A request ends a scrub, which then leaves no result.
+// rest sets when the next read because of CORRUPT may begin.
+func (b *backups) rest(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.again = time.Now().Add(d)
+}
+
+// alarms returns the alarms CORRUPT about files.
+func (b *backups) alarms() []kv.Alarm {
+	wal, snap := b.member.folder.path("wal"), b.member.folder.path("snap")+"/"
+	return slices.DeleteFunc(b.member.status.Alarms(), func(a kv.Alarm) bool {
+		return a.Name != kv.CorruptAlarm || a.Subject != wal && !strings.HasPrefix(a.Subject, snap)
+	})
+}
+
+// readAll reads all files, and keeps the result. CORRUPT ends a scrub, which then leaves no result. If all files are sound, the alarms end
+// that stood at the end of the read before: an operator sees each of them for a while.
 func (b *backups) readAll(rate int64) {
+	b.rest(math.MaxInt64)
+	defer b.rest(scrubCorrupt)
 	c := &fileCheck{member: b.member, rate: rate, begun: time.Now(), sleep: time.Sleep, stopped: func() error {
-		if b.ctx.Err() != nil || rate < verifyRate && len(b.requests) > 0 {
+		if b.ctx.Err() != nil || rate < verifyRate && len(b.corrupt) > 0 {
 			return errStopped
 		}
 		return nil
@@ -118,23 +156,27 @@ func (b *backups) readAll(rate int64) {
 	c.found.Wall = time.Now().UnixNano()
 	if err != nil {
 		c.found.Failed = err.Error()
-		text := "not all files could be read to find damage: look at the disk, and run `qkv verify --now`"
+		text := "not all files could be read to find damage, and are read again: look at the disk"
 		if errors.Is(err, c.away) {
-			text = "the parts in the backup could not be read to find damage, and are read later: make its place available, and run `qkv verify --now`"
+			text = "the parts in the backup could not be read to find damage, and are read again: make its place available"
 		}
 		b.member.logger.Error(text, "because", err)
 	} else if len(c.found.Damaged) == 0 {
-		c.endAlarms()
+		for _, a := range b.raised {
+			a.Text = ""
+			b.member.status.Alarm(a)
+		}
 		b.kept.Sound, b.kept.Ended = c.found, true
 		b.keep()
 	}
+	b.raised = b.alarms()
+	b.member.logger.Info("the files of the log and of snapshots were read", "files", c.found.Files, "bytes", c.found.Bytes, "damaged", len(c.found.Damaged))
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	if err == nil {
 		b.allRead = c.found.Wall
 	}
-	c.found.Asked, c.found.Reads = len(b.requests) > 0, b.found.Reads+1
 	b.found = c.found
+	b.mu.Unlock()
 }
 
 func (b *backups) keep() {
@@ -150,16 +192,6 @@ func (b *backups) report(to *figures.Values) {
 	figures.Set(to, figures.Damaged, len(b.found.Damaged))
 	if b.allRead != 0 {
 		figures.Set(to, figures.ScrubAge, max(time.Since(time.Unix(0, b.allRead)), time.Microsecond))
-	}
-}
-
-// endAlarms ends the alarms about damaged files: all files are sound now.
-func (c *fileCheck) endAlarms() {
-	for _, a := range c.member.status.Alarms() {
-		if a.Name == kv.CorruptAlarm && (a.Subject == c.member.folder.path("wal") || strings.HasPrefix(a.Subject, c.member.folder.path("snap")+"/")) {
-			a.Text = ""
-			c.member.status.Alarm(a)
-		}
 	}
 }
 
@@ -190,7 +222,7 @@ func (c *fileCheck) read() error {
 		return err
 	}
 	for _, info := range snapshots {
-		if err := c.snapshot(info.Path, snapshotHelp, snapshot.VerifyFile(medium, info.Path)); err != nil {
+		if err := c.snapshot(info.Path, snapshot.VerifyFile(medium, info.Path)); err != nil {
 			return err
 		}
 	}
@@ -205,20 +237,12 @@ func (c *fileCheck) read() error {
 		if c.away != nil && m.inBackup(name) {
 			continue
 		}
-		if err := c.snapshot(name, partHelp, snapshot.VerifyPart(medium, name, part)); err != nil {
+		if err := c.snapshot(name, snapshot.VerifyPart(medium, name, part)); err != nil {
 			return err
 		}
 	}
 	return c.away
 }
-
-const (
-	segmentHelp = "nothing is lost while the member runs: it saves two snapshots, and removes the file once they cover it and a newer " +
-		"segment has begun. Check the disk, write something, and run `qkv verify --now` before a restart"
-	partHelp     = "nothing is lost if another member has that file: this one fetches it. Otherwise it writes the file again from memory, or its alarm CORRUPT says what to do. Check the disk, and run `qkv verify --now`"
-	backupHelp   = "no other member has that file: it is in the backup alone. If it is damaged there, as `qkv backup verify` says, begin a new branch, of another moment if need be"
-	snapshotHelp = "nothing is lost: the member moves the file to damaged/, and saves another snapshot. Check the disk, and run `qkv verify --now`"
-)
 
 // segment counts a segment. If it is damaged, new snapshots are saved until the log needs no entry of it. Then the file is removed instead
 // of reused. A start before that needs the first of these snapshots.
@@ -228,8 +252,8 @@ func (c *fileCheck) segment(name string, fault error) error {
 		return err
 	}
 	m := c.member
-	c.damaged("wal", name, fault, segmentHelp)
-	text := fmt.Sprintf("a segment of the log is damaged, and nothing is lost: this member goes on, and saves snapshots that cover it: look at the disk, and run `qkv verify --now`: %v", fault)
+	c.damaged("wal", name, fault)
+	text := fmt.Sprintf("a segment of the log is damaged, and nothing is lost: this member goes on, and saves snapshots that cover it: do not restart it before, and look at the disk: %v", fault)
 	m.logger.Error(text)
 	m.status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: m.folder.path("wal"), Text: text})
 	last := m.status.Durable().Last // a start needs a snapshot of the last entry that may be damaged
@@ -242,7 +266,7 @@ func (c *fileCheck) segment(name string, fault error) error {
 }
 
 // snapshot counts a snapshot, or a part. If it is damaged, the snapshotter reads it again and replaces it.
-func (c *fileCheck) snapshot(name, help string, fault error) error {
+func (c *fileCheck) snapshot(name string, fault error) error {
 	if err := c.stopped(); err != nil || fault == nil {
 		c.found.Files++
 		return err
@@ -251,12 +275,10 @@ func (c *fileCheck) snapshot(name, help string, fault error) error {
 	case inBackup && !errors.Is(fault, damage.ErrDamaged):
 		c.away = fmt.Errorf("the backup: %w", fault)
 		return nil
-	case inBackup:
-		help = backupHelp
-	case disk.Gone(c.member.env.FS, name) && !c.listed(name):
+	case !inBackup && disk.Gone(c.member.env.FS, name) && !c.listed(name):
 		return nil // newer ones have replaced it
 	}
-	c.damaged("snap", name, fault, help)
+	c.damaged("snap", name, fault)
 	c.orders = append(c.orders, func() bool { return c.member.actors.snapshots.Offer(actor.Suspect{Path: name}) })
 	return nil
 }
@@ -283,13 +305,13 @@ func (c *fileCheck) listed(name string) bool {
 }
 
 // damaged notes a damaged file.
-func (c *fileCheck) damaged(folder, name string, fault error, help string) {
+func (c *fileCheck) damaged(folder, name string, fault error) {
 	reason := fault.Error()
 	if one, ok := errors.AsType[*damage.Error](fault); ok {
 		reason = one.Place()
 	}
 	c.found.Files++
 	if len(c.found.Damaged) < verifyDamaged {
-		c.found.Damaged = append(c.found.Damaged, kv.DamagedFile{Name: path.Join(folder, path.Base(name)), Reason: reason, Help: help})
+		c.found.Damaged = append(c.found.Damaged, damagedFile{name: path.Join(folder, path.Base(name)), reason: reason})
 	}
 }

@@ -20,17 +20,32 @@ import (
 	"qkv/snapshot"
 )
 
-// verifyAll has all files read now, and waits for the end.
-func verifyAll(t *testing.T, b *backups) kv.Verified {
+// result returns the newest result of a read of all files.
+func (b *backups) result() filesRead {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.found
+}
+
+// readAgain has all files read, as because of CORRUPT, and waits for the end.
+func readAgain(t *testing.T, b *backups) filesRead {
 	t.Helper()
-	v, begun := b.Verify(true), time.Now()
-	for ; v.Asked; v = b.Verify(false) {
+	begun := time.Now()
+	b.corrupt <- struct{}{}
+	for b.result().Wall < begun.UnixNano() || len(b.corrupt) > 0 {
 		if time.Since(begun) > wait {
-			t.Fatalf("%+v", v)
+			t.Fatalf("%+v", b.result())
 		}
 		time.Sleep(time.Millisecond)
 	}
-	if v.Failed != "" || v.Wall < begun.UnixNano() {
+	return b.result()
+}
+
+// verifyAll is readAgain that must not fail.
+func verifyAll(t *testing.T, b *backups) filesRead {
+	t.Helper()
+	v := readAgain(t, b)
+	if v.Failed != "" {
 		t.Fatalf("%+v", v)
 	}
 	return v
@@ -78,25 +93,20 @@ func startToVerify(t *testing.T) (a *alone, dir string) {
 	return a, dir
 }
 
-// A request has all files read, and a second one joins it. The result stays until the next one is complete, and outlives a restart.
+// CORRUPT has all files read. The result stays until the next one is complete, and outlives a restart.
 func TestVerifyOnce(t *testing.T) {
 	a, _ := startToVerify(t)
 	b := newBackups(a.m)
 	b.startScrub()
-	if v := b.Verify(false); v.Wall != 0 || v.Asked {
+	if v := b.result(); v.Wall != 0 {
 		t.Errorf("before the first: %+v", v)
-	}
-	for range 3 {
-		if v := b.Verify(true); v.Wall != 0 || !v.Asked {
-			t.Errorf("before it ends: %+v", v)
-		}
 	}
 	v := verifyAll(t, b)
 	if v.Files < 4 || v.Bytes < 64<<10 || len(v.Damaged) > 0 {
 		t.Errorf("all is sound: %+v", v)
 	}
 	last := verifyAll(t, b)
-	if last.Wall <= v.Wall || last.Asked {
+	if last.Wall <= v.Wall {
 		t.Errorf("the next result: %+v after %+v", last, v)
 	}
 	begun := time.Now()
@@ -110,7 +120,7 @@ func TestVerifyOnce(t *testing.T) {
 	}
 	b = newBackups(a.m)
 	b.startScrub()
-	if v := b.Verify(false); v.Wall != last.Wall || v.Bytes != last.Bytes || v.Asked {
+	if v := b.result(); v.Wall != last.Wall || v.Bytes != last.Bytes {
 		t.Errorf("after a restart: %+v, want %+v", v, last)
 	}
 	var of figures.Values
@@ -134,7 +144,7 @@ func (s *scrubber) restart() {
 	if s.backups != nil {
 		s.stop()
 	}
-	s.backups = &backups{member: s.m, log: log.NewReader(disk.OS()), requests: make(chan struct{}, 1)} // in the bubble
+	s.backups = &backups{member: s.m, log: log.NewReader(disk.OS()), corrupt: make(chan struct{}, 1)} // in the bubble
 	s.ctx, s.cancel = context.WithCancel(s.Context())
 	s.startScrub()
 }
@@ -147,10 +157,10 @@ func (s *scrubber) stop() {
 }
 
 // after returns the newest result after a time.
-func (s *scrubber) after(d time.Duration) kv.Verified {
+func (s *scrubber) after(d time.Duration) filesRead {
 	time.Sleep(d)
 	synctest.Wait()
-	v := s.Verify(false)
+	v := s.result()
 	if v.Failed != "" {
 		s.Errorf("%+v", v)
 	}
@@ -187,12 +197,9 @@ func TestScrub(t *testing.T) {
 		}
 		s.after(time.Until(begun.Add(scrubEvery)) + time.Millisecond) // while it reads
 		asked := time.Now()
-		if v := s.Verify(true); !v.Asked || v.Wall != last.Wall {
-			t.Errorf("a request during the scrub: %+v", v)
-		}
-		v := s.after(time.Duration(last.Bytes) * time.Second / (scrubRate * 2))
-		if v.Asked || v.Wall <= asked.UnixNano() {
-			t.Errorf("the request has waited for the scrub: %+v", v)
+		s.corrupt <- struct{}{}
+		if v := s.after(time.Duration(last.Bytes) * time.Second / (scrubRate * 2)); v.Wall <= asked.UnixNano() {
+			t.Errorf("because of CORRUPT it waits for the scrub: %+v", v)
 		}
 		s.stop()
 	})
@@ -247,8 +254,8 @@ func TestScrubAfterAClockAhead(t *testing.T) {
 		if begun := s.kept.Begun; time.Until(time.Unix(0, begun)) < 0 {
 			t.Fatalf("read at %v already", time.Unix(0, begun))
 		}
-		ahead := s.Verify(false)
-		if last := s.after(scrubFirst); last.Wall >= ahead.Wall || last.Wall <= v.Wall || last.Reads != 1 {
+		ahead := s.result()
+		if last := s.after(scrubFirst); last.Wall >= ahead.Wall || last.Wall <= v.Wall {
 			t.Errorf("an hour after the start: %+v", last)
 		}
 		s.kept.Sound.Wall = ahead.Wall
@@ -267,18 +274,15 @@ func TestScrubThatFails(t *testing.T) {
 	b := newBackups(a.m)
 	b.startScrub()
 	verifyAll(t, b)
-	before, begun := b.Verify(false), time.Now()
+	begun := time.Now()
 	wal := filepath.Join(dir, "wal")
 	if err := os.Rename(wal, wal+".away"); err != nil {
 		t.Fatal(err)
 	}
-	v := b.Verify(true)
-	for ; v.Asked && time.Since(begun) < wait; v = b.Verify(false) {
-		time.Sleep(time.Millisecond)
-	}
+	v := readAgain(t, b)
 	var of figures.Values
 	b.report(&of)
-	if v.Failed == "" || v.Reads != before.Reads+1 || of.Duration(figures.ScrubAge) < time.Since(begun) {
+	if v.Failed == "" || of.Duration(figures.ScrubAge) < time.Since(begun) {
 		t.Errorf("%+v, last read %v ago, and it failed %v ago", v, of.Duration(figures.ScrubAge), time.Since(begun))
 	}
 	if err := os.Rename(wal+".away", wal); err != nil {
@@ -298,12 +302,43 @@ func TestScrubThatFails(t *testing.T) {
 	}
 	b = newBackups(a.m)
 	b.startScrub()
-	if again := b.Verify(false); again.Wall != v.Wall {
+	if again := b.result(); again.Wall != v.Wall {
 		t.Errorf("the file scrub was damaged, and is not written again: %+v, want %+v", again, v)
 	}
 	if err := b.close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// All files are read at once when CORRUPT is raised, and ten minutes after each read while it stands. A sound read ends it, except the first.
+func TestScrubWhileCorrupt(t *testing.T) {
+	a, _ := startToVerify(t)
+	defer a.stop(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := &scrubber{T: t, m: a.m}
+		s.restart()
+		alarm := kv.Alarm{Name: kv.CorruptAlarm, Subject: a.m.folder.path("snap/1"), Text: "input/output error"}
+		for range 2 {
+			s.look()
+			before := s.after(scrubFirst / 4)
+			a.m.status.Alarm(alarm)
+			s.look()
+			first := s.after(scrubCorrupt / 2)
+			if first.Wall == before.Wall || len(s.alarms()) != 1 {
+				t.Fatalf("CORRUPT is raised: %+v, %v", first, s.alarms())
+			}
+			s.look()
+			if early := s.after(scrubCorrupt / 4); early.Wall != first.Wall {
+				t.Errorf("within ten minutes: %+v", early)
+			}
+			s.after(scrubCorrupt / 2)
+			s.look()
+			if v := s.after(scrubCorrupt / 2); v.Wall == first.Wall || len(s.alarms()) > 0 {
+				t.Errorf("ten minutes later: %+v, %v", v, s.alarms())
+			}
+		}
+		s.stop()
+	})
 }
 
 // A scrub finds a changed bit of an old segment, and raises the alarm that a verification raises.
@@ -334,7 +369,7 @@ func TestScrubFindsDamage(t *testing.T) {
 		v := s.after(scrubEvery)
 		var of figures.Values
 		s.report(&of)
-		if len(v.Damaged) != 1 || v.Damaged[0].Name != "wal/"+filepath.Base(name) || of.Get(figures.Damaged) != 1 {
+		if len(v.Damaged) != 1 || v.Damaged[0].name != "wal/"+filepath.Base(name) || of.Get(figures.Damaged) != 1 {
 			t.Errorf("%+v, %v", v, of)
 		}
 		s.stop()
@@ -408,7 +443,7 @@ func TestVerifyNamesAPart(t *testing.T) {
 		victim := filepath.Join(dir, "snap", parts[1].Name())
 		flipByte(t, victim, 5000)
 		v := verifyAll(t, b)
-		if len(v.Damaged) != 1 || v.Damaged[0].Name != "snap/"+filepath.Base(victim) || !strings.Contains(v.Damaged[0].Help, "nothing is lost") {
+		if len(v.Damaged) != 1 || v.Damaged[0].name != "snap/"+filepath.Base(victim) {
 			t.Fatalf("%+v", v)
 		}
 		for begun := time.Now(); len(verifyAll(t, b).Damaged) > 0; time.Sleep(10 * time.Millisecond) {
@@ -437,8 +472,8 @@ func TestVerifyRepairs(t *testing.T) {
 	v := verifyAll(t, b)
 	var named []string
 	for _, f := range v.Damaged {
-		named = append(named, f.Name)
-		if !strings.Contains(f.Reason, "at byte ") || !strings.Contains(f.Help, "qkv verify") {
+		named = append(named, f.name)
+		if !strings.Contains(f.reason, "at byte ") {
 			t.Errorf("unclear: %+v", f)
 		}
 	}
@@ -463,6 +498,7 @@ func TestVerifyRepairs(t *testing.T) {
 			t.Fatalf("left: %q, %q, %d alarms", left, list(t, dir, "damaged/*"), corrupt())
 		}
 	}
+	verifyAll(t, b) // has seen the alarms
 	if v := verifyAll(t, b); len(v.Damaged) > 0 || corrupt() > 0 {
 		t.Errorf("afterwards: %+v, %d alarms", v, corrupt())
 	}

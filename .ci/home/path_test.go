@@ -189,7 +189,7 @@ func TestUse(t *testing.T) {
 var imported = []string{"github.com/quic-go/quic-go", "github.com/vmihailenco/msgpack/v5", "github.com/vmihailenco/tagparser/v2", "golang.org/x/crypto", "golang.org/x/net", "golang.org/x/sys"}
 
 // tested are the modules that clienttest needs besides: those of the state machine and of the endpoint.
-var tested = []string{"github.com/cespare/xxhash/v2", "github.com/golang-jwt/jwt/v5", "github.com/tidwall/btree", "gopkg.in/natefinch/lumberjack.v2"}
+var tested = []string{"github.com/cespare/xxhash/v2", "github.com/golang-jwt/jwt/v5", "github.com/tidwall/btree"}
 
 // requires tidies a module, and fails if it requires other modules than these and the renamed one.
 func requires(t *testing.T, dir string, modules []string) {

@@ -29,8 +29,6 @@ const (
 	// RetentionAlarm: no quorum of the voters has disks and memory for the history that the settings keep; the oldest history will be
 	// dropped.
 	RetentionAlarm AlarmName = "RETENTION"
-	// AuditAlarm: the audit log cannot be written.
-	AuditAlarm AlarmName = "AUDIT"
 	// BackupAlarm: the leader's backup (--backup) fails, or is old.
 	BackupAlarm AlarmName = "BACKUP"
 )
@@ -58,7 +56,7 @@ const (
 	InsecureNotice AlarmName = "INSECURE"
 )
 
-var alarms = []AlarmName{NoSpaceAlarm, CorruptAlarm, AmnesiaAlarm, SlowDiskAlarm, CertAlarm, SnapshotAlarm, RefusedAlarm, FailedAlarm, RetentionAlarm, AuditAlarm, BackupAlarm}
+var alarms = []AlarmName{NoSpaceAlarm, CorruptAlarm, AmnesiaAlarm, SlowDiskAlarm, CertAlarm, SnapshotAlarm, RefusedAlarm, FailedAlarm, RetentionAlarm, BackupAlarm}
 
 var notices = []AlarmName{TornNotice, QuotaNotice, HistoryNotice, MemoryNotice, NetworkNotice, ClockNotice, JoinNotice, FoundingNotice, InsecureNotice}
 

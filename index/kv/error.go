@@ -68,12 +68,9 @@ const (
 	RoleEmpty            Code = 50 // a role's name is empty
 	PermissionMissing    Code = 51 // a grant without a permission
 
-	// Unaudited: the asked member cannot write its audit log, and refuses changes because of --audit-strict. The change certainly did not
-	// happen; another member may accept it.
-	Unaudited  Code = 52
-	MemberRuns Code = 53 // a member that answers the leader is not replaced under its own name or address
+	MemberRuns Code = 52 // a member that answers the leader is not replaced under its own name or address
 
-	codes = 54
+	codes = 53
 )
 
 var codeNames = [codes]string{
@@ -86,7 +83,7 @@ var codeNames = [codes]string{
 	"auth revision is old", "no user", "invalid token", "authentication is not enabled", "authentication failed",
 	"no user root", "root has no role root", "user exists", "no such user", "role exists", "no such role", "role not granted",
 	"permission not granted", "invalid auth management", "no role", "no permission",
-	"audit log failed", "member runs",
+	"member runs",
 }
 
 // String returns the code's name.
@@ -129,7 +126,7 @@ func (e *Error) Happened() bool { return e.Code == AnswerTooLarge || e.Code == A
 // only if the error is also certain.
 func (e *Error) Retryable() bool {
 	switch e.Code {
-	case Unavailable, Overloaded, Unknown, Amnesia, Corrupt, Removed, AuthOld, Unaudited:
+	case Unavailable, Overloaded, Unknown, Amnesia, Corrupt, Removed, AuthOld:
 		return true
 	default:
 		return false

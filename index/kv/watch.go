@@ -7,7 +7,7 @@ type Watch struct {
 	// earlier changes are not delivered.
 	Revision       int64
 	PrevKV         bool // events have the key's previous version, except at the compacted revision
-	ProgressNotify bool // after 10 minutes without events (--watch-progress-notify-interval), report the revision up to which there are none
+	ProgressNotify bool // after 10 minutes without events, report the revision up to which there are none
 	NoPut          bool // leave out puts
 	NoDelete       bool // leave out deletions
 }

@@ -27,7 +27,6 @@ var Alarms = []AlarmCheck{
 	{kv.CertAlarm, "a certificate expires soon, is not valid, or is refused", "correct the clock of the host that the alarm shows to be wrong, if any; otherwise `qkv cert renew` where the CA is, and copy the new .crt to that member, which loads it without a restart"},
 	{kv.SnapshotAlarm, "a snapshot cannot be saved or moved", "remove the cause that the alarm names, usually a full disk"},
 	{kv.RetentionAlarm, "no quorum has disks and memory for the history that the flags keep", "free space on the member with the least capacity, or set `--history-bytes` lower on all members"},
-	{kv.AuditAlarm, "the audit log cannot be written", "free space on the disk of the audit log, or correct the folder's mode"},
 	{kv.BackupAlarm, "the leader's backup fails or is old", "remove the cause that the alarm names, usually a full or unmounted disk: docs/backup.md"},
 	{kv.RefusedAlarm, "members refuse each other", "stop the member with the wrong cluster, the name of another member or a copied folder: docs/emergencies.md, Alarms"},
 	{kv.FailedAlarm, "a member ends", "read the last lines of that member's log"},

@@ -343,6 +343,7 @@ func TestChecks(t *testing.T) {
 			f.Members[1].Links[1], f.Members[2].Links[1] = Link{Member: "n3", Error: "timeout"}, Link{Member: "n2", Error: "timeout"}
 		}},
 		{"lag", Warning, "n2 lags by 10000 entries", n2(func(m *Member) { figures.Set(&m.Values, figures.Applied, m.Get(figures.Applied)-doctorLag) })},
+		{"scrub", Failure, "n2 found 3 damaged files", n2(func(m *Member) { figures.Set(&m.Values, figures.Damaged, 3) })},
 		{"state", Failure, "n2 has the digest bb at index 100000, n1 has aa", n2(func(m *Member) { m.Digest = "bb" })},
 		{"disk-sync", Failure, "n2: p99 of the last minute is 500.0 ms", n2(func(m *Member) { figures.Set(&m.Values, figures.SyncP99, 500*time.Millisecond) })},
 		{"disk-sync", Warning, "n2: p99 of the last minute is 100.0 ms", n2(func(m *Member) { figures.Set(&m.Values, figures.SyncP99, 100*time.Millisecond) })},

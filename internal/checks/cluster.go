@@ -393,6 +393,16 @@ func diskSpace(f *Facts, r *report) {
 	r.quiet(known, "each member has space for a newer base, its next snapshot and the log")
 }
 
+// scrub reports whether the members found their files sound.
+func scrub(f *Facts, r *report) {
+	n := f.answers(func(m *Member) {
+		if damaged := m.Get(figures.Damaged); damaged > 0 {
+			r.fail("%s found %d damaged files when it last read all of its files", m.Name, damaged)
+		}
+	})
+	r.quiet(n, "no member found a damaged file when it last read all of its files")
+}
+
 // backup reports whether the leader makes a backup, and another member would.
 func backup(f *Facts, r *report) {
 	var leader *Member

@@ -58,6 +58,7 @@ var Cluster = []Check{
 	{"alarms", "a member raises an alarm or a notice", "", alarms},
 	{"links", "two members have no connection to each other", "open UDP 2380 between the two hosts in both directions", links},
 	{"lag", "a member's state is far older than the newest", "wait while the lag shrinks; otherwise look at that member's disk and network", lag},
+	{"scrub", "a member found a damaged file when it last read all of its files", "the alarm CORRUPT says what to do: docs/emergencies.md, Damaged files", scrub},
 	{"state", "two members have different states at one position of the log", "`qkv status` shows the alarm CORRUPT of the faulty member: docs/emergencies.md, Alarms", state},
 	{"disk-sync", "syncs are slow: every write waits for them, and a leader may be replaced", "`qkv bench disk` on that host; look for other programs that use the disk", diskSync},
 	{"clock", "the clocks of members or of this host differ", "run a time service on that host (chrony, systemd-timesyncd)", clock},

@@ -114,6 +114,7 @@ var (
 	LeaderChanges = add(46, Counter, Number, "leader_changes", "Leader changes that this member has seen.")
 	FalseClaims   = add(47, Counter, Number, "false_claims", "Dropped messages that only the leader of the term may send, from another member.")
 	Undecodable   = add(48, Counter, Number, "undecodable_appends", "Appends that were dropped because they contain an entry that cannot be decoded.")
+	AuditLost     = add(54, Counter, Number, "audit_lines_lost", "Audit lines that could not be written to the file of --audit-log.")
 	PathStalls    = add(49, Counter, Number, "path_stalls", "Connections to other members that were dialled again because large packets were lost while small ones passed.")
 )
 

@@ -24,12 +24,12 @@ const (
 const (
 	// PasswordBytes bounds a password: bcrypt ignores all bytes after the 72nd.
 	PasswordBytes = 72
-	// PasswordCost is the default of --bcrypt-cost, as in etcd: one hash takes 60 to 100 ms of a processor, and each step up doubles it.
+	// PasswordCost is the cost of a password's hash, as etcd's default of --bcrypt-cost: one hash takes 60 to 100 ms of a processor, and each step up doubles it.
 	// PasswordCostLeast is bcrypt's own bound. A hash of PasswordCostMost takes about a second, during which a member computes no other
 	// one in the slot; a hash of cost 31, which bcrypt allows, would stop all logins of a member for a day. No higher cost is stored.
 	PasswordCost      = 10
 	PasswordCostLeast = 4
 	PasswordCostMost  = 14
-	// TokenTTL is how long a token is valid without use by default, as in etcd: --auth-token-ttl, and ttl of --auth-token jwt.
+	// TokenTTL is how long a token is valid without use by default, as in etcd: its --auth-token-ttl, and ttl of --auth-token jwt.
 	TokenTTL = 5 * time.Minute
 )

@@ -31,6 +31,7 @@ type Tunable struct {
 	HistoryRevisions int64 // kept revisions; 0: no bound
 
 	LeaseLengthening time.Duration
+	HistoryDropAfter time.Duration
 
 	DiskStall     time.Duration
 	CheckInterval time.Duration
@@ -152,8 +153,8 @@ func Defaults() Tunable {
 		WatchRequestsWaiting: WatchRequestsWaiting,
 		ReserveRate:          ReserveRate, SnapshotBytes: SnapshotBytes, SnapshotStepBytes: SnapshotStepBytes,
 		SnapshotChunkBytes: SnapshotChunkBytes, CatchUpBytes: CatchUpBytes, CatchUpLeast: CatchUpLeast,
-		LeaseLengthening: LeaseLengthening,
-		DiskStall:        DiskStall, CheckInterval: CheckInterval,
+		LeaseLengthening: LeaseLengthening, HistoryDropAfter: HistoryDropAfter,
+		DiskStall: DiskStall, CheckInterval: CheckInterval,
 		Clients: Clients{
 			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
 			Watches: ClientWatches, Bytes: ClientBytes, PlaceIdle: clientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,

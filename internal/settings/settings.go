@@ -22,7 +22,6 @@ const (
 	Text   Kind = iota // a text
 	List               // a list of texts without commas, or one text with commas
 	Switch             // true or false
-	Number             // a whole number
 	Time               // a text with a unit, as in 5s
 	Size               // a whole number of bytes, or a text with a unit, as in 512MiB
 )
@@ -30,7 +29,7 @@ const (
 // wants says what a value of each kind looks like.
 var wants = [...]string{
 	Text: "a text is needed, in quotes if it looks like something else", List: "a text or a list of texts is needed", Switch: "true or false is needed",
-	Number: "a whole number is needed", Time: "a time has a unit, as in 5s or 7d", Size: "a size is a number of bytes, or has a unit, as in 512MiB",
+	Time: "a time has a unit, as in 5s or 7d", Size: "a size is a number of bytes, or has a unit, as in 512MiB",
 }
 
 // Setting is one value of a file, as the command line would have it.
@@ -235,7 +234,7 @@ func (r *reader) value(name string, kind Kind, n *yaml.Node) (text string, ok bo
 }
 
 // tagsOf are YAML's types that are accepted for each kind.
-var tagsOf = [...][]string{Text: {"!!str"}, List: {"!!str"}, Switch: {"!!bool"}, Number: {"!!int"}, Time: {"!!str"}, Size: {"!!int", "!!str"}}
+var tagsOf = [...][]string{Text: {"!!str"}, List: {"!!str"}, Switch: {"!!bool"}, Time: {"!!str"}, Size: {"!!int", "!!str"}}
 
 // kindName returns the type of a value in words.
 func kindName(n *yaml.Node) string {

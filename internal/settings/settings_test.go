@@ -12,7 +12,7 @@ import (
 // table has a setting of each kind.
 func table() Table {
 	return Table{
-		Kinds:   map[string]Kind{"name": Text, "join": List, "found": Switch, "count": Number, "age": Time, "bytes": Size},
+		Kinds:   map[string]Kind{"name": Text, "join": List, "found": Switch, "age": Time, "bytes": Size},
 		Refused: map[string]string{"secret": "it is a secret; give secret-file"},
 		Meant: func(unknown string, known []string) string {
 			if slices.Contains(known, strings.ToLower(unknown)) {
@@ -29,7 +29,7 @@ func TestRead(t *testing.T) {
 		{"", "", ""},
 		{"# nothing but a comment\n---\n", "", ""},
 		{"name: n1\nfound: true\n", "1 name=n1; 2 found=true", ""},
-		{"\n# a comment\nbytes: 4GiB # here, too\n\ncount: 7\nage: 5s\n", "3 bytes=4GiB; 5 count=7; 6 age=5s", ""},
+		{"\n# a comment\nbytes: 4GiB # here, too\n\nfound: true\nage: 5s\n", "3 bytes=4GiB; 5 found=true; 6 age=5s", ""},
 		{"bytes: 4096\nname: '12'\nname2: x\n", "1 bytes=4096; 2 name=12", `3: unknown setting "name2": `},
 		{"join: [a:1, 'b:2']\n", "1 join=a:1,b:2", ""},
 		{"join:\n- a:1\n- b:2\n", "1 join=a:1,b:2", ""},
@@ -43,9 +43,9 @@ func TestRead(t *testing.T) {
 		{"name: 2026-11-25\n", "", `1: name: "2026-11-25" is a date: a text is needed, in quotes if it looks like something else`},
 		{"name: [a]\n", "", "1: name: this is a list: a text is needed, in quotes if it looks like something else"},
 		{"name: {a: b}\n", "", "1: name: this is a mapping: a text is needed, in quotes if it looks like something else"},
-		{"found: 'true'\ncount: 1.5\nage: 5\nbytes: 1.5\n", "", `1: found: "true" is a text: true or false is needed` +
-			"\n" + `2: count: "1.5" is a number: a whole number is needed` + "\n" + `3: age: "5" is a whole number: a time has a unit, as in 5s or 7d` +
-			"\n" + `4: bytes: "1.5" is a number: a size is a number of bytes, or has a unit, as in 512MiB`},
+		{"found: 'true'\nage: 5\nbytes: 1.5\n", "", `1: found: "true" is a text: true or false is needed` +
+			"\n" + `2: age: "5" is a whole number: a time has a unit, as in 5s or 7d` +
+			"\n" + `3: bytes: "1.5" is a number: a size is a number of bytes, or has a unit, as in 512MiB`},
 		{"join: [a:1, 2]\n", "", `1: join: the entry "2" is a whole number: a text is needed, in quotes if it looks like something else`},
 		{"join: ['a,b']\n", "", `1: join: the entry "a,b" has a comma: write two entries`},
 		{"join: []\n", "", "1: join has an empty list: leave the line out for the default"},
@@ -109,7 +109,7 @@ func TestHostileFiles(t *testing.T) {
 		"lists":   {"join: " + strings.Repeat("[", 30000), "this is not YAML"},
 		"nested":  {"join: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000), "is a list"},
 		"indents": {strings.Repeat("- ", 30000), "this is not YAML"},
-		"shown":   {"count: " + strings.Repeat("a", 5000) + "\n" + strings.Repeat("b", 1000) + ": 1\n", "bbb\"..."},
+		"shown":   {"found: " + strings.Repeat("a", 5000) + "\n" + strings.Repeat("b", 1000) + ": 1\n", "bbb\"..."},
 	} {
 		begun := time.Now()
 		_, err := Read("f", strings.NewReader(tt.file), table())

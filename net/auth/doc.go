@@ -42,7 +42,7 @@
 //
 // # Expiry
 //
-// A simple token is valid if it was issued or last used less than --auth-token-ttl ago. Each member counts only the uses at itself, as in
+// A simple token is valid if it was issued or last used less than limits.TokenTTL ago, or etcd's --auth-token-ttl. Each member counts only the uses at itself, as in
 // etcd, and forgets them when it restarts: the client of a token that is refused logs in again. The time of issue is of the clock of
 // another member. If that clock is ahead, the age is negative; down to -limits.ClocksApart the token is valid. A clock that is behind
 // shortens the time until the first use here.

@@ -42,7 +42,7 @@ func (s *simple) Info(token string, now time.Time) (Claims, error) {
 	age := now.Sub(c.Issued)
 	switch {
 	case age >= s.ttl:
-		return Claims{}, invalid("it was issued %v ago, and not used at this member in the last %v (--auth-token-ttl)", age, s.ttl)
+		return Claims{}, invalid("it was issued %v ago, and not used at this member in the last %v", age, s.ttl)
 	case age < -limits.ClocksApart:
 		return Claims{}, invalid("it was issued %v in the future: the members' clocks differ by more than %v", -age, limits.ClocksApart)
 	}

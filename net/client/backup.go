@@ -35,15 +35,3 @@ func (a *Admin) BackupLog(ctx context.Context, after uint64) (kv.LogPart, error)
 func (a *Admin) BackupHold(ctx context.Context, hold kv.BackupHold) (kv.BackupHold, error) {
 	return asked[kv.BackupHold](ctx, a.c, wire.OpBackupHold, wire.Ask{Hold: hold})
 }
-
-// VerifyOptions are the options of [Admin.Verify].
-type VerifyOptions struct {
-	Now bool // read all files now; otherwise return the result of the last time
-}
-
-// Verify returns what the client's member found when it last read all of its snapshots and its log from the disk. With o.Now it reads them
-// in the background, and does not wait: until this has ended, all answers have [kv.Verified.Asked]. Verify needs what backups need: one
-// endpoint, NoDiscovery and the role root.
-func (a *Admin) Verify(ctx context.Context, o VerifyOptions) (kv.Verified, error) {
-	return asked[kv.Verified](ctx, a.c, wire.OpVerify, wire.Ask{Now: o.Now})
-}

@@ -55,7 +55,7 @@
 //	the member is late, and says that it has no leader, is
 //	starting or does not apply committed entries            -                retried, in doubt
 //	the member: Unavailable, Overloaded, Amnesia, Corrupt,
-//	Removed, AuthOld, Unaudited                             retried          retried
+//	Removed, AuthOld                                        retried          retried
 //	the member: BadToken (the login has ended)              retried once after another login
 //	the member: Unknown                                     retried          retried, in doubt
 //	the member: Internal                                    Error            retried, in doubt
@@ -200,8 +200,8 @@
 // against a version compiles against all later ones of the same major version, and the codes of errors keep their numbers. Fields and
 // methods may be added: give literals of structs with names of fields, and implement no interface of this package but [Credentials].
 //
-// Experimental are the calls that serve qkv's own tools: [Admin.BackupBase], [Admin.BackupPiece], [Admin.BackupLog], [Admin.BackupHold],
-// [Admin.Verify] and [Admin.Usage]. They may change in any version, and CHANGELOG.md says how.
+// Experimental are the calls that serve qkv's own tools: [Admin.BackupBase], [Admin.BackupPiece], [Admin.BackupLog], [Admin.BackupHold]
+// and [Admin.Usage]. They may change in any version, and CHANGELOG.md says how.
 //
 // A stable name that has a better one is marked with a paragraph that begins with "Deprecated:" and names the other. It goes on working
 // until the next major version. CHANGELOG.md lists both steps.

@@ -291,7 +291,7 @@ func (s *stream) complete(x *call, a *arrival) {
 	case failed.Code == kv.BadToken && !x.renewed && x.attempts < attemptsLast && s.conn.link.config.User != "":
 		s.conn.renew(x, failed)
 	case failed.Retryable() && x.attempts < attemptsLast && (failed.Certain() || x.repeatable()):
-		if failed.Code == kv.Unavailable || failed.Code == kv.Amnesia || failed.Code == kv.Corrupt || failed.Code == kv.Removed || failed.Code == kv.Unaudited {
+		if failed.Code == kv.Unavailable || failed.Code == kv.Amnesia || failed.Code == kv.Corrupt || failed.Code == kv.Removed {
 			s.conn.avoid(time.Now(), failed)
 		}
 		if failed.Certain() {

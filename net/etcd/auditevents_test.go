@@ -28,7 +28,7 @@ func TestAudit(t *testing.T) {
 		}
 	}
 	want(" by none: UserAdd (root): ok", " by none: UserGrantRole (root root): ok", " by none: RoleAdd (app): ok",
-		" by none: RoleGrantPermission [app/ app0] (app READWRITE): ok", " by none: UserAdd (alice): ok",
+		" by none: RoleGrantPermission [[app/, app0)] (app READWRITE): ok", " by none: UserAdd (alice): ok",
 		" by none: UserGrantRole (alice app): ok", " by none: UserAdd (bob): ok", " by none: AuthEnable: ok",
 		"root by password: login: ok", "alice by password: login: ok", "bob by password: login: ok")
 
@@ -37,7 +37,7 @@ func TestAudit(t *testing.T) {
 	u.must("alice", "KV.Put", `key: "app/1" value: "classified"`)
 	u.tokens["forged"] = "0" + u.tokens["alice"]
 	u.refuse("forged", "Unauthenticated: etcdserver: invalid auth token", `KV.Range key: "app/1"`)
-	want("alice by token: Put [other]: not allowed", "alice by token: Range [other z]: not allowed", "alice by token: Defragment: not allowed",
+	want("alice by token: Put [other]: not allowed", "alice by token: Range [[other, z)]: not allowed", "alice by token: Defragment: not allowed",
 		" by none: Range [app/1]: no user", " by none: Range [app/1]: invalid token")
 
 	u.refuse("", "InvalidArgument: etcdserver: authentication failed, invalid user ID or password", `Auth.Authenticate name: "alice" password: "open-sesame"`, `Auth.Authenticate name: "ghost" password: "open-sesame"`)
@@ -53,7 +53,7 @@ func TestAudit(t *testing.T) {
 	u.must("root", "KV.Compact", `revision: 1`)
 	u.refuse("bob", denied, `Auth.UserDelete name: "carol"`)
 	want("root by token: UserAdd (carol): ok", "root by token: UserChangePassword (carol): ok",
-		"root by token: RoleRevokePermission [app/ app0] (app): ok", "root by token: MemberAdd (http://127.0.0.1:1): ok",
+		"root by token: RoleRevokePermission [[app/, app0)] (app): ok", "root by token: MemberAdd (http://127.0.0.1:1): ok",
 		"root by token: Alarm (ACTIVATE NOSPACE): ok", "root by token: Compact (revision 1): ok", "bob by token: UserDelete: not allowed")
 
 	stream := openIn(u.as("alice"), t, u.conn, "Watch.Watch")
@@ -61,7 +61,7 @@ func TestAudit(t *testing.T) {
 	if got := stream.receive(t); !strings.Contains(got, "permission denied") {
 		t.Errorf("a watch without a permission: %s", got)
 	}
-	want("alice by token: Watch [other z]: not allowed")
+	want("alice by token: Watch [[other, z)]: not allowed")
 
 	_, raw := j.Take(&seen)
 	carol, _ := u.View().Auth().User("carol")

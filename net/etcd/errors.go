@@ -74,7 +74,6 @@ var otherCodes = map[kv.Code]codes.Code{
 	kv.FeatureLevel:   codes.FailedPrecondition,
 	kv.TooManyMembers: codes.FailedPrecondition,
 	kv.AnswerTooLarge: codes.ResourceExhausted,
-	kv.Unaudited:      codes.Unavailable,
 }
 
 // statusOf converts an error of the member to the client's status.

@@ -141,7 +141,7 @@ type core struct {
 }
 
 const (
-	// dashboardConnections bounds the connections to the addresses of --web. A browser opens up to six.
+	// dashboardConnections bounds the connections to further addresses with the dashboard. A browser opens up to six.
 	dashboardConnections = 256
 	// etcdLearnerAsks is how long a member that would refuse a request as a learner asks the leader for its current role: an election takes
 	// less.

@@ -154,7 +154,6 @@ func bodies(prefix string) map[string]struct {
 		"backup's piece":   {wire.OpBackupPiece, ask(wire.Ask{Name: "n"})},
 		"backup's log":     {wire.OpBackupLog, ask(wire.Ask{})},
 		"hold of backups":  {wire.OpBackupHold, ask(wire.Ask{})},
-		"verify":           {wire.OpVerify, ask(wire.Ask{Now: true})},
 		"status":           {wire.OpStatus, nil},
 		"auth status":      {wire.OpAuthStatus, ask(wire.Ask{})},
 		"who am I":         {wire.OpWhoAmI, ask(wire.Ask{})},
@@ -227,7 +226,7 @@ func TestRolesDecide(t *testing.T) {
 	e.withUsers()
 	ci, reader, lonely, root := e.as(t, "ci"), e.as(t, "reader"), e.as(t, "lonely"), e.as(t, "test")
 	// Requests that are not about keys: for root only, or, with a second user, for that user as well, or for every user.
-	rootOnly := []string{"users", "clients", "roles", "readmit", "move leader", "compact", "change members", "change alarm", "change users", "add with word", "backup's base", "backup's piece", "backup's log", "hold of backups", "verify"}
+	rootOnly := []string{"users", "clients", "roles", "readmit", "move leader", "compact", "change members", "change alarm", "change users", "add with word", "backup's base", "backup's piece", "backup's log", "hold of backups"}
 	everyUser := []string{"time to live", "grant", "members", "local members", "alarms", "leases", "revision at", "times", "status", "auth status", "who am I"}
 	ofCI := []string{"own user", "own role", "check"}
 	writes := []string{"put", "put with lease", "put and read", "delete", "delete range", "txn that writes", "txn in a txn", "txn of ranges", "keep alive"}

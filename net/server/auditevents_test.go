@@ -48,7 +48,7 @@ func TestAudit(t *testing.T) {
 	e.as(t, "stranger").refused(kv.NotAllowed, `no user "stranger"`, wire.OpPut, put)
 	wantEvents(t, j, &seen,
 		"ci by certificate from 127.0.0.1: native put: not allowed",
-		"ci by certificate from 127.0.0.1: native range [app2/k app3/]: not allowed",
+		"ci by certificate from 127.0.0.1: native range [[app2/k, app3/)]: not allowed",
 		"ci by certificate from 127.0.0.1: native compaction: not allowed",
 		"stranger by certificate from 127.0.0.1: native put: not allowed")
 

@@ -8,8 +8,7 @@ import (
 	"qkv/net/wire"
 )
 
-// Backups gives the member's data to backups, and verifies its files. All methods may be called from many goroutines, and may wait for the
-// disk.
+// Backups gives the member's data to backups. All methods may be called from many goroutines, and may wait for the disk.
 type Backups interface {
 	// Base returns the newest snapshot, of entry least or later. If there is none, Base orders one and waits for it. A member that has
 	// not applied that entry returns its newest snapshot.
@@ -22,8 +21,6 @@ type Backups interface {
 	Log(ctx context.Context, after uint64) (kv.LogPart, *kv.Error)
 	// Hold asks whether a runner may delete from backups, by a command in the log, and returns which one may.
 	Hold(ctx context.Context, ask kv.BackupHold) (kv.BackupHold, *kv.Error)
-	// Verify returns what the member found when it last read all of its files. now has it read all of them at once. It does not wait.
-	Verify(now bool) kv.Verified
 }
 
 // backupReads bounds the requests of backups that a member works on at once, including those that wait for an entry or a snapshot. A backup
@@ -74,8 +71,6 @@ func (b *body) fetch(ctx context.Context, from Backups) (err *kv.Error) {
 		var hold kv.BackupHold
 		hold, err = from.Hold(ctx, q.Hold)
 		b.value = &hold
-	case wire.OpVerify:
-		b.value = new(from.Verify(q.Now))
 	default:
 		var part kv.LogPart
 		part, err = from.Log(ctx, q.Entry)

@@ -26,7 +26,7 @@ type body struct {
 	result kv.Result // of a write, or of an evaluated transaction
 
 	authors []string // the authors that were found
-	value   any      // of package codec: the answer to a login, or to a request for a backup or a verification
+	value   any      // of package codec: the answer to a login, or to a request for a backup
 
 	// At most one of them, after begin.
 	answer *index.AnswerReader

@@ -33,7 +33,6 @@ type Ask struct {
 
 	Entry  uint64        `msgpack:"entry"`  // of a base: the oldest one allowed; of the log: the one before
 	Offset int64         `msgpack:"offset"` // of a piece of a file
-	Now    bool          `msgpack:"now"`    // have the member read all of its files
 	Hold   kv.BackupHold `msgpack:"hold"`
 }
 

@@ -120,9 +120,6 @@
 // Op 64 (OpBackupHold) asks whether a runner holds the backups, or takes them; the answer is who does, by the cluster's log, and the key of
 // their names. Only that runner deletes from a backup (package backuprun).
 //
-// Op 63 (OpVerify) asks what the member found when it last read all of its files ([kv.Verified]). If now is true, the member begins to read
-// them all, or joins another client's request for that.
-//
 // A write whose name was applied before is answered with the outcome of that write, including its errors. The rest of the answer is read
 // from the history again; if that history is compacted, the answer is AnswerGone. A grant of the lease 0 gets the same id for the same
 // name. NameEnded means that this copy of the write had no effect; the outcome of other copies is unknown. Overloaded means that the

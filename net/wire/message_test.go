@@ -237,7 +237,6 @@ var examples = []struct {
 	{"question for a permission", askFrame(21, OpAuthCheck, Ask{Name: "ci", Permission: examplePermission}), array{21, 57, 1000, &Ask{Name: "ci", Permission: examplePermission}}},
 	{"piece of a base", askFrame(23, OpBackupPiece, Ask{Name: exampleBase.Name, Offset: 1 << 20}), array{23, 61, 1000, &Ask{Name: exampleBase.Name, Offset: 1 << 20}}},
 	{"part of the log", askFrame(24, OpBackupLog, Ask{Entry: 300}), array{24, 62, 1000, &Ask{Entry: 300}}},
-	{"verify files", askFrame(25, OpVerify, Ask{Now: true}), array{25, 63, 1000, &Ask{Now: true}}},
 	{"leases", askFrame(26, OpLeases, Ask{Lease: LeaseRequest{ID: 300}}), array{26, 34, 1000, &Ask{Lease: LeaseRequest{ID: 300}}}},
 	{"users", askFrame(15, OpUsers, Ask{Name: "ci", From: "a"}), array{15, 51, 1000, &Ask{Name: "ci", From: "a"}}},
 	{"the own user", askFrame(18, OpWhoAmI, Ask{Serializable: true}), array{18, 54, 1000, &Ask{Serializable: true}}},
@@ -309,7 +308,6 @@ func TestGolden(t *testing.T) {
 		&kv.AuthStatus{Enabled: true, Revision: 300},
 		&kv.Self{Name: "admin", Proof: kv.ProofCertificate, Known: true, Roles: []string{"root"}, Root: true, Enabled: true, Revision: 12},
 		&List[string]{All: []string{"ci", ""}}, &Login{"token.7"}, &kv.AuthCheck{Allowed: true, Root: true, Grants: []kv.Grant{{Role: "app1", Permission: examplePermission}}}, &exampleBase, &exampleHold,
-		&kv.Verified{Asked: true, Wall: 1 << 60, Failed: "no", Files: 3, Bytes: 1 << 20, Damaged: []kv.DamagedFile{{Name: "wal/1", Reason: "at byte 2", Help: "verify again"}}},
 	} {
 		fmt.Fprintf(&b, "%T\n%s", value, hex.Dump(AppendAnswer(nil, 3, value)))
 	}
@@ -375,7 +373,7 @@ func TestRequestsReadBack(t *testing.T) {
 		Revision: 7, Wall: -7, Revisions: []int64{-1, 7}, Changes: []kv.Change{{Key: []byte("k"), Revision: math.MaxInt64}, {Key: []byte{0}, Revision: -1}},
 		Auth:     kv.AuthChange{Kind: kv.RoleGrantPermission, User: "u", Role: "r", NoPassword: true, Permission: examplePermission, Strict: true},
 		Password: []byte("clear"), Token: "token", Name: "ci", From: "a", Skip: 300, Permission: kv.Permission{Key: []byte{0}, Type: kv.PermitWrite},
-		Entry: 1 << 50, Offset: 1 << 41, Now: true,
+		Entry: 1 << 50, Offset: 1 << 41,
 	}
 	for op := range ops {
 		if declared(uint64(op)) && reflect.ValueOf(ops[op].read).Pointer() == reflect.ValueOf(readAsk).Pointer() {

@@ -53,7 +53,6 @@ const (
 	OpBackupBase  Op = 60 // entry: kv.BackupBase
 	OpBackupPiece Op = 61 // name, offset: Piece
 	OpBackupLog   Op = 62 // entry: Piece
-	OpVerify      Op = 63 // now: kv.Verified
 	OpBackupHold  Op = 64 // hold: kv.BackupHold
 )
 
@@ -191,7 +190,6 @@ var ops = [...]op{
 	OpBackupPiece: {name: "piece of a backup's base", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readAsk},
 	OpBackupLog:   {name: "part of the log for a backup", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readAsk},
 	OpBackupHold:  {name: "hold of backups", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readAsk},
-	OpVerify:      {name: "verification of a member's files", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readAsk},
 }
 
 func touchLease(q *Request, f func(kv.Touch) bool) bool {

@@ -259,7 +259,7 @@ func (c *Copy) describe(ctx context.Context, e snapshot.Examined, of File) error
 		all += len(b.Files)
 	}
 	if all > basesFiles { // nobody could open the backup, nor remove old bases
-		return fmt.Errorf("%d files are in it and in the bases before, the limit is %d: make bases less often (--backup-every), or keep moments for a shorter time (--backup-keep)", all, basesFiles)
+		return fmt.Errorf("%d files are in it and in the bases before, the limit is %d: make bases less often, or keep moments for a shorter time (--backup-keep)", all, basesFiles)
 	}
 	sizes, _, err := listSizes(ctx, c.w.store)
 	if err != nil {

@@ -1,75 +1,75 @@
 package servertest
 
 import (
-	"errors"
+	"bytes"
+	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"strings"
-	"time"
+	"sync"
 
 	"qkv/internal/audit"
-	"qkv/log/disk"
 )
 
-// Journal is an audit log in a temporary folder, for one endpoint.
+// Journal is an audit log for one endpoint, in memory.
 type Journal struct {
 	*audit.Log
-	t    T
-	file string
+	t     T
+	mu    sync.Mutex
+	lines bytes.Buffer
 }
 
-// NewJournal opens a Journal, until the test ends.
+// NewJournal returns an empty Journal.
 func NewJournal(t T) *Journal {
-	t.Helper()
-	j := &Journal{t: t, file: filepath.Join(t.TempDir(), "audit", "audit.jsonl")}
-	log, err := audit.Open(audit.Config{
-		FS: disk.OS(), File: j.file, FileBytes: 2 << 20, Files: 1, Member: "test", Now: time.Now, Logger: slog.New(slog.DiscardHandler),
-	})
-	check(t, err)
-	j.Log = log
-	t.Cleanup(func() { check(t, log.Close()) })
+	j := &Journal{t: t}
+	j.Log = audit.New(slog.NewJSONHandler(j, nil), nil)
 	return j
+}
+
+// Write implements io.Writer.
+func (j *Journal) Write(line []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.lines.Write(line)
+}
+
+// auditLine has the attributes of an audit line.
+type auditLine struct {
+	User, Proof, Address, API, What, Result, Detail string
+	Keys                                            []string
 }
 
 // Take returns the events that were recorded since the last call, each with its user, proof, host, API, operation, keys and result. raw has
 // the whole lines of all events.
 func (j *Journal) Take(seen *int) (events []string, raw string) {
 	j.t.Helper()
-	j.Flush()
-	r := audit.NewReader(j.file)
-	defer r.Close()
-	for n := 0; ; n++ {
-		text, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			*seen = n
-			return events, raw
-		}
-		check(j.t, err)
-		raw += string(text)
-		if one := audit.ParseLine(text); n >= *seen && !strings.HasPrefix(one.Operation, "audit ") {
-			events = append(events, eventText(one))
+	j.mu.Lock()
+	raw = j.lines.String()
+	j.mu.Unlock()
+	n := 0
+	for text := range strings.Lines(raw) {
+		if n++; n > *seen {
+			var one auditLine
+			check(j.t, json.Unmarshal([]byte(text), &one))
+			events = append(events, one.String())
 		}
 	}
+	*seen = n
+	return events, raw
 }
 
-func eventText(one *audit.Line) string {
-	host, _, err := net.SplitHostPort(one.Remote)
+func (one *auditLine) String() string {
+	host, _, err := net.SplitHostPort(one.Address)
 	if err != nil {
-		host = one.Remote
+		host = one.Address
 	}
-	text := fmt.Sprintf("%s by %s from %s: %s %s", one.User, one.Proof, host, one.API, one.Operation)
-	for _, r := range one.Ranges {
-		text += " [" + audit.KeyText(r.Key, r.KeyBase64, r.KeyBytes)
-		if end := audit.KeyText(r.End, r.EndBase64, r.EndBytes); end != "" {
-			text += " " + end
-		}
-		text += "]"
+	text := fmt.Sprintf("%s by %s from %s: %s %s", one.User, one.Proof, host, one.API, one.What)
+	if len(one.Keys) > 0 {
+		text += fmt.Sprint(" ", one.Keys)
 	}
-	if one.Result == "ok" && one.Message != "" {
-		text += " (" + one.Message + ")"
+	if one.Result == "ok" && one.Detail != "" {
+		text += " (" + one.Detail + ")"
 	}
 	return text + ": " + one.Result
 }
