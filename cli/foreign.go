@@ -27,6 +27,7 @@ const (
 )
 
 var foreignCommands = map[string]string{
+	"alarm":     "`qkv status` shows the alarms, which end by themselves; `etcdctl alarm disarm` ends one that a client raised",
 	"subscribe": useWatch, "cas": useTxn, "multi": useTxn,
 	"session": useLease, "ttl": useLease, "expire": useLease,
 	"members": useMembers, "peers": useMembers, "join": "`qkv member add NAME`, then `qkv serve --join` there", "leave": useRemove, "force-leave": useRemove, "endpoint": useStatus, "health": useStatus, "top": "the dashboard shows the load, and `qkv status` the members", "info": useStatus,

@@ -133,7 +133,7 @@ func TestMemberListWithoutQuorum(t *testing.T) {
 	b := threeMembers(t)
 	b.member.SetBefore(func(int, int) *kv.Error { return kv.Errorf(kv.Unavailable, "no quorum") })
 	hint := "; --serializable reads from one member, also without a leader\n"
-	for line, named := range map[string]bool{"member list": true, "alarm list": true, "get key": true, "get key --prefix": true, "history key": false} {
+	for line, named := range map[string]bool{"member list": true, "get key": true, "get key --prefix": true, "history key": false} {
 		testretry.Longer(t, 300*time.Millisecond, func(t testing.TB, limit time.Duration) {
 			code, out, stderr := b.qkv(t, "", append(strings.Fields(line), "--timeout", limit.String())...)
 			if code != exitUnavailable || out != "" || !strings.Contains(stderr, "no quorum") || strings.HasSuffix(stderr, hint) != named {

@@ -113,7 +113,6 @@ func (u *upgrade) ask() {
 				{"status", m.name},
 				{"status -w json", m.name},
 				{"member list", m.name},
-				{"alarm list", ""},
 				{"log upgrade/ --from 1", key},
 				{fmt.Sprintf("export --prefix upgrade/ %s/%d.%d", dir, n, i), ""},
 				{"del " + key, ""},
