@@ -297,7 +297,7 @@ func arguments(c *cli.Context, least, most int) error {
 }
 
 // nameUsage matches the arguments of commands for members, users and roles.
-var nameUsage = regexp.MustCompile(`^(NAME|USER|ROLE)( ROLE)?$`)
+var nameUsage = regexp.MustCompile(`^\[?(NAME|USER|ROLE)\]?( ROLE)?$`)
 
 func quoted(words []string) []string {
 	q := make([]string, len(words))

@@ -29,18 +29,12 @@ func roleCommand() *cli.Command {
 			},
 			{
 				Name: "revoke", Usage: "take a permission from a role", ArgsUsage: "ROLE",
-				Description: "The range is exactly that of the grant: `qkv role show` prints it.",
+				Description: "The range is exactly that of the grant: `qkv role list ROLE` prints it.",
 				Flags:       clientFlags(rangeFlags("REVOKE", writeOutFlag())...), Action: roleRevoke,
 			},
 			{
-				Name: "list", Usage: "list all roles with their permissions",
+				Name: "list", Usage: "list all roles with their permissions, or one", ArgsUsage: "[ROLE]",
 				Flags: clientFlags(writeOutFlag()), Action: asking(roleList),
-			},
-			{
-				Name: "show", Usage: "print one role", ArgsUsage: "ROLE",
-				Flags: clientFlags(writeOutFlag()), Action: asking(func(ctx context.Context, c *cli.Context, s *client.Client) error {
-					return printRole(ctx, c, s, c.Args().First(), "")
-				}),
 			},
 			{
 				Name: "delete", Usage: "delete a role, and take it from all users", ArgsUsage: "ROLE",
@@ -158,7 +152,7 @@ func roleRevoke(c *cli.Context) error {
 		return err
 	}
 	if !given {
-		return usagef("the range of the permission is missing: --prefix, --key or --from, as `qkv role show` prints it")
+		return usagef("the range of the permission is missing: --prefix, --key or --from, as `qkv role list ROLE` prints it")
 	}
 	return changeRole(c, func(ctx context.Context, s *client.Client, role string) error {
 		return s.Admin().RevokePermission(ctx, role, p.Key, p.End)
@@ -184,14 +178,10 @@ func roleDelete(ctx context.Context, c *cli.Context, s *client.Client) error {
 }
 
 func roleList(ctx context.Context, c *cli.Context, s *client.Client) error {
-	roles, err := s.Admin().Roles(ctx)
+	roles, err := oneOrAll(ctx, c.Args().First(), s.Admin().Role, s.Admin().Roles)
 	if err != nil {
 		return err
 	}
-	return writeRoles(c, roles)
-}
-
-func writeRoles(c *cli.Context, roles []kv.UserRole) error {
 	all, text := []form.Document{}, ""
 	for i := range roles {
 		all, text = append(all, roleDocument(&roles[i])), text+roleText(&roles[i])
@@ -290,11 +280,8 @@ func roleText(r *kv.UserRole) string {
 func printRole(ctx context.Context, c *cli.Context, s *client.Client, name, verb string) error {
 	r, err := s.Admin().Role(ctx, name)
 	if err != nil {
-		return afterChange(err, verb)
+		return afterChange(err)
 	}
-	text := roleText(&r)
-	if verb != "" {
-		text = "role " + nameText(name) + " " + verb + "\n" + text
-	}
+	text := "role " + nameText(name) + " " + verb + "\n" + roleText(&r)
 	return writeAnswer(c, form.Answer{Document: roleDocument(&r), Table: roleRows(r), Text: text})
 }
