@@ -19,7 +19,7 @@ const (
 	useCertsDir    = "--certs-dir DIR holds ca.crt and this client's certificate and key"
 	useTimeout     = "--timeout bounds the whole command"
 	useHostPort    = "it is HOST:PORT, UDP, without a scheme"
-	useBackup      = "`qkv backup save PLACE` backs a running cluster up, and `qkv restore PLACE` makes a new one; `qkv inspect snapshot FILE` shows a member's own"
+	useBackup      = "`qkv backup save PLACE` backs a running cluster up, and `qkv restore PLACE` makes a new one; `qkv inspect FILE` shows a member's own"
 	useEndpoints   = "--endpoints HOST:PORT,..."
 	useJSON        = "`-w json` has text as text and all else in base64"
 	useConfigFile  = "every flag has a variable, and `qkv etcd --config-file` takes the file of an etcd"
@@ -34,7 +34,8 @@ var foreignCommands = map[string]string{
 	"operator raft": useMembers, "operator": useStatus, "cluster": useStatus, "transfer-leader": "`qkv move-leader NAME`", "member rm": useRemove,
 	"member delete": useRemove,
 	"acl":           useRoles, "login": useUser, "compaction": useCompact,
-	"user show": "`qkv user list NAME`", "role show": "`qkv role list ROLE`", "auth status": "`qkv whoami` says whether authentication is enabled",
+	"backup inspect": "`qkv inspect PLACE`",
+	"user show":      "`qkv user list NAME`", "role show": "`qkv role list ROLE`", "auth status": "`qkv whoami` says whether authentication is enabled",
 	"user get": "`qkv user list NAME`", "user passwd": "`qkv user password NAME`", "user grant-role": "`qkv user grant NAME ROLE`", "user revoke-role": "`qkv user revoke NAME ROLE`", "user del": "`qkv user delete NAME`",
 	"role get": "`qkv role list ROLE`", "role grant-permission": "`qkv role grant ROLE --prefix PREFIX --read --write`", "role revoke-permission": "`qkv role revoke ROLE --prefix PREFIX`", "role del": "`qkv role delete ROLE`",
 	"defrag": useCompact, "snapshot": useBackup, "save": useBackup, "dump": useBackup,

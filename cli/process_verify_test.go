@@ -27,7 +27,7 @@ func (c *clusterProcess) verified(code int, args ...string) (members map[string]
 func closedSegment(t *testing.T, m *memberProcess) (name string) {
 	t.Helper()
 	dir, newest := filepath.Join(m.dataDir, "wal"), ""
-	for line := range strings.Lines(runQkv(t, nil, "inspect", "wal", dir).stdout) {
+	for line := range strings.Lines(runQkv(t, nil, "inspect", dir).stdout) {
 		if file, _, found := strings.Cut(line, "  segment "); found {
 			name, newest = newest, filepath.Join(dir, file)
 		}

@@ -77,7 +77,7 @@ var Cluster = []Check{
 // Host are the checks of a data folder and of the host that holds it.
 var Host = []Check{
 	{"folder", "other users can read the data folder, or it belongs to another user", "`chown` and `chmod 700` on the folder, as the user that runs the member", folder},
-	{"files", "a file of the log or a snapshot is damaged", "start the member: it fetches a part from another member, or uses an older snapshot; if it does not start, `qkv inspect wal DIR/wal`, and treat it as lost: docs/emergencies.md", files},
+	{"files", "a file of the log or a snapshot is damaged", "start the member: it fetches a part from another member, or uses an older snapshot; if it does not start, `qkv inspect DIR/wal`, and treat it as lost: docs/emergencies.md", files},
 	{"free-space", "the disk of the data folder is nearly full", "free space on that disk", freeSpace},
 	{"disk", "the disk is slow for a log that is synced with each write", "`qkv bench disk --dir DIR` measures more; a drive with power-loss protection is faster", disk},
 	{"file-limit", "the limit of open files of this shell is low", "raise it: LimitNOFILE= of the unit, `ulimit -n`", fileLimit},
