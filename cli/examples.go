@@ -34,7 +34,6 @@ var examples = map[string][]string{
 		"qkv doctor --data-dir /var/lib/qkv      # on a member's host",
 		"qkv doctor --bundle doctor.tgz",
 	},
-	"upgrade check": {"qkv upgrade check"},
 	"etcd": {
 		"qkv etcd --name n1 --data-dir /var/lib/etcd",
 		"qkv etcd --config-file /etc/etcd/etcd.conf.yml",

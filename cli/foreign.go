@@ -34,6 +34,7 @@ var foreignCommands = map[string]string{
 	"operator raft": useMembers, "operator": useStatus, "cluster": useStatus, "transfer-leader": "`qkv move-leader NAME`", "member rm": useRemove,
 	"member delete": useRemove,
 	"acl":           useRoles, "login": useUser, "compaction": useCompact,
+	"upgrade":        "`qkv doctor`, run by the new program, names the next member to upgrade",
 	"backup inspect": "`qkv inspect PLACE`",
 	"user show":      "`qkv user list NAME`", "role show": "`qkv role list ROLE`", "auth status": "`qkv whoami` says whether authentication is enabled",
 	"user get": "`qkv user list NAME`", "user passwd": "`qkv user password NAME`", "user grant-role": "`qkv user grant NAME ROLE`", "user revoke-role": "`qkv user revoke NAME ROLE`", "user del": "`qkv user delete NAME`",
