@@ -189,7 +189,7 @@ func newApp() *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{
 			putCommand(), getCommand(), delCommand(), txnCommand(), watchCommand(), leaseCommand(), lockCommand(), electCommand(), compactCommand(), importCommand(), exportCommand(), duCommand(), historyCommand(), diffCommand(), revertCommand(), logCommand(),
-			statusCommand(), doctorCommand(), verifyCommand(), serveCommand(), configCommand(), etcdCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), backupCommand(), restoreCommand(), branchCommand(), migrateCommand(), inspectCommand(),
+			statusCommand(), doctorCommand(), verifyCommand(), serveCommand(), configCommand(), etcdCommand(), demoCommand(), memberCommand(), recoverCommand(), backupCommand(), restoreCommand(), branchCommand(), migrateCommand(), inspectCommand(),
 			userCommand(), roleCommand(), authCommand(), whoamiCommand(), auditCommand(), certCommand(),
 			benchCommand(), completionCommand(), versionCommand(),
 		},

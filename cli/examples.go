@@ -69,7 +69,7 @@ var examples = map[string][]string{
 	"member promote": {"qkv member promote n4"},
 	"member update":  {"qkv member update n2 --peer 10.0.0.9:2380"},
 	"member replace": {"qkv member replace n3 --peer 10.0.0.4:2380", "qkv member replace n3 --peer 10.0.0.4:2380 --name n4"},
-	"move-leader":    {"qkv move-leader n2", "qkv move-leader                         # to the voter with the longest log"},
+	"member lead":    {"qkv member lead n2", "qkv member lead                         # to the voter with the longest log"},
 	"member readmit": {"qkv member readmit n2", "qkv member readmit n2 --yes               # accepts the risk"},
 	"del":            {"qkv del greeting", "qkv del config/old/ --prefix", "qkv del '' --prefix --all              # every key"},
 	"import":         {"qkv import --prefix /etc /etc", "qkv import --private saved/             # also files that others may not read"},

@@ -13,6 +13,7 @@ const (
 	useStatus      = "`qkv status` shows all members; with --check its exit code says whether all is well"
 	useMembers     = "`qkv member list` lists the members"
 	useRemove      = "`qkv member remove NAME`"
+	useLead        = "`qkv member lead NAME`"
 	useRecover     = "`qkv recover --accept-loss --data-dir DIR` makes one member's data a new cluster"
 	useGetPrefix   = "`qkv get PREFIX --prefix --keys-only` lists keys"
 	useValueAlone  = "`qkv get KEY` prints the value alone, --raw without a newline"
@@ -31,7 +32,7 @@ var foreignCommands = map[string]string{
 	"subscribe": useWatch, "cas": useTxn, "multi": useTxn,
 	"session": useLease, "ttl": useLease, "expire": useLease,
 	"members": useMembers, "peers": useMembers, "join": "`qkv member add NAME`, then `qkv serve --join` there", "leave": useRemove, "force-leave": useRemove, "endpoint": useStatus, "health": useStatus, "top": "the dashboard shows the load, and `qkv status` the members", "info": useStatus,
-	"operator raft": useMembers, "operator": useStatus, "cluster": useStatus, "transfer-leader": "`qkv move-leader NAME`", "member rm": useRemove,
+	"operator raft": useMembers, "operator": useStatus, "cluster": useStatus, "transfer-leader": useLead, "move-leader": useLead, "member rm": useRemove,
 	"member delete": useRemove,
 	"acl":           useRoles, "login": useUser, "compaction": useCompact,
 	"upgrade":        "`qkv doctor`, run by the new program, names the next member to upgrade",

@@ -21,7 +21,7 @@ import (
 
 func memberCommand() *cli.Command {
 	return &cli.Command{
-		Name: "member", Category: "cluster", Usage: "list, add, remove and replace members",
+		Name: "member", Category: "cluster", Usage: "list, add, remove and replace members, and choose the leader",
 		Description: "A member is named by its name or its id. `qkv status` shows the state of each member.",
 		Subcommands: []*cli.Command{
 			memberListCommand(),
@@ -53,6 +53,12 @@ func memberCommand() *cli.Command {
 				Flags: clientFlags(peerFlag("QKV_MEMBER_UPDATE_PEER"), writeOutFlag()), Action: memberUpdate,
 			},
 			memberReplaceCommand(), memberReadmitCommand(),
+			{
+				Name: "lead", Usage: "make another member the leader", ArgsUsage: "[NAME]",
+				Description: "Without NAME the leader hands over to the voter that has most of its log. Writes wait for some heartbeats " +
+					"meanwhile.",
+				Flags: clientFlags(writeOutFlag()), Action: changing(moveLeader),
+			},
 		},
 	}
 }
@@ -269,15 +275,6 @@ func clientAddress(peer string) string {
 		port = 2380
 	}
 	return net.JoinHostPort(host, strconv.Itoa(port-1))
-}
-
-func moveLeaderCommand() *cli.Command {
-	return &cli.Command{
-		Name: "move-leader", Category: "cluster", Usage: "make another member the leader", ArgsUsage: "[NAME]",
-		Description: "Without NAME the leader hands over to the voter that has most of its log. Writes wait for some heartbeats " +
-			"meanwhile.",
-		Flags: clientFlags(writeOutFlag()), Action: changing(moveLeader),
-	}
 }
 
 func moveLeader(ctx context.Context, c *cli.Context, s *client.Client) error {

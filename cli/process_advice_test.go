@@ -41,7 +41,7 @@ var advised = map[string]string{
 	"step endpoint":      "TestAdviceAfterARecovery",
 	"step quota":         "TestAdviceOfAQuota",
 	"step upgrade":       "TestAdviceOfAnUpgrade",
-	"step move-leader":   "TestAdviceOfAnUpgrade",
+	"step lead":          "TestAdviceOfAnUpgrade",
 
 	"alarm NOSPACE":   "~TestAdverseFullDisk",
 	"alarm CORRUPT":   "~TestAdverseSnapshotRot",

@@ -79,12 +79,12 @@ type upgrade struct {
 // then.
 func (u *upgrade) leads(m *memberProcess) {
 	u.t.Helper()
-	said := u.qkv("move-leader", m.name)
+	said := u.qkv("member", "lead", m.name)
 	for range 4 {
 		if said.code != exitUnknown {
 			break
 		}
-		said = u.qkv("move-leader", m.name)
+		said = u.qkv("member", "lead", m.name)
 	}
 	said.exits(u.t, exitOK)
 }

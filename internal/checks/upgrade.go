@@ -27,7 +27,7 @@ type Program struct {
 
 var (
 	installNext = newStep("upgrade", "install %s on the host of %s, stop the member with SIGTERM, start it with the same data folder, and run `qkv doctor` again")
-	moveFirst   = newStep("move-leader", "run `qkv move-leader` first, and `qkv doctor` again")
+	moveFirst   = newStep("lead", "run `qkv member lead` first, and `qkv doctor` again")
 )
 
 // upgradeOf returns the plan for the members of a cluster. The target is the newest program of the members and the asking one.

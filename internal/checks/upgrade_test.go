@@ -46,7 +46,7 @@ func TestUpgrade(t *testing.T) {
 		if u.next != tt.next || !strings.Contains(strings.Join(u.stops, "; "), tt.stop) || (tt.stop == "") != (len(u.stops) == 0) || !strings.Contains(u.back, tt.back) || (tt.stop == "") != (u.how != "") {
 			t.Errorf("%s: %+v", tt.name, u)
 		}
-		if moves := strings.Contains(u.how, "qkv move-leader"); moves != (tt.name == "the leader is the last") {
+		if moves := strings.Contains(u.how, "qkv member lead"); moves != (tt.name == "the leader is the last") {
 			t.Errorf("%s: %s", tt.name, u.how)
 		}
 	}
@@ -78,7 +78,7 @@ func TestUpgradeFollowed(t *testing.T) {
 				if i < 0 {
 					t.Fatalf("%v: %+v", tt, u)
 				}
-				if strings.Contains(u.how, "qkv move-leader") {
+				if strings.Contains(u.how, "qkv member lead") {
 					k := (i + 1) % voters
 					f.Members[i].State, f.Members[k].State = "follower", "leader"
 				} else {
