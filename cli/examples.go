@@ -94,7 +94,6 @@ var examples = map[string][]string{
 	"whoami":         {"qkv whoami", "qkv whoami --user ci --user-password-file ci.password"},
 	"audit":          {"qkv audit --file /var/log/qkv/n1.jsonl --follow", "qkv audit --data-dir /var/lib/qkv --by ci --result refused", "qkv audit --data-dir /var/lib/qkv -w json | jq .message"},
 	"config check":   {"qkv config check /etc/qkv/qkv.yaml"},
-	"config show":    {"qkv config show --config /etc/qkv/qkv.yaml", "qkv config show -w json"},
 	"config example": {"qkv config example > qkv.yaml"},
 	"serve":          {"qkv serve", "qkv serve --found --name n1 --certs-dir certs \\", "    --listen 10.0.0.1:2379 --listen-peer 10.0.0.1:2380", "qkv serve --join 10.0.0.1:2380 --name n2 --certs-dir certs \\", "    --listen 10.0.0.2:2379 --listen-peer 10.0.0.2:2380", "qkv serve --name n1 --data-dir /var/lib/qkv --certs-dir certs \\", "    --listen 10.0.0.1:2379 --listen-peer 10.0.0.1:2380 \\", "    --initial-cluster n1=10.0.0.1:2380,n2=10.0.0.2:2380,n3=10.0.0.3:2380"},
 	"migrate from-etcd": {
