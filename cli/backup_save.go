@@ -106,9 +106,6 @@ func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, hold *backup
 		Document: form.Document{
 			{"revision", revision}, {"entry", entry}, {"base_entry", base.Index}, {"base_bytes", file}, {"new_base_bytes", copied}, {"new_entries", entries}, {"new_log_bytes", bytes},
 		},
-		Fields: []form.Field{
-			{"Revision", revision}, {"Entry", entry}, {"Base", base.Index}, {"BaseBytes", file}, {"NewBaseBytes", copied}, {"Entries", entries}, {"LogBytes", bytes},
-		},
 		Text: fmt.Sprintf("%s has everything up to revision %d: the base of entry %d, %s of which %s are new, and behind it %s, %s\n",
 			path, revision, base.Index, bytesText(file), bytesText(copied), checks.Plural(entries, "new entry", "new entries"), bytesText(bytes)),
 	})

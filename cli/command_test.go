@@ -151,7 +151,6 @@ func TestOneThing(t *testing.T) {
 	}
 	b.expect(t, 0, "compacted revision 2\n", "", "compact", "2")
 	b.expect(t, 0, `{"compacted":3}`+"\n", "", "compact", "3", "-w", "json")
-	b.expect(t, 0, `"Compacted" : 4`+"\n", "", "compact", "4", "-w", "fields")
 	b.expect(t, 0, "COMPACTED\n        5\n", "", "compact", "5", "-w", "table")
 	var out, stderr bytes.Buffer
 	code := run(t.Context(), []string{"qkv", "version", "-w", "json"}, strings.NewReader(""), &out, &stderr)

@@ -63,9 +63,8 @@ func delRequest(c *cli.Context) (kv.Delete, error) {
 func delAnswer(written client.Written) form.Answer {
 	d, t := form.Document{{"revision", written.Revision}, {"deleted", written.Deleted}}, &form.Rows{Columns: []string{"REVISION", "DELETED"}}
 	t.Add(written.Revision, written.Deleted)
-	fields := []form.Field{{"Revision", written.Revision}, {"Deleted", written.Deleted}}
 	if all := documentsOf(written.Previous); len(all) > 0 {
 		d = append(d, form.Field{"prev_kvs", all})
 	}
-	return withPrevious(form.Answer{Document: d, Fields: fields, Text: fmt.Sprintln(written.Deleted), Table: t}, written.Previous)
+	return withPrevious(form.Answer{Document: d, Text: fmt.Sprintln(written.Deleted), Table: t}, written.Previous)
 }

@@ -145,7 +145,7 @@ func (d *used) period() string {
 	}
 }
 
-// document returns the usage for JSON and for `-w fields`; a period of 0 says that changes were not counted.
+// document returns the usage for JSON; a period of 0 says that changes were not counted.
 func (d *used) document() form.Document {
 	numbers := func(r *kv.UsageRow) form.Document {
 		return form.Document{

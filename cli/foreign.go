@@ -66,7 +66,7 @@ var foreignFlags = map[string]string{
 	"force-new-cluster": useRecover, "retry-join": "--join HOST:PORT,...",
 	"quota-backend-bytes": "--quota-bytes, of all that keys and their history weigh", "snapshot-count": "snapshots are taken by the size of the log",
 	"auto-compaction-retention": useCompact, "auto-compaction-mode": useCompact, "recursive": "--prefix: all keys that begin with KEY", "recurse": "--prefix: all keys that begin with KEY",
-	"output": "-w: plain, json, fields or table", "o": "-w: plain, json, fields or table", "format": "-w: plain, json, fields or table", "r": "--prefix: all keys that begin with KEY",
+	"output": "-w: plain, json or table", "o": "-w: plain, json or table", "format": "-w: plain, json or table", "r": "--prefix: all keys that begin with KEY",
 	"config-file": useConfigFile, "config": useConfigFile,
 	"rev-only": "`-w json` has the revision", "debug": "--log-level debug, of qkv serve", "force": "del with an empty KEY asks for --all",
 }

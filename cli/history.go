@@ -201,8 +201,7 @@ func (w *versionWriter) add(e *recorded) error {
 	if !e.Deleted {
 		line += "\t" + printable(e.KV.Value, tableValueMost)
 	}
-	fields := append(form.Document{{"Type", kindOf(&e.WatchEvent)}, {"Time", timeText(e.at)}, {"Who", e.who}}, keyFields("", &e.KV)...)
-	return form.Answer{Document: e.document(), List: []form.Document{fields}, Text: line + "\n"}.Write(w.out, w.format)
+	return form.Answer{Document: e.document(), Text: line + "\n"}.Write(w.out, w.format)
 }
 
 func (w *versionWriter) end() error {

@@ -66,6 +66,6 @@ func TestChangesHaveAllFormats(t *testing.T) {
 	b.expect(t, 0, "role reader added\nreader: no permissions\n", "", "role", "add", "reader")
 	b.expect(t, 0, `{"name":"reader","change":"deleted"}`+"\n", "", "role", "delete", "reader", "-w", "json")
 	b.expect(t, 0, "role reader added\nreader: no permissions\n", "", "role", "add", "reader")
-	b.expect(t, 0, "\"Name\" : \"reader\"\n\"Change\" : \"deleted\"\n", "", "role", "delete", "reader", "-w", "fields")
+	b.expect(t, 0, "NAME    CHANGE\nreader  deleted\n", "", "role", "delete", "reader", "-w", "table")
 	b.expect(t, 0, `{"enabled":false}`+"\n", "", "auth", "disable", "-w", "json")
 }

@@ -217,13 +217,12 @@ func leaseList(ctx context.Context, c *cli.Context, s *client.Client) error {
 }
 
 func writeLeases(w io.Writer, format string, leases []int64) error {
-	ids, fields := make([]string, len(leases)), make([]form.Field, len(leases))
+	ids := make([]string, len(leases))
 	t, text := &form.Rows{Columns: []string{"ID"}}, fmt.Sprintf("found %d leases\n", len(leases))
 	for i, id := range leases {
 		ids[i] = fmt.Sprintf("%016x", uint64(id))
-		fields[i] = form.Field{"ID", ids[i]}
 		t.Add(ids[i])
 		text += ids[i] + "\n"
 	}
-	return form.Answer{Document: form.Document{{"leases", ids}}, Fields: fields, Table: t, Text: text}.Write(w, format)
+	return form.Answer{Document: form.Document{{"leases", ids}}, Table: t, Text: text}.Write(w, format)
 }

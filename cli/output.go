@@ -12,13 +12,13 @@ import (
 func writeOutFlag() cli.Flag {
 	return &cli.StringFlag{
 		Name: "write-out", Aliases: []string{"w"}, Value: form.Plain, EnvVars: []string{"QKV_WRITE_OUT"},
-		Usage: "`FORMAT` of the answer: plain, json, fields or table",
+		Usage: "`FORMAT` of the answer: plain, json or table",
 		Action: func(_ *cli.Context, format string) error {
 			switch format {
-			case form.Plain, form.JSON, form.Fields, form.Table:
+			case form.Plain, form.JSON, form.Table:
 				return nil
 			}
-			return usagef("--write-out %q is not a format: plain, json, fields or table", format)
+			return usagef("--write-out %q is not a format: plain, json or table", format)
 		},
 	}
 }

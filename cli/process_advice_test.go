@@ -503,13 +503,8 @@ func TestAdviceOfAQuota(t *testing.T) {
 	}
 	found := c.advises("^delete keys and run `qkv (compact REVISION)` with the newest revision, or")
 	c.qkv("del", "--prefix", "fill/").exits(t, exitOK)
-	revision := ""
-	for line := range strings.Lines(c.qkv("status", "-w", "fields").stdout) {
-		if after, ok := strings.CutPrefix(line, `"Revision" : `); ok {
-			revision = strings.TrimSpace(after)
-		}
-	}
-	c.qkv(strings.Fields(strings.ReplaceAll(found[1], "REVISION", revision))...).exits(t, exitOK)
+	revision := regexp.MustCompile(`"revision":(\d+)`).FindStringSubmatch(c.qkv("status", "-w", "json").stdout)
+	c.qkv(strings.Fields(strings.ReplaceAll(found[1], "REVISION", revision[1]))...).exits(t, exitOK)
 	c.wellAgain(t)
 }
 

@@ -186,7 +186,7 @@ func roleList(ctx context.Context, c *cli.Context, s *client.Client) error {
 	for i := range roles {
 		all, text = append(all, roleDocument(&roles[i])), text+roleText(&roles[i])
 	}
-	return writeAnswer(c, form.Answer{Document: form.Document{{"roles", all}}, List: all, Table: roleRows(roles...), Text: text})
+	return writeAnswer(c, form.Answer{Document: form.Document{{"roles", all}}, Table: roleRows(roles...), Text: text})
 }
 
 func roleRows(roles ...kv.UserRole) *form.Rows {

@@ -284,10 +284,7 @@ func writeTxn(w io.Writer, format string, t *kv.Txn, result *kv.TxnResult) error
 	if !result.Succeeded {
 		word = "FAILURE\n"
 	}
-	err := form.Answer{
-		Fields: []form.Field{{"Revision", result.Revision}, {"Succeeded", result.Succeeded}},
-		Page:   func(p form.Page) { _, _ = io.WriteString(p, word) },
-	}.Write(w, format)
+	_, err := io.WriteString(w, word)
 	for i, o := range operationsOf(t, result) {
 		fmt.Fprintln(w)
 		switch a := &result.Answers[i]; {

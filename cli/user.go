@@ -157,7 +157,7 @@ func userList(ctx context.Context, c *cli.Context, s *client.Client) error {
 		t.Add(tableName(u.Name), cmp.Or(strings.Join(u.Roles, ","), "-"), passwordText(u))
 		text += userText(u)
 	}
-	return writeAnswer(c, form.Answer{Document: form.Document{{"users", all}}, List: all, Table: t, Text: text})
+	return writeAnswer(c, form.Answer{Document: form.Document{{"users", all}}, Table: t, Text: text})
 }
 
 // oneOrAll returns the one with a name, or all if the name is empty.
