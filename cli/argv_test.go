@@ -138,8 +138,6 @@ func TestComplete(t *testing.T) {
 		{[]string{"cert", "show", "-w", ""}, "plain json"},
 		{[]string{"watch", "key", "-w", ""}, "plain json"},
 		{[]string{"bench", "report", "a.json", "-w", "mark"}, "markdown"},
-		{[]string{"get", "key", "--sort-by", "v"}, "version value"},
-		{[]string{"get", "key", "--order", ""}, "ascend descend"},
 		{[]string{"serve", "--log-level", "w"}, "warn"},
 		{[]string{"completion", ""}, "bash zsh fish pwsh"},
 		{[]string{"import", "/e"}, ""},

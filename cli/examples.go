@@ -15,7 +15,7 @@ var examples = map[string][]string{
 		"qkv get config/ --prefix --keys-only",
 		"qkv get config/app --rev 42 -w json",
 		"qkv get greeting --raw | qkv put copy",
-		"qkv get jobs/ --prefix --sort-by mod --order descend --limit 5",
+		"qkv get jobs/ --prefix --limit 5",
 		"qkv get config/app --ago 5m             # as it was five minutes ago",
 		"qkv get config/app --at '2006-01-02 15:04'",
 	},

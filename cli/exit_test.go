@@ -162,7 +162,7 @@ func TestRevisionsThatAreNotThereYet(t *testing.T) {
 	b := newRig(t, nil)
 	b.expect(t, exitOK, "OK\n", "", "put", "a", "1")
 	for _, line := range []string{
-		"get a --rev 99", "get a --prefix --rev 99", "get a --prefix --rev 99 --sort-by mod", "get a --count-only --rev 99", "get a --rev 99 --serializable",
+		"get a --rev 99", "get a --prefix --rev 99", "get a --count-only --rev 99", "get a --rev 99 --serializable",
 		"compact 99", "diff a --from 99", "diff a --from 1 --to 99", "revert a --to 99",
 	} {
 		if code, _, stderr := b.qkv(t, "", strings.Fields(line)...); code != exitFailed || !strings.Contains(stderr, "the newest is 2") {

@@ -14,6 +14,7 @@ const (
 	useMembers     = "`qkv member list` lists the members"
 	useRemove      = "`qkv member remove NAME`"
 	useLead        = "`qkv member lead NAME`"
+	useEtcdctl     = "etcdctl sorts and filters, and works with a qkv"
 	useRecover     = "`qkv recover --accept-loss --data-dir DIR` makes one member's data a new cluster"
 	useGetPrefix   = "`qkv get PREFIX --prefix --keys-only` lists keys"
 	useValueAlone  = "`qkv get KEY` prints the value alone, --raw without a newline"
@@ -67,7 +68,9 @@ var foreignFlags = map[string]string{
 	"quota-backend-bytes": "--quota-bytes, of all that keys and their history weigh", "snapshot-count": "snapshots are taken by the size of the log",
 	"auto-compaction-retention": useCompact, "auto-compaction-mode": useCompact, "recursive": "--prefix: all keys that begin with KEY", "recurse": "--prefix: all keys that begin with KEY",
 	"output": "-w: plain, json or table", "o": "-w: plain, json or table", "format": "-w: plain, json or table", "r": "--prefix: all keys that begin with KEY",
-	"config-file": useConfigFile, "config": useConfigFile,
+	"sort-by": useEtcdctl, "order": useEtcdctl, "min-mod-rev": useEtcdctl, "max-mod-rev": useEtcdctl, "min-create-rev": useEtcdctl,
+	"max-create-rev": useEtcdctl,
+	"config-file":    useConfigFile, "config": useConfigFile,
 	"rev-only": "`-w json` has the revision", "debug": "--log-level debug, of qkv serve", "force": "del with an empty KEY asks for --all",
 }
 

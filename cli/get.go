@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -30,38 +28,17 @@ func getCommand() *cli.Command {
 	}
 }
 
-// sortTargets and sortOrders are the values of --sort-by and --order.
-var (
-	sortTargets = []string{"key", "version", "create", "mod", "value"} // in the order of their numbers
-	sortOrders  = []string{"", "ascend", "descend"}
-	etcdSortMod = "modify" // etcdctl's name of mod
-)
-
 // getFlags are the flags of a get, also inside a transaction.
 func getFlags() []cli.Flag {
-	revision := func(name, usage string) cli.Flag {
-		return &cli.Int64Flag{Name: name, EnvVars: []string{variableOf("QKV_GET_", name)}, Usage: usage, Action: notNegative(name)}
-	}
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_GET_PREFIX"}, Usage: "all keys that begin with KEY"},
 		&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_GET_FROM_KEY"}, Usage: "all keys from KEY on, in byte order"},
 		&cli.Int64Flag{Name: "limit", EnvVars: []string{"QKV_GET_LIMIT"}, Usage: "at most `N` keys; 0 is all", Action: notNegative("limit")},
 		&cli.Int64Flag{Name: "rev", EnvVars: []string{"QKV_GET_REV"}, Usage: "as of revision `N`; 0 is now", Action: notNegative("rev")},
-		&cli.StringFlag{Name: "sort-by", EnvVars: []string{"QKV_GET_SORT_BY"}, Usage: "in the order of `WHAT`: key, version, create, mod (revisions) or value", Action: oneOf("sort-by", append(sortTargets, etcdSortMod)...)},
-		&cli.StringFlag{Name: "order", EnvVars: []string{"QKV_GET_ORDER"}, Usage: "`ORDER` ascend or descend", Action: oneOf("order", sortOrders[1:]...)},
-		revision("min-mod-rev", "only keys that were changed at revision `N` or later"),
-		revision("max-mod-rev", "only keys that were last changed at revision `N` or before"),
-		revision("min-create-rev", "only keys that were created at revision `N` or later"),
-		revision("max-create-rev", "only keys that were created at revision `N` or before"),
 		&cli.BoolFlag{Name: "keys-only", EnvVars: []string{"QKV_GET_KEYS_ONLY"}, Usage: "keys without values"},
 		&cli.BoolFlag{Name: "count-only", EnvVars: []string{"QKV_GET_COUNT_ONLY"}, Usage: "only how many keys there are"},
 		&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_GET_SERIALIZABLE"}, Usage: "the keys of one member, without a quorum: they may be stale"},
 	}
-}
-
-// variableOf returns the environment variable of a flag.
-func variableOf(prefix, name string) string {
-	return prefix + strings.ReplaceAll(strings.ToUpper(name), "-", "_")
 }
 
 // getQuery builds the query from getFlags and the arguments.
@@ -71,18 +48,6 @@ func getQuery(c *cli.Context) (q kv.Range, err error) {
 	}
 	q.Revision, q.Limit = c.Int64("rev"), c.Int64("limit")
 	q.Serializable, q.KeysOnly, q.CountOnly = c.Bool("serializable"), c.Bool("keys-only"), c.Bool("count-only")
-	q.MinMod, q.MaxMod = c.Int64("min-mod-rev"), c.Int64("max-mod-rev")
-	q.MinCreate, q.MaxCreate = c.Int64("min-create-rev"), c.Int64("max-create-rev")
-	by, order := c.String("sort-by"), c.String("order")
-	if by == etcdSortMod {
-		by = "mod"
-	}
-	if by != "" {
-		q.Sort, q.Order = kv.SortTarget(slices.Index(sortTargets, by)), kv.SortAscend
-	}
-	if order != "" {
-		q.Order = kv.SortOrder(slices.Index(sortOrders, order))
-	}
 	return q, nil
 }
 
