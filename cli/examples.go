@@ -47,7 +47,6 @@ var examples = map[string][]string{
 	"txn": {
 		"printf 'mod(\"k\") = \"7\"\\n\\nput k new\\n\\nget k\\n' | qkv txn",
 		"qkv txn < create-once.txt",
-		"qkv txn -i                              # prompts for each part",
 	},
 	"history": {"qkv history config/app", "qkv history config/app -w json"},
 	"diff": {

@@ -36,9 +36,7 @@ func txnCommand() *cli.Command {
 			"Values are literal, also - and @FILE. A get or a del may have a second key: the (exclusive) end of a range. " +
 			"Words are quoted by '...', or by \"...\" with the escapes of Go. Prints SUCCESS or FAILURE and the answers; after FAILURE the " +
 			"exit code is 4. For a key that does not exist, every number is 0, and no comparison of its value holds.",
-		Flags: clientFlags(writeOutFlag(), &cli.BoolFlag{
-			Name: "interactive", Aliases: []string{"i"}, EnvVars: []string{"QKV_TXN_INTERACTIVE"}, Usage: "prompt for each part",
-		}),
+		Flags:  clientFlags(writeOutFlag()),
 		Action: txn,
 	}
 }
@@ -69,10 +67,7 @@ func readTxn(c *cli.Context) (t kv.Txn, err error) {
 	lines := bufio.NewScanner(c.App.Reader)
 	lines.Buffer(nil, limits.RequestBytes)
 	number := 0
-	part := func(title, name string, take func(line string) error) error {
-		if c.Bool("interactive") {
-			fmt.Fprintln(c.App.ErrWriter, title)
-		}
+	part := func(name string, take func(line string) error) error {
 		for lines.Scan() {
 			number++
 			line := strings.TrimSpace(lines.Text())
@@ -95,18 +90,18 @@ func readTxn(c *cli.Context) (t kv.Txn, err error) {
 			return err
 		}
 	}
-	err = part("comparisons:", "first", func(line string) error {
+	err = part("first", func(line string) error {
 		one, err := parseCompare(line)
 		t.Compares = append(t.Compares, one)
 		return err
 	})
 	if err == nil {
-		err = part("when they hold (put, get, del):", "second", operation(&t.Success))
+		err = part("second", operation(&t.Success))
 	}
 	if err == nil {
-		err = part("otherwise (put, get, del):", "", operation(&t.Failure))
+		err = part("", operation(&t.Failure))
 	}
-	for err == nil && !c.Bool("interactive") && lines.Scan() {
+	for err == nil && lines.Scan() {
 		if number++; strings.TrimSpace(lines.Text()) != "" {
 			return t, usagef("line %d, %q, is behind the third part; nothing was done", number, lines.Text())
 		}
