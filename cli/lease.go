@@ -27,10 +27,7 @@ func leaseCommand() *cli.Command {
 			{
 				Name: "grant", Usage: "make a lease", ArgsUsage: "SECONDS",
 				Description: "A time shorter than an election is raised; the granted time is printed.",
-				Flags: clientFlags(writeOutFlag(),
-					&cli.StringFlag{Name: "id", EnvVars: []string{"QKV_LEASE_GRANT_ID"}, Usage: "the lease's id in `HEX` digits; by default one is chosen"},
-				),
-				Action: leaseGrant,
+				Flags: clientFlags(writeOutFlag()), Action: leaseGrant,
 			},
 			{Name: "revoke", Usage: "end a lease, and delete its keys", ArgsUsage: "LEASE", Flags: clientFlags(writeOutFlag()), Action: leaseRevoke},
 			{
@@ -80,14 +77,8 @@ func leaseGrant(c *cli.Context) error {
 	if ttl < 1 {
 		return usagef("a lease lives for at least 1 second, not %d", ttl)
 	}
-	id := int64(0)
-	if word := c.String("id"); word != "" {
-		if id, err = leaseID(word); err != nil {
-			return err
-		}
-	}
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
-		l, err := s.Grant(ctx, ofSeconds(ttl), client.GrantOptions{ID: id})
+		l, err := s.Grant(ctx, ofSeconds(ttl), client.GrantOptions{})
 		if err != nil {
 			return writeFailed(err)
 		}

@@ -96,7 +96,8 @@ func (u *upgrade) ask() {
 	for n, program := range []string{u.last, "qkv"} {
 		for i, m := range u.members {
 			key := fmt.Sprintf("upgrade/%d", i)
-			lease := fmt.Sprintf("%x", time.Now().UnixNano())
+			grant := runProgram(u.t, program, u.environment(), "lease", "grant", "60", "--endpoints", m.listen).exits(u.t, exitOK)
+			lease := strings.Fields(grant.stdout)[1]
 			for _, one := range []struct{ command, want string }{
 				{"put " + key + " one", ""},
 				{"get " + key, "one"},
@@ -104,7 +105,6 @@ func (u *upgrade) ask() {
 				{"get upgrade/ --prefix", key},
 				{"history " + key, "one"},
 				{"watch " + key + " --rev 1 --limit 2", key},
-				{"lease grant 60 --id " + lease, lease},
 				{"put " + key + "/leased v --lease " + lease, ""},
 				{"lease keep-alive " + lease + " --once", ""},
 				{"lease timetolive " + lease + " --keys", key},
