@@ -27,7 +27,7 @@ func leaseCommand() *cli.Command {
 			{
 				Name: "grant", Usage: "make a lease", ArgsUsage: "SECONDS",
 				Description: "A time shorter than an election is raised; the granted time is printed.",
-				Flags: clientFlags(writeOutFlag()), Action: leaseGrant,
+				Flags:       clientFlags(writeOutFlag()), Action: leaseGrant,
 			},
 			{Name: "revoke", Usage: "end a lease, and delete its keys", ArgsUsage: "LEASE", Flags: clientFlags(writeOutFlag()), Action: leaseRevoke},
 			{

@@ -37,8 +37,6 @@ func putFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "lease", EnvVars: []string{"QKV_PUT_LEASE"}, Usage: "the key lives as long as the lease with this id, in `HEX` digits"},
 		&cli.BoolFlag{Name: "prev-kv", EnvVars: []string{"QKV_PUT_PREV_KV"}, Usage: "also print the key as it was before"},
-		&cli.BoolFlag{Name: "ignore-value", EnvVars: []string{"QKV_PUT_IGNORE_VALUE"}, Usage: "leave the value as it is; the key must exist"},
-		&cli.BoolFlag{Name: "ignore-lease", EnvVars: []string{"QKV_PUT_IGNORE_LEASE"}, Usage: "leave the lease as it is; the key must exist"},
 	}
 }
 
@@ -48,8 +46,8 @@ func put(c *cli.Context) error {
 		return err
 	}
 	ttl := c.Duration("ttl")
-	if ttl > 0 && (p.Lease != 0 || p.IgnoreLease) {
-		return usagef("--ttl attaches the key to a new lease: it goes without --lease and --ignore-lease")
+	if ttl > 0 && p.Lease != 0 {
+		return usagef("--ttl attaches the key to a new lease: it goes without --lease")
 	}
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
 		var lease client.Lease
@@ -78,10 +76,7 @@ func withoutLease(ctx context.Context, s *client.Client, lease client.Lease, err
 
 // putRequest builds the request from KEY, VALUE and putFlags. value reads the value.
 func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p kv.Put, err error) {
-	p = kv.Put{PrevKV: c.Bool("prev-kv"), IgnoreValue: c.Bool("ignore-value"), IgnoreLease: c.Bool("ignore-lease")}
-	if p.IgnoreValue && c.NArg() == 2 {
-		return p, usagef("--ignore-value leaves the value as it is: it goes without a VALUE")
-	}
+	p.PrevKV = c.Bool("prev-kv")
 	if p.Key, err = keyArgument(c, false); err != nil {
 		return p, err
 	}
@@ -90,9 +85,7 @@ func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p kv.
 			return p, err
 		}
 	}
-	if !p.IgnoreValue {
-		p.Value, err = value(c)
-	}
+	p.Value, err = value(c)
 	return p, err
 }
 

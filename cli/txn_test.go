@@ -43,7 +43,6 @@ func TestParseOperation(t *testing.T) {
 	for line, want := range map[string]kv.Op{
 		`put k v`:                  {Put: &kv.Put{Key: key, Value: []byte("v")}},
 		`put k '@a b' --prev-kv`:   {Put: &kv.Put{Key: key, Value: []byte("@a b"), PrevKV: true}},
-		`put --ignore-value "k"`:   {Put: &kv.Put{Key: key, IgnoreValue: true}},
 		`put k ""`:                 {Put: &kv.Put{Key: key, Value: []byte{}}},
 		`put -- k -v`:              {Put: &kv.Put{Key: key, Value: []byte("-v")}},
 		`get k`:                    {Range: &kv.Range{Key: key}},
@@ -59,7 +58,7 @@ func TestParseOperation(t *testing.T) {
 			t.Errorf("%s: %+v, %v", line, got, err)
 		}
 	}
-	for _, line := range []string{"put", "put k", "put k v w", "get", "get k --raw", "get k --endpoints x", "del ''", "status", "--help", "put --help", "put 'k v", `put k "v`, "put k v --ignore-value", "get k --limit -1", "get k m n", "get k m --prefix", "del k m --from-key"} {
+	for _, line := range []string{"put", "put k", "put k v w", "get", "get k --raw", "get k --endpoints x", "del ''", "status", "--help", "put --help", "put 'k v", `put k "v`, "get k --limit -1", "get k m n", "get k m --prefix", "del k m --from-key"} {
 		if got, err := parseOperation(t.Context(), line); err == nil {
 			t.Errorf("%s: %+v", line, got)
 		}
