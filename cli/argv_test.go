@@ -135,7 +135,7 @@ func TestComplete(t *testing.T) {
 		{[]string{"get", "--pre"}, "--prefix"},
 		{[]string{"get", "key", "-w", ""}, "plain json table"},
 		{[]string{"get", "key", "--write-out", "j"}, "json"},
-		{[]string{"cert", "show", "-w", ""}, "plain json"},
+		{[]string{"config", "check", "-w", ""}, "plain json"},
 		{[]string{"watch", "key", "-w", ""}, "plain json"},
 		{[]string{"bench", "report", "a.json", "-w", "mark"}, "markdown"},
 		{[]string{"serve", "--log-level", "w"}, "warn"},

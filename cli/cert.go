@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/wire"
 )
@@ -108,8 +108,8 @@ func certCommand() *cli.Command {
 			},
 			{
 				Name: "show", Usage: "show the content of certificates", ArgsUsage: "[FILE|DIR...]",
-				Description: "Without FILE or DIR: all certificates in --certs-dir. With -w json one line holds all of them; error says why a certificate has no identity.",
-				Flags:       []cli.Flag{dir(), plainOrJSONFlag("certificates", "QKV_CERT_WRITE_OUT")},
+				Description: "Without FILE or DIR: all certificates in --certs-dir.",
+				Flags:       []cli.Flag{dir()},
 				Action:      showCerts,
 			},
 		},
@@ -185,42 +185,25 @@ func showCerts(c *cli.Context) error {
 		}
 		files = append(files, found...)
 	}
-	shown, failed := certsDocument{[]certDocument{}}, []error(nil)
+	var text strings.Builder
+	var failed []error
 	for _, name := range files {
 		all, err := wire.Show(name, time.Now())
 		if err != nil {
 			failed = append(failed, err) // show the other certificates anyway
 		}
-		for _, one := range all {
-			shown.Certificates = append(shown.Certificates, certDocument{name, one})
+		for i, one := range all {
+			if text.Len() > 0 {
+				text.WriteByte('\n')
+			}
+			if i == 0 {
+				fmt.Fprintln(&text, name)
+			}
+			text.WriteString(one)
 		}
 	}
-	failed = append(failed, writeAnswer(c, form.Answer{Document: shown, Page: func(p form.Page) { shown.write(p) }}))
-	return errors.Join(failed...)
-}
-
-// certsDocument is the JSON of certificates; names and order are a promise.
-type certsDocument struct {
-	Certificates []certDocument `json:"certificates"`
-}
-
-// certDocument is a certificate and its file.
-type certDocument struct {
-	File string `json:"file"`
-	wire.CertificateInfo
-}
-
-// write prints a paragraph for each certificate, below the name of its file.
-func (d certsDocument) write(w io.Writer) {
-	for i, one := range d.Certificates {
-		if i > 0 {
-			fmt.Fprintln(w)
-		}
-		if i == 0 || one.File != d.Certificates[i-1].File {
-			fmt.Fprintln(w, one.File)
-		}
-		fmt.Fprint(w, one.CertificateInfo)
-	}
+	_, err := io.WriteString(c.App.Writer, text.String())
+	return errors.Join(append(failed, err)...)
 }
 
 // filesEnding lists the files of a folder with a suffix, by name.

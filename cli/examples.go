@@ -122,7 +122,7 @@ var examples = map[string][]string{
 	"cert client": {"qkv cert client admin", "qkv cert client --secret-file qkv-secret admin"},
 	"cert secret": {"qkv cert secret", "qkv cert secret -o qkv-secret", "qkv cert secret -o qkv-secret --rotate"},
 	"cert renew":  {"qkv cert renew", "qkv cert renew certs/member-n1.crt", "qkv cert renew --secret-file qkv-secret"},
-	"cert show":   {"qkv cert show", "qkv cert show /etc/qkv/ca.crt", "qkv cert show -w json"},
+	"cert show":   {"qkv cert show", "qkv cert show /etc/qkv/ca.crt"},
 	"inspect": {
 		"qkv inspect qkv-data/default/wal -v", "qkv inspect qkv-data/default/wal/0000000000000001.wal -w json",
 		"qkv inspect s3://backups/prod", "qkv inspect backup.db                   # of etcdctl snapshot save",

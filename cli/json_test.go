@@ -27,6 +27,7 @@ var withoutJSON = map[string]string{
 	"cert member":       "prints the names of the files that it has made, one a line",
 	"cert client":       "prints the names of the files that it has made, one a line",
 	"cert secret":       "prints a secret, or writes it to a file",
+	"cert show":         "prints facts for people; `openssl x509` reads the file for programs",
 	"cert renew":        "prints the names of the files that it has made, one a line",
 }
 
