@@ -75,6 +75,3 @@ func folderFacts(_ context.Context, dir string) *checks.Folder {
 
 // prepareProcess does nothing: no member runs in this process.
 func prepareProcess([]string) {}
-
-// syncAbove does nothing: the names of an export are as durable as those of any other program's files.
-func syncAbove(string) error { return nil }

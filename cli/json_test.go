@@ -12,6 +12,7 @@ import (
 
 // withoutJSON are the commands that print no JSON, each with the reason. Any other command has -w json.
 var withoutJSON = map[string]string{
+	"export":            "each line that it prints is JSON",
 	"log":               "each line that it prints is JSON",
 	"serve":             "runs until it is stopped, and prints its log: --log-format json",
 	"etcd":              "runs until it is stopped, and prints its log, as etcd does",

@@ -92,8 +92,7 @@ func (u *upgrade) leads(m *memberProcess) {
 // ask runs the clients of both versions on each member.
 func (u *upgrade) ask() {
 	u.t.Helper()
-	dir := u.t.TempDir()
-	for n, program := range []string{u.last, "qkv"} {
+	for _, program := range []string{u.last, "qkv"} {
 		for i, m := range u.members {
 			key := fmt.Sprintf("upgrade/%d", i)
 			grant := runProgram(u.t, program, u.environment(), "lease", "grant", "60", "--endpoints", m.listen).exits(u.t, exitOK)
@@ -114,7 +113,7 @@ func (u *upgrade) ask() {
 				{"status -w json", m.name},
 				{"member list", m.name},
 				{"log upgrade/ --from 1", key},
-				{fmt.Sprintf("export --prefix upgrade/ %s/%d.%d", dir, n, i), ""},
+				{"export upgrade/", key},
 				{"del " + key, ""},
 			} {
 				said := runProgram(u.t, program, u.environment(), append(strings.Fields(one.command), "--endpoints", m.listen)...).exits(u.t, exitOK)

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"qkv/cli/form"
 	"qkv/index/kv"
@@ -133,7 +132,7 @@ func valueArgument(c *cli.Context) ([]byte, error) {
 // stdinValue reads the value from stdin. An empty stdin is refused: more likely the command before the pipe failed, or the script
 // has no stdin.
 func stdinValue(c *cli.Context) ([]byte, error) {
-	if f, ok := c.App.Reader.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if readsTerminal(c.App.Reader) {
 		fmt.Fprintln(c.App.ErrWriter, "the value is read from the terminal; Ctrl-D ends it")
 	}
 	value, err := readValue(c.App.Reader, "stdin")

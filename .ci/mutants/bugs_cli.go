@@ -23,10 +23,6 @@ var cliBugs = []mutant{
 	{"insecure peers by default", []change{
 		{"derivedPeers", `case c.InsecurePeers:`, `case c.InsecurePeers || listen.Scheme == "http":`},
 	}, []detector{direct("./cli", "TestEtcdPeers")}},
-	{"leave a folder unsynced to which no file came", []change{
-		{"exporter.makeFolder", `case err == nil && info.IsDir(): e.folders[dir] = true`, `case err == nil && info.IsDir(): e.folders[dir] = false`},
-		{"exporter.syncFolders", `slices.Collect(maps.Keys(e.folders))`, `slices.DeleteFunc(slices.Collect(maps.Keys(e.folders)), func(dir string) bool { return !e.folders[dir] })`},
-	}, []detector{direct("./cli", "TestProcessExportSyncs")}},
 	{"revert over what somebody wrote meanwhile", []change{
 		{"reverter.txn", `t.Compares = append(t.Compares, kv.Compare{Key: d.key, Target: kv.CompareMod, Number: d.readAt()})`, `t.Compares = append(t.Compares, kv.Compare{Key: d.key, Target: kv.CompareMod, Result: kv.NotEqual, Number: -1 - d.readAt()})`},
 	}, []detector{direct("./cli", "TestRevertGuards")}},
@@ -39,16 +35,10 @@ var cliBugs = []mutant{
 	{"end with 1 after a write that may have happened", []change{
 		{"writeFailed", `answer.Happened() {`, `!answer.Certain() {`},
 	}, []detector{direct("./cli", "TestExitCodeOfAWrite")}},
-	{"leave the names of the folders above an export to the next loss of power", []change{
-		{"exporter.run", `return syncAbove(dir)`, `return nil`},
-	}, []detector{direct("./cli", "TestProcessExportSyncs")}},
 	{"let the processes of a command run on after its lock", []change{
 		{"local.Guard", `_ = syscall.Kill(-group, syscall.SIGKILL)`, ``},
 	}, []detector{direct("./cli/local", "TestGroupDiesWithProcess")}},
 	{"continue a command whose lease has expired", []change{
 		{"local.shareTerminal", `if time.Now().After(until()) {`, `if false {`},
 	}, []detector{direct("./cli/local", "TestTerminalOfAShell")}},
-	{"end with 0 when one key is not exported", []change{
-		{"exportFolder", `if e.refused > 0 {`, `if e.refused > 1 {`},
-	}, []detector{direct("./cli", "TestScript/folder")}},
 }
