@@ -34,13 +34,13 @@ func auditCommand() *cli.Command {
 			"changes of users, roles, members and alarms. Each member has its own log. -w json prints the lines as they are in the files; " +
 			"`go doc ./internal/audit` explains the fields.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "audit-log", Aliases: []string{"file"}, EnvVars: []string{"QKV_AUDIT_LOG"}, Usage: "`FILE` of --audit-log"},
-			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` of the member's data, if the file is DIR/" + auditName + " (default: ./qkv-data/default)"},
-			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, EnvVars: []string{"QKV_AUDIT_FOLLOW"}, Usage: "go on with new lines until Ctrl-C"},
-			&cli.StringFlag{Name: "by", EnvVars: []string{"QKV_AUDIT_BY"}, Usage: "only lines of this `USER`"},
-			&cli.StringFlag{Name: "result", EnvVars: []string{"QKV_AUDIT_RESULT"}, Usage: "only lines with this `RESULT`: ok, refused, or the name of one refusal, as in 'not allowed'"},
+			&cli.StringFlag{Name: "audit-log", Aliases: []string{"file"}, Usage: "`FILE` of --audit-log"},
+			&cli.StringFlag{Name: "data-dir", Usage: "`DIR` of the member's data, if the file is DIR/" + auditName + " (default: ./qkv-data/default)"},
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with new lines until Ctrl-C"},
+			&cli.StringFlag{Name: "by", Usage: "only lines of this `USER`"},
+			&cli.StringFlag{Name: "result", Usage: "only lines with this `RESULT`: ok, refused, or the name of one refusal, as in 'not allowed'"},
 			&cli.StringFlag{
-				Name: "write-out", Aliases: []string{"w"}, EnvVars: []string{"QKV_AUDIT_WRITE_OUT"}, Usage: "`FORMAT` of the lines: plain or json (default: plain on a terminal, otherwise json)",
+				Name: "write-out", Aliases: []string{"w"}, Usage: "`FORMAT` of the lines: plain or json (default: plain on a terminal, otherwise json)",
 				Action: oneOf("write-out", form.Plain, form.JSON),
 			},
 		},

@@ -42,10 +42,10 @@ func authCheckCommand() *cli.Command {
 			"allowed, 4 not allowed. A put that attaches a lease also needs write access to all keys of the lease; a put or delete " +
 			"that returns the previous value also needs read access. A user may ask about itself, the role root about every user.",
 		Flags: clientFlags(
-			&cli.StringFlag{Name: "put", EnvVars: []string{"QKV_AUTH_CHECK_PUT"}, Usage: "put the key `KEY`"},
-			&cli.StringFlag{Name: "get", EnvVars: []string{"QKV_AUTH_CHECK_GET"}, Usage: "read or watch the key `KEY`"},
-			&cli.StringFlag{Name: "delete", EnvVars: []string{"QKV_AUTH_CHECK_DELETE"}, Usage: "delete the key `KEY`"},
-			&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_AUTH_CHECK_PREFIX"}, Usage: "all keys that begin with KEY"},
+			&cli.StringFlag{Name: "put", Usage: "put the key `KEY`"},
+			&cli.StringFlag{Name: "get", Usage: "read or watch the key `KEY`"},
+			&cli.StringFlag{Name: "delete", Usage: "delete the key `KEY`"},
+			&cli.BoolFlag{Name: "prefix", Usage: "all keys that begin with KEY"},
 			writeOutFlag(),
 		),
 		Action: authCheck,

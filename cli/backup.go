@@ -23,8 +23,8 @@ import (
 )
 
 func backupCommand() *cli.Command {
-	flags := func(things, variable string) []cli.Flag {
-		return []cli.Flag{identityFlag(), plainOrJSONFlag(things, variable)}
+	flags := func(things string) []cli.Flag {
+		return []cli.Flag{identityFlag(), plainOrJSONFlag(things)}
 	}
 	return &cli.Command{
 		Name: "backup", Category: "cluster", Usage: "back a cluster up, look at backups, and verify them",
@@ -38,13 +38,13 @@ func backupCommand() *cli.Command {
 				Name: "list", Usage: "print the bases of a backup, and how far its log goes", ArgsUsage: "PLACE",
 				Description: "The time of a base is the clock of its state, and LOG-TO is the entry to which the log behind the base leads. Every " +
 					"moment from the base's time to LOG-TIME can be restored. With -w json the times are in UTC.",
-				Flags: flags("bases", "QKV_BACKUP_LIST_WRITE_OUT"), Action: onBackup(backupList),
+				Flags: flags("bases"), Action: onBackup(backupList),
 			},
 			{
 				Name: "verify", Usage: "restore a backup into memory, and compare the digests", ArgsUsage: "PLACE",
 				Description: "Loads each base and applies the log behind it, one state at a time: the memory of one member is needed. The digest of " +
 					"each state must be the digest that the cluster had. The exit code is 1 if anything is damaged.",
-				Flags: flags("results", "QKV_BACKUP_VERIFY_WRITE_OUT"), Action: onBackup(backupVerify),
+				Flags: flags("results"), Action: onBackup(backupVerify),
 			},
 		},
 	}

@@ -23,7 +23,7 @@ func backupSaveCommand() *cli.Command {
 			"a folder or s3://BUCKET/PREFIX. It is new, or holds earlier backups of the same cluster: then only what it lacks is copied. An " +
 			"interrupted backup continues when the same command runs again. The state comes from the newest snapshot of one member and from its " +
 			"log. Every byte is verified, and compared with what the disk or the server has. With authentication enabled, the user needs the role root.",
-		Flags:  clientFlags(recipientFlag("QKV_BACKUP_RECIPIENT"), writeOutFlag()),
+		Flags:  clientFlags(recipientFlag(), writeOutFlag()),
 		Action: backupSave,
 	}
 }

@@ -25,7 +25,7 @@ const validForLeast = time.Second
 
 func validForFlag(usual string) cli.Flag {
 	return &cli.DurationFlag{
-		Name: "valid-for", EnvVars: []string{"QKV_CERT_VALID_FOR"}, DefaultText: usual, Usage: "`TIME` from now until it expires, as in 720h",
+		Name: "valid-for", DefaultText: usual, Usage: "`TIME` from now until it expires, as in 720h",
 		Action: func(_ *cli.Context, d time.Duration) error {
 			if d < validForLeast {
 				return usagef("--valid-for %v must be at least %v", d, validForLeast)
@@ -57,7 +57,7 @@ func certCommand() *cli.Command {
 			{
 				Name: "ca", Usage: "make a certificate authority: ca.crt and ca.key",
 				Flags: []cli.Flag{dir(), validForFlag("ten years"), &cli.StringFlag{
-					Name: "cluster", EnvVars: []string{"QKV_CERT_CLUSTER"},
+					Name:  "cluster",
 					Usage: "`NAME` of the cluster; certificates for another cluster are refused",
 				}},
 				Action: func(c *cli.Context) error {
@@ -75,7 +75,7 @@ func certCommand() *cli.Command {
 			{
 				Name: "member", Usage: "make a member's certificate: member-NAME.crt and .key", ArgsUsage: "NAME [HOST...]",
 				Flags: []cli.Flag{dir(), validForFlag("a year"), &cli.StringSliceFlag{
-					Name: "hosts", EnvVars: []string{"QKV_CERT_HOSTS"},
+					Name:  "hosts",
 					Usage: "`HOST,...`, names or addresses at which clients other than qkv's own reach it, besides localhost",
 				}},
 				Action: func(c *cli.Context) error {

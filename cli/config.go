@@ -25,7 +25,7 @@ func configCommand() *cli.Command {
 				Name: "check", Usage: "check a file for `qkv serve --config`", ArgsUsage: "FILE",
 				Description: "Prints each fault with its line and exits with 2 if there is one. Variables of this process, such as QKV_NAME, count " +
 					"as they would for `qkv serve`.",
-				Flags: []cli.Flag{plainOrJSONFlag("faults", "QKV_CONFIG_CHECK_WRITE_OUT")}, Action: configCheck,
+				Flags: []cli.Flag{plainOrJSONFlag("faults")}, Action: configCheck,
 			},
 			{
 				Name: "example", Usage: "print a file with all settings, each as a comment",

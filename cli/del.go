@@ -25,10 +25,10 @@ func delCommand() *cli.Command {
 // delFlags are the flags of a delete, also inside a transaction.
 func delFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_DEL_PREFIX"}, Usage: "all keys that begin with KEY"},
-		&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_DEL_FROM_KEY"}, Usage: "all keys from KEY on, in byte order"},
-		&cli.BoolFlag{Name: "all", EnvVars: []string{"QKV_DEL_ALL"}, Usage: "confirm an empty KEY: delete every key"},
-		&cli.BoolFlag{Name: "prev-kv", EnvVars: []string{"QKV_DEL_PREV_KV"}, Usage: "also print the keys as they were before"},
+		&cli.BoolFlag{Name: "prefix", Usage: "all keys that begin with KEY"},
+		&cli.BoolFlag{Name: "from-key", Usage: "all keys from KEY on, in byte order"},
+		&cli.BoolFlag{Name: "all", Usage: "confirm an empty KEY: delete every key"},
+		&cli.BoolFlag{Name: "prev-kv", Usage: "also print the keys as they were before"},
 	}
 }
 

@@ -32,9 +32,9 @@ func doctorCommand() *cli.Command {
 			"--bundle writes the checks, the status, the members' metrics and the version to a file for support. The file has no keys, no " +
 			"values and no secrets; of the environment it has the names of qkv's variables, and the values of harmless ones.",
 		Flags: clientFlags(
-			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DOCTOR_DATA_DIR"}, Usage: "`DIR` of a member's data on this host, to examine as well"},
-			&cli.StringFlag{Name: "bundle", EnvVars: []string{"QKV_DOCTOR_BUNDLE"}, Usage: "`FILE` to write for support, a new .tgz"},
-			plainOrJSONFlag("checks", "QKV_DOCTOR_WRITE_OUT"),
+			&cli.StringFlag{Name: "data-dir", Usage: "`DIR` of a member's data on this host, to examine as well"},
+			&cli.StringFlag{Name: "bundle", Usage: "`FILE` to write for support, a new .tgz"},
+			plainOrJSONFlag("checks"),
 		),
 		Action: doctor,
 	}

@@ -32,8 +32,8 @@ func exportCommand() *cli.Command {
 			"UTF-8 in key_base64 and value_base64, in base64. lease_hex is the key's lease, and ttl the seconds that are left of it; both " +
 			"are left out without a lease. The revisions are for reading: import does not take them. The last line on stderr says that the " +
 			"export is complete. With --serializable, no ttl is printed: the leader knows it.",
-		Flags: clientFlags(append(timeFlags("EXPORT"), revFlag("EXPORT"),
-			&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_EXPORT_SERIALIZABLE"}, Usage: "the keys of one member, without a quorum; the only way after the loss of a quorum"},
+		Flags: clientFlags(append(timeFlags(), revFlag(),
+			&cli.BoolFlag{Name: "serializable", Usage: "the keys of one member, without a quorum; the only way after the loss of a quorum"},
 		)...),
 		Action: exportKeys,
 	}

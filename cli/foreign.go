@@ -24,7 +24,7 @@ const (
 	useBackup      = "`qkv backup save PLACE` backs a running cluster up, and `qkv restore PLACE` makes a new one; `qkv inspect FILE` shows a member's own"
 	useEndpoints   = "--endpoints HOST:PORT,..."
 	useJSON        = "`-w json` has text as text and all else in base64"
-	useConfigFile  = "every flag has a variable, and `qkv etcd --config-file` takes the file of an etcd"
+	useConfigFile  = "`qkv serve --config FILE` takes a file of its flags, and `qkv etcd --config-file` takes the file of an etcd"
 	alwaysVerified = "mutual TLS is always on: on loopback by itself, elsewhere with --certs-dir"
 )
 

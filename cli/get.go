@@ -19,38 +19,38 @@ func getCommand() *cli.Command {
 			"is 3. For a range (END, --prefix, --from-key) each key and each value has a line, in turn; END itself is not in the " +
 			"range. On a terminal control characters are escaped, except with --raw. Old values can be read while their history is " +
 			"kept. " + leaseNumbers,
-		Flags: clientFlags(append(append(getFlags(), timeFlags("GET")...), writeOutFlag(),
-			&cli.BoolFlag{Name: "raw", EnvVars: []string{"QKV_GET_RAW"}, Usage: "the value of the one KEY byte for byte, and no newline, whatever --write-out says"},
+		Flags: clientFlags(append(append(getFlags(), timeFlags()...), writeOutFlag(),
+			&cli.BoolFlag{Name: "raw", Usage: "the value of the one KEY byte for byte, and no newline, whatever --write-out says"},
 		)...),
 		Action: get,
 	}
 }
 
 // revFlag and timeFlags say as of which moment keys are read.
-func revFlag(command string) cli.Flag {
-	return &cli.Int64Flag{Name: "rev", EnvVars: []string{"QKV_" + command + "_REV"}, Usage: "as of revision `N`; 0 is now", Action: notNegative("rev")}
+func revFlag() cli.Flag {
+	return &cli.Int64Flag{Name: "rev", Usage: "as of revision `N`; 0 is now", Action: notNegative("rev")}
 }
 
-func timeFlags(command string) []cli.Flag {
+func timeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
-			Name: "at", EnvVars: []string{"QKV_" + command + "_AT"},
+			Name:  "at",
 			Usage: "as of a `TIME`: 2006-01-02T15:04:05Z, or local '2006-01-02 15:04[:05]', or 15:04[:05] today",
 		},
-		&cli.DurationFlag{Name: "ago", EnvVars: []string{"QKV_" + command + "_AGO"}, Usage: "as of this `TIME` ago, as in 5m"},
+		&cli.DurationFlag{Name: "ago", Usage: "as of this `TIME` ago, as in 5m"},
 	}
 }
 
 // getFlags are the flags of a get, also inside a transaction.
 func getFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_GET_PREFIX"}, Usage: "all keys that begin with KEY"},
-		&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_GET_FROM_KEY"}, Usage: "all keys from KEY on, in byte order"},
-		&cli.Int64Flag{Name: "limit", EnvVars: []string{"QKV_GET_LIMIT"}, Usage: "at most `N` keys; 0 is all", Action: notNegative("limit")},
-		revFlag("GET"),
-		&cli.BoolFlag{Name: "keys-only", EnvVars: []string{"QKV_GET_KEYS_ONLY"}, Usage: "keys without values"},
-		&cli.BoolFlag{Name: "count-only", EnvVars: []string{"QKV_GET_COUNT_ONLY"}, Usage: "only how many keys there are"},
-		&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_GET_SERIALIZABLE"}, Usage: "the keys of one member, without a quorum: they may be stale"},
+		&cli.BoolFlag{Name: "prefix", Usage: "all keys that begin with KEY"},
+		&cli.BoolFlag{Name: "from-key", Usage: "all keys from KEY on, in byte order"},
+		&cli.Int64Flag{Name: "limit", Usage: "at most `N` keys; 0 is all", Action: notNegative("limit")},
+		revFlag(),
+		&cli.BoolFlag{Name: "keys-only", Usage: "keys without values"},
+		&cli.BoolFlag{Name: "count-only", Usage: "only how many keys there are"},
+		&cli.BoolFlag{Name: "serializable", Usage: "the keys of one member, without a quorum: they may be stale"},
 	}
 }
 

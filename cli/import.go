@@ -36,7 +36,7 @@ func importCommand() *cli.Command {
 			"import may be repeated. If it stops, the message names the --skip that goes on behind the stored lines.\n\n" +
 			"The output of Consul's `consul kv export` is read as well: its keys count as lines, and its flags are left out.",
 		Flags: clientFlags(
-			&cli.Int64Flag{Name: "skip", EnvVars: []string{"QKV_IMPORT_SKIP"}, Usage: "leave out the first `N` lines", Action: notNegative("skip")},
+			&cli.Int64Flag{Name: "skip", Usage: "leave out the first `N` lines", Action: notNegative("skip")},
 			writeOutFlag(),
 		),
 		Action: importKeys,

@@ -35,9 +35,9 @@ func inspectCommand() *cli.Command {
 			"a snapshot of etcd. Fields that are 0 or empty are left out.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{
-				Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"QKV_INSPECT_VERBOSE"}, Usage: "also each entry of a log, with its commands",
+				Name: "verbose", Aliases: []string{"v"}, Usage: "also each entry of a log, with its commands",
 			},
-			identityFlag(), plainOrJSONFlag("lines", "QKV_INSPECT_WRITE_OUT"),
+			identityFlag(), plainOrJSONFlag("lines"),
 		},
 		Action: inspect,
 	}

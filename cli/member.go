@@ -30,8 +30,8 @@ func memberCommand() *cli.Command {
 				Description: "The new member first gets the data as a learner, without a vote, and becomes a voter automatically when it has caught " +
 					"up with the leader. It needs a certificate of that name: `qkv cert member NAME`, where the CA is. The last line of " +
 					"the output is the command for its host. Until the member has been started, the same command prints it again.",
-				Flags: clientFlags(peerFlag("QKV_MEMBER_ADD_PEER"), writeOutFlag(),
-					&cli.BoolFlag{Name: "learner", EnvVars: []string{"QKV_MEMBER_ADD_LEARNER"}, Usage: "it stays a learner until `qkv member promote`"},
+				Flags: clientFlags(peerFlag(), writeOutFlag(),
+					&cli.BoolFlag{Name: "learner", Usage: "it stays a learner until `qkv member promote`"},
 				),
 				Action: memberAdd,
 			},
@@ -50,7 +50,7 @@ func memberCommand() *cli.Command {
 				Name: "update", Usage: "change the address of a member", ArgsUsage: "NAME",
 				Description: "A running member tells the others its address itself, also a changed one. This command is for a member that cannot " +
 					"reach the others before they know its new address.",
-				Flags: clientFlags(peerFlag("QKV_MEMBER_UPDATE_PEER"), writeOutFlag()), Action: memberUpdate,
+				Flags: clientFlags(peerFlag(), writeOutFlag()), Action: memberUpdate,
 			},
 			memberReplaceCommand(), memberReadmitCommand(),
 			{
@@ -64,8 +64,8 @@ func memberCommand() *cli.Command {
 }
 
 // peerFlag is the flag for the peer addresses of a member.
-func peerFlag(variable string) cli.Flag {
-	return &cli.StringSliceFlag{Name: "peer", EnvVars: []string{variable}, Usage: "`HOST:PORT` of its --listen-peer, as the others reach it; several with commas"}
+func peerFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "peer", Usage: "`HOST:PORT` of its --listen-peer, as the others reach it; several with commas"}
 }
 
 // peersOf returns the addresses of --peer.

@@ -23,7 +23,7 @@ func memberListCommand() *cli.Command {
 			"vote); during a replacement also incoming and leaving. Below, it says which member replaces which. `-w json` " +
 			"has more columns.",
 		Flags: clientFlags(
-			&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_MEMBER_LIST_SERIALIZABLE"}, Usage: "the members that one member knows, also without a quorum"},
+			&cli.BoolFlag{Name: "serializable", Usage: "the members that one member knows, also without a quorum"},
 			writeOutFlag(),
 		),
 		Action: asking(memberList),

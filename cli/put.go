@@ -24,8 +24,8 @@ func putCommand() *cli.Command {
 			"`printf %s @daily | qkv put KEY` stores a text that begins with @. Prints OK. With --ttl, the key has a lease of its own, which " +
 			"is printed: the key is deleted when the lease ends. `qkv lease keep-alive` renews it, `qkv lease revoke` ends it.",
 		Flags: clientFlags(append(putFlags(), writeOutFlag(),
-			&cli.BoolFlag{Name: "allow-empty", EnvVars: []string{"QKV_PUT_ALLOW_EMPTY"}, Usage: "store an empty value when stdin is empty; `qkv put KEY ''` does in any case"},
-			&cli.DurationFlag{Name: "ttl", EnvVars: []string{"QKV_PUT_TTL"}, Usage: "grant a lease for this `TIME`, as in 30s, and attach the key to it; whole seconds, a shorter time than an election is raised", Action: positive("ttl")},
+			&cli.BoolFlag{Name: "allow-empty", Usage: "store an empty value when stdin is empty; `qkv put KEY ''` does in any case"},
+			&cli.DurationFlag{Name: "ttl", Usage: "grant a lease for this `TIME`, as in 30s, and attach the key to it; whole seconds, a shorter time than an election is raised", Action: positive("ttl")},
 		)...),
 		Action: put,
 	}
@@ -34,8 +34,8 @@ func putCommand() *cli.Command {
 // putFlags are the flags of a put, also inside a transaction.
 func putFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "lease", EnvVars: []string{"QKV_PUT_LEASE"}, Usage: "the key lives as long as the lease with this id, in `HEX` digits"},
-		&cli.BoolFlag{Name: "prev-kv", EnvVars: []string{"QKV_PUT_PREV_KV"}, Usage: "also print the key as it was before"},
+		&cli.StringFlag{Name: "lease", Usage: "the key lives as long as the lease with this id, in `HEX` digits"},
+		&cli.BoolFlag{Name: "prev-kv", Usage: "also print the key as it was before"},
 	}
 }
 

@@ -20,17 +20,17 @@ func roleCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "add", Usage: "add a role, with a permission if one is given", ArgsUsage: "ROLE",
-				Flags: clientFlags(rangeFlags("ADD", accessFlags("ADD", writeOutFlag())...)...), Action: roleAdd,
+				Flags: clientFlags(rangeFlags(accessFlags(writeOutFlag())...)...), Action: roleAdd,
 			},
 			{
 				Name: "grant", Usage: "add a permission to a role", ArgsUsage: "ROLE",
 				Description: "If the role has a permission of exactly this range, its type changes.",
-				Flags:       clientFlags(rangeFlags("GRANT", accessFlags("GRANT", writeOutFlag())...)...), Action: roleGrant,
+				Flags:       clientFlags(rangeFlags(accessFlags(writeOutFlag())...)...), Action: roleGrant,
 			},
 			{
 				Name: "revoke", Usage: "take a permission from a role", ArgsUsage: "ROLE",
 				Description: "The range is exactly that of the grant: `qkv role list ROLE` prints it.",
-				Flags:       clientFlags(rangeFlags("REVOKE", writeOutFlag())...), Action: roleRevoke,
+				Flags:       clientFlags(rangeFlags(writeOutFlag())...), Action: roleRevoke,
 			},
 			{
 				Name: "list", Usage: "list all roles with their permissions, or one", ArgsUsage: "[ROLE]",
@@ -45,21 +45,20 @@ func roleCommand() *cli.Command {
 }
 
 // rangeFlags are the flags for the keys of a permission.
-func rangeFlags(command string, more ...cli.Flag) []cli.Flag {
-	variable := func(name string) []string { return []string{"QKV_ROLE_" + command + "_" + name} }
+func rangeFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
-		&cli.StringFlag{Name: "prefix", EnvVars: variable("PREFIX"), Usage: "all keys that begin with `PREFIX`; '' for every key"},
-		&cli.StringFlag{Name: "key", EnvVars: variable("KEY"), Usage: "the one key `KEY`"},
-		&cli.StringFlag{Name: "from", EnvVars: variable("FROM"), Usage: "the keys from `KEY` on, in byte order"},
-		&cli.StringFlag{Name: "to", EnvVars: variable("TO"), Usage: "with --from: up to `KEY`, without it"},
+		&cli.StringFlag{Name: "prefix", Usage: "all keys that begin with `PREFIX`; '' for every key"},
+		&cli.StringFlag{Name: "key", Usage: "the one key `KEY`"},
+		&cli.StringFlag{Name: "from", Usage: "the keys from `KEY` on, in byte order"},
+		&cli.StringFlag{Name: "to", Usage: "with --from: up to `KEY`, without it"},
 	}, more...)
 }
 
 // accessFlags are the flags for what a permission allows.
-func accessFlags(command string, more ...cli.Flag) []cli.Flag {
+func accessFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
-		&cli.BoolFlag{Name: "read", EnvVars: []string{"QKV_ROLE_" + command + "_READ"}, Usage: "permit to read, and to watch"},
-		&cli.BoolFlag{Name: "write", EnvVars: []string{"QKV_ROLE_" + command + "_WRITE"}, Usage: "permit to put and delete"},
+		&cli.BoolFlag{Name: "read", Usage: "permit to read, and to watch"},
+		&cli.BoolFlag{Name: "write", Usage: "permit to put and delete"},
 	}, more...)
 }
 

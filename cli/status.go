@@ -23,7 +23,7 @@ func statusCommand() *cli.Command {
 			"cluster's level, and the highest one that each program supports if that is another one.\n\n" +
 			"Alarms: " + checks.AlarmsHelp("alarm") + ". Notices, which --check ignores: " + checks.AlarmsHelp("notice") + ".",
 		Flags: clientFlags(
-			&cli.BoolFlag{Name: "check", EnvVars: []string{"QKV_STATUS_CHECK"}, Usage: "exit also with 1 if a member is down or raises an alarm"},
+			&cli.BoolFlag{Name: "check", Usage: "exit also with 1 if a member is down or raises an alarm"},
 			writeOutFlag(),
 		),
 		Action: status,

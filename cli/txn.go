@@ -207,7 +207,7 @@ func parseOperation(ctx context.Context, line string) (o kv.Op, err error) {
 		line = strings.TrimLeft(line, " \t")
 	}
 	command := func(name, usage string, flags []cli.Flag, action cli.ActionFunc) *cli.Command {
-		return &cli.Command{Name: name, ArgsUsage: usage, Flags: withoutVariables(flags), Action: withArguments(usage, action), OnUsageError: refuse, HideHelp: true}
+		return &cli.Command{Name: name, ArgsUsage: usage, Flags: flags, Action: withArguments(usage, action), OnUsageError: refuse, HideHelp: true}
 	}
 	app := &cli.App{
 		Name: "qkv", HideHelp: true, HideVersion: true, Writer: io.Discard, ErrWriter: io.Discard, ExitErrHandler: func(*cli.Context, error) {},
@@ -245,21 +245,6 @@ func literalValue(c *cli.Context) ([]byte, error) {
 		return nil, usagef("the value is missing")
 	}
 	return []byte(c.Args().Get(1)), nil
-}
-
-// withoutVariables removes the environment variables of flags: they must not change the meaning of a line.
-func withoutVariables(flags []cli.Flag) []cli.Flag {
-	for _, f := range flags {
-		switch f := f.(type) {
-		case *cli.BoolFlag:
-			f.EnvVars = nil
-		case *cli.Int64Flag:
-			f.EnvVars = nil
-		case *cli.StringFlag:
-			f.EnvVars = nil
-		}
-	}
-	return flags
 }
 
 // operationsOf returns the operations that were executed.

@@ -38,7 +38,6 @@ func TestParseCompare(t *testing.T) {
 }
 
 func TestParseOperation(t *testing.T) {
-	t.Setenv("QKV_GET_PREFIX", "true") // says nothing of a line
 	key := []byte("k")
 	for line, want := range map[string]kv.Op{
 		`put k v`:                  {Put: &kv.Put{Key: key, Value: []byte("v")}},

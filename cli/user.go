@@ -28,7 +28,7 @@ func userCommand() *cli.Command {
 				Name: "password", Usage: "give a user another password", ArgsUsage: "NAME",
 				Description: "The password comes from --password-file, or without it from stdin; a terminal asks for it. All logins and " +
 					"tokens of the user end.",
-				Flags: clientFlags(newPasswordFlag("QKV_USER_PASSWORD_PASSWORD_FILE"), writeOutFlag()), Action: userPassword,
+				Flags: clientFlags(newPasswordFlag(), writeOutFlag()), Action: userPassword,
 			},
 			{
 				Name: "delete", Usage: "delete a user", ArgsUsage: "NAME",
@@ -53,9 +53,9 @@ func userAddCommand() *cli.Command {
 		Name: "add", Usage: "add a user", ArgsUsage: "NAME",
 		Description: "Without --password-file, the user has no password, and is known by its certificate client-NAME alone.",
 		Flags: clientFlags(
-			&cli.StringSliceFlag{Name: "role", EnvVars: []string{"QKV_USER_ADD_ROLE"}, Usage: "give the user this `ROLE`; may be repeated; the role root may do everything"},
-			newPasswordFlag("QKV_USER_ADD_PASSWORD_FILE"),
-			&cli.BoolFlag{Name: "no-password", EnvVars: []string{"QKV_USER_ADD_NO_PASSWORD"}, Usage: "the user never gets a password, as `etcdctl user add --no-password`"},
+			&cli.StringSliceFlag{Name: "role", Usage: "give the user this `ROLE`; may be repeated; the role root may do everything"},
+			newPasswordFlag(),
+			&cli.BoolFlag{Name: "no-password", Usage: "the user never gets a password, as `etcdctl user add --no-password`"},
 			writeOutFlag(),
 		),
 		Action: userAdd,

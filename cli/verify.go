@@ -28,8 +28,8 @@ func verifyCommand() *cli.Command {
 			"member goes on.\n\n" +
 			"The exit code is 0 if all files are sound, 1 if a file is damaged, and 5 if a member did not answer, or has not read its files yet.",
 		Flags: clientFlags(
-			&cli.BoolFlag{Name: "now", EnvVars: []string{"QKV_VERIFY_NOW"}, Usage: "have each member read all of its files now, and wait for the result"},
-			plainOrJSONFlag("result", "QKV_VERIFY_WRITE_OUT"),
+			&cli.BoolFlag{Name: "now", Usage: "have each member read all of its files now, and wait for the result"},
+			plainOrJSONFlag("result"),
 		),
 		Action: verify,
 	}

@@ -29,14 +29,14 @@ func watchCommand() *cli.Command {
 			"for them). If a key or value has 128 KiB or more, or a zero byte, it does not fit the environment: QKV_WATCH_KEY_FILE " +
 			"or QKV_WATCH_VALUE_FILE then names a temporary file that holds it. " + leaseNumbers,
 		Flags: clientFlags(
-			plainOrJSONFlag("changes", "QKV_WRITE_OUT"),
-			&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_WATCH_PREFIX"}, Usage: "all keys that begin with KEY"},
-			&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_WATCH_FROM_KEY"}, Usage: "all keys from KEY on, in byte order"},
-			&cli.Int64Flag{Name: "rev", EnvVars: []string{"QKV_WATCH_REV"}, Usage: "changes from revision `N` on; 0: new changes only", Action: notNegative("rev")},
-			&cli.BoolFlag{Name: "prev-kv", EnvVars: []string{"QKV_WATCH_PREV_KV"}, Usage: "also the previous key and value"},
-			&cli.BoolFlag{Name: "progress-notify", EnvVars: []string{"QKV_WATCH_PROGRESS_NOTIFY"}, Usage: "print the current revision after ten minutes without a change"},
-			&cli.StringFlag{Name: "filter", EnvVars: []string{"QKV_WATCH_FILTER"}, Usage: "leave `KIND` out: put or delete", Action: oneOf("filter", "put", "delete")},
-			&cli.Int64Flag{Name: "limit", EnvVars: []string{"QKV_WATCH_LIMIT"}, Usage: "end after `N` changes; 0: never", Action: notNegative("limit")},
+			plainOrJSONFlag("changes"),
+			&cli.BoolFlag{Name: "prefix", Usage: "all keys that begin with KEY"},
+			&cli.BoolFlag{Name: "from-key", Usage: "all keys from KEY on, in byte order"},
+			&cli.Int64Flag{Name: "rev", Usage: "changes from revision `N` on; 0: new changes only", Action: notNegative("rev")},
+			&cli.BoolFlag{Name: "prev-kv", Usage: "also the previous key and value"},
+			&cli.BoolFlag{Name: "progress-notify", Usage: "print the current revision after ten minutes without a change"},
+			&cli.StringFlag{Name: "filter", Usage: "leave `KIND` out: put or delete", Action: oneOf("filter", "put", "delete")},
+			&cli.Int64Flag{Name: "limit", Usage: "end after `N` changes; 0: never", Action: notNegative("limit")},
 		),
 		Action: watch,
 	}
