@@ -36,7 +36,7 @@ func benchVsEtcdCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_BENCH_VS_ETCD_DATA_DIR"}, Value: ".", Usage: "`DIR` on the disk for all members' data; temporary folders are created in it"},
 			&cli.StringFlag{Name: "etcd", EnvVars: []string{"QKV_BENCH_VS_ETCD_ETCD"}, Usage: "`FILE` that is etcd's binary, in place of building it"},
-		}, append(suiteFlags("QKV_BENCH_VS_ETCD", 0.1), resultFlags()...)...),
+		}, append(suiteFlags(0.1), resultFlags()...)...),
 		Action: func(c *cli.Context) error {
 			return interruptible(c, func(ctx context.Context) error { return benchVsEtcd(ctx, c) })
 		},
