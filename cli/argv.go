@@ -39,6 +39,7 @@ type arranger struct {
 	args     []string
 	given    []string // the single-valued flags, each by its first name
 	help     bool     // help is requested, by flag or by word
+	topic    string   // of which help is requested; empty: of the command
 }
 
 // take sorts the first word, and its value if it is a flag with one. It returns how many words it took.
@@ -65,6 +66,10 @@ func (a *arranger) takeCommand(words []string, subs []*cli.Command) error {
 	word := words[0]
 	if word == "help" && a.command == nil {
 		a.help = true
+		return nil
+	}
+	if word == connectionTopic && a.help && a.command == nil {
+		a.topic = word
 		return nil
 	}
 	for _, c := range subs {

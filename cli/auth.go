@@ -30,9 +30,6 @@ func authCommand() *cli.Command {
 				Description: "Users and roles are kept, and passwords too; tokens become void.",
 				Flags:       clientFlags(writeOutFlag()), Action: asking(authDisable),
 			},
-			{
-				Name: "status", Usage: "print whether authentication is enabled", Flags: clientFlags(writeOutFlag()), Action: asking(authStatus),
-			},
 			authCheckCommand(),
 		},
 	}
@@ -45,10 +42,10 @@ func authCheckCommand() *cli.Command {
 			"allowed, 4 not allowed. A put that attaches a lease also needs write access to all keys of the lease; a put or delete " +
 			"that returns the previous value also needs read access. A user may ask about itself, the role root about every user.",
 		Flags: clientFlags(
-			&cli.StringFlag{Name: "put", EnvVars: []string{"QKV_AUTH_CHECK_PUT"}, Usage: "put the key `KEY`"},
-			&cli.StringFlag{Name: "get", EnvVars: []string{"QKV_AUTH_CHECK_GET"}, Usage: "read or watch the key `KEY`"},
-			&cli.StringFlag{Name: "delete", EnvVars: []string{"QKV_AUTH_CHECK_DELETE"}, Usage: "delete the key `KEY`"},
-			&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_AUTH_CHECK_PREFIX"}, Usage: "all keys that begin with KEY"},
+			&cli.StringFlag{Name: "put", Usage: "put the key `KEY`"},
+			&cli.StringFlag{Name: "get", Usage: "read or watch the key `KEY`"},
+			&cli.StringFlag{Name: "delete", Usage: "delete the key `KEY`"},
+			&cli.BoolFlag{Name: "prefix", Usage: "all keys that begin with KEY"},
 			writeOutFlag(),
 		),
 		Action: authCheck,
@@ -61,7 +58,7 @@ func authEnable(ctx context.Context, c *cli.Context, s *client.Client) error {
 	}
 	self, err := s.WhoAmI(ctx)
 	if err != nil {
-		return afterChange(err, "enabled")
+		return afterChange(err)
 	}
 	return writeOne(c, fmt.Sprintf("authentication is enabled; you are %s, by %s, with the role root\n", nameText(self.Name), self.Proof), form.Document{{"enabled", true}, {"user", self.Name}})
 }
@@ -109,18 +106,6 @@ func authDisable(ctx context.Context, c *cli.Context, s *client.Client) error {
 		return orNothing(err)
 	}
 	return writeOne(c, "authentication is disabled: every client with a certificate of the CA may do everything\n", form.Document{{"enabled", false}})
-}
-
-func authStatus(ctx context.Context, c *cli.Context, s *client.Client) error {
-	status, err := s.Admin().AuthStatus(ctx)
-	if err != nil {
-		return err
-	}
-	text := "authentication is disabled: every client with a certificate of the CA may do everything"
-	if status.Enabled {
-		text = "authentication is enabled"
-	}
-	return writeOne(c, fmt.Sprintf("%s; auth revision %d\n", text, status.Revision), form.Document{{"enabled", status.Enabled}, {"revision", status.Revision}})
 }
 
 func whoamiCommand() *cli.Command {

@@ -23,13 +23,13 @@ import (
 )
 
 func backupCommand() *cli.Command {
-	flags := func(things, variable string, more ...cli.Flag) []cli.Flag {
-		return append(more, identityFlag(), plainOrJSONFlag(things, variable))
+	flags := func(things string) []cli.Flag {
+		return []cli.Flag{identityFlag(), plainOrJSONFlag(things)}
 	}
 	return &cli.Command{
 		Name: "backup", Category: "cluster", Usage: "back a cluster up, look at backups, and verify them",
 		Description: "A backup is a folder, or a part of a bucket in an object store. It has bases, each the whole state of one moment, and the log behind " +
-			"them. `qkv restore` makes a new cluster of any moment that it covers. PLACE is a folder, or s3://BUCKET/PREFIX: see " +
+			"them. `qkv restore` makes a new cluster of any moment that it covers, and `qkv inspect PLACE` prints its files. PLACE is a folder, or s3://BUCKET/PREFIX: see " +
 			"docs/backup.md for the variables with its credentials.",
 		Subcommands: []*cli.Command{
 			backupSaveCommand(),
@@ -38,22 +38,13 @@ func backupCommand() *cli.Command {
 				Name: "list", Usage: "print the bases of a backup, and how far its log goes", ArgsUsage: "PLACE",
 				Description: "The time of a base is the clock of its state, and LOG-TO is the entry to which the log behind the base leads. Every " +
 					"moment from the base's time to LOG-TIME can be restored. With -w json the times are in UTC.",
-				Flags: flags("bases", "QKV_BACKUP_LIST_WRITE_OUT"), Action: onBackup(backupList),
-			},
-			{
-				Name: "inspect", Usage: "print the files of a backup, and check their checksums", ArgsUsage: "PLACE",
-				Description: "Reads every byte, and builds no state. Damage is marked with an exclamation mark, and the exit code is then 1. Needs " +
-					"no key, except for the entries. " + inspectJSON + "backup, base, file, log, entry, corrupt or sound. " + inspectZeros,
-				Flags: flags("lines", "QKV_BACKUP_INSPECT_WRITE_OUT", &cli.BoolFlag{
-					Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"QKV_BACKUP_INSPECT_VERBOSE"}, Usage: "also each entry of the log, with its commands",
-				}),
-				Action: onBackup(backupInspect),
+				Flags: flags("bases"), Action: onBackup(backupList),
 			},
 			{
 				Name: "verify", Usage: "restore a backup into memory, and compare the digests", ArgsUsage: "PLACE",
 				Description: "Loads each base and applies the log behind it, one state at a time: the memory of one member is needed. The digest of " +
 					"each state must be the digest that the cluster had. The exit code is 1 if anything is damaged.",
-				Flags: flags("results", "QKV_BACKUP_VERIFY_WRITE_OUT"), Action: onBackup(backupVerify),
+				Flags: flags("results"), Action: onBackup(backupVerify),
 			},
 		},
 	}
@@ -210,10 +201,6 @@ func backupList(c *cli.Context, r *backup.Reader) error {
 		return exitf(exitFailed, "%d files are damaged: `qkv backup verify` finds out what can be restored", len(faults))
 	}
 	return nil
-}
-
-func backupInspect(c *cli.Context, r *backup.Reader) error {
-	return r.Dump(c.App.Writer, backup.DumpOptions{Entries: c.Bool("verbose"), Describe: describeEntry, JSON: c.String("write-out") == form.JSON})
 }
 
 // verifiedBase is a line of `qkv backup verify -w json`.

@@ -33,7 +33,7 @@ func backupRunCommand() *cli.Command {
 			&cli.DurationFlag{Name: "every", EnvVars: []string{"QKV_BACKUP_EVERY"}, Value: backupEvery, Usage: "`TIME` between bases; a restore applies the changes since the base before it", Action: positive("every")},
 			&cli.DurationFlag{Name: "keep", EnvVars: []string{"QKV_BACKUP_KEEP"}, Value: backupKeep, Usage: "`TIME` for which every moment can be restored, as in 7d; older data is removed with each new base", Action: positive("keep")},
 			&cli.StringFlag{Name: "metrics-file", EnvVars: []string{"QKV_BACKUP_METRICS_FILE"}, Usage: "`FILE` for the textfile collector of Prometheus' node exporter, with the time of the last success"},
-			recipientFlag("QKV_BACKUP_RECIPIENT"),
+			recipientFlag(),
 		),
 		Action: backupRun,
 	}

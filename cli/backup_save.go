@@ -23,7 +23,7 @@ func backupSaveCommand() *cli.Command {
 			"a folder or s3://BUCKET/PREFIX. It is new, or holds earlier backups of the same cluster: then only what it lacks is copied. An " +
 			"interrupted backup continues when the same command runs again. The state comes from the newest snapshot of one member and from its " +
 			"log. Every byte is verified, and compared with what the disk or the server has. With authentication enabled, the user needs the role root.",
-		Flags:  clientFlags(recipientFlag("QKV_BACKUP_RECIPIENT"), writeOutFlag()),
+		Flags:  clientFlags(recipientFlag(), writeOutFlag()),
 		Action: backupSave,
 	}
 }
@@ -105,9 +105,6 @@ func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, hold *backup
 	return writeAnswer(c, form.Answer{
 		Document: form.Document{
 			{"revision", revision}, {"entry", entry}, {"base_entry", base.Index}, {"base_bytes", file}, {"new_base_bytes", copied}, {"new_entries", entries}, {"new_log_bytes", bytes},
-		},
-		Fields: []form.Field{
-			{"Revision", revision}, {"Entry", entry}, {"Base", base.Index}, {"BaseBytes", file}, {"NewBaseBytes", copied}, {"Entries", entries}, {"LogBytes", bytes},
 		},
 		Text: fmt.Sprintf("%s has everything up to revision %d: the base of entry %d, %s of which %s are new, and behind it %s, %s\n",
 			path, revision, base.Index, bytesText(file), bytesText(copied), checks.Plural(entries, "new entry", "new entries"), bytesText(bytes)),

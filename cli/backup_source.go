@@ -80,9 +80,9 @@ func (m *backupMember) others() (all []string) {
 }
 
 // recipientFlag is a flag for the keys that encrypt a backup.
-func recipientFlag(variable string) cli.Flag {
+func recipientFlag() cli.Flag {
 	return &cli.StringSliceFlag{
-		Name: "recipient", EnvVars: []string{variable},
+		Name: "recipient", EnvVars: []string{"QKV_BACKUP_RECIPIENT"},
 		Usage: "encrypt for the age public `KEY`, as age-keygen prints it; several are allowed",
 	}
 }

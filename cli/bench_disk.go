@@ -26,7 +26,7 @@ type sideDir struct{ name, dir string }
 
 // dirFlag is shared by the benchmarks that compare folders.
 func dirFlag(usage string) cli.Flag {
-	return &cli.StringSliceFlag{Name: "dir", EnvVars: []string{"QKV_BENCH_DIR"}, Usage: usage}
+	return &cli.StringSliceFlag{Name: "dir", Usage: usage}
 }
 
 // sideDirs reads --dir NAME=DIR, or DIR alone, whose name is its last part. The default is the current folder.
@@ -88,9 +88,9 @@ func benchDiskCommand() *cli.Command {
 			"loss slow down once their cache is full: --steady 5m writes for that long, and shows the rate at the end.",
 		Flags: append([]cli.Flag{
 			dirFlag("`NAME=DIR` on the disk to measure; several are compared (default: the current folder)"),
-			&cli.IntFlag{Name: "runs", EnvVars: []string{"QKV_BENCH_DISK_RUNS"}, Value: 5, Usage: "`N` times everything, in turns"},
-			&cli.DurationFlag{Name: "duration", EnvVars: []string{"QKV_BENCH_DISK_DURATION"}, Value: 300 * time.Millisecond, Usage: "`TIME` of each probe, at most", Action: positive("duration")},
-			&cli.DurationFlag{Name: "steady", EnvVars: []string{"QKV_BENCH_DISK_STEADY"}, Usage: "`TIME` to write to each disk without a pause afterwards, such as 5m (default: not at all)", Action: positive("steady")},
+			&cli.IntFlag{Name: "runs", Value: 5, Usage: "`N` times everything, in turns"},
+			&cli.DurationFlag{Name: "duration", Value: 300 * time.Millisecond, Usage: "`TIME` of each probe, at most", Action: positive("duration")},
+			&cli.DurationFlag{Name: "steady", Usage: "`TIME` to write to each disk without a pause afterwards, such as 5m (default: not at all)", Action: positive("steady")},
 		}, resultFlags()...),
 		Action: func(c *cli.Context) error {
 			if c.Int("runs") < 1 {

@@ -35,7 +35,7 @@ var reportFormats = []string{reportTable, reportJSON, reportMarkdown, reportCSV,
 func resultFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{
-			Name: "write-out", Aliases: []string{"w"}, Value: reportTable, EnvVars: []string{"QKV_BENCH_WRITE_OUT"},
+			Name: "write-out", Aliases: []string{"w"}, Value: reportTable,
 			Usage: "`FORMAT` of the output: " + strings.Join(reportFormats, ", "),
 			Action: func(_ *cli.Context, format string) error {
 				if !slices.Contains(reportFormats, format) {
@@ -44,7 +44,7 @@ func resultFlags() []cli.Flag {
 				return nil
 			},
 		},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, EnvVars: []string{"QKV_BENCH_OUTPUT"}, Usage: "`FILE` to write as well: .json, .html, .md, .csv or .txt"},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` to write as well: .json, .html, .md, .csv or .txt"},
 	}
 }
 

@@ -32,8 +32,8 @@ func benchRunCommand() *cli.Command {
 			"A difference is shown only if it is statistically significant; otherwise `~` is printed.",
 		Flags: append([]cli.Flag{
 			dirFlag("`NAME=DIR` for members' data; several are compared (default: the current folder)"),
-			&cli.StringSliceFlag{Name: "target", EnvVars: []string{"QKV_BENCH_TARGET"}, Usage: "`NAME=URL` of an etcd v3 server to compare with: keys of its own are written there, and removed"},
-			&cli.BoolFlag{Name: "allow-maintenance", EnvVars: []string{"QKV_BENCH_ALLOW_MAINTENANCE"}, Usage: "let a load compact and defragment a --target: its history is lost, and it serves no client meanwhile"},
+			&cli.StringSliceFlag{Name: "target", Usage: "`NAME=URL` of an etcd v3 server to compare with: keys of its own are written there, and removed"},
+			&cli.BoolFlag{Name: "allow-maintenance", Usage: "let a load compact and defragment a --target: its history is lost, and it serves no client meanwhile"},
 		}, append(suiteFlags(), resultFlags()...)...),
 		Action: func(c *cli.Context) error {
 			return interruptible(c, func(ctx context.Context) error { return benchRun(ctx, c) })
@@ -43,20 +43,19 @@ func benchRunCommand() *cli.Command {
 
 // suiteFlags are the flags of a suite.
 func suiteFlags() []cli.Flag {
-	const variable = "QKV_BENCH_RUN"
 	return []cli.Flag{
-		&cli.IntFlag{Name: "runs", EnvVars: []string{variable + "_RUNS"}, Value: 5, Usage: "`N` times everything, in turns"},
-		&cli.IntSliceFlag{Name: "members", EnvVars: []string{variable + "_MEMBERS"}, Value: cli.NewIntSlice(1, 3), Usage: fmt.Sprintf("`N,...` members to measure with, each 1 to %d", mostMembers)},
-		&cli.StringSliceFlag{Name: "load", EnvVars: []string{variable + "_LOAD"}, Usage: "`NAME` of a load to run, without the others: " + strings.Join(bench.WorkNames(bench.Works(1, 1)), ", ") +
+		&cli.IntFlag{Name: "runs", Value: 5, Usage: "`N` times everything, in turns"},
+		&cli.IntSliceFlag{Name: "members", Value: cli.NewIntSlice(1, 3), Usage: fmt.Sprintf("`N,...` members to measure with, each 1 to %d", mostMembers)},
+		&cli.StringSliceFlag{Name: "load", Usage: "`NAME` of a load to run, without the others: " + strings.Join(bench.WorkNames(bench.Works(1, 1)), ", ") +
 			"; or, run only by name or with all: " + strings.Join(bench.WorkNames(bench.SpecialWorks()), ", ")},
-		&cli.Float64Flag{Name: "scale", EnvVars: []string{variable + "_SCALE"}, Value: 1, Usage: "`N` times the size of the loads that run only by name: 0.01 has 10,000 keys instead of 1,000,000"},
-		&cli.IntFlag{Name: "in-flight", EnvVars: []string{variable + "_IN_FLIGHT"}, Value: 1000, Usage: "`N` requests at a time in closed loops"},
-		&cli.Float64Flag{Name: "rate", EnvVars: []string{variable + "_RATE"}, Value: 1000, Usage: "`N` requests a second of the open loop"},
-		sizeFlag("value-bytes", variable+"_VALUE_BYTES", 256, "256B", "`SIZE` of a value"),
-		&cli.IntFlag{Name: "keys", EnvVars: []string{variable + "_KEYS"}, Value: 100_000, Usage: "`N` different keys"},
-		&cli.DurationFlag{Name: "duration", EnvVars: []string{variable + "_DURATION"}, Value: 3 * time.Second, Usage: "`TIME` of each load", Action: positive("duration")},
-		&cli.DurationFlag{Name: "warm-up", EnvVars: []string{variable + "_WARM_UP"}, Value: 2 * time.Second, Usage: "`TIME` of each load before the measurement", Action: positive("warm-up")},
-		&cli.IntFlag{Name: "port", EnvVars: []string{variable + "_PORT"}, Value: 2579, Usage: "first of ten `PORT`s in a row, for members of its own"},
+		&cli.Float64Flag{Name: "scale", Value: 1, Usage: "`N` times the size of the loads that run only by name: 0.01 has 10,000 keys instead of 1,000,000"},
+		&cli.IntFlag{Name: "in-flight", Value: 1000, Usage: "`N` requests at a time in closed loops"},
+		&cli.Float64Flag{Name: "rate", Value: 1000, Usage: "`N` requests a second of the open loop"},
+		&cli.GenericFlag{Name: "value-bytes", Value: new(size(256)), DefaultText: "256B", Usage: "`SIZE` of a value"},
+		&cli.IntFlag{Name: "keys", Value: 100_000, Usage: "`N` different keys"},
+		&cli.DurationFlag{Name: "duration", Value: 3 * time.Second, Usage: "`TIME` of each load", Action: positive("duration")},
+		&cli.DurationFlag{Name: "warm-up", Value: 2 * time.Second, Usage: "`TIME` of each load before the measurement", Action: positive("warm-up")},
+		&cli.IntFlag{Name: "port", Value: 2579, Usage: "first of ten `PORT`s in a row, for members of its own"},
 	}
 }
 

@@ -36,11 +36,11 @@ func branchCommand() *cli.Command {
 			"serves while that runs, with QKV_ENDPOINTS in its environment, and the exit code is the command's. PLACE is a folder, or " +
 			"s3://BUCKET/PREFIX.",
 		Flags: []cli.Flag{
-			atFlag("QKV_BRANCH_AT"), revisionFlag("QKV_BRANCH_REVISION"),
-			&cli.StringFlag{Name: "since", EnvVars: []string{"QKV_BRANCH_SINCE"}, Usage: "with all of the history from `TIME` on, as for --at, or an age such as 7d: whatever the cluster has compacted since (default: the history of the moment)"},
-			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_BRANCH_DATA_DIR"}, Usage: "`DIR` to create, which stays (default: a new folder in ./qkv-data, removed at the end)"},
-			portFlag("QKV_BRANCH_PORT", 2479, 2), identityFlag(), lossFlag("QKV_BRANCH_ACCEPT_LOSS"), homeFlag(),
-			&cli.StringFlag{Name: "certs-dir", EnvVars: []string{"QKV_BRANCH_CERTS_DIR"}, Usage: "`DIR` with ca.crt, member-n1.crt and member-n1.key: serve etcd's clients and the dashboard, too, on TCP by TLS (default: the local CA, and no TCP)"},
+			atFlag(), revisionFlag(),
+			&cli.StringFlag{Name: "since", Usage: "with all of the history from `TIME` on, as for --at, or an age such as 7d: whatever the cluster has compacted since (default: the history of the moment)"},
+			&cli.StringFlag{Name: "data-dir", Usage: "`DIR` to create, which stays (default: a new folder in ./qkv-data, removed at the end)"},
+			portFlag(2479, 2), identityFlag(), lossFlag(), homeFlag(),
+			&cli.StringFlag{Name: "certs-dir", Usage: "`DIR` with ca.crt, member-n1.crt and member-n1.key: serve etcd's clients and the dashboard, too, on TCP by TLS (default: the local CA, and no TCP)"},
 		},
 		Action: func(c *cli.Context) error {
 			return interruptible(c, func(ctx context.Context) error { return branch(ctx, c) })

@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/wire"
 )
@@ -25,7 +25,7 @@ const validForLeast = time.Second
 
 func validForFlag(usual string) cli.Flag {
 	return &cli.DurationFlag{
-		Name: "valid-for", EnvVars: []string{"QKV_CERT_VALID_FOR"}, DefaultText: usual, Usage: "`TIME` from now until it expires, as in 720h",
+		Name: "valid-for", DefaultText: usual, Usage: "`TIME` from now until it expires, as in 720h",
 		Action: func(_ *cli.Context, d time.Duration) error {
 			if d < validForLeast {
 				return usagef("--valid-for %v must be at least %v", d, validForLeast)
@@ -57,7 +57,7 @@ func certCommand() *cli.Command {
 			{
 				Name: "ca", Usage: "make a certificate authority: ca.crt and ca.key",
 				Flags: []cli.Flag{dir(), validForFlag("ten years"), &cli.StringFlag{
-					Name: "cluster", EnvVars: []string{"QKV_CERT_CLUSTER"},
+					Name:  "cluster",
 					Usage: "`NAME` of the cluster; certificates for another cluster are refused",
 				}},
 				Action: func(c *cli.Context) error {
@@ -75,7 +75,7 @@ func certCommand() *cli.Command {
 			{
 				Name: "member", Usage: "make a member's certificate: member-NAME.crt and .key", ArgsUsage: "NAME [HOST...]",
 				Flags: []cli.Flag{dir(), validForFlag("a year"), &cli.StringSliceFlag{
-					Name: "hosts", EnvVars: []string{"QKV_CERT_HOSTS"},
+					Name:  "hosts",
 					Usage: "`HOST,...`, names or addresses at which clients other than qkv's own reach it, besides localhost",
 				}},
 				Action: func(c *cli.Context) error {
@@ -108,8 +108,8 @@ func certCommand() *cli.Command {
 			},
 			{
 				Name: "show", Usage: "show the content of certificates", ArgsUsage: "[FILE|DIR...]",
-				Description: "Without FILE or DIR: all certificates in --certs-dir. With -w json one line holds all of them; error says why a certificate has no identity.",
-				Flags:       []cli.Flag{dir(), plainOrJSONFlag("certificates", "QKV_CERT_WRITE_OUT")},
+				Description: "Without FILE or DIR: all certificates in --certs-dir.",
+				Flags:       []cli.Flag{dir()},
 				Action:      showCerts,
 			},
 		},
@@ -185,42 +185,25 @@ func showCerts(c *cli.Context) error {
 		}
 		files = append(files, found...)
 	}
-	shown, failed := certsDocument{[]certDocument{}}, []error(nil)
+	var text strings.Builder
+	var failed []error
 	for _, name := range files {
 		all, err := wire.Show(name, time.Now())
 		if err != nil {
 			failed = append(failed, err) // show the other certificates anyway
 		}
-		for _, one := range all {
-			shown.Certificates = append(shown.Certificates, certDocument{name, one})
+		for i, one := range all {
+			if text.Len() > 0 {
+				text.WriteByte('\n')
+			}
+			if i == 0 {
+				fmt.Fprintln(&text, name)
+			}
+			text.WriteString(one)
 		}
 	}
-	failed = append(failed, writeAnswer(c, form.Answer{Document: shown, Page: func(p form.Page) { shown.write(p) }}))
-	return errors.Join(failed...)
-}
-
-// certsDocument is the JSON of certificates; names and order are a promise.
-type certsDocument struct {
-	Certificates []certDocument `json:"certificates"`
-}
-
-// certDocument is a certificate and its file.
-type certDocument struct {
-	File string `json:"file"`
-	wire.CertificateInfo
-}
-
-// write prints a paragraph for each certificate, below the name of its file.
-func (d certsDocument) write(w io.Writer) {
-	for i, one := range d.Certificates {
-		if i > 0 {
-			fmt.Fprintln(w)
-		}
-		if i == 0 || one.File != d.Certificates[i-1].File {
-			fmt.Fprintln(w, one.File)
-		}
-		fmt.Fprint(w, one.CertificateInfo)
-	}
+	_, err := io.WriteString(c.App.Writer, text.String())
+	return errors.Join(append(failed, err)...)
 }
 
 // filesEnding lists the files of a folder with a suffix, by name.

@@ -154,6 +154,12 @@ func runLine(ctx context.Context, app *cli.App, args []string) error {
 	switch {
 	case err != nil:
 		return err
+	case a.topic != "":
+		writeConnectionHelp(app.Writer)
+		return nil
+	case a.help && a.command == nil && slices.Contains(a.flags, "--all"):
+		writeAllHelp(app.Writer, app)
+		return nil
 	case a.help && a.command == nil:
 		writeAppHelp(app.Writer, app)
 		return nil
@@ -181,15 +187,15 @@ func newApp() *cli.App {
 		Name:      "qkv",
 		Usage:     "a distributed, revisioned key-value store",
 		UsageText: "qkv COMMAND [flags] [arguments]",
-		Description: "Flags work before and after arguments; `--` ends them. Every flag has an environment variable: `qkv COMMAND " +
-			"--help` names it. Exit codes: 0 ok, 1 failed, 2 usage or refused configuration, 3 key, lease or member not found, 4 a " +
+		Description: "Flags work before and after arguments; `--` ends them. `qkv help connection` shows the flags and " +
+			"variables by which commands reach a cluster; `qkv help --all` shows everything. Exit codes: 0 ok, 1 failed, 2 usage or refused configuration, 3 key, lease or member not found, 4 a " +
 			"condition failed, 5 unavailable, 6 not allowed, 7 outcome unknown, 8 the disk failed; 130 after Ctrl-C, 143 " +
 			"after SIGTERM, which `qkv serve` ends with 0.",
 		HideHelp: true, HideVersion: true,
 		ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{
 			putCommand(), getCommand(), delCommand(), txnCommand(), watchCommand(), leaseCommand(), lockCommand(), electCommand(), compactCommand(), importCommand(), exportCommand(), duCommand(), historyCommand(), diffCommand(), revertCommand(), logCommand(),
-			statusCommand(), doctorCommand(), upgradeCommand(), alarmCommand(), serveCommand(), configCommand(), etcdCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), backupCommand(), restoreCommand(), branchCommand(), migrateCommand(), inspectCommand(),
+			statusCommand(), doctorCommand(), serveCommand(), configCommand(), etcdCommand(), demoCommand(), memberCommand(), recoverCommand(), backupCommand(), restoreCommand(), branchCommand(), migrateCommand(), inspectCommand(),
 			userCommand(), roleCommand(), authCommand(), whoamiCommand(), certCommand(),
 			benchCommand(), completionCommand(), versionCommand(),
 		},
@@ -297,7 +303,7 @@ func arguments(c *cli.Context, least, most int) error {
 }
 
 // nameUsage matches the arguments of commands for members, users and roles.
-var nameUsage = regexp.MustCompile(`^(NAME|USER|ROLE)( ROLE)?$`)
+var nameUsage = regexp.MustCompile(`^\[?(NAME|USER|ROLE)\]?( ROLE)?$`)
 
 func quoted(words []string) []string {
 	q := make([]string, len(words))

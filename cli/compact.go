@@ -17,7 +17,7 @@ func compactCommand() *cli.Command {
 		Description: "REVISION becomes the oldest readable revision: `qkv get --rev` of an older one is refused. The newest value of each " +
 			"key stays. Large history is also compacted automatically.",
 		Flags: clientFlags(writeOutFlag(), &cli.BoolFlag{
-			Name: "physical", EnvVars: []string{"QKV_COMPACT_PHYSICAL"}, Usage: "wait until the asked member has dropped it",
+			Name: "physical", Usage: "wait until the asked member has dropped it",
 		}),
 		Action: compact,
 	}

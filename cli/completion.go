@@ -101,10 +101,6 @@ func (a *arranger) completeValue(words []string, last string, w io.Writer) {
 	switch name := strings.TrimLeft(words[0], "-"); name {
 	case "write-out", "w":
 		candidates(w, last, a.formats(name)...)
-	case "sort-by":
-		candidates(w, last, sortTargets...)
-	case "order":
-		candidates(w, last, sortOrders[1:]...)
 	case "log-format":
 		candidates(w, last, "auto", "text", "json")
 	case "log-level":

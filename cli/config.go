@@ -17,7 +17,7 @@ import (
 
 func configCommand() *cli.Command {
 	return &cli.Command{
-		Name: "config", Category: "cluster", Usage: "check and show the settings of a member",
+		Name: "config", Category: "cluster", Usage: "check a file of settings, and print an example",
 		Description: "A file for `qkv serve --config FILE` has settings by the names of their flags, in YAML. Flags have priority over " +
 			"variables, variables over the file, and the file over the defaults.",
 		Subcommands: []*cli.Command{
@@ -25,13 +25,7 @@ func configCommand() *cli.Command {
 				Name: "check", Usage: "check a file for `qkv serve --config`", ArgsUsage: "FILE",
 				Description: "Prints each fault with its line and exits with 2 if there is one. Variables of this process, such as QKV_NAME, count " +
 					"as they would for `qkv serve`.",
-				Flags: []cli.Flag{plainOrJSONFlag("faults", "QKV_CONFIG_CHECK_WRITE_OUT")}, Action: configCheck,
-			},
-			{
-				Name: "show", Usage: "print a member's settings and where each comes from", ArgsUsage: "[FILE]",
-				Description: "Takes the flags and variables of `qkv serve`, and the file of --config or FILE. FROM is flag, environment, file with its line, " +
-					"or default.",
-				Flags: append([]cli.Flag{configFlag(), plainOrJSONFlag("settings", "QKV_CONFIG_SHOW_WRITE_OUT")}, memberFlags()...), Action: configShow,
+				Flags: []cli.Flag{plainOrJSONFlag("faults")}, Action: configCheck,
 			},
 			{
 				Name: "example", Usage: "print a file with all settings, each as a comment",
@@ -84,48 +78,6 @@ func (s *memberSettings) placed(err error) error {
 		}
 	}
 	return usagef("%w", &settings.Faults{File: s.file, All: []settings.Fault{fault}})
-}
-
-func configShow(c *cli.Context) error {
-	file := c.String("config")
-	if c.NArg() == 1 {
-		file = c.Args().First()
-	}
-	s, err := readMemberSettings(c, file)
-	if err != nil {
-		return err
-	}
-	all, t := []form.Document{}, form.Rows{Columns: []string{"SETTING", "VALUE", "FROM"}}
-	for _, f := range s.flags { // none holds a secret: secrets are in files, and settings have their names
-		name := f.Names()[0]
-		value, from := s.value(name), s.sources[name]
-		if from == fromDefault {
-			value = defaultOf(f)
-		}
-		d, shown := form.Document{{"name", name}, {"value", value}, {"from", from}}, from
-		switch from {
-		case fromEnvironment:
-			variable := f.(cli.DocGenerationFlag).GetEnvVars()[0]
-			d, shown = append(d, form.Field{"variable", variable}), from+" "+variable
-		case fromFile:
-			d, shown = append(d, form.Field{"line", s.lineOf(name)}), fmt.Sprintf("%s:%d", s.file, s.lineOf(name))
-		}
-		all = append(all, d)
-		t.Add(name, value, shown)
-	}
-	d := form.Document{{"file", s.file}, {"settings", all}}
-	if s.file == "" {
-		d = d[1:]
-	}
-	return writeAnswer(c, form.Answer{Document: d, Page: t.Write})
-}
-
-// defaultOf returns the default of a setting, as its help has it.
-func defaultOf(f cli.Flag) string {
-	if settingKind(f) == settings.Switch {
-		return "false"
-	}
-	return defaultText(f)
 }
 
 // exampleWidth is the width of the lines of the example.

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"os"
-	"strings"
 	"testing"
 	"time"
 )
@@ -21,25 +19,17 @@ func TestDays(t *testing.T) {
 			t.Errorf("%q is read as %v", text, got)
 		}
 	}
-	value := func(want string, environment []string, argv ...string) {
-		t.Helper()
-		r := runQkv(t, environment, append([]string{"config", "show"}, argv...)...)
-		r.exits(t, 0)
-		for line := range strings.Lines(r.stdout) {
-			if f := strings.Fields(line); len(f) > 1 && f[0] == "history-age" {
-				if f[1] != want {
-					t.Errorf("%v %v: %s", environment, argv, line)
-				}
-				return
-			}
-		}
-		t.Errorf("no history-age in\n%s", r.stdout)
+	file := configFile(t, "history-age: 3d\n")
+	if got := settingsOf(t, file).Duration("history-age"); got != 72*time.Hour {
+		t.Errorf("by the file: %v", got)
 	}
-	value("48h0m0s", nil, "--history-age", "2d")
-	value("60h0m0s", []string{"QKV_HISTORY_AGE=2d12h"})
-	file := t.TempDir() + "/qkv.yaml"
-	must(t, os.WriteFile(file, []byte("history-age: 3d\n"), 0o600))
-	value("72h0m0s", nil, file)
-	runQkv(t, []string{"QKV_HISTORY_AGE=1.5d"}, "config", "show").exits(t, exitUsage, `QKV_HISTORY_AGE="1.5d" is no value of --history-age`)
-	runQkv(t, nil, "config", "show", "--history-age", "7days").exits(t, exitUsage, `invalid value "7days" for --history-age: a time has a unit, as in 5s or 7d`)
+	if got := settingsOf(t, file, "--history-age", "2d").Duration("history-age"); got != 48*time.Hour {
+		t.Errorf("by the flag: %v", got)
+	}
+	runQkv(t, []string{"QKV_HISTORY_AGE=1.5d"}, "serve").exits(t, exitUsage, `QKV_HISTORY_AGE="1.5d" is no value of --history-age`)
+	runQkv(t, nil, "serve", "--history-age", "7days").exits(t, exitUsage, `invalid value "7days" for --history-age: a time has a unit, as in 5s or 7d`)
+	t.Setenv("QKV_HISTORY_AGE", "2d12h")
+	if got := settingsOf(t, file).Duration("history-age"); got != 60*time.Hour {
+		t.Errorf("by the variable: %v", got)
+	}
 }

@@ -25,10 +25,10 @@ func delCommand() *cli.Command {
 // delFlags are the flags of a delete, also inside a transaction.
 func delFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_DEL_PREFIX"}, Usage: "all keys that begin with KEY"},
-		&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_DEL_FROM_KEY"}, Usage: "all keys from KEY on, in byte order"},
-		&cli.BoolFlag{Name: "all", EnvVars: []string{"QKV_DEL_ALL"}, Usage: "confirm an empty KEY: delete every key"},
-		&cli.BoolFlag{Name: "prev-kv", EnvVars: []string{"QKV_DEL_PREV_KV"}, Usage: "also print the keys as they were before"},
+		&cli.BoolFlag{Name: "prefix", Usage: "all keys that begin with KEY"},
+		&cli.BoolFlag{Name: "from-key", Usage: "all keys from KEY on, in byte order"},
+		&cli.BoolFlag{Name: "all", Usage: "confirm an empty KEY: delete every key"},
+		&cli.BoolFlag{Name: "prev-kv", Usage: "also print the keys as they were before"},
 	}
 }
 
@@ -63,9 +63,8 @@ func delRequest(c *cli.Context) (kv.Delete, error) {
 func delAnswer(written client.Written) form.Answer {
 	d, t := form.Document{{"revision", written.Revision}, {"deleted", written.Deleted}}, &form.Rows{Columns: []string{"REVISION", "DELETED"}}
 	t.Add(written.Revision, written.Deleted)
-	fields := []form.Field{{"Revision", written.Revision}, {"Deleted", written.Deleted}}
 	if all := documentsOf(written.Previous); len(all) > 0 {
 		d = append(d, form.Field{"prev_kvs", all})
 	}
-	return withPrevious(form.Answer{Document: d, Fields: fields, Text: fmt.Sprintln(written.Deleted), Table: t}, written.Previous)
+	return withPrevious(form.Answer{Document: d, Text: fmt.Sprintln(written.Deleted), Table: t}, written.Previous)
 }

@@ -36,9 +36,9 @@ func demoCommand() *cli.Command {
 			"until Ctrl-C; otherwise it stops the members. The exit code is 1 at the first wrong answer. The next demo uses the " +
 			"same data. The members write their logs to files beside their data.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DEMO_DATA_DIR"}, Value: "qkv-data", Usage: "`DIR` with the three members' data"},
-			portFlag("QKV_DEMO_PORT", 2379, 2*demoMembers), homeFlag(),
-			&cli.BoolFlag{Name: "logs", EnvVars: []string{"QKV_DEMO_LOGS"}, Usage: "print the members' logs among the demo's own lines, and write no files"},
+			&cli.StringFlag{Name: "data-dir", Value: "qkv-data", Usage: "`DIR` with the three members' data"},
+			portFlag(2379, 2*demoMembers), homeFlag(),
+			&cli.BoolFlag{Name: "logs", Usage: "print the members' logs among the demo's own lines, and write no files"},
 		},
 		Action: runDemo,
 	}

@@ -25,10 +25,10 @@ func diffCommand() *cli.Command {
 			"another value or lease. The values follow, line by line: `-` the old one, `+` the new one. -w json prints one line " +
 			"for each key. Changes in between are not shown. Without --to it compares with the current state. Behind a key stands the author of " +
 			"its newer value, - where it is not known or the key was deleted; -w json has both authors.",
-		Flags: clientFlags(plainOrJSONFlag("differences", "QKV_WRITE_OUT"),
-			&cli.StringFlag{Name: "from", EnvVars: []string{"QKV_DIFF_FROM"}, Usage: "`REV|TIME`: " + pointUsage},
-			&cli.StringFlag{Name: "to", EnvVars: []string{"QKV_DIFF_TO"}, Usage: "`REV|TIME`, likewise (default: now)"},
-			&cli.BoolFlag{Name: "keys-only", EnvVars: []string{"QKV_DIFF_KEYS_ONLY"}, Usage: "keys without values"},
+		Flags: clientFlags(plainOrJSONFlag("differences"),
+			&cli.StringFlag{Name: "from", Usage: "`REV|TIME`: " + pointUsage},
+			&cli.StringFlag{Name: "to", Usage: "`REV|TIME`, likewise (default: now)"},
+			&cli.BoolFlag{Name: "keys-only", Usage: "keys without values"},
 		),
 		Action: diff,
 	}

@@ -44,7 +44,7 @@ var notRun = []struct{ page, begin, reason string }{
 	{"docs/etcd.md", "QKV_CLUSTER_SECRET", "needs hosts with these addresses; TestProcessEtcdSecret has them on loopback"},
 	{"docs/hosts.md", "qkv serve", hostsReason},
 	{"docs/hosts.md", "qkv member", hostsReason},
-	{"docs/hosts.md", "qkv move-leader", hostsReason},
+	{"docs/hosts.md", "qkv member lead", hostsReason},
 	{"docs/hosts.md", "export", hostsReason},
 	{"docs/emergencies.md", "qkv serve", hostsReason},
 	{"docs/emergencies.md", "qkv member add", hostsReason},

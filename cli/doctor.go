@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/cli/form"
+	"qkv/index"
 	"qkv/internal/checks"
 	"qkv/net/client"
 	"qkv/net/wire"
@@ -22,7 +23,8 @@ func doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Category: "cluster", Usage: "check the cluster and this host, and name the command that helps",
 		Description: "Makes the checks of docs/doctor.md and prints a line for each: ok, warning, FAILURE, or `not checked` with the " +
-			"reason, which is no failure. Below a finding stands the command or step that helps.\n\n" +
+			"reason, which is no failure. Below a finding stands the command or step that helps. In a rolling upgrade, run it by the new program: " +
+			"the line `versions` names the next member to restart.\n\n" +
 			"With --data-dir it also examines a member's data folder on this host, and the host: it reads the log and the snapshots unless " +
 			"a member runs on the folder, and measures the disk for a second. Without a running cluster, only these checks are made.\n\n" +
 			"The exit code is 0 if all is well, 1 after a warning and 2 after a failure. 2 is also the code of a wrong command line, which " +
@@ -30,9 +32,9 @@ func doctorCommand() *cli.Command {
 			"--bundle writes the checks, the status, the members' metrics and the version to a file for support. The file has no keys, no " +
 			"values and no secrets; of the environment it has the names of qkv's variables, and the values of harmless ones.",
 		Flags: clientFlags(
-			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DOCTOR_DATA_DIR"}, Usage: "`DIR` of a member's data on this host, to examine as well"},
-			&cli.StringFlag{Name: "bundle", EnvVars: []string{"QKV_DOCTOR_BUNDLE"}, Usage: "`FILE` to write for support, a new .tgz"},
-			plainOrJSONFlag("checks", "QKV_DOCTOR_WRITE_OUT"),
+			&cli.StringFlag{Name: "data-dir", Usage: "`DIR` of a member's data on this host, to examine as well"},
+			&cli.StringFlag{Name: "bundle", Usage: "`FILE` to write for support, a new .tgz"},
+			plainOrJSONFlag("checks"),
 		),
 		Action: doctor,
 	}
@@ -83,7 +85,7 @@ func doctor(c *cli.Context) error {
 func examine(c *cli.Context, dir string) (diagnosis, error) {
 	ctx, cancel := context.WithTimeoutCause(c.Context, c.Duration("timeout"), noAnswer(c.Duration("timeout")))
 	defer cancel()
-	var f checks.Facts
+	f := checks.Facts{Asking: checks.Program{Version: Version, Level: index.MaxLevel}}
 	var members []memberStatus
 	t, err := targetOf(c)
 	if err == nil {

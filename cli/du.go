@@ -31,10 +31,10 @@ func duCommand() *cli.Command {
 			"shorter: the last line says which. Writes go on while a member counts. A terminal shows sizes with units; otherwise " +
 			"they are bytes.",
 		Flags: clientFlags(
-			&cli.IntFlag{Name: "depth", Value: 1, EnvVars: []string{"QKV_DU_DEPTH"}, Usage: "`N` separators behind PREFIX end a group; 0 counts all keys together"},
-			&cli.StringFlag{Name: "separator", Value: "/", EnvVars: []string{"QKV_DU_SEPARATOR"}, Usage: "`TEXT` between the parts of a key"},
-			&cli.StringFlag{Name: "sort", Value: duOrders[0], EnvVars: []string{"QKV_DU_SORT"}, Usage: "in the order of `WHAT`: bytes, keys, history or changes, largest first, or name", Action: oneOf("sort", duOrders...)},
-			&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_DU_SERIALIZABLE"}, Usage: "the keys of one member, without a quorum: they may be stale"},
+			&cli.IntFlag{Name: "depth", Value: 1, Usage: "`N` separators behind PREFIX end a group; 0 counts all keys together"},
+			&cli.StringFlag{Name: "separator", Value: "/", Usage: "`TEXT` between the parts of a key"},
+			&cli.StringFlag{Name: "sort", Value: duOrders[0], Usage: "in the order of `WHAT`: bytes, keys, history or changes, largest first, or name", Action: oneOf("sort", duOrders...)},
+			&cli.BoolFlag{Name: "serializable", Usage: "the keys of one member, without a quorum: they may be stale"},
 			writeOutFlag(),
 		),
 		Action: du,
@@ -145,7 +145,7 @@ func (d *used) period() string {
 	}
 }
 
-// document returns the usage for JSON and for `-w fields`; a period of 0 says that changes were not counted.
+// document returns the usage for JSON; a period of 0 says that changes were not counted.
 func (d *used) document() form.Document {
 	numbers := func(r *kv.UsageRow) form.Document {
 		return form.Document{

@@ -14,8 +14,8 @@ func electCommand() *cli.Command {
 		Description: "With a VALUE: waits until there is no other leader, prints the key of the leadership and the value, and leads until " +
 			"Ctrl-C, then with exit code 0. With --listen: prints key and value of the leader, and again at each change of leader. " +
 			"-w json also has the fencing token, which is larger than the token of every earlier leader.",
-		Flags: clientFlags(writeOutFlag(), ttlFlag("QKV_ELECT_TTL"),
-			&cli.BoolFlag{Name: "listen", Aliases: []string{"l"}, EnvVars: []string{"QKV_ELECT_LISTEN"}, Usage: "only show the leader, and each new one"},
+		Flags: clientFlags(writeOutFlag(), ttlFlag(),
+			&cli.BoolFlag{Name: "listen", Aliases: []string{"l"}, Usage: "only show the leader, and each new one"},
 		),
 		Action: elect,
 	}

@@ -20,7 +20,9 @@ import (
 
 func serveCommand() *cli.Command { return onLinux("serve", "cluster", "run one member") }
 
-func configCommand() *cli.Command { return onLinux("config", "cluster", "check and show the settings") }
+func configCommand() *cli.Command {
+	return onLinux("config", "cluster", "check a file of settings, and print an example")
+}
 
 func etcdCommand() *cli.Command {
 	return onLinux("etcd", "cluster", "run one member by etcd's own command line")
@@ -71,6 +73,3 @@ func folderFacts(_ context.Context, dir string) *checks.Folder {
 
 // prepareProcess does nothing: no member runs in this process.
 func prepareProcess([]string) {}
-
-// syncAbove does nothing: the names of an export are as durable as those of any other program's files.
-func syncAbove(string) error { return nil }

@@ -45,7 +45,7 @@ func checkEnvironment(app *cli.App, environment []string) (warning string, err e
 		}
 	}
 	if len(misspelt) > 0 {
-		return "", usagef("unknown variable %s; `qkv COMMAND --help` names each flag's variable, `unset %s` ends this", strings.Join(hints, ", "), strings.Join(misspelt, " "))
+		return "", usagef("unknown variable %s; `qkv help connection` and `qkv serve --help` name the variables, `unset %s` ends this", strings.Join(hints, ", "), strings.Join(misspelt, " "))
 	}
 	if len(ignored) > 0 {
 		warning = fmt.Sprintf("warning: no flag of qkv reads %s: ignored", strings.Join(ignored, ", "))

@@ -13,13 +13,13 @@ func TestEnvironment(t *testing.T) {
 		environment   string // words
 		warning, fail string // beginnings; empty: there is none
 	}{
-		{"HOME=/root QKV_ENDPOINTS=a:1 QKV_GET_PREFIX=1 QKVX=1 qkv_lower=1", "", ""},
-		{"QKV_INTIAL_CLUSTER=n1=a:1", "", "unknown variable QKV_INTIAL_CLUSTER (did you mean QKV_INITIAL_CLUSTER?); `qkv COMMAND --help` names each flag's variable, `unset QKV_INTIAL_CLUSTER`"},
+		{"HOME=/root QKV_ENDPOINTS=a:1 QKV_HISTORY_AGE=1h QKVX=1 qkv_lower=1", "", ""},
+		{"QKV_INTIAL_CLUSTER=n1=a:1", "", "unknown variable QKV_INTIAL_CLUSTER (did you mean QKV_INITIAL_CLUSTER?); `qkv help connection` and `qkv serve --help` name the variables, `unset QKV_INTIAL_CLUSTER`"},
 		{"QKV_INTIAL_CLUSTER=", "", "unknown variable QKV_INTIAL_CLUSTER (did"},
-		{"QKV_XYZ=1 QKV_ENDPOINT=a:1", "", "unknown variable QKV_ENDPOINT (did you mean QKV_ENDPOINTS?); `qkv COMMAND --help` names each flag's variable, `unset QKV_ENDPOINT` "},
+		{"QKV_XYZ=1 QKV_ENDPOINT=a:1", "", "unknown variable QKV_ENDPOINT (did you mean QKV_ENDPOINTS?); `qkv help connection` and `qkv serve --help` name the variables, `unset QKV_ENDPOINT` "},
 		{"QKV_VERSION=1 QKV_IMAGE_TAG=x QKV_ROOT=/srv", "warning: no flag of qkv reads QKV_IMAGE_TAG, QKV_ROOT", ""},
-		{"QKV_LIMIT=1", "warning: no flag of qkv reads QKV_LIMIT (did you mean QKV_GET_LIMIT or QKV_WATCH_LIMIT?): ignored", ""},
-		{"QKV_PREFIX=1", "warning: no flag of qkv reads QKV_PREFIX (did you mean QKV_AUTH_CHECK_PREFIX or QKV_DEL_PREFIX or QKV_EXPORT_PREFIX or QKV_GET_PREFIX or QKV_IMPORT_PREFIX or QKV_ROLE_ADD_PREFIX or QKV_ROLE_GRANT_PREFIX or QKV_ROLE_REVOKE_PREFIX or QKV_WATCH_PREFIX?): ", ""},
+		{"QKV_DEL_PREFIX=1", "warning: no flag of qkv reads QKV_DEL_PREFIX: ignored", ""},
+		{"QKV_RECIPIENT=age1", "warning: no flag of qkv reads QKV_RECIPIENT (did you mean QKV_BACKUP_RECIPIENT or QKV_SERVE_BACKUP_RECIPIENT?): ", ""},
 		// A Kubernetes service called qkv, and one called qkv-client, in the pod's namespace.
 		{"QKV_SERVICE_HOST=10.0.0.1 QKV_SERVICE_PORT=2379 QKV_SERVICE_PORT_CLIENTS=2379 QKV_PORT=udp://10.0.0.1:2379 QKV_PORT_2379_UDP=udp://10.0.0.1:2379", "", ""},
 		{"QKV_PORT_2379_UDP_ADDR=10.0.0.1 QKV_CLIENT_SERVICE_HOST=10.0.0.1 QKV_CLIENT_PORT_2379_UDP_PROTO=udp QKV_CLIENT_PORT=udp://10.0.0.1:2379", "", ""},

@@ -147,7 +147,7 @@ func TestAnswerNotPrinted(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	must(t, err)
 	defer full.Close()
-	for _, format := range []string{"plain", "json", "fields", "table"} {
+	for _, format := range []string{"plain", "json", "table"} {
 		var stderr strings.Builder
 		code := run(t.Context(), []string{"qkv", "version", "-w", format}, strings.NewReader(""), full, &stderr)
 		if want := "qkv: the command succeeded, but its answer could not be printed: write /dev/full: no space left on device\n"; code != exitFailed || stderr.String() != want {
@@ -162,7 +162,7 @@ func TestRevisionsThatAreNotThereYet(t *testing.T) {
 	b := newRig(t, nil)
 	b.expect(t, exitOK, "OK\n", "", "put", "a", "1")
 	for _, line := range []string{
-		"get a --rev 99", "get a --prefix --rev 99", "get a --prefix --rev 99 --sort-by mod", "get a --count-only --rev 99", "get a --rev 99 --serializable",
+		"get a --rev 99", "get a --prefix --rev 99", "get a --count-only --rev 99", "get a --rev 99 --serializable",
 		"compact 99", "diff a --from 99", "diff a --from 1 --to 99", "revert a --to 99",
 	} {
 		if code, _, stderr := b.qkv(t, "", strings.Fields(line)...); code != exitFailed || !strings.Contains(stderr, "the newest is 2") {

@@ -13,28 +13,34 @@ const (
 	useStatus      = "`qkv status` shows all members; with --check its exit code says whether all is well"
 	useMembers     = "`qkv member list` lists the members"
 	useRemove      = "`qkv member remove NAME`"
+	useLead        = "`qkv member lead NAME`"
+	useEtcdctl     = "etcdctl sorts and filters, and works with a qkv"
 	useRecover     = "`qkv recover --accept-loss --data-dir DIR` makes one member's data a new cluster"
 	useGetPrefix   = "`qkv get PREFIX --prefix --keys-only` lists keys"
 	useValueAlone  = "`qkv get KEY` prints the value alone, --raw without a newline"
 	useCertsDir    = "--certs-dir DIR holds ca.crt and this client's certificate and key"
 	useTimeout     = "--timeout bounds the whole command"
 	useHostPort    = "it is HOST:PORT, UDP, without a scheme"
-	useBackup      = "`qkv backup save PLACE` backs a running cluster up, and `qkv restore PLACE` makes a new one; `qkv inspect snapshot FILE` shows a member's own"
+	useBackup      = "`qkv backup save PLACE` backs a running cluster up, and `qkv restore PLACE` makes a new one; `qkv inspect FILE` shows a member's own"
 	useEndpoints   = "--endpoints HOST:PORT,..."
 	useJSON        = "`-w json` has text as text and all else in base64"
-	useConfigFile  = "every flag has a variable, and `qkv etcd --config-file` takes the file of an etcd"
+	useConfigFile  = "`qkv serve --config FILE` takes a file of its flags, and `qkv etcd --config-file` takes the file of an etcd"
 	alwaysVerified = "mutual TLS is always on: on loopback by itself, elsewhere with --certs-dir"
 )
 
 var foreignCommands = map[string]string{
+	"alarm":     "`qkv status` shows the alarms, which end by themselves; `etcdctl alarm disarm` ends one that a client raised",
 	"subscribe": useWatch, "cas": useTxn, "multi": useTxn,
 	"session": useLease, "ttl": useLease, "expire": useLease,
 	"members": useMembers, "peers": useMembers, "join": "`qkv member add NAME`, then `qkv serve --join` there", "leave": useRemove, "force-leave": useRemove, "endpoint": useStatus, "health": useStatus, "audit": "`qkv serve --audit-log FILE` appends audit lines, one JSON object a line, to a file", "verify": "members read their files by themselves, and `qkv doctor` shows damage", "top": "the dashboard shows the load, and `qkv status` the members", "info": useStatus,
-	"operator raft": useMembers, "operator": useStatus, "cluster": useStatus, "transfer-leader": "`qkv move-leader NAME`", "member rm": useRemove,
+	"operator raft": useMembers, "operator": useStatus, "cluster": useStatus, "transfer-leader": useLead, "move-leader": useLead, "member rm": useRemove,
 	"member delete": useRemove,
 	"acl":           useRoles, "login": useUser, "compaction": useCompact,
-	"user get": "`qkv user show NAME`", "user passwd": "`qkv user password NAME`", "user grant-role": "`qkv user grant NAME ROLE`", "user revoke-role": "`qkv user revoke NAME ROLE`", "user del": "`qkv user delete NAME`",
-	"role get": "`qkv role show ROLE`", "role grant-permission": "`qkv role grant ROLE --prefix PREFIX --read --write`", "role revoke-permission": "`qkv role revoke ROLE --prefix PREFIX`", "role del": "`qkv role delete ROLE`",
+	"upgrade":        "`qkv doctor`, run by the new program, names the next member to upgrade",
+	"backup inspect": "`qkv inspect PLACE`",
+	"user show":      "`qkv user list NAME`", "role show": "`qkv role list ROLE`", "auth status": "`qkv whoami` says whether authentication is enabled",
+	"user get": "`qkv user list NAME`", "user passwd": "`qkv user password NAME`", "user grant-role": "`qkv user grant NAME ROLE`", "user revoke-role": "`qkv user revoke NAME ROLE`", "user del": "`qkv user delete NAME`",
+	"role get": "`qkv role list ROLE`", "role grant-permission": "`qkv role grant ROLE --prefix PREFIX --read --write`", "role revoke-permission": "`qkv role revoke ROLE --prefix PREFIX`", "role del": "`qkv role delete ROLE`",
 	"defrag": useCompact, "snapshot": useBackup, "save": useBackup, "dump": useBackup,
 	"check": "`qkv bench` measures; `qkv status --check` judges", "ls": useGetPrefix, "list": useGetPrefix, "keys": useGetPrefix, "scan": useGetPrefix,
 	"range": "`qkv get PREFIX --prefix` or `qkv get KEY --from-key`", "set": "`qkv put KEY VALUE`", "create": "`qkv put KEY VALUE`",
@@ -61,8 +67,10 @@ var foreignFlags = map[string]string{
 	"force-new-cluster": useRecover, "retry-join": "--join HOST:PORT,...",
 	"quota-backend-bytes": "--quota-bytes, of all that keys and their history weigh", "snapshot-count": "snapshots are taken by the size of the log",
 	"auto-compaction-retention": useCompact, "auto-compaction-mode": useCompact, "recursive": "--prefix: all keys that begin with KEY", "recurse": "--prefix: all keys that begin with KEY",
-	"output": "-w: plain, json, fields or table", "o": "-w: plain, json, fields or table", "format": "-w: plain, json, fields or table", "r": "--prefix: all keys that begin with KEY",
-	"config-file": useConfigFile, "config": useConfigFile,
+	"output": "-w: plain, json or table", "o": "-w: plain, json or table", "format": "-w: plain, json or table", "r": "--prefix: all keys that begin with KEY",
+	"sort-by": useEtcdctl, "order": useEtcdctl, "min-mod-rev": useEtcdctl, "max-mod-rev": useEtcdctl, "min-create-rev": useEtcdctl,
+	"max-create-rev": useEtcdctl,
+	"config-file":    useConfigFile, "config": useConfigFile,
 	"rev-only": "`-w json` has the revision", "debug": "--log-level debug, of qkv serve", "force": "del with an empty KEY asks for --all",
 }
 

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -21,47 +19,39 @@ func getCommand() *cli.Command {
 			"is 3. For a range (END, --prefix, --from-key) each key and each value has a line, in turn; END itself is not in the " +
 			"range. On a terminal control characters are escaped, except with --raw. Old values can be read while their history is " +
 			"kept. " + leaseNumbers,
-		Flags: clientFlags(append(getFlags(), writeOutFlag(),
-			&cli.BoolFlag{Name: "raw", EnvVars: []string{"QKV_GET_RAW"}, Usage: "the value of the one KEY byte for byte, and no newline, whatever --write-out says"},
-			&cli.StringFlag{Name: "at", EnvVars: []string{"QKV_GET_AT"}, Usage: "as of a `TIME`: 2006-01-02T15:04:05Z, or local '2006-01-02 15:04[:05]', or 15:04[:05] today"},
-			&cli.DurationFlag{Name: "ago", EnvVars: []string{"QKV_GET_AGO"}, Usage: "as of this `TIME` ago, as in 5m"},
+		Flags: clientFlags(append(append(getFlags(), timeFlags()...), writeOutFlag(),
+			&cli.BoolFlag{Name: "raw", Usage: "the value of the one KEY byte for byte, and no newline, whatever --write-out says"},
 		)...),
 		Action: get,
 	}
 }
 
-// sortTargets and sortOrders are the values of --sort-by and --order.
-var (
-	sortTargets = []string{"key", "version", "create", "mod", "value"} // in the order of their numbers
-	sortOrders  = []string{"", "ascend", "descend"}
-	etcdSortMod = "modify" // etcdctl's name of mod
-)
+// revFlag and timeFlags say as of which moment keys are read.
+func revFlag() cli.Flag {
+	return &cli.Int64Flag{Name: "rev", Usage: "as of revision `N`; 0 is now", Action: notNegative("rev")}
+}
 
-// getFlags are the flags of a get, also inside a transaction.
-func getFlags() []cli.Flag {
-	revision := func(name, usage string) cli.Flag {
-		return &cli.Int64Flag{Name: name, EnvVars: []string{variableOf("QKV_GET_", name)}, Usage: usage, Action: notNegative(name)}
-	}
+func timeFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_GET_PREFIX"}, Usage: "all keys that begin with KEY"},
-		&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_GET_FROM_KEY"}, Usage: "all keys from KEY on, in byte order"},
-		&cli.Int64Flag{Name: "limit", EnvVars: []string{"QKV_GET_LIMIT"}, Usage: "at most `N` keys; 0 is all", Action: notNegative("limit")},
-		&cli.Int64Flag{Name: "rev", EnvVars: []string{"QKV_GET_REV"}, Usage: "as of revision `N`; 0 is now", Action: notNegative("rev")},
-		&cli.StringFlag{Name: "sort-by", EnvVars: []string{"QKV_GET_SORT_BY"}, Usage: "in the order of `WHAT`: key, version, create, mod (revisions) or value", Action: oneOf("sort-by", append(sortTargets, etcdSortMod)...)},
-		&cli.StringFlag{Name: "order", EnvVars: []string{"QKV_GET_ORDER"}, Usage: "`ORDER` ascend or descend", Action: oneOf("order", sortOrders[1:]...)},
-		revision("min-mod-rev", "only keys that were changed at revision `N` or later"),
-		revision("max-mod-rev", "only keys that were last changed at revision `N` or before"),
-		revision("min-create-rev", "only keys that were created at revision `N` or later"),
-		revision("max-create-rev", "only keys that were created at revision `N` or before"),
-		&cli.BoolFlag{Name: "keys-only", EnvVars: []string{"QKV_GET_KEYS_ONLY"}, Usage: "keys without values"},
-		&cli.BoolFlag{Name: "count-only", EnvVars: []string{"QKV_GET_COUNT_ONLY"}, Usage: "only how many keys there are"},
-		&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_GET_SERIALIZABLE"}, Usage: "the keys of one member, without a quorum: they may be stale"},
+		&cli.StringFlag{
+			Name:  "at",
+			Usage: "as of a `TIME`: 2006-01-02T15:04:05Z, or local '2006-01-02 15:04[:05]', or 15:04[:05] today",
+		},
+		&cli.DurationFlag{Name: "ago", Usage: "as of this `TIME` ago, as in 5m"},
 	}
 }
 
-// variableOf returns the environment variable of a flag.
-func variableOf(prefix, name string) string {
-	return prefix + strings.ReplaceAll(strings.ToUpper(name), "-", "_")
+// getFlags are the flags of a get, also inside a transaction.
+func getFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "prefix", Usage: "all keys that begin with KEY"},
+		&cli.BoolFlag{Name: "from-key", Usage: "all keys from KEY on, in byte order"},
+		&cli.Int64Flag{Name: "limit", Usage: "at most `N` keys; 0 is all", Action: notNegative("limit")},
+		revFlag(),
+		&cli.BoolFlag{Name: "keys-only", Usage: "keys without values"},
+		&cli.BoolFlag{Name: "count-only", Usage: "only how many keys there are"},
+		&cli.BoolFlag{Name: "serializable", Usage: "the keys of one member, without a quorum: they may be stale"},
+	}
 }
 
 // getQuery builds the query from getFlags and the arguments.
@@ -71,18 +61,6 @@ func getQuery(c *cli.Context) (q kv.Range, err error) {
 	}
 	q.Revision, q.Limit = c.Int64("rev"), c.Int64("limit")
 	q.Serializable, q.KeysOnly, q.CountOnly = c.Bool("serializable"), c.Bool("keys-only"), c.Bool("count-only")
-	q.MinMod, q.MaxMod = c.Int64("min-mod-rev"), c.Int64("max-mod-rev")
-	q.MinCreate, q.MaxCreate = c.Int64("min-create-rev"), c.Int64("max-create-rev")
-	by, order := c.String("sort-by"), c.String("order")
-	if by == etcdSortMod {
-		by = "mod"
-	}
-	if by != "" {
-		q.Sort, q.Order = kv.SortTarget(slices.Index(sortTargets, by)), kv.SortAscend
-	}
-	if order != "" {
-		q.Order = kv.SortOrder(slices.Index(sortOrders, order))
-	}
 	return q, nil
 }
 

@@ -57,15 +57,50 @@ func writeHelp(to io.Writer, path string, c *cli.Command) {
 	if lines := examples[strings.TrimPrefix(path, "qkv ")]; len(lines) > 0 {
 		fmt.Fprintf(w, "\nexamples\n  %s\n", strings.Join(lines, "\n  "))
 	}
-	talks := slices.ContainsFunc(c.Flags, func(f cli.Flag) bool { return f.Names()[0] == "endpoints" })
-	shared := func(f cli.Flag) bool { return talks && slices.Contains(sharedFlags, f.Names()[0]) }
-	own := slices.DeleteFunc(visible(c.Flags), shared)
+	own := ownFlags(c)
 	w.flags("flags", own)
-	w.flags("flags of all commands that talk to a cluster", slices.DeleteFunc(slices.Clone(c.Flags), func(f cli.Flag) bool { return !shared(f) }))
+	if len(own) < len(c.Flags) {
+		fmt.Fprintln(w)
+		w.text("It talks to a cluster: `qkv help connection` shows the flags and variables for that.")
+	}
 }
 
-// sharedFlags are clientFlags and the format of the answer. A command without --endpoints lists them as its own.
-var sharedFlags = []string{"write-out", "endpoints", "no-discovery", "timeout", "certs-dir", "client", "home", "profile", "user", "user-password-file"}
+// ownFlags returns the flags of a command without those that every command has which talks to a cluster.
+func ownFlags(c *cli.Command) []cli.Flag {
+	shared := flagNames(clientFlags())
+	return slices.DeleteFunc(slices.Clone(c.Flags), func(f cli.Flag) bool {
+		d, ok := f.(cli.DocGenerationFlag) // one without a variable has a meaning of its own
+		return talks(c) && ok && len(d.GetEnvVars()) > 0 && slices.Contains(shared, dashed(f.Names()[0]))
+	})
+}
+
+// connectionTopic is the topic of `qkv help connection`.
+const connectionTopic = "connection"
+
+// writeConnectionHelp prints the flags of every command that talks to a cluster.
+func writeConnectionHelp(to io.Writer) {
+	w := helpWriter{form.PageOn(to)}
+	w.text("connection: the flags of every command that talks to a cluster\n\nA flag has priority over its variable, and a variable over a profile.")
+	w.flags("flags", withDays(clientFlags()))
+}
+
+// writeAllHelp prints the help of all commands in one page.
+func writeAllHelp(to io.Writer, app *cli.App) {
+	writeAppHelp(to, app)
+	fmt.Fprintln(to)
+	writeConnectionHelp(to)
+	var visit func(path string, commands []*cli.Command)
+	visit = func(path string, commands []*cli.Command) {
+		for _, c := range commands {
+			if !c.Hidden {
+				fmt.Fprintln(to)
+				writeHelp(to, path+" "+c.Name, c)
+				visit(path+" "+c.Name, c.Subcommands)
+			}
+		}
+	}
+	visit(app.Name, app.Commands)
+}
 
 // visible returns the flags without those that are for tests.
 func visible(flags []cli.Flag) []cli.Flag {

@@ -17,7 +17,7 @@ func TestHelp(t *testing.T) {
 	var visit func(path string, commands []*cli.Command)
 	fits := func(path string) {
 		var help, messages bytes.Buffer
-		if code := run(t.Context(), append(append([]string{"qkv"}, strings.Fields(path)...), "--help"), strings.NewReader(""), &help, &messages); code != exitOK || help.Len() == 0 {
+		if code := run(t.Context(), append([]string{"qkv", "help"}, strings.Fields(path)...), strings.NewReader(""), &help, &messages); code != exitOK || help.Len() == 0 {
 			t.Errorf("the help of %q: exit code %d, %s", path, code, &messages)
 		}
 		for line := range strings.Lines(help.String()) {
@@ -36,8 +36,8 @@ func TestHelp(t *testing.T) {
 			var help bytes.Buffer
 			writeHelp(&help, "qkv "+path, c)
 			visit(path, c.Subcommands)
-			if talks := strings.Contains(help.String(), "--endpoints "); talks != strings.Contains(help.String(), "that talk to a cluster") {
-				t.Errorf("%q talks to a cluster: %v; its help:\n%s", path, talks, &help)
+			if says := strings.Contains(strings.Join(strings.Fields(help.String()), " "), "`qkv help connection`"); says != talks(c) {
+				t.Errorf("%q talks to a cluster: %v; its help:\n%s", path, talks(c), &help)
 			}
 			if len(c.Subcommands) == 0 && !strings.Contains(help.String(), "\nexamples\n") {
 				t.Errorf("the help of %q has no example: examples.go has them", path)
@@ -45,7 +45,9 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	visit("", newApp().Commands)
-	fits("")
+	for _, line := range []string{"", connectionTopic, "--all"} {
+		fits(line)
+	}
 	for path, lines := range examples {
 		for _, line := range docLines("```\n" + strings.Join(lines, "\n") + "\n```") {
 			_, line, ours := strings.Cut(line, "qkv ")
@@ -63,13 +65,33 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// A command's own flags come before those that it shares with others.
-func TestHelpOwnFlagsFirst(t *testing.T) {
-	var help bytes.Buffer
-	writeHelp(&help, "qkv get", getCommand())
-	own, common := strings.Index(help.String(), "--serializable "), strings.Index(help.String(), "flags of all commands that talk to a cluster")
-	if own < 0 || common < own || strings.Index(help.String(), "--endpoints ") < common {
-		t.Errorf("%s", &help)
+// The flags that every command has are shown once, with their variables, and all help is one page.
+func TestHelpOfTheConnection(t *testing.T) {
+	help := func(words ...string) string {
+		var out, messages bytes.Buffer
+		if code := run(t.Context(), append([]string{"qkv"}, words...), strings.NewReader(""), &out, &messages); code != exitOK {
+			t.Errorf("%v: %d %s", words, code, &messages)
+		}
+		return out.String()
+	}
+	if text := help("get", "--help"); !strings.Contains(text, "--serializable ") || strings.Contains(text, "--endpoints ") {
+		t.Errorf("%s", text)
+	}
+	for _, words := range [][]string{{"help", "connection"}, {"help", "--all"}} {
+		text := help(words...)
+		for _, f := range clientFlags() {
+			name := dashed(f.Names()[0])
+			if n := strings.Count(text, "\n  "+name+" "); n != 1 && words[1] == "connection" || n == 0 {
+				t.Errorf("%v has %s %d times:\n%s", words, name, n, text)
+			}
+		}
+	}
+	if all := help("help", "--all"); !strings.Contains(all, "\nqkv lease keep-alive: ") || !strings.Contains(all, "\nconnection: ") {
+		t.Errorf("%s", all)
+	}
+	var out, messages bytes.Buffer
+	if code := run(t.Context(), []string{"qkv", "connection"}, strings.NewReader(""), &out, &messages); code != exitUsage {
+		t.Errorf("the topic is no command: %d %s", code, &out)
 	}
 }
 

@@ -40,9 +40,9 @@ func logCommand() *cli.Command {
 			"--from the revision after that of the last line: lines of one revision are printed together. The field who is the author of " +
 			"the change; it is left out where the author is not known.",
 		Flags: clientFlags(
-			&cli.StringFlag{Name: "from", EnvVars: []string{"QKV_LOG_FROM"}, Usage: "`REV|TIME` to begin with: " + pointUsage + "; default: the oldest kept one"},
-			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, EnvVars: []string{"QKV_LOG_FOLLOW"}, Usage: "go on with new changes"},
-			&cli.StringFlag{Name: "by", EnvVars: []string{"QKV_LOG_BY"}, Usage: "only the changes that the user `NAME` made"},
+			&cli.StringFlag{Name: "from", Usage: "`REV|TIME` to begin with: " + pointUsage + "; default: the oldest kept one"},
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with new changes"},
+			&cli.StringFlag{Name: "by", Usage: "only the changes that the user `NAME` made"},
 		),
 		Action: printLog,
 	}
@@ -201,8 +201,7 @@ func (w *versionWriter) add(e *recorded) error {
 	if !e.Deleted {
 		line += "\t" + printable(e.KV.Value, tableValueMost)
 	}
-	fields := append(form.Document{{"Type", kindOf(&e.WatchEvent)}, {"Time", timeText(e.at)}, {"Who", e.who}}, keyFields("", &e.KV)...)
-	return form.Answer{Document: e.document(), List: []form.Document{fields}, Text: line + "\n"}.Write(w.out, w.format)
+	return form.Answer{Document: e.document(), Text: line + "\n"}.Write(w.out, w.format)
 }
 
 func (w *versionWriter) end() error {

@@ -134,7 +134,7 @@ func TestHostsDocs(t *testing.T) {
 	d.serve(4, d.line(grow, "qkv serve --name n4"))
 	d.voters("n1", "n2", "n3", "n4")
 	d.run(0, d.line(grow, "qkv member remove n2"))
-	d.run(0, d.line(grow, "qkv move-leader n4"))
+	d.run(0, d.line(grow, "qkv member lead n4"))
 	d.voters("n1", "n3", "n4")
 	d.until("qkv get greeting", "again")
 	t.Logf("figures: %d lines of docs/hosts.md and docs/emergencies.md were run word by word", d.lines)

@@ -1,17 +1,17 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path"
-	"strings"
+	"iter"
 	"sync"
-	"syscall"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -21,270 +21,292 @@ import (
 	"qkv/net/client"
 )
 
-// importsInFlight is the number of concurrent files. The client packs waiting requests into few packets, and the members into few
-// syncs. More would only cost memory: each file may be as large as a value.
-const importsInFlight = 64
+// importBytes bounds the keys and values of a transaction.
+const importBytes = 1 << 20
+
+// importLineBytes bounds a line: JSON may need six bytes for one of a value.
+const importLineBytes = 8 * limits.RequestBytes
 
 func importCommand() *cli.Command {
 	return &cli.Command{
-		Name: "import", Category: "keys", Usage: "store the files of a folder as keys",
-		ArgsUsage: "DIR",
-		Description: "The file DIR/a/b becomes the key PREFIX/a/b; names that begin with % are read as export writes them. A key that " +
-			"already has the same value is not written again: to continue an interrupted import, run it again. Every client of the " +
-			"cluster can read imported values. Therefore files and folders that other users of this host may not read are skipped, " +
-			"unless DIR itself is not readable by others, was empty before an export, or --private is given. Links and special " +
-			"files are skipped as well. A file fails if it is too large or unreadable, or if its name cannot be a key: each is " +
-			"named on stderr, all other files are stored, and the exit code is 1. Empty files become keys; empty folders do not.",
+		Name: "import", Category: "keys", Usage: "store keys that are read from stdin as JSON, as qkv export prints them",
+		Description: "Each line is an object with key and value as text, or key_base64 and value_base64. With lease_hex and ttl, the key gets " +
+			"that lease; a lease that does not exist is granted under its id, for ttl seconds. A key whose lease has ended, or has no ttl, is " +
+			"left out and counted, unless the lease exists. Revisions are ignored. Up to 128 keys or 1 MiB are one transaction. The same " +
+			"import may be repeated. If it stops, the message names the --skip that goes on behind the stored lines.\n\n" +
+			"The output of Consul's `consul kv export` is read as well: its keys count as lines, and its flags are left out.",
 		Flags: clientFlags(
-			&cli.StringFlag{Name: "prefix", EnvVars: []string{"QKV_IMPORT_PREFIX"}, Usage: "`PREFIX` of the keys, as in /etc; default: none, a key is the file's path in DIR"},
-			&cli.BoolFlag{Name: "private", EnvVars: []string{"QKV_IMPORT_PRIVATE"}, Usage: "also store files that other users of this host may not read"},
-			verboseFlag("QKV_IMPORT_VERBOSE"), writeOutFlag(),
+			&cli.Int64Flag{Name: "skip", Usage: "leave out the first `N` lines", Action: notNegative("skip")},
+			writeOutFlag(),
 		),
-		Action: importFolder,
+		Action: importKeys,
 	}
 }
 
-func importFolder(c *cli.Context) error {
-	root, err := os.OpenRoot(c.Args().First())
-	if err != nil {
-		return notThere(fmt.Errorf("import: %w", err), "DIR is the folder whose files become keys, as `qkv export DIR` writes it; nothing was written")
+func importKeys(c *cli.Context) error {
+	if readsTerminal(c.App.Reader) {
+		fmt.Fprintln(c.App.ErrWriter, "the keys are read from the terminal; Ctrl-D ends them")
 	}
-	defer func() { _ = root.Close() }()
 	return untilSignal(c, func(ctx context.Context, s *client.Client) error {
-		skipped := newSkips(c)
-		i := importer{root: root, store: s, prefix: keyPrefix(c.String("prefix")), private: c.Bool("private"), skip: skipped.add, fail: skipped.fail}
-		files := i.list()
-		i.bar = newProgress(c.App.ErrWriter, "import", len(files))
-		err := i.run(ctx, files)
-		i.bar.end()
-		skipped.end()
-		if err != nil {
-			return fmt.Errorf("import stopped after %s: %w; the same import run again continues", i.summary(), err)
+		i := importer{client: s, skip: c.Int64("skip"), usable: map[int64]bool{}, batched: map[string]bool{}}
+		err := i.run(ctx, c.App.Reader)
+		if err != nil && i.stored > 0 {
+			err = fmt.Errorf("%w; `qkv import --skip %d` of the same input goes on behind the stored lines", err, i.stored)
 		}
-		_ = writeOne(c, i.summary()+"\n", form.Document{{"written", i.written}, {"unchanged", i.equal}, {"skipped", i.skipped}, {"failed", i.failed}})
-		switch {
-		case i.failed == 1:
-			return exitf(exitFailed, "1 file or folder was not imported, as said above; all others are stored")
-		case i.failed > 1:
-			return exitf(exitFailed, "%d files or folders were not imported, as said above; all others are stored", i.failed)
-		}
-		return nil
-	})
-}
-
-// keyPrefix returns the text before a file's path in its key.
-func keyPrefix(prefix string) string {
-	if prefix == "" || strings.HasSuffix(prefix, "/") {
-		return prefix
-	}
-	return prefix + "/"
-}
-
-// importStore is the part of the client that an import uses; the client coalesces the calls of many goroutines.
-type importStore interface {
-	Get(ctx context.Context, key []byte) (pair kv.KeyValue, found bool, err error)
-	Put(ctx context.Context, key, value []byte) (client.Written, error)
-}
-
-// importer stores files as keys.
-type importer struct {
-	root    *os.Root
-	store   importStore
-	prefix  string
-	private bool                   // also import files that other users may not read
-	skip    func(name, why string) // called for a file that is skipped on purpose
-	fail    func(name, why string) // called for a file that cannot be stored
-	bar     *progress
-
-	mu                              sync.Mutex
-	written, equal, skipped, failed int
-}
-
-// list walks the folder and returns the regular files that become keys; it reports all others. One goroutine calls it, before run.
-func (i *importer) list() (files []string) {
-	secrets := i.private
-	if info, err := i.root.Stat("."); err == nil && !readByOthers(info) {
-		secrets = true // a private folder named on the command line is imported on purpose
-	}
-	if info, err := i.root.Lstat(exportTemporary); err == nil && info.IsDir() {
-		secrets = true // every client could read these keys when they were exported
-	}
-	_ = walk(i.root, func(name string, d fs.DirEntry, err error) error {
-		if name == exportTemporary || name == exportUnmarked {
-			return fs.SkipDir
-		}
-		if err == nil {
-			var why string
-			if why, err = i.unmeant(name, d, secrets); why != "" {
-				i.skipOne(name, why)
-				if d.IsDir() {
-					return fs.SkipDir
-				}
-				return nil
-			}
-		}
-		switch {
-		case err != nil:
-			i.failOne(name, reason(err))
-			if d != nil && d.IsDir() {
-				return fs.SkipDir
-			}
-		case d.IsDir():
-		default:
-			if why := i.unfit(name); why != "" {
-				i.failOne(name, why)
-				return nil
-			}
-			files = append(files, name)
-		}
-		return nil
-	})
-	return files
-}
-
-// unmeant returns why a file or folder is skipped; empty if it is imported.
-func (i *importer) unmeant(name string, d fs.DirEntry, secrets bool) (why string, err error) {
-	info, err := d.Info()
-	key, isKeys := keyOf(name)
-	switch {
-	case err != nil:
-		return "", err
-	case d.Type()&fs.ModeSymlink != 0:
-		return "a symbolic link", nil
-	case !d.IsDir() && !d.Type().IsRegular():
-		return "not a regular file", nil
-	case !secrets && !readByOthers(info):
-		return "others may not read it; --private stores it for every client to read", nil
-	case !d.IsDir() && isKeys && name != fileName(key, false) && i.isFile(fileName(key, false)):
-		return "the file of its key is " + fileName(key, false), nil
-	}
-	return "", nil
-}
-
-// unfit returns why a file name cannot be a key; empty if it can.
-func (i *importer) unfit(name string) string {
-	key, isKeys := keyOf(name)
-	bytes := len(i.prefix) + len(key)
-	switch {
-	case !isKeys:
-		return "its name begins with %, but export writes no such name"
-	case bytes == 0:
-		return "a key must not be empty: give a --prefix"
-	case bytes > limits.KeyBytes:
-		return fmt.Sprintf("its key would have %d bytes, over the limit of %d", bytes, limits.KeyBytes)
-	}
-	return ""
-}
-
-func (i *importer) isFile(name string) bool {
-	info, err := i.root.Lstat(name)
-	return err == nil && info.Mode().IsRegular()
-}
-
-// readByOthers reports whether any user of this host may read a file, or the content of a folder.
-func readByOthers(info fs.FileInfo) bool {
-	if info.IsDir() {
-		return info.Mode().Perm()&0o005 == 0o005
-	}
-	return info.Mode().Perm()&0o004 != 0
-}
-
-func (i *importer) skipOne(name, why string) {
-	i.skip(path.Join(i.root.Name(), name), why)
-	i.skipped++
-}
-
-// failOne may be called from any goroutine.
-func (i *importer) failOne(name, why string) {
-	i.fail(path.Join(i.root.Name(), name), why)
-	i.mu.Lock()
-	i.failed++
-	i.mu.Unlock()
-}
-
-// run stores the files concurrently, and stops at the first error.
-func (i *importer) run(ctx context.Context, files []string) error {
-	return forEach(ctx, importsInFlight, files, i.one)
-}
-
-// one stores a file.
-func (i *importer) one(ctx context.Context, name string) error {
-	defer i.bar.add(1)
-	value, err := i.read(name)
-	if err != nil {
-		i.failOne(name, reason(err))
-		return nil
-	}
-	stored, _ := keyOf(name)
-	key := []byte(i.prefix + stored)
-	before, found, err := i.store.Get(ctx, key)
-	if err != nil {
-		return err
-	}
-	count := &i.equal
-	if !found || !bytes.Equal(before.Value, value) {
-		count = &i.written
-		_, err = i.store.Put(ctx, key, value)
-		if tooLarge(err) {
-			i.failOne(name, err.Error())
-			return nil
+		if ctx.Err() != nil { // the message is that of the signal
+			fmt.Fprintln(c.App.ErrWriter, err)
 		}
 		if err != nil {
 			return err
 		}
+		text := fmt.Sprintf("imported %d keys, %d leases granted\n", i.keys, i.granted)
+		if i.left > 0 {
+			fmt.Fprintf(c.App.ErrWriter, "%d keys were left out: their lease has ended, or its line has no ttl\n", i.left)
+		}
+		return writeOne(c, text, form.Document{{"keys", i.keys}, {"leases_granted", i.granted}, {"left_out", i.left}, {"skipped", min(i.skip, i.line)}})
+	})
+}
+
+// importer stores keys in transactions.
+//
+//  1. The lines are stored in their order: all up to stored, and of the later ones at most some of the batch.
+//  2. A lease is granted before the transaction whose keys have it.
+type importer struct {
+	client *client.Client
+	skip   int64
+
+	batch   []exportedPut
+	batched map[string]bool // the keys of the batch: a transaction changes a key once
+	bytes   int             // of the batch
+	usable  map[int64]bool  // the leases that were seen: whether they exist
+
+	line, stored        int64
+	keys, granted, left int64
+}
+
+// exportedPut is a line as a put.
+type exportedPut struct {
+	kv.Put
+	ttl int64
+}
+
+func (i *importer) run(ctx context.Context, in io.Reader) error {
+	type read struct {
+		key exportedKey
+		err error
 	}
-	i.mu.Lock()
-	*count++
-	i.mu.Unlock()
+	lines := make(chan read, 2*limits.TxnOperations)
+	go func() { // a read of a terminal or a pipe ends only with the process
+		defer close(lines)
+		for key, err := range keysOf(in) {
+			select {
+			case lines <- read{key, err}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case l, more := <-lines:
+			if !more {
+				return i.flush(ctx)
+			}
+			if err := i.add(ctx, l.key, l.err); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// add takes the next line. A faulty line is an error after the lines before it were stored.
+func (i *importer) add(ctx context.Context, key exportedKey, err error) error {
+	var p exportedPut
+	if err == nil && i.line < i.skip {
+		i.line++
+		i.stored = i.line
+		return nil
+	}
+	if err == nil {
+		p, err = key.put()
+	}
+	size := len(p.Key) + len(p.Value)
+	if err != nil || len(i.batch) == limits.TxnOperations || i.bytes+size > importBytes || i.batched[string(p.Key)] {
+		if failed := i.flush(ctx); failed != nil {
+			return failed
+		}
+	}
+	i.line++
+	if err != nil {
+		return usagef("line %d: %w", i.line, err)
+	}
+	i.batch, i.bytes, i.batched[string(p.Key)] = append(i.batch, p), i.bytes+size, true
 	return nil
 }
 
-// errNotRegular and errLarge are the reasons of a file that passed list but fails later.
-var (
-	errNotRegular = errors.New("not a regular file any more")
-	errLarge      = fmt.Errorf("over %d bytes, the limit of a value", limits.ValueBytes)
-)
-
-// read reads a regular file only: since the listing a pipe may have replaced the file.
-func (i *importer) read(name string) ([]byte, error) {
-	f, err := i.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|noFollow, 0)
-	if err != nil {
-		return nil, err
+// flush stores the batch.
+func (i *importer) flush(ctx context.Context) error {
+	if err := i.grant(ctx); err != nil {
+		return fmt.Errorf("a lease of the lines %d to %d: %w", i.stored+1, i.line, err)
 	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
+	var ops []kv.Op
+	for n := range i.batch {
+		if p := &i.batch[n]; p.Lease == 0 || i.usable[p.Lease] {
+			ops = append(ops, kv.Op{Put: &p.Put})
+		}
+	}
+	if err := writeFailed(i.write(ctx, ops)); err != nil {
+		return fmt.Errorf("lines %d to %d: %w", i.stored+1, i.line, err)
+	}
+	i.keys += int64(len(ops))
+	i.left += int64(len(i.batch) - len(ops))
+	i.stored, i.bytes, i.batch = i.line, 0, i.batch[:0]
+	clear(i.batched)
+	return nil
+}
+
+// write makes the puts in one transaction, or in several if the members take only smaller ones.
+func (i *importer) write(ctx context.Context, ops []kv.Op) error {
+	if len(ops) == 0 {
+		return nil
+	}
+	_, err := i.client.Txn(ctx, kv.Txn{Success: ops})
+	if half := len(ops) / 2; half > 0 && tooLarge(err) {
+		if err = i.write(ctx, ops[:half]); err == nil {
+			err = i.write(ctx, ops[half:])
+		}
+	}
+	return err
+}
+
+// grant grants the leases of the batch that are not known yet.
+func (i *importer) grant(ctx context.Context) error {
+	ttls := map[int64]int64{}
+	var ids []int64
+	for n := range i.batch {
+		p := &i.batch[n]
+		if _, known := i.usable[p.Lease]; p.Lease == 0 || known {
+			continue
+		}
+		if _, seen := ttls[p.Lease]; !seen {
+			ids = append(ids, p.Lease)
+		}
+		ttls[p.Lease] = max(ttls[p.Lease], p.ttl)
+	}
+	var mu sync.Mutex
+	return forEach(ctx, leasesAsked, ids, func(ctx context.Context, id int64) error {
+		usable, granted, err := i.grantOne(ctx, id, ttls[id])
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		i.usable[id] = usable
+		if granted {
+			i.granted++
+		}
+		return nil
+	})
+}
+
+// grantOne makes a lease exist, if the seconds that are left of it are known.
+func (i *importer) grantOne(ctx context.Context, id, ttl int64) (usable, granted bool, err error) {
+	if ttl == 0 {
+		l, err := i.client.TimeToLive(ctx, id, client.LeaseOptions{})
+		return l.TTL >= 0, false, err
+	}
+	_, err = i.client.Grant(ctx, ofSeconds(ttl), client.GrantOptions{ID: id})
+	if codeOf(err) == kv.LeaseExists {
+		return true, false, nil
+	}
+	return err == nil, err == nil, writeFailed(err)
+}
+
+// keysOf reads keys: objects, one a line, or the array of `consul kv export`.
+func keysOf(in io.Reader) iter.Seq2[exportedKey, error] {
+	r := bufio.NewReaderSize(in, 64<<10)
+	for {
+		b, err := r.Peek(1)
+		if err != nil || !bytes.ContainsAny(b, " \t\r\n") {
+			break
+		}
+		_, _ = r.Discard(1)
+	}
+	if b, err := r.Peek(1); err == nil && b[0] == '[' {
+		return consulKeys(r)
+	}
+	return func(yield func(exportedKey, error) bool) {
+		lines := bufio.NewScanner(r)
+		lines.Buffer(nil, importLineBytes)
+		for lines.Scan() {
+			var key exportedKey
+			err := json.Unmarshal(lines.Bytes(), &key)
+			if !utf8.Valid(lines.Bytes()) {
+				err = errors.New("it is not UTF-8: bytes go into key_base64 and value_base64")
+			}
+			if !yield(key, err) {
+				return
+			}
+		}
+		if err := lines.Err(); err != nil {
+			yield(exportedKey{}, err)
+		}
+	}
+}
+
+// consulKeys reads an array of objects with a key as text, and a value in base64.
+func consulKeys(r io.Reader) iter.Seq2[exportedKey, error] {
+	return func(yield func(exportedKey, error) bool) {
+		d := json.NewDecoder(r)
+		_, err := d.Token()
+		for err == nil && d.More() {
+			var one struct{ Key, Value *string }
+			if err = d.Decode(&one); err == nil && !yield(exportedKey{pairDocument: pairDocument{Key: one.Key, ValueBase64: one.Value}}, nil) {
+				return
+			}
+		}
+		if err == nil {
+			_, err = d.Token() // of the end
+		}
+		if err != nil {
+			yield(exportedKey{}, err)
+		}
+	}
+}
+
+// put returns a line as a put.
+func (k *exportedKey) put() (p exportedPut, err error) {
+	p.ttl, p.Lease = k.TTL, k.Lease
+	if p.Key, err = bytesOf("key", k.Key, k.KeyBase64); err != nil {
+		return p, err
+	}
+	if p.Value, err = bytesOf("value", k.Value, k.ValueBase64); err != nil {
+		return p, err
+	}
 	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, errNotRegular
-	case info.Size() > limits.ValueBytes:
-		return nil, errLarge
+	case len(p.Key) == 0 || len(p.Key) > limits.KeyBytes:
+		return p, fmt.Errorf("the key has %d bytes: a key has 1 to %d", len(p.Key), limits.KeyBytes)
+	case k.TTL < 0:
+		return p, fmt.Errorf("ttl %d is below zero", k.TTL)
+	case k.Hex != "":
+		p.Lease, err = leaseID(k.Hex)
 	}
-	// Files in /proc and /sys report a size of 0 before they are read.
-	value, err := io.ReadAll(io.LimitReader(f, limits.ValueBytes+1))
-	if err == nil && len(value) > limits.ValueBytes {
-		err = errLarge
-	}
-	return value, err
+	return p, err
 }
 
-// reason returns an error without the path that its message repeats.
-func reason(err error) string {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err.Error()
+// bytesOf returns a key or a value, which is text or in base64.
+func bytesOf(name string, text, encoded *string) ([]byte, error) {
+	switch {
+	case (text == nil) == (encoded == nil):
+		return nil, fmt.Errorf("it needs %s or %s_base64, and not both", name, name)
+	case text != nil:
+		return []byte(*text), nil
 	}
-	return err.Error()
-}
-
-func (i *importer) summary() string {
-	s := fmt.Sprintf("%d written, %d already there", i.written, i.equal)
-	if i.skipped > 0 {
-		s += fmt.Sprintf(", %d skipped", i.skipped)
+	b, err := base64.StdEncoding.DecodeString(*encoded)
+	if err != nil {
+		return nil, fmt.Errorf("%s_base64: %w", name, err)
 	}
-	if i.failed > 0 {
-		s += fmt.Sprintf(", %d failed", i.failed)
-	}
-	return s
+	return b, nil
 }

@@ -3,56 +3,79 @@
 package cli
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"qkv/cli/form"
 	"qkv/index"
+	"qkv/internal/checks"
+	"qkv/internal/damage"
 	"qkv/log"
 	"qkv/log/disk"
+	"qkv/net/etcd/migrate"
 	"qkv/snapshot"
-)
-
-// Help sentences about -w json; the kinds of lines are inserted between them.
-const (
-	inspectJSON  = "-w json prints one object per line; its kind is "
-	inspectZeros = "Fields that are 0 or empty are left out."
+	"qkv/snapshot/backup"
 )
 
 func inspectCommand() *cli.Command {
 	return &cli.Command{
-		Name: "inspect", Category: "cluster", Usage: "print a member's files, without changing them",
-		Subcommands: []*cli.Command{
-			{
-				Name: "wal", Usage: "print the segments and frames of a log", ArgsUsage: "DIR",
-				Description: "DIR is DATA/wal. Damage is marked CORRUPT, and the exit code is then 1. " + inspectJSON +
-					"segment, frame, entry, marker, end, torn, corrupt or unknown. " + inspectZeros,
-				Flags: []cli.Flag{&cli.BoolFlag{
-					Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"QKV_INSPECT_VERBOSE"}, Usage: "also each entry, with its commands",
-				}, plainOrJSONFlag("lines", "QKV_INSPECT_WRITE_OUT")},
-				Action: inspection(func(c *cli.Context, dir string) error {
-					err := log.Dump(disk.OS(), dir, c.App.Writer, log.DumpOptions{Entries: c.Bool("verbose"), Describe: describeEntry, JSON: c.String("write-out") == form.JSON})
-					if _, unread := os.ReadDir(dir); unread == nil {
-						return err // the error concerns a file in that folder
-					}
-					return notThere(err, "DIR is the folder wal in a member's data folder, the --data-dir of its `qkv serve`")
-				}),
+		Name: "inspect", Category: "cluster", ArgsUsage: "PATH",
+		Usage: "print a file of a member, a backup or a snapshot of etcd, without changing it",
+		Description: "PATH is a member's log (DATA/wal) or a segment of it (*.wal), a snapshot (DATA/snap/*.snap) or a part of snapshots " +
+			"(*.part, docs/extents.md), a backup (a folder, or s3://BUCKET/PREFIX), or a file of `etcdctl snapshot save`. Damage is marked " +
+			"with CORRUPT or an exclamation mark, and the exit code is then 1. A backup needs its key for the entries alone.\n\n" +
+			"-w json prints one object per line. Its kind is segment, frame, entry, marker, end, torn, corrupt or unknown in a log; " +
+			"snapshot, block, corrupt or sound in a snapshot; backup, base, file, log, entry, corrupt or sound in a backup; etcd or sound in " +
+			"a snapshot of etcd. Fields that are 0 or empty are left out.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{
+				Name: "verbose", Aliases: []string{"v"}, Usage: "also each entry of a log, with its commands",
 			},
-			{
-				Name: "snapshot", Usage: "print the content of a snapshot, or of one of its parts", ArgsUsage: "FILE",
-				Description: "FILE is DATA/snap/*.snap, or DATA/snap/*.part: a part with older changes, which snapshots list (docs/extents.md). " +
-					"Damage is marked with an exclamation mark, and the exit code is then 1. So is a part of the snapshot that is missing. " + inspectJSON +
-					"snapshot, block, corrupt or sound. " + inspectZeros,
-				Flags: []cli.Flag{plainOrJSONFlag("lines", "QKV_INSPECT_WRITE_OUT")},
-				Action: inspection(func(c *cli.Context, file string) error {
-					err := snapshot.Dump(disk.OS(), file, c.App.Writer, c.String("write-out") == form.JSON)
-					return notThere(err, "FILE is one of snap/*.snap or snap/*.part in a member's data folder, the --data-dir of its `qkv serve`")
-				}),
-			},
+			identityFlag(), plainOrJSONFlag("lines"),
 		},
+		Action: inspect,
 	}
+}
+
+// inspect prints one file or folder. It also prints the part before an error.
+func inspect(c *cli.Context) error {
+	name, entries, asJSON := c.Args().First(), c.Bool("verbose"), c.String("write-out") == form.JSON
+	info, err := os.Stat(name)
+	folder := err == nil && info.IsDir()
+	o := log.DumpOptions{Entries: entries, Describe: describeEntry, JSON: asJSON}
+	switch {
+	case folder && holdsLog(name):
+		err = log.Dump(disk.OS(), name, c.App.Writer, o)
+	case folder, strings.Contains(name, "://"):
+		return onBackup(func(c *cli.Context, r *backup.Reader) error {
+			return r.Dump(c.App.Writer, backup.DumpOptions{Entries: entries, Describe: describeEntry, JSON: asJSON})
+		})(c)
+	case err != nil:
+		err = fmt.Errorf("%w: PATH is a log, a segment, a snapshot, a part, a backup, or a file of `etcdctl snapshot save`", err)
+	case strings.HasSuffix(name, ".wal"):
+		o.Segment = filepath.Base(name)
+		err = log.Dump(disk.OS(), filepath.Dir(name), c.App.Writer, o)
+	case info.Mode().IsRegular() && migrate.IsDatabase(name):
+		err = inspectDatabase(c, name, info.Size())
+	default:
+		err = snapshot.Dump(disk.OS(), name, c.App.Writer, asJSON)
+	}
+	if err != nil {
+		return fmt.Errorf("inspect: %w", err)
+	}
+	return nil
+}
+
+// holdsLog reports whether a folder holds segments, or the folder of a log.
+func holdsLog(dir string) bool {
+	entries, _ := os.ReadDir(dir)
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), ".wal") || e.Name() == "wal" })
 }
 
 // describeEntry describes the data of a log entry; raft's own entries have none.
@@ -63,12 +86,39 @@ func describeEntry(data []byte) string {
 	return ": " + index.Describe(data)
 }
 
-// inspection prints one file or folder. It also prints the part before an error.
-func inspection(dump func(c *cli.Context, name string) error) cli.ActionFunc {
-	return func(c *cli.Context) error {
-		if err := dump(c, c.Args().First()); err != nil {
-			return fmt.Errorf("inspect: %w", err)
-		}
-		return nil
+// databaseLine is the JSON of a snapshot of etcd.
+type databaseLine struct {
+	Kind      string   `json:"kind"`
+	File      string   `json:"file,omitempty"`
+	Bytes     int64    `json:"bytes,omitempty"`
+	SHA256    string   `json:"sha256,omitempty"`
+	Version   string   `json:"version,omitempty"` // of etcd's schema
+	Revision  int64    `json:"revision,omitempty"`
+	Compacted int64    `json:"compacted_revision,omitempty"`
+	Records   int64    `json:"records,omitempty"`
+	Leases    int      `json:"leases,omitempty"`
+	Users     int      `json:"users,omitempty"`
+	Roles     int      `json:"roles,omitempty"`
+	Notes     []string `json:"notes,omitempty"`
+}
+
+// inspectDatabase reads a snapshot of etcd whole, and prints what it holds. A copy of member/snap/db has no SHA-256 to check.
+func inspectDatabase(c *cli.Context, name string, size int64) error {
+	f, err := migrate.OpenFile(name, size%512 != sha256.Size)
+	if err != nil {
+		return err
 	}
+	defer f.Close()
+	if err := f.Check(c.Context, nil); err != nil {
+		return err
+	}
+	d := damage.NewDump(c.App.Writer, c.String("write-out") == form.JSON)
+	l := databaseLine{
+		Kind: "etcd", File: name, Bytes: f.Size, SHA256: fmt.Sprintf("%x", f.Sum), Version: f.Version, Revision: f.Revision, Compacted: f.Compacted,
+		Records: f.Records, Leases: len(f.Leases), Users: len(f.Auth.Users), Roles: len(f.Auth.Roles), Notes: f.Notes,
+	}
+	d.Line(l, "%s: a snapshot of etcd, %d bytes, SHA-256 %s\nrevision %d, compacted %d, %s, %s%s\n", name, l.Bytes, l.SHA256, l.Revision,
+		l.Compacted, checks.Plural(l.Records, "record", "records"), checks.Plural(l.Leases, "lease", "leases"), usersText(&f.Auth))
+	d.Line(databaseLine{Kind: "sound"}, "%ssound\n", strings.Join(append(f.Notes, ""), "\n"))
+	return d.End()
 }

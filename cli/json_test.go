@@ -12,6 +12,7 @@ import (
 
 // withoutJSON are the commands that print no JSON, each with the reason. Any other command has -w json.
 var withoutJSON = map[string]string{
+	"export":            "each line that it prints is JSON",
 	"log":               "each line that it prints is JSON",
 	"serve":             "runs until it is stopped, and prints its log: --log-format json",
 	"etcd":              "runs until it is stopped, and prints its log, as etcd does",
@@ -22,11 +23,12 @@ var withoutJSON = map[string]string{
 	"member replace":    "prints its steps while it waits for the new member: `qkv member list -w json` has the result",
 	"migrate from-etcd": "prints its steps while it follows an etcd",
 	"backup run":        "runs until it is stopped, and prints its log; `qkv backup list -w json` has the result",
-	"restore":           "prints the commands that start the new cluster: `qkv backup inspect -w json` describes the state",
+	"restore":           "prints the commands that start the new cluster: `qkv inspect -w json` describes the state",
 	"cert ca":           "prints the names of the files that it has made, one a line",
 	"cert member":       "prints the names of the files that it has made, one a line",
 	"cert client":       "prints the names of the files that it has made, one a line",
 	"cert secret":       "prints a secret, or writes it to a file",
+	"cert show":         "prints facts for people; `openssl x509` reads the file for programs",
 	"cert renew":        "prints the names of the files that it has made, one a line",
 }
 
@@ -66,6 +68,6 @@ func TestChangesHaveAllFormats(t *testing.T) {
 	b.expect(t, 0, "role reader added\nreader: no permissions\n", "", "role", "add", "reader")
 	b.expect(t, 0, `{"name":"reader","change":"deleted"}`+"\n", "", "role", "delete", "reader", "-w", "json")
 	b.expect(t, 0, "role reader added\nreader: no permissions\n", "", "role", "add", "reader")
-	b.expect(t, 0, "\"Name\" : \"reader\"\n\"Change\" : \"deleted\"\n", "", "role", "delete", "reader", "-w", "fields")
+	b.expect(t, 0, "NAME    CHANGE\nreader  deleted\n", "", "role", "delete", "reader", "-w", "table")
 	b.expect(t, 0, `{"enabled":false}`+"\n", "", "auth", "disable", "-w", "json")
 }

@@ -27,17 +27,14 @@ func leaseCommand() *cli.Command {
 			{
 				Name: "grant", Usage: "make a lease", ArgsUsage: "SECONDS",
 				Description: "A time shorter than an election is raised; the granted time is printed.",
-				Flags: clientFlags(writeOutFlag(),
-					&cli.StringFlag{Name: "id", EnvVars: []string{"QKV_LEASE_GRANT_ID"}, Usage: "the lease's id in `HEX` digits; by default one is chosen"},
-				),
-				Action: leaseGrant,
+				Flags:       clientFlags(writeOutFlag()), Action: leaseGrant,
 			},
 			{Name: "revoke", Usage: "end a lease, and delete its keys", ArgsUsage: "LEASE", Flags: clientFlags(writeOutFlag()), Action: leaseRevoke},
 			{
 				Name: "keep-alive", Usage: "renew a lease until it ends or Ctrl-C", ArgsUsage: "LEASE",
 				Description: "While no member can be reached, it retries until the lease would have expired.",
 				Flags: clientFlags(writeOutFlag(),
-					&cli.BoolFlag{Name: "once", EnvVars: []string{"QKV_LEASE_KEEP_ALIVE_ONCE"}, Usage: "renew it once"},
+					&cli.BoolFlag{Name: "once", Usage: "renew it once"},
 				),
 				Action: leaseKeepAlive,
 			},
@@ -45,7 +42,7 @@ func leaseCommand() *cli.Command {
 				Name: "timetolive", Usage: "show how much is left of a lease", ArgsUsage: "LEASE",
 				Description: "A lease that does not exist ends with exit code 3.",
 				Flags: clientFlags(writeOutFlag(),
-					&cli.BoolFlag{Name: "keys", EnvVars: []string{"QKV_LEASE_TIMETOLIVE_KEYS"}, Usage: "with its keys"},
+					&cli.BoolFlag{Name: "keys", Usage: "with its keys"},
 				),
 				Action: leaseTimeToLive,
 			},
@@ -80,14 +77,8 @@ func leaseGrant(c *cli.Context) error {
 	if ttl < 1 {
 		return usagef("a lease lives for at least 1 second, not %d", ttl)
 	}
-	id := int64(0)
-	if word := c.String("id"); word != "" {
-		if id, err = leaseID(word); err != nil {
-			return err
-		}
-	}
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
-		l, err := s.Grant(ctx, ofSeconds(ttl), client.GrantOptions{ID: id})
+		l, err := s.Grant(ctx, ofSeconds(ttl), client.GrantOptions{})
 		if err != nil {
 			return writeFailed(err)
 		}
@@ -217,13 +208,12 @@ func leaseList(ctx context.Context, c *cli.Context, s *client.Client) error {
 }
 
 func writeLeases(w io.Writer, format string, leases []int64) error {
-	ids, fields := make([]string, len(leases)), make([]form.Field, len(leases))
+	ids := make([]string, len(leases))
 	t, text := &form.Rows{Columns: []string{"ID"}}, fmt.Sprintf("found %d leases\n", len(leases))
 	for i, id := range leases {
 		ids[i] = fmt.Sprintf("%016x", uint64(id))
-		fields[i] = form.Field{"ID", ids[i]}
 		t.Add(ids[i])
 		text += ids[i] + "\n"
 	}
-	return form.Answer{Document: form.Document{{"leases", ids}}, Fields: fields, Table: t, Text: text}.Write(w, format)
+	return form.Answer{Document: form.Document{{"leases", ids}}, Table: t, Text: text}.Write(w, format)
 }

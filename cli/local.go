@@ -63,8 +63,8 @@ func newLocalCluster(names string, count, port int, dataDir, home string, t *ter
 }
 
 // portFlag is a flag for the first of the ports of a localCluster.
-func portFlag(variable string, value, count int) cli.Flag {
-	return &cli.IntFlag{Name: "port", EnvVars: []string{variable}, Value: value, Usage: fmt.Sprintf("first of %d `PORT`s in a row, UDP and TCP", count), Action: func(_ *cli.Context, port int) error {
+func portFlag(value, count int) cli.Flag {
+	return &cli.IntFlag{Name: "port", Value: value, Usage: fmt.Sprintf("first of %d `PORT`s in a row, UDP and TCP", count), Action: func(_ *cli.Context, port int) error {
 		if port < 1 || port > 65535-count {
 			return usagef("--port %d must be 1 to %d", port, 65535-count)
 		}

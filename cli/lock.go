@@ -31,9 +31,9 @@ func lockCommand() *cli.Command {
 			"--ttl, the command gets a SIGTERM, and a SIGKILL when the lock is lost. The command has a process group of its own, which " +
 			"dies with this process, even by kill -9, and at the latest a second after the command. A process that leaves the group, as " +
 			"by setsid, can outlive the lock. Locks of qkv and of etcd's clients exclude each other.",
-		Flags: clientFlags(writeOutFlag(), ttlFlag("QKV_LOCK_TTL"),
+		Flags: clientFlags(writeOutFlag(), ttlFlag(),
 			&cli.DurationFlag{
-				Name: "wait", EnvVars: []string{"QKV_LOCK_WAIT"}, DefaultText: "as long as it takes", Usage: "give up after `TIME`, with exit code 4; 0s: take the lock only if it is free",
+				Name: "wait", DefaultText: "as long as it takes", Usage: "give up after `TIME`, with exit code 4; 0s: take the lock only if it is free",
 				Action: func(_ *cli.Context, d time.Duration) error {
 					if d < 0 {
 						return usagef("--wait %v must not be below zero", d)
@@ -46,9 +46,9 @@ func lockCommand() *cli.Command {
 	}
 }
 
-func ttlFlag(variable string) cli.Flag {
+func ttlFlag() cli.Flag {
 	return &cli.Int64Flag{
-		Name: "ttl", EnvVars: []string{variable}, Value: sessionSeconds, Usage: "`SECONDS` that the lock or leadership outlives a killed process",
+		Name: "ttl", Value: sessionSeconds, Usage: "`SECONDS` that the lock or leadership outlives a killed process",
 		Action: func(_ *cli.Context, n int64) error {
 			if n < 1 {
 				return usagef("--ttl %d must be above zero", n)

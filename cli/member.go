@@ -21,7 +21,7 @@ import (
 
 func memberCommand() *cli.Command {
 	return &cli.Command{
-		Name: "member", Category: "cluster", Usage: "list, add, remove and replace members",
+		Name: "member", Category: "cluster", Usage: "list, add, remove and replace members, and choose the leader",
 		Description: "A member is named by its name or its id. `qkv status` shows the state of each member.",
 		Subcommands: []*cli.Command{
 			memberListCommand(),
@@ -30,8 +30,8 @@ func memberCommand() *cli.Command {
 				Description: "The new member first gets the data as a learner, without a vote, and becomes a voter automatically when it has caught " +
 					"up with the leader. It needs a certificate of that name: `qkv cert member NAME`, where the CA is. The last line of " +
 					"the output is the command for its host. Until the member has been started, the same command prints it again.",
-				Flags: clientFlags(peerFlag("QKV_MEMBER_ADD_PEER"), writeOutFlag(),
-					&cli.BoolFlag{Name: "learner", EnvVars: []string{"QKV_MEMBER_ADD_LEARNER"}, Usage: "it stays a learner until `qkv member promote`"},
+				Flags: clientFlags(peerFlag(), writeOutFlag(),
+					&cli.BoolFlag{Name: "learner", Usage: "it stays a learner until `qkv member promote`"},
 				),
 				Action: memberAdd,
 			},
@@ -50,16 +50,22 @@ func memberCommand() *cli.Command {
 				Name: "update", Usage: "change the address of a member", ArgsUsage: "NAME",
 				Description: "A running member tells the others its address itself, also a changed one. This command is for a member that cannot " +
 					"reach the others before they know its new address.",
-				Flags: clientFlags(peerFlag("QKV_MEMBER_UPDATE_PEER"), writeOutFlag()), Action: memberUpdate,
+				Flags: clientFlags(peerFlag(), writeOutFlag()), Action: memberUpdate,
 			},
 			memberReplaceCommand(), memberReadmitCommand(),
+			{
+				Name: "lead", Usage: "make another member the leader", ArgsUsage: "[NAME]",
+				Description: "Without NAME the leader hands over to the voter that has most of its log. Writes wait for some heartbeats " +
+					"meanwhile.",
+				Flags: clientFlags(writeOutFlag()), Action: changing(moveLeader),
+			},
 		},
 	}
 }
 
 // peerFlag is the flag for the peer addresses of a member.
-func peerFlag(variable string) cli.Flag {
-	return &cli.StringSliceFlag{Name: "peer", EnvVars: []string{variable}, Usage: "`HOST:PORT` of its --listen-peer, as the others reach it; several with commas"}
+func peerFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "peer", Usage: "`HOST:PORT` of its --listen-peer, as the others reach it; several with commas"}
 }
 
 // peersOf returns the addresses of --peer.
@@ -269,15 +275,6 @@ func clientAddress(peer string) string {
 		port = 2380
 	}
 	return net.JoinHostPort(host, strconv.Itoa(port-1))
-}
-
-func moveLeaderCommand() *cli.Command {
-	return &cli.Command{
-		Name: "move-leader", Category: "cluster", Usage: "make another member the leader", ArgsUsage: "[NAME]",
-		Description: "Without NAME the leader hands over to the voter that has most of its log. Writes wait for some heartbeats " +
-			"meanwhile.",
-		Flags: clientFlags(writeOutFlag()), Action: changing(moveLeader),
-	}
 }
 
 func moveLeader(ctx context.Context, c *cli.Context, s *client.Client) error {

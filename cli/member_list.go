@@ -20,10 +20,10 @@ func memberListCommand() *cli.Command {
 	return &cli.Command{
 		Name: "list", Usage: "list the members",
 		Description: "STATUS is unstarted until the member has reported to the others. ROLE is voter or learner (gets the data, has no " +
-			"vote); during a replacement also incoming and leaving. Below, it says which member replaces which. `-w json` and `-w fields` " +
-			"have more columns.",
+			"vote); during a replacement also incoming and leaving. Below, it says which member replaces which. `-w json` " +
+			"has more columns.",
 		Flags: clientFlags(
-			&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_MEMBER_LIST_SERIALIZABLE"}, Usage: "the members that one member knows, also without a quorum"},
+			&cli.BoolFlag{Name: "serializable", Usage: "the members that one member knows, also without a quorum"},
 			writeOutFlag(),
 		),
 		Action: asking(memberList),
@@ -44,7 +44,7 @@ func writeMembers(w io.Writer, format string, members []kv.Member) error {
 	for i := range members {
 		all = append(all, memberDocument(&members[i], replacedBy(members, &members[i])))
 	}
-	return form.Answer{Document: form.Document{{"members", all}}, List: all, Page: func(p form.Page) { writeMemberTable(p, members) }}.Write(w, format)
+	return form.Answer{Document: form.Document{{"members", all}}, Page: func(p form.Page) { writeMemberTable(p, members) }}.Write(w, format)
 }
 
 // replacedBy returns the name of the member that m replaces; empty: none.

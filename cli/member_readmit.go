@@ -25,7 +25,7 @@ func memberReadmitCommand() *cli.Command {
 			"LOST, because the member votes without what it acknowledged. Members that still refuse it suspend it again. " +
 			"After CORRUPT, restart the member then: it rebuilds its state from its disk.",
 		Flags: clientFlags(writeOutFlag(), &cli.BoolFlag{
-			Name: "yes", EnvVars: []string{"QKV_MEMBER_READMIT_YES"}, Usage: "confirm that acknowledged writes may be lost",
+			Name: "yes", Usage: "confirm that acknowledged writes may be lost",
 		}),
 		Action: readmit,
 	}

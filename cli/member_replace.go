@@ -29,8 +29,8 @@ func memberReplaceCommand() *cli.Command {
 			"takes that over, and without --name its name, too: then its host needs only an empty data folder, and the certificate " +
 			"of NAME. For this the lost member must be down. While it answers the leader, such a replacement is refused; and NAME is " +
 			"removed only when it has had no connection to the leader for some seconds.",
-		Flags: clientFlags(peerFlag("QKV_MEMBER_REPLACE_PEER"),
-			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_MEMBER_REPLACE_NAME"}, Usage: "`NAME` of the new member"},
+		Flags: clientFlags(peerFlag(),
+			&cli.StringFlag{Name: "name", Usage: "`NAME` of the new member"},
 		),
 		Action: memberReplace,
 	}

@@ -93,21 +93,21 @@ func TestMembers(t *testing.T) {
 	if m := b.list(t)["n4"]; !m.Learner || !m.Manual || m.Status != "unstarted" || m.Since == "" {
 		t.Errorf("%+v", m)
 	}
-	b.expect(t, 4, "", "n4 is a learner: only a voter can lead", "move-leader", "n4")
+	b.expect(t, 4, "", "n4 is a learner: only a voter can lead", "member", "lead", "n4")
 	b.expect(t, 0, "n4 ("+id+") is reached at 10.0.0.9:2380\n", "", "member", "update", "n4", "--peer", "10.0.0.9:2380")
 	b.expect(t, 0, "n4 ("+id+") is a voter\n", "", "member", "promote", id)
 	b.expect(t, 4, "", "n4 is a voter already", "member", "promote", "n4")
-	b.expect(t, 0, "n4 leads\n", "", "move-leader", "n4")
+	b.expect(t, 0, "n4 leads\n", "", "member", "lead", "n4")
 	moves := b.member.Moves.Load()
-	b.expect(t, 0, "n4 leads\n", "", "move-leader", id)
+	b.expect(t, 0, "n4 leads\n", "", "member", "lead", id)
 	if b.member.Moves.Load() != moves {
 		t.Error("the leader was moved to where it was")
 	}
-	b.expect(t, 0, "n1 leads\n", "", "move-leader")
+	b.expect(t, 0, "n1 leads\n", "", "member", "lead")
 	b.expect(t, 0, "n4 ("+id+") is no member any more\n", "", "member", "remove", "n4")
 	b.expect(t, 3, "", "no member is called n4: they are n1, n2, n3; nothing was changed", "member", "remove", "n4")
-	b.expect(t, 3, "", "no member is called 0000000000000009", "move-leader", "0000000000000009")
-	for _, line := range []string{"member add n\x015 --peer h:1", "member add n5", "member add n5 --peer h", "member add n5 --peer 0.0.0.0:2380", "member update n1", "member remove", "member list x", "move-leader a b"} {
+	b.expect(t, 3, "", "no member is called 0000000000000009", "member", "lead", "0000000000000009")
+	for _, line := range []string{"member add n\x015 --peer h:1", "member add n5", "member add n5 --peer h", "member add n5 --peer 0.0.0.0:2380", "member update n1", "member remove", "member list x", "member lead a b"} {
 		if code, _, stderr := b.qkv(t, "", strings.Fields(line)...); code != exitUsage {
 			t.Errorf("qkv %s: %d %s", line, code, stderr)
 		}
@@ -133,7 +133,7 @@ func TestMemberListWithoutQuorum(t *testing.T) {
 	b := threeMembers(t)
 	b.member.SetBefore(func(int, int) *kv.Error { return kv.Errorf(kv.Unavailable, "no quorum") })
 	hint := "; --serializable reads from one member, also without a leader\n"
-	for line, named := range map[string]bool{"member list": true, "alarm list": true, "get key": true, "get key --prefix": true, "history key": false} {
+	for line, named := range map[string]bool{"member list": true, "get key": true, "get key --prefix": true, "history key": false} {
 		testretry.Longer(t, 300*time.Millisecond, func(t testing.TB, limit time.Duration) {
 			code, out, stderr := b.qkv(t, "", append(strings.Fields(line), "--timeout", limit.String())...)
 			if code != exitUnavailable || out != "" || !strings.Contains(stderr, "no quorum") || strings.HasSuffix(stderr, hint) != named {

@@ -11,22 +11,22 @@ import (
 // writeOutFlag is shared by the commands that print an answer.
 func writeOutFlag() cli.Flag {
 	return &cli.StringFlag{
-		Name: "write-out", Aliases: []string{"w"}, Value: form.Plain, EnvVars: []string{"QKV_WRITE_OUT"},
-		Usage: "`FORMAT` of the answer: plain, json, fields or table",
+		Name: "write-out", Aliases: []string{"w"}, Value: form.Plain,
+		Usage: "`FORMAT` of the answer: plain, json or table",
 		Action: func(_ *cli.Context, format string) error {
 			switch format {
-			case form.Plain, form.JSON, form.Fields, form.Table:
+			case form.Plain, form.JSON, form.Table:
 				return nil
 			}
-			return usagef("--write-out %q is not a format: plain, json, fields or table", format)
+			return usagef("--write-out %q is not a format: plain, json or table", format)
 		},
 	}
 }
 
-// plainOrJSONFlag is shared by the commands that print several things without a table format. variable is its environment variable.
-func plainOrJSONFlag(things, variable string) cli.Flag {
+// plainOrJSONFlag is shared by the commands that print several things without a table format.
+func plainOrJSONFlag(things string) cli.Flag {
 	return &cli.StringFlag{
-		Name: "write-out", Aliases: []string{"w"}, Value: form.Plain, EnvVars: []string{variable}, Usage: "`FORMAT` of the " + things + ": plain or json",
+		Name: "write-out", Aliases: []string{"w"}, Value: form.Plain, Usage: "`FORMAT` of the " + things + ": plain or json",
 		Action: oneOf("write-out", form.Plain, form.JSON),
 	}
 }

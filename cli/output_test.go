@@ -38,7 +38,7 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-var formats = []string{form.Plain, form.JSON, form.Fields, form.Table}
+var formats = []string{form.Plain, form.JSON, form.Table}
 
 // TestOutput: the formats are a promise; a change shows as a diff of these files.
 func TestOutput(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"slices"
 	"unicode/utf8"
 
 	"qkv/cli/form"
@@ -36,37 +35,26 @@ func (p *pairs) write(w io.Writer, format string) error {
 // stream prints the pages of an answer as they arrive, but not as a table. more says whether the range has keys after those.
 func (p *pairs) stream(w io.Writer, format string, more bool, pages iter.Seq2[kv.RangeResult, error]) error {
 	out := bufio.NewWriterSize(w, 64<<10)
-	fields := func(all ...form.Field) { _ = form.Answer{Fields: all}.Write(out, format) } // out keeps the error
 	begun, between := false, ""
 	for page, err := range pages {
 		if err != nil {
 			return err
 		}
 		p.RangeResult = page
-		switch {
-		case begun:
-		case format == form.JSON:
+		if format != form.JSON {
+			p.writePlain(out)
+			continue
+		}
+		if !begun {
 			fmt.Fprintf(out, `{"revision":%d,"count":%d,"more":%t,"kvs":[`, p.Revision, p.Count, more)
-		case format == form.Fields:
-			fields(form.Field{"Revision", p.Revision})
 		}
 		begun = true
-		switch format {
-		case form.JSON:
-			if between, err = p.streamJSON(out, between); err != nil {
-				return err
-			}
-		case form.Fields:
-			fields(pairFields(p.KVs, p.keysOnly)...)
-		default:
-			p.writePlain(out)
+		if between, err = p.streamJSON(out, between); err != nil {
+			return err
 		}
 	}
-	switch format {
-	case form.JSON:
+	if format == form.JSON {
 		_, _ = out.WriteString("]}\n")
-	case form.Fields:
-		fields(form.Field{"More", more}, form.Field{"Count", p.Count})
 	}
 	return out.Flush()
 }
@@ -106,18 +94,6 @@ func (p *pairs) writePlain(w io.Writer) {
 	}
 }
 
-// pairFields returns the fields of pairs.
-func pairFields(all []kv.KeyValue, keysOnly bool) (fields []form.Field) {
-	for i := range all {
-		one := keyFields("", &all[i])
-		if keysOnly {
-			one = slices.Delete(one, 4, 5) // the value
-		}
-		fields = append(fields, one...)
-	}
-	return fields
-}
-
 func (p *pairs) table() *form.Rows {
 	if p.countOnly {
 		t := &form.Rows{Columns: []string{"REVISION", "COUNT"}}
@@ -142,7 +118,7 @@ func withPrevious(a form.Answer, all []kv.KeyValue) form.Answer {
 	}
 	p, text := pairs{RangeResult: kv.RangeResult{KVs: all}}, bytes.Buffer{}
 	p.writePlain(&text)
-	a.Fields, a.Text, a.Below = append(a.Fields, pairFields(all, false)...), a.Text+text.String(), p.table()
+	a.Text, a.Below = a.Text+text.String(), p.table()
 	return a
 }
 

@@ -15,8 +15,8 @@ import (
 const passwordBytesRead = 4 << 10
 
 // newPasswordFlag is the flag for the password that a user gets.
-func newPasswordFlag(variable string) cli.Flag {
-	return &cli.StringFlag{Name: "password-file", EnvVars: []string{variable}, Usage: "`FILE` with the user's password, without its last newline; - for stdin"}
+func newPasswordFlag() cli.Flag {
+	return &cli.StringFlag{Name: "password-file", Usage: "`FILE` with the user's password, without its last newline; - for stdin"}
 }
 
 // readPassword reads a password from a file, or from stdin for "-". A newline at its end is not part of it.

@@ -21,29 +21,27 @@ import (
 // dash: there is nothing to follow, or no test of this package can make the fault. A tilde: the test does what the advice says, and does not
 // read it.
 var advised = map[string]string{
-	"step start-all":      "TestAdviceOfLostMembers",
-	"step start":          "TestAdviceOfLostMembers",
-	"step start-quorum":   "TestAdviceOfLostMembers",
-	"step start-ended":    "TestAdviceOfLostMembers",
-	"step start-joining":  "TestAdviceAfterARecovery",
-	"step displaced":      "TestAdviceOfADisplacedMember",
-	"step replaced-runs":  "TestAdviceOfAReplacementGivenUp",
-	"step wait":           "TestAdviceOfCutPaths",
-	"step starting":       "- it says to wait",
-	"step reconnect":      "TestAdviceOfCutPaths",
-	"step addresses":      "- after a restore: TestLinkWithoutAddress of package checks",
-	"step open-client":    "TestHostsDoctor",
-	"step open-udp":       "TestHostsDoctor",
-	"step client-port":    "TestAdviceOfAPort",
-	"step mtu":            "TestHostsDoctor",
-	"step other-cluster":  "TestAdviceAfterARecovery",
-	"step two-clusters":   "- people choose: TestTwoClustersServe of package checks",
-	"step endpoint":       "TestAdviceAfterARecovery",
-	"step quota":          "TestAdviceOfAQuota",
-	"step remove-reasons": "TestAdviceOfAnUpgrade",
-	"step upgrade":        "TestAdviceOfAnUpgrade",
-	"step move-leader":    "TestAdviceOfAnUpgrade",
-	"step upgraded":       "TestAdviceOfAnUpgrade",
+	"step start-all":     "TestAdviceOfLostMembers",
+	"step start":         "TestAdviceOfLostMembers",
+	"step start-quorum":  "TestAdviceOfLostMembers",
+	"step start-ended":   "TestAdviceOfLostMembers",
+	"step start-joining": "TestAdviceAfterARecovery",
+	"step displaced":     "TestAdviceOfADisplacedMember",
+	"step replaced-runs": "TestAdviceOfAReplacementGivenUp",
+	"step wait":          "TestAdviceOfCutPaths",
+	"step starting":      "- it says to wait",
+	"step reconnect":     "TestAdviceOfCutPaths",
+	"step addresses":     "- after a restore: TestLinkWithoutAddress of package checks",
+	"step open-client":   "TestHostsDoctor",
+	"step open-udp":      "TestHostsDoctor",
+	"step client-port":   "TestAdviceOfAPort",
+	"step mtu":           "TestHostsDoctor",
+	"step other-cluster": "TestAdviceAfterARecovery",
+	"step two-clusters":  "- people choose: TestTwoClustersServe of package checks",
+	"step endpoint":      "TestAdviceAfterARecovery",
+	"step quota":         "TestAdviceOfAQuota",
+	"step upgrade":       "TestAdviceOfAnUpgrade",
+	"step lead":          "TestAdviceOfAnUpgrade",
 
 	"alarm NOSPACE":   "~TestAdverseFullDisk",
 	"alarm CORRUPT":   "~TestAdverseSnapshotRot",
@@ -348,7 +346,7 @@ func TestAdviceOfCertificates(t *testing.T) {
 	c.wellAgain(t)
 }
 
-// TestAdviceOfAnUpgrade follows upgrade check, run by the new program, until it says done.
+// TestAdviceOfAnUpgrade follows doctor, run by the new program, until all members run it.
 func TestAdviceOfAnUpgrade(t *testing.T) {
 	fullAdvice(t)
 	t.Parallel()
@@ -360,22 +358,27 @@ func TestAdviceOfAnUpgrade(t *testing.T) {
 	}
 	c.level()
 	c.qkv("put", "kept", "value").exits(t, exitOK)
-	check := func() (u checks.Upgrade) {
+	check := func() checks.Result {
 		t.Helper()
-		got := runQkv(t, append(c.environment(), versionOfTests+"="+now), "upgrade", "check", "-w", "json")
-		must(t, json.Unmarshal([]byte(got.stdout), &u))
-		return u
+		var d diagnosis
+		got := runQkv(t, append(c.environment(), versionOfTests+"="+now), "doctor", "-w", "json")
+		must(t, json.Unmarshal([]byte(got.stdout), &d))
+		i := slices.IndexFunc(d.Checks, func(r checks.Result) bool { return r.ID == "versions" })
+		if i < 0 {
+			t.Fatalf("no versions in %+v", d)
+		}
+		return d.Checks[i]
 	}
+	done := "all members run " + now
 	install := regexp.MustCompile(`^install qkv (\S+) on the host of (n\d), stop the member with SIGTERM, start it with the same data folder`)
 	restarted := map[string]int{}
 	u := check()
-	for deadline := time.Now().Add(processWait); u.Done == "" && time.Now().Before(deadline); u = check() {
-		if len(u.Stops) > 0 {
-			c.diagnose() // as it says
+	for deadline := time.Now().Add(processWait); u.Text != done && time.Now().Before(deadline); u = check() {
+		if u.Level != checks.OK && strings.Contains(u.Text, "restart no member now: ") || u.Do == "" {
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
-		if found := install.FindStringSubmatch(u.How); found != nil {
+		if found := install.FindStringSubmatch(u.Do); found != nil {
 			m := c.named(found[2])
 			m.stop()
 			m.environment = []string{versionOfTests + "=" + found[1]}
@@ -384,13 +387,13 @@ func TestAdviceOfAnUpgrade(t *testing.T) {
 			c.level()
 			continue
 		}
-		words := command.FindStringSubmatch(u.How)
+		words := command.FindStringSubmatch(u.Do)
 		if words == nil {
 			t.Fatalf("%+v", u)
 		}
 		c.qkv(strings.Fields(words[1])...).exits(t, exitOK)
 	}
-	if u.Done != "all members run "+now || len(restarted) != 3 || restarted["n1"]+restarted["n2"]+restarted["n3"] != 3 {
+	if u.Text != done || len(restarted) != 3 || restarted["n1"]+restarted["n2"]+restarted["n3"] != 3 {
 		t.Errorf("%+v after %v", u, restarted)
 	}
 	c.wellAgain(t)
@@ -499,13 +502,8 @@ func TestAdviceOfAQuota(t *testing.T) {
 	}
 	found := c.advises("^delete keys and run `qkv (compact REVISION)` with the newest revision, or")
 	c.qkv("del", "--prefix", "fill/").exits(t, exitOK)
-	revision := ""
-	for line := range strings.Lines(c.qkv("status", "-w", "fields").stdout) {
-		if after, ok := strings.CutPrefix(line, `"Revision" : `); ok {
-			revision = strings.TrimSpace(after)
-		}
-	}
-	c.qkv(strings.Fields(strings.ReplaceAll(found[1], "REVISION", revision))...).exits(t, exitOK)
+	revision := regexp.MustCompile(`"revision":(\d+)`).FindStringSubmatch(c.qkv("status", "-w", "json").stdout)
+	c.qkv(strings.Fields(strings.ReplaceAll(found[1], "REVISION", revision[1]))...).exits(t, exitOK)
 	c.wellAgain(t)
 }
 

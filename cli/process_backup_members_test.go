@@ -146,7 +146,7 @@ func (c *clusterProcess) restoresAll(m *backupModel, s *client.Client, dir strin
 	got, err := restored(dir, backup.At{})
 	must(t, err)
 	m.compare(t, got)
-	for _, line := range [][]string{{"backup", "list", dir}, {"backup", "inspect", dir}, {"backup", "verify", dir}} {
+	for _, line := range [][]string{{"backup", "list", dir}, {"inspect", dir}, {"backup", "verify", dir}} {
 		if got := runQkv(t, c.environment(), line...).exits(t, 0); got.stdout == "" || strings.Contains(got.stdout, "! ") {
 			t.Errorf("%v: %s", line, got.stdout)
 		}

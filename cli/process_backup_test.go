@@ -191,7 +191,7 @@ func TestProcessBackup(t *testing.T) {
 	if code := b.end(syscall.SIGTERM); code != 0 {
 		t.Errorf("the backup exits with %d after SIGTERM", code)
 	}
-	runQkv(t, c.environment(), "backup", "inspect", dir).exits(t, 0)
+	runQkv(t, c.environment(), "inspect", dir).exits(t, 0)
 	t.Logf("figures: %d rounds in %v, %d puts, %d moments restored, %d refused for a gap, the last change in the backup after %v",
 		rounds, time.Since(begun).Round(time.Second), len(m.acknowledged()), checks, refused, took.Round(time.Millisecond))
 }

@@ -52,7 +52,7 @@ func filesIn(t *testing.T, pattern string) []string {
 // lastFrame returns where the last frame of a log begins and ends, and in which file.
 func lastFrame(t *testing.T, dir string) (name string, begin, end int64) {
 	t.Helper()
-	said := runQkv(t, nil, "inspect", "wal", dir).exits(t, exitOK).stdout
+	said := runQkv(t, nil, "inspect", dir).exits(t, exitOK).stdout
 	for line := range strings.Lines(said) {
 		file, _, isFile := strings.Cut(line, "  segment ")
 		var at int64

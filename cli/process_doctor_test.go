@@ -47,7 +47,7 @@ func (d *diagnosis) has(id string, level checks.Level, text string) bool {
 	})
 }
 
-// TestProcessDoctor: three members on this one host, then two, then one, by status, doctor and upgrade check.
+// TestProcessDoctor: three members on this one host, then two, then one, by status and doctor.
 func TestProcessDoctor(t *testing.T) {
 	t.Parallel()
 	c := startProcesses(t, 3)
@@ -77,8 +77,6 @@ func TestProcessDoctor(t *testing.T) {
 			t.Errorf("no %s of %s with %q: %+v", want.level, want.id, want.text, d.Checks)
 		}
 	}
-	c.upgradesOrIsSlow("done: all members run "+Version, "way back: each member can go back to a version that supports the feature level")
-
 	leader := c.leader()
 	lost := c.others(leader)
 	lost[0].signal(syscall.SIGKILL)
@@ -89,9 +87,6 @@ func TestProcessDoctor(t *testing.T) {
 		t.Errorf("with one member dead: %+v", d)
 	}
 	c.qkv("status", "--check").exits(t, exitFailed, lost[0].name+" does not answer")
-	if got := c.qkv("upgrade", "check"); got.code != exitFailed || !strings.Contains(got.stdout, "stop: 2 of 3 voters take part") {
-		t.Errorf("upgrade check with one member dead: %d %s", got.code, got.stdout)
-	}
 	lost[1].signal(syscall.SIGKILL)
 	<-lost[1].ended
 	away := []string{lost[0].name, lost[1].name}
@@ -100,28 +95,11 @@ func TestProcessDoctor(t *testing.T) {
 	if d = c.diagnose(); d.Verdict != checks.NoQuorum || !d.has("quorum", checks.Failure, "NO QUORUM: 1 of 3 voters answers") {
 		t.Errorf("with two members dead: %+v", d)
 	}
-	c.qkv("upgrade", "check").exits(t, exitUnavailable)
 	for _, m := range lost {
 		m.start()
 	}
 	c.level()
 	c.says("HEALTHY: 3 of 3 voters take part", exitOK, "feature level ")
-}
-
-// upgradesOrIsSlow waits until a healthy cluster may be upgraded: its feature level rises within seconds. The disk of the tests may raise
-// SLOWDISK.
-func (c *clusterProcess) upgradesOrIsSlow(words ...string) {
-	c.t.Helper()
-	var got answered
-	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		got = c.qkv("upgrade", "check")
-		text := strings.Join(strings.Fields(got.stdout), " ")
-		lacks := func(word string) bool { return !strings.Contains(text, word) }
-		if got.code == exitOK && !slices.ContainsFunc(words, lacks) || got.code == exitFailed && strings.Contains(text, "SLOWDISK") {
-			return
-		}
-	}
-	c.t.Errorf("upgrade check: %d, and not all of %q: %s%s", got.code, words, got.stdout, got.stderr)
 }
 
 // says waits until the first line of the status begins with a verdict. The alarm SLOWDISK of a slow host may stand for HEALTHY.

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -429,7 +430,21 @@ func TestProcessEtcdLines(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 		raised(true)
 	}
-	c.qkv("alarm", "disarm").exits(t, exitOK)
+	alarm := func(request string) string {
+		t.Helper()
+		r, err := keys.client("").Post(fmt.Sprintf("https://127.0.0.1:%d/v3/maintenance/alarm", port+2), "application/json", strings.NewReader(request))
+		must(t, err)
+		defer r.Body.Close()
+		said, err := io.ReadAll(r.Body)
+		must(t, err)
+		return string(said)
+	}
+	listed := alarm(`{"action":"GET"}`)
+	id := regexp.MustCompile(`"memberID":"(\d+)"`).FindStringSubmatch(listed)
+	if id == nil {
+		t.Fatalf("no alarm is listed: %s", listed)
+	}
+	alarm(`{"action":"DEACTIVATE","memberID":"` + id[1] + `","alarm":"NOSPACE"}`)
 	raised(false)
 	c.qkv("put", "small", "more").exits(t, exitOK)
 }

@@ -71,10 +71,6 @@ func TestProcessNoQuorum(t *testing.T) {
 		if got := c.qkv("get", "greeting", "--serializable").exits(t, exitOK); got.stdout != "hello\n" {
 			t.Errorf("a serializable get answers %q", got.stdout)
 		}
-		if got := c.qkv("alarm", "list", "--serializable", "-w", "json").exits(t, exitOK); got.stdout != `{"alarms":[]}`+"\n" {
-			t.Errorf("a serializable list of alarms answers %q", got.stdout)
-		}
-		inTime(c.qkv("alarm", "list", "--timeout", timeout.String())).exits(t, exitUnavailable, dead...)
 		n, status := 3, answered{}
 		for try := 0; n == 3 && try < 4; try++ { // on a busy host the one that is left may answer too late as well
 			status = inTime(c.qkv("status", "-w", "json", "--timeout", timeout.String())).exits(t, exitUnavailable)

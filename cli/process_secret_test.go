@@ -99,7 +99,7 @@ func (s *secretProcesses) nowhere(more ...*memberProcess) {
 			}
 		}
 	}
-	for _, words := range [][]string{{"status"}, {"status", "-w", "json"}, {"member", "list", "-w", "json"}, {"alarm", "list", "-w", "json"}, {"cert", "show", "-w", "json"}} {
+	for _, words := range [][]string{{"status"}, {"status", "-w", "json"}, {"member", "list", "-w", "json"}, {"cert", "show"}} {
 		said := s.qkv(words...)
 		look("qkv "+strings.Join(words, " "), said.stdout+said.stderr)
 	}

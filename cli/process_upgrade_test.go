@@ -79,12 +79,12 @@ type upgrade struct {
 // then.
 func (u *upgrade) leads(m *memberProcess) {
 	u.t.Helper()
-	said := u.qkv("move-leader", m.name)
+	said := u.qkv("member", "lead", m.name)
 	for range 4 {
 		if said.code != exitUnknown {
 			break
 		}
-		said = u.qkv("move-leader", m.name)
+		said = u.qkv("member", "lead", m.name)
 	}
 	said.exits(u.t, exitOK)
 }
@@ -92,11 +92,11 @@ func (u *upgrade) leads(m *memberProcess) {
 // ask runs the clients of both versions on each member.
 func (u *upgrade) ask() {
 	u.t.Helper()
-	dir := u.t.TempDir()
-	for n, program := range []string{u.last, "qkv"} {
+	for _, program := range []string{u.last, "qkv"} {
 		for i, m := range u.members {
 			key := fmt.Sprintf("upgrade/%d", i)
-			lease := fmt.Sprintf("%x", time.Now().UnixNano())
+			grant := runProgram(u.t, program, u.environment(), "lease", "grant", "60", "--endpoints", m.listen).exits(u.t, exitOK)
+			lease := strings.Fields(grant.stdout)[1]
 			for _, one := range []struct{ command, want string }{
 				{"put " + key + " one", ""},
 				{"get " + key, "one"},
@@ -104,7 +104,6 @@ func (u *upgrade) ask() {
 				{"get upgrade/ --prefix", key},
 				{"history " + key, "one"},
 				{"watch " + key + " --rev 1 --limit 2", key},
-				{"lease grant 60 --id " + lease, lease},
 				{"put " + key + "/leased v --lease " + lease, ""},
 				{"lease keep-alive " + lease + " --once", ""},
 				{"lease timetolive " + lease + " --keys", key},
@@ -113,9 +112,8 @@ func (u *upgrade) ask() {
 				{"status", m.name},
 				{"status -w json", m.name},
 				{"member list", m.name},
-				{"alarm list", ""},
 				{"log upgrade/ --from 1", key},
-				{fmt.Sprintf("export --prefix upgrade/ %s/%d.%d", dir, n, i), ""},
+				{"export upgrade/", key},
 				{"del " + key, ""},
 			} {
 				said := runProgram(u.t, program, u.environment(), append(strings.Fields(one.command), "--endpoints", m.listen)...).exits(u.t, exitOK)

@@ -37,13 +37,17 @@ var belongsTo = map[string]string{"user-password-file": "user", "client": "certs
 // endpointsProfile is the key in the app's metadata of the profile that the endpoints come from.
 const endpointsProfile = "profile of the endpoints"
 
-// withProfile adds the profile to a command that talks to a cluster.
-func withProfile(c *cli.Command) {
-	talks := func(f cli.Flag) bool { // a profile of `qkv bench` is that of a disk
+// talks reports whether a command talks to a cluster.
+func talks(c *cli.Command) bool {
+	return slices.ContainsFunc(c.Flags, func(f cli.Flag) bool {
 		d, ok := f.(cli.DocGenerationFlag)
 		return ok && slices.Contains(d.GetEnvVars(), profileVariable)
-	}
-	if slices.ContainsFunc(c.Flags, talks) {
+	})
+}
+
+// withProfile adds the profile to a command that talks to a cluster.
+func withProfile(c *cli.Command) {
+	if talks(c) {
 		c.Before = useProfile
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"qkv/cli/form"
 	"qkv/index/kv"
@@ -25,8 +24,8 @@ func putCommand() *cli.Command {
 			"`printf %s @daily | qkv put KEY` stores a text that begins with @. Prints OK. With --ttl, the key has a lease of its own, which " +
 			"is printed: the key is deleted when the lease ends. `qkv lease keep-alive` renews it, `qkv lease revoke` ends it.",
 		Flags: clientFlags(append(putFlags(), writeOutFlag(),
-			&cli.BoolFlag{Name: "allow-empty", EnvVars: []string{"QKV_PUT_ALLOW_EMPTY"}, Usage: "store an empty value when stdin is empty; `qkv put KEY ''` does in any case"},
-			&cli.DurationFlag{Name: "ttl", EnvVars: []string{"QKV_PUT_TTL"}, Usage: "grant a lease for this `TIME`, as in 30s, and attach the key to it; whole seconds, a shorter time than an election is raised", Action: positive("ttl")},
+			&cli.BoolFlag{Name: "allow-empty", Usage: "store an empty value when stdin is empty; `qkv put KEY ''` does in any case"},
+			&cli.DurationFlag{Name: "ttl", Usage: "grant a lease for this `TIME`, as in 30s, and attach the key to it; whole seconds, a shorter time than an election is raised", Action: positive("ttl")},
 		)...),
 		Action: put,
 	}
@@ -35,10 +34,8 @@ func putCommand() *cli.Command {
 // putFlags are the flags of a put, also inside a transaction.
 func putFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "lease", EnvVars: []string{"QKV_PUT_LEASE"}, Usage: "the key lives as long as the lease with this id, in `HEX` digits"},
-		&cli.BoolFlag{Name: "prev-kv", EnvVars: []string{"QKV_PUT_PREV_KV"}, Usage: "also print the key as it was before"},
-		&cli.BoolFlag{Name: "ignore-value", EnvVars: []string{"QKV_PUT_IGNORE_VALUE"}, Usage: "leave the value as it is; the key must exist"},
-		&cli.BoolFlag{Name: "ignore-lease", EnvVars: []string{"QKV_PUT_IGNORE_LEASE"}, Usage: "leave the lease as it is; the key must exist"},
+		&cli.StringFlag{Name: "lease", Usage: "the key lives as long as the lease with this id, in `HEX` digits"},
+		&cli.BoolFlag{Name: "prev-kv", Usage: "also print the key as it was before"},
 	}
 }
 
@@ -48,8 +45,8 @@ func put(c *cli.Context) error {
 		return err
 	}
 	ttl := c.Duration("ttl")
-	if ttl > 0 && (p.Lease != 0 || p.IgnoreLease) {
-		return usagef("--ttl attaches the key to a new lease: it goes without --lease and --ignore-lease")
+	if ttl > 0 && p.Lease != 0 {
+		return usagef("--ttl attaches the key to a new lease: it goes without --lease")
 	}
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
 		var lease client.Lease
@@ -78,10 +75,7 @@ func withoutLease(ctx context.Context, s *client.Client, lease client.Lease, err
 
 // putRequest builds the request from KEY, VALUE and putFlags. value reads the value.
 func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p kv.Put, err error) {
-	p = kv.Put{PrevKV: c.Bool("prev-kv"), IgnoreValue: c.Bool("ignore-value"), IgnoreLease: c.Bool("ignore-lease")}
-	if p.IgnoreValue && c.NArg() == 2 {
-		return p, usagef("--ignore-value leaves the value as it is: it goes without a VALUE")
-	}
+	p.PrevKV = c.Bool("prev-kv")
 	if p.Key, err = keyArgument(c, false); err != nil {
 		return p, err
 	}
@@ -90,15 +84,13 @@ func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p kv.
 			return p, err
 		}
 	}
-	if !p.IgnoreValue {
-		p.Value, err = value(c)
-	}
+	p.Value, err = value(c)
 	return p, err
 }
 
 // putAnswer returns the answer to a put; lease is that of --ttl, or zero.
 func putAnswer(written client.Written, lease client.Lease) form.Answer {
-	d, fields, text := form.Document{{"revision", written.Revision}}, []form.Field{{"Revision", written.Revision}}, "OK\n"
+	d, text := form.Document{{"revision", written.Revision}}, "OK\n"
 	t, row := &form.Rows{Columns: []string{"REVISION"}}, []any{written.Revision}
 	if all := documentsOf(written.Previous); len(all) > 0 {
 		d = append(d, form.Field{"prev_kv", all[0]})
@@ -106,12 +98,11 @@ func putAnswer(written client.Written, lease client.Lease) form.Answer {
 	if lease.ID != 0 {
 		id, ttl := leaseHex(lease.ID), inSeconds(lease.TTL)
 		d = append(d, form.Field{"lease_hex", id}, form.Field{"ttl", ttl})
-		fields = append(fields, form.Field{"Lease", id}, form.Field{"TTL", ttl})
 		text += fmt.Sprintf("lease %s granted with TTL(%ds)\n", id, ttl)
 		t.Columns, row = append(t.Columns, "LEASE", "TTL"), append(row, id, ttl)
 	}
 	t.Add(row...)
-	return withPrevious(form.Answer{Document: d, Fields: fields, Text: text, Table: t}, written.Previous)
+	return withPrevious(form.Answer{Document: d, Text: text, Table: t}, written.Previous)
 }
 
 // keyArgument returns the first argument; it may be empty only if it begins a range.
@@ -141,7 +132,7 @@ func valueArgument(c *cli.Context) ([]byte, error) {
 // stdinValue reads the value from stdin. An empty stdin is refused: more likely the command before the pipe failed, or the script
 // has no stdin.
 func stdinValue(c *cli.Context) ([]byte, error) {
-	if f, ok := c.App.Reader.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if readsTerminal(c.App.Reader) {
 		fmt.Fprintln(c.App.ErrWriter, "the value is read from the terminal; Ctrl-D ends it")
 	}
 	value, err := readValue(c.App.Reader, "stdin")

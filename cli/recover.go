@@ -29,13 +29,13 @@ func recoverCommand() *cli.Command {
 			"one. The member must not run. The command prints what the folder has before anything is changed: compare it with a backup, " +
 			"which may have more (--backup). Members of the old cluster and of the new one refuse each other.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "accept-loss", EnvVars: []string{"QKV_RECOVER_ACCEPT_LOSS"}, Usage: "confirm that acknowledged writes may be lost, and keys of damaged parts of the snapshots, which are printed first; this cannot be undone"},
-			&cli.StringFlag{Name: "backup", EnvVars: []string{"QKV_RECOVER_BACKUP"}, Usage: "`PLACE` of the cluster's backup, to say whether it has more than the folder"},
+			&cli.BoolFlag{Name: "accept-loss", Usage: "confirm that acknowledged writes may be lost, and keys of damaged parts of the snapshots, which are printed first; this cannot be undone"},
+			&cli.StringFlag{Name: "backup", Usage: "`PLACE` of the cluster's backup, to say whether it has more than the folder"},
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` of the member's data"},
 			identityFlag(),
 			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Usage: "`NAME` that the folder's member must have: a safeguard against the wrong folder"},
-			plainOrJSONFlag("result", "QKV_RECOVER_WRITE_OUT"),
-			&cli.BoolFlag{Name: "yes", EnvVars: []string{"QKV_RECOVER_YES"}, Usage: "do not ask for confirmation; needed without a terminal"},
+			plainOrJSONFlag("result"),
+			&cli.BoolFlag{Name: "yes", Usage: "do not ask for confirmation; needed without a terminal"},
 			&cli.StringFlag{Name: "log-format", EnvVars: []string{"QKV_LOG_FORMAT"}, Value: "auto", Usage: "`FORMAT`: text, json, or auto, which is text on a terminal", Action: oneOf("log-format", "auto", "text", "json")},
 		},
 		Action: recoverFolder,

@@ -38,7 +38,7 @@ func restoreCommand() *cli.Command {
 			"The new cluster goes on far above the restored revision, so that watches of clients that have seen later ones end as compacted.\n\n" +
 			"FILE is a file of `etcdctl snapshot save`: then it is the same as `qkv migrate from-etcd --snapshot FILE`, which keeps the revisions.",
 		Flags: []cli.Flag{
-			atFlag("QKV_RESTORE_AT"), revisionFlag("QKV_RESTORE_REVISION"),
+			atFlag(), revisionFlag(),
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` to create (default: ./qkv-data/NAME)"},
 			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Value: "default", Usage: "`NAME` of the member of that folder"},
 			&cli.StringFlag{Name: "initial-cluster", EnvVars: []string{"QKV_INITIAL_CLUSTER"}, Usage: "`NAME=HOST:PORT,...` of all members of the new cluster, this one included (default: this one alone)"},
@@ -46,22 +46,22 @@ func restoreCommand() *cli.Command {
 			certsDirFlag("`DIR` of the member's certificates, as for qkv serve; without it the local CA's, on loopback only"),
 			clusterSecretFlag(""),
 			identityFlag(),
-			lossFlag("QKV_RESTORE_ACCEPT_LOSS"),
+			lossFlag(),
 		},
 		Action: restore,
 	}
 }
 
-func atFlag(variable string) cli.Flag {
-	return &cli.StringFlag{Name: "at", EnvVars: []string{variable}, Usage: "`TIME` of the state, like 2006-01-02T15:04:05Z, or local like '2006-01-02 15:04:05'"}
+func atFlag() cli.Flag {
+	return &cli.StringFlag{Name: "at", Usage: "`TIME` of the state, like 2006-01-02T15:04:05Z, or local like '2006-01-02 15:04:05'"}
 }
 
-func revisionFlag(variable string) cli.Flag {
-	return &cli.Int64Flag{Name: "revision", Aliases: []string{"rev"}, EnvVars: []string{variable}, Usage: "`REV` of the state: the change that made it is the last one", Action: revisionAsked}
+func revisionFlag() cli.Flag {
+	return &cli.Int64Flag{Name: "revision", Aliases: []string{"rev"}, Usage: "`REV` of the state: the change that made it is the last one", Action: revisionAsked}
 }
 
-func lossFlag(variable string) cli.Flag {
-	return &cli.BoolFlag{Name: "accept-loss", EnvVars: []string{variable}, Usage: "if the backup is damaged or has a gap before the moment, restore the newest whole state before that"}
+func lossFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "accept-loss", Usage: "if the backup is damaged or has a gap before the moment, restore the newest whole state before that"}
 }
 
 func revisionAsked(_ *cli.Context, revision int64) error {

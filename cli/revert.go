@@ -27,11 +27,11 @@ func revertCommand() *cli.Command {
 			"then or now, are left unchanged, since they describe clients that lived then. On a terminal it asks before it begins, " +
 			"unless --yes is given. An empty PREFIX means every key, and may come from an unset variable of a script: it needs " +
 			"--all, except with --dry-run.",
-		Flags: clientFlags(plainOrJSONFlag("differences", "QKV_WRITE_OUT"),
-			&cli.StringFlag{Name: "to", EnvVars: []string{"QKV_REVERT_TO"}, Usage: "`REV|TIME`: " + pointUsage},
-			&cli.BoolFlag{Name: "all", EnvVars: []string{"QKV_REVERT_ALL"}, Usage: "confirm an empty PREFIX: revert every key"},
-			&cli.BoolFlag{Name: "dry-run", EnvVars: []string{"QKV_REVERT_DRY_RUN"}, Usage: "only print what would change, as `qkv diff` does"},
-			&cli.BoolFlag{Name: "yes", EnvVars: []string{"QKV_REVERT_YES"}, Usage: "do not ask"},
+		Flags: clientFlags(plainOrJSONFlag("differences"),
+			&cli.StringFlag{Name: "to", Usage: "`REV|TIME`: " + pointUsage},
+			&cli.BoolFlag{Name: "all", Usage: "confirm an empty PREFIX: revert every key"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "only print what would change, as `qkv diff` does"},
+			&cli.BoolFlag{Name: "yes", Usage: "do not ask"},
 		),
 		Action: revert,
 	}

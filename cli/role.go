@@ -20,27 +20,21 @@ func roleCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "add", Usage: "add a role, with a permission if one is given", ArgsUsage: "ROLE",
-				Flags: clientFlags(rangeFlags("ADD", accessFlags("ADD", writeOutFlag())...)...), Action: roleAdd,
+				Flags: clientFlags(rangeFlags(accessFlags(writeOutFlag())...)...), Action: roleAdd,
 			},
 			{
 				Name: "grant", Usage: "add a permission to a role", ArgsUsage: "ROLE",
 				Description: "If the role has a permission of exactly this range, its type changes.",
-				Flags:       clientFlags(rangeFlags("GRANT", accessFlags("GRANT", writeOutFlag())...)...), Action: roleGrant,
+				Flags:       clientFlags(rangeFlags(accessFlags(writeOutFlag())...)...), Action: roleGrant,
 			},
 			{
 				Name: "revoke", Usage: "take a permission from a role", ArgsUsage: "ROLE",
-				Description: "The range is exactly that of the grant: `qkv role show` prints it.",
-				Flags:       clientFlags(rangeFlags("REVOKE", writeOutFlag())...), Action: roleRevoke,
+				Description: "The range is exactly that of the grant: `qkv role list ROLE` prints it.",
+				Flags:       clientFlags(rangeFlags(writeOutFlag())...), Action: roleRevoke,
 			},
 			{
-				Name: "list", Usage: "list all roles with their permissions",
+				Name: "list", Usage: "list all roles with their permissions, or one", ArgsUsage: "[ROLE]",
 				Flags: clientFlags(writeOutFlag()), Action: asking(roleList),
-			},
-			{
-				Name: "show", Usage: "print one role", ArgsUsage: "ROLE",
-				Flags: clientFlags(writeOutFlag()), Action: asking(func(ctx context.Context, c *cli.Context, s *client.Client) error {
-					return printRole(ctx, c, s, c.Args().First(), "")
-				}),
 			},
 			{
 				Name: "delete", Usage: "delete a role, and take it from all users", ArgsUsage: "ROLE",
@@ -51,21 +45,20 @@ func roleCommand() *cli.Command {
 }
 
 // rangeFlags are the flags for the keys of a permission.
-func rangeFlags(command string, more ...cli.Flag) []cli.Flag {
-	variable := func(name string) []string { return []string{"QKV_ROLE_" + command + "_" + name} }
+func rangeFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
-		&cli.StringFlag{Name: "prefix", EnvVars: variable("PREFIX"), Usage: "all keys that begin with `PREFIX`; '' for every key"},
-		&cli.StringFlag{Name: "key", EnvVars: variable("KEY"), Usage: "the one key `KEY`"},
-		&cli.StringFlag{Name: "from", EnvVars: variable("FROM"), Usage: "the keys from `KEY` on, in byte order"},
-		&cli.StringFlag{Name: "to", EnvVars: variable("TO"), Usage: "with --from: up to `KEY`, without it"},
+		&cli.StringFlag{Name: "prefix", Usage: "all keys that begin with `PREFIX`; '' for every key"},
+		&cli.StringFlag{Name: "key", Usage: "the one key `KEY`"},
+		&cli.StringFlag{Name: "from", Usage: "the keys from `KEY` on, in byte order"},
+		&cli.StringFlag{Name: "to", Usage: "with --from: up to `KEY`, without it"},
 	}, more...)
 }
 
 // accessFlags are the flags for what a permission allows.
-func accessFlags(command string, more ...cli.Flag) []cli.Flag {
+func accessFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
-		&cli.BoolFlag{Name: "read", EnvVars: []string{"QKV_ROLE_" + command + "_READ"}, Usage: "permit to read, and to watch"},
-		&cli.BoolFlag{Name: "write", EnvVars: []string{"QKV_ROLE_" + command + "_WRITE"}, Usage: "permit to put and delete"},
+		&cli.BoolFlag{Name: "read", Usage: "permit to read, and to watch"},
+		&cli.BoolFlag{Name: "write", Usage: "permit to put and delete"},
 	}, more...)
 }
 
@@ -158,7 +151,7 @@ func roleRevoke(c *cli.Context) error {
 		return err
 	}
 	if !given {
-		return usagef("the range of the permission is missing: --prefix, --key or --from, as `qkv role show` prints it")
+		return usagef("the range of the permission is missing: --prefix, --key or --from, as `qkv role list ROLE` prints it")
 	}
 	return changeRole(c, func(ctx context.Context, s *client.Client, role string) error {
 		return s.Admin().RevokePermission(ctx, role, p.Key, p.End)
@@ -184,19 +177,15 @@ func roleDelete(ctx context.Context, c *cli.Context, s *client.Client) error {
 }
 
 func roleList(ctx context.Context, c *cli.Context, s *client.Client) error {
-	roles, err := s.Admin().Roles(ctx)
+	roles, err := oneOrAll(ctx, c.Args().First(), s.Admin().Role, s.Admin().Roles)
 	if err != nil {
 		return err
 	}
-	return writeRoles(c, roles)
-}
-
-func writeRoles(c *cli.Context, roles []kv.UserRole) error {
 	all, text := []form.Document{}, ""
 	for i := range roles {
 		all, text = append(all, roleDocument(&roles[i])), text+roleText(&roles[i])
 	}
-	return writeAnswer(c, form.Answer{Document: form.Document{{"roles", all}}, List: all, Table: roleRows(roles...), Text: text})
+	return writeAnswer(c, form.Answer{Document: form.Document{{"roles", all}}, Table: roleRows(roles...), Text: text})
 }
 
 func roleRows(roles ...kv.UserRole) *form.Rows {
@@ -290,11 +279,8 @@ func roleText(r *kv.UserRole) string {
 func printRole(ctx context.Context, c *cli.Context, s *client.Client, name, verb string) error {
 	r, err := s.Admin().Role(ctx, name)
 	if err != nil {
-		return afterChange(err, verb)
+		return afterChange(err)
 	}
-	text := roleText(&r)
-	if verb != "" {
-		text = "role " + nameText(name) + " " + verb + "\n" + text
-	}
+	text := "role " + nameText(name) + " " + verb + "\n" + roleText(&r)
 	return writeAnswer(c, form.Answer{Document: roleDocument(&r), Table: roleRows(r), Text: text})
 }

@@ -93,7 +93,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setUp,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "ready": ready, "flip": flip, "terminate": terminate, "gone": gone, "prints": prints, "says": says, "well": well, "backup": scriptBackup,
+			"exits": exits, "ready": ready, "flip": flip, "terminate": terminate, "gone": gone, "prints": prints, "says": says, "well": well, "granted": granted, "backup": scriptBackup,
 		},
 	})
 }
@@ -257,6 +257,16 @@ func well(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 var onlySlow = regexp.MustCompile(`^qkv: not healthy: SLOWDISK of [^,]*\n$`)
+
+// granted grants a lease, and puts its id into a variable: `granted LEASE 600`.
+func granted(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: granted VARIABLE SECONDS")
+	}
+	ts.Check(ts.Exec("qkv", "lease", "grant", args[1]))
+	words := strings.Fields(ts.ReadFile("stdout"))
+	ts.Setenv(args[0], words[1])
+}
 
 // says waits until a file has a line that matches: `says member.log 'ready to serve'`.
 func says(ts *testscript.TestScript, neg bool, args []string) {

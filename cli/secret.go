@@ -45,7 +45,7 @@ func clusterSecretFlag(more string) cli.Flag {
 
 func secretFileFlag() cli.Flag {
 	return &cli.StringFlag{
-		Name: "secret-file", EnvVars: []string{"QKV_CERT_SECRET_FILE"},
+		Name:  "secret-file",
 		Usage: "`FILE` with the cluster secret, whose CA signs; ca.crt is written, too",
 	}
 }
@@ -60,10 +60,10 @@ func secretCommand() *cli.Command {
 			"second line on each host. Members follow the file without a restart.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{
-				Name: "output", Aliases: []string{"o"}, EnvVars: []string{"QKV_CERT_SECRET_OUTPUT"},
+				Name: "output", Aliases: []string{"o"},
 				Usage: "`FILE` to write instead of printing the secret; its mode is 0600",
 			},
-			&cli.BoolFlag{Name: "rotate", EnvVars: []string{"QKV_CERT_SECRET_ROTATE"}, Usage: "add a new secret to the file of --output"},
+			&cli.BoolFlag{Name: "rotate", Usage: "add a new secret to the file of --output"},
 		},
 		Action: makeSecret,
 	}

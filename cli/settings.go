@@ -23,14 +23,6 @@ func configFlag() cli.Flag {
 	return &cli.StringFlag{Name: "config", EnvVars: []string{"QKV_CONFIG"}, Usage: "`FILE` in YAML with settings: the names of these flags as keys. Flags and variables override it; SIGHUP reads it again"}
 }
 
-// The sources of a setting, from the highest priority to the lowest.
-const (
-	fromFlag        = "flag"
-	fromEnvironment = "environment"
-	fromFile        = "file"
-	fromDefault     = "default"
-)
-
 // memberSettings are the effective settings of a member. The command line has priority over the environment, the environment over the
 // file, and the file over the defaults.
 type memberSettings struct {
@@ -40,33 +32,27 @@ type memberSettings struct {
 	flags        []cli.Flag
 	file         string             // empty: none
 	inFile       []settings.Setting // all of them
-	sources      map[string]string  // by the names of the flags
+	given        map[string]bool    // by the names of the flags: it has no default
 }
 
 // readMemberSettings returns the settings of this process: by its command line, its environment, and the present content of the file.
 // Faults of the file are a *settings.Faults; the settings are then those without the file's faulty values.
 func readMemberSettings(c *cli.Context, file string) (*memberSettings, error) {
-	s := &memberSettings{Context: c, line: c, flags: memberFlags(), file: file, sources: map[string]string{}}
+	s := &memberSettings{Context: c, line: c, flags: memberFlags(), file: file, given: map[string]bool{}}
 	words, _ := c.App.Metadata[givenFlags].([]string)
 	set, err := flagSet(append(slices.Clone(s.flags), otherFlags(c.Command)...), words)
 	if err != nil {
 		return s, err
 	}
 	for _, f := range s.flags {
-		if s.sources[f.Names()[0]] = fromDefault; f.IsSet() { // by the environment: the set alone knows the command line
-			s.sources[f.Names()[0]] = fromEnvironment
-		}
+		s.given[f.Names()[0]] = f.IsSet() // by the environment: the set alone knows the command line
 	}
-	set.Visit(func(f *flag.Flag) {
-		if s.sources[f.Name] != "" {
-			s.sources[f.Name] = fromFlag
-		}
-	})
+	set.Visit(func(f *flag.Flag) { s.given[f.Name] = true })
 	s.set, s.Context = set, cli.NewContext(c.App, set, nil)
 	s.Command = &cli.Command{Name: "serve", HelpName: "qkv serve", Flags: s.flags}
 	err = s.readFile()
 	for _, f := range s.flags {
-		if s.sources[f.Names()[0]] != fromDefault {
+		if s.given[f.Names()[0]] {
 			_ = actionOf(s.flags, f.Names()[0], s.Context) // converts capital letters; the values were checked before
 		}
 	}
@@ -108,9 +94,9 @@ func (s *memberSettings) readFile() error {
 	}
 	faults = withFaults(s.file, faults, s.checkValues())
 	for _, one := range s.inFile {
-		if s.sources[one.Name] == fromDefault {
+		if !s.given[one.Name] {
 			_ = s.Set(one.Name, one.Value) // a fault was found before
-			s.sources[one.Name] = fromFile
+			s.given[one.Name] = true
 		}
 	}
 	if faults != nil {
@@ -168,16 +154,6 @@ func actionOf(flags []cli.Flag, name string, c *cli.Context) error {
 
 // value returns an effective setting as text.
 func (s *memberSettings) value(name string) string { return s.set.Lookup(name).Value.String() }
-
-// lineOf returns the line of a setting in the file; 0 if the file does not have it.
-func (s *memberSettings) lineOf(name string) int {
-	for _, one := range s.inFile {
-		if one.Name == name {
-			return one.Line
-		}
-	}
-	return 0
-}
 
 // member returns the configuration of the member, which is valid.
 func (s *memberSettings) member(logger *slog.Logger) (node.Config, error) {

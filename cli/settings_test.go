@@ -42,40 +42,13 @@ func TestConfigPrecedence(t *testing.T) {
 	t.Setenv("QKV_LISTEN", "127.0.0.1:11")
 	t.Setenv("QKV_LISTEN_PEER", "127.0.0.1:12")
 	t.Setenv("QKV_FOUND", "false")
-	code, out, stderr := configLine(t, "show", "-w", "json", "--listen-peer", "127.0.0.1:22", file, "--history-age=7h")
-	var shown struct {
-		File     string
-		Settings []settingDocument
-	}
-	if err := json.Unmarshal([]byte(out), &shown); err != nil || code != 0 || shown.File != file || stderr != "" {
-		t.Fatalf("%d %s %s: %v", code, out, stderr, err)
-	}
-	if len(shown.Settings) != len(memberFlags()) {
-		t.Errorf("%d settings of %d", len(shown.Settings), len(memberFlags()))
-	}
-	for name, want := range map[string]settingDocument{
-		"name":             {Value: "of-file", From: "file", Line: 1},
-		"listen":           {Value: "127.0.0.1:11", From: "environment", Variable: "QKV_LISTEN"},
-		"listen-peer":      {Value: "127.0.0.1:22", From: "flag"},
-		"quota-bytes":      {Value: "3221225472", From: "file", Line: 4},
-		"found":            {Value: "false", From: "environment", Variable: "QKV_FOUND"},
-		"log-level":        {Value: "warn", From: "file", Line: 6},
-		"join":             {Value: "a:1,b:2", From: "file", Line: 7},
-		"history-age":      {Value: "7h0m0s", From: "flag"},
-		"election-timeout": {Value: "1s", From: "default"},
-		"history-bytes":    {Value: "1GiB, or the size of the live keys", From: "default"},
-		"enable-pprof":     {Value: "false", From: "default"},
-		"certs-dir":        {From: "default"},
+	s := settingsOf(t, file, "--listen-peer", "127.0.0.1:22", "--history-age=7h")
+	for name, want := range map[string]string{
+		"name": "of-file", "listen": "127.0.0.1:11", "listen-peer": "127.0.0.1:22", "quota-bytes": "3221225472", "found": "false", "log-level": "warn",
+		"join": "a:1,b:2", "history-age": "7h0m0s", "election-timeout": "1s", "enable-pprof": "false", "certs-dir": "",
 	} {
-		want.Name = name
-		if at := slices.IndexFunc(shown.Settings, func(s settingDocument) bool { return s.Name == name }); at < 0 || shown.Settings[at] != want {
-			t.Errorf("%+v is not among %+v", want, shown.Settings)
-		}
-	}
-	_, table, _ := configLine(t, "show", "--config", file)
-	for _, line := range []string{`name +of-file +/.*qkv\.yaml:1`, `listen +127\.0\.0\.1:11 +environment QKV_LISTEN`, `election-timeout +1s +default`} {
-		if !regexp.MustCompile(`(?m)^` + line + `$`).MatchString(table) {
-			t.Errorf("%s is not in\n%s", line, table)
+		if got := s.value(name); got != want {
+			t.Errorf("%s is %q, not %q", name, got, want)
 		}
 	}
 }
@@ -92,10 +65,12 @@ func TestConfigOfTheMember(t *testing.T) {
 	}
 }
 
-// settingsOf reads a file as a member without flags does.
-func settingsOf(t *testing.T, file string) *memberSettings {
+// settingsOf reads a file as a member with these flags does.
+func settingsOf(t *testing.T, file string, flags ...string) *memberSettings {
 	t.Helper()
-	s, err := readMemberSettings(contextOf(), file)
+	c := contextOf()
+	c.App.Metadata = map[string]any{givenFlags: flags}
+	s, err := readMemberSettings(c, file)
 	must(t, err)
 	return s
 }
@@ -156,7 +131,7 @@ func TestConfigFaults(t *testing.T) {
 func TestConfigChecksWhatIsOverridden(t *testing.T) {
 	t.Setenv("QKV_QUOTA_BYTES", "5MiB")
 	file := configFile(t, "quota-bytes: 2 miles\n")
-	if code, _, stderr := configLine(t, "show", file); code != exitUsage || !strings.Contains(stderr, `:1: quota-bytes: "2 miles"`) {
+	if code, _, stderr := configLine(t, "check", file); code != exitUsage || !strings.Contains(stderr, `:1: quota-bytes: "2 miles"`) {
 		t.Errorf("%d %s", code, stderr)
 	}
 }
@@ -245,13 +220,4 @@ func TestConfigReload(t *testing.T) {
 	if !strings.Contains(log.String(), "no such file") || len(got) != 2 {
 		t.Errorf("without the file: %s", &log)
 	}
-}
-
-// settingDocument is one setting in the JSON of `qkv config show`, as programs read it.
-type settingDocument struct {
-	Name     string `json:"name"`
-	Value    string `json:"value"`
-	From     string `json:"from"`
-	Variable string `json:"variable,omitempty"`
-	Line     int    `json:"line,omitempty"`
 }

@@ -23,7 +23,7 @@ type memberStatus struct {
 	endpoint string // where it has answered; empty: nowhere
 }
 
-// document returns the status for JSON and for `-w fields`.
+// document returns the status for JSON.
 func (m *memberStatus) document() form.Document {
 	d := form.Document{
 		{"name", m.Name},
@@ -60,7 +60,6 @@ func writeStatus(w io.Writer, format string, members []memberStatus) error {
 	v, all := checks.Judge(factsOf(members)), documentsOfMembers(members)
 	return form.Answer{
 		Document: form.Document{{"members", all}, {"verdict", v.Word}, {"why", v.Why}, {"next", v.Next}},
-		Fields:   []form.Field{{"Verdict", v.Word}, {"Why", v.Why}, {"Next", v.Next}}, List: all,
 		Page: func(w form.Page) {
 			writeVerdict(w, v)
 			writeStatusTable(w, members)

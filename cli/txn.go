@@ -36,9 +36,7 @@ func txnCommand() *cli.Command {
 			"Values are literal, also - and @FILE. A get or a del may have a second key: the (exclusive) end of a range. " +
 			"Words are quoted by '...', or by \"...\" with the escapes of Go. Prints SUCCESS or FAILURE and the answers; after FAILURE the " +
 			"exit code is 4. For a key that does not exist, every number is 0, and no comparison of its value holds.",
-		Flags: clientFlags(writeOutFlag(), &cli.BoolFlag{
-			Name: "interactive", Aliases: []string{"i"}, EnvVars: []string{"QKV_TXN_INTERACTIVE"}, Usage: "prompt for each part",
-		}),
+		Flags:  clientFlags(writeOutFlag()),
 		Action: txn,
 	}
 }
@@ -69,10 +67,7 @@ func readTxn(c *cli.Context) (t kv.Txn, err error) {
 	lines := bufio.NewScanner(c.App.Reader)
 	lines.Buffer(nil, limits.RequestBytes)
 	number := 0
-	part := func(title, name string, take func(line string) error) error {
-		if c.Bool("interactive") {
-			fmt.Fprintln(c.App.ErrWriter, title)
-		}
+	part := func(name string, take func(line string) error) error {
 		for lines.Scan() {
 			number++
 			line := strings.TrimSpace(lines.Text())
@@ -95,18 +90,18 @@ func readTxn(c *cli.Context) (t kv.Txn, err error) {
 			return err
 		}
 	}
-	err = part("comparisons:", "first", func(line string) error {
+	err = part("first", func(line string) error {
 		one, err := parseCompare(line)
 		t.Compares = append(t.Compares, one)
 		return err
 	})
 	if err == nil {
-		err = part("when they hold (put, get, del):", "second", operation(&t.Success))
+		err = part("second", operation(&t.Success))
 	}
 	if err == nil {
-		err = part("otherwise (put, get, del):", "", operation(&t.Failure))
+		err = part("", operation(&t.Failure))
 	}
-	for err == nil && !c.Bool("interactive") && lines.Scan() {
+	for err == nil && lines.Scan() {
 		if number++; strings.TrimSpace(lines.Text()) != "" {
 			return t, usagef("line %d, %q, is behind the third part; nothing was done", number, lines.Text())
 		}
@@ -212,7 +207,7 @@ func parseOperation(ctx context.Context, line string) (o kv.Op, err error) {
 		line = strings.TrimLeft(line, " \t")
 	}
 	command := func(name, usage string, flags []cli.Flag, action cli.ActionFunc) *cli.Command {
-		return &cli.Command{Name: name, ArgsUsage: usage, Flags: withoutVariables(flags), Action: withArguments(usage, action), OnUsageError: refuse, HideHelp: true}
+		return &cli.Command{Name: name, ArgsUsage: usage, Flags: flags, Action: withArguments(usage, action), OnUsageError: refuse, HideHelp: true}
 	}
 	app := &cli.App{
 		Name: "qkv", HideHelp: true, HideVersion: true, Writer: io.Discard, ErrWriter: io.Discard, ExitErrHandler: func(*cli.Context, error) {},
@@ -252,21 +247,6 @@ func literalValue(c *cli.Context) ([]byte, error) {
 	return []byte(c.Args().Get(1)), nil
 }
 
-// withoutVariables removes the environment variables of flags: they must not change the meaning of a line.
-func withoutVariables(flags []cli.Flag) []cli.Flag {
-	for _, f := range flags {
-		switch f := f.(type) {
-		case *cli.BoolFlag:
-			f.EnvVars = nil
-		case *cli.Int64Flag:
-			f.EnvVars = nil
-		case *cli.StringFlag:
-			f.EnvVars = nil
-		}
-	}
-	return flags
-}
-
 // operationsOf returns the operations that were executed.
 func operationsOf(t *kv.Txn, result *kv.TxnResult) []kv.Op {
 	if result.Succeeded {
@@ -284,10 +264,7 @@ func writeTxn(w io.Writer, format string, t *kv.Txn, result *kv.TxnResult) error
 	if !result.Succeeded {
 		word = "FAILURE\n"
 	}
-	err := form.Answer{
-		Fields: []form.Field{{"Revision", result.Revision}, {"Succeeded", result.Succeeded}},
-		Page:   func(p form.Page) { _, _ = io.WriteString(p, word) },
-	}.Write(w, format)
+	_, err := io.WriteString(w, word)
 	for i, o := range operationsOf(t, result) {
 		fmt.Fprintln(w)
 		switch a := &result.Answers[i]; {

@@ -38,30 +38,26 @@ func TestParseCompare(t *testing.T) {
 }
 
 func TestParseOperation(t *testing.T) {
-	t.Setenv("QKV_GET_PREFIX", "true") // says nothing of a line
 	key := []byte("k")
 	for line, want := range map[string]kv.Op{
-		`put k v`:                {Put: &kv.Put{Key: key, Value: []byte("v")}},
-		`put k '@a b' --prev-kv`: {Put: &kv.Put{Key: key, Value: []byte("@a b"), PrevKV: true}},
-		`put --ignore-value "k"`: {Put: &kv.Put{Key: key, IgnoreValue: true}},
-		`put k ""`:               {Put: &kv.Put{Key: key, Value: []byte{}}},
-		`put -- k -v`:            {Put: &kv.Put{Key: key, Value: []byte("-v")}},
-		`get k`:                  {Range: &kv.Range{Key: key}},
-		`get k --prefix --limit 3 --sort-by value`: {Range: &kv.Range{
-			Key: key, End: []byte("l"), Limit: 3, Sort: kv.SortByValue, Order: kv.SortAscend,
-		}},
-		`del "k" --prev-kv`:       {Delete: &kv.Delete{Key: key, PrevKV: true}},
-		`get k m`:                 {Range: &kv.Range{Key: key, End: []byte("m")}},
-		`get k ""`:                {Range: &kv.Range{Key: key}},
-		`del k m`:                 {Delete: &kv.Delete{Key: key, End: []byte("m")}},
-		`put k -`:                 {Put: &kv.Put{Key: key, Value: []byte("-")}},
-		`del '' --from-key --all`: {Delete: &kv.Delete{Key: []byte{0}, End: client.From}},
+		`put k v`:                  {Put: &kv.Put{Key: key, Value: []byte("v")}},
+		`put k '@a b' --prev-kv`:   {Put: &kv.Put{Key: key, Value: []byte("@a b"), PrevKV: true}},
+		`put k ""`:                 {Put: &kv.Put{Key: key, Value: []byte{}}},
+		`put -- k -v`:              {Put: &kv.Put{Key: key, Value: []byte("-v")}},
+		`get k`:                    {Range: &kv.Range{Key: key}},
+		`get k --prefix --limit 3`: {Range: &kv.Range{Key: key, End: []byte("l"), Limit: 3}},
+		`del "k" --prev-kv`:        {Delete: &kv.Delete{Key: key, PrevKV: true}},
+		`get k m`:                  {Range: &kv.Range{Key: key, End: []byte("m")}},
+		`get k ""`:                 {Range: &kv.Range{Key: key}},
+		`del k m`:                  {Delete: &kv.Delete{Key: key, End: []byte("m")}},
+		`put k -`:                  {Put: &kv.Put{Key: key, Value: []byte("-")}},
+		`del '' --from-key --all`:  {Delete: &kv.Delete{Key: []byte{0}, End: client.From}},
 	} {
 		if got, err := parseOperation(t.Context(), line); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v", line, got, err)
 		}
 	}
-	for _, line := range []string{"put", "put k", "put k v w", "get", "get k --raw", "get k --endpoints x", "del ''", "status", "--help", "put --help", "put 'k v", `put k "v`, "put k v --ignore-value", "get k --limit -1", "get k m n", "get k m --prefix", "del k m --from-key"} {
+	for _, line := range []string{"put", "put k", "put k v w", "get", "get k --raw", "get k --endpoints x", "del ''", "status", "--help", "put --help", "put 'k v", `put k "v`, "get k --limit -1", "get k m n", "get k m --prefix", "del k m --from-key"} {
 		if got, err := parseOperation(t.Context(), line); err == nil {
 			t.Errorf("%s: %+v", line, got)
 		}

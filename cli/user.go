@@ -21,20 +21,14 @@ func userCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			userAddCommand(),
 			{
-				Name: "list", Usage: "list all users with their roles",
+				Name: "list", Usage: "list all users with their roles, or one", ArgsUsage: "[NAME]",
 				Flags: clientFlags(writeOutFlag()), Action: asking(userList),
-			},
-			{
-				Name: "show", Usage: "print one user", ArgsUsage: "NAME",
-				Flags: clientFlags(writeOutFlag()), Action: asking(func(ctx context.Context, c *cli.Context, s *client.Client) error {
-					return printUser(ctx, c, s, c.Args().First(), "")
-				}),
 			},
 			{
 				Name: "password", Usage: "give a user another password", ArgsUsage: "NAME",
 				Description: "The password comes from --password-file, or without it from stdin; a terminal asks for it. All logins and " +
 					"tokens of the user end.",
-				Flags: clientFlags(newPasswordFlag("QKV_USER_PASSWORD_PASSWORD_FILE"), writeOutFlag()), Action: userPassword,
+				Flags: clientFlags(newPasswordFlag(), writeOutFlag()), Action: userPassword,
 			},
 			{
 				Name: "delete", Usage: "delete a user", ArgsUsage: "NAME",
@@ -59,9 +53,9 @@ func userAddCommand() *cli.Command {
 		Name: "add", Usage: "add a user", ArgsUsage: "NAME",
 		Description: "Without --password-file, the user has no password, and is known by its certificate client-NAME alone.",
 		Flags: clientFlags(
-			&cli.StringSliceFlag{Name: "role", EnvVars: []string{"QKV_USER_ADD_ROLE"}, Usage: "give the user this `ROLE`; may be repeated; the role root may do everything"},
-			newPasswordFlag("QKV_USER_ADD_PASSWORD_FILE"),
-			&cli.BoolFlag{Name: "no-password", EnvVars: []string{"QKV_USER_ADD_NO_PASSWORD"}, Usage: "the user never gets a password, as `etcdctl user add --no-password`"},
+			&cli.StringSliceFlag{Name: "role", Usage: "give the user this `ROLE`; may be repeated; the role root may do everything"},
+			newPasswordFlag(),
+			&cli.BoolFlag{Name: "no-password", Usage: "the user never gets a password, as `etcdctl user add --no-password`"},
 			writeOutFlag(),
 		),
 		Action: userAdd,
@@ -152,7 +146,7 @@ func userDelete(ctx context.Context, c *cli.Context, s *client.Client) error {
 }
 
 func userList(ctx context.Context, c *cli.Context, s *client.Client) error {
-	users, err := s.Admin().Users(ctx)
+	users, err := oneOrAll(ctx, c.Args().First(), s.Admin().User, s.Admin().Users)
 	if err != nil {
 		return err
 	}
@@ -163,7 +157,18 @@ func userList(ctx context.Context, c *cli.Context, s *client.Client) error {
 		t.Add(tableName(u.Name), cmp.Or(strings.Join(u.Roles, ","), "-"), passwordText(u))
 		text += userText(u)
 	}
-	return writeAnswer(c, form.Answer{Document: form.Document{{"users", all}}, List: all, Table: t, Text: text})
+	return writeAnswer(c, form.Answer{Document: form.Document{{"users", all}}, Table: t, Text: text})
+}
+
+// oneOrAll returns the one with a name, or all if the name is empty.
+func oneOrAll[T any](
+	ctx context.Context, name string, one func(context.Context, string) (T, error), all func(context.Context) ([]T, error),
+) ([]T, error) {
+	if name == "" {
+		return all(ctx)
+	}
+	found, err := one(ctx, name)
+	return []T{found}, err
 }
 
 func userDocument(u *kv.User) form.Document {
@@ -205,19 +210,12 @@ func namesText(names []string) string {
 func printUser(ctx context.Context, c *cli.Context, s *client.Client, name, verb string) error {
 	u, err := s.Admin().User(ctx, name)
 	if err != nil {
-		return afterChange(err, verb)
+		return afterChange(err)
 	}
-	text := userText(&u)
-	if verb != "" {
-		text = "user " + nameText(name) + " " + verb + "\n" + text
-	}
-	return writeOne(c, text, userDocument(&u))
+	return writeOne(c, "user "+nameText(name)+" "+verb+"\n"+userText(&u), userDocument(&u))
 }
 
 // afterChange is the error of a command that has made its change, and could not read the result.
-func afterChange(err error, verb string) error {
-	if verb == "" {
-		return err
-	}
+func afterChange(err error) error {
 	return exitf(exitFailed, "the change was made, but its result could not be read: %w", err)
 }

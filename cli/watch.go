@@ -29,22 +29,14 @@ func watchCommand() *cli.Command {
 			"for them). If a key or value has 128 KiB or more, or a zero byte, it does not fit the environment: QKV_WATCH_KEY_FILE " +
 			"or QKV_WATCH_VALUE_FILE then names a temporary file that holds it. " + leaseNumbers,
 		Flags: clientFlags(
-			&cli.StringFlag{
-				Name: "write-out", Aliases: []string{"w"}, Value: form.Plain, EnvVars: []string{"QKV_WRITE_OUT"}, Usage: "`FORMAT` of the changes: plain, json or fields",
-				Action: func(_ *cli.Context, format string) error {
-					if slices.Contains([]string{form.Plain, form.JSON, form.Fields}, format) {
-						return nil
-					}
-					return usagef("--write-out %q is not a format of changes: plain, json or fields", format)
-				},
-			},
-			&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_WATCH_PREFIX"}, Usage: "all keys that begin with KEY"},
-			&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_WATCH_FROM_KEY"}, Usage: "all keys from KEY on, in byte order"},
-			&cli.Int64Flag{Name: "rev", EnvVars: []string{"QKV_WATCH_REV"}, Usage: "changes from revision `N` on; 0: new changes only", Action: notNegative("rev")},
-			&cli.BoolFlag{Name: "prev-kv", EnvVars: []string{"QKV_WATCH_PREV_KV"}, Usage: "also the previous key and value"},
-			&cli.BoolFlag{Name: "progress-notify", EnvVars: []string{"QKV_WATCH_PROGRESS_NOTIFY"}, Usage: "print the current revision after ten minutes without a change"},
-			&cli.StringFlag{Name: "filter", EnvVars: []string{"QKV_WATCH_FILTER"}, Usage: "leave `KIND` out: put or delete", Action: oneOf("filter", "put", "delete")},
-			&cli.Int64Flag{Name: "limit", EnvVars: []string{"QKV_WATCH_LIMIT"}, Usage: "end after `N` changes; 0: never", Action: notNegative("limit")},
+			plainOrJSONFlag("changes"),
+			&cli.BoolFlag{Name: "prefix", Usage: "all keys that begin with KEY"},
+			&cli.BoolFlag{Name: "from-key", Usage: "all keys from KEY on, in byte order"},
+			&cli.Int64Flag{Name: "rev", Usage: "changes from revision `N` on; 0: new changes only", Action: notNegative("rev")},
+			&cli.BoolFlag{Name: "prev-kv", Usage: "also the previous key and value"},
+			&cli.BoolFlag{Name: "progress-notify", Usage: "print the current revision after ten minutes without a change"},
+			&cli.StringFlag{Name: "filter", Usage: "leave `KIND` out: put or delete", Action: oneOf("filter", "put", "delete")},
+			&cli.Int64Flag{Name: "limit", Usage: "end after `N` changes; 0: never", Action: notNegative("limit")},
 		),
 		Action: watch,
 	}
@@ -157,31 +149,17 @@ func kindOf(e *kv.WatchEvent) string {
 }
 
 func (p *changePrinter) change(e *kv.WatchEvent, who string) error {
-	fields, text := form.Document{{"Type", kindOf(e)}}, kindOf(e)+"\n"
+	text := kindOf(e) + "\n"
 	if e.Before != nil {
-		fields = append(fields, keyFields("Prev", e.Before)...)
 		text += fmt.Sprintf("%s%s\n", keyLine(p.to, e.KV.Key), e.Before.Value)
 	}
-	fields = append(fields, keyFields("", &e.KV)...)
 	text += fmt.Sprintf("%s%s\n", keyLine(p.to, e.KV.Key), e.KV.Value)
-	return form.Answer{Document: changeOf(e, who), List: []form.Document{fields}, Text: text}.Write(p.out, p.format)
-}
-
-func keyFields(name string, pair *kv.KeyValue) []form.Field {
-	return []form.Field{
-		{name + "Key", string(pair.Key)},
-		{name + "CreateRevision", pair.CreateRevision},
-		{name + "ModRevision", pair.ModRevision},
-		{name + "Version", pair.Version},
-		{name + "Value", string(pair.Value)},
-		{name + "Lease", pair.Lease},
-	}
+	return form.Answer{Document: changeOf(e, who), Text: text}.Write(p.out, p.format)
 }
 
 func (p *changePrinter) progress(revision int64) error {
 	return form.Answer{
 		Document: form.Document{{"revision", revision}, {"type", "progress"}},
-		Fields:   []form.Field{{"Type", "PROGRESS"}, {"Revision", revision}},
 		Text:     fmt.Sprintf("progress notify: %d\n", revision),
 	}.Write(p.out, p.format)
 }

@@ -244,7 +244,7 @@ func denied(one *account, t kv.Touch) *kv.Error {
 	case t.Lease != 0:
 		return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s each key of the lease", one.Name, what) // a list names no lease of others
 	case open && string(t.Key) == "\x00":
-		return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s every key: `qkv user show` prints the user's roles, and `qkv role show` the keys of a role", one.Name, what)
+		return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s every key: `qkv user list NAME` prints the user's roles, and `qkv role list ROLE` the keys of a role", one.Name, what)
 	case open:
 		return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s all keys from %q on: `qkv auth check` shows the grants of a user", one.Name, what, t.Key)
 	case len(t.End) > 0:

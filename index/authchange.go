@@ -284,7 +284,7 @@ func (l *accounts) revokePermission(a *Auth, q *kv.AuthChange) *kv.Error {
 	}
 	at, has := slices.BinarySearchFunc(e.Permissions, q.Permission, comparePermissions)
 	if !has {
-		return kv.Errorf(kv.PermissionNotGranted, "the role %q has no permission of exactly this range: `qkv role show` prints its permissions", q.Role)
+		return kv.Errorf(kv.PermissionNotGranted, "the role %q has no permission of exactly this range: `qkv role list ROLE` prints its permissions", q.Role)
 	}
 	r := kv.UserRole{Name: e.Name, Permissions: slices.Delete(slices.Clone(e.Permissions), at, at+1)}
 	l.setRole(a, e.UserRole, &r)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -20,6 +21,7 @@ type DumpOptions struct {
 	Entries  bool                     // also print the entries
 	Describe func(data []byte) string // returns the text of an entry's data; nil: its first bytes
 	JSON     bool                     // print one JSON object a line instead of text
+	Segment  string                   // the name of the only file to print; empty: all
 }
 
 // Dump prints the segments and frames of a log's directory. It only reads, and continues behind damage where it can. Damage is marked
@@ -32,12 +34,22 @@ func Dump(d disk.FS, dir string, w io.Writer, o DumpOptions) error {
 	if len(s.files) == 0 {
 		return noSegments(d, dir)
 	}
+	other := func(name string) bool { return o.Segment != "" && path.Base(name) != o.Segment }
+	if !slices.ContainsFunc(s.files, func(f *logFile) bool { return !other(f.name) }) {
+		return fmt.Errorf("%s: the name of a segment is its number, as in %s", path.Join(dir, o.Segment), path.Base(nameOf(1)))
+	}
 	p := dumper{Dump: damage.NewDump(w, o.JSON), o: o}
 	if o.Describe == nil {
 		p.o.Describe = describeData
 	}
 	broken := s.brokenChain()
+	if broken != nil && other(broken.File) {
+		broken = nil
+	}
 	for _, f := range s.files {
+		if other(f.name) {
+			continue
+		}
 		if f.valid {
 			p.segment(s, f)
 		} else if broken == nil || broken.File != f.name {
@@ -51,7 +63,7 @@ func Dump(d disk.FS, dir string, w io.Writer, o DumpOptions) error {
 	if broken != nil { // the damaged file is missing
 		p.brokenChain(broken)
 	}
-	if s.newest() < 0 {
+	if s.newest() < 0 && o.Segment == "" {
 		_, p.First = s.chain()
 	}
 	return advised(p.End())

@@ -113,7 +113,7 @@ func (m *member) replicatedAlarms(view *index.View, said []kv.Alarm) (alarms []k
 		case a.Name == kv.NoSpaceAlarm:
 			alarms = append(alarms, kv.Alarm{Name: kv.NoSpaceAlarm, Member: a.Member, Text: m.noSpaceText(view)})
 		default:
-			alarms = append(alarms, kv.Alarm{Name: kv.CorruptAlarm, Member: a.Member, Text: "its state differs from the other members', or its memory is damaged; it takes no part until its state is rebuilt. The alarm ends when a comparison finds no difference, or with `qkv alarm disarm`; " +
+			alarms = append(alarms, kv.Alarm{Name: kv.CorruptAlarm, Member: a.Member, Text: "its state differs from the other members', or its memory is damaged; it takes no part until its state is rebuilt. The alarm ends when a comparison finds no difference; " +
 				"if the alarm returns: stop the member and, while there is a leader, run `qkv member replace " + m.status.NameOf(a.Member) + " --peer HOST:PORT`"})
 		}
 	}

@@ -5,31 +5,24 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"io"
-	"reflect"
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"qkv/internal/figures"
 )
 
-// The formats of --write-out: plain for people and pipes, json and fields for programs, table for reading.
+// The formats of --write-out: plain for people and pipes, json for programs, table for reading.
 const (
-	Plain  = "plain"
-	JSON   = "json"
-	Fields = "fields"
-	Table  = "table"
+	Plain = "plain"
+	JSON  = "json"
+	Table = "table"
 )
 
 // Answer is what a command prints. A command fills in what its formats need.
 type Answer struct {
 	Document any        // for json
-	Fields   []Field    // for fields; if it and List are nil, the fields are those of the Document
-	List     []Document // for fields, after Fields: the fields of each, with an empty line after them
 	Text     string     // for plain
-	Table    *Rows      // for table; if it is nil, the fields are the columns
+	Table    *Rows      // for table; if it is nil, the fields of the Document are the columns
 	Below    *Rows      // for table, below Table
 	Page     func(Page) // for both plain and table, in place of Text and Table
 }
@@ -46,8 +39,6 @@ func (a Answer) Write(w io.Writer, format string) error {
 	switch {
 	case format == JSON:
 		err = WriteJSON(out, a.Document)
-	case format == Fields:
-		a.writeFields(out)
 	case a.Page != nil:
 		a.Page(page)
 	case format == Table:
@@ -64,41 +55,23 @@ func (a Answer) Write(w io.Writer, format string) error {
 	return cmp.Or(err, out.Flush())
 }
 
-func (a Answer) fields() []Field {
-	if d, ok := a.Document.(Document); ok && a.Fields == nil && a.List == nil {
-		return d.fields()
-	}
-	return a.Fields
-}
-
-// writeFields prints one `"Name" : value` per line, as etcdctl does.
-func (a Answer) writeFields(w io.Writer) {
-	groups := [][]Field{a.fields()}
-	for _, d := range a.List {
-		groups = append(groups, d.fields())
-	}
-	for _, group := range groups {
-		for _, f := range group {
-			if s, ok := f.Value.(string); ok {
-				fmt.Fprintf(w, "%q : %q\n", f.Name, s)
-			} else {
-				fmt.Fprintf(w, "%q : %v\n", f.Name, f.Value)
-			}
-		}
-		if a.List != nil && group != nil {
-			fmt.Fprintln(w)
-		}
-	}
-}
-
 func (a Answer) table() *Rows {
 	if a.Table != nil {
 		return a.Table
 	}
-	fields := a.fields()
-	t, row := &Rows{}, make([]any, len(fields))
-	for i, f := range fields {
-		t.Columns, row[i] = append(t.Columns, strings.ToUpper(f.Name)), f.Value
+	d, _ := a.Document.(Document)
+	t, row := &Rows{}, make([]any, 0, len(d))
+	for _, f := range d {
+		value := f.Value
+		switch v := value.(type) {
+		case Document, []Document:
+			continue // one line has no place for it
+		case []string:
+			value = strings.Join(v, ",")
+		case encoded:
+			value = string(v)
+		}
+		t.Columns, row = append(t.Columns, strings.ToUpper(f.Name)), append(row, value)
 	}
 	t.Add(row...)
 	return t
@@ -110,8 +83,7 @@ type Field = struct {
 	Value any
 }
 
-// Document is an answer that is one object. Names and order are a promise. `-w fields` and a table have the same names as the JSON, as in
-// FeatureLevel for feature_level.
+// Document is an answer that is one object. Names and order are a promise.
 type Document []Field
 
 // MarshalJSON implements json.Marshaler.
@@ -129,37 +101,6 @@ func (d Document) MarshalJSON() ([]byte, error) {
 	}
 	to.WriteByte('}')
 	return to.Bytes(), nil
-}
-
-// fields returns the document for `-w fields`: words with commas between; of a list of objects, the fields of each; or a field for each, as
-// in Grant for grants. The fields of an object in it begin with its name.
-func (d Document) fields() (all []Field) {
-	for _, f := range d {
-		title, list := figures.Title(f.Name), reflect.ValueOf(f.Value)
-		switch value := f.Value.(type) {
-		case []string:
-			all = append(all, Field{title, strings.Join(value, ",")})
-		case []Document:
-			for _, one := range value {
-				all = append(all, one.fields()...)
-			}
-		case Document:
-			for _, one := range value.fields() {
-				all = append(all, Field{title + one.Name, one.Value})
-			}
-		case encoded:
-			all = append(all, Field{strings.TrimSuffix(title, "Base64"), string(value)})
-		default:
-			if list.Kind() != reflect.Slice {
-				all = append(all, Field{title, value})
-				continue
-			}
-			for i := range list.Len() {
-				all = append(all, Field{strings.TrimSuffix(title, "s"), fmt.Sprint(list.Index(i).Interface())})
-			}
-		}
-	}
-	return all
 }
 
 // encoded are bytes that are no text: JSON has them in base64.

@@ -19,18 +19,16 @@ func TestAnswer(t *testing.T) {
 	}
 	page := func(p Page) { _, _ = p.Write([]byte("for people\n")) }
 	const jsonText = `{"name":"n1","key_count":7,"key_base64":"/w==","peers":["a","b"],"links":[{"to":"n2"}]}` + "\n"
-	const fields = "\"Name\" : \"n1\"\n\"KeyCount\" : 7\n\"Key\" : \"\\xff\"\n\"Peers\" : \"a,b\"\n\"To\" : \"n2\"\n"
 	for name, tt := range map[string]struct {
-		answer                     Answer
-		plain, json, fields, table string
+		answer             Answer
+		plain, json, table string
 	}{
-		"one object": {Answer{Document: d[:2], Text: "text\n"}, "text\n", `{"name":"n1","key_count":7}` + "\n", "\"Name\" : \"n1\"\n\"KeyCount\" : 7\n", "NAME  KEYCOUNT\nn1           7\n"},
-		"a list":     {Answer{Document: d, List: []Document{d}, Table: rows("A"), Below: rows("B")}, "", jsonText, fields + "\n", "A\n1\nB\n1\n"},
-		"a page":     {Answer{Document: d, Page: page}, "for people\n", jsonText, fields, "for people\n"},
-		"own fields": {Answer{Fields: []Field{{"F", 1}}, List: []Document{d}, Page: page}, "for people\n", "null\n", "\"F\" : 1\n\n" + fields + "\n", "for people\n"},
-		"empty list": {Answer{Document: d, List: []Document{}, Table: &Rows{Columns: []string{"A"}}}, "", jsonText, "", "A\n"},
+		"one object": {Answer{Document: d[:2], Text: "text\n"}, "text\n", `{"name":"n1","key_count":7}` + "\n", "NAME  KEY_COUNT\nn1            7\n"},
+		"all kinds":  {Answer{Document: d}, "", jsonText, "NAME  KEY_COUNT  KEY_BASE64  PEERS\nn1            7  \xff           a,b\n"},
+		"a table":    {Answer{Document: d, Table: rows("A"), Below: rows("B")}, "", jsonText, "A\n1\nB\n1\n"},
+		"a page":     {Answer{Document: d, Page: page}, "for people\n", jsonText, "for people\n"},
 	} {
-		for format, want := range map[string]string{Plain: tt.plain, JSON: tt.json, Fields: tt.fields, Table: tt.table} {
+		for format, want := range map[string]string{Plain: tt.plain, JSON: tt.json, Table: tt.table} {
 			var out bytes.Buffer
 			if err := tt.answer.Write(&out, format); err != nil || out.String() != want {
 				t.Errorf("%s as %s: %v\n%swant\n%s", name, format, err, &out, want)
@@ -56,7 +54,7 @@ func (t *terminal) Write(b []byte) (int, error) {
 
 // TestTerminal: a table fits the terminal, and a writer's error is the answer's.
 func TestTerminal(t *testing.T) {
-	for _, format := range []string{Plain, JSON, Fields, Table} {
+	for _, format := range []string{Plain, JSON, Table} {
 		long := Answer{Document: Document{{"key", strings.Repeat("k", 99)}}, Text: "k"}
 		broken := errors.New("no space left on device")
 		if err := long.Write(&terminal{broken: broken}, format); !errors.Is(err, broken) {

@@ -2,6 +2,8 @@ package checks
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -318,13 +320,22 @@ func versions(f *Facts, r *report) {
 			each = append(each, m.Name+" "+m.Version)
 		}
 	}
-	if len(all) > 1 {
-		r.warn("%s", strings.Join(each, ", "))
+	u, text := upgradeOf(f.Members, f.Asking), strings.Join(each, ", ")
+	if len(all) == 1 {
+		text = "all members run " + slices.Collect(maps.Keys(all))[0]
 	}
-	for v := range all {
-		r.quiet(n, "all members run %s", v)
+	switch {
+	case n == 0:
+		r.skip("no member answers")
+	case u.done && len(all) == 1:
+		r.ok("%s", text)
+	case len(all) == 1: // an upgrade may begin
+		r.add(OK, u.how, "%s, and this program is %s; going back: %s", text, f.Asking.Version, u.back)
+	case u.next == "":
+		r.warn("%s; restart no member now: %s", text, strings.Join(u.stops, "; "))
+	default:
+		r.add(Warning, u.how, "%s; going back: %s", text, u.back)
 	}
-	r.quiet(0, "")
 }
 
 func featureLevel(f *Facts, r *report) {

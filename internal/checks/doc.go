@@ -1,5 +1,5 @@
-// Package checks is the table of the checks that qkv makes of a cluster, of its members and of a host. `qkv status`, `qkv doctor` and
-// `qkv upgrade check` use it, and each row has a section in docs/doctor.md. [Alarms] are the alarms and notices with their remedies, and
+// Package checks is the table of the checks that qkv makes of a cluster, of its members and of a host. `qkv status` and
+// `qkv doctor` use it, and each row has a section in docs/doctor.md. [Alarms] are the alarms and notices with their remedies, and
 // [Probes] the checks of /livez and /readyz, which share these remedies.
 //
 // The package is pure: [Facts] go in, and findings come out. It asks no member, reads no file, and starts no goroutine. The caller

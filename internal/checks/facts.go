@@ -14,6 +14,7 @@ import (
 type Facts struct {
 	Members  []Member // sorted by name
 	NoAnswer string   // why the cluster could not be asked; empty: it was asked
+	Asking   Program  // of the process that asks
 	Client   Certificate
 	Folder   *Folder // of a member's data folder on this host; nil: not asked for
 }

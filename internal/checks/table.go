@@ -67,8 +67,8 @@ var Cluster = []Check{
 	{"open-files", "the limit of open files reduces the number of connections", "raise the limit: LimitNOFILE= of the unit, `ulimit -n`", openFiles},
 	{"hosts", "one host's loss takes several voters, and with them the quorum", "move members to hosts of their own: docs/hosts.md", hosts},
 	{"disks", "two members share a file system: they fail and slow down together", "give each member a disk of its own", disks},
-	{"versions", "the members run different versions", "complete the upgrade: `qkv upgrade check` names the next host", versions},
-	{"feature-level", "the cluster does not use the newest features that its members support", "upgrade the members that hold the level down: `qkv upgrade check`", featureLevel},
+	{"versions", "the members run different versions", "remove these reasons, and complete the upgrade: docs/upgrading.md", versions},
+	{"feature-level", "the cluster does not use the newest features that its members support", "upgrade the members that hold the level down: the check `versions` names the next one", featureLevel},
 	{"quota", "the quota is nearly reached or reached: then only deletions are accepted", "delete keys, or set `--quota-bytes` higher on all members", quota},
 	{"history", "the history reaches back for less than five minutes", "set `--history-bytes` higher on all members", history},
 	{"disk-space", "the disk of a member is nearly full", "free space on that disk, or give the member a larger one", diskSpace},
@@ -78,7 +78,7 @@ var Cluster = []Check{
 // Host are the checks of a data folder and of the host that holds it.
 var Host = []Check{
 	{"folder", "other users can read the data folder, or it belongs to another user", "`chown` and `chmod 700` on the folder, as the user that runs the member", folder},
-	{"files", "a file of the log or a snapshot is damaged", "start the member: it fetches a part from another member, or uses an older snapshot; if it does not start, `qkv inspect wal DIR/wal`, and treat it as lost: docs/emergencies.md", files},
+	{"files", "a file of the log or a snapshot is damaged", "start the member: it fetches a part from another member, or uses an older snapshot; if it does not start, `qkv inspect DIR/wal`, and treat it as lost: docs/emergencies.md", files},
 	{"free-space", "the disk of the data folder is nearly full", "free space on that disk", freeSpace},
 	{"disk", "the disk is slow for a log that is synced with each write", "`qkv bench disk --dir DIR` measures more; a drive with power-loss protection is faster", disk},
 	{"file-limit", "the limit of open files of this shell is low", "raise it: LimitNOFILE= of the unit, `ulimit -n`", fileLimit},

@@ -10,13 +10,13 @@ import (
 	"qkv/internal/figures"
 )
 
-// Upgrade is the plan of a rolling upgrade.
-type Upgrade struct {
-	Stops []string `json:"stops"` // reasons not to restart a member now
-	Next  string   `json:"next"`  // the name of the member to restart next; empty if something stops the upgrade, or none is left
-	Done  string   `json:"done"`  // not empty: all members run the newest program
-	How   string   `json:"how"`   // the command or step
-	Back  string   `json:"back"`  // whether members can go back to their old program
+// upgrade is the plan of a rolling upgrade.
+type upgrade struct {
+	stops []string // reasons not to restart a member now
+	next  string   // the name of the member to restart next; empty if something stops the upgrade, or none is left
+	done  bool     // all members that answer run the newest program
+	how   string   // the command or step; empty without next
+	back  string   // whether members can go back to their old program
 }
 
 // Program is a build of qkv.
@@ -26,33 +26,29 @@ type Program struct {
 }
 
 var (
-	removeReasons = newStep("remove-reasons", "remove the reasons first; `qkv doctor` names them with their remedies")
-	installNext   = newStep("upgrade", "install %s on the host of %s, stop the member with SIGTERM, start it with the same data folder, and run `qkv upgrade check` again")
-	moveFirst     = newStep("move-leader", "run `qkv move-leader` first, and this check again")
-	upgraded      = newStep("upgraded", "nothing; to upgrade further, run this check by the new program")
+	installNext = newStep("upgrade", "install %s on the host of %s, stop the member with SIGTERM, start it with the same data folder, and run `qkv doctor` again")
+	moveFirst   = newStep("lead", "run `qkv member lead` first, and `qkv doctor` again")
 )
 
-// UpgradeOf returns the plan for the members of a cluster. The target is the newest program of the members and the asking one.
-func UpgradeOf(members []Member, asking Program) Upgrade {
+// upgradeOf returns the plan for the members of a cluster. The target is the newest program of the members and the asking one.
+func upgradeOf(members []Member, asking Program) upgrade {
 	members = slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Unknown })
 	for i := range members {
 		if p := (Program{members[i].Version, members[i].Count(figures.LevelMost)}); comparePrograms(p, asking) > 0 {
 			asking = p
 		}
 	}
-	left := slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Version == asking.Version && m.Count(figures.LevelMost) == asking.Level })
-	u := Upgrade{Stops: stops(members, len(left) > 0), Back: wayBack(members)}
-	switch {
-	case len(u.Stops) > 0:
-		u.How = removeReasons.text
-	case len(left) == 0:
-		u.Done, u.How = "all members run "+asking.Version, upgraded.text
-	default:
-		next := nextOf(left)
-		u.Next, u.How = next.Name, installNext.of("qkv "+asking.Version, next.Name)
-		if next.State == leads && len(members) > 1 {
-			u.How = moveFirst.text
-		}
+	left := slices.DeleteFunc(slices.Clone(members), func(m Member) bool {
+		return m.Version == "" || m.Version == asking.Version && m.Count(figures.LevelMost) == asking.Level
+	})
+	u := upgrade{stops: stops(members, len(left) > 0), done: len(left) == 0, back: wayBack(members)}
+	if u.done || len(u.stops) > 0 {
+		return u
+	}
+	next := nextOf(left)
+	u.next, u.how = next.Name, installNext.of("qkv "+asking.Version, next.Name)
+	if next.State == leads && len(members) > 1 {
+		u.how = moveFirst.text
 	}
 	return u
 }

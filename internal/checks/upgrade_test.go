@@ -42,12 +42,12 @@ func TestUpgrade(t *testing.T) {
 		}, "", "n2", "closing: the cluster's feature level is 5, and it rises to 6"},
 	} {
 		tt.change(tt.f.Members)
-		u := UpgradeOf(tt.f.Members, Program{"0.3.0", 5})
-		if u.Next != tt.next || !strings.Contains(strings.Join(u.Stops, "; "), tt.stop) || (tt.stop == "") != (len(u.Stops) == 0) || !strings.Contains(u.Back, tt.back) || u.How == "" {
+		u := upgradeOf(tt.f.Members, Program{"0.3.0", 5})
+		if u.next != tt.next || !strings.Contains(strings.Join(u.stops, "; "), tt.stop) || (tt.stop == "") != (len(u.stops) == 0) || !strings.Contains(u.back, tt.back) || (tt.stop == "") != (u.how != "") {
 			t.Errorf("%s: %+v", tt.name, u)
 		}
-		if moves := strings.Contains(u.How, "qkv move-leader"); moves != (tt.name == "the leader is the last") {
-			t.Errorf("%s: %s", tt.name, u.How)
+		if moves := strings.Contains(u.how, "qkv member lead"); moves != (tt.name == "the leader is the last") {
+			t.Errorf("%s: %s", tt.name, u.how)
 		}
 	}
 }
@@ -72,42 +72,42 @@ func TestUpgradeFollowed(t *testing.T) {
 				figures.Set(&f.Members[i].Values, figures.LevelMost, tt.old.Level)
 			}
 			restarts := map[string]int{}
-			u := UpgradeOf(f.Members, tt.new)
-			for steps := 0; u.Done == "" && steps < 3*voters; steps++ {
-				i := slices.IndexFunc(f.Members, func(m Member) bool { return m.Name == u.Next })
+			u := upgradeOf(f.Members, tt.new)
+			for steps := 0; !u.done && steps < 3*voters; steps++ {
+				i := slices.IndexFunc(f.Members, func(m Member) bool { return m.Name == u.next })
 				if i < 0 {
 					t.Fatalf("%v: %+v", tt, u)
 				}
-				if strings.Contains(u.How, "qkv move-leader") {
+				if strings.Contains(u.how, "qkv member lead") {
 					k := (i + 1) % voters
 					f.Members[i].State, f.Members[k].State = "follower", "leader"
 				} else {
 					if voters > 1 && f.Members[i].State == "leader" {
-						t.Errorf("%v: the leader %s is restarted", tt, u.Next)
+						t.Errorf("%v: the leader %s is restarted", tt, u.next)
 					}
-					if !strings.Contains(u.How, "install qkv "+tt.new.Version+" on the host of "+u.Next) {
-						t.Errorf("%v: %q", tt, u.How)
+					if !strings.Contains(u.how, "install qkv "+tt.new.Version+" on the host of "+u.next) {
+						t.Errorf("%v: %q", tt, u.how)
 					}
 					f.Members[i].Version = tt.new.Version
 					figures.Set(&f.Members[i].Values, figures.LevelMost, tt.new.Level)
-					restarts[u.Next]++
+					restarts[u.next]++
 				}
-				u = UpgradeOf(f.Members, tt.new)
+				u = upgradeOf(f.Members, tt.new)
 			}
 			want := voters
 			if tt.old == tt.new {
 				want = 0
 			}
-			if u.Done != "all members run "+tt.new.Version || u.Next != "" || len(u.Stops) > 0 || len(restarts) != want {
+			if !u.done || u.next != "" || len(u.stops) > 0 || len(restarts) != want {
 				t.Errorf("%v, %d voters: %+v after %v", tt, voters, u, restarts)
 			}
-			if again := UpgradeOf(f.Members, tt.old); again.Done == "" && comparePrograms(tt.old, tt.new) != 0 {
+			if again := upgradeOf(f.Members, tt.old); !again.done && comparePrograms(tt.old, tt.new) != 0 {
 				t.Errorf("%v: the old program says %+v of new members", tt, again)
 			}
 		}
 	}
 	two := healthy(2)
-	if u := UpgradeOf(two.Members, Program{"0.2.0", 5}); u.Done == "" {
+	if u := upgradeOf(two.Members, Program{"0.2.0", 5}); !u.done {
 		t.Errorf("two voters with the newest program: %+v", u)
 	}
 }

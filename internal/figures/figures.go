@@ -6,7 +6,6 @@ package figures
 
 import (
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -130,20 +129,6 @@ func (f *Figure) Metric() string {
 		name += "_total"
 	}
 	return name
-}
-
-// Title returns the name for `-w fields`: SyncP99Ms for sync_p99_ms.
-func Title(field string) (title string) {
-	for word := range strings.SplitSeq(field, "_") {
-		switch word {
-		case "id", "mtu", "ttl":
-			word = strings.ToUpper(word)
-		default:
-			word = strings.ToUpper(word[:1]) + word[1:]
-		}
-		title += word
-	}
-	return title
 }
 
 // Shown returns a value as JSON has it: an int64, or a float64 in the figure's unit of time.

@@ -25,21 +25,21 @@ func TestTable(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	for _, c := range []struct {
-		of                    ID
-		field, metric, titled string
-		value                 int64
-		shown                 any
+		of            ID
+		field, metric string
+		value         int64
+		shown         any
 	}{
-		{Keys, "keys", "qkv_keys", "Keys", 7, int64(7)},
-		{Log, "log_bytes", "qkv_log_bytes", "LogBytes", 7, int64(7)},
-		{SyncP99, "sync_p99_ms", "qkv_sync_p99_seconds", "SyncP99Ms", int64(1500 * time.Microsecond), 1.5},
-		{HistoryAge, "history_age_s", "qkv_history_age_seconds", "HistoryAgeS", int64(1500 * time.Millisecond), 1.5},
-		{ReadsFailed, "value_reads_failed", "qkv_value_reads_failed_total", "ValueReadsFailed", 7, int64(7)},
-		{MTU, "mtu", "qkv_mtu", "MTU", 7, int64(7)},
+		{Keys, "keys", "qkv_keys", 7, int64(7)},
+		{Log, "log_bytes", "qkv_log_bytes", 7, int64(7)},
+		{SyncP99, "sync_p99_ms", "qkv_sync_p99_seconds", int64(1500 * time.Microsecond), 1.5},
+		{HistoryAge, "history_age_s", "qkv_history_age_seconds", int64(1500 * time.Millisecond), 1.5},
+		{ReadsFailed, "value_reads_failed", "qkv_value_reads_failed_total", 7, int64(7)},
+		{MTU, "mtu", "qkv_mtu", 7, int64(7)},
 	} {
 		f := Table()[slices.IndexFunc(Table(), func(f Figure) bool { return f.ID == c.of })]
-		if f.Field() != c.field || f.Metric() != c.metric || Title(f.Field()) != c.titled || f.Shown(c.value) != c.shown {
-			t.Errorf("%s: %s, %s, %s, %v", f.Name, f.Field(), f.Metric(), Title(f.Field()), f.Shown(c.value))
+		if f.Field() != c.field || f.Metric() != c.metric || f.Shown(c.value) != c.shown {
+			t.Errorf("%s: %s, %s, %v", f.Name, f.Field(), f.Metric(), f.Shown(c.value))
 		}
 	}
 }

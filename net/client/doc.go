@@ -78,7 +78,7 @@
 // know it by its name. It is applied once, and every retry is answered with the outcome of that application,
 // including errors. So an outcome is unknown only if no member that knows it could be reached before the deadline. A retry reads
 // the reads of a transaction, and previous values, from the history again; if that history is compacted, the result is an Error
-// with the code AnswerGone, and the write was applied. Changes of the members, of the leader and of alarms have no name, and with
+// with the code AnswerGone, and the write was applied. Changes of the members and of the leader have no name, and with
 // Config.NoNames no write has one. If such a write is in doubt, it ends with an OutcomeUnknownError. The backoff before a retry is
 // 5 to 250 ms, longer each time.
 //
@@ -161,7 +161,7 @@
 //
 // # Operators
 //
-// [Client.Admin] has what an operator needs: members, users and roles, alarms, compactions, backups, and the state of each member.
+// [Client.Admin] has what an operator needs: members, users and roles, compactions, backups, and the state of each member.
 // [Client.Members] lists the members. [Admin.AddMember], [Admin.PromoteMember], [Admin.RemoveMember] and [Admin.UpdateMember]
 // change them, and [Admin.MoveLeader] moves the leader: these are writes in the table above.
 //

@@ -56,7 +56,6 @@ var findOut = map[string]string{
 	wire.OpGrant.String():        "list the leases",
 	wire.OpRevoke.String():       "list the leases",
 	wire.OpMoveLeader.String():   "check which member leads",
-	wire.OpChangeAlarm.String():  "list the alarms",
 	wire.OpAuthChange.String():   "list the users and roles",
 	wire.OpCompact.String():      "read a key at the revision before, which is then compacted,",
 	wire.OpReadmit.String():      "check the member's role in its status",

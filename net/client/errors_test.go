@@ -38,7 +38,7 @@ func TestUnknownOutcomeOfAnEarlierAttempt(t *testing.T) {
 // An unknown outcome names the question that finds it: a key, or what the write changes.
 func TestUnknownOutcomeSaysHowToFindOut(t *testing.T) {
 	for op, ask := range map[wire.Op]string{
-		wire.OpPut: "read the key", wire.OpTxn: "read the key", wire.OpAuthChange: "list the users", wire.OpChangeAlarm: "list the alarms",
+		wire.OpPut: "read the key", wire.OpTxn: "read the key", wire.OpAuthChange: "list the users",
 		wire.OpChangeMember: "list the members", wire.OpCompact: "at the revision before", wire.OpRevoke: "list the leases",
 	} {
 		if text := unknown(op, nil, context.DeadlineExceeded).Error(); !strings.Contains(text, ask) || !strings.HasSuffix(text, " to find out") {

@@ -134,7 +134,6 @@ func bodies(prefix string) map[string]struct {
 		"grant":            {wire.OpGrant, wire.AppendLeaseBody(nil, wire.OpGrant, &wire.LeaseRequest{TTL: 60})},
 		"members":          {wire.OpMembers, ask(wire.Ask{})},
 		"local members":    {wire.OpMembers, ask(wire.Ask{Serializable: true})},
-		"alarms":           {wire.OpAlarms, ask(wire.Ask{})},
 		"revision at":      {wire.OpRevisionAt, ask(wire.Ask{Wall: 1})},
 		"times":            {wire.OpTimesOf, ask(wire.Ask{Revisions: []int64{2}})},
 		"users":            {wire.OpUsers, ask(wire.Ask{})},
@@ -147,7 +146,6 @@ func bodies(prefix string) map[string]struct {
 		"move leader":      {wire.OpMoveLeader, ask(wire.Ask{Member: 1})},
 		"compact":          {wire.OpCompact, ask(wire.Ask{Revision: 1})},
 		"change members":   {wire.OpChangeMember, ask(wire.Ask{Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 1, Peers: []string{"h:1"}}})},
-		"change alarm":     {wire.OpChangeAlarm, ask(wire.Ask{})},
 		"change users":     {wire.OpAuthChange, ask(wire.Ask{Auth: kv.AuthChange{Kind: kv.RoleAdd, Role: fmt.Sprint(prefix, mrand.Uint64())}})},
 		"add with word":    {wire.OpAuthChange, ask(wire.Ask{Auth: kv.AuthChange{Kind: kv.UserAdd, User: fmt.Sprint(prefix, mrand.Uint64())}, Password: []byte("secret")})},
 		"backup's base":    {wire.OpBackupBase, ask(wire.Ask{})},
@@ -226,8 +224,8 @@ func TestRolesDecide(t *testing.T) {
 	e.withUsers()
 	ci, reader, lonely, root := e.as(t, "ci"), e.as(t, "reader"), e.as(t, "lonely"), e.as(t, "test")
 	// Requests that are not about keys: for root only, or, with a second user, for that user as well, or for every user.
-	rootOnly := []string{"users", "clients", "roles", "readmit", "move leader", "compact", "change members", "change alarm", "change users", "add with word", "backup's base", "backup's piece", "backup's log", "hold of backups"}
-	everyUser := []string{"time to live", "grant", "members", "local members", "alarms", "leases", "revision at", "times", "status", "auth status", "who am I"}
+	rootOnly := []string{"users", "clients", "roles", "readmit", "move leader", "compact", "change members", "change users", "add with word", "backup's base", "backup's piece", "backup's log", "hold of backups"}
+	everyUser := []string{"time to live", "grant", "members", "local members", "leases", "revision at", "times", "status", "auth status", "who am I"}
 	ofCI := []string{"own user", "own role", "check"}
 	writes := []string{"put", "put with lease", "put and read", "delete", "delete range", "txn that writes", "txn in a txn", "txn of ranges", "keep alive"}
 	for name, x := range bodies("app1/") {

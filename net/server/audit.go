@@ -80,8 +80,6 @@ func noteOf(q *wire.Request) *string {
 		text = q.Ask.Auth.String()
 	case wire.OpChangeMember:
 		text = q.Ask.Change.String()
-	case wire.OpChangeAlarm:
-		text = q.Ask.Alarm.String()
 	case wire.OpMoveLeader, wire.OpCompact, wire.OpBackupBase:
 	default:
 		return nil

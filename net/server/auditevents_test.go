@@ -95,8 +95,6 @@ func TestAudit(t *testing.T) {
 	root.allowed(wire.OpAuthChange, change(grants, ""))
 	member := kv.MemberChange{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"127.0.0.1:1"}}
 	root.allowed(wire.OpChangeMember, ask(wire.Ask{Change: member}))
-	alarm := kv.AlarmChange{Raise: true, Member: 1, Name: kv.NoSpaceAlarm}
-	root.allowed(wire.OpChangeAlarm, ask(wire.Ask{Alarm: alarm}))
 	root.allowed(wire.OpCompact, ask(wire.Ask{Revision: 1}))
 	root.allowed(wire.OpReadmit, ask(wire.Ask{Member: 1}))
 	root.allowed(wire.OpBackupBase, ask(wire.Ask{}))
@@ -106,7 +104,6 @@ func TestAudit(t *testing.T) {
 		"test by certificate"+changes+"(add user new): ok",
 		"test by certificate"+changes+`(grant permission to role reads: read the keys from "b/" to "b0"): ok`,
 		"test by certificate from 127.0.0.1: native "+wire.OpChangeMember.String()+" ("+member.String()+"): ok",
-		"test by certificate from 127.0.0.1: native "+wire.OpChangeAlarm.String()+" ("+alarm.String()+"): ok",
 		"test by certificate from 127.0.0.1: native compaction: ok",
 		"test by certificate from 127.0.0.1: native readmit: ok",
 		"test by certificate from 127.0.0.1: native base of a backup: ok",

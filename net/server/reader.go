@@ -359,8 +359,6 @@ func (s *stream) addWrite(q *wire.Request, x slot, frame int) *kv.Error {
 		command = head.AppendDelete(to.arena, &q.Delete)
 	case wire.OpTxn:
 		command = head.AppendTxn(to.arena, q.Txn)
-	case wire.OpChangeAlarm:
-		command = head.AppendAlarm(to.arena, q.Ask.Alarm)
 	case wire.OpCompact:
 		command = head.AppendCompact(to.arena, q.Ask.Revision)
 	case wire.OpAuthChange:

@@ -212,8 +212,6 @@ func (s *stream) encodeOne(w *writer, v *index.View, x *slot, d *kv.Completion) 
 		return w.appendOne(x.id, v, &x.read.Range)
 	case x.op == wire.OpMembers:
 		return w.appendValue(x.id, &wire.List[kv.Member]{All: v.Members().All()})
-	case x.op == wire.OpAlarms:
-		return w.appendValue(x.id, &wire.List[kv.Alarm]{All: v.Alarms()})
 	case x.op == wire.OpAuthStatus:
 		return w.appendValue(x.id, &kv.AuthStatus{Enabled: v.Auth().Enabled(), Revision: v.Auth().Revision()})
 	case x.op == wire.OpWhoAmI:

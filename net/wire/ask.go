@@ -15,7 +15,6 @@ type Ask struct {
 	Serializable bool            `msgpack:"local"`  // the member answers from its own state
 	Member       uint64          `msgpack:"member"` // its id
 	Change       kv.MemberChange `msgpack:"change"`
-	Alarm        kv.AlarmChange  `msgpack:"alarm"`
 	Lease        LeaseRequest    `msgpack:"lease"`
 	Revision     int64           `msgpack:"revision"`  // the oldest one that a compaction keeps
 	Wall         int64           `msgpack:"wall"`      // the time of the requested revision, in nanoseconds since 1970

@@ -189,11 +189,7 @@ func shown(t *testing.T, name string, now time.Time) string {
 	t.Helper()
 	all, err := Show(name, now)
 	must(t, err)
-	var texts []string
-	for _, one := range all {
-		texts = append(texts, one.String())
-	}
-	return strings.Join(texts, "\n")
+	return strings.Join(all, "\n")
 }
 
 func TestShow(t *testing.T) {

@@ -95,9 +95,6 @@
 // wall is in nanoseconds since 1970. The time of a revision is 0 if the revision is compacted or does not exist yet. One request asks for
 // at most limits.TimesAsked times.
 //
-// A change of an alarm is a [kv.AlarmChange]. If raise is false, the alarm is disarmed; the member 0 then means every member, and the
-// empty name every alarm.
-//
 // A change of users is a [kv.AuthChange] without its hash and secret: the member hashes the password, and draws the secret. With an empty
 // name, users and roles are listed in pages, in the order of their names: if more is true, the client asks again from the last name. A role
 // whose permissions do not fit is cut: the client skips as many permissions of that role as it has. If the revision differs from that of

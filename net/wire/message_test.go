@@ -242,11 +242,7 @@ var examples = []struct {
 	{"the own user", askFrame(18, OpWhoAmI, Ask{Serializable: true}), array{18, 54, 1000, &Ask{Serializable: true}}},
 	{"base of a backup", askFrame(22, OpBackupBase, Ask{Entry: 300}), array{22, 60, 1000, &Ask{Entry: 300}}},
 	{"hold of backups", askFrame(28, OpBackupHold, Ask{Hold: exampleHold}), array{28, 64, 1000, &Ask{Hold: exampleHold}}},
-	{"list of alarms", askFrame(1, OpAlarms, Ask{Serializable: true}), array{1, 40, 1000, &Ask{Serializable: true}}},
-	{"raise an alarm", askFrame(2, OpChangeAlarm, Ask{Alarm: kv.AlarmChange{Raise: true, Member: 300, Name: kv.NoSpaceAlarm}}), array{2, 41, 1000, &Ask{Alarm: kv.AlarmChange{Raise: true, Member: 300, Name: kv.NoSpaceAlarm}}}},
 }
-
-var exampleAlarms = []kv.Alarm{{Member: 300, Name: kv.NoSpaceAlarm}, {Member: 0x8e9e05c52164694d, Name: kv.CorruptAlarm}}
 
 var exampleBase = kv.BackupBase{
 	Name: "00000000000000070007-00000000000000000003.snap", Index: 70_007, Term: 3, Revision: 9, Bytes: 1 << 40, SHA: [32]byte{1, 31: 2},
@@ -303,7 +299,7 @@ func TestGolden(t *testing.T) {
 	for _, value := range []any{
 		&exampleStatus, &List[kv.ClientLoad]{All: []kv.ClientLoad{{Name: "client ci", API: "qkv", Connections: 2, Requests: 7, Watches: 300, Bytes: 1 << 20}}},
 		&List[kv.User]{9, true, []kv.User{{Name: "ci", Roles: []string{"app1", "app2"}, HasPassword: true, NoPassword: true, Epoch: 300}}},
-		&List[kv.UserRole]{All: []kv.UserRole{{Name: "app1", Permissions: []kv.Permission{examplePermission}}}}, &List[kv.Member]{All: exampleMembers}, &List[kv.Alarm]{All: exampleAlarms},
+		&List[kv.UserRole]{All: []kv.UserRole{{Name: "app1", Permissions: []kv.Permission{examplePermission}}}}, &List[kv.Member]{All: exampleMembers},
 		&List[int64]{More: true, All: []int64{-7, 0, 1_790_000_000_000_000_000}}, &LeaseKeys{59, 60, true, [][]byte{[]byte("a"), {0}}}, &Piece{[]byte("bytes"), 400},
 		&kv.AuthStatus{Enabled: true, Revision: 300},
 		&kv.Self{Name: "admin", Proof: kv.ProofCertificate, Known: true, Roles: []string{"root"}, Root: true, Enabled: true, Revision: 12},
@@ -368,7 +364,7 @@ func TestRequestsReadBack(t *testing.T) {
 	}
 	same(read(AppendRequest(nil, 9, OpStatus, time.Second, nil)), Request{ID: 9, Op: OpStatus, Timeout: time.Second})
 	every := Ask{
-		Serializable: true, Member: math.MaxUint64, Alarm: kv.AlarmChange{Raise: true, Member: 0x8e9e05c52164694d, Name: kv.CorruptAlarm}, Lease: LeaseRequest{ID: -9, Keys: true, From: []byte("from")},
+		Serializable: true, Member: math.MaxUint64, Lease: LeaseRequest{ID: -9, Keys: true, From: []byte("from")},
 		Change:   kv.MemberChange{Kind: kv.PromoteMember, ID: math.MaxUint64, Name: "n", Peers: []string{"a:1", "b:2"}, Manual: true, Instead: 8, Folder: [16]byte{1, 2}},
 		Revision: 7, Wall: -7, Revisions: []int64{-1, 7}, Changes: []kv.Change{{Key: []byte("k"), Revision: math.MaxInt64}, {Key: []byte{0}, Revision: -1}},
 		Auth:     kv.AuthChange{Kind: kv.RoleGrantPermission, User: "u", Role: "r", NoPassword: true, Permission: examplePermission, Strict: true},
@@ -425,7 +421,7 @@ func TestRequestsRefused(t *testing.T) {
 		"no body":           {raw(5, 6, 1), "a list of members that cannot be read"},
 		"an array as a map": {raw(5, 6, 1, array{1}), "a list of members that cannot be read"},
 		"a long body":       {raw(5, 6, 1, map[string]any{"new": make([]byte, limits.AskBytes)}), "its body has more than 1048576 bytes"},
-		"kind 256":          {raw(5, 41, 1, map[string]any{"change": map[string]any{"k": 256}}), "256 is too large"},
+		"kind 256":          {raw(5, 5, 1, map[string]any{"change": map[string]any{"k": 256}}), "256 is too large"},
 		"a flag of a put":   {raw(5, 1, 1, 0, 0, 0, 0, []byte("k"), []byte("v"), 0, 8), "flags 0x8, of which 0x7 are known here"},
 		"no transaction":    {raw(5, 9, 1, 0, 0, 0, 0, 7), "a transaction that cannot be read"},
 		"an operation":      {raw(5, 9, 1, 0, 0, 0, 0, array{array{}, array{array{9}}, array{}}), "an operation of kind 9"},
@@ -474,7 +470,6 @@ func TestCheck(t *testing.T) {
 		{Op: OpTxn, Txn: &kv.Txn{Compares: make([]kv.Compare, limits.TxnOperations+1)}},
 		{Op: OpTxn, Txn: &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: []byte("k")}}, {Put: &kv.Put{Key: []byte("k")}}}}},
 		{Op: OpChangeMember, Ask: &Ask{}},
-		{Op: OpChangeAlarm, Ask: &Ask{Alarm: kv.AlarmChange{Name: "OTHER"}}},
 		{Op: OpTimesOf, Ask: &Ask{Revisions: make([]int64, limits.TimesAsked+1)}},
 		{Op: OpAuthorsOf, Ask: &Ask{Changes: slices.Repeat([]kv.Change{{Key: []byte("k")}}, limits.AuthorsAsked+1)}},
 		{Op: OpReadmit, Ask: &Ask{Revisions: make([]int64, limits.TimesAsked+1)}},
@@ -497,7 +492,6 @@ func TestCheck(t *testing.T) {
 		{Op: OpStatus},
 		{Op: OpMembers, Ask: &Ask{}},
 		{Op: OpTimesOf, Ask: &Ask{Revisions: make([]int64, limits.TimesAsked)}},
-		{Op: OpChangeAlarm, Ask: &Ask{}},
 		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"h:1", "[::1]:2380"}}}},
 		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: kv.RemoveMember, ID: 7}}},
 		{Op: OpPut, Put: kv.Put{Key: []byte("k")}},

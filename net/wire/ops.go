@@ -38,9 +38,6 @@ const (
 	OpTimeToLive Op = 33 // lease: LeaseKeys
 	OpLeases     Op = 34 // lease: List[int64]
 
-	OpAlarms      Op = 40 // local: List[kv.Alarm]
-	OpChangeAlarm Op = 41 // alarm
-
 	OpAuthChange Op = 50 // auth, password
 	OpUsers      Op = 51 // name, from, local: List[User]
 	OpRoles      Op = 52 // name, from, skip, local: List[kv.UserRole]
@@ -163,12 +160,6 @@ var ops = [...]op{
 		},
 	},
 	OpLeases: {name: "list of leases", path: PathLocal, access: kv.AccessNone, fields: 1, read: readAsk}, // of the user, or with a key that the user may read
-
-	OpAlarms: {name: "list of alarms", path: PathRead, access: kv.AccessNone, fields: 1, read: readAsk},
-	OpChangeAlarm: {
-		name: "change of an alarm", path: PathLog, access: kv.AccessAdmin, fields: 1, read: readAsk,
-		check: func(q *Request, _ kv.Bounds) *kv.Error { return q.Ask.Alarm.Check() },
-	},
 
 	OpAuthChange: {name: "change of users", path: PathLog, access: kv.AccessAdmin, once: true, fields: 1, read: readAsk, check: checkAuthChange},
 	OpUsers:      {name: "list of users", path: PathRead, access: kv.AccessSelf, fields: 1, read: readAsk},

@@ -59,13 +59,12 @@ func TestAccess(t *testing.T) {
 		kv.AccessWrite: {"put", "delete", "transaction", "revocation of a lease", "keep-alive"},
 		kv.AccessRead:  {"range", "streamed range", "watch", "time to live", "question for the authors of changes"},
 		kv.AccessAdmin: {
-			"readmit", "change of the members", "move of the leader", "compaction", "change of an alarm", "change of users",
+			"readmit", "change of the members", "move of the leader", "compaction", "change of users",
 			"base of a backup", "piece of a backup's base", "part of the log for a backup", "hold of backups",
 		},
 		kv.AccessSelf: {"list of users", "list of roles", "question for a permission"},
 		kv.AccessNone: {
 			"list of members", "question for the revision of a time", "question for the times of revisions", "grant of a lease", "list of leases",
-			"list of alarms",
 		},
 		kv.AccessAnyone: {
 			"status", "cancellation of a watch", "question for the progress of watches", "status of authentication", "question for the own user",
