@@ -360,11 +360,6 @@ func (s *cutStory) alarms() {
 	if err := s.raise(etcdserverpb.AlarmRequest_GET); err != nil {
 		s.t.Errorf("alarms: %v", err)
 	}
-	own, err := s.open("root", "root")
-	s.must(err)
-	if all, err := own.Admin().Alarms(s.ctx, client.ReadOptions{}); err != nil || len(all) > 0 {
-		s.t.Errorf("alarms: %v, %v", all, err)
-	}
 }
 
 // watches begins watches at positions of the lost history, and before the cut.
