@@ -35,7 +35,6 @@ type detector struct {
 var (
 	campaign  = detector{"./node", "^TestSimulation$", []string{"-sim.seeds=2000"}}
 	logSweeps = detector{"./log", "", nil}
-	snapSweep = detector{"./snapshot", "", nil}
 )
 
 // direct is one test.
