@@ -40,7 +40,7 @@ func TestArrange(t *testing.T) {
 		{"get key --limit", "! --limit needs a value"},
 		{"get key --write-out --limit 3", "! --write-out needs a value"},
 		{"serve --initial-cluster=", "! --initial-cluster has an empty value"},
-		{"export --prefix= dir", "export --prefix= -- dir"},
+		{"role grant r --prefix= --read", "role grant --prefix= --read -- r"},
 		{"get --endpoints a:1 key --endpoints b:1", "get --endpoints a:1 --endpoints b:1 -- key"},
 		{"get key -w json -w plain", "! --write-out is given twice, and has one value: leave one of them out; `qkv get --help`"},
 		{"-w json get key --write-out=plain", "! --write-out is given twice"},

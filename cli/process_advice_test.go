@@ -69,6 +69,7 @@ var advised = map[string]string{
 	"check alarms":        "TestAdviceOfAQuota",
 	"check links":         "TestAdviceOfCutPaths",
 	"check lag":           "- it says to wait",
+	"check scrub":         "~TestAdverseSnapshotRot",
 	"check state":         "~TestAdverseSnapshotRot",
 	"check disk-sync":     "~TestAdverseSlowDisk",
 	"check clock":         "- needs another clock",

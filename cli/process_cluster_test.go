@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -408,7 +409,7 @@ type answered struct {
 	code           int
 	stdout, stderr string
 	took           time.Duration
-	memory         int64 // the most that it held, in bytes
+	memory         int64 // the most that it was seen to hold, in bytes
 }
 
 // qkv runs one command against the cluster.
@@ -437,18 +438,30 @@ func runProgram(t testing.TB, program string, environment []string, arguments ..
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	begun := time.Now()
 	err := spawn(cmd)
+	var memory atomic.Int64
 	if err == nil {
+		go func() {
+			for ; ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
+				memory.Store(max(memory.Load(), peakOf(cmd.Process.Pid)))
+			}
+		}()
 		err = cmd.Wait()
 	}
 	var ended *exec.ExitError
 	if err != nil && !errors.As(err, &ended) {
 		t.Fatalf("%s %q: %v", program, arguments, err)
 	}
-	a := answered{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String(), took: time.Since(begun)}
-	if used, is := cmd.ProcessState.SysUsage().(*syscall.Rusage); is {
-		a.memory = used.Maxrss << 10 // Linux counts in KiB
-	}
-	return a
+	return answered{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String(), took: time.Since(begun), memory: memory.Load()}
+}
+
+// peakOf returns the most memory that a process has held, in bytes; 0 once it has ended. The kernel's figure for an ended process begins
+// with the memory of the process that started it.
+func peakOf(pid int) int64 {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	var kib int64
+	_, _ = fmt.Sscanf(rest, "%d kB", &kib)
+	return kib << 10
 }
 
 // exits fails the test unless the command ended with the code and said all of the words on stderr.

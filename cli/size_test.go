@@ -70,9 +70,8 @@ func TestSizeFlags(t *testing.T) {
 		if !sizes[name] {
 			continue
 		}
-		code, out, stderr := configLine(t, "show", "-w", "json", configFile(t, name+": 8MiB\n"))
-		if code != exitOK || !strings.Contains(out, `"8388608"`) {
-			t.Errorf("%s: 8MiB in a file: %d %s %s", name, code, out, stderr)
+		if got := settingsOf(t, configFile(t, name+": 8MiB\n")).value(name); got != "8388608" {
+			t.Errorf("%s: 8MiB in a file: %s", name, got)
 		}
 	}
 }
