@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -79,6 +80,11 @@ func usersOf(ctx context.Context, t testing.TB, conn *grpc.ClientConn) string {
 	return text.String()
 }
 
+// withoutRevision leaves the auth revision out, which goes on far above the old one behind an import: tokens end at it.
+func withoutRevision(users string) string {
+	return regexp.MustCompile(` ?authRevision:\d+`).ReplaceAllString(users, "")
+}
+
 // TestMigrateUsers takes users, with their passwords and roles, from etcd into qkv by a file, and back into another etcd. #14355: they are
 // there after kill -9.
 func TestMigrateUsers(t *testing.T) {
@@ -107,7 +113,7 @@ AuthEnable`)
 	here := migrated(t, first)
 	conn := connect(t, here.Endpoints()[0])
 	root = asUser(t, conn, "root", "secret")
-	if got := usersOf(root, t, conn); got != want {
+	if got := usersOf(root, t, conn); withoutRevision(got) != withoutRevision(want) {
 		t.Errorf("in qkv:\n%s\nin etcd:\n%s", got, want)
 	}
 	works := func(conn *grpc.ClientConn, password string) {
@@ -162,7 +168,7 @@ UserGrantRole user: "alice" role: "app"`)
 		done()
 	}, "--quota-bytes", "0")
 	conn := connect(t, here.Endpoints()[0])
-	if got := usersOf(t.Context(), t, conn); got != want {
+	if got := usersOf(t.Context(), t, conn); withoutRevision(got) != withoutRevision(want) {
 		t.Errorf("the users are\n%s\nwant:\n%s", got, want)
 	}
 	for _, both := range []*grpc.ClientConn{source, conn} {

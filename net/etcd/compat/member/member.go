@@ -129,7 +129,7 @@ type Cluster struct {
 // Member is one process.
 type Member struct {
 	Name, Client, Peer string // Client and Peer are HOST:PORT
-	Dir, log           string
+	Dir, log, home     string
 
 	t         testing.TB
 	program   string
@@ -177,15 +177,19 @@ func start(t testing.TB, program string, count int, prepare func(m *Member), wir
 		}
 		m.Dir, m.log = filepath.Join(dir, m.Name), filepath.Join(dir, m.Name+".log")
 		c.Members = append(c.Members, m)
-		switch program {
-		case Etcd:
+		m.home = filepath.Join(dir, "home")
+		byEtcdsLine := slices.Contains(arguments, "--auth-token-ttl") // which `qkv serve` does not have
+		switch {
+		case program == Etcd, byEtcdsLine:
 			list = append(list, m.Name+"=http://"+m.Peer)
-			m.arguments = []string{
-				"--name", m.Name, "--data-dir", m.Dir, "--log-level", "error", "--unsafe-no-fsync",
-				"--listen-client-urls", "http://" + m.Client, "--advertise-client-urls", "http://" + m.Client,
-				"--listen-peer-urls", "http://" + m.Peer, "--initial-advertise-peer-urls", "http://" + m.Peer,
+			if byEtcdsLine && program == QKV {
+				m.arguments = []string{"etcd"}
 			}
-		case QKV:
+			m.arguments = append(m.arguments,
+				"--name", m.Name, "--data-dir", m.Dir, "--log-level", "error", "--unsafe-no-fsync",
+				"--listen-client-urls", "http://"+m.Client, "--advertise-client-urls", "http://"+m.Client,
+				"--listen-peer-urls", "http://"+m.Peer, "--initial-advertise-peer-urls", "http://"+m.Peer)
+		case program == QKV:
 			at := m.Peer
 			if wires != nil {
 				at = wires.before(m)
@@ -193,13 +197,16 @@ func start(t testing.TB, program string, count int, prepare func(m *Member), wir
 			list = append(list, m.Name+"="+at)
 			m.arguments = []string{
 				"serve", "--name", m.Name, "--data-dir", m.Dir, "--listen", m.Client, "--listen-peer", m.Peer,
-				"--home", filepath.Join(dir, "home"), "--log-format", "text", "--history-bytes", "0", "--segment-bytes", "1048576",
+				"--home", m.home, "--log-format", "text", "--history-bytes", "0", "--segment-bytes", "1048576",
 			}
 		}
 	}
 	for _, m := range c.Members {
 		m.arguments = append(m.arguments, "--initial-cluster", strings.Join(list, ","))
 		m.arguments = append(m.arguments, arguments...)
+		if i := slices.Index(m.arguments, "--bcrypt-cost"); i >= 0 && m.arguments[0] == "serve" {
+			m.arguments = slices.Delete(m.arguments, i, i+2)
+		}
 		prepare(m)
 		m.Start()
 	}
@@ -226,6 +233,7 @@ func (m *Member) Start() {
 	defer out.Close()
 	cmd := exec.Command(m.program, m.arguments...)
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "QKV_") || strings.HasPrefix(s, "ETCD") })
+	cmd.Env = append(cmd.Env, "QKV_HOME="+m.home)
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := Spawn(cmd); err != nil {
 		m.t.Fatalf("start %s: %v", m.Name, err)
