@@ -11,6 +11,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/encoding/prototext"
 	"google.golang.org/protobuf/proto"
 
 	"qkv/net/etcd/compat/member"
@@ -167,7 +168,8 @@ func (a *authModel) weights() []weight {
 
 // withUser gives a step a user, who usually logs in first if the user's token does not count any more. Watches that go on are the
 // administrator's: those of others end in qkv when a role is taken, and those that were created while authentication was off end when it is
-// enabled. Both go on in etcd. Revocations are the administrator's, too: of a lease without keys, etcd takes them from anybody.
+// enabled. Both go on in etcd. What is done with leases is the administrator's, too: a lease without keys is its owner's in qkv, and anybody's
+// in etcd.
 func (g *generator) withUser(o op) op {
 	if g.auth == nil {
 		return o
@@ -177,7 +179,7 @@ func (g *generator) withUser(o op) op {
 	case o.kind == kindWatch && !g.auth.enabled:
 		return op{kind: kindAuthEnable, user: rootUser, request: new(pb.AuthEnableRequest)}
 	case o.kind == kindWatch || o.kind == kindClose:
-	case o.kind == kindRevoke:
+	case slices.Contains([]string{kindGrant, kindRevoke, kindKeepAlive, kindTTL, kindLeases}, o.kind), strings.Contains(prototext.Format(o.request), "lease:"):
 		o.user = rootUser
 	case strings.HasPrefix(rpcs[o.kind].method, "/etcdserverpb.Auth/") && n < 14:
 		o.user = rootUser
