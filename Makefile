@@ -48,7 +48,7 @@ home: ## write the addresses of .ci/home/home.json (repository, image, security 
 path: ## rename the module everywhere: MODULE=host/owner/qkv; refuses while changes are not committed
 	@$(GO) run ./.ci/home -path '$(MODULE)'
 
-test: lint ## all that a change must pass: format, vet, staticcheck, every test (8 to 15 minutes on 2 cores); says what was skipped
+test: lint ## all that a change must pass: format, vet, staticcheck, every test (up to half an hour on 2 cores); says what was skipped
 	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -vet=off -p $(AT_ONCE) -timeout 30m $(LONGEST) $(OWN) $(PKG)
 
 compat: ## etcd's clients with qkv, qkv beside etcd 3.7.3, and backups on versitygw, built from their modules (COMPATFLAGS='-seed 7 -requests 200000')

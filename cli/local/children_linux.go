@@ -85,9 +85,9 @@ func Guard() {
 }
 
 // StartGroup starts a command in a process group of its own that dies with this process. The kernel kills only the command itself
-// (Pdeathsig). A guard kills its group: a process of this program in a session of its own, whose standard input ends with this process and
-// with the start of the command. The command's process names the group to the guard before it becomes the command: nothing that the
-// command starts can outlive this process. end gives the rest of the group a second after the command's end, for its last output, and kills
+// (Pdeathsig). A guard kills its group: a process of this program in a session of its own, whose standard input ends when this process
+// does. The command's process names the group to the guard before it becomes the command, so nothing that the command starts can outlive
+// this process. end gives the rest of the group a second after the command's end, for its last output, and kills
 // it then.
 func StartGroup(cmd *exec.Cmd, until func() time.Time) (end func(), err error) {
 	if cmd.Err != nil {
