@@ -128,40 +128,6 @@ func certificatesEnd(t testing.TB, life time.Duration) {
 	c.allRun()
 }
 
-// TestAdverseRotation: certificates live for seconds and are renewed all the time, while connections are broken by
-// killing members. Nobody notices.
-func TestAdverseRotation(t *testing.T) {
-	if !fullVariant() {
-		t.Skip("certificates are renewed for a minute: QKV_FULL=1; TestAdverseCertificates renews each once")
-	}
-	const life = 12 * time.Second
-	c := newCertified(t, life)
-	for _, m := range c.members {
-		m.start()
-	}
-	s := c.open(0, processWait)
-	l := startMeter(c.clusterProcess, "cert", []*client.Client{s}, 8, 256, 5*time.Millisecond)
-	l.acknowledges(processWait)
-	renewals := 0
-	for begun := time.Now(); time.Since(begun) < time.Minute; {
-		for _, m := range c.members {
-			c.renew(m, life)
-			renewals++
-		}
-		m := c.members[renewals/3%3]
-		m.kill()
-		m.start()
-		l.acknowledges(processWait)
-		c.qkv("get", "nothing", "--timeout", "10s").exits(t, exitNotFound)
-		time.Sleep(time.Second)
-	}
-	c.awaitLevel()
-	l.end()
-	t.Logf("figures: certificates of %v, renewed %d times within a minute, a member killed after each round: %d puts, %d failed, longest gap %v",
-		life, renewals, len(l.acknowledged(0, l.now())), l.failures(0, l.now()), l.gap(0, l.now()).Round(time.Millisecond))
-	c.allRun()
-}
-
 // awaitLevel waits until all members are level, by what the client admin is told.
 func (c *certified) awaitLevel() []memberStatus {
 	c.t.Helper()

@@ -58,23 +58,6 @@ func benchRunOf(t testing.TB, runs int, sides ...string) *result.File {
 	return f
 }
 
-// TestBenchItself checks the suite by members that do not differ: two folders on one disk. One report in twenty claims a difference by
-// chance, in any of its figures; four in a row do once in 160,000.
-func TestBenchItself(t *testing.T) {
-	if !fullVariant() {
-		t.Skip("members are measured for minutes: QKV_FULL=1; package bench's TestSuite and TestSuiteAlike do so with stores that do nothing")
-	}
-	testretry.Again(t, 4, func(t testing.TB) {
-		for _, table := range benchRunOf(t, 8, "--dir", "a=a", "--dir", "b=b").Tables() {
-			for _, line := range table.Lines {
-				if line[len(line)-1] != "~" {
-					t.Errorf("alike, and differ: %v", line)
-				}
-			}
-		}
-	})
-}
-
 // TestBenchMemberKilled: a member that somebody kills under a load ends the run with its name and an exit code that is not 0, and
 // nothing is left of it.
 func TestBenchMemberKilled(t *testing.T) {
