@@ -173,41 +173,6 @@ func TestPartsComeBeforeTheirSnapshot(t *testing.T) {
 	s.loads(p, "in the end")
 }
 
-// The content of an extent is proved as fast as limits.ProofBytes allows. Members that write faster prove a sample.
-func TestExtentsAreProvedAtABoundedRate(t *testing.T) {
-	p, s := newParts(t)
-	p.put(100)
-	s.show(p)
-	extents, proved := p.View().Extents(), 0
-	written := func(pause time.Duration) {
-		var last *file
-		s.steps(t, func() bool {
-			f := s.out.file
-			if f != nil && f != last && !f.saver.Trusted {
-				proved++
-			}
-			if f != nil && f != last {
-				s.at += pause
-			}
-			last = f
-			return s.shelf.Last() == extents[len(extents)-1].To
-		})
-	}
-	if written(0); len(extents) < 4 || proved != 1 {
-		t.Errorf("%d of %d extents are proved at one time, want 1", proved, len(extents))
-	}
-	p.put(100)
-	s.show(p)
-	before := len(extents)
-	if extents, proved = p.View().Extents(), 0; len(extents) < before+4 {
-		t.Fatalf("%d extents, %d before", len(extents), before)
-	}
-	s.at += time.Second
-	if written(time.Second); proved != len(extents)-before {
-		t.Errorf("%d of %d extents are proved at one a second", proved, len(extents)-before)
-	}
-}
-
 // Of the first keys there is no base, and no extent: a snapshot has all of them itself.
 func TestSmallStateHasNoParts(t *testing.T) {
 	p, s := newParts(t)

@@ -15,12 +15,11 @@ import (
 // writing is the work on files of this member's state. Invariants: one file is written, and one snapshot is saved, at a time. A snapshot is
 // reported only after it is published: file and folder are synced, and the file was read back.
 type writing struct {
-	order  *ordered      // nil: none
-	file   *file         // nil: none
-	base   *newerBase    // nil: none
-	pieces bool          // the next piece of base comes first
-	tries  backoff       // of files that nobody ordered
-	proves time.Duration // the content of extents that begin before is not proved
+	order  *ordered   // nil: none
+	file   *file      // nil: none
+	base   *newerBase // nil: none
+	pieces bool       // the next piece of base comes first
+	tries  backoff    // of files that nobody ordered
 }
 
 // file is the file that is being written. The files come in this order: the extents that are in no file, a snapshot that was ordered, a
@@ -88,7 +87,7 @@ func (w *writing) beginFile(c *snapshotCore, repair *repairing, receives bool) e
 	e, is := unstored(v, c.shelf.Last())
 	switch {
 	case is && (o != nil || c.Status.Disk().Accepts() == space.Left): // the last space of a full disk is for terms and votes
-		return w.beginExtent(c, v, e)
+		return w.begin(c, e.Bytes, w.extentSaved, func() (*snapshot.Saver, error) { return snapshot.BeginExtent(c.FS, c.Dir, v, e) })
 	case o != nil:
 		return w.beginSnapshot(c, repair)
 	}
@@ -112,21 +111,6 @@ func (w *writing) begin(c *snapshotCore, bytes int64, saved func(*snapshotCore, 
 		w.file = &file{saver: one, saved: saved}
 	}
 	return err
-}
-
-// beginExtent begins the file of an extent. All of its bytes are read back and compared by their checksums. That its content loads takes
-// much more of a processor, so under full load this is proved of a sample: a proof makes the next one wait by the bytes that it read.
-func (w *writing) beginExtent(c *snapshotCore, v *index.View, e index.Extent) error {
-	return w.begin(c, e.Bytes, w.extentSaved, func() (*snapshot.Saver, error) {
-		saver, err := snapshot.BeginExtent(c.FS, c.Dir, v, e)
-		if err != nil {
-			return nil, err
-		}
-		if saver.Trusted = c.now < w.proves; !saver.Trusted {
-			w.proves = c.now + time.Duration(e.Bytes)*time.Second/limits.ProofBytes
-		}
-		return saver, nil
-	})
 }
 
 // beginSnapshot begins the file that was ordered.

@@ -94,8 +94,8 @@
 // checksum of its payload. A SHA-256 of the payloads would take a quarter of a save's CPU time, and would find no bit
 // rot beyond what a CRC-32C for each 256 KiB and a 64-bit digest of the state find. Neither variant protects against
 // forgery, since a forger computes the SHA-256 as well; files come from members, which prove their identity by
-// certificates. When the saver checks its own file, it skips the SHA-256: it compares the chain on the medium with the
-// chain that it wrote.
+// certificates. When the saver checks its own file, it skips the SHA-256 and the records: it compares the chain on the
+// medium with the chain that it wrote.
 //
 // A length is trusted only if its checksum is right, the file has that many bytes left, and the limits table allows it.
 // Unknown format versions, features, kinds and fields are refused
@@ -106,8 +106,8 @@
 //  1. Write under a temporary name in the same folder. Sync every 1 MiB (of a received file, only start the
 //     write-back), so that the final sync does not delay the log's syncs. Then fsync the file.
 //  2. Check the file. The saver reads it back from the medium, past the page cache, verifies every block's checksums, and proves
-//     that a load accepts the content (index.Proof) by the sum of its checksums: of snapshots and ranges always, of extents as far as
-//     limits.ProofBytes allows (Saver.Trusted). The list of a snapshot's part files must have no gap. A
+//     that a load accepts the content (index.Proof). A part file is compared with the state once, by the sum of its checksums or
+//     change by change. The list of a snapshot's part files must have no gap. A
 //     received file is read back and verified while it arrives, and the same pass builds the state ([Readback]). That pass drops the
 //     pages that it has read from the page cache, because the file is not read again soon. A damaged file is removed.
 //  3. Close it and rename it to its published name, which must be free; fsync the folder.

@@ -2,7 +2,6 @@ package snapshot
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -11,7 +10,6 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
-	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
 )
@@ -172,59 +170,6 @@ func TestSaverProvesWhatItWrote(t *testing.T) {
 		}()
 	} else {
 		t.Error("the state has all changes")
-	}
-}
-
-// A trusted extent is the same file as a proven one. Its records are not decoded, but no flipped bit of it is published.
-func TestTrustedExtent(t *testing.T) {
-	fs := simdisk.New(1)
-	m := newPartMember(t, fs, smallExtents)
-	m.shelf = NewShelf(nil)
-	for n := range 200 {
-		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n%5), Value: sized(300)(int64(n))}).Bytes)
-	}
-	v := m.state.View()
-	save := func(trusted bool, rot int64) (*Volume, error) {
-		t.Helper()
-		s, err := BeginExtent(fs, "d", v, v.Extents()[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Trusted = trusted
-		fs.SetHook(func(op simdisk.Op, name string) {
-			if op == simdisk.OpRead && rot != 0 {
-				if err := fs.Rot(name, rot, 0); err != nil {
-					t.Fatal(err)
-				}
-				rot = 0
-			}
-		})
-		for done := false; err == nil && !done; {
-			done, err = s.Step(1000)
-		}
-		fs.SetHook(nil)
-		if err != nil {
-			return nil, err
-		}
-		if _, proves := s.back.to.(proven); proves == trusted {
-			t.Errorf("trusted %v, and its content is proved: %v", trusted, proves)
-		}
-		return s.Volume(), nil
-	}
-	proved, err := save(false, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for rot := int64(1); rot < proved.Bytes; rot += 97 {
-		if _, err := save(true, rot); !errors.Is(err, damage.ErrDamaged) && !errors.Is(err, damage.ErrFormat) {
-			t.Errorf("bit 0 of byte %d is another: %v", rot, err)
-		}
-	}
-	if trusted, err := save(true, 0); err != nil || trusted.Part != proved.Part {
-		t.Errorf("trusted: %+v, %v; proved: %+v", trusted.Part, err, proved.Part)
-	}
-	if files, err := fs.List("d"); err != nil || len(files) != 1 {
-		t.Errorf("files %v, %v: want the one extent", files, err)
 	}
 }
 

@@ -27,7 +27,6 @@ type reading struct {
 	state []byte // the bytes of state read so far; left more follow
 	keys  decoder
 	open  bool // content has received the state
-	skims bool // the records of changes are counted by their blocks' headers, and to receives none
 	meta  Meta
 }
 
@@ -122,10 +121,6 @@ func (r *reading) keysOrTail() (t tail, done bool, err error) {
 		return t, false, err
 	}
 	switch {
-	case b.kind == kindChanges && r.skims:
-		r.keys.keys += uint64(b.records)
-		r.keys.count += uint64(b.records)
-		return t, false, nil
 	case b.kind == kindKeys || b.kind == kindChanges && !r.keys.split:
 		decode := r.keys.block
 		if b.kind == kindChanges {

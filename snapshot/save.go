@@ -57,8 +57,6 @@ type Saver struct {
 	// CallBytes bounds one write, and one read back: a multiple of disk.DirectBytes; 0: no limit. The caller sets it
 	// before Step.
 	CallBytes int
-	// Trusted says that the content of the part need not be proved: its checksums are compared all the same. The caller sets it before Step.
-	Trusted bool
 	// Synced says that the file is written and synced: its rest is to read it back. Set by Step.
 	Synced bool
 
@@ -422,7 +420,7 @@ func (s *Saver) finish() error {
 		proof = s.keys.Proof
 	}
 	var checks content = ignore{}
-	if p := proof(); p != nil && !s.Trusted {
+	if p := proof(); p != nil {
 		checks = proven{p}
 	}
 	s.keys, s.changes, s.block = nil, index.Changes{}, nil
@@ -437,7 +435,6 @@ func (s *Saver) finish() error {
 		w, failed := walk(join(s.dir, saving(s.name)), &s.medium, nil, readWindow)
 		if err = failed; err == nil {
 			s.back = new(newReading(w, w.size, checks))
-			s.back.skims = s.Trusted
 		}
 	}
 	return err

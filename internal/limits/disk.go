@@ -65,9 +65,6 @@ const (
 	// puts/s, steps of 256 KiB with equal pauses made a save last about three times as long. A put then cost some 7 % more of the
 	// processor; p99 was the same.
 	SnapshotStepBytes = 1 << 20
-	// ProofBytes bounds by seconds how much of the written extents is also proved to load: about 3 % of a processor. Loads of qkv bench write
-	// 10 to 40 MiB/s.
-	ProofBytes = 8 << 20
 	// SnapshotPieceBytes is how much of a step is written or read with one call on a fast disk: in a disk with an ordered queue the log's
 	// sync waits behind the whole call. Each slow step doubles the piece, up to a whole step, since a disk may
 	// take long for each call of any size. A step in a quarter of that time halves it. Each step of a save that the log would outrun also
