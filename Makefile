@@ -17,7 +17,7 @@ AT_ONCE    = $$(($$(getconf _NPROCESSORS_ONLN) + 2))
 SIMFLAGS   = $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build packages packaged monitoring test compat browser upgrade kube lab path home race sim adverse hosts fuzz lint fmt full house vuln pictures
+.PHONY: help run build packages packaged monitoring test check compat browser upgrade kube lab path home race sim adverse hosts fuzz lint fmt full house vuln pictures
 
 help: ## this list
 	@echo 'qkv: a distributed, revisioned key-value store. Targets:'
@@ -48,8 +48,11 @@ home: ## write the addresses of .ci/home/home.json (repository, image, security 
 path: ## rename the module everywhere: MODULE=host/owner/qkv; refuses while changes are not committed
 	@$(GO) run ./.ci/home -path '$(MODULE)'
 
-test: lint ## all that a change must pass: format, vet, staticcheck, every test (up to half an hour on 2 cores); says what was skipped
-	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -vet=off -p $(AT_ONCE) -timeout 30m $(LONGEST) $(OWN) $(PKG)
+test: ## the first look: unit tests, models, 30 simulated clusters, three real processes that are killed (PKG=./index/... for a part)
+	@$(GO) test -short -vet=off -p $(AT_ONCE) -timeout 10m $(LONGEST) $(PKG)
+
+check: lint ## all that a change must pass: format, vet, staticcheck, every test; says what was skipped
+	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -vet=off -p $(AT_ONCE) -timeout 10m $(LONGEST) $(OWN) $(PKG)
 
 compat: ## etcd's clients with qkv, qkv beside etcd 3.7.3, and backups on versitygw, built from their modules (COMPATFLAGS='-seed 7 -requests 200000')
 	@.ci/compat $(COMPATFLAGS)
@@ -64,7 +67,7 @@ kube: ## kube-apiserver 1.36.3, built from its module (minutes, 2 GB of Go's cac
 	cd net/etcd/compat && QKV_FULL=1 $(GO) test -count=1 -timeout 60m -v ./kube
 
 race: ## the tests under the race detector (PKG=./actor/... for a part)
-	$(GO) test -race -short -timeout 30m $(PKG)
+	QKV_LONG=1 $(GO) test -race -short -timeout 30m $(PKG)
 
 sim: ## simulated clusters with faults: SEEDS=500 many, or SEED=n for one, replayed with its trace
 	$(GO) test ./node -run '^TestSimulation$$' -count=1 -timeout 0 -v $(SIMFLAGS)

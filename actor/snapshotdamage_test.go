@@ -14,6 +14,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/internal/meter"
+	"qkv/internal/testlong"
 	"qkv/log"
 	"qkv/log/disk/simdisk"
 	"qkv/net/wire/peerframe"
@@ -292,6 +293,7 @@ func TestSaveIsDueOnFullDisk(t *testing.T) {
 // beside many writes. The older of two snapshots stays until there is a third one. The member's log counts bytes only, and grows by a value with
 // each two steps of saving.
 func TestDiskUseUnderOverwriting(t *testing.T) {
+	testlong.Skip(t)
 	const live, value, history = 4 << 20, 64 << 10, 64 << 20
 	small := limits.Defaults()
 	small.SnapshotBytes, small.Index.ExtentBytes, small.Index.BaseLeast = 2<<20, 1<<20, 1

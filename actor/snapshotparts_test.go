@@ -18,6 +18,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 	"qkv/net/wire/peerframe"
@@ -585,6 +586,7 @@ func TestOlderSnapshotStaysWhileAPartIsFetched(t *testing.T) {
 
 // The other pieces of a damaged base stay, as long as values are read from them.
 func TestOtherPiecesOfDamagedBaseStay(t *testing.T) {
+	testlong.Skip(t)
 	p, s := newParts(t)
 	const keys = 48
 	big := func(k int) []byte { return fmt.Appendf(nil, "big %02d", k) }
@@ -1591,6 +1593,7 @@ func TestValueReaderOfABackupThatIsAway(t *testing.T) {
 
 // Values are read from each piece of a base.
 func TestPiecesOfABaseAreRead(t *testing.T) {
+	testlong.Skip(t)
 	p, s := newParts(t)
 	for n := range 400 {
 		p.apply(new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "large %d", n), Value: make([]byte, 100_000)}).Bytes)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"qkv/bench/result"
+	"qkv/internal/testlong"
 	"qkv/log/disk"
 )
 
@@ -128,6 +129,7 @@ func TestFioSync(t *testing.T) {
 
 // TestSteadyDisk: the writes go on after the file's end, its seconds are all there, and no file is left.
 func TestSteadyDisk(t *testing.T) {
+	testlong.Skip(t)
 	dir := t.TempDir()
 	r, err := SteadyDisk(t.Context(), dir, 2200*time.Millisecond)
 	if err != nil || r.Done == 0 || len(r.Windows) < 2 || r.Latencies.Count != r.Done {

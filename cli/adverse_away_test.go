@@ -4,11 +4,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"qkv/internal/testlong"
 )
 
 // TestAdverseFollowerAway: a follower comes back after a time, under puts of 32 KiB as fast as they go. It is level
 // again soon, by one snapshot at most, and costs the others little. With all on two processors it has to catch up with 34 MB/s of writes.
 func TestAdverseFollowerAway(t *testing.T) {
+	testlong.Skip(t)
 	alongside(t)
 	const (
 		value    = 32 << 10

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/testlong"
 	"qkv/internal/testretry"
 	"qkv/net/client"
 )
@@ -60,6 +61,7 @@ func (c *certified) renew(m *memberProcess, life time.Duration) {
 // connections that exist go on, no new one comes about; and when they are renewed on disk all is well again, without a
 // restart of anybody.
 func TestAdverseCertificates(t *testing.T) {
+	testlong.Skip(t)
 	alongside(t)
 	testretry.Longer(t, 9*time.Second, certificatesEnd)
 }

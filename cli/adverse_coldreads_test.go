@@ -5,11 +5,14 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"qkv/internal/testlong"
 )
 
 // TestAdverseColdReads: a follower that was away needs what the leader has on disk only, and each read there takes 30 ms.
 // Nobody else's puts wait for that.
 func TestAdverseColdReads(t *testing.T) {
+	testlong.Skip(t)
 	alongside(t)
 	const value = 64 << 10
 	size := variant(int64(48<<20), 1<<30)

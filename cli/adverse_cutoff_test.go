@@ -8,11 +8,14 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"qkv/internal/testlong"
 )
 
 // TestAdverseCutOff: a member is cut off from its peers, and reached by clients. What they ask of it is answered by
 // another one soon.
 func TestAdverseCutOff(t *testing.T) {
+	testlong.Skip(t)
 	alongside(t)
 	// Who goes on to another member does so after a time of its own, whatever its caller's is: in the short variant the caller has so
 	// much that half of it, which was once the answer's time, is far more than any host takes for one.

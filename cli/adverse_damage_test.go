@@ -9,11 +9,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"qkv/internal/testlong"
 )
 
 // TestAdverseFlippedBits: while a member is down, one bit flips in one of its files, of every kind in turn. It comes
 // back and is level, or it refuses to start and names the file, or the damage; it never serves what was not written.
 func TestAdverseFlippedBits(t *testing.T) {
+	testlong.Skip(t)
 	alongside(t)
 	rounds := variant(1, 8)
 	c := startProcesses(t, 3, "--segment-bytes", "4194304")

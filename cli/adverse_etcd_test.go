@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // TestAdverseEtcdClients: clients of gRPC begin requests and reset them as fast as they can, on many connections; others open
@@ -29,6 +30,7 @@ import (
 // in the order of keys and sorted, or wait for a lock by the thousand. The member's memory stays within its budget, and others are
 // served.
 func TestAdverseEtcdClients(t *testing.T) {
+	testlong.Skip(t)
 	alongside(t)
 	took := variant(2*time.Second, 20*time.Second)
 	resetting, opening, idle, unreading := variant(16, 64), variant(2, 16), variant(500, 10_000), variant(2, 8)

@@ -12,12 +12,14 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/internal/testlong"
 	"qkv/net/wire"
 )
 
 // TestAdverseHalfOpen: somebody without a certificate begins handshakes all the time and finishes none. Others' clients
 // connect all the same.
 func TestAdverseHalfOpen(t *testing.T) {
+	testlong.Skip(t)
 	alongside(t)
 	const (
 		each   = 50 * time.Millisecond // for how long one is pursued

@@ -15,12 +15,14 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/net/wire"
 )
 
 // TestAdverseHostileClients: whoever has a certificate opens connections that read nothing, that do nothing, and that
 // send what never ends. The member's memory stays within its budget, and others are served.
 func TestAdverseHostileClients(t *testing.T) {
+	testlong.Skip(t)
 	alongside(t)
 	const (
 		memoryMost = 512 << 20

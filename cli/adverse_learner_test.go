@@ -7,11 +7,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"qkv/internal/testlong"
 )
 
 // TestAdverseLearnerOnASlowDisk: a learner whose disk takes a part of what is written only. It is not promoted, and why is said to
 // who asks, in its log and in the status; `replace` waits; what others write goes on. When its disk is faster it is level.
 func TestAdverseLearnerOnASlowDisk(t *testing.T) {
+	testlong.Skip(t)
 	const (
 		disk     = 256 << 10 // bytes a second
 		value    = 32 << 10  // 2.5 MB/s

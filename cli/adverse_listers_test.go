@@ -11,12 +11,14 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/testlong"
 	"qkv/net/client"
 )
 
 // TestAdverseListers: many clients list all keys in small pages at the leader, at a revision that is not the newest. Puts
 // go on.
 func TestAdverseListers(t *testing.T) {
+	testlong.Skip(t)
 	alongside(t)
 	const (
 		slowerMost = 3.0             // times a put's p99

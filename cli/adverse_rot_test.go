@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"qkv/internal/checks"
+	"qkv/internal/testlong"
 )
 
 // TestAdverseSnapshotRot: one bit of the leader's newest snapshot rots, and a follower needs that snapshot. The leader
 // finds the damage and names it, saves another one, and the follower is level soon.
 func TestAdverseSnapshotRot(t *testing.T) {
+	testlong.Skip(t)
 	alongside(t)
 	levelMost := variant(processWait, 30*time.Second)
 	c := newProcesses(t, 3, "--segment-bytes", "4194304")

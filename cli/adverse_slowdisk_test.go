@@ -11,11 +11,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"qkv/internal/testlong"
 )
 
 // TestAdverseSlowDisk: three members on disks of 2 MB/s, with 8 MB of puts under way all the time. A disk that is slow
 // and makes progress ends no member, moves leadership once at most, and most of what it can do is acknowledged.
 func TestAdverseSlowDisk(t *testing.T) {
+	testlong.Skip(t)
 	const (
 		disk     = 2 << 20  // bytes a second
 		value    = 64 << 10 // of a put

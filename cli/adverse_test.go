@@ -20,7 +20,7 @@ import (
 )
 
 // The tests called TestAdverse hold a cluster of real processes to figures while everything around it is as bad as it
-// gets. Each prints one line of them. `make test` runs a short variant of each, `make adverse` the whole.
+// gets. Each prints one line of them. `make check` runs a short variant of each, `make adverse` the whole.
 
 // fullVariant says whether tests are to take the time that their figures need.
 func fullVariant() bool { return os.Getenv("QKV_FULL") != "" }

@@ -15,52 +15,14 @@ import (
 	"testing"
 	"time"
 
-	"qkv/bench/result"
+	"qkv/internal/testlong"
 	"qkv/internal/testretry"
 )
-
-// benchRunOf is what `qkv bench run` finds of one caller's puts on members of its own.
-func benchRunOf(t testing.TB, runs int, sides ...string) *result.File {
-	t.Helper()
-	program, err := exec.LookPath("qkv")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	for _, name := range []string{"a", "b"} {
-		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	port, err := freePorts(2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(dir, "run.json")
-	args := append([]string{
-		"bench", "run", "--load", "put by one caller", "--members", "1", "--runs", strconv.Itoa(runs), "--duration", "1s", "--warm-up", "300ms",
-		"--port", strconv.Itoa(port), "-o", file,
-	}, sides...)
-	cmd := exec.CommandContext(t.Context(), program, args...)
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	in, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = in.Close() }()
-	f, err := result.Read(in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
 
 // TestBenchMemberKilled: a member that somebody kills under a load ends the run with its name and an exit code that is not 0, and
 // nothing is left of it.
 func TestBenchMemberKilled(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	testretry.Longer(t, time.Second, benchMemberKilled) // a busy host may have it killed when the load is over
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"qkv/internal/testlong"
 )
 
 // TestBuildNeedsNoLibc: `make build` links nothing dynamically, so that the program starts in an image that has no libc.
@@ -49,6 +51,7 @@ func TestBuildNeedsNoLibc(t *testing.T) {
 // TestBuildElsewhere type-checks the client program of macOS and Windows with all packages that it imports. A file of Linux that is imported
 // there without the constraint `//go:build linux` fails it.
 func TestBuildElsewhere(t *testing.T) {
+	testlong.Skip(t)
 	for _, system := range []string{"darwin", "windows"} {
 		t.Run(system, func(t *testing.T) {
 			check := exec.Command("go", "vet", "..")

@@ -16,6 +16,7 @@ import (
 
 	"qkv/internal/checks"
 	"qkv/internal/etcdflags"
+	"qkv/internal/testlong"
 )
 
 // readme and the pages of docs are all that is written for users. Names of pages are relative to the repository.
@@ -179,6 +180,7 @@ func TestEmergencies(t *testing.T) {
 
 // TestDocsClient: a module of its own that follows docs/using.md compiles with the client library.
 func TestDocsClient(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	section := section(t, pageText(t, "docs/using.md"), "## The Go client library")
 	lines := docLines(section)

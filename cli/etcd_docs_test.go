@@ -8,10 +8,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"qkv/internal/testlong"
 )
 
 // TestDocsEtcd does what docs/etcd.md says, word by word, at ports of its own: one member, three with certificates, and a fourth.
 func TestDocsEtcd(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	text, err := os.ReadFile("../docs/etcd.md")
 	must(t, err)

@@ -114,6 +114,7 @@ var packages = map[string]layer{
 	"index/authmodel":        {floor: 0, imports: []string{"index/kv"}, helper: true},
 	"actor/sim":              {floor: 3, imports: []string{"actor", "log/disk/simdisk"}, helper: true},
 	"internal/pack/packtest": {floor: 0, imports: []string{"internal/pack"}, helper: true},
+	"internal/testlong":      {floor: 0, helper: true},
 	"internal/testport":      {floor: 2, helper: true},
 	"internal/testretry":     {floor: 3, helper: true},
 	"net/client/clienttest":  {floor: 3, imports: []string{"net/client", "net/server", "net/server/servertest", "index/kv"}, helper: true},

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/internal/testlong"
 	"qkv/net/wire"
 )
 
@@ -69,6 +70,7 @@ func hasTest(t *testing.T, folder, name string) bool {
 // TestFormatsFiles: docs/formats.md has each file that a member and its backup write. The member saves a snapshot with parts, and has an
 // audit log.
 func TestFormatsFiles(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := newProcesses(t, 1)
 	m := c.members[0]

@@ -17,7 +17,7 @@ import (
 // pages: founding, a lost member, a lost quorum, a restored folder, growing and shrinking.
 func TestHostsDocs(t *testing.T) {
 	if !fullVariant() {
-		t.Skip("hosts with the addresses of docs/hosts.md: QKV_FULL=1; TestDocsCommands parses the commands")
+		t.Skip("hosts with the addresses of docs/hosts.md: make hosts")
 	}
 	h := newHosts(t)
 	if h == nil {

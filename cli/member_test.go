@@ -17,6 +17,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/checks"
 	"qkv/internal/figures"
+	"qkv/internal/testlong"
 	"qkv/internal/testretry"
 	"qkv/net/server/servertest"
 )
@@ -336,6 +337,7 @@ func TestMemberReplaceWithoutQuorum(t *testing.T) {
 
 // Under the name of the lost member, the command waits until the leader has removed that one, and then prints the command for the host.
 func TestMemberReplaceInPlace(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	b := threeMembers(t)
 	peer := []string{"n3", "--peer", "10.0.0.3:2380"}

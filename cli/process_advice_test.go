@@ -14,6 +14,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/checks"
+	"qkv/internal/testlong"
 	"qkv/net/client"
 )
 
@@ -235,6 +236,7 @@ func fullAdvice(t *testing.T) {
 
 // TestAdviceOfLostMembers kills one, two and three members, and loses a disk. Status never says HEALTHY of members that have just died.
 func TestAdviceOfLostMembers(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 3)
 	c.qkv("put", "kept", "value").exits(t, exitOK)
@@ -321,6 +323,7 @@ func TestAdviceOfCutPaths(t *testing.T) {
 
 // TestAdviceOfCertificates lets a member's certificate expire, and renews it as the status says.
 func TestAdviceOfCertificates(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := newCertified(t, time.Hour)
 	m := c.members[2]
@@ -479,6 +482,7 @@ func TestAdviceOfADisplacedMember(t *testing.T) {
 
 // TestAdviceOfAPort asks at a peer port, and then at the client port, as status says.
 func TestAdviceOfAPort(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 1)
 	m := c.members[0]
@@ -575,6 +579,7 @@ func TestAdviceOfFounders(t *testing.T) {
 
 // TestAdviceOfAJoiner starts a member that was not added; the notice has what `member add` needs.
 func TestAdviceOfAJoiner(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 1)
 	c.qkv("put", "kept", "value").exits(t, exitOK)

@@ -18,6 +18,7 @@ import (
 
 	"qkv/internal/checks"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log/disk"
 	"qkv/net/client"
 	"qkv/snapshot/backup"
@@ -49,6 +50,7 @@ func (m *memberProcess) age() (float64, bool) {
 // TestProcessBackupOfMembers: the leader makes the backup in a shared folder, and after its death the next one goes on with it, without a gap. The folder's disk fills up and
 // vanishes, which is an alarm, and stops no write. Each moment that is restored is what was acknowledged until then.
 func TestProcessBackupOfMembers(t *testing.T) {
+	testlong.Skip(t)
 	alongside(t)
 	if !apart(t, syscall.CLONE_NEWNS) {
 		return

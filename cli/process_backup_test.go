@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log/disk"
 	"qkv/net/client"
 	"qkv/snapshot/backup"
@@ -153,6 +154,7 @@ func reaches(t *testing.T, dir string, revision int64, most time.Duration) time.
 // TestProcessBackup: a backup runs all the time, while members and the backup itself are killed, and its disk is full or gone. Each moment
 // that is restored is what was acknowledged until then, or is refused.
 func TestProcessBackup(t *testing.T) {
+	testlong.Skip(t)
 	rounds := variant(20, 200)
 	alongside(t)
 	if !apart(t, syscall.CLONE_NEWNS) {

@@ -14,10 +14,13 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"qkv/internal/testlong"
 )
 
 // A branch serves the moment that was asked for, and takes writes. The backup stays as it is, and at the end the folder is gone.
 func TestProcessBranch(t *testing.T) {
+	testlong.Skip(t)
 	c, dir, work := startProcesses(t, 1), filepath.Join(t.TempDir(), "backup"), t.TempDir()
 	s := c.open(0, processWait)
 	one, err := s.Put(context.Background(), []byte("greeting"), []byte("one"))

@@ -16,6 +16,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/checks"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/net/client"
 )
 
@@ -71,6 +72,7 @@ func lastFrame(t *testing.T, dir string) (name string, begin, end int64) {
 
 // TestProcessDamage: what rots on the disk is found and named, and nothing is answered from it.
 func TestProcessDamage(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 1)
 	m := c.members[0]
@@ -147,6 +149,7 @@ func TestProcessDamage(t *testing.T) {
 // TestProcessSnapshotDamage: a damaged snapshot is put aside, and the one before it with the log behind that one holds
 // everything. When that one is damaged too, the member refuses to begin without it.
 func TestProcessSnapshotDamage(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 1, "--segment-bytes", "8388608")
 	m := c.members[0]
@@ -231,6 +234,7 @@ func copyFolderAs(t *testing.T, from, to string) {
 // TestProcessAmnesia: a member whose data folder was wiped, or restored from an old copy, must not vote any more. It and
 // the others say so, and they go on without it.
 func TestProcessAmnesia(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	for name, forget := range map[string]func(t *testing.T, m *memberProcess, copied string){
 		"wiped": func(t *testing.T, m *memberProcess, _ string) { must(t, os.RemoveAll(m.dataDir)) },

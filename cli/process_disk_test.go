@@ -16,12 +16,14 @@ import (
 
 	"qkv/internal/figures"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/net/client"
 )
 
 // TestProcessDiskFails takes the disk away from a member, by a write or by a sync that fails: it ends at once with its
 // own exit code, no write that was not synced is acknowledged, and what was acknowledged is there afterwards.
 func TestProcessDiskFails(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	t.Run("a write", func(t *testing.T) {
 		t.Parallel()
@@ -89,6 +91,7 @@ func diskFailed(t *testing.T, c *clusterProcess) {
 // TestProcessDiskFull fills the disk under a member. It refuses writes and says so, serves reads, also after a restart, and
 // loses nothing; when there is room again, it takes writes by itself.
 func TestProcessDiskFull(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	if !apart(t, syscall.CLONE_NEWNS) {
 		return
@@ -150,6 +153,7 @@ func makeRoom(t *testing.T, small string) {
 // TestProcessDiskFullOfOne: when the disk of one of three members is full, it goes on without writes, the others with them,
 // and it catches up when there is room again.
 func TestProcessDiskFullOfOne(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	if !apart(t, syscall.CLONE_NEWNS) {
 		return
@@ -191,6 +195,7 @@ func putSome(t *testing.T, c *clusterProcess, n int) {
 
 // TestProcessSlowDisk: a disk that takes 150 ms for a sync is named in the log and in the status.
 func TestProcessSlowDisk(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("no strace here to make syncs slow; package actor judges their times by a table")

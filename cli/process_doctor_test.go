@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"qkv/internal/checks"
+	"qkv/internal/testlong"
 )
 
 // diagnose runs doctor, and returns its results. The exit code must be the worst of them.
@@ -49,6 +50,7 @@ func (d *diagnosis) has(id string, level checks.Level, text string) bool {
 
 // TestProcessDoctor: three members on this one host, then two, then one, by status and doctor.
 func TestProcessDoctor(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 3)
 	c.level()
@@ -119,6 +121,7 @@ func (c *clusterProcess) says(verdict string, code int, word string) {
 
 // TestProcessDoctorOfTwoClusters: endpoints of two clusters with leaders are a failure among the checks, and no end of doctor.
 func TestProcessDoctorOfTwoClusters(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := newProcesses(t, 2)
 	for _, m := range c.members {
@@ -133,6 +136,7 @@ func TestProcessDoctorOfTwoClusters(t *testing.T) {
 
 // TestProcessDoctorOfLimits: a member at its quota, with a short history, with few open files, and a client whose certificate expires soon.
 func TestProcessDoctorOfLimits(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	s := newSecretProcesses(t, 1)
 	m := s.members[0]
@@ -178,6 +182,7 @@ func TestProcessDoctorOfLimits(t *testing.T) {
 
 // TestProcessDoctorOfAFolder: a running member's folder, a stopped one's, a damaged one's, and one that others can read.
 func TestProcessDoctorOfAFolder(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 1)
 	m := c.members[0]
@@ -224,6 +229,7 @@ func TestProcessDoctorOfAFolder(t *testing.T) {
 
 // TestProcessDoctorBundle: the bundle has the checks, the status and the metrics, and no secret of the environment or of the files.
 func TestProcessDoctorBundle(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 1)
 	c.started()

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // pki is a folder of certificates as kubeadm makes them for etcd: of one CA, without a word of qkv.
@@ -196,6 +197,7 @@ func (c *controlPlane) answers(client *http.Client, url, want string) {
 
 // TestProcessKubeadm starts the etcd of a single control plane by kubeadm's command line, unchanged.
 func TestProcessKubeadm(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := newControlPlane(t, 1)
 	m := c.members[0]
@@ -228,6 +230,7 @@ func TestProcessKubeadm(t *testing.T) {
 // TestProcessKubeadmMigrated follows docs/moving.md: a file of an etcd with users becomes a folder that kubeadm's line starts, and its member
 // writes such a file for a user who logs in.
 func TestProcessKubeadmMigrated(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	old := startProcesses(t, 1)
 	dir := t.TempDir()
@@ -269,6 +272,7 @@ func TestProcessKubeadmMigrated(t *testing.T) {
 // TestProcessKubeadmThree starts the members of three control planes. Who comes with a certificate of the same CA for another
 // host is none of them.
 func TestProcessKubeadmThree(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := newControlPlane(t, 3)
 	for i := range 2 {
@@ -305,6 +309,7 @@ func TestProcessKubeadmThree(t *testing.T) {
 // TestProcessEtcdAuto starts a member with certificates that it makes itself, in an environment that says nothing: of a container
 // without a home.
 func TestProcessEtcdAuto(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	dir := t.TempDir()
 	port, err := freePorts(3)
@@ -347,6 +352,7 @@ func TestProcessEtcdAuto(t *testing.T) {
 
 // TestProcessEtcdStreams: --max-concurrent-streams is what a member tells its clients, and --enable-grpc-gateway=false takes JSON away.
 func TestProcessEtcdStreams(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	dir := t.TempDir()
 	port, err := freePorts(2)
@@ -386,6 +392,7 @@ func TestProcessEtcdStreams(t *testing.T) {
 // TestProcessEtcdLines starts a member by lines that etcd takes: its documentation's for Docker, RKE2's address for HTTP, and an older name of
 // a cipher suite. Its small quota is etcd's: NOSPACE stays until it is disarmed.
 func TestProcessEtcdLines(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	keys := newPKI(t)
 	keys.sign("server", "127.0.0.1")
@@ -452,6 +459,7 @@ func TestProcessEtcdLines(t *testing.T) {
 // TestProcessEtcdNames starts three members without certificates and without a home in the environment: they share a local
 // CA beside their data folders. Their names are long, contain separators of paths, and are not ASCII.
 func TestProcessEtcdNames(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	dir := t.TempDir()
 	port, err := freePorts(6)

@@ -11,11 +11,13 @@ import (
 	"testing"
 
 	"qkv/cli/form"
+	"qkv/internal/testlong"
 )
 
 // TestAddedFigure: a figure is a line of package figures, and the line that sets it. A program built with two such lines more shows it in the
 // JSON and the fields of status, and in /metrics.
 func TestAddedFigure(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	root, err := filepath.Abs("..")
 	must(t, err)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // mayOpen runs a process that may have so many files open.
@@ -20,6 +21,7 @@ func mayOpen(files int) []string {
 
 // A sandbox or a file system that refuses advice, hard links, modes and room ahead prevents no start, and no certificate.
 func TestProcessInASandbox(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	before := traced(t, "fadvise64,linkat,fchmod,sync_file_range,fallocate,madvise", "error=EPERM")
 	c := newProcesses(t, 1)
@@ -54,6 +56,7 @@ func TestProcessInASandbox(t *testing.T) {
 // TestProcessFewFiles connects more often than a member may open files, without a word. Its log has the files that it needs all the
 // same: writes are taken, and who is too many is closed. Where that cannot be, it does not start.
 func TestProcessFewFiles(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	const files, tooFew, strangers = 400, 200, 600
 	few := newProcesses(t, 1).members[0]

@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"qkv/internal/checks"
+	"qkv/internal/testlong"
 )
 
 // TestProcessLostDisk: a member's disk is lost, and its host starts it on an empty one before anybody has replaced it, as
 // service managers do. It says what to run and waits, and when that was run goes on by itself. While a member runs, another
 // process of its name is told to take another one.
 func TestProcessLostDisk(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 3)
 	c.qkv("put", "key", "value").exits(t, exitOK)
@@ -73,6 +75,7 @@ func TestProcessLostDisk(t *testing.T) {
 // TestProcessJoinerDies: a host asks to join, and dies after the log has bound its id to its folder, before it has made the folder. It is
 // started again, makes another folder, and is refused. docs/emergencies.md says what to run.
 func TestProcessJoinerDies(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 1)
 	c.qkv("put", "key", "value").exits(t, exitOK)

@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/testlong"
 	"qkv/net/client"
 )
 
 // TestProcessLeases has many leases of one second end at once: no key is gone before its lease is over, by the clock of who was
 // granted it, and all are gone soon behind it. With QKV_FULL=1 it is 100,000, and a put's p99 is measured.
 func TestProcessLeases(t *testing.T) {
+	testlong.Skip(t)
 	alongside(t)
 	leases, ahead := 2_000, 6*time.Second
 	full := os.Getenv("QKV_FULL") != ""

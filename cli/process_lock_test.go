@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/testlong"
 	"qkv/net/client"
 )
 
@@ -20,6 +21,7 @@ import (
 // waits is forgotten. Who has it writes to a file which knows nothing of the lock: what each holder writes must stand
 // together, and the tokens must rise.
 func TestProcessLocks(t *testing.T) {
+	testlong.Skip(t)
 	alongside(t)
 	const ofProgram, ofLibrary, ttl = 3, 4, 60
 	kills := 4

@@ -15,6 +15,8 @@ import (
 
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
+
+	"qkv/internal/testlong"
 )
 
 // lyingStore is an S3 server that answers in another way than a store does, once it has a lie.
@@ -89,6 +91,7 @@ const moreMemory = 64 << 20
 
 // TestProcessLyingStore: whatever a store answers, a command ends within 30 s and a member goes on, both in little memory and with a reason.
 func TestProcessLyingStore(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	memory := s3mem.New()
 	must(t, memory.CreateBucket("bucket"))

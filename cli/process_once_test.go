@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/testlong"
 	"qkv/net/client"
 )
 
@@ -19,6 +20,7 @@ import (
 // fails, and each key was put once: a write whose answer was lost was sent again, and made once. Watches see each write once, and
 // in order; a lock that one holder keeps across all of it is held by nobody else.
 func TestProcessOnce(t *testing.T) {
+	testlong.Skip(t)
 	alongside(t)
 	kills, _ := kills()
 	watches := 100

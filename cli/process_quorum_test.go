@@ -15,6 +15,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/internal/testretry"
 	"qkv/net/server/servertest"
 	"qkv/net/wire"
@@ -23,6 +24,7 @@ import (
 // TestProcessNoQuorum: with two of three members dead each command ends within its timeout and says whom it could not
 // reach; what needs no quorum still works, and everything does when one of them is back.
 func TestProcessNoQuorum(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 3)
 	c.qkv("put", "greeting", "hello").exits(t, exitOK)
@@ -97,6 +99,7 @@ func TestProcessNoQuorum(t *testing.T) {
 // TestProcessServeStale follows docs/emergencies.md where a member was restarted after the loss of the quorum: it answers its status and its list of
 // members alone, and with --serve-stale keys, too. Once there is a quorum again, the flag changes nothing.
 func TestProcessServeStale(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 2)
 	c.qkv("put", "greeting", "hello").exits(t, exitOK)
@@ -148,6 +151,7 @@ func TestProcessServeStale(t *testing.T) {
 // TestProcessUnknownOutcome: a write that the leader has taken and that no quorum answers may have happened. The
 // command says so, with a code of its own.
 func TestProcessUnknownOutcome(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 3)
 	c.qkv("put", "greeting", "hello").exits(t, exitOK)
@@ -197,6 +201,7 @@ func TestProcessUnknownOutcome(t *testing.T) {
 // TestProcessHostilePackets: nothing that comes to a member's ports from strangers, or from a client that breaks the
 // rules, holds up the others, is kept, or ends the member.
 func TestProcessHostilePackets(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 3)
 	l := startWorkload(c)

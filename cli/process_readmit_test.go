@@ -8,11 +8,13 @@ import (
 
 	"qkv/internal/damage"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // TestProcessReadmit: a suspension is lifted by an operator only, who is told what that risks, and is not lifted for long
 // while the others still refuse the member.
 func TestProcessReadmit(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 3)
 	c.qkv("put", "key", "before").exits(t, exitOK)

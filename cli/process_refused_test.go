@@ -15,12 +15,14 @@ import (
 
 	"qkv/internal/damage"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/net/wire"
 )
 
 // TestProcessRefused: what cannot work is refused at once, by a line that says what is wrong and what to do, and
 // nothing is changed by it.
 func TestProcessRefused(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 1, "--initial-cluster-token", "one")
 	m := c.members[0]
@@ -140,6 +142,7 @@ func readFile(t testing.TB, name string) []byte {
 
 // TestProcessTrust: certificates that are expired, of another CA or of the wrong kind open no door.
 func TestProcessTrust(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	dir := t.TempDir()
 	certs := filepath.Join(dir, "certs")

@@ -7,10 +7,13 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"qkv/internal/testlong"
 )
 
 // TestProcessReload: SIGHUP makes a member with a file read its settings again, and a faulty file changes nothing. Writes go on.
 func TestProcessReload(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := newProcesses(t, 1)
 	m := c.members[0]
@@ -66,6 +69,7 @@ func TestProcessReload(t *testing.T) {
 
 // TestProcessHangup: without a file, a member ends when its terminal does.
 func TestProcessHangup(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 1)
 	c.members[0].signal(syscall.SIGHUP)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"qkv/internal/testlong"
 )
 
 // clusterOf returns the cluster id that `qkv restore` printed.
@@ -23,6 +25,7 @@ func clusterOf(t *testing.T, said answered) string {
 // TestProcessRestoreWithSecret is the way from a cluster with certificates to one with a secret: a backup and a restore, on three hosts at
 // once, and a snapshot for a lone member that others join. A folder for certificates does not start with a secret.
 func TestProcessRestoreWithSecret(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	old := startProcesses(t, 1)
 	old.qkv("put", "key", "first").exits(t, exitOK)
@@ -97,6 +100,7 @@ func TestProcessRestoreWithSecret(t *testing.T) {
 
 // TestProcessMigrateLiveWithSecret: a running source becomes the data folder of a member with a cluster secret, which a second one joins.
 func TestProcessMigrateLiveWithSecret(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	source := startProcesses(t, 1)
 	source.qkv("put", "key", "value").exits(t, exitOK)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"qkv/internal/testlong"
 )
 
 // startsAgain starts a member with data once more, waits until it serves, and stops it. It returns the warnings of the start.
@@ -33,6 +35,7 @@ func (m *memberProcess) startsAgain(what string, warns string) {
 // A member with data starts, whatever became of the flags that only an empty folder needs and of its auxiliaries: the file is gone, the address is
 // wrong, the flag is left out, the list is the founders'. It warns once.
 func TestProcessSecondStart(t *testing.T) {
+	testlong.Skip(t)
 	c := startProcesses(t, 1)
 	first, at, gone := c.members[0], freeAddresses(t, 2), filepath.Join(t.TempDir(), "gone")
 	n4 := &memberProcess{t: t, name: "n4", listen: at[0], listenPeer: at[1], home: c.home, dataDir: first.dataDir + "-n4", log: first.log + "-n4", arguments: []string{"--join", first.listenPeer}}
@@ -98,6 +101,7 @@ func TestProcessSecondStart(t *testing.T) {
 
 // The same for etcd's command line. Its own flags for an empty folder have the prefix --initial-, or ask for a discovery.
 func TestProcessSecondStartOfEtcd(t *testing.T) {
+	testlong.Skip(t)
 	at := freeAddresses(t, 2)
 	peer, dir := "http://"+at[1], t.TempDir()
 	line := []string{

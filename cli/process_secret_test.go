@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
+	"qkv/internal/testlong"
 	"qkv/net/wire"
 )
 
@@ -149,6 +150,7 @@ func (s *secretProcesses) web(m *memberProcess) {
 // TestProcessSecret: three members start with one word and no files. A fourth one joins without `qkv member add`, and one is removed and
 // one replaced. Members with another secret, and with a part of it, are refused.
 func TestProcessSecret(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	s := newSecretProcesses(t, 3)
 	n2, n3 := s.members[1], s.members[2]
@@ -215,6 +217,7 @@ func TestProcessSecret(t *testing.T) {
 // TestProcessSecretRotates: the secret is rotated on three members with writes going on, on one member after the other. Two have it in
 // their environment and are restarted, one follows a file.
 func TestProcessSecretRotates(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	s := newSecretProcesses(t, 3)
 	n3 := s.members[2]
@@ -365,6 +368,7 @@ func etcdByHTTP(t *testing.T, more ...string) *clusterProcess {
 // TestProcessEtcdSecret: members by etcd's command line with http:// peers meet by a cluster secret or, if they are told so, by one of the
 // cluster's token, which they say.
 func TestProcessEtcdSecret(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	secret := strings.TrimSpace(runQkv(t, nil, "cert", "secret").exits(t, exitOK).stdout)
 	safe, insecure := etcdByHTTP(t), etcdByHTTP(t, "--insecure-peers")
@@ -405,6 +409,7 @@ func TestProcessEtcdSecret(t *testing.T) {
 
 // TestProcessEtcdAlone: a single member's line with an http:// peer URL that other hosts could reach: its peer port is on loopback.
 func TestProcessEtcdAlone(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := etcdByHTTP(t)
 	c.members = c.members[:1]

@@ -8,11 +8,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"qkv/internal/testlong"
 )
 
 // TestProcessKilledWhileStarting: members that are killed at any moment of their first starts leave folders, and a local
 // CA, that the next start goes on from.
 func TestProcessKilledWhileStarting(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := newProcesses(t, 3)
 	for range 20 {
@@ -46,6 +49,7 @@ func TestProcessKilledWhileStarting(t *testing.T) {
 
 // TestProcessLogReaderGoes: a member does not die of a reader of its log that went away.
 func TestProcessLogReaderGoes(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := newProcesses(t, 1)
 	reader, writer, err := os.Pipe()
@@ -64,6 +68,7 @@ func TestProcessLogReaderGoes(t *testing.T) {
 // TestProcessFarBehind: a member that comes back when the others' logs do not reach back to where it was is sent a
 // snapshot. It may be killed while it receives it, and has everything in the end.
 func TestProcessFarBehind(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 3, "--segment-bytes", "8388608")
 	putMany(t, c, 8, 1000)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/testlong"
 	"qkv/net/client"
 )
 
@@ -81,6 +82,7 @@ func denied(t *testing.T, what string, cmd *exec.Cmd, messages *bytes.Buffer, co
 // changes the other's. One loses its role right after a kill, in the middle of a watch and a lock: both end with that reason, its puts are
 // refused from then on, and the other team notices nothing. Each change has its author. A killed member starts with all users (etcd #14355).
 func TestProcessTeams(t *testing.T) {
+	testlong.Skip(t)
 	alongside(t)
 	c := startProcesses(t, 3)
 	for deadline := time.Now().Add(processWait); c.qkv("role", "add", "app1", "--prefix", "app1/", "--read", "--write").code != exitOK; time.Sleep(50 * time.Millisecond) {

@@ -16,12 +16,14 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/net/client"
 )
 
 // TestProcessWatches: 1000 watches on ten connections miss nothing, get nothing twice and nothing out of order while the
 // leader is killed again and again. All keys are watched, so that each revision must come behind the one before.
 func TestProcessWatches(t *testing.T) {
+	testlong.Skip(t)
 	alongside(t)
 	const connections, each = 10, 100
 	kills := 5
@@ -104,6 +106,7 @@ func TestProcessWatches(t *testing.T) {
 // TestProcessWatchesComeAndGo: what a member has done for watches that are gone leaves nothing behind that keeps later ones out,
 // although it is far more than may wait for it at a time.
 func TestProcessWatchesComeAndGo(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	const watches = 3 * limits.WatchRequestsWaiting / (2 * limits.RequestOverhead)
 	c := startProcesses(t, 1)

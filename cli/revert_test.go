@@ -8,10 +8,12 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // TestRevertGuards: what somebody writes while keys are reverted is not lost, and nothing else is left out for it.
 func TestRevertGuards(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	b := newRig(t, nil)
 	keys := 2*limits.TxnOperations + 10

@@ -8,6 +8,7 @@ import (
 
 	"qkv/cli/form"
 	"qkv/index/kv"
+	"qkv/internal/testlong"
 )
 
 // TestStreamPrintsTheSame: a range that is printed page by page looks as if it were there as a whole.
@@ -40,6 +41,7 @@ func TestStreamPrintsTheSame(t *testing.T) {
 
 // TestGetStreams: a range of many pages is printed as it comes.
 func TestGetStreams(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	b := newRig(t, nil)
 	var want strings.Builder

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"qkv/internal/testlong"
 )
 
 // TestRunsMember: the command lines that run a member in their own process, and no other ones.
@@ -30,6 +32,7 @@ func TestRunsMember(t *testing.T) {
 // another slack than the usual one, or has one processor. The process keeps its id, which the test waits by, its name and its
 // arguments.
 func TestTimerSlack(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	program, err := exec.LookPath("qkv-timerslack")
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"qkv/internal/testlong"
 )
 
 // A local time is refused while TZ names a zone that cannot be loaded: it would be taken as UTC.
@@ -25,6 +27,7 @@ func TestZoneOfLocalTimes(t *testing.T) {
 // Each command that takes a local time refuses it with such a TZ before it connects, and takes a time with its zone. Zones are known
 // without the system's files.
 func TestCommandsRefuseUnknownZones(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	saved := t.TempDir() // not a backup: a restore ends later
 	for zone, fine := range map[string]bool{"Europe/Berlim": false, "Europe/Berlin": true} {

@@ -13,6 +13,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
+	"qkv/internal/testlong"
 )
 
 // permissionWorld is a state with random users and roles, and the model of both.
@@ -51,6 +52,7 @@ const permissionBlock = 200 // requests to one state
 // or changes a key, as far as can be observed from outside, that its list of accesses does not have. If its user was permitted to make
 // it, each such key is permitted by itself. The verdict is that of the model.
 func TestPermissions(t *testing.T) {
+	testlong.Skip(t)
 	requests := 100_000
 	switch {
 	case os.Getenv("QKV_FULL") != "":

@@ -8,6 +8,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // trio is three members that apply the same log, each with a state of its own.
@@ -113,6 +114,7 @@ func TestCheckAfterASnapshot(t *testing.T) {
 
 // Two builds that differ in every constant have the same state: no build constant influences a command.
 func TestTwoBuilds(t *testing.T) {
+	testlong.Skip(t)
 	one := NewState(limits.Defaults().Index)
 	other := NewState(limits.Index{CompactionWork: 1, SlabBytes: 1 << 10, EvacuationBytes: 1, CountedRows: 1})
 	random := rand.New(rand.NewPCG(1, 2))

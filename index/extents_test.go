@@ -12,6 +12,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
+	"qkv/internal/testlong"
 )
 
 // A model of extents: all changes of a store, in order.
@@ -30,6 +31,7 @@ func cloned(v *Version) Version {
 // TestExtents gives the same commands to a state that stores its extents at once, and to one that is late and has other limits. Both
 // have the same extents, and each extent has all its changes when it is stored, those that were compacted meanwhile included.
 func TestExtents(t *testing.T) {
+	testlong.Skip(t)
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 31))
 		prompt := NewState(limits.Index{CompactionWork: defaults.CompactionWork, SlabBytes: 1 << 16, EvacuationBytes: 1 << 16, CountedRows: 10, ExtentBytes: 4000})

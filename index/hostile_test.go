@@ -17,6 +17,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
+	"qkv/internal/testlong"
 	"qkv/log"
 	"qkv/log/disk/simdisk"
 	"qkv/snapshot"
@@ -27,6 +28,7 @@ import (
 // equal. At the end, a log of the entries is written, opened and replayed. No command may panic, and none that is accepted may make a
 // state that a load refuses.
 func TestHostileCommands(t *testing.T) {
+	testlong.Skip(t)
 	commands, every := 100_000, 40
 	if os.Getenv("QKV_FULL") != "" {
 		commands, every = 1_000_000, 3

@@ -11,6 +11,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // recordsOf returns the records that an etcd with this state would send from a position on: the newest version of each
@@ -188,6 +189,7 @@ func gapAtCompacted(v *View) bool {
 // TestImport imports a state, from what etcd would have of it on, and follows it: whatever can be read is the same, at every revision, with
 // compactions in between, and after a save.
 func TestImport(t *testing.T) {
+	testlong.Skip(t)
 	seeds, gaps, compacted := 400, 0, 0
 	if testing.Short() {
 		seeds = 80

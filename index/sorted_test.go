@@ -11,6 +11,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // Changes are sorted by revision, and those of one by their number in it, however large both are.
@@ -35,6 +36,7 @@ func TestChangesAreSorted(t *testing.T) {
 // TestSortedReader reads ranges in all orders, in steps and pages of any length, while the owner goes on, and holds them against a
 // sort of the whole.
 func TestSortedReader(t *testing.T) {
+	testlong.Skip(t)
 	s := NewState(limits.Defaults().Index)
 	random := rand.New(rand.NewPCG(7, 8))
 	write := func(n int) {

@@ -10,6 +10,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // panics fails unless f panics with a text.
@@ -67,6 +68,7 @@ func TestNothingIsKept(t *testing.T) {
 
 // TestSizes puts values of all sizes around those where the layout changes.
 func TestSizes(t *testing.T) {
+	testlong.Skip(t)
 	s := NewState(limits.Defaults().Index)
 	sizes := []int{0, 1, 7, 8, 9, slabAlign / 16, slabAlign/16 + 1, 255 << 10, 257 << 10, limits.ValueBytes - 1, limits.ValueBytes}
 	for range 3 {
@@ -269,6 +271,7 @@ func TestBuilderRefuses(t *testing.T) {
 // TestBuilderSurvives flips every bit of the meta data: each is an error, or a state that holds its invariants. (That
 // it is the right one, checksums of the file say.)
 func TestBuilderSurvives(t *testing.T) {
+	testlong.Skip(t)
 	s := founded()
 	batch(t, s, 1e9, AppendAnnounce(nil, testMember()).Bytes, put("a", "1"), put("b", "1"), del("a", "c"), put("a", "2"), onceDel(1, 1), onceDel(1, 3), onceDel(2, 1))
 	good := piecesOf(s.ViewToSave())

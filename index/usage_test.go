@@ -13,6 +13,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // groupOf is the group of a key, found by its definition.
@@ -161,6 +162,7 @@ func TestUsageAddsUp(t *testing.T) {
 // A usage is that of the revision of its first step, whatever is written meanwhile. Once the View is released, the reader
 // moves to newer Views, but in the middle of a key, until more is compacted.
 func TestUsageRenew(t *testing.T) {
+	testlong.Skip(t)
 	random := rand.New(rand.NewPCG(1, 9))
 	s := NewState(limits.Index{SlabBytes: 4 << 10, EvacuationBytes: defaults.EvacuationBytes, CompactionWork: defaults.CompactionWork, Sessions: testRules})
 	change := func() {

@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/raft/v3"
 
 	"qkv/internal/damage"
+	"qkv/internal/testlong"
 	"qkv/log"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
@@ -20,6 +21,7 @@ import (
 // Whatever bit of a log rots: with a snapshot that covers what was damaged the log opens and holds all behind the
 // snapshot, and with one that does not it is refused.
 func TestDamageBelowSnapshot(t *testing.T) {
+	testlong.Skip(t)
 	seeds, stride := 6, int64(4001)
 	if *full {
 		seeds, stride = 8, 61
@@ -309,6 +311,7 @@ func (f *openFile) Close() error {
 // A process that starts again and again, and writes something each time, leaves a number of files that depends on what
 // was written only, and has one of them open at a time while it reads them.
 func TestRestartLoop(t *testing.T) {
+	testlong.Skip(t)
 	w := newWorld(t, 1)
 	counted := &openFiles{FS: w.m}
 	w.o.FS = counted

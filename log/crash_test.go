@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"qkv/internal/testlong"
 	"qkv/log/disk/simdisk"
 )
 
@@ -70,6 +71,7 @@ func catch(f func() error) (err error) {
 // A crash at every disk operation of a workload, in every variant, finds all that was acknowledged, and of the rest a
 // first part; and the log goes on from there, also when the recovery itself is hit.
 func TestCrashAtEveryOperation(t *testing.T) {
+	testlong.Skip(t)
 	seeds, operations := 1, 1000
 	if *full {
 		seeds = 6
@@ -171,6 +173,7 @@ var failures = []simdisk.Fault{
 // Whichever call fails, and however: nothing that was acknowledged is lost, the log refuses everything after its
 // error, and a restart works.
 func TestEveryCallFails(t *testing.T) {
+	testlong.Skip(t)
 	steps, stride, seeds := 260, 5, 1
 	if *full {
 		steps, stride, seeds = 700, 1, 3

@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/internal/damage"
+	"qkv/internal/testlong"
 	"qkv/log"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
@@ -87,6 +88,7 @@ func flipLog(t *testing.T, seed uint64, fence bool) *world {
 // Every flipped bit is found, named to the frame, and never taken for a torn end when a later header says that it was
 // synced.
 func TestFlippedBits(t *testing.T) {
+	testlong.Skip(t)
 	seeds := 1
 	if *full {
 		seeds = 8
@@ -145,6 +147,7 @@ func (w *world) compare(r *log.Recovered) error {
 // Without a fence the last group is spoken of by nobody: damage to it looks torn, and only its entries are lost. A
 // vote that it holds is not, because it stands in two headers.
 func TestFlippedBitsOfTheLastGroup(t *testing.T) {
+	testlong.Skip(t)
 	w := newWorld(t, 5)
 	must(t, w.create())
 	must(t, w.open())

@@ -10,6 +10,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/internal/testlong"
 	"qkv/log"
 	"qkv/log/disk/simdisk"
 )
@@ -18,6 +19,7 @@ import (
 // in place. A write that finds none is tried again, however often and whatever comes between, and nothing that was
 // acknowledged is lost by a crash at any time.
 func TestNoRoomInPlace(t *testing.T) {
+	testlong.Skip(t)
 	seeds := uint64(200)
 	if *full {
 		seeds = 4000

@@ -9,11 +9,13 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log"
 	"qkv/log/disk"
 )
 
 func TestRandomWork(t *testing.T) {
+	testlong.Skip(t)
 	seeds := 60
 	if *full {
 		seeds = 2000

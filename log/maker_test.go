@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
@@ -152,6 +153,7 @@ func TestMakerKeeps(t *testing.T) {
 // For a quick log a new file is reserved: one step, no zeros, and durable before it is a spare. After any crash the log
 // has what was acknowledged, and nothing that it did not write.
 func TestMakerReserves(t *testing.T) {
+	testlong.Skip(t)
 	for v := range simdisk.Variants {
 		for seed := range uint64(10) {
 			w := newWorld(t, seed)

@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/internal/damage"
+	"qkv/internal/testlong"
 	"qkv/log"
 	"qkv/log/disk"
 )
@@ -41,6 +42,7 @@ func place(err error) string {
 
 // Every flipped bit of a log in use is found where it is, and nothing else is called damaged.
 func TestVerifyFindsFlippedBits(t *testing.T) {
+	testlong.Skip(t)
 	seeds, stride := uint64(3), int64(501)
 	if *full {
 		seeds, stride = 20, 31
@@ -159,6 +161,7 @@ func TestVerifyAfterReplacedEntries(t *testing.T) {
 // Verify reports no damage in a log that works meanwhile, whatever the log does between two reads: it appends, begins segments, releases
 // them, and uses their files again.
 func TestVerifyBesideTheLog(t *testing.T) {
+	testlong.Skip(t)
 	reads, segments := 0, 0
 	for seed := range uint64(10) {
 		w := newWorld(t, seed)

@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/testlong"
 )
 
 // A folder that was restored from a copy of the same run: its member is refused, and votes for nobody from then on.
 func TestAmnesiacNeverVotes(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	withCluster(t, 3, amnesiacNeverVotes)
 }

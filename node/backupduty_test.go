@@ -15,6 +15,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/internal/testretry"
 	"qkv/log/disk"
 	"qkv/node/backuprun"
@@ -23,6 +24,7 @@ import (
 )
 
 func TestBackupOfTheLeader(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	testretry.Longer(t, 500*time.Millisecond, func(t testing.TB, election time.Duration) { backupOfTheLeader(t, planCluster(t, 3, election)) })
 }
@@ -141,6 +143,7 @@ func backupOfTheLeader(t testing.TB, c *cluster) {
 
 // A place that is refused is a line of the log at once, and once. The alarm comes later.
 func TestRefusedPlaceIsLogged(t *testing.T) {
+	testlong.Skip(t)
 	dir := t.TempDir()
 	if err := os.Mkdir(filepath.Join(dir, "others"), 0o700); err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/figures"
+	"qkv/internal/testlong"
 	"qkv/log/disk"
 	"qkv/net/client"
 	"qkv/node"
@@ -77,6 +78,7 @@ func damagedInPlace(t *testing.T, n *node.Node, place string) {
 // A branch reads the values of the history from the backup, also after snapshots and a base of its own, and writes nothing there. Without parts
 // in the backup it has all of them in its folder, and starts from there again.
 func TestBranch(t *testing.T) {
+	testlong.Skip(t)
 	c, at := backedUp(t)
 	cl := c.client(0)
 	until(t, "no base has superseded values", func() bool {

@@ -5,11 +5,13 @@ import (
 	"time"
 
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // TestCatchUpLeavesRoom lets a follower come back under load to a leader whose machine does one thing at a time: what it writes
 // to its log, and what it sends to the one that came back. The puts keep most of what they had, and the follower is level soon.
 func TestCatchUpLeavesRoom(t *testing.T) {
+	testlong.Skip(t)
 	const value, inFlight, machine = 4000, 4, 24_000_000 // bytes a second
 	w, leader := quietCluster(t, shape{segmentBytes: 2 << 20, historyBytes: 1 << 20, calm: true}, func(l *limits.Tunable) {
 		l.SnapshotBytes, l.Index.ExtentBytes = 1<<40, 1<<40                         // nothing but the log is written
@@ -88,6 +90,7 @@ func mean(all []float64) float64 {
 // apart that the log behind the newest one is twice as large as the state. It is sent hardly more than it must be, since commits
 // take longer for it. It gets a snapshot and then the log, and not one snapshot after the other.
 func TestCatchUpByOneSnapshot(t *testing.T) {
+	testlong.Skip(t)
 	const smaller = 64 // all sizes, and what is written in a second, than they are by default and of a machine that is used
 	const value, state, rate, machine = 4000, 160 << 20 / smaller, 100_000_000 / smaller, 300_000_000 / smaller
 	w, leader := quietCluster(t, shape{segmentBytes: 64 << 20 / smaller, historyBytes: state - 64*(value+80), calm: true}, func(l *limits.Tunable) {

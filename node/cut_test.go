@@ -24,6 +24,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log/disk"
 	"qkv/net/client"
 	"qkv/net/wire"
@@ -210,6 +211,7 @@ func code(err error) kv.Code {
 // TestCut is the table of docs/backup.md, "After a restore": each row by etcd's API and by qkv's own, after a recovery, and after a restore of
 // the state that was recovered.
 func TestCut(t *testing.T) {
+	testlong.Skip(t)
 	secret := t.TempDir() + "/secret"
 	if err := os.WriteFile(secret, []byte("0123456789abcdef0123456789abcdef"), 0o600); err != nil {
 		t.Fatal(err)

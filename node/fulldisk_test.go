@@ -13,6 +13,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log/disk/simdisk"
 )
 
@@ -292,6 +293,7 @@ func TestOwnLogFillsDisk(t *testing.T) {
 // again and again. A member that is down counts with its last report. What the settings ask for may be kept until writes would be
 // refused, for as long as the alarm lasts.
 func TestOverwritingFillsNoDisk(t *testing.T) {
+	testlong.Skip(t)
 	t.Run("what there is room for", func(t *testing.T) { overwrite(t, HistoryAuto) })
 	t.Run("more than there is room for", func(t *testing.T) { overwrite(t, 1<<30) })
 }
@@ -407,6 +409,7 @@ func TestTwoDisksFill(t *testing.T) {
 // the other one's log, whose last page may have been taken just before. That is nearly everywhere: a segment has 16 pages here and
 // 16384 in a member, and the leader of a full member orders newer bases, which take some.
 func TestFullMembersElect(t *testing.T) {
+	testlong.Skip(t)
 	unread := 0
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

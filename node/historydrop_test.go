@@ -9,6 +9,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // History that the settings keep is dropped only behind an alarm and its delay. The delay is short while a quorum's disks are full, and
@@ -197,6 +198,7 @@ func (h *host) alarm(name kv.AlarmName) (text string) {
 // One member's disk, filled by another program, one member's small memory, a learner's disk or a member that is down do not cost a
 // revision of what --history-bytes keeps, also when leadership moves, and the history is not bounded by them later.
 func TestOneMemberDropsNoHistory(t *testing.T) {
+	testlong.Skip(t)
 	for name, harm := range map[string]func(w *world, h *host){
 		"another program fills the disk":         func(_ *world, h *host) { h.disk.Occupy(1<<30 - h.disk.Used()) },
 		"another program fills most of the disk": func(_ *world, h *host) { h.disk.Occupy(1<<30 - h.disk.Used() - 2<<20) },

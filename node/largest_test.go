@@ -9,6 +9,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/internal/testretry"
 )
 
@@ -16,6 +17,7 @@ import (
 // from the log, from a peer, as the value before, in a transaction, by a watch, also of a member that lets only the usual
 // be written.
 func TestLargestRequest(t *testing.T) {
+	testlong.Skip(t)
 	testretry.Longer(t, time.Second, largestRequest)
 }
 

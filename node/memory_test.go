@@ -21,6 +21,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log"
 	"qkv/log/disk"
 	"qkv/snapshot"
@@ -31,6 +32,7 @@ const shortEnv = "QKV_TEST_SHORT_OF_MEMORY"
 
 // A start whose memory does not suffice says so, and what to do; it does not take the snapshot for damaged.
 func TestStartShortOfMemory(t *testing.T) {
+	testlong.Skip(t)
 	dir := os.Getenv(shortEnv)
 	if dir != "" {
 		loadShortOfMemory(t, dir)
@@ -114,6 +116,7 @@ func loadShortOfMemory(t *testing.T, dir string) {
 
 // A start has the memory of one state at a time: a snapshot that cannot be loaded, or that is not used, is freed before the next one is loaded.
 func TestStartHoldsOneState(t *testing.T) {
+	testlong.Skip(t)
 	const keys, size = 4 << 10, 1 << 10
 	dir := t.TempDir()
 	must(t, os.Mkdir(dir+"/snap", 0o700))

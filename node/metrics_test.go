@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"qkv/internal/testlong"
 )
 
 // samples are what a member's /metrics says, by name and labels.
@@ -105,6 +107,7 @@ func TestMetrics(t *testing.T) {
 
 // TestReadiness cuts off two of three members: /readyz of the third says within the probe's time that it cannot read, /livez that it is alive.
 func TestReadiness(t *testing.T) {
+	testlong.Skip(t)
 	withCluster(t, 3, func(t testing.TB, c *cluster) {
 		ctx, cancel := context.WithTimeout(context.Background(), wait)
 		defer cancel()

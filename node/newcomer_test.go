@@ -9,6 +9,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/figures"
+	"qkv/internal/testlong"
 	"qkv/net/client"
 	"qkv/node"
 )
@@ -16,6 +17,7 @@ import (
 // A member that was away while another one was added, which leads now, comes to know of that one by its log: it takes the
 // connection of a member that it has never heard of.
 func TestLeaderThatWasAddedMeanwhile(t *testing.T) {
+	testlong.Skip(t)
 	withCluster(t, 3, func(t testing.TB, c *cluster) { leaderAddedMeanwhile(t, c, false) })
 }
 

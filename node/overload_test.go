@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/testlong"
 	"qkv/net/client"
 )
 
@@ -16,6 +17,7 @@ import (
 // outcome.
 // All must be through before their time is over, which takes a machine at its full speed some seconds.
 func TestFollowerUnderLargeWrites(t *testing.T) {
+	testlong.Skip(t)
 	if testing.Short() {
 		t.Skip("the race detector makes a tenth of the speed of this")
 	}

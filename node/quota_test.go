@@ -11,11 +11,13 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // A quota that is reached is NOSPACE on all members, also behind a kill and a new leader: no put is taken, and deletions and reads are.
 // It ends by itself when enough was deleted, and is not raised again before the quota is reached again.
 func TestQuotaIsReached(t *testing.T) {
+	testlong.Skip(t)
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			const quota = 24 << 10

@@ -19,6 +19,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
@@ -295,6 +296,7 @@ func TestRecoveryThatMovedNothing(t *testing.T) {
 // A recovery may lose power at each of its calls: the data folder is then the old one or the new one, or a start refuses, and
 // the same command makes the new one.
 func TestRecoverLosesPower(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	const last = 8
 	fates := map[string]int{}

@@ -20,6 +20,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
@@ -117,6 +118,7 @@ func remove(t *testing.T, names ...string) {
 
 // A member that starts fetches lost and damaged parts from another one, and has everything. Damaged ones are kept aside.
 func TestPartsAreRepaired(t *testing.T) {
+	testlong.Skip(t)
 	whole, all := folderWithParts(t)
 	base := func(name string) string { return filepath.Base(name) }
 	for name, x := range map[string]struct {
@@ -519,6 +521,7 @@ func must(t *testing.T, err error) {
 // A single member has a damaged part. Its recovery names the keys that are lost before anything is changed, if that loss was accepted, and
 // serves the others.
 func TestRecoverWithoutAPart(t *testing.T) {
+	testlong.Skip(t)
 	dir, parts := folderWithParts(t)
 	flipBitOf(t, parts[len(parts)/2])
 	recoverWith := func(accept bool, agree func(Recoverable) error) error {

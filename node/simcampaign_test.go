@@ -19,7 +19,7 @@ var (
 
 const (
 	simShare = 200 // seeds of a campaign that is not told how many
-	simShort = 40  // with -short
+	simShort = 30  // with -short
 	simTwice = 25  // seeds that are run twice
 	// simFull is the size of a campaign that must have seen everything.
 	simFull = 200

@@ -8,6 +8,7 @@ import (
 
 	"qkv/actor/sim"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // A leader that is cut off without a word is replaced long before the election timeout, once its followers know their links; and so is
@@ -45,6 +46,7 @@ func TestFixedDetectionWaits(t *testing.T) {
 
 // Links whose delays vary, some of them fifty-fold, elect nobody. QKV_QUIET_HOURS lets it run longer.
 func TestQuietLinksElectNobody(t *testing.T) {
+	testlong.Skip(t)
 	run := 10 * time.Minute
 	if text := os.Getenv("QKV_QUIET_HOURS"); text != "" {
 		hours, err := strconv.Atoi(text)

@@ -9,6 +9,7 @@ import (
 	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/testlong"
 	"qkv/log/disk/simdisk"
 )
 
@@ -102,6 +103,7 @@ func TestWhenTheMembershipIsAtRest(t *testing.T) {
 // Who was removed while cut off knows neither that nor the newest process of a member: it may listen to a copy, and takes no part.
 // Those that are members must not. Few copies get to say something before the others have ended them.
 func TestRemovedMeetsACopy(t *testing.T) {
+	testlong.Skip(t)
 	judged := 0
 	for seed := uint64(0); seed < 100 && judged < 2; seed++ {
 		for _, removed := range []bool{true, false} {
@@ -166,6 +168,7 @@ func meetACopy(t *testing.T, seed uint64, removed bool) string {
 // Members move one after the other, and all at once only when all have begun: who has not been told nothing else than where
 // the founders were.
 func TestMembersMoveInTurn(t *testing.T) {
+	testlong.Skip(t)
 	w := diskWorld(t, 8, func(s *shape) { s.spares = 1 })
 	w.admin.packing = true
 	addresses := func() (all []string) {

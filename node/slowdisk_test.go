@@ -13,6 +13,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log/disk/simdisk"
 	"qkv/net/wire/peerframe"
 )
@@ -127,6 +128,7 @@ func (w *world) leader() *host {
 // disk that is slow is not one that stands: nobody ends, leadership moves at most once, and only away from a disk that is
 // slower than another, and what the disks can do is done.
 func TestSlowDisks(t *testing.T) {
+	testlong.Skip(t)
 	const inFlight, value, rate = 1000, 8000, 2_000_000
 	// Most of the heap is what the simulated disks hold, which has no pointers: collections are cheap, and garbage would double the heap.
 	defer debug.SetGCPercent(debug.SetGCPercent(20))
@@ -211,6 +213,7 @@ func TestSlowDisks(t *testing.T) {
 // TestColdReadsHoldUpNothing lets a follower come back far behind, and each read of the log on the leader's disk take 30 ms:
 // puts do not wait for that, and the follower is level soon.
 func TestColdReadsHoldUpNothing(t *testing.T) {
+	testlong.Skip(t)
 	const value, behind = 8000, 1000
 	s := shape{segmentBytes: 8 << 20}
 	w, leader := quietCluster(t, s, func(l *limits.Tunable) { l.WindowBytes = 512 << 10 })
@@ -275,6 +278,7 @@ func TestColdReadsHoldUpNothing(t *testing.T) {
 // TestStartWithSlowReads takes the power from all members, whose logs hold much that is in no snapshot. With 30 ms a read
 // they find a leader as soon as ever, and apply what they have.
 func TestStartWithSlowReads(t *testing.T) {
+	testlong.Skip(t)
 	w, leader := quietCluster(t, shape{segmentBytes: 8 << 20}, func(l *limits.Tunable) { l.WindowBytes = 512 << 10 })
 	f := newFlood(w, 8000)
 	f.follow()
@@ -314,6 +318,7 @@ func TestStartWithSlowReads(t *testing.T) {
 // TestFollowerComesBackUnderLoad lets a follower come back that is behind the log, while the leader saves many snapshots in
 // the time that one takes on its way. It gets one, and from there on the log.
 func TestFollowerComesBackUnderLoad(t *testing.T) {
+	testlong.Skip(t)
 	w, leader := quietCluster(t, shape{segmentBytes: 1 << 20, bulk: 200_000}, func(l *limits.Tunable) {
 		l.WindowBytes, l.SnapshotBytes, l.CatchUpBytes = 1<<20, 1<<20, 256<<20
 		l.SnapshotChunkBytes = 16 << 10

@@ -10,6 +10,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // A follower whose disk is full takes nothing, also no deletions, and has nothing to save that would let go of its log. It says what to
@@ -17,6 +18,7 @@ import (
 // snapshot of what is left, with a newer base, finds room. Segments, extents and the log between two snapshots are a thousandth of what
 // they are by default, and a value is larger than an extent.
 func TestTightDisk(t *testing.T) {
+	testlong.Skip(t)
 	for _, left := range []int64{128 << 10, 512 << 10, 1 << 20} {
 		for _, cure := range []string{"delete", "restart and delete", "room"} {
 			t.Run(fmt.Sprintf("%s with %d KiB left", cure, left>>10), func(t *testing.T) { tightDisk(t, left, cure) })

@@ -15,6 +15,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log"
 	"qkv/log/disk"
 	"qkv/snapshot"
@@ -343,6 +344,7 @@ func TestScrubWhileCorrupt(t *testing.T) {
 
 // A scrub finds a changed bit of an old segment, and raises the alarm that a verification raises.
 func TestScrubFindsDamage(t *testing.T) {
+	testlong.Skip(t)
 	a, dir := startToVerify(t)
 	defer a.stop(t)
 	b := newBackups(a.m)
@@ -460,6 +462,7 @@ func TestVerifyNamesAPart(t *testing.T) {
 // A damaged segment leaves the log for good once two snapshots cover it. A damaged snapshot is moved aside. Then
 // everything is sound, and the alarms end.
 func TestVerifyRepairs(t *testing.T) {
+	testlong.Skip(t)
 	a, dir := startToVerify(t)
 	b := newBackups(a.m)
 	b.startScrub()

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"qkv/internal/damage"
+	"qkv/internal/testlong"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 )
@@ -176,6 +177,7 @@ func (l *life) goOn(fs *simdisk.Disk) error {
 
 // A crash at every call of the disk, in every variant: what was reported is there, what is there is whole.
 func TestCrashAtEveryCall(t *testing.T) {
+	testlong.Skip(t)
 	seeds := uint64(1)
 	if full {
 		seeds = 20
@@ -245,6 +247,7 @@ func TestListedIsDurable(t *testing.T) {
 // Every call fails once, in each way: nothing invalid is ever published, the error stays, nothing that was reported
 // is lost, also when the power fails afterwards, and the work can be done again.
 func TestEveryCallFails(t *testing.T) {
+	testlong.Skip(t)
 	faults := map[string]simdisk.Fault{
 		"EIO":         {Err: syscall.EIO},
 		"EIO stays":   {Err: syscall.EIO, Stays: true},

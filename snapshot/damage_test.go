@@ -18,6 +18,7 @@ import (
 	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
+	"qkv/internal/testlong"
 )
 
 const smallPath = "d/00000000000000000042-00000000000000000003.snap"
@@ -69,6 +70,7 @@ func TestCutAtEveryByte(t *testing.T) {
 
 // A flipped bit is found, and the error names the block that it is in.
 func TestFlippedBits(t *testing.T) {
+	testlong.Skip(t)
 	s := small()
 	for i := range int64(220) {
 		s.put(fmt.Sprintf("key %04d", i), sized(280), 1000+i)
@@ -116,6 +118,7 @@ func blockOf(starts []int64, at int64) (from, to int64) {
 
 // Sectors that were zeroed, lost (an older snapshot shows through) or written to the wrong place.
 func TestWrongSectors(t *testing.T) {
+	testlong.Skip(t)
 	s := blocks()
 	b := fileOf(t, s)
 	other := blocks()

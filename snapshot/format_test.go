@@ -14,6 +14,7 @@ import (
 
 	"qkv/internal/damage"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 var golden = flag.Bool("golden", false, "write the golden files anew")
@@ -135,6 +136,7 @@ func drawn(r *rand.Rand) *fake {
 }
 
 func TestRoundTripOfAnyShape(t *testing.T) {
+	testlong.Skip(t)
 	for seed := range uint64(40) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		s := drawn(r)

@@ -18,6 +18,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 )
@@ -149,6 +150,7 @@ var smallExtents = limits.Index{CompactionWork: 1 << 20, SlabBytes: 1 << 16, Eva
 // A state that is saved in parts is loaded again, whatever was compacted, deleted, and made again; members with other habits have
 // parts of the same names.
 func TestParts(t *testing.T) {
+	testlong.Skip(t)
 	for seed := range uint64(8) {
 		r := rand.New(rand.NewPCG(seed, 31))
 		l := smallExtents
@@ -463,6 +465,7 @@ func TestPartIsMadeAgain(t *testing.T) {
 
 // A change of a few keys leaves most pieces of a base as they are.
 func TestPiecesStay(t *testing.T) {
+	testlong.Skip(t)
 	if testing.Short() {
 		t.Skip("it makes 100 MB of keys")
 	}

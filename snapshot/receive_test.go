@@ -11,6 +11,7 @@ import (
 
 	"qkv/internal/damage"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log/disk"
 )
 
@@ -302,6 +303,7 @@ func TestReceiveRefused(t *testing.T) {
 
 // However it is cut into pieces and interrupted, the same file is published.
 func TestReceiveOfAnyShape(t *testing.T) {
+	testlong.Skip(t)
 	for seed := range uint64(20) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		s := drawn(r)

@@ -11,6 +11,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 )
@@ -63,6 +64,7 @@ func (p *LostPlace) covers(key string, v *index.Version) bool {
 // With a damaged or missing part, each key has the newest version that is in a sound block. A key with another version, or without one, is
 // covered by a place that is reported, and named if a single bit of a value is wrong.
 func TestSalvage(t *testing.T) {
+	testlong.Skip(t)
 	lost, stale, named, sound := 0, 0, 0, 0
 	for seed := range uint64(6) {
 		r := rand.New(rand.NewPCG(seed, 77))

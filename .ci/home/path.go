@@ -50,7 +50,7 @@ func renameHere(to string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("the module is %s in %d files; run `make test`, and commit. `git checkout .` undoes it.\n", to, changed)
+	fmt.Printf("the module is %s in %d files; run `make check`, and commit. `git checkout .` undoes it.\n", to, changed)
 	return nil
 }
 

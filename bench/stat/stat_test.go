@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"qkv/internal/testlong"
 )
 
 func TestMedian(t *testing.T) {
@@ -88,6 +90,7 @@ func TestCompareOfNothing(t *testing.T) {
 // TestAlikeSidesOfManyFigures compares a build with itself as reports do, with many figures: of all such reports one in
 // twenty claims anything at most, whether the figures of a run go up and down together or each by itself, and with ties.
 func TestAlikeSidesOfManyFigures(t *testing.T) {
+	testlong.Skip(t)
 	const rounds, most = 100, 100/20 + 7 // three standard deviations above one in twenty
 	draw := rand.New(rand.NewPCG(9, 9))
 	for _, figures := range []int{1, 20, 60} {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"qkv/internal/testlong"
 )
 
 const (
@@ -97,6 +99,7 @@ func gone(t *testing.T, pids ...string) {
 // TestGroupDiesWithProcess: however a process dies, its command dies, and so do the processes that the command has started, although they
 // ignore every signal that can be ignored. The command's first act may be that end.
 func TestGroupDiesWithProcess(t *testing.T) {
+	testlong.Skip(t)
 	for _, s := range []syscall.Signal{0, syscall.SIGKILL, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTERM} {
 		t.Run(unix.SignalName(s), func(t *testing.T) {
 			kill := ""
@@ -229,6 +232,7 @@ const (
 // TestTerminalOfAShell runs a holder from a shell with job control: a command that reads gets the terminal, Ctrl-Z gives it back to the
 // shell, fg lets the command go on, and Ctrl-C reaches it. A stopped command whose lock has expired does not go on.
 func TestTerminalOfAShell(t *testing.T) {
+	testlong.Skip(t)
 	for name, c := range map[string]struct {
 		command string
 		typed   string
@@ -273,6 +277,7 @@ func TestTerminalOfAShell(t *testing.T) {
 
 // TestTerminalWithoutAShell: where no shell could continue a process, Ctrl-Z stops neither it nor its command.
 func TestTerminalWithoutAShell(t *testing.T) {
+	testlong.Skip(t)
 	for _, command := range []string{untilTold, `read x; echo got $x; ` + untilTold} {
 		cmd := holder(t, command)
 		s := onScreen(t, cmd)

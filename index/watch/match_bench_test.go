@@ -11,6 +11,7 @@ import (
 	"qkv/index/kv"
 	"qkv/index/watch"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // matched lets 1000 watches of keys, and as many of prefixes, be told of so many changes, of which each matches one of both.
@@ -39,6 +40,7 @@ func BenchmarkMatch(b *testing.B) {
 // TestMatchCost bounds the cost of a change for two watches that receive it while they catch up, each in a frame of its
 // own: the two deliveries, and the events in them.
 func TestMatchCost(t *testing.T) {
+	testlong.Skip(t)
 	const few, many = 1000, 11_000
 	cost := func(revisions int) float64 {
 		w, first := benchWorld(t, revisions)

@@ -13,6 +13,7 @@ import (
 	"qkv/index/kv"
 	"qkv/index/watch"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // log is a stream that takes everything, and notes it for each watch.
@@ -147,6 +148,7 @@ func TestUnreadableValueIsReadOnce(t *testing.T) {
 
 // An event whose value and previous value each reach the limit of what is read at once, among others of its kind.
 func TestLargeValues(t *testing.T) {
+	testlong.Skip(t)
 	w := coldWorld(t)
 	w.put("a", 1)
 	w.put("b", 1)
@@ -214,6 +216,7 @@ func TestNoPositionBehindAMissingValue(t *testing.T) {
 
 // No list of missing values exceeds its limits, however many watches need values in the same step; world.step checks it.
 func TestMissingValuesAreLimited(t *testing.T) {
+	testlong.Skip(t)
 	for _, c := range []struct{ keys, bytes int }{{watch.ReadValues + 100, 100}, {100, watch.ReadBytes / 10}} {
 		w := coldWorld(t)
 		from := w.view.Revision() + 1

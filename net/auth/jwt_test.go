@@ -22,6 +22,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"qkv/index/kv"
+	"qkv/internal/testlong"
 )
 
 // keyFiles are files in memory: NAME.key, NAME.pub and NAME.crt of keys of all types, and secrets.
@@ -89,6 +90,7 @@ func (c Claims) timeless() Claims {
 }
 
 func TestJWTMethods(t *testing.T) {
+	testlong.Skip(t)
 	for _, c := range []struct{ method, key, public string }{
 		{"HS256", "secret32", ""},
 		{"HS384", "p384.key", ""}, // any file

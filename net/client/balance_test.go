@@ -10,6 +10,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"qkv/index/kv"
+	"qkv/internal/testlong"
 	"qkv/internal/testport"
 	"qkv/net/client"
 	"qkv/net/server"
@@ -19,6 +20,7 @@ import (
 
 // Clients with one list spread over the members.
 func TestClientsSpread(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	trust := servertest.NewTrust(t)
 	var members []*servertest.Member

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/testlong"
 	"qkv/net/client"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
@@ -68,6 +69,7 @@ func (void) Complete([]kv.Completion) {}
 // Members stop and start at any time, refuse, lose and do not know. A write that is acknowledged is there once, one that
 // certainly did not happen is not there, and none is ever there twice.
 func TestNothingTwice(t *testing.T) {
+	testlong.Skip(t)
 	trust := servertest.NewTrust(t)
 	a := servertest.NewMember()
 	members := []*chaosMember{{Member: a}, {Member: servertest.NewMember(a)}}

@@ -16,6 +16,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/net/client"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
@@ -130,6 +131,7 @@ func TestStory(t *testing.T) {
 }
 
 func TestErrorsOfRequests(t *testing.T) {
+	testlong.Skip(t)
 	c := newCluster(t, func(config *server.Config) { config.MaxRequestBytes = 6000 })
 	ctx := t.Context()
 	for name, x := range map[string]struct {
@@ -164,6 +166,7 @@ func TestErrorsOfRequests(t *testing.T) {
 
 // Large values and many pages come and go whole, and Count and More are those of the whole range.
 func TestPages(t *testing.T) {
+	testlong.Skip(t)
 	c := newCluster(t, nil)
 	ctx := t.Context()
 	value := bytes.Repeat([]byte("0123456789abcdef"), limits.RequestBytesWritten/16-4)

@@ -5,10 +5,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"qkv/internal/testlong"
 )
 
 // Who imports the client gets no more than what it needs: quic-go, msgpack, golang.org/x and qkv's own wire.
 func TestClosure(t *testing.T) {
+	testlong.Skip(t)
 	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", "qkv/net/client").Output()
 	if err != nil {
 		t.Skipf("go list: %v", err)

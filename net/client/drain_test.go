@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/testlong"
 	"qkv/net/client"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
@@ -29,6 +30,7 @@ func (m later) Propose(p kv.Proposal) {
 // A member that drains and closes at once loses no call: what it took it answers, and the end of a stream tells that
 // the rest did not happen, so that it is sent to another member, and happens once.
 func TestDrainAndClose(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	const rounds, callers = 10, 16
 	trust := servertest.NewTrust(t)

@@ -17,6 +17,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/internal/testretry"
 	"qkv/net/client"
 	"qkv/net/server/servertest"
@@ -189,6 +190,7 @@ func TestPageOfNothing(t *testing.T) {
 
 // However many addresses a member tells, they take no time, and few are kept.
 func TestManyAddressesAreTold(t *testing.T) {
+	testlong.Skip(t)
 	trust := servertest.NewTrust(t)
 	c, err := client.Open(ctxOf(t, wait), client.Config{Endpoints: []string{newImpostor(t, trust, nil).endpoint}, Credentials: trust.Client})
 	if err != nil {
@@ -277,6 +279,7 @@ func TestResetStream(t *testing.T) {
 
 // Calls that are cancelled give their memory back, long before their time is over, wherever they wait.
 func TestCancelledCallsAreForgotten(t *testing.T) {
+	testlong.Skip(t)
 	trust := servertest.NewTrust(t)
 	for _, sent := range []bool{true, false} {
 		i := newImpostor(t, trust, func(*wire.Request, *quic.Stream) {})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/testlong"
 	"qkv/net/client"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
@@ -419,6 +420,7 @@ func TestMoveLeaderUntilItsDeadline(t *testing.T) {
 
 // A request to the member at one endpoint ends as every call does: with the cause of its context, or because the client was closed.
 func TestEndOfARequestToOneEndpoint(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	trust := servertest.NewTrust(t)
 	here := servertest.Endpoint(servertest.Start(t, trust, servertest.NewMember(), nil))

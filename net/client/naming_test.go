@@ -8,11 +8,13 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/net/wire"
 )
 
 // The window of a write begins at the oldest one that is not over, whatever order they end in, and never has more than it may.
 func TestNaming(t *testing.T) {
+	testlong.Skip(t)
 	for seed := range uint64(4) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		c := &link{}

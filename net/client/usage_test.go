@@ -10,6 +10,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/net/client"
 	"qkv/net/server/servertest"
 )
@@ -65,6 +66,7 @@ func TestUsage(t *testing.T) {
 
 // A member that stops while it counts is replaced by another one, which counts again.
 func TestUsageElsewhere(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	trust := servertest.NewTrust(t)
 	first := servertest.NewMember()

@@ -12,6 +12,7 @@ import (
 	"weak"
 
 	"qkv/index/kv"
+	"qkv/internal/testlong"
 	"qkv/net/client"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
@@ -206,6 +207,7 @@ func TestWatchResumes(t *testing.T) {
 
 // Who does not read holds up nobody, and misses nothing.
 func TestWatchNotRead(t *testing.T) {
+	testlong.Skip(t)
 	m := servertest.NewMember()
 	c := dialed(t, m)
 	ctx, cancel := context.WithTimeout(t.Context(), watchTime)

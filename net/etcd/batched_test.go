@@ -16,6 +16,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/net/etcd"
 )
 
@@ -108,6 +109,7 @@ func TestBatchedTimeout(t *testing.T) {
 
 // TestBatchedLarge reads values that the answering goroutine does not copy, and values that are encoded as the client reads them.
 func TestBatchedLarge(t *testing.T) {
+	testlong.Skip(t)
 	s := start(t, newMember(), func(c *etcd.Config) { c.MaxRequestBytes = 8 << 20 })
 	c := pb.NewKVClient(dial(t, s))
 	for _, size := range []int{etcd.EtcdPieceBytes, etcd.EtcdPieceBytes + 1, etcd.EtcdWholeBytes, etcd.EtcdWholeBytes + 1} {

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/net/etcd"
 )
 
@@ -76,6 +77,7 @@ func inUse() int64 {
 // TestHealthOfManyNames watches names of 1.4 MB, and then ends the streams: the endpoint keeps none of the names, neither while the
 // streams are open nor afterwards. It has no decompressor: a compressed name is refused.
 func TestHealthOfManyNames(t *testing.T) {
+	testlong.Skip(t)
 	const names, bytes, most = 150, 1_400_000, 64 << 20 // the names take three times as much
 	s := start(t, newMember(), nil)
 	c := healthpb.NewHealthClient(dial(t, s))

@@ -17,6 +17,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/net/etcd"
 )
 
@@ -42,6 +43,7 @@ func leaseWithKeys(ctx context.Context, t *testing.T, s *etcd.Server, id int64, 
 
 // TestListsAreWhole asks for lists of several turns: nothing is lost between those, or comes twice.
 func TestListsAreWhole(t *testing.T) {
+	testlong.Skip(t)
 	s := start(t, newMember(), nil)
 	ctx, cancel := context.WithTimeout(t.Context(), wait)
 	defer cancel()
@@ -82,6 +84,7 @@ func TestListsAreWhole(t *testing.T) {
 // TestListsHaveRoom asks for all keys of a lease that are more than may be in memory as a whole, and less, without reading the answer:
 // all of them together have no more than that.
 func TestListsHaveRoom(t *testing.T) {
+	testlong.Skip(t)
 	const most = 12 << 20
 	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.BuiltBytes = most })
 	ctx, cancel := context.WithTimeout(t.Context(), wait)
@@ -133,6 +136,7 @@ func TestListsAsJSON(t *testing.T) {
 // TestManyListLeases lets many list leases at once, for each of which the clock would be asked for thousands: others' requests have
 // places meanwhile.
 func TestManyListLeases(t *testing.T) {
+	testlong.Skip(t)
 	const leases = 1000
 	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Requests = (etcd.EtcdLeasesAsking + 1) * leases })
 	ctx, cancel := context.WithTimeout(t.Context(), wait)

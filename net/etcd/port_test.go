@@ -35,6 +35,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/checks"
+	"qkv/internal/testlong"
 	"qkv/net/etcd"
 	"qkv/net/server/servertest"
 	"qkv/net/wire"
@@ -134,6 +135,7 @@ func TestWeb(t *testing.T) {
 
 // TestGarbage sends what is no protocol: the connection is closed, and others do not notice.
 func TestGarbage(t *testing.T) {
+	testlong.Skip(t)
 	s := start(t, newMember(), nil)
 	c := dial(t, s)
 	for _, first := range []string{
@@ -501,6 +503,7 @@ func TestRefusals(t *testing.T) {
 // TestLearners asks members for what learners do not serve: who stays a learner until somebody promotes it, who becomes a voter by
 // itself, and those whose own state is older than what has become of them.
 func TestLearners(t *testing.T) {
+	testlong.Skip(t)
 	key := &pb.RangeRequest{Key: []byte("a")}
 	ask := func(s *etcd.Server, q *pb.RangeRequest) string {
 		_, err := pb.NewKVClient(dial(t, s)).Range(t.Context(), q)

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"qkv/internal/testlong"
 	"qkv/net/etcd"
 	"qkv/net/wire"
 )
@@ -95,6 +96,7 @@ func startWith(t *testing.T, m *member, its *wire.Start) *etcd.Server {
 
 // TestPagesOfAStart asks a member that starts for its pages over HTTP, from stage to stage.
 func TestPagesOfAStart(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	its := &wire.Start{}
 	u := startingUsers(t, its)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/internal/testretry"
 	"qkv/net/wire/peerframe"
 )
@@ -88,6 +89,7 @@ func delay(t testing.TB, to string, by time.Duration) *delayed {
 // the round trip needs. On a busy host the test's own way loses packets, and a connection that begins with losses takes
 // them for congestion for a long time: one of a few connections is enough.
 func TestWindowsFollowTheRoundTrip(t *testing.T) {
+	testlong.Skip(t)
 	testretry.Longer(t, 20*time.Millisecond, func(t testing.TB, by time.Duration) { // on a slow host a longer way shows it
 		for range 4 {
 			if windowFollows(t, by) {

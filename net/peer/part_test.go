@@ -15,6 +15,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/internal/testlong"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 )
@@ -247,6 +248,7 @@ func TestFetchPartOfOtherBytes(t *testing.T) {
 
 // Before it is started, a Transport gives parts to its peers; other connections wait until it is.
 func TestPartsBeforeStart(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	content, all := someBytes(3*partPieceBytes), newMembers(t, 3)
 	m := all[0]
@@ -299,6 +301,7 @@ func TestCloseBeforeStart(t *testing.T) {
 
 // Who may not have a part, or asks for none, is refused, and the file is not opened.
 func TestPartIsRefused(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	m, closed, asked := giver(t, someBytes(10))
 	for name, x := range map[string]struct {
@@ -359,6 +362,7 @@ func askPart(t *testing.T, q *quic.Conn, request peerframe.PartRequest) error {
 
 // A reader that takes nothing holds its slot for a short time only, and more transfers than there are slots have to wait.
 func TestStuckReaderOfAPart(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	content := someBytes(16 << 20)
 	m, closed, asked := giver(t, content)

@@ -17,6 +17,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 )
@@ -107,6 +108,7 @@ func TestExpired(t *testing.T) {
 // While both members' certificates have expired they try now and then, not all the time; renewed on disk, they connect
 // without a restart of either.
 func TestRenewedOnDisk(t *testing.T) {
+	testlong.Skip(t)
 	dir := t.TempDir()
 	var moved atomic.Int64 // the clock of both, ahead of the true one
 	clock := func() time.Time { return time.Now().Add(time.Duration(moved.Load())) }
@@ -196,6 +198,7 @@ func TestOtherClusterAndOtherIDs(t *testing.T) {
 // TestOtherClusterWithoutALink has a member of another cluster call a member that has no link to it, as after a recovery. The handler hears
 // of it again with each attempt.
 func TestOtherClusterWithoutALink(t *testing.T) {
+	testlong.Skip(t)
 	members := newMembers(t, 2)
 	here, old := members[0], members[1]
 	here.peers, old.config.Cluster = here.peers[:1], 0xc2

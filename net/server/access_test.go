@@ -14,6 +14,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/net/server"
 	"qkv/net/wire"
 )
@@ -415,6 +416,7 @@ func TestWriteOfAnOldAuthRevision(t *testing.T) {
 
 // The roles at the time of a read count, not those of the revision that it reads; a read in steps ends when they change.
 func TestRolesChangeUnderRead(t *testing.T) {
+	testlong.Skip(t)
 	e := newEndpoint(t, nil)
 	e.withUsers()
 	root := e.as(t, "test")
@@ -474,6 +476,7 @@ func TestRolesChangeUnderWatch(t *testing.T) {
 
 // Users and roles come in pages of bounded size, and each page says whether another one follows.
 func TestUsersAndRolesInPages(t *testing.T) {
+	testlong.Skip(t)
 	e := newEndpoint(t, nil)
 	e.withUsers()
 	const users = 3000

@@ -10,6 +10,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/net/wire"
 )
 
@@ -164,6 +165,7 @@ func TestTxnRefused(t *testing.T) {
 // A body of many keys is read in turns, behind what is short; one that is too large is no reason to say that the write did
 // not happen, nor is one for which there is no time.
 func TestLongBodies(t *testing.T) {
+	testlong.Skip(t)
 	e, old := crowd(t)
 	r := e.raw(t)
 	half := fmt.Appendf(nil, "%06d", manyKeys/2)
@@ -315,6 +317,7 @@ func TestRangeOptions(t *testing.T) {
 // TestTxnIsForgotten has each stream of a connection carry the largest transaction that there may be, and nothing after it: what it
 // was decoded to, some 1.5 MB, is not kept until the next request.
 func TestTxnIsForgotten(t *testing.T) {
+	testlong.Skip(t)
 	e := newEndpoint(t, nil)
 	conn, err := e.dial(t)
 	if err != nil {

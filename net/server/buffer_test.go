@@ -6,10 +6,12 @@ import (
 	"testing"
 
 	"qkv/index/kv"
+	"qkv/internal/testlong"
 )
 
 // A buffer holds what was appended through any growth, takes what it needs of its share, and returns all of it.
 func TestBuffer(t *testing.T) {
+	testlong.Skip(t)
 	rng := rand.New(rand.NewPCG(1, 2))
 	whole := newMemoryBudget(64 << 20)
 	b := buffer{share: whole.child().child().child()}

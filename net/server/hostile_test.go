@@ -20,6 +20,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
 	"qkv/net/wire"
@@ -30,6 +31,7 @@ import (
 // places. The member's memory grows by half a gibibyte at most, and other clients are served, of another identity and
 // of the same. The attacker is a process of its own: this one's memory is the member's.
 func TestHostileClients(t *testing.T) {
+	testlong.Skip(t)
 	places, idle := 200, 300
 	if os.Getenv("QKV_FULL") != "" {
 		places, idle = limits.ClientConnections, limits.ClientConnections+100

@@ -15,6 +15,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/internal/testretry"
 	"qkv/net/server"
 	"qkv/net/wire"
@@ -109,6 +110,7 @@ func TestWatchStream(t *testing.T) {
 // A stream that is not read costs a bound of memory, and holds up neither other streams nor requests of its connection; when it
 // is read, nothing is missing.
 func TestWatchNotTaken(t *testing.T) {
+	testlong.Skip(t)
 	const n, size = 200, 100_000 // 20 MB, far more than all windows and queues
 	e := newEndpoint(t, nil)
 	idle := e.raw(t)

@@ -11,6 +11,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // TestRevisionsThatAreNotThere: a request for a revision above the newest is refused at once.
@@ -63,6 +64,7 @@ func TestTimesOfTheFarFuture(t *testing.T) {
 
 // TestRequestsKeepFewBytesOfKeys asks for the changes, the sizes and the leases of the longest keys: none of the requests keeps all of them.
 func TestRequestsKeepFewBytesOfKeys(t *testing.T) {
+	testlong.Skip(t)
 	s, apply := stateToFill(t)
 	long := bytes.Repeat([]byte("k"), limits.KeyBytes-20)
 	const keys = 2 * dashboardKeyBytes / limits.KeyBytes
@@ -130,6 +132,7 @@ func TestRevertOfLongKeys(t *testing.T) {
 
 // TestTreeOfThePastInTurns counts groups of the past, key by key: one turn visits the keys of about one group, and not of all of them.
 func TestTreeOfThePastInTurns(t *testing.T) {
+	testlong.Skip(t)
 	s, apply := stateToFill(t)
 	const groups, each = 6, dashboardCounted / 2
 	for g := range groups {

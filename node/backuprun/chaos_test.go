@@ -23,6 +23,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log/disk/simdisk"
 	"qkv/snapshot/backup"
 	"qkv/snapshot/backup/store"
@@ -227,6 +228,7 @@ func (c *chaos) complete(t *testing.T) {
 // Two hosts run the same backup of one cluster, each begun anew after it was killed or stopped, on a store with every fault. In every other round
 // their clocks are an hour off, and jump by an hour or two. No base ever lists a file that is not there. When the store is calm, the backup has every entry, and any moment that is kept is restored as it was.
 func TestChaos(t *testing.T) {
+	testlong.Skip(t)
 	rounds := 20
 	if os.Getenv("QKV_FULL") != "" {
 		rounds = 200

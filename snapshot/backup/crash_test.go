@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/testlong"
 	"qkv/log/disk/simdisk"
 )
 
@@ -157,6 +158,7 @@ func (l *life) goOn(on *simdisk.Disk) error {
 
 // A kill, or a power failure, at every call of the disk: what was acknowledged is restored, and the work can go on.
 func TestCrashAtEveryCall(t *testing.T) {
+	testlong.Skip(t)
 	l := newLife(t)
 	calls := 0
 	at := func(op simdisk.Op, name string) {

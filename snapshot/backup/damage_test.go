@@ -24,6 +24,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 	"qkv/snapshot/backup/store"
@@ -143,6 +144,7 @@ func named(t *testing.T, on memory, damaged, what string) {
 
 // An object that is cut at any byte is named, wherever it is: no write leaves a part of one.
 func TestCutAtEveryByte(t *testing.T) {
+	testlong.Skip(t)
 	h, on := small(t)
 	m := inMemory(t, on)
 	step := 29
@@ -160,6 +162,7 @@ func TestCutAtEveryByte(t *testing.T) {
 }
 
 func TestFlippedBits(t *testing.T) {
+	testlong.Skip(t)
 	h, on := small(t)
 	m := inMemory(t, on)
 	step := 131

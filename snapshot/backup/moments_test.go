@@ -22,6 +22,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log/disk/simdisk"
 	"qkv/snapshot"
 	"qkv/snapshot/backup/store"
@@ -340,6 +341,7 @@ func (m *moments) check(all bool) {
 // Every moment since the oldest kept base restores to the exact state: after bases, appends of any size, retention, faults of the disk,
 // kills and power failures in any order, and after times in which the member's log did not reach back to the end of the backup.
 func TestEveryMomentRestores(t *testing.T) {
+	testlong.Skip(t)
 	restored := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		h := newHistory(t, rapid.Uint64().Draw(rt, "seed"))
@@ -872,6 +874,7 @@ func TestRestoreShortOfMemory(t *testing.T) {
 // A restore since a time has all changes from then on, also those that the cluster has compacted, and the same keys as without. It can be saved
 // and loaded.
 func TestHistorySince(t *testing.T) {
+	testlong.Skip(t)
 	pairs := func(v *index.View, revision int64) string {
 		got, err := v.Range(kv.Range{Key: []byte{0}, End: []byte{0}, Revision: revision}, 1<<30)
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"filippo.io/age"
 	"pgregory.net/rapid"
 
+	"qkv/internal/testlong"
 	"qkv/snapshot"
 	"qkv/snapshot/backup/store"
 )
@@ -267,6 +268,7 @@ func TestGraceOfTheOwnCopy(t *testing.T) {
 
 // A file of the list is gone, or has another size, when the base is to be published.
 func TestPublishRefused(t *testing.T) {
+	testlong.Skip(t)
 	key, err := age.GenerateX25519Identity()
 	must(t, err)
 	for what, corrupt := range map[string]func(s store.Store, name string) error{
@@ -369,6 +371,7 @@ func (p *pair) manifests() {
 // Two Writers of one cluster write to one store without a lock, for instance a leader and the one before it. Whatever the order of their calls,
 // each manifest lists only objects that are there, and every moment restores as soon as one of them has stored it.
 func TestTwoWriters(t *testing.T) {
+	testlong.Skip(t)
 	key, err := age.GenerateX25519Identity()
 	must(t, err)
 	rapid.Check(t, func(rt *rapid.T) {

@@ -18,6 +18,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 	"qkv/snapshot"
@@ -474,6 +475,7 @@ func TestManifestIsMadeAgain(t *testing.T) {
 
 // Objects of the log have at most their size, a large entry has one of its own, and all of it is restored.
 func TestObjectsOfTheLog(t *testing.T) {
+	testlong.Skip(t)
 	h, on := large(t), newFolder(t)
 	w := open(t, on)
 	must(t, h.base(w))
@@ -609,6 +611,7 @@ func TestDigestsOnTheWay(t *testing.T) {
 // The files of an encrypted backup: writers with the cluster's key and the same recipients find each other's, whatever the order. Others copy
 // their own, and each identity restores its base. No name or manifest tells what is in a file.
 func TestNamesOfEncryptedFiles(t *testing.T) {
+	testlong.Skip(t)
 	one, err := age.GenerateX25519Identity()
 	must(t, err)
 	two, err := age.GenerateX25519Identity()

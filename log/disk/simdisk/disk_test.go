@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"qkv/internal/testlong"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 )
@@ -560,6 +561,7 @@ func state(t testing.TB, m *simdisk.Disk) string {
 }
 
 func TestSameSeedSameDisk(t *testing.T) {
+	testlong.Skip(t)
 	for seed := range uint64(20) {
 		var first string
 		for range 2 {
@@ -578,6 +580,7 @@ func TestSameSeedSameDisk(t *testing.T) {
 
 // A clone shows and crashes like the original, and neither notices the other.
 func TestClone(t *testing.T) {
+	testlong.Skip(t)
 	for seed := range uint64(20) {
 		m := simdisk.New(seed)
 		workload(m, seed, 200)
@@ -602,6 +605,7 @@ func TestClone(t *testing.T) {
 
 // The cache is what a plain byte slice would be, and a crash leaves of each sector only bytes that it once had.
 func TestAgainstPlainBytes(t *testing.T) {
+	testlong.Skip(t)
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		m := simdisk.New(seed)

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"qkv/internal/testlong"
 	"qkv/net/etcd/h2"
 )
 
@@ -212,6 +213,7 @@ func newEcho(t *testing.T) *echo {
 // TestEchoes makes requests of all kinds and sizes, with answers of all sizes, at once on a few connections. Some are given up in the middle.
 // Each answer is whole and the right one, none is lost, and the connections serve until the end. Then the ledger holds nothing.
 func TestEchoes(t *testing.T) {
+	testlong.Skip(t)
 	e := newEcho(t)
 	var all sync.WaitGroup
 	for i := range 3 {

@@ -23,6 +23,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 )
 
 // content is what a file is made of, as etcd 3.7 would write it.
@@ -329,6 +330,7 @@ func TestUsersInAFile(t *testing.T) {
 
 // TestFileRefused: what is wrong with a file is said, and what is too much for qkv is listed.
 func TestFileRefused(t *testing.T) {
+	testlong.Skip(t)
 	for want, change := range map[string]func(c *content){
 		"lacks the buckets meta, key and lease": func(c *content) { c.without = "lease" },
 		"schema 3.8.0":                          func(c *content) { c.version = "3.8.0" },

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"qkv/internal/testlong"
 )
 
 // lie answers each request of a list in another way than a store does.
@@ -97,6 +99,7 @@ func half(w http.ResponseWriter, r *http.Request, n int) {
 // TestLies: whatever a store answers to a list or a deletion, the call ends soon, in little memory, with words. So does each call of a service
 // that gives credentials.
 func TestLies(t *testing.T) {
+	testlong.Skip(t)
 	before := stall
 	t.Cleanup(func() { stall = before })
 	for what, lie := range lies {

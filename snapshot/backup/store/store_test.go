@@ -19,6 +19,7 @@ import (
 	"github.com/minio/minio-go/v7"
 	"pgregory.net/rapid"
 
+	"qkv/internal/testlong"
 	"qkv/log/disk"
 	"qkv/log/disk/simdisk"
 )
@@ -207,6 +208,7 @@ func TestFolder(t *testing.T) {
 }
 
 func TestS3(t *testing.T) {
+	testlong.Skip(t)
 	server := newServer(t)
 	runs := 0
 	testModel(t, func() Store {
