@@ -25,7 +25,7 @@ var notRun = []struct{ page, begin, reason string }{
 	{readme, "make run", "builds the program; TestScript/demo runs the demo"},
 	{readme, "make test", "runs this test"},
 	{readme, "etcdctl", etcdctlReason},
-	{readme, "qkv serve", "needs three hosts: TestHostsSecret, with QKV_FULL=1"},
+	{readme, "qkv serve", "needs three hosts; TestProcessSecret has addresses on loopback"},
 	{"docs/using.md", "go ", "TestDocsClient runs them in a module of its own"},
 	{"docs/from-etcd.md", "etcdctl", etcdctlReason},
 	{"docs/moving.md", "etcdctl", etcdctlReason},

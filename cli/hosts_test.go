@@ -334,6 +334,232 @@ func TestHostsGrow(t *testing.T) {
 	h.figures(fmt.Sprintf("one member grows to %d, and shrinks to another one", most), l)
 }
 
+// wipe is a disk that is lost: the member dies, and nothing of its folder is left.
+func (h *hosts) wipe(m *memberProcess) {
+	h.t.Helper()
+	m.kill()
+	must(h.t, os.RemoveAll(m.dataDir))
+}
+
+// replacing is `qkv member replace` while it runs.
+type replacing struct {
+	*hosts
+	old, next *memberProcess
+	cmd       *exec.Cmd
+	log       string // the file of what it prints
+	ended     chan error
+}
+
+// replace puts a member on a host of its own in the place of another one. The next one's host is only started by begin.
+func (h *hosts) replace(old *memberProcess) *replacing {
+	h.t.Helper()
+	return h.replaceBy(old, h.member(nextName(old.name)))
+}
+
+// replaceBy puts a member in the place of another one, or of itself: it then has its name and address, and an empty folder.
+func (h *hosts) replaceBy(old, next *memberProcess) *replacing {
+	h.t.Helper()
+	r := &replacing{hosts: h, old: old, next: next}
+	r.log = filepath.Join(h.dir, "replace-"+r.next.name)
+	r.run()
+	return r
+}
+
+// run begins the command, or goes on where it was.
+func (r *replacing) run() {
+	r.t.Helper()
+	out, err := os.OpenFile(r.log, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	must(r.t, err)
+	defer out.Close()
+	r.cmd = exec.Command("qkv", "member", "replace", r.old.name, "--peer", r.next.listenPeer, "--timeout", "20s")
+	r.cmd.Env = append(withoutSettings(os.Environ()), r.environment()...)
+	r.cmd.Stdout, r.cmd.Stderr = out, out
+	must(r.t, spawn(r.cmd))
+	cmd, ended := r.cmd, make(chan error, 1)
+	r.ended = ended
+	go func() { ended <- cmd.Wait() }()
+}
+
+// says waits until the command has printed some words, and returns that line.
+func (r *replacing) says(words string) string {
+	r.t.Helper()
+	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if line := lineWith(string(readFile(r.t, r.log)), words); line != "" {
+			return line
+		}
+	}
+	r.t.Fatalf("qkv member replace does not print %q:\n%s\n%s", words, readFile(r.t, r.log), r.tails())
+	return ""
+}
+
+// interrupt ends the command by Ctrl-C.
+func (r *replacing) interrupt() {
+	r.t.Helper()
+	must(r.t, r.cmd.Process.Signal(syscall.SIGINT))
+	<-r.ended
+	if said := string(readFile(r.t, r.log)); !strings.Contains(said, "the same command shows it") {
+		r.t.Errorf("an interrupted replacement says %s", said)
+	}
+}
+
+// begin starts the next member's host.
+func (r *replacing) begin() {
+	r.t.Helper()
+	r.joins(r.next, r.says("qkv serve "))
+}
+
+// end waits until the next member votes, and the old one is none any more.
+func (r *replacing) end() {
+	r.t.Helper()
+	select {
+	case err := <-r.ended:
+		if said := string(readFile(r.t, r.log)); err != nil || !strings.Contains(said, "3 of 3") {
+			r.t.Fatalf("qkv member replace: %v\n%s\n%s", err, said, r.tails())
+		}
+	case <-time.After(processWait):
+		r.t.Fatalf("qkv member replace does not end:\n%s\n%s", readFile(r.t, r.log), r.tails())
+	}
+	if r.old != r.next && r.old.running() {
+		if code := r.old.exit(); code != exitNotAllowed {
+			r.t.Errorf("%s was replaced, and ended with %d:\n%s", r.old.name, code, r.old.tail(10))
+		}
+	}
+	r.members = append(r.others(r.old), r.next)
+	r.awaitVoters()
+}
+
+// follower is one that does not lead.
+func (h *hosts) follower() *memberProcess {
+	h.t.Helper()
+	return h.others(h.leader())[0]
+}
+
+// TestHostsLeaderKilled: the leader is killed in each step of a replacement.
+func TestHostsLeaderKilled(t *testing.T) {
+	if !fullVariant() {
+		t.Skip("four leaders are killed while a member is replaced: make hosts")
+	}
+	h := newHosts(t)
+	if h == nil {
+		return
+	}
+	h.found(3)
+	for i := range 64 {
+		_, err := h.admin.Put(t.Context(), fmt.Appendf(nil, "big/%d", i), make([]byte, 1<<20)) // so that the next one has something to get
+		must(t, err)
+	}
+	l := h.load("leader")
+	for _, when := range []string{"added", "waits to be started", "gets the data", "votes"} {
+		r := h.replace(h.follower())
+		leader := h.leader()
+		switch when {
+		case "added":
+			r.says("1 of 3")
+		case "waits to be started":
+			r.says("2 of 3: waiting")
+		case "gets the data":
+			r.begin()
+			r.next.says("qkv serves")
+		case "votes":
+			r.begin()
+			h.awaitRole(r.next.name)
+		}
+		h.step(l, "when the new one "+when, gapKilled, leader.kill)
+		leader.start()
+		if !r.next.running() {
+			r.begin()
+		}
+		r.end()
+	}
+	h.ends(l)
+	h.figures("the leader is killed while a member is replaced", l)
+}
+
+// awaitRole waits until a member is a learner no more.
+func (h *hosts) awaitRole(name string) {
+	h.t.Helper()
+	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		all, err := h.admin.Members(h.t.Context(), client.ReadOptions{Serializable: true})
+		must(h.t, err)
+		if slices.ContainsFunc(all, func(m kv.Member) bool { return m.Name == name && m.Role != kv.Learner }) {
+			return
+		}
+	}
+	h.t.Fatalf("%s remains a learner\n%s", name, h.tails())
+}
+
+// TestHostsRefused: folders that must not start, under load: that of a removed member, an older copy of it, and the copy
+// of a folder that another host uses.
+func TestHostsRefused(t *testing.T) {
+	if !fullVariant() {
+		t.Skip("members are removed and folders copied: make hosts")
+	}
+	h := newHosts(t)
+	if h == nil {
+		return
+	}
+	h.found(5)
+	l := h.load("refused")
+	removed := h.follower()
+	backup := h.member(removed.name + "-backup")
+	backup.name = removed.name
+	backup.arguments = removed.arguments
+	h.step(l, "a backup", gapCalm, func() {
+		removed.stop()
+		h.copyFolder(removed, backup)
+		removed.start()
+		h.awaitVoters()
+	})
+	h.step(l, "a removal", gapCalm, func() { h.remove(removed) })
+	h.step(l, "the removed folder starts", gapCalm, func() { removed.refuses(exitNotAllowed, "was removed from its cluster") })
+	h.step(l, "its backup starts", gapCalm, func() { backup.refuses(exitNotAllowed, "was removed from its cluster") })
+
+	original := h.follower()
+	twin := h.member(original.name + "-twin")
+	twin.name, twin.arguments = original.name, original.arguments
+	h.step(l, "a copied folder starts", gapCalm, func() {
+		h.copyFolder(original, twin)
+		twin.start()
+		twin.says("a member refuses this member", "data folder was copied")
+		for _, other := range h.others(original) {
+			other.says("refused a peer", "data folder was copied", original.listenPeer, twin.listenPeer)
+		}
+		original.says("a peer has refused a second process of this member", "data folder was copied", twin.listenPeer)
+	})
+	h.step(l, "it ends", gapCalm, twin.kill)
+	if said := lineWith(original.lines(), "AMNESIA"); said != "" {
+		t.Errorf("the original of the copied folder goes on: %s", said)
+	}
+	h.step(l, "the copy is put back", gapCalm, func() {
+		h.wipe(original)
+		h.copyFolder(twin, original)
+		original.start()
+		original.says("a member refuses this member", "AMNESIA")
+	})
+	h.step(l, "and replaced", gapCalm, func() {
+		r := h.replace(original)
+		r.begin()
+		r.end()
+	})
+	h.ends(l)
+	h.figures("folders that must not start", l)
+}
+
+// copyFolder copies a member's data folder to another host, also while that member runs: a file that goes meanwhile is one more try.
+func (h *hosts) copyFolder(from, to *memberProcess) {
+	h.t.Helper()
+	for try := 1; ; try++ {
+		out, err := exec.Command("cp", "-a", from.dataDir, to.dataDir).CombinedOutput()
+		if err == nil {
+			return
+		}
+		if try == 10 {
+			h.t.Fatalf("copy the folder: %v: %s", err, out)
+		}
+		must(h.t, os.RemoveAll(to.dataDir))
+	}
+}
+
 // TestHostsJoinLarge: a member joins two that have 1 GB of data, under load. Its folder is on this machine's disk, and that of
 // the others in memory where there is so much: hosts have disks of their own. Where all share one, times are printed only.
 func TestHostsJoinLarge(t *testing.T) {

@@ -19,11 +19,11 @@ var promises = []struct {
 	{"one that is added is a learner, and a voter automatically when it has caught up", []string{"actor:TestLevelLearnerIsPromoted", "cli:TestMembers"}},
 	{"the members are listed, in every format", []string{"cli:TestMemberListOutput", "cli:TestMemberListWithoutQuorum"}},
 	{"members are removed, promoted and updated, by name and id", []string{"cli:TestMembers"}},
-	{"a member is replaced, also when the command is interrupted or killed", []string{"actor:TestReplacementWithoutItsClient", "actor:TestConnectedMemberIsNotReplaced", "cli:TestMemberReplace", "cli:TestMemberReplaceInPlace", "cli:TestHostsReplace", "cli/testdata/script/member.txtar:The command is killed after its first step", "index/testdata/scripts/instead.txt:The new member takes over the address at once"}},
+	{"a member is replaced, also when the command is interrupted or killed", []string{"actor:TestReplacementWithoutItsClient", "actor:TestConnectedMemberIsNotReplaced", "cli:TestMemberReplace", "cli:TestMemberReplaceInPlace", "cli/testdata/script/member.txtar:The command is killed after its first step", "index/testdata/scripts/instead.txt:The new member takes over the address at once"}},
 	{"leadership is moved", []string{"cli:TestMembers", "net/client:TestMoveLeaderAsksTheLeader"}},
 	{"one member's state becomes a new cluster, with another id, when its user agrees", []string{"cli:TestRecoverAsks", "node:TestRecoverTakesAll", "node:TestRecoverRefuses", "node:TestRecoverLosesPower", "node:TestRecoveredMemberServes"}},
 	{"flags of a beginning are ignored where there is one, which is said once", []string{"node:TestFlagsThatTheFolderKnowsBetter"}},
-	{"one that comes back at another address is found, also when all do", []string{"cli:TestHostsMove", "node:TestMembersMoveInTurn", "node:TestAddressesThatAreTried", "node:TestMoveAwayFromALeaderThatWasAdded"}},
+	{"one that comes back at another address is found, also when all do", []string{"node:TestMembersMoveInTurn", "node:TestAddressesThatAreTried", "node:TestMoveAwayFromALeaderThatWasAdded"}},
 
 	// Identity.
 	{"founders find the same ids, which hang on no address", []string{"node:TestFoundersAgreeOnIds"}},

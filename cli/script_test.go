@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"qkv/internal/testlong"
 )
 
 // TestMain lets the scripts run qkv as a process of its own.
@@ -87,6 +89,7 @@ func endWithScript() {
 // own, $LISTEN and $PEER, two free addresses, up to $LISTEN4 and $PEER4 three times as many more, and $PORT, the first of
 // six free ports.
 func TestScript(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),

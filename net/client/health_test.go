@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/testlong"
 	"qkv/internal/testretry"
 )
 
 // A member that is well and slow, as on a slow disk, has its writes for as long as half of their time: what would be sent again
 // elsewhere goes to all disks once more. One that has lost its leader meanwhile does not.
 func TestSlowWritesAreNotSentAgain(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	for what, becomes := range map[string]*kv.Status{
 		"slow":    nil,

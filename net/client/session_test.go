@@ -11,6 +11,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testlong"
 	"qkv/internal/testretry"
 	"qkv/net/client"
 	"qkv/net/server"
@@ -216,6 +217,7 @@ func TestOutcomeUnknownAtTheEnd(t *testing.T) {
 
 // A member that refuses it for itself says nothing of the copy that another one took.
 func TestRefusalOfACopy(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	for _, code := range []kv.Code{kv.NoSpace, kv.TooManyOperations} {
 		t.Run(code.String(), func(t *testing.T) {

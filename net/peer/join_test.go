@@ -18,6 +18,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/internal/testlong"
+	"qkv/internal/testlong"
 	"qkv/internal/testretry"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
@@ -308,6 +309,7 @@ func joining(t *testing.T, m *member, name string) *quic.Conn {
 }
 
 func TestHostileJoin(t *testing.T) {
+	testlong.Skip(t)
 	t.Parallel()
 	m, questions := asked(t, 0)
 	request := peerframe.JoinRequest{Name: "n3", Folder: [16]byte{3}}
