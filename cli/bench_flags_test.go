@@ -50,7 +50,7 @@ func TestFioLine(t *testing.T) {
 // TestMaintenanceOfAnother: a server that is there is compacted and defragmented only where the user allows it, before anything is
 // asked of it; members of the benchmark's own always.
 func TestMaintenanceOfAnother(t *testing.T) {
-	target := []string{"--target", "etcd=http://127.0.0.1:1", "--duration", "1ms", "--warm-up", "1ms"} // a suite touches the more memory, the longer its loads are
+	target := []string{"--target", "etcd=http://127.0.0.1:1", "--duration", "1ms"} // a suite touches the more memory, the longer its loads are
 	for _, c := range []struct {
 		args    []string
 		refused bool

@@ -38,7 +38,7 @@ func benchRunOf(t testing.TB, runs int, sides ...string) *result.File {
 	}
 	file := filepath.Join(dir, "run.json")
 	args := append([]string{
-		"bench", "run", "--load", "put by one caller", "--members", "1", "--runs", strconv.Itoa(runs), "--duration", "1s", "--warm-up", "300ms",
+		"bench", "run", "--load", "put by one caller", "--members", "1", "--runs", strconv.Itoa(runs), "--duration", "1s",
 		"--port", strconv.Itoa(port), "-o", file,
 	}, sides...)
 	cmd := exec.CommandContext(t.Context(), program, args...)
@@ -93,7 +93,7 @@ func benchMemberKilled(t testing.TB, lasts time.Duration) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), program, "bench", "run", "--load", "put by one caller", "--members", "3", "--runs", "1", "--duration", lasts.String(),
-		"--warm-up", "100ms", "--port", strconv.Itoa(port), "--dir", "own="+dir)
+		"--port", strconv.Itoa(port), "--dir", "own="+dir)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	must(t, cmd.Start())

@@ -19,6 +19,7 @@ import (
 	"qkv/bench"
 	"qkv/bench/machine"
 	"qkv/bench/result"
+	"qkv/cli/local"
 	"qkv/log/disk"
 	"qkv/net/client"
 )
@@ -53,8 +54,7 @@ func suiteFlags() []cli.Flag {
 		&cli.Float64Flag{Name: "rate", Value: 1000, Usage: "`N` requests a second of the open loop"},
 		&cli.GenericFlag{Name: "value-bytes", Value: new(size(256)), DefaultText: "256B", Usage: "`SIZE` of a value"},
 		&cli.IntFlag{Name: "keys", Value: 100_000, Usage: "`N` different keys"},
-		&cli.DurationFlag{Name: "duration", Value: 3 * time.Second, Usage: "`TIME` of each load", Action: positive("duration")},
-		&cli.DurationFlag{Name: "warm-up", Value: 2 * time.Second, Usage: "`TIME` of each load before the measurement", Action: positive("warm-up")},
+		&cli.DurationFlag{Name: "duration", Value: 3 * time.Second, Usage: "`TIME` of each load, after two thirds of it to warm up", Action: positive("duration")},
 		&cli.IntFlag{Name: "port", Value: 2579, Usage: "first of ten `PORT`s in a row, for members of its own"},
 	}
 }
@@ -62,7 +62,7 @@ func suiteFlags() []cli.Flag {
 // suiteOf returns the suite of the flags, without its sides. If no load is named, all run except the special ones.
 func suiteOf(c *cli.Context) (*bench.Suite, error) {
 	s := &bench.Suite{
-		Runs: c.Int("runs"), Members: c.IntSlice("members"), Duration: c.Duration("duration"), WarmUp: c.Duration("warm-up"),
+		Runs: c.Int("runs"), Members: c.IntSlice("members"), Duration: c.Duration("duration"), WarmUp: c.Duration("duration") * 2 / 3,
 		ValueBytes: int(sizeOf(c, "value-bytes")), Keys: c.Int("keys"), Scale: c.Float64("scale"), Works: bench.Works(c.Int("in-flight"), c.Float64("rate")),
 		Prefix: fmt.Sprintf("qkv-bench/%016x/", rand.Uint64()),
 	}
@@ -208,7 +208,7 @@ type memberCluster struct {
 	*localCluster
 	dir     string
 	clients []*client.Client
-	said    *tail    // last lines of the members
+	said    *local.Tail
 	killed  *process // the leader, after a load that killed it
 }
 
@@ -221,13 +221,13 @@ func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, e
 	if err != nil {
 		return nil, err
 	}
-	c := &memberCluster{dir: dir, said: &tail{}}
+	c := &memberCluster{dir: dir, said: &local.Tail{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Stop())
 		}
 	}()
-	l, err := newLocalCluster("n", members, s.port, dir, filepath.Join(dir, "home"), newTerminal(c.said))
+	l, err := newLocalCluster("n", members, s.port, dir, filepath.Join(dir, "home"), c.said)
 	if err != nil {
 		return nil, err
 	}

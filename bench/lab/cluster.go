@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -72,28 +71,7 @@ type member struct {
 	place
 	folder    string
 	arguments []string
-	said      tail
-}
-
-// tail keeps the last lines of a member, for the case that it ends.
-type tail struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	const most = 20
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.lines = append(t.lines, string(p))
-	t.lines = t.lines[max(0, len(t.lines)-most):]
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.Join(t.lines, "")
+	said      local.Tail
 }
 
 // Start implements bench.Side.
