@@ -17,10 +17,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/bench"
-	"qkv/bench/machine"
 	"qkv/bench/result"
 	"qkv/cli/local"
-	"qkv/log/disk"
 	"qkv/net/client"
 )
 
@@ -69,30 +67,13 @@ func suiteOf(c *cli.Context) (*bench.Suite, error) {
 	return s, checkSuite(c, s)
 }
 
-const (
-	touchMost   = 8 << 30 // limit of the bytes touched before a suite: the members of one cluster take less, and touching this many takes 20 s
-	touchSecond = 2 << 30 // bytes touched for each second of a load: three members write less in a second
-)
-
-// runSuite touches memory, runs a suite, and prints and saves its results.
+// runSuite runs a suite, and prints and saves its results.
 func runSuite(ctx context.Context, c *cli.Context, s *bench.Suite, f *result.File) error {
 	bar := newSlowProgress(c.App.ErrWriter, "loads", s.Steps())
 	s.Progress = func(what string, _, _ int) { bar.describe(what); bar.add(1) }
-	before := f.Notes
-	keep := func(rows []result.Row, notes []string) { f.Rows, f.Notes = rows, slices.Concat(before, notes) }
-	s.Round = func(round int, rows []result.Row, notes []string) error {
-		keep(rows, append(slices.Clone(notes), fmt.Sprintf("INCOMPLETE: run %d of %d is the last one in here", round, s.Runs)))
-		return writeReportFile(c.String("output"), []*result.File{f})
-	}
 	bar.describe("touch free memory")
-	wanted := int64((s.WarmUp + s.Duration).Seconds() * touchSecond)
-	if err := bench.TouchMemory(ctx, min(machine.Host{}.FreeBytes()*3/4, wanted, touchMost)); err != nil {
-		bar.end()
-		return err
-	}
-	rows, notes, err := s.Run(ctx)
+	err := s.Into(ctx, f, func() error { return writeReportFile(c.String("output"), []*result.File{f}) })
 	bar.end()
-	keep(rows, notes)
 	return finishResult(c, f, err)
 }
 
@@ -171,7 +152,8 @@ func checkSuite(c *cli.Context, s *bench.Suite) error {
 	if len(names) == 0 {
 		return nil
 	}
-	s.Works = slices.Concat(s.Works[:len(s.Works)-1], bench.SpecialWorks(), s.Works[len(s.Works)-1:]) // the load that kills the leader comes last
+	// the load that kills the leader comes last
+	s.Works = slices.Concat(s.Works[:len(s.Works)-1], bench.SpecialWorks(), s.Works[len(s.Works)-1:])
 	if slices.Equal(names, []string{"all"}) {
 		return nil
 	}
@@ -195,12 +177,9 @@ type memberSide struct {
 // Describe implements bench.Side.
 func (s *memberSide) Describe() result.Side { return s.describe }
 
-// probeSyncs is the number of syncs in the probe of a side's disk: p99 needs a thousand.
-const probeSyncs = 1000
-
 // Probe implements bench.Prober.
 func (s *memberSide) Probe(ctx context.Context) (bench.Latencies, error) {
-	return bench.ProbeFS(ctx, disk.OS(), s.dir, bench.LoneRest, probeSyncs)
+	return bench.ProbeDisk(ctx, bench.LogSyncs(s.dir))
 }
 
 // memberCluster is a cluster that a memberSide has started.
@@ -356,7 +335,7 @@ const etcdConnections = 100
 
 // Start implements bench.Side.
 func (t *etcdTarget) Start(ctx context.Context, _ int) (bench.Cluster, error) {
-	connections, err := bench.DialEtcd(ctx, t.address, etcdConnections, nil)
+	connections, err := bench.DialEtcd(ctx, t.address, etcdConnections)
 	if err != nil {
 		return nil, err
 	}

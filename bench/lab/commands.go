@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"qkv/bench"
-	"qkv/bench/machine"
 	"qkv/bench/result"
 	"qkv/cli/local"
 	"qkv/net/client"
@@ -75,12 +74,7 @@ func cmpOr(given, otherwise list) list {
 	return otherwise
 }
 
-const (
-	touchMost   = 8 << 30 // limit of the bytes touched before a suite: one cluster takes less, and touching takes 20 s
-	touchSecond = 2 << 30 // bytes touched for each second of a load: three members write less in a second
-)
-
-// runSuite touches memory, runs a suite, and prints and saves its results, also after each round.
+// runSuite runs a suite, and prints and saves its results, also after each round.
 func (s *settings) runSuite(ctx context.Context, suite *bench.Suite) error {
 	program, version, err := s.program(ctx)
 	if err != nil {
@@ -104,20 +98,7 @@ func (s *settings) runSuite(ctx context.Context, suite *bench.Suite) error {
 		f.Sides = append(f.Sides, one.Describe())
 	}
 	suite.Progress = func(what string, step, of int) { progress(fmt.Sprintf("%d of %d: %s", step, of, what)) }
-	before := f.Notes
-	keep := func(rows []result.Row, notes []string) { f.Rows, f.Notes = rows, slices.Concat(before, notes) }
-	suite.Round = func(round int, rows []result.Row, notes []string) error {
-		incomplete := fmt.Sprintf("INCOMPLETE: run %d of %d is the last one in here", round, suite.Runs)
-		keep(rows, append(slices.Clone(notes), incomplete))
-		return s.write(f)
-	}
-	touch := int64((suite.WarmUp + suite.Duration).Seconds() * touchSecond)
-	if err := bench.TouchMemory(ctx, min(machine.Host{}.FreeBytes()*3/4, touch, touchMost)); err != nil {
-		return err
-	}
-	rows, notes, err := suite.Run(ctx)
-	keep(rows, notes)
-	return s.finish(f, err)
+	return s.finish(f, suite.Into(ctx, f, func() error { return s.write(f) }))
 }
 
 const kubeExplains = `Makes the requests of three kube-apiservers for a number of nodes, by etcd's API, in an open loop.
@@ -337,7 +318,8 @@ func (s *settings) watchRunning(
 	if err != nil {
 		return err
 	}
-	config := client.Config{Endpoints: endpoints, Credentials: credentials, Timeout: localWait} // a stall must be measured
+	// a stall must be measured
+	config := client.Config{Endpoints: endpoints, Credentials: credentials, Timeout: localWait}
 	one, err := client.Open(ctx, config)
 	if err != nil {
 		return err

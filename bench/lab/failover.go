@@ -105,7 +105,7 @@ func Failures() []Failure {
 // rollingRestart restarts one member after the other. The next one waits until the last has been up for failoverRest.
 func rollingRestart(ctx context.Context, c FailoverCluster, _ int) error {
 	for member := range failoverMembers {
-		if err := errors.Join(c.Signal(member, syscall.SIGTERM), c.Start(member), pause(ctx, failoverRest)); err != nil {
+		if err := errors.Join(c.Signal(member, syscall.SIGTERM), c.Start(member), bench.Pause(ctx, failoverRest)); err != nil {
 			return err
 		}
 	}
@@ -291,7 +291,7 @@ func (f *Failover) goOn(ctx context.Context, probes []*gapProbe, since time.Time
 	defer cancel()
 	for _, p := range probes {
 		for again := func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.newest.After(since) }; !again(); {
-			if pause(ctx, failoverEvery) != nil {
+			if bench.Pause(ctx, failoverEvery) != nil {
 				return false
 			}
 		}
@@ -392,7 +392,7 @@ func (f *Failover) WatchGaps(ctx context.Context, one FailoverClient, said func(
 		}
 		p.acks = p.acks[:0]
 	}
-	for pause(ctx, failoverRest) == nil {
+	for bench.Pause(ctx, failoverRest) == nil {
 		look()
 	}
 	<-over

@@ -171,7 +171,7 @@ func (s *kubeSearch) step(ctx context.Context, side *kubeSide, nodes int, kill b
 		return "", err
 	}
 	name := side.Describe().Name
-	s.progress(fmt.Sprintf("%s: %d nodes", name, nodes))
+	s.Progress(fmt.Sprintf("%s: %d nodes", name, nodes))
 	c, err := side.Start(ctx, s.Members)
 	if err != nil {
 		return "", err
@@ -201,12 +201,6 @@ func (s *kubeSearch) step(ctx context.Context, side *kubeSide, nodes int, kill b
 		return "", w.Ended()
 	}
 	return s.record(side, r, values, missed, replaced), ctx.Err()
-}
-
-func (s *kubeSearch) progress(what string) {
-	if s.Progress != nil {
-		s.Progress(what)
-	}
 }
 
 // record adds a step's rows and judges it.
@@ -276,7 +270,7 @@ func (r *kubeRun) measure(ctx context.Context, c bench.Cluster) (values map[stri
 	for _, m := range []*meter{&r.renewal, &r.write, &r.watch, &r.read, &r.pages, &r.stream, &r.late} {
 		m.begun = r.begun
 	}
-	own := ownProcessor()
+	own := bench.OwnProcessor()
 	r.do(ctx, func(ctx context.Context) { replaced = replaceMember(ctx, c) })
 	took := time.Since(r.begun).Seconds()
 	missed = r.deliveries.await(ctx, kubeDrain)
@@ -285,7 +279,7 @@ func (r *kubeRun) measure(ctx context.Context, c bench.Cluster) (values map[stri
 	if values = run.Values; values == nil {
 		values = map[string]float64{}
 	}
-	values["generator_processors"] = (ownProcessor() - own) / took
+	values["generator_processors"] = (bench.OwnProcessor() - own) / took
 	values["generator_memory_bytes"] = float64(ownMemory())
 	values["conflicts"] = float64(r.conflicts.Load())
 	if looking != nil && looking.Took > 0 {

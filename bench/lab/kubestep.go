@@ -187,14 +187,14 @@ func (r *kubeRun) do(ctx context.Context, kill func(context.Context)) {
 	}
 	for i := range r.Listers {
 		beside.Go(func() {
-			for pause(step, errorPause) == nil {
+			for bench.Pause(step, errorPause) == nil {
 				r.list(ctx, i%kubeServers, kubePods)
 			}
 		})
 	}
 	if r.Kill {
 		beside.Go(func() {
-			if pause(step, r.Step/2) == nil {
+			if bench.Pause(step, r.Step/2) == nil {
 				kill(ctx)
 			}
 		})
@@ -267,7 +267,7 @@ func (r *kubeRun) put(ctx context.Context, a kubeAction, n int64) (time.Time, er
 		answer, err := store.Txn(ctx, q)
 		now := time.Now()
 		switch {
-		case status.Code(err) == codes.Unavailable && pause(ctx, errorPause) == nil:
+		case status.Code(err) == codes.Unavailable && bench.Pause(ctx, errorPause) == nil:
 			continue
 		case err != nil:
 			return now, err
@@ -328,7 +328,7 @@ func (r *kubeRun) maintain(step, ctx context.Context) {
 	store := etcdserverpb.NewKVClient(r.connections[0][kubeLeases])
 	for before := r.newest.Load(); ; {
 		r.lists(ctx)
-		if pause(step, r.CompactEvery-time.Since(r.begun)%r.CompactEvery) != nil {
+		if bench.Pause(step, r.CompactEvery-time.Since(r.begun)%r.CompactEvery) != nil {
 			return
 		}
 		if before > 0 {
@@ -358,7 +358,7 @@ func (r *kubeRun) lists(ctx context.Context) {
 func (r *kubeRun) readConsistently(ctx context.Context, w *kubeWatcher) {
 	store := etcdserverpb.NewKVClient(r.connections[w.server][w.resource])
 	prefix := r.prefix(w.resource)
-	for pause(ctx, kubeReadEvery) == nil {
+	for bench.Pause(ctx, kubeReadEvery) == nil {
 		begun := time.Now()
 		answer, err := store.Range(ctx, &etcdserverpb.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix), Limit: 1})
 		if err == nil {

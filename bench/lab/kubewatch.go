@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"qkv/bench"
 )
 
 // kubeDeliveries measures the time from a write's answer to its event on each API server. It is a ring by revision, so its memory is
@@ -87,7 +89,7 @@ func (d *kubeDeliveries) await(ctx context.Context, most time.Duration) int64 {
 		d.mu.Lock()
 		open := d.open
 		d.mu.Unlock()
-		if open == 0 || pause(ctx, 10*time.Millisecond) != nil {
+		if open == 0 || bench.Pause(ctx, 10*time.Millisecond) != nil {
 			break
 		}
 	}
@@ -122,7 +124,7 @@ type kubeWatcher struct {
 func (w *kubeWatcher) follow(ctx context.Context, ready func()) {
 	for ctx.Err() == nil {
 		_ = w.once(ctx, ready)
-		if pause(ctx, errorPause) == nil {
+		if bench.Pause(ctx, errorPause) == nil {
 			w.renewed.Add(1)
 		}
 	}

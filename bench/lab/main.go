@@ -155,7 +155,7 @@ func (s *settings) finish(f *result.File, err error) error {
 		f.Notes = append(f.Notes, "INCOMPLETE: it ended early: "+err.Error())
 	}
 	f.Environment.After = new(machine.Host{}.Pressure())
-	return errors.Join(err, f.Report(os.Stdout, result.Table.Text, ""), s.write(f))
+	return errors.Join(err, f.Report(os.Stdout), s.write(f))
 }
 
 // write writes a result under a temporary name first: a file is either complete or missing.

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -37,10 +35,6 @@ type meter struct {
 	first       error
 }
 
-func newHistogram() *hdrhistogram.Histogram {
-	return hdrhistogram.New(int64(time.Microsecond), int64(2*time.Minute), 3)
-}
-
 // end records a request that was due at a time.
 func (m *meter) end(due, now time.Time, err error) {
 	m.mu.Lock()
@@ -58,12 +52,12 @@ func (m *meter) end(due, now time.Time, err error) {
 		return
 	}
 	if m.all == nil {
-		m.all = newHistogram()
+		m.all = bench.NewHistogram()
 	}
 	took := min(max(int64(now.Sub(due)), m.all.LowestTrackableValue()), m.all.HighestTrackableValue())
 	window := min(int(now.Sub(m.begun)/windowTime), mostWindows-1)
 	for len(m.windows) <= window {
-		m.windows = append(m.windows, newHistogram())
+		m.windows = append(m.windows, bench.NewHistogram())
 	}
 	_, _ = m.all.RecordValue(took), m.windows[window].RecordValue(took)
 	if now.After(m.ended) {
@@ -94,26 +88,6 @@ func round(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond
 
 // keyOf returns the key with a number; all have the same length.
 func keyOf(prefix string, n int) []byte { return fmt.Appendf(nil, "%s%010d", prefix, n) }
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
-// ownProcessor returns this process's processor time in seconds.
-func ownProcessor() float64 {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
-}
 
 // largeAnswers allows an answer of a million keys.
 var largeAnswers = grpc.MaxCallRecvMsgSize(2 << 30)

@@ -35,11 +35,12 @@ type Device struct {
 
 // Disk is one disk, as described by /sys/block.
 type Disk struct {
-	Name         string `json:"name"` // such as nvme0n1
-	Kind         string `json:"kind"` // nvme, sata or scsi, virtual, mmc, or "unknown"
-	Model        string `json:"model,omitempty"`
-	Firmware     string `json:"firmware,omitempty"`
-	WriteCache   string `json:"write_cache,omitempty"` // "write back": a flush has work to do; "write through": a flush does nothing
+	Name     string `json:"name"` // such as nvme0n1
+	Kind     string `json:"kind"` // nvme, sata or scsi, virtual, mmc, or "unknown"
+	Model    string `json:"model,omitempty"`
+	Firmware string `json:"firmware,omitempty"`
+	// "write back": a flush has work to do; "write through": a flush does nothing
+	WriteCache   string `json:"write_cache,omitempty"`
 	FUA          bool   `json:"fua"`
 	Rotational   bool   `json:"rotational"`
 	Scheduler    string `json:"scheduler,omitempty"`

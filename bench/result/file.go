@@ -67,8 +67,6 @@ type Run struct {
 	Windows    []Window  `json:"windows,omitempty"`
 	// Stages are the stages of a write in the leader, for a sample of the writes.
 	Stages []StageTime `json:"stages,omitempty"`
-	// Syncs are the members' syncs over time.
-	Syncs []SyncWindow `json:"syncs,omitempty"`
 	// Values are other figures of the run by name, which ends with the unit, such as "memory_bytes".
 	Values map[string]float64 `json:"values,omitempty"`
 }

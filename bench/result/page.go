@@ -131,7 +131,7 @@ func (f *File) page() pageFile {
 	if len(p.First) == 0 { // it says the same
 		p.Charts = slices.Concat(f.disks(), p.Charts)
 	}
-	p.Charts = slices.Concat(f.sweeps(), f.gaps(), p.Charts)
+	p.Charts = append(f.gaps(), p.Charts...)
 	if c, ok := f.probes(); ok {
 		p.Charts = append(p.Charts, c)
 	}
@@ -148,11 +148,6 @@ func (f *File) charts(load string, rows []Row) (all []chart) {
 	}
 	if c, ok := f.stages(load, rows); ok {
 		all = append(all, c)
-	}
-	for _, r := range rows {
-		if c, ok := f.syncs(load, r); ok {
-			all = append(all, c)
-		}
 	}
 	return all
 }
@@ -198,48 +193,6 @@ func short(name string) string {
 		return string(r[:10]) + "\u2026"
 	}
 	return name
-}
-
-// syncs draws the members' sync times over a side's longest run: a column for each scrape.
-func (f *File) syncs(load string, r Row) (chart, bool) {
-	c := chart{Title: fmt.Sprintf("%s, %s: syncs over time, the darker, the more of them took that long", load, r.Side), X: "seconds", Y: "latency"}
-	var windows []SyncWindow
-	for _, run := range r.Runs {
-		if len(run.Syncs) > len(windows) {
-			windows = run.Syncs
-		}
-	}
-	low, high, most, longest := math.MaxInt, -1, 0.0, 0.0
-	for _, w := range windows {
-		longest = max(longest, w.At)
-		for b, n := range w.Counts {
-			if n > 0 {
-				low, high, most = min(low, b), max(high, b), max(most, n)
-			}
-		}
-	}
-	if len(windows) < 2 || high < 0 {
-		return c, false
-	}
-	low, high = max(0, low-1), min(high+1, len(windows[0].Ends)-1)
-	height := chartHeight / float64(high-low+1)
-	before := 0.0
-	for _, w := range windows {
-		for b, n := range w.Counts {
-			if n > 0 {
-				x := chartLeft + chartWidth*before/longest
-				c.Cells = append(c.Cells, cell{x, chartBottom - height*float64(b-low+1), max(1, chartWidth*(w.At-before)/longest-1), max(1, height-1), 0.1 + 0.9*math.Sqrt(n/most)})
-			}
-		}
-		before = w.At
-	}
-	for b := low; b <= high; b++ {
-		c.YTicks = append(c.YTicks, tick{chartBottom - height*float64(b-low+1), duration(windows[0].Ends[b] * 1e9)})
-	}
-	for part := range 6 {
-		c.XTicks = append(c.XTicks, tick{chartLeft + chartWidth*float64(part)/5, fmt.Sprintf("%.1f", longest*float64(part)/5)})
-	}
-	return c, true
 }
 
 // spectrum draws latency over percentiles, both on logarithmic axes: each step to the right is a tenth of the requests.
