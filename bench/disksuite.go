@@ -56,6 +56,9 @@ func sizeName(n int) string {
 const (
 	steadyBytes = 256 << 10
 	steadyFile  = 256 << 20
+
+	windowTime  = time.Second
+	mostWindows = 3600
 )
 
 // SteadyDisk writes and syncs without a pause until the time is over, to one file again and again. The windows show when a drive's fast
@@ -66,18 +69,16 @@ func SteadyDisk(ctx context.Context, dir string, longest time.Duration) (Report,
 	if err != nil {
 		return Report{}, err
 	}
-	all, window := NewHistogram(), NewHistogram()
+	all, window := NewHistogram(), int64(0)
 	var r Report
 	begun := time.Now()
 	err = f.write(ctx, config, begun.Add(longest), func(took time.Duration) {
 		record(all, took)
 		for time.Since(begun) >= time.Duration(len(r.Windows)+1)*windowTime && len(r.Windows) < mostWindows {
-			done := latencies(window)
-			done.Histogram = nil // a histogram for each second would take much memory
-			r.Windows = append(r.Windows, done)
-			window.Reset()
+			r.Windows = append(r.Windows, window)
+			window = 0
 		}
-		record(window, took)
+		window++
 	})
 	r.Done, r.Elapsed, r.Latencies = all.TotalCount(), time.Since(begun), latencies(all)
 	r.Rate = float64(r.Done) / r.Elapsed.Seconds()

@@ -118,16 +118,10 @@ type load struct {
 
 // recorder records the requests of one store. Each is recorded only once, because the load competes for the processors that it measures.
 type recorder struct {
-	mu      sync.Mutex
-	windows []*hdrhistogram.Histogram // of windowTime each, since the warm-up's end, by the request's end
-	ended   time.Time                 // time of the newest recorded success
+	mu    sync.Mutex
+	took  *hdrhistogram.Histogram
+	ended time.Time // time of the newest recorded success
 }
-
-// windowTime is the resolution of a run's course.
-const windowTime = time.Second
-
-// mostWindows bounds the course of a very long run: later requests count in the last window.
-const mostWindows = 3600
 
 // slot is one of the requests in flight. At its end, a closed loop starts the slot's next request; in an open loop the slot becomes free.
 type slot struct {
@@ -158,7 +152,7 @@ func Load(ctx context.Context, config Config) (Report, error) {
 	}
 	shares := make([]*recorder, len(config.Stores))
 	for i := range shares {
-		shares[i] = &recorder{ended: l.begun}
+		shares[i] = &recorder{took: NewHistogram(), ended: l.begun}
 	}
 	slots := make([]*slot, config.InFlight)
 	for i := range slots {
@@ -251,12 +245,7 @@ func (s *slot) record(now time.Time) {
 	}
 	s.share.mu.Lock()
 	defer s.share.mu.Unlock()
-	took := now.Sub(s.begun)
-	window := min(int(now.Sub(s.load.begun)/windowTime), mostWindows-1)
-	for len(s.share.windows) <= window {
-		s.share.windows = append(s.share.windows, NewHistogram())
-	}
-	record(s.share.windows[window], took)
+	record(s.share.took, now.Sub(s.begun))
 	if now.After(s.share.ended) {
 		s.share.ended = now
 	}
@@ -335,15 +324,8 @@ func (l *load) fail(err error) {
 func (l *load) report(shares []*recorder) Report {
 	all := NewHistogram()
 	ended := l.begun
-	var windows []*hdrhistogram.Histogram
 	for _, s := range shares {
-		for i, w := range s.windows {
-			all.Merge(w)
-			if i == len(windows) {
-				windows = append(windows, NewHistogram())
-			}
-			windows[i].Merge(w)
-		}
+		all.Merge(s.took)
 		if s.ended.After(ended) {
 			ended = s.ended
 		}
@@ -351,10 +333,6 @@ func (l *load) report(shares []*recorder) Report {
 	r := Report{
 		Done: all.TotalCount(), Elapsed: ended.Sub(l.begun), Latencies: latencies(all),
 		Failed: l.failed.Load(), Unknown: l.unknown.Load(), LongestGap: time.Duration(l.gap.Load()), Lag: l.lag,
-	}
-	whole := int(r.Elapsed / windowTime) // an incomplete last window would look like a drop
-	for _, w := range windows[:min(whole, len(windows))] {
-		r.Windows = append(r.Windows, latencies(w))
 	}
 	if r.Elapsed > 0 {
 		r.Rate = float64(r.Done) / r.Elapsed.Seconds()

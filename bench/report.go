@@ -57,6 +57,6 @@ type Report struct {
 	Last time.Time
 	// Lag is the longest delay of an open loop's request after its due time.
 	Lag time.Duration
-	// Windows are the run's course, one second each.
-	Windows []Latencies
+	// Windows are the writes of each second of a steady load.
+	Windows []int64
 }

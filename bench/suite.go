@@ -392,8 +392,8 @@ func (r Report) Run() result.Run {
 	if r.Lag > 0 {
 		run.Values = map[string]float64{"begun_late_seconds": r.Lag.Seconds()}
 	}
-	for _, w := range r.Windows {
-		run.Windows = append(run.Windows, result.Window{Seconds: windowTime.Seconds(), Count: w.Count, P50: int64(w.P50), P99: int64(w.P99), Max: int64(w.Max)})
+	for _, n := range r.Windows {
+		run.Windows = append(run.Windows, result.Window{Seconds: windowTime.Seconds(), Count: n})
 	}
 	return run
 }
@@ -437,7 +437,7 @@ func kill(ctx context.Context, c Cluster, config Config, rest time.Duration) (re
 		return result.Run{}, ctx.Err()
 	}
 	run := report.Run()
-	run.Histogram, run.Windows = nil, nil
+	run.Histogram = nil
 	gap := report.LongestGap
 	select {
 	case at := <-over: // a gap that has not ended counts up to now

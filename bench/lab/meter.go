@@ -18,8 +18,6 @@ import (
 const (
 	etcdTimeout = 30 * time.Second      // of one request: a stall is measured, a dead server is an error
 	errorPause  = 10 * time.Millisecond // before what failed is tried again
-	windowTime  = time.Second           // the resolution of a step's course
-	mostWindows = 3600                  // of a step: later requests count in the last one
 )
 
 // meter records the latencies of one kind of request.
@@ -28,7 +26,6 @@ type meter struct {
 
 	mu          sync.Mutex
 	all         *hdrhistogram.Histogram
-	windows     []*hdrhistogram.Histogram
 	last, ended time.Time // the last success, and the last recorded one
 	gap         time.Duration
 	failed      int64
@@ -55,11 +52,7 @@ func (m *meter) end(due, now time.Time, err error) {
 		m.all = bench.NewHistogram()
 	}
 	took := min(max(int64(now.Sub(due)), m.all.LowestTrackableValue()), m.all.HighestTrackableValue())
-	window := min(int(now.Sub(m.begun)/windowTime), mostWindows-1)
-	for len(m.windows) <= window {
-		m.windows = append(m.windows, bench.NewHistogram())
-	}
-	_, _ = m.all.RecordValue(took), m.windows[window].RecordValue(took)
+	_ = m.all.RecordValue(took)
 	if now.After(m.ended) {
 		m.ended = now
 	}
@@ -73,9 +66,6 @@ func (m *meter) report() bench.Report {
 	r.Done, r.Elapsed = r.Latencies.Count, max(0, m.ended.Sub(m.begun))
 	if r.Elapsed > 0 {
 		r.Rate = float64(r.Done) / r.Elapsed.Seconds()
-	}
-	for _, w := range m.windows[:min(int(r.Elapsed/windowTime), len(m.windows))] { // the last one is incomplete
-		r.Windows = append(r.Windows, bench.LatenciesOf(w))
 	}
 	if m.first != nil {
 		r.FirstError = m.first.Error()

@@ -84,7 +84,7 @@ func (f *File) disks() (all []chart) {
 
 // gaps draws how long writes stop in each event, such as the leader's end.
 func (f *File) gaps() (all []chart) {
-	gap := Metric{"write gap", 0, func(r Run) (float64, bool) {
+	gap := Metric{"write gap", func(r Run) (float64, bool) {
 		v, ok := r.Values[WriteGap]
 		return v * 1e9, ok
 	}, duration, 0, 0, nil}

@@ -75,9 +75,6 @@ type Run struct {
 type Window struct {
 	Seconds float64 `json:"seconds"` // duration
 	Count   int64   `json:"count"`
-	P50     int64   `json:"p50_ns"`
-	P99     int64   `json:"p99_ns"`
-	Max     int64   `json:"max_ns"`
 }
 
 // Latency is a histogram in nanoseconds, in JSON as HdrHistogram V2 in base64.

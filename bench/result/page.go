@@ -138,12 +138,9 @@ func (f *File) page() pageFile {
 	return p
 }
 
-// charts draws a load's spectrum of latencies, its course, and its latencies over time.
+// charts draws a load's spectrum of latencies, and the stages of its writes.
 func (f *File) charts(load string, rows []Row) (all []chart) {
 	if c, ok := f.spectrum(load, rows); ok {
-		all = append(all, c)
-	}
-	if c, ok := f.course(load, rows); ok {
 		all = append(all, c)
 	}
 	if c, ok := f.stages(load, rows); ok {
@@ -232,36 +229,6 @@ func (f *File) spectrum(load string, rows []Row) (chart, bool) {
 		c.XTicks = append(c.XTicks, tick{chartLeft + chartWidth*n/nines, text})
 	}
 	c.YTicks = logTicks(low, high, y)
-	return c, true
-}
-
-// course draws the rate of each side's first run over time.
-func (f *File) course(load string, rows []Row) (chart, bool) {
-	c := chart{Title: load + ": rate over time, each side's first run", X: "seconds", Y: "a second"}
-	longest, most := 0, 0.0
-	for _, r := range rows {
-		longest = max(longest, len(r.Runs[0].Windows))
-		for _, w := range r.Runs[0].Windows {
-			most = max(most, float64(w.Count)/w.Seconds)
-		}
-	}
-	if longest < 2 {
-		return c, false
-	}
-	for i, r := range rows {
-		var points []string
-		for at, w := range r.Runs[0].Windows {
-			points = append(points, fmt.Sprintf("%.1f,%.1f", chartLeft+chartWidth*float64(at)/float64(longest-1), chartBottom-chartHeight*float64(w.Count)/w.Seconds/most))
-		}
-		c.Lines = append(c.Lines, chartLine{r.Side, i % mostSeries, strings.Join(points, " ")})
-	}
-	step := max(1, longest/10)
-	for at := 0; at < longest; at += step {
-		c.XTicks = append(c.XTicks, tick{chartLeft + chartWidth*float64(at)/float64(longest-1), fmt.Sprint(at)})
-	}
-	for _, part := range []float64{0, 0.25, 0.5, 0.75, 1} {
-		c.YTicks = append(c.YTicks, tick{chartBottom - chartHeight*part, strings.TrimSuffix(perSecond(most*part), "/s")})
-	}
 	return c, true
 }
 

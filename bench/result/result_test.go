@@ -39,7 +39,7 @@ func sample(runs int, slower float64) *File {
 			for range 20_000 {
 				_ = h.RecordValue(int64(factor * (1e6 + 2e5*draw.ExpFloat64())))
 			}
-			run := Run{Seconds: 2, Count: 20_000, Rate: 10_000 / factor * (1 + 0.01*draw.NormFloat64()), Histogram: &Latency{h}, Windows: []Window{{1, 9000, 1e6, 2e6, 3e6}, {1, 11000, 1e6, 2e6, 3e6}}}
+			run := Run{Seconds: 2, Count: 20_000, Rate: 10_000 / factor * (1 + 0.01*draw.NormFloat64()), Histogram: &Latency{h}}
 			var stages Run
 			for n, name := range Stages {
 				stages.Stages = append(stages.Stages, StageTime{name, 1e-4 * (1 + 0.01*draw.Float64()), 1000})

@@ -30,7 +30,7 @@ type StageTime struct {
 
 // stage is a metric of one stage.
 func stage(name string) Metric {
-	return Metric{"mean in " + name, 0, func(r Run) (float64, bool) {
+	return Metric{"mean in " + name, func(r Run) (float64, bool) {
 		for _, s := range r.Stages {
 			if s.Name == name {
 				return s.Mean * 1e9, true
@@ -41,7 +41,7 @@ func stage(name string) Metric {
 }
 
 // mean is the mean latency, the sum of the stages.
-var mean = Metric{"mean", -1, func(r Run) (float64, bool) {
+var mean = Metric{"mean", func(r Run) (float64, bool) {
 	if r.Histogram == nil || r.Histogram.Histogram == nil || r.Histogram.TotalCount() == 0 {
 		return 0, false
 	}
@@ -49,7 +49,7 @@ var mean = Metric{"mean", -1, func(r Run) (float64, bool) {
 }, duration, 0, 0, nil}
 
 // outsideOf is a metric of the time outside all stages.
-var outsideOf = Metric{"mean " + outside, 0, func(r Run) (float64, bool) {
+var outsideOf = Metric{"mean " + outside, func(r Run) (float64, bool) {
 	all, ok := mean.of(r)
 	if !ok || len(r.Stages) == 0 {
 		return 0, false
