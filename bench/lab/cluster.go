@@ -31,7 +31,8 @@ const (
 	replacePause    = 200 * time.Millisecond
 	nativeClients   = 2   // connections of qkv's own protocol that share a load
 	etcdConnections = 100 // connections of etcd's API that share a load, like many clients
-	// etcdQuota is etcd's recommended maximum: a million keys, each overwritten six times, do not fit into its default of 2 GiB.
+	// etcdQuota is etcd's recommended maximum: a million keys, each overwritten six times, do not fit into its default
+	// of 2 GiB.
 	etcdQuota = 8 << 30
 )
 

@@ -1,5 +1,5 @@
-// Command qkv-lab measures clusters of qkv and of etcd from outside, in turns: `make lab` builds it. It starts the members as processes of
-// their own, and shares the loads and the results of package bench.
+// Command qkv-lab measures clusters of qkv and of etcd from outside, in turns: `make lab` builds it. It starts the
+// members as processes of their own, and shares the loads and the results of package bench.
 //
 //	qkv-lab vs-etcd     the standard loads on etcd, on qkv by etcd's API, and on qkv
 //	qkv-lab kube        how many nodes of Kubernetes a cluster serves

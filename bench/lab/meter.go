@@ -87,8 +87,8 @@ var patient = grpc.WithKeepaliveParams(keepalive.ClientParameters{
 	Time: 2 * time.Second, Timeout: 6 * time.Second, PermitWithoutStream: true,
 })
 
-// dial is a connection to a cluster of etcd's API by the addresses of its members: to the first one that answers, and to the next ones when
-// that fails.
+// dial is a connection to a cluster of etcd's API by the addresses of its members: to the first one that answers, and
+// to the next ones when that fails.
 func dial(addresses []string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
 	r := manual.NewBuilderWithScheme("cluster")
 	var state resolver.State
