@@ -80,7 +80,7 @@ func SteadyDisk(ctx context.Context, dir string, longest time.Duration) (Report,
 		}
 		window++
 	})
-	r.Done, r.Elapsed, r.Latencies = all.TotalCount(), time.Since(begun), latencies(all)
+	r.Done, r.Elapsed, r.Latencies = all.TotalCount(), time.Since(begun), LatenciesOf(all)
 	r.Rate = float64(r.Done) / r.Elapsed.Seconds()
 	return r, errors.Join(err, unix.Close(f.fd), ctx.Err())
 }

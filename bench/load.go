@@ -331,7 +331,7 @@ func (l *load) report(shares []*recorder) Report {
 		}
 	}
 	r := Report{
-		Done: all.TotalCount(), Elapsed: ended.Sub(l.begun), Latencies: latencies(all),
+		Done: all.TotalCount(), Elapsed: ended.Sub(l.begun), Latencies: LatenciesOf(all),
 		Failed: l.failed.Load(), Unknown: l.unknown.Load(), LongestGap: time.Duration(l.gap.Load()), Lag: l.lag,
 	}
 	if r.Elapsed > 0 {

@@ -117,7 +117,7 @@ func ProbeDisk(ctx context.Context, config ProbeConfig) (Latencies, error) {
 			errs = append(errs, unix.Close(f.fd))
 		}
 	}
-	return latencies(all), errors.Join(append(errs, ctx.Err())...)
+	return LatenciesOf(all), errors.Join(append(errs, ctx.Err())...)
 }
 
 // probeFile is a file of a probe.

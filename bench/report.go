@@ -28,17 +28,13 @@ func record(h *hdrhistogram.Histogram, d time.Duration) {
 	_ = h.RecordValue(min(max(int64(d), shortest), longest)) // cannot fail within the range
 }
 
-func latencies(h *hdrhistogram.Histogram) Latencies {
-	at := func(percent float64) time.Duration { return time.Duration(h.ValueAtQuantile(percent)) }
-	return Latencies{Count: h.TotalCount(), P50: at(50), P99: at(99), Max: time.Duration(h.Max()), Histogram: h}
-}
-
-// LatenciesOf summarizes a merged histogram; empty for nil.
+// LatenciesOf summarizes a histogram; nil is empty.
 func LatenciesOf(h *hdrhistogram.Histogram) Latencies {
 	if h == nil {
 		h = NewHistogram()
 	}
-	return latencies(h)
+	at := func(percent float64) time.Duration { return time.Duration(h.ValueAtQuantile(percent)) }
+	return Latencies{Count: h.TotalCount(), P50: at(50), P99: at(99), Max: time.Duration(h.Max()), Histogram: h}
 }
 
 // Report is the result of a load.

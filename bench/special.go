@@ -144,7 +144,7 @@ func (j *job) closed(at int, do func(random *rand.Rand, caller int) error) error
 		return nil
 	})
 	values := j.run.Values
-	j.run = latencies(took).Run(j.Duration)
+	j.run = LatenciesOf(took).Run(j.Duration)
 	j.run.Values, j.run.Failed = values, failed
 	if first != nil {
 		j.run.FirstError = first.Error()
