@@ -73,13 +73,14 @@ type Admission struct {
 
 	current atomic.Pointer[map[uint64]Known] // a copy of known, for Bars
 
-	mu          sync.Mutex
-	bound       map[uint64][16]byte // the folders that the log has bound, as of raft's configuration
-	known       map[uint64]Known
-	complete    map[uint64][16]byte // the process whose log was found complete, by member
-	ends        map[uint64]uint64   // the index of the newest entry in each member's last handshake
-	lateFolders map[uint64][16]byte // the first folder of each founder that asked after this member was established without it
-	fresh       bool                // known has changes that are not remembered yet
+	mu       sync.Mutex
+	bound    map[uint64][16]byte // the folders that the log has bound, as of raft's configuration
+	known    map[uint64]Known
+	complete map[uint64][16]byte // the process whose log was found complete, by member
+	ends     map[uint64]uint64   // the index of the newest entry in each member's last handshake
+	// the first folder of each founder that asked after this member was established without it
+	lateFolders map[uint64][16]byte
+	fresh       bool // known has changes that are not remembered yet
 }
 
 // NewAdmission returns an admission with the members that an earlier process remembered.
@@ -205,7 +206,8 @@ func (a *Admission) Admit(from uint64, its peerframe.MemberIdentity) error {
 		}
 		return &Refusal{Text: fmt.Sprintf("%s does not know yet to which data folder %s is bound: it asks again", a.Status.NameOf(a.Self), a.Status.NameOf(from))}
 	}
-	if a.complete[from] != its.Process { // the same process forgets nothing; its handshake may be older than its last answer
+	// the same process forgets nothing; its handshake may be older than its last answer
+	if a.complete[from] != its.Process {
 		if err := a.checkEnd(from, its); err != nil {
 			return err
 		}

@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	snapshotStepQuick = 20 * time.Millisecond // the longest step without a disk delay; after a longer one the disk gets an equal pause
-	snapshotRest      = 8                     // the part of such a step that the pause has at least, even if the log has little space left
+	// the longest step without a disk delay; after a longer one the disk gets an equal pause
+	snapshotStepQuick = 20 * time.Millisecond
+	// the part of such a step that the pause has at least, even if the log has little space left
+	snapshotRest = 8
 )
 
 // unwritten returns the weight of the changes that the next snapshot has to write, if parts have those up to a revision. A newer base is

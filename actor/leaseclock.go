@@ -43,14 +43,15 @@ type leaseClock struct {
 	checkpoints     int           // in flight: the sum of the leases' pendingCheckpoints
 	revoking        int           // revocations under way
 	retryFirst      bool          // raft had no space for the last proposals: they come before any other
-	stopped         time.Duration // for how long this process was stopped since the clock was started: no renewal was possible then
-	unproven        []clockAsk    // queries that wait for a round to begin
-	rounds          []leaseRound
-	confirmed       []leaseRound
-	proven          time.Duration   // when the newest confirmed round began
-	unsent          []memberAnswers // since the end of the last turn
-	openAsks        int             // unanswered queries
-	renewals        uint64          // granted since the last tick of consensus
+	// for how long this process was stopped since the clock was started: no renewal was possible then
+	stopped   time.Duration
+	unproven  []clockAsk // queries that wait for a round to begin
+	rounds    []leaseRound
+	confirmed []leaseRound
+	proven    time.Duration   // when the newest confirmed round began
+	unsent    []memberAnswers // since the end of the last turn
+	openAsks  int             // unanswered queries
+	renewals  uint64          // granted since the last tick of consensus
 }
 
 // timedLease is a lease by the clock. Times are of [leaseClock.time].
@@ -169,7 +170,8 @@ func (k *leaseClock) stop() { *k = leaseClock{} }
 // 2 s after 0.7 to 1.1 s.
 func (l *timedLease) next(t leaseTiming) time.Duration {
 	most := min(max(t.lengthening, seconds(l.ttl)/10), seconds(l.ttl))
-	uncovered := max(most-2*t.election-2*time.Second, most*2/3) // a checkpoint is rounded up, and under way for a moment
+	// a checkpoint is rounded up, and under way for a moment
+	uncovered := max(most-2*t.election-2*time.Second, most*2/3)
 	checkpoint := seconds(l.newestCheckpoint())
 	if checkpoint <= uncovered {
 		return l.deadline

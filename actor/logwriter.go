@@ -324,7 +324,8 @@ func (w *LogWriter) takeRestored() bool {
 			w.queue = append(w.queue[:i], w.queue[i+1:]...)
 			r := *w.restoring
 			w.restoring = nil
-			w.Log.Release(r.marker.Index) // the log begins behind the snapshot; older segments would otherwise stay until the next snapshot
+			// the log begins behind the snapshot; older segments would otherwise stay until the next snapshot
+			w.Log.Release(r.marker.Index)
 			w.recycle()
 			w.sendResponses(r)
 			return true
@@ -351,7 +352,8 @@ func (w *LogWriter) sendResponses(r group) {
 	if s := w.Log.Segments(); s != w.segments {
 		w.segments, done.Segments = s, s
 	}
-	if len(w.queue) > 0 { // a receiver that runs in this goroutine would wait for the end of this turn, and so for the next sync
+	// a receiver that runs in this goroutine would wait for the end of this turn, and so for the next sync
+	if len(w.queue) > 0 {
 		w.Consensus.MustPost(done)
 	} else {
 		w.Consensus.postAndYield(done)

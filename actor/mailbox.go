@@ -28,10 +28,12 @@ type Mailbox[M any] struct {
 	capacity Capacity
 
 	// Guarded by mu.
-	mu            sync.Mutex
-	wake          func()               // tells the driver that a message waits
-	pass          func()               // tells the driver that a message waits, and that its sender's handler is nearly done
-	delay         func(deliver func()) // in the simulator: delays a handler's effects until its disk calls have returned
+	mu   sync.Mutex
+	wake func() // tells the driver that a message waits
+	// tells the driver that a message waits, and that its sender's handler is nearly done
+	pass func()
+	// in the simulator: delays a handler's effects until its disk calls have returned
+	delay         func(deliver func())
 	capacityFreed sync.Cond
 	waiting       []M
 	sent          int64 // weight that Send has put in and the actor has not taken

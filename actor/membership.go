@@ -63,13 +63,15 @@ type membership struct {
 	removedAt   uint64 // of the newest removal whose member is still a peer; 0: none
 	partAt      uint64 // a leader's entry after it; 0: none yet
 
-	lastMessage       map[uint64]time.Duration // by peer, the time of its last raft message
-	level             map[uint64]time.Duration // by learner, since when it is level, while this member leads
-	unlinked          map[uint64]time.Duration // by member whose name a learner takes over, since when it is not connected to this leader
-	snapshotNotBefore time.Duration            // no other snapshot for a new member is ordered before
-	removedBy         map[uint64]bool          // the peers that report this member's removal, each by its last report
-	nudged            time.Duration            // when raft was last made to end an exchange of voters, or to continue after a change
-	recordRemoval     func() error             // makes the removal of this member durable
+	lastMessage map[uint64]time.Duration // by peer, the time of its last raft message
+	level       map[uint64]time.Duration // by learner, since when it is level, while this member leads
+	// by member whose name a learner takes over, since when it is not connected to this leader
+	unlinked          map[uint64]time.Duration
+	snapshotNotBefore time.Duration   // no other snapshot for a new member is ordered before
+	removedBy         map[uint64]bool // the peers that report this member's removal, each by its last report
+	// when raft was last made to end an exchange of voters, or to continue after a change
+	nudged        time.Duration
+	recordRemoval func() error // makes the removal of this member durable
 }
 
 func newMembership(members index.Members, confState *raftpb.ConfState, recordRemoval func() error) membership {

@@ -87,7 +87,8 @@ func (p *proposals) pack(most limits.Tunable) batch {
 		w := p.waiting[i]
 		b.until = max(b.until, w.until)
 		if w.followed {
-			b.followed = w.ReplyTo // if another batch is full before its first command, the stage of waiting includes one more wait
+			// if another batch is full before its first command, the stage of waiting includes one more wait
+			b.followed = w.ReplyTo
 		}
 		for j := w.packed; j < len(w.Commands); j++ {
 			command := &w.Commands[j]
@@ -195,7 +196,8 @@ func (p *proposals) refuseForSpace(to kv.ReplyTo, request uint64, command *kv.Co
 		return
 	}
 	p.refused.Requests = append(p.refused.Requests, Request{ReplyTo: to, Number: request})
-	p.refused.Commands = append(p.refused.Commands, bytes.Clone(command.Bytes)) // after release, the sender reuses the bytes
+	// after release, the sender reuses the bytes
+	p.refused.Commands = append(p.refused.Commands, bytes.Clone(command.Bytes))
 	p.refused.Why = append(p.refused.Why, why)
 }
 
@@ -215,7 +217,8 @@ func (c *Consensus) propose() {
 	case status.Lead == raft.None, status.GetTerm() != c.term: // the new term's Ready comes first
 		return
 	case leads && !c.Status.Disk().LogTakes(limits.LogKept):
-		if level, why := c.spaces.judge(&c.core); level != space.Left { // otherwise a member with space can take over leadership
+		// otherwise a member with space can take over leadership
+		if level, why := c.spaces.judge(&c.core); level != space.Left {
 			c.proposals.refuseFull(why)
 		}
 		return
@@ -301,7 +304,8 @@ func (c *Consensus) proposeEnvelope(envelope []byte, change *kv.MemberChange) er
 			entry.Changes = difference.Changes
 		}
 	}
-	if len(entry.Changes) == 0 { // it will be refused, or changes no configuration; raft must not take it for an exchange's end
+	// it will be refused, or changes no configuration; raft must not take it for an exchange's end
+	if len(entry.Changes) == 0 {
 		entry.Changes = []*raftpb.ConfChangeSingle{{Type: raftpb.ConfChangeUpdateNode.Enum(), NodeId: new(uint64)}}
 	}
 	c.drain() // c.last is raft's last entry then

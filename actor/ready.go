@@ -36,7 +36,8 @@ func (c *Consensus) carryOut(rd raft.Ready) {
 	}
 	if len(votes) > 0 {
 		c.elections.begun(c.term, c.now.Now)
-		if err := c.Admission.agree(c.Admission.Folders(), false, true); err != nil { // the own vote establishes a founder
+		// the own vote establishes a founder
+		if err := c.Admission.agree(c.Admission.Folders(), false, true); err != nil {
 			c.failed = true
 			c.Fail(fmt.Errorf("%w: it cannot keep with which founders this member votes: %w", ErrDisk, err))
 		}
@@ -100,14 +101,16 @@ func (c *Consensus) newTermOrLeader(term uint64) {
 
 func (c *Consensus) orderAppend(m *raftpb.Message) {
 	c.sendAll(c.denied(m.Responses))
-	m.Responses = slices.DeleteFunc(m.Responses, func(r *raftpb.Message) bool { return r.GetTo() == raft.None }) // of an append by adoptCommit
+	// of an append by adoptCommit
+	m.Responses = slices.DeleteFunc(m.Responses, func(r *raftpb.Message) bool { return r.GetTo() == raft.None })
 	if c.own.hardStates.absorb(m) {
 		return
 	}
 	var state *index.State
 	if s := m.GetSnapshot(); s != nil {
-		m.Snapshot, state = c.transfers.received.Message.GetSnapshot(), c.transfers.received.State // with the snapshot's own configuration
-		c.transfers.received = nil                                                                 // raft takes it
+		// with the snapshot's own configuration
+		m.Snapshot, state = c.transfers.received.Message.GetSnapshot(), c.transfers.received.State
+		c.transfers.received = nil // raft takes it
 		c.membership.restoring = true
 		c.last = s.GetMetadata().GetIndex()
 		c.forwards.reset() // the snapshot does not list the batches that it holds; the applier tells their clients

@@ -24,8 +24,9 @@ type Runtime struct {
 	workers    sync.WaitGroup
 	actors     []*running
 	due        chan *running // actors that wait for a goroutine
-	passed     chan *running // actors that wait for the goroutine of the handler that passed them a message, or any other
-	ending     atomic.Pointer[running]
+	// actors that wait for the goroutine of the handler that passed them a message, or any other
+	passed chan *running
+	ending atomic.Pointer[running]
 }
 
 // running is one actor.

@@ -173,7 +173,8 @@ func (s *SegmentMaker) measureSpace() (free int64, known bool) {
 	if err == nil {
 		size, err = s.FS.Size(s.Dir)
 	}
-	if errors.Is(err, fs.ErrNotExist) { // checked not only when the next segment begins: the log writes to files that no later start finds
+	// checked not only when the next segment begins: the log writes to files that no later start finds
+	if errors.Is(err, fs.ErrNotExist) {
 		s.Fail(logFailed(err))
 		return 0, false
 	}

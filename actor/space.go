@@ -179,7 +179,8 @@ func (s *spaces) relieveFullFollowers(c *core) (save bool) {
 		report := s.ofPeer[id]
 		full = full || c.connected[id] && report.Own > uint64(space.Left)
 		switch {
-		case id == c.Member || !c.connected[id] || report.Own != uint64(space.None) || p.Match >= commit: // with space.Low it accepts deletions
+		// with space.Low it accepts deletions
+		case id == c.Member || !c.connected[id] || report.Own != uint64(space.None) || p.Match >= commit:
 		case newest > p.Match && c.Status.Disk().Newest <= report.Free:
 			helps = true
 			if first, err := c.Window.FirstIndex(); err == nil && p.State == tracker.StateReplicate && p.Match+1 < first {

@@ -16,12 +16,13 @@ type Stage int
 
 // The stages, in order: each begins at the end of the previous one.
 const (
-	stageQueue     Stage = iota // from the endpoint until consensus has put it into a batch
-	stageBatch                  // until the log writer begins the write's group: mostly the previous sync
-	stageSync                   // until that group is durable here
-	stageReplicate              // until the applier has it: a quorum, and the network; at a follower the path to the leader, too
-	stageApply                  // until it is applied and readers see it
-	stageReply                  // until the answer is written to the client's stream; 0 where that is not known
+	stageQueue Stage = iota // from the endpoint until consensus has put it into a batch
+	stageBatch              // until the log writer begins the write's group: mostly the previous sync
+	stageSync               // until that group is durable here
+	// until the applier has it: a quorum, and the network; at a follower the path to the leader, too
+	stageReplicate
+	stageApply // until it is applied and readers see it
+	stageReply // until the answer is written to the client's stream; 0 where that is not known
 	stageCount
 )
 

@@ -20,12 +20,13 @@ import (
 type Status struct {
 	delay func(show func()) // in the simulator: published values become visible when the earlier disk calls are over
 
-	view            atomic.Pointer[index.View]                // the applier's
-	consensus       atomic.Pointer[RaftStatus]                // consensus'
-	durable         atomic.Pointer[Durable]                   // the log writer's
-	parts           atomic.Pointer[Parts]                     // the snapshotter's
-	piecesSent      atomic.Int64                              // the snapshotter's: bytes, to all peers
-	diskDone        atomic.Int64                              // the snapshotter's and the segment maker's: when the disk last completed one of their steps
+	view       atomic.Pointer[index.View] // the applier's
+	consensus  atomic.Pointer[RaftStatus] // consensus'
+	durable    atomic.Pointer[Durable]    // the log writer's
+	parts      atomic.Pointer[Parts]      // the snapshotter's
+	piecesSent atomic.Int64               // the snapshotter's: bytes, to all peers
+	// the snapshotter's and the segment maker's: when the disk last completed one of their steps
+	diskDone        atomic.Int64
 	matches         atomic.Pointer[map[uint64]uint64]         // consensus', while it leads
 	minMatches      atomic.Pointer[map[uint64]uint64]         // consensus', for ever
 	leaderPositions atomic.Pointer[map[uint64]leaderPosition] // consensus', of members that have led, for ever
@@ -37,7 +38,8 @@ type Status struct {
 
 	fullMember atomic.Bool // consensus': the disk of a reachable member is full; this member leads
 
-	fullDisks atomic.Pointer[string]         // consensus': why a quorum has no space, while it leads; nil or empty: it has
+	// consensus': why a quorum has no space, while it leads; nil or empty: it has
+	fullDisks atomic.Pointer[string]
 	capacity  atomic.Pointer[QuorumCapacity] // consensus': by a quorum of the voters
 	clockText atomic.Pointer[string]         // consensus': how this member's clock differs; nil or empty: it does not
 	ticked    atomic.Int64                   // consensus': when it last advanced raft's clock

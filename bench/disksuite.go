@@ -2,10 +2,11 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"qkv/bench/result"
 )
@@ -55,50 +56,31 @@ func sizeName(n int) string {
 const (
 	steadyBytes = 256 << 10
 	steadyFile  = 256 << 20
+
+	windowTime  = time.Second
+	mostWindows = 3600
 )
 
 // SteadyDisk writes and syncs without a pause until the time is over, to one file again and again. The windows show when a drive's fast
-// cache is full, and it collects garbage meanwhile. It removes its file before it returns.
+// cache is full, and it collects garbage meanwhile.
 func SteadyDisk(ctx context.Context, dir string, longest time.Duration) (Report, error) {
 	config := ProbeConfig{Dir: dir, Bytes: steadyBytes, Before: recycled, Count: steadyFile / steadyBytes, Around: true}
 	f, err := openProbe(config)
 	if err != nil {
 		return Report{}, err
 	}
-	all, window := newHistogram(), newHistogram()
+	all, window := NewHistogram(), int64(0)
 	var r Report
 	begun := time.Now()
 	err = f.write(ctx, config, begun.Add(longest), func(took time.Duration) {
 		record(all, took)
 		for time.Since(begun) >= time.Duration(len(r.Windows)+1)*windowTime && len(r.Windows) < mostWindows {
-			done := latencies(window)
-			done.Histogram = nil // a histogram for each second would take much memory
-			r.Windows = append(r.Windows, done)
-			window.Reset()
+			r.Windows = append(r.Windows, window)
+			window = 0
 		}
-		record(window, took)
+		window++
 	})
-	r.Done, r.Elapsed, r.Latencies = all.TotalCount(), time.Since(begun), latencies(all)
+	r.Done, r.Elapsed, r.Latencies = all.TotalCount(), time.Since(begun), LatenciesOf(all)
 	r.Rate = float64(r.Done) / r.Elapsed.Seconds()
-	return r, errors.Join(err, f.remove(), ctx.Err())
-}
-
-// FioSync returns the median sync in fio's JSON.
-func FioSync(out []byte) (time.Duration, error) {
-	var report struct {
-		Jobs []struct {
-			Sync struct {
-				Latency struct {
-					Percentile map[string]int64 `json:"percentile"`
-				} `json:"lat_ns"`
-			} `json:"sync"`
-		} `json:"jobs"`
-	}
-	if err := json.Unmarshal(out, &report); err != nil {
-		return 0, fmt.Errorf("read what fio says: %w", err)
-	}
-	if len(report.Jobs) == 0 || report.Jobs[0].Sync.Latency.Percentile["50.000000"] == 0 {
-		return 0, errors.New("read what fio says: there is no median of its syncs")
-	}
-	return time.Duration(report.Jobs[0].Sync.Latency.Percentile["50.000000"]), nil
+	return r, errors.Join(err, unix.Close(f.fd), ctx.Err())
 }

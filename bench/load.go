@@ -43,15 +43,12 @@ type Config struct {
 	InFlight   int           // 1000; for an open loop the maximum
 	Rate       float64       // requests a second, started when due: an open loop; 0: closed
 	Keys       int           // of the key space; 100,000
-	Sequential bool          // keys in sequence instead of at random
 	Prefix     string        // of the keys; "bench/"
 	ValueBytes int           // 256
-	Count      int64         // number of requests to start; 0: no bound
-	Duration   time.Duration // without the warm-up, and at least until one request counts; 10 s if there is no Count
+	Duration   time.Duration // without the warm-up, and at least until one request counts; 10 s
 	WarmUp     time.Duration // not recorded
 	Seed       uint64        // of keys and values
 	Scale      float64       // of special loads' sizes; 1
-	Progress   func(done int64)
 
 	begins func(at time.Time) // called once, before the first request, with the end of the warm-up; may be nil
 }
@@ -63,9 +60,6 @@ const (
 	MostRate  = 4_000_000.0
 )
 
-// progressEvery is the interval of Progress.
-const progressEvery = 200 * time.Millisecond
-
 func (c *Config) complete() error {
 	setDefault(&c.InFlight, 1000)
 	setDefault(&c.Keys, 100_000)
@@ -76,7 +70,7 @@ func (c *Config) complete() error {
 	if c.Prefix == "" {
 		c.Prefix = "bench/"
 	}
-	if c.Duration == 0 && c.Count == 0 {
+	if c.Duration == 0 {
 		c.Duration = 10 * time.Second
 	}
 	switch {
@@ -88,8 +82,8 @@ func (c *Config) complete() error {
 		return fmt.Errorf("bench: %v requests a second are not possible", c.Rate)
 	case c.Keys < 1 || c.ValueBytes < 1 || c.ValueBytes > limits.ValueBytes || len(c.Prefix)+keyDigits > limits.KeyBytes:
 		return fmt.Errorf("bench: %d keys with the prefix %q and values of %d bytes are not possible", c.Keys, c.Prefix, c.ValueBytes)
-	case c.Count < 0 || c.Duration < 0 || c.WarmUp < 0 || int(c.Op) >= len(opNames):
-		return fmt.Errorf("bench: %v, %d times, for %v, warm-up %v is not possible", c.Op, c.Count, c.Duration, c.WarmUp)
+	case c.Duration < 0 || c.WarmUp < 0 || int(c.Op) >= len(opNames):
+		return fmt.Errorf("bench: %v for %v, warm-up %v is not possible", c.Op, c.Duration, c.WarmUp)
 	}
 	return nil
 }
@@ -103,16 +97,14 @@ func setDefault(n *int, value int) {
 // load is one run.
 type load struct {
 	// Constant.
-	config  Config
-	ctx     context.Context
-	span           // without an end: bounded by count
+	config Config
+	ctx    context.Context
+	span
 	values  []byte // source of all values
 	running sync.WaitGroup
 	free    chan *slot // of an open loop; nil: closed
 
 	// Shared.
-	started atomic.Int64
-	done    atomic.Int64
 	failed  atomic.Int64
 	unknown atomic.Int64
 	last    atomic.Int64 // time of the last success, in ns since begun; 0: never
@@ -126,16 +118,10 @@ type load struct {
 
 // recorder records the requests of one store. Each is recorded only once, because the load competes for the processors that it measures.
 type recorder struct {
-	mu      sync.Mutex
-	windows []*hdrhistogram.Histogram // of windowTime each, since the warm-up's end, by the request's end
-	ended   time.Time                 // time of the newest recorded success
+	mu    sync.Mutex
+	took  *hdrhistogram.Histogram
+	ended time.Time // time of the newest recorded success
 }
-
-// windowTime is the resolution of a run's course.
-const windowTime = time.Second
-
-// mostWindows bounds the course of a very long run: later requests count in the last window.
-const mostWindows = 3600
 
 // slot is one of the requests in flight. At its end, a closed loop starts the slot's next request; in an open loop the slot becomes free.
 type slot struct {
@@ -158,9 +144,7 @@ func Load(ctx context.Context, config Config) (Report, error) {
 	if config.begins != nil {
 		config.begins(l.begun)
 	}
-	if config.Duration > 0 {
-		l.ends = l.begun.Add(config.Duration)
-	}
+	l.ends = l.begun.Add(config.Duration)
 	random := rand.New(rand.NewPCG(config.Seed, 1))
 	l.values = make([]byte, config.ValueBytes+4096)
 	for i := range l.values {
@@ -168,7 +152,7 @@ func Load(ctx context.Context, config Config) (Report, error) {
 	}
 	shares := make([]*recorder, len(config.Stores))
 	for i := range shares {
-		shares[i] = &recorder{ended: l.begun}
+		shares[i] = &recorder{took: NewHistogram(), ended: l.begun}
 	}
 	slots := make([]*slot, config.InFlight)
 	for i := range slots {
@@ -177,7 +161,6 @@ func Load(ctx context.Context, config Config) (Report, error) {
 		s.request.Done = s.end
 		slots[i] = s
 	}
-	stop := l.watch()
 	if config.Rate > 0 {
 		l.pace(slots)
 	} else {
@@ -187,44 +170,20 @@ func Load(ctx context.Context, config Config) (Report, error) {
 		}
 	}
 	l.running.Wait()
-	stop()
 	return l.report(shares), ctx.Err()
-}
-
-// watch calls Progress periodically until the returned function is called.
-func (l *load) watch() (stop func()) {
-	if l.config.Progress == nil {
-		return func() {}
-	}
-	over, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		ticker := time.NewTicker(progressEvery)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-over:
-				l.config.Progress(l.done.Load())
-				return
-			case <-ticker.C:
-				l.config.Progress(l.done.Load())
-			}
-		}
-	}()
-	return func() { close(over); <-ended }
 }
 
 // span is the time of a load. If requests of the warm-up have stalled for all of it, one more request is sent and counts: a stalled disk
 // is a result, too.
 type span struct {
 	begun  time.Time // the warm-up comes before it
-	ends   time.Time // zero: never
+	ends   time.Time
 	counts atomic.Bool
 }
 
 // begins tells whether another request is to be started.
 func (s *span) begins(now time.Time) bool {
-	if !s.ends.IsZero() && !now.Before(s.ends) {
+	if !now.Before(s.ends) {
 		return s.counts.CompareAndSwap(false, true)
 	}
 	if !now.Before(s.begun) && !s.counts.Load() {
@@ -233,34 +192,20 @@ func (s *span) begins(now time.Time) bool {
 	return true
 }
 
-// next tells whether one more request is to be started, and its number.
-func (l *load) next(now time.Time) (int64, bool) {
-	if l.ctx.Err() != nil || !l.begins(now) {
-		return 0, false
-	}
-	n := l.started.Add(1)
-	return n - 1, l.config.Count == 0 || n <= l.config.Count
-}
-
 // begin starts the slot's next request, or ends the slot.
 func (s *slot) begin(now time.Time) {
-	n, more := s.load.next(now)
-	if !more {
+	if s.load.ctx.Err() != nil || !s.load.begins(now) {
 		s.load.running.Done()
 		return
 	}
-	s.ask(n, now)
+	s.ask(now)
 }
 
 // ask sends the slot's request, whose latency counts from due.
-func (s *slot) ask(n int64, due time.Time) {
+func (s *slot) ask(due time.Time) {
 	config := &s.load.config
-	which := n % int64(config.Keys)
-	if !config.Sequential {
-		which = s.random.Int64N(int64(config.Keys))
-	}
 	r := &s.request
-	r.Key = appendKey(r.Key[:0], config.Prefix, which)
+	r.Key = appendKey(r.Key[:0], config.Prefix, s.random.Int64N(int64(config.Keys)))
 	if r.Op = config.Op; r.Op == Put {
 		from := s.random.IntN(len(s.load.values) - config.ValueBytes)
 		r.Value = s.load.values[from : from+config.ValueBytes]
@@ -300,12 +245,7 @@ func (s *slot) record(now time.Time) {
 	}
 	s.share.mu.Lock()
 	defer s.share.mu.Unlock()
-	took := now.Sub(s.begun)
-	window := min(int(now.Sub(s.load.begun)/windowTime), mostWindows-1)
-	for len(s.share.windows) <= window {
-		s.share.windows = append(s.share.windows, newHistogram())
-	}
-	record(s.share.windows[window], took)
+	record(s.share.took, now.Sub(s.begun))
 	if now.After(s.share.ended) {
 		s.share.ended = now
 	}
@@ -322,18 +262,17 @@ func (l *load) pace(slots []*slot) {
 	interval := float64(time.Second) / l.config.Rate
 	for i := 0; ; i++ {
 		due := begun.Add(time.Duration(float64(i) * interval))
-		if !l.ends.IsZero() && due.After(l.ends) {
+		if due.After(l.ends) {
 			due = l.ends // do not wait for later ones
 		}
 		SleepUntil(l.ctx, due)
-		n, more := l.next(due)
-		if !more {
+		if l.ctx.Err() != nil || !l.begins(due) {
 			return
 		}
 		s := <-l.free
 		l.lag = max(l.lag, time.Since(due))
 		l.running.Add(1)
-		s.ask(n, due)
+		s.ask(due)
 	}
 }
 
@@ -355,7 +294,6 @@ func SleepUntil(ctx context.Context, due time.Time) {
 
 // succeed records a success for the gaps.
 func (l *load) succeed(now time.Time) {
-	l.done.Add(1)
 	at := int64(now.Sub(l.begun.Add(-l.config.WarmUp))) + 1
 	before := l.last.Swap(at)
 	if before == 0 {
@@ -384,28 +322,17 @@ func (l *load) fail(err error) {
 
 // report merges the records.
 func (l *load) report(shares []*recorder) Report {
-	all := newHistogram()
+	all := NewHistogram()
 	ended := l.begun
-	var windows []*hdrhistogram.Histogram
 	for _, s := range shares {
-		for i, w := range s.windows {
-			all.Merge(w)
-			if i == len(windows) {
-				windows = append(windows, newHistogram())
-			}
-			windows[i].Merge(w)
-		}
+		all.Merge(s.took)
 		if s.ended.After(ended) {
 			ended = s.ended
 		}
 	}
 	r := Report{
-		Done: all.TotalCount(), Elapsed: ended.Sub(l.begun), Latencies: latencies(all),
+		Done: all.TotalCount(), Elapsed: ended.Sub(l.begun), Latencies: LatenciesOf(all),
 		Failed: l.failed.Load(), Unknown: l.unknown.Load(), LongestGap: time.Duration(l.gap.Load()), Lag: l.lag,
-	}
-	whole := int(r.Elapsed / windowTime) // an incomplete last window would look like a drop
-	for _, w := range windows[:min(whole, len(windows))] {
-		r.Windows = append(r.Windows, latencies(w))
 	}
 	if r.Elapsed > 0 {
 		r.Rate = float64(r.Done) / r.Elapsed.Seconds()

@@ -56,7 +56,7 @@ func (j *job) many() error {
 			if _, err = j.api(0).Read(j.ctx, from, nil); err == nil {
 				break
 			}
-			if pause(j.ctx, 50*time.Millisecond) != nil {
+			if Pause(j.ctx, 50*time.Millisecond) != nil {
 				return err
 			}
 		}

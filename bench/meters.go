@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"os"
 	"runtime"
@@ -30,9 +29,7 @@ type Metered interface {
 // counts are a member's counters at one time.
 type counts struct {
 	stages map[string]sum // of a write
-	syncs  sum
-	ends   []float64 // upper bounds of the buckets of syncs, in seconds
-	within []float64 // cumulative number of syncs per bucket
+	syncs  float64        // in seconds
 
 	processor, resident float64 // seconds, bytes
 }
@@ -43,7 +40,7 @@ type sum struct{ seconds, count float64 }
 // The metrics that are read; only qkv has the first.
 const (
 	stageMetric     = "qkv_write_stage_seconds"
-	syncMetric      = "etcd_disk_wal_fsync_duration_seconds"
+	syncMetric      = "etcd_disk_wal_fsync_duration_seconds_sum"
 	processorMetric = "process_cpu_seconds_total"
 	residentMetric  = "process_resident_memory_bytes"
 )
@@ -107,16 +104,8 @@ func parseCounts(text []byte) counts {
 			c.processor = value
 		case residentMetric:
 			c.resident = value
-		}
-		switch strings.TrimPrefix(name, syncMetric) {
-		case "_sum":
-			c.syncs.seconds = value
-		case "_count":
-			c.syncs.count = value
-		case "_bucket":
-			if end, err := strconv.ParseFloat(labels["le"], 64); err == nil && !math.IsInf(end, 0) {
-				c.ends, c.within = append(c.ends, end), append(c.within, value)
-			}
+		case syncMetric:
+			c.syncs = value
 		}
 	}
 	return c
@@ -164,8 +153,8 @@ func readProcessors() (t processorTimes) {
 	return t
 }
 
-// ownProcessor returns this process's processor time in seconds.
-func ownProcessor() float64 {
+// OwnProcessor returns this process's processor time in seconds.
+func OwnProcessor() float64 {
 	var u unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
 		return 0
@@ -184,7 +173,6 @@ type Observer struct {
 	processors  [2]processorTimes
 	own         [2]float64 // processor time of this process, in seconds
 	begun       time.Time
-	windows     []result.SyncWindow
 
 	// Set by End.
 	Servers, Resident float64 // processor time of all members in seconds, and the largest one's memory in bytes
@@ -203,25 +191,15 @@ func Observe(ctx context.Context, c Cluster) *Observer {
 	o.over.Go(func() {
 		select {
 		case at := <-o.starts:
-			if pause(ctx, time.Until(at)) != nil {
+			if Pause(ctx, time.Until(at)) != nil {
 				return
 			}
 		case <-ctx.Done():
 			return
 		}
-		o.first, o.processors[0], o.own[0], o.begun = o.look(context.WithoutCancel(ctx)), readProcessors(), ownProcessor(), time.Now()
-		before := o.first
-		for {
-			ended := pause(ctx, windowTime) != nil
-			o.last, o.processors[1], o.own[1], o.Took = o.look(context.WithoutCancel(ctx)), readProcessors(), ownProcessor(), time.Since(o.begun)
-			if len(o.windows) < mostWindows {
-				o.windows = append(o.windows, syncsBetween(before, o.last, o.Took))
-			}
-			before = o.last
-			if ended {
-				return
-			}
-		}
+		o.first, o.processors[0], o.own[0], o.begun = o.look(context.WithoutCancel(ctx)), readProcessors(), OwnProcessor(), time.Now()
+		<-ctx.Done()
+		o.last, o.processors[1], o.own[1], o.Took = o.look(context.WithoutCancel(ctx)), readProcessors(), OwnProcessor(), time.Since(o.begun)
 	})
 	return o
 }
@@ -238,7 +216,8 @@ func (o *Observer) Begin(at time.Time) {
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) error {
+// Pause waits, and returns the context's error if that ends first.
+func Pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -257,29 +236,6 @@ func (o *Observer) look(ctx context.Context) []counts {
 	return all
 }
 
-// syncsBetween returns the syncs of all members between two scrapes.
-func syncsBetween(before, after []counts, at time.Duration) result.SyncWindow {
-	w := result.SyncWindow{At: at.Seconds()}
-	for i := range after {
-		if len(after[i].ends) == 0 || len(before[i].ends) != len(after[i].ends) {
-			continue
-		}
-		if w.Ends == nil {
-			w.Ends, w.Counts = after[i].ends, make([]float64, len(after[i].ends))
-		}
-		if !slices.Equal(w.Ends, after[i].ends) {
-			continue
-		}
-		below := 0.0
-		for b := range w.Counts {
-			through := after[i].within[b] - before[i].within[b]
-			w.Counts[b] += max(0, through-below)
-			below = through
-		}
-	}
-	return w
-}
-
 // End stops the scrapes, and records the results in the run.
 func (o *Observer) End(run *result.Run) {
 	if o == nil {
@@ -290,7 +246,6 @@ func (o *Observer) End(run *result.Run) {
 	if o.Took <= 0 {
 		return
 	}
-	run.Syncs = o.windows
 	if run.Values == nil {
 		run.Values = map[string]float64{}
 	}
@@ -301,7 +256,7 @@ func (o *Observer) End(run *result.Run) {
 	stages := map[string]sum{}
 	for i := range o.last {
 		was, is := o.first[i], o.last[i]
-		busiest = max(busiest, (is.syncs.seconds-was.syncs.seconds)/o.Took.Seconds())
+		busiest = max(busiest, (is.syncs-was.syncs)/o.Took.Seconds())
 		o.Servers += max(0, is.processor-was.processor)
 		o.Resident = max(o.Resident, is.resident)
 		for name, s := range is.stages {

@@ -12,8 +12,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"qkv/log/disk"
 )
 
 // Durable is a method of durable writing.
@@ -64,9 +62,9 @@ type ProbeConfig struct {
 // sync.
 const LoneRest = 200 * time.Microsecond
 
-// LogSyncs is the log's own case: pages of a zero-filled file, each made durable before the next. No put can be faster.
-func LogSyncs(dir string, rest time.Duration) ProbeConfig {
-	return ProbeConfig{Dir: dir, Bytes: 4 << 10, Before: zeroed, Rest: rest, Longest: time.Minute}
+// LogSyncs is the log's own case: pages of a zero-filled file, each made durable before the next. No put of a lone caller can be faster.
+func LogSyncs(dir string) ProbeConfig {
+	return ProbeConfig{Dir: dir, Bytes: 4 << 10, Before: zeroed, Rest: LoneRest, Longest: 3 * time.Second}
 }
 
 // ErrNotPossible reports that this file system does not support a probe, or that a running cluster's members are not killed.
@@ -75,8 +73,8 @@ var ErrNotPossible = errors.New("not possible here")
 // probeBlock is the alignment of writes without the page cache.
 const probeBlock = 4 << 10
 
-// ProbeDisk measures how long writes in the folder take to become durable, in sequence for each writer. It removes its files before it
-// returns. If ctx ends, it returns the context's error.
+// ProbeDisk measures how long writes in the folder take to become durable, in sequence for each writer. If ctx ends, it returns the
+// context's error.
 func ProbeDisk(ctx context.Context, config ProbeConfig) (Latencies, error) {
 	setDefault(&config.Writers, 1)
 	setDefault(&config.Count, 1000)
@@ -95,14 +93,14 @@ func ProbeDisk(ctx context.Context, config ProbeConfig) (Latencies, error) {
 			files[i] = nil
 		}
 	}
-	all := newHistogram()
+	all := NewHistogram()
 	if len(errs) == 0 {
 		var running sync.WaitGroup
 		var mu sync.Mutex
 		ends := time.Now().Add(config.Longest)
 		for _, f := range files {
 			running.Go(func() {
-				h := newHistogram()
+				h := NewHistogram()
 				err := f.write(ctx, config, ends, func(d time.Duration) { record(h, d) })
 				mu.Lock()
 				defer mu.Unlock()
@@ -116,55 +114,10 @@ func ProbeDisk(ctx context.Context, config ProbeConfig) (Latencies, error) {
 	}
 	for _, f := range files {
 		if f != nil {
-			errs = append(errs, f.remove())
+			errs = append(errs, unix.Close(f.fd))
 		}
 	}
-	return latencies(all), errors.Join(append(errs, ctx.Err())...)
-}
-
-// probeFSMost bounds the time of ProbeFS.
-const probeFSMost = 3 * time.Second
-
-// ProbeFS is ProbeDisk of the log's own case on any file system: pages of an existing file, a pause before each, each durable before the
-// next.
-func ProbeFS(ctx context.Context, on disk.FS, dir string, rest time.Duration, count int) (_ Latencies, err error) {
-	name := filepath.Join(dir, fmt.Sprintf("qkv-probe-%016x.tmp", rand.Uint64()))
-	f, err := on.Create(name)
-	if err != nil {
-		return Latencies{}, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := on.Remove(name); err != nil { // immediately: even a killed process leaves no file
-		return Latencies{}, err
-	}
-	if err := f.WriteZeros(min(count*probeBlock, disk.ZerosMost), 0); err != nil {
-		return Latencies{}, err
-	}
-	if err := f.Sync(); err != nil {
-		return Latencies{}, err
-	}
-	page, all := aligned(probeBlock), newHistogram()
-	random(page)
-	ends := time.Now().Add(probeFSMost)
-	for i := range count {
-		if ctx.Err() != nil {
-			return latencies(all), ctx.Err()
-		}
-		if time.Now().After(ends) {
-			break
-		}
-		time.Sleep(rest)
-		begun := time.Now()
-		_, err := f.WriteAt(page, int64(i)*probeBlock%disk.ZerosMost)
-		if err == nil {
-			err = f.Datasync()
-		}
-		if err != nil {
-			return latencies(all), err
-		}
-		record(all, time.Since(begun))
-	}
-	return latencies(all), nil
+	return LatenciesOf(all), errors.Join(append(errs, ctx.Err())...)
 }
 
 // probeFile is a file of a probe.
@@ -176,15 +129,15 @@ type probeFile struct {
 
 // openProbe creates a file in the probe's state.
 func openProbe(config ProbeConfig) (_ *probeFile, err error) {
-	f := &probeFile{name: filepath.Join(config.Dir, fmt.Sprintf("qkv-probe-%016x.tmp", rand.Uint64())), fd: -1}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("probe %s: %w", config.Dir, err), f.remove())
+	f := &probeFile{name: filepath.Join(config.Dir, fmt.Sprintf("qkv-probe-%016x.tmp", rand.Uint64()))}
+	if f.fd, err = unix.Open(f.name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600); err != nil {
+		return nil, fmt.Errorf("probe %s: %w", config.Dir, err)
+	}
+	defer func() { // before the measurement: a process that is killed during it leaves no file
+		if err = errors.Join(err, os.Remove(f.name)); err != nil {
+			err = fmt.Errorf("probe %s: %w", config.Dir, errors.Join(err, unix.Close(f.fd)))
 		}
 	}()
-	if f.fd, err = unix.Open(f.name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600); err != nil {
-		return nil, err
-	}
 	size := int64(config.Count) * int64(config.Bytes)
 	switch config.Before {
 	case growing:
@@ -281,13 +234,6 @@ func (f *probeFile) writeAt(b []byte, at int64) error {
 		b, at = b[n:], at+int64(n)
 	}
 	return nil
-}
-
-func (f *probeFile) remove() error {
-	if f.fd < 0 {
-		return nil
-	}
-	return errors.Join(unix.Close(f.fd), os.Remove(f.name))
 }
 
 // again repeats an interrupted system call: Go signals its own threads.

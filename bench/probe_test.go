@@ -10,9 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"qkv/bench/result"
 	"qkv/internal/testlong"
-	"qkv/log/disk"
 )
 
 // TestProbeDisk: every standard probe finds something, or is not possible here, and leaves nothing behind.
@@ -60,46 +61,6 @@ func TestProbeRests(t *testing.T) {
 	t.Errorf("%+v, of which each rest is %v", l, rest)
 }
 
-// TestProbeFS: the file of a probe has no name while it is probed, so that nothing is left of one that is killed.
-func TestProbeFS(t *testing.T) {
-	dir := t.TempDir()
-	on := &lookingFS{FS: disk.OS(), look: func() {
-		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
-			t.Errorf("%v is there during a probe: %v", left, err)
-		}
-	}}
-	l, err := ProbeFS(t.Context(), on, dir, 0, 10)
-	if err != nil || l.Count != 10 || l.P50 <= 0 || on.syncs < 10 {
-		t.Errorf("%v %+v after %d syncs", err, l, on.syncs)
-	}
-	if _, err := ProbeFS(t.Context(), disk.OS(), filepath.Join(dir, "none"), 0, 1); err == nil {
-		t.Error("a folder that is not there is probed")
-	}
-}
-
-// lookingFS looks at each sync of a file.
-type lookingFS struct {
-	disk.FS
-	look  func()
-	syncs int
-}
-
-type lookingFile struct {
-	disk.File
-	on *lookingFS
-}
-
-func (l *lookingFS) Create(name string) (disk.File, error) {
-	f, err := l.FS.Create(name)
-	return lookingFile{f, l}, err
-}
-
-func (f lookingFile) Datasync() error {
-	f.on.look()
-	f.on.syncs++
-	return f.File.Datasync()
-}
-
 func TestProbeDiskRefuses(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -112,18 +73,6 @@ func TestProbeDiskRefuses(t *testing.T) {
 	}
 	if _, err := ProbeDisk(t.Context(), ProbeConfig{Dir: t.TempDir(), Bytes: 0}); err == nil {
 		t.Error("writes of nothing are measured")
-	}
-}
-
-func TestFioSync(t *testing.T) {
-	median, err := FioSync([]byte(`{"jobs": [{"sync": {"lat_ns": {"percentile": {"50.000000": 127488, "99.000000": 300000}}}}]}`))
-	if err != nil || median != 127488*time.Nanosecond {
-		t.Errorf("%v %v", median, err)
-	}
-	for _, bad := range []string{"", "{}", `{"jobs": [{}]}`} {
-		if _, err := FioSync([]byte(bad)); err == nil {
-			t.Errorf("%q has a median", bad)
-		}
 	}
 }
 
@@ -161,11 +110,11 @@ func TestProbeGoesAround(t *testing.T) {
 			}
 		})
 		stop()
-		info, statErr := os.Stat(f.name)
-		if err != nil || statErr != nil || writes != want || info.Size() != 1024 {
+		var info unix.Stat_t
+		if statErr := unix.Fstat(f.fd, &info); err != nil || statErr != nil || writes != want || info.Size != 1024 {
 			t.Errorf("around %v: %d writes, %v, %v %v", around, writes, info, err, statErr)
 		}
-		if err := f.remove(); err != nil {
+		if err := unix.Close(f.fd); err != nil {
 			t.Error(err)
 		}
 	}

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -9,10 +8,9 @@ import (
 
 // Latencies summarizes a latency distribution.
 type Latencies struct {
-	Count               int64
-	Mean, P50, P90, P99 time.Duration
-	P999, Max           time.Duration
-	Histogram           *hdrhistogram.Histogram // in nanoseconds, for merging
+	Count         int64
+	P50, P99, Max time.Duration
+	Histogram     *hdrhistogram.Histogram // in nanoseconds, for merging
 }
 
 // The histograms' range and digits: a microsecond to two minutes, exact to a thousandth.
@@ -22,31 +20,21 @@ const (
 	digits   = 3
 )
 
-func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(shortest, longest, digits) }
+// NewHistogram returns an empty histogram of that range.
+func NewHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(shortest, longest, digits) }
 
 // record adds one latency, clamped to the range.
 func record(h *hdrhistogram.Histogram, d time.Duration) {
 	_ = h.RecordValue(min(max(int64(d), shortest), longest)) // cannot fail within the range
 }
 
-func latencies(h *hdrhistogram.Histogram) Latencies {
-	at := func(percent float64) time.Duration { return time.Duration(h.ValueAtQuantile(percent)) }
-	return Latencies{
-		Count: h.TotalCount(), Mean: time.Duration(h.Mean()), P50: at(50), P90: at(90), P99: at(99), P999: at(99.9),
-		Max: time.Duration(h.Max()), Histogram: h,
-	}
-}
-
-// LatenciesOf summarizes a merged histogram; empty for nil.
+// LatenciesOf summarizes a histogram; nil is empty.
 func LatenciesOf(h *hdrhistogram.Histogram) Latencies {
 	if h == nil {
-		h = newHistogram()
+		h = NewHistogram()
 	}
-	return latencies(h)
-}
-
-func (l Latencies) String() string {
-	return fmt.Sprintf("p50 %s p99 %s max %s", short(l.P50), short(l.P99), short(l.Max))
+	at := func(percent float64) time.Duration { return time.Duration(h.ValueAtQuantile(percent)) }
+	return Latencies{Count: h.TotalCount(), P50: at(50), P99: at(99), Max: time.Duration(h.Max()), Histogram: h}
 }
 
 // Report is the result of a load.
@@ -65,22 +53,6 @@ type Report struct {
 	Last time.Time
 	// Lag is the longest delay of an open loop's request after its due time.
 	Lag time.Duration
-	// Windows are the run's course, one second each.
-	Windows []Latencies
-}
-
-// short formats a time with three digits.
-func short(d time.Duration) string {
-	switch {
-	case d < 10*time.Microsecond:
-		return d.Round(10 * time.Nanosecond).String()
-	case d < time.Millisecond:
-		return d.Round(time.Microsecond).String()
-	case d < 10*time.Millisecond:
-		return d.Round(10 * time.Microsecond).String()
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	default:
-		return d.Round(10 * time.Millisecond).String()
-	}
+	// Windows are the writes of each second of a steady load.
+	Windows []int64
 }

@@ -114,11 +114,11 @@ func (j *job) closed(at int, do func(random *rand.Rand, caller int) error) error
 	}
 	all := span{begun: begun, ends: begun.Add(j.Duration)}
 	var mu sync.Mutex
-	took := newHistogram()
+	took := NewHistogram()
 	var failed int64
 	var first error
 	err := j.each(at, at, func(caller int) error {
-		random, own := rand.New(rand.NewPCG(j.Seed, uint64(caller))), newHistogram()
+		random, own := rand.New(rand.NewPCG(j.Seed, uint64(caller))), NewHistogram()
 		for j.ctx.Err() == nil {
 			asked := time.Now()
 			if !all.begins(asked) {
@@ -135,7 +135,7 @@ func (j *job) closed(at int, do func(random *rand.Rand, caller int) error) error
 					first = err
 				}
 				mu.Unlock()
-				_ = pause(j.ctx, errorPause)
+				_ = Pause(j.ctx, errorPause)
 			}
 		}
 		mu.Lock()
@@ -144,7 +144,7 @@ func (j *job) closed(at int, do func(random *rand.Rand, caller int) error) error
 		return nil
 	})
 	values := j.run.Values
-	j.run = latencies(took).Run(j.Duration)
+	j.run = LatenciesOf(took).Run(j.Duration)
 	j.run.Values, j.run.Failed = values, failed
 	if first != nil {
 		j.run.FirstError = first.Error()
@@ -246,7 +246,7 @@ func (j *job) maintenance() error {
 	var beside sync.WaitGroup
 	beside.Go(func() {
 		compacted := int64(0)
-		for pause(ctx, compactEvery) == nil {
+		for Pause(ctx, compactEvery) == nil {
 			page, err := j.api(0).Read(ctx, j.key("kept", 0), nil)
 			if err == nil && page.Revision > compacted { // without new writes it would be refused
 				compacted = page.Revision
@@ -259,7 +259,7 @@ func (j *job) maintenance() error {
 	})
 	middle := j.WarmUp + j.Duration/3
 	beside.Go(func() {
-		if pause(ctx, middle) == nil {
+		if Pause(ctx, middle) == nil {
 			begun := time.Now()
 			maintaining = j.api(0).Maintain(context.WithoutCancel(ctx))
 			maintained = time.Since(begun)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"qkv/bench/machine"
 	"qkv/bench/result"
 )
 
@@ -108,13 +109,14 @@ func WorkNames(works []Work) (names []string) {
 // Suite measures works on sides, each side equally often and in turns: A B, B A, A B, ... The drift of the machine thus affects all sides
 // alike.
 type Suite struct {
-	Sides      []Side
-	Members    []int // cluster sizes to measure
-	Works      []Work
-	Runs       int
-	Duration   time.Duration // of each load
-	WarmUp     time.Duration
-	KillRest   time.Duration // duration of the load after the kill; 8 s. A cluster that has not recovered by then has a gap of this length.
+	Sides    []Side
+	Members  []int // cluster sizes to measure
+	Works    []Work
+	Runs     int
+	Duration time.Duration // of each load
+	WarmUp   time.Duration
+	// duration of the load after the kill; 8 s. A cluster that has not recovered by then has a gap of this length.
+	KillRest   time.Duration
 	ValueBytes int
 	Keys       int
 	Scale      float64 // of special loads' sizes; 1
@@ -124,6 +126,31 @@ type Suite struct {
 	Round func(round int, rows []result.Row, notes []string) error
 	// Progress is called at the start of each step, with its number and the total.
 	Progress func(what string, step, of int)
+}
+
+const (
+	// touchMost limits the bytes touched before a suite: the members of one cluster take less, and touching this many takes 20 s.
+	touchMost = 8 << 30
+	// touchSecond is the bytes touched for each second of a load: three members write less in a second.
+	touchSecond = 2 << 30
+)
+
+// Into touches memory, runs the suite, and keeps its results in a file, also those before an early end. save is called after each of
+// Runs but the last.
+func (s *Suite) Into(ctx context.Context, f *result.File, save func() error) error {
+	before := f.Notes
+	keep := func(rows []result.Row, notes []string) { f.Rows, f.Notes = rows, slices.Concat(before, notes) }
+	s.Round = func(round int, rows []result.Row, notes []string) error {
+		keep(rows, append(slices.Clone(notes), fmt.Sprintf("INCOMPLETE: run %d of %d is the last one in here", round, s.Runs)))
+		return save()
+	}
+	wanted := int64((s.WarmUp + s.Duration).Seconds() * touchSecond)
+	if err := TouchMemory(ctx, min(machine.Host{}.FreeBytes()*3/4, wanted, touchMost)); err != nil {
+		return err
+	}
+	rows, notes, err := s.Run(ctx)
+	keep(rows, notes)
+	return err
 }
 
 // Run measures everything. After a failure it returns the results so far, too.
@@ -365,8 +392,8 @@ func (r Report) Run() result.Run {
 	if r.Lag > 0 {
 		run.Values = map[string]float64{"begun_late_seconds": r.Lag.Seconds()}
 	}
-	for _, w := range r.Windows {
-		run.Windows = append(run.Windows, result.Window{Seconds: windowTime.Seconds(), Count: w.Count, P50: int64(w.P50), P99: int64(w.P99), Max: int64(w.Max)})
+	for _, n := range r.Windows {
+		run.Windows = append(run.Windows, result.Window{Seconds: windowTime.Seconds(), Count: n})
 	}
 	return run
 }
@@ -398,7 +425,7 @@ func kill(ctx context.Context, c Cluster, config Config, rest time.Duration) (re
 		killed <- err
 		time.AfterFunc(rest, func() { over <- time.Now(); stop() })
 	})
-	config.WarmUp, config.Duration, config.Count = 0, 2*killMost, 0
+	config.WarmUp, config.Duration = 0, 2*killMost
 	report, err := Load(loading, config)
 	if timer.Stop() {
 		return result.Run{}, err // the load ended before the leader did
@@ -410,7 +437,7 @@ func kill(ctx context.Context, c Cluster, config Config, rest time.Duration) (re
 		return result.Run{}, ctx.Err()
 	}
 	run := report.Run()
-	run.Histogram, run.Windows = nil, nil
+	run.Histogram = nil
 	gap := report.LongestGap
 	select {
 	case at := <-over: // a gap that has not ended counts up to now

@@ -164,7 +164,8 @@ func (a *arranger) takesValue(name, word string) (bool, error) {
 func (a *arranger) unknownFlag(name, word string) error {
 	hint := foreignWord(foreignFlags, name)
 	known := flagNames(a.flagsInScope())
-	if source := "--source-" + name; a.command != nil && slices.Contains(known, source) { // the certificates of the other side
+	// the certificates of the other side
+	if source := "--source-" + name; a.command != nil && slices.Contains(known, source) {
 		hint = fmt.Sprintf("it is %s for the etcd or members at https:// URLs; ", source)
 	}
 	if name == "password" && slices.Contains(known, "--password-file") {

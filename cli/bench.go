@@ -3,9 +3,6 @@
 package cli
 
 import (
-	"strings"
-	"sync"
-
 	"github.com/urfave/cli/v2"
 
 	"qkv/internal/limits"
@@ -31,25 +28,4 @@ func checkLoad(c *cli.Context) error {
 		return usagef("--value-bytes %d: a value has at least 1 byte, and a member takes requests of %d bytes at most", n, limits.RequestBytesWritten)
 	}
 	return nil
-}
-
-// tail keeps the last lines of the members, for the case that they do not start.
-type tail struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	const most = 20
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.lines = append(t.lines, string(p))
-	t.lines = t.lines[max(0, len(t.lines)-most):]
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.Join(t.lines, "")
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -164,32 +163,6 @@ func benchDisk(ctx context.Context, c *cli.Context) error {
 			f.Rows = append(f.Rows, result.Row{Side: d.name, Name: result.LoadSteady, Mode: result.Closed, Runs: []result.Run{run}})
 		}
 	}
-	for _, d := range dirs {
-		f.Notes = append(f.Notes, crossCheck(ctx, d, f.Rows)...)
-	}
 	bar.end()
 	return writeResult(c, f)
-}
-
-// crossCheck names fio's command for the same writes. If fio is installed, it runs the command and compares the results.
-func crossCheck(ctx context.Context, d sideDir, rows []result.Row) []string {
-	args := []string{"--name=qkv", "--rw=write", "--ioengine=sync", "--fdatasync=1", "--size=2300k", "--bs=2300", "--fallocate=native", "--directory=" + d.dir, "--unlink=1"}
-	line := result.CommandLine(append([]string{"fio"}, args...))
-	fio, err := exec.LookPath("fio")
-	if err != nil {
-		return []string{d.name + ": fio is not installed; the same writes are `" + line + "`"}
-	}
-	out, err := exec.CommandContext(ctx, fio, append(args, "--output-format=json")...).Output()
-	if err != nil {
-		return []string{fmt.Sprintf("%s: `%s` failed: %v", d.name, line, err)}
-	}
-	median, err := bench.FioSync(out)
-	if err != nil {
-		return []string{fmt.Sprintf("%s: `%s`: %v", d.name, line, err)}
-	}
-	var own result.Row
-	if i := slices.IndexFunc(rows, func(r result.Row) bool { return r.Side == d.name && r.Name == result.ProbeEtcd }); i >= 0 {
-		own = rows[i]
-	}
-	return []string{fmt.Sprintf("%s: fio's median sync of 2300 bytes is %v, this one's write and sync %v (`%s`)", d.name, median, bench.LatenciesOf(own.Merged()).P50, line)}
 }

@@ -38,19 +38,10 @@ func refusesToBench(t *testing.T, command string, args ...string) {
 	}
 }
 
-// TestFioLine: fio's line for a folder whose name has a space is one that a shell takes.
-func TestFioLine(t *testing.T) {
-	t.Setenv("PATH", "")
-	said := crossCheck(t.Context(), sideDir{"a", "/mnt/my disk"}, nil)
-	if len(said) != 1 || !strings.Contains(said[0], " '--directory=/mnt/my disk' --unlink=1`") {
-		t.Errorf("%q", said)
-	}
-}
-
 // TestMaintenanceOfAnother: a server that is there is compacted and defragmented only where the user allows it, before anything is
 // asked of it; members of the benchmark's own always.
 func TestMaintenanceOfAnother(t *testing.T) {
-	target := []string{"--target", "etcd=http://127.0.0.1:1", "--duration", "1ms", "--warm-up", "1ms"} // a suite touches the more memory, the longer its loads are
+	target := []string{"--target", "etcd=http://127.0.0.1:1", "--duration", "1ms"} // a suite touches the more memory, the longer its loads are
 	for _, c := range []struct {
 		args    []string
 		refused bool

@@ -38,7 +38,7 @@ func benchMemberKilled(t testing.TB, lasts time.Duration) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), program, "bench", "run", "--load", "put by one caller", "--members", "3", "--runs", "1", "--duration", lasts.String(),
-		"--warm-up", "100ms", "--port", strconv.Itoa(port), "--dir", "own="+dir)
+		"--port", strconv.Itoa(port), "--dir", "own="+dir)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	must(t, cmd.Start())

@@ -20,16 +20,13 @@ import (
 
 // The formats of a benchmark's report.
 const (
-	reportTable    = "table"
-	reportJSON     = "json"
-	reportMarkdown = "markdown"
-	reportCSV      = "csv"
-	reportBench    = "bench" // Go's benchmark format
-	reportHTML     = "html"
-	reportRatios   = "ratios" // one table in Markdown
+	reportTable  = "table"
+	reportJSON   = "json"
+	reportHTML   = "html"
+	reportRatios = "ratios" // one table in Markdown
 )
 
-var reportFormats = []string{reportTable, reportJSON, reportMarkdown, reportCSV, reportBench, reportHTML, reportRatios}
+var reportFormats = []string{reportTable, reportJSON, reportHTML, reportRatios}
 
 // resultFlags are shared by the commands that print benchmark results.
 func resultFlags() []cli.Flag {
@@ -44,7 +41,7 @@ func resultFlags() []cli.Flag {
 				return nil
 			},
 		},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` to write as well: .json, .html, .md, .csv or .txt"},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` to write as well: .json, .html, .md or .txt"},
 	}
 }
 
@@ -80,13 +77,11 @@ func formatOf(name string) (string, error) {
 	case ".html":
 		return reportHTML, nil
 	case ".md":
-		return reportMarkdown, nil
-	case ".csv":
-		return reportCSV, nil
+		return reportRatios, nil
 	case ".txt":
 		return reportTable, nil
 	}
-	return "", usagef("--output %q: the file name must end in .json, .html, .md, .csv or .txt", name)
+	return "", usagef("--output %q: the file name must end in .json, .html, .md or .txt", name)
 }
 
 // finishResult writes the results, also after an early end with err: the last minute must not cost hours of measurements. The
@@ -149,20 +144,11 @@ func writeReport(w io.Writer, format string, files []*result.File) error {
 		return files[0].Write(w)
 	}
 	for _, f := range files {
-		var err error
-		switch format {
-		case reportCSV:
-			err = f.CSV(w)
-		case reportRatios:
-			err = f.Ratios(w)
-		case reportBench:
-			err = f.BenchmarkLines(w)
-		case reportMarkdown:
-			err = f.Report(w, result.Table.Markdown, "- ")
-		default:
-			err = f.Report(w, result.Table.Text, "")
+		write := f.Report
+		if format == reportRatios {
+			write = f.Ratios
 		}
-		if err != nil {
+		if err := write(w); err != nil {
 			return err
 		}
 	}
@@ -172,9 +158,8 @@ func writeReport(w io.Writer, format string, files []*result.File) error {
 func benchReportCommand() *cli.Command {
 	return &cli.Command{
 		Name: "report", Usage: "make tables and pages of saved results", ArgsUsage: "FILE.json...",
-		Description: "The page of -o report.html is one file: it loads nothing from elsewhere. `-w bench` prints Go's benchmark format, for " +
-			"benchstat.",
-		Flags: resultFlags(),
+		Description: "The page of -o report.html is one file: it loads nothing from elsewhere.",
+		Flags:       resultFlags(),
 		Action: func(c *cli.Context) error {
 			if _, err := formatOf(c.String("output")); err != nil {
 				return err

@@ -17,9 +17,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/bench"
-	"qkv/bench/machine"
 	"qkv/bench/result"
-	"qkv/log/disk"
+	"qkv/cli/local"
 	"qkv/net/client"
 )
 
@@ -53,8 +52,7 @@ func suiteFlags() []cli.Flag {
 		&cli.Float64Flag{Name: "rate", Value: 1000, Usage: "`N` requests a second of the open loop"},
 		&cli.GenericFlag{Name: "value-bytes", Value: new(size(256)), DefaultText: "256B", Usage: "`SIZE` of a value"},
 		&cli.IntFlag{Name: "keys", Value: 100_000, Usage: "`N` different keys"},
-		&cli.DurationFlag{Name: "duration", Value: 3 * time.Second, Usage: "`TIME` of each load", Action: positive("duration")},
-		&cli.DurationFlag{Name: "warm-up", Value: 2 * time.Second, Usage: "`TIME` of each load before the measurement", Action: positive("warm-up")},
+		&cli.DurationFlag{Name: "duration", Value: 3 * time.Second, Usage: "`TIME` of each load, after two thirds of it to warm up", Action: positive("duration")},
 		&cli.IntFlag{Name: "port", Value: 2579, Usage: "first of ten `PORT`s in a row, for members of its own"},
 	}
 }
@@ -62,37 +60,20 @@ func suiteFlags() []cli.Flag {
 // suiteOf returns the suite of the flags, without its sides. If no load is named, all run except the special ones.
 func suiteOf(c *cli.Context) (*bench.Suite, error) {
 	s := &bench.Suite{
-		Runs: c.Int("runs"), Members: c.IntSlice("members"), Duration: c.Duration("duration"), WarmUp: c.Duration("warm-up"),
+		Runs: c.Int("runs"), Members: c.IntSlice("members"), Duration: c.Duration("duration"), WarmUp: c.Duration("duration") * 2 / 3,
 		ValueBytes: int(sizeOf(c, "value-bytes")), Keys: c.Int("keys"), Scale: c.Float64("scale"), Works: bench.Works(c.Int("in-flight"), c.Float64("rate")),
 		Prefix: fmt.Sprintf("qkv-bench/%016x/", rand.Uint64()),
 	}
 	return s, checkSuite(c, s)
 }
 
-const (
-	touchMost   = 8 << 30 // limit of the bytes touched before a suite: the members of one cluster take less, and touching this many takes 20 s
-	touchSecond = 2 << 30 // bytes touched for each second of a load: three members write less in a second
-)
-
-// runSuite touches memory, runs a suite, and prints and saves its results.
+// runSuite runs a suite, and prints and saves its results.
 func runSuite(ctx context.Context, c *cli.Context, s *bench.Suite, f *result.File) error {
 	bar := newSlowProgress(c.App.ErrWriter, "loads", s.Steps())
 	s.Progress = func(what string, _, _ int) { bar.describe(what); bar.add(1) }
-	before := f.Notes
-	keep := func(rows []result.Row, notes []string) { f.Rows, f.Notes = rows, slices.Concat(before, notes) }
-	s.Round = func(round int, rows []result.Row, notes []string) error {
-		keep(rows, append(slices.Clone(notes), fmt.Sprintf("INCOMPLETE: run %d of %d is the last one in here", round, s.Runs)))
-		return writeReportFile(c.String("output"), []*result.File{f})
-	}
 	bar.describe("touch free memory")
-	wanted := int64((s.WarmUp + s.Duration).Seconds() * touchSecond)
-	if err := bench.TouchMemory(ctx, min(machine.Host{}.FreeBytes()*3/4, wanted, touchMost)); err != nil {
-		bar.end()
-		return err
-	}
-	rows, notes, err := s.Run(ctx)
+	err := s.Into(ctx, f, func() error { return writeReportFile(c.String("output"), []*result.File{f}) })
 	bar.end()
-	keep(rows, notes)
 	return finishResult(c, f, err)
 }
 
@@ -171,7 +152,8 @@ func checkSuite(c *cli.Context, s *bench.Suite) error {
 	if len(names) == 0 {
 		return nil
 	}
-	s.Works = slices.Concat(s.Works[:len(s.Works)-1], bench.SpecialWorks(), s.Works[len(s.Works)-1:]) // the load that kills the leader comes last
+	// the load that kills the leader comes last
+	s.Works = slices.Concat(s.Works[:len(s.Works)-1], bench.SpecialWorks(), s.Works[len(s.Works)-1:])
 	if slices.Equal(names, []string{"all"}) {
 		return nil
 	}
@@ -195,12 +177,9 @@ type memberSide struct {
 // Describe implements bench.Side.
 func (s *memberSide) Describe() result.Side { return s.describe }
 
-// probeSyncs is the number of syncs in the probe of a side's disk: p99 needs a thousand.
-const probeSyncs = 1000
-
 // Probe implements bench.Prober.
 func (s *memberSide) Probe(ctx context.Context) (bench.Latencies, error) {
-	return bench.ProbeFS(ctx, disk.OS(), s.dir, bench.LoneRest, probeSyncs)
+	return bench.ProbeDisk(ctx, bench.LogSyncs(s.dir))
 }
 
 // memberCluster is a cluster that a memberSide has started.
@@ -208,7 +187,7 @@ type memberCluster struct {
 	*localCluster
 	dir     string
 	clients []*client.Client
-	said    *tail    // last lines of the members
+	said    *local.Tail
 	killed  *process // the leader, after a load that killed it
 }
 
@@ -221,13 +200,13 @@ func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, e
 	if err != nil {
 		return nil, err
 	}
-	c := &memberCluster{dir: dir, said: &tail{}}
+	c := &memberCluster{dir: dir, said: &local.Tail{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Stop())
 		}
 	}()
-	l, err := newLocalCluster("n", members, s.port, dir, filepath.Join(dir, "home"), newTerminal(c.said))
+	l, err := newLocalCluster("n", members, s.port, dir, filepath.Join(dir, "home"), c.said)
 	if err != nil {
 		return nil, err
 	}
@@ -356,7 +335,7 @@ const etcdConnections = 100
 
 // Start implements bench.Side.
 func (t *etcdTarget) Start(ctx context.Context, _ int) (bench.Cluster, error) {
-	connections, err := bench.DialEtcd(ctx, t.address, etcdConnections, nil)
+	connections, err := bench.DialEtcd(ctx, t.address, etcdConnections)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,8 @@ func versionOf(commit string) string {
 // Run runs one command line and returns its exit code.
 func Run(args []string) int {
 	if os.Getenv("QKV_ENDPOINTS") == "" {
-		_ = os.Unsetenv("QKV_ENDPOINTS") // an empty variable counts as unset; as a list it would hold one empty endpoint
+		// an empty variable counts as unset; as a list it would hold one empty endpoint
+		_ = os.Unsetenv("QKV_ENDPOINTS")
 	}
 	local.Guard()
 	prepareProcess(args)

@@ -95,8 +95,8 @@ func TestKeys(t *testing.T) {
 func TestStdin(t *testing.T) {
 	b := newRig(t, nil)
 	large := strings.Repeat("\x00\xff\n", (limits.RequestBytesWritten-64)/3)
-	for _, value := range []string{"", "no newline", "two\nlines\n", "\x00\xff", large} {
-		if code, _, stderr := b.qkv(t, value, "put", "key", "--allow-empty"); code != 0 {
+	for _, value := range []string{"no newline", "two\nlines\n", "\x00\xff", large} {
+		if code, _, stderr := b.qkv(t, value, "put", "key"); code != 0 {
 			t.Fatalf("%d: %s", code, stderr)
 		}
 		if _, stdout, _ := b.qkv(t, "", "get", "key"); stdout != value+"\n" {
@@ -105,15 +105,16 @@ func TestStdin(t *testing.T) {
 		// Any number of times round.
 		for _, key := range []string{"second", "third"} {
 			_, raw, _ := b.qkv(t, "", "get", "key", "--raw", "-w", "json")
-			b.qkv(t, raw, "put", key, "-", "--allow-empty")
+			b.qkv(t, raw, "put", key, "-")
 			if _, stdout, _ := b.qkv(t, "", "get", key, "--raw"); stdout != value {
 				t.Errorf("%d bytes are %d in the %s key", len(value), len(stdout), key)
 			}
 		}
 	}
-	b.expect(t, 2, "", "stdin is empty: --allow-empty", "put", "key")
-	b.expect(t, 2, "", "stdin is empty: --allow-empty", "put", "key", "-")
+	b.expect(t, 2, "", "stdin is empty; nothing was written", "put", "key")
+	b.expect(t, 2, "", "stdin is empty; nothing was written", "put", "key", "-")
 	b.expect(t, 0, "OK\n", "", "put", "key", "")
+	b.expect(t, 0, "\n", "", "get", "key")
 	b.expect(t, 2, "", "--raw prints the value of one key", "get", "key", "--raw", "--prefix")
 	b.expect(t, 3, "", "not found", "get", "nothing", "--raw")
 	if code, _, stderr := b.qkv(t, large+strings.Repeat("1", 64), "put", "key"); code != exitFailed || !strings.Contains(stderr, "over the limit of 1572864 (--max-request-bytes") {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -38,7 +39,6 @@ func demoCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "data-dir", Value: "qkv-data", Usage: "`DIR` with the three members' data"},
 			portFlag(2379, 2*demoMembers), homeFlag(),
-			&cli.BoolFlag{Name: "logs", Usage: "print the members' logs among the demo's own lines, and write no files"},
 		},
 		Action: runDemo,
 	}
@@ -81,11 +81,13 @@ type demo struct {
 	program string // name of the program as the user typed it
 	// homeFlag is added to the suggested commands if the CA and the endpoints are in an unusual place: another terminal may not have
 	// the same variables.
-	homeFlag string
-	say      *prefixed
-	store    *client.Client
-	file     string // the endpoints file; empty until it is written
-	before   []byte // the earlier content of the file; nil: no file
+	homeFlag    string
+	out         io.Writer
+	mark        string      // before each line
+	nobodyReads func(error) // called when a line cannot be written
+	store       *client.Client
+	file        string // the endpoints file; empty until it is written
+	before      []byte // the earlier content of the file; nil: no file
 }
 
 func newDemo(c *cli.Context, nobodyReads func(error)) (*demo, error) {
@@ -93,17 +95,21 @@ func newDemo(c *cli.Context, nobodyReads func(error)) (*demo, error) {
 	if err != nil {
 		return nil, err
 	}
-	terminal := newTerminal(c.App.Writer)
-	terminal.broken = nobodyReads
-	d := &demo{program: os.Args[0], say: terminal.prefix("demo")}
+	d := &demo{program: os.Args[0], out: outputOf(c.App.Writer), mark: "demo | ", nobodyReads: nobodyReads}
+	if isTerminal(c.App.Writer) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" {
+		d.mark = "\x1b[1m" + d.mark + "\x1b[0m"
+	}
 	if usual, err := wire.Home(without("QKV_HOME")); err != nil || usual != home {
 		d.homeFlag = " --home " + home
 	}
-	if !c.Bool("logs") {
-		terminal = nil
-	}
-	d.localCluster, err = newLocalCluster("n", demoMembers, c.Int("port"), c.String("data-dir"), home, terminal)
+	d.localCluster, err = newLocalCluster("n", demoMembers, c.Int("port"), c.String("data-dir"), home, nil)
 	return d, err
+}
+
+func (d *demo) linef(format string, values ...any) {
+	if _, err := fmt.Fprintf(d.out, d.mark+format+"\n", values...); err != nil {
+		d.nobodyReads(err)
+	}
 }
 
 // without returns the environment without a variable.
@@ -137,14 +143,12 @@ func (d *demo) tell(ctx context.Context) error {
 
 // begin starts the members and waits until they are one healthy cluster.
 func (d *demo) begin(ctx context.Context) error {
-	d.say.linef("three members on this host, data under %s, mutual TLS by the local CA in %s", d.dataDir, d.home)
-	if d.members[0].log != "" {
-		var logs []string
-		for _, m := range d.members {
-			logs = append(logs, m.log)
-		}
-		d.say.linef("the members' logs: %s", strings.Join(logs, ", "))
+	d.linef("three members on this host, data under %s, mutual TLS by the local CA in %s", d.dataDir, d.home)
+	var logs []string
+	for _, m := range d.members {
+		logs = append(logs, m.log)
 	}
+	d.linef("the members' logs: %s", strings.Join(logs, ", "))
 	begun := time.Now()
 	if err := d.start(); err != nil {
 		return err
@@ -160,7 +164,7 @@ func (d *demo) begin(ctx context.Context) error {
 		return err
 	}
 	leader := leaderOf(members)
-	d.say.linef("healthy after %s: %s leads in term %d", took(begun), leader.Name, leader.Count(figures.Term))
+	d.linef("healthy after %s: %s leads in term %d", took(begun), leader.Name, leader.Count(figures.Term))
 	return nil
 }
 
@@ -171,12 +175,12 @@ func (d *demo) putAndGet(ctx context.Context, value []byte) error {
 	if err != nil {
 		return fmt.Errorf("put: %w", err)
 	}
-	d.say.linef("put %s: OK, revision %d, on the disks of a quorum after %s", demoKey, written.Revision, took(begun))
+	d.linef("put %s: OK, revision %d, on the disks of a quorum after %s", demoKey, written.Revision, took(begun))
 	begun = time.Now()
 	if err := d.get(ctx, value); err != nil {
 		return err
 	}
-	d.say.linef("get %s: %q after %s", demoKey, value, took(begun))
+	d.linef("get %s: %q after %s", demoKey, value, took(begun))
 	return nil
 }
 
@@ -211,7 +215,7 @@ func (d *demo) killLeader(ctx context.Context) (*process, error) {
 	leader := leaderOf(members)
 	for _, m := range d.members {
 		if m.Name == leader.Name {
-			d.say.linef("kill -9 %d: %s, the leader", m.PID(), m.Name)
+			d.linef("kill -9 %d: %s, the leader", m.PID(), m.Name)
 			return m, m.Kill()
 		}
 	}
@@ -224,7 +228,7 @@ func (d *demo) getAfterKill(ctx context.Context, value []byte) error {
 	if err := d.get(ctx, value); err != nil {
 		return err
 	}
-	d.say.linef("get %s again: %q after %s, with one member dead", demoKey, value, took(begun))
+	d.linef("get %s again: %q after %s, with one member dead", demoKey, value, took(begun))
 	return nil
 }
 
@@ -238,23 +242,23 @@ func (d *demo) startAgain(ctx context.Context, m *process) error {
 	if err != nil {
 		return err
 	}
-	d.say.linef("%s started again, and caught up after %s; %s leads", m.Name, took(begun), leaderOf(members).Name)
+	d.linef("%s started again, and caught up after %s; %s leads", m.Name, took(begun), leaderOf(members).Name)
 	return nil
 }
 
 // serve waits for Ctrl-C, or until all members have ended.
 func (d *demo) serve(ctx context.Context) error {
-	d.say.linef("see it in a browser: http://%s/ui/", d.endpoints()[0])
+	d.linef("see it in a browser: http://%s/ui/", d.endpoints()[0])
 	d.tryThis("try, on another terminal:")
-	d.say.linef("kill -9 a member and look at the status again: %s", d.pids())
-	d.say.linef("Ctrl-C stops the members; their data stays")
+	d.linef("kill -9 a member and look at the status again: %s", d.pids())
+	d.linef("Ctrl-C stops the members; their data stays")
 	return d.watch(ctx)
 }
 
 func (d *demo) tryThis(when string) {
-	d.say.linef("%s", when)
-	for _, words := range []string{"put greeting hello", "get greeting", "status", "get demo/ --prefix -w json", "import --prefix /etc /etc"} {
-		d.say.linef("   %s %s%s", d.program, words, d.homeFlag)
+	d.linef("%s", when)
+	for _, words := range []string{"put greeting hello", "get greeting", "status", "get demo/ --prefix -w json"} {
+		d.linef("   %s %s%s", d.program, words, d.homeFlag)
 	}
 }
 
@@ -272,11 +276,11 @@ func (d *demo) watch(ctx context.Context) error {
 		case m := <-ended:
 			err := m.Wait()
 			if removedMember(err) {
-				d.say.linef("%s was removed from the cluster, and never starts again; to begin a new demo, stop this one and move the folder %s away", m.Name, d.dataDir)
+				d.linef("%s was removed from the cluster, and never starts again; to begin a new demo, stop this one and move the folder %s away", m.Name, d.dataDir)
 				continue
 			}
-			d.say.linef("%s ended: %v; `qkv status` shows how the others go on; to start it again:", m.Name, err)
-			d.say.linef("   %s %s", d.program, strings.Join(m.arguments(), " "))
+			d.linef("%s ended: %v; `qkv status` shows how the others go on; to start it again:", m.Name, err)
+			d.linef("   %s %s", d.program, strings.Join(m.arguments(), " "))
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -324,7 +328,7 @@ func (d *demo) end() {
 	d.stop()
 	d.restoreEndpoints()
 	if d.members[0].PID() != 0 { // it is the first to start
-		d.say.linef("all members stopped, data stays in %s", d.dataDir)
+		d.linef("all members stopped, data stays in %s", d.dataDir)
 	}
 }
 

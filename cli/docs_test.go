@@ -325,3 +325,26 @@ func TestDocsOfDoctor(t *testing.T) {
 		}
 	}
 }
+
+// TestDocsOfTesting: each helper and test that docs/testing.md names is declared in the file that it names.
+func TestDocsOfTesting(t *testing.T) {
+	named := regexp.MustCompile("(?:`([A-Za-z0-9]+)` in )?`((?:[a-z0-9]+/)+[a-z0-9_.]*)`")
+	_, table, _ := strings.Cut(pageText(t, "docs/testing.md"), "## Where a new test begins")
+	found := named.FindAllStringSubmatch(table, -1)
+	for _, f := range found {
+		name, file := f[1], f[2]
+		text, err := os.ReadFile(filepath.Join("..", file))
+		if name == "" && strings.HasSuffix(file, "/") {
+			_, err = os.ReadDir(filepath.Join("..", file))
+		}
+		if err != nil {
+			t.Errorf("docs/testing.md names %v", err)
+		}
+		if name != "" && !regexp.MustCompile(`(?m)^func (\([^)]*\) )?`+name+`\(`).Match(text) {
+			t.Errorf("docs/testing.md: %s declares no function %s", file, name)
+		}
+	}
+	if len(found) < 40 {
+		t.Errorf("only %d names were found: the test no longer reads the page as it is written", len(found))
+	}
+}

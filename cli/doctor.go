@@ -134,7 +134,8 @@ func (t target) addHost(ctx context.Context, f *checks.Facts, members []memberSt
 		m := &f.Members[i]
 		addresses := m.Clients
 		if _, _, err := net.SplitHostPort(m.Name); err == nil && len(addresses) == 0 {
-			addresses = []string{m.Name} // an endpoint that does not answer, perhaps because the packets are too large for the way to it
+			// an endpoint that does not answer, perhaps because the packets are too large for the way to it
+			addresses = []string{m.Name}
 		}
 		for _, address := range addresses {
 			route := checks.Route{Address: address}

@@ -53,8 +53,8 @@ const doctorSyncTime = time.Second
 
 // measureSync measures syncs like the log's.
 func measureSync(ctx context.Context, dir string, storage machine.Device) checks.Sync {
-	probe := bench.LogSyncs(dir, 0)
-	probe.Longest = doctorSyncTime
+	probe := bench.LogSyncs(dir)
+	probe.Rest, probe.Longest = 0, doctorSyncTime
 	l, err := bench.ProbeDisk(ctx, probe)
 	if err != nil {
 		return checks.Sync{Skip: "the disk was not measured: " + oneLine(err.Error())}

@@ -99,7 +99,8 @@ func runEtcd(ctx context.Context, program string, words []string, stdout, stderr
 	}
 	if err != nil {
 		logger.Warn("failed to verify flags", "error", err.Error())
-		if len(c.Log.Outputs) > 0 && !slices.ContainsFunc(c.Log.Outputs, onTerminal) { // otherwise the terminal would show nothing, with a log file only
+		// otherwise the terminal would show nothing, with a log file only
+		if len(c.Log.Outputs) > 0 && !slices.ContainsFunc(c.Log.Outputs, onTerminal) {
 			fmt.Fprintf(stderr, "%s: %v\n", program, err)
 		}
 		return exitFailed
@@ -368,7 +369,8 @@ func etcdClientTLS(c *etcdflags.Config, config *node.Config) error {
 // cipherSuite returns the number of a cipher suite.
 func cipherSuite(name string) (uint16, error) {
 	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
-		if s.Name == name || strings.HasSuffix(name, "_CHACHA20_POLY1305") && s.Name == name+"_SHA256" { // an older name
+		// an older name
+		if s.Name == name || strings.HasSuffix(name, "_CHACHA20_POLY1305") && s.Name == name+"_SHA256" {
 			return s.ID, nil
 		}
 	}

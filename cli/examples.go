@@ -127,7 +127,7 @@ var examples = map[string][]string{
 	},
 	"bench disk":   {"qkv bench disk --dir nvme=/mnt/nvme --dir ssd=/mnt/ssd", "qkv bench disk --dir /mnt/nvme -o disk.html"},
 	"bench run":    {"qkv bench run", "qkv bench run --dir nvme=/mnt/nvme --dir ssd=/mnt/ssd -o run.json", "qkv bench run --target etcd=http://127.0.0.1:12379"},
-	"bench report": {"qkv bench report a.json b.json -o report.html", "qkv bench report run.json -w bench | benchstat -"},
+	"bench report": {"qkv bench report a.json b.json -o report.html", "qkv bench report run.json -w ratios"},
 	"completion":   {"source <(qkv completion bash)"},
 	"version":      {"qkv version"},
 }

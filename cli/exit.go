@@ -26,9 +26,10 @@ const (
 	exitNotFound    = 3 // a single key, a lease or a member that does not exist; an empty range is exitOK
 	exitCondition   = 4 // a condition of a write did not hold, or the members refuse a change of members or users
 	exitUnavailable = 5 // no member, or no quorum, within the timeout; nothing was written
-	exitNotAllowed  = 6 // the members refuse this certificate, password or request; serve: the member was removed from its cluster
-	exitUnknown     = 7 // a write was sent and its outcome is unknown: it may have happened
-	exitDisk        = 8 // serve: a write or sync of the disk failed, or the disk does not answer
+	// the members refuse this certificate, password or request; serve: the member was removed from its cluster
+	exitNotAllowed = 6
+	exitUnknown    = 7 // a write was sent and its outcome is unknown: it may have happened
+	exitDisk       = 8 // serve: a write or sync of the disk failed, or the disk does not answer
 	// Codes above 128: ended by a signal, 128 plus its number, as in 130 for Ctrl-C and 143 for SIGTERM. A member stopped by SIGTERM
 	// has exitOK.
 )

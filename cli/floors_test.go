@@ -135,7 +135,7 @@ var packages = map[string]layer{
 	"cli": {floor: 5, imports: []string{
 		"cli/form", "cli/local", "node", "node/backuprun", "node/roster", "bench", "bench/machine", "bench/result", "net/client", "net/etcd", "net/etcd/migrate", "net/wire", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "snapshot/backup", "snapshot/backup/store", "index", "index/kv", "log", "log/disk", "internal/damage", "internal/figures", "internal/limits",
 	}, modules: []string{urfaveModule, barModule, teaModule, termModule, ageModule}},
-	"bench": {floor: 5, imports: []string{"bench/result", "index/kv", "log/disk", "net/client", "internal/limits"}, modules: []string{hdrModule, sysModule, etcdModule, grpcModule}},
+	"bench": {floor: 5, imports: []string{"bench/machine", "bench/result", "index/kv", "net/client", "internal/limits"}, modules: []string{hdrModule, sysModule, etcdModule, grpcModule}},
 
 	"bench/stat":    {floor: 0, modules: []string{perfModule}},
 	"bench/machine": {floor: 0, modules: []string{sysModule}},

@@ -58,7 +58,7 @@ func writeHelp(to io.Writer, path string, c *cli.Command) {
 		fmt.Fprintf(w, "\nexamples\n  %s\n", strings.Join(lines, "\n  "))
 	}
 	own := ownFlags(c)
-	w.flags("flags", own)
+	w.flags(own)
 	if len(own) < len(c.Flags) {
 		fmt.Fprintln(w)
 		w.text("It talks to a cluster: `qkv help connection` shows the flags and variables for that.")
@@ -81,7 +81,7 @@ const connectionTopic = "connection"
 func writeConnectionHelp(to io.Writer) {
 	w := helpWriter{form.PageOn(to)}
 	w.text("connection: the flags of every command that talks to a cluster\n\nA flag has priority over its variable, and a variable over a profile.")
-	w.flags("flags", withDays(clientFlags()))
+	w.flags(withDays(clientFlags()))
 }
 
 // writeAllHelp prints the help of all commands in one page.
@@ -110,9 +110,9 @@ func visible(flags []cli.Flag) []cli.Flag {
 	})
 }
 
-func (w helpWriter) flags(title string, flags []cli.Flag) {
-	if len(flags) > 0 {
-		fmt.Fprintf(w, "\n%s\n", title)
+func (w helpWriter) flags(flags []cli.Flag) {
+	if flags = visible(flags); len(flags) > 0 {
+		fmt.Fprint(w, "\nflags\n")
 	}
 	for _, f := range flags {
 		left, text := flagHelp(f)

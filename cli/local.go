@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -31,9 +32,9 @@ type localCluster struct {
 	members       []*process
 }
 
-// newLocalCluster plans members NAME1, NAME2, ... on consecutive ports, two for each. Their logs go to the terminal; without one, to files
+// newLocalCluster plans members NAME1, NAME2, ... on consecutive ports, two for each. Their logs go to an output; without one, to files
 // beside their data.
-func newLocalCluster(names string, count, port int, dataDir, home string, t *terminal) (*localCluster, error) {
+func newLocalCluster(names string, count, port int, dataDir, home string, output io.Writer) (*localCluster, error) {
 	executable, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program to run members by it: %w", err)
@@ -45,11 +46,9 @@ func newLocalCluster(names string, count, port int, dataDir, home string, t *ter
 		m := &process{
 			Process: local.Process{Name: name}, executable: executable,
 			listen: loopback(port + 2*i), listenPeer: loopback(port + 2*i + 1),
-			dataDir: filepath.Join(dataDir, name), home: home,
+			dataDir: filepath.Join(dataDir, name), home: home, output: output,
 		}
-		if t != nil {
-			m.output = t.prefix(name)
-		} else {
+		if output == nil {
 			m.log = m.dataDir + ".log"
 		}
 		m.Command = m.line

@@ -236,21 +236,6 @@ func TestParseEndpoints(t *testing.T) {
 	}
 }
 
-// TestPrefixed: lines of several writers stay whole, each with its name.
-func TestPrefixed(t *testing.T) {
-	var out bytes.Buffer
-	shared := newTerminal(&out)
-	a, b := shared.prefix("a"), shared.prefix("b")
-	for _, part := range []string{"one ", "line\ntwo", " lines\nrest"} {
-		_, _ = a.Write([]byte(part))
-		b.linef("%d", len(part))
-	}
-	want := "b    | 4\na    | one line\nb    | 8\na    | two lines\nb    | 11\n"
-	if out.String() != want {
-		t.Errorf("got\n%swant\n%s", &out, want)
-	}
-}
-
 // A member tells its links in no order; status shows them in that of the names, so that two looks can be compared.
 func TestLinksAreInOrder(t *testing.T) {
 	s := kv.Status{Links: []kv.Link{{Member: 3}, {Member: 1}, {Member: 2}}}

@@ -24,7 +24,6 @@ func putCommand() *cli.Command {
 			"`printf %s @daily | qkv put KEY` stores a text that begins with @. Prints OK. With --ttl, the key has a lease of its own, which " +
 			"is printed: the key is deleted when the lease ends. `qkv lease keep-alive` renews it, `qkv lease revoke` ends it.",
 		Flags: clientFlags(append(putFlags(), writeOutFlag(),
-			&cli.BoolFlag{Name: "allow-empty", Usage: "store an empty value when stdin is empty; `qkv put KEY ''` does in any case"},
 			&cli.DurationFlag{Name: "ttl", Usage: "grant a lease for this `TIME`, as in 30s, and attach the key to it; whole seconds, a shorter time than an election is raised", Action: positive("ttl")},
 		)...),
 		Action: put,
@@ -136,8 +135,8 @@ func stdinValue(c *cli.Context) ([]byte, error) {
 		fmt.Fprintln(c.App.ErrWriter, "the value is read from the terminal; Ctrl-D ends it")
 	}
 	value, err := readValue(c.App.Reader, "stdin")
-	if err == nil && len(value) == 0 && !c.Bool("allow-empty") {
-		return nil, usagef("stdin is empty: --allow-empty stores an empty value; nothing was written")
+	if err == nil && len(value) == 0 {
+		return nil, usagef("stdin is empty; nothing was written: `qkv put KEY ''` stores an empty value")
 	}
 	return value, err
 }

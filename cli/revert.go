@@ -62,7 +62,8 @@ func revert(c *cli.Context) error {
 			return orNothing(err)
 		case r.to > r.now:
 			return fmt.Errorf("revision %d does not exist yet, the newest is %d; nothing was changed", r.to, r.now)
-		case r.to <= beforeAll && !at.IsZero() && !c.Bool("dry-run"): // a wrong time zone is more likely than a wish to delete every key
+		// a wrong time zone is more likely than a wish to delete every key
+		case r.to <= beforeAll && !at.IsZero() && !c.Bool("dry-run"):
 			return usagef("--to %s is %s, before the first write: every key would be deleted; pass --to %d to confirm; nothing was changed",
 				c.String("to"), at.Format(time.RFC3339), beforeAll)
 		}

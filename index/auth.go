@@ -242,7 +242,8 @@ func denied(one *account, t kv.Touch) *kv.Error {
 	open := string(t.End) == "\x00"
 	switch {
 	case t.Lease != 0:
-		return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s each key of the lease", one.Name, what) // a list names no lease of others
+		// a list names no lease of others
+		return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s each key of the lease", one.Name, what)
 	case open && string(t.Key) == "\x00":
 		return kv.Errorf(kv.NotAllowed, "permission denied: %s may not %s every key: `qkv user list NAME` prints the user's roles, and `qkv role list ROLE` the keys of a role", one.Name, what)
 	case open:

@@ -115,7 +115,8 @@ func (v *View) Changes(from Position, f func(c *Change) bool) (next Position, er
 		}
 		next = Position{Revision: v.history.next(revision)}
 	}
-	if end := (Position{Revision: v.revision + 1}); next.Compare(end) < 0 { // the first revision of a store has no changes
+	// the first revision of a store has no changes
+	if end := (Position{Revision: v.revision + 1}); next.Compare(end) < 0 {
 		next = end
 	}
 	return next, nil

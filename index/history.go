@@ -227,7 +227,8 @@ func (t *times) contradicted(n, now, apart int64) (c contradiction, is bool) {
 	}
 	if n < end {
 		wall := t.points.at(n).wall
-		for m := n; m < end && max(t.most, t.behind)*behindStep > apart; m++ { // there are millions of points; skip them if all clocks agree
+		// there are millions of points; skip them if all clocks agree
+		for m := n; m < end && max(t.most, t.behind)*behindStep > apart; m++ {
 			if by := t.behindAt(m); by > apart {
 				worst(m, wall-(t.points.at(m).wall-by))
 			}

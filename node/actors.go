@@ -124,7 +124,8 @@ func (m *member) connect(r *recovered) error {
 		return err
 	}
 	d := m.env.Driver
-	if r.damaged > 0 { // otherwise, while little is written, each start would find the damage, or the other snapshot would stay the only one
+	// otherwise, while little is written, each start would find the damage, or the other snapshot would stay the only one
+	if r.damaged > 0 {
 		box.applier.MustPost(actor.SnapshotWanted{Saves: limits.SnapshotsKept, Above: max(r.applied, r.damaged-1)})
 	}
 	actor.Spawn(d, box.consensus, agrees)

@@ -31,9 +31,10 @@ type backupDuty struct {
 	ended   chan struct{}      // closed when the goroutine of the newest run has ended; nil: there was none
 	alarmed bool
 
-	mu       sync.Mutex
-	leads    bool
-	complete time.Duration // by the driver's clock: when the backup last had everything, or when this member began to lead
+	mu    sync.Mutex
+	leads bool
+	// by the driver's clock: when the backup last had everything, or when this member began to lead
+	complete time.Duration
 	problem  string        // the newest failure since then; empty: none
 	stuck    string        // why nothing is removed from the backup; empty: it is
 	since    time.Duration // when the first of these failures was

@@ -67,8 +67,9 @@ type recovered struct {
 	useless     []snapshot.Info    // published, but not continued by the log
 	interrupted actor.Interrupted  // of a transfer that was interrupted
 	suspended   actor.Suspension   // why this member takes no part
-	damaged     uint64             // the entry up to which the log may be damaged, in a part covered by a snapshot; 1: a snapshot was; 0: nothing was
-	alarms      []kv.Alarm
+	// the entry up to which the log may be damaged, in a part covered by a snapshot; 1: a snapshot was; 0: nothing was
+	damaged uint64
+	alarms  []kv.Alarm
 }
 
 // recover founds the log of a new member, or reads the data of an earlier run: first the log, then the newest snapshot that the log
@@ -313,7 +314,8 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 		case len(r.lacking) > 0 && s.salvage: // no file of the folder may be removed or moved
 			return s.salvageState(r)
 		case len(r.lacking) > 0:
-			if err := s.takeNewest(r, found); err != nil { // as long as it fails, a file that may help a repair must not be removed
+			// as long as it fails, a file that may help a repair must not be removed
+			if err := s.takeNewest(r, found); err != nil {
 				return err
 			}
 		default:
@@ -329,7 +331,8 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 		return err
 	}
 	for _, one := range listing.Partial {
-		if r.interrupted.Partial == "" && (one.Part || one.Index > found.Last) { // only the newest may be continued, and a snapshot only if it is beyond the log
+		// only the newest may be continued, and a snapshot only if it is beyond the log
+		if r.interrupted.Partial == "" && (one.Part || one.Index > found.Last) {
 			r.interrupted.Partial = one.Path
 		} else if err := snapshot.Remove(s.folder.fs, one.Path); err != nil {
 			return err

@@ -47,7 +47,8 @@ func withRoot(fill Fill, name string) Fill {
 		if err != nil || !s.View().Auth().Enabled() {
 			return s, err
 		}
-		add := index.Own().AppendAuthChange(nil, &kv.AuthChange{Kind: kv.UserAdd, User: name, NoPassword: true}) // refused if the user is there
+		// refused if the user is there
+		add := index.Own().AppendAuthChange(nil, &kv.AuthChange{Kind: kv.UserAdd, User: name, NoPassword: true})
 		grant := index.Own().AppendAuthChange(nil, &kv.AuthChange{Kind: kv.UserGrantRole, User: name, Role: kv.Root})
 		at, term := s.Applied()
 		entry := index.AppendEnvelope(nil, index.Envelope{Level: s.Level(), Member: 1, First: 1}, [][]byte{add.Bytes, grant.Bytes})

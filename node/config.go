@@ -75,9 +75,10 @@ type Config struct {
 
 	HeartbeatInterval time.Duration // 50 ms
 	ElectionTimeout   time.Duration // 1 s; at least 5 heartbeats, at most 50 s
-	FixedDetection    bool          // a leader that is silent is replaced after ElectionTimeout, and not sooner by the lateness of its heartbeats
-	MaxRequestBytes   int64         // largest accepted write
-	SegmentBytes      int64         // size of the log's files; 0: by the size of the disk
+	// a leader that is silent is replaced after ElectionTimeout, and not sooner by the lateness of its heartbeats
+	FixedDetection  bool
+	MaxRequestBytes int64 // largest accepted write
+	SegmentBytes    int64 // size of the log's files; 0: by the size of the disk
 	// WatchProgress is the idle time after which a watch that requests it gets a progress notice; 0: 10 m.
 	WatchProgress time.Duration
 
@@ -129,12 +130,14 @@ type Etcd struct {
 	Peers      *wire.FileNames // the certificate for members, and the CA for theirs; nil is as without Etcd
 	PeerScheme string          // of the members' URLs, as announced to clients
 
-	Hosts []string // host names that requests over HTTP without TLS may name, "*" for any; nil: the rule of package web (guard.go)
+	// host names that requests over HTTP without TLS may name, "*" for any; nil: the rule of package web (guard.go)
+	Hosts []string
 
 	TxnOperations int // maximum number of operations in a transaction of etcd's clients; 0 is the default
 
-	NoGateway bool   // the JSON gateway is not served
-	Streams   uint32 // maximum number of requests and streams in flight of one connection, if it is below the usual one; 0: the usual one
+	NoGateway bool // the JSON gateway is not served
+	// maximum number of requests and streams in flight of one connection, if it is below the usual one; 0: the usual one
+	Streams uint32
 
 	// The leader's compaction, in addition to HistoryBytes and HistoryAge. CompactAfter compacts older revisions, at most once in an
 	// hour, or in CompactAfter if that is shorter. The other bound keeps only that many revisions, once in etcdCompaction. 0

@@ -52,7 +52,8 @@ type identity struct {
 	Boot     uint64   `msgpack:"b"`
 	ResetKey [32]byte `msgpack:"k"`
 	Past     []byte   `msgpack:"p"` // as peerframe.MemberIdentity's
-	Founding []string `msgpack:"o"` // as origin.founding: trust domain, token, each founder's name; of a member that joined later, the trust domain alone
+	// as origin.founding: trust domain, token, each founder's name; of a member that joined later, the trust domain alone
+	Founding []string `msgpack:"o"`
 	Removed  bool     `msgpack:"r"` // from the cluster
 }
 

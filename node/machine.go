@@ -138,7 +138,8 @@ func groupLimit(root, group, file string) int64 {
 	least := int64(math.MaxInt64)
 	for {
 		if b, err := os.ReadFile(path.Join(root, group, file)); err == nil {
-			if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n > 0 { // otherwise it is "max"
+			// otherwise it is "max"
+			if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n > 0 {
 				least = min(least, n)
 			}
 		}

@@ -554,7 +554,8 @@ func newerBase(view *index.View, parts actor.Parts, l *limits.Tunable, leads, fu
 	if cold, _ := view.Cold(); parts.Lost > 0 && revision >= parts.Lost && (cold == 0 || view.Compacted() >= view.OpenExtent().From) {
 		return revision // the present base may need the part: then it can never be written here
 	}
-	if !leads || parts.Base != view.Base() && !full { // the present base is being written, or is too large for a full disk
+	// the present base is being written, or is too large for a full disk
+	if !leads || parts.Base != view.Base() && !full {
 		return 0
 	}
 	live, spare := view.LiveUsedBytes(), int64(0)

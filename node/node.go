@@ -115,7 +115,8 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, sta
 	if err != nil {
 		return nil, err
 	}
-	if host, port, err := net.SplitHostPort(c.Advertise); err == nil && port == "0" && at.clients != nil { // the kernel has chosen one
+	// the kernel has chosen one
+	if host, port, err := net.SplitHostPort(c.Advertise); err == nil && port == "0" && at.clients != nil {
 		c.Advertise = net.JoinHostPort(host, fmt.Sprint(at.clients.LocalAddr().(*net.UDPAddr).Port))
 	}
 	n, memory := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}, machineMemory()

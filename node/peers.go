@@ -42,10 +42,11 @@ type peers struct {
 // and one of them may lead now. A member that hears of no leader therefore accepts every member of its cluster that calls, and learns the
 // members from its log. raft requires no more: only the content of a sender's log counts.
 type contacts struct {
-	mu         sync.Mutex
-	members    index.Members
-	newcomers  []peer.Peer      // none of them in members, and none removed
-	turnedAway map[kv.Alarm]int // by alarm, here without its text: the number of further looks for which a refused connection or join is shown
+	mu        sync.Mutex
+	members   index.Members
+	newcomers []peer.Peer // none of them in members, and none removed
+	// by alarm, here without its text: the number of further looks for which a refused connection or join is shown
+	turnedAway map[kv.Alarm]int
 }
 
 // SetMembers implements actor.Peers.

@@ -27,10 +27,11 @@ import (
 // repairs is the state of the repair of parts at a start.
 type repairs struct {
 	// fetch gets a part from another one of these members; nil where no member runs.
-	fetch  func(members index.Members, to peer.PartSink) error
-	seed   func() (*backup.Reader, error) // opens the backup with which a joining member begins; nil: none
-	failed map[string]error               // by the name of a part, why no member gave it: another snapshot that lists it is not tried again
-	newer  bool                           // parts are fetched for another member's snapshot
+	fetch func(members index.Members, to peer.PartSink) error
+	seed  func() (*backup.Reader, error) // opens the backup with which a joining member begins; nil: none
+	// by the name of a part, why no member gave it: another snapshot that lists it is not tried again
+	failed map[string]error
+	newer  bool // parts are fetched for another member's snapshot
 	alarms []kv.Alarm
 }
 
@@ -163,7 +164,8 @@ func (m *member) repairPart(p snapshot.Part) error {
 	}
 	err = m.storage.fetch(p.Name(), p.Bytes, p.SHA, m.status.View().Members())
 	failed := error(nil)
-	if err != nil && aside != "" && disk.Gone(m.folder.fs, path) { // otherwise it was written again meanwhile, with a newer base
+	// otherwise it was written again meanwhile, with a newer base
+	if err != nil && aside != "" && disk.Gone(m.folder.fs, path) {
 		failed = errors.Join(m.folder.fs.Rename(aside, path), m.folder.fs.SyncDir(m.folder.path("snap")))
 	}
 	if failed == nil && (err == nil || snapshot.VerifyPart(m.folder.fs, path, p) == nil) {

@@ -106,7 +106,8 @@ func restoreOn(c RestoreConfig, domain string, disks disk.FS, random io.Reader, 
 			state.SkipRevisions(c.wall)
 		}
 		made = Made{Cluster: first.cluster, Member: first.self, state: state}
-		return s.make(state, first, len(founders) == 1) // several may have restored from different bases, and need the same extents
+		// several may have restored from different bases, and need the same extents
+		return s.make(state, first, len(founders) == 1)
 	})
 	if err == nil {
 		s.made.Moved(to.path("snap")).Attach(made.state)

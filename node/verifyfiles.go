@@ -28,8 +28,9 @@ type fileCheck struct {
 	stopped func() error
 	sleep   func(time.Duration)
 
-	begun  time.Time     // when the pace let the newest read begin
-	orders []func() bool // for damaged files: given at the end, because new snapshots replace files that are not read yet
+	begun time.Time // when the pace let the newest read begin
+	// for damaged files: given at the end, because new snapshots replace files that are not read yet
+	orders []func() bool
 	found  filesRead
 	away   error // why the parts in the backup cannot be read now, of a branch; nil: they can
 }

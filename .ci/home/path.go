@@ -126,7 +126,8 @@ func newRenamer(from, to string, files []string) *renamer {
 	return &renamer{
 		to: []byte(to),
 		packages: regexp.MustCompile(`(?m)(^|[^\w./~-])` + quoted +
-			`(/(?:` + strings.Join(slices.Compact(tops), "|") + `)\b|@v[0-9]|=\.\.)`), // the last two are arguments of go mod edit
+			// the last two are arguments of go mod edit
+			`(/(?:` + strings.Join(slices.Compact(tops), "|") + `)\b|@v[0-9]|=\.\.)`),
 		modules: regexp.MustCompile(`(?m)^(\t|(?:module|require|replace) )` + quoted + `([ /].*)?$`),
 	}
 }

@@ -191,7 +191,8 @@ func (g *merged) run(b *build, d detector, number int) (by string, err error) {
 	command.Dir = d.dir
 	command.Env = append(os.Environ(), fmt.Sprintf("%s=%d", switchVariable, number), "TMPDIR="+b.folder)
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) } // with the processes of its tests
+	// with the processes of its tests
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	out, err := command.StdoutPipe()
 	if err != nil {
 		return "", err

@@ -141,7 +141,8 @@ type Needs struct {
 	Log     int64 // of two snapshots and of the one being saved, its newest segment, and the spares
 
 	Waiting int64 // extents of compacted changes: they wait for a newer base
-	Newer   int64 // a newer base of the live keys, and the changes until two snapshots list it: so long the older one stays
+	// a newer base of the live keys, and the changes until two snapshots list it: so long the older one stays
+	Newer int64
 
 	Incoming  int64 // parts that another member sends while this member keeps its own: at most a whole state
 	Followers int64 // of the log, kept for members that catch up

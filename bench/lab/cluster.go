@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -20,19 +19,20 @@ import (
 	"qkv/bench/result"
 	"qkv/cli/local"
 	"qkv/index/kv"
-	"qkv/log/disk"
 	"qkv/net/client"
 	"qkv/net/wire"
 )
 
 const (
-	localWait       = 30 * time.Second       // for steps that usually take a second or two
-	stopTime        = 10 * time.Second       // for a member to end, before it is killed
-	replaceTime     = 2 * time.Minute        // for the replacement of a member
-	replacePause    = 200 * time.Millisecond // between its tries: who has just lost its leader refuses changes of its members
-	nativeClients   = 2                      // connections of qkv's own protocol that share a load
-	etcdConnections = 100                    // connections of etcd's API that share a load, like many clients
-	// etcdQuota is etcd's recommended maximum: a million keys, each overwritten six times, do not fit into its default of 2 GiB.
+	localWait   = 30 * time.Second // for steps that usually take a second or two
+	stopTime    = 10 * time.Second // for a member to end, before it is killed
+	replaceTime = 2 * time.Minute  // for the replacement of a member
+	// between its tries: who has just lost its leader refuses changes of its members
+	replacePause    = 200 * time.Millisecond
+	nativeClients   = 2   // connections of qkv's own protocol that share a load
+	etcdConnections = 100 // connections of etcd's API that share a load, like many clients
+	// etcdQuota is etcd's recommended maximum: a million keys, each overwritten six times, do not fit into its default
+	// of 2 GiB.
 	etcdQuota = 8 << 30
 )
 
@@ -52,7 +52,7 @@ func (s *side) Describe() result.Side { return s.describe }
 
 // Probe implements bench.Prober.
 func (s *side) Probe(ctx context.Context) (bench.Latencies, error) {
-	return bench.ProbeFS(ctx, disk.OS(), s.dir, bench.LoneRest, 1000) // p99 needs a thousand
+	return bench.ProbeDisk(ctx, bench.LogSyncs(s.dir))
 }
 
 // cluster is a cluster that a side has started.
@@ -72,28 +72,7 @@ type member struct {
 	place
 	folder    string
 	arguments []string
-	said      tail
-}
-
-// tail keeps the last lines of a member, for the case that it ends.
-type tail struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	const most = 20
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.lines = append(t.lines, string(p))
-	t.lines = t.lines[max(0, len(t.lines)-most):]
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.Join(t.lines, "")
+	said      local.Tail
 }
 
 // Start implements bench.Side.
@@ -233,7 +212,7 @@ func (c *cluster) connect(ctx context.Context) error {
 		if i < etcdConnections%len(c.members) {
 			n++
 		}
-		connections, err := bench.DialEtcd(ctx, address, n, nil)
+		connections, err := bench.DialEtcd(ctx, address, n)
 		if err != nil {
 			return err
 		}
@@ -264,7 +243,7 @@ func until(ctx context.Context, most time.Duration, step func() error) error {
 		if err == nil {
 			return nil
 		}
-		if pause(ctx, replacePause) != nil {
+		if bench.Pause(ctx, replacePause) != nil {
 			return err
 		}
 	}
@@ -373,7 +352,7 @@ func (c *cluster) Restart(ctx context.Context) (time.Duration, error) {
 		if err == nil {
 			return time.Since(begun), nil
 		}
-		if ended := c.Ended(); ended != nil || pause(ctx, errorPause) != nil {
+		if ended := c.Ended(); ended != nil || bench.Pause(ctx, errorPause) != nil {
 			return 0, errors.Join(ended, err)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"qkv/bench"
-	"qkv/bench/machine"
 	"qkv/bench/result"
 	"qkv/cli/local"
 	"qkv/net/client"
@@ -19,21 +18,23 @@ import (
 
 const (
 	mostMembers = 5 // of a cluster; each has two ports
-	// kubeNice is the nice value of this process under the load of Kubernetes: its requests must start in time on processors that it shares
-	// with the members.
+	// kubeNice is the nice value of this process under the load of Kubernetes: its requests must start in time on
+	// processors that it shares with the members.
 	kubeNice = -10
 )
 
-// vsEtcd makes the standard loads on etcd, on qkv by etcd's API with the same client, and on qkv by its own client, in turns.
+// vsEtcd makes the standard loads on etcd, on qkv by etcd's API with the same client, and on qkv by its own client, in
+// turns.
 func vsEtcd(ctx context.Context, args []string) error {
-	s := newSettings("vs-etcd", "Makes the standard loads on etcd "+etcdVersion+", on qkv by etcd's API with the same client,\n"+
-		"and on qkv by its own client, in turns.", 2579, 2*mostMembers)
+	const explains = "Makes the standard loads on etcd " + etcdVersion + ", on qkv by etcd's API with the same\n" +
+		"client, and on qkv by its own client, in turns."
+	s := newSettings("vs-etcd", explains, 2579, 2*mostMembers)
 	var members, loads list
 	suite := &bench.Suite{Prefix: prefix()}
 	s.IntVar(&suite.Runs, "runs", 5, "`N` times everything, in turns")
 	s.Var(&members, "members", "`N,...` members to measure with, 1 to 5 (default: 1,3)")
 	s.Var(&loads, "load", "`NAME` of a load to run, without the others; a wrong one lists all")
-	s.Float64Var(&suite.Scale, "scale", 0.1, "`N` times the size of large loads: 0.01 has 10,000 keys instead of 1,000,000")
+	s.Float64Var(&suite.Scale, "scale", 0.1, "`N` times the size of large loads: 0.01 has 10,000 keys, not 1,000,000")
 	s.IntVar(&suite.ValueBytes, "value-bytes", 256, "`N` bytes of a value")
 	s.IntVar(&suite.Keys, "keys", 100_000, "`N` different keys")
 	s.DurationVar(&suite.Duration, "duration", 3*time.Second, "`TIME` of each load")
@@ -75,12 +76,7 @@ func cmpOr(given, otherwise list) list {
 	return otherwise
 }
 
-const (
-	touchMost   = 8 << 30 // limit of the bytes touched before a suite: one cluster takes less, and touching takes 20 s
-	touchSecond = 2 << 30 // bytes touched for each second of a load: three members write less in a second
-)
-
-// runSuite touches memory, runs a suite, and prints and saves its results, also after each round.
+// runSuite runs a suite, and prints and saves its results, also after each round.
 func (s *settings) runSuite(ctx context.Context, suite *bench.Suite) error {
 	program, version, err := s.program(ctx)
 	if err != nil {
@@ -95,7 +91,8 @@ func (s *settings) runSuite(ctx context.Context, suite *bench.Suite) error {
 		return err
 	}
 	own := side{
-		describe: result.Side{Name: "qkv", Device: device}, program: program, dir: s.dir, port: s.port, own: true, native: true,
+		describe: result.Side{Name: "qkv", Device: device}, program: program, dir: s.dir, port: s.port,
+		own: true, native: true,
 	}
 	api := own
 	api.describe.Name, api.native = "qkv by etcd's API", false
@@ -104,20 +101,7 @@ func (s *settings) runSuite(ctx context.Context, suite *bench.Suite) error {
 		f.Sides = append(f.Sides, one.Describe())
 	}
 	suite.Progress = func(what string, step, of int) { progress(fmt.Sprintf("%d of %d: %s", step, of, what)) }
-	before := f.Notes
-	keep := func(rows []result.Row, notes []string) { f.Rows, f.Notes = rows, slices.Concat(before, notes) }
-	suite.Round = func(round int, rows []result.Row, notes []string) error {
-		incomplete := fmt.Sprintf("INCOMPLETE: run %d of %d is the last one in here", round, suite.Runs)
-		keep(rows, append(slices.Clone(notes), incomplete))
-		return s.write(f)
-	}
-	touch := int64((suite.WarmUp + suite.Duration).Seconds() * touchSecond)
-	if err := bench.TouchMemory(ctx, min(machine.Host{}.FreeBytes()*3/4, touch, touchMost)); err != nil {
-		return err
-	}
-	rows, notes, err := suite.Run(ctx)
-	keep(rows, notes)
-	return s.finish(f, err)
+	return s.finish(f, suite.Into(ctx, f, func() error { return s.write(f) }))
 }
 
 const kubeExplains = `Makes the requests of three kube-apiservers for a number of nodes, by etcd's API, in an open loop.
@@ -131,14 +115,14 @@ func kube(ctx context.Context, args []string) error {
 	var sides, targets, nodes list
 	k := KubeSearch{Kube: Kube{Prefix: prefix()}, Progress: progress}
 	s.Var(&sides, "side", "`NAME,...` of the members to start: etcd, qkv, or none (default: etcd,qkv)")
-	s.Var(&targets, "target", "`NAME=URL` of a running server to measure as well; once for each member, with the same name")
+	s.Var(&targets, "target", "`NAME=URL` of a running server to measure, too; once a member, with the same name")
 	maintain := s.Bool("allow-maintenance", false, "let the load compact a -target, whose history is lost")
 	s.IntVar(&k.Members, "members", 3, "`N` members of each side, 1 to 5")
 	s.IntVar(&k.From, "from", 1000, "`N` nodes of the first step; it is doubled as long as a step holds")
 	s.IntVar(&k.Most, "most", 200_000, "`N` nodes that are tried at most")
 	s.Var(&nodes, "nodes", "`N,...` nodes that are all measured, each -tries times, in place of the search")
 	s.Float64Var(&k.Within, "within", 0.05, "`SHARE` of the result that the search may be off")
-	s.Float64Var(&k.Held, "held", 1, "`SHARE` of the 30 pods a node that exist: below 1 the result is marked SCALED DOWN")
+	s.Float64Var(&k.Held, "held", 1, "`SHARE` of the 30 pods a node that exist; below 1: marked SCALED DOWN")
 	s.IntVar(&k.Listers, "listers", 0, "`N` more clients that list all pods during the whole step, 0 to 100")
 	s.IntVar(&k.Tries, "tries", 1, "`N` times a step is tried until it holds, on a machine that others use")
 	s.DurationVar(&k.Step, "step", 2*time.Minute, "`TIME` of each step")
@@ -155,7 +139,8 @@ func kube(ctx context.Context, args []string) error {
 	}
 	err := within(bounds{"from", float64(k.From), 1, 1e6}, bounds{"most", float64(k.Most), float64(k.From), 1e6},
 		bounds{"tries", float64(k.Tries), 1, 1000}, bounds{"members", float64(k.Members), 1, mostMembers},
-		bounds{"listers", float64(k.Listers), 0, 100}, bounds{"within", k.Within, 0.01, 1}, bounds{"held", k.Held, 0, 1},
+		bounds{"listers", float64(k.Listers), 0, 100},
+		bounds{"within", k.Within, 0.01, 1}, bounds{"held", k.Held, 0, 1},
 		bounds{"step", k.Step.Seconds(), 1e-3, 1e6}, bounds{"compact-every", k.CompactEvery.Seconds(), 1e-3, 1e6})
 	if err != nil {
 		return err
@@ -207,12 +192,12 @@ func (s *settings) runKube(ctx context.Context, k KubeSearch, names []string, ru
 		f.Sides = append(f.Sides, one.Describe())
 	}
 	if !slices.ContainsFunc(running, func(t *target) bool { return t.name == "t4" }) {
-		f.Notes = append(f.Notes, "NOT MEASURED: T4 (github.com/t4db/t4): several of its nodes need an S3 store, which this command "+
-			"does not start; start them, and name each by -target t4=URL")
+		f.Notes = append(f.Notes, "NOT MEASURED: T4 (github.com/t4db/t4): several of its nodes need an S3 store, "+
+			"which this command does not start; start them, and name each by -target t4=URL")
 	}
 	if err := local.Prefer(kubeNice); err != nil {
-		late := fmt.Sprintf("the clients have no priority over the servers, and may be late: nice %d: %v", kubeNice, err)
-		f.Notes = append(f.Notes, late)
+		f.Notes = append(f.Notes,
+			fmt.Sprintf("the clients have no priority over the servers, and may be late: nice %d: %v", kubeNice, err))
 	} else {
 		f.Notes = append(f.Notes, fmt.Sprintf("the clients have priority over the servers: nice %d", kubeNice))
 	}
@@ -234,10 +219,10 @@ func failover(ctx context.Context, args []string) error {
 	var failures, endpoints list
 	f := &Failover{Prefix: prefix(), Progress: progress}
 	s.IntVar(&f.Tries, "tries", 10, "`N` times each failure")
-	s.Var(&failures, "failure", "`NAME` of a failure to measure, without the others: "+strings.Join(failureNames(), ", "))
+	s.Var(&failures, "failure", "`NAME` of a failure to measure alone: "+strings.Join(failureNames(), ", "))
 	s.Var(&endpoints, "endpoints", "`HOST:PORT,...` of a running cluster to watch")
 	watch := s.Duration("watch", 0, "`TIME` for which -endpoints are watched")
-	certs := s.String("certs-dir", "", "`DIR` with certificates for -endpoints; without it the local CA's, on loopback only")
+	certs := s.String("certs-dir", "", "`DIR` with certificates for -endpoints (default: the local CA's)")
 	if err := s.parse(args); err != nil {
 		return err
 	}
@@ -310,8 +295,8 @@ func (s *settings) runFailover(ctx context.Context, f *Failover) error {
 		file.Sides = slices.Insert(file.Sides, 0, etcd.describe)
 		f.Sides = append(f.Sides, FailoverSide{"etcd", etcd.startToFail})
 	}
-	file.Notes = append(file.Notes, "Clients by etcd's API have one gRPC connection, with keepalives of etcdctl (2 s and 6 s). "+
-		"They try the members in turn, and repeat no put.")
+	file.Notes = append(file.Notes, "Clients by etcd's API have one gRPC connection, with keepalives of etcdctl "+
+		"(2 s and 6 s). They try the members in turn, and repeat no put.")
 	rows, said, err := f.Run(ctx)
 	file.Rows, file.Notes = rows, slices.Concat(file.Notes, said)
 	return s.finish(file, err)
@@ -337,7 +322,8 @@ func (s *settings) watchRunning(
 	if err != nil {
 		return err
 	}
-	config := client.Config{Endpoints: endpoints, Credentials: credentials, Timeout: localWait} // a stall must be measured
+	// a stall must be measured
+	config := client.Config{Endpoints: endpoints, Credentials: credentials, Timeout: localWait}
 	one, err := client.Open(ctx, config)
 	if err != nil {
 		return err

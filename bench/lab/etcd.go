@@ -34,8 +34,8 @@ func etcdProgram(ctx context.Context, given string) (binary, version string, err
 	return binary, version, nil
 }
 
-// buildEtcd builds etcd from its module into the user's cache, and returns the path of the binary. It needs Go, and for the first
-// build the module proxy.
+// buildEtcd builds etcd from its module into the user's cache, and returns the path of the binary. It needs Go, and for
+// the first build the module proxy.
 func buildEtcd(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {

@@ -30,7 +30,8 @@ type FailoverCluster interface {
 	Signal(member int, s syscall.Signal) error
 	// Start starts a member that has ended.
 	Start(member int) error
-	// Cut drops the outgoing and the incoming packets of a member's host without an answer; neither: it drops none any more.
+	// Cut drops the outgoing and the incoming packets of a member's host without an answer; neither: it drops none any
+	// more.
 	Cut(member int, outgoing, incoming bool) error
 	// Move hands the leadership over to a member.
 	Move(ctx context.Context, from, to int) error
@@ -105,7 +106,8 @@ func Failures() []Failure {
 // rollingRestart restarts one member after the other. The next one waits until the last has been up for failoverRest.
 func rollingRestart(ctx context.Context, c FailoverCluster, _ int) error {
 	for member := range failoverMembers {
-		if err := errors.Join(c.Signal(member, syscall.SIGTERM), c.Start(member), pause(ctx, failoverRest)); err != nil {
+		err := errors.Join(c.Signal(member, syscall.SIGTERM), c.Start(member), bench.Pause(ctx, failoverRest))
+		if err != nil {
 			return err
 		}
 	}
@@ -191,7 +193,9 @@ const clientAt = "client at"
 var failoverClients = []string{"the leader", "a follower"}
 
 // probes connects the clients of one try, and starts their puts. stop ends them.
-func (f *Failover) probes(ctx context.Context, c FailoverCluster, leader int) (all []*gapProbe, stop func(), err error) {
+func (f *Failover) probes(
+	ctx context.Context, c FailoverCluster, leader int,
+) (all []*gapProbe, stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	stop = sync.OnceFunc(func() {
@@ -255,7 +259,8 @@ func (p *gapProbe) note(sent time.Time, err error) {
 		}
 		p.run.Count++
 		return
-	case errors.Is(err, client.ErrOutcomeUnknown), errors.Is(err, context.DeadlineExceeded), status.Code(err) == codes.DeadlineExceeded:
+	case errors.Is(err, client.ErrOutcomeUnknown), errors.Is(err, context.DeadlineExceeded),
+		status.Code(err) == codes.DeadlineExceeded:
 		p.run.Unknown++
 	default:
 		p.run.Failed++
@@ -265,8 +270,8 @@ func (p *gapProbe) note(sent time.Time, err error) {
 	}
 }
 
-// gap is the longest time between two acknowledgements of which the later one came after from. If none came up to to, it counts up to
-// then.
+// gap is the longest time between two acknowledgements of which the later one came after from. If none came up to to,
+// it counts up to then.
 func (p *gapProbe) gap(from, to time.Time) (longest time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -283,15 +288,15 @@ func (p *gapProbe) gap(from, to time.Time) (longest time.Duration) {
 	return max(longest, to.Sub(before))
 }
 
-// goOn returns when each client has an acknowledgement of a put that was sent some time after a moment, and false if it has waited too
-// long.
+// goOn returns when each client has an acknowledgement of a put that was sent some time after a moment, and false if it
+// has waited too long.
 func (f *Failover) goOn(ctx context.Context, probes []*gapProbe, since time.Time) bool {
 	since = since.Add(f.rest)
 	ctx, cancel := context.WithTimeout(ctx, failoverMost)
 	defer cancel()
 	for _, p := range probes {
 		for again := func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.newest.After(since) }; !again(); {
-			if pause(ctx, failoverEvery) != nil {
+			if bench.Pause(ctx, failoverEvery) != nil {
 				return false
 			}
 		}
@@ -358,7 +363,9 @@ func firstError(probes []*gapProbe) (text string) {
 
 // add adds a run to its row.
 func (f *Failover) add(side, name, at string, run result.Run) {
-	i := slices.IndexFunc(f.rows, func(r result.Row) bool { return r.Side == side && r.Name == name && r.Parameters[clientAt] == at })
+	i := slices.IndexFunc(f.rows, func(r result.Row) bool {
+		return r.Side == side && r.Name == name && r.Parameters[clientAt] == at
+	})
 	if i < 0 {
 		row := result.Row{Side: side, Name: name, Mode: result.Event, Parameters: map[string]string{clientAt: at}}
 		i, f.rows = len(f.rows), append(f.rows, row)
@@ -369,9 +376,11 @@ func (f *Failover) add(side, name, at string, run result.Run) {
 // watchedGap is the length from which WatchGaps reports a gap.
 const watchedGap = 50 * time.Millisecond
 
-// WatchGaps puts by a client until ctx ends, and reports each time of watchedGap or more without an acknowledgement, when it has ended.
-// The row has a run for each, or one for the longest shorter one.
-func (f *Failover) WatchGaps(ctx context.Context, one FailoverClient, said func(at time.Time, gap time.Duration)) []result.Row {
+// WatchGaps puts by a client until ctx ends, and reports each time of watchedGap or more without an acknowledgement,
+// when it has ended. The row has a run for each, or one for the longest shorter one.
+func (f *Failover) WatchGaps(
+	ctx context.Context, one FailoverClient, said func(at time.Time, gap time.Duration),
+) []result.Row {
 	p := &gapProbe{FailoverClient: one, prefix: f.Prefix}
 	begun := time.Now()
 	over := make(chan struct{})
@@ -392,7 +401,7 @@ func (f *Failover) WatchGaps(ctx context.Context, one FailoverClient, said func(
 		}
 		p.acks = p.acks[:0]
 	}
-	for pause(ctx, failoverRest) == nil {
+	for bench.Pause(ctx, failoverRest) == nil {
 		look()
 	}
 	<-over
@@ -411,5 +420,6 @@ func (f *Failover) WatchGaps(ctx context.Context, one FailoverClient, said func(
 }
 
 func gapRun(at time.Time, gap time.Duration) result.Run {
-	return result.Run{Begun: at.UTC(), Seconds: gap.Seconds(), Values: map[string]float64{result.WriteGap: gap.Seconds()}}
+	values := map[string]float64{result.WriteGap: gap.Seconds()}
+	return result.Run{Begun: at.UTC(), Seconds: gap.Seconds(), Values: values}
 }

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Kube is the load of a Kubernetes control plane: the rates and sizes of a cluster of so many nodes, and the limits by which a step is judged.
+// Kube is the load of a Kubernetes control plane: the rates and sizes of a cluster of so many nodes, and the limits by
+// which a step is judged.
 type Kube struct {
 	Nodes        int
 	Held         float64       // share of the 30 pods a node that are held; 1
@@ -107,7 +108,8 @@ func (k Kube) check() error {
 	case k.Nodes < 1 || k.Nodes > 1_000_000:
 		return fmt.Errorf("%d nodes are not possible", k.Nodes)
 	case !(k.Held >= 0 && k.Held <= 1) || k.Step <= 0 || k.CompactEvery <= 0:
-		return fmt.Errorf("a step of %v, a compaction each %v and %v of the held pods are not possible", k.Step, k.CompactEvery, k.Held)
+		return fmt.Errorf("a step of %v, a compaction each %v and %v of the held pods are not possible",
+			k.Step, k.CompactEvery, k.Held)
 	}
 	return nil
 }
@@ -127,8 +129,8 @@ func (k Kube) schedule() *kubeSchedule {
 	return s
 }
 
-// next returns the action that is due next, its number among its kind, and when it is due after the step's begin. The kinds are shifted by
-// parts of their intervals: otherwise equal rates would be due at the same moments.
+// next returns the action that is due next, its number among its kind, and when it is due after the step's begin. The
+// kinds are shifted by parts of their intervals: otherwise equal rates would be due at the same moments.
 func (s *kubeSchedule) next() (action int, n int64, due time.Duration) {
 	for i, rate := range s.rates {
 		phase := (float64(i) + 0.5) / float64(len(s.rates))

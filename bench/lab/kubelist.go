@@ -51,8 +51,8 @@ func listPages(ctx context.Context, store etcdserverpb.KVClient, prefix string) 
 	}
 }
 
-// undecoded is a codec that keeps of a page only what the next request needs, and of a stream nothing. The clients of a LIST share the
-// processors with the servers; an API server that decodes its objects would have processors of its own.
+// undecoded is a codec that keeps of a page only what the next request needs, and of a stream nothing. The clients of a
+// LIST share the processors with the servers; an API server that decodes its objects would have processors of its own.
 type undecoded struct{ encoding.CodecV2 }
 
 // Unmarshal implements encoding.CodecV2.
@@ -122,7 +122,8 @@ func readKey(r *mem.Reader, n int, key []byte) ([]byte, error) {
 func listStream(ctx context.Context, store etcdserverpb.KVClient, prefix string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := store.RangeStream(ctx, &etcdserverpb.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix)}, listed)
+	all := &etcdserverpb.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix)}
+	stream, err := store.RangeStream(ctx, all, listed)
 	for err == nil {
 		_, err = stream.Recv()
 	}

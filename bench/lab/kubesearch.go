@@ -14,7 +14,8 @@ import (
 	"qkv/bench/result"
 )
 
-// KubeSearch searches for the largest number of nodes that each side holds. Each step has a new cluster, and the sides take turns.
+// KubeSearch searches for the largest number of nodes that each side holds. Each step has a new cluster, and the sides
+// take turns.
 type KubeSearch struct {
 	Kube                    // of each step, apart from Nodes and Kill
 	Sides      []bench.Side // their clusters must be a KubeCluster
@@ -49,7 +50,8 @@ func (k KubeSearch) Run(ctx context.Context) ([]result.Row, []string, error) {
 	s.describe()
 	var sides []*kubeSide
 	for _, side := range k.Sides {
-		sides = append(sides, &kubeSide{side, nodesFinder{from: k.From, most: k.Most, within: k.Within, tries: k.Tries}, map[string]int{}})
+		find := nodesFinder{from: k.From, most: k.Most, within: k.Within, tries: k.Tries}
+		sides = append(sides, &kubeSide{side, find, map[string]int{}})
 	}
 	measure := s.search
 	if len(k.Steps) > 0 {
@@ -67,7 +69,7 @@ func (k KubeSearch) Run(ctx context.Context) ([]result.Row, []string, error) {
 		least = slices.Min(k.Steps)
 	}
 	if k.Members < 3 || least == 0 {
-		s.notes = append(s.notes, "no member was killed: that needs three members, and a number of nodes that all sides hold")
+		s.note("no member was killed: that needs three members, and a number of nodes that all sides hold")
 		return s.rows, s.notes, nil
 	}
 	for _, side := range sides {
@@ -117,30 +119,39 @@ func (s *kubeSearch) fixed(ctx context.Context, sides []*kubeSide) error {
 
 // describe notes the settings on which the figures depend.
 func (s *kubeSearch) describe() {
-	s.notes = append(s.notes, fmt.Sprintf("each step lasts %v on a new cluster, with a compaction each %v and LISTs at the start and after each compaction; "+
-		"the clients run on the servers' processors, and their processor time is given", s.Step, s.CompactEvery))
+	s.note("each step lasts %v on a new cluster, with a compaction each %v and LISTs at the start and after each "+
+		"compaction; the clients run on the servers' processors, and their processor time is given",
+		s.Step, s.CompactEvery)
 	if s.Listers > 0 {
-		s.notes = append(s.notes, fmt.Sprintf("%d more clients list all pods again and again, in pages and by RangeStream", s.Listers))
+		s.note("%d more clients list all pods again and again, in pages and by RangeStream", s.Listers)
 	}
 	if s.Held < 1 {
-		s.notes = append(s.notes, fmt.Sprintf("SCALED DOWN: %.3g of the %d pods a node are held; all rates are those of the number of nodes", s.Held, kubePodsOfNode))
+		s.note("SCALED DOWN: %.3g of the %d pods a node are held; all rates are those of the number of nodes",
+			s.Held, kubePodsOfNode)
 	}
 }
 
 // conclude adds the result of a side's search.
 func (s *kubeSearch) conclude(side *kubeSide) {
 	name, f := side.Describe().Name, side.find
-	s.add(side, "largest number of nodes", result.Event, 0, result.Run{Begun: time.Now().UTC(), Count: 1, Values: map[string]float64{"nodes_most": float64(f.good)}})
+	values := map[string]float64{"nodes_most": float64(f.good)}
+	run := result.Run{Begun: time.Now().UTC(), Count: 1, Values: values}
+	s.add(side, "largest number of nodes", result.Event, 0, run)
 	switch {
 	case f.good == 0 && f.invalid:
-		s.notes = append(s.notes, fmt.Sprintf("%s: NOT DETERMINED: the generator was late in each step, so that none could hold", name))
+		s.note("%s: NOT DETERMINED: the generator was late in each step, so that none could hold", name)
 	case f.bad == 0:
-		s.notes = append(s.notes, fmt.Sprintf("%s: %d nodes held; more were not tried", name, f.good))
+		s.note("%s: %d nodes held; more were not tried", name, f.good)
 	case f.invalid:
-		s.notes = append(s.notes, fmt.Sprintf("%s: at least %d nodes; the generator was late at %d, so the servers' bound is not known", name, f.good, f.bad))
+		s.note("%s: at least %d nodes; the generator was late at %d, so the servers' bound is not known",
+			name, f.good, f.bad)
 	default:
-		s.notes = append(s.notes, fmt.Sprintf("%s: %d nodes held, %d did not", name, f.good, f.bad))
+		s.note("%s: %d nodes held, %d did not", name, f.good, f.bad)
 	}
+}
+
+func (s *kubeSearch) note(format string, args ...any) {
+	s.notes = append(s.notes, fmt.Sprintf(format, args...))
 }
 
 func (s *kubeSearch) add(side *kubeSide, name, mode string, nodes int, run result.Run) {
@@ -171,7 +182,7 @@ func (s *kubeSearch) step(ctx context.Context, side *kubeSide, nodes int, kill b
 		return "", err
 	}
 	name := side.Describe().Name
-	s.progress(fmt.Sprintf("%s: %d nodes", name, nodes))
+	s.Progress(fmt.Sprintf("%s: %d nodes", name, nodes))
 	c, err := side.Start(ctx, s.Members)
 	if err != nil {
 		return "", err
@@ -182,7 +193,7 @@ func (s *kubeSearch) step(ctx context.Context, side *kubeSide, nodes int, kill b
 		return "", bench.ErrNotPossible
 	}
 	if _, can := c.(replacer); kill && !can {
-		s.notes = append(s.notes, name+": no member was replaced: it is not possible here")
+		s.note("%s: no member was replaced: it is not possible here", name)
 		return "", nil
 	}
 	r, err := newKubeRun(k, cluster.Addresses())
@@ -203,14 +214,10 @@ func (s *kubeSearch) step(ctx context.Context, side *kubeSide, nodes int, kill b
 	return s.record(side, r, values, missed, replaced), ctx.Err()
 }
 
-func (s *kubeSearch) progress(what string) {
-	if s.Progress != nil {
-		s.Progress(what)
-	}
-}
-
 // record adds a step's rows and judges it.
-func (s *kubeSearch) record(side *kubeSide, r *kubeRun, values map[string]float64, missed int64, replaced error) kubeVerdict {
+func (s *kubeSearch) record(
+	side *kubeSide, r *kubeRun, values map[string]float64, missed int64, replaced error,
+) kubeVerdict {
 	renewal, write, watch, late := r.renewal.report(), r.write.report(), r.watch.report(), r.late.report()
 	figures := kubeFigures{
 		renewal.Latencies.P99, watch.Latencies.P99, late.Latencies.P99,
@@ -225,15 +232,15 @@ func (s *kubeSearch) record(side *kubeSide, r *kubeRun, values map[string]float6
 	main := renewal.Run()
 	main.Values = values
 	name := fmt.Sprintf("%s: %d nodes%s", side.Describe().Name, r.Nodes, suffix)
-	s.notes = append(s.notes, fmt.Sprintf("%s: %s", name, v))
 	if why != "" {
-		s.notes[len(s.notes)-1] += "; " + why
+		why = "; " + why
 	}
+	s.note("%s: %s%s", name, v, why)
 	if replaced != nil {
-		s.notes = append(s.notes, fmt.Sprintf("%s: the member was not replaced: %v", name, replaced))
+		s.note("%s: the member was not replaced: %v", name, replaced)
 	}
 	if n := r.unstreamed.Load(); n > 0 {
-		s.notes = append(s.notes, fmt.Sprintf("%s: the server has no RangeStream: %d LISTs were made in pages in its place", name, n))
+		s.note("%s: the server has no RangeStream: %d LISTs were made in pages in its place", name, n)
 	}
 	s.add(side, "lease renewal"+suffix, result.Open, r.Nodes, main)
 	for _, part := range []struct {
@@ -246,8 +253,8 @@ func (s *kubeSearch) record(side *kubeSide, r *kubeRun, values map[string]float6
 		{"LIST by RangeStream", r.stream.report()},
 		{"consistent read", r.read.report()},
 	} {
-		if part.report.Failed+part.report.Unknown > 0 {
-			s.notes = append(s.notes, fmt.Sprintf("%s: %s: %d failed, first: %s", name, part.name, part.report.Failed+part.report.Unknown, part.report.FirstError))
+		if failed := part.report.Failed + part.report.Unknown; failed > 0 {
+			s.note("%s: %s: %d failed, first: %s", name, part.name, failed, part.report.FirstError)
 		}
 		if part.report.Done > 0 {
 			s.add(side, part.name+suffix, result.Open, r.Nodes, part.report.Run())
@@ -260,7 +267,9 @@ func (s *kubeSearch) record(side *kubeSide, r *kubeRun, values map[string]float6
 const kubeDrain = 5 * time.Second
 
 // measure runs the step, and returns its values, the missed events, and why the killed member was not replaced.
-func (r *kubeRun) measure(ctx context.Context, c bench.Cluster) (values map[string]float64, missed int64, replaced, err error) {
+func (r *kubeRun) measure(
+	ctx context.Context, c bench.Cluster,
+) (values map[string]float64, missed int64, replaced, err error) {
 	following, stop := context.WithCancel(ctx)
 	defer stop()
 	r.begun = time.Now()
@@ -276,7 +285,7 @@ func (r *kubeRun) measure(ctx context.Context, c bench.Cluster) (values map[stri
 	for _, m := range []*meter{&r.renewal, &r.write, &r.watch, &r.read, &r.pages, &r.stream, &r.late} {
 		m.begun = r.begun
 	}
-	own := ownProcessor()
+	own := bench.OwnProcessor()
 	r.do(ctx, func(ctx context.Context) { replaced = replaceMember(ctx, c) })
 	took := time.Since(r.begun).Seconds()
 	missed = r.deliveries.await(ctx, kubeDrain)
@@ -285,7 +294,7 @@ func (r *kubeRun) measure(ctx context.Context, c bench.Cluster) (values map[stri
 	if values = run.Values; values == nil {
 		values = map[string]float64{}
 	}
-	values["generator_processors"] = (ownProcessor() - own) / took
+	values["generator_processors"] = (bench.OwnProcessor() - own) / took
 	values["generator_memory_bytes"] = float64(ownMemory())
 	values["conflicts"] = float64(r.conflicts.Load())
 	if looking != nil && looking.Took > 0 {

@@ -63,7 +63,8 @@ var errShed = fmt.Errorf("more than %d requests in flight: this one was not sent
 
 // kubeDial connects an API server to all members in turn, as etcd's own client does.
 func kubeDial(addresses []string) (*grpc.ClientConn, error) {
-	return dial(addresses, grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`), grpc.WithDefaultCallOptions(largeAnswers))
+	inTurn := grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`)
+	return dial(addresses, inTurn, grpc.WithDefaultCallOptions(largeAnswers))
 }
 
 // newKubeRun connects the API servers.
@@ -123,7 +124,8 @@ func (r *kubeRun) fill(ctx context.Context) error {
 					if n >= int64(objects) {
 						return
 					}
-					a, err := store.Put(ctx, &etcdserverpb.PutRequest{Key: keyOf(r.prefix(resource), int(n)), Value: r.value(bytes, n)}, grpc.WaitForReady(true))
+					q := &etcdserverpb.PutRequest{Key: keyOf(r.prefix(resource), int(n)), Value: r.value(bytes, n)}
+					a, err := store.Put(ctx, q, grpc.WaitForReady(true))
 					if err != nil {
 						mu.Lock()
 						failed = errors.Join(failed, err)
@@ -148,7 +150,8 @@ func (r *kubeRun) follow(ctx context.Context) (stop func(), err error) {
 	var over, ready sync.WaitGroup
 	for server := range kubeServers {
 		for resource := range kubeResources {
-			w := &kubeWatcher{run: r, server: server, resource: resource, changed: make(chan struct{}), client: etcdserverpb.NewWatchClient(r.connections[server][resource])}
+			w := &kubeWatcher{run: r, server: server, resource: resource, changed: make(chan struct{})}
+			w.client = etcdserverpb.NewWatchClient(r.connections[server][resource])
 			r.watchers = append(r.watchers, w)
 			ready.Add(1)
 			over.Go(func() { w.follow(ctx, ready.Done) })
@@ -187,14 +190,14 @@ func (r *kubeRun) do(ctx context.Context, kill func(context.Context)) {
 	}
 	for i := range r.Listers {
 		beside.Go(func() {
-			for pause(step, errorPause) == nil {
+			for bench.Pause(step, errorPause) == nil {
 				r.list(ctx, i%kubeServers, kubePods)
 			}
 		})
 	}
 	if r.Kill {
 		beside.Go(func() {
-			if pause(step, r.Step/2) == nil {
+			if bench.Pause(step, r.Step/2) == nil {
 				kill(ctx)
 			}
 		})
@@ -239,8 +242,8 @@ func (r *kubeRun) start(ctx context.Context, a kubeAction, n int64, due time.Tim
 	})
 }
 
-// put makes one write as kube-apiserver does: a transaction that compares the revision that the API server knows, writes, and otherwise
-// reads. After a conflict or an unavailable member it is repeated.
+// put makes one write as kube-apiserver does: a transaction that compares the revision that the API server knows,
+// writes, and otherwise reads. After a conflict or an unavailable member it is repeated.
 func (r *kubeRun) put(ctx context.Context, a kubeAction, n int64) (time.Time, error) {
 	known := &r.revisions[a.resource][n%int64(len(r.revisions[a.resource]))]
 	server := int(n % kubeServers)
@@ -267,7 +270,7 @@ func (r *kubeRun) put(ctx context.Context, a kubeAction, n int64) (time.Time, er
 		answer, err := store.Txn(ctx, q)
 		now := time.Now()
 		switch {
-		case status.Code(err) == codes.Unavailable && pause(ctx, errorPause) == nil:
+		case status.Code(err) == codes.Unavailable && bench.Pause(ctx, errorPause) == nil:
 			continue
 		case err != nil:
 			return now, err
@@ -295,17 +298,21 @@ func (r *kubeRun) put(ctx context.Context, a kubeAction, n int64) (time.Time, er
 
 // kubeTxn is kube-apiserver's transaction.
 func kubeTxn(a kubeAction, key, value []byte, revision, lease int64) *etcdserverpb.TxnRequest {
-	q := &etcdserverpb.TxnRequest{
-		Compare: []*etcdserverpb.Compare{{
-			Key: key, Target: etcdserverpb.Compare_MOD, Result: etcdserverpb.Compare_EQUAL, TargetUnion: &etcdserverpb.Compare_ModRevision{ModRevision: revision},
-		}},
-		Success: []*etcdserverpb.RequestOp{{Request: &etcdserverpb.RequestOp_RequestPut{RequestPut: &etcdserverpb.PutRequest{Key: key, Value: value, Lease: lease}}}},
-		Failure: []*etcdserverpb.RequestOp{{Request: &etcdserverpb.RequestOp_RequestRange{RequestRange: &etcdserverpb.RangeRequest{Key: key}}}},
-	}
+	read := &etcdserverpb.RequestOp_RequestRange{RequestRange: &etcdserverpb.RangeRequest{Key: key}}
+	put := &etcdserverpb.PutRequest{Key: key, Value: value, Lease: lease}
+	change := &etcdserverpb.RequestOp{Request: &etcdserverpb.RequestOp_RequestPut{RequestPut: put}}
 	if a.verb == kubeDelete {
-		q.Success[0] = &etcdserverpb.RequestOp{Request: &etcdserverpb.RequestOp_RequestDeleteRange{RequestDeleteRange: &etcdserverpb.DeleteRangeRequest{Key: key}}}
+		remove := &etcdserverpb.DeleteRangeRequest{Key: key}
+		change.Request = &etcdserverpb.RequestOp_RequestDeleteRange{RequestDeleteRange: remove}
 	}
-	return q
+	return &etcdserverpb.TxnRequest{
+		Compare: []*etcdserverpb.Compare{{
+			Key: key, Target: etcdserverpb.Compare_MOD, Result: etcdserverpb.Compare_EQUAL,
+			TargetUnion: &etcdserverpb.Compare_ModRevision{ModRevision: revision},
+		}},
+		Success: []*etcdserverpb.RequestOp{change},
+		Failure: []*etcdserverpb.RequestOp{{Request: read}},
+	}
 }
 
 // use returns the lease for one more event.
@@ -323,12 +330,13 @@ func (l *kubeLease) use(ctx context.Context, c *grpc.ClientConn) (int64, error) 
 	return l.id, nil
 }
 
-// maintain lists at once everything on all API servers, at the start and after each compaction. Requests may outlast the step.
+// maintain lists at once everything on all API servers, at the start and after each compaction. Requests may outlast
+// the step.
 func (r *kubeRun) maintain(step, ctx context.Context) {
 	store := etcdserverpb.NewKVClient(r.connections[0][kubeLeases])
 	for before := r.newest.Load(); ; {
 		r.lists(ctx)
-		if pause(step, r.CompactEvery-time.Since(r.begun)%r.CompactEvery) != nil {
+		if bench.Pause(step, r.CompactEvery-time.Since(r.begun)%r.CompactEvery) != nil {
 			return
 		}
 		if before > 0 {
@@ -353,14 +361,15 @@ func (r *kubeRun) lists(ctx context.Context) {
 	all.Wait()
 }
 
-// readConsistently makes consistent reads of one resource on one API server: it asks for the store's revision, and waits until its watch
-// has reached that.
+// readConsistently makes consistent reads of one resource on one API server: it asks for the store's revision, and
+// waits until its watch has reached that.
 func (r *kubeRun) readConsistently(ctx context.Context, w *kubeWatcher) {
 	store := etcdserverpb.NewKVClient(r.connections[w.server][w.resource])
 	prefix := r.prefix(w.resource)
-	for pause(ctx, kubeReadEvery) == nil {
+	for bench.Pause(ctx, kubeReadEvery) == nil {
 		begun := time.Now()
-		answer, err := store.Range(ctx, &etcdserverpb.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix), Limit: 1})
+		one := &etcdserverpb.RangeRequest{Key: []byte(prefix), RangeEnd: prefixEnd(prefix), Limit: 1}
+		answer, err := store.Range(ctx, one)
 		if err == nil {
 			err = w.await(ctx, answer.Header.Revision)
 		}

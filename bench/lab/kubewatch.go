@@ -9,10 +9,12 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"qkv/bench"
 )
 
-// kubeDeliveries measures the time from a write's answer to its event on each API server. It is a ring by revision, so its memory is
-// bounded; an entry that is overwritten before all events have come counts as missed.
+// kubeDeliveries measures the time from a write's answer to its event on each API server. It is a ring by revision, so
+// its memory is bounded; an entry that is overwritten before all events have come counts as missed.
 type kubeDeliveries struct {
 	meter *meter
 
@@ -87,7 +89,7 @@ func (d *kubeDeliveries) await(ctx context.Context, most time.Duration) int64 {
 		d.mu.Lock()
 		open := d.open
 		d.mu.Unlock()
-		if open == 0 || pause(ctx, 10*time.Millisecond) != nil {
+		if open == 0 || bench.Pause(ctx, 10*time.Millisecond) != nil {
 			break
 		}
 	}
@@ -117,12 +119,12 @@ type kubeWatcher struct {
 	created atomic.Bool
 }
 
-// follow receives events until ctx ends. A broken watch is created anew after the last revision that was seen. ready is called once, when
-// the watch exists.
+// follow receives events until ctx ends. A broken watch is created anew after the last revision that was seen. ready is
+// called once, when the watch exists.
 func (w *kubeWatcher) follow(ctx context.Context, ready func()) {
 	for ctx.Err() == nil {
 		_ = w.once(ctx, ready)
-		if pause(ctx, errorPause) == nil {
+		if bench.Pause(ctx, errorPause) == nil {
 			w.renewed.Add(1)
 		}
 	}
@@ -144,7 +146,8 @@ func (w *kubeWatcher) once(ctx context.Context, first func()) error {
 	create := &etcdserverpb.WatchCreateRequest{
 		Key: []byte(prefix), RangeEnd: prefixEnd(prefix), StartRevision: from, ProgressNotify: true, PrevKv: true,
 	}
-	if err := stream.Send(&etcdserverpb.WatchRequest{RequestUnion: &etcdserverpb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
+	union := &etcdserverpb.WatchRequest_CreateRequest{CreateRequest: create}
+	if err := stream.Send(&etcdserverpb.WatchRequest{RequestUnion: union}); err != nil {
 		return err
 	}
 	w.mu.Lock()
@@ -190,8 +193,8 @@ func (w *kubeWatcher) advance(revision int64) {
 	}
 }
 
-// await waits until the watch has reached a revision, and requests progress meanwhile, as a consistent read from the cache of
-// kube-apiserver does.
+// await waits until the watch has reached a revision, and requests progress meanwhile, as a consistent read from the
+// cache of kube-apiserver does.
 func (w *kubeWatcher) await(ctx context.Context, revision int64) error {
 	ticker := time.NewTicker(kubeAskEvery)
 	defer ticker.Stop()
@@ -209,7 +212,9 @@ func (w *kubeWatcher) await(ctx context.Context, revision int64) error {
 		case <-ticker.C:
 			w.mu.Lock()
 			if w.stream != nil { // a broken stream is noticed by the receiver
-				_ = w.stream.Send(&etcdserverpb.WatchRequest{RequestUnion: &etcdserverpb.WatchRequest_ProgressRequest{ProgressRequest: &etcdserverpb.WatchProgressRequest{}}})
+				var asks etcdserverpb.WatchRequest_ProgressRequest
+				asks.ProgressRequest = &etcdserverpb.WatchProgressRequest{}
+				_ = w.stream.Send(&etcdserverpb.WatchRequest{RequestUnion: &asks})
 			}
 			w.mu.Unlock()
 		}

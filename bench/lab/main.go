@@ -1,5 +1,5 @@
-// Command qkv-lab measures clusters of qkv and of etcd from outside, in turns: `make lab` builds it. It starts the members as processes of
-// their own, and shares the loads and the results of package bench.
+// Command qkv-lab measures clusters of qkv and of etcd from outside, in turns: `make lab` builds it. It starts the
+// members as processes of their own, and shares the loads and the results of package bench.
 //
 //	qkv-lab vs-etcd     the standard loads on etcd, on qkv by etcd's API, and on qkv
 //	qkv-lab kube        how many nodes of Kubernetes a cluster serves
@@ -155,7 +155,7 @@ func (s *settings) finish(f *result.File, err error) error {
 		f.Notes = append(f.Notes, "INCOMPLETE: it ended early: "+err.Error())
 	}
 	f.Environment.After = new(machine.Host{}.Pressure())
-	return errors.Join(err, f.Report(os.Stdout, result.Table.Text, ""), s.write(f))
+	return errors.Join(err, f.Report(os.Stdout), s.write(f))
 }
 
 // write writes a result under a temporary name first: a file is either complete or missing.

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -20,8 +18,6 @@ import (
 const (
 	etcdTimeout = 30 * time.Second      // of one request: a stall is measured, a dead server is an error
 	errorPause  = 10 * time.Millisecond // before what failed is tried again
-	windowTime  = time.Second           // the resolution of a step's course
-	mostWindows = 3600                  // of a step: later requests count in the last one
 )
 
 // meter records the latencies of one kind of request.
@@ -30,15 +26,10 @@ type meter struct {
 
 	mu          sync.Mutex
 	all         *hdrhistogram.Histogram
-	windows     []*hdrhistogram.Histogram
 	last, ended time.Time // the last success, and the last recorded one
 	gap         time.Duration
 	failed      int64
 	first       error
-}
-
-func newHistogram() *hdrhistogram.Histogram {
-	return hdrhistogram.New(int64(time.Microsecond), int64(2*time.Minute), 3)
 }
 
 // end records a request that was due at a time.
@@ -58,14 +49,10 @@ func (m *meter) end(due, now time.Time, err error) {
 		return
 	}
 	if m.all == nil {
-		m.all = newHistogram()
+		m.all = bench.NewHistogram()
 	}
 	took := min(max(int64(now.Sub(due)), m.all.LowestTrackableValue()), m.all.HighestTrackableValue())
-	window := min(int(now.Sub(m.begun)/windowTime), mostWindows-1)
-	for len(m.windows) <= window {
-		m.windows = append(m.windows, newHistogram())
-	}
-	_, _ = m.all.RecordValue(took), m.windows[window].RecordValue(took)
+	_ = m.all.RecordValue(took)
 	if now.After(m.ended) {
 		m.ended = now
 	}
@@ -80,9 +67,6 @@ func (m *meter) report() bench.Report {
 	if r.Elapsed > 0 {
 		r.Rate = float64(r.Done) / r.Elapsed.Seconds()
 	}
-	for _, w := range m.windows[:min(int(r.Elapsed/windowTime), len(m.windows))] { // the last one is incomplete
-		r.Windows = append(r.Windows, bench.LatenciesOf(w))
-	}
 	if m.first != nil {
 		r.FirstError = m.first.Error()
 	}
@@ -95,26 +79,6 @@ func round(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond
 // keyOf returns the key with a number; all have the same length.
 func keyOf(prefix string, n int) []byte { return fmt.Appendf(nil, "%s%010d", prefix, n) }
 
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
-// ownProcessor returns this process's processor time in seconds.
-func ownProcessor() float64 {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
-}
-
 // largeAnswers allows an answer of a million keys.
 var largeAnswers = grpc.MaxCallRecvMsgSize(2 << 30)
 
@@ -123,8 +87,8 @@ var patient = grpc.WithKeepaliveParams(keepalive.ClientParameters{
 	Time: 2 * time.Second, Timeout: 6 * time.Second, PermitWithoutStream: true,
 })
 
-// dial is a connection to a cluster of etcd's API by the addresses of its members: to the first one that answers, and to the next ones when
-// that fails.
+// dial is a connection to a cluster of etcd's API by the addresses of its members: to the first one that answers, and
+// to the next ones when that fails.
 func dial(addresses []string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
 	r := manual.NewBuilderWithScheme("cluster")
 	var state resolver.State

@@ -30,7 +30,8 @@ func (p place) command(program string, args ...string) *exec.Cmd {
 	return exec.Command("ip", append([]string{"netns", "exec", p.network, program}, args...)...)
 }
 
-// network is a bridge in a network namespace. The clients are at the bridge, and each member has a host with a network of its own.
+// network is a bridge in a network namespace. The clients are at the bridge, and each member has a host with a network
+// of its own.
 type network struct{ hosts int }
 
 const (
@@ -55,7 +56,8 @@ func noNetworks() string {
 	return ""
 }
 
-// runApart runs this command again in namespaces of its own, which end with it: nothing of its networks is seen outside.
+// runApart runs this command again in namespaces of its own, which end with it: nothing of its networks is seen
+// outside.
 func runApart(ctx context.Context) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -104,7 +106,8 @@ func ip(network string, commands ...string) error {
 	return nil
 }
 
-// places returns where the members of a cluster run: each on a host of its own, or on ports in a row if there is no network.
+// places returns where the members of a cluster run: each on a host of its own, or on ports in a row if there is no
+// network.
 func (n *network) places(members, port int) (all []place, err error) {
 	for i := range members {
 		if n == nil {
@@ -116,7 +119,8 @@ func (n *network) places(members, port int) (all []place, err error) {
 		address := fmt.Sprintf("10.77.0.%d", n.hosts)
 		p.listen, p.listenPeer = fmt.Sprintf("%s:%d", address, benchPort), fmt.Sprintf("%s:%d", address, benchPeerPort)
 		err = errors.Join(err,
-			ip("", "netns add "+p.network, fmt.Sprintf("link add v%d type veth peer name eth0 netns %s", n.hosts, p.network),
+			ip("", "netns add "+p.network,
+				fmt.Sprintf("link add v%d type veth peer name eth0 netns %s", n.hosts, p.network),
 				fmt.Sprintf("link set v%d master %s up", n.hosts, benchBridge)),
 			ip(p.network, "link set lo up", "addr add "+address+"/16 dev eth0", "link set eth0 up"))
 		all = append(all, p)
@@ -124,8 +128,9 @@ func (n *network) places(members, port int) (all []place, err error) {
 	return all, err
 }
 
-// cut drops the packets between a host and all others of its cluster and the clients: their senders have a wrong hardware address of the
-// receiver, as a switch does that lost its way. No program gets an error. Neither direction heals it.
+// cut drops the packets between a host and all others of its cluster and the clients: their senders have a wrong
+// hardware address of the receiver, as a switch does that lost its way. No program gets an error. Neither direction
+// heals it.
 func (n *network) cut(places []place, at int, outgoing, incoming bool) error {
 	one := places[at]
 	others := slices.DeleteFunc(slices.Clone(places), func(p place) bool { return p == one })

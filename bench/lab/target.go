@@ -46,7 +46,7 @@ func (t *target) Describe() result.Side {
 
 // Start implements bench.Side.
 func (t *target) Start(ctx context.Context, _ int) (bench.Cluster, error) {
-	connections, err := bench.DialEtcd(ctx, t.addresses[0], 1, nil)
+	connections, err := bench.DialEtcd(ctx, t.addresses[0], 1)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,6 @@ type Host struct {
 
 // Device is the storage below a folder.
 type Device struct {
-	Dir         string   `json:"dir"` // as given
 	FileSystem  string   `json:"file_system"`
 	Options     string   `json:"options"` // of the mount and of the file system
 	Source      string   `json:"source"`  // the mounted source, such as /dev/nvme0n1p2
@@ -35,16 +34,11 @@ type Device struct {
 
 // Disk is one disk, as described by /sys/block.
 type Disk struct {
-	Name         string `json:"name"` // such as nvme0n1
-	Kind         string `json:"kind"` // nvme, sata or scsi, virtual, mmc, or "unknown"
-	Model        string `json:"model,omitempty"`
-	Firmware     string `json:"firmware,omitempty"`
-	WriteCache   string `json:"write_cache,omitempty"` // "write back": a flush has work to do; "write through": a flush does nothing
-	FUA          bool   `json:"fua"`
-	Rotational   bool   `json:"rotational"`
-	Scheduler    string `json:"scheduler,omitempty"`
-	LogicalBytes int64  `json:"logical_block_bytes"`
-	Bytes        int64  `json:"bytes"`
+	Name  string `json:"name"` // such as nvme0n1
+	Kind  string `json:"kind"` // nvme, sata or scsi, virtual, mmc, or "unknown"
+	Model string `json:"model,omitempty"`
+	// "write back": a flush has work to do; "write through": a flush does nothing
+	WriteCache string `json:"write_cache,omitempty"`
 }
 
 // mount is a line of /proc/self/mountinfo (proc(5)).
@@ -59,7 +53,7 @@ func (h Host) Device(dir string) (Device, error) {
 	if path, err = filepath.Abs(path); err != nil {
 		return Device{}, fmt.Errorf("find the device of %s: %w", dir, err)
 	}
-	d := Device{Dir: dir}
+	var d Device
 	var stat unix.Stat_t
 	if err := unix.Stat(path, &stat); err != nil {
 		return Device{}, fmt.Errorf("find the device of %s: %w", dir, err)
@@ -220,27 +214,11 @@ func (h Host) below(path string, depth int) (names []string) {
 	return names
 }
 
-// sectorBytes is the unit of /sys/block/*/size on every disk.
-const sectorBytes = 512
-
 func (h Host) disk(name string) Disk {
 	const block = "sys/class/block"
-	d := Disk{
-		Name: name, Model: h.text(block, name, "device/model"), Firmware: h.text(block, name, "device/firmware_rev"),
-		WriteCache: h.text(block, name, "queue/write_cache"), FUA: h.number(block, name, "queue/fua") == 1,
-		Rotational: h.number(block, name, "queue/rotational") == 1, Scheduler: chosen(h.text(block, name, "queue/scheduler")),
-		LogicalBytes: h.number(block, name, "queue/logical_block_size"), Bytes: h.number(block, name, "size") * sectorBytes,
-	}
+	d := Disk{Name: name, Model: h.text(block, name, "device/model"), WriteCache: h.text(block, name, "queue/write_cache")}
 	d.Kind = kind(d)
 	return d
-}
-
-// chosen returns the option in brackets.
-func chosen(s string) string {
-	if _, after, found := strings.Cut(s, "["); found {
-		s, _, _ = strings.Cut(after, "]")
-	}
-	return s
 }
 
 // virtualModels are prefixes of the models of virtual disks.

@@ -19,15 +19,10 @@ type Environment struct {
 	Kernel      string    `json:"kernel"`
 	CPU         string    `json:"cpu"`
 	Processors  int       `json:"processors"` // available to this process
-	GOMAXPROCS  int       `json:"gomaxprocs"`
 	MemoryBytes int64     `json:"memory_bytes"`
 	Governor    string    `json:"governor,omitempty"`
-	ClockSource string    `json:"clock_source,omitempty"`
-	Virtual     bool      `json:"virtual"`
 	CgroupCPU   string    `json:"cgroup_cpu,omitempty"`    // cpu.max
 	CgroupBytes string    `json:"cgroup_memory,omitempty"` // memory.max
-	ReadBuffer  int64     `json:"udp_read_buffer_bytes"`   // net.core.rmem_max
-	WriteBuffer int64     `json:"udp_write_buffer_bytes"`  // net.core.wmem_max
 	Pressure    *Pressure `json:"before,omitempty"`
 	After       *Pressure `json:"after,omitempty"`
 	Warnings    []string  `json:"warnings,omitempty"`
@@ -39,18 +34,16 @@ type Pressure struct {
 	Load float64   `json:"load"` // average of the last minute
 	// CPU and IO are the shares of the last 10 s, in percent, in which a process waited for them (PSI); -1 if the kernel does not report
 	// them.
-	CPU   float64 `json:"cpu_some"`
-	IO    float64 `json:"io_some"`
-	Steal float64 `json:"steal_ticks"` // of all processors since boot, in clock ticks
+	CPU float64 `json:"cpu_some"`
+	IO  float64 `json:"io_some"`
 }
 
 // Environment describes the current state of the machine.
 func (h Host) Environment(program string) Environment {
 	e := Environment{
-		Program: program, Go: runtime.Version(), Processors: runtime.NumCPU(), GOMAXPROCS: runtime.GOMAXPROCS(0),
-		Governor: h.text("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"), ClockSource: h.text("sys/devices/system/clocksource/clocksource0/current_clocksource"),
+		Program: program, Go: runtime.Version(), Processors: runtime.NumCPU(),
+		Governor:  h.text("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
 		CgroupCPU: h.text("sys/fs/cgroup/cpu.max"), CgroupBytes: h.text("sys/fs/cgroup/memory.max"),
-		ReadBuffer: h.number("proc/sys/net/core/rmem_max"), WriteBuffer: h.number("proc/sys/net/core/wmem_max"),
 	}
 	if build, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range build.Settings {
@@ -67,7 +60,6 @@ func (h Host) Environment(program string) Environment {
 		e.Kernel = unix.ByteSliceToString(name.Release[:]) + " " + unix.ByteSliceToString(name.Machine[:])
 	}
 	e.CPU = h.field("proc/cpuinfo", "model name")
-	e.Virtual = strings.Contains(" "+h.field("proc/cpuinfo", "flags")+" ", " hypervisor ")
 	e.MemoryBytes = kibibytes(h.field("proc/meminfo", "MemTotal")) << 10
 	e.Pressure = new(h.Pressure())
 	e.Warnings = e.warnings()
@@ -92,10 +84,6 @@ func (h Host) Pressure() Pressure {
 	p := Pressure{At: time.Now().UTC().Truncate(time.Second), CPU: h.some("cpu"), IO: h.some("io")}
 	if load := strings.Fields(h.text("proc/loadavg")); len(load) > 0 {
 		p.Load, _ = strconv.ParseFloat(load[0], 64)
-	}
-	// cpu user nice system idle iowait irq softirq steal
-	if cpu := strings.Fields(h.text("proc/stat")); len(cpu) > 8 {
-		p.Steal, _ = strconv.ParseFloat(cpu[8], 64)
 	}
 	return p
 }

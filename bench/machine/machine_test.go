@@ -27,12 +27,11 @@ func TestDevices(t *testing.T) {
 			var path, number string
 			d.ScanArgs(t, "path", &path)
 			d.ScanArgs(t, "number", &number)
-			device := Device{Dir: path, numberOfDir: number}
+			device := Device{numberOfDir: number}
 			Host{Root: root}.describe(&device, path)
 			s := device.String() + "\noptions " + device.Options + "\n"
 			for _, disk := range device.Disks {
-				s += fmt.Sprintf("%s: %s, firmware %q, FUA %v, rotational %v, scheduler %s, %d-byte blocks, %d bytes\n",
-					disk.Name, disk.Kind, disk.Firmware, disk.FUA, disk.Rotational, disk.Scheduler, disk.LogicalBytes, disk.Bytes)
+				s += fmt.Sprintf("%s: %s\n", disk.Name, disk.Kind)
 			}
 			for _, w := range device.Warnings {
 				s += "warning: " + w + "\n"

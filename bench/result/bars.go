@@ -1,19 +1,11 @@
 package result
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
-	"math"
 	"slices"
-	"strconv"
-	"strings"
 
 	"qkv/bench/stat"
 )
-
-// inFlightParameter is the parameter of a closed load that a sweep varies.
-const inFlightParameter = "in flight"
 
 // spread is the values behind one bar: the bar ends at the middle one, and a line reaches from the lowest to the highest.
 type spread struct {
@@ -92,7 +84,7 @@ func (f *File) disks() (all []chart) {
 
 // gaps draws how long writes stop in each event, such as the leader's end.
 func (f *File) gaps() (all []chart) {
-	gap := Metric{"write gap", 0, func(r Run) (float64, bool) {
+	gap := Metric{"write gap", func(r Run) (float64, bool) {
 		v, ok := r.Values[WriteGap]
 		return v * 1e9, ok
 	}, duration, 0, 0, nil}
@@ -106,76 +98,4 @@ func (f *File) gaps() (all []chart) {
 		all = described(all, load+": how long no write succeeds", bars, "%s: writes stop for %s, at most %s.")
 	}
 	return all
-}
-
-// sweeps draws the rate against the requests in flight, for each load that was measured with several numbers of them.
-func (f *File) sweeps() (all []chart) {
-	groups := map[string][]Row{}
-	for _, r := range f.Rows {
-		if r.Mode == Closed && r.Parameters[inFlightParameter] != "" {
-			other := Row{Name: r.Name, Parameters: maps.Clone(r.Parameters)}
-			delete(other.Parameters, inFlightParameter)
-			groups[other.load()] = append(groups[other.load()], r)
-		}
-	}
-	for _, load := range slices.Sorted(maps.Keys(groups)) {
-		if c, ok := f.sweep(load, groups[load]); ok {
-			all = append(all, c)
-		}
-	}
-	return all
-}
-
-// sweep draws the median rate of each number of requests in flight; the x axis is logarithmic.
-func (f *File) sweep(load string, rows []Row) (chart, bool) {
-	c := chart{Title: load + ": rate against requests in flight", X: "requests in flight", Y: "a second"}
-	type point struct{ inFlight, rate float64 }
-	points := map[string][]point{}
-	low, high, most := math.Inf(1), 0.0, 0.0
-	for _, r := range rows {
-		n, err := strconv.ParseFloat(r.Parameters[inFlightParameter], 64)
-		var rates []float64
-		for _, run := range r.Runs {
-			rates = append(rates, run.Rate)
-		}
-		if err != nil || n <= 0 || len(rates) == 0 {
-			continue
-		}
-		rate := stat.Median(rates)
-		points[r.Side] = append(points[r.Side], point{n, rate})
-		low, high, most = min(low, n), max(high, n), max(most, rate)
-	}
-	if high <= low || most == 0 {
-		return c, false
-	}
-	x := func(n float64) float64 { return chartLeft + chartWidth*math.Log(n/low)/math.Log(high/low) }
-	class := 0
-	for _, s := range f.Sides {
-		all := points[s.Name]
-		if len(all) == 0 {
-			continue
-		}
-		slices.SortFunc(all, func(a, b point) int { return cmp.Compare(a.inFlight, b.inFlight) })
-		var line []string
-		for _, p := range all {
-			line = append(line, fmt.Sprintf("%.1f,%.1f", x(p.inFlight), chartBottom-chartHeight*p.rate/most))
-		}
-		best := slices.MaxFunc(all, func(a, b point) int { return cmp.Compare(a.rate, b.rate) })
-		c.Said = append(c.Said, fmt.Sprintf("%s: at most %s, with %.0f in flight.", s.Name, perSecond(best.rate), best.inFlight))
-		c.Lines = append(c.Lines, chartLine{s.Name, class % mostSeries, strings.Join(line, " ")})
-		class++
-	}
-	marks := map[float64]bool{}
-	for _, all := range points {
-		for _, p := range all {
-			marks[p.inFlight] = true
-		}
-	}
-	for _, n := range slices.Sorted(maps.Keys(marks)) {
-		c.XTicks = append(c.XTicks, tick{x(n), strconv.FormatFloat(n, 'f', -1, 64)})
-	}
-	for _, part := range []float64{0, 0.25, 0.5, 0.75, 1} {
-		c.YTicks = append(c.YTicks, tick{chartBottom - chartHeight*part, strings.TrimSuffix(perSecond(most*part), "/s")})
-	}
-	return c, true
 }

@@ -84,7 +84,7 @@ func TestLoneDifference(t *testing.T) {
 	}{{5, true}, {6, false}} {
 		f := alike(draw, 20, c.runs, 1.2)
 		var text, ratios, page strings.Builder
-		if err := f.Report(&text, Table.Text, ""); err != nil {
+		if err := f.Report(&text); err != nil {
 			t.Fatal(err)
 		}
 		if err := f.Ratios(&ratios); err != nil {
@@ -120,7 +120,7 @@ func TestMissingAndFailed(t *testing.T) {
 	}
 	f.Rows[0].Runs[1].Unknown = 1
 	var text, ratios, page strings.Builder
-	if err := f.Report(&text, Table.Text, ""); err != nil {
+	if err := f.Report(&text); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Ratios(&ratios); err != nil {

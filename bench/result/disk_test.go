@@ -158,7 +158,7 @@ func TestDiskPage(t *testing.T) {
 		t.Error("a chart for each probe says what the first screen says")
 	}
 	b.Reset()
-	if err := f.Report(&b, Table.Text, ""); err != nil || strings.Index(b.String(), "Buy a: ") > strings.Index(b.String(), modeTitles[Probe]) {
+	if err := f.Report(&b); err != nil || strings.Index(b.String(), "Buy a: ") > strings.Index(b.String(), modeTitles[Probe]) {
 		t.Errorf("%v: the text does not begin with the disks: %s", err, &b)
 	}
 }

@@ -14,14 +14,14 @@
 //	probe    one operation after the other on a device or a socket
 //	event    each run is one event, such as the kill of a leader
 //
-// A run also has the stages of a write's mean latency, if members report them, and the members' syncs over time. [File.Verdicts] is based
-// on those: it names a load's bottleneck, and the stage of a write in which two sides differ.
+// A run also has the stages of a write's mean latency, if members report them. [File.Verdicts] is based on those: it names a load's
+// bottleneck, and the stage of a write in which two sides differ.
 //
 // Histograms are stored whole (HdrHistogram V2, base64, in nanoseconds) and merged without loss. Percentiles are never averaged, and a
 // percentile of fewer than ten samples beyond it is shown as "too few". Differences are claimed for a whole file at once, for the reason
 // in package stat. Version 1 stays readable as long as a qkv writes it; a file with a later version is refused, since its meaning is
 // unknown.
 //
-// [Table] is the common table, printed as text, Markdown and CSV. [File.Ratios] summarizes it in one Markdown table. [File.BenchmarkLines]
-// is Go's benchmark format, for benchstat. [Page] is a self-contained HTML page without external resources.
+// [Table] is the common table, printed as text. [File.Ratios] summarizes it in one Markdown table. [Page] is a self-contained HTML page
+// without external resources.
 package result

@@ -67,8 +67,6 @@ type Run struct {
 	Windows    []Window  `json:"windows,omitempty"`
 	// Stages are the stages of a write in the leader, for a sample of the writes.
 	Stages []StageTime `json:"stages,omitempty"`
-	// Syncs are the members' syncs over time.
-	Syncs []SyncWindow `json:"syncs,omitempty"`
 	// Values are other figures of the run by name, which ends with the unit, such as "memory_bytes".
 	Values map[string]float64 `json:"values,omitempty"`
 }
@@ -77,9 +75,6 @@ type Run struct {
 type Window struct {
 	Seconds float64 `json:"seconds"` // duration
 	Count   int64   `json:"count"`
-	P50     int64   `json:"p50_ns"`
-	P99     int64   `json:"p99_ns"`
-	Max     int64   `json:"max_ns"`
 }
 
 // Latency is a histogram in nanoseconds, in JSON as HdrHistogram V2 in base64.

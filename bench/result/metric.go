@@ -13,8 +13,7 @@ import (
 
 // Metric is one figure of a run.
 type Metric struct {
-	Name   string
-	Better int // 1: more is better, -1: less is, 0: neither
+	Name string
 	// of is the figure of one run; false if the run does not have it.
 	of func(Run) (float64, bool)
 	// form formats a figure for people.
@@ -39,7 +38,7 @@ func SamplesFor(percent float64) int64 { return int64(math.Round(tailSamples * 1
 
 // percentile is a metric of a run's histogram.
 func percentile(name string, percent float64) Metric {
-	return Metric{name, -1, func(r Run) (float64, bool) {
+	return Metric{name, func(r Run) (float64, bool) {
 		if r.Histogram == nil || r.Histogram.Histogram == nil || !Enough(r.Histogram.TotalCount(), percent) {
 			return 0, false
 		}
@@ -49,8 +48,8 @@ func percentile(name string, percent float64) Metric {
 
 // metricsOf returns the metrics by which a row is judged, in order.
 func metricsOf(row Row) []Metric {
-	rate := Metric{"rate", 1, func(r Run) (float64, bool) { return r.Rate, r.Count > 0 }, perSecond, 0, 0, nil}
-	longest := Metric{"max", 0, func(r Run) (float64, bool) {
+	rate := Metric{"rate", func(r Run) (float64, bool) { return r.Rate, r.Count > 0 }, perSecond, 0, 0, nil}
+	longest := Metric{"max", func(r Run) (float64, bool) {
 		if r.Histogram == nil || r.Histogram.Histogram == nil || r.Histogram.TotalCount() == 0 {
 			return 0, false
 		}
@@ -90,7 +89,7 @@ var (
 )
 
 func gapAt(name string, share float64) Metric {
-	return Metric{name, 0, func(Run) (float64, bool) { return 0, false }, duration, 0, 0, func(r Row) (float64, bool) {
+	return Metric{name, func(Run) (float64, bool) { return 0, false }, duration, 0, 0, func(r Row) (float64, bool) {
 		gaps := valueMetric(WriteGap).values(r)
 		if len(gaps) == 0 {
 			return 0, false
@@ -125,9 +124,9 @@ func has(row Row, name string) bool {
 	return slices.ContainsFunc(row.Runs, func(r Run) bool { _, is := r.Values[name]; return is })
 }
 
-// valueMetric is a metric of a run's other figures. Less is better for all of them, except rates.
+// valueMetric is a metric of a run's other figures.
 func valueMetric(name string) Metric {
-	m := Metric{strings.ReplaceAll(name, "_", " "), -1, func(r Run) (float64, bool) {
+	m := Metric{strings.ReplaceAll(name, "_", " "), func(r Run) (float64, bool) {
 		v, ok := r.Values[name]
 		return v, ok
 	}, func(v float64) string { return fmt.Sprintf("%.4g", v) }, 0, 0, nil}
@@ -139,11 +138,10 @@ func valueMetric(name string) Metric {
 		m.Name = strings.TrimSuffix(m.Name, " bytes")
 		m.form = func(v float64) string { return fmt.Sprintf("%.0f MiB", v/(1<<20)) }
 	case strings.HasSuffix(name, "_rate"):
-		m.Name, m.Better, m.form = strings.TrimSuffix(m.Name, " rate"), 1, perSecond
+		m.Name, m.form = strings.TrimSuffix(m.Name, " rate"), perSecond
 	case strings.HasSuffix(name, "_most"):
-		m.Better, m.form = 1, func(v float64) string { return fmt.Sprintf("%.0f", v) }
+		m.form = func(v float64) string { return fmt.Sprintf("%.0f", v) }
 	case strings.HasSuffix(name, "_share"):
-		m.Better = 0
 		m.form = func(v float64) string { return fmt.Sprintf("%.0f %%", 100*v) }
 	}
 	return m

@@ -131,28 +131,20 @@ func (f *File) page() pageFile {
 	if len(p.First) == 0 { // it says the same
 		p.Charts = slices.Concat(f.disks(), p.Charts)
 	}
-	p.Charts = slices.Concat(f.sweeps(), f.gaps(), p.Charts)
+	p.Charts = append(f.gaps(), p.Charts...)
 	if c, ok := f.probes(); ok {
 		p.Charts = append(p.Charts, c)
 	}
 	return p
 }
 
-// charts draws a load's spectrum of latencies, its course, and its latencies over time.
+// charts draws a load's spectrum of latencies, and the stages of its writes.
 func (f *File) charts(load string, rows []Row) (all []chart) {
 	if c, ok := f.spectrum(load, rows); ok {
 		all = append(all, c)
 	}
-	if c, ok := f.course(load, rows); ok {
-		all = append(all, c)
-	}
 	if c, ok := f.stages(load, rows); ok {
 		all = append(all, c)
-	}
-	for _, r := range rows {
-		if c, ok := f.syncs(load, r); ok {
-			all = append(all, c)
-		}
 	}
 	return all
 }
@@ -200,48 +192,6 @@ func short(name string) string {
 	return name
 }
 
-// syncs draws the members' sync times over a side's longest run: a column for each scrape.
-func (f *File) syncs(load string, r Row) (chart, bool) {
-	c := chart{Title: fmt.Sprintf("%s, %s: syncs over time, the darker, the more of them took that long", load, r.Side), X: "seconds", Y: "latency"}
-	var windows []SyncWindow
-	for _, run := range r.Runs {
-		if len(run.Syncs) > len(windows) {
-			windows = run.Syncs
-		}
-	}
-	low, high, most, longest := math.MaxInt, -1, 0.0, 0.0
-	for _, w := range windows {
-		longest = max(longest, w.At)
-		for b, n := range w.Counts {
-			if n > 0 {
-				low, high, most = min(low, b), max(high, b), max(most, n)
-			}
-		}
-	}
-	if len(windows) < 2 || high < 0 {
-		return c, false
-	}
-	low, high = max(0, low-1), min(high+1, len(windows[0].Ends)-1)
-	height := chartHeight / float64(high-low+1)
-	before := 0.0
-	for _, w := range windows {
-		for b, n := range w.Counts {
-			if n > 0 {
-				x := chartLeft + chartWidth*before/longest
-				c.Cells = append(c.Cells, cell{x, chartBottom - height*float64(b-low+1), max(1, chartWidth*(w.At-before)/longest-1), max(1, height-1), 0.1 + 0.9*math.Sqrt(n/most)})
-			}
-		}
-		before = w.At
-	}
-	for b := low; b <= high; b++ {
-		c.YTicks = append(c.YTicks, tick{chartBottom - height*float64(b-low+1), duration(windows[0].Ends[b] * 1e9)})
-	}
-	for part := range 6 {
-		c.XTicks = append(c.XTicks, tick{chartLeft + chartWidth*float64(part)/5, fmt.Sprintf("%.1f", longest*float64(part)/5)})
-	}
-	return c, true
-}
-
 // spectrum draws latency over percentiles, both on logarithmic axes: each step to the right is a tenth of the requests.
 func (f *File) spectrum(load string, rows []Row) (chart, bool) {
 	c := chart{Title: load + ": latency", X: "percentile", Y: "latency"}
@@ -279,36 +229,6 @@ func (f *File) spectrum(load string, rows []Row) (chart, bool) {
 		c.XTicks = append(c.XTicks, tick{chartLeft + chartWidth*n/nines, text})
 	}
 	c.YTicks = logTicks(low, high, y)
-	return c, true
-}
-
-// course draws the rate of each side's first run over time.
-func (f *File) course(load string, rows []Row) (chart, bool) {
-	c := chart{Title: load + ": rate over time, each side's first run", X: "seconds", Y: "a second"}
-	longest, most := 0, 0.0
-	for _, r := range rows {
-		longest = max(longest, len(r.Runs[0].Windows))
-		for _, w := range r.Runs[0].Windows {
-			most = max(most, float64(w.Count)/w.Seconds)
-		}
-	}
-	if longest < 2 {
-		return c, false
-	}
-	for i, r := range rows {
-		var points []string
-		for at, w := range r.Runs[0].Windows {
-			points = append(points, fmt.Sprintf("%.1f,%.1f", chartLeft+chartWidth*float64(at)/float64(longest-1), chartBottom-chartHeight*float64(w.Count)/w.Seconds/most))
-		}
-		c.Lines = append(c.Lines, chartLine{r.Side, i % mostSeries, strings.Join(points, " ")})
-	}
-	step := max(1, longest/10)
-	for at := 0; at < longest; at += step {
-		c.XTicks = append(c.XTicks, tick{chartLeft + chartWidth*float64(at)/float64(longest-1), fmt.Sprint(at)})
-	}
-	for _, part := range []float64{0, 0.25, 0.5, 0.75, 1} {
-		c.YTicks = append(c.YTicks, tick{chartBottom - chartHeight*part, strings.TrimSuffix(perSecond(most*part), "/s")})
-	}
 	return c, true
 }
 

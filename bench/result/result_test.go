@@ -39,9 +39,8 @@ func sample(runs int, slower float64) *File {
 			for range 20_000 {
 				_ = h.RecordValue(int64(factor * (1e6 + 2e5*draw.ExpFloat64())))
 			}
-			run := Run{Seconds: 2, Count: 20_000, Rate: 10_000 / factor * (1 + 0.01*draw.NormFloat64()), Histogram: &Latency{h}, Windows: []Window{{1, 9000, 1e6, 2e6, 3e6}, {1, 11000, 1e6, 2e6, 3e6}}}
-			ends := []float64{1e-4, 2e-4}
-			stages := Run{Syncs: []SyncWindow{{1, ends, []float64{500, 20}}, {2, ends, []float64{450, 70}}}}
+			run := Run{Seconds: 2, Count: 20_000, Rate: 10_000 / factor * (1 + 0.01*draw.NormFloat64()), Histogram: &Latency{h}}
+			var stages Run
 			for n, name := range Stages {
 				stages.Stages = append(stages.Stages, StageTime{name, 1e-4 * (1 + 0.01*draw.Float64()), 1000})
 				if n == 2 {
@@ -49,7 +48,7 @@ func sample(runs int, slower float64) *File {
 				}
 			}
 			followed := run
-			followed.Stages, followed.Syncs, followed.Values = stages.Stages, stages.Syncs, map[string]float64{"processors_busy_share": 0.5, "processors_by_these_share": 0.4, "disk_syncing_share": 0.4, ServerCPU: factor * 4e-5}
+			followed.Stages, followed.Values = stages.Stages, map[string]float64{"processors_busy_share": 0.5, "processors_by_these_share": 0.4, "disk_syncing_share": 0.4, ServerCPU: factor * 4e-5}
 			put.Runs, open.Runs, probe.Runs = append(put.Runs, followed), append(open.Runs, run), append(probe.Runs, run)
 			event.Runs = append(event.Runs, Run{Count: 1, Values: map[string]float64{"write_gap_seconds": factor * (1 + 0.05*draw.Float64())}})
 		}
@@ -67,13 +66,7 @@ func TestForms(t *testing.T) {
 		var err error
 		switch d.Cmd {
 		case "text":
-			err = f.Report(&b, Table.Text, "")
-		case "markdown":
-			err = f.Report(&b, Table.Markdown, "- ")
-		case "csv":
-			err = f.CSV(&b)
-		case "bench":
-			err = f.BenchmarkLines(&b)
+			err = f.Report(&b)
 		case "ratios":
 			err = f.Ratios(&b)
 		}
@@ -156,26 +149,17 @@ func TestPage(t *testing.T) {
 	}
 }
 
-// TestChartsFirst: the page begins with charts: the rate against the requests in flight, the write gap and a bar for each disk before all
-// others. Each sentence beside a chart is short, and tables are folded below.
+// TestChartsFirst: the page begins with charts: the write gap and a bar for each disk before all others. Each sentence beside a chart is
+// short, and tables are folded below.
 func TestChartsFirst(t *testing.T) {
 	f := sample(5, 1.5)
-	for _, inFlight := range []string{"1", "10", "100"} {
-		more := sample(3, 1.5)
-		for _, r := range more.Rows {
-			if r.Mode == Closed {
-				r.Parameters["in flight"] = inFlight
-				f.Rows = append(f.Rows, r)
-			}
-		}
-	}
 	var b bytes.Buffer
 	if err := Page(&b, []*File{f}); err != nil {
 		t.Fatal(err)
 	}
 	page := b.String()
 	last := 0
-	for _, part := range []string{"put, members 3: rate against requests in flight", "nvme: at most", "leader killed: how long no write succeeds", "nvme: writes stop for", "time of a write with its sync", ": latency", "<details><summary>Tables", "<details><summary>What bounds each load", "Machine, command and disks"} {
+	for _, part := range []string{"leader killed: how long no write succeeds", "nvme: writes stop for", "time of a write with its sync", ": latency", "<details><summary>Tables", "<details><summary>What bounds each load", "Machine, command and disks"} {
 		at := strings.Index(page, part)
 		if at < last {
 			t.Errorf("%q is not where it should be", part)
@@ -258,7 +242,7 @@ func TestCommandLine(t *testing.T) {
 	f := sample(1, 1)
 	f.Command = append([]string{"printf", "%s\n"}, words...)
 	for name, write := range map[string]func(io.Writer) error{
-		"report": func(w io.Writer) error { return f.Report(w, Table.Text, "") },
+		"report": f.Report,
 		"ratios": f.Ratios,
 	} {
 		var b strings.Builder

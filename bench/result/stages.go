@@ -28,16 +28,9 @@ type StageTime struct {
 	Count int64   `json:"count"` // sampled writes
 }
 
-// SyncWindow holds the syncs of a part of a run.
-type SyncWindow struct {
-	At     float64   `json:"at_seconds"` // its end, since the warm-up's
-	Ends   []float64 `json:"ends_seconds"`
-	Counts []float64 `json:"counts"` // syncs above the previous end and up to this one
-}
-
 // stage is a metric of one stage.
 func stage(name string) Metric {
-	return Metric{"mean in " + name, 0, func(r Run) (float64, bool) {
+	return Metric{"mean in " + name, func(r Run) (float64, bool) {
 		for _, s := range r.Stages {
 			if s.Name == name {
 				return s.Mean * 1e9, true
@@ -48,7 +41,7 @@ func stage(name string) Metric {
 }
 
 // mean is the mean latency, the sum of the stages.
-var mean = Metric{"mean", -1, func(r Run) (float64, bool) {
+var mean = Metric{"mean", func(r Run) (float64, bool) {
 	if r.Histogram == nil || r.Histogram.Histogram == nil || r.Histogram.TotalCount() == 0 {
 		return 0, false
 	}
@@ -56,7 +49,7 @@ var mean = Metric{"mean", -1, func(r Run) (float64, bool) {
 }, duration, 0, 0, nil}
 
 // outsideOf is a metric of the time outside all stages.
-var outsideOf = Metric{"mean " + outside, 0, func(r Run) (float64, bool) {
+var outsideOf = Metric{"mean " + outside, func(r Run) (float64, bool) {
 	all, ok := mean.of(r)
 	if !ok || len(r.Stages) == 0 {
 		return 0, false
@@ -166,7 +159,8 @@ func judge(row Row) (j judgement) {
 		j.word, j.short = "CPU-bound", "CPU-bound"+processors
 	case busy >= busyShare:
 		j.word, j.short = "CPU-bound by what else runs on this machine", "CPU-bound by other programs"+processors
-	case network >= boundShare && shares(row, outside) >= shares(row, "replicate"): // with one member there is no other network
+	// with one member there is no other network
+	case network >= boundShare && shares(row, outside) >= shares(row, "replicate"):
 		j.word, j.short = "bound by the way to the client", "bound by the way to the client"+way
 	case network >= boundShare:
 		j.word, j.short = "network-bound", "network-bound"+way

@@ -2,7 +2,6 @@ package result
 
 import (
 	"bytes"
-	"encoding/csv"
 	"fmt"
 	"io"
 	"maps"
@@ -187,93 +186,10 @@ func (t Table) Shown() (all [][]string) {
 // Rest is the number of columns after the load's name: a line without figures has one cell of that width.
 func (t Table) Rest() int { return len(t.Head) - 1 }
 
-// Markdown prints the table as Markdown.
-func (t Table) Markdown(w io.Writer) error {
-	cell := strings.NewReplacer("|", `\|`, "\n", " ", "~", `\~`)
-	row := func(cells []string) string {
-		var b strings.Builder
-		for i := range t.Head {
-			text := ""
-			if i < len(cells) {
-				text = cell.Replace(cells[i])
-			}
-			b.WriteString("| " + text + " ")
-		}
-		return b.String() + "|\n"
-	}
-	s := t.Title + "\n\n" + row(t.Head) + strings.Repeat("|---", len(t.Head)) + "|\n"
-	for _, line := range t.Lines {
-		s += row(line)
-	}
-	_, err := io.WriteString(w, s)
-	return err
-}
-
-// CSV writes every run of every row with its figures as numbers, in seconds and units without prefixes.
-func (f *File) CSV(w io.Writer) error {
-	c := csv.NewWriter(w)
-	if err := c.Write([]string{"side", "load", "mode", "run", "figure", "value"}); err != nil {
-		return err
-	}
-	for _, r := range f.Rows {
-		for _, m := range metricsOf(r) {
-			for i, run := range r.Runs {
-				if v, ok := m.of(run); ok {
-					if err := c.Write([]string{r.Side, r.load(), r.Mode, fmt.Sprint(i + 1), m.Name, fmt.Sprint(v)}); err != nil {
-						return err
-					}
-				}
-			}
-		}
-	}
-	c.Flush()
-	return c.Error()
-}
-
-// BenchmarkLines writes Go's benchmark format, a line a run, for comparisons by benchstat.
-func (f *File) BenchmarkLines(w io.Writer) error {
+// Report writes the file's tables as text, the environment before them and the notes after them.
+func (f *File) Report(w io.Writer) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "cpu: %s\n", f.Environment.CPU)
-	for _, r := range f.Rows {
-		name := "Benchmark" + strings.ToUpper(r.Name[:1]) + r.Name[1:]
-		for _, p := range slices.Sorted(maps.Keys(r.Parameters)) {
-			name += "/" + p + "=" + r.Parameters[p]
-		}
-		name += "/side=" + r.Side
-		name = strings.NewReplacer(" ", "-", ",", "").Replace(name)
-		for _, run := range r.Runs {
-			fmt.Fprintf(&b, "%s\t%d", name, max(1, run.Count))
-			for _, m := range metricsOf(r) {
-				if v, ok := m.of(run); ok {
-					fmt.Fprintf(&b, "\t%v %s", v, unit(m))
-				}
-			}
-			b.WriteByte('\n')
-		}
-	}
-	_, err := b.WriteTo(w)
-	return err
-}
-
-// unit is a metric's name as a unit of Go's benchmark format.
-func unit(m Metric) string {
-	switch m.Name {
-	case "rate":
-		return "op/s"
-	case "p50", "p90", "p99", "p99.9", "max", "mean":
-		return m.Name + "-ns"
-	default:
-		if strings.HasPrefix(m.Name, "mean ") {
-			return strings.ReplaceAll(m.Name, " ", "-") + "-ns"
-		}
-		return strings.ReplaceAll(m.Name, " ", "-")
-	}
-}
-
-// Report writes the file's tables with the given function, the environment before them and the notes after them, each note after a mark.
-func (f *File) Report(w io.Writer, write func(Table, io.Writer) error, mark string) error {
-	var b bytes.Buffer
-	line := func(format string, args ...any) { fmt.Fprintf(&b, mark+format+"\n", args...) }
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	e := f.Environment
 	line("%s, %s", f.Begun.Format("2006-01-02 15:04 MST"), CommandLine(f.Command))
 	line("%s, %s, %d processors (%s), kernel %s", e.Program, e.Go, e.Processors, e.CPU, e.Kernel)
@@ -287,7 +203,7 @@ func (f *File) Report(w io.Writer, write func(Table, io.Writer) error, mark stri
 	}
 	for _, t := range slices.Concat(f.first(), f.Tables()) {
 		b.WriteByte('\n')
-		if err := write(t, &b); err != nil {
+		if err := t.Text(&b); err != nil {
 			return err
 		}
 	}

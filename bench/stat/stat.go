@@ -65,7 +65,8 @@ func CompareAll(pairs []Pair) []Difference {
 			continue
 		}
 		all[i].Ratio = Median(p.B) / Median(p.A)
-		all[i].P = min(1, benchmath.AssumeNothing.Compare(sample(p.A), sample(p.B)).P) // with ties the library may exceed 1
+		// with ties the library may exceed 1
+		all[i].P = min(1, benchmath.AssumeNothing.Compare(sample(p.A), sample(p.B)).P)
 		if p.Testable() {
 			order = append(order, i)
 		}

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -114,4 +116,27 @@ func (p *Process) Await(most time.Duration) {
 	case <-time.After(most):
 		_ = p.Kill()
 	}
+}
+
+// Tail keeps the last lines of processes, for the case that one ends.
+type Tail struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+// Write implements io.Writer.
+func (t *Tail) Write(p []byte) (int, error) {
+	const most = 20
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lines = append(t.lines, string(p))
+	t.lines = t.lines[max(0, len(t.lines)-most):]
+	return len(p), nil
+}
+
+// String returns the lines.
+func (t *Tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.Join(t.lines, "")
 }

@@ -44,7 +44,8 @@ func shareTerminal(cmd *exec.Cmd, until func() time.Time) (begin, end func()) {
 			if suspend || !pass(own, group) {
 				pass(group, own)
 				suspend = false
-				_ = syscall.Kill(0, syscall.SIGTTIN) // like SIGTSTP, which Go's runtime catches for good once it was asked to
+				// like SIGTSTP, which Go's runtime catches for good once it was asked to
+				_ = syscall.Kill(0, syscall.SIGTTIN)
 				time.Sleep(stopTakes)
 			}
 			if time.Now().After(until()) {
@@ -54,7 +55,8 @@ func shareTerminal(cmd *exec.Cmd, until func() time.Time) (begin, end func()) {
 		}
 	}
 	return func() {
-			signal.Ignore(syscall.SIGTTOU) // or the kernel would stop this process where it takes the terminal back; the command does not take that over
+			// or the kernel would stop this process where it takes the terminal back; the command does not take that over
+			signal.Ignore(syscall.SIGTTOU)
 			go share()
 		}, func() {
 			signal.Stop(came)

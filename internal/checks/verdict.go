@@ -87,7 +87,8 @@ func clusterOf(members []Member) (c cluster) {
 	if i := slices.IndexFunc(known, func(m Member) bool { return m.Ready }); c.leader == "" && i >= 0 {
 		c.leader = "another member" // that this host cannot ask which one
 	}
-	rank := func(f fault) int { return 2*count(f.absent) - count(f.do == askAgain.text) } // a missing leader is a consequence
+	// a missing leader is a consequence
+	rank := func(f fault) int { return 2*count(f.absent) - count(f.do == askAgain.text) }
 	slices.SortStableFunc(c.faults, func(a, b fault) int { return rank(b) - rank(a) })
 	return c
 }

@@ -67,7 +67,8 @@ func sorted(all map[string]any) (keys []string) {
 // take gives a flag the value that a file has for it.
 func (l *line) take(key, name string, value any) error {
 	s := specOf(name)
-	if s == nil || name == "discovery-fallback" { // etcd reads it from the line only; its sample file has a value that the line refuses
+	// etcd reads it from the line only; its sample file has a value that the line refuses
+	if s == nil || name == "discovery-fallback" {
 		l.note(true, "unknown setting in the configuration file", "setting", key)
 		return nil
 	}

@@ -64,30 +64,32 @@ type Config struct {
 	InitialCluster                                           string
 	Cluster                                                  []Member // by name, once it is resolved
 	Existing                                                 bool     // an empty data folder joins a cluster
-	Fault                                                    error    // why an empty data folder cannot begin; nil: nothing is known yet
-	Token                                                    string
-	HeartbeatInterval, ElectionTimeout                       time.Duration
-	HeartbeatGiven                                           bool  // HeartbeatInterval is not etcd's default
-	QuotaBytes                                               int64 // 0: no quota
-	MaxTxnOps, MaxRequestBytes                               uint
-	MaxStreams                                               uint32        // of a connection; 0: no limit
-	Gateway                                                  bool          // serve JSON
-	CompactAfter                                             time.Duration // 0: never
-	CompactRevisions                                         int64         // that stay; 0: all
-	WatchProgress                                            time.Duration
-	Client, Peer                                             TLS
-	SecretFile                                               string // of the cluster secret
-	InsecurePeers, ServeStale, FixedDetection                bool
-	CipherSuites                                             []string
-	MinVersion, MaxVersion                                   uint16 // of TLS; 0: whatever the library has
-	SelfSignedYears                                          uint
-	EnablePprof                                              bool
-	AuthToken                                                string
-	AuthTokenTTL                                             time.Duration
-	BcryptCost                                               int
-	HostWhitelist                                            []string // in lower case, "*" for any name; nil: the line says nothing of it
-	Log                                                      Log
-	Notes                                                    []Note
+	// why an empty data folder cannot begin; nil: nothing is known yet
+	Fault                                     error
+	Token                                     string
+	HeartbeatInterval, ElectionTimeout        time.Duration
+	HeartbeatGiven                            bool  // HeartbeatInterval is not etcd's default
+	QuotaBytes                                int64 // 0: no quota
+	MaxTxnOps, MaxRequestBytes                uint
+	MaxStreams                                uint32        // of a connection; 0: no limit
+	Gateway                                   bool          // serve JSON
+	CompactAfter                              time.Duration // 0: never
+	CompactRevisions                          int64         // that stay; 0: all
+	WatchProgress                             time.Duration
+	Client, Peer                              TLS
+	SecretFile                                string // of the cluster secret
+	InsecurePeers, ServeStale, FixedDetection bool
+	CipherSuites                              []string
+	MinVersion, MaxVersion                    uint16 // of TLS; 0: whatever the library has
+	SelfSignedYears                           uint
+	EnablePprof                               bool
+	AuthToken                                 string
+	AuthTokenTTL                              time.Duration
+	BcryptCost                                int
+	// in lower case, "*" for any name; nil: the line says nothing of it
+	HostWhitelist []string
+	Log           Log
+	Notes         []Note
 }
 
 // line is a line while it is read.

@@ -53,7 +53,8 @@ func (c *Client) Changes(ctx context.Context, request kv.Watch) iter.Seq2[WatchR
 			return
 		}
 		defer w.Close()
-		newest, err := c.Range(ctx, kv.Range{Key: request.Key, CountOnly: true}) // linearizable: the member of the watch may lag
+		// linearizable: the member of the watch may lag
+		newest, err := c.Range(ctx, kv.Range{Key: request.Key, CountOnly: true})
 		if err != nil {
 			yield(WatchResponse{}, err)
 			return

@@ -259,7 +259,8 @@ func (r *pager) next(ctx context.Context) (kv.RangeResult, error) {
 	if err != nil {
 		return kv.RangeResult{}, err
 	}
-	if page.More && len(page.KVs) == 0 && !r.query.CountOnly && !r.query.Sorted() && !r.query.Filtered() { // without a last key, the next start is unknown
+	// without a last key, the next start is unknown
+	if page.More && len(page.KVs) == 0 && !r.query.CountOnly && !r.query.Sorted() && !r.query.Filtered() {
 		return kv.RangeResult{}, fmt.Errorf("%w: an empty page that is not the last one", wire.ErrFrame)
 	}
 	if !r.paged {

@@ -56,9 +56,10 @@ type link struct {
 	switchedAt time.Time          // when the client last left a member because it could not serve
 	rounds     int                // failed rounds of dialling since the last connection
 	dialAt     time.Time          // the earliest start of the next round
-	refusedFor time.Time          // until then, all endpoints are assumed to refuse this client's certificate or login, as they did before
-	refusedBy  error              // why the login failed in the last round; nil: it did not
-	replaced   time.Time          // since when another cluster answers in place of the client's
+	// until then, all endpoints are assumed to refuse this client's certificate or login, as they did before
+	refusedFor time.Time
+	refusedBy  error     // why the login failed in the last round; nil: it did not
+	replaced   time.Time // since when another cluster answers in place of the client's
 	failback   failback
 }
 

@@ -388,7 +388,8 @@ var errStopping = errors.New("the member is shutting down")
 func (s *stream) fail(err error) {
 	round, lost := s.over(err)
 	reset, ok := errors.AsType[*quic.StreamError](err)
-	unread := ok && reset.Remote && reset.ErrorCode == quic.StreamErrorCode(wire.StreamLimit) // the member took none of its requests
+	// the member took none of its requests
+	unread := ok && reset.Remote && reset.ErrorCode == quic.StreamErrorCode(wire.StreamLimit)
 	for i := range lost {
 		if x := lost[i].call; x != nil {
 			s.lose(x, x.round < round && !unread, err)

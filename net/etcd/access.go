@@ -41,7 +41,8 @@ var classes = map[string]class{
 	"/etcdserverpb.Lease/LeaseRevoke":     anyUser, // and WRITE of its keys
 	"/etcdserverpb.Lease/LeaseKeepAlive":  checked, // each message: WRITE of its keys
 	"/etcdserverpb.Lease/LeaseTimeToLive": anyUser, // and READ of the keys, if they are listed
-	"/etcdserverpb.Lease/LeaseLeases":     checked, // any user; the list has the user's own leases, and leases with a key that it may READ
+	// any user; the list has the user's own leases, and leases with a key that it may READ
+	"/etcdserverpb.Lease/LeaseLeases": checked,
 
 	"/etcdserverpb.Cluster/MemberList":    anyUser,
 	"/etcdserverpb.Cluster/MemberAdd":     administrator,
@@ -49,8 +50,9 @@ var classes = map[string]class{
 	"/etcdserverpb.Cluster/MemberUpdate":  administrator,
 	"/etcdserverpb.Cluster/MemberPromote": administrator,
 
-	"/etcdserverpb.Maintenance/Status":     anyUser,
-	"/etcdserverpb.Maintenance/Alarm":      checked, // any user may list alarms, and an administrator raise and disarm them
+	"/etcdserverpb.Maintenance/Status": anyUser,
+	// any user may list alarms, and an administrator raise and disarm them
+	"/etcdserverpb.Maintenance/Alarm":      checked,
 	"/etcdserverpb.Maintenance/Defragment": administrator,
 	"/etcdserverpb.Maintenance/Hash":       administrator,
 	"/etcdserverpb.Maintenance/HashKV":     administrator,
@@ -200,7 +202,8 @@ func (s *core) unidentified(ctx context.Context, v *index.View) index.Head {
 
 // watcher returns the author of a request to watch, in the newest View.
 func (s *core) watcher(ctx context.Context) (by kv.Principal, v *index.View, err error) {
-	if v = s.config.Member.View(); !v.Auth().Enabled() { // this user needs the permission if authentication is enabled while the watch lives
+	// this user needs the permission if authentication is enabled while the watch lives
+	if v = s.config.Member.View(); !v.Auth().Enabled() {
 		return v.By(s.certificateUser(ctx)), v, nil
 	}
 	c := s.callerOf(ctx)

@@ -28,7 +28,8 @@ type Dashboard struct {
 	Listeners []Listener // of the dashboard alone
 	AtClients bool       // it is served at the clients' port, too
 	Insecure  bool       // browsers on other hosts need no certificate while authentication is off
-	Certified bool       // clients on this host need a certificate, and so do browsers on this host while authentication is off
+	// clients on this host need a certificate, and so do browsers on this host while authentication is off
+	Certified bool
 
 	Clients func() []kv.ClientLoad // of all endpoints
 	Cluster func(context.Context) *web.Cluster

@@ -16,7 +16,8 @@ var (
 	errStopped         = rpctypes.ErrGRPCStopped
 	errTimeout         = rpctypes.ErrGRPCTimeout
 	errTooManyRequests = rpctypes.ErrGRPCRequestTooManyRequests
-	errStarting        = status.Error(codes.Unavailable, "etcdserver: "+wire.ErrStarting.Message) // etcd's clients retry it
+	// etcd's clients retry it
+	errStarting = status.Error(codes.Unavailable, "etcdserver: "+wire.ErrStarting.Message)
 )
 
 // statuses maps qkv's errors to etcd's: clients compare the texts.

@@ -249,7 +249,8 @@ func (s kvService) rangeKeys(ctx context.Context, q *pb.RangeRequest) (answer, e
 	wide := s.bufferedRead(ctx)
 	defer wide.end()
 	begin := func() *index.UnpagedReader { return index.NewUnpagedReader(r, int64(most)) }
-	found, own, err := readMeasured(wide, v, begin, true, func(found kv.RangeResult) bool { // a large answer is read while it is written
+	// a large answer is read while it is written
+	found, own, err := readMeasured(wide, v, begin, true, func(found kv.RangeResult) bool {
 		a = rangeAnswer{most: s.wholeMost(ctx), measured: true}
 		for i := range found.KVs {
 			a.add(&found.KVs[i])
@@ -418,7 +419,8 @@ func (s kvService) rangeAll(ctx context.Context, r kv.Range, measures bool) (ans
 
 // rangeSorted encodes a range in another order than key order, page by page.
 func (s kvService) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View) (answer, error) {
-	reads := index.NewSortedReader(r, limits.PageBytes) // bounds the bytes encoded without a reservation, whatever the size of values
+	// bounds the bytes encoded without a reservation, whatever the size of values
+	reads := index.NewSortedReader(r, limits.PageBytes)
 	var page kv.RangeResult
 	own, size := front.AccountOf(ctx), 0
 	defer func() { own.Charge(-int64(size)) }() // from here on charged to the answer
@@ -460,7 +462,8 @@ func (s kvService) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, 
 				continue
 			}
 		}
-		if err == nil && a.size > small && reserved == nil { // reserve the whole budget: the final size is not known yet
+		// reserve the whole budget: the final size is not known yet
+		if err == nil && a.size > small && reserved == nil {
 			if reserved, err = s.build(ctx, int(s.config.Limits.BuiltBytes)); err == nil {
 				own.Charge(-int64(size))
 				size = 0

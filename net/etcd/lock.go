@@ -103,7 +103,8 @@ func (s lockService) enter(ctx context.Context, name string, asked int64, value 
 		return c, err
 	}
 	if c, err = election.Enter(ctx, store{s}, name, lease, value); err != nil && ctx.Err() != nil && asked == 0 {
-		s.withdraw(ctx, c) // it may have entered, or may enter yet; by a client's lease, its next request may have this place already
+		// it may have entered, or may enter yet; by a client's lease, its next request may have this place already
+		s.withdraw(ctx, c)
 	}
 	return c, err
 }
@@ -158,7 +159,8 @@ func (s lockService) campaign(ctx context.Context, q *electionpb.CampaignRequest
 	}
 	header := s.newest()
 	v := s.config.Member.View()
-	if own, found, err := v.Get(c.Key, 0); err == nil && found && !bytes.Equal(own.Value, q.Value) { // the lease had a candidacy already
+	// the lease had a candidacy already
+	if own, found, err := v.Get(c.Key, 0); err == nil && found && !bytes.Equal(own.Value, q.Value) {
 		if err := c.Proclaim(ctx, store{s}, q.Value); err != nil {
 			return nil, err
 		}

@@ -82,11 +82,12 @@ func (s pages) administrator(r *http.Request) error {
 func (s pages) version() any {
 	own := s.config.Member.Status()
 	return struct {
-		Server    string `json:"etcdserver"`
-		Cluster   string `json:"etcdcluster"`
-		Storage   string `json:"storage"`
-		Own       string `json:"qkv"`
-		Interface string `json:"interface"` // towards the other members, and its MTU in bytes: over TCP it passes a small MTU
+		Server  string `json:"etcdserver"`
+		Cluster string `json:"etcdcluster"`
+		Storage string `json:"storage"`
+		Own     string `json:"qkv"`
+		// towards the other members, and its MTU in bytes: over TCP it passes a small MTU
+		Interface string `json:"interface"`
 		MTU       int64  `json:"mtu"`
 	}{Version, clusterVersion, clusterVersion, own.Version, own.Interface, own.Get(figures.MTU)}
 }

@@ -62,18 +62,20 @@ type RaftStatus struct {
 
 // Config configures the endpoint. Metrics, Dashboard, Profiles, NoGateway, Names, Logger, and fields whose comments say so, may be zero.
 type Config struct {
-	Listeners   []Listener // at least one
-	Metrics     []Listener // for health and metrics only
-	Dashboard   Dashboard
-	Profiles    bool     // serve Go's profiles at the port
-	NoGateway   bool     // serve no JSON at the port
-	Names       []string // host names, in lower case, that this member advertises to clients
-	Hosts       []string // host names that requests over HTTP without TLS may use, "*" for any; nil: as package web says
-	PeerScheme  string   // of the members' peer URLs, as reported to clients: http or https
-	Member      Member
-	Trusted     func() error // why clients should not use this member because of its certificate; nil: never
-	Stuck       func() error // why gRPC's clients should use other members, although this one serves reads of its state; nil: never
-	Start       *wire.Start  // requests wait for the stage of it that they need; nil: they do not wait
+	Listeners []Listener // at least one
+	Metrics   []Listener // for health and metrics only
+	Dashboard Dashboard
+	Profiles  bool     // serve Go's profiles at the port
+	NoGateway bool     // serve no JSON at the port
+	Names     []string // host names, in lower case, that this member advertises to clients
+	// host names that requests over HTTP without TLS may use, "*" for any; nil: as package web says
+	Hosts      []string
+	PeerScheme string // of the members' peer URLs, as reported to clients: http or https
+	Member     Member
+	Trusted    func() error // why clients should not use this member because of its certificate; nil: never
+	// why gRPC's clients should use other members, although this one serves reads of its state; nil: never
+	Stuck       func() error
+	Start       *wire.Start // requests wait for the stage of it that they need; nil: they do not wait
 	Cluster, ID uint64
 	Logger      *slog.Logger
 
@@ -478,7 +480,8 @@ func (o offer) stream(name string, requests, answers bool, serve func(grpc.Serve
 			if err := s.mayServe(stream.Context(), need, q); err != nil {
 				return err
 			}
-			if requests && of == checked { // each of its requests is identified by itself, since a token may end before the stream
+			// each of its requests is identified by itself, since a token may end before the stream
+			if requests && of == checked {
 				return s.audited(stream.Context(), name, nil, serve(stream))
 			}
 			ctx, err := s.authorize(stream.Context(), of)
@@ -558,7 +561,8 @@ func (s *core) started(ctx context.Context, need wire.Need) error {
 		return errStarting
 	}
 	if word := start.Word(); word != "" {
-		_ = grpc.SetHeader(ctx, metadata.Pairs(stateHeader, word)) // it fails for requests over HTTP, whose answers pages marks
+		// it fails for requests over HTTP, whose answers pages marks
+		_ = grpc.SetHeader(ctx, metadata.Pairs(stateHeader, word))
 	}
 	return nil
 }

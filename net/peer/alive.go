@@ -27,7 +27,8 @@ func (t *Transport) acceptAlive(ctx context.Context) {
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
-		case err != nil: // too many files are open: connections wait in the kernel, and the asking member still learns that the process is alive
+		// too many files are open: connections wait in the kernel, and the asking member still learns that the process is alive
+		case err != nil:
 			select {
 			case <-ctx.Done():
 			case <-time.After(peerDialPause):

@@ -267,7 +267,8 @@ func (l *link) dial(all context.Context) {
 	switch {
 	case err == nil || moved || l.inUse() != nil:
 		return
-	case errors.Is(err, errNoAddress) && l.failures < 5: // a starting member first reads the others' addresses from its log
+	// a starting member first reads the others' addresses from its log
+	case errors.Is(err, errNoAddress) && l.failures < 5:
 		return
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		err = fmt.Errorf("timeout: no connection and handshake within %v", peerDialTimeout)

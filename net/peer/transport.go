@@ -338,7 +338,8 @@ type PeerStatus struct {
 
 	// Since the start.
 	SentFrames, SentBytes, ReceivedBytes uint64
-	Dropped                              uint64 // frames: no connection, a full queue, or lost with a connection before they were written
+	// frames: no connection, a full queue, or lost with a connection before they were written
+	Dropped uint64
 
 	// Of this connection.
 	Queued                                    int // bytes

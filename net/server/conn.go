@@ -35,11 +35,12 @@ type conn struct {
 	fixed       atomic.Int64          // bytes of the share for the streams and the watches themselves
 	login       atomic.Pointer[login] // replaces user; nil: the client has not logged in
 	lastRequest wire.Moment           // when the last request came, or the connection began
-	pushedAt    atomic.Uint64         // the server's number of the newest change of the members that was pushed to the client
-	pushing     atomic.Bool           // a push of the members is in progress
-	mu          sync.Mutex
-	streams     map[*stream]struct{} // the streams that have a writer
-	unpaid      int                  // open streams without a reservation from the share: at most clientStreamsFree
+	// the server's number of the newest change of the members that was pushed to the client
+	pushedAt atomic.Uint64
+	pushing  atomic.Bool // a push of the members is in progress
+	mu       sync.Mutex
+	streams  map[*stream]struct{} // the streams that have a writer
+	unpaid   int                  // open streams without a reservation from the share: at most clientStreamsFree
 }
 
 // serve accepts streams until the connection ends.

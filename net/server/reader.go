@@ -147,7 +147,8 @@ func (s *stream) handleAll() error {
 		}
 		s.partialSince = time.Time{}
 		err = s.handle(frame)
-		s.request.Txn, s.request.Ask = nil, nil // decoded, they are up to twenty times their frame and not accounted for: an idle stream would keep them in memory
+		// decoded, they are up to twenty times their frame and not accounted for: an idle stream would keep them in memory
+		s.request.Txn, s.request.Ask = nil, nil
 		if err != nil {
 			return err
 		}

@@ -227,10 +227,11 @@ func (l *lease) addKey(v *index.View, key []byte) {
 // locks finds the holders of locks: the candidacy with the lowest create revision. It looks at all keys below the name of a lock, because
 // the list of leases may not have the oldest one. It looks at dashboardSearched keys at most.
 type locks struct {
-	found  map[string][]*lock // by name
-	names  []string           // those whose candidacies are not all known yet
-	from   []byte             // the next key below the first name; nil: the first key
-	oldest int64              // create revision of the oldest candidacy of the first name, as far as it is known; 0: none
+	found map[string][]*lock // by name
+	names []string           // those whose candidacies are not all known yet
+	from  []byte             // the next key below the first name; nil: the first key
+	// create revision of the oldest candidacy of the first name, as far as it is known; 0: none
+	oldest int64
 	looked int
 }
 

@@ -60,8 +60,9 @@ func (d *dashboard) overview(ctx context.Context, w http.ResponseWriter, r *http
 	}
 	verdict := checks.Judge(all.Members)
 	answer := struct {
-		Self     string           `json:"self"`
-		Auth     bool             `json:"auth"` // authentication is enabled: a change makes an open page ask again who its user is
+		Self string `json:"self"`
+		// authentication is enabled: a change makes an open page ask again who its user is
+		Auth     bool             `json:"auth"`
 		Now      int64            `json:"now"`
 		Verdict  verdictDocument  `json:"verdict"`
 		Members  []memberDocument `json:"members"`

@@ -13,14 +13,17 @@ import (
 
 // Config configures the pages. Only Gateway, Profiles, Names and Hosts may be zero, and Administrator without Profiles.
 type Config struct {
-	Names  []string                   // host names, in lower case, that this member advertises to clients
-	Hosts  []string                   // host names that requests without TLS may use, "*" for any; nil: as hostFits says
+	Names []string // host names, in lower case, that this member advertises to clients
+	// host names that requests without TLS may use, "*" for any; nil: as hostFits says
+	Hosts  []string
 	Secure func(context.Context) bool // whether a request came over TLS
 
-	Version func() any                                                                     // answered to /version, as JSON
-	Health  func(ctx context.Context, excluded []string, serializable bool) (fault string) // of /health, without the excluded alarms; "" if healthy
-	Probes  []Probe
-	Probed  func(probe, check string, passed bool) // called for each check of a probe
+	// answered to /version, as JSON
+	Version func() any
+	// of /health, without the excluded alarms; "" if healthy
+	Health func(ctx context.Context, excluded []string, serializable bool) (fault string)
+	Probes []Probe
+	Probed func(probe, check string, passed bool) // called for each check of a probe
 
 	Metrics  http.Handler
 	Gateway  http.Handler // of /v3/; nil: that path does not exist

@@ -29,9 +29,10 @@ import (
 type Credentials struct {
 	// Constant.
 	Identity Identity
-	Source   string        // the certificate's file, for messages
-	caSource string        // ca.crt
-	lifetime time.Duration // of a certificate whose CA, the local one or that of a secret, can sign again at any time; else 0
+	Source   string // the certificate's file, for messages
+	caSource string // ca.crt
+	// of a certificate whose CA, the local one or that of a secret, can sign again at any time; else 0
+	lifetime time.Duration
 
 	followed[keys] // the local CA first makes missing files
 

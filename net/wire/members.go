@@ -35,7 +35,8 @@ func checkChange(c *kv.MemberChange) *kv.Error {
 	if err := c.Check(); err != nil {
 		return err
 	}
-	if c.Kind == kv.AddLearner && (c.Name != "" || c.Instead == 0) { // a replacement member reports its name when it starts
+	// a replacement member reports its name when it starts
+	if c.Kind == kv.AddLearner && (c.Name != "" || c.Instead == 0) {
 		if err := kv.CheckName(c.Name); err != nil {
 			return kv.Errorf(kv.BadRequest, "the member was not added: %v", err)
 		}

@@ -95,7 +95,9 @@ func (c *offloadConn) read() (int, error) {
 	for rest := c.control[:said]; len(rest) > 0; {
 		header, body, behind, err := unix.ParseOneSocketControlMessage(rest)
 		if err != nil {
-			break // truncated: keep the parsed part; if the segment length is missing, the datagrams look like one invalid datagram, which QUIC drops
+			// truncated: keep the parsed part; if the segment length is missing, the datagrams look like one invalid
+			// datagram, which QUIC drops
+			break
 		}
 		if header.Level == unix.IPPROTO_UDP && header.Type == unix.UDP_GRO && len(body) >= 4 {
 			c.segment = max(int(binary.NativeEndian.Uint32(body)), 1)

@@ -159,7 +159,8 @@ var ops = [...]op{
 			return !q.Ask.Lease.Keys || f(kv.Touch{Lease: q.Ask.Lease.ID})
 		},
 	},
-	OpLeases: {name: "list of leases", path: PathLocal, access: kv.AccessNone, fields: 1, read: readAsk}, // of the user, or with a key that the user may read
+	// of the user, or with a key that the user may read
+	OpLeases: {name: "list of leases", path: PathLocal, access: kv.AccessNone, fields: 1, read: readAsk},
 
 	OpAuthChange: {name: "change of users", path: PathLog, access: kv.AccessAdmin, once: true, fields: 1, read: readAsk, check: checkAuthChange},
 	OpUsers:      {name: "list of users", path: PathRead, access: kv.AccessSelf, fields: 1, read: readAsk},

@@ -146,7 +146,8 @@ func ReadSecrets(name string) ([]ClusterSecret, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the cluster secret: %w", err)
 	}
-	if mode := accessOfOthers(info); info.Mode().IsRegular() && mode&0o027 != 0 && closedTo(name, info) != 0 { // as readKey
+	// as readKey
+	if mode := accessOfOthers(info); info.Mode().IsRegular() && mode&0o027 != 0 && closedTo(name, info) != 0 {
 		return nil, fmt.Errorf("%s has mode %#o, so other users of this host can read the cluster secret: `chmod 600 %s`, and rotate the secret if it may have been read", name, info.Mode().Perm(), name)
 	}
 	text, err := readBounded(name)

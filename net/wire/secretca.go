@@ -77,8 +77,9 @@ func secretTemplate(key *ecdsa.PublicKey) (*x509.Certificate, error) {
 		Subject:      pkix.Name{Organization: []string{"qkv " + SecretCluster}, OrganizationalUnit: []string{classCA.String()}, CommonName: "qkv CA of the cluster secret " + name},
 		NotBefore:    alwaysFrom, NotAfter: alwaysTo, URIs: []*url.URL{identity.url()},
 		IsCA: true, BasicConstraintsValid: true, MaxPathLen: 1, SubjectKeyId: id,
-		KeyUsage:            x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-		PermittedURIDomains: []string{SecretCluster}, PermittedDNSDomainsCritical: true, // a verifier that does not know constraints refuses the CA
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		// a verifier that does not know constraints refuses the CA
+		PermittedURIDomains: []string{SecretCluster}, PermittedDNSDomainsCritical: true,
 	}, nil
 }
 

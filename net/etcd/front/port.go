@@ -76,9 +76,10 @@ type Config struct {
 	Log        *logx.Limited
 	Accounts   *Accounts
 	Web        *http.Server
-	ServesGRPC func() bool     // the gate is open
-	BeginGRPC  func() error    // waits for the gate, and starts the server of GRPC at its first connection; the error refuses it
-	Stopping   <-chan struct{} // closed when the endpoint ends
+	ServesGRPC func() bool // the gate is open
+	// waits for the gate, and starts the server of GRPC at its first connection; the error refuses it
+	BeginGRPC func() error
+	Stopping  <-chan struct{} // closed when the endpoint ends
 }
 
 // Listener is one address to serve at; the port closes it.

@@ -393,7 +393,8 @@ func (r *record) read(k, v []byte) (err error) {
 	r.Key, r.Tombstone = p.Key, len(k) > revisionBytes
 	if !r.Tombstone {
 		r.Value, r.Create, r.Version.Version, r.Lease = p.Value, p.CreateRevision, p.Version, p.Lease
-		if p.ModRevision != r.Mod && len(v) > 0 { // `etcdutl snapshot restore --bump-revision` writes a record without a key
+		// `etcdutl snapshot restore --bump-revision` writes a record without a key
+		if p.ModRevision != r.Mod && len(v) > 0 {
 			return fmt.Errorf("record %d.%d says that it is of revision %d", r.Mod, r.Sub, p.ModRevision)
 		}
 	}

@@ -15,7 +15,8 @@ type JoinRequest struct {
 	Name      string   `msgpack:"n"` // as in its certificate
 	Addresses []string `msgpack:"a"` // host:port, UDP, at which the other members reach it
 	ID        uint64   `msgpack:"i"` // the id that an earlier process with the same folder was given; 0: none
-	Folder    [16]byte `msgpack:"f"` // its data folder, to which the id is bound; the answer comes once the log has bound it
+	// its data folder, to which the id is bound; the answer comes once the log has bound it
+	Folder [16]byte `msgpack:"f"`
 }
 
 // Welcome answers a member that was added to the cluster.

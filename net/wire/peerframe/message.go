@@ -115,13 +115,14 @@ type (
 	// DiskSpace reports which writes the sender's disk accepts and, while the sender leads, the disks of a quorum: 0 everything, 1
 	// deletions, 2 none. In Holds, HoldsNow and Wall, 0 means unknown.
 	DiskSpace struct {
-		Own      uint64 `msgpack:"o"`
-		Cluster  uint64 `msgpack:"c"`
-		Why      string `msgpack:"y"` // the reason if the cluster does not accept everything
-		Holds    int64  `msgpack:"h"` // the bytes of a state that the sender's machine holds with ease, by the sizes of its disk and memory
-		HoldsNow int64  `msgpack:"n"` // the same without the space that files of other programs take
-		Free     int64  `msgpack:"f"` // on a disk that does not accept everything
-		Wall     int64  `msgpack:"w"` // the sender's clock, in nanoseconds since 1970
+		Own     uint64 `msgpack:"o"`
+		Cluster uint64 `msgpack:"c"`
+		Why     string `msgpack:"y"` // the reason if the cluster does not accept everything
+		// the bytes of a state that the sender's machine holds with ease, by the sizes of its disk and memory
+		Holds    int64 `msgpack:"h"`
+		HoldsNow int64 `msgpack:"n"` // the same without the space that files of other programs take
+		Free     int64 `msgpack:"f"` // on a disk that does not accept everything
+		Wall     int64 `msgpack:"w"` // the sender's clock, in nanoseconds since 1970
 	}
 	// LeaseAsks sends keep-alives and lease queries to the leader's clock. The numbers are the sender's.
 	LeaseAsks struct{ Asks []LeaseAsk }
