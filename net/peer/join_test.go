@@ -18,7 +18,6 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/internal/testlong"
-	"qkv/internal/testlong"
 	"qkv/internal/testretry"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"

@@ -16,7 +16,6 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"qkv/internal/testlong"
-	"qkv/internal/testlong"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 )
