@@ -32,7 +32,7 @@
 // the handler's output goes into other mailboxes. A test reads the sources and enforces this rule. Other goroutines, too, call Mailbox,
 // Status, Observer, Admission and kv.ReplyTo, which have short locks of their own. Observer and the log writer read the driver's clock for
 // measurements; no decision depends on them. The same handlers therefore run under two drivers: [Runtime] runs them in goroutines, and
-// package actor/sim runs the handlers of many members in one seeded loop. A seed that has shown a fault shows it at every run.
+// the tests of package node run the handlers of many members in one seeded loop. A seed that has shown a fault shows it at every run.
 //
 // Besides the mailboxes there is [Status]: values that an actor publishes to every reader, such as the View, the end of the synced log, the
 // role in raft, and the use of the disk (package actor/space). A reader may miss a value, because the next value serves as well. News that

@@ -36,7 +36,7 @@ type Handler[M any] interface {
 	Handle(t Time, batch []M) (again bool)
 }
 
-// Driver runs actors: [Runtime] in goroutines, package actor/sim in one seeded loop.
+// Driver runs actors: [Runtime] in goroutines, the simulator of the tests of package node in one seeded loop.
 type Driver interface {
 	// Drive begins to run an actor. Handlers reach it by Spawn.
 	Drive(a Actor)

@@ -112,7 +112,6 @@ var packages = map[string]layer{
 
 	"log/disk/simdisk":       {floor: 0, imports: []string{"log/disk"}, helper: true},
 	"index/authmodel":        {floor: 0, imports: []string{"index/kv"}, helper: true},
-	"actor/sim":              {floor: 3, imports: []string{"actor", "log/disk/simdisk"}, helper: true},
 	"internal/pack/packtest": {floor: 0, imports: []string{"internal/pack"}, helper: true},
 	"internal/testlong":      {floor: 0, helper: true},
 	"internal/testport":      {floor: 2, helper: true},

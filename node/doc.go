@@ -12,7 +12,6 @@
 //	    node/backuprun                              keeps a backup up to date, for a member and for `qkv backup run`
 //	3   actor    net/peer  net/server  net/etcd  net/client   know each other only as interfaces; node connects them
 //	    actor/space                                 which writes a member's disk accepts
-//	    actor/sim                                   the simulator's loop, for tests only
 //	    net/etcd/migrate  net/etcd/front            builds a state of an etcd's content; the TCP port of etcd's API
 //	    snapshot/backup                             states and log outside of the cluster; the state of any moment
 //	    snapshot/backup/store                       the objects of a backup: in a folder, or in a bucket of S3

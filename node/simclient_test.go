@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"qkv/actor/sim"
 	"qkv/index"
 	"qkv/index/kv"
 )
@@ -178,7 +177,7 @@ func (c *client) end(o *operation, as outcome, problem string) {
 type session struct {
 	c      *client
 	at     *host
-	life   *sim.Life
+	life   *simLife
 	member *member
 	next   uint64
 	open   map[uint64]*asked

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"qkv/actor/sim"
 	"qkv/internal/limits"
 	"qkv/internal/testlong"
 )
@@ -86,7 +85,7 @@ func TestBusyLeaderIsNotSuspected(t *testing.T) {
 	w, leader := quietCluster(t, shape{calm: true}, func(*limits.Tunable) {})
 	w.run(10 * time.Second)
 	term, busy := w.watch.newest, leader.life
-	w.sim.Lag(func(l *sim.Life, name string) time.Duration {
+	w.sim.Lag(func(l *simLife, name string) time.Duration {
 		if l == busy && name == "consensus" {
 			return 60 * time.Millisecond
 		}

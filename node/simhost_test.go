@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"qkv/actor"
-	"qkv/actor/sim"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/damage"
@@ -42,7 +41,7 @@ type host struct {
 	uptime   time.Duration // of the machine when the simulation begins
 
 	// The process; life is nil while there is none.
-	life        *sim.Life
+	life        *simLife
 	member      *member
 	backups     *backups // nil where no backup follows the cluster
 	handler     peer.Handler
@@ -290,7 +289,7 @@ func (h *host) build(env environment, failed func(error)) (m *member, err error)
 }
 
 // ended hears that the member has ended by itself: a moment later its process is gone.
-func (h *host) ended(life *sim.Life, err error) {
+func (h *host) ended(life *simLife, err error) {
 	w, excused := h.w, h.caused(err) || h.removedFor(err)
 	w.sim.After(w.between(0, 2*time.Millisecond), func() {
 		if h.life != life {

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"qkv/actor/sim"
 	"qkv/index"
 	"qkv/index/authmodel"
 	"qkv/index/kv"
@@ -237,7 +236,7 @@ func (w *world) awaitLeases() {
 type leaseSession struct {
 	l      *leaser
 	at     *host
-	life   *sim.Life
+	life   *simLife
 	member *member
 	take   func(d kv.Completion) // nil when it was answered
 }

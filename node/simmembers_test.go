@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"qkv/actor"
-	"qkv/actor/sim"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -67,7 +66,7 @@ func (h *host) askWhere() {
 }
 
 // kept tells whether a member cannot start because of what became of its membership.
-func (h *host) kept(life *sim.Life, err error) bool {
+func (h *host) kept(life *simLife, err error) bool {
 	w := h.w
 	switch {
 	case w.shape.spares == 0:

@@ -7,7 +7,6 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
-	"qkv/actor/sim"
 	"qkv/index"
 	"qkv/internal/damage"
 	"qkv/net/peer"
@@ -134,7 +133,7 @@ func (n *network) unclog(p *lane) {
 type simTransport struct {
 	w     *world
 	from  *host
-	life  *sim.Life
+	life  *simLife
 	peers map[uint64]peer.Peer
 }
 

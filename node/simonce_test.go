@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"qkv/actor/sim"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -143,7 +142,7 @@ func (r *repeater) write(q *onceRequest) {
 type onceRequest struct {
 	r      *repeater
 	at     *host
-	life   *sim.Life
+	life   *simLife
 	member *member
 	write  *onceWrite // nil when it was answered
 }

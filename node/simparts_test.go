@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"qkv/actor/sim"
 	"qkv/log/disk/simdisk"
 	"qkv/snapshot"
 )
@@ -159,7 +158,7 @@ func (h *host) aside(text string) bool {
 
 // lacksParts tells whether a start has failed for want of a part that was harmed. It is tried again, unless the member was removed
 // meanwhile: no member gives it a part any more.
-func (h *host) lacksParts(life *sim.Life, err error) bool {
+func (h *host) lacksParts(life *simLife, err error) bool {
 	if h.harmed == nil && !h.aside(err.Error()) || !strings.Contains(err.Error(), "it could not be fetched from another member") {
 		return false
 	}

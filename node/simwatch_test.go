@@ -11,7 +11,6 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/actor"
-	"qkv/actor/sim"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/log"
@@ -64,7 +63,7 @@ func newChecker(w *world) *checker {
 }
 
 // hostOf returns whose life it is, while it lasts.
-func (k *checker) hostOf(l *sim.Life) *host {
+func (k *checker) hostOf(l *simLife) *host {
 	for _, h := range k.w.hosts {
 		if h.life == l {
 			return h
@@ -75,7 +74,7 @@ func (k *checker) hostOf(l *sim.Life) *host {
 
 // turn looks at an actor when it lets something go and when its turn ends, and returns what is true of the member when
 // the disk calls so far are over.
-func (k *checker) turn(l *sim.Life, name string, ends bool) (later func()) {
+func (k *checker) turn(l *simLife, name string, ends bool) (later func()) {
 	h := k.hostOf(l)
 	if h == nil || k.blind {
 		return nil

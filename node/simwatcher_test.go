@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"qkv/actor/sim"
 	"qkv/index/kv"
 )
 
@@ -78,7 +77,7 @@ func (f *simFormat) read(b []byte) (events []watchedEvent) {
 type watchStream struct {
 	of      *watcher
 	member  *member
-	life    *sim.Life
+	life    *simLife
 	room    int
 	waiting int           // events that the client has not read
 	arrives time.Duration // when what was delivered last does

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"sort"
 	"time"
-
-	"qkv/actor/sim"
 )
 
 // world is one simulated cluster with its clients: members built by build itself, in one loop that a seed decides.
@@ -19,7 +17,7 @@ import (
 type world struct {
 	seed   uint64
 	shape  shape
-	sim    *sim.Simulation
+	sim    *simulation
 	random *mrand.Rand // of the simulation
 
 	hosts     []*host // by name
@@ -54,7 +52,7 @@ type world struct {
 
 // newWorld builds a cluster that is not started yet.
 func newWorld(seed uint64, s shape, trace io.Writer) *world {
-	w := &world{seed: seed, shape: s, sim: sim.New(seed), byID: map[uint64]*host{}, trace: func(string, ...any) {}}
+	w := &world{seed: seed, shape: s, sim: newSimulation(seed), byID: map[uint64]*host{}, trace: func(string, ...any) {}}
 	w.random = w.sim.Random()
 	if trace != nil {
 		w.tracing, w.verbose = true, *simVerbose
@@ -96,7 +94,7 @@ func (w *world) failf(format string, args ...any) {
 }
 
 // leaving lets a member lose power between two effects of a handler, when it is to.
-func (w *world) leaving(l *sim.Life) {
+func (w *world) leaving(l *simLife) {
 	h := w.watch.hostOf(l)
 	if h == nil || h.cutIn == 0 {
 		return
@@ -118,7 +116,7 @@ func (w *world) reached(bound string) {
 }
 
 // lag lets one kind of actor fall behind the others.
-func (w *world) lag(_ *sim.Life, name string) time.Duration {
+func (w *world) lag(_ *simLife, name string) time.Duration {
 	if name != w.shape.lagging || w.healed != 0 || w.probably(0.5) {
 		return 0
 	}

@@ -1,7 +1,4 @@
-// Package sim drives the actors of whole clusters in one seeded loop, for tests. [Simulation] has the virtual time and the order of
-// events, and [Life] is the actor.Driver of one member from its start to its crash. The simulated disk is package simdisk. The
-// campaign in the tests of package node adds networks, clients and faults.
-package sim
+package node
 
 import (
 	"container/heap"
@@ -17,44 +14,44 @@ import (
 	"qkv/log/disk/simdisk"
 )
 
-// Simulation runs the actors of many members in one loop: virtual time, one event at a time, every choice drawn from one seed. The
+// simulation runs the actors of many members in one loop: virtual time, one event at a time, every choice drawn from one seed. The
 // handlers are the same as those that actor.Runtime runs in goroutines.
 //
 // An actor's disk calls of one turn are made at once, but take a drawn time. Until it is over the actor is busy, and each effect is
 // delayed until the earlier calls are over. A crash before that leaves a random part of those calls on the disk, but always the calls
 // whose effects were seen. So slow syncs, stalled disks and leader changes in the middle of a sync really occur, and effects before a
 // sync are seen before it. A crash may also occur between two effects.
-type Simulation struct {
+type simulation struct {
 	random *rand.Rand
 	now    time.Duration
-	events eventHeap
+	events timedEvents
 	number uint64
 	trace  hash.Hash64
 
 	running *simActor // the actor whose handler is running
-	observe func(l *Life, name string, ends bool) (later func())
-	leaves  func(l *Life)
-	lag     func(l *Life, name string) time.Duration
+	observe func(l *simLife, name string, ends bool) (later func())
+	leaves  func(l *simLife)
+	lag     func(l *simLife, name string) time.Duration
 }
 
-// New returns a simulation that a seed decides.
-func New(seed uint64) *Simulation {
+// newSimulation returns a simulation that a seed decides.
+func newSimulation(seed uint64) *simulation {
 	var key [32]byte
 	binary.LittleEndian.PutUint64(key[:], seed)
-	return &Simulation{random: rand.New(rand.NewChaCha8(key)), trace: fnv.New64a()}
+	return &simulation{random: rand.New(rand.NewChaCha8(key)), trace: fnv.New64a()}
 }
 
 // Random is the simulation's only source of randomness.
-func (s *Simulation) Random() *rand.Rand { return s.random }
+func (s *simulation) Random() *rand.Rand { return s.random }
 
 // Now is the virtual time.
-func (s *Simulation) Now() time.Duration { return s.now }
+func (s *simulation) Now() time.Duration { return s.now }
 
 // Trace returns a hash of all events so far: two runs of a seed must agree.
-func (s *Simulation) Trace() uint64 { return s.trace.Sum64() }
+func (s *simulation) Trace() uint64 { return s.trace.Sum64() }
 
 // Note adds an event to the trace.
-func (s *Simulation) Note(what string, n uint64) {
+func (s *simulation) Note(what string, n uint64) {
 	var b [16]byte
 	binary.LittleEndian.PutUint64(b[:8], uint64(s.now))
 	binary.LittleEndian.PutUint64(b[8:], n)
@@ -63,24 +60,26 @@ func (s *Simulation) Note(what string, n uint64) {
 }
 
 // After calls f after a delay.
-func (s *Simulation) After(d time.Duration, f func()) {
+func (s *simulation) After(d time.Duration, f func()) {
 	s.number++
-	heap.Push(&s.events, event{at: s.now + max(d, 0), number: s.number, do: f})
+	heap.Push(&s.events, timedEvent{at: s.now + max(d, 0), number: s.number, do: f})
 }
 
 // Observe sets f, called when a handler emits an effect after a further disk call, and when its turn ends. The function returned by f is
 // called when the disk calls so far are over, before the later effects are seen.
-func (s *Simulation) Observe(f func(l *Life, name string, ends bool) (later func())) { s.observe = f }
+func (s *simulation) Observe(f func(l *simLife, name string, ends bool) (later func())) {
+	s.observe = f
+}
 
 // Leaving sets f, called before each effect of a handler; f may end the life.
-func (s *Simulation) Leaving(f func(l *Life)) { s.leaves = f }
+func (s *simulation) Leaving(f func(l *simLife)) { s.leaves = f }
 
 // Lag sets f, which returns the extra delay of an actor with messages: a busy processor, a garbage collection.
-func (s *Simulation) Lag(f func(l *Life, name string) time.Duration) { s.lag = f }
+func (s *simulation) Lag(f func(l *simLife, name string) time.Duration) { s.lag = f }
 
 // Post calls f now, or, while a handler runs, when that handler's earlier disk calls are over: everything that leaves a member must go
 // through it.
-func (s *Simulation) Post(f func()) {
+func (s *simulation) Post(f func()) {
 	a := s.running
 	if a == nil {
 		f()
@@ -104,44 +103,44 @@ func (a *simActor) reach(ends bool) {
 }
 
 // Run runs events until a time, and reports whether any are left.
-func (s *Simulation) Run(until time.Duration) bool {
+func (s *simulation) Run(until time.Duration) bool {
 	for len(s.events) > 0 {
 		if s.events[0].at > until {
 			s.now = until
 			return true
 		}
-		e := heap.Pop(&s.events).(event)
+		e := heap.Pop(&s.events).(timedEvent)
 		s.now = e.at
 		e.do()
 	}
 	return false
 }
 
-type event struct {
+type timedEvent struct {
 	at     time.Duration
 	number uint64 // events of the same time run in the order of their creation
 	do     func()
 }
 
-type eventHeap []event
+type timedEvents []timedEvent
 
-func (h eventHeap) Len() int { return len(h) }
-func (h eventHeap) Less(i, j int) bool {
+func (h timedEvents) Len() int { return len(h) }
+func (h timedEvents) Less(i, j int) bool {
 	return h[i].at < h[j].at || (h[i].at == h[j].at && h[i].number < h[j].number)
 }
-func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *eventHeap) Push(x any)   { *h = append(*h, x.(event)) }
-func (h *eventHeap) Pop() any {
+func (h timedEvents) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *timedEvents) Push(x any)   { *h = append(*h, x.(timedEvent)) }
+func (h *timedEvents) Pop() any {
 	old := *h
 	last := old[len(old)-1]
-	old[len(old)-1] = event{}
+	old[len(old)-1] = timedEvent{}
 	*h = old[:len(old)-1]
 	return last
 }
 
-// Life is one life of one simulated member, from its start to its crash. It implements actor.Driver.
-type Life struct {
-	sim         *Simulation
+// simLife is one life of one simulated member, from its start to its crash. It implements actor.Driver.
+type simLife struct {
+	sim         *simulation
 	name        string
 	disk        *simdisk.Disk
 	duration    func(b *simdisk.Batch) time.Duration
@@ -165,7 +164,7 @@ type held struct {
 // simActor is an actor in the loop.
 type simActor struct {
 	actor.Actor
-	life      *Life
+	life      *simLife
 	batch     *simdisk.Batch
 	held      []held
 	scheduled bool
@@ -177,8 +176,8 @@ type simActor struct {
 
 // NewLife begins a member's life on a disk. duration draws the time of a batch of disk calls; skew, zero and wall are the deviations of
 // its clocks from the simulation's.
-func (s *Simulation) NewLife(name string, d *simdisk.Disk, duration func(b *simdisk.Batch) time.Duration, skew float64, zero, wall time.Duration) *Life {
-	l := &Life{sim: s, name: name, disk: d, duration: duration, skew: skew, zero: zero, wall: wall}
+func (s *simulation) NewLife(name string, d *simdisk.Disk, duration func(b *simdisk.Batch) time.Duration, skew float64, zero, wall time.Duration) *simLife {
+	l := &simLife{sim: s, name: name, disk: d, duration: duration, skew: skew, zero: zero, wall: wall}
 	l.caller = &simActor{life: l, Actor: actor.Actor{
 		Name: "caller", Close: func() { l.calls = nil }, Idle: func() bool { return len(l.calls) == 0 },
 		Step: func(actor.Time) bool {
@@ -193,7 +192,7 @@ func (s *Simulation) NewLife(name string, d *simdisk.Disk, duration func(b *simd
 }
 
 // End ends the life: none of its events run any more.
-func (l *Life) End() {
+func (l *simLife) End() {
 	l.over = true
 	for _, a := range l.actors {
 		a.Close()
@@ -201,27 +200,27 @@ func (l *Life) End() {
 }
 
 // Over reports whether the life has ended.
-func (l *Life) Over() bool { return l.over }
+func (l *simLife) Over() bool { return l.over }
 
 // Busy reports whether disk calls of an actor are under way.
-func (l *Life) Busy() bool {
+func (l *simLife) Busy() bool {
 	return slices.ContainsFunc(l.actors, func(a *simActor) bool { return a.busy })
 }
 
 // Pause stops the member until a time, as a stopped process or host is.
-func (l *Life) Pause(d time.Duration) { l.pausedUntil = max(l.pausedUntil, l.sim.now+d) }
+func (l *simLife) Pause(d time.Duration) { l.pausedUntil = max(l.pausedUntil, l.sim.now+d) }
 
 // JumpWall moves the member's wall clock.
-func (l *Life) JumpWall(d time.Duration) { l.wall += d }
+func (l *simLife) JumpWall(d time.Duration) { l.wall += d }
 
 // Time implements actor.Driver.
-func (l *Life) Time() actor.Time {
+func (l *simLife) Time() actor.Time {
 	const epoch = 1_700_000_000 * int64(time.Second)
 	return actor.Time{Now: time.Duration(float64(l.sim.now-l.zero) * l.skew), Wall: epoch + int64(l.sim.now+l.wall)}
 }
 
 // after calls f in this life only, and not while it is paused.
-func (l *Life) after(d time.Duration, f func()) {
+func (l *simLife) after(d time.Duration, f func()) {
 	l.sim.After(d, func() {
 		switch {
 		case l.over:
@@ -237,7 +236,7 @@ func (l *Life) after(d time.Duration, f func()) {
 const clockCalls = 100 * time.Millisecond
 
 // Every implements actor.Driver.
-func (l *Life) Every(interval time.Duration, tick func()) {
+func (l *simLife) Every(interval time.Duration, tick func()) {
 	step := time.Duration(float64(interval) / l.skew)
 	var again func()
 	again = func() {
@@ -252,16 +251,16 @@ func (l *Life) Every(interval time.Duration, tick func()) {
 }
 
 // Call runs code outside any actor in the member, as a turn of its own: its disk calls take time.
-func (l *Life) Call(f func()) {
+func (l *simLife) Call(f func()) {
 	l.calls = append(l.calls, f)
 	l.caller.wake()
 }
 
 // Delay implements actor.Driver.
-func (l *Life) Delay() func(deliver func()) { return l.sim.Post }
+func (l *simLife) Delay() func(deliver func()) { return l.sim.Post }
 
 // Drive implements actor.Driver.
-func (l *Life) Drive(driven actor.Actor) {
+func (l *simLife) Drive(driven actor.Actor) {
 	a := &simActor{Actor: driven, life: l}
 	l.actors = append(l.actors, a)
 	a.Bind(a.wake, a.wake)
