@@ -1257,6 +1257,8 @@ type transfer struct {
 	drop     int64 // the piece that is lost, counted from 1; 0: none
 	pieces   int64
 	save     snapshot.Part // that the receiver saves itself when its first piece is sent
+	again    bool          // each piece comes a second time, before the next one
+	last     func()        // brings the last piece again
 }
 
 type transferEnd struct {
@@ -1277,7 +1279,14 @@ func (e transferEnd) Send(_ uint64, m peerframe.Message, _ bool) {
 			e.keep()
 		}
 	}
-	e.queue = append(e.queue, func() { e.peer.turn(FromPeer{From: e.id, Message: m}) })
+	bring := func() { e.peer.turn(FromPeer{From: e.id, Message: m}) }
+	if _, ok := m.(peerframe.SnapshotChunk); ok && e.again {
+		if e.last != nil {
+			e.queue = append(e.queue, e.last)
+		}
+		e.last = bring
+	}
+	e.queue = append(e.queue, bring)
 }
 
 // keep publishes a part at the receiver.
@@ -1479,6 +1488,21 @@ func TestPartIsSavedWhileItComes(t *testing.T) {
 	leader.save(p)
 	tr := &transfer{from: leader, to: follower, save: leader.files[0].Parts[2]}
 	if got := tr.run(t, p); got.View().Digest() != p.View().Digest() || tr.save.Bytes > 0 {
+		t.Error("another state has come")
+	}
+	if got := follower.problems(); len(got) > 0 || follower.Status.Observer.Counters.ReceiveFailed.Load() > 0 {
+		t.Errorf("it failed: %q", got)
+	}
+}
+
+// A piece that comes again, late, does not go into the file behind its own.
+func TestLatePieceOfThePartBefore(t *testing.T) {
+	p, leader := newParts(t)
+	follower := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	p.put(100)
+	leader.save(p)
+	tr := &transfer{from: leader, to: follower, again: true}
+	if got := tr.run(t, p); got.View().Digest() != p.View().Digest() {
 		t.Error("another state has come")
 	}
 	if got := follower.problems(); len(got) > 0 || follower.Status.Observer.Counters.ReceiveFailed.Load() > 0 {

@@ -102,7 +102,7 @@ func TestBranchByTLS(t *testing.T) {
 	if err == nil {
 		_, err = maker.CreateMember(certs, "n1", []string{"127.0.0.1"})
 	}
-	for _, name := range []string{"root", "mallory"} {
+	for _, name := range []string{"root", "mallory", wire.LocalClientName} {
 		if err == nil {
 			_, err = maker.CreateClient(certs, name)
 		}
@@ -147,7 +147,7 @@ func TestBranchByTLS(t *testing.T) {
 	if got := ask("root", false); got != "value" {
 		t.Errorf("root reads %s", got)
 	}
-	for name, plain := range map[string]bool{"mallory": false, "": false, "root": true} {
+	for name, plain := range map[string]bool{"mallory": false, wire.LocalClientName: false, "": false, "root": true} {
 		if got := ask(name, plain); got == "value" {
 			t.Errorf("%q reads it, plain=%v", name, plain)
 		}

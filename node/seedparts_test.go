@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -147,6 +148,7 @@ func TestInterruptedSeedKeepsItsParts(t *testing.T) {
 // The backup of another cluster ends the first start alone.
 func TestSeedOfAnotherClusterLater(t *testing.T) {
 	on, place, _ := twoBases(t)
+	must(t, on.MkdirAll("n2/snap"))
 	for boot, refused := range []bool{true, false} {
 		f := &folder{fs: on, dir: "n2", identity: identity{Cluster: 8, Boot: uint64(boot)}}
 		s := &storage{folder: f, logger: slog.New(slog.DiscardHandler)}
@@ -171,4 +173,16 @@ func TestSinkOfAFailedDisk(t *testing.T) {
 		t.Errorf("written to a failed disk: %v", err)
 	}
 	sink.close()
+}
+
+// A member with a backup of its own takes what it lacks from the seed.
+func TestSeedComesBeforeTheOwnBackup(t *testing.T) {
+	_, place, _ := twoBases(t)
+	c := Config{Seed: func(ctx context.Context) (*backup.Reader, error) { return backup.Open(ctx, place) }}
+	c.Backup.Store = store.OpenFolder(simdisk.New(1), "own")
+	from, err := c.backup(t.Context())()
+	must(t, err)
+	if from.Path != place.Path("") {
+		t.Errorf("it reads %s, and its seed is %s", from.Path, place.Path(""))
+	}
 }

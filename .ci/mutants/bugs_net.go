@@ -5,9 +5,6 @@ var netBugs = []mutant{
 	{"derive the same CA from each secret", []change{
 		{"ClusterSecret.key", `hkdf.Key(sha256.New, seed[:], nil,`, `hkdf.Key(sha256.New, make([]byte, len(seed)), nil,`},
 	}, []detector{direct("./net/wire", "TestSecretMembers")}},
-	{"read the cluster's secret from a file that a group may change", []change{
-		{"ReadSecrets", `mode&0o027 != 0`, `mode&0o007 != 0`},
-	}, []detector{direct("./net/wire", "TestSecretFile")}},
 	// The dashboard.
 	{"show keys of the dashboard without a permission", []change{
 		{"dashboard.Read", `if err := d.Permits(ctx, v, need, q); err != nil {`, `if err := d.Permits(ctx, v, kv.AccessNone, q); err != nil {`},
@@ -119,9 +116,6 @@ var netBugs = []mutant{
 	{"share a local CA in a folder that another user may change", []change{
 		{"HomeBeside", `err = checkPrivate(home, os.Geteuid())`, `_, err = os.Stat(home)`},
 	}, []detector{direct("./net/wire", "TestHomeBeside")}},
-	{"take a key that a group writes", []change{
-		{"readKey", `mode&0o027 != 0`, `mode&0o007 != 0`},
-	}, []detector{direct("./net/wire", "TestKeyForAGroup")}},
 	// Users and roles at both endpoints.
 	{"let a request go on that has outlived its token", []change{
 		{"core.callerOf", `c.epoch != 0 && user.Epoch != c.epoch`, `c.epoch != 0 && user.Epoch > c.epoch+1000`},

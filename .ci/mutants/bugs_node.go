@@ -36,6 +36,9 @@ var nodeBugs = []mutant{
 	{"a member that found damage goes on", []change{
 		{"member.leaveDamaged", `m.actors.consensus.Offer(actor.Differs{Reason: m.duty.verifying.damage})`, ``},
 	}, []detector{direct("./node", "TestStories/memory_rots")}},
+	{"wait for an alarm that nobody takes before damaged memory is left", []change{
+		{"member.leaveDamaged", `&& v.told < verifyTold`, ``},
+	}, []detector{direct("./node", "TestDamagedMemberLeavesWithoutItsAlarm")}},
 	{"go on with what was read ahead of another place", []change{
 		{"aheadFile.ReadAt", `f.at, f.rest = off, nil`, `f.at = off`},
 	}, []detector{direct("./node", "TestReadingAhead")}},
@@ -88,6 +91,9 @@ var nodeBugs = []mutant{
 	{"give a branch's own client no rights", []change{
 		{"branchOn", `fill = withRoot(fill, wire.LocalClientName)`, `_ = withRoot`},
 	}, []detector{direct("./node", "TestBranchWithUsers")}},
+	{"give all rights in a branch to who has the name of the local CA's client", []change{
+		{"branchOn", `c.CertsDir == "" && c.Secret == nil`, `c.Secret == nil`},
+	}, []detector{direct("./node", "TestBranchByTLS")}},
 	{"serve a branch on TCP without TLS", []change{
 		{"sockets.openTogether", `c.Native`, `false`},
 	}, []detector{direct("./node", "TestBranchWithUsers")}},

@@ -57,7 +57,7 @@ func TestLocksThatWait(t *testing.T) {
 	const most = 400
 	m := newMember()
 	s := start(t, m, func(c *etcd.Config) { c.Limits.Locks = most })
-	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*wait) // three conditions below may take half of wait each
 	defer cancel()
 	c := dial(t, s)
 	if err := c.Invoke(ctx, "/v3lockpb.Lock/Lock", &pb.RangeRequest{Key: []byte("n")}, &pb.CompactionResponse{}); err != nil {

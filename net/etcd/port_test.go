@@ -35,6 +35,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/checks"
+	"qkv/internal/limits"
 	"qkv/internal/testlong"
 	"qkv/net/etcd"
 	"qkv/net/server/servertest"
@@ -194,6 +195,23 @@ func TestHandshakesThatAreLeft(t *testing.T) {
 	if _, err := pb.NewKVClient(c).Put(ctx, &pb.PutRequest{Key: []byte("a")}); err != nil {
 		t.Errorf("beside handshakes that nobody goes on with: %v", err)
 	}
+}
+
+// TestHandshakesGiveWay fills a port with handshakes that nobody goes on with: the oldest makes room for a newcomer.
+func TestHandshakesGiveWay(t *testing.T) {
+	trust := servertest.NewTrust(t)
+	s := start(t, newMember(), func(c *etcd.Config) {
+		c.Listeners[0].TLS, c.Listeners[0].Plain = wire.EtcdTLS(trust.Member), false
+		c.Limits.Connections, c.Limits.Handshake, c.Limits.PlaceIdle = 1, 2*wait, time.Hour
+	})
+	const record = "\x16\x03\x01\x00\xc8"
+	oldest := raw(t, s, record)
+	for range limits.ClientConnectionsOver {
+		raw(t, s, record)
+	}
+	eventually(t, func() bool { return s.Stats().Connections == 1+limits.ClientConnectionsOver })
+	raw(t, s, record)
+	ends(t, oldest)
 }
 
 // eventually waits for less than tests give their streams: what an ended one gives back is no proof that it gave back what it had to

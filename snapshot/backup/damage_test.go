@@ -568,6 +568,35 @@ func TestDamagedFileIsMended(t *testing.T) {
 	}
 }
 
+// A store that does not answer when a base reads a file again proves nothing about the file: it is neither removed nor called mended.
+func TestUnreadFileIsNotMended(t *testing.T) {
+	h, on := newHistory(t, 3).grow(60), newFolder(t)
+	failing := &failingOnce{Store: place(on)}
+	w := writing(t, failing)
+	must(t, h.base(w))
+	again := 0
+	for n := 0; again == 0; n++ {
+		if n == 8*backupScrub {
+			t.Fatalf("%d bases read no file again", n)
+		}
+		h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: fmt.Append(nil, n)}).Bytes)
+		r := h.save()
+		c, err := w.Base(r, h.part)
+		for done := false; err == nil && !done; {
+			if failing.left = 0; len(c.checked) > 0 && c.file == nil { // the next read is that of the file
+				failing.left = 1
+				again++
+			}
+			done, err = c.Step(background, 1<<16)
+		}
+		must(t, errors.Join(err, r.Close()))
+	}
+	if len(w.Mended) > 0 || len(w.rotten) > 0 {
+		t.Errorf("%d files could not be read, and these count as damaged: %v, %v", again, w.Mended, w.rotten)
+	}
+	must(t, w.Close())
+}
+
 // A manifest says sizes that no file has, and the store has a file of zeros of any size. Whatever reads the backup refuses it in words and in
 // little memory, and an older base is restored.
 func TestSizesOfAManifest(t *testing.T) {
@@ -631,4 +660,22 @@ func (z zeros) List(ctx context.Context, folder string) ([]store.Info, error) {
 		all = append(all, store.Info{Name: path.Base(z.name), Bytes: z.size})
 	}
 	return all, err
+}
+
+// A part is found in a sound base behind a damaged one.
+func TestPartBehindADamagedBase(t *testing.T) {
+	h, on := newHistory(t, 3).grow(60), newFolder(t)
+	w := open(t, on)
+	must(t, h.base(w))
+	h.grow(20)
+	must(t, errors.Join(h.base(w), w.Close()))
+	rd := reading(t, on)
+	parts, err := rd.Parts(&rd.Bases[1])
+	must(t, err)
+	must(t, on.Remove("to/b/"+fileName(rd.Bases[0].Files[0])))
+	n := int64(0)
+	err = rd.Part(parts[0].Name(), parts[0].Bytes, func(_ int64, piece []byte) error { n += int64(len(piece)); return nil })
+	if err != nil || n != parts[0].Bytes {
+		t.Errorf("%d of %d bytes: %v", n, parts[0].Bytes, err)
+	}
 }

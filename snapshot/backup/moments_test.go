@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -783,6 +784,36 @@ func TestPartsThatStop(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Reads of a folder that hangs go on when nobody waits for them any more: no more than the slots begin.
+func TestHangingReadsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end, begun := make(chan struct{}), atomic.Int64{}
+		b := newBounded(hanging{place(newFolder(t)), &begun, end})
+		for range limits.ValueReads + 2 {
+			if _, err := b.Get(t.Context(), markName, 0, 1); err == nil || !strings.Contains(err.Error(), "no answer within") {
+				t.Fatalf("a read that hangs: %v", err)
+			}
+		}
+		if n := begun.Load(); n != limits.ValueReads {
+			t.Errorf("%d reads hang, the bound is %d", n, limits.ValueReads)
+		}
+		close(end)
+	})
+}
+
+// hanging is a store whose reads hang until the end, whatever the context says.
+type hanging struct {
+	store.Store
+	begun *atomic.Int64
+	end   <-chan struct{}
+}
+
+func (h hanging) Get(context.Context, string, int64, int64) ([]byte, error) {
+	h.begun.Add(1)
+	<-h.end
+	return nil, io.EOF
 }
 
 // A window has the bytes of a file at any offset, whatever the order. The bound of a store's time is that of each piece.

@@ -120,6 +120,17 @@ func TestWindowIsReturned(t *testing.T) {
 	}
 }
 
+// TestOwnContextOfAResetRequest resets a batched request before anything asks for its own context: that has ended.
+func TestOwnContextOfAResetRequest(t *testing.T) {
+	c := bare(t, nil)
+	s := answering(c, 1, nil)
+	s.head.ctx, c.last = c.ctx, 1
+	take(t, c, func(f *http2.Framer) { _ = f.WriteRSTStream(1, http2.ErrCodeCancel) })
+	if err := (*Request)(s).Own().Err(); err == nil || c.ctx.Err() != nil {
+		t.Errorf("the request's context: %v; the connection's: %v", err, c.ctx.Err())
+	}
+}
+
 // faulty is a ledger with a fault.
 type faulty struct{ noLedger }
 
