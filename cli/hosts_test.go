@@ -392,16 +392,6 @@ func (r *replacing) says(words string) string {
 	return ""
 }
 
-// interrupt ends the command by Ctrl-C.
-func (r *replacing) interrupt() {
-	r.t.Helper()
-	must(r.t, r.cmd.Process.Signal(syscall.SIGINT))
-	<-r.ended
-	if said := string(readFile(r.t, r.log)); !strings.Contains(said, "the same command shows it") {
-		r.t.Errorf("an interrupted replacement says %s", said)
-	}
-}
-
 // begin starts the next member's host.
 func (r *replacing) begin() {
 	r.t.Helper()
