@@ -139,7 +139,7 @@ func TestComplete(t *testing.T) {
 		{[]string{"get", "key", "--write-out", "j"}, "json"},
 		{[]string{"config", "check", "-w", ""}, "plain json"},
 		{[]string{"watch", "key", "-w", ""}, "plain json"},
-		{[]string{"bench", "report", "a.json", "-w", "mark"}, "markdown"},
+		{[]string{"bench", "report", "a.json", "-w", "rat"}, "ratios"},
 		{[]string{"serve", "--log-level", "w"}, "warn"},
 		{[]string{"completion", ""}, "bash zsh fish pwsh"},
 		{[]string{"import", "/e"}, ""},

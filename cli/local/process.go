@@ -126,7 +126,7 @@ type Tail struct {
 
 // Write implements io.Writer.
 func (t *Tail) Write(p []byte) (int, error) {
-	const most = 20
+	const most = 20 // what a person reads of a log that comes with an error
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.lines = append(t.lines, string(p))
