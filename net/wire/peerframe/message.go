@@ -122,6 +122,7 @@ type (
 		HoldsNow int64  `msgpack:"n"` // the same without the space that files of other programs take
 		Free     int64  `msgpack:"f"` // on a disk that does not accept everything
 		Wall     int64  `msgpack:"w"` // the sender's clock, in nanoseconds since 1970
+		Backup   uint64 `msgpack:"b"` // of a leader: the newest entry in the backup; 0: there is none
 	}
 	// LeaseAsks sends keep-alives and lease queries to the leader's clock. The numbers are the sender's.
 	LeaseAsks struct{ Asks []LeaseAsk }
@@ -241,7 +242,7 @@ func bound(m Message) int {
 	case SnapshotChunk:
 		return 48 + len(m.Bytes)
 	case DiskSpace:
-		return 80 + len(m.Why)
+		return 96 + len(m.Why)
 	case Copied:
 		return 16 + len(m.Why)
 	case LeaseAsks:
