@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -142,12 +141,11 @@ func (m *chaosModel) restores(t *testing.T, dir string, p backedUp, keep time.Du
 	return true
 }
 
-// backupChaos is a cluster whose members and `qkv backup run` make one backup, with writers, and what goes wrong.
+// backupChaos is a cluster whose leader makes a backup, with writers, and what goes wrong.
 type backupChaos struct {
 	*clusterProcess
 	t       *testing.T
 	dir     string // of the backup
-	runner  *backupProcess
 	model   *chaosModel
 	r       *rand.Rand
 	clients []*client.Client
@@ -229,28 +227,15 @@ func (b *backupChaos) incidents() []func() {
 		func() { b.restart(follower()) },
 		func() { b.restart(b.members...) },
 		func() { b.paused(b.leader().signal) },
-		func() { // the lock of its backup ends while another member leads, so that the runner may get it
+		func() { // it makes a backup until it dies, and another member leads meanwhile
 			leader := b.leader()
 			leader.signal(syscall.SIGSTOP)
 			time.Sleep(time.Second + b.upTo(time.Second))
 			b.restart(leader)
 		},
-		b.restartRunner,
-		func() { b.paused(func(s syscall.Signal) { must(b.t, b.runner.cmd.Process.Signal(s)) }) },
 		func() { b.paused(follower().signal) },
 		func() { b.restart(b.leader(), follower()) },
-		func() {
-			b.restartRunner()
-			b.restart(b.leader())
-		},
 	}
-}
-
-func (b *backupChaos) restartRunner() {
-	b.runner.end(syscall.SIGKILL)
-	b.kills++
-	time.Sleep(b.upTo(500 * time.Millisecond))
-	b.runner.start()
 }
 
 // disturb makes one incident after another. All files of all bases are there at any time.
@@ -299,7 +284,7 @@ func (b *backupChaos) upToDate() time.Duration {
 	return time.Since(waits)
 }
 
-// calm waits for a base of what is written from now on: a new holder publishes none before it has waited for calls of the holder before.
+// calm waits for a base of what is written from now on.
 func (b *backupChaos) calm() {
 	b.t.Helper()
 	after, begun := b.model.newest(), time.Now()
@@ -314,24 +299,22 @@ func (b *backupChaos) calm() {
 	}
 }
 
-// TestAdverseBackup: `qkv backup run` and the leader of three members make one backup in a folder, under load, while processes are killed
+// TestAdverseBackup: the leader of three members makes a backup in a folder, under load, while processes are killed
 // with kill -9, and stopped and continued. Each moment that is restored then is what was acknowledged, the backup is undamaged, and after the
 // loss of all hosts it has what was acknowledged two seconds before.
 func TestAdverseBackup(t *testing.T) {
 	if !fullVariant() {
-		t.Skip("real processes are killed for three minutes: QKV_FULL=1; TestChaos of package backuprun kills simulated ones")
+		t.Skip("real processes are killed for three minutes: QKV_FULL=1; the simulator kills simulated ones")
 	}
 	seed, keep := cmp.Or(*backupSeed, rand.Uint64()), time.Minute
 	t.Logf("seed: -adverse.backupseed=%d", seed)
-	dir := filepath.Join(t.TempDir(), "backup")
+	dir := backupFolder(t)
 	b := &backupChaos{t: t, dir: dir, model: &chaosModel{doubts: map[string]string{}}, r: rand.New(rand.NewPCG(seed, seed))}
-	// The members do not make the folder, so the runner begins the backup.
 	b.clusterProcess = startProcesses(t, 3, "--backup", dir, "--backup-every", "2s", "--backup-keep", keep.String())
 	for n := range chaosWriters {
 		b.clients = append(b.clients, b.open(n, processWait))
 	}
 	b.history()
-	b.runner = startBackup(b.clusterProcess, dir, "--every", "2s", "--keep", keep.String())
 	first, err := b.clients[0].Put(context.Background(), []byte("first"), nil)
 	must(t, err)
 	reaches(t, dir, first.Revision, processWait)
@@ -341,7 +324,6 @@ func TestAdverseBackup(t *testing.T) {
 	time.Sleep(time.Second)
 	b.calm()
 
-	b.restartRunner()
 	incidents := b.incidents()
 	for half := range 2 {
 		for time.Since(begun) < time.Duration(half+1)*time.Minute {
@@ -390,10 +372,8 @@ func (b *backupChaos) loseAll() {
 			t.Fatalf("the backup is not up to date after %v: it ends at %v", processWait, end)
 		}
 	}
-	_ = b.runner.cmd.Process.Kill()
 	b.kill(b.members...)
 	b.quiet()
-	b.runner.end(syscall.SIGKILL)
 	list := b.members[0].arguments[slices.Index(b.members[0].arguments, "--initial-cluster")+1]
 	ids, revision := map[string]bool{}, int64(0)
 	for _, m := range b.members {

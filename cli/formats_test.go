@@ -72,7 +72,8 @@ func TestFormatsFiles(t *testing.T) {
 	t.Parallel()
 	c := newProcesses(t, 1)
 	m := c.members[0]
-	m.arguments = append(m.arguments, "--audit-log", filepath.Join(m.dataDir, "audit", "audit.jsonl"))
+	place := t.TempDir()
+	m.arguments = append(m.arguments, "--backup", place, "--audit-log", filepath.Join(m.dataDir, "audit", "audit.jsonl"))
 	m.start()
 	c.level()
 	s := c.open(0, processWait)
@@ -80,8 +81,7 @@ func TestFormatsFiles(t *testing.T) {
 		_, err := s.Put(t.Context(), fmt.Append(nil, i), make([]byte, 1<<20))
 		must(t, err)
 	}
-	place := t.TempDir()
-	c.qkv("backup", "save", place, "--timeout", processWait.String()).exits(t, exitOK)
+	c.qkv("backup", "now").exits(t, exitOK)
 	found := map[string]bool{}
 	for dir, heading := range map[string]string{m.dataDir: "## The data folder of a member", place: "## A backup"} {
 		patterns := filePatterns(t, heading)
