@@ -64,7 +64,6 @@ var notRun = []struct{ page, begin, reason string }{
 	{"docs/packages.md", "docker", "needs a daemon; the tests in .ci/packages start the image without one"},
 	{"docs/backup.md", "qkv backup", "needs a backup: TestScript/restore, TestProcessBackupNow"},
 	{"docs/backup.md", "qkv inspect", "needs a backup: TestScript/restore, TestProcessBackupNow"},
-	{"docs/backup.md", "systemctl", packagesReason},
 	{"docs/backup.md", "qkv restore", "needs a backup: TestScript/restore"},
 	{"docs/backup.md", "qkv branch", "needs a backup: TestProcessBranch"},
 	{"docs/backup.md", "qkv cert", "for a branch: TestProcessBranch"},

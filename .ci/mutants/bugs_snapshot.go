@@ -73,7 +73,7 @@ var snapshotBugs = []mutant{
 		{"Writer.publish", `if errors.Is(err, iofs.ErrExist) {`, `if errors.Is(err, iofs.ErrExist) { err = nil } else if errors.Is(err, iofs.ErrExist) {`},
 	}, []detector{direct("./snapshot/backup", "TestTwoLeaders"), direct("./snapshot/backup", "TestFence")}},
 	{"go on after a long sleep", []change{
-		{"Writer.publish", `err == nil && newest != l.Number {`, `err == nil && newest < l.Number {`},
+		{"Writer.publish", `err = w.newest(ctx, l.Number)`, `err = nil`},
 	}, []detector{direct("./snapshot/backup", "TestFence")}},
 	{"make lists in an earlier term", []change{
 		{"Writer.read", `l.Term > w.term {`, `l.Term > w.term && l.Term == 0 {`},

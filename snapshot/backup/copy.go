@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -306,7 +307,9 @@ func (c *Copy) publish(ctx context.Context) error {
 			err = errors.Join(err, fault)
 		}
 	}
-	if err == nil {
+	if err != nil { // a later list may have condemned it
+		err = cmp.Or(c.w.newest(ctx, c.w.number), err)
+	} else {
 		err = c.w.publish(ctx, c.w.kept(append(c.mend(), c.base), sizes))
 	}
 	if err != nil {

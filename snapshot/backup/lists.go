@@ -115,10 +115,7 @@ func (w *Writer) publish(ctx context.Context, bases []Base) error {
 	if errors.Is(err, iofs.ErrExist) {
 		err = fmt.Errorf("%w: %s", ErrOvertaken, w.store.Path(name))
 	} else if err == nil { // a Writer that slept for long may have been given a number that was removed
-		var newest uint64
-		if _, newest, _, err = newestList(ctx, w.store, w.cluster.ID, false); err == nil && newest != l.Number {
-			err = fmt.Errorf("%w: list %d follows %s", ErrOvertaken, newest, w.store.Path(name))
-		}
+		err = w.newest(ctx, l.Number)
 	}
 	if err != nil {
 		w.err = err
@@ -126,6 +123,15 @@ func (w *Writer) publish(ctx context.Context, bases []Base) error {
 	}
 	w.number, w.published, w.bases, w.stored = l.Number, true, bases, map[[32]byte]File{}
 	return nil
+}
+
+// newest fails if there is a later list than one.
+func (w *Writer) newest(ctx context.Context, number uint64) error {
+	_, newest, _, err := newestList(ctx, w.store, w.cluster.ID, false)
+	if err == nil && newest > number {
+		err = fmt.Errorf("%w: list %d follows %s", ErrOvertaken, newest, w.store.Path(listName(number)))
+	}
+	return err
 }
 
 // Sweep deletes what the newest list has condemned, and returns the paths. It deletes nothing before this Writer has made a list. After an
