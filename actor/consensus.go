@@ -458,6 +458,9 @@ func (c *Consensus) receiveSpace(peer uint64, m peerframe.DiskSpace) {
 		c.clocks.judge(&c.core) // this member's own report at its start already uses their time
 	}
 	c.spaces.record(peer, m)
+	if c.BacksUp && m.Backup > 0 && peer == c.soft.Lead {
+		c.Status.BackedUp(m.Backup)
+	}
 	if c.soft.RaftState == raft.StateLeader {
 		c.sendSpace() // before the next write is accepted
 	}

@@ -22,6 +22,7 @@ type CoreConfig struct {
 	HeartbeatInterval time.Duration
 	ElectionTimeout   time.Duration
 	FixedDetection    bool // a silent leader is replaced after an election timeout, whatever its link
+	BacksUp           bool // the leaders make a backup: the log behind it is kept
 	Window            *log.Window
 	Status            *Status
 	Admission         *Admission

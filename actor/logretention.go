@@ -14,7 +14,7 @@ import (
 // Invariants:
 //
 //  1. Snapshots hold the log up to covered.
-//  2. keptSince is the last time at which no entry up to covered was kept for a follower.
+//  2. keptSince is the last time at which no entry up to covered was kept.
 type logRetention struct {
 	fileBytes int64 // size of the log on the disk
 	covered   uint64
@@ -29,12 +29,15 @@ func (l *logRetention) cover(upTo uint64) { l.covered = max(l.covered, upTo) }
 // count: unreachable followers, and a follower whose full disk needs the snapshot to free space. The log kept for followers has a bound,
 // and none is kept on a disk that is nearly full.
 //
+// The entries behind the newest slice of the backup stay while the disk has room for them, on each member: the next leader then goes on where
+// this one ended, however long the place was away.
+//
 // release returns the newest entry that is deleted, if there is any.
 func (l *logRetention) release(c *core, spaces *spaces) (upTo uint64, due bool) {
 	first, err := c.Window.FirstIndex()
 	if err != nil || l.covered < first {
 		l.keptSince = c.now.Now
-		c.Status.reportDisk(func(d *space.Disk) { d.LogKept = false })
+		c.Status.reportDisk(func(d *space.Disk) { d.LogKept, d.ForBackup = false, false })
 		return 0, false
 	}
 	upTo = l.covered
@@ -46,11 +49,16 @@ func (l *logRetention) release(c *core, spaces *spaces) (upTo uint64, due bool) 
 			}
 		})
 	}
+	behind := c.Status.backedUp.Load()
+	forBackup := behind > 0 && behind < upTo && disk.Accepts() == space.Left && l.fileBytes <= disk.BackupLogBudget()
+	if forBackup {
+		upTo = behind
+	}
 	if upTo == l.covered {
 		l.keptSince = c.now.Now
 	}
 	kept := c.now.Now-l.keptSince > c.ElectionTimeout // a follower that briefly lacks a little does not count
-	c.Status.reportDisk(func(d *space.Disk) { d.LogKept = kept })
+	c.Status.reportDisk(func(d *space.Disk) { d.LogKept, d.ForBackup = kept, forBackup })
 	if upTo < first {
 		return 0, false
 	}

@@ -139,6 +139,7 @@ func (s *spaces) report(c *core) (now peerframe.DiskSpace, due bool) {
 	s.capacities[c.Member] = now
 	s.publishCapacity(c)
 	if c.soft.RaftState == raft.StateLeader {
+		now.Backup = c.Status.backedUp.Load()
 		level, why := s.judge(c)
 		now.Cluster, now.Why = uint64(level), why
 		if now.Own != uint64(space.Left) && level == space.Left {

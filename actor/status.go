@@ -36,6 +36,8 @@ type Status struct {
 	// Observer has the measurements for people.
 	Observer Observer
 
+	backedUp atomic.Uint64 // the newest entry in the backup, of this leader or as the leader says; 0: it is unknown
+
 	fullMember atomic.Bool // consensus': the disk of a reachable member is full; this member leads
 
 	// consensus': why a quorum has no space, while it leads; nil or empty: it has
@@ -137,6 +139,9 @@ func (s *Status) reportDisk(change func(*space.Disk)) {
 func (s *Status) SetMachine(memory, segmentBytes int64) {
 	s.reportDisk(func(d *space.Disk) { d.Memory, d.SegmentBytes = memory, segmentBytes })
 }
+
+// BackedUp notes the newest entry in the backup.
+func (s *Status) BackedUp(entry uint64) { s.backedUp.Store(entry) }
 
 // FullDisks returns why a quorum of members has no space on their disks, as far as this member leads and knows; empty if it has space.
 func (s *Status) FullDisks() string {

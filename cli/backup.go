@@ -27,13 +27,12 @@ func backupCommand() *cli.Command {
 		return []cli.Flag{identityFlag(), plainOrJSONFlag(things)}
 	}
 	return &cli.Command{
-		Name: "backup", Category: "cluster", Usage: "back a cluster up, look at backups, and verify them",
-		Description: "A backup is a folder, or a part of a bucket in an object store. It has bases, each the whole state of one moment, and the log behind " +
+		Name: "backup", Category: "cluster", Usage: "wait for the backup, look at backups, and verify them",
+		Description: "The leader makes the backup: give --backup PLACE to all members. It has bases, each the whole state of one moment, and the log behind " +
 			"them. `qkv restore` makes a new cluster of any moment that it covers, and `qkv inspect PLACE` prints its files. PLACE is a folder, or s3://BUCKET/PREFIX: see " +
 			"docs/backup.md for the variables with its credentials.",
 		Subcommands: []*cli.Command{
-			backupSaveCommand(),
-			backupRunCommand(),
+			backupNowCommand(),
 			{
 				Name: "list", Usage: "print the bases of a backup, and how far its log goes", ArgsUsage: "PLACE",
 				Description: "The time of a base is the clock of its state, and LOG-TO is the entry to which the log behind the base leads. Every " +
@@ -137,10 +136,6 @@ func backupError(err error) error {
 	switch {
 	case errors.Is(err, backup.ErrKey):
 		return usagef("%w (--identity FILE)", err)
-	case errors.Is(err, disk.ErrLocked):
-		return exitf(exitFailed, "%w: a leader with --backup or a `qkv backup run` writes there, and copies every change: give another place, or end it first", err)
-	case errors.Is(err, backup.ErrClear):
-		return usagef("%w (--recipient KEY)", err)
 	case errors.Is(err, backup.ErrRange), errors.Is(err, damage.ErrFormat), errors.Is(err, backup.ErrNone), errors.Is(err, backup.ErrForeign):
 		return usagef("%w", err)
 	}

@@ -96,11 +96,10 @@ func snapshotOf(dir string, s *index.State) (*snapshot.Reader, error) {
 func writeBackup(m backupMade, base *snapshot.Reader, entries []backup.Entry) error {
 	cluster := backup.Cluster{ID: 0xabc, Name: "old", Version: Version}
 	ctx := context.Background()
-	w, err := backup.Write(ctx, store.OpenFolder(disk.OS(), m.at), true, cluster, m.to...)
+	w, err := backup.Write(ctx, store.OpenFolder(disk.OS(), m.at), true, cluster, 1, m.to...)
 	if err != nil {
 		return err
 	}
-	defer w.Close()
 	c, err := w.Base(base, nil) // it has no parts
 	for done := false; err == nil && !done; {
 		done, err = c.Step(ctx, 1<<20)
@@ -210,7 +209,7 @@ func TestRestoreClusters(t *testing.T) {
 func TestRestoreOfANewerBackup(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for _, pattern := range []string{"backup", "moments/*", "parts/*", "log/*"} {
+	for _, pattern := range []string{"backup", "lists/*", "parts/*", "log/*"} {
 		b := filepath.Join(dir, "b")
 		must(t, makeBackup(backupMade{at: b}))
 		names, err := filepath.Glob(filepath.Join(b, pattern))
@@ -240,34 +239,5 @@ func TestRestoreOfANewerBackup(t *testing.T) {
 			t.Errorf("with a newer %s, the data folder is there: %v", pattern, err)
 		}
 		must(t, os.RemoveAll(b))
-	}
-}
-
-// The unit of `qkv backup run` does not start again after this exit code: a backup of another cluster stays one.
-func TestBackupOfAnotherCluster(t *testing.T) {
-	if code := exitCode(backupError(fmt.Errorf("%w: give another place", backup.ErrForeign))); code != exitUsage {
-		t.Errorf("exit code %d", code)
-	}
-}
-
-// A backup has everything of a member that lags, and is not current: the metric keeps the time when the member had every change.
-func TestBackupOfALaggingMember(t *testing.T) {
-	answers := func(context.Context) error { return nil }
-	lags := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-	file := filepath.Join(t.TempDir(), "metrics")
-	var m backupMember
-	begun := time.Unix(1_700_000_000, 0)
-	for i, one := range []struct {
-		read func(context.Context) error
-		want int64 // seconds after begun; -1: there is no file
-	}{{lags, -1}, {answers, 10}, {lags, 10}, {lags, 10}, {answers, 40}} {
-		m.check(t.Context(), begun.Add(time.Duration(i)*10*time.Second), one.read)
-		if err := writeBackupMetrics(file, m.current); err != nil {
-			t.Fatal(err)
-		}
-		text, err := os.ReadFile(file)
-		if want := fmt.Sprintf("_seconds %d\n", begun.Unix()+one.want); errors.Is(err, fs.ErrNotExist) != (one.want < 0) || err == nil && !strings.HasSuffix(string(text), want) {
-			t.Errorf("after read %d: %q, %v, not %q", i, text, err, want)
-		}
 	}
 }

@@ -13,7 +13,6 @@ import (
 var wallClock = map[string]string{
 	"actor/runtime.go":                    "revisions have times",
 	"cli/restore.go":                      "a moment is asked for by its time",
-	"cli/backup_run.go":                   "the time of the last success is a time of day",
 	"snapshot/backup/retain.go":           "bases have times",
 	"cli/migrate.go":                      "revisions have times",
 	"net/auth/jwt.go":                     "a token ends at a time",

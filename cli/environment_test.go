@@ -19,7 +19,7 @@ func TestEnvironment(t *testing.T) {
 		{"QKV_XYZ=1 QKV_ENDPOINT=a:1", "", "unknown variable QKV_ENDPOINT (did you mean QKV_ENDPOINTS?); `qkv help connection` and `qkv serve --help` name the variables, `unset QKV_ENDPOINT` "},
 		{"QKV_VERSION=1 QKV_IMAGE_TAG=x QKV_ROOT=/srv", "warning: no flag of qkv reads QKV_IMAGE_TAG, QKV_ROOT", ""},
 		{"QKV_DEL_PREFIX=1", "warning: no flag of qkv reads QKV_DEL_PREFIX: ignored", ""},
-		{"QKV_RECIPIENT=age1", "warning: no flag of qkv reads QKV_RECIPIENT (did you mean QKV_BACKUP_RECIPIENT or QKV_SERVE_BACKUP_RECIPIENT?): ", ""},
+		{"QKV_RECIPIENT=age1", "warning: no flag of qkv reads QKV_RECIPIENT (did you mean QKV_BACKUP_RECIPIENT?): ", ""},
 		// A Kubernetes service called qkv, and one called qkv-client, in the pod's namespace.
 		{"QKV_SERVICE_HOST=10.0.0.1 QKV_SERVICE_PORT=2379 QKV_SERVICE_PORT_CLIENTS=2379 QKV_PORT=udp://10.0.0.1:2379 QKV_PORT_2379_UDP=udp://10.0.0.1:2379", "", ""},
 		{"QKV_PORT_2379_UDP_ADDR=10.0.0.1 QKV_CLIENT_SERVICE_HOST=10.0.0.1 QKV_CLIENT_PORT_2379_UDP_PROTO=udp QKV_CLIENT_PORT=udp://10.0.0.1:2379", "", ""},

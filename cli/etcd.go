@@ -194,6 +194,9 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 		}
 	}
 	config.AuditLog = os.Getenv("QKV_AUDIT_LOG") // likewise
+	if config.Backup, err = backupVariables(); err != nil {
+		return config, err
+	}
 	if err := etcdPeers(c, &config, logger); err != nil {
 		return config, err
 	}
@@ -214,6 +217,18 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 		}
 	}
 	return config, err
+}
+
+// backupVariables returns the backup of qkv's own variables: etcd has no flags for one.
+func backupVariables() (node.BackupTarget, error) {
+	keep, recipients := backupKeep, parseList(os.Getenv("QKV_BACKUP_RECIPIENT"))
+	if text := os.Getenv("QKV_BACKUP_KEEP"); text != "" {
+		var err error
+		if keep, err = parseDuration(text); err != nil || keep <= 0 {
+			return node.BackupTarget{}, fmt.Errorf("QKV_BACKUP_KEEP=%s is no time, such as 7d: %w", text, err)
+		}
+	}
+	return backupTarget(os.Getenv("QKV_BACKUP"), backupEvery, keep, recipients)
 }
 
 // etcdPeers sets the members' addresses, and how a member with an empty data folder starts. A member with data ignores what is wrong with that.

@@ -100,8 +100,7 @@ var examples = map[string][]string{
 		"qkv migrate from-etcd --endpoints http://old:2379 --dry-run",
 	},
 	"migrate to-etcd": {"qkv migrate to-etcd --snapshot backup.db"},
-	"backup save":     {"qkv backup save /backup/prod", "qkv backup save s3://backups/prod --recipient age1..."},
-	"backup run":      {"qkv backup run --to /backup/prod --every 1h --keep 7d", "qkv backup run --to s3://backups/prod"},
+	"backup now":      {"qkv backup now"},
 	"backup list":     {"qkv backup list /backup/prod"},
 	"backup verify":   {"qkv backup verify s3://backups/prod --identity key.txt"},
 	"restore": {

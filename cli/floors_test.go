@@ -104,7 +104,7 @@ var packages = map[string]layer{
 	"net/etcd/front":        {floor: 3, imports: []string{"index/kv", "net/etcd/h2", "net/wire", "internal/admit", "internal/logx", "internal/limits"}, modules: []string{grpcModule, netModule}},
 	"snapshot/backup/store": {floor: 3, imports: []string{"log/disk", "internal/damage", "internal/limits"}, modules: []string{minioModule}},
 
-	"snapshot/backup":  {floor: 3, imports: []string{"snapshot", "snapshot/backup/store", "index", "index/kv", "log/disk", "internal/codec", "internal/pack", "internal/damage", "internal/limits"}, modules: []string{ageModule}},
+	"snapshot/backup":  {floor: 3, imports: []string{"snapshot", "snapshot/backup/store", "index", "index/kv", "log", "log/disk", "internal/codec", "internal/pack", "internal/damage", "internal/limits"}, modules: []string{ageModule}},
 	"net/etcd/migrate": {floor: 3, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, boltModule}},
 
 	"internal/etcdflags": {floor: 0, imports: []string{"internal/limits"}, modules: []string{yamlModule}},
@@ -119,20 +119,18 @@ var packages = map[string]layer{
 	"net/client/clienttest":  {floor: 3, imports: []string{"net/client", "net/server", "net/server/servertest", "index/kv"}, helper: true},
 	"net/server/servertest":  {floor: 3, imports: []string{"internal/figures", "net/auth", "net/server", "net/wire", "internal/audit", "index", "index/kv", "index/watch", "internal/pack", "internal/limits", "internal/testport"}, helper: true},
 
-	"node/backuprun": {floor: 4, imports: []string{"snapshot", "snapshot/backup", "snapshot/backup/store", "index/kv", "internal/damage", "internal/limits"}, modules: []string{ageModule}},
-
 	"node/roster": {floor: 4, imports: []string{"internal/checks", "internal/figures", "index/kv", "net/client", "net/wire"}},
 
 	"node": {floor: 4, imports: []string{
-		"node/backuprun", "node/roster", "snapshot/backup", "snapshot/backup/store",
+		"node/roster", "snapshot/backup", "snapshot/backup/store",
 		"actor", "actor/space", "net/peer", "net/server", "net/client", "net/etcd", "net/web", "net/auth", "internal/checks", "internal/codec", "internal/damage", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/audit", "internal/pack", "internal/figures", "internal/limits", "internal/meter",
-	}, modules: []string{raftModule, protoModule}},
+	}, modules: []string{raftModule, protoModule, ageModule}},
 
 	"cli/form":  {floor: 5, imports: []string{"internal/figures"}},
 	"cli/local": {floor: 5, modules: []string{sysModule}},
 
 	"cli": {floor: 5, imports: []string{
-		"cli/form", "cli/local", "node", "node/backuprun", "node/roster", "bench", "bench/machine", "bench/result", "net/client", "net/etcd", "net/etcd/migrate", "net/wire", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "snapshot/backup", "snapshot/backup/store", "index", "index/kv", "log", "log/disk", "internal/damage", "internal/figures", "internal/limits",
+		"cli/form", "cli/local", "node", "node/roster", "bench", "bench/machine", "bench/result", "net/client", "net/etcd", "net/etcd/migrate", "net/wire", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "snapshot/backup", "snapshot/backup/store", "index", "index/kv", "log", "log/disk", "internal/damage", "internal/figures", "internal/limits",
 	}, modules: []string{urfaveModule, barModule, teaModule, termModule, ageModule}},
 	"bench": {floor: 5, imports: []string{"bench/machine", "bench/result", "index/kv", "net/client", "internal/limits"}, modules: []string{hdrModule, sysModule, etcdModule, grpcModule}},
 

@@ -21,7 +21,7 @@ const (
 	useCertsDir    = "--certs-dir DIR holds ca.crt and this client's certificate and key"
 	useTimeout     = "--timeout bounds the whole command"
 	useHostPort    = "it is HOST:PORT, UDP, without a scheme"
-	useBackup      = "`qkv backup save PLACE` backs a running cluster up, and `qkv restore PLACE` makes a new one; `qkv inspect FILE` shows a member's own"
+	useBackup      = "`qkv serve --backup PLACE` backs a running cluster up, and `qkv restore PLACE` makes a new one; `qkv inspect FILE` shows a member's own"
 	useEndpoints   = "--endpoints HOST:PORT,..."
 	useJSON        = "`-w json` has text as text and all else in base64"
 	useConfigFile  = "`qkv serve --config FILE` takes a file of its flags, and `qkv etcd --config-file` takes the file of an etcd"

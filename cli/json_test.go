@@ -22,7 +22,6 @@ var withoutJSON = map[string]string{
 	"completion":        "prints a program for a shell",
 	"member replace":    "prints its steps while it waits for the new member: `qkv member list -w json` has the result",
 	"migrate from-etcd": "prints its steps while it follows an etcd",
-	"backup run":        "runs until it is stopped, and prints its log; `qkv backup list -w json` has the result",
 	"restore":           "prints the commands that start the new cluster: `qkv inspect -w json` describes the state",
 	"cert ca":           "prints the names of the files that it has made, one a line",
 	"cert member":       "prints the names of the files that it has made, one a line",

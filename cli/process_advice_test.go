@@ -414,13 +414,15 @@ func TestAdviceAfterARecovery(t *testing.T) {
 	for _, one := range c.members {
 		one.kill()
 	}
-	saved := filepath.Join(t.TempDir(), "backup")
+	saved := backupFolder(t)
 	for _, one := range c.members[:2] { // the backup gets more than n3 has
+		one.environment = []string{"QKV_BACKUP=" + saved}
 		one.start()
 	}
 	c.qkv("put", "late", "one").exits(t, exitOK)
-	c.qkv("backup", "save", saved).exits(t, exitOK)
+	c.qkv("backup", "now").exits(t, exitOK)
 	for _, one := range c.members[:2] {
+		one.environment = nil
 		one.kill()
 	}
 	for _, one := range []struct {

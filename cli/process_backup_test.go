@@ -8,13 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"filippo.io/age"
+
 	"qkv/internal/limits"
-	"qkv/internal/testlong"
 	"qkv/log/disk"
 	"qkv/net/client"
 	"qkv/snapshot/backup"
@@ -83,48 +84,6 @@ func (m *backupModel) compare(t *testing.T, got *backup.Restored) {
 	}
 }
 
-// backupProcess is `qkv backup run` as a process.
-type backupProcess struct {
-	c     *clusterProcess
-	dir   string
-	extra []string
-	out   *os.File
-	cmd   *exec.Cmd
-}
-
-func (b *backupProcess) start() {
-	b.c.t.Helper()
-	b.cmd = exec.Command("qkv", append([]string{"backup", "run", "--to", b.dir}, b.extra...)...)
-	b.cmd.Env = append(withoutSettings(os.Environ()), b.c.environment()...)
-	b.cmd.Stdout, b.cmd.Stderr = b.out, b.out
-	must(b.c.t, spawn(b.cmd))
-}
-
-// end ends the process by a signal, and returns its exit code.
-func (b *backupProcess) end(s syscall.Signal) int {
-	_ = b.cmd.Process.Signal(s)
-	_ = b.cmd.Wait()
-	return b.cmd.ProcessState.ExitCode()
-}
-
-func startBackup(c *clusterProcess, dir string, extra ...string) *backupProcess {
-	c.t.Helper()
-	out, err := os.Create(filepath.Join(c.t.TempDir(), "backup.log"))
-	must(c.t, err)
-	b := &backupProcess{c: c, dir: dir, extra: extra, out: out}
-	b.start()
-	c.t.Cleanup(func() {
-		if b.cmd.ProcessState == nil {
-			b.end(syscall.SIGKILL)
-		}
-		if c.t.Failed() {
-			text, _ := os.ReadFile(out.Name())
-			c.t.Logf("backup run:\n%s", text)
-		}
-	})
-	return b
-}
-
 // restored restores a moment from a backup that another process may be writing.
 func restored(dir string, at backup.At) (*backup.Restored, error) {
 	r, err := backup.Open(context.Background(), store.OpenFolder(disk.OS(), dir))
@@ -151,82 +110,77 @@ func reaches(t *testing.T, dir string, revision int64, most time.Duration) time.
 	return 0
 }
 
-// TestProcessBackup: a backup runs all the time, while members and the backup itself are killed, and its disk is full or gone. Each moment
-// that is restored is what was acknowledged until then, or is refused.
-func TestProcessBackup(t *testing.T) {
-	testlong.Skip(t)
-	rounds := variant(20, 200)
-	alongside(t)
-	if !apart(t, syscall.CLONE_NEWNS) {
-		return
-	}
-	small := smallDisk(t, "48m")
-	dir := filepath.Join(small, "backup")
-	c := startProcesses(t, 3)
-	b := startBackup(c, dir, "--every", "2s", "--keep", "1h")
-	m := &backupModel{}
-	ctx, stop := context.WithCancel(context.Background())
-	var writing sync.WaitGroup
-	s := c.open(0, processWait)
-	writing.Go(func() { m.write(ctx, s) })
-	defer writing.Wait()
-	defer stop()
-	begun := time.Now()
-	for len(m.acknowledged()) < 20 {
-		time.Sleep(10 * time.Millisecond)
-	}
-	reaches(t, dir, m.acknowledged()[10].revision, processWait)
-	checks, refused := 0, 0
-	for i := range rounds {
-		disturb(t, c, b, m, small, i)
-		n, no := checkMoments(t, m, begun, func(at backup.At) (*backup.Restored, error) { return restored(dir, at) })
-		checks, refused = checks+n, refused+no
-	}
-	stop()
-	writing.Wait()
-	p, err := s.Put(context.Background(), []byte("key 0"), []byte("the last one"))
-	must(t, err)
-	took := reaches(t, dir, p.Revision, processWait)
-	if refused > checks/2 {
-		t.Errorf("%d of %d moments were refused", refused, checks)
-	}
-	if code := b.end(syscall.SIGTERM); code != 0 {
-		t.Errorf("the backup exits with %d after SIGTERM", code)
-	}
-	runQkv(t, c.environment(), "inspect", dir).exits(t, 0)
-	t.Logf("figures: %d rounds in %v, %d puts, %d moments restored, %d refused for a gap, the last change in the backup after %v",
-		rounds, time.Since(begun).Round(time.Second), len(m.acknowledged()), checks, refused, took.Round(time.Millisecond))
+// backupFolder makes the folder of a backup.
+func backupFolder(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "backup")
+	must(t, os.Mkdir(dir, 0o700))
+	return dir
 }
 
-// disturb makes one thing go wrong, and mends it.
-func disturb(t *testing.T, c *clusterProcess, b *backupProcess, m *backupModel, small string, round int) {
-	t.Helper()
-	pause := time.Duration(100+rand.IntN(300)) * time.Millisecond
-	switch round % 5 {
-	case 0, 2:
-		one := c.members[rand.IntN(len(c.members))]
-		one.kill()
-		time.Sleep(pause)
-		one.start()
-	case 1:
-		b.end(syscall.SIGKILL)
-		time.Sleep(pause)
-		b.start()
-	case 3: // a process that was started meanwhile knows of the backup once it has written to it
-		puts := m.acknowledged()
-		reaches(t, b.dir, puts[len(puts)-1].revision, processWait)
-		must(t, os.Rename(b.dir, b.dir+".away"))
-		time.Sleep(pause)
-		if _, err := os.Stat(b.dir); err == nil {
-			t.Error("the backup made a folder anew that was gone")
+// TestProcessBackupNow: the command asks the leader, whichever member it reaches, and what was acknowledged before is in the backup. A backup that
+// fails is an error, and so is a cluster without one.
+func TestProcessBackupNow(t *testing.T) {
+	t.Parallel()
+	dir := backupFolder(t)
+	c := startProcesses(t, 3, "--backup", dir)
+	for i := range 6 {
+		if i == 3 {
+			c.qkv("member", "lead").exits(t, exitOK)
 		}
-		must(t, os.Rename(b.dir+".away", b.dir))
-	case 4:
-		fillDisk(t, small)
-		time.Sleep(pause)
-		must(t, os.Remove(filepath.Join(small, "filler")))
+		one := c.members[i%3]
+		p, err := c.open(i, processWait).Put(t.Context(), []byte("key"), fmt.Append(nil, i))
+		must(t, err)
+		said := c.qkv("backup", "now", "--endpoints", one.listen, "--no-discovery").exits(t, exitOK)
+		got, err := restored(dir, backup.At{})
+		if err != nil || got.Revision < p.Revision || !strings.HasPrefix(said.stdout, fmt.Sprintf("%s has everything up to revision %d, of ", dir, p.Revision)) {
+			t.Errorf("revision %d was acknowledged, %+v is restored: %v; it says %s", p.Revision, got, err, said.stdout)
+		}
 	}
-	time.Sleep(pause)
+	if said := c.qkv("backup", "now", "-w", "json").exits(t, exitOK).stdout; !strings.HasPrefix(said, `{"place":"`+dir+`","entry":`) || !strings.Contains(said, `"revision":`) {
+		t.Errorf("as JSON: %s", said)
+	}
+	must(t, os.Rename(dir, dir+".away"))
+	c.qkv("put", "key", "more").exits(t, exitOK)
+	c.qkv("backup", "now").exits(t, exitFailed, "the backup in "+dir+" fails: ", "mount its disk")
+	alone := startProcesses(t, 1)
+	alone.qkv("backup", "now").exits(t, exitFailed, "this member has no backup: give --backup to all members")
+}
+
+// TestProcessEtcdBackup: a member with etcd's command line makes the backup that qkv's variables name, and it is restored.
+func TestProcessEtcdBackup(t *testing.T) {
+	t.Parallel()
+	key, err := age.GenerateX25519Identity()
+	must(t, err)
+	dir, work := backupFolder(t), t.TempDir()
+	must(t, os.WriteFile(filepath.Join(work, "key"), []byte(key.String()+"\n"), 0o600))
+	at := freeAddresses(t, 2)
+	client, peer := "http://"+at[0], "http://"+at[1]
+	etcd := exec.Command("qkv", "etcd", "--name", "e1", "--data-dir", filepath.Join(work, "data"), "--listen-client-urls", client, "--advertise-client-urls", client,
+		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "e1="+peer)
+	environment := []string{"QKV_HOME=" + filepath.Join(work, "home"), "QKV_BACKUP=" + dir, "QKV_BACKUP_KEEP=2d", "QKV_BACKUP_RECIPIENT=" + key.Recipient().String()}
+	etcd.Env = append(withoutSettings(os.Environ()), environment...)
+	must(t, spawn(etcd))
+	t.Cleanup(func() { _ = etcd.Process.Kill(); _ = etcd.Wait() })
+	qkv := func(line ...string) answered { return runQkv(t, environment[:1], line...) }
+	for begun := time.Now(); qkv("put", "--endpoints", at[0], "key", "value").code != exitOK; time.Sleep(100 * time.Millisecond) {
+		if time.Since(begun) > processWait {
+			t.Fatal("it takes no writes")
+		}
+	}
+	for _, one := range []struct {
+		want string
+		line []string
+	}{
+		{dir + " has everything up to revision 2, of ", []string{"backup", "now", "--endpoints", at[0]}},
+		{"undamaged: every moment from ", []string{"backup", "verify", dir, "--identity", filepath.Join(work, "key")}},
+		{"1 key, 0 leases", []string{"restore", dir, "--identity", filepath.Join(work, "key"), "--data-dir", filepath.Join(work, "restored"), "--name", "r"}},
+	} {
+		if said := qkv(one.line...).exits(t, exitOK).stdout; !strings.Contains(said, one.want) {
+			t.Errorf("%s: %s", one.line, said)
+		}
+	}
+	qkv("restore", dir, "--data-dir", filepath.Join(work, "none")).exits(t, exitUsage, "give the file with its age identity")
 }
 
 // checkMoments restores random revisions and seconds.

@@ -21,11 +21,11 @@ import (
 // A branch serves the moment that was asked for, and takes writes. The backup stays as it is, and at the end the folder is gone.
 func TestProcessBranch(t *testing.T) {
 	testlong.Skip(t)
-	c, dir, work := startProcesses(t, 1), filepath.Join(t.TempDir(), "backup"), t.TempDir()
+	dir, work := backupFolder(t), t.TempDir()
+	c := startProcesses(t, 1, "--backup", dir)
 	s := c.open(0, processWait)
 	one, err := s.Put(context.Background(), []byte("greeting"), []byte("one"))
 	must(t, err)
-	b := startBackup(c, dir)
 	reaches(t, dir, one.Revision, processWait)
 	two, err := s.Put(context.Background(), []byte("greeting"), []byte("two"))
 	must(t, err)
@@ -33,7 +33,7 @@ func TestProcessBranch(t *testing.T) {
 	three, err := s.Put(context.Background(), []byte("other"), []byte("three"))
 	must(t, err)
 	reaches(t, dir, three.Revision, processWait)
-	b.end(syscall.SIGTERM)
+	c.qkv("backup", "now").exits(t, exitOK)
 	before := contents(t, dir)
 	port, err := freePorts(2)
 	must(t, err)

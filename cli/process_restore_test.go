@@ -27,12 +27,13 @@ func clusterOf(t *testing.T, said answered) string {
 func TestProcessRestoreWithSecret(t *testing.T) {
 	testlong.Skip(t)
 	t.Parallel()
-	old := startProcesses(t, 1)
+	backups := backupFolder(t)
+	old := startProcesses(t, 1, "--backup", backups)
 	old.qkv("put", "key", "first").exits(t, exitOK)
 	old.qkv("put", "key", "second").exits(t, exitOK)
 	dir := t.TempDir()
-	backups, snapshot := filepath.Join(dir, "backup"), filepath.Join(dir, "snapshot.db")
-	old.qkv("backup", "save", backups).exits(t, exitOK)
+	snapshot := filepath.Join(dir, "snapshot.db")
+	old.qkv("backup", "now").exits(t, exitOK)
 	old.qkv("migrate", "to-etcd", "--snapshot", snapshot).exits(t, exitOK)
 
 	s := newSecretProcesses(t, 3)

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"filippo.io/age"
 	"github.com/urfave/cli/v2"
 
 	"qkv/cli/local"
@@ -23,7 +24,6 @@ import (
 	"qkv/log/disk"
 	"qkv/net/wire"
 	"qkv/node"
-	"qkv/node/backuprun"
 	"qkv/snapshot/backup"
 	"qkv/snapshot/backup/store"
 )
@@ -61,6 +61,12 @@ func serveCommand() *cli.Command {
 // of it.
 const quotaBytes = 2 << 30
 
+// The defaults of a backup.
+const (
+	backupEvery = time.Hour
+	backupKeep  = 7 * day
+)
+
 // memberFlags are the settings of a member.
 func memberFlags() []cli.Flag {
 	return withDays([]cli.Flag{
@@ -93,10 +99,10 @@ func memberFlags() []cli.Flag {
 		&cli.StringFlag{Name: "audit-log", EnvVars: []string{"QKV_AUDIT_LOG"}, Usage: "`FILE` to which the log's lines about logins, refusals, and changes of users, roles, members and alarms are appended as JSON, too (default: only the log has them)"},
 		&cli.StringFlag{Name: "seed", EnvVars: []string{"QKV_SEED"}, Usage: "`PLACE` of the cluster's backup, with --join: this member takes what it can from there, and only the rest from the leader (default: all from the leader)"},
 		identityFlag(),
-		&cli.StringFlag{Name: "backup", EnvVars: []string{"QKV_SERVE_BACKUP"}, Usage: "`PLACE`, s3://BUCKET/PREFIX or a shared folder that exists: the leader backs the cluster up there; give it to all members (default: no backup)"},
-		&cli.DurationFlag{Name: "backup-every", EnvVars: []string{"QKV_SERVE_BACKUP_EVERY"}, Value: backupEvery, Hidden: true, Usage: "`TIME` between the bases in --backup, for tests", Action: positive("backup-every")},
-		&cli.DurationFlag{Name: "backup-keep", EnvVars: []string{"QKV_SERVE_BACKUP_KEEP"}, Value: backupKeep, Usage: "`TIME` for which every moment can be restored from --backup, as in 7d; older data is removed with each new base", Action: positive("backup-keep")},
-		&cli.StringSliceFlag{Name: "backup-recipient", EnvVars: []string{"QKV_SERVE_BACKUP_RECIPIENT"}, Usage: "encrypt the backup in --backup for the age public `KEY`; several are allowed"},
+		&cli.StringFlag{Name: "backup", EnvVars: []string{"QKV_BACKUP"}, Usage: "`PLACE`, s3://BUCKET/PREFIX or a shared folder that exists: the leader backs the cluster up there; give it to all members (default: no backup)"},
+		&cli.DurationFlag{Name: "backup-every", EnvVars: []string{"QKV_BACKUP_EVERY"}, Value: backupEvery, Hidden: true, Usage: "`TIME` between the bases in --backup, for tests", Action: positive("backup-every")},
+		&cli.DurationFlag{Name: "backup-keep", EnvVars: []string{"QKV_BACKUP_KEEP"}, Value: backupKeep, Usage: "`TIME` for which every moment can be restored from --backup, as in 7d; older data is removed with each new base", Action: positive("backup-keep")},
+		&cli.StringSliceFlag{Name: "backup-recipient", EnvVars: []string{"QKV_BACKUP_RECIPIENT"}, Usage: "encrypt the backup in --backup for the age public `KEY`; several are allowed"},
 		&cli.StringFlag{Name: "log-format", EnvVars: []string{"QKV_LOG_FORMAT"}, Value: "auto", Usage: "`FORMAT`: text, json, or auto, which is text on a terminal", Action: oneOf("log-format", "auto", "text", "json")},
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"QKV_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error", Action: oneOf("log-level", "debug", "info", "warn", "error")},
 	})
@@ -228,7 +234,7 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 	if err != nil && certsDir == "" && secret == nil {
 		return node.Config{}, err
 	}
-	backUp, err := backupTarget(c)
+	backUp, err := backupTarget(c.String("backup"), c.Duration("backup-every"), c.Duration("backup-keep"), c.StringSlice("backup-recipient"))
 	if err != nil {
 		return node.Config{}, err
 	}
@@ -257,11 +263,18 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 
 // backupTarget returns the target of --backup. A place that cannot be used now is no fault of the command line: the leader tries it again, and
 // says so.
-func backupTarget(c *cli.Context) (t backuprun.Target, err error) {
-	t = backuprun.Target{Every: c.Duration("backup-every"), Keep: c.Duration("backup-keep")}
-	if t.To, err = recipients(c, "backup-recipient"); err == nil && c.String("backup") != "" {
-		if t.Store, err = store.Open(disk.OS(), c.String("backup")); err != nil {
-			err = usagef("--backup %s: %w", c.String("backup"), err)
+func backupTarget(place string, every, keep time.Duration, recipients []string) (t node.BackupTarget, err error) {
+	t = node.BackupTarget{Every: every, Keep: keep}
+	for _, text := range recipients {
+		one, err := age.ParseX25519Recipient(text)
+		if err != nil {
+			return t, usagef("--backup-recipient %s is not a public key of age: %w", text, err)
+		}
+		t.To = append(t.To, one)
+	}
+	if place != "" {
+		if t.Store, err = store.Open(disk.OS(), place); err != nil {
+			err = usagef("--backup %s: %w", place, err)
 		}
 	}
 	return t, err

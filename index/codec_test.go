@@ -177,8 +177,8 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	add("end of an exchange", AppendEndExchange(nil).Bytes, 9, struct{}{})
 	add("level", AppendFeatureLevel(nil, 1).Bytes, 4, msgLevel{Level: 1})
 	add("base", AppendRebase(nil, 300).Bytes, 17, msgCompact{Revision: 300})
-	hold := kv.BackupHold{Place: 7, Holder: 300, Key: make([]byte, kv.BackupKeyBytes), Take: true}
-	add("hold of backups", AppendBackupHold(nil, &hold).Bytes, 18, []any{7, 300, hold.Key, true, false})
+	key := make([]byte, kv.BackupKeyBytes)
+	add("key of backups", AppendBackupKey(nil, key).Bytes, 18, []any{key})
 	add("refused", appendRefused(nil, kv.Errorf(kv.FeatureLevel, "no")), 5, msgRefused{Code: 13, Message: "no"})
 	add("check", AppendCheck(nil).Bytes, 6, msgCheck{})
 	by := Head{By: kv.Principal{Name: "ci", Auth: 300}}

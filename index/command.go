@@ -151,12 +151,10 @@ func (h *Head) AppendAlarm(dst []byte, c kv.AlarmChange) kv.Command {
 	return h.command(kindAlarm, false, pack.AppendString(pack.AppendUint(dst, c.Member), string(c.Name)))
 }
 
-// AppendBackupHold appends the command by which a runner asks whether it holds the backups, or takes them. It must pass its Check.
-func AppendBackupHold(dst []byte, b *kv.BackupHold) kv.Command {
+// AppendBackupKey appends the command that proposes the key of the names in encrypted backups.
+func AppendBackupKey(dst, key []byte) kv.Command {
 	h := new(Head)
-	dst = pack.AppendUint(pack.AppendUint(h.begin(dst, kindBackupHold), b.Place), b.Holder)
-	dst = pack.AppendBytes(dst, b.Key)
-	return h.command(kindBackupHold, false, pack.AppendBool(pack.AppendBool(dst, b.Take), b.Leave))
+	return h.command(kindBackupKey, false, pack.AppendBytes(h.begin(dst, kindBackupKey), key))
 }
 
 // AppendFeatureLevel appends the command that raises the cluster's feature level. Every version understands this command,
@@ -205,7 +203,7 @@ type command struct {
 	announced *kv.Member
 	change    *kv.MemberChange
 	alarm     *kv.AlarmChange
-	hold      *kv.BackupHold
+	backupKey []byte
 	level     uint64
 	refused   *kv.Error
 	digest    *digestReport

@@ -38,8 +38,8 @@ func (r *replicated) Digest() uint64 {
 	if r.authors.sum != 0 {
 		b = pack.AppendUint(append(b, "authors"...), r.authors.sum)
 	}
-	if len(r.holds.all) > 0 || len(r.holds.key) > 0 {
-		b = r.holds.append(append(b, "holds"...))
+	if len(r.backupKey) > 0 {
+		b = r.backupKey.append(append(b, "backup"...))
 	}
 	b = r.gaps.append(b)
 	x := &r.extents

@@ -62,7 +62,7 @@
 //	body 15    93 raise member name                                            alarm; raise false: disarm, 0 or no name is every
 //	body 16    99 kind user role password flags key end type secret            change of users, as in kv/authcodec.go
 //	body 17    91 revision                                                     new base, which ends an extent
-//	body 18    95 place holder key take leave                                  hold of a backup
+//	body 18    91 key                                                          key of the names in encrypted backups
 //
 //	member     as in kv/codec.go
 //
@@ -397,7 +397,7 @@
 //	     role     92 name [permission...]; permission: 93 key end type
 //	 10  95 base history-from next extent [extent...]                      the open extent, and the cuts
 //	     extent   96 number from to versions weight bytes
-//	 11  92 key [92 place holder...]           of backups
+//	 11  91 key                                of the names in encrypted backups
 //
 // first and sub are the position of the oldest change that is kept. kept is the number of versions, and kept-sum the sum
 // of their checksums. live and bytes are the number of keys and their bytes. A session's outcomes belong to the sequences

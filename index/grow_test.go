@@ -133,7 +133,7 @@ func TestMetaGrows(t *testing.T) {
 		{sectionClients, 3, []int{3, 0}},
 		{sectionClients, 5, []int{3, 0, 4, 0}},
 		{sectionAlarms, 2, []int{0}},
-		{sectionHold, 0, nil},
+		{sectionBackup, 0, nil},
 		{sectionAuth, 5, nil},
 		{sectionAuth, 2, []int{3, 0}},
 		{sectionAuth, 1, []int{4, 0}},

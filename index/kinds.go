@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 
@@ -28,7 +29,7 @@ const (
 	kindAlarm        = 15
 	kindAuth         = 16
 	kindRebase       = 17
-	kindBackupHold   = 18
+	kindBackupKey    = 18
 )
 
 // kind is the declaration of a kind of commands.
@@ -150,14 +151,22 @@ var kinds = [...]kind{
 		describe: func(c *command) string { return fmt.Sprintf("make revision %d the base", c.revision) },
 	},
 
-	kindBackupHold: {
-		name: "hold of backups", own: true, level: 1, fields: levels{1, 1, 1, 1, 1},
-		read: func(c *command, r *pack.Reader) {
-			c.hold = &kv.BackupHold{Place: r.Uint(), Holder: r.Uint(), Key: r.Bytes(), Take: r.Bool(), Leave: r.Bool()}
+	kindBackupKey: {
+		name: "key of backups", own: true, level: 1, fields: levels{1},
+		read: func(c *command, r *pack.Reader) { c.backupKey = r.Bytes() },
+		check: func(c *command) *kv.Error {
+			if n := len(c.backupKey); n != kv.BackupKeyBytes {
+				return kv.Errorf(kv.BadRequest, "the key of backups has %d bytes, and needs %d", n, kv.BackupKeyBytes)
+			}
+			return nil
 		},
-		check:    func(c *command) *kv.Error { return c.hold.Check() },
-		apply:    func(s *State, c *command) kv.Result { s.holds.note(c.hold); return kv.Result{Revision: s.revision} },
-		describe: func(c *command) string { return fmt.Sprintf("runner %016x wants to hold backups", c.hold.Holder) },
+		apply: func(s *State, c *command) kv.Result {
+			if len(s.backupKey) == 0 {
+				s.backupKey = bytes.Clone(c.backupKey)
+			}
+			return kv.Result{Revision: s.revision}
+		},
+		describe: func(*command) string { return "key of the names in encrypted backups" },
 	},
 	kindAlarm: {
 		name: "change of an alarm", access: kv.AccessAdmin, level: 1, fields: levels{1, 1, 1},

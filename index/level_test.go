@@ -36,7 +36,6 @@ var firstLevel = map[string]struct{ is, was int64 }{
 	"SessionWindow":    {limits.SessionWindow, 1 << 16},
 	"SessionClocks":    {sessionClocks, 12},
 	"SessionSequence":  {limits.SessionSequence, 1 << 62},
-	"BackupPlaces":     {backupPlaces, 16},
 
 	"AuthNameBytes":     {limits.AuthNameBytes, 1 << 10},
 	"AuthUsers":         {authUsers, 1 << 17},

@@ -26,7 +26,7 @@ const (
 	sectionAlarms  = 8
 	sectionAuth    = 9
 	sectionExtents = 10
-	sectionHold    = 11
+	sectionBackup  = 11
 	sections       = 12
 
 	sectionVersion = 1
@@ -55,7 +55,7 @@ func (v *View) AppendMeta(dst []byte) []byte {
 	dst = appendSection(dst, sectionAlarms, v.alarms.append(nil))
 	dst = appendSection(dst, sectionAuth, v.appendAuth(nil))
 	dst = appendSection(dst, sectionExtents, v.extents.append(nil))
-	return appendSection(dst, sectionHold, v.holds.append(nil))
+	return appendSection(dst, sectionBackup, v.backupKey.append(nil))
 }
 
 func appendSection(dst []byte, kind uint64, content []byte) []byte {
@@ -198,8 +198,8 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 		s.accounts.read(&r)
 	case sectionExtents:
 		s.extents = readExtents(&r)
-	case sectionHold:
-		s.holds = readBackupHolds(&r)
+	case sectionBackup:
+		s.backupKey = readBackupKey(&r)
 	}
 	return r.Done()
 }

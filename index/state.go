@@ -37,8 +37,7 @@ type replicated struct {
 	numbers sessionNumbers
 	// alarms are the raised alarms.
 	alarms alarms
-	// holds are the runners that may delete from backups.
-	holds backupHolds
+	backupKey
 	// auth is the users and roles; nil before their first change.
 	auth *Auth
 	// authors are the names of the authors of changes.
@@ -211,7 +210,7 @@ func (s *State) Refound(cluster uint64, founders Members, wall int64) {
 		removed = append(removed, m.ID)
 	}
 	s.members = Members{records: founders.records, removed: slices.Concat(s.members.removed, removed)}
-	s.check, s.own, s.alarms, s.holds = check{}, ownDigest{}, nil, backupHolds{}
+	s.check, s.own, s.alarms, s.backupKey = check{}, ownDigest{}, nil, nil
 	for s.sessions.oldest != nil { // a client's retry goes to the other cluster
 		s.sessions.end(s.sessions.oldest)
 	}

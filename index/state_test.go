@@ -394,10 +394,8 @@ func TestDigestHasEverything(t *testing.T) {
 		"alarms.member": func(r *replicated) { r.alarms = alarms{{Member: 2, Name: kv.NoSpaceAlarm}} },
 		"alarms.kind":   func(r *replicated) { r.alarms = alarms{{Member: 1, Name: kv.CorruptAlarm}} },
 
-		"holds":        func(r *replicated) { r.holds.all = []backupHolder{{1, 1}} },
-		"holds.holder": func(r *replicated) { r.holds.all = []backupHolder{{1, 2}} },
-		"holds.place":  func(r *replicated) { r.holds.all = []backupHolder{{2, 1}} },
-		"holds.key":    func(r *replicated) { r.holds.key = []byte{1} },
+		"backup key":       func(r *replicated) { r.backupKey = []byte{1} },
+		"backup key.bytes": func(r *replicated) { r.backupKey = []byte{2} },
 
 		"auth":          func(r *replicated) { r.auth = &Auth{revision: 1} },
 		"auth.enabled":  func(r *replicated) { r.auth = &Auth{revision: 1, enabled: true} },

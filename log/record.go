@@ -80,3 +80,32 @@ func (r *record) entry() *raftpb.Entry {
 	}
 	return e
 }
+
+// Record is an entry outside of the log, as the state applies it.
+type Record struct {
+	Index, Term uint64
+	Change      bool   // raft treats it as a change of the configuration
+	Envelope    []byte // empty for the entry that begins a leader's term
+}
+
+// AppendRecord appends a record in the encoding of the log, whose data is the envelope alone.
+func AppendRecord(dst []byte, r Record) []byte {
+	kind := raftpb.EntryNormal
+	if r.Change {
+		kind = raftpb.EntryConfChangeV2
+	}
+	dst, _ = appendRecord(dst, record{index: r.Index, term: r.Term, kind: uint64(kind), data: r.Envelope})
+	return dst
+}
+
+// ReadRecord reads the record at the beginning of b, and returns what follows it. The envelope is part of b.
+func ReadRecord(b []byte) (Record, []byte, error) {
+	r, length, _, err := readRecord(b)
+	switch {
+	case err != nil:
+		return Record{}, nil, err
+	case r.longer || r.kind > kindRaftMost:
+		return Record{}, nil, fmt.Errorf("%w: entry %d has another kind, or more fields", pack.ErrNewer, r.index)
+	}
+	return Record{r.index, r.term, raftpb.EntryType(r.kind) != raftpb.EntryNormal, r.data[:len(r.data):len(r.data)]}, b[length:], nil
+}

@@ -3,297 +3,542 @@ package node
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
+	"filippo.io/age"
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
-	"qkv/internal/codec"
-	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/net/wire"
 	"qkv/snapshot"
+	"qkv/snapshot/backup"
+	"qkv/snapshot/backup/store"
 )
 
-// backups implements server.Backups. It reads the member's files beside the actors: snapshots and their parts never change, and each entry of
-// the log is verified against the position that consensus gave.
-type backups struct {
-	member *member
-	wait   func(ctx context.Context, told logTold) (logAnswer, bool) // awaitAnswer, except in the simulator
-
-	ctx    context.Context // ends when the member stops
-	cancel context.CancelFunc
-
-	mu  sync.Mutex
-	log *log.Reader
-
-	// Of the verification of all files.
-	corrupt chan struct{} // the alarm CORRUPT stands
-	stood   bool          // it stood at the last look
-	again   time.Time     // when all files are read again if it stands then
-	ended   chan struct{} // closed when scrub ends; nil: it was not started
-	found   filesRead
-	allRead int64      // when the newest complete read ended, in nanoseconds since 1970; 0: there was none
-	kept    scrubbed   // of the goroutine of scrub, as is raised
-	raised  []kv.Alarm // at the end of the newest read
+// BackupTarget says where the leader makes the backup, and how.
+type BackupTarget struct {
+	Store store.Store     // nil: nowhere
+	To    []age.Recipient // for which the content is encrypted; none: it is not
+	Every time.Duration   // between two bases
+	Keep  time.Duration   // for which every moment can be restored
 }
 
-func newBackups(m *member) *backups {
-	b := &backups{member: m, wait: awaitAnswer, log: log.NewReader(m.env.FS), corrupt: make(chan struct{}, 1)}
-	b.ctx, b.cancel = context.WithCancel(context.Background())
-	return b
+// backupRun makes the backup while its member leads, in a goroutine beside the actors: no actor waits for it. It reads the member's files, which
+// never change, and the entries of the log that consensus names. Once in backupEvery it stores the new entries, also while it makes a base. After
+// a failure it begins again at what the place has (package snapshot/backup). Its memory is bounded: one file of a base, and some slices.
+type backupRun struct {
+	duty   *backupDuty
+	member *member
+	target BackupTarget
+	began  bool // this process has made the backup before: it is never made anew
+	// wait waits for an answer of consensus, or, without a channel for it, for a time. It is false if the context ends first.
+	wait func(ctx context.Context, told logTold, d time.Duration) (logAnswer, bool)
+
+	log   *log.Reader
+	w     *backup.Writer
+	from  uint64        // the base behind which the log goes on, since the member has no older one; 0: it goes on at its end
+	due   time.Duration // when the next slice is
+	seen  time.Duration // when the place was last seen to hold the backup
+	based time.Duration // when the newest base was made; 0: it is unknown
+	tried time.Duration // when the newest base was begun that failed; 0: none did
+	sweep time.Duration // when deletions are tried again; 0: with the next base
+	paced time.Duration // when the next piece of a file may be read
+
+	failing    bool
+	complaint  string // the newest reported failure, at complained
+	complained time.Duration
 }
 
 const (
-	// backupPoll is how often a request of a backup looks for a new entry or snapshot.
-	backupPoll = 20 * time.Millisecond
-	// backupOrders is how often a missing snapshot is ordered.
+	// backupEvery is the time in which changes are gathered for one slice.
+	backupEvery = time.Second
+	// backupSeen is how often an idle cluster looks whether the place still holds the backup.
+	backupSeen = 2 * time.Second
+	// backupPoll is how often a run looks for a new snapshot, and backupOrders how often it orders one.
+	backupPoll   = 20 * time.Millisecond
 	backupOrders = 25 * backupPoll
-	// backupLogBytes is the most of the log that a member puts into one answer, unless one entry is larger.
+	// backupLogBytes is the most of the log that is asked for at once, unless one entry is larger.
 	backupLogBytes = 512 << 10
+	// backupAnswer bounds the wait for an answer of consensus.
+	backupAnswer = 5 * time.Second
+	// backupAgain is the pause after a base, or a deletion, has failed, for lack of room for example. The slices go on meanwhile.
+	backupAgain = time.Minute
+	// backupSave is how long a snapshot may take to be saved.
+	backupSave = 15 * time.Minute
+	// backupTries is how many snapshots are tried for a base. Under heavy load a member has a newer one within minutes, and each try is left with
+	// fewer missing parts.
+	backupTries = 8
+	// backupPause is the first pause after a failure, and backupPauseMost the longest.
+	backupPause     = 500 * time.Millisecond
+	backupPauseMost = 5 * time.Second
+	// complaintPause is the time between two reports of the same failure.
+	complaintPause = time.Minute
 )
 
-func (b *backups) now() time.Duration { return b.member.env.Driver.Time().Now }
+// backupFailed begins the report of a failure.
+const backupFailed = "backup failed"
 
-// awaitAnswer waits for an answer of consensus, or, without a channel for it, for backupPoll. It returns false if the context ends first.
-func awaitAnswer(ctx context.Context, told logTold) (one logAnswer, ok bool) {
-	var poll <-chan time.Time
-	if told == nil {
-		poll = time.After(backupPoll)
+var (
+	// errGone is the error of a file that a newer snapshot has replaced.
+	errGone = errors.New("the member has removed a file of the snapshot: a newer one is there")
+	// errBehind is the error of a log that begins behind the end of the backup.
+	errBehind = errors.New("the member's log begins later")
+)
+
+func (r *backupRun) now() time.Duration { return r.member.env.Driver.Time().Now }
+
+// run makes the backup until the context ends.
+func (r *backupRun) run(ctx context.Context) {
+	defer r.log.Close() // read only: it loses nothing
+	for pause := backupPause; ctx.Err() == nil; pause = min(2*pause, backupPauseMost) {
+		begun := r.now()
+		err := r.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if r.now()-begun > backupPauseMost {
+			pause = backupPause
+		}
+		r.failing = true
+		r.complain(err)
+		r.duty.note(err.Error())
+		r.wait(ctx, nil, pause)
 	}
-	select {
-	case <-ctx.Done():
-		return one, false
-	case one = <-told:
-	case <-poll:
-	}
-	return one, true
 }
 
-// ready refuses backups while this member takes no part, or hears of no leader: it would not notice that it lags.
-func (b *backups) ready() *kv.Error {
-	if refusal := (endpoint{b.member}).Refuse(); refusal != nil {
+// complain reports a failure. The same one is reported again after a while only.
+func (r *backupRun) complain(err error) {
+	if text := err.Error(); text != r.complaint || r.now()-r.complained >= complaintPause {
+		r.complaint, r.complained = text, r.now()
+		r.member.logger.Warn("backup: " + backupFailed + ", and is tried again: " + text)
+	}
+}
+
+func (r *backupRun) say(format string, arguments ...any) {
+	r.member.logger.Info("backup: " + fmt.Sprintf(format, arguments...))
+}
+
+// session goes on with the backup until something fails.
+func (r *backupRun) session(ctx context.Context) error {
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	if len(r.w.Bases()) == 0 {
+		if err := r.base(ctx, 0); err != nil {
+			return err
+		}
+	}
+	for ctx.Err() == nil {
+		newest := r.newest()
+		if r.now()-r.based >= r.target.Every && (r.tried == 0 || r.now()-r.tried >= backupAgain) && r.end() > newest.Index {
+			if err := r.base(ctx, r.end()); err != nil {
+				return err
+			}
+		}
+		if r.sweep != 0 && r.now() >= r.sweep {
+			if err := r.retain(ctx, r.w.Retain); err != nil {
+				return err
+			}
+		}
+		r.wait(ctx, nil, max(r.due-r.now(), 0))
+		err := r.slice(ctx)
+		if errors.Is(err, errBehind) || errors.Is(err, backup.ErrGap) {
+			r.say("a new base is needed: %v", err)
+			if err = r.base(ctx, r.end()+1); err == nil {
+				r.from = r.newest().Index
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// open opens the place for this member's term.
+func (r *backupRun) open(ctx context.Context) error {
+	m := r.member
+	raftStatus := m.status.Raft()
+	switch refusal := (endpoint{m}).Refuse(); {
+	case refusal != nil:
 		return refusal
-	}
-	if !b.member.startup.Current() {
+	case !m.startup.Current():
 		return wire.ErrStarting
+	case raftStatus.Role != "leader":
+		return fmt.Errorf("%s does not lead", m.config.Name)
 	}
-	if b.member.status.Raft().Leader == 0 {
-		return kv.Errorf(kv.Unavailable, "%s hears of no leader, so a backup from it could lag: ask another member", b.member.config.Name)
+	err := checkFolder(r.target.Store)
+	if err == nil {
+		r.w, err = backup.Write(ctx, r.target.Store, !r.began, backupOf(m), raftStatus.Term, r.target.To...)
 	}
+	if err != nil {
+		return r.gone(err)
+	}
+	r.w.Keep, r.from = r.target.Keep, 0
+	if len(r.target.To) > 0 {
+		key, err := r.key(ctx)
+		if err != nil {
+			return err
+		}
+		r.w.NameBy(key)
+	}
+	if bases := r.w.Bases(); r.based == 0 && len(bases) > 0 { // the cluster's clock may have been ahead by years
+		r.based = r.now() - time.Duration(max(0, m.env.Driver.Time().Wall-r.newest().Wall))
+	}
+	m.status.BackedUp(r.end())
+	return r.continues(ctx)
+}
+
+// checkFolder refuses a folder that does not exist, since its disk may not be mounted.
+func checkFolder(s store.Store) error {
+	if _, is := s.(*store.Folder); !is {
+		return nil
+	}
+	_, err := os.Stat(s.Path(""))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the folder %s does not exist: mount its disk, or make the folder", s.Path(""))
+	}
+	return err
+}
+
+// gone says what helps if the place holds the backup no more.
+func (r *backupRun) gone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%s is gone: mount its disk again; it is not created anew: %w", r.target.Store.Path(""), err)
+	}
+	return err
+}
+
+// backupOf returns the cluster of a backup, with a name for people.
+func backupOf(m *member) backup.Cluster {
+	name := m.config.Name
+	for _, one := range m.status.View().Members().All() {
+		if one.Name != "" {
+			name = one.Name
+			break
+		}
+	}
+	return backup.Cluster{ID: m.folder.Cluster, Name: "the cluster of " + name, Version: m.config.Version}
+}
+
+// key returns the key of the names of encrypted files. The first leader that needs it proposes one.
+func (r *backupRun) key(ctx context.Context) ([]byte, error) {
+	for until := r.now() + backupAnswer; ; {
+		if key := r.member.status.View().BackupKey(); len(key) > 0 {
+			return key, nil
+		}
+		drawn := make([]byte, kv.BackupKeyBytes)
+		_, _ = rand.Read(drawn) // it never fails
+		r.member.proposed.backupKey.propose(r.member, index.AppendBackupKey(nil, drawn))
+		if _, ok := r.wait(ctx, nil, backupPoll); !ok || r.now() >= until {
+			return nil, errors.New("a key for the names of encrypted files was not agreed in time")
+		}
+	}
+}
+
+// newest is the newest base.
+func (r *backupRun) newest() backup.Base { return r.w.Bases()[len(r.w.Bases())-1] }
+
+// end returns the entry behind which the backup goes on.
+func (r *backupRun) end() uint64 {
+	last, _ := r.w.Last()
+	if bases := r.w.Bases(); last == 0 && len(bases) > 0 {
+		return bases[len(bases)-1].Index
+	}
+	return max(last, r.from)
+}
+
+// continues fails if the member does not have the history of the backup, up to the backup's end.
+func (r *backupRun) continues(ctx context.Context) error {
+	end := r.end()
+	applied, _ := r.member.status.View().Applied()
+	switch {
+	case end == 0:
+		return nil
+	case applied < end:
+		return fmt.Errorf("%s has applied entry %d, and the backup has entry %d: it lags, or its data folder was set back, and then the backup needs "+
+			"another place", r.member.config.Name, applied, end)
+	}
+	entries, err := r.entries(ctx, end-1, end)
+	if errors.Is(err, errBehind) {
+		return nil // a base follows
+	}
+	if err == nil {
+		err = r.w.Continues(entries[0])
+	}
+	return err
+}
+
+// slice stores the entries that were committed since the last slice.
+func (r *backupRun) slice(ctx context.Context) error {
+	r.due = r.now() + backupEvery
+	begun := r.now()
+	applied, _ := r.member.status.View().Applied()
+	after := r.end()
+	for after < applied {
+		entries, err := r.entries(ctx, after, applied)
+		if err == nil {
+			err = r.w.Append(ctx, entries)
+		}
+		if err != nil {
+			return r.gone(err)
+		}
+		after, r.seen = entries[len(entries)-1].Index, begun
+		r.member.status.BackedUp(after)
+	}
+	if begun-r.seen >= backupSeen {
+		if err := r.w.There(ctx); err != nil {
+			return r.gone(err)
+		}
+		r.seen = begun
+	}
+	if r.failing {
+		r.say("the backup goes on, and has everything up to entry %d", after)
+		r.failing, r.complaint = false, ""
+	}
+	r.began = true
+	r.duty.completed(r.now()-begun, after, r.w.Newest())
 	return nil
 }
 
-// Base implements server.Backups.
-func (b *backups) Base(ctx context.Context, least uint64) (kv.BackupBase, *kv.Error) {
-	if refusal := b.ready(); refusal != nil {
-		return kv.BackupBase{}, refusal
+// beside stores a slice if it is due, while a base is made.
+func (r *backupRun) beside(ctx context.Context) error {
+	if r.now() < r.due || len(r.w.Bases()) == 0 {
+		return ctx.Err()
 	}
-	applied, _ := b.member.status.View().Applied()
-	least = min(least, applied)
-	ordered := b.now() - backupOrders
-	for {
-		base, err := b.newest(least)
-		if err == nil {
-			return base, nil
+	err := r.slice(ctx)
+	if errors.Is(err, errBehind) || errors.Is(err, backup.ErrGap) { // the base is to come first
+		err = nil
+	}
+	return err
+}
+
+// entries returns applied entries behind an index, at least one.
+func (r *backupRun) entries(ctx context.Context, after, upTo uint64) (entries []backup.Entry, err error) {
+	for until := r.now() + backupAnswer; ; {
+		told := make(logTold, 1)
+		var one logAnswer
+		ok := r.member.actors.consensus.Offer(actor.AskLog{After: after, UpTo: upTo, Bytes: backupLogBytes, To: told})
+		if ok {
+			one, ok = r.wait(ctx, told, until-r.now())
 		}
-		if now := b.now(); now-ordered >= backupOrders {
-			b.member.actors.applier.Offer(actor.SnapshotWanted{Saves: 1, Above: max(least, 1) - 1})
-			ordered = now
+		switch {
+		case errors.Is(one.err, raft.ErrCompacted):
+			return nil, fmt.Errorf("%w: it has no entry %d: a snapshot has replaced it", errBehind, after+1)
+		case one.err == nil && !one.order.Empty():
+			one.entries, one.err = r.log.Read(one.order) // it fails if the entries were released meanwhile
 		}
-		if _, ok := b.wait(ctx, nil); !ok {
-			return kv.BackupBase{}, kv.Errorf(kv.Unavailable, "%s has no snapshot for a backup: %v: ask again, or another member", b.member.config.Name, err)
+		if one.err == nil && len(one.entries) > 0 {
+			return backupEntries(one.entries)
+		}
+		err = cmp.Or(one.err, err, errors.New("no answer"))
+		if _, ok := r.wait(ctx, nil, backupPoll); !ok || r.now() >= until {
+			return nil, fmt.Errorf("the log behind entry %d cannot be read: %w", after, err)
 		}
 	}
 }
 
-// newest describes the newest snapshot, if it is of entry least or later.
-func (b *backups) newest(least uint64) (base kv.BackupBase, err error) {
-	names, err := b.member.env.FS.List(b.member.folder.path("snap"))
+func backupEntries(from []*raftpb.Entry) (entries []backup.Entry, err error) {
+	for _, e := range from {
+		envelope, err := actor.EnvelopeOf(e)
+		if err != nil {
+			return nil, fmt.Errorf("entry %d of the log cannot be decoded: %w", e.GetIndex(), err)
+		}
+		entries = append(entries, backup.Entry{Index: e.GetIndex(), Term: e.GetTerm(), Change: e.GetType() != raftpb.EntryNormal, Envelope: envelope})
+	}
+	return entries, nil
+}
+
+// base makes a base of entry least or later, and removes what is older than allowed, also if the base has failed for lack of room.
+func (r *backupRun) base(ctx context.Context, least uint64) (err error) {
+	begun := r.now()
+	r.tried = begun
+	for range backupTries {
+		if err = r.copy(ctx, least); !errors.Is(err, errGone) {
+			break
+		}
+	}
+	if ctx.Err() != nil || errors.Is(err, backup.ErrOvertaken) {
+		return cmp.Or(ctx.Err(), err)
+	}
+	for _, name := range r.w.Mended {
+		r.say("%s was damaged, and was copied again: look at that store", name)
+	}
+	r.w.Mended = nil
+	remove := r.w.Retain
+	if err == nil {
+		base := r.newest()
+		r.based, r.tried, remove = r.now(), 0, r.w.Sweep
+		r.say("base of entry %d, revision %d, %d bytes in %d files, in %v", base.Index, base.Revision, base.Bytes(), len(base.Files), (r.now() - begun).Round(time.Millisecond))
+	}
+	return cmp.Or(err, r.retain(ctx, remove))
+}
+
+// retain removes what is older than allowed. The backup goes on after a failure, which is reported, and removal is tried again.
+func (r *backupRun) retain(ctx context.Context, remove func(context.Context) ([]string, error)) error {
+	removed, err := remove(ctx)
+	if errors.Is(err, backup.ErrOvertaken) || ctx.Err() != nil {
+		return err
+	}
+	if len(removed) > 0 {
+		r.say("removed %d objects that are not needed for the last %v", len(removed), r.target.Keep)
+	}
+	if err = cmp.Or(err, r.w.RemoveLeft(ctx)); err != nil {
+		err = fmt.Errorf("objects that are not needed for the last %v could not be removed: %w", r.target.Keep, err)
+		r.complain(err)
+	}
+	if r.sweep = 0; err != nil {
+		r.sweep = r.now() + backupAgain
+	}
+	r.duty.removed(err)
+	return nil
+}
+
+// copy copies the newest snapshot, of entry least or later, and those of its parts that the backup lacks.
+func (r *backupRun) copy(ctx context.Context, least uint64) error {
+	from, err := r.snapshot(ctx, least)
 	if err != nil {
-		return base, err
+		return err
+	}
+	c, err := r.w.Base(from, func(p snapshot.Part) backup.Source { return &memberFile{r, ctx, p.Name(), p.Bytes, p.SHA} })
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	for done := false; err == nil && !done; {
+		if done, err = c.Step(ctx, limits.BackupStepBytes); err == nil && !done {
+			err = r.beside(ctx)
+		}
+	}
+	return err
+}
+
+// snapshot returns the newest snapshot, of entry least or later. It orders one if there is none, and waits for it.
+func (r *backupRun) snapshot(ctx context.Context, least uint64) (*memberFile, error) {
+	for ordered, until := r.now()-backupOrders, r.now()+backupSave; ; {
+		s, at, err := r.newestSnapshot(ctx)
+		if err == nil && at < least {
+			err = fmt.Errorf("the newest is of entry %d, and none of entry %d or later was saved in time", at, least)
+		}
+		if err == nil {
+			return s, nil
+		}
+		if now := r.now(); now-ordered >= backupOrders {
+			r.member.actors.applier.Offer(actor.SnapshotWanted{Saves: 1, Above: max(least, 1) - 1})
+			ordered = now
+		}
+		if _, ok := r.wait(ctx, nil, backupPoll); !ok || r.now() >= until {
+			return nil, cmp.Or(ctx.Err(), fmt.Errorf("there is no snapshot for a base: %w", err))
+		}
+		if err := r.beside(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// newestSnapshot returns the newest snapshot that can be read, and its entry.
+func (r *backupRun) newestSnapshot(ctx context.Context) (*memberFile, uint64, error) {
+	names, err := r.member.env.FS.List(r.member.folder.path("snap"))
+	if err != nil {
+		return nil, 0, err
 	}
 	slices.Sort(names)
 	for _, name := range slices.Backward(names) {
 		if !snapshot.IsFile(name) || !strings.HasSuffix(name, ".snap") {
 			continue
 		}
-		r, failed := snapshot.Open(b.member.env.FS, b.member.folder.path("snap/"+name))
+		s, failed := snapshot.Open(r.member.env.FS, r.member.folder.path("snap/"+name))
 		if failed != nil {
 			err = failed
 			continue
 		}
-		m := r.Meta()
-		base = kv.BackupBase{Name: name, Index: m.Index, Term: m.Term, Revision: m.Revision, Bytes: r.Size(), SHA: r.SHA()}
-		_ = r.Close() // read only: Close loses nothing
-		if m.Index < least {
-			return base, fmt.Errorf("the newest is of entry %d, and none of entry %d or later was saved in time", m.Index, least)
+		return &memberFile{r, ctx, name, s.Size(), s.SHA()}, s.Meta().Index, s.Close()
+	}
+	return nil, 0, cmp.Or(err, errors.New("none was saved yet"))
+}
+
+// memberFile is a file of the member as a backup.Source. It opens the file for each piece: a snapshot has many parts.
+type memberFile struct {
+	run   *backupRun
+	ctx   context.Context
+	name  string
+	bytes int64
+	sha   [32]byte
+}
+
+// Name implements backup.Source.
+func (f *memberFile) Name() string { return f.name }
+
+// Size implements backup.Source.
+func (f *memberFile) Size() int64 { return f.bytes }
+
+// SHA implements backup.Source.
+func (f *memberFile) SHA() [32]byte { return f.sha }
+
+// ReadAt implements backup.Source, at limits.BackupBaseRate at most.
+func (f *memberFile) ReadAt(b []byte, off int64) (n int, err error) {
+	for n < len(b) && err == nil {
+		piece := b[n:min(n+limits.BackupPieceBytes, len(b))]
+		if err = f.run.pace(f.ctx, len(piece)); err == nil {
+			err = f.read(piece, off+int64(n))
 		}
-		return base, nil
+		if err == nil {
+			n += len(piece)
+		}
 	}
-	return base, cmp.Or(err, errors.New("none was saved yet"))
+	return n, err
 }
 
-// Piece implements server.Backups. It opens the file each time: a snapshot has many parts, and a part may be removed before it is read.
-func (b *backups) Piece(name string, offset int64) ([]byte, *kv.Error) {
-	if !snapshot.IsFile(name) { // it could be a path
-		return nil, kv.Errorf(kv.BadRequest, "%q is no file of a snapshot", name)
+func (f *memberFile) read(piece []byte, off int64) error {
+	file, err := f.run.member.env.FS.Open(f.run.member.folder.path("snap/" + f.name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return errGone
 	}
-	piece, err := b.read(b.member.folder.path("snap/"+name), offset)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, kv.Errorf(kv.Compacted, "the file %s is no longer on %s: ask for a base again", name, b.member.config.Name)
-	case err != nil:
-		return nil, kv.Errorf(kv.Unavailable, "the file %s cannot be read at byte %d: %v: ask another member", name, offset, err)
-	}
-	return piece, nil
-}
-
-func (b *backups) read(path string, offset int64) ([]byte, error) {
-	f, err := b.member.env.FS.Open(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return nil, err
+	defer file.Close()
+	if n, err := file.ReadAt(piece, off); n < len(piece) {
+		return errors.Join(err, io.ErrUnexpectedEOF)
 	}
-	piece := make([]byte, max(0, min(limits.BackupPieceBytes, size-offset)))
-	if n, err := f.ReadAt(piece, offset); n < len(piece) {
-		return nil, errors.Join(err, io.ErrUnexpectedEOF)
-	}
-	return piece, f.DropCache(offset, int64(len(piece))) // it is read once, and would take memory from other uses
+	return file.DropCache(off, int64(len(piece))) // it is read once, and would take memory from other uses
 }
 
-// Hold implements server.Backups.
-func (b *backups) Hold(ctx context.Context, ask kv.BackupHold) (kv.BackupHold, *kv.Error) {
-	refusal := b.ready()
-	if refusal == nil {
-		refusal = ask.Check()
+// pace waits until so many bytes may be read. A pause is not made up for.
+func (r *backupRun) pace(ctx context.Context, bytes int) error {
+	if wait := r.paced - r.now(); wait > 0 {
+		if _, ok := r.wait(ctx, nil, wait); !ok {
+			return ctx.Err()
+		}
+	} else {
+		r.paced = r.now()
 	}
-	if refusal != nil {
-		return kv.BackupHold{}, refusal
-	}
-	told := make(holdTold, 1)
-	proposal := kv.Proposal{ReplyTo: told, Requests: []uint64{1}, Commands: []kv.Command{index.AppendBackupHold(nil, &ask)}, Timeout: announceTimeout}
-	if !b.member.actors.consensus.Offer(actor.Propose{Proposal: proposal, Own: true}) {
-		return kv.BackupHold{}, kv.Errorf(kv.Overloaded, "%s has too many messages under way: ask again", b.member.config.Name)
-	}
+	r.paced += time.Duration(bytes) * time.Second / limits.BackupBaseRate
+	return nil
+}
+
+// waitFor is backupRun.wait, except in the simulator.
+func waitFor(ctx context.Context, told logTold, d time.Duration) (one logAnswer, ok bool) {
 	select {
-	case refusal = <-told:
 	case <-ctx.Done():
-		refusal = kv.Errorf(kv.Unavailable, "who holds the backups was not agreed in time: ask again")
+		return one, false
+	case one, ok = <-told:
+		return one, ok
+	case <-time.After(d):
+		return one, told == nil
 	}
-	return b.member.status.View().BackupHold(ask.Place), refusal
-}
-
-// holdTold takes the one answer to a hold.
-type holdTold chan *kv.Error
-
-// Complete implements kv.ReplyTo.
-func (t holdTold) Complete(done []kv.Completion) { t <- done[0].Result.Err }
-
-// startScrub begins to scrub the member's files. Without a readable file scrub the week begins anew.
-func (b *backups) startScrub() {
-	if raw, err := b.member.folder.read("scrub"); err == nil {
-		_ = codec.ReadFile(raw, &b.kept)
-	} else if errors.Is(err, damage.ErrDamaged) { // keep makes it anew; it never writes over a damaged file
-		err = b.member.env.FS.Remove(b.member.folder.path("scrub"))
-		b.member.logger.Warn("the file with the time of the last scrub was damaged, and is removed; nothing is lost, but look at the disk", "error", err)
-	}
-	b.found, b.allRead = b.kept.Sound, b.kept.Sound.Wall
-	b.ended = make(chan struct{})
-	go b.scrub()
-}
-
-// close closes the log, and ends the scrub. A disk that does not answer delays it only for a while.
-func (b *backups) close() error {
-	b.cancel()
-	if b.ended != nil {
-		select {
-		case <-b.ended:
-		case <-time.After(limits.BackupStop):
-		}
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.log.Close()
-}
-
-// Log implements server.Backups.
-func (b *backups) Log(ctx context.Context, after uint64) (kv.LogPart, *kv.Error) {
-	var unread *kv.Error // why the newest read failed: segments may have been released while they were read
-	for {
-		if refusal := b.ready(); refusal != nil {
-			return kv.LogPart{}, refusal
-		}
-		part := kv.LogPart{}
-		part.Applied, _ = b.member.status.View().Applied()
-		if after < part.Applied {
-			entries, err := b.entries(ctx, after, part.Applied)
-			if len(entries) > 0 || err != nil && err.Code != kv.Unavailable {
-				part.Entries = entries
-				return part, err
-			}
-			if err != nil {
-				unread = err
-			}
-		}
-		if _, ok := b.wait(ctx, nil); !ok {
-			return part, unread
-		}
-	}
-}
-
-// entries returns applied entries behind an index; none if consensus is too busy. After Unavailable it may be called again.
-func (b *backups) entries(ctx context.Context, after, applied uint64) ([]kv.LogEntry, *kv.Error) {
-	told := make(logTold, 1)
-	if !b.member.actors.consensus.Offer(actor.AskLog{After: after, UpTo: applied, Bytes: backupLogBytes, To: told}) {
-		return nil, nil
-	}
-	one, ok := b.wait(ctx, told)
-	if !ok {
-		return nil, nil
-	}
-	if errors.Is(one.err, raft.ErrCompacted) {
-		return nil, kv.Errorf(kv.Compacted, "the log of %s begins behind entry %d: a snapshot has replaced it", b.member.config.Name, after+1)
-	}
-	if one.err != nil {
-		return nil, kv.Errorf(kv.Unavailable, "the log cannot be read: %v: ask another member", one.err)
-	}
-	if !one.order.Empty() {
-		b.mu.Lock()
-		read, err := b.log.Read(one.order)
-		b.mu.Unlock()
-		if err != nil {
-			return nil, kv.Errorf(kv.Unavailable, "the log behind entry %d cannot be read: %v: ask another member", after, err)
-		}
-		one.entries = read
-	}
-	return logEntries(one.entries)
-}
-
-func logEntries(from []*raftpb.Entry) (entries []kv.LogEntry, _ *kv.Error) {
-	for _, e := range from {
-		envelope, err := actor.EnvelopeOf(e)
-		if err != nil {
-			return nil, kv.Errorf(kv.Internal, "entry %d of the log cannot be decoded: %v", e.GetIndex(), err)
-		}
-		entries = append(entries, kv.LogEntry{Index: e.GetIndex(), Term: e.GetTerm(), Change: e.GetType() != raftpb.EntryNormal, Envelope: envelope})
-	}
-	return entries, nil
 }
 
 // logTold takes the one answer of consensus, which never waits for it.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,14 +14,15 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
-	"qkv/snapshot"
+	"qkv/snapshot/backup"
+	"qkv/snapshot/backup/store"
 )
 
 // backupCluster is simulated members. Their backups wait by letting the simulation go on.
 type backupCluster struct {
 	t     *testing.T
 	w     *world
-	until time.Duration // when the context of a request ends
+	until time.Duration // when waiting ends
 	puts  int
 	done  int
 }
@@ -40,29 +42,31 @@ func newBackupCluster(t *testing.T, members int, change ...func(*limits.Tunable)
 		f(&s.limits)
 	}
 	c := &backupCluster{t: t, w: newWorld(1, s, nil)}
-	c.w.backup = &simBackup{w: c.w} // members get backups
 	for _, h := range c.w.hosts {
 		h.start()
-		h.backups.wait = c.wait
 	}
 	c.put(1)
 	return c
 }
 
-// wait is what backups.wait is here.
-func (c *backupCluster) wait(_ context.Context, told logTold) (one logAnswer, ok bool) {
-	for c.w.sim.Now() < c.until {
-		c.w.run(backupPoll)
+// wait is what backupRun.wait is here.
+func (c *backupCluster) wait(_ context.Context, told logTold, d time.Duration) (one logAnswer, ok bool) {
+	for until := min(c.w.sim.Now()+d, c.until); c.w.sim.Now() < until; {
+		c.w.run(min(backupPoll, until-c.w.sim.Now()))
 		select {
 		case one = <-told:
 			return one, true
 		default:
-			if told == nil {
-				return one, true
-			}
 		}
 	}
-	return one, false
+	return one, told == nil && c.w.sim.Now() < c.until
+}
+
+// run is the backup of a member, at a place of its own.
+func (c *backupCluster) run(h *host) *backupRun {
+	h.member.config.Backup = BackupTarget{Store: struct{ store.Store }{store.OpenFolder(simdisk.New(1), "b")}, Every: time.Hour, Keep: time.Hour}
+	c.within(time.Minute)
+	return newBackupDuty(h.member).newRun(c.wait)
 }
 
 // within sets when the next requests end.
@@ -108,78 +112,46 @@ func (c *backupCluster) follower(n int) *host {
 	return slices.DeleteFunc(slices.Clone(c.w.hosts), func(h *host) bool { return h.leads })[n]
 }
 
-// read reads all of a file.
-func (c *backupCluster) read(b *backups, name string, bytes int64) *kv.Error {
-	for at := int64(0); at < bytes; {
-		piece, err := b.Piece(name, at)
-		if err != nil {
-			return err
-		}
-		at += int64(len(piece))
-	}
-	for _, at := range []int64{bytes, bytes + 1, 1 << 62} {
-		if piece, err := b.Piece(name, at); err != nil || len(piece) > 0 {
-			c.t.Errorf("behind the end of %s: %d bytes, %v", name, len(piece), err)
-		}
-	}
-	return nil
-}
-
 func applied(h *host) uint64 {
 	at, _ := h.member.status.View().Applied()
 	return at
 }
 
-// The base of a backup is the member's newest snapshot, with its parts. If that is older than the backup needs, the member saves another one.
-// A file that the member has removed is Compacted.
+// A base is made of the member's newest snapshot, with its parts. If that is older than the backup needs, the member saves another one. A file that
+// the member has removed is told apart from a disk that fails.
 func TestBackupReadsSnapshotAndParts(t *testing.T) {
 	c := newBackupCluster(t, 1, func(l *limits.Tunable) { l.Index.ExtentBytes = 20_000 })
 	h := c.w.hosts[0]
-	b := h.backups
-	var bases []kv.BackupBase
+	r := c.run(h)
+	if err := r.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var files []*memberFile
 	for range 4 {
 		c.put(40)
 		least := applied(h)
-		base, err := b.Base(c.within(time.Minute), least)
-		if err != nil || base.Index < least {
-			t.Fatalf("a base of entry %d or later: %+v, %v", least, base, err)
+		c.within(time.Minute)
+		f, err := r.snapshot(t.Context(), least)
+		if err != nil {
+			t.Fatal(err)
 		}
-		bases = append(bases, base)
-		r, failed := snapshot.Open(h.disk, h.member.folder.path("snap/"+base.Name))
-		if failed != nil {
-			t.Fatal(failed)
+		files = append(files, f)
+		if err := r.base(t.Context(), least); err != nil {
+			t.Fatal(err)
 		}
-		if base.Bytes != r.Size() || base.SHA != r.SHA() || len(r.Meta().Parts) == 0 {
-			t.Errorf("the base %+v is described of %+v", base, r.Meta())
-		}
-		if err := c.read(b, base.Name, base.Bytes); err != nil {
-			t.Error(err)
-		}
-		for _, p := range r.Meta().Parts {
-			if err := c.read(b, p.Name(), p.Bytes); err != nil {
-				t.Error(err)
-			}
-		}
-		if err := r.Close(); err != nil {
-			t.Error(err)
+		if base := r.newest(); base.Index < least || len(base.Files) < 2 {
+			t.Errorf("a base of entry %d or later: %+v", least, base)
 		}
 	}
-	again, err := b.Base(c.within(time.Minute), 0)
-	if err != nil || again != bases[3] {
-		t.Errorf("the newest base is %+v, %v; it was %+v", again, err, bases[3])
+	all := make([]byte, files[3].Size())
+	if _, err := files[3].ReadAt(all, 0); err != nil {
+		t.Error(err)
 	}
-	for i, want := range map[int]kv.Code{0: kv.Compacted, 3: kv.OK} { // a member keeps two
-		if err := c.read(b, bases[i].Name, bases[i].Bytes); codeOf(err) != want {
-			t.Errorf("base %d: %v, want %v", i, err, want)
-		}
-	}
-	for _, name := range []string{"", "../identity", "identity", bases[3].Name + ".tmp"} {
-		if _, err := b.Piece(name, 0); codeOf(err) != kv.BadRequest {
-			t.Errorf("the file %q: %v", name, err)
-		}
+	if _, err := files[0].ReadAt(all[:1], 0); !errors.Is(err, errGone) { // a member keeps two
+		t.Errorf("a file that was removed: %v", err)
 	}
 	h.disk.Fail(simdisk.Fault{Call: 1, Op: simdisk.OpRead, Name: ".snap", Err: syscall.EIO})
-	if _, err := b.Piece(bases[3].Name, 0); codeOf(err) != kv.Unavailable || !strings.Contains(err.Message, "ask another member") {
+	if _, err := files[3].ReadAt(all, 0); !errors.Is(err, syscall.EIO) || errors.Is(err, errGone) {
 		t.Errorf("a disk that fails: %v", err)
 	}
 	if c.w.failure != "" {
@@ -187,24 +159,30 @@ func TestBackupReadsSnapshotAndParts(t *testing.T) {
 	}
 }
 
-// The log is given without gaps, from memory and from the disk, up to what is applied. Behind its end a request waits for an entry. An
-// entry that a snapshot has replaced is Compacted.
-func TestBackupLog(t *testing.T) {
+// The log is given without gaps, from memory and from the disk, up to an entry. One that a snapshot has replaced is told apart from a disk that
+// fails: that one is tried again.
+func TestBackupReadsTheLog(t *testing.T) {
 	c := newBackupCluster(t, 1)
 	h := c.w.hosts[0]
+	h.disk.SetCapacity(1 << 30)
 	c.put(200)
-	base, err := h.backups.Base(c.within(time.Minute), 0)
-	if err != nil {
+	r := c.run(h)
+	if err := r.open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	at, reads := base.Index, h.disk.Count(simdisk.OpRead)
+	if err := r.base(t.Context(), applied(h)); err != nil {
+		t.Fatal(err)
+	}
+	base, reads := r.newest().Index, h.disk.Count(simdisk.OpRead)
+	h.member.status.BackedUp(base) // the log behind it stays
 	c.put(20)
-	for at < applied(h) {
-		part, err := h.backups.Log(c.within(time.Second), at)
-		if err != nil || len(part.Entries) == 0 || part.Applied != applied(h) {
-			t.Fatalf("behind entry %d: %d entries, applied are %d of %d, %v", at, len(part.Entries), part.Applied, applied(h), err)
+	for at := base; at < applied(h); {
+		c.within(time.Minute)
+		entries, err := r.entries(t.Context(), at, applied(h))
+		if err != nil {
+			t.Fatal(err)
 		}
-		for _, e := range part.Entries {
+		for _, e := range entries {
 			if at++; e.Index != at {
 				t.Fatalf("entry %d instead of %d", e.Index, at)
 			}
@@ -213,84 +191,76 @@ func TestBackupLog(t *testing.T) {
 	if h.disk.Count(simdisk.OpRead) == reads {
 		t.Error("nothing was read from the disk")
 	}
-	if _, err := h.backups.Log(c.within(time.Second), 1); codeOf(err) != kv.Compacted || !strings.Contains(err.Message, "begins behind entry 2") {
+	if _, err := r.entries(t.Context(), 1, applied(h)); !errors.Is(err, errBehind) || !strings.Contains(err.Error(), "it has no entry 2") {
 		t.Errorf("behind entry 1: %v", err)
 	}
-	begun := c.w.sim.Now()
-	if part, err := h.backups.Log(c.within(time.Second), at); err != nil || len(part.Entries) > 0 || part.Applied != at || c.w.sim.Now()-begun < time.Second {
-		t.Errorf("behind the end: %+v, %v", part, err)
+	h.disk.Fail(simdisk.Fault{Call: 1, Op: simdisk.OpRead, Name: ".wal", Err: syscall.EIO})
+	if entries, err := r.entries(t.Context(), base, applied(h)); err != nil || len(entries) == 0 {
+		t.Errorf("after one failure: %d entries, %v", len(entries), err)
 	}
-	c.w.sim.After(300*time.Millisecond, func() { c.propose(h) })
-	begun = c.w.sim.Now()
-	part, err := h.backups.Log(c.within(10*time.Second), at)
-	if took := c.w.sim.Now() - begun; err != nil || len(part.Entries) == 0 || part.Entries[0].Index != at+1 || took < 300*time.Millisecond || took > time.Second {
-		t.Errorf("an entry that comes later: %+v, %v, after %v", part, err, took)
+	h.disk.Fail(simdisk.Fault{Call: 1, Op: simdisk.OpRead, Name: ".wal", Err: syscall.EIO, Stays: true})
+	if _, err := r.entries(t.Context(), base, applied(h)); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), "cannot be read") {
+		t.Errorf("a disk that fails: %v", err)
 	}
 }
 
-// A member whose log cannot be read says so: a backup that waits for it would fall behind without a word.
-func TestBackupOfAnUnreadableLog(t *testing.T) {
+// The cluster has another entry where the backup ends: it was set back, or restored a second time. The backup is refused.
+func TestBackupOfAnotherHistory(t *testing.T) {
 	c := newBackupCluster(t, 1)
 	h := c.w.hosts[0]
-	c.put(200)
-	base, err := h.backups.Base(c.within(time.Minute), 0)
-	if err != nil {
+	r := c.run(h)
+	if err := errors.Join(r.open(t.Context()), r.base(t.Context(), 0)); err != nil {
 		t.Fatal(err)
 	}
-	c.put(20)
-	h.disk.Fail(simdisk.Fault{Call: 1, Op: simdisk.OpRead, Name: ".wal", Err: syscall.EIO, Stays: true})
-	if part, err := h.backups.Log(c.within(time.Second), base.Index); codeOf(err) != kv.Unavailable || !strings.Contains(err.Message, "input/output error") || !strings.Contains(err.Message, "ask another member") {
-		t.Errorf("%d entries, %v", len(part.Entries), err)
+	c.put(3)
+	c.within(time.Minute)
+	if err := errors.Join(r.slice(t.Context()), r.open(t.Context())); err != nil {
+		t.Fatal(err)
 	}
-	h.disk.ClearFaults()
-	h.disk.Fail(simdisk.Fault{Call: 1, Op: simdisk.OpRead, Name: ".wal", Err: syscall.EIO})
-	if part, err := h.backups.Log(c.within(time.Second), base.Index); err != nil || len(part.Entries) == 0 {
-		t.Errorf("after one failure: %d entries, %v", len(part.Entries), err)
+	end, term := r.w.Last()
+	if err := r.w.Append(t.Context(), []backup.Entry{{Index: end + 1, Term: term + 7}}); err != nil { // of the other history
+		t.Fatal(err)
+	}
+	c.put(3)
+	c.within(time.Minute)
+	if err := r.open(t.Context()); !errors.Is(err, backup.ErrForeign) || !strings.Contains(err.Error(), "give another place") {
+		t.Errorf("the cluster has applied entry %d, and goes on: %v", applied(h), err)
 	}
 }
 
-// A member that lags gives what it has, and waits for nothing that it cannot have. When it hears of no leader it refuses, at once.
-func TestBackupOfALaggingMember(t *testing.T) {
+// The place is away for longer than the snapshots of the members reach back. The log behind the newest slice stays, on each member: the backup
+// goes on without a gap, also by another leader. When the disk has no room, the log goes.
+func TestLogIsKeptForTheBackup(t *testing.T) {
 	c := newBackupCluster(t, 3)
-	c.put(100)
-	c.w.run(time.Second)
-	h := c.follower(0)
-	base, err := h.backups.Base(c.within(time.Minute), 0)
-	if err != nil {
-		t.Fatal(err)
+	for _, h := range c.w.hosts {
+		h.kill()
+		h.config.Backup = BackupTarget{Store: struct{ store.Store }{store.OpenFolder(simdisk.New(1), "b")}}
+		h.disk.SetCapacity(64 << 20)
+		h.start()
 	}
-	c.w.run(5 * time.Second) // two snapshots are that far apart
-	c.w.blockPaths(fault{lasts: time.Hour}, func(from, to *host) bool { return from == h || to == h })
-	had := applied(h)
 	c.put(20)
-	if applied(h) >= applied(c.leader()) || h.member.status.Raft().Leader == 0 {
-		t.Fatalf("it has applied entry %d of %d, and hears of the leader %x", applied(h), applied(c.leader()), h.member.status.Raft().Leader)
+	end := applied(c.leader())
+	c.leader().member.status.BackedUp(end)
+	kept := func(h *host) bool {
+		c.within(time.Minute)
+		_, err := newBackupDuty(h.member).newRun(c.wait).entries(t.Context(), end, end+1)
+		return !errors.Is(err, errBehind)
 	}
-	got, err := h.backups.Base(c.within(400*time.Millisecond), applied(c.leader()))
-	if err != nil || got.Index < base.Index || got.Index > had {
-		t.Errorf("a base of what it lacks: %+v, %v", got, err)
+	for range 12 {
+		c.put(60)
+		c.w.run(10 * time.Second)
 	}
-	c.w.run(3 * c.w.shape.election)
-	begun := c.w.sim.Now()
-	if _, err := h.backups.Base(c.within(time.Minute), 0); codeOf(err) != kv.Unavailable || !strings.Contains(err.Message, "hears of no leader") {
-		t.Errorf("a base: %v", err)
-	}
-	if _, err := h.backups.Log(c.within(time.Minute), had); codeOf(err) != kv.Unavailable || !strings.Contains(err.Message, "ask another member") {
-		t.Errorf("the log: %v", err)
-	}
-	if c.w.sim.Now() != begun {
-		t.Error("it waits before it refuses")
-	}
-	h = c.follower(1)
-	asked := c.w.sim.Now()
-	c.w.sim.After(time.Second, func() {
-		for _, one := range c.w.hosts {
-			if one != h {
-				one.kill()
-			}
+	for _, h := range c.w.hosts {
+		if saved := h.member.status.Parts(); !kept(h) {
+			t.Errorf("%s has not kept the log behind entry %d: %+v", h.name(), end, saved)
 		}
-	})
-	if _, err := h.backups.Log(c.within(time.Minute), applied(h)+1000); codeOf(err) != kv.Unavailable || c.w.sim.Now()-asked > 10*time.Second {
-		t.Errorf("a request that waits while the leader is lost: %v, after %v", err, c.w.sim.Now()-asked)
+	}
+	c.leader().member.status.BackedUp(applied(c.leader()))
+	c.put(120)
+	if !c.w.until(time.Minute, func() bool { return !slices.ContainsFunc(c.w.hosts, kept) }) {
+		t.Error("the log stays although the backup has it")
+	}
+	if c.w.failure != "" {
+		t.Error(c.w.failure)
 	}
 }

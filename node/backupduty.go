@@ -1,40 +1,36 @@
 package node
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
-	"qkv/node/backuprun"
-	"qkv/snapshot/backup"
-	"qkv/snapshot/backup/store"
+	"qkv/log"
+	"qkv/net/server"
 )
 
-// backupDuty makes the backup of --backup while this member leads. Two members that both believe to lead can only repeat each other (package
-// snapshot/backup). A run is a goroutine beside the actors, and no actor waits for it.
+// backupDuty has the backup of --backup made while this member leads. Two members that both believe to lead cannot harm it (package
+// snapshot/backup).
 type backupDuty struct {
 	// Constant.
-	source backupSource
-	target backuprun.Target
+	member *member
+	target BackupTarget
 
 	// Owned by the clock that calls look.
 	cancel  context.CancelFunc // of the run; nil: there is none
 	ended   chan struct{}      // closed when the goroutine of the newest run has ended; nil: there was none
 	alarmed bool
 
-	mu    sync.Mutex
-	leads bool
-	// by the driver's clock: when the backup last had everything, or when this member began to lead
-	complete time.Duration
+	mu       sync.Mutex
+	leads    bool
+	complete time.Duration // by the driver's clock: when the backup last had everything, or when this member began to lead
+	entry    uint64        // that it had then
+	newest   time.Time     // the time of the state there
 	problem  string        // the newest failure since then; empty: none
 	stuck    string        // why nothing is removed from the backup; empty: it is
 	since    time.Duration // when the first of these failures was
@@ -43,26 +39,33 @@ type backupDuty struct {
 }
 
 // newBackupDuty returns the duty of a member; nil without --backup.
-func newBackupDuty(b *backups) *backupDuty {
-	target := b.member.config.Backup
-	if target.Store == nil {
+func newBackupDuty(m *member) *backupDuty {
+	if m.config.Backup.Store == nil {
 		return nil
 	}
-	return &backupDuty{source: backupSource{b}, target: target}
+	return &backupDuty{member: m, target: m.config.Backup}
+}
+
+// asked returns the duty for requests; nil: there is none.
+func (d *backupDuty) asked() server.Backups {
+	if d == nil {
+		return nil
+	}
+	return d
 }
 
 // start starts the clock.
 func (d *backupDuty) start() {
 	if d != nil {
-		d.source.member.env.Driver.Every(lookInterval, d.look)
+		d.member.env.Driver.Every(lookInterval, d.look)
 	}
 }
 
-func (d *backupDuty) now() time.Duration { return d.source.member.env.Driver.Time().Now }
+func (d *backupDuty) now() time.Duration { return d.member.env.Driver.Time().Now }
 
 // look begins a run when this member leads, ends it when another one does, and raises the alarm.
 func (d *backupDuty) look() {
-	m := d.source.member
+	m := d.member
 	leads := m.status.Raft().Role == "leader"
 	d.turn(leads)
 	switch {
@@ -88,7 +91,7 @@ func (d *backupDuty) turn(leads bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if leads && !d.leads {
-		d.complete, d.problem, d.stuck, d.known = d.now(), "", "", false
+		d.complete, d.entry, d.problem, d.stuck, d.known = d.now(), 0, "", "", false
 	}
 	d.leads = leads
 }
@@ -106,66 +109,27 @@ func (d *backupDuty) idle() bool {
 	}
 }
 
-// backupRefused is the pause of a member after a refusal of the folder, which ends by an operator's work.
-const backupRefused = 5 * time.Second
-
 // begin starts a run.
 func (d *backupDuty) begin() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	d.cancel, d.ended = cancel, ended
-	d.source.member.logger.Info("this member leads, and makes the backup", "to", d.place())
+	d.member.logger.Info("this member leads, and makes the backup", "to", d.place())
+	run := d.newRun(waitFor)
 	go func() {
 		defer close(ended)
-		for refused := ""; ctx.Err() == nil; {
-			config := d.config()
-			if err := backuprun.Run(ctx, config); err != nil {
-				if d.note(err.Error()); err.Error() != refused { // the alarm comes later, and again and again
-					refused = err.Error()
-					config.Say(backuprun.Failed + ", and is tried again: " + refused)
-				}
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(backupRefused):
-			}
-		}
+		run.run(ctx)
 	}()
 }
 
-func (d *backupDuty) config() backuprun.Config {
+func (d *backupDuty) newRun(wait func(context.Context, logTold, time.Duration) (logAnswer, bool)) *backupRun {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return backuprun.Config{
-		Target: d.target, Continue: d.began,
-		Open: func(context.Context, int) (backuprun.Source, int, error) { return d.source, 1, d.checkFolder() },
-		Say: func(text string) {
-			level := slog.LevelInfo
-			if strings.HasPrefix(text, backuprun.Failed) {
-				level = slog.LevelWarn
-			}
-			d.source.member.logger.Log(context.Background(), level, "backup: "+text)
-		},
-		Complete: d.completed,
-		Failed:   func(err error) { d.note(err.Error()) },
-		Removed:  d.removed,
-	}
+	return &backupRun{duty: d, member: d.member, target: d.target, began: d.began, wait: wait, log: log.NewReader(d.member.env.FS)}
 }
 
 // place is where the backup is.
 func (d *backupDuty) place() string { return d.target.Store.Path("") }
-
-// checkFolder refuses a folder that does not exist, since its disk may not be mounted.
-func (d *backupDuty) checkFolder() error {
-	if _, is := d.target.Store.(*store.Folder); !is {
-		return nil
-	}
-	_, err := os.Stat(d.place())
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the folder %s does not exist: mount its disk, or make the folder", d.place())
-	}
-	return err
-}
 
 // note takes the newest failure.
 func (d *backupDuty) note(problem string) {
@@ -186,12 +150,34 @@ func (d *backupDuty) removed(err error) {
 	}
 }
 
-// completed notes that the backup has everything that this member had applied some time ago: the disk may have taken that long.
-func (d *backupDuty) completed(ago time.Duration) {
+// completed notes that the backup has everything up to an entry, all that this member had applied some time ago: the disk may have taken that
+// long.
+func (d *backupDuty) completed(ago time.Duration, entry uint64, newest time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.problem, d.began, d.known = "", true, true
+	d.problem, d.began, d.known, d.entry, d.newest = "", true, true, entry, newest
 	d.complete = max(d.complete, d.now()-ago)
+}
+
+// BackUpNow implements server.Backups: it waits until the backup has an entry, or with 0 all that this member has applied. The linearizable read
+// before it has seen to it that these are all acknowledged writes.
+func (d *backupDuty) BackUpNow(ctx context.Context, entry uint64) (kv.BackedUp, *kv.Error) {
+	view := d.member.status.View()
+	applied, _ := view.Applied()
+	got := kv.BackedUp{Place: d.place(), Entry: cmp.Or(entry, applied), Revision: view.Revision()}
+	for {
+		d.mu.Lock()
+		leads := d.leads
+		got.Done, got.Wall, got.Problem = d.entry >= got.Entry, d.newest.UnixNano(), d.problem
+		d.mu.Unlock()
+		if !leads {
+			return got, kv.Errorf(kv.Unavailable, "%s does not lead, and the leader makes the backup: ask that member", d.member.config.Name)
+		}
+		if got.Done || ctx.Err() != nil {
+			return got, nil
+		}
+		_, _ = waitFor(ctx, nil, backupPoll)
+	}
 }
 
 // age returns how long the backup has not been complete, and the newest failure since then. It is zero for a member that does not lead.
@@ -246,54 +232,6 @@ func (d *backupDuty) stop() {
 	select {
 	case <-d.ended:
 	case <-time.After(limits.BackupStop):
-		d.source.member.logger.Warn("the backup's store does not answer: its last write may be lost, and the next backup makes up for it", "to", d.place())
+		d.member.logger.Warn("the backup's store does not answer: its last write may be lost, and the next backup makes up for it", "to", d.place())
 	}
-}
-
-// backupSource is this member as a source of its own backup.
-type backupSource struct{ *backups }
-
-// Name implements backuprun.Source.
-func (s backupSource) Name() string { return s.member.config.Name }
-
-// Cluster implements backuprun.Source.
-func (s backupSource) Cluster() backup.Cluster {
-	return backuprun.ClusterOf(s.member.folder.Cluster, s.member.Status().Members, s.member.config.Name, s.member.config.Version)
-}
-
-// BackupBase implements backuprun.Source.
-func (s backupSource) BackupBase(ctx context.Context, least uint64) (kv.BackupBase, error) {
-	base, refusal := s.Base(ctx, least)
-	return base, errorOf(refusal)
-}
-
-// BackupPiece implements backuprun.Source.
-func (s backupSource) BackupPiece(_ context.Context, name string, offset int64) ([]byte, error) {
-	piece, refusal := s.Piece(name, offset)
-	return piece, errorOf(refusal)
-}
-
-// BackupLog implements backuprun.Source.
-func (s backupSource) BackupLog(ctx context.Context, after uint64) (kv.LogPart, error) {
-	ctx, cancel := context.WithTimeout(ctx, limits.BackupLogWait)
-	defer cancel()
-	part, refusal := s.Log(ctx, after)
-	return part, errorOf(refusal)
-}
-
-// BackupHold implements backuprun.Source.
-func (s backupSource) BackupHold(ctx context.Context, hold kv.BackupHold) (kv.BackupHold, error) {
-	hold, refusal := s.Hold(ctx, hold)
-	return hold, errorOf(refusal)
-}
-
-// Close implements backuprun.Source: the member goes on.
-func (s backupSource) Close() error { return nil }
-
-// errorOf returns a refusal as an error: nil if there is none.
-func errorOf(refusal *kv.Error) error {
-	if refusal == nil {
-		return nil
-	}
-	return refusal
 }

@@ -18,7 +18,7 @@ import (
 	"qkv/internal/testlong"
 	"qkv/internal/testretry"
 	"qkv/log/disk"
-	"qkv/node/backuprun"
+	"qkv/node"
 	"qkv/snapshot/backup"
 	"qkv/snapshot/backup/store"
 )
@@ -35,7 +35,7 @@ func TestBackupOfTheLeader(t *testing.T) {
 func backupOfTheLeader(t testing.TB, c *cluster) {
 	dir := filepath.Join(t.TempDir(), "mounted")
 	for i := range c.configs {
-		c.configs[i].Backup = backuprun.Target{Store: store.OpenFolder(disk.OS(), dir), Every: time.Hour, Keep: time.Hour}
+		c.configs[i].Backup = node.BackupTarget{Store: store.OpenFolder(disk.OS(), dir), Every: time.Hour, Keep: time.Hour}
 		c.start(i)
 	}
 	cl := c.client(0, 1, 2)
@@ -151,9 +151,9 @@ func TestRefusedPlaceIsLogged(t *testing.T) {
 	c := planCluster(t, 1, 500*time.Millisecond)
 	var said lockedText
 	c.configs[0].Logger = slog.New(slog.NewTextHandler(&said, nil))
-	c.configs[0].Backup = backuprun.Target{Store: store.OpenFolder(disk.OS(), dir), Every: time.Hour, Keep: time.Hour}
+	c.configs[0].Backup = node.BackupTarget{Store: store.OpenFolder(disk.OS(), dir), Every: time.Hour, Keep: time.Hour}
 	c.start(0)
-	refused := func() int { return strings.Count(said.String(), backuprun.Failed) }
+	refused := func() int { return strings.Count(said.String(), "backup failed") }
 	until(t, "the refusal is not logged", func() bool { return refused() > 0 })
 	if alarms := c.nodes[0].Status().Alarms; len(alarms) > 0 || !strings.Contains(said.String(), "holds others/: give an empty place") {
 		t.Errorf("the alarms %v, the log:\n%s", alarms, said.String())

@@ -11,7 +11,6 @@ import (
 	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/log/disk"
-	"qkv/node/backuprun"
 	"qkv/snapshot/backup/store"
 )
 
@@ -19,8 +18,8 @@ import (
 func TestBackupOfANewLeader(t *testing.T) {
 	c := newBackupCluster(t, 3)
 	h := c.follower(0)
-	h.member.config.Backup = backuprun.Target{Store: store.OpenFolder(disk.OS(), t.TempDir())}
-	d := newBackupDuty(h.backups)
+	h.member.config.Backup = BackupTarget{Store: store.OpenFolder(disk.OS(), t.TempDir())}
+	d := newBackupDuty(h.member)
 	age := func() time.Duration {
 		var s kv.Status
 		d.report(&s)
@@ -31,7 +30,7 @@ func TestBackupOfANewLeader(t *testing.T) {
 	if got := age(); got != 0 {
 		t.Errorf("at its beginning: %v", got)
 	}
-	d.completed(0)
+	d.completed(0, 0, time.Time{})
 	if got := age(); got != time.Microsecond {
 		t.Errorf("complete just now: %v", got)
 	}
@@ -56,8 +55,8 @@ func TestBackupOfANewLeader(t *testing.T) {
 func TestBackupOfAFormerLeader(t *testing.T) {
 	c := newBackupCluster(t, 3)
 	h := c.follower(0)
-	h.member.config.Backup = backuprun.Target{Store: store.OpenFolder(disk.OS(), t.TempDir())}
-	d := newBackupDuty(h.backups)
+	h.member.config.Backup = BackupTarget{Store: store.OpenFolder(disk.OS(), t.TempDir())}
+	d := newBackupDuty(h.member)
 	run, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	d.turn(true)
@@ -67,11 +66,11 @@ func TestBackupOfAFormerLeader(t *testing.T) {
 	if age, problem := d.age(); age < 9*time.Second || age != d.now()-begun || problem == "" {
 		t.Errorf("after %v without a backup: %v, %q", d.now()-begun, age, problem)
 	}
-	d.completed(4 * time.Second) // the disk took that long for what the member had answered
+	d.completed(4*time.Second, 0, time.Time{}) // the disk took that long for what the member had answered
 	if age, problem := d.age(); age != 4*time.Second || problem != "" {
 		t.Errorf("complete as of 4s ago: %v, %q", age, problem)
 	}
-	if d.completed(7 * time.Second); d.complete != d.now()-4*time.Second {
+	if d.completed(7*time.Second, 0, time.Time{}); d.complete != d.now()-4*time.Second {
 		t.Error("the backup became older")
 	}
 	if d.note("the disk is full"); d.complete != d.now()-4*time.Second {
@@ -97,12 +96,12 @@ func TestBackupOfAFormerLeader(t *testing.T) {
 func TestAlarmOfABackupThatGrows(t *testing.T) {
 	c := newBackupCluster(t, 3)
 	h := c.follower(0)
-	h.member.config.Backup = backuprun.Target{Store: store.OpenFolder(disk.OS(), t.TempDir())}
-	d := newBackupDuty(h.backups)
+	h.member.config.Backup = BackupTarget{Store: store.OpenFolder(disk.OS(), t.TempDir())}
+	d := newBackupDuty(h.member)
 	d.turn(true)
 	says := func(what, words string) {
 		t.Helper()
-		d.completed(0)
+		d.completed(0, 0, time.Time{})
 		if text := d.text(); (text != "") != (words != "") || !strings.Contains(text, words) {
 			t.Errorf("%s: %q", what, text)
 		}

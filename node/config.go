@@ -16,7 +16,6 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/wire"
-	"qkv/node/backuprun"
 	"qkv/snapshot/backup"
 )
 
@@ -103,7 +102,7 @@ type Config struct {
 	ServeStale bool
 
 	// Backup is the backup that this member makes while it leads, in Backup.Store; without one it makes none.
-	Backup backuprun.Target
+	Backup BackupTarget
 	// Seed opens the backup from which this member takes parts when it joins: a part that is there does not come from the leader. A lost part
 	// that no member gives comes from there, too, or else from Backup. nil: there is none.
 	Seed func(ctx context.Context) (*backup.Reader, error) `json:"-"`

@@ -184,7 +184,7 @@ func (n *Node) clients() (all []kv.ClientLoad) {
 // load adds the memory, the network, the files and the load of this process to a status.
 func (n *Node) load(s *kv.Status) {
 	n.routes.to(s)
-	n.backups.report(&s.Values)
+	n.scrubber.report(&s.Values)
 	figures.Set(&s.Values, figures.Memory, residentBytes())
 	newest := n.recent.Newest()
 	for kind, to := range [meter.Kinds][2]figures.ID{

@@ -9,7 +9,6 @@
 //	5   main.go  cli  bench                         programs; cli/form: the answers of commands; cli/local: processes on this host
 //	4   node                                        one member: build, start, stop
 //	    node/roster                                 describes members by their answers, for the dashboard and for commands on any system
-//	    node/backuprun                              keeps a backup up to date, for a member and for `qkv backup run`
 //	3   actor    net/peer  net/server  net/etcd  net/client   know each other only as interfaces; node connects them
 //	    actor/space                                 which writes a member's disk accepts
 //	    net/etcd/migrate  net/etcd/front            builds a state of an etcd's content; the TCP port of etcd's API
@@ -31,7 +30,7 @@
 //	    internal/admit                              memory budgets, semaphores and the fair queue of both endpoints
 //	    log/disk/simdisk  index/authmodel           the simulated disk, and a naive model of users and roles, for tests only
 //
-// No package imports a package of its own or a higher layer, except cli, which imports cli/form, cli/local and bench, net/etcd, which imports net/etcd/front, and node, which imports node/backuprun and node/roster. A
+// No package imports a package of its own or a higher layer, except cli, which imports cli/form, cli/local and bench, net/etcd, which imports net/etcd/front, and node, which imports node/roster. A
 // test in cli enforces the layers.
 //
 // # This package
@@ -47,7 +46,7 @@
 //	join.go        judgement of members that ask to join; a member with the cluster secret is added
 //	recover.go     one member's data as a new cluster
 //	migrate.go     a data folder from another store's content
-//	backup.go      snapshots and committed entries for backups; backupduty.go: the leader makes the backup of --backup
+//	backup.go      the run that makes the backup of --backup while the member leads; backupduty.go: when, and the alarm
 //	branch.go      a member that begins with a state that this process has restored
 //	seed.go        parts of the state from a backup: for a member that joins, or that has lost one
 //	restore.go     a data folder of a new cluster from a restored state

@@ -31,5 +31,5 @@ func StartWithParts(ctx context.Context, c Config, size int64) (*Node, error) {
 // ReadFiles has the member read all of its files, and returns the result.
 func (n *Node) ReadFiles(t *testing.T) filesRead {
 	t.Helper()
-	return readAgain(t, n.backups)
+	return readAgain(t, n.scrubber)
 }

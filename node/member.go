@@ -132,7 +132,7 @@ type duty struct {
 
 // ownProposals are what this member itself has proposed.
 type ownProposals struct {
-	announcing, placing, comparing, checking, compacting, rebasing, raising, guarding, corrupting, adding, binding own
+	announcing, backupKey, placing, comparing, checking, compacting, rebasing, raising, guarding, corrupting, adding, binding own
 }
 
 // peerReports are what was logged or counted of peers.

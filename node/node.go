@@ -36,13 +36,13 @@ import (
 
 // Node is one running member with its endpoints. Its methods may be called from any goroutine.
 type Node struct {
-	member  *member
-	runtime *actor.Runtime
-	peers   *peer.Transport
-	server  *server.Server
-	etcd    *etcd.Server
-	backups *backups
-	trips   roundTrips
+	member   *member
+	runtime  *actor.Runtime
+	peers    *peer.Transport
+	server   *server.Server
+	etcd     *etcd.Server
+	scrubber *scrubDuty
+	trips    roundTrips
 
 	operations *meter.Operations // of this member's clients
 	recent     *meter.Recent
@@ -149,12 +149,12 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, sta
 	n.runtime.Every(tripInterval, func() { n.trips.look(n.member.transport.Status()) })
 	n.watchCertificates(&trust, c.Logger)
 	n.runtime.Every(recentInterval, func() { n.recent.Look(time.Now(), recentInterval) })
-	n.startBackups()
+	n.startDuties()
 	proofs := users.of(n.member.status.View)
 	if at.clients != nil {
 		n.server, err = server.Start(server.Config{
 			Conn: at.clients, Credentials: trust.credentials, ResetKey: n.member.folder.ResetKey, Member: endpoint{n.member}, Start: n.member.startup,
-			Hasher: proofs.hasher, Tokens: proofs.tokens, Audit: n.member.audit, Operations: n.operations, Backups: n.backups,
+			Hasher: proofs.hasher, Tokens: proofs.tokens, Audit: n.member.audit, Operations: n.operations, Backups: n.member.backup.asked(),
 			Logger: c.Logger, MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Limits: n.member.env.Limits.Clients,
 		})
 	}
@@ -202,13 +202,13 @@ func (n *Node) serveHTTP(c *Config, at *sockets, t *trust, proofs proofs, connec
 	return nil
 }
 
-// startBackups prepares the backups that others make of this member, and its own one.
-func (n *Node) startBackups() {
-	n.backups = newBackups(n.member)
-	n.member.backup = newBackupDuty(n.backups)
+// startDuties begins the backup that this member makes while it leads, and the scrub of its files.
+func (n *Node) startDuties() {
+	n.member.backup = newBackupDuty(n.member)
 	n.member.backup.start()
-	n.backups.startScrub()
-	n.runtime.Every(lookInterval, n.backups.look)
+	n.scrubber = newScrubDuty(n.member)
+	n.scrubber.start()
+	n.runtime.Every(lookInterval, n.scrubber.look)
 }
 
 // watchCertificates starts the clocks that warn before a certificate expires.
@@ -430,9 +430,9 @@ func (n *Node) shutdown(ctx context.Context) error {
 	if n.peers != nil {
 		errs = append(errs, n.peers.Close())
 	}
-	if n.backups != nil {
+	if n.scrubber != nil {
 		n.member.backup.stop()
-		errs = append(errs, n.backups.close())
+		n.scrubber.close()
 	}
 	if n.member != nil {
 		errs = append(errs, n.member.close())

@@ -17,7 +17,6 @@ import (
 	"qkv/log/disk"
 	"qkv/net/client"
 	"qkv/node"
-	"qkv/node/backuprun"
 	"qkv/snapshot"
 	"qkv/snapshot/backup"
 	"qkv/snapshot/backup/store"
@@ -65,7 +64,7 @@ func backedUp(t testing.TB) (c *cluster, at *counted) {
 	c.smallParts = true
 	c.configs[0].SegmentBytes = 64 << 10 // so that the log has not all entries
 	at = &counted{Store: store.OpenFolder(disk.OS(), t.TempDir())}
-	c.configs[0].Backup = backuprun.Target{Store: at.Store, Every: time.Second, Keep: time.Hour}
+	c.configs[0].Backup = node.BackupTarget{Store: at.Store, Every: time.Second, Keep: time.Hour}
 	c.start(0)
 	cl := c.client(0)
 	value := make([]byte, 3000)
@@ -91,7 +90,7 @@ func TestSeed(t *testing.T) {
 	added := c.configs[0]
 	added.Name, added.DataDir, added.Listen, added.InitialCluster = "n2", t.TempDir()+"/data", addresses[0], nil
 	added.ListenPeer, added.AdvertisePeer, added.Join = addresses[1], addresses[1], []string{c.configs[0].ListenPeer}
-	added.Backup, added.Logger = backuprun.Target{}, slog.New(slog.NewTextHandler(said, nil))
+	added.Backup, added.Logger = node.BackupTarget{}, slog.New(slog.NewTextHandler(said, nil))
 	added.Seed = func(ctx context.Context) (*backup.Reader, error) { return backup.Open(ctx, at) }
 	if _, err := cl.Admin().AddMember(t.Context(), added.Name, []string{added.ListenPeer}, client.AddOptions{}); err != nil {
 		t.Fatal(err)

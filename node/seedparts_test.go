@@ -30,7 +30,7 @@ func twoBases(t *testing.T) (on *simdisk.Disk, place store.Store, parts []snapsh
 	s := index.NewState(l)
 	s.Found(index.Founders(map[string]uint64{"n1": 1}))
 	s.Stored(0, 0, nil) // it is saved in parts
-	w, err := backup.Write(t.Context(), place, true, backup.Cluster{ID: 7, Name: "test"})
+	w, err := backup.Write(t.Context(), place, true, backup.Cluster{ID: 7, Name: "test"}, 1)
 	must(t, err)
 	open := func(name string) backup.Source {
 		r, err := snapshot.Open(on, "member/"+name)
@@ -57,7 +57,6 @@ func twoBases(t *testing.T) (on *simdisk.Disk, place store.Store, parts []snapsh
 		}
 		must(t, err)
 	}
-	must(t, w.Close())
 	return on, place, shelf.Parts()
 }
 

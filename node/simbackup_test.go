@@ -3,40 +3,30 @@ package node
 import (
 	"context"
 	"errors"
-	"io"
-	"io/fs"
+	"fmt"
 	"iter"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
-	"qkv/index/kv"
-	"qkv/internal/damage"
 	"qkv/log/disk/simdisk"
-	"qkv/snapshot"
 	"qkv/snapshot/backup"
 	"qkv/snapshot/backup/store"
 )
 
-// simBackup follows the cluster as `qkv backup run` does, on a host of its own: bases and entries come from the members' server.Backups,
-// and backup.Writer writes them. Its process is killed, and its disk loses power, fails and fills up.
+// simBackup is the place at which the leaders make the backup: a folder on a disk of its own, which loses power, fails, fills up and is cut
+// off. A member runs its backupRun as in production, as a coroutine. One that was deposed goes on for a while, and calls of it may be lost, or
+// arrive late.
 type simBackup struct {
-	w       *world
-	disk    *simdisk.Disk
-	every   time.Duration // between bases
-	keep    time.Duration
-	cluster backup.Cluster
-
-	// The process; writer is nil while there is none.
-	writer    *backup.Writer
-	retention backup.Retention
-	process   int // counts them: what an earlier one began is dropped
-	at        *host
-	based     time.Duration
-	lacking   int         // members in a row whose log begins behind the end of the backup
-	beyond    bool        // the newest base lies behind a gap: the log goes on from there
-	abandon   func()      // ends the request that is under way; nil: there is none
-	paused    func() bool // of the request that runs: waits, and reports false if the request is over
+	w     *world
+	disk  *simdisk.Disk
+	place *store.Folder
+	every time.Duration // between bases
+	keep  time.Duration
+	runs  []*simRun
+	late  []func() // calls whose leader has given up
 
 	cramped bool // its disk is full
 	over    bool // the simulation needs it no longer
@@ -46,10 +36,8 @@ type simBackup struct {
 
 const (
 	backupDir = "to/b"
-	// simBackupWait bounds a request to a member, and simBackupTimeout the wait for its answer.
-	simBackupWait, simBackupTimeout = time.Second, 2 * time.Second
-	// simBackupHour speeds the clock up by which a file stays that no base lists: the simulated backup has one writer.
-	simBackupHour = 2000
+	// simBackupLook is how often a member looks whether it leads.
+	simBackupLook = 100 * time.Millisecond
 )
 
 // drawBackup draws whether a backup follows the cluster.
@@ -62,109 +50,289 @@ func (w *world) backUp() {
 	}
 	w.totals.Backups++
 	b := &simBackup{w: w, disk: simdisk.New(w.seed<<8 | 0xbb), every: w.between(time.Second, 6*time.Second), keep: w.between(0, 10*time.Second)}
-	b.has = map[uint64]bool{}
+	b.has, b.place = map[uint64]bool{}, store.OpenFolder(b.disk, backupDir)
 	if err := errors.Join(b.disk.MkdirAll("to"), b.disk.SyncDir(".")); err != nil {
 		panic(err)
 	}
 	w.backup = b
-	w.sim.After(w.between(0, 2*time.Second), b.start)
 	w.sim.After(w.between(2*time.Second, 4*time.Second), b.fault)
 	w.sim.After(w.between(3*time.Second, 6*time.Second), b.look)
 }
 
-// start starts the process.
-func (b *simBackup) start() {
-	if b.writer != nil || b.over {
+// equip gives a member the backup to make, before it starts.
+func (b *simBackup) equip(h *host) {
+	if b != nil && !b.over {
+		h.config.Backup = BackupTarget{Store: &simStore{Store: b.place, b: b, h: h}, Every: b.every, Keep: b.keep}
+	}
+}
+
+// join begins the duty of a member that has started.
+func (b *simBackup) join(h *host) {
+	if b == nil || h.config.Backup.Store == nil {
 		return
 	}
-	b.process++
-	b.at, b.lacking, b.retention = nil, 0, backup.Retention{Keep: b.keep}
-	b.next(0)
-}
-
-// next lets the process go on after a time.
-func (b *simBackup) next(d time.Duration) { b.later(d, b.turn) }
-
-// later calls f in this process only.
-func (b *simBackup) later(d time.Duration, f func()) {
-	process := b.process
-	b.w.sim.After(d, func() {
-		if process == b.process && !b.over {
-			f()
+	duty, life := newBackupDuty(h.member), h.life
+	var look func()
+	look = func() {
+		if h.life != life || b.over {
+			return
 		}
-	})
-}
-
-// end ends the process.
-func (b *simBackup) end(fate func()) {
-	b.process++
-	b.writer = nil
-	if b.abandon != nil {
-		b.abandon()
+		leads := h.member.status.Raft().Role == "leader"
+		duty.turn(leads)
+		switch run := b.runOf(h); {
+		case leads && run == nil:
+			b.begin(h, duty)
+		case !leads && run != nil && !run.leaving:
+			run.leaving = true
+			b.w.sim.After(logUniform(b.w.random, time.Millisecond, 8*time.Second), run.end)
+		}
+		b.w.sim.After(simBackupLook, look)
 	}
-	b.disk.SetHook(nil)
-	fate()
+	b.w.sim.After(b.w.between(0, simBackupLook), look)
 }
 
-// do runs a part of the process's work on its disk, and reports whether the process lives on. The power may fail meanwhile.
-func (b *simBackup) do(work func() error) (goesOn bool) {
+func (b *simBackup) runOf(h *host) *simRun {
+	if i := slices.IndexFunc(b.runs, func(r *simRun) bool { return r.h == h }); i >= 0 {
+		return b.runs[i]
+	}
+	return nil
+}
+
+// simRun is the coroutine of a member's backupRun. It runs in the member until it waits, and goes on at a later moment.
+type simRun struct {
+	b       *simBackup
+	h       *host
+	life    *simLife
+	ctx     context.Context
+	cancel  context.CancelFunc
+	yield   func(struct{}) bool
+	next    func() (struct{}, bool)
+	stop    func()
+	wake    time.Duration
+	leaving bool // its member does not lead any more
+	over    bool
+}
+
+func (b *simBackup) begin(h *host, duty *backupDuty) {
+	r := &simRun{b: b, h: h, life: h.life}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	run := duty.newRun(r.wait)
+	run.began = false // as a new process: the place is never unmounted
+	r.next, r.stop = iter.Pull(func(yield func(struct{}) bool) {
+		r.yield = yield
+		run.run(r.ctx)
+	})
+	b.runs = append(b.runs, r)
+	r.step()
+}
+
+// wait is backupRun.wait.
+func (r *simRun) wait(_ context.Context, told logTold, d time.Duration) (one logAnswer, ok bool) {
+	for until := r.b.w.sim.Now() + d; !r.over; {
+		r.wake = max(until, r.b.w.sim.Now()+time.Millisecond)
+		if told != nil || d > backupPoll {
+			r.wake = min(r.wake, r.b.w.sim.Now()+backupPoll/4)
+		}
+		if !r.yield(struct{}{}) || r.over {
+			return one, false
+		}
+		select {
+		case one = <-told:
+			return one, true
+		default:
+		}
+		if r.b.w.sim.Now() >= until {
+			return one, told == nil
+		}
+	}
+	return one, false
+}
+
+// step goes on with the coroutine, in its member.
+func (r *simRun) step() {
+	if r.over {
+		return
+	}
+	waits := false
+	r.h.backedUp = true
+	died := r.b.guard(func() { _, waits = r.next() })
+	r.h.backedUp = false
+	switch {
+	case died:
+		r.over = true
+		r.b.w.totals.BackupKills++
+		r.b.w.trace("%s dies in a call of the backup", r.h.name())
+		r.forget()
+		r.b.w.sim.Post(func() {
+			if r.h.life == r.life {
+				r.h.crash()
+				r.b.w.sim.After(r.b.w.between(50*time.Millisecond, 2*time.Second), r.h.start)
+			}
+		})
+	case !waits:
+		r.end()
+	default:
+		r.b.w.sim.After(r.wake-r.b.w.sim.Now(), func() {
+			if !r.over && r.h.life == r.life {
+				r.life.Call(r.step)
+			}
+		})
+	}
+}
+
+// end ends the coroutine.
+func (r *simRun) end() {
+	if r.over {
+		return
+	}
+	r.over = true
+	r.cancel()
+	r.stop()
+	r.forget()
+}
+
+func (r *simRun) forget() {
+	r.b.runs = slices.DeleteFunc(r.b.runs, func(one *simRun) bool { return one == r })
+}
+
+// leave ends the run of a member whose process ends.
+func (b *simBackup) leave(h *host) {
+	if b != nil {
+		if r := b.runOf(h); r != nil {
+			r.end()
+		}
+	}
+}
+
+// guard runs calls of the place, and reports whether their process dies in one.
+func (b *simBackup) guard(calls func()) (died bool) {
 	defer func() {
 		switch p := recover(); p {
 		case nil:
 		case error(errDied):
-			b.lose()
-			goesOn = false
+			died = true
 		default:
 			panic(p)
 		}
 	}()
-	err := work()
-	if err == nil {
-		return true
-	}
-	b.w.trace("the backup fails: %v", err)
-	if errors.Is(err, syscall.ENOSPC) || b.cramped {
-		b.w.totals.BackupsFull++
-	} else if !errors.Is(err, syscall.EIO) {
-		b.w.failf("the backup fails although nothing was done to it: %v", err)
-	}
-	if b.writer != nil {
-		_ = b.writer.Close() // it reports the same fault again
-	}
-	b.end(func() {})
-	b.w.sim.After(b.w.between(50*time.Millisecond, time.Second), b.start)
+	calls()
 	return false
 }
 
-// lose ends the process by a kill, or by a loss of power, and starts it again later.
-func (b *simBackup) lose() {
-	w := b.w
-	w.totals.BackupKills++
-	b.end(func() {
-		if w.probably(0.5) {
-			b.disk.Kill()
-		} else {
-			b.disk.Crash(w.variant())
-		}
-	})
-	w.trace("the backup is killed")
-	w.note("backup killed", b.said)
-	w.lasting(logUniform(w.random, 10*time.Millisecond, 6*time.Second), b.start)
+// simStore is the place as a member reaches it.
+type simStore struct {
+	store.Store
+	b   *simBackup
+	h   *host
+	cut bool
 }
 
-// fault does something to the backup, again and again until everything heals.
+var errLostCall = fmt.Errorf("no answer of the place: %w", syscall.EIO)
+
+// reach fails a call that does not get to the place.
+func (s *simStore) reach() error {
+	if s.cut || s.b.over || s.b.runOf(s.h) == nil || s.b.runOf(s.h).over {
+		return errLostCall
+	}
+	return nil
+}
+
+// change makes a call that changes something. It may be lost, or arrive when its leader has long given up.
+func (s *simStore) change(do func() error) error {
+	if err := s.reach(); err != nil {
+		return err
+	}
+	w := s.b.w
+	if w.healed == 0 && w.probably(0.01) {
+		if w.probably(0.5) {
+			w.totals.BackupsLate++
+			w.sim.After(logUniform(w.random, time.Millisecond, 20*time.Second), func() {
+				if !s.b.over {
+					s.b.guard(func() { _ = do() })
+				}
+			})
+		}
+		return errLostCall
+	}
+	return do()
+}
+
+// Put implements store.Store. The entries of a slice that was acknowledged are in the backup.
+func (s *simStore) Put(ctx context.Context, name string, content []byte) error {
+	return s.change(func() error {
+		err := s.b.place.Put(ctx, name, content)
+		var first, last uint64
+		if n, _ := fmt.Sscanf(name, "log/%d-%d-", &first, &last); n == 2 && err == nil {
+			s.b.appended(first, last)
+		}
+		return s.b.failed(err)
+	})
+}
+
+// Create implements store.Store.
+func (s *simStore) Create(ctx context.Context, name string, content []byte) error {
+	return s.change(func() error {
+		err := s.b.place.Create(ctx, name, content)
+		if strings.HasPrefix(name, "lists/") {
+			s.b.listed(err == nil)
+		}
+		return s.b.failed(err)
+	})
+}
+
+// Delete implements store.Store.
+func (s *simStore) Delete(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		if err := s.change(func() error { return s.b.failed(s.b.place.Delete(ctx, name)) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Get implements store.Store.
+func (s *simStore) Get(ctx context.Context, name string, offset, most int64) ([]byte, error) {
+	if err := s.reach(); err != nil {
+		return nil, err
+	}
+	return s.b.place.Get(ctx, name, offset, most)
+}
+
+// List implements store.Store.
+func (s *simStore) List(ctx context.Context, folder string) ([]store.Info, error) {
+	if err := s.reach(); err != nil {
+		return nil, err
+	}
+	return s.b.place.List(ctx, folder)
+}
+
+// failed counts full disks.
+func (b *simBackup) failed(err error) error {
+	if errors.Is(err, syscall.ENOSPC) {
+		b.w.totals.BackupsFull++
+	}
+	return err
+}
+
+// fault does something to the place, again and again until everything heals.
 func (b *simBackup) fault() {
 	w := b.w
 	if w.healed != 0 || b.over {
 		return
 	}
-	switch w.random.IntN(4) {
-	case 0: // between two turns
-		b.lose()
-	case 1: // at a call of its disk
+	switch w.random.IntN(5) {
+	case 0: // between two calls
+		v := w.variant()
+		w.trace("the place loses power, %v", v)
+		b.disk.Crash(v)
+	case 1: // a leader dies at a call
+		if w.shape.calm {
+			break
+		}
 		left := 1 + w.random.IntN(80)
 		b.disk.SetHook(func(simdisk.Op, string) {
 			if left--; left == 0 {
+				b.disk.SetHook(nil)
 				panic(errDied)
 			}
 		})
@@ -175,280 +343,22 @@ func (b *simBackup) fault() {
 			b.cramped = false
 			b.disk.SetCapacity(1 << 50)
 		})
+	case 3:
+		if s, is := w.any().config.Backup.Store.(*simStore); is {
+			s.cut = true
+			w.lasting(logUniform(w.random, 100*time.Millisecond, 10*time.Second), func() { s.cut = false })
+		}
 	default:
 		b.disk.Fail(simdisk.Fault{Call: 1 + w.random.Int64N(60), Err: syscall.EIO, Short: w.probably(0.5)})
 	}
 	w.sim.After(w.between(500*time.Millisecond, 5*time.Second), b.fault)
 }
 
-// turn asks a member for what the backup lacks.
-func (b *simBackup) turn() {
-	if b.at == nil || !b.at.alive() || b.at.backups == nil {
-		if b.at = b.w.any(); !b.at.alive() || b.at.backups == nil {
-			b.next(b.w.between(10*time.Millisecond, 200*time.Millisecond))
-			return
-		}
+// open opens the backup as the place shows it now.
+func (b *simBackup) open() *backup.Reader {
+	r, err := backup.Open(context.Background(), store.OpenFolder(b.disk.Clone(1), backupDir))
+	if err != nil {
+		return &backup.Reader{}
 	}
-	if b.writer == nil && !b.do(b.open) {
-		return
-	}
-	newest, after := b.newest(), b.after()
-	switch {
-	case newest == nil:
-		b.askBase(0, false)
-	case b.w.sim.Now()-b.based >= b.every && after > newest.Index:
-		b.askBase(after, false)
-	default:
-		b.askLog(after)
-	}
-}
-
-// open opens the folder, in which everything must be that was said to be there.
-func (b *simBackup) open() (err error) {
-	if b.cluster.ID == 0 {
-		b.cluster = backup.Cluster{ID: b.at.member.folder.Cluster, Name: "sim", Version: "sim"}
-	}
-	if b.writer, err = backup.Write(context.Background(), store.OpenFolder(b.disk, backupDir), true, b.cluster); err != nil {
-		return err
-	}
-	last, _ := b.writer.Last()
-	b.found(last, b.writer.Bases())
-	b.based = b.w.sim.Now()
-	return nil
-}
-
-func (b *simBackup) newest() *backup.Base {
-	bases := b.writer.Bases()
-	if len(bases) == 0 {
-		return nil
-	}
-	return &bases[len(bases)-1]
-}
-
-// after returns the entry behind which the backup goes on.
-func (b *simBackup) after() uint64 {
-	last, _ := b.writer.Last()
-	if newest := b.newest(); last == 0 && newest != nil || b.beyond && newest.Index > last {
-		return newest.Index
-	}
-	return last
-}
-
-// refused turns to another member.
-func (b *simBackup) refused(why error) {
-	b.w.trace("the backup turns away from %s: %v", b.at.name(), why)
-	b.at = nil
-	b.next(b.w.between(10*time.Millisecond, 300*time.Millisecond))
-}
-
-var errNoAnswer = errors.New("no answer")
-
-// ask sends a request to the member, and calls then when it is answered, or not in time. The request is a coroutine, which runs in the
-// member until it waits, and goes on at a later moment.
-func (b *simBackup) ask(request func(ctx context.Context, from *backups), then func(answered bool)) {
-	w, at, life, from, until := b.w, b.at, b.at.life, b.at.backups, b.w.sim.Now()+simBackupWait
-	var paused func() bool
-	next, stop := iter.Pull(func(yield func(struct{}) bool) {
-		paused = func() bool { return yield(struct{}{}) && w.sim.Now() < until }
-		b.paused = paused
-		request(context.Background(), from)
-	})
-	over := false
-	end := func(answered, told bool) {
-		if over {
-			return
-		}
-		over, b.abandon = true, nil
-		b.paused = paused
-		stop()
-		if told {
-			then(answered)
-		}
-	}
-	b.abandon = func() { end(false, false) }
-	var step func()
-	step = func() {
-		if over {
-			return
-		}
-		b.paused = paused
-		at.backedUp = true
-		_, waits := next()
-		at.backedUp = false
-		if !waits {
-			w.sim.Post(func() { end(true, true) })
-			return
-		}
-		w.sim.After(backupPoll, func() { life.Call(step) })
-	}
-	life.Call(step)
-	b.later(simBackupTimeout, func() { end(false, true) })
-}
-
-// wait is what backups.wait is in the simulation.
-func (b *simBackup) wait(_ context.Context, told logTold) (one logAnswer, ok bool) {
-	for b.paused() {
-		select {
-		case one = <-told:
-			return one, true
-		default:
-		}
-		if told == nil {
-			return one, true
-		}
-	}
-	return one, false
-}
-
-func refusalOf(answered bool, err *kv.Error) error {
-	switch {
-	case !answered:
-		return errNoAnswer
-	case err != nil:
-		return err
-	}
-	return nil
-}
-
-func (b *simBackup) askLog(after uint64) {
-	var part kv.LogPart
-	var err *kv.Error
-	b.ask(func(ctx context.Context, from *backups) { part, err = from.Log(ctx, after) }, func(answered bool) {
-		if b.writer == nil {
-			return
-		}
-		refusal := refusalOf(answered, err)
-		if refusal == nil {
-			b.tried(part.Entries)
-			if !b.do(func() error {
-				if refusal = b.writer.Append(context.Background(), part.Entries); errors.Is(refusal, backup.ErrGap) {
-					return nil
-				}
-				return refusal
-			}) {
-				return
-			}
-		}
-		switch {
-		case codeOf(err) == kv.Compacted || errors.Is(refusal, backup.ErrGap):
-			if b.lacking++; b.lacking > len(b.w.members()) {
-				b.askBase(after+1, true)
-				return
-			}
-			b.refused(refusal)
-		case refusal != nil:
-			b.refused(refusal)
-		default:
-			if len(part.Entries) > 0 {
-				b.lacking, b.beyond = 0, false
-			}
-			b.appended()
-			b.next(b.w.between(time.Millisecond, 100*time.Millisecond))
-		}
-	})
-}
-
-// askBase makes a base. Behind a gap of the log the backup goes on from there.
-func (b *simBackup) askBase(least uint64, gap bool) {
-	var base kv.BackupBase
-	var err *kv.Error
-	b.ask(func(ctx context.Context, from *backups) { base, err = from.Base(ctx, least) }, func(answered bool) {
-		if b.writer == nil {
-			return
-		}
-		if refusal := refusalOf(answered, err); refusal != nil {
-			b.refused(refusal)
-			return
-		}
-		var c *backup.Copy
-		var refusal error
-		source := &simSource{at: b.at, from: b.at.backups}
-		if !b.do(func() (err error) {
-			part := func(p snapshot.Part) backup.Source { return simFile{source, p.Name(), p.Bytes, p.SHA} }
-			b.making = max(b.making, base.Index)
-			if c, err = b.writer.Base(simFile{source, base.Name, base.Bytes, base.SHA}, part); errors.Is(err, fs.ErrExist) || source.failed != nil {
-				refusal, err = err, nil
-			}
-			return err
-		}) {
-			return
-		}
-		switch {
-		case errors.Is(refusal, fs.ErrExist):
-			b.based, b.beyond = b.w.sim.Now(), gap
-			b.next(b.w.between(time.Millisecond, 100*time.Millisecond))
-		case refusal != nil:
-			b.refused(refusal)
-		default:
-			b.copy(c, source, gap)
-		}
-	})
-}
-
-// copy copies a base step by step: the member may be killed meanwhile, or remove the snapshot.
-func (b *simBackup) copy(c *backup.Copy, source *simSource, gap bool) {
-	done, refusal := false, error(nil)
-	if !b.do(func() (err error) {
-		if done, err = c.Step(context.Background(), 1<<12); source.failed != nil || (source.at.rotted || source.at.harmed != nil) && errors.Is(err, damage.ErrDamaged) {
-			refusal, err = err, nil
-		}
-		if err == nil && done {
-			b.made(c.Published())
-			b.bases = b.bases[len(b.bases)-1:] // a process that ends in Remove may have removed the others
-			if _, err = b.retention.Remove(context.Background(), b.writer, time.Unix(0, c.Published().Wall), b.w.sim.Now()*simBackupHour); err == nil {
-				b.bases = b.writer.Bases()
-			}
-		}
-		return err
-	}) {
-		return
-	}
-	switch {
-	case refusal != nil:
-		b.refused(refusal)
-	case !done:
-		b.later(b.w.between(0, 30*time.Millisecond), func() { b.copy(c, source, gap) })
-	default:
-		b.based, b.beyond = b.w.sim.Now(), gap
-		b.next(0)
-	}
-}
-
-// simSource reads a member's files.
-type simSource struct {
-	at     *host
-	from   *backups
-	failed error
-}
-
-// simFile is one of them.
-type simFile struct {
-	*simSource
-	name string
-	size int64
-	sha  [32]byte
-}
-
-func (s simFile) Name() string  { return s.name }
-func (s simFile) Size() int64   { return s.size }
-func (s simFile) SHA() [32]byte { return s.sha }
-
-// ReadAt implements backup.Source.
-func (s simFile) ReadAt(p []byte, off int64) (n int, err error) {
-	for n < len(p) {
-		if !s.at.alive() || s.at.backups != s.from || s.at.paused() {
-			s.failed = errNoAnswer
-			return n, s.failed
-		}
-		piece, err := s.from.Piece(s.name, off+int64(n))
-		if err != nil {
-			s.failed = err
-			return n, err
-		}
-		if len(piece) == 0 {
-			return n, io.EOF
-		}
-		n += copy(p[n:], piece)
-	}
-	return n, nil
+	return r
 }

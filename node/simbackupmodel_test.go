@@ -16,62 +16,57 @@ import (
 	"qkv/snapshot/backup/store"
 )
 
-// backedUp is what a backup has, as its Writer has said: every restore is held against it, and against what the cluster had.
+// backedUp is what a backup has, as its place has acknowledged: every restore is held against it, and against what the cluster had.
 type backedUp struct {
 	said    uint64          // the newest entry that the backup has for certain
 	has     map[uint64]bool // entries of its log
-	trying  []uint64        // entries of the newest Append, which may be there
-	bases   []backup.Base
-	making  uint64 // entry of the newest base that was begun: its manifest may be visible although it failed
-	reached bool   // it has everything, after all has healed
+	bases   []backup.Base   // that every list has which the place may show
+	making  uint64          // entry of the newest base that was begun: its list may be visible although it failed
+	reached bool            // it has everything, after all has healed
 }
 
-// tried notes entries that are about to be appended.
-func (b *simBackup) tried(entries []backup.Entry) {
-	b.trying = b.trying[:0]
-	for i := range entries {
-		b.trying = append(b.trying, entries[i].Index)
-	}
-}
-
-// appended notes that the newest entries are in the backup.
-func (b *simBackup) appended() {
-	for _, entry := range b.trying {
+// appended notes that entries are in the backup.
+func (b *simBackup) appended(first, last uint64) {
+	for entry := first; entry <= last; entry++ {
 		if !b.has[entry] {
 			b.has[entry] = true
 			b.w.totals.BackupEntries++
 		}
-		b.said = max(b.said, entry)
 	}
-	b.trying = b.trying[:0]
+	b.reach(last)
+}
+
+func (b *simBackup) reach(entry uint64) {
+	b.said = max(b.said, entry)
 	b.reached = b.w.healed != 0 && b.said >= b.w.watch.commit
 }
 
-// made notes a base.
-func (b *simBackup) made(base backup.Base) {
-	b.w.totals.BackupBases++
-	b.bases = append(b.bases, base)
-	b.said = max(b.said, base.Index)
-	b.w.trace("the backup has a base of entry %d, revision %d", base.Index, base.Revision)
-}
-
-// found compares what a new process finds with what was said.
-func (b *simBackup) found(last uint64, bases []backup.Base) {
-	b.trying = slices.DeleteFunc(b.trying, func(entry uint64) bool { return entry > last })
-	b.appended()
-	newest := last
-	if n := len(bases); n > 0 {
-		newest = max(newest, bases[n-1].Index)
+// listed notes the bases of a list that was made, or that may be there although its leader does not know. That one may leave old bases out.
+func (b *simBackup) listed(acknowledged bool) {
+	now := b.open().Bases
+	if n := len(now); n > 0 {
+		b.making = max(b.making, now[n-1].Index)
 	}
-	if newest < b.said {
-		b.w.failf("the backup finds entry %d, and entry %d was in it", newest, b.said)
+	has := func(all []backup.Base, base backup.Base) bool {
+		return slices.ContainsFunc(all, func(one backup.Base) bool { return one.Index == base.Index && one.Digest == base.Digest })
+	}
+	if !acknowledged {
+		b.bases = slices.DeleteFunc(b.bases, func(base backup.Base) bool { return !has(now, base) })
+		return
 	}
 	for _, base := range b.bases {
-		if base.Index >= bases[0].Index && !slices.ContainsFunc(bases, func(one backup.Base) bool { return one.Index == base.Index && one.Digest == base.Digest }) {
+		if base.Index >= now[0].Index && !has(now, base) {
 			b.w.failf("the backup has lost its base of entry %d", base.Index)
 		}
 	}
-	b.bases = bases
+	for _, base := range now {
+		if !has(b.bases, base) {
+			b.w.totals.BackupBases++
+			b.w.trace("the backup has a base of entry %d, revision %d", base.Index, base.Revision)
+		}
+	}
+	b.bases = now
+	b.reach(now[len(now)-1].Index)
 }
 
 // look restores something now and then.
@@ -230,9 +225,9 @@ func (b *simBackup) finish() {
 
 // close ends the backup for good.
 func (b *simBackup) close() {
-	if !b.over {
-		b.over = true
-		b.end(b.disk.Kill)
+	b.over = true
+	for _, r := range slices.Clone(b.runs) {
+		r.end()
 	}
 	b.w.backup = nil
 }

@@ -43,7 +43,6 @@ type host struct {
 	// The process; life is nil while there is none.
 	life        *simLife
 	member      *member
-	backups     *backups // nil where no backup follows the cluster
 	handler     peer.Handler
 	way         *simTransport
 	pausedUntil time.Duration
@@ -207,6 +206,7 @@ func (h *host) start() {
 			}
 		},
 	}
+	w.backup.equip(h)
 	m, err := h.build(env, func(err error) { h.ended(life, err) })
 	switch {
 	case errors.Is(err, errDied):
@@ -245,10 +245,7 @@ func (h *host) start() {
 		h.memberID = m.folder.Member
 		w.byID[h.memberID] = h
 	}
-	if w.backup != nil {
-		h.backups = newBackups(m)
-		h.backups.wait = w.backup.wait
-	}
+	w.backup.join(h)
 	h.boot = m.folder.Boot
 	w.note("start "+h.name(), m.folder.Boot)
 	w.trace("%s starts, boot %d, log %+v", h.name(), m.folder.Boot, m.actors.logWriter.Log.Stats())
@@ -317,11 +314,12 @@ func (h *host) down(fate func()) {
 	if !h.alive() {
 		return
 	}
+	h.w.backup.leave(h)
 	h.life.End()
 	h.w.net.died(h)
 	h.intended = prove(h.member)
 	h.w.totals.FalseClaims += int(h.member.status.Observer.Counters.FalseClaims.Load())
-	h.life, h.member, h.backups, h.leads, h.voting = nil, nil, nil, false, nil
+	h.life, h.member, h.leads, h.voting = nil, nil, false, nil
 	fate()
 	for _, s := range h.sessions {
 		s.lose()

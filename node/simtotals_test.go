@@ -47,7 +47,7 @@ type totals struct {
 	OwnCommands, ExpiredWithUsers, OnceOthers                                                   int // while it is enabled
 	VerdictsCompared, Authors                                                                   int
 	FilesVerified, FilesDamaged                                                                 int // FilesDamaged: found where a bit was flipped
-	Backups, BackupKills, BackupsFull, BackupBases, BackupEntries                               int
+	Backups, BackupKills, BackupsFull, BackupBases, BackupEntries, BackupsLate                  int
 	BackupRestores, BackupsCompared, BackupGaps, RestoredClusters                               int           // BackupGaps: moments that were refused
 	SlowestService                                                                              time.Duration // until every member served everything again
 	CrossChecked, CrossUndecided, LateAnswers                                                   int
@@ -187,7 +187,7 @@ func (t totals) missing() []string {
 		"values read from files":                   t.ValuesRead, "values that could not be read": t.ValuesUnread, "values that watches waited for": t.WatchesAwaited,
 		"watches that ended because a value could not be read": t.WatchesUnread,
 		"verified files": t.FilesVerified, "damaged files that a verification found": t.FilesDamaged,
-		"backups": t.Backups, "killed backups": t.BackupKills, "backups on a full disk": t.BackupsFull, "bases of backups": t.BackupBases,
+		"backups": t.Backups, "leaders that died in a call of the backup": t.BackupKills, "backups on a full disk": t.BackupsFull, "bases of backups": t.BackupBases, "late calls of backups": t.BackupsLate,
 		"entries in backups": t.BackupEntries, "restores": t.BackupRestores, "restored states that a member had": t.BackupsCompared,
 		"refused moments in a gap of a backup": t.BackupGaps, "clusters that were restored": t.RestoredClusters,
 		"renewed leases": t.LeasesRenewed, "expired leases": t.LeasesExpired, "revoked leases": t.LeasesRevoked,

@@ -1,12 +1,14 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"qkv/actor"
@@ -20,7 +22,7 @@ import (
 	"qkv/snapshot"
 )
 
-// fileCheck reads the member's snapshots and log from the medium once, and has the damage repaired that it finds. As backups do, it works
+// fileCheck reads the member's snapshots and log from the medium once, and has the damage repaired that it finds. It works
 // beside the actors, in a goroutine of its own: no save, no transfer and no sync of the log waits for it. The actors get orders only.
 type fileCheck struct {
 	member  *member
@@ -75,8 +77,56 @@ const (
 	verifyDamaged = 64
 )
 
+// scrubDuty has all files of a member read now and then.
+type scrubDuty struct {
+	member *member
+	ctx    context.Context // ends when the member stops
+	cancel context.CancelFunc
+
+	corrupt chan struct{} // the alarm CORRUPT stands
+	stood   bool          // it stood at the last look
+	ended   chan struct{} // closed when scrub ends; nil: it was not started
+	kept    scrubbed      // of the goroutine of scrub, as is raised
+	raised  []kv.Alarm    // at the end of the newest read
+
+	mu      sync.Mutex
+	again   time.Time // when all files are read again if CORRUPT stands then
+	found   filesRead
+	allRead int64 // when the newest complete read ended, in nanoseconds since 1970; 0: there was none
+}
+
+func newScrubDuty(m *member) *scrubDuty {
+	b := &scrubDuty{member: m, corrupt: make(chan struct{}, 1)}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	return b
+}
+
+// start begins to scrub the member's files. Without a readable file scrub the week begins anew.
+func (b *scrubDuty) start() {
+	if raw, err := b.member.folder.read("scrub"); err == nil {
+		_ = codec.ReadFile(raw, &b.kept)
+	} else if errors.Is(err, damage.ErrDamaged) { // keep makes it anew; it never writes over a damaged file
+		err = b.member.env.FS.Remove(b.member.folder.path("scrub"))
+		b.member.logger.Warn("the file with the time of the last scrub was damaged, and is removed; nothing is lost, but look at the disk", "error", err)
+	}
+	b.found, b.allRead = b.kept.Sound, b.kept.Sound.Wall
+	b.ended = make(chan struct{})
+	go b.scrub()
+}
+
+// close ends the scrub. A disk that does not answer delays it only for a while.
+func (b *scrubDuty) close() {
+	b.cancel()
+	if b.ended != nil {
+		select {
+		case <-b.ended:
+		case <-time.After(limits.BackupStop):
+		}
+	}
+}
+
 // scrub reads all files when that is due, and while CORRUPT stands, until the member ends.
-func (b *backups) scrub() {
+func (b *scrubDuty) scrub() {
 	defer close(b.ended)
 	for first := scrubFirst; ; first = 0 {
 		select {
@@ -103,7 +153,7 @@ func (s *scrubbed) due() time.Duration {
 }
 
 // look has all files read when CORRUPT is raised about one of them, or when a read has failed, and again while that lasts.
-func (b *backups) look() {
+func (b *scrubDuty) look() {
 	b.mu.Lock()
 	failed, due := b.found.Failed != "", time.Until(b.again) <= 0
 	b.mu.Unlock()
@@ -118,14 +168,14 @@ func (b *backups) look() {
 }
 
 // rest sets when the next read because of CORRUPT may begin.
-func (b *backups) rest(d time.Duration) {
+func (b *scrubDuty) rest(d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.again = time.Now().Add(d)
 }
 
 // alarms returns the alarms CORRUPT about files.
-func (b *backups) alarms() []kv.Alarm {
+func (b *scrubDuty) alarms() []kv.Alarm {
 	wal, snap := b.member.folder.path("wal"), b.member.folder.path("snap")+"/"
 	return slices.DeleteFunc(b.member.status.Alarms(), func(a kv.Alarm) bool {
 		return a.Name != kv.CorruptAlarm || a.Subject != wal && !strings.HasPrefix(a.Subject, snap)
@@ -134,7 +184,7 @@ func (b *backups) alarms() []kv.Alarm {
 
 // readAll reads all files, and keeps the result. CORRUPT ends a scrub, which then leaves no result. If all files are sound, the alarms end
 // that stood at the end of the read before: an operator sees each of them for a while.
-func (b *backups) readAll(rate int64) {
+func (b *scrubDuty) readAll(rate int64) {
 	b.rest(math.MaxInt64)
 	defer b.rest(scrubCorrupt)
 	c := &fileCheck{member: b.member, rate: rate, begun: time.Now(), sleep: time.Sleep, stopped: func() error {
@@ -180,14 +230,14 @@ func (b *backups) readAll(rate int64) {
 	b.mu.Unlock()
 }
 
-func (b *backups) keep() {
+func (b *scrubDuty) keep() {
 	if err := b.member.folder.write("scrub", codec.Append(nil, &b.kept)); err != nil {
 		b.member.logger.Warn("when all files were last read cannot be saved: a restart may have them read again", "error", err)
 	}
 }
 
 // report adds the newest complete read of all files to a status.
-func (b *backups) report(to *figures.Values) {
+func (b *scrubDuty) report(to *figures.Values) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	figures.Set(to, figures.Damaged, len(b.found.Damaged))

@@ -16,20 +16,19 @@ import (
 	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/internal/testlong"
-	"qkv/log"
 	"qkv/log/disk"
 	"qkv/snapshot"
 )
 
 // result returns the newest result of a read of all files.
-func (b *backups) result() filesRead {
+func (b *scrubDuty) result() filesRead {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.found
 }
 
 // readAgain has all files read, as because of CORRUPT, and waits for the end.
-func readAgain(t *testing.T, b *backups) filesRead {
+func readAgain(t *testing.T, b *scrubDuty) filesRead {
 	t.Helper()
 	begun := time.Now()
 	b.corrupt <- struct{}{}
@@ -43,7 +42,7 @@ func readAgain(t *testing.T, b *backups) filesRead {
 }
 
 // verifyAll is readAgain that must not fail.
-func verifyAll(t *testing.T, b *backups) filesRead {
+func verifyAll(t *testing.T, b *scrubDuty) filesRead {
 	t.Helper()
 	v := readAgain(t, b)
 	if v.Failed != "" {
@@ -97,8 +96,8 @@ func startToVerify(t *testing.T) (a *alone, dir string) {
 // CORRUPT has all files read. The result stays until the next one is complete, and outlives a restart.
 func TestVerifyOnce(t *testing.T) {
 	a, _ := startToVerify(t)
-	b := newBackups(a.m)
-	b.startScrub()
+	b := newScrubDuty(a.m)
+	b.start()
 	if v := b.result(); v.Wall != 0 {
 		t.Errorf("before the first: %+v", v)
 	}
@@ -111,16 +110,16 @@ func TestVerifyOnce(t *testing.T) {
 		t.Errorf("the next result: %+v after %+v", last, v)
 	}
 	begun := time.Now()
-	if err := b.close(); err != nil || time.Since(begun) > limits.BackupStop {
-		t.Errorf("it stops after %v: %v", time.Since(begun), err)
+	if b.close(); time.Since(begun) > limits.BackupStop {
+		t.Errorf("it stops after %v", time.Since(begun))
 	}
 	select {
 	case <-b.ended:
 	default:
 		t.Error("it goes on")
 	}
-	b = newBackups(a.m)
-	b.startScrub()
+	b = newScrubDuty(a.m)
+	b.start()
 	if v := b.result(); v.Wall != last.Wall || v.Bytes != last.Bytes {
 		t.Errorf("after a restart: %+v, want %+v", v, last)
 	}
@@ -128,32 +127,28 @@ func TestVerifyOnce(t *testing.T) {
 	if b.report(&of); of.Duration(figures.ScrubAge) <= 0 || of.Duration(figures.ScrubAge) > time.Since(time.Unix(0, last.Wall)) || of.Get(figures.Damaged) != 0 {
 		t.Errorf("the figures: %v", of)
 	}
-	if err := b.close(); err != nil {
-		t.Error(err)
-	}
+	b.close()
 	a.stop(t)
 }
 
 // scrubber is the scrub of a member, by a modelled clock.
 type scrubber struct {
 	*testing.T
-	*backups
+	*scrubDuty
 	m *member
 }
 
 func (s *scrubber) restart() {
-	if s.backups != nil {
+	if s.scrubDuty != nil {
 		s.stop()
 	}
-	s.backups = &backups{member: s.m, log: log.NewReader(disk.OS()), corrupt: make(chan struct{}, 1)} // in the bubble
+	s.scrubDuty = &scrubDuty{member: s.m, corrupt: make(chan struct{}, 1)} // in the bubble
 	s.ctx, s.cancel = context.WithCancel(s.Context())
-	s.startScrub()
+	s.start()
 }
 
 func (s *scrubber) stop() {
-	if err := s.close(); err != nil {
-		s.Error(err)
-	}
+	s.close()
 	synctest.Wait()
 }
 
@@ -272,8 +267,8 @@ func TestScrubAfterAClockAhead(t *testing.T) {
 func TestScrubThatFails(t *testing.T) {
 	a, dir := startToVerify(t)
 	defer a.stop(t)
-	b := newBackups(a.m)
-	b.startScrub()
+	b := newScrubDuty(a.m)
+	b.start()
 	verifyAll(t, b)
 	begun := time.Now()
 	wal := filepath.Join(dir, "wal")
@@ -289,26 +284,20 @@ func TestScrubThatFails(t *testing.T) {
 	if err := os.Rename(wal+".away", wal); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.close(); err != nil {
-		t.Error(err)
-	}
+	b.close()
 	for _, half := range []int{0, slotBytes} {
 		flipByte(t, a.m.folder.path("scrub"), half+40)
 	}
-	b = newBackups(a.m)
-	b.startScrub()
+	b = newScrubDuty(a.m)
+	b.start()
 	v = verifyAll(t, b)
-	if err := b.close(); err != nil {
-		t.Error(err)
-	}
-	b = newBackups(a.m)
-	b.startScrub()
+	b.close()
+	b = newScrubDuty(a.m)
+	b.start()
 	if again := b.result(); again.Wall != v.Wall {
 		t.Errorf("the file scrub was damaged, and is not written again: %+v, want %+v", again, v)
 	}
-	if err := b.close(); err != nil {
-		t.Error(err)
-	}
+	b.close()
 }
 
 // All files are read at once when CORRUPT is raised, and ten minutes after each read while it stands. A sound read ends it, except the first.
@@ -347,8 +336,8 @@ func TestScrubFindsDamage(t *testing.T) {
 	testlong.Skip(t)
 	a, dir := startToVerify(t)
 	defer a.stop(t)
-	b := newBackups(a.m)
-	b.startScrub()
+	b := newScrubDuty(a.m)
+	b.start()
 	verifyAll(t, b)
 	name := closedBehindSnapshots(t, dir)
 	content, _ := os.ReadFile(name)
@@ -386,9 +375,7 @@ func TestScrubFindsDamage(t *testing.T) {
 	if found := alarms(); len(found) > 0 {
 		t.Errorf("the alarms do not end: %v", found)
 	}
-	if err := b.close(); err != nil {
-		t.Error(err)
-	}
+	b.close()
 }
 
 // closedBehindSnapshots returns the first segment behind the snapshots of startToVerify.
@@ -420,8 +407,8 @@ func TestVerifyNamesAPart(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer a.stop(t)
-		b := newBackups(a.m)
-		b.startScrub()
+		b := newScrubDuty(a.m)
+		b.start()
 		var parts []snapshot.Part
 		for begun := time.Now(); len(parts) < 4; a.put(t, fmt.Sprint("key", time.Now().UnixNano()), strings.Repeat("v", 2000)) {
 			if listing, err := snapshot.List(disk.OS(), filepath.Join(dir, "snap")); err == nil && len(listing.Published) > 0 {
@@ -453,9 +440,7 @@ func TestVerifyNamesAPart(t *testing.T) {
 				t.Fatalf("it has %q", list(t, dir, "snap/*"))
 			}
 		}
-		if err := b.close(); err != nil {
-			t.Error(err)
-		}
+		b.close()
 	}
 }
 
@@ -464,8 +449,8 @@ func TestVerifyNamesAPart(t *testing.T) {
 func TestVerifyRepairs(t *testing.T) {
 	testlong.Skip(t)
 	a, dir := startToVerify(t)
-	b := newBackups(a.m)
-	b.startScrub()
+	b := newScrubDuty(a.m)
+	b.start()
 	snaps := list(t, dir, "snap/*.snap")
 	older := snaps[0]
 	name := closedBehindSnapshots(t, dir)
@@ -505,8 +490,6 @@ func TestVerifyRepairs(t *testing.T) {
 	if v := verifyAll(t, b); len(v.Damaged) > 0 || corrupt() > 0 {
 		t.Errorf("afterwards: %+v, %d alarms", v, corrupt())
 	}
-	if err := b.close(); err != nil {
-		t.Error(err)
-	}
+	b.close()
 	a.stop(t)
 }

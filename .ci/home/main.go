@@ -44,7 +44,6 @@ var places = []struct{ file, pattern, name string }{
 	{"deploy/Dockerfile", `image\.documentation=(\S+)`, "documentation"},
 	{"deploy/kubernetes/statefulset.yaml", ` image: (\S+):`, "image"},
 	{"deploy/package/qkv.service", `(?m)^Documentation=.* (https:\S+)/packages\.md$`, "documentation"},
-	{"deploy/package/qkv-backup.service", `(?m)^Documentation=.* (https:\S+)/backup\.md$`, "documentation"},
 	{"docs/README.md", `at <(\S+)>`, "documentation"},
 	{"docs/packages.md", ` (\S+):[0-9.]+ serve\n`, "image"},
 }

@@ -82,11 +82,11 @@ var alerts = []alert{
 	},
 	{
 		name: "QkvBackupOld", expr: `qkv_backup_age_seconds{` + jobs + `} > 300`, duration: "1m", severity: "warning",
-		summary: "The backup of {{ $labels.job }}, made by {{ $labels.instance }}, lacks the changes of the last {{ $value | humanizeDuration }}.", section: "backup.md#by-the-members",
+		summary: "The backup of {{ $labels.job }}, made by {{ $labels.instance }}, lacks the changes of the last {{ $value | humanizeDuration }}.", section: "backup.md#making-a-backup",
 	},
 	{
 		name: "QkvNoBackup", expr: `max by (job) (qkv_backup_configured{` + jobs + `}) == 1 unless on (job) qkv_backup_age_seconds{` + jobs + `}`, duration: "5m", severity: "warning",
-		summary: "No member of {{ $labels.job }} makes the backup: the leader has no --backup, or does not answer Prometheus.", section: "backup.md#by-the-members",
+		summary: "No member of {{ $labels.job }} makes the backup: the leader has no --backup, or does not answer Prometheus.", section: "backup.md#making-a-backup",
 	},
 }
 

@@ -21,7 +21,6 @@ import (
 	"qkv/internal/testport"
 	"qkv/log/disk"
 	"qkv/node"
-	"qkv/node/backuprun"
 	"qkv/snapshot/backup/store"
 )
 
@@ -85,7 +84,7 @@ func pair(dir string) (configs []node.Config, err error) {
 			Name: m.Name, DataDir: filepath.Join(dir, m.Name), Home: filepath.Join(dir, "home"), Listen: addresses[2*i], ListenPeer: m.Address,
 			InitialCluster: cluster, InitialClusterToken: "monitoring", HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second,
 			WatchProgress: time.Minute, MaxRequestBytes: 1 << 20, SegmentBytes: 8 << 20, HistoryBytes: node.HistoryAuto, Version: "monitoring",
-			Backup: backuprun.Target{Store: store.OpenFolder(disk.OS(), dir), Every: time.Hour, Keep: time.Hour},
+			Backup: node.BackupTarget{Store: store.OpenFolder(disk.OS(), dir), Every: time.Hour, Keep: time.Hour},
 		})
 	}
 	return configs, nil

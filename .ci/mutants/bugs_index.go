@@ -159,7 +159,4 @@ var indexBugs = []mutant{
 	{"bring back a key whose lease has ended", []change{
 		{"Builder.FinishSalvage", `s.leases.refuses(a.lease) != nil`, `s.leases.refuses(a.lease) != nil && a.lease < 0`},
 	}, []detector{direct("./snapshot", "TestSalvageEndsLeases")}},
-	{"forget the backup that was taken last", []change{
-		{"backupHolds.note", `h.all = slices.Delete(slices.Clone(h.all), i, i+1)`, `if h.all = slices.Clone(h.all); !b.Leave { h.all[i].holder = b.Holder; return }; h.all = slices.Delete(h.all, i, i+1)`},
-	}, []detector{direct("./index", "TestBackupHoldOfPlaces")}},
 }

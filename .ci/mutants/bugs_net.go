@@ -22,8 +22,8 @@ var netBugs = []mutant{
 		{"stream.waitsForStart", `return w.need == need`, `return false`},
 	}, []detector{direct("./net/server", "TestWaitingWriteIsNotOvertaken")}},
 	// Package net/server, backups.
-	{"give everything to any user as a backup", []change{
-		{"stream.permitsEarly", `case wire.PathMember, wire.PathLeader, wire.PathClock, wire.PathFiles:`, `case wire.PathMember, wire.PathLeader, wire.PathClock:`},
+	{"tell any user where the backup is", []change{
+		{"stream.permitsEarly", `case wire.PathMember, wire.PathLeader, wire.PathClock, wire.PathBackup:`, `case wire.PathMember, wire.PathLeader, wire.PathClock:`},
 	}, []detector{direct("./net/server", "TestEveryOpNeedsAUser")}},
 	// Package net/client.
 	{"a refusal of one copy is taken for that of the write", []change{

@@ -14,15 +14,14 @@ var nodeBugs = []mutant{
 
 	// Package node, backups.
 	{"give a backup entries that are not committed", []change{
-		{"backups.entries", `UpTo: applied,`, `UpTo: applied + 1<<40,`},
+		{"backupRun.entries", `UpTo: upTo,`, `UpTo: upTo + 1<<40,`},
 	}, []detector{campaign}},
-	{"give any file of the data folder to a backup", []change{
-		{"backups.Piece", `if !snapshot.IsFile(name) {`, `if name == "" {`},
-	}, []detector{direct("./node", "TestBackupReadsSnapshotAndParts")}},
-	// Package node/backuprun.
-	{"believe the hold behind a take without an answer", []change{
-		{"Hold.Take", `held && !h.unsure`, `held`},
-	}, []detector{direct("./node/backuprun", "TestTakeWithoutAnAnswer")}},
+	{"go on with the backup of a cluster that has another history", []change{
+		{"backupRun.continues", `err = r.w.Continues(entries[0])`, `_ = entries`},
+	}, []detector{direct("./node", "TestBackupOfAnotherHistory")}},
+	{"release the log behind the backup", []change{
+		{"logRetention.release", `if forBackup {`, `if false {`},
+	}, []detector{direct("./node", "TestLogIsKeptForTheBackup")}},
 	// Package node.
 	{"offer the snapshot of a suspended member", []change{
 		{"peerHandler.newestSnapshot", `== actor.RoleSuspended`, `== actor.RoleSuspended && h.config.Name == ""`},

@@ -40,13 +40,13 @@ var snapshotBugs = []mutant{
 		{"follower.ends", `l.r.Bases[n-1].Index > l.index {`, `l.r.Bases[n-1].Index < 0*l.index {`},
 	}, []detector{direct("./snapshot/backup", "TestGap"), direct("./snapshot/backup", "TestMissingObjects")}},
 	{"remove the base that a kept moment needs", []change{
-		{"Writer.oldestKept", `w.bases[i].Wall > from {`, `w.bases[i].Wall > from && i > 1 {`},
+		{"Writer.kept", `if b.Wall <= newest-int64(w.Keep) &&`, `if (i == 1 || b.Wall <= newest-int64(w.Keep)) &&`},
 	}, []detector{direct("./snapshot/backup", "TestRetain")}},
 	{"remove the log behind the oldest base", []change{
-		{"Writer.oldLog", `of.last <= w.bases[0].Index &&`, `of.last <= w.bases[0].Index+1 &&`},
+		{"Writer.condemnedLog", `of.last <= w.bases[0].Index &&`, `of.last <= w.bases[0].Index+1 &&`},
 	}, []detector{direct("./snapshot/backup", "TestRetainTheEntriesBehindTheBase")}},
 	{"take a base without one of its parts for whole", []change{
-		{"Writer.oldestKept", `slices.ContainsFunc(w.bases[i].Files, func`, `slices.ContainsFunc(w.bases[i].Files[:1], func`},
+		{"Writer.kept", `slices.ContainsFunc(b.Files, func`, `slices.ContainsFunc(b.Files[:1], func`},
 	}, []detector{direct("./snapshot/backup", "TestRetainWithoutAFile"), direct("./snapshot/backup", "TestEveryMomentRestores")}},
 	{"take a base with a part that was cut for whole", []change{
 		{"lacks", `case size != of.Stored:`, `case size < 0:`},
@@ -58,14 +58,29 @@ var snapshotBugs = []mutant{
 		{"listKnown", `len(faults) < misnamedMost {`, `len(faults) < 0 {`},
 	}, []detector{direct("./snapshot/backup", "TestRenamed"), direct("./snapshot/backup", "TestOtherNames")}},
 	{"list a changed file of an interrupted base", []change{
-		{"Writer.has", `w.rotten[fileName(of)] = damaged(fault) || fault == nil && e.SHA != p.SHA`, `fault, e.SHA = nil, p.SHA`},
+		{"Copy.has", `ok = fault == nil && e.SHA == p.SHA && of.Stored == p.Bytes`, `ok = fault == nil || e.SHA != p.SHA`},
 	}, []detector{direct("./snapshot/backup", "TestChangedFileOfAnInterruptedBase")}},
 	{"remove a part that another base lists", []change{
-		{"Retention.oldFiles", `if needed[name] {`, `if needed[""] {`},
+		{"Writer.condemnedFiles", `!is && of.Number`, `(!is || of.Number < w.number) && of.Number`},
 	}, []detector{direct("./snapshot/backup", "TestPartsAreCopiedOnce")}},
-	{"remove files while a manifest is damaged", []change{
-		{"Retention.oldFiles", `errors.Join(append(faults, err)...)`, `errors.Join(append(faults[:0], err)...)`},
-	}, []detector{direct("./snapshot/backup", "TestRetainWhileAManifestIsDamaged")}},
+	{"remove a file that the next list may name", []change{
+		{"Writer.condemnedFiles", `of.Number <= w.number {`, `of.Number <= w.number+1 {`},
+	}, []detector{direct("./snapshot/backup", "TestTwoLeaders")}},
+	{"list a file again that was condemned", []change{
+		{"Copy.describe", `f.Number == c.w.number+1 &&`, `f.Number <= c.w.number+1 &&`},
+	}, []detector{direct("./snapshot/backup", "TestTwoLeaders")}},
+	{"make a list although another leader has made it", []change{
+		{"Writer.publish", `if errors.Is(err, iofs.ErrExist) {`, `if errors.Is(err, iofs.ErrExist) { err = nil } else if errors.Is(err, iofs.ErrExist) {`},
+	}, []detector{direct("./snapshot/backup", "TestTwoLeaders"), direct("./snapshot/backup", "TestFence")}},
+	{"go on after a long sleep", []change{
+		{"Writer.publish", `err = w.newest(ctx, l.Number)`, `err = nil`},
+	}, []detector{direct("./snapshot/backup", "TestFence")}},
+	{"make lists in an earlier term", []change{
+		{"Writer.read", `l.Term > w.term {`, `l.Term > w.term && l.Term == 0 {`},
+	}, []detector{direct("./snapshot/backup", "TestFence")}},
+	{"write to a store without conditions", []change{
+		{"Writer.mark", `return fmt.Errorf("%w: %s was made twice", store.ErrUnfenced, w.store.Path(markName))`, `return nil`},
+	}, []detector{direct("./snapshot/backup", "TestFence")}},
 	{"apply the entries of two histories", []change{
 		{"follower.read", `l.term != 0 && same.Term != l.term {`, `l.term != 0 && same.Term < l.term {`},
 	}, []detector{direct("./snapshot/backup", "TestTwoHistories")}},
@@ -78,12 +93,12 @@ var snapshotBugs = []mutant{
 	}, []detector{direct("./snapshot/backup", "TestMerge"), direct("./snapshot/backup", "TestCrashOfAMerge")}},
 	{"append the entries of a cluster that was set back", []change{
 		{"Writer.Continues", `e.Term != term || wall > known`, `e.Term != term && wall > known`},
-	}, []detector{direct("./node/backuprun", "TestAnotherHistory")}},
+	}, []detector{direct("./node", "TestBackupOfAnotherHistory")}},
 	{"publish an object of a backup before it is read back", []change{
 		{"Folder.put", `err = readBack(file, content)`, `err = nil`},
 	}, []detector{direct("./snapshot/backup", "TestReadBack")}},
 	{"rely on names of a backup that a crash takes", []change{
-		{"Folder.Lock", `if err := f.makeDurable(); err != nil {`, `if err := error(nil); err != nil {`},
+		{"Folder.Prepare", `err := f.makeDurable()`, `err := error(nil)`},
 	}, []detector{direct("./snapshot/backup", "TestFoundIsDurable")}},
 	// Shelves.
 	{"answer a value with another checksum", []change{

@@ -42,7 +42,6 @@ func TestDeb(t *testing.T) {
 	for path, want := range map[string]string{
 		"/usr/bin/qkv": "-rwxr-xr-x root:root", "/etc/qkv": "drwxr-x--- root:qkv", "/etc/qkv/certs": "drwx------ qkv:qkv", "/etc/qkv/qkv.env": "-rw------- root:root", "/etc/qkv/qkv.yaml": "-rw-r--r-- root:root",
 		"/var/lib/qkv": "drwx------ qkv:qkv", "/usr/lib/systemd/system/qkv.service": "-rw-r--r-- root:root",
-		"/usr/lib/systemd/system/qkv-backup.service": "-rw-r--r-- root:root",
 	} {
 		if got := r.owner(path); got != want {
 			t.Errorf("%s is %s, not %s", path, got, want)
@@ -82,7 +81,7 @@ func TestDeb(t *testing.T) {
 	kept()
 
 	r.run("dpkg", "--no-triggers", "--remove", "qkv")
-	if got := r.systemctlCalls(); got != "disable --now qkv.service qkv-backup.service\ndaemon-reload\n" {
+	if got := r.systemctlCalls(); got != "disable --now qkv.service\ndaemon-reload\n" {
 		t.Errorf("a removal calls systemctl by %q", got)
 	}
 	if r.exists("/usr/bin/qkv") || r.exists("/usr/lib/systemd/system/qkv.service") {
@@ -102,10 +101,8 @@ func TestDeb(t *testing.T) {
 func TestUnitVerified(t *testing.T) {
 	needs(t, "systemd-analyze")
 	r, _ := installed(t)
-	for _, unit := range []string{"qkv.service", "qkv-backup.service"} {
-		if out, err := r.command("systemd-analyze", "verify", "--man=no", "/usr/lib/systemd/system/"+unit).CombinedOutput(); err != nil || strings.Contains(string(out), unit) {
-			t.Errorf("systemd-analyze verify: %v\n%s", err, out)
-		}
+	if out, err := r.command("systemd-analyze", "verify", "--man=no", "/usr/lib/systemd/system/qkv.service").CombinedOutput(); err != nil || strings.Contains(string(out), "qkv.service") {
+		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 	}
 	out := r.run("systemd-analyze", "security", "--offline=yes", "--threshold=20", "/usr/lib/systemd/system/qkv.service")
 	lines := strings.Split(strings.TrimSpace(out), "\n")

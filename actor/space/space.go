@@ -88,9 +88,10 @@ type Disk struct {
 	Lacks     bool  // a file found no space lately
 
 	// Of consensus.
-	LogKept bool // the log is kept for a follower
-	Lags    bool // this member lags behind its leader
-	Helps   bool // the newest snapshot frees space on the disk of a full follower
+	LogKept   bool // the log is kept for a follower, or for the backup
+	ForBackup bool // it is kept for the backup
+	Lags      bool // this member lags behind its leader
+	Helps     bool // the newest snapshot frees space on the disk of a full follower
 }
 
 // Accepts returns which writes the member accepts.
@@ -214,13 +215,25 @@ func coarse(bytes int64) int64 {
 	return max(bytes/step*step, 1)
 }
 
-// LogBudget returns how much the log's segments may take. It is larger while the log is kept for a follower, or this member catches up.
+// LogBudget returns how much the log's segments may take. It is larger while the log is kept for a follower or for the backup, or this member catches up.
 func (d Disk) LogBudget(l *limits.Tunable) int64 {
 	bytes := logSnapshots * d.saveBytes(l)
 	if d.LogKept || d.CatchesUp() {
 		bytes += d.followers(l)
 	}
+	if d.ForBackup {
+		bytes = max(bytes, d.BackupLogBudget())
+	}
 	return d.beside(bytes)
+}
+
+// BackupLogBudget returns the maximum size of a log kept for the backup: half of what the disk has for the log. Nothing is kept on a disk of
+// unknown size.
+func (d Disk) BackupLogBudget() int64 {
+	if d.Capacity == 0 {
+		return 0
+	}
+	return d.beside(math.MaxInt64) / 2
 }
 
 // FollowerLogBudget returns the maximum size of a log kept for a follower that receives a snapshot, or catches up after one.

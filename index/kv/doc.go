@@ -11,7 +11,7 @@
 //	users       [User], [UserRole], [Root], [Permission], [PermissionType], [AuthChange] with [AuthChangeKind], [AuthStatus], [AuthCheck],
 //	            [Grant], [Self], [Proof]
 //	operators   [Member], [Role], [Status], [Link], [ClientLoad], [Alarm] with [AlarmName], [AlarmChange], [Usage], [UsageResult] of
-//	            [UsageRow], [BackupBase], [BackupHold], [LogPart] of [LogEntry]
+//	            [UsageRow], [BackedUp]
 //
 // Those names and their constants are stable, except the types of the calls that package client calls experimental. All other names are
 // for members alone, and may change in any version: the checks, the encoding, [Lease], [UserRecord], [WriteName], and the types of the last

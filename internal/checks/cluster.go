@@ -428,7 +428,7 @@ func backup(f *Facts, r *report) {
 	})
 	switch {
 	case n > 0 && len(lack) == n:
-		r.skip("no member that answers has --backup; this host does not see a backup by `qkv backup run`")
+		r.skip("no member that answers has --backup")
 	case n > 0 && leader == nil:
 		r.skip("no leader answers")
 	case n > 0 && leader.Backup == "":

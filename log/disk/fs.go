@@ -21,6 +21,8 @@ type FS interface {
 	OpenWritable(name string) (File, error)
 	// Rename atomically gives a file or directory another name, and replaces a file that had that name.
 	Rename(from, to string) error
+	// Link gives a file a second name; fs.ErrExist if that is taken.
+	Link(from, to string) error
 	// Remove removes a file or an empty directory.
 	Remove(name string) error
 	// List returns the sorted base names in a directory; fs.ErrNotExist if there is none.

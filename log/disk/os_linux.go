@@ -82,6 +82,7 @@ func (osFS) Create(name string) (File, error)       { return open(name, os.O_RDW
 func (osFS) Open(name string) (File, error)         { return open(name, os.O_RDONLY) }
 func (osFS) OpenWritable(name string) (File, error) { return open(name, os.O_RDWR) }
 func (osFS) Rename(from, to string) error           { return noRoom(os.Rename(from, to)) }
+func (osFS) Link(from, to string) error             { return noRoom(os.Link(from, to)) }
 func (osFS) Remove(name string) error               { return os.Remove(name) }
 
 func (osFS) List(dir string) ([]string, error) {

@@ -200,8 +200,7 @@
 // against a version compiles against all later ones of the same major version, and the codes of errors keep their numbers. Fields and
 // methods may be added: give literals of structs with names of fields, and implement no interface of this package but [Credentials].
 //
-// Experimental are the calls that serve qkv's own tools: [Admin.BackupBase], [Admin.BackupPiece], [Admin.BackupLog], [Admin.BackupHold]
-// and [Admin.Usage]. They may change in any version, and CHANGELOG.md says how.
+// Experimental are the calls that serve qkv's own tools: [Admin.BackUpNow] and [Admin.Usage]. They may change in any version, and CHANGELOG.md says how.
 //
 // A stable name that has a better one is marked with a paragraph that begins with "Deprecated:" and names the other. It goes on working
 // until the next major version. CHANGELOG.md lists both steps.

@@ -158,7 +158,7 @@ func (c *conn) permitsStep(v *index.View, x *slot) *kv.Error {
 // refusal for other reasons tells how many keys there are, or that cost much before they are applied.
 func (s *stream) permitsEarly(q *wire.Request, path wire.Path) *kv.Error {
 	switch path {
-	case wire.PathMember, wire.PathLeader, wire.PathClock, wire.PathFiles:
+	case wire.PathMember, wire.PathLeader, wire.PathClock, wire.PathBackup:
 	case wire.PathLog:
 		if !hasRanges(q) && q.Op != wire.OpAuthChange {
 			return nil

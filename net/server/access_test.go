@@ -149,10 +149,7 @@ func bodies(prefix string) map[string]struct {
 		"change members":   {wire.OpChangeMember, ask(wire.Ask{Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 1, Peers: []string{"h:1"}}})},
 		"change users":     {wire.OpAuthChange, ask(wire.Ask{Auth: kv.AuthChange{Kind: kv.RoleAdd, Role: fmt.Sprint(prefix, mrand.Uint64())}})},
 		"add with word":    {wire.OpAuthChange, ask(wire.Ask{Auth: kv.AuthChange{Kind: kv.UserAdd, User: fmt.Sprint(prefix, mrand.Uint64())}, Password: []byte("secret")})},
-		"backup's base":    {wire.OpBackupBase, ask(wire.Ask{})},
-		"backup's piece":   {wire.OpBackupPiece, ask(wire.Ask{Name: "n"})},
-		"backup's log":     {wire.OpBackupLog, ask(wire.Ask{})},
-		"hold of backups":  {wire.OpBackupHold, ask(wire.Ask{})},
+		"backup now":       {wire.OpBackUpNow, ask(wire.Ask{})},
 		"status":           {wire.OpStatus, nil},
 		"auth status":      {wire.OpAuthStatus, ask(wire.Ask{})},
 		"who am I":         {wire.OpWhoAmI, ask(wire.Ask{})},
@@ -225,7 +222,7 @@ func TestRolesDecide(t *testing.T) {
 	e.withUsers()
 	ci, reader, lonely, root := e.as(t, "ci"), e.as(t, "reader"), e.as(t, "lonely"), e.as(t, "test")
 	// Requests that are not about keys: for root only, or, with a second user, for that user as well, or for every user.
-	rootOnly := []string{"users", "clients", "roles", "readmit", "move leader", "compact", "change members", "change users", "add with word", "backup's base", "backup's piece", "backup's log", "hold of backups"}
+	rootOnly := []string{"users", "clients", "roles", "readmit", "move leader", "compact", "change members", "change users", "add with word", "backup now"}
 	everyUser := []string{"time to live", "grant", "members", "local members", "leases", "revision at", "times", "status", "auth status", "who am I"}
 	ofCI := []string{"own user", "own role", "check"}
 	writes := []string{"put", "put with lease", "put and read", "delete", "delete range", "txn that writes", "txn in a txn", "txn of ranges", "keep alive"}

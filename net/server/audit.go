@@ -80,7 +80,7 @@ func noteOf(q *wire.Request) *string {
 		text = q.Ask.Auth.String()
 	case wire.OpChangeMember:
 		text = q.Ask.Change.String()
-	case wire.OpMoveLeader, wire.OpCompact, wire.OpBackupBase:
+	case wire.OpMoveLeader, wire.OpCompact:
 	default:
 		return nil
 	}

@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -23,16 +22,11 @@ func wantEvents(t *testing.T, j *servertest.Journal, seen *int, want ...string) 
 	}
 }
 
-// bases are backups of which only the base is asked for.
-type bases struct{ server.Backups }
-
-func (bases) Base(context.Context, uint64) (kv.BackupBase, *kv.Error) { return kv.BackupBase{}, nil }
-
 // The audit log of a member has its refusals, its logins, and the changes of users, roles, members and alarms: each once, with the user,
 // the proof, the address and the operation. It has no value, no password and no token.
 func TestAudit(t *testing.T) {
 	j, seen := servertest.NewJournal(t), 0
-	e := newEndpoint(t, func(c *server.Config) { c.Audit, c.Backups = j.Log, bases{} })
+	e := newEndpoint(t, func(c *server.Config) { c.Audit = j.Log })
 	e.withPassword(t, "sesame")
 	const changes = " from 127.0.0.1: native change of users "
 	wantEvents(t, j, &seen, "test by certificate"+changes+"(change password of user ci): ok")
@@ -97,7 +91,6 @@ func TestAudit(t *testing.T) {
 	root.allowed(wire.OpChangeMember, ask(wire.Ask{Change: member}))
 	root.allowed(wire.OpCompact, ask(wire.Ask{Revision: 1}))
 	root.allowed(wire.OpReadmit, ask(wire.Ask{Member: 1}))
-	root.allowed(wire.OpBackupBase, ask(wire.Ask{}))
 	root.refused(kv.BadRequest, "another member", wire.OpReadmit, ask(wire.Ask{Member: 2}))
 	ci.refused(kv.NotAllowed, "no administrator", wire.OpAuthChange, change(grants, ""))
 	wantEvents(t, j, &seen,
@@ -106,7 +99,6 @@ func TestAudit(t *testing.T) {
 		"test by certificate from 127.0.0.1: native "+wire.OpChangeMember.String()+" ("+member.String()+"): ok",
 		"test by certificate from 127.0.0.1: native compaction: ok",
 		"test by certificate from 127.0.0.1: native readmit: ok",
-		"test by certificate from 127.0.0.1: native base of a backup: ok",
 		"ci by certificate from 127.0.0.1: native change of users: not allowed")
 
 	_, raw := j.Take(&seen)

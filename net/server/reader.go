@@ -228,7 +228,7 @@ func (s *stream) start(q *wire.Request, frame []byte) *kv.Error {
 		return refusal
 	case wire.PathLeader:
 		return s.moveLeader(q, x)
-	case wire.PathFiles:
+	case wire.PathBackup:
 		return s.backUp(q, x)
 	case wire.PathClock:
 		s.addLeaseQuery(q, x)

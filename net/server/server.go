@@ -65,7 +65,7 @@ type Config struct {
 
 	Audit      *audit.Log        // nil: nothing is recorded
 	Operations *meter.Operations // nil: clients' operations are not counted
-	Backups    Backups           // nil: requests for backups are refused
+	Backups    Backups           // the backup that this member makes while it leads; nil: none
 
 	// The proofs of users: passwords and tokens. The other endpoint has the same.
 	Hasher *auth.Hasher

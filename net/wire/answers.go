@@ -26,12 +26,6 @@ func UserOf(u *kv.UserRecord) kv.User {
 	return kv.User{Name: u.Name, Roles: u.Roles, HasPassword: len(u.Password) > 0, NoPassword: u.NoPassword, Epoch: u.Epoch}
 }
 
-// Piece answers a request for a piece of a base, or for a part of the log.
-type Piece struct {
-	Bytes   []byte `msgpack:"b"` // of the base from the offset on; of the log as kv.AppendLogEntries wrote them
-	Applied uint64 `msgpack:"a"` // of the log: the newest entry that the member has applied
-}
-
 // Login answers a login. The token may be empty: the client keeps its password then.
 type Login struct {
 	Token string `msgpack:"t"`

@@ -25,14 +25,12 @@ type Ask struct {
 	Auth       kv.AuthChange `msgpack:"auth"`
 	Password   []byte        `msgpack:"password"` // never printed, and never in the log
 	Token      string        `msgpack:"token"`    // of a login without a password
-	Name       string        `msgpack:"name"`     // of the user or role, of a file; of users and roles: "" for all
+	Name       string        `msgpack:"name"`     // of the user or role; of users and roles: "" for all
 	From       string        `msgpack:"from"`     // of users and roles: the first name to list
 	Skip       int64         `msgpack:"skip"`     // of roles: the permissions of the first role that are left out
 	Permission kv.Permission `msgpack:"permission"`
 
-	Entry  uint64        `msgpack:"entry"`  // of a base: the oldest one allowed; of the log: the one before
-	Offset int64         `msgpack:"offset"` // of a piece of a file
-	Hold   kv.BackupHold `msgpack:"hold"`
+	Entry uint64 `msgpack:"entry"` // that the backup is to have; 0: all that the member has applied
 }
 
 // LeaseRequest is the body of an op of leases.
@@ -64,8 +62,6 @@ func (a *Ask) check() *kv.Error {
 		return kv.Errorf(kv.BadRequest, "the authors of %d changes are asked for, over the limit of %d", len(a.Changes), limits.AuthorsAsked)
 	case len(a.Change.Peers) > limits.MemberAddresses:
 		return kv.Errorf(kv.BadRequest, "%d addresses of one member: the limit is %d", len(a.Change.Peers), limits.MemberAddresses)
-	case a.Offset < 0:
-		return kv.Errorf(kv.BadRequest, "a piece of a base at the offset %d", a.Offset)
 	}
 	return nil
 }

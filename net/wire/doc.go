@@ -108,14 +108,8 @@
 // the cluster issues none. A login to a cluster without authentication is answered AuthNotEnabled. If authentication is enabled later,
 // requests of that connection are answered BadToken, too.
 //
-// Ops 60 to 62 (base, piece and log) are for backups. A base is a snapshot of the member that answers, of this entry or a later one: a file
-// with the identity sha, which the client fetches by name in pieces from the same member, and then the parts that it lists and the client
-// lacks. A piece behind the end is empty. If the member no longer has a file, the answer is Compacted. A part of the log has the committed
-// entries behind the given one, in the order of the log. It is empty if no entry comes in time, at most limits.BackupLogWait, and Compacted
-// if the member's log begins later: the client then asks for a base.
-//
-// Op 64 (OpBackupHold) asks whether a runner holds the backups, or takes them; the answer is who does, by the cluster's log, and the key of
-// their names. Only that runner deletes from a backup (package backuprun).
+// Op 60 (OpBackUpNow) asks the leader how far its backup is. It waits for half of the request's time until the backup has the entry; with 0,
+// until it has all that the member has applied. A member that does not lead answers Unavailable.
 //
 // A write whose name was applied before is answered with the outcome of that write, including its errors. The rest of the answer is read
 // from the history again; if that history is compacted, the answer is AnswerGone. A grant of the lease 0 gets the same id for the same

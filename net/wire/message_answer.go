@@ -147,7 +147,7 @@ func readPair(r *pack.Reader) kv.KeyValue {
 }
 
 // AppendAnswer appends the frame of an answer that is a value of package codec: of Status, List, Login, Self, AuthStatus, AuthCheck,
-// LeaseKeys, Piece, kv.BackupBase and kv.BackupHold.
+// LeaseKeys and kv.BackedUp.
 func AppendAnswer(dst []byte, id uint64, value any) []byte {
 	const guess = 1 << 10
 	dst, start := beginAnswer(dst, id, 1, guess)

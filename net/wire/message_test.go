@@ -235,20 +235,11 @@ var examples = []struct {
 	},
 	{"login", askFrame(20, OpLogin, Ask{Name: "ci", Password: []byte("secret"), Token: "token"}), array{20, 56, 1000, &Ask{Name: "ci", Password: []byte("secret"), Token: "token"}}},
 	{"question for a permission", askFrame(21, OpAuthCheck, Ask{Name: "ci", Permission: examplePermission}), array{21, 57, 1000, &Ask{Name: "ci", Permission: examplePermission}}},
-	{"piece of a base", askFrame(23, OpBackupPiece, Ask{Name: exampleBase.Name, Offset: 1 << 20}), array{23, 61, 1000, &Ask{Name: exampleBase.Name, Offset: 1 << 20}}},
-	{"part of the log", askFrame(24, OpBackupLog, Ask{Entry: 300}), array{24, 62, 1000, &Ask{Entry: 300}}},
 	{"leases", askFrame(26, OpLeases, Ask{Lease: LeaseRequest{ID: 300}}), array{26, 34, 1000, &Ask{Lease: LeaseRequest{ID: 300}}}},
 	{"users", askFrame(15, OpUsers, Ask{Name: "ci", From: "a"}), array{15, 51, 1000, &Ask{Name: "ci", From: "a"}}},
+	{"question for the backup", askFrame(22, OpBackUpNow, Ask{Entry: 300}), array{22, 60, 1000, &Ask{Entry: 300}}},
 	{"the own user", askFrame(18, OpWhoAmI, Ask{Serializable: true}), array{18, 54, 1000, &Ask{Serializable: true}}},
-	{"base of a backup", askFrame(22, OpBackupBase, Ask{Entry: 300}), array{22, 60, 1000, &Ask{Entry: 300}}},
-	{"hold of backups", askFrame(28, OpBackupHold, Ask{Hold: exampleHold}), array{28, 64, 1000, &Ask{Hold: exampleHold}}},
 }
-
-var exampleBase = kv.BackupBase{
-	Name: "00000000000000070007-00000000000000000003.snap", Index: 70_007, Term: 3, Revision: 9, Bytes: 1 << 40, SHA: [32]byte{1, 31: 2},
-}
-
-var exampleHold = kv.BackupHold{Place: 1 << 63, Holder: 7, Key: bytes.Repeat([]byte("k"), kv.BackupKeyBytes), Take: true}
 
 var examplePermission = kv.Permission{Key: []byte("app1/"), End: []byte("app10"), Type: kv.PermitReadWrite}
 
@@ -300,10 +291,10 @@ func TestGolden(t *testing.T) {
 		&exampleStatus, &List[kv.ClientLoad]{All: []kv.ClientLoad{{Name: "client ci", API: "qkv", Connections: 2, Requests: 7, Watches: 300, Bytes: 1 << 20}}},
 		&List[kv.User]{9, true, []kv.User{{Name: "ci", Roles: []string{"app1", "app2"}, HasPassword: true, NoPassword: true, Epoch: 300}}},
 		&List[kv.UserRole]{All: []kv.UserRole{{Name: "app1", Permissions: []kv.Permission{examplePermission}}}}, &List[kv.Member]{All: exampleMembers},
-		&List[int64]{More: true, All: []int64{-7, 0, 1_790_000_000_000_000_000}}, &LeaseKeys{59, 60, true, [][]byte{[]byte("a"), {0}}}, &Piece{[]byte("bytes"), 400},
+		&List[int64]{More: true, All: []int64{-7, 0, 1_790_000_000_000_000_000}}, &LeaseKeys{59, 60, true, [][]byte{[]byte("a"), {0}}},
 		&kv.AuthStatus{Enabled: true, Revision: 300},
 		&kv.Self{Name: "admin", Proof: kv.ProofCertificate, Known: true, Roles: []string{"root"}, Root: true, Enabled: true, Revision: 12},
-		&List[string]{All: []string{"ci", ""}}, &Login{"token.7"}, &kv.AuthCheck{Allowed: true, Root: true, Grants: []kv.Grant{{Role: "app1", Permission: examplePermission}}}, &exampleBase, &exampleHold,
+		&List[string]{All: []string{"ci", ""}}, &Login{"token.7"}, &kv.AuthCheck{Allowed: true, Root: true, Grants: []kv.Grant{{Role: "app1", Permission: examplePermission}}}, &kv.BackedUp{Place: "/backup", Entry: 300, Revision: 9, Wall: 1_790_000_000_000_000_000, Done: true, Problem: "full"},
 	} {
 		fmt.Fprintf(&b, "%T\n%s", value, hex.Dump(AppendAnswer(nil, 3, value)))
 	}
@@ -369,7 +360,7 @@ func TestRequestsReadBack(t *testing.T) {
 		Revision: 7, Wall: -7, Revisions: []int64{-1, 7}, Changes: []kv.Change{{Key: []byte("k"), Revision: math.MaxInt64}, {Key: []byte{0}, Revision: -1}},
 		Auth:     kv.AuthChange{Kind: kv.RoleGrantPermission, User: "u", Role: "r", NoPassword: true, Permission: examplePermission, Strict: true},
 		Password: []byte("clear"), Token: "token", Name: "ci", From: "a", Skip: 300, Permission: kv.Permission{Key: []byte{0}, Type: kv.PermitWrite},
-		Entry: 1 << 50, Offset: 1 << 41,
+		Entry: 1 << 50,
 	}
 	for op := range ops {
 		if declared(uint64(op)) && reflect.ValueOf(ops[op].read).Pointer() == reflect.ValueOf(readAsk).Pointer() {
@@ -473,7 +464,6 @@ func TestCheck(t *testing.T) {
 		{Op: OpTimesOf, Ask: &Ask{Revisions: make([]int64, limits.TimesAsked+1)}},
 		{Op: OpAuthorsOf, Ask: &Ask{Changes: slices.Repeat([]kv.Change{{Key: []byte("k")}}, limits.AuthorsAsked+1)}},
 		{Op: OpReadmit, Ask: &Ask{Revisions: make([]int64, limits.TimesAsked+1)}},
-		{Op: OpBackupPiece, Ask: &Ask{Offset: -1}},
 		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: 200, ID: 7}}},
 		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n\t2", Peers: []string{"h:1"}}}},
 		{Op: OpChangeMember, Ask: &Ask{Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: strings.Repeat("n", limits.NameBytes+1), Peers: []string{"h:1"}}}},
@@ -607,7 +597,7 @@ func decodeAll(frame []byte) {
 	_, _, _ = p.Granted()
 	_, _ = p.LeaseTime()
 	_, _ = ReadAnswer[List[kv.Member]](&p)
-	_, _ = ReadAnswer[Piece](&p)
+	_, _ = ReadAnswer[kv.BackedUp](&p)
 }
 
 func FuzzMessages(f *testing.F) {

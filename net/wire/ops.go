@@ -47,10 +47,7 @@ const (
 	OpLogin      Op = 56 // name, password, token: Login
 	OpAuthCheck  Op = 57 // name, permission, local: AuthCheck
 
-	OpBackupBase  Op = 60 // entry: kv.BackupBase
-	OpBackupPiece Op = 61 // name, offset: Piece
-	OpBackupLog   Op = 62 // entry: Piece
-	OpBackupHold  Op = 64 // hold: kv.BackupHold
+	OpBackUpNow Op = 60 // entry: kv.BackedUp
 )
 
 // Path is how a member carries out a request.
@@ -65,7 +62,7 @@ const (
 	PathLeader                 // the leadership moves
 	PathMember                 // the member answers by itself, from what it has applied, even while it is suspended
 	pathWatch                  // a stream of watches
-	PathFiles                  // the member reads its snapshots and its log, in a goroutine of its own
+	PathBackup                 // the member waits for its backup, in a goroutine of its own
 )
 
 // op is the declaration of an operation.
@@ -178,10 +175,7 @@ var ops = [...]op{
 		check: func(q *Request, b kv.Bounds) *kv.Error { return q.Ask.Permission.Check(b) },
 	},
 
-	OpBackupBase:  {name: "base of a backup", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readAsk},
-	OpBackupPiece: {name: "piece of a backup's base", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readAsk},
-	OpBackupLog:   {name: "part of the log for a backup", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readAsk},
-	OpBackupHold:  {name: "hold of backups", path: PathFiles, access: kv.AccessAdmin, fields: 1, read: readAsk},
+	OpBackUpNow: {name: "question for the backup", path: PathBackup, access: kv.AccessAdmin, fields: 1, read: readAsk},
 }
 
 func touchLease(q *Request, f func(kv.Touch) bool) bool {

@@ -60,7 +60,7 @@ func TestAccess(t *testing.T) {
 		kv.AccessRead:  {"range", "streamed range", "watch", "time to live", "question for the authors of changes"},
 		kv.AccessAdmin: {
 			"readmit", "change of the members", "move of the leader", "compaction", "change of users",
-			"base of a backup", "piece of a backup's base", "part of the log for a backup", "hold of backups",
+			"question for the backup",
 		},
 		kv.AccessSelf: {"list of users", "list of roles", "question for a permission"},
 		kv.AccessNone: {
@@ -109,7 +109,7 @@ func TestPath(t *testing.T) {
 		{Request{Op: OpStatus}, PathMember},
 		{Request{Op: OpReadmit}, PathMember},
 		{Request{Op: OpWatch}, pathWatch},
-		{Request{Op: OpBackupLog}, PathFiles},
+		{Request{Op: OpBackUpNow}, PathBackup},
 	} {
 		if got := x.request.Path(); got != x.want {
 			t.Errorf("%s takes path %d, want %d", x.request.Op, got, x.want)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"qkv/index"
-	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
@@ -123,11 +122,6 @@ func (w *Writer) appendObject(ctx context.Context, entries []Entry, bytes int64)
 		return err
 	}
 	last := entries[len(entries)-1]
-	for _, e := range entries {
-		if !index.HoldsBackupsOnly(e.Envelope) {
-			w.written = e.Index
-		}
-	}
 	w.end = end{last.Index, last.Term, max(before.wall, wall), len(w.to) > 0}
 	w.tail.entries, w.tail.bytes, w.tail.spans = append(w.tail.entries, entries...), w.tail.bytes+bytes, append(w.tail.spans, of)
 	if w.tail.bytes < limits.BackupObjectBytes/2 || len(w.tail.spans) > 1 {
@@ -139,19 +133,13 @@ func (w *Writer) appendObject(ctx context.Context, entries []Entry, bytes int64)
 // putLog stores entries as an object of the log.
 func (w *Writer) putLog(ctx context.Context, entries []Entry, wall int64) (of span, err error) {
 	last := entries[len(entries)-1]
-	h := stretch{Cluster: w.cluster.ID, First: entries[0].Index, Last: last.Index, Term: last.Term, Wall: wall, Encrypted: len(w.to) > 0}
-	payload, err := encrypt(kv.AppendLogEntries(nil, entries), w.to)
+	h := stretch{Cluster: w.cluster.ID, First: entries[0].Index, Last: last.Index, Term: last.Term, Wall: wall, Writer: w.nonce, Encrypted: len(w.to) > 0}
+	payload, err := encrypt(appendEntries(nil, entries), w.to)
 	if err != nil {
 		return of, err
 	}
 	of, object := h.put(payload)
-	if w.broken[of] { // a Put would leave it as it is
-		err = w.store.Delete(ctx, of.name())
-	}
-	if err == nil {
-		err = w.store.Put(ctx, of.name(), object)
-	}
-	return of, err
+	return of, w.store.Put(ctx, of.name(), object)
 }
 
 // mergeTail stores the tail of the log as one object, unless it is one, and begins a new tail. It removes the small objects that an earlier

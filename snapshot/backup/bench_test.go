@@ -21,7 +21,7 @@ func BenchmarkRestore(b *testing.B) {
 			l := limits.Defaults().Index
 			s := index.NewState(l)
 			s.Found(founders())
-			w, err := Write(b.Context(), store.OpenFolder(disk.OS(), dir+"/b"), true, testOf)
+			w, err := Write(b.Context(), store.OpenFolder(disk.OS(), dir+"/b"), true, testOf, 1)
 			must(b, err)
 			save := func() {
 				at, term := s.Applied()

@@ -1,7 +1,7 @@
 package backup
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"io"
 	iofs "io/fs"
+	"path"
 	"slices"
-	"strings"
 
 	"qkv/internal/damage"
 	"qkv/internal/limits"
@@ -36,8 +36,9 @@ type Copy struct {
 	part        func(snapshot.Part) Source
 	base        Base            // its files are known when the snapshot is copied
 	missing     []snapshot.Part // that follow
-	checked     []File          // that are there, and are read again
+	checked     []snapshot.Part // that are there, and are read again
 	parts       []snapshot.Part // of the snapshot: Files[i+1] has parts[i]
+	mended      []string        // paths of the damaged ones among them
 	file        *copying        // nil: the next one begins
 	done, total int64           // bytes of complete files, and of all that are copied
 	complete    bool
@@ -73,18 +74,18 @@ func (t *tee) Size() (int64, error) { return t.from.Size(), nil }
 
 func (t *tee) Close() error { return nil }
 
-// Base begins to copy a snapshot, or continues. part returns a source of one of its parts. Base returns fs.ErrExist if the backup has the base
-// already.
+// Base begins to copy a snapshot, or continues. part returns a source of one of its parts. Base returns fs.ErrExist if the backup has the base,
+// or a later one.
 func (w *Writer) Base(from Source, part func(snapshot.Part) Source) (*Copy, error) {
 	if w.err != nil {
 		return nil, w.err
 	}
-	index, term, ok := parseBase(strings.TrimSuffix(from.Name(), saveSuffix))
-	if !ok {
+	var index, term uint64
+	if n, _ := fmt.Sscanf(from.Name(), "%d-%d", &index, &term); n < 2 || snapshot.Name(index, term) != from.Name() {
 		return nil, fmt.Errorf("%q is not the name of a snapshot", from.Name())
 	}
-	if slices.ContainsFunc(w.bases, func(b Base) bool { return b.Index == index && b.Term == term }) {
-		return nil, fmt.Errorf("%s: %w", baseName(index, term), iofs.ErrExist)
+	if n := len(w.bases); n > 0 && w.bases[n-1].Index >= index {
+		return nil, fmt.Errorf("a base of entry %d: %w", w.bases[n-1].Index, iofs.ErrExist)
 	}
 	c := &Copy{w: w, name: from.Name(), part: part, base: Base{Index: index, Term: term}, total: from.Size()}
 	if err := c.begin(from); err != nil {
@@ -95,26 +96,39 @@ func (w *Writer) Base(from Source, part func(snapshot.Part) Source) (*Copy, erro
 
 func (c *Copy) failure(err error) error { return fmt.Errorf("copy %s to the backup: %w", c.name, err) }
 
-// has returns the file of a part that need not be copied. A file that no base lists was stored before an interruption. It is compared with its
-// name, except for an encrypted one, whose content only the recipient reads.
-func (w *Writer) has(ctx context.Context, p snapshot.Part, listed map[string]File, sizes map[string]int64) (of File, ok bool) {
-	of = File{ID: w.id(p.SHA), Bytes: p.Bytes, Encrypted: len(w.to) > 0}
-	size, there := sizes[fileName(of)]
-	known, is := listed[fileName(of)]
-	switch {
-	case !there || !of.Encrypted && size != of.Bytes || size > backupStoredMost:
-		return of, false
-	case is:
-		return known, known.Stored == size
+// has returns the file of a part that need not be copied: it is listed, or was stored for the next list before an interruption. The latter is
+// compared with its name.
+func (c *Copy) has(ctx context.Context, p snapshot.Part, listed map[[32]byte]File, sizes map[string]int64, unlisted map[[32]byte][]File) (of File, ok bool) {
+	w := c.w
+	id := w.id(p.SHA)
+	if of, is := w.stored[id]; is {
+		return of, true
 	}
-	var err error
-	if of.Stored, of.Sum, err = sumOf(ctx, w.store, fileName(of), size); err == nil && !of.Encrypted {
-		read := &window{of: of, piece: func(of File, off int64) ([]byte, error) { return pieceOf(ctx, w.store, of, off) }}
-		e, fault := examineFile(w.store.Path(fileName(of)), &stored{from: read, size: of.Stored})
-		w.rotten[fileName(of)] = damaged(fault) || fault == nil && e.SHA != p.SHA
-		err = fault
+	if of, is := listed[id]; is && lacks(w.store, sizes, of) == nil {
+		return of, true
 	}
-	return of, err == nil && of.Stored == size && !w.rotten[fileName(of)]
+	for _, of := range unlisted[id] {
+		var err error
+		sum := of.Sum
+		of.Bytes = p.Bytes
+		of.Stored, of.Sum, err = sumOf(ctx, w.store, fileName(of), backupStoredMost)
+		switch {
+		case err != nil || of.Stored != sizes[fileName(of)]:
+			continue
+		case of.Encrypted:
+			ok = of.Sum == sum
+		default:
+			read := &window{of: of, piece: func(of File, off int64) ([]byte, error) { return pieceOf(ctx, w.store, of, off) }}
+			e, fault := examineFile(w.store.Path(fileName(of)), &stored{from: read, size: of.Stored})
+			ok = fault == nil && e.SHA == p.SHA && of.Stored == p.Bytes
+		}
+		if ok {
+			w.stored[id] = of
+			return of, true
+		}
+		c.mended = append(c.mended, w.store.Path(fileName(of)))
+	}
+	return File{ID: id, Number: w.number + 1, Bytes: p.Bytes, Encrypted: len(w.to) > 0}, false
 }
 
 // backupScrub is how many files of earlier bases a new base lists for each one of them that it reads again and compares. With a base an
@@ -128,17 +142,18 @@ func (b *Base) due(p snapshot.Part) bool {
 
 // scrub reads a file that need not be copied, and orders its copy if it is damaged: all bases share it. A store that does not
 // answer proves nothing.
-func (c *Copy) scrub(ctx context.Context, of File) {
+func (c *Copy) scrub(ctx context.Context, p snapshot.Part) {
+	of := c.base.Files[c.at(p.SHA)]
 	_, sum, err := sumOf(ctx, c.w.store, fileName(of), of.Stored)
 	if err == nil && sum != of.Sum {
-		c.w.rotten[fileName(of)] = true
-		c.missing = append(c.missing, c.parts[c.at(of)-1])
+		c.mended = append(c.mended, c.w.store.Path(fileName(of)))
+		c.missing = append(c.missing, p)
 	}
 }
 
-// at returns the position of a file in the manifest.
-func (c *Copy) at(of File) int {
-	return slices.IndexFunc(c.base.Files, func(f File) bool { return f.ID == of.ID })
+// at returns the position of a file in the base.
+func (c *Copy) at(sha [32]byte) int {
+	return 1 + slices.IndexFunc(c.parts, func(p snapshot.Part) bool { return p.SHA == sha })
 }
 
 // begin begins a file.
@@ -149,7 +164,7 @@ func (c *Copy) begin(from Source) (err error) {
 	if err := c.fits(from.Size()); err != nil {
 		return err
 	}
-	f := &copying{of: File{ID: c.w.id(from.SHA()), Bytes: from.Size(), Encrypted: len(c.w.to) > 0}, sha: from.SHA()}
+	f := &copying{of: File{ID: c.w.id(from.SHA()), Number: c.w.number + 1, Bytes: from.Size(), Encrypted: len(c.w.to) > 0}, sha: from.SHA()}
 	f.tee = &tee{from: from, read: make([]byte, 0, from.Size())}
 	f.verifier, err = snapshot.BeginExamine(from.Name(), f.tee)
 	c.file = f
@@ -191,7 +206,7 @@ func (c *Copy) step(ctx context.Context, n int) error {
 		if len(c.base.Files) == 0 {
 			return c.describe(ctx, file.verifier.Examined(), file.of)
 		}
-		c.base.Files[c.at(file.of)] = file.of
+		c.base.Files[c.at(file.sha)] = file.of
 		return nil
 	}
 	if len(c.checked) > 0 {
@@ -218,31 +233,14 @@ func (c *copying) store(ctx context.Context, w *Writer) error {
 		return err
 	}
 	c.tee.read = nil
-	if name := fileName(c.of); w.rotten[name] { // a Put would leave it as it is
-		if err = w.store.Delete(ctx, name); err != nil {
-			return err
-		}
-		delete(w.rotten, name)
-		w.Mended = append(w.Mended, w.store.Path(name))
-	}
 	c.of.Stored, c.of.Sum = int64(len(b)), sha256.Sum256(b)
-	if err = w.store.Put(ctx, fileName(c.of), b); err == nil && c.of.Encrypted {
-		err = w.kept(ctx, &c.of, b)
+	if err = w.store.Put(ctx, fileName(c.of), b); err == nil {
+		w.stored[c.of.ID] = c.of
 	}
 	return err
 }
 
-// kept describes an encrypted file after a Put, which leaves a file of the same size as it is: that of another writer, or of an
-// interrupted copy. Each encryption has a key of its own, so other bytes show at the beginning.
-func (w *Writer) kept(ctx context.Context, of *File, put []byte) error {
-	begin, err := w.store.Get(ctx, fileName(*of), 0, 256)
-	if err == nil && !bytes.HasPrefix(put, begin) {
-		of.Stored, of.Sum, err = sumOf(ctx, w.store, fileName(*of), backupStoredMost)
-	}
-	return err
-}
-
-// describe makes the manifest of a snapshot, and finds out which of its parts are missing.
+// describe describes the base by its snapshot, and finds out which of the parts are missing.
 func (c *Copy) describe(ctx context.Context, e snapshot.Examined, of File) error {
 	if e.Part || e.Index != c.base.Index || e.Term != c.base.Term {
 		return fmt.Errorf("%w: it is not the snapshot that its name says", damage.ErrDamaged)
@@ -251,8 +249,7 @@ func (c *Copy) describe(ctx context.Context, e snapshot.Examined, of File) error
 		return foreign(c.name, e.Cluster, c.w.cluster.ID)
 	}
 	c.base = Base{
-		Cluster: e.Cluster, Index: e.Index, Term: e.Term, Revision: e.Revision, Wall: e.State.Wall, Digest: e.Digest, Level: e.State.Level,
-		Version: e.Version, Files: []File{of},
+		Index: e.Index, Term: e.Term, Revision: e.Revision, Wall: e.State.Wall, Digest: e.Digest, Level: e.State.Level, Version: e.Version, Files: []File{of},
 	}
 	all := 1 + len(e.Parts)
 	for _, b := range c.w.bases {
@@ -265,19 +262,29 @@ func (c *Copy) describe(ctx context.Context, e snapshot.Examined, of File) error
 	if err != nil {
 		return err
 	}
+	listed, unlisted := map[[32]byte]File{}, map[[32]byte][]File{}
+	for _, f := range listedFiles(c.w.bases) {
+		if old := listed[f.ID]; f.Number >= old.Number { // an older one was damaged
+			listed[f.ID] = f
+		}
+	}
+	for name := range sizes {
+		if f, _ := parseFile(path.Base(name)); f.Number == c.w.number+1 && f.Encrypted == (len(c.w.to) > 0) {
+			unlisted[f.ID] = append(unlisted[f.ID], f)
+		}
+	}
 	c.parts = e.Parts
-	need, listed := int64(0), listedFiles(c.w.bases)
+	need := int64(0)
 	for _, p := range e.Parts {
-		one, ok := c.w.has(ctx, p, listed, sizes)
+		one, ok := c.has(ctx, p, listed, sizes, unlisted)
 		if !ok {
 			c.missing, need = append(c.missing, p), need+p.Bytes
 		} else if c.base.due(p) {
-			c.checked = append(c.checked, one)
+			c.checked = append(c.checked, p)
 		}
 		c.base.Files = append(c.base.Files, one)
 	}
 	c.total = of.Bytes + need
-	c.w.wanted = c.base.Files
 	return c.fits(need)
 }
 
@@ -292,7 +299,7 @@ func listedFiles(bases []Base) map[string]File {
 	return all
 }
 
-// publish writes the manifest, if each file is still there: another writer may have removed a file that no base listed.
+// publish makes the next list, with the base and without old ones, if each file is there.
 func (c *Copy) publish(ctx context.Context) error {
 	sizes, _, err := listSizes(ctx, c.w.store)
 	for _, f := range c.base.Files {
@@ -300,28 +307,39 @@ func (c *Copy) publish(ctx context.Context) error {
 			err = errors.Join(err, fault)
 		}
 	}
-	name := baseName(c.base.Index, c.base.Term)
-	if err == nil {
-		if _, failed := loadBase(ctx, c.w.store, c.base.Index, c.base.Term, c.base.Cluster); damaged(failed) {
-			err = c.w.store.Delete(ctx, name) // a Put may leave it as it is
-		}
-	}
-	if err == nil {
-		err = c.w.putSingle(ctx, name, &baseFormat, &c.base)
-	}
-	if err == nil {
-		err = c.w.mergeTail(ctx)
+	if err != nil { // a later list may have condemned it
+		err = cmp.Or(c.w.newest(ctx, c.w.number), err)
+	} else {
+		err = c.w.publish(ctx, c.w.kept(append(c.mend(), c.base), sizes))
 	}
 	if err != nil {
 		return err
 	}
-	c.complete = true
-	c.w.bases = append(c.w.bases, c.base)
-	slices.SortFunc(c.w.bases, compareBases)
-	return nil
+	c.complete, c.w.Mended = true, append(c.w.Mended, c.mended...)
+	return c.w.mergeTail(ctx)
 }
 
-// holds reports whether a file is there as a whole though a list of the store, which may be old, does not say so.
+// mend returns the bases before, with the new copies of files that they share with this base and that were damaged.
+func (c *Copy) mend() []Base {
+	fresh := map[[32]byte]File{}
+	for _, f := range c.base.Files {
+		if f.Number > c.w.number {
+			fresh[f.ID] = f
+		}
+	}
+	all := slices.Clone(c.w.bases)
+	for i := range all {
+		all[i].Files = slices.Clone(all[i].Files)
+		for k, f := range all[i].Files {
+			if again, is := fresh[f.ID]; is {
+				all[i].Files[k] = again
+			}
+		}
+	}
+	return all
+}
+
+// holds reports whether a file is there as a whole though a listing of the store, which may be old, does not say so.
 func (w *Writer) holds(ctx context.Context, of File) bool {
 	b, err := w.store.Get(ctx, fileName(of), of.Stored-1, 2)
 	return err == nil && len(b) == 1

@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"filippo.io/age"
 
@@ -188,7 +187,7 @@ func TestMissingObjects(t *testing.T) {
 	h, on := small(t)
 	m := inMemory(t, on)
 	for _, name := range slices.Sorted(maps.Keys(m.files)) {
-		judge(t, h, m.with(name, nil), missing(name), name == newestLog(m) || strings.Contains(name, "/"+baseDir+"/"))
+		judge(t, h, m.with(name, nil), missing(name), name == newestLog(m) || strings.Contains(name, "/"+listsDir+"/"))
 	}
 }
 
@@ -231,7 +230,7 @@ func TestRenamed(t *testing.T) {
 	upper := func(name string) string { return path.Join(path.Dir(name), strings.ToUpper(path.Base(name))) }
 	for name, b := range m.files {
 		others := []string{upper(name), name + ".bak", path.Join(path.Dir(name), strings.TrimLeft(path.Base(name), "0"))}
-		for _, folder := range []string{"", baseDir, filesDir, logDir, "old"} {
+		for _, folder := range []string{"", listsDir, filesDir, logDir, "old"} {
 			others = append(others, path.Join("to/b", folder, path.Base(name)))
 		}
 		for _, to := range others {
@@ -242,7 +241,7 @@ func TestRenamed(t *testing.T) {
 			if is := path.Dir(name) == "to/b"; !is && path.Dir(to) != "to/b/old" {
 				named(t, bad, to, "renamed to "+to)
 			}
-			judge(t, h, bad, missing(name), name == newestLog(m) || strings.Contains(name, "/"+baseDir+"/"))
+			judge(t, h, bad, missing(name), name == newestLog(m) || strings.Contains(name, "/"+listsDir+"/"))
 		}
 	}
 	all := logs(t, place(on))
@@ -262,7 +261,7 @@ func TestRenamed(t *testing.T) {
 func TestForeignObject(t *testing.T) {
 	h, on := small(t)
 	foreign := newFolder(t)
-	w, err := Write(background, place(foreign), true, Cluster{ID: testCluster + 1, Name: "other"})
+	w, err := Write(background, place(foreign), true, Cluster{ID: testCluster + 1, Name: "other"}, 1)
 	must(t, err)
 	w.bases = append(w.bases, Base{Index: uint64(len(h.entries))})
 	last := len(h.entries)
@@ -288,44 +287,37 @@ func TestForeignObject(t *testing.T) {
 	must(t, again.Close())
 }
 
-// A manifest of another cluster is no base of this one, and is named.
-func TestForeignManifest(t *testing.T) {
+// A list of another cluster is none of this one, and is named.
+func TestForeignList(t *testing.T) {
 	h, on := small(t)
+	other := reading(t, on).Bases[0]
+	other.Index = 1_000
+	name := forge(t, on, 3, testCluster+1, other)
 	rd := reading(t, on)
-	other := rd.Bases[0]
-	other.Cluster, other.Index = testCluster+1, 1_000
-	w := open(t, on)
-	must(t, w.putSingle(background, baseName(other.Index, other.Term), &baseFormat, &other))
-	must(t, w.Close())
-	rd = reading(t, on)
-	if len(rd.Bases) != 2 || len(rd.Faults) != 1 || !errors.Is(rd.Faults[0], ErrForeign) || !strings.Contains(rd.Faults[0].Error(), baseName(1_000, other.Term)) {
+	if len(rd.Bases) != 2 || len(rd.Faults) != 1 || !errors.Is(rd.Faults[0], ErrForeign) || !strings.Contains(rd.Faults[0].Error(), name) {
 		t.Errorf("%d bases, faults %v", len(rd.Bases), rd.Faults)
 	}
 	got, err := rd.Restore(At{}, testLimits(), nil)
 	must(t, err)
 	h.same(got, uint64(len(h.entries)))
-	w = open(t, on)
+	w := open(t, on)
 	if bases := w.Bases(); len(bases) != 2 || bases[1].Index == 1_000 {
 		t.Errorf("a Writer has the bases %+v", bases)
 	}
-	must(t, w.Close())
+	h.grow(1)
+	must(t, errors.Join(h.base(w), w.Close())) // as list 4
+	if rd := reading(t, on); len(rd.Bases) != 3 {
+		t.Errorf("%d bases, faults %v", len(rd.Bases), rd.Faults)
+	}
 }
 
-// The marker is damaged: the cluster is that of the newest manifest, and older ones of another cluster are no bases. A manifest whose name has
-// another term is none either.
-func TestManifestsWithoutAMarker(t *testing.T) {
+// The marker is damaged: the cluster is that of the newest list, and older ones of another cluster are named.
+func TestListsWithoutAMarker(t *testing.T) {
 	h, on := small(t)
-	oldest := reading(t, on).Bases[0]
-	w := open(t, on)
-	other := oldest
-	other.Cluster, other.Index = testCluster+1, oldest.Index-1
-	must(t, w.putSingle(background, baseName(other.Index, other.Term), &baseFormat, &other))
-	other = oldest
-	must(t, w.putSingle(background, baseName(other.Index, other.Term+1), &baseFormat, &other))
-	must(t, w.Close())
+	forge(t, on, 1, testCluster+1, reading(t, on).Bases[0])
 	m := inMemory(t, on)
 	rd := reading(t, m.with("to/b/"+markName, m.files["to/b/"+markName][1:]))
-	if len(rd.Bases) != 2 || len(rd.Faults) != 3 || rd.Cluster.ID != testCluster {
+	if len(rd.Bases) != 2 || len(rd.Faults) != 2 || rd.Cluster.ID != testCluster {
 		t.Fatalf("%d bases of the cluster %x, faults %v", len(rd.Bases), rd.Cluster.ID, rd.Faults)
 	}
 	got, err := rd.Restore(At{}, testLimits(), nil)
@@ -396,8 +388,8 @@ func TestNewer(t *testing.T) {
 			if !errors.Is(err, damage.ErrFormat) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "or a newer one") {
 				t.Errorf("%s with another %s: %v", name, what, err)
 			}
-			if strings.HasSuffix(name, markName) || strings.Contains(name, "/"+baseDir+"/") || name == newestLog(bad) {
-				if w, err := Write(background, place(onDisk(t, bad)), true, testOf); w != nil || !errors.Is(err, damage.ErrFormat) {
+			if strings.HasSuffix(name, markName) || strings.HasSuffix(name, listName(2)) || name == newestLog(bad) {
+				if w, err := Write(background, place(onDisk(t, bad)), true, testOf, 1); w != nil || !errors.Is(err, damage.ErrFormat) {
 					t.Errorf("a Writer opened a backup with %s of another %s: %v", name, what, err)
 				}
 			}
@@ -421,20 +413,20 @@ func onDisk(t testing.TB, m memory) *simdisk.Disk {
 	return on
 }
 
-// Verify fails if an object is damaged that no restore of the moments that are left reads: the marker, or a manifest.
+// Verify fails if an object is damaged that no restore of the moments that are left reads: the marker, or a list.
 func TestVerifyTheOtherObjects(t *testing.T) {
 	_, on := small(t)
 	m := inMemory(t, on)
-	oldest := reading(t, on).Bases[0]
 	flipped := func(name string) memory {
 		b := bytes.Clone(m.files[name])
 		b[len(b)/2] ^= 1
 		return m.with(name, b)
 	}
 	for what, bad := range map[string]memory{
-		"a damaged marker":   flipped("to/b/" + markName),
-		"a damaged manifest": flipped("to/b/" + baseName(oldest.Index, oldest.Term)),
-		"a manifest's copy":  m.with("to/b/"+baseName(oldest.Index, oldest.Term)+".bak", m.files["to/b/"+baseName(oldest.Index, oldest.Term)]),
+		"a damaged marker": flipped("to/b/" + markName),
+		"the newest list":  flipped("to/b/" + listName(2)),
+		"an older list":    flipped("to/b/" + listName(1)),
+		"a list's copy":    m.with("to/b/"+listName(1)+".bak", m.files["to/b/"+listName(1)]),
 	} {
 		rd := reading(t, bad)
 		bases := 0
@@ -458,7 +450,7 @@ func TestOtherNames(t *testing.T) {
 		"log/00000000000000000001-00000000000000000002-" + strings.Repeat("0A", 32), "parts/readme", "parts/" + strings.Repeat("0A", 32),
 		"parts/" + strings.Repeat("0a", 32) + ".gz", "parts/" + strings.Repeat("0a", 31), "notes", "parts/ä\x01 b",
 	}
-	for _, name := range []string{".DS_Store", "log/.nfs0001", "moments/._1", "parts/.snapshot"} { // of a file system
+	for _, name := range []string{".DS_Store", "log/.nfs0001", "lists/._1", "parts/.snapshot"} { // of a file system
 		must(t, place(on).Put(background, name, []byte("not of a backup")))
 	}
 	rd := reading(t, on)
@@ -479,7 +471,7 @@ func TestOtherNames(t *testing.T) {
 	if at, _ := w.Last(); at != uint64(len(h.entries)) {
 		t.Errorf("the log ends at entry %d", at)
 	}
-	removed, err := removeOld(w, time.Unix(0, h.wall).Add(time.Hour), 0)
+	removed, err := removeOld(w, 0)
 	must(t, errors.Join(err, w.Close()))
 	if len(removed) < 2 {
 		t.Errorf("%q were removed", removed)
@@ -549,8 +541,8 @@ func TestDamagedFileIsMended(t *testing.T) {
 		name := "to/b/" + fileName(base.Files[1])
 		f, err := on.OpenWritable(name)
 		must(t, err)
-		whole := slurp(t, on, name)
-		_, err = f.WriteAt([]byte{whole[len(whole)/2] ^ 1}, int64(len(whole)/2))
+		was := slurp(t, on, name)
+		_, err = f.WriteAt([]byte{was[len(was)/2] ^ 1}, int64(len(was)/2))
 		must(t, errors.Join(err, f.Close()))
 		bases := 0
 		for ; len(w.Mended) == 0; bases++ {
@@ -561,10 +553,14 @@ func TestDamagedFileIsMended(t *testing.T) {
 			must(t, h.base(w))
 		}
 		t.Logf("after %d bases: %v", bases, w.Mended)
-		if again := slurp(t, on, name); to == nil && !bytes.Equal(again, whole) || len(again) != len(whole) {
-			t.Error("the file is another one")
+		for _, b := range w.Bases() {
+			again := slurp(t, on, "to/b/"+fileName(b.Files[1]))
+			if to == nil && !bytes.Equal(again, was) || len(again) != len(was) || b.Files[1].Number < 2 {
+				t.Errorf("the base of entry %d has %+v", b.Index, b.Files[1])
+			}
 		}
-		must(t, w.Close())
+		_, err = w.Sweep(background)
+		must(t, errors.Join(err, w.Close(), whole(t, on, &w.bases[0])))
 	}
 }
 
@@ -591,15 +587,15 @@ func TestUnreadFileIsNotMended(t *testing.T) {
 		}
 		must(t, errors.Join(err, r.Close()))
 	}
-	if len(w.Mended) > 0 || len(w.rotten) > 0 {
-		t.Errorf("%d files could not be read, and these count as damaged: %v, %v", again, w.Mended, w.rotten)
+	if len(w.Mended) > 0 {
+		t.Errorf("%d files could not be read, and these count as damaged: %v", again, w.Mended)
 	}
 	must(t, w.Close())
 }
 
-// A manifest says sizes that no file has, and the store has a file of zeros of any size. Whatever reads the backup refuses it in words and in
+// A list says sizes that no file has, and the store has a file of zeros of any size. Whatever reads the backup refuses it in words and in
 // little memory, and an older base is restored.
-func TestSizesOfAManifest(t *testing.T) {
+func TestSizesOfAList(t *testing.T) {
 	h, on := small(t)
 	key, err := age.GenerateX25519Identity()
 	must(t, err)
@@ -610,10 +606,7 @@ func TestSizesOfAManifest(t *testing.T) {
 			wrong := rd.Bases[1]
 			wrong.Files = slices.Clone(wrong.Files)
 			wrong.Files[1].ID, wrong.Files[1].Bytes, wrong.Files[1].Stored, wrong.Files[1].Encrypted = [32]byte{1}, size, size, encrypted
-			w := open(t, on)
-			name := baseName(wrong.Index, wrong.Term)
-			must(t, w.store.Delete(background, name))
-			must(t, errors.Join(w.putSingle(background, name, &baseFormat, &wrong), w.Close()))
+			name := forge(t, on, 3, testCluster, rd.Bases[0], wrong)
 			s := zeros{place(on), fileName(wrong.Files[1]), size}
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)

@@ -5,54 +5,68 @@
 // them, and the committed log entries behind it. A restore loads the base and applies the entries up to a moment. The result has the
 // keys, leases, users, sessions, history, times and authors of that moment, and no second format of changes is needed.
 // The package has no goroutine, lock or clock, except that a Reader reads ahead in Reader.Background, and that it waits for its store no longer
-// than backupRead, or branchRead; a [Writer] and a [Reader] belong to one goroutine each.
+// than backupRead, or branchRead; a [Writer] and a [Reader] belong to one goroutine each. Only leaders of the cluster write.
 //
 // # Objects
 //
 // A backup is a set of immutable objects in a store (package store): a folder, or a part of a bucket.
 //
 //	backup                               the marker: format, cluster, its name
-//	moments/<index>-<term>               the manifest of a base: which state it is, and its files
-//	parts/<sha-256>                      a file of bases: a snapshot, or a part, named by the identity that its saver gave it
-//	parts/<hash>.age                     the same, encrypted: an HMAC of the identity and the recipients, with a key of the cluster
-//	log/<first>-<last>-<sha-256>         the entries from the first to the last, named by the hash of the object, too
+//	lists/<number>                       which bases there are, and of which files
+//	parts/<sha-256>-<number>             a file of bases: a snapshot, or a part, named by the identity that its saver gave it
+//	parts/<mac>-<sha-256>-<number>.age   the same, encrypted: an HMAC of the identity and the recipients, with a key of the cluster, and the hash
+//	                                     of the stored bytes, since each encryption gives other ones
+//	log/<first>-<last>-<sha-256>         a slice of the log: the entries from the first to the last, named by the hash of the object, too
 //
-// Numbers are decimal with twenty digits, so names sort.
+// The numbers of entries and lists are decimal with twenty digits, so these names sort. The number behind a file is that of the list for which
+// it was stored.
 //
-// The marker and a manifest are a prelude (package damage) alone, whose content is a [Cluster] or a [Base] in the encoding of package codec; a
+// The marker and a list are a prelude (package damage) alone, whose content is a [Cluster] or a list in the encoding of package codec; a
 // reader refuses unknown fields. A file of a base is stored byte for byte, or as one age stream of its bytes (age-encryption.org); the
-// manifest has the SHA-256 of the stored bytes. An object of the log is a prelude with its header (cluster, first and last entry, term and
-// time of the last one), and behind it the output of kv.AppendLogEntries, or an age stream of that.
+// list has the SHA-256 of the stored bytes. A slice is a prelude with its header (cluster, first and last entry, term and
+// time of the last one), and behind it records as in the log (package log), or an age stream of these. It is no segment: that has
+// a member's salt, and entries that are not committed.
 //
 // The Writer needs only recipients, so a host that makes backups cannot read them. Encryption hides the content; it does not prove the writer,
 // since every host that knows the recipient can encrypt for it. Hashes are of the stored bytes, so damage is found without the key.
 //
-// # Several writers
+// # The fence
 //
-// All members of a cluster have the same parts and the same log. Two writers of one cluster, such as a leader and its predecessor, can therefore
-// only repeat each other: the same part has the same name, and two objects of the log with the same entry have it alike. So what they add
-// needs no lock. A folder has one all the same, since it saves work. The caller's store decides which Writer publishes manifests and deletes:
-// it refuses the others with store.ErrNotHeld (package backuprun).
+// A leader that was deposed may not know it, and its calls may arrive late: a deletion that a store carries out an hour after the call was
+// given up must hit nothing that counts. Slices need no fence. Their entries are committed, so two leaders can only repeat each other, and no
+// two Writers give one name. A small slice is deleted when a larger one with its entries is durable. All else hangs on the lists:
 //
-//   - A manifest is stored when all files of its base are there, and their sizes were compared at last. A file that no manifest lists stays for
-//     backupGrace.
-//   - A cluster that was set back, or was restored a second time, has another history under the same id. [Writer.Continues] refuses it.
+//  1. List n+1 is created only if no object has its name (store.Create). Opening a backup proves that the store refuses a second create.
+//  2. A Writer creates list n+1 behind a list n that was the newest one when the backup was opened, or that it has made. It lists files of list
+//     n, and files with the number n+1. So a file that list n does not list, with a number of n or less, is in no later list: list n has
+//     condemned it, by leaving it out. What is needed again is stored again, and has a later number in its name.
+//  3. A Writer deletes what a list of its own has condemned: files by rule 2; slices up to the oldest base, since no later list has
+//     an older one; lists of long ago. By rule 2 that stays right, however late the deletion arrives.
+//  4. A list names the term of its leader. A Writer of an earlier term stops. A Writer whose create fails has been overtaken, and begins again
+//     at the newest list. A create that arrives late either fails, or makes a list of files that are all there.
+//  5. Lists are deleted, so a Writer that sleeps for listsKept lists may create one whose number was given before. After each create it
+//     looks for a later list, and stops if there is one. Such a list is never the newest one, so nothing reads it.
+//
+// Rule 5 needs a store that lists each object which was there before the call. If the newest list is damaged, the next one goes on from the
+// newest intact list. A late deletion of the damaged list's leader may then hit bases that this list has left out, which were too old to be
+// kept.
 //
 // # Decisions
 //
-//   - A part is copied once, whichever bases list it. It has a few MiB, and is in memory until it is stored, so an interrupted copy begins
-//     its file anew. A snapshot and its parts have checksums of their own.
+//   - A part is stored once, whichever bases list it. It has a few MiB, and is in memory until it is stored, so an interrupted copy begins
+//     its file anew. A snapshot and its parts have checksums of their own. The next leader takes over what an interrupted copy has stored for the
+//     same list, after it has compared the bytes with the name.
 //   - An entry is stored as its envelope with a flag for a change of the configuration, not as raft's bytes: a restore
 //     needs nothing of raft, and the format stays if raft's changes.
 //   - A file of a base is named by its own identity, the SHA-256 in its tail, not by a hash of its bytes. A snapshot lists its parts by that
-//     identity, so the Writer knows what it lacks. The copy is verified against it while it is made. A manifest lists the parts in the
+//     identity, so the Writer knows what it lacks. The copy is verified against it while it is made. A base lists the parts in the
 //     snapshot's order, so a Reader needs no key to find an encrypted one.
-//   - The Writer stores the changes of a second as one object. Small objects become one of limits.BackupObjectBytes, also with each base. The
+//   - The Writer stores the changes of a second as one slice. Small slices become one of limits.BackupObjectBytes, also with each base. The
 //     small ones are removed when the next ones have become one, so that a Reader which has listed them before finds them for a while. If it
 //     does not find one, it lists the log again.
 //   - A revision is restored as the state right behind the change that made it. The last state of a revision would depend
 //     on the entry behind it, which damage may hide.
-//   - Retention removes manifests first, then files, then the log.
+//   - Retention goes by the clock of the state, and leaves out two bases with a list at most.
 //
 // # Damage
 //
@@ -60,12 +74,13 @@
 // moment:
 //
 //   - A base of which a file is damaged is passed by: an older base without that file, and the log behind it, lead to the same states.
-//   - Bases share a damaged file. Each new base reads one in backupScrub of the files that it does not copy, and replaces a damaged one
-//     when it has read the part again from a member.
-//   - A damaged object of the log is passed by if other objects have its entries. Otherwise it is refused, and so are entries that are missing,
+//   - Bases share a damaged file. Each new base reads one in backupScrub of the files that it does not copy. It stores a damaged one
+//     again, for all bases, when it has read the part again from the member.
+//   - The list before replaces a damaged one, as far as its files are there.
+//   - A damaged slice is passed by if others have its entries. Otherwise it is refused, and so are entries that are missing,
 //     if they lie before the moment. With At.AcceptLoss, the newest whole state before them is restored.
-//   - Where the log passes the index of a base, the digest of the state must be that of the base's manifest.
-//   - A Writer that finds the newest object damaged appends its entries again, as long as the cluster has them.
+//   - Where the log passes the index of a base, the digest of the state must be that of the base.
+//   - A Writer that finds the newest slice damaged appends its entries again, as long as the cluster has them.
 //
 // A backup whose newest objects are missing cannot be told from an older one.
 //

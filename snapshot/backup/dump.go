@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strings"
 	"time"
 
 	"qkv/internal/damage"
+	"qkv/snapshot"
 )
 
 // DumpOptions are what Dump writes.
@@ -20,7 +22,7 @@ type DumpOptions struct {
 // dumpLine is a line of a JSON dump. Fields that are 0 or empty are left out. Users may rely on the names and their
 // order.
 type dumpLine struct {
-	Kind      string `json:"kind"` // backup, base, file, log, entry, corrupt or sound
+	Kind      string `json:"kind"` // backup, list, base, file, log, entry, corrupt or sound
 	File      string `json:"file,omitempty"`
 	Format    int    `json:"format,omitempty"`
 	Cluster   string `json:"cluster,omitempty"`
@@ -56,6 +58,10 @@ func (r *Reader) Dump(to io.Writer, o DumpOptions) error {
 	c := &r.Cluster
 	d.Line(dumpLine{Kind: "backup", Format: int(markFormat.Version), Cluster: fmt.Sprintf("%016x", c.ID), Name: c.Name, Version: c.Version},
 		"backup of %s, %016x: format %d, made by qkv %s\n", c.Name, c.ID, markFormat.Version, c.Version)
+	if r.list != "" {
+		name := path.Base(r.list)
+		d.Line(dumpLine{Kind: "list", File: name}, "list %s: %d bases\n", name, len(r.Bases))
+	}
 	for _, fault := range r.Faults {
 		d.wrong(fault)
 	}
@@ -83,7 +89,7 @@ func (d *dump) bases() error {
 	for i := range d.r.Bases {
 		b := &d.r.Bases[i]
 		l := dumpLine{
-			Kind: "base", File: path.Base(baseName(b.Index, b.Term)), Version: b.Version, Index: b.Index, Term: b.Term, Revision: b.Revision, Time: utc(b.Wall),
+			Kind: "base", File: strings.TrimSuffix(snapshot.Name(b.Index, b.Term), saveSuffix), Version: b.Version, Index: b.Index, Term: b.Term, Revision: b.Revision, Time: utc(b.Wall),
 			Digest: fmt.Sprintf("%016x", b.Digest), Level: b.Level, SHA256: fmt.Sprintf("%x", b.Files[0].ID), Files: len(b.Files), Clear: b.Bytes(),
 		}
 		d.Line(l, "base %s: revision %d, %s, digest %s, level %d, saved by qkv %s, %d files of %d bytes; these are new:\n",
@@ -105,7 +111,7 @@ func (d *dump) bases() error {
 // file writes a file of a base, and returns its damage.
 func (d *dump) file(of File) error {
 	l := dumpLine{Kind: "file", SHA256: fmt.Sprintf("%x", of.ID), Clear: of.Bytes, Bytes: of.Stored, Encrypted: of.Encrypted}
-	d.Line(l, "  parts/%s: %d bytes%s\n", l.SHA256, l.Bytes, encryptedText(l.Encrypted))
+	d.Line(l, "  %s: %d bytes%s\n", fileName(of), l.Bytes, encryptedText(l.Encrypted))
 	path := d.r.store.Path(fileName(of))
 	err := lacks(d.r.store, d.r.sizes, of)
 	if err != nil {

@@ -15,6 +15,10 @@ var (
 	// ErrGap is wrapped by every error about entries that the backup lacks. A Writer that returns it needs a new base.
 	ErrGap = errors.New("gap in the backup")
 
+	// ErrOvertaken is wrapped by the error of a Writer that another one, of a later leader perhaps, has overtaken. Nothing that counts was
+	// changed. The caller opens the backup again if it still leads.
+	ErrOvertaken = errors.New("another leader has gone on with the backup")
+
 	// ErrRange is wrapped by every error about a time or revision that the backup does not reach.
 	ErrRange = errors.New("not in the backup")
 

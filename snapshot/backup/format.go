@@ -7,11 +7,11 @@ import (
 	"fmt"
 	iofs "io/fs"
 
-	"qkv/index/kv"
 	"qkv/internal/codec"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
+	"qkv/log"
 	"qkv/snapshot/backup/store"
 )
 
@@ -20,22 +20,32 @@ const older = "qkvback\n"
 
 // The formats of the objects in a backup.
 var (
-	markFormat = damage.Format{Magic: "qkvmark\n", Version: 3, Older: older}
-	baseFormat = damage.Format{Magic: "qkvbase\n", Version: 3, Older: older}
-	logFormat  = damage.Format{Magic: "qkvlogs\n", Version: 2, Older: older}
+	markFormat = damage.Format{Magic: "qkvmark\n", Version: 4, Older: older}
+	listFormat = damage.Format{Magic: "qkvlist\n", Version: 1, Older: older}
+	logFormat  = damage.Format{Magic: "qkvlogs\n", Version: 3, Older: older}
 )
+
+// list is the content of a backup as of one number: the bases, and their files. doc.go says what it condemns.
+type list struct {
+	Cluster uint64 `msgpack:"c"`
+	Number  uint64 `msgpack:"n"`
+	Term    uint64 `msgpack:"t"` // of the leader that made it
+	Writer  uint64 `msgpack:"w"` // a random number of the Writer: no two lists are alike
+	Files   []File `msgpack:"f"`
+	Bases   []Base `msgpack:"b"` // in order of their index
+}
 
 // Base describes a saved state in a backup: a snapshot, and the parts that it lists.
 type Base struct {
-	Cluster  uint64 `msgpack:"c"`
-	Index    uint64 `msgpack:"i"` // of the newest applied entry
-	Term     uint64 `msgpack:"t"` // and its term
-	Revision int64  `msgpack:"r"`
-	Wall     int64  `msgpack:"w"` // the state's clock, in nanoseconds since 1970
-	Digest   uint64 `msgpack:"d"`
-	Level    uint64 `msgpack:"l"`
-	Version  string `msgpack:"v"` // of the qkv that saved it
-	Files    []File `msgpack:"f"` // the snapshot, and its parts in their order
+	Index    uint64   `msgpack:"i"` // of the newest applied entry
+	Term     uint64   `msgpack:"t"` // and its term
+	Revision int64    `msgpack:"r"`
+	Wall     int64    `msgpack:"w"` // the state's clock, in nanoseconds since 1970
+	Digest   uint64   `msgpack:"d"`
+	Level    uint64   `msgpack:"l"`
+	Version  string   `msgpack:"v"` // of the qkv that saved it
+	At       []uint64 `msgpack:"a"` // of its files among those of the list, when the list is encoded
+	Files    []File   `msgpack:"-"` // the snapshot, and its parts in their order
 }
 
 // Bytes is the size of the files.
@@ -48,25 +58,35 @@ func (b *Base) Bytes() (n int64) {
 
 // File is one file of a base. It is stored as the member has it, or as an age stream of that.
 type File struct {
-	ID        [32]byte `msgpack:"s"` // names it: its identity, as the saver computed it, or a keyed hash of that for an encrypted file
+	ID        [32]byte `msgpack:"s"` // its identity, as the saver computed it, or a keyed hash of that for an encrypted file
+	Number    uint64   `msgpack:"l"` // of the list for which it was stored
 	Bytes     int64    `msgpack:"b"`
 	Sum       [32]byte `msgpack:"h"` // SHA-256 of the bytes that are stored
 	Stored    int64    `msgpack:"n"` // how many these are
 	Encrypted bool     `msgpack:"e"`
 }
 
-// stretch is the header of an object of the log. Its entries follow.
+// stretch is the header of a slice of the log. Its entries follow.
 type stretch struct {
 	Cluster   uint64 `msgpack:"c"`
 	First     uint64 `msgpack:"f"` // entry
 	Last      uint64 `msgpack:"l"`
 	Term      uint64 `msgpack:"t"` // of the last one
 	Wall      int64  `msgpack:"w"` // newest time of the log up to it, in nanoseconds since 1970
+	Writer    uint64 `msgpack:"p"` // a random number of the Writer: two Writers never give one name to their slices
 	Encrypted bool   `msgpack:"e"`
 }
 
 // Entry is one committed entry of the log, as the state applies it.
-type Entry = kv.LogEntry
+type Entry log.Record
+
+// appendEntries appends entries as records of the log.
+func appendEntries(dst []byte, entries []Entry) []byte {
+	for _, e := range entries {
+		dst = log.AppendRecord(dst, log.Record(e))
+	}
+	return dst
+}
 
 // put returns an object of the log, and its name. The payload is the stored form of the entries.
 func (h *stretch) put(payload []byte) (of span, object []byte) {
@@ -89,17 +109,19 @@ func readStretch(path string, of span, b []byte) (h stretch, payload []byte, err
 
 // readEntries reads the entries of an object, which must be those of its header. They share memory with b.
 func readEntries(b []byte, h *stretch) (entries []Entry, err error) {
-	if entries, err = kv.ReadLogEntries(b); err != nil {
-		return nil, err
-	}
-	n := uint64(len(entries))
-	if n == 0 || h.First+n-1 != h.Last || entries[n-1].Term != h.Term {
-		return nil, errForeignEntries
-	}
-	for i, e := range entries {
-		if e.Index != h.First+uint64(i) || i > 0 && e.Term < entries[i-1].Term {
+	for term := uint64(0); len(b) > 0; {
+		var r log.Record
+		if r, b, err = log.ReadRecord(b); err != nil {
+			return nil, err
+		}
+		e := Entry(r)
+		if e.Index != h.First+uint64(len(entries)) || e.Term < term {
 			return nil, errForeignEntries
 		}
+		entries, term = append(entries, e), e.Term
+	}
+	if n := uint64(len(entries)); n == 0 || h.First+n-1 != h.Last || entries[n-1].Term != h.Term {
+		return nil, errForeignEntries
 	}
 	return entries, nil
 }
@@ -109,7 +131,7 @@ var errForeignEntries = fmt.Errorf("%w: its entries are not those of its header"
 // single reads the value of package codec that is an object's only content.
 func single(ctx context.Context, s store.Store, name string, want *damage.Format, to any) error {
 	path := s.Path(name)
-	b, err := s.Get(ctx, name, 0, limits.BackupManifestMost)
+	b, err := s.Get(ctx, name, 0, limits.BackupListMost)
 	if err != nil {
 		return err
 	}

@@ -113,8 +113,10 @@ func TestGolden(t *testing.T) {
 
 func writeGolden(t *testing.T, from Source, part func(snapshot.Part) Source, entries []Entry) memory {
 	t.Helper()
-	on := newFolder(t)
+	on, n, draws := newFolder(t), uint64(0), random
+	random = func() uint64 { n++; return n }
 	w := open(t, on)
+	random = draws
 	c, err := w.Base(from, part)
 	for done := false; err == nil && !done; {
 		done, err = c.Step(t.Context(), 1<<20)
@@ -160,12 +162,12 @@ func TestGoldenNames(t *testing.T) {
 		must(t, err)
 		w.to = append(w.to, to)
 	}
-	const want = "parts/0ed8cc01d61d1c61e6cb4f589775990a73377f5c52840fb042deefabd17b479c.age"
-	if name := fileName(File{ID: w.id(sha), Encrypted: true}); name != want {
+	const want = "parts/0ed8cc01d61d1c61e6cb4f589775990a73377f5c52840fb042deefabd17b479c-0000000000000000000000000000000000000000000000000000000000000000-3.age"
+	if name := fileName(File{ID: w.id(sha), Number: 3, Encrypted: true}); name != want {
 		t.Errorf("it is called %s, not %s", name, want)
 	}
 	slices.Reverse(w.to)
-	if name := fileName(File{ID: w.id(sha), Encrypted: true}); name != want {
+	if name := fileName(File{ID: w.id(sha), Number: 3, Encrypted: true}); name != want {
 		t.Errorf("with the recipients in another order it is called %s", name)
 	}
 }

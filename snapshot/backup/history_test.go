@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -369,7 +370,7 @@ func open(t testing.TB, on disk.FS, to ...age.Recipient) *Writer {
 
 func writing(t testing.TB, s store.Store, to ...age.Recipient) *Writer {
 	t.Helper()
-	w, err := Write(background, s, true, testOf, to...)
+	w, err := Write(background, s, true, testOf, 1, to...)
 	must(t, err)
 	return w
 }
@@ -393,23 +394,35 @@ func restoreFrom(s store.Store, at At, keys ...age.Identity) (*Restored, error) 
 	return r.Restore(at, testLimits(), nil)
 }
 
-// removeOld removes what no moment of a time needs, and an hour later the files of the bases that were removed.
-func removeOld(w *Writer, now time.Time, keep time.Duration) (removed []string, err error) {
-	r := Retention{Keep: keep}
-	if removed, err = r.Remove(background, w, now, time.Minute); err != nil {
-		return removed, err
-	}
-	r.Keep = 1 << 62 // no other bases
-	files, err := r.Remove(background, w, now, time.Minute+backupGrace)
-	return append(removed, files...), err
+// removeOld removes what no moment within a time before the newest one needs.
+func removeOld(w *Writer, keep time.Duration) (removed []string, err error) {
+	w.Keep = keep
+	return w.Retain(background)
+}
+
+var errClosed = errors.New("the backup is closed")
+
+// Close ends a Writer. A production one is just forgotten.
+func (w *Writer) Close() error {
+	w.err = cmp.Or(w.err, errClosed)
+	return nil
+}
+
+// forge stores a list that no Writer has made, and returns its path.
+func forge(t testing.TB, on disk.FS, number, cluster uint64, bases ...Base) string {
+	t.Helper()
+	w := &Writer{cluster: Cluster{ID: cluster}, number: number - 1, term: 1}
+	_, b := w.encode(bases)
+	must(t, place(on).Put(background, listName(number), b))
+	return "to/b/" + listName(number)
 }
 
 // files returns the paths of all objects of the backup.
 func files(t testing.TB, on disk.FS) (all []string) {
 	t.Helper()
-	for _, dir := range []string{"", baseDir, filesDir, logDir} {
-		for _, name := range list(t, on, path.Join("to/b", dir)) {
-			if !slices.Contains([]string{"LOCK", baseDir, filesDir, logDir}, name) {
+	for _, dir := range []string{"", listsDir, filesDir, logDir} {
+		for _, name := range namesIn(t, on, path.Join("to/b", dir)) {
+			if !slices.Contains([]string{listsDir, filesDir, logDir}, name) {
 				all = append(all, path.Join("to/b", dir, name))
 			}
 		}
@@ -417,8 +430,8 @@ func files(t testing.TB, on disk.FS) (all []string) {
 	return all
 }
 
-// list returns the names in a folder, none if it is not there.
-func list(t testing.TB, on disk.FS, dir string) []string {
+// namesIn returns the names in a folder, none if it is not there.
+func namesIn(t testing.TB, on disk.FS, dir string) []string {
 	t.Helper()
 	names, err := on.List(dir)
 	if err != nil && !errors.Is(err, iofs.ErrNotExist) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	iofs "io/fs"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -120,7 +121,7 @@ func (m *moments) promised(e uint64) bool {
 
 // open opens the folder, and takes over what a failed call may have finished. Nothing that was acknowledged is missing.
 func (m *moments) open() {
-	w, err := Write(background, place(m.on), true, testOf)
+	w, err := Write(background, place(m.on), true, testOf, 1)
 	if err != nil {
 		m.t.Fatalf("open the backup: %v", err)
 	}
@@ -244,7 +245,6 @@ func (m *moments) base(at uint64) error {
 func (m *moments) retain() error {
 	newest := m.moments[m.end()].wall
 	from := min(m.moments[rapid.Uint64Range(1, m.end()).Draw(m.t, "since")].wall+rapid.Int64Range(-1, 1).Draw(m.t, "beside"), newest)
-	now := time.Unix(0, newest+rapid.SampledFrom([]int64{0, 1, int64(time.Hour)}).Draw(m.t, "ahead"))
 	oldest := uint64(0) // what is before that base may go
 	for b := range m.bases {
 		if m.moments[b].wall <= from && m.whole(b) {
@@ -255,7 +255,8 @@ func (m *moments) retain() error {
 	maps.DeleteFunc(m.bases, func(b uint64, _ bool) bool { return b < oldest })
 	maps.DeleteFunc(m.entries, func(e uint64, _ bool) bool { return e <= oldest })
 	before := m.w.Bases()
-	_, err := removeOld(m.w, now, time.Duration(newest-from))
+	_, err := removeOld(m.w, time.Duration(newest-from))
+	m.w.Keep = math.MaxInt64
 	if i := slices.IndexFunc(before, func(b Base) bool { return b.Index == oldest }); err == nil && i >= 0 {
 		// A base that cannot be opened is as good as damaged: an older one stays for it.
 		if left, want := m.w.Bases()[0].Index, before[min(i, backupBasesRemoved)].Index; left > want || left < want && !m.faulty {
@@ -480,7 +481,7 @@ func TestValuesOfHistory(t *testing.T) {
 			}
 			got, err = rd.Restore(At{}, testLimits(), nil) // which has read no value yet
 			must(t, err)
-			for _, name := range list(t, on, "to/b/parts") {
+			for _, name := range namesIn(t, on, "to/b/parts") {
 				must(t, on.Remove("to/b/parts/"+name))
 			}
 			if b, err := value("kept", older); err == nil {
@@ -508,7 +509,7 @@ func TestRestoreGoesOnWithSomeParts(t *testing.T) {
 		got, err := rd.Restore(At{}, testLimits(), nil)
 		must(t, err)
 		h.same(got, uint64(len(h.entries)))
-		return list(t, kept, "to/snap")
+		return namesIn(t, kept, "to/snap")
 	}
 	all := restores()
 	if len(all) < 3 {

@@ -4,14 +4,15 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+
+	"qkv/snapshot/backup/store"
 )
 
 // The names in a backup.
 const (
-	markName   = "backup"
+	markName   = store.Marker
 	filesDir   = "parts"
-	baseDir    = "moments"
-	Moments    = baseDir + "/" // begins the name of each manifest: with it, a base counts
+	listsDir   = "lists"
 	logDir     = "log"
 	lostFound  = "lost+found/" // a file system's own folder
 	digits     = 20            // of the largest uint64
@@ -20,11 +21,9 @@ const (
 	encryptedSuffix = ".age"
 )
 
-func baseName(index, term uint64) string {
-	return fmt.Sprintf("%s/%0*d-%0*d", baseDir, digits, index, digits, term)
-}
+func listName(number uint64) string { return fmt.Sprintf("%s/%0*d", listsDir, digits, number) }
 
-// span names an object of the log: its entries, and the SHA-256 of its bytes.
+// span names a slice of the log: its entries, and the SHA-256 of its bytes.
 type span struct {
 	first, last uint64
 	sha         [32]byte
@@ -34,21 +33,22 @@ func (s span) name() string {
 	return fmt.Sprintf("%s/%0*d-%0*d-%x", logDir, digits, s.first, digits, s.last, s.sha)
 }
 
+// fileName returns the name of a file of bases: its identity, and the number of the list for which it was stored. Each encryption gives other
+// bytes, so the name of an encrypted file has their hash, too.
 func fileName(of File) string {
-	name := filesDir + "/" + hex.EncodeToString(of.ID[:])
 	if of.Encrypted {
-		name += encryptedSuffix
+		return fmt.Sprintf("%s/%x-%x-%d%s", filesDir, of.ID, of.Sum, of.Number, encryptedSuffix)
 	}
-	return name
+	return fmt.Sprintf("%s/%x-%d", filesDir, of.ID, of.Number)
 }
 
-// parseBase parses a manifest's name in its folder. It accepts only the names that baseName returns.
-func parseBase(name string) (index, term uint64, ok bool) {
-	_, _ = fmt.Sscanf(name, "%d-%d", &index, &term)
-	return index, term, baseName(index, term) == baseDir+"/"+name
+// parseList parses the name of a list in its folder.
+func parseList(name string) (number uint64, ok bool) {
+	_, _ = fmt.Sscanf(name, "%d", &number)
+	return number, listName(number) == listsDir+"/"+name
 }
 
-// parseSpan parses the name of an object of the log in its folder.
+// parseSpan parses the name of a slice of the log in its folder.
 func parseSpan(name string) (s span, ok bool) {
 	var sha []byte
 	_, _ = fmt.Sscanf(name, "%d-%d-%x", &s.first, &s.last, &sha)
@@ -59,13 +59,20 @@ func parseSpan(name string) (s span, ok bool) {
 	return s, s.name() == logDir+"/"+name
 }
 
-func isBase(name string) bool { _, _, ok := parseBase(name); return ok }
+// parseFile parses the name of a base's file in its folder, which does not tell all of the file.
+func parseFile(name string) (of File, ok bool) {
+	words := strings.Split(strings.TrimSuffix(name, encryptedSuffix), "-")
+	of.Encrypted = len(words) == 3
+	for i, hash := range []*[32]byte{&of.ID, &of.Sum}[:max(0, min(len(words)-1, 2))] {
+		b, _ := hex.DecodeString(words[i])
+		copy(hash[:], b)
+	}
+	_, _ = fmt.Sscanf(words[len(words)-1], "%d", &of.Number)
+	return of, fileName(of) == filesDir+"/"+name
+}
+
+func isList(name string) bool { _, ok := parseList(name); return ok }
 
 func isSpan(name string) bool { _, ok := parseSpan(name); return ok }
 
-// isFile reports whether a name in its folder is that of a base's file.
-func isFile(name string) bool {
-	sha, encrypted := strings.CutSuffix(name, encryptedSuffix)
-	b, _ := hex.DecodeString(sha)
-	return len(b) == 32 && filesDir+"/"+name == fileName(File{ID: [32]byte(b), Encrypted: encrypted})
-}
+func isFile(name string) bool { _, ok := parseFile(name); return ok }

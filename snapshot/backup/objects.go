@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	iofs "io/fs"
@@ -38,7 +37,7 @@ func listKnown(ctx context.Context, s store.Store, folder string, is func(name s
 const (
 	// misnamedMost bounds the objects with other names that a fault lists: a person reads them.
 	misnamedMost = 100
-	// basesFiles bounds the files that all bases list, since all manifests are in memory: 168 bases of 48 GiB.
+	// basesFiles bounds the files that all bases list, since they are in memory: 168 bases of 48 GiB.
 	basesFiles = 1 << 20
 	// backupStoredMost bounds a file as it is stored: encryption adds 16 bytes for each 64 KiB, and a header.
 	backupStoredMost = limits.BackupFileMost + limits.BackupFileMost/1024
@@ -46,63 +45,7 @@ const (
 
 // isTop reports whether a name may be beside the folders of a backup.
 func isTop(name string) bool {
-	return slices.Contains([]string{markName, baseDir + "/", filesDir + "/", logDir + "/", lostFound}, name)
-}
-
-// listBases reads the manifests of the bases, and returns them in order of their index. A damaged manifest, or one of
-// another cluster, is left out, and its error is among the faults. A cluster of 0 is that of the newest manifest.
-func listBases(ctx context.Context, s store.Store, cluster uint64) (bases []Base, faults []error, err error) {
-	names, faults, err := listKnown(ctx, s, baseDir, isBase)
-	if err != nil {
-		return nil, nil, err
-	}
-	slices.Reverse(names)
-	files := 0
-	for _, one := range names {
-		index, term, _ := parseBase(one.Name)
-		b, err := loadBase(ctx, s, index, term, cluster)
-		switch {
-		case err == nil:
-			bases, cluster = append(bases, b), b.Cluster
-			if files += len(b.Files); files > basesFiles {
-				return nil, nil, fmt.Errorf("%s: its bases list more than %d files", s.Path(""), basesFiles)
-			}
-		case errors.Is(err, iofs.ErrNotExist): // another Writer has removed it since it was listed
-		case damaged(err):
-			faults = append(faults, err)
-		default:
-			return nil, nil, err
-		}
-	}
-	slices.SortFunc(bases, compareBases)
-	return bases, faults, nil
-}
-
-// loadBase reads a manifest.
-func loadBase(ctx context.Context, s store.Store, index, term, cluster uint64) (b Base, err error) {
-	name := baseName(index, term)
-	path := s.Path(name)
-	if err := single(ctx, s, name, &baseFormat, &b); err != nil {
-		return b, err
-	}
-	switch {
-	case b.Index != index || b.Term != term:
-		return b, damage.At(path, 0, "it is of entry %d of term %d, and its name says %d of term %d", b.Index, b.Term, index, term)
-	case cluster != 0 && b.Cluster != cluster:
-		return b, foreign(path, b.Cluster, cluster)
-	case len(b.Files) == 0:
-		return b, damage.At(path, 0, "it lists no file")
-	}
-	for _, f := range b.Files {
-		if f.Bytes < 0 || f.Bytes > limits.BackupFileMost || f.Stored < 0 || f.Stored > backupStoredMost || !f.Encrypted && f.Stored != f.Bytes {
-			return b, damage.At(path, 0, "it lists a file of %d bytes, stored in %d: the limit is %d", f.Bytes, f.Stored, limits.BackupFileMost)
-		}
-	}
-	return b, nil
-}
-
-func compareBases(a, b Base) int {
-	return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.Term, b.Term))
+	return slices.Contains([]string{markName, listsDir + "/", filesDir + "/", logDir + "/", lostFound}, name)
 }
 
 func foreign(path string, cluster, wanted uint64) error {

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 type Reader struct {
 	Path    string
 	Cluster Cluster // as the marker names it; without a name if the marker is damaged
-	Bases   []Base  // of the intact manifests, in order of their index
+	Bases   []Base  // in order of their index
 	Faults  []error // damage that was found so far; a damaged object of the log is found when it is read
 
 	// Background runs a function in another goroutine, which reads a file while the one before is loaded; nil: there is none.
@@ -32,7 +33,8 @@ type Reader struct {
 	store bounded
 	files disk.FS // nil: no parts are kept
 	dir   string
-	leave bool // parts are read where they are
+	leave bool   // parts are read where they are
+	list  string // the name of the list with the bases
 	keys  []age.Identity
 	log   []span         // in order of their first entry
 	bytes map[span]int64 // sizes of these objects
@@ -63,17 +65,18 @@ func Open(ctx context.Context, s store.Store, keys ...age.Identity) (*Reader, er
 	if err != nil {
 		r.Faults = append(r.Faults, err)
 	}
-	bases, faults, err := listBases(ctx, from, r.Cluster.ID)
+	l, newest, faults, err := newestList(ctx, from, r.Cluster.ID, true)
 	if err != nil {
 		return nil, err
 	}
-	if absent && len(bases) == 0 {
-		return nil, fmt.Errorf("%w: %s has neither the object %s nor a base: give the place of a backup, not a folder above or below it", ErrNone, r.Path, markName)
+	if absent && newest == 0 {
+		return nil, fmt.Errorf("%w: %s has neither the object %s nor a list: give the place of a backup, not a folder above or below it", ErrNone, r.Path, markName)
 	}
-	r.Bases, r.Faults = bases, append(r.Faults, faults...)
-	if r.Cluster.ID == 0 && len(bases) > 0 {
-		r.Cluster.ID = bases[0].Cluster
+	if l.Number > 0 {
+		r.list = listName(l.Number)
 	}
+	r.Bases, r.Faults = l.Bases, append(r.Faults, faults...)
+	r.Cluster.ID = cmp.Or(r.Cluster.ID, l.Cluster)
 	r.sizes, faults, err = listSizes(ctx, s)
 	if r.Faults = append(r.Faults, faults...); err == nil {
 		r.log, r.bytes, faults, err = listLog(ctx, s)
@@ -125,7 +128,7 @@ func (r *Reader) examine(b *Base) (all examined, err error) {
 	}
 	m, err := r.head(b)
 	if err == nil && len(m.Parts) != len(b.Files)-1 {
-		err = damage.At(r.store.Path(baseName(b.Index, b.Term)), 0, "it lists %d parts, and its snapshot %d", len(b.Files)-1, len(m.Parts))
+		err = damage.At(r.store.Path(r.list), 0, "its base of entry %d lists %d parts, and the snapshot %d", b.Index, len(b.Files)-1, len(m.Parts))
 	}
 	if err != nil {
 		return all, err

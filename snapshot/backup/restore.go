@@ -219,7 +219,7 @@ func (w *work) ended(at At) (*Restored, error) {
 	return w.got, nil
 }
 
-// load loads the base, and compares it with its manifest.
+// load loads the base, and compares it with its list.
 func (w *work) load() (*index.State, error) {
 	r, of := w.r, w.r.store.Path(fileName(w.base.Files[0]))
 	known, err := r.examine(w.base)
@@ -254,7 +254,7 @@ func (w *work) load() (*index.State, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b := w.base; m.Cluster != b.Cluster || m.Index != b.Index || m.Term != b.Term || m.Revision != b.Revision || m.Digest != b.Digest {
+	if b := w.base; m.Cluster != r.Cluster.ID || m.Index != b.Index || m.Term != b.Term || m.Revision != b.Revision || m.Digest != b.Digest {
 		return nil, damage.At(of, 0, "it holds the state of entry %d, digest %016x, and its base is of entry %d, digest %016x", m.Index, m.Digest, b.Index, b.Digest)
 	}
 	if shelf := snapshot.ShelfOf(state.View()); shelf != nil {
@@ -463,7 +463,7 @@ func (w *work) compare() error {
 	}
 	if got != b.Digest || w.got.Term != b.Term || w.got.Revision != b.Revision {
 		return fmt.Errorf("%w: at entry %d, the log behind the base of entry %d gives the digest %016x, and %s has %016x",
-			errDiffers, b.Index, w.base.Index, got, w.r.store.Path(baseName(b.Index, b.Term)), b.Digest)
+			errDiffers, b.Index, w.base.Index, got, w.r.store.Path(w.r.list), b.Digest)
 	}
 	return nil
 }

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	iofs "io/fs"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +18,6 @@ import (
 	"filippo.io/age"
 
 	"qkv/internal/codec"
-	"qkv/internal/damage"
 	"qkv/snapshot/backup/store"
 )
 
@@ -25,47 +26,48 @@ type Cluster struct {
 	ID      uint64 `msgpack:"c"`
 	Name    string `msgpack:"n"` // for people
 	Version string `msgpack:"v"` // of the qkv that writes
-	Place   uint64 `msgpack:"p"` // a random number of whoever made the marker: it tells the backups of a cluster apart
+	Nonce   uint64 `msgpack:"p"` // a random number: no two markers are alike
 }
 
-// Writer writes a backup. The first failed write is final: every later call returns that error, and the caller
+// Writer writes the backup of a leader. The first failed write is final: every later call returns that error, and the caller
 // opens the backup again. It is for one goroutine.
 type Writer struct {
-	Mended []string // paths of damaged files that a Copy has found, and copied again; the caller empties it
+	Mended []string      // paths of damaged files that a Copy has found, and copied again; the caller empties it
+	Keep   time.Duration // for which every moment can be restored; by default all bases stay
 
 	// Constant.
 	store   store.Store
-	lock    io.Closer
 	cluster Cluster
+	term    uint64
+	nonce   uint64 // of lists and slices
 	to      []age.Recipient
 	key     []byte // of the names of encrypted files
 
-	place   uint64 // of the marker
-	written uint64
-	bases   []Base // in order of their index; of the intact manifests
-	wanted  []File // of the newest snapshot that was copied, or is being copied; none: it is unknown
-	end     end
-	broken  map[span]bool   // damaged objects behind the end: what they had is appended again
-	rotten  map[string]bool // damaged files of bases: they stay until there is a copy
-	tail    tail
-	left    []string // small objects that the newest merge should have removed
-	err     error
+	number    uint64            // of the newest list
+	published bool              // by this Writer
+	bases     []Base            // in order of their index
+	stored    map[[32]byte]File // for the next list, by the identity that the saver gave
+	end       end
+	tail      tail
+	left      []string // small slices that the newest merge should have removed
+	err       error
 }
 
 // end is the end of the log in a backup.
 type end struct {
 	index, term uint64 // of the newest entry; 0: there is none
 	wall        int64
-	encrypted   bool // the newest object is
+	encrypted   bool // the newest slice is
 }
 
-// Write opens the backup of a cluster, and locks it where the store can. A new one is made if anew is set: the store must
+// Write opens the backup of a cluster for the leader of a term. A new one is made if anew is set: the store must
 // be empty then. Otherwise the error is fs.ErrNotExist if the store holds no backup, and nothing is written: the disk of a folder may be
 // unmounted at any moment, and then the folder is another one. With recipients, everything that is written from now on is encrypted for them.
-// The backup of another cluster (ErrForeign), of a newer qkv (damage.ErrFormat), a store with other content (ErrNone), or with encrypted
-// content while no recipient is given (ErrClear), is refused, and is not changed.
-func Write(ctx context.Context, s store.Store, anew bool, c Cluster, to ...age.Recipient) (*Writer, error) {
-	w := &Writer{store: s, cluster: c, to: to, broken: map[span]bool{}, rotten: map[string]bool{}}
+// The backup of another cluster (ErrForeign), of a newer qkv (damage.ErrFormat), a store with other content (ErrNone) or without conditional
+// writes (store.ErrUnfenced), encrypted content while no recipient is given (ErrClear), and a list of a later term (ErrOvertaken) are refused,
+// and nothing is changed.
+func Write(ctx context.Context, s store.Store, anew bool, c Cluster, term uint64, to ...age.Recipient) (*Writer, error) {
+	w := &Writer{store: s, cluster: c, term: term, nonce: random(), to: to, Keep: math.MaxInt64, stored: map[[32]byte]File{}}
 	err := w.check(ctx)
 	absent := errors.Is(err, iofs.ErrNotExist)
 	switch {
@@ -78,24 +80,59 @@ func Write(ctx context.Context, s store.Store, anew bool, c Cluster, to ...age.R
 			}
 		}
 	}
+	if err == nil {
+		err = s.Prepare()
+	}
+	if err == nil {
+		err = w.mark(ctx)
+	}
+	if err == nil {
+		err = w.read(ctx)
+	}
 	if err != nil {
-		return nil, err
-	}
-	if w.lock, err = s.Lock(absent); err != nil {
-		return nil, fmt.Errorf("lock the backup: %w", err)
-	}
-	if err := w.begin(ctx); err != nil {
-		w.Close()
 		return nil, err
 	}
 	return w, nil
 }
 
-// Place returns the number of the backup.
-func (w *Writer) Place() uint64 { return w.place }
+// random draws the numbers that tell objects apart; a test counts.
+var random = func() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return binary.LittleEndian.Uint64(b[:])
+}
 
-// Written returns the newest entry that was appended and has more than requests of runners (kv.BackupHold); 0: there is none.
-func (w *Writer) Written() uint64 { return w.written }
+// mark makes the marker if there is none, and proves that the store refuses to make it a second time.
+func (w *Writer) mark(ctx context.Context) error {
+	for range 2 {
+		w.cluster.Nonce = random()
+		err := w.store.Create(ctx, markName, markFormat.Append(nil, 0, 0, codec.Append(nil, &w.cluster)))
+		if errors.Is(err, iofs.ErrExist) {
+			return w.check(ctx) // another cluster may have begun there, too
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %s was made twice", store.ErrUnfenced, w.store.Path(markName))
+}
+
+// read reads the newest list, and the end of the log.
+func (w *Writer) read(ctx context.Context) error {
+	l, newest, _, err := newestList(ctx, w.store, w.cluster.ID, false)
+	if err == nil && l.Term > w.term {
+		err = fmt.Errorf("%w: %s is of term %d, and this member leads in term %d; if no other member leads, the cluster was set back to an older "+
+			"state: give another place", ErrOvertaken, w.store.Path(listName(l.Number)), l.Term, w.term)
+	}
+	if err == nil {
+		w.number, w.bases = newest, l.Bases
+		err = w.findEnd(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return w.refuseClear()
+}
 
 // NameBy gives the key of the names of encrypted files. It is called before the first base.
 func (w *Writer) NameBy(key []byte) { w.key = key }
@@ -126,7 +163,6 @@ func In(ctx context.Context, s store.Store) bool {
 func (w *Writer) check(ctx context.Context) error {
 	var of Cluster
 	err := single(ctx, w.store, markName, &markFormat, &of)
-	w.place = of.Place
 	if err == nil && of.ID != w.cluster.ID {
 		err = fmt.Errorf("%w: %s is the backup of %s (%016x), and this cluster is %s (%016x): give another place",
 			ErrForeign, w.store.Path(""), of.Name, of.ID, w.cluster.Name, w.cluster.ID)
@@ -152,25 +188,6 @@ func (w *Writer) empty(ctx context.Context) error {
 	return nil
 }
 
-// begin makes the marker if there is none, and reads the objects.
-func (w *Writer) begin(ctx context.Context) (err error) {
-	if err = w.check(ctx); errors.Is(err, iofs.ErrNotExist) {
-		if err = w.putSingle(ctx, markName, &markFormat, &w.cluster); err == nil {
-			err = w.check(ctx) // another cluster may have begun there, too
-		}
-	}
-	if err == nil {
-		w.bases, _, err = listBases(ctx, w.store, w.cluster.ID)
-	}
-	if err == nil {
-		err = w.findEnd(ctx)
-	}
-	if err != nil {
-		return err
-	}
-	return w.refuseClear()
-}
-
 // refuseClear refuses to write without recipients behind encrypted content: a forgotten flag would disclose all that follows.
 func (w *Writer) refuseClear() error {
 	if len(w.to) > 0 {
@@ -187,7 +204,7 @@ func (w *Writer) refuseClear() error {
 	return nil
 }
 
-// findEnd finds the end of the log: the last entry of the newest object that is intact. The entries of a damaged one are appended again.
+// findEnd finds the end of the log: the last entry of the newest slice that is intact. The entries of a damaged one are appended again.
 func (w *Writer) findEnd(ctx context.Context) error {
 	spans, _, _, err := listLog(ctx, w.store)
 	if err != nil {
@@ -203,25 +220,8 @@ func (w *Writer) findEnd(ctx context.Context) error {
 		case !damaged(err):
 			return err
 		}
-		w.broken[of] = true
 	}
 	return nil
-}
-
-// putSingle stores a value of package codec.
-func (w *Writer) putSingle(ctx context.Context, name string, f *damage.Format, value any) error {
-	return w.store.Put(ctx, name, f.Append(nil, 0, 0, codec.Append(nil, value)))
-}
-
-var errClosed = errors.New("the backup is closed")
-
-// Close ends the Writer. The backup is complete up to the last Append.
-func (w *Writer) Close() (err error) {
-	if w.lock != nil {
-		err = w.lock.Close()
-	}
-	w.lock, w.err = nil, cmp.Or(w.err, errClosed)
-	return err
 }
 
 // There returns an error if the store holds the backup no more, fs.ErrNotExist if nothing is there.

@@ -25,16 +25,11 @@ import (
 	"qkv/snapshot/backup/store"
 )
 
-// A folder that is no backup, in use, or of another cluster is refused in words that say what to do, and stays as it is.
+// A folder that is no backup, or of another cluster is refused in words that say what to do, and stays as it is.
 func TestFolderRefused(t *testing.T) {
 	h, on := small(t)
-	w := open(t, on)
-	if _, err := Write(background, place(on), true, testOf); err == nil || !errors.Is(err, disk.ErrLocked) {
-		t.Errorf("a backup that is being written: %v", err)
-	}
-	must(t, w.Close())
 	before := inMemory(t, on)
-	_, err := Write(background, place(on), true, Cluster{ID: 7, Name: "staging"})
+	w, err := Write(background, place(on), true, Cluster{ID: 7, Name: "staging"}, 1)
 	if !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), "is the backup of test (000000000000c1a5), and this cluster is staging (0000000000000007): give another place") {
 		t.Errorf("the backup of another cluster: %v", err)
 	}
@@ -45,7 +40,7 @@ func TestFolderRefused(t *testing.T) {
 	}
 	home := store.OpenFolder(on, "to/home")
 	must(t, on.MkdirAll("to/home/letters"))
-	if _, err := Write(background, home, true, testOf); !errors.Is(err, ErrNone) || !strings.Contains(err.Error(), "to/home holds letters/: give an empty place") {
+	if _, err := Write(background, home, true, testOf, 1); !errors.Is(err, ErrNone) || !strings.Contains(err.Error(), "to/home holds letters/: give an empty place") {
 		t.Errorf("a folder with other files: %v", err)
 	}
 	for _, path := range []string{"to/home", "to/nothing"} {
@@ -54,7 +49,7 @@ func TestFolderRefused(t *testing.T) {
 		}
 	}
 	must(t, on.MkdirAll("to/disk/lost+found"))
-	if w, err = Write(background, store.OpenFolder(on, "to/disk"), true, testOf); err != nil {
+	if w, err = Write(background, store.OpenFolder(on, "to/disk"), true, testOf, 1); err != nil {
 		t.Errorf("a new file system: %v", err)
 	}
 	must(t, w.Close())
@@ -84,7 +79,7 @@ func TestEncryptedBackupStaysEncrypted(t *testing.T) {
 	w = open(t, base, key.Recipient())
 	must(t, errors.Join(h.base(w), w.Close()))
 	for what, on := range map[string]disk.FS{"an encrypted change": log, "an encrypted base": base, "a newer encrypted base": newer} {
-		if w, err := Write(background, place(on), true, testOf); !errors.Is(err, ErrClear) || !strings.Contains(err.Error(), "no recipient is given") {
+		if w, err := Write(background, place(on), true, testOf, 1); !errors.Is(err, ErrClear) || !strings.Contains(err.Error(), "no recipient is given") {
 			t.Errorf("clear content behind %s: %v", what, err)
 			if err == nil {
 				must(t, w.Close())
@@ -102,14 +97,14 @@ func TestVanishedFolder(t *testing.T) {
 	must(t, err)
 	must(t, f.Close())
 	for _, dir := range []string{"to/below", "to/nothing", "to/marked"} {
-		if _, err := Write(background, store.OpenFolder(on, dir), false, testOf); !errors.Is(err, iofs.ErrNotExist) || errors.Is(err, ErrNone) {
+		if _, err := Write(background, store.OpenFolder(on, dir), false, testOf, 1); !errors.Is(err, iofs.ErrNotExist) || errors.Is(err, ErrNone) {
 			t.Errorf("%s is continued as a backup: %v", dir, err)
 		}
 		if names, _ := on.List(dir); len(names) > 0 && dir != "to/marked" || len(names) > 1 {
 			t.Errorf("%s holds %v after it was refused", dir, names)
 		}
 	}
-	w, err := Write(background, place(on), false, testOf)
+	w, err := Write(background, place(on), false, testOf, 1)
 	must(t, err)
 	must(t, w.There(background))
 	must(t, on.Rename("to/b", "to/unmounted"))
@@ -119,7 +114,7 @@ func TestVanishedFolder(t *testing.T) {
 	}
 	at := uint64(len(h.entries))
 	h.grow(1)
-	if err := w.Append(background, h.from(at)); !errors.Is(err, iofs.ErrNotExist) || len(list(t, on, "to/b")) > 0 {
+	if err := w.Append(background, h.from(at)); !errors.Is(err, iofs.ErrNotExist) || len(namesIn(t, on, "to/b")) > 0 {
 		t.Errorf("it is written on the disk below: %v", err)
 	}
 	must(t, w.Close())
@@ -268,7 +263,7 @@ func TestCopyOfAnotherSnapshot(t *testing.T) {
 	if err := h.copyBase(w, announced{r, [32]byte{7}}, 1<<16); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "was announced") {
 		t.Errorf("%v", err)
 	}
-	if names := list(t, on, "to/b/"+filesDir); len(w.Bases()) > 0 || len(names) > 0 {
+	if names := namesIn(t, on, "to/b/"+filesDir); len(w.Bases()) > 0 || len(names) > 0 {
 		t.Errorf("it is there as %+v, %q", w.Bases(), names)
 	}
 	must(t, h.copyBase(w, r, 1<<16))
@@ -326,12 +321,12 @@ func TestPartsAreCopiedOnce(t *testing.T) {
 	if second.bytes > all[1].Bytes()/10 {
 		t.Errorf("%d bytes are read for the second base of %d", second.bytes, all[1].Bytes())
 	}
-	_, err := removeOld(w, time.Unix(0, h.wall).Add(time.Hour), 0)
+	_, err := removeOld(w, 0)
 	must(t, err)
 	if left := w.Bases(); len(left) != 1 || whole(t, on, &left[0]) != nil {
 		t.Errorf("%+v are left", left)
 	}
-	if names := list(t, on, "to/b/parts"); len(names) != len(all[1].Files) {
+	if names := namesIn(t, on, "to/b/parts"); len(names) != len(all[1].Files) {
 		t.Errorf("%d files are left for a base of %d", len(names), len(all[1].Files))
 	}
 	must(t, w.Close())
@@ -368,7 +363,7 @@ func TestSourceDamaged(t *testing.T) {
 		if err := h.copyBase(w, from, 1<<16); !errors.Is(err, damage.ErrDamaged) {
 			t.Fatalf("a damaged snapshot: %v", err)
 		}
-		if names := list(t, on, "to/b/parts"); len(names) != left || len(w.Bases()) != 0 {
+		if names := namesIn(t, on, "to/b/parts"); len(names) != left || len(w.Bases()) != 0 {
 			t.Errorf("it left %q", names)
 		}
 		must(t, h.member.Rot("snap/"+name, 300, 2))
@@ -384,7 +379,7 @@ func TestReadBack(t *testing.T) {
 		from := h.save()
 		w := open(t, on)
 		largest := slices.MaxFunc(from.Meta().Parts, func(a, b snapshot.Part) int { return cmp.Compare(a.Bytes, b.Bytes) })
-		name := "to/b/" + fileName(File{ID: largest.SHA})
+		name := "to/b/" + fileName(File{ID: largest.SHA, Number: 1})
 		on.SetHook(func(op simdisk.Op, written string) {
 			if op != simdisk.OpDropCache || !strings.HasPrefix(written, name) {
 				return
@@ -452,12 +447,12 @@ func TestGoesOnBehindDamage(t *testing.T) {
 	}
 }
 
-// A base is copied again whose manifest is damaged, or was removed.
-func TestManifestIsMadeAgain(t *testing.T) {
+// A base is copied again whose list is damaged, or was removed. Its own files are stored again, since the damaged list may have condemned them.
+func TestListIsMadeAgain(t *testing.T) {
 	h, on := small(t)
 	m := inMemory(t, on)
 	base := reading(t, on).Bases[1]
-	name := "to/b/" + baseName(base.Index, base.Term)
+	name := "to/b/" + listName(2)
 	bad := bytes.Clone(m.files[name])
 	bad[len(bad)/2] ^= 1
 	for what, b := range map[string][]byte{"damaged": bad, "cut": bad[:20], "missing": nil} {
@@ -467,8 +462,13 @@ func TestManifestIsMadeAgain(t *testing.T) {
 		must(t, err)
 		must(t, errors.Join(h.copyBase(w, from, 1<<16), from.Close(), w.Close()))
 		rd := reading(t, on)
-		if len(rd.Bases) != 2 || len(rd.Faults) > 0 {
+		if len(rd.Bases) != 2 || (len(rd.Faults) > 0) != (b != nil) {
 			t.Errorf("%s: %d bases, %v", what, len(rd.Bases), rd.Faults)
+		}
+		for _, f := range rd.Bases[1].Files {
+			if want := w.number; f.Number != 1 && f.Number != want {
+				t.Errorf("%s: the base lists %s", what, fileName(f))
+			}
 		}
 	}
 }
@@ -526,12 +526,12 @@ func TestRetain(t *testing.T) {
 		must(t, w.Append(background, h.from(bases[0])))
 	}
 	now := time.Unix(0, h.moments[len(h.moments)-1].wall)
-	if removed, err := removeOld(w, now.AddDate(1, 0, 0), now.Sub(time.Unix(0, h.moments[bases[0]].wall))); err != nil || len(removed) != 0 {
-		t.Errorf("with a clock that is a year ahead, %q were removed, %v", removed, err)
+	if removed, err := removeOld(w, now.Sub(time.Unix(0, h.moments[bases[0]].wall))); err != nil || len(w.Bases()) != 5 {
+		t.Errorf("since the oldest base, %q were removed, %v", removed, err)
 	}
 	for i, at := range bases {
 		wall := h.moments[at].wall + 1 // right after the base
-		_, err := removeOld(w, now, now.Sub(time.Unix(0, wall)))
+		_, err := removeOld(w, now.Sub(time.Unix(0, wall)))
 		must(t, err)
 		got, err := restore(on, At{Wall: wall})
 		must(t, err)
@@ -556,7 +556,7 @@ func TestRetain(t *testing.T) {
 			}
 		}
 	}
-	removed, err := removeOld(w, now.Add(time.Hour), 0)
+	removed, err := removeOld(w, 0)
 	if err != nil || len(removed) != 0 || len(w.Bases()) != 1 {
 		t.Errorf("the last base: %q were removed, %v", removed, err)
 	}
@@ -573,7 +573,7 @@ func TestRetainDamaged(t *testing.T) {
 	must(t, err)
 	must(t, errors.Join(f.Truncate(200), f.Close()))
 	w := open(t, on)
-	removed, err := removeOld(w, time.Unix(0, newest.Wall).Add(time.Hour), 0)
+	removed, err := removeOld(w, 0)
 	must(t, err)
 	must(t, w.Close())
 	if len(w.Bases()) != 2 {
@@ -592,10 +592,8 @@ func TestDigestsOnTheWay(t *testing.T) {
 	second := rd.Bases[1]
 	second.Digest++
 	forged := newFolder(t)
-	w := open(t, forged)
-	must(t, w.putSingle(background, baseName(second.Index, second.Term), &baseFormat, &second))
-	must(t, w.Close())
-	name := "to/b/" + baseName(second.Index, second.Term)
+	must(t, open(t, forged).Close())
+	name := forge(t, forged, 3, testCluster, rd.Bases[0], second)
 	bad := m.with(name, slurp(t, forged, name))
 	for _, at := range []At{{}, {AcceptLoss: true}} {
 		if got, err := restore(bad, at); !errors.Is(err, errDiffers) {
@@ -609,7 +607,7 @@ func TestDigestsOnTheWay(t *testing.T) {
 }
 
 // The files of an encrypted backup: writers with the cluster's key and the same recipients find each other's, whatever the order. Others copy
-// their own, and each identity restores its base. No name or manifest tells what is in a file.
+// their own, and each identity restores its base. No name or list tells what is in a file.
 func TestNamesOfEncryptedFiles(t *testing.T) {
 	testlong.Skip(t)
 	one, err := age.GenerateX25519Identity()
@@ -667,13 +665,13 @@ func TestChangedFileOfAnInterruptedBase(t *testing.T) {
 	t.Cleanup(func() { r.Close() })
 	w := open(t, on)
 	c, err := w.Base(r, h.part)
-	for must(t, err); len(list(t, on, "to/b/parts")) < 2; {
+	for must(t, err); len(namesIn(t, on, "to/b/parts")) < 2; {
 		_, err := c.Step(background, 1<<20)
 		must(t, err)
 	}
 	must(t, w.Close())
 	part := ""
-	for _, name := range list(t, on, "to/b/parts") {
+	for _, name := range namesIn(t, on, "to/b/parts") {
 		if !strings.HasPrefix(name, fmt.Sprintf("%x", r.SHA())) {
 			part = name
 		}

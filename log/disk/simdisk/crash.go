@@ -116,7 +116,7 @@ func (d *Disk) restart(root *inode, change func(*inode)) {
 		if !i.isDir() {
 			i.disk.resize(i.disk.size) // drop data beyond the size
 			i.refresh()
-			i.unsynced = nil
+			i.unsynced, i.links = nil, 0
 			return
 		}
 		i.names = maps.Clone(i.durable)

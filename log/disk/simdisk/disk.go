@@ -23,6 +23,7 @@ const (
 	OpCreate
 	OpOpen
 	OpRename
+	OpLink
 	OpRemove
 	OpList
 	OpSyncDir
@@ -40,7 +41,7 @@ const (
 )
 
 var opNames = [opCount]string{
-	"any", "mkdir", "create", "open", "rename", "remove", "list", "syncdir", "free", "lock",
+	"any", "mkdir", "create", "open", "rename", "link", "remove", "list", "syncdir", "free", "lock",
 	"read", "write", "size", "sync", "writeback", "dropcache", "truncate", "reserve",
 }
 
@@ -122,6 +123,7 @@ type inode struct {
 	cache, disk table
 	ops         []fileOp // unsynced, in order
 	isPending   bool     // it is in Disk.pending
+	links       int      // names of the file beyond the first; 0 after a restart
 	synced      []bool   // by page: synced with content since the file was made or renamed
 	unsynced    []int64  // pages written since the last sync with anything except zeros
 	reserved    []bool   // by page: allocated by Reserve, and no write there is durable

@@ -133,9 +133,34 @@ func (d *Disk) Rename(from, to string) error {
 	return nil
 }
 
-// forget frees the space of a file that lost its name.
+// Link implements FS.
+func (d *Disk) Link(from, to string) error {
+	if _, err := d.enter(OpLink, from, to); err != nil {
+		return err
+	}
+	i, err := d.find("link", from)
+	if err != nil {
+		return err
+	}
+	dir, base, err := d.parent("link", to)
+	if err != nil {
+		return err
+	}
+	if dir.names[base] != nil {
+		return &fs.PathError{Op: "link", Path: to, Err: fs.ErrExist}
+	}
+	i.links++
+	d.change(edit{dir, base, i})
+	return nil
+}
+
+// forget frees the space of a file that lost its last name.
 func (d *Disk) forget(i *inode) {
-	if i != nil && !i.isDir() {
+	switch {
+	case i == nil || i.isDir():
+	case i.links > 0:
+		i.links--
+	default:
 		d.used -= i.cache.size
 	}
 }

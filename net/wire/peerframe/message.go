@@ -119,10 +119,11 @@ type (
 		Cluster uint64 `msgpack:"c"`
 		Why     string `msgpack:"y"` // the reason if the cluster does not accept everything
 		// the bytes of a state that the sender's machine holds with ease, by the sizes of its disk and memory
-		Holds    int64 `msgpack:"h"`
-		HoldsNow int64 `msgpack:"n"` // the same without the space that files of other programs take
-		Free     int64 `msgpack:"f"` // on a disk that does not accept everything
-		Wall     int64 `msgpack:"w"` // the sender's clock, in nanoseconds since 1970
+		Holds    int64  `msgpack:"h"`
+		HoldsNow int64  `msgpack:"n"` // the same without the space that files of other programs take
+		Free     int64  `msgpack:"f"` // on a disk that does not accept everything
+		Wall     int64  `msgpack:"w"` // the sender's clock, in nanoseconds since 1970
+		Backup   uint64 `msgpack:"b"` // of a leader: the newest entry in the backup; 0: there is none
 	}
 	// LeaseAsks sends keep-alives and lease queries to the leader's clock. The numbers are the sender's.
 	LeaseAsks struct{ Asks []LeaseAsk }
@@ -242,7 +243,7 @@ func bound(m Message) int {
 	case SnapshotChunk:
 		return 48 + len(m.Bytes)
 	case DiskSpace:
-		return 80 + len(m.Why)
+		return 96 + len(m.Why)
 	case Copied:
 		return 16 + len(m.Why)
 	case LeaseAsks:

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"qkv/internal/damage"
@@ -20,11 +21,8 @@ import (
 	"qkv/log/disk"
 )
 
-// lockName is the file that Lock locks.
-const lockName = "LOCK"
-
-// temporary ends the name of a file that becomes an object. Each process has names of its own, should the locks of a network's file system not
-// hold.
+// temporary ends the name of a file that becomes an object. Each process has names of its own: several
+// may write.
 const temporary = ".tmp"
 
 var own = sync.OnceValue(func() string {
@@ -44,23 +42,14 @@ func OpenFolder(on disk.FS, dir string) *Folder { return &Folder{on, path.Clean(
 // Path implements Store.
 func (f *Folder) Path(name string) string { return path.Join(f.dir, name) }
 
-// Lock implements Store. Under the lock, it makes all names durable that are there: after a kill -9 between a
-// rename and the sync of its folder, a name is visible, and is lost when the power fails. It removes the remains of interrupted Puts.
-func (f *Folder) Lock(make bool) (lock io.Closer, err error) {
-	if make {
-		err = f.make(f.dir)
+// Prepare implements Store: after a kill -9 between a rename and the sync of its folder, a name is visible, and is lost when the power fails.
+// A call of another process whose file it removes fails, and is made again.
+func (f *Folder) Prepare() error {
+	err := f.makeDurable()
+	if err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return fmt.Errorf("make the names in %s durable: %w", f.dir, err)
 	}
-	if err == nil {
-		lock, err = f.on.Lock(f.Path(lockName))
-	}
-	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", f.dir, err)
-	}
-	if err := f.makeDurable(); err != nil {
-		lock.Close()
-		return nil, fmt.Errorf("make the names in %s durable: %w", f.dir, err)
-	}
-	return lock, nil
+	return nil
 }
 
 func (f *Folder) makeDurable() error {
@@ -75,7 +64,7 @@ func (f *Folder) makeDurable() error {
 		}
 		for _, name := range files {
 			if strings.HasSuffix(name, temporary) {
-				if err := f.on.Remove(f.Path(dir + "/" + name)); err != nil {
+				if err := f.on.Remove(f.Path(dir + "/" + name)); err != nil && !errors.Is(err, iofs.ErrNotExist) {
 					return err
 				}
 			}
@@ -87,19 +76,50 @@ func (f *Folder) makeDurable() error {
 	return nil
 }
 
-// Put implements Store. The caller holds the Lock. Without the file of the lock, the folder is another one: its disk was unmounted.
+// Put implements Store.
 func (f *Folder) Put(ctx context.Context, name string, content []byte) error {
-	if there, err := f.size(name); err == nil && there == int64(len(content)) {
+	if there, err := f.size(name); err == nil && there == int64(len(content)) && f.has(ctx, name, content) {
 		return nil
 	}
-	err := f.put(name, content)
+	return f.store(ctx, name, content, f.on.Rename)
+}
+
+// Create implements Store: a link(2) never replaces a name. A network's file system may do it, and say that the name was there.
+func (f *Folder) Create(ctx context.Context, name string, content []byte) error {
+	err := error(nil)
+	if name == Marker {
+		err = f.make(f.dir)
+	}
+	if err == nil {
+		err = f.store(ctx, name, content, f.on.Link)
+	}
+	switch {
+	case errors.Is(err, iofs.ErrExist):
+		if f.has(ctx, name, content) {
+			err = f.on.SyncDir(path.Dir(f.Path(name)))
+		}
+	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.ENOTSUP), errors.Is(err, syscall.ENOSYS):
+		err = fmt.Errorf("%w: %s has no hard links: %w", ErrUnfenced, f.dir, err)
+	}
+	return err
+}
+
+// has reports whether an object has these bytes.
+func (f *Folder) has(ctx context.Context, name string, content []byte) bool {
+	got, err := f.Get(ctx, name, 0, int64(len(content))+1)
+	return err == nil && bytes.Equal(got, content)
+}
+
+// store stores an object with one call for its name. Without the Marker, the folder is another one: its disk was unmounted.
+func (f *Folder) store(ctx context.Context, name string, content []byte, publish func(from, to string) error) error {
+	err := f.put(name, content, publish)
 	if errors.Is(err, iofs.ErrNotExist) {
-		switch _, gone := f.size(lockName); {
+		switch _, gone := f.size(Marker); {
 		case gone == nil: // the first object of its folder
 			if err = f.make(path.Dir(f.Path(name))); err == nil {
-				err = f.put(name, content)
+				err = f.put(name, content, publish)
 			}
-		case !errors.Is(gone, iofs.ErrNotExist): // nobody knows
+		case !errors.Is(gone, iofs.ErrNotExist): // unknown
 			err = gone
 		}
 	}
@@ -116,7 +136,7 @@ func (f *Folder) make(dir string) error {
 	return errors.Join(f.on.SyncDir(dir), disk.SyncAbove(f.on, dir))
 }
 
-func (f *Folder) put(name string, content []byte) (err error) {
+func (f *Folder) put(name string, content []byte, publish func(from, to string) error) (err error) {
 	at := f.Path(name)
 	tmp := at + own()
 	if err := f.on.Remove(tmp); err != nil && !errors.Is(err, iofs.ErrNotExist) {
@@ -143,10 +163,9 @@ func (f *Folder) put(name string, content []byte) (err error) {
 		err = readBack(file, content)
 	}
 	if err = errors.Join(err, file.Close()); err == nil {
-		err = f.on.Rename(tmp, at)
-	} else {
-		_ = f.on.Remove(tmp) // the first error counts
+		err = publish(tmp, at)
 	}
+	_ = f.on.Remove(tmp) // the first error counts, and a renamed file is gone
 	if err == nil {
 		err = f.on.SyncDir(path.Dir(at))
 	}
@@ -228,7 +247,7 @@ func (f *Folder) List(ctx context.Context, folder string) (all []Info, err error
 		}
 		bytes, failed := f.size(path.Join(folder, name))
 		switch {
-		case name == lockName || strings.HasSuffix(name, temporary) || errors.Is(failed, iofs.ErrNotExist): // it was removed
+		case strings.HasSuffix(name, temporary) || errors.Is(failed, iofs.ErrNotExist): // it was removed
 		case errors.Is(failed, disk.ErrNotRegular):
 			all = append(all, Info{Name: name + "/"})
 		case failed != nil:

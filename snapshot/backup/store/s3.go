@@ -19,7 +19,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -58,8 +57,7 @@ const getAtOnce = 8 << 20
 type S3 struct {
 	client         minio.Core
 	bucket, prefix string
-	region         string      // empty: the server is asked
-	unconditional  atomic.Bool // the server refuses If-None-Match
+	region         string // empty: the server is asked
 }
 
 // openS3 returns the Store of a bucket. The environment says where the server is, and with which credentials: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL
@@ -129,80 +127,86 @@ func (s *S3) Path(name string) string { return "s3://" + path.Join(s.bucket, s.k
 
 func (s *S3) key(name string) string { return path.Join(s.prefix, name) }
 
-// Lock implements Store: there is nothing to lock.
-func (s *S3) Lock(bool) (io.Closer, error) { return io.NopCloser(nil), nil }
+// Prepare implements Store: an object is there durably, or not at all.
+func (s *S3) Prepare() error { return nil }
 
 // Free implements Store: a bucket has no bound.
 func (s *S3) Free() (bytes int64, known bool) { return 0, false }
 
 // Put implements Store. The server compares the bytes with the MD5 in the request, and keeps all of it or nothing.
 func (s *S3) Put(ctx context.Context, name string, content []byte) error {
-	there, err := s.size(ctx, name)
+	there, err := s.stat(ctx, name)
+	sum := md5.Sum(content)
 	switch {
-	case err == nil && there == int64(len(content)):
+	case err == nil && there.Size == int64(len(content)) && there.ETag == hex.EncodeToString(sum[:]):
 		return nil
 	case err != nil && !errors.Is(err, iofs.ErrNotExist):
 		return err
 	}
-	ctx, last := withLast(ctx)
-	sum := md5.Sum(content)
-	info, err := s.upload(ctx, name, content, sum, err != nil && !s.unconditional.Load())
-	if code := statusOf(err); code == http.StatusPreconditionFailed || code == http.StatusConflict { // by another writer, or by an attempt whose answer was lost
-		if there, sizeErr := s.size(ctx, name); sizeErr == nil && there == int64(len(content)) {
-			return nil
-		}
-	}
-	if err != nil {
-		return s.explain(ctx, writing, name, last, err)
-	}
-	if info.ETag != hex.EncodeToString(sum[:]) && !strings.HasPrefix(last.header("X-Amz-Server-Side-Encryption"), "aws:kms") { // with a key of KMS, it is no MD5
-		return s.compare(ctx, name, content)
-	}
-	return nil
+	_, err = s.upload(ctx, name, content, false)
+	return err
 }
 
-// upload stores an object in one request. With absent, the server refuses it if an object of that name is there, if the server can do that.
-func (s *S3) upload(ctx context.Context, name string, content []byte, sum [md5.Size]byte, absent bool) (minio.UploadInfo, error) {
+// Create implements Store, by If-None-Match. The refusal may be of an attempt of its own whose answer was lost.
+func (s *S3) Create(ctx context.Context, name string, content []byte) error {
+	status, err := s.upload(ctx, name, content, true)
+	switch status {
+	case http.StatusNotImplemented, http.StatusBadRequest:
+		return fmt.Errorf("%w: %w", ErrUnfenced, err)
+	case http.StatusPreconditionFailed, http.StatusConflict:
+		got, unread := s.Get(ctx, name, 0, int64(len(content))+1)
+		switch {
+		case unread == nil && bytes.Equal(got, content):
+			return nil
+		case unread == nil:
+			return fmt.Errorf("write %s: %w", s.Path(name), iofs.ErrExist)
+		}
+	}
+	return err
+}
+
+// upload stores an object in one request, and returns the status of a refusal. With absent, the server refuses it if an object of that name is
+// there.
+func (s *S3) upload(ctx context.Context, name string, content []byte, absent bool) (status int, err error) {
+	ctx, last := withLast(ctx)
+	sum := md5.Sum(content)
 	options := minio.PutObjectOptions{DisableContentSha256: true} // the signature covers the MD5
 	if absent {
 		options.SetMatchETagExcept("*")
 	}
 	info, err := s.client.PutObject(ctx, s.bucket, s.key(name), bytes.NewReader(content), int64(len(content)), base64.StdEncoding.EncodeToString(sum[:]), "", options)
-	if absent && statusOf(err) == http.StatusNotImplemented {
-		s.unconditional.Store(true)
-		return s.upload(ctx, name, content, sum, false)
+	if err != nil {
+		return statusOf(err), s.explain(ctx, writing, name, last, err)
 	}
-	return info, err
+	if info.ETag != hex.EncodeToString(sum[:]) && !strings.HasPrefix(last.header("X-Amz-Server-Side-Encryption"), "aws:kms") { // with a key of KMS, it is no MD5
+		got, err := s.Get(ctx, name, 0, int64(len(content))+1)
+		if err == nil && !bytes.Equal(got, content) {
+			err = fmt.Errorf("write %s: the server has other bytes than were sent", s.Path(name))
+		}
+		return 0, err
+	}
+	return 0, nil
 }
 
-// compare reads an object back whose ETag does not prove its content. One with other bytes is removed: the next Put would leave it as it is.
-func (s *S3) compare(ctx context.Context, name string, content []byte) error {
-	got, err := s.Get(ctx, name, 0, int64(len(content))+1)
-	if err != nil || bytes.Equal(got, content) {
-		return err
-	}
-	return errors.Join(fmt.Errorf("write %s: the server has other bytes than were sent", s.Path(name)), s.Delete(ctx, name))
-}
-
-// size returns how many bytes an object has. The answer to a HEAD has no words: if it fails, the answer to a GET says why.
-func (s *S3) size(ctx context.Context, name string) (int64, error) {
+// stat describes an object. The answer to a HEAD has no words: if it fails, the answer to a GET says why.
+func (s *S3) stat(ctx context.Context, name string) (minio.ObjectInfo, error) {
 	ctx, last := withLast(ctx)
 	info, err := s.client.StatObject(ctx, s.bucket, s.key(name), minio.StatObjectOptions{})
 	if code := statusOf(err); code >= 300 && code < 500 && code != http.StatusNotFound {
 		if _, getErr := s.Get(ctx, name, 0, 1); getErr != nil {
-			return 0, getErr
+			return info, getErr
 		}
 	}
 	if err != nil {
-		return 0, s.explain(ctx, reading, name, last, err)
+		return info, s.explain(ctx, reading, name, last, err)
 	}
-	return info.Size, nil
+	return info, nil
 }
 
 // Get implements Store.
 func (s *S3) Get(ctx context.Context, name string, offset, most int64) ([]byte, error) {
 	if most <= 0 {
-		_, err := s.size(ctx, name)
+		_, err := s.stat(ctx, name)
 		return nil, err
 	}
 	ctx, last := withLast(ctx)

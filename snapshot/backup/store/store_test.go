@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -93,7 +94,18 @@ func (m *model) put(*rapid.T) {
 		content = bytes.Repeat(append(content, 7), 100_000)
 	}
 	must(m.t, m.store.Put(context.Background(), name, content))
-	if there, ok := m.all[name]; !ok || len(there) != len(content) {
+	m.all[name] = content
+}
+
+// create makes an object that is not there. Its own bytes are no refusal.
+func (m *model) create(*rapid.T) {
+	name, content := m.name(), rapid.SliceOfN(rapid.Byte(), 0, 3).Draw(m.t, "content")
+	there, is := m.all[name]
+	err := m.store.Create(context.Background(), name, content)
+	if refused := is && !bytes.Equal(there, content); errors.Is(err, iofs.ErrExist) != refused || !refused && err != nil {
+		m.t.Fatalf("create of %q, which is there: %v: %v", name, is, err)
+	}
+	if !is {
 		m.all[name] = content
 	}
 }
@@ -149,7 +161,7 @@ func (m *model) check(folders ...string) {
 		slices.SortFunc(want, func(a, b Info) int { return strings.Compare(a.Name, b.Name) })
 		got, err := m.store.List(context.Background(), folder)
 		got = slices.DeleteFunc(got, func(one Info) bool { // a folder of files stays
-			return strings.HasSuffix(one.Name, "/") && !slices.Contains(want, one)
+			return (strings.HasSuffix(one.Name, "/") || one.Name == Marker) && !slices.Contains(want, one)
 		})
 		if err != nil || !slices.Equal(got, want) {
 			m.t.Fatalf("list of %q: %v, wanted %v: %v", folder, got, want, err)
@@ -161,7 +173,7 @@ func (m *model) check(folders ...string) {
 func testModel(t *testing.T, open func() Store) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &model{t: rt, store: open(), all: map[string][]byte{}}
-		rt.Repeat(map[string]func(*rapid.T){"put": m.put, "get": m.get, "delete": m.delete, "list": m.list})
+		rt.Repeat(map[string]func(*rapid.T){"put": m.put, "create": m.create, "get": m.get, "delete": m.delete, "list": m.list})
 		m.check("", "parts", "log+ü", "none")
 	})
 }
@@ -198,13 +210,12 @@ func testMany(t *testing.T, s Store, objects int) {
 }
 
 func TestFolder(t *testing.T) {
-	locked := func(s Store) Store {
-		_, err := s.Lock(true)
-		must(t, err)
+	marked := func(s Store) Store {
+		must(t, s.Create(t.Context(), Marker, nil))
 		return s
 	}
-	testModel(t, func() Store { return locked(OpenFolder(simdisk.New(1), "to/b")) })
-	testMany(t, locked(OpenFolder(disk.OS(), t.TempDir())), 100)
+	testModel(t, func() Store { return marked(OpenFolder(simdisk.New(1), "to/b")) })
+	testMany(t, marked(OpenFolder(disk.OS(), t.TempDir())), 100)
 }
 
 func TestS3(t *testing.T) {
@@ -289,9 +300,7 @@ func TestFolderCrashes(t *testing.T) {
 				t.Fatalf("%s, call %d: %s has %d bytes, acknowledged are %d: %v", how, calls, name, len(got), len(want), err)
 			}
 		}
-		lock, err := s.Lock(true)
-		must(t, err)
-		must(t, lock.Close())
+		must(t, s.Prepare())
 		must(t, s.Put(t.Context(), "parts/again", []byte("again"))) // the work goes on
 		holds(t, s, "parts/again", []byte("again"))
 	}
@@ -306,9 +315,7 @@ func TestFolderCrashes(t *testing.T) {
 		clone.Kill()
 		check(clone, "kill")
 	}
-	lock, err := s.Lock(true)
-	must(t, err)
-	defer lock.Close()
+	must(t, s.Create(t.Context(), Marker, nil))
 	on.SetHook(at)
 	put := func(name string, bytesOf int) {
 		possible[name] = bytes.Repeat([]byte(name[len(name)-1:]), bytesOf)
@@ -330,6 +337,17 @@ func TestFolderCrashes(t *testing.T) {
 	put("parts/b", 1)
 	put("log/c", 9000)
 	put("parts/a", 7000) // another size
+	made := []byte("made")
+	possible["log/c"] = made
+	if err := s.Create(t.Context(), "log/c", made); !errors.Is(err, iofs.ErrExist) {
+		t.Errorf("made although it is there: %v", err)
+	}
+	delete(possible, "log/c")
+	remove("log/c")
+	possible["log/c"] = made
+	must(t, s.Create(t.Context(), "log/c", made))
+	acked["log/c"] = made
+	delete(possible, "log/c")
 	remove("parts/b", "parts/none")
 	put("parts/b", 3)
 	remove("parts/a", "log/c")
@@ -339,30 +357,38 @@ func TestFolderCrashes(t *testing.T) {
 	}
 }
 
-// A Lock makes the names in the folder itself durable, and those in the folders below: a process may have ended before it did so.
-func TestLockMakesNamesDurable(t *testing.T) {
+// Prepare makes the names in the folder itself durable, and those in the folders below: a process may have ended before it did so.
+func TestPrepareMakesNamesDurable(t *testing.T) {
 	for v := range simdisk.Variants {
 		on := simdisk.New(1)
 		must(t, on.MkdirAll("to"))
 		must(t, on.SyncDir("."))
 		s := OpenFolder(on, "to/b")
-		lock, err := s.Lock(true)
-		must(t, err)
+		must(t, s.Create(t.Context(), Marker, nil))
 		must(t, s.Put(t.Context(), "log/a", []byte("a")))
-		must(t, lock.Close())
 		for _, name := range []string{"mark", "log/b"} {
 			f, err := on.Create("to/b/" + name)
 			must(t, err)
 			must(t, errors.Join(f.Sync(), f.Close()))
 		}
-		lock, err = s.Lock(false)
-		must(t, err)
-		must(t, lock.Close())
+		must(t, s.Prepare())
 		on.Crash(v)
 		for _, name := range []string{"mark", "log/b"} {
 			if _, err := s.Get(t.Context(), name, 0, 1); err != nil {
 				t.Errorf("%v: %v", v, err)
 			}
+		}
+	}
+}
+
+// The file system of a folder has no hard links: the place is refused in words.
+func TestFolderWithoutLinks(t *testing.T) {
+	for _, err := range []error{syscall.EPERM, syscall.ENOTSUP, syscall.ENOSYS} {
+		on := simdisk.New(1)
+		on.Fail(simdisk.Fault{Call: 1, Op: simdisk.OpLink, Err: err})
+		err := OpenFolder(on, "to/b").Create(t.Context(), Marker, nil)
+		if wants(t, "a create", err, "to/b has no hard links", "use another place"); !errors.Is(err, ErrUnfenced) {
+			t.Error(err)
 		}
 	}
 }

@@ -1,0 +1,92 @@
+//go:build linux
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/cli/form"
+	"qkv/index/kv"
+	"qkv/net/client"
+)
+
+// answerPause is the pause before a new leader is asked, which may not know yet that it leads.
+const answerPause = 100 * time.Millisecond
+
+func backupNowCommand() *cli.Command {
+	return &cli.Command{
+		Name: "now", Usage: "wait until the leader's backup has every write of before",
+		Description: "Asks the leader, which makes the backup of --backup, and waits until that has everything that was acknowledged before. Prints the " +
+			"moment: `qkv restore` makes a new cluster of it. The exit code is 1 if the backup fails. With authentication enabled, the user needs the role root.",
+		Flags:  clientFlags(writeOutFlag()),
+		Action: backupNow,
+	}
+}
+
+func backupNow(c *cli.Context) error {
+	t, err := targetOf(c)
+	if err != nil {
+		return err
+	}
+	return interruptible(c, func(ctx context.Context) error {
+		got, err := t.backUpNow(ctx)
+		if err != nil {
+			return err
+		}
+		return writeAnswer(c, form.Answer{
+			Document: form.Document{{"place", got.Place}, {"entry", got.Entry}, {"revision", got.Revision}, {"time", inUTC(got.Wall)}},
+			Text:     fmt.Sprintf("%s has everything up to revision %d, of %s\n", got.Place, got.Revision, zoned(got.Wall)),
+		})
+	})
+}
+
+// backUpNow asks the leader until its backup has all acknowledged writes, or fails. A new leader is asked in the place of the old one.
+func (t target) backUpNow(ctx context.Context) (got kv.BackedUp, err error) {
+	for {
+		leader, err := t.openLeader(ctx)
+		if err != nil {
+			return got, err
+		}
+		if got.Entry == 0 {
+			_, err = leader.Admin().AuthStatus(ctx) // a linearizable read: afterwards the member has all acknowledged writes
+		}
+		for err == nil && !got.Done {
+			if got, err = leader.Admin().BackUpNow(ctx, got.Entry); err == nil && got.Problem != "" {
+				return got, exitf(exitFailed, "the backup in %s fails: %s", got.Place, got.Problem)
+			}
+		}
+		err = errors.Join(err, leader.Close())
+		if refusal, is := errors.AsType[*kv.Error](err); err == nil || !is || refusal.Code != kv.Unavailable || ctx.Err() != nil {
+			return got, err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(answerPause):
+		}
+	}
+}
+
+// openLeader connects to the leader, and to no other member.
+func (t target) openLeader(ctx context.Context) (*client.Client, error) {
+	s, err := t.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	status, err := s.Admin().Status(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(status.Members, func(m kv.Member) bool { return m.ID == status.Leader && len(m.Clients) > 0 })
+	if i < 0 {
+		return nil, exitf(exitUnavailable, "%s knows no leader: try again, and see docs/emergencies.md", status.Name)
+	}
+	t.endpoints, t.given, t.failFast = status.Members[i].Clients, true, true
+	return t.open(ctx)
+}
