@@ -27,6 +27,7 @@ var removed = []struct {
 	{`(user|role) show`, nil},
 	{`auth status`, nil},
 	{`backup inspect`, nil},
+	{`qkv backup (run|save)|qkv-backup\.service|QKV_SERVE_BACKUP`, nil},
 	{`inspect (wal|snapshot|part|segment)`, nil},
 	{`demo --(split|logs)`, nil},
 	{`qkv bench (quick|gate|echo|kube|failover|vs-etcd)`, nil},
