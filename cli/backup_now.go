@@ -54,7 +54,8 @@ func (t target) backUpNow(ctx context.Context) (got kv.BackedUp, err error) {
 			return got, err
 		}
 		if got.Entry == 0 {
-			_, err = leader.Admin().AuthStatus(ctx) // a linearizable read: afterwards the member has all acknowledged writes
+			// a linearizable read: afterwards the member has all acknowledged writes
+			_, err = leader.Admin().AuthStatus(ctx)
 		}
 		for err == nil && !got.Done {
 			if got, err = leader.Admin().BackUpNow(ctx, got.Entry); err == nil && got.Problem != "" {

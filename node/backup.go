@@ -47,9 +47,10 @@ type backupRun struct {
 	// wait waits for an answer of consensus, or, without a channel for it, for a time. It is false if the context ends first.
 	wait func(ctx context.Context, told logTold, d time.Duration) (logAnswer, bool)
 
-	log   *log.Reader
-	w     *backup.Writer
-	from  uint64        // the base behind which the log goes on, since the member has no older one; 0: it goes on at its end
+	log *log.Reader
+	w   *backup.Writer
+	// the base behind which the log goes on, since the member has no older one; 0: it goes on at its end
+	from  uint64
 	due   time.Duration // when the next slice is
 	seen  time.Duration // when the place was last seen to hold the backup
 	based time.Duration // when the newest base was made; 0: it is unknown

@@ -26,9 +26,10 @@ type backupDuty struct {
 	ended   chan struct{}      // closed when the goroutine of the newest run has ended; nil: there was none
 	alarmed bool
 
-	mu       sync.Mutex
-	leads    bool
-	complete time.Duration // by the driver's clock: when the backup last had everything, or when this member began to lead
+	mu    sync.Mutex
+	leads bool
+	// by the driver's clock: when the backup last had everything, or when this member began to lead
+	complete time.Duration
 	entry    uint64        // that it had then
 	newest   time.Time     // the time of the state there
 	problem  string        // the newest failure since then; empty: none

@@ -58,7 +58,8 @@ func (b *Base) Bytes() (n int64) {
 
 // File is one file of a base. It is stored as the member has it, or as an age stream of that.
 type File struct {
-	ID        [32]byte `msgpack:"s"` // its identity, as the saver computed it, or a keyed hash of that for an encrypted file
+	// its identity, as the saver computed it, or a keyed hash of that for an encrypted file
+	ID        [32]byte `msgpack:"s"`
 	Number    uint64   `msgpack:"l"` // of the list for which it was stored
 	Bytes     int64    `msgpack:"b"`
 	Sum       [32]byte `msgpack:"h"` // SHA-256 of the bytes that are stored
