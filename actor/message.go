@@ -50,7 +50,8 @@ type (
 	Transfer struct{ To uint64 }
 	// Connected and Disconnected report the connection to a peer. Posted: they are rare, and a lost report would keep a member from
 	// forwarding to its leader.
-	Connected    struct{ Peer, Last uint64 } // Last is the index of the newest entry in the peer's log, by its handshake
+	// Last is the index of the newest entry in the peer's log, by its handshake
+	Connected    struct{ Peer, Last uint64 }
 	Disconnected struct{ Peer uint64 }
 	// PeerDied reports that a process of a peer has ended. Offered: a member that suspects the peer asks again.
 	PeerDied struct{ Peer uint64 }

@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	snapshotReceiveIdle = 2 * time.Second  // a leader's silence before another leader's offer is accepted
-	snapshotSays        = 30 * time.Second // between log lines about an incoming snapshot: most are complete before the second line
+	snapshotReceiveIdle = 2 * time.Second // a leader's silence before another leader's offer is accepted
+	// between log lines about an incoming snapshot: most are complete before the second line
+	snapshotSays = 30 * time.Second
 )
 
 // receives are the transfers of snapshots from a leader to this member. Invariants: one snapshot is received at a time, and a peer's raft
@@ -31,9 +32,10 @@ type receives struct {
 
 // receiving is a snapshot being received from a leader.
 type receiving struct {
-	from       uint64
-	offer      peerframe.SnapshotOffer
-	part       int                // which file is being received: 0 is the snapshot, which comes last, and n is the nth part
+	from  uint64
+	offer peerframe.SnapshotOffer
+	// which file is being received: 0 is the snapshot, which comes last, and n is the nth part
+	part       int
 	file       *snapshot.Receiver // of that file
 	left       int64              // bytes of that file and of those that come after it
 	back       *snapshot.Readback

@@ -86,7 +86,8 @@ func (w *writing) beginFile(c *snapshotCore, repair *repairing, receives bool) e
 	}
 	e, is := unstored(v, c.shelf.Last())
 	switch {
-	case is && (o != nil || c.Status.Disk().Accepts() == space.Left): // the last space of a full disk is for terms and votes
+	// the last space of a full disk is for terms and votes
+	case is && (o != nil || c.Status.Disk().Accepts() == space.Left):
 		return w.begin(c, e.Bytes, w.extentSaved, func() (*snapshot.Saver, error) { return snapshot.BeginExtent(c.FS, c.Dir, v, e) })
 	case o != nil:
 		return w.beginSnapshot(c, repair)
@@ -120,7 +121,8 @@ func (w *writing) beginSnapshot(c *snapshotCore, repair *repairing) error {
 	case len(c.files) > 0 && c.files[0].Index == o.Index: // it exists already
 		w.endOrder(c, false)
 		return nil
-	case c.shelf.Reach() != v.OpenExtent().From-1: // it was late, and the extents before a newer base are in no file: that base comes first
+	// it was late, and the extents before a newer base are in no file: that base comes first
+	case c.shelf.Reach() != v.OpenExtent().From-1:
 		w.endOrder(c, true)
 		return nil
 	case c.shelf.Base() > v.Base(), c.shelf.Base() == v.Base() && !v.BaseServes(): // the base is newer than the order
@@ -176,7 +178,8 @@ func (w *writing) beginPiece(c *snapshotCore, v *index.View) error {
 		c.parts.written = append(c.parts.written, one.Part)
 		b.volumes, b.next = append(b.volumes, one), piece.Next()
 		b.done = b.next == nil
-		if i := slices.IndexFunc(repair.damaged, func(d damagedPart) bool { return d.SHA == one.SHA }); i >= 0 { // of the base before
+		// of the base before
+		if i := slices.IndexFunc(repair.damaged, func(d damagedPart) bool { return d.SHA == one.SHA }); i >= 0 {
 			repair.repaired(c, repair.damaged[i], "written again with a newer base; nothing is lost")
 		}
 	}, func() (*snapshot.Saver, error) { return snapshot.BeginRangeFile(c.FS, c.Dir, b.view.Base(), piece) })

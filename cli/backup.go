@@ -205,11 +205,12 @@ func backupList(c *cli.Context, r *backup.Reader) error {
 
 // verifiedBase is a line of `qkv backup verify -w json`.
 type verifiedBase struct {
-	Index       uint64   `json:"index"`
-	Revision    int64    `json:"revision"`
-	Time        string   `json:"time"`
-	Whole       bool     `json:"whole"`
-	LogIndex    uint64   `json:"log_index,omitempty"` // to which its log was applied; left out if the log of an earlier base leads on
+	Index    uint64 `json:"index"`
+	Revision int64  `json:"revision"`
+	Time     string `json:"time"`
+	Whole    bool   `json:"whole"`
+	// to which its log was applied; left out if the log of an earlier base leads on
+	LogIndex    uint64   `json:"log_index,omitempty"`
 	LogRevision int64    `json:"log_revision,omitempty"`
 	LogTime     string   `json:"log_time,omitempty"`
 	Damage      []string `json:"damage,omitempty"`

@@ -65,7 +65,8 @@ func backupSave(c *cli.Context) error {
 
 // saveFrom brings a backup up to the end of the member's log, which has everything that was acknowledged before.
 func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, hold *backuprun.Hold, w *backup.Writer, path string) error {
-	if _, err := m.AuthStatus(ctx); err != nil { // a linearizable read: afterwards the member has all acknowledged writes
+	// a linearizable read: afterwards the member has all acknowledged writes
+	if _, err := m.AuthStatus(ctx); err != nil {
 		return err
 	}
 	status, err := m.Status(ctx, "")
@@ -101,7 +102,8 @@ func saveFrom(ctx context.Context, c *cli.Context, m *backupMember, hold *backup
 			return err
 		}
 	}
-	revision, entry, file := status.Get(figures.Revision), status.Count(figures.Applied), base.Bytes() // the backup may have later ones, too
+	// the backup may have later ones, too
+	revision, entry, file := status.Get(figures.Revision), status.Count(figures.Applied), base.Bytes()
 	return writeAnswer(c, form.Answer{
 		Document: form.Document{
 			{"revision", revision}, {"entry", entry}, {"base_entry", base.Index}, {"base_bytes", file}, {"new_base_bytes", copied}, {"new_entries", entries}, {"new_log_bytes", bytes},

@@ -184,7 +184,8 @@ func momentAsked(c *cli.Context, now time.Time) (at backup.At, asked string, err
 		if err != nil {
 			return at, "", err
 		}
-		if at.Wall = moment.UnixNano(); moment.Unix() <= 0 { // 0 would be the newest state, and times before 1678 cannot be expressed
+		// 0 would be the newest state, and times before 1678 cannot be expressed
+		if at.Wall = moment.UnixNano(); moment.Unix() <= 0 {
 			return at, "", usagef("--at %s: no backup has writes of 1970 or before", c.String("at"))
 		}
 		return at, " as of " + zoned(at.Wall), nil

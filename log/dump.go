@@ -109,12 +109,13 @@ type dumpLine struct {
 	Offset int64  `json:"offset,omitempty"` // in the file
 	Bytes  int64  `json:"bytes,omitempty"`  // of the file, a frame's payload, or an entry's data
 
-	Segment  uint64    `json:"segment,omitempty"` // in a frame of kind next: the next segment
-	Follows  uint64    `json:"follows,omitempty"` // the segment before
-	Cluster  string    `json:"cluster,omitempty"`
-	Member   string    `json:"member,omitempty"`
-	Frame    string    `json:"frame,omitempty"` // kind of the frame
-	Index    uint64    `json:"index,omitempty"` // of an entry or marker; in a frame, field first; in a segment, the last entry before it
+	Segment uint64 `json:"segment,omitempty"` // in a frame of kind next: the next segment
+	Follows uint64 `json:"follows,omitempty"` // the segment before
+	Cluster string `json:"cluster,omitempty"`
+	Member  string `json:"member,omitempty"`
+	Frame   string `json:"frame,omitempty"` // kind of the frame
+	// of an entry or marker; in a frame, field first; in a segment, the last entry before it
+	Index    uint64    `json:"index,omitempty"`
 	Count    uint32    `json:"count,omitempty"` // of the frame's entries or markers
 	Term     uint64    `json:"term,omitempty"`  // of the entry or marker, or of the last entry before the segment
 	Hard     *hardLine `json:"hard_state,omitempty"`

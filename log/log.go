@@ -38,9 +38,10 @@ type Log struct {
 	last, lastTerm uint64    // of the newest entry, including the group's
 
 	// The files.
-	segments       []*segment
-	file           disk.File    // of the active segment
-	full           bool         // the active segment takes no more frames: its end is torn, and the disk has no space for the next one
+	segments []*segment
+	file     disk.File // of the active segment
+	// the active segment takes no more frames: its end is torn, and the disk has no space for the next one
+	full           bool
 	fresh          bool         // the active segment's header is written with its first group
 	seed           uint32       // of the active segment's frames
 	chain          uint32       // the sum of the newest encoded header; the next frame's prev

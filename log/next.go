@@ -67,7 +67,8 @@ func (m *Maker) WriteNext(p NextPage) error {
 func (p *NextPage) write(file disk.File) error {
 	page, there := make([]byte, pageBytes), make([]byte, pageBytes)
 	p.header.seal(page[:headerBytes], p.seed)
-	if err := file.DropCache(p.header.offset, pageBytes); err != nil { // after a failed sync the cache shows data that the disk does not have
+	// after a failed sync the cache shows data that the disk does not have
+	if err := file.DropCache(p.header.offset, pageBytes); err != nil {
 		return err
 	}
 	if _, err := file.ReadAt(there, p.header.offset); err != nil {

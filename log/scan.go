@@ -88,7 +88,8 @@ func (s *scanner) frame() (frameHeader, []byte, *badFrame) {
 	if bad != nil {
 		return h, nil, bad
 	}
-	if h.kind == kindNext { // it belongs to no group; without a next segment (as in released ones), nothing else says where this one ends
+	// it belongs to no group; without a next segment (as in released ones), nothing else says where this one ends
+	if h.kind == kindNext {
 		return h, nil, &badFrame{offset: s.next, reason: errors.New("this page names the next segment and is not a frame")}
 	}
 	bad = &badFrame{offset: s.next, certain: true}

@@ -82,7 +82,8 @@ func Verify(d disk.FS, dir string, least uint64, listed func() (snapshot uint64,
 // look lists a log in use: its segments, and the fault before which they end, a damaged or lost header.
 func look(d disk.FS, dir string) (s *inventory, chain []*logFile, fault *damage.Error, err error) {
 	for range lookTries {
-		s = &inventory{o: Options{FS: d, Dir: dir, Covered: math.MaxUint64}, anyone: true} // so that no damaged header is an error
+		// so that no damaged header is an error
+		s = &inventory{o: Options{FS: d, Dir: dir, Covered: math.MaxUint64}, anyone: true}
 		if err := s.open(); err != nil {
 			return nil, nil, nil, err
 		}

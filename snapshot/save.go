@@ -111,7 +111,8 @@ func BeginExtent(fs disk.FS, dir string, v *index.View, e index.Extent) (*Saver,
 func begin(s *Saver) (*Saver, error) {
 	err := checkAbsent(s.fs, s.path())
 	s.sum = sha256.New()
-	s.block = make([]byte, headerBytes, 8<<10) // it grows: many files are small, and clearing a whole block costs more than writing one
+	// it grows: many files are small, and clearing a whole block costs more than writing one
+	s.block = make([]byte, headerBytes, 8<<10)
 	if err == nil {
 		err = s.create()
 	}

@@ -5,10 +5,11 @@ import "fmt"
 // Alarm is a fact about a member that an operator must know. All members know the alarms of the replicated state, which a member or a
 // client raised: they have a name and a member alone. A member reports these and its own in its status.
 type Alarm struct {
-	Name    AlarmName `msgpack:"name"`
-	Member  uint64    `msgpack:"member"` // the member concerned; 0: the one that reports the alarm
-	Subject string    `msgpack:"-"`      // distinguishes alarms of one name and member: a file, an activity; empty where only one is possible
-	Text    string    `msgpack:"text"`   // one line: what is wrong, why, and what to do
+	Name   AlarmName `msgpack:"name"`
+	Member uint64    `msgpack:"member"` // the member concerned; 0: the one that reports the alarm
+	// distinguishes alarms of one name and member: a file, an activity; empty where only one is possible
+	Subject string `msgpack:"-"`
+	Text    string `msgpack:"text"` // one line: what is wrong, why, and what to do
 }
 
 // AlarmChange is a command that raises an alarm of the replicated state, or disarms some.

@@ -39,8 +39,9 @@ type Command struct {
 	Change *MemberChange // of a membership change, which is alone in its entry; otherwise nil
 	Level  uint64        // the feature level that the command needs
 	Kind   uint8         // as in the log
-	Grows  bool          // it may make the state larger, as in etcd: a put, a lease grant, or a transaction with a put in either branch
-	Named  bool          // the write has a name: it may have been applied before
+	// it may make the state larger, as in etcd: a put, a lease grant, or a transaction with a put in either branch
+	Grows bool
+	Named bool // the write has a name: it may have been applied before
 }
 
 // CommandBytes returns the size of commands.

@@ -44,8 +44,10 @@ func (r Role) Votes() bool { return r != Learner }
 // member's own announcements set the fields below it. Membership changes also set Peers and an empty Folder, and an
 // announcement also sets an empty Name.
 type Member struct {
-	ID     uint64 `msgpack:"i"` // used once: a member that returns without its data gets a new id
-	Name   string `msgpack:"n"` // unique; as in the member's certificate; empty if it was added without a name and has not started yet, nor got one
+	ID uint64 `msgpack:"i"` // used once: a member that returns without its data gets a new id
+	// unique; as in the member's certificate; empty if it was added without a name and has not started yet, nor got
+	// one
+	Name   string `msgpack:"n"`
 	Role   Role   `msgpack:"r"`
 	Manual bool   `msgpack:"m"` // a learner that is promoted only by an operator
 	Since  int64  `msgpack:"s"` // when it was added, in nanoseconds since 1970; 0 for a founder
@@ -74,7 +76,9 @@ type MemberChangeKind uint8
 
 // The kinds of changes. A number never changes its meaning because logs contain it.
 const (
-	AddLearner    MemberChangeKind = 1 // ID, Name (empty: that of Instead once that is removed, or as announced at the first start), Peers, Manual, Instead, Folder (zero: BindMember follows)
+	// ID, Name (empty: that of Instead once that is removed, or as announced at the first start), Peers, Manual,
+	// Instead, Folder (zero: BindMember follows)
+	AddLearner    MemberChangeKind = 1
 	PromoteMember MemberChangeKind = 2 // ID, Instead
 	RemoveMember  MemberChangeKind = 3 // ID
 	UpdateMember  MemberChangeKind = 4 // ID, Peers
@@ -84,13 +88,14 @@ const (
 
 // MemberChange is one change of the membership.
 type MemberChange struct {
-	Kind    MemberChangeKind `msgpack:"k"`
-	ID      uint64           `msgpack:"i"`
-	Name    string           `msgpack:"n"`
-	Peers   []string         `msgpack:"p"`
-	Manual  bool             `msgpack:"m"`
-	Instead uint64           `msgpack:"o"` // the voter that ID replaces; a promotion removes it, and an addition moves the addresses in Peers to ID; 0: none
-	Folder  [16]byte         `msgpack:"f"`
+	Kind   MemberChangeKind `msgpack:"k"`
+	ID     uint64           `msgpack:"i"`
+	Name   string           `msgpack:"n"`
+	Peers  []string         `msgpack:"p"`
+	Manual bool             `msgpack:"m"`
+	// the voter that ID replaces; a promotion removes it, and an addition moves the addresses in Peers to ID; 0: none
+	Instead uint64   `msgpack:"o"`
+	Folder  [16]byte `msgpack:"f"`
 }
 
 // IsZero tells package codec to leave out the change.

@@ -104,10 +104,12 @@ func (r *Range) Passes(pair *KeyValue) bool {
 
 // RangeResult is the answer to a Range.
 type RangeResult struct {
-	Revision int64      // the store's newest revision at the time of the read; if none was requested, that is the revision that was read
-	Count    int64      // all keys in the range at the revision that was read, regardless of Limit and bounds; 0 if Continued
-	More     bool       // more pairs follow the returned ones, which Limit or the size of a page left out
-	KVs      []KeyValue // none for a missing key, and with CountOnly
+	// the store's newest revision at the time of the read; if none was requested, that is the revision that was read
+	Revision int64
+	// all keys in the range at the revision that was read, regardless of Limit and bounds; 0 if Continued
+	Count int64
+	More  bool       // more pairs follow the returned ones, which Limit or the size of a page left out
+	KVs   []KeyValue // none for a missing key, and with CountOnly
 }
 
 // Result is the outcome of one write. Inside a member it is a function of log and state, equal on every member.

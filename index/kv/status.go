@@ -13,15 +13,19 @@ type Status struct {
 	Cluster uint64 `msgpack:"cluster"`
 	Version string `msgpack:"version"`
 	// Role is leader, follower, candidate, learner, or suspended: the member takes no part.
-	Role      string   `msgpack:"role"`
-	Leader    uint64   `msgpack:"leader"` // the leader's id as this member sees it; 0: none
-	Digest    uint64   `msgpack:"digest"` // of the state at figures.Applied: equal on all members with the same Applied
-	Stage     string   `msgpack:"stage"`  // starting: only status and members are answered; stale: reads of keys, too, by --serve-stale; empty once the member has started
-	Interface string   `msgpack:"nic"`    // towards the other members; of several the one with the smallest MTU
-	Backup    string   `msgpack:"backup"` // the folder of the backup that this member makes while it leads; empty: it makes none
-	Alarms    []Alarm  `msgpack:"alarms"`
-	Members   []Member `msgpack:"members"` // as this member knows them: ID, Name, Clients, Role, Version, Level, Replaces
-	Links     []Link   `msgpack:"links"`   // to the other members
+	Role   string `msgpack:"role"`
+	Leader uint64 `msgpack:"leader"` // the leader's id as this member sees it; 0: none
+	Digest uint64 `msgpack:"digest"` // of the state at figures.Applied: equal on all members with the same Applied
+	// starting: only status and members are answered; stale: reads of keys, too, by --serve-stale; empty once the
+	// member has started
+	Stage     string `msgpack:"stage"`
+	Interface string `msgpack:"nic"` // towards the other members; of several the one with the smallest MTU
+	// the folder of the backup that this member makes while it leads; empty: it makes none
+	Backup string  `msgpack:"backup"`
+	Alarms []Alarm `msgpack:"alarms"`
+	// as this member knows them: ID, Name, Clients, Role, Version, Level, Replaces
+	Members []Member `msgpack:"members"`
+	Links   []Link   `msgpack:"links"` // to the other members
 	// The numbers are for qkv's own programs, which have the table of their ids. Other programs read them from /metrics, or from
 	// `qkv status -w json`.
 	figures.Values `msgpack:"figures"`

@@ -61,7 +61,8 @@ type Grant struct {
 
 // AuthCheck is the answer to the question whether a user has a permission.
 type AuthCheck struct {
-	Allowed bool    `msgpack:"a"`
-	Root    bool    `msgpack:"o"` // the user has the role root, which permits everything
-	Grants  []Grant `msgpack:"g"` // the permissions of the user's roles that concern the range, in the order of their keys
+	Allowed bool `msgpack:"a"`
+	Root    bool `msgpack:"o"` // the user has the role root, which permits everything
+	// the permissions of the user's roles that concern the range, in the order of their keys
+	Grants []Grant `msgpack:"g"`
 }

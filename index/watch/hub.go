@@ -27,9 +27,10 @@ type Hub struct {
 
 	live, sweep *pass
 	waiting     *btree.BTreeG[*subscription] // by cursor
-	keys        []*subscription              // lagging, of a single key each; entries that have left this queue are skipped
-	ended       []*stream                    // streams whose subscriptions are not all removed
-	asking      []*stream                    // streams that wait for progress
+	// lagging, of a single key each; entries that have left this queue are skipped
+	keys   []*subscription
+	ended  []*stream // streams whose subscriptions are not all removed
+	asking []*stream // streams that wait for progress
 
 	sent    int            // events that this step sent to subscriptions in the sweep
 	begun   index.Position // where the sweep began
@@ -224,7 +225,8 @@ func (h *Hub) enter(p *pass, one *subscription, as queue) {
 	if one.since < p.at.Revision {
 		one.since = 0 // from here on it is like all others
 	}
-	if g := p.groups[one.spec]; g != nil && g.count > 0 { // flush first: the new subscription must not receive earlier events
+	// flush first: the new subscription must not receive earlier events
+	if g := p.groups[one.spec]; g != nil && g.count > 0 {
 		h.flush(p, g, p.at, new(int))
 	}
 	if one.stream.gone || p.add(one) != one {

@@ -143,7 +143,8 @@ const (
 	encodeWork  = 4  // a change is encoded, and each 256 bytes of it
 	deliverWork = 4  // a body is delivered to one stream
 	keyWork     = 20 // a watch of a single key is brought up, besides its changes
-	sentWork    = 8  // bytes sent to a lagging subscription per unit: encryption and system calls in the stream's goroutines
+	// bytes sent to a lagging subscription per unit: encryption and system calls in the stream's goroutines
+	sentWork = 8
 )
 
 // catchUpKeys brings subscriptions of a single key up by the key's versions.

@@ -163,7 +163,8 @@ func (r *runner) session(ctx context.Context) error {
 	}()
 	r.cluster = m.Cluster().ID
 	if bases := w.Bases(); r.based.IsZero() && len(bases) > 0 {
-		if ago := r.wall().Sub(time.Unix(0, bases[len(bases)-1].Wall)); ago > 0 { // the cluster's clock may have been ahead by years
+		// the cluster's clock may have been ahead by years
+		if ago := r.wall().Sub(time.Unix(0, bases[len(bases)-1].Wall)); ago > 0 {
 			r.based = time.Now().Add(-ago) // the host's clock may be set later
 		}
 	}
@@ -296,7 +297,8 @@ func (r *runner) base(ctx context.Context, m Source, w *backup.Writer, least uin
 			base.Index, base.Revision, base.Bytes(), len(base.Files), m.Name(), time.Since(begun).Round(time.Millisecond), copied)
 	} else if err = fmt.Errorf("%s: %w", m.Name(), err); ctx.Err() != nil || errors.Is(err, store.ErrNotHeld) {
 		return err
-	} else if _, refused := errors.AsType[*kv.Error](err); refused { // the next base may have the parts that were copied
+		// the next base may have the parts that were copied
+	} else if _, refused := errors.AsType[*kv.Error](err); refused {
 		return err
 	}
 	r.remove(ctx, m, w)

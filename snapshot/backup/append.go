@@ -14,7 +14,8 @@ type tail struct {
 	entries []Entry
 	bytes   int64
 	spans   []span
-	covered []span // small objects that the newest merged object replaces: a reader may still want them until the next one
+	// small objects that the newest merged object replaces: a reader may still want them until the next one
+	covered []span
 }
 
 // tailMost bounds the small objects of a tail, since a list of a store has a bound. Writers that do not get there leave twice as many.

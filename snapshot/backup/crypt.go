@@ -65,7 +65,8 @@ func decrypting(path string, from io.ReaderAt, stored int64, keys []age.Identity
 	}
 	head := make([]byte, min(ageHeader, stored))
 	n, err := source.ReadAt(head, 0)
-	if n < len(head) || !bytes.Contains(head, []byte("\n---")) { // the library would look for its end in all of the stream
+	// the library would look for its end in all of the stream
+	if n < len(head) || !bytes.Contains(head, []byte("\n---")) {
 		return nil, 0, explain(fmt.Errorf("it has no header of age: %w", err))
 	}
 	clear, size, err := age.DecryptReaderAt(source, stored, keys...)

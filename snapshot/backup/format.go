@@ -48,7 +48,8 @@ func (b *Base) Bytes() (n int64) {
 
 // File is one file of a base. It is stored as the member has it, or as an age stream of that.
 type File struct {
-	ID        [32]byte `msgpack:"s"` // names it: its identity, as the saver computed it, or a keyed hash of that for an encrypted file
+	// names it: its identity, as the saver computed it, or a keyed hash of that for an encrypted file
+	ID        [32]byte `msgpack:"s"`
 	Bytes     int64    `msgpack:"b"`
 	Sum       [32]byte `msgpack:"h"` // SHA-256 of the bytes that are stored
 	Stored    int64    `msgpack:"n"` // how many these are

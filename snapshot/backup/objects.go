@@ -138,7 +138,8 @@ func listLog(ctx context.Context, s store.Store) (spans []span, bytes map[span]i
 	bytes = map[span]int64{}
 	for _, one := range all {
 		of, _ := parseSpan(one.Name)
-		spans, bytes[of] = append(spans, of), min(one.Bytes, backupObjectMost+1) // a larger one is damaged when it is read
+		// a larger one is damaged when it is read
+		spans, bytes[of] = append(spans, of), min(one.Bytes, backupObjectMost+1)
 	}
 	slices.SortFunc(spans, compareSpans)
 	return spans, bytes, faults, err

@@ -420,7 +420,8 @@ func (w *work) applyOne(e *Entry, until int64) (err error) {
 	if err != nil {
 		return w.unread(e, err)
 	}
-	w.got.Index, w.got.Term, w.got.Revision = e.Index, e.Term, s.Revision() // the last result may be an older outcome, resent
+	// the last result may be an older outcome, resent
+	w.got.Index, w.got.Term, w.got.Revision = e.Index, e.Term, s.Revision()
 	w.got.Entries++
 	if w.pending += int64(len(e.Envelope)); w.pending >= backupProgress {
 		w.pending = 0

@@ -49,7 +49,8 @@ func (r *Retention) Remove(ctx context.Context, w *Writer, now time.Time, steady
 	for _, find := range finds {
 		names, err := find(ctx)
 		if err == nil {
-			err = w.store.Delete(ctx, names...) // all of them, before the next ones: a base must not come back without its files
+			// all of them, before the next ones: a base must not come back without its files
+			err = w.store.Delete(ctx, names...)
 		}
 		if err != nil {
 			return removed, err
@@ -68,7 +69,8 @@ func (w *Writer) oldestKept(from int64, sizes map[string]int64) int {
 		if w.bases[i].Wall > from {
 			continue
 		}
-		if !slices.ContainsFunc(w.bases[i].Files, func(of File) bool { return lacks(w.store, sizes, of) != nil }) { // otherwise an older base replaces it
+		// otherwise an older base replaces it
+		if !slices.ContainsFunc(w.bases[i].Files, func(of File) bool { return lacks(w.store, sizes, of) != nil }) {
 			return i
 		}
 	}

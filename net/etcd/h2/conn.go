@@ -146,7 +146,8 @@ func (c *conn) sendGoAway(err error) {
 	switch {
 	case errors.As(err, &broken):
 		code, isOne = http2.ErrCode(broken), true
-	case errors.Is(err, http2.ErrFrameTooLarge), errors.Is(err, io.ErrUnexpectedEOF): // a frame too short for its flags; or nobody reads this
+	// a frame too short for its flags; or nobody reads this
+	case errors.Is(err, http2.ErrFrameTooLarge), errors.Is(err, io.ErrUnexpectedEOF):
 		code, isOne = http2.ErrCodeFrameSize, true
 	}
 	if isOne {

@@ -15,13 +15,15 @@ import (
 
 // Config configures a server.
 type Config struct {
-	Codec       encoding.CodecV2
-	Prepare     func(context.Context) any                  // what Request.Prepared returns, made once for all requests with equal metadata
-	Batched     map[string]func(*Request, []byte) bool     // by path; see Request
-	ReceiveMost int                                        // bytes of a request's message
-	SendMost    int                                        // bytes of an answer's message
-	Streams     uint32                                     // open streams of a connection
-	HeaderBytes uint32                                     // of a request's header fields, as RFC 9113 6.5.2 counts them
+	Codec encoding.CodecV2
+	// what Request.Prepared returns, made once for all requests with equal metadata
+	Prepare     func(context.Context) any
+	Batched     map[string]func(*Request, []byte) bool // by path; see Request
+	ReceiveMost int                                    // bytes of a request's message
+	SendMost    int                                    // bytes of an answer's message
+	Streams     uint32                                 // open streams of a connection
+	// of a request's header fields, as RFC 9113 6.5.2 counts them
+	HeaderBytes uint32
 	Handshake   time.Duration                              // until the client's settings have come
 	Fault       func(path string, fault any, stack []byte) // reports a handler's panic
 	Pages       http.Handler                               // serves requests that are not gRPC's

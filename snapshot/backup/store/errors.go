@@ -19,8 +19,9 @@ import (
 type work struct{ verb, permission string }
 
 var (
-	writing  = work{"write", "s3:PutObject"}
-	reading  = work{"read", "s3:GetObject and s3:ListBucket"} // without the second, Amazon denies an object that does not exist
+	writing = work{"write", "s3:PutObject"}
+	// without the second, Amazon denies an object that does not exist
+	reading  = work{"read", "s3:GetObject and s3:ListBucket"}
 	listing  = work{"list", "s3:ListBucket"}
 	removing = work{"remove", "s3:DeleteObject"}
 )

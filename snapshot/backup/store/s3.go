@@ -90,7 +90,8 @@ func openS3(bucket, prefix string) (*S3, error) {
 	region := cmp.Or(os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"))
 	client, err := minio.NewCore(endpoint.Host, &minio.Options{
 		Creds: credentials.NewChainCredentials(providers), Secure: endpoint.Scheme == "https", Region: region,
-		Transport: patient{transport, stall}, MaxRetries: attempts, // Amazon's endpoints get the bucket in the host's name, others in the path
+		// Amazon's endpoints get the bucket in the host's name, others in the path
+		Transport: patient{transport, stall}, MaxRetries: attempts,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("the server %s cannot be used: %w", address, err)
@@ -147,7 +148,8 @@ func (s *S3) Put(ctx context.Context, name string, content []byte) error {
 	ctx, last := withLast(ctx)
 	sum := md5.Sum(content)
 	info, err := s.upload(ctx, name, content, sum, err != nil && !s.unconditional.Load())
-	if code := statusOf(err); code == http.StatusPreconditionFailed || code == http.StatusConflict { // by another writer, or by an attempt whose answer was lost
+	// by another writer, or by an attempt whose answer was lost
+	if code := statusOf(err); code == http.StatusPreconditionFailed || code == http.StatusConflict {
 		if there, sizeErr := s.size(ctx, name); sizeErr == nil && there == int64(len(content)) {
 			return nil
 		}
@@ -308,7 +310,8 @@ func (s *S3) Delete(ctx context.Context, names ...string) error {
 		case err == nil:
 			failed, err = name, one
 		}
-		if refused++; refusal.StatusCode == 0 || refused == refusedMost { // the server does not answer, or removes nothing
+		// the server does not answer, or removes nothing
+		if refused++; refusal.StatusCode == 0 || refused == refusedMost {
 			break
 		}
 	}
