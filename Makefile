@@ -52,7 +52,7 @@ test: ## the first look: unit tests, models, 30 simulated clusters, three real p
 	@$(GO) test -short -vet=off -p $(AT_ONCE) -timeout 10m $(LONGEST) $(PKG)
 
 check: lint ## all that a change must pass: format, vet, staticcheck, every test; says what was skipped
-	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -vet=off -p $(AT_ONCE) -timeout 20m -skip '^TestSimulation$$' $(LONGEST) $(OWN) $(PKG)
+	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -vet=off -p $(AT_ONCE) -timeout 30m -skip '^TestSimulation$$' $(LONGEST) $(OWN) $(PKG)
 	$(GO) test ./node -run '^TestSimulation$$' -count=1 -timeout 20m
 
 compat: ## etcd's clients with qkv, qkv beside etcd 3.7.3, and backups on versitygw, built from their modules (COMPATFLAGS='-seed 7 -requests 200000')

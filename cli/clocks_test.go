@@ -13,7 +13,8 @@ import (
 var wallClock = map[string]string{
 	"actor/runtime.go":                    "revisions have times",
 	"cli/restore.go":                      "a moment is asked for by its time",
-	"snapshot/backup/retain.go":           "bases have times",
+	"snapshot/backup/lists.go":            "bases have times",
+	"node/backupduty.go":                  "the newest change in a backup has a time",
 	"cli/migrate.go":                      "revisions have times",
 	"net/auth/jwt.go":                     "a token ends at a time",
 	"net/auth/token.go":                   "a token ends at a time",

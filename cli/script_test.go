@@ -249,13 +249,19 @@ func prints(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// well checks that nothing is wrong but with this host's disk, which others may keep busy: `well`.
+// well waits until nothing is wrong but with this host's disk, which others may keep busy: `well`.
 func well(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) > 0 {
 		ts.Fatalf("usage: well")
 	}
-	if err := ts.Exec("qkv", "status", "--check"); err != nil && !onlySlow.MatchString(ts.ReadFile("stderr")) {
-		ts.Fatalf("%v", err)
+	for deadline := time.Now().Add(processWait); ; time.Sleep(20 * time.Millisecond) {
+		err := ts.Exec("qkv", "status", "--check")
+		if err == nil || onlySlow.MatchString(ts.ReadFile("stderr")) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%v", err)
+		}
 	}
 }
 

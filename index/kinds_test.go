@@ -45,7 +45,7 @@ func TestAccessOfKinds(t *testing.T) {
 		kv.AccessWrite: "put, delete, transaction, revocation of a lease",
 		kv.AccessNone:  "grant of a lease",
 		kv.AccessAdmin: "announcement, feature level, refused command, check, digest, membership change, end the exchange of members, " +
-			"compaction, checkpoint of leases, change of an alarm, change of users, new base, hold of backups",
+			"compaction, checkpoint of leases, change of an alarm, change of users, new base, key of backups",
 	}
 	for number := 1; number < len(kinds); number++ {
 		k := &kinds[number]

@@ -404,6 +404,8 @@ func TestDigestHasEverything(t *testing.T) {
 		"auth.sum":      func(r *replicated) { r.auth = &Auth{revision: 1, sum: 1} },
 		"authors":       func(r *replicated) { r.authors = authors{sum: 1} },
 
+		"backupKey": func(r *replicated) { r.backupKey = backupKey{1} },
+
 		"extents":      func(r *replicated) { r.extents = extents{base: 1} },
 		"extents.base": func(r *replicated) { r.extents = extents{base: 2} },
 		"extents.kept": func(r *replicated) { r.extents = extents{base: 1, historyFrom: 1} },

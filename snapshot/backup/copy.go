@@ -310,7 +310,7 @@ func (c *Copy) publish(ctx context.Context) error {
 	if err != nil { // a later list may have condemned it
 		err = cmp.Or(c.w.newest(ctx, c.w.number), err)
 	} else {
-		err = c.w.publish(ctx, c.w.kept(append(c.mend(), c.base), sizes))
+		err = c.w.publish(ctx, c.w.kept(append(c.withCopies(), c.base), sizes))
 	}
 	if err != nil {
 		return err
@@ -319,8 +319,8 @@ func (c *Copy) publish(ctx context.Context) error {
 	return c.w.mergeTail(ctx)
 }
 
-// mend returns the bases before, with the new copies of files that they share with this base and that were damaged.
-func (c *Copy) mend() []Base {
+// withCopies returns the bases before, with the new copies of files that they share with this base and that were damaged.
+func (c *Copy) withCopies() []Base {
 	fresh := map[[32]byte]File{}
 	for _, f := range c.base.Files {
 		if f.Number > c.w.number {

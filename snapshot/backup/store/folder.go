@@ -247,7 +247,8 @@ func (f *Folder) List(ctx context.Context, folder string) (all []Info, err error
 		}
 		bytes, failed := f.size(path.Join(folder, name))
 		switch {
-		case strings.HasSuffix(name, temporary) || errors.Is(failed, iofs.ErrNotExist): // it was removed
+		// it was removed
+		case strings.HasSuffix(name, temporary) || errors.Is(failed, iofs.ErrNotExist):
 		case errors.Is(failed, disk.ErrNotRegular):
 			all = append(all, Info{Name: name + "/"})
 		case failed != nil:
