@@ -394,9 +394,6 @@ func TestDigestHasEverything(t *testing.T) {
 		"alarms.member": func(r *replicated) { r.alarms = alarms{{Member: 2, Name: kv.NoSpaceAlarm}} },
 		"alarms.kind":   func(r *replicated) { r.alarms = alarms{{Member: 1, Name: kv.CorruptAlarm}} },
 
-		"backup key":       func(r *replicated) { r.backupKey = []byte{1} },
-		"backup key.bytes": func(r *replicated) { r.backupKey = []byte{2} },
-
 		"auth":          func(r *replicated) { r.auth = &Auth{revision: 1} },
 		"auth.enabled":  func(r *replicated) { r.auth = &Auth{revision: 1, enabled: true} },
 		"auth.revision": func(r *replicated) { r.auth = &Auth{revision: 2} },
@@ -404,7 +401,8 @@ func TestDigestHasEverything(t *testing.T) {
 		"auth.sum":      func(r *replicated) { r.auth = &Auth{revision: 1, sum: 1} },
 		"authors":       func(r *replicated) { r.authors = authors{sum: 1} },
 
-		"backupKey": func(r *replicated) { r.backupKey = backupKey{1} },
+		"backupKey":       func(r *replicated) { r.backupKey = backupKey{1} },
+		"backupKey.bytes": func(r *replicated) { r.backupKey = backupKey{2} },
 
 		"extents":      func(r *replicated) { r.extents = extents{base: 1} },
 		"extents.base": func(r *replicated) { r.extents = extents{base: 2} },
