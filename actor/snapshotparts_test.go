@@ -1417,6 +1417,31 @@ func TestNeedlessTransferLeavesNoParts(t *testing.T) {
 	}
 }
 
+// A transfer is refused before its first byte unless the parts and the snapshot fit on the disk together.
+func TestPartsFitTogether(t *testing.T) {
+	p, leader := newParts(t)
+	p.put(100)
+	leader.save(p)
+	sent := leader.files[0]
+	file, err := snapshot.Open(leader.fs, sent.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	o := peerframe.SnapshotOffer{
+		Index: sent.Index, Term: sent.Term, Size: file.Size(), SHA: file.SHA(),
+		MessageTerm: 2, Parts: offeredParts(sent.Parts),
+	}
+	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	for _, lacks := range []int64{1, 0} {
+		s.fs.SetCapacity(s.fs.Used() + sent.Whole() - lacks)
+		s.turn(FromPeer{From: 2, Message: o})
+		if begun := s.receive.current != nil; begun != (lacks == 0) {
+			t.Errorf("%d bytes are lacking, and the transfer begins: %v; alarms %q", lacks, begun, s.problems())
+		}
+	}
+}
+
 // A part that the receiver has had is damaged, or cannot be read: an alarm says so, the part is moved aside, and comes with the next offer.
 func TestPartOfTheReceiverIsDamaged(t *testing.T) {
 	for name, harm := range map[string]func(f *snapshotterTurns, part string) error{
@@ -1533,6 +1558,31 @@ func TestDamagedPartsAreFetchedInTurn(t *testing.T) {
 	}
 	if got := drainBox(s.Reader); len(got) > 0 {
 		t.Errorf("when all are there, %+v is ordered", got)
+	}
+}
+
+// A part is written again while it is fetched from another member. The end of that fetch begins the next one.
+func TestPartIsWrittenWhileItIsFetched(t *testing.T) {
+	p, s := newParts(t)
+	p.put(100)
+	s.save(p)
+	bad := []snapshot.Part{s.files[0].Parts[0], s.files[0].Parts[2]}
+	for _, one := range bad {
+		s.harm(t, one)
+	}
+	now, batch := s.at, []SnapshotterMessage{Suspect{Path: s.files[0].Path}}
+	for range 2_000 {
+		now += time.Millisecond
+		s.Handle(Time{Now: now}, batch)
+		batch = nil
+	}
+	if got := drainBox(s.Reader); len(got) != 1 || got[0] != (repairPart{bad[0]}) || len(s.repair.damaged) != 2 {
+		t.Fatalf("ordered: %+v, wanted: %s; damaged: %+v", got, bad[0].Name(), s.repair.damaged)
+	}
+	s.repair.repaired(&s.snapshotCore, s.repair.damaged[0], "written again")
+	s.Handle(Time{Now: now}, []SnapshotterMessage{partRepaired{Part: bad[0]}})
+	if got := drainBox(s.Reader); len(got) != 1 || got[0] != (repairPart{bad[1]}) {
+		t.Errorf("ordered: %+v, wanted: %s", got, bad[1].Name())
 	}
 }
 
