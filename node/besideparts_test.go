@@ -60,3 +60,29 @@ func TestBesideParts(t *testing.T) {
 		}
 	}
 }
+
+// inPlace has all parts in a backup.
+type inPlace struct{ disk.FS }
+
+func (inPlace) Place(name string) string { return "parts/" + path.Base(name) }
+
+// A part that the branch has written in its own folder is its own, also while the disk cannot read it. The others are
+// the backup's.
+func TestPlaceBesideParts(t *testing.T) {
+	own := simdisk.New(1)
+	must(t, own.MkdirAll("d/snap"))
+	f, err := own.Create("d/snap/own")
+	must(t, errors.Join(err, f.Close()))
+	for _, c := range []struct {
+		on         disk.FS
+		name, want string
+	}{
+		{own, "own", ""},
+		{own, "other", "parts/other"},
+		{unopenable{own}, "own", ""},
+	} {
+		if got := (besideParts{c.on, inPlace{}}).Place("d/snap/" + c.name); got != c.want {
+			t.Errorf("%s is in the backup as %q, want %q", c.name, got, c.want)
+		}
+	}
+}
