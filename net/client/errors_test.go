@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"qkv/index/kv"
 	"qkv/net/wire"
@@ -32,6 +33,26 @@ func TestUnknownOutcomeOfAnEarlierAttempt(t *testing.T) {
 		if !strings.Contains(text, "an earlier attempt may have happened") || strings.Contains(text, "; it may have happened") {
 			t.Errorf("it speaks of one write as if it both certainly did not happen and may have: %s", text)
 		}
+	}
+}
+
+// A context ends while a write waits for its next attempt. If an earlier attempt may have happened, its outcome is
+// unknown.
+func TestContextEndsBetweenAttempts(t *testing.T) {
+	for _, doubt := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			l := &link{dialing: true}
+			x := &call{op: wire.OpPut, write: true, doubt: doubt, link: l, ready: make(chan struct{}, 1)}
+			x.state.Store(x.between())
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- l.do(ctx, x) }()
+			synctest.Wait()
+			cancel()
+			if err := <-ended; errors.Is(err, ErrOutcomeUnknown) != doubt || !errors.Is(err, context.Canceled) {
+				t.Errorf("an attempt may have happened: %v; the error: %v", doubt, err)
+			}
+		})
 	}
 }
 

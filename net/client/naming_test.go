@@ -94,6 +94,21 @@ func (l *link) newWrite() *call {
 	return x
 }
 
+// A write that is sent again has its name already. It goes before writes that may wait until its name is over.
+func TestWriteThatIsSentAgainGoesFirst(t *testing.T) {
+	l := &link{dialing: true}
+	l.naming.clock.Store(7)
+	again, later := l.newWrite(), l.newWrite()
+	if _, ok := again.name(&l.naming); !ok {
+		t.Fatal("it has no name")
+	}
+	l.park(later)
+	l.park(again)
+	if len(l.waiting) != 2 || l.waiting[0] != again || l.waiting[1] != later {
+		t.Errorf("of %d writes that wait, the one that is sent again is not the first", len(l.waiting))
+	}
+}
+
 // A session in which nothing is under way is given up after a pause, before a member may have ended it; one in which something
 // is keeps its names.
 func TestSessionAfterAPause(t *testing.T) {
