@@ -19,7 +19,7 @@ func TestServed(t *testing.T) {
 	m := NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
 	begin := func(host byte) *Account { return m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, host)}, func() {}) }
 	ask := func(s *Account, c *h2.StreamCharge) { s.Begin(c, 10); s.HalfClosed(c, 0) }
-	greedy, second, modest := begin(1), begin(1), begin(2)
+	greedy, second, unused, modest := begin(1), begin(1), begin(1), begin(2)
 	for i := range etcdServed { // each connection alone has as many as the two together may not have
 		ask([]*Account{greedy, second}[i%2], new(h2.StreamCharge))
 	}
@@ -35,8 +35,9 @@ func TestServed(t *testing.T) {
 	} {
 		var last h2.StreamCharge
 		ask(greedy, &last)
-		if !greedy.overloads() || !second.overloads() || modest.overloads() {
-			t.Fatalf("%s: before, the client that asks too much waits: %v, %v, another: %v", name, greedy.overloads(), second.overloads(), modest.overloads())
+		if !greedy.overloads() || !second.overloads() || !unused.overloads() || modest.overloads() {
+			t.Fatalf("%s: before, the client that asks too much waits: %v, %v, where it asks nothing: %v, another: %v",
+				name, greedy.overloads(), second.overloads(), unused.overloads(), modest.overloads())
 		}
 		modest.throttle(time.Hour)
 		greedy.throttle(time.Millisecond)
@@ -79,6 +80,7 @@ func TestServed(t *testing.T) {
 		t.Error("who waits does not see that the connection is over")
 	}
 	second.end()
+	unused.end()
 	modest.end()
 	if n := m.serving.Load(); n != 0 {
 		t.Errorf("%d are served when all connections are over", n)
