@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -206,6 +207,78 @@ func TestEmptyMessagesWait(t *testing.T) {
 		c.out = c.out[:0]
 	}
 	t.Fatalf("%d messages wait", len(s.messages))
+}
+
+// TestTakenMessagesReturnTheWindow fills a stream's window with empty messages, so many that the client gets no window
+// for them. It gets it as the handler takes them: otherwise both would wait for ever.
+func TestTakenMessagesReturnTheWindow(t *testing.T) {
+	c := bare(t, nil)
+	s := answering(c, 1, nil)
+	s.ended, s.wake = false, make(chan struct{}, 1)
+	s.head.method.stream = &grpc.StreamDesc{}
+	const messages = streamWindow / messageHead
+	c.mu.Lock()
+	s.held = messages * messageHead
+	s.receiveLocked(make([]byte, s.held), false)
+	held := s.held
+	c.mu.Unlock()
+	if held != messages*messageHead {
+		t.Fatalf("the window of %d bytes is returned before a message is taken", messages*messageHead-held)
+	}
+	for range messages {
+		if _, err := s.next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.held >= streamWindow/2 {
+		t.Errorf("all messages are taken, and the client still lacks the window of %d bytes", s.held)
+	}
+}
+
+// TestGrownWindowWakesStreams has a client raise the window of all streams by its settings: a stream that waits for
+// window is written.
+func TestGrownWindowWakesStreams(t *testing.T) {
+	c := bare(t, nil)
+	c.initial = 0
+	c.mu.Lock()
+	s := answering(c, 1, mem.SliceBuffer("data"))
+	waits := !s.ready && len(c.ready) == 0
+	c.mu.Unlock()
+	take(t, c, func(f *http2.Framer) {
+		_ = f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 100})
+	})
+	if !waits || len(c.ready) != 1 || c.ready[0] != s {
+		t.Errorf("the stream waited: %v; %d streams are written now", waits, len(c.ready))
+	}
+}
+
+// TestReaderGoesOnBehindResetStreams has as many handlers of reset streams run as a client may have streams: the reader
+// waits, and goes on when one of them ends.
+func TestReaderGoesOnBehindResetStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := bare(t, nil)
+		s := answering(c, 1, nil)
+		s.head.ctx = c.ctx
+		s.contextLocked()
+		s.head.method.stream = &grpc.StreamDesc{Handler: func(any, grpc.ServerStream) error { return nil }}
+		c.forgetLocked(s)
+		c.handlers = int(c.server.config.Streams)
+		goesOn := make(chan struct{})
+		go func() {
+			c.await()
+			close(goesOn)
+		}()
+		synctest.Wait()
+		s.handle()
+		synctest.Wait()
+		select {
+		case <-goesOn:
+		default:
+			t.Error("the reader waits although a handler has ended")
+			c.wake.Broadcast()
+		}
+		<-goesOn
+	})
 }
 
 // TestSmallPiecesOfAPage sends a page's request a byte in each frame while nobody reads it: the pieces wait as one.
