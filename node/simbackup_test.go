@@ -326,13 +326,16 @@ func (b *simBackup) fault() {
 		w.trace("the place loses power, %v", v)
 		b.disk.Crash(v)
 	case 1: // a leader dies at a call
-		if w.shape.calm {
+		if w.shape.calm || w.shape.liar != nil && w.shape.liar.alone {
 			break
 		}
 		left := 1 + w.random.IntN(80)
 		b.disk.SetHook(func(simdisk.Op, string) {
-			if left--; left == 0 {
-				b.disk.SetHook(nil)
+			if left--; left > 0 && w.healed == 0 {
+				return
+			}
+			b.disk.SetHook(nil)
+			if w.healed == 0 {
 				panic(errDied)
 			}
 		})
