@@ -332,9 +332,8 @@ func (r *backupRun) entries(ctx context.Context, after, upTo uint64) (entries []
 	for until := r.now() + backupAnswer; ; {
 		told := make(logTold, 1)
 		var one logAnswer
-		ok := r.member.actors.consensus.Offer(actor.AskLog{After: after, UpTo: upTo, Bytes: backupLogBytes, To: told})
-		if ok {
-			one, ok = r.wait(ctx, told, until-r.now())
+		if r.member.actors.consensus.Offer(actor.AskLog{After: after, UpTo: upTo, Bytes: backupLogBytes, To: told}) {
+			one, _ = r.wait(ctx, told, until-r.now())
 		}
 		switch {
 		case errors.Is(one.err, raft.ErrCompacted):

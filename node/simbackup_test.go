@@ -26,7 +26,6 @@ type simBackup struct {
 	every time.Duration // between bases
 	keep  time.Duration
 	runs  []*simRun
-	late  []func() // calls whose leader has given up
 
 	cramped bool // its disk is full
 	over    bool // the simulation needs it no longer

@@ -153,12 +153,6 @@ func (w *Writer) id(sha [32]byte) [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
-// In reports whether a store holds a backup, as far as it answers.
-func In(ctx context.Context, s store.Store) bool {
-	_, err := s.Get(ctx, markName, 0, 1)
-	return err == nil
-}
-
 // check reads the marker.
 func (w *Writer) check(ctx context.Context) error {
 	var of Cluster

@@ -29,7 +29,7 @@ import (
 func TestFolderRefused(t *testing.T) {
 	h, on := small(t)
 	before := inMemory(t, on)
-	w, err := Write(background, place(on), true, Cluster{ID: 7, Name: "staging"}, 1)
+	_, err := Write(background, place(on), true, Cluster{ID: 7, Name: "staging"}, 1)
 	if !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), "is the backup of test (000000000000c1a5), and this cluster is staging (0000000000000007): give another place") {
 		t.Errorf("the backup of another cluster: %v", err)
 	}
@@ -49,9 +49,8 @@ func TestFolderRefused(t *testing.T) {
 		}
 	}
 	must(t, on.MkdirAll("to/disk/lost+found"))
-	if w, err = Write(background, store.OpenFolder(on, "to/disk"), true, testOf, 1); err != nil {
-		t.Errorf("a new file system: %v", err)
-	}
+	w, err := Write(background, store.OpenFolder(on, "to/disk"), true, testOf, 1)
+	must(t, err) // in a new file system
 	must(t, w.Close())
 	w = open(t, on)
 	must(t, w.Append(background, h.entries)) // all are there
