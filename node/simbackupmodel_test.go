@@ -18,11 +18,10 @@ import (
 
 // backedUp is what a backup has, as its place has acknowledged: every restore is held against it, and against what the cluster had.
 type backedUp struct {
-	said    uint64          // the newest entry that the backup has for certain
-	has     map[uint64]bool // entries of its log
-	bases   []backup.Base   // that every list has which the place may show
-	making  uint64          // entry of the newest base that was begun: its list may be visible although it failed
-	reached bool            // it has everything, after all has healed
+	said   uint64          // the newest entry that the backup has for certain
+	has    map[uint64]bool // entries of its log
+	bases  []backup.Base   // that every list has which the place may show
+	making uint64          // entry of the newest base that was begun: its list may be visible although it failed
 }
 
 // appended notes that entries are in the backup.
@@ -33,12 +32,7 @@ func (b *simBackup) appended(first, last uint64) {
 			b.w.totals.BackupEntries++
 		}
 	}
-	b.reach(last)
-}
-
-func (b *simBackup) reach(entry uint64) {
-	b.said = max(b.said, entry)
-	b.reached = b.w.healed != 0 && b.said >= b.w.watch.commit
+	b.said = max(b.said, last)
 }
 
 // listed notes the bases of a list that was made, or that may be there although its leader does not know. That one may leave old bases out.
@@ -66,7 +60,7 @@ func (b *simBackup) listed(acknowledged bool) {
 		}
 	}
 	b.bases = now
-	b.reach(now[len(now)-1].Index)
+	b.said = max(b.said, now[len(now)-1].Index)
 }
 
 // look restores something now and then.
@@ -203,8 +197,7 @@ func (b *simBackup) compare(at backup.At, target uint64, got *backup.Restored) {
 func (b *simBackup) finish() {
 	w := b.w
 	defer b.close()
-	b.reached = false
-	if !w.until(30*time.Second, func() bool { return b.reached }) {
+	if !w.until(30*time.Second, func() bool { return b.said >= w.watch.commit }) {
 		w.failf("the backup has entry %d, and entry %d is committed", b.said, w.watch.commit)
 	}
 	if w.failure == "" {
