@@ -31,18 +31,17 @@ type Source interface {
 //
 // After an interruption, another Copy goes on with the files that are not there.
 type Copy struct {
-	w           *Writer
-	name        string // of the snapshot
-	part        func(snapshot.Part) Source
-	base        Base            // its files are known when the snapshot is copied
-	missing     []snapshot.Part // that follow
-	checked     []snapshot.Part // that are there, and are read again
-	parts       []snapshot.Part // of the snapshot: Files[i+1] has parts[i]
-	mended      []string        // paths of the damaged ones among them
-	file        *copying        // nil: the next one begins
-	done, total int64           // bytes of complete files, and of all that are copied
-	complete    bool
-	failed      bool
+	w        *Writer
+	name     string // of the snapshot
+	part     func(snapshot.Part) Source
+	base     Base            // its files are known when the snapshot is copied
+	missing  []snapshot.Part // that follow
+	checked  []snapshot.Part // that are there, and are read again
+	parts    []snapshot.Part // of the snapshot: Files[i+1] has parts[i]
+	mended   []string        // paths of the damaged ones among them
+	file     *copying        // nil: the next one begins
+	complete bool
+	failed   bool
 }
 
 // copying is the copy of one file.
@@ -87,7 +86,7 @@ func (w *Writer) Base(from Source, part func(snapshot.Part) Source) (*Copy, erro
 	if n := len(w.bases); n > 0 && w.bases[n-1].Index >= index {
 		return nil, fmt.Errorf("a base of entry %d: %w", w.bases[n-1].Index, iofs.ErrExist)
 	}
-	c := &Copy{w: w, name: from.Name(), part: part, base: Base{Index: index, Term: term}, total: from.Size()}
+	c := &Copy{w: w, name: from.Name(), part: part, base: Base{Index: index, Term: term}}
 	if err := c.begin(from); err != nil {
 		return nil, c.failure(err)
 	}
@@ -202,7 +201,6 @@ func (c *Copy) step(ctx context.Context, n int) error {
 			return err
 		}
 		c.file = nil
-		c.done += file.of.Bytes
 		if len(c.base.Files) == 0 {
 			return c.describe(ctx, file.verifier.Examined(), file.of)
 		}
@@ -284,7 +282,6 @@ func (c *Copy) describe(ctx context.Context, e snapshot.Examined, of File) error
 		}
 		c.base.Files = append(c.base.Files, one)
 	}
-	c.total = of.Bytes + need
 	return c.fits(need)
 }
 
@@ -344,22 +341,3 @@ func (w *Writer) holds(ctx context.Context, of File) bool {
 	b, err := w.store.Get(ctx, fileName(of), of.Stored-1, 2)
 	return err == nil && len(b) == 1
 }
-
-// Progress returns how many bytes are copied, of how many.
-func (c *Copy) Progress() (done, total int64) {
-	if done = c.done; c.file != nil {
-		done += int64(len(c.file.tee.read))
-	}
-	return done, max(done, c.total)
-}
-
-// Ready reports whether all files are there: the next Step publishes the base.
-func (c *Copy) Ready() bool {
-	return c.file == nil && len(c.base.Files) > 0 && len(c.checked) == 0 && len(c.missing) == 0 && !c.complete
-}
-
-// Published returns the base, after Step has returned done.
-func (c *Copy) Published() Base { return c.base }
-
-// Copied returns how many bytes were copied.
-func (c *Copy) Copied() int64 { return c.done }
