@@ -6,6 +6,8 @@ import (
 	"time"
 )
 
+const evictSample = 128
+
 // Evict chooses the connection that a full port closes for a new connection of a client. clients are the connections of each client, and own
 // is the number of this client's. idle is how long a connection has been idle: negative while it serves a request.
 //
@@ -14,7 +16,8 @@ import (
 //  2. Otherwise one of the unused connections is closed, if it has been idle for at least least: a client does not close its own connections
 //     that are in use.
 //
-// The connection that has been idle for longest goes.
+// The one that has been idle for longest goes, of evictSample connections in a random order, or of more until one may go. Each new connection
+// of a flood makes a search: one of all 8,192 connections took half a millisecond.
 func Evict[C comparable](clients iter.Seq[map[C]struct{}], own int, unused map[C]struct{}, least time.Duration, idle func(C) time.Duration) (evicted C, ok bool) {
 	from := unused
 	var most map[C]struct{}
@@ -26,9 +29,13 @@ func Evict[C comparable](clients iter.Seq[map[C]struct{}], own int, unused map[C
 	if len(most) > own+1 {
 		from, least = most, math.MinInt64
 	}
-	for c := range from {
+	seen := 0
+	for c := range from { // in a random order
 		if d := idle(c); d >= least {
 			evicted, least, ok = c, d, true
+		}
+		if seen++; ok && seen >= evictSample {
+			break
 		}
 	}
 	return evicted, ok

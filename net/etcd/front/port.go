@@ -92,7 +92,7 @@ type Listener struct {
 }
 
 const (
-	// etcdPlaceEach is the interval of searches for a connection to evict at a full port: a search takes half as long.
+	// etcdPlaceEach is the interval of searches for a connection to evict at a full port: one that finds none takes half as long.
 	etcdPlaceEach = time.Millisecond
 	// etcdRefused bounds the failed connections of one address per second; beyond it the address is ignored for a while. As many failed TLS
 	// handshakes take a tenth of a core. A port check every second counts as one failure. Measured with 15,000 a second, from other
