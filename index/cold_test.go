@@ -407,55 +407,6 @@ func TestReadsWithoutValues(t *testing.T) {
 	}
 }
 
-// What is compacted is cold no more.
-func TestColdIsCompacted(t *testing.T) {
-	s := NewState(limits.Defaults().Index)
-	superseding(t, s)
-	s.Stored(11, 11, filesOf(t, s.View(), 11))
-	reclaimed(s)
-	for revision, want := range map[int64]int64{4: 3, 5: 2, 10: 1, 11: 0} {
-		c := restoredWithFiles(t, s)
-		batch(t, c, 1, new(Head).AppendCompact(nil, revision).Bytes)
-		reclaimed(c)
-		n, size := c.View().Cold()
-		if n != want || (size == 0) != (n == 0) {
-			t.Errorf("compacted at %d: %d values of %d bytes are cold, %d wanted", revision, n, size, want)
-		}
-		if err := c.Check(); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-// restoredWithFiles is a copy of a state, with the same values cold.
-func restoredWithFiles(t testing.TB, s *State) *State {
-	t.Helper()
-	v := s.ViewToSave()
-	files := filesOf(t, v, s.eviction.to)
-	b, err := NewBuilder(NewReserve(), v.AppendMeta(nil), limits.Defaults().Index)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v.Scan(nil, func(key []byte, versions []Version) bool {
-		for i := range versions {
-			if err = errors.Join(err, versions[i].Read()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err = b.Add(key, versions); err != nil {
-			t.Fatal(err)
-		}
-		return true
-	})
-	c, err := b.Finish()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Stored(files.to, files.to, files)
-	reclaimed(c)
-	return c
-}
-
 // TestColdMemory: a kept version without its value takes its head, its slot in the history, and what slabs leave free.
 func TestColdMemory(t *testing.T) {
 	const keys, versions, most = 2000, 50, 80
@@ -522,34 +473,6 @@ func TestLastRevisionLetsGo(t *testing.T) {
 	reclaimed(s)
 	if n, _ := s.View().Cold(); n != keys {
 		t.Errorf("%d of %d values have left memory", n, keys)
-	}
-}
-
-// The values of a page are counted before they are read: a page of an old revision has as few keys as it had when they were live.
-func TestPageOfValuesInFiles(t *testing.T) {
-	s := NewState(limits.Defaults().Index)
-	for n := range 10 {
-		batch(t, s, 1, put(fmt.Sprintf("k%d", n), valueOf(1000, byte(n))))
-	}
-	old := s.revision
-	for n := range 10 {
-		batch(t, s, 1, put(fmt.Sprintf("k%d", n), ""))
-	}
-	files := filesOf(t, s.View(), s.revision)
-	s.Stored(s.revision, s.revision, files)
-	reclaimed(s)
-	q := kv.Range{Key: []byte("k"), End: []byte("l"), Revision: old}
-	page, err := s.View().Range(q, 2500)
-	if err != nil || len(page.KVs) != 2 || files.reads != 2 {
-		t.Errorf("%d keys in a page of 2500 bytes, %d values were read: %v", len(page.KVs), files.reads, err)
-	}
-	files.reads, q.Sort, q.Order = 0, kv.SortByMod, kv.SortDescend
-	reader := NewSortedReader(q, 2500)
-	for done := false; !done && err == nil; {
-		page, done, _, err = reader.Step(s.View(), 100)
-	}
-	if err != nil || len(page.KVs) != 2 || files.reads != 2 {
-		t.Errorf("%d sorted keys in a page of 2500 bytes, %d values were read: %v", len(page.KVs), files.reads, err)
 	}
 }
 
@@ -643,7 +566,23 @@ func TestMeasuredValues(t *testing.T) {
 	if found, done, err := page.Step(v, 100); err != nil || !done || sizesOf(found.KVs) != keys*size || page.Unread() != keys*size || files.reads != 0 {
 		t.Errorf("a page: %d bytes, %d unread, %v %v, %d reads", sizesOf(found.KVs), page.Unread(), done, err, files.reads)
 	}
+	// The values of a page are counted before they are read: it has as few keys as when they were live.
+	files.reads = 0
+	if page, err := v.Range(past, 2500); err != nil || len(page.KVs) != 2 || files.reads != 2 {
+		t.Errorf("%d keys in a page of 2500 bytes, %d values were read: %v", len(page.KVs), files.reads, err)
+	}
+	files.reads = 0
+	inOrder := NewSortedReader(sorted, 2500)
+	for done := false; !done; {
+		var found kv.RangeResult
+		var err error
+		found, done, _, err = inOrder.Step(v, 100)
+		if err != nil || done && (len(found.KVs) != 2 || files.reads != 2) {
+			t.Fatalf("%d sorted keys in a page of 2500 bytes, %d values were read: %v", len(found.KVs), files.reads, err)
+		}
+	}
 	// Values that are read are within the limit, but for one.
+	files.reads = 0
 	if _, _, err := NewUnpagedReader(past, 2500).Step(v, 100); err != nil || files.reads != 2 {
 		t.Errorf("%d values were read with a limit of 2500 bytes: %v", files.reads, err)
 	}

@@ -22,7 +22,6 @@ import (
 const (
 	putPath   = "/etcdserverpb.KV/Put"
 	rangePath = "/etcdserverpb.KV/Range"
-	txnPath   = "/etcdserverpb.KV/Txn"
 	watchPath = "/etcdserverpb.Watch/Watch"
 
 	initialWindow = 65535

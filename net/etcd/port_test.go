@@ -19,8 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
@@ -300,17 +298,7 @@ func TestPlaces(t *testing.T) {
 	}
 	for name, idle := range map[string]time.Duration{"127.0.0.2": time.Hour, "127.0.0.1": time.Millisecond} {
 		s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Connections, c.Limits.PlaceIdle = places, idle })
-		watching := from("127.0.0.1", s)
-		w, err := pb.NewWatchClient(watching).Watch(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := w.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("a")}}}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Recv(); err != nil {
-			t.Fatal(err)
-		}
+		w := watching(t.Context(), t, from("127.0.0.1", s), &pb.WatchCreateRequest{Key: []byte("a")})
 		var attackers []*hostile
 		for range places - 1 {
 			h := attack(t, s)
@@ -395,18 +383,24 @@ func TestTrust(t *testing.T) {
 	}
 }
 
-// TestLarge sends what is over the one limit and over the other.
+// TestLarge sends what is over the one limit and over the other, which a member's setting raises both.
 func TestLarge(t *testing.T) {
+	const most = 4 << 20
 	c := pb.NewKVClient(dial(t, start(t, newMember(), nil)))
+	raised := pb.NewKVClient(dial(t, start(t, newMember(), func(c *etcd.Config) { c.MaxRequestBytes = most })))
 	for _, one := range []struct {
+		c    pb.KVClient
 		size int
 		want string
 	}{
-		{1_572_764, ""},
-		{1_572_844, "rpc error: code = InvalidArgument desc = etcdserver: request is too large"},
-		{2_187_274, "rpc error: code = ResourceExhausted desc = grpc: received message larger than max (2187282 vs. 2097152)"},
+		{c, 1_572_764, ""},
+		{c, 1_572_844, "rpc error: code = InvalidArgument desc = etcdserver: request is too large"},
+		{c, 2_187_274, "rpc error: code = ResourceExhausted desc = grpc: received message larger than max (2187282 vs. 2097152)"},
+		{raised, most - 100, ""},
+		{raised, most, "rpc error: code = InvalidArgument desc = etcdserver: request is too large"},
+		{raised, most + etcd.EtcdRequestOver, "rpc error: code = ResourceExhausted desc = grpc: received message larger than max (4718600 vs. 4718592)"},
 	} {
-		_, err := c.Put(t.Context(), &pb.PutRequest{Key: []byte("k"), Value: make([]byte, one.size)})
+		_, err := one.c.Put(t.Context(), &pb.PutRequest{Key: []byte("k"), Value: make([]byte, one.size)})
 		if said := fmt.Sprint(err); said != one.want && (err != nil || one.want != "") {
 			t.Errorf("a value of %d bytes: %s, want %q", one.size, said, one.want)
 		}
@@ -446,19 +440,6 @@ func TestManyParts(t *testing.T) {
 		err := c.Invoke(t.Context(), "/etcdserverpb.Cluster/"+name, addresses, &answer, grpc.ForceCodec(rawCodec{}))
 		if said := fmt.Sprint(err); !strings.Contains(said, "request is too large") {
 			t.Errorf("%s of many addresses is answered %s", name, said)
-		}
-	}
-}
-
-// TestLargeSetting raises the one limit, and with it the other.
-func TestLargeSetting(t *testing.T) {
-	const most = 4 << 20
-	c := pb.NewKVClient(dial(t, start(t, newMember(), func(c *etcd.Config) { c.MaxRequestBytes = most })))
-	for size, want := range map[int]codes.Code{
-		most - 100: codes.OK, most: codes.InvalidArgument, most + etcd.EtcdRequestOver: codes.ResourceExhausted,
-	} {
-		if _, err := c.Put(t.Context(), &pb.PutRequest{Key: []byte("k"), Value: make([]byte, size)}); status.Code(err) != want {
-			t.Errorf("a value of %d bytes: %v, want %v", size, err, want)
 		}
 	}
 }
@@ -588,28 +569,39 @@ type discard struct{}
 
 func (discard) Complete([]kv.Completion) {}
 
-// TestSlowWatch has a client that reads nothing: what it does not take waits in the history, and it gets all of it in the end.
-func TestSlowWatch(t *testing.T) {
-	s := start(t, newMember(), nil)
-	c := dial(t, s)
-	w, err := pb.NewWatchClient(c).Watch(t.Context())
+// watching is a stream with a watch that is made.
+func watching(ctx context.Context, t *testing.T, c *grpc.ClientConn, create *pb.WatchCreateRequest) pb.Watch_WatchClient {
+	t.Helper()
+	w, err := pb.NewWatchClient(c).Watch(ctx)
+	if err == nil {
+		err = w.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}})
+	}
+	if err == nil {
+		_, err = w.Recv()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	create := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("a")}}}
-	if err := w.Send(create); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Recv(); err != nil {
-		t.Fatal(err)
-	}
+	return w
+}
+
+// TestSlowWatch has clients that read nothing. What one does not take waits in the history, and it gets all of it in the end. What waits
+// for the other counts no longer when its stream has ended.
+func TestSlowWatch(t *testing.T) {
+	s := start(t, newMember(), nil)
+	c := dial(t, s)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	create := &pb.WatchCreateRequest{Key: []byte("a")}
+	w := watching(t.Context(), t, c, create)
+	watching(ctx, t, dial(t, s), create)
 	const puts, size = 100, 100 << 10
 	for i := range puts {
 		if _, err := pb.NewKVClient(c).Put(t.Context(), &pb.PutRequest{Key: []byte("a"), Value: bytes.Repeat([]byte{byte(i)}, size)}); err != nil {
 			t.Fatal(err)
 		}
-		if waits := s.Stats().WatchBytes; waits > 2<<20 {
-			t.Fatalf("%d bytes wait for a client that reads nothing", waits)
+		if waits := s.Stats().WatchBytes; waits > 4<<20 {
+			t.Fatalf("%d bytes wait for two clients that read nothing", waits)
 		}
 	}
 	for i := 0; i < puts; {
@@ -624,39 +616,11 @@ func TestSlowWatch(t *testing.T) {
 			i++
 		}
 	}
-}
-
-// TestUnreadWatchEnds: what waits for a client that reads nothing counts against all of them, and no longer when its stream has ended.
-func TestUnreadWatchEnds(t *testing.T) {
-	s := start(t, newMember(), nil)
-	c := dial(t, s)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	w, err := pb.NewWatchClient(c).Watch(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	create := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("a")}}}
-	if err := w.Send(create); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Recv(); err != nil {
-		t.Fatal(err)
-	}
-	for range 30 {
-		if _, err := pb.NewKVClient(c).Put(t.Context(), &pb.PutRequest{Key: []byte("a"), Value: make([]byte, 100<<10)}); err != nil {
-			t.Fatal(err)
-		}
-	}
 	if s.Stats().WatchBytes == 0 {
 		t.Error("nothing waits for a client that reads nothing")
 	}
 	cancel()
-	for begun := time.Now(); s.Stats().WatchBytes != 0; time.Sleep(time.Millisecond) {
-		if time.Since(begun) > wait {
-			t.Fatalf("%d bytes wait for nobody", s.Stats().WatchBytes)
-		}
-	}
+	eventually(t, func() bool { return s.Stats().WatchBytes == 0 })
 }
 
 // TestFragments has a revision that is larger than a message should be: in pieces for who takes them, and whole for who does not.
@@ -673,22 +637,13 @@ func TestFragments(t *testing.T) {
 		}
 	}
 	for _, fragment := range []bool{false, true} {
-		w, err := pb.NewWatchClient(c).Watch(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
 		create := &pb.WatchCreateRequest{Key: []byte("a"), RangeEnd: []byte("b"), StartRevision: 3, PrevKv: true, Fragment: fragment}
-		if err := w.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
-			t.Fatal(err)
-		}
+		w := watching(t.Context(), t, c, create)
 		events, messages, open := 0, 0, true
 		for open {
 			r, err := w.Recv()
 			if err != nil {
 				t.Fatal(err)
-			}
-			if r.Created {
-				continue
 			}
 			messages++
 			events += len(r.Events)
@@ -700,49 +655,6 @@ func TestFragments(t *testing.T) {
 			t.Errorf("fragments %v: %d events in %d messages", fragment, events, messages)
 		}
 	}
-}
-
-// TestDrain stops a member: streams end, so that their clients turn to others, and what is under way is answered.
-func TestDrain(t *testing.T) {
-	m, hold, came := newMember(), make(chan struct{}), make(chan struct{}, 1)
-	s := start(t, m, nil)
-	c := dial(t, s)
-	w, err := pb.NewWatchClient(c).Watch(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	create := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("a")}}}
-	if err := w.Send(create); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Recv(); err != nil {
-		t.Fatal(err)
-	}
-	m.SetBefore(func(int, int) *kv.Error {
-		came <- struct{}{}
-		<-hold
-		return nil
-	})
-	answered := make(chan error, 1)
-	go func() {
-		_, err := pb.NewKVClient(c).Put(t.Context(), &pb.PutRequest{Key: []byte("a")})
-		answered <- err
-	}()
-	<-came
-	drained := make(chan struct{})
-	go func() {
-		s.Drain(t.Context())
-		close(drained)
-	}()
-	if _, err := w.Recv(); status.Code(err) != codes.Unavailable || status.Convert(err).Message() != "etcdserver: server stopped" {
-		t.Errorf("the stream ends with %v", err)
-	}
-	close(hold)
-	if err := <-answered; err != nil {
-		t.Errorf("what was under way: %v", err)
-	}
-	<-drained
-	eventually(t, func() bool { return m.Watches() == 0 })
 }
 
 // TestWaitsForALeader writes and reads while there is no leader: what certainly did not happen is handed over again.
@@ -829,44 +741,5 @@ func TestReload(t *testing.T) {
 	}
 	if err := put(before); err != nil {
 		t.Errorf("the connection that was there: %v", err)
-	}
-}
-
-// TestMetadata sends metadata that is no text: what is asked for by it is refused, and the rest is overlooked.
-func TestMetadata(t *testing.T) {
-	s := start(t, newMember(), nil)
-	for _, c := range []struct{ name, value, want string }{
-		{"client-api-version", "\xff\xfe", "3"}, {"client-api-version", "3.7", "0"}, {"hasleader", "\xff", "0"}, {"x-other", "\xff\xfe\xfd", "0"}, {"token", "\xc3\x28", "0"},
-	} {
-		h := attack(t, s)
-		h.block.Reset()
-		for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", "/etcdserverpb.KV/Range"}, {":authority", "x"}, {"content-type", "application/grpc"}, {"te", "trailers"}, {c.name, c.value}} {
-			_ = h.encode.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
-		}
-		if err := h.frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: h.block.Bytes(), EndHeaders: true}); err != nil {
-			t.Fatal(err)
-		}
-		if err := h.frames.WriteData(1, true, message(&pb.RangeRequest{Key: []byte("a")})); err != nil {
-			t.Fatal(err)
-		}
-		h.frames.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-		status := ""
-		for status == "" {
-			f, err := h.frames.ReadFrame()
-			if err != nil {
-				t.Fatalf("%s %q: %v", c.name, c.value, err)
-			}
-			if m, ok := f.(*http2.MetaHeadersFrame); ok {
-				for _, one := range m.Fields {
-					if one.Name == "grpc-status" {
-						status = one.Value
-					}
-				}
-			}
-		}
-		if status != c.want {
-			t.Errorf("%s %q: status %s, want %s", c.name, c.value, status, c.want)
-		}
-		_ = h.Close()
 	}
 }
