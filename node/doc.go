@@ -134,13 +134,10 @@
 // A member whose memory is small for the state raises the notice MEMORY (machine.go). The default bound is reduced to what the machines of
 // that quorum hold. Space taken on the disks by files of other programs never changes a bound.
 //
-// If no quorum can hold the history that the settings keep, the leader raises the alarm RETENTION. The alarm begins when the history
-// reaches three quarters of the size that fits. The leader drops only history that no quorum was able to hold for the whole of
-// limits.HistoryDropAfter (retention.go). Until then the history grows up to the size that a quorum holds. Beyond that size it is dropped
-// at once: the disks would fill. If the space has shrunk below what there is, the history grows by a quarter at
-// most, also under other leaders. Once the disks of a quorum have been full for historyDropFull, that is the delay: losing history
-// costs less than refusing writes. Only the leader measures the delay, so a new leader begins again with the alarm. --history-bytes 0 means
-// no bound, and no history is dropped.
+// If no quorum can hold the history that the settings keep, the leader raises the alarm RETENTION, from three quarters of the size that
+// fits on. It drops what does not fit once in limits.HistoryEvery, and what is written beyond the size at once (retention.go): losing
+// history costs less than refusing writes. A new leader begins with what there is. --history-bytes 0 means no bound, and no history is
+// dropped.
 //
 // --history-age, and etcd's own compaction, use the age that the leader's process has measured since its start (historyage.go), not wall
 // clocks: a clock that jumps would make all history old.

@@ -12,102 +12,9 @@ import (
 	"qkv/internal/testlong"
 )
 
-// History that the settings keep is dropped only behind an alarm and its delay. The delay is short while a quorum's disks are full, and
-// begins again when there was no reason for the alarm meanwhile, and with another leader.
-func TestHistoryDropWaits(t *testing.T) {
-	view := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000), quotaPut("b", 1000-2*65)) // live 6000, history 5065
-	live, history := view.LiveUsedBytes(), view.HistoryBytes()
-	const kept, never = 1 << 20, 0
-	room := func(history int64) actor.QuorumCapacity {
-		return actor.QuorumCapacity{Bytes: 1 << 30, Now: live + history, Member: 2}
-	}
-	type step struct {
-		at    time.Duration
-		holds int64 // of history, by a quorum
-		full  bool
-		bound int64
-		alarm string // a part of it
-	}
-	for name, c := range map[string]struct {
-		config Config
-		after  time.Duration
-		steps  []step
-	}{
-		"room enough":       {Config{HistoryBytes: kept}, time.Hour, []step{{0, history * 2, false, kept, ""}, {2 * time.Hour, history * 2, true, kept, ""}}},
-		"no bound is asked": {Config{}, 0, []step{{0, 100, true, never, ""}, {2 * time.Hour, 100, true, never, ""}}},
-		"fewer are asked":   {Config{HistoryBytes: 700}, time.Hour, []step{{0, 800, true, 700, ""}, {2 * time.Hour, 800, true, 700, ""}}},
-		"an hour": {Config{HistoryBytes: kept}, time.Hour, []step{
-			{time.Second, history, false, history / 4 * 5, "will be dropped from"},
-			{time.Hour, history, false, history / 4 * 5, "will be dropped from"},
-			{time.Hour + time.Second, history, false, history, "is dropped"},
-			{3 * time.Hour, history, false, history, "is dropped"},
-		}},
-		"the room shrinks": {Config{HistoryBytes: kept}, time.Hour, []step{
-			{time.Second, history * 2, false, kept, ""},
-			{2 * time.Second, 800, false, history / 4 * 5, "n2 has the least"},
-			{time.Hour, 800, false, history / 4 * 5, "will be dropped from"},
-			{time.Hour + 2*time.Second, 800, false, (live + 800) / historyOfHeld, "is dropped"},
-		}},
-		"the room comes back": {Config{HistoryBytes: kept}, time.Hour, []step{
-			{0, 900, false, history / 4 * 5, "will be dropped from"},
-			{50 * time.Minute, history * 2, false, kept, ""},
-			{70 * time.Minute, 900, false, history / 4 * 5, "will be dropped from"},
-			{129 * time.Minute, 900, false, history / 4 * 5, "will be dropped from"},
-			{130 * time.Minute, 900, false, 900, "is dropped"},
-		}},
-		"full disks shorten it": {Config{HistoryBytes: kept}, time.Hour, []step{
-			{0, 900, true, history / 4 * 5, "will be dropped from"},
-			{historyDropFull - 1, 900, true, history / 4 * 5, "will be dropped from"},
-			{historyDropFull, 900, true, 900, "is dropped"},
-			{historyDropFull + 1, 900, false, 900, "is dropped"},
-		}},
-		"and do not lengthen it": {Config{HistoryBytes: kept}, time.Second, []step{
-			{0, 900, true, history / 4 * 5, "will be dropped from"}, {time.Second, 900, true, 900, "is dropped"},
-		}},
-		"little is missing": {Config{HistoryBytes: history}, time.Hour, []step{
-			{0, history - history/historySlack, false, history, ""},
-			{2 * time.Hour, history - history/historySlack, false, history, ""},
-			{3 * time.Hour, history - history/historySlack*2, false, history, "will be dropped from"},
-		}},
-		"a short moment of full disks does not": {Config{HistoryBytes: kept}, time.Hour, []step{
-			{0, 900, false, history / 4 * 5, "will be dropped from 1970-01-01 01:00"},
-			{30 * time.Minute, 900, true, history / 4 * 5, "will be dropped from 1970-01-01 00:31"},
-			{30*time.Minute + historyDropFull - 1, 900, true, history / 4 * 5, "will be dropped from 1970-01-01 00:31"},
-			{31 * time.Minute, 900, false, history / 4 * 5, "will be dropped from 1970-01-01 01:00"},
-			{32 * time.Minute, 900, true, history / 4 * 5, "will be dropped from 1970-01-01 00:33"},
-			{33 * time.Minute, 900, true, 900, "is dropped"},
-		}},
-		"a larger shortage has a delay of its own": {Config{HistoryBytes: kept}, time.Hour, []step{
-			{0, history, false, history / 4 * 5, "will be dropped from 1970-01-01 01:00"},
-			{2 * time.Hour, history, false, history, "is dropped"}, // all of it fits
-			{3 * time.Hour, history / 2, false, history, "and beyond 0.0 MiB from 1970-01-01 04:00"},
-			{3*time.Hour + time.Minute, history, false, history, "is dropped, although"},
-			{4 * time.Hour, history / 2, false, history, "and beyond 0.0 MiB from 1970-01-01 05:00"},
-			{4*time.Hour + 30*time.Minute, history/2 - 100, false, history, "and beyond 0.0 MiB from 1970-01-01 05:00"},
-			{5 * time.Hour, history/2 - 100, false, history / 2, "is dropped, although"},
-		}},
-		"a slightly larger shortage has none": {Config{HistoryBytes: kept}, time.Hour, []step{
-			{0, 900, false, history / 4 * 5, "will be dropped from"},
-			{time.Minute, 850, false, history / 4 * 5, "will be dropped from"},
-			{time.Hour, 850, false, 900, "is dropped"},
-		}},
-		"no delay": {Config{HistoryBytes: kept}, 0, []step{{0, 900, false, 900, "is dropped"}}},
-	} {
-		var d historyDrop
-		for _, s := range c.steps {
-			held := room(s.holds)
-			bound := d.bound(&c.config, c.after, view, held, s.full, s.at)
-			alarm := d.text(held, "n2", actor.Time{Now: s.at, Wall: int64(s.at)})
-			if bound != s.bound || (alarm != "") != (s.alarm != "") || !strings.Contains(alarm, s.alarm) {
-				t.Errorf("%s, at %v: the history may weigh %d, want %d; alarm %q, want %q", name, s.at, bound, s.bound, alarm, s.alarm)
-			}
-		}
-	}
-}
-
-// A shortage lets the history grow by a quarter. Neither a larger shortage nor another leader lets it grow by another quarter, and neither
-// drops anything before its delay.
-func TestHistoryGrowsOnce(t *testing.T) {
+// History that no quorum holds is dropped by the decision of a minute, down to the most that a quorum has held since the decision before. What
+// is written meanwhile takes the place of older history.
+func TestHistoryRoom(t *testing.T) {
 	var puts [][]byte
 	var views []*index.View // by the bytes of history, in steps of a superseded value
 	for range 12 {
@@ -115,63 +22,47 @@ func TestHistoryGrowsOnce(t *testing.T) {
 		views = append(views, viewOf(t, puts...))
 	}
 	weigh := func(n int) int64 { return views[n].HistoryBytes() }
-	config, d := Config{HistoryBytes: 1 << 20}, historyDrop{}
-	look := func(at time.Duration, n int, holds int64) int64 {
-		held := actor.QuorumCapacity{Bytes: 1 << 30, Now: views[n].LiveUsedBytes() + holds, Member: 2}
-		return d.bound(&config, time.Hour, views[n], held, false, at)
-	}
-	const leads, follows, lags = 0, 1, 2
-	quarter := weigh(8) / 4 * 5
-	for _, step := range []struct {
-		what  string
+	type step struct {
 		at    time.Duration
-		role  int
-		n     int
-		holds int64
-		want  int64
+		n     int   // history of so many values
+		holds int64 // of history, by a quorum
+		bound int64
+		alarm bool
+	}
+	const kept, second, minute = 1 << 20, time.Second, time.Minute
+	for name, c := range map[string]struct {
+		kept  int64
+		steps []step
 	}{
-		{"a shortage", 0, leads, 8, weigh(4), quarter},
-		{"it grows", time.Minute, leads, 9, weigh(4), quarter},
-		{"a larger shortage", 2 * time.Minute, leads, 9, weigh(3), quarter},
-		{"an even larger one, when it has grown by a quarter", 3 * time.Minute, leads, 11, weigh(2), weigh(11)},
-		{"another member leads", 4 * time.Minute, follows, 9, weigh(3), 0},
-		{"another member leads, and drops it", 80 * time.Minute, follows, 8, weigh(3), 0},
-		{"this one leads again", 81 * time.Minute, leads, 11, weigh(3), weigh(11)},
-		{"the delay has begun again", 139 * time.Minute, leads, 11, weigh(3), weigh(11)},
-		{"it is over", 140 * time.Minute, leads, 11, weigh(3), weigh(3)},
-		{"another member leads once more", 141 * time.Minute, follows, 8, weigh(3), 0},
-		{"this one leads, and begins with the alarm", 142 * time.Minute, leads, 8, weigh(3), weigh(11)},
-		{"there is room", 143 * time.Minute, leads, 11, weigh(11) * 2, config.HistoryBytes},
-		{"a shortage of its own", 144 * time.Minute, leads, 8, weigh(4), quarter},
-		{"a member that has just started has less", 145 * time.Minute, lags, 5, weigh(3), 0},
-		{"it leads", 146 * time.Minute, leads, 11, weigh(3), weigh(11) / 4 * 5},
+		"room enough":         {kept, []step{{0, 8, 2 * kept, kept, false}, {minute, 11, 2 * kept, kept, false}}},
+		"no bound is asked":   {0, []step{{0, 8, 100, 0, false}, {minute, 8, 100, 0, false}}},
+		"less is asked":       {700, []step{{0, 8, 800, 700, false}, {minute, 8, 800, 700, false}}},
+		"little is missing":   {kept, []step{{0, 8, kept - kept/historySlack, kept - kept/historySlack, false}}},
+		"history is far away": {kept, []step{{0, 2, weigh(8), weigh(8), false}, {second, 7, weigh(8), weigh(8), true}}},
+		"a new leader waits":  {kept, []step{{0, 8, weigh(4), weigh(8), true}, {minute - 1, 8, weigh(4), weigh(8), true}, {minute, 8, weigh(4), weigh(4), true}}},
+		"a short shortage": {kept, []step{
+			{0, 8, weigh(11), weigh(11), false}, {second, 8, weigh(4), weigh(8), true}, {second * 59, 8, weigh(11), weigh(11), false},
+			{minute, 8, weigh(4), weigh(8), true}, {minute + second, 8, weigh(11), weigh(11), false}, {2 * minute, 8, weigh(11), weigh(11), false},
+		}},
+		"a long one": {kept, []step{
+			{0, 8, weigh(11), weigh(11), false}, {second, 8, weigh(4), weigh(8), true}, {minute, 8, weigh(4), weigh(8), true},
+			{2*minute - 1, 8, weigh(4), weigh(8), true}, {2 * minute, 8, weigh(4), weigh(4), true},
+		}},
+		"it grows": {kept, []step{
+			{0, 8, weigh(4), weigh(8), true}, {second, 9, weigh(3), weigh(8), true}, {minute, 9, weigh(3), weigh(4), true}, {2 * minute, 9, weigh(3), weigh(3), true},
+		}},
+		"the smallest": {kept, []step{{0, 2, 0, weigh(2), true}, {minute, 2, 0, (views[2].LiveUsedBytes()) / historyOfHeld, true}}},
 	} {
-		if got := look(step.at, step.n, step.holds); step.role == leads && got != step.want {
-			t.Errorf("%s: the history may weigh %d bytes, want %d", step.what, got, step.want)
-		}
-		if step.role != leads {
-			d.follow(step.role == lags, step.at)
-		}
-	}
-}
-
-// History that grows to the size at which writes would be refused is dropped before the delay is over, and the alarm says so.
-func TestGrownHistoryIsDropped(t *testing.T) {
-	small := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000))
-	large := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000), quotaPut("a", 5000))
-	config, d := Config{HistoryBytes: 1 << 20}, historyDrop{}
-	held := actor.QuorumCapacity{Bytes: 1 << 30, Now: small.LiveUsedBytes() + small.HistoryBytes(), Member: 2}
-	look := func(view *index.View, at time.Duration) (int64, string) {
-		bound := d.bound(&config, time.Hour, view, held, false, at)
-		return bound, d.text(held, "n2", actor.Time{Now: at, Wall: int64(at)})
-	}
-	before, alarm := look(small, 0)
-	if before < small.HistoryBytes() || before >= large.HistoryBytes() || !strings.HasPrefix(alarm, "history beyond 0.0 MiB will be dropped from 1970-01-01 01:00") {
-		t.Errorf("the history may weigh %d, the alarm says %q", before, alarm)
-	}
-	for at := time.Minute; at < time.Hour; at += 29 * time.Minute {
-		if bound, alarm := look(large, at); bound != before || !strings.HasPrefix(alarm, "history beyond 0.0 MiB is dropped, and beyond 0.0 MiB from 1970-01-01 01:00") {
-			t.Errorf("at %v: the history may weigh %d, want %d; the alarm says %q", at, bound, before, alarm)
+		config, r := Config{HistoryBytes: c.kept}, historyRoom{}
+		for _, s := range c.steps {
+			held := actor.QuorumCapacity{Bytes: 1 << 30, Now: views[s.n].LiveUsedBytes() + s.holds, Member: 2}
+			bound, alarm := r.bound(&config, minute, views[s.n], held, s.at), r.text(held, "n2")
+			if bound != s.bound || (alarm != "") != s.alarm || s.alarm && !strings.Contains(alarm, "is dropped, although") {
+				t.Errorf("%s, at %v: the history may weigh %d, want %d; the alarm is %q", name, s.at, bound, s.bound, alarm)
+			}
+			if drops := weigh(s.n) > bound && bound < c.kept; drops != r.drops() {
+				t.Errorf("%s, at %v: it drops history: %v, want %v", name, s.at, r.drops(), drops)
+			}
 		}
 	}
 }
@@ -239,7 +130,7 @@ func TestOneMemberDropsNoHistory(t *testing.T) {
 					t.Fatalf("nobody leads: %v", w.places())
 				}
 				write(300)
-				w.run(2 * historyDropFull)
+				w.run(3 * limits.HistoryEvery)
 				if oldest := w.oldestReadable(); oldest > 0 || f.puts < 600 || w.failure != "" {
 					t.Errorf("revisions before %d are gone after %d puts: %s %v", oldest, f.puts, w.failure, w.places())
 				}
@@ -270,9 +161,9 @@ func TestFormerLeaderEndsItsAlarm(t *testing.T) {
 	}
 }
 
-// Where a quorum's disks are filled by other programs, the alarm comes first, and the history goes when its delay is over: not while the
-// disks are full for less than historyDropFull, and not when there is room again in time.
-func TestQuorumDropsHistoryBehindAnAlarm(t *testing.T) {
+// Where a quorum's disks are filled by other programs, the history goes when the leader decides: not at once, and not when there is room again
+// in time.
+func TestQuorumDropsHistory(t *testing.T) {
 	for _, freed := range []bool{false, true} {
 		w, leader := quietCluster(t, shape{segmentBytes: 64 << 10, historyBytes: 1 << 30}, func(*limits.Tunable) {})
 		for _, h := range w.hosts {
@@ -291,16 +182,16 @@ func TestQuorumDropsHistoryBehindAnAlarm(t *testing.T) {
 			}
 		}
 		fill(0)
-		w.run(historyDropFull / 2)
+		w.run(limits.HistoryEvery / 2)
 		text := w.leader().alarm(kv.RetentionAlarm)
-		if !strings.Contains(text, "will be dropped from") || w.oldestReadable() > 0 {
-			t.Errorf("half of the delay is over, revisions before %d are gone, the alarm is %q", w.oldestReadable(), text)
+		if !strings.Contains(text, "is dropped") || w.oldestReadable() > 0 {
+			t.Errorf("half a minute is over, revisions before %d are gone, the alarm is %q", w.oldestReadable(), text)
 		}
 		if freed {
 			fill(1 << 29)
 		}
-		w.run(historyDropFull)
-		if text := w.leader().alarm(kv.RetentionAlarm); freed && (text != "" || w.oldestReadable() > 0) || !freed && (!strings.Contains(text, "is dropped") && text != "" || w.oldestReadable() == 0) {
+		w.run(2 * limits.HistoryEvery)
+		if text := w.leader().alarm(kv.RetentionAlarm); freed && (text != "" || w.oldestReadable() > 0) || !freed && (w.oldestReadable() == 0) {
 			t.Errorf("there is room again: %v, and revisions before %d are gone, the alarm is %q", freed, w.oldestReadable(), text)
 		}
 		if leader.member != nil && f.failed > 0 {

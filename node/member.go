@@ -115,7 +115,7 @@ type duty struct {
 
 	retention      pause // of the log line about that alarm
 	shortHistory   pause // of the warning
-	historyDrop    historyDrop
+	historyRoom    historyRoom
 	autoCompaction autoCompaction
 	ages           historyAges // for Config.HistoryAge
 
@@ -514,18 +514,18 @@ func (m *member) retain() {
 		m.duty.autoCompaction.ages.look(view, now.Now, now.Wall, m.config.Etcd.CompactAfter)
 	}
 	held := m.status.QuorumCapacity()
-	most := m.duty.historyDrop.bound(config, m.env.Limits.HistoryDropAfter, view, held, m.status.FullDisks() != "", now.Now)
 	if m.status.Raft().Role != "leader" {
-		m.duty.historyDrop.follow(applied < m.applyTo || m.status.Disk().CatchesUp(), now.Now)
+		m.duty.historyRoom = historyRoom{}
 		m.status.Alarm(kv.Alarm{Name: kv.RetentionAlarm})
 		return
 	}
-	text := m.duty.historyDrop.text(held, m.status.NameOf(held.Member), now)
+	most := m.duty.historyRoom.bound(config, m.env.Limits.HistoryEvery, view, held, now.Now)
+	text := m.duty.historyRoom.text(held, m.status.NameOf(held.Member))
 	m.status.Alarm(kv.Alarm{Name: kv.RetentionAlarm, Text: text})
 	if text != "" && m.duty.retention.due(now.Now) {
 		m.logger.Warn(text)
 	}
-	if m.duty.historyDrop.drops {
+	if m.duty.historyRoom.drops() {
 		m.env.Limits.Reach("history drop")
 	}
 	if revision := config.oldestKept(view, most, m.duty.ages.older(config.HistoryAge, now.Now), m.env.Limits.HistoryRevisions); revision > view.Compacted() {

@@ -3,7 +3,6 @@ package node
 import (
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"qkv/actor"
@@ -23,12 +22,9 @@ const (
 	etcdCompaction = 5 * time.Minute
 	// History beyond the capacity of a quorum of the voters is compacted. One part in historyOfHeld of that capacity always stays, to let
 	// watches resume. historySlack is a tolerance: one part in it of the configured history may be missing in a quorum's capacity without
-	// an alarm or a drop. File system tables and small files take as much, and a comfortable machine is far from full.
+	// an alarm. File system tables and small files take as much, and a comfortable machine is far from full.
 	historyOfHeld = 8
 	historySlack  = 16
-	// historyDropFull is the delay before history is dropped once full disks of a quorum have refused writes for as long. It is longer than
-	// a restart, and writes are worth more than history.
-	historyDropFull = time.Minute
 )
 
 // historyKept returns how many bytes of history the settings keep; 0 is no bound. History gives way to live data under the quota. The
@@ -59,126 +55,47 @@ func (c *Config) historyBound(view *index.View, held actor.QuorumCapacity) int64
 // besideLive returns how much history a machine holds beside live data: at least a part in historyOfHeld of all that it holds.
 func besideLive(held, live int64) int64 { return max(held-live, held/historyOfHeld, 1) }
 
-// historyDrop is the leader's decision to drop history that its settings keep and that no quorum of the voters holds. Only history that
-// no quorum has held for the whole of limits.HistoryDropAfter is dropped: the bound is the largest size that a quorum held in that time.
-// So a shortage that ends in time costs nothing, also where a smaller shortage has lasted for longer. Once the disks of a quorum have
-// been full for historyDropFull, the delay is as short: full disks refuse writes. The alarm comes first, while there is still
-// room. During the delay the history may grow up to the size that a quorum holds. If the space has shrunk below that, the
-// history may grow by a quarter of its size when the shortage began. Another leader begins again with the alarm, and allows no other
-// quarter: leaders change when disks fill.
-//
-// Invariants:
-//
-//  1. fits is empty without the alarm. The first entry is in force, and the others wait for their delay. Each entry is smaller than the
-//     one before by a part in historySlack at least, so there are some hundred entries at most.
-type historyDrop struct {
-	fits      []historyFits
-	kept      int64         // bytes of history that the settings keep
-	weighs    int64         // bytes of history now
-	first     int64         // bytes of history when the alarm began, or would have begun if this member led
-	weighed   int64         // bytes of history when the last entry of fits began: they stay during the delay
-	most      int64         // bytes of history that may stay now
-	delay     time.Duration // limits.HistoryDropAfter
-	full      bool          // the disks of a quorum are full
-	fullSince time.Duration // when that began, but not before the alarm; by the driver's clock
-	drops     bool          // history was dropped since the alarm began
+// historyRoom is the leader's decision how much history stays: what the settings keep, and no more than a quorum of the voters holds beside
+// the live data. It drops what is there already once in limits.HistoryEvery, down to the most that a quorum has held since the decision
+// before. So a shortage that ends within that time costs no more history than is written meanwhile. New history that does not fit takes the
+// place of older one at once: the disks would fill. The zero value is that of a member that has just begun to lead.
+type historyRoom struct {
+	kept   int64         // bytes of history that the settings keep
+	fits   int64         // bytes of history that a quorum holds now
+	stays  int64         // bytes of history that stay until the next decision although they do not fit: what there was when it began
+	short  bool          // the history does not fit
+	most   int64         // the largest fits since the decision before
+	next   time.Duration // when that is, by the driver's clock; 0: at once
+	weighs int64         // bytes of history now
 }
 
-// historyFits is the most bytes of history that a quorum has held since a time by the driver's clock.
-type historyFits struct {
-	since time.Duration
-	bytes int64
+// bound returns how many bytes of history may stay now; 0 is no bound.
+func (r *historyRoom) bound(c *Config, every time.Duration, view *index.View, held actor.QuorumCapacity, now time.Duration) int64 {
+	r.kept, r.fits, r.weighs = c.historyKept(view, held), c.historyBound(view, held), view.HistoryBytes()
+	if short := r.weighs > r.fits; !short || !r.short {
+		r.stays, r.short = r.weighs, short
+	}
+	if r.next == 0 {
+		r.most = math.MaxInt64
+	}
+	if r.most = max(r.most, r.fits); now >= r.next {
+		r.stays, r.most, r.next = min(r.stays, r.most), r.fits, now+every
+	}
+	return min(r.kept, max(r.fits, r.stays))
 }
 
-// bound returns how many bytes of history may stay now; 0 is no bound. full says that the disks of a quorum are full.
-func (d *historyDrop) bound(c *Config, after time.Duration, view *index.View, held actor.QuorumCapacity, full bool, now time.Duration) int64 {
-	kept, fits := c.historyKept(view, held), c.historyBound(view, held)
-	if fits >= kept-kept/historySlack || view.HistoryBytes() < fits/4*3 {
-		*d = historyDrop{}
-		return kept
-	}
-	if full && !d.full {
-		d.fullSince = now
-	}
-	d.kept, d.weighs, d.delay, d.full = kept, view.HistoryBytes(), after, full
-	d.note(fits, now)
-	for len(d.fits) > 1 && now >= d.dropsAt(d.fits[1]) {
-		d.fits, d.drops = d.fits[1:], true
-	}
-	d.most = min(kept, d.fits[0].bytes)
-	if len(d.fits) > 1 {
-		d.most = min(d.most, max(fits, d.first/4*5, d.weighed))
-		d.drops = d.drops || d.weighs > d.most
-	}
-	return d.most
-}
+// drops reports whether history is dropped that the settings keep.
+func (r *historyRoom) drops() bool { return r.fits < r.kept && r.weighs > max(r.fits, r.stays) }
 
-// note records how much history a quorum holds now. Before the alarm all history fitted.
-func (d *historyDrop) note(fits int64, now time.Duration) {
-	if len(d.fits) == 0 {
-		d.fits = []historyFits{{now, math.MaxInt64}}
-	}
-	since, n := now, len(d.fits)
-	for n > 0 && d.fits[n-1].bytes <= fits {
-		n--
-		since = d.fits[n].since
-	}
-	d.fits = d.fits[:n]
-	if n > 0 && fits >= d.fits[n-1].bytes-d.fits[n-1].bytes/historySlack {
-		return // the difference is too small for an entry of its own
-	}
-	if d.fits = append(d.fits, historyFits{since, fits}); since == now {
-		d.weighed = d.weighs
-	}
-	if d.first == 0 {
-		d.first = d.weighs
-	}
-}
-
-// follow prepares a member that does not lead: if it becomes the leader, the delay begins, and the history may grow as far as under the
-// leader before. A member that lags does not know the history of that shortage: as the leader it begins with what there is then.
-func (d *historyDrop) follow(lags bool, now time.Duration) {
-	if lags {
-		*d = historyDrop{}
-	}
-	if n := len(d.fits); n > 0 {
-		d.fits = []historyFits{{now, math.MaxInt64}, {now, d.fits[n-1].bytes}}
-	}
-	d.drops, d.fullSince = false, now
-}
-
-// dropsAt returns when a waiting entry comes into force, by the driver's clock.
-func (d *historyDrop) dropsAt(f historyFits) time.Duration {
-	at := f.since + d.delay
-	if d.full {
-		at = min(at, max(f.since, d.fullSince)+historyDropFull)
-	}
-	return at
-}
-
-// text returns the text of the alarm, or an empty one. voter is the name of the voter that limits what a quorum holds.
-func (d *historyDrop) text(held actor.QuorumCapacity, voter string, now actor.Time) string {
-	if len(d.fits) == 0 {
+// text returns the text of the alarm, or an empty one: it begins when the history has three quarters of what fits. voter is the name of the
+// voter that limits what a quorum holds.
+func (r *historyRoom) text(held actor.QuorumCapacity, voter string) string {
+	if r.fits >= r.kept-r.kept/historySlack || r.weighs < r.fits/4*3 {
 		return ""
 	}
-	drop := ""
-	if d.drops {
-		drop = fmt.Sprintf("history beyond %.1f MiB is dropped", mib(d.most))
-	}
-	if waiting := d.fits[1:]; len(waiting) > 0 {
-		next := waiting[len(waiting)-1]
-		if i := slices.IndexFunc(waiting, func(f historyFits) bool { return f.bytes < d.weighs }); i >= 0 {
-			next = waiting[i]
-		}
-		from := time.Unix(0, now.Wall).Add(d.dropsAt(next) - now.Now).UTC().Format("2006-01-02 15:04 MST")
-		if d.drops {
-			drop += fmt.Sprintf(", and beyond %.1f MiB from %s on", mib(next.bytes), from)
-		} else {
-			drop = fmt.Sprintf("history beyond %.1f MiB will be dropped from %s on, or sooner if writes would be refused", mib(next.bytes), from)
-		}
-	}
-	return fmt.Sprintf("%s, although the settings keep %.1f MiB: no quorum has capacity for more than %.1f MiB of keys and history, and %s has the least; "+
-		"free space on its disk, give it a larger disk or more memory, or set a lower --history-bytes", drop, mib(d.kept), mib(held.Now), voter)
+	return fmt.Sprintf("history beyond %.1f MiB is dropped, although the settings keep %.1f MiB: no quorum has capacity for more than %.1f MiB of keys and history, "+
+		"and %s has the least; free space on its disk, give it a larger disk or more memory, or set a lower --history-bytes",
+		mib(r.fits), mib(r.kept), mib(held.Now), voter)
 }
 
 // oldestKept returns the oldest revision that should stay readable; it is never below the compacted revision. most is the bound of the

@@ -21,7 +21,7 @@ func drawCramped(r *rand.Rand, s *shape) {
 	if s.calm || s.spares > 0 || s.liar != nil && s.liar.alone || r.IntN(3) > 0 {
 		return
 	}
-	s.limits.HistoryDropAfter = pick(r, time.Second, 3*time.Second, time.Hour)
+	s.limits.HistoryEvery = pick(r, time.Second, 3*time.Second, time.Hour)
 	if r.IntN(3) > 0 {
 		s.quota = 0
 	}

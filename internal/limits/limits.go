@@ -276,9 +276,9 @@ const (
 	// watchKeyVersions bounds the versions of one key from which a watch of that key catches up. With more, the hub reads the history
 	// instead, for all lagging watches at once.
 	watchKeyVersions = 1000
-	// HistoryDropAfter is how long the alarm RETENTION lasts before history is dropped that the settings keep and that no quorum of the voters
-	// can hold: in this time an operator can free a disk.
-	HistoryDropAfter = time.Hour
+	// HistoryEvery is how often the leader decides whether history is dropped that the settings keep and that no quorum of the voters holds.
+	// It is longer than a restart.
+	HistoryEvery = time.Minute
 	// WatchProgressInterval is the silence after which a watch that asked for it gets a progress notification, as in etcd.
 	WatchProgressInterval = 10 * time.Minute
 	// WatchProgressLeast is the shortest setting of that interval, as in etcd.

@@ -31,7 +31,7 @@ type Tunable struct {
 	HistoryRevisions int64 // kept revisions; 0: no bound
 
 	LeaseLengthening time.Duration
-	HistoryDropAfter time.Duration
+	HistoryEvery     time.Duration
 
 	DiskStall     time.Duration
 	CheckInterval time.Duration
@@ -153,7 +153,7 @@ func Defaults() Tunable {
 		WatchRequestsWaiting: WatchRequestsWaiting,
 		ReserveRate:          ReserveRate, SnapshotBytes: SnapshotBytes, SnapshotStepBytes: SnapshotStepBytes,
 		SnapshotChunkBytes: SnapshotChunkBytes, CatchUpBytes: CatchUpBytes, CatchUpLeast: CatchUpLeast,
-		LeaseLengthening: LeaseLengthening, HistoryDropAfter: HistoryDropAfter,
+		LeaseLengthening: LeaseLengthening, HistoryEvery: HistoryEvery,
 		DiskStall: DiskStall, CheckInterval: CheckInterval,
 		Clients: Clients{
 			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
