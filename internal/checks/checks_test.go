@@ -561,6 +561,20 @@ func TestBackupOfANewLeader(t *testing.T) {
 	}
 }
 
+// TestBackupThatWasNeverComplete: a leader without any complete backup is not said to have had one some seconds ago.
+func TestBackupThatWasNeverComplete(t *testing.T) {
+	f := healthy(3)
+	for age, want := range map[time.Duration]string{
+		limits.BackupFailing - time.Second: "n1 makes it in /backup/n: complete 9s ago",
+		limits.BackupFailing:               "n1 makes it in /backup/n: not complete for 10s",
+	} {
+		figures.Set(&f.Members[0].Values, figures.BackupAge, age)
+		if got := of("backup", Run(f)); len(got) != 1 || got[0].Level != OK || got[0].Text != want {
+			t.Errorf("after %v: %+v", age, got)
+		}
+	}
+}
+
 // TestAlarmTable: each name of package kv has one entry, alarms before notices.
 func TestAlarmTable(t *testing.T) {
 	seen := map[kv.AlarmName]bool{}

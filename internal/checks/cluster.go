@@ -441,6 +441,9 @@ func backup(f *Facts, r *report) {
 		r.warn("no backup is made while %s leads: no --backup", strings.Join(lack, " or "))
 	case n > 0 && leader.Duration(figures.BackupAge) == 0:
 		r.skip("%s has just begun to lead, so whether its backup in %s is complete is not known yet", leader.Name, leader.Backup)
+	case n > 0 && leader.Duration(figures.BackupAge) >= limits.BackupFailing: // it may never have been complete
+		r.ok("%s makes it in %s: not complete for %v", leader.Name, leader.Backup,
+			leader.Duration(figures.BackupAge).Round(time.Second))
 	case n > 0:
 		r.ok("%s makes it in %s: complete %v ago", leader.Name, leader.Backup, leader.Duration(figures.BackupAge).Round(time.Second))
 	}
