@@ -41,7 +41,7 @@ func branchCommand() *cli.Command {
 }
 
 func backupCommand() *cli.Command {
-	return onLinux("backup", "cluster", "back a cluster up, look at backups, and verify them")
+	return onLinux("backup", "cluster", "wait for the backup, look at backups, and verify them")
 }
 
 func restoreCommand() *cli.Command {
