@@ -41,17 +41,24 @@ func TestHistoryRoom(t *testing.T) {
 		"history is far away": {kept, []step{{0, 2, weigh(8), weigh(8), false}, {second, 7, weigh(8), weigh(8), true}}},
 		"a new leader waits":  {kept, []step{{0, 8, weigh(4), weigh(8), true}, {minute - 1, 8, weigh(4), weigh(8), true}, {minute, 8, weigh(4), weigh(4), true}}},
 		"a short shortage": {kept, []step{
-			{0, 8, weigh(11), weigh(11), false}, {second, 8, weigh(4), weigh(8), true}, {second * 59, 8, weigh(11), weigh(11), false},
-			{minute, 8, weigh(4), weigh(8), true}, {minute + second, 8, weigh(11), weigh(11), false}, {2 * minute, 8, weigh(11), weigh(11), false},
+			{0, 8, weigh(11), weigh(11), false},
+			{second, 8, weigh(4), weigh(8), true},
+			{second * 59, 8, weigh(11), weigh(11), false},
+			{minute, 8, weigh(4), weigh(8), true},
+			{minute + second, 8, weigh(11), weigh(11), false},
+			{2 * minute, 8, weigh(11), weigh(11), false},
 		}},
 		"a long one": {kept, []step{
-			{0, 8, weigh(11), weigh(11), false}, {second, 8, weigh(4), weigh(8), true}, {minute, 8, weigh(4), weigh(8), true},
-			{2*minute - 1, 8, weigh(4), weigh(8), true}, {2 * minute, 8, weigh(4), weigh(4), true},
+			{0, 8, weigh(11), weigh(11), false},
+			{second, 8, weigh(4), weigh(8), true},
+			{minute, 8, weigh(4), weigh(8), true},
+			{2*minute - 1, 8, weigh(4), weigh(8), true},
+			{2 * minute, 8, weigh(4), weigh(4), true},
 		}},
 		"it grows": {kept, []step{
 			{0, 8, weigh(4), weigh(8), true}, {second, 9, weigh(3), weigh(8), true}, {minute, 9, weigh(3), weigh(4), true}, {2 * minute, 9, weigh(3), weigh(3), true},
 		}},
-		"the smallest": {kept, []step{{0, 2, 0, weigh(2), true}, {minute, 2, 0, (views[2].LiveUsedBytes()) / historyOfHeld, true}}},
+		"the smallest": {kept, []step{{0, 2, 0, weigh(2), true}, {minute, 2, 0, views[2].LiveUsedBytes() / historyOfHeld, true}}},
 	} {
 		config, r := Config{HistoryBytes: c.kept}, historyRoom{}
 		for _, s := range c.steps {
