@@ -590,7 +590,13 @@ func (a *administrator) complete() {
 	if w.shape.rivals && w.shape.secret { // members still add those that have asked them
 		quietAt = w.sim.Now() + quiet
 	}
-	if !w.until(2*elections*w.shape.election+30*time.Second, func() bool { a.attend(); a.introduce(); return a.unfinished() == "" && w.sim.Now() >= quietAt }) {
+	rests := func() bool {
+		a.attend()
+		a.introduce()
+		now := w.sim.Now()
+		return a.unfinished() == "" && now >= quietAt && (a.unsure == 0 || now-a.unsure >= quiet) // what got no answer may still come
+	}
+	if !w.until(2*elections*w.shape.election+30*time.Second, rests) {
 		w.failf("the membership does not come to rest: %s; %v", a.unfinished(), w.places())
 	}
 	if w.probably(0.5) {
