@@ -264,14 +264,17 @@ func (r *backupRun) end() uint64 {
 
 // continues fails if the member does not have the history of the backup, up to the backup's end.
 func (r *backupRun) continues(ctx context.Context) error {
-	end := r.end()
+	end, newest := r.end(), r.end()
+	for _, b := range r.w.Bases() { // the log may end before the newest one
+		newest = max(newest, b.Index)
+	}
 	applied, _ := r.member.status.View().Applied()
 	switch {
 	case end == 0:
 		return nil
-	case applied < end:
+	case applied < newest:
 		return fmt.Errorf("%s has applied entry %d, and the backup has entry %d: it lags, or its data folder was set back, and then the backup needs "+
-			"another place", r.member.config.Name, applied, end)
+			"another place", r.member.config.Name, applied, newest)
 	}
 	entries, err := r.entries(ctx, end-1, end)
 	if errors.Is(err, errBehind) {

@@ -264,3 +264,36 @@ func TestLogIsKeptForTheBackup(t *testing.T) {
 		t.Error(c.w.failure)
 	}
 }
+
+// The newest object of the backup is a base: the log ends before it. The cluster was set back to an entry between. Its backup is refused, and
+// does not call itself complete.
+func TestBackupOfAClusterBehindItsBase(t *testing.T) {
+	c := newBackupCluster(t, 1)
+	before := c.run(c.w.hosts[0])
+	if err := errors.Join(before.open(t.Context()), before.base(t.Context(), 0)); err != nil {
+		t.Fatal(err)
+	}
+	c.put(3)
+	c.within(time.Minute)
+	if err := before.slice(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.put(60)
+	c.within(time.Minute)
+	before.due = 1 << 62 // no slice follows
+	if err := before.base(t.Context(), applied(c.w.hosts[0])); err != nil {
+		t.Fatal(err)
+	}
+	last, _ := before.w.Last()
+	c = newBackupCluster(t, 1) // the same cluster, as it was
+	c.put(10)
+	h := c.w.hosts[0]
+	r := c.run(h)
+	r.target.Store = before.target.Store
+	if now, base := applied(h), before.newest().Index; h.member.folder.Cluster != before.member.folder.Cluster || now <= last || now >= base {
+		t.Fatalf("the example is wrong: the log ends at %d, the cluster has %d, and the base %d", last, now, base)
+	}
+	if err := r.open(t.Context()); err == nil || !strings.Contains(err.Error(), "its data folder was set back") {
+		t.Errorf("behind the newest base: %v", err)
+	}
+}
