@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -24,7 +25,7 @@ const (
 
 var (
 	errStalled = errors.New("the connection stalled: no byte of an object, or no complete answer, came")
-	errLong    = fmt.Errorf("the server's answer is longer than any list or error: more than %d bytes or %d elements", answerBytes, answerMarks)
+	errLong    = fmt.Errorf("the server's answer is longer than any list or error, or than it was asked for: lists have at most %d bytes and %d elements", answerBytes, answerMarks)
 )
 
 // lateTransport is made at the first request. AWS_CA_BUNDLE may be away while a member starts: until the file is there, requests fail.
@@ -43,7 +44,7 @@ func (l *lateTransport) RoundTrip(request *http.Request) (*http.Response, error)
 	return made.RoundTrip(request)
 }
 
-// patient ends requests that stall, bounds answers that are no objects, and notes answers for explain.
+// patient ends requests that stall, bounds answers, and notes them for explain. The library reads what is left of an answer to its end.
 type patient struct {
 	next  http.RoundTripper
 	stall time.Duration
@@ -66,18 +67,21 @@ func (p patient) RoundTrip(request *http.Request) (*http.Response, error) {
 		end()
 		return nil, err
 	}
-	if last, ok := ctx.Value(lastKey{}).(*lastAnswer); ok {
-		last.Store(response)
+	if noted, ok := ctx.Value(lastKey{}).(*lastAnswer); ok {
+		noted.Store(response)
 	}
-	body := &watched{response.Body, ctx, func() { timer.Reset(p.stall) }, end}
-	if response.Body = body; response.StatusCode/100 != 2 || request.Header.Get("Range") == "" { // no object
-		body.moved = func() {}
-		response.Body = &short{body, answerBytes, answerMarks}
+	var first, last int
+	n, _ := fmt.Sscanf(request.Header.Get("Range"), "bytes=%d-%d", &first, &last)
+	if n == 2 && response.StatusCode == http.StatusPartialContent { // an object
+		body := &watched{response.Body, ctx, func() { timer.Reset(p.stall) }, end}
+		response.Body = &short{body, last + 1 - first, math.MaxInt}
+		return response, nil
 	}
+	response.Body = &short{&watched{response.Body, ctx, func() {}, end}, answerBytes, answerMarks}
 	return response, nil
 }
 
-// short is the body of an answer that is no object.
+// short is the body of an answer that has a bound.
 type short struct {
 	io.ReadCloser
 	bytes, marks int // that are left
