@@ -120,9 +120,8 @@ const (
 	// RequestOverhead is charged for a request in addition to its bytes, for its entries in the endpoint's and the member's tables.
 	RequestOverhead = 256
 	// ClientConnections bounds native client connections of one member. When all slots are taken, a new connection evicts the longest idle
-	// one of the identity that has most. It evicts a connection of its own identity only if that was idle for clientPlaceIdle.
+	// one of the identity that has most. It evicts a connection of its own identity only if that was idle for placeIdle.
 	ClientConnections = 4096
-	clientPlaceIdle   = time.Second
 	// ClientConnectionsOver is how many connections beyond that limit are accepted to receive an error.
 	ClientConnectionsOver = 64
 	// ClientHandshakes bounds the native handshakes in progress at one member: each costs a signature and 130 KiB (measured). With
@@ -158,9 +157,9 @@ const (
 	// FilesKept is how many of a process's file descriptors are reserved for the log, snapshots and sockets. TCP connections get none of
 	// these, because a member whose log cannot open a file ends.
 	FilesKept = 192
-	// etcdPlaceIdle is how long a connection must be without requests before, at a full port, a new connection of the same client evicts
-	// it. A request that begins or continues counts as activity.
-	etcdPlaceIdle = time.Second
+	// placeIdle is how long a connection must be without requests before, at a full port, a new connection of the same client evicts it. A
+	// request that begins or continues counts as activity. A flood stops its own host's other processes for more than a second.
+	placeIdle = 10 * time.Second
 	// EtcdBytes bounds the memory that gRPC clients hold together: open streams, partial requests and unread answers, except answers
 	// charged to EtcdBuiltBytes. It is half of the memory that clients may cost a member, since Go's collector leaves as much garbage.
 	EtcdBytes = 256 << 20

@@ -157,9 +157,9 @@ func Defaults() Tunable {
 		DiskStall: DiskStall, CheckInterval: CheckInterval,
 		Clients: Clients{
 			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
-			Watches: ClientWatches, Bytes: ClientBytes, PlaceIdle: clientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
+			Watches: ClientWatches, Bytes: ClientBytes, PlaceIdle: placeIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
 		},
-		Etcd: Etcd{Bytes: EtcdBytes, Locks: EtcdLocks, BuiltBytes: EtcdBuiltBytes, AnswerHeld: PagesHeld, Connections: EtcdConnections, Streams: EtcdStreams, Requests: etcdRequests, Watches: etcdWatches, Handshake: EtcdHandshakeTimeout, Web: EtcdWebTimeout, PlaceIdle: etcdPlaceIdle, GatewayBytes: etcdGatewayRoom, Stall: EtcdStall},
+		Etcd: Etcd{Bytes: EtcdBytes, Locks: EtcdLocks, BuiltBytes: EtcdBuiltBytes, AnswerHeld: PagesHeld, Connections: EtcdConnections, Streams: EtcdStreams, Requests: etcdRequests, Watches: etcdWatches, Handshake: EtcdHandshakeTimeout, Web: EtcdWebTimeout, PlaceIdle: placeIdle, GatewayBytes: etcdGatewayRoom, Stall: EtcdStall},
 		Watches: Watches{
 			StepWork: watchStepWork, FrameBytes: WatchFrameBytes, FragmentBytes: watchFragmentBytes, PendingBytes: watchPendingBytes, KeyVersions: watchKeyVersions,
 			Progress: WatchProgressInterval,

@@ -51,13 +51,12 @@ import (
 // The addresses of metrics, and those of the dashboard, have Ports without gRPC: clients and supervisors never evict each other.
 type Port struct {
 	// Constant.
-	config         Config
-	most           int           // limit of connections
-	idle           time.Duration // idle time after which another connection of the same client may evict one
-	searchInterval time.Duration // shortest interval between two searches for an idle connection
-	grpc           *connListener // nil: the port serves HTTP/1.1 alone
-	http           *connListener
-	handshakes     admit.Slots // TLS handshakes in computation
+	config     Config
+	most       int           // limit of connections
+	idle       time.Duration // idle time after which another connection of the same client may evict one
+	grpc       *connListener // nil: the port serves HTTP/1.1 alone
+	http       *connListener
+	handshakes admit.Slots // TLS handshakes in computation
 
 	refused refusals
 
@@ -66,7 +65,6 @@ type Port struct {
 	conns        map[*conn]struct{}
 	clients      map[string]map[*conn]struct{} // the same, by client
 	unidentified []*conn                       // not identified yet, oldest first
-	lastSearch   time.Time                     // last search for an idle connection
 }
 
 // Config configures a port.
@@ -92,8 +90,6 @@ type Listener struct {
 }
 
 const (
-	// etcdPlaceEach is the interval of searches for a connection to evict at a full port: one that finds none takes half as long.
-	etcdPlaceEach = time.Millisecond
 	// etcdRefused bounds the failed connections of one address per second; beyond it the address is ignored for a while. As many failed TLS
 	// handshakes take a tenth of a core. A port check every second counts as one failure. Measured with 15,000 a second, from other
 	// processors than the member's: a third of a core, and twice the usual median of puts.
@@ -105,7 +101,7 @@ const (
 // NewClientPort makes the port for clients.
 func NewClientPort(c Config) *Port {
 	p := newPort(c)
-	p.most, p.idle, p.searchInterval = c.Limits.Connections, c.Limits.PlaceIdle, etcdPlaceEach
+	p.most, p.idle = c.Limits.Connections, c.Limits.PlaceIdle
 	p.grpc = newHanded(c.Listeners[0].Addr())
 	return p
 }
@@ -225,13 +221,8 @@ func (p *Port) enter(c *conn) (full, ok bool) {
 }
 
 // evictLocked evicts a connection of a full port in favour of a client's new connection, if [admit.Evict] finds one. In a port for HTTP
-// alone an unused connection may be any client's: otherwise hosts with one idle connection each would keep out all probes. The search
-// visits each connection, and is therefore made at most once in p.searchInterval.
+// alone an unused connection may be any client's: otherwise hosts with one idle connection each would keep out all probes.
 func (p *Port) evictLocked(client string, now time.Time) {
-	if now.Sub(p.lastSearch) < p.searchInterval {
-		return
-	}
-	p.lastSearch = now
 	unused := p.clients[client]
 	if p.grpc == nil { // a port for HTTP alone
 		unused = p.conns
