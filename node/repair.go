@@ -135,19 +135,9 @@ func (s *storage) fetchPart(d snapshot.Defect, members index.Members) error {
 
 // fetch receives a part, or a snapshot without its parts, from another one of these members, and publishes it.
 func (s *storage) fetch(name string, size int64, sha [32]byte, members index.Members) error {
-	sink := &partSink{storage: s, name: name, size: size, sha: sha}
-	if err := sink.begin(); err != nil {
-		return err
-	}
-	err := sink.Write(nil) // verifies what an earlier process received, which begins anew if it is wrong
-	if err == nil || errors.Is(err, peer.ErrOtherBytes) {
-		err = s.repairs.fetch(members, sink)
-	}
-	if err == nil {
-		_, err = sink.receiver.Finish(sink.check)
-	}
-	sink.close()
-	return err
+	return snapshot.Fetch(s.folder.fs, s.folder.path("snap"), name, size, sha, func(to *snapshot.Incoming) error {
+		return s.repairs.fetch(members, to)
+	})
 }
 
 // repairPart fetches a part that was found damaged while the member runs. If no other member gives the part, the damaged file is moved
@@ -291,7 +281,7 @@ func (n *newestSink) Write(piece []byte) error {
 	n.offer = peerframe.ReadNewest(n.bytes)
 	if err := n.usable(&n.offer); err != nil {
 		n.bytes = nil
-		return fmt.Errorf("%w: %w", peer.ErrOtherBytes, err)
+		return fmt.Errorf("%w: %w", damage.ErrOtherBytes, err)
 	}
 	return nil
 }
@@ -323,47 +313,6 @@ type inMemory struct{ *bytes.Reader }
 func (m inMemory) Size() (int64, error) { return m.Reader.Size(), nil }
 func (inMemory) Close() error           { return nil }
 
-// partSink receives a part into the folder of snapshots. It implements peer.PartSink.
-type partSink struct {
-	storage  *storage
-	name     string
-	size     int64
-	sha      [32]byte
-	receiver *snapshot.Receiver
-	check    *snapshot.Readback
-}
-
-func (p *partSink) Name() string  { return p.name }
-func (p *partSink) Size() int64   { return p.size }
-func (p *partSink) Offset() int64 { return p.receiver.Offset() }
-
-func (p *partSink) begin() error {
-	r, err := snapshot.Receive(p.storage.folder.fs, p.storage.folder.path("snap"), p.name, p.size, p.sha)
-	if err == nil { // otherwise the one before refuses
-		p.receiver, p.check = r, r.Check()
-	}
-	return err
-}
-
-// Write verifies the bytes against the part's name as they come. Wrong bytes are removed, those of earlier members, too.
-func (p *partSink) Write(piece []byte) error {
-	err := p.receiver.WriteAt(p.receiver.Offset(), piece)
-	if err == nil {
-		_, err = p.check.Step(p.receiver.Offset())
-	}
-	if !errors.Is(err, damage.ErrDamaged) && !errors.Is(err, damage.ErrFormat) {
-		return err
-	}
-	p.check.Close()
-	p.receiver.Abort()
-	return cmp.Or(p.begin(), fmt.Errorf("%w: %w", peer.ErrOtherBytes, err))
-}
-
-func (p *partSink) close() {
-	p.check.Close()
-	p.receiver.Close()
-}
-
 // fetchPart gets a part from another member, or from the backup if none gives it.
 func (m *member) fetchPart(members index.Members, to peer.PartSink) error {
 	err := m.askMembers(members, to)
@@ -372,7 +321,7 @@ func (m *member) fetchPart(members index.Members, to peer.PartSink) error {
 	}
 	from, failed := m.env.Backup()
 	if failed == nil {
-		failed = writePart(from, to)
+		failed = from.Part(to.Name(), to.Size(), to.Offset(), to.Write)
 	}
 	if failed != nil {
 		return fmt.Errorf("%w; nor from the backup: %w", err, failed)

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
-	"syscall"
 	"testing"
 
 	"qkv/index"
@@ -157,21 +155,6 @@ func TestSeedOfAnotherClusterLater(t *testing.T) {
 			t.Errorf("after %d starts: %v, with %d parts of the other cluster", boot, err, len(r.interrupted.Parts))
 		}
 	}
-}
-
-// The disk fails while wrong bytes of an earlier process make way: the part is not there, and nothing else happens.
-func TestSinkOfAFailedDisk(t *testing.T) {
-	on := simdisk.New(1)
-	must(t, on.MkdirAll("n2/snap"))
-	wrong := bytes.Repeat([]byte("wrong"), 1<<10)
-	s := &storage{folder: &folder{fs: on, dir: "n2"}}
-	sink := &partSink{storage: s, name: "00000000000000000001-" + fmt.Sprintf("%064x", 1) + ".part", size: int64(len(wrong)), sha: [32]byte{31: 1}}
-	must(t, sink.begin())
-	on.Fail(simdisk.Fault{Err: syscall.EIO, Op: simdisk.OpCreate, Call: 1})
-	if err := sink.Write(wrong); !errors.Is(err, syscall.EIO) {
-		t.Errorf("written to a failed disk: %v", err)
-	}
-	sink.close()
 }
 
 // A member with a backup of its own takes what it lacks from the seed.

@@ -11,6 +11,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/internal/testlong"
 	"qkv/log"
@@ -53,7 +54,7 @@ func (h *host) fetchPart(addresses []string, f *folder, to peer.PartSink) error 
 			w.trace("%s gives %s the part %s", o.name(), h.name(), to.Name())
 			return nil
 		default:
-			if !errors.Is(err, peer.ErrOtherBytes) { // as in peer.FetchPart: this disk fails, and so it would with another member's bytes
+			if !errors.Is(err, damage.ErrOtherBytes) { // as in peer.FetchPart: this disk fails, and so it would with another member's bytes
 				return err
 			}
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
@@ -28,12 +29,9 @@ type PartSink interface {
 	Name() string  // of the part's file
 	Size() int64   // of the part's file
 	Offset() int64 // of the next byte
-	// Write takes the next bytes. ErrOtherBytes means that they are not the part's, and that Offset is 0 again; any other error is final.
+	// Write takes the next bytes. damage.ErrOtherBytes means that they are not the part's, and that Offset is 0 again; any other error is final.
 	Write(piece []byte) error
 }
-
-// ErrOtherBytes is wrapped by the error of a PartSink for bytes that are not the part's.
-var ErrOtherBytes = errors.New("the bytes are not those of the part")
 
 const (
 	// partPieceBytes is how much of a part is in memory on each side of a transfer. Each piece must pass within partStall: at less than 26
@@ -169,7 +167,7 @@ func (f *fetcher) fetch(ctx context.Context, to PartSink) error {
 		for _, address := range slices.Clone(left) {
 			from := to.Offset()
 			err := f.fetchFrom(ctx, address, round, to)
-			if from > 0 && errors.Is(err, ErrOtherBytes) {
+			if from > 0 && errors.Is(err, damage.ErrOtherBytes) {
 				err = f.fetchFrom(ctx, address, round, to)
 			}
 			switch failed, local := errors.AsType[*sinkError](err); {
@@ -177,7 +175,7 @@ func (f *fetcher) fetch(ctx context.Context, to PartSink) error {
 				return nil
 			case ctx.Err() != nil:
 				return f.noAnswer(ctx)
-			case local && !errors.Is(err, ErrOtherBytes):
+			case local && !errors.Is(err, damage.ErrOtherBytes):
 				return failed.err
 			case local:
 				left = slices.DeleteFunc(left, func(other string) bool { return other == address })
@@ -234,7 +232,7 @@ func (f *fetcher) receive(q *quic.Conn, to PartSink) error {
 	}
 	answer, err := peerframe.ReadPartAnswer(b)
 	if err == nil && answer.Size != to.Size() {
-		err = &sinkError{fmt.Errorf("%w: its file has %d bytes instead of %d", ErrOtherBytes, answer.Size, to.Size())}
+		err = &sinkError{fmt.Errorf("%w: its file has %d bytes instead of %d", damage.ErrOtherBytes, answer.Size, to.Size())}
 	}
 	for err == nil && to.Offset() < to.Size() {
 		_ = stream.SetReadDeadline(time.Now().Add(partStall)) // cannot fail

@@ -15,6 +15,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/internal/damage"
 	"qkv/internal/testlong"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
@@ -47,7 +48,7 @@ func (m *memorySink) Write(piece []byte) error {
 	m.has = append(m.has, piece...)
 	if !bytes.HasPrefix(m.want, m.has) {
 		m.has = nil
-		return fmt.Errorf("%w: wrong", ErrOtherBytes)
+		return fmt.Errorf("%w: wrong", damage.ErrOtherBytes)
 	}
 	if m.wrote != nil {
 		m.wrote()
@@ -160,7 +161,7 @@ func (l *lateSink) Write(piece []byte) error {
 		return nil
 	}
 	l.has = nil
-	return fmt.Errorf("%w: wrong", ErrOtherBytes)
+	return fmt.Errorf("%w: wrong", damage.ErrOtherBytes)
 }
 
 // breakingPart gives bytes up to an offset, and then an error of its disk, once the reader has them all.
@@ -234,7 +235,7 @@ func TestFetchPartOfOtherBytes(t *testing.T) {
 			all[0].start()
 			sink := &memorySink{want: content}
 			err := FetchPart(inTime(t), fetchWith(t, all[0].address()), sink)
-			if err == nil || !strings.Contains(err.Error(), ErrOtherBytes.Error()) || asked.Load() != 1 {
+			if err == nil || !strings.Contains(err.Error(), damage.ErrOtherBytes.Error()) || asked.Load() != 1 {
 				t.Errorf("asked %d times: %v", asked.Load(), err)
 			}
 			all[1].gives(content)
