@@ -5,9 +5,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"syscall"
+	"time"
 
 	"qkv/actor"
 	"qkv/index"
@@ -288,7 +290,7 @@ func (n *newestSink) Write(piece []byte) error {
 
 // newestSnapshot describes this member's newest snapshot, for a member that cannot use its own ones. A member that starts and gives parts may
 // lack some itself, and the state of a suspended member may be wrong.
-func (h peerHandler) newestSnapshot() (peer.PartFile, error) {
+func (h peerHandler) newestSnapshot() (readFile, error) {
 	if h.status.View() == nil || h.status.Raft().Role == actor.RoleSuspended {
 		return nil, errors.New("it takes no part in the cluster now")
 	}
@@ -307,7 +309,7 @@ func (h peerHandler) newestSnapshot() (peer.PartFile, error) {
 	return inMemory{bytes.NewReader(newest.Append(nil))}, r.Close()
 }
 
-// inMemory is a peer.PartFile without a file.
+// inMemory is a readFile without a file.
 type inMemory struct{ *bytes.Reader }
 
 func (m inMemory) Size() (int64, error) { return m.Reader.Size(), nil }
@@ -357,6 +359,19 @@ func (m *member) askMembers(members index.Members, to peer.PartSink) error {
 	return m.env.FetchPart(at, m.folder, to)
 }
 
+// pull returns the next piece of a file of the snapshot that a member has offered.
+func (m *member) pull(from uint64, name string, size, offset int64) ([]byte, error) {
+	m.contacts.mu.Lock()
+	var at []string
+	for _, one := range m.contacts.peers {
+		if one.ID == from {
+			at = one.Addresses
+		}
+	}
+	m.contacts.mu.Unlock()
+	return m.env.Pull(at, m.folder, name, size, offset)
+}
+
 // serveParts gives parts to these members while this one starts: each may have what the other one has lost.
 func (m *member) serveParts(members index.Members) error {
 	err := m.drawProcess()
@@ -389,7 +404,7 @@ func (h peerHandler) Part(request peerframe.PartRequest) (peer.PartFile, *peerfr
 		if err != nil {
 			return refuse("%s cannot offer a snapshot: %v", h.config.Name, err)
 		}
-		return newest, nil
+		return sentFile{newest, h.status}, nil
 	}
 	if !snapshot.IsFile(request.Part) {
 		return refuse("%q is not the name of a part of a snapshot", request.Part)
@@ -401,5 +416,21 @@ func (h peerHandler) Part(request peerframe.PartRequest) (peer.PartFile, *peerfr
 	if err != nil {
 		return refuse("%s cannot read the part %s: %v", h.config.Name, request.Part, err)
 	}
-	return f, nil
+	return sentFile{f, h.status}, nil
 }
+
+// readFile is an open file, or a description in memory.
+type readFile interface {
+	io.ReaderAt
+	Size() (int64, error)
+	Close() error
+}
+
+// sentFile is a file that is sent to a member, at the rate for members that lag. It implements peer.PartFile.
+type sentFile struct {
+	readFile
+	status *actor.Status
+}
+
+// Sent implements peer.PartFile.
+func (f sentFile) Sent(bytes int) time.Duration { return f.status.SentPiece(bytes) }

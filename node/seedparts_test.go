@@ -75,17 +75,11 @@ func TestSeedTakesTheRest(t *testing.T) {
 	}
 	must(t, on.MkdirAll("n2/snap"))
 	for i, p := range parts[:2] {
-		to, err := snapshot.Receive(on, "n2/snap", p.Name(), p.Bytes, p.SHA)
-		must(t, err)
 		b := content("member", p)
-		if i == 0 {
-			must(t, to.WriteAt(0, b))
-			_, err = to.Finish(nil)
-			must(t, err)
-			continue
+		err := snapshot.Fetch(on, "n2/snap", p.Name(), p.Bytes, p.SHA, func(to *snapshot.Incoming) error { return to.Write(b[:len(b)-i]) })
+		if whole := i == 0; (err == nil) != whole {
+			t.Fatalf("part %d: %v", i, err)
 		}
-		must(t, to.WriteAt(0, b[:len(b)-1]))
-		to.Close()
 	}
 	read := 0
 	s := &storage{folder: &folder{fs: on, dir: "n2", identity: identity{Cluster: 7}}, logger: slog.New(slog.DiscardHandler)}
@@ -120,11 +114,7 @@ func TestInterruptedSeedKeepsItsParts(t *testing.T) {
 		b := make([]byte, p.Bytes)
 		_, err = f.ReadAt(b, 0)
 		must(t, errors.Join(err, f.Close()))
-		to, err := snapshot.Receive(on, "n2/snap", p.Name(), p.Bytes, p.SHA)
-		must(t, err)
-		must(t, to.WriteAt(0, b))
-		_, err = to.Finish(nil)
-		must(t, err)
+		must(t, snapshot.Fetch(on, "n2/snap", p.Name(), p.Bytes, p.SHA, func(to *snapshot.Incoming) error { return to.Write(b) }))
 		paths = append(paths, "n2/snap/"+p.Name())
 	}
 	s := &storage{folder: &folder{fs: on, dir: "n2", identity: identity{Cluster: 7, Founding: []string{"lab"}}}, logger: slog.New(slog.DiscardHandler)}

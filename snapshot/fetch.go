@@ -62,7 +62,7 @@ func (i *Incoming) Name() string { return i.receiver.name }
 func (i *Incoming) Size() int64 { return i.receiver.size }
 
 // Offset is that of the next byte.
-func (i *Incoming) Offset() int64 { return i.receiver.offset }
+func (i *Incoming) Offset() int64 { return i.receiver.Offset() }
 
 // Path is that of the incomplete file.
 func (i *Incoming) Path() string { return i.receiver.tmp() }
