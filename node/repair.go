@@ -432,5 +432,13 @@ type sentFile struct {
 	status *actor.Status
 }
 
+// Close implements peer.PartFile. The file is not read again soon, and would take memory from other uses.
+func (f sentFile) Close() error {
+	if file, is := f.readFile.(disk.File); is {
+		_ = file.DropCache(0, 0)
+	}
+	return f.readFile.Close()
+}
+
 // Sent implements peer.PartFile.
 func (f sentFile) Sent(bytes int) time.Duration { return f.status.SentPiece(bytes) }
