@@ -61,7 +61,7 @@ type pace struct {
 	calm   float64 // commit time without lagging members, in seconds, smoothed; 0 is not known
 	busy   float64 // commit time while a member lags
 	writes float64 // bytes a second, smoothed
-	pieces int64   // bytes of snapshots sent, as reported by the snapshotter
+	pieces int64   // bytes of snapshots sent, as Status counts them
 
 	// Of the present window.
 	since   time.Duration
@@ -96,7 +96,7 @@ func (p *pace) committed(upTo uint64, now time.Duration) {
 // deposed forgets the orders of a former leader.
 func (p *pace) deposed() { p.orders = nil }
 
-// tick returns how much may be sent to each lagging member; logs is how many of them lack older entries. A large amount at once after a
+// tick returns how much may be read for each lagging member; logs is how many of them lack older entries. A large amount at once after a
 // stop of this process would be the very burst that pace prevents.
 func (p *pace) tick(behind, logs int, pieces int64, now time.Duration) (allowed int64) {
 	p.sent += pieces - p.pieces
@@ -167,9 +167,8 @@ func (p *pace) takeCredit(bytes int64) bool {
 	return true
 }
 
-// allow returns how many bytes of a snapshot may be sent to each receiver until the next tick, as far as there is spare capacity; receivers
-// is their number.
-func (p *pace) allow(c *core, receivers int, logBytes int64) (bytes int64) {
+// allow decides how fast files of snapshots may be sent to each receiver, as far as there is spare capacity; receivers is their number.
+func (p *pace) allow(c *core, receivers int, logBytes int64) {
 	logs := 0
 	if c.soft.RaftState == raft.StateLeader {
 		hot := c.Window.InMemory()
@@ -181,7 +180,12 @@ func (p *pace) allow(c *core, receivers int, logBytes int64) (bytes int64) {
 	}
 	disk := c.Status.Disk()
 	p.logHalfFull = 2*logBytes > disk.FollowerLogBudget(&c.Limits)
-	return p.tick(logs+receivers, logs, c.Status.piecesSent.Load(), c.now.Now)
+	p.tick(logs+receivers, logs, c.Status.piecesSent.Load(), c.now.Now)
+	rate := int64(0)
+	if receivers > 0 {
+		rate = int64(p.rate)
+	}
+	c.Status.pieceRate.Store(rate)
 }
 
 // mayRead reports whether older entries may be read now. Reads of applied entries are for lagging members, and are paced.

@@ -45,6 +45,7 @@ type contacts struct {
 	mu        sync.Mutex
 	members   index.Members
 	newcomers []peer.Peer // none of them in members, and none removed
+	peers     []peer.Peer // as the transport has them
 	// by alarm, here without its text: the number of further looks for which a refused connection or join is shown
 	turnedAway map[kv.Alarm]int
 }
@@ -90,6 +91,7 @@ func (m *member) setPeers() {
 			}
 		}
 	}
+	m.contacts.peers = all
 	m.transport.SetPeers(all)
 }
 
@@ -285,7 +287,7 @@ func (h peerHandler) Receive(from uint64, its *peerframe.MemberIdentity, _ peerf
 	switch m := message.(type) {
 	case peerframe.Copied: // not for an actor
 		h.isCopied(from, m.Why)
-	case peerframe.SnapshotRequest, peerframe.SnapshotChunk, peerframe.SnapshotResult:
+	case peerframe.SnapshotProgress, peerframe.SnapshotResult:
 		if !h.actors.snapshots.Offer(actor.FromPeer{From: from, Message: m}) {
 			h.env.Limits.Reach("snapshot frames")
 		}

@@ -5,9 +5,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"syscall"
+	"time"
 
 	"qkv/actor"
 	"qkv/index"
@@ -135,19 +137,9 @@ func (s *storage) fetchPart(d snapshot.Defect, members index.Members) error {
 
 // fetch receives a part, or a snapshot without its parts, from another one of these members, and publishes it.
 func (s *storage) fetch(name string, size int64, sha [32]byte, members index.Members) error {
-	sink := &partSink{storage: s, name: name, size: size, sha: sha}
-	if err := sink.begin(); err != nil {
-		return err
-	}
-	err := sink.Write(nil) // verifies what an earlier process received, which begins anew if it is wrong
-	if err == nil || errors.Is(err, peer.ErrOtherBytes) {
-		err = s.repairs.fetch(members, sink)
-	}
-	if err == nil {
-		_, err = sink.receiver.Finish(sink.check)
-	}
-	sink.close()
-	return err
+	return snapshot.Fetch(s.folder.fs, s.folder.path("snap"), name, size, sha, func(to *snapshot.Incoming) error {
+		return s.repairs.fetch(members, to)
+	})
 }
 
 // repairPart fetches a part that was found damaged while the member runs. If no other member gives the part, the damaged file is moved
@@ -291,14 +283,14 @@ func (n *newestSink) Write(piece []byte) error {
 	n.offer = peerframe.ReadNewest(n.bytes)
 	if err := n.usable(&n.offer); err != nil {
 		n.bytes = nil
-		return fmt.Errorf("%w: %w", peer.ErrOtherBytes, err)
+		return fmt.Errorf("%w: %w", damage.ErrOtherBytes, err)
 	}
 	return nil
 }
 
 // newestSnapshot describes this member's newest snapshot, for a member that cannot use its own ones. A member that starts and gives parts may
 // lack some itself, and the state of a suspended member may be wrong.
-func (h peerHandler) newestSnapshot() (peer.PartFile, error) {
+func (h peerHandler) newestSnapshot() (readFile, error) {
 	if h.status.View() == nil || h.status.Raft().Role == actor.RoleSuspended {
 		return nil, errors.New("it takes no part in the cluster now")
 	}
@@ -317,52 +309,11 @@ func (h peerHandler) newestSnapshot() (peer.PartFile, error) {
 	return inMemory{bytes.NewReader(newest.Append(nil))}, r.Close()
 }
 
-// inMemory is a peer.PartFile without a file.
+// inMemory is a readFile without a file.
 type inMemory struct{ *bytes.Reader }
 
 func (m inMemory) Size() (int64, error) { return m.Reader.Size(), nil }
 func (inMemory) Close() error           { return nil }
-
-// partSink receives a part into the folder of snapshots. It implements peer.PartSink.
-type partSink struct {
-	storage  *storage
-	name     string
-	size     int64
-	sha      [32]byte
-	receiver *snapshot.Receiver
-	check    *snapshot.Readback
-}
-
-func (p *partSink) Name() string  { return p.name }
-func (p *partSink) Size() int64   { return p.size }
-func (p *partSink) Offset() int64 { return p.receiver.Offset() }
-
-func (p *partSink) begin() error {
-	r, err := snapshot.Receive(p.storage.folder.fs, p.storage.folder.path("snap"), p.name, p.size, p.sha)
-	if err == nil { // otherwise the one before refuses
-		p.receiver, p.check = r, r.Check()
-	}
-	return err
-}
-
-// Write verifies the bytes against the part's name as they come. Wrong bytes are removed, those of earlier members, too.
-func (p *partSink) Write(piece []byte) error {
-	err := p.receiver.WriteAt(p.receiver.Offset(), piece)
-	if err == nil {
-		_, err = p.check.Step(p.receiver.Offset())
-	}
-	if !errors.Is(err, damage.ErrDamaged) && !errors.Is(err, damage.ErrFormat) {
-		return err
-	}
-	p.check.Close()
-	p.receiver.Abort()
-	return cmp.Or(p.begin(), fmt.Errorf("%w: %w", peer.ErrOtherBytes, err))
-}
-
-func (p *partSink) close() {
-	p.check.Close()
-	p.receiver.Close()
-}
 
 // fetchPart gets a part from another member, or from the backup if none gives it.
 func (m *member) fetchPart(members index.Members, to peer.PartSink) error {
@@ -372,7 +323,7 @@ func (m *member) fetchPart(members index.Members, to peer.PartSink) error {
 	}
 	from, failed := m.env.Backup()
 	if failed == nil {
-		failed = writePart(from, to)
+		failed = from.Part(to.Name(), to.Size(), to.Offset(), to.Write)
 	}
 	if failed != nil {
 		return fmt.Errorf("%w; nor from the backup: %w", err, failed)
@@ -408,6 +359,19 @@ func (m *member) askMembers(members index.Members, to peer.PartSink) error {
 	return m.env.FetchPart(at, m.folder, to)
 }
 
+// pull returns the next piece of a file of the snapshot that a member has offered.
+func (m *member) pull(from uint64, name string, size, offset int64) ([]byte, error) {
+	m.contacts.mu.Lock()
+	var at []string
+	for _, one := range m.contacts.peers {
+		if one.ID == from {
+			at = one.Addresses
+		}
+	}
+	m.contacts.mu.Unlock()
+	return m.env.Pull(at, m.folder, name, size, offset)
+}
+
 // serveParts gives parts to these members while this one starts: each may have what the other one has lost.
 func (m *member) serveParts(members index.Members) error {
 	err := m.drawProcess()
@@ -440,7 +404,7 @@ func (h peerHandler) Part(request peerframe.PartRequest) (peer.PartFile, *peerfr
 		if err != nil {
 			return refuse("%s cannot offer a snapshot: %v", h.config.Name, err)
 		}
-		return newest, nil
+		return sentFile{newest, h.status}, nil
 	}
 	if !snapshot.IsFile(request.Part) {
 		return refuse("%q is not the name of a part of a snapshot", request.Part)
@@ -452,5 +416,29 @@ func (h peerHandler) Part(request peerframe.PartRequest) (peer.PartFile, *peerfr
 	if err != nil {
 		return refuse("%s cannot read the part %s: %v", h.config.Name, request.Part, err)
 	}
-	return f, nil
+	return sentFile{f, h.status}, nil
 }
+
+// readFile is an open file, or a description in memory.
+type readFile interface {
+	io.ReaderAt
+	Size() (int64, error)
+	Close() error
+}
+
+// sentFile is a file that is sent to a member, at the rate for members that lag. It implements peer.PartFile.
+type sentFile struct {
+	readFile
+	status *actor.Status
+}
+
+// Close implements peer.PartFile. The file is not read again soon, and would take memory from other uses.
+func (f sentFile) Close() error {
+	if file, is := f.readFile.(disk.File); is {
+		_ = file.DropCache(0, 0)
+	}
+	return f.readFile.Close()
+}
+
+// Sent implements peer.PartFile.
+func (f sentFile) Sent(bytes int) time.Duration { return f.status.SentPiece(bytes) }

@@ -96,8 +96,8 @@ func (l *life) receive() error {
 			r.Close()
 			continue
 		}
-		if _, err := r.Finish(nil); err != nil {
-			if _, again := r.Finish(nil); again == nil {
+		if _, err := finish(r); err != nil {
+			if _, again := finish(r); again == nil {
 				return errors.New("Finish succeeded after an error")
 			}
 			return err
@@ -438,7 +438,7 @@ func TestSyncsAsItGrows(t *testing.T) {
 				err = feed(r, b, 1<<20, from.Size())
 			}
 			if err == nil {
-				_, err = r.Finish(nil)
+				_, err = finish(r)
 			}
 			return err
 		}},

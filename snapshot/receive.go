@@ -62,9 +62,6 @@ func Receive(fs disk.FS, dir, name string, size int64, sha [32]byte) (*Receiver,
 
 func (r *Receiver) path() string { return join(r.dir, r.name) }
 
-// Path is that of the incomplete file.
-func (r *Receiver) Path() string { return r.tmp() }
-
 func (r *Receiver) tmp() string { return join(r.dir, receiving(r.name, r.sha)) }
 
 // removeOthers removes partial files of other snapshots.
@@ -174,22 +171,13 @@ func (r *Receiver) WriteAt(off int64, chunk []byte) error {
 	return nil
 }
 
-// Finish syncs the file and publishes it. back has verified the file; if back is nil, Finish reads and verifies the
-// file now. If bytes are missing, it returns an error and changes nothing. If bytes are wrong, the file is removed, and
-// the sender must send the snapshot again from its beginning.
+// Finish syncs the file, which back has verified, and publishes it. If bytes are missing, it returns an error and changes nothing.
 func (r *Receiver) Finish(back *Readback) (Info, error) {
 	if r.err != nil || r.file == nil {
 		return Info{}, r.ended()
 	}
 	if r.offset != r.size {
 		return Info{}, fmt.Errorf("receive snapshot %s: %d of %d bytes have arrived", r.path(), r.offset, r.size)
-	}
-	if back == nil {
-		back = r.readback(ignore{})
-		defer back.Close()
-		if _, err := back.Step(r.size); err != nil {
-			return Info{}, r.fail(err)
-		}
 	}
 	if back.size != r.size || back.sha != r.sha || back.name != r.name || !back.sound {
 		panic(fmt.Sprintf("publish %s, which was not verified", r.path()))

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"qkv/internal/damage"
-	"qkv/internal/limits"
 	"qkv/internal/testlong"
 	"qkv/log/disk"
 )
@@ -27,6 +26,8 @@ func sent(t testing.TB, s *fake) (*Reader, []byte) {
 	t.Cleanup(func() { r.Close() })
 	return r, slurp(t, fs, path)
 }
+
+const pieceBytes = 256 << 10 // of a file that comes
 
 func receive(t testing.TB, fs disk.FS, from *Reader) *Receiver {
 	t.Helper()
@@ -48,9 +49,21 @@ func feed(r *Receiver, b []byte, piece int, to int64) error {
 	return nil
 }
 
+// finish verifies what has come, and publishes it.
+func finish(r *Receiver) (Info, error) {
+	back := r.Check()
+	defer back.Close()
+	if r.file != nil && r.offset == r.size {
+		if _, err := back.Step(r.size); err != nil {
+			return Info{}, r.fail(err)
+		}
+	}
+	return r.Finish(back)
+}
+
 func finished(t testing.TB, fs disk.FS, r *Receiver, s *fake) {
 	t.Helper()
-	info, err := r.Finish(nil)
+	info, err := finish(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +86,7 @@ func TestReceive(t *testing.T) {
 	}
 	fs := newDisk(t)
 	r := receive(t, fs, from)
-	if err := feed(r, b, limits.SnapshotChunkBytes, from.Size()); err != nil {
+	if err := feed(r, b, pieceBytes, from.Size()); err != nil {
 		t.Fatal(err)
 	}
 	finished(t, fs, r, s)
@@ -111,8 +124,8 @@ func TestReceiveInterrupted(t *testing.T) {
 				finished(t, fs, r, s)
 				break
 			}
-			to = min(max(to, r.Offset())+limits.SnapshotChunkBytes, from.Size())
-			if err := feed(r, b, limits.SnapshotChunkBytes, to); err != nil {
+			to = min(max(to, r.Offset())+pieceBytes, from.Size())
+			if err := feed(r, b, pieceBytes, to); err != nil {
 				t.Fatal(err)
 			}
 			to = r.Offset()
@@ -172,7 +185,7 @@ func TestReceiveWrong(t *testing.T) {
 		if err := feed(r, c, 1000, int64(len(c))); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Finish(nil); !errors.Is(err, damage.ErrDamaged) {
+		if _, err := finish(r); !errors.Is(err, damage.ErrDamaged) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := r.WriteAt(0, b); err == nil {
@@ -196,7 +209,7 @@ func TestReceiveWrong(t *testing.T) {
 		if err := feed(r, b, 1000, from.Size()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Finish(nil); !errors.Is(err, damage.ErrDamaged) {
+		if _, err := finish(r); !errors.Is(err, damage.ErrDamaged) {
 			t.Errorf("wrong %s: %v", name, err)
 		}
 		wantFiles(t, fs, "d")
@@ -214,7 +227,7 @@ func TestReceiveForged(t *testing.T) {
 	if err := r.WriteAt(0, b); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Finish(nil); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "SHA-256") {
+	if _, err := finish(r); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "SHA-256") {
 		t.Errorf("published, or refused with %v", err)
 	}
 	wantFiles(t, fs, "d")
@@ -238,7 +251,7 @@ func TestReceivePieces(t *testing.T) {
 			t.Errorf("refused with %v", err)
 		}
 	}
-	_, err := r.Finish(nil)
+	_, err := finish(r)
 	wrong(err)
 	wrong(r.WriteAt(100, b[100:200])) // a gap
 	ok(r.WriteAt(0, b[:100]))
@@ -252,7 +265,7 @@ func TestReceivePieces(t *testing.T) {
 	if r.Offset() != 100 {
 		t.Errorf("offset %d after 100 bytes", r.Offset())
 	}
-	_, err = r.Finish(nil)
+	_, err = finish(r)
 	wrong(err)
 	ok(r.WriteAt(100, b[100:]))
 	finished(t, fs, r, s)
@@ -336,7 +349,7 @@ func TestReceiveRemovesOthers(t *testing.T) {
 	put(t, fs, "d/"+other, bytes.Repeat([]byte("x"), 1000))
 	r := receive(t, fs, from)
 	wantFiles(t, fs, "d", fileName(r.tmp()))
-	if err := feed(r, b, limits.SnapshotChunkBytes, from.Size()/2); err != nil {
+	if err := feed(r, b, pieceBytes, from.Size()/2); err != nil {
 		t.Fatal(err)
 	}
 	r.Close()
@@ -352,7 +365,7 @@ func TestReceiveOnAFullDisk(t *testing.T) {
 	fs := newDisk(t)
 	from, b := sent(t, blocks())
 	r := receive(t, fs, from)
-	if err := feed(r, b, limits.SnapshotChunkBytes, from.Size()/2); err != nil {
+	if err := feed(r, b, pieceBytes, from.Size()/2); err != nil {
 		t.Fatal(err)
 	}
 	r.Close()

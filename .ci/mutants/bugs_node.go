@@ -73,7 +73,7 @@ var nodeBugs = []mutant{
 		{"storage.seed", `err == nil && from.Cluster.ID != s.folder.Cluster`, `false`},
 	}, []detector{direct("./node", "TestSeedOfAnotherCluster")}},
 	{"write a part from its beginning where it goes on", []change{
-		{"writePart", `piece[skip:]`, `piece`},
+		{"Reader.Part", `f.pass(size, from, to)`, `f.pass(size, 0, to)`},
 	}, []detector{direct("./node", "TestSeedTakesTheRest")}},
 	{"read a restored state from the files of before", []change{
 		{"storage.make", `s.made = shelf`, `s.made = snapshot.ShelfOf(state.View())`},

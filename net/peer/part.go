@@ -11,16 +11,19 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 )
 
-// PartFile is an open file with a part of a member's snapshots.
+// PartFile is an open file of a member's snapshots.
 type PartFile interface {
 	io.ReaderAt
 	Size() (int64, error)
 	Close() error
+	// Sent notes that a piece was sent, and returns how long after its begin the next one may follow.
+	Sent(bytes int) time.Duration
 }
 
 // PartSink takes a part's bytes in order.
@@ -28,12 +31,9 @@ type PartSink interface {
 	Name() string  // of the part's file
 	Size() int64   // of the part's file
 	Offset() int64 // of the next byte
-	// Write takes the next bytes. ErrOtherBytes means that they are not the part's, and that Offset is 0 again; any other error is final.
+	// Write takes the next bytes. damage.ErrOtherBytes means that they are not the part's, and that Offset is 0 again; any other error is final.
 	Write(piece []byte) error
 }
-
-// ErrOtherBytes is wrapped by the error of a PartSink for bytes that are not the part's.
-var ErrOtherBytes = errors.New("the bytes are not those of the part")
 
 const (
 	// partPieceBytes is how much of a part is in memory on each side of a transfer. Each piece must pass within partStall: at less than 26
@@ -114,6 +114,7 @@ func sendPart(stream *quic.Stream, file PartFile, size, offset int64) error {
 	}
 	piece := make([]byte, partPieceBytes)
 	for offset < size {
+		begun := time.Now()
 		n, err := file.ReadAt(piece[:min(int64(len(piece)), size-offset)], offset)
 		if n == 0 {
 			return err
@@ -123,6 +124,10 @@ func sendPart(stream *quic.Stream, file PartFile, size, offset int64) error {
 			return err
 		}
 		offset += int64(n)
+		select {
+		case <-stream.Context().Done():
+		case <-time.After(file.Sent(n) - time.Since(begun)):
+		}
 	}
 	return nil
 }
@@ -145,53 +150,68 @@ func FetchPart(ctx context.Context, c PartConfig, to PartSink) error {
 	if len(c.Addresses) == 0 {
 		return errors.New("no address of another member is known")
 	}
-	a, err := newDialer(c.Trust, c.Name, c.Addresses, c.Logger)
-	if err != nil {
+	p := NewPuller(c)
+	defer p.Close()
+	if err := p.begin(); err != nil {
 		return err
 	}
-	defer a.close()
-	f := fetcher{dialer: a, config: c, progressed: time.Now(), piece: make([]byte, partPieceBytes)}
-	return f.fetch(ctx, to)
+	return (&fetcher{Puller: p, progressed: time.Now()}).fetch(ctx, to)
 }
 
 // fetcher is one call of FetchPart.
 type fetcher struct {
-	*dialer
-	config     PartConfig
+	*Puller
 	furthest   int64     // the largest offset reached
 	progressed time.Time // when it was reached
-	piece      []byte
 }
 
 func (f *fetcher) fetch(ctx context.Context, to PartSink) error {
-	left := slices.Clone(f.addresses)
+	left, d := slices.Clone(f.config.Addresses), f.dialer
 	for round := 0; ; round++ {
 		for _, address := range slices.Clone(left) {
 			from := to.Offset()
-			err := f.fetchFrom(ctx, address, round, to)
-			if from > 0 && errors.Is(err, ErrOtherBytes) {
-				err = f.fetchFrom(ctx, address, round, to)
+			err := f.fetchFrom(ctx, address, to)
+			if from > 0 && errors.Is(err, damage.ErrOtherBytes) {
+				err = f.fetchFrom(ctx, address, to)
 			}
 			switch failed, local := errors.AsType[*sinkError](err); {
 			case err == nil:
 				return nil
 			case ctx.Err() != nil:
-				return f.noAnswer(ctx)
-			case local && !errors.Is(err, ErrOtherBytes):
+				return d.noAnswer(ctx)
+			case local && !errors.Is(err, damage.ErrOtherBytes):
 				return failed.err
 			case local:
 				left = slices.DeleteFunc(left, func(other string) bool { return other == address })
 			}
-			f.failed[address] = err
-			f.log.Warn("part from "+address, "a part of a snapshot could not be fetched", "address", address, "part", to.Name(), "has", to.Offset(), "error", err)
+			d.failed[address] = err
+			d.log.Warn("part from "+address, "a part of a snapshot could not be fetched", "address", address, "part", to.Name(), "has", to.Offset(), "error", err)
 		}
 		idle := time.Since(f.progressed)
-		refused := !slices.ContainsFunc(left, func(address string) bool { return !final(f.failed[address]) })
+		refused := !slices.ContainsFunc(left, func(address string) bool { return !final(d.failed[address]) })
 		if len(left) == 0 || idle >= f.config.Timeout || refused && idle >= joinRefusedTimeout {
-			return fmt.Errorf("no member gave it (%s)", f.failures())
+			return fmt.Errorf("no member gave it (%s)", d.failures())
 		}
 		sleep(ctx, min(peerDialPause<<min(round, 10), peerDialPauseMost))
 	}
+}
+
+// fetchFrom gets the rest of a part from the member at one address.
+func (f *fetcher) fetchFrom(ctx context.Context, address string, to PartSink) error {
+	for to.Offset() < to.Size() {
+		piece, err := f.Next(ctx, []string{address}, to.Name(), to.Size(), to.Offset())
+		if err != nil {
+			return err
+		}
+		if err := to.Write(piece); err != nil {
+			f.Stop()
+			return &sinkError{err}
+		}
+		if to.Offset() > f.furthest {
+			f.furthest, f.progressed = to.Offset(), time.Now()
+		}
+	}
+	return nil
 }
 
 // sinkError is an error of the PartSink, and not of a connection.
@@ -200,54 +220,141 @@ type sinkError struct{ err error }
 func (e *sinkError) Error() string { return e.err.Error() }
 func (e *sinkError) Unwrap() error { return e.err }
 
-// fetchFrom gets the rest of a part from the member at one address.
-func (f *fetcher) fetchFrom(ctx context.Context, address string, round int, to PartSink) error {
-	q, err := f.dial(ctx, wire.ProtocolPart, address, round)
-	if err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() { closeQUIC(q, closeStopping, "the asking member stops") })
-	defer stop()
-	if err := f.receive(q, to); err != nil {
-		closeQUIC(q, closeStopping, err.Error())
-		return answered(err)
-	}
-	closeQUIC(q, closeStopping, "the part is received")
-	return nil
+// pulling is a file that comes from the member at one address.
+type pulling struct {
+	q            *quic.Conn
+	stream       *quic.Stream
+	stop         func() bool
+	name         string
+	size, offset int64 // offset is that of the next byte
 }
 
-// receive asks on a connection, and hands the bytes to the sink. Each piece has a time limit.
-func (f *fetcher) receive(q *quic.Conn, to PartSink) error {
-	stream, err := q.OpenStream()
+// ask asks for a file from an offset on. A member whose file has another size is refused.
+func (p *Puller) ask(ctx context.Context, address, name string, size, offset int64) (*pulling, error) {
+	q, err := p.dialer.dial(ctx, wire.ProtocolPart, address, p.rounds)
 	if err != nil {
+		return nil, err
+	}
+	f := &pulling{q: q, name: name, size: size, offset: offset}
+	f.stop = context.AfterFunc(ctx, func() { closeQUIC(q, closeStopping, "the asking member stops") })
+	if err := f.ask(p.config); err != nil {
+		f.close(err.Error())
+		if _, local := errors.AsType[*sinkError](err); local {
+			return nil, err
+		}
+		return nil, answered(err)
+	}
+	return f, nil
+}
+
+func (p *pulling) ask(c PartConfig) (err error) {
+	if p.stream, err = p.q.OpenStream(); err != nil {
 		return err
 	}
-	_ = stream.SetDeadline(time.Now().Add(partStall)) // cannot fail
-	request := peerframe.PartRequest{Cluster: f.config.Cluster, From: f.config.Member, Name: f.config.Name, Part: to.Name(), Offset: to.Offset()}
-	if err := writeFrame(stream, peerframe.AppendFirst(make([]byte, headerBytes, limits.PartRequestBytes), &request)); err != nil {
+	_ = p.stream.SetDeadline(time.Now().Add(partStall)) // cannot fail
+	request := peerframe.PartRequest{Cluster: c.Cluster, From: c.Member, Name: c.Name, Part: p.name, Offset: p.offset}
+	if err := writeFrame(p.stream, peerframe.AppendFirst(make([]byte, headerBytes, limits.PartRequestBytes), &request)); err != nil {
 		return err
 	}
-	_ = stream.Close() // an error appears when the answer is read
-	b, err := readFrame(stream, limits.PartAnswerBytes)
+	_ = p.stream.Close() // an error appears when the answer is read
+	b, err := readFrame(p.stream, limits.PartAnswerBytes)
 	if err != nil {
 		return err
 	}
 	answer, err := peerframe.ReadPartAnswer(b)
-	if err == nil && answer.Size != to.Size() {
-		err = &sinkError{fmt.Errorf("%w: its file has %d bytes instead of %d", ErrOtherBytes, answer.Size, to.Size())}
+	if err == nil && answer.Size != p.size {
+		err = &sinkError{fmt.Errorf("%w: its file has %d bytes instead of %d", damage.ErrOtherBytes, answer.Size, p.size)}
 	}
-	for err == nil && to.Offset() < to.Size() {
-		_ = stream.SetReadDeadline(time.Now().Add(partStall)) // cannot fail
-		var n int
-		n, err = io.ReadFull(stream, f.piece[:min(int64(len(f.piece)), to.Size()-to.Offset())])
-		if n > 0 {
-			if refused := to.Write(f.piece[:n]); refused != nil {
-				return &sinkError{refused}
-			}
-		}
-		if err == nil && to.Offset() > f.furthest {
-			f.furthest, f.progressed = to.Offset(), time.Now()
+	return err
+}
+
+// next reads the next piece into a buffer. Each piece has a time limit. After an error there may be a shorter one.
+func (p *pulling) next(buffer []byte) ([]byte, error) {
+	_ = p.stream.SetReadDeadline(time.Now().Add(partStall)) // cannot fail
+	n, err := io.ReadFull(p.stream, buffer[:min(int64(len(buffer)), p.size-p.offset)])
+	if p.offset += int64(n); err != nil {
+		err = answered(cut(err))
+	}
+	return buffer[:n], err
+}
+
+// close ends it. why is for the other member, if the file is not complete.
+func (p *pulling) close(why string) {
+	if p.stop(); p.offset == p.size {
+		why = "the part is received"
+	}
+	closeQUIC(p.q, closeStopping, why)
+}
+
+// Puller gets files piece by piece from one member after another. One goroutine uses it.
+type Puller struct {
+	config PartConfig
+	dialer *dialer
+	from   []string
+	file   *pulling // nil: none
+	rounds int      // of attempts at all addresses
+	buffer []byte
+}
+
+// NewPuller returns a Puller that asks as a FetchPart with this configuration would; its addresses do not count.
+func NewPuller(c PartConfig) *Puller { return &Puller{config: c, buffer: make([]byte, partPieceBytes)} }
+
+// Next returns the next piece of a file of the member at some addresses, from an offset on: the rest of a request, or a new one. It waits
+// for partStall at most, and for a connection. The piece is valid until the next call.
+func (p *Puller) Next(ctx context.Context, from []string, name string, size, offset int64) ([]byte, error) {
+	if f := p.file; f != nil && (f.name != name || f.offset != offset || !slices.Equal(p.from, from)) {
+		p.Stop()
+	}
+	if p.file == nil {
+		if err := p.open(ctx, from, name, size, offset); err != nil {
+			return nil, err
 		}
 	}
-	return cut(err)
+	piece, err := p.file.next(p.buffer)
+	if err != nil || p.file.offset == size {
+		p.Stop()
+	}
+	if len(piece) > 0 {
+		err = nil // it appears again with the next piece
+	}
+	return piece, err
+}
+
+func (p *Puller) open(ctx context.Context, from []string, name string, size, offset int64) (err error) {
+	if len(from) == 0 {
+		return errors.New("no address of the member is known")
+	}
+	if err := p.begin(); err != nil {
+		return err
+	}
+	p.from = slices.Clone(from)
+	for _, address := range from {
+		if p.file, err = p.ask(ctx, address, name, size, offset); err == nil {
+			return nil
+		}
+	}
+	p.rounds++
+	return err
+}
+
+func (p *Puller) begin() (err error) {
+	if p.dialer == nil {
+		p.dialer, err = newDialer(p.config.Trust, p.config.Name, p.config.Addresses, p.config.Logger)
+	}
+	return err
+}
+
+// Stop ends the request, if there is one. Another one may follow.
+func (p *Puller) Stop() {
+	if p.file != nil {
+		p.file.close("another file is wanted")
+		p.file = nil
+	}
+}
+
+// Close ends it.
+func (p *Puller) Close() {
+	if p.Stop(); p.dialer != nil {
+		p.dialer.close()
+	}
 }
