@@ -132,7 +132,7 @@ func TestSaveAcrossInstall(t *testing.T) {
 	if s.out.file == nil {
 		t.Fatal("the save is over already")
 	}
-	(&SnapshotReader{Snapshotter: s.Inbox, Pull: func(_ uint64, _ string, _, offset int64) ([]byte, error) { return whole[offset:], nil }}).Handle(Time{}, drainBox(s.Reader))
+	(&SnapshotReader{Snapshotter: s.Inbox, Pull: func(_, _ string, _, offset int64) ([]byte, error) { return whole[offset:], nil }}).Handle(Time{}, drainBox(s.Reader))
 	for _, m := range drainBox(s.Inbox) {
 		if m, is := m.(pulled); is {
 			s.receive.pulled(&s.snapshotCore, &s.repair, m)

@@ -182,7 +182,7 @@ type ReadLog struct{ Order log.ColdRead }
 // pull is a message to the snapshot reader: an order to get the next piece of a file from a member. Posted: one at a time.
 type pull struct {
 	File *snapshot.Incoming
-	From uint64
+	From string // the member's address
 }
 
 // SegmentMakerMessage is a message to the segment maker. The log writer posts its messages.

@@ -482,7 +482,7 @@ func (p *partsMember) step(messages ...SnapshotterMessage) (again bool) {
 
 // pulled ends the oldest order for a piece: it comes, or it does not.
 func (p *partsMember) pulled(away bool) {
-	reader := &SnapshotReader{Snapshotter: p.Inbox, Pull: func(_ uint64, name string, _, offset int64) ([]byte, error) {
+	reader := &SnapshotReader{Snapshotter: p.Inbox, Pull: func(_, name string, _, offset int64) ([]byte, error) {
 		b := p.other.content("snap/" + name)
 		if away || offset >= int64(len(b)) {
 			p.m.made["pieces that do not come"]++

@@ -15,8 +15,8 @@ func (repairPart) snapshotReaderMessage() {}
 // it builds the state. It also fetches damaged parts from other members. It owns the file that it was given until it has reported.
 type SnapshotReader struct {
 	Snapshotter *Mailbox[SnapshotterMessage]
-	// Pull returns the next piece of a file from a member, from an offset on. It waits for it, up to a bound.
-	Pull func(from uint64, name string, size, offset int64) (piece []byte, err error)
+	// Pull returns the next piece of a file from the member at an address, from an offset on. It waits for it, up to a bound.
+	Pull func(address, name string, size, offset int64) (piece []byte, err error)
 	// Repair fetches a part from another member into the folder of snapshots. It may take long.
 	Repair func(snapshot.Part) error
 }

@@ -64,7 +64,8 @@ func (r *receives) offered(c *snapshotCore, from uint64, o peerframe.SnapshotOff
 		case c.installing:
 			return // another sender offers again
 		case same && t.from == from:
-			if t.offer.MessageTerm = max(t.offer.MessageTerm, o.MessageTerm); !t.pulling { // no piece came last time
+			t.offer.MessageTerm, t.offer.Address = max(t.offer.MessageTerm, o.MessageTerm), o.Address
+			if !t.pulling { // no piece came last time
 				r.pull(c)
 			}
 			return
@@ -228,7 +229,7 @@ func (r *receives) forget(c *snapshotCore) {
 // pull has the next piece of the file come.
 func (r *receives) pull(c *snapshotCore) {
 	r.current.pulling = true
-	c.Reader.MustPost(pull{r.current.file, r.current.from})
+	c.Reader.MustPost(pull{r.current.file, r.current.offer.Address})
 }
 
 // pieceCame notes that the sender answers.

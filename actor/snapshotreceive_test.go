@@ -193,6 +193,19 @@ func TestSnapshotOfferedAgainInANewerTerm(t *testing.T) {
 	}
 }
 
+// The files come from the address in the newest offer: the sender may have come back at another one.
+func TestSnapshotComesFromTheOfferedAddress(t *testing.T) {
+	whole, o := sentSnapshot(t, stateAt(t, 20, 100), 20)
+	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	for _, at := range []string{"10.0.0.1:1", "10.0.0.2:1"} {
+		o.Address = at
+		if s.turn(FromPeer{From: 2, Message: o}); s.askedAt != at {
+			t.Errorf("offered at %q, asked for at %q", at, s.askedAt)
+		}
+		s.comes(whole[:len(whole)/2])
+	}
+}
+
 // Who could save no snapshot, and got one, has one: nothing is wrong any more.
 func TestInstalledSnapshotEndsTheAlarmOfSaving(t *testing.T) {
 	whole, o := sentSnapshot(t, stateAt(t, 20, 100), 20)

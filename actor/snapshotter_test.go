@@ -32,6 +32,8 @@ type snapshotterTurns struct {
 	// give has what the other members give of a file; nil: nothing
 	give  func(name string, offset int64) ([]byte, error)
 	asked []int64 // from where on they were asked
+	// the last address at which they were asked
+	askedAt string
 }
 
 var errAway = errors.New("no piece comes")
@@ -46,8 +48,8 @@ func (s *snapshotterTurns) comes(b []byte) {
 	}
 }
 
-func (s *snapshotterTurns) pull(_ uint64, name string, _, offset int64) ([]byte, error) {
-	s.asked = append(s.asked, offset)
+func (s *snapshotterTurns) pull(address, name string, _, offset int64) ([]byte, error) {
+	s.asked, s.askedAt = append(s.asked, offset), address
 	if s.give == nil {
 		return nil, errAway
 	}

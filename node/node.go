@@ -143,11 +143,11 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, sta
 		FetchPart: func(addresses []string, f *folder, to peer.PartSink) error {
 			return peer.FetchPart(ctx, asks(addresses, f), to)
 		},
-		Pull: func(addresses []string, f *folder, name string, size, offset int64) ([]byte, error) {
+		Pull: func(address string, f *folder, name string, size, offset int64) ([]byte, error) {
 			if n.pulls == nil {
 				n.pulls = peer.NewPuller(asks(nil, f))
 			}
-			return n.pulls.Next(pulling, addresses, name, size, offset)
+			return n.pulls.Next(pulling, address, name, size, offset)
 		},
 		Backup: c.backup(ctx),
 		Audit:  func() (*audit.Log, error) { return openAudit(&c) },

@@ -45,7 +45,6 @@ type contacts struct {
 	mu        sync.Mutex
 	members   index.Members
 	newcomers []peer.Peer // none of them in members, and none removed
-	peers     []peer.Peer // as the transport has them
 	// by alarm, here without its text: the number of further looks for which a refused connection or join is shown
 	turnedAway map[kv.Alarm]int
 }
@@ -91,15 +90,20 @@ func (m *member) setPeers() {
 			}
 		}
 	}
-	m.contacts.peers = all
 	m.transport.SetPeers(all)
 }
 
 // Send implements actor.Peers.
 func (p peers) Send(to uint64, m peerframe.Message, lazy bool) {
-	if r, ok := m.(peerframe.Raft); ok && actor.CarriesFolders(r.Message) {
-		r.Folders = p.member.actors.admission.Folders()
-		m = r
+	switch one := m.(type) {
+	case peerframe.Raft:
+		if actor.CarriesFolders(one.Message) {
+			one.Folders = p.member.actors.admission.Folders()
+			m = one
+		}
+	case peerframe.SnapshotOffer:
+		one.Address = p.member.config.AdvertisePeer
+		m = one
 	}
 	p.transport.Send(to, peerframe.ClassOf(m), peerframe.Encode(m), lazy)
 }

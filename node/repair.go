@@ -359,19 +359,6 @@ func (m *member) askMembers(members index.Members, to peer.PartSink) error {
 	return m.env.FetchPart(at, m.folder, to)
 }
 
-// pull returns the next piece of a file of the snapshot that a member has offered.
-func (m *member) pull(from uint64, name string, size, offset int64) ([]byte, error) {
-	m.contacts.mu.Lock()
-	var at []string
-	for _, one := range m.contacts.peers {
-		if one.ID == from {
-			at = one.Addresses
-		}
-	}
-	m.contacts.mu.Unlock()
-	return m.env.Pull(at, m.folder, name, size, offset)
-}
-
 // serveParts gives parts to these members while this one starts: each may have what the other one has lost.
 func (m *member) serveParts(members index.Members) error {
 	err := m.drawProcess()

@@ -62,11 +62,11 @@ func (h *host) fetchPart(addresses []string, f *folder, to peer.PartSink) error 
 	return err
 }
 
-// pull asks the host at these addresses for the next piece of a file.
-func (h *host) pull(addresses []string, f *folder, name string, size, offset int64) ([]byte, error) {
+// pull asks the host at this address for the next piece of a file.
+func (h *host) pull(address string, f *folder, name string, size, offset int64) ([]byte, error) {
 	w := h.w
 	for _, o := range w.hosts {
-		if o == h || !slices.Contains(addresses, o.config.AdvertisePeer) {
+		if o == h || o.config.AdvertisePeer != address {
 			continue
 		}
 		if !h.reaches(o) || w.healed == 0 && w.probably(w.shape.partHarm/20) {
@@ -444,4 +444,44 @@ func powerFailsWhileANewerStateIsTaken(t *testing.T, disk *simdisk.Disk, h, give
 		t.Errorf("%d starts without and %d with another member", fates[true], fates[false])
 	}
 	t.Logf("%d starts without and %d with another member", fates[true], fates[false])
+}
+
+// The other members move while one is stopped: its list has their addresses of before, and it needs a snapshot. It comes from the address
+// in the offer.
+func TestSnapshotOfAMemberThatHasMoved(t *testing.T) {
+	w, leader := quietCluster(t, shape{segmentBytes: 64 << 10}, manyParts)
+	away := w.hosts[0]
+	if away == leader {
+		away = w.hosts[1]
+	}
+	away.kill()
+	f := newFlood(w, 3000)
+	if !w.until(10*time.Minute, func() bool {
+		f.follow()
+		f.fill(1)
+		return f.puts > 300
+	}) {
+		t.Fatalf("%d puts: %s", f.puts, w.failure)
+	}
+	for i, h := range w.hosts {
+		if h == away {
+			continue
+		}
+		h.kill()
+		h.config.AdvertisePeer = fmt.Sprintf("10.3.0.%d:2380", i+1)
+		h.start()
+		if !w.until(time.Minute, func() bool { return w.leader() != nil }) {
+			t.Fatalf("nobody leads after %s has moved: %s", h.name(), w.failure)
+		}
+		w.run(5 * time.Second) // the other one learns the address
+	}
+	away.start()
+	if !w.until(time.Minute, func() bool {
+		at, _ := away.member.status.View().Applied()
+		want, _ := w.hosts[2].member.status.View().Applied()
+		return at >= want
+	}) || away.member.status.Observer.Counters.InstallsDone.Load() == 0 {
+		at, _ := away.member.status.View().Applied()
+		t.Errorf("it has entry %d, and %d snapshots were installed: %s", at, away.member.status.Observer.Counters.InstallsDone.Load(), w.failure)
+	}
 }

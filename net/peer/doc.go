@@ -83,8 +83,9 @@
 // # Parts
 //
 // A member that lacks a file of a snapshot (package snapshot, "Parts") fetches it from another member: a part that is missing or damaged, or
-// the files of a snapshot that a leader offers. It asks on a connection of its own to the peers' port, ALPN "qkv-part/2", with its certificate. It uses one bidirectional
-// stream, with frames as for joining, of at most limits.PartRequestBytes and limits.PartAnswerBytes:
+// the files of a snapshot that a leader offers. It asks on a connection of its own to the peers' port, ALPN "qkv-part/2", with its
+// certificate. It uses one bidirectional stream, with frames as for joining, of at most limits.PartRequestBytes and
+// limits.PartAnswerBytes:
 //
 //	asking member                         member
 //	length, 4 bytes | request, end  -->
@@ -101,7 +102,8 @@
 // A member that fetches parts itself gives others, from [Transport.ServeParts] on: each of two starting members may have what the other one
 // has lost. Other connections wait until it is started.
 //
-// [FetchPart] and [Puller] are the asking side. A Puller returns one piece after another of the files of one member. FetchPart asks the addresses in turn, and after a break goes on at the offset reached, perhaps at another member.
+// [FetchPart] and [Puller] are the asking side. A Puller returns one piece after another of the files of the member at the address that its
+// offer has. FetchPart asks several addresses in turn, and after a break goes on at the offset reached, perhaps at another member.
 // The bytes are checked against the name, which contains their SHA-256: a member that sends other bytes, all from the first one on, is not
 // asked again.
 //

@@ -199,7 +199,7 @@ func (f *fetcher) fetch(ctx context.Context, to PartSink) error {
 // fetchFrom gets the rest of a part from the member at one address.
 func (f *fetcher) fetchFrom(ctx context.Context, address string, to PartSink) error {
 	for to.Offset() < to.Size() {
-		piece, err := f.Next(ctx, []string{address}, to.Name(), to.Size(), to.Offset())
+		piece, err := f.Next(ctx, address, to.Name(), to.Size(), to.Offset())
 		if err != nil {
 			return err
 		}
@@ -290,23 +290,28 @@ func (p *pulling) close(why string) {
 type Puller struct {
 	config PartConfig
 	dialer *dialer
-	from   []string
+	from   string   // an address
 	file   *pulling // nil: none
-	rounds int      // of attempts at all addresses
+	rounds int      // of attempts that failed
 	buffer []byte
 }
 
 // NewPuller returns a Puller that asks as a FetchPart with this configuration would; its addresses do not count.
 func NewPuller(c PartConfig) *Puller { return &Puller{config: c, buffer: make([]byte, partPieceBytes)} }
 
-// Next returns the next piece of a file of the member at some addresses, from an offset on: the rest of a request, or a new one. It waits
+// Next returns the next piece of a file of the member at an address, from an offset on: the rest of a request, or a new one. It waits
 // for partStall at most, and for a connection. The piece is valid until the next call.
-func (p *Puller) Next(ctx context.Context, from []string, name string, size, offset int64) ([]byte, error) {
-	if f := p.file; f != nil && (f.name != name || f.offset != offset || !slices.Equal(p.from, from)) {
+func (p *Puller) Next(ctx context.Context, from, name string, size, offset int64) ([]byte, error) {
+	if f := p.file; f != nil && (f.name != name || f.offset != offset || p.from != from) {
 		p.Stop()
 	}
 	if p.file == nil {
-		if err := p.open(ctx, from, name, size, offset); err != nil {
+		err := p.begin()
+		if err == nil {
+			p.file, err = p.ask(ctx, from, name, size, offset)
+		}
+		if p.from = from; err != nil {
+			p.rounds++
 			return nil, err
 		}
 	}
@@ -318,23 +323,6 @@ func (p *Puller) Next(ctx context.Context, from []string, name string, size, off
 		err = nil // it appears again with the next piece
 	}
 	return piece, err
-}
-
-func (p *Puller) open(ctx context.Context, from []string, name string, size, offset int64) (err error) {
-	if len(from) == 0 {
-		return errors.New("no address of the member is known")
-	}
-	if err := p.begin(); err != nil {
-		return err
-	}
-	p.from = slices.Clone(from)
-	for _, address := range from {
-		if p.file, err = p.ask(ctx, address, name, size, offset); err == nil {
-			return nil
-		}
-	}
-	p.rounds++
-	return err
 }
 
 func (p *Puller) begin() (err error) {

@@ -463,7 +463,7 @@ func TestPuller(t *testing.T) {
 	m, closed, asked := giver(t, content)
 	p := NewPuller(fetchWith(t))
 	defer p.Close()
-	size, at := int64(len(content)), []string{m.address()}
+	size, at := int64(len(content)), m.address()
 	pull := func(offset int64) (got []byte) {
 		t.Helper()
 		for offset < size {
@@ -489,7 +489,7 @@ func TestPuller(t *testing.T) {
 			t.Errorf("%s of %d bytes gives %d", name, wrong, len(piece))
 		}
 	}
-	if _, err := p.Next(inTime(t), nil, "the part", size, 0); err == nil {
+	if _, err := p.Next(inTime(t), "", "the part", size, 0); err == nil {
 		t.Error("a member without an address answers")
 	}
 	const pause = 100 * time.Millisecond

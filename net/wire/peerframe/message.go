@@ -80,6 +80,8 @@ type (
 		MessageTerm uint64         `msgpack:"m"` // the term of the leader that sends it
 		ConfState   []byte         `msgpack:"c"` // raft's protobuf
 		Parts       []SnapshotPart `msgpack:"p"`
+		// Address is where the sender gives the files. The receiver's member list may lack the sender, or have an address of before.
+		Address string `msgpack:"a"`
 	}
 	// SnapshotPart is a file that a snapshot lists, as in package snapshot.
 	SnapshotPart struct {
