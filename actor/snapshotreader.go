@@ -15,7 +15,8 @@ func (repairPart) snapshotReaderMessage() {}
 // it builds the state. It also fetches damaged parts from other members. It owns the file that it was given until it has reported.
 type SnapshotReader struct {
 	Snapshotter *Mailbox[SnapshotterMessage]
-	// Pull returns the next piece of a file from the member at an address, from an offset on. It waits for it, up to a bound.
+	// Pull returns the next piece of a file from the member at an address, from an offset on. With an error the piece may be shorter
+	// or empty. It waits for it, up to a bound.
 	Pull func(address, name string, size, offset int64) (piece []byte, err error)
 	// Repair fetches a part from another member into the folder of snapshots. It may take long.
 	Repair func(snapshot.Part) error
@@ -38,7 +39,7 @@ func (r *SnapshotReader) pull(m pull) {
 	var piece []byte
 	if m.File.Offset() < m.File.Size() { // otherwise an earlier process has received all of it
 		var away error
-		if piece, away = r.Pull(m.From, m.File.Name(), m.File.Size(), m.File.Offset()); away != nil {
+		if piece, away = r.Pull(m.From, m.File.Name(), m.File.Size(), m.File.Offset()); len(piece) == 0 {
 			r.Snapshotter.MustPost(pulled{File: m.File, Away: away})
 			return
 		}

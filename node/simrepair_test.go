@@ -230,7 +230,12 @@ func TestPartsForMembersOnly(t *testing.T) {
 			t.Errorf("%q for %x: %v", x.asks, x.from, no)
 		}
 		if file != nil {
-			_ = file.Close()
+			trace := &strings.Builder{}
+			leader.disk.SetTrace(trace)
+			must(t, file.Close())
+			if leader.disk.SetTrace(nil); !strings.Contains(trace.String(), "dropcache data/snap/"+name) {
+				t.Errorf("a file that was sent stays in the page cache: %q", trace)
+			}
 		}
 	}
 }

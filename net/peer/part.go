@@ -200,12 +200,14 @@ func (f *fetcher) fetch(ctx context.Context, to PartSink) error {
 func (f *fetcher) fetchFrom(ctx context.Context, address string, to PartSink) error {
 	for to.Offset() < to.Size() {
 		piece, err := f.Next(ctx, address, to.Name(), to.Size(), to.Offset())
-		if err != nil {
-			return err
+		if len(piece) > 0 {
+			if refused := to.Write(piece); refused != nil {
+				f.Stop()
+				return &sinkError{refused}
+			}
 		}
-		if err := to.Write(piece); err != nil {
-			f.Stop()
-			return &sinkError{err}
+		if err != nil { // a piece that is cut short is no progress: a member may send a byte a second
+			return err
 		}
 		if to.Offset() > f.furthest {
 			f.furthest, f.progressed = to.Offset(), time.Now()
@@ -300,7 +302,7 @@ type Puller struct {
 func NewPuller(c PartConfig) *Puller { return &Puller{config: c, buffer: make([]byte, partPieceBytes)} }
 
 // Next returns the next piece of a file of the member at an address, from an offset on: the rest of a request, or a new one. It waits
-// for partStall at most, and for a connection. The piece is valid until the next call.
+// for partStall at most, and for a connection. With an error the piece may be shorter. It is valid until the next call.
 func (p *Puller) Next(ctx context.Context, from, name string, size, offset int64) ([]byte, error) {
 	if f := p.file; f != nil && (f.name != name || f.offset != offset || p.from != from) {
 		p.Stop()
@@ -318,9 +320,6 @@ func (p *Puller) Next(ctx context.Context, from, name string, size, offset int64
 	piece, err := p.file.next(p.buffer)
 	if err != nil || p.file.offset == size {
 		p.Stop()
-	}
-	if len(piece) > 0 {
-		err = nil // it appears again with the next piece
 	}
 	return piece, err
 }
