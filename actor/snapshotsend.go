@@ -295,6 +295,5 @@ func (s *sends) pump(c *snapshotCore, one *sending) {
 		c.send(one.peer, peerframe.SnapshotChunk{Index: one.index, Term: one.term, Offset: one.sent, Bytes: chunk, Part: one.part})
 		one.sent += int64(len(chunk))
 		one.allowed -= int64(len(chunk))
-		c.Status.piecesSent.Add(int64(len(chunk)))
 	}
 }

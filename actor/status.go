@@ -20,11 +20,10 @@ import (
 type Status struct {
 	delay func(show func()) // in the simulator: published values become visible when the earlier disk calls are over
 
-	view       atomic.Pointer[index.View] // the applier's
-	consensus  atomic.Pointer[RaftStatus] // consensus'
-	durable    atomic.Pointer[Durable]    // the log writer's
-	parts      atomic.Pointer[Parts]      // the snapshotter's
-	piecesSent atomic.Int64               // the snapshotter's: bytes, to all peers
+	view      atomic.Pointer[index.View] // the applier's
+	consensus atomic.Pointer[RaftStatus] // consensus'
+	durable   atomic.Pointer[Durable]    // the log writer's
+	parts     atomic.Pointer[Parts]      // the snapshotter's
 	// the snapshotter's and the segment maker's: when the disk last completed one of their steps
 	diskDone        atomic.Int64
 	matches         atomic.Pointer[map[uint64]uint64]         // consensus', while it leads
