@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/client"
 )
@@ -39,5 +40,5 @@ func shownAuthor(name string) string {
 	if name == "" {
 		return unknownAuthor
 	}
-	return printable([]byte(name), len(name))
+	return form.Printable([]byte(name), len(name))
 }

@@ -61,10 +61,9 @@ func delRequest(c *cli.Context) (kv.Delete, error) {
 
 // delAnswer returns the answer to a delete.
 func delAnswer(written client.Written) form.Answer {
-	d, t := form.Document{{"revision", written.Revision}, {"deleted", written.Deleted}}, &form.Rows{Columns: []string{"REVISION", "DELETED"}}
-	t.Add(written.Revision, written.Deleted)
-	if all := documentsOf(written.Previous); len(all) > 0 {
+	d := form.Document{{"revision", written.Revision}, {"deleted", written.Deleted}}
+	if all := documentsOf(written.Previous, false); len(all) > 0 {
 		d = append(d, form.Field{"prev_kvs", all})
 	}
-	return withPrevious(form.Answer{Document: d, Text: fmt.Sprintln(written.Deleted), Table: t}, written.Previous)
+	return form.Answer{Document: d, Text: fmt.Sprintln(written.Deleted) + plainOf(written.Previous)}
 }

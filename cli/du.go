@@ -119,7 +119,7 @@ func (d *used) writeTable(w form.Page, person bool) {
 	}
 	for i := range d.Rows {
 		row := &d.Rows[i]
-		name := printable(row.Prefix, len(row.Prefix))
+		name := form.Printable(row.Prefix, len(row.Prefix))
 		if name == "" {
 			name = `""`
 		}
@@ -155,7 +155,7 @@ func (d *used) document() form.Document {
 	groups := make([]form.Document, 0, len(d.Rows))
 	for i := range d.Rows {
 		row := &d.Rows[i]
-		groups = append(groups, append(form.Document{form.TextField("prefix", row.Prefix), {"direct", d.direct(row)}}, numbers(row)...))
+		groups = append(groups, append(form.Document{{"prefix", form.Bytes(row.Prefix)}, {"direct", d.direct(row)}}, numbers(row)...))
 	}
 	return form.Document{{"revision", d.Revision}, {"changes_period_s", d.Period.Seconds()}, {"groups", groups}, {"total", numbers(&d.total)}}
 }

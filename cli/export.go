@@ -15,12 +15,6 @@ import (
 	"qkv/net/client"
 )
 
-// exportedKey is a line of an export: a key as `qkv get -w json` prints it, and the seconds that were left of its lease.
-type exportedKey struct {
-	pairDocument
-	TTL int64 `json:"ttl,omitempty"` // 0: there is no lease, it has ended, or nobody was asked
-}
-
 // leasesAsked is the number of concurrent requests for leases: the client packs them into few packets.
 const leasesAsked = 64
 
@@ -87,7 +81,8 @@ func (e *exporter) run(ctx context.Context, c *cli.Context, q kv.Range) error {
 		}
 		for i := range page.KVs {
 			one := &page.KVs[i]
-			if err := form.WriteJSON(e.out, exportedKey{documentOf(one, false), e.left[one.Lease]}); err != nil {
+			line := append(documentOf(one, false), form.Field{"ttl", form.Some(e.left[one.Lease])})
+			if err := form.WriteJSON(e.out, line); err != nil {
 				return err
 			}
 			e.keys++

@@ -84,6 +84,17 @@ type importer struct {
 	keys, granted, left int64
 }
 
+// exportedKey is a line of an export: a key as `qkv get -w json` prints it, and the seconds that were left of its lease.
+type exportedKey struct {
+	Key         *string `json:"key"`
+	KeyBase64   *string `json:"key_base64"`
+	Value       *string `json:"value"`
+	ValueBase64 *string `json:"value_base64"`
+	Lease       int64   `json:"lease"`
+	Hex         string  `json:"lease_hex"`
+	TTL         int64   `json:"ttl"` // 0: there is no lease, it has ended, or the leader was not asked
+}
+
 // exportedPut is a line as a put.
 type exportedPut struct {
 	kv.Put
@@ -263,7 +274,7 @@ func consulKeys(r io.Reader) iter.Seq2[exportedKey, error] {
 		_, err := d.Token()
 		for err == nil && d.More() {
 			var one struct{ Key, Value *string }
-			if err = d.Decode(&one); err == nil && !yield(exportedKey{pairDocument: pairDocument{Key: one.Key, ValueBase64: one.Value}}, nil) {
+			if err = d.Decode(&one); err == nil && !yield(exportedKey{Key: one.Key, ValueBase64: one.Value}, nil) {
 				return
 			}
 		}

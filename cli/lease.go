@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -166,7 +165,7 @@ func leaseTimeToLive(c *cli.Context) error {
 			var words []string
 			left.Keys = append([][]byte{}, left.Keys...) // not nil
 			for _, key := range left.Keys {
-				words = append(words, printable(key, len(key)))
+				words = append(words, form.Printable(key, len(key)))
 			}
 			text += fmt.Sprintf(", attached keys([%s])", strings.Join(words, " "))
 		}
@@ -183,20 +182,15 @@ func inSeconds(ttl time.Duration) int64 { return int64(ttl / time.Second) }
 
 // writeLease prints one lease; text is its plain form. keys is nil if they were not requested.
 func writeLease(c *cli.Context, id int64, remaining, total time.Duration, keys [][]byte, text string) error {
-	ttl, granted := inSeconds(remaining), inSeconds(total)
-	d, t, count := form.Document{{"id", hex(uint64(id))}, {"ttl", ttl}, {"granted_ttl", granted}}, &form.Rows{Columns: []string{"ID", "TTL", "GRANTED", "KEYS"}}, "-"
+	d := form.Document{{"id", hex(uint64(id))}, {"ttl", inSeconds(remaining)}, {"granted_ttl", inSeconds(total)}}
 	var all []form.Document
 	for _, key := range keys {
-		all = append(all, form.Document{form.TextField("key", key)})
+		all = append(all, form.Document{{"key", form.Bytes(key)}})
 	}
 	if len(all) > 0 {
 		d = append(d, form.Field{"keys", all})
 	}
-	if keys != nil {
-		count = strconv.Itoa(len(keys))
-	}
-	t.Add(hex(uint64(id)), ttl, granted, count)
-	return writeAnswer(c, form.Answer{Document: d, Table: t, Text: text + "\n"})
+	return writeOne(c, text+"\n", d)
 }
 
 func leaseList(ctx context.Context, c *cli.Context, s *client.Client) error {
@@ -204,16 +198,10 @@ func leaseList(ctx context.Context, c *cli.Context, s *client.Client) error {
 	if err != nil {
 		return err
 	}
-	return writeLeases(c.App.Writer, c.String("write-out"), all)
-}
-
-func writeLeases(w io.Writer, format string, leases []int64) error {
-	ids := make([]string, len(leases))
-	t, text := &form.Rows{Columns: []string{"ID"}}, fmt.Sprintf("found %d leases\n", len(leases))
-	for i, id := range leases {
-		ids[i] = fmt.Sprintf("%016x", uint64(id))
-		t.Add(ids[i])
+	ids, text := make([]string, len(all)), fmt.Sprintf("found %d leases\n", len(all))
+	for i, id := range all {
+		ids[i] = hex(uint64(id))
 		text += ids[i] + "\n"
 	}
-	return form.Answer{Document: form.Document{{"leases", ids}}, Table: t, Text: text}.Write(w, format)
+	return writeOne(c, text, form.Document{{"leases", ids}})
 }

@@ -280,12 +280,9 @@ func (h *holder) pass(s os.Signal) {
 
 // writeHolder prints the holder of a name: its key, its value unless that is nil, its token and its lease.
 func writeHolder(c *cli.Context, key, value []byte, token int64, lease string) error {
-	d, text := form.Document{form.TextField("key", key)}, string(key)+"\n"
+	d, text := form.Document{{"key", form.Bytes(key)}}, string(key)+"\n"
 	if value != nil {
-		d, text = append(d, form.TextField("value", value)), text+string(value)+"\n"
+		d, text = append(d, form.Field{"value", form.Bytes(value)}), text+string(value)+"\n"
 	}
-	d = append(d, form.Field{"token", token}, form.Field{"lease", lease})
-	t := &form.Rows{Columns: []string{"KEY", "VALUE", "TOKEN", "LEASE"}}
-	t.Add(printable(key, len(key)), printable(value, tableValueMost), token, lease)
-	return writeAnswer(c, form.Answer{Document: d, Table: t, Text: text})
+	return writeOne(c, text, append(d, form.Field{"token", token}, form.Field{"lease", lease}))
 }

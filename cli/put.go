@@ -90,18 +90,15 @@ func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p kv.
 // putAnswer returns the answer to a put; lease is that of --ttl, or zero.
 func putAnswer(written client.Written, lease client.Lease) form.Answer {
 	d, text := form.Document{{"revision", written.Revision}}, "OK\n"
-	t, row := &form.Rows{Columns: []string{"REVISION"}}, []any{written.Revision}
-	if all := documentsOf(written.Previous); len(all) > 0 {
+	if all := documentsOf(written.Previous, false); len(all) > 0 {
 		d = append(d, form.Field{"prev_kv", all[0]})
 	}
 	if lease.ID != 0 {
 		id, ttl := leaseHex(lease.ID), inSeconds(lease.TTL)
 		d = append(d, form.Field{"lease_hex", id}, form.Field{"ttl", ttl})
 		text += fmt.Sprintf("lease %s granted with TTL(%ds)\n", id, ttl)
-		t.Columns, row = append(t.Columns, "LEASE", "TTL"), append(row, id, ttl)
 	}
-	t.Add(row...)
-	return withPrevious(form.Answer{Document: d, Text: text, Table: t}, written.Previous)
+	return form.Answer{Document: d, Text: text + plainOf(written.Previous)}
 }
 
 // keyArgument returns the first argument; it may be empty only if it begins a range.

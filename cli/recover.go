@@ -146,7 +146,7 @@ func sayLoss(w io.Writer, l *node.Loss) {
 		if k.Has > 0 {
 			now = fmt.Sprintf("the key has the value of revision %d instead", k.Has)
 		}
-		fmt.Fprintf(w, "  %s at revision %d: %s\n", printable(k.Key, tableValueMost), k.Revision, now)
+		fmt.Fprintf(w, "  %s at revision %d: %s\n", form.Printable(k.Key, form.ValueMost), k.Revision, now)
 	}
 	if more := len(l.Keys) - lossLines; more > 0 {
 		fmt.Fprintf(w, "  and %d more: `-w json` prints all\n", more)
@@ -158,7 +158,7 @@ func bound(word string, key []byte) string {
 	if key == nil {
 		return ""
 	}
-	return word + printable(key, tableValueMost)
+	return word + form.Printable(key, form.ValueMost)
 }
 
 func lossDocument(l *node.Loss) form.Document {
@@ -166,15 +166,15 @@ func lossDocument(l *node.Loss) form.Document {
 	for _, p := range l.Places {
 		one := form.Document{{"part", p.Part.Name()}, {"error", p.Err.Error()}, {"records", p.Records}, {"first_revision", p.First}, {"last_revision", p.Last}}
 		if p.After != nil {
-			one = append(one, form.TextField("after", p.After))
+			one = append(one, form.Field{"after", form.Bytes(p.After)})
 		}
 		if p.Before != nil {
-			one = append(one, form.TextField("before", p.Before))
+			one = append(one, form.Field{"before", form.Bytes(p.Before)})
 		}
 		places = append(places, one)
 	}
 	for _, k := range l.Keys {
-		keys = append(keys, form.Document{form.TextField("key", k.Key), {"lost_revision", k.Revision}, {"revision", k.Has}})
+		keys = append(keys, form.Document{{"key", form.Bytes(k.Key)}, {"lost_revision", k.Revision}, {"revision", k.Has}})
 	}
 	return form.Document{{"revision", l.Revision}, {"keys_before", l.Had}, {"keys_left", l.Has}, {"places", places}, {"keys", keys}}
 }

@@ -213,7 +213,7 @@ func (r *reverter) flush() error {
 				continue
 			}
 			r.Written++
-			fmt.Fprintf(r.c.App.ErrWriter, "left unchanged, written meanwhile by another client: %s\n", printable(d.key, len(d.key)))
+			fmt.Fprintf(r.c.App.ErrWriter, "left unchanged, written meanwhile by another client: %s\n", form.Printable(d.key, len(d.key)))
 		}
 		if len(still) == len(r.batch) {
 			return fmt.Errorf("a transaction was refused, and none of its %d keys was changed since it was read", len(still))

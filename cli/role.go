@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -185,21 +186,7 @@ func roleList(ctx context.Context, c *cli.Context, s *client.Client) error {
 	for i := range roles {
 		all, text = append(all, roleDocument(&roles[i])), text+roleText(&roles[i])
 	}
-	return writeAnswer(c, form.Answer{Document: form.Document{{"roles", all}}, Table: roleRows(roles...), Text: text})
-}
-
-func roleRows(roles ...kv.UserRole) *form.Rows {
-	t := &form.Rows{Columns: []string{"ROLE", "KEYS", "PERMITTED"}}
-	for i := range roles {
-		name, all := tableName(roles[i].Name), permissionsOf(&roles[i])
-		for _, p := range all {
-			t.Add(name, p.words, p.access)
-		}
-		if len(all) == 0 {
-			t.Add(name, "-", "-")
-		}
-	}
-	return t
+	return writeOne(c, text, form.Document{{"roles", all}})
 }
 
 // permission is a permission as it is printed. In JSON, one of prefix, key and from names its keys, and base64 says that they are not UTF-8.
@@ -212,9 +199,11 @@ type permission struct {
 func permissionOf(p *kv.Permission) (d permission) {
 	binary := false
 	add := func(name string, key []byte) {
-		one := form.TextField(name, key)
-		binary = binary || one.Name != name
-		d.Document = append(d.Document, form.Field{name, one.Value})
+		var text any = string(key)
+		if !utf8.Valid(key) {
+			text, binary = key, true
+		}
+		d.Document = append(d.Document, form.Field{name, text})
 		d.words = strings.TrimPrefix(d.words+" --"+name+" "+shellBytes(key), " ")
 	}
 	switch prefix, ok := prefixOf(p.Key, p.End); {
@@ -281,6 +270,5 @@ func printRole(ctx context.Context, c *cli.Context, s *client.Client, name, verb
 	if err != nil {
 		return afterChange(err)
 	}
-	text := "role " + nameText(name) + " " + verb + "\n" + roleText(&r)
-	return writeAnswer(c, form.Answer{Document: roleDocument(&r), Table: roleRows(r), Text: text})
+	return writeOne(c, "role "+nameText(name)+" "+verb+"\n"+roleText(&r), roleDocument(&r))
 }

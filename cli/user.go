@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -150,14 +149,11 @@ func userList(ctx context.Context, c *cli.Context, s *client.Client) error {
 	if err != nil {
 		return err
 	}
-	all, t, text := []form.Document{}, &form.Rows{Columns: []string{"USER", "ROLES", "PASSWORD"}}, ""
+	all, text := []form.Document{}, ""
 	for i := range users {
-		u := &users[i]
-		all = append(all, userDocument(u))
-		t.Add(tableName(u.Name), cmp.Or(strings.Join(u.Roles, ","), "-"), passwordText(u))
-		text += userText(u)
+		all, text = append(all, userDocument(&users[i])), text+userText(&users[i])
 	}
-	return writeAnswer(c, form.Answer{Document: form.Document{{"users", all}}, Table: t, Text: text})
+	return writeOne(c, text, form.Document{{"users", all}})
 }
 
 // oneOrAll returns the one with a name, or all if the name is empty.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -164,46 +165,18 @@ func (p *changePrinter) progress(revision int64) error {
 	}.Write(p.out, p.format)
 }
 
-// changeDocument is the JSON of a change, one per line; names and order are a promise.
-type changeDocument struct {
-	Revision    int64           `json:"revision"`
-	Type        string          `json:"type"`
-	Key         *string         `json:"key,omitempty"`
-	KeyBase64   *string         `json:"key_base64,omitempty"`
-	Value       *string         `json:"value,omitempty"`
-	ValueBase64 *string         `json:"value_base64,omitempty"`
-	Create      *int64          `json:"create_revision,omitempty"`
-	Version     *int64          `json:"version,omitempty"`
-	Lease       *int64          `json:"lease,omitempty"`
-	LeaseHex    string          `json:"lease_hex,omitempty"`
-	Before      *beforeDocument `json:"prev,omitempty"`
-	Who         string          `json:"who,omitempty"`
-}
-
-// beforeDocument is the previous state of the key.
-type beforeDocument struct {
-	Value       *string `json:"value,omitempty"`
-	ValueBase64 *string `json:"value_base64,omitempty"`
-	Create      int64   `json:"create_revision"`
-	Mod         int64   `json:"mod_revision"`
-	Version     int64   `json:"version"`
-	leaseDigits
-	Who string `json:"who,omitempty"` // of a difference
-}
-
-func changeOf(e *kv.WatchEvent, who string) changeDocument {
-	d := changeDocument{Revision: e.KV.ModRevision, Type: "delete", Who: who}
-	d.Key, d.KeyBase64 = textOrBase64(e.KV.Key)
-	if !e.Deleted {
-		d.Type, d.Create, d.Version, d.Lease = "put", &e.KV.CreateRevision, &e.KV.Version, &e.KV.Lease
-		d.Value, d.ValueBase64 = textOrBase64(e.KV.Value)
-		d.LeaseHex = leaseHex(e.KV.Lease)
+// changeOf returns a change; names and order are a promise.
+func changeOf(e *kv.WatchEvent, who string) form.Document {
+	d := form.Document{{"revision", e.KV.ModRevision}, {"type", strings.ToLower(kindOf(e))}, {"key", form.Bytes(e.KV.Key)}}
+	for _, f := range stateOf(&e.KV) {
+		if !e.Deleted && f.Name != "mod_revision" {
+			d = append(d, f)
+		}
 	}
-	if b := e.Before; b != nil {
-		d.Before = &beforeDocument{Create: b.CreateRevision, Mod: b.ModRevision, Version: b.Version, leaseDigits: leaseDigitsOf(b.Lease)}
-		d.Before.Value, d.Before.ValueBase64 = textOrBase64(b.Value)
+	if e.Before != nil {
+		d = append(d, form.Field{"prev", stateOf(e.Before)})
 	}
-	return d
+	return append(d, form.Field{"who", form.Some(who)})
 }
 
 // run runs the command for a change, with its own output. If the command fails, the watch ends, as with etcdctl.
