@@ -16,20 +16,10 @@ import (
 
 func authCommand() *cli.Command {
 	return &cli.Command{
-		Name: "auth", Category: "security", Usage: "enable users and roles, and explain what they permit",
-		Description: "Without authentication, every client with a certificate of the CA may do everything. With it, every request needs a " +
-			"user that its roles permit it: by the name in the client's certificate, or by --user. It needs a user root with the role root, as in etcd.",
+		Name: "auth",
 		Subcommands: []*cli.Command{
-			{
-				Name: "enable", Usage: "make every request need a user",
-				Description: "It is refused if you would be locked out: your own user needs the role root. The error names the commands that are missing.",
-				Flags:       clientFlags(writeOutFlag()), Action: asking(authEnable),
-			},
-			{
-				Name: "disable", Usage: "make every client with a certificate an administrator again",
-				Description: "Users and roles are kept, and passwords too; tokens become void.",
-				Flags:       clientFlags(writeOutFlag()), Action: asking(authDisable),
-			},
+			{Name: "enable", Flags: clientFlags(writeOutFlag()), Action: asking(authEnable)},
+			{Name: "disable", Flags: clientFlags(writeOutFlag()), Action: asking(authDisable)},
 			authCheckCommand(),
 		},
 	}
@@ -37,10 +27,7 @@ func authCommand() *cli.Command {
 
 func authCheckCommand() *cli.Command {
 	return &cli.Command{
-		Name: "check", Usage: "print whether a user may put, get or delete keys, and by which roles", ArgsUsage: "USER",
-		Description: "Nothing is put or deleted. The answer is that of enabled authentication, also before it is enabled. Exit codes: 0 " +
-			"allowed, 4 not allowed. A put that attaches a lease also needs write access to all keys of the lease; a put or delete " +
-			"that returns the previous value also needs read access. A user may ask about itself, the role root about every user.",
+		Name: "check",
 		Flags: clientFlags(
 			&cli.StringFlag{Name: "put", Usage: "put the key `KEY`"},
 			&cli.StringFlag{Name: "get", Usage: "read or watch the key `KEY`"},
@@ -109,12 +96,7 @@ func authDisable(ctx context.Context, c *cli.Context, s *client.Client) error {
 }
 
 func whoamiCommand() *cli.Command {
-	return &cli.Command{
-		Name: "whoami", Category: "security", Usage: "print as which user the cluster knows you, and by what proof",
-		Description: "The proof is certificate, password or token. A name that is not among the users has no roles: once authentication is " +
-			"enabled, its requests are refused.",
-		Flags: clientFlags(writeOutFlag()), Action: asking(whoami),
-	}
+	return &cli.Command{Name: "whoami", Flags: clientFlags(writeOutFlag()), Action: asking(whoami)}
 }
 
 func whoami(ctx context.Context, c *cli.Context, s *client.Client) error {

@@ -12,14 +12,7 @@ import (
 )
 
 func delCommand() *cli.Command {
-	return &cli.Command{
-		Name: "del", Category: "keys", Usage: "delete a key, or a range of keys",
-		ArgsUsage: "KEY",
-		Description: "Prints how many keys were deleted; zero is not an error. An empty KEY with --prefix or --from-key means every key, " +
-			"and may come from an unset variable of a script: it needs --all.",
-		Flags:  clientFlags(append(delFlags(), writeOutFlag())...),
-		Action: del,
-	}
+	return &cli.Command{Name: "del", Flags: clientFlags(append(delFlags(), writeOutFlag())...), Action: del}
 }
 
 // delFlags are the flags of a delete, also inside a transaction.

@@ -20,11 +20,7 @@ import (
 
 func diffCommand() *cli.Command {
 	return &cli.Command{
-		Name: "diff", Category: "history", Usage: "print how keys differ between two times", ArgsUsage: "PREFIX",
-		Description: "Compares all keys that begin with PREFIX, in key order: `+` marks a created key, `-` a deleted key, `~` a key with " +
-			"another value or lease. The values follow, line by line: `-` the old one, `+` the new one. -w json prints one line " +
-			"for each key. Changes in between are not shown. Without --to it compares with the current state. Behind a key stands the author of " +
-			"its newer value, - where it is not known or the key was deleted; -w json has both authors.",
+		Name: "diff",
 		Flags: clientFlags(plainOrJSONFlag("differences"),
 			&cli.StringFlag{Name: "from", Usage: "`REV|TIME`: " + pointUsage},
 			&cli.StringFlag{Name: "to", Usage: "`REV|TIME`, likewise (default: now)"},

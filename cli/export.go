@@ -20,12 +20,7 @@ const leasesAsked = 64
 
 func exportCommand() *cli.Command {
 	return &cli.Command{
-		Name: "export", Category: "keys", Usage: "print keys as JSON, one object a line, for qkv import",
-		ArgsUsage: "[PREFIX]",
-		Description: "Prints all keys, or those that begin with PREFIX, all as of one revision. Text stands in key and value, and what is no " +
-			"UTF-8 in key_base64 and value_base64, in base64. lease_hex is the key's lease, and ttl the seconds that are left of it; both " +
-			"are left out without a lease. The revisions are for reading: import does not take them. The last line on stderr says that the " +
-			"export is complete. With --serializable, no ttl is printed: the leader knows it.",
+		Name: "export",
 		Flags: clientFlags(append(timeFlags(), revFlag(),
 			&cli.BoolFlag{Name: "serializable", Usage: "the keys of one member, without a quorum; the only way after the loss of a quorum"},
 		)...),

@@ -23,23 +23,12 @@ import (
 const pointUsage = "a revision, or a time: 2006-01-02T15:04:05Z, or local '2006-01-02 15:04[:05]', or 15:04[:05] today, or an age, such as 5m"
 
 func historyCommand() *cli.Command {
-	return &cli.Command{
-		Name: "history", Category: "history", Usage: "print the kept history of a key", ArgsUsage: "KEY",
-		Description: "One line for each change: revision, time, put or delete, who made it, and as much of the value as fits; oldest first. -w json " +
-			"prints the full values, one line for each change. `qkv status` shows how far the history reaches back; of older " +
-			"changes only the last value is known, without its time. If the kept history does not know the key, the exit code is 3. " + whoText,
-		Flags:  clientFlags(plainOrJSONFlag("versions")),
-		Action: printHistory,
-	}
+	return &cli.Command{Name: "history", Flags: clientFlags(plainOrJSONFlag("versions")), Action: printHistory}
 }
 
 func logCommand() *cli.Command {
 	return &cli.Command{
-		Name: "log", Category: "history", Usage: "print all changes as JSON, a line each", ArgsUsage: "[PREFIX]",
-		Description: "Prints the changes from --from on, in order, with times; of all keys, or of the keys that begin with PREFIX. It ends " +
-			"with the newest revision. With --follow it goes on until Ctrl-C, also when members stop and start. To resume, give " +
-			"--from the revision after that of the last line: lines of one revision are printed together. The field who is the author of " +
-			"the change; it is left out where the author is not known.",
+		Name: "log",
 		Flags: clientFlags(
 			&cli.StringFlag{Name: "from", Usage: "`REV|TIME` to begin with: " + pointUsage + "; default: the oldest kept one"},
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with new changes"},

@@ -29,12 +29,7 @@ const importLineBytes = 8 * limits.RequestBytes
 
 func importCommand() *cli.Command {
 	return &cli.Command{
-		Name: "import", Category: "keys", Usage: "store keys that are read from stdin as JSON, as qkv export prints them",
-		Description: "Each line is an object with key and value as text, or key_base64 and value_base64. With lease_hex and ttl, the key gets " +
-			"that lease; a lease that does not exist is granted under its id, for ttl seconds. A key whose lease has ended, or has no ttl, is " +
-			"left out and counted, unless the lease exists. Revisions are ignored. Up to 128 keys or 1 MiB are one transaction. The same " +
-			"import may be repeated. If it stops, the message names the --skip that goes on behind the stored lines.\n\n" +
-			"The output of Consul's `consul kv export` is read as well: its keys count as lines, and its flags are left out.",
+		Name: "import",
 		Flags: clientFlags(
 			&cli.Int64Flag{Name: "skip", Usage: "leave out the first `N` lines", Action: notNegative("skip")},
 			writeOutFlag(),

@@ -18,34 +18,26 @@ import (
 
 func leaseCommand() *cli.Command {
 	return &cli.Command{
-		Name: "lease", Category: "keys", Usage: "grant, revoke and renew leases, which bound the life of keys",
-		Description: "A lease has a time to live, in seconds. Its keys are deleted when that time has passed without a renewal, or when the " +
-			"lease is revoked. Leases are named by their ids in hexadecimal digits, also in the output of these commands. The JSON " +
-			"of keys and changes has the id twice. " + leaseNumbers,
+		Name:        "lease",
+		Description: " " + leaseNumbers,
 		Subcommands: []*cli.Command{
+			{Name: "grant", Flags: clientFlags(writeOutFlag()), Action: leaseGrant},
+			{Name: "revoke", Flags: clientFlags(writeOutFlag()), Action: leaseRevoke},
 			{
-				Name: "grant", Usage: "make a lease", ArgsUsage: "SECONDS",
-				Description: "A time shorter than an election is raised; the granted time is printed.",
-				Flags:       clientFlags(writeOutFlag()), Action: leaseGrant,
-			},
-			{Name: "revoke", Usage: "end a lease, and delete its keys", ArgsUsage: "LEASE", Flags: clientFlags(writeOutFlag()), Action: leaseRevoke},
-			{
-				Name: "keep-alive", Usage: "renew a lease until it ends or Ctrl-C", ArgsUsage: "LEASE",
-				Description: "While no member can be reached, it retries until the lease would have expired.",
+				Name: "keep-alive",
 				Flags: clientFlags(writeOutFlag(),
 					&cli.BoolFlag{Name: "once", Usage: "renew it once"},
 				),
 				Action: leaseKeepAlive,
 			},
 			{
-				Name: "timetolive", Usage: "show how much is left of a lease", ArgsUsage: "LEASE",
-				Description: "A lease that does not exist ends with exit code 3.",
+				Name: "timetolive",
 				Flags: clientFlags(writeOutFlag(),
 					&cli.BoolFlag{Name: "keys", Usage: "with its keys"},
 				),
 				Action: leaseTimeToLive,
 			},
-			{Name: "list", Usage: "list all leases", Flags: clientFlags(writeOutFlag()), Action: asking(leaseList)},
+			{Name: "list", Flags: clientFlags(writeOutFlag()), Action: asking(leaseList)},
 		},
 	}
 }

@@ -23,14 +23,7 @@ const sessionSeconds = 10
 
 func lockCommand() *cli.Command {
 	return &cli.Command{
-		Name: "lock", Category: "keys", Usage: "take a lock, and hold it while a command runs or until Ctrl-C", ArgsUsage: "NAME [-- COMMAND ...]",
-		Description: "Waits until the lock is free. Without a command: prints the key of the lock, and holds it until Ctrl-C, then with " +
-			"exit code 0. With a command: holds the lock while the command runs, and ends with its exit code. The command has " +
-			"QKV_LOCK_KEY and QKV_LOCK_TOKEN in its environment (and etcdctl's names for them). The token is larger than the token " +
-			"of every earlier holder: the protected resource can refuse an outdated one. If no member can be reached for most of " +
-			"--ttl, the command gets a SIGTERM, and a SIGKILL when the lock is lost. The command has a process group of its own, which " +
-			"dies with this process, even by kill -9, and at the latest a second after the command. A process that leaves the group, as " +
-			"by setsid, can outlive the lock. Locks of qkv and of etcd's clients exclude each other.",
+		Name: "lock",
 		Flags: clientFlags(writeOutFlag(), ttlFlag(),
 			&cli.DurationFlag{
 				Name: "wait", DefaultText: "as long as it takes", Usage: "give up after `TIME`, with exit code 4; 0s: take the lock only if it is free",

@@ -18,11 +18,7 @@ import (
 
 func putCommand() *cli.Command {
 	return &cli.Command{
-		Name: "put", Category: "keys", Usage: "set a key",
-		ArgsUsage: "KEY [VALUE | - | @FILE]",
-		Description: "Without VALUE, or if it is -, the value is read from stdin; @FILE reads it from a file. Both are taken byte for byte: " +
-			"`printf %s @daily | qkv put KEY` stores a text that begins with @. Prints OK. With --ttl, the key has a lease of its own, which " +
-			"is printed: the key is deleted when the lease ends. `qkv lease keep-alive` renews it, `qkv lease revoke` ends it.",
+		Name: "put",
 		Flags: clientFlags(append(putFlags(), writeOutFlag(),
 			&cli.DurationFlag{Name: "ttl", Usage: "grant a lease for this `TIME`, as in 30s, and attach the key to it; whole seconds, a shorter time than an election is raised", Action: positive("ttl")},
 		)...),

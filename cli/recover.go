@@ -21,13 +21,7 @@ import (
 
 func recoverCommand() *cli.Command {
 	return &cli.Command{
-		Name: "recover", Category: "cluster", Usage: "make a new cluster of one member's data, after the permanent loss of a quorum",
-		Description: "For the loss of a quorum: half of the voters or more will never come back with their data. The log of this member " +
-			"becomes a new cluster, with a new id, of this member alone; the other members are then added with empty folders. " +
-			"ACKNOWLEDGED WRITES MAY BE LOST: all writes that a majority stored without this member. Of the remaining folders, " +
-			"choose that of the member with the highest APPLIED in the last `qkv status`. The old folder is kept beside the new " +
-			"one. The member must not run. The command prints what the folder has before anything is changed: compare it with a backup, " +
-			"which may have more (--backup). Members of the old cluster and of the new one refuse each other.",
+		Name: "recover",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "accept-loss", Usage: "confirm that acknowledged writes may be lost, and keys of damaged parts of the snapshots, which are printed first; this cannot be undone"},
 			&cli.StringFlag{Name: "backup", Usage: "`PLACE` of the cluster's backup, to say whether it has more than the folder"},

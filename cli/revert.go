@@ -20,13 +20,7 @@ import (
 
 func revertCommand() *cli.Command {
 	return &cli.Command{
-		Name: "revert", Category: "history", Usage: "make keys what they were at a revision or a time", ArgsUsage: "PREFIX",
-		Description: "Sets all keys that begin with PREFIX to the values they had then: newer keys are deleted, deleted keys are put back. " +
-			"The revert is new history and can itself be reverted. It uses transactions of at most 128 keys. A key that was " +
-			"written after the revert read it is left unchanged and named, and the exit code is 4. Keys that belong to a lease, " +
-			"then or now, are left unchanged, since they describe clients that lived then. On a terminal it asks before it begins, " +
-			"unless --yes is given. An empty PREFIX means every key, and may come from an unset variable of a script: it needs " +
-			"--all, except with --dry-run.",
+		Name: "revert",
 		Flags: clientFlags(plainOrJSONFlag("differences"),
 			&cli.StringFlag{Name: "to", Usage: "`REV|TIME`: " + pointUsage},
 			&cli.BoolFlag{Name: "all", Usage: "confirm an empty PREFIX: revert every key"},

@@ -15,32 +15,13 @@ import (
 
 func roleCommand() *cli.Command {
 	return &cli.Command{
-		Name: "role", Category: "security", Usage: "add, list and delete roles, and what they permit",
-		Description: "A role is a set of permissions. Each permits to read, to write, or both, for one key or a range of keys. Writing " +
-			"does not include reading. A user with several roles may do what they permit together. The role root is always there, and may do everything.",
+		Name: "role",
 		Subcommands: []*cli.Command{
-			{
-				Name: "add", Usage: "add a role, with a permission if one is given", ArgsUsage: "ROLE",
-				Flags: clientFlags(rangeFlags(accessFlags(writeOutFlag())...)...), Action: roleAdd,
-			},
-			{
-				Name: "grant", Usage: "add a permission to a role", ArgsUsage: "ROLE",
-				Description: "If the role has a permission of exactly this range, its type changes.",
-				Flags:       clientFlags(rangeFlags(accessFlags(writeOutFlag())...)...), Action: roleGrant,
-			},
-			{
-				Name: "revoke", Usage: "take a permission from a role", ArgsUsage: "ROLE",
-				Description: "The range is exactly that of the grant: `qkv role list ROLE` prints it.",
-				Flags:       clientFlags(rangeFlags(writeOutFlag())...), Action: roleRevoke,
-			},
-			{
-				Name: "list", Usage: "list all roles with their permissions, or one", ArgsUsage: "[ROLE]",
-				Flags: clientFlags(writeOutFlag()), Action: asking(roleList),
-			},
-			{
-				Name: "delete", Usage: "delete a role, and take it from all users", ArgsUsage: "ROLE",
-				Flags: clientFlags(writeOutFlag()), Action: asking(roleDelete),
-			},
+			{Name: "add", Flags: clientFlags(rangeFlags(accessFlags(writeOutFlag())...)...), Action: roleAdd},
+			{Name: "grant", Flags: clientFlags(rangeFlags(accessFlags(writeOutFlag())...)...), Action: roleGrant},
+			{Name: "revoke", Flags: clientFlags(rangeFlags(writeOutFlag())...), Action: roleRevoke},
+			{Name: "list", Flags: clientFlags(writeOutFlag()), Action: asking(roleList)},
+			{Name: "delete", Flags: clientFlags(writeOutFlag()), Action: asking(roleDelete)},
 		},
 	}
 }

@@ -14,43 +14,21 @@ import (
 
 func userCommand() *cli.Command {
 	return &cli.Command{
-		Name: "user", Category: "security", Usage: "add, list and delete users, and give them roles",
-		Description: "A user is known by the name in its client certificate (`qkv cert client NAME`), by a password, or by both. What it " +
-			"may do follows from its roles: `qkv role` manages them. Before `qkv auth enable`, users and roles have no effect.",
+		Name: "user",
 		Subcommands: []*cli.Command{
 			userAddCommand(),
-			{
-				Name: "list", Usage: "list all users with their roles, or one", ArgsUsage: "[NAME]",
-				Flags: clientFlags(writeOutFlag()), Action: asking(userList),
-			},
-			{
-				Name: "password", Usage: "give a user another password", ArgsUsage: "NAME",
-				Description: "The password comes from --password-file, or without it from stdin; a terminal asks for it. All logins and " +
-					"tokens of the user end.",
-				Flags: clientFlags(newPasswordFlag(), writeOutFlag()), Action: userPassword,
-			},
-			{
-				Name: "delete", Usage: "delete a user", ArgsUsage: "NAME",
-				Description: "All logins and tokens of the user end, and its watches. Changes keep its name: `qkv history` still shows it.",
-				Flags:       clientFlags(writeOutFlag()), Action: asking(userDelete),
-			},
-			{
-				Name: "grant", Usage: "give a user a role", ArgsUsage: "NAME ROLE",
-				Flags: clientFlags(writeOutFlag()), Action: userGrant,
-			},
-			{
-				Name: "revoke", Usage: "take a role from a user", ArgsUsage: "NAME ROLE",
-				Description: "Watches that need the role end at once with \"permission denied\".",
-				Flags:       clientFlags(writeOutFlag()), Action: userRevoke,
-			},
+			{Name: "list", Flags: clientFlags(writeOutFlag()), Action: asking(userList)},
+			{Name: "password", Flags: clientFlags(newPasswordFlag(), writeOutFlag()), Action: userPassword},
+			{Name: "delete", Flags: clientFlags(writeOutFlag()), Action: asking(userDelete)},
+			{Name: "grant", Flags: clientFlags(writeOutFlag()), Action: userGrant},
+			{Name: "revoke", Flags: clientFlags(writeOutFlag()), Action: userRevoke},
 		},
 	}
 }
 
 func userAddCommand() *cli.Command {
 	return &cli.Command{
-		Name: "add", Usage: "add a user", ArgsUsage: "NAME",
-		Description: "Without --password-file, the user has no password, and is known by its certificate client-NAME alone.",
+		Name: "add",
 		Flags: clientFlags(
 			&cli.StringSliceFlag{Name: "role", Usage: "give the user this `ROLE`; may be repeated; the role root may do everything"},
 			newPasswordFlag(),

@@ -21,14 +21,8 @@ import (
 
 func watchCommand() *cli.Command {
 	return &cli.Command{
-		Name: "watch", Category: "keys", Usage: "print changes of a key, or of a range of keys, as they happen",
-		ArgsUsage: "KEY [END] [-- COMMAND ...]",
-		Description: "Each change has three lines: PUT or DELETE, the key and the value; with -w json it has one, which also has the author in who, if it is known. The watch goes on until " +
-			"Ctrl-C. If its member stops, it resumes at another one; each change comes once, in order. --rev begins in the past: " +
-			"to continue an ended watch, give the revision after the last one. The command after `--` is run for each change, with " +
-			"QKV_WATCH_REVISION, QKV_WATCH_EVENT_TYPE, QKV_WATCH_KEY and QKV_WATCH_VALUE in its environment (and etcdctl's names " +
-			"for them). If a key or value has 128 KiB or more, or a zero byte, it does not fit the environment: QKV_WATCH_KEY_FILE " +
-			"or QKV_WATCH_VALUE_FILE then names a temporary file that holds it. " + leaseNumbers,
+		Name:        "watch",
+		Description: " " + leaseNumbers,
 		Flags: clientFlags(
 			plainOrJSONFlag("changes"),
 			&cli.BoolFlag{Name: "prefix", Usage: "all keys that begin with KEY"},
