@@ -1,5 +1,8 @@
 package cli
 
+// This file is `qkv auth`: enable users and roles, and explain what they permit; `qkv whoami`: print as which user
+// the cluster knows you, and by what proof.
+
 import (
 	"context"
 	"errors"

@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv backup`: wait for the backup, look at backups, and verify them.
+
 import (
 	"context"
 	"errors"

@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv backup now`: wait until the leader's backup has every write of before.
+
 import (
 	"context"
 	"errors"

@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv bench`: measure disks and members.
+
 import (
 	"github.com/urfave/cli/v2"
 

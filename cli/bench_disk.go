@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv bench disk`: measure what a log feels of a disk.
+
 import (
 	"cmp"
 	"context"

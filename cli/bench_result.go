@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv bench report`: make tables and pages of saved results.
+
 import (
 	"errors"
 	"fmt"

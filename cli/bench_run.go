@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv bench run`: measure members on disks, or an etcd v3 server.
+
 import (
 	"context"
 	"errors"

@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv branch`: serve a copy of a backup's data, as of any moment, until Ctrl-C.
+
 import (
 	"cmp"
 	"context"

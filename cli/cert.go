@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv cert`: make and show certificates.
+
 import (
 	"crypto/rand"
 	"errors"

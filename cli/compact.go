@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv compact`: drop the history before a revision.
+
 import (
 	"context"
 	"fmt"

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv completion`: print a shell's completion script.
+
 import (
 	_ "embed"
 	"fmt"

@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv config`: check a file of settings, and print an example.
+
 import (
 	"bytes"
 	"errors"

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv del`: delete a key, or a range of keys.
+
 import (
 	"context"
 	"fmt"

@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv demo`: run three members on this host, and see one die.
+
 import (
 	"bytes"
 	"context"

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv diff`: print how keys differ between two times.
+
 import (
 	"bufio"
 	"bytes"

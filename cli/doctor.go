@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv doctor`: check the cluster and this host, and name the command that helps.
+
 import (
 	"context"
 	"errors"

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv du`: print how much space keys take, by prefix.
+
 import (
 	"bytes"
 	"cmp"

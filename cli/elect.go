@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv elect`: lead an election until Ctrl-C, or show its leader.
+
 import (
 	"context"
 

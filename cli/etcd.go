@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv etcd`: run one member by etcd's own command line.
+
 import (
 	"cmp"
 	"context"

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv export`: print keys as JSON, one object a line, for qkv import.
+
 import (
 	"bufio"
 	"cmp"

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv get`: print the value of a key, or keys and values of a range.
+
 import (
 	"context"
 	"time"

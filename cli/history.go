@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv history`: print the kept history of a key; `qkv log`: print all changes as JSON, a line each.
+
 import (
 	"bufio"
 	"cmp"

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv import`: store keys that are read from stdin as JSON, as qkv export prints them.
+
 import (
 	"bufio"
 	"bytes"

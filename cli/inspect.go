@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv inspect`: print a file of a member, a backup or a snapshot of etcd, without changing it.
+
 import (
 	"crypto/sha256"
 	"fmt"

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv lease`: grant, revoke and renew leases, which bound the life of keys.
+
 import (
 	"context"
 	"errors"

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv lock`: take a lock, and hold it while a command runs or until Ctrl-C.
+
 import (
 	"context"
 	"errors"

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv member`: list, add, remove and replace members, and choose the leader.
+
 import (
 	"cmp"
 	"context"

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv member list`: list the members.
+
 import (
 	"cmp"
 	"context"

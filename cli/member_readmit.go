@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv member readmit`: let a suspended member take part again.
+
 import (
 	"context"
 	"fmt"

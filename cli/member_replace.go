@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv member replace`: replace a lost member by a new one.
+
 import (
 	"cmp"
 	"context"

@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv migrate`: move from etcd to qkv, and back.
+
 import (
 	"context"
 	"errors"

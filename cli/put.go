@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv put`: set a key.
+
 import (
 	"context"
 	"errors"

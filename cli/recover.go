@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv recover`: make a new cluster of one member's data, after the permanent loss of a quorum.
+
 import (
 	"bufio"
 	"errors"

@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv restore`: make a new cluster of a backup, as of any moment.
+
 import (
 	"context"
 	"errors"

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv revert`: make keys what they were at a revision or a time.
+
 import (
 	"bufio"
 	"context"

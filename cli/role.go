@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv role`: add, list and delete roles, and what they permit.
+
 import (
 	"context"
 	"fmt"

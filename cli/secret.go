@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv cert secret`: make a cluster secret, from which members derive the CA and their certificates.
+
 import (
 	"fmt"
 	"os"

@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv serve`: run one member.
+
 import (
 	"cmp"
 	"context"

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv status`: show the state of each member.
+
 import (
 	"context"
 	"fmt"

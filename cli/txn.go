@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv txn`: run a transaction that is read from stdin.
+
 import (
 	"bufio"
 	"bytes"

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv user`: add, list and delete users, and give them roles.
+
 import (
 	"context"
 	"fmt"

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv version`: print the version of this program.
+
 import (
 	"cmp"
 	"fmt"

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv watch`: print changes of a key, or of a range of keys, as they happen.
+
 import (
 	"bufio"
 	"bytes"
