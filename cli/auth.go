@@ -167,19 +167,13 @@ func accessGiven(c *cli.Context) (name, key string, p kv.Permission, err error) 
 	return name, key, p, nil
 }
 
-// grant is a permission of a role.
-type grant struct {
-	form.Document
-	text string
-}
-
-func grantOf(role string, p *kv.Permission) grant {
+// grantOf is a permission with its role.
+func grantOf(role string, p *kv.Permission) permission {
 	one := permissionOf(p)
-	return grant{append(form.Document{{"role", role}}, one.Document...), "role " + nameText(role) + " " + one.String()}
+	one.Document = append(form.Document{{"role", role}}, one.Document...)
+	one.words = "role " + nameText(role) + " " + one.words
+	return one
 }
-
-// String implements fmt.Stringer.
-func (g grant) String() string { return g.text }
 
 func authCheck(c *cli.Context) error {
 	access, key, p, err := accessGiven(c)
@@ -192,7 +186,7 @@ func authCheck(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		grants := []grant{}
+		grants := []permission{}
 		if answer.Root {
 			grants = append(grants, grantOf(client.RootRole, &kv.Permission{Key: client.From, End: client.From, Type: kv.PermitReadWrite}))
 		}

@@ -212,7 +212,9 @@ func prepare(c *cli.Command, path string) {
 	addPage(c, path)
 	c.OnUsageError = refuse
 	c.Flags = withDays(c.Flags)
-	withProfile(c)
+	if talks(c) {
+		c.Before = useProfile
+	}
 	c.Action = withArguments(c.ArgsUsage, c.Action)
 	c.HideHelp = true
 	for _, sub := range c.Subcommands {

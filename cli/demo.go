@@ -183,14 +183,14 @@ func (d *demo) putAndGet(ctx context.Context, value []byte) error {
 }
 
 func (d *demo) put(ctx context.Context, value []byte) (client.Written, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, localWait, noAnswer(localWait))
+	ctx, cancel := bounded(ctx, localWait)
 	defer cancel()
 	return d.store.Put(ctx, []byte(demoKey), value)
 }
 
 // get reads the value, linearizably, and refuses any other answer.
 func (d *demo) get(ctx context.Context, want []byte) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, localWait, noAnswer(localWait))
+	ctx, cancel := bounded(ctx, localWait)
 	defer cancel()
 	pair, found, err := d.store.Get(ctx, []byte(demoKey))
 	switch {

@@ -76,7 +76,7 @@ func doctor(c *cli.Context) error {
 // examine collects the facts and makes the checks. Without a folder, a cluster that cannot be asked for another reason than that no member
 // answers is an error.
 func examine(c *cli.Context, dir string) (diagnosis, error) {
-	ctx, cancel := context.WithTimeoutCause(c.Context, c.Duration("timeout"), noAnswer(c.Duration("timeout")))
+	ctx, cancel := bounded(c.Context, c.Duration("timeout"))
 	defer cancel()
 	f := checks.Facts{Asking: checks.Program{Version: Version, Level: index.MaxLevel}}
 	var members []memberStatus

@@ -149,7 +149,8 @@ func (d *used) document() form.Document {
 	groups := make([]form.Document, 0, len(d.Rows))
 	for i := range d.Rows {
 		row := &d.Rows[i]
-		groups = append(groups, append(form.Document{{"prefix", form.Bytes(row.Prefix)}, {"direct", d.direct(row)}}, numbers(row)...))
+		name := form.Document{{"prefix", form.Bytes(row.Prefix)}, {"direct", d.direct(row)}}
+		groups = append(groups, append(name, numbers(row)...))
 	}
 	return form.Document{{"revision", d.Revision}, {"changes_period_s", d.Period.Seconds()}, {"groups", groups}, {"total", numbers(&d.total)}}
 }

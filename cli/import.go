@@ -81,7 +81,8 @@ type importer struct {
 	keys, granted, left int64
 }
 
-// exportedKey is a line of an export: a key as `qkv get -w json` prints it, and the seconds that were left of its lease.
+// exportedKey is a line of an export: a key as `qkv get -w json` prints it, and the seconds that were left of its
+// lease.
 type exportedKey struct {
 	Key         *string `json:"key"`
 	KeyBase64   *string `json:"key_base64"`

@@ -136,8 +136,7 @@ const renewAgain = 100 * time.Millisecond
 
 // renew renews a lease within the command's timeout.
 func renew(c *cli.Context, s *client.Client, id int64) (time.Duration, error) {
-	timeout := c.Duration("timeout")
-	ctx, cancel := context.WithTimeoutCause(c.Context, timeout, noAnswer(timeout))
+	ctx, cancel := bounded(c.Context, c.Duration("timeout"))
 	defer cancel()
 	return s.Renew(ctx, id)
 }

@@ -91,14 +91,14 @@ func cutCommand(c *cli.Context) (words, command []string, err error) {
 // inSession runs f with a session. A signal ends f's context.
 func inSession(c *cli.Context, f func(ctx context.Context, s *client.LockSession) error) error {
 	return untilSignal(c, func(ctx context.Context, one *client.Client) error {
-		begin, cancel := context.WithTimeoutCause(ctx, c.Duration("timeout"), noAnswer(c.Duration("timeout")))
+		begin, cancel := bounded(ctx, c.Duration("timeout"))
 		defer cancel()
 		s, err := client.NewLockSession(begin, one, client.LockSessionOptions{TTL: ofSeconds(c.Int64("ttl"))})
 		if err != nil {
 			return err
 		}
 		err = f(ctx, s)
-		end, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), c.Duration("timeout"), noAnswer(c.Duration("timeout")))
+		end, cancel := bounded(context.WithoutCancel(ctx), c.Duration("timeout"))
 		defer cancel()
 		if closing := s.Close(end); err == nil && closing != nil {
 			return fmt.Errorf("it is held for up to %d seconds longer: %w", s.Lease().TTL/time.Second, closing)
@@ -142,7 +142,7 @@ func afterwards(c *cli.Context, s *client.LockSession, giveUp func(context.Conte
 	if s.Err() != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(c.Context), c.Duration("timeout"), noAnswer(c.Duration("timeout")))
+	ctx, cancel := bounded(context.WithoutCancel(c.Context), c.Duration("timeout"))
 	defer cancel()
 	if failed := giveUp(ctx); err == nil {
 		err = failed

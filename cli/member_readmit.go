@@ -38,7 +38,7 @@ func readmit(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(c.Context, c.Duration("timeout")+readmitWatched, noAnswer(c.Duration("timeout")+readmitWatched))
+	ctx, cancel := bounded(c.Context, c.Duration("timeout")+readmitWatched)
 	defer cancel()
 	t.failFast, t.mixed = true, true
 	s, err := t.open(ctx)

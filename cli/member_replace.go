@@ -77,7 +77,7 @@ func memberReplace(c *cli.Context) (err error) {
 
 // step adds the new member, or reports its progress. An unknown outcome is not an error: the next step reads it from the list.
 func (r *replacement) step(ctx context.Context) (done bool, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, r.c.Duration("timeout"), noAnswer(r.c.Duration("timeout")))
+	ctx, cancel := bounded(ctx, r.c.Duration("timeout"))
 	defer cancel()
 	members, err := r.s.Members(ctx, client.ReadOptions{})
 	if err != nil {

@@ -23,8 +23,9 @@ var pages = readPages(commandsText)
 // pagePath matches the path of a command in a heading; the arguments follow.
 var pagePath = regexp.MustCompile(`^[a-z-]+( [a-z-]+( |$))?`)
 
-// readPages reads sections. A heading `## PATH ARGUMENTS` begins one, and `# CATEGORY` a category. The line below a heading is the usage,
-// and lines that begin with `$ ` are examples. The rest is text: an empty line ends a paragraph, and a line with two spaces in a row is laid out.
+// readPages reads sections. A heading `## PATH ARGUMENTS` begins one, and `# CATEGORY` a category. The line below a
+// heading is the usage, and lines that begin with `$ ` are examples. The rest is text: an empty line ends a paragraph,
+// and a line with two spaces in a row is laid out.
 func readPages(text string) map[string]page {
 	all, path, category, joint := map[string]page{}, "", "", ""
 	for line := range strings.Lines(text) {

@@ -15,7 +15,6 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"qkv/cli/form"
 	"qkv/node"
@@ -177,13 +176,12 @@ func lossDocument(l *node.Loss) form.Document {
 
 // confirm asks for confirmation on the terminal.
 func confirm(c *cli.Context, dir string) error {
-	in, ok := c.App.Reader.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
+	if !readsTerminal(c.App.Reader) {
 		return usagef("the data in %s would become a new cluster, and writes that it lacks would be lost. There is no terminal to ask: pass --yes to confirm; nothing was changed", dir)
 	}
 	fmt.Fprintf(c.App.ErrWriter, "The data in %s becomes a new cluster. Writes that it lacks are lost, even acknowledged ones,\n"+
 		"and the old cluster must never be started again. Type yes to go on: ", dir)
-	return readYes(in)
+	return readYes(c.App.Reader)
 }
 
 func readYes(in io.Reader) error {

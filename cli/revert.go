@@ -6,12 +6,10 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"qkv/cli/form"
 	"qkv/index/kv"
@@ -133,8 +131,7 @@ func (r *reverter) tellLeased() {
 
 // ask asks for confirmation on a terminal.
 func (r *reverter) ask() error {
-	f, ok := r.c.App.Reader.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) || r.c.Bool("yes") {
+	if !readsTerminal(r.c.App.Reader) || r.c.Bool("yes") {
 		return nil
 	}
 	puts, deletes := 0, 0
@@ -151,7 +148,7 @@ func (r *reverter) ask() error {
 	}
 	r.Leased = 0
 	fmt.Fprintf(r.c.App.ErrWriter, "%d keys would be put, and %d deleted, to be as they were%s (--dry-run shows them). Go on? [y/N] ", puts, deletes, asOf(r.to, r.at))
-	answer, _ := bufio.NewReader(f).ReadString('\n')
+	answer, _ := bufio.NewReader(r.c.App.Reader).ReadString('\n')
 	if word := strings.ToLower(strings.TrimSpace(answer)); word != "y" && word != "yes" {
 		return exitf(exitFailed, "nothing was changed")
 	}

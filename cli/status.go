@@ -3,7 +3,6 @@ package cli
 // This file is `qkv status`: show the state of each member.
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -30,8 +29,7 @@ func status(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	timeout := c.Duration("timeout")
-	ctx, cancel := context.WithTimeoutCause(c.Context, timeout, noAnswer(timeout))
+	ctx, cancel := bounded(c.Context, c.Duration("timeout"))
 	defer cancel()
 	members, err := t.status(ctx)
 	if len(members) > 0 {

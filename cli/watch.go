@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -40,12 +39,9 @@ func watchCommand() *cli.Command {
 }
 
 func watch(c *cli.Context) error {
-	keys, command := c.Args().Slice(), []string(nil)
-	if i := slices.Index(keys, commandMark); i >= 0 {
-		keys, command = keys[:i], keys[i+1:]
-		if len(command) == 0 {
-			return usagef("the command after -- is missing")
-		}
+	keys, command, err := cutCommand(c)
+	if err != nil {
+		return err
 	}
 	request, err := watchRequest(c, keys)
 	if err != nil {

@@ -21,7 +21,8 @@ const (
 	Table = "table"
 )
 
-// Answer is what a command prints. The Document is for json and, as tables, for table; only plain is the command's own text.
+// Answer is what a command prints. The Document is for json and, as tables, for table; only plain is the command's own
+// text.
 type Answer struct {
 	Document any        // for json and table
 	Text     string     // for plain
@@ -54,7 +55,8 @@ func (a Answer) Write(w io.Writer, format string) error {
 	return cmp.Or(err, out.Flush())
 }
 
-// writeTables prints the fields of a document as a table of one row, and below it a table for each field that is a list of documents.
+// writeTables prints the fields of a document as a table of one row, and below it a table for each field that is a
+// list of documents.
 func (d Document) writeTables(p Page) {
 	var fields Document
 	var lists [][]Document
@@ -107,7 +109,7 @@ func cellOf(f Field) any {
 	case string:
 		return Printable([]byte(v), len(v))
 	case Bytes:
-		if f.Name == "value" {
+		if f.Name == "value" { // a table is as wide as its longest value
 			return Printable(v, ValueMost)
 		}
 		return Printable(v, len(v))
@@ -129,7 +131,8 @@ type Field = struct {
 	Value any
 }
 
-// Bytes are a key or a value. JSON has bytes that are not UTF-8 in base64, below the field's name with the ending _base64.
+// Bytes are a key or a value. JSON has bytes that are not UTF-8 in base64, below the field's name with the ending
+// _base64.
 type Bytes []byte
 
 // Some returns the value of a field that is left out if it is zero.
