@@ -289,18 +289,13 @@
 //
 // # Members that lag
 //
-// Followers and learners that lack older entries or a snapshot are sent them at a limited rate (pace.go). Catching up shares processors,
-// network and disk with writes. The commit latency of the leader's orders shows the load of all three:
+// Followers and learners that lack older entries or a snapshot are sent them at a limited rate (pace.go), since that takes processors,
+// network and disk from writes:
 //
-//  1. Each lagging member gets at least catchUpGain times the rate of writes, and at least limits.CatchUpLeast. It therefore gains
-//     on the writers, however busy the leader is. To catch up with S bytes of log, or of a snapshot with the log behind it, takes at most
-//     the time in which clients write 4S bytes. The factor rises to catchUpGainMost once the log has taken half of its allowed
-//     space: beyond that space the member would need one snapshot after another.
-//  2. Above that minimum, the rate grows by a quarter each catchUpWindow if it is used and commits stay fast enough: at most
-//     catchUpCost times the commit time before any member lagged, or catchUpCostLeast longer. If commits are
-//     slower, the rate becomes three quarters of the rate sent. The rate doubles while there are no writes.
-//  3. The baseline commit time is forgotten within a minute: another load has other times, and no member is throttled for ever.
-//  4. Consensus gives reads of older entries to the log reader as the rate allows. No other part of the log is paced:
+//  1. Each lagging member gets catchUpGain times the rate of writes, and at least limits.CatchUpLeast. It therefore gains on the writers,
+//     however busy the leader is. To catch up with S bytes of log, or of a snapshot with the log behind it, takes at most the time in
+//     which clients write S bytes. Without writes there is no limit.
+//  2. Consensus gives reads of older entries to the log reader as the rate allows. No other part of the log is paced:
 //     entries in memory are sent at once, and so are entries that the own applier needs. The rate is also that of each file
 //     of a snapshot that a member pulls (Status.SentPiece).
 //

@@ -91,7 +91,6 @@ func (c *Consensus) newTermOrLeader(term uint64) {
 	c.leases.clock.stop()
 	c.own.lag.changed(c.raft.BasicStatus().GetCommit())
 	if c.soft.RaftState != raft.StateLeader {
-		c.transfers.pace.deposed()
 		clear(c.membership.level)
 		clear(c.membership.unlinked)
 		c.reads.deferred = nil
@@ -127,9 +126,7 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 	}
 	c.Status.Observer.Stages.order(c.Member, c.Incarnation, m.GetEntries())
 	c.own.disk.ordered(entryBytes(m.GetEntries()), c.last, c.now.Now)
-	if c.soft.RaftState == raft.StateLeader && len(m.GetEntries()) > 0 {
-		c.transfers.pace.ordered(c.last, entryBytes(m.GetEntries()), c.now.Now)
-	}
+	c.transfers.pace.written += entryBytes(m.GetEntries())
 	c.own.hardStates.recordOrder(c.now.Now)
 	c.LogWriter.postAndYield(appendOrder{Message: m, State: state})
 }
@@ -146,7 +143,6 @@ func entryBytes(entries []*raftpb.Entry) int64 {
 func (c *Consensus) orderApply(m *raftpb.Message) {
 	entries := m.GetEntries()
 	c.applyingTerm = entries[len(entries)-1].GetTerm()
-	c.transfers.pace.committed(entries[len(entries)-1].GetIndex(), c.now.Now)
 	c.Applier.postAndYield(apply{Message: m, FileBytes: c.own.retention.fileBytes})
 	if c.soft.RaftState == raft.StateLeader && c.applyingTerm == c.term {
 		for _, m := range c.reads.deferred {

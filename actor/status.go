@@ -20,12 +20,11 @@ import (
 type Status struct {
 	delay func(show func()) // in the simulator: published values become visible when the earlier disk calls are over
 
-	view       atomic.Pointer[index.View] // the applier's
-	consensus  atomic.Pointer[RaftStatus] // consensus'
-	durable    atomic.Pointer[Durable]    // the log writer's
-	parts      atomic.Pointer[Parts]      // the snapshotter's
-	piecesSent atomic.Int64               // bytes of files of snapshots, to all peers
-	pieceRate  atomic.Int64               // consensus': bytes a second to each peer; 0: there is no bound
+	view      atomic.Pointer[index.View] // the applier's
+	consensus atomic.Pointer[RaftStatus] // consensus'
+	durable   atomic.Pointer[Durable]    // the log writer's
+	parts     atomic.Pointer[Parts]      // the snapshotter's
+	pieceRate atomic.Int64               // consensus': bytes a second to each peer; 0: there is no bound
 	// the snapshotter's and the segment maker's: when the disk last completed one of their steps
 	diskDone        atomic.Int64
 	matches         atomic.Pointer[map[uint64]uint64]         // consensus', while it leads
@@ -57,9 +56,8 @@ type Status struct {
 	refused  map[uint64]Refusal  // peers that this member refuses
 }
 
-// SentPiece counts bytes of a file that were sent to a peer, and returns how long such a piece may take at least.
+// SentPiece returns how long a piece of a file that was sent to a peer may take at least.
 func (s *Status) SentPiece(bytes int) time.Duration {
-	s.piecesSent.Add(int64(bytes))
 	if rate := s.pieceRate.Load(); rate > 0 {
 		return time.Duration(float64(bytes) / float64(rate) * float64(time.Second))
 	}

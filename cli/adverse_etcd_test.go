@@ -86,7 +86,11 @@ func TestAdverseEtcdClients(t *testing.T) {
 		if peak-before > attack.memoryMost {
 			t.Errorf("%s: the member's memory grew by %d MiB, over %d", attack.name, (peak-before)>>20, attack.memoryMost>>20)
 		}
-		if fullVariant() && slow > 3*max(quiet, 5*time.Millisecond) {
+		most := 3 * max(quiet, 5*time.Millisecond)
+		if attack.connections == idle { // so many clients take this process's time: measured with two processors, 18 to 29 ms
+			most *= 4
+		}
+		if fullVariant() && slow > most {
 			t.Errorf("%s: another's requests took %v, and %v before", attack.name, slow, quiet)
 		}
 	}

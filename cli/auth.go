@@ -1,5 +1,8 @@
 package cli
 
+// This file is `qkv auth`: enable users and roles, and explain what they permit; `qkv whoami`: print as which user
+// the cluster knows you, and by what proof.
+
 import (
 	"context"
 	"errors"
@@ -16,20 +19,10 @@ import (
 
 func authCommand() *cli.Command {
 	return &cli.Command{
-		Name: "auth", Category: "security", Usage: "enable users and roles, and explain what they permit",
-		Description: "Without authentication, every client with a certificate of the CA may do everything. With it, every request needs a " +
-			"user that its roles permit it: by the name in the client's certificate, or by --user. It needs a user root with the role root, as in etcd.",
+		Name: "auth",
 		Subcommands: []*cli.Command{
-			{
-				Name: "enable", Usage: "make every request need a user",
-				Description: "It is refused if you would be locked out: your own user needs the role root. The error names the commands that are missing.",
-				Flags:       clientFlags(writeOutFlag()), Action: asking(authEnable),
-			},
-			{
-				Name: "disable", Usage: "make every client with a certificate an administrator again",
-				Description: "Users and roles are kept, and passwords too; tokens become void.",
-				Flags:       clientFlags(writeOutFlag()), Action: asking(authDisable),
-			},
+			{Name: "enable", Flags: clientFlags(writeOutFlag()), Action: asking(authEnable)},
+			{Name: "disable", Flags: clientFlags(writeOutFlag()), Action: asking(authDisable)},
 			authCheckCommand(),
 		},
 	}
@@ -37,10 +30,7 @@ func authCommand() *cli.Command {
 
 func authCheckCommand() *cli.Command {
 	return &cli.Command{
-		Name: "check", Usage: "print whether a user may put, get or delete keys, and by which roles", ArgsUsage: "USER",
-		Description: "Nothing is put or deleted. The answer is that of enabled authentication, also before it is enabled. Exit codes: 0 " +
-			"allowed, 4 not allowed. A put that attaches a lease also needs write access to all keys of the lease; a put or delete " +
-			"that returns the previous value also needs read access. A user may ask about itself, the role root about every user.",
+		Name: "check",
 		Flags: clientFlags(
 			&cli.StringFlag{Name: "put", Usage: "put the key `KEY`"},
 			&cli.StringFlag{Name: "get", Usage: "read or watch the key `KEY`"},
@@ -109,12 +99,7 @@ func authDisable(ctx context.Context, c *cli.Context, s *client.Client) error {
 }
 
 func whoamiCommand() *cli.Command {
-	return &cli.Command{
-		Name: "whoami", Category: "security", Usage: "print as which user the cluster knows you, and by what proof",
-		Description: "The proof is certificate, password or token. A name that is not among the users has no roles: once authentication is " +
-			"enabled, its requests are refused.",
-		Flags: clientFlags(writeOutFlag()), Action: asking(whoami),
-	}
+	return &cli.Command{Name: "whoami", Flags: clientFlags(writeOutFlag()), Action: asking(whoami)}
 }
 
 func whoami(ctx context.Context, c *cli.Context, s *client.Client) error {
@@ -182,19 +167,13 @@ func accessGiven(c *cli.Context) (name, key string, p kv.Permission, err error) 
 	return name, key, p, nil
 }
 
-// grant is a permission of a role.
-type grant struct {
-	form.Document
-	text string
-}
-
-func grantOf(role string, p *kv.Permission) grant {
+// grantOf is a permission with its role.
+func grantOf(role string, p *kv.Permission) permission {
 	one := permissionOf(p)
-	return grant{append(form.Document{{"role", role}}, one.Document...), "role " + nameText(role) + " " + one.String()}
+	one.Document = append(form.Document{{"role", role}}, one.Document...)
+	one.words = "role " + nameText(role) + " " + one.words
+	return one
 }
-
-// String implements fmt.Stringer.
-func (g grant) String() string { return g.text }
 
 func authCheck(c *cli.Context) error {
 	access, key, p, err := accessGiven(c)
@@ -207,7 +186,7 @@ func authCheck(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		grants := []grant{}
+		grants := []permission{}
 		if answer.Root {
 			grants = append(grants, grantOf(client.RootRole, &kv.Permission{Key: client.From, End: client.From, Type: kv.PermitReadWrite}))
 		}

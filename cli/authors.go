@@ -4,16 +4,13 @@ import (
 	"context"
 	"errors"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/client"
 )
 
 // unknownAuthor stands for the author of a change that no client made, or whose author is not known.
 const unknownAuthor = "-"
-
-// whoText describes the authors in the help of commands.
-const whoText = "WHO is the user, or without authentication the client's certificate, that made the change; - where no client did, or where it is not " +
-	"known: in -w json, who is left out then."
 
 // authorsOf returns the authors of changes; empty where none is known. If no member can be asked, the changes are worth more than their
 // authors: all are empty.
@@ -39,5 +36,5 @@ func shownAuthor(name string) string {
 	if name == "" {
 		return unknownAuthor
 	}
-	return printable([]byte(name), len(name))
+	return form.Printable([]byte(name), len(name))
 }

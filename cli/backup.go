@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv backup`: wait for the backup, look at backups, and verify them.
+
 import (
 	"context"
 	"errors"
@@ -27,24 +29,11 @@ func backupCommand() *cli.Command {
 		return []cli.Flag{identityFlag(), plainOrJSONFlag(things)}
 	}
 	return &cli.Command{
-		Name: "backup", Category: "cluster", Usage: "wait for the backup, look at backups, and verify them",
-		Description: "The leader makes the backup: give --backup PLACE to all members. It has bases, each the whole state of one moment, and the log behind " +
-			"them. `qkv restore` makes a new cluster of any moment that it covers, and `qkv inspect PLACE` prints its files. PLACE is a folder, or s3://BUCKET/PREFIX: see " +
-			"docs/backup.md for the variables with its credentials.",
+		Name: "backup",
 		Subcommands: []*cli.Command{
 			backupNowCommand(),
-			{
-				Name: "list", Usage: "print the bases of a backup, and how far its log goes", ArgsUsage: "PLACE",
-				Description: "The time of a base is the clock of its state, and LOG-TO is the entry to which the log behind the base leads. Every " +
-					"moment from the base's time to LOG-TIME can be restored. With -w json the times are in UTC.",
-				Flags: flags("bases"), Action: onBackup(backupList),
-			},
-			{
-				Name: "verify", Usage: "restore a backup into memory, and compare the digests", ArgsUsage: "PLACE",
-				Description: "Loads each base and applies the log behind it, one state at a time: the memory of one member is needed. The digest of " +
-					"each state must be the digest that the cluster had. The exit code is 1 if anything is damaged.",
-				Flags: flags("results"), Action: onBackup(backupVerify),
-			},
+			{Name: "list", Flags: flags("bases"), Action: onBackup(backupList)},
+			{Name: "verify", Flags: flags("results"), Action: onBackup(backupVerify)},
 		},
 	}
 }

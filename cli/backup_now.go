@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv backup now`: wait until the leader's backup has every write of before.
+
 import (
 	"context"
 	"errors"
@@ -20,13 +22,7 @@ import (
 const answerPause = 100 * time.Millisecond
 
 func backupNowCommand() *cli.Command {
-	return &cli.Command{
-		Name: "now", Usage: "wait until the leader's backup has every write of before",
-		Description: "Asks the leader, which makes the backup of --backup, and waits until that has everything that was acknowledged before. Prints the " +
-			"moment: `qkv restore` makes a new cluster of it. The exit code is 1 if the backup fails. With authentication enabled, the user needs the role root.",
-		Flags:  clientFlags(writeOutFlag()),
-		Action: backupNow,
-	}
+	return &cli.Command{Name: "now", Flags: clientFlags(writeOutFlag()), Action: backupNow}
 }
 
 func backupNow(c *cli.Context) error {

@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv bench`: measure disks and members.
+
 import (
 	"github.com/urfave/cli/v2"
 
@@ -10,9 +12,7 @@ import (
 
 func benchCommand() *cli.Command {
 	return &cli.Command{
-		Name: "bench", Category: "program", Usage: "measure disks and members",
-		Description: "`qkv bench disk` measures a disk as a log uses it. `qkv bench run` measures clients' requests to members on one or " +
-			"several disks, in turns. Results are saved as JSON (-o); `qkv bench report` makes tables and pages of them.",
+		Name:        "bench",
 		Subcommands: []*cli.Command{benchDiskCommand(), benchRunCommand(), benchReportCommand()},
 	}
 }

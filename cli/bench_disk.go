@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv bench disk`: measure what a log feels of a disk.
+
 import (
 	"cmp"
 	"context"
@@ -79,12 +81,7 @@ func devices(dirs []sideDir) (sides []result.Side, warnings []string, err error)
 
 func benchDiskCommand() *cli.Command {
 	return &cli.Command{
-		Name: "disk", Usage: "measure what a log feels of a disk",
-		Description: "Writes and syncs of 512 bytes to 64 KiB, to files that grow, are allocated, are filled with zeros or are reused; " +
-			"after pauses, with several writers, with O_DSYNC and O_DIRECT. Several folders are measured in turns. The report begins with a row " +
-			"for each disk and says which one to buy, by measurements only, never by the data sheet of the disk. A put waits for a log write: " +
-			"that bounds the puts a second of one caller, and of 1,000 callers whose puts share a sync. Drives without protection against power " +
-			"loss slow down once their cache is full: --steady 5m writes for that long, and shows the rate at the end.",
+		Name: "disk",
 		Flags: append([]cli.Flag{
 			dirFlag("`NAME=DIR` on the disk to measure; several are compared (default: the current folder)"),
 			&cli.IntFlag{Name: "runs", Value: 5, Usage: "`N` times everything, in turns"},

@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv bench report`: make tables and pages of saved results.
+
 import (
 	"errors"
 	"fmt"
@@ -157,9 +159,8 @@ func writeReport(w io.Writer, format string, files []*result.File) error {
 
 func benchReportCommand() *cli.Command {
 	return &cli.Command{
-		Name: "report", Usage: "make tables and pages of saved results", ArgsUsage: "FILE.json...",
-		Description: "The page of -o report.html is one file: it loads nothing from elsewhere.",
-		Flags:       resultFlags(),
+		Name:  "report",
+		Flags: resultFlags(),
 		Action: func(c *cli.Context) error {
 			if _, err := formatOf(c.String("output")); err != nil {
 				return err

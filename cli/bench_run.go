@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv bench run`: measure members on disks, or an etcd v3 server.
+
 import (
 	"context"
 	"errors"
@@ -24,11 +26,7 @@ import (
 
 func benchRunCommand() *cli.Command {
 	return &cli.Command{
-		Name: "run", Usage: "measure members on disks, or an etcd v3 server",
-		Description: "Starts members of its own in each folder, and runs the standard loads on them: closed loops for the throughput, an " +
-			"open loop for the latency at a fixed rate, and the time without an acknowledged write after the leader is " +
-			"killed. Folders and targets are measured in turns, each time with new members. " +
-			"A difference is shown only if it is statistically significant; otherwise `~` is printed.",
+		Name: "run",
 		Flags: append([]cli.Flag{
 			dirFlag("`NAME=DIR` for members' data; several are compared (default: the current folder)"),
 			&cli.StringSliceFlag{Name: "target", Usage: "`NAME=URL` of an etcd v3 server to compare with: keys of its own are written there, and removed"},

@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv branch`: serve a copy of a backup's data, as of any moment, until Ctrl-C.
+
 import (
 	"cmp"
 	"context"
@@ -26,15 +28,7 @@ import (
 
 func branchCommand() *cli.Command {
 	return &cli.Command{
-		Name: "branch", Category: "cluster", Usage: "serve a copy of a backup's data, as of any moment, until Ctrl-C", ArgsUsage: "PLACE [-- COMMAND ...]",
-		Description: "Serves a moment of a backup on loopback, with one member: to look at yesterday's data, to try a change on a copy, or to " +
-			"test a restore. Only this user of the host can read it, with all rights: clients come by QUIC, with the local CA's certificate. With " +
-			"--certs-dir, these certificates count in its place, and etcd's clients and the dashboard are served on TCP, by TLS. The keys are loaded into memory, and their history stays in the backup and is read as needed. It is a cluster of " +
-			"its own: nothing is written to the backup, and no member of the cluster that was backed up is asked. Its log is in a folder below " +
-			"./qkv-data that is removed at the end. With --data-dir, the folder gets all of the data, as with qkv restore, and stays. Users, roles and leases " +
-			"are those of the moment; leases expire if nobody keeps them alive. With a command, such as `-- qkv history KEY`, the member " +
-			"serves while that runs, with QKV_ENDPOINTS in its environment, and the exit code is the command's. PLACE is a folder, or " +
-			"s3://BUCKET/PREFIX.",
+		Name: "branch",
 		Flags: []cli.Flag{
 			atFlag(), revisionFlag(),
 			&cli.StringFlag{Name: "since", Usage: "with all of the history from `TIME` on, as for --at, or an age such as 7d: whatever the cluster has compacted since (default: the history of the moment)"},

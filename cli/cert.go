@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv cert`: make and show certificates.
+
 import (
 	"crypto/rand"
 	"errors"
@@ -47,15 +49,10 @@ func certCommand() *cli.Command {
 		return &cli.StringFlag{Name: "certs-dir", EnvVars: []string{certsDirVariable}, Value: "certs", Usage: "`DIR` of the certificates"}
 	}
 	return &cli.Command{
-		Name: "cert", Category: "security", Usage: "make and show certificates",
-		Description: "For a cluster on several hosts: make a CA, a certificate for each member and one for each client, all in one folder. " +
-			"Then copy to each host ca.crt and its own .crt and .key. The CA's key, ca.key, stays where it is. Before the " +
-			"certificates expire, run `qkv cert renew` and copy each .crt again; members load it without a restart.\n\n   qkv cert " +
-			"ca --cluster prod\n   qkv cert member n1 10.0.0.1\n   qkv cert client admin\n\nA cluster secret replaces the CA and the " +
-			"members' certificates: `qkv cert secret` makes one word for the members' hosts, and `qkv cert client --secret-file` makes a client's certificate.",
+		Name: "cert",
 		Subcommands: []*cli.Command{
 			{
-				Name: "ca", Usage: "make a certificate authority: ca.crt and ca.key",
+				Name: "ca",
 				Flags: []cli.Flag{dir(), validForFlag("ten years"), &cli.StringFlag{
 					Name:  "cluster",
 					Usage: "`NAME` of the cluster; certificates for another cluster are refused",
@@ -73,7 +70,7 @@ func certCommand() *cli.Command {
 				},
 			},
 			{
-				Name: "member", Usage: "make a member's certificate: member-NAME.crt and .key", ArgsUsage: "NAME [HOST...]",
+				Name: "member",
 				Flags: []cli.Flag{dir(), validForFlag("a year"), &cli.StringSliceFlag{
 					Name:  "hosts",
 					Usage: "`HOST,...`, names or addresses at which clients other than qkv's own reach it, besides localhost",
@@ -85,9 +82,7 @@ func certCommand() *cli.Command {
 				},
 			},
 			{
-				Name: "client", Usage: "make a client's certificate: client-NAME.crt and .key", ArgsUsage: "NAME",
-				Description: "With --secret-file, the CA is that of the cluster secret: run it on a member's host, and copy ca.crt and the two " +
-					"files to the client's. The secret itself stays on the members' hosts.",
+				Name:  "client",
 				Flags: []cli.Flag{dir(), validForFlag("a year"), secretFileFlag()},
 				Action: func(c *cli.Context) error {
 					m, err := certMakerBy(c)
@@ -98,20 +93,8 @@ func certCommand() *cli.Command {
 				},
 			},
 			secretCommand(),
-			{
-				Name: "renew", Usage: "renew certificates: the same names, hosts and keys, for another year", ArgsUsage: "[FILE...]",
-				Description: "Without FILE: renews the certificates of all members and clients in --certs-dir, where the CA is. Keys stay, so only " +
-					"the .crt has to be copied. A running member or client loads the new certificate at the next handshake, even if the " +
-					"old one has expired.",
-				Flags:  []cli.Flag{dir(), validForFlag("a year"), secretFileFlag()},
-				Action: renewCerts,
-			},
-			{
-				Name: "show", Usage: "show the content of certificates", ArgsUsage: "[FILE|DIR...]",
-				Description: "Without FILE or DIR: all certificates in --certs-dir.",
-				Flags:       []cli.Flag{dir()},
-				Action:      showCerts,
-			},
+			{Name: "renew", Flags: []cli.Flag{dir(), validForFlag("a year"), secretFileFlag()}, Action: renewCerts},
+			{Name: "show", Flags: []cli.Flag{dir()}, Action: showCerts},
 		},
 	}
 }

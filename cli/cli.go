@@ -202,20 +202,23 @@ func newApp() *cli.App {
 		},
 	}
 	for _, c := range app.Commands {
-		prepare(c)
+		prepare(c, c.Name)
 	}
 	return app
 }
 
-// prepare sets the common options of a command and its subcommands.
-func prepare(c *cli.Command) {
+// prepare sets the common options of a command and its subcommands, and their help.
+func prepare(c *cli.Command, path string) {
+	addPage(c, path)
 	c.OnUsageError = refuse
 	c.Flags = withDays(c.Flags)
-	withProfile(c)
+	if talks(c) {
+		c.Before = useProfile
+	}
 	c.Action = withArguments(c.ArgsUsage, c.Action)
 	c.HideHelp = true
 	for _, sub := range c.Subcommands {
-		prepare(sub)
+		prepare(sub, path+" "+sub.Name)
 	}
 }
 

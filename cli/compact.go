@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv compact`: drop the history before a revision.
+
 import (
 	"context"
 	"fmt"
@@ -13,9 +15,7 @@ import (
 
 func compactCommand() *cli.Command {
 	return &cli.Command{
-		Name: "compact", Category: "keys", Usage: "drop the history before a revision", ArgsUsage: "REVISION",
-		Description: "REVISION becomes the oldest readable revision: `qkv get --rev` of an older one is refused. The newest value of each " +
-			"key stays. Large history is also compacted automatically.",
+		Name: "compact",
 		Flags: clientFlags(writeOutFlag(), &cli.BoolFlag{
 			Name: "physical", Usage: "wait until the asked member has dropped it",
 		}),

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv completion`: print a shell's completion script.
+
 import (
 	_ "embed"
 	"fmt"
@@ -25,15 +27,7 @@ var (
 )
 
 func completionCommand() *cli.Command {
-	return &cli.Command{
-		Name: "completion", Category: "program", Usage: "print a shell's completion script",
-		ArgsUsage: "bash|zsh|fish|pwsh",
-		Description: "bash:  source <(qkv completion bash)            in ~/.bashrc\n" +
-			"zsh:   source <(qkv completion zsh)             in ~/.zshrc, after compinit\n" +
-			"fish:  qkv completion fish | source             in ~/.config/fish/config.fish\n" +
-			"pwsh:  qkv completion pwsh | Out-String | Invoke-Expression   in $PROFILE",
-		Action: completion,
-	}
+	return &cli.Command{Name: "completion", Action: completion}
 }
 
 func completion(c *cli.Context) error {

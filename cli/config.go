@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv config`: check a file of settings, and print an example.
+
 import (
 	"bytes"
 	"errors"
@@ -17,18 +19,11 @@ import (
 
 func configCommand() *cli.Command {
 	return &cli.Command{
-		Name: "config", Category: "cluster", Usage: "check a file of settings, and print an example",
-		Description: "A file for `qkv serve --config FILE` has settings by the names of their flags, in YAML. Flags have priority over " +
-			"variables, variables over the file, and the file over the defaults.",
+		Name: "config",
 		Subcommands: []*cli.Command{
+			{Name: "check", Flags: []cli.Flag{plainOrJSONFlag("faults")}, Action: configCheck},
 			{
-				Name: "check", Usage: "check a file for `qkv serve --config`", ArgsUsage: "FILE",
-				Description: "Prints each fault with its line and exits with 2 if there is one. Variables of this process, such as QKV_NAME, count " +
-					"as they would for `qkv serve`.",
-				Flags: []cli.Flag{plainOrJSONFlag("faults")}, Action: configCheck,
-			},
-			{
-				Name: "example", Usage: "print a file with all settings, each as a comment",
+				Name: "example",
 				Action: func(c *cli.Context) error {
 					_, err := c.App.Writer.Write(configExample())
 					return err

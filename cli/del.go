@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv del`: delete a key, or a range of keys.
+
 import (
 	"context"
 	"fmt"
@@ -12,14 +14,7 @@ import (
 )
 
 func delCommand() *cli.Command {
-	return &cli.Command{
-		Name: "del", Category: "keys", Usage: "delete a key, or a range of keys",
-		ArgsUsage: "KEY",
-		Description: "Prints how many keys were deleted; zero is not an error. An empty KEY with --prefix or --from-key means every key, " +
-			"and may come from an unset variable of a script: it needs --all.",
-		Flags:  clientFlags(append(delFlags(), writeOutFlag())...),
-		Action: del,
-	}
+	return &cli.Command{Name: "del", Flags: clientFlags(append(delFlags(), writeOutFlag())...), Action: del}
 }
 
 // delFlags are the flags of a delete, also inside a transaction.
@@ -61,10 +56,9 @@ func delRequest(c *cli.Context) (kv.Delete, error) {
 
 // delAnswer returns the answer to a delete.
 func delAnswer(written client.Written) form.Answer {
-	d, t := form.Document{{"revision", written.Revision}, {"deleted", written.Deleted}}, &form.Rows{Columns: []string{"REVISION", "DELETED"}}
-	t.Add(written.Revision, written.Deleted)
-	if all := documentsOf(written.Previous); len(all) > 0 {
+	d := form.Document{{"revision", written.Revision}, {"deleted", written.Deleted}}
+	if all := documentsOf(written.Previous, false); len(all) > 0 {
 		d = append(d, form.Field{"prev_kvs", all})
 	}
-	return withPrevious(form.Answer{Document: d, Text: fmt.Sprintln(written.Deleted), Table: t}, written.Previous)
+	return form.Answer{Document: d, Text: fmt.Sprintln(written.Deleted) + plainOf(written.Previous)}
 }

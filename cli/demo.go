@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv demo`: run three members on this host, and see one die.
+
 import (
 	"bytes"
 	"context"
@@ -31,11 +33,7 @@ const (
 
 func demoCommand() *cli.Command {
 	return &cli.Command{
-		Name: "demo", Category: "cluster", Usage: "run three members on this host, and see one die",
-		Description: "Starts three members on loopback as processes, with mutual TLS by a local CA; puts and gets; kills the leader with " +
-			"kill -9, gets again and prints how long that took; starts the killed member again. On a terminal the demo then serves " +
-			"until Ctrl-C; otherwise it stops the members. The exit code is 1 at the first wrong answer. The next demo uses the " +
-			"same data. The members write their logs to files beside their data.",
+		Name: "demo",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "data-dir", Value: "qkv-data", Usage: "`DIR` with the three members' data"},
 			portFlag(2379, 2*demoMembers), homeFlag(),
@@ -185,14 +183,14 @@ func (d *demo) putAndGet(ctx context.Context, value []byte) error {
 }
 
 func (d *demo) put(ctx context.Context, value []byte) (client.Written, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, localWait, noAnswer(localWait))
+	ctx, cancel := bounded(ctx, localWait)
 	defer cancel()
 	return d.store.Put(ctx, []byte(demoKey), value)
 }
 
 // get reads the value, linearizably, and refuses any other answer.
 func (d *demo) get(ctx context.Context, want []byte) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, localWait, noAnswer(localWait))
+	ctx, cancel := bounded(ctx, localWait)
 	defer cancel()
 	pair, found, err := d.store.Get(ctx, []byte(demoKey))
 	switch {

@@ -291,8 +291,7 @@ func parseEndpoints(text string) ([]string, error) {
 
 // within runs f with a connection to the cluster; --timeout bounds all of it.
 func within(c *cli.Context, f func(ctx context.Context, s *client.Client) error) error {
-	timeout := c.Duration("timeout")
-	ctx, cancel := context.WithTimeoutCause(c.Context, timeout, noAnswer(timeout))
+	ctx, cancel := bounded(c.Context, c.Duration("timeout"))
 	defer cancel()
 	return open(ctx, c, func(s *client.Client) error { return f(ctx, s) })
 }
@@ -314,6 +313,11 @@ func untilSignal(c *cli.Context, f func(ctx context.Context, s *client.Client) e
 	return interruptible(c, func(ctx context.Context) error {
 		return open(ctx, c, func(s *client.Client) error { return f(ctx, s) })
 	})
+}
+
+// bounded returns a context that ends with noAnswer after a time.
+func bounded(ctx context.Context, most time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, most, noAnswer(most))
 }
 
 // noAnswer is the error of an expired --timeout.

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv diff`: print how keys differ between two times.
+
 import (
 	"bufio"
 	"bytes"
@@ -20,11 +22,7 @@ import (
 
 func diffCommand() *cli.Command {
 	return &cli.Command{
-		Name: "diff", Category: "history", Usage: "print how keys differ between two times", ArgsUsage: "PREFIX",
-		Description: "Compares all keys that begin with PREFIX, in key order: `+` marks a created key, `-` a deleted key, `~` a key with " +
-			"another value or lease. The values follow, line by line: `-` the old one, `+` the new one. -w json prints one line " +
-			"for each key. Changes in between are not shown. Without --to it compares with the current state. Behind a key stands the author of " +
-			"its newer value, - where it is not known or the key was deleted; -w json has both authors.",
+		Name: "diff",
 		Flags: clientFlags(plainOrJSONFlag("differences"),
 			&cli.StringFlag{Name: "from", Usage: "`REV|TIME`: " + pointUsage},
 			&cli.StringFlag{Name: "to", Usage: "`REV|TIME`, likewise (default: now)"},
@@ -213,24 +211,14 @@ func (w *differenceWriter) flush(ctx context.Context, s *client.Client) error {
 	return nil
 }
 
-// differenceDocument is the JSON of a difference, one per line; names and order are a promise.
-type differenceDocument struct {
-	Type      string          `json:"type"`
-	Key       *string         `json:"key,omitempty"`
-	KeyBase64 *string         `json:"key_base64,omitempty"`
-	Before    *beforeDocument `json:"before,omitempty"`
-	After     *beforeDocument `json:"after,omitempty"`
-}
-
 func (w *differenceWriter) write(d *difference) error {
 	mark, kind := d.kind()
-	document := differenceDocument{Type: kind}
-	document.Key, document.KeyBase64 = textOrBase64(d.key)
+	document := form.Document{{"type", kind}, {"key", form.Bytes(d.key)}}
 	if !w.keysOnly {
-		document.Before, document.After = beforeOf(d.before, d.beforeBy), beforeOf(d.after, d.afterBy)
+		document = append(document, sideOf("before", d.before, d.beforeBy), sideOf("after", d.after, d.afterBy))
 	}
 	return form.Answer{Document: document, Page: func(p form.Page) {
-		line := mark + " " + printable(d.key, len(d.key))
+		line := mark + " " + form.Printable(d.key, len(d.key))
 		if w.authors {
 			line += "\t" + shownAuthor(d.afterBy)
 		}
@@ -252,15 +240,14 @@ func (w *differenceWriter) write(d *difference) error {
 // writeLines prints the lines of a value, each after a prefix.
 func writeLines(w io.Writer, prefix string, value []byte) {
 	for line := range strings.SplitSeq(strings.TrimSuffix(string(value), "\n"), "\n") {
-		_, _ = fmt.Fprintf(w, "%s%s\n", prefix, printable([]byte(line), len(line)))
+		_, _ = fmt.Fprintf(w, "%s%s\n", prefix, form.Printable([]byte(line), len(line)))
 	}
 }
 
-func beforeOf(pair *kv.KeyValue, who string) *beforeDocument {
+// sideOf returns the field of a side, with its author; no value if the key does not exist.
+func sideOf(name string, pair *kv.KeyValue, who string) form.Field {
 	if pair == nil {
-		return nil
+		return form.Field{name, nil}
 	}
-	d := &beforeDocument{Create: pair.CreateRevision, Mod: pair.ModRevision, Version: pair.Version, leaseDigits: leaseDigitsOf(pair.Lease), Who: who}
-	d.Value, d.ValueBase64 = textOrBase64(pair.Value)
-	return d
+	return form.Field{name, append(stateOf(pair), form.Field{"who", form.Some(who)})}
 }

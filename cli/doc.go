@@ -22,8 +22,10 @@
 //
 // # Structure
 //
-// [Run] builds the table of commands (urfave/cli) and moves flags before arguments (argv.go), because urfave/cli stops looking for flags at
-// the first argument. It prints help itself (help.go), runs one command, prints its error and returns its exit code.
+// [Run] builds the table of commands (urfave/cli) and moves flags before arguments (argv.go), because urfave/cli stops
+// looking for flags at the first argument. It prints help itself (help.go), runs one command, prints its error and
+// returns its exit code. A command is a row of that table: its name, its flags and its call. commands.txt has its
+// arguments, its help and its examples (pages.go).
 //
 // A command that talks to a cluster connects by dial.go, asks net/client, and prints by package form. serve builds one node. demo and bench
 // run members as processes (local.go, process.go, package local): the same program with serve. These processes die with their parent, even

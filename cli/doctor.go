@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv doctor`: check the cluster and this host, and name the command that helps.
+
 import (
 	"context"
 	"errors"
@@ -21,16 +23,7 @@ import (
 
 func doctorCommand() *cli.Command {
 	return &cli.Command{
-		Name: "doctor", Category: "cluster", Usage: "check the cluster and this host, and name the command that helps",
-		Description: "Makes the checks of docs/doctor.md and prints a line for each: ok, warning, FAILURE, or `not checked` with the " +
-			"reason, which is no failure. Below a finding stands the command or step that helps. In a rolling upgrade, run it by the new program: " +
-			"the line `versions` names the next member to restart.\n\n" +
-			"With --data-dir it also examines a member's data folder on this host, and the host: it reads the log and the snapshots unless " +
-			"a member runs on the folder, and measures the disk for a second. Without a running cluster, only these checks are made.\n\n" +
-			"The exit code is 0 if all is well, 1 after a warning and 2 after a failure. 2 is also the code of a wrong command line, which " +
-			"prints no checks.\n\n" +
-			"--bundle writes the checks, the status, the members' metrics and the version to a file for support. The file has no keys, no " +
-			"values and no secrets; of the environment it has the names of qkv's variables, and the values of harmless ones.",
+		Name: "doctor",
 		Flags: clientFlags(
 			&cli.StringFlag{Name: "data-dir", Usage: "`DIR` of a member's data on this host, to examine as well"},
 			&cli.StringFlag{Name: "bundle", Usage: "`FILE` to write for support, a new .tgz"},
@@ -83,7 +76,7 @@ func doctor(c *cli.Context) error {
 // examine collects the facts and makes the checks. Without a folder, a cluster that cannot be asked for another reason than that no member
 // answers is an error.
 func examine(c *cli.Context, dir string) (diagnosis, error) {
-	ctx, cancel := context.WithTimeoutCause(c.Context, c.Duration("timeout"), noAnswer(c.Duration("timeout")))
+	ctx, cancel := bounded(c.Context, c.Duration("timeout"))
 	defer cancel()
 	f := checks.Facts{Asking: checks.Program{Version: Version, Level: index.MaxLevel}}
 	var members []memberStatus

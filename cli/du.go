@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv du`: print how much space keys take, by prefix.
+
 import (
 	"bytes"
 	"cmp"
@@ -21,15 +23,7 @@ var duOrders = []string{"bytes", "keys", "history", "changes", "name"}
 
 func duCommand() *cli.Command {
 	return &cli.Command{
-		Name: "du", Category: "keys", Usage: "print how much space keys take, by prefix", ArgsUsage: "[PREFIX]",
-		Description: "Adds up the keys that begin with PREFIX, or all keys, by group, as of one revision. A group is the keys with the same " +
-			"first bytes, up to and including separator number --depth behind PREFIX. A key with fewer separators counts in the " +
-			"group that ends with its last one; (direct) marks such a group. Each key counts once, so the rows add up to the total.\n\n" +
-			"BYTES is the size of keys and values. HISTORY is the size of the VERSIONS that are kept beyond the newest: " +
-			"superseded ones, and deletions. The quota adds 64 bytes for each key and each version. LEASED counts keys with a " +
-			"lease. CHANGES counts puts and deletions of the last minute, to the millisecond, or of the kept history if that is " +
-			"shorter: the last line says which. Writes go on while a member counts. A terminal shows sizes with units; otherwise " +
-			"they are bytes.",
+		Name: "du",
 		Flags: clientFlags(
 			&cli.IntFlag{Name: "depth", Value: 1, Usage: "`N` separators behind PREFIX end a group; 0 counts all keys together"},
 			&cli.StringFlag{Name: "separator", Value: "/", Usage: "`TEXT` between the parts of a key"},
@@ -119,7 +113,7 @@ func (d *used) writeTable(w form.Page, person bool) {
 	}
 	for i := range d.Rows {
 		row := &d.Rows[i]
-		name := printable(row.Prefix, len(row.Prefix))
+		name := form.Printable(row.Prefix, len(row.Prefix))
 		if name == "" {
 			name = `""`
 		}
@@ -155,7 +149,8 @@ func (d *used) document() form.Document {
 	groups := make([]form.Document, 0, len(d.Rows))
 	for i := range d.Rows {
 		row := &d.Rows[i]
-		groups = append(groups, append(form.Document{form.TextField("prefix", row.Prefix), {"direct", d.direct(row)}}, numbers(row)...))
+		name := form.Document{{"prefix", form.Bytes(row.Prefix)}, {"direct", d.direct(row)}}
+		groups = append(groups, append(name, numbers(row)...))
 	}
 	return form.Document{{"revision", d.Revision}, {"changes_period_s", d.Period.Seconds()}, {"groups", groups}, {"total", numbers(&d.total)}}
 }

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv elect`: lead an election until Ctrl-C, or show its leader.
+
 import (
 	"context"
 
@@ -10,10 +12,7 @@ import (
 
 func electCommand() *cli.Command {
 	return &cli.Command{
-		Name: "elect", Category: "keys", Usage: "lead an election until Ctrl-C, or show its leader", ArgsUsage: "NAME [VALUE]",
-		Description: "With a VALUE: waits until there is no other leader, prints the key of the leadership and the value, and leads until " +
-			"Ctrl-C, then with exit code 0. With --listen: prints key and value of the leader, and again at each change of leader. " +
-			"-w json also has the fencing token, which is larger than the token of every earlier leader.",
+		Name: "elect",
 		Flags: clientFlags(writeOutFlag(), ttlFlag(),
 			&cli.BoolFlag{Name: "listen", Aliases: []string{"l"}, Usage: "only show the leader, and each new one"},
 		),

@@ -18,44 +18,22 @@ import (
 // This file stands for the commands that only Linux has: members, and all commands that read or measure a member's disk. Their files have
 // the constraint `//go:build linux`, and each command has a line here. On macOS and Windows qkv is a client.
 
-func serveCommand() *cli.Command { return onLinux("serve", "cluster", "run one member") }
-
-func configCommand() *cli.Command {
-	return onLinux("config", "cluster", "check a file of settings, and print an example")
-}
-
-func etcdCommand() *cli.Command {
-	return onLinux("etcd", "cluster", "run one member by etcd's own command line")
-}
-func demoCommand() *cli.Command { return onLinux("demo", "cluster", "run a cluster to try qkv") }
-func recoverCommand() *cli.Command {
-	return onLinux("recover", "cluster", "restart a cluster that lost its quorum")
-}
-
-func migrateCommand() *cli.Command {
-	return onLinux("migrate", "cluster", "move data from and to etcd")
-}
-func inspectCommand() *cli.Command { return onLinux("inspect", "cluster", "show a member's files") }
-func branchCommand() *cli.Command {
-	return onLinux("branch", "cluster", "serve a copy of a backup's data")
-}
-
-func backupCommand() *cli.Command {
-	return onLinux("backup", "cluster", "wait for the backup, look at backups, and verify them")
-}
-
-func restoreCommand() *cli.Command {
-	return onLinux("restore", "cluster", "make a new cluster of a backup, as of any moment")
-}
-
-func benchCommand() *cli.Command { return onLinux("bench", "program", "measure disks and clusters") }
+func serveCommand() *cli.Command   { return onLinux("serve") }
+func configCommand() *cli.Command  { return onLinux("config") }
+func etcdCommand() *cli.Command    { return onLinux("etcd") }
+func demoCommand() *cli.Command    { return onLinux("demo") }
+func recoverCommand() *cli.Command { return onLinux("recover") }
+func migrateCommand() *cli.Command { return onLinux("migrate") }
+func inspectCommand() *cli.Command { return onLinux("inspect") }
+func branchCommand() *cli.Command  { return onLinux("branch") }
+func backupCommand() *cli.Command  { return onLinux("backup") }
+func restoreCommand() *cli.Command { return onLinux("restore") }
+func benchCommand() *cli.Command   { return onLinux("bench") }
 
 // linuxOnly is the text behind the usage of a command that this system does not have.
 const linuxOnly = " (Linux only)"
 
-func onLinux(name, category, usage string) *cli.Command {
-	return &cli.Command{Name: name, Category: category, Usage: usage + linuxOnly}
-}
+func onLinux(name string) *cli.Command { return &cli.Command{Name: name, Usage: linuxOnly} }
 
 // runMemberLine refuses the commands of Linux, before their flags are looked at.
 func runMemberLine(_ context.Context, args []string, _, stderr io.Writer) (code int, ok bool) {

@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv etcd`: run one member by etcd's own command line.
+
 import (
 	"cmp"
 	"context"
@@ -34,14 +36,7 @@ const etcdName = "etcd"
 
 // etcdCommand is in the table only for its help: urfave/cli never parses its line, which has etcd's syntax.
 func etcdCommand() *cli.Command {
-	return &cli.Command{
-		Name: etcdName, Category: "cluster", Usage: "run one member by etcd's own command line",
-		Description: "Flags, ETCD_ variables, --config-file and the defaults are those of etcd 3.7: data in NAME.etcd, history kept until " +
-			"it is compacted. `qkv etcd --help` explains each flag; a flag without a meaning here is accepted and named in the " +
-			"log. A program file called etcd behaves the same. Members talk by QUIC (UDP) at the host and port of the peer URLs; " +
-			"http:// in them is for loopback, for a single member, or for members with a cluster secret.",
-		ArgsUsage: "[etcd's flags]",
-	}
+	return &cli.Command{Name: etcdName}
 }
 
 // etcdLine returns the words of an etcd command line. A line is one by its first word or by the name of the program.

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv export`: print keys as JSON, one object a line, for qkv import.
+
 import (
 	"bufio"
 	"cmp"
@@ -15,23 +17,12 @@ import (
 	"qkv/net/client"
 )
 
-// exportedKey is a line of an export: a key as `qkv get -w json` prints it, and the seconds that were left of its lease.
-type exportedKey struct {
-	pairDocument
-	TTL int64 `json:"ttl,omitempty"` // 0: there is no lease, it has ended, or nobody was asked
-}
-
 // leasesAsked is the number of concurrent requests for leases: the client packs them into few packets.
 const leasesAsked = 64
 
 func exportCommand() *cli.Command {
 	return &cli.Command{
-		Name: "export", Category: "keys", Usage: "print keys as JSON, one object a line, for qkv import",
-		ArgsUsage: "[PREFIX]",
-		Description: "Prints all keys, or those that begin with PREFIX, all as of one revision. Text stands in key and value, and what is no " +
-			"UTF-8 in key_base64 and value_base64, in base64. lease_hex is the key's lease, and ttl the seconds that are left of it; both " +
-			"are left out without a lease. The revisions are for reading: import does not take them. The last line on stderr says that the " +
-			"export is complete. With --serializable, no ttl is printed: the leader knows it.",
+		Name: "export",
 		Flags: clientFlags(append(timeFlags(), revFlag(),
 			&cli.BoolFlag{Name: "serializable", Usage: "the keys of one member, without a quorum; the only way after the loss of a quorum"},
 		)...),
@@ -87,7 +78,8 @@ func (e *exporter) run(ctx context.Context, c *cli.Context, q kv.Range) error {
 		}
 		for i := range page.KVs {
 			one := &page.KVs[i]
-			if err := form.WriteJSON(e.out, exportedKey{documentOf(one, false), e.left[one.Lease]}); err != nil {
+			line := append(documentOf(one, false), form.Field{"ttl", form.Some(e.left[one.Lease])})
+			if err := form.WriteJSON(e.out, line); err != nil {
 				return err
 			}
 			e.keys++

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv get`: print the value of a key, or keys and values of a range.
+
 import (
 	"context"
 	"time"
@@ -13,12 +15,8 @@ import (
 
 func getCommand() *cli.Command {
 	return &cli.Command{
-		Name: "get", Category: "keys", Usage: "print the value of a key, or keys and values of a range",
-		ArgsUsage: "KEY [END]",
-		Description: "The value of a single key is printed with a newline, with --raw without it. If the key does not exist, the exit code " +
-			"is 3. For a range (END, --prefix, --from-key) each key and each value has a line, in turn; END itself is not in the " +
-			"range. On a terminal control characters are escaped, except with --raw. Old values can be read while their history is " +
-			"kept. " + leaseNumbers,
+		Name:        "get",
+		Description: " " + leaseNumbers,
 		Flags: clientFlags(append(append(getFlags(), timeFlags()...), writeOutFlag(),
 			&cli.BoolFlag{Name: "raw", Usage: "the value of the one KEY byte for byte, and no newline, whatever --write-out says"},
 		)...),

@@ -54,7 +54,7 @@ func writeHelp(to io.Writer, path string, c *cli.Command) {
 		fmt.Fprintln(w)
 		w.text(c.Description)
 	}
-	if lines := examples[strings.TrimPrefix(path, "qkv ")]; len(lines) > 0 {
+	if lines := pages[strings.TrimPrefix(path, "qkv ")].examples; len(lines) > 0 {
 		fmt.Fprintf(w, "\nexamples\n  %s\n", strings.Join(lines, "\n  "))
 	}
 	own := ownFlags(c)

@@ -40,7 +40,7 @@ func TestHelp(t *testing.T) {
 				t.Errorf("%q talks to a cluster: %v; its help:\n%s", path, talks(c), &help)
 			}
 			if len(c.Subcommands) == 0 && !strings.Contains(help.String(), "\nexamples\n") {
-				t.Errorf("the help of %q has no example: examples.go has them", path)
+				t.Errorf("the help of %q has no example: commands.txt has them", path)
 			}
 		}
 	}
@@ -48,8 +48,8 @@ func TestHelp(t *testing.T) {
 	for _, line := range []string{"", connectionTopic, "--all"} {
 		fits(line)
 	}
-	for path, lines := range examples {
-		for _, line := range docLines("```\n" + strings.Join(lines, "\n") + "\n```") {
+	for path, p := range pages {
+		for _, line := range docLines("```\n" + strings.Join(p.examples, "\n") + "\n```") {
 			_, line, ours := strings.Cut(line, "qkv ")
 			if _, words, ok := etcdLine(strings.Fields("qkv " + line)); ok {
 				if _, err := etcdflags.Parse(words, nil, func(string) ([]byte, error) { return nil, nil }); err != nil {

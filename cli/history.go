@@ -1,11 +1,14 @@
 package cli
 
+// This file is `qkv history`: print the kept history of a key; `qkv log`: print all changes as JSON, a line each.
+
 import (
 	"bufio"
 	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,23 +25,12 @@ import (
 const pointUsage = "a revision, or a time: 2006-01-02T15:04:05Z, or local '2006-01-02 15:04[:05]', or 15:04[:05] today, or an age, such as 5m"
 
 func historyCommand() *cli.Command {
-	return &cli.Command{
-		Name: "history", Category: "history", Usage: "print the kept history of a key", ArgsUsage: "KEY",
-		Description: "One line for each change: revision, time, put or delete, who made it, and as much of the value as fits; oldest first. -w json " +
-			"prints the full values, one line for each change. `qkv status` shows how far the history reaches back; of older " +
-			"changes only the last value is known, without its time. If the kept history does not know the key, the exit code is 3. " + whoText,
-		Flags:  clientFlags(writeOutFlag()),
-		Action: printHistory,
-	}
+	return &cli.Command{Name: "history", Flags: clientFlags(plainOrJSONFlag("versions")), Action: printHistory}
 }
 
 func logCommand() *cli.Command {
 	return &cli.Command{
-		Name: "log", Category: "history", Usage: "print all changes as JSON, a line each", ArgsUsage: "[PREFIX]",
-		Description: "Prints the changes from --from on, in order, with times; of all keys, or of the keys that begin with PREFIX. It ends " +
-			"with the newest revision. With --follow it goes on until Ctrl-C, also when members stop and start. To resume, give " +
-			"--from the revision after that of the last line: lines of one revision are printed together. The field who is the author of " +
-			"the change; it is left out where the author is not known.",
+		Name: "log",
 		Flags: clientFlags(
 			&cli.StringFlag{Name: "from", Usage: "`REV|TIME` to begin with: " + pointUsage + "; default: the oldest kept one"},
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with new changes"},
@@ -110,13 +102,6 @@ func recordsOf(ctx context.Context, s *client.Client, events []kv.WatchEvent) ([
 	return all, nil
 }
 
-// timedDocument is the JSON of a change with its time, one per line; names and order are a promise.
-type timedDocument struct {
-	Revision int64   `json:"revision"`
-	Time     *string `json:"time,omitempty"`
-	changeDocument
-}
-
 // timeText formats a time; empty if unknown.
 func timeText(at time.Time) string {
 	if at.IsZero() {
@@ -125,12 +110,8 @@ func timeText(at time.Time) string {
 	return at.UTC().Format("2006-01-02T15:04:05.000Z")
 }
 
-func (e *recorded) document() timedDocument {
-	d := timedDocument{Revision: e.KV.ModRevision, changeDocument: changeOf(&e.WatchEvent, e.who)}
-	if text := timeText(e.at); text != "" {
-		d.Time = &text
-	}
-	return d
+func (e *recorded) document() form.Document {
+	return slices.Insert(changeOf(&e.WatchEvent, e.who), 1, form.Field{"time", form.Some(timeText(e.at))})
 }
 
 // versionsTogether is how many versions of a key get their times in one request.
@@ -142,13 +123,14 @@ func printHistory(c *cli.Context) error {
 		return err
 	}
 	return within(c, func(ctx context.Context, s *client.Client) error {
-		w := newVersionWriter(c.App.Writer, c.String("write-out"))
+		out, known := bufio.NewWriter(c.App.Writer), false
 		var waiting []kv.WatchEvent
 		flush := func() error {
 			all, err := recordsOf(ctx, s, waiting)
 			for i := range all {
+				known = true
 				if err == nil {
-					err = w.add(&all[i])
+					err = writeVersion(out, c.String("write-out"), &all[i])
 				}
 			}
 			waiting = waiting[:0]
@@ -164,51 +146,24 @@ func printHistory(c *cli.Context) error {
 				}
 			}
 		}
-		if err := flush(); err != nil {
+		if err := cmp.Or(flush(), out.Flush()); err != nil {
 			return err
 		}
-		if err := w.end(); err != nil {
-			return err
-		}
-		if w.count == 0 {
+		if !known {
 			return exitf(exitNotFound, "nothing is known of key %q", key)
 		}
 		return nil
 	})
 }
 
-// versionWriter prints the versions of a key.
-type versionWriter struct {
-	to     io.Writer // below out
-	out    *bufio.Writer
-	format string
-	table  form.Rows
-	count  int
-}
-
-func newVersionWriter(w io.Writer, format string) *versionWriter {
-	return &versionWriter{to: w, out: bufio.NewWriter(w), format: format, table: form.Rows{Columns: []string{"REVISION", "TIME", "TYPE", "WHO", "VERSION", "LEASE", "VALUE"}}}
-}
-
-func (w *versionWriter) add(e *recorded) error {
-	w.count++
+// writeVersion prints a version of a key.
+func writeVersion(w io.Writer, format string, e *recorded) error {
 	kind := strings.ToLower(kindOf(&e.WatchEvent))
-	if w.format == form.Table {
-		w.table.Add(e.KV.ModRevision, timeText(e.at), kind, shownAuthor(e.who), e.KV.Version, cmp.Or(leaseHex(e.KV.Lease), "-"), printable(e.KV.Value, tableValueMost))
-		return nil
-	}
 	line := fmt.Sprintf("%d\t%s\t%s\t%s", e.KV.ModRevision, timeText(e.at), kind, shownAuthor(e.who))
 	if !e.Deleted {
-		line += "\t" + printable(e.KV.Value, tableValueMost)
+		line += "\t" + form.Printable(e.KV.Value, form.ValueMost)
 	}
-	return form.Answer{Document: e.document(), Text: line + "\n"}.Write(w.out, w.format)
-}
-
-func (w *versionWriter) end() error {
-	if w.format == form.Table && w.count > 0 {
-		w.table.Write(form.PageOn(w.to))
-	}
-	return w.out.Flush()
+	return form.Answer{Document: e.document(), Text: line + "\n"}.Write(w, format)
 }
 
 func printLog(c *cli.Context) error {

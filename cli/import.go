@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv import`: store keys that are read from stdin as JSON, as qkv export prints them.
+
 import (
 	"bufio"
 	"bytes"
@@ -29,12 +31,7 @@ const importLineBytes = 8 * limits.RequestBytes
 
 func importCommand() *cli.Command {
 	return &cli.Command{
-		Name: "import", Category: "keys", Usage: "store keys that are read from stdin as JSON, as qkv export prints them",
-		Description: "Each line is an object with key and value as text, or key_base64 and value_base64. With lease_hex and ttl, the key gets " +
-			"that lease; a lease that does not exist is granted under its id, for ttl seconds. A key whose lease has ended, or has no ttl, is " +
-			"left out and counted, unless the lease exists. Revisions are ignored. Up to 128 keys or 1 MiB are one transaction. The same " +
-			"import may be repeated. If it stops, the message names the --skip that goes on behind the stored lines.\n\n" +
-			"The output of Consul's `consul kv export` is read as well: its keys count as lines, and its flags are left out.",
+		Name: "import",
 		Flags: clientFlags(
 			&cli.Int64Flag{Name: "skip", Usage: "leave out the first `N` lines", Action: notNegative("skip")},
 			writeOutFlag(),
@@ -82,6 +79,18 @@ type importer struct {
 
 	line, stored        int64
 	keys, granted, left int64
+}
+
+// exportedKey is a line of an export: a key as `qkv get -w json` prints it, and the seconds that were left of its
+// lease.
+type exportedKey struct {
+	Key         *string `json:"key"`
+	KeyBase64   *string `json:"key_base64"`
+	Value       *string `json:"value"`
+	ValueBase64 *string `json:"value_base64"`
+	Lease       int64   `json:"lease"`
+	Hex         string  `json:"lease_hex"`
+	TTL         int64   `json:"ttl"` // 0: there is no lease, it has ended, or the leader was not asked
 }
 
 // exportedPut is a line as a put.
@@ -263,7 +272,7 @@ func consulKeys(r io.Reader) iter.Seq2[exportedKey, error] {
 		_, err := d.Token()
 		for err == nil && d.More() {
 			var one struct{ Key, Value *string }
-			if err = d.Decode(&one); err == nil && !yield(exportedKey{pairDocument: pairDocument{Key: one.Key, ValueBase64: one.Value}}, nil) {
+			if err = d.Decode(&one); err == nil && !yield(exportedKey{Key: one.Key, ValueBase64: one.Value}, nil) {
 				return
 			}
 		}

@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv inspect`: print a file of a member, a backup or a snapshot of etcd, without changing it.
+
 import (
 	"crypto/sha256"
 	"fmt"
@@ -25,14 +27,7 @@ import (
 
 func inspectCommand() *cli.Command {
 	return &cli.Command{
-		Name: "inspect", Category: "cluster", ArgsUsage: "PATH",
-		Usage: "print a file of a member, a backup or a snapshot of etcd, without changing it",
-		Description: "PATH is a member's log (DATA/wal) or a segment of it (*.wal), a snapshot (DATA/snap/*.snap) or a part of snapshots " +
-			"(*.part, docs/extents.md), a backup (a folder, or s3://BUCKET/PREFIX), or a file of `etcdctl snapshot save`. Damage is marked " +
-			"with CORRUPT or an exclamation mark, and the exit code is then 1. A backup needs its key for the entries alone.\n\n" +
-			"-w json prints one object per line. Its kind is segment, frame, entry, marker, end, torn, corrupt or unknown in a log; " +
-			"snapshot, block, corrupt or sound in a snapshot; backup, base, file, log, entry, corrupt or sound in a backup; etcd or sound in " +
-			"a snapshot of etcd. Fields that are 0 or empty are left out.",
+		Name: "inspect",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{
 				Name: "verbose", Aliases: []string{"v"}, Usage: "also each entry of a log, with its commands",

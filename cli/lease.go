@@ -1,10 +1,11 @@
 package cli
 
+// This file is `qkv lease`: grant, revoke and renew leases, which bound the life of keys.
+
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -19,34 +20,26 @@ import (
 
 func leaseCommand() *cli.Command {
 	return &cli.Command{
-		Name: "lease", Category: "keys", Usage: "grant, revoke and renew leases, which bound the life of keys",
-		Description: "A lease has a time to live, in seconds. Its keys are deleted when that time has passed without a renewal, or when the " +
-			"lease is revoked. Leases are named by their ids in hexadecimal digits, also in the output of these commands. The JSON " +
-			"of keys and changes has the id twice. " + leaseNumbers,
+		Name:        "lease",
+		Description: " " + leaseNumbers,
 		Subcommands: []*cli.Command{
+			{Name: "grant", Flags: clientFlags(writeOutFlag()), Action: leaseGrant},
+			{Name: "revoke", Flags: clientFlags(writeOutFlag()), Action: leaseRevoke},
 			{
-				Name: "grant", Usage: "make a lease", ArgsUsage: "SECONDS",
-				Description: "A time shorter than an election is raised; the granted time is printed.",
-				Flags:       clientFlags(writeOutFlag()), Action: leaseGrant,
-			},
-			{Name: "revoke", Usage: "end a lease, and delete its keys", ArgsUsage: "LEASE", Flags: clientFlags(writeOutFlag()), Action: leaseRevoke},
-			{
-				Name: "keep-alive", Usage: "renew a lease until it ends or Ctrl-C", ArgsUsage: "LEASE",
-				Description: "While no member can be reached, it retries until the lease would have expired.",
+				Name: "keep-alive",
 				Flags: clientFlags(writeOutFlag(),
 					&cli.BoolFlag{Name: "once", Usage: "renew it once"},
 				),
 				Action: leaseKeepAlive,
 			},
 			{
-				Name: "timetolive", Usage: "show how much is left of a lease", ArgsUsage: "LEASE",
-				Description: "A lease that does not exist ends with exit code 3.",
+				Name: "timetolive",
 				Flags: clientFlags(writeOutFlag(),
 					&cli.BoolFlag{Name: "keys", Usage: "with its keys"},
 				),
 				Action: leaseTimeToLive,
 			},
-			{Name: "list", Usage: "list all leases", Flags: clientFlags(writeOutFlag()), Action: asking(leaseList)},
+			{Name: "list", Flags: clientFlags(writeOutFlag()), Action: asking(leaseList)},
 		},
 	}
 }
@@ -143,8 +136,7 @@ const renewAgain = 100 * time.Millisecond
 
 // renew renews a lease within the command's timeout.
 func renew(c *cli.Context, s *client.Client, id int64) (time.Duration, error) {
-	timeout := c.Duration("timeout")
-	ctx, cancel := context.WithTimeoutCause(c.Context, timeout, noAnswer(timeout))
+	ctx, cancel := bounded(c.Context, c.Duration("timeout"))
 	defer cancel()
 	return s.Renew(ctx, id)
 }
@@ -166,7 +158,7 @@ func leaseTimeToLive(c *cli.Context) error {
 			var words []string
 			left.Keys = append([][]byte{}, left.Keys...) // not nil
 			for _, key := range left.Keys {
-				words = append(words, printable(key, len(key)))
+				words = append(words, form.Printable(key, len(key)))
 			}
 			text += fmt.Sprintf(", attached keys([%s])", strings.Join(words, " "))
 		}
@@ -183,20 +175,15 @@ func inSeconds(ttl time.Duration) int64 { return int64(ttl / time.Second) }
 
 // writeLease prints one lease; text is its plain form. keys is nil if they were not requested.
 func writeLease(c *cli.Context, id int64, remaining, total time.Duration, keys [][]byte, text string) error {
-	ttl, granted := inSeconds(remaining), inSeconds(total)
-	d, t, count := form.Document{{"id", hex(uint64(id))}, {"ttl", ttl}, {"granted_ttl", granted}}, &form.Rows{Columns: []string{"ID", "TTL", "GRANTED", "KEYS"}}, "-"
+	d := form.Document{{"id", hex(uint64(id))}, {"ttl", inSeconds(remaining)}, {"granted_ttl", inSeconds(total)}}
 	var all []form.Document
 	for _, key := range keys {
-		all = append(all, form.Document{form.TextField("key", key)})
+		all = append(all, form.Document{{"key", form.Bytes(key)}})
 	}
 	if len(all) > 0 {
 		d = append(d, form.Field{"keys", all})
 	}
-	if keys != nil {
-		count = strconv.Itoa(len(keys))
-	}
-	t.Add(hex(uint64(id)), ttl, granted, count)
-	return writeAnswer(c, form.Answer{Document: d, Table: t, Text: text + "\n"})
+	return writeOne(c, text+"\n", d)
 }
 
 func leaseList(ctx context.Context, c *cli.Context, s *client.Client) error {
@@ -204,16 +191,10 @@ func leaseList(ctx context.Context, c *cli.Context, s *client.Client) error {
 	if err != nil {
 		return err
 	}
-	return writeLeases(c.App.Writer, c.String("write-out"), all)
-}
-
-func writeLeases(w io.Writer, format string, leases []int64) error {
-	ids := make([]string, len(leases))
-	t, text := &form.Rows{Columns: []string{"ID"}}, fmt.Sprintf("found %d leases\n", len(leases))
-	for i, id := range leases {
-		ids[i] = fmt.Sprintf("%016x", uint64(id))
-		t.Add(ids[i])
+	ids, text := make([]string, len(all)), fmt.Sprintf("found %d leases\n", len(all))
+	for i, id := range all {
+		ids[i] = hex(uint64(id))
 		text += ids[i] + "\n"
 	}
-	return form.Answer{Document: form.Document{{"leases", ids}}, Table: t, Text: text}.Write(w, format)
+	return writeOne(c, text, form.Document{{"leases", ids}})
 }

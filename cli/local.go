@@ -122,7 +122,7 @@ func (l *localCluster) healthy(ctx context.Context) ([]memberStatus, error) {
 		if err := l.ended(); err != nil {
 			return nil, err
 		}
-		asking, done := context.WithTimeoutCause(ctx, time.Second, noAnswer(time.Second))
+		asking, done := bounded(ctx, time.Second)
 		members, err := l.target().status(asking)
 		done()
 		if err == nil && level(members, len(l.members)) {

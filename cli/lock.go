@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv lock`: take a lock, and hold it while a command runs or until Ctrl-C.
+
 import (
 	"context"
 	"errors"
@@ -23,14 +25,7 @@ const sessionSeconds = 10
 
 func lockCommand() *cli.Command {
 	return &cli.Command{
-		Name: "lock", Category: "keys", Usage: "take a lock, and hold it while a command runs or until Ctrl-C", ArgsUsage: "NAME [-- COMMAND ...]",
-		Description: "Waits until the lock is free. Without a command: prints the key of the lock, and holds it until Ctrl-C, then with " +
-			"exit code 0. With a command: holds the lock while the command runs, and ends with its exit code. The command has " +
-			"QKV_LOCK_KEY and QKV_LOCK_TOKEN in its environment (and etcdctl's names for them). The token is larger than the token " +
-			"of every earlier holder: the protected resource can refuse an outdated one. If no member can be reached for most of " +
-			"--ttl, the command gets a SIGTERM, and a SIGKILL when the lock is lost. The command has a process group of its own, which " +
-			"dies with this process, even by kill -9, and at the latest a second after the command. A process that leaves the group, as " +
-			"by setsid, can outlive the lock. Locks of qkv and of etcd's clients exclude each other.",
+		Name: "lock",
 		Flags: clientFlags(writeOutFlag(), ttlFlag(),
 			&cli.DurationFlag{
 				Name: "wait", DefaultText: "as long as it takes", Usage: "give up after `TIME`, with exit code 4; 0s: take the lock only if it is free",
@@ -96,14 +91,14 @@ func cutCommand(c *cli.Context) (words, command []string, err error) {
 // inSession runs f with a session. A signal ends f's context.
 func inSession(c *cli.Context, f func(ctx context.Context, s *client.LockSession) error) error {
 	return untilSignal(c, func(ctx context.Context, one *client.Client) error {
-		begin, cancel := context.WithTimeoutCause(ctx, c.Duration("timeout"), noAnswer(c.Duration("timeout")))
+		begin, cancel := bounded(ctx, c.Duration("timeout"))
 		defer cancel()
 		s, err := client.NewLockSession(begin, one, client.LockSessionOptions{TTL: ofSeconds(c.Int64("ttl"))})
 		if err != nil {
 			return err
 		}
 		err = f(ctx, s)
-		end, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), c.Duration("timeout"), noAnswer(c.Duration("timeout")))
+		end, cancel := bounded(context.WithoutCancel(ctx), c.Duration("timeout"))
 		defer cancel()
 		if closing := s.Close(end); err == nil && closing != nil {
 			return fmt.Errorf("it is held for up to %d seconds longer: %w", s.Lease().TTL/time.Second, closing)
@@ -147,7 +142,7 @@ func afterwards(c *cli.Context, s *client.LockSession, giveUp func(context.Conte
 	if s.Err() != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(c.Context), c.Duration("timeout"), noAnswer(c.Duration("timeout")))
+	ctx, cancel := bounded(context.WithoutCancel(c.Context), c.Duration("timeout"))
 	defer cancel()
 	if failed := giveUp(ctx); err == nil {
 		err = failed
@@ -280,12 +275,9 @@ func (h *holder) pass(s os.Signal) {
 
 // writeHolder prints the holder of a name: its key, its value unless that is nil, its token and its lease.
 func writeHolder(c *cli.Context, key, value []byte, token int64, lease string) error {
-	d, text := form.Document{form.TextField("key", key)}, string(key)+"\n"
+	d, text := form.Document{{"key", form.Bytes(key)}}, string(key)+"\n"
 	if value != nil {
-		d, text = append(d, form.TextField("value", value)), text+string(value)+"\n"
+		d, text = append(d, form.Field{"value", form.Bytes(value)}), text+string(value)+"\n"
 	}
-	d = append(d, form.Field{"token", token}, form.Field{"lease", lease})
-	t := &form.Rows{Columns: []string{"KEY", "VALUE", "TOKEN", "LEASE"}}
-	t.Add(printable(key, len(key)), printable(value, tableValueMost), token, lease)
-	return writeAnswer(c, form.Answer{Document: d, Table: t, Text: text})
+	return writeOne(c, text, append(d, form.Field{"token", token}, form.Field{"lease", lease}))
 }

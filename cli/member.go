@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv member`: list, add, remove and replace members, and choose the leader.
+
 import (
 	"cmp"
 	"context"
@@ -21,44 +23,21 @@ import (
 
 func memberCommand() *cli.Command {
 	return &cli.Command{
-		Name: "member", Category: "cluster", Usage: "list, add, remove and replace members, and choose the leader",
-		Description: "A member is named by its name or its id. `qkv status` shows the state of each member.",
+		Name: "member",
 		Subcommands: []*cli.Command{
 			memberListCommand(),
 			{
-				Name: "add", Usage: "add a member, and print the command that starts it", ArgsUsage: "NAME",
-				Description: "The new member first gets the data as a learner, without a vote, and becomes a voter automatically when it has caught " +
-					"up with the leader. It needs a certificate of that name: `qkv cert member NAME`, where the CA is. The last line of " +
-					"the output is the command for its host. Until the member has been started, the same command prints it again.",
+				Name: "add",
 				Flags: clientFlags(peerFlag(), writeOutFlag(),
 					&cli.BoolFlag{Name: "learner", Usage: "it stays a learner until `qkv member promote`"},
 				),
 				Action: memberAdd,
 			},
-			{
-				Name: "remove", Usage: "remove a member for good", ArgsUsage: "NAME",
-				Description: "The member stops if it runs, and its data folder cannot be started again. To come back it must be added as a new " +
-					"member, with an empty folder. A removal that would leave no quorum of healthy voters is refused.",
-				Flags: clientFlags(writeOutFlag()), Action: memberRemove,
-			},
-			{
-				Name: "promote", Usage: "make a learner a voter", ArgsUsage: "NAME",
-				Description: "Refused with exit code 4 until the learner has caught up with the leader.",
-				Flags:       clientFlags(writeOutFlag()), Action: memberPromote,
-			},
-			{
-				Name: "update", Usage: "change the address of a member", ArgsUsage: "NAME",
-				Description: "A running member tells the others its address itself, also a changed one. This command is for a member that cannot " +
-					"reach the others before they know its new address.",
-				Flags: clientFlags(peerFlag(), writeOutFlag()), Action: memberUpdate,
-			},
+			{Name: "remove", Flags: clientFlags(writeOutFlag()), Action: memberRemove},
+			{Name: "promote", Flags: clientFlags(writeOutFlag()), Action: memberPromote},
+			{Name: "update", Flags: clientFlags(peerFlag(), writeOutFlag()), Action: memberUpdate},
 			memberReplaceCommand(), memberReadmitCommand(),
-			{
-				Name: "lead", Usage: "make another member the leader", ArgsUsage: "[NAME]",
-				Description: "Without NAME the leader hands over to the voter that has most of its log. Writes wait for some heartbeats " +
-					"meanwhile.",
-				Flags: clientFlags(writeOutFlag()), Action: changing(moveLeader),
-			},
+			{Name: "lead", Flags: clientFlags(writeOutFlag()), Action: changing(moveLeader)},
 		},
 	}
 }

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv member list`: list the members.
+
 import (
 	"cmp"
 	"context"
@@ -18,10 +20,7 @@ import (
 
 func memberListCommand() *cli.Command {
 	return &cli.Command{
-		Name: "list", Usage: "list the members",
-		Description: "STATUS is unstarted until the member has reported to the others. ROLE is voter or learner (gets the data, has no " +
-			"vote); during a replacement also incoming and leaving. Below, it says which member replaces which. `-w json` " +
-			"has more columns.",
+		Name: "list",
 		Flags: clientFlags(
 			&cli.BoolFlag{Name: "serializable", Usage: "the members that one member knows, also without a quorum"},
 			writeOutFlag(),

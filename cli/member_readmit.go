@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv member readmit`: let a suspended member take part again.
+
 import (
 	"context"
 	"fmt"
@@ -18,12 +20,7 @@ const roleSuspended = "suspended"
 
 func memberReadmitCommand() *cli.Command {
 	return &cli.Command{
-		Name: "readmit", Usage: "let a suspended member take part again", ArgsUsage: "NAME",
-		Description: "Lifts the suspension of a member. A suspended member takes no part, also after a restart: it has forgotten votes or " +
-			"writes that it acknowledged (AMNESIA), or its state is wrong (CORRUPT).\n\nAfter AMNESIA, lift it only if the others are wrong, because " +
-			"their folders are older, or if the member's own folder was put back exactly as it was. Otherwise ACKNOWLEDGED WRITES MAY BE " +
-			"LOST, because the member votes without what it acknowledged. Members that still refuse it suspend it again. " +
-			"After CORRUPT, restart the member then: it rebuilds its state from its disk.",
+		Name: "readmit",
 		Flags: clientFlags(writeOutFlag(), &cli.BoolFlag{
 			Name: "yes", Usage: "confirm that acknowledged writes may be lost",
 		}),
@@ -41,7 +38,7 @@ func readmit(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(c.Context, c.Duration("timeout")+readmitWatched, noAnswer(c.Duration("timeout")+readmitWatched))
+	ctx, cancel := bounded(c.Context, c.Duration("timeout")+readmitWatched)
 	defer cancel()
 	t.failFast, t.mixed = true, true
 	s, err := t.open(ctx)

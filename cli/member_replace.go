@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv member replace`: replace a lost member by a new one.
+
 import (
 	"cmp"
 	"context"
@@ -19,16 +21,7 @@ import (
 
 func memberReplaceCommand() *cli.Command {
 	return &cli.Command{
-		Name: "replace", Usage: "replace a lost member by a new one", ArgsUsage: "NAME",
-		Description: "1. Adds a learner and prints the command for its host. 2. Waits until it is started and has caught up. 3. Waits until it " +
-			"votes and NAME is removed, in one step, or in two where NAME is the only voter. The leader does these steps by itself, also " +
-			"after this command has ended; run again, the command shows how far they are. `qkv member list` shows what the new member " +
-			"replaces; `qkv member remove` of the new member ends the replacement.\n\n" +
-			"Two members cannot have the same name or address. Without --name the new member is called NAME-2, and its replacement " +
-			"NAME-3; its certificate needs that name. If --peer is an address of the lost member, as it is without --peer, the new member " +
-			"takes that over, and without --name its name, too: then its host needs only an empty data folder, and the certificate " +
-			"of NAME. For this the lost member must be down. While it answers the leader, such a replacement is refused; and NAME is " +
-			"removed only when it has had no connection to the leader for some seconds.",
+		Name: "replace",
 		Flags: clientFlags(peerFlag(),
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the new member"},
 		),
@@ -84,7 +77,7 @@ func memberReplace(c *cli.Context) (err error) {
 
 // step adds the new member, or reports its progress. An unknown outcome is not an error: the next step reads it from the list.
 func (r *replacement) step(ctx context.Context) (done bool, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, r.c.Duration("timeout"), noAnswer(r.c.Duration("timeout")))
+	ctx, cancel := bounded(ctx, r.c.Duration("timeout"))
 	defer cancel()
 	members, err := r.s.Members(ctx, client.ReadOptions{})
 	if err != nil {

@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv migrate`: move from etcd to qkv, and back.
+
 import (
 	"context"
 	"errors"
@@ -27,19 +29,10 @@ import (
 
 func migrateCommand() *cli.Command {
 	return &cli.Command{
-		Name: "migrate", Category: "cluster", Usage: "move from etcd to qkv, and back",
-		Description: "Revisions, versions and leases are kept, so clients go on without a new start: `etcdctl endpoint hashkv` shows the " +
-			"same number on both sides.",
+		Name: "migrate",
 		Subcommands: []*cli.Command{
 			{
-				Name: "from-etcd", Usage: "make a member of the data of an etcd: from a snapshot file, or while it runs",
-				Description: "Makes the data folder of a cluster with one member, to which `qkv member add` adds others. Data that qkv cannot " +
-					"hold is listed, and then nothing is written.\n\n" +
-					"With --snapshot, from a file of `etcdctl snapshot save` of etcd 3.4 to 3.7.\n\n" +
-					"With --endpoints, from a running etcd: the command loads a snapshot into memory, and then each new revision. The same " +
-					"command with --cut-over in a second terminal lets it cut over: it waits for the last revision, compares the hashes, writes " +
-					"the folder and ends. Without a first process, --cut-over does all of it. After an interruption, the command begins again.\n\n" +
-					"--dry-run reads and checks, and writes nothing.",
+				Name: "from-etcd",
 				Flags: []cli.Flag{
 					&cli.StringFlag{Name: "snapshot", Usage: "`FILE` that etcdctl snapshot save wrote"},
 					&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` to create (default: ./qkv-data/NAME)"},
@@ -59,12 +52,7 @@ func migrateCommand() *cli.Command {
 				Action: migrateFrom,
 			},
 			{
-				Name: "to-etcd", Usage: "write a snapshot of the cluster for etcd",
-				Description: "The file has the format of `etcdctl snapshot save`, with its SHA-256: `etcdutl snapshot restore` makes etcd's data " +
-					"folder of it, with all revisions, versions and leases. The cluster keeps running; the member that is asked writes the " +
-					"file.\n\n" +
-					"Members of `qkv etcd` are given by their URLs, --endpoints https://HOST:PORT, and accept the same certificates as for " +
-					"etcdctl.",
+				Name: "to-etcd",
 				Flags: clientFlags(
 					&cli.StringFlag{Name: "snapshot", Usage: "`FILE` to write; it must not exist yet"},
 					&cli.StringFlag{Name: "source-cacert", Usage: "`FILE` with the CA of members at https:// URLs (default: the host's)"},

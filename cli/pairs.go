@@ -3,12 +3,9 @@ package cli
 import (
 	"bufio"
 	"bytes"
-	"cmp"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"iter"
-	"unicode/utf8"
 
 	"qkv/cli/form"
 	"qkv/index/kv"
@@ -27,7 +24,7 @@ type pairs struct {
 // write prints the answer in a format.
 func (p *pairs) write(w io.Writer, format string) error {
 	if format == form.Table {
-		return form.Answer{Table: p.table()}.Write(w, format)
+		return form.Answer{Document: p.document()}.Write(w, format)
 	}
 	return p.stream(w, format, p.More, func(yield func(kv.RangeResult, error) bool) { yield(p.RangeResult, nil) })
 }
@@ -94,57 +91,24 @@ func (p *pairs) writePlain(w io.Writer) {
 	}
 }
 
-func (p *pairs) table() *form.Rows {
+// document is the answer for a table.
+func (p *pairs) document() form.Document {
 	if p.countOnly {
-		t := &form.Rows{Columns: []string{"REVISION", "COUNT"}}
-		t.Add(p.Revision, p.Count)
-		return t
+		return form.Document{{"revision", p.Revision}, {"count", p.Count}}
 	}
-	t := &form.Rows{Columns: []string{"KEY", "VALUE", "CREATED", "MODIFIED", "VERSION", "LEASE"}}
-	for _, pair := range p.KVs {
-		value := printable(pair.Value, tableValueMost)
-		if p.keysOnly {
-			value = "-"
-		}
-		t.Add(printable(pair.Key, len(pair.Key)), value, pair.CreateRevision, pair.ModRevision, pair.Version, cmp.Or(leaseHex(pair.Lease), "-"))
-	}
-	return t
+	return form.Document{{"kvs", documentsOf(p.KVs, p.keysOnly)}}
 }
 
-// withPrevious adds the previous state of keys to the answer to a write.
-func withPrevious(a form.Answer, all []kv.KeyValue) form.Answer {
-	if len(all) == 0 {
-		return a
-	}
+// plainOf returns the previous state of keys, below the answer to a write.
+func plainOf(all []kv.KeyValue) string {
 	p, text := pairs{RangeResult: kv.RangeResult{KVs: all}}, bytes.Buffer{}
 	p.writePlain(&text)
-	a.Text, a.Below = a.Text+text.String(), p.table()
-	return a
-}
-
-// pairDocument has a key or value as text, or in base64 if it is not UTF-8: a replacement character would be wrong data.
-type pairDocument struct {
-	Key         *string `json:"key,omitempty"`
-	KeyBase64   *string `json:"key_base64,omitempty"`
-	Value       *string `json:"value,omitempty"`
-	ValueBase64 *string `json:"value_base64,omitempty"`
-	Create      int64   `json:"create_revision"`
-	Mod         int64   `json:"mod_revision"`
-	Version     int64   `json:"version"`
-	leaseDigits
+	return text.String()
 }
 
 // leaseNumbers is the help's sentence about lease ids in JSON.
 const leaseNumbers = "In -w json, lease is the id as a number, as etcdctl prints it; JavaScript and jq round it. lease_hex is the id in " +
 	"the form that `qkv lease` reads; it is left out without a lease."
-
-// leaseDigits is a lease in the JSON of keys and changes.
-type leaseDigits struct {
-	Lease int64  `json:"lease"`
-	Hex   string `json:"lease_hex,omitempty"`
-}
-
-func leaseDigitsOf(id int64) leaseDigits { return leaseDigits{id, leaseHex(id)} }
 
 // leaseHex returns the id in hexadecimal digits; empty for no lease.
 func leaseHex(id int64) string {
@@ -154,26 +118,30 @@ func leaseHex(id int64) string {
 	return hex(uint64(id))
 }
 
-func documentOf(pair *kv.KeyValue, keysOnly bool) pairDocument {
-	one := pairDocument{Create: pair.CreateRevision, Mod: pair.ModRevision, Version: pair.Version, leaseDigits: leaseDigitsOf(pair.Lease)}
-	one.Key, one.KeyBase64 = textOrBase64(pair.Key)
-	if !keysOnly {
-		one.Value, one.ValueBase64 = textOrBase64(pair.Value)
+// documentOf returns a key, with its state.
+func documentOf(pair *kv.KeyValue, keysOnly bool) form.Document {
+	d := stateOf(pair)
+	if keysOnly {
+		d = d[1:]
 	}
-	return one
+	return append(form.Document{{"key", form.Bytes(pair.Key)}}, d...)
 }
 
-// documentsOf returns nil for no pairs, which JSON leaves out.
-func documentsOf(all []kv.KeyValue) (documents []pairDocument) {
+// stateOf returns a key's state: its value, its revisions and its lease.
+func stateOf(pair *kv.KeyValue) form.Document {
+	return form.Document{
+		{"value", form.Bytes(pair.Value)},
+		{"create_revision", pair.CreateRevision},
+		{"mod_revision", pair.ModRevision},
+		{"version", pair.Version},
+		{"lease", pair.Lease},
+		{"lease_hex", form.Some(leaseHex(pair.Lease))},
+	}
+}
+
+func documentsOf(all []kv.KeyValue, keysOnly bool) (documents []form.Document) {
 	for i := range all {
-		documents = append(documents, documentOf(&all[i], false))
+		documents = append(documents, documentOf(&all[i], keysOnly))
 	}
 	return documents
-}
-
-func textOrBase64(b []byte) (text, encoded *string) {
-	if utf8.Valid(b) {
-		return new(string(b)), nil
-	}
-	return nil, new(base64.StdEncoding.EncodeToString(b))
 }

@@ -45,13 +45,6 @@ func talks(c *cli.Command) bool {
 	})
 }
 
-// withProfile adds the profile to a command that talks to a cluster.
-func withProfile(c *cli.Command) {
-	if talks(c) {
-		c.Before = useProfile
-	}
-}
-
 // useProfile sets the flags of the profile that neither the command line nor a variable has set. Without --profile it uses the default
 // of the file, unless endpoints are given: its certificate and its password are for the endpoints of the profile.
 func useProfile(c *cli.Context) error {

@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv put`: set a key.
+
 import (
 	"context"
 	"errors"
@@ -18,11 +20,7 @@ import (
 
 func putCommand() *cli.Command {
 	return &cli.Command{
-		Name: "put", Category: "keys", Usage: "set a key",
-		ArgsUsage: "KEY [VALUE | - | @FILE]",
-		Description: "Without VALUE, or if it is -, the value is read from stdin; @FILE reads it from a file. Both are taken byte for byte: " +
-			"`printf %s @daily | qkv put KEY` stores a text that begins with @. Prints OK. With --ttl, the key has a lease of its own, which " +
-			"is printed: the key is deleted when the lease ends. `qkv lease keep-alive` renews it, `qkv lease revoke` ends it.",
+		Name: "put",
 		Flags: clientFlags(append(putFlags(), writeOutFlag(),
 			&cli.DurationFlag{Name: "ttl", Usage: "grant a lease for this `TIME`, as in 30s, and attach the key to it; whole seconds, a shorter time than an election is raised", Action: positive("ttl")},
 		)...),
@@ -90,18 +88,15 @@ func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p kv.
 // putAnswer returns the answer to a put; lease is that of --ttl, or zero.
 func putAnswer(written client.Written, lease client.Lease) form.Answer {
 	d, text := form.Document{{"revision", written.Revision}}, "OK\n"
-	t, row := &form.Rows{Columns: []string{"REVISION"}}, []any{written.Revision}
-	if all := documentsOf(written.Previous); len(all) > 0 {
+	if all := documentsOf(written.Previous, false); len(all) > 0 {
 		d = append(d, form.Field{"prev_kv", all[0]})
 	}
 	if lease.ID != 0 {
 		id, ttl := leaseHex(lease.ID), inSeconds(lease.TTL)
 		d = append(d, form.Field{"lease_hex", id}, form.Field{"ttl", ttl})
 		text += fmt.Sprintf("lease %s granted with TTL(%ds)\n", id, ttl)
-		t.Columns, row = append(t.Columns, "LEASE", "TTL"), append(row, id, ttl)
 	}
-	t.Add(row...)
-	return withPrevious(form.Answer{Document: d, Text: text, Table: t}, written.Previous)
+	return form.Answer{Document: d, Text: text + plainOf(written.Previous)}
 }
 
 // keyArgument returns the first argument; it may be empty only if it begins a range.

@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv recover`: make a new cluster of one member's data, after the permanent loss of a quorum.
+
 import (
 	"bufio"
 	"errors"
@@ -13,7 +15,6 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"qkv/cli/form"
 	"qkv/node"
@@ -21,13 +22,7 @@ import (
 
 func recoverCommand() *cli.Command {
 	return &cli.Command{
-		Name: "recover", Category: "cluster", Usage: "make a new cluster of one member's data, after the permanent loss of a quorum",
-		Description: "For the loss of a quorum: half of the voters or more will never come back with their data. The log of this member " +
-			"becomes a new cluster, with a new id, of this member alone; the other members are then added with empty folders. " +
-			"ACKNOWLEDGED WRITES MAY BE LOST: all writes that a majority stored without this member. Of the remaining folders, " +
-			"choose that of the member with the highest APPLIED in the last `qkv status`. The old folder is kept beside the new " +
-			"one. The member must not run. The command prints what the folder has before anything is changed: compare it with a backup, " +
-			"which may have more (--backup). Members of the old cluster and of the new one refuse each other.",
+		Name: "recover",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "accept-loss", Usage: "confirm that acknowledged writes may be lost, and keys of damaged parts of the snapshots, which are printed first; this cannot be undone"},
 			&cli.StringFlag{Name: "backup", Usage: "`PLACE` of the cluster's backup, to say whether it has more than the folder"},
@@ -146,7 +141,7 @@ func sayLoss(w io.Writer, l *node.Loss) {
 		if k.Has > 0 {
 			now = fmt.Sprintf("the key has the value of revision %d instead", k.Has)
 		}
-		fmt.Fprintf(w, "  %s at revision %d: %s\n", printable(k.Key, tableValueMost), k.Revision, now)
+		fmt.Fprintf(w, "  %s at revision %d: %s\n", form.Printable(k.Key, form.ValueMost), k.Revision, now)
 	}
 	if more := len(l.Keys) - lossLines; more > 0 {
 		fmt.Fprintf(w, "  and %d more: `-w json` prints all\n", more)
@@ -158,7 +153,7 @@ func bound(word string, key []byte) string {
 	if key == nil {
 		return ""
 	}
-	return word + printable(key, tableValueMost)
+	return word + form.Printable(key, form.ValueMost)
 }
 
 func lossDocument(l *node.Loss) form.Document {
@@ -166,28 +161,27 @@ func lossDocument(l *node.Loss) form.Document {
 	for _, p := range l.Places {
 		one := form.Document{{"part", p.Part.Name()}, {"error", p.Err.Error()}, {"records", p.Records}, {"first_revision", p.First}, {"last_revision", p.Last}}
 		if p.After != nil {
-			one = append(one, form.TextField("after", p.After))
+			one = append(one, form.Field{"after", form.Bytes(p.After)})
 		}
 		if p.Before != nil {
-			one = append(one, form.TextField("before", p.Before))
+			one = append(one, form.Field{"before", form.Bytes(p.Before)})
 		}
 		places = append(places, one)
 	}
 	for _, k := range l.Keys {
-		keys = append(keys, form.Document{form.TextField("key", k.Key), {"lost_revision", k.Revision}, {"revision", k.Has}})
+		keys = append(keys, form.Document{{"key", form.Bytes(k.Key)}, {"lost_revision", k.Revision}, {"revision", k.Has}})
 	}
 	return form.Document{{"revision", l.Revision}, {"keys_before", l.Had}, {"keys_left", l.Has}, {"places", places}, {"keys", keys}}
 }
 
 // confirm asks for confirmation on the terminal.
 func confirm(c *cli.Context, dir string) error {
-	in, ok := c.App.Reader.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
+	if !readsTerminal(c.App.Reader) {
 		return usagef("the data in %s would become a new cluster, and writes that it lacks would be lost. There is no terminal to ask: pass --yes to confirm; nothing was changed", dir)
 	}
 	fmt.Fprintf(c.App.ErrWriter, "The data in %s becomes a new cluster. Writes that it lacks are lost, even acknowledged ones,\n"+
 		"and the old cluster must never be started again. Type yes to go on: ", dir)
-	return readYes(in)
+	return readYes(c.App.Reader)
 }
 
 func readYes(in io.Reader) error {

@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv restore`: make a new cluster of a backup, as of any moment.
+
 import (
 	"context"
 	"errors"
@@ -29,14 +31,7 @@ import (
 
 func restoreCommand() *cli.Command {
 	return &cli.Command{
-		Name: "restore", Category: "cluster", Usage: "make a new cluster of a backup, as of any moment", ArgsUsage: "PLACE|FILE",
-		Description: "Makes the data folder of a member from a backup: keys, history, times, leases and users as they were, at --at, at " +
-			"--revision, or at the end. The cluster is a new one, with a new id, and members of the old cluster cannot join it. It has " +
-			"one member, to which `qkv member add` adds others; or, with --initial-cluster, several: then run the same command on each " +
-			"host, with the same backup and moment, and the host's own --name. Give the member's --certs-dir or cluster secret as for qkv " +
-			"serve. Nothing is written if the backup is damaged before the moment. PLACE is a folder, or s3://BUCKET/PREFIX.\n\n" +
-			"The new cluster goes on far above the restored revision, so that watches of clients that have seen later ones end as compacted.\n\n" +
-			"FILE is a file of `etcdctl snapshot save`: then it is the same as `qkv migrate from-etcd --snapshot FILE`, which keeps the revisions.",
+		Name: "restore",
 		Flags: []cli.Flag{
 			atFlag(), revisionFlag(),
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` to create (default: ./qkv-data/NAME)"},

@@ -1,15 +1,15 @@
 package cli
 
+// This file is `qkv revert`: make keys what they were at a revision or a time.
+
 import (
 	"bufio"
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"qkv/cli/form"
 	"qkv/index/kv"
@@ -20,13 +20,7 @@ import (
 
 func revertCommand() *cli.Command {
 	return &cli.Command{
-		Name: "revert", Category: "history", Usage: "make keys what they were at a revision or a time", ArgsUsage: "PREFIX",
-		Description: "Sets all keys that begin with PREFIX to the values they had then: newer keys are deleted, deleted keys are put back. " +
-			"The revert is new history and can itself be reverted. It uses transactions of at most 128 keys. A key that was " +
-			"written after the revert read it is left unchanged and named, and the exit code is 4. Keys that belong to a lease, " +
-			"then or now, are left unchanged, since they describe clients that lived then. On a terminal it asks before it begins, " +
-			"unless --yes is given. An empty PREFIX means every key, and may come from an unset variable of a script: it needs " +
-			"--all, except with --dry-run.",
+		Name: "revert",
 		Flags: clientFlags(plainOrJSONFlag("differences"),
 			&cli.StringFlag{Name: "to", Usage: "`REV|TIME`: " + pointUsage},
 			&cli.BoolFlag{Name: "all", Usage: "confirm an empty PREFIX: revert every key"},
@@ -137,8 +131,7 @@ func (r *reverter) tellLeased() {
 
 // ask asks for confirmation on a terminal.
 func (r *reverter) ask() error {
-	f, ok := r.c.App.Reader.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) || r.c.Bool("yes") {
+	if !readsTerminal(r.c.App.Reader) || r.c.Bool("yes") {
 		return nil
 	}
 	puts, deletes := 0, 0
@@ -155,7 +148,7 @@ func (r *reverter) ask() error {
 	}
 	r.Leased = 0
 	fmt.Fprintf(r.c.App.ErrWriter, "%d keys would be put, and %d deleted, to be as they were%s (--dry-run shows them). Go on? [y/N] ", puts, deletes, asOf(r.to, r.at))
-	answer, _ := bufio.NewReader(f).ReadString('\n')
+	answer, _ := bufio.NewReader(r.c.App.Reader).ReadString('\n')
 	if word := strings.ToLower(strings.TrimSpace(answer)); word != "y" && word != "yes" {
 		return exitf(exitFailed, "nothing was changed")
 	}
@@ -213,7 +206,7 @@ func (r *reverter) flush() error {
 				continue
 			}
 			r.Written++
-			fmt.Fprintf(r.c.App.ErrWriter, "left unchanged, written meanwhile by another client: %s\n", printable(d.key, len(d.key)))
+			fmt.Fprintf(r.c.App.ErrWriter, "left unchanged, written meanwhile by another client: %s\n", form.Printable(d.key, len(d.key)))
 		}
 		if len(still) == len(r.batch) {
 			return fmt.Errorf("a transaction was refused, and none of its %d keys was changed since it was read", len(still))

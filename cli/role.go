@@ -1,9 +1,12 @@
 package cli
 
+// This file is `qkv role`: add, list and delete roles, and what they permit.
+
 import (
 	"context"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -14,32 +17,13 @@ import (
 
 func roleCommand() *cli.Command {
 	return &cli.Command{
-		Name: "role", Category: "security", Usage: "add, list and delete roles, and what they permit",
-		Description: "A role is a set of permissions. Each permits to read, to write, or both, for one key or a range of keys. Writing " +
-			"does not include reading. A user with several roles may do what they permit together. The role root is always there, and may do everything.",
+		Name: "role",
 		Subcommands: []*cli.Command{
-			{
-				Name: "add", Usage: "add a role, with a permission if one is given", ArgsUsage: "ROLE",
-				Flags: clientFlags(rangeFlags(accessFlags(writeOutFlag())...)...), Action: roleAdd,
-			},
-			{
-				Name: "grant", Usage: "add a permission to a role", ArgsUsage: "ROLE",
-				Description: "If the role has a permission of exactly this range, its type changes.",
-				Flags:       clientFlags(rangeFlags(accessFlags(writeOutFlag())...)...), Action: roleGrant,
-			},
-			{
-				Name: "revoke", Usage: "take a permission from a role", ArgsUsage: "ROLE",
-				Description: "The range is exactly that of the grant: `qkv role list ROLE` prints it.",
-				Flags:       clientFlags(rangeFlags(writeOutFlag())...), Action: roleRevoke,
-			},
-			{
-				Name: "list", Usage: "list all roles with their permissions, or one", ArgsUsage: "[ROLE]",
-				Flags: clientFlags(writeOutFlag()), Action: asking(roleList),
-			},
-			{
-				Name: "delete", Usage: "delete a role, and take it from all users", ArgsUsage: "ROLE",
-				Flags: clientFlags(writeOutFlag()), Action: asking(roleDelete),
-			},
+			{Name: "add", Flags: clientFlags(rangeFlags(accessFlags(writeOutFlag())...)...), Action: roleAdd},
+			{Name: "grant", Flags: clientFlags(rangeFlags(accessFlags(writeOutFlag())...)...), Action: roleGrant},
+			{Name: "revoke", Flags: clientFlags(rangeFlags(writeOutFlag())...), Action: roleRevoke},
+			{Name: "list", Flags: clientFlags(writeOutFlag()), Action: asking(roleList)},
+			{Name: "delete", Flags: clientFlags(writeOutFlag()), Action: asking(roleDelete)},
 		},
 	}
 }
@@ -185,21 +169,7 @@ func roleList(ctx context.Context, c *cli.Context, s *client.Client) error {
 	for i := range roles {
 		all, text = append(all, roleDocument(&roles[i])), text+roleText(&roles[i])
 	}
-	return writeAnswer(c, form.Answer{Document: form.Document{{"roles", all}}, Table: roleRows(roles...), Text: text})
-}
-
-func roleRows(roles ...kv.UserRole) *form.Rows {
-	t := &form.Rows{Columns: []string{"ROLE", "KEYS", "PERMITTED"}}
-	for i := range roles {
-		name, all := tableName(roles[i].Name), permissionsOf(&roles[i])
-		for _, p := range all {
-			t.Add(name, p.words, p.access)
-		}
-		if len(all) == 0 {
-			t.Add(name, "-", "-")
-		}
-	}
-	return t
+	return writeOne(c, text, form.Document{{"roles", all}})
 }
 
 // permission is a permission as it is printed. In JSON, one of prefix, key and from names its keys, and base64 says that they are not UTF-8.
@@ -212,9 +182,11 @@ type permission struct {
 func permissionOf(p *kv.Permission) (d permission) {
 	binary := false
 	add := func(name string, key []byte) {
-		one := form.TextField(name, key)
-		binary = binary || one.Name != name
-		d.Document = append(d.Document, form.Field{name, one.Value})
+		var text any = string(key)
+		if !utf8.Valid(key) {
+			text, binary = key, true
+		}
+		d.Document = append(d.Document, form.Field{name, text})
 		d.words = strings.TrimPrefix(d.words+" --"+name+" "+shellBytes(key), " ")
 	}
 	switch prefix, ok := prefixOf(p.Key, p.End); {
@@ -281,6 +253,5 @@ func printRole(ctx context.Context, c *cli.Context, s *client.Client, name, verb
 	if err != nil {
 		return afterChange(err)
 	}
-	text := "role " + nameText(name) + " " + verb + "\n" + roleText(&r)
-	return writeAnswer(c, form.Answer{Document: roleDocument(&r), Table: roleRows(r), Text: text})
+	return writeOne(c, "role "+nameText(name)+" "+verb+"\n"+roleText(&r), roleDocument(&r))
 }

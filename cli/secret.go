@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv cert secret`: make a cluster secret, from which members derive the CA and their certificates.
+
 import (
 	"fmt"
 	"os"
@@ -52,12 +54,7 @@ func secretFileFlag() cli.Flag {
 
 func secretCommand() *cli.Command {
 	return &cli.Command{
-		Name: "secret", Usage: "make a cluster secret, from which members derive the CA and their certificates",
-		Description: "One word of 256 bits for all members' hosts, in " + secretVariable + " or in the file of `qkv serve --cluster-secret-file`. " +
-			"It is the cluster's root key: a host that has it can join as a member and read everything.\n\n" +
-			"With --rotate, the file gets a new secret in its first line and keeps the one that it has: the first one signs, and both " +
-			"are trusted. Copy the file to each member's host, one after the other. Renew the clients' certificates. Then remove the " +
-			"second line on each host. Members follow the file without a restart.",
+		Name: "secret",
 		Flags: []cli.Flag{
 			&cli.StringFlag{
 				Name: "output", Aliases: []string{"o"},

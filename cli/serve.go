@@ -2,6 +2,8 @@
 
 package cli
 
+// This file is `qkv serve`: run one member.
+
 import (
 	"cmp"
 	"context"
@@ -42,19 +44,7 @@ const (
 )
 
 func serveCommand() *cli.Command {
-	return &cli.Command{
-		Name: "serve", Category: "cluster", Usage: "run one member",
-		Description: "Without flags: a cluster of one member on loopback, with the data in ./qkv-data/default and certificates of a local " +
-			"CA. Any other address needs a cluster secret, which `qkv cert secret` makes, or --certs-dir, whose files `qkv cert` makes. " +
-			"The secret is in " + secretVariable + " or in --cluster-secret-file: each member derives the CA from it and signs its own " +
-			"certificate, and a member with --join needs no `qkv member add`. SIGTERM and Ctrl-C stop it.\n\n" +
-			"--found, --join and --initial-cluster decide how a member with an empty data folder starts: new cluster or existing " +
-			"one. On any other address than loopback one of them is needed. A member that has data ignores them.\n\n" +
-			"With --config FILE, the file has the settings that no flag and no variable gives; docs/config.md describes it. SIGHUP then reads " +
-			"the log level, the quota and the history again; without --config, SIGHUP stops the member.",
-		Flags:  append([]cli.Flag{configFlag()}, memberFlags()...),
-		Action: serve,
-	}
+	return &cli.Command{Name: "serve", Flags: append([]cli.Flag{configFlag()}, memberFlags()...), Action: serve}
 }
 
 // quotaBytes is the default bound on keys, their history and leases, as in etcd: the state is in memory, and a new member must receive all

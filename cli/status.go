@@ -1,7 +1,8 @@
 package cli
 
+// This file is `qkv status`: show the state of each member.
+
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -12,16 +13,9 @@ import (
 
 func statusCommand() *cli.Command {
 	return &cli.Command{
-		Name: "status", Category: "cluster", Usage: "show the state of each member",
-		Description: "Begins with a verdict and the next command: HEALTHY; DEGRADED, a quorum serves, but a member does not take part or " +
-			"raises an alarm; NO SPACE, no put is accepted; NO LEADER; NO QUORUM. Asks the members at --endpoints, and all members that these know. The role of a " +
-			"member that does not answer is unknown; a suspended member may not vote. The exit code is " +
-			"5 without a quorum, a leader or space, and 0 otherwise. With --check it is also 1 when the cluster is degraded. " +
-			"SYNC is the 99th percentile of the sync times of the last minute. Equal digests at an equal applied index mean equal " +
-			"states; `-w json` shows full digests, and more. `qkv doctor` checks more than these facts.\n\n" +
-			"QUOTA is the used share of the quota; the line `history` shows the oldest readable revision. The line `feature level` shows the " +
-			"cluster's level, and the highest one that each program supports if that is another one.\n\n" +
-			"Alarms: " + checks.AlarmsHelp("alarm") + ". Notices, which --check ignores: " + checks.AlarmsHelp("notice") + ".",
+		Name: "status",
+		Description: "\n\nAlarms: " + checks.AlarmsHelp("alarm") + ". Notices, which --check ignores: " +
+			checks.AlarmsHelp("notice") + ".",
 		Flags: clientFlags(
 			&cli.BoolFlag{Name: "check", Usage: "exit also with 1 if a member is down or raises an alarm"},
 			writeOutFlag(),
@@ -35,8 +29,7 @@ func status(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	timeout := c.Duration("timeout")
-	ctx, cancel := context.WithTimeoutCause(c.Context, timeout, noAnswer(timeout))
+	ctx, cancel := bounded(c.Context, c.Duration("timeout"))
 	defer cancel()
 	members, err := t.status(ctx)
 	if len(members) > 0 {

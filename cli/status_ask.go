@@ -175,7 +175,7 @@ type answer struct {
 }
 
 func ask(ctx context.Context, s *client.Client, addresses []string) answers {
-	ctx, cancel := context.WithTimeoutCause(ctx, memberTimeout, noAnswer(memberTimeout))
+	ctx, cancel := bounded(ctx, memberTimeout)
 	defer cancel()
 	all := make([]answer, len(addresses))
 	var asking sync.WaitGroup

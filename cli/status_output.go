@@ -223,10 +223,10 @@ func oneLine(text string) string { return checks.OneLine(text) }
 
 // tableName shortens a member's name for a table. It cuts in the middle: names of one cluster differ at their ends.
 func tableName(name string) string {
-	if r := []rune(name); len(r) > tableNameMost && printable([]byte(name), len(name)) == name {
+	if r := []rune(name); len(r) > tableNameMost && form.Printable([]byte(name), len(name)) == name {
 		return string(r[:tableNameMost/2]) + "…" + string(r[len(r)-tableNameMost/2+1:])
 	}
-	return printable([]byte(name), tableNameMost)
+	return form.Printable([]byte(name), tableNameMost)
 }
 
 func hex(n uint64) string { return fmt.Sprintf("%016x", n) }

@@ -102,7 +102,7 @@ func TestTableFitsTheTerminal(t *testing.T) {
 	b.expect(t, 0, "OK\n", "", "put", "a/"+strings.Repeat("k", 60), strings.Repeat("日本 ", 30))
 	b.expect(t, 0, "OK\n", "", "put", "a/b", "short")
 	for _, columns := range []uint16{60, 80, 132} {
-		for _, line := range []string{"get a/ --prefix -w table", "get a/ a0 -w table --limit 9", "history a/b -w table"} {
+		for _, line := range []string{"get a/ --prefix -w table", "get a/ a0 -w table --limit 9", "history a/b"} {
 			code, seen := b.onTerminal(t, columns, strings.Fields(line)...)
 			for row := range strings.Lines(seen) {
 				if strings.HasPrefix(row, "qkv: no answer yet") { // a busy host took over a second

@@ -8,21 +8,6 @@ import (
 	"unicode/utf8"
 )
 
-// tableValueMost limits the characters of a value in a table.
-const tableValueMost = 64
-
-// printable formats bytes for one line: quoted if they would break it, cut if they have more than most characters.
-func printable(b []byte, most int) string {
-	s := string(b)
-	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		s = strconv.Quote(s)
-	}
-	if len(b) > most && utf8.RuneCountInString(s) > most {
-		return string([]rune(s)[:most-1]) + "…"
-	}
-	return s
-}
-
 // shown escapes a message for a terminal: it may quote text of another host. Control characters, except line ends, and characters that
 // change the direction of text are written as Go escapes.
 func shown(message string) string { return escapeExcept(message, "\n\t") }

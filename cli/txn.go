@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv txn`: run a transaction that is read from stdin.
+
 import (
 	"bufio"
 	"bytes"
@@ -21,24 +23,7 @@ import (
 )
 
 func txnCommand() *cli.Command {
-	return &cli.Command{
-		Name: "txn", Category: "keys", Usage: "run a transaction that is read from stdin",
-		Description: "Three parts: comparisons, the operations if all of them hold, and the operations otherwise. An empty line ends each part; " +
-			"the end of the input also ends the last one. " +
-			"All operations get one revision, or none is done.\n\n" +
-			"  mod(\"key\") = \"7\"        also create, version, value, lease (hexadecimal)\n" +
-			"  version(\"key\") != \"0\"   or =, <, >\n" +
-			"\n" +
-			"  put key 'a value'        one operation a line: put, get or del, with\n" +
-			"  get key --prefix         the flags of the command\n" +
-			"\n" +
-			"  del key --prev-kv\n\n" +
-			"Values are literal, also - and @FILE. A get or a del may have a second key: the (exclusive) end of a range. " +
-			"Words are quoted by '...', or by \"...\" with the escapes of Go. Prints SUCCESS or FAILURE and the answers; after FAILURE the " +
-			"exit code is 4. For a key that does not exist, every number is 0, and no comparison of its value holds.",
-		Flags:  clientFlags(writeOutFlag()),
-		Action: txn,
-	}
+	return &cli.Command{Name: "txn", Flags: clientFlags(writeOutFlag()), Action: txn}
 }
 
 func txn(c *cli.Context) error {

@@ -1,7 +1,8 @@
 package cli
 
+// This file is `qkv user`: add, list and delete users, and give them roles.
+
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -15,43 +16,21 @@ import (
 
 func userCommand() *cli.Command {
 	return &cli.Command{
-		Name: "user", Category: "security", Usage: "add, list and delete users, and give them roles",
-		Description: "A user is known by the name in its client certificate (`qkv cert client NAME`), by a password, or by both. What it " +
-			"may do follows from its roles: `qkv role` manages them. Before `qkv auth enable`, users and roles have no effect.",
+		Name: "user",
 		Subcommands: []*cli.Command{
 			userAddCommand(),
-			{
-				Name: "list", Usage: "list all users with their roles, or one", ArgsUsage: "[NAME]",
-				Flags: clientFlags(writeOutFlag()), Action: asking(userList),
-			},
-			{
-				Name: "password", Usage: "give a user another password", ArgsUsage: "NAME",
-				Description: "The password comes from --password-file, or without it from stdin; a terminal asks for it. All logins and " +
-					"tokens of the user end.",
-				Flags: clientFlags(newPasswordFlag(), writeOutFlag()), Action: userPassword,
-			},
-			{
-				Name: "delete", Usage: "delete a user", ArgsUsage: "NAME",
-				Description: "All logins and tokens of the user end, and its watches. Changes keep its name: `qkv history` still shows it.",
-				Flags:       clientFlags(writeOutFlag()), Action: asking(userDelete),
-			},
-			{
-				Name: "grant", Usage: "give a user a role", ArgsUsage: "NAME ROLE",
-				Flags: clientFlags(writeOutFlag()), Action: userGrant,
-			},
-			{
-				Name: "revoke", Usage: "take a role from a user", ArgsUsage: "NAME ROLE",
-				Description: "Watches that need the role end at once with \"permission denied\".",
-				Flags:       clientFlags(writeOutFlag()), Action: userRevoke,
-			},
+			{Name: "list", Flags: clientFlags(writeOutFlag()), Action: asking(userList)},
+			{Name: "password", Flags: clientFlags(newPasswordFlag(), writeOutFlag()), Action: userPassword},
+			{Name: "delete", Flags: clientFlags(writeOutFlag()), Action: asking(userDelete)},
+			{Name: "grant", Flags: clientFlags(writeOutFlag()), Action: userGrant},
+			{Name: "revoke", Flags: clientFlags(writeOutFlag()), Action: userRevoke},
 		},
 	}
 }
 
 func userAddCommand() *cli.Command {
 	return &cli.Command{
-		Name: "add", Usage: "add a user", ArgsUsage: "NAME",
-		Description: "Without --password-file, the user has no password, and is known by its certificate client-NAME alone.",
+		Name: "add",
 		Flags: clientFlags(
 			&cli.StringSliceFlag{Name: "role", Usage: "give the user this `ROLE`; may be repeated; the role root may do everything"},
 			newPasswordFlag(),
@@ -150,14 +129,11 @@ func userList(ctx context.Context, c *cli.Context, s *client.Client) error {
 	if err != nil {
 		return err
 	}
-	all, t, text := []form.Document{}, &form.Rows{Columns: []string{"USER", "ROLES", "PASSWORD"}}, ""
+	all, text := []form.Document{}, ""
 	for i := range users {
-		u := &users[i]
-		all = append(all, userDocument(u))
-		t.Add(tableName(u.Name), cmp.Or(strings.Join(u.Roles, ","), "-"), passwordText(u))
-		text += userText(u)
+		all, text = append(all, userDocument(&users[i])), text+userText(&users[i])
 	}
-	return writeAnswer(c, form.Answer{Document: form.Document{{"users", all}}, Table: t, Text: text})
+	return writeOne(c, text, form.Document{{"users", all}})
 }
 
 // oneOrAll returns the one with a name, or all if the name is empty.

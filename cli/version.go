@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv version`: print the version of this program.
+
 import (
 	"cmp"
 	"fmt"
@@ -14,7 +16,7 @@ import (
 
 func versionCommand() *cli.Command {
 	return &cli.Command{
-		Name: "version", Category: "program", Usage: "print the version of this program", Flags: []cli.Flag{writeOutFlag()},
+		Name: "version", Flags: []cli.Flag{writeOutFlag()},
 		Action: func(c *cli.Context) error {
 			from, platform := commit(debug.ReadBuildInfo()), runtime.GOOS+"/"+runtime.GOARCH
 			text := fmt.Sprintf("qkv %s %s %s %s\n", Version, from, runtime.Version(), platform)

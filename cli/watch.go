@@ -1,5 +1,7 @@
 package cli
 
+// This file is `qkv watch`: print changes of a key, or of a range of keys, as they happen.
+
 import (
 	"bufio"
 	"bytes"
@@ -9,7 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -20,14 +22,8 @@ import (
 
 func watchCommand() *cli.Command {
 	return &cli.Command{
-		Name: "watch", Category: "keys", Usage: "print changes of a key, or of a range of keys, as they happen",
-		ArgsUsage: "KEY [END] [-- COMMAND ...]",
-		Description: "Each change has three lines: PUT or DELETE, the key and the value; with -w json it has one, which also has the author in who, if it is known. The watch goes on until " +
-			"Ctrl-C. If its member stops, it resumes at another one; each change comes once, in order. --rev begins in the past: " +
-			"to continue an ended watch, give the revision after the last one. The command after `--` is run for each change, with " +
-			"QKV_WATCH_REVISION, QKV_WATCH_EVENT_TYPE, QKV_WATCH_KEY and QKV_WATCH_VALUE in its environment (and etcdctl's names " +
-			"for them). If a key or value has 128 KiB or more, or a zero byte, it does not fit the environment: QKV_WATCH_KEY_FILE " +
-			"or QKV_WATCH_VALUE_FILE then names a temporary file that holds it. " + leaseNumbers,
+		Name:        "watch",
+		Description: " " + leaseNumbers,
 		Flags: clientFlags(
 			plainOrJSONFlag("changes"),
 			&cli.BoolFlag{Name: "prefix", Usage: "all keys that begin with KEY"},
@@ -43,12 +39,9 @@ func watchCommand() *cli.Command {
 }
 
 func watch(c *cli.Context) error {
-	keys, command := c.Args().Slice(), []string(nil)
-	if i := slices.Index(keys, commandMark); i >= 0 {
-		keys, command = keys[:i], keys[i+1:]
-		if len(command) == 0 {
-			return usagef("the command after -- is missing")
-		}
+	keys, command, err := cutCommand(c)
+	if err != nil {
+		return err
 	}
 	request, err := watchRequest(c, keys)
 	if err != nil {
@@ -164,46 +157,18 @@ func (p *changePrinter) progress(revision int64) error {
 	}.Write(p.out, p.format)
 }
 
-// changeDocument is the JSON of a change, one per line; names and order are a promise.
-type changeDocument struct {
-	Revision    int64           `json:"revision"`
-	Type        string          `json:"type"`
-	Key         *string         `json:"key,omitempty"`
-	KeyBase64   *string         `json:"key_base64,omitempty"`
-	Value       *string         `json:"value,omitempty"`
-	ValueBase64 *string         `json:"value_base64,omitempty"`
-	Create      *int64          `json:"create_revision,omitempty"`
-	Version     *int64          `json:"version,omitempty"`
-	Lease       *int64          `json:"lease,omitempty"`
-	LeaseHex    string          `json:"lease_hex,omitempty"`
-	Before      *beforeDocument `json:"prev,omitempty"`
-	Who         string          `json:"who,omitempty"`
-}
-
-// beforeDocument is the previous state of the key.
-type beforeDocument struct {
-	Value       *string `json:"value,omitempty"`
-	ValueBase64 *string `json:"value_base64,omitempty"`
-	Create      int64   `json:"create_revision"`
-	Mod         int64   `json:"mod_revision"`
-	Version     int64   `json:"version"`
-	leaseDigits
-	Who string `json:"who,omitempty"` // of a difference
-}
-
-func changeOf(e *kv.WatchEvent, who string) changeDocument {
-	d := changeDocument{Revision: e.KV.ModRevision, Type: "delete", Who: who}
-	d.Key, d.KeyBase64 = textOrBase64(e.KV.Key)
-	if !e.Deleted {
-		d.Type, d.Create, d.Version, d.Lease = "put", &e.KV.CreateRevision, &e.KV.Version, &e.KV.Lease
-		d.Value, d.ValueBase64 = textOrBase64(e.KV.Value)
-		d.LeaseHex = leaseHex(e.KV.Lease)
+// changeOf returns a change; names and order are a promise.
+func changeOf(e *kv.WatchEvent, who string) form.Document {
+	d := form.Document{{"revision", e.KV.ModRevision}, {"type", strings.ToLower(kindOf(e))}, {"key", form.Bytes(e.KV.Key)}}
+	for _, f := range stateOf(&e.KV) {
+		if !e.Deleted && f.Name != "mod_revision" {
+			d = append(d, f)
+		}
 	}
-	if b := e.Before; b != nil {
-		d.Before = &beforeDocument{Create: b.CreateRevision, Mod: b.ModRevision, Version: b.Version, leaseDigits: leaseDigitsOf(b.Lease)}
-		d.Before.Value, d.Before.ValueBase64 = textOrBase64(b.Value)
+	if e.Before != nil {
+		d = append(d, form.Field{"prev", stateOf(e.Before)})
 	}
-	return d
+	return append(d, form.Field{"who", form.Some(who)})
 }
 
 // run runs the command for a change, with its own output. If the command fails, the watch ends, as with etcdctl.

@@ -181,14 +181,18 @@ func (r *backupRun) open(ctx context.Context) error {
 	case raftStatus.Role != "leader":
 		return fmt.Errorf("%s does not lead", m.config.Name)
 	}
-	err := checkFolder(r.target.Store)
-	if err == nil {
-		r.w, err = backup.Write(ctx, r.target.Store, !r.began, backupOf(m), raftStatus.Term, r.target.To...)
+	err := r.checkFolder()
+	if err != nil {
+		return r.gone(err)
+	}
+	w, err := backup.Write(ctx, r.target.Store, !r.began, backupOf(m), raftStatus.Term, r.target.To...)
+	if err == nil && r.w != nil {
+		err = w.Inherit(ctx, r.w)
 	}
 	if err != nil {
 		return r.gone(err)
 	}
-	r.w.Keep, r.from = r.target.Keep, 0
+	r.w, r.from, w.Keep = w, 0, r.target.Keep
 	if len(r.target.To) > 0 {
 		key, err := r.key(ctx)
 		if err != nil {
@@ -199,18 +203,22 @@ func (r *backupRun) open(ctx context.Context) error {
 	if bases := r.w.Bases(); r.based == 0 && len(bases) > 0 { // the cluster's clock may have been ahead by years
 		r.based = r.now() - time.Duration(max(0, m.env.Driver.Time().Wall-r.newest().Wall))
 	}
+	if err := r.continues(ctx); err != nil {
+		return err
+	}
 	m.status.BackedUp(r.end())
-	return r.continues(ctx)
+	return nil
 }
 
 // checkFolder refuses a folder that does not exist, since its disk may not be mounted.
-func checkFolder(s store.Store) error {
-	if _, is := s.(*store.Folder); !is {
+func (r *backupRun) checkFolder() error {
+	if _, is := r.target.Store.(*store.Folder); !is {
 		return nil
 	}
-	_, err := os.Stat(s.Path(""))
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the folder %s does not exist: mount its disk, or make the folder", s.Path(""))
+	at := r.target.Store.Path("")
+	_, err := os.Stat(at)
+	if errors.Is(err, fs.ErrNotExist) && !r.began {
+		return fmt.Errorf("the folder %s does not exist: mount its disk, or make the folder", at)
 	}
 	return err
 }
@@ -262,21 +270,21 @@ func (r *backupRun) end() uint64 {
 	return max(last, r.from)
 }
 
-// continues fails if the member does not have the history of the backup, up to the backup's end.
+// continues fails if the member does not have the history of the backup, up to the newest entry of a slice or a base.
 func (r *backupRun) continues(ctx context.Context) error {
-	end, newest := r.end(), r.end()
-	for _, b := range r.w.Bases() { // the log may end before the newest one
+	newest := r.end()
+	for _, b := range r.w.Bases() { // the backup's log may end before the newest base
 		newest = max(newest, b.Index)
 	}
 	applied, _ := r.member.status.View().Applied()
 	switch {
-	case end == 0:
+	case newest == 0:
 		return nil
 	case applied < newest:
 		return fmt.Errorf("%s has applied entry %d, and the backup has entry %d: it lags, or its data folder was set back, and then the backup needs "+
 			"another place", r.member.config.Name, applied, newest)
 	}
-	entries, err := r.entries(ctx, end-1, end)
+	entries, err := r.entries(ctx, newest-1, newest)
 	if errors.Is(err, errBehind) {
 		return nil // a base follows
 	}
@@ -289,8 +297,8 @@ func (r *backupRun) continues(ctx context.Context) error {
 // slice stores the entries that were committed since the last slice.
 func (r *backupRun) slice(ctx context.Context) error {
 	r.due = r.now() + backupEvery
-	begun := r.now()
-	applied, _ := r.member.status.View().Applied()
+	begun, view := r.now(), r.member.status.View()
+	applied, _ := view.Applied()
 	after := r.end()
 	for after < applied {
 		entries, err := r.entries(ctx, after, applied)
@@ -314,7 +322,7 @@ func (r *backupRun) slice(ctx context.Context) error {
 		r.failing, r.complaint = false, ""
 	}
 	r.began = true
-	r.duty.completed(r.now()-begun, after, r.w.Newest())
+	r.duty.completed(r.now()-begun, after, view.Revision(), r.w.Newest())
 	return nil
 }
 

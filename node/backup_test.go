@@ -265,8 +265,8 @@ func TestLogIsKeptForTheBackup(t *testing.T) {
 	}
 }
 
-// The newest object of the backup is a base: the log ends before it. The cluster was set back to an entry between. Its backup is refused, and
-// does not call itself complete.
+// The newest object of the backup is a base: the log ends before it. The cluster was set back to an entry between. Its backup is refused, also
+// when the cluster has gone on.
 func TestBackupOfAClusterBehindItsBase(t *testing.T) {
 	c := newBackupCluster(t, 1)
 	before := c.run(c.w.hosts[0])
@@ -295,5 +295,12 @@ func TestBackupOfAClusterBehindItsBase(t *testing.T) {
 	}
 	if err := r.open(t.Context()); err == nil || !strings.Contains(err.Error(), "its data folder was set back") {
 		t.Errorf("behind the newest base: %v", err)
+	}
+	// It goes on past the base, with other entries than those which the base has.
+	c.w.run(time.Minute)
+	c.put(58)
+	c.within(time.Minute)
+	if err := r.open(t.Context()); !errors.Is(err, backup.ErrForeign) || applied(h) <= before.newest().Index {
+		t.Errorf("with entry %d, and the base of entry %d: %v", applied(h), before.newest().Index, err)
 	}
 }

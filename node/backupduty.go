@@ -31,7 +31,8 @@ type backupDuty struct {
 	// by the driver's clock: when the backup last had everything, or when this member began to lead
 	complete time.Duration
 	entry    uint64        // that it had then
-	newest   time.Time     // the time of the state there
+	revision int64         // of the state there
+	newest   time.Time     // the time of that state
 	problem  string        // the newest failure since then; empty: none
 	stuck    string        // why nothing is removed from the backup; empty: it is
 	since    time.Duration // when the first of these failures was
@@ -153,23 +154,22 @@ func (d *backupDuty) removed(err error) {
 
 // completed notes that the backup has everything up to an entry, all that this member had applied some time ago: the disk may have taken that
 // long.
-func (d *backupDuty) completed(ago time.Duration, entry uint64, newest time.Time) {
+func (d *backupDuty) completed(ago time.Duration, entry uint64, revision int64, newest time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.problem, d.began, d.known, d.entry, d.newest = "", true, true, entry, newest
+	d.problem, d.began, d.known, d.entry, d.revision, d.newest = "", true, true, entry, revision, newest
 	d.complete = max(d.complete, d.now()-ago)
 }
 
 // BackUpNow implements server.Backups: it waits until the backup has an entry, or with 0 all that this member has applied. The linearizable read
 // before it has seen to it that these are all acknowledged writes.
 func (d *backupDuty) BackUpNow(ctx context.Context, entry uint64) (kv.BackedUp, *kv.Error) {
-	view := d.member.status.View()
-	applied, _ := view.Applied()
-	got := kv.BackedUp{Place: d.place(), Entry: cmp.Or(entry, applied), Revision: view.Revision()}
+	applied, _ := d.member.status.View().Applied()
+	got := kv.BackedUp{Place: d.place(), Entry: cmp.Or(entry, applied)}
 	for {
 		d.mu.Lock()
 		leads := d.leads
-		got.Done, got.Wall, got.Problem = d.entry >= got.Entry, d.newest.UnixNano(), d.problem
+		got.Done, got.Revision, got.Wall, got.Problem = d.entry >= got.Entry, d.revision, d.newest.UnixNano(), d.problem
 		d.mu.Unlock()
 		if !leads {
 			return got, kv.Errorf(kv.Unavailable, "%s does not lead, and the leader makes the backup: ask that member", d.member.config.Name)

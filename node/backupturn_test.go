@@ -30,7 +30,7 @@ func TestBackupOfANewLeader(t *testing.T) {
 	if got := age(); got != 0 {
 		t.Errorf("at its beginning: %v", got)
 	}
-	d.completed(0, 0, time.Time{})
+	d.completed(0, 0, 0, time.Time{})
 	if got := age(); got != time.Microsecond {
 		t.Errorf("complete just now: %v", got)
 	}
@@ -66,11 +66,11 @@ func TestBackupOfAFormerLeader(t *testing.T) {
 	if age, problem := d.age(); age < 9*time.Second || age != d.now()-begun || problem == "" {
 		t.Errorf("after %v without a backup: %v, %q", d.now()-begun, age, problem)
 	}
-	d.completed(4*time.Second, 0, time.Time{}) // the disk took that long for what the member had answered
+	d.completed(4*time.Second, 0, 0, time.Time{}) // the disk took that long for what the member had answered
 	if age, problem := d.age(); age != 4*time.Second || problem != "" {
 		t.Errorf("complete as of 4s ago: %v, %q", age, problem)
 	}
-	if d.completed(7*time.Second, 0, time.Time{}); d.complete != d.now()-4*time.Second {
+	if d.completed(7*time.Second, 0, 0, time.Time{}); d.complete != d.now()-4*time.Second {
 		t.Error("the backup became older")
 	}
 	if d.note("the disk is full"); d.complete != d.now()-4*time.Second {
@@ -101,7 +101,7 @@ func TestAlarmOfABackupThatGrows(t *testing.T) {
 	d.turn(true)
 	says := func(what, words string) {
 		t.Helper()
-		d.completed(0, 0, time.Time{})
+		d.completed(0, 0, 0, time.Time{})
 		if text := d.text(); (text != "") != (words != "") || !strings.Contains(text, words) {
 			t.Errorf("%s: %q", what, text)
 		}

@@ -5,7 +5,10 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"io"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -18,13 +21,12 @@ const (
 	Table = "table"
 )
 
-// Answer is what a command prints. A command fills in what its formats need.
+// Answer is what a command prints. The Document is for json and, as tables, for table; only plain is the command's own
+// text.
 type Answer struct {
-	Document any        // for json
+	Document any        // for json and table
 	Text     string     // for plain
-	Table    *Rows      // for table; if it is nil, the fields of the Document are the columns
-	Below    *Rows      // for table, below Table
-	Page     func(Page) // for both plain and table, in place of Text and Table
+	Page     func(Page) // for both plain and table, in place of Text and the tables of the Document
 }
 
 // Write prints the answer in a format.
@@ -42,10 +44,8 @@ func (a Answer) Write(w io.Writer, format string) error {
 	case a.Page != nil:
 		a.Page(page)
 	case format == Table:
-		a.table().Write(page)
-		if a.Below != nil {
-			a.Below.Write(page)
-		}
+		d, _ := a.Document.(Document)
+		d.writeTables(page)
 	default:
 		_, err = out.WriteString(a.Text)
 	}
@@ -55,32 +55,92 @@ func (a Answer) Write(w io.Writer, format string) error {
 	return cmp.Or(err, out.Flush())
 }
 
-func (a Answer) table() *Rows {
-	if a.Table != nil {
-		return a.Table
-	}
-	d, _ := a.Document.(Document)
-	t, row := &Rows{}, make([]any, 0, len(d))
+// writeTables prints the fields of a document as a table of one row, and below it a table for each field that is a
+// list of documents.
+func (d Document) writeTables(p Page) {
+	var fields Document
+	var lists [][]Document
 	for _, f := range d {
-		value := f.Value
-		switch v := value.(type) {
-		case Document, []Document:
-			continue // one line has no place for it
-		case []string:
-			value = strings.Join(v, ",")
-		case encoded:
-			value = string(v)
+		switch v := f.Value.(type) {
+		case Document:
+			lists = append(lists, []Document{v})
+		case []Document:
+			lists = append(lists, v)
+		default:
+			fields = append(fields, f)
 		}
-		t.Columns, row = append(t.Columns, strings.ToUpper(f.Name)), append(row, value)
 	}
-	t.Add(row...)
+	for _, list := range append([][]Document{{fields}}, lists...) {
+		if t := tableOf(list); len(t.Columns) > 0 {
+			t.Write(p)
+		}
+	}
+}
+
+// tableOf has a row for each document, and a column for each field that one of them has.
+func tableOf(list []Document) *Rows {
+	t, columns := &Rows{}, map[string]int{}
+	for _, d := range list {
+		for _, f := range d {
+			if _, known := columns[f.Name]; !known && f.Value != nil {
+				columns[f.Name] = len(t.Columns)
+				t.Columns = append(t.Columns, strings.ToUpper(f.Name))
+			}
+		}
+	}
+	for _, d := range list {
+		row := slices.Repeat([]any{"-"}, len(t.Columns))
+		for _, f := range d {
+			if f.Value != nil {
+				row[columns[f.Name]] = cellOf(f)
+			}
+		}
+		t.Add(row...)
+	}
 	return t
 }
 
-// Field is a name with its value. A string is quoted; a number or boolean is not.
+// ValueMost limits the characters of a value in a table.
+const ValueMost = 64
+
+// cellOf returns a field's value for a table: a number, or text for one line.
+func cellOf(f Field) any {
+	switch v := f.Value.(type) {
+	case string:
+		return Printable([]byte(v), len(v))
+	case Bytes:
+		if f.Name == "value" { // a table is as wide as its longest value
+			return Printable(v, ValueMost)
+		}
+		return Printable(v, len(v))
+	}
+	list := reflect.ValueOf(f.Value)
+	if list.Kind() != reflect.Slice {
+		return f.Value
+	}
+	texts := make([]string, list.Len())
+	for i := range texts {
+		texts[i] = fmt.Sprint(list.Index(i).Interface())
+	}
+	return cmp.Or(strings.Join(texts, ","), "-")
+}
+
+// Field is a name with its value; nil is left out. A string is quoted; a number or boolean is not.
 type Field = struct {
 	Name  string
 	Value any
+}
+
+// Bytes are a key or a value. JSON has bytes that are not UTF-8 in base64, below the field's name with the ending
+// _base64.
+type Bytes []byte
+
+// Some returns the value of a field that is left out if it is zero.
+func Some[T comparable](value T) any {
+	if value == *new(T) {
+		return nil
+	}
+	return value
 }
 
 // Document is an answer that is one object. Names and order are a promise.
@@ -91,6 +151,14 @@ func (d Document) MarshalJSON() ([]byte, error) {
 	var to bytes.Buffer
 	between := byte('{')
 	for _, f := range d {
+		if f.Value == nil {
+			continue
+		}
+		if b, ok := f.Value.(Bytes); ok {
+			if f.Value = string(b); !utf8.Valid(b) {
+				f.Name, f.Value = f.Name+"_base64", []byte(b)
+			}
+		}
 		to.WriteByte(between)
 		to.WriteString(strconv.Quote(f.Name) + ":")
 		if err := WriteJSON(&to, f.Value); err != nil {
@@ -99,23 +167,22 @@ func (d Document) MarshalJSON() ([]byte, error) {
 		to.Truncate(to.Len() - 1) // the line's end
 		between = ','
 	}
+	if between == '{' {
+		to.WriteByte('{')
+	}
 	to.WriteByte('}')
 	return to.Bytes(), nil
 }
 
-// encoded are bytes that are no text: JSON has them in base64.
-type encoded []byte
-
-// TextField returns the field of a key or value.
-func TextField(name string, b []byte) Field {
-	if utf8.Valid(b) {
-		return Field{name, string(b)}
-	}
-	return Field{name + "_base64", encoded(b)}
-}
-
 // WriteJSON prints one compact line, without HTML escapes.
 func WriteJSON(w io.Writer, v any) error {
+	if d, ok := v.(Document); ok {
+		line, err := d.MarshalJSON()
+		if err == nil {
+			_, err = w.Write(append(line, '\n'))
+		}
+		return err
+	}
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)

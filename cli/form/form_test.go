@@ -11,12 +11,8 @@ import (
 
 // TestAnswer: each format prints its own part of an answer, or what it makes of the document.
 func TestAnswer(t *testing.T) {
-	d := Document{{"name", "n1"}, {"key_count", 7}, TextField("key", []byte{0xff}), {"peers", []string{"a", "b"}}, {"links", []Document{{{"to", "n2"}}}}}
-	rows := func(word string) *Rows {
-		r := &Rows{Columns: []string{word}}
-		r.Add(1)
-		return r
-	}
+	d := Document{{"name", "n1"}, {"key_count", 7}, {"key", Bytes{0xff}}, {"none", Some("")}, {"peers", []string{"a", "b"}}}
+	d = append(d, Field{"links", []Document{{{"to", "n2"}}}})
 	page := func(p Page) { _, _ = p.Write([]byte("for people\n")) }
 	const jsonText = `{"name":"n1","key_count":7,"key_base64":"/w==","peers":["a","b"],"links":[{"to":"n2"}]}` + "\n"
 	for name, tt := range map[string]struct {
@@ -24,9 +20,14 @@ func TestAnswer(t *testing.T) {
 		plain, json, table string
 	}{
 		"one object": {Answer{Document: d[:2], Text: "text\n"}, "text\n", `{"name":"n1","key_count":7}` + "\n", "NAME  KEY_COUNT\nn1            7\n"},
-		"all kinds":  {Answer{Document: d}, "", jsonText, "NAME  KEY_COUNT  KEY_BASE64  PEERS\nn1            7  \xff           a,b\n"},
-		"a table":    {Answer{Document: d, Table: rows("A"), Below: rows("B")}, "", jsonText, "A\n1\nB\n1\n"},
-		"a page":     {Answer{Document: d, Page: page}, "for people\n", jsonText, "for people\n"},
+		"all kinds":  {Answer{Document: d}, "", jsonText, "NAME  KEY_COUNT  KEY     PEERS\nn1            7  \"\\xff\"  a,b\nTO\nn2\n"},
+		"a list": {
+			Answer{Document: Document{{"all", []Document{{{"a", 1}, {"b", nil}}, {{"a", "two\nlines"}, {"c", Bytes("x")}}}}}},
+			"",
+			`{"all":[{"a":1},{"a":"two\nlines","c":"x"}]}` + "\n", "           A  C\n           1  -\n\"two\\nlines\"  x\n",
+		},
+		"nothing": {Answer{Document: Document{}}, "", "{}\n", ""},
+		"a page":  {Answer{Document: d, Page: page}, "for people\n", jsonText, "for people\n"},
 	} {
 		for format, want := range map[string]string{Plain: tt.plain, JSON: tt.json, Table: tt.table} {
 			var out bytes.Buffer

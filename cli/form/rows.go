@@ -2,8 +2,10 @@ package form
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Rows is a table with aligned columns: numbers to the right, text to the left.
@@ -94,10 +96,23 @@ func Cut(text string, most int) string {
 	return text
 }
 
+// Printable formats bytes for one line: quoted if they would break it, cut if they have more than most characters.
+func Printable(b []byte, most int) string {
+	s := string(b)
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		s = strconv.Quote(s)
+	}
+	if len(b) > most && utf8.RuneCountInString(s) > most {
+		return string([]rune(s)[:most-1]) + "…"
+	}
+	return s
+}
+
 // Write prints the table. On a terminal each row fits a line.
 func (t *Rows) Write(p Page) {
 	if p.Columns > 0 {
 		t.shorten(p.Columns)
+		t.Fit(p.Columns)
 	}
 	widths := t.widths()
 	right := make([]bool, len(t.Columns))

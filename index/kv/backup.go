@@ -7,7 +7,7 @@ const BackupKeyBytes = 32
 type BackedUp struct {
 	Place    string `msgpack:"p"`
 	Entry    uint64 `msgpack:"e"` // that the backup is to have
-	Revision int64  `msgpack:"r"` // of the state when it was asked for
+	Revision int64  `msgpack:"r"` // of the newest state in the backup
 	Wall     int64  `msgpack:"w"` // the newest time in the backup, in nanoseconds since 1970
 	Done     bool   `msgpack:"d"` // it has the entry
 	Problem  string `msgpack:"f"` // the newest failure since it was last complete; empty: none

@@ -17,7 +17,7 @@ const evictSample = 128
 //     that are in use.
 //
 // The one that has been idle for longest goes, of a random sample of evictSample connections. Each new connection of a flood makes a search:
-// one of all 8,192 connections took half a millisecond, and found the one connection that was in use before the flood.
+// one of all 8,192 connections took half a millisecond.
 func Evict[C comparable](clients iter.Seq[map[C]struct{}], own int, unused map[C]struct{}, least time.Duration, idle func(C) time.Duration) (evicted C, ok bool) {
 	from := unused
 	var most map[C]struct{}

@@ -158,8 +158,8 @@ const (
 	// these, because a member whose log cannot open a file ends.
 	FilesKept = 192
 	// placeIdle is how long a connection must be without requests before, at a full port, a new connection of the same client evicts it. A
-	// request that begins or continues counts as activity. A flood stops its own host's other processes for more than a second.
-	placeIdle = 10 * time.Second
+	// request that begins or continues counts as activity.
+	placeIdle = time.Second
 	// EtcdBytes bounds the memory that gRPC clients hold together: open streams, partial requests and unread answers, except answers
 	// charged to EtcdBuiltBytes. It is half of the memory that clients may cost a member, since Go's collector leaves as much garbage.
 	EtcdBytes = 256 << 20

@@ -54,12 +54,12 @@ const backupEntryBytes = 32
 // weight is the size of an entry in an object of the log, at most.
 func weight(e *Entry) int64 { return int64(len(e.Envelope)) + backupEntryBytes }
 
-// Continues compares the newest entry of the backup with the entry that the cluster has there. Another entry is ErrForeign: the cluster
-// has the same id and another history, because its data folders were set back, or a moment was restored twice. Its later entries behind
-// those of the backup would make a state that no cluster had.
+// Continues compares the newest entry of a slice or a base with the entry that the cluster has there. Another entry is ErrForeign: the
+// cluster has the same id and another history, because its data folders were set back, or a moment was restored twice. Its later entries
+// behind those of the backup would make a state that no cluster had.
 func (w *Writer) Continues(e Entry) error {
 	term, known := w.end.term, w.end.wall
-	if n := len(w.bases); w.end.index == 0 && n > 0 {
+	if n := len(w.bases); n > 0 && w.bases[n-1].Index > w.end.index {
 		term, known = w.bases[n-1].Term, w.bases[n-1].Wall
 	}
 	wall, err := newest([]Entry{e})
@@ -161,6 +161,20 @@ func (w *Writer) mergeTail(ctx context.Context) error {
 	w.tail.covered = t.spans
 	_ = w.RemoveLeft(ctx) // the caller tries again
 	return nil
+}
+
+// Inherit takes over the small objects of the Writer before, which has failed: otherwise each failure would leave up to tailMost of them. If
+// its end is not that of the backup, a lost answer hides an object behind them, and they become one object at once.
+func (w *Writer) Inherit(ctx context.Context, before *Writer) error {
+	w.tail = before.tail
+	now := w.end
+	if now == before.end {
+		return nil
+	}
+	w.end = before.end
+	err := w.mergeTail(ctx)
+	w.end = now
+	return err
 }
 
 // RemoveLeft removes the small objects that the newest merge has left. After an error they stay until it, or retention, removes them.

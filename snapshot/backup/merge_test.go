@@ -107,6 +107,46 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// A Writer fails, and the next one of its process takes over its small objects. A lost answer may hide an object behind them.
+func TestInherit(t *testing.T) {
+	h, on := newHistory(t, 5), newFolder(t)
+	h.grow(4)
+	w := open(t, on)
+	must(t, h.base(w))
+	must(t, h.appendEach(w, 3))
+	next := open(t, on)
+	must(t, next.Inherit(background, w))
+	must(t, h.appendEach(next, 1))
+	must(t, next.mergeTail(background))
+	if got := ranges(t, place(on)); got != "6-9 6-6 7-7 8-8 9-9" {
+		t.Errorf("the next Writer merges into %s", got)
+	}
+	must(t, h.appendEach(next, 2))
+	must(t, h.appendEach(open(t, on), 1)) // stored, and the answer was lost
+	last := open(t, on)
+	must(t, last.Inherit(background, next))
+	if got := ranges(t, place(on)); got != "6-9 10-11 10-10 11-11 12-12" {
+		t.Errorf("after a lost answer: %s", got)
+	}
+	must(t, h.appendEach(last, 2))
+	must(t, last.mergeTail(background))
+	if got := ranges(t, place(on)); got != "6-9 10-11 12-12 13-14 13-13 14-14" {
+		t.Errorf("in the end: %s", got)
+	}
+	rd := reading(t, on)
+	for at := range uint64(14 - 5) {
+		got, err := rd.Restore(At{Wall: h.moments[5+at].wall}, testLimits(), nil)
+		must(t, err)
+		h.same(got, h.at(h.moments[5+at].wall))
+	}
+	for _, of := range rd.log {
+		head, err := rd.header(of)
+		if must(t, err); head.Wall != h.moments[of.last].wall || head.Term != h.entries[of.last-1].Term {
+			t.Errorf("the object of entries %d to %d has the header %+v, and the state had %+v", of.first, of.last, head, h.moments[of.last])
+		}
+	}
+}
+
 // Entries of some MB become objects of the largest size, without a base. A large one stays alone, and nothing is stored twice.
 func TestMergeBySize(t *testing.T) {
 	h, on := newHistory(t, 5), newFolder(t)

@@ -87,6 +87,22 @@ func TestEncryptedBackupStaysEncrypted(t *testing.T) {
 	}
 }
 
+// The newest entry of a backup may be a base's, behind the end of its log. The cluster must have that one.
+func TestContinuesBehindANewerBase(t *testing.T) {
+	h, on := small(t)
+	w := open(t, on)
+	must(t, w.Append(background, h.from(1)))
+	h.grow(6)
+	must(t, h.base(w))
+	newest := h.entries[len(h.entries)-1]
+	must(t, w.Continues(newest))
+	newest.Term++
+	if err := w.Continues(newest); !errors.Is(err, ErrForeign) {
+		t.Errorf("another entry %d: %v", newest.Index, err)
+	}
+	must(t, w.Close())
+}
+
 // The folder of a backup whose disk was unmounted stays as it is: no second backup begins on the disk below.
 func TestVanishedFolder(t *testing.T) {
 	h, on := small(t)

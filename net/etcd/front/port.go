@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"net"
 	"net/http"
 	"slices"
@@ -451,11 +450,10 @@ func (c *conn) Read(b []byte) (int, error) {
 
 // idle returns the time since the last received bytes: negative while the connection has an unanswered request.
 func (c *conn) idle(now time.Time) time.Duration {
-	d := c.lastReceived.Ago(now)
 	if s := c.account.Load(); s != nil && s.open() {
-		return d - math.MaxInt64
+		return -1
 	}
-	return d
+	return c.lastReceived.Ago(now)
 }
 
 func (c *conn) Close() error {

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"testing"
+	"time"
 
 	"qkv/internal/limits"
 	"qkv/internal/logx"
@@ -30,5 +31,26 @@ func TestConnectionThatEndedIsNotServed(t *testing.T) {
 	}
 	if _ = open[1].Close(); len(p.refused.served) != 0 || len(m.clients) != 0 {
 		t.Errorf("with all connections closed %d addresses and %d clients count", len(p.refused.served), len(m.clients))
+	}
+}
+
+// A search for an idle connection may have begun before the newest bytes of one came: a connection with a request is not idle then either.
+func TestBusyConnectionIsNotIdle(t *testing.T) {
+	own, other := net.Pipe()
+	defer other.Close()
+	defer own.Close()
+	a := NewAccounts(limits.Defaults().Etcd.Bytes, logx.NewLimited(slog.New(slog.DiscardHandler))).Begin(own.RemoteAddr(), func() {})
+	c, now := &conn{Conn: own}, time.Now()
+	c.account.Store(a)
+	c.lastReceived.Set(now)
+	a.CountHTTP(1)
+	for _, after := range []time.Duration{-time.Second, 0, time.Hour} {
+		if d := c.idle(now.Add(after)); d >= 0 {
+			t.Errorf("with a request, %v after its bytes, it is idle for %v", after, d)
+		}
+	}
+	a.CountHTTP(-1)
+	if d := c.idle(now.Add(time.Minute)); d != time.Minute {
+		t.Errorf("a minute after the last bytes, it is idle for %v", d)
 	}
 }

@@ -3,12 +3,12 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	iofs "io/fs"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -16,7 +16,6 @@ import (
 	"syscall"
 	"time"
 
-	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 )
@@ -26,8 +25,9 @@ import (
 const temporary = ".tmp"
 
 var own = sync.OnceValue(func() string {
-	host, _ := os.Hostname() // without a name, hosts are told apart by the id alone
-	return fmt.Sprintf(".%x-%d%s", damage.Sum([]byte(host)), os.Getpid(), temporary)
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return fmt.Sprintf(".%x%s", b, temporary)
 })
 
 // Folder is a Store in a folder of a file system. An object is a file of its name.
