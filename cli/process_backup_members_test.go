@@ -94,7 +94,7 @@ func TestProcessBackupOfMembers(t *testing.T) {
 		what              string // in the alarm
 		begin, clearFault func()
 	}{
-		{"does not exist: mount its disk", func() { must(t, os.Rename(dir, gone)) }, func() { must(t, os.Rename(gone, dir)) }},
+		{"is gone: mount its disk", func() { must(t, os.Rename(dir, gone)) }, func() { must(t, os.Rename(gone, dir)) }},
 		{"no space left", func() { fillDisk(t, small) }, func() { must(t, os.Remove(filepath.Join(small, "filler"))) }},
 	} {
 		what := incident.what

@@ -70,10 +70,8 @@ func TestCatchUpLeavesRoom(t *testing.T) {
 	if sent < 20<<20 {
 		t.Errorf("only %d bytes were sent", sent)
 	}
-	// A commit may take 1.2 times as long, which leaves 0.83 of the puts. Over 40 seeds the mean of the whole catch-up was
-	// 0.840 with a standard deviation of 0.005. The worst single second was 0.741 with one of 0.020, down to 0.694: one more call of the
-	// simulated disk draws other delays, and with them another worst second. Both bounds are four standard deviations below.
-	if whole < before*0.82 || worst < before*2/3 {
+	// Twice the write rate, for the one that came back, leaves 0.81 of the puts of this machine, and 0.73 in the worst second.
+	if whole < before*0.78 || worst < before*2/3 {
 		t.Errorf("%.0f puts a second while it caught up and %.0f in the worst second, %.0f before", whole, worst, before)
 	}
 }
@@ -87,8 +85,8 @@ func mean(all []float64) float64 {
 }
 
 // TestCatchUpByOneSnapshot lets a follower come back that needs a snapshot, under a load that goes on at its rate, where saves are so far
-// apart that the log behind the newest one is twice as large as the state. It is sent hardly more than it must be, since commits
-// take longer for it. It gets a snapshot and then the log, and not one snapshot after the other.
+// apart that the log behind the newest one is twice as large as the state. It gets a snapshot and then the log, and not one snapshot after
+// the other.
 func TestCatchUpByOneSnapshot(t *testing.T) {
 	testlong.Skip(t)
 	const smaller = 64 // all sizes, and what is written in a second, than they are by default and of a machine that is used

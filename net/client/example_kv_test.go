@@ -277,9 +277,9 @@ func ExampleElection() {
 		_, err := candidate("host-2") // waits
 		second <- err
 	}()
-	ctx, cancel := context.WithCancel(ctx)
+	watching, cancel := context.WithCancel(ctx)
 	defer cancel()
-	for leader, err := range client.Observe(ctx, c, "scheduler") {
+	for leader, err := range client.Observe(watching, c, "scheduler") {
 		if err != nil {
 			fmt.Println(err)
 			return

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,8 +40,8 @@ func TestPacedAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const stall = time.Second
 		b := admit.NewBudget(1<<20, stall, nil)
-		closed := false
-		r := b.Message(func() { closed = true })
+		var closed atomic.Bool
+		r := b.Message(func() { closed.Store(true) })
 		if err := r.Set(t.Context(), 1<<20); err != nil {
 			t.Fatal(err)
 		}
@@ -56,10 +57,10 @@ func TestPacedAnswers(t *testing.T) {
 		if n, err := p.Write(make([]byte, 10*limits.EtcdGatewayPace)); n != 10*limits.EtcdGatewayPace || err != nil {
 			t.Fatal(n, err)
 		}
-		if pass(); closed {
+		if pass(); closed.Load() {
 			t.Error("the connection of a client that reads is closed")
 		}
-		if pass(); !closed {
+		if pass(); !closed.Load() {
 			t.Error("the connection of a client that has stopped to read is not closed")
 		}
 	})

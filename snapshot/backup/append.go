@@ -164,14 +164,15 @@ func (w *Writer) mergeTail(ctx context.Context) error {
 }
 
 // Inherit takes over the small objects of the Writer before, which has failed: otherwise each failure would leave up to tailMost of them. If
-// its end is not that of the backup, a lost answer hides an object behind them, and they become one object at once.
+// its end is not that of the backup, a lost answer hides an object behind them, or the place is an older copy. Then they become one object at
+// once, and objects that an earlier one replaced stay: the copy may lack that one.
 func (w *Writer) Inherit(ctx context.Context, before *Writer) error {
 	w.tail = before.tail
 	now := w.end
 	if now == before.end {
 		return nil
 	}
-	w.end = before.end
+	w.end, w.tail.covered = before.end, nil
 	err := w.mergeTail(ctx)
 	w.end = now
 	return err

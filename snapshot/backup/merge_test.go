@@ -125,12 +125,12 @@ func TestInherit(t *testing.T) {
 	must(t, h.appendEach(open(t, on), 1)) // stored, and the answer was lost
 	last := open(t, on)
 	must(t, last.Inherit(background, next))
-	if got := ranges(t, place(on)); got != "6-9 10-11 10-10 11-11 12-12" {
+	if got := ranges(t, place(on)); got != "6-9 6-6 7-7 8-8 9-9 10-11 10-10 11-11 12-12" {
 		t.Errorf("after a lost answer: %s", got)
 	}
 	must(t, h.appendEach(last, 2))
 	must(t, last.mergeTail(background))
-	if got := ranges(t, place(on)); got != "6-9 10-11 12-12 13-14 13-13 14-14" {
+	if got := ranges(t, place(on)); got != "6-9 6-6 7-7 8-8 9-9 10-11 12-12 13-14 13-13 14-14" {
 		t.Errorf("in the end: %s", got)
 	}
 	rd := reading(t, on)

@@ -12,7 +12,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -20,24 +19,22 @@ import (
 	"qkv/log/disk"
 )
 
-// temporary ends the name of a file that becomes an object. Each process has names of its own: several
-// may write.
+// temporary ends the name of a file that becomes an object.
 const temporary = ".tmp"
-
-var own = sync.OnceValue(func() string {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // it never fails
-	return fmt.Sprintf(".%x%s", b, temporary)
-})
 
 // Folder is a Store in a folder of a file system. An object is a file of its name.
 type Folder struct {
 	on  disk.FS
 	dir string
+	own string // ends the names of its temporary files: others may write beside it
 }
 
 // OpenFolder returns the Store of a folder.
-func OpenFolder(on disk.FS, dir string) *Folder { return &Folder{on, path.Clean(dir)} }
+func OpenFolder(on disk.FS, dir string) *Folder {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	return &Folder{on, path.Clean(dir), fmt.Sprintf(".%x%s", b, temporary)}
+}
 
 // Path implements Store.
 func (f *Folder) Path(name string) string { return path.Join(f.dir, name) }
@@ -138,7 +135,7 @@ func (f *Folder) make(dir string) error {
 
 func (f *Folder) put(name string, content []byte, publish func(from, to string) error) (err error) {
 	at := f.Path(name)
-	tmp := at + own()
+	tmp := at + f.own
 	if err := f.on.Remove(tmp); err != nil && !errors.Is(err, iofs.ErrNotExist) {
 		return err
 	}
