@@ -142,8 +142,8 @@ type PartConfig struct {
 	Logger          *slog.Logger
 }
 
-// FetchPart gets a part from another member. It asks the members at the addresses one after the other, and goes on at the offset reached.
-// A member whose bytes are not the part's is not asked again. If a member only sent the rest, it sends all bytes once more before it is
+// FetchPart gets a file from another member. It asks the members at the addresses one after the other, and goes on at the offset reached.
+// A member whose bytes are not the file's is not asked again. If a member only sent the rest, it sends all bytes once more before it is
 // judged: an earlier one may have sent the wrong bytes. FetchPart gives up after c.Timeout without a further piece, and after
 // joinRefusedTimeout if all members refuse.
 func FetchPart(ctx context.Context, c PartConfig, to PartSink) error {
@@ -155,24 +155,14 @@ func FetchPart(ctx context.Context, c PartConfig, to PartSink) error {
 	if err := p.begin(); err != nil {
 		return err
 	}
-	return (&fetcher{Puller: p, progressed: time.Now()}).fetch(ctx, to)
-}
-
-// fetcher is one call of FetchPart.
-type fetcher struct {
-	*Puller
-	furthest   int64     // the largest offset reached
-	progressed time.Time // when it was reached
-}
-
-func (f *fetcher) fetch(ctx context.Context, to PartSink) error {
-	left, d := slices.Clone(f.config.Addresses), f.dialer
+	p.progressed = time.Now()
+	left, d := slices.Clone(c.Addresses), p.dialer
 	for round := 0; ; round++ {
 		for _, address := range slices.Clone(left) {
 			from := to.Offset()
-			err := f.fetchFrom(ctx, address, to)
+			err := p.rest(ctx, address, to)
 			if from > 0 && errors.Is(err, damage.ErrOtherBytes) {
-				err = f.fetchFrom(ctx, address, to)
+				err = p.rest(ctx, address, to)
 			}
 			switch failed, local := errors.AsType[*sinkError](err); {
 			case err == nil:
@@ -180,80 +170,124 @@ func (f *fetcher) fetch(ctx context.Context, to PartSink) error {
 			case ctx.Err() != nil:
 				return d.noAnswer(ctx)
 			case local && !errors.Is(err, damage.ErrOtherBytes):
-				return failed.err
+				return failed.error
 			case local:
 				left = slices.DeleteFunc(left, func(other string) bool { return other == address })
 			}
 			d.failed[address] = err
-			d.log.Warn("part from "+address, "a part of a snapshot could not be fetched", "address", address, "part", to.Name(), "has", to.Offset(), "error", err)
+			d.log.Warn("part from "+address, "a part of a snapshot could not be fetched", "address", address,
+				"part", to.Name(), "has", to.Offset(), "error", err)
 		}
-		idle := time.Since(f.progressed)
+		idle := time.Since(p.progressed)
 		refused := !slices.ContainsFunc(left, func(address string) bool { return !final(d.failed[address]) })
-		if len(left) == 0 || idle >= f.config.Timeout || refused && idle >= joinRefusedTimeout {
+		if len(left) == 0 || idle >= c.Timeout || refused && idle >= joinRefusedTimeout {
 			return fmt.Errorf("no member gave it (%s)", d.failures())
 		}
 		sleep(ctx, min(peerDialPause<<min(round, 10), peerDialPauseMost))
 	}
 }
 
-// fetchFrom gets the rest of a part from the member at one address.
-func (f *fetcher) fetchFrom(ctx context.Context, address string, to PartSink) error {
+// sinkError is an error of the file, and not of a connection.
+type sinkError struct{ error }
+
+func (e *sinkError) Unwrap() error { return e.error }
+
+// Puller gets files piece by piece from one member after another. It has a connection of its own: a member that starts has no other. One goroutine uses it.
+type Puller struct {
+	config     PartConfig
+	dialer     *dialer
+	buffer     []byte
+	rounds     int       // of attempts that failed
+	furthest   int64     // the largest offset reached by FetchPart
+	progressed time.Time // when it was reached
+
+	q            *quic.Conn // nil: no file comes
+	stream       *quic.Stream
+	stop         func() bool
+	from, name   string // an address, and the file
+	size, offset int64  // offset is that of the next byte
+}
+
+// NewPuller returns a Puller that asks as a FetchPart with this configuration would; its addresses do not count.
+func NewPuller(c PartConfig) *Puller { return &Puller{config: c, buffer: make([]byte, partPieceBytes)} }
+
+func (p *Puller) begin() (err error) {
+	if p.dialer == nil {
+		p.dialer, err = newDialer(p.config.Trust, p.config.Name, p.config.Addresses, p.config.Logger)
+	}
+	return err
+}
+
+// rest gets the rest of a file from the member at one address.
+func (p *Puller) rest(ctx context.Context, address string, to PartSink) error {
 	for to.Offset() < to.Size() {
-		piece, err := f.Next(ctx, address, to.Name(), to.Size(), to.Offset())
+		piece, err := p.Next(ctx, address, to.Name(), to.Size(), to.Offset())
 		if len(piece) > 0 {
 			if refused := to.Write(piece); refused != nil {
-				f.Stop()
+				p.Stop()
 				return &sinkError{refused}
 			}
 		}
 		if err != nil { // a piece that is cut short is no progress: a member may send a byte a second
 			return err
 		}
-		if to.Offset() > f.furthest {
-			f.furthest, f.progressed = to.Offset(), time.Now()
+		if to.Offset() > p.furthest {
+			p.furthest, p.progressed = to.Offset(), time.Now()
 		}
 	}
 	return nil
 }
 
-// sinkError is an error of the PartSink, and not of a connection.
-type sinkError struct{ err error }
-
-func (e *sinkError) Error() string { return e.err.Error() }
-func (e *sinkError) Unwrap() error { return e.err }
-
-// pulling is a file that comes from the member at one address.
-type pulling struct {
-	q            *quic.Conn
-	stream       *quic.Stream
-	stop         func() bool
-	name         string
-	size, offset int64 // offset is that of the next byte
-}
-
-// ask asks for a file from an offset on. A member whose file has another size is refused.
-func (p *Puller) ask(ctx context.Context, address, name string, size, offset int64) (*pulling, error) {
-	q, err := p.dialer.dial(ctx, wire.ProtocolPart, address, p.rounds)
-	if err != nil {
-		return nil, err
+// Next returns the next piece of a file of the member at an address, from an offset on: the rest of a request, or a new one. It waits
+// for partStall at most, and for a connection. With an error the piece may be shorter. It is valid until the next call.
+func (p *Puller) Next(ctx context.Context, from, name string, size, offset int64) ([]byte, error) {
+	if p.q != nil && (p.from != from || p.name != name || p.offset != offset) {
+		p.Stop()
 	}
-	f := &pulling{q: q, name: name, size: size, offset: offset}
-	f.stop = context.AfterFunc(ctx, func() { closeQUIC(q, closeStopping, "the asking member stops") })
-	if err := f.ask(p.config); err != nil {
-		f.close(err.Error())
-		if _, local := errors.AsType[*sinkError](err); local {
+	if p.q == nil {
+		p.from, p.name, p.size, p.offset = from, name, size, offset
+		if err := p.dial(ctx); err != nil {
+			p.rounds++
 			return nil, err
 		}
-		return nil, answered(err)
 	}
-	return f, nil
+	_ = p.stream.SetReadDeadline(time.Now().Add(partStall)) // cannot fail
+	n, err := io.ReadFull(p.stream, p.buffer[:min(partPieceBytes, size-offset)])
+	if p.offset += int64(n); err != nil {
+		err = answered(cut(err))
+	}
+	if err != nil || p.offset == size {
+		p.Stop()
+	}
+	return p.buffer[:n], err
 }
 
-func (p *pulling) ask(c PartConfig) (err error) {
+// dial asks for the file. A member whose file has another size is refused.
+func (p *Puller) dial(ctx context.Context) error {
+	err := p.begin()
+	if err == nil {
+		p.q, err = p.dialer.dial(ctx, wire.ProtocolPart, p.from, p.rounds)
+	}
+	if err != nil {
+		return err
+	}
+	q := p.q
+	p.stop = context.AfterFunc(ctx, func() { closeQUIC(q, closeStopping, "the asking member stops") })
+	if err = p.ask(); err != nil {
+		p.Stop()
+		if _, local := errors.AsType[*sinkError](err); !local {
+			err = answered(err)
+		}
+	}
+	return err
+}
+
+func (p *Puller) ask() (err error) {
 	if p.stream, err = p.q.OpenStream(); err != nil {
 		return err
 	}
 	_ = p.stream.SetDeadline(time.Now().Add(partStall)) // cannot fail
+	c := &p.config
 	request := peerframe.PartRequest{Cluster: c.Cluster, From: c.Member, Name: c.Name, Part: p.name, Offset: p.offset}
 	if err := writeFrame(p.stream, peerframe.AppendFirst(make([]byte, headerBytes, limits.PartRequestBytes), &request)); err != nil {
 		return err
@@ -270,73 +304,17 @@ func (p *pulling) ask(c PartConfig) (err error) {
 	return err
 }
 
-// next reads the next piece into a buffer. Each piece has a time limit. After an error there may be a shorter one.
-func (p *pulling) next(buffer []byte) ([]byte, error) {
-	_ = p.stream.SetReadDeadline(time.Now().Add(partStall)) // cannot fail
-	n, err := io.ReadFull(p.stream, buffer[:min(int64(len(buffer)), p.size-p.offset)])
-	if p.offset += int64(n); err != nil {
-		err = answered(cut(err))
+// Stop ends the request, if there is one. Another one may follow.
+func (p *Puller) Stop() {
+	if p.q == nil {
+		return
 	}
-	return buffer[:n], err
-}
-
-// close ends it. why is for the other member, if the file is not complete.
-func (p *pulling) close(why string) {
+	why := "another file is wanted"
 	if p.stop(); p.offset == p.size {
 		why = "the part is received"
 	}
 	closeQUIC(p.q, closeStopping, why)
-}
-
-// Puller gets files piece by piece from one member after another. One goroutine uses it.
-type Puller struct {
-	config PartConfig
-	dialer *dialer
-	from   string   // an address
-	file   *pulling // nil: none
-	rounds int      // of attempts that failed
-	buffer []byte
-}
-
-// NewPuller returns a Puller that asks as a FetchPart with this configuration would; its addresses do not count.
-func NewPuller(c PartConfig) *Puller { return &Puller{config: c, buffer: make([]byte, partPieceBytes)} }
-
-// Next returns the next piece of a file of the member at an address, from an offset on: the rest of a request, or a new one. It waits
-// for partStall at most, and for a connection. With an error the piece may be shorter. It is valid until the next call.
-func (p *Puller) Next(ctx context.Context, from, name string, size, offset int64) ([]byte, error) {
-	if f := p.file; f != nil && (f.name != name || f.offset != offset || p.from != from) {
-		p.Stop()
-	}
-	if p.file == nil {
-		err := p.begin()
-		if err == nil {
-			p.file, err = p.ask(ctx, from, name, size, offset)
-		}
-		if p.from = from; err != nil {
-			p.rounds++
-			return nil, err
-		}
-	}
-	piece, err := p.file.next(p.buffer)
-	if err != nil || p.file.offset == size {
-		p.Stop()
-	}
-	return piece, err
-}
-
-func (p *Puller) begin() (err error) {
-	if p.dialer == nil {
-		p.dialer, err = newDialer(p.config.Trust, p.config.Name, p.config.Addresses, p.config.Logger)
-	}
-	return err
-}
-
-// Stop ends the request, if there is one. Another one may follow.
-func (p *Puller) Stop() {
-	if p.file != nil {
-		p.file.close("another file is wanted")
-		p.file = nil
-	}
+	p.q = nil
 }
 
 // Close ends it.
