@@ -46,7 +46,7 @@ func TestPaceAfterAPause(t *testing.T) {
 	}
 }
 
-// Pieces of a snapshot take as long as the rate wants, and are counted for it. Without a member that gets a snapshot there is no bound.
+// Pieces of a file take as long as the rate wants. Before the first rate there is no bound.
 func TestPiecesAreSentAsAllowed(t *testing.T) {
 	s := &Status{}
 	if got := s.SentPiece(100); got != 0 {

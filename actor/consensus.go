@@ -331,7 +331,7 @@ func (c *Consensus) tick(n int) {
 	c.elections.count(n, c.leader())
 	c.own.lag.watch(&c.core)
 	c.own.disk.watch(&c.core)
-	c.transfers.pace.allow(&c.core, len(c.transfers.sending))
+	c.transfers.pace.allow(&c.core)
 	c.sendSpace()
 	c.elections.positions.publish(c.Status)
 	c.expireWaiting()

@@ -62,8 +62,8 @@ func (p *pace) takeCredit(bytes int64) bool {
 	return true
 }
 
-// allow decides how fast files of snapshots may be sent to each receiver; receivers is their number.
-func (p *pace) allow(c *core, receivers int) {
+// allow decides how fast files of snapshots may be sent to each receiver.
+func (p *pace) allow(c *core) {
 	logs := 0
 	if c.soft.RaftState == raft.StateLeader {
 		hot := c.Window.InMemory()
@@ -74,11 +74,7 @@ func (p *pace) allow(c *core, receivers int) {
 		})
 	}
 	p.tick(logs, c.raft.BasicStatus().GetCommit() < c.last, c.now.Now)
-	rate := int64(0)
-	if receivers > 0 {
-		rate = int64(p.rate)
-	}
-	c.Status.pieceRate.Store(rate)
+	c.Status.pieceRate.Store(int64(p.rate))
 }
 
 // mayRead reports whether older entries may be read now. Reads of applied entries are for lagging members, and are paced.

@@ -24,7 +24,7 @@ type Status struct {
 	consensus atomic.Pointer[RaftStatus] // consensus'
 	durable   atomic.Pointer[Durable]    // the log writer's
 	parts     atomic.Pointer[Parts]      // the snapshotter's
-	pieceRate atomic.Int64               // consensus': bytes a second to each peer; 0: there is no bound
+	pieceRate atomic.Int64               // consensus': bytes a second to each peer; 0: it is not known yet
 	// the snapshotter's and the segment maker's: when the disk last completed one of their steps
 	diskDone        atomic.Int64
 	matches         atomic.Pointer[map[uint64]uint64]         // consensus', while it leads
