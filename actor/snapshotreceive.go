@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"syscall"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -98,12 +97,8 @@ func (r *receives) nextFile(c *snapshotCore, t *receiving) error {
 		return err
 	}
 	t.left = c.parts.missing(&t.offer) // this member saves parts, too
-	free, err := c.FS.Free(c.Dir)
 	t.has = t.file.Offset()
-	if need := t.left - t.has; err == nil && need > free {
-		err = fmt.Errorf("%w: the snapshot needs %d more bytes, but the disk has only %d free: free space there", syscall.ENOSPC, need, free)
-	}
-	if err != nil {
+	if err := snapshot.CheckSpace(c.FS, c.Dir, t.left-t.has); err != nil {
 		c.parts.partial = t.file.Path()
 		t.file.Close() // the transfer continues there when there is space
 		return err

@@ -76,7 +76,7 @@ func TestSeedTakesTheRest(t *testing.T) {
 	must(t, on.MkdirAll("n2/snap"))
 	for i, p := range parts[:2] {
 		b := content("member", p)
-		err := snapshot.Fetch(on, "n2/snap", p.Name(), p.Bytes, p.SHA, func(to *snapshot.Incoming) error { return to.Write(b[:len(b)-i]) })
+		err := snapshot.Fetch(on, "n2/snap", "", p.Name(), p.Bytes, p.SHA, func(to *snapshot.Incoming) error { return to.Write(b[:len(b)-i]) })
 		if whole := i == 0; (err == nil) != whole {
 			t.Fatalf("part %d: %v", i, err)
 		}
@@ -114,7 +114,7 @@ func TestInterruptedSeedKeepsItsParts(t *testing.T) {
 		b := make([]byte, p.Bytes)
 		_, err = f.ReadAt(b, 0)
 		must(t, errors.Join(err, f.Close()))
-		must(t, snapshot.Fetch(on, "n2/snap", p.Name(), p.Bytes, p.SHA, func(to *snapshot.Incoming) error { return to.Write(b) }))
+		must(t, snapshot.Fetch(on, "n2/snap", "", p.Name(), p.Bytes, p.SHA, func(to *snapshot.Incoming) error { return to.Write(b) }))
 		paths = append(paths, "n2/snap/"+p.Name())
 	}
 	s := &storage{folder: &folder{fs: on, dir: "n2", identity: identity{Cluster: 7, Founding: []string{"lab"}}}, logger: slog.New(slog.DiscardHandler)}

@@ -32,7 +32,7 @@ func pieces(b []byte, end int) func(*Incoming) error {
 }
 
 func fetched(fs disk.FS, of *Reader, from func(*Incoming) error) error {
-	return Fetch(fs, "d", of.Name(), of.Size(), of.SHA(), from)
+	return Fetch(fs, "d", "", of.Name(), of.Size(), of.SHA(), from)
 }
 
 // A fetch that breaks goes on with what has come, and only a whole file with the right bytes gets its name.

@@ -81,9 +81,6 @@ var nodeBugs = []mutant{
 	{"name a restored folder before its files are durable", []change{
 		{"folder.moveUp", `err = f.fs.SyncDir(to)`, `err = nil`},
 	}, []detector{direct("./node", "TestRestoreCrash")}},
-	{"move a damaged part back over the one that was written again", []change{
-		{"member.repairPart", `aside != "" && disk.Gone(m.folder.fs, path)`, `(aside != "" || disk.Gone(m.folder.fs, path))`},
-	}, []detector{direct("./node", "TestFailedRepairLeavesANewFile")}},
 	{"leave an interrupted recovery to the empty folder of a refused start", []change{
 		{"folder.moveBack", `_ = f.fs.Remove(f.dir)`, ``},
 	}, []detector{direct("./node", "TestRecoverLosesPower")}},

@@ -284,7 +284,7 @@ func (w *work) keep(parts []snapshot.Part) error {
 
 // keepPart copies a part, as a member receives one: it is verified from the medium, and durable. One that is there was copied for another base.
 func (w *work) keepPart(of File, p snapshot.Part) error {
-	err := snapshot.Fetch(w.r.files, w.r.dir, p.Name(), p.Bytes, p.SHA, func(to *snapshot.Incoming) error {
+	err := snapshot.Fetch(w.r.files, w.r.dir, "", p.Name(), p.Bytes, p.SHA, func(to *snapshot.Incoming) error {
 		f, err := w.r.open(of, &window{of: of, piece: w.piece})
 		if err == nil {
 			err = f.pass(p.Bytes, to.Offset(), to.Write)
