@@ -106,7 +106,7 @@ func certificatesEnd(t testing.TB, life time.Duration) {
 	back := l.now() - renewed
 	c.qkv("put", "new", "connection").exits(t, exitOK)
 	alarmed := func() bool {
-		return slices.ContainsFunc(c.status(), func(m memberStatus) bool { return m.raises("CERT") })
+		return slices.ContainsFunc(c.status(), func(m memberStatus) bool { return raises(m, "CERT") })
 	}
 	for deadline := time.Now().Add(processWait); alarmed() && time.Now().Before(deadline); {
 		time.Sleep(50 * time.Millisecond)

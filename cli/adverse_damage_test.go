@@ -85,7 +85,7 @@ func (c *clusterProcess) flipped(m *memberProcess, name string, offset int64) st
 			return "refused"
 		case caughtUp(members, m.name):
 			return "level"
-		case slices.ContainsFunc(members, func(s memberStatus) bool { return s.Name == m.name && s.raises("AMNESIA") }):
+		case slices.ContainsFunc(members, func(s memberStatus) bool { return s.Name == m.name && raises(s, "AMNESIA") }):
 			m.kill() // the end of the log was hit, and looks torn: the others know better
 			return "refused"
 		case time.Now().After(deadline):

@@ -54,7 +54,7 @@ func TestAdverseLearnerOnASlowDisk(t *testing.T) {
 	from = l.now()
 	c.await("the status says why it is behind", func(members []memberStatus) bool {
 		return slices.ContainsFunc(members, func(one memberStatus) bool {
-			return one.Name == m.name && (one.raises("SLOWDISK") || strings.Contains(one.Error, "its disk or network is slower than the writes"))
+			return one.Name == m.name && (raises(one, "SLOWDISK") || strings.Contains(one.Error, "its disk or network is slower than the writes"))
 		})
 	})
 	m.says("a snapshot comes")

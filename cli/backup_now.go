@@ -31,7 +31,7 @@ func backupNow(c *cli.Context) error {
 		return err
 	}
 	return interruptible(c, func(ctx context.Context) error {
-		got, err := t.backUpNow(ctx)
+		got, err := backUpNow(ctx, t)
 		if err != nil {
 			return err
 		}
@@ -43,9 +43,9 @@ func backupNow(c *cli.Context) error {
 }
 
 // backUpNow asks the leader until its backup has all acknowledged writes, or fails. A new leader is asked in the place of the old one.
-func (t target) backUpNow(ctx context.Context) (got kv.BackedUp, err error) {
+func backUpNow(ctx context.Context, t target) (got kv.BackedUp, err error) {
 	for {
-		leader, err := t.openLeader(ctx)
+		leader, err := openLeader(ctx, t)
 		if err != nil {
 			return got, err
 		}
@@ -70,7 +70,7 @@ func (t target) backUpNow(ctx context.Context) (got kv.BackedUp, err error) {
 }
 
 // openLeader connects to the leader, and to no other member.
-func (t target) openLeader(ctx context.Context) (*client.Client, error) {
+func openLeader(ctx context.Context, t target) (*client.Client, error) {
 	s, err := t.open(ctx)
 	if err != nil {
 		return nil, err

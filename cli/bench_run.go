@@ -278,7 +278,7 @@ func (c *memberCluster) Restart(ctx context.Context) (time.Duration, error) {
 
 // KillLeader implements bench.Cluster.
 func (c *memberCluster) KillLeader(ctx context.Context) error {
-	all, err := c.target().status(ctx)
+	all, err := askMembers(ctx, c.target())
 	if err != nil {
 		return err
 	}

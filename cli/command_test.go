@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/form/formtest"
+
 	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
@@ -417,9 +419,4 @@ func contents(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = formtest.Must

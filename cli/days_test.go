@@ -3,6 +3,8 @@ package cli
 import (
 	"testing"
 	"time"
+
+	"qkv/cli/form/formtest"
 )
 
 // Days are a unit of every time: on the command line, in the environment, and in a file.
@@ -19,17 +21,25 @@ func TestDays(t *testing.T) {
 			t.Errorf("%q is read as %v", text, got)
 		}
 	}
-	file := configFile(t, "history-age: 3d\n")
+}
+
+// Days are a unit of the settings of a member.
+func TestDaysInSettings(t *testing.T) {
+	file := formtest.File(t, "qkv.yaml", "history-age: 3d\n")
 	if got := settingsOf(t, file).Duration("history-age"); got != 72*time.Hour {
 		t.Errorf("by the file: %v", got)
 	}
 	if got := settingsOf(t, file, "--history-age", "2d").Duration("history-age"); got != 48*time.Hour {
 		t.Errorf("by the flag: %v", got)
 	}
-	runQkv(t, []string{"QKV_HISTORY_AGE=1.5d"}, "serve").exits(t, exitUsage, `QKV_HISTORY_AGE="1.5d" is no value of --history-age`)
-	runQkv(t, nil, "serve", "--history-age", "7days").exits(t, exitUsage, `invalid value "7days" for --history-age: a time has a unit, as in 5s or 7d`)
 	t.Setenv("QKV_HISTORY_AGE", "2d12h")
 	if got := settingsOf(t, file).Duration("history-age"); got != 60*time.Hour {
 		t.Errorf("by the variable: %v", got)
 	}
+}
+
+// Days that are none are refused.
+func TestRefusedDays(t *testing.T) {
+	runQkv(t, []string{"QKV_HISTORY_AGE=1.5d"}, "serve").exits(t, exitUsage, `QKV_HISTORY_AGE="1.5d" is no value of --history-age`)
+	runQkv(t, nil, "serve", "--history-age", "7days").exits(t, exitUsage, `invalid value "7days" for --history-age: a time has a unit, as in 5s or 7d`)
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/cli/form/formtest"
+
 	"qkv/bench/result"
 )
 
@@ -55,7 +57,7 @@ func figureTable(t *testing.T, page, file, want string) {
 	if rest[:end]+"\n" == want {
 		return
 	}
-	if !*rewrite {
+	if !*formtest.Rewrite {
 		t.Fatalf("the table in %s is not that of %s (-rewrite):\n%s", page, file, want)
 	}
 	must(t, os.WriteFile(filepath.Join("..", page), []byte(before+begin+want+rest[end+1:]), 0o644))

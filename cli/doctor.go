@@ -82,7 +82,7 @@ func examine(c *cli.Context, dir string) (diagnosis, error) {
 	var members []memberStatus
 	t, err := targetOf(c)
 	if err == nil {
-		members, err = t.status(ctx)
+		members, err = askMembers(ctx, t)
 	}
 	switch several := errors.Is(err, client.ErrSeveralClusters); { // then a check names the members
 	case err != nil && dir != "" && !several:
@@ -91,7 +91,7 @@ func examine(c *cli.Context, dir string) (diagnosis, error) {
 		return diagnosis{}, err
 	default:
 		f.Members = factsOf(members)
-		t.addHost(ctx, &f, members)
+		addHost(ctx, t, &f, members)
 	}
 	if dir != "" {
 		f.Folder = folderFacts(c.Context, dir)
@@ -113,7 +113,7 @@ func examine(c *cli.Context, dir string) (diagnosis, error) {
 }
 
 // addHost adds the facts that this host finds out about the members: the ways to them, and their certificates.
-func (t target) addHost(ctx context.Context, f *checks.Facts, members []memberStatus) {
+func addHost(ctx context.Context, t target, f *checks.Facts, members []memberStatus) {
 	credentials, err := t.credentials()
 	if err != nil {
 		f.Client.Error = oneLine(err.Error())

@@ -105,9 +105,9 @@ func runEtcd(ctx context.Context, program string, words []string, stdout, stderr
 
 // writeEtcdHelp prints the help of etcd's command line, in etcd's layout.
 func writeEtcdHelp(to io.Writer, program string) {
-	w := helpWriter{form.PageOn(to)}
+	w := form.PageOn(to)
 	fmt.Fprintf(w, "usage: %s [flags]\n\n", program)
-	w.text("etcd's own command line: flags, ETCD_ variables and --config-file are those of etcd 3.7.\n\n" +
+	w.Text("etcd's own command line: flags, ETCD_ variables and --config-file are those of etcd 3.7.\n\n" +
 		"Members talk to each other by QUIC, which is UDP, at the host and port of the peer URLs.")
 	indent := strings.Repeat(" ", 8)
 	for _, s := range etcdflags.Help() {

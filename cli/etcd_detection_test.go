@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/form/formtest"
+
 	"qkv/internal/etcdflags"
 )
 
@@ -23,7 +25,7 @@ func TestEtcdDetection(t *testing.T) {
 		{[]string{"--heartbeat-interval=100"}, 100 * time.Millisecond, false},
 	} {
 		c, err := etcdflags.Parse(append(tt.words, "--data-dir="+t.TempDir()), nil, nil)
-		must(t, err)
+		formtest.Must(t, err)
 		c.Resolve("")
 		config, err := etcdNode(c, slog.New(slog.DiscardHandler))
 		if err != nil || config.HeartbeatInterval != tt.interval || config.FixedDetection != tt.fixed {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/cli/form/formtest"
+
 	"qkv/internal/etcdflags"
 	"qkv/net/wire"
 	"qkv/node"
@@ -17,9 +19,9 @@ import (
 // default.
 func TestEtcdPeers(t *testing.T) {
 	secret, err := wire.NewSecret(certMaker().Rand)
-	must(t, err)
+	formtest.Must(t, err)
 	file := filepath.Join(t.TempDir(), "secret")
-	must(t, wire.WriteSecrets(file, []wire.ClusterSecret{secret}, false))
+	formtest.Must(t, wire.WriteSecrets(file, []wire.ClusterSecret{secret}, false))
 	const (
 		alone   = "--name n1 --listen-peer-urls http://10.0.0.1:2380 --initial-advertise-peer-urls http://10.0.0.1:2380 --initial-cluster n1=http://10.0.0.1:2380"
 		several = alone + ",n2=http://10.0.0.2:2380"
@@ -52,7 +54,7 @@ func TestEtcdPeers(t *testing.T) {
 	} {
 		t.Setenv(secretVariable, tt.variable)
 		c, err := etcdflags.Parse(strings.Fields(tt.line), nil, os.ReadFile)
-		must(t, err)
+		formtest.Must(t, err)
 		c.Resolve("")
 		var config node.Config
 		err = cmp.Or(etcdPeers(c, &config, slog.New(slog.DiscardHandler)), config.BeginFault)

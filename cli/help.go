@@ -33,13 +33,13 @@ func writeAppHelp(to io.Writer, app *cli.App) {
 		w.columns(c.Name, 14, c.Usage)
 	}
 	fmt.Fprintln(w)
-	w.text(app.Description)
+	w.Text(app.Description)
 }
 
 // writeHelp prints the help of one command: its own flags come before shared ones.
 func writeHelp(to io.Writer, path string, c *cli.Command) {
 	w := helpWriter{form.PageOn(to)}
-	w.text(path + ": " + c.Usage)
+	w.Text(path + ": " + c.Usage)
 	fmt.Fprintln(w)
 	switch {
 	case len(c.Subcommands) > 0:
@@ -52,7 +52,7 @@ func writeHelp(to io.Writer, path string, c *cli.Command) {
 	}
 	if c.Description != "" {
 		fmt.Fprintln(w)
-		w.text(c.Description)
+		w.Text(c.Description)
 	}
 	if lines := pages[strings.TrimPrefix(path, "qkv ")].examples; len(lines) > 0 {
 		fmt.Fprintf(w, "\nexamples\n  %s\n", strings.Join(lines, "\n  "))
@@ -61,7 +61,7 @@ func writeHelp(to io.Writer, path string, c *cli.Command) {
 	w.flags(own)
 	if len(own) < len(c.Flags) {
 		fmt.Fprintln(w)
-		w.text("It talks to a cluster: `qkv help connection` shows the flags and variables for that.")
+		w.Text("It talks to a cluster: `qkv help connection` shows the flags and variables for that.")
 	}
 }
 
@@ -80,7 +80,7 @@ const connectionTopic = "connection"
 // writeConnectionHelp prints the flags of every command that talks to a cluster.
 func writeConnectionHelp(to io.Writer) {
 	w := helpWriter{form.PageOn(to)}
-	w.text("connection: the flags of every command that talks to a cluster\n\nA flag has priority over its variable, and a variable over a profile.")
+	w.Text("connection: the flags of every command that talks to a cluster\n\nA flag has priority over its variable, and a variable over a profile.")
 	w.flags(withDays(clientFlags()))
 }
 
@@ -160,13 +160,3 @@ func (w helpWriter) columns(left string, width int, text string) {
 	w.Wrap(line, strings.Repeat(" ", width+3), text)
 }
 
-// text prints a text in lines that fit. A line with two spaces in a row is already laid out and stays unchanged.
-func (w helpWriter) text(text string) {
-	for line := range strings.Lines(text) {
-		if line = strings.TrimRight(line, "\n"); strings.Contains(line, "  ") || line == "" {
-			fmt.Fprintln(w, line)
-			continue
-		}
-		w.Wrap("", "", line)
-	}
-}

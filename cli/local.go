@@ -123,7 +123,7 @@ func (l *localCluster) healthy(ctx context.Context) ([]memberStatus, error) {
 			return nil, err
 		}
 		asking, done := bounded(ctx, time.Second)
-		members, err := l.target().status(asking)
+		members, err := askMembers(asking, l.target())
 		done()
 		if err == nil && level(members, len(l.members)) {
 			return members, nil

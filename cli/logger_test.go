@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"qkv/cli/form/formtest"
 )
 
 // TestLogger: lines on a terminal or when asked, JSON anywhere else, and nothing below the level.
@@ -51,7 +53,7 @@ func TestLoggerJSON(t *testing.T) {
 		t.Errorf("%s: %v", &out, err)
 	}
 	file, err := os.CreateTemp(t.TempDir(), "")
-	must(t, err)
+	formtest.Must(t, err)
 	if _, text := newLogger(file, "auto", slog.LevelInfo, "n1").Handler().(*slog.JSONHandler); !text {
 		t.Error("a file is no terminal, and gets JSON")
 	}

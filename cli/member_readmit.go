@@ -90,7 +90,7 @@ func suspensionOf(s *kv.Status) string {
 
 // find looks for a member by its name or id, at the given endpoints and at the addresses that the members report.
 func find(ctx context.Context, s *client.Client, t target, name string) (endpoint string, status kv.Status, err error) {
-	first, addresses, err := t.discover(ctx, s)
+	first, addresses, err := discover(ctx, t, s)
 	if err != nil {
 		return "", status, err
 	}

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/form/formtest"
+
 	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/internal/checks"
@@ -59,6 +61,12 @@ func (b *rig) list(t *testing.T) map[string]memberRecord {
 }
 
 func TestMemberListOutput(t *testing.T) {
+	announcement := func(id uint64, name string) kv.Member {
+		return kv.Member{
+			ID: id, Name: name, Peers: []string{fmt.Sprintf("10.0.0.%d:2380", id)}, Clients: []string{fmt.Sprintf("10.0.0.%d:2379", id)},
+			Version: "0.1.0", Level: 1, Folder: [16]byte{byte(id)}, Boot: 1, Process: [16]byte{byte(id)},
+		}
+	}
 	learner := announcement(0x8e9e05c52164694d, "a member with a long name, 鍵")
 	learner.Since, learner.Boot, learner.Manual = 1_790_000_000_000_000_000, 0, true
 	learner.Peers, learner.Clients, learner.Version, learner.Level = []string{"10.0.0.4:2380", "[2001:db8::4]:2380"}, nil, "", 0
@@ -66,9 +74,9 @@ func TestMemberListOutput(t *testing.T) {
 	founder.Role = kv.Voter
 	next.Replaces, next.Since, unnamed.Replaces, unnamed.Since, unnamed.Boot = founder.ID, learner.Since, founder.ID, learner.Since, 0
 	members := []kv.Member{learner, founder, next, unnamed}
-	golden(t, "members", inFormats(func(out *bytes.Buffer, format string) error { return writeMembers(out, format, members) }))
+	formtest.Golden(t, "members", formtest.InFormats(func(out *bytes.Buffer, format string) error { return writeMembers(out, format, members) }))
 	var out bytes.Buffer
-	must(t, writeMembers(&out, form.Table, members))
+	formtest.Must(t, writeMembers(&out, form.Table, members))
 	for line := range strings.Lines(out.String()) {
 		if n := form.ColumnsOf(strings.TrimRight(line, "\n")); n > 80 {
 			t.Errorf("a line of %d columns:\n%s", n, line)

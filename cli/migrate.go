@@ -144,7 +144,7 @@ func savedGroup(c *cli.Context, urls bool) (*migrate.Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.group()
+	return groupOf(t)
 }
 
 // saveSnapshot writes a snapshot file, and checks it.

@@ -272,8 +272,8 @@ func etcdTLS(c *cli.Context) (*tls.Config, error) {
 	return config, nil
 }
 
-// group returns the members' ports for etcd's clients, with the certificates of native clients.
-func (t target) group() (*migrate.Group, error) {
+// groupOf returns the members' ports for etcd's clients, with the certificates of native clients.
+func groupOf(t target) (*migrate.Group, error) {
 	credentials, err := t.credentials()
 	if err != nil {
 		return nil, err

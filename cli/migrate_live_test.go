@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"qkv/cli/form/formtest"
 )
 
 // A process that cuts over for another one succeeds if the other's folder is complete, which the other says by removing the order.
@@ -15,16 +17,16 @@ func TestOrderCutOver(t *testing.T) {
 	for _, completes := range []bool{true, false} {
 		dir := t.TempDir()
 		order := filepath.Join(dir, orderName)
-		must(t, os.WriteFile(order, nil, 0o600)) // of a killed process
+		formtest.Must(t, os.WriteFile(order, nil, 0o600)) // of a killed process
 		first, other, err := lockWork(dir, "a to b")
-		if must(t, err); other != "" {
+		if formtest.Must(t, err); other != "" {
 			t.Fatalf("the free folder is used by %q", other)
 		}
 		if _, err := os.Lstat(order); err == nil {
 			t.Error("the order of an earlier process stands")
 		}
 		second, other, err := lockWork(dir, "a to c")
-		if must(t, err); other != "a to b" {
+		if formtest.Must(t, err); other != "a to b" {
 			t.Fatalf("the lock is of %q", other)
 		}
 		ordered, ended := make(chan struct{}, 1), make(chan error, 1)
@@ -32,9 +34,9 @@ func TestOrderCutOver(t *testing.T) {
 		go func() { ended <- orderCutOver(t.Context(), io.Discard, second, order, other) }()
 		<-ordered
 		if completes {
-			must(t, os.Remove(order))
+			formtest.Must(t, os.Remove(order))
 		}
-		must(t, first.Close())
+		formtest.Must(t, first.Close())
 		switch err := <-ended; {
 		case completes && err != nil:
 			t.Error(err)
@@ -44,6 +46,6 @@ func TestOrderCutOver(t *testing.T) {
 		if _, err := os.Lstat(order); err == nil {
 			t.Error("the order is still there")
 		}
-		must(t, second.Close())
+		formtest.Must(t, second.Close())
 	}
 }

@@ -2,14 +2,12 @@ package cli
 
 import (
 	"bytes"
-	"flag"
-	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"qkv/cli/form/formtest"
 
 	"qkv/cli/form"
 	"qkv/index/kv"
@@ -18,27 +16,6 @@ import (
 	"qkv/net/client"
 	"qkv/node/roster"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
-
-// golden compares text with a file in testdata; -rewrite makes the file, and its diff is the review.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", "golden", name)
-	if *rewrite {
-		must(t, os.MkdirAll(filepath.Dir(file), 0o755))
-		must(t, os.WriteFile(file, []byte(got), 0o644))
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs (go test ./cli -rewrite writes it anew):\n--- got\n%s--- want\n%s", file, got, want)
-	}
-}
-
-var formats = []string{form.Plain, form.JSON, form.Table}
 
 // TestOutput: the formats are a promise; a change shows as a diff of these files.
 func TestOutput(t *testing.T) {
@@ -64,13 +41,13 @@ func TestOutput(t *testing.T) {
 		{"range-empty", pairs{RangeResult: kv.RangeResult{Revision: 9}}},
 		{"count", pairs{RangeResult: kv.RangeResult{Revision: 9, Count: 1234567}, countOnly: true}},
 	} {
-		golden(t, tt.name, inFormats(func(out *bytes.Buffer, format string) error { return tt.answer.write(out, format) }))
+		formtest.Golden(t, tt.name, formtest.InFormats(func(out *bytes.Buffer, format string) error { return tt.answer.write(out, format) }))
 	}
 	previous := client.Written{Revision: 13, Deleted: 2, Previous: two}
-	golden(t, "put-prev", inFormats(func(out *bytes.Buffer, format string) error {
+	formtest.Golden(t, "put-prev", formtest.InFormats(func(out *bytes.Buffer, format string) error {
 		return putAnswer(client.Written{Revision: 12, Previous: two[:1]}, client.Lease{}).Write(out, format)
 	}))
-	golden(t, "del-prev", inFormats(func(out *bytes.Buffer, format string) error { return delAnswer(previous).Write(out, format) }))
+	formtest.Golden(t, "del-prev", formtest.InFormats(func(out *bytes.Buffer, format string) error { return delAnswer(previous).Write(out, format) }))
 	transaction := &kv.Txn{Success: []kv.Op{
 		{Put: &kv.Put{}},
 		{Delete: &kv.Delete{}},
@@ -83,14 +60,14 @@ func TestOutput(t *testing.T) {
 		{Range: &kv.RangeResult{Revision: 13, Count: 5, More: true, KVs: two}},
 		{Range: &kv.RangeResult{Revision: 13, Count: 5}},
 	}}
-	golden(t, "txn", inFormats(func(out *bytes.Buffer, format string) error { return writeTxn(out, format, transaction, happened) }))
-	golden(t, "txn-failure", inFormats(func(out *bytes.Buffer, format string) error {
+	formtest.Golden(t, "txn", formtest.InFormats(func(out *bytes.Buffer, format string) error { return writeTxn(out, format, transaction, happened) }))
+	formtest.Golden(t, "txn-failure", formtest.InFormats(func(out *bytes.Buffer, format string) error {
 		return writeTxn(out, format, transaction, &kv.TxnResult{Revision: 13})
 	}))
-	golden(t, "put", inFormats(func(out *bytes.Buffer, format string) error {
+	formtest.Golden(t, "put", formtest.InFormats(func(out *bytes.Buffer, format string) error {
 		return putAnswer(client.Written{Revision: 12}, client.Lease{}).Write(out, format)
 	}))
-	golden(t, "del", inFormats(func(out *bytes.Buffer, format string) error {
+	formtest.Golden(t, "del", formtest.InFormats(func(out *bytes.Buffer, format string) error {
 		return delAnswer(client.Written{Revision: 13, Deleted: 3}).Write(out, format)
 	}))
 }
@@ -136,15 +113,15 @@ func TestStatusOutput(t *testing.T) {
 		},
 		Links: []checks.Link{{Member: "n1", Connected: true, RTT: figures.RTT(1500 * time.Microsecond)}, {Member: "n2"}},
 	}}
-	golden(t, "status-large", inFormats(func(out *bytes.Buffer, format string) error { return writeStatus(out, format, append(members, large)) }))
+	formtest.Golden(t, "status-large", formtest.InFormats(func(out *bytes.Buffer, format string) error { return writeStatus(out, format, append(members, large)) }))
 	var out bytes.Buffer
-	must(t, writeStatus(&out, form.Table, append(members, large)))
+	formtest.Must(t, writeStatus(&out, form.Table, append(members, large)))
 	for line := range strings.Lines(out.String()) {
 		if n := form.ColumnsOf(strings.TrimRight(line, "\n")); n > 80 {
 			t.Errorf("a line of %d columns:\n%s", n, line)
 		}
 	}
-	golden(t, "status", inFormats(func(out *bytes.Buffer, format string) error { return writeStatus(out, format, members) }))
+	formtest.Golden(t, "status", formtest.InFormats(func(out *bytes.Buffer, format string) error { return writeStatus(out, format, members) }))
 }
 
 // TestCheck: what --check ends with.
@@ -188,17 +165,6 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%+v:\n%v (%d), want %q (%d)", tt.members, err, exitCode(err), tt.want, tt.code)
 		}
 	}
-}
-
-func inFormats(write func(out *bytes.Buffer, format string) error) string {
-	var all bytes.Buffer
-	for _, format := range formats {
-		fmt.Fprintf(&all, "-- %s --\n", format)
-		if err := write(&all, format); err != nil {
-			fmt.Fprintf(&all, "error: %v\n", err)
-		}
-	}
-	return all.String()
 }
 
 // A full disk is told once, by the member that has it, and by others where that does not answer.

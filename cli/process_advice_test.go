@@ -314,7 +314,7 @@ func TestAdviceOfCutPaths(t *testing.T) {
 	if v.Verdict != checks.Degraded || !strings.Contains(v.Why, cut.name+" does not") || strings.Contains(v.Next, "replace") {
 		t.Errorf("%+v", v)
 	}
-	if !d.has("links", checks.Failure, " has no connection to ") || !d.has("members", checks.Failure, cut.name+" runs, but ") {
+	if !has(d, "links", checks.Failure, " has no connection to ") || !has(d, "members", checks.Failure, cut.name+" runs, but ") {
 		t.Errorf("%+v", d.Checks)
 	}
 	w.between.Store(nil)
@@ -342,7 +342,7 @@ func TestAdviceOfCertificates(t *testing.T) {
 	time.Sleep(time.Until(ends.Add(time.Second)))
 	found := c.advises("otherwise `qkv (cert renew)` where the CA is, and copy the new .crt to that member")
 	v, d := c.verdict(), c.diagnose()
-	if strings.Contains(v.Next, "UDP") || strings.Contains(v.Next, "start n") || !d.has("certificates", checks.Failure, "n3") {
+	if strings.Contains(v.Next, "UDP") || strings.Contains(v.Next, "start n") || !has(d, "certificates", checks.Failure, "n3") {
 		t.Errorf("%+v %+v", v, d.Checks)
 	}
 	c.qkv(append(strings.Fields(found[1]), "--certs-dir", c.ca)...).exits(t, exitOK)

@@ -110,7 +110,7 @@ func TestProcessBackupOfMembers(t *testing.T) {
 			return strings.Contains(text, what)
 		})
 		age, _ := c.leader().age()
-		if d := c.diagnose(); age < limits.BackupFailing.Seconds() || !d.has("alarms", checks.Failure, "BACKUP of ") {
+		if d := c.diagnose(); age < limits.BackupFailing.Seconds() || !has(d, "alarms", checks.Failure, "BACKUP of ") {
 			t.Errorf("%s: the age is %v s, and doctor says %+v", what, age, d.Checks)
 		}
 		c.qkv("status", "--check").exits(t, exitFailed, "BACKUP of ")
@@ -127,7 +127,7 @@ func TestProcessBackupOfMembers(t *testing.T) {
 	if got := c.qkv("status").exits(t, exitOK); !strings.Contains(strings.Join(strings.Fields(got.stdout), " "), "backup by "+c.leader().name+" in "+dir+": complete") {
 		t.Errorf("the status of a backup that has everything: %s", got.stdout)
 	}
-	if d := c.diagnose(); !d.has("backup", checks.OK, c.leader().name+" makes it in "+dir+": complete ") {
+	if d := c.diagnose(); !has(d, "backup", checks.OK, c.leader().name+" makes it in "+dir+": complete ") {
 		t.Errorf("doctor of a backup that has everything: %+v", d.Checks)
 	}
 	check()

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/form/formtest"
+
 	"qkv/internal/testlong"
 )
 
@@ -110,9 +112,9 @@ func TestProcessBranch(t *testing.T) {
 func TestOutsideTheBackup(t *testing.T) {
 	root := t.TempDir()
 	place, into, to := filepath.Join(root, "backup"), filepath.Join(root, "into"), filepath.Join(root, "to")
-	must(t, os.MkdirAll(filepath.Join(place, "parts"), 0o700))
-	must(t, os.Symlink(filepath.Join(place, "parts"), into))
-	must(t, os.Symlink(place, to))
+	formtest.Must(t, os.MkdirAll(filepath.Join(place, "parts"), 0o700))
+	formtest.Must(t, os.Symlink(filepath.Join(place, "parts"), into))
+	formtest.Must(t, os.Symlink(place, to))
 	for _, c := range []struct {
 		dir, place string
 		refused    bool

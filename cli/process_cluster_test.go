@@ -278,7 +278,7 @@ func (c *clusterProcess) target() target {
 func (c *clusterProcess) status() []memberStatus {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	members, _ := c.target().status(ctx)
+	members, _ := askMembers(ctx, c.target())
 	return members
 }
 
@@ -334,7 +334,7 @@ func (c *clusterProcess) knows(m *memberProcess) {
 	c.await(m.name+" knows where all serve", func([]memberStatus) bool {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
-		members, _ := one.status(ctx)
+		members, _ := askMembers(ctx, one)
 		return level(members, len(c.members))
 	})
 }

@@ -139,7 +139,7 @@ func TestProcessDamage(t *testing.T) {
 		c.qkv("put", "third", "3").exits(t, exitOK)
 		m.stop()
 		m.start()
-		if status := c.level(); status[0].raises("TORN") {
+		if status := c.level(); raises(status[0], "TORN") {
 			t.Errorf("after another start it is reported again: %v", status[0].Alarms)
 		}
 		c.qkv("get", "third").exits(t, exitOK)
@@ -267,7 +267,7 @@ func TestProcessAmnesia(t *testing.T) {
 				other.says("AMNESIA", m.name)
 			}
 			c.await("its status says AMNESIA", func(members []memberStatus) bool {
-				return slices.ContainsFunc(members, func(s memberStatus) bool { return s.Name == m.name && s.raises("AMNESIA") })
+				return slices.ContainsFunc(members, func(s memberStatus) bool { return s.Name == m.name && raises(s, "AMNESIA") })
 			})
 			table := c.qkv("status").exits(t, exitOK).stdout
 			if lineWith(table, m.name, "AMNESIA") == "" {
@@ -305,6 +305,6 @@ func TestProcessAmnesia(t *testing.T) {
 }
 
 // raises says whether the member has an alarm of a name.
-func (m *memberStatus) raises(name kv.AlarmName) bool {
+func raises(m memberStatus, name kv.AlarmName) bool {
 	return slices.ContainsFunc(m.Alarms, func(a checks.Raised) bool { return a.Name == name })
 }

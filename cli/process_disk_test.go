@@ -115,7 +115,7 @@ func TestProcessDiskFull(t *testing.T) {
 	}
 	t.Logf("full after %d values: %v", last+1, err)
 	for range 2 {
-		c.await("the full disk is said", func(members []memberStatus) bool { return len(members) == 1 && members[0].raises("NOSPACE") })
+		c.await("the full disk is said", func(members []memberStatus) bool { return len(members) == 1 && raises(members[0], "NOSPACE") })
 		if _, _, err := s.Get(t.Context(), []byte("key000")); err != nil {
 			t.Errorf("get from a full disk: %v", err)
 		}
@@ -138,8 +138,8 @@ func TestProcessDiskFull(t *testing.T) {
 			t.Fatalf("key%03d, which was acknowledged: %v %v", i, found, err)
 		}
 	}
-	c.await("the alarm ends", func(members []memberStatus) bool { return len(members) == 1 && !members[0].raises("NOSPACE") })
-	if status := c.level(); status[0].raises("CORRUPT") {
+	c.await("the alarm ends", func(members []memberStatus) bool { return len(members) == 1 && !raises(members[0], "NOSPACE") })
+	if status := c.level(); raises(status[0], "CORRUPT") {
 		t.Errorf("status: %v", status[0].Alarms)
 	}
 }
@@ -167,7 +167,7 @@ func TestProcessDiskFullOfOne(t *testing.T) {
 	}
 	c.level()
 	full := func(members []memberStatus) bool {
-		return slices.ContainsFunc(members, func(one memberStatus) bool { return one.Name == m.name && one.raises("NOSPACE") })
+		return slices.ContainsFunc(members, func(one memberStatus) bool { return one.Name == m.name && raises(one, "NOSPACE") })
 	}
 	for deadline := time.Now().Add(processWait); !full(c.status()) && time.Now().Before(deadline); {
 		putSome(t, c, 10)
@@ -210,7 +210,7 @@ func TestProcessSlowDisk(t *testing.T) {
 	}
 	m.says("WARN", "a slow sync of the log", "took=")
 	status := c.level()[0]
-	if !status.raises("SLOWDISK") || status.Duration(figures.SyncP99) < 150*time.Millisecond || status.Duration(figures.SyncP99) > 10*time.Second {
+	if !raises(status, "SLOWDISK") || status.Duration(figures.SyncP99) < 150*time.Millisecond || status.Duration(figures.SyncP99) > 10*time.Second {
 		t.Errorf("p99 of the syncs is %v, alarms %v", status.Duration(figures.SyncP99), status.Alarms)
 	}
 	c.qkv("status", "--check").exits(t, exitFailed, "not healthy: SLOWDISK of n1")

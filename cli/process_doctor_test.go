@@ -42,7 +42,7 @@ func (c *clusterProcess) diagnose(words ...string) diagnosis {
 }
 
 // has tells whether a check has a result.
-func (d *diagnosis) has(id string, level checks.Level, text string) bool {
+func has(d diagnosis, id string, level checks.Level, text string) bool {
 	return slices.ContainsFunc(d.Checks, func(r checks.Result) bool {
 		return r.ID == id && r.Level == level && strings.Contains(r.Text, text)
 	})
@@ -75,7 +75,7 @@ func TestProcessDoctor(t *testing.T) {
 		{"versions", checks.OK, Version},
 		{"members", checks.OK, "3 members answer"},
 	} {
-		if !d.has(want.id, want.level, want.text) {
+		if !has(d, want.id, want.level, want.text) {
 			t.Errorf("no %s of %s with %q: %+v", want.level, want.id, want.text, d.Checks)
 		}
 	}
@@ -85,7 +85,7 @@ func TestProcessDoctor(t *testing.T) {
 	<-lost[0].ended
 	c.says("DEGRADED: one more loss stops writes", exitOK, "next: start "+lost[0].name)
 	d = c.diagnose()
-	if !d.has("members", checks.Failure, lost[0].name+" does not answer") || !d.has("margin", checks.Warning, "one more loss stops writes") || !d.has("quorum", checks.OK, "2 of 3") {
+	if !has(d, "members", checks.Failure, lost[0].name+" does not answer") || !has(d, "margin", checks.Warning, "one more loss stops writes") || !has(d, "quorum", checks.OK, "2 of 3") {
 		t.Errorf("with one member dead: %+v", d)
 	}
 	c.qkv("status", "--check").exits(t, exitFailed, lost[0].name+" does not answer")
@@ -94,7 +94,7 @@ func TestProcessDoctor(t *testing.T) {
 	away := []string{lost[0].name, lost[1].name}
 	slices.Sort(away)
 	c.says("NO QUORUM: 1 of 3 voters answers; 2 are needed", exitUnavailable, "next: start "+strings.Join(away, " and ")+" again")
-	if d = c.diagnose(); d.Verdict != checks.NoQuorum || !d.has("quorum", checks.Failure, "NO QUORUM: 1 of 3 voters answers") {
+	if d = c.diagnose(); d.Verdict != checks.NoQuorum || !has(d, "quorum", checks.Failure, "NO QUORUM: 1 of 3 voters answers") {
 		t.Errorf("with two members dead: %+v", d)
 	}
 	for _, m := range lost {
@@ -129,7 +129,7 @@ func TestProcessDoctorOfTwoClusters(t *testing.T) {
 		m.start()
 		m.says("ready to serve")
 	}
-	if d := c.diagnose(); !d.has("members", checks.Failure, "belongs to another cluster") || !d.has("quorum", checks.OK, "1 of 1 voter") {
+	if d := c.diagnose(); !has(d, "members", checks.Failure, "belongs to another cluster") || !has(d, "quorum", checks.OK, "1 of 1 voter") {
 		t.Errorf("with two clusters: %+v", d)
 	}
 }
@@ -145,7 +145,7 @@ func TestProcessDoctorOfLimits(t *testing.T) {
 	runQkv(t, nil, "cert", "client", "--secret-file", s.file(), "--certs-dir", s.certsDir, "--valid-for", "240h", "soon").exits(t, exitOK)
 	m.start()
 	s.level()
-	if d := s.diagnose(); !d.has("quota", checks.OK, "") || !d.has("history", checks.OK, "") || !d.has("certificates", checks.OK, "") {
+	if d := s.diagnose(); !has(d, "quota", checks.OK, "") || !has(d, "history", checks.OK, "") || !has(d, "certificates", checks.OK, "") {
 		t.Errorf("an empty member: %+v", d)
 	}
 	value := strings.Repeat("v", 40<<10)
@@ -160,7 +160,7 @@ func TestProcessDoctorOfLimits(t *testing.T) {
 		var d diagnosis
 		is := func() bool {
 			d = s.diagnose("--client", client)
-			return !slices.ContainsFunc(wanted, func(r checks.Result) bool { return !d.has(r.ID, r.Level, r.Text) })
+			return !slices.ContainsFunc(wanted, func(r checks.Result) bool { return !has(d, r.ID, r.Level, r.Text) })
 		}
 		for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(100 * time.Millisecond) {
 			if time.Now().After(deadline) {
@@ -188,7 +188,7 @@ func TestProcessDoctorOfAFolder(t *testing.T) {
 	m := c.members[0]
 	c.qkv("put", "key", "value").exits(t, exitOK)
 	d := c.diagnose("--data-dir", m.dataDir)
-	if !d.has("files", checks.Unchecked, "a member runs on the folder") || !d.has("folder", checks.OK, "") || !d.has("margin", checks.Warning, "a cluster of 1 voter survives no loss") {
+	if !has(d, "files", checks.Unchecked, "a member runs on the folder") || !has(d, "folder", checks.OK, "") || !has(d, "margin", checks.Warning, "a cluster of 1 voter survives no loss") {
 		t.Errorf("with a running member: %+v", d)
 	}
 	if got := c.qkv("get", "key").exits(t, exitOK); got.stdout != "value\n" {
@@ -196,19 +196,19 @@ func TestProcessDoctorOfAFolder(t *testing.T) {
 	}
 	m.stop()
 	d = c.diagnose("--data-dir", m.dataDir)
-	if d.Verdict != "" || !d.has("quorum", checks.Unchecked, "") || !d.has("files", checks.OK, "can be read") || d.has("disk", checks.Unchecked, "") {
+	if d.Verdict != "" || !has(d, "quorum", checks.Unchecked, "") || !has(d, "files", checks.OK, "can be read") || has(d, "disk", checks.Unchecked, "") {
 		t.Errorf("with a stopped member: %+v", d)
 	}
 	extent := readFile(t, filepath.Join("..", "snapshot", "testdata", "extent.part"))
 	part := filepath.Join(m.dataDir, "snap", fmt.Sprintf("%020d-%064x.part", 3, extent[len(extent)-32:]))
 	must(t, os.MkdirAll(filepath.Dir(part), 0o700))
 	must(t, os.WriteFile(part, extent, 0o600))
-	if d = c.diagnose("--data-dir", m.dataDir); !d.has("files", checks.OK, "can be read") {
+	if d = c.diagnose("--data-dir", m.dataDir); !has(d, "files", checks.OK, "can be read") {
 		t.Errorf("with a part: %+v", d)
 	}
 	extent[len(extent)/2] ^= 0xff
 	must(t, os.WriteFile(part, extent, 0o600))
-	if d = c.diagnose("--data-dir", m.dataDir); !d.has("files", checks.Failure, filepath.Base(part)) {
+	if d = c.diagnose("--data-dir", m.dataDir); !has(d, "files", checks.Failure, filepath.Base(part)) {
 		t.Errorf("with a damaged part: %+v", d)
 	}
 	must(t, os.Remove(part))
@@ -218,11 +218,11 @@ func TestProcessDoctorOfAFolder(t *testing.T) {
 	must(t, os.WriteFile(segments[0], text, 0o600))
 	must(t, os.Chmod(m.dataDir, 0o755))
 	d = c.diagnose("--data-dir", m.dataDir)
-	if !d.has("files", checks.Failure, "the log: ") || !d.has("folder", checks.Failure, "the mode of "+m.dataDir+" is 0755") {
+	if !has(d, "files", checks.Failure, "the log: ") || !has(d, "folder", checks.Failure, "the mode of "+m.dataDir+" is 0755") {
 		t.Errorf("with a damaged log and an open folder: %+v", d)
 	}
 	d = c.diagnose("--data-dir", filepath.Join(m.dataDir, "none"))
-	if !d.has("folder", checks.Failure, "no such file") || !d.has("files", checks.Unchecked, "no such file") {
+	if !has(d, "folder", checks.Failure, "no such file") || !has(d, "files", checks.Unchecked, "no such file") {
 		t.Errorf("without a folder: %+v", d)
 	}
 }

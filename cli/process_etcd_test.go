@@ -427,7 +427,7 @@ func TestProcessEtcdLines(t *testing.T) {
 	c.qkv("put", "large", strings.Repeat("x", 12<<10)).exits(t, exitOK)
 	raised := func(want bool) {
 		t.Helper()
-		c.await(fmt.Sprintf("NOSPACE is raised: %v", want), func(all []memberStatus) bool { return len(all) > 0 && all[0].raises("NOSPACE") == want })
+		c.await(fmt.Sprintf("NOSPACE is raised: %v", want), func(all []memberStatus) bool { return len(all) > 0 && raises(all[0], "NOSPACE") == want })
 	}
 	raised(true)
 	c.qkv("put", "small", "more").exits(t, exitFailed, "NOSPACE")

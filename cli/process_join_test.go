@@ -65,7 +65,7 @@ func TestProcessLostDisk(t *testing.T) {
 	}
 	lost.says("qkv serves", "name=n3", "members=3")
 	c.await("what was said of its waiting has ended", func(members []memberStatus) bool {
-		return !slices.ContainsFunc(members, func(m memberStatus) bool { return m.raises("JOIN") })
+		return !slices.ContainsFunc(members, func(m memberStatus) bool { return raises(m, "JOIN") })
 	})
 	if got := c.qkv("get", "key", "--endpoints", lost.listen).exits(t, exitOK); got.stdout != "value\n" {
 		t.Errorf("it has %q", got.stdout)

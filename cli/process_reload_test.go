@@ -48,7 +48,7 @@ func TestProcessReload(t *testing.T) {
 	m.says("the configuration file was read again", `changed="quota-bytes, log-level"`)
 	quota("1048576")
 	c.await("NOSPACE is raised", func(members []memberStatus) bool {
-		return len(members) == 1 && members[0].raises("NOSPACE")
+		return len(members) == 1 && raises(members[0], "NOSPACE")
 	})
 	c.qkv("put", "key", "more").exits(t, exitFailed, "NOSPACE")
 
@@ -61,7 +61,7 @@ func TestProcessReload(t *testing.T) {
 	m.signal(syscall.SIGHUP)
 	m.says("they need a restart of this member", "settings=enable-pprof")
 	c.await("NOSPACE ends", func(members []memberStatus) bool {
-		return len(members) == 1 && !members[0].raises("NOSPACE")
+		return len(members) == 1 && !raises(members[0], "NOSPACE")
 	})
 	c.qkv("put", "key", "more").exits(t, exitOK)
 	m.stop()

@@ -28,6 +28,10 @@ func TestRecoverAsks(t *testing.T) {
 			t.Errorf("qkv recover %s: %d %s", line, code, &messages)
 		}
 	}
+}
+
+// Only yes is a yes.
+func TestReadYes(t *testing.T) {
 	for answer, ok := range map[string]bool{"yes\n": true, " yes ": true, "y\n": false, "": false, "no\n": false, "yes please\n": false} {
 		if err := readYes(strings.NewReader(answer)); (err == nil) != ok || err != nil && exitCode(err) != exitUsage {
 			t.Errorf("%q: %v", answer, err)

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/form/formtest"
+
 	"github.com/urfave/cli/v2"
 
 	"qkv/internal/settings"
@@ -28,17 +30,9 @@ func configLine(t *testing.T, arguments ...string) (code int, stdout, stderr str
 	return code, out.String(), messages.String()
 }
 
-// configFile writes a file of settings.
-func configFile(t *testing.T, text string) string {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "qkv.yaml")
-	must(t, os.WriteFile(name, []byte(text), 0o600))
-	return name
-}
-
 // The command line has priority over the environment, the environment over the file, and the file over the default.
 func TestConfigPrecedence(t *testing.T) {
-	file := configFile(t, "name: of-file\nlisten: 127.0.0.1:1\nlisten-peer: 127.0.0.1:2\nquota-bytes: 3GiB\nfound: true\nlog-level: WARN\njoin: [a:1, b:2]\n")
+	file := formtest.File(t, "qkv.yaml", "name: of-file\nlisten: 127.0.0.1:1\nlisten-peer: 127.0.0.1:2\nquota-bytes: 3GiB\nfound: true\nlog-level: WARN\njoin: [a:1, b:2]\n")
 	t.Setenv("QKV_LISTEN", "127.0.0.1:11")
 	t.Setenv("QKV_LISTEN_PEER", "127.0.0.1:12")
 	t.Setenv("QKV_FOUND", "false")
@@ -55,10 +49,10 @@ func TestConfigPrecedence(t *testing.T) {
 
 // The values of a file reach the member as those of the command line do.
 func TestConfigOfTheMember(t *testing.T) {
-	file := configFile(t, "name: n1\ndata-dir: /data\ninitial-cluster: ['n1=127.0.0.1:2380', 'n2=127.0.0.1:4380']\nhistory-bytes: 64MiB\nhistory-age: 2h\naudit-log: a.jsonl\n")
+	file := formtest.File(t, "qkv.yaml", "name: n1\ndata-dir: /data\ninitial-cluster: ['n1=127.0.0.1:2380', 'n2=127.0.0.1:4380']\nhistory-bytes: 64MiB\nhistory-age: 2h\naudit-log: a.jsonl\n")
 	s := settingsOf(t, file)
 	got, err := s.member(nil)
-	must(t, err)
+	formtest.Must(t, err)
 	if got.Name != "n1" || got.DataDir != "/data" || len(got.InitialCluster) != 2 || got.InitialCluster[1] != (node.Founder{Name: "n2", Address: "127.0.0.1:4380"}) ||
 		got.HistoryBytes != 64<<20 || got.HistoryAge != 2*time.Hour || got.AuditLog != "a.jsonl" || got.QuotaBytes != 2<<30 {
 		t.Errorf("%+v", got)
@@ -71,13 +65,13 @@ func settingsOf(t *testing.T, file string, flags ...string) *memberSettings {
 	c := contextOf()
 	c.App.Metadata = map[string]any{givenFlags: flags}
 	s, err := readMemberSettings(c, file)
-	must(t, err)
+	formtest.Must(t, err)
 	return s
 }
 
 // contextOf is the context of `qkv serve` without flags.
 func contextOf() *cli.Context {
-	c := cli.NewContext(newApp(), nil, nil)
+	c := cli.NewContext(cli.NewApp(), nil, nil)
 	c.Command = serveCommand()
 	return c
 }
@@ -98,7 +92,7 @@ func TestConfigFaults(t *testing.T) {
 		"listen: 10.0.0.1:2379\n":                        "F:1: --listen 10.0.0.1:2379 is not on loopback",
 		"name: &n n1\n":                                  "F:1: anchors and aliases (& and *) are not supported: write the value out",
 	} {
-		file := configFile(t, text)
+		file := formtest.File(t, "qkv.yaml", text)
 		want = strings.ReplaceAll(want, "F:", file+":")
 		code, out, stderr := configLine(t, "check", file)
 		if code != exitUsage || out != "" || !strings.HasPrefix(stderr, "qkv: "+want) {
@@ -115,7 +109,7 @@ func TestConfigFaults(t *testing.T) {
 			t.Errorf("%q: serve ends with %d: %s", text, code, &log)
 		}
 	}
-	file := configFile(t, "name: n1\nfound: true\n")
+	file := formtest.File(t, "qkv.yaml", "name: n1\nfound: true\n")
 	if code, out, stderr := configLine(t, "check", file); code != 0 || out != file+": OK, 2 settings\n" || stderr != "" {
 		t.Errorf("%d %s %s", code, out, stderr)
 	}
@@ -130,7 +124,7 @@ func TestConfigFaults(t *testing.T) {
 // A value that the command line overrides is checked all the same, and does not count.
 func TestConfigChecksWhatIsOverridden(t *testing.T) {
 	t.Setenv("QKV_QUOTA_BYTES", "5MiB")
-	file := configFile(t, "quota-bytes: 2 miles\n")
+	file := formtest.File(t, "qkv.yaml", "quota-bytes: 2 miles\n")
 	if code, _, stderr := configLine(t, "check", file); code != exitUsage || !strings.Contains(stderr, `:1: quota-bytes: "2 miles"`) {
 		t.Errorf("%d %s", code, stderr)
 	}
@@ -148,11 +142,13 @@ func TestConfigExample(t *testing.T) {
 		t.Errorf("%d settings of %d: %v\n%s", len(read), len(visible(memberFlags())), err, active)
 	}
 	for _, one := range read {
-		if _, err := parseSize(one.Value); settingKind(flagNamed(t, one.Name)) == settings.Size && err != nil {
-			t.Errorf("%s: %v", one.Name, err)
+		flags := memberFlags()
+		at := slices.IndexFunc(flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), one.Name) })
+		if at < 0 {
+			t.Fatalf("%s is no flag", one.Name)
 		}
-		if !slices.Contains(flagNamed(t, one.Name).Names(), one.Name) {
-			t.Errorf("%s is no flag", one.Name)
+		if _, err := parseSize(one.Value); settingKind(flags[at]) == settings.Size && err != nil {
+			t.Errorf("%s: %v", one.Name, err)
 		}
 	}
 	page := pageText(t, "docs/config.md")
@@ -166,20 +162,9 @@ func TestConfigExample(t *testing.T) {
 	}
 }
 
-func flagNamed(t *testing.T, name string) cli.Flag {
-	t.Helper()
-	for _, f := range memberFlags() {
-		if f.Names()[0] == name {
-			return f
-		}
-	}
-	t.Fatalf("there is no flag %s", name)
-	return nil
-}
-
 // A reload takes what can be changed, names what cannot, and changes nothing if any part is refused.
 func TestConfigReload(t *testing.T) {
-	file := configFile(t, "history-age: 1h\nlisten: 127.0.0.1:1\n")
+	file := formtest.File(t, "qkv.yaml", "history-age: 1h\nlisten: 127.0.0.1:1\n")
 	var log bytes.Buffer
 	r := &reloading{started: settingsOf(t, file), level: levelOf(contextOf()), logger: slog.New(slog.NewTextHandler(&log, nil))}
 	var got []node.Settings
@@ -189,7 +174,7 @@ func TestConfigReload(t *testing.T) {
 	}
 	reload := func(text string, change func(node.Settings) error) string {
 		t.Helper()
-		must(t, os.WriteFile(file, []byte(text), 0o600))
+		formtest.Must(t, os.WriteFile(file, []byte(text), 0o600))
 		log.Reset()
 		r.reload(change)
 		return log.String()
@@ -214,7 +199,7 @@ func TestConfigReload(t *testing.T) {
 	if said := reload("listen: 127.0.0.1:1\n", take); r.level.Level() != slog.LevelInfo || !strings.Contains(said, `changed="history-age, quota-bytes, log-level"`) || strings.Contains(said, "restart") {
 		t.Errorf("back to the defaults: %s", said)
 	}
-	must(t, os.Remove(file))
+	formtest.Must(t, os.Remove(file))
 	log.Reset()
 	r.reload(take)
 	if !strings.Contains(log.String(), "no such file") || len(got) != 2 {

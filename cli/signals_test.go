@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"qkv/cli/form/formtest"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -19,8 +21,8 @@ func TestIgnoredHangup(t *testing.T) {
 	defer signal.Reset(syscall.SIGHUP)
 	ctx, forget := withSignals(t.Context(), true)
 	defer forget()
-	must(t, syscall.Kill(syscall.Getpid(), syscall.SIGHUP))
-	must(t, syscall.Kill(syscall.Getpid(), syscall.SIGTERM))
+	formtest.Must(t, syscall.Kill(syscall.Getpid(), syscall.SIGHUP))
+	formtest.Must(t, syscall.Kill(syscall.Getpid(), syscall.SIGTERM))
 	<-ctx.Done()
 	var ended *interruption
 	if !errors.As(context.Cause(ctx), &ended) || ended.signal != syscall.SIGTERM {
@@ -36,7 +38,7 @@ func TestInterruptedSays(t *testing.T) {
 		c := cli.NewContext(cli.NewApp(), nil, nil)
 		c.Context = t.Context()
 		err := interruptible(c, func(ctx context.Context) error {
-			must(t, syscall.Kill(syscall.Getpid(), syscall.SIGTERM))
+			formtest.Must(t, syscall.Kill(syscall.Getpid(), syscall.SIGTERM))
 			<-ctx.Done()
 			return cmp.Or(failed, fmt.Errorf("following: %w", ctx.Err()))
 		})

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/cli/form/formtest"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -65,12 +67,18 @@ func TestSizeFlags(t *testing.T) {
 			t.Errorf("no command has --%s", name)
 		}
 	}
+}
+
+// A size in a file has units, too.
+func TestSizesInAFile(t *testing.T) {
 	for _, f := range memberFlags() {
 		name := f.Names()[0]
-		if !sizes[name] {
+		if generic, is := f.(*cli.GenericFlag); !is {
+			continue
+		} else if _, is := generic.Value.(*size); !is {
 			continue
 		}
-		if got := settingsOf(t, configFile(t, name+": 8MiB\n")).value(name); got != "8388608" {
+		if got := settingsOf(t, formtest.File(t, "qkv.yaml", name+": 8MiB\n")).value(name); got != "8388608" {
 			t.Errorf("%s: 8MiB in a file: %s", name, got)
 		}
 	}

@@ -31,7 +31,7 @@ func status(c *cli.Context) error {
 	}
 	ctx, cancel := bounded(c.Context, c.Duration("timeout"))
 	defer cancel()
-	members, err := t.status(ctx)
+	members, err := askMembers(ctx, t)
 	if len(members) > 0 {
 		if err := writeStatus(c.App.Writer, c.String("write-out"), members); err != nil {
 			return err

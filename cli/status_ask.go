@@ -23,14 +23,14 @@ import (
 	"qkv/node/roster"
 )
 
-// status asks all members. If no member answers, it returns an error together with the reason of each member.
-func (t target) status(ctx context.Context) ([]memberStatus, error) {
+// askMembers asks all members. If no member answers, it returns an error together with the reason of each member.
+func askMembers(ctx context.Context, t target) ([]memberStatus, error) {
 	t.failFast, t.mixed = true, true
 	s, err := t.open(ctx)
 	if err == nil {
 		defer func() { _ = s.Close() }()
 		members, err := askAll(ctx, s, t)
-		t.probe(ctx, members)
+		probeSilent(ctx, t, members)
 		return members, err
 	}
 	var unavailable *client.UnavailableError
@@ -41,12 +41,12 @@ func (t target) status(ctx context.Context) ([]memberStatus, error) {
 	for _, e := range unavailable.Endpoints {
 		members = append(members, silent(e.Endpoint, e.Err))
 	}
-	t.probe(ctx, members)
+	probeSilent(ctx, t, members)
 	return members, err
 }
 
-// probe asks silent members over TCP: they run, but UDP packets do not get through, or not those of the size that QUIC needs.
-func (t target) probe(ctx context.Context, members []memberStatus) {
+// probeSilent asks silent members over TCP: they run, but UDP packets do not get through, or not those of the size that QUIC needs.
+func probeSilent(ctx context.Context, t target, members []memberStatus) {
 	credentials, err := t.credentials()
 	if err != nil {
 		return
@@ -107,7 +107,7 @@ const memberTimeout = 2 * time.Second
 
 // askAll asks the members in the list of the most advanced member, at their own addresses and at the given endpoints.
 func askAll(ctx context.Context, s *client.Client, t target) ([]memberStatus, error) {
-	first, addresses, err := t.discover(ctx, s)
+	first, addresses, err := discover(ctx, t, s)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func askAll(ctx context.Context, s *client.Client, t target) ([]memberStatus, er
 	// lacks newer ones.
 	if newer := answers.furthest(known, cluster.Cluster); newer != nil {
 		known = newer
-		if more := t.addressesOf(known, addresses); len(more) > 0 {
+		if more := addressesOf(t, known, addresses); len(more) > 0 {
 			maps.Copy(answers, ask(ctx, s, more))
 		}
 	}
@@ -141,17 +141,17 @@ func askAll(ctx context.Context, s *client.Client, t target) ([]memberStatus, er
 
 // discover asks a member for the others. It returns the answer with all their possible addresses: the given endpoints and, unless --no-discovery
 // is given, the reported addresses.
-func (t target) discover(ctx context.Context, s *client.Client) (first kv.Status, addresses []string, err error) {
+func discover(ctx context.Context, t target, s *client.Client) (first kv.Status, addresses []string, err error) {
 	if first, err = s.Admin().Status(ctx, ""); err != nil {
 		return first, nil, err
 	}
-	addresses = append(slices.Clone(t.endpoints), t.addressesOf(first.Members, t.endpoints)...)
+	addresses = append(slices.Clone(t.endpoints), addressesOf(t, first.Members, t.endpoints)...)
 	slices.Sort(addresses)
 	return first, slices.Compact(addresses), nil
 }
 
 // addressesOf returns the members' client addresses without the known ones; none with --no-discovery.
-func (t target) addressesOf(members []kv.Member, but []string) (more []string) {
+func addressesOf(t target, members []kv.Member, but []string) (more []string) {
 	if t.given {
 		return nil
 	}

@@ -7,13 +7,15 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/cli/form/formtest"
+
 	"qkv/internal/testlong"
 )
 
 // A local time is refused while TZ names a zone that cannot be loaded: it would be taken as UTC.
 func TestZoneOfLocalTimes(t *testing.T) {
 	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "bad"), []byte("no zone"), 0o600))
+	formtest.Must(t, os.WriteFile(filepath.Join(dir, "bad"), []byte("no zone"), 0o600))
 	for zone, fine := range map[string]bool{
 		"": true, "UTC": true, "Europe/Berlin": true, ":Europe/Berlin": true, "Europe/Berlim": false, "CET-1CEST,M3.5.0,M10.5.0/3": false,
 		"../etc/passwd": false, filepath.Join(dir, "bad"): false, filepath.Join(dir, "none"): false,
