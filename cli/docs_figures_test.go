@@ -10,9 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"qkv/cli/form/formtest"
-
 	"qkv/bench/result"
+	"qkv/cli/form/formtest"
 )
 
 // besideEtcd is the file of `qkv-lab vs-etcd` behind the figures of README.md and docs/performance.md.

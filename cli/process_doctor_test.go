@@ -16,24 +16,26 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/cluster"
+	"qkv/cli/form"
 	"qkv/internal/checks"
 	"qkv/internal/testlong"
 )
 
 // diagnose runs doctor, and returns its results. The exit code must be the worst of them.
-func (c *clusterProcess) diagnose(words ...string) diagnosis {
+func (c *clusterProcess) diagnose(words ...string) cluster.Diagnosis {
 	c.t.Helper()
-	var d diagnosis
+	var d cluster.Diagnosis
 	got := c.qkv(append([]string{"doctor", "-w", "json"}, words...)...)
 	if err := json.Unmarshal([]byte(got.stdout), &d); err != nil {
 		c.t.Fatalf("%v: %d %s%s", err, got.code, got.stdout, got.stderr)
 	}
-	want := exitOK
+	want := form.ExitOK
 	switch {
 	case d.Failures > 0:
-		want = exitFailures
+		want = cluster.ExitFailures
 	case d.Warnings > 0:
-		want = exitWarnings
+		want = cluster.ExitWarnings
 	}
 	if got.code != want {
 		c.t.Errorf("doctor ends with %d, not %d: %s%s", got.code, want, got.stdout, got.stderr)
@@ -42,7 +44,7 @@ func (c *clusterProcess) diagnose(words ...string) diagnosis {
 }
 
 // has tells whether a check has a result.
-func has(d diagnosis, id string, level checks.Level, text string) bool {
+func has(d cluster.Diagnosis, id string, level checks.Level, text string) bool {
 	return slices.ContainsFunc(d.Checks, func(r checks.Result) bool {
 		return r.ID == id && r.Level == level && strings.Contains(r.Text, text)
 	})
@@ -72,7 +74,7 @@ func TestProcessDoctor(t *testing.T) {
 		{"disks", checks.Warning, "n1, n2 and n3 are on one file system"},
 		{"clock", checks.OK, "less than 1s"},
 		{"mtu", checks.OK, "1280"},
-		{"versions", checks.OK, Version},
+		{"versions", checks.OK, form.Version},
 		{"members", checks.OK, "3 members answer"},
 	} {
 		if !has(d, want.id, want.level, want.text) {
@@ -83,17 +85,17 @@ func TestProcessDoctor(t *testing.T) {
 	lost := c.others(leader)
 	lost[0].signal(syscall.SIGKILL)
 	<-lost[0].ended
-	c.says("DEGRADED: one more loss stops writes", exitOK, "next: start "+lost[0].name)
+	c.says("DEGRADED: one more loss stops writes", form.ExitOK, "next: start "+lost[0].name)
 	d = c.diagnose()
 	if !has(d, "members", checks.Failure, lost[0].name+" does not answer") || !has(d, "margin", checks.Warning, "one more loss stops writes") || !has(d, "quorum", checks.OK, "2 of 3") {
 		t.Errorf("with one member dead: %+v", d)
 	}
-	c.qkv("status", "--check").exits(t, exitFailed, lost[0].name+" does not answer")
+	c.qkv("status", "--check").exits(t, form.ExitFailed, lost[0].name+" does not answer")
 	lost[1].signal(syscall.SIGKILL)
 	<-lost[1].ended
 	away := []string{lost[0].name, lost[1].name}
 	slices.Sort(away)
-	c.says("NO QUORUM: 1 of 3 voters answers; 2 are needed", exitUnavailable, "next: start "+strings.Join(away, " and ")+" again")
+	c.says("NO QUORUM: 1 of 3 voters answers; 2 are needed", form.ExitUnavailable, "next: start "+strings.Join(away, " and ")+" again")
 	if d = c.diagnose(); d.Verdict != checks.NoQuorum || !has(d, "quorum", checks.Failure, "NO QUORUM: 1 of 3 voters answers") {
 		t.Errorf("with two members dead: %+v", d)
 	}
@@ -101,7 +103,7 @@ func TestProcessDoctor(t *testing.T) {
 		m.start()
 	}
 	c.level()
-	c.says("HEALTHY: 3 of 3 voters take part", exitOK, "feature level ")
+	c.says("HEALTHY: 3 of 3 voters take part", form.ExitOK, "feature level ")
 }
 
 // says waits until the first line of the status begins with a verdict. The alarm SLOWDISK of a slow host may stand for HEALTHY.
@@ -142,7 +144,7 @@ func TestProcessDoctorOfLimits(t *testing.T) {
 	m := s.members[0]
 	m.before = []string{"sh", "-c", `ulimit -n 1024 && exec "$@"`, "sh"}
 	m.arguments = append(m.arguments, "--quota-bytes", "1MiB", "--history-bytes", "16KiB")
-	runQkv(t, nil, "cert", "client", "--secret-file", s.file(), "--certs-dir", s.certsDir, "--valid-for", "240h", "soon").exits(t, exitOK)
+	runQkv(t, nil, "cert", "client", "--secret-file", s.file(), "--certs-dir", s.certsDir, "--valid-for", "240h", "soon").exits(t, form.ExitOK)
 	m.start()
 	s.level()
 	if d := s.diagnose(); !has(d, "quota", checks.OK, "") || !has(d, "history", checks.OK, "") || !has(d, "certificates", checks.OK, "") {
@@ -150,14 +152,14 @@ func TestProcessDoctorOfLimits(t *testing.T) {
 	}
 	value := strings.Repeat("v", 40<<10)
 	for i := range 21 {
-		s.qkv("put", fmt.Sprint("key", i), value).exits(t, exitOK)
+		s.qkv("put", fmt.Sprint("key", i), value).exits(t, form.ExitOK)
 	}
 	for range 2 {
-		s.qkv("put", "key0", value).exits(t, exitOK)
+		s.qkv("put", "key0", value).exits(t, form.ExitOK)
 	}
 	found := func(what string, client string, wanted ...checks.Result) {
 		t.Helper()
-		var d diagnosis
+		var d cluster.Diagnosis
 		is := func() bool {
 			d = s.diagnose("--client", client)
 			return !slices.ContainsFunc(wanted, func(r checks.Result) bool { return !has(d, r.ID, r.Level, r.Text) })
@@ -174,10 +176,10 @@ func TestProcessDoctorOfLimits(t *testing.T) {
 		checks.Result{ID: "open-files", Level: checks.Warning, Text: "n1 may open 1024 files"},
 		checks.Result{ID: "certificates", Level: checks.Warning, Text: "this client: "},
 	)
-	for i := 0; s.qkv("put", fmt.Sprint("more", i), value).code == exitOK; i++ {
+	for i := 0; s.qkv("put", fmt.Sprint("more", i), value).code == form.ExitOK; i++ {
 	}
 	found("the whole quota", "admin", checks.Result{ID: "alarms", Level: checks.Failure, Text: "NOSPACE of n1"})
-	s.says("NO SPACE: no put is accepted: NOSPACE of n1", exitUnavailable, "next: ")
+	s.says("NO SPACE: no put is accepted: NOSPACE of n1", form.ExitUnavailable, "next: ")
 }
 
 // TestProcessDoctorOfAFolder: a running member's folder, a stopped one's, a damaged one's, and one that others can read.
@@ -186,12 +188,12 @@ func TestProcessDoctorOfAFolder(t *testing.T) {
 	t.Parallel()
 	c := startProcesses(t, 1)
 	m := c.members[0]
-	c.qkv("put", "key", "value").exits(t, exitOK)
+	c.qkv("put", "key", "value").exits(t, form.ExitOK)
 	d := c.diagnose("--data-dir", m.dataDir)
 	if !has(d, "files", checks.Unchecked, "a member runs on the folder") || !has(d, "folder", checks.OK, "") || !has(d, "margin", checks.Warning, "a cluster of 1 voter survives no loss") {
 		t.Errorf("with a running member: %+v", d)
 	}
-	if got := c.qkv("get", "key").exits(t, exitOK); got.stdout != "value\n" {
+	if got := c.qkv("get", "key").exits(t, form.ExitOK); got.stdout != "value\n" {
 		t.Errorf("after doctor the member says %q", got.stdout)
 	}
 	m.stop()
@@ -233,15 +235,15 @@ func TestProcessDoctorBundle(t *testing.T) {
 	t.Parallel()
 	c := startProcesses(t, 1)
 	c.started()
-	c.qkv("put", "a-secret-key", "a-secret-value").exits(t, exitOK)
+	c.qkv("put", "a-secret-key", "a-secret-value").exits(t, form.ExitOK)
 	file := filepath.Join(t.TempDir(), "doctor.tgz")
 	environment := append(c.environment(), "QKV_SERVICE_HOST=hunter2", "QKV_AUTH_TOKEN=hunter2")
-	if got := runQkv(t, environment, "doctor", "--bundle", file); got.code > exitFailures {
+	if got := runQkv(t, environment, "doctor", "--bundle", file); got.code > cluster.ExitFailures {
 		t.Fatalf("%d %s%s", got.code, got.stdout, got.stderr)
 	}
 	files := bundled(t, file)
 	for name, want := range map[string]string{
-		"doctor.json": `"id": "quorum"`, "status.json": `"name": "n1"`, "version.txt": "qkv " + Version, "environment.txt": "QKV_AUTH_TOKEN (set, not shown)\n",
+		"doctor.json": `"id": "quorum"`, "status.json": `"name": "n1"`, "version.txt": "qkv " + form.Version, "environment.txt": "QKV_AUTH_TOKEN (set, not shown)\n",
 	} {
 		if !strings.Contains(files["qkv-doctor/"+name], want) {
 			t.Errorf("%s lacks %q: %q", name, want, files["qkv-doctor/"+name])
@@ -266,7 +268,7 @@ func TestProcessDoctorBundle(t *testing.T) {
 	if info.Mode().Perm() != 0o600 {
 		t.Errorf("the mode of the bundle is %v", info.Mode())
 	}
-	runQkv(t, environment, "doctor", "--bundle", file).exits(t, exitUsage, "file exists", "a new file")
+	runQkv(t, environment, "doctor", "--bundle", file).exits(t, form.ExitUsage, "file exists", "a new file")
 }
 
 func bundled(t *testing.T, file string) map[string]string {
