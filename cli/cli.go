@@ -94,7 +94,7 @@ func newApp() *cli.App {
 			"after SIGTERM, which `qkv serve` ends with 0.",
 		HideHelp: true, HideVersion: true,
 		ExitErrHandler: func(*cli.Context, error) {},
-		Commands: slices.Concat(keys.Commands(), cluster.Commands(), memberCommands(), []*cli.Command{form.CompletionCommand(), versionCommand()}),
+		Commands:       slices.Concat(keys.Commands(), cluster.Commands(), memberCommands(), []*cli.Command{form.CompletionCommand(), versionCommand()}),
 	}
 	for _, c := range app.Commands {
 		prepare(c, c.Name)

@@ -15,7 +15,7 @@ var cliBugs = []mutant{
 		{"reverter.txn", `t.Compares = append(t.Compares, kv.Compare{Key: d.key, Target: kv.CompareMod, Number: d.readAt()})`, `t.Compares = append(t.Compares, kv.Compare{Key: d.key, Target: kv.CompareMod, Result: kv.NotEqual, Number: -1 - d.readAt()})`},
 	}, []detector{direct("./cli", "TestRevertGuards")}},
 	{"make a transaction of what came before the input was cut", []change{
-		{"cli.readTxn", `err != nil || number == 0 || name == "" {`, `true {`},
+		{"cli/keys.readTxn", `err != nil || number == 0 || name == "" {`, `true {`},
 	}, []detector{direct("./cli", "TestScript/txn")}},
 	{"end with 1 after a write that may have happened", []change{
 		{"writeFailed", `answer.Happened() {`, `!answer.Certain() {`},
