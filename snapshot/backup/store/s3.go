@@ -150,11 +150,11 @@ func (s *S3) Put(ctx context.Context, name string, content []byte) error {
 
 // Create implements Store, by If-None-Match. The refusal may be of an attempt of its own whose answer was lost.
 func (s *S3) Create(ctx context.Context, name string, content []byte) error {
-	status, err := s.upload(ctx, name, content, true)
-	switch status {
-	case http.StatusNotImplemented, http.StatusBadRequest:
+	refusal, err := s.upload(ctx, name, content, true)
+	switch status := refusal.StatusCode; {
+	case status == http.StatusNotImplemented, slices.Contains([]string{"NotImplemented", "InvalidArgument", "InvalidRequest"}, refusal.Code):
 		return fmt.Errorf("%w: %w", ErrUnfenced, err)
-	case http.StatusPreconditionFailed, http.StatusConflict:
+	case status == http.StatusPreconditionFailed, status == http.StatusConflict:
 		got, unread := s.Get(ctx, name, 0, int64(len(content))+1)
 		switch {
 		case unread == nil && bytes.Equal(got, content):
@@ -166,9 +166,9 @@ func (s *S3) Create(ctx context.Context, name string, content []byte) error {
 	return err
 }
 
-// upload stores an object in one request, and returns the status of a refusal. With absent, the server refuses it if an object of that name is
+// upload stores an object in one request, and returns a refusal. With absent, the server refuses it if an object of that name is
 // there.
-func (s *S3) upload(ctx context.Context, name string, content []byte, absent bool) (status int, err error) {
+func (s *S3) upload(ctx context.Context, name string, content []byte, absent bool) (refusal minio.ErrorResponse, err error) {
 	ctx, last := withLast(ctx)
 	sum := md5.Sum(content)
 	options := minio.PutObjectOptions{DisableContentSha256: true} // the signature covers the MD5
@@ -177,16 +177,16 @@ func (s *S3) upload(ctx context.Context, name string, content []byte, absent boo
 	}
 	info, err := s.client.PutObject(ctx, s.bucket, s.key(name), bytes.NewReader(content), int64(len(content)), base64.StdEncoding.EncodeToString(sum[:]), "", options)
 	if err != nil {
-		return statusOf(err), s.explain(ctx, writing, name, last, err)
+		return minio.ToErrorResponse(err), s.explain(ctx, writing, name, last, err)
 	}
 	if info.ETag != hex.EncodeToString(sum[:]) && !strings.HasPrefix(last.header("X-Amz-Server-Side-Encryption"), "aws:kms") { // with a key of KMS, it is no MD5
 		got, err := s.Get(ctx, name, 0, int64(len(content))+1)
 		if err == nil && !bytes.Equal(got, content) {
 			err = fmt.Errorf("write %s: the server has other bytes than were sent", s.Path(name))
 		}
-		return 0, err
+		return refusal, err
 	}
-	return 0, nil
+	return refusal, nil
 }
 
 // stat describes an object. The answer to a HEAD has no words: if it fails, the answer to a GET says why.

@@ -259,11 +259,17 @@ func TestCondition(t *testing.T) {
 	server.fail(http.MethodPut, 1, loseAnswer)
 	must(t, s.Create(t.Context(), "b", []byte("ours")))
 	holds(t, s, "b", []byte("ours"))
-	for _, status := range []int{501, 400} {
-		server.fail(http.MethodPut, 1<<30, refuse(status, "NotImplemented"))
+	for code, status := range map[string]int{"NotImplemented": 501, "InvalidArgument": 400, "InvalidRequest": 400} {
+		server.fail(http.MethodPut, 1<<30, refuse(status, code))
 		err := s.Create(t.Context(), "c", []byte("c"))
-		if wants(t, "without the condition", err, "use another place", "NotImplemented"); !errors.Is(err, ErrUnfenced) {
+		if wants(t, "without the condition", err, "use another place", code); !errors.Is(err, ErrUnfenced) {
 			t.Error(err)
+		}
+	}
+	for _, code := range []string{"BadDigest", "ExpiredToken", "RequestTimeout"} { // of this request, and not of the condition
+		server.fail(http.MethodPut, 1<<30, refuse(400, code))
+		if err := s.Create(t.Context(), "c", []byte("c")); err == nil || errors.Is(err, ErrUnfenced) {
+			t.Errorf("%s: %v", code, err)
 		}
 	}
 }
