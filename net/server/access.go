@@ -156,7 +156,7 @@ func (c *conn) permitsStep(v *index.View, x *slot) *kv.Error {
 
 // permitsEarly returns why a request is refused before anything is done for it, or nil: requests that no View answers, and writes whose
 // refusal for other reasons tells how many keys there are, or that cost much before they are applied.
-func (s *stream) permitsEarly(q *wire.Request, path wire.Path) *kv.Error {
+func (r *reader) permitsEarly(q *wire.Request, path wire.Path) *kv.Error {
 	switch path {
 	case wire.PathMember, wire.PathLeader, wire.PathClock, wire.PathBackup:
 	case wire.PathLog:
@@ -169,5 +169,5 @@ func (s *stream) permitsEarly(q *wire.Request, path wire.Path) *kv.Error {
 	if q.Op.Access() == kv.AccessAnyone {
 		return nil
 	}
-	return s.conn.permitsRequest(s.conn.server.config.Member.View(), q)
+	return r.s.conn.permitsRequest(r.s.conn.server.config.Member.View(), q)
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // addLeaseQuery adds a query of the leader's lease clock to the batch.
-func (s *stream) addLeaseQuery(q *wire.Request, x slot) {
-	b := &s.batch
+func (r *reader) addLeaseQuery(q *wire.Request, x slot) {
+	b := &r.batch
 	b.queries = append(b.queries, x)
 	b.queried = append(b.queried, kv.LeaseAsk{Lease: x.lease.ID, Renew: q.Op == wire.OpKeepAlive})
 	b.queryTimeout = max(b.queryTimeout, q.Timeout)
@@ -20,14 +20,14 @@ func (s *stream) addLeaseQuery(q *wire.Request, x slot) {
 
 // newLease returns the lease for a grant, with its id and TTL. A grant with a name gets the same id on every retry, at every
 // member.
-func (s *stream) newLease(q *wire.Request) kv.Lease {
-	l := kv.Lease{ID: q.Lease.ID, TTL: max(q.Lease.TTL, s.conn.server.config.LeaseLeast)}
+func (r *reader) newLease(q *wire.Request) kv.Lease {
+	l := kv.Lease{ID: q.Lease.ID, TTL: max(q.Lease.TTL, r.s.conn.server.config.LeaseLeast)}
 	if l.ID == 0 && q.Once.Session != 0 {
 		l.ID = q.Once.Number()
 	}
 	for l.ID == 0 {
 		id := 1 + rand.Int64N(math.MaxInt64)
-		if _, taken := s.conn.server.config.Member.View().Lease(id); !taken {
+		if _, taken := r.s.conn.server.config.Member.View().Lease(id); !taken {
 			l.ID = id
 		}
 	}

@@ -111,12 +111,12 @@ func (w *watchStream) addLocked(d kv.WatchDelivery) {
 }
 
 // handleInOrder is handle once the member has started, in the order of the frames.
-func (w *watchStream) handleInOrder(frame []byte) error {
+func (w *watchStream) handleInOrder(r *reader, frame []byte) error {
 	server := w.s.conn.server
 	if len(w.s.waiting.all) == 0 && (server.config.Start.Current() || server.config.Member.Refuse() != nil) {
 		return w.handle(frame)
 	}
-	if refusal := w.s.awaitStart(frame, wire.NeedCurrent, watchStart); refusal != nil {
+	if refusal := r.awaitStart(frame, wire.NeedCurrent, watchStart); refusal != nil {
 		w.Deliver(&kv.WatchDelivery{Kind: kv.WatchEnded, Err: refusal})
 	}
 	return nil
