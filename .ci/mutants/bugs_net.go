@@ -97,7 +97,7 @@ var netBugs = []mutant{
 		{"errAnswerTooLarge", `Code: kv.AnswerTooLarge, Message`, `Code: kv.Overloaded, Message`},
 	}, []detector{direct("./net/server", "TestLongBodies")}},
 	{"propose a change of the members together with other commands", []change{
-		{"server.reader.start", `alone := q.Op.Alone()`, `alone := false`},
+		{"server.reader.addWrite", `if q.Op.Alone() {`, `if false {`},
 	}, []detector{direct("./net/server", "TestMemberChange")}},
 
 	// Package net/wire.
@@ -127,7 +127,7 @@ var netBugs = []mutant{
 		{"core.watcher", `return v.By(s.certificateUser(ctx)), v, nil`, `return v.By(front.AccountOf(ctx).User()), v, nil`},
 	}, []detector{direct("./net/etcd", "TestWatchOfACertificateThatIsNoUser")}},
 	{"list the leases of other users", []change{
-		{"buffer.appendLeases", `if v.ListsLease(by.Name, l) {`, `if v.ListsLease(by.Name, l) || l.ID != 0 {`},
+		{"server.writer.appendLeases", `if v.ListsLease(by.Name, l) {`, `if v.ListsLease(by.Name, l) || l.ID != 0 {`},
 	}, []detector{direct("./net/server", "TestLeasesOfOthers|TestPageOfLeases")}},
 	{"list the leases of other users to etcd's clients", []change{
 		{"leaseService.leasesSorted", `if v.ListsLease(user, l) {`, `if v.ListsLease(user, l) || l.ID != 0 {`},

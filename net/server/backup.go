@@ -17,7 +17,7 @@ type Backups interface {
 const backupAsks = 32
 
 // backUp carries out a request that waits for the backup, in a goroutine of its own.
-func (r *reader) backUp(q *wire.Request, x slot) *kv.Error {
+func (r *reader) backUp(q *wire.Request, x slot, _ int) *kv.Error {
 	server := r.s.conn.server
 	if server.config.Backups == nil {
 		r.s.end(1, int64(x.bytes))

@@ -20,6 +20,7 @@ type locals struct {
 
 type local struct {
 	kv.Range
+	op      wire.Op
 	id      uint64
 	timeout time.Duration
 	frame   int // bytes of the frame
@@ -28,16 +29,20 @@ type local struct {
 var allLocals = sync.Pool{New: func() any { return new(locals) }}
 
 // addLocal adds such a read to the batch. The reads are answered before the next frames are read.
-func (r *reader) addLocal(q *wire.Request, frame int) {
+func (r *reader) addLocal(q *wire.Request, path wire.Path, frame int) (done bool, refusal *kv.Error) {
+	if path != wire.PathLocal || len(q.Range.End) > 0 {
+		return false, nil
+	}
 	b := &r.batch
 	if b.locals == nil {
 		b.locals = allLocals.Get().(*locals)
 	}
 	l := b.locals
-	l.reads[l.n], l.keys[l.n] = local{Range: q.Range, id: q.ID, timeout: q.Timeout, frame: frame}, q.Range.Key
+	l.reads[l.n], l.keys[l.n] = local{Range: q.Range, op: q.Op, id: q.ID, timeout: q.Timeout, frame: frame}, q.Range.Key
 	if l.n++; l.n == len(l.reads) {
 		r.answerLocals()
 	}
+	return true, nil
 }
 
 // answerLocals answers serializable reads of one key at once. These reads never count as under way; the writer receives only their
@@ -75,7 +80,7 @@ func (r *reader) answerLocals() {
 // tryLocal appends the answer to a read if it fits.
 func (b *buffer) tryLocal(v *index.View, x *local, c *conn) (answered bool) {
 	if v.Auth().Enabled() {
-		if err := c.audited(wire.OpRange, &x.Range, c.permits(v, kv.AccessRead, &x.Range)); err != nil {
+		if err := c.audited(x.op, &x.Range, c.permits(v, kv.AccessRead, &x.Range)); err != nil {
 			return b.appendError(x.id, err.Code, err.Message)
 		}
 	}
@@ -91,5 +96,5 @@ func (r *reader) addReady(x *local) {
 		b.answers = wire.AppendError(b.answers, x.id, refusal.Code, refusal.Message)
 		return
 	}
-	b.ready = append(b.ready, slot{id: x.id, op: wire.OpRange, bytes: bytes, read: newRead(&x.Range, x.timeout)})
+	b.ready = append(b.ready, slot{id: x.id, op: x.op, bytes: bytes, read: newRead(&x.Range, x.timeout)})
 }

@@ -55,19 +55,20 @@ func answerOf(err error) *kv.Error {
 }
 
 // proposeAuthChange proposes a change of users after its password is hashed.
-func (r *reader) proposeAuthChange(q *wire.Request, x slot) {
+func (r *reader) proposeAuthChange(q *wire.Request, x slot, frame int) *kv.Error {
+	if len(q.Ask.Password) == 0 {
+		return r.addWrite(q, x, frame)
+	}
 	once, change, password := q.Once, q.Ask.Auth, auth.Secret(q.Ask.Password)
 	config, begun, timeout := &r.s.conn.server.config, time.Now(), q.Timeout
 	r.runInBackground(x, timeout, func(ctx context.Context, number uint64) {
-		if len(password) > 0 {
-			hash, err := config.Hasher.Hash(ctx, r.s.conn.source(), password)
-			clear(password)
-			if err != nil {
-				r.s.complete(number, answerOf(err))
-				return
-			}
-			change.Password = hash
+		hash, err := config.Hasher.Hash(ctx, r.s.conn.source(), password)
+		clear(password)
+		if err != nil {
+			r.s.complete(number, answerOf(err))
+			return
 		}
+		change.Password = hash
 		by, ended := r.s.conn.author(config.Member.View())
 		if ended != nil {
 			r.s.complete(number, ended)
@@ -78,10 +79,11 @@ func (r *reader) proposeAuthChange(q *wire.Request, x slot) {
 			ReplyTo: r.s, Requests: []uint64{number}, Commands: []kv.Command{head.AppendAuthChange(nil, withSecret(&change))}, Timeout: max(timeout-time.Since(begun), time.Millisecond),
 		})
 	})
+	return nil
 }
 
 // logIn makes the user of a password or token that of the connection.
-func (r *reader) logIn(q *wire.Request, x slot) {
+func (r *reader) logIn(q *wire.Request, x slot, _ int) *kv.Error {
 	answer := &body{request: wire.Request{ID: q.ID, Op: q.Op}}
 	x.read = &read{body: answer}
 	name, password, token := q.Ask.Name, auth.Secret(q.Ask.Password), q.Ask.Token
@@ -101,6 +103,7 @@ func (r *reader) logIn(q *wire.Request, x slot) {
 		answer.value = &wire.Login{Token: token}
 		r.s.complete(number, err)
 	})
+	return nil
 }
 
 var (

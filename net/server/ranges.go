@@ -106,8 +106,8 @@ func (w *writer) readOne(begun time.Time) bool {
 	if x.read.body != nil {
 		return w.readBody(x, begun)
 	}
-	if x.op == wire.OpPages {
-		return w.readPages(x, begun)
+	if turn := rules[x.op].turn; turn != nil {
+		return turn(w, x, begun)
 	}
 	if !w.begun {
 		q := x.read.Range

@@ -217,73 +217,58 @@ func (r *reader) start(q *wire.Request, frame []byte) *kv.Error {
 	if refusal := r.permitsEarly(q, path); refusal != nil {
 		return refusal
 	}
-	if path == wire.PathMember && q.Op != wire.OpLogin {
-		return r.answerAlone(q)
+	rule := &rules[q.Op]
+	if rule.now != nil {
+		if done, refusal := rule.now(r, q, path, len(frame)); done {
+			return refusal
+		}
 	}
-	if path == wire.PathLocal && q.Op == wire.OpRange && len(q.Range.End) == 0 {
-		r.addLocal(q, len(frame))
-		return nil
-	}
-	x, refusal := r.admit(q, path, frame)
-	if refusal != nil {
-		return refusal
-	}
+	x, refusal := r.admit(q, path, len(frame))
 	b := &r.batch
-	switch path {
-	case wire.PathMember:
-		r.logIn(q, x)
-	case wire.PathLog:
-		if q.Op == wire.OpAuthChange && len(q.Ask.Password) > 0 {
-			r.proposeAuthChange(q, x)
-			return nil
-		}
-		alone := q.Op.Alone() // no other command is in its proposal
-		if alone {
-			r.flush()
-		}
-		refusal := r.addWrite(q, x, len(frame))
-		if alone {
-			r.flush()
-		}
+	switch {
+	case refusal != nil:
 		return refusal
-	case wire.PathLeader:
-		return r.moveLeader(q, x)
-	case wire.PathBackup:
-		return r.backUp(q, x)
-	case wire.PathClock:
-		r.addLeaseQuery(q, x)
-	case wire.PathLocal:
+	case rule.handle != nil:
+		return rule.handle(r, q, x, len(frame))
+	case path == wire.PathLog:
+		return r.addWrite(q, x, len(frame))
+	case path == wire.PathLocal:
 		b.ready = append(b.ready, x)
-	case wire.PathRead:
+	default:
 		b.reads = append(b.reads, x)
 		b.readTimeout = max(b.readTimeout, q.Timeout)
 	}
 	return nil
 }
 
-// answerAlone answers a request for the member itself.
-func (r *reader) answerAlone(q *wire.Request) *kv.Error {
-	b, member := &r.batch, r.s.conn.server.config.Member
-	switch q.Op {
-	case wire.OpStatus:
-		b.answers = wire.AppendAnswer(b.answers, q.ID, new(member.Status()))
-		return nil
+// answerStatus answers with the member's status.
+func (r *reader) answerStatus(q *wire.Request, _ wire.Path, _ int) (done bool, refusal *kv.Error) {
+	r.batch.answers = wire.AppendAnswer(r.batch.answers, q.ID, new(r.s.conn.server.config.Member.Status()))
+	return true, nil
+}
+
+// readmit lifts a member's suspension.
+func (r *reader) readmit(q *wire.Request, _ wire.Path, _ int) (done bool, refusal *kv.Error) {
+	config := &r.s.conn.server.config
+	if refusal = config.Member.Readmit(q.Ask.Member); refusal != nil {
+		return true, refusal
 	}
-	if refusal := member.Readmit(q.Ask.Member); refusal != nil {
-		return refusal
+	if config.Audit != nil {
+		config.Audit.Record(r.s.conn.event(q.Op.String()))
 	}
-	if record := r.s.conn.server.config.Audit; record != nil {
-		record.Record(r.s.conn.event(q.Op))
-	}
-	b.answers = wire.AppendDone(b.answers, q.ID)
-	return nil
+	r.batch.answers = wire.AppendDone(r.batch.answers, q.ID)
+	return true, nil
 }
 
 // admit counts a request as under way, and returns its slot, or the limit that refuses it.
-func (r *reader) admit(q *wire.Request, path wire.Path, frame []byte) (slot, *kv.Error) {
-	weight, body := len(frame), needsBody(q)
-	if body {
-		weight += bodyWeight(q, len(frame))
+func (r *reader) admit(q *wire.Request, path wire.Path, frame int) (slot, *kv.Error) {
+	rule := &rules[q.Op]
+	weight, body := frame, rule.body != nil && rule.body(q)
+	if body { // the copy of what it needs, and what is decoded
+		weight += frame
+	}
+	if q.Txn != nil {
+		weight += q.Txn.Parts() * txnPartBytes
 	}
 	rows, refusal := r.rows(q)
 	if refusal != nil {
@@ -294,8 +279,8 @@ func (r *reader) admit(q *wire.Request, path wire.Path, frame []byte) (slot, *kv
 		return slot{}, refusal
 	}
 	x := slot{id: q.ID, op: q.Op, bytes: bytes}
-	if r.s.conn.server.config.Audit != nil {
-		x.note = noteOf(q)
+	if r.s.conn.server.config.Audit != nil && rule.note != nil {
+		x.note = new(rule.note(q))
 	}
 	if x.long = path == wire.PathLog && rows > limits.LongWriteRows; x.long && !r.s.conn.server.long.CompareAndSwap(false, true) {
 		r.s.end(1, int64(bytes))
@@ -303,13 +288,9 @@ func (r *reader) admit(q *wire.Request, path wire.Path, frame []byte) (slot, *kv
 	}
 	switch {
 	case body:
-		x.read = newBody(frame, q.Timeout)
-	case q.Op == wire.OpRange, q.Op == wire.OpPages:
-		x.read = newRead(&q.Range, q.Timeout)
-	case q.Op == wire.OpKeepAlive:
-		x.lease = &wire.LeaseRequest{ID: q.Lease.ID}
-	case q.Op == wire.OpTimeToLive, q.Op == wire.OpLeases:
-		x.lease = new(q.Ask.Lease)
+		x.read = newBody(q)
+	case rule.keep != nil:
+		rule.keep(r, q, &x)
 	}
 	return x, nil
 }
@@ -319,7 +300,7 @@ var readable = kv.Bounds{Key: limits.KeyBytes, Value: limits.ValueBytes}
 
 // refuse returns the error for a request that is refused whatever else is under way, or nil.
 func (r *reader) refuse(q *wire.Request, path wire.Path, bytes int) *kv.Error {
-	if r.s.conn.server.draining.Load() && q.Op != wire.OpStatus {
+	if r.s.conn.server.draining.Load() && q.Op.Start() != wire.NeedNothing {
 		return &kv.Error{Code: kv.Unavailable, Message: "the member is shutting down"}
 	}
 	if path != wire.PathMember {
@@ -338,25 +319,27 @@ func (r *reader) refuse(q *wire.Request, path wire.Path, bytes int) *kv.Error {
 
 // rows returns the number of keys in the ranges of a write when it is applied, or an error if there are too many.
 func (r *reader) rows(q *wire.Request) (int64, *kv.Error) {
-	switch {
+	switch v := r.s.conn.server.config.Member.View; {
 	case !hasRanges(q):
 		return 0, nil
-	case q.Op == wire.OpDelete:
-		return r.s.conn.server.config.Member.View().RowsOf(q.Delete.Key, q.Delete.End), nil
+	case q.Txn != nil:
+		return v().RowsOfTxn(q.Txn)
 	default:
-		return r.s.conn.server.config.Member.View().RowsOfTxn(q.Txn)
+		return v().RowsOf(q.Delete.Key, q.Delete.End), nil
 	}
 }
 
 // hasRanges reports whether a delete or a transaction visits ranges of keys.
-func hasRanges(q *wire.Request) bool {
-	return q.Op == wire.OpDelete && len(q.Delete.End) > 0 || q.Op == wire.OpTxn && q.Txn.Ranges()
-}
+func hasRanges(q *wire.Request) bool { return len(q.Delete.End) > 0 || q.Txn != nil && q.Txn.Ranges() }
 
 // addWrite encodes the command as the log will hold it, or returns why the connection has no user any more.
 func (r *reader) addWrite(q *wire.Request, x slot, frame int) *kv.Error {
 	b := &r.batch
 	frame += len(b.by.Name)
+	if q.Op.Alone() { // no other command is in its proposal
+		r.flush()
+		defer r.flush()
+	}
 	if len(b.writes) == limits.BatchCommands || b.proposed != nil && len(b.proposed.arena)+frame > limits.BatchBytes {
 		r.flush()
 	}
@@ -371,28 +354,7 @@ func (r *reader) addWrite(q *wire.Request, x slot, frame int) *kv.Error {
 	}
 	to := b.proposed
 	start := len(to.arena)
-	head := index.Head{Once: q.Once, By: b.by}
-	var command kv.Command
-	switch q.Op {
-	case wire.OpPut:
-		command = head.AppendPut(to.arena, &q.Put)
-	case wire.OpDelete:
-		command = head.AppendDelete(to.arena, &q.Delete)
-	case wire.OpTxn:
-		command = head.AppendTxn(to.arena, q.Txn)
-	case wire.OpCompact:
-		command = head.AppendCompact(to.arena, q.Ask.Revision)
-	case wire.OpAuthChange:
-		command = head.AppendAuthChange(to.arena, withSecret(&q.Ask.Auth))
-	case wire.OpChangeMember:
-		command = head.AppendMemberChange(to.arena, &q.Ask.Change)
-	case wire.OpGrant:
-		l := r.newLease(q)
-		x.lease = &wire.LeaseRequest{ID: l.ID, TTL: l.TTL}
-		command = head.AppendGrant(to.arena, l)
-	case wire.OpRevoke:
-		command = head.AppendRevoke(to.arena, q.Lease.ID)
-	}
+	command := rules[q.Op].command(write{index.Head{Once: q.Once, By: b.by}, q, to.arena})
 	to.arena = command.Bytes
 	command.Bytes = to.arena[start:len(to.arena):len(to.arena)]
 	to.commands = append(to.commands, command)
@@ -403,7 +365,7 @@ func (r *reader) addWrite(q *wire.Request, x slot, frame int) *kv.Error {
 
 // moveLeader asks the member to move the leader. That takes some heartbeats, in the background: no other request waits for it.
 // One move at a time is under way at the member, for at most the request's timeout and the life of its connection.
-func (r *reader) moveLeader(q *wire.Request, x slot) *kv.Error {
+func (r *reader) moveLeader(q *wire.Request, x slot, _ int) *kv.Error {
 	server := r.s.conn.server
 	if !server.moving.CompareAndSwap(false, true) {
 		r.s.end(1, int64(x.bytes))

@@ -61,7 +61,7 @@ func (w *watchStream) Deliver(d *kv.WatchDelivery) bool {
 		return true
 	}
 	if d.Kind == kv.WatchCanceled && d.Err != nil {
-		w.s.conn.audited(wire.OpWatch, nil, d.Err)
+		w.s.conn.audited(opWatch, nil, d.Err)
 	}
 	notice := d.Kind == kv.WatchProgressed && len(d.IDs) > 0
 	if d.Kind != kv.WatchEvents && !notice {
@@ -170,7 +170,7 @@ func (w *watchStream) admit(q *kv.WatchRequest) *kv.Error {
 	}
 	by, refusal := w.s.conn.author(server.config.Member.View())
 	if refusal != nil {
-		return w.s.conn.audited(wire.OpWatch, &q.Watch, refusal)
+		return w.s.conn.audited(opWatch, &q.Watch, refusal)
 	}
 	q.By = by // the hub checks its permission
 	w.mu.Lock()

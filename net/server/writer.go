@@ -205,28 +205,24 @@ func (w *writer) encodeOne(v *index.View, x *slot, d *kv.Completion) bool {
 		}
 	}
 	switch {
-	case x.lease != nil:
-		return w.appendLease(x, v, d, w.s.conn)
 	case x.read != nil && x.read.body != nil:
 		x.read.body.result = d.Result
 		return x.read.body.read(&w.buffer, v, math.MaxInt)
 	case x.read != nil:
 		return w.appendOne(x.id, v, &x.read.Range)
-	case x.op == wire.OpMembers:
-		return w.appendValue(x.id, &wire.List[kv.Member]{All: v.Members().All()})
-	case x.op == wire.OpAuthStatus:
-		return w.appendValue(x.id, &kv.AuthStatus{Enabled: v.Auth().Enabled(), Revision: v.Auth().Revision()})
-	case x.op == wire.OpWhoAmI:
-		return w.appendSelf(x.id, v, w.s.conn)
-	}
-	if !w.fit(wire.AnswerBytes) {
+	case !w.fit(wire.AnswerBytes):
 		return false
 	}
-	if x.op == wire.OpMoveLeader {
-		w.out = wire.AppendDone(w.out, x.id)
-		return true
+	if answer := rules[x.op].answer; answer != nil {
+		return answer(w, v, x, d)
 	}
 	w.out = wire.AppendWritten(w.out, x.id, d.Result.Revision, d.Result.Deleted)
+	return true
+}
+
+// appendDone appends the answer to a request without a result.
+func (w *writer) appendDone(_ *index.View, x *slot, _ *kv.Completion) bool {
+	w.out = wire.AppendDone(w.out, x.id)
 	return true
 }
 
