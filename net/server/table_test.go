@@ -1,12 +1,16 @@
 package server
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -48,4 +52,40 @@ func TestEveryWriteHasACommand(t *testing.T) {
 	if writes < 8 {
 		t.Errorf("%d writes", writes)
 	}
+}
+
+// A body shares no memory with the frame of its request, which the reader's next frames overwrite.
+func TestBodyOutlivesItsFrame(t *testing.T) {
+	key, end := []byte("key"), []byte("last")
+	of := func(op wire.Op, body []byte) {
+		t.Helper()
+		all := wire.AppendRequest(nil, 1, op, time.Minute, body)
+		frame, _, ok, err := wire.SplitFrame(all, limits.RequestBytes)
+		if err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		var q wire.Request
+		if err := wire.ReadRequest(frame, &q); err != nil {
+			t.Fatal(err)
+		}
+		x := newBody(&q)
+		clear(frame)
+		var touched []kv.Touch
+		x.body.request.Touches(func(one kv.Touch) bool {
+			touched = append(touched, one)
+			return true
+		})
+		if len(touched) == 0 {
+			t.Fatalf("%v touches nothing", op)
+		}
+		for _, one := range touched {
+			if !bytes.Equal(one.Key, key) || len(one.End) > 0 && !bytes.Equal(one.End, end) {
+				t.Errorf("%v touches %q to %q after its frame was overwritten", op, one.Key, one.End)
+			}
+		}
+	}
+	of(wire.OpPut, kv.AppendPut(nil, &kv.Put{Key: key, PrevKV: true}))
+	of(wire.OpDelete, kv.AppendDelete(nil, &kv.Delete{Key: key, End: end, PrevKV: true}))
+	of(wire.OpRange, kv.AppendRange(nil, &kv.Range{Key: key, End: end, Order: kv.SortDescend}))
+	of(wire.OpTxn, kv.AppendTxn(nil, &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: key, Value: []byte("value")}}}}))
 }
