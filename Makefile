@@ -6,7 +6,7 @@ SEEDS     ?= 500
 FUZZTIME  ?= 10s
 TOOL       = $(GO) tool -modfile=.ci/tools/go.mod
 # The commit in `qkv version`; nothing where this is no repository.
-COMMIT     = $(addprefix -X qkv/cli.builtFrom=,$(shell git describe --always --dirty --abbrev=12 2>/dev/null))
+COMMIT     = $(addprefix -X qkv/cli/form.builtFrom=,$(shell git describe --always --dirty --abbrev=12 2>/dev/null))
 # The programs of CI, which ./... leaves out.
 OWN        = ./.ci/home ./.ci/house ./.ci/monitoring ./.ci/mutants
 # The packages whose tests take longest begin first.

@@ -7,7 +7,6 @@ import (
 	"qkv/actor/space"
 	"qkv/index"
 	"qkv/internal/limits"
-	"qkv/net/wire/peerframe"
 )
 
 const paceMB = 1 << 20
@@ -47,37 +46,15 @@ func TestPaceAfterAPause(t *testing.T) {
 	}
 }
 
-// Pieces of a snapshot leave as they are allowed, and those that were not used are not sent later.
+// Pieces of a file take as long as the rate wants. Before the first rate there is no bound.
 func TestPiecesAreSentAsAllowed(t *testing.T) {
-	const piece = 100
-	s := newTestSnapshotter(t, viewAt(t, 20, 1000))
-	s.turn(saveOf(viewAt(t, 20, 1000)))
-	s.Limits.SnapshotChunkBytes = piece
-	sent := &sentPieces{}
-	s.Peers = sent
-	s.turn(sendOf(viewAt(t, 20, 10), 2))
-	want := func(pieces int64) SnapshotterMessage {
-		return FromPeer{From: 2, Message: peerframe.SnapshotRequest{Index: 20, Term: 1, Offset: pieces * piece}}
+	s := &Status{}
+	if got := s.SentPiece(100); got != 0 {
+		t.Errorf("a piece without a bound takes %v", got)
 	}
-	for i, step := range []struct {
-		m    SnapshotterMessage
-		sent int
-	}{
-		{allow{Bytes: 10 * piece}, 0}, // it has not said yet what it has
-		{want(0), 0},
-		{allow{Bytes: 2 * piece}, 2},
-		{want(1), 2},
-		{allow{Bytes: piece / 2}, 3}, // and half a piece ahead
-		{allow{Bytes: piece / 2}, 3},
-		{allow{Bytes: piece}, 4},
-		{allow{Bytes: 1000 * piece}, 1 + limits.SnapshotChunksInflight},
-		{want(3), 3 + limits.SnapshotChunksInflight},
-		{allow{Bytes: piece}, 3 + limits.SnapshotChunksInflight},
-		{want(5), 3 + limits.SnapshotChunksInflight + 1},
-	} {
-		if s.turn(step.m); sent.pieces != step.sent {
-			t.Errorf("step %d, %+v: %d pieces were sent, not %d", i, step.m, sent.pieces, step.sent)
-		}
+	s.pieceRate.Store(1000)
+	if got := s.SentPiece(50); got != 50*time.Millisecond {
+		t.Errorf("50 bytes at 1000 a second take %v", got)
 	}
 }
 

@@ -331,9 +331,7 @@ func (c *Consensus) tick(n int) {
 	c.elections.count(n, c.leader())
 	c.own.lag.watch(&c.core)
 	c.own.disk.watch(&c.core)
-	if allowed := c.transfers.pace.allow(&c.core); len(c.transfers.sending) > 0 {
-		c.Snapshotter.Offer(allow{Bytes: allowed})
-	}
+	c.transfers.pace.allow(&c.core)
 	c.sendSpace()
 	c.elections.positions.publish(c.Status)
 	c.expireWaiting()

@@ -32,7 +32,7 @@ func unwritten(v *index.View, stored int64) int64 {
 func (s *Snapshotter) bytes() int64 {
 	n := s.written() + s.out.growth(&s.snapshotCore)
 	if t := s.receive.current; t != nil {
-		n += t.left - t.file.Offset()
+		n += t.left - t.has
 	}
 	return n
 }
@@ -44,7 +44,7 @@ func (s *Snapshotter) written() (n int64) {
 	}
 	n += s.parts.bytes + s.out.fileBytes()
 	if t := s.receive.current; t != nil {
-		n += t.file.Offset()
+		n += t.has
 	}
 	return n
 }

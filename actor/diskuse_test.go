@@ -453,7 +453,6 @@ func TestWaitingSegmentsGiveWay(t *testing.T) {
 	if s.turn(offer); s.receive.current == nil {
 		t.Errorf("it finds no space although %d bytes are free: %q", free(), s.problems())
 	}
-	s.receive.current.file.Abort()
 	s.receive.end(&s.snapshotCore)
 	s.at += limits.SnapshotRetryMost + 2*limits.SpaceCheck
 	s.turn(Wait{})

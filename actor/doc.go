@@ -9,10 +9,10 @@
 //	 (MsgApp, heartbeats)   │       ▲ applied        │
 //	                  apply ▼       │                │
 //	                      ┌───────────┐ ─────────────┘        ┌─────────────┐
-//	                      │  applier  │ ──── save(View) ────► │ snapshotter │ ◄──► Peers (offers, chunks)
+//	                      │  applier  │ ──── save(View) ────► │ snapshotter │ ◄──► Peers (offers, progress)
 //	                      │  *State   │ ◄─── saveEnded ────── │   folder    │ ───► consensus (snapshotSaved,
 //	                      └───────────┘                       └─────────────┘      snapshotReceived, snapshotSent)
-//	                        │                                   ▲ snapshot reader: builds the state from received chunks
+//	                        │                                   ▲ snapshot reader: pulls files, and builds the state
 //	                        │    └── viewPublished ──► watch hub ──► the streams that watch (kv.WatchStream)
 //	                        └── results ──► the client's stream (kv.ReplyTo)
 //
@@ -296,8 +296,8 @@
 //     however busy the leader is. To catch up with S bytes of log, or of a snapshot with the log behind it, takes at most the time in
 //     which clients write S bytes. Without writes there is no limit.
 //  2. Consensus gives reads of older entries to the log reader as the rate allows. No other part of the log is paced:
-//     entries in memory are sent at once, and so are entries that the own applier needs. With each tick the snapshotter gets
-//     the number of bytes that it may send.
+//     entries in memory are sent at once, and so are entries that the own applier needs. The rate is also that of each file
+//     of a snapshot that a member pulls (Status.SentPiece).
 //
 // A member that lags by more than an election timeout, or receives a snapshot, does not save one because of the size of its records. Such
 // a snapshot would be old when it is saved, and would take disk bandwidth from the entries to come. The member saves one if its log's
@@ -305,12 +305,14 @@
 //
 // # Snapshots between members
 //
-// The leader's snapshotter offers a file, and the receiver's snapshotter answers with the offset from which it wants the file. A bounded
-// number of chunks follows at a time, and each is answered. Lost frames are sent again after half a second. An interrupted transfer
-// continues at its last offset, also after a restart. The snapshot reader reads the received bytes back, checks them, and builds the state,
-// while the snapshotter writes the rest. Neither waits for the other, so little remains to do after the last chunk, and damage is found in
-// the chunk that holds it. The applier gets the built state and reads no file. A transfer is given up if the log has brought its entries
-// first.
+// The leader's snapshotter offers a snapshot: its name, its size, its SHA-256 and the list of its parts. The receiver's snapshotter orders
+// its snapshot reader to pull the parts that are missing here, and then the snapshot, one piece at a time (package net/peer, "Parts"). The
+// snapshot reader writes each piece, reads it back, checks it, and builds the state. So little remains to do after the last piece, and
+// damage is found in the piece that holds it. The applier gets the built state and reads no file. The receiver tells the sender now and then
+// that the snapshot comes. A silent receiver gets the offer again after half a second, and asks for the next piece if none came before. An
+// interrupted transfer continues at its last offset, also after a restart. A transfer is given up if the log has brought its entries first.
+//
+// While a snapshot is offered, its sender keeps the snapshot's files. A receiver that says nothing for snapshotSendTimeout ends that.
 //
 // The leader keeps the log behind a snapshot in transfer, and from the lowest match of the reachable followers, up to a bound. A follower
 // that comes back under load therefore needs one snapshot, and then gets the log (logretention.go; for the bound see "Space on the disk").
@@ -345,7 +347,7 @@
 //
 // # Which actors write files
 //
-// Four actors write files: the log writer, the segment maker, the snapshotter, and the snapshot reader when it fetches a damaged part. The
+// Four actors write files: the log writer, the segment maker, the snapshotter, and the snapshot reader when it pulls a file or fetches a damaged part. The
 // segment maker also writes the last page of a segment that the log writer has left; the page names the next segment. Package node writes
 // the data folder's small files, rarely. Such a write is durable before the member acts on it.
 //

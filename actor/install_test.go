@@ -1,7 +1,6 @@
 package actor
 
 import (
-	"errors"
 	"log/slog"
 	"slices"
 	"testing"
@@ -133,11 +132,10 @@ func TestSaveAcrossInstall(t *testing.T) {
 	if s.out.file == nil {
 		t.Fatal("the save is over already")
 	}
-	s.fromPeer(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 100, Term: 1, Offset: 0, Bytes: whole}})
-	for range 2 { // it was ordered to read when nothing had come
-		(&SnapshotReader{Snapshotter: s.Inbox, Repair: func(snapshot.Part) error { return errors.New("there is no other member") }}).Handle(Time{}, drainBox(s.Reader))
-		for _, m := range drainBox(s.Inbox) {
-			s.receive.snapshotRead(&s.snapshotCore, &s.repair, m.(snapshotRead))
+	(&SnapshotReader{Snapshotter: s.Inbox, Pull: func(_, _ string, _, offset int64) ([]byte, error) { return whole[offset:], nil }}).Handle(Time{}, drainBox(s.Reader))
+	for _, m := range drainBox(s.Inbox) {
+		if m, is := m.(pulled); is {
+			s.receive.pulled(&s.snapshotCore, &s.repair, m)
 		}
 	}
 	s.installed(installed{Index: 100, Term: 1})

@@ -179,11 +179,10 @@ func (stateRestored) logWriterMessage()  {}
 // ReadLog is a message to the log reader: an order to read older entries. Posted: the window bounds their number.
 type ReadLog struct{ Order log.ColdRead }
 
-// readSnapshot is a message to the snapshot reader: an order to read back a snapshot's received bytes, and to build its state. Posted:
-// there is one order at a time, and orders for transfers that were given up meanwhile.
-type readSnapshot struct {
-	Back    *snapshot.Readback
-	Arrived int64
+// pull is a message to the snapshot reader: an order to get the next piece of a file from a member. Posted: one at a time.
+type pull struct {
+	File *snapshot.Incoming
+	From string // the member's address
 }
 
 // SegmentMakerMessage is a message to the segment maker. The log writer posts its messages.
@@ -302,16 +301,16 @@ type (
 		From    uint64
 		Message peerframe.Message
 	}
-	// allow permits that number of additional bytes to each peer with a snapshot transfer. Offered: the next one follows with the next
-	// tick.
-	allow struct{ Bytes int64 }
 	// discard drops a received snapshot that raft did not take. Posted.
 	discard struct{ Index, Term uint64 }
-	// snapshotRead reports the result of an order to the snapshot reader, which has released everything of it. Posted.
-	snapshotRead struct {
-		Back  *snapshot.Readback
-		Sound bool
-		Err   error
+	// pieceCame reports that a piece has come, which the snapshot reader reads now: with the first piece of a snapshot it loads all parts.
+	// Posted.
+	pieceCame struct{ File *snapshot.Incoming }
+	// pulled reports the result of an order to the snapshot reader, which has released everything of it. Away says why no piece came. Err is
+	// of the piece, or of this member's disk. Posted.
+	pulled struct {
+		File      *snapshot.Incoming
+		Away, Err error
 	}
 	// partRepaired reports the result of an order to the snapshot reader. Posted.
 	partRepaired struct {
@@ -329,10 +328,10 @@ type (
 
 func (save) snapshotterMessage()         {}
 func (sendSnapshot) snapshotterMessage() {}
-func (allow) snapshotterMessage()        {}
 func (FromPeer) snapshotterMessage()     {}
 func (discard) snapshotterMessage()      {}
-func (snapshotRead) snapshotterMessage() {}
+func (pieceCame) snapshotterMessage()    {}
+func (pulled) snapshotterMessage()       {}
 func (partRepaired) snapshotterMessage() {}
 func (installed) snapshotterMessage()    {}
 func (Suspect) snapshotterMessage()      {}

@@ -37,7 +37,7 @@ type pace struct {
 	written int64         // bytes that were ordered in it
 }
 
-// tick returns how much may be sent to each lagging member; logs is how many of them lack older entries, and busy whether writes wait for their
+// tick returns how much may be read for each lagging member; logs is how many of them lack older entries, and busy whether writes wait for their
 // commit. A large amount at once after a stop of this process would be a burst that delays writes.
 func (p *pace) tick(logs int, busy bool, now time.Duration) (allowed int64) {
 	if took := now - p.since; took >= catchUpWindow {
@@ -62,8 +62,8 @@ func (p *pace) takeCredit(bytes int64) bool {
 	return true
 }
 
-// allow returns how many bytes of a snapshot may be sent to each receiver until the next tick.
-func (p *pace) allow(c *core) (bytes int64) {
+// allow decides how fast files of snapshots may be sent to each receiver.
+func (p *pace) allow(c *core) {
 	logs := 0
 	if c.soft.RaftState == raft.StateLeader {
 		hot := c.Window.InMemory()
@@ -73,7 +73,8 @@ func (p *pace) allow(c *core) (bytes int64) {
 			}
 		})
 	}
-	return p.tick(logs, c.raft.BasicStatus().GetCommit() < c.last, c.now.Now)
+	p.tick(logs, c.raft.BasicStatus().GetCommit() < c.last, c.now.Now)
+	c.Status.pieceRate.Store(int64(p.rate))
 }
 
 // mayRead reports whether older entries may be read now. Reads of applied entries are for lagging members, and are paced.

@@ -64,7 +64,7 @@ func TestPartsModel(t *testing.T) {
 	}
 	rare := []string{
 		"snapshots with parts", "snapshots without parts", "newer bases", "bases of several pieces", "bases compared", "harm found", "parts fetched", "parts given up", "parts written again", "snapshots put aside",
-		"installed", "not installed", "crashes", "saves on a small disk", "saves during a transfer", "transfers on a small disk", "cold values",
+		"installed", "not installed", "crashes", "saves on a small disk", "saves during a transfer", "pieces that do not come", "transfers on a small disk", "cold values",
 	}
 	missing := func() int { return slices.IndexFunc(rare, func(what string) bool { return total[what] == 0 }) }
 	for range 4 { // some come a few times in a hundred runs
@@ -116,6 +116,7 @@ type partsMember struct {
 	there    bool // the running save is of a state that has a snapshot
 	orders   []snapshot.Part
 	inbox    []peerframe.Message
+	pulls    []pull // that wait for a piece of the other member
 	received *snapshotReceived
 	transfer *receiving
 	come     map[string]bool // parts of the transfer that are here
@@ -335,7 +336,7 @@ func (p *partsMember) start() {
 	shelf.Attach(p.state)
 	interrupted := p.leftovers(kept)
 	room, l := Capacity{Send: 1 << 20, Offer: 1000, MustPost: 1000}, limits.Defaults()
-	l.Index, l.SnapshotStepBytes, l.SnapshotChunkBytes = p.limits, 500, 500
+	l.Index, l.SnapshotStepBytes = p.limits, 500
 	p.consensus = NewMailbox[ConsensusMessage]("c", room)
 	status := &Status{}
 	status.view.Store(p.state.View())
@@ -344,7 +345,7 @@ func (p *partsMember) start() {
 		Inbox: NewMailbox[SnapshotterMessage]("s", room), Consensus: p.consensus, Reader: NewMailbox[SnapshotReaderMessage]("r", room),
 		Applier: NewMailbox[ApplierMessage]("a", room), Peers: partsPeers{p: p}, Status: status, Limits: l, Logger: slog.New(slog.DiscardHandler),
 	})
-	p.running, p.fits, p.orders, p.inbox, p.received = nil, false, nil, nil, nil
+	p.running, p.fits, p.orders, p.inbox, p.pulls, p.received = nil, false, nil, nil, nil, nil
 	p.changed()
 	p.excused = false
 	p.heal() // the member has started without the files that are gone
@@ -407,10 +408,6 @@ type partsPeers struct {
 }
 
 func (to partsPeers) Send(_ uint64, message peerframe.Message, _ bool) {
-	if c, ok := message.(peerframe.SnapshotChunk); ok {
-		c.Bytes = bytes.Clone(c.Bytes)
-		message = c
-	}
 	to.p.other.inbox = append(to.p.other.inbox, message)
 }
 
@@ -469,15 +466,32 @@ func (p *partsMember) step(messages ...SnapshotterMessage) (again bool) {
 	for _, one := range drainBox(p.Reader) {
 		again = true
 		switch one := one.(type) {
-		case readSnapshot:
-			sound, err := one.Back.Step(one.Arrived)
-			p.Inbox.MustPost(snapshotRead{Back: one.Back, Sound: sound, Err: err})
+		case pull:
+			p.pulls = append(p.pulls, one)
 		case repairPart:
 			p.orders = append(p.orders, one.Part)
 			p.finds("snap/" + one.Part.Name())
 		}
 	}
+	if r := p.Snapshotter.receive.current; len(p.pulls) > 0 && (r == nil || r.file != p.pulls[0].File) {
+		p.pulled(true)
+		again = true
+	}
 	return again
+}
+
+// pulled ends the oldest order for a piece: it comes, or it does not.
+func (p *partsMember) pulled(away bool) {
+	reader := &SnapshotReader{Snapshotter: p.Inbox, Pull: func(_, name string, _, offset int64) ([]byte, error) {
+		b := p.other.content("snap/" + name)
+		if away || offset >= int64(len(b)) {
+			p.m.made["pieces that do not come"]++
+			return nil, errAway
+		}
+		return b[offset:min(offset+500, int64(len(b)))], nil
+	}}
+	reader.Handle(Time{}, []SnapshotReaderMessage{p.pulls[0]})
+	p.pulls = p.pulls[1:]
 }
 
 // makeRest lets a member work until it is at rest.
@@ -824,7 +838,10 @@ func (m *partsModel) deliver(t *rapid.T) {
 
 // carry gives a member the next message of the other one, and lets it send.
 func (m *partsModel) carry(p *partsMember, drop bool) {
-	p.step(allow{Bytes: 10_000}, Wait{})
+	if p.step(Wait{}); len(p.pulls) > 0 {
+		p.pulled(drop)
+		p.step()
+	}
 	if len(p.inbox) == 0 {
 		return
 	}
@@ -903,7 +920,7 @@ func (p *partsMember) large() {
 func (m *partsModel) exactly(p *partsMember) {
 	p.makeRest()
 	r := p.Snapshotter.receive.current
-	if r == nil || p.installing || p.running != nil || !slices.ContainsFunc(p.other.sends.transfers, func(one *sending) bool { return one.whole != nil && one.index == r.offer.Index }) {
+	if r == nil || p.installing || p.running != nil || !slices.ContainsFunc(p.other.sends.transfers, func(one *sending) bool { return one.offer != nil && one.index == r.offer.Index }) {
 		return
 	}
 	need := r.offer.Size
@@ -1050,10 +1067,13 @@ func (p *partsMember) checkTransfers() {
 		}
 	}
 	for _, one := range p.sends.transfers {
-		if one.whole == nil {
+		if one.offer == nil {
 			continue
 		}
-		for _, part := range one.whole.Meta().Parts {
+		if p.content(one.path) == nil && !p.excused {
+			p.m.fatalf("member %d: the snapshot %s is gone while it is sent", p.id, one.path)
+		}
+		for _, part := range one.parts {
 			if !p.exists(part) && !p.excused { // a harmed part that no snapshot lists any more is not fetched, and the transfer begins again
 				p.m.fatalf("member %d: the part %s is gone while it is sent", p.id, part.Name())
 			}

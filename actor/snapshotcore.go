@@ -53,7 +53,7 @@ type snapshotCore struct {
 
 	now        time.Duration   // of the batch being handled
 	files      []snapshot.Info // published ones that are valid, newest first
-	stuck      []snapshot.Info // files that could not be removed: they keep their parts, and the next save tries again
+	stuck      []snapshot.Info // that are sent, or could not be removed: they keep their parts, and go later
 	parts      parts           // all that are on the disk
 	shelf      *snapshot.Shelf // the parts of the present state: those that the next snapshot lists
 	installing bool            // a received state, which has other parts, is about to take the place of the present one
@@ -72,13 +72,7 @@ type soundSnapshot struct {
 
 // published inserts a new file by its index, and removes the files beyond the limit.
 func (c *snapshotCore) published(info snapshot.Info) {
-	stuck := c.stuck
-	c.stuck = nil
-	for _, one := range stuck {
-		if one.Path != info.Path {
-			c.remove(one)
-		}
-	}
+	c.removeStuck(info.Path)
 	c.files = append(c.files, info)
 	slices.SortFunc(c.files, func(a, b snapshot.Info) int { return cmp.Compare(b.Index, a.Index) })
 	for len(c.files) > limits.SnapshotsKept {
@@ -88,7 +82,22 @@ func (c *snapshotCore) published(info snapshot.Info) {
 	}
 }
 
+// removeStuck removes the files that could not be removed before, without the one that is published anew.
+func (c *snapshotCore) removeStuck(anew string) {
+	stuck := c.stuck
+	c.stuck = nil
+	for _, one := range stuck {
+		if one.Path != anew {
+			c.remove(one)
+		}
+	}
+}
+
 func (c *snapshotCore) remove(info snapshot.Info) {
+	if slices.Contains(c.parts.offered, info.Path) { // a member pulls it
+		c.stuck = append(c.stuck, info)
+		return
+	}
 	if err := snapshot.Remove(c.FS, info.Path); err != nil {
 		c.Logger.Warn("an old snapshot could not be removed", "file", info.Path, "error", err)
 		if !errors.Is(err, fs.ErrNotExist) {

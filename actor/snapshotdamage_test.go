@@ -47,7 +47,7 @@ func TestSentSnapshotIsDamaged(t *testing.T) {
 	s.turn(saveOf(view))
 	path := s.files[0].Path
 	s.turn(sendOf(view, 2))
-	if len(s.sends.transfers) != 1 || s.sends.transfers[0].reader == nil {
+	if len(s.sends.transfers) != 1 || s.sends.transfers[0].offer == nil {
 		t.Fatal("nothing is sent")
 	}
 	if err := s.fs.Rot(path, 5000, 1); err != nil {
@@ -65,14 +65,14 @@ func TestSentSnapshotIsDamaged(t *testing.T) {
 		t.Error("the applier does not know that a snapshot is missing, or raft that it did not arrive")
 	}
 	s.turn(sendOf(view, 2)) // raft asks again at once
-	if len(s.sends.transfers) != 1 || s.sends.transfers[0].reader != nil || has[ConsensusMessage, snapshotSent](drainBox(s.consensus)) {
+	if len(s.sends.transfers) != 1 || s.sends.transfers[0].offer != nil || has[ConsensusMessage, snapshotSent](drainBox(s.consensus)) {
 		t.Error("without a snapshot to send there is no pause")
 	}
 	s.turn(saveOf(view))
 	for range 10 {
 		s.turn(Wait{})
 	}
-	if len(s.sends.transfers) != 1 || s.sends.transfers[0].reader == nil {
+	if len(s.sends.transfers) != 1 || s.sends.transfers[0].offer == nil {
 		t.Errorf("the new snapshot is not sent after the pause: %+v", s.sends.transfers)
 	}
 	if len(s.problems()) != 1 {
@@ -112,7 +112,7 @@ func TestSentSnapshotIsGone(t *testing.T) {
 		for range 10 {
 			s.turn(Wait{})
 		}
-		if len(s.sends.transfers) != 1 || s.sends.transfers[0].reader == nil {
+		if len(s.sends.transfers) != 1 || s.sends.transfers[0].offer == nil {
 			t.Errorf("gone %v: the new snapshot is not sent: %+v", gone, s.sends.transfers)
 		}
 	}
@@ -204,7 +204,7 @@ func TestSendingBacksOff(t *testing.T) {
 	tries := 0
 	for s.at < time.Minute {
 		s.turn(sendOf(view, 2))
-		for len(s.sends.transfers) == 1 && s.sends.transfers[0].reader == nil {
+		for len(s.sends.transfers) == 1 && s.sends.transfers[0].offer == nil {
 			s.turn(Wait{})
 		}
 		tries++
@@ -215,7 +215,7 @@ func TestSendingBacksOff(t *testing.T) {
 	}
 	s.turn(sendOf(view, 2))
 	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotResult{Index: 20, Term: 1, Installed: true}})
-	if s.turn(sendOf(view, 2)); len(s.sends.transfers) != 1 || s.sends.transfers[0].reader == nil {
+	if s.turn(sendOf(view, 2)); len(s.sends.transfers) != 1 || s.sends.transfers[0].offer == nil {
 		t.Error("there is a pause after a success")
 	}
 }

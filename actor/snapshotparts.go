@@ -17,6 +17,7 @@ type parts struct {
 
 	// Those of a newer base, and of the snapshots that are received and sent. Saving, receiving and sending list theirs.
 	written, received, sent []snapshot.Part
+	offered                 []string // paths of the snapshots that are sent
 }
 
 // has says whether a part is on the disk.

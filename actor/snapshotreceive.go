@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"syscall"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/damage"
 	"qkv/net/wire/peerframe"
@@ -24,10 +24,12 @@ const (
 )
 
 // receives are the transfers of snapshots from a leader to this member. Invariants: one snapshot is received at a time, and a peer's raft
-// message about it reaches consensus only when the whole file is verified and published.
+// message about it reaches consensus only when the whole file is verified and published. No file is received while the snapshot reader has
+// the file of a transfer that was given up.
 type receives struct {
-	current *receiving // nil: none
-	failed  uint64     // index of the newest snapshot that could not be received; 0: there is no such alarm
+	current *receiving         // nil: none
+	failed  uint64             // index of the newest snapshot that could not be received; 0: there is no such alarm
+	given   *snapshot.Incoming // of a transfer that was given up, while the snapshot reader has it; nil: none
 }
 
 // receiving is a snapshot being received from a leader.
@@ -36,15 +38,16 @@ type receiving struct {
 	offer peerframe.SnapshotOffer
 	// which file is being received: 0 is the snapshot, which comes last, and n is the nth part
 	part       int
-	file       *snapshot.Receiver // of that file
+	file       *snapshot.Incoming // that file
+	has        int64              // bytes of it that have come; file's own count is the snapshot reader's
 	left       int64              // bytes of that file and of those that come after it
-	back       *snapshot.Readback
-	reading    bool // the snapshot reader has back
+	pulling    bool               // the snapshot reader has file
+	reading    bool               // and reads a piece that has come
+	away       string             // why no piece came last time
 	info       snapshot.Info
 	shelf      *snapshot.Shelf // of its state
-	ordered    int64           // bytes received at the last order to the snapshot reader
-	missed     int64           // offset of a missing piece that was requested again
 	progressed time.Duration
+	reported   time.Duration // the progress that the sender knows of
 	nextLog    time.Duration // the earliest time of the next log line about it
 }
 
@@ -58,22 +61,21 @@ func (r *receives) offered(c *snapshotCore, from uint64, o peerframe.SnapshotOff
 		same := t.offer.Index == o.Index && t.offer.Term == o.Term && t.offer.SHA == o.SHA
 		switch {
 		case c.installing:
-			if same && t.from == from {
-				r.requestChunk(c) // it is complete and being installed, however long that takes
-			}
 			return // another sender offers again
 		case same && t.from == from:
-			t.offer.MessageTerm = max(t.offer.MessageTerm, o.MessageTerm)
-			r.requestChunk(c)
+			t.offer.MessageTerm, t.offer.Address = max(t.offer.MessageTerm, o.MessageTerm), o.Address
+			if !t.pulling { // no piece came last time
+				r.pull(c)
+			}
 			return
 		case o.MessageTerm <= t.offer.MessageTerm && c.now-t.progressed < snapshotReceiveIdle:
 			return
-		case same:
-			r.abandon(c)
 		default:
-			r.current.file.Abort() // another snapshot is wanted now; part of this one is useless
 			r.end(c)
 		}
+	}
+	if r.given != nil {
+		return // it offers again
 	}
 	t := &receiving{from: from, offer: o, progressed: c.now}
 	if err := r.nextFile(c, t); err != nil {
@@ -85,8 +87,7 @@ func (r *receives) offered(c *snapshotCore, from uint64, o peerframe.SnapshotOff
 		c.parts.received = append(c.parts.received, snapshot.Part(one))
 	}
 	r.logProgress(c)
-	r.requestChunk(c)
-	r.readBack(c)
+	r.pull(c)
 }
 
 // nextFile begins with the next file of a snapshot: a part that is missing here, or the snapshot. It refuses all of them if they do not
@@ -96,14 +97,10 @@ func (r *receives) nextFile(c *snapshotCore, t *receiving) error {
 		return err
 	}
 	t.left = c.parts.missing(&t.offer) // this member saves parts, too
-	free, err := c.FS.Free(c.Dir)
-	if need := t.left - t.file.Offset(); err == nil && need > free {
-		err = fmt.Errorf("%w: the snapshot needs %d more bytes, but the disk has only %d free: free space there", syscall.ENOSPC, need, free)
-	}
-	if err != nil {
+	t.has = t.file.Offset()
+	if err := snapshot.CheckSpace(c.FS, c.Dir, t.left-t.has); err != nil {
 		c.parts.partial = t.file.Path()
 		t.file.Close() // the transfer continues there when there is space
-		t.back.Close()
 		return err
 	}
 	c.parts.incoming = t.file.Path()
@@ -111,45 +108,46 @@ func (r *receives) nextFile(c *snapshotCore, t *receiving) error {
 }
 
 func (r *receives) openNext(c *snapshotCore, t *receiving) (err error) {
-	t.missed = -1
 	for t.part < len(t.offer.Parts) {
 		t.part++
 		p := snapshot.Part(t.offer.Parts[t.part-1])
-		t.file, err = snapshot.Receive(c.FS, c.Dir, p.Name(), p.Bytes, p.SHA)
-		if errors.Is(err, fs.ErrExist) {
-			continue
+		t.file, err = snapshot.BeginIncoming(c.FS, c.Dir, p.Name(), p.Bytes, p.SHA, nil)
+		if !errors.Is(err, fs.ErrExist) {
+			return err
 		}
-		if err == nil {
-			t.back = t.file.Check()
-		}
-		return err
 	}
+	o, name := &t.offer, snapshot.Name(t.offer.Index, t.offer.Term)
 	t.part = 0
-	if t.file, err = snapshot.Receive(c.FS, c.Dir, snapshot.Name(t.offer.Index, t.offer.Term), t.offer.Size, t.offer.SHA); err == nil {
-		t.back = t.file.Readback(c.Limits.Index)
-	}
+	t.file, err = snapshot.BeginIncoming(c.FS, c.Dir, name, o.Size, o.SHA, &c.Limits.Index)
 	return err
 }
 
 // received publishes a part, and goes on with the next file.
 func (r *receives) received(c *snapshotCore) {
 	t := r.current
-	_, err := t.file.Finish(t.back)
+	_, err := t.file.Finish()
 	if errors.Is(err, fs.ErrExist) { // this member has saved the same part meanwhile
 		err = nil
 	}
-	t.back.Close()
 	if err == nil {
 		c.parts.add(snapshot.Part(t.offer.Parts[t.part-1]))
 		err = r.nextFile(c, t)
 	}
 	if err != nil {
-		r.end(c)
+		r.forget(c)
 		r.fail(c, t.from, t.offer, err)
 		return
 	}
-	r.requestChunk(c)
-	r.readBack(c)
+	r.pull(c)
+}
+
+// report tells the sender now and then that the transfer goes on.
+func (r *receives) report(c *snapshotCore) {
+	if t := r.current; t != nil && (c.installing || t.reading || t.progressed > t.reported) {
+		t.reported = t.progressed
+		c.send(t.from, peerframe.SnapshotProgress{Index: t.offer.Index, Term: t.offer.Term})
+	}
+	r.logProgress(c)
 }
 
 // logProgress logs the progress now and then: on a slow disk or network a transfer takes long, and an operator looks here for the reason
@@ -160,12 +158,7 @@ func (r *receives) logProgress(c *snapshotCore) {
 		return
 	}
 	t.nextLog = c.now + snapshotSays
-	c.Logger.Info("a snapshot comes", "from", c.Status.NameOf(t.from), "index", t.offer.Index, "bytes", t.offer.Size, "has", t.file.Offset())
-}
-
-func (r *receives) requestChunk(c *snapshotCore) {
-	t := r.current
-	c.send(t.from, peerframe.SnapshotRequest{Index: t.offer.Index, Term: t.offer.Term, Offset: t.file.Offset(), Part: uint64(t.part)})
+	c.Logger.Info("a snapshot comes", "from", c.Status.NameOf(t.from), "index", t.offer.Index, "bytes", t.offer.Size, "has", t.has)
 }
 
 func (r *receives) fail(c *snapshotCore, from uint64, o peerframe.SnapshotOffer, err error) {
@@ -196,7 +189,6 @@ func (r *receives) endNeedless(c *snapshotCore) {
 		return
 	}
 	if applied, _ := c.Status.View().Applied(); applied >= t.offer.Index {
-		t.file.Abort()
 		r.end(c)
 		c.removeParts()
 		c.send(t.from, peerframe.SnapshotResult{Index: t.offer.Index, Term: t.offer.Term, Installed: true})
@@ -209,76 +201,70 @@ func (r *receives) active(c *snapshotCore) bool {
 	return t != nil && (c.installing || t.reading || c.now-t.progressed < snapshotSendTimeout)
 }
 
-// abandon closes the file; the transfer continues there when the same snapshot is offered again.
-func (r *receives) abandon(c *snapshotCore) {
-	c.parts.partial = r.current.file.Path()
-	r.current.file.Close()
-	r.end(c)
+// end gives the transfer up. What has come of its file stays for another offer of the same snapshot, until the next save.
+func (r *receives) end(c *snapshotCore) {
+	if r.given = r.current.file; !r.current.pulling {
+		r.close(c)
+	}
+	r.forget(c)
 }
 
-// end forgets the transfer. A part that the snapshot reader has is closed when the reader returns it.
-func (r *receives) end(c *snapshotCore) {
-	if !r.current.reading {
-		r.current.back.Close()
-	}
+// close closes the file of a transfer that was given up.
+func (r *receives) close(c *snapshotCore) {
+	c.parts.partial = r.given.Path()
+	r.given.Close()
+	r.given = nil
+}
+
+// forget forgets the transfer.
+func (r *receives) forget(c *snapshotCore) {
 	r.current, c.parts.received, c.parts.incoming = nil, nil, ""
 }
 
-// chunk writes a piece, if it is the next one.
-func (r *receives) chunk(c *snapshotCore, from uint64, m peerframe.SnapshotChunk) {
-	t := r.current
-	if t == nil || c.installing || t.from != from || t.offer.Index != m.Index || t.offer.Term != m.Term || m.Part != uint64(t.part) || m.Offset < t.file.Offset() {
-		return // too late
-	}
-	if at := t.file.Offset(); m.Offset > at {
-		if t.missed != at { // the piece before it is lost; it is requested once, then the sender's clock resends it
-			t.missed = at
-			r.requestChunk(c)
-		}
-		return
-	}
-	if err := t.file.WriteAt(m.Offset, m.Bytes); err != nil {
-		r.abandon(c)
-		r.fail(c, from, t.offer, err)
-		return
-	}
-	t.progressed = c.now
-	r.requestChunk(c)
-	r.readBack(c)
+// pull has the next piece of the file come.
+func (r *receives) pull(c *snapshotCore) {
+	r.current.pulling = true
+	c.Reader.MustPost(pull{r.current.file, r.current.offer.Address})
 }
 
-// readBack has the received part read back, and the state built from it, while the rest arrives.
-func (r *receives) readBack(c *snapshotCore) {
-	if t := r.current; !t.reading {
-		t.reading, t.ordered = true, t.file.Offset()
-		c.Reader.MustPost(readSnapshot{Back: t.back, Arrived: t.ordered})
+// pieceCame notes that the sender answers.
+func (r *receives) pieceCame(c *snapshotCore, m pieceCame) {
+	if t := r.current; t != nil && t.file == m.File {
+		t.reading, t.progressed, t.away = true, c.now, ""
 	}
 }
 
-// snapshotRead continues with the bytes received meanwhile, or finishes a complete file.
-func (r *receives) snapshotRead(c *snapshotCore, repair *repairing, m snapshotRead) {
+// pulled goes on with the next piece or the next file, or finishes a complete snapshot.
+func (r *receives) pulled(c *snapshotCore, repair *repairing, m pulled) {
 	t := r.current
-	if t == nil || t.back != m.Back {
-		m.Back.Close() // it was given up meanwhile
+	if t == nil || t.file != m.File {
+		r.close(c)
 		return
 	}
-	t.reading, t.progressed = false, c.now
+	t.pulling, t.reading, t.has = false, false, m.File.Offset()
 	switch {
-	case m.Sound && t.part > 0:
+	case m.Away != nil: // the sender offers the snapshot again, or ends the transfer
+		if why := m.Away.Error(); why != t.away {
+			t.away = why
+			c.Logger.Warn("no piece of a snapshot comes", "from", c.Status.NameOf(t.from), "index", t.offer.Index,
+				"file", m.File.Name(), "has", t.has, "error", why)
+		}
+	case m.Err == nil && !m.File.Whole():
+		t.progressed = c.now
+		r.pull(c)
+	case m.Err == nil && t.part > 0:
+		t.progressed = c.now
 		r.received(c)
-	case m.Err != nil || m.Sound:
+	default:
 		r.finish(c, repair, m.Err)
-	case t.file.Offset() > t.ordered:
-		r.readBack(c)
 	}
 }
 
 // finish publishes a complete and sound file, and hands it to raft.
 func (r *receives) finish(c *snapshotCore, repair *repairing, err error) {
-	t := r.current
-	t.back.Close()
-	state, confState := t.back.TakeState(), &raftpb.ConfState{}
+	t, state, confState := r.current, (*index.State)(nil), &raftpb.ConfState{}
 	if err == nil {
+		state = t.file.TakeState()
 		err = proto.Unmarshal(t.offer.ConfState, confState)
 	}
 	if err == nil {
@@ -288,7 +274,7 @@ func (r *receives) finish(c *snapshotCore, repair *repairing, err error) {
 	}
 	info := snapshot.Info{}
 	if err == nil {
-		info, err = t.file.Finish(t.back)
+		info, err = t.file.Finish()
 	}
 	if err == nil {
 		t.shelf = snapshot.ShelfOf(state)
@@ -348,7 +334,7 @@ func (r *receives) take(c *snapshotCore, index, term uint64) *receiving {
 	if t == nil || t.offer.Index != index || t.offer.Term != term {
 		return nil
 	}
-	r.end(c)
+	r.forget(c)
 	c.installing = false
 	c.Status.Observer.Counters.Installing.Store(false)
 	return t

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,7 +15,6 @@ import (
 	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
-	"qkv/net/wire/peerframe"
 )
 
 // A sender of whom nothing comes any more is not waited for, as far as that keeps this member from anything; and what the log has
@@ -23,8 +23,8 @@ func TestSenderOfASnapshotIsGone(t *testing.T) {
 	whole, o := sentSnapshot(t, stateAt(t, 20, 100_000), 20)
 	half := len(whole) / 2
 	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	s.comes(whole[:half])
 	s.turn(FromPeer{From: 2, Message: o})
-	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole[:half]}})
 	if s.turn(Wait{}); !s.Status.Disk().Receives {
 		t.Error("it does not know that a snapshot comes")
 	}
@@ -33,7 +33,7 @@ func TestSenderOfASnapshotIsGone(t *testing.T) {
 		t.Error("it waits for a sender that is gone, or forgets what has come")
 	}
 	s.unread = true
-	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: s.receive.current.file.Offset(), Bytes: whole[half : half+half/2]}})
+	s.turn(FromPeer{From: 2, Message: o}, pieceCame{s.receive.current.file})
 	if !s.Status.Disk().Receives {
 		t.Error("it does not know that it goes on")
 	}
@@ -42,6 +42,8 @@ func TestSenderOfASnapshotIsGone(t *testing.T) {
 		t.Error("what has come is read for long, and counts as a sender that is gone")
 	}
 	s.unread = false
+	s.turn()
+	s.turn(pieceCame{s.receive.current.file}, pulled{File: s.receive.current.file, Away: errAway})
 	for _, at := range []uint64{19, 20} {
 		s.Status.view.Store(viewAt(t, at, 100))
 		s.turn(Wait{})
@@ -52,7 +54,8 @@ func TestSenderOfASnapshotIsGone(t *testing.T) {
 	if len(drainBox(s.consensus)) > 0 || len(s.problems()) > 0 {
 		t.Errorf("consensus hears of it: %q", s.problems())
 	}
-	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: int64(half), Bytes: whole[half:]}}, FromPeer{From: 2, Message: o})
+	s.comes(whole)
+	s.turn(FromPeer{From: 2, Message: o})
 	if s.receive.current != nil || len(names(t, s.fs)) > 0 {
 		t.Errorf("it begins again: %v is there", names(t, s.fs))
 	}
@@ -66,14 +69,18 @@ func TestWhatComesIsSaid(t *testing.T) {
 	s.Logger = slog.New(slog.NewTextHandler(&said, nil))
 	lines := func(want int, last string) {
 		t.Helper()
-		if all := strings.Split(strings.TrimSpace(said.String()), "\n"); len(all) != want || !strings.HasSuffix(all[want-1], last) {
+		all := slices.DeleteFunc(strings.Split(strings.TrimSpace(said.String()), "\n"), func(line string) bool { return !strings.Contains(line, `"a snapshot comes"`) })
+		if len(all) != want || !strings.HasSuffix(all[want-1], last) {
 			t.Errorf("it has said %q, and not %d lines, the last with %s", all, want, last)
 		}
 	}
+	half := len(whole) / 2
+	s.comes(whole[:half])
+	s.unread = true
 	s.turn(FromPeer{From: 2, Message: o})
 	lines(1, fmt.Sprintf("from=%s index=20 bytes=%d has=0", s.Status.NameOf(2), len(whole)))
-	half := len(whole) / 2
-	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole[:half]}})
+	s.unread = false
+	s.turn()
 	s.at += snapshotSays - time.Second
 	s.turn(Wait{})
 	lines(1, "has=0")
@@ -138,8 +145,9 @@ func TestSnapshotOfAnEarlierTerm(t *testing.T) {
 func TestAbandonedTransferLeavesNoFile(t *testing.T) {
 	whole, o := sentSnapshot(t, stateAt(t, 20, 100), 20)
 	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
-	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole[:len(whole)/2]}})
-	if s.receive.abandon(&s.snapshotCore); len(names(t, s.fs)) != 1 {
+	s.comes(whole[:len(whole)/2])
+	s.turn(FromPeer{From: 2, Message: o})
+	if s.receive.end(&s.snapshotCore); len(names(t, s.fs)) != 1 {
 		t.Errorf("the transfer cannot go on: %v", names(t, s.fs))
 	}
 	if s.removeParts(); len(names(t, s.fs)) > 0 {
@@ -151,7 +159,8 @@ func TestAbandonedTransferLeavesNoFile(t *testing.T) {
 func TestDiscardedSnapshotIsGone(t *testing.T) {
 	whole, o := sentSnapshot(t, stateAt(t, 20, 100), 20)
 	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
-	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole}})
+	s.comes(whole)
+	s.turn(FromPeer{From: 2, Message: o})
 	if r := s.receive.current; r == nil || !s.installing {
 		t.Fatalf("raft has none: %q", s.problems())
 	}
@@ -170,8 +179,10 @@ func TestSnapshotOfferedAgainInANewerTerm(t *testing.T) {
 		newer := o
 		newer.MessageTerm = again
 		half := len(whole) / 2
-		s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole[:half]}})
-		s.turn(FromPeer{From: 2, Message: newer}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: int64(half), Bytes: whole[half:]}})
+		s.comes(whole[:half])
+		s.turn(FromPeer{From: 2, Message: o})
+		s.comes(whole)
+		s.turn(FromPeer{From: 2, Message: newer})
 		got := drainBox(s.consensus)
 		if len(got) != 1 {
 			t.Fatalf("consensus hears of %+v: %q", got, s.problems())
@@ -179,6 +190,19 @@ func TestSnapshotOfferedAgainInANewerTerm(t *testing.T) {
 		if m := got[0].(snapshotReceived).Message; m.GetTerm() != max(o.MessageTerm, again) {
 			t.Errorf("offered in term %d, then in %d: raft hears of it in %d", o.MessageTerm, again, m.GetTerm())
 		}
+	}
+}
+
+// The files come from the address in the newest offer: the sender may have come back at another one.
+func TestSnapshotComesFromTheOfferedAddress(t *testing.T) {
+	whole, o := sentSnapshot(t, stateAt(t, 20, 100), 20)
+	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	for _, at := range []string{"10.0.0.1:1", "10.0.0.2:1"} {
+		o.Address = at
+		if s.turn(FromPeer{From: 2, Message: o}); s.askedAt != at {
+			t.Errorf("offered at %q, asked for at %q", at, s.askedAt)
+		}
+		s.comes(whole[:len(whole)/2])
 	}
 }
 
@@ -191,7 +215,8 @@ func TestInstalledSnapshotEndsTheAlarmOfSaving(t *testing.T) {
 	if s.turn(saveOf(view)); len(s.problems()) != 1 {
 		t.Fatalf("after a save that failed: %q", s.problems())
 	}
-	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole}})
+	s.comes(whole)
+	s.turn(FromPeer{From: 2, Message: o})
 	if s.turn(installed{Index: 20, Term: 1}); len(s.files) != 1 || len(s.problems()) != 0 {
 		t.Errorf("with the snapshot of the leader %d are kept, problems %q", len(s.files), s.problems())
 	}

@@ -6,14 +6,13 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
-	"qkv/internal/limits"
 	"qkv/net/wire/peerframe"
 	"qkv/snapshot"
 )
 
 const (
-	// snapshotResend is how long a snapshot's sender waits for an answer before it resends the last piece. snapshotSendTimeout is how long
-	// it continues without any answer.
+	// snapshotResend is how long a snapshot's sender waits for a word of the receiver before it offers the snapshot again.
+	// snapshotSendTimeout is how long it waits without any.
 	snapshotResend      = 500 * time.Millisecond
 	snapshotSendTimeout = 10 * time.Second
 	// snapshotSendPause bounds the backoff before a snapshot is sent again to a peer that could not use the last one: the first pause is
@@ -33,11 +32,11 @@ func (b *backoff) fail(now, least, most time.Duration) {
 	b.failures++
 }
 
-// sends are the transfers of snapshots to peers. Invariant: a transfer runs to its end, also when the snapshot is no longer kept. Consensus
-// keeps the log behind the snapshot, up to a bound.
+// sends are the snapshots that peers are to have: each is offered, and the peer pulls it and those of its parts that it lacks. Invariant: the
+// files of an offered snapshot stay until the transfer ends, also when the snapshot is no longer kept. Consensus keeps the log behind the
+// snapshot, up to a bound.
 type sends struct {
 	transfers []*sending         // at most one to a peer
-	buffer    []byte             // of the last sent chunk: the sender keeps no reference to it
 	backoffs  map[uint64]backoff // by peer: since the last snapshot that it installed
 }
 
@@ -46,27 +45,12 @@ type sending struct {
 	peer        uint64
 	message     *raftpb.Message
 	index, term uint64
-	whole       *snapshot.Reader // of the snapshot; nil until notBefore
-	reader      *snapshot.Reader // of the file that the peer wants: the snapshot, or a part
-	part        uint64           // which one, as in SnapshotRequest
+	offer       *peerframe.SnapshotOffer // nil until notBefore
+	path        string                   // of the snapshot
+	parts       []snapshot.Part
 	notBefore   time.Duration
-	acked, sent int64
-	wanted      bool  // the peer has reported its offset
-	allowed     int64 // bytes that may be sent now, within the window; negative after a chunk that exceeded it
-	progressed  time.Duration
-	asked       time.Duration
-	begun       time.Duration // when the first chunk was sent, at offset first, or the last loss was noticed
-	first       int64
-}
-
-// timeout is the silence after which unanswered chunks count as lost: twice the time that as many bytes have taken so far. With a shorter
-// timeout, chunks that are only slow would be sent again and again, each time slower.
-func (one *sending) timeout() time.Duration {
-	slow := time.Duration(0)
-	if done := one.acked - one.first; done > 0 {
-		slow = time.Duration(2 * float64(one.sent-one.acked) / float64(done) * float64(one.progressed-one.begun))
-	}
-	return max(snapshotResend, min(slow, snapshotSendTimeout/4))
+	progressed  time.Duration // the last word of the peer
+	asked       time.Duration // that, or the last offer
 }
 
 // begin sends the snapshot that raft wants a peer to have, after a pause if the last transfer failed.
@@ -111,7 +95,7 @@ func (s *sends) find(peer, index, term uint64) *sending {
 	return nil
 }
 
-// tryOpen opens the file when its time has come, and offers it.
+// tryOpen reads what the offer needs when its time has come, and offers the snapshot.
 func (s *sends) tryOpen(c *snapshotCore, one *sending) {
 	if c.now < one.notBefore {
 		return
@@ -129,74 +113,39 @@ func (s *sends) tryOpen(c *snapshotCore, one *sending) {
 		s.end(c, one, false)
 		return
 	}
-	one.whole, one.reader, one.progressed = reader, reader, c.now
-	s.listParts(c)
-	one.offer(c)
-}
-
-// open turns to another file of the snapshot, which the peer wants.
-func (s *sends) open(c *snapshotCore, one *sending, part uint64) bool {
-	parts := one.whole.Meta().Parts
-	if part > uint64(len(parts)) {
-		return false
-	}
-	reader := one.whole
-	if part > 0 {
-		var err error
-		if reader, err = snapshot.Open(c.FS, c.Dir+"/"+parts[part-1].Name()); err != nil {
-			c.Logger.Error("a part of a snapshot cannot be read", "index", one.index, "error", err)
-			one.suspect(c)
-			s.end(c, one, false)
-			return false
-		}
-	}
-	one.closePart()
-	one.reader, one.part, one.acked, one.sent, one.progressed = reader, part, 0, 0, c.now
-	return true
-}
-
-func (one *sending) offer(c *snapshotCore) {
-	one.asked = c.now
-	c.send(one.peer, peerframe.SnapshotOffer{
-		Index: one.index, Term: one.term, Size: one.whole.Size(), SHA: one.whole.SHA(), Parts: offeredParts(one.whole.Meta().Parts),
+	one.path, one.parts, one.progressed = info.Path, reader.Meta().Parts, c.now
+	one.offer = &peerframe.SnapshotOffer{
+		Index: one.index, Term: one.term, Size: reader.Size(), SHA: reader.SHA(), Parts: offeredParts(one.parts),
 		MessageTerm: one.message.GetTerm(), ConfState: ConfStateBytes(one.message.GetSnapshot().GetMetadata().GetConfState()),
-	})
+	}
+	reader.Close()
+	s.listFiles(c)
+	s.send(c, one)
+}
+
+func (s *sends) send(c *snapshotCore, one *sending) {
+	one.asked = c.now
+	c.send(one.peer, *one.offer)
 }
 
 // drop ends the transfer to a peer, without a report to raft.
 func (s *sends) drop(c *snapshotCore, peer uint64) {
 	s.transfers = slices.DeleteFunc(s.transfers, func(one *sending) bool {
-		if one.peer == peer {
-			one.close()
-			c.parts.withheld = true
-			return true
-		}
-		return false
+		c.parts.withheld = c.parts.withheld || one.peer == peer
+		return one.peer == peer
 	})
-	s.listParts(c)
+	s.listFiles(c)
 }
 
-// listParts lists the parts of the snapshots that are being sent.
-func (s *sends) listParts(c *snapshotCore) {
-	c.parts.sent = nil
+// listFiles lists the files of the snapshots that are being sent.
+func (s *sends) listFiles(c *snapshotCore) {
+	c.parts.sent, c.parts.offered = nil, nil
 	for _, one := range s.transfers {
-		if one.whole != nil {
-			c.parts.sent = append(c.parts.sent, one.whole.Meta().Parts...)
+		if one.offer != nil {
+			c.parts.sent, c.parts.offered = append(c.parts.sent, one.parts...), append(c.parts.offered, one.path)
 		}
 	}
-}
-
-func (one *sending) close() {
-	if one.whole != nil {
-		one.closePart()
-		one.whole.Close()
-	}
-}
-
-func (one *sending) closePart() {
-	if one.reader != one.whole {
-		one.reader.Close()
-	}
+	c.removeStuck("")
 }
 
 func offeredParts(all []snapshot.Part) (offered []peerframe.SnapshotPart) {
@@ -228,72 +177,16 @@ func (s *sends) forget(c *snapshotCore, info snapshot.Info) {
 	}
 }
 
-// wait resumes transfers after lost frames.
+// wait offers snapshots again of which the peer says nothing, and gives up silent peers.
 func (s *sends) wait(c *snapshotCore) {
 	for _, one := range slices.Clone(s.transfers) {
-		if one.reader == nil {
-			s.tryOpen(c, one)
-			continue
-		}
 		switch {
+		case one.offer == nil:
+			s.tryOpen(c, one)
 		case c.now-one.progressed >= snapshotSendTimeout:
 			s.end(c, one, false)
-		case c.now-one.asked >= one.timeout():
-			one.sent, one.wanted = one.acked, false
-			one.first, one.begun = one.acked, c.now // the connection is not as slow as this gap was long
-			one.offer(c)
+		case c.now-one.asked >= snapshotResend:
+			s.send(c, one)
 		}
-	}
-}
-
-// allow permits more bytes. Unused permission expires: the peer is slower, and would get all of it at once.
-func (s *sends) allow(c *snapshotCore, bytes int64) {
-	for _, one := range slices.Clone(s.transfers) {
-		if one.reader != nil && one.wanted {
-			one.allowed = min(one.allowed, 0) + bytes
-			s.pump(c, one)
-		}
-	}
-}
-
-// acknowledged continues after the offset that a peer has acknowledged.
-func (s *sends) acknowledged(c *snapshotCore, one *sending, part uint64, acked int64) {
-	if part != one.part && !s.open(c, one, part) {
-		return
-	}
-	if acked < 0 || acked > one.reader.Size() {
-		return
-	}
-	if acked != one.acked || one.sent <= acked {
-		one.progressed, one.asked = c.now, c.now
-	}
-	if one.sent == 0 {
-		one.begun, one.first = c.now, acked
-	}
-	if one.sent = max(one.sent, acked); acked == one.acked {
-		one.sent = acked // a repeated answer: the bytes sent from here on are lost
-	}
-	one.acked, one.wanted = acked, true
-	s.pump(c, one)
-}
-
-// pump sends chunks within the window and the permitted bytes.
-func (s *sends) pump(c *snapshotCore, one *sending) {
-	for one.sent < one.reader.Size() && one.sent-one.acked < limits.SnapshotChunksInflight*c.Limits.SnapshotChunkBytes {
-		if one.allowed <= 0 {
-			c.Limits.Reach("catch-up rate")
-			return
-		}
-		chunk := slices.Grow(s.buffer[:0], int(c.Limits.SnapshotChunkBytes))[:min(c.Limits.SnapshotChunkBytes, one.reader.Size()-one.sent)]
-		s.buffer = chunk
-		if _, err := one.reader.ReadAt(chunk, one.sent); err != nil {
-			c.Logger.Error("a snapshot cannot be read while it is sent", "index", one.index, "error", err)
-			one.suspect(c)
-			s.end(c, one, false)
-			return
-		}
-		c.send(one.peer, peerframe.SnapshotChunk{Index: one.index, Term: one.term, Offset: one.sent, Bytes: chunk, Part: one.part})
-		one.sent += int64(len(chunk))
-		one.allowed -= int64(len(chunk))
 	}
 }

@@ -56,12 +56,12 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 			s.out.order = &ordered{save: m, since: s.now}
 		case sendSnapshot:
 			s.sends.begin(c, m)
-		case allow:
-			s.sends.allow(c, m.Bytes)
 		case FromPeer:
 			s.fromPeer(m)
-		case snapshotRead:
-			s.receive.snapshotRead(c, &s.repair, m)
+		case pieceCame:
+			s.receive.pieceCame(c, m)
+		case pulled:
+			s.receive.pulled(c, &s.repair, m)
 		case partRepaired:
 			s.repair.partRepaired(c, m)
 		case installed:
@@ -73,7 +73,7 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 		case Wait:
 			s.receive.endAlarm(c)
 			s.receive.endNeedless(c)
-			s.receive.logProgress(c)
+			s.receive.report(c)
 			s.sends.wait(c)
 		default:
 			panic(fmt.Sprintf("the snapshotter takes no %T", m))
@@ -142,11 +142,9 @@ func (s *Snapshotter) fromPeer(m FromPeer) {
 	switch f := m.Message.(type) {
 	case peerframe.SnapshotOffer:
 		s.receive.offered(c, m.From, f)
-	case peerframe.SnapshotChunk:
-		s.receive.chunk(c, m.From, f)
-	case peerframe.SnapshotRequest:
-		if one := s.sends.find(m.From, f.Index, f.Term); one != nil && one.reader != nil {
-			s.sends.acknowledged(c, one, f.Part, f.Offset)
+	case peerframe.SnapshotProgress:
+		if one := s.sends.find(m.From, f.Index, f.Term); one != nil {
+			one.progressed, one.asked = c.now, c.now
 		}
 	case peerframe.SnapshotResult:
 		if one := s.sends.find(m.From, f.Index, f.Term); one != nil {
@@ -192,10 +190,7 @@ func (s *Snapshotter) installed(m installed) {
 func (s *Snapshotter) Close() {
 	s.out.abort()
 	if s.receive.current != nil && !s.installing {
-		s.receive.abandon(&s.snapshotCore)
+		s.receive.end(&s.snapshotCore)
 	}
 	s.check.end()
-	for _, one := range s.sends.transfers {
-		one.close()
-	}
 }

@@ -29,6 +29,31 @@ type snapshotterTurns struct {
 	consensus *Mailbox[ConsensusMessage]
 	at        time.Duration
 	unread    bool // the snapshot reader is busy
+	// give has what the other members give of a file; nil: nothing
+	give  func(name string, offset int64) ([]byte, error)
+	asked []int64 // from where on they were asked
+	// the last address at which they were asked
+	askedAt string
+}
+
+var errAway = errors.New("no piece comes")
+
+// comes has the bytes of all files come up to an end.
+func (s *snapshotterTurns) comes(b []byte) {
+	s.give = func(_ string, offset int64) ([]byte, error) {
+		if offset >= int64(len(b)) {
+			return nil, errAway
+		}
+		return b[offset:min(offset+64<<10, int64(len(b)))], nil
+	}
+}
+
+func (s *snapshotterTurns) pull(address, name string, _, offset int64) ([]byte, error) {
+	s.asked, s.askedAt = append(s.asked, offset), address
+	if s.give == nil {
+		return nil, errAway
+	}
+	return s.give(name, offset)
 }
 
 func newTestSnapshotter(t *testing.T, view *index.View) *snapshotterTurns {
@@ -67,7 +92,7 @@ func (s *snapshotterTurns) read() []SnapshotterMessage {
 	if s.unread {
 		return nil
 	}
-	(&SnapshotReader{Snapshotter: s.Inbox, Repair: func(snapshot.Part) error { return errors.New("there is no other member") }}).Handle(Time{}, drainBox(s.Reader))
+	(&SnapshotReader{Snapshotter: s.Inbox, Pull: s.pull, Repair: func(snapshot.Part) error { return errors.New("there is no other member") }}).Handle(Time{}, drainBox(s.Reader))
 	return drainBox(s.Inbox)
 }
 
@@ -211,18 +236,20 @@ func TestReceiveGoesOnInLittleRoom(t *testing.T) {
 	s.fs.SetCapacity(s.fs.Used() + file.Size() + 64<<10)
 	o := peerframe.SnapshotOffer{Index: 20, Term: 1, Size: file.Size(), SHA: file.SHA(), MessageTerm: 2}
 	half := file.Size() / 2
-	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole[:half]}})
+	s.comes(whole[:half])
+	s.turn(FromPeer{From: 2, Message: o})
 	s.at += 2 * snapshotReceiveIdle
+	s.asked = nil
 	s.turn(FromPeer{From: 3, Message: o}) // another leader has the same one
 	if s.receive.current == nil || s.receive.current.from != 3 {
 		t.Fatalf("half of the snapshot is there, and the other half is refused: %q", s.problems())
 	}
-	from := s.receive.current.file.Offset()
-	if from == 0 {
-		t.Error("what was there is sent again")
+	if len(s.asked) == 0 || s.asked[0] == 0 {
+		t.Errorf("what was there is sent again: it asks from %v on", s.asked)
 	}
 	s.removeParts() // as after a save: the partial file stays
-	s.turn(FromPeer{From: 3, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: from, Bytes: whole[from:]}})
+	s.comes(whole)
+	s.turn(FromPeer{From: 3, Message: o})
 	for _, m := range drainBox(s.consensus) {
 		if _, ok := m.(snapshotReceived); ok {
 			return
@@ -255,11 +282,8 @@ func TestStateIsBuiltWhileItComes(t *testing.T) {
 	state := stateAt(t, 20, 100_000)
 	whole, o := sentSnapshot(t, state, 20)
 	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
-	const piece = 64 << 10
+	s.comes(whole)
 	s.turn(FromPeer{From: 2, Message: o})
-	for at := 0; at < len(whole); at += piece {
-		s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Offset: int64(at), Bytes: whole[at:min(at+piece, len(whole))]}})
-	}
 	received := drainBox(s.consensus)
 	if len(received) != 1 {
 		t.Fatalf("consensus hears of %+v", received)
@@ -278,8 +302,8 @@ func TestStateIsBuiltWhileItComes(t *testing.T) {
 	s = newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
 	wrong := slices.Clone(whole)
 	wrong[len(wrong)/4] ^= 1
+	s.comes(wrong[:len(wrong)*3/4])
 	s.turn(FromPeer{From: 2, Message: o})
-	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: wrong[:len(wrong)*3/4]}})
 	if got := s.problems(); s.receive.current != nil || len(got) != 1 || !strings.Contains(got[0], "checksum") {
 		t.Errorf("with a damaged piece it goes on: %q", got)
 	}
@@ -293,8 +317,8 @@ func TestReceivedSnapshotOfOtherMembers(t *testing.T) {
 	whole, o := sentSnapshot(t, stateAt(t, 20, 100), 20)
 	o.ConfState = ConfStateBytes(&raftpb.ConfState{Voters: []uint64{1, 2}})
 	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	s.comes(whole)
 	s.turn(FromPeer{From: 2, Message: o})
-	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: whole}})
 	if got := s.problems(); len(drainBox(s.consensus)) != 0 || s.receive.current != nil || len(got) != 1 || !strings.Contains(got[0], "its configuration is not that of its members") {
 		t.Errorf("%q", got)
 	}
@@ -309,12 +333,20 @@ func TestSnapshotGivenUpWhileItIsRead(t *testing.T) {
 	second, o2 := sentSnapshot(t, stateAt(t, 30, 100), 30)
 	o2.MessageTerm = 3
 	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
-	s.turn(FromPeer{From: 2, Message: o1})
+	s.give = func(name string, offset int64) ([]byte, error) {
+		if name == snapshot.Name(20, 1) {
+			return first[offset:], nil
+		}
+		return second[offset:], nil
+	}
 	s.unread = true
-	s.turn(FromPeer{From: 2, Message: peerframe.SnapshotChunk{Index: 20, Term: 1, Bytes: first}})
-	s.turn(FromPeer{From: 3, Message: o2}, FromPeer{From: 3, Message: peerframe.SnapshotChunk{Index: 30, Term: 1, Bytes: second}})
+	s.turn(FromPeer{From: 2, Message: o1})
+	if s.turn(FromPeer{From: 3, Message: o2}); s.receive.current != nil {
+		t.Error("another snapshot comes while the reader has the file of the first one")
+	}
 	s.unread = false
 	s.turn()
+	s.turn(FromPeer{From: 3, Message: o2})
 	received := drainBox(s.consensus)
 	if len(received) == 1 {
 		if at, _ := received[0].(snapshotReceived).State.View().Applied(); at == 30 {

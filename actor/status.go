@@ -24,6 +24,7 @@ type Status struct {
 	consensus atomic.Pointer[RaftStatus] // consensus'
 	durable   atomic.Pointer[Durable]    // the log writer's
 	parts     atomic.Pointer[Parts]      // the snapshotter's
+	pieceRate atomic.Int64               // consensus': bytes a second to each peer; 0: it is not known yet
 	// the snapshotter's and the segment maker's: when the disk last completed one of their steps
 	diskDone        atomic.Int64
 	matches         atomic.Pointer[map[uint64]uint64]         // consensus', while it leads
@@ -53,6 +54,14 @@ type Status struct {
 	alarms   map[kv.Alarm]string // texts, by an alarm without its text
 	refusals map[uint64]Refusal  // peers that refuse this member
 	refused  map[uint64]Refusal  // peers that this member refuses
+}
+
+// SentPiece returns how long a piece of a file that was sent to a peer may take at least.
+func (s *Status) SentPiece(bytes int) time.Duration {
+	if rate := s.pieceRate.Load(); rate > 0 {
+		return time.Duration(float64(bytes) / float64(rate) * float64(time.Second))
+	}
+	return 0
 }
 
 // NewStatus returns the status of a member whose actors a driver runs.

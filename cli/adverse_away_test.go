@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/run"
 	"qkv/internal/testlong"
 )
 
@@ -34,7 +35,7 @@ func TestAdverseFollowerAway(t *testing.T) {
 	deadline := time.Now().Add(most + processWait)
 	for !caughtUp(c.status(), follower.name) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s is not level after %v: %s", follower.name, l.now()-from, describe(c.status(), nil))
+			t.Fatalf("%s is not level after %v: %s", follower.name, l.now()-from, run.Describe(c.status(), nil))
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

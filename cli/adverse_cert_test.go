@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/cluster"
+	"qkv/cli/form"
+	"qkv/cli/run"
 	"qkv/internal/testlong"
 	"qkv/internal/testretry"
 	"qkv/net/client"
@@ -23,9 +26,9 @@ type certified struct {
 func newCertified(t testing.TB, life time.Duration) *certified {
 	t.Helper()
 	c := &certified{newProcesses(t, 3), filepath.Join(t.TempDir(), "ca")}
-	_, err := certMaker().CreateCA(c.ca, "prod")
+	_, err := form.CertMaker().CreateCA(c.ca, "prod")
 	must(t, err)
-	maker := certMaker()
+	maker := form.CertMaker()
 	maker.Lifetime = life
 	for _, m := range c.members {
 		_, err := maker.CreateMember(c.ca, m.name, nil)
@@ -33,7 +36,7 @@ func newCertified(t testing.TB, life time.Duration) *certified {
 		m.arguments = append(m.arguments, "--certs-dir", c.folder(m))
 		c.copyTo(c.folder(m), "ca.crt", "member-"+m.name+".crt", "member-"+m.name+".key")
 	}
-	_, err = certMaker().CreateClient(c.ca, "admin")
+	_, err = form.CertMaker().CreateClient(c.ca, "admin")
 	must(t, err)
 	c.certsDir, c.client = c.ca, "admin"
 	return c
@@ -53,7 +56,7 @@ func (c *certified) copyTo(folder string, names ...string) {
 // renew makes a member's certificate again and copies it.
 func (c *certified) renew(m *memberProcess, life time.Duration) {
 	c.t.Helper()
-	c.qkv("cert", "renew", "--certs-dir", c.ca, "--valid-for", life.String(), filepath.Join(c.ca, "member-"+m.name+".crt")).exits(c.t, exitOK)
+	c.qkv("cert", "renew", "--certs-dir", c.ca, "--valid-for", life.String(), filepath.Join(c.ca, "member-"+m.name+".crt")).exits(c.t, form.ExitOK)
 	c.copyTo(c.folder(m), "member-"+m.name+".crt")
 }
 
@@ -84,7 +87,7 @@ func certificatesEnd(t testing.TB, life time.Duration) {
 	}
 	onward := l.acknowledges(processWait)
 	refused := c.qkv("put", "new", "connection")
-	refused.exits(t, exitNotAllowed, "is valid from", "qkv cert renew")
+	refused.exits(t, form.ExitNotAllowed, "is valid from", "qkv cert renew")
 	if strings.Contains(refused.stderr, "goroutine") {
 		t.Error(refused.stderr)
 	}
@@ -104,9 +107,9 @@ func certificatesEnd(t testing.TB, life time.Duration) {
 	}
 	c.awaitLevel()
 	back := l.now() - renewed
-	c.qkv("put", "new", "connection").exits(t, exitOK)
+	c.qkv("put", "new", "connection").exits(t, form.ExitOK)
 	alarmed := func() bool {
-		return slices.ContainsFunc(c.status(), func(m memberStatus) bool { return m.raises("CERT") })
+		return slices.ContainsFunc(c.status(), func(m cluster.MemberStatus) bool { return raises(m, "CERT") })
 	}
 	for deadline := time.Now().Add(processWait); alarmed() && time.Now().Before(deadline); {
 		time.Sleep(50 * time.Millisecond)
@@ -131,16 +134,16 @@ func certificatesEnd(t testing.TB, life time.Duration) {
 }
 
 // awaitLevel waits until all members are level, by what the client admin is told.
-func (c *certified) awaitLevel() []memberStatus {
+func (c *certified) awaitLevel() []cluster.MemberStatus {
 	c.t.Helper()
-	var members []memberStatus
+	var members []cluster.MemberStatus
 	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		members = c.status()
-		leader := leaderOf(members)
+		leader := run.LeaderOf(members)
 		if leader != nil && !slices.ContainsFunc(c.members, func(m *memberProcess) bool { return !caughtUp(members, m.name) }) {
 			return members
 		}
 	}
-	c.t.Fatalf("not level: %s\n%s", describe(members, nil), c.tails())
+	c.t.Fatalf("not level: %s\n%s", run.Describe(members, nil), c.tails())
 	return nil
 }

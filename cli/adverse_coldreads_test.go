@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/cluster"
+	"qkv/cli/run"
 	"qkv/internal/testlong"
 )
 
@@ -38,7 +40,7 @@ func TestAdverseColdReads(t *testing.T) {
 	before, leaders := alone.quantile(0.99, from, to), c.leaders()
 	follower.start()
 	from = alone.now()
-	behind := c.await("the follower is level again", func(members []memberStatus) bool { return caughtUp(members, follower.name) })
+	behind := c.await("the follower is level again", func(members []cluster.MemberStatus) bool { return caughtUp(members, follower.name) })
 	to = alone.now()
 	after, worst, gap := alone.quantile(0.99, from, to), alone.quantile(1, from, to), alone.gap(from, to)
 	t.Logf("figures: %d MB to send at 30 ms a read (strace): level after %v, others' p99 was %v and is %v, longest put %v, longest gap %v, %d changes of leader",
@@ -49,7 +51,7 @@ func TestAdverseColdReads(t *testing.T) {
 	if most := variant(processWait/4, 500*time.Millisecond); worst > most {
 		t.Errorf("a put took %v, over %v", worst, most)
 	}
-	if leader := leaderOf(behind); fullVariant() && (leader == nil || leader.Name != awaitLeader.name || c.leaders() != leaders) {
+	if leader := run.LeaderOf(behind); fullVariant() && (leader == nil || leader.Name != awaitLeader.name || c.leaders() != leaders) {
 		t.Errorf("%s led, and leadership has changed", awaitLeader.name)
 	}
 	load.nothingLost()

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/form"
 	"qkv/internal/testlong"
 )
 
@@ -54,7 +55,7 @@ func TestAdverseCutOff(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 		others := c.others(cut)
-		got := c.qkv("get", "key", "--endpoints", strings.Join([]string{cut.listen, others[0].listen, others[1].listen}, ",")).exits(t, exitOK)
+		got := c.qkv("get", "key", "--endpoints", strings.Join([]string{cut.listen, others[0].listen, others[1].listen}, ",")).exits(t, form.ExitOK)
 		w.cut(nil)
 		c.level()
 		t.Logf("figures: %s cut off from its peers: %d gets by a client of it, the slowest within %v (at most %v); by a new client within %v",

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/cluster"
+	"qkv/cli/form"
+	"qkv/cli/run"
 	"qkv/internal/testlong"
 )
 
@@ -54,7 +57,7 @@ func TestAdverseFlippedBits(t *testing.T) {
 				must(t, os.RemoveAll(m.dataDir))
 				copyFolderAs(t, kept, m.dataDir)
 				m.start()
-				c.await("level with its files as they were", func(members []memberStatus) bool { return caughtUp(members, m.name) })
+				c.await("level with its files as they were", func(members []cluster.MemberStatus) bool { return caughtUp(members, m.name) })
 			}
 			must(t, os.RemoveAll(kept))
 		}
@@ -79,17 +82,17 @@ func (c *clusterProcess) flipped(m *memberProcess, name string, offset int64) st
 		case !m.running():
 			said := m.lines()[before:]
 			code := m.cmd.ProcessState.ExitCode()
-			if code != exitFailed && code != exitUsage || !strings.Contains(said, filepath.Base(name)) {
+			if code != form.ExitFailed && code != form.ExitUsage || !strings.Contains(said, filepath.Base(name)) {
 				c.t.Errorf("a bit of %s at %d: it ended with %d and says\n%s", name, offset, code, said)
 			}
 			return "refused"
 		case caughtUp(members, m.name):
 			return "level"
-		case slices.ContainsFunc(members, func(s memberStatus) bool { return s.Name == m.name && s.raises("AMNESIA") }):
+		case slices.ContainsFunc(members, func(s cluster.MemberStatus) bool { return s.Name == m.name && raises(s, "AMNESIA") }):
 			m.kill() // the end of the log was hit, and looks torn: the others know better
 			return "refused"
 		case time.Now().After(deadline):
-			c.t.Fatalf("a bit of %s at %d: not level after %v: %s\n%s", name, offset, processWait, describe(members, nil), m.tail(20))
+			c.t.Fatalf("a bit of %s at %d: not level after %v: %s\n%s", name, offset, processWait, run.Describe(members, nil), m.tail(20))
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/cli/form"
 	"qkv/internal/testlong"
 	"qkv/net/wire"
 )
@@ -29,7 +30,7 @@ func TestAdverseHalfOpen(t *testing.T) {
 	c := startProcesses(t, 3)
 	ctx, cancel := context.WithTimeout(t.Context(), variant(5*time.Second, 30*time.Second))
 	defer cancel()
-	credentials, err := certMaker().LocalClient(c.home)
+	credentials, err := form.CertMaker().LocalClient(c.home)
 	must(t, err)
 	config := wire.ClientTLS(credentials, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember})
 	var begun atomic.Int64
@@ -49,7 +50,7 @@ func TestAdverseHalfOpen(t *testing.T) {
 	var slowest time.Duration
 	commands := 0
 	for ; ctx.Err() == nil; commands++ {
-		put := c.qkv("put", "key", "value", "--timeout", processWait.String()).exits(t, exitOK)
+		put := c.qkv("put", "key", "value", "--timeout", processWait.String()).exits(t, form.ExitOK)
 		slowest = max(slowest, put.took)
 	}
 	hostile.Wait()

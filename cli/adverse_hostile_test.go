@@ -13,6 +13,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/cli/form"
+	"qkv/cli/run"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/internal/testlong"
@@ -31,7 +33,7 @@ func TestAdverseHostileClients(t *testing.T) {
 	)
 	idle, took, putMost := variant(100, 4096), variant(4*time.Second, 20*time.Second), variant(processWait/4, time.Second)
 	c := newCertified(t, time.Hour)
-	_, err := certMaker().CreateClient(c.ca, "hostile")
+	_, err := form.CertMaker().CreateClient(c.ca, "hostile")
 	must(t, err)
 	for _, m := range c.members {
 		m.start()
@@ -45,7 +47,7 @@ func TestAdverseHostileClients(t *testing.T) {
 		}
 	}
 	members := c.awaitLevel()
-	victim := c.named(leaderOf(members).Name)
+	victim := c.named(run.LeaderOf(members).Name)
 	credentials, err := wire.LoadClient(c.ca, "hostile", time.Now)
 	must(t, err)
 	config := wire.ClientTLS(credentials, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember, Name: victim.name})

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/cluster"
+	"qkv/cli/form"
 	"qkv/internal/testlong"
 )
 
@@ -46,19 +48,19 @@ func TestAdverseLearnerOnASlowDisk(t *testing.T) {
 	go func() {
 		replaced <- c.qkv("member", "replace", "n1", "--name", "n2", "--peer", m.listenPeer, "--endpoints", both)
 	}()
-	c.await("the new one is added", func([]memberStatus) bool {
+	c.await("the new one is added", func([]cluster.MemberStatus) bool {
 		return strings.Contains(c.qkv("member", "list").stdout, m.listenPeer)
 	})
 	m.start()
 	m.says("qkv serves")
 	from = l.now()
-	c.await("the status says why it is behind", func(members []memberStatus) bool {
-		return slices.ContainsFunc(members, func(one memberStatus) bool {
-			return one.Name == m.name && (one.raises("SLOWDISK") || strings.Contains(one.Error, "its disk or network is slower than the writes"))
+	c.await("the status says why it is behind", func(members []cluster.MemberStatus) bool {
+		return slices.ContainsFunc(members, func(one cluster.MemberStatus) bool {
+			return one.Name == m.name && (raises(one, "SLOWDISK") || strings.Contains(one.Error, "its disk or network is slower than the writes"))
 		})
 	})
 	m.says("a snapshot comes")
-	c.qkv("member", "promote", "n2").exits(t, exitCondition, "n2 has ", "entries to catch up with", "the membership did not change")
+	c.qkv("member", "promote", "n2").exits(t, form.ExitCondition, "n2 has ", "entries to catch up with", "the membership did not change")
 	time.Sleep(variant(3*time.Second, 20*time.Second))
 	to := l.now()
 	select {
@@ -73,7 +75,7 @@ func TestAdverseLearnerOnASlowDisk(t *testing.T) {
 	}
 	l.end()
 	must(t, slow.limit(1<<40))
-	if ended := (<-replaced).exits(t, exitOK); !strings.Contains(ended.stdout, "2 of 3: n2 runs, and gets the data") {
+	if ended := (<-replaced).exits(t, form.ExitOK); !strings.Contains(ended.stdout, "2 of 3: n2 runs, and gets the data") {
 		t.Errorf("it says %s", ended.stdout)
 	}
 	c.members = append(c.members, m)

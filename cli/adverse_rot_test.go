@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/cluster"
+	"qkv/cli/run"
 	"qkv/internal/checks"
 	"qkv/internal/testlong"
 )
@@ -41,7 +43,7 @@ func TestAdverseSnapshotRot(t *testing.T) {
 	follower.start()
 	for !caughtUp(c.status(), follower.name) {
 		if time.Since(begun) > levelMost+processWait {
-			t.Fatalf("%s is not level: %s\n%s", follower.name, describe(c.status(), nil), c.tails())
+			t.Fatalf("%s is not level: %s\n%s", follower.name, run.Describe(c.status(), nil), c.tails())
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -55,7 +57,7 @@ func TestAdverseSnapshotRot(t *testing.T) {
 		t.Errorf("it was sent %d times", offers)
 	}
 	members := c.level()
-	i := slices.IndexFunc(members, func(m memberStatus) bool { return m.Name == leader.name })
+	i := slices.IndexFunc(members, func(m cluster.MemberStatus) bool { return m.Name == leader.name })
 	if !slices.ContainsFunc(members[i].Alarms, func(a checks.Raised) bool {
 		return a.Name == "CORRUPT" && strings.Contains(a.Text, filepath.Base(newest))
 	}) {

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/cluster"
+	"qkv/cli/run"
 	"qkv/internal/figures"
 	"qkv/net/client"
 )
@@ -285,9 +287,9 @@ func (c *clusterProcess) allRun() {
 }
 
 // caughtUp says whether a member has applied what others had when they were asked, give or take what is under way.
-func caughtUp(members []memberStatus, name string) bool {
-	leader := leaderOf(members)
-	i := slices.IndexFunc(members, func(m memberStatus) bool { return m.Name == name })
+func caughtUp(members []cluster.MemberStatus, name string) bool {
+	leader := run.LeaderOf(members)
+	i := slices.IndexFunc(members, func(m cluster.MemberStatus) bool { return m.Name == name })
 	return leader != nil && i >= 0 && members[i].Answers && members[i].Count(figures.Term) == leader.Count(figures.Term) &&
 		members[i].Count(figures.Applied)+200 >= leader.Count(figures.Applied)
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"qkv/cli/form"
 )
 
 // TestArrange: wherever the flags stand, urfave/cli sees them before the arguments.
@@ -50,15 +52,15 @@ func TestArrange(t *testing.T) {
 		{"--prefix get key", "! put it after the command"},
 	} {
 		app := newApp()
-		a, err := arrange(app, append([]string{"qkv"}, strings.Fields(tt.line)...))
-		got := strings.Join(a.line()[1:], " ")
-		if a.help {
-			got = "? " + strings.Join(a.commands, " ")
+		a, err := form.Arrange(app, append([]string{"qkv"}, strings.Fields(tt.line)...))
+		got := strings.Join(a.Line()[1:], " ")
+		if a.Help {
+			got = "? " + strings.Join(a.Commands, " ")
 		}
 		if err != nil {
 			got = "! " + err.Error()
-			if code := exitCode(err); code != exitUsage {
-				t.Errorf("%q ends with %d, want %d", tt.line, code, exitUsage)
+			if code := form.ExitCode(err); code != form.ExitUsage {
+				t.Errorf("%q ends with %d, want %d", tt.line, code, form.ExitUsage)
 			}
 		}
 		want := tt.want
@@ -120,7 +122,7 @@ func TestDidYouMean(t *testing.T) {
 	for _, tt := range []struct{ word, want string }{
 		{"gte", "get"}, {"staus", "status"}, {"exprot", "export"}, {"imoprt", "import"}, {"delete", ""}, {"x", ""}, {"", ""},
 	} {
-		got := didYouMean(tt.word, names(newApp().Commands))
+		got := form.DidYouMean(tt.word, form.Names(newApp().Commands))
 		if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
 			t.Errorf("%q: %q, want %q", tt.word, got, tt.want)
 		}
@@ -148,7 +150,7 @@ func TestComplete(t *testing.T) {
 	} {
 		app := newApp()
 		var out bytes.Buffer
-		complete(app, tt.words, &out)
+		form.Complete(app, tt.words, &out)
 		var got []string
 		for line := range strings.Lines(out.String()) {
 			word, _, _ := strings.Cut(line, "\t")

@@ -18,6 +18,7 @@ import (
 	"filippo.io/age"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"qkv/cli/form"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/damage"
@@ -87,14 +88,14 @@ func makeBackup(m backupMade) error {
 
 func snapshotOf(dir string, s *index.State) (*snapshot.Reader, error) {
 	at, term := s.Applied()
-	if _, err := snapshot.Save(disk.OS(), dir, snapshot.Meta{Cluster: 0xabc, Member: 7, Index: at, Term: term, Version: Version}, s.ViewToSave(), nil); err != nil {
+	if _, err := snapshot.Save(disk.OS(), dir, snapshot.Meta{Cluster: 0xabc, Member: 7, Index: at, Term: term, Version: form.Version}, s.ViewToSave(), nil); err != nil {
 		return nil, err
 	}
 	return snapshot.Open(disk.OS(), filepath.Join(dir, snapshot.Name(at, term)))
 }
 
 func writeBackup(m backupMade, base *snapshot.Reader, entries []backup.Entry) error {
-	cluster := backup.Cluster{ID: 0xabc, Name: "old", Version: Version}
+	cluster := backup.Cluster{ID: 0xabc, Name: "old", Version: form.Version}
 	ctx := context.Background()
 	w, err := backup.Write(ctx, store.OpenFolder(disk.OS(), m.at), true, cluster, 1, m.to...)
 	if err != nil {
@@ -134,24 +135,24 @@ func TestRestoreLines(t *testing.T) {
 		code  int
 		want  string
 	}{
-		{"", exitOK, ": revision 5, the newest write of 2026-02-03 10:00:20 " + zone + "\n1 key, 1 lease, 1 user; a base of entry 2, and 2 entries behind it\n"},
-		{"--at|2026-02-03 10:00:15", exitOK, " as of 2026-02-03 10:00:15 " + zone + ": revision 4, the newest write of 2026-02-03 10:00:10 " + zone + "\n2 keys"},
-		{"--at|2026-02-03 10:00", exitOK, ": revision 2, the newest write of 2026-02-03 10:00:00 "},
-		{"--at|2026-02-03 11:00", exitOK, "the backup ends there: later writes, if there were any, are not in it"},
-		{"--revision|3", exitOK, " as of revision 3: revision 3, the newest write of 2026-02-03 10:00:10 " + zone + "\n1 key, "},
-		{"--at|2026-02-03 09:59", exitUsage, "it begins at 2026-02-03T10:00:00"},
-		{"--revision|6", exitUsage, "it ends with revision 5"},
-		{"--revision|0", exitUsage, "the first revision is 1"},
-		{"--at|tomorrow", exitUsage, `"tomorrow" is not a time`},
-		{"--at|2226-02-03 09:59", exitUsage, "is in the future"},
-		{"--at|1970-01-01T00:00:00Z", exitUsage, "no backup has writes of 1970"}, // 0 of a script is not the newest state
-		{"--at|1441-07-16T00:00:00Z", exitUsage, "no backup has writes of 1970"},
-		{"--at|2026-02-03 11:00|--revision|3", exitUsage, "exclude each other"},
-		{"--initial-cluster|n1=h1:1,n2=h2:1", exitUsage, "does not name this member, default"},
-		{"--initial-cluster|n1=h1:1,default=h2:1", exitOK, "run the same command on the other hosts"},
-		{"--initial-cluster|n1", exitUsage, "is not NAME=HOST:PORT"},
-		{"--data-dir|" + b, exitUsage, "is not empty"},
-		{"--identity|" + b + "/backup", exitUsage, "holds no age identity"},
+		{"", form.ExitOK, ": revision 5, the newest write of 2026-02-03 10:00:20 " + zone + "\n1 key, 1 lease, 1 user; a base of entry 2, and 2 entries behind it\n"},
+		{"--at|2026-02-03 10:00:15", form.ExitOK, " as of 2026-02-03 10:00:15 " + zone + ": revision 4, the newest write of 2026-02-03 10:00:10 " + zone + "\n2 keys"},
+		{"--at|2026-02-03 10:00", form.ExitOK, ": revision 2, the newest write of 2026-02-03 10:00:00 "},
+		{"--at|2026-02-03 11:00", form.ExitOK, "the backup ends there: later writes, if there were any, are not in it"},
+		{"--revision|3", form.ExitOK, " as of revision 3: revision 3, the newest write of 2026-02-03 10:00:10 " + zone + "\n1 key, "},
+		{"--at|2026-02-03 09:59", form.ExitUsage, "it begins at 2026-02-03T10:00:00"},
+		{"--revision|6", form.ExitUsage, "it ends with revision 5"},
+		{"--revision|0", form.ExitUsage, "the first revision is 1"},
+		{"--at|tomorrow", form.ExitUsage, `"tomorrow" is not a time`},
+		{"--at|2226-02-03 09:59", form.ExitUsage, "is in the future"},
+		{"--at|1970-01-01T00:00:00Z", form.ExitUsage, "no backup has writes of 1970"}, // 0 of a script is not the newest state
+		{"--at|1441-07-16T00:00:00Z", form.ExitUsage, "no backup has writes of 1970"},
+		{"--at|2026-02-03 11:00|--revision|3", form.ExitUsage, "exclude each other"},
+		{"--initial-cluster|n1=h1:1,n2=h2:1", form.ExitUsage, "does not name this member, default"},
+		{"--initial-cluster|n1=h1:1,default=h2:1", form.ExitOK, "run the same command on the other hosts"},
+		{"--initial-cluster|n1", form.ExitUsage, "is not NAME=HOST:PORT"},
+		{"--data-dir|" + b, form.ExitUsage, "is not empty"},
+		{"--identity|" + b + "/backup", form.ExitUsage, "holds no age identity"},
 	} {
 		line := []string{"qkv", "restore", b}
 		if one.flags != "" {
@@ -161,24 +162,9 @@ func TestRestoreLines(t *testing.T) {
 			line = append(line, "--data-dir", filepath.Join(dir, fmt.Sprint("data", i)))
 		}
 		var out, messages bytes.Buffer
-		code := run(t.Context(), line, nil, &out, &messages)
+		code := execute(t.Context(), line, nil, &out, &messages)
 		if text := out.String() + messages.String(); code != one.code || !strings.Contains(text, one.want) {
 			t.Errorf("%q: %d %s", line, code, text)
-		}
-	}
-}
-
-// The loss of a damaged backup is offered once: not to an operator who has accepted it.
-func TestRestoreOffersTheLoss(t *testing.T) {
-	for _, why := range []error{damage.ErrDamaged, backup.ErrGap, backup.ErrForeign} {
-		offered, accepted := restoreError(why, backup.At{}), restoreError(why, backup.At{AcceptLoss: true})
-		for _, err := range []error{offered, accepted} {
-			if exitCode(err) != exitFailed || !strings.HasSuffix(err.Error(), "; nothing was written") {
-				t.Errorf("%d: %v", exitCode(err), err)
-			}
-		}
-		if !strings.Contains(offered.Error(), "--accept-loss restores that state") || strings.Contains(accepted.Error(), "--accept-loss") {
-			t.Errorf("%v, and with the loss accepted: %v", offered, accepted)
 		}
 	}
 }
@@ -193,7 +179,7 @@ func TestRestoreClusters(t *testing.T) {
 	for i, flags := range []string{"--name n1", "--name n2", "--name n1 --initial-cluster-token again", "--name n1 --revision 3"} {
 		line := append([]string{"qkv", "restore", b, "--initial-cluster", "n1=h1:1,n2=h2:1", "--data-dir", filepath.Join(dir, fmt.Sprint(i))}, strings.Fields(flags)...)
 		var out, messages bytes.Buffer
-		if code := run(t.Context(), line, nil, &out, &messages); code != exitOK {
+		if code := execute(t.Context(), line, nil, &out, &messages); code != form.ExitOK {
 			t.Fatalf("%q: %d %s", line, code, &messages)
 		}
 		_, cluster, _ := strings.Cut(out.String(), "in the new cluster ")
@@ -229,9 +215,9 @@ func TestRestoreOfANewerBackup(t *testing.T) {
 		data := filepath.Join(dir, "data")
 		for _, line := range [][]string{{"restore", b, "--data-dir", data}, {"backup", "verify", b}} {
 			var out, messages bytes.Buffer
-			code := run(t.Context(), append([]string{"qkv"}, line...), nil, &out, &messages)
+			code := execute(t.Context(), append([]string{"qkv"}, line...), nil, &out, &messages)
 			refused := fmt.Sprintf("its format version is %d, this qkv reads version %d: unknown format: it was written by a newer qkv: use that version", bytesOf[8], bytesOf[8]-1)
-			if text := messages.String(); code != exitUsage || !strings.Contains(text, refused) {
+			if text := messages.String(); code != form.ExitUsage || !strings.Contains(text, refused) {
 				t.Errorf("%q with a newer %s: %d %s", line, pattern, code, text)
 			}
 		}

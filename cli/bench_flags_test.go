@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"qkv/cli/form"
 )
 
 // TestBenchRefuses: a benchmark does not begin with what makes it nonsense, or endless.
@@ -32,8 +34,8 @@ func TestBenchRefuses(t *testing.T) {
 func refusesToBench(t *testing.T, command string, args ...string) {
 	t.Helper()
 	var said bytes.Buffer
-	code := run(t.Context(), append([]string{"qkv", "bench", command}, args...), strings.NewReader(""), &said, &said)
-	if code != exitUsage || !strings.Contains(said.String(), args[0]) {
+	code := execute(t.Context(), append([]string{"qkv", "bench", command}, args...), strings.NewReader(""), &said, &said)
+	if code != form.ExitUsage || !strings.Contains(said.String(), args[0]) {
 		t.Errorf("%s %v: %d %s", command, args, code, &said)
 	}
 }
@@ -53,8 +55,8 @@ func TestMaintenanceOfAnother(t *testing.T) {
 		{[]string{"--load", "put in maintenance", "--dir", "a=/dev/null/none"}, false},
 	} {
 		var said bytes.Buffer
-		code := run(t.Context(), append([]string{"qkv", "bench", "run"}, c.args...), strings.NewReader(""), &said, &said)
-		if refused := code == exitUsage && strings.Contains(said.String(), "--allow-maintenance"); code == 0 || refused != c.refused {
+		code := execute(t.Context(), append([]string{"qkv", "bench", "run"}, c.args...), strings.NewReader(""), &said, &said)
+		if refused := code == form.ExitUsage && strings.Contains(said.String(), "--allow-maintenance"); code == 0 || refused != c.refused {
 			t.Errorf("%v: %d %s", c.args, code, &said)
 		}
 	}

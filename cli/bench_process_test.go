@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/run"
 	"qkv/internal/testlong"
 	"qkv/internal/testretry"
 )
@@ -62,7 +63,7 @@ func underLoad(t testing.TB, port int) {
 	followed := regexp.MustCompile(`(?m)^qkv_write_stage_seconds_count\{.*\} [1-9]`)
 	for t.Context().Err() == nil {
 		for i := range 3 {
-			answer, err := http.Get("http://" + loopback(port+2*i) + "/metrics") //nolint:noctx // it is on this machine
+			answer, err := http.Get("http://" + run.Loopback(port+2*i) + "/metrics") //nolint:noctx // it is on this machine
 			if err != nil {
 				continue
 			}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/cli/form"
 	"qkv/internal/testlong"
 )
 
@@ -43,7 +44,7 @@ func TestBuildNeedsNoLibc(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("a root folder can only be changed by root")
 	}
-	if out, err := exec.Command("chroot", root, "/qkv", "version").CombinedOutput(); err != nil || !strings.Contains(string(out), Version) {
+	if out, err := exec.Command("chroot", root, "/qkv", "version").CombinedOutput(); err != nil || !strings.Contains(string(out), form.Version) {
 		t.Errorf("in a root folder with nothing else: %v %s", err, out)
 	}
 }

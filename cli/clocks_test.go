@@ -12,10 +12,10 @@ import (
 // wallClock are the files that ask what time of day it is, and why.
 var wallClock = map[string]string{
 	"actor/runtime.go":                    "revisions have times",
-	"cli/restore.go":                      "a moment is asked for by its time",
+	"cli/data/restore.go":                 "a moment is asked for by its time",
 	"snapshot/backup/lists.go":            "bases have times",
 	"node/backupduty.go":                  "the newest change in a backup has a time",
-	"cli/migrate.go":                      "revisions have times",
+	"cli/data/migrate.go":                 "revisions have times",
 	"net/auth/jwt.go":                     "a token ends at a time",
 	"net/auth/token.go":                   "a token ends at a time",
 	"net/server/bodies.go":                "a revision is asked for by its time",

@@ -12,6 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/cluster"
+	"qkv/cli/form"
+	"qkv/cli/form/formtest"
+	"qkv/cli/run"
 	"qkv/index/kv"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
@@ -45,7 +49,7 @@ func (b *rig) qkv(t testing.TB, stdin string, words ...string) (code int, stdout
 	} else {
 		args = append(args, b.flags...)
 	}
-	code = run(t.Context(), args, strings.NewReader(stdin), &out, &messages)
+	code = execute(t.Context(), args, strings.NewReader(stdin), &out, &messages)
 	return code, out.String(), messages.String()
 }
 
@@ -117,7 +121,7 @@ func TestStdin(t *testing.T) {
 	b.expect(t, 0, "\n", "", "get", "key")
 	b.expect(t, 2, "", "--raw prints the value of one key", "get", "key", "--raw", "--prefix")
 	b.expect(t, 3, "", "not found", "get", "nothing", "--raw")
-	if code, _, stderr := b.qkv(t, large+strings.Repeat("1", 64), "put", "key"); code != exitFailed || !strings.Contains(stderr, "over the limit of 1572864 (--max-request-bytes") {
+	if code, _, stderr := b.qkv(t, large+strings.Repeat("1", 64), "put", "key"); code != form.ExitFailed || !strings.Contains(stderr, "over the limit of 1572864 (--max-request-bytes") {
 		t.Errorf("one byte too many: %d %s", code, stderr)
 	}
 }
@@ -152,9 +156,9 @@ func TestOneThing(t *testing.T) {
 	b.expect(t, 0, `{"compacted":3}`+"\n", "", "compact", "3", "-w", "json")
 	b.expect(t, 0, "COMPACTED\n        5\n", "", "compact", "5", "-w", "table")
 	var out, stderr bytes.Buffer
-	code := run(t.Context(), []string{"qkv", "version", "-w", "json"}, strings.NewReader(""), &out, &stderr)
+	code := execute(t.Context(), []string{"qkv", "version", "-w", "json"}, strings.NewReader(""), &out, &stderr)
 	var version map[string]string
-	if err := json.Unmarshal(out.Bytes(), &version); err != nil || code != 0 || version["version"] != Version || version["go"] != runtime.Version() || version["commit"] == "" || version["platform"] == "" {
+	if err := json.Unmarshal(out.Bytes(), &version); err != nil || code != 0 || version["version"] != form.Version || version["go"] != runtime.Version() || version["commit"] == "" || version["platform"] == "" {
 		t.Errorf("%d %q %q: %v", code, out.String(), stderr.String(), err)
 	}
 }
@@ -167,11 +171,11 @@ func TestOutcomes(t *testing.T) {
 		put  int
 		get  int
 	}{
-		{kv.Unknown, exitUnknown, exitUnavailable},
-		{kv.Internal, exitUnknown, exitFailed},
-		{kv.NoSpace, exitFailed, exitFailed},
-		{kv.NotAllowed, exitNotAllowed, exitNotAllowed},
-		{kv.Unavailable, exitUnavailable, exitUnavailable},
+		{kv.Unknown, form.ExitUnknown, form.ExitUnavailable},
+		{kv.Internal, form.ExitUnknown, form.ExitFailed},
+		{kv.NoSpace, form.ExitFailed, form.ExitFailed},
+		{kv.NotAllowed, form.ExitNotAllowed, form.ExitNotAllowed},
+		{kv.Unavailable, form.ExitUnavailable, form.ExitUnavailable},
 	} {
 		b.member.SetBefore(func(int, int) *kv.Error { return &kv.Error{Code: tt.code, Message: "injected"} })
 		testretry.Longer(t, 400*time.Millisecond, func(t testing.TB, limit time.Duration) {
@@ -182,7 +186,7 @@ func TestOutcomes(t *testing.T) {
 	b.member.SetBefore(nil)
 	b.member.Lose.Store(true)
 	testretry.Longer(t, 400*time.Millisecond, func(t testing.TB, limit time.Duration) {
-		b.expect(t, exitUnknown, "", "may have happened", "put", "key", "lost", "--timeout", limit.String())
+		b.expect(t, form.ExitUnknown, "", "may have happened", "put", "key", "lost", "--timeout", limit.String())
 	})
 	b.member.Lose.Store(false)
 	b.expect(t, 0, "lost\n", "", "get", "key")
@@ -194,12 +198,12 @@ func TestNotAllowed(t *testing.T) {
 	other := servertest.NewTrust(t)
 	begun := time.Now()
 	b.flags[3] = other.Dir
-	b.expect(t, exitNotAllowed, "", "another CA", "get", "key", "--timeout", "1h")
+	b.expect(t, form.ExitNotAllowed, "", "another CA", "get", "key", "--timeout", "1h")
 	if took := time.Since(begun); took > time.Minute {
 		t.Errorf("it took %v", took)
 	}
 	b.flags[3] = t.TempDir()
-	b.expect(t, exitUsage, "", "qkv cert client", "get", "key")
+	b.expect(t, form.ExitUsage, "", "qkv cert client", "get", "key")
 }
 
 // TestStatus: members that answer, members that do not, and an endpoint where nobody is.
@@ -258,25 +262,25 @@ func TestStatusOfEndpointsThatAreNoMembers(t *testing.T) {
 	b.flags[1] = here + "," + dead
 	code, out, stderr := b.qkv(t, "", "status", "--check")
 	hint := "no member says that it serves clients there: if that was removed, take it out of --endpoints or QKV_ENDPOINTS"
-	if !strings.Contains(oneLine(out), "no process listens there; "+hint) || !strings.HasPrefix(out, "HEALTHY") || code != exitOK || stderr != "" {
+	if !strings.Contains(oneLine(out), "no process listens there; "+hint) || !strings.HasPrefix(out, "HEALTHY") || code != form.ExitOK || stderr != "" {
 		t.Errorf("nobody is there: %d %s%s", code, out, stderr)
 	}
 
 	b.flags[1] = here + "," + there
 	hint = "n3 is none of the members that the others know, at " + there + ": if that was removed, take it out of --endpoints or QKV_ENDPOINTS"
 	old.SetStatus(removed)
-	if code, out, stderr = b.qkv(t, "", "status", "--check"); !strings.Contains(oneLine(out), hint) || code != exitOK || stderr != "" {
+	if code, out, stderr = b.qkv(t, "", "status", "--check"); !strings.Contains(oneLine(out), hint) || code != form.ExitOK || stderr != "" {
 		t.Errorf("it goes on: %d %s%s", code, out, stderr)
 	}
 	removed.Alarms = []kv.Alarm{{Name: "REFUSED", Member: 3, Text: "n1 refuses it"}}
 	old.SetStatus(removed)
-	if code, _, stderr = b.qkv(t, "", "status", "--check"); code != exitFailed || stderr != "qkv: not healthy: REFUSED of n3\n" {
+	if code, _, stderr = b.qkv(t, "", "status", "--check"); code != form.ExitFailed || stderr != "qkv: not healthy: REFUSED of n3\n" {
 		t.Errorf("it raises an alarm: %d %s", code, stderr)
 	}
 
 	removed.Cluster = 99
 	old.SetStatus(removed)
-	if code, out, stderr = b.qkv(t, "", "status", "--check"); code != exitUsage || strings.Contains(oneLine(out), hint) {
+	if code, out, stderr = b.qkv(t, "", "status", "--check"); code != form.ExitUsage || strings.Contains(oneLine(out), hint) {
 		t.Errorf("it is of another cluster: %d %s%s", code, out, stderr)
 	}
 }
@@ -291,7 +295,7 @@ func TestStatusOfAMemberThatHasJustDied(t *testing.T) {
 		Members: []kv.Member{{ID: 1, Name: "n1", Clients: []string{b.flags[1]}, Role: kv.Voter}, {ID: 2, Name: "n2", Clients: []string{socket.LocalAddr().String()}, Role: kv.Voter}},
 	}
 	b.member.SetStatus(status)
-	lost := time.AfterFunc(memberTimeout/2, func() {
+	lost := time.AfterFunc(cluster.MemberTimeout/2, func() {
 		status.Links = []kv.Link{{Member: 2, Error: "timeout"}}
 		b.member.SetStatus(status)
 	})
@@ -332,28 +336,28 @@ func deadEndpoint(t *testing.T) string {
 	t.Helper()
 	port, err := freePorts(1)
 	must(t, err)
-	return loopback(port)
+	return run.Loopback(port)
 }
 
 // TestEndpointsFile: what demo writes is found, and the command line and the variable go before it.
 func TestEndpointsFile(t *testing.T) {
 	b := newRig(t, nil)
 	home := b.flags[5]
-	must(t, os.WriteFile(filepath.Join(home, endpointsFile), []byte("# comment\n"+b.flags[1]+"\n"), 0o600))
+	must(t, os.WriteFile(filepath.Join(home, form.EndpointsFile), []byte("# comment\n"+b.flags[1]+"\n"), 0o600))
 	here := b.flags[1]
 	b.flags = b.flags[2:]
 	b.expect(t, 0, "OK\n", "", "put", "key", "value")
 	dead := deadEndpoint(t)
 	t.Setenv("QKV_ENDPOINTS", dead)
-	b.expect(t, exitUnavailable, "", dead, "get", "key", "--timeout", "300ms")
+	b.expect(t, form.ExitUnavailable, "", dead, "get", "key", "--timeout", "300ms")
 	b.expect(t, 0, "value\n", "", "get", "key", "--endpoints", here)
 }
 
 // TestRemoteNeedsCertificates: the local CA is for loopback only.
 func TestRemoteNeedsCertificates(t *testing.T) {
 	var out, messages bytes.Buffer
-	code := run(t.Context(), []string{"qkv", "get", "k", "--endpoints", "192.0.2.1:2379", "--home", t.TempDir()}, nil, &out, &messages)
-	if code != exitUsage || !strings.Contains(messages.String(), "--certs-dir") {
+	code := execute(t.Context(), []string{"qkv", "get", "k", "--endpoints", "192.0.2.1:2379", "--home", t.TempDir()}, nil, &out, &messages)
+	if code != form.ExitUsage || !strings.Contains(messages.String(), "--certs-dir") {
 		t.Errorf("%d %s", code, &messages)
 	}
 }
@@ -363,8 +367,8 @@ func TestWriteFails(t *testing.T) {
 	b := newRig(t, nil)
 	var messages bytes.Buffer
 	for _, words := range [][]string{{"put", "k", "v"}, {"get", "k"}, {"del", "k"}, {"status"}, {"version"}} {
-		code := run(t.Context(), append(append([]string{"qkv"}, words...), flagsFor(words, b.flags)...), nil, full{}, &messages)
-		if code != exitFailed {
+		code := execute(t.Context(), append(append([]string{"qkv"}, words...), flagsFor(words, b.flags)...), nil, full{}, &messages)
+		if code != form.ExitFailed {
 			t.Errorf("%v to a full disk ends with %d", words, code)
 		}
 	}
@@ -417,9 +421,4 @@ func contents(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = formtest.Must

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"qkv/cli/form"
 )
 
 // Commands, flags and variables pay rent: a new one names the one that goes. Flags of the connection, which `qkv help connection` shows
@@ -12,7 +14,7 @@ import (
 func TestCounts(t *testing.T) {
 	const commandsMost, flagsMost, variablesMost = 38, 210, 60
 	commands, flags := 0, 0
-	variables := map[string]bool{secretVariable: true}
+	variables := map[string]bool{form.SecretVariable: true}
 	var perCommand []string
 	var visit func(path string, all []*cli.Command)
 	visit = func(path string, all []*cli.Command) {
@@ -21,7 +23,7 @@ func TestCounts(t *testing.T) {
 				continue
 			}
 			own := 0
-			for _, f := range ownFlags(c) {
+			for _, f := range form.OwnFlags(c) {
 				if v, ok := f.(cli.VisibleFlag); (!ok || v.IsVisible()) && f.Names()[0] != "write-out" {
 					own++
 				}

@@ -1,4 +1,4 @@
-// Package cli holds the commands of the only binary, qkv: the server, its client and its tools. Each command has a file.
+// Package cli is the command line of the only binary, qkv: the server, its client and its tools.
 //
 // # Promises to scripts
 //
@@ -22,16 +22,19 @@
 //
 // # Structure
 //
-// [Run] builds the table of commands (urfave/cli) and moves flags before arguments (argv.go), because urfave/cli stops
-// looking for flags at the first argument. It prints help itself (help.go), runs one command, prints its error and
-// returns its exit code. A command is a row of that table: its name, its flags and its call. commands.txt has its
-// arguments, its help and its examples (pages.go).
+// [Run] takes one line. Package form moves flags before arguments (argv.go), because urfave/cli stops looking for flags at
+// the first argument, prints the help (help.go), connects to a cluster (dial.go) and prints answers. The commands are in
+// packages by what they work on:
 //
-// A command that talks to a cluster connects by dial.go, asks net/client, and prints by package form. serve builds one node. demo and bench
-// run members as processes (local.go, process.go, package local): the same program with serve. These processes die with their parent, even
-// if it is killed. A process that runs a member executes its program again to get a timer slack of 1 ms, unless a supervisor has set another timer
-// slack (timerslack.go).
+//	keys     keys, their history and their leases
+//	cluster  members, users and certificates
+//	data     files of a member and of a backup; Linux only
+//	run      members, as this process or as processes of their own; Linux only
 //
-// Errors say what failed, why, and what to do next. An error with its own exit code is an exitError, or a member's
+// A command has a file of its name. Its name, its flags and its call are there; commands.txt of package form has its
+// arguments, its help and its examples. A process that runs a member executes its program again to get a timer slack of
+// 1 ms, unless a supervisor has set another one (timerslack.go of package form).
+//
+// Errors say what failed, why, and what to do next. An error with its own exit code is a form.ExitError, or a member's
 // answer (kv.Error). All other errors have exit code 1.
 package cli

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"qkv/bench/result"
+	"qkv/cli/form/formtest"
 )
 
 // besideEtcd is the file of `qkv-lab vs-etcd` behind the figures of README.md and docs/performance.md.
@@ -55,7 +56,7 @@ func figureTable(t *testing.T, page, file, want string) {
 	if rest[:end]+"\n" == want {
 		return
 	}
-	if !*rewrite {
+	if !*formtest.Rewrite {
 		t.Fatalf("the table in %s is not that of %s (-rewrite):\n%s", page, file, want)
 	}
 	must(t, os.WriteFile(filepath.Join("..", page), []byte(before+begin+want+rest[end+1:]), 0o644))

@@ -17,6 +17,9 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"qkv/cli/form"
+	"qkv/cli/run"
 )
 
 // notRun has the lines of pages that TestDocsRun does not run, by how they begin, each with the reason. TestDocsCommands parses them
@@ -189,7 +192,7 @@ func newPageRun(t *testing.T) *pageRun {
 		_, err := s.Put(t.Context(), []byte("earlier"), []byte("value"))
 		must(t, err)
 	}
-	r.cluster.qkv("migrate", "to-etcd", "--snapshot", filepath.Join(r.dir, "backup.db")).exits(t, exitOK)
+	r.cluster.qkv("migrate", "to-etcd", "--snapshot", filepath.Join(r.dir, "backup.db")).exits(t, form.ExitOK)
 	return r
 }
 
@@ -207,7 +210,7 @@ func (r *pageRun) command(ctx context.Context, line string) (cmd *exec.Cmd, list
 	addresses := freeAddresses(r.t, 2)
 	cmd = exec.CommandContext(ctx, "bash", "-c", r.adapted(line))
 	cmd.Dir = r.dir
-	cmd.Env = append(withoutSettings(os.Environ()), r.cluster.environment()...)
+	cmd.Env = append(run.WithoutSettings(os.Environ()), r.cluster.environment()...)
 	cmd.Env = append(cmd.Env, "HOME="+r.dir, "QKV_LISTEN="+addresses[0], "QKV_LISTEN_PEER="+addresses[1], "QKV_SEGMENT_BYTES=1048576",
 		scriptOf+"="+strconv.Itoa(os.Getpid()))
 	return cmd, addresses[0]
@@ -267,7 +270,7 @@ func (r *pageRun) begin(line string, serves bool) {
 	r.running = append(r.running, cmd)
 	for deadline := time.Now().Add(processWait); serves; time.Sleep(100 * time.Millisecond) {
 		environment := append(r.cluster.environment(), "QKV_ENDPOINTS="+listen, "QKV_TIMEOUT=1s")
-		if runQkv(r.t, environment, "get", "", "--prefix", "--count-only").code == exitOK {
+		if runQkv(r.t, environment, "get", "", "--prefix", "--count-only").code == form.ExitOK {
 			return
 		}
 		if time.Now().After(deadline) {

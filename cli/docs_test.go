@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/cli/form"
+	"qkv/cli/run"
 	"qkv/internal/checks"
 	"qkv/internal/etcdflags"
 	"qkv/internal/testlong"
@@ -62,8 +64,8 @@ func checkCommands(t *testing.T, text string) (commands int) {
 			continue
 		}
 		commands++
-		_, err := arrange(newApp(), append([]string{"qkv"}, words[1:]...))
-		if _, etcds, ok := etcdLine(append([]string{"qkv"}, words[1:]...)); ok {
+		_, err := form.Arrange(newApp(), append([]string{"qkv"}, words[1:]...))
+		if _, etcds, ok := run.EtcdLine(append([]string{"qkv"}, words[1:]...)); ok {
 			_, err = etcdflags.Parse(etcds, nil, func(string) ([]byte, error) { return nil, nil })
 		}
 		if err != nil {
@@ -165,7 +167,7 @@ func TestDecisions(t *testing.T) {
 
 // TestEmergencies: docs/emergencies.md says what to do for each alarm that the help of status lists.
 func TestEmergencies(t *testing.T) {
-	_, alarms, _ := strings.Cut(statusCommand().Description, "Alarms: ")
+	_, alarms, _ := strings.Cut(newApp().Command("status").Description, "Alarms: ")
 	alarms, _, found := strings.Cut(alarms, "Notices")
 	names := regexp.MustCompile("[A-Z]{4,}").FindAllString(alarms, -1)
 	if !found || len(names) < 8 {

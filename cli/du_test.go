@@ -3,6 +3,8 @@ package cli
 import (
 	"strings"
 	"testing"
+
+	"qkv/cli/form"
 )
 
 // TestDuOnATerminal: a person sees sizes with units, and prefixes do not command the terminal. A program gets exact numbers, and
@@ -17,7 +19,7 @@ large/             1  4.9 KiB         0      0 B       0        1
 "\x1b[2J\xff/"     1      8 B         0      0 B       0        1
 total              2  4.9 KiB         0      0 B       0        2
 revision 3, changes of the last minute
-`; code != exitOK || seen != want {
+`; code != form.ExitOK || seen != want {
 		t.Errorf("exit code %d\n%s\nwant\n%s", code, seen, want)
 	}
 	const numbers = `"history_versions":0,"history_bytes":0,"leased_keys":0,"changes":`

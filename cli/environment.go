@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"qkv/cli/form"
 )
 
 // variablePrefix begins the environment variables of qkv.
@@ -20,8 +22,8 @@ var foreignVariables = regexp.MustCompile(`^QKV_(([A-Z0-9_]+_)?(SERVICE_(HOST|PO
 // checkEnvironment refuses variables one edit away from a flag's variable: a misspelt setting would be ignored silently. It warns of
 // other variables that belong to no flag: a pod or a CI job may define them, such as QKV_VERSION, for itself.
 func checkEnvironment(app *cli.App, environment []string) (warning string, err error) {
-	known := []string{secretVariable}
-	for _, f := range flagsBelow(app.Commands) {
+	known := []string{form.SecretVariable}
+	for _, f := range form.FlagsBelow(app.Commands) {
 		if d, ok := f.(cli.DocGenerationFlag); ok {
 			known = append(known, d.GetEnvVars()...)
 		}
@@ -38,14 +40,14 @@ func checkEnvironment(app *cli.App, environment []string) (warning string, err e
 		if meant := variableMeant(name, known); meant != "" {
 			hint = " (" + strings.TrimSpace(meant) + ")"
 		}
-		if slices.ContainsFunc(known, func(k string) bool { return editDistance(name, k) == 1 }) {
+		if slices.ContainsFunc(known, func(k string) bool { return form.EditDistance(name, k) == 1 }) {
 			misspelt, hints = append(misspelt, name), append(hints, name+hint)
 		} else {
 			ignored = append(ignored, name+hint)
 		}
 	}
 	if len(misspelt) > 0 {
-		return "", usagef("unknown variable %s; `qkv help connection` and `qkv serve --help` name the variables, `unset %s` ends this", strings.Join(hints, ", "), strings.Join(misspelt, " "))
+		return "", form.Usagef("unknown variable %s; `qkv help connection` and `qkv serve --help` name the variables, `unset %s` ends this", strings.Join(hints, ", "), strings.Join(misspelt, " "))
 	}
 	if len(ignored) > 0 {
 		warning = fmt.Sprintf("warning: no flag of qkv reads %s: ignored", strings.Join(ignored, ", "))
@@ -62,5 +64,5 @@ func variableMeant(name string, known []string) string {
 	if len(with) > 0 {
 		return fmt.Sprintf("did you mean %s? ", strings.Join(with, " or "))
 	}
-	return didYouMean(name, known)
+	return form.DidYouMean(name, known)
 }

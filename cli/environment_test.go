@@ -2,9 +2,10 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"strings"
 	"testing"
+
+	"qkv/cli/form"
 )
 
 // A variable one edit away from a flag's is refused with the name that was meant. Any other unknown variable is a warning.
@@ -31,7 +32,7 @@ func TestEnvironment(t *testing.T) {
 		if err != nil {
 			text = err.Error()
 		}
-		if !begins(warning, tt.warning) || !begins(text, tt.fail) || err != nil && exitCode(err) != exitUsage {
+		if !begins(warning, tt.warning) || !begins(text, tt.fail) || err != nil && form.ExitCode(err) != form.ExitUsage {
 			t.Errorf("%s: warning %q, error %v", tt.environment, warning, err)
 		}
 	}
@@ -41,21 +42,8 @@ func TestEnvironment(t *testing.T) {
 func TestForeignVariableIsNoError(t *testing.T) {
 	t.Setenv("QKV_VERSION", "1.2")
 	var out, messages bytes.Buffer
-	code := run(t.Context(), []string{"qkv", "version"}, nil, &out, &messages)
-	if code != exitOK || out.Len() == 0 || !strings.Contains(messages.String(), "no flag of qkv reads QKV_VERSION") {
+	code := execute(t.Context(), []string{"qkv", "version"}, nil, &out, &messages)
+	if code != form.ExitOK || out.Len() == 0 || !strings.Contains(messages.String(), "no flag of qkv reads QKV_VERSION") {
 		t.Errorf("exit code %d, output %q, messages %q", code, &out, &messages)
-	}
-}
-
-// An endpoint that nobody gave is not the one that etcdctl was told.
-func TestEtcdctlsEndpoints(t *testing.T) {
-	for variable, want := range map[string]bool{"": false, "http://10.0.0.1:2379": true} {
-		t.Setenv("ETCDCTL_ENDPOINTS", variable)
-		if said := (target{source: sourceDefault}).advice(context.DeadlineExceeded); strings.Contains(said, "ETCDCTL_ENDPOINTS is etcdctl's") != want {
-			t.Errorf("with %q: %s", variable, said)
-		}
-		if said := (target{source: "home/endpoints"}).advice(context.DeadlineExceeded); strings.Contains(said, "ETCDCTL") {
-			t.Errorf("with endpoints of its own: %s", said)
-		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/cli/form"
 	"qkv/internal/testlong"
 )
 
@@ -31,10 +32,10 @@ func TestDocsEtcd(t *testing.T) {
 		switch {
 		case words[0] == "qkv" && words[1] == "cert":
 			ran["cert"]++
-			c.qkv(words[1:]...).exits(t, exitOK)
+			c.qkv(words[1:]...).exits(t, form.ExitOK)
 		case words[0] == "qkv" && slices.Contains(words, "existing"):
 			ran["existing"]++
-			c.qkv("member", "add", "n4", "--peer", fmt.Sprintf("127.0.0.4:%d", port+1)).exits(t, exitOK)
+			c.qkv("member", "add", "n4", "--peer", fmt.Sprintf("127.0.0.4:%d", port+1)).exits(t, form.ExitOK)
 			// The rest of the line is as above, and what it says itself comes behind that.
 			line := append(slices.Concat([]string{"etcd"}, ofMember(secure, 4, port)), words[2:]...)
 			c.documented(dir, "n4", line).says("ready to serve client requests")
@@ -47,12 +48,12 @@ func TestDocsEtcd(t *testing.T) {
 			for _, m := range c.members {
 				m.says("ready to serve client requests")
 			}
-			c.qkv("put", "greeting", "hello").exits(t, exitOK)
+			c.qkv("put", "greeting", "hello").exits(t, form.ExitOK)
 		case words[0] == "qkv":
 			ran["one"]++
 			m := c.documented(dir, "alone", append(words[1:], "--data-dir", filepath.Join(dir, "alone.etcd")))
 			m.says("ready to serve client requests")
-			c.qkv("put", "greeting", "hello").exits(t, exitOK)
+			c.qkv("put", "greeting", "hello").exits(t, form.ExitOK)
 			m.stop()
 			c.members = nil
 		}
@@ -81,7 +82,7 @@ func (c *clusterProcess) documented(dir, name string, line []string) *memberProc
 		line = append(line, "--data-dir", filepath.Join(dir, name+".etcd"))
 	}
 	if name == "n4" {
-		c.qkv("cert", "member", "--certs-dir", filepath.Join(dir, "certs"), "n4", "127.0.0.4").exits(c.t, exitOK)
+		c.qkv("cert", "member", "--certs-dir", filepath.Join(dir, "certs"), "n4", "127.0.0.4").exits(c.t, form.ExitOK)
 	}
 	m := &memberProcess{
 		t: c.t, name: name, log: filepath.Join(dir, name+".log"), line: line,

@@ -14,6 +14,8 @@ import (
 	"time"
 	"unicode"
 
+	"qkv/cli/data"
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/net/wire"
@@ -34,47 +36,47 @@ func TestExitCodes(t *testing.T) {
 		err  error
 		want int
 	}{
-		{nil, exitOK},
-		{errors.New("any"), exitFailed},
-		{usagef("a"), exitUsage},
-		{exitf(exitNotFound, "b"), exitNotFound},
-		{kv.Errorf(kv.ValueTooLarge, "c"), exitFailed},
-		{kv.Errorf(kv.Compacted, "c"), exitFailed},
-		{kv.Errorf(kv.Unavailable, "d"), exitUnavailable},
-		{kv.Errorf(kv.Overloaded, "d"), exitUnavailable},
-		{kv.Errorf(kv.Removed, "d"), exitUnavailable},
-		{kv.Errorf(kv.Amnesia, "d"), exitUnavailable},
-		{kv.Errorf(kv.Corrupt, "d"), exitUnavailable},
-		{kv.Errorf(kv.LeaseNotFound, "d"), exitNotFound},
-		{kv.Errorf(kv.AddressExists, "d"), exitCondition},
-		{kv.Errorf(kv.NotLearner, "d"), exitCondition},
-		{kv.Errorf(kv.TooManyMembers, "d"), exitCondition},
-		{kv.Errorf(kv.MemberNotFound, "d"), exitNotFound},
-		{kv.Errorf(kv.MemberExists, "d"), exitCondition},
-		{kv.Errorf(kv.LearnerBehind, "d"), exitCondition},
-		{kv.Errorf(kv.QuorumAtRisk, "d"), exitCondition},
-		{kv.Errorf(kv.NotAllowed, "e"), exitNotAllowed},
-		{serveError(node.ErrRemoved), exitNotAllowed},
-		{kv.Errorf(kv.Unknown, "f"), exitUnknown},
-		{kv.Errorf(kv.Internal, "f"), exitFailed},
-		{&client.OutcomeUnknownError{Op: "put", Endpoint: "a:1", Cause: context.DeadlineExceeded}, exitUnknown},
-		{unavailable(), exitUnavailable},
-		{unavailable(errors.New("refused")), exitUnavailable},
-		{unavailable(distrust), exitNotAllowed},
-		{unavailable(distrust, distrust), exitNotAllowed},
-		{unavailable(distrust, errors.New("refused")), exitUnavailable},
-		{context.DeadlineExceeded, exitUnavailable},
-		{unavailable(&client.ClusterError{}), exitUsage},
-		{unavailable(&client.ClusterError{Since: time.Now()}), exitUnavailable},
-		{&client.ClusterError{Since: time.Now()}, exitUnavailable},
-		{&interruption{syscall.SIGINT}, 130},
-		{&interruption{syscall.SIGTERM}, 143},
-		{&client.OutcomeUnknownError{Op: "put", Endpoint: "a:1", Cause: &interruption{syscall.SIGINT}}, 130},
+		{nil, form.ExitOK},
+		{errors.New("any"), form.ExitFailed},
+		{form.Usagef("a"), form.ExitUsage},
+		{form.Exitf(form.ExitNotFound, "b"), form.ExitNotFound},
+		{kv.Errorf(kv.ValueTooLarge, "c"), form.ExitFailed},
+		{kv.Errorf(kv.Compacted, "c"), form.ExitFailed},
+		{kv.Errorf(kv.Unavailable, "d"), form.ExitUnavailable},
+		{kv.Errorf(kv.Overloaded, "d"), form.ExitUnavailable},
+		{kv.Errorf(kv.Removed, "d"), form.ExitUnavailable},
+		{kv.Errorf(kv.Amnesia, "d"), form.ExitUnavailable},
+		{kv.Errorf(kv.Corrupt, "d"), form.ExitUnavailable},
+		{kv.Errorf(kv.LeaseNotFound, "d"), form.ExitNotFound},
+		{kv.Errorf(kv.AddressExists, "d"), form.ExitCondition},
+		{kv.Errorf(kv.NotLearner, "d"), form.ExitCondition},
+		{kv.Errorf(kv.TooManyMembers, "d"), form.ExitCondition},
+		{kv.Errorf(kv.MemberNotFound, "d"), form.ExitNotFound},
+		{kv.Errorf(kv.MemberExists, "d"), form.ExitCondition},
+		{kv.Errorf(kv.LearnerBehind, "d"), form.ExitCondition},
+		{kv.Errorf(kv.QuorumAtRisk, "d"), form.ExitCondition},
+		{kv.Errorf(kv.NotAllowed, "e"), form.ExitNotAllowed},
+		{data.ServeError(node.ErrRemoved), form.ExitNotAllowed},
+		{kv.Errorf(kv.Unknown, "f"), form.ExitUnknown},
+		{kv.Errorf(kv.Internal, "f"), form.ExitFailed},
+		{&client.OutcomeUnknownError{Op: "put", Endpoint: "a:1", Cause: context.DeadlineExceeded}, form.ExitUnknown},
+		{unavailable(), form.ExitUnavailable},
+		{unavailable(errors.New("refused")), form.ExitUnavailable},
+		{unavailable(distrust), form.ExitNotAllowed},
+		{unavailable(distrust, distrust), form.ExitNotAllowed},
+		{unavailable(distrust, errors.New("refused")), form.ExitUnavailable},
+		{context.DeadlineExceeded, form.ExitUnavailable},
+		{unavailable(&client.ClusterError{}), form.ExitUsage},
+		{unavailable(&client.ClusterError{Since: time.Now()}), form.ExitUnavailable},
+		{&client.ClusterError{Since: time.Now()}, form.ExitUnavailable},
+		{&form.Interruption{Signal: syscall.SIGINT}, 130},
+		{&form.Interruption{Signal: syscall.SIGTERM}, 143},
+		{&client.OutcomeUnknownError{Op: "put", Endpoint: "a:1", Cause: &form.Interruption{Signal: syscall.SIGINT}}, 130},
 	} {
-		if got := exitCode(tt.err); got != tt.want {
+		if got := form.ExitCode(tt.err); got != tt.want {
 			t.Errorf("%v: exit code %d, want %d", tt.err, got, tt.want)
 		}
-		if got := exitCode(fmt.Errorf("wrapped: %w", tt.err)); tt.err != nil && got != tt.want {
+		if got := form.ExitCode(fmt.Errorf("wrapped: %w", tt.err)); tt.err != nil && got != tt.want {
 			t.Errorf("wrapped %v: exit code %d, want %d", tt.err, got, tt.want)
 		}
 	}
@@ -85,18 +87,18 @@ func TestExitCodes(t *testing.T) {
 func TestExitCodeOfAWrite(t *testing.T) {
 	unknown := []kv.Code{kv.Unknown, kv.Internal, 200}
 	for code := range kv.Code(201) {
-		err := writeFailed(fmt.Errorf("put: %w", kv.Errorf(code, "the member's words")))
-		got := exitCode(err)
-		if want := slices.Contains(unknown, code) || code > kv.MemberRuns; want != (got == exitUnknown) {
+		err := form.WriteFailed(fmt.Errorf("put: %w", kv.Errorf(code, "the member's words")))
+		got := form.ExitCode(err)
+		if want := slices.Contains(unknown, code) || code > kv.MemberRuns; want != (got == form.ExitUnknown) {
 			t.Errorf("a write answered with %v ends with exit code %d", code, got)
 		}
-		if says := strings.Contains(err.Error(), "the outcome is unknown"); says != (got == exitUnknown) {
+		if says := strings.Contains(err.Error(), "the outcome is unknown"); says != (got == form.ExitUnknown) {
 			t.Errorf("a write answered with %v ends with exit code %d, and says %q", code, got, err)
 		}
 	}
 	for _, code := range []kv.Code{kv.AnswerTooLarge, kv.AnswerGone} { // it happened, and its answer is missing
-		if err := orNothing(writeFailed(kv.Errorf(code, "the write was made"))); exitCode(err) != exitFailed || err.Error() != "the write was made" {
-			t.Errorf("a write answered with %v ends with exit code %d: %v", code, exitCode(err), err)
+		if err := form.OrNothing(form.WriteFailed(kv.Errorf(code, "the write was made"))); form.ExitCode(err) != form.ExitFailed || err.Error() != "the write was made" {
+			t.Errorf("a write answered with %v ends with exit code %d: %v", code, form.ExitCode(err), err)
 		}
 	}
 }
@@ -104,10 +106,10 @@ func TestExitCodeOfAWrite(t *testing.T) {
 // TestExitCodesAreListed: whoever reads the help, or this package's promises, finds each code of a command.
 func TestExitCodesAreListed(t *testing.T) {
 	var help strings.Builder
-	writeAppHelp(&help, newApp())
+	form.WriteAppHelp(&help, newApp())
 	promises := string(readFile(t, "doc.go"))
-	codes := []int{(&interruption{syscall.SIGINT}).code(), (&interruption{syscall.SIGTERM}).code()}
-	for code := range exitDisk + 1 {
+	codes := []int{(&form.Interruption{Signal: syscall.SIGINT}).Code(), (&form.Interruption{Signal: syscall.SIGTERM}).Code()}
+	for code := range form.ExitDisk + 1 {
 		codes = append(codes, code)
 	}
 	for where, text := range map[string]string{"the help": help.String(), "doc.go": promises} {
@@ -132,12 +134,12 @@ func TestNotPermitted(t *testing.T) {
 		want string
 	}{
 		{denied("mkdir"), fmt.Sprintf("start: mkdir /var/lib/qkv: permission denied: qkv runs as user %d: as root, make the folder with `install -d -m 0700 -o %d /var/lib/qkv`", uid, uid)},
-		{serveError(&node.UsageError{Err: denied("open")}), fmt.Sprintf("start: open /var/lib/qkv: permission denied: qkv runs as user %d: run it as the owner of that path, or give the path to user %d with `chown`; if it is the owner, allow it with `chmod u+rwX`", uid, uid)},
+		{data.ServeError(&node.UsageError{Err: denied("open")}), fmt.Sprintf("start: open /var/lib/qkv: permission denied: qkv runs as user %d: run it as the owner of that path, or give the path to user %d with `chown`; if it is the owner, allow it with `chmod u+rwX`", uid, uid)},
 		{os.NewSyscallError("bind", syscall.EACCES), "bind: permission denied"},
 		{&fs.PathError{Op: "open", Path: "a", Err: syscall.ENOENT}, "open a: no such file or directory"},
 	} {
-		if got := notPermitted(tt.err); got.Error() != tt.want || exitCode(got) != exitCode(tt.err) {
-			t.Errorf("%v, exit code %d; want %s, %d", got, exitCode(got), tt.want, exitCode(tt.err))
+		if got := form.NotPermitted(tt.err); got.Error() != tt.want || form.ExitCode(got) != form.ExitCode(tt.err) {
+			t.Errorf("%v, exit code %d; want %s, %d", got, form.ExitCode(got), tt.want, form.ExitCode(tt.err))
 		}
 	}
 }
@@ -149,9 +151,9 @@ func TestAnswerNotPrinted(t *testing.T) {
 	defer full.Close()
 	for _, format := range []string{"plain", "json", "table"} {
 		var stderr strings.Builder
-		code := run(t.Context(), []string{"qkv", "version", "-w", format}, strings.NewReader(""), full, &stderr)
-		if want := "qkv: the command succeeded, but its answer could not be printed: write /dev/full: no space left on device\n"; code != exitFailed || stderr.String() != want {
-			t.Errorf("-w %s: exit code %d, %swant %d, %s", format, code, &stderr, exitFailed, want)
+		code := execute(t.Context(), []string{"qkv", "version", "-w", format}, strings.NewReader(""), full, &stderr)
+		if want := "qkv: the command succeeded, but its answer could not be printed: write /dev/full: no space left on device\n"; code != form.ExitFailed || stderr.String() != want {
+			t.Errorf("-w %s: exit code %d, %swant %d, %s", format, code, &stderr, form.ExitFailed, want)
 		}
 	}
 }
@@ -160,12 +162,12 @@ func TestAnswerNotPrinted(t *testing.T) {
 func TestRevisionsThatAreNotThereYet(t *testing.T) {
 	t.Parallel()
 	b := newRig(t, nil)
-	b.expect(t, exitOK, "OK\n", "", "put", "a", "1")
+	b.expect(t, form.ExitOK, "OK\n", "", "put", "a", "1")
 	for _, line := range []string{
 		"get a --rev 99", "get a --prefix --rev 99", "get a --count-only --rev 99", "get a --rev 99 --serializable",
 		"compact 99", "diff a --from 99", "diff a --from 1 --to 99", "revert a --to 99",
 	} {
-		if code, _, stderr := b.qkv(t, "", strings.Fields(line)...); code != exitFailed || !strings.Contains(stderr, "the newest is 2") {
+		if code, _, stderr := b.qkv(t, "", strings.Fields(line)...); code != form.ExitFailed || !strings.Contains(stderr, "the newest is 2") {
 			t.Errorf("%s: %d %s", line, code, stderr)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/cli/form"
+	"qkv/cli/keys"
 	"qkv/internal/limits"
 	"qkv/net/server"
 )
@@ -16,11 +18,11 @@ import (
 // exportedLine returns a line of an export without what another cluster has differently: revisions, and the time left of a lease.
 func exportedLine(t *testing.T, text string) string {
 	t.Helper()
-	var k exportedKey
+	var k keys.ExportedKey
 	must(t, json.Unmarshal([]byte(text), &k))
-	p, err := k.put()
+	p, err := k.Put()
 	must(t, err)
-	return fmt.Sprintf("%q=%q %x %v", p.Key, p.Value, p.Lease, p.ttl > 0)
+	return fmt.Sprintf("%q=%q %x %v", p.Key, p.Value, p.Lease, p.Ttl > 0)
 }
 
 // TestRoundTrip: keys of any bytes come out of one cluster and into another one as they were, a second time too. With QKV_FULL=1 they are
@@ -122,7 +124,7 @@ func TestImportFits(t *testing.T) {
 		t.Errorf("%d %s %s", code, out, stderr)
 	}
 	large := fmt.Sprintf(`{"key":"large","value":%q}`, strings.Repeat("v", 5000))
-	if code, _, stderr := b.qkv(t, large, "import"); code != exitFailed || !strings.Contains(stderr, "lines 1 to 1: ") || !strings.Contains(stderr, "over the limit of 4096") {
+	if code, _, stderr := b.qkv(t, large, "import"); code != form.ExitFailed || !strings.Contains(stderr, "lines 1 to 1: ") || !strings.Contains(stderr, "over the limit of 4096") {
 		t.Errorf("%d %s", code, stderr)
 	}
 }

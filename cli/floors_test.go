@@ -126,19 +126,36 @@ var packages = map[string]layer{
 		"actor", "actor/space", "net/peer", "net/server", "net/client", "net/etcd", "net/web", "net/auth", "internal/checks", "internal/codec", "internal/damage", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/audit", "internal/pack", "internal/figures", "internal/limits", "internal/meter",
 	}, modules: []string{raftModule, protoModule, ageModule}},
 
-	"cli/form":  {floor: 5, imports: []string{"internal/figures"}},
-	"cli/local": {floor: 5, modules: []string{sysModule}},
+	"cli/form": {floor: 5, imports: []string{
+		"net/client", "net/wire", "log/disk", "index/kv", "internal/checks", "internal/figures", "internal/limits", "internal/settings",
+	}, modules: []string{urfaveModule, barModule, termModule}},
+	"cli/form/formtest": {floor: 0, helper: true},
+	"cli/local":         {floor: 5, modules: []string{sysModule}},
 
-	"cli": {floor: 5, imports: []string{
-		"cli/form", "cli/local", "node", "node/roster", "bench", "bench/machine", "bench/result", "net/client", "net/etcd", "net/etcd/migrate", "net/wire", "internal/checks", "internal/etcdflags", "internal/settings", "snapshot", "snapshot/backup", "snapshot/backup/store", "index", "index/kv", "log", "log/disk", "internal/damage", "internal/figures", "internal/limits",
-	}, modules: []string{urfaveModule, barModule, teaModule, termModule, ageModule}},
+	// The commands of a package may use those of the packages above it in this list.
+	"cli/keys": {floor: 6, imports: []string{
+		"cli/form", "cli/local", "net/client", "index/kv", "internal/checks", "internal/figures", "internal/limits",
+	}, modules: []string{urfaveModule}},
+	"cli/cluster": {floor: 7, imports: []string{
+		"cli/form", "cli/keys", "node/roster", "bench", "bench/machine", "net/client", "net/wire", "internal/checks", "internal/figures", "internal/limits",
+		"snapshot", "index", "index/kv", "log", "log/disk",
+	}, modules: []string{urfaveModule}},
+	"cli/data": {floor: 7, imports: []string{
+		"cli/form", "cli/keys", "node", "net/client", "net/etcd", "net/etcd/migrate", "net/wire", "internal/checks", "internal/damage", "internal/limits",
+		"snapshot", "snapshot/backup", "snapshot/backup/store", "index", "index/kv", "log", "log/disk",
+	}, modules: []string{urfaveModule, ageModule}},
+	"cli/run": {floor: 8, imports: []string{
+		"cli/form", "cli/local", "cli/cluster", "cli/data", "node", "bench", "bench/machine", "bench/result", "net/client", "net/etcd", "net/wire",
+		"internal/etcdflags", "internal/figures", "internal/limits", "internal/settings", "snapshot/backup", "snapshot/backup/store", "index", "index/kv", "log/disk",
+	}, modules: []string{urfaveModule, ageModule}},
+	"cli":   {floor: 9, imports: []string{"cli/form", "cli/local", "cli/keys", "cli/cluster", "cli/data", "cli/run"}, modules: []string{urfaveModule}},
 	"bench": {floor: 5, imports: []string{"bench/machine", "bench/result", "index/kv", "net/client", "internal/limits"}, modules: []string{hdrModule, sysModule, etcdModule, grpcModule}},
 
 	"bench/stat":    {floor: 0, modules: []string{perfModule}},
 	"bench/machine": {floor: 0, modules: []string{sysModule}},
 	"bench/result":  {floor: 1, imports: []string{"bench/stat", "bench/machine"}, modules: []string{hdrModule}},
 
-	".": {floor: 6, imports: []string{"cli"}},
+	".": {floor: 10, imports: []string{"cli"}},
 }
 
 // stateFloor is the highest floor of state without goroutines.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/cli/form"
 	"qkv/internal/testlong"
 	"qkv/net/wire"
 )
@@ -83,7 +84,7 @@ func TestFormatsFiles(t *testing.T) {
 		_, err := s.Put(t.Context(), fmt.Append(nil, i), make([]byte, 1<<20))
 		must(t, err)
 	}
-	c.qkv("backup", "now").exits(t, exitOK)
+	c.qkv("backup", "now").exits(t, form.ExitOK)
 	found := map[string]bool{}
 	for dir, heading := range map[string]string{m.dataDir: "## The data folder of a member", place: "## A backup"} {
 		patterns := filePatterns(t, heading)

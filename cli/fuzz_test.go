@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"qkv/cli/form"
 )
 
 // FuzzArrange: whatever the words, they are refused or every one of them is kept, arguments in their order.
@@ -16,22 +18,22 @@ func FuzzArrange(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line string) {
 		words := strings.Fields(line)
-		a, err := arrange(newApp(), append([]string{"qkv"}, words...))
-		if err != nil || a.help {
+		a, err := form.Arrange(newApp(), append([]string{"qkv"}, words...))
+		if err != nil || a.Help {
 			return
 		}
-		kept := len(a.commands) + len(a.flags) + len(a.args)
+		kept := len(a.Commands) + len(a.Flags) + len(a.Args)
 		if i := slices.Index(words, "--"); i >= 0 {
 			kept++ // the one that ends the flags
 		}
 		if kept != len(words) && !slices.Contains(words, "--version") && !slices.Contains(words, "-version") {
-			t.Errorf("%q: commands %q, flags %q, arguments %q", words, a.commands, a.flags, a.args)
+			t.Errorf("%q: commands %q, flags %q, arguments %q", words, a.Commands, a.Flags, a.Args)
 		}
 		at := 0
-		for _, argument := range a.args {
+		for _, argument := range a.Args {
 			i := slices.Index(words[at:], argument)
 			if i < 0 {
-				t.Fatalf("%q: the argument %q is out of order in %q", words, argument, a.args)
+				t.Fatalf("%q: the argument %q is out of order in %q", words, argument, a.Args)
 			}
 			at += i + 1
 		}

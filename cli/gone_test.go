@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"qkv/cli/form"
 )
 
 // removed are commands, flags and words that 0.3.0 has no more, as regular expressions, each with the places that may name it: pages where
@@ -56,7 +58,7 @@ func TestGone(t *testing.T) {
 		texts[page] = pageText(t, page)
 	}
 	texts["CHANGELOG.md"] = section(t, pageText(t, "CHANGELOG.md"), "## [")
-	for _, answers := range []map[string]string{foreignCommands, foreignFlags} {
+	for _, answers := range []map[string]string{form.ForeignCommands, form.ForeignFlags} {
 		for _, answer := range answers {
 			texts["old words"] += answer + "\n"
 		}
@@ -66,7 +68,7 @@ func TestGone(t *testing.T) {
 		for _, c := range commands {
 			path := path + " " + c.Name
 			var help bytes.Buffer
-			writeHelp(&help, path, c)
+			form.WriteHelp(&help, path, c)
 			texts[path] = help.String()
 			visit(path, c.Subcommands)
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/cli/form"
+	"qkv/cli/run"
 	"qkv/internal/etcdflags"
 )
 
@@ -17,7 +18,7 @@ func TestHelp(t *testing.T) {
 	var visit func(path string, commands []*cli.Command)
 	fits := func(path string) {
 		var help, messages bytes.Buffer
-		if code := run(t.Context(), append([]string{"qkv", "help"}, strings.Fields(path)...), strings.NewReader(""), &help, &messages); code != exitOK || help.Len() == 0 {
+		if code := execute(t.Context(), append([]string{"qkv", "help"}, strings.Fields(path)...), strings.NewReader(""), &help, &messages); code != form.ExitOK || help.Len() == 0 {
 			t.Errorf("the help of %q: exit code %d, %s", path, code, &messages)
 		}
 		for line := range strings.Lines(help.String()) {
@@ -34,10 +35,10 @@ func TestHelp(t *testing.T) {
 				continue
 			}
 			var help bytes.Buffer
-			writeHelp(&help, "qkv "+path, c)
+			form.WriteHelp(&help, "qkv "+path, c)
 			visit(path, c.Subcommands)
-			if says := strings.Contains(strings.Join(strings.Fields(help.String()), " "), "`qkv help connection`"); says != talks(c) {
-				t.Errorf("%q talks to a cluster: %v; its help:\n%s", path, talks(c), &help)
+			if says := strings.Contains(strings.Join(strings.Fields(help.String()), " "), "`qkv help connection`"); says != form.Talks(c) {
+				t.Errorf("%q talks to a cluster: %v; its help:\n%s", path, form.Talks(c), &help)
 			}
 			if len(c.Subcommands) == 0 && !strings.Contains(help.String(), "\nexamples\n") {
 				t.Errorf("the help of %q has no example: commands.txt has them", path)
@@ -45,20 +46,20 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	visit("", newApp().Commands)
-	for _, line := range []string{"", connectionTopic, "--all"} {
+	for _, line := range []string{"", form.ConnectionTopic, "--all"} {
 		fits(line)
 	}
-	for path, p := range pages {
-		for _, line := range docLines("```\n" + strings.Join(p.examples, "\n") + "\n```") {
+	for path, p := range form.Pages {
+		for _, line := range docLines("```\n" + strings.Join(p.Examples, "\n") + "\n```") {
 			_, line, ours := strings.Cut(line, "qkv ")
-			if _, words, ok := etcdLine(strings.Fields("qkv " + line)); ok {
+			if _, words, ok := run.EtcdLine(strings.Fields("qkv " + line)); ok {
 				if _, err := etcdflags.Parse(words, nil, func(string) ([]byte, error) { return nil, nil }); err != nil {
 					t.Errorf("the example of %q: %s: %v", path, line, err)
 				}
 				continue
 			}
-			a, err := arrange(newApp(), append([]string{"qkv"}, strings.Fields(strings.TrimSuffix(line, ")"))...))
-			if !ours || err != nil || !strings.HasPrefix(strings.Join(a.commands, " ")+" ", path+" ") && !strings.Contains(line, "|") {
+			a, err := form.Arrange(newApp(), append([]string{"qkv"}, strings.Fields(strings.TrimSuffix(line, ")"))...))
+			if !ours || err != nil || !strings.HasPrefix(strings.Join(a.Commands, " ")+" ", path+" ") && !strings.Contains(line, "|") {
 				t.Errorf("the example of %q: %s: %v", path, line, err)
 			}
 		}
@@ -69,7 +70,7 @@ func TestHelp(t *testing.T) {
 func TestHelpOfTheConnection(t *testing.T) {
 	help := func(words ...string) string {
 		var out, messages bytes.Buffer
-		if code := run(t.Context(), append([]string{"qkv"}, words...), strings.NewReader(""), &out, &messages); code != exitOK {
+		if code := execute(t.Context(), append([]string{"qkv"}, words...), strings.NewReader(""), &out, &messages); code != form.ExitOK {
 			t.Errorf("%v: %d %s", words, code, &messages)
 		}
 		return out.String()
@@ -79,8 +80,8 @@ func TestHelpOfTheConnection(t *testing.T) {
 	}
 	for _, words := range [][]string{{"help", "connection"}, {"help", "--all"}} {
 		text := help(words...)
-		for _, f := range clientFlags() {
-			name := dashed(f.Names()[0])
+		for _, f := range form.ClientFlags() {
+			name := form.Dashed(f.Names()[0])
 			if n := strings.Count(text, "\n  "+name+" "); n != 1 && words[1] == "connection" || n == 0 {
 				t.Errorf("%v has %s %d times:\n%s", words, name, n, text)
 			}
@@ -90,7 +91,7 @@ func TestHelpOfTheConnection(t *testing.T) {
 		t.Errorf("%s", all)
 	}
 	var out, messages bytes.Buffer
-	if code := run(t.Context(), []string{"qkv", "connection"}, strings.NewReader(""), &out, &messages); code != exitUsage {
+	if code := execute(t.Context(), []string{"qkv", "connection"}, strings.NewReader(""), &out, &messages); code != form.ExitUsage {
 		t.Errorf("the topic is no command: %d %s", code, &out)
 	}
 }
@@ -114,14 +115,14 @@ func TestForeignWords(t *testing.T) {
 		"get foo --recurse":                "--prefix",
 		"status --endpoint=127.0.0.1:2379": "--endpoints",
 	} {
-		_, err := arrange(newApp(), append([]string{"qkv"}, strings.Fields(line)...))
-		if err == nil || exitCode(err) != exitUsage || !strings.Contains(err.Error(), want) {
+		_, err := form.Arrange(newApp(), append([]string{"qkv"}, strings.Fields(line)...))
+		if err == nil || form.ExitCode(err) != form.ExitUsage || !strings.Contains(err.Error(), want) {
 			t.Errorf("qkv %s: %v, want %q", line, err, want)
 		}
 	}
 	app := newApp()
-	for word := range foreignCommands {
-		if a, err := arrange(app, append([]string{"qkv"}, strings.Fields(word)...)); err == nil && strings.Join(a.commands, " ") == word {
+	for word := range form.ForeignCommands {
+		if a, err := form.Arrange(app, append([]string{"qkv"}, strings.Fields(word)...)); err == nil && strings.Join(a.Commands, " ") == word {
 			t.Errorf("%q is a command of this program", word)
 		}
 	}
@@ -129,8 +130,8 @@ func TestForeignWords(t *testing.T) {
 
 // A flag without a value shows none, whatever its text quotes.
 func TestHelpOfSwitches(t *testing.T) {
-	for _, f := range flagsBelow(newApp().Commands) {
-		if left, _ := flagHelp(f); !hasValue(f) && left != dashedNames(f) {
+	for _, f := range form.FlagsBelow(newApp().Commands) {
+		if left, _ := form.FlagHelp(f); !form.HasValue(f) && left != dashedNames(f) {
 			t.Errorf("%q", left)
 		}
 	}
@@ -139,15 +140,15 @@ func TestHelpOfSwitches(t *testing.T) {
 func dashedNames(f cli.Flag) string {
 	var names []string
 	for _, name := range f.Names() {
-		names = append(names, dashed(name))
+		names = append(names, form.Dashed(name))
 	}
 	return strings.Join(names, ", ")
 }
 
 // A flag has one default, and none is said where it is nothing.
 func TestHelpSaysOneDefault(t *testing.T) {
-	for _, f := range flagsBelow(newApp().Commands) {
-		left, text := flagHelp(f)
+	for _, f := range form.FlagsBelow(newApp().Commands) {
+		left, text := form.FlagHelp(f)
 		if strings.Count(text, "(default") > 1 || strings.Contains(text, "(default 0s)") {
 			t.Errorf("%s %s", left, text)
 		}
@@ -164,7 +165,7 @@ func TestHelpOfListsWithADefault(t *testing.T) {
 		{&cli.IntSliceFlag{Name: "members", Value: cli.NewIntSlice(1, 3), Usage: "`N,...` members"}, "N,... members (default 1, 3)"},
 		{&cli.StringFlag{Name: "data-dir", Value: ".", Usage: "`DIR` of data"}, "DIR of data (default .)"},
 	} {
-		if _, text := flagHelp(c.flag); text != c.want {
+		if _, text := form.FlagHelp(c.flag); text != c.want {
 			t.Errorf("%q, want %q", text, c.want)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"qkv/cli/run"
 )
 
 // TestHostsDocs runs the commands of docs/hosts.md and docs/emergencies.md word by word, on hosts with the addresses and folders of these
@@ -205,7 +207,7 @@ func (d *documented) command(host int, line string) *exec.Cmd {
 		cmd = exec.Command("ip", append([]string{"netns", "exec", fmt.Sprint("d", host)}, cmd.Args...)...)
 	}
 	cmd.Dir = d.folder(host)
-	cmd.Env = append(withoutSettings(os.Environ()), "QKV_HOME="+filepath.Join(d.folder(host), "home"))
+	cmd.Env = append(run.WithoutSettings(os.Environ()), "QKV_HOME="+filepath.Join(d.folder(host), "home"))
 	if host == 0 {
 		cmd.Env = append(cmd.Env, d.environment...)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/cluster"
 	"qkv/internal/checks"
 )
 
@@ -80,7 +81,7 @@ func TestHostsDoctor(t *testing.T) {
 // finds waits until `qkv doctor` has a result with these words, and this remedy. No level means a warning or a failure.
 func (h *hosts) finds(id string, level checks.Level, text, do string) {
 	h.t.Helper()
-	var d diagnosis
+	var d cluster.Diagnosis
 	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		d = h.diagnose()
 		for _, r := range d.Checks {

@@ -18,6 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/cluster"
+	"qkv/cli/form"
+	"qkv/cli/run"
 	"qkv/index/kv"
 	"qkv/internal/testlong"
 	"qkv/net/client"
@@ -70,9 +73,9 @@ func newHosts(t *testing.T) *hosts {
 		t.Cleanup(func() { must(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
 	}
 	h.clusterProcess = &clusterProcess{t: t, home: filepath.Join(h.dir, "home"), certsDir: filepath.Join(h.dir, "ca"), client: "admin"}
-	_, err := certMaker().CreateCA(h.certsDir, "prod")
+	_, err := form.CertMaker().CreateCA(h.certsDir, "prod")
 	must(t, err)
-	_, err = certMaker().CreateClient(h.certsDir, "admin")
+	_, err = form.CertMaker().CreateClient(h.certsDir, "admin")
 	must(t, err)
 	return h
 }
@@ -87,7 +90,7 @@ func (h *hosts) ip(words string) {
 // member plans a member on a host of its own, with its certificate; it is not started.
 func (h *hosts) member(name string) *memberProcess {
 	h.t.Helper()
-	_, err := certMaker().CreateMember(h.certsDir, name, nil)
+	_, err := form.CertMaker().CreateMember(h.certsDir, name, nil)
 	must(h.t, err)
 	h.number++
 	m := &memberProcess{
@@ -188,9 +191,9 @@ func (h *hosts) change(words ...string) string {
 	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		said = h.qkv(slices.Concat([]string{"member"}, words, []string{"--timeout", "20s"})...)
 		switch {
-		case said.code == exitOK, said.code == exitNotFound && words[0] == "remove":
+		case said.code == form.ExitOK, said.code == form.ExitNotFound && words[0] == "remove":
 			return said.stdout
-		case said.code != exitCondition && said.code != exitUnavailable && said.code != exitUnknown:
+		case said.code != form.ExitCondition && said.code != form.ExitUnavailable && said.code != form.ExitUnknown:
 			h.t.Fatalf("qkv member %q: %d %s", words, said.code, said.stderr)
 		}
 	}
@@ -212,7 +215,7 @@ func (h *hosts) remove(m *memberProcess) {
 	h.t.Helper()
 	h.change("remove", m.name)
 	if m.running() {
-		if code := m.exit(); code != exitNotAllowed {
+		if code := m.exit(); code != form.ExitNotAllowed {
 			h.t.Errorf("%s was removed, and ended with %d:\n%s", m.name, code, m.tail(10))
 		}
 	}
@@ -353,7 +356,7 @@ type replacing struct {
 // replace puts a member on a host of its own in the place of another one. The next one's host is only started by begin.
 func (h *hosts) replace(old *memberProcess) *replacing {
 	h.t.Helper()
-	return h.replaceBy(old, h.member(nextName(old.name)))
+	return h.replaceBy(old, h.member(cluster.NextName(old.name)))
 }
 
 // replaceBy puts a member in the place of another one, or of itself: it then has its name and address, and an empty folder.
@@ -372,7 +375,7 @@ func (r *replacing) run() {
 	must(r.t, err)
 	defer out.Close()
 	r.cmd = exec.Command("qkv", "member", "replace", r.old.name, "--peer", r.next.listenPeer, "--timeout", "20s")
-	r.cmd.Env = append(withoutSettings(os.Environ()), r.environment()...)
+	r.cmd.Env = append(run.WithoutSettings(os.Environ()), r.environment()...)
 	r.cmd.Stdout, r.cmd.Stderr = out, out
 	must(r.t, spawn(r.cmd))
 	cmd, ended := r.cmd, make(chan error, 1)
@@ -410,7 +413,7 @@ func (r *replacing) end() {
 		r.t.Fatalf("qkv member replace does not end:\n%s\n%s", readFile(r.t, r.log), r.tails())
 	}
 	if r.old != r.next && r.old.running() {
-		if code := r.old.exit(); code != exitNotAllowed {
+		if code := r.old.exit(); code != form.ExitNotAllowed {
 			r.t.Errorf("%s was replaced, and ended with %d:\n%s", r.old.name, code, r.old.tail(10))
 		}
 	}
@@ -501,8 +504,8 @@ func TestHostsRefused(t *testing.T) {
 		h.awaitVoters()
 	})
 	h.step(l, "a removal", gapCalm, func() { h.remove(removed) })
-	h.step(l, "the removed folder starts", gapCalm, func() { removed.refuses(exitNotAllowed, "was removed from its cluster") })
-	h.step(l, "its backup starts", gapCalm, func() { backup.refuses(exitNotAllowed, "was removed from its cluster") })
+	h.step(l, "the removed folder starts", gapCalm, func() { removed.refuses(form.ExitNotAllowed, "was removed from its cluster") })
+	h.step(l, "its backup starts", gapCalm, func() { backup.refuses(form.ExitNotAllowed, "was removed from its cluster") })
 
 	original := h.follower()
 	twin := h.member(original.name + "-twin")

@@ -6,12 +6,14 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"qkv/cli/form"
 )
 
 // TestManualPage: the manual page has every command and every flag that the help shows.
 func TestManualPage(t *testing.T) {
 	var out, messages strings.Builder
-	if code := run(t.Context(), []string{"qkv", manCommand}, strings.NewReader(""), &out, &messages); code != exitOK {
+	if code := execute(t.Context(), []string{"qkv", manCommand}, strings.NewReader(""), &out, &messages); code != form.ExitOK {
 		t.Fatalf("exit code %d: %s", code, &messages)
 	}
 	page := strings.ReplaceAll(out.String(), `\-`, "-")

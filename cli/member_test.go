@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/cluster"
 	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/internal/checks"
@@ -58,24 +59,6 @@ func (b *rig) list(t *testing.T) map[string]memberRecord {
 	return all
 }
 
-func TestMemberListOutput(t *testing.T) {
-	learner := announcement(0x8e9e05c52164694d, "a member with a long name, 鍵")
-	learner.Since, learner.Boot, learner.Manual = 1_790_000_000_000_000_000, 0, true
-	learner.Peers, learner.Clients, learner.Version, learner.Level = []string{"10.0.0.4:2380", "[2001:db8::4]:2380"}, nil, "", 0
-	founder, next, unnamed := announcement(1, "n1"), announcement(4, "n1-2"), announcement(5, "")
-	founder.Role = kv.Voter
-	next.Replaces, next.Since, unnamed.Replaces, unnamed.Since, unnamed.Boot = founder.ID, learner.Since, founder.ID, learner.Since, 0
-	members := []kv.Member{learner, founder, next, unnamed}
-	golden(t, "members", inFormats(func(out *bytes.Buffer, format string) error { return writeMembers(out, format, members) }))
-	var out bytes.Buffer
-	must(t, writeMembers(&out, form.Table, members))
-	for line := range strings.Lines(out.String()) {
-		if n := form.ColumnsOf(strings.TrimRight(line, "\n")); n > 80 {
-			t.Errorf("a line of %d columns:\n%s", n, line)
-		}
-	}
-}
-
 // TestMembers is the life of a member, by name and by id.
 func TestMembers(t *testing.T) {
 	b := threeMembers(t)
@@ -109,7 +92,7 @@ func TestMembers(t *testing.T) {
 	b.expect(t, 3, "", "no member is called n4: they are n1, n2, n3; nothing was changed", "member", "remove", "n4")
 	b.expect(t, 3, "", "no member is called 0000000000000009", "member", "lead", "0000000000000009")
 	for _, line := range []string{"member add n\x015 --peer h:1", "member add n5", "member add n5 --peer h", "member add n5 --peer 0.0.0.0:2380", "member update n1", "member remove", "member list x", "member lead a b"} {
-		if code, _, stderr := b.qkv(t, "", strings.Fields(line)...); code != exitUsage {
+		if code, _, stderr := b.qkv(t, "", strings.Fields(line)...); code != form.ExitUsage {
 			t.Errorf("qkv %s: %d %s", line, code, stderr)
 		}
 	}
@@ -137,27 +120,17 @@ func TestMemberListWithoutQuorum(t *testing.T) {
 	for line, named := range map[string]bool{"member list": true, "get key": true, "get key --prefix": true, "history key": false} {
 		testretry.Longer(t, 300*time.Millisecond, func(t testing.TB, limit time.Duration) {
 			code, out, stderr := b.qkv(t, "", append(strings.Fields(line), "--timeout", limit.String())...)
-			if code != exitUnavailable || out != "" || !strings.Contains(stderr, "no quorum") || strings.HasSuffix(stderr, hint) != named {
+			if code != form.ExitUnavailable || out != "" || !strings.Contains(stderr, "no quorum") || strings.HasSuffix(stderr, hint) != named {
 				t.Errorf("qkv %s: %d %q %q", line, code, out, stderr)
 			}
 		})
 	}
 	b.member.SetBefore(func(int, int) *kv.Error { return kv.Errorf(kv.Amnesia, "it takes no part") })
 	testretry.Longer(t, 300*time.Millisecond, func(t testing.TB, limit time.Duration) {
-		b.expect(t, exitUnavailable, "", "it takes no part\n", "member", "list", "--timeout", limit.String())
+		b.expect(t, form.ExitUnavailable, "", "it takes no part\n", "member", "list", "--timeout", limit.String())
 	})
 	if code, out, _ := b.qkv(t, "", "member", "list", "--serializable"); code != 0 || strings.Count(out, "voter") != 3 {
 		t.Errorf("%d %q", code, out)
-	}
-}
-
-func TestNextName(t *testing.T) {
-	for name, want := range map[string]string{
-		"n3": "n3-2", "n3-2": "n3-3", "n3-9": "n3-10", "n3-1": "n3-1-2", "db-east": "db-east-2", "-2": "-2-2", "n3-": "n3--2", "n-99999999999": "n-99999999999-2",
-	} {
-		if got := nextName(name); got != want {
-			t.Errorf("behind %s comes %s, wanted %s", name, got, want)
-		}
 	}
 }
 
@@ -174,7 +147,7 @@ func (b *rig) replaceThen(ctx context.Context, until string, then func(), words 
 	w := &stopAt{until: until, stop: sync.OnceFunc(then)}
 	var messages bytes.Buffer
 	args := append(append([]string{"qkv", "member", "replace"}, words...), b.flags...)
-	code = run(ctx, args, strings.NewReader(""), w, &messages)
+	code = execute(ctx, args, strings.NewReader(""), w, &messages)
 	return code, w.String(), messages.String()
 }
 
@@ -280,7 +253,7 @@ func TestMemberReplaceShowsTheLeadersSteps(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	code, out, stderr := b.replaceThen(ctx, "2 of 3: waiting until n4 is started", remove, peer...)
-	if code != exitNotFound || !strings.Contains(stderr, "was removed from the cluster meanwhile: the replacement has ended") || len(b.list(t)) != 3 {
+	if code != form.ExitNotFound || !strings.Contains(stderr, "was removed from the cluster meanwhile: the replacement has ended") || len(b.list(t)) != 3 {
 		t.Errorf("%d %q %q", code, out, stderr)
 	}
 
@@ -308,7 +281,7 @@ func TestMemberReplaceRefused(t *testing.T) {
 		return kv.Errorf(kv.QuorumAtRisk, "n2 does not answer")
 	})
 	code, out, stderr := b.replace(t, "", "n3", "--peer", "10.0.0.4:2380")
-	if code != exitCondition || !strings.Contains(out, "trying again: the outcome of the change of the members is unknown") || !strings.Contains(stderr, "n2 does not answer") {
+	if code != form.ExitCondition || !strings.Contains(out, "trying again: the outcome of the change of the members is unknown") || !strings.Contains(stderr, "n2 does not answer") {
 		t.Errorf("%d %q %q", code, out, stderr)
 	}
 	b.member.SetBefore(nil)
@@ -328,7 +301,7 @@ func TestMemberReplaceWithoutQuorum(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			code, out, stderr := b.replaceThen(ctx, "", cancel, "n3", "--peer", "10.0.0.4:2380", "--timeout", limit.String())
-			if code != exitUnavailable || out != "" || !strings.Contains(stderr, "there is no leader") || !strings.HasSuffix(stderr, "docs/emergencies.md, A lost quorum\n") {
+			if code != form.ExitUnavailable || out != "" || !strings.Contains(stderr, "there is no leader") || !strings.HasSuffix(stderr, "docs/emergencies.md, A lost quorum\n") {
 				t.Errorf("begun %v: %d %q %q", begun, code, out, stderr)
 			}
 		})
@@ -350,7 +323,7 @@ func TestMemberReplaceInPlace(t *testing.T) {
 		return nil
 	})
 	code, out, stderr := b.replace(t, "", peer...)
-	if code != exitCondition || out != "trying again: n3 runs, and answers the leader, n1: it is not lost\n" || !strings.Contains(stderr, "it is not lost") || len(b.list(t)) != 3 {
+	if code != form.ExitCondition || out != "trying again: n3 runs, and answers the leader, n1: it is not lost\n" || !strings.Contains(stderr, "it is not lost") || len(b.list(t)) != 3 {
 		t.Fatalf("%d %q %q", code, out, stderr)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -358,7 +331,7 @@ func TestMemberReplaceInPlace(t *testing.T) {
 	w := &stopAt{until: "trying again", stop: func() { answers.Store(false) }}
 	var messages bytes.Buffer
 	until := &stopAt{until: "is removed once", stop: cancel}
-	run(ctx, append(append([]string{"qkv", "member", "replace"}, peer...), b.flags...), strings.NewReader(""), io.MultiWriter(w, until), &messages)
+	execute(ctx, append(append([]string{"qkv", "member", "replace"}, peer...), b.flags...), strings.NewReader(""), io.MultiWriter(w, until), &messages)
 	id := b.list(t)[""].ID
 	added := "1 of 3: a learner (" + id + ") is added at 10.0.0.3:2380, in the place of n3 (0000000000000003)\n"
 	waits := "1 of 3: n3 (0000000000000003) is removed once it has had no connection to the leader for 3s: stop it if it runs\n"
@@ -374,7 +347,7 @@ func TestMemberReplaceInPlace(t *testing.T) {
 	ctx, cancel = context.WithCancel(t.Context())
 	defer cancel()
 	until = &stopAt{until: "2 of 3", stop: cancel}
-	run(ctx, append([]string{"qkv", "member", "replace", "n3"}, b.flags...), strings.NewReader(""), io.MultiWriter(w, until), &messages) // without --peer
+	execute(ctx, append([]string{"qkv", "member", "replace", "n3"}, b.flags...), strings.NewReader(""), io.MultiWriter(w, until), &messages) // without --peer
 	out = w.String()
 	if !strings.HasPrefix(out, before+waits+"2 of 3: waiting until n3 is started\n") || strings.Count(out, command) != 1 || !strings.HasSuffix(out, command) {
 		t.Fatalf("%q %q", out, &messages)
@@ -407,7 +380,7 @@ func TestStatusNoDiscovery(t *testing.T) {
 	testretry.Again(t, 5, func(t testing.TB) {
 		begun := time.Now()
 		code, out, _ := b.qkv(t, "", "status")
-		if code != 0 || !strings.Contains(out, "--no-discovery asks only these") || time.Since(begun) > memberTimeout {
+		if code != 0 || !strings.Contains(out, "--no-discovery asks only these") || time.Since(begun) > cluster.MemberTimeout {
 			t.Errorf("%d %q after %v", code, out, time.Since(begun))
 		}
 	})
@@ -424,28 +397,9 @@ func TestServeJoin(t *testing.T) {
 		"--initial-cluster-state existing --": "--join makes the member one of a cluster that runs",
 	} {
 		var out, messages bytes.Buffer
-		code := run(t.Context(), append([]string{"qkv", "serve"}, strings.Fields(line)...), strings.NewReader(""), &out, &messages)
-		if code != exitUsage || !strings.Contains(messages.String(), want) {
+		code := execute(t.Context(), append([]string{"qkv", "serve"}, strings.Fields(line)...), strings.NewReader(""), &out, &messages)
+		if code != form.ExitUsage || !strings.Contains(messages.String(), want) {
 			t.Errorf("qkv serve %s: %d %s", line, code, &messages)
-		}
-	}
-}
-
-// Who takes the place of the only voter finds nobody else to join.
-func TestJoinAddresses(t *testing.T) {
-	voter := func(id uint64, peer string) kv.Member {
-		return kv.Member{ID: id, Role: kv.Voter, Peers: []string{peer}}
-	}
-	for _, tt := range []struct {
-		members []kv.Member
-		want    []string
-	}{
-		{[]kv.Member{voter(1, "10.0.0.1:2380")}, []string{"10.0.0.1:2380"}},
-		{[]kv.Member{voter(1, "10.0.0.1:2380"), voter(2, "10.0.0.2:2380")}, []string{"10.0.0.2:2380"}},
-		{nil, nil},
-	} {
-		if got := joinAddresses(tt.members, 1); !slices.Equal(got, tt.want) {
-			t.Errorf("of %d members: %q, not %q", len(tt.members), got, tt.want)
 		}
 	}
 }
@@ -469,7 +423,7 @@ func TestStatusAsksTheFurthest(t *testing.T) {
 	founders := []kv.Member{now[0], {ID: 12, Name: "n2"}, now[2]}
 	members["n1"].SetStatus(kv.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Values: figures.Values{int64(figures.Applied), 20}, Members: now})
 	members["n2"].SetStatus(kv.Status{Name: "n2", ID: 2, Role: "follower", Leader: 1, Values: figures.Values{int64(figures.Applied), 20}, Members: now})
-	members["n3"].SetStatus(kv.Status{Name: "n3", ID: 3, Role: roleSuspended, Values: figures.Values{int64(figures.Applied), 1}, Members: founders})
+	members["n3"].SetStatus(kv.Status{Name: "n3", ID: 3, Role: cluster.RoleSuspended, Values: figures.Values{int64(figures.Applied), 1}, Members: founders})
 	b.flags = []string{"--endpoints", endpoints["n3"], "--certs-dir", b.trust.Dir, "--home", t.TempDir()}
 	code, out, stderr := b.qkv(t, "", "status")
 	if code != 0 || strings.Contains(out, checks.StateUnknown) || strings.Count(out, "\nn2 ") != 1 {

@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/cluster"
+	"qkv/cli/form"
+	"qkv/cli/run"
 	"qkv/index/kv"
 	"qkv/internal/checks"
 	"qkv/internal/testlong"
@@ -197,8 +200,8 @@ func (c *clusterProcess) startAgain(names string) {
 func (c *clusterProcess) wellAgain(t *testing.T) {
 	t.Helper()
 	c.level()
-	c.says("HEALTHY", exitOK, "")
-	if got := c.qkv("get", "kept").exits(t, exitOK); got.stdout != "value\n" {
+	c.says("HEALTHY", form.ExitOK, "")
+	if got := c.qkv("get", "kept").exits(t, form.ExitOK); got.stdout != "value\n" {
 		t.Errorf("a value that was acknowledged is lost: %+v", got)
 	}
 }
@@ -239,7 +242,7 @@ func TestAdviceOfLostMembers(t *testing.T) {
 	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 3)
-	c.qkv("put", "kept", "value").exits(t, exitOK)
+	c.qkv("put", "kept", "value").exits(t, form.ExitOK)
 	c.level()
 	c.knows(c.members[0])
 	followers := c.others(c.leader())
@@ -283,7 +286,7 @@ func TestAdviceOfLostMembers(t *testing.T) {
 	out.start()
 	t.Cleanup(out.cleanUp)
 	m.serveAs(out.says("qkv serve --name " + m.name))
-	if code := out.exit(); code != exitOK {
+	if code := out.exit(); code != form.ExitOK {
 		t.Errorf("%s: %d\n%s", line, code, out.lines())
 	}
 	close(ended)
@@ -300,7 +303,7 @@ func TestAdviceOfCutPaths(t *testing.T) {
 		m.start()
 	}
 	c.level()
-	c.qkv("put", "kept", "value").exits(t, exitOK)
+	c.qkv("put", "kept", "value").exits(t, form.ExitOK)
 	leader := c.leader()
 	cut := c.others(leader)[1]
 	w.between.Store(&[2]*memberProcess{leader, cut})
@@ -314,7 +317,7 @@ func TestAdviceOfCutPaths(t *testing.T) {
 	if v.Verdict != checks.Degraded || !strings.Contains(v.Why, cut.name+" does not") || strings.Contains(v.Next, "replace") {
 		t.Errorf("%+v", v)
 	}
-	if !d.has("links", checks.Failure, " has no connection to ") || !d.has("members", checks.Failure, cut.name+" runs, but ") {
+	if !has(d, "links", checks.Failure, " has no connection to ") || !has(d, "members", checks.Failure, cut.name+" runs, but ") {
 		t.Errorf("%+v", d.Checks)
 	}
 	w.between.Store(nil)
@@ -331,7 +334,7 @@ func TestAdviceOfCertificates(t *testing.T) {
 		m.start()
 	}
 	c.awaitLevel()
-	c.qkv("put", "kept", "value").exits(t, exitOK)
+	c.qkv("put", "kept", "value").exits(t, form.ExitOK)
 	var ends time.Time
 	loads := func() bool { return strings.Contains(m.lines(), "a new certificate is in use") }
 	for life := 3 * time.Second; !loads() && life < processWait; life *= 2 { // on a busy host a certificate may expire before it is loaded
@@ -342,10 +345,10 @@ func TestAdviceOfCertificates(t *testing.T) {
 	time.Sleep(time.Until(ends.Add(time.Second)))
 	found := c.advises("otherwise `qkv (cert renew)` where the CA is, and copy the new .crt to that member")
 	v, d := c.verdict(), c.diagnose()
-	if strings.Contains(v.Next, "UDP") || strings.Contains(v.Next, "start n") || !d.has("certificates", checks.Failure, "n3") {
+	if strings.Contains(v.Next, "UDP") || strings.Contains(v.Next, "start n") || !has(d, "certificates", checks.Failure, "n3") {
 		t.Errorf("%+v %+v", v, d.Checks)
 	}
-	c.qkv(append(strings.Fields(found[1]), "--certs-dir", c.ca)...).exits(t, exitOK)
+	c.qkv(append(strings.Fields(found[1]), "--certs-dir", c.ca)...).exits(t, form.ExitOK)
 	c.copyTo(c.folder(m), "member-n3.crt")
 	c.wellAgain(t)
 }
@@ -361,10 +364,10 @@ func TestAdviceOfAnUpgrade(t *testing.T) {
 		m.start()
 	}
 	c.level()
-	c.qkv("put", "kept", "value").exits(t, exitOK)
+	c.qkv("put", "kept", "value").exits(t, form.ExitOK)
 	check := func() checks.Result {
 		t.Helper()
-		var d diagnosis
+		var d cluster.Diagnosis
 		got := runQkv(t, append(c.environment(), versionOfTests+"="+now), "doctor", "-w", "json")
 		must(t, json.Unmarshal([]byte(got.stdout), &d))
 		i := slices.IndexFunc(d.Checks, func(r checks.Result) bool { return r.ID == "versions" })
@@ -395,7 +398,7 @@ func TestAdviceOfAnUpgrade(t *testing.T) {
 		if words == nil {
 			t.Fatalf("%+v", u)
 		}
-		c.qkv(strings.Fields(words[1])...).exits(t, exitOK)
+		c.qkv(strings.Fields(words[1])...).exits(t, form.ExitOK)
 	}
 	if u.Text != done || len(restarted) != 3 || restarted["n1"]+restarted["n2"]+restarted["n3"] != 3 {
 		t.Errorf("%+v after %v", u, restarted)
@@ -408,7 +411,7 @@ func TestAdviceAfterARecovery(t *testing.T) {
 	fullAdvice(t)
 	t.Parallel()
 	c := startProcesses(t, 3)
-	c.qkv("put", "kept", "value").exits(t, exitOK)
+	c.qkv("put", "kept", "value").exits(t, form.ExitOK)
 	c.level()
 	m, lost := c.members[0], c.members[1:]
 	for _, one := range c.members {
@@ -419,8 +422,8 @@ func TestAdviceAfterARecovery(t *testing.T) {
 		one.environment = []string{"QKV_BACKUP=" + saved}
 		one.start()
 	}
-	c.qkv("put", "late", "one").exits(t, exitOK)
-	c.qkv("backup", "now").exits(t, exitOK)
+	c.qkv("put", "late", "one").exits(t, form.ExitOK)
+	c.qkv("backup", "now").exits(t, form.ExitOK)
 	for _, one := range c.members[:2] {
 		one.environment = nil
 		one.kill()
@@ -429,13 +432,13 @@ func TestAdviceAfterARecovery(t *testing.T) {
 		m          *memberProcess
 		has, backs string
 	}{{lost[1], "n3 has revision 2,", "MORE than this folder"}, {m, "n1 has revision 3,", "no more than this folder"}} {
-		runQkv(t, nil, "recover", "--data-dir", one.m.dataDir, "--backup", saved).exits(t, exitUsage, one.has, one.backs, "pass --accept-loss to confirm", "nothing was changed")
+		runQkv(t, nil, "recover", "--data-dir", one.m.dataDir, "--backup", saved).exits(t, form.ExitUsage, one.has, one.backs, "pass --accept-loss to confirm", "nothing was changed")
 	}
-	runQkv(t, nil, "recover", "--data-dir", m.dataDir, "--accept-loss").exits(t, exitUsage, "n1 has revision 3,", "pass --yes to confirm", "nothing was changed")
-	runQkv(t, nil, "recover", "--data-dir", m.dataDir, "--accept-loss", "--yes").exits(t, exitOK)
+	runQkv(t, nil, "recover", "--data-dir", m.dataDir, "--accept-loss").exits(t, form.ExitUsage, "n1 has revision 3,", "pass --yes to confirm", "nothing was changed")
+	runQkv(t, nil, "recover", "--data-dir", m.dataDir, "--accept-loss", "--yes").exits(t, form.ExitOK)
 	m.arguments = m.arguments[:len(m.arguments)-2] // --initial-cluster
 	m.start()
-	c.await("n1 leads", func(members []memberStatus) bool { return leaderOf(members) != nil })
+	c.await("n1 leads", func(members []cluster.MemberStatus) bool { return run.LeaderOf(members) != nil })
 	old := lost[0]
 	old.start()
 	found := c.advises("^stop (n\\d), which belongs to another cluster; if it is to be a member here, empty its data folder, run `qkv (member add)`, and start it with --join$")
@@ -444,9 +447,9 @@ func TestAdviceAfterARecovery(t *testing.T) {
 	}
 	old.kill()
 	must(t, os.RemoveAll(old.dataDir))
-	added := c.qkv(append(strings.Fields(found[2]), old.name, "--peer", old.listenPeer)...).exits(t, exitOK)
+	added := c.qkv(append(strings.Fields(found[2]), old.name, "--peer", old.listenPeer)...).exits(t, form.ExitOK)
 	join := c.advises("^start (\\S+) with an empty data folder: `qkv (member add)` with its name and address prints the command$")
-	if again := c.qkv(append(strings.Fields(join[2]), old.name, "--peer", old.listenPeer)...).exits(t, exitOK); !strings.Contains(again.stdout, "qkv serve ") {
+	if again := c.qkv(append(strings.Fields(join[2]), old.name, "--peer", old.listenPeer)...).exits(t, form.ExitOK); !strings.Contains(again.stdout, "qkv serve ") {
 		t.Errorf("%q", again.stdout)
 	}
 	old.serveAs(added.stdout)
@@ -459,7 +462,7 @@ func TestAdviceOfADisplacedMember(t *testing.T) {
 	fullAdvice(t)
 	t.Parallel()
 	c := startProcesses(t, 3)
-	c.qkv("put", "kept", "value").exits(t, exitOK)
+	c.qkv("put", "kept", "value").exits(t, form.ExitOK)
 	c.level()
 	c.knows(c.members[0])
 	m := c.others(c.leader())[0]
@@ -491,8 +494,8 @@ func TestAdviceOfAPort(t *testing.T) {
 	if v := c.verdict("--endpoints", m.listenPeer); !strings.HasPrefix(v.Next, "name a client port in --endpoints") {
 		t.Errorf("%+v", v)
 	}
-	c.qkv("put", "key", "value", "--endpoints", m.listenPeer).exits(t, exitUnavailable, "this is the wrong port")
-	c.qkv("put", "key", "value", "--endpoints", m.listen).exits(t, exitOK)
+	c.qkv("put", "key", "value", "--endpoints", m.listenPeer).exits(t, form.ExitUnavailable, "this is the wrong port")
+	c.qkv("put", "key", "value", "--endpoints", m.listen).exits(t, form.ExitOK)
 }
 
 // TestAdviceOfAQuota fills a quota, and deletes keys as the alarm says.
@@ -500,17 +503,17 @@ func TestAdviceOfAQuota(t *testing.T) {
 	fullAdvice(t)
 	t.Parallel()
 	c := startProcesses(t, 1, "--quota-bytes", "1MiB", "--history-bytes", "0")
-	c.qkv("put", "kept", "value").exits(t, exitOK)
+	c.qkv("put", "kept", "value").exits(t, form.ExitOK)
 	value := strings.Repeat("v", 64<<10)
 	for i := range 20 {
-		if c.qkv("put", "fill/"+string(rune('a'+i)), value).code != exitOK {
+		if c.qkv("put", "fill/"+string(rune('a'+i)), value).code != form.ExitOK {
 			break
 		}
 	}
 	found := c.advises("^delete keys and run `qkv (compact REVISION)` with the newest revision, or")
-	c.qkv("del", "--prefix", "fill/").exits(t, exitOK)
+	c.qkv("del", "--prefix", "fill/").exits(t, form.ExitOK)
 	revision := regexp.MustCompile(`"revision":(\d+)`).FindStringSubmatch(c.qkv("status", "-w", "json").stdout)
-	c.qkv(strings.Fields(strings.ReplaceAll(found[1], "REVISION", revision[1]))...).exits(t, exitOK)
+	c.qkv(strings.Fields(strings.ReplaceAll(found[1], "REVISION", revision[1]))...).exits(t, form.ExitOK)
 	c.wellAgain(t)
 }
 
@@ -519,7 +522,7 @@ func TestAdviceOfAnOldFolder(t *testing.T) {
 	fullAdvice(t)
 	t.Parallel()
 	c := startProcesses(t, 3)
-	c.qkv("put", "kept", "before").exits(t, exitOK)
+	c.qkv("put", "kept", "before").exits(t, form.ExitOK)
 	c.level()
 	c.knows(c.members[0])
 	m := c.others(c.leader())[0]
@@ -527,7 +530,7 @@ func TestAdviceOfAnOldFolder(t *testing.T) {
 	must(t, os.CopyFS(m.dataDir+"-old", os.DirFS(m.dataDir)))
 	m.start()
 	c.level()
-	c.qkv("put", "kept", "value").exits(t, exitOK)
+	c.qkv("put", "kept", "value").exits(t, form.ExitOK)
 	c.level()
 	m.stop()
 	must(t, os.Rename(m.dataDir, m.dataDir+"-last"))
@@ -575,7 +578,7 @@ func TestAdviceOfFounders(t *testing.T) {
 		m.start()
 	}
 	c.level()
-	c.qkv("put", "kept", "value").exits(t, exitOK)
+	c.qkv("put", "kept", "value").exits(t, form.ExitOK)
 	c.wellAgain(t)
 }
 
@@ -584,7 +587,7 @@ func TestAdviceOfAJoiner(t *testing.T) {
 	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 1)
-	c.qkv("put", "kept", "value").exits(t, exitOK)
+	c.qkv("put", "kept", "value").exits(t, form.ExitOK)
 	at := freeAddresses(t, 2)
 	first := c.members[0]
 	m := &memberProcess{
@@ -599,7 +602,7 @@ func TestAdviceOfAJoiner(t *testing.T) {
 			if r.ID != "alarms" || said == nil || r.Do != "do what the notice says, if the member is wanted" {
 				continue
 			}
-			c.qkv(strings.Fields(said[1])...).exits(t, exitOK)
+			c.qkv(strings.Fields(said[1])...).exits(t, form.ExitOK)
 			c.members = append(c.members, m)
 			c.wellAgain(t)
 			return
@@ -616,13 +619,13 @@ func TestAdviceOfAReplacementGivenUp(t *testing.T) {
 	fullAdvice(t)
 	t.Parallel()
 	c := startProcesses(t, 3)
-	c.qkv("put", "kept", "value").exits(t, exitOK)
+	c.qkv("put", "kept", "value").exits(t, form.ExitOK)
 	c.level()
 	m, s := c.others(c.leader())[0], c.open(0, processWait)
 	list := func() *kv.Member {
 		all, err := s.Members(t.Context(), client.ReadOptions{})
 		must(t, err)
-		one, err := named(all, m.name)
+		one, err := cluster.Named(all, m.name)
 		must(t, err)
 		return one
 	}
@@ -640,7 +643,7 @@ func TestAdviceOfAReplacementGivenUp(t *testing.T) {
 	if found[1] != m.name || len(list().Peers) > 0 {
 		t.Errorf("%q, %+v", found, list())
 	}
-	c.qkv(strings.Fields(found[2])...).exits(t, exitOK)
+	c.qkv(strings.Fields(found[2])...).exits(t, form.ExitOK)
 	c.wellAgain(t)
 	if now := list(); !slices.Equal(now.Peers, old.Peers) || now.ID != old.ID {
 		t.Errorf("%+v, want %+v", now, old)

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/cluster"
+	"qkv/cli/form"
 	"qkv/internal/checks"
 	"qkv/internal/limits"
 	"qkv/internal/testlong"
@@ -101,8 +103,8 @@ func TestProcessBackupOfMembers(t *testing.T) {
 		incident.begin()
 		began, writes := time.Now(), len(m.acknowledged())
 		text := ""
-		c.await("the alarm BACKUP: "+what, func(members []memberStatus) bool {
-			for _, a := range checks.RaisedBy(factsOf(members)) {
+		c.await("the alarm BACKUP: "+what, func(members []cluster.MemberStatus) bool {
+			for _, a := range checks.RaisedBy(cluster.FactsOf(members)) {
 				if a.Name == "BACKUP" {
 					text = a.Text
 				}
@@ -110,24 +112,24 @@ func TestProcessBackupOfMembers(t *testing.T) {
 			return strings.Contains(text, what)
 		})
 		age, _ := c.leader().age()
-		if d := c.diagnose(); age < limits.BackupFailing.Seconds() || !d.has("alarms", checks.Failure, "BACKUP of ") {
+		if d := c.diagnose(); age < limits.BackupFailing.Seconds() || !has(d, "alarms", checks.Failure, "BACKUP of ") {
 			t.Errorf("%s: the age is %v s, and doctor says %+v", what, age, d.Checks)
 		}
-		c.qkv("status", "--check").exits(t, exitFailed, "BACKUP of ")
+		c.qkv("status", "--check").exits(t, form.ExitFailed, "BACKUP of ")
 		if n := len(m.acknowledged()) - writes; n < 100 {
 			t.Errorf("%s: %d writes in %v", what, n, time.Since(began))
 		}
 		incident.clearFault()
-		c.await("the end of the alarm BACKUP", func(members []memberStatus) bool { return !strings.Contains(alarmNames(members), "BACKUP") })
+		c.await("the end of the alarm BACKUP", func(members []cluster.MemberStatus) bool { return !strings.Contains(alarmNames(members), "BACKUP") })
 		c.caughtUp(s, dir)
 		if age, reports := c.leader().age(); !reports || age > 10 {
 			t.Errorf("the age of a backup that has everything is %v s", age)
 		}
 	}
-	if got := c.qkv("status").exits(t, exitOK); !strings.Contains(strings.Join(strings.Fields(got.stdout), " "), "backup by "+c.leader().name+" in "+dir+": complete") {
+	if got := c.qkv("status").exits(t, form.ExitOK); !strings.Contains(strings.Join(strings.Fields(got.stdout), " "), "backup by "+c.leader().name+" in "+dir+": complete") {
 		t.Errorf("the status of a backup that has everything: %s", got.stdout)
 	}
-	if d := c.diagnose(); !d.has("backup", checks.OK, c.leader().name+" makes it in "+dir+": complete ") {
+	if d := c.diagnose(); !has(d, "backup", checks.OK, c.leader().name+" makes it in "+dir+": complete ") {
 		t.Errorf("doctor of a backup that has everything: %+v", d.Checks)
 	}
 	check()
@@ -205,8 +207,8 @@ func fillDisk(t *testing.T, disk string) {
 	must(t, filler.Close())
 }
 
-func alarmNames(members []memberStatus) (names string) {
-	for _, a := range checks.RaisedBy(factsOf(members)) {
+func alarmNames(members []cluster.MemberStatus) (names string) {
+	for _, a := range checks.RaisedBy(cluster.FactsOf(members)) {
 		names += string(a.Name) + " "
 	}
 	return names

@@ -15,6 +15,8 @@ import (
 
 	"filippo.io/age"
 
+	"qkv/cli/form"
+	"qkv/cli/run"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/net/client"
@@ -126,25 +128,25 @@ func TestProcessBackupNow(t *testing.T) {
 	c := startProcesses(t, 3, "--backup", dir)
 	for i := range 6 {
 		if i == 3 {
-			c.qkv("member", "lead").exits(t, exitOK)
+			c.qkv("member", "lead").exits(t, form.ExitOK)
 		}
 		one := c.members[i%3]
 		p, err := c.open(i, processWait).Put(t.Context(), []byte("key"), fmt.Append(nil, i))
 		must(t, err)
-		said := c.qkv("backup", "now", "--endpoints", one.listen, "--no-discovery").exits(t, exitOK)
+		said := c.qkv("backup", "now", "--endpoints", one.listen, "--no-discovery").exits(t, form.ExitOK)
 		got, err := restored(dir, backup.At{})
 		if err != nil || got.Revision < p.Revision || !strings.HasPrefix(said.stdout, fmt.Sprintf("%s has everything up to revision %d, of ", dir, p.Revision)) {
 			t.Errorf("revision %d was acknowledged, %+v is restored: %v; it says %s", p.Revision, got, err, said.stdout)
 		}
 	}
-	if said := c.qkv("backup", "now", "-w", "json").exits(t, exitOK).stdout; !strings.HasPrefix(said, `{"place":"`+dir+`","entry":`) || !strings.Contains(said, `"revision":`) {
+	if said := c.qkv("backup", "now", "-w", "json").exits(t, form.ExitOK).stdout; !strings.HasPrefix(said, `{"place":"`+dir+`","entry":`) || !strings.Contains(said, `"revision":`) {
 		t.Errorf("as JSON: %s", said)
 	}
 	must(t, os.Rename(dir, dir+".away"))
-	c.qkv("put", "key", "more").exits(t, exitOK)
-	c.qkv("backup", "now").exits(t, exitFailed, "the backup in "+dir+" fails: ", "mount its disk")
+	c.qkv("put", "key", "more").exits(t, form.ExitOK)
+	c.qkv("backup", "now").exits(t, form.ExitFailed, "the backup in "+dir+" fails: ", "mount its disk")
 	alone := startProcesses(t, 1)
-	alone.qkv("backup", "now").exits(t, exitFailed, "this member has no backup: give --backup to all members")
+	alone.qkv("backup", "now").exits(t, form.ExitFailed, "this member has no backup: give --backup to all members")
 }
 
 // TestProcessEtcdBackup: a member with etcd's command line makes the backup that qkv's variables name, and it is restored.
@@ -159,11 +161,11 @@ func TestProcessEtcdBackup(t *testing.T) {
 	etcd := exec.Command("qkv", "etcd", "--name", "e1", "--data-dir", filepath.Join(work, "data"), "--listen-client-urls", client, "--advertise-client-urls", client,
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "e1="+peer)
 	environment := []string{"QKV_HOME=" + filepath.Join(work, "home"), "QKV_BACKUP=" + dir, "QKV_BACKUP_KEEP=2d", "QKV_BACKUP_RECIPIENT=" + key.Recipient().String()}
-	etcd.Env = append(withoutSettings(os.Environ()), environment...)
+	etcd.Env = append(run.WithoutSettings(os.Environ()), environment...)
 	must(t, spawn(etcd))
 	t.Cleanup(func() { _ = etcd.Process.Kill(); _ = etcd.Wait() })
 	qkv := func(line ...string) answered { return runQkv(t, environment[:1], line...) }
-	for begun := time.Now(); qkv("put", "--endpoints", at[0], "key", "value").code != exitOK; time.Sleep(100 * time.Millisecond) {
+	for begun := time.Now(); qkv("put", "--endpoints", at[0], "key", "value").code != form.ExitOK; time.Sleep(100 * time.Millisecond) {
 		if time.Since(begun) > processWait {
 			t.Fatal("it takes no writes")
 		}
@@ -176,11 +178,11 @@ func TestProcessEtcdBackup(t *testing.T) {
 		{"undamaged: every moment from ", []string{"backup", "verify", dir, "--identity", filepath.Join(work, "key")}},
 		{"1 key, 0 leases", []string{"restore", dir, "--identity", filepath.Join(work, "key"), "--data-dir", filepath.Join(work, "restored"), "--name", "r"}},
 	} {
-		if said := qkv(one.line...).exits(t, exitOK).stdout; !strings.Contains(said, one.want) {
+		if said := qkv(one.line...).exits(t, form.ExitOK).stdout; !strings.Contains(said, one.want) {
 			t.Errorf("%s: %s", one.line, said)
 		}
 	}
-	qkv("restore", dir, "--data-dir", filepath.Join(work, "none")).exits(t, exitUsage, "give the file with its age identity")
+	qkv("restore", dir, "--data-dir", filepath.Join(work, "none")).exits(t, form.ExitUsage, "give the file with its age identity")
 }
 
 // checkMoments restores random revisions and seconds.

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/form"
+	"qkv/cli/run"
 	"qkv/internal/testlong"
 )
 
@@ -33,12 +35,12 @@ func TestProcessBranch(t *testing.T) {
 	three, err := s.Put(context.Background(), []byte("other"), []byte("three"))
 	must(t, err)
 	reaches(t, dir, three.Revision, processWait)
-	c.qkv("backup", "now").exits(t, exitOK)
+	c.qkv("backup", "now").exits(t, form.ExitOK)
 	before := contents(t, dir)
 	port, err := freePorts(2)
 	must(t, err)
 	branch := exec.Command("qkv", "branch", dir, "--revision", fmt.Sprint(one.Revision), "--port", fmt.Sprint(port))
-	branch.Dir, branch.Env = work, append(withoutSettings(os.Environ()), c.environment()...)
+	branch.Dir, branch.Env = work, append(run.WithoutSettings(os.Environ()), c.environment()...)
 	var complaint bytes.Buffer
 	branch.Stderr = &complaint
 	out, err := branch.StdoutPipe()
@@ -53,7 +55,7 @@ func TestProcessBranch(t *testing.T) {
 		_ = branch.Wait()
 		t.Fatalf("it says %q, and %s", said, &complaint)
 	}
-	at := loopback(port)
+	at := run.Loopback(port)
 	if got := c.qkv("get", "--endpoints", at, "greeting").exits(t, 0); got.stdout != "one\n" {
 		t.Errorf("the branch has %q; it said %q", got.stdout, said)
 	}
@@ -72,27 +74,27 @@ func TestProcessBranch(t *testing.T) {
 	if left, err := os.ReadDir(filepath.Join(work, "qkv-data")); err != nil || len(left) > 0 {
 		t.Errorf("it left %v, %v", left, err)
 	}
-	run := []string{"branch", dir, "--revision", fmt.Sprint(one.Revision), "--port", fmt.Sprint(port), "--data-dir", filepath.Join(work, "kept"), "--"}
-	if got := c.qkv(append(run, "qkv", "get", "greeting")...).exits(t, 0, "1 key"); got.stdout != "one\n" {
+	line := []string{"branch", dir, "--revision", fmt.Sprint(one.Revision), "--port", fmt.Sprint(port), "--data-dir", filepath.Join(work, "kept"), "--"}
+	if got := c.qkv(append(line, "qkv", "get", "greeting")...).exits(t, 0, "1 key"); got.stdout != "one\n" {
 		t.Errorf("beside a branch a command has %q", got.stdout)
 	}
 	older := []string{"--", "qkv", "get", "greeting", "--rev", fmt.Sprint(one.Revision)}
-	c.qkv(append([]string{"branch", dir, "--data-dir", filepath.Join(work, "short"), "--port", fmt.Sprint(port)}, older...)...).exits(t, exitFailed, "compacted")
+	c.qkv(append([]string{"branch", dir, "--data-dir", filepath.Join(work, "short"), "--port", fmt.Sprint(port)}, older...)...).exits(t, form.ExitFailed, "compacted")
 	long := c.qkv(append([]string{"branch", dir, "--data-dir", filepath.Join(work, "long"), "--port", fmt.Sprint(port), "--since", "1d"}, older...)...)
 	if long.exits(t, 0, "its history begins with revision 1"); long.stdout != "one\n" {
 		t.Errorf("since yesterday, the older value is %q", long.stdout)
 	}
-	c.qkv("branch", dir, "--since", "7").exits(t, exitUsage, "a time is needed")
+	c.qkv("branch", dir, "--since", "7").exits(t, form.ExitUsage, "a time is needed")
 	if _, err := os.Stat(filepath.Join(work, "long", "identity")); err != nil {
 		t.Errorf("--data-dir is not the data folder: %v", err)
 	}
-	c.qkv("branch", dir, "--data-dir", filepath.Join(dir, "a", "b")).exits(t, exitUsage, "lies in the backup")
-	taken, err := net.Listen("tcp", loopback(port))
+	c.qkv("branch", dir, "--data-dir", filepath.Join(dir, "a", "b")).exits(t, form.ExitUsage, "lies in the backup")
+	taken, err := net.Listen("tcp", run.Loopback(port))
 	must(t, err)
-	c.qkv("branch", dir, "--port", fmt.Sprint(port)).exits(t, exitFailed, "chooses other ports")
+	c.qkv("branch", dir, "--port", fmt.Sprint(port)).exits(t, form.ExitFailed, "chooses other ports")
 	must(t, taken.Close())
-	c.qkv("branch", dir, "--data-dir", filepath.Join(work, "kept"), "--", "true").exits(t, exitUsage, "not empty")
-	c.qkv("branch", dir, "--data-dir", filepath.Join(work, "other"), "--port", fmt.Sprint(port), "--", "qkv", "get", "no such key").exits(t, exitNotFound)
+	c.qkv("branch", dir, "--data-dir", filepath.Join(work, "kept"), "--", "true").exits(t, form.ExitUsage, "not empty")
+	c.qkv("branch", dir, "--data-dir", filepath.Join(work, "other"), "--port", fmt.Sprint(port), "--", "qkv", "get", "no such key").exits(t, form.ExitNotFound)
 	certs := filepath.Join(work, "certs")
 	for _, line := range []string{"ca --cluster branch", "member n1 127.0.0.1", "client root"} {
 		c.qkv(append([]string{"cert"}, strings.Fields(line+" --certs-dir "+certs)...)...).exits(t, 0)
@@ -103,32 +105,5 @@ func TestProcessBranch(t *testing.T) {
 	}
 	if after := contents(t, dir); !maps.Equal(after, before) {
 		t.Error("the backup has changed")
-	}
-}
-
-// The folder of a branch is never in the backup, by whatever links either is named.
-func TestOutsideTheBackup(t *testing.T) {
-	root := t.TempDir()
-	place, into, to := filepath.Join(root, "backup"), filepath.Join(root, "into"), filepath.Join(root, "to")
-	must(t, os.MkdirAll(filepath.Join(place, "parts"), 0o700))
-	must(t, os.Symlink(filepath.Join(place, "parts"), into))
-	must(t, os.Symlink(place, to))
-	for _, c := range []struct {
-		dir, place string
-		refused    bool
-	}{
-		{place, place, true},
-		{filepath.Join(place, "new", "one"), place, true},
-		{filepath.Join(into, "new", "one"), place, true},
-		{into, place, true},
-		{filepath.Join(place, "new"), to, true},
-		{filepath.Join(to, "new"), to, true},
-		{place + "2", place, false},
-		{filepath.Join(root, "new"), to, false},
-		{filepath.Join(place, "new"), "s3://bucket/prefix", false},
-	} {
-		if err := outside(c.dir, c.place); (err != nil) != c.refused {
-			t.Errorf("%s beside the backup %s: %v", c.dir, c.place, err)
-		}
 	}
 }

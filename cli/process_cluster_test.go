@@ -18,7 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/cluster"
+	"qkv/cli/form"
 	"qkv/cli/local"
+	"qkv/cli/run"
 	"qkv/net/client"
 )
 
@@ -66,7 +69,7 @@ func (m *memberProcess) start() {
 		line = append(slices.Concat(m.before, []string{program}), m.line...)
 	}
 	cmd := exec.Command(line[0], line[1:]...)
-	cmd.Env = append(withoutSettings(os.Environ()), m.environment...)
+	cmd.Env = append(run.WithoutSettings(os.Environ()), m.environment...)
 	if m.out != nil {
 		out = m.out
 	}
@@ -112,7 +115,7 @@ func (m *memberProcess) exit() int {
 func (m *memberProcess) stop() {
 	m.t.Helper()
 	m.signal(syscall.SIGTERM)
-	if code := m.exit(); code != exitOK {
+	if code := m.exit(); code != form.ExitOK {
 		m.t.Errorf("%s ended with %d after SIGTERM; its last lines:\n%s", m.name, code, m.tail(20))
 	}
 }
@@ -249,7 +252,7 @@ func freeAddresses(t testing.TB, n int) (found []string) {
 		t.Fatal(err)
 	}
 	for i := range n {
-		found = append(found, loopback(port+i))
+		found = append(found, run.Loopback(port+i))
 	}
 	return found
 }
@@ -270,23 +273,23 @@ func (c *clusterProcess) endpoints() (all []string) {
 	return all
 }
 
-func (c *clusterProcess) target() target {
-	return target{endpoints: c.endpoints(), source: "the test", home: c.home, certsDir: c.certsDir, name: c.client, timeout: processWait}
+func (c *clusterProcess) target() form.Target {
+	return form.Target{Endpoints: c.endpoints(), Source: "the test", Home: c.home, CertsDir: c.certsDir, Name: c.client, Timeout: processWait}
 }
 
 // status is what the members say of themselves; those that do not answer have the role unknown.
-func (c *clusterProcess) status() []memberStatus {
+func (c *clusterProcess) status() []cluster.MemberStatus {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	members, _ := c.target().status(ctx)
+	members, _ := cluster.AskMembers(ctx, c.target())
 	return members
 }
 
 // await waits until the members' status is as it should be. Each look is three handshakes, which others' puts share processors with: the
 // first ones come soon after each other, those of a long wait five times a second.
-func (c *clusterProcess) await(what string, as func([]memberStatus) bool) []memberStatus {
+func (c *clusterProcess) await(what string, as func([]cluster.MemberStatus) bool) []cluster.MemberStatus {
 	c.t.Helper()
-	var members []memberStatus
+	var members []cluster.MemberStatus
 	pause := 20 * time.Millisecond
 	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(pause) {
 		if members = c.status(); as(members) {
@@ -294,21 +297,21 @@ func (c *clusterProcess) await(what string, as func([]memberStatus) bool) []memb
 		}
 		pause = min(pause*5/4, 200*time.Millisecond)
 	}
-	c.t.Fatalf("%s: not after %v: %s\n%s", what, processWait, describe(members, nil), c.tails())
+	c.t.Fatalf("%s: not after %v: %s\n%s", what, processWait, run.Describe(members, nil), c.tails())
 	return nil
 }
 
 // level waits until all members answer, one leads, and all have applied the same to the same state.
-func (c *clusterProcess) level() []memberStatus {
+func (c *clusterProcess) level() []cluster.MemberStatus {
 	c.t.Helper()
-	return c.await("all members are level", func(members []memberStatus) bool { return level(members, len(c.members)) })
+	return c.await("all members are level", func(members []cluster.MemberStatus) bool { return run.Level(members, len(c.members)) })
 }
 
 // started waits until all members have reported their addresses to the others. They serve before that.
 func (c *clusterProcess) started() {
 	c.t.Helper()
 	for deadline := time.Now().Add(processWait); ; time.Sleep(20 * time.Millisecond) {
-		said := c.qkv("member", "list").exits(c.t, exitOK).stdout
+		said := c.qkv("member", "list").exits(c.t, form.ExitOK).stdout
 		if !strings.Contains(said, "unstarted") {
 			return
 		}
@@ -321,8 +324,8 @@ func (c *clusterProcess) started() {
 // answer waits until all members answer.
 func (c *clusterProcess) answer() {
 	c.t.Helper()
-	c.await("all members answer", func(members []memberStatus) bool {
-		return len(members) == len(c.members) && !slices.ContainsFunc(members, func(m memberStatus) bool { return !m.Answers })
+	c.await("all members answer", func(members []cluster.MemberStatus) bool {
+		return len(members) == len(c.members) && !slices.ContainsFunc(members, func(m cluster.MemberStatus) bool { return !m.Answers })
 	})
 }
 
@@ -330,20 +333,20 @@ func (c *clusterProcess) answer() {
 func (c *clusterProcess) knows(m *memberProcess) {
 	c.t.Helper()
 	one := c.target()
-	one.endpoints = []string{m.listen}
-	c.await(m.name+" knows where all serve", func([]memberStatus) bool {
+	one.Endpoints = []string{m.listen}
+	c.await(m.name+" knows where all serve", func([]cluster.MemberStatus) bool {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
-		members, _ := one.status(ctx)
-		return level(members, len(c.members))
+		members, _ := cluster.AskMembers(ctx, one)
+		return run.Level(members, len(c.members))
 	})
 }
 
 // leader waits until a member leads, and returns it.
 func (c *clusterProcess) leader() *memberProcess {
 	c.t.Helper()
-	members := c.await("one member leads", func(members []memberStatus) bool { return leaderOf(members) != nil })
-	return c.named(leaderOf(members).Name)
+	members := c.await("one member leads", func(members []cluster.MemberStatus) bool { return run.LeaderOf(members) != nil })
+	return c.named(run.LeaderOf(members).Name)
 }
 
 func (c *clusterProcess) named(name string) *memberProcess {
@@ -391,7 +394,7 @@ func (c *clusterProcess) openOnly(member int, timeout time.Duration) *client.Cli
 
 func (c *clusterProcess) openAs(config client.Config) *client.Client {
 	c.t.Helper()
-	credentials, err := c.target().credentials()
+	credentials, err := c.target().Credentials()
 	must(c.t, err)
 	config.Credentials, config.NoNames = credentials, c.nameless
 	ctx, cancel := context.WithTimeout(context.Background(), processWait)
@@ -434,7 +437,7 @@ func runProgram(t testing.TB, program string, environment []string, arguments ..
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, program, arguments...)
-	cmd.Env = append(withoutSettings(os.Environ()), environment...)
+	cmd.Env = append(run.WithoutSettings(os.Environ()), environment...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	begun := time.Now()
 	err := spawn(cmd)

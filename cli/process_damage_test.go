@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/cluster"
+	"qkv/cli/form"
+	"qkv/cli/run"
 	"qkv/index/kv"
 	"qkv/internal/checks"
 	"qkv/internal/limits"
@@ -53,7 +56,7 @@ func filesIn(t *testing.T, pattern string) []string {
 // lastFrame returns where the last frame of a log begins and ends, and in which file.
 func lastFrame(t *testing.T, dir string) (name string, begin, end int64) {
 	t.Helper()
-	said := runQkv(t, nil, "inspect", dir).exits(t, exitOK).stdout
+	said := runQkv(t, nil, "inspect", dir).exits(t, form.ExitOK).stdout
 	for line := range strings.Lines(said) {
 		file, _, isFile := strings.Cut(line, "  segment ")
 		var at int64
@@ -76,8 +79,8 @@ func TestProcessDamage(t *testing.T) {
 	t.Parallel()
 	c := startProcesses(t, 1)
 	m := c.members[0]
-	c.qkv("put", "first", "1").exits(t, exitOK)
-	c.qkv("put", "second", "2").exits(t, exitOK)
+	c.qkv("put", "first", "1").exits(t, form.ExitOK)
+	c.qkv("put", "second", "2").exits(t, form.ExitOK)
 	m.says("leader")
 	m.stop() // the last that it writes is a fence, which says how far the log is synced
 	wal, identity := filepath.Join(m.dataDir, "wal"), filepath.Join(m.dataDir, "identity")
@@ -86,17 +89,17 @@ func TestProcessDamage(t *testing.T) {
 		const slot = limits.FolderFileBytes // it is there twice
 		flipBit(t, identity, 20)
 		flipBit(t, identity, slot+20)
-		m.refuses(exitFailed, "corrupt", identity, "checksum")
+		m.refuses(form.ExitFailed, "corrupt", identity, "checksum")
 		flipBit(t, identity, 20)
 		flipBit(t, identity, slot+20)
 		content := readFile(t, identity)
 		must(t, os.Remove(identity))
-		m.refuses(exitFailed, "corrupt", identity, "is missing")
+		m.refuses(form.ExitFailed, "corrupt", identity, "is missing")
 		must(t, os.WriteFile(identity, content, 0o600))
 	})
 	t.Run("no log", func(t *testing.T) {
 		must(t, os.Rename(wal, wal+"-away"))
-		m.refuses(exitFailed, "corrupt: "+wal, "is missing", "mount the disk", "A lost member")
+		m.refuses(form.ExitFailed, "corrupt: "+wal, "is missing", "mount the disk", "A lost member")
 		must(t, os.Rename(wal+"-away", wal))
 	})
 	t.Run("log", func(t *testing.T) {
@@ -106,7 +109,7 @@ func TestProcessDamage(t *testing.T) {
 		for _, offset := range []int64{entry + 40, entry + 520} { // of the header, and of the record
 			flipBit(t, name, offset)
 			damaged := treeOf(t, wal)
-			m.refuses(exitFailed, "corrupt", filepath.Base(name), fmt.Sprint(entry))
+			m.refuses(form.ExitFailed, "corrupt", filepath.Base(name), fmt.Sprint(entry))
 			if after := treeOf(t, wal); after != damaged {
 				t.Errorf("a damaged log was changed:\n%s\nbefore:\n%s", after, damaged)
 			}
@@ -128,21 +131,21 @@ func TestProcessDamage(t *testing.T) {
 		must(t, f.Close())
 		m.start()
 		for key, value := range map[string]string{"first": "1\n", "second": "2\n"} {
-			if got := c.qkv("get", key).exits(t, exitOK); got.stdout != value {
+			if got := c.qkv("get", key).exits(t, form.ExitOK); got.stdout != value {
 				t.Errorf("%s is %q", key, got.stdout)
 			}
 		}
-		status := c.qkv("status", "-w", "json").exits(t, exitOK).stdout
+		status := c.qkv("status", "-w", "json").exits(t, form.ExitOK).stdout
 		if !strings.Contains(status, "torn write") || !strings.Contains(status, filepath.Base(name)) || !strings.Contains(status, fmt.Sprint(end)) {
 			t.Errorf("the status does not tell of the torn end of %s at %d: %s", name, end, status)
 		}
-		c.qkv("put", "third", "3").exits(t, exitOK)
+		c.qkv("put", "third", "3").exits(t, form.ExitOK)
 		m.stop()
 		m.start()
-		if status := c.level(); status[0].raises("TORN") {
+		if status := c.level(); raises(status[0], "TORN") {
 			t.Errorf("after another start it is reported again: %v", status[0].Alarms)
 		}
-		c.qkv("get", "third").exits(t, exitOK)
+		c.qkv("get", "third").exits(t, form.ExitOK)
 	})
 }
 
@@ -165,8 +168,8 @@ func TestProcessSnapshotDamage(t *testing.T) {
 				t.Fatalf("there are not two snapshots and a log behind the first one after %v: %s", processWait, filesIn(t, snaps))
 			}
 		}
-		before = c.qkv("get", "many/", "--prefix", "-w", "json").exits(t, exitOK).stdout
-		c.qkv("put", "after", "the snapshots").exits(t, exitOK)
+		before = c.qkv("get", "many/", "--prefix", "-w", "json").exits(t, form.ExitOK).stdout
+		c.qkv("put", "after", "the snapshots").exits(t, form.ExitOK)
 		m.kill()
 		if len(filesIn(t, snaps)) == 2 {
 			break
@@ -178,14 +181,14 @@ func TestProcessSnapshotDamage(t *testing.T) {
 	flipBit(t, newest, middleOf(t, newest))
 	m.start()
 	m.says("damaged snapshot", "damaged", filepath.Base(newest))
-	if got := c.qkv("get", "after").exits(t, exitOK); got.stdout != "the snapshots\n" {
+	if got := c.qkv("get", "after").exits(t, form.ExitOK); got.stdout != "the snapshots\n" {
 		t.Errorf("after the snapshots: %q", got.stdout)
 	}
-	after := c.qkv("get", "many/", "--prefix", "-w", "json").exits(t, exitOK).stdout
+	after := c.qkv("get", "many/", "--prefix", "-w", "json").exits(t, form.ExitOK).stdout
 	if _, kvs, _ := strings.Cut(after, "kvs"); !strings.HasSuffix(before, kvs) || kvs == "" {
 		t.Error("the values are others than before")
 	}
-	status := c.qkv("status", "-w", "json").exits(t, exitOK).stdout
+	status := c.qkv("status", "-w", "json").exits(t, form.ExitOK).stdout
 	if !strings.Contains(status, "damaged snapshot") || !strings.Contains(status, "damaged") {
 		t.Errorf("the status does not tell of the damaged snapshot: %s", status)
 	}
@@ -197,7 +200,7 @@ func TestProcessSnapshotDamage(t *testing.T) {
 	for _, name := range filesIn(t, snaps) {
 		flipBit(t, name, middleOf(t, name))
 	}
-	m.refuses(exitFailed, "corrupt", "no valid snapshot")
+	m.refuses(form.ExitFailed, "corrupt", "no valid snapshot")
 }
 
 // putMany puts so many values, each of a few keys in turn.
@@ -246,7 +249,7 @@ func TestProcessAmnesia(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := startProcesses(t, 3)
-			c.qkv("put", "key", "before").exits(t, exitOK)
+			c.qkv("put", "key", "before").exits(t, form.ExitOK)
 			m := c.members[2]
 			m.stop()
 			copied := filepath.Join(t.TempDir(), "copy")
@@ -266,37 +269,37 @@ func TestProcessAmnesia(t *testing.T) {
 			for _, other := range c.others(m) {
 				other.says("AMNESIA", m.name)
 			}
-			c.await("its status says AMNESIA", func(members []memberStatus) bool {
-				return slices.ContainsFunc(members, func(s memberStatus) bool { return s.Name == m.name && s.raises("AMNESIA") })
+			c.await("its status says AMNESIA", func(members []cluster.MemberStatus) bool {
+				return slices.ContainsFunc(members, func(s cluster.MemberStatus) bool { return s.Name == m.name && raises(s, "AMNESIA") })
 			})
-			table := c.qkv("status").exits(t, exitOK).stdout
+			table := c.qkv("status").exits(t, form.ExitOK).stdout
 			if lineWith(table, m.name, "AMNESIA") == "" {
 				t.Errorf("the status does not say it:\n%s", table)
 			}
-			c.qkv("put", "key", "after").exits(t, exitOK)
+			c.qkv("put", "key", "after").exits(t, form.ExitOK)
 			for _, at := range c.members {
 				timeout := processWait
 				if at == m {
 					timeout = 2 * time.Second
 				}
 				got := c.qkv("get", "key", "--endpoints", at.listen, "--timeout", timeout.String())
-				if got.stdout != "after\n" && (at != m || got.code != exitUnavailable) {
+				if got.stdout != "after\n" && (at != m || got.code != form.ExitUnavailable) {
 					t.Errorf("get from %s: %+v", at.name, got)
 				}
 			}
 			// One of two that are left is a quorum no more: the one that forgot does not count.
 			dead := c.others(m)[0]
 			dead.kill()
-			c.await("the other one gives up leading", func(members []memberStatus) bool { return leaderOf(members) == nil })
+			c.await("the other one gives up leading", func(members []cluster.MemberStatus) bool { return run.LeaderOf(members) == nil })
 			for range 4 { // its word that nothing happened may come too late on a busy host
 				put := c.qkv("put", "key", "by whose vote?", "--timeout", "2s")
-				if put.code != exitUnknown {
-					put.exits(t, exitUnavailable)
+				if put.code != form.ExitUnknown {
+					put.exits(t, form.ExitUnavailable)
 					break
 				}
 			}
 			dead.start()
-			got := c.qkv("get", "key", "--timeout", processWait.String()).exits(t, exitOK)
+			got := c.qkv("get", "key", "--timeout", processWait.String()).exits(t, form.ExitOK)
 			if got.stdout != "after\n" {
 				t.Errorf("it is %q", got.stdout)
 			}
@@ -305,6 +308,6 @@ func TestProcessAmnesia(t *testing.T) {
 }
 
 // raises says whether the member has an alarm of a name.
-func (m *memberStatus) raises(name kv.AlarmName) bool {
+func raises(m cluster.MemberStatus, name kv.AlarmName) bool {
 	return slices.ContainsFunc(m.Alarms, func(a checks.Raised) bool { return a.Name == name })
 }

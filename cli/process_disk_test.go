@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"qkv/cli/cluster"
+	"qkv/cli/form"
 	"qkv/internal/figures"
 	"qkv/internal/limits"
 	"qkv/internal/testlong"
@@ -29,11 +31,11 @@ func TestProcessDiskFails(t *testing.T) {
 		t.Parallel()
 		c := startProcesses(t, 1)
 		m := c.members[0]
-		c.qkv("put", "key", "acknowledged").exits(t, exitOK)
+		c.qkv("put", "key", "acknowledged").exits(t, form.ExitOK)
 		must(t, unix.Prlimit(m.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 8 << 10, Max: 8 << 10}, nil))
 		// Of the log's files no more than two pages can be written now. The fence of an idle log may find that out first:
 		// then nobody is there to send the put to.
-		if lost := c.qkv("put", "key", "lost?"); lost.code != exitUnknown && lost.code != exitUnavailable {
+		if lost := c.qkv("put", "key", "lost?"); lost.code != form.ExitUnknown && lost.code != form.ExitUnavailable {
 			t.Errorf("exit code %d: stdout %q, stderr %q", lost.code, lost.stdout, lost.stderr)
 		}
 		diskFailed(t, c)
@@ -75,14 +77,14 @@ func TestProcessDiskFails(t *testing.T) {
 func diskFailed(t *testing.T, c *clusterProcess) {
 	t.Helper()
 	m := c.members[0]
-	if code := m.exit(); code != exitDisk {
-		t.Errorf("it ended with %d, not %d:\n%s", code, exitDisk, m.lines())
+	if code := m.exit(); code != form.ExitDisk {
+		t.Errorf("it ended with %d, not %d:\n%s", code, form.ExitDisk, m.lines())
 	}
 	if line := lineWith(m.lines(), "qkv serve failed", "the disk failed", "look at the disk"); line == "" {
 		t.Errorf("it does not say why it ended:\n%s", m.lines())
 	}
 	m.start()
-	got := c.qkv("get", "key", "--timeout", processWait.String()).exits(t, exitOK)
+	got := c.qkv("get", "key", "--timeout", processWait.String()).exits(t, form.ExitOK)
 	if got.stdout == "" {
 		t.Error("nothing is there")
 	}
@@ -115,7 +117,7 @@ func TestProcessDiskFull(t *testing.T) {
 	}
 	t.Logf("full after %d values: %v", last+1, err)
 	for range 2 {
-		c.await("the full disk is said", func(members []memberStatus) bool { return len(members) == 1 && members[0].raises("NOSPACE") })
+		c.await("the full disk is said", func(members []cluster.MemberStatus) bool { return len(members) == 1 && raises(members[0], "NOSPACE") })
 		if _, _, err := s.Get(t.Context(), []byte("key000")); err != nil {
 			t.Errorf("get from a full disk: %v", err)
 		}
@@ -138,8 +140,8 @@ func TestProcessDiskFull(t *testing.T) {
 			t.Fatalf("key%03d, which was acknowledged: %v %v", i, found, err)
 		}
 	}
-	c.await("the alarm ends", func(members []memberStatus) bool { return len(members) == 1 && !members[0].raises("NOSPACE") })
-	if status := c.level(); status[0].raises("CORRUPT") {
+	c.await("the alarm ends", func(members []cluster.MemberStatus) bool { return len(members) == 1 && !raises(members[0], "NOSPACE") })
+	if status := c.level(); raises(status[0], "CORRUPT") {
 		t.Errorf("status: %v", status[0].Alarms)
 	}
 }
@@ -166,8 +168,8 @@ func TestProcessDiskFullOfOne(t *testing.T) {
 		one.start()
 	}
 	c.level()
-	full := func(members []memberStatus) bool {
-		return slices.ContainsFunc(members, func(one memberStatus) bool { return one.Name == m.name && one.raises("NOSPACE") })
+	full := func(members []cluster.MemberStatus) bool {
+		return slices.ContainsFunc(members, func(one cluster.MemberStatus) bool { return one.Name == m.name && raises(one, "NOSPACE") })
 	}
 	for deadline := time.Now().Add(processWait); !full(c.status()) && time.Now().Before(deadline); {
 		putSome(t, c, 10)
@@ -206,14 +208,14 @@ func TestProcessSlowDisk(t *testing.T) {
 	m.start()
 	begun := time.Now()
 	for range 8 {
-		c.qkv("put", "key", "value", "--timeout", processWait.String()).exits(t, exitOK)
+		c.qkv("put", "key", "value", "--timeout", processWait.String()).exits(t, form.ExitOK)
 	}
 	m.says("WARN", "a slow sync of the log", "took=")
 	status := c.level()[0]
-	if !status.raises("SLOWDISK") || status.Duration(figures.SyncP99) < 150*time.Millisecond || status.Duration(figures.SyncP99) > 10*time.Second {
+	if !raises(status, "SLOWDISK") || status.Duration(figures.SyncP99) < 150*time.Millisecond || status.Duration(figures.SyncP99) > 10*time.Second {
 		t.Errorf("p99 of the syncs is %v, alarms %v", status.Duration(figures.SyncP99), status.Alarms)
 	}
-	c.qkv("status", "--check").exits(t, exitFailed, "not healthy: SLOWDISK of n1")
+	c.qkv("status", "--check").exits(t, form.ExitFailed, "not healthy: SLOWDISK of n1")
 	if n := strings.Count(m.lines(), "a slow sync"); n > 2+int(time.Since(begun)/limits.SlowSyncPause) {
 		t.Errorf("%d lines of slow syncs in %v", n, time.Since(begun))
 	}

@@ -16,24 +16,26 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/cluster"
+	"qkv/cli/form"
 	"qkv/internal/checks"
 	"qkv/internal/testlong"
 )
 
 // diagnose runs doctor, and returns its results. The exit code must be the worst of them.
-func (c *clusterProcess) diagnose(words ...string) diagnosis {
+func (c *clusterProcess) diagnose(words ...string) cluster.Diagnosis {
 	c.t.Helper()
-	var d diagnosis
+	var d cluster.Diagnosis
 	got := c.qkv(append([]string{"doctor", "-w", "json"}, words...)...)
 	if err := json.Unmarshal([]byte(got.stdout), &d); err != nil {
 		c.t.Fatalf("%v: %d %s%s", err, got.code, got.stdout, got.stderr)
 	}
-	want := exitOK
+	want := form.ExitOK
 	switch {
 	case d.Failures > 0:
-		want = exitFailures
+		want = cluster.ExitFailures
 	case d.Warnings > 0:
-		want = exitWarnings
+		want = cluster.ExitWarnings
 	}
 	if got.code != want {
 		c.t.Errorf("doctor ends with %d, not %d: %s%s", got.code, want, got.stdout, got.stderr)
@@ -42,7 +44,7 @@ func (c *clusterProcess) diagnose(words ...string) diagnosis {
 }
 
 // has tells whether a check has a result.
-func (d *diagnosis) has(id string, level checks.Level, text string) bool {
+func has(d cluster.Diagnosis, id string, level checks.Level, text string) bool {
 	return slices.ContainsFunc(d.Checks, func(r checks.Result) bool {
 		return r.ID == id && r.Level == level && strings.Contains(r.Text, text)
 	})
@@ -72,10 +74,10 @@ func TestProcessDoctor(t *testing.T) {
 		{"disks", checks.Warning, "n1, n2 and n3 are on one file system"},
 		{"clock", checks.OK, "less than 1s"},
 		{"mtu", checks.OK, "1280"},
-		{"versions", checks.OK, Version},
+		{"versions", checks.OK, form.Version},
 		{"members", checks.OK, "3 members answer"},
 	} {
-		if !d.has(want.id, want.level, want.text) {
+		if !has(d, want.id, want.level, want.text) {
 			t.Errorf("no %s of %s with %q: %+v", want.level, want.id, want.text, d.Checks)
 		}
 	}
@@ -83,25 +85,25 @@ func TestProcessDoctor(t *testing.T) {
 	lost := c.others(leader)
 	lost[0].signal(syscall.SIGKILL)
 	<-lost[0].ended
-	c.says("DEGRADED: one more loss stops writes", exitOK, "next: start "+lost[0].name)
+	c.says("DEGRADED: one more loss stops writes", form.ExitOK, "next: start "+lost[0].name)
 	d = c.diagnose()
-	if !d.has("members", checks.Failure, lost[0].name+" does not answer") || !d.has("margin", checks.Warning, "one more loss stops writes") || !d.has("quorum", checks.OK, "2 of 3") {
+	if !has(d, "members", checks.Failure, lost[0].name+" does not answer") || !has(d, "margin", checks.Warning, "one more loss stops writes") || !has(d, "quorum", checks.OK, "2 of 3") {
 		t.Errorf("with one member dead: %+v", d)
 	}
-	c.qkv("status", "--check").exits(t, exitFailed, lost[0].name+" does not answer")
+	c.qkv("status", "--check").exits(t, form.ExitFailed, lost[0].name+" does not answer")
 	lost[1].signal(syscall.SIGKILL)
 	<-lost[1].ended
 	away := []string{lost[0].name, lost[1].name}
 	slices.Sort(away)
-	c.says("NO QUORUM: 1 of 3 voters answers; 2 are needed", exitUnavailable, "next: start "+strings.Join(away, " and ")+" again")
-	if d = c.diagnose(); d.Verdict != checks.NoQuorum || !d.has("quorum", checks.Failure, "NO QUORUM: 1 of 3 voters answers") {
+	c.says("NO QUORUM: 1 of 3 voters answers; 2 are needed", form.ExitUnavailable, "next: start "+strings.Join(away, " and ")+" again")
+	if d = c.diagnose(); d.Verdict != checks.NoQuorum || !has(d, "quorum", checks.Failure, "NO QUORUM: 1 of 3 voters answers") {
 		t.Errorf("with two members dead: %+v", d)
 	}
 	for _, m := range lost {
 		m.start()
 	}
 	c.level()
-	c.says("HEALTHY: 3 of 3 voters take part", exitOK, "feature level ")
+	c.says("HEALTHY: 3 of 3 voters take part", form.ExitOK, "feature level ")
 }
 
 // says waits until the first line of the status begins with a verdict. The alarm SLOWDISK of a slow host may stand for HEALTHY.
@@ -129,7 +131,7 @@ func TestProcessDoctorOfTwoClusters(t *testing.T) {
 		m.start()
 		m.says("ready to serve")
 	}
-	if d := c.diagnose(); !d.has("members", checks.Failure, "belongs to another cluster") || !d.has("quorum", checks.OK, "1 of 1 voter") {
+	if d := c.diagnose(); !has(d, "members", checks.Failure, "belongs to another cluster") || !has(d, "quorum", checks.OK, "1 of 1 voter") {
 		t.Errorf("with two clusters: %+v", d)
 	}
 }
@@ -142,25 +144,25 @@ func TestProcessDoctorOfLimits(t *testing.T) {
 	m := s.members[0]
 	m.before = []string{"sh", "-c", `ulimit -n 1024 && exec "$@"`, "sh"}
 	m.arguments = append(m.arguments, "--quota-bytes", "1MiB", "--history-bytes", "16KiB")
-	runQkv(t, nil, "cert", "client", "--secret-file", s.file(), "--certs-dir", s.certsDir, "--valid-for", "240h", "soon").exits(t, exitOK)
+	runQkv(t, nil, "cert", "client", "--secret-file", s.file(), "--certs-dir", s.certsDir, "--valid-for", "240h", "soon").exits(t, form.ExitOK)
 	m.start()
 	s.level()
-	if d := s.diagnose(); !d.has("quota", checks.OK, "") || !d.has("history", checks.OK, "") || !d.has("certificates", checks.OK, "") {
+	if d := s.diagnose(); !has(d, "quota", checks.OK, "") || !has(d, "history", checks.OK, "") || !has(d, "certificates", checks.OK, "") {
 		t.Errorf("an empty member: %+v", d)
 	}
 	value := strings.Repeat("v", 40<<10)
 	for i := range 21 {
-		s.qkv("put", fmt.Sprint("key", i), value).exits(t, exitOK)
+		s.qkv("put", fmt.Sprint("key", i), value).exits(t, form.ExitOK)
 	}
 	for range 2 {
-		s.qkv("put", "key0", value).exits(t, exitOK)
+		s.qkv("put", "key0", value).exits(t, form.ExitOK)
 	}
 	found := func(what string, client string, wanted ...checks.Result) {
 		t.Helper()
-		var d diagnosis
+		var d cluster.Diagnosis
 		is := func() bool {
 			d = s.diagnose("--client", client)
-			return !slices.ContainsFunc(wanted, func(r checks.Result) bool { return !d.has(r.ID, r.Level, r.Text) })
+			return !slices.ContainsFunc(wanted, func(r checks.Result) bool { return !has(d, r.ID, r.Level, r.Text) })
 		}
 		for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(100 * time.Millisecond) {
 			if time.Now().After(deadline) {
@@ -174,10 +176,10 @@ func TestProcessDoctorOfLimits(t *testing.T) {
 		checks.Result{ID: "open-files", Level: checks.Warning, Text: "n1 may open 1024 files"},
 		checks.Result{ID: "certificates", Level: checks.Warning, Text: "this client: "},
 	)
-	for i := 0; s.qkv("put", fmt.Sprint("more", i), value).code == exitOK; i++ {
+	for i := 0; s.qkv("put", fmt.Sprint("more", i), value).code == form.ExitOK; i++ {
 	}
 	found("the whole quota", "admin", checks.Result{ID: "alarms", Level: checks.Failure, Text: "NOSPACE of n1"})
-	s.says("NO SPACE: no put is accepted: NOSPACE of n1", exitUnavailable, "next: ")
+	s.says("NO SPACE: no put is accepted: NOSPACE of n1", form.ExitUnavailable, "next: ")
 }
 
 // TestProcessDoctorOfAFolder: a running member's folder, a stopped one's, a damaged one's, and one that others can read.
@@ -186,29 +188,29 @@ func TestProcessDoctorOfAFolder(t *testing.T) {
 	t.Parallel()
 	c := startProcesses(t, 1)
 	m := c.members[0]
-	c.qkv("put", "key", "value").exits(t, exitOK)
+	c.qkv("put", "key", "value").exits(t, form.ExitOK)
 	d := c.diagnose("--data-dir", m.dataDir)
-	if !d.has("files", checks.Unchecked, "a member runs on the folder") || !d.has("folder", checks.OK, "") || !d.has("margin", checks.Warning, "a cluster of 1 voter survives no loss") {
+	if !has(d, "files", checks.Unchecked, "a member runs on the folder") || !has(d, "folder", checks.OK, "") || !has(d, "margin", checks.Warning, "a cluster of 1 voter survives no loss") {
 		t.Errorf("with a running member: %+v", d)
 	}
-	if got := c.qkv("get", "key").exits(t, exitOK); got.stdout != "value\n" {
+	if got := c.qkv("get", "key").exits(t, form.ExitOK); got.stdout != "value\n" {
 		t.Errorf("after doctor the member says %q", got.stdout)
 	}
 	m.stop()
 	d = c.diagnose("--data-dir", m.dataDir)
-	if d.Verdict != "" || !d.has("quorum", checks.Unchecked, "") || !d.has("files", checks.OK, "can be read") || d.has("disk", checks.Unchecked, "") {
+	if d.Verdict != "" || !has(d, "quorum", checks.Unchecked, "") || !has(d, "files", checks.OK, "can be read") || has(d, "disk", checks.Unchecked, "") {
 		t.Errorf("with a stopped member: %+v", d)
 	}
 	extent := readFile(t, filepath.Join("..", "snapshot", "testdata", "extent.part"))
 	part := filepath.Join(m.dataDir, "snap", fmt.Sprintf("%020d-%064x.part", 3, extent[len(extent)-32:]))
 	must(t, os.MkdirAll(filepath.Dir(part), 0o700))
 	must(t, os.WriteFile(part, extent, 0o600))
-	if d = c.diagnose("--data-dir", m.dataDir); !d.has("files", checks.OK, "can be read") {
+	if d = c.diagnose("--data-dir", m.dataDir); !has(d, "files", checks.OK, "can be read") {
 		t.Errorf("with a part: %+v", d)
 	}
 	extent[len(extent)/2] ^= 0xff
 	must(t, os.WriteFile(part, extent, 0o600))
-	if d = c.diagnose("--data-dir", m.dataDir); !d.has("files", checks.Failure, filepath.Base(part)) {
+	if d = c.diagnose("--data-dir", m.dataDir); !has(d, "files", checks.Failure, filepath.Base(part)) {
 		t.Errorf("with a damaged part: %+v", d)
 	}
 	must(t, os.Remove(part))
@@ -218,11 +220,11 @@ func TestProcessDoctorOfAFolder(t *testing.T) {
 	must(t, os.WriteFile(segments[0], text, 0o600))
 	must(t, os.Chmod(m.dataDir, 0o755))
 	d = c.diagnose("--data-dir", m.dataDir)
-	if !d.has("files", checks.Failure, "the log: ") || !d.has("folder", checks.Failure, "the mode of "+m.dataDir+" is 0755") {
+	if !has(d, "files", checks.Failure, "the log: ") || !has(d, "folder", checks.Failure, "the mode of "+m.dataDir+" is 0755") {
 		t.Errorf("with a damaged log and an open folder: %+v", d)
 	}
 	d = c.diagnose("--data-dir", filepath.Join(m.dataDir, "none"))
-	if !d.has("folder", checks.Failure, "no such file") || !d.has("files", checks.Unchecked, "no such file") {
+	if !has(d, "folder", checks.Failure, "no such file") || !has(d, "files", checks.Unchecked, "no such file") {
 		t.Errorf("without a folder: %+v", d)
 	}
 }
@@ -233,15 +235,15 @@ func TestProcessDoctorBundle(t *testing.T) {
 	t.Parallel()
 	c := startProcesses(t, 1)
 	c.started()
-	c.qkv("put", "a-secret-key", "a-secret-value").exits(t, exitOK)
+	c.qkv("put", "a-secret-key", "a-secret-value").exits(t, form.ExitOK)
 	file := filepath.Join(t.TempDir(), "doctor.tgz")
 	environment := append(c.environment(), "QKV_SERVICE_HOST=hunter2", "QKV_AUTH_TOKEN=hunter2")
-	if got := runQkv(t, environment, "doctor", "--bundle", file); got.code > exitFailures {
+	if got := runQkv(t, environment, "doctor", "--bundle", file); got.code > cluster.ExitFailures {
 		t.Fatalf("%d %s%s", got.code, got.stdout, got.stderr)
 	}
 	files := bundled(t, file)
 	for name, want := range map[string]string{
-		"doctor.json": `"id": "quorum"`, "status.json": `"name": "n1"`, "version.txt": "qkv " + Version, "environment.txt": "QKV_AUTH_TOKEN (set, not shown)\n",
+		"doctor.json": `"id": "quorum"`, "status.json": `"name": "n1"`, "version.txt": "qkv " + form.Version, "environment.txt": "QKV_AUTH_TOKEN (set, not shown)\n",
 	} {
 		if !strings.Contains(files["qkv-doctor/"+name], want) {
 			t.Errorf("%s lacks %q: %q", name, want, files["qkv-doctor/"+name])
@@ -266,7 +268,7 @@ func TestProcessDoctorBundle(t *testing.T) {
 	if info.Mode().Perm() != 0o600 {
 		t.Errorf("the mode of the bundle is %v", info.Mode())
 	}
-	runQkv(t, environment, "doctor", "--bundle", file).exits(t, exitUsage, "file exists", "a new file")
+	runQkv(t, environment, "doctor", "--bundle", file).exits(t, form.ExitUsage, "file exists", "a new file")
 }
 
 func bundled(t *testing.T, file string) map[string]string {

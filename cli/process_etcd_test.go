@@ -23,6 +23,9 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"qkv/cli/cluster"
+	"qkv/cli/form"
+	"qkv/cli/run"
 	"qkv/internal/limits"
 	"qkv/internal/testlong"
 )
@@ -152,7 +155,7 @@ func (c *controlPlane) add(i, port int, list string) {
 	c.metrics = append(c.metrics, fmt.Sprintf("http://127.0.0.1:%d", port+3*i+2))
 	c.secure = append(c.secure, client)
 	m := &memberProcess{
-		t: c.clusterProcess.t, name: name, listen: loopback(port + 3*i), home: c.home, dataDir: filepath.Join(dir, "etcd"), log: filepath.Join(dir, name+".log"),
+		t: c.clusterProcess.t, name: name, listen: run.Loopback(port + 3*i), home: c.home, dataDir: filepath.Join(dir, "etcd"), log: filepath.Join(dir, name+".log"),
 		environment: []string{"QKV_HOME=" + c.home, "QKV_SEGMENT_BYTES=1048576"},
 	}
 	m.line = []string{
@@ -209,7 +212,7 @@ func TestProcessKubeadm(t *testing.T) {
 	if _, err := c.pki.client("").Get(c.secure[0] + "/health"); err == nil {
 		t.Error("a client without a certificate came in")
 	}
-	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+	c.qkv("put", "greeting", "hello").exits(t, form.ExitOK)
 	m.stop()
 	m.start()
 	c.probes(0)
@@ -237,24 +240,24 @@ func TestProcessKubeadmMigrated(t *testing.T) {
 	word, saved := filepath.Join(dir, "password"), filepath.Join(dir, "backup.db")
 	must(t, os.WriteFile(word, []byte("secret\n"), 0o600))
 	for _, line := range []string{"put greeting hello", "user add root --password-file " + word, "user grant root root", "user add admin --role root", "auth enable"} {
-		old.qkv(strings.Fields(line)...).exits(t, exitOK)
+		old.qkv(strings.Fields(line)...).exits(t, form.ExitOK)
 	}
-	old.qkv("migrate", "to-etcd", "--snapshot", saved, "--user", "root:wrong").exits(t, exitNotAllowed, "the members refuse the user", "--user NAME")
+	old.qkv("migrate", "to-etcd", "--snapshot", saved, "--user", "root:wrong").exits(t, form.ExitNotAllowed, "the members refuse the user", "--user NAME")
 	noFiles(t, dir, "backup.db")
-	old.qkv("migrate", "to-etcd", "--snapshot", saved, "--user", "root", "--user-password-file", word).exits(t, exitOK)
+	old.qkv("migrate", "to-etcd", "--snapshot", saved, "--user", "root", "--user-password-file", word).exits(t, form.ExitOK)
 
 	c := newControlPlane(t, 1)
 	m := c.members[0]
 	for _, args := range [][]string{{"migrate", "from-etcd", "--snapshot", saved}, {"restore", saved}} {
-		c.qkv(append(args, "--data-dir", m.dataDir, "--name", m.name)...).exits(t, exitOK)
+		c.qkv(append(args, "--data-dir", m.dataDir, "--name", m.name)...).exits(t, form.ExitOK)
 		for range 2 {
 			m.start()
 			m.says("ready to serve client requests")
 			c.probes(0)
-			if said := c.qkv("get", "greeting", "--user", "root:secret").exits(t, exitOK).stdout; said != "hello\n" {
+			if said := c.qkv("get", "greeting", "--user", "root:secret").exits(t, form.ExitOK).stdout; said != "hello\n" {
 				t.Errorf("%s: the key is %q", args[0], said)
 			}
-			c.qkv("get", "greeting", "--user", "root:wrong").exits(t, exitNotAllowed)
+			c.qkv("get", "greeting", "--user", "root:wrong").exits(t, form.ExitNotAllowed)
 			m.stop()
 		}
 		m.start()
@@ -262,8 +265,8 @@ func TestProcessKubeadmMigrated(t *testing.T) {
 		c.probes(0)
 		back := filepath.Join(dir, args[0]+".db")
 		to := []string{"migrate", "to-etcd", "--snapshot", back, "--endpoints", c.secure[0], "--source-cacert", c.path("ca.crt"), "--source-cert", c.path("healthcheck-client.crt"), "--source-key", c.path("healthcheck-client.key")}
-		c.qkv(to...).exits(t, exitNotAllowed, "--user NAME")
-		c.qkv(append(to, "--user", "root:secret")...).exits(t, exitOK)
+		c.qkv(to...).exits(t, form.ExitNotAllowed, "--user NAME")
+		c.qkv(append(to, "--user", "root:secret")...).exits(t, form.ExitOK)
 		m.stop()
 		must(t, os.RemoveAll(m.dataDir))
 	}
@@ -293,11 +296,11 @@ func TestProcessKubeadmThree(t *testing.T) {
 		m.says("ready to serve client requests")
 		c.probes(i)
 	}
-	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+	c.qkv("put", "greeting", "hello").exits(t, form.ExitOK)
 	for i := range c.members { // one after the other is killed, and comes back
 		m := c.members[i]
 		m.kill()
-		c.qkv("put", "greeting", m.name).exits(t, exitOK)
+		c.qkv("put", "greeting", m.name).exits(t, form.ExitOK)
 		m.start()
 		c.probes(i)
 	}
@@ -314,13 +317,13 @@ func TestProcessEtcdAuto(t *testing.T) {
 	dir := t.TempDir()
 	port, err := freePorts(3)
 	must(t, err)
-	client, peer := "https://"+loopback(port), "https://"+loopback(port+1)
+	client, peer := "https://"+run.Loopback(port), "https://"+run.Loopback(port+1)
 	m := &memberProcess{t: t, name: "a", log: filepath.Join(dir, "a.log"), before: []string{"/usr/bin/env", "-u", "HOME", "-u", "XDG_CONFIG_HOME"}}
 	m.environment = []string{"QKV_SEGMENT_BYTES=1048576"}
 	m.line = []string{
 		"etcd", "--name=a", "--data-dir=" + filepath.Join(dir, "a"), "--auto-tls", "--peer-auto-tls", "--self-signed-cert-validity=2",
 		"--listen-client-urls=" + client, "--advertise-client-urls=" + client, "--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer,
-		"--initial-cluster=a=" + peer, "--listen-metrics-urls=https://" + loopback(port+2),
+		"--initial-cluster=a=" + peer, "--listen-metrics-urls=https://" + run.Loopback(port+2),
 	}
 	t.Cleanup(m.cleanUp)
 	anybody := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}, Timeout: processWait}
@@ -334,7 +337,7 @@ func TestProcessEtcdAuto(t *testing.T) {
 	m.start()
 	m.says("ready to serve client requests")
 	c := &controlPlane{clusterProcess: &clusterProcess{t: t}}
-	c.answers(anybody, "https://"+loopback(port+2)+"/readyz", "ok")
+	c.answers(anybody, "https://"+run.Loopback(port+2)+"/readyz", "ok")
 	first := certificate()
 	if err := first.VerifyHostname("127.0.0.1"); err != nil {
 		t.Error(err)
@@ -357,7 +360,7 @@ func TestProcessEtcdStreams(t *testing.T) {
 	dir := t.TempDir()
 	port, err := freePorts(2)
 	must(t, err)
-	client, peer := "http://"+loopback(port), "http://"+loopback(port+1)
+	client, peer := "http://"+run.Loopback(port), "http://"+run.Loopback(port+1)
 	m := &memberProcess{t: t, name: "a", log: filepath.Join(dir, "a.log"), environment: []string{"QKV_SEGMENT_BYTES=1048576", "QKV_HOME=" + filepath.Join(dir, "home")}}
 	m.line = []string{
 		"etcd", "--name=a", "--data-dir=" + filepath.Join(dir, "a"), "--listen-client-urls=" + client, "--advertise-client-urls=" + client,
@@ -373,7 +376,7 @@ func TestProcessEtcdStreams(t *testing.T) {
 	if r.StatusCode != http.StatusNotFound {
 		t.Errorf("a range by JSON: %s", r.Status)
 	}
-	conn, _, _ := etcdFrames(t.Context(), loopback(port), rangeMethod)
+	conn, _, _ := etcdFrames(t.Context(), run.Loopback(port), rangeMethod)
 	if conn == nil {
 		t.Fatal("no connection")
 	}
@@ -400,7 +403,7 @@ func TestProcessEtcdLines(t *testing.T) {
 	must(t, err)
 	dir, everywhere := t.TempDir(), fmt.Sprintf("http://0.0.0.0:%d", port+1)
 	c := &clusterProcess{t: t, home: filepath.Join(dir, "home")}
-	m := &memberProcess{t: t, name: "s1", listen: loopback(port), log: filepath.Join(dir, "log"), environment: []string{"QKV_SEGMENT_BYTES=1048576", "QKV_HOME=" + c.home}}
+	m := &memberProcess{t: t, name: "s1", listen: run.Loopback(port), log: filepath.Join(dir, "log"), environment: []string{"QKV_SEGMENT_BYTES=1048576", "QKV_HOME=" + c.home}}
 	c.members = append(c.members, m)
 	m.line = []string{
 		"etcd", "--name", m.name, "--data-dir", filepath.Join(dir, "data"), "--listen-client-urls", fmt.Sprintf("http://0.0.0.0:%d", port), "--advertise-client-urls", fmt.Sprintf("http://0.0.0.0:%d", port),
@@ -423,16 +426,16 @@ func TestProcessEtcdLines(t *testing.T) {
 	}
 	m.start()
 	c.level()
-	c.qkv("put", "small", "value").exits(t, exitOK)
-	c.qkv("put", "large", strings.Repeat("x", 12<<10)).exits(t, exitOK)
+	c.qkv("put", "small", "value").exits(t, form.ExitOK)
+	c.qkv("put", "large", strings.Repeat("x", 12<<10)).exits(t, form.ExitOK)
 	raised := func(want bool) {
 		t.Helper()
-		c.await(fmt.Sprintf("NOSPACE is raised: %v", want), func(all []memberStatus) bool { return len(all) > 0 && all[0].raises("NOSPACE") == want })
+		c.await(fmt.Sprintf("NOSPACE is raised: %v", want), func(all []cluster.MemberStatus) bool { return len(all) > 0 && raises(all[0], "NOSPACE") == want })
 	}
 	raised(true)
-	c.qkv("put", "small", "more").exits(t, exitFailed, "NOSPACE")
-	c.qkv("del", "large").exits(t, exitOK)
-	c.qkv("compact", "4").exits(t, exitOK)
+	c.qkv("put", "small", "more").exits(t, form.ExitFailed, "NOSPACE")
+	c.qkv("del", "large").exits(t, form.ExitOK)
+	c.qkv("compact", "4").exits(t, form.ExitOK)
 	for range 10 { // the leader looks each 200 ms, and could end the alarm
 		time.Sleep(50 * time.Millisecond)
 		raised(true)
@@ -453,7 +456,7 @@ func TestProcessEtcdLines(t *testing.T) {
 	}
 	alarm(`{"action":"DEACTIVATE","memberID":"` + id[1] + `","alarm":"NOSPACE"}`)
 	raised(false)
-	c.qkv("put", "small", "more").exits(t, exitOK)
+	c.qkv("put", "small", "more").exits(t, form.ExitOK)
 }
 
 // TestProcessEtcdNames starts three members without certificates and without a home in the environment: they share a local
@@ -471,14 +474,14 @@ func TestProcessEtcdNames(t *testing.T) {
 	}
 	var list []string
 	for i, name := range names {
-		list = append(list, fmt.Sprintf("%s=http://%s", name, loopback(port+2*i+1)))
+		list = append(list, fmt.Sprintf("%s=http://%s", name, run.Loopback(port+2*i+1)))
 	}
 	for i, name := range names {
 		m := &memberProcess{
-			t: t, name: fmt.Sprintf("n%d", i+1), listen: loopback(port + 2*i), home: c.home, dataDir: filepath.Join(dir, fmt.Sprintf("n%d", i+1)), log: filepath.Join(dir, fmt.Sprintf("n%d.log", i+1)),
+			t: t, name: fmt.Sprintf("n%d", i+1), listen: run.Loopback(port + 2*i), home: c.home, dataDir: filepath.Join(dir, fmt.Sprintf("n%d", i+1)), log: filepath.Join(dir, fmt.Sprintf("n%d.log", i+1)),
 			before: []string{"/usr/bin/env", "-u", "HOME", "-u", "XDG_CONFIG_HOME"}, environment: []string{"QKV_SEGMENT_BYTES=1048576"},
 		}
-		client, peer := "http://"+m.listen, "http://"+loopback(port+2*i+1)
+		client, peer := "http://"+m.listen, "http://"+run.Loopback(port+2*i+1)
 		m.line = []string{
 			"etcd", "--name=" + name, "--data-dir=" + m.dataDir, "--listen-client-urls=" + client, "--advertise-client-urls=" + client,
 			"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=" + strings.Join(list, ","),
@@ -492,13 +495,13 @@ func TestProcessEtcdNames(t *testing.T) {
 			m.says("ready to serve client requests")
 		}
 		listed := c.qkv("member", "list", "-w", "json")
-		listed.exits(t, exitOK)
+		listed.exits(t, form.ExitOK)
 		for _, name := range names {
 			if !strings.Contains(listed.stdout, fmt.Sprintf("%q", name)) {
 				t.Errorf("%q is not among the members: %s", name, listed.stdout)
 			}
 		}
-		c.qkv("put", "greeting", "hello").exits(t, exitOK)
+		c.qkv("put", "greeting", "hello").exits(t, form.ExitOK)
 		for _, m := range c.members { // and again, from what their data folders hold
 			m.stop()
 		}

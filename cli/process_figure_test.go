@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"qkv/cli/form"
+	"qkv/cli/run"
 	"qkv/internal/testlong"
 )
 
@@ -53,7 +54,7 @@ func TestAddedFigure(t *testing.T) {
 	m.start()
 	c.level()
 	status := exec.Command(program, "status", "-w", form.JSON)
-	status.Env = append(withoutSettings(os.Environ()), c.environment()...)
+	status.Env = append(run.WithoutSettings(os.Environ()), c.environment()...)
 	if out, err := status.Output(); err != nil || !strings.Contains(string(out), `"added_s":1.5,"term":`) {
 		t.Errorf("%v\n%s", err, out)
 	}

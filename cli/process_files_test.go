@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/cli/form"
+	"qkv/cli/run"
 	"qkv/internal/limits"
 	"qkv/internal/testlong"
 )
@@ -45,7 +47,7 @@ func TestProcessInASandbox(t *testing.T) {
 			}
 			words := slices.Concat(before[1:], []string{"qkv"}, strings.Fields(line))
 			cmd := exec.CommandContext(t.Context(), before[0], words...)
-			cmd.Dir, cmd.Env = dir, withoutSettings(os.Environ())
+			cmd.Dir, cmd.Env = dir, run.WithoutSettings(os.Environ())
 			if out, err := cmd.CombinedOutput(); (err == nil) != want {
 				t.Errorf("%s, for the %d. time: %v: %s", line, i+1, err, out)
 			}
@@ -61,7 +63,7 @@ func TestProcessFewFiles(t *testing.T) {
 	const files, tooFew, strangers = 400, 200, 600
 	few := newProcesses(t, 1).members[0]
 	few.before = mayOpen(tooFew)
-	few.refuses(exitUsage, fmt.Sprint("open files is ", tooFew), "ulimit -n")
+	few.refuses(form.ExitUsage, fmt.Sprint("open files is ", tooFew), "ulimit -n")
 	c := newProcesses(t, 1, "--segment-bytes", fmt.Sprint(64<<10))
 	m := c.members[0]
 	m.before = mayOpen(files)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/form"
 	"qkv/internal/testlong"
 )
 
@@ -106,7 +107,7 @@ func TestProcessesStopped(t *testing.T) {
 		leader := c.leader()
 		leader.signal(syscall.SIGTERM)
 		stopped = max(stopped, l.goesOn())
-		if code := leader.exit(); code != exitOK {
+		if code := leader.exit(); code != form.ExitOK {
 			t.Errorf("%s ended with %d after SIGTERM:\n%s", leader.name, code, leader.tail(20))
 		}
 		l.goesOn()

@@ -13,6 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"qkv/cli/form"
 	"qkv/internal/testlong"
 )
 
@@ -138,7 +139,7 @@ func (p *pods) lines(begin string) (all []string) {
 func (p *pods) exec(command string) answered {
 	p.t.Helper()
 	line := p.lines("kubectl exec qkv-0 -- " + command)[0]
-	return runQkv(p.t, p.of(0), strings.Fields(line)[5:]...).exits(p.t, exitOK)
+	return runQkv(p.t, p.of(0), strings.Fields(line)[5:]...).exits(p.t, form.ExitOK)
 }
 
 // passes reports whether a probe of a pod passes.
@@ -167,7 +168,7 @@ func TestProcessKubernetes(t *testing.T) {
 	p := newPods(t)
 	for _, line := range p.lines("qkv cert") {
 		if line != "qkv cert renew --certs-dir "+filepath.Join(p.dir, "certs") {
-			runQkv(t, nil, strings.Fields(line)[1:]...).exits(t, exitOK)
+			runQkv(t, nil, strings.Fields(line)[1:]...).exits(t, form.ExitOK)
 		}
 	}
 	p.start(0)
@@ -188,7 +189,7 @@ func TestProcessKubernetes(t *testing.T) {
 	if said := p.exec("qkv status"); !strings.HasPrefix(said.stdout, "HEALTHY: 3 of 3 voters") {
 		t.Errorf("a new cluster: %s", said.stdout)
 	}
-	runQkv(t, p.of(0), "put", "greeting", "hello").exits(t, exitOK)
+	runQkv(t, p.of(0), "put", "greeting", "hello").exits(t, form.ExitOK)
 
 	p.container = parsePods(t, joining(t, string(readFile(t, statefulSet)))).Spec.Template.Spec.Containers[0]
 	if !slices.ContainsFunc(p.of(0), func(v string) bool { return strings.HasPrefix(v, "QKV_JOIN=") }) || slices.ContainsFunc(p.of(0), func(v string) bool { return strings.HasPrefix(v, "QKV_INITIAL_CLUSTER=") }) {
@@ -211,7 +212,7 @@ func TestProcessKubernetes(t *testing.T) {
 	if said := p.exec("qkv status"); !strings.HasPrefix(said.stdout, "HEALTHY: 3 of 3 voters") {
 		t.Errorf("after the replacement: %s", said.stdout)
 	}
-	if said := runQkv(t, append(p.of(0), "QKV_ENDPOINTS="+p.members[2].listen), "get", "--serializable", "greeting").exits(t, exitOK); said.stdout != "hello\n" {
+	if said := runQkv(t, append(p.of(0), "QKV_ENDPOINTS="+p.members[2].listen), "get", "--serializable", "greeting").exits(t, form.ExitOK); said.stdout != "hello\n" {
 		t.Errorf("the new member has %q", said.stdout)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/run"
 	"qkv/internal/testlong"
 	"qkv/net/client"
 )
@@ -117,7 +118,7 @@ func TestProcessLocks(t *testing.T) {
 func (c *clusterProcess) lockOnce(ctx context.Context, file string, ttl int) {
 	cmd := exec.Command("qkv", "lock", "one", "--ttl", fmt.Sprint(ttl), "--", "sh", "-c",
 		`trap "" INT; echo begin $QKV_LOCK_TOKEN >>`+file+`; sleep 0.01; echo end $QKV_LOCK_TOKEN >>`+file)
-	cmd.Env = append(withoutSettings(os.Environ()), c.environment()...)
+	cmd.Env = append(run.WithoutSettings(os.Environ()), c.environment()...)
 	var messages strings.Builder
 	cmd.Stderr = &messages
 	if err := spawn(cmd); err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/form"
 	"qkv/net/client"
 )
 
@@ -81,7 +82,7 @@ func runProbe() {
 }
 
 func probeAll(home string, endpoints []string) error {
-	credentials, err := certMaker().LocalClient(home)
+	credentials, err := form.CertMaker().LocalClient(home)
 	if err != nil {
 		return err
 	}

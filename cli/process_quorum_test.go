@@ -14,6 +14,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/cli/cluster"
+	"qkv/cli/form"
 	"qkv/internal/limits"
 	"qkv/internal/testlong"
 	"qkv/internal/testretry"
@@ -27,7 +29,7 @@ func TestProcessNoQuorum(t *testing.T) {
 	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 3)
-	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+	c.qkv("put", "greeting", "hello").exits(t, form.ExitOK)
 	c.level()
 	alone := c.members[0]
 	c.knows(alone)
@@ -49,32 +51,32 @@ func TestProcessNoQuorum(t *testing.T) {
 	// The member's word that nothing happened has a quarter of a second for its way: on a busy host it may come too late.
 	unlessLate := func(words ...string) (a answered) {
 		for range 4 {
-			if a = c.qkv(append(words, "--timeout", timeout.String())...); a.code != exitUnknown {
+			if a = c.qkv(append(words, "--timeout", timeout.String())...); a.code != form.ExitUnknown {
 				break
 			}
 		}
 		return a
 	}
 	dead := []string{c.members[1].listen, c.members[2].listen}
-	get := inTime(c.qkv("get", "greeting", "--timeout", timeout.String())).exits(t, exitUnavailable, dead...)
+	get := inTime(c.qkv("get", "greeting", "--timeout", timeout.String())).exits(t, form.ExitUnavailable, dead...)
 	if get.stdout != "" {
 		t.Errorf("a linearizable get without a quorum answers %q", get.stdout)
 	}
-	c.await("its loss is said", func([]memberStatus) bool { return strings.Contains(alone.lines()[before:], " is lost") })
+	c.await("its loss is said", func([]cluster.MemberStatus) bool { return strings.Contains(alone.lines()[before:], " is lost") })
 	var asking sync.WaitGroup
 	asking.Go(func() {
-		inTime(unlessLate("put", "greeting", "evil")).exits(t, exitUnavailable, dead...)
+		inTime(unlessLate("put", "greeting", "evil")).exits(t, form.ExitUnavailable, dead...)
 	})
 	asking.Go(func() {
-		inTime(unlessLate("del", "greeting")).exits(t, exitUnavailable, dead...)
+		inTime(unlessLate("del", "greeting")).exits(t, form.ExitUnavailable, dead...)
 	})
 	asking.Go(func() {
-		if got := c.qkv("get", "greeting", "--serializable").exits(t, exitOK); got.stdout != "hello\n" {
+		if got := c.qkv("get", "greeting", "--serializable").exits(t, form.ExitOK); got.stdout != "hello\n" {
 			t.Errorf("a serializable get answers %q", got.stdout)
 		}
 		n, status := 3, answered{}
 		for try := 0; n == 3 && try < 4; try++ { // on a busy host the one that is left may answer too late as well
-			status = inTime(c.qkv("status", "-w", "json", "--timeout", timeout.String())).exits(t, exitUnavailable)
+			status = inTime(c.qkv("status", "-w", "json", "--timeout", timeout.String())).exits(t, form.ExitUnavailable)
 			n = strings.Count(status.stdout, `"role":"unknown"`)
 		}
 		if n != 2 || !strings.Contains(status.stdout, `"verdict":"NO QUORUM"`) {
@@ -82,16 +84,16 @@ func TestProcessNoQuorum(t *testing.T) {
 		}
 	})
 	asking.Wait()
-	c.qkv("status", "--check", "--timeout", timeout.String()).exits(t, exitUnavailable, "no quorum: 1 of 3 voters answers; 2 are needed")
+	c.qkv("status", "--check", "--timeout", timeout.String()).exits(t, form.ExitUnavailable, "no quorum: 1 of 3 voters answers; 2 are needed")
 	if n := strings.Count(alone.lines()[before:], " is lost"); n != 1 {
 		t.Errorf("that the leader or the quorum is lost is said %d times:\n%s", n, alone.lines())
 	}
 	c.members[1].start()
-	if got := c.qkv("get", "greeting", "--timeout", processWait.String()).exits(t, exitOK); got.stdout != "hello\n" {
+	if got := c.qkv("get", "greeting", "--timeout", processWait.String()).exits(t, form.ExitOK); got.stdout != "hello\n" {
 		t.Errorf("with a quorum again: %q", got.stdout)
 	}
 	alone.says("leader=", "none_for=")
-	c.qkv("status", "--check").exits(t, exitFailed, c.members[2].name+" does not answer")
+	c.qkv("status", "--check").exits(t, form.ExitFailed, c.members[2].name+" does not answer")
 	c.members[2].start()
 	c.level()
 }
@@ -102,8 +104,8 @@ func TestProcessServeStale(t *testing.T) {
 	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 2)
-	c.qkv("put", "greeting", "hello").exits(t, exitOK)
-	c.qkv("put", "later", "value").exits(t, exitOK) // both disks have it, and with it that the first put is committed
+	c.qkv("put", "greeting", "hello").exits(t, form.ExitOK)
+	c.qkv("put", "later", "value").exits(t, form.ExitOK) // both disks have it, and with it that the first put is committed
 	c.level()
 	alone, other := c.members[0], c.members[1]
 	other.signal(syscall.SIGKILL)
@@ -118,32 +120,32 @@ func TestProcessServeStale(t *testing.T) {
 	}
 	stage := func(want string) {
 		t.Helper()
-		c.await("its stage is "+want, func(all []memberStatus) bool {
-			return slices.ContainsFunc(all, func(m memberStatus) bool { return m.Name == alone.name && m.Stage == want })
+		c.await("its stage is "+want, func(all []cluster.MemberStatus) bool {
+			return slices.ContainsFunc(all, func(m cluster.MemberStatus) bool { return m.Name == alone.name && m.Stage == want })
 		})
 	}
 	at := []string{"--endpoints", alone.listen, "--timeout", timeout.String()}
 	asks := func(words ...string) answered { return c.qkv(append(words, at...)...) }
 	again()
 	stage(wire.Starting)
-	asks("get", "greeting", "--serializable").exits(t, exitUnavailable, "is starting")
-	asks("member", "list", "--serializable").exits(t, exitOK)
-	asks("export", "--serializable").exits(t, exitUnavailable)
+	asks("get", "greeting", "--serializable").exits(t, form.ExitUnavailable, "is starting")
+	asks("member", "list", "--serializable").exits(t, form.ExitOK)
+	asks("export", "--serializable").exits(t, form.ExitUnavailable)
 
 	again("--serve-stale")
 	stage(wire.Stale)
-	if got := asks("get", "greeting", "--serializable").exits(t, exitOK); got.stdout != "hello\n" {
+	if got := asks("get", "greeting", "--serializable").exits(t, form.ExitOK); got.stdout != "hello\n" {
 		t.Errorf("with --serve-stale, a get answers %q", got.stdout)
 	}
-	if saved := asks("export", "--serializable").exits(t, exitOK).stdout; !strings.Contains(saved, `"key":"greeting","value":"hello"`) {
+	if saved := asks("export", "--serializable").exits(t, form.ExitOK).stdout; !strings.Contains(saved, `"key":"greeting","value":"hello"`) {
 		t.Errorf("the export has %q", saved)
 	}
-	asks("lease", "list").exits(t, exitUnavailable, "is starting")
+	asks("lease", "list").exits(t, form.ExitUnavailable, "is starting")
 
 	other.start()
 	stage("")
 	c.level()
-	if got := c.qkv("get", "greeting").exits(t, exitOK); got.stdout != "hello\n" {
+	if got := c.qkv("get", "greeting").exits(t, form.ExitOK); got.stdout != "hello\n" {
 		t.Errorf("with a quorum again: %q", got.stdout)
 	}
 }
@@ -154,7 +156,7 @@ func TestProcessUnknownOutcome(t *testing.T) {
 	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 3)
-	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+	c.qkv("put", "greeting", "hello").exits(t, form.ExitOK)
 	testretry.Longer(t, 800*time.Millisecond, func(t testing.TB, limit time.Duration) {
 		leader := c.leader()
 		for _, m := range c.others(leader) {
@@ -164,9 +166,9 @@ func TestProcessUnknownOutcome(t *testing.T) {
 		for _, m := range c.others(leader) {
 			m.signal(syscall.SIGCONT)
 		}
-		put.exits(t, exitUnknown, "unknown", "may have happened")
+		put.exits(t, form.ExitUnknown, "unknown", "may have happened")
 	})
-	got := c.qkv("get", "greeting", "--timeout", processWait.String()).exits(t, exitOK)
+	got := c.qkv("get", "greeting", "--timeout", processWait.String()).exits(t, form.ExitOK)
 	if got.stdout != "perhaps\n" && got.stdout != "hello\n" {
 		t.Errorf("it is %q", got.stdout)
 	}
@@ -191,9 +193,9 @@ func TestProcessUnknownOutcome(t *testing.T) {
 		put := c.qkv("put", "greeting", "at last", "--timeout", processWait.String(), "--endpoints", leader.listen)
 		again.Wait()
 		c.level()
-		put.exits(t, exitOK)
+		put.exits(t, form.ExitOK)
 	})
-	if got := c.qkv("get", "greeting", "--timeout", processWait.String()).exits(t, exitOK); got.stdout != "at last\n" {
+	if got := c.qkv("get", "greeting", "--timeout", processWait.String()).exits(t, form.ExitOK); got.stdout != "at last\n" {
 		t.Errorf("it is %q", got.stdout)
 	}
 }
@@ -264,7 +266,7 @@ func sendNoise(ctx context.Context, t *testing.T, address string, seed uint64) {
 
 // breakRules connects as a client, which everybody on this host can, and sends what no client sends.
 func breakRules(ctx context.Context, t *testing.T, c *clusterProcess, m *memberProcess) {
-	credentials, err := certMaker().LocalClient(c.home)
+	credentials, err := form.CertMaker().LocalClient(c.home)
 	if err != nil {
 		t.Error(err)
 		return

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/keys"
 	"qkv/index/kv"
 	"qkv/net/client"
 )
@@ -29,11 +30,11 @@ func rssAnon(t *testing.T, pid int) int64 {
 
 // TestProcessRangeFigures measures ranges of a million keys. Its limits hold on a host that does nothing else.
 func TestProcessRangeFigures(t *testing.T) {
-	const keys = stateKeys
+	const count = stateKeys
 	f := newStateFigures(t) // TestPagesStream in net/client holds what must be true of ranges
 	c, s := f.c, f.s
 	value := make([]byte, stateValue)
-	f.load(0, keys, value, 0)
+	f.load(0, count, value, 0)
 	pid := c.members[0].cmd.Process.Pid
 	time.Sleep(5 * time.Second)
 	everything := kv.Range{Key: []byte("key/"), End: client.Prefix([]byte("key/"))}
@@ -61,8 +62,8 @@ func TestProcessRangeFigures(t *testing.T) {
 		took = time.Since(begun)
 		close(stop)
 		<-stopped
-		if n != keys {
-			t.Fatalf("%d keys, of %d", n, keys)
+		if n != count {
+			t.Fatalf("%d keys, of %d", n, count)
 		}
 		return took, max(most.Load()-resting, 0)
 	}
@@ -92,7 +93,7 @@ func TestProcessRangeFigures(t *testing.T) {
 			begun := time.Now()
 			found, err := s.Range(t.Context(), q)
 			must(t, err)
-			if took := time.Since(begun); found.Count == keys {
+			if took := time.Since(begun); found.Count == count {
 				return took, 0
 			}
 			t.Fatalf("%d are counted", found.Count)
@@ -130,7 +131,7 @@ func TestProcessRangeFigures(t *testing.T) {
 				case <-stop:
 					return
 				case <-tokens:
-					if _, err := w.Put(t.Context(), fmt.Appendf(nil, "key/%08d", puts.Add(1)%keys), value); err != nil {
+					if _, err := w.Put(t.Context(), fmt.Appendf(nil, "key/%08d", puts.Add(1)%count), value); err != nil {
 						t.Error(err)
 						return
 					}
@@ -147,7 +148,7 @@ func TestProcessRangeFigures(t *testing.T) {
 	close(stop)
 	writers.Wait()
 	t.Logf("figures: %.0f puts/s meanwhile", rate)
-	newest, err := newestOf(t.Context(), s, "")
+	newest, err := keys.NewestOf(t.Context(), s, "")
 	must(t, err)
 	figure("count 100000 revisions ago", 20*time.Millisecond, old(func() int64 { return newest - 100_000 }))
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	"qkv/cli/cluster"
+	"qkv/cli/form"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/internal/testlong"
@@ -17,21 +19,21 @@ func TestProcessReadmit(t *testing.T) {
 	testlong.Skip(t)
 	t.Parallel()
 	c := startProcesses(t, 3)
-	c.qkv("put", "key", "before").exits(t, exitOK)
+	c.qkv("put", "key", "before").exits(t, form.ExitOK)
 	c.level()
 	m := c.members[2]
-	c.qkv("member", "readmit", m.name, "--yes").exits(t, exitCondition, m.name, "is not suspended", "nothing was changed")
-	c.qkv("member", "readmit", "n9", "--yes").exits(t, exitNotFound, "no member is called n9")
+	c.qkv("member", "readmit", m.name, "--yes").exits(t, form.ExitCondition, m.name, "is not suspended", "nothing was changed")
+	c.qkv("member", "readmit", "n9", "--yes").exits(t, form.ExitNotFound, "no member is called n9")
 	m.kill()
 	must(t, os.RemoveAll(m.dataDir))
 	m.start()
 	refused := func() {
 		t.Helper()
-		c.await(m.name+" is refused", func(members []memberStatus) bool { return members[2].State == roleSuspended })
+		c.await(m.name+" is refused", func(members []cluster.MemberStatus) bool { return members[2].State == cluster.RoleSuspended })
 	}
 	refused()
-	c.qkv("member", "readmit", m.name).exits(t, exitUsage, "acknowledged writes may be lost", "--yes", "nothing was changed")
-	c.qkv("member", "readmit", m.name, "--yes").exits(t, exitFailed, "was lifted, and others have suspended it again")
+	c.qkv("member", "readmit", m.name).exits(t, form.ExitUsage, "acknowledged writes may be lost", "--yes", "nothing was changed")
+	c.qkv("member", "readmit", m.name, "--yes").exits(t, form.ExitFailed, "was lifted, and others have suspended it again")
 	refused()
 
 	// The others begin anew, too, and it forgets what it knows of them: now nobody refuses anybody, but it takes no part
@@ -45,11 +47,11 @@ func TestProcessReadmit(t *testing.T) {
 	for _, member := range c.members {
 		member.start()
 	}
-	c.qkv("put", "key", "after", "--timeout", processWait.String()).exits(t, exitOK)
+	c.qkv("put", "key", "after", "--timeout", processWait.String()).exits(t, form.ExitOK)
 	refused()
-	c.qkv("member", "readmit", m.name, "--yes").exits(t, exitOK)
+	c.qkv("member", "readmit", m.name, "--yes").exits(t, form.ExitOK)
 	c.level()
-	if got := c.qkv("get", "key", "--endpoints", m.listen, "--timeout", processWait.String()).exits(t, exitOK); got.stdout != "after\n" {
+	if got := c.qkv("get", "key", "--endpoints", m.listen, "--timeout", processWait.String()).exits(t, form.ExitOK); got.stdout != "after\n" {
 		t.Errorf("it is %q", got.stdout)
 	}
 	m.kill()

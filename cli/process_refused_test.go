@@ -13,6 +13,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/cli/form"
 	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/internal/testlong"
@@ -26,13 +27,13 @@ func TestProcessRefused(t *testing.T) {
 	t.Parallel()
 	c := startProcesses(t, 1, "--initial-cluster-token", "one")
 	m := c.members[0]
-	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+	c.qkv("put", "greeting", "hello").exits(t, form.ExitOK)
 
 	t.Run("an address in use", func(t *testing.T) {
 		other := newProcesses(t, 3).members[0]
 		free := other.listen
 		other.listen = m.listen
-		other.refuses(exitFailed, "cannot listen for clients", m.listen, "another process")
+		other.refuses(form.ExitFailed, "cannot listen for clients", m.listen, "another process")
 		noFiles(t, other.dataDir, "LOCK", "identity", "wal")
 
 		busy := freeSocket(t)
@@ -41,15 +42,15 @@ func TestProcessRefused(t *testing.T) {
 			other.arguments[i] = strings.ReplaceAll(word, other.listenPeer, busy)
 		}
 		other.listenPeer = busy
-		other.refuses(exitFailed, busy)
+		other.refuses(form.ExitFailed, busy)
 		noFiles(t, other.dataDir, "LOCK", "identity", "wal")
 	})
 	t.Run("a data folder in use", func(t *testing.T) {
 		other, free := *m, freeAddresses(t, 1)
 		other.listen = free[0]
-		other.refuses(exitFailed, m.dataDir, "in use by another process", "--data-dir")
+		other.refuses(form.ExitFailed, m.dataDir, "in use by another process", "--data-dir")
 	})
-	c.qkv("get", "greeting").exits(t, exitOK) // the member that has them does not suffer
+	c.qkv("get", "greeting").exits(t, form.ExitOK) // the member that has them does not suffer
 	m.stop()
 	before := treeOf(t, m.dataDir)
 
@@ -57,7 +58,7 @@ func TestProcessRefused(t *testing.T) {
 		other := *m
 		other.name = "n2"
 		other.arguments = []string{"--initial-cluster-token", "one"}
-		other.refuses(exitUsage, m.dataDir, "belongs to the member "+m.name, "this is n2")
+		other.refuses(form.ExitUsage, m.dataDir, "belongs to the member "+m.name, "this is n2")
 
 		three := newProcesses(t, 3)
 		first, second := three.members[0], *three.members[1]
@@ -66,7 +67,7 @@ func TestProcessRefused(t *testing.T) {
 		first.stop()
 		second.dataDir = first.dataDir
 		before := treeOf(t, first.dataDir)
-		second.refuses(exitUsage, first.dataDir, "belongs to the member n1", "this is n2", "--data-dir")
+		second.refuses(form.ExitUsage, first.dataDir, "belongs to the member n1", "this is n2", "--data-dir")
 		if after := treeOf(t, first.dataDir); after != before {
 			t.Errorf("the data folder was changed:\n%s\nbefore:\n%s", after, before)
 		}
@@ -86,7 +87,7 @@ func TestProcessRefused(t *testing.T) {
 			damage.Seal(slot[:damage.PreludeBytes+binary.LittleEndian.Uint32(slot[16:])])
 		}
 		must(t, os.WriteFile(identity, newer, 0o600))
-		m.refuses(exitUsage, identity, "written by a newer qkv", "format version is 2")
+		m.refuses(form.ExitUsage, identity, "written by a newer qkv", "format version is 2")
 		must(t, os.WriteFile(identity, right, 0o600))
 	})
 	m.start()
@@ -130,7 +131,7 @@ func treeOf(t *testing.T, dir string) string {
 }
 
 func crcOf(b []byte) string {
-	return hex(uint64(crc32.ChecksumIEEE(b)))
+	return form.Hex(uint64(crc32.ChecksumIEEE(b)))
 }
 
 func readFile(t testing.TB, name string) []byte {
@@ -147,24 +148,24 @@ func TestProcessTrust(t *testing.T) {
 	dir := t.TempDir()
 	certs := filepath.Join(dir, "certs")
 	long := time.Now().AddDate(-8, 0, 0)
-	old := wire.Maker{Now: func() time.Time { return long }, Rand: certMaker().Rand}
+	old := wire.Maker{Now: func() time.Time { return long }, Rand: form.CertMaker().Rand}
 	_, err := old.CreateCA(certs, "prod")
 	must(t, err)
 	for _, name := range []string{"n1", "n2", "n3"} {
-		_, err = certMaker().CreateMember(certs, name, nil)
+		_, err = form.CertMaker().CreateMember(certs, name, nil)
 		must(t, err)
 	}
-	_, err = certMaker().CreateClient(certs, "admin")
+	_, err = form.CertMaker().CreateClient(certs, "admin")
 	must(t, err)
 	_, err = old.CreateMember(certs, "expired", nil)
 	must(t, err)
 	_, err = old.CreateClient(certs, "expired")
 	must(t, err)
 	others := filepath.Join(dir, "others")
-	_, err = certMaker().CreateCA(others, "prod")
+	_, err = form.CertMaker().CreateCA(others, "prod")
 	must(t, err)
 	for _, name := range []string{"n1", "n2", "n3"} {
-		_, err = certMaker().CreateMember(others, name, nil)
+		_, err = form.CertMaker().CreateMember(others, name, nil)
 		must(t, err)
 	}
 
@@ -177,15 +178,15 @@ func TestProcessTrust(t *testing.T) {
 	c.members[2].kill()
 	asAdmin := []string{"--certs-dir", certs, "--client", "admin", "--timeout", processWait.String()}
 	put := func(arguments ...string) answered { return c.qkv(append([]string{"put", "k", "v"}, arguments...)...) }
-	put(asAdmin...).exits(t, exitOK)
+	put(asAdmin...).exits(t, form.ExitOK)
 
 	t.Run("an expired certificate of a member", func(t *testing.T) {
 		m := newProcesses(t, 1, "--certs-dir", certs).members[0]
 		m.name = "expired"
-		m.refuses(exitUsage, "member-expired.crt", "expired", "qkv cert")
+		m.refuses(form.ExitUsage, "member-expired.crt", "expired", "qkv cert")
 	})
 	t.Run("an expired certificate of a client", func(t *testing.T) {
-		put("--certs-dir", certs, "--client", "expired").exits(t, exitUsage, "client-expired.crt", "expired")
+		put("--certs-dir", certs, "--client", "expired").exits(t, form.ExitUsage, "client-expired.crt", "expired")
 	})
 	t.Run("a client at the peers' port", func(t *testing.T) {
 		credentials, err := wire.LoadClient(certs, "admin", time.Now)
@@ -219,5 +220,5 @@ func TestProcessTrust(t *testing.T) {
 			t.Errorf("it became a follower:\n%s", said)
 		}
 	})
-	put(asAdmin...).exits(t, exitOK)
+	put(asAdmin...).exits(t, form.ExitOK)
 }

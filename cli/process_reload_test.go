@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/cluster"
+	"qkv/cli/form"
 	"qkv/internal/testlong"
 )
 
@@ -41,29 +43,29 @@ func TestProcessReload(t *testing.T) {
 	quota("1073741824")
 	value := filepath.Join(t.TempDir(), "value")
 	must(t, os.WriteFile(value, make([]byte, 1<<20), 0o600))
-	c.qkv("put", "key", "@"+value).exits(t, exitOK)
+	c.qkv("put", "key", "@"+value).exits(t, form.ExitOK)
 
 	write("quota-bytes: 1MiB\nlog-level: debug\nname: other\n")
 	m.signal(syscall.SIGHUP)
 	m.says("the configuration file was read again", `changed="quota-bytes, log-level"`)
 	quota("1048576")
-	c.await("NOSPACE is raised", func(members []memberStatus) bool {
-		return len(members) == 1 && members[0].raises("NOSPACE")
+	c.await("NOSPACE is raised", func(members []cluster.MemberStatus) bool {
+		return len(members) == 1 && raises(members[0], "NOSPACE")
 	})
-	c.qkv("put", "key", "more").exits(t, exitFailed, "NOSPACE")
+	c.qkv("put", "key", "more").exits(t, form.ExitFailed, "NOSPACE")
 
 	write("quota-bytes: 1GiB\nlog-levle: info\n")
 	m.signal(syscall.SIGHUP)
 	m.says("ERROR", "the settings stay as they are", "did you mean log-level?")
-	c.qkv("put", "key", "more").exits(t, exitFailed, "NOSPACE")
+	c.qkv("put", "key", "more").exits(t, form.ExitFailed, "NOSPACE")
 
 	write("quota-bytes: 1GiB\nlisten: 127.0.0.1:1\nenable-pprof: true\n")
 	m.signal(syscall.SIGHUP)
 	m.says("they need a restart of this member", "settings=enable-pprof")
-	c.await("NOSPACE ends", func(members []memberStatus) bool {
-		return len(members) == 1 && !members[0].raises("NOSPACE")
+	c.await("NOSPACE ends", func(members []cluster.MemberStatus) bool {
+		return len(members) == 1 && !raises(members[0], "NOSPACE")
 	})
-	c.qkv("put", "key", "more").exits(t, exitOK)
+	c.qkv("put", "key", "more").exits(t, form.ExitOK)
 	m.stop()
 }
 
@@ -73,7 +75,7 @@ func TestProcessHangup(t *testing.T) {
 	t.Parallel()
 	c := startProcesses(t, 1)
 	c.members[0].signal(syscall.SIGHUP)
-	if code := c.members[0].exit(); code != exitOK {
+	if code := c.members[0].exit(); code != form.ExitOK {
 		t.Errorf("%d\n%s", code, c.members[0].tail(20))
 	}
 }

@@ -8,13 +8,15 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/data"
+	"qkv/cli/form"
 	"qkv/internal/testlong"
 )
 
 // clusterOf returns the cluster id that `qkv restore` printed.
 func clusterOf(t *testing.T, said answered) string {
 	t.Helper()
-	_, after, _ := strings.Cut(said.exits(t, exitOK).stdout, "in the new cluster ")
+	_, after, _ := strings.Cut(said.exits(t, form.ExitOK).stdout, "in the new cluster ")
 	id, _, _ := strings.Cut(after, "\n")
 	if len(id) != 16 {
 		t.Fatalf("no cluster id: %s", said.stdout)
@@ -29,12 +31,12 @@ func TestProcessRestoreWithSecret(t *testing.T) {
 	t.Parallel()
 	backups := backupFolder(t)
 	old := startProcesses(t, 1, "--backup", backups)
-	old.qkv("put", "key", "first").exits(t, exitOK)
-	old.qkv("put", "key", "second").exits(t, exitOK)
+	old.qkv("put", "key", "first").exits(t, form.ExitOK)
+	old.qkv("put", "key", "second").exits(t, form.ExitOK)
 	dir := t.TempDir()
 	snapshot := filepath.Join(dir, "snapshot.db")
-	old.qkv("backup", "now").exits(t, exitOK)
-	old.qkv("migrate", "to-etcd", "--snapshot", snapshot).exits(t, exitOK)
+	old.qkv("backup", "now").exits(t, form.ExitOK)
+	old.qkv("migrate", "to-etcd", "--snapshot", snapshot).exits(t, form.ExitOK)
 
 	s := newSecretProcesses(t, 3)
 	n3 := s.members[2]
@@ -57,14 +59,14 @@ func TestProcessRestoreWithSecret(t *testing.T) {
 		m.start()
 	}
 	s.level()
-	if got := s.qkv("history", "key").exits(t, exitOK).stdout; !strings.Contains(got, "first") || !strings.Contains(got, "second") {
+	if got := s.qkv("history", "key").exits(t, form.ExitOK).stdout; !strings.Contains(got, "first") || !strings.Contains(got, "second") {
 		t.Errorf("the history of the restored cluster is %s", got)
 	}
-	s.qkv("put", "key", "third").exits(t, exitOK)
+	s.qkv("put", "key", "third").exits(t, form.ExitOK)
 
 	// Another secret is another cluster, and no secret another trust domain.
 	foreign := filepath.Join(dir, "foreign")
-	runQkv(t, nil, "cert", "secret", "--output", foreign).exits(t, exitOK)
+	runQkv(t, nil, "cert", "secret", "--output", foreign).exits(t, form.ExitOK)
 	if id := clusterOf(t, restored(n3, filepath.Join(dir, "foreign-n3"), "--cluster-secret-file", foreign)); ids[id] {
 		t.Errorf("with another secret, the cluster's id is %s, too", id)
 	}
@@ -75,8 +77,8 @@ func TestProcessRestoreWithSecret(t *testing.T) {
 	}
 	wrong := s.another("n3", s.secrets[0])
 	wrong.dataDir, wrong.arguments = local, nil
-	wrong.refuses(exitUsage, "belongs to a member of the cluster local", "the certificates belong to secret", "run it again with the same --certs-dir or cluster secret")
-	restored(s.members[0], filepath.Join(dir, "both"), "--certs-dir", s.certsDir).exits(t, exitUsage, "give only one of them")
+	wrong.refuses(form.ExitUsage, "belongs to a member of the cluster local", "the certificates belong to secret", "run it again with the same --certs-dir or cluster secret")
+	restored(s.members[0], filepath.Join(dir, "both"), "--certs-dir", s.certsDir).exits(t, form.ExitUsage, "give only one of them")
 
 	// A snapshot of etcd's format makes a lone member with the secret, which a second one joins without `qkv member add`.
 	for name, words := range map[string][]string{
@@ -85,10 +87,10 @@ func TestProcessRestoreWithSecret(t *testing.T) {
 	} {
 		lone := newSecretProcesses(t, 1)
 		m := lone.members[0]
-		runQkv(t, nil, append(words, "--name", "n1", "--data-dir", m.dataDir, "--cluster-secret-file", lone.file())...).exits(t, exitOK)
+		runQkv(t, nil, append(words, "--name", "n1", "--data-dir", m.dataDir, "--cluster-secret-file", lone.file())...).exits(t, form.ExitOK)
 		m.start()
 		lone.level()
-		if got := lone.qkv("get", "key").exits(t, exitOK); got.stdout != "second\n" {
+		if got := lone.qkv("get", "key").exits(t, form.ExitOK); got.stdout != "second\n" {
 			t.Errorf("%s: the key is %q", name, got.stdout)
 		}
 		n2 := lone.another("n2", lone.secrets[0])
@@ -104,7 +106,7 @@ func TestProcessMigrateLiveWithSecret(t *testing.T) {
 	testlong.Skip(t)
 	t.Parallel()
 	source := startProcesses(t, 1)
-	source.qkv("put", "key", "value").exits(t, exitOK)
+	source.qkv("put", "key", "value").exits(t, form.ExitOK)
 	s := newSecretProcesses(t, 1)
 	m := s.members[0]
 	work := filepath.Join(s.dir, "work")
@@ -115,23 +117,23 @@ func TestProcessMigrateLiveWithSecret(t *testing.T) {
 	ended := make(chan answered, 1)
 	go func() { ended <- runQkv(t, nil, words...) }()
 	for end := time.Now().Add(processWait); ; time.Sleep(10 * time.Millisecond) {
-		if text, _ := os.ReadFile(filepath.Join(work, lockName)); len(text) > 0 {
+		if text, _ := os.ReadFile(filepath.Join(work, data.LockName)); len(text) > 0 {
 			break
 		}
 		if time.Now().After(end) {
 			t.Fatal("the migration does not lock its work folder")
 		}
 	}
-	runQkv(t, nil, words...).exits(t, exitUsage, "another process uses the work folder", "--cut-over")
-	runQkv(t, nil, append(slices.Replace(slices.Clone(words), 7, 8, "elsewhere"), "--cut-over")...).exits(t, exitUsage, "another process uses the work folder")
-	runQkv(t, nil, append(words, "--cut-over")...).exits(t, exitOK)
-	(<-ended).exits(t, exitOK)
+	runQkv(t, nil, words...).exits(t, form.ExitUsage, "another process uses the work folder", "--cut-over")
+	runQkv(t, nil, append(slices.Replace(slices.Clone(words), 7, 8, "elsewhere"), "--cut-over")...).exits(t, form.ExitUsage, "another process uses the work folder")
+	runQkv(t, nil, append(words, "--cut-over")...).exits(t, form.ExitOK)
+	(<-ended).exits(t, form.ExitOK)
 	m.start()
 	s.level()
-	if got := s.qkv("get", "key").exits(t, exitOK); got.stdout != "value\n" {
+	if got := s.qkv("get", "key").exits(t, form.ExitOK); got.stdout != "value\n" {
 		t.Errorf("the key is %q", got.stdout)
 	}
-	s.qkv("put", "key", "new").exits(t, exitOK)
+	s.qkv("put", "key", "new").exits(t, form.ExitOK)
 	n2 := s.another("n2", s.secrets[0])
 	n2.start()
 	s.members = append(s.members, n2)

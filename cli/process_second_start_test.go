@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/form"
 	"qkv/internal/testlong"
 )
 
@@ -140,7 +141,7 @@ func TestProcessSecondStartOfEtcd(t *testing.T) {
 	m.stop()
 	m.line = slices.Concat(line, []string{"--discovery-srv=example.com", "--data-dir=" + filepath.Join(dir, "empty")})
 	m.start()
-	if code := m.exit(); code != exitFailed || !strings.Contains(m.tail(5), "--discovery-srv is not supported") {
+	if code := m.exit(); code != form.ExitFailed || !strings.Contains(m.tail(5), "--discovery-srv is not supported") {
 		t.Errorf("with an empty folder: %d\n%s", code, m.tail(5))
 	}
 }

@@ -20,6 +20,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
+	"qkv/cli/form"
+	"qkv/cli/run"
 	"qkv/internal/testlong"
 	"qkv/net/wire"
 )
@@ -37,7 +39,7 @@ func newSecretProcesses(t *testing.T, count int) *secretProcesses {
 	s := &secretProcesses{clusterProcess: newProcesses(t, count), dir: t.TempDir()}
 	s.certsDir, s.client = filepath.Join(s.dir, "certs"), "admin"
 	s.make()
-	runQkv(t, nil, "cert", "client", "--secret-file", s.file(), "--certs-dir", s.certsDir, "admin").exits(t, exitOK)
+	runQkv(t, nil, "cert", "client", "--secret-file", s.file(), "--certs-dir", s.certsDir, "admin").exits(t, form.ExitOK)
 	for _, m := range s.members {
 		m.environment = []string{"QKV_CLUSTER_SECRET=" + s.secrets[0]}
 	}
@@ -49,7 +51,7 @@ func (s *secretProcesses) file() string { return filepath.Join(s.dir, "qkv-secre
 // make runs `qkv cert secret` for the file, and remembers the secret.
 func (s *secretProcesses) make(more ...string) {
 	s.t.Helper()
-	said := runQkv(s.t, nil, append([]string{"cert", "secret", "--output", s.file()}, more...)...).exits(s.t, exitOK)
+	said := runQkv(s.t, nil, append([]string{"cert", "secret", "--output", s.file()}, more...)...).exits(s.t, form.ExitOK)
 	if said.stdout != s.file()+"\n" {
 		s.t.Errorf("qkv cert secret --output says %q", said.stdout)
 	}
@@ -160,7 +162,7 @@ func TestProcessSecret(t *testing.T) {
 		m.start()
 	}
 	s.level()
-	s.qkv("put", "key", "value").exits(t, exitOK)
+	s.qkv("put", "key", "value").exits(t, form.ExitOK)
 	n2.says("the certificate is derived", "from=QKV_CLUSTER_SECRET", `issuer="qkv CA of the cluster secret `)
 	s.web(n2)
 	for _, m := range s.members {
@@ -172,32 +174,32 @@ func TestProcessSecret(t *testing.T) {
 	s.members = append(s.members, n4)
 	s.voters("n1", "n2", "n3", "n4")
 	n4.says("qkv serves", "name=n4")
-	if got := s.qkv("get", "key", "--endpoints", n4.listen).exits(t, exitOK); got.stdout != "value\n" {
+	if got := s.qkv("get", "key", "--endpoints", n4.listen).exits(t, form.ExitOK); got.stdout != "value\n" {
 		t.Errorf("n4 has %q", got.stdout)
 	}
 
-	foreign := runQkv(t, nil, "cert", "secret").exits(t, exitOK).stdout
+	foreign := runQkv(t, nil, "cert", "secret").exits(t, form.ExitOK).stdout
 	wrong := s.another("n5", strings.TrimSpace(foreign))
-	wrong.refuses(exitFailed, "signed by another CA", "the same cluster secret")
+	wrong.refuses(form.ExitFailed, "signed by another CA", "the same cluster secret")
 	wrong.environment = []string{"QKV_CLUSTER_SECRET=" + s.secrets[0][:40]}
-	wrong.refuses(exitUsage, "the cluster secret has 40 characters, but should have 69")
+	wrong.refuses(form.ExitUsage, "the cluster secret has 40 characters, but should have 69")
 	wrong.environment = []string{"QKV_CLUSTER_SECRET=swordfish"}
-	wrong.refuses(exitUsage, "this is no cluster secret")
+	wrong.refuses(form.ExitUsage, "this is no cluster secret")
 	wrong.environment = []string{"QKV_CLUSTER_SECRET=" + s.secrets[0], "QKV_CLUSTER_SECRET_FILE=" + s.file()}
-	wrong.refuses(exitUsage, "give only one of them")
+	wrong.refuses(form.ExitUsage, "give only one of them")
 	noFiles(t, wrong.dataDir, "identity")
 
 	// A removed member ends. Its certificate is still signed by the CA, and its id is refused.
-	removed := s.qkv("member", "remove", "n2").exits(t, exitOK, "rotate the secret", "qkv cert secret --output FILE --rotate")
+	removed := s.qkv("member", "remove", "n2").exits(t, form.ExitOK, "rotate the secret", "qkv cert secret --output FILE --rotate")
 	if !strings.Contains(removed.stdout, "is no member any more") {
 		t.Errorf("qkv member remove says %s", removed.stdout)
 	}
-	if code := n2.exit(); code != exitNotAllowed {
+	if code := n2.exit(); code != form.ExitNotAllowed {
 		t.Errorf("n2 was removed, and ended with %d:\n%s", code, n2.tail(10))
 	}
 	s.members = s.others(n2)
 	s.voters("n1", "n3", "n4")
-	n2.refuses(exitNotAllowed, "removed")
+	n2.refuses(form.ExitNotAllowed, "removed")
 
 	// A lost disk: the member waits until it is replaced, also with the secret.
 	n3.kill()
@@ -205,7 +207,7 @@ func TestProcessSecret(t *testing.T) {
 	n3.arguments = []string{"--segment-bytes", "1048576", "--join", s.members[0].listenPeer, "--cluster-secret-file", s.file()}
 	n3.start()
 	n3.says("waiting for permission to join", "qkv member replace n3 --peer "+n3.listenPeer)
-	said := s.qkv("member", "replace", "n3", "--peer", n3.listenPeer).exits(t, exitOK)
+	said := s.qkv("member", "replace", "n3", "--peer", n3.listenPeer).exits(t, form.ExitOK)
 	if !strings.Contains(said.stdout, "--cluster-secret-file qkv-secret --join") || !strings.Contains(said.stdout, "3 of 3") {
 		t.Errorf("qkv member replace says %s", said.stdout)
 	}
@@ -242,7 +244,7 @@ func TestProcessSecretRotates(t *testing.T) {
 	}
 	from := l.now()
 	s.make("--rotate")
-	runQkv(t, nil, "cert", "secret", "--output", s.file(), "--rotate").exits(t, exitCondition, "a rotation is under way", "nothing was changed")
+	runQkv(t, nil, "cert", "secret", "--output", s.file(), "--rotate").exits(t, form.ExitCondition, "a rotation is under way", "nothing was changed")
 	both := s.secrets[1] + "," + s.secrets[0]
 	if got := strings.Join(strings.Fields(string(readFile(t, s.file()))), ","); got != both {
 		t.Fatalf("the file holds %s, not %s", got, both)
@@ -251,7 +253,7 @@ func TestProcessSecretRotates(t *testing.T) {
 	renewed := filepath.Join(s.dir, "renewed")
 	must(t, os.CopyFS(renewed, os.DirFS(s.certsDir)))
 	must(t, os.Chmod(filepath.Join(renewed, "client-admin.key"), 0o600))
-	runQkv(t, nil, "cert", "renew", "--secret-file", s.file(), "--certs-dir", renewed).exits(t, exitOK)
+	runQkv(t, nil, "cert", "renew", "--secret-file", s.file(), "--certs-dir", renewed).exits(t, form.ExitOK)
 	copied := func(file string) {
 		t.Helper()
 		must(t, os.WriteFile(filepath.Join(s.certsDir, file), readFile(t, filepath.Join(renewed, file)), 0o600))
@@ -259,14 +261,14 @@ func TestProcessSecretRotates(t *testing.T) {
 	copied("ca.crt")
 	restarted := newTLSEtcdClient(t, s.certsDir, n3.listen)
 	restarted.puts(t)
-	now, err := certMaker().SecretMember(wire.SecretSource{File: s.file()}, "n3", nil)
+	now, err := form.CertMaker().SecretMember(wire.SecretSource{File: s.file()}, "n3", nil)
 	must(t, err)
 	n3.says("a new certificate is in use", `issuer="`+now.Certificate().Issuer.CommonName+`"`) // as docs/hosts.md says
 	turn(both)
-	s.qkv("put", "half", "way").exits(t, exitOK) // with a certificate of the old secret
+	s.qkv("put", "half", "way").exits(t, form.ExitOK) // with a certificate of the old secret
 	newTLSEtcdClient(t, s.certsDir, n3.listen).puts(t)
 	copied("client-admin.crt")
-	s.qkv("put", "half", "way again").exits(t, exitOK)
+	s.qkv("put", "half", "way again").exits(t, form.ExitOK)
 	restarted.puts(t)
 	turn(s.secrets[1])
 	all, err := wire.ReadSecrets(s.file())
@@ -285,7 +287,7 @@ func TestProcessSecretRotates(t *testing.T) {
 	t.Logf("figures: a rotation on three members with %.0f puts/s, longest time without a put %v", l.rate(from, to), l.gap(from, to).Round(time.Millisecond))
 
 	old := s.another("n4", s.secrets[0])
-	old.refuses(exitFailed, "the same cluster secret")
+	old.refuses(form.ExitFailed, "the same cluster secret")
 	s.nowhere(old)
 	s.allRun()
 }
@@ -346,15 +348,15 @@ func etcdByHTTP(t *testing.T, more ...string) *clusterProcess {
 	c := &clusterProcess{t: t, home: filepath.Join(dir, "home")}
 	var list []string
 	for i := range 3 {
-		list = append(list, fmt.Sprintf("n%d=http://%s", i+1, loopback(port+2*i+1)))
+		list = append(list, fmt.Sprintf("n%d=http://%s", i+1, run.Loopback(port+2*i+1)))
 	}
 	for i := range 3 {
 		name := fmt.Sprintf("n%d", i+1)
 		m := &memberProcess{
-			t: t, name: name, listen: loopback(port + 2*i), home: c.home, dataDir: filepath.Join(dir, name), log: filepath.Join(dir, name+".log"),
+			t: t, name: name, listen: run.Loopback(port + 2*i), home: c.home, dataDir: filepath.Join(dir, name), log: filepath.Join(dir, name+".log"),
 			environment: []string{"QKV_SEGMENT_BYTES=1048576", "QKV_HOME=" + c.home},
 		}
-		client, peer := "http://"+m.listen, "http://"+loopback(port+2*i+1)
+		client, peer := "http://"+m.listen, "http://"+run.Loopback(port+2*i+1)
 		m.line = append([]string{
 			"etcd", "--name=" + name, "--data-dir=" + m.dataDir, "--listen-client-urls=" + client, "--advertise-client-urls=" + client,
 			"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=" + strings.Join(list, ","),
@@ -370,7 +372,7 @@ func etcdByHTTP(t *testing.T, more ...string) *clusterProcess {
 func TestProcessEtcdSecret(t *testing.T) {
 	testlong.Skip(t)
 	t.Parallel()
-	secret := strings.TrimSpace(runQkv(t, nil, "cert", "secret").exits(t, exitOK).stdout)
+	secret := strings.TrimSpace(runQkv(t, nil, "cert", "secret").exits(t, form.ExitOK).stdout)
 	safe, insecure := etcdByHTTP(t), etcdByHTTP(t, "--insecure-peers")
 	for _, m := range safe.members {
 		m.environment = append(m.environment, "QKV_CLUSTER_SECRET="+secret)
@@ -382,8 +384,8 @@ func TestProcessEtcdSecret(t *testing.T) {
 	}
 	for _, c := range []*clusterProcess{safe, insecure} {
 		c.level()
-		c.qkv("put", "greeting", "hello").exits(t, exitOK)
-		said, log := c.qkv("status").exits(t, exitOK).stdout, c.members[0].lines()
+		c.qkv("put", "greeting", "hello").exits(t, form.ExitOK)
+		said, log := c.qkv("status").exits(t, form.ExitOK).stdout, c.members[0].lines()
 		if strings.Contains(said, "INSECURE") != (c == insecure) || strings.Contains(log, "INSECURE: --insecure-peers") != (c == insecure) {
 			t.Errorf("qkv status says %s, and the log is %s", said, log)
 		}
@@ -404,7 +406,7 @@ func TestProcessEtcdSecret(t *testing.T) {
 	}
 	safe.members[1].stop()
 	safe.members[1].line = append(safe.members[1].line, "--insecure-peers")
-	safe.members[1].refuses(exitFailed, "--insecure-peers and QKV_CLUSTER_SECRET are both given")
+	safe.members[1].refuses(form.ExitFailed, "--insecure-peers and QKV_CLUSTER_SECRET are both given")
 }
 
 // TestProcessEtcdAlone: a single member's line with an http:// peer URL that other hosts could reach: its peer port is on loopback.
@@ -420,9 +422,9 @@ func TestProcessEtcdAlone(t *testing.T) {
 	m.start()
 	m.says("the only member listens for peers on loopback", "http://0.0.0.0:"+port, "127.0.0.1:"+port)
 	c.level()
-	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+	c.qkv("put", "greeting", "hello").exits(t, form.ExitOK)
 	c.started()
-	if said := c.qkv("member", "list").exits(t, exitOK).stdout; !strings.Contains(said, "10.99.0.1:"+port) {
+	if said := c.qkv("member", "list").exits(t, form.ExitOK).stdout; !strings.Contains(said, "10.99.0.1:"+port) {
 		t.Errorf("the members are %s", said)
 	}
 	number, err := strconv.Atoi(port)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/form"
 	"qkv/internal/testlong"
 )
 
@@ -35,13 +36,13 @@ func TestProcessKilledWhileStarting(t *testing.T) {
 		m.start()
 	}
 	c.level()
-	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+	c.qkv("put", "greeting", "hello").exits(t, form.ExitOK)
 	for _, m := range c.members {
 		m.kill()
 		m.start()
 	}
 	c.level()
-	if got := c.qkv("get", "greeting").exits(t, exitOK); got.stdout != "hello\n" {
+	if got := c.qkv("get", "greeting").exits(t, form.ExitOK); got.stdout != "hello\n" {
 		t.Errorf("the greeting is %q", got.stdout)
 	}
 	c.wellAfter()
@@ -60,7 +61,7 @@ func TestProcessLogReaderGoes(t *testing.T) {
 	m.out = writer
 	m.start()
 	_ = writer.Close()
-	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+	c.qkv("put", "greeting", "hello").exits(t, form.ExitOK)
 	_ = reader.Close()
 	m.stop() // it says that it stops
 }
@@ -99,7 +100,7 @@ func TestProcessFarBehind(t *testing.T) {
 	behind.kill()
 	behind.start()
 	c.level()
-	got := c.qkv("get", "many/", "--prefix", "--keys-only", "--serializable", "--endpoints", behind.listen).exits(t, exitOK)
+	got := c.qkv("get", "many/", "--prefix", "--keys-only", "--serializable", "--endpoints", behind.listen).exits(t, form.ExitOK)
 	if n := strings.Count(got.stdout, "many/"); n != 8 {
 		t.Errorf("it has %d of 8 keys", n)
 	}

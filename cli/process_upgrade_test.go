@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/form"
 	"qkv/index"
 )
 
@@ -58,7 +59,7 @@ func TestProcessUpgrade(t *testing.T) {
 		time.Sleep(2 * time.Second) // the leader raises the level when it has applied that every member has announced it
 		first.stop()
 		first.program = last
-		first.refuses(exitFailed, "newer qkv", fmt.Sprintf("feature level %d", now))
+		first.refuses(form.ExitFailed, "newer qkv", fmt.Sprintf("feature level %d", now))
 		first.program = ""
 		first.start()
 	}
@@ -81,12 +82,12 @@ func (u *upgrade) leads(m *memberProcess) {
 	u.t.Helper()
 	said := u.qkv("member", "lead", m.name)
 	for range 4 {
-		if said.code != exitUnknown {
+		if said.code != form.ExitUnknown {
 			break
 		}
 		said = u.qkv("member", "lead", m.name)
 	}
-	said.exits(u.t, exitOK)
+	said.exits(u.t, form.ExitOK)
 }
 
 // ask runs the clients of both versions on each member.
@@ -95,7 +96,7 @@ func (u *upgrade) ask() {
 	for _, program := range []string{u.last, "qkv"} {
 		for i, m := range u.members {
 			key := fmt.Sprintf("upgrade/%d", i)
-			grant := runProgram(u.t, program, u.environment(), "lease", "grant", "60", "--endpoints", m.listen).exits(u.t, exitOK)
+			grant := runProgram(u.t, program, u.environment(), "lease", "grant", "60", "--endpoints", m.listen).exits(u.t, form.ExitOK)
 			lease := strings.Fields(grant.stdout)[1]
 			for _, one := range []struct{ command, want string }{
 				{"put " + key + " one", ""},
@@ -116,7 +117,7 @@ func (u *upgrade) ask() {
 				{"export upgrade/", key},
 				{"del " + key, ""},
 			} {
-				said := runProgram(u.t, program, u.environment(), append(strings.Fields(one.command), "--endpoints", m.listen)...).exits(u.t, exitOK)
+				said := runProgram(u.t, program, u.environment(), append(strings.Fields(one.command), "--endpoints", m.listen)...).exits(u.t, form.ExitOK)
 				if !strings.Contains(said.stdout, one.want) {
 					u.t.Errorf("%s %s at %s says %q, not %q", program, one.command, m.name, said.stdout, one.want)
 				}
@@ -129,7 +130,7 @@ func (u *upgrade) ask() {
 func (u *upgrade) asked() map[int64]bool {
 	u.t.Helper()
 	all := map[int64]bool{}
-	for line := range strings.Lines(u.qkv("log", "upgrade/", "--from", "1").exits(u.t, exitOK).stdout) {
+	for line := range strings.Lines(u.qkv("log", "upgrade/", "--from", "1").exits(u.t, form.ExitOK).stdout) {
 		var change struct {
 			Revision int64 `json:"revision"`
 		}
@@ -149,10 +150,10 @@ func (u *upgrade) rejoin(m *memberProcess, program string) {
 	m.stop()
 	must(u.t, os.RemoveAll(m.dataDir))
 	others := u.others(m)
-	u.qkv("member", "add", "holder", "--learner", "--peer", "127.0.0.1:9").exits(u.t, exitOK)
-	u.qkv("member", "remove", m.name).exits(u.t, exitOK)
-	u.qkv("member", "add", m.name, "--peer", m.listenPeer).exits(u.t, exitOK)
-	u.qkv("member", "remove", "holder").exits(u.t, exitOK)
+	u.qkv("member", "add", "holder", "--learner", "--peer", "127.0.0.1:9").exits(u.t, form.ExitOK)
+	u.qkv("member", "remove", m.name).exits(u.t, form.ExitOK)
+	u.qkv("member", "add", m.name, "--peer", m.listenPeer).exits(u.t, form.ExitOK)
+	u.qkv("member", "remove", "holder").exits(u.t, form.ExitOK)
 	m.program, m.log = program, m.log+"-again"
 	m.arguments = []string{"--segment-bytes", "1048576", "--join", others[0].listenPeer + "," + others[1].listenPeer}
 	m.start()
@@ -169,7 +170,7 @@ func (u *upgrade) announced() uint64 {
 				Level uint64 `json:"feature_level"`
 			} `json:"members"`
 		}
-		must(u.t, json.Unmarshal([]byte(u.qkv("member", "list", "-w", "json").exits(u.t, exitOK).stdout), &list))
+		must(u.t, json.Unmarshal([]byte(u.qkv("member", "list", "-w", "json").exits(u.t, form.ExitOK).stdout), &list))
 		lowest, highest := uint64(index.MaxLevel), uint64(0)
 		for _, m := range list.Members {
 			lowest, highest = min(lowest, m.Level), max(highest, m.Level)

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/form"
+	"qkv/cli/run"
 	"qkv/index/kv"
 	"qkv/internal/testlong"
 	"qkv/net/client"
@@ -55,7 +57,7 @@ func (a *team) run(t *testing.T, words ...string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
 	var messages bytes.Buffer
 	cmd := exec.Command("qkv", words...)
-	cmd.Env = append(withoutSettings(os.Environ()), a.environment...)
+	cmd.Env = append(run.WithoutSettings(os.Environ()), a.environment...)
 	cmd.Stderr = &messages
 	must(t, spawn(cmd))
 	return cmd, &messages
@@ -85,25 +87,25 @@ func TestProcessTeams(t *testing.T) {
 	testlong.Skip(t)
 	alongside(t)
 	c := startProcesses(t, 3)
-	for deadline := time.Now().Add(processWait); c.qkv("role", "add", "app1", "--prefix", "app1/", "--read", "--write").code != exitOK; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(processWait); c.qkv("role", "add", "app1", "--prefix", "app1/", "--read", "--write").code != form.ExitOK; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) { // the members raise the feature level when all have started
 			t.Fatalf("no role can be added\n%s", c.tails())
 		}
 	}
-	c.qkv("role", "add", "app2", "--prefix", "app2/", "--read", "--write").exits(t, exitOK)
+	c.qkv("role", "add", "app2", "--prefix", "app2/", "--read", "--write").exits(t, form.ExitOK)
 	for user, role := range map[string]string{"root": "root", "admin": "root", "team1": "app1", "team2": "app2"} {
-		c.qkv("user", "add", user, "--role", role).exits(t, exitOK)
+		c.qkv("user", "add", user, "--role", role).exits(t, form.ExitOK)
 	}
-	c.qkv("user", "add", "ops:secret").exits(t, exitUsage, "NAME:PASSWORD is a form of etcdctl", "qkv user add ops --password-file FILE")
-	c.qkv("user", "add", "system:ops", "--no-password").exits(t, exitOK)
-	c.qkv("auth", "enable").exits(t, exitOK)
+	c.qkv("user", "add", "ops:secret").exits(t, form.ExitUsage, "NAME:PASSWORD is a form of etcdctl", "qkv user add ops --password-file FILE")
+	c.qkv("user", "add", "system:ops", "--no-password").exits(t, form.ExitOK)
+	c.qkv("auth", "enable").exits(t, form.ExitOK)
 	certs := filepath.Join(c.home, "certs")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var writing sync.WaitGroup
 	teams := [2]*team{{name: "team1", prefix: "app1/"}, {name: "team2", prefix: "app2/"}}
 	for i, a := range teams {
-		c.qkv("cert", "client", a.name, "--certs-dir", certs).exits(t, exitOK)
+		c.qkv("cert", "client", a.name, "--certs-dir", certs).exits(t, form.ExitOK)
 		a.environment = append(c.environment(), "QKV_CERTS_DIR="+certs, "QKV_CLIENT="+a.name)
 		of := *c
 		of.certsDir, of.client = certs, a.name
@@ -137,9 +139,9 @@ func TestProcessTeams(t *testing.T) {
 	c.level()
 
 	down = kill()
-	c.qkv("user", "revoke", "team1", "app1").exits(t, exitOK)
-	denied(t, "watch", watch, watchSaid, exitNotAllowed)
-	denied(t, "lock", lock, lockSaid, exitFailed)
+	c.qkv("user", "revoke", "team1", "app1").exits(t, form.ExitOK)
+	denied(t, "watch", watch, watchSaid, form.ExitNotAllowed)
+	denied(t, "lock", lock, lockSaid, form.ExitFailed)
 	from, refused := teams[0].puts.Load(), teams[0].refused.Load()
 	more(teams[1])
 	for deadline := time.Now().Add(processWait); teams[0].refused.Load() == refused && time.Now().Before(deadline); {
@@ -148,10 +150,10 @@ func TestProcessTeams(t *testing.T) {
 	if got := teams[0].puts.Load() - from; got != 0 || teams[0].refused.Load() == refused {
 		t.Errorf("team1 made %d puts without its role, and %d were refused", got, teams[0].refused.Load()-refused)
 	}
-	c.qkv("lock", "app1/lock", "--wait", "60s", "--", "true").exits(t, exitOK) // when the lease of the other has ended
+	c.qkv("lock", "app1/lock", "--wait", "60s", "--", "true").exits(t, form.ExitOK) // when the lease of the other has ended
 	down.start()
 	c.level()
-	c.qkv("user", "grant", "team1", "app1").exits(t, exitOK)
+	c.qkv("user", "grant", "team1", "app1").exits(t, form.ExitOK)
 	more(teams[:]...)
 	cancel()
 	writing.Wait()
@@ -166,7 +168,7 @@ func TestProcessTeams(t *testing.T) {
 		if n := a.foreign.Load(); n > 0 {
 			t.Errorf("%s read or wrote %d keys of the other team", a.name, n)
 		}
-		changes := c.qkv("log", "--by", a.name).exits(t, exitOK).stdout
+		changes := c.qkv("log", "--by", a.name).exits(t, form.ExitOK).stdout
 		if strings.Contains(changes, `"key":"`+teams[1-i].prefix) || strings.Count(changes, `"key":"`+a.prefix) < 20 {
 			t.Errorf("the log of %s has other keys, or none", a.name)
 		}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"qkv/cli/form"
 )
 
 // profileRig is a member, and a home with a file of profiles, in which FOLDER stands for the folder of the certificates and MEMBER for the
@@ -15,7 +17,7 @@ func profileRig(t *testing.T, text string) (b *rig, home string) {
 	b = newRig(t, nil)
 	home = t.TempDir()
 	text = strings.NewReplacer("MEMBER", b.flags[1], "FOLDER", b.trust.Dir).Replace(text)
-	must(t, os.WriteFile(filepath.Join(home, profilesFile), []byte(text), 0o600))
+	must(t, os.WriteFile(filepath.Join(home, form.ProfilesFile), []byte(text), 0o600))
 	b.flags = []string{"--home", home}
 	return b, home
 }
@@ -29,20 +31,20 @@ profiles:
   nowhere: {endpoints: ['127.0.0.1:1'], certs-dir: FOLDER, timeout: 1s}
   bare: {endpoints: MEMBER}
 `)
-	member := strings.Fields(readText(t, filepath.Join(home, profilesFile)))
+	member := strings.Fields(readText(t, filepath.Join(home, form.ProfilesFile)))
 	endpoint := strings.Trim(member[slices.Index(member, "{endpoints:")+1], "[],")
 	b.expect(t, 0, "OK\n", "", "put", "greeting", "hello")
 	b.expect(t, 0, "hello\n", "", "get", "greeting", "--profile", "here")
-	b.expect(t, exitUnavailable, "", "the endpoints come from the profile nowhere in "+filepath.Join(home, profilesFile), "get", "greeting", "--profile", "nowhere")
+	b.expect(t, form.ExitUnavailable, "", "the endpoints come from the profile nowhere in "+filepath.Join(home, form.ProfilesFile), "get", "greeting", "--profile", "nowhere")
 	b.expect(t, 0, "hello\n", "", "get", "greeting", "--profile", "nowhere", "--endpoints", endpoint)
-	b.expect(t, exitUnavailable, "", "the endpoints come from --endpoints or QKV_ENDPOINTS", "get", "greeting", "--endpoints", "127.0.0.1:1", "--timeout", "1s")
-	b.expect(t, exitUsage, "", "--profile ther: there is no such profile in "+filepath.Join(home, profilesFile)+": it has bare, here, nowhere", "get", "greeting", "--profile", "ther")
+	b.expect(t, form.ExitUnavailable, "", "the endpoints come from --endpoints or QKV_ENDPOINTS", "get", "greeting", "--endpoints", "127.0.0.1:1", "--timeout", "1s")
+	b.expect(t, form.ExitUsage, "", "--profile ther: there is no such profile in "+filepath.Join(home, form.ProfilesFile)+": it has bare, here, nowhere", "get", "greeting", "--profile", "ther")
 	t.Setenv("QKV_PROFILE", "nowhere")
-	b.expect(t, exitUnavailable, "", "the profile nowhere", "get", "greeting", "--timeout", "1s")
+	b.expect(t, form.ExitUnavailable, "", "the profile nowhere", "get", "greeting", "--timeout", "1s")
 	b.expect(t, 0, "hello\n", "", "get", "greeting", "--profile", "here")
 	t.Setenv("QKV_PROFILE", "")
 	t.Setenv("QKV_ENDPOINTS", endpoint) // then the default does not count, nor do its certificates
-	b.expect(t, exitNotAllowed, "", "signed by another CA", "get", "greeting", "--timeout", "1s")
+	b.expect(t, form.ExitNotAllowed, "", "signed by another CA", "get", "greeting", "--timeout", "1s")
 }
 
 func readText(t *testing.T, name string) string {
@@ -66,7 +68,7 @@ func TestProfileFaults(t *testing.T) {
 		b, home := profileRig(t, text)
 		b.flags = []string{"--home", home}
 		code, out, stderr := b.qkv(t, "", "get", "greeting")
-		if code != exitUsage || out != "" || !strings.Contains(stderr, want) || strings.Contains(stderr, "secret;") {
+		if code != form.ExitUsage || out != "" || !strings.Contains(stderr, want) || strings.Contains(stderr, "secret;") {
 			t.Errorf("%q: %d %s%s, want %s", text, code, out, stderr, want)
 		}
 	}
@@ -75,12 +77,12 @@ func TestProfileFaults(t *testing.T) {
 // What belongs to a certificate or user of the profile does not count for another one.
 func TestProfileOfAnotherUser(t *testing.T) {
 	b, home := profileRig(t, "default: a\nprofiles:\n  a: {endpoints: [MEMBER], certs-dir: FOLDER, client: ann, user: ci, user-password-file: none}\n")
-	b.expect(t, exitUsage, "", "none: no such file", "get", "greeting")
-	b.expect(t, exitUsage, "", "--user other needs a password", "get", "greeting", "--user", "other")
-	b.expect(t, exitUsage, "", "client-ann", "get", "greeting", "--user", "ci:password")
+	b.expect(t, form.ExitUsage, "", "none: no such file", "get", "greeting")
+	b.expect(t, form.ExitUsage, "", "--user other needs a password", "get", "greeting", "--user", "other")
+	b.expect(t, form.ExitUsage, "", "client-ann", "get", "greeting", "--user", "ci:password")
 	if _, _, stderr := b.qkv(t, "", "get", "greeting", "--user", "ci:password", "--certs-dir", b.trust.Dir); strings.Contains(stderr, "client-ann") {
 		t.Errorf("the profile's client counts for other certificates: %s", stderr)
 	}
-	must(t, os.Remove(filepath.Join(home, profilesFile)))
-	b.expect(t, exitUsage, "", "--profile a: there is no such profile in "+filepath.Join(home, profilesFile)+": it has none", "get", "greeting", "--profile", "a")
+	must(t, os.Remove(filepath.Join(home, form.ProfilesFile)))
+	b.expect(t, form.ExitUsage, "", "--profile a: there is no such profile in "+filepath.Join(home, form.ProfilesFile)+": it has none", "get", "greeting", "--profile", "a")
 }

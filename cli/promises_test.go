@@ -17,7 +17,7 @@ var promises = []struct {
 	// What a user can do.
 	{"a cluster of one grows, and shrinks to members that were not there in the beginning", []string{"cli:TestHostsGrow", "cli/testdata/script/member.txtar:A cluster of one grows to three"}},
 	{"one that is added is a learner, and a voter automatically when it has caught up", []string{"actor:TestLevelLearnerIsPromoted", "cli:TestMembers"}},
-	{"the members are listed, in every format", []string{"cli:TestMemberListOutput", "cli:TestMemberListWithoutQuorum"}},
+	{"the members are listed, in every format", []string{"cli/cluster:TestMemberListOutput", "cli:TestMemberListWithoutQuorum"}},
 	{"members are removed, promoted and updated, by name and id", []string{"cli:TestMembers"}},
 	{"a member is replaced, also when the command is interrupted or killed", []string{"actor:TestReplacementWithoutItsClient", "actor:TestConnectedMemberIsNotReplaced", "cli:TestMemberReplace", "cli:TestMemberReplaceInPlace", "cli/testdata/script/member.txtar:The command is killed after its first step", "index/testdata/scripts/instead.txt:The new member takes over the address at once"}},
 	{"leadership is moved", []string{"cli:TestMembers", "net/client:TestMoveLeaderAsksTheLeader"}},

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"qkv/cli/form"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/internal/testlong"
@@ -33,7 +34,7 @@ func TestRevertGuards(t *testing.T) {
 		return nil
 	})
 	code, stdout, stderr := b.qkv(t, "", "revert", "k/", "--to", fmt.Sprint(then), "-w", "json")
-	if want := fmt.Sprintf(`"put":%d,"deleted":0,"leased":0,"written":2}`, keys-2); code != exitCondition || !strings.Contains(stdout, want) {
+	if want := fmt.Sprintf(`"put":%d,"deleted":0,"leased":0,"written":2}`, keys-2); code != form.ExitCondition || !strings.Contains(stdout, want) {
 		t.Errorf("%d %s", code, stdout)
 	}
 	for _, key := range []string{"k/007", "k/200"} {
@@ -73,7 +74,7 @@ func TestRevertTransactionsAreBounded(t *testing.T) {
 	}
 	for _, one := range sizes {
 		code, _, stderr := b.qkv(t, strings.Repeat("x", one.value), "put", one.key, "-")
-		if code != exitOK {
+		if code != form.ExitOK {
 			t.Fatal(stderr)
 		}
 	}
@@ -85,26 +86,8 @@ func TestRevertTransactionsAreBounded(t *testing.T) {
 	b.expect(t, 0, fmt.Sprintf("9 keys are as they were at revision %d: 9 put, 0 deleted\n", then), "", "revert", "", "--all", "--to", fmt.Sprint(then))
 	for _, one := range sizes {
 		code, out, _ := b.qkv(t, "", "get", one.key, "-w", "json")
-		if want := fmt.Sprintf(`"mod_revision":%d,`, now+int64(one.with)); code != exitOK || !strings.Contains(out, want) {
+		if want := fmt.Sprintf(`"mod_revision":%d,`, now+int64(one.with)); code != form.ExitOK || !strings.Contains(out, want) {
 			t.Errorf("%s, of %d bytes, is not reverted by transaction %d", one.key, one.value, one.with)
 		}
-	}
-}
-
-// TestDifferenceOfALease: a key is another one when only its lease is, and not when only its version is.
-func TestDifferenceOfALease(t *testing.T) {
-	d := difference{before: &kv.KeyValue{Value: []byte("v"), Version: 1, Lease: 7}, after: &kv.KeyValue{Value: []byte("v"), Version: 2}}
-	if d.same() || !d.leased() {
-		t.Errorf("a key that lost its lease: the same %v, of a lease %v", d.same(), d.leased())
-	}
-	d.after.Lease = 7
-	if !d.same() {
-		t.Error("a key that was put again as it was is another one")
-	}
-	if d.before.Lease = 0; d.same() || !d.leased() {
-		t.Errorf("a key that got a lease: the same %v, of a lease %v", d.same(), d.leased())
-	}
-	if d.after = nil; d.leased() {
-		t.Error("a key that never had a lease has one")
 	}
 }

@@ -22,6 +22,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"qkv/cli/form"
+	"qkv/cli/run"
 	"qkv/internal/testlong"
 )
 
@@ -30,7 +32,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(sideBySide{m}, map[string]func(){
 		"qkv": func() {
 			go endWithScript()
-			Version = cmp.Or(os.Getenv(versionOfTests), Version)
+			form.Version = cmp.Or(os.Getenv(versionOfTests), form.Version)
 			os.Exit(Run(os.Args))
 		},
 		"qkv-probe":      runProbe,
@@ -82,7 +84,7 @@ func endWithScript() {
 			break
 		}
 	}
-	os.Exit(exitFailed)
+	os.Exit(form.ExitFailed)
 }
 
 // TestScript runs the stories in testdata/script: real processes, real sockets, real files. Each has a home of its
@@ -109,11 +111,11 @@ func setUp(e *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	e.Setenv("LISTEN", loopback(port))
-	e.Setenv("PEER", loopback(port+1))
+	e.Setenv("LISTEN", run.Loopback(port))
+	e.Setenv("PEER", run.Loopback(port+1))
 	for i := 2; i <= 4; i++ {
-		e.Setenv("LISTEN"+strconv.Itoa(i), loopback(port+2*i-2))
-		e.Setenv("PEER"+strconv.Itoa(i), loopback(port+2*i-1))
+		e.Setenv("LISTEN"+strconv.Itoa(i), run.Loopback(port+2*i-2))
+		e.Setenv("PEER"+strconv.Itoa(i), run.Loopback(port+2*i-1))
 	}
 	port, err = freePorts(scriptDemoPorts)
 	if err != nil {
@@ -161,10 +163,10 @@ func freePorts(count int) (int, error) {
 // inUse says which of a few ports on loopback is in use.
 func inUse(first, count int) error {
 	for port := first; port < first+count; port++ {
-		if err := udpFree(loopback(port)); err != nil {
+		if err := run.UdpFree(run.Loopback(port)); err != nil {
 			return err
 		}
-		tcp, err := net.Listen("tcp", loopback(port)) // clients' ports are etcd's on TCP
+		tcp, err := net.Listen("tcp", run.Loopback(port)) // clients' ports are etcd's on TCP
 		if err != nil {
 			return err
 		}
@@ -176,7 +178,7 @@ func inUse(first, count int) error {
 }
 
 // scriptDemoPorts are for a demo.
-const scriptDemoPorts = 2 * demoMembers
+const scriptDemoPorts = 2 * run.DemoMembers
 
 // gone waits until nobody listens on the ports of a demo any more: `gone PORT`.
 func gone(ts *testscript.TestScript, _ bool, args []string) {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/run"
 	"qkv/index/kv"
 	"qkv/internal/testlong"
 )
@@ -139,14 +140,14 @@ func (f *fakeMember) Status() kv.Status {
 func TestWatchdogOfMemberThatHangs(t *testing.T) {
 	socket, logged := newNotifySocket(t), &strings.Builder{}
 	environment := map[string]string{"NOTIFY_SOCKET": socket.path, "WATCHDOG_USEC": "30000"}
-	m := newServiceManager(func(name string) string { return environment[name] }, slog.New(slog.NewTextHandler(logged, nil)))
+	m := run.NewServiceManager(func(name string) string { return environment[name] }, slog.New(slog.NewTextHandler(logged, nil)))
 	member := &fakeMember{ready: make(chan struct{})}
 	close(member.ready)
 	ctx, end := context.WithCancel(t.Context())
 	followed := make(chan struct{})
 	go func() {
 		defer close(followed)
-		m.follow(ctx, member)
+		m.Follow(ctx, member)
 	}()
 	if before := socket.until("READY=1"); len(before) > 0 {
 		t.Errorf("before READY it says %q", before)
@@ -161,38 +162,4 @@ func TestWatchdogOfMemberThatHangs(t *testing.T) {
 	socket.until("WATCHDOG=1")
 	end()
 	<-followed
-}
-
-// TestServiceManagerVariables reads the variables of sd_notify(3).
-func TestServiceManagerVariables(t *testing.T) {
-	for _, c := range []struct {
-		socket, watchdog, pid string
-		wantSocket            string
-		want                  time.Duration
-	}{
-		{"", "", "", "", 0},
-		{"/run/notify", "60000000", "", "/run/notify", time.Minute},
-		{"@abstract", "60000000", "1", "\x00abstract", 0}, // another process's watchdog
-		{"/run/notify", "soon", "", "/run/notify", 0},
-	} {
-		environment := map[string]string{"NOTIFY_SOCKET": c.socket, "WATCHDOG_USEC": c.watchdog, "WATCHDOG_PID": c.pid}
-		m := newServiceManager(func(name string) string { return environment[name] }, slog.New(slog.DiscardHandler))
-		if m.socket != c.wantSocket || m.watchdog != c.want {
-			t.Errorf("%+v gives the socket %q and the watchdog %v", c, m.socket, m.watchdog)
-		}
-	}
-}
-
-// TestServiceManagerGone: a manager that does not listen costs one line of the log.
-func TestServiceManagerGone(t *testing.T) {
-	logged := &strings.Builder{}
-	m := newServiceManager(func(name string) string {
-		return map[string]string{"NOTIFY_SOCKET": filepath.Join(t.TempDir(), "nothing")}[name]
-	}, slog.New(slog.NewTextHandler(logged, nil)))
-	for range 3 {
-		m.tell("WATCHDOG=1")
-	}
-	if n := strings.Count(logged.String(), "failed to notify systemd"); n != 1 {
-		t.Errorf("%d lines:\n%s", n, logged)
-	}
 }

@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"qkv/cli/form"
+	"qkv/cli/form/formtest"
 )
 
 // What nohup starts outlives its terminal; SIGTERM still ends it.
@@ -17,13 +20,13 @@ func TestIgnoredHangup(t *testing.T) {
 	signal.Ignore(syscall.SIGHUP)
 	defer hearHangups()
 	defer signal.Reset(syscall.SIGHUP)
-	ctx, forget := withSignals(t.Context(), true)
+	ctx, forget := form.WithSignals(t.Context(), true)
 	defer forget()
-	must(t, syscall.Kill(syscall.Getpid(), syscall.SIGHUP))
-	must(t, syscall.Kill(syscall.Getpid(), syscall.SIGTERM))
+	formtest.Must(t, syscall.Kill(syscall.Getpid(), syscall.SIGHUP))
+	formtest.Must(t, syscall.Kill(syscall.Getpid(), syscall.SIGTERM))
 	<-ctx.Done()
-	var ended *interruption
-	if !errors.As(context.Cause(ctx), &ended) || ended.signal != syscall.SIGTERM {
+	var ended *form.Interruption
+	if !errors.As(context.Cause(ctx), &ended) || ended.Signal != syscall.SIGTERM {
 		t.Errorf("ended by %v, want SIGTERM", context.Cause(ctx))
 	}
 }
@@ -35,12 +38,12 @@ func TestInterruptedSays(t *testing.T) {
 	for _, failed := range []error{nil, own} {
 		c := cli.NewContext(cli.NewApp(), nil, nil)
 		c.Context = t.Context()
-		err := interruptible(c, func(ctx context.Context) error {
-			must(t, syscall.Kill(syscall.Getpid(), syscall.SIGTERM))
+		err := form.Interruptible(c, func(ctx context.Context) error {
+			formtest.Must(t, syscall.Kill(syscall.Getpid(), syscall.SIGTERM))
 			<-ctx.Done()
 			return cmp.Or(failed, fmt.Errorf("following: %w", ctx.Err()))
 		})
-		if failed == nil && exitCode(err) != 143 || failed != nil && !errors.Is(err, own) {
+		if failed == nil && form.ExitCode(err) != 143 || failed != nil && !errors.Is(err, own) {
 			t.Errorf("after %v: %v", failed, err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"qkv/cli/form"
+	"qkv/cli/keys"
 	"qkv/index/kv"
 	"qkv/internal/testlong"
 )
@@ -20,11 +21,11 @@ func TestStreamPrintsTheSame(t *testing.T) {
 		}
 		for _, keysOnly := range []bool{false, true} {
 			for _, format := range []string{form.Plain, form.JSON} {
-				p := pairs{RangeResult: whole, keysOnly: keysOnly}
+				p := keys.Pairs{RangeResult: whole, KeysOnly: keysOnly}
 				var want, got bytes.Buffer
-				must(t, p.write(&want, format))
-				streamed := pairs{keysOnly: keysOnly}
-				must(t, streamed.stream(&got, format, false, func(yield func(kv.RangeResult, error) bool) {
+				must(t, p.Write(&want, format))
+				streamed := keys.Pairs{KeysOnly: keysOnly}
+				must(t, streamed.Stream(&got, format, false, func(yield func(kv.RangeResult, error) bool) {
 					for from := 0; from == 0 || from < n; from += 3 {
 						if !yield(kv.RangeResult{Revision: 9, Count: int64(n), More: from+3 < n, KVs: whole.KVs[from:min(from+3, n)]}, nil) {
 							return

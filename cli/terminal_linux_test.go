@@ -36,7 +36,7 @@ func (b *rig) onTerminal(t *testing.T, columns uint16, words ...string) (code in
 		_, _ = io.Copy(&seen, master) // ends with an error when the terminal is closed
 		all <- strings.ReplaceAll(seen.String(), "\r\n", "\n")
 	}()
-	code = run(context.Background(), append(append([]string{"qkv"}, words...), b.flags...), strings.NewReader(""), terminal, terminal)
+	code = execute(context.Background(), append(append([]string{"qkv"}, words...), b.flags...), strings.NewReader(""), terminal, terminal)
 	must(t, terminal.Close())
 	return code, <-all
 }
@@ -58,7 +58,7 @@ func TestTerminalGetsNoControlCharacters(t *testing.T) {
 		if words[0] == "watch" {
 			words = append(words, "--limit", "1")
 		}
-		if code, seen := b.onTerminal(t, 80, words...); code != exitOK || seen != want {
+		if code, seen := b.onTerminal(t, 80, words...); code != form.ExitOK || seen != want {
 			t.Errorf("%s: exit code %d\n%q\nwant\n%q", line, code, seen, want)
 		}
 	}
@@ -70,11 +70,11 @@ func TestTerminalGetsNoControlCharacters(t *testing.T) {
 		"watch two --prefix --rev 1 --limit 1": "PUT\n" + `two\nlines\u202e` + "\n" + `v\u2066` + "\n\n",
 		"get two --prefix --keys-only -w json": "",
 	} {
-		if code, seen := b.onTerminal(t, 80, strings.Fields(line)...); code != exitOK || want != "" && seen != want || strings.Contains(seen, "\u202e") {
+		if code, seen := b.onTerminal(t, 80, strings.Fields(line)...); code != form.ExitOK || want != "" && seen != want || strings.Contains(seen, "\u202e") {
 			t.Errorf("%s: exit code %d\n%q\nwant\n%q", line, code, seen, want)
 		}
 	}
-	if code, seen := b.onTerminal(t, 80, "get", key, "--raw"); code != exitOK || seen != value {
+	if code, seen := b.onTerminal(t, 80, "get", key, "--raw"); code != form.ExitOK || seen != value {
 		t.Errorf("--raw: %d %q", code, seen)
 	}
 }
@@ -84,7 +84,7 @@ func TestEscapesAcrossWrites(t *testing.T) {
 	const text = "日本 ü\x1b\x9b🙂\n"
 	for size := 1; size <= len(text); size++ {
 		var out bytes.Buffer
-		w := &answerWriter{w: &out, escape: true}
+		w := &form.AnswerWriter{W: &out, Escape: true}
 		for rest := []byte(text); len(rest) > 0; rest = rest[min(size, len(rest)):] {
 			if n, err := w.Write(rest[:min(size, len(rest))]); err != nil || n != min(size, len(rest)) {
 				t.Fatal(n, err)
@@ -108,7 +108,7 @@ func TestTableFitsTheTerminal(t *testing.T) {
 				if strings.HasPrefix(row, "qkv: no answer yet") { // a busy host took over a second
 					continue
 				}
-				if n := form.ColumnsOf(strings.TrimRight(row, "\n")); code != exitOK || n > int(columns) {
+				if n := form.ColumnsOf(strings.TrimRight(row, "\n")); code != form.ExitOK || n > int(columns) {
 					t.Errorf("%s on %d columns: a row of %d, exit code %d\n%s", line, columns, n, code, seen)
 				}
 			}
@@ -127,11 +127,11 @@ func TestWaitingIsSaidOnATerminal(t *testing.T) {
 	b := newRig(t, nil)
 	b.flags[1] = deadEndpoint(t)
 	notice := "qkv: no answer yet from " + b.flags[1] + " (from --endpoints or QKV_ENDPOINTS), trying for 1.5s\n"
-	if code, seen := b.onTerminal(t, 80, "get", "k", "--timeout", "1500ms"); code != exitUnavailable || !strings.HasPrefix(seen, notice) {
+	if code, seen := b.onTerminal(t, 80, "get", "k", "--timeout", "1500ms"); code != form.ExitUnavailable || !strings.HasPrefix(seen, notice) {
 		t.Errorf("%d %q, not %q", code, seen, notice)
 	}
 	begun := time.Now()
-	if code, _, stderr := b.qkv(t, "", "get", "k", "--timeout", "1200ms"); code != exitUnavailable || strings.Contains(stderr, "no answer yet") {
+	if code, _, stderr := b.qkv(t, "", "get", "k", "--timeout", "1200ms"); code != form.ExitUnavailable || strings.Contains(stderr, "no answer yet") {
 		t.Errorf("%d %q after %v", code, stderr, time.Since(begun))
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/cli/form"
 	"qkv/internal/testlong"
 )
 
@@ -43,10 +44,10 @@ func TestTimerSlack(t *testing.T) {
 		inherited, want uintptr
 		etcd            bool
 	}{
-		{"2", usualTimerSlack, memberTimerSlack, false},
-		{"2", usualTimerSlack, memberTimerSlack, true},
+		{"2", form.UsualTimerSlack, form.MemberTimerSlack, false},
+		{"2", form.UsualTimerSlack, form.MemberTimerSlack, true},
 		{"2", 200_000, 200_000, false},
-		{"1", usualTimerSlack, usualTimerSlack, false},
+		{"1", form.UsualTimerSlack, form.UsualTimerSlack, false},
 	} {
 		p := newProcesses(t, 1)
 		m := p.members[0]
@@ -89,7 +90,7 @@ func runWithTimerSlack() {
 	runtime.LockOSThread()
 	ns, err := strconv.Atoi(os.Args[1])
 	if err == nil {
-		setTimerSlack(uintptr(ns))
+		form.SetTimerSlack(uintptr(ns))
 		err = syscall.Exec(os.Args[2], os.Args[2:], os.Environ())
 	}
 	panic(err)

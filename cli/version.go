@@ -3,7 +3,6 @@ package cli
 // This file is `qkv version`: print the version of this program.
 
 import (
-	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -16,35 +15,12 @@ import (
 
 func versionCommand() *cli.Command {
 	return &cli.Command{
-		Name: "version", Flags: []cli.Flag{writeOutFlag()},
+		Name: "version", Flags: []cli.Flag{form.WriteOutFlag()},
 		Action: func(c *cli.Context) error {
-			from, platform := commit(debug.ReadBuildInfo()), runtime.GOOS+"/"+runtime.GOARCH
-			text := fmt.Sprintf("qkv %s %s %s %s\n", Version, from, runtime.Version(), platform)
+			from, platform := form.Commit(debug.ReadBuildInfo()), runtime.GOOS+"/"+runtime.GOARCH
+			text := fmt.Sprintf("qkv %s %s %s %s\n", form.Version, from, runtime.Version(), platform)
 			from = strings.TrimPrefix(from, "commit ")
-			return writeOne(c, text, form.Document{{"version", Version}, {"commit", from}, {"go", runtime.Version()}, {"platform", platform}})
+			return form.WriteOne(c, text, form.Document{{"version", form.Version}, {"commit", from}, {"go", runtime.Version()}, {"platform", platform}})
 		},
 	}
-}
-
-// builtFrom is the commit, set by make for builds in which Go does not look for it.
-var builtFrom string
-
-// commit returns the commit of the build, as Go records it in a repository.
-func commit(info *debug.BuildInfo, ok bool) string {
-	if !ok || builtFrom != "" {
-		return "commit " + cmp.Or(builtFrom, "unknown")
-	}
-	revision, changed := "", ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			revision = s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			changed = " with changes"
-		}
-	}
-	if revision == "" {
-		return "commit unknown"
-	}
-	return "commit " + revision[:min(12, len(revision))] + changed
 }

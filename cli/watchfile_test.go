@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"qkv/cli/form"
 )
 
 // TestWatchCommandOfALargeValue: what fits no environment comes in a file, which is gone afterwards. The sizes are around the bound of
@@ -27,7 +29,7 @@ func TestWatchCommandOfALargeValue(t *testing.T) {
 		{strings.Repeat("x", 1<<20), true},
 		{"with a \x00 byte", true},
 	} {
-		if code, _, stderr := b.qkv(t, c.value, "put", "k", "-"); code != exitOK {
+		if code, _, stderr := b.qkv(t, c.value, "put", "k", "-"); code != form.ExitOK {
 			t.Fatal(stderr)
 		}
 		revision := fmt.Sprint(b.member.View().Revision())
@@ -37,14 +39,14 @@ func TestWatchCommandOfALargeValue(t *testing.T) {
 		if c.inFile {
 			want = append([]string{"600"}, want...)
 		}
-		if got := strings.Join(lines[1:], "\n"); code != exitOK || got != strings.Join(want, "\n") {
+		if got := strings.Join(lines[1:], "\n"); code != form.ExitOK || got != strings.Join(want, "\n") {
 			t.Errorf("a value of %d bytes: exit code %d, %s\n got %s\nwant %s", len(c.value), code, stderr, got, want)
 		}
 	}
 	if left, _ := filepath.Glob(filepath.Join(temporary, "qkv-watch-*")); len(left) > 0 {
 		t.Errorf("files are left: %v", left)
 	}
-	if code, _, stderr := b.qkv(t, "", "watch", "k", "--rev", "2", "--limit", "1", "--", filepath.Join(temporary, "none")); code != exitFailed || !strings.Contains(stderr, "no such file") {
+	if code, _, stderr := b.qkv(t, "", "watch", "k", "--rev", "2", "--limit", "1", "--", filepath.Join(temporary, "none")); code != form.ExitFailed || !strings.Contains(stderr, "no such file") {
 		t.Errorf("a command that is not there: %d %s", code, stderr)
 	}
 }

@@ -92,7 +92,10 @@ func (m *member) connect(r *recovered) error {
 		Inbox: box.snapshotter, Consensus: box.consensus, Applier: box.applier, Reader: box.snapshotReader, Peers: to, Status: m.status,
 		Limits: m.env.Limits, Logger: m.logger,
 	})
-	reads := &actor.SnapshotReader{Snapshotter: box.snapshotter, Repair: m.repairPart}
+	pull := func(address, name string, size, offset int64) ([]byte, error) {
+		return m.env.Pull(address, m.folder, name, size, offset)
+	}
+	reads := &actor.SnapshotReader{Snapshotter: box.snapshotter, Pull: pull, Repair: m.repairPart}
 	m.actors.logReader = &actor.LogReader{Reader: log.NewReader(m.env.FS), Consensus: box.consensus}
 	maker := actor.NewSegmentMaker(actor.SegmentMakerConfig{
 		Maker: log.NewMaker(m.storage.logOptions()), FS: m.env.FS, Dir: m.folder.path("wal"), SegmentBytes: m.storage.segmentBytes,

@@ -91,7 +91,7 @@ func TestCatchUpByOneSnapshot(t *testing.T) {
 	testlong.Skip(t)
 	const smaller = 64 // all sizes, and what is written in a second, than they are by default and of a machine that is used
 	const value, state, rate, machine = 4000, 160 << 20 / smaller, 100_000_000 / smaller, 300_000_000 / smaller
-	w, leader := quietCluster(t, shape{segmentBytes: 64 << 20 / smaller, historyBytes: state - 64*(value+80), calm: true}, func(l *limits.Tunable) {
+	w, leader := quietCluster(t, shape{segmentBytes: 64 << 20 / smaller, historyBytes: state - 64*(value+80), calm: true, piece: 256 << 10 / (smaller / 4)}, func(l *limits.Tunable) {
 		l.Index.ExtentBytes, l.Index.BaseLeast = limits.ExtentBytes/smaller, limits.BaseLeast/smaller
 		l.SnapshotBytes /= smaller
 		l.CatchUpBytes /= smaller
@@ -99,7 +99,6 @@ func TestCatchUpByOneSnapshot(t *testing.T) {
 		l.WindowBytes /= smaller / 4 // what is on its way does not get smaller
 		l.InflightBytes /= smaller / 4
 		l.MessageEntriesBytes /= smaller / 4
-		l.SnapshotChunkBytes /= smaller / 4
 		l.SnapshotStepBytes /= smaller / 4
 	})
 	f := newFlood(w, value)

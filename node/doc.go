@@ -6,7 +6,9 @@
 // of the core runs an actor (package actor), and each actor alone owns its part of those libraries. The packages below net turn bytes into
 // messages and back. node connects the parts; cli and bench are the programs.
 //
-//	5   main.go  cli  bench                         programs; cli/form: the answers of commands; cli/local: processes on this host
+//	5   main.go  cli  bench                         programs
+//	    cli/keys  cli/cluster  cli/data  cli/run    commands: on keys; about members; on files; that run members
+//	    cli/form  cli/local                         what all commands use; processes on this host
 //	4   node                                        one member: build, start, stop
 //	    node/roster                                 describes members by their answers, for the dashboard and for commands on any system
 //	3   actor    net/peer  net/server  net/etcd  net/client   know each other only as interfaces; node connects them
@@ -30,8 +32,8 @@
 //	    internal/admit                              memory budgets, semaphores and the fair queue of both endpoints
 //	    log/disk/simdisk  index/authmodel           the simulated disk, and a naive model of users and roles, for tests only
 //
-// No package imports a package of its own or a higher layer, except cli, which imports cli/form, cli/local and bench, net/etcd, which imports net/etcd/front, and node, which imports node/roster. A
-// test in cli enforces the layers.
+// No package imports a package of its own or a higher layer. Exceptions are cli, whose packages have an order of their own, and import bench;
+// net/etcd, which imports net/etcd/front; and node, which imports node/roster. A test in cli enforces the layers.
 //
 // # This package
 //

@@ -39,6 +39,8 @@ type environment struct {
 	Join func(addresses []string, id uint64, folder [16]byte) (peerframe.Welcome, error)
 	// FetchPart gets a part of a snapshot from one of the members at these addresses.
 	FetchPart func(addresses []string, f *folder, to peer.PartSink) error
+	// Pull gets the next piece of a file of the snapshot of the member at this address (peer.Puller).
+	Pull func(address string, f *folder, name string, size, offset int64) ([]byte, error)
 	// Backup opens the backup that has the same parts as the members; nil: none is known.
 	Backup func() (*backup.Reader, error)
 	// State is that of the folder's newest snapshot; nil: it is loaded.

@@ -39,10 +39,13 @@ type Node struct {
 	member   *member
 	runtime  *actor.Runtime
 	peers    *peer.Transport
+	pulls    *peer.Puller // the snapshot reader's; nil: nothing was pulled yet
 	server   *server.Server
 	etcd     *etcd.Server
 	scrubber *scrubDuty
-	trips    roundTrips
+
+	stopPulls context.CancelFunc
+	trips     roundTrips
 
 	operations *meter.Operations // of this member's clients
 	recent     *meter.Recent
@@ -120,6 +123,11 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, sta
 		c.Advertise = net.JoinHostPort(host, fmt.Sprint(at.clients.LocalAddr().(*net.UDPAddr).Port))
 	}
 	n, memory := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}, machineMemory()
+	pulling, stopPulls := context.WithCancel(ctx)
+	n.stopPulls = stopPulls
+	asks := func(addresses []string, f *folder) peer.PartConfig {
+		return peer.PartConfig{Trust: trust.peers, Addresses: addresses, Cluster: f.Cluster, Member: f.Member, Name: c.Name, Timeout: partTimeout, Logger: c.Logger}
+	}
 	n.operations = meter.NewOperations()
 	n.recent = meter.NewRecent(n.operations, recentPoints)
 	n.bound(memory)
@@ -133,9 +141,13 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, sta
 			return peer.Ask(ctx, peer.AskConfig{Trust: trust.peers, Addresses: addresses, Name: c.Name, At: []string{c.AdvertisePeer}, ID: id, Folder: folder, Logger: c.Logger})
 		},
 		FetchPart: func(addresses []string, f *folder, to peer.PartSink) error {
-			return peer.FetchPart(ctx, peer.PartConfig{
-				Trust: trust.peers, Addresses: addresses, Cluster: f.Cluster, Member: f.Member, Name: c.Name, Timeout: partTimeout, Logger: c.Logger,
-			}, to)
+			return peer.FetchPart(ctx, asks(addresses, f), to)
+		},
+		Pull: func(address string, f *folder, name string, size, offset int64) ([]byte, error) {
+			if n.pulls == nil {
+				n.pulls = peer.NewPuller(asks(nil, f))
+			}
+			return n.pulls.Next(pulling, address, name, size, offset)
 		},
 		Backup: c.backup(ctx),
 		Audit:  func() (*audit.Log, error) { return openAudit(&c) },
@@ -412,11 +424,15 @@ func (n *Node) shutdown(ctx context.Context) error {
 		n.drain(ctx, limits.DrainLinger)
 	}
 	var errs []error
+	n.stopPulls()
 	if err := n.stopActors(ctx); err != nil {
 		if why := n.Err(); errors.Is(why, ErrDisk) {
 			return why // the actors wait for exactly that
 		}
 		return errors.Join(err, n.Err())
+	}
+	if n.pulls != nil {
+		n.pulls.Close()
 	}
 	if n.overview != nil {
 		n.overview.close()

@@ -95,9 +95,15 @@ func (m *member) setPeers() {
 
 // Send implements actor.Peers.
 func (p peers) Send(to uint64, m peerframe.Message, lazy bool) {
-	if r, ok := m.(peerframe.Raft); ok && actor.CarriesFolders(r.Message) {
-		r.Folders = p.member.actors.admission.Folders()
-		m = r
+	switch one := m.(type) {
+	case peerframe.Raft:
+		if actor.CarriesFolders(one.Message) {
+			one.Folders = p.member.actors.admission.Folders()
+			m = one
+		}
+	case peerframe.SnapshotOffer:
+		one.Address = p.member.config.AdvertisePeer
+		m = one
 	}
 	p.transport.Send(to, peerframe.ClassOf(m), peerframe.Encode(m), lazy)
 }
@@ -285,7 +291,7 @@ func (h peerHandler) Receive(from uint64, its *peerframe.MemberIdentity, _ peerf
 	switch m := message.(type) {
 	case peerframe.Copied: // not for an actor
 		h.isCopied(from, m.Why)
-	case peerframe.SnapshotRequest, peerframe.SnapshotChunk, peerframe.SnapshotResult:
+	case peerframe.SnapshotProgress, peerframe.SnapshotResult:
 		if !h.actors.snapshots.Offer(actor.FromPeer{From: from, Message: m}) {
 			h.env.Limits.Reach("snapshot frames")
 		}

@@ -145,7 +145,7 @@ func recoverOn(ctx context.Context, c RecoverConfig, disks disk.FS, random io.Re
 // that. So the outcomes of transactions that compare lost keys may differ from the answers that their clients got.
 func (s *storage) salvageState(r *recovered) (err error) {
 	for _, lacks := range r.lacking {
-		got, no := snapshot.Salvage(s.folder.fs, lacks.info, s.folder.path("damaged"), s.limits.Index)
+		got, no := snapshot.Salvage(s.folder.fs, lacks.info, s.limits.Index)
 		if no != nil {
 			err = errors.Join(err, fmt.Errorf("%w; and it cannot be read without that part: %w", lacks, no))
 			continue

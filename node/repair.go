@@ -5,9 +5,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"syscall"
+	"time"
 
 	"qkv/actor"
 	"qkv/index"
@@ -56,7 +58,7 @@ func (l *lacksPart) unusable() error {
 	if errors.Is(l.why, syscall.ENOSPC) {
 		return fmt.Errorf("%w; no other snapshot is usable. Free space on this member's disk, and start it again", l)
 	}
-	return fmt.Errorf("%w; no other snapshot is usable. Nothing was removed; damaged parts are in damaged/. Start this member again when another member is reachable: "+
+	return fmt.Errorf("%w; no other snapshot is usable. Nothing was removed. Start this member again when another member is reachable: "+
 		"it takes the part from there, or a newer state. Without other members, put that file back, or restore from a backup, or run `qkv recover --accept-loss`: "+
 		"it makes a new cluster of everything else, and names the lost keys. docs/emergencies.md says under \"Damaged files\" how", l)
 }
@@ -76,16 +78,6 @@ func (s *storage) repairParts(info snapshot.Info) (repaired bool, err error) {
 		return false, err
 	}
 	for _, d := range defects {
-		if d.Missing && s.putBack(d) {
-			continue
-		}
-		aside := ""
-		if !d.Missing && s.repairs.fetch != nil {
-			// A start needs no space, but a received file needs the name.
-			if aside, err = snapshot.SetAside(s.folder.fs, d.Path, s.folder.path("damaged")); err != nil {
-				return false, fmt.Errorf("the part %s (%w) could not be moved aside: %w; move it away by hand, and this member fetches it from another one", d.Path, d.Err, err)
-			}
-		}
 		if s.repairs.failed[d.Name()] == nil {
 			if err := s.fetchPart(d, members); err != nil {
 				if s.repairs.failed == nil {
@@ -95,24 +87,10 @@ func (s *storage) repairParts(info snapshot.Info) (repaired bool, err error) {
 			}
 		}
 		if why := s.repairs.failed[d.Name()]; why != nil {
-			if aside != "" && !errors.Is(d.Err, damage.ErrDamaged) { // perhaps the next start can read it
-				_ = s.folder.fs.Rename(aside, d.Path)
-			}
 			return false, &lacksPart{info, d, why}
 		}
 	}
 	return true, nil
-}
-
-// putBack moves a part back that was moved aside, if it is sound: the disk could not read it for a while, and the member ended before it was
-// fetched.
-func (s *storage) putBack(d snapshot.Defect) bool {
-	fs, aside := s.folder.fs, s.folder.path("damaged/"+d.Name())
-	if snapshot.VerifyPart(fs, aside, d.Part) != nil || fs.Rename(aside, d.Path) != nil {
-		return false
-	}
-	s.logger.Warn("a part that could not be read is sound, and was put back: look at the disk", "part", d.Name())
-	return fs.SyncDir(s.folder.path("snap")) == nil
 }
 
 // fetchPart gets a part from another member, and publishes it.
@@ -121,10 +99,10 @@ func (s *storage) fetchPart(d snapshot.Defect, members index.Members) error {
 		return errors.New("only a member that starts can fetch it (`qkv serve`)")
 	}
 	if s.repairs.newer && d.Missing {
-		return s.fetch(d.Name(), d.Bytes, d.SHA, members)
+		return s.fetch(d.Part, members)
 	}
 	s.logger.Warn("a part of a snapshot is missing or damaged, and the other members are asked for it", "part", d.Name(), "bytes", d.Bytes, "error", d.Err)
-	if err := s.fetch(d.Name(), d.Bytes, d.SHA, members); err != nil {
+	if err := s.fetch(d.Part, members); err != nil {
 		return err
 	}
 	text := fmt.Sprintf("a part of the snapshots was missing or damaged, and was fetched again; nothing is lost, but look at the disk: %v", d.Err)
@@ -133,45 +111,25 @@ func (s *storage) fetchPart(d snapshot.Defect, members index.Members) error {
 	return nil
 }
 
-// fetch receives a part, or a snapshot without its parts, from another one of these members, and publishes it.
-func (s *storage) fetch(name string, size int64, sha [32]byte, members index.Members) error {
-	sink := &partSink{storage: s, name: name, size: size, sha: sha}
-	if err := sink.begin(); err != nil {
-		return err
-	}
-	err := sink.Write(nil) // verifies what an earlier process received, which begins anew if it is wrong
-	if err == nil || errors.Is(err, peer.ErrOtherBytes) {
-		err = s.repairs.fetch(members, sink)
-	}
-	if err == nil {
-		_, err = sink.receiver.Finish(sink.check)
-	}
-	sink.close()
-	return err
+// fetch receives a part from another one of these members, and publishes it in place of a damaged file.
+func (s *storage) fetch(p snapshot.Part, members index.Members) error {
+	from := func(to *snapshot.Incoming) error { return s.repairs.fetch(members, to) }
+	return snapshot.Fetch(s.folder.fs, s.folder.path("snap"), s.folder.path("damaged"), p.Name(), p.Bytes, p.SHA, from)
 }
 
-// repairPart fetches a part that was found damaged while the member runs. If no other member gives the part, the damaged file is moved
-// back: its other values can be read. It may be sound by then: the error of the disk, or of its mode, has ended. A part in the backup of a
-// branch is only read again.
+// repairPart fetches a part that was found damaged while the member runs. If no other member gives the part, the damaged file stays: its
+// other values can be read. It may be sound by then: it was written again, or the error of the disk, or of its mode, has ended. A part in
+// the backup of a branch is only read again.
 func (m *member) repairPart(p snapshot.Part) error {
 	path := m.folder.path("snap/" + p.Name())
 	if m.inBackup(path) {
 		return snapshot.VerifyPart(m.env.FS, path, p)
 	}
-	aside, err := snapshot.SetAside(m.folder.fs, path, m.folder.path("damaged"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	err = m.storage.fetch(p.Name(), p.Bytes, p.SHA, m.status.View().Members())
-	failed := error(nil)
-	// otherwise it was written again meanwhile, with a newer base
-	if err != nil && aside != "" && disk.Gone(m.folder.fs, path) {
-		failed = errors.Join(m.folder.fs.Rename(aside, path), m.folder.fs.SyncDir(m.folder.path("snap")))
-	}
-	if failed == nil && (err == nil || snapshot.VerifyPart(m.folder.fs, path, p) == nil) {
+	err := m.storage.fetch(p, m.status.View().Members())
+	if err != nil && snapshot.VerifyPart(m.folder.fs, path, p) == nil {
 		return nil
 	}
-	return errors.Join(err, failed)
+	return err
 }
 
 // takeNewest takes over the newest snapshot of another member, in place of own ones that lack a part which no member has any more.
@@ -261,7 +219,9 @@ func (s *storage) fetchNewest(known snapshot.Info, usable func(*peerframe.Newest
 		return snapshot.Info{}, err
 	}
 	offer := sink.offer
-	err = s.fetch(snapshot.Name(offer.Index, offer.Term), int64(offer.Size), offer.SHA, members)
+	from := func(to *snapshot.Incoming) error { return s.repairs.fetch(members, to) }
+	name := snapshot.Name(offer.Index, offer.Term)
+	err = snapshot.Fetch(s.folder.fs, s.folder.path("snap"), "", name, int64(offer.Size), offer.SHA, from)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return snapshot.Info{}, err
 	}
@@ -291,14 +251,14 @@ func (n *newestSink) Write(piece []byte) error {
 	n.offer = peerframe.ReadNewest(n.bytes)
 	if err := n.usable(&n.offer); err != nil {
 		n.bytes = nil
-		return fmt.Errorf("%w: %w", peer.ErrOtherBytes, err)
+		return fmt.Errorf("%w: %w", damage.ErrOtherBytes, err)
 	}
 	return nil
 }
 
 // newestSnapshot describes this member's newest snapshot, for a member that cannot use its own ones. A member that starts and gives parts may
 // lack some itself, and the state of a suspended member may be wrong.
-func (h peerHandler) newestSnapshot() (peer.PartFile, error) {
+func (h peerHandler) newestSnapshot() (readFile, error) {
 	if h.status.View() == nil || h.status.Raft().Role == actor.RoleSuspended {
 		return nil, errors.New("it takes no part in the cluster now")
 	}
@@ -317,52 +277,11 @@ func (h peerHandler) newestSnapshot() (peer.PartFile, error) {
 	return inMemory{bytes.NewReader(newest.Append(nil))}, r.Close()
 }
 
-// inMemory is a peer.PartFile without a file.
+// inMemory is a readFile without a file.
 type inMemory struct{ *bytes.Reader }
 
 func (m inMemory) Size() (int64, error) { return m.Reader.Size(), nil }
 func (inMemory) Close() error           { return nil }
-
-// partSink receives a part into the folder of snapshots. It implements peer.PartSink.
-type partSink struct {
-	storage  *storage
-	name     string
-	size     int64
-	sha      [32]byte
-	receiver *snapshot.Receiver
-	check    *snapshot.Readback
-}
-
-func (p *partSink) Name() string  { return p.name }
-func (p *partSink) Size() int64   { return p.size }
-func (p *partSink) Offset() int64 { return p.receiver.Offset() }
-
-func (p *partSink) begin() error {
-	r, err := snapshot.Receive(p.storage.folder.fs, p.storage.folder.path("snap"), p.name, p.size, p.sha)
-	if err == nil { // otherwise the one before refuses
-		p.receiver, p.check = r, r.Check()
-	}
-	return err
-}
-
-// Write verifies the bytes against the part's name as they come. Wrong bytes are removed, those of earlier members, too.
-func (p *partSink) Write(piece []byte) error {
-	err := p.receiver.WriteAt(p.receiver.Offset(), piece)
-	if err == nil {
-		_, err = p.check.Step(p.receiver.Offset())
-	}
-	if !errors.Is(err, damage.ErrDamaged) && !errors.Is(err, damage.ErrFormat) {
-		return err
-	}
-	p.check.Close()
-	p.receiver.Abort()
-	return cmp.Or(p.begin(), fmt.Errorf("%w: %w", peer.ErrOtherBytes, err))
-}
-
-func (p *partSink) close() {
-	p.check.Close()
-	p.receiver.Close()
-}
 
 // fetchPart gets a part from another member, or from the backup if none gives it.
 func (m *member) fetchPart(members index.Members, to peer.PartSink) error {
@@ -372,7 +291,7 @@ func (m *member) fetchPart(members index.Members, to peer.PartSink) error {
 	}
 	from, failed := m.env.Backup()
 	if failed == nil {
-		failed = writePart(from, to)
+		failed = from.Part(to.Name(), to.Size(), to.Offset(), to.Write)
 	}
 	if failed != nil {
 		return fmt.Errorf("%w; nor from the backup: %w", err, failed)
@@ -440,7 +359,7 @@ func (h peerHandler) Part(request peerframe.PartRequest) (peer.PartFile, *peerfr
 		if err != nil {
 			return refuse("%s cannot offer a snapshot: %v", h.config.Name, err)
 		}
-		return newest, nil
+		return sentFile{newest, h.status}, nil
 	}
 	if !snapshot.IsFile(request.Part) {
 		return refuse("%q is not the name of a part of a snapshot", request.Part)
@@ -452,5 +371,29 @@ func (h peerHandler) Part(request peerframe.PartRequest) (peer.PartFile, *peerfr
 	if err != nil {
 		return refuse("%s cannot read the part %s: %v", h.config.Name, request.Part, err)
 	}
-	return f, nil
+	return sentFile{f, h.status}, nil
 }
+
+// readFile is an open file, or a description in memory.
+type readFile interface {
+	io.ReaderAt
+	Size() (int64, error)
+	Close() error
+}
+
+// sentFile is a file that is sent to a member, at the rate for members that lag. It implements peer.PartFile.
+type sentFile struct {
+	readFile
+	status *actor.Status
+}
+
+// Close implements peer.PartFile. The file is not read again soon, and would take memory from other uses.
+func (f sentFile) Close() error {
+	if file, is := f.readFile.(disk.File); is {
+		_ = file.DropCache(0, 0)
+	}
+	return f.readFile.Close()
+}
+
+// Sent implements peer.PartFile.
+func (f sentFile) Sent(bytes int) time.Duration { return f.status.SentPiece(bytes) }

@@ -298,7 +298,7 @@ func TestPartsThatNobodyGives(t *testing.T) {
 		if !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), filepath.Base(lost)) || !strings.Contains(err.Error(), "qkv recover --accept-loss") {
 			t.Fatalf("start %d: %v", n, err)
 		}
-		if got := list(t, dir, "snap/*.snap"); !slices.Equal(got, snaps) || len(list(t, dir, "damaged/*")) != 1 || len(list(t, dir, "snap/*.part")) != len(all)-1 {
+		if got := list(t, dir, "snap/*.snap"); !slices.Equal(got, snaps) || len(list(t, dir, "damaged/*")) != 0 || len(list(t, dir, "snap/*.part")) != len(all) {
 			t.Fatalf("start %d: there are %q, and aside %q", n, got, list(t, dir, "damaged/*"))
 		}
 	}
@@ -392,13 +392,11 @@ func (u *unreadable) Rename(from, to string) error {
 		return &fs.PathError{Op: "rename", Path: from, Err: syscall.EPERM}
 	case from == u.name:
 		u.moved = true
-	case to == u.name && strings.Contains(from, "damaged"):
-		u.moved = false
 	}
 	return u.FS.Rename(from, to)
 }
 
-// A part that the disk cannot read is fetched like a damaged one. It is back in its place if no member gives it: the next start may read it.
+// A part that the disk cannot read is fetched like a damaged one. It stays in its place if no member gives it: the next start may read it.
 // If it cannot be moved away, the error says what helps.
 func TestUnreadablePart(t *testing.T) {
 	whole, all := folderWithParts(t)
@@ -550,7 +548,7 @@ func TestRecoverWithoutAPart(t *testing.T) {
 	if _, err := startAloneWith(t, dir, 64<<10, smallParts()); err == nil || !strings.Contains(err.Error(), "qkv recover --accept-loss") {
 		t.Fatalf("a start says %v", err)
 	}
-	changesNothing("with the part in damaged/")
+	changesNothing("after a start that failed")
 	if len(loss.Places) != 1 || len(loss.Keys) == 0 || loss.Places[0].Records != int64(len(loss.Keys)) || loss.Had-loss.Has != int64(len(loss.Keys)) {
 		t.Fatalf("%+v", loss)
 	}
@@ -578,8 +576,8 @@ func TestRecoverWithoutAPart(t *testing.T) {
 	}
 }
 
-// A damaged part that no other member gives is back in its place, also after a power loss.
-func TestPartThatNobodyGivesIsBack(t *testing.T) {
+// A damaged part that no other member gives stays in its place, also after a power loss.
+func TestPartThatNobodyGivesStays(t *testing.T) {
 	part := snapshot.Part{Number: 1, From: 2, To: 3, Bytes: 100}
 	for variant := range simdisk.Variants {
 		fs, status := simdisk.New(1), &actor.Status{}
@@ -595,29 +593,6 @@ func TestPartThatNobodyGivesIsBack(t *testing.T) {
 		fs.Crash(variant)
 		if _, gone := fs.Open("d/snap/" + part.Name()); err == nil || gone != nil {
 			t.Errorf("power loss %d: %v, after %v", variant, gone, err)
-		}
-	}
-}
-
-// A lone member ended while a part was aside that its disk could not read for a while. The next start puts it back if it is sound.
-func TestPartAsideIsPutBack(t *testing.T) {
-	for _, sound := range []bool{true, false} {
-		dir, parts := folderWithParts(t)
-		must(t, os.MkdirAll(filepath.Join(dir, "damaged"), 0o700))
-		aside := filepath.Join(dir, "damaged", filepath.Base(parts[0]))
-		must(t, os.Rename(parts[0], aside))
-		if !sound {
-			flipBitOf(t, aside)
-		}
-		a, err := startAloneWith(t, dir, 64<<10, smallParts())
-		if sound {
-			must(t, err)
-			if alarms := a.m.alarms(); len(alarms) > 0 || len(list(t, dir, "damaged/*")) > 0 {
-				t.Errorf("the alarms are %v, and damaged/ has %q", alarms, list(t, dir, "damaged/*"))
-			}
-			a.stop(t)
-		} else if _, gone := os.Stat(aside); err == nil || gone != nil {
-			t.Errorf("a damaged part: %v, %v", err, gone)
 		}
 	}
 }

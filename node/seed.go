@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"slices"
 
-	"qkv/net/peer"
 	"qkv/snapshot"
 	"qkv/snapshot/backup"
 )
@@ -59,14 +58,9 @@ func (s *storage) seedBase(r *recovered, from *backup.Reader, base *backup.Base)
 	}
 	s.logger.Info("parts of the state are taken from the backup", "backup", from.Path, "parts", len(all), "bytes", base.Bytes(), "revision", base.Revision)
 	for _, p := range all {
-		sink := &partSink{storage: s, name: p.Name(), size: p.Bytes, sha: p.SHA}
-		err := sink.begin()
-		if err == nil {
-			if err = writePart(from, sink); err == nil {
-				_, err = sink.receiver.Finish(sink.check)
-			}
-			sink.close()
-		}
+		err := snapshot.Fetch(s.folder.fs, s.folder.path("snap"), "", p.Name(), p.Bytes, p.SHA, func(to *snapshot.Incoming) error {
+			return from.Part(to.Name(), to.Size(), to.Offset(), to.Write)
+		})
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
@@ -75,14 +69,4 @@ func (s *storage) seedBase(r *recovered, from *backup.Reader, base *backup.Base)
 		}
 	}
 	return nil
-}
-
-// writePart writes a part of a backup to a sink, which may have the first bytes from an earlier try.
-func writePart(from *backup.Reader, to peer.PartSink) error {
-	return from.Part(to.Name(), to.Size(), func(off int64, piece []byte) error {
-		if skip := max(0, to.Offset()-off); skip < int64(len(piece)) {
-			return to.Write(piece[skip:])
-		}
-		return nil
-	})
 }

@@ -143,7 +143,7 @@ func TestLostPartComesFromTheBackup(t *testing.T) {
 			return ""
 		}
 		for _, p := range listing.Published[0].Parts {
-			if r.Part(p.Name(), p.Bytes, func(int64, []byte) error { return nil }) == nil {
+			if r.Part(p.Name(), p.Bytes, 0, func([]byte) error { return nil }) == nil {
 				return p.Name()
 			}
 		}

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
-	"syscall"
 	"testing"
 
 	"qkv/index"
@@ -77,17 +75,11 @@ func TestSeedTakesTheRest(t *testing.T) {
 	}
 	must(t, on.MkdirAll("n2/snap"))
 	for i, p := range parts[:2] {
-		to, err := snapshot.Receive(on, "n2/snap", p.Name(), p.Bytes, p.SHA)
-		must(t, err)
 		b := content("member", p)
-		if i == 0 {
-			must(t, to.WriteAt(0, b))
-			_, err = to.Finish(nil)
-			must(t, err)
-			continue
+		err := snapshot.Fetch(on, "n2/snap", "", p.Name(), p.Bytes, p.SHA, func(to *snapshot.Incoming) error { return to.Write(b[:len(b)-i]) })
+		if whole := i == 0; (err == nil) != whole {
+			t.Fatalf("part %d: %v", i, err)
 		}
-		must(t, to.WriteAt(0, b[:len(b)-1]))
-		to.Close()
 	}
 	read := 0
 	s := &storage{folder: &folder{fs: on, dir: "n2", identity: identity{Cluster: 7}}, logger: slog.New(slog.DiscardHandler)}
@@ -122,11 +114,7 @@ func TestInterruptedSeedKeepsItsParts(t *testing.T) {
 		b := make([]byte, p.Bytes)
 		_, err = f.ReadAt(b, 0)
 		must(t, errors.Join(err, f.Close()))
-		to, err := snapshot.Receive(on, "n2/snap", p.Name(), p.Bytes, p.SHA)
-		must(t, err)
-		must(t, to.WriteAt(0, b))
-		_, err = to.Finish(nil)
-		must(t, err)
+		must(t, snapshot.Fetch(on, "n2/snap", "", p.Name(), p.Bytes, p.SHA, func(to *snapshot.Incoming) error { return to.Write(b) }))
 		paths = append(paths, "n2/snap/"+p.Name())
 	}
 	s := &storage{folder: &folder{fs: on, dir: "n2", identity: identity{Cluster: 7, Founding: []string{"lab"}}}, logger: slog.New(slog.DiscardHandler)}
@@ -157,21 +145,6 @@ func TestSeedOfAnotherClusterLater(t *testing.T) {
 			t.Errorf("after %d starts: %v, with %d parts of the other cluster", boot, err, len(r.interrupted.Parts))
 		}
 	}
-}
-
-// The disk fails while wrong bytes of an earlier process make way: the part is not there, and nothing else happens.
-func TestSinkOfAFailedDisk(t *testing.T) {
-	on := simdisk.New(1)
-	must(t, on.MkdirAll("n2/snap"))
-	wrong := bytes.Repeat([]byte("wrong"), 1<<10)
-	s := &storage{folder: &folder{fs: on, dir: "n2"}}
-	sink := &partSink{storage: s, name: "00000000000000000001-" + fmt.Sprintf("%064x", 1) + ".part", size: int64(len(wrong)), sha: [32]byte{31: 1}}
-	must(t, sink.begin())
-	on.Fail(simdisk.Fault{Err: syscall.EIO, Op: simdisk.OpCreate, Call: 1})
-	if err := sink.Write(wrong); !errors.Is(err, syscall.EIO) {
-		t.Errorf("written to a failed disk: %v", err)
-	}
-	sink.close()
 }
 
 // A member with a backup of its own takes what it lacks from the seed.

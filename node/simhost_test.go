@@ -199,7 +199,7 @@ func (h *host) start() {
 			h.way = &simTransport{w: w, from: h, life: life}
 			return h.way, nil
 		},
-		Join: h.join, FetchPart: h.fetchPart, Memory: h.memory, Level: h.level,
+		Join: h.join, FetchPart: h.fetchPart, Pull: h.pull, Memory: h.memory, Level: h.level,
 		Applied: func(entry uint64, data []byte, results []kv.Result) {
 			if v := w.watch.verdicts; v != nil {
 				v.applied(h, entry, data, results)

@@ -151,6 +151,7 @@ type simLife struct {
 	wall        time.Duration // offset of its wall clock
 	actors      []*simActor
 	pausedUntil time.Duration
+	waits       time.Duration // for another host, in the turn of the running actor
 	over        bool
 }
 
@@ -302,11 +303,16 @@ func (a *simActor) run() {
 		return
 	}
 	a.busy = true
-	if a.batch.Calls() == 0 {
-		a.finish()
+	waits := l.waits
+	if l.waits = 0; a.batch.Calls() == 0 {
+		if waits == 0 {
+			a.finish()
+		} else {
+			l.after(waits, a.finish)
+		}
 		return
 	}
-	takes, all := l.duration(a.batch), a.batch.Calls()
+	takes, all := waits+l.duration(a.batch), a.batch.Calls()
 	for i, h := range a.held[:len(a.held)-1] {
 		l.after(takes*time.Duration(h.calls)/time.Duration(all), func() {
 			a.batch.Happened(h.calls)

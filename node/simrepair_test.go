@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/internal/testlong"
 	"qkv/log"
@@ -26,8 +28,7 @@ func (h *host) fetchPart(addresses []string, f *folder, to peer.PartSink) error 
 	err := errors.New("nobody answers")
 	for _, i := range w.random.Perm(len(w.hosts)) {
 		o := w.hosts[i]
-		if o == h || !o.alive() || o.paused() || !slices.Contains(addresses, o.config.AdvertisePeer) ||
-			w.net.lane(h, o).blocked+w.net.lane(o, h).blocked+w.net.lane(h, o).clogged+w.net.lane(o, h).clogged > 0 {
+		if o == h || !slices.Contains(addresses, o.config.AdvertisePeer) || !h.reaches(o) {
 			continue
 		}
 		file, no := o.handler.Part(peerframe.PartRequest{Cluster: f.Cluster, From: f.Member, Name: h.config.Name, Part: to.Name(), Offset: to.Offset()})
@@ -53,12 +54,50 @@ func (h *host) fetchPart(addresses []string, f *folder, to peer.PartSink) error 
 			w.trace("%s gives %s the part %s", o.name(), h.name(), to.Name())
 			return nil
 		default:
-			if !errors.Is(err, peer.ErrOtherBytes) { // as in peer.FetchPart: this disk fails, and so it would with another member's bytes
+			if !errors.Is(err, damage.ErrOtherBytes) { // as in peer.FetchPart: this disk fails, and so it would with another member's bytes
 				return err
 			}
 		}
 	}
 	return err
+}
+
+// pull asks the host at this address for the next piece of a file.
+func (h *host) pull(address string, f *folder, name string, size, offset int64) ([]byte, error) {
+	w := h.w
+	for _, o := range w.hosts {
+		if o == h || o.config.AdvertisePeer != address {
+			continue
+		}
+		if !h.reaches(o) || w.healed == 0 && w.probably(w.shape.partHarm/20) {
+			return nil, errCut
+		}
+		file, no := o.handler.Part(peerframe.PartRequest{Cluster: f.Cluster, From: f.Member, Name: h.config.Name, Part: name, Offset: offset})
+		if no != nil {
+			return nil, no
+		}
+		defer file.Close()
+		if has, err := file.Size(); err != nil || has != size {
+			return nil, fmt.Errorf("%w: its file has %d bytes instead of %d: %v", damage.ErrOtherBytes, has, size, err)
+		}
+		piece := make([]byte, min(cmp.Or(w.shape.piece, 256<<10), size-offset))
+		n, err := file.ReadAt(piece, offset)
+		if n > 0 {
+			err = nil
+		}
+		h.life.waits += max(file.Sent(n), w.net.transfer(w.net.lane(o, h), n))
+		if w.pulled != nil {
+			w.pulled(h, o)
+		}
+		return piece[:n], err
+	}
+	return nil, errors.New("nobody is there")
+}
+
+// reaches says whether a host runs and can be reached.
+func (h *host) reaches(o *host) bool {
+	to, from := h.w.net.lane(h, o), h.w.net.lane(o, h)
+	return o.alive() && !o.paused() && to.blocked+from.blocked+to.clogged+from.clogged == 0
 }
 
 // send sends a part up to an offset. If that is not its end, the connection has broken.
@@ -191,7 +230,12 @@ func TestPartsForMembersOnly(t *testing.T) {
 			t.Errorf("%q for %x: %v", x.asks, x.from, no)
 		}
 		if file != nil {
-			_ = file.Close()
+			trace := &strings.Builder{}
+			leader.disk.SetTrace(trace)
+			must(t, file.Close())
+			if leader.disk.SetTrace(nil); !strings.Contains(trace.String(), "dropcache data/snap/"+name) {
+				t.Errorf("a file that was sent stays in the page cache: %q", trace)
+			}
 		}
 	}
 }
@@ -405,4 +449,44 @@ func powerFailsWhileANewerStateIsTaken(t *testing.T, disk *simdisk.Disk, h, give
 		t.Errorf("%d starts without and %d with another member", fates[true], fates[false])
 	}
 	t.Logf("%d starts without and %d with another member", fates[true], fates[false])
+}
+
+// The other members move while one is stopped: its list has their addresses of before, and it needs a snapshot. It comes from the address
+// in the offer.
+func TestSnapshotOfAMemberThatHasMoved(t *testing.T) {
+	w, leader := quietCluster(t, shape{segmentBytes: 64 << 10}, manyParts)
+	away := w.hosts[0]
+	if away == leader {
+		away = w.hosts[1]
+	}
+	away.kill()
+	f := newFlood(w, 3000)
+	if !w.until(10*time.Minute, func() bool {
+		f.follow()
+		f.fill(1)
+		return f.puts > 300
+	}) {
+		t.Fatalf("%d puts: %s", f.puts, w.failure)
+	}
+	for i, h := range w.hosts {
+		if h == away {
+			continue
+		}
+		h.kill()
+		h.config.AdvertisePeer = fmt.Sprintf("10.3.0.%d:2380", i+1)
+		h.start()
+		if !w.until(time.Minute, func() bool { return w.leader() != nil }) {
+			t.Fatalf("nobody leads after %s has moved: %s", h.name(), w.failure)
+		}
+		w.run(5 * time.Second) // the other one learns the address
+	}
+	away.start()
+	if !w.until(time.Minute, func() bool {
+		at, _ := away.member.status.View().Applied()
+		want, _ := w.hosts[2].member.status.View().Applied()
+		return at >= want
+	}) || away.member.status.Observer.Counters.InstallsDone.Load() == 0 {
+		at, _ := away.member.status.View().Applied()
+		t.Errorf("it has entry %d, and %d snapshots were installed: %s", at, away.member.status.Observer.Counters.InstallsDone.Load(), w.failure)
+	}
 }

@@ -30,6 +30,7 @@ type shape struct {
 	spread            float64       // sigma of its logarithm
 	loss, dup         float64
 	bulk              int64         // bytes a second for pieces of snapshots; 0 is as many as there are
+	piece             int64         // bytes of such a piece; 0 is as many as in package peer
 	sync, read        time.Duration // median of a sync, and of a read of the disk
 	freshClocks       bool          // a process's clock begins with the process
 	lagging           string        // the kind of actor that falls behind; empty is none
@@ -110,7 +111,7 @@ func drawShape(seed uint64) shape {
 	s.limits.SnapshotStepBytes = int(logUniform(r, 512, 64<<10))
 	s.limits.CheckInterval = 10 * logUniform(r, 50*time.Millisecond, 2*time.Second)
 	s.limits.Watches = drawWatches(rand.New(rand.NewPCG(seed, 0x7761746368)))
-	s.limits.SnapshotChunkBytes = int64(logUniform(r, 1<<10, 64<<10))
+	s.piece = int64(logUniform(r, 1<<10, 64<<10))
 	drawIndex(r, &s)
 	s.limits.LeaseLengthening = logUniform(rand.New(rand.NewPCG(seed, 0x6c65617365)), time.Second, limits.LeaseLengthening)
 	s.limits.Index.Sessions = drawSessions(rand.New(rand.NewPCG(seed, 0x73657373)))
@@ -125,7 +126,7 @@ func drawShape(seed uint64) shape {
 		s.limits.CatchUpLeast = int64(logUniform(rand.New(rand.NewPCG(seed, 0x70616365)), 64<<10, 1<<30))
 	}
 	if s.bulk > 0 {
-		s.limits.SnapshotChunkBytes = min(s.limits.SnapshotChunkBytes, max(s.bulk/20, 1<<10))
+		s.piece = min(s.piece, max(s.bulk/20, 1<<10))
 	}
 	s.porcupine = r.IntN(3) == 0
 	s.quota = drawQuota(rand.New(rand.NewPCG(seed, 0x71756f7461)), &s)
@@ -194,7 +195,7 @@ func drawTight(r *rand.Rand, l *limits.Tunable) {
 	l.ForwardBytesInflight = int64(logUniform(r, 64, 16<<10))
 	l.ProposalBytesWaiting = int64(logUniform(r, 512, 16<<10)) // a member's own announcement fits
 	l.PeerMessagesWaiting = 2 + r.IntN(15)
-	l.SnapshotFramesWaiting = limits.SnapshotChunksInflight + 1 + r.IntN(8) // a window of pieces fits
+	l.SnapshotFramesWaiting = 2 + r.IntN(8)
 }
 
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }

@@ -44,6 +44,7 @@ type world struct {
 	listen   func(from, to *host, frame []byte)      // hears every frame; nil is nobody
 	lose     func(from, to *host, frame []byte) bool // tells which frames are lost; nil is none
 	hear     func(member, message string)            // hears what members log; nil is nobody
+	pulled   func(by, from *host)                    // hears of each piece of a snapshot; nil is nobody
 	tracing  bool
 	verbose  bool // trace what members say for the search of faults, too
 	trace    func(format string, args ...any)

@@ -319,9 +319,8 @@ func TestStartWithSlowReads(t *testing.T) {
 // the time that one takes on its way. It gets one, and from there on the log.
 func TestFollowerComesBackUnderLoad(t *testing.T) {
 	testlong.Skip(t)
-	w, leader := quietCluster(t, shape{segmentBytes: 1 << 20, bulk: 200_000}, func(l *limits.Tunable) {
+	w, leader := quietCluster(t, shape{segmentBytes: 1 << 20, bulk: 200_000, piece: 16 << 10}, func(l *limits.Tunable) {
 		l.WindowBytes, l.SnapshotBytes, l.CatchUpBytes = 1<<20, 1<<20, 256<<20
-		l.SnapshotChunkBytes = 16 << 10
 	})
 	f := newFlood(w, 8000)
 	f.follow()

@@ -85,7 +85,7 @@ func (l *life) save(s *fake) error {
 func (l *life) receive() error {
 	l.known[name(l.third)] = l.third
 	for _, to := range []int64{l.from.Size() / 2, l.from.Size()} {
-		r, err := Receive(l.fs, "d", l.from.Name(), l.from.Size(), l.from.SHA())
+		r, err := begun(l.fs, l.from)
 		if err != nil {
 			return err
 		}
@@ -96,8 +96,8 @@ func (l *life) receive() error {
 			r.Close()
 			continue
 		}
-		if _, err := r.Finish(nil); err != nil {
-			if _, again := r.Finish(nil); again == nil {
+		if _, err := finish(r); err != nil {
+			if _, again := finish(r); again == nil {
 				return errors.New("Finish succeeded after an error")
 			}
 			return err
@@ -433,12 +433,12 @@ func TestSyncsAsItGrows(t *testing.T) {
 	}{
 		"save": {simdisk.OpSync, from.Size(), func(l *life) error { return l.save(s) }},
 		"receive": {simdisk.OpWriteBack, 1, func(l *life) error {
-			r, err := Receive(l.fs, "d", from.Name(), from.Size(), from.SHA())
+			r, err := begun(l.fs, from)
 			if err == nil {
 				err = feed(r, b, 1<<20, from.Size())
 			}
 			if err == nil {
-				_, err = r.Finish(nil)
+				_, err = finish(r)
 			}
 			return err
 		}},

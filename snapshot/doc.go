@@ -1,7 +1,7 @@
 // Package snapshot stores the whole replicated state at one applied index as files.
 //
 // A snapshot is saved from an immutable View, in steps of bounded size, while writes continue ([Saver]). It is published by one
-// rename, and only a complete, synced file ever gets a published name. Another member receives it in chunks ([Receiver]), and
+// rename, and only a complete, synced file ever gets a published name. Another member gets it in pieces ([Incoming]), and
 // publishes it in the same way. After an interruption the transfer continues at the end of the last intact block. The
 // package has no goroutine, lock or clock, except for the reads of a [Shelf]: one actor, the snapshotter, owns the folder.
 //
@@ -90,7 +90,7 @@
 //
 // Load checks all of that. It also checks that index, term, revision and digest of the state that it built equal those
 // in the head. It does not compute the SHA-256, which identifies a file between members and for backups. The saver
-// computes it; [Verifier] and [Readback] check it. The SHA-256 covers only the headers, each of which holds the
+// computes it; [Verifier] and [Incoming] check it. The SHA-256 covers only the headers, each of which holds the
 // checksum of its payload. A SHA-256 of the payloads would take a quarter of a save's CPU time, and would find no bit
 // rot beyond what a CRC-32C for each 256 KiB and a 64-bit digest of the state find. Neither variant protects against
 // forgery, since a forger computes the SHA-256 as well; files come from members, which prove their identity by
@@ -108,7 +108,7 @@
 //  2. Check the file. The saver reads it back from the medium, past the page cache, verifies every block's checksums, and proves
 //     that a load accepts the content (index.Proof). A part file is compared with the state once, by the sum of its checksums or
 //     change by change. The list of a snapshot's part files must have no gap. A
-//     received file is read back and verified while it arrives, and the same pass builds the state ([Readback]). That pass drops the
+//     received file is read back and verified while it arrives, and the same pass builds the state ([Incoming]). That pass drops the
 //     pages that it has read from the page cache, because the file is not read again soon. A damaged file is removed.
 //  3. Close it and rename it to its published name, which must be free; fsync the folder.
 //  4. Only then may other packages rely on the snapshot: release the log, remove older snapshots, answer "installed".

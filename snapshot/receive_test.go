@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"qkv/internal/damage"
-	"qkv/internal/limits"
 	"qkv/internal/testlong"
 	"qkv/log/disk"
 )
@@ -28,29 +27,43 @@ func sent(t testing.TB, s *fake) (*Reader, []byte) {
 	return r, slurp(t, fs, path)
 }
 
-func receive(t testing.TB, fs disk.FS, from *Reader) *Receiver {
+const pieceBytes = 256 << 10 // of a file that comes
+
+func receive(t testing.TB, fs disk.FS, from *Reader) *Incoming {
 	t.Helper()
-	r, err := Receive(fs, "d", from.Name(), from.Size(), from.SHA())
+	r, err := begun(fs, from)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-// feed hands over the pieces from the receiver's offset until it has to bytes.
-func feed(r *Receiver, b []byte, piece int, to int64) error {
+func begun(fs disk.FS, from *Reader) (*Incoming, error) {
+	return BeginIncoming(fs, "d", from.Name(), from.Size(), from.SHA(), nil)
+}
+
+// feed hands over pieces from the offset of a file that comes, until it has to bytes.
+func feed(r *Incoming, b []byte, piece int, to int64) error {
 	for r.Offset() < to {
-		off := r.Offset()
-		if err := r.WriteAt(off, b[off:min(int(off)+piece, len(b))]); err != nil {
+		off := int(r.Offset())
+		if err := r.Write(b[off:min(off+piece, len(b))]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func finished(t testing.TB, fs disk.FS, r *Receiver, s *fake) {
+// finish publishes a file that has come, perhaps all of it in an earlier try.
+func finish(r *Incoming) (Info, error) {
+	if err := r.Write(nil); err != nil {
+		return Info{}, err
+	}
+	return r.Finish()
+}
+
+func finished(t testing.TB, fs disk.FS, r *Incoming, s *fake) {
 	t.Helper()
-	info, err := r.Finish(nil)
+	info, err := finish(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,14 +86,14 @@ func TestReceive(t *testing.T) {
 	}
 	fs := newDisk(t)
 	r := receive(t, fs, from)
-	if err := feed(r, b, limits.SnapshotChunkBytes, from.Size()); err != nil {
+	if err := feed(r, b, pieceBytes, from.Size()); err != nil {
 		t.Fatal(err)
 	}
 	finished(t, fs, r, s)
-	if _, err := Receive(fs, "d", from.Name(), from.Size(), from.SHA()); !errors.Is(err, iofs.ErrExist) {
+	if _, err := begun(fs, from); !errors.Is(err, iofs.ErrExist) {
 		t.Errorf("received again: %v", err)
 	}
-	if err := r.WriteAt(0, b); err == nil {
+	if err := r.Write(nil); err == nil {
 		t.Error("written after Finish")
 	}
 }
@@ -111,8 +124,8 @@ func TestReceiveInterrupted(t *testing.T) {
 				finished(t, fs, r, s)
 				break
 			}
-			to = min(max(to, r.Offset())+limits.SnapshotChunkBytes, from.Size())
-			if err := feed(r, b, limits.SnapshotChunkBytes, to); err != nil {
+			to = min(max(to, r.Offset())+pieceBytes, from.Size())
+			if err := feed(r, b, pieceBytes, to); err != nil {
 				t.Fatal(err)
 			}
 			to = r.Offset()
@@ -157,48 +170,30 @@ func TestReceiveWrong(t *testing.T) {
 	other := small()
 	other.keys[0].versions[0].Value = []byte("another value")
 	_, foreign := sent(t, other)
-	for name, bytesOf := range map[string]func() []byte{
-		"another snapshot": func() []byte { return foreign[:min(len(b), len(foreign))] },
-		"a flipped bit":    func() []byte { c := bytes.Clone(b); c[len(c)/2] ^= 1; return c },
-		"no tail":          func() []byte { return b[:len(b)-tailBytes] },
-		"zeros at the end": func() []byte { return append(bytes.Clone(b), make([]byte, 100)...) },
-	} {
-		fs := newDisk(t)
-		c := bytesOf()
-		r, err := Receive(fs, "d", from.Name(), int64(len(c)), from.SHA())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := feed(r, c, 1000, int64(len(c))); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := r.Finish(nil); !errors.Is(err, damage.ErrDamaged) {
-			t.Errorf("%s: %v", name, err)
-		}
-		if err := r.WriteAt(0, b); err == nil {
-			t.Errorf("%s: written after the error", name)
-		}
-		wantFiles(t, fs, "d")
-	}
-	// Whole and sound, but not what was announced.
-	for name, announced := range map[string]struct {
-		name string
-		sha  [32]byte
+	flipped := bytes.Clone(b)
+	flipped[len(b)/2] ^= 1
+	for name, x := range map[string]struct {
+		bytes []byte
+		name  string
+		sha   [32]byte
 	}{
-		"SHA-256": {from.Name(), [32]byte{1}},
-		"name":    {Name(43, 3), from.SHA()},
+		"another snapshot": {foreign[:min(len(b), len(foreign))], from.Name(), from.SHA()},
+		"a flipped bit":    {flipped, from.Name(), from.SHA()},
+		"no tail":          {b[:len(b)-tailBytes], from.Name(), from.SHA()},
+		"zeros at the end": {append(bytes.Clone(b), make([]byte, 100)...), from.Name(), from.SHA()},
+		// Whole and sound, but not what was announced.
+		"another SHA-256": {b, from.Name(), [32]byte{1}},
+		"another name":    {b, Name(43, 3), from.SHA()},
 	} {
 		fs := newDisk(t)
-		r, err := Receive(fs, "d", announced.name, from.Size(), announced.sha)
+		r, err := BeginIncoming(fs, "d", x.name, int64(len(x.bytes)), x.sha, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := feed(r, b, 1000, from.Size()); err != nil {
-			t.Fatal(err)
+		if err := feed(r, x.bytes, 1000, int64(len(x.bytes))); !errors.Is(err, damage.ErrOtherBytes) || !errors.Is(err, damage.ErrDamaged) || r.Offset() != 0 {
+			t.Errorf("%s: %v, and it goes on at %d", name, err, r.Offset())
 		}
-		if _, err := r.Finish(nil); !errors.Is(err, damage.ErrDamaged) {
-			t.Errorf("wrong %s: %v", name, err)
-		}
+		r.Close()
 		wantFiles(t, fs, "d")
 	}
 }
@@ -207,20 +202,18 @@ func TestReceiveWrong(t *testing.T) {
 func TestReceiveForged(t *testing.T) {
 	b := forged().head(0).block(kindKeys, 1, 0, record("k", 2)).tail(1, 1).b
 	fs := newDisk(t)
-	r, err := Receive(fs, "d", Name(42, 3), int64(len(b)), [32]byte{})
+	r, err := BeginIncoming(fs, "d", Name(42, 3), int64(len(b)), [32]byte{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.WriteAt(0, b); err != nil {
-		t.Fatal(err)
+	if err := r.Write(b); !errors.Is(err, damage.ErrOtherBytes) || !strings.Contains(err.Error(), "SHA-256") {
+		t.Errorf("taken, or refused with %v", err)
 	}
-	if _, err := r.Finish(nil); !errors.Is(err, damage.ErrDamaged) || !strings.Contains(err.Error(), "SHA-256") {
-		t.Errorf("published, or refused with %v", err)
-	}
+	r.Close()
 	wantFiles(t, fs, "d")
 }
 
-// Pieces that do not belong where they come are refused and change nothing.
+// Only a whole file is published, and nothing is written behind its end, or once it was given up.
 func TestReceivePieces(t *testing.T) {
 	s := small()
 	from, b := sent(t, s)
@@ -238,34 +231,28 @@ func TestReceivePieces(t *testing.T) {
 			t.Errorf("refused with %v", err)
 		}
 	}
-	_, err := r.Finish(nil)
+	_, err := r.Finish()
 	wrong(err)
-	wrong(r.WriteAt(100, b[100:200])) // a gap
-	ok(r.WriteAt(0, b[:100]))
-	ok(r.WriteAt(0, b[:100])) // sent again
-	ok(r.WriteAt(50, b[50:100]))
-	wrong(r.WriteAt(50, b[50:150])) // half of it again
-	wrong(r.WriteAt(100, append(bytes.Clone(b[100:]), 0)))
-	wrong(r.WriteAt(-1, b[:1]))
-	wrong(r.WriteAt(1<<63-1, b[:1]))
-	ok(r.WriteAt(100, nil))
+	ok(r.Write(b[:100]))
+	ok(r.Write(nil))
+	wrong(r.Write(append(bytes.Clone(b[100:]), 0)))
 	if r.Offset() != 100 {
 		t.Errorf("offset %d after 100 bytes", r.Offset())
 	}
-	_, err = r.Finish(nil)
+	_, err = r.Finish()
 	wrong(err)
-	ok(r.WriteAt(100, b[100:]))
+	ok(r.Write(b[100:]))
 	finished(t, fs, r, s)
 
 	fs = newDisk(t)
 	r = receive(t, fs, from)
-	ok(r.WriteAt(0, b[:100]))
+	ok(r.Write(b[:100]))
 	r.Abort()
 	wantFiles(t, fs, "d")
-	wrong(r.WriteAt(100, b[100:]))
+	wrong(r.Write(b[:100]))
 }
 
-// What cannot be received is refused before the first byte is written.
+// What cannot be received is refused before the first byte is written. Bytes of a newer format do not stay.
 func TestReceiveRefused(t *testing.T) {
 	from, b := sent(t, small())
 	fs := newDisk(t)
@@ -282,7 +269,7 @@ func TestReceiveRefused(t *testing.T) {
 		{from.Name(), tailBytes},
 		{from.Name(), 1 << 62},
 	} {
-		if r, err := Receive(fs, "d", c.name, c.size, from.SHA()); err == nil {
+		if r, err := BeginIncoming(fs, "d", c.name, c.size, from.SHA(), nil); err == nil {
 			t.Errorf("%q of %d bytes is received", c.name, c.size)
 			r.Abort()
 		}
@@ -291,14 +278,15 @@ func TestReceiveRefused(t *testing.T) {
 	bad := bytes.Clone(b[:preludeBytes])
 	binary.LittleEndian.PutUint32(bad[8:], format.Version+1)
 	damage.Seal(bad)
-	if err := r.WriteAt(0, bad); !errors.Is(err, damage.ErrFormat) || r.Offset() != 0 {
+	if err := r.Write(bad); !errors.Is(err, damage.ErrFormat) || !errors.Is(err, damage.ErrOtherBytes) || r.Offset() != 0 {
 		t.Errorf("the first piece of a newer format: %v", err)
 	}
 	r.Abort()
 	put(t, fs, "d/"+receiving(from.Name(), from.SHA()), bad)
-	if _, err := Receive(fs, "d", from.Name(), from.Size(), from.SHA()); !errors.Is(err, damage.ErrFormat) {
-		t.Errorf("a partial file of a newer format: %v", err)
+	if r = receive(t, fs, from); r.Offset() != 0 {
+		t.Errorf("a partial file of a newer format is continued at %d", r.Offset())
 	}
+	r.Abort()
 }
 
 // However it is cut into pieces and interrupted, the same file is published.
@@ -335,8 +323,8 @@ func TestReceiveRemovesOthers(t *testing.T) {
 	other := receiving(Name(s.applied-1, s.term), [32]byte{1})
 	put(t, fs, "d/"+other, bytes.Repeat([]byte("x"), 1000))
 	r := receive(t, fs, from)
-	wantFiles(t, fs, "d", fileName(r.tmp()))
-	if err := feed(r, b, limits.SnapshotChunkBytes, from.Size()/2); err != nil {
+	wantFiles(t, fs, "d", fileName(r.Path()))
+	if err := feed(r, b, pieceBytes, from.Size()/2); err != nil {
 		t.Fatal(err)
 	}
 	r.Close()
@@ -352,13 +340,13 @@ func TestReceiveOnAFullDisk(t *testing.T) {
 	fs := newDisk(t)
 	from, b := sent(t, blocks())
 	r := receive(t, fs, from)
-	if err := feed(r, b, limits.SnapshotChunkBytes, from.Size()/2); err != nil {
+	if err := feed(r, b, pieceBytes, from.Size()/2); err != nil {
 		t.Fatal(err)
 	}
 	r.Close()
 	fs.SetCapacity(1)
 	for range 3 {
-		if _, err := Receive(fs, "d", from.Name(), from.Size(), from.SHA()); err == nil || !strings.Contains(err.Error(), "free space there") {
+		if _, err := begun(fs, from); err == nil || !strings.Contains(err.Error(), "free space there") {
 			t.Fatal(err)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"qkv/index"
 	"qkv/internal/damage"
@@ -41,15 +40,15 @@ type LostKey struct {
 	Revision int64
 }
 
-// Salvage builds a state from all blocks of a snapshot's parts whose checksums are right. The snapshot's own file must be sound. Parts that
-// are not beside it may be in the folder aside. Each key has its newest version that can be read.
-func Salvage(fs disk.FS, info Info, aside string, l limits.Index) (*Salvaged, error) {
+// Salvage builds a state from all blocks of a snapshot's parts whose checksums are right. The snapshot's own file must be sound. Each key has its
+// newest version that can be read.
+func Salvage(fs disk.FS, info Info, l limits.Index) (*Salvaged, error) {
 	f, err := fs.Open(info.Path)
 	if err != nil {
 		return nil, fmt.Errorf("salvage snapshot: %w", err)
 	}
 	defer f.Close()
-	s := &salvage{fs: fs, dir: parent(info.Path), aside: aside, limits: l, got: &Salvaged{Meta: info.Meta}}
+	s := &salvage{fs: fs, dir: parent(info.Path), limits: l, got: &Salvaged{Meta: info.Meta}}
 	if _, _, err = read(info.Path, f, nil, s); err != nil {
 		return nil, err
 	}
@@ -70,14 +69,14 @@ func Salvage(fs disk.FS, info Info, aside string, l limits.Index) (*Salvaged, er
 
 // salvage is one call of Salvage.
 type salvage struct {
-	fs         disk.FS
-	dir, aside string
-	limits     limits.Index
-	builder    *index.Builder
-	got        *Salvaged
-	bounded    int    // the places from here on wait for the first record behind them
-	last       []byte // the newest key of a range file
-	mod        int64  // the newest revision of an extent
+	fs      disk.FS
+	dir     string
+	limits  limits.Index
+	builder *index.Builder
+	got     *Salvaged
+	bounded int    // the places from here on wait for the first record behind them
+	last    []byte // the newest key of a range file
+	mod     int64  // the newest revision of an extent
 }
 
 func (s *salvage) open(m Meta, state []byte) (err error) {
@@ -120,8 +119,9 @@ func (s *salvage) changes(all []index.KeyedVersion) error {
 
 // part adds the sound blocks of a part. An error is not of this part's damage.
 func (s *salvage) part(p Part) error {
-	f, path, err := s.find(p)
-	if err == nil {
+	path := join(s.dir, p.Name())
+	f, err := s.fs.Open(path)
+	if err = missingIsDamage(path, err); err == nil {
 		defer f.Close()
 		err = verifyName(path, f, p)
 	}
@@ -182,23 +182,6 @@ func (s *salvage) endSplit(d *decoder) (err error) {
 	}
 	d.split, d.last, d.all = false, nil, nil
 	return err
-}
-
-// find opens the file of a part, where it is or where it was moved.
-func (s *salvage) find(p Part) (f disk.File, path string, err error) {
-	path = join(s.dir, p.Name())
-	if f, err = s.fs.Open(path); err == nil {
-		return f, path, nil
-	}
-	names, _ := s.fs.List(s.aside)
-	for _, name := range names {
-		if strings.HasPrefix(name, p.Name()) {
-			if f, err := s.fs.Open(join(s.aside, name)); err == nil {
-				return f, f.Name(), nil
-			}
-		}
-	}
-	return nil, path, missingIsDamage(path, err)
 }
 
 // verifyName returns an error if a file that has all its headers is another part. The SHA-256 of a name does not cover payloads.

@@ -109,7 +109,7 @@ func TestSalvage(t *testing.T) {
 			if _, _, err := Load(m.fs, path, largeParts()); err == nil {
 				t.Fatalf("seed %d: it is loaded in spite of bit %d of %s", seed, bit, at)
 			}
-			got, err := Salvage(m.fs, info, "aside", largeParts())
+			got, err := Salvage(m.fs, info, largeParts())
 			if err != nil {
 				t.Fatalf("seed %d, bit %d of %s: %v", seed, bit, at, err)
 			}
@@ -168,8 +168,8 @@ func TestSalvage(t *testing.T) {
 	t.Logf("%d keys are lost, %d of them have an older version, %d are named, and %d are sound", lost, stale, named, sound)
 }
 
-// A damaged part is found where a start has moved it, and a file that is another part is not taken.
-func TestSalvageLooksAside(t *testing.T) {
+// A file that is another part is not taken.
+func TestSalvageOfAnotherPart(t *testing.T) {
 	m := newPartMember(t, simdisk.New(1), smallExtents)
 	for n := range 60 {
 		apply(t, m.state, new(index.Head).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "k", n), Value: make([]byte, 1000)}).Bytes)
@@ -182,27 +182,23 @@ func TestSalvageLooksAside(t *testing.T) {
 	info := Info{Path: path, Meta: meta}
 	a, b := meta.Parts[len(meta.Parts)-2], meta.Parts[len(meta.Parts)-1]
 	flipBit(t, m.fs, join("d", a.Name()), a.Bytes*4)
-	moved, err := SetAside(m.fs, join("d", a.Name()), "aside")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := Salvage(m.fs, info, "aside", smallExtents)
+	got, err := Salvage(m.fs, info, smallExtents)
 	if err != nil || len(got.Keys) == 0 || len(got.Places) != 1 {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	if one := got.Places[0]; one.Records != int64(len(got.Keys)) || one.First != a.From || one.Last != a.To {
 		t.Errorf("%d keys of %+v are lost, and it says %+v", len(got.Keys), a, one)
 	}
-	if err := m.fs.Remove(moved); err != nil {
+	if err := m.fs.Remove(join("d", a.Name())); err != nil {
 		t.Fatal(err)
 	}
-	if got, err = Salvage(m.fs, info, "aside", smallExtents); err != nil || len(got.Keys) > 0 || len(got.Places) != 1 || got.Places[0].Records != -1 {
+	if got, err = Salvage(m.fs, info, smallExtents); err != nil || len(got.Keys) > 0 || len(got.Places) != 1 || got.Places[0].Records != -1 {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	if err := m.fs.Rename(join("d", b.Name()), join("d", a.Name())); err != nil {
 		t.Fatal(err)
 	}
-	if got, err = Salvage(m.fs, info, "aside", smallExtents); err != nil || len(got.Places) != 2 || got.Places[0].Records != -1 {
+	if got, err = Salvage(m.fs, info, smallExtents); err != nil || len(got.Places) != 2 || got.Places[0].Records != -1 {
 		t.Fatalf("%+v, %v", got, err)
 	}
 }
@@ -220,7 +216,7 @@ func TestSalvageBehindASplitKey(t *testing.T) {
 		t.Fatal(meta.Parts, err)
 	}
 	flipBit(t, m.fs, join("d", meta.Parts[0].Name()), snapshotBlockBytes*9/10*5/2*8) // of the newest version of a
-	got, err := Salvage(m.fs, Info{Path: path, Meta: meta}, "aside", smallExtents)
+	got, err := Salvage(m.fs, Info{Path: path, Meta: meta}, smallExtents)
 	if err != nil || len(got.Places) != 1 || got.Places[0].Records != 2 {
 		t.Fatalf("%+v, %v", got, err)
 	}
@@ -249,7 +245,7 @@ func TestSalvageEndsLeases(t *testing.T) {
 	if err := m.fs.Remove(join("d", lost.Name())); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Salvage(m.fs, Info{Path: path, Meta: meta}, "aside", smallExtents)
+	got, err := Salvage(m.fs, Info{Path: path, Meta: meta}, smallExtents)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ func TestPath(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"Makefile": "-X " + first + "/cli.builtFrom=", "docs/using.md": "-require " + first + "@v0.0.0 -replace " + first + "=../qkv",
+		"Makefile": "-X " + first + "/cli/form.builtFrom=", "docs/using.md": "-require " + first + "@v0.0.0 -replace " + first + "=../qkv",
 		".ci/house/dead.go": `"` + first + `/net/client.Leader"`, "net/web/browser/go.mod": "\nreplace " + first + " => ../../..\n",
 		"net/wire/testdata/frames.txt": "*wire.List[" + first + "/index/kv.User]", "index/watch/doc.go": "[" + first + "/actor]",
 	} {

@@ -5,7 +5,7 @@ var actorBugs = []mutant{
 		{"snapshotCore.removeParts", `older[one.SHA] = true`, `_ = one`},
 	}, []detector{direct("./actor", "TestPartsModel")}},
 	{"remove parts that a peer still wants", []change{
-		{"sends.listParts", `if one.whole != nil {`, `if one.whole != nil && c.now < 0 {`},
+		{"sends.listFiles", `if one.offer != nil {`, `if one.offer != nil && c.now < 0 {`},
 	}, []detector{direct("./actor", "TestSentPartsStay")}},
 	{"drop the older snapshot while a part of the newer one is fetched", []change{
 		{"checks.soundNow", ` && repair.complete(c, c.files[0]) && `, ` && `},

@@ -73,7 +73,7 @@ var nodeBugs = []mutant{
 		{"storage.seed", `err == nil && from.Cluster.ID != s.folder.Cluster`, `false`},
 	}, []detector{direct("./node", "TestSeedOfAnotherCluster")}},
 	{"write a part from its beginning where it goes on", []change{
-		{"writePart", `piece[skip:]`, `piece`},
+		{"Reader.Part", `f.pass(size, from, to)`, `f.pass(size, 0, to)`},
 	}, []detector{direct("./node", "TestSeedTakesTheRest")}},
 	{"read a restored state from the files of before", []change{
 		{"storage.make", `s.made = shelf`, `s.made = snapshot.ShelfOf(state.View())`},
@@ -81,9 +81,6 @@ var nodeBugs = []mutant{
 	{"name a restored folder before its files are durable", []change{
 		{"folder.moveUp", `err = f.fs.SyncDir(to)`, `err = nil`},
 	}, []detector{direct("./node", "TestRestoreCrash")}},
-	{"move a damaged part back over the one that was written again", []change{
-		{"member.repairPart", `aside != "" && disk.Gone(m.folder.fs, path)`, `(aside != "" || disk.Gone(m.folder.fs, path))`},
-	}, []detector{direct("./node", "TestFailedRepairLeavesANewFile")}},
 	{"leave an interrupted recovery to the empty folder of a refused start", []change{
 		{"folder.moveBack", `_ = f.fs.Remove(f.dir)`, ``},
 	}, []detector{direct("./node", "TestRecoverLosesPower")}},

@@ -12,7 +12,7 @@ var snapshotBugs = []mutant{
 		{"Saver.Step", `case s.back.next < s.back.size:`, `case s.back.next < 0:`},
 	}, []detector{direct("./snapshot", "TestReadBackFails")}},
 	{"publish what is received without its SHA-256", []change{
-		{"Readback.announced", `if t.sha != b.sha {`, `if t.sha != b.sha && b.size == 0 {`},
+		{"Incoming.announced", `if t.sha != i.sha {`, `if t.sha != i.sha && i.size == 0 {`},
 	}, []detector{direct("./snapshot", "TestReceiveWrong")}},
 	{"list snapshots whose names are not durable", []change{
 		{"List", `if err := fs.SyncDir(dir); err != nil { return l, fmt.Errorf("list snapshots: %w", err) }`, ``},

@@ -52,13 +52,13 @@ var versionLine = regexp.MustCompile(`(?m)^const release = "(\S+)"$`)
 
 // newRelease empties the folder of the result. A folder with other files is refused.
 func newRelease(root, out string) (*release, error) {
-	text, err := os.ReadFile(filepath.Join(root, "cli", "cli.go"))
+	text, err := os.ReadFile(filepath.Join(root, "cli", "form", "build.go"))
 	if err != nil {
 		return nil, err
 	}
 	found := versionLine.FindSubmatch(text)
 	if found == nil {
-		return nil, errors.New("cli/cli.go has no line `const release = \"...\"`")
+		return nil, errors.New("cli/form/build.go has no line `const release = \"...\"`")
 	}
 	r := &release{root: root, out: out, version: string(found[1])}
 	if r.home, err = homeOf(root, r.version); err != nil {
@@ -157,7 +157,7 @@ func (r *release) compile(t target, to string) error {
 		}
 	}
 	_, err := output(r.root, []string{"GOOS=" + t.system, "GOARCH=" + t.arch, "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOAMD64=v1", "GOARM64=v8.0"},
-		"go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X "+r.home["module"]+"/cli.builtFrom="+r.commit, "-o", to, ".")
+		"go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X "+r.home["module"]+"/cli/form.builtFrom="+r.commit, "-o", to, ".")
 	return err
 }
 

@@ -52,3 +52,14 @@ func (p Page) Wrap(line, indent, text string) {
 	}
 	fmt.Fprintln(p, line)
 }
+
+// Text prints a text in lines that fit. A line with two spaces in a row is already laid out and stays unchanged.
+func (p Page) Text(text string) {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimRight(line, "\n"); strings.Contains(line, "  ") || line == "" {
+			fmt.Fprintln(p, line)
+			continue
+		}
+		p.Wrap("", "", line)
+	}
+}

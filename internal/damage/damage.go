@@ -13,6 +13,8 @@ var (
 	ErrDamaged = errors.New("corrupt")
 	// ErrFormat is in every error about an intact file of another version of qkv. Such a file stays where it is.
 	ErrFormat = errors.New("unknown format")
+	// ErrOtherBytes is in every error about bytes from elsewhere that are not those of the file that they were to be.
+	ErrOtherBytes = errors.New("the bytes are not those of the file")
 	// ErrNewer is the ErrFormat of a file of a newer qkv.
 	ErrNewer = fmt.Errorf("%w: it was written by a newer qkv: use that version, or a newer one", ErrFormat)
 	// ErrOlder is the ErrFormat of a file of a format before 0.3.0.

@@ -75,13 +75,8 @@ const (
 	// and 2.0 ms with 1 MiB at once, 0.3 and 0.35 with 128 KiB, 0.25 and 0.23 with this, and 0.15 with neither. The 100 MB took 0.10 to
 	// 0.12, 0.15, and 0.14 to 0.23 s.
 	SnapshotPieceBytes = 64 << 10
-	// SnapshotChunkBytes is one piece of a streamed snapshot.
-	SnapshotChunkBytes = 256 << 10
-	// SnapshotChunksInflight bounds the pieces in flight: 8 MiB. Each is acknowledged when it is written. If that takes 80 ms, on a busy
-	// machine, 2 MiB would be 25 MB/s, and the log would be released before a returning member has its snapshot.
-	SnapshotChunksInflight = 32
-	// snapshotFramesWaiting bounds the snapshotter's frames from peers: two windows of pieces, and the requests of all members.
-	snapshotFramesWaiting = 2*SnapshotChunksInflight + 32
+	// snapshotFramesWaiting bounds the snapshotter's frames from peers: offers, and the words of all members about them.
+	snapshotFramesWaiting = 32
 )
 
 // Limits of members that catch up.

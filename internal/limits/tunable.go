@@ -21,12 +21,11 @@ type Tunable struct {
 	SnapshotFramesWaiting int
 	WatchRequestsWaiting  int64
 
-	ReserveRate        int64
-	SnapshotBytes      int64
-	SnapshotStepBytes  int
-	SnapshotChunkBytes int64
-	CatchUpBytes       int64
-	CatchUpLeast       int64
+	ReserveRate       int64
+	SnapshotBytes     int64
+	SnapshotStepBytes int
+	CatchUpBytes      int64
+	CatchUpLeast      int64
 
 	HistoryRevisions int64 // kept revisions; 0: no bound
 
@@ -152,7 +151,7 @@ func Defaults() Tunable {
 		ProposalBytesWaiting: proposalBytesWaiting, PeerMessagesWaiting: peerMessagesWaiting, SnapshotFramesWaiting: snapshotFramesWaiting,
 		WatchRequestsWaiting: WatchRequestsWaiting,
 		ReserveRate:          ReserveRate, SnapshotBytes: SnapshotBytes, SnapshotStepBytes: SnapshotStepBytes,
-		SnapshotChunkBytes: SnapshotChunkBytes, CatchUpBytes: CatchUpBytes, CatchUpLeast: CatchUpLeast,
+		CatchUpBytes: CatchUpBytes, CatchUpLeast: CatchUpLeast,
 		LeaseLengthening: LeaseLengthening, HistoryEvery: HistoryEvery,
 		DiskStall: DiskStall, CheckInterval: CheckInterval,
 		Clients: Clients{

@@ -293,7 +293,8 @@ func TestGatewayRoom(t *testing.T) {
 }
 
 func gatewayRoom(t testing.TB, stall time.Duration) {
-	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.GatewayBytes, c.Limits.Stall = 1, stall })
+	const web = 4 * limits.EtcdWebTimeout // 40 answers of 4 MiB take longer under the race detector
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.GatewayBytes, c.Limits.Stall, c.Limits.Web = 1, stall, web })
 	most := int64(limits.EtcdGatewayBytes * limits.EtcdGatewayTimes) // what it is at least
 	value := base64.StdEncoding.EncodeToString(make([]byte, 1<<20))
 	put := func(key string) {
@@ -324,7 +325,7 @@ func gatewayRoom(t testing.TB, stall time.Duration) {
 				t.Errorf("%s: a range that is read: %d", name, code)
 			}
 		}()
-		limit := time.Now().Add(limits.EtcdWebTimeout * 2 / 3) // behind that, all that stand still would be closed at any rate
+		limit := time.Now().Add(web * 2 / 3) // behind that, all that stand still would be closed at any rate
 		late := false
 		for over := false; !over; {
 			if !late && time.Now().After(limit) {

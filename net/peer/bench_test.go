@@ -113,7 +113,7 @@ func BenchmarkBulk(b *testing.B) {
 				m.start()
 			}
 			awaitAll(b, members)
-			piece := peerframe.SnapshotChunk{Bytes: make([]byte, size)}
+			piece := peerframe.SnapshotOffer{Size: 1, ConfState: make([]byte, size)}
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			b.ResetTimer()

@@ -82,9 +82,10 @@
 //
 // # Parts
 //
-// A member whose snapshot lists a part (package snapshot, "Parts") that is missing or damaged fetches that file from another member before
-// it starts. It asks on a connection of its own to the peers' port, ALPN "qkv-part/2", with its certificate. It uses one bidirectional
-// stream, with frames as for joining, of at most limits.PartRequestBytes and limits.PartAnswerBytes:
+// A member that lacks a file of a snapshot (package snapshot, "Parts") fetches it from another member: a part that is missing or damaged, or
+// the files of a snapshot that a leader offers. It asks on a connection of its own to the peers' port, ALPN "qkv-part/2", with its
+// certificate. It uses one bidirectional stream, with frames as for joining, of at most limits.PartRequestBytes and
+// limits.PartAnswerBytes:
 //
 //	asking member                         member
 //	length, 4 bytes | request, end  -->
@@ -94,14 +95,15 @@
 //
 // The rules for a peer's connection apply: the cluster must be this one, and the id in the request that of a peer, whose name or addresses
 // the certificate has. The request names the file, which [Handler.Part] opens: a part, a snapshot, or the description of the newest one,
-// which a member needs if no other one has its part any more. A member sends partTransfers parts at a time, and
+// which a member needs if no other one has its part any more. A member sends partTransfers files at a time, and
 // asks a further member to wait (code 10). A transfer holds one piece of partPieceBytes on each side. A piece that takes longer than
-// partStall ends the transfer, on either side.
+// partStall ends the transfer, on either side. The sender waits between pieces as [PartFile.Sent] says: clients need the disk and the network.
 //
 // A member that fetches parts itself gives others, from [Transport.ServeParts] on: each of two starting members may have what the other one
 // has lost. Other connections wait until it is started.
 //
-// [FetchPart] is the asking side. It asks the addresses in turn, and after a break goes on at the offset reached, perhaps at another member.
+// [FetchPart] and [Puller] are the asking side. A Puller returns one piece after another of the files of the member at the address that its
+// offer has. FetchPart asks several addresses in turn, and after a break goes on at the offset reached, perhaps at another member.
 // The bytes are checked against the name, which contains their SHA-256: a member that sends other bytes, all from the first one on, is not
 // asked again.
 //

@@ -13,16 +13,18 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
-// The memory of a piece's frame is used again, and never before QUIC has the piece: each arrives as it was.
-func TestPiecesArriveAsTheyWere(t *testing.T) {
+const bulkBytes = 256 << 10 // of an offer of a snapshot with thousands of parts
+
+// The memory of a large frame is used again, and never before QUIC has the frame: each arrives as it was.
+func TestLargeFramesArriveAsTheyWere(t *testing.T) {
 	const count, most = 400, 8
 	members := newMembers(t, 2)
 	var came, wrong atomic.Int64
 	members[1].receive = func(_ uint64, _ peerframe.Class, frame []byte) {
 		at := came.Add(1) - 1
 		m, err := peerframe.Read(frame, 1, 2)
-		if c, ok := m.(peerframe.SnapshotChunk); err != nil || !ok || c.Offset != at || len(c.Bytes) != limits.SnapshotChunkBytes ||
-			bytes.ContainsFunc(c.Bytes, func(r rune) bool { return r != rune('a'+at%26) }) {
+		if o, ok := m.(peerframe.SnapshotOffer); err != nil || !ok || o.Size != at+1 || len(o.ConfState) != bulkBytes ||
+			bytes.ContainsFunc(o.ConfState, func(r rune) bool { return r != rune('a'+at%26) }) {
 			wrong.Add(1)
 		}
 	}
@@ -30,13 +32,13 @@ func TestPiecesArriveAsTheyWere(t *testing.T) {
 		m.start()
 	}
 	awaitAll(t, members)
-	piece := make([]byte, limits.SnapshotChunkBytes)
+	piece := make([]byte, bulkBytes)
 	for i := range int64(count) {
 		await(t, "few are on their way", wait, func() bool { return i-came.Load() < most })
 		for n := range piece {
 			piece[n] = byte('a' + i%26)
 		}
-		members[0].Send(2, peerframe.Bulk, peerframe.Encode(peerframe.SnapshotChunk{Index: 9, Term: 1, Offset: i, Bytes: piece}), false)
+		members[0].Send(2, peerframe.Bulk, peerframe.Encode(peerframe.SnapshotOffer{Index: 9, Term: 1, Size: i + 1, ConfState: piece}), false)
 	}
 	await(t, "all are there", wait, func() bool { return came.Load() == count })
 	if n := wrong.Load(); n > 0 {

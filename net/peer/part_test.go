@@ -15,6 +15,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/internal/damage"
 	"qkv/internal/testlong"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
@@ -27,6 +28,8 @@ type memoryPart struct {
 }
 
 func (m memoryPart) Size() (int64, error) { return m.Reader.Size(), nil }
+
+func (memoryPart) Sent(int) time.Duration { return 0 }
 
 func (m memoryPart) Close() error {
 	m.closed.Add(1)
@@ -47,7 +50,7 @@ func (m *memorySink) Write(piece []byte) error {
 	m.has = append(m.has, piece...)
 	if !bytes.HasPrefix(m.want, m.has) {
 		m.has = nil
-		return fmt.Errorf("%w: wrong", ErrOtherBytes)
+		return fmt.Errorf("%w: wrong", damage.ErrOtherBytes)
 	}
 	if m.wrote != nil {
 		m.wrote()
@@ -103,7 +106,7 @@ func TestFetchPart(t *testing.T) {
 	t.Parallel()
 	content := someBytes(3*partPieceBytes + 77)
 	m, closed, _ := giver(t, content)
-	for i, has := range []int{0, 1, partPieceBytes, len(content) - 1, len(content)} {
+	for i, has := range []int{0, 1, partPieceBytes, len(content) - 1} {
 		sink := &memorySink{want: content, has: bytes.Clone(content[:has])}
 		if err := FetchPart(inTime(t), fetchWith(t, "nowhere", m.address()), sink); err != nil || !bytes.Equal(sink.has, content) {
 			t.Errorf("from %d: %d bytes, %v", has, len(sink.has), err)
@@ -160,7 +163,7 @@ func (l *lateSink) Write(piece []byte) error {
 		return nil
 	}
 	l.has = nil
-	return fmt.Errorf("%w: wrong", ErrOtherBytes)
+	return fmt.Errorf("%w: wrong", damage.ErrOtherBytes)
 }
 
 // breakingPart gives bytes up to an offset, and then an error of its disk, once the reader has them all.
@@ -234,7 +237,7 @@ func TestFetchPartOfOtherBytes(t *testing.T) {
 			all[0].start()
 			sink := &memorySink{want: content}
 			err := FetchPart(inTime(t), fetchWith(t, all[0].address()), sink)
-			if err == nil || !strings.Contains(err.Error(), ErrOtherBytes.Error()) || asked.Load() != 1 {
+			if err == nil || !strings.Contains(err.Error(), damage.ErrOtherBytes.Error()) || asked.Load() != 1 {
 				t.Errorf("asked %d times: %v", asked.Load(), err)
 			}
 			all[1].gives(content)
@@ -442,4 +445,67 @@ func TestSlowGiverOfAPart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// slowPart wants a pause after each piece.
+type slowPart struct {
+	memoryPart
+	pause time.Duration
+}
+
+func (s slowPart) Sent(int) time.Duration { return s.pause }
+
+// A Puller returns a file piece by piece with one request, asks again from another offset, and goes on after an error. The sender pauses
+// between pieces as the file wants.
+func TestPuller(t *testing.T) {
+	t.Parallel()
+	content := someBytes(4*partPieceBytes + 77)
+	m, closed, asked := giver(t, content)
+	p := NewPuller(fetchWith(t))
+	defer p.Close()
+	size, at := int64(len(content)), m.address()
+	pull := func(offset int64) (got []byte) {
+		t.Helper()
+		for offset < size {
+			piece, err := p.Next(inTime(t), at, "the part", size, offset)
+			if err != nil || len(piece) == 0 {
+				t.Fatalf("at %d: %d bytes, %v", offset, len(piece), err)
+			}
+			got, offset = append(got, piece...), offset+int64(len(piece))
+		}
+		return got
+	}
+	if got := pull(0); !bytes.Equal(got, content) || asked.Load() != 1 {
+		t.Errorf("%d bytes with %d requests", len(got), asked.Load())
+	}
+	if piece, err := p.Next(inTime(t), at, "the part", size, 100); err != nil || !bytes.HasPrefix(content[100:], piece) {
+		t.Errorf("from 100 on: %d bytes, %v", len(piece), err)
+	}
+	if got := pull(500); !bytes.Equal(got, content[500:]) || asked.Load() != 3 {
+		t.Errorf("from 500 on: %d bytes, %d requests", len(got), asked.Load())
+	}
+	for name, wrong := range map[string]int64{"another part": size, "the part": size + 1} {
+		if piece, err := p.Next(inTime(t), at, name, wrong, 0); err == nil {
+			t.Errorf("%s of %d bytes gives %d", name, wrong, len(piece))
+		}
+	}
+	if _, err := p.Next(inTime(t), "", "the part", size, 0); err == nil {
+		t.Error("a member without an address answers")
+	}
+	const pause = 100 * time.Millisecond
+	m.mu.Lock()
+	give := m.part
+	m.part = func(r peerframe.PartRequest) (PartFile, *peerframe.Refusal) {
+		file, no := give(r)
+		if no != nil {
+			return nil, no
+		}
+		return slowPart{file.(memoryPart), pause}, nil
+	}
+	m.mu.Unlock()
+	begun := time.Now()
+	if got := pull(0); !bytes.Equal(got, content) || time.Since(begun) < 4*pause {
+		t.Errorf("%d bytes after %v, with a pause of %v after each of five pieces", len(got), time.Since(begun), pause)
+	}
+	await(t, "all files are closed", wait, func() bool { return closed.Load() == asked.Load()-1 })
 }

@@ -92,7 +92,7 @@ type Handler interface {
 	// Join answers a member that asks for its identity in the cluster, or refuses it. The name is as in its certificate. If the
 	// certificate names no member, it must fit the addresses of the member in the answer.
 	Join(request peerframe.JoinRequest) (peerframe.Welcome, *peerframe.Refusal)
-	// Part opens a part for a peer that has lost it, or refuses it. The name is any text: only that of a part may become a path.
+	// Part opens a file of a snapshot for a peer that lacks it, or refuses it. The name is any text: only that of a part may become a path.
 	Part(request peerframe.PartRequest) (PartFile, *peerframe.Refusal)
 }
 
@@ -142,9 +142,9 @@ const (
 	// peerHandshakesAddress bounds the handshakes of one source address, to leave slots for others. From a quarter of that on the address
 	// must be proved, too.
 	peerHandshakesAddress = peerHandshakes / 16
-	// partTransfers is how many parts a member sends at a time. Members rarely lose parts, and each fetches one at a time. A transfer takes
-	// from the disk and the network that clients wait for.
-	partTransfers = 2
+	// partTransfers is how many files of snapshots a member sends at a time: each other member fetches one at a time. The rate of each is
+	// bounded ([PartFile.Sent]).
+	partTransfers = 8
 )
 
 // The configuration that both kinds of connections share. Streams are opened once and never replaced.

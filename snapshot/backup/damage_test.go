@@ -667,7 +667,7 @@ func TestPartBehindADamagedBase(t *testing.T) {
 	must(t, err)
 	must(t, on.Remove("to/b/"+fileName(rd.Bases[0].Files[0])))
 	n := int64(0)
-	err = rd.Part(parts[0].Name(), parts[0].Bytes, func(_ int64, piece []byte) error { n += int64(len(piece)); return nil })
+	err = rd.Part(parts[0].Name(), parts[0].Bytes, 0, func(piece []byte) error { n += int64(len(piece)); return nil })
 	if err != nil || n != parts[0].Bytes {
 		t.Errorf("%d of %d bytes: %v", n, parts[0].Bytes, err)
 	}

@@ -745,13 +745,13 @@ func TestPartsThatStop(t *testing.T) {
 			}},
 			"the begin of a branch": {backupRead, func(r *Reader) error { r.LeaveParts(); _, err := r.Restore(At{}, testLimits(), nil); return err }},
 			"a seed": {backupRead, func(r *Reader) error {
-				return r.Part(part(left), left.Base.Files[1].Bytes, func(int64, []byte) error { return nil })
+				return r.Part(part(left), left.Base.Files[1].Bytes, 0, func([]byte) error { return nil })
 			}},
 			"values of a branch": {branchRead, func(*Reader) error {
-				failed := make(chan error)
+				failed, name := make(chan error), part(left)
 				for range limits.ValueReads {
 					go func() {
-						f, err := left.Parts.Open(part(left))
+						f, err := left.Parts.Open(name)
 						if err == nil {
 							_, err = f.ReadAt(make([]byte, 9), 0)
 						}

@@ -141,8 +141,9 @@ func (r *Reader) examine(b *Base) (all examined, err error) {
 	return all, nil
 }
 
-// Part passes the bytes of a part, which it finds by its published name and size, on in order. fs.ErrNotExist: no sound base lists it.
-func (r *Reader) Part(name string, size int64, to func(off int64, piece []byte) error) error {
+// Part passes the bytes of a part, which it finds by its published name and size, on in order, from an offset on. fs.ErrNotExist: no sound
+// base lists it.
+func (r *Reader) Part(name string, size, from int64, to func(piece []byte) error) error {
 	for i := range r.Bases {
 		all, err := r.examine(&r.Bases[i])
 		if err != nil && !damaged(err) { // the next one could not be read either
@@ -151,7 +152,7 @@ func (r *Reader) Part(name string, size int64, to func(off int64, piece []byte) 
 		if of, ok := all.parts[name]; ok {
 			f, err := r.openClear(of)
 			if err == nil {
-				err = f.pass(size, to)
+				err = f.pass(size, from, to)
 			}
 			return err
 		}

@@ -284,34 +284,29 @@ func (w *work) keep(parts []snapshot.Part) error {
 
 // keepPart copies a part, as a member receives one: it is verified from the medium, and durable. One that is there was copied for another base.
 func (w *work) keepPart(of File, p snapshot.Part) error {
-	to, err := snapshot.Receive(w.r.files, w.r.dir, p.Name(), p.Bytes, p.SHA)
+	err := snapshot.Fetch(w.r.files, w.r.dir, "", p.Name(), p.Bytes, p.SHA, func(to *snapshot.Incoming) error {
+		f, err := w.r.open(of, &window{of: of, piece: w.piece})
+		if err == nil {
+			err = f.pass(p.Bytes, to.Offset(), to.Write)
+		}
+		return err
+	})
 	if errors.Is(err, iofs.ErrExist) {
 		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer to.Abort()
-	f, err := w.r.open(of, &window{of: of, piece: w.piece})
-	if err == nil {
-		err = f.pass(p.Bytes, to.WriteAt)
-	}
-	if err == nil {
-		_, err = to.Finish(nil)
 	}
 	return cmp.Or(err, w.r.ctx.Err())
 }
 
-// pass passes the bytes of a file on, which must have this size.
-func (s *stored) pass(size int64, to func(off int64, piece []byte) error) (err error) {
+// pass passes the bytes of a file on, from an offset on. The file must have this size.
+func (s *stored) pass(size, off int64, to func(piece []byte) error) (err error) {
 	if s.size != size {
 		return fmt.Errorf("%w: the part has %d bytes in the backup, and %d in its snapshot", damage.ErrDamaged, s.size, size)
 	}
-	from, piece := io.NewSectionReader(s, 0, size), make([]byte, min(size, limits.BackupStepBytes))
-	for off := int64(0); err == nil && off < size; off += int64(len(piece)) {
+	from, piece := io.NewSectionReader(s, off, size-off), make([]byte, min(size, limits.BackupStepBytes))
+	for ; err == nil && off < size; off += int64(len(piece)) {
 		piece = piece[:min(int64(len(piece)), size-off)]
 		if _, err = io.ReadFull(from, piece); err == nil {
-			err = to(off, piece)
+			err = to(piece)
 		}
 	}
 	return err

@@ -678,7 +678,7 @@ func TestNamesOfEncryptedFiles(t *testing.T) {
 	}
 	parts, err := rd.Parts(&rd.Bases[len(rd.Bases)-1])
 	must(t, err)
-	must(t, rd.Part(parts[0].Name(), parts[0].Bytes, func(int64, []byte) error { return nil }))
+	must(t, rd.Part(parts[0].Name(), parts[0].Bytes, 0, func([]byte) error { return nil }))
 }
 
 // A file that an interrupted base has left, and whose bytes have changed since, is not taken over by the next base: it is copied again.

@@ -42,8 +42,8 @@
 //	         the data folders that the sender knows of: in a request for a vote, and in an append from the founding entry on
 //	forward  [2, term uint, oldest uint, envelope bin]
 //	offer    [3, SnapshotOffer]                             this and the other frames with a name are values of package codec
-//	want     [4, SnapshotRequest]                           the receiver has the bytes before offset
-//	chunk    [5, index uint, term uint, offset int, bytes bin, part uint]
+//	progress [4, SnapshotProgress]                          the offered snapshot comes
+//	suspects [5, Suspects]                                  the sender, a voter, suspects the leader of a term
 //	result   [6, SnapshotResult]
 //	accused  [7, Accused]                                   a member refuses the sender: it has forgotten promises
 //	accepted [8, term uint, incarnation uint, next uint, commit uint, lost bool]    lost: a batch arrived that is not the one at next
@@ -53,7 +53,6 @@
 //	         lease exists from the entry index on
 //	committed [12, Committed]                               an entry that the sender knows to be committed
 //	copied   [13, Copied]                                   the reason has at most limits.PeerReasonBytes
-//	suspects [14, Suspects]                                 the sender, a voter, suspects the leader of a term
 //
 // type and kind are raft's numbers of message and entry types. A read (MsgReadIndex) has one entry,
 // whose data is the read's id of 8 bytes, and its term may be 0. The class of a frame ([Class]) selects its stream:

@@ -80,6 +80,8 @@ type (
 		MessageTerm uint64         `msgpack:"m"` // the term of the leader that sends it
 		ConfState   []byte         `msgpack:"c"` // raft's protobuf
 		Parts       []SnapshotPart `msgpack:"p"`
+		// Address is where the sender gives the files. The receiver's member list may lack the sender, or have an address of before.
+		Address string `msgpack:"a"`
 	}
 	// SnapshotPart is a file that a snapshot lists, as in package snapshot.
 	SnapshotPart struct {
@@ -89,20 +91,10 @@ type (
 		SHA    [32]byte `msgpack:"s"`
 		Bytes  int64    `msgpack:"b"`
 	}
-	// SnapshotRequest requests the bytes of an offered snapshot, or of one of its parts, from Offset on. Part is 0 for the snapshot, and
-	// n for the nth part of the offer.
-	SnapshotRequest struct {
-		Index  uint64 `msgpack:"i"`
-		Term   uint64 `msgpack:"t"`
-		Offset int64  `msgpack:"o"`
-		Part   uint64 `msgpack:"p"`
-	}
-	// SnapshotChunk is a piece of a snapshot, or of a part, as in SnapshotRequest.
-	SnapshotChunk struct {
-		Index, Term uint64
-		Offset      int64
-		Bytes       []byte
-		Part        uint64
+	// SnapshotProgress tells the sender of an offer that its snapshot comes, or is being installed.
+	SnapshotProgress struct {
+		Index uint64 `msgpack:"i"`
+		Term  uint64 `msgpack:"t"`
 	}
 	// SnapshotResult ends a snapshot's transfer: the receiver has installed it, or could not use it, because it was damaged or for
 	// another reason.
@@ -175,27 +167,26 @@ func (m Raft) frame() (int, Class) {
 	}
 }
 
-func (Forward) frame() (int, Class)         { return kindForward, Append }
-func (Accepted) frame() (int, Class)        { return kindAccepted, Append }
-func (SnapshotOffer) frame() (int, Class)   { return kindSnapshotOffer, Bulk }
-func (SnapshotRequest) frame() (int, Class) { return kindSnapshotRequest, Bulk }
-func (SnapshotChunk) frame() (int, Class)   { return kindSnapshotChunk, Bulk }
-func (SnapshotResult) frame() (int, Class)  { return kindSnapshotResult, Bulk }
-func (Accused) frame() (int, Class)         { return kindAccused, Urgent }
-func (DiskSpace) frame() (int, Class)       { return kindDiskSpace, Urgent }
-func (LeaseAsks) frame() (int, Class)       { return kindLeaseAsks, Urgent }
-func (LeaseTimes) frame() (int, Class)      { return kindLeaseTimes, Urgent }
-func (Committed) frame() (int, Class)       { return kindCommitted, Urgent }
-func (Copied) frame() (int, Class)          { return kindCopied, Urgent }
-func (Suspects) frame() (int, Class)        { return kindSuspects, Urgent }
+func (Forward) frame() (int, Class)          { return kindForward, Append }
+func (Accepted) frame() (int, Class)         { return kindAccepted, Append }
+func (SnapshotOffer) frame() (int, Class)    { return kindSnapshotOffer, Bulk }
+func (SnapshotProgress) frame() (int, Class) { return kindSnapshotProgress, Bulk }
+func (SnapshotResult) frame() (int, Class)   { return kindSnapshotResult, Bulk }
+func (Accused) frame() (int, Class)          { return kindAccused, Urgent }
+func (DiskSpace) frame() (int, Class)        { return kindDiskSpace, Urgent }
+func (LeaseAsks) frame() (int, Class)        { return kindLeaseAsks, Urgent }
+func (LeaseTimes) frame() (int, Class)       { return kindLeaseTimes, Urgent }
+func (Committed) frame() (int, Class)        { return kindCommitted, Urgent }
+func (Copied) frame() (int, Class)           { return kindCopied, Urgent }
+func (Suspects) frame() (int, Class)         { return kindSuspects, Urgent }
 
 // The first elements of frames.
 const (
 	kindRaft = iota + 1
 	kindForward
 	kindSnapshotOffer
-	kindSnapshotRequest
-	kindSnapshotChunk
+	kindSnapshotProgress
+	kindSuspects
 	kindSnapshotResult
 	kindAccused
 	kindAccepted
@@ -204,13 +195,12 @@ const (
 	kindLeaseTimes
 	kindCommitted
 	kindCopied
-	kindSuspects
 )
 
 // elements is the number of elements of a frame, by kind: 2 if it is the kind and a value of package codec. To add a field to another
 // one, append it to the frame: in its append, in Read, and here. The field is zero if the sender is older; older receivers skip it.
 var elements = [...]int{
-	kindRaft: 12, kindForward: 4, kindSnapshotOffer: 2, kindSnapshotRequest: 2, kindSnapshotChunk: 6, kindSnapshotResult: 2, kindAccused: 2, kindAccepted: 6, kindDiskSpace: 2, kindLeaseAsks: 2, kindLeaseTimes: 3, kindCommitted: 2, kindCopied: 2, kindSuspects: 2,
+	kindRaft: 12, kindForward: 4, kindSnapshotOffer: 2, kindSnapshotProgress: 2, kindSnapshotResult: 2, kindAccused: 2, kindAccepted: 6, kindDiskSpace: 2, kindLeaseAsks: 2, kindLeaseTimes: 3, kindCommitted: 2, kindCopied: 2, kindSuspects: 2,
 }
 
 // Encode returns the frame of a message in a buffer that the caller owns; Free may recycle it. A leader encodes each large write
@@ -240,8 +230,6 @@ func bound(m Message) int {
 		return 48 + len(m.Envelope)
 	case SnapshotOffer:
 		return 112 + len(m.ConfState) + 84*len(m.Parts)
-	case SnapshotChunk:
-		return 48 + len(m.Bytes)
 	case DiskSpace:
 		return 96 + len(m.Why)
 	case Copied:
@@ -299,11 +287,6 @@ func readValue[T Message](r *pack.Reader) (m T) {
 	}
 	codec.ReadNext(r, &m)
 	return m
-}
-
-func (m SnapshotChunk) append(dst []byte) []byte {
-	dst = pack.AppendUint(pack.AppendUint(dst, m.Index), m.Term)
-	return pack.AppendUint(pack.AppendBytes(pack.AppendInt(dst, m.Offset), m.Bytes), m.Part)
 }
 
 func (m LeaseAsks) append(dst []byte) []byte {
@@ -391,10 +374,8 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 			r.Fail("the snapshot's size must not be 0")
 		}
 		m = o
-	case kindSnapshotRequest:
-		m = readValue[SnapshotRequest](&r)
-	case kindSnapshotChunk:
-		m = SnapshotChunk{Index: r.Uint(), Term: r.Uint(), Offset: r.Int(), Bytes: r.Bytes(), Part: r.Uint()}
+	case kindSnapshotProgress:
+		m = readValue[SnapshotProgress](&r)
 	case kindSnapshotResult:
 		m = readValue[SnapshotResult](&r)
 	case kindAccused:

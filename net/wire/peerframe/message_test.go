@@ -105,8 +105,7 @@ var messages = []struct {
 		Bulk,
 		nil,
 	},
-	{"want", SnapshotRequest{Index: 9, Term: 2, Offset: 77, Part: 5}, Bulk, nil},
-	{"chunk", SnapshotChunk{Index: 9, Term: 2, Offset: 77, Bytes: []byte("piece"), Part: 5}, Bulk, array{5, 9, 2, 77, []byte("piece"), 5}},
+	{"progress", SnapshotProgress{Index: 9, Term: 2}, Bulk, nil},
 	{"result", SnapshotResult{Index: 9, Term: 2, Installed: true}, Bulk, nil},
 	{"accused", Accused{By: 9}, Urgent, nil},
 	{"committed", Committed{Index: 300, Term: 4}, Urgent, nil},
@@ -526,7 +525,7 @@ func FuzzHandshake(f *testing.F) {
 func TestLargeFramesAreUsedAgain(t *testing.T) {
 	kind, to := raftpb.MsgApp, uint64(2)
 	for _, m := range []Message{
-		SnapshotChunk{Index: 1, Term: 1, Bytes: make([]byte, limits.SnapshotChunkBytes)},
+		SnapshotOffer{Index: 1, Term: 1, Size: 1, ConfState: make([]byte, 256<<10)},
 		Raft{Message: &raftpb.Message{Type: &kind, To: &to, Entries: []*raftpb.Entry{{Data: make([]byte, 900<<10)}}}},
 	} {
 		where := map[*byte]bool{}

@@ -37,16 +37,14 @@ const NewestBytes = 3*8 + 32
 
 // Append appends a Newest.
 func (n *Newest) Append(dst []byte) []byte {
-	for _, one := range [...]uint64{n.Index, n.Term, n.Size} {
-		dst = binary.LittleEndian.AppendUint64(dst, one)
-	}
-	return append(dst, n.SHA[:]...)
+	dst, _ = binary.Append(dst, binary.LittleEndian, n) // cannot fail: its size is fixed
+	return dst
 }
 
 // ReadNewest reads a Newest, which has NewestBytes.
-func ReadNewest(b []byte) Newest {
-	u := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
-	return Newest{u(0), u(1), u(2), [32]byte(b[3*8 : NewestBytes])}
+func ReadNewest(b []byte) (n Newest) {
+	_, _ = binary.Decode(b, binary.LittleEndian, &n) // cannot fail
+	return n
 }
 
 // CheckCluster refuses a request from another cluster.

@@ -1,0 +1,15 @@
+// Package keys has the commands that read and write keys, their history and their leases: put, get, del, txn, watch,
+// lease, lock, elect, compact, import, export, du, history, diff, revert and log. Each command has a file. A command
+// reads its line into a request of net/client, and makes an answer of package form from what comes back (pairs.go for
+// keys with values). It has no state of its own, and no goroutine outlives it.
+package keys
+
+import "github.com/urfave/cli/v2"
+
+// Commands returns the commands of this package.
+func Commands() []*cli.Command {
+	return []*cli.Command{
+		putCommand(), getCommand(), delCommand(), txnCommand(), watchCommand(), leaseCommand(), lockCommand(),
+		electCommand(), compactCommand(), importCommand(), exportCommand(), duCommand(), historyCommand(), diffCommand(), revertCommand(), logCommand(),
+	}
+}
