@@ -936,6 +936,7 @@ func TestLostPieceComesWithTheNewerBase(t *testing.T) {
 	newer.To = p.View().Base()
 	s.unread = true
 	err := s.receive.damagedHere(&s.snapshotCore, &s.repair, &snapshot.PartError{Part: newer, Err: damage.ErrDamaged})
+	s.turn()
 	if got := drainBox(s.Reader); err == nil || len(got) != 1 || got[0] != (repairPart{bad}) {
 		t.Errorf("ordered: %+v, not %s; %v", got, bad.Name(), err)
 	}
@@ -1014,6 +1015,7 @@ func TestLostPartIsFetchedAgain(t *testing.T) {
 			if err := s.receive.damagedHere(&s.snapshotCore, &s.repair, &snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil {
 				t.Error("the transfer goes on")
 			}
+			s.turn()
 		} else {
 			s.turn(saveOf(p.ViewToSave()), saveOf(p.ViewToSave()))
 		}
@@ -1506,6 +1508,8 @@ func TestListedPartOfTheReceiverIsFetched(t *testing.T) {
 	if err := follower.receive.damagedHere(&follower.snapshotCore, &follower.repair, &snapshot.PartError{Part: bad, Err: damage.ErrDamaged}); err == nil || !strings.Contains(err.Error(), "and is fetched") {
 		t.Errorf("the transfer ends with %v", err)
 	}
+	follower.unread = true
+	follower.turn()
 	if got := drainBox(follower.Reader); len(got) != 1 || got[0] != (repairPart{bad}) || !follower.parts.has(bad) {
 		t.Errorf("ordered: %v; it has the part: %v", got, follower.parts.has(bad))
 	}

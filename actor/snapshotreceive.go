@@ -25,7 +25,7 @@ const (
 
 // receives are the transfers of snapshots from a leader to this member. Invariants: one snapshot is received at a time, and a peer's raft
 // message about it reaches consensus only when the whole file is verified and published. No file is received while the snapshot reader has
-// the file of a transfer that was given up.
+// the file of a transfer that was given up, or fetches a damaged part: each removes partial files of others.
 type receives struct {
 	current *receiving         // nil: none
 	failed  uint64             // index of the newest snapshot that could not be received; 0: there is no such alarm
@@ -52,7 +52,7 @@ type receiving struct {
 }
 
 // offered begins to receive a snapshot, or continues an earlier attempt.
-func (r *receives) offered(c *snapshotCore, from uint64, o peerframe.SnapshotOffer) {
+func (r *receives) offered(c *snapshotCore, repair *repairing, from uint64, o peerframe.SnapshotOffer) {
 	if applied, _ := c.Status.View().Applied(); applied >= o.Index {
 		c.send(from, peerframe.SnapshotResult{Index: o.Index, Term: o.Term, Installed: true})
 		return
@@ -74,7 +74,7 @@ func (r *receives) offered(c *snapshotCore, from uint64, o peerframe.SnapshotOff
 			r.end(c)
 		}
 	}
-	if r.given != nil {
+	if r.given != nil || repair.fetching {
 		return // it offers again
 	}
 	t := &receiving{from: from, offer: o, progressed: c.now}

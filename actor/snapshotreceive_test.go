@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/index"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
 )
@@ -152,6 +153,40 @@ func TestAbandonedTransferLeavesNoFile(t *testing.T) {
 	}
 	if s.removeParts(); len(names(t, s.fs)) > 0 {
 		t.Errorf("%v is still there", names(t, s.fs))
+	}
+}
+
+// A transfer and a repair remove partial files of others, so neither begins during the other one.
+func TestOneFileIsReceivedAtATime(t *testing.T) {
+	_, o := sentSnapshot(t, stateAt(t, 20, 100), 20)
+	o.Index = 1 << 20
+	p, s := newParts(t)
+	p.put(100)
+	s.save(p)
+	offer, bad := FromPeer{From: 2, Message: o}, s.files[0].Parts[0]
+	handled := func(batch ...SnapshotterMessage) []SnapshotReaderMessage {
+		s.Handle(Time{Now: s.at}, batch)
+		return drainBox(s.Reader)
+	}
+	if got := handled(offer); len(got) != 1 || s.receive.current == nil {
+		t.Fatalf("for an offer, %+v is ordered", got)
+	}
+	s.repair.partDamaged(&s.snapshotCore, bad, damage.ErrDamaged)
+	if got := handled(); len(got) > 0 {
+		t.Errorf("during a transfer, %+v is ordered", got)
+	}
+	s.receive.end(&s.snapshotCore)
+	if got := handled(); len(got) > 0 {
+		t.Errorf("while the reader has a file, %+v is ordered", got)
+	}
+	if got := handled(pulled{File: s.receive.given}); len(got) != 1 || got[0] != (repairPart{bad}) {
+		t.Errorf("after the transfer, %+v is ordered", got)
+	}
+	if got := handled(offer); len(got) > 0 || s.receive.current != nil {
+		t.Errorf("during a repair, %+v is ordered for an offer", got)
+	}
+	if handled(partRepaired{Part: bad}); len(handled(offer)) != 1 || s.receive.current == nil {
+		t.Error("after a repair, an offer is not taken")
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 	"qkv/snapshot"
 )
 
-// repairing is the repair of damaged parts. Invariants: one part is fetched at a time, and no values leave memory that depend on a damaged
-// part.
+// repairing is the repair of damaged parts. Invariants: one part is fetched at a time and none while a snapshot is received, and no values
+// leave memory that depend on a damaged part.
 type repairing struct {
 	damaged  []damagedPart
 	fetching bool // one of them is being fetched
@@ -52,7 +52,7 @@ func (r *repairing) partDamaged(c *snapshotCore, part snapshot.Part, fault error
 	}
 	one.alarm(c, what)
 	r.harmed(c, part, true)
-	r.fetch(c, one)
+	r.damaged = append(r.damaged, one)
 }
 
 // harmed has no further values leave memory that depend on a damaged part, or ends that.
@@ -80,12 +80,6 @@ func (one damagedPart) alarm(c *snapshotCore, what string) {
 	c.Status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: c.Dir + "/" + one.Name(), Text: text})
 }
 
-// fetch has a damaged part fetched after the others.
-func (r *repairing) fetch(c *snapshotCore, one damagedPart) {
-	r.damaged = append(r.damaged, one)
-	r.fetchNext(c)
-}
-
 // fetchAgain has a lost part fetched again: another member may be up that has it.
 func (r *repairing) fetchAgain(c *snapshotCore, part snapshot.Part) {
 	i := slices.IndexFunc(r.damaged, func(one damagedPart) bool { return one.SHA == part.SHA && one.asked })
@@ -94,10 +88,10 @@ func (r *repairing) fetchAgain(c *snapshotCore, part snapshot.Part) {
 	}
 	one := r.damaged[i]
 	one.asked = false
-	r.damaged = slices.Delete(r.damaged, i, i+1)
-	r.fetch(c, one)
+	r.damaged = append(slices.Delete(r.damaged, i, i+1), one)
 }
 
+// fetchNext has the next damaged part fetched, after the one before.
 func (r *repairing) fetchNext(c *snapshotCore) {
 	if i := slices.IndexFunc(r.damaged, func(one damagedPart) bool { return !one.asked }); i >= 0 && !r.fetching {
 		r.fetching = true
@@ -114,7 +108,6 @@ func (r *repairing) partRepaired(c *snapshotCore, m partRepaired) {
 			c.parts.add(m.Part)
 			c.removeParts()
 		}
-		r.fetchNext(c)
 		return
 	}
 	one := &r.damaged[i]
@@ -134,7 +127,6 @@ func (r *repairing) partRepaired(c *snapshotCore, m partRepaired) {
 		one.asked, one.lost = true, true
 		r.forgetLost(c) // older snapshots alone may need it, until they are removed
 	}
-	r.fetchNext(c)
 }
 
 // repaired ends the repair of a part: the file is sound.

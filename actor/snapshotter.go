@@ -95,6 +95,9 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 	if s.check.current == nil { // the checked snapshot may be deleted for its space
 		s.out.next(c, &s.repair, s.receive.active(c))
 	}
+	if s.receive.current == nil && s.receive.given == nil {
+		s.repair.fetchNext(c)
+	}
 	s.publishSize()
 	return s.out.file != nil || s.check.current != nil
 }
@@ -141,7 +144,7 @@ func (s *Snapshotter) fromPeer(m FromPeer) {
 	c := &s.snapshotCore
 	switch f := m.Message.(type) {
 	case peerframe.SnapshotOffer:
-		s.receive.offered(c, m.From, f)
+		s.receive.offered(c, &s.repair, m.From, f)
 	case peerframe.SnapshotProgress:
 		if one := s.sends.find(m.From, f.Index, f.Term); one != nil {
 			one.progressed, one.asked = c.now, c.now

@@ -195,7 +195,7 @@ func drawTight(r *rand.Rand, l *limits.Tunable) {
 	l.ForwardBytesInflight = int64(logUniform(r, 64, 16<<10))
 	l.ProposalBytesWaiting = int64(logUniform(r, 512, 16<<10)) // a member's own announcement fits
 	l.PeerMessagesWaiting = 2 + r.IntN(15)
-	l.SnapshotFramesWaiting = 2 + r.IntN(8)
+	l.SnapshotFramesWaiting = 1 + r.IntN(4)
 }
 
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
