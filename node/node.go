@@ -39,13 +39,12 @@ type Node struct {
 	member   *member
 	runtime  *actor.Runtime
 	peers    *peer.Transport
-	pulls    *peer.Puller // the snapshot reader's; nil: nothing was pulled yet
+	pulls    *pulls
 	server   *server.Server
 	etcd     *etcd.Server
 	scrubber *scrubDuty
 
-	stopPulls context.CancelFunc
-	trips     roundTrips
+	trips roundTrips
 
 	operations *meter.Operations // of this member's clients
 	recent     *meter.Recent
@@ -123,11 +122,7 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, sta
 		c.Advertise = net.JoinHostPort(host, fmt.Sprint(at.clients.LocalAddr().(*net.UDPAddr).Port))
 	}
 	n, memory := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}, machineMemory()
-	pulling, stopPulls := context.WithCancel(ctx)
-	n.stopPulls = stopPulls
-	asks := func(addresses []string, f *folder) peer.PartConfig {
-		return peer.PartConfig{Trust: trust.peers, Addresses: addresses, Cluster: f.Cluster, Member: f.Member, Name: c.Name, Timeout: partTimeout, Logger: c.Logger}
-	}
+	n.pulls = newPulls(ctx, peer.PartConfig{Trust: trust.peers, Name: c.Name, Timeout: partTimeout, Logger: c.Logger})
 	n.operations = meter.NewOperations()
 	n.recent = meter.NewRecent(n.operations, recentPoints)
 	n.bound(memory)
@@ -140,15 +135,7 @@ func start(ctx context.Context, c Config, on disk.FS, bounds limits.Tunable, sta
 			c.Logger.Info("asking to join", "members", strings.Join(addresses, ","))
 			return peer.Ask(ctx, peer.AskConfig{Trust: trust.peers, Addresses: addresses, Name: c.Name, At: []string{c.AdvertisePeer}, ID: id, Folder: folder, Logger: c.Logger})
 		},
-		FetchPart: func(addresses []string, f *folder, to peer.PartSink) error {
-			return peer.FetchPart(ctx, asks(addresses, f), to)
-		},
-		Pull: func(address string, f *folder, name string, size, offset int64) ([]byte, error) {
-			if n.pulls == nil {
-				n.pulls = peer.NewPuller(asks(nil, f))
-			}
-			return n.pulls.Next(pulling, address, name, size, offset)
-		},
+		FetchPart: n.pulls.fetch, Pull: n.pulls.next,
 		Backup: c.backup(ctx),
 		Audit:  func() (*audit.Log, error) { return openAudit(&c) },
 	}, n.ended)
@@ -424,16 +411,14 @@ func (n *Node) shutdown(ctx context.Context) error {
 		n.drain(ctx, limits.DrainLinger)
 	}
 	var errs []error
-	n.stopPulls()
+	n.pulls.stop()
 	if err := n.stopActors(ctx); err != nil {
 		if why := n.Err(); errors.Is(why, ErrDisk) {
 			return why // the actors wait for exactly that
 		}
 		return errors.Join(err, n.Err())
 	}
-	if n.pulls != nil {
-		n.pulls.Close()
-	}
+	n.pulls.close()
 	if n.overview != nil {
 		n.overview.close()
 	}

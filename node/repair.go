@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -282,6 +283,46 @@ type inMemory struct{ *bytes.Reader }
 
 func (m inMemory) Size() (int64, error) { return m.Reader.Size(), nil }
 func (inMemory) Close() error           { return nil }
+
+// pulls gets files of snapshots from other members, until it is stopped.
+type pulls struct {
+	ctx    context.Context
+	stop   context.CancelFunc
+	config peer.PartConfig // without what a folder and a call say
+	open   *peer.Puller    // the snapshot reader's; nil: it has pulled nothing yet
+}
+
+func newPulls(ctx context.Context, c peer.PartConfig) *pulls {
+	p := &pulls{config: c}
+	p.ctx, p.stop = context.WithCancel(ctx)
+	return p
+}
+
+func (p *pulls) asks(addresses []string, f *folder) peer.PartConfig {
+	c := p.config
+	c.Addresses, c.Cluster, c.Member = addresses, f.Cluster, f.Member
+	return c
+}
+
+// fetch gets a whole file, from any of the addresses.
+func (p *pulls) fetch(addresses []string, f *folder, to peer.PartSink) error {
+	return peer.FetchPart(p.ctx, p.asks(addresses, f), to)
+}
+
+// next gets a piece of a file, for the snapshot reader.
+func (p *pulls) next(address string, f *folder, name string, size, offset int64) ([]byte, error) {
+	if p.open == nil {
+		p.open = peer.NewPuller(p.asks(nil, f))
+	}
+	return p.open.Next(p.ctx, address, name, size, offset)
+}
+
+// close closes the connection of the snapshot reader, which has ended.
+func (p *pulls) close() {
+	if p.open != nil {
+		p.open.Close()
+	}
+}
 
 // fetchPart gets a part from another member, or from the backup if none gives it.
 func (m *member) fetchPart(members index.Members, to peer.PartSink) error {

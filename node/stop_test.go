@@ -33,7 +33,7 @@ func (s stuck) Handle(actor.Time, []int) bool {
 
 // newStuck is a node with such an actor at work.
 func newStuck(name string) (n *Node, until chan struct{}) {
-	n = &Node{runtime: actor.NewRuntime(), done: make(chan struct{}), stopPulls: func() {}}
+	n = &Node{runtime: actor.NewRuntime(), done: make(chan struct{}), pulls: newPulls(context.Background(), peer.PartConfig{})}
 	s := stuck{begun: make(chan struct{}), until: make(chan struct{})}
 	box := actor.NewMailbox[int](name, actor.Capacity{MustPost: 1})
 	actor.Spawn(n.runtime, box, s)

@@ -19,11 +19,11 @@ var netBugs = []mutant{
 		{"batch.step", `case now.ModRevision != one.After.Revision:`, `case now.ModRevision < 0:`},
 	}, []detector{direct("./net/etcd", "TestDashboardRevertLeavesNewer")}},
 	{"let a write overtake one that waits for the member's start", []change{
-		{"stream.waitsForStart", `return w.need == need`, `return false`},
+		{"server.reader.waitsForStart", `return w.need == need`, `return false`},
 	}, []detector{direct("./net/server", "TestWaitingWriteIsNotOvertaken")}},
 	// Package net/server, backups.
 	{"tell any user where the backup is", []change{
-		{"stream.permitsEarly", `case wire.PathMember, wire.PathLeader, wire.PathClock, wire.PathBackup:`, `case wire.PathMember, wire.PathLeader, wire.PathClock:`},
+		{"server.reader.permitsEarly", `case wire.PathMember, wire.PathLeader, wire.PathClock, wire.PathBackup:`, `case wire.PathMember, wire.PathLeader, wire.PathClock:`},
 	}, []detector{direct("./net/server", "TestEveryOpNeedsAUser")}},
 	// Package net/client.
 	{"a refusal of one copy is taken for that of the write", []change{
@@ -97,7 +97,7 @@ var netBugs = []mutant{
 		{"errAnswerTooLarge", `Code: kv.AnswerTooLarge, Message`, `Code: kv.Overloaded, Message`},
 	}, []detector{direct("./net/server", "TestLongBodies")}},
 	{"propose a change of the members together with other commands", []change{
-		{"stream.start", `alone := q.Op.Alone()`, `alone := false`},
+		{"server.reader.addWrite", `if q.Op.Alone() {`, `if false {`},
 	}, []detector{direct("./net/server", "TestMemberChange")}},
 
 	// Package net/wire.
@@ -127,7 +127,7 @@ var netBugs = []mutant{
 		{"core.watcher", `return v.By(s.certificateUser(ctx)), v, nil`, `return v.By(front.AccountOf(ctx).User()), v, nil`},
 	}, []detector{direct("./net/etcd", "TestWatchOfACertificateThatIsNoUser")}},
 	{"list the leases of other users", []change{
-		{"buffer.appendLeases", `if v.ListsLease(by.Name, l) {`, `if v.ListsLease(by.Name, l) || l.ID != 0 {`},
+		{"server.writer.appendLeases", `if v.ListsLease(by.Name, l) {`, `if v.ListsLease(by.Name, l) || l.ID != 0 {`},
 	}, []detector{direct("./net/server", "TestLeasesOfOthers|TestPageOfLeases")}},
 	{"list the leases of other users to etcd's clients", []change{
 		{"leaseService.leasesSorted", `if v.ListsLease(user, l) {`, `if v.ListsLease(user, l) || l.ID != 0 {`},

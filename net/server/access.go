@@ -104,22 +104,10 @@ func (c *conn) verdict(v *index.View, q *wire.Request) *kv.Error {
 	if err != nil {
 		return err
 	}
-	if v.Auth().IsRoot(by.Name) || concerns(v.Auth(), q, by.Name) {
+	if concerns := rules[q.Op].concerns; v.Auth().IsRoot(by.Name) || concerns(v.Auth(), q.Ask, by.Name) {
 		return nil
 	}
 	return kv.Errorf(kv.NotAllowed, "permission denied: %s may ask only about itself and its own roles: all others need the role %s", by.Name, kv.Root)
-}
-
-// concerns reports whether a question about a user or a role is about this user, or about one of its roles.
-func concerns(auth *index.Auth, q *wire.Request, name string) bool {
-	switch q.Op {
-	case wire.OpUsers, wire.OpAuthCheck:
-		return q.Ask.Name == name
-	case wire.OpRoles:
-		return q.Ask.Name != "" && hasRole(auth, name, q.Ask.Name)
-	default:
-		return false
-	}
 }
 
 // permitsRead returns why a read may not be answered from a View, or nil. Writes are not checked here: the state checks them when it
@@ -133,10 +121,10 @@ func (c *conn) permitsRead(v *index.View, x *slot) *kv.Error {
 		return c.permitsRequest(v, &x.read.body.request)
 	case x.read != nil:
 		return c.audited(x.op, &x.read.Range, c.permits(v, x.op.Access(), &x.read.Range))
-	case x.op == wire.OpTimeToLive:
-		return c.permitsRequest(v, &wire.Request{Op: x.op, Ask: &wire.Ask{Lease: *x.lease}})
-	case x.op.Write(), x.op == wire.OpKeepAlive: // a keep-alive was checked before the leader's clock was asked
+	case x.op.Write(), x.op.Access() == kv.AccessWrite: // a keep-alive was checked before the leader's clock was asked
 		return nil
+	case x.lease != nil:
+		return c.permitsRequest(v, &wire.Request{Op: x.op, Ask: &wire.Ask{Lease: *x.lease}})
 	}
 	return c.audited(x.op, nil, c.permits(v, x.op.Access(), nil))
 }
@@ -156,18 +144,15 @@ func (c *conn) permitsStep(v *index.View, x *slot) *kv.Error {
 
 // permitsEarly returns why a request is refused before anything is done for it, or nil: requests that no View answers, and writes whose
 // refusal for other reasons tells how many keys there are, or that cost much before they are applied.
-func (s *stream) permitsEarly(q *wire.Request, path wire.Path) *kv.Error {
+func (r *reader) permitsEarly(q *wire.Request, path wire.Path) *kv.Error {
 	switch path {
 	case wire.PathMember, wire.PathLeader, wire.PathClock, wire.PathBackup:
 	case wire.PathLog:
-		if !hasRanges(q) && q.Op != wire.OpAuthChange {
+		if !hasRanges(q) && !rules[q.Op].early {
 			return nil
 		}
 	default:
 		return nil
 	}
-	if q.Op.Access() == kv.AccessAnyone {
-		return nil
-	}
-	return s.conn.permitsRequest(s.conn.server.config.Member.View(), q)
+	return r.s.conn.permitsRequest(r.s.conn.server.config.Member.View(), q)
 }

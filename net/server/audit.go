@@ -10,12 +10,12 @@ import (
 // audited records the refusal of a request for want of a user or of a permission, and returns it. Other errors are no events. auditLogin
 // records a refused login.
 func (c *conn) audited(op wire.Op, request index.Toucher, why *kv.Error) *kv.Error {
-	if why == nil || op == wire.OpLogin || c.server.config.Audit == nil {
+	if why == nil || rules[op].login || c.server.config.Audit == nil {
 		return why
 	}
 	switch why.Code {
 	case kv.NotAllowed, kv.UserEmpty, kv.BadToken, kv.AuthFailed:
-		e := c.event(op)
+		e := c.event(op.String())
 		e.Refusal, e.Ranges = why, rangesOf(request)
 		c.server.config.Audit.Record(e)
 	}
@@ -29,7 +29,7 @@ func (s *stream) auditChangesLocked(done []kv.Completion) {
 	}
 	for i := range done {
 		if x := s.slotLocked(done[i].Request); x != nil && x.note != nil && done[i].Result.Err == nil {
-			e := s.conn.event(x.op)
+			e := s.conn.event(x.op.String())
 			e.Message, e.Revision = *x.note, done[i].Result.Revision
 			s.conn.server.config.Audit.Record(e)
 		}
@@ -38,14 +38,14 @@ func (s *stream) auditChangesLocked(done []kv.Completion) {
 
 // auditLogin records a login of the connection, good or bad.
 func (c *conn) auditLogin(name string, proof audit.Proof, why *kv.Error) {
-	e := c.event(wire.OpLogin)
-	e.User, e.Proof, e.Operation, e.Refusal = name, proof, audit.Login, why
+	e := c.event(audit.Login)
+	e.User, e.Proof, e.Refusal = name, proof, why
 	c.server.config.Audit.Record(e)
 }
 
 // event returns an event of the connection's user.
-func (c *conn) event(op wire.Op) audit.Event {
-	e := audit.Event{User: c.user, Proof: audit.None, Remote: c.qc.RemoteAddr().String(), API: audit.Native, Operation: op.String()}
+func (c *conn) event(operation string) audit.Event {
+	e := audit.Event{User: c.user, Proof: audit.None, Remote: c.qc.RemoteAddr().String(), API: audit.Native, Operation: operation}
 	if c.user != "" {
 		e.Proof = audit.Certificate
 	}
@@ -70,19 +70,4 @@ func rangesOf(request index.Toucher) (all []audit.Range) {
 		return true
 	})
 	return all
-}
-
-// noteOf describes a request for the audit log, if its success is recorded.
-func noteOf(q *wire.Request) *string {
-	var text string
-	switch q.Op {
-	case wire.OpAuthChange:
-		text = q.Ask.Auth.String()
-	case wire.OpChangeMember:
-		text = q.Ask.Change.String()
-	case wire.OpMoveLeader, wire.OpCompact:
-	default:
-		return nil
-	}
-	return &text
 }

@@ -17,24 +17,24 @@ type Backups interface {
 const backupAsks = 32
 
 // backUp carries out a request that waits for the backup, in a goroutine of its own.
-func (s *stream) backUp(q *wire.Request, x slot) *kv.Error {
-	server := s.conn.server
+func (r *reader) backUp(q *wire.Request, x slot, _ int) *kv.Error {
+	server := r.s.conn.server
 	if server.config.Backups == nil {
-		s.end(1, int64(x.bytes))
+		r.s.end(1, int64(x.bytes))
 		return kv.Errorf(kv.BadRequest, "this member has no backup: give --backup to all members")
 	}
 	if server.backups.Add(1) > backupAsks {
 		server.backups.Add(-1)
-		s.end(1, int64(x.bytes))
+		r.s.end(1, int64(x.bytes))
 		return kv.Errorf(kv.Overloaded, "%d requests wait for the backup at this member, which is the limit", backupAsks)
 	}
 	b, entry := &body{request: wire.Request{ID: q.ID, Op: q.Op}}, q.Ask.Entry
 	x.read = &read{body: b}
-	if !s.runInBackground(x, q.Timeout/2, func(ctx context.Context, number uint64) { // so that the answer comes in time
+	if !r.runInBackground(x, q.Timeout/2, func(ctx context.Context, number uint64) { // so that the answer comes in time
 		got, err := server.config.Backups.BackUpNow(ctx, entry)
 		b.value = &got
 		server.backups.Add(-1)
-		s.complete(number, err)
+		r.s.complete(number, err)
 	}) {
 		server.backups.Add(-1)
 	}

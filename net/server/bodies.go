@@ -16,7 +16,7 @@ import (
 // is read from one View, in bounded steps, into one answer.
 type body struct {
 	// Constant.
-	request wire.Request // its slices are its own copies
+	request wire.Request // its slices are its own copies; a put has no value
 	long    bool         // it may look at many keys: it is read in turns
 
 	// view is the View to read. For a write it is the first View that includes the write; the stream keeps it since the write
@@ -33,55 +33,18 @@ type body struct {
 	whole  *index.UnpagedReader
 }
 
-// needsBody reports whether the answer to a request has a body.
-func needsBody(q *wire.Request) bool {
-	switch q.Op {
-	case wire.OpPut:
-		return q.Put.PrevKV
-	case wire.OpDelete:
-		return q.Delete.PrevKV
-	case wire.OpRange:
-		return len(q.Range.End) > 0 && q.Range.Sorted()
-	default:
-		return q.Op == wire.OpTxn || q.Op == wire.OpRevisionAt || q.Op == wire.OpTimesOf || isUserQuery(q.Op)
-	}
-}
-
-// isUserQuery reports whether an op is a question about users, roles or authors. Each may look at many of them.
-func isUserQuery(op wire.Op) bool {
-	return op == wire.OpUsers || op == wire.OpRoles || op == wire.OpAuthorsOf || op == wire.OpAuthCheck
-}
-
 // txnPartBytes is the memory charged for a comparison or operation of a transaction while its answer waits.
 const txnPartBytes = 192
 
-// bodyWeight is the additional memory weight of a request with a body, besides its frame: a copy of the frame, and the decoded
-// request.
-func bodyWeight(q *wire.Request, frame int) int {
-	if q.Op == wire.OpTxn {
-		return frame + q.Txn.Parts()*txnPartBytes
-	}
-	return frame
-}
-
-// newBody decodes a request again, from a copy of its frame, and returns its body.
-func newBody(frame []byte, timeout time.Duration) *read {
-	b := &body{}
-	if err := wire.ReadRequest(bytes.Clone(frame), &b.request); err != nil {
-		panic(fmt.Sprintf("server: a request was read once, and not again: %v", err))
-	}
-	q := &b.request
-	switch q.Op {
-	case wire.OpDelete:
-		b.long = len(q.Delete.End) > 0
-	case wire.OpRange:
-		b.long = true
-	case wire.OpTxn:
-		b.long = q.Txn.Ranges() || q.Txn.Parts() > limits.RangeRows
-	default:
-		b.long = isUserQuery(q.Op)
-	}
-	return &read{body: b, until: time.Now().Add(timeout)}
+// newBody returns the body of a request, with copies of what lies in its frame. A transaction was read from a copy.
+func newBody(q *wire.Request) *read {
+	b := &body{request: *q}
+	b.request.Put.Key, b.request.Put.Value = bytes.Clone(q.Put.Key), nil
+	b.request.Delete.Key, b.request.Delete.End = bytes.Clone(q.Delete.Key), bytes.Clone(q.Delete.End)
+	b.request.Range.Key, b.request.Range.End = bytes.Clone(q.Range.Key), bytes.Clone(q.Range.End)
+	long := rules[q.Op].long
+	b.long = long != nil && long(q)
+	return &read{body: b, until: time.Now().Add(q.Timeout)}
 }
 
 // begin evaluates a read.
@@ -93,22 +56,13 @@ func (b *body) begin(v *index.View) error {
 	if err := b.view.RecoverAnswer(q.Txn, &b.result); err != nil {
 		return err
 	}
-	switch {
-	case q.Op == wire.OpRange:
-		b.whole = index.NewUnpagedReader(q.Range, limits.BodyBytes)
-	case q.Op == wire.OpPut:
-		b.answer = index.NewPutReader(&q.Put, &b.result, limits.BodyBytes)
-	case q.Op == wire.OpDelete:
-		b.answer = index.NewDeleteReader(&q.Delete, &b.result, limits.BodyBytes)
-	default:
-		if !q.Logged() {
-			var err error
-			if b.result, err = b.view.Evaluate(q.Txn); err != nil {
-				return err
-			}
+	if q.Txn != nil && !q.Logged() {
+		var err error
+		if b.result, err = b.view.Evaluate(q.Txn); err != nil {
+			return err
 		}
-		b.answer = index.NewAnswerReader(q.Txn, &b.result, limits.BodyBytes)
 	}
+	rules[q.Op].begin(b)
 	return nil
 }
 
@@ -117,19 +71,8 @@ func (b *body) begin(v *index.View) error {
 func (b *body) read(to *buffer, v *index.View, rows int) (done bool) {
 	defer runtime.KeepAlive(b)
 	id := b.request.ID
-	switch b.request.Op {
-	case wire.OpRevisionAt:
-		return b.appendRevision(to, v)
-	case wire.OpTimesOf:
-		return b.appendTimes(to, v)
-	case wire.OpUsers:
-		return b.appendUsers(to, v)
-	case wire.OpRoles:
-		return b.appendRoles(to, v)
-	case wire.OpAuthorsOf:
-		return b.readAuthors(to, v)
-	case wire.OpAuthCheck:
-		return b.appendAuthCheck(to, v)
+	if read := rules[b.request.Op].read; read != nil {
+		return read(b, to, v)
 	}
 	if b.value != nil {
 		return to.appendValue(id, b.value)
@@ -176,7 +119,7 @@ func (b *body) appendResult(to *buffer, result *kv.TxnResult) bool {
 		}
 		return to.appendError(id, kv.AnswerTooLarge, fmt.Sprintf("the write was done at revision %d, but no memory budget is left for its answer of %d bytes: unread answers fill this client's share of the member's memory", b.result.Revision, size))
 	}
-	if b.request.Op == wire.OpTxn {
+	if b.request.Txn != nil {
 		to.out = wire.AppendTxnResult(to.out, id, result)
 		return true
 	}

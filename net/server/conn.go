@@ -61,11 +61,11 @@ func (c *conn) serve(ctx context.Context) {
 			continue
 		}
 		c.server.running.Go(func() {
-			s.read()
+			newReader(s).read()
 			c.release(s)
 		})
 		c.server.running.Go(func() {
-			s.write()
+			newWriter(s).write()
 			c.leave(s)
 			c.release(s)
 		})

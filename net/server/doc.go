@@ -11,8 +11,10 @@
 //	             ├─► such reads of one key ─────────► immediate │
 //	             └─► refusals, statuses: encoded ──────► out    └──► one Write for all queued answers ─► stream
 //
-// The table of ops (package wire) has the path of each request through the member, which stream.start takes. Each stream has two goroutines.
-// Only a request for a password, a move of the leader or a backup has one of its own ([stream.runInBackground]). Another goroutine writes
+// The table of ops (package wire) has the path of each request through the member, which reader.start takes. What this endpoint does for an
+// op stands in a second table (table.go), and nowhere else: its command, its answer, its body and its line in the audit log. A request is
+// decoded once. Each stream has two goroutines.
+// Only a request for a password, a move of the leader or a backup has one of its own ([reader.runInBackground]). Another goroutine writes
 // the pages of a streamed range while the next pages are read, and one wakes the reader for requests that wait for the member's start
 // (starting.go). The reader decodes all frames of one Read. It hands all their writes to the member as one proposal and all their
 // linearizable reads as one confirmation. It answers status requests and refused requests itself. One token wakes the writer for everything

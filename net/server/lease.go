@@ -10,62 +10,54 @@ import (
 	"qkv/net/wire"
 )
 
-// addLeaseQuery adds a query of the leader's lease clock to the batch.
-func (s *stream) addLeaseQuery(q *wire.Request, x slot) {
-	b := &s.batch
+// ask adds a query of the leader's lease clock to the batch.
+func (r *reader) ask(q *wire.Request, x slot, _ int) *kv.Error {
+	b := &r.batch
 	b.queries = append(b.queries, x)
-	b.queried = append(b.queried, kv.LeaseAsk{Lease: x.lease.ID, Renew: q.Op == wire.OpKeepAlive})
+	b.queried = append(b.queried, kv.LeaseAsk{Lease: x.lease.ID, Renew: rules[q.Op].renews})
 	b.queryTimeout = max(b.queryTimeout, q.Timeout)
+	return nil
 }
 
-// newLease returns the lease for a grant, with its id and TTL. A grant with a name gets the same id on every retry, at every
-// member.
-func (s *stream) newLease(q *wire.Request) kv.Lease {
-	l := kv.Lease{ID: q.Lease.ID, TTL: max(q.Lease.TTL, s.conn.server.config.LeaseLeast)}
+// newLease completes the id and the TTL of a grant. A grant with a name gets the same id on every retry, at every member.
+func (r *reader) newLease(q *wire.Request, x *slot) {
+	l, config := &q.Lease, &r.s.conn.server.config
+	l.TTL = max(l.TTL, config.LeaseLeast)
 	if l.ID == 0 && q.Once.Session != 0 {
 		l.ID = q.Once.Number()
 	}
 	for l.ID == 0 {
 		id := 1 + rand.Int64N(math.MaxInt64)
-		if _, taken := s.conn.server.config.Member.View().Lease(id); !taken {
+		if _, taken := config.Member.View().Lease(id); !taken {
 			l.ID = id
 		}
 	}
-	return l
+	x.lease = new(*l)
 }
 
-// appendLease appends the answer to an op of leases. It returns false if the answer does not fit after the buffered answers.
-func (b *buffer) appendLease(x *slot, v *index.View, d *kv.Completion, c *conn) bool {
-	switch x.op {
-	case wire.OpGrant:
-		if !b.fit(wire.AnswerBytes) {
-			return false
+// appendGranted appends the answer to a grant.
+func (w *writer) appendGranted(v *index.View, x *slot, d *kv.Completion) bool {
+	l := kv.Lease{ID: x.lease.ID, TTL: x.lease.TTL}
+	if d.Result.Resent { // another member may have raised its TTL to another value
+		if granted, ok := v.Lease(l.ID); ok {
+			l.TTL = granted.TTL
 		}
-		l := kv.Lease{ID: x.lease.ID, TTL: x.lease.TTL}
-		if d.Result.Resent { // another member may have raised its TTL to another value
-			if granted, ok := v.Lease(l.ID); ok {
-				l.TTL = granted.TTL
-			}
-		}
-		b.out = wire.AppendGranted(b.out, x.id, d.Result.Revision, l)
-	case wire.OpLeases:
-		return b.appendLeases(x.id, v, x.lease.ID, c)
-	case wire.OpTimeToLive:
-		return b.appendLeaseKeys(x, v, *d.Lease)
-	default:
-		if !b.fit(wire.AnswerBytes) {
-			return false
-		}
-		b.out = wire.AppendLeaseTime(b.out, x.id, *d.Lease)
 	}
+	w.out = wire.AppendGranted(w.out, x.id, d.Result.Revision, l)
+	return true
+}
+
+// appendLeaseTime appends the answer to a keep-alive.
+func (w *writer) appendLeaseTime(_ *index.View, x *slot, d *kv.Completion) bool {
+	w.out = wire.AppendLeaseTime(w.out, x.id, *d.Lease)
 	return true
 }
 
 // appendLeaseKeys appends the remaining time of a lease, with the next of its keys if the request asks for them.
-func (b *buffer) appendLeaseKeys(x *slot, v *index.View, left kv.LeaseTime) bool {
-	page, size := wire.LeaseKeys{TTL: left.TTL, Granted: left.Granted}, 0
-	if x.lease.Keys && left.TTL >= 0 {
-		most := b.pageBytes()
+func (w *writer) appendLeaseKeys(v *index.View, x *slot, d *kv.Completion) bool {
+	page, size := wire.LeaseKeys{TTL: d.Lease.TTL, Granted: d.Lease.Granted}, 0
+	if x.lease.Keys && d.Lease.TTL >= 0 {
+		most := w.pageBytes()
 		v.LeaseKeys(x.lease.ID, x.lease.From, func(key []byte) bool {
 			if page.More = len(page.Keys) > 0 && (int64(size) >= most || len(page.Keys) == limits.LeaseKeys); !page.More {
 				page.Keys, size = append(page.Keys, key), size+len(key)
@@ -73,17 +65,17 @@ func (b *buffer) appendLeaseKeys(x *slot, v *index.View, left kv.LeaseTime) bool
 			return !page.More
 		})
 	}
-	return b.appendValue(x.id, &page)
+	return w.appendValue(x.id, &page)
 }
 
 // appendLeases appends the next of the leases that a list for the client's user contains.
-func (b *buffer) appendLeases(id uint64, v *index.View, from int64, c *conn) bool {
+func (w *writer) appendLeases(v *index.View, x *slot, _ *kv.Completion) bool {
 	var page wire.List[int64]
-	by, err := c.author(v)
+	by, err := w.s.conn.author(v)
 	if err != nil {
-		return b.appendError(id, err.Code, err.Message)
+		return w.appendError(x.id, err.Code, err.Message)
 	}
-	v.Leases(from, func(l kv.Lease) bool {
+	v.Leases(x.lease.ID, func(l kv.Lease) bool {
 		if v.ListsLease(by.Name, l) {
 			if page.More = len(page.All) == limits.LeaseKeys; !page.More {
 				page.All = append(page.All, l.ID)
@@ -91,5 +83,5 @@ func (b *buffer) appendLeases(id uint64, v *index.View, from int64, c *conn) boo
 		}
 		return !page.More
 	})
-	return b.appendValue(id, &page)
+	return w.appendValue(x.id, &page)
 }

@@ -20,6 +20,7 @@ type locals struct {
 
 type local struct {
 	kv.Range
+	op      wire.Op
 	id      uint64
 	timeout time.Duration
 	frame   int // bytes of the frame
@@ -28,54 +29,58 @@ type local struct {
 var allLocals = sync.Pool{New: func() any { return new(locals) }}
 
 // addLocal adds such a read to the batch. The reads are answered before the next frames are read.
-func (s *stream) addLocal(q *wire.Request, frame int) {
-	b := &s.batch
+func (r *reader) addLocal(q *wire.Request, path wire.Path, frame int) (done bool, refusal *kv.Error) {
+	if path != wire.PathLocal || len(q.Range.End) > 0 {
+		return false, nil
+	}
+	b := &r.batch
 	if b.locals == nil {
 		b.locals = allLocals.Get().(*locals)
 	}
 	l := b.locals
-	l.reads[l.n], l.keys[l.n] = local{Range: q.Range, id: q.ID, timeout: q.Timeout, frame: frame}, q.Range.Key
+	l.reads[l.n], l.keys[l.n] = local{Range: q.Range, op: q.Op, id: q.ID, timeout: q.Timeout, frame: frame}, q.Range.Key
 	if l.n++; l.n == len(l.reads) {
-		s.answerLocals()
+		r.answerLocals()
 	}
+	return true, nil
 }
 
 // answerLocals answers serializable reads of one key at once. These reads never count as under way; the writer receives only their
 // encoded answers. A read that does not fit the buffer waits for the writer. All reads wait for the writer if it has not taken the
 // previous encoded answers. So the reader never stops for a client that does not read its answers.
-func (s *stream) answerLocals() {
-	l := s.batch.locals
+func (r *reader) answerLocals() {
+	l := r.batch.locals
 	if l == nil {
 		return
 	}
-	now := &s.batch.immediate
+	now := &r.batch.immediate
 	if now.share == nil {
-		now.share = s.share
+		now.share = r.s.share
 	}
-	v := s.conn.server.config.Member.View()
-	if !s.writerLags {
+	v := r.s.conn.server.config.Member.View()
+	if !r.writerLags {
 		v.Prefetch(l.keys[:l.n])
 	}
 	answered := 0
 	for i := range l.n {
-		if x := &l.reads[i]; !s.writerLags && len(now.out) < writeBytes && now.tryLocal(v, x, s.conn) {
+		if x := &l.reads[i]; !r.writerLags && len(now.out) < writeBytes && now.tryLocal(v, x, r.s.conn) {
 			answered++
 		} else {
-			s.addReady(x) // and measure counts it
+			r.addReady(x) // and measure counts it
 		}
 	}
 	runtime.KeepAlive(v)
-	s.conn.server.config.Operations.Count(meter.Gets, answered)
+	r.s.conn.server.config.Operations.Count(meter.Gets, answered)
 	clear(l.reads[:l.n])
 	clear(l.keys[:l.n])
-	l.n, s.batch.locals = 0, nil
+	l.n, r.batch.locals = 0, nil
 	allLocals.Put(l)
 }
 
 // tryLocal appends the answer to a read if it fits.
 func (b *buffer) tryLocal(v *index.View, x *local, c *conn) (answered bool) {
 	if v.Auth().Enabled() {
-		if err := c.audited(wire.OpRange, &x.Range, c.permits(v, kv.AccessRead, &x.Range)); err != nil {
+		if err := c.audited(x.op, &x.Range, c.permits(v, kv.AccessRead, &x.Range)); err != nil {
 			return b.appendError(x.id, err.Code, err.Message)
 		}
 	}
@@ -84,12 +89,12 @@ func (b *buffer) tryLocal(v *index.View, x *local, c *conn) (answered bool) {
 }
 
 // addReady leaves a read to the writer, if the limits allow one more request under way.
-func (s *stream) addReady(x *local) {
-	b := &s.batch
-	bytes, refusal := s.begin(x.frame)
+func (r *reader) addReady(x *local) {
+	b := &r.batch
+	bytes, refusal := r.begin(x.frame)
 	if refusal != nil {
 		b.answers = wire.AppendError(b.answers, x.id, refusal.Code, refusal.Message)
 		return
 	}
-	b.ready = append(b.ready, slot{id: x.id, op: wire.OpRange, bytes: bytes, read: newRead(&x.Range, x.timeout)})
+	b.ready = append(b.ready, slot{id: x.id, op: x.op, bytes: bytes, read: newRead(&x.Range, x.timeout)})
 }

@@ -20,18 +20,18 @@ func (c *conn) source() string { return wire.SourceOf(c.qc.RemoteAddr()).String(
 
 // runInBackground carries out an admitted request in a goroutine of its own, for at most the request's timeout and the life of the
 // connection. Earlier requests of the stream go first. It returns false if the stream is closed.
-func (s *stream) runInBackground(x slot, timeout time.Duration, do func(ctx context.Context, number uint64)) bool {
-	s.flush()
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		s.end(1, int64(x.bytes))
+func (r *reader) runInBackground(x slot, timeout time.Duration, do func(ctx context.Context, number uint64)) bool {
+	r.flush()
+	r.s.mu.Lock()
+	if r.s.closed {
+		r.s.mu.Unlock()
+		r.s.end(1, int64(x.bytes))
 		return false
 	}
-	number := s.registerLocked(nil, []slot{x})[0]
-	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(s.qs.Context(), timeout)
-	s.conn.server.running.Go(func() {
+	number := r.s.registerLocked(nil, []slot{x})[0]
+	r.s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(r.s.qs.Context(), timeout)
+	r.s.conn.server.running.Go(func() {
 		defer cancel()
 		do(ctx, number)
 	})
@@ -55,52 +55,55 @@ func answerOf(err error) *kv.Error {
 }
 
 // proposeAuthChange proposes a change of users after its password is hashed.
-func (s *stream) proposeAuthChange(q *wire.Request, x slot) {
+func (r *reader) proposeAuthChange(q *wire.Request, x slot, frame int) *kv.Error {
+	if len(q.Ask.Password) == 0 {
+		return r.addWrite(q, x, frame)
+	}
 	once, change, password := q.Once, q.Ask.Auth, auth.Secret(q.Ask.Password)
-	config, begun, timeout := &s.conn.server.config, time.Now(), q.Timeout
-	s.runInBackground(x, timeout, func(ctx context.Context, number uint64) {
-		if len(password) > 0 {
-			hash, err := config.Hasher.Hash(ctx, s.conn.source(), password)
-			clear(password)
-			if err != nil {
-				s.complete(number, answerOf(err))
-				return
-			}
-			change.Password = hash
+	config, begun, timeout := &r.s.conn.server.config, time.Now(), q.Timeout
+	r.runInBackground(x, timeout, func(ctx context.Context, number uint64) {
+		hash, err := config.Hasher.Hash(ctx, r.s.conn.source(), password)
+		clear(password)
+		if err != nil {
+			r.s.complete(number, answerOf(err))
+			return
 		}
-		by, ended := s.conn.author(config.Member.View())
+		change.Password = hash
+		by, ended := r.s.conn.author(config.Member.View())
 		if ended != nil {
-			s.complete(number, ended)
+			r.s.complete(number, ended)
 			return
 		}
 		head := index.Head{Once: once, By: by}
 		config.Member.Propose(kv.Proposal{
-			ReplyTo: s, Requests: []uint64{number}, Commands: []kv.Command{head.AppendAuthChange(nil, withSecret(&change))}, Timeout: max(timeout-time.Since(begun), time.Millisecond),
+			ReplyTo: r.s, Requests: []uint64{number}, Commands: []kv.Command{head.AppendAuthChange(nil, withSecret(&change))}, Timeout: max(timeout-time.Since(begun), time.Millisecond),
 		})
 	})
+	return nil
 }
 
 // logIn makes the user of a password or token that of the connection.
-func (s *stream) logIn(q *wire.Request, x slot) {
+func (r *reader) logIn(q *wire.Request, x slot, _ int) *kv.Error {
 	answer := &body{request: wire.Request{ID: q.ID, Op: q.Op}}
 	x.read = &read{body: answer}
 	name, password, token := q.Ask.Name, auth.Secret(q.Ask.Password), q.Ask.Token
-	s.runInBackground(x, q.Timeout, func(ctx context.Context, number uint64) {
+	r.runInBackground(x, q.Timeout, func(ctx context.Context, number uint64) {
 		var err *kv.Error
 		proof := audit.Password
 		if token != "" {
 			proof = audit.Token
-			name, err = s.conn.resume(ctx, token)
+			name, err = r.s.conn.resume(ctx, token)
 		} else {
-			token, err = s.conn.verify(ctx, name, password)
+			token, err = r.s.conn.verify(ctx, name, password)
 		}
-		if s.conn.server.config.Audit != nil && (err == nil || err.Code == kv.AuthFailed || err.Code == kv.BadToken) {
-			s.conn.auditLogin(name, proof, err)
+		if r.s.conn.server.config.Audit != nil && (err == nil || err.Code == kv.AuthFailed || err.Code == kv.BadToken) {
+			r.s.conn.auditLogin(name, proof, err)
 		}
 		clear(password)
 		answer.value = &wire.Login{Token: token}
-		s.complete(number, err)
+		r.s.complete(number, err)
 	})
+	return nil
 }
 
 var (

@@ -15,16 +15,16 @@ import (
 
 // waitForWork waits for the token of wake, for the turn of the oldest range, or for the end of that range's deadline. It reports
 // whether the turn has come.
-func (s *stream) waitForWork(w *writer) bool {
+func (w *writer) waitForWork() bool {
 	if len(w.ranges) == 0 {
-		<-s.wake
+		<-w.s.wake
 		return false
 	}
 	if w.turn == nil {
-		w.turn = s.conn.server.reads.Ask()
+		w.turn = w.s.conn.server.reads.Ask()
 	}
 	select {
-	case <-s.wake:
+	case <-w.s.wake:
 		return false
 	case <-w.turn.Ready():
 		return true
@@ -38,7 +38,7 @@ func (s *stream) waitForWork(w *writer) bool {
 	}
 	defer w.clock.Stop()
 	select {
-	case <-s.wake:
+	case <-w.s.wake:
 		return false
 	case <-w.clock.C:
 		return false
@@ -49,20 +49,20 @@ func (s *stream) waitForWork(w *writer) bool {
 
 // writeShort writes everything taken except ranges. That may wait for the client. Meanwhile the turn is paused: it blocks no other
 // stream. The result says whether the turn is still there.
-func (s *stream) writeShort(w *writer, mine bool) (bool, error) {
+func (w *writer) writeShort(mine bool) (bool, error) {
 	if w.turn != nil && w.hasAnswers() {
 		w.turn.Pause()
 		defer w.turn.Resume()
 		mine = false
 	}
-	return mine, s.writeAll(w)
+	return mine, w.writeAll()
 }
 
 // readRanges continues the oldest range, if its turn has come, and refuses ranges whose clients do not wait any more.
-func (s *stream) readRanges(w *writer, mine bool) error {
-	if s.conn.server.draining.Load() {
+func (w *writer) readRanges(mine bool) error {
+	if w.s.conn.server.draining.Load() {
 		for len(w.ranges) > 0 && !w.ranges[0].read.ofWrite() {
-			if err := s.refuseRange(w, "the member is shutting down"); err != nil {
+			if err := w.refuseRange("the member is shutting down"); err != nil {
 				return err
 			}
 		}
@@ -72,13 +72,13 @@ func (s *stream) readRanges(w *writer, mine bool) error {
 		switch first := w.ranges[0].read; {
 		case !now.Before(first.until):
 			why = "timeout: the range was not read completely before the client's deadline"
-		case first.body.heldTooLong(now, s.conn.server.config.Member.View().RetiredBytes()):
+		case first.body.heldTooLong(now, w.s.conn.server.config.Member.View().RetiredBytes()):
 			why = "the range takes too long to read, and meanwhile this member keeps too much old data in memory: ask for less"
 		}
 		if why == "" {
 			break
 		}
-		if err := s.refuseRange(w, why); err != nil {
+		if err := w.refuseRange(why); err != nil {
 			return err
 		}
 	}
@@ -86,28 +86,28 @@ func (s *stream) readRanges(w *writer, mine bool) error {
 		return nil
 	}
 	begun := time.Now()
-	done := s.readOne(w, begun)
+	done := w.readOne(begun)
 	w.turn.Done(time.Since(begun))
 	w.turn = nil
 	switch {
 	case done:
-		s.endRange(w)
+		w.endRange()
 	case len(w.out) == 0:
 		return nil
 	case w.reserved > 0:
-		return s.sendInBackground(w)
+		return w.sendInBackground()
 	}
-	return s.sendOut(w)
+	return w.sendOut()
 }
 
 // readOne reads the oldest range for one turn, and reports whether its answer is encoded.
-func (s *stream) readOne(w *writer, begun time.Time) bool {
+func (w *writer) readOne(begun time.Time) bool {
 	x := &w.ranges[0]
 	if x.read.body != nil {
-		return s.readBody(w, x, begun)
+		return w.readBody(x, begun)
 	}
-	if x.op == wire.OpPages {
-		return s.readPages(w, x, begun)
+	if turn := rules[x.op].turn; turn != nil {
+		return turn(w, x, begun)
 	}
 	if !w.begun {
 		q := x.read.Range
@@ -115,12 +115,12 @@ func (s *stream) readOne(w *writer, begun time.Time) bool {
 		w.first, w.begun = index.NewRangeReader(q, w.pageBytes()), true
 	}
 	for {
-		v := s.conn.server.config.Member.View()
-		if refusal := s.conn.permitsStep(v, x); refusal != nil {
+		v := w.s.conn.server.config.Member.View()
+		if refusal := w.s.conn.permitsStep(v, x); refusal != nil {
 			return w.appendError(x.id, refusal.Code, refusal.Message)
 		}
 		found, done, err := w.first.Step(v, limits.RangeRows)
-		s.conn.server.rangeRows.Add(limits.RangeRows)
+		w.s.conn.server.rangeRows.Add(limits.RangeRows)
 		if err != nil {
 			w.appendReadError(x.id, err)
 		} else if done {
@@ -137,13 +137,13 @@ func (s *stream) readOne(w *writer, begun time.Time) bool {
 }
 
 // readBody reads the body of the oldest range for one turn, and reports whether its answer is encoded.
-func (s *stream) readBody(w *writer, x *slot, begun time.Time) bool {
+func (w *writer) readBody(x *slot, begun time.Time) bool {
 	for {
-		v := s.conn.server.config.Member.View()
-		if refusal := s.conn.permitsStep(v, x); refusal != nil {
+		v := w.s.conn.server.config.Member.View()
+		if refusal := w.s.conn.permitsStep(v, x); refusal != nil {
 			return w.appendError(x.id, refusal.Code, refusal.Message)
 		}
-		s.conn.server.rangeRows.Add(limits.RangeRows)
+		w.s.conn.server.rangeRows.Add(limits.RangeRows)
 		if x.read.body.read(&w.buffer, v, limits.RangeRows) {
 			return true
 		}
@@ -203,7 +203,7 @@ const sortedPart = 8 << 10
 
 // readPages reads pages of the oldest range for one turn, as many as fit one write, and reports whether the last page is encoded. A
 // client that keeps reading does not time out: the full time starts again for the next page.
-func (s *stream) readPages(w *writer, x *slot, begun time.Time) bool {
+func (w *writer) readPages(x *slot, begun time.Time) bool {
 	p := w.pages
 	if p == nil {
 		p = newPages(x.read.Range, begun.Add(limits.PagesHeld))
@@ -211,8 +211,8 @@ func (s *stream) readPages(w *writer, x *slot, begun time.Time) bool {
 	}
 	x.read.until = begun.Add(limits.RequestTimeout)
 	for {
-		newest := s.conn.server.config.Member.View()
-		if refusal := s.conn.permitsStep(newest, x); refusal != nil {
+		newest := w.s.conn.server.config.Member.View()
+		if refusal := w.s.conn.permitsStep(newest, x); refusal != nil {
 			return w.appendError(x.id, refusal.Code, refusal.Message)
 		}
 		if p.view == nil {
@@ -220,7 +220,7 @@ func (s *stream) readPages(w *writer, x *slot, begun time.Time) bool {
 				p.Release()
 			}
 			found, done, last, err := p.Step(newest, limits.RangeRows)
-			s.conn.server.rangeRows.Add(limits.RangeRows)
+			w.s.conn.server.rangeRows.Add(limits.RangeRows)
 			if err != nil {
 				return w.appendReadError(x.id, err)
 			}
@@ -254,24 +254,24 @@ func (s *stream) readPages(w *writer, x *slot, begun time.Time) bool {
 }
 
 // refuseRange answers the oldest range without reading it.
-func (s *stream) refuseRange(w *writer, why string) error {
+func (w *writer) refuseRange(why string) error {
 	refusal := w.ranges[0].read.body.refusal(why)
 	w.appendError(w.ranges[0].id, refusal.Code, refusal.Message)
 	if w.turn != nil {
 		w.turn.Cancel()
 		w.turn = nil
 	}
-	s.endRange(w)
-	return s.sendOut(w)
+	w.endRange()
+	return w.sendOut()
 }
 
 // endRange removes the oldest range from the requests under way: its answer is about to be written.
-func (s *stream) endRange(w *writer) {
-	s.conn.server.reads.End()
+func (w *writer) endRange() {
+	w.s.conn.server.reads.End()
 	if w.pages != nil {
 		w.share.release(w.pages.taken)
 	}
-	s.endSlots(w.ranges[:1])
+	w.s.endSlots(w.ranges[:1])
 	w.ranges[0].read.recycle()
 	w.ranges[0] = slot{}
 	w.ranges, w.begun, w.first, w.pages = w.ranges[1:], false, index.RangeReader{}, nil
@@ -281,26 +281,26 @@ func (s *stream) endRange(w *writer) {
 }
 
 // sendOut writes the encoded answers, and releases their memory.
-func (s *stream) sendOut(w *writer) error {
+func (w *writer) sendOut() error {
 	defer w.release()
 	err := w.awaitBackground()
 	if err == nil {
-		err = s.send(w.out)
+		err = w.s.send(w.out)
 	}
 	w.out = w.out[:0]
 	return err
 }
 
 // sendInBackground writes the encoded pages while the next are read, after the previous write has ended. It releases their memory then.
-func (s *stream) sendInBackground(w *writer) error {
+func (w *writer) sendInBackground() error {
 	if err := w.awaitBackground(); err != nil {
 		return err
 	}
 	out, outcome := w.buffer, make(chan error, 1)
 	w.out, w.reserved, w.background = w.small[:0], 0, outcome
 	out.small = nil
-	s.conn.server.running.Go(func() {
-		err := s.send(out.out)
+	w.s.conn.server.running.Go(func() {
+		err := w.s.send(out.out)
 		out.release()
 		outcome <- err
 	})
@@ -317,11 +317,11 @@ func (w *writer) awaitBackground() (err error) {
 }
 
 // dropRanges drops the unanswered ranges when the writer ends.
-func (s *stream) dropRanges(w *writer) {
+func (w *writer) dropRanges() {
 	if w.turn != nil {
 		w.turn.Cancel()
 	}
 	for len(w.ranges) > 0 {
-		s.endRange(w)
+		w.endRange()
 	}
 }

@@ -38,98 +38,118 @@ type batch struct {
 	immediate buffer  // answers to serializable reads of one key, while the writer keeps up
 }
 
+// reader is the state of the reader goroutine.
+type reader struct {
+	s *stream
+
+	frames       *wire.FrameReader
+	request      wire.Request
+	batch        batch
+	counted      counted
+	writerLags   bool      // it had not taken the previous immediate answers at the last flush
+	received     bool      // a frame has come
+	deadlineSet  bool      // a read deadline is set
+	filled       bool      // bytes arrived since it was set
+	partialSince time.Time // when the partial frame in the buffer began to arrive; zero while it is small, or none
+}
+
+func newReader(s *stream) *reader {
+	most := newRequestBudget(s.share, s.conn.server.config.MaxRequestBytes)
+	return &reader{s: s, frames: wire.NewBoundedFrameReader(s.qs, limits.RequestBytes, most)}
+}
+
 // read is the reader goroutine.
-func (s *stream) read() {
-	defer s.frames.Release()
-	defer s.dropWaiting()
+func (r *reader) read() {
+	defer r.frames.Release()
+	defer r.dropWaiting()
 	for {
-		if !s.awaitAnswersTaken() {
+		if !r.s.awaitAnswersTaken() {
 			return
 		}
-		if err := s.resumeWaiting(); err != nil {
-			s.readFailed(err)
+		if err := r.resumeWaiting(); err != nil {
+			r.readFailed(err)
 			return
 		}
-		err := s.frames.Fill()
+		err := r.frames.Fill()
 		if err == nil {
-			err = s.handleAll()
+			err = r.handleAll()
 		} else if none, ok := errors.AsType[*wire.NoBudgetError](err); ok {
-			err = s.refuseFrame(none)
+			err = r.refuseFrame(none)
 		} else if errors.Is(err, os.ErrDeadlineExceeded) {
-			err = s.checkFrameDeadline(time.Now())
+			err = r.checkFrameDeadline(time.Now())
 		}
 		if err == nil {
-			err = s.setFrameDeadline()
+			err = r.setFrameDeadline()
 		}
 		if errors.Is(err, io.EOF) {
-			err = cmp.Or(s.finishWaiting(), err)
+			err = cmp.Or(r.finishWaiting(), err)
 		}
 		if err != nil {
-			s.readFailed(err)
+			r.readFailed(err)
 			return
 		}
 	}
 }
 
-func (s *stream) readFailed(err error) {
+func (r *reader) readFailed(err error) {
 	switch {
 	case errors.Is(err, io.EOF):
-		s.mu.Lock()
-		s.ending = true
-		s.wakeWriter()
-		s.mu.Unlock()
+		r.s.mu.Lock()
+		r.s.ending = true
+		r.s.wakeWriter()
+		r.s.mu.Unlock()
 		return
 	case errors.Is(err, wire.ErrFrame):
-		s.conn.close(wire.CloseProtocol, err.Error())
+		r.s.conn.close(wire.CloseProtocol, err.Error())
 	}
-	s.fail(err)
+	r.s.fail(err)
 }
 
 // refuseFrame answers a request that is too large for the remaining memory budget.
-func (s *stream) refuseFrame(none *wire.NoBudgetError) error {
+func (r *reader) refuseFrame(none *wire.NoBudgetError) error {
 	id, err := wire.RequestID(none.Head)
 	if err != nil {
 		return err
 	}
-	refusal := s.tooLarge(none.Size)
+	refusal := r.s.tooLarge(none.Size)
 	if refusal == nil {
-		refusal = s.overBudget(none.Size)
+		refusal = r.s.overBudget(none.Size)
 	}
-	s.batch.answers = wire.AppendError(s.batch.answers, id, refusal.Code, refusal.Message)
-	s.flush()
+	r.batch.answers = wire.AppendError(r.batch.answers, id, refusal.Code, refusal.Message)
+	r.flush()
 	return nil
 }
 
 // setFrameDeadline sets a deadline for the reader while its buffer is larger than initially. A client can then not make the member keep
 // a part of a large frame, or the enlarged buffer after it, for long.
-func (s *stream) setFrameDeadline() error {
-	if !s.frames.Grown() {
-		s.partialSince = time.Time{}
+func (r *reader) setFrameDeadline() error {
+	if !r.frames.Grown() {
+		r.partialSince = time.Time{}
 		return nil
 	}
-	if s.frames.Partial() > 0 && s.partialSince.IsZero() {
-		s.partialSince = time.Now()
+	if r.frames.Partial() > 0 && r.partialSince.IsZero() {
+		r.partialSince = time.Now()
 	}
-	s.filled = true
-	if s.deadlineSet {
+	r.filled = true
+	if r.deadlineSet {
 		return nil
 	}
-	s.deadlineSet, s.filled = true, false
-	return s.qs.SetReadDeadline(time.Now().Add(s.conn.server.stall()))
+	r.deadlineSet, r.filled = true, false
+	return r.s.qs.SetReadDeadline(time.Now().Add(r.s.conn.server.stall()))
 }
 
 // checkFrameDeadline is called when the deadline of setFrameDeadline has passed.
-func (s *stream) checkFrameDeadline(now time.Time) error {
-	if !s.partialSince.IsZero() {
-		took := now.Sub(s.partialSince)
-		if took >= s.conn.server.config.Limits.WriteTimeout || took >= s.conn.server.stall() && s.share.over() {
+func (r *reader) checkFrameDeadline(now time.Time) error {
+	if !r.partialSince.IsZero() {
+		took := now.Sub(r.partialSince)
+		if took >= r.s.conn.server.config.Limits.WriteTimeout || took >= r.s.conn.server.stall() && r.s.share.over() {
 			return fmt.Errorf("%w: a large request has not arrived as a whole after %v", errSlow, took.Round(time.Millisecond))
 		}
-	} else if !s.filled {
-		s.frames.Trim()
+	} else if !r.filled {
+		r.frames.Trim()
 	}
-	s.deadlineSet = false
-	return s.qs.SetReadDeadline(time.Time{})
+	r.deadlineSet = false
+	return r.s.qs.SetReadDeadline(time.Time{})
 }
 
 // answerBytesWaiting bounds the refusals and statuses that wait on a stream before its requests are no longer read. Other answers are
@@ -137,24 +157,24 @@ func (s *stream) checkFrameDeadline(now time.Time) error {
 const answerBytesWaiting = 4 << 10
 
 // handleAll handles all complete frames, including those before an error.
-func (s *stream) handleAll() error {
-	defer s.flush()
-	s.conn.lastRequest.Set(time.Now())
+func (r *reader) handleAll() error {
+	defer r.flush()
+	r.s.conn.lastRequest.Set(time.Now())
 	for {
-		frame, err := s.frames.Next()
+		frame, err := r.frames.Next()
 		if frame == nil || err != nil {
 			return err
 		}
-		s.partialSince = time.Time{}
-		err = s.handle(frame)
+		r.partialSince = time.Time{}
+		err = r.handle(frame)
 		// decoded, they are up to twenty times their frame and not accounted for: an idle stream would keep them in memory
-		s.request.Txn, s.request.Ask = nil, nil
+		r.request.Txn, r.request.Ask = nil, nil
 		if err != nil {
 			return err
 		}
-		if len(s.batch.answers) > answerBytesWaiting {
-			s.flush()
-			if !s.awaitAnswersTaken() {
+		if len(r.batch.answers) > answerBytesWaiting {
+			r.flush()
+			if !r.s.awaitAnswersTaken() {
 				return io.ErrClosedPipe
 			}
 		}
@@ -162,22 +182,22 @@ func (s *stream) handleAll() error {
 }
 
 // handle adds one request to the batch. After an error the stream cannot go on.
-func (s *stream) handle(frame []byte) error {
-	first := !s.received
-	s.received = true
-	if own := s.watches; own != nil { // only this goroutine sets it
-		return own.handleInOrder(frame)
+func (r *reader) handle(frame []byte) error {
+	first := !r.received
+	r.received = true
+	if own := r.s.watches; own != nil { // only this goroutine sets it
+		return own.handleInOrder(r, frame)
 	} else if first && wire.IsWatch(frame) {
-		return s.beginWatches().handleInOrder(frame)
+		return r.s.beginWatches().handleInOrder(r, frame)
 	}
-	b, q := &s.batch, &s.request
+	b, q := &r.batch, &r.request
 	err := wire.ReadRequest(frame, q)
 	refusal, known := errors.AsType[*kv.Error](err)
 	if err != nil && !known {
 		return err
 	}
 	if refusal == nil {
-		refusal = s.start(q, frame)
+		refusal = r.start(q, frame)
 	}
 	if refusal != nil {
 		b.answers = wire.AppendError(b.answers, q.ID, refusal.Code, refusal.Message)
@@ -186,110 +206,91 @@ func (s *stream) handle(frame []byte) error {
 }
 
 // start answers a request or adds it to the batch, by its path, or returns why it is refused.
-func (s *stream) start(q *wire.Request, frame []byte) *kv.Error {
+func (r *reader) start(q *wire.Request, frame []byte) *kv.Error {
 	path := q.Path()
-	if refusal := s.refuse(q, path, len(frame)); refusal != nil {
+	if refusal := r.refuse(q, path, len(frame)); refusal != nil {
 		return refusal
 	}
-	if s.waitsForStart(q, path) {
-		return s.awaitStart(frame, q.Op.Start(), q.Timeout)
+	if r.waitsForStart(q, path) {
+		return r.awaitStart(frame, q.Op.Start(), q.Timeout)
 	}
-	if refusal := s.permitsEarly(q, path); refusal != nil {
+	if refusal := r.permitsEarly(q, path); refusal != nil {
 		return refusal
 	}
-	if path == wire.PathMember && q.Op != wire.OpLogin {
-		return s.answerAlone(q)
-	}
-	if path == wire.PathLocal && q.Op == wire.OpRange && len(q.Range.End) == 0 {
-		s.addLocal(q, len(frame))
-		return nil
-	}
-	x, refusal := s.admit(q, path, frame)
-	if refusal != nil {
-		return refusal
-	}
-	b := &s.batch
-	switch path {
-	case wire.PathMember:
-		s.logIn(q, x)
-	case wire.PathLog:
-		if q.Op == wire.OpAuthChange && len(q.Ask.Password) > 0 {
-			s.proposeAuthChange(q, x)
-			return nil
+	rule := &rules[q.Op]
+	if rule.now != nil {
+		if done, refusal := rule.now(r, q, path, len(frame)); done {
+			return refusal
 		}
-		alone := q.Op.Alone() // no other command is in its proposal
-		if alone {
-			s.flush()
-		}
-		refusal := s.addWrite(q, x, len(frame))
-		if alone {
-			s.flush()
-		}
+	}
+	x, refusal := r.admit(q, path, len(frame))
+	b := &r.batch
+	switch {
+	case refusal != nil:
 		return refusal
-	case wire.PathLeader:
-		return s.moveLeader(q, x)
-	case wire.PathBackup:
-		return s.backUp(q, x)
-	case wire.PathClock:
-		s.addLeaseQuery(q, x)
-	case wire.PathLocal:
+	case rule.handle != nil:
+		return rule.handle(r, q, x, len(frame))
+	case path == wire.PathLog:
+		return r.addWrite(q, x, len(frame))
+	case path == wire.PathLocal:
 		b.ready = append(b.ready, x)
-	case wire.PathRead:
+	default:
 		b.reads = append(b.reads, x)
 		b.readTimeout = max(b.readTimeout, q.Timeout)
 	}
 	return nil
 }
 
-// answerAlone answers a request for the member itself.
-func (s *stream) answerAlone(q *wire.Request) *kv.Error {
-	b, member := &s.batch, s.conn.server.config.Member
-	switch q.Op {
-	case wire.OpStatus:
-		b.answers = wire.AppendAnswer(b.answers, q.ID, new(member.Status()))
-		return nil
+// answerStatus answers with the member's status.
+func (r *reader) answerStatus(q *wire.Request, _ wire.Path, _ int) (done bool, refusal *kv.Error) {
+	r.batch.answers = wire.AppendAnswer(r.batch.answers, q.ID, new(r.s.conn.server.config.Member.Status()))
+	return true, nil
+}
+
+// readmit lifts a member's suspension.
+func (r *reader) readmit(q *wire.Request, _ wire.Path, _ int) (done bool, refusal *kv.Error) {
+	config := &r.s.conn.server.config
+	if refusal = config.Member.Readmit(q.Ask.Member); refusal != nil {
+		return true, refusal
 	}
-	if refusal := member.Readmit(q.Ask.Member); refusal != nil {
-		return refusal
+	if config.Audit != nil {
+		config.Audit.Record(r.s.conn.event(q.Op.String()))
 	}
-	if record := s.conn.server.config.Audit; record != nil {
-		record.Record(s.conn.event(q.Op))
-	}
-	b.answers = wire.AppendDone(b.answers, q.ID)
-	return nil
+	r.batch.answers = wire.AppendDone(r.batch.answers, q.ID)
+	return true, nil
 }
 
 // admit counts a request as under way, and returns its slot, or the limit that refuses it.
-func (s *stream) admit(q *wire.Request, path wire.Path, frame []byte) (slot, *kv.Error) {
-	weight, body := len(frame), needsBody(q)
-	if body {
-		weight += bodyWeight(q, len(frame))
+func (r *reader) admit(q *wire.Request, path wire.Path, frame int) (slot, *kv.Error) {
+	rule := &rules[q.Op]
+	weight, body := frame, rule.body != nil && rule.body(q)
+	if body { // the copy of what it needs, and what is decoded
+		weight += frame
 	}
-	rows, refusal := s.rows(q)
+	if q.Txn != nil {
+		weight += q.Txn.Parts() * txnPartBytes
+	}
+	rows, refusal := r.rows(q)
 	if refusal != nil {
 		return slot{}, refusal
 	}
-	bytes, refusal := s.begin(weight)
+	bytes, refusal := r.begin(weight)
 	if refusal != nil {
 		return slot{}, refusal
 	}
 	x := slot{id: q.ID, op: q.Op, bytes: bytes}
-	if s.conn.server.config.Audit != nil {
-		x.note = noteOf(q)
+	if r.s.conn.server.config.Audit != nil && rule.note != nil {
+		x.note = new(rule.note(q))
 	}
-	if x.long = path == wire.PathLog && rows > limits.LongWriteRows; x.long && !s.conn.server.long.CompareAndSwap(false, true) {
-		s.end(1, int64(bytes))
+	if x.long = path == wire.PathLog && rows > limits.LongWriteRows; x.long && !r.s.conn.server.long.CompareAndSwap(false, true) {
+		r.s.end(1, int64(bytes))
 		return slot{}, kv.Errorf(kv.Overloaded, "it looks at %d keys, and another write of more than %d is under way", rows, limits.LongWriteRows)
 	}
 	switch {
 	case body:
-		x.read = newBody(frame, q.Timeout)
-	case q.Op == wire.OpRange, q.Op == wire.OpPages:
-		x.read = newRead(&q.Range, q.Timeout)
-	case q.Op == wire.OpKeepAlive:
-		x.lease = &wire.LeaseRequest{ID: q.Lease.ID}
-	case q.Op == wire.OpTimeToLive, q.Op == wire.OpLeases:
-		x.lease = new(q.Ask.Lease)
+		x.read = newBody(q)
+	case rule.keep != nil:
+		rule.keep(r, q, &x)
 	}
 	return x, nil
 }
@@ -298,12 +299,12 @@ func (s *stream) admit(q *wire.Request, path wire.Path, frame []byte) (slot, *kv
 var readable = kv.Bounds{Key: limits.KeyBytes, Value: limits.ValueBytes}
 
 // refuse returns the error for a request that is refused whatever else is under way, or nil.
-func (s *stream) refuse(q *wire.Request, path wire.Path, bytes int) *kv.Error {
-	if s.conn.server.draining.Load() && q.Op != wire.OpStatus {
+func (r *reader) refuse(q *wire.Request, path wire.Path, bytes int) *kv.Error {
+	if r.s.conn.server.draining.Load() && q.Op.Start() != wire.NeedNothing {
 		return &kv.Error{Code: kv.Unavailable, Message: "the member is shutting down"}
 	}
 	if path != wire.PathMember {
-		if refusal := s.conn.server.config.Member.Refuse(); refusal != nil {
+		if refusal := r.s.conn.server.config.Member.Refuse(); refusal != nil {
 			return refusal
 		}
 	}
@@ -311,68 +312,49 @@ func (s *stream) refuse(q *wire.Request, path wire.Path, bytes int) *kv.Error {
 		return refusal
 	}
 	if q.Op.Write() {
-		return s.tooLarge(bytes)
+		return r.s.tooLarge(bytes)
 	}
 	return nil
 }
 
 // rows returns the number of keys in the ranges of a write when it is applied, or an error if there are too many.
-func (s *stream) rows(q *wire.Request) (int64, *kv.Error) {
-	switch {
+func (r *reader) rows(q *wire.Request) (int64, *kv.Error) {
+	switch v := r.s.conn.server.config.Member.View; {
 	case !hasRanges(q):
 		return 0, nil
-	case q.Op == wire.OpDelete:
-		return s.conn.server.config.Member.View().RowsOf(q.Delete.Key, q.Delete.End), nil
+	case q.Txn != nil:
+		return v().RowsOfTxn(q.Txn)
 	default:
-		return s.conn.server.config.Member.View().RowsOfTxn(q.Txn)
+		return v().RowsOf(q.Delete.Key, q.Delete.End), nil
 	}
 }
 
 // hasRanges reports whether a delete or a transaction visits ranges of keys.
-func hasRanges(q *wire.Request) bool {
-	return q.Op == wire.OpDelete && len(q.Delete.End) > 0 || q.Op == wire.OpTxn && q.Txn.Ranges()
-}
+func hasRanges(q *wire.Request) bool { return len(q.Delete.End) > 0 || q.Txn != nil && q.Txn.Ranges() }
 
 // addWrite encodes the command as the log will hold it, or returns why the connection has no user any more.
-func (s *stream) addWrite(q *wire.Request, x slot, frame int) *kv.Error {
-	b := &s.batch
+func (r *reader) addWrite(q *wire.Request, x slot, frame int) *kv.Error {
+	b := &r.batch
 	frame += len(b.by.Name)
+	if q.Op.Alone() { // no other command is in its proposal
+		r.flush()
+		defer r.flush()
+	}
 	if len(b.writes) == limits.BatchCommands || b.proposed != nil && len(b.proposed.arena)+frame > limits.BatchBytes {
-		s.flush()
+		r.flush()
 	}
 	if b.proposed == nil {
-		by, refusal := s.conn.author(s.conn.server.config.Member.View())
+		by, refusal := r.s.conn.author(r.s.conn.server.config.Member.View())
 		if refusal != nil {
-			s.endSlots([]slot{x})
-			return s.conn.audited(q.Op, touching(q), refusal)
+			r.s.endSlots([]slot{x})
+			return r.s.conn.audited(q.Op, touching(q), refusal)
 		}
 		b.by = by
-		b.proposed = newProposed(frame + 64 + min(s.frames.Partial()*9/8, limits.BatchBytes))
+		b.proposed = newProposed(frame + 64 + min(r.frames.Partial()*9/8, limits.BatchBytes))
 	}
 	to := b.proposed
 	start := len(to.arena)
-	head := index.Head{Once: q.Once, By: b.by}
-	var command kv.Command
-	switch q.Op {
-	case wire.OpPut:
-		command = head.AppendPut(to.arena, &q.Put)
-	case wire.OpDelete:
-		command = head.AppendDelete(to.arena, &q.Delete)
-	case wire.OpTxn:
-		command = head.AppendTxn(to.arena, q.Txn)
-	case wire.OpCompact:
-		command = head.AppendCompact(to.arena, q.Ask.Revision)
-	case wire.OpAuthChange:
-		command = head.AppendAuthChange(to.arena, withSecret(&q.Ask.Auth))
-	case wire.OpChangeMember:
-		command = head.AppendMemberChange(to.arena, &q.Ask.Change)
-	case wire.OpGrant:
-		l := s.newLease(q)
-		x.lease = &wire.LeaseRequest{ID: l.ID, TTL: l.TTL}
-		command = head.AppendGrant(to.arena, l)
-	case wire.OpRevoke:
-		command = head.AppendRevoke(to.arena, q.Lease.ID)
-	}
+	command := rules[q.Op].command(write{index.Head{Once: q.Once, By: b.by}, q, to.arena})
 	to.arena = command.Bytes
 	command.Bytes = to.arena[start:len(to.arena):len(to.arena)]
 	to.commands = append(to.commands, command)
@@ -383,17 +365,17 @@ func (s *stream) addWrite(q *wire.Request, x slot, frame int) *kv.Error {
 
 // moveLeader asks the member to move the leader. That takes some heartbeats, in the background: no other request waits for it.
 // One move at a time is under way at the member, for at most the request's timeout and the life of its connection.
-func (s *stream) moveLeader(q *wire.Request, x slot) *kv.Error {
-	server := s.conn.server
+func (r *reader) moveLeader(q *wire.Request, x slot, _ int) *kv.Error {
+	server := r.s.conn.server
 	if !server.moving.CompareAndSwap(false, true) {
-		s.end(1, int64(x.bytes))
+		r.s.end(1, int64(x.bytes))
 		return kv.Errorf(kv.Overloaded, "the leader is being moved already")
 	}
 	to := q.Ask.Member
-	if !s.runInBackground(x, q.Timeout, func(ctx context.Context, number uint64) {
+	if !r.runInBackground(x, q.Timeout, func(ctx context.Context, number uint64) {
 		err := server.config.Member.MoveLeader(ctx, to)
 		server.moving.Store(false)
-		s.complete(number, err)
+		r.s.complete(number, err)
 	}) {
 		server.moving.Store(false)
 	}
@@ -401,76 +383,76 @@ func (s *stream) moveLeader(q *wire.Request, x slot) *kv.Error {
 }
 
 // flush hands over the batch: answers to the writer, writes and reads to the member. The member may make it wait.
-func (s *stream) flush() {
-	b := &s.batch
-	s.answerLocals()
-	s.uncount()
-	s.measure()
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		s.forget()
+func (r *reader) flush() {
+	b := &r.batch
+	r.answerLocals()
+	r.uncount()
+	r.measure()
+	r.s.mu.Lock()
+	if r.s.closed {
+		r.s.mu.Unlock()
+		r.forget()
 		return
 	}
 	if len(b.answers) > 0 {
-		if len(s.out) == 0 {
-			s.out, b.answers = b.answers, s.out
+		if len(r.s.out) == 0 {
+			r.s.out, b.answers = b.answers, r.s.out
 		} else {
-			s.out = append(s.out, b.answers...)
+			r.s.out = append(r.s.out, b.answers...)
 			b.answers = b.keep.Of(b.answers)
 		}
-		s.wakeWriter()
+		r.s.wakeWriter()
 	}
-	s.writerLags = len(s.immediate) > 0
+	r.writerLags = len(r.s.immediate) > 0
 	if len(b.immediate.out) > 0 {
-		s.immediate = append(s.immediate, b.immediate)
-		b.immediate, s.spare = s.spare, buffer{}
-		s.wakeWriter()
+		r.s.immediate = append(r.s.immediate, b.immediate)
+		b.immediate, r.s.spare = r.s.spare, buffer{}
+		r.s.wakeWriter()
 	}
 	if len(b.ready) > 0 {
-		s.ready = append(s.ready, b.ready...)
+		r.s.ready = append(r.s.ready, b.ready...)
 		clear(b.ready)
 		b.ready = b.ready[:0]
-		s.wakeWriter()
+		r.s.wakeWriter()
 	}
 	if len(b.writes) > 0 {
-		b.proposed.requests = s.registerLocked(b.proposed.requests, b.writes)
+		b.proposed.requests = r.s.registerLocked(b.proposed.requests, b.writes)
 	}
-	reads, asks := s.registerLocked(nil, b.reads), s.registerLocked(nil, b.queries)
-	s.mu.Unlock()
+	reads, asks := r.s.registerLocked(nil, b.reads), r.s.registerLocked(nil, b.queries)
+	r.s.mu.Unlock()
 
 	if len(b.writes) > 0 {
-		p := kv.Proposal{ReplyTo: s, Requests: b.proposed.requests, Commands: b.proposed.commands, Timeout: b.writeTimeout, Release: b.proposed}
+		p := kv.Proposal{ReplyTo: r.s, Requests: b.proposed.requests, Commands: b.proposed.commands, Timeout: b.writeTimeout, Release: b.proposed}
 		clear(b.writes) // a body holds a View, which keeps retired memory mapped
 		b.writes, b.proposed, b.writeTimeout = b.writes[:0], nil, 0
-		s.conn.server.config.Member.Propose(p)
+		r.s.conn.server.config.Member.Propose(p)
 	}
 	if len(reads) > 0 {
 		timeout := b.readTimeout
 		clear(b.reads)
 		b.reads, b.readTimeout = b.reads[:0], 0
-		s.conn.server.config.Member.ReadIndex(s, reads, timeout)
+		r.s.conn.server.config.Member.ReadIndex(r.s, reads, timeout)
 	}
 	if len(asks) > 0 {
 		leases, timeout := b.queried, b.queryTimeout
 		clear(b.queries)
 		b.queries, b.queried, b.queryTimeout = b.queries[:0], nil, 0
-		s.conn.server.config.Member.AskLeases(s, asks, leases, timeout)
+		r.s.conn.server.config.Member.AskLeases(r.s, asks, leases, timeout)
 	}
 }
 
 // forget drops a batch whose stream is gone.
-func (s *stream) forget() {
-	for _, slots := range [][]slot{s.batch.writes, s.batch.reads, s.batch.queries, s.batch.ready} {
-		s.endSlots(slots)
+func (r *reader) forget() {
+	for _, slots := range [][]slot{r.batch.writes, r.batch.reads, r.batch.queries, r.batch.ready} {
+		r.s.endSlots(slots)
 	}
-	s.batch.immediate.release()
-	s.batch = batch{}
+	r.batch.immediate.release()
+	r.batch = batch{}
 }
 
 // measure counts the operations of the batch. It stamps one write and one read of it: all of a batch take about as long.
-func (s *stream) measure() {
-	b, operations := &s.batch, s.conn.server.config.Operations
+func (r *reader) measure() {
+	b, operations := &r.batch, r.s.conn.server.config.Operations
 	reads := b.reads
 	if len(reads) == 0 {
 		reads = b.ready
@@ -480,7 +462,7 @@ func (s *stream) measure() {
 	}
 	operations.Count(meter.Puts, len(b.writes))
 	operations.Count(meter.Gets, len(b.reads)+len(b.ready))
-	now := s.conn.server.stamp()
+	now := r.s.conn.server.stamp()
 	if len(b.writes) > 0 {
 		b.writes[0].begun = now
 	}

@@ -30,29 +30,29 @@ const startPoll = 100 * time.Millisecond
 
 // waitsForStart reports whether a request waits: for a stage of the member's start, or behind earlier requests that wait for the same stage.
 // A suspended member starts only after `member readmit`, and answers meanwhile what it always answers.
-func (s *stream) waitsForStart(q *wire.Request, path wire.Path) bool {
-	config, need := &s.conn.server.config, q.Op.Start()
-	if config.Start.Current() && len(s.waiting.all) == 0 || path == wire.PathMember && config.Member.Refuse() != nil {
+func (r *reader) waitsForStart(q *wire.Request, path wire.Path) bool {
+	config, need := &r.s.conn.server.config, q.Op.Start()
+	if config.Start.Current() && len(r.s.waiting.all) == 0 || path == wire.PathMember && config.Member.Refuse() != nil {
 		return false
 	}
-	return !config.Start.Serves(need) || slices.ContainsFunc(s.waiting.all, func(w waitingFrame) bool { return w.need == need })
+	return !config.Start.Serves(need) || slices.ContainsFunc(r.s.waiting.all, func(w waitingFrame) bool { return w.need == need })
 }
 
 // awaitStart keeps a copy of a frame until the member has reached the stage, but no longer than timeout.
-func (s *stream) awaitStart(frame []byte, need wire.Need, timeout time.Duration) *kv.Error {
-	held, refusal := s.begin(len(frame))
+func (r *reader) awaitStart(frame []byte, need wire.Need, timeout time.Duration) *kv.Error {
+	held, refusal := r.begin(len(frame))
 	if refusal != nil {
 		return refusal
 	}
 	if timeout <= 0 || timeout > limits.RequestTimeout {
 		timeout = limits.RequestTimeout
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.waiting.all = append(s.waiting.all, waitingFrame{bytes.Clone(frame), need, time.Now().Add(timeout), held})
-	if !s.waiting.waking {
-		s.waiting.waking = true
-		s.conn.server.running.Go(s.wakeAtStart)
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.s.waiting.all = append(r.s.waiting.all, waitingFrame{bytes.Clone(frame), need, time.Now().Add(timeout), held})
+	if !r.s.waiting.waking {
+		r.s.waiting.waking = true
+		r.s.conn.server.running.Go(r.s.wakeAtStart)
 	}
 	return nil
 }
@@ -93,71 +93,71 @@ func (s *stream) isDue(w *waitingFrame, now time.Time) bool {
 }
 
 // takeDue takes the waiting requests that are due.
-func (s *stream) takeDue(now time.Time) (due []waitingFrame) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (r *reader) takeDue(now time.Time) (due []waitingFrame) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
 	var left []waitingFrame
-	for _, w := range s.waiting.all {
-		if s.isDue(&w, now) {
+	for _, w := range r.s.waiting.all {
+		if r.s.isDue(&w, now) {
 			due = append(due, w)
 		} else {
 			left = append(left, w)
 		}
 	}
-	s.waiting.all = left
+	r.s.waiting.all = left
 	return due
 }
 
 // resumeWaiting carries out the waiting requests whose stage is reached, and refuses those whose time is over. The reader calls it.
-func (s *stream) resumeWaiting() (err error) {
-	if len(s.waiting.all) == 0 {
+func (r *reader) resumeWaiting() (err error) {
+	if len(r.s.waiting.all) == 0 {
 		return nil
 	}
 	now := time.Now()
-	due := s.takeDue(now)
+	due := r.takeDue(now)
 	for i := range due {
 		w := &due[i]
-		s.end(1, int64(w.bytes))
-		serves := s.conn.server.config.Start.Serves(w.need)
-		switch own := s.watches; {
+		r.s.end(1, int64(w.bytes))
+		serves := r.s.conn.server.config.Start.Serves(w.need)
+		switch own := r.s.watches; {
 		case err != nil:
 		case own != nil && serves:
 			err = own.handle(w.frame)
 		case own != nil: // its client begins all watches of the stream again, at another member if there is one
 			own.Deliver(&kv.WatchDelivery{Kind: kv.WatchEnded, Err: wire.ErrStarting})
 		default:
-			err = s.handleWaiting(w, serves, now)
+			err = r.handleWaiting(w, serves, now)
 		}
 	}
-	s.flush()
+	r.flush()
 	return err
 }
 
-func (s *stream) handleWaiting(w *waitingFrame, serves bool, now time.Time) error {
-	q := &s.request
+func (r *reader) handleWaiting(w *waitingFrame, serves bool, now time.Time) error {
+	q := &r.request
 	if err := wire.ReadRequest(w.frame, q); err != nil {
 		return err
 	}
 	refusal := wire.ErrStarting
 	if serves {
 		q.Timeout = min(q.Timeout, max(w.until.Sub(now), time.Millisecond))
-		refusal = s.start(q, w.frame)
+		refusal = r.start(q, w.frame)
 	}
 	if refusal != nil {
-		s.batch.answers = wire.AppendError(s.batch.answers, q.ID, refusal.Code, refusal.Message)
+		r.batch.answers = wire.AppendError(r.batch.answers, q.ID, refusal.Code, refusal.Message)
 	}
-	s.request.Txn, s.request.Ask = nil, nil
+	r.request.Txn, r.request.Ask = nil, nil
 	return nil
 }
 
 // finishWaiting carries out the waiting requests of a client that sends nothing more.
-func (s *stream) finishWaiting() error {
-	for len(s.waiting.all) > 0 {
-		awaitStage(s.conn.server.config.Start.Raised())
-		if !s.awaitAnswersTaken() {
+func (r *reader) finishWaiting() error {
+	for len(r.s.waiting.all) > 0 {
+		awaitStage(r.s.conn.server.config.Start.Raised())
+		if !r.s.awaitAnswersTaken() {
 			return io.ErrClosedPipe
 		}
-		if err := s.resumeWaiting(); err != nil {
+		if err := r.resumeWaiting(); err != nil {
 			return err
 		}
 	}
@@ -165,11 +165,11 @@ func (s *stream) finishWaiting() error {
 }
 
 // dropWaiting drops the waiting requests of a stream that is gone.
-func (s *stream) dropWaiting() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, w := range s.waiting.all {
-		s.end(1, int64(w.bytes))
+func (r *reader) dropWaiting() {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	for _, w := range r.s.waiting.all {
+		r.s.end(1, int64(w.bytes))
 	}
-	s.waiting.all = nil
+	r.s.waiting.all = nil
 }

@@ -38,6 +38,7 @@ func TestWaitingWriteIsNotOvertaken(t *testing.T) {
 	}
 	c := &conn{server: server, share: server.memory.child()}
 	s := newStream(c, nil)
+	r := newReader(s)
 	s.waiting.waking = true // the test itself wakes the reader
 	keys := []string{"first", "second", "third"}
 	for i, key := range keys {
@@ -45,15 +46,15 @@ func TestWaitingWriteIsNotOvertaken(t *testing.T) {
 			start.Raise(wire.StageCurrent)
 		}
 		frame := wire.AppendRequest(nil, uint64(i+1), wire.OpPut, time.Minute, kv.AppendPut(nil, &kv.Put{Key: []byte(key)}))
-		s.frames = wire.NewFrameReader(bytes.NewReader(frame), limits.RequestBytes)
-		if err := s.frames.Fill(); err != nil {
+		r.frames = wire.NewFrameReader(bytes.NewReader(frame), limits.RequestBytes)
+		if err := r.frames.Fill(); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.handleAll(); err != nil {
+		if err := r.handleAll(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.resumeWaiting(); err != nil {
+	if err := r.resumeWaiting(); err != nil {
 		t.Fatal(err)
 	}
 	var order []string

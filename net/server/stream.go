@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -30,17 +29,6 @@ type stream struct {
 
 	running  atomic.Int32 // its goroutines: both begin with it
 	requests atomic.Int64 // under way
-
-	// The reader's: reader.go.
-	frames       *wire.FrameReader
-	request      wire.Request
-	batch        batch
-	counted      counted
-	writerLags   bool      // it had not taken the previous immediate answers at the last flush
-	received     bool      // a frame has come
-	deadlineSet  bool      // a read deadline is set
-	filled       bool      // bytes arrived since it was set
-	partialSince time.Time // when the partial frame in the buffer began to arrive; zero while it is small, or none
 
 	// Shared.
 	mu           sync.Mutex
@@ -79,10 +67,7 @@ type slot struct {
 
 func newStream(c *conn, qs *quic.Stream) *stream {
 	own := c.share.child()
-	s := &stream{
-		conn: c, qs: qs, wake: make(chan struct{}, 1), share: own, bytes: newAdvance(own),
-		frames: wire.NewBoundedFrameReader(qs, limits.RequestBytes, newRequestBudget(own, c.server.config.MaxRequestBytes)),
-	}
+	s := &stream{conn: c, qs: qs, wake: make(chan struct{}, 1), share: own, bytes: newAdvance(own)}
 	s.answersTaken.L = &s.mu
 	s.running.Store(2)
 	return s
@@ -97,40 +82,40 @@ const countedMost = 64
 
 // begin counts a request of this weight as under way, and returns the memory that it counts for, or an error that names the
 // exceeded limit.
-func (s *stream) begin(weight int) (int32, *kv.Error) {
+func (r *reader) begin(weight int) (int32, *kv.Error) {
 	bytes := int64(weight + limits.RequestOverhead)
-	if s.counted.requests == 0 {
-		if refusal := s.count(weight); refusal != nil {
+	if r.counted.requests == 0 {
+		if refusal := r.count(weight); refusal != nil {
 			return 0, refusal
 		}
 	}
-	if s.counted.bytes >= bytes {
-		s.counted.bytes -= bytes
-	} else if !s.bytes.reserve(bytes) {
-		return 0, s.overBudget(weight)
+	if r.counted.bytes >= bytes {
+		r.counted.bytes -= bytes
+	} else if !r.s.bytes.reserve(bytes) {
+		return 0, r.s.overBudget(weight)
 	}
-	s.counted.requests--
+	r.counted.requests--
 	return int32(bytes), nil
 }
 
 // count counts all requests that the buffer may hold, if the limits allow that, and else one.
-func (s *stream) count(weight int) *kv.Error {
-	there := s.frames.Partial()
+func (r *reader) count(weight int) *kv.Error {
+	there := r.frames.Partial()
 	if n := min(int64(1+there/weight), countedMost); n > 1 {
-		if _, _, ok := s.add(n); ok {
-			s.counted.requests = n
-			if bytes := int64(weight+there) + n*limits.RequestOverhead; s.counted.bytes == 0 && s.bytes.reserve(bytes) {
-				s.counted.bytes = bytes
+		if _, _, ok := r.s.add(n); ok {
+			r.counted.requests = n
+			if bytes := int64(weight+there) + n*limits.RequestOverhead; r.counted.bytes == 0 && r.s.bytes.reserve(bytes) {
+				r.counted.bytes = bytes
 			}
 			return nil
 		}
 	}
-	own, all, ok := s.add(1)
+	own, all, ok := r.s.add(1)
 	if !ok {
 		return kv.Errorf(kv.Overloaded, "too many requests: this stream has %d in progress and its connection %d; the limit for both together is %d",
-			own, all, s.conn.server.config.Limits.RequestsInflight)
+			own, all, r.s.conn.server.config.Limits.RequestsInflight)
 	}
-	s.counted.requests = 1
+	r.counted.requests = 1
 	return nil
 }
 
@@ -147,9 +132,9 @@ func (s *stream) add(n int64) (own, all int64, ok bool) {
 }
 
 // uncount returns the count of requests that did not come.
-func (s *stream) uncount() {
-	s.end(s.counted.requests, s.counted.bytes)
-	s.counted = counted{}
+func (r *reader) uncount() {
+	r.s.end(r.counted.requests, r.counted.bytes)
+	r.counted = counted{}
 }
 
 // overBudget returns the answer to a request that exceeds the clients' memory budget.

@@ -48,12 +48,12 @@ func (c *conn) self(v *index.View) (kv.Self, *kv.Error) {
 }
 
 // appendSelf appends the connection's user. Its result is that of appendOne.
-func (b *buffer) appendSelf(id uint64, v *index.View, c *conn) bool {
-	self, err := c.self(v)
+func (w *writer) appendSelf(v *index.View, x *slot, _ *kv.Completion) bool {
+	self, err := w.s.conn.self(v)
 	if err != nil {
-		return b.appendError(id, err.Code, err.Message)
+		return w.appendError(x.id, err.Code, err.Message)
 	}
-	return b.appendValue(id, &self)
+	return w.appendValue(x.id, &self)
 }
 
 // appendUsers appends one user, or the next users in the order of their names.

@@ -61,7 +61,7 @@ func (w *watchStream) Deliver(d *kv.WatchDelivery) bool {
 		return true
 	}
 	if d.Kind == kv.WatchCanceled && d.Err != nil {
-		w.s.conn.audited(wire.OpWatch, nil, d.Err)
+		w.s.conn.audited(opWatch, nil, d.Err)
 	}
 	notice := d.Kind == kv.WatchProgressed && len(d.IDs) > 0
 	if d.Kind != kv.WatchEvents && !notice {
@@ -111,12 +111,12 @@ func (w *watchStream) addLocked(d kv.WatchDelivery) {
 }
 
 // handleInOrder is handle once the member has started, in the order of the frames.
-func (w *watchStream) handleInOrder(frame []byte) error {
+func (w *watchStream) handleInOrder(r *reader, frame []byte) error {
 	server := w.s.conn.server
 	if len(w.s.waiting.all) == 0 && (server.config.Start.Current() || server.config.Member.Refuse() != nil) {
 		return w.handle(frame)
 	}
-	if refusal := w.s.awaitStart(frame, wire.NeedCurrent, watchStart); refusal != nil {
+	if refusal := r.awaitStart(frame, wire.NeedCurrent, watchStart); refusal != nil {
 		w.Deliver(&kv.WatchDelivery{Kind: kv.WatchEnded, Err: refusal})
 	}
 	return nil
@@ -170,7 +170,7 @@ func (w *watchStream) admit(q *kv.WatchRequest) *kv.Error {
 	}
 	by, refusal := w.s.conn.author(server.config.Member.View())
 	if refusal != nil {
-		return w.s.conn.audited(wire.OpWatch, &q.Watch, refusal)
+		return w.s.conn.audited(opWatch, &q.Watch, refusal)
 	}
 	q.By = by // the hub checks its permission
 	w.mu.Lock()

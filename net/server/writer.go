@@ -19,6 +19,7 @@ const writeBytes = 128 << 10
 
 // writer is the state of the writer goroutine.
 type writer struct {
+	s         *stream
 	answers   []byte   // that the reader encoded
 	immediate []buffer // the reader's answers to reads
 	done      []kv.Completion
@@ -35,68 +36,69 @@ type writer struct {
 	background chan error // gets the result of the background write of a streamed range; nil: none runs
 }
 
+func newWriter(s *stream) *writer { return &writer{s: s, buffer: buffer{share: s.share}} }
+
 // write is the writer goroutine.
-func (s *stream) write() {
-	w := writer{buffer: buffer{share: s.share}}
+func (w *writer) write() {
 	defer w.release()
-	defer s.dropRanges(&w)
+	defer w.dropRanges()
 	defer func() { _ = w.awaitBackground() }()
 	for {
-		mine := s.waitForWork(&w)
-		if own := s.ownWatches(); own != nil {
-			s.wakeWriter()
+		mine := w.waitForWork()
+		if own := w.s.ownWatches(); own != nil {
+			w.s.wakeWriter()
 			own.write()
 			return
 		}
-		if !mine && s.conn.requests.Load() > 1 {
+		if !mine && w.s.conn.requests.Load() > 1 {
 			runtime.Gosched() // other goroutines add more answers to this write first; measured: 1.5 times as many puts
 		}
-		if !s.take(&w) {
+		if !w.take() {
 			return
 		}
-		mine, err := s.writeShort(&w, mine)
+		mine, err := w.writeShort(mine)
 		if err == nil {
-			err = s.readRanges(&w, mine)
+			err = w.readRanges(mine)
 		}
 		if err != nil {
-			s.fail(err)
+			w.s.fail(err)
 			return
 		}
-		if s.ended(&w) {
+		if w.ended() {
 			return
 		}
 	}
 }
 
 // take takes all queued answers.
-func (s *stream) take(w *writer) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
+func (w *writer) take() bool {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if w.s.closed {
 		return false
 	}
-	w.answers, s.out = s.out, w.answers
+	w.answers, w.s.out = w.s.out, w.answers
 	if len(w.immediate) > 0 {
-		s.spare = w.immediate[0]
+		w.s.spare = w.immediate[0]
 		clear(w.immediate)
 	}
-	w.immediate, s.immediate = s.immediate, w.immediate[:0]
-	w.done, s.done = s.done, w.done[:0]
-	if s.onWritten != nil && len(w.done) > 0 {
-		w.onWritten, s.onWritten = s.onWritten, nil
+	w.immediate, w.s.immediate = w.s.immediate, w.immediate[:0]
+	w.done, w.s.done = w.s.done, w.done[:0]
+	if w.s.onWritten != nil && len(w.done) > 0 {
+		w.onWritten, w.s.onWritten = w.s.onWritten, nil
 	}
 	w.slots = w.slots[:0]
 	for i := range w.done {
-		x, _ := s.resolveLocked(w.done[i].Request)
+		x, _ := w.s.resolveLocked(w.done[i].Request)
 		w.slots = append(w.slots, x)
 	}
-	for i := range s.ready {
+	for i := range w.s.ready {
 		w.done = append(w.done, kv.Completion{Kind: kv.ReadReady})
-		w.slots = append(w.slots, s.ready[i])
+		w.slots = append(w.slots, w.s.ready[i])
 	}
-	clear(s.ready)
-	if s.ready = s.ready[:0]; cap(s.ready) > slotsKept {
-		s.ready = nil
+	clear(w.s.ready)
+	if w.s.ready = w.s.ready[:0]; cap(w.s.ready) > slotsKept {
+		w.s.ready = nil
 	}
 	for i := range w.slots {
 		if x := &w.slots[i]; x.read.long() && w.done[i].Result.Err == nil {
@@ -104,18 +106,18 @@ func (s *stream) take(w *writer) bool {
 				b.result = w.done[i].Result
 			}
 			w.ranges = append(w.ranges, *x)
-			s.conn.server.reads.Begin()
+			w.s.conn.server.reads.Begin()
 			*x = slot{}
 		}
 	}
-	s.trimLocked()
-	s.answersTaken.Signal()
+	w.s.trimLocked()
+	w.s.answersTaken.Signal()
 	return true
 }
 
 // writeAll encodes and writes the taken answers. A request counts as under way until just before its answer is written: a client
 // that has read the answer may send another request.
-func (s *stream) writeAll(w *writer) error {
+func (w *writer) writeAll() error {
 	defer w.release()
 	next := 0
 	var err error
@@ -123,27 +125,27 @@ func (s *stream) writeAll(w *writer) error {
 		err = w.awaitBackground()
 	}
 	if err == nil {
-		err = s.send(w.answers)
+		err = w.s.send(w.answers)
 	}
 	w.answers = w.answers[:0]
 	for i := range w.immediate {
 		if err == nil {
-			err = s.send(w.immediate[i].out)
+			err = w.s.send(w.immediate[i].out)
 		}
 		w.immediate[i].release()
 	}
 	for err == nil && next < len(w.done) {
 		from := next
-		next = s.encode(w, next)
-		s.endSlots(w.slots[from:next])
-		err = s.send(w.out)
+		next = w.encode(next)
+		w.s.endSlots(w.slots[from:next])
+		err = w.s.send(w.out)
 		w.out = w.out[:0]
 	}
 	if w.onWritten != nil {
 		w.onWritten.Written()
 		w.onWritten = nil
 	}
-	s.endSlots(w.slots[next:])
+	w.s.endSlots(w.slots[next:])
 	clear(w.done) // its messages must not stay in memory
 	if cap(w.done) > slotsKept && len(w.done) < slotsKept/8 {
 		w.done, w.slots = nil, nil
@@ -158,17 +160,17 @@ func (w *writer) hasAnswers() bool {
 
 // encode appends outcomes from next on until they fill one write, and returns the new next, at least one higher. All reads among
 // them were confirmed before the View is taken.
-func (s *stream) encode(w *writer, next int) int {
-	v := s.conn.server.config.Member.View()
+func (w *writer) encode(next int) int {
+	v := w.s.conn.server.config.Member.View()
 	for prefetched := next; next < len(w.done) && len(w.out) < writeBytes; next++ {
 		if next == prefetched {
 			prefetched += prefetch(v, w.slots[next:])
 		}
 		x := &w.slots[next]
-		if x.op != 0 && !s.encodeOne(w, v, x, &w.done[next]) {
+		if x.op != 0 && !w.encodeOne(v, x, &w.done[next]) {
 			break // the buffered answers are written first
 		}
-		s.conn.server.measured(x)
+		w.s.conn.server.measured(x)
 		x.read.recycle()
 		x.read = nil
 	}
@@ -192,39 +194,35 @@ func prefetch(v *index.View, slots []slot) int {
 
 // encodeOne appends one outcome. It returns false if the outcome does not fit after the buffered answers; an empty buffer always
 // gets some answer.
-func (s *stream) encodeOne(w *writer, v *index.View, x *slot, d *kv.Completion) bool {
+func (w *writer) encodeOne(v *index.View, x *slot, d *kv.Completion) bool {
 	switch {
 	case d.Result.Err != nil:
-		s.conn.audited(x.op, nil, d.Result.Err)
+		w.s.conn.audited(x.op, nil, d.Result.Err)
 		return w.appendError(x.id, d.Result.Err.Code, d.Result.Err.Message)
 	case v.Auth().Enabled():
-		if err := s.conn.permitsRead(v, x); err != nil {
+		if err := w.s.conn.permitsRead(v, x); err != nil {
 			return w.appendError(x.id, err.Code, err.Message)
 		}
 	}
 	switch {
-	case x.lease != nil:
-		return w.appendLease(x, v, d, s.conn)
 	case x.read != nil && x.read.body != nil:
 		x.read.body.result = d.Result
 		return x.read.body.read(&w.buffer, v, math.MaxInt)
 	case x.read != nil:
 		return w.appendOne(x.id, v, &x.read.Range)
-	case x.op == wire.OpMembers:
-		return w.appendValue(x.id, &wire.List[kv.Member]{All: v.Members().All()})
-	case x.op == wire.OpAuthStatus:
-		return w.appendValue(x.id, &kv.AuthStatus{Enabled: v.Auth().Enabled(), Revision: v.Auth().Revision()})
-	case x.op == wire.OpWhoAmI:
-		return w.appendSelf(x.id, v, s.conn)
-	}
-	if !w.fit(wire.AnswerBytes) {
+	case !w.fit(wire.AnswerBytes):
 		return false
 	}
-	if x.op == wire.OpMoveLeader {
-		w.out = wire.AppendDone(w.out, x.id)
-		return true
+	if answer := rules[x.op].answer; answer != nil {
+		return answer(w, v, x, d)
 	}
 	w.out = wire.AppendWritten(w.out, x.id, d.Result.Revision, d.Result.Deleted)
+	return true
+}
+
+// appendDone appends the answer to a request without a result.
+func (w *writer) appendDone(_ *index.View, x *slot, _ *kv.Completion) bool {
+	w.out = wire.AppendDone(w.out, x.id)
 	return true
 }
 
@@ -271,13 +269,13 @@ func (s *stream) fail(err error) {
 
 // ended closes the stream when all requests are answered and no more can come: the client sends no more, or the member refuses
 // more. The end tells the client that requests without an answer were not carried out.
-func (s *stream) ended(w *writer) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.ending && !s.conn.server.draining.Load() || len(s.free) < len(s.slots) || len(s.out) > 0 || len(s.immediate) > 0 || len(s.done) > 0 || len(s.ready) > 0 || len(w.ranges) > 0 {
+func (w *writer) ended() bool {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if !w.s.ending && !w.s.conn.server.draining.Load() || len(w.s.free) < len(w.s.slots) || len(w.s.out) > 0 || len(w.s.immediate) > 0 || len(w.s.done) > 0 || len(w.s.ready) > 0 || len(w.ranges) > 0 {
 		return false
 	}
-	s.closed = true
-	_ = s.qs.Close()
+	w.s.closed = true
+	_ = w.s.qs.Close()
 	return true
 }

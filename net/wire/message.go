@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -77,6 +78,9 @@ func ReadRequest(frame []byte, q *Request) error {
 	}
 	q.Op = Op(number)
 	op := &ops[number]
+	if op.keeps {
+		*r = pack.NewReader(bytes.Clone(r.Rest()))
+	}
 	s := r.Fields(fields-3, op.elements()-3)
 	q.Timeout = limits.RequestTimeout
 	if ms > 0 && ms < uint64(limits.RequestTimeout/time.Millisecond) {

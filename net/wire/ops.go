@@ -74,6 +74,7 @@ type op struct {
 	alone  bool      // the command has a log entry of its own
 	start  Need      // the stage of the member's start that it needs
 	fields int       // number of elements of the body
+	keeps  bool      // the decoded body is parts of a copy of the frame
 
 	// read reads the body; nil: the body is empty, or [ReadWatchRequest] reads it.
 	read func(r *pack.Reader, q *Request)
@@ -84,9 +85,9 @@ type op struct {
 	check func(q *Request, b kv.Bounds) *kv.Error
 }
 
-// ops declares each operation once. A new op takes a row here, and beside its number the fields of its Ask. An op without an Ask takes a
-// drawing of its body in doc.go, and a function that appends the body. Fields have no feature level: a member ignores appended fields, and
-// refuses an op that it does not know (doc.go, Growth).
+// ops declares each operation once. A new op takes a row here, one in the table of package server, and beside its number the fields of its
+// Ask. An op without an Ask takes a drawing of its body in doc.go, and a function that appends the body. Fields have no feature level: a
+// member ignores appended fields, and refuses an op that it does not know (doc.go, Growth).
 var ops = [...]op{
 	OpPut: {
 		name: "put", path: PathLog, access: kv.AccessWrite, once: true, fields: 4,
@@ -113,7 +114,7 @@ var ops = [...]op{
 		check:   checkPages,
 	},
 	OpTxn: {
-		name: "transaction", path: PathLog, access: kv.AccessWrite, once: true, fields: 1,
+		name: "transaction", path: PathLog, access: kv.AccessWrite, once: true, fields: 1, keeps: true,
 		read:    func(r *pack.Reader, q *Request) { q.Txn = kv.ReadTxn(r) },
 		touches: func(q *Request, f func(kv.Touch) bool) bool { return q.Txn.Touches(f) },
 		check:   func(q *Request, b kv.Bounds) *kv.Error { return q.Txn.Check(b, limits.TxnOperations) },
@@ -232,6 +233,9 @@ func (o Op) Alone() bool { return ops[o].alone }
 
 // AsksClock reports whether the leader's lease clock answers the request.
 func (o Op) AsksClock() bool { return ops[o].path == PathClock }
+
+// Ops is above the number of every op.
+const Ops = len(ops)
 
 // elements returns the number of elements of a request.
 func (o *op) elements() int {
