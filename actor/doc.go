@@ -64,8 +64,8 @@
 //	append    carryOut takes raft's Ready. The entries go to the log writer and, at the same time, to the peers (MsgApp)
 //	appended  comes when the log writer has synced a group. Responses to peers leave the log writer itself, such as MsgAppResp
 //	apply     follows when raft, by appended and MsgAppResp, knows a quorum, and has moved the commit index
-//	results   the applier applies the entry, publishes the View, finds the requests by the envelope's member, incarnation and
-//	          first number (pending.go), and completes them
+//	results   the applier applies the entry, finds the requests by the envelope's member, incarnation and first number
+//	          (pending.go), publishes the View, and completes the requests
 //
 // A follower sends the envelope to the leader (Forward), and an expect to its own applier. The leader accepts the envelope (Accepted) and
 // proposes it. The entry comes back by MsgApp, and the follower's applier answers its clients. The leader does not delay the commit index
@@ -319,13 +319,13 @@
 //
 // # Snapshots of a member's state
 //
-// A snapshot is a small file and the parts that it lists: the pieces of the base, and the extents (package index, "Extents"). Each part is
+// A snapshot is a small file and the parts that it lists: the range files of the base, and the extents (package index, "Extents"). Each part is
 // written once, with the same name on all members. The snapshotter writes one file at a time, in this order:
 //
 //	an extent of the published View that is in no file      without an order; the state keeps its changes until then
 //	the snapshot that the applier has ordered               it has the changes of the open extent, and leases, users, members and sessions
 //	a part again, from memory                               if it was damaged, and no other member gave it
-//	the next piece of a newer base                          until all are there; snapshots list the older base meanwhile
+//	the next range file of a newer base                     also after each of the files above; snapshots list the older base until all are there
 //
 // The applier orders a snapshot if the log behind the last one has become large ([space.Disk.SaveDue]), or if one is wanted: a file is
 // damaged, a new member needs one, or a newer base is complete. Two snapshots that list a newer base free the space of the older one.
@@ -360,7 +360,7 @@
 // such a fast disk it writes little at a time, limits.SnapshotPieceBytes, unless the log grows too fast for it: a sync of the log waits for
 // everything that the disk was given before. On a disk kept busy by the log, every two groups see one turn of each, and the log has
 //
-//	2·GroupBytes / (2·GroupBytes + SnapshotSyncBytes + a step) = 8 / (8 + 1 + 1/4) = 86 %
+//	2·GroupBytes / (2·GroupBytes + snapshotSyncBytes + a step) = 8 / (8 + 1 + 1/4) = 86 %
 //
 // of the disk while a snapshot is saved, and no group waits for more than one turn of each. A rest is at most five seconds, which lets
 // snapshotter and segment maker progress on an even slower disk. If the segment maker does not zero a segment in time, the log writer only

@@ -40,7 +40,7 @@
 //	config.go      Config and its validation; the ids of founders
 //	folder.go      the data folder: lock, identity, boot counter, known peers; slots.go: its small files
 //	bootstrap.go   loads log, state and raft's initial state from the data folder; readahead.go: reads a snapshot ahead
-//	repair.go      fetches lost and damaged parts of snapshots from another member, and gives them to others
+//	repair.go      fetches lost and damaged parts of snapshots from another member, and gives others all files of snapshots
 //	member.go      build, the constructor that the simulator calls, too; a member's own proposals; its status
 //	actors.go      the actors, their mailboxes, and the connections between them
 //	node.go        Node: endpoints; start and stop; sockets.go: the listening sockets; trust.go: certificates, and which peers it trusts

@@ -3,7 +3,8 @@
 // A snapshot is saved from an immutable View, in steps of bounded size, while writes continue ([Saver]). It is published by one
 // rename, and only a complete, synced file ever gets a published name. Another member gets it in pieces ([Incoming]), and
 // publishes it in the same way. After an interruption the transfer continues at the end of the last intact block. The
-// package has no goroutine, lock or clock, except for the reads of a [Shelf]: one actor, the snapshotter, owns the folder.
+// package has no goroutine, lock or clock, except for the reads of a [Shelf]. One actor, the snapshotter, owns the folder,
+// and lends the snapshot reader the one file that comes.
 //
 // # Names
 //
@@ -110,7 +111,7 @@
 //     change by change. The list of a snapshot's part files must have no gap. A
 //     received file is read back and verified while it arrives, and the same pass builds the state ([Incoming]). That pass drops the
 //     pages that it has read from the page cache, because the file is not read again soon. A damaged file is removed.
-//  3. Close it and rename it to its published name, which must be free; fsync the folder.
+//  3. Close it and rename it to its published name, which must be free unless a part is written again; fsync the folder.
 //  4. Only then may other packages rely on the snapshot: release the log, remove older snapshots, answer "installed".
 //
 // Invariants:

@@ -18,7 +18,7 @@
 // the pages of a streamed range while the next pages are read, and one wakes the reader for requests that wait for the member's start
 // (starting.go). The reader decodes all frames of one Read. It hands all their writes to the member as one proposal and all their
 // linearizable reads as one confirmation. It answers status requests and refused requests itself. One token wakes the writer for everything
-// that has arrived since it last ran. The writer yields once, which lets more outcomes arrive, and encodes all of them into one Write. It
+// that has arrived since it last ran. If other requests are under way, the writer yields once for more outcomes. It encodes all into one Write. It
 // executes reads on the View, linearizable reads after their confirmation, and encodes the results straight into its buffer. The reader
 // answers serializable reads of one key, into a buffer that the writer sends unchanged (measured: a tenth less CPU). If the writer has not
 // taken the previous such buffer, its client is slow, and such reads wait for the writer. Before many keys are read, the View prefetches
