@@ -180,7 +180,7 @@ var netBugs = []mutant{
 		{"core.certificateUser", `!s.config.CertificateUsers || ofGateway(ctx)`, `!s.config.CertificateUsers`},
 	}, []detector{direct("./net/etcd", "TestCertificatesOfUsers")}},
 	{"take a login that has ended for the author", []change{
-		{"conn.author", `case v.Auth().Enabled(): return kv.Principal{}, err }; return v.By(c.user), nil`, `case v.Auth().Enabled(): return kv.Principal{}, err }; return v.By(l.name), nil`},
+		{"conn.loginIn", `!auth.Enabled() { return nil, nil }`, `!auth.Enabled() { return l, nil }`},
 	}, []detector{direct("./net/server", "TestEndedLoginIsNoAuthor")}},
 	{"log in by a password that was changed meanwhile", []change{
 		{"conn.verify", `!ok || now.Epoch != u.Epoch`, `!ok || now.Epoch < u.Epoch`},
