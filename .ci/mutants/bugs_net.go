@@ -127,7 +127,7 @@ var netBugs = []mutant{
 		{"core.watcher", `return v.By(s.certificateUser(ctx)), v, nil`, `return v.By(front.AccountOf(ctx).User()), v, nil`},
 	}, []detector{direct("./net/etcd", "TestWatchOfACertificateThatIsNoUser")}},
 	{"list the leases of other users", []change{
-		{"server.writer.appendLeases", `if v.ListsLease(by.Name, l) {`, `if v.ListsLease(by.Name, l) || l.ID != 0 {`},
+		{"server.body.readLeases", `!left && v.ListsLease(by.Name, l) {`, `!left && (v.ListsLease(by.Name, l) || l.ID != 0) {`},
 	}, []detector{direct("./net/server", "TestLeasesOfOthers|TestPageOfLeases")}},
 	{"list the leases of other users to etcd's clients", []change{
 		{"leaseService.leasesSorted", `if v.ListsLease(user, l) {`, `if v.ListsLease(user, l) || l.ID != 0 {`},
