@@ -127,7 +127,7 @@ var netBugs = []mutant{
 		{"core.watcher", `return v.By(s.certificateUser(ctx)), v, nil`, `return v.By(front.AccountOf(ctx).User()), v, nil`},
 	}, []detector{direct("./net/etcd", "TestWatchOfACertificateThatIsNoUser")}},
 	{"list the leases of other users", []change{
-		{"server.writer.appendLeases", `if v.ListsLease(by.Name, l) {`, `if v.ListsLease(by.Name, l) || l.ID != 0 {`},
+		{"server.body.readLeases", `!left && v.ListsLease(by.Name, l) {`, `!left && (v.ListsLease(by.Name, l) || l.ID != 0) {`},
 	}, []detector{direct("./net/server", "TestLeasesOfOthers|TestPageOfLeases")}},
 	{"list the leases of other users to etcd's clients", []change{
 		{"leaseService.leasesSorted", `if v.ListsLease(user, l) {`, `if v.ListsLease(user, l) || l.ID != 0 {`},
@@ -180,7 +180,7 @@ var netBugs = []mutant{
 		{"core.certificateUser", `!s.config.CertificateUsers || ofGateway(ctx)`, `!s.config.CertificateUsers`},
 	}, []detector{direct("./net/etcd", "TestCertificatesOfUsers")}},
 	{"take a login that has ended for the author", []change{
-		{"conn.author", `case v.Auth().Enabled(): return kv.Principal{}, err }; return v.By(c.user), nil`, `case v.Auth().Enabled(): return kv.Principal{}, err }; return v.By(l.name), nil`},
+		{"conn.loginIn", `!auth.Enabled() { return nil, nil }`, `!auth.Enabled() { return l, nil }`},
 	}, []detector{direct("./net/server", "TestEndedLoginIsNoAuthor")}},
 	{"log in by a password that was changed meanwhile", []change{
 		{"conn.verify", `!ok || now.Epoch != u.Epoch`, `!ok || now.Epoch < u.Epoch`},

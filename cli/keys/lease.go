@@ -62,13 +62,24 @@ func withLease(c *cli.Context, f func(ctx context.Context, s *client.Client, id 
 	return form.Within(c, func(ctx context.Context, s *client.Client) error { return f(ctx, s, id) })
 }
 
+// checkTTL refuses seconds that no lease lives for. A duration may be too short for them, and a member would name another number.
+func checkTTL(seconds int64) error {
+	if seconds < 1 {
+		return form.Usagef("a lease lives for at least 1 second, not %d", seconds)
+	}
+	if long := kv.CheckTTL(seconds); long != nil {
+		return form.OrNothing(long)
+	}
+	return nil
+}
+
 func leaseGrant(c *cli.Context) error {
 	ttl, err := strconv.ParseInt(c.Args().First(), 10, 64)
 	if err != nil {
 		return form.Usagef("%q is no time to live: a number of seconds", c.Args().First())
 	}
-	if ttl < 1 {
-		return form.Usagef("a lease lives for at least 1 second, not %d", ttl)
+	if err := checkTTL(ttl); err != nil {
+		return err
 	}
 	return form.OrNothing(form.Within(c, func(ctx context.Context, s *client.Client) error {
 		l, err := s.Grant(ctx, ofSeconds(ttl), client.GrantOptions{})

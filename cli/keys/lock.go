@@ -42,12 +42,7 @@ func lockCommand() *cli.Command {
 func ttlFlag() cli.Flag {
 	return &cli.Int64Flag{
 		Name: "ttl", Value: sessionSeconds, Usage: "`SECONDS` that the lock or leadership outlives a killed process",
-		Action: func(_ *cli.Context, n int64) error {
-			if n < 1 {
-				return form.Usagef("--ttl %d must be above zero", n)
-			}
-			return nil
-		},
+		Action: func(_ *cli.Context, n int64) error { return checkTTL(n) },
 	}
 }
 

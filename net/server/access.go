@@ -46,23 +46,29 @@ func (l *login) check(auth *index.Auth) *kv.Error {
 	return nil
 }
 
-// author returns the author of the connection's requests in a View, or why its login has ended. While authentication is off, a login that
-// has ended counts for nothing: the author is the certificate's user.
-func (c *conn) author(v *index.View) (kv.Principal, *kv.Error) {
+// loginIn returns the connection's login, or nil, and why it has ended. While authentication is off, a login that has ended counts for
+// nothing: the user is the certificate's.
+func (c *conn) loginIn(auth *index.Auth) (*login, *kv.Error) {
 	l := c.login.Load()
+	if l == nil {
+		return nil, nil
+	}
+	err := l.check(auth)
+	if err != nil && !auth.Enabled() {
+		return nil, nil
+	}
+	return l, err
+}
+
+// author returns the author of the connection's requests in a View, or why its login has ended.
+func (c *conn) author(v *index.View) (kv.Principal, *kv.Error) {
+	l, err := c.loginIn(v.Auth())
 	if l == nil {
 		return v.By(c.user), nil
 	}
-	err := l.check(v.Auth())
-	switch {
-	case err == nil:
-		by := v.By(l.name)
-		by.Login = l.epoch
-		return by, nil
-	case v.Auth().Enabled():
-		return kv.Principal{}, err
-	}
-	return v.By(c.user), nil
+	by := v.By(l.name)
+	by.Login = l.epoch
+	return by, err
 }
 
 // permits returns why the connection's user may not make a request of a class in a View, or nil. Nothing but the class counts for the

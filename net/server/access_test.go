@@ -332,7 +332,11 @@ func TestPageOfLeases(t *testing.T) {
 	for id := range int64(hidden) {
 		grant(root, 1+id)
 	}
+	before := e.server.Stats().RangeRows
 	list(0, 1, 0, false)
+	if steps := (e.server.Stats().RangeRows - before) / limits.RangeRows; steps < 2 {
+		t.Errorf("%d leases of others were looked at in %d steps", hidden, steps)
+	}
 	for id := range int64(limits.LeaseKeys) {
 		grant(ci, hidden+1+id)
 	}

@@ -22,13 +22,17 @@ func (c *conn) audited(op wire.Op, request index.Toucher, why *kv.Error) *kv.Err
 	return why
 }
 
-// auditChangesLocked records the changes that were made, of users, roles, members or alarms, whether their client takes the answers or not.
-func (s *stream) auditChangesLocked(done []kv.Completion) {
+// auditLocked records refusals, and the changes of users, roles, members or alarms, whether their client takes the answers or not.
+func (s *stream) auditLocked(done []kv.Completion) {
 	if s.conn.server.config.Audit == nil {
 		return
 	}
 	for i := range done {
-		if x := s.slotLocked(done[i].Request); x != nil && x.note != nil && done[i].Result.Err == nil {
+		switch x := s.slotLocked(done[i].Request); {
+		case x == nil:
+		case done[i].Result.Err != nil:
+			s.conn.audited(x.op, nil, done[i].Result.Err)
+		case x.note != nil:
 			e := s.conn.event(x.op.String())
 			e.Message, e.Revision = *x.note, done[i].Result.Revision
 			s.conn.server.config.Audit.Record(e)
@@ -49,11 +53,8 @@ func (c *conn) event(operation string) audit.Event {
 	if c.user != "" {
 		e.Proof = audit.Certificate
 	}
-	if l := c.login.Load(); l != nil {
-		e.User, e.Proof = l.name, audit.Password
-		if l.proof == kv.ProofToken {
-			e.Proof = audit.Token
-		}
+	if l, _ := c.loginIn(c.server.config.Member.View().Auth()); l != nil && l.proof != kv.ProofNone {
+		e.User, e.Proof = l.name, audit.Proof(l.proof.String())
 	}
 	return e
 }

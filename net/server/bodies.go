@@ -18,6 +18,7 @@ type body struct {
 	// Constant.
 	request wire.Request // its slices are its own copies; a put has no value
 	long    bool         // it may look at many keys: it is read in turns
+	conn    *conn
 
 	// view is the View to read. For a write it is the first View that includes the write; the stream keeps it since the write
 	// completed. For a read it is the newest View at the beginning.
@@ -25,20 +26,22 @@ type body struct {
 	since  time.Time // when view was taken
 	result kv.Result // of a write, or of an evaluated transaction
 
-	authors []string // the authors that were found
-	value   any      // of package codec: the answer to a login, or to a request for a backup
+	authors []string         // the authors that were found
+	leases  wire.List[int64] // the leases that were found
+	value   any              // of package codec: the answer to a login, or to a request for a backup
 
 	// At most one of them, after begin.
 	answer *index.AnswerReader
 	whole  *index.UnpagedReader
 }
 
-// txnPartBytes is the memory charged for a comparison or operation of a transaction while its answer waits.
-const txnPartBytes = 192
+// txnPartBytes is the memory charged for a comparison or operation of a transaction while its answer waits, and askPartBytes for an element
+// of the lists of a rare request.
+const txnPartBytes, askPartBytes = 192, 64
 
 // newBody returns the body of a request, with copies of what lies in its frame. A transaction was read from a copy.
-func newBody(q *wire.Request) *read {
-	b := &body{request: *q}
+func (c *conn) newBody(q *wire.Request) *read {
+	b := &body{request: *q, conn: c}
 	b.request.Put.Key, b.request.Put.Value = bytes.Clone(q.Put.Key), nil
 	b.request.Delete.Key, b.request.Delete.End = bytes.Clone(q.Delete.Key), bytes.Clone(q.Delete.End)
 	b.request.Range.Key, b.request.Range.End = bytes.Clone(q.Range.Key), bytes.Clone(q.Range.End)

@@ -68,20 +68,18 @@ func (w *writer) appendLeaseKeys(v *index.View, x *slot, d *kv.Completion) bool 
 	return w.appendValue(x.id, &page)
 }
 
-// appendLeases appends the next of the leases that a list for the client's user contains.
-func (w *writer) appendLeases(v *index.View, x *slot, _ *kv.Completion) bool {
-	var page wire.List[int64]
-	by, err := w.s.conn.author(v)
-	if err != nil {
-		return w.appendError(x.id, err.Code, err.Message)
-	}
-	v.Leases(x.lease.ID, func(l kv.Lease) bool {
-		if v.ListsLease(by.Name, l) {
+// readLeases looks at some more leases, and appends the next ones that a list for the client's user contains when their page is complete.
+func (b *body) readLeases(to *buffer, v *index.View) bool {
+	by, _ := b.conn.author(v) // permitsStep has checked it
+	page, from, looked, left := &b.leases, &b.request.Ask.Lease.ID, 0, false
+	v.Leases(*from, func(l kv.Lease) bool {
+		*from, left = l.ID, looked == limits.LeaseKeys
+		if looked++; !left && v.ListsLease(by.Name, l) {
 			if page.More = len(page.All) == limits.LeaseKeys; !page.More {
 				page.All = append(page.All, l.ID)
 			}
 		}
-		return !page.More
+		return !left && !page.More
 	})
-	return w.appendValue(x.id, &page)
+	return !left && to.appendValue(b.request.ID, page)
 }

@@ -637,3 +637,26 @@ func TestAnsweredTwice(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// The lists of a request are charged as they are decoded: an empty element takes one byte of the frame.
+func TestListsOfARequestAreCharged(t *testing.T) {
+	e := newEndpoint(t, nil)
+	hold := make(chan struct{})
+	e.member.SetBefore(func(int, int) *kv.Error {
+		<-hold
+		return nil
+	})
+	defer e.idle(t)
+	defer close(hold)
+	for name, list := range map[string]wire.Ask{
+		"changes": {Changes: make([]kv.Change, 400)}, "revisions": {Revisions: make([]int64, 400)},
+	} {
+		before := e.server.Stats()
+		r := e.raw(t)
+		r.send(wire.AppendRequest(nil, 1, wire.OpUsers, wait, ask(list)))
+		e.until(t, "the request is not under way", func() bool { return e.server.Stats().Requests > before.Requests })
+		if took := e.server.Stats().Bytes - before.Bytes; took < 400*8 {
+			t.Errorf("%d bytes are charged for 400 %s", took, name)
+		}
+	}
+}

@@ -77,12 +77,10 @@ func (r *reader) answerLocals() {
 	allLocals.Put(l)
 }
 
-// tryLocal appends the answer to a read if it fits.
+// tryLocal appends the answer to a read if it fits. The writer refuses a read that is not permitted.
 func (b *buffer) tryLocal(v *index.View, x *local, c *conn) (answered bool) {
-	if v.Auth().Enabled() {
-		if err := c.audited(x.op, &x.Range, c.permits(v, kv.AccessRead, &x.Range)); err != nil {
-			return b.appendError(x.id, err.Code, err.Message)
-		}
+	if v.Auth().Enabled() && c.permits(v, kv.AccessRead, &x.Range) != nil {
+		return false
 	}
 	_, answered = b.tryOne(x.id, v, &x.Range)
 	return answered

@@ -176,18 +176,19 @@ func (c *conn) resume(ctx context.Context, token string) (name string, refused *
 	case !ok, jwt && claims.Revision < v.Auth().Revision(), !jwt && claims.Epoch != u.Epoch:
 		return claims.User, errBadToken
 	}
-	l := &login{name: claims.User, epoch: u.Epoch, proof: kv.ProofToken, until: claims.Until}
-	c.login.Store(l)
-	if !l.until.IsZero() {
-		end := time.AfterFunc(time.Until(l.until), func() { c.endWith(l) })
-		context.AfterFunc(c.qc.Context(), func() { end.Stop() })
-	}
+	c.login.Store(&login{name: claims.User, epoch: u.Epoch, proof: kv.ProofToken, until: claims.Until})
 	return claims.User, nil
 }
 
-// endWith closes the connection at the end of its login's token, with its watches and long reads: the client logs in on another one.
-func (c *conn) endWith(l *login) {
-	if c.login.Load() == l && c.server.config.Member.View().Auth().Enabled() {
-		c.close(wire.CloseDone, errTokenEnded.Message)
-	}
+// endLogins closes the connections whose logins have ended with their tokens, with their watches and long reads: the clients log in on
+// other ones.
+func (s *Server) endLogins() {
+	auth := s.config.Member.View().Auth()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.eachLocked(func(c *conn) {
+		if _, err := c.loginIn(auth); err == errTokenEnded {
+			s.running.Go(func() { c.close(wire.CloseDone, err.Message) })
+		}
+	})
 }

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -257,6 +258,37 @@ func TestLoginEndsWithItsJWT(t *testing.T) {
 		t.Errorf("the connection was closed after %v", took)
 	}
 	e.as(t, "").refused(kv.BadToken, "invalid token", wire.OpLogin, byToken(token))
+}
+
+// A connection keeps nothing of the logins by tokens that a later one replaces.
+func TestLoginsByJWTKeepNothing(t *testing.T) {
+	scheme, err := auth.ParseScheme("jwt,sign-method=HS256,priv-key=key", 0, func(string) ([]byte, error) { return []byte("a secret of thirty two bytes...."), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := newEndpoint(t, func(c *server.Config) { c.Tokens = scheme.Tokens(nil) })
+	e.withPassword(t, "sesame")
+	answer, err := wire.ReadAnswer[wire.Login](e.as(t, "").allowed(wire.OpLogin, login("ci", "sesame")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, r := byToken(answer.Token), e.as(t, "")
+	logins := func(n int) (live uint64) {
+		for range n {
+			r.allowed(wire.OpLogin, body)
+		}
+		e.idle(t)
+		runtime.GC()
+		runtime.GC() // of what the pools have let go
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.Mallocs - m.Frees
+	}
+	const n = 1000
+	before := logins(100)
+	if more := int64(logins(n) - before); more > 3*n {
+		t.Errorf("%d logins have left %d objects", n, more)
+	}
 }
 
 // Many logins at a time: the few that the Hasher takes are answered, and the rest refused at once; meanwhile other requests of the same

@@ -27,6 +27,7 @@ func (s *Server) pushMembers(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		s.pushChange()
+		s.endLogins()
 		select {
 		case <-ctx.Done():
 			return

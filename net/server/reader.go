@@ -267,8 +267,11 @@ func (r *reader) admit(q *wire.Request, path wire.Path, frame int) (slot, *kv.Er
 	if body { // the copy of what it needs, and what is decoded
 		weight += frame
 	}
-	if q.Txn != nil {
+	switch {
+	case q.Txn != nil:
 		weight += q.Txn.Parts() * txnPartBytes
+	case body && q.Ask != nil:
+		weight += (len(q.Ask.Revisions) + len(q.Ask.Changes)) * askPartBytes
 	}
 	rows, refusal := r.rows(q)
 	if refusal != nil {
@@ -288,7 +291,7 @@ func (r *reader) admit(q *wire.Request, path wire.Path, frame int) (slot, *kv.Er
 	}
 	switch {
 	case body:
-		x.read = newBody(q)
+		x.read = r.s.conn.newBody(q)
 	case rule.keep != nil:
 		rule.keep(r, q, &x)
 	}

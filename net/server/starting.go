@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"qkv/index/kv"
-	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -43,9 +42,6 @@ func (r *reader) awaitStart(frame []byte, need wire.Need, timeout time.Duration)
 	held, refusal := r.begin(len(frame))
 	if refusal != nil {
 		return refusal
-	}
-	if timeout <= 0 || timeout > limits.RequestTimeout {
-		timeout = limits.RequestTimeout
 	}
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()

@@ -214,7 +214,7 @@ func (s *stream) Complete(done []kv.Completion) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endLongLocked(done)
-	s.auditChangesLocked(done)
+	s.auditLocked(done)
 	if s.closed {
 		s.dropLocked(done)
 		return

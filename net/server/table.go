@@ -98,7 +98,7 @@ func init() { // its functions use the table
 		wire.OpRevoke:     {command: func(w write) kv.Command { return w.AppendRevoke(w.dst, w.Lease.ID) }},
 		wire.OpKeepAlive:  {keep: keepLease, handle: (*reader).ask, renews: true, answer: (*writer).appendLeaseTime},
 		wire.OpTimeToLive: {keep: keepLease, handle: (*reader).ask, answer: (*writer).appendLeaseKeys},
-		wire.OpLeases:     {keep: keepLease, answer: (*writer).appendLeases},
+		wire.OpLeases:     {body: always, long: always, read: (*body).readLeases},
 
 		wire.OpAuthChange: {
 			early:   true,

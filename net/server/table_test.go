@@ -68,7 +68,7 @@ func TestBodyOutlivesItsFrame(t *testing.T) {
 		if err := wire.ReadRequest(frame, &q); err != nil {
 			t.Fatal(err)
 		}
-		x := newBody(&q)
+		x := new(conn).newBody(&q)
 		clear(frame)
 		var touched []kv.Touch
 		x.body.request.Touches(func(one kv.Touch) bool {

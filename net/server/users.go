@@ -31,12 +31,10 @@ func hasRole(auth *index.Auth, user, role string) bool {
 func (c *conn) self(v *index.View) (kv.Self, *kv.Error) {
 	auth := v.Auth()
 	self := kv.Self{Name: c.user, Proof: kv.ProofCertificate, Enabled: auth.Enabled(), Revision: auth.Revision()}
-	if l := c.login.Load(); l != nil {
-		if err := l.check(auth); err == nil {
-			self.Name, self.Proof = l.name, l.proof
-		} else if auth.Enabled() {
-			return self, err
-		}
+	if l, err := c.loginIn(auth); err != nil {
+		return self, err
+	} else if l != nil {
+		self.Name, self.Proof = l.name, l.proof
 	}
 	if self.Name == "" {
 		self.Proof = kv.ProofNone

@@ -195,14 +195,11 @@ func prefetch(v *index.View, slots []slot) int {
 // encodeOne appends one outcome. It returns false if the outcome does not fit after the buffered answers; an empty buffer always
 // gets some answer.
 func (w *writer) encodeOne(v *index.View, x *slot, d *kv.Completion) bool {
-	switch {
-	case d.Result.Err != nil:
-		w.s.conn.audited(x.op, nil, d.Result.Err)
-		return w.appendError(x.id, d.Result.Err.Code, d.Result.Err.Message)
-	case v.Auth().Enabled():
-		if err := w.s.conn.permitsRead(v, x); err != nil {
-			return w.appendError(x.id, err.Code, err.Message)
-		}
+	if d.Result.Err == nil && v.Auth().Enabled() {
+		d.Result.Err = w.s.conn.permitsRead(v, x) // it is recorded once, although its answer may not fit yet
+	}
+	if err := d.Result.Err; err != nil {
+		return w.appendError(x.id, err.Code, err.Message)
 	}
 	switch {
 	case x.read != nil && x.read.body != nil:
