@@ -1454,6 +1454,38 @@ func TestPartsFitTogether(t *testing.T) {
 	}
 }
 
+// Parts of a transfer that was given up, or of a seed, take no space from the snapshot that comes in its place.
+func TestPartsOfAnEarlierTransferMakeRoom(t *testing.T) {
+	p, earlier := newParts(t)
+	p.put(100)
+	earlier.save(p)
+	follower := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	tr := &transfer{from: earlier, to: follower}
+	tr.connect()
+	follower.give = func(name string, offset int64) ([]byte, error) {
+		if len(follower.parts.all) == 3 && offset > 0 {
+			return nil, errAway
+		}
+		return tr.give(name, offset)
+	}
+	earlier.turn(sendSnapshot{Peer: 2, Message: &raftpb.Message{Snapshot: snapshotAt(p.at, 1, ConfStateOf(p.Members().Configuration()))}})
+	if tr.queue[0](); len(follower.parts.all) != 3 || len(names(t, follower.fs)) != 4 {
+		t.Fatalf("there are %v", names(t, follower.fs))
+	}
+	q, leader := newParts(t)
+	q.putOthers()
+	q.put(50)
+	leader.save(q)
+	follower.at += 2 * snapshotReceiveIdle
+	follower.fs.SetCapacity(leader.files[0].Whole() + 8<<10)
+	if got := (&transfer{from: leader, to: follower}).run(t, q); got.View().Digest() != q.View().Digest() {
+		t.Error("another state has come")
+	}
+	if got := follower.problems(); len(got) > 0 {
+		t.Errorf("it failed: %q", got)
+	}
+}
+
 // A part that the receiver has had is damaged, or cannot be read: an alarm says so, the part is moved aside, and comes with the next offer.
 func TestPartOfTheReceiverIsDamaged(t *testing.T) {
 	for name, harm := range map[string]func(f *snapshotterTurns, part string) error{

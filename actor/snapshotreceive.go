@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -78,14 +79,18 @@ func (r *receives) offered(c *snapshotCore, repair *repairing, from uint64, o pe
 		return // it offers again
 	}
 	t := &receiving{from: from, offer: o, progressed: c.now}
+	for _, one := range o.Parts {
+		c.parts.received = append(c.parts.received, snapshot.Part(one))
+	}
+	c.parts.incoming = c.parts.partial // it may go on
+	c.removeParts()                    // those of an earlier transfer, or of a seed, take space
 	if err := r.nextFile(c, t); err != nil {
+		c.parts.partial = cmp.Or(c.parts.partial, c.parts.incoming)
+		r.forget(c)
 		r.fail(c, from, o, err)
 		return
 	}
 	r.current = t
-	for _, one := range o.Parts {
-		c.parts.received = append(c.parts.received, snapshot.Part(one))
-	}
 	r.logProgress(c)
 	r.pull(c)
 }
