@@ -1486,6 +1486,33 @@ func TestPartsOfAnEarlierTransferMakeRoom(t *testing.T) {
 	}
 }
 
+// A lost part whose file is gone comes with a snapshot: then nothing is lost any more.
+func TestLostPartComesWithASnapshot(t *testing.T) {
+	p, leader := newParts(t)
+	follower := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	tr := &transfer{from: leader, to: follower}
+	p.put(500)
+	leader.save(p)
+	tr.run(t, p)
+	bad := follower.files[0].Parts[1]
+	if err := follower.fs.Remove("snap/" + bad.Name()); err != nil {
+		t.Fatal(err)
+	}
+	follower.Status.view.Store(index.NewState(limits.Defaults().Index).View())
+	follower.turn(Suspect{Path: follower.files[0].Path})
+	if follower.turn(); follower.Status.Parts().Lost != bad.To {
+		t.Fatalf("lost up to %d, alarms %q", follower.Status.Parts().Lost, follower.problems())
+	}
+	p.put(20)
+	leader.save(p)
+	if got := tr.run(t, p); got.View().Digest() != p.View().Digest() {
+		t.Error("another state has come")
+	}
+	if follower.turn(); follower.Status.Parts().Lost > 0 || len(follower.repair.damaged) > 0 || !strings.Contains(follower.lostAlarm(bad), "nothing is lost") {
+		t.Errorf("the part came, and it is lost up to %d: %+v, alarms %q", follower.Status.Parts().Lost, follower.repair.damaged, follower.problems())
+	}
+}
+
 // A part that the receiver has had is damaged, or cannot be read: an alarm says so, the part is moved aside, and comes with the next offer.
 func TestPartOfTheReceiverIsDamaged(t *testing.T) {
 	for name, harm := range map[string]func(f *snapshotterTurns, part string) error{
