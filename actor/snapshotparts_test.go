@@ -1513,6 +1513,33 @@ func TestLostPartComesWithASnapshot(t *testing.T) {
 	}
 }
 
+// A part of the sender has another size than it offers. The sender hears of it, and has the part fetched.
+func TestPartOfTheSenderIsCut(t *testing.T) {
+	p, leader := newParts(t)
+	follower := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	tr := &transfer{from: leader, to: follower}
+	p.put(100)
+	leader.save(p)
+	cut := leader.files[0].Parts[1]
+	leader.harm(t, cut)
+	tr.connect()
+	follower.give = func(name string, offset int64) ([]byte, error) {
+		if name == cut.Name() {
+			return nil, fmt.Errorf("%w: its file has another size", damage.ErrOtherBytes)
+		}
+		return tr.give(name, offset)
+	}
+	leader.turn(sendSnapshot{Peer: 2, Message: &raftpb.Message{Snapshot: snapshotAt(p.at, 1, ConfStateOf(p.Members().Configuration()))}})
+	for len(tr.queue) > 0 {
+		next := tr.queue[0]
+		tr.queue = tr.queue[1:]
+		next()
+	}
+	if leader.lostAlarm(cut) == "" || len(leader.sends.transfers) > 0 {
+		t.Errorf("the sender does not know of it: alarms %q, transfers %+v", leader.problems(), leader.sends.transfers)
+	}
+}
+
 // A part that the receiver has had is damaged, or cannot be read: an alarm says so, the part is moved aside, and comes with the next offer.
 func TestPartOfTheReceiverIsDamaged(t *testing.T) {
 	for name, harm := range map[string]func(f *snapshotterTurns, part string) error{

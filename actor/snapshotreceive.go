@@ -172,7 +172,7 @@ func (r *receives) fail(c *snapshotCore, from uint64, o peerframe.SnapshotOffer,
 	c.noteLack(err)
 	c.Status.Observer.Counters.ReceiveFailed.Add(1)
 	c.Status.Alarm(snapshotAlarm("receiving", fmt.Sprintf("a snapshot could not be received: %v", err)))
-	c.send(from, peerframe.SnapshotResult{Index: o.Index, Term: o.Term, Damaged: errors.Is(err, damage.ErrDamaged)})
+	c.send(from, peerframe.SnapshotResult{Index: o.Index, Term: o.Term, Damaged: errors.Is(err, damage.ErrDamaged) || errors.Is(err, damage.ErrOtherBytes)})
 }
 
 // endAlarm ends the alarm when the state has reached the snapshot that could not be received, in whatever way.
