@@ -172,6 +172,8 @@ func (s *storage) takeNewest(r *recovered, found *log.Recovered) error {
 		return (&lacksPart{lacks.info, lacks.defect, fmt.Errorf("%w; and no newer snapshot could be used: %w", lacks.why, err)}).unusable()
 	}
 	r.snapshots = append(r.snapshots, info)
+	// an interrupted start may have fetched it, and the log did not continue it
+	r.useless = slices.DeleteFunc(r.useless, func(one snapshot.Info) bool { return one.Path == info.Path })
 	for _, one := range r.lacking {
 		r.useless = append(r.useless, one.info)
 	}
