@@ -178,6 +178,28 @@ func TestPartsAreRepaired(t *testing.T) {
 	}
 }
 
+// A start that fetches a part goes on with a transfer that was interrupted: what that has brought stays.
+func TestRepairKeepsAnInterruptedTransfer(t *testing.T) {
+	dir, parts := folderWithParts(t)
+	whole := filepath.Join(t.TempDir(), "whole")
+	must(t, os.CopyFS(whole, os.DirFS(dir)))
+	content, err := os.ReadFile(filepath.Join("..", "snapshot", "testdata", "extent.part"))
+	must(t, err)
+	sha := content[len(content)-32:]
+	came := filepath.Join(dir, "snap", fmt.Sprintf("%020d-%064x.part", 2, sha))
+	comes := filepath.Join(dir, "snap", fmt.Sprintf("%020d-%064x.part.%064x.tmp", 1, sha, sha))
+	must(t, errors.Join(os.WriteFile(came, content, 0o600), os.WriteFile(comes, content, 0o600)))
+	flipBitOf(t, parts[3])
+	given, rare := 0, smallParts()
+	rare.SnapshotBytes = limits.Defaults().SnapshotBytes
+	a, err := startAloneAs(t, dir, 64<<10, rare, func(c *Config) { c.Join = []string{"127.0.0.1:7"} }, giveFrom(whole, &given))
+	must(t, err)
+	defer a.stop(t)
+	if _, err := os.Stat(came); err != nil || given != 1 {
+		t.Errorf("%d parts were fetched, and the part of the transfer: %v", given, err)
+	}
+}
+
 // A repair that fails while the member runs leaves the part where it was, and no file of it open. It does not fail if the part is sound: the
 // disk can read it again.
 func TestFailedRepairLeavesNoFileOpen(t *testing.T) {
