@@ -367,6 +367,9 @@ func (h peerHandler) Part(request peerframe.PartRequest) (peer.PartFile, *peerfr
 		return refuse("%q is not the name of a part of a snapshot", request.Part)
 	}
 	f, err := h.folder.fs.Open(h.folder.path("snap/" + request.Part))
+	if err != nil {
+		h.suspect(request.Part)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return refuse("%s does not have the part %s", h.config.Name, request.Part)
 	}
@@ -374,6 +377,13 @@ func (h peerHandler) Part(request peerframe.PartRequest) (peer.PartFile, *peerfr
 		return refuse("%s cannot read the part %s: %v", h.config.Name, request.Part, err)
 	}
 	return sentFile{f, h.status}, nil
+}
+
+// suspect has a snapshot, or a part, verified that could not be read for another use. If a snapshot needs it, it is fetched.
+func (m *member) suspect(name string) {
+	if m.status.View() != nil { // otherwise the start verifies it
+		m.actors.snapshots.Offer(actor.Suspect{Path: m.folder.path("snap/" + name)})
+	}
 }
 
 // readFile is an open file, or a description in memory.

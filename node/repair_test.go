@@ -200,6 +200,23 @@ func TestRepairKeepsAnInterruptedTransfer(t *testing.T) {
 	}
 }
 
+// A part is gone, or cannot be opened, when another member asks for it: then it is checked, and an alarm says so.
+func TestPartThatCannotBeGiven(t *testing.T) {
+	dir, parts := folderWithParts(t)
+	a, err := startAloneWith(t, dir, 64<<10, smallParts())
+	must(t, err)
+	defer a.stop(t)
+	remove(t, parts[3])
+	if _, no := (peerHandler{a.m}).Part(peerframe.PartRequest{From: a.m.folder.Member, Name: "n1", Part: filepath.Base(parts[3])}); no == nil {
+		t.Fatal("it is given")
+	}
+	for begun := time.Now(); !slices.ContainsFunc(a.m.alarms(), func(one kv.Alarm) bool { return strings.Contains(one.Text, filepath.Base(parts[3])) }); time.Sleep(time.Millisecond) {
+		if time.Since(begun) > wait {
+			t.Fatalf("nobody knows that it is gone: %+v", a.m.alarms())
+		}
+	}
+}
+
 // A repair that fails while the member runs leaves the part where it was, and no file of it open. It does not fail if the part is sound: the
 // disk can read it again.
 func TestFailedRepairLeavesNoFileOpen(t *testing.T) {
