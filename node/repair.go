@@ -239,22 +239,29 @@ func (s *storage) fetchNewest(known snapshot.Info, usable func(*peerframe.Newest
 type newestSink struct {
 	offer  peerframe.Newest
 	usable func(*peerframe.Newest) error
-	bytes  []byte
+	whole  bool // offer came
 }
 
-func (n *newestSink) Name() string  { return peerframe.NewestSnapshot }
-func (n *newestSink) Size() int64   { return peerframe.NewestBytes }
-func (n *newestSink) Offset() int64 { return int64(len(n.bytes)) }
+func (n *newestSink) Name() string { return peerframe.NewestSnapshot }
+func (n *newestSink) Size() int64  { return peerframe.NewestBytes }
 
+func (n *newestSink) Offset() int64 {
+	if n.whole {
+		return peerframe.NewestBytes
+	}
+	return 0
+}
+
+// Write drops a piece that a broken connection has cut: the next member's newest snapshot may be another one.
 func (n *newestSink) Write(piece []byte) error {
-	if n.bytes = append(n.bytes, piece...); len(n.bytes) < peerframe.NewestBytes {
+	if len(piece) < peerframe.NewestBytes {
 		return nil
 	}
-	n.offer = peerframe.ReadNewest(n.bytes)
+	n.offer = peerframe.ReadNewest(piece)
 	if err := n.usable(&n.offer); err != nil {
-		n.bytes = nil
 		return fmt.Errorf("%w: %w", damage.ErrOtherBytes, err)
 	}
+	n.whole = true
 	return nil
 }
 

@@ -654,6 +654,17 @@ func TestRecoverTheOlderSnapshotWithoutAPart(t *testing.T) {
 	}
 }
 
+// The description of a member's newest snapshot is not made of two members' answers, if the first one breaks.
+func TestNewestSnapshotOfOneMember(t *testing.T) {
+	first, second := peerframe.Newest{Index: 7, Term: 1, Size: 100, SHA: [32]byte{1}}, peerframe.Newest{Index: 9, Term: 2, Size: 200, SHA: [32]byte{2}}
+	sink := newestSink{usable: func(*peerframe.Newest) error { return nil }}
+	must(t, sink.Write(first.Append(nil)[:20]))
+	must(t, sink.Write(second.Append(nil)[sink.Offset():]))
+	if sink.offer != second || sink.Offset() != sink.Size() {
+		t.Errorf("it offers %+v", sink.offer)
+	}
+}
+
 // Only a snapshot that is behind the end of the log, in raft's order, may take its place: the log never goes back.
 func TestNewerStateFollowsTheLog(t *testing.T) {
 	found := &log.Recovered{Last: 100, LastTerm: 5, HardState: log.HardState{Commit: 80}}

@@ -104,14 +104,15 @@ func (h *host) reaches(o *host) bool {
 func send(file peer.PartFile, to peer.PartSink, end int64) error {
 	defer file.Close() // also when the receiver loses power
 	piece := make([]byte, 4096)
-	for to.Offset() < end {
-		n, _ := file.ReadAt(piece[:min(int64(len(piece)), end-to.Offset())], to.Offset())
+	for at := to.Offset(); at < end; {
+		n, _ := file.ReadAt(piece[:min(int64(len(piece)), end-at)], at)
 		if n == 0 { // the disk over there fails
 			return errCut
 		}
 		if err := to.Write(piece[:n]); err != nil {
 			return err
 		}
+		at += int64(n)
 	}
 	if end < to.Size() {
 		return errCut
