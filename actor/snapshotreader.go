@@ -1,11 +1,6 @@
 package actor
 
-import (
-	"errors"
-
-	"qkv/internal/damage"
-	"qkv/snapshot"
-)
+import "qkv/snapshot"
 
 // SnapshotReaderMessage is a message to the snapshot reader.
 type SnapshotReaderMessage interface{ snapshotReaderMessage() }
@@ -44,10 +39,7 @@ func (r *SnapshotReader) pull(m pull) {
 	var piece []byte
 	if m.File.Offset() < m.File.Size() { // otherwise an earlier process has received all of it
 		var away error
-		if piece, away = r.Pull(m.From, m.File.Name(), m.File.Size(), m.File.Offset()); errors.Is(away, damage.ErrOtherBytes) { // its file has another size
-			r.Snapshotter.MustPost(pulled{File: m.File, Err: away})
-			return
-		} else if len(piece) == 0 {
+		if piece, away = r.Pull(m.From, m.File.Name(), m.File.Size(), m.File.Offset()); len(piece) == 0 {
 			r.Snapshotter.MustPost(pulled{File: m.File, Away: away})
 			return
 		}

@@ -247,21 +247,21 @@ func (r *receives) pulled(c *snapshotCore, repair *repairing, m pulled) {
 		return
 	}
 	t.pulling, t.reading, t.has = false, false, m.File.Offset()
-	switch {
-	case m.Away != nil: // the sender offers the snapshot again, or ends the transfer
+	switch err := cmp.Or(m.Err, m.Away); {
+	case m.Away != nil && !errors.Is(err, damage.ErrOtherBytes): // the sender offers the snapshot again, or ends the transfer
 		if why := m.Away.Error(); why != t.away {
 			t.away = why
 			c.Logger.Warn("no piece of a snapshot comes", "from", c.Status.NameOf(t.from), "index", t.offer.Index,
 				"file", m.File.Name(), "has", t.has, "error", why)
 		}
-	case m.Err == nil && !m.File.Whole():
+	case err == nil && !m.File.Whole():
 		t.progressed = c.now
 		r.pull(c)
-	case m.Err == nil && t.part > 0:
+	case err == nil && t.part > 0:
 		t.progressed = c.now
 		r.received(c)
 	default:
-		r.finish(c, repair, m.Err)
+		r.finish(c, repair, err)
 	}
 }
 
