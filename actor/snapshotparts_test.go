@@ -1454,6 +1454,92 @@ func TestPartsFitTogether(t *testing.T) {
 	}
 }
 
+// Parts of a transfer that was given up, or of a seed, take no space from the snapshot that comes in its place.
+func TestPartsOfAnEarlierTransferMakeRoom(t *testing.T) {
+	p, earlier := newParts(t)
+	p.put(100)
+	earlier.save(p)
+	follower := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	tr := &transfer{from: earlier, to: follower}
+	tr.connect()
+	follower.give = func(name string, offset int64) ([]byte, error) {
+		if len(follower.parts.all) == 3 && offset > 0 {
+			return nil, errAway
+		}
+		return tr.give(name, offset)
+	}
+	earlier.turn(sendSnapshot{Peer: 2, Message: &raftpb.Message{Snapshot: snapshotAt(p.at, 1, ConfStateOf(p.Members().Configuration()))}})
+	if tr.queue[0](); len(follower.parts.all) != 3 || len(names(t, follower.fs)) != 4 {
+		t.Fatalf("there are %v", names(t, follower.fs))
+	}
+	q, leader := newParts(t)
+	q.putOthers()
+	q.put(50)
+	leader.save(q)
+	follower.at += 2 * snapshotReceiveIdle
+	follower.fs.SetCapacity(leader.files[0].Whole() + 8<<10)
+	if got := (&transfer{from: leader, to: follower}).run(t, q); got.View().Digest() != q.View().Digest() {
+		t.Error("another state has come")
+	}
+	if got := follower.problems(); len(got) > 0 {
+		t.Errorf("it failed: %q", got)
+	}
+}
+
+// A lost part whose file is gone comes with a snapshot: then nothing is lost any more.
+func TestLostPartComesWithASnapshot(t *testing.T) {
+	p, leader := newParts(t)
+	follower := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	tr := &transfer{from: leader, to: follower}
+	p.put(500)
+	leader.save(p)
+	tr.run(t, p)
+	bad := follower.files[0].Parts[1]
+	if err := follower.fs.Remove("snap/" + bad.Name()); err != nil {
+		t.Fatal(err)
+	}
+	follower.Status.view.Store(index.NewState(limits.Defaults().Index).View())
+	follower.turn(Suspect{Path: follower.files[0].Path})
+	if follower.turn(); follower.Status.Parts().Lost != bad.To {
+		t.Fatalf("lost up to %d, alarms %q", follower.Status.Parts().Lost, follower.problems())
+	}
+	p.put(20)
+	leader.save(p)
+	if got := tr.run(t, p); got.View().Digest() != p.View().Digest() {
+		t.Error("another state has come")
+	}
+	if follower.turn(); follower.Status.Parts().Lost > 0 || len(follower.repair.damaged) > 0 || !strings.Contains(follower.lostAlarm(bad), "nothing is lost") {
+		t.Errorf("the part came, and it is lost up to %d: %+v, alarms %q", follower.Status.Parts().Lost, follower.repair.damaged, follower.problems())
+	}
+}
+
+// A part of the sender has another size than it offers. The sender hears of it, and has the part fetched.
+func TestPartOfTheSenderIsCut(t *testing.T) {
+	p, leader := newParts(t)
+	follower := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	tr := &transfer{from: leader, to: follower}
+	p.put(100)
+	leader.save(p)
+	cut := leader.files[0].Parts[1]
+	leader.harm(t, cut)
+	tr.connect()
+	follower.give = func(name string, offset int64) ([]byte, error) {
+		if name == cut.Name() {
+			return nil, fmt.Errorf("%w: its file has another size", damage.ErrOtherBytes)
+		}
+		return tr.give(name, offset)
+	}
+	leader.turn(sendSnapshot{Peer: 2, Message: &raftpb.Message{Snapshot: snapshotAt(p.at, 1, ConfStateOf(p.Members().Configuration()))}})
+	for len(tr.queue) > 0 {
+		next := tr.queue[0]
+		tr.queue = tr.queue[1:]
+		next()
+	}
+	if leader.lostAlarm(cut) == "" || len(leader.sends.transfers) > 0 {
+		t.Errorf("the sender does not know of it: alarms %q, transfers %+v", leader.problems(), leader.sends.transfers)
+	}
+}
+
 // A part that the receiver has had is damaged, or cannot be read: an alarm says so, the part is moved aside, and comes with the next offer.
 func TestPartOfTheReceiverIsDamaged(t *testing.T) {
 	for name, harm := range map[string]func(f *snapshotterTurns, part string) error{

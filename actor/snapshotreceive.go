@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -78,14 +79,18 @@ func (r *receives) offered(c *snapshotCore, repair *repairing, from uint64, o pe
 		return // it offers again
 	}
 	t := &receiving{from: from, offer: o, progressed: c.now}
+	for _, one := range o.Parts {
+		c.parts.received = append(c.parts.received, snapshot.Part(one))
+	}
+	c.parts.incoming = c.parts.partial // it may go on
+	c.removeParts()                    // those of an earlier transfer, or of a seed, take space
 	if err := r.nextFile(c, t); err != nil {
+		c.parts.partial = cmp.Or(c.parts.partial, c.parts.incoming)
+		r.forget(c)
 		r.fail(c, from, o, err)
 		return
 	}
 	r.current = t
-	for _, one := range o.Parts {
-		c.parts.received = append(c.parts.received, snapshot.Part(one))
-	}
 	r.logProgress(c)
 	r.pull(c)
 }
@@ -167,7 +172,7 @@ func (r *receives) fail(c *snapshotCore, from uint64, o peerframe.SnapshotOffer,
 	c.noteLack(err)
 	c.Status.Observer.Counters.ReceiveFailed.Add(1)
 	c.Status.Alarm(snapshotAlarm("receiving", fmt.Sprintf("a snapshot could not be received: %v", err)))
-	c.send(from, peerframe.SnapshotResult{Index: o.Index, Term: o.Term, Damaged: errors.Is(err, damage.ErrDamaged)})
+	c.send(from, peerframe.SnapshotResult{Index: o.Index, Term: o.Term, Damaged: errors.Is(err, damage.ErrDamaged) || errors.Is(err, damage.ErrOtherBytes)})
 }
 
 // endAlarm ends the alarm when the state has reached the snapshot that could not be received, in whatever way.
@@ -242,21 +247,21 @@ func (r *receives) pulled(c *snapshotCore, repair *repairing, m pulled) {
 		return
 	}
 	t.pulling, t.reading, t.has = false, false, m.File.Offset()
-	switch {
-	case m.Away != nil: // the sender offers the snapshot again, or ends the transfer
+	switch err := cmp.Or(m.Err, m.Away); {
+	case m.Away != nil && !errors.Is(err, damage.ErrOtherBytes): // the sender offers the snapshot again, or ends the transfer
 		if why := m.Away.Error(); why != t.away {
 			t.away = why
 			c.Logger.Warn("no piece of a snapshot comes", "from", c.Status.NameOf(t.from), "index", t.offer.Index,
 				"file", m.File.Name(), "has", t.has, "error", why)
 		}
-	case m.Err == nil && !m.File.Whole():
+	case err == nil && !m.File.Whole():
 		t.progressed = c.now
 		r.pull(c)
-	case m.Err == nil && t.part > 0:
+	case err == nil && t.part > 0:
 		t.progressed = c.now
 		r.received(c)
 	default:
-		r.finish(c, repair, m.Err)
+		r.finish(c, repair, err)
 	}
 }
 

@@ -142,6 +142,15 @@ func (r *repairing) repaired(c *snapshotCore, one damagedPart, how string) {
 	one.alarm(c, "a part of snapshots was damaged, and was "+how)
 }
 
+// loaded ends the repair of the parts of a snapshot that was loaded: they are sound. A lost part has come with it.
+func (r *repairing) loaded(c *snapshotCore, info snapshot.Info) {
+	for _, one := range slices.Clone(r.damaged) {
+		if slices.ContainsFunc(info.Parts, func(p snapshot.Part) bool { return p.SHA == one.SHA }) {
+			r.repaired(c, one, "found sound when another member's snapshot was installed; nothing is lost")
+		}
+	}
+}
+
 // remake returns the file that writes a lost part again from memory; nil: there is none. That gives the same file if nothing of the part was dropped, and if each value is
 // in memory or in a sound block. Otherwise only a newer base can be without the part.
 func (r *repairing) remake(c *snapshotCore, v *index.View) *file {

@@ -179,6 +179,7 @@ func (s *Snapshotter) installed(m installed) {
 	s.shelf = t.shelf
 	s.files = nil
 	s.published(t.info)
+	s.repair.loaded(c, t.info)
 	s.repair.forgetLost(c)
 	s.removeParts()
 	s.postStored()

@@ -433,6 +433,9 @@ func (r *backupRun) copy(ctx context.Context, least uint64) error {
 			err = r.beside(ctx)
 		}
 	}
+	if source, is := errors.AsType[*backup.SourceError](err); is && ctx.Err() == nil {
+		r.member.suspect(source.Name)
+	}
 	return err
 }
 

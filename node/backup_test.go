@@ -159,6 +159,39 @@ func TestBackupReadsSnapshotAndParts(t *testing.T) {
 	}
 }
 
+// A part that is damaged or gone when it is copied to the backup is fetched from another member, and then the base is made.
+func TestBackupHasItsPartsRepaired(t *testing.T) {
+	for name, harm := range map[string]func(h *host, part string) error{
+		"damaged": func(h *host, part string) error { return h.disk.Rot(part, 500, 1) },
+		"gone":    func(h *host, part string) error { return h.disk.Remove(part) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newBackupCluster(t, 3, func(l *limits.Tunable) { l.Index.ExtentBytes = 20_000 })
+			c.put(100)
+			h := c.leader()
+			r := c.run(h)
+			if err := r.open(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.snapshot(t.Context(), applied(h)); err != nil {
+				t.Fatal(err)
+			}
+			h.rotted = true // its alarms are expected
+			if err := harm(h, h.files("data/snap", ".part")[1]); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.base(t.Context(), 0); err == nil {
+				t.Fatal("a base is made of it")
+			}
+			c.w.run(20 * time.Second)
+			c.within(time.Minute)
+			if err := r.base(t.Context(), 0); err != nil || c.w.failure != "" {
+				t.Errorf("after the repair: %v; %s", err, c.w.failure)
+			}
+		})
+	}
+}
+
 // The log is given without gaps, from memory and from the disk, up to an entry. One that a snapshot has replaced is told apart from a disk that
 // fails: that one is tried again.
 func TestBackupReadsTheLog(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -303,6 +304,10 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 			return err
 		}
 	}
+	// only the newest may be continued, and a snapshot only if it is beyond the log; a repair removes the file, and the transfer's parts stay
+	if i := slices.IndexFunc(listing.Partial, func(one snapshot.Partial) bool { return one.Part || one.Index > found.Last }); i >= 0 {
+		r.interrupted.Partial = listing.Partial[i].Path
+	}
 	for _, info := range listing.Published {
 		if err := s.consider(r, found, info, ahead); err != nil {
 			return err
@@ -331,10 +336,10 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 		return err
 	}
 	for _, one := range listing.Partial {
-		// only the newest may be continued, and a snapshot only if it is beyond the log
-		if r.interrupted.Partial == "" && (one.Part || one.Index > found.Last) {
-			r.interrupted.Partial = one.Path
-		} else if err := snapshot.Remove(s.folder.fs, one.Path); err != nil {
+		if one.Path == r.interrupted.Partial {
+			continue
+		}
+		if err := snapshot.Remove(s.folder.fs, one.Path); err != nil {
 			return err
 		}
 	}

@@ -173,6 +173,8 @@ func (s *storage) takeNewest(r *recovered, found *log.Recovered) error {
 		return (&lacksPart{lacks.info, lacks.defect, fmt.Errorf("%w; and no newer snapshot could be used: %w", lacks.why, err)}).unusable()
 	}
 	r.snapshots = append(r.snapshots, info)
+	// an interrupted start may have fetched it, and the log did not continue it
+	r.useless = slices.DeleteFunc(r.useless, func(one snapshot.Info) bool { return one.Path == info.Path })
 	for _, one := range r.lacking {
 		r.useless = append(r.useless, one.info)
 	}
@@ -238,22 +240,29 @@ func (s *storage) fetchNewest(known snapshot.Info, usable func(*peerframe.Newest
 type newestSink struct {
 	offer  peerframe.Newest
 	usable func(*peerframe.Newest) error
-	bytes  []byte
+	whole  bool // offer came
 }
 
-func (n *newestSink) Name() string  { return peerframe.NewestSnapshot }
-func (n *newestSink) Size() int64   { return peerframe.NewestBytes }
-func (n *newestSink) Offset() int64 { return int64(len(n.bytes)) }
+func (n *newestSink) Name() string { return peerframe.NewestSnapshot }
+func (n *newestSink) Size() int64  { return peerframe.NewestBytes }
 
+func (n *newestSink) Offset() int64 {
+	if n.whole {
+		return peerframe.NewestBytes
+	}
+	return 0
+}
+
+// Write drops a piece that a broken connection has cut: the next member's newest snapshot may be another one.
 func (n *newestSink) Write(piece []byte) error {
-	if n.bytes = append(n.bytes, piece...); len(n.bytes) < peerframe.NewestBytes {
+	if len(piece) < peerframe.NewestBytes {
 		return nil
 	}
-	n.offer = peerframe.ReadNewest(n.bytes)
+	n.offer = peerframe.ReadNewest(piece)
 	if err := n.usable(&n.offer); err != nil {
-		n.bytes = nil
 		return fmt.Errorf("%w: %w", damage.ErrOtherBytes, err)
 	}
+	n.whole = true
 	return nil
 }
 
@@ -406,6 +415,9 @@ func (h peerHandler) Part(request peerframe.PartRequest) (peer.PartFile, *peerfr
 		return refuse("%q is not the name of a part of a snapshot", request.Part)
 	}
 	f, err := h.folder.fs.Open(h.folder.path("snap/" + request.Part))
+	if err != nil {
+		h.suspect(request.Part)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return refuse("%s does not have the part %s", h.config.Name, request.Part)
 	}
@@ -413,6 +425,13 @@ func (h peerHandler) Part(request peerframe.PartRequest) (peer.PartFile, *peerfr
 		return refuse("%s cannot read the part %s: %v", h.config.Name, request.Part, err)
 	}
 	return sentFile{f, h.status}, nil
+}
+
+// suspect has a snapshot, or a part, verified that could not be read for another use. If a snapshot needs it, it is fetched.
+func (m *member) suspect(name string) {
+	if m.status.View() != nil { // otherwise the start verifies it
+		m.actors.snapshots.Offer(actor.Suspect{Path: m.folder.path("snap/" + name)})
+	}
 }
 
 // readFile is an open file, or a description in memory.

@@ -178,6 +178,45 @@ func TestPartsAreRepaired(t *testing.T) {
 	}
 }
 
+// A start that fetches a part goes on with a transfer that was interrupted: what that has brought stays.
+func TestRepairKeepsAnInterruptedTransfer(t *testing.T) {
+	dir, parts := folderWithParts(t)
+	whole := filepath.Join(t.TempDir(), "whole")
+	must(t, os.CopyFS(whole, os.DirFS(dir)))
+	content, err := os.ReadFile(filepath.Join("..", "snapshot", "testdata", "extent.part"))
+	must(t, err)
+	sha := content[len(content)-32:]
+	came := filepath.Join(dir, "snap", fmt.Sprintf("%020d-%064x.part", 2, sha))
+	comes := filepath.Join(dir, "snap", fmt.Sprintf("%020d-%064x.part.%064x.tmp", 1, sha, sha))
+	must(t, errors.Join(os.WriteFile(came, content, 0o600), os.WriteFile(comes, content, 0o600)))
+	flipBitOf(t, parts[3])
+	given, rare := 0, smallParts()
+	rare.SnapshotBytes = limits.Defaults().SnapshotBytes
+	a, err := startAloneAs(t, dir, 64<<10, rare, func(c *Config) { c.Join = []string{"127.0.0.1:7"} }, giveFrom(whole, &given))
+	must(t, err)
+	defer a.stop(t)
+	if _, err := os.Stat(came); err != nil || given != 1 {
+		t.Errorf("%d parts were fetched, and the part of the transfer: %v", given, err)
+	}
+}
+
+// A part is gone, or cannot be opened, when another member asks for it: then it is checked, and an alarm says so.
+func TestPartThatCannotBeGiven(t *testing.T) {
+	dir, parts := folderWithParts(t)
+	a, err := startAloneWith(t, dir, 64<<10, smallParts())
+	must(t, err)
+	defer a.stop(t)
+	remove(t, parts[3])
+	if _, no := (peerHandler{a.m}).Part(peerframe.PartRequest{From: a.m.folder.Member, Name: "n1", Part: filepath.Base(parts[3])}); no == nil {
+		t.Fatal("it is given")
+	}
+	for begun := time.Now(); !slices.ContainsFunc(a.m.alarms(), func(one kv.Alarm) bool { return strings.Contains(one.Text, filepath.Base(parts[3])) }); time.Sleep(time.Millisecond) {
+		if time.Since(begun) > wait {
+			t.Fatalf("nobody knows that it is gone: %+v", a.m.alarms())
+		}
+	}
+}
+
 // A repair that fails while the member runs leaves the part where it was, and no file of it open. It does not fail if the part is sound: the
 // disk can read it again.
 func TestFailedRepairLeavesNoFileOpen(t *testing.T) {
@@ -612,6 +651,17 @@ func TestRecoverTheOlderSnapshotWithoutAPart(t *testing.T) {
 	}
 	if from.Loss == nil || from.Loss.Revision >= from.Revision || len(from.Loss.Places) != 1 || from.Entry < newer.Index {
 		t.Errorf("%+v, %+v", from, from.Loss)
+	}
+}
+
+// The description of a member's newest snapshot is not made of two members' answers, if the first one breaks.
+func TestNewestSnapshotOfOneMember(t *testing.T) {
+	first, second := peerframe.Newest{Index: 7, Term: 1, Size: 100, SHA: [32]byte{1}}, peerframe.Newest{Index: 9, Term: 2, Size: 200, SHA: [32]byte{2}}
+	sink := newestSink{usable: func(*peerframe.Newest) error { return nil }}
+	must(t, sink.Write(first.Append(nil)[:20]))
+	must(t, sink.Write(second.Append(nil)[sink.Offset():]))
+	if sink.offer != second || sink.Offset() != sink.Size() {
+		t.Errorf("it offers %+v", sink.offer)
 	}
 }
 

@@ -104,14 +104,15 @@ func (h *host) reaches(o *host) bool {
 func send(file peer.PartFile, to peer.PartSink, end int64) error {
 	defer file.Close() // also when the receiver loses power
 	piece := make([]byte, 4096)
-	for to.Offset() < end {
-		n, _ := file.ReadAt(piece[:min(int64(len(piece)), end-to.Offset())], to.Offset())
+	for at := to.Offset(); at < end; {
+		n, _ := file.ReadAt(piece[:min(int64(len(piece)), end-at)], at)
 		if n == 0 { // the disk over there fails
 			return errCut
 		}
 		if err := to.Write(piece[:n]); err != nil {
 			return err
 		}
+		at += int64(n)
 	}
 	if end < to.Size() {
 		return errCut
@@ -393,7 +394,7 @@ func powerFailsWhileANewerStateIsTaken(t *testing.T, disk *simdisk.Disk, h, give
 		}
 		return r, errors.Join(err, s.folder.lock.Close())
 	}
-	give := giving(h, giver)
+	give, nobody := giving(h, giver), func(index.Members, peer.PartSink) error { return errors.New("nobody is there") }
 	whole := disk.Clone(3)
 	_, found, err := log.Open(log.Options{FS: whole, Dir: "data/wal", Cluster: h.member.folder.Cluster, Member: h.id(), SegmentBytes: 64 << 10, Salt: func() uint64 { return 1 }})
 	must(t, err)
@@ -424,7 +425,7 @@ func powerFailsWhileANewerStateIsTaken(t *testing.T, disk *simdisk.Disk, h, give
 			t.Fatalf("call %d: %v", at, err)
 		}
 		fs.Crash(variant)
-		r, err := start(fs, func(index.Members, peer.PartSink) error { return errors.New("nobody is there") })
+		r, err := start(fs, nobody)
 		if fates[err == nil]++; err != nil {
 			if over || !strings.Contains(err.Error(), "it takes the part from there, or a newer state") {
 				t.Fatalf("call %d, %v, then alone: %v", at, variant, err)
@@ -440,6 +441,9 @@ func powerFailsWhileANewerStateIsTaken(t *testing.T, disk *simdisk.Disk, h, give
 		_, now, err := log.Open(log.Options{FS: fs, Dir: "data/wal", Cluster: h.member.folder.Cluster, Member: h.id(), SegmentBytes: 64 << 10, Salt: func() uint64 { return 1 }})
 		if err != nil || now.HardState.Term != want.Term || now.HardState.Vote != want.Vote || r.applied <= found.Last {
 			t.Fatalf("call %d, %v: it has applied %d, and its log has %+v instead of %+v: %v", at, variant, r.applied, now.HardState, want, err)
+		}
+		if _, err := start(fs, nobody); err != nil {
+			t.Fatalf("call %d, %v: it started, and then alone: %v", at, variant, err)
 		}
 		if over {
 			break

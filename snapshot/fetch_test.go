@@ -63,6 +63,24 @@ func TestFetch(t *testing.T) {
 	}
 }
 
+// An earlier process may have received all of a file. It is published without another member, which may be away.
+func TestFetchOfAWholeFile(t *testing.T) {
+	from, b := sent(t, blocks())
+	fs := newDisk(t)
+	i, err := BeginIncoming(fs, "d", from.Name(), from.Size(), from.SHA(), nil)
+	if err == nil {
+		err = i.Write(b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.Close()
+	if err := fetched(fs, from, func(*Incoming) error { return errors.New("it is away") }); err != nil {
+		t.Error(err)
+	}
+	wantFiles(t, fs, "d", from.Name())
+}
+
 // Wherever a byte is wrong, the file is not published. What has come is removed, another sender's bytes count from the first one on, and
 // bytes of an earlier process are no better.
 func TestFetchOfWrongBytes(t *testing.T) {

@@ -44,7 +44,7 @@ func Fetch(fs disk.FS, dir, aside, name string, size int64, sha [32]byte, from f
 		return err
 	}
 	defer i.Close()
-	if err = i.Write(nil); err == nil || errors.Is(err, damage.ErrOtherBytes) { // of an earlier process
+	if err = i.Write(nil); err == nil && !i.sound || errors.Is(err, damage.ErrOtherBytes) { // of an earlier process
 		err = from(i)
 	}
 	if err == nil {

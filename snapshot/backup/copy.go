@@ -165,9 +165,11 @@ func (c *Copy) begin(from Source) (err error) {
 	}
 	f := &copying{of: File{ID: c.w.id(from.SHA()), Number: c.w.number + 1, Bytes: from.Size(), Encrypted: len(c.w.to) > 0}, sha: from.SHA()}
 	f.tee = &tee{from: from, read: make([]byte, 0, from.Size())}
-	f.verifier, err = snapshot.BeginExamine(from.Name(), f.tee)
+	if f.verifier, err = snapshot.BeginExamine(from.Name(), f.tee); err != nil {
+		return &SourceError{from.Name(), err}
+	}
 	c.file = f
-	return err
+	return nil
 }
 
 // fits refuses files that exceed the free space.
@@ -194,8 +196,11 @@ func (c *Copy) Step(ctx context.Context, n int) (done bool, err error) {
 func (c *Copy) step(ctx context.Context, n int) error {
 	if file := c.file; file != nil {
 		whole, err := file.verifier.Step(n)
-		if err != nil || !whole {
-			return err
+		if err != nil {
+			return &SourceError{file.tee.from.Name(), err}
+		}
+		if !whole {
+			return nil
 		}
 		if err := file.store(ctx, c.w); err != nil {
 			return err

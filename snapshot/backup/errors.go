@@ -2,6 +2,17 @@ package backup
 
 import "errors"
 
+// SourceError is the error of a member's file that is copied: it is gone, damaged or cannot be read.
+type SourceError struct {
+	Name string
+	Err  error
+}
+
+func (e *SourceError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *SourceError) Unwrap() error { return e.Err }
+
 var (
 	// ErrForeign is wrapped by every error about a backup, or a file of one, that belongs to another cluster.
 	ErrForeign = errors.New("backup of another cluster")

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -525,6 +526,38 @@ func TestRestoreGoesOnWithSomeParts(t *testing.T) {
 			t.Errorf("with %s, the folder has %v, and the base %v", there, now, all)
 		}
 	}
+}
+
+// A partly received file may have the bytes of another one, of an earlier process. The first restore finds that out, and gets all of the part.
+func TestRestoreGoesOnBehindWrongBytes(t *testing.T) {
+	h, on, kept := newHistory(t, 8).grow(20), newFolder(t), newFolder(t)
+	for b := range byte(80) {
+		h.add(false, new(index.Head).AppendPut(nil, &kv.Put{Key: []byte("k"), Value: bytes.Repeat([]byte{b}, 200)}).Bytes)
+	}
+	w := open(t, on)
+	must(t, errors.Join(h.base(w), w.Close()))
+	parts, err := reading(t, on).Parts(&w.Bases()[0])
+	must(t, err)
+	slices.SortFunc(parts, func(a, b snapshot.Part) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	larger, smaller := parts[0], parts[len(parts)-1]
+	var b []byte
+	must(t, reading(t, on).Part(smaller.Name(), smaller.Bytes, 0, func(piece []byte) error { b = append(b, piece...); return nil }))
+	restores := func() (*Restored, error) {
+		rd := reading(t, on)
+		rd.KeepParts(kept, "to/snap")
+		return rd.Restore(At{}, testLimits(), nil)
+	}
+	_, err = restores()
+	must(t, errors.Join(err, kept.Remove("to/snap/"+larger.Name())))
+	f, err := kept.Create(fmt.Sprintf("to/snap/%s.%x.tmp", larger.Name(), larger.SHA))
+	must(t, err)
+	_, err = f.WriteAt(b[:len(b)-1], 0)
+	must(t, errors.Join(err, f.Sync(), f.Close()))
+	got, err := restores()
+	if err != nil || len(got.Notes) > 0 {
+		t.Fatalf("restored: %+v: %v", got, err)
+	}
+	h.same(got, uint64(len(h.entries)))
 }
 
 // A part that stays in the backup may be shorter by now: what is read behind its end is an error, and no zeros.

@@ -297,11 +297,20 @@ func (w *work) keepPart(of File, p snapshot.Part) error {
 	return cmp.Or(err, w.r.ctx.Err())
 }
 
-// pass passes the bytes of a file on, from an offset on. The file must have this size.
-func (s *stored) pass(size, off int64, to func(piece []byte) error) (err error) {
+// pass passes the bytes of a file on, from an offset on; all of them if those before the offset were wrong. The file must have this size.
+func (s *stored) pass(size, from int64, to func(piece []byte) error) error {
 	if s.size != size {
 		return fmt.Errorf("%w: the part has %d bytes in the backup, and %d in its snapshot", damage.ErrDamaged, s.size, size)
 	}
+	err := s.passFrom(from, to)
+	if from > 0 && errors.Is(err, damage.ErrOtherBytes) {
+		err = s.passFrom(0, to)
+	}
+	return err
+}
+
+func (s *stored) passFrom(off int64, to func(piece []byte) error) (err error) {
+	size := s.size
 	from, piece := io.NewSectionReader(s, off, size-off), make([]byte, min(size, limits.BackupStepBytes))
 	for ; err == nil && off < size; off += int64(len(piece)) {
 		piece = piece[:min(int64(len(piece)), size-off)]
