@@ -21,32 +21,6 @@ import (
 	"qkv/net/wire"
 )
 
-func memberCommand() *cli.Command {
-	return &cli.Command{
-		Name: "member",
-		Subcommands: []*cli.Command{
-			memberListCommand(),
-			{
-				Name: "add",
-				Flags: form.ClientFlags(peerFlag(), form.WriteOutFlag(),
-					&cli.BoolFlag{Name: "learner", Usage: "it stays a learner until `qkv member promote`"},
-				),
-				Action: memberAdd,
-			},
-			{Name: "remove", Flags: form.ClientFlags(form.WriteOutFlag()), Action: memberRemove},
-			{Name: "promote", Flags: form.ClientFlags(form.WriteOutFlag()), Action: memberPromote},
-			{Name: "update", Flags: form.ClientFlags(peerFlag(), form.WriteOutFlag()), Action: memberUpdate},
-			memberReplaceCommand(), memberReadmitCommand(),
-			{Name: "lead", Flags: form.ClientFlags(form.WriteOutFlag()), Action: form.Changing(moveLeader)},
-		},
-	}
-}
-
-// peerFlag is the flag for the peer addresses of a member.
-func peerFlag() cli.Flag {
-	return &cli.StringSliceFlag{Name: "peer", Usage: "`HOST:PORT` of its --listen-peer, as the others reach it; several with commas"}
-}
-
 // peersOf returns the addresses of --peer.
 func peersOf(c *cli.Context) ([]string, error) {
 	peers := c.StringSlice("peer")

@@ -24,27 +24,6 @@ import (
 	"qkv/snapshot/backup/store"
 )
 
-func backupCommand() *cli.Command {
-	flags := func(things string) []cli.Flag {
-		return []cli.Flag{IdentityFlag(), form.PlainOrJSONFlag(things)}
-	}
-	return &cli.Command{
-		Name: "backup",
-		Subcommands: []*cli.Command{
-			backupNowCommand(),
-			{Name: "list", Flags: flags("bases"), Action: onBackup(backupList)},
-			{Name: "verify", Flags: flags("results"), Action: onBackup(backupVerify)},
-		},
-	}
-}
-
-func IdentityFlag() cli.Flag {
-	return &cli.StringFlag{
-		Name: "identity", EnvVars: []string{"QKV_BACKUP_IDENTITY"},
-		Usage: "`FILE` with the age identity that decrypts the backup, as age-keygen writes it",
-	}
-}
-
 // Identities reads the file of --identity.
 func Identities(c *cli.Context) ([]age.Identity, error) {
 	name := c.String("identity")
@@ -65,15 +44,13 @@ func Identities(c *cli.Context) ([]age.Identity, error) {
 
 // onBackup opens the backup that the argument names.
 func onBackup(do func(c *cli.Context, r *backup.Reader) error) cli.ActionFunc {
-	return func(c *cli.Context) error {
-		return form.Interruptible(c, func(ctx context.Context) error {
-			r, err := openBackup(ctx, c, c.Args().First())
-			if err != nil {
-				return err
-			}
-			return backupError(do(c, r))
-		})
-	}
+	return form.Interruptible(func(ctx context.Context, c *cli.Context) error {
+		r, err := openBackup(ctx, c, c.Args().First())
+		if err != nil {
+			return err
+		}
+		return backupError(do(c, r))
+	})
 }
 
 func openBackup(ctx context.Context, c *cli.Context, place string) (*backup.Reader, error) {

@@ -6,29 +6,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// WriteOutFlag is shared by the commands that print an answer.
-func WriteOutFlag() cli.Flag {
-	return &cli.StringFlag{
-		Name: "write-out", Aliases: []string{"w"}, Value: Plain,
-		Usage: "`FORMAT` of the answer: plain, json or table",
-		Action: func(_ *cli.Context, format string) error {
-			switch format {
-			case Plain, JSON, Table:
-				return nil
-			}
-			return Usagef("--write-out %q is not a format: plain, json or table", format)
-		},
-	}
-}
-
-// PlainOrJSONFlag is shared by the commands that print several things without a table format.
-func PlainOrJSONFlag(things string) cli.Flag {
-	return &cli.StringFlag{
-		Name: "write-out", Aliases: []string{"w"}, Value: Plain, Usage: "`FORMAT` of the " + things + ": plain or json",
-		Action: OneOf("write-out", Plain, JSON),
-	}
-}
-
 // WriteAnswer prints the answer of a command.
 func WriteAnswer(c *cli.Context, a Answer) error {
 	return a.Write(c.App.Writer, c.String("write-out"))

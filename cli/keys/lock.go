@@ -18,39 +18,6 @@ import (
 	"qkv/net/client"
 )
 
-// sessionSeconds is the default time to live of a lock's lease, as with etcdctl.
-const sessionSeconds = 10
-
-func lockCommand() *cli.Command {
-	return &cli.Command{
-		Name: "lock",
-		Flags: form.ClientFlags(form.WriteOutFlag(), ttlFlag(),
-			&cli.DurationFlag{
-				Name: "wait", DefaultText: "as long as it takes", Usage: "give up after `TIME`, with exit code 4; 0s: take the lock only if it is free",
-				Action: func(_ *cli.Context, d time.Duration) error {
-					if d < 0 {
-						return form.Usagef("--wait %v must not be below zero", d)
-					}
-					return nil
-				},
-			},
-		),
-		Action: lock,
-	}
-}
-
-func ttlFlag() cli.Flag {
-	return &cli.Int64Flag{
-		Name: "ttl", Value: sessionSeconds, Usage: "`SECONDS` that the lock or leadership outlives a killed process",
-		Action: func(_ *cli.Context, n int64) error {
-			if n < 1 {
-				return form.Usagef("--ttl %d must be above zero", n)
-			}
-			return nil
-		},
-	}
-}
-
 func lock(c *cli.Context) error {
 	words, command, err := form.CutCommand(c)
 	if err != nil {

@@ -22,10 +22,6 @@ import (
 	"qkv/net/client"
 )
 
-func txnCommand() *cli.Command {
-	return &cli.Command{Name: "txn", Flags: form.ClientFlags(form.WriteOutFlag()), Action: txn}
-}
-
 func txn(c *cli.Context) error {
 	t, err := readTxn(c)
 	if err != nil {
@@ -191,28 +187,25 @@ func parseOperation(ctx context.Context, line string) (o kv.Op, err error) {
 		argv = append(argv, one)
 		line = strings.TrimLeft(line, " \t")
 	}
-	command := func(name, usage string, flags []cli.Flag, action cli.ActionFunc) *cli.Command {
-		return &cli.Command{Name: name, ArgsUsage: usage, Flags: flags, Action: form.WithArguments(usage, action), OnUsageError: form.Refuse, HideHelp: true}
-	}
 	app := &cli.App{
 		Name: "qkv", HideHelp: true, HideVersion: true, Writer: io.Discard, ErrWriter: io.Discard, ExitErrHandler: func(*cli.Context, error) {},
-		Commands: []*cli.Command{
-			command("put", "KEY [VALUE]", putFlags(), func(c *cli.Context) error {
+		Commands: form.Commands(form.Calls{
+			"+put": func(c *cli.Context) error {
 				p, err := putRequest(c, literalValue)
 				o.Put = &p
 				return err
-			}),
-			command("get", "KEY [END]", getFlags(), func(c *cli.Context) error {
+			},
+			"+get": func(c *cli.Context) error {
 				q, err := getQuery(c)
 				o.Range = &q
 				return err
-			}),
-			command("del", "KEY [END]", delFlags(), func(c *cli.Context) error {
+			},
+			"+del": func(c *cli.Context) error {
 				d, err := delRequest(c)
 				o.Delete = &d
 				return err
-			}),
-		},
+			},
+		}),
 	}
 	a, err := form.Arrange(app, argv)
 	if err == nil {
