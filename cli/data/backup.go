@@ -164,25 +164,14 @@ func backupList(c *cli.Context, r *backup.Reader) error {
 	return nil
 }
 
-// verifiedBase is a line of `qkv backup verify -w json`.
-type verifiedBase struct {
-	Index    uint64 `json:"index"`
-	Revision int64  `json:"revision"`
-	Time     string `json:"time"`
-	Whole    bool   `json:"whole"`
-	// to which its log was applied; left out if the log of an earlier base leads on
-	LogIndex    uint64   `json:"log_index,omitempty"`
-	LogRevision int64    `json:"log_revision,omitempty"`
-	LogTime     string   `json:"log_time,omitempty"`
-	Damage      []string `json:"damage,omitempty"`
-	Gap         string   `json:"gap,omitempty"`
-}
-
 func backupVerify(c *cli.Context, r *backup.Reader) error {
 	bar := form.NewBytesProgress(c.App.ErrWriter, "verify")
 	defer bar.End()
 	for _, fault := range r.Faults {
-		one := form.Answer{Document: verifiedBase{Damage: []string{fault.Error()}}, Text: fmt.Sprintf("! %v\n", fault)}
+		one := form.Answer{
+			Document: form.Document{{"index", 0}, {"revision", 0}, {"time", ""}, {"whole", false}, {"damage", []string{fault.Error()}}},
+			Text:     fmt.Sprintf("! %v\n", fault),
+		}
 		if err := form.WriteAnswer(c, one); err != nil {
 			return err
 		}
@@ -233,18 +222,30 @@ func writeVerified(w form.Page, v *backup.Verified) {
 	}
 }
 
-func documentOfVerified(v *backup.Verified) verifiedBase {
-	d := verifiedBase{Index: v.Base.Index, Revision: v.Base.Revision, Time: inUTC(v.Base.Wall), Whole: v.Fault == nil, LogIndex: v.Index, LogRevision: v.Revision}
-	if v.Wall != 0 {
-		d.LogTime = inUTC(v.Wall)
+// documentOfVerified is a line of `qkv backup verify -w json`. It has no end of the log if that of an earlier base leads on.
+func documentOfVerified(v *backup.Verified) form.Document {
+	d := form.Document{
+		{"index", v.Base.Index},
+		{"revision", v.Base.Revision},
+		{"time", inUTC(v.Base.Wall)},
+		{"whole", v.Fault == nil},
+		{"log_index", form.Some(v.Index)},
+		{"log_revision", form.Some(v.Revision)},
 	}
+	if v.Wall != 0 {
+		d = append(d, form.Field{"log_time", inUTC(v.Wall)})
+	}
+	var damage []string
 	for _, err := range []error{v.Fault, v.Log} {
 		if err != nil {
-			d.Damage = append(d.Damage, err.Error())
+			damage = append(damage, err.Error())
 		}
 	}
+	if len(damage) > 0 {
+		d = append(d, form.Field{"damage", damage})
+	}
 	if v.Gap != nil {
-		d.Gap = v.Gap.Error()
+		d = append(d, form.Field{"gap", v.Gap.Error()})
 	}
 	return d
 }

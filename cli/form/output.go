@@ -1,10 +1,6 @@
 package form
 
-import (
-	"slices"
-
-	"github.com/urfave/cli/v2"
-)
+import "github.com/urfave/cli/v2"
 
 // WriteAnswer prints the answer of a command.
 func WriteAnswer(c *cli.Context, a Answer) error {
@@ -18,9 +14,5 @@ func WriteOne(c *cli.Context, text string, d Document) error {
 
 // WriteChanged prints what was changed, as in "removed"; text is the plain form, and id may be empty.
 func WriteChanged(c *cli.Context, text, name, id, change string) error {
-	d := Document{{"name", name}, {"id", id}, {"change", change}}
-	if id == "" {
-		d = slices.Delete(d, 1, 2)
-	}
-	return WriteOne(c, text+"\n", d)
+	return WriteOne(c, text+"\n", Document{{"name", name}, {"id", Some(id)}, {"change", change}})
 }

@@ -171,7 +171,7 @@ func (i *importer) write(ctx context.Context, ops []kv.Op) error {
 		return nil
 	}
 	_, err := i.client.Txn(ctx, kv.Txn{Success: ops})
-	if half := len(ops) / 2; half > 0 && form.TooLarge(err) {
+	if half := len(ops) / 2; half > 0 && form.CodeOf(err) == kv.ValueTooLarge {
 		if err = i.write(ctx, ops[:half]); err == nil {
 			err = i.write(ctx, ops[half:])
 		}

@@ -3,6 +3,7 @@ package keys
 // This file is `qkv lock`: take a lock, and hold it while a command runs or until Ctrl-C.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -134,22 +135,12 @@ func holdWhile(ctx context.Context, c *cli.Context, s *client.LockSession, m *cl
 		err = form.Exitf(form.CommandCode(ended), "")
 	}
 	if h.told || time.Now().After(s.Until()) { // a stopped command dies at its lease's end
-		return form.Exitf(form.ExitFailed, "the lock was lost, or about to be, and the command was told to end: %w", firstError(s.Err(), errLeaseShort))
+		return form.Exitf(form.ExitFailed, "the lock was lost, or about to be, and the command was told to end: %w", cmp.Or(s.Err(), errLeaseShort))
 	}
 	return err
 }
 
 var errLeaseShort = errors.New("its lease was not renewed in time")
-
-// firstError returns the first error that is not nil.
-func firstError(all ...error) error {
-	for _, err := range all {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // warnings sets the time that the command has for its end: a fifth of the lease's time to live.
 const warnings = 5
