@@ -94,26 +94,8 @@ func newApp() *cli.App {
 			"after SIGTERM, which `qkv serve` ends with 0.",
 		HideHelp: true, HideVersion: true,
 		ExitErrHandler: func(*cli.Context, error) {},
-		Commands:       slices.Concat(keys.Commands(), cluster.Commands(), memberCommands(), []*cli.Command{form.CompletionCommand(), versionCommand()}),
-	}
-	for _, c := range app.Commands {
-		prepare(c, c.Name)
+		Commands:       slices.Concat(keys.Commands(), cluster.Commands(), memberCommands(), form.Commands(form.Calls{"completion": form.Completion, "version": version})),
 	}
 	form.SortByPages(app.Commands)
 	return app
-}
-
-// prepare sets the common options of a command and its subcommands, and their help.
-func prepare(c *cli.Command, path string) {
-	form.AddPage(c, path)
-	c.OnUsageError = form.Refuse
-	c.Flags = form.WithDays(c.Flags)
-	if form.Talks(c) {
-		c.Before = form.UseProfile
-	}
-	c.Action = form.WithArguments(c.ArgsUsage, c.Action)
-	c.HideHelp = true
-	for _, sub := range c.Subcommands {
-		prepare(sub, path+" "+sub.Name)
-	}
 }

@@ -31,9 +31,10 @@
 //	data     files of a member and of a backup; Linux only
 //	run      members, as this process or as processes of their own; Linux only
 //
-// A command has a file of its name. Its name, its flags and its call are there; commands.txt of package form has its
-// arguments, its help and its examples. A process that runs a member executes its program again to get a timer slack of
-// 1 ms, unless a supervisor has set another one (timerslack.go of package form).
+// A command is a section of commands.txt of package form: its name, its arguments, its help, its examples and its flags.
+// The function Commands of a package has its call, which is in a file of the command's name. A process that runs a member
+// executes its program again to get a timer slack of 1 ms, unless a supervisor has set another one (timerslack.go of
+// package form).
 //
 // Errors say what failed, why, and what to do next. An error with its own exit code is a form.ExitError, or a member's
 // answer (kv.Error). All other errors have exit code 1.

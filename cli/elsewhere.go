@@ -23,7 +23,9 @@ var linuxCommands = []string{
 // memberCommands returns a line of help for each of linuxCommands.
 func memberCommands() (all []*cli.Command) {
 	for _, name := range linuxCommands {
-		all = append(all, &cli.Command{Name: name, Usage: " (Linux only)"})
+		one := form.Commands(form.Calls{name: nil})[0]
+		one.Usage, one.Flags = one.Usage+" (Linux only)", nil
+		all = append(all, one)
 	}
 	return all
 }

@@ -80,7 +80,7 @@ func TestHelpOfTheConnection(t *testing.T) {
 	}
 	for _, words := range [][]string{{"help", "connection"}, {"help", "--all"}} {
 		text := help(words...)
-		for _, f := range form.ClientFlags() {
+		for _, f := range form.Flags("+" + form.ConnectionTopic) {
 			name := form.Dashed(f.Names()[0])
 			if n := strings.Count(text, "\n  "+name+" "); n != 1 && words[1] == "connection" || n == 0 {
 				t.Errorf("%v has %s %d times:\n%s", words, name, n, text)

@@ -47,7 +47,7 @@ func TestEveryCommandHasJSON(t *testing.T) {
 				return slices.Contains(f.Names(), "w") && strings.Contains(f.(cli.DocGenerationFlag).GetUsage(), form.JSON)
 			})
 			if has == (withoutJSON[path] != "") {
-				t.Errorf("%q has -w json: %v, and the reason for none is %q: give it writeOutFlag or plainOrJSONFlag, or a row in withoutJSON", path, has, withoutJSON[path])
+				t.Errorf("%q has -w json: %v, and the reason for none is %q: give it --write-out in commands.txt, or a row in withoutJSON", path, has, withoutJSON[path])
 			}
 			delete(withoutJSON, path)
 		}

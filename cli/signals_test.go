@@ -38,11 +38,11 @@ func TestInterruptedSays(t *testing.T) {
 	for _, failed := range []error{nil, own} {
 		c := cli.NewContext(cli.NewApp(), nil, nil)
 		c.Context = t.Context()
-		err := form.Interruptible(c, func(ctx context.Context) error {
+		err := form.Interruptible(func(ctx context.Context, _ *cli.Context) error {
 			formtest.Must(t, syscall.Kill(syscall.Getpid(), syscall.SIGTERM))
 			<-ctx.Done()
 			return cmp.Or(failed, fmt.Errorf("following: %w", ctx.Err()))
-		})
+		})(c)
 		if failed == nil && form.ExitCode(err) != 143 || failed != nil && !errors.Is(err, own) {
 			t.Errorf("after %v: %v", failed, err)
 		}

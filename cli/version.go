@@ -13,14 +13,10 @@ import (
 	"qkv/cli/form"
 )
 
-func versionCommand() *cli.Command {
-	return &cli.Command{
-		Name: "version", Flags: []cli.Flag{form.WriteOutFlag()},
-		Action: func(c *cli.Context) error {
-			from, platform := form.Commit(debug.ReadBuildInfo()), runtime.GOOS+"/"+runtime.GOARCH
-			text := fmt.Sprintf("qkv %s %s %s %s\n", form.Version, from, runtime.Version(), platform)
-			from = strings.TrimPrefix(from, "commit ")
-			return form.WriteOne(c, text, form.Document{{"version", form.Version}, {"commit", from}, {"go", runtime.Version()}, {"platform", platform}})
-		},
-	}
+// version is the call of `qkv version`.
+func version(c *cli.Context) error {
+	from, platform := form.Commit(debug.ReadBuildInfo()), runtime.GOOS+"/"+runtime.GOARCH
+	text := fmt.Sprintf("qkv %s %s %s %s\n", form.Version, from, runtime.Version(), platform)
+	from = strings.TrimPrefix(from, "commit ")
+	return form.WriteOne(c, text, form.Document{{"version", form.Version}, {"commit", from}, {"go", runtime.Version()}, {"platform", platform}})
 }

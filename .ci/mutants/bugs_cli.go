@@ -3,10 +3,10 @@ package main
 var cliBugs = []mutant{
 	// Package cli.
 	{"send the default profile's user to endpoints that a flag gives", []change{
-		{"UseProfile", `if name == "" && c.IsSet("endpoints") {`, `if name == "" && c.IsSet("endpoints") && c.IsSet("user") {`},
+		{"useProfile", `if name == "" && c.IsSet("endpoints") {`, `if name == "" && c.IsSet("endpoints") && c.IsSet("user") {`},
 	}, []detector{direct("./cli", "TestProfiles")}},
 	{"give another user the password of the profile's", []change{
-		{"UseProfile", `if c.IsSet(one.Name) || given[belongsTo[one.Name]] {`, `if c.IsSet(one.Name) {`},
+		{"useProfile", `if c.IsSet(one.Name) || given[belongsTo[one.Name]] {`, `if c.IsSet(one.Name) {`},
 	}, []detector{direct("./cli", "TestProfileOfAnotherUser")}},
 	{"insecure peers by default", []change{
 		{"derivedPeers", `case c.InsecurePeers:`, `case c.InsecurePeers || listen.Scheme == "http":`},

@@ -18,31 +18,6 @@ import (
 	"qkv/net/client"
 )
 
-func authCommand() *cli.Command {
-	return &cli.Command{
-		Name: "auth",
-		Subcommands: []*cli.Command{
-			{Name: "enable", Flags: form.ClientFlags(form.WriteOutFlag()), Action: form.Asking(authEnable)},
-			{Name: "disable", Flags: form.ClientFlags(form.WriteOutFlag()), Action: form.Asking(authDisable)},
-			authCheckCommand(),
-		},
-	}
-}
-
-func authCheckCommand() *cli.Command {
-	return &cli.Command{
-		Name: "check",
-		Flags: form.ClientFlags(
-			&cli.StringFlag{Name: "put", Usage: "put the key `KEY`"},
-			&cli.StringFlag{Name: "get", Usage: "read or watch the key `KEY`"},
-			&cli.StringFlag{Name: "delete", Usage: "delete the key `KEY`"},
-			&cli.BoolFlag{Name: "prefix", Usage: "all keys that begin with KEY"},
-			form.WriteOutFlag(),
-		),
-		Action: authCheck,
-	}
-}
-
 func authEnable(ctx context.Context, c *cli.Context, s *client.Client) error {
 	if err := form.WriteFailed(s.Admin().EnableAuth(ctx)); err != nil {
 		return lockedOut(ctx, s, err)
@@ -90,10 +65,6 @@ func authDisable(ctx context.Context, c *cli.Context, s *client.Client) error {
 		return form.OrNothing(err)
 	}
 	return form.WriteOne(c, "authentication is disabled: every client with a certificate of the CA may do everything\n", form.Document{{"enabled", false}})
-}
-
-func whoamiCommand() *cli.Command {
-	return &cli.Command{Name: "whoami", Flags: form.ClientFlags(form.WriteOutFlag()), Action: form.Asking(whoami)}
 }
 
 func whoami(ctx context.Context, c *cli.Context, s *client.Client) error {

@@ -19,74 +19,28 @@ import (
 	"qkv/net/wire"
 )
 
-// validForLeast is the shortest validity of a certificate: dates in certificates count seconds.
-const validForLeast = time.Second
-
-func validForFlag(usual string) cli.Flag {
-	return &cli.DurationFlag{
-		Name: "valid-for", DefaultText: usual, Usage: "`TIME` from now until it expires, as in 720h",
-		Action: func(_ *cli.Context, d time.Duration) error {
-			if d < validForLeast {
-				return form.Usagef("--valid-for %v must be at least %v", d, validForLeast)
-			}
-			return nil
-		},
+func certCA(c *cli.Context) error {
+	if c.String("cluster") == "" {
+		return form.Usagef("--cluster is needed: the name of the CA's cluster, as in prod")
 	}
+	if err := wire.CheckCluster(c.String("cluster")); err != nil {
+		return form.Usagef("--cluster: %w", err)
+	}
+	return makeCert(c, func(dir, _ string) (wire.Files, error) { return form.CertMakerOf(c).CreateCA(dir, c.String("cluster")) })
 }
 
-func certCommand() *cli.Command {
-	dir := func() cli.Flag {
-		return &cli.StringFlag{Name: "certs-dir", EnvVars: []string{form.CertsDirVariable}, Value: "certs", Usage: "`DIR` of the certificates"}
+func certMember(c *cli.Context) error {
+	return makeCert(c, func(dir, name string) (wire.Files, error) {
+		return form.CertMakerOf(c).CreateMember(dir, name, append(c.StringSlice("hosts"), c.Args().Tail()...))
+	})
+}
+
+func certClient(c *cli.Context) error {
+	m, err := form.CertMakerBy(c)
+	if err != nil {
+		return err
 	}
-	return &cli.Command{
-		Name: "cert",
-		Subcommands: []*cli.Command{
-			{
-				Name: "ca",
-				Flags: []cli.Flag{dir(), validForFlag("ten years"), &cli.StringFlag{
-					Name:  "cluster",
-					Usage: "`NAME` of the cluster; certificates for another cluster are refused",
-				}},
-				Action: func(c *cli.Context) error {
-					if c.String("cluster") == "" {
-						return form.Usagef("--cluster is needed: the name of the CA's cluster, as in prod")
-					}
-					if err := wire.CheckCluster(c.String("cluster")); err != nil {
-						return form.Usagef("--cluster: %w", err)
-					}
-					return makeCert(c, func(dir, _ string) (wire.Files, error) {
-						return form.CertMakerOf(c).CreateCA(dir, c.String("cluster"))
-					})
-				},
-			},
-			{
-				Name: "member",
-				Flags: []cli.Flag{dir(), validForFlag("a year"), &cli.StringSliceFlag{
-					Name:  "hosts",
-					Usage: "`HOST,...`, names or addresses at which clients other than qkv's own reach it, besides localhost",
-				}},
-				Action: func(c *cli.Context) error {
-					return makeCert(c, func(dir, name string) (wire.Files, error) {
-						return form.CertMakerOf(c).CreateMember(dir, name, append(c.StringSlice("hosts"), c.Args().Tail()...))
-					})
-				},
-			},
-			{
-				Name:  "client",
-				Flags: []cli.Flag{dir(), validForFlag("a year"), form.SecretFileFlag()},
-				Action: func(c *cli.Context) error {
-					m, err := form.CertMakerBy(c)
-					if err != nil {
-						return err
-					}
-					return makeCert(c, m.CreateClient)
-				},
-			},
-			form.SecretCommand(),
-			{Name: "renew", Flags: []cli.Flag{dir(), validForFlag("a year"), form.SecretFileFlag()}, Action: renewCerts},
-			{Name: "show", Flags: []cli.Flag{dir()}, Action: showCerts},
-		},
-	}
+	return makeCert(c, m.CreateClient)
 }
 
 // makeCert makes one certificate and prints the paths of its files.

@@ -21,18 +21,6 @@ import (
 	"qkv/node/roster"
 )
 
-func doctorCommand() *cli.Command {
-	return &cli.Command{
-		Name: "doctor",
-		Flags: form.ClientFlags(
-			&cli.StringFlag{Name: "data-dir", Usage: "`DIR` of a member's data on this host, to examine as well"},
-			&cli.StringFlag{Name: "bundle", Usage: "`FILE` to write for support, a new .tgz"},
-			form.PlainOrJSONFlag("checks"),
-		),
-		Action: doctor,
-	}
-}
-
 // The exit codes of doctor.
 const (
 	ExitWarnings = 1

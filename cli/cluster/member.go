@@ -21,32 +21,6 @@ import (
 	"qkv/net/wire"
 )
 
-func memberCommand() *cli.Command {
-	return &cli.Command{
-		Name: "member",
-		Subcommands: []*cli.Command{
-			memberListCommand(),
-			{
-				Name: "add",
-				Flags: form.ClientFlags(peerFlag(), form.WriteOutFlag(),
-					&cli.BoolFlag{Name: "learner", Usage: "it stays a learner until `qkv member promote`"},
-				),
-				Action: memberAdd,
-			},
-			{Name: "remove", Flags: form.ClientFlags(form.WriteOutFlag()), Action: memberRemove},
-			{Name: "promote", Flags: form.ClientFlags(form.WriteOutFlag()), Action: memberPromote},
-			{Name: "update", Flags: form.ClientFlags(peerFlag(), form.WriteOutFlag()), Action: memberUpdate},
-			memberReplaceCommand(), memberReadmitCommand(),
-			{Name: "lead", Flags: form.ClientFlags(form.WriteOutFlag()), Action: form.Changing(moveLeader)},
-		},
-	}
-}
-
-// peerFlag is the flag for the peer addresses of a member.
-func peerFlag() cli.Flag {
-	return &cli.StringSliceFlag{Name: "peer", Usage: "`HOST:PORT` of its --listen-peer, as the others reach it; several with commas"}
-}
-
 // peersOf returns the addresses of --peer.
 func peersOf(c *cli.Context) ([]string, error) {
 	peers := c.StringSlice("peer")
@@ -81,8 +55,8 @@ func noMember(word string, names []string) error {
 	return form.Exitf(form.ExitNotFound, "no member is called %s: they are %s; nothing was changed", word, strings.Join(names, ", "))
 }
 
-// withMember runs f with the member named by the only argument, and the others.
-func withMember(c *cli.Context, f func(ctx context.Context, s *client.Client, m *kv.Member) error) error {
+// changeMember changes the member named by the only argument, and prints the text of change and the change in one word.
+func changeMember(c *cli.Context, word string, change func(ctx context.Context, a *client.Admin, m *kv.Member) (text string, err error)) error {
 	return form.OrNothing(form.Within(c, func(ctx context.Context, s *client.Client) error {
 		members, err := s.Members(ctx, client.ReadOptions{})
 		if err != nil {
@@ -92,21 +66,22 @@ func withMember(c *cli.Context, f func(ctx context.Context, s *client.Client, m 
 		if err != nil {
 			return err
 		}
-		return form.WriteFailed(f(ctx, s, m))
+		text, err := change(ctx, s.Admin(), m)
+		if err != nil {
+			return form.WriteFailed(err)
+		}
+		return form.WriteChanged(c, text, m.Name, form.Hex(m.ID), word)
 	}))
 }
 
 func memberRemove(c *cli.Context) error {
-	return withMember(c, func(ctx context.Context, s *client.Client, m *kv.Member) error {
-		err := s.Admin().RemoveMember(ctx, m.ID)
-		if err == nil {
-			_ = form.WriteChanged(c, fmt.Sprintf("%s (%s) is no member any more", cmp.Or(m.Name, "a learner"), form.Hex(m.ID)), m.Name, form.Hex(m.ID), "removed")
-		}
-		if err == nil {
-			noteSecret(c)
-		}
-		return err
+	err := changeMember(c, "removed", func(ctx context.Context, a *client.Admin, m *kv.Member) (string, error) {
+		return fmt.Sprintf("%s (%s) is no member any more", cmp.Or(m.Name, "a learner"), form.Hex(m.ID)), a.RemoveMember(ctx, m.ID)
 	})
+	if err == nil {
+		noteSecret(c)
+	}
+	return err
 }
 
 // noteSecret reminds, after a member was removed, of the secret that its host still has.
@@ -117,12 +92,8 @@ func noteSecret(c *cli.Context) {
 }
 
 func memberPromote(c *cli.Context) error {
-	return withMember(c, func(ctx context.Context, s *client.Client, m *kv.Member) error {
-		err := s.Admin().PromoteMember(ctx, m.ID, 0)
-		if err == nil {
-			_ = form.WriteChanged(c, fmt.Sprintf("%s (%s) is a voter", m.Name, form.Hex(m.ID)), m.Name, form.Hex(m.ID), "promoted")
-		}
-		return err
+	return changeMember(c, "promoted", func(ctx context.Context, a *client.Admin, m *kv.Member) (string, error) {
+		return fmt.Sprintf("%s (%s) is a voter", m.Name, form.Hex(m.ID)), a.PromoteMember(ctx, m.ID, 0)
 	})
 }
 
@@ -131,12 +102,8 @@ func memberUpdate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return withMember(c, func(ctx context.Context, s *client.Client, m *kv.Member) error {
-		err := s.Admin().UpdateMember(ctx, m.ID, peers)
-		if err == nil {
-			_ = form.WriteChanged(c, fmt.Sprintf("%s (%s) is reached at %s", m.Name, form.Hex(m.ID), strings.Join(peers, ", ")), m.Name, form.Hex(m.ID), "updated")
-		}
-		return err
+	return changeMember(c, "updated", func(ctx context.Context, a *client.Admin, m *kv.Member) (string, error) {
+		return fmt.Sprintf("%s (%s) is reached at %s", m.Name, form.Hex(m.ID), strings.Join(peers, ", ")), a.UpdateMember(ctx, m.ID, peers)
 	})
 }
 

@@ -18,17 +18,6 @@ import (
 	"qkv/net/client"
 )
 
-func memberListCommand() *cli.Command {
-	return &cli.Command{
-		Name: "list",
-		Flags: form.ClientFlags(
-			&cli.BoolFlag{Name: "serializable", Usage: "the members that one member knows, also without a quorum"},
-			form.WriteOutFlag(),
-		),
-		Action: form.Asking(memberList),
-	}
-}
-
 func memberList(ctx context.Context, c *cli.Context, s *client.Client) error {
 	members, err := s.Members(ctx, client.ReadOptions{Serializable: c.Bool("serializable")})
 	if err != nil {

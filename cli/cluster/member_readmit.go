@@ -19,16 +19,6 @@ import (
 // RoleSuspended is the role of a suspended member.
 const RoleSuspended = "suspended"
 
-func memberReadmitCommand() *cli.Command {
-	return &cli.Command{
-		Name: "readmit",
-		Flags: form.ClientFlags(form.WriteOutFlag(), &cli.BoolFlag{
-			Name: "yes", Usage: "confirm that acknowledged writes may be lost",
-		}),
-		Action: readmit,
-	}
-}
-
 // readmitWatched is how long a member is watched after its suspension was lifted: members that refuse it dial again within some
 // seconds.
 const readmitWatched = 5 * time.Second

@@ -20,16 +20,6 @@ import (
 	"qkv/net/client"
 )
 
-func memberReplaceCommand() *cli.Command {
-	return &cli.Command{
-		Name: "replace",
-		Flags: form.ClientFlags(peerFlag(),
-			&cli.StringFlag{Name: "name", Usage: "`NAME` of the new member"},
-		),
-		Action: memberReplace,
-	}
-}
-
 const (
 	// replaceInterval is the interval at which the progress of a replacement is checked.
 	replaceInterval = 200 * time.Millisecond
@@ -49,31 +39,29 @@ type replacement struct {
 	added uint64 // id of the new member
 }
 
-func memberReplace(c *cli.Context) (err error) {
+func memberReplace(ctx context.Context, c *cli.Context) (err error) {
 	r := replacement{c: c, old: c.Args().First(), name: c.String("name"), begun: time.Now()}
 	if c.IsSet("peer") {
 		if r.peers, err = peersOf(c); err != nil {
 			return err
 		}
 	}
-	return form.Interruptible(c, func(ctx context.Context) error {
-		err := form.Open(ctx, c, func(s *client.Client) error {
-			for r.s = s; ; {
-				if done, err := r.step(ctx); done || err != nil {
-					return err
-				}
-				select {
-				case <-ctx.Done():
-					return context.Cause(ctx)
-				case <-time.After(replaceInterval):
-				}
+	err = form.Open(ctx, c, func(s *client.Client) error {
+		for r.s = s; ; {
+			if done, err := r.step(ctx); done || err != nil {
+				return err
 			}
-		})
-		if ended, ok := errors.AsType[*form.Interruption](context.Cause(ctx)); ok && err != nil {
-			return fmt.Errorf("%w; a replacement that has begun goes on by itself: the same command shows it", ended)
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-time.After(replaceInterval):
+			}
 		}
-		return err
 	})
+	if ended, ok := errors.AsType[*form.Interruption](context.Cause(ctx)); ok && err != nil {
+		return fmt.Errorf("%w; a replacement that has begun goes on by itself: the same command shows it", ended)
+	}
+	return err
 }
 
 // step adds the new member, or reports its progress. An unknown outcome is not an error: the next step reads it from the list.

@@ -16,37 +16,6 @@ import (
 	"qkv/net/client"
 )
 
-func roleCommand() *cli.Command {
-	return &cli.Command{
-		Name: "role",
-		Subcommands: []*cli.Command{
-			{Name: "add", Flags: form.ClientFlags(rangeFlags(accessFlags(form.WriteOutFlag())...)...), Action: roleAdd},
-			{Name: "grant", Flags: form.ClientFlags(rangeFlags(accessFlags(form.WriteOutFlag())...)...), Action: roleGrant},
-			{Name: "revoke", Flags: form.ClientFlags(rangeFlags(form.WriteOutFlag())...), Action: roleRevoke},
-			{Name: "list", Flags: form.ClientFlags(form.WriteOutFlag()), Action: form.Asking(roleList)},
-			{Name: "delete", Flags: form.ClientFlags(form.WriteOutFlag()), Action: form.Asking(roleDelete)},
-		},
-	}
-}
-
-// rangeFlags are the flags for the keys of a permission.
-func rangeFlags(more ...cli.Flag) []cli.Flag {
-	return append([]cli.Flag{
-		&cli.StringFlag{Name: "prefix", Usage: "all keys that begin with `PREFIX`; '' for every key"},
-		&cli.StringFlag{Name: "key", Usage: "the one key `KEY`"},
-		&cli.StringFlag{Name: "from", Usage: "the keys from `KEY` on, in byte order"},
-		&cli.StringFlag{Name: "to", Usage: "with --from: up to `KEY`, without it"},
-	}, more...)
-}
-
-// accessFlags are the flags for what a permission allows.
-func accessFlags(more ...cli.Flag) []cli.Flag {
-	return append([]cli.Flag{
-		&cli.BoolFlag{Name: "read", Usage: "permit to read, and to watch"},
-		&cli.BoolFlag{Name: "write", Usage: "permit to put and delete"},
-	}, more...)
-}
-
 // rangeGiven returns the keys of --prefix, --key, or --from and --to; no keys if none of them is given.
 func rangeGiven(c *cli.Context) (p kv.Permission, given bool, err error) {
 	count := 0

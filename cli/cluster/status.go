@@ -12,19 +12,6 @@ import (
 	"qkv/internal/checks"
 )
 
-func statusCommand() *cli.Command {
-	return &cli.Command{
-		Name: "status",
-		Description: "\n\nAlarms: " + checks.AlarmsHelp("alarm") + ". Notices, which --check ignores: " +
-			checks.AlarmsHelp("notice") + ".",
-		Flags: form.ClientFlags(
-			&cli.BoolFlag{Name: "check", Usage: "exit also with 1 if a member is down or raises an alarm"},
-			form.WriteOutFlag(),
-		),
-		Action: status,
-	}
-}
-
 func status(c *cli.Context) error {
 	t, err := form.TargetOf(c)
 	if err != nil {

@@ -14,33 +14,6 @@ import (
 	"qkv/net/client"
 )
 
-func userCommand() *cli.Command {
-	return &cli.Command{
-		Name: "user",
-		Subcommands: []*cli.Command{
-			userAddCommand(),
-			{Name: "list", Flags: form.ClientFlags(form.WriteOutFlag()), Action: form.Asking(userList)},
-			{Name: "password", Flags: form.ClientFlags(form.NewPasswordFlag(), form.WriteOutFlag()), Action: userPassword},
-			{Name: "delete", Flags: form.ClientFlags(form.WriteOutFlag()), Action: form.Asking(userDelete)},
-			{Name: "grant", Flags: form.ClientFlags(form.WriteOutFlag()), Action: userGrant},
-			{Name: "revoke", Flags: form.ClientFlags(form.WriteOutFlag()), Action: userRevoke},
-		},
-	}
-}
-
-func userAddCommand() *cli.Command {
-	return &cli.Command{
-		Name: "add",
-		Flags: form.ClientFlags(
-			&cli.StringSliceFlag{Name: "role", Usage: "give the user this `ROLE`; may be repeated; the role root may do everything"},
-			form.NewPasswordFlag(),
-			&cli.BoolFlag{Name: "no-password", Usage: "the user never gets a password, as `etcdctl user add --no-password`"},
-			form.WriteOutFlag(),
-		),
-		Action: userAdd,
-	}
-}
-
 func userAdd(c *cli.Context) error {
 	name, roles := c.Args().First(), c.StringSlice("role")
 	if user, _, ok := strings.Cut(name, ":"); ok && c.String("password-file") == "" && !c.Bool("no-password") {

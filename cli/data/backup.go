@@ -24,27 +24,6 @@ import (
 	"qkv/snapshot/backup/store"
 )
 
-func backupCommand() *cli.Command {
-	flags := func(things string) []cli.Flag {
-		return []cli.Flag{IdentityFlag(), form.PlainOrJSONFlag(things)}
-	}
-	return &cli.Command{
-		Name: "backup",
-		Subcommands: []*cli.Command{
-			backupNowCommand(),
-			{Name: "list", Flags: flags("bases"), Action: onBackup(backupList)},
-			{Name: "verify", Flags: flags("results"), Action: onBackup(backupVerify)},
-		},
-	}
-}
-
-func IdentityFlag() cli.Flag {
-	return &cli.StringFlag{
-		Name: "identity", EnvVars: []string{"QKV_BACKUP_IDENTITY"},
-		Usage: "`FILE` with the age identity that decrypts the backup, as age-keygen writes it",
-	}
-}
-
 // Identities reads the file of --identity.
 func Identities(c *cli.Context) ([]age.Identity, error) {
 	name := c.String("identity")
@@ -65,15 +44,13 @@ func Identities(c *cli.Context) ([]age.Identity, error) {
 
 // onBackup opens the backup that the argument names.
 func onBackup(do func(c *cli.Context, r *backup.Reader) error) cli.ActionFunc {
-	return func(c *cli.Context) error {
-		return form.Interruptible(c, func(ctx context.Context) error {
-			r, err := openBackup(ctx, c, c.Args().First())
-			if err != nil {
-				return err
-			}
-			return backupError(do(c, r))
-		})
-	}
+	return form.Interruptible(func(ctx context.Context, c *cli.Context) error {
+		r, err := openBackup(ctx, c, c.Args().First())
+		if err != nil {
+			return err
+		}
+		return backupError(do(c, r))
+	})
 }
 
 func openBackup(ctx context.Context, c *cli.Context, place string) (*backup.Reader, error) {
@@ -187,25 +164,14 @@ func backupList(c *cli.Context, r *backup.Reader) error {
 	return nil
 }
 
-// verifiedBase is a line of `qkv backup verify -w json`.
-type verifiedBase struct {
-	Index    uint64 `json:"index"`
-	Revision int64  `json:"revision"`
-	Time     string `json:"time"`
-	Whole    bool   `json:"whole"`
-	// to which its log was applied; left out if the log of an earlier base leads on
-	LogIndex    uint64   `json:"log_index,omitempty"`
-	LogRevision int64    `json:"log_revision,omitempty"`
-	LogTime     string   `json:"log_time,omitempty"`
-	Damage      []string `json:"damage,omitempty"`
-	Gap         string   `json:"gap,omitempty"`
-}
-
 func backupVerify(c *cli.Context, r *backup.Reader) error {
 	bar := form.NewBytesProgress(c.App.ErrWriter, "verify")
 	defer bar.End()
 	for _, fault := range r.Faults {
-		one := form.Answer{Document: verifiedBase{Damage: []string{fault.Error()}}, Text: fmt.Sprintf("! %v\n", fault)}
+		one := form.Answer{
+			Document: form.Document{{"index", 0}, {"revision", 0}, {"time", ""}, {"whole", false}, {"damage", []string{fault.Error()}}},
+			Text:     fmt.Sprintf("! %v\n", fault),
+		}
 		if err := form.WriteAnswer(c, one); err != nil {
 			return err
 		}
@@ -256,18 +222,30 @@ func writeVerified(w form.Page, v *backup.Verified) {
 	}
 }
 
-func documentOfVerified(v *backup.Verified) verifiedBase {
-	d := verifiedBase{Index: v.Base.Index, Revision: v.Base.Revision, Time: inUTC(v.Base.Wall), Whole: v.Fault == nil, LogIndex: v.Index, LogRevision: v.Revision}
-	if v.Wall != 0 {
-		d.LogTime = inUTC(v.Wall)
+// documentOfVerified is a line of `qkv backup verify -w json`. It has no end of the log if that of an earlier base leads on.
+func documentOfVerified(v *backup.Verified) form.Document {
+	d := form.Document{
+		{"index", v.Base.Index},
+		{"revision", v.Base.Revision},
+		{"time", inUTC(v.Base.Wall)},
+		{"whole", v.Fault == nil},
+		{"log_index", form.Some(v.Index)},
+		{"log_revision", form.Some(v.Revision)},
 	}
+	if v.Wall != 0 {
+		d = append(d, form.Field{"log_time", inUTC(v.Wall)})
+	}
+	var damage []string
 	for _, err := range []error{v.Fault, v.Log} {
 		if err != nil {
-			d.Damage = append(d.Damage, err.Error())
+			damage = append(damage, err.Error())
 		}
 	}
+	if len(damage) > 0 {
+		d = append(d, form.Field{"damage", damage})
+	}
 	if v.Gap != nil {
-		d.Gap = v.Gap.Error()
+		d = append(d, form.Field{"gap", v.Gap.Error()})
 	}
 	return d
 }

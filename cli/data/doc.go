@@ -6,11 +6,17 @@
 // It exists on Linux only, as members do.
 package data
 
-import "github.com/urfave/cli/v2"
+import (
+	"github.com/urfave/cli/v2"
+
+	"qkv/cli/form"
+)
 
 // Commands returns the commands of this package.
 func Commands() []*cli.Command {
-	return []*cli.Command{
-		recoverCommand(), backupCommand(), restoreCommand(), migrateCommand(), inspectCommand(),
-	}
+	return form.Commands(form.Calls{
+		"recover": recoverFolder, "restore": form.Interruptible(restore), "inspect": inspect,
+		"backup now": form.Interruptible(backupNow), "backup list": onBackup(backupList), "backup verify": onBackup(backupVerify),
+		"migrate from-etcd": form.Interruptible(migrateFrom), "migrate to-etcd": form.Interruptible(migrateTo),
+	})
 }

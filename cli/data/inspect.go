@@ -25,19 +25,6 @@ import (
 	"qkv/snapshot/backup"
 )
 
-func inspectCommand() *cli.Command {
-	return &cli.Command{
-		Name: "inspect",
-		Flags: []cli.Flag{
-			&cli.BoolFlag{
-				Name: "verbose", Aliases: []string{"v"}, Usage: "also each entry of a log, with its commands",
-			},
-			IdentityFlag(), form.PlainOrJSONFlag("lines"),
-		},
-		Action: inspect,
-	}
-}
-
 // inspect prints one file or folder. It also prints the part before an error.
 func inspect(c *cli.Context) error {
 	name, entries, asJSON := c.Args().First(), c.Bool("verbose"), c.String("write-out") == form.JSON

@@ -27,49 +27,10 @@ import (
 	"qkv/node"
 )
 
-func migrateCommand() *cli.Command {
-	return &cli.Command{
-		Name: "migrate",
-		Subcommands: []*cli.Command{
-			{
-				Name: "from-etcd",
-				Flags: []cli.Flag{
-					&cli.StringFlag{Name: "snapshot", Usage: "`FILE` that etcdctl snapshot save wrote"},
-					&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` to create (default: ./qkv-data/NAME)"},
-					&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Value: "default", Usage: "`NAME` of the member of that folder"},
-					&cli.BoolFlag{Name: "skip-hash-check", Usage: "take a file without its SHA-256, such as a copy of member/snap/db"},
-					&cli.StringSliceFlag{Name: "endpoints", Usage: "`URL,...` of members of the etcd to follow, as http://old:2379"},
-					&cli.StringFlag{Name: "source-cacert", Usage: "`FILE` with the CA of that etcd (default: the host's)"},
-					&cli.StringFlag{Name: "source-cert", Usage: "`FILE` with the certificate to show it"},
-					&cli.StringFlag{Name: "source-key", Usage: "`FILE` with the certificate's key"},
-					&cli.BoolFlag{Name: "cut-over", Usage: "cut over, or let the process with the same --work-dir do it"},
-					&cli.StringFlag{Name: "work-dir", Usage: "`DIR` for the etcd's snapshot until it is loaded, and a lock (default: the user's cache)"},
-					&cli.BoolFlag{Name: "dry-run", Usage: "read and check everything, and write nothing"},
-					&cli.DurationFlag{Name: "timeout", EnvVars: []string{"QKV_TIMEOUT"}, Value: 5 * time.Second, Usage: "`TIME` to wait for a first answer", Action: form.Positive("timeout")},
-					form.CertsDirFlag("`DIR` of certificates: member-NAME's, as for qkv serve; without it the local CA's, on loopback only"),
-					form.ClusterSecretFlag(""),
-				},
-				Action: migrateFrom,
-			},
-			{
-				Name: "to-etcd",
-				Flags: form.ClientFlags(
-					&cli.StringFlag{Name: "snapshot", Usage: "`FILE` to write; it must not exist yet"},
-					&cli.StringFlag{Name: "source-cacert", Usage: "`FILE` with the CA of members at https:// URLs (default: the host's)"},
-					&cli.StringFlag{Name: "source-cert", Usage: "`FILE` with the certificate to show them"},
-					&cli.StringFlag{Name: "source-key", Usage: "`FILE` with the certificate's key"},
-					form.PlainOrJSONFlag("result"),
-				),
-				Action: migrateTo,
-			},
-		},
-	}
-}
-
 // liveFlags are the flags that only a running etcd needs.
 var liveFlags = []string{"cut-over", "work-dir", "source-cacert", "source-cert", "source-key"}
 
-func migrateFrom(c *cli.Context) error {
+func migrateFrom(ctx context.Context, c *cli.Context) error {
 	file, live := c.String("snapshot") != "", len(c.StringSlice("endpoints")) > 0
 	switch {
 	case file && live:
@@ -88,48 +49,44 @@ func migrateFrom(c *cli.Context) error {
 			dir = filepath.Join("qkv-data", wire.FileName(c.String("name")))
 		}
 		to := node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: certsDir, Secret: secret}
-		return form.Interruptible(c, func(ctx context.Context) error {
-			if live {
-				return migrateLive(ctx, c, to)
-			}
-			return migrateFile(ctx, c, c.String("snapshot"), c.String("snapshot"), to)
-		})
+		if live {
+			return migrateLive(ctx, c, to)
+		}
+		return migrateFile(ctx, c, c.String("snapshot"), c.String("snapshot"), to)
 	}
 	return form.Usagef("--snapshot FILE is missing, a file of `etcdctl snapshot save FILE`, or --endpoints URL,... of a running etcd")
 }
 
-func migrateTo(c *cli.Context) error {
+func migrateTo(ctx context.Context, c *cli.Context) error {
 	if c.String("snapshot") == "" {
 		return form.Usagef("--snapshot FILE is missing: the file to write")
 	}
-	return form.Interruptible(c, func(ctx context.Context) error {
-		urls := strings.Contains(strings.Join(c.StringSlice("endpoints"), ","), "://") // as etcd's members are given
-		from, err := savedGroup(c, urls)
-		if err != nil {
-			return err
+	urls := strings.Contains(strings.Join(c.StringSlice("endpoints"), ","), "://") // as etcd's members are given
+	from, err := savedGroup(c, urls)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	user, password, err := form.LoginGiven(c)
+	if err != nil {
+		return err
+	}
+	from.Login(user, password)
+	err = from.Ask(ctx, c.Duration("timeout"))
+	if err == nil {
+		return saveSnapshot(ctx, c, from)
+	}
+	if migrate.Refused(err) {
+		return form.Exitf(form.ExitNotAllowed, "the members refuse the user: %w; log in with --user NAME, a user with the role root", err)
+	}
+	hint := "; members of `qkv etcd` are given by their URLs, --endpoints https://HOST:PORT, or http:// as in their --listen-client-urls"
+	if urls {
+		if why := diagnosed(ctx, err, from); why != nil {
+			return why
 		}
-		defer from.Close()
-		user, password, err := form.LoginGiven(c)
-		if err != nil {
-			return err
-		}
-		from.Login(user, password)
-		err = from.Ask(ctx, c.Duration("timeout"))
-		if err == nil {
-			return saveSnapshot(ctx, c, from)
-		}
-		if migrate.Refused(err) {
-			return form.Exitf(form.ExitNotAllowed, "the members refuse the user: %w; log in with --user NAME, a user with the role root", err)
-		}
-		hint := "; members of `qkv etcd` are given by their URLs, --endpoints https://HOST:PORT, or http:// as in their --listen-client-urls"
-		if urls {
-			if why := diagnosed(ctx, err, from); why != nil {
-				return why
-			}
-			hint = ""
-		}
-		return form.Exitf(form.ExitUnavailable, "no member answers etcd's API: %w%s", err, hint)
-	})
+		hint = ""
+	}
+	return form.Exitf(form.ExitUnavailable, "no member answers etcd's API: %w%s", err, hint)
 }
 
 // savedGroup returns the members that are asked for a snapshot: by URLs and etcd's certificates, or as in all other commands.

@@ -21,25 +21,17 @@ import (
 // answerPause is the pause before a new leader is asked, which may not know yet that it leads.
 const answerPause = 100 * time.Millisecond
 
-func backupNowCommand() *cli.Command {
-	return &cli.Command{Name: "now", Flags: form.ClientFlags(form.WriteOutFlag()), Action: backupNow}
-}
-
-func backupNow(c *cli.Context) error {
+func backupNow(ctx context.Context, c *cli.Context) error {
 	t, err := form.TargetOf(c)
 	if err != nil {
 		return err
 	}
-	return form.Interruptible(c, func(ctx context.Context) error {
-		got, err := backUpNow(ctx, t)
-		if err != nil {
-			return err
-		}
-		return form.WriteAnswer(c, form.Answer{
-			Document: form.Document{{"place", got.Place}, {"entry", got.Entry}, {"revision", got.Revision}, {"time", inUTC(got.Wall)}},
-			Text:     fmt.Sprintf("%s has everything up to revision %d, of %s\n", got.Place, got.Revision, zoned(got.Wall)),
-		})
-	})
+	got, err := backUpNow(ctx, t)
+	if err != nil {
+		return err
+	}
+	return form.WriteOne(c, fmt.Sprintf("%s has everything up to revision %d, of %s\n", got.Place, got.Revision, zoned(got.Wall)),
+		form.Document{{"place", got.Place}, {"entry", got.Entry}, {"revision", got.Revision}, {"time", inUTC(got.Wall)}})
 }
 
 // backUpNow asks the leader until its backup has all acknowledged writes, or fails. A new leader is asked in the place of the old one.

@@ -20,23 +20,6 @@ import (
 	"qkv/node"
 )
 
-func recoverCommand() *cli.Command {
-	return &cli.Command{
-		Name: "recover",
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "accept-loss", Usage: "confirm that acknowledged writes may be lost, and keys of damaged parts of the snapshots, which are printed first; this cannot be undone"},
-			&cli.StringFlag{Name: "backup", Usage: "`PLACE` of the cluster's backup, to say whether it has more than the folder"},
-			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` of the member's data"},
-			IdentityFlag(),
-			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Usage: "`NAME` that the folder's member must have: a safeguard against the wrong folder"},
-			form.PlainOrJSONFlag("result"),
-			&cli.BoolFlag{Name: "yes", Usage: "do not ask for confirmation; needed without a terminal"},
-			&cli.StringFlag{Name: "log-format", EnvVars: []string{"QKV_LOG_FORMAT"}, Value: "auto", Usage: "`FORMAT`: text, json, or auto, which is text on a terminal", Action: form.OneOf("log-format", "auto", "text", "json")},
-		},
-		Action: recoverFolder,
-	}
-}
-
 func recoverFolder(c *cli.Context) error {
 	dir := c.String("data-dir")
 	if dir == "" {

@@ -31,44 +31,10 @@ import (
 	"qkv/snapshot/backup"
 )
 
-func restoreCommand() *cli.Command {
-	return &cli.Command{
-		Name: "restore",
-		Flags: []cli.Flag{
-			AtFlag(), RevisionFlag(),
-			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` to create (default: ./qkv-data/NAME)"},
-			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Value: "default", Usage: "`NAME` of the member of that folder"},
-			&cli.StringFlag{Name: "initial-cluster", EnvVars: []string{"QKV_INITIAL_CLUSTER"}, Usage: "`NAME=HOST:PORT,...` of all members of the new cluster, this one included (default: this one alone)"},
-			&cli.StringFlag{Name: "initial-cluster-token", EnvVars: []string{"QKV_INITIAL_CLUSTER_TOKEN"}, Value: "qkv", Usage: "`WORD` that distinguishes clusters of the same members and moment: give another one when restoring a second time"},
-			form.CertsDirFlag("`DIR` of the member's certificates, as for qkv serve; without it the local CA's, on loopback only"),
-			form.ClusterSecretFlag(""),
-			IdentityFlag(),
-			LossFlag(),
-		},
-		Action: restore,
+func restore(ctx context.Context, c *cli.Context) error {
+	if err := CheckRevision(c); err != nil {
+		return err
 	}
-}
-
-func AtFlag() cli.Flag {
-	return &cli.StringFlag{Name: "at", Usage: "`TIME` of the state, like 2006-01-02T15:04:05Z, or local like '2006-01-02 15:04:05'"}
-}
-
-func RevisionFlag() cli.Flag {
-	return &cli.Int64Flag{Name: "revision", Aliases: []string{"rev"}, Usage: "`REV` of the state: the change that made it is the last one", Action: revisionAsked}
-}
-
-func LossFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "accept-loss", Usage: "if the backup is damaged or has a gap before the moment, restore the newest whole state before that"}
-}
-
-func revisionAsked(_ *cli.Context, revision int64) error {
-	if revision < form.BeforeAll {
-		return form.Usagef("--revision %d: the first revision is %d", revision, form.BeforeAll)
-	}
-	return nil
-}
-
-func restore(c *cli.Context) error {
 	dir := c.String("data-dir")
 	if dir == "" {
 		dir = filepath.Join("qkv-data", wire.FileName(c.String("name")))
@@ -78,17 +44,15 @@ func restore(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return form.Interruptible(c, func(ctx context.Context) error {
-		if migrate.IsDatabase(from) {
-			for _, name := range []string{"at", "revision", "initial-cluster", "identity", "accept-loss"} {
-				if c.IsSet(name) {
-					return form.Usagef("%s is a snapshot of etcd, of one moment, and becomes a cluster of one member: --%s is for backups of qkv", from, name)
-				}
-			}
-			return migrateFile(ctx, c, from, from, node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: certsDir, Secret: secret, Restores: true})
-		}
+	if !migrate.IsDatabase(from) {
 		return restoreBackup(ctx, c, from, dir, certsDir, secret)
-	})
+	}
+	for _, name := range []string{"at", "revision", "initial-cluster", "identity", "accept-loss"} {
+		if c.IsSet(name) {
+			return form.Usagef("%s is a snapshot of etcd, of one moment, and becomes a cluster of one member: --%s is for backups of qkv", from, name)
+		}
+	}
+	return migrateFile(ctx, c, from, from, node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: certsDir, Secret: secret, Restores: true})
 }
 
 func restoreBackup(ctx context.Context, c *cli.Context, from, dir, certsDir string, secret *wire.SecretSource) error {
@@ -110,6 +74,14 @@ func restoreBackup(ctx context.Context, c *cli.Context, from, dir, certsDir stri
 	}
 	fmt.Fprint(c.App.Writer, m.Text)
 	writeNext(c, made, dir)
+	return nil
+}
+
+// CheckRevision refuses a revision that does not exist.
+func CheckRevision(c *cli.Context) error {
+	if revision := c.Int64("revision"); c.IsSet("revision") && revision < form.BeforeAll {
+		return form.Usagef("--revision %d: the first revision is %d", revision, form.BeforeAll)
+	}
 	return nil
 }
 

@@ -282,8 +282,8 @@ var (
 	badVariable = regexp.MustCompile(`^could not parse ("(?:[^"\\]|\\.)*") as ([\w ]+) value from environment variable "(\w+)" for flag ([\w-]+)`)
 )
 
-// Refuse puts urfave/cli's error about a flag's value into one line.
-func Refuse(c *cli.Context, err error, _ bool) error {
+// refuse puts urfave/cli's error about a flag's value into one line.
+func refuse(c *cli.Context, err error, _ bool) error {
 	text := err.Error()
 	if m := badValue.FindStringSubmatch(text); m != nil {
 		text = fmt.Sprintf("invalid value %s for --%s: %s", m[1], m[2], Wanted(c.Command, m[2], err))
@@ -317,9 +317,9 @@ func Wanted(c *cli.Command, name string, err error) string {
 	return "a whole number is needed"
 }
 
-// WithArguments checks the arguments of a command before it runs, by its ArgsUsage: KEY [END] are one or two. A command that runs another
+// withArguments checks the arguments of a command before it runs, by its ArgsUsage: KEY [END] are one or two. A command that runs another
 // one cuts that off first, and checks its arguments itself.
-func WithArguments(usage string, then cli.ActionFunc) cli.ActionFunc {
+func withArguments(usage string, then cli.ActionFunc) cli.ActionFunc {
 	if then == nil || strings.Contains(usage, commandMark+" ") {
 		return then
 	}

@@ -26,11 +26,8 @@ var (
 	pwshCompletion string
 )
 
-func CompletionCommand() *cli.Command {
-	return &cli.Command{Name: "completion", Action: completion}
-}
-
-func completion(c *cli.Context) error {
+// Completion prints the script of a shell.
+func Completion(c *cli.Context) error {
 	scripts := map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion, "pwsh": pwshCompletion}
 	shell := c.Args().First()
 	script, ok := scripts[shell]
@@ -106,8 +103,8 @@ func (a *arranger) completeValue(words []string, last string, w io.Writer) {
 func (a *arranger) formats(flag string) []string {
 	for _, f := range a.flagsInScope() {
 		if d, ok := f.(cli.DocGenerationFlag); ok && slices.Contains(f.Names(), flag) {
-			_, list, _ := strings.Cut(d.GetUsage(), ": ")
-			return strings.FieldsFunc(strings.ReplaceAll(list, " or ", " "), func(r rune) bool { return r == ',' || r == ' ' })
+			_, all := formatsIn(d.GetUsage())
+			return all
 		}
 	}
 	return nil

@@ -16,16 +16,6 @@ import (
 // daysFlag is a flag for a time that also takes days, as in 7d. All commands have it in place of urfave/cli's.
 type daysFlag struct{ *cli.DurationFlag }
 
-// WithDays replaces the flags for times.
-func WithDays(flags []cli.Flag) []cli.Flag {
-	for i, f := range flags {
-		if d, ok := f.(*cli.DurationFlag); ok {
-			flags[i] = &daysFlag{d}
-		}
-	}
-	return flags
-}
-
 // Apply implements cli.Flag: urfave/cli's, with another parser.
 func (f *daysFlag) Apply(set *flag.FlagSet) error {
 	variables := f.EnvVars

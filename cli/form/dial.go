@@ -29,48 +29,6 @@ const DefaultEndpoint = "127.0.0.1:2379"
 // sourceDefault names the source of the endpoints when no flag, variable or file gives any.
 const sourceDefault = "the default"
 
-// ClientFlags are the flags of every command that talks to a cluster.
-func ClientFlags(more ...cli.Flag) []cli.Flag {
-	return append(append(more,
-		&cli.StringSliceFlag{
-			Name: "endpoints", EnvVars: []string{"QKV_ENDPOINTS"},
-			Usage: "`HOST:PORT,...` of members; without it those of the profile, then $QKV_HOME/endpoints (written by qkv demo), then " + DefaultEndpoint,
-		},
-		&cli.BoolFlag{
-			Name: "no-discovery", EnvVars: []string{"QKV_NO_DISCOVERY"},
-			Usage: "use --endpoints only, without the addresses that members report",
-		},
-		&cli.DurationFlag{
-			Name: "timeout", EnvVars: []string{"QKV_TIMEOUT"}, Value: 5 * time.Second,
-			Usage:  "how long to wait before giving up, as `TIME`; for get of a range, du, import, export, diff, revert, log, member replace, watch, lock and elect: for each answer",
-			Action: Positive("timeout"),
-		},
-		CertsDirFlag("`DIR` with ca.crt, client-NAME.crt and client-NAME.key; without it the local CA's, on loopback only"),
-		&cli.StringFlag{Name: "client", EnvVars: []string{"QKV_CLIENT"}, Usage: "`NAME` of the client whose certificate to use, when --certs-dir has several"},
-		HomeFlag(), profileFlag(),
-	), loginFlags()...)
-}
-
-func CertsDirFlag(usage string) cli.Flag {
-	return &cli.StringFlag{Name: "certs-dir", EnvVars: []string{CertsDirVariable}, Usage: usage}
-}
-
-func HomeFlag() cli.Flag {
-	return &cli.StringFlag{
-		Name: "home", EnvVars: []string{"QKV_HOME"},
-		Usage: "`DIR` of the local CA and the endpoints file; without it $XDG_CONFIG_HOME/qkv, then ~/.config/qkv",
-	}
-}
-
-func Positive(name string) func(*cli.Context, time.Duration) error {
-	return func(_ *cli.Context, d time.Duration) error {
-		if d <= 0 {
-			return Usagef("--%s %v must be above zero, as in 5s", name, d)
-		}
-		return nil
-	}
-}
-
 // HomeDir returns the user's folder of qkv.
 func HomeDir(c *cli.Context) (string, error) {
 	home, err := wire.Home(func(variable string) string {
@@ -310,9 +268,9 @@ func Changing(f func(ctx context.Context, c *cli.Context, s *client.Client) erro
 
 // UntilSignal runs f with a client, without a timeout: a signal ends its context.
 func UntilSignal(c *cli.Context, f func(ctx context.Context, s *client.Client) error) error {
-	return Interruptible(c, func(ctx context.Context) error {
+	return Interruptible(func(ctx context.Context, c *cli.Context) error {
 		return Open(ctx, c, func(s *client.Client) error { return f(ctx, s) })
-	})
+	})(c)
 }
 
 // Bounded returns a context that ends with noAnswer after a time.

@@ -1,7 +1,10 @@
 // Package form has what all commands use.
 //
-// A line: argv.go moves flags before arguments and knows each command's flags; pages.go reads commands.txt, the text of
-// all help; help.go prints it; completion.go completes a line.
+// A command: commands.txt declares it, with its arguments, its help and its flags. pages.go reads that text, flags.go
+// makes the flags of it, and commands.go the commands, each with its call.
+//
+// A line: argv.go moves flags before arguments and knows each command's flags; help.go prints help; completion.go
+// completes a line.
 //
 // A connection: dial.go reads endpoints, certificates and the user, by flags, variables, a profile (profile.go) and
 // files, and connects.

@@ -192,12 +192,7 @@ func saysNothing(text string) bool {
 	return false
 }
 
-// TooLarge reports whether a member refuses a value for its size.
-func TooLarge(err error) bool {
-	var answer *kv.Error
-	return errors.As(err, &answer) && answer.Code == kv.ValueTooLarge
-}
-
+// CodeOf returns the code of a member's answer; kv.OK if the error is none.
 func CodeOf(err error) kv.Code {
 	if answer, ok := errors.AsType[*kv.Error](err); ok {
 		return answer.Code

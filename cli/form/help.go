@@ -65,7 +65,7 @@ func WriteHelp(to io.Writer, path string, c *cli.Command) {
 
 // OwnFlags returns the flags of a command without those that every command has which talks to a cluster.
 func OwnFlags(c *cli.Command) []cli.Flag {
-	shared := FlagNames(ClientFlags())
+	shared := FlagNames(Flags("+" + ConnectionTopic))
 	return slices.DeleteFunc(slices.Clone(c.Flags), func(f cli.Flag) bool {
 		d, ok := f.(cli.DocGenerationFlag) // one without a variable has a meaning of its own
 		return Talks(c) && ok && len(d.GetEnvVars()) > 0 && slices.Contains(shared, Dashed(f.Names()[0]))
@@ -79,7 +79,7 @@ const ConnectionTopic = "connection"
 func WriteConnectionHelp(to io.Writer) {
 	w := helpWriter{PageOn(to)}
 	w.Text("connection: the flags of every command that talks to a cluster\n\nA flag has priority over its variable, and a variable over a profile.")
-	w.flags(WithDays(ClientFlags()))
+	w.flags(Flags("+" + ConnectionTopic))
 }
 
 // WriteAllHelp prints the help of all commands in one page.

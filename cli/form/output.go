@@ -1,33 +1,6 @@
 package form
 
-import (
-	"slices"
-
-	"github.com/urfave/cli/v2"
-)
-
-// WriteOutFlag is shared by the commands that print an answer.
-func WriteOutFlag() cli.Flag {
-	return &cli.StringFlag{
-		Name: "write-out", Aliases: []string{"w"}, Value: Plain,
-		Usage: "`FORMAT` of the answer: plain, json or table",
-		Action: func(_ *cli.Context, format string) error {
-			switch format {
-			case Plain, JSON, Table:
-				return nil
-			}
-			return Usagef("--write-out %q is not a format: plain, json or table", format)
-		},
-	}
-}
-
-// PlainOrJSONFlag is shared by the commands that print several things without a table format.
-func PlainOrJSONFlag(things string) cli.Flag {
-	return &cli.StringFlag{
-		Name: "write-out", Aliases: []string{"w"}, Value: Plain, Usage: "`FORMAT` of the " + things + ": plain or json",
-		Action: OneOf("write-out", Plain, JSON),
-	}
-}
+import "github.com/urfave/cli/v2"
 
 // WriteAnswer prints the answer of a command.
 func WriteAnswer(c *cli.Context, a Answer) error {
@@ -41,9 +14,5 @@ func WriteOne(c *cli.Context, text string, d Document) error {
 
 // WriteChanged prints what was changed, as in "removed"; text is the plain form, and id may be empty.
 func WriteChanged(c *cli.Context, text, name, id, change string) error {
-	d := Document{{"name", name}, {"id", id}, {"change", change}}
-	if id == "" {
-		d = slices.Delete(d, 1, 2)
-	}
-	return WriteOne(c, text+"\n", d)
+	return WriteOne(c, text+"\n", Document{{"name", name}, {"id", Some(id)}, {"change", change}})
 }

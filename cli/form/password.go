@@ -14,11 +14,6 @@ import (
 // passwordBytesRead bounds the length of a password file: a larger file is surely another one.
 const passwordBytesRead = 4 << 10
 
-// NewPasswordFlag is the flag for the password that a user gets.
-func NewPasswordFlag() cli.Flag {
-	return &cli.StringFlag{Name: "password-file", Usage: "`FILE` with the user's password, without its last newline; - for stdin"}
-}
-
 // ReadPassword reads a password from a file, or from stdin for "-". A newline at its end is not part of it.
 func ReadPassword(file string, stdin io.Reader) (string, error) {
 	from := stdin
@@ -81,20 +76,6 @@ func askPassword(c *cli.Context, what string) (string, error) {
 		return "", Usagef("%w", errNoPassword)
 	}
 	return string(text), nil
-}
-
-// loginFlags are the flags of a user that logs in with a password.
-func loginFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{
-			Name: "user", EnvVars: []string{"QKV_USER"},
-			Usage: "log in as user `NAME[:PASSWORD]`; without it the user is the name in the client's certificate",
-		},
-		&cli.StringFlag{
-			Name: "user-password-file", EnvVars: []string{"QKV_USER_PASSWORD_FILE"},
-			Usage: "`FILE` with the password of --user; without it a terminal asks for the password",
-		},
-	}
 }
 
 // LoginGiven returns the user and password of the command line; an empty user does not log in.

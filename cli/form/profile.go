@@ -21,13 +21,6 @@ const ProfilesFile = "profiles.yaml"
 // profileVariable names a profile for all commands.
 const profileVariable = "QKV_PROFILE"
 
-func profileFlag() cli.Flag {
-	return &cli.StringFlag{
-		Name: "profile", EnvVars: []string{profileVariable},
-		Usage: "`NAME` of a profile in $QKV_HOME/" + ProfilesFile + ", which has flags for one cluster; flags and variables override it",
-	}
-}
-
 // profileSettings are the flags that a profile may have.
 var profileSettings = []string{"endpoints", "no-discovery", "timeout", "certs-dir", "client", "user", "user-password-file"}
 
@@ -45,9 +38,9 @@ func Talks(c *cli.Command) bool {
 	})
 }
 
-// UseProfile sets the flags of the profile that neither the command line nor a variable has set. Without --profile it uses the default
+// useProfile sets the flags of the profile that neither the command line nor a variable has set. Without --profile it uses the default
 // of the file, unless endpoints are given: its certificate and its password are for the endpoints of the profile.
-func UseProfile(c *cli.Context) error {
+func useProfile(c *cli.Context) error {
 	name := c.String("profile")
 	if name == "" && c.IsSet("endpoints") {
 		return nil

@@ -38,36 +38,8 @@ func SignedBySecret(c *cli.Context) bool {
 	return err == nil && credentials.Cluster() == wire.SecretCluster
 }
 
-// ClusterSecretFlag is the flag of commands that start a member, or make its data folder.
-func ClusterSecretFlag(more string) cli.Flag {
-	return &cli.StringFlag{
-		Name: "cluster-secret-file", EnvVars: []string{SecretFileVariable},
-		Usage: "`FILE` with the cluster secret, for this user only: used in place of --certs-dir" + more,
-	}
-}
-
-func SecretFileFlag() cli.Flag {
-	return &cli.StringFlag{
-		Name:  "secret-file",
-		Usage: "`FILE` with the cluster secret, whose CA signs; ca.crt is written, too",
-	}
-}
-
-func SecretCommand() *cli.Command {
-	return &cli.Command{
-		Name: "secret",
-		Flags: []cli.Flag{
-			&cli.StringFlag{
-				Name: "output", Aliases: []string{"o"},
-				Usage: "`FILE` to write instead of printing the secret; its mode is 0600",
-			},
-			&cli.BoolFlag{Name: "rotate", Usage: "add a new secret to the file of --output"},
-		},
-		Action: makeSecret,
-	}
-}
-
-func makeSecret(c *cli.Context) error {
+// MakeSecret makes a secret, and prints it or writes it to a file.
+func MakeSecret(c *cli.Context) error {
 	file, rotate := c.String("output"), c.Bool("rotate")
 	if rotate && file == "" {
 		return Usagef("--rotate needs --output FILE, the file with the secret that is in force")

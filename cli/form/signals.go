@@ -47,14 +47,16 @@ func WithSignals(ctx context.Context, hangup bool, more ...os.Signal) (signals c
 	return signals, func() { cancel(nil) }
 }
 
-// Interruptible runs a command that needs a cleanup after a signal. All other commands end at once.
-func Interruptible(c *cli.Context, f func(ctx context.Context) error) error {
-	ctx, forget := WithSignals(c.Context, true, syscall.SIGQUIT)
-	defer forget()
-	err := f(ctx)
-	// A function that ended with the context ended because of the signal: the message and the exit code come from the signal.
-	if ended, ok := errors.AsType[*Interruption](context.Cause(ctx)); ok && errors.Is(err, context.Canceled) {
-		return ended
+// Interruptible is the call of a command that needs a cleanup after a signal. All other commands end at once.
+func Interruptible(f func(ctx context.Context, c *cli.Context) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		ctx, forget := WithSignals(c.Context, true, syscall.SIGQUIT)
+		defer forget()
+		err := f(ctx, c)
+		// A function that ended with the context ended because of the signal: the message and the exit code come from the signal.
+		if ended, ok := errors.AsType[*Interruption](context.Cause(ctx)); ok && errors.Is(err, context.Canceled) {
+			return ended
+		}
+		return err
 	}
-	return err
 }

@@ -53,10 +53,5 @@ func (s *Size) Set(text string) error {
 // String implements cli.Generic.
 func (s *Size) String() string { return fmt.Sprint(int64(*s)) }
 
-// SizeFlag is a flag that takes a size in bytes.
-func SizeFlag(name, variable string, value int64, defaultText, usage string) cli.Flag {
-	return &cli.GenericFlag{Name: name, EnvVars: []string{variable}, Value: new(Size(value)), DefaultText: defaultText, Usage: usage}
-}
-
 // SizeOf returns the value of a flag that takes a size, in bytes.
 func SizeOf(c *cli.Context, name string) int64 { return int64(*c.Generic(name).(*Size)) }

@@ -13,16 +13,6 @@ import (
 	"qkv/net/client"
 )
 
-func compactCommand() *cli.Command {
-	return &cli.Command{
-		Name: "compact",
-		Flags: form.ClientFlags(form.WriteOutFlag(), &cli.BoolFlag{
-			Name: "physical", Usage: "wait until the asked member has dropped it",
-		}),
-		Action: compact,
-	}
-}
-
 func compact(c *cli.Context) error {
 	revision, err := strconv.ParseInt(c.Args().First(), 10, 64)
 	if err != nil || revision < 1 {

@@ -13,20 +13,6 @@ import (
 	"qkv/net/client"
 )
 
-func delCommand() *cli.Command {
-	return &cli.Command{Name: "del", Flags: form.ClientFlags(append(delFlags(), form.WriteOutFlag())...), Action: del}
-}
-
-// delFlags are the flags of a delete, also inside a transaction.
-func delFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.BoolFlag{Name: "prefix", Usage: "all keys that begin with KEY"},
-		&cli.BoolFlag{Name: "from-key", Usage: "all keys from KEY on, in byte order"},
-		&cli.BoolFlag{Name: "all", Usage: "confirm an empty KEY: delete every key"},
-		&cli.BoolFlag{Name: "prev-kv", Usage: "also print the keys as they were before"},
-	}
-}
-
 func del(c *cli.Context) error {
 	d, err := delRequest(c)
 	if err != nil {

@@ -20,18 +20,6 @@ import (
 	"qkv/net/client"
 )
 
-func diffCommand() *cli.Command {
-	return &cli.Command{
-		Name: "diff",
-		Flags: form.ClientFlags(form.PlainOrJSONFlag("differences"),
-			&cli.StringFlag{Name: "from", Usage: "`REV|TIME`: " + pointUsage},
-			&cli.StringFlag{Name: "to", Usage: "`REV|TIME`, likewise (default: now)"},
-			&cli.BoolFlag{Name: "keys-only", Usage: "keys without values"},
-		),
-		Action: diff,
-	}
-}
-
 func diff(c *cli.Context) error {
 	if c.String("from") == "" {
 		return form.Usagef("--from is missing: %s", pointUsage)

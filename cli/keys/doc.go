@@ -4,12 +4,19 @@
 // keys with values). It has no state of its own, and no goroutine outlives it.
 package keys
 
-import "github.com/urfave/cli/v2"
+import (
+	"github.com/urfave/cli/v2"
+
+	"qkv/cli/form"
+)
 
 // Commands returns the commands of this package.
 func Commands() []*cli.Command {
-	return []*cli.Command{
-		putCommand(), getCommand(), delCommand(), txnCommand(), watchCommand(), leaseCommand(), lockCommand(),
-		electCommand(), compactCommand(), importCommand(), exportCommand(), duCommand(), historyCommand(), diffCommand(), revertCommand(), logCommand(),
-	}
+	return form.Commands(form.Calls{
+		"put": put, "get": get, "del": del, "txn": txn, "watch": watch, "compact": compact,
+		"lease grant": leaseGrant, "lease revoke": leaseRevoke, "lease keep-alive": leaseKeepAlive,
+		"lease timetolive": leaseTimeToLive, "lease list": form.Asking(leaseList),
+		"lock": lock, "elect": elect, "import": importKeys, "export": exportKeys, "du": du,
+		"history": printHistory, "diff": diff, "revert": revert, "log": printLog,
+	}, "{point}", pointUsage)
 }

@@ -18,23 +18,6 @@ import (
 	"qkv/net/client"
 )
 
-// duOrders are the values of --sort.
-var duOrders = []string{"bytes", "keys", "history", "changes", "name"}
-
-func duCommand() *cli.Command {
-	return &cli.Command{
-		Name: "du",
-		Flags: form.ClientFlags(
-			&cli.IntFlag{Name: "depth", Value: 1, Usage: "`N` separators behind PREFIX end a group; 0 counts all keys together"},
-			&cli.StringFlag{Name: "separator", Value: "/", Usage: "`TEXT` between the parts of a key"},
-			&cli.StringFlag{Name: "sort", Value: duOrders[0], Usage: "in the order of `WHAT`: bytes, keys, history or changes, largest first, or name", Action: form.OneOf("sort", duOrders...)},
-			&cli.BoolFlag{Name: "serializable", Usage: "the keys of one member, without a quorum: they may be stale"},
-			form.WriteOutFlag(),
-		),
-		Action: du,
-	}
-}
-
 func du(c *cli.Context) error {
 	q := kv.Usage{
 		Prefix: []byte(c.Args().First()), Separator: []byte(c.String("separator")), Depth: c.Int("depth"), Serializable: c.Bool("serializable"),

@@ -11,16 +11,6 @@ import (
 	"qkv/net/client"
 )
 
-func electCommand() *cli.Command {
-	return &cli.Command{
-		Name: "elect",
-		Flags: form.ClientFlags(form.WriteOutFlag(), ttlFlag(),
-			&cli.BoolFlag{Name: "listen", Aliases: []string{"l"}, Usage: "only show the leader, and each new one"},
-		),
-		Action: elect,
-	}
-}
-
 func elect(c *cli.Context) error {
 	name, listen := c.Args().First(), c.Bool("listen")
 	switch {

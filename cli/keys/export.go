@@ -20,16 +20,6 @@ import (
 // leasesAsked is the number of concurrent requests for leases: the client packs them into few packets.
 const leasesAsked = 64
 
-func exportCommand() *cli.Command {
-	return &cli.Command{
-		Name: "export",
-		Flags: form.ClientFlags(append(timeFlags(), revFlag(),
-			&cli.BoolFlag{Name: "serializable", Usage: "the keys of one member, without a quorum; the only way after the loss of a quorum"},
-		)...),
-		Action: exportKeys,
-	}
-}
-
 func exportKeys(c *cli.Context) error {
 	at, err := form.TimeAsked(c, time.Now())
 	if err != nil {

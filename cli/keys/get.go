@@ -13,45 +13,6 @@ import (
 	"qkv/net/client"
 )
 
-func getCommand() *cli.Command {
-	return &cli.Command{
-		Name:        "get",
-		Description: " " + leaseNumbers,
-		Flags: form.ClientFlags(append(append(getFlags(), timeFlags()...), form.WriteOutFlag(),
-			&cli.BoolFlag{Name: "raw", Usage: "the value of the one KEY byte for byte, and no newline, whatever --write-out says"},
-		)...),
-		Action: get,
-	}
-}
-
-// revFlag and timeFlags say as of which moment keys are read.
-func revFlag() cli.Flag {
-	return &cli.Int64Flag{Name: "rev", Usage: "as of revision `N`; 0 is now", Action: notNegative("rev")}
-}
-
-func timeFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{
-			Name:  "at",
-			Usage: "as of a `TIME`: 2006-01-02T15:04:05Z, or local '2006-01-02 15:04[:05]', or 15:04[:05] today",
-		},
-		&cli.DurationFlag{Name: "ago", Usage: "as of this `TIME` ago, as in 5m"},
-	}
-}
-
-// getFlags are the flags of a get, also inside a transaction.
-func getFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.BoolFlag{Name: "prefix", Usage: "all keys that begin with KEY"},
-		&cli.BoolFlag{Name: "from-key", Usage: "all keys from KEY on, in byte order"},
-		&cli.Int64Flag{Name: "limit", Usage: "at most `N` keys; 0 is all", Action: notNegative("limit")},
-		revFlag(),
-		&cli.BoolFlag{Name: "keys-only", Usage: "keys without values"},
-		&cli.BoolFlag{Name: "count-only", Usage: "only how many keys there are"},
-		&cli.BoolFlag{Name: "serializable", Usage: "the keys of one member, without a quorum: they may be stale"},
-	}
-}
-
 // getQuery builds the query from getFlags and the arguments.
 func getQuery(c *cli.Context) (q kv.Range, err error) {
 	if q, err = rangeQuery(c, c.Args().Slice()); err != nil {
@@ -149,13 +110,4 @@ func orLeast(key []byte) []byte {
 		return []byte{0}
 	}
 	return key
-}
-
-func notNegative(name string) func(*cli.Context, int64) error {
-	return func(_ *cli.Context, n int64) error {
-		if n < 0 {
-			return form.Usagef("--%s %d must not be below zero", name, n)
-		}
-		return nil
-	}
 }

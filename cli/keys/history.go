@@ -24,22 +24,6 @@ import (
 // pointUsage describes the syntax of a point in the history.
 const pointUsage = "a revision, or a time: 2006-01-02T15:04:05Z, or local '2006-01-02 15:04[:05]', or 15:04[:05] today, or an age, such as 5m"
 
-func historyCommand() *cli.Command {
-	return &cli.Command{Name: "history", Flags: form.ClientFlags(form.PlainOrJSONFlag("versions")), Action: printHistory}
-}
-
-func logCommand() *cli.Command {
-	return &cli.Command{
-		Name: "log",
-		Flags: form.ClientFlags(
-			&cli.StringFlag{Name: "from", Usage: "`REV|TIME` to begin with: " + pointUsage + "; default: the oldest kept one"},
-			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with new changes"},
-			&cli.StringFlag{Name: "by", Usage: "only the changes that the user `NAME` made"},
-		),
-		Action: printLog,
-	}
-}
-
 // pointAsked returns the revision of a word: a revision or a time. An empty word is 0.
 func pointAsked(ctx context.Context, s *client.Client, word string) (int64, error) {
 	revision, at, err := ParsePoint(word, time.Now())

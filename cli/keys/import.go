@@ -29,17 +29,6 @@ const importBytes = 1 << 20
 // importLineBytes bounds a line: JSON may need six bytes for one of a value.
 const importLineBytes = 8 * limits.RequestBytes
 
-func importCommand() *cli.Command {
-	return &cli.Command{
-		Name: "import",
-		Flags: form.ClientFlags(
-			&cli.Int64Flag{Name: "skip", Usage: "leave out the first `N` lines", Action: notNegative("skip")},
-			form.WriteOutFlag(),
-		),
-		Action: importKeys,
-	}
-}
-
 func importKeys(c *cli.Context) error {
 	if form.ReadsTerminal(c.App.Reader) {
 		fmt.Fprintln(c.App.ErrWriter, "the keys are read from the terminal; Ctrl-D ends them")
@@ -182,7 +171,7 @@ func (i *importer) write(ctx context.Context, ops []kv.Op) error {
 		return nil
 	}
 	_, err := i.client.Txn(ctx, kv.Txn{Success: ops})
-	if half := len(ops) / 2; half > 0 && form.TooLarge(err) {
+	if half := len(ops) / 2; half > 0 && form.CodeOf(err) == kv.ValueTooLarge {
 		if err = i.write(ctx, ops[:half]); err == nil {
 			err = i.write(ctx, ops[half:])
 		}

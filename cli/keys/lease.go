@@ -18,32 +18,6 @@ import (
 	"qkv/net/client"
 )
 
-func leaseCommand() *cli.Command {
-	return &cli.Command{
-		Name:        "lease",
-		Description: " " + leaseNumbers,
-		Subcommands: []*cli.Command{
-			{Name: "grant", Flags: form.ClientFlags(form.WriteOutFlag()), Action: leaseGrant},
-			{Name: "revoke", Flags: form.ClientFlags(form.WriteOutFlag()), Action: leaseRevoke},
-			{
-				Name: "keep-alive",
-				Flags: form.ClientFlags(form.WriteOutFlag(),
-					&cli.BoolFlag{Name: "once", Usage: "renew it once"},
-				),
-				Action: leaseKeepAlive,
-			},
-			{
-				Name: "timetolive",
-				Flags: form.ClientFlags(form.WriteOutFlag(),
-					&cli.BoolFlag{Name: "keys", Usage: "with its keys"},
-				),
-				Action: leaseTimeToLive,
-			},
-			{Name: "list", Flags: form.ClientFlags(form.WriteOutFlag()), Action: form.Asking(leaseList)},
-		},
-	}
-}
-
 // leaseID reads a lease id in hexadecimal digits.
 func leaseID(word string) (int64, error) {
 	id, err := strconv.ParseUint(word, 16, 64)

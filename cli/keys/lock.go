@@ -3,6 +3,7 @@ package keys
 // This file is `qkv lock`: take a lock, and hold it while a command runs or until Ctrl-C.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,34 +18,6 @@ import (
 	"qkv/cli/local"
 	"qkv/net/client"
 )
-
-// sessionSeconds is the default time to live of a lock's lease, as with etcdctl.
-const sessionSeconds = 10
-
-func lockCommand() *cli.Command {
-	return &cli.Command{
-		Name: "lock",
-		Flags: form.ClientFlags(form.WriteOutFlag(), ttlFlag(),
-			&cli.DurationFlag{
-				Name: "wait", DefaultText: "as long as it takes", Usage: "give up after `TIME`, with exit code 4; 0s: take the lock only if it is free",
-				Action: func(_ *cli.Context, d time.Duration) error {
-					if d < 0 {
-						return form.Usagef("--wait %v must not be below zero", d)
-					}
-					return nil
-				},
-			},
-		),
-		Action: lock,
-	}
-}
-
-func ttlFlag() cli.Flag {
-	return &cli.Int64Flag{
-		Name: "ttl", Value: sessionSeconds, Usage: "`SECONDS` that the lock or leadership outlives a killed process",
-		Action: func(_ *cli.Context, n int64) error { return checkTTL(n) },
-	}
-}
 
 func lock(c *cli.Context) error {
 	words, command, err := form.CutCommand(c)
@@ -72,6 +45,9 @@ func lock(c *cli.Context) error {
 
 // inSession runs f with a session. A signal ends f's context.
 func inSession(c *cli.Context, f func(ctx context.Context, s *client.LockSession) error) error {
+	if err := checkTTL(c.Int64("ttl")); err != nil {
+		return err
+	}
 	return form.UntilSignal(c, func(ctx context.Context, one *client.Client) error {
 		begin, cancel := form.Bounded(ctx, c.Duration("timeout"))
 		defer cancel()
@@ -162,22 +138,12 @@ func holdWhile(ctx context.Context, c *cli.Context, s *client.LockSession, m *cl
 		err = form.Exitf(form.CommandCode(ended), "")
 	}
 	if h.told || time.Now().After(s.Until()) { // a stopped command dies at its lease's end
-		return form.Exitf(form.ExitFailed, "the lock was lost, or about to be, and the command was told to end: %w", firstError(s.Err(), errLeaseShort))
+		return form.Exitf(form.ExitFailed, "the lock was lost, or about to be, and the command was told to end: %w", cmp.Or(s.Err(), errLeaseShort))
 	}
 	return err
 }
 
 var errLeaseShort = errors.New("its lease was not renewed in time")
-
-// firstError returns the first error that is not nil.
-func firstError(all ...error) error {
-	for _, err := range all {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // warnings sets the time that the command has for its end: a fifth of the lease's time to live.
 const warnings = 5

@@ -106,10 +106,6 @@ func plainOf(all []kv.KeyValue) string {
 	return text.String()
 }
 
-// leaseNumbers is the help's sentence about lease ids in JSON.
-const leaseNumbers = "In -w json, lease is the id as a number, as etcdctl prints it; JavaScript and jq round it. lease_hex is the id in " +
-	"the form that `qkv lease` reads; it is left out without a lease."
-
 // leaseHex returns the id in hexadecimal digits; empty for no lease.
 func leaseHex(id int64) string {
 	if id == 0 {

@@ -18,24 +18,6 @@ import (
 	"qkv/net/client"
 )
 
-func putCommand() *cli.Command {
-	return &cli.Command{
-		Name: "put",
-		Flags: form.ClientFlags(append(putFlags(), form.WriteOutFlag(),
-			&cli.DurationFlag{Name: "ttl", Usage: "grant a lease for this `TIME`, as in 30s, and attach the key to it; whole seconds, a shorter time than an election is raised", Action: form.Positive("ttl")},
-		)...),
-		Action: put,
-	}
-}
-
-// putFlags are the flags of a put, also inside a transaction.
-func putFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "lease", Usage: "the key lives as long as the lease with this id, in `HEX` digits"},
-		&cli.BoolFlag{Name: "prev-kv", Usage: "also print the key as it was before"},
-	}
-}
-
 func put(c *cli.Context) error {
 	p, err := putRequest(c, valueArgument)
 	if err != nil {

@@ -18,19 +18,6 @@ import (
 	"qkv/net/client"
 )
 
-func revertCommand() *cli.Command {
-	return &cli.Command{
-		Name: "revert",
-		Flags: form.ClientFlags(form.PlainOrJSONFlag("differences"),
-			&cli.StringFlag{Name: "to", Usage: "`REV|TIME`: " + pointUsage},
-			&cli.BoolFlag{Name: "all", Usage: "confirm an empty PREFIX: revert every key"},
-			&cli.BoolFlag{Name: "dry-run", Usage: "only print what would change, as `qkv diff` does"},
-			&cli.BoolFlag{Name: "yes", Usage: "do not ask"},
-		),
-		Action: revert,
-	}
-}
-
 func revert(c *cli.Context) error {
 	if c.String("to") == "" {
 		return form.Usagef("--to is missing: %s", pointUsage)

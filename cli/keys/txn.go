@@ -22,10 +22,6 @@ import (
 	"qkv/net/client"
 )
 
-func txnCommand() *cli.Command {
-	return &cli.Command{Name: "txn", Flags: form.ClientFlags(form.WriteOutFlag()), Action: txn}
-}
-
 func txn(c *cli.Context) error {
 	t, err := readTxn(c)
 	if err != nil {
@@ -191,28 +187,25 @@ func parseOperation(ctx context.Context, line string) (o kv.Op, err error) {
 		argv = append(argv, one)
 		line = strings.TrimLeft(line, " \t")
 	}
-	command := func(name, usage string, flags []cli.Flag, action cli.ActionFunc) *cli.Command {
-		return &cli.Command{Name: name, ArgsUsage: usage, Flags: flags, Action: form.WithArguments(usage, action), OnUsageError: form.Refuse, HideHelp: true}
-	}
 	app := &cli.App{
 		Name: "qkv", HideHelp: true, HideVersion: true, Writer: io.Discard, ErrWriter: io.Discard, ExitErrHandler: func(*cli.Context, error) {},
-		Commands: []*cli.Command{
-			command("put", "KEY [VALUE]", putFlags(), func(c *cli.Context) error {
+		Commands: form.Commands(form.Calls{
+			"+put": func(c *cli.Context) error {
 				p, err := putRequest(c, literalValue)
 				o.Put = &p
 				return err
-			}),
-			command("get", "KEY [END]", getFlags(), func(c *cli.Context) error {
+			},
+			"+get": func(c *cli.Context) error {
 				q, err := getQuery(c)
 				o.Range = &q
 				return err
-			}),
-			command("del", "KEY [END]", delFlags(), func(c *cli.Context) error {
+			},
+			"+del": func(c *cli.Context) error {
 				d, err := delRequest(c)
 				o.Delete = &d
 				return err
-			}),
-		},
+			},
+		}),
 	}
 	a, err := form.Arrange(app, argv)
 	if err == nil {
@@ -252,16 +245,38 @@ func writeTxn(w io.Writer, format string, t *kv.Txn, result *kv.TxnResult) error
 	_, err := io.WriteString(w, word)
 	for i, o := range operationsOf(t, result) {
 		fmt.Fprintln(w)
-		switch a := &result.Answers[i]; {
-		case o.Put != nil:
-			err = cmp.Or(err, putAnswer(writtenOf(a), client.Lease{}).Write(w, format))
-		case o.Delete != nil:
-			err = cmp.Or(err, delAnswer(writtenOf(a)).Write(w, format))
-		default:
-			err = cmp.Or(err, pairsOf(o.Range, a.Range).Write(w, format))
-		}
+		_, answer := answerOf(&o, &result.Answers[i])
+		err = cmp.Or(err, answer.Write(w, format))
 	}
 	return err
+}
+
+// writeTxnDocument prints the JSON of a transaction's answer: one response for each operation, below the name of its kind.
+func writeTxnDocument(w io.Writer, t *kv.Txn, result *kv.TxnResult) error {
+	responses := []form.Document{}
+	for i, o := range operationsOf(t, result) {
+		kind, answer := answerOf(&o, &result.Answers[i])
+		var one bytes.Buffer
+		if err := answer.Write(&one, form.JSON); err != nil {
+			return err
+		}
+		responses = append(responses, form.Document{{kind, json.RawMessage(one.Bytes())}})
+	}
+	return form.WriteJSON(w, form.Document{{"revision", result.Revision}, {"succeeded", result.Succeeded}, {"responses", responses}})
+}
+
+// answerOf returns the kind of an operation, and its answer as that of a single request. An empty range has no exit code.
+func answerOf(o *kv.Op, a *kv.Answer) (kind string, answer interface {
+	Write(w io.Writer, format string) error
+},
+) {
+	switch {
+	case o.Put != nil:
+		return "put", putAnswer(writtenOf(a), client.Lease{})
+	case o.Delete != nil:
+		return "del", delAnswer(writtenOf(a))
+	}
+	return "get", &Pairs{RangeResult: *a.Range, KeysOnly: o.Range.KeysOnly, countOnly: o.Range.CountOnly}
 }
 
 // writtenOf converts the answer of a put or a delete in a transaction to that of a single request.
@@ -274,31 +289,4 @@ func writtenOf(a *kv.Answer) client.Written {
 		written.Previous = []kv.KeyValue{*a.Put.Prev}
 	}
 	return written
-}
-
-// pairsOf converts the answer of a query, for printing. In a transaction an empty answer has no exit code.
-func pairsOf(q *kv.Range, found *kv.RangeResult) *Pairs {
-	return &Pairs{RangeResult: *found, KeysOnly: q.KeysOnly, countOnly: q.CountOnly}
-}
-
-// writeTxnDocument prints the JSON of a transaction's answer: one response for each operation, below the name of its kind.
-func writeTxnDocument(w io.Writer, t *kv.Txn, result *kv.TxnResult) error {
-	responses := []form.Document{}
-	for i, o := range operationsOf(t, result) {
-		var one form.Document
-		switch a := &result.Answers[i]; {
-		case o.Put != nil:
-			one = form.Document{{"put", putAnswer(writtenOf(a), client.Lease{}).Document}}
-		case o.Delete != nil:
-			one = form.Document{{"del", delAnswer(writtenOf(a)).Document}}
-		default:
-			var found bytes.Buffer
-			if err := pairsOf(o.Range, a.Range).Write(&found, form.JSON); err != nil {
-				return err
-			}
-			one = form.Document{{"get", json.RawMessage(found.Bytes())}}
-		}
-		responses = append(responses, one)
-	}
-	return form.WriteJSON(w, form.Document{{"revision", result.Revision}, {"succeeded", result.Succeeded}, {"responses", responses}})
 }

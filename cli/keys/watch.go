@@ -20,24 +20,6 @@ import (
 	"qkv/net/client"
 )
 
-func watchCommand() *cli.Command {
-	return &cli.Command{
-		Name:        "watch",
-		Description: " " + leaseNumbers,
-		Flags: form.ClientFlags(
-			form.PlainOrJSONFlag("changes"),
-			&cli.BoolFlag{Name: "prefix", Usage: "all keys that begin with KEY"},
-			&cli.BoolFlag{Name: "from-key", Usage: "all keys from KEY on, in byte order"},
-			&cli.Int64Flag{Name: "rev", Usage: "changes from revision `N` on; 0: new changes only", Action: notNegative("rev")},
-			&cli.BoolFlag{Name: "prev-kv", Usage: "also the previous key and value"},
-			&cli.BoolFlag{Name: "progress-notify", Usage: "print the current revision after ten minutes without a change"},
-			&cli.StringFlag{Name: "filter", Usage: "leave `KIND` out: put or delete", Action: form.OneOf("filter", "put", "delete")},
-			&cli.Int64Flag{Name: "limit", Usage: "end after `N` changes; 0: never", Action: notNegative("limit")},
-		),
-		Action: watch,
-	}
-}
-
 func watch(c *cli.Context) error {
 	keys, command, err := form.CutCommand(c)
 	if err != nil {

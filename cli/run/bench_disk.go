@@ -26,11 +26,6 @@ import (
 // sideDir is one --dir: a name and a folder.
 type sideDir struct{ name, dir string }
 
-// dirFlag is shared by the benchmarks that compare folders.
-func dirFlag(usage string) cli.Flag {
-	return &cli.StringSliceFlag{Name: "dir", Usage: usage}
-}
-
 // sideDirs reads --dir NAME=DIR, or DIR alone, whose name is its last part. The default is the current folder.
 func sideDirs(c *cli.Context) (all []sideDir, err error) {
 	given := c.StringSlice("dir")
@@ -80,25 +75,10 @@ func devices(dirs []sideDir) (sides []result.Side, warnings []string, err error)
 	return sides, warnings, nil
 }
 
-func benchDiskCommand() *cli.Command {
-	return &cli.Command{
-		Name: "disk",
-		Flags: append([]cli.Flag{
-			dirFlag("`NAME=DIR` on the disk to measure; several are compared (default: the current folder)"),
-			&cli.IntFlag{Name: "runs", Value: 5, Usage: "`N` times everything, in turns"},
-			&cli.DurationFlag{Name: "duration", Value: 300 * time.Millisecond, Usage: "`TIME` of each probe, at most", Action: form.Positive("duration")},
-			&cli.DurationFlag{Name: "steady", Usage: "`TIME` to write to each disk without a pause afterwards, such as 5m (default: not at all)", Action: form.Positive("steady")},
-		}, resultFlags()...),
-		Action: func(c *cli.Context) error {
-			if c.Int("runs") < 1 {
-				return form.Usagef("--runs %d: at least one is needed", c.Int("runs"))
-			}
-			return form.Interruptible(c, func(ctx context.Context) error { return benchDisk(ctx, c) })
-		},
-	}
-}
-
 func benchDisk(ctx context.Context, c *cli.Context) error {
+	if c.Int("runs") < 1 {
+		return form.Usagef("--runs %d: at least one is needed", c.Int("runs"))
+	}
 	dirs, err := sideDirs(c)
 	if err != nil {
 		return err

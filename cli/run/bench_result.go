@@ -10,8 +10,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -28,25 +26,6 @@ const (
 	reportHTML   = "html"
 	reportRatios = "ratios" // one table in Markdown
 )
-
-var reportFormats = []string{reportTable, reportJSON, reportHTML, reportRatios}
-
-// resultFlags are shared by the commands that print benchmark results.
-func resultFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{
-			Name: "write-out", Aliases: []string{"w"}, Value: reportTable,
-			Usage: "`FORMAT` of the output: " + strings.Join(reportFormats, ", "),
-			Action: func(_ *cli.Context, format string) error {
-				if !slices.Contains(reportFormats, format) {
-					return form.Usagef("--write-out %q is not a format: %s", format, strings.Join(reportFormats, ", "))
-				}
-				return nil
-			},
-		},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` to write as well: .json, .html, .md or .txt"},
-	}
-}
 
 // newResult begins a file, and prints warnings to stderr before the measurement.
 func newResult(c *cli.Context, kind string, dirs []sideDir) (*result.File, error) {
@@ -158,28 +137,22 @@ func writeReport(w io.Writer, format string, files []*result.File) error {
 	return nil
 }
 
-func benchReportCommand() *cli.Command {
-	return &cli.Command{
-		Name:  "report",
-		Flags: resultFlags(),
-		Action: func(c *cli.Context) error {
-			if _, err := formatOf(c.String("output")); err != nil {
-				return err
-			}
-			var files []*result.File
-			for _, name := range c.Args().Slice() {
-				f, err := readResult(name)
-				if err != nil {
-					return err
-				}
-				files = append(files, f)
-			}
-			if c.String("output") != "" {
-				return writeReportFile(c.String("output"), files)
-			}
-			return writeReport(c.App.Writer, c.String("write-out"), files)
-		},
+func benchReport(c *cli.Context) error {
+	if _, err := formatOf(c.String("output")); err != nil {
+		return err
 	}
+	var files []*result.File
+	for _, name := range c.Args().Slice() {
+		f, err := readResult(name)
+		if err != nil {
+			return err
+		}
+		files = append(files, f)
+	}
+	if c.String("output") != "" {
+		return writeReportFile(c.String("output"), files)
+	}
+	return writeReport(c.App.Writer, c.String("write-out"), files)
 }
 
 func readResult(name string) (*result.File, error) {

@@ -23,39 +23,9 @@ import (
 	"qkv/cli/cluster"
 	"qkv/cli/form"
 	"qkv/cli/local"
+	"qkv/internal/limits"
 	"qkv/net/client"
 )
-
-func benchRunCommand() *cli.Command {
-	return &cli.Command{
-		Name: "run",
-		Flags: append([]cli.Flag{
-			dirFlag("`NAME=DIR` for members' data; several are compared (default: the current folder)"),
-			&cli.StringSliceFlag{Name: "target", Usage: "`NAME=URL` of an etcd v3 server to compare with: keys of its own are written there, and removed"},
-			&cli.BoolFlag{Name: "allow-maintenance", Usage: "let a load compact and defragment a --target: its history is lost, and it serves no client meanwhile"},
-		}, append(suiteFlags(), resultFlags()...)...),
-		Action: func(c *cli.Context) error {
-			return form.Interruptible(c, func(ctx context.Context) error { return benchRun(ctx, c) })
-		},
-	}
-}
-
-// suiteFlags are the flags of a suite.
-func suiteFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.IntFlag{Name: "runs", Value: 5, Usage: "`N` times everything, in turns"},
-		&cli.IntSliceFlag{Name: "members", Value: cli.NewIntSlice(1, 3), Usage: fmt.Sprintf("`N,...` members to measure with, each 1 to %d", mostMembers)},
-		&cli.StringSliceFlag{Name: "load", Usage: "`NAME` of a load to run, without the others: " + strings.Join(bench.WorkNames(bench.Works(1, 1)), ", ") +
-			"; or, run only by name or with all: " + strings.Join(bench.WorkNames(bench.SpecialWorks()), ", ")},
-		&cli.Float64Flag{Name: "scale", Value: 1, Usage: "`N` times the size of the loads that run only by name: 0.01 has 10,000 keys instead of 1,000,000"},
-		&cli.IntFlag{Name: "in-flight", Value: 1000, Usage: "`N` requests at a time in closed loops"},
-		&cli.Float64Flag{Name: "rate", Value: 1000, Usage: "`N` requests a second of the open loop"},
-		&cli.GenericFlag{Name: "value-bytes", Value: new(form.Size(256)), DefaultText: "256B", Usage: "`SIZE` of a value"},
-		&cli.IntFlag{Name: "keys", Value: 100_000, Usage: "`N` different keys"},
-		&cli.DurationFlag{Name: "duration", Value: 3 * time.Second, Usage: "`TIME` of each load, after two thirds of it to warm up", Action: form.Positive("duration")},
-		&cli.IntFlag{Name: "port", Value: 2579, Usage: "first of ten `PORT`s in a row, for members of its own"},
-	}
-}
 
 // suiteOf returns the suite of the flags, without its sides. If no load is named, all run except the special ones.
 func suiteOf(c *cli.Context) (*bench.Suite, error) {
@@ -145,8 +115,8 @@ func checkSuite(c *cli.Context, s *bench.Suite) error {
 	if err := checkLoad(c); err != nil {
 		return err
 	}
-	if p := c.Int("port"); p < 1 || p > 65535-2*mostMembers {
-		return form.Usagef("--port %d must be 1 to %d", p, 65535-2*mostMembers)
+	if err := checkPort(c.Int("port"), 2*mostMembers); err != nil {
+		return err
 	}
 	names := c.StringSlice("load")
 	if len(names) == 0 {
@@ -164,6 +134,19 @@ func checkSuite(c *cli.Context, s *bench.Suite) error {
 		}
 	}
 	s.Works = slices.DeleteFunc(s.Works, func(w bench.Work) bool { return !slices.Contains(names, w.Name) })
+	return nil
+}
+
+// checkLoad refuses unusable request sizes and counts.
+func checkLoad(c *cli.Context) error {
+	for _, name := range []string{"in-flight", "keys"} {
+		if n := c.Int(name); n < 1 {
+			return form.Usagef("--%s %d: at least one is needed", name, n)
+		}
+	}
+	if n := form.SizeOf(c, "value-bytes"); n < 1 || n > limits.RequestBytesWritten {
+		return form.Usagef("--value-bytes %d: a value has at least 1 byte, and a member takes requests of %d bytes at most", n, limits.RequestBytesWritten)
+	}
 	return nil
 }
 

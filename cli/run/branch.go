@@ -28,24 +28,11 @@ import (
 	"qkv/snapshot/backup"
 )
 
-func branchCommand() *cli.Command {
-	return &cli.Command{
-		Name: "branch",
-		Flags: []cli.Flag{
-			data.AtFlag(), data.RevisionFlag(),
-			&cli.StringFlag{Name: "since", Usage: "with all of the history from `TIME` on, as for --at, or an age such as 7d: whatever the cluster has compacted since (default: the history of the moment)"},
-			&cli.StringFlag{Name: "data-dir", Usage: "`DIR` to create, which stays (default: a new folder in ./qkv-data, removed at the end)"},
-			portFlag(2479, 2), data.IdentityFlag(), data.LossFlag(), form.HomeFlag(),
-			&cli.StringFlag{Name: "certs-dir", Usage: "`DIR` with ca.crt, member-n1.crt and member-n1.key: serve etcd's clients and the dashboard, too, on TCP by TLS (default: the local CA, and no TCP)"},
-		},
-		Action: func(c *cli.Context) error {
-			return form.Interruptible(c, func(ctx context.Context) error { return branch(ctx, c) })
-		},
-	}
-}
-
 // branch restores a moment, and serves it until the context or the command ends.
 func branch(ctx context.Context, c *cli.Context) (err error) {
+	if err := cmp.Or(data.CheckRevision(c), checkPort(c.Int("port"), 2)); err != nil {
+		return err
+	}
 	words, command, err := form.CutCommand(c)
 	if err != nil {
 		return err

@@ -17,22 +17,6 @@ import (
 	"qkv/node"
 )
 
-func configCommand() *cli.Command {
-	return &cli.Command{
-		Name: "config",
-		Subcommands: []*cli.Command{
-			{Name: "check", Flags: []cli.Flag{form.PlainOrJSONFlag("faults")}, Action: configCheck},
-			{
-				Name: "example",
-				Action: func(c *cli.Context) error {
-					_, err := c.App.Writer.Write(configExample())
-					return err
-				},
-			},
-		},
-	}
-}
-
 func configCheck(c *cli.Context) error {
 	s, err := readMemberSettings(c, c.Args().First())
 	if err == nil {
@@ -79,7 +63,7 @@ func (s *memberSettings) placed(err error) error {
 const ExampleWidth = 100
 
 // configExample returns a file with all settings as comments: each has the text of its help, and its default or a placeholder.
-func configExample() []byte {
+func configExample(c *cli.Context) error {
 	var text bytes.Buffer
 	w := form.Page{Writer: &text, Width: ExampleWidth}
 	w.Wrap("#", "# ", "Settings of a member, for `qkv serve --config FILE`. Each flag of `qkv serve` has a line, with its default or with a placeholder. "+
@@ -90,7 +74,8 @@ func configExample() []byte {
 		w.Wrap("#", "# ", strings.ReplaceAll(f.(cli.DocGenerationFlag).GetUsage(), "`", ""))
 		fmt.Fprintf(w, "#%s: %s\n", f.Names()[0], exampleValue(f))
 	}
-	return text.Bytes()
+	_, err := text.WriteTo(c.App.Writer)
+	return err
 }
 
 // exampleValue returns a value that the file may have.

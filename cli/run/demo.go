@@ -32,19 +32,11 @@ const (
 	demoKey     = "demo/greeting"
 )
 
-func demoCommand() *cli.Command {
-	return &cli.Command{
-		Name: "demo",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "data-dir", Value: "qkv-data", Usage: "`DIR` with the three members' data"},
-			portFlag(2379, 2*DemoMembers), form.HomeFlag(),
-		},
-		Action: runDemo,
-	}
-}
-
 // runDemo runs the demo; each line that it prints was checked first.
 func runDemo(c *cli.Context) error {
+	if err := checkPort(c.Int("port"), 2*DemoMembers); err != nil {
+		return err
+	}
 	ctx, forget := form.WithSignals(c.Context, true, syscall.SIGQUIT)
 	defer forget()
 	ctx, cancel := context.WithCancelCause(ctx)

@@ -21,8 +21,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/urfave/cli/v2"
-
 	"qkv/cli/form"
 	"qkv/internal/etcdflags"
 	"qkv/internal/limits"
@@ -33,11 +31,6 @@ import (
 
 // etcdName is the name of the command, and of the program file that replaces etcd's.
 const etcdName = "etcd"
-
-// etcdCommand is in the table only for its help: urfave/cli never parses its line, which has etcd's syntax.
-func etcdCommand() *cli.Command {
-	return &cli.Command{Name: etcdName}
-}
 
 // EtcdLine returns the words of an etcd command line. A line is one by its first word or by the name of the program.
 func EtcdLine(args []string) (program string, words []string, ok bool) {

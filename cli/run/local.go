@@ -17,8 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/urfave/cli/v2"
-
 	"qkv/cli/cluster"
 	"qkv/cli/form"
 	"qkv/cli/local"
@@ -63,14 +61,12 @@ func newLocalCluster(names string, count, port int, dataDir, home string, output
 	return l, nil
 }
 
-// portFlag is a flag for the first of the ports of a localCluster.
-func portFlag(value, count int) cli.Flag {
-	return &cli.IntFlag{Name: "port", Value: value, Usage: fmt.Sprintf("first of %d `PORT`s in a row, UDP and TCP", count), Action: func(_ *cli.Context, port int) error {
-		if port < 1 || port > 65535-count {
-			return form.Usagef("--port %d must be 1 to %d", port, 65535-count)
-		}
-		return nil
-	}}
+// checkPort refuses the first of the ports of a localCluster, if one of them does not exist.
+func checkPort(port, count int) error {
+	if port < 1 || port > 65535-count {
+		return form.Usagef("--port %d must be 1 to %d", port, 65535-count)
+	}
+	return nil
 }
 
 func Loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

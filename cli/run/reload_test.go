@@ -73,7 +73,7 @@ func settingsOf(t *testing.T, file string, flags ...string) *memberSettings {
 // contextOf is the context of `qkv serve` without flags.
 func contextOf() *cli.Context {
 	c := cli.NewContext(cli.NewApp(), nil, nil)
-	c.Command = serveCommand()
+	c.Command = &cli.Command{Flags: form.Flags("serve", words()...)}
 	return c
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,7 +25,6 @@ import (
 	"qkv/cli/data"
 	"qkv/cli/form"
 	"qkv/cli/local"
-	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/net/wire"
 	"qkv/node"
@@ -45,59 +45,15 @@ const (
 	electionTimeout   = time.Second
 )
 
-func serveCommand() *cli.Command {
-	return &cli.Command{Name: "serve", Flags: append([]cli.Flag{configFlag()}, MemberFlags()...), Action: serve}
-}
-
-// quotaBytes is the default bound on keys, their history and leases, as in etcd: the state is in memory, and a new member must receive all
-// of it.
-const quotaBytes = 2 << 30
-
 // The defaults of a backup.
 const (
 	backupEvery = time.Hour
 	backupKeep  = 7 * form.Day
 )
 
-// MemberFlags are the settings of a member.
+// MemberFlags are the settings of a member: all flags of serve but the file that may hold them.
 func MemberFlags() []cli.Flag {
-	return form.WithDays([]cli.Flag{
-		&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Value: "default", Usage: "`NAME` of this member, as in --initial-cluster and in its certificate"},
-		&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` of this member's data (default: ./qkv-data/NAME)"},
-		&cli.StringFlag{Name: "listen", EnvVars: []string{"QKV_LISTEN"}, Value: form.DefaultEndpoint, Usage: "`HOST:PORT` for clients: QUIC on UDP, etcd's API and HTTP on TCP"},
-		&cli.StringFlag{Name: "listen-peer", EnvVars: []string{"QKV_LISTEN_PEER"}, Value: "127.0.0.1:" + peerPort, Usage: "`HOST:PORT` for the other members: QUIC on UDP, and TCP to notice at once that a process has died"},
-		&cli.StringFlag{Name: "advertise", EnvVars: []string{"QKV_ADVERTISE"}, Usage: "`HOST:PORT` that clients are told (default: --listen)"},
-		&cli.StringFlag{Name: "advertise-peer", EnvVars: []string{"QKV_ADVERTISE_PEER"}, Usage: "`HOST:PORT` that members are told (default: this member's in --initial-cluster)"},
-		&cli.StringFlag{Name: "initial-cluster", EnvVars: []string{"QKV_INITIAL_CLUSTER"}, Usage: "`NAME=HOST:PORT,...` of all members of a new cluster, this one included (default: this one alone)"},
-		&cli.BoolFlag{Name: "found", EnvVars: []string{"QKV_FOUND"}, Usage: "with an empty data folder, found a new cluster of this member alone; the default on loopback"},
-		&cli.StringFlag{Name: "join", EnvVars: []string{"QKV_JOIN"}, Usage: "`HOST:PORT,...` of members (their --listen-peer): with an empty data folder, join their cluster, by the cluster secret or after `qkv member add` of this name; the default PORT is 2380"},
-		&cli.StringFlag{Name: "initial-cluster-token", EnvVars: []string{"QKV_INITIAL_CLUSTER_TOKEN"}, Value: "qkv", Usage: "`WORD` that distinguishes clusters with the same member list"},
-		form.CertsDirFlag("`DIR` with ca.crt, member-NAME.crt and member-NAME.key; without it the local CA's, on loopback only"),
-		form.ClusterSecretFlag(", and followed when it changes"),
-		&cli.BoolFlag{Name: "insecure-clients", EnvVars: []string{"QKV_INSECURE_CLIENTS"}, Usage: "also accept etcd's clients without TLS: every host that reaches --listen can read and write (always on for loopback without --certs-dir)"},
-		&cli.BoolFlag{Name: "serve-stale", EnvVars: []string{"QKV_SERVE_STALE"}, Usage: "after a start, serve reads of keys (get, export and du with --serializable) before a quorum confirms that acknowledged writes are not missing: for a lost quorum only, see docs/emergencies.md"},
-		&cli.StringFlag{Name: "listen-web", EnvVars: []string{"QKV_LISTEN_WEB"}, Usage: "`URL,...`, as in http://127.0.0.1:2381: also serve metrics, probes and the dashboard there, at /ui/; at http on another address than loopback, metrics and probes alone; https needs no client certificate"},
-		&cli.BoolFlag{Name: "enable-pprof", EnvVars: []string{"QKV_ENABLE_PPROF"}, Usage: "serve Go's profiles at --listen, in /debug/pprof/: they show internals and cost CPU time"},
-		&cli.StringFlag{Name: "auth-token", EnvVars: []string{"QKV_AUTH_TOKEN"}, Value: "simple", Usage: "`KIND` of the tokens of users who log in with a password: simple, or jwt,sign-method=METHOD,priv-key=FILE, with pub-key=FILE and ttl=TIME as in etcd"},
-		form.HomeFlag(),
-		&cli.DurationFlag{Name: "heartbeat-interval", EnvVars: []string{"QKV_HEARTBEAT_INTERVAL"}, Value: heartbeatInterval, Usage: "`TIME` between two heartbeats of the leader"},
-		&cli.DurationFlag{Name: "election-timeout", EnvVars: []string{"QKV_ELECTION_TIMEOUT"}, Value: electionTimeout, Usage: "`TIME` of silence after which a leader is replaced in any case, by chance up to twice this; usually it is replaced sooner, see --fixed-detection; at least 5 heartbeats, at most 50s"},
-		&cli.BoolFlag{Name: "fixed-detection", EnvVars: []string{"QKV_FIXED_DETECTION"}, Usage: "replace a silent leader only after --election-timeout, not sooner by how late its heartbeats were: see docs/emergencies.md"},
-		form.SizeFlag("max-request-bytes", "QKV_MAX_REQUEST_BYTES", limits.RequestBytesWritten, "1.5MiB", "largest `SIZE` of a write, a transaction with all its values: up to 16MiB"),
-		&cli.GenericFlag{Name: "segment-bytes", EnvVars: []string{"QKV_SEGMENT_BYTES"}, Value: new(form.Size(0)), Hidden: true, Usage: "`SIZE` of each log segment, for tests (default: 64MiB, or a 64th of a smaller disk)"},
-		form.SizeFlag("history-bytes", "QKV_HISTORY_BYTES", node.HistoryAuto, "1GiB, or the size of the live keys", "largest `SIZE` of the superseded versions, each 64 bytes and its key and value: above it the leader compacts the oldest revisions; 0: never"),
-		&cli.DurationFlag{Name: "history-age", EnvVars: []string{"QKV_HISTORY_AGE"}, DefaultText: "never", Usage: "`TIME` after which the leader compacts a revision"},
-		form.SizeFlag("quota-bytes", "QKV_QUOTA_BYTES", quotaBytes, "2GiB", "largest `SIZE` of keys (each 64 bytes and its value), history and leases: when it is reached, NOSPACE is raised; 0: no quota"),
-		&cli.StringFlag{Name: "audit-log", EnvVars: []string{"QKV_AUDIT_LOG"}, Usage: "`FILE` to which the log's lines about logins, refusals, and changes of users, roles, members and alarms are appended as JSON, too (default: only the log has them)"},
-		&cli.StringFlag{Name: "seed", EnvVars: []string{"QKV_SEED"}, Usage: "`PLACE` of the cluster's backup, with --join: this member takes what it can from there, and only the rest from the leader (default: all from the leader)"},
-		data.IdentityFlag(),
-		&cli.StringFlag{Name: "backup", EnvVars: []string{"QKV_BACKUP"}, Usage: "`PLACE`, s3://BUCKET/PREFIX or a shared folder that exists: the leader backs the cluster up there; give it to all members (default: no backup)"},
-		&cli.DurationFlag{Name: "backup-every", EnvVars: []string{"QKV_BACKUP_EVERY"}, Value: backupEvery, Hidden: true, Usage: "`TIME` between the bases in --backup, for tests", Action: form.Positive("backup-every")},
-		&cli.DurationFlag{Name: "backup-keep", EnvVars: []string{"QKV_BACKUP_KEEP"}, Value: backupKeep, Usage: "`TIME` for which every moment can be restored from --backup, as in 7d; older data is removed with each new base", Action: form.Positive("backup-keep")},
-		&cli.StringSliceFlag{Name: "backup-recipient", EnvVars: []string{"QKV_BACKUP_RECIPIENT"}, Usage: "encrypt the backup in --backup for the age public `KEY`; several are allowed"},
-		&cli.StringFlag{Name: "log-format", EnvVars: []string{"QKV_LOG_FORMAT"}, Value: "auto", Usage: "`FORMAT`: text, json, or auto, which is text on a terminal", Action: form.OneOf("log-format", "auto", "text", "json")},
-		&cli.StringFlag{Name: "log-level", EnvVars: []string{"QKV_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error", Action: form.OneOf("log-level", "debug", "info", "warn", "error")},
-	})
+	return slices.DeleteFunc(form.Flags("serve", words()...), func(f cli.Flag) bool { return f.Names()[0] == "config" })
 }
 
 func serve(c *cli.Context) error {

@@ -19,11 +19,6 @@ import (
 	"qkv/node"
 )
 
-// configFlag names the file of a member's settings.
-func configFlag() cli.Flag {
-	return &cli.StringFlag{Name: "config", EnvVars: []string{"QKV_CONFIG"}, Usage: "`FILE` in YAML with settings: the names of these flags as keys. Flags and variables override it; SIGHUP reads it again"}
-}
-
 // memberSettings are the effective settings of a member. The command line has priority over the environment, the environment over the
 // file, and the file over the defaults.
 type memberSettings struct {
