@@ -2,12 +2,14 @@ package etcd
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
 	"qkv/internal/admit"
+	"qkv/internal/limits"
 	"qkv/net/etcd/front"
 )
 
@@ -42,7 +44,7 @@ func (p libraryMessage) buffers() (mem.BufferSlice, error) { return libraryCodec
 func (libraryMessage) release()                            {}
 
 func (p libraryMessage) charge(own *front.Account) answer {
-	if own != nil && p.size() > smallAnswer {
+	if p.size() > smallAnswer {
 		if m, err := encoded(p.Message); err == nil {
 			return m.charge(own)
 		}
@@ -91,7 +93,7 @@ func (m message) buffers() (mem.BufferSlice, error) {
 
 func (m message) charge(own *front.Account) answer {
 	for _, piece := range m {
-		if own != nil && !mem.IsBelowBufferPoolingThreshold(cap(piece)) { // gRPC reports when it is written
+		if !mem.IsBelowBufferPoolingThreshold(cap(piece)) { // gRPC reports when it is written
 			return chargedMessage{message: m, account: own}
 		}
 	}
@@ -107,12 +109,16 @@ type chargedMessage struct {
 	reserved *admit.Reservation // released then; nil: charged to the connection
 }
 
-// reserving combines an answer with its reservation.
+// reserving combines an answer with its reservation. It cuts the answer into pieces that show a client's progress.
 func reserving(m message, r *admit.Reservation) answer {
 	if r == nil {
 		return m
 	}
-	return chargedMessage{message: m, reserved: r}
+	var pieces message
+	for _, piece := range m {
+		pieces = slices.AppendSeq(pieces, slices.Chunk(piece, limits.EtcdGatewayPace))
+	}
+	return chargedMessage{message: pieces, reserved: r}
 }
 
 func (c chargedMessage) charge(own *front.Account) answer {
@@ -129,36 +135,28 @@ func (c chargedMessage) release() { c.reserved.Release() }
 
 func (c chargedMessage) buffers() (mem.BufferSlice, error) {
 	all := make(mem.BufferSlice, 0, len(c.message))
-	own := c.account
-	own.Carry(c.reserved)
-	if c.reserved != nil {
-		own = nil // charged to the reservation
-	}
-	w := &writing{account: own, reserved: c.reserved}
-	for i := range c.message {
-		piece := &c.message[i]
-		if len(*piece) == 0 {
-			continue
+	w := &writing{of: c}
+	for _, piece := range c.message {
+		if !mem.IsBelowBufferPoolingThreshold(cap(piece)) {
+			w.left.Add(int64(len(piece)))
 		}
-		if !mem.IsBelowBufferPoolingThreshold(cap(*piece)) {
-			w.left.Add(int64(len(*piece)))
-		}
-		all = append(all, mem.NewBuffer(piece, w))
+		all = append(all, mem.NewBuffer(&piece, w))
 	}
-	n := w.left.Load()
-	if n == 0 {
+	switch n := w.left.Load(); {
+	case n == 0:
 		c.release()
-		return all, nil
+	case c.reserved != nil:
+		c.reserved.Transfer()
+	default:
+		c.account.Charge(n)
 	}
-	own.Charge(n)
 	return all, nil
 }
 
 // writing is notified of released buffers of an answer.
 type writing struct {
-	account  *front.Account
-	left     atomic.Int64
-	reserved *admit.Reservation
+	of   chargedMessage
+	left atomic.Int64
 }
 
 // Get implements mem.BufferPool.
@@ -168,8 +166,13 @@ func (*writing) Get(n int) *[]byte {
 
 // Put implements mem.BufferPool.
 func (w *writing) Put(b *[]byte) {
-	if w.left.Add(-int64(len(*b))) == 0 {
-		w.reserved.Release()
+	n := len(*b)
+	if w.of.reserved == nil {
+		w.of.account.Charge(-int64(n))
+		return
 	}
-	w.account.Charge(-int64(len(*b)))
+	w.of.reserved.Moved(n)
+	if w.left.Add(-int64(n)) == 0 {
+		w.of.reserved.Release()
+	}
 }

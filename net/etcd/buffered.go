@@ -27,7 +27,7 @@ func (s *core) build(ctx context.Context, size int) (*admit.Reservation, error) 
 		return nil, refusal
 	}
 	defer s.admission.building.Release()
-	r := s.admission.buffered.Answer(front.AccountOf(ctx).Closer(), 0)
+	r := s.admission.buffered.Answer(front.AccountOf(ctx).Close, 0)
 	waiting, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
 	if err := r.Set(waiting, int64(size)); err != nil {

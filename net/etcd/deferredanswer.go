@@ -220,9 +220,7 @@ func (p *deferredPiece) ReadOnlyData() []byte {
 	data, err := l.encode(p.data)
 	if err != nil { // none of this is sent: the connection is closed first
 		l.s.log.Warn("answer "+l.account.Client(), "a client's connection is closed in the middle of an answer", "reason", fmt.Sprintf("a range of %d bytes cannot go on: %v", l.total, err))
-		if l.account != nil {
-			l.account.Closer()()
-		}
+		l.account.Close()
 		data = data[:p.bytes]
 		clear(data)
 	}

@@ -162,7 +162,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // newReservations returns the empty reservations of a request.
 func (s *core) newReservations(ctx context.Context) *reservations {
-	end := front.AccountOf(ctx).Closer()
+	end := front.AccountOf(ctx).Close
 	return &reservations{in: s.admission.json.Message(end), out: s.admission.json.Message(end)}
 }
 

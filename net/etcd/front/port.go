@@ -495,12 +495,6 @@ func (t identifiedConn) Ledger() h2.Ledger { return t.account }
 // throttledReadBytes is the read size of a throttled connection: some ten requests with resets, some twenty without.
 const throttledReadBytes = 1 << 10
 
-func (t identifiedConn) Write(b []byte) (int, error) {
-	n, err := t.Conn.Write(b)
-	t.account.sent.Add(int64(n))
-	return n, err
-}
-
 // Trier returns a function that writes as much as the kernel takes at once; nil with TLS.
 func (t identifiedConn) Trier() func([]byte) int {
 	c, ok := t.Conn.(*conn)
@@ -520,9 +514,7 @@ func (t identifiedConn) Trier() func([]byte) int {
 			n, _ = syscall.Write(int(fd), b)
 			return true
 		})
-		n = max(n, 0)
-		t.account.sent.Add(int64(n))
-		return n
+		return max(n, 0)
 	}
 }
 

@@ -68,7 +68,7 @@ func TestIdleFrames(t *testing.T) {
 		var c h2.StreamCharge
 		s.Begin(&c, 100)
 		s.Data(&c, 1)
-		s.HalfClosed(&c, 0)
+		s.HalfClosed(&c)
 		s.Over(&c)
 	}
 	if s.pacing.resets != 0 || m.Total() != 0 || s.open() {

@@ -24,14 +24,14 @@ import (
 // noLedger counts nothing.
 type noLedger struct{}
 
-func (noLedger) Begin(*StreamCharge, int)      {}
-func (noLedger) Data(*StreamCharge, int)       {}
-func (noLedger) HalfClosed(*StreamCharge, int) {}
-func (noLedger) Answered(*StreamCharge)        {}
-func (noLedger) Over(*StreamCharge)            {}
-func (noLedger) Charge(int64)                  {}
-func (noLedger) Reset()                        {}
-func (noLedger) Idle(int)                      {}
+func (noLedger) Begin(*StreamCharge, int) {}
+func (noLedger) Data(*StreamCharge, int)  {}
+func (noLedger) HalfClosed(*StreamCharge) {}
+func (noLedger) Answered(*StreamCharge)   {}
+func (noLedger) Over(*StreamCharge)       {}
+func (noLedger) Charge(int64)             {}
+func (noLedger) Reset()                   {}
+func (noLedger) Idle(int)                 {}
 
 // uncounted is a connection that nothing is counted of.
 type uncounted struct{ net.Conn }
