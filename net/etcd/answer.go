@@ -13,18 +13,21 @@ import (
 	"qkv/net/etcd/front"
 )
 
-// answer is a handler's answer that gRPC or the gateway encodes. It is used once, by exactly one of buffers, bytes and release.
+// answer is a handler's answer that gRPC or the gateway encodes. It is used once, by exactly one of bytes, release, and gRPC's codec.
 type answer interface {
 	// size is the number of encoded bytes.
 	size() int
-	// charge charges the answer to a connection until it is written. Small answers are not charged.
+	// charge returns the answer for gRPC, a bufferedAnswer. It is charged to a connection until it is written, unless it is small.
 	charge(own *front.Account) answer
-	// buffers encodes the answer for gRPC, which writes the buffers and frees them.
-	buffers() (mem.BufferSlice, error)
 	// bytes encodes the answer as a whole, for the gateway.
 	bytes() ([]byte, error)
 	// release releases an answer that is not sent.
 	release()
+}
+
+// bufferedAnswer encodes an answer for gRPC, which writes the buffers and frees them.
+type bufferedAnswer interface {
+	buffers() (mem.BufferSlice, error)
 }
 
 // answerOf converts a handler's result to an answer. The result is an answer already, or a message that the library encodes.
@@ -81,28 +84,11 @@ func (m message) bytes() ([]byte, error) {
 	return all, nil
 }
 
-func (m message) buffers() (mem.BufferSlice, error) {
-	out := make(mem.BufferSlice, 0, len(m))
-	for _, piece := range m {
-		if len(piece) > 0 {
-			out = append(out, mem.SliceBuffer(piece))
-		}
-	}
-	return out, nil
-}
-
-func (m message) charge(own *front.Account) answer {
-	for _, piece := range m {
-		if !mem.IsBelowBufferPoolingThreshold(cap(piece)) { // gRPC reports when it is written
-			return chargedMessage{message: m, account: own}
-		}
-	}
-	return m
-}
+func (m message) charge(own *front.Account) answer { return chargedMessage{message: m, account: own} }
 
 func (message) release() {}
 
-// chargedMessage is a message that is charged until it is written.
+// chargedMessage is a message whose large pieces are charged until they are written.
 type chargedMessage struct {
 	message
 	account  *front.Account
@@ -137,7 +123,10 @@ func (c chargedMessage) buffers() (mem.BufferSlice, error) {
 	all := make(mem.BufferSlice, 0, len(c.message))
 	w := &writing{of: c}
 	for _, piece := range c.message {
-		if !mem.IsBelowBufferPoolingThreshold(cap(piece)) {
+		if len(piece) == 0 {
+			continue
+		}
+		if !mem.IsBelowBufferPoolingThreshold(cap(piece)) { // otherwise gRPC does not tell when it is written
 			w.left.Add(int64(len(piece)))
 		}
 		all = append(all, mem.NewBuffer(&piece, w))

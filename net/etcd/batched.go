@@ -435,7 +435,7 @@ func (b *batched) send(batch *h2.Batch, p *batchedCall, m []byte) {
 		b.s.metrics.sent.Add(float64(len(m)))
 		return
 	}
-	p.request.Send(message{bytes.Clone(m)})
+	p.request.Send(message{bytes.Clone(m)}.charge(front.AccountOf(p.request.Context())))
 }
 
 func (b *batched) answerGet(batch *h2.Batch, p *batchedCall, _ *outcome) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -120,4 +121,30 @@ func TestAnswerThatFindsNoRoom(t *testing.T) {
 		t.Fatalf("there is room again, and no place: %v", err)
 	}
 	again.Release()
+}
+
+// TestReservedAnswer writes an answer that has a reservation: each written piece shows progress, the reservation ends with the last one,
+// and no byte is charged to the connection.
+func TestReservedAnswer(t *testing.T) {
+	const size = 3*limits.EtcdGatewayPace + 2000
+	m := front.NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
+	budget := admit.NewBudget(size, time.Hour, nil)
+	r := budget.Answer(func() {}, 0)
+	if err := r.Set(t.Context(), size); err != nil {
+		t.Fatal(err)
+	}
+	a := reserving(message{make([]byte, size-1500), make([]byte, 1500)}, r).charge(m.Begin(&net.TCPAddr{}, func() {}))
+	pieces, err := a.(bufferedAnswer).buffers()
+	if err != nil || pieces.Len() != size || len(pieces) != 5 {
+		t.Fatalf("%d pieces of %d bytes: %v", len(pieces), pieces.Len(), err)
+	}
+	for _, one := range pieces {
+		if budget.Reserved() != size || m.Total() != 0 {
+			t.Errorf("before its end, an answer reserves %d bytes, and %d are charged", budget.Reserved(), m.Total())
+		}
+		one.Free()
+	}
+	if budget.Reserved() != 0 || m.Total() != 0 {
+		t.Errorf("behind its end, an answer reserves %d bytes, and %d are charged", budget.Reserved(), m.Total())
+	}
 }

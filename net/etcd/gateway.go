@@ -117,7 +117,7 @@ var tokenHeaders = []string{"Authorization", "Grpc-Metadata-Token", "Grpc-Metada
 // gateway the certificate is that gateway's.
 func (g *gateway) mistakesCertificate(r *http.Request) bool {
 	hasToken := slices.ContainsFunc(tokenHeaders, func(name string) bool { return r.Header.Get(name) != "" })
-	return g.s.config.CertificateUsers && g.s.config.Member.View().Auth().Enabled() && front.AccountOf(r.Context()).User() != "" &&
+	return g.s.config.CertificateUsers && g.s.config.Member.View().Auth().Enabled() && front.AccountOf(r.Context()).User != "" &&
 		!hasToken && !userless[r.URL.Path]
 }
 

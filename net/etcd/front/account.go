@@ -67,7 +67,7 @@ type Account struct {
 	with  *client
 	Close func() // closes the connection
 	from  net.Addr
-	user  string // the name in the client's certificate; "": none. Constant
+	User  string // the name in the client's certificate, as [Listener].User finds it; "": none. Constant
 
 	over  chan struct{} // closed with the connection
 	Whole admit.Slots   // one request that reads the whole state
@@ -107,6 +107,13 @@ func (m *Accounts) Begin(from net.Addr, close func()) *Account {
 	}
 	s.with.accounts[s] = struct{}{}
 	return s
+}
+
+// serves reports whether a client has a connection.
+func (m *Accounts) serves(client string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.clients[client] != nil
 }
 
 // end releases everything that the account holds.
@@ -154,7 +161,7 @@ func (s *Account) Begin(c *h2.StreamCharge, head int) {
 	c.Fixed = limits.EtcdStreamBytes + min(int64(head)*limits.EtcdHeaderTimes, limits.EtcdHeaderMost)
 	s.holdLocked(c.Fixed, 0)
 	if s.fixed > limits.EtcdStreamsFew*limits.EtcdStreamBytes && s.of.resetLimit.blamed(s.pacing.client, time.Now()) {
-		s.pacing.resets++
+		s.Reset()
 	}
 }
 
@@ -203,18 +210,14 @@ func (s *Account) Over(c *h2.StreamCharge) {
 }
 
 // Reset implements h2.Ledger.
-func (s *Account) Reset() { s.pacing.resets++ }
+func (s *Account) Reset() { s.pacing.frames += etcdFramesReset }
 
 // etcdFramesReset is how many frames without a request cost as much as a reset: 0.2 µs each (measured). Sixteen connections sent 3.7
 // million a second before, and took a core. Package h2 counts what takes longer as so many frames.
 const etcdFramesReset = 200
 
 // Idle implements h2.Ledger.
-func (s *Account) Idle(n int) {
-	s.pacing.frames += n
-	s.pacing.resets += s.pacing.frames / etcdFramesReset
-	s.pacing.frames %= etcdFramesReset
-}
+func (s *Account) Idle(n int) { s.pacing.frames += n }
 
 // Charge counts bytes that wait to be written; negative when they are written or dropped.
 func (s *Account) Charge(n int64) {
@@ -302,14 +305,9 @@ func AccountOf(ctx context.Context) *Account {
 	return unbounded
 }
 
-// User returns the name in the certificate of a connection's client, as [Listener].User finds it; "" if there is none.
-func (s *Account) User() string {
-	return s.user
-}
-
 // Name returns the name of a connection's client: that in its certificate, or else its address.
 func (s *Account) Name() string {
-	return cmp.Or(s.user, s.pacing.client)
+	return cmp.Or(s.User, s.pacing.client)
 }
 
 // authInfo is a peer's identity, with the connection's account.

@@ -176,7 +176,7 @@ func (p *Port) accept(running *sync.WaitGroup, from *Listener) {
 			continue
 		}
 		c := &conn{Conn: raw, port: p, from: from, client: clientAt(raw.RemoteAddr())}
-		if p.refused.tooMany(c.client, time.Now()) {
+		if p.refused.tooMany(c.client, time.Now()) && !p.config.Accounts.serves(c.client) {
 			p.config.Log.Warn("unheard "+c.client, "a client's connections are closed unheard", "reason", fmt.Sprintf("%d of %s came to nothing within a second: it speaks no protocol of this port, or has no certificate that is believed", etcdRefused, c.client))
 			_ = raw.Close()
 			continue
@@ -370,8 +370,7 @@ func (p *Port) identify(c *conn, full bool) error {
 	}
 	_ = c.Conn.SetDeadline(time.Time{})
 	own := p.config.Accounts.Begin(c.RemoteAddr(), func() { _ = c.Conn.Close() })
-	own.user = user
-	p.refused.serve(c.client, 1)
+	own.User = user
 	c.account.Store(own)
 	if !h2 {
 		return p.http.deliver(identifiedConn{Conn: over, auth: authInfo{auth, own}, account: own})
@@ -462,7 +461,6 @@ func (c *conn) Close() error {
 		c.port.leave(c)
 		if s := c.account.Load(); s != nil {
 			s.end()
-			c.port.refused.serve(c.client, -1)
 		}
 	})
 	return err
