@@ -76,11 +76,8 @@ func (r *Reservation) Set(ctx context.Context, bytes int64) error {
 	b := r.of
 	look := time.NewTimer(b.stall)
 	defer look.Stop()
-	for first := true; ; first = false {
+	for r.Shrink(0); ; {
 		b.mu.Lock()
-		if first {
-			r.shrinkLocked(0)
-		}
 		if bytes <= b.left {
 			b.left -= bytes
 			r.bytes = bytes
@@ -109,13 +106,9 @@ func (r *Reservation) Shrink(bytes int64) {
 	if r == nil {
 		return
 	}
-	r.of.mu.Lock()
-	defer r.of.mu.Unlock()
-	r.shrinkLocked(bytes)
-}
-
-func (r *Reservation) shrinkLocked(bytes int64) {
 	b := r.of
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if r.bytes <= bytes {
 		return
 	}

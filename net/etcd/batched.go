@@ -415,7 +415,7 @@ func (b *batched) answerTxn(batch *h2.Batch, p *batchedCall, out *outcome) {
 		view, revision := out.view, out.Result.Revision
 		p.runInBackground(func() {
 			defer runtime.KeepAlive(view)
-			all, err := b.s.encodeBuilt(p.request.Own(), result)
+			all, err := b.s.encodeBuilt(p.request.Own(), result, nil)
 			p.finish(all, doneAt(revision, err))
 		})
 		return

@@ -104,19 +104,19 @@ func TestAnswerThatFindsNoRoom(t *testing.T) {
 	s := &core{config: Config{Limits: bounds, Timeout: time.Millisecond}, accounts: front.NewAccounts(bounds.Bytes, logx.NewLimited(slog.New(slog.DiscardHandler)))}
 	s.admission = newAdmission(s)
 	s.admission.building = make(admit.Slots, 1)
-	holds, err := s.build(t.Context(), size)
+	holds, err := s.build(t.Context(), nil, size)
 	if err != nil {
 		t.Fatal(err)
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, ctx := range []context.Context{t.Context(), gone, t.Context()} {
-		if _, err := s.build(ctx, size); err == nil {
+		if _, err := s.build(ctx, nil, size); err == nil {
 			t.Error("there is room twice")
 		}
 	}
 	holds.Release()
-	again, err := s.build(t.Context(), size)
+	again, err := s.build(t.Context(), nil, size)
 	if err != nil {
 		t.Fatalf("there is room again, and no place: %v", err)
 	}

@@ -345,7 +345,7 @@ func builtAnswers(t testing.TB, stall time.Duration) {
 func TestBuiltAnswerBesideOthers(t *testing.T) {
 	testlong.Skip(t)
 	s := start(t, newMember(), func(c *etcd.Config) {
-		c.Limits.BuiltBytes, c.Limits.Stall, c.Timeout = 24<<20, 100*time.Millisecond, wait
+		c.Limits.BuiltBytes, c.Limits.Stall, c.Timeout = 24<<20, 100*time.Millisecond, wait/3
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), wait)
 	defer cancel()

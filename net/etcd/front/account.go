@@ -133,15 +133,15 @@ func (s *Account) end() {
 	s.ended = true
 }
 
-// holdLocked adds to the bytes that the account holds, and returns those of all accounts. An account that has ended holds nothing.
-func (s *Account) holdLocked(fixed, data int64) (all int64) {
+// holdLocked adds to the bytes that the account holds. An account that has ended holds nothing.
+func (s *Account) holdLocked(fixed, data int64) {
 	if s.ended {
-		return 0
+		return
 	}
 	s.fixed += fixed
 	s.data += data
 	s.with.held.Add(fixed + data)
-	return s.of.held.Add(fixed + data)
+	s.of.held.Add(fixed + data)
 }
 
 // holds returns the requests in service, and the bytes of requests that no handler has taken and of answers that the client has not read.
@@ -222,9 +222,9 @@ func (s *Account) Idle(n int) { s.pacing.frames += n }
 // Charge counts bytes that wait to be written; negative when they are written or dropped.
 func (s *Account) Charge(n int64) {
 	s.mu.Lock()
-	all := s.holdLocked(0, n)
+	s.holdLocked(0, n)
 	s.mu.Unlock()
-	if n > 0 && all > s.of.most {
+	if n > 0 {
 		s.of.enforceBudget()
 	}
 }
@@ -245,7 +245,7 @@ func (s *Account) CountHTTP(n int) {
 
 // enforceBudget closes connections until the budget is met.
 func (m *Accounts) enforceBudget() {
-	for m.closeLargest() {
+	for m.held.Load() > m.most && m.closeLargest() {
 	}
 }
 

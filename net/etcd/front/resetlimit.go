@@ -18,7 +18,7 @@ import (
 //     other client waits; the client's own writes wait when its buffers are full.
 //  3. A connection may use its part of one second as a burst.
 //  4. A client whose connection was closed because it held most memory would open as many streams again. For limits.EtcdBlamed, each
-//     stream that one of its connections opens beyond limits.EtcdStreamsFew counts as a reset.
+//     stream that one of its connections opens counts as a reset, if its streams are charged more than limits.EtcdStreamsFew open ones.
 //  5. etcdFramesReset frames without a request, such as pings and settings, count as one reset.
 type resetLimit struct {
 	mu     sync.Mutex
@@ -139,28 +139,23 @@ func (r *refusals) tooMany(client string, now time.Time) bool {
 	return err != nil || !ip.IsLoopback()
 }
 
-// wait returns how long a connection has to wait after its latest resets.
+// wait returns how long a connection has to wait after its latest resets. each is the interval between resets that it must keep.
 func (r *resetLimit) wait(p *pacing, now time.Time) time.Duration {
-	each := r.each(p, now.Unix())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.recent.advance(now.Unix())
+	c := r.recent.of(p.client)
+	if p.counted != now.Unix() {
+		p.counted = now.Unix()
+		c.now++
+	}
+	each := time.Second / limits.EtcdResets * time.Duration(len(r.recent.clients)*max(c.last, c.now))
 	if least := now.Add(-time.Second); p.paced.Before(least) {
 		p.paced = least
 	}
 	p.paced = p.paced.Add(time.Duration(p.frames/etcdFramesReset) * each)
 	p.frames %= etcdFramesReset
 	return p.paced.Sub(now)
-}
-
-// each is the interval between resets that the connection must keep.
-func (r *resetLimit) each(p *pacing, second int64) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.recent.advance(second)
-	c := r.recent.of(p.client)
-	if p.counted != second {
-		p.counted = second
-		c.now++
-	}
-	return time.Second / limits.EtcdResets * time.Duration(len(r.recent.clients)*max(c.last, c.now))
 }
 
 // pace waits until the connection's resets fit its rate, or until the connection is over.
