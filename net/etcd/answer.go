@@ -84,15 +84,18 @@ func (m message) bytes() ([]byte, error) {
 	return all, nil
 }
 
-func (m message) charge(own *front.Account) answer { return chargedMessage{message: m, account: own} }
+func (m message) charge(own *front.Account) answer {
+	return &chargedMessage{message: m, account: own}
+}
 
 func (message) release() {}
 
-// chargedMessage is a message whose large pieces are charged until they are written.
+// chargedMessage is a message whose large pieces are charged until they are written. It is the pool to which gRPC returns them then.
 type chargedMessage struct {
 	message
 	account  *front.Account
-	reserved *admit.Reservation // released then; nil: charged to the connection
+	reserved *admit.Reservation // released with the last piece; nil: charged to the connection
+	left     atomic.Int64       // bytes of large pieces that are not written
 }
 
 // reserving combines an answer with its reservation. It cuts the answer into pieces that show a client's progress.
@@ -104,34 +107,34 @@ func reserving(m message, r *admit.Reservation) answer {
 	for _, piece := range m {
 		pieces = slices.AppendSeq(pieces, slices.Chunk(piece, limits.EtcdGatewayPace))
 	}
-	return chargedMessage{message: pieces, reserved: r}
+	return &chargedMessage{message: pieces, reserved: r}
 }
 
-func (c chargedMessage) charge(own *front.Account) answer {
+func (c *chargedMessage) charge(own *front.Account) answer {
 	c.account = own
 	return c
 }
 
-func (c chargedMessage) bytes() ([]byte, error) {
+func (c *chargedMessage) bytes() ([]byte, error) {
 	defer c.release()
 	return c.message.bytes()
 }
 
-func (c chargedMessage) release() { c.reserved.Release() }
+func (c *chargedMessage) release() { c.reserved.Release() }
 
-func (c chargedMessage) buffers() (mem.BufferSlice, error) {
+func (c *chargedMessage) buffers() (mem.BufferSlice, error) {
 	all := make(mem.BufferSlice, 0, len(c.message))
-	w := &writing{of: c}
-	for _, piece := range c.message {
-		if len(piece) == 0 {
+	for i := range c.message {
+		piece := &c.message[i]
+		if len(*piece) == 0 {
 			continue
 		}
-		if !mem.IsBelowBufferPoolingThreshold(cap(piece)) { // otherwise gRPC does not tell when it is written
-			w.left.Add(int64(len(piece)))
+		if !mem.IsBelowBufferPoolingThreshold(cap(*piece)) { // otherwise gRPC does not tell when it is written
+			c.left.Add(int64(len(*piece)))
 		}
-		all = append(all, mem.NewBuffer(&piece, w))
+		all = append(all, mem.NewBuffer(piece, c))
 	}
-	switch n := w.left.Load(); {
+	switch n := c.left.Load(); {
 	case n == 0:
 		c.release()
 	case c.reserved != nil:
@@ -142,26 +145,21 @@ func (c chargedMessage) buffers() (mem.BufferSlice, error) {
 	return all, nil
 }
 
-// writing is notified of released buffers of an answer.
-type writing struct {
-	of   chargedMessage
-	left atomic.Int64
-}
-
 // Get implements mem.BufferPool.
-func (*writing) Get(n int) *[]byte {
+func (*chargedMessage) Get(n int) *[]byte {
 	return new(make([]byte, n))
 }
 
 // Put implements mem.BufferPool.
-func (w *writing) Put(b *[]byte) {
+func (c *chargedMessage) Put(b *[]byte) {
 	n := len(*b)
-	if w.of.reserved == nil {
-		w.of.account.Charge(-int64(n))
+	*b = nil // c lives as long as its last piece
+	if c.reserved == nil {
+		c.account.Charge(-int64(n))
 		return
 	}
-	w.of.reserved.Moved(n)
-	if w.left.Add(-int64(n)) == 0 {
-		w.of.reserved.Release()
+	c.reserved.Moved(n)
+	if c.left.Add(-int64(n)) == 0 {
+		c.release()
 	}
 }
