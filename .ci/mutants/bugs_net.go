@@ -124,7 +124,7 @@ var netBugs = []mutant{
 		{"core.unidentified", `by.Auth = 0`, ``},
 	}, []detector{direct("./net/etcd", "TestEnableOvertakesACertificate")}},
 	{"let a certificate watch on that is no user", []change{
-		{"core.watcher", `return v.By(s.certificateUser(ctx)), v, nil`, `return v.By(front.AccountOf(ctx).User()), v, nil`},
+		{"core.watcher", `return v.By(s.certificateUser(ctx)), v, nil`, `return v.By(front.AccountOf(ctx).User), v, nil`},
 	}, []detector{direct("./net/etcd", "TestWatchOfACertificateThatIsNoUser")}},
 	{"list the leases of other users", []change{
 		{"server.body.readLeases", `!left && v.ListsLease(by.Name, l) {`, `!left && (v.ListsLease(by.Name, l) || l.ID != 0) {`},

@@ -33,13 +33,10 @@ type Reservation struct {
 
 	// Guarded by of.mu.
 	bytes    int64
-	sent     func() int64 // total bytes transferred; nil: moved counts them
-	moved    int64
+	moved    int64     // bytes transferred
 	mark     int64     // moved at the last check
 	since    time.Time // time of the last check
-	building bool      // nothing is transferred yet: no progress is required
-	over     bool      // released, or will be as soon as its memory is free
-	released func()
+	building bool      // there is nothing to transfer: no progress is required
 }
 
 // NewBudget returns a budget. collect collects garbage in the background, and then calls a function: the memory of a large answer is
@@ -79,11 +76,8 @@ func (r *Reservation) Set(ctx context.Context, bytes int64) error {
 	b := r.of
 	look := time.NewTimer(b.stall)
 	defer look.Stop()
-	for first := true; ; first = false {
+	for r.Shrink(0); ; {
 		b.mu.Lock()
-		if first {
-			r.shrinkLocked(0)
-		}
 		if bytes <= b.left {
 			b.left -= bytes
 			r.bytes = bytes
@@ -112,13 +106,9 @@ func (r *Reservation) Shrink(bytes int64) {
 	if r == nil {
 		return
 	}
-	r.of.mu.Lock()
-	defer r.of.mu.Unlock()
-	r.shrinkLocked(bytes)
-}
-
-func (r *Reservation) shrinkLocked(bytes int64) {
 	b := r.of
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if r.bytes <= bytes {
 		return
 	}
@@ -137,19 +127,14 @@ func (r *Reservation) Moved(n int) {
 	r.moved += int64(n)
 }
 
-// Transfer records that an answer is built, and waits to be taken by its client: sent counts the bytes that went to the client. released
-// is called when the reservation is released.
-func (r *Reservation) Transfer(sent func() int64, released func()) {
-	if r == nil {
-		return
-	}
+// Transfer records that an answer is built: while others wait, its client has to take the reserved bytes within etcdBuiltTime, at the pace
+// that Moved shows.
+func (r *Reservation) Transfer() {
 	r.of.mu.Lock()
 	defer r.of.mu.Unlock()
 	r.building = false
-	if sent != nil {
-		r.sent, r.moved = sent, sent()
-	}
-	r.mark, r.since, r.released = r.moved, time.Now(), released
+	r.pace = max(r.pace, int64(float64(r.bytes)*float64(r.of.stall)/float64(etcdBuiltTime)))
+	r.mark, r.since = r.moved, time.Now()
 }
 
 const (
@@ -160,27 +145,20 @@ const (
 	etcdBuiltTime = time.Minute
 )
 
-// Release ends the reservation; it is idempotent. The bytes of a large answer return to the budget when its memory is free.
+// Release ends the reservation of an answer. The bytes of a large one that was transferred return to the budget when its memory is free.
 func (r *Reservation) Release() {
 	if r == nil {
 		return
 	}
 	r.of.mu.Lock()
-	large := r.sent != nil && r.bytes >= etcdCollected
-	again, released := r.over, r.released
-	r.over, r.building = true, true // nothing is left to transfer
+	large := !r.building && r.bytes >= etcdCollected
+	r.building = true
 	r.of.mu.Unlock()
-	if again {
+	if large {
+		r.of.collect(func() { r.Shrink(0) })
 		return
 	}
-	if released != nil {
-		released()
-	}
-	if !large {
-		r.Shrink(0)
-		return
-	}
-	r.of.collect(func() { r.Shrink(0) })
+	r.Shrink(0)
 }
 
 // evictSlowLocked evicts the holders without enough progress. Their bytes are released when their requests end.
@@ -189,12 +167,7 @@ func (b *Budget) evictSlowLocked(now time.Time) {
 		if r.building || now.Sub(r.since) < b.stall {
 			continue
 		}
-		pace := r.pace
-		if r.sent != nil { // a large answer must be taken within etcdBuiltTime
-			r.moved = r.sent()
-			pace = max(pace, int64(float64(r.bytes)*float64(b.stall)/float64(etcdBuiltTime)))
-		}
-		if r.moved-r.mark < pace {
+		if r.moved-r.mark < r.pace {
 			r.evict()
 		}
 		r.mark, r.since = r.moved, now

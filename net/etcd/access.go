@@ -195,7 +195,7 @@ func (s *core) head(ctx context.Context) (index.Head, error) {
 
 // unidentified returns the author in a View without authentication.
 func (s *core) unidentified(ctx context.Context, v *index.View) index.Head {
-	by := v.By(front.AccountOf(ctx).User())
+	by := v.By(front.AccountOf(ctx).User)
 	by.Auth = 0
 	return index.Head{By: by}
 }

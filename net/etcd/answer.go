@@ -2,27 +2,32 @@ package etcd
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
 	"qkv/internal/admit"
+	"qkv/internal/limits"
 	"qkv/net/etcd/front"
 )
 
-// answer is a handler's answer that gRPC or the gateway encodes. It is used once, by exactly one of buffers, bytes and release.
+// answer is a handler's answer that gRPC or the gateway encodes. It is used once, by exactly one of bytes, release, and gRPC's codec.
 type answer interface {
 	// size is the number of encoded bytes.
 	size() int
-	// charge charges the answer to a connection until it is written. Small answers are not charged.
+	// charge returns the answer for gRPC, a bufferedAnswer. It is charged to a connection until it is written, unless it is small.
 	charge(own *front.Account) answer
-	// buffers encodes the answer for gRPC, which writes the buffers and frees them.
-	buffers() (mem.BufferSlice, error)
 	// bytes encodes the answer as a whole, for the gateway.
 	bytes() ([]byte, error)
 	// release releases an answer that is not sent.
 	release()
+}
+
+// bufferedAnswer encodes an answer for gRPC, which writes the buffers and frees them.
+type bufferedAnswer interface {
+	buffers() (mem.BufferSlice, error)
 }
 
 // answerOf converts a handler's result to an answer. The result is an answer already, or a message that the library encodes.
@@ -42,7 +47,7 @@ func (p libraryMessage) buffers() (mem.BufferSlice, error) { return libraryCodec
 func (libraryMessage) release()                            {}
 
 func (p libraryMessage) charge(own *front.Account) answer {
-	if own != nil && p.size() > smallAnswer {
+	if p.size() > smallAnswer {
 		if m, err := encoded(p.Message); err == nil {
 			return m.charge(own)
 		}
@@ -79,97 +84,82 @@ func (m message) bytes() ([]byte, error) {
 	return all, nil
 }
 
-func (m message) buffers() (mem.BufferSlice, error) {
-	out := make(mem.BufferSlice, 0, len(m))
-	for _, piece := range m {
-		if len(piece) > 0 {
-			out = append(out, mem.SliceBuffer(piece))
-		}
-	}
-	return out, nil
-}
-
 func (m message) charge(own *front.Account) answer {
-	for _, piece := range m {
-		if own != nil && !mem.IsBelowBufferPoolingThreshold(cap(piece)) { // gRPC reports when it is written
-			return chargedMessage{message: m, account: own}
-		}
-	}
-	return m
+	return &chargedMessage{message: m, account: own}
 }
 
 func (message) release() {}
 
-// chargedMessage is a message that is charged until it is written.
+// chargedMessage is a message whose large pieces are charged until they are written. It is the pool to which gRPC returns them then.
 type chargedMessage struct {
 	message
 	account  *front.Account
-	reserved *admit.Reservation // released then; nil: charged to the connection
+	reserved *admit.Reservation // released with the last piece; nil: charged to the connection
+	left     atomic.Int64       // bytes of large pieces that are not written
 }
 
-// reserving combines an answer with its reservation.
+// reserving combines an answer with its reservation. It cuts the answer into pieces that show a client's progress.
 func reserving(m message, r *admit.Reservation) answer {
 	if r == nil {
 		return m
 	}
-	return chargedMessage{message: m, reserved: r}
+	var pieces message
+	for _, piece := range m {
+		pieces = slices.AppendSeq(pieces, slices.Chunk(piece, limits.EtcdGatewayPace))
+	}
+	return &chargedMessage{message: pieces, reserved: r}
 }
 
-func (c chargedMessage) charge(own *front.Account) answer {
+func (c *chargedMessage) charge(own *front.Account) answer {
 	c.account = own
 	return c
 }
 
-func (c chargedMessage) bytes() ([]byte, error) {
+func (c *chargedMessage) bytes() ([]byte, error) {
 	defer c.release()
 	return c.message.bytes()
 }
 
-func (c chargedMessage) release() { c.reserved.Release() }
+func (c *chargedMessage) release() { c.reserved.Release() }
 
-func (c chargedMessage) buffers() (mem.BufferSlice, error) {
+func (c *chargedMessage) buffers() (mem.BufferSlice, error) {
 	all := make(mem.BufferSlice, 0, len(c.message))
-	own := c.account
-	own.Carry(c.reserved)
-	if c.reserved != nil {
-		own = nil // charged to the reservation
-	}
-	w := &writing{account: own, reserved: c.reserved}
 	for i := range c.message {
 		piece := &c.message[i]
 		if len(*piece) == 0 {
 			continue
 		}
-		if !mem.IsBelowBufferPoolingThreshold(cap(*piece)) {
-			w.left.Add(int64(len(*piece)))
+		if !mem.IsBelowBufferPoolingThreshold(cap(*piece)) { // otherwise gRPC does not tell when it is written
+			c.left.Add(int64(len(*piece)))
 		}
-		all = append(all, mem.NewBuffer(piece, w))
+		all = append(all, mem.NewBuffer(piece, c))
 	}
-	n := w.left.Load()
-	if n == 0 {
+	switch n := c.left.Load(); {
+	case n == 0:
 		c.release()
-		return all, nil
+	case c.reserved != nil:
+		c.reserved.Transfer()
+	default:
+		c.account.Charge(n)
 	}
-	own.Charge(n)
 	return all, nil
 }
 
-// writing is notified of released buffers of an answer.
-type writing struct {
-	account  *front.Account
-	left     atomic.Int64
-	reserved *admit.Reservation
-}
-
 // Get implements mem.BufferPool.
-func (*writing) Get(n int) *[]byte {
+func (*chargedMessage) Get(n int) *[]byte {
 	return new(make([]byte, n))
 }
 
 // Put implements mem.BufferPool.
-func (w *writing) Put(b *[]byte) {
-	if w.left.Add(-int64(len(*b))) == 0 {
-		w.reserved.Release()
+func (c *chargedMessage) Put(b *[]byte) {
+	n := len(*b)
+	*b = nil // c lives as long as its last piece
+	if c.reserved == nil {
+		c.account.Charge(-int64(n))
+		return
 	}
-	w.account.Charge(-int64(len(*b)))
+	c.reserved.Moved(n)
+	if c.left.Add(-int64(n)) == 0 {
+		c.release()
+	}
 }

@@ -71,7 +71,7 @@ func (s *core) event(ctx context.Context, rpc string) audit.Event {
 	}
 	token := false
 	if !s.config.Member.View().Auth().Enabled() {
-		e.User = front.AccountOf(ctx).User() // a token proves nothing now
+		e.User = front.AccountOf(ctx).User // a token proves nothing now
 	} else if rpc != authenticateRPC {
 		e.User = s.callerOf(ctx).name
 		_, token = tokenIn(ctx)

@@ -294,7 +294,7 @@ func (s authService) userList(ctx context.Context, _ *pb.AuthUserListRequest) (a
 		list.Users = append(list.Users, u.Name)
 		return true
 	})
-	return s.encodeBuilt(ctx, list)
+	return s.encodeBuilt(ctx, list, nil)
 }
 
 func (s authService) roleList(ctx context.Context, _ *pb.AuthRoleListRequest) (answer, error) {
@@ -310,7 +310,7 @@ func (s authService) roleList(ctx context.Context, _ *pb.AuthRoleListRequest) (a
 		list.Roles = append(list.Roles, r.Name)
 		return true
 	})
-	return s.encodeBuilt(ctx, list)
+	return s.encodeBuilt(ctx, list, nil)
 }
 
 // roleGet answers about the caller's own roles, too. As in etcd, the role root is shown once it was added, and then permits everything.
@@ -336,7 +336,7 @@ func (s authService) roleGet(ctx context.Context, q *pb.AuthRoleGetRequest) (ans
 		return libraryMessage{about}, nil
 	}
 	about.Perm = permissionsOf(&role)
-	return s.encodeBuilt(ctx, about)
+	return s.encodeBuilt(ctx, about, nil)
 }
 
 // permissionsOf returns a role's permissions in etcd's form.

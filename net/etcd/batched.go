@@ -415,7 +415,7 @@ func (b *batched) answerTxn(batch *h2.Batch, p *batchedCall, out *outcome) {
 		view, revision := out.view, out.Result.Revision
 		p.runInBackground(func() {
 			defer runtime.KeepAlive(view)
-			all, err := b.s.encodeBuilt(p.request.Own(), result)
+			all, err := b.s.encodeBuilt(p.request.Own(), result, nil)
 			p.finish(all, doneAt(revision, err))
 		})
 		return
@@ -435,7 +435,7 @@ func (b *batched) send(batch *h2.Batch, p *batchedCall, m []byte) {
 		b.s.metrics.sent.Add(float64(len(m)))
 		return
 	}
-	p.request.Send(message{bytes.Clone(m)})
+	p.request.Send(message{bytes.Clone(m)}.charge(front.AccountOf(p.request.Context())))
 }
 
 func (b *batched) answerGet(batch *h2.Batch, p *batchedCall, _ *outcome) {

@@ -17,17 +17,18 @@ import (
 // Some answers cannot be read twice: sorted or filtered ranges, and answers of transactions. They are held in memory as a whole, within
 // one memory budget.
 
-// build reserves memory for an answer that is built as a whole. It waits for the memory, at most for the timeout of a request.
-func (s *core) build(ctx context.Context, size int) (*admit.Reservation, error) {
-	if size <= s.wholeMost(ctx) || overHTTP(ctx) { // bounded by the budget of all connections, and over HTTP by its own
-		return nil, nil
+// build reserves memory for an answer that is built as a whole, unless it has its own reservation already. It waits for the memory, at most
+// for the timeout of a request.
+func (s *core) build(ctx context.Context, own *admit.Reservation, size int) (*admit.Reservation, error) {
+	if own != nil || size <= s.wholeMost(ctx) || overHTTP(ctx) { // bounded by the budget of all connections, and over HTTP by its own
+		return own, nil
 	}
 	refusal := s.errTooManyLarge()
 	if !s.admission.building.TryTake() {
 		return nil, refusal
 	}
 	defer s.admission.building.Release()
-	r := s.admission.buffered.Answer(front.AccountOf(ctx).Closer(), 0)
+	r := s.admission.buffered.Answer(front.AccountOf(ctx).Close, 0)
 	waiting, cancel := context.WithTimeout(ctx, s.config.Timeout)
 	defer cancel()
 	if err := r.Set(waiting, int64(size)); err != nil {
@@ -43,17 +44,10 @@ func (s *core) errTooManyLarge() error {
 	return status.Errorf(codes.ResourceExhausted, "etcdserver: too many large answers: those that are sorted, filtered or of transactions take %d bytes of this member's memory together, its limit: ask for pages, for a plain range, or again", s.config.Limits.BuiltBytes)
 }
 
-// encodeBuilt encodes an answer with a reservation.
-func (s *core) encodeBuilt(ctx context.Context, m proto.Message) (answer, error) {
-	return s.encodeReserved(ctx, m, nil)
-}
-
-// encodeReserved is encodeBuilt for an answer that may have its reservation already.
-func (s *core) encodeReserved(ctx context.Context, m proto.Message, reserved *admit.Reservation) (_ answer, err error) {
-	if reserved == nil {
-		if reserved, err = s.build(ctx, proto.Size(m)); err != nil {
-			return nil, err
-		}
+// encodeBuilt encodes an answer with a reservation, which it may have already.
+func (s *core) encodeBuilt(ctx context.Context, m proto.Message, reserved *admit.Reservation) (_ answer, err error) {
+	if reserved, err = s.build(ctx, reserved, proto.Size(m)); err != nil {
+		return nil, err
 	}
 	all, err := encoded(m)
 	if err != nil {
@@ -158,7 +152,7 @@ func readMeasured[T any, R measuredReader[T]](w *bufferedRead, v *index.View, be
 		if unread == 0 || enough(found) {
 			return found, nil, nil
 		}
-		if own, err = w.s.build(w.ctx, int(min(unread+all, w.s.config.Limits.BuiltBytes))); err != nil {
+		if own, err = w.s.build(w.ctx, nil, int(min(unread+all, w.s.config.Limits.BuiltBytes))); err != nil {
 			return found, nil, err
 		}
 		w.steps = 0 // with the memory it waits for no slot: who has one may wait for memory

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -103,21 +104,47 @@ func TestAnswerThatFindsNoRoom(t *testing.T) {
 	s := &core{config: Config{Limits: bounds, Timeout: time.Millisecond}, accounts: front.NewAccounts(bounds.Bytes, logx.NewLimited(slog.New(slog.DiscardHandler)))}
 	s.admission = newAdmission(s)
 	s.admission.building = make(admit.Slots, 1)
-	holds, err := s.build(t.Context(), size)
+	holds, err := s.build(t.Context(), nil, size)
 	if err != nil {
 		t.Fatal(err)
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, ctx := range []context.Context{t.Context(), gone, t.Context()} {
-		if _, err := s.build(ctx, size); err == nil {
+		if _, err := s.build(ctx, nil, size); err == nil {
 			t.Error("there is room twice")
 		}
 	}
 	holds.Release()
-	again, err := s.build(t.Context(), size)
+	again, err := s.build(t.Context(), nil, size)
 	if err != nil {
 		t.Fatalf("there is room again, and no place: %v", err)
 	}
 	again.Release()
+}
+
+// TestReservedAnswer writes an answer that has a reservation: each written piece shows progress, the reservation ends with the last one,
+// and no byte is charged to the connection.
+func TestReservedAnswer(t *testing.T) {
+	const size = 3*limits.EtcdGatewayPace + 2000
+	m := front.NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
+	budget := admit.NewBudget(size, time.Hour, nil)
+	r := budget.Answer(func() {}, 0)
+	if err := r.Set(t.Context(), size); err != nil {
+		t.Fatal(err)
+	}
+	a := reserving(message{make([]byte, size-1500), make([]byte, 1500)}, r).charge(m.Begin(&net.TCPAddr{}, func() {}))
+	pieces, err := a.(bufferedAnswer).buffers()
+	if err != nil || pieces.Len() != size || len(pieces) != 5 {
+		t.Fatalf("%d pieces of %d bytes: %v", len(pieces), pieces.Len(), err)
+	}
+	for _, one := range pieces {
+		if budget.Reserved() != size || m.Total() != 0 {
+			t.Errorf("before its end, an answer reserves %d bytes, and %d are charged", budget.Reserved(), m.Total())
+		}
+		one.Free()
+	}
+	if budget.Reserved() != 0 || m.Total() != 0 {
+		t.Errorf("behind its end, an answer reserves %d bytes, and %d are charged", budget.Reserved(), m.Total())
+	}
 }

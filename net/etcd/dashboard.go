@@ -57,7 +57,7 @@ func (d dashboard) Identify(r *http.Request) (context.Context, error) {
 	}
 	if !d.config.Member.View().Auth().Enabled() {
 		local, _ := ctx.Value(http.LocalAddrContextKey).(*net.TCPAddr)
-		trusted := local != nil && local.IP.IsLoopback() && !d.config.Dashboard.Certified || front.AccountOf(ctx).User() != ""
+		trusted := local != nil && local.IP.IsLoopback() && !d.config.Dashboard.Certified || front.AccountOf(ctx).User != ""
 		if trusted && !proxied(r) || d.config.Dashboard.Insecure {
 			return ctx, nil
 		}
@@ -108,7 +108,7 @@ func (d dashboard) Login(ctx context.Context, user, password string) (string, er
 func (d dashboard) User(ctx context.Context) (u web.User) {
 	auth := d.config.Member.View().Auth()
 	if !auth.Enabled() {
-		return web.User{Name: front.AccountOf(ctx).User(), Ranges: []web.Range{}}
+		return web.User{Name: front.AccountOf(ctx).User, Ranges: []web.Range{}}
 	}
 	name := d.callerOf(ctx).name
 	u = web.User{Auth: true, Name: name, Admin: auth.IsRoot(name), Ranges: []web.Range{}}

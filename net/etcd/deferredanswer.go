@@ -14,6 +14,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/buffers"
 	"qkv/internal/limits"
 	"qkv/net/etcd/front"
 )
@@ -103,9 +104,6 @@ const (
 	etcdLaterBytes  = 4 << 10
 )
 
-// piecesPool recycles piece buffers.
-var piecesPool = sync.Pool{New: func() any { return new([etcdPieceBytes]byte) }}
-
 // errPairsDiffer reports that the pairs read differ from the measured ones, so that the answer cannot continue.
 var errPairsDiffer = errors.New("its pairs are not what was measured")
 
@@ -179,7 +177,6 @@ func (l *deferredAnswer) buffers() (mem.BufferSlice, error) {
 	for i := range parts {
 		parts[i].of = l
 		parts[i].bytes = int(l.cuts[i].bytes)
-		parts[i].refs.Store(1)
 		all = append(all, &parts[i])
 	}
 	l.parts.Store(int64(len(parts)))
@@ -187,22 +184,16 @@ func (l *deferredAnswer) buffers() (mem.BufferSlice, error) {
 	return append(all, mem.SliceBuffer(l.tail)), nil
 }
 
-// deferredPiece is one piece as gRPC's buffer: it exists from its first read until its last reference is freed.
+// deferredPiece is one piece as gRPC's buffer: it exists from its first read until it is freed.
 type deferredPiece struct {
-	mem.Buffer // the methods of gRPC's own buffers; the methods below serve the data
+	mem.Buffer // nil: package h2 calls the methods below alone
 	of         *deferredAnswer
 	bytes      int
-	refs       atomic.Int32
-
-	data   []byte
-	pooled *[etcdPieceBytes]byte
+	data       []byte
 }
 
 // Len implements mem.Buffer.
 func (p *deferredPiece) Len() int { return p.bytes }
-
-// Ref implements mem.Buffer.
-func (p *deferredPiece) Ref() { p.refs.Add(1) }
 
 // ReadOnlyData implements mem.Buffer.
 func (p *deferredPiece) ReadOnlyData() []byte {
@@ -210,19 +201,12 @@ func (p *deferredPiece) ReadOnlyData() []byte {
 		return p.data
 	}
 	l := p.of
-	if p.bytes <= etcdPieceBytes {
-		p.pooled = piecesPool.Get().(*[etcdPieceBytes]byte)
-		p.data = p.pooled[:0]
-	} else {
-		p.data = make([]byte, 0, p.bytes)
-	}
+	p.data = buffers.Get(p.bytes)
 	l.account.Charge(int64(cap(p.data)))
 	data, err := l.encode(p.data)
 	if err != nil { // none of this is sent: the connection is closed first
 		l.s.log.Warn("answer "+l.account.Client(), "a client's connection is closed in the middle of an answer", "reason", fmt.Sprintf("a range of %d bytes cannot go on: %v", l.total, err))
-		if l.account != nil {
-			l.account.Closer()()
-		}
+		l.account.Close()
 		data = data[:p.bytes]
 		clear(data)
 	}
@@ -230,24 +214,13 @@ func (p *deferredPiece) ReadOnlyData() []byte {
 	return p.data
 }
 
-// Slice implements mem.Buffer.
-func (p *deferredPiece) Slice(start, end int) mem.Buffer {
-	return mem.SliceBuffer(bytes.Clone(p.ReadOnlyData()[start:end]))
-}
-
 // Free implements mem.Buffer.
 func (p *deferredPiece) Free() {
-	if p.refs.Add(-1) > 0 {
-		return
-	}
 	l := p.of
 	if p.data != nil {
-		n := int64(cap(p.data))
-		if p.pooled != nil {
-			piecesPool.Put(p.pooled)
-		}
-		p.data, p.pooled = nil, nil
-		l.account.Charge(-n)
+		l.account.Charge(-int64(cap(p.data)))
+		buffers.Put(p.data)
+		p.data = nil
 	}
 	if l.parts.Add(-1) == 0 {
 		l.pinned.release()

@@ -340,6 +340,44 @@ func builtAnswers(t testing.TB, stall time.Duration) {
 	eventually(t, func() bool { return s.Stats().BuiltBytes == 0 && s.Stats().MessageBytes == 0 })
 }
 
+// TestBuiltAnswerBesideOthers lets a connection read small answers all the time, and none of a large one that is held in memory: it is
+// closed as soon as another client's answer waits for the memory.
+func TestBuiltAnswerBesideOthers(t *testing.T) {
+	testlong.Skip(t)
+	s := start(t, newMember(), func(c *etcd.Config) {
+		c.Limits.BuiltBytes, c.Limits.Stall, c.Timeout = 24<<20, 100*time.Millisecond, wait/3
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	store := pb.NewKVClient(dial(t, s))
+	fill(ctx, t, store, 'a')
+	if _, err := store.Put(ctx, &pb.PutRequest{Key: []byte("small"), Value: make([]byte, 32<<10)}); err != nil {
+		t.Fatal(err)
+	}
+	sorted := &pb.RangeRequest{Key: []byte("big/"), RangeEnd: []byte("big0"), SortTarget: pb.RangeRequest_MOD, SortOrder: pb.RangeRequest_DESCEND}
+	h := attack(t, s)
+	ask := func(q *pb.RangeRequest) {
+		if id, err := h.begin("/etcdserverpb.KV/Range"); err == nil {
+			_ = h.frames.WriteData(id, true, message(q))
+		}
+	}
+	_ = h.frames.WriteWindowUpdate(0, 1<<30)
+	go h.read()
+	ask(sorted)
+	eventually(t, func() bool { return s.Stats().BuiltBytes > 0 && s.Stats().Serving == 0 })
+	go func() {
+		for !h.over() {
+			ask(&pb.RangeRequest{Key: []byte("small")})
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	if _, err := store.Range(ctx, sorted); err != nil {
+		t.Errorf("another client's answer: %v", err)
+	}
+	eventually(t, h.over)
+	eventually(t, func() bool { return s.Stats().BuiltBytes == 0 && s.Stats().MessageBytes == 0 })
+}
+
 // TestBuiltAnswersThatWait asks for sorted ranges while there is no room: what is encoded of those that wait is little, however large the
 // values are.
 func TestBuiltAnswersThatWait(t *testing.T) {

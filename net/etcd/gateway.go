@@ -117,7 +117,7 @@ var tokenHeaders = []string{"Authorization", "Grpc-Metadata-Token", "Grpc-Metada
 // gateway the certificate is that gateway's.
 func (g *gateway) mistakesCertificate(r *http.Request) bool {
 	hasToken := slices.ContainsFunc(tokenHeaders, func(name string) bool { return r.Header.Get(name) != "" })
-	return g.s.config.CertificateUsers && g.s.config.Member.View().Auth().Enabled() && front.AccountOf(r.Context()).User() != "" &&
+	return g.s.config.CertificateUsers && g.s.config.Member.View().Auth().Enabled() && front.AccountOf(r.Context()).User != "" &&
 		!hasToken && !userless[r.URL.Path]
 }
 
@@ -162,7 +162,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // newReservations returns the empty reservations of a request.
 func (s *core) newReservations(ctx context.Context) *reservations {
-	end := front.AccountOf(ctx).Closer()
+	end := front.AccountOf(ctx).Close
 	return &reservations{in: s.admission.json.Message(end), out: s.admission.json.Message(end)}
 }
 

@@ -151,6 +151,9 @@ func TestUnreadAndHalf(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if _, err := pb.NewKVClient(c).Put(ctx, &pb.PutRequest{Key: []byte("piece"), Value: make([]byte, 60<<10)}); err != nil {
+		t.Fatal(err)
+	}
 	rangeAll := message(&pb.RangeRequest{Key: []byte("big/"), RangeEnd: []byte("big0")})
 	for name, abuse := range map[string]func(h *hostile) error{
 		"unread": func(h *hostile) error {
@@ -176,6 +179,22 @@ func TestUnreadAndHalf(t *testing.T) {
 					return err
 				}
 				time.Sleep(100 * time.Microsecond)
+			}
+		},
+		"unread transactions": func(h *hostile) error {
+			asked := message(&pb.TxnRequest{Success: []*pb.RequestOp{
+				{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte("t")}}},
+				{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte("piece")}}},
+			}})
+			for {
+				id, err := h.begin("/etcdserverpb.KV/Txn")
+				if err == nil {
+					err = h.frames.WriteData(id, true, asked)
+				}
+				if err != nil || h.stream > 2000 {
+					return err
+				}
+				time.Sleep(time.Millisecond)
 			}
 		},
 		"unread stream": func(h *hostile) error {

@@ -74,7 +74,7 @@ func (s *core) certificateUser(ctx context.Context) string {
 	if !s.config.CertificateUsers || ofGateway(ctx) {
 		return ""
 	}
-	return front.AccountOf(ctx).User()
+	return front.AccountOf(ctx).User
 }
 
 // tokenIn returns the token in a request's metadata.

@@ -77,7 +77,7 @@ func (s kvService) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (a
 		return nil, doneAt(out.Result.Revision, err)
 	}
 	deleted.PrevKvs = pairsOf(found.Answers[0].Delete.Prev)
-	encoded, err := s.encodeReserved(ctx, deleted, reserved)
+	encoded, err := s.encodeBuilt(ctx, deleted, reserved)
 	return encoded, doneAt(out.Result.Revision, err)
 }
 
@@ -124,7 +124,7 @@ func (s kvService) txn(ctx context.Context, q *pb.TxnRequest) (answer, error) {
 		result := txnAnswerOf(q, found)
 		result.Header = s.header(out.Result.Revision)
 		var all answer
-		if all, err = s.encodeReserved(ctx, result, reserved); err == nil {
+		if all, err = s.encodeBuilt(ctx, result, reserved); err == nil {
 			return all, nil
 		}
 	}
@@ -320,10 +320,8 @@ func (s kvService) builtMessage(ctx context.Context, found *kv.RangeResult, own 
 	for i := range found.KVs {
 		size += sizeField(&found.KVs[i])
 	}
-	if own == nil {
-		if own, err = s.build(ctx, size); err != nil {
-			return nil, err
-		}
+	if own, err = s.build(ctx, own, size); err != nil {
+		return nil, err
 	}
 	var a rangeAnswer
 	all := s.rangeMessage(&a, found)
@@ -464,7 +462,7 @@ func (s kvService) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, 
 		}
 		// reserve the whole budget: the final size is not known yet
 		if err == nil && a.size > small && reserved == nil {
-			if reserved, err = s.build(ctx, int(s.config.Limits.BuiltBytes)); err == nil {
+			if reserved, err = s.build(ctx, nil, int(s.config.Limits.BuiltBytes)); err == nil {
 				own.Charge(-int64(size))
 				size = 0
 			}

@@ -171,7 +171,7 @@ func (s leaseService) listed(ctx context.Context, v *index.View, head []byte, be
 	if err != nil {
 		return nil, err
 	}
-	reserved, err := s.build(ctx, size)
+	reserved, err := s.build(ctx, nil, size)
 	if err != nil {
 		return nil, err
 	}

@@ -152,9 +152,6 @@ func minorOf(version string) string { return version[:strings.LastIndexByte(vers
 // clients.
 func takeWholeState(ctx context.Context) (done func(), err error) {
 	own := front.AccountOf(ctx)
-	if own == nil {
-		return func() {}, nil
-	}
 	return own.Whole.Release, own.Whole.Take(ctx)
 }
 

@@ -50,7 +50,7 @@ var libraryCodec = encoding.GetCodecV2(protocodec.Name)
 
 // Marshal implements encoding.CodecV2.
 func (c codec) Marshal(from any) (out mem.BufferSlice, err error) {
-	if a, ok := from.(answer); ok {
+	if a, ok := from.(bufferedAnswer); ok {
 		out, err = a.buffers()
 	} else { // of the health service
 		out, err = libraryCodec.Marshal(from)

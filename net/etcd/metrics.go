@@ -300,11 +300,7 @@ type countedStream struct {
 	grpc.ServerStream
 	r       *rpcMeter
 	account *front.Account
-	taken   atomic.Int64 // by RecvMsg
 }
-
-// end releases the bytes taken: the stream is over.
-func (s *countedStream) end() { s.account.Take(-s.taken.Swap(0)) }
 
 // RecvMsg implements grpc.ServerStream.
 func (s *countedStream) RecvMsg(m any) error {
@@ -312,11 +308,6 @@ func (s *countedStream) RecvMsg(m any) error {
 	switch {
 	case err == nil:
 		s.r.in.Inc()
-		if s.account != nil {
-			n := sizeInStream(m)
-			s.taken.Add(n)
-			s.account.Take(n)
-		}
 	case !errors.Is(err, io.EOF) && codeOf(err) != codes.Canceled:
 		s.r.failures[0].Inc()
 	}

@@ -410,9 +410,7 @@ func (s *Server) measure(service *grpc.ServiceDesc) {
 			began := time.Now()
 			r.started.Inc()
 			s.metrics.count(stream.Context(), r)
-			counts := &countedStream{ServerStream: stream, r: r, account: front.AccountOf(stream.Context())}
-			defer counts.end()
-			err := handle(server, counts)
+			err := handle(server, &countedStream{ServerStream: stream, r: r, account: front.AccountOf(stream.Context())})
 			r.ended(began, err)
 			return err
 		}

@@ -67,8 +67,7 @@ func (s maintenanceService) snapshot(stream grpc.ServerStream) error {
 		return err
 	}
 	defer first()
-	own := front.AccountOf(ctx)
-	place := s.admission.snapshots.Answer(own.Closer(), etcdSnapshotPace)
+	place := s.admission.snapshots.Answer(front.AccountOf(ctx).Close, etcdSnapshotPace)
 	if err := place.Set(ctx, 1); err != nil {
 		return err
 	}
@@ -85,7 +84,7 @@ func (s maintenanceService) snapshot(stream grpc.ServerStream) error {
 		return statusOf(err)
 	}
 	defer file.Close()
-	own.Carry(place)
+	place.Transfer()
 	info, err := file.Stat()
 	if err != nil {
 		return statusOf(err)
@@ -101,6 +100,7 @@ func (s maintenanceService) snapshot(stream grpc.ServerStream) error {
 		if err := stream.SendMsg(&pb.SnapshotResponse{RemainingBytes: uint64(left), Blob: blob, Version: clusterVersion}); err != nil {
 			return err
 		}
+		place.Moved(len(blob))
 	}
 	return stream.SendMsg(&pb.SnapshotResponse{Blob: sum.Sum(nil), Version: clusterVersion})
 }

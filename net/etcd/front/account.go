@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -28,12 +29,9 @@ import (
 //     holds little. The closed connection therefore belongs to another kind of client, and no well-behaved client has
 //     to wait.
 type Accounts struct {
-	most  int64
-	log   *logx.Limited
-	total atomic.Int64
-
-	serving     atomic.Int64 // requests of all connections (throttle.go)
-	servedBytes atomic.Int64 // of those requests
+	load // of all connections
+	most int64
+	log  *logx.Limited
 
 	resetLimit *resetLimit
 
@@ -42,45 +40,46 @@ type Accounts struct {
 	clients map[string]*client // by address; without connections, a client is absent
 }
 
-// client is the sums of the accounts of one address.
-type client struct {
-	held, serving, servedBytes atomic.Int64
+// load is the sums of several accounts.
+type load struct {
+	held        atomic.Int64 // bytes
+	serving     atomic.Int64 // requests in service (throttle.go)
+	servedBytes atomic.Int64 // of those requests
+}
 
+// client is the load of one address.
+type client struct {
+	load
 	accounts map[*Account]struct{} // guarded by Accounts.mu
 }
 
 // Account is the memory that one connection holds, with its requests in service.
 //
-//  1. streams is the number of streams whose requests are not complete. got is the sum of their data, and heads the charge for their metadata.
-//     When the request is complete, the bytes move to servedBytes until the answer begins (throttle.go). halfClosed is the number of streams
-//     whose requests are complete, until their answers are encoded. Each stream has its part in an [h2.StreamCharge].
-//  2. taken is how much running handlers have taken of streams of requests.
-//  3. out is the encoded data that is neither written nor dropped.
-//  4. The account holds got - taken + heads + out, limits.EtcdStreamBytes for each of streams and limits.EtcdAskedBytes for each of
-//     halfClosed. This is its part of Accounts.total.
+//  1. fixed is the charges for its streams and their metadata. A stream costs limits.EtcdStreamBytes and its metadata until its request is
+//     complete, and then limits.EtcdAskedBytes until its answer is encoded.
+//  2. data is the bytes of requests that are not complete, of messages in streams that no handler has taken, and of answers that are
+//     neither written nor dropped.
+//  3. When a request is complete, its bytes move to servedBytes until the answer begins (throttle.go). Each stream has its part of all
+//     these in an [h2.StreamCharge].
+//  4. The account holds fixed + data bytes. They are its part of the loads of its client and of all.
 type Account struct {
 	of    *Accounts
 	with  *client
-	close func()
+	Close func() // closes the connection
 	from  net.Addr
-	user  string // the name in the client's certificate; "": none. Constant
+	User  string // the name in the client's certificate, as [Listener].User finds it; "": none. Constant
 
 	over  chan struct{} // closed with the connection
 	Whole admit.Slots   // one request that reads the whole state
 
-	sent atomic.Int64 // bytes written
-
 	pacing pacing // owned by the connection's reader
 
-	mu                  sync.Mutex
-	streams, halfClosed int
-	serving             int64 // requests
-	servedBytes         int64 // of requests without an answer yet
-	got, taken, out     int64
-	heads               int64
-	web                 int                             // requests in service over HTTP/1.1
-	carried             map[*admit.Reservation]struct{} // of answers that wait to be written
-	ended               bool
+	mu          sync.Mutex
+	fixed, data int64
+	serving     int64 // requests
+	servedBytes int64 // of requests without an answer yet
+	web         int   // requests in service over HTTP/1.1
+	ended       bool
 }
 
 // NewAccounts returns accounts without connections. All connections together may hold the given bytes.
@@ -89,17 +88,17 @@ func NewAccounts(most int64, log *logx.Limited) *Accounts {
 }
 
 // Total returns the bytes that all connections hold.
-func (m *Accounts) Total() int64 { return m.total.Load() }
+func (m *Accounts) Total() int64 { return m.held.Load() }
 
 // AboveQuarter reports whether the connections hold more than a quarter of their budget.
-func (m *Accounts) AboveQuarter() bool { return m.total.Load() > m.most/4 }
+func (m *Accounts) AboveQuarter() bool { return m.held.Load() > m.most/4 }
 
 // Serving returns the number of unanswered requests. Requests that wait for a lock or an election are not counted.
 func (m *Accounts) Serving() int64 { return m.serving.Load() }
 
 // Begin creates the account of a connection. close ends the connection.
 func (m *Accounts) Begin(from net.Addr, close func()) *Account {
-	s := &Account{of: m, from: from, close: close, over: make(chan struct{}), Whole: make(admit.Slots, 1), pacing: pacing{client: clientAt(from)}}
+	s := &Account{of: m, from: from, Close: close, over: make(chan struct{}), Whole: make(admit.Slots, 1), pacing: pacing{client: clientAt(from)}}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if s.with = m.clients[s.pacing.client]; s.with == nil {
@@ -110,6 +109,13 @@ func (m *Accounts) Begin(from net.Addr, close func()) *Account {
 	return s
 }
 
+// serves reports whether a client has a connection.
+func (m *Accounts) serves(client string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.clients[client] != nil
+}
+
 // end releases everything that the account holds.
 func (s *Account) end() {
 	s.of.mu.Lock()
@@ -117,88 +123,45 @@ func (s *Account) end() {
 		delete(s.of.clients, s.pacing.client)
 	}
 	s.of.mu.Unlock()
-	defer s.releaseCarried() // gRPC drops unwritten data
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.ended {
 		close(s.over)
 	}
-	s.holdLocked(-s.holdsLocked())
+	s.holdLocked(-s.fixed, -s.data)
 	s.serveLocked(-s.serving, -s.servedBytes)
-	s.streams, s.halfClosed, s.got, s.taken, s.heads, s.out, s.ended = 0, 0, 0, 0, 0, 0, true
+	s.ended = true
 }
 
-// Carry records that the connection transfers an answer with a reservation, which is released when the answer is written or the
-// connection ends.
-func (s *Account) Carry(r *admit.Reservation) {
-	switch {
-	case r == nil:
-		return
-	case s == nil:
-		r.Transfer(nil, nil)
+// holdLocked adds to the bytes that the account holds. An account that has ended holds nothing.
+func (s *Account) holdLocked(fixed, data int64) {
+	if s.ended {
 		return
 	}
-	s.mu.Lock()
-	ended := s.ended
-	if s.carried == nil {
-		s.carried = map[*admit.Reservation]struct{}{}
-	}
-	s.carried[r] = struct{}{}
-	s.mu.Unlock()
-	r.Transfer(s.sent.Load, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.carried, r)
-	})
-	if ended {
-		s.releaseCarried()
-	}
-}
-
-func (s *Account) releaseCarried() {
-	s.mu.Lock()
-	carried := s.carried
-	s.carried = nil
-	s.mu.Unlock()
-	for r := range carried {
-		r.Release()
-	}
+	s.fixed += fixed
+	s.data += data
+	s.with.held.Add(fixed + data)
+	s.of.held.Add(fixed + data)
 }
 
 // holds returns the requests in service, and the bytes of requests that no handler has taken and of answers that the client has not read.
 func (s *Account) holds() (requests, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.serving + int64(s.web), max(s.got-s.taken, 0) + s.out
+	return s.serving + int64(s.web), s.data
 }
 
-// Closer returns the function that closes the connection.
-func (s *Account) Closer() func() {
-	if s == nil {
-		return func() {}
-	}
-	return s.close
-}
-
-// Client is the client's address, or "" without an account.
-func (s *Account) Client() string {
-	if s == nil {
-		return ""
-	}
-	return s.pacing.client
-}
+// Client is the client's address, or "" without a connection.
+func (s *Account) Client() string { return s.pacing.client }
 
 // Begin implements h2.Ledger.
 func (s *Account) Begin(c *h2.StreamCharge, head int) {
 	s.mu.Lock()
-	if !s.ended {
-		*c = h2.StreamCharge{Open: true, Head: min(int64(head)*limits.EtcdHeaderTimes, limits.EtcdHeaderMost)}
-		s.countLocked(1, 0, c.Head, 0)
-	}
-	streams := s.streams
-	s.mu.Unlock()
-	if streams > limits.EtcdStreamsFew && s.of.resetLimit.blamed(s.pacing.client, time.Now()) {
-		s.pacing.resets++
+	defer s.mu.Unlock()
+	c.Fixed = limits.EtcdStreamBytes + min(int64(head)*limits.EtcdHeaderTimes, limits.EtcdHeaderMost)
+	s.holdLocked(c.Fixed, 0)
+	if s.fixed > limits.EtcdStreamsFew*limits.EtcdStreamBytes && s.of.resetLimit.blamed(s.pacing.client, time.Now()) {
+		s.Reset()
 	}
 }
 
@@ -206,20 +169,20 @@ func (s *Account) Begin(c *h2.StreamCharge, head int) {
 func (s *Account) Data(c *h2.StreamCharge, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.Open && !s.ended {
+	if c.Fixed > 0 && !c.Complete {
 		c.Data += int64(n)
-		s.countLocked(0, 0, 0, int64(n))
+		s.holdLocked(0, int64(n))
 	}
 }
 
 // HalfClosed implements h2.Ledger: the request is complete.
-func (s *Account) HalfClosed(c *h2.StreamCharge, last int) {
+func (s *Account) HalfClosed(c *h2.StreamCharge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.Open && !s.ended {
-		s.countLocked(-1, 1, -c.Head, -c.Data)
-		*c = h2.StreamCharge{HalfClosed: true, Data: c.Data + int64(last)}
+	if c.Fixed > 0 && !c.Complete {
+		s.holdLocked(limits.EtcdAskedBytes-c.Fixed, -c.Data)
 		s.serveLocked(1, c.Data)
+		*c = h2.StreamCharge{Fixed: limits.EtcdAskedBytes, Complete: true, Serving: true, Served: c.Data}
 	}
 }
 
@@ -227,9 +190,13 @@ func (s *Account) HalfClosed(c *h2.StreamCharge, last int) {
 func (s *Account) Answered(c *h2.StreamCharge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.HalfClosed && !c.Answered && !s.ended {
-		c.Answered = true
-		s.serveLocked(-1, -c.Data)
+	s.answeredLocked(c)
+}
+
+func (s *Account) answeredLocked(c *h2.StreamCharge) {
+	if c.Serving {
+		c.Serving = false
+		s.serveLocked(-1, -c.Served)
 	}
 }
 
@@ -237,81 +204,28 @@ func (s *Account) Answered(c *h2.StreamCharge) {
 func (s *Account) Over(c *h2.StreamCharge) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.ended:
-	case c.Open:
-		s.countLocked(-1, 0, -c.Head, -c.Data)
-	case c.HalfClosed:
-		if !c.Answered {
-			s.serveLocked(-1, -c.Data)
-		}
-		s.countLocked(0, -1, 0, 0)
-	}
+	s.answeredLocked(c)
+	s.holdLocked(-c.Fixed, -c.Data)
 	*c = h2.StreamCharge{}
 }
 
 // Reset implements h2.Ledger.
-func (s *Account) Reset() { s.pacing.resets++ }
+func (s *Account) Reset() { s.pacing.frames += etcdFramesReset }
 
 // etcdFramesReset is how many frames without a request cost as much as a reset: 0.2 µs each (measured). Sixteen connections sent 3.7
 // million a second before, and took a core. Package h2 counts what takes longer as so many frames.
 const etcdFramesReset = 200
 
 // Idle implements h2.Ledger.
-func (s *Account) Idle(n int) {
-	s.pacing.frames += n
-	s.pacing.resets += s.pacing.frames / etcdFramesReset
-	s.pacing.frames %= etcdFramesReset
-}
-
-// countLocked adds to the sums of the account. It closes no connection: the reader enforces the budget before it reads further.
-func (s *Account) countLocked(streams, asked int, heads, got int64) {
-	before := s.holdsLocked()
-	s.streams += streams
-	s.halfClosed += asked
-	s.heads += heads
-	s.got += got
-	s.holdLocked(s.holdsLocked() - before)
-}
-
-// holdLocked adds bytes to the sums of the client and of all clients. It returns the sum of all.
-func (s *Account) holdLocked(n int64) (total int64) {
-	s.with.held.Add(n)
-	return s.of.total.Add(n)
-}
-
-// Take counts the bytes that a handler takes of a stream of requests; negative when the handler ends.
-func (s *Account) Take(n int64) {
-	if s != nil {
-		s.change(func() { s.taken += n })
-	}
-}
-
-// change changes the account.
-func (s *Account) change(f func()) {
-	s.mu.Lock()
-	before := s.holdsLocked()
-	if !s.ended {
-		f()
-	}
-	n := s.holdsLocked() - before
-	total := s.holdLocked(n) // within the lock: the charges of an ended connection are complete
-	s.mu.Unlock()
-	if n > 0 && total > s.of.most {
-		s.of.enforceBudget()
-	}
-}
-
-// holdsLocked returns the bytes that the account holds. It is never negative: handlers take decompressed bytes, which may be more than
-// came.
-func (s *Account) holdsLocked() int64 {
-	return max(s.got-s.taken, 0) + s.heads + s.out + int64(s.streams)*limits.EtcdStreamBytes + int64(s.halfClosed)*limits.EtcdAskedBytes
-}
+func (s *Account) Idle(n int) { s.pacing.frames += n }
 
 // Charge counts bytes that wait to be written; negative when they are written or dropped.
 func (s *Account) Charge(n int64) {
-	if s != nil && n != 0 {
-		s.change(func() { s.out += n })
+	s.mu.Lock()
+	s.holdLocked(0, n)
+	s.mu.Unlock()
+	if n > 0 {
+		s.of.enforceBudget()
 	}
 }
 
@@ -319,7 +233,7 @@ func (s *Account) Charge(n int64) {
 func (s *Account) open() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.streams+s.halfClosed+s.web > 0
+	return s.fixed > 0 || s.web > 0
 }
 
 // CountHTTP adds n to the HTTP/1.1 requests in service.
@@ -331,7 +245,7 @@ func (s *Account) CountHTTP(n int) {
 
 // enforceBudget closes connections until the budget is met.
 func (m *Accounts) enforceBudget() {
-	for m.closeLargest() {
+	for m.held.Load() > m.most && m.closeLargest() {
 	}
 }
 
@@ -348,7 +262,7 @@ func (m *Accounts) closeLargest() bool {
 		return false
 	}
 	m.resetLimit.blame(worst.pacing.client, time.Now())
-	worst.close()
+	worst.Close()
 	m.log.Warn("memory "+worst.pacing.client, "a client's connection is closed: the client holds more of the memory than any other", "reason", fmt.Sprintf("%s has %d bytes of requests that are not whole and of answers that are not read, all clients together may have %d; the largest of its connections is %v", worst.pacing.client, held, m.most, worst.from))
 	return true
 }
@@ -356,7 +270,7 @@ func (m *Accounts) closeLargest() bool {
 // largest returns the largest connection of the client that holds most, and the bytes of the client, if the budget is
 // exceeded.
 func (m *Accounts) largest() (worst *Account, held int64) {
-	if m.total.Load() <= m.most {
+	if m.held.Load() <= m.most {
 		return nil, 0
 	}
 	m.mu.Lock()
@@ -370,7 +284,7 @@ func (m *Accounts) largest() (worst *Account, held int64) {
 	most := int64(-1)
 	for s := range with.accounts {
 		s.mu.Lock()
-		if n := s.holdsLocked(); n > most {
+		if n := s.fixed + s.data; n > most {
 			worst, most = s, n
 		}
 		s.mu.Unlock()
@@ -378,32 +292,22 @@ func (m *Accounts) largest() (worst *Account, held int64) {
 	return worst, held
 }
 
-// AccountOf returns the account of an RPC's connection.
-func AccountOf(ctx context.Context) *Account {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return nil
-	}
-	if a, ok := p.AuthInfo.(authInfo); ok {
-		return a.account
-	}
-	return nil
-}
+// unbounded is the account of requests without a connection, in this process.
+var unbounded = &Account{of: &Accounts{most: math.MaxInt64}, with: &client{}, Close: func() {}, Whole: make(admit.Slots, 1)}
 
-// User returns the name in the certificate of a connection's client, as [Listener].User finds it; "" if there is none.
-func (s *Account) User() string {
-	if s == nil {
-		return ""
+// AccountOf returns the account of a request's connection. Requests without a connection share one without bounds.
+func AccountOf(ctx context.Context) *Account {
+	if p, ok := peer.FromContext(ctx); ok {
+		if a, ok := p.AuthInfo.(authInfo); ok {
+			return a.account
+		}
 	}
-	return s.user
+	return unbounded
 }
 
 // Name returns the name of a connection's client: that in its certificate, or else its address.
 func (s *Account) Name() string {
-	if s == nil {
-		return ""
-	}
-	return cmp.Or(s.user, s.pacing.client)
+	return cmp.Or(s.User, s.pacing.client)
 }
 
 // authInfo is a peer's identity, with the connection's account.

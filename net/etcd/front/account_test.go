@@ -6,36 +6,38 @@ import (
 	"testing"
 	"time"
 
-	"qkv/internal/admit"
 	"qkv/internal/logx"
 	"qkv/net/etcd/h2"
 )
 
-// TestAnswerOfAnEndedConnection: an answer holds its memory budget until its connection ends. An answer that is complete only after that
-// holds none.
-func TestAnswerOfAnEndedConnection(t *testing.T) {
+// TestTakenMessages: the messages of a stream count until its handler takes them, and those of an ended account never.
+func TestTakenMessages(t *testing.T) {
 	m := NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
-	budget := admit.NewBudget(1000, time.Hour, nil)
 	s := m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {})
-	answer := func() *admit.Reservation {
-		r := budget.Answer(func() {}, 1)
-		if err := r.Set(t.Context(), 100); err != nil {
-			t.Fatal(err)
+	var watch, half h2.StreamCharge
+	data := func(want int64) {
+		t.Helper()
+		if _, bytes := s.holds(); bytes != want {
+			t.Errorf("%d bytes of requests are held, want %d", bytes, want)
 		}
-		return r
 	}
-	early, late := answer(), answer()
-	s.Carry(early)
-	if n := budget.Reserved(); n != 200 {
-		t.Fatalf("two answers reserve %d bytes", n)
-	}
+	s.Begin(&watch, 10)
+	s.Begin(&half, 10)
+	s.Data(&watch, 1000)
+	s.Data(&half, 100)
+	data(1100)
+	s.Data(&watch, -400)
+	data(700)
+	s.HalfClosed(&watch) // its client sends no more: what it has sent is in service
+	data(100)
+	s.Data(&watch, -600)
+	data(100) // what is taken of one stream is not taken of another
+	s.Over(&watch)
 	s.end()
-	if n := budget.Reserved(); n != 100 {
-		t.Errorf("behind the end of a connection, its answer and an incomplete one reserve %d bytes, want 100", n)
-	}
-	s.Carry(late)
-	if n := budget.Reserved(); n != 0 {
-		t.Errorf("answers of an ended connection reserve %d bytes", n)
+	s.Data(&half, 1)
+	s.Over(&half)
+	if data(0); m.Total() != 0 || m.Serving() != 0 || m.servedBytes.Load() != 0 {
+		t.Errorf("%d bytes, %d requests and %d bytes in service stay counted", m.Total(), m.Serving(), m.servedBytes.Load())
 	}
 }
 

@@ -176,7 +176,7 @@ func (p *Port) accept(running *sync.WaitGroup, from *Listener) {
 			continue
 		}
 		c := &conn{Conn: raw, port: p, from: from, client: clientAt(raw.RemoteAddr())}
-		if p.refused.tooMany(c.client, time.Now()) {
+		if p.refused.tooMany(c.client, time.Now()) && !p.config.Accounts.serves(c.client) {
 			p.config.Log.Warn("unheard "+c.client, "a client's connections are closed unheard", "reason", fmt.Sprintf("%d of %s came to nothing within a second: it speaks no protocol of this port, or has no certificate that is believed", etcdRefused, c.client))
 			_ = raw.Close()
 			continue
@@ -370,8 +370,7 @@ func (p *Port) identify(c *conn, full bool) error {
 	}
 	_ = c.Conn.SetDeadline(time.Time{})
 	own := p.config.Accounts.Begin(c.RemoteAddr(), func() { _ = c.Conn.Close() })
-	own.user = user
-	p.refused.serve(c.client, 1)
+	own.User = user
 	c.account.Store(own)
 	if !h2 {
 		return p.http.deliver(identifiedConn{Conn: over, auth: authInfo{auth, own}, account: own})
@@ -462,7 +461,6 @@ func (c *conn) Close() error {
 		c.port.leave(c)
 		if s := c.account.Load(); s != nil {
 			s.end()
-			c.port.refused.serve(c.client, -1)
 		}
 	})
 	return err
@@ -495,12 +493,6 @@ func (t identifiedConn) Ledger() h2.Ledger { return t.account }
 // throttledReadBytes is the read size of a throttled connection: some ten requests with resets, some twenty without.
 const throttledReadBytes = 1 << 10
 
-func (t identifiedConn) Write(b []byte) (int, error) {
-	n, err := t.Conn.Write(b)
-	t.account.sent.Add(int64(n))
-	return n, err
-}
-
 // Trier returns a function that writes as much as the kernel takes at once; nil with TLS.
 func (t identifiedConn) Trier() func([]byte) int {
 	c, ok := t.Conn.(*conn)
@@ -520,9 +512,7 @@ func (t identifiedConn) Trier() func([]byte) int {
 			n, _ = syscall.Write(int(fd), b)
 			return true
 		})
-		n = max(n, 0)
-		t.account.sent.Add(int64(n))
-		return n
+		return max(n, 0)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 //     other client waits; the client's own writes wait when its buffers are full.
 //  3. A connection may use its part of one second as a burst.
 //  4. A client whose connection was closed because it held most memory would open as many streams again. For limits.EtcdBlamed, each
-//     stream that one of its connections opens beyond limits.EtcdStreamsFew counts as a reset.
+//     stream that one of its connections opens counts as a reset, if its streams are charged more than limits.EtcdStreamsFew open ones.
 //  5. etcdFramesReset frames without a request, such as pings and settings, count as one reset.
 type resetLimit struct {
 	mu     sync.Mutex
@@ -65,8 +65,7 @@ func (l *recentCounts) of(client string) *recentCount {
 // pacing is a connection's state in the reset limit, owned by its reader.
 type pacing struct {
 	client  string
-	resets  int       // not paced yet
-	frames  int       // without a request, not counted as a reset yet
+	frames  int       // without a request, not paced yet; a reset is etcdFramesReset of them
 	paced   time.Time // when the earlier resets would have come at the connection's rate
 	counted int64     // the second in which it was last counted
 }
@@ -113,11 +112,10 @@ func clientAt(from net.Addr) string {
 //
 // Each failed connection costs a goroutine, and with TLS a signature. A client with etcdRefused of them in this or the last second
 // is ignored: its connections are closed at acceptance, until a second without failures. To protect other clients at the same address, a
-// client with a connection in service is never ignored, nor is this host.
+// client with a connection in service ([Accounts].serves) is never ignored, nor is this host.
 type refusals struct {
 	mu     sync.Mutex
 	recent recentCounts
-	served map[string]int // connections in service, by client
 }
 
 // add counts a failed connection of a client.
@@ -134,52 +132,35 @@ func (r *refusals) tooMany(client string, now time.Time) bool {
 	defer r.mu.Unlock()
 	r.recent.advance(now.Unix())
 	c := r.recent.clients[client]
-	if c == nil || max(c.last, c.now) < etcdRefused || r.served[client] > 0 {
+	if c == nil || max(c.last, c.now) < etcdRefused {
 		return false
 	}
 	ip, err := netip.ParseAddr(client)
 	return err != nil || !ip.IsLoopback()
 }
 
-// serve adds n to a client's connections in service.
-func (r *refusals) serve(client string, n int) {
+// wait returns how long a connection has to wait after its latest resets. each is the interval between resets that it must keep.
+func (r *resetLimit) wait(p *pacing, now time.Time) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.served == nil {
-		r.served = map[string]int{}
+	r.recent.advance(now.Unix())
+	c := r.recent.of(p.client)
+	if p.counted != now.Unix() {
+		p.counted = now.Unix()
+		c.now++
 	}
-	if r.served[client] += n; r.served[client] == 0 {
-		delete(r.served, client)
-	}
-}
-
-// wait returns how long a connection has to wait after its latest resets.
-func (r *resetLimit) wait(p *pacing, now time.Time) time.Duration {
-	each := r.each(p, now.Unix())
+	each := time.Second / limits.EtcdResets * time.Duration(len(r.recent.clients)*max(c.last, c.now))
 	if least := now.Add(-time.Second); p.paced.Before(least) {
 		p.paced = least
 	}
-	p.paced = p.paced.Add(time.Duration(p.resets) * each)
-	p.resets = 0
+	p.paced = p.paced.Add(time.Duration(p.frames/etcdFramesReset) * each)
+	p.frames %= etcdFramesReset
 	return p.paced.Sub(now)
-}
-
-// each is the interval between resets that the connection must keep.
-func (r *resetLimit) each(p *pacing, second int64) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.recent.advance(second)
-	c := r.recent.of(p.client)
-	if p.counted != second {
-		p.counted = second
-		c.now++
-	}
-	return time.Second / limits.EtcdResets * time.Duration(len(r.recent.clients)*max(c.last, c.now))
 }
 
 // pace waits until the connection's resets fit its rate, or until the connection is over.
 func (s *Account) pace() {
-	if s.pacing.resets == 0 {
+	if s.pacing.frames < etcdFramesReset {
 		return
 	}
 	wait := s.of.resetLimit.wait(&s.pacing, time.Now())

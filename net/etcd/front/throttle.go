@@ -56,6 +56,9 @@ func (s *Account) throttle(most time.Duration) {
 
 // serveLocked adds to the requests in service, and to their bytes; negative when they leave it.
 func (s *Account) serveLocked(n, bytes int64) {
+	if s.ended {
+		return
+	}
 	s.serving += n
 	s.with.serving.Add(n)
 	s.of.serving.Add(n)
@@ -69,20 +72,15 @@ func (s *Account) serveLocked(n, bytes int64) {
 // Rest takes a request that waits for other clients out of service, until the returned function is called. A request of the JSON gateway
 // was never in service.
 func (s *Account) Rest() (over func()) {
-	if s == nil {
-		return func() {}
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended || s.serving == 0 {
+	if s.serving == 0 {
 		return func() {}
 	}
 	s.serveLocked(-1, 0)
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if !s.ended {
-			s.serveLocked(1, 0)
-		}
+		s.serveLocked(1, 0)
 	}
 }

@@ -18,7 +18,7 @@ import (
 func TestServed(t *testing.T) {
 	m := NewAccounts(1<<40, logx.NewLimited(slog.New(slog.DiscardHandler)))
 	begin := func(host byte) *Account { return m.Begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, host)}, func() {}) }
-	ask := func(s *Account, c *h2.StreamCharge) { s.Begin(c, 10); s.HalfClosed(c, 0) }
+	ask := func(s *Account, c *h2.StreamCharge) { s.Begin(c, 10); s.HalfClosed(c) }
 	greedy, second, unused, modest := begin(1), begin(1), begin(1), begin(2)
 	for i := range etcdServed { // each connection alone has as many as the two together may not have
 		ask([]*Account{greedy, second}[i%2], new(h2.StreamCharge))
@@ -95,8 +95,8 @@ func TestServedBytes(t *testing.T) {
 	const large = 1 << 20
 	ask := func(s *Account, c *h2.StreamCharge, bytes int) {
 		s.Begin(c, 10)
-		s.Data(c, bytes/2)
-		s.HalfClosed(c, bytes-bytes/2)
+		s.Data(c, bytes)
+		s.HalfClosed(c)
 	}
 	greedy, half, modest := begin(1), begin(1), begin(2)
 	var one h2.StreamCharge
@@ -147,7 +147,7 @@ func TestOneIsEnough(t *testing.T) {
 	for _, s := range all {
 		running.Go(func() { s.Charge(1) })
 	}
-	for m.total.Load() < connections*(each+1) {
+	for m.held.Load() < connections*(each+1) {
 		time.Sleep(time.Millisecond)
 	}
 	time.Sleep(100 * time.Millisecond) // for what each does with it
@@ -180,7 +180,7 @@ func TestOpenUntilAnswered(t *testing.T) {
 	c := &conn{}
 	c.account.Store(s)
 	s.Begin(&waits, 10)
-	s.HalfClosed(&waits, 0)
+	s.HalfClosed(&waits)
 	if s.Rest(); c.idle(time.Now()) >= 0 {
 		t.Error("a connection whose request waits is taken for idle")
 	}

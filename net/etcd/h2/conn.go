@@ -505,11 +505,7 @@ func (c *conn) data(f *http2.DataFrame) error {
 		c.resetLocked(id, http2.ErrCodeFlowControl)
 		return nil
 	}
-	if f.StreamEnded() {
-		c.ledger.HalfClosed(&s.charge, size)
-	} else {
-		c.ledger.Data(&s.charge, size)
-	}
+	c.ledger.Data(&s.charge, size)
 	s.returned += size - len(f.Data()) // padding
 	s.receiveLocked(f.Data(), f.StreamEnded())
 	return nil
@@ -567,9 +563,6 @@ func (c *conn) headers(id uint32, part []byte, whole, ends bool) error {
 	}
 	c.streams[id] = s
 	c.ledger.Begin(&s.charge, len(part))
-	if ends {
-		c.ledger.HalfClosed(&s.charge, 0)
-	}
 	s.beginLocked(ends)
 	return nil
 }
@@ -587,7 +580,6 @@ func (c *conn) trailers(id uint32, h *head, ends bool) error {
 	case !ends || h.pseudo || h.bad != 0 || s.wrongLength(0, true):
 		c.resetLocked(id, http2.ErrCodeProtocol)
 	default:
-		c.ledger.HalfClosed(&s.charge, 0)
 		s.receiveLocked(nil, true)
 	}
 	return nil

@@ -24,14 +24,14 @@ import (
 // noLedger counts nothing.
 type noLedger struct{}
 
-func (noLedger) Begin(*StreamCharge, int)      {}
-func (noLedger) Data(*StreamCharge, int)       {}
-func (noLedger) HalfClosed(*StreamCharge, int) {}
-func (noLedger) Answered(*StreamCharge)        {}
-func (noLedger) Over(*StreamCharge)            {}
-func (noLedger) Charge(int64)                  {}
-func (noLedger) Reset()                        {}
-func (noLedger) Idle(int)                      {}
+func (noLedger) Begin(*StreamCharge, int) {}
+func (noLedger) Data(*StreamCharge, int)  {}
+func (noLedger) HalfClosed(*StreamCharge) {}
+func (noLedger) Answered(*StreamCharge)   {}
+func (noLedger) Over(*StreamCharge)       {}
+func (noLedger) Charge(int64)             {}
+func (noLedger) Reset()                   {}
+func (noLedger) Idle(int)                 {}
 
 // uncounted is a connection that nothing is counted of.
 type uncounted struct{ net.Conn }
@@ -249,6 +249,48 @@ func TestGrownWindowWakesStreams(t *testing.T) {
 	})
 	if !waits || len(c.ready) != 1 || c.ready[0] != s {
 		t.Errorf("the stream waited: %v; %d streams are written now", waits, len(c.ready))
+	}
+}
+
+// freed counts how often a buffer is freed.
+type freed struct {
+	mem.Buffer
+	times *int
+}
+
+func (f freed) Free() { *f.times++ }
+
+// TestBuffersAreFreedOnce ends streams with an answer of three pieces, also while one of the pieces is encoded: each is freed once.
+func TestBuffersAreFreedOnce(t *testing.T) {
+	reset := func(c *conn) { _ = c.take(&http2.RSTStreamFrame{FrameHeader: http2.FrameHeader{StreamID: 1}}) }
+	end := func(c *conn) { c.end(net.ErrClosed) }
+	for name, over := range map[string]func(*conn){"a reset": reset, "the end of the connection": end} {
+		for _, encoding := range []bool{false, true} {
+			client, server := net.Pipe()
+			c := bare(t, server)
+			c.established, c.last = true, 1
+			var times [3]int
+			during := func() {}
+			c.mu.Lock()
+			s := answering(c, 1, freed{slowBuffer{mem.SliceBuffer(make([]byte, 10)), func() { during() }}, &times[0]})
+			for i := 1; i < len(times); i++ {
+				s.pushLocked(piece{data: freed{mem.SliceBuffer(make([]byte, 10)), &times[i]}})
+			}
+			if encoding {
+				during = func() { over(c) }
+				_, written := c.turnLocked(nil, nil)
+				for _, one := range written {
+					one.Free()
+				}
+			}
+			c.mu.Unlock()
+			over(c)
+			over(c)
+			if times != [3]int{1, 1, 1} {
+				t.Errorf("%s, while a piece is encoded: %v: the pieces are freed %v times", name, encoding, times)
+			}
+			_ = client.Close()
+		}
 	}
 }
 

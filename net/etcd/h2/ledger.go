@@ -4,10 +4,10 @@ package h2
 // reader calls all methods; other goroutines call Answered and Over, too. Charge is called without the connection's lock, and may end a
 // connection. The other methods may be called with the lock, and wait for nothing.
 type Ledger interface {
-	Begin(c *StreamCharge, head int)      // a stream, with the bytes of its header block
-	Data(c *StreamCharge, n int)          // of a request
-	HalfClosed(c *StreamCharge, last int) // the request is complete, with the last data. The first call counts
-	Answered(c *StreamCharge)             // an answer of several frames has begun
+	Begin(c *StreamCharge, head int) // a stream, with the bytes of its header block
+	Data(c *StreamCharge, n int)     // of a request; negative when the handler of a stream takes a message
+	HalfClosed(c *StreamCharge)      // the request is complete. The first call counts
+	Answered(c *StreamCharge)        // an answer of several frames has begun
 	Over(c *StreamCharge)
 
 	Charge(n int64) // bytes of an incomplete header block; negative when it is complete
@@ -17,6 +17,9 @@ type Ledger interface {
 
 // StreamCharge is the part of one stream in a ledger, which owns the fields.
 type StreamCharge struct {
-	Open, HalfClosed, Answered bool
-	Head, Data                 int64
+	Fixed    int64 // for the stream and its metadata; 0: it is over
+	Data     int64 // bytes of its request, until that is complete
+	Served   int64 // then
+	Complete bool
+	Serving  bool // complete, and not answered
 }

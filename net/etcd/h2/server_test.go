@@ -56,34 +56,33 @@ func (l *ledger) count(f func()) {
 	f()
 }
 
-func (l *ledger) Begin(c *h2.StreamCharge, _ int) { l.count(func() { c.Open = true; l.open++ }) }
+func (l *ledger) Begin(c *h2.StreamCharge, _ int) { l.count(func() { c.Fixed = 1; l.open++ }) }
 
 func (l *ledger) Data(c *h2.StreamCharge, n int) {
 	l.count(func() {
-		if c.Open {
+		if c.Fixed > 0 && !c.Complete {
 			c.Data += int64(n)
 			l.bytes += int64(n)
 		}
 	})
 }
 
-func (l *ledger) HalfClosed(c *h2.StreamCharge, last int) {
+func (l *ledger) HalfClosed(c *h2.StreamCharge) {
 	l.count(func() {
-		if !c.Open {
+		if c.Fixed == 0 || c.Complete {
 			return
 		}
 		l.open--
 		l.asked++
 		l.serving++
-		l.bytes += int64(last)
-		*c = h2.StreamCharge{HalfClosed: true, Data: c.Data + int64(last)}
+		c.Complete, c.Serving = true, true
 	})
 }
 
 func (l *ledger) Answered(c *h2.StreamCharge) {
 	l.count(func() {
-		if c.HalfClosed && !c.Answered {
-			c.Answered = true
+		if c.Serving {
+			c.Serving = false
 			l.serving--
 		}
 	})
@@ -93,10 +92,10 @@ func (l *ledger) Over(c *h2.StreamCharge) {
 	l.Answered(c)
 	l.count(func() {
 		switch {
-		case c.Open:
-			l.open--
-		case c.HalfClosed:
+		case c.Complete:
 			l.asked--
+		case c.Fixed > 0:
+			l.open--
 		}
 		l.bytes -= c.Data
 		*c = h2.StreamCharge{}

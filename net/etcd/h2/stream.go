@@ -133,7 +133,10 @@ func (s *stream) serveLocked() {
 
 // receiveLocked takes data of a request.
 func (s *stream) receiveLocked(b []byte, ends bool) {
-	s.ended = s.ended || ends
+	if ends {
+		s.ended = true
+		s.c.ledger.HalfClosed(&s.charge)
+	}
 	for s.failed == nil && len(b) > 0 && !s.taken {
 		b = s.assembleLocked(b)
 	}
@@ -151,7 +154,7 @@ func (s *stream) receiveLocked(b []byte, ends bool) {
 	case s.taken || s.finished:
 	case len(s.messages) > 0 || ends:
 		s.taken = true // what comes behind the first message is not looked at
-		s.c.ledger.HalfClosed(&s.charge, 0)
+		s.c.ledger.HalfClosed(&s.charge)
 		if m.batched != nil && len(s.messages) > 0 {
 			s.c.batched = s
 			return
@@ -354,6 +357,7 @@ func (s *stream) RecvMsg(to any) error {
 			return err
 		}
 	}
+	s.c.ledger.Data(&s.charge, -messageHead-len(b))
 	return s.unmarshal(b, to)
 }
 
