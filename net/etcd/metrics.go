@@ -22,7 +22,6 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 
 	"qkv/index/kv"
 	"qkv/internal/meter"
@@ -422,12 +421,6 @@ func isVersion(text string) bool {
 		}
 	}
 	return len(parts) == 2 || len(parts) == 3
-}
-
-// sizeInStream is the size of a stream's request on the wire, with gRPC's prefix.
-func sizeInStream(m any) int64 {
-	const prefix = 5
-	return prefix + int64(proto.Size(m.(proto.Message)))
 }
 
 // operationKinds are the kinds of operations of clients.
