@@ -17,6 +17,8 @@ var api = map[string]string{
 	"qkv/net/client.LoadCredentials":  "programs load a folder of certificates with it",
 	"qkv/net/client.LocalCredentials": "programs on a member's host use the local CA with it",
 	"qkv/net/client.Mutex.Guard":      "programs make transactions with it that only the lock's holder may make",
+	"qkv/snapshot.Reader.Name":        "tests of five packages give a snapshot to a receiver or a backup with it",
+	"qkv/snapshot.Reader.ReadAt":      "tests of five packages give a snapshot to a receiver or a backup with it",
 }
 
 // dead prints the functions of the program's packages that the program cannot reach, and the exceptions that are none any more. Either
