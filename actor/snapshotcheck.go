@@ -199,12 +199,13 @@ func (k *checks) suspected(c *snapshotCore, repair *repairing, path string) {
 	}
 }
 
-// freeSpace deletes the snapshots older than the newest if their space is needed. The newest is verified first, unless it was found sound
+// freeSpace deletes the snapshots older than the newest if their space is needed, also for one that comes. The newest is verified first, unless it was found sound
 // lately. On a full disk makeRoom does not wait for a third snapshot: without writes none becomes due.
 func (k *checks) freeSpace(c *snapshotCore, repair *repairing, sends *sends, out *writing) {
 	waits, disk := out.order != nil && !out.order.begun, c.Status.Disk()
 	switch {
-	case k.current != nil || len(c.suspects) > 0 || !k.droppable(c, sends) || !c.outgrown() && disk.Accepts() == space.Left && !disk.Helps && !(waits && out.full(c)):
+	case k.current != nil || len(c.suspects) > 0 || !k.droppable(c, sends):
+	case !c.outgrown() && disk.Accepts() == space.Left && !disk.Helps && c.now >= c.lacks && !(waits && out.full(c)):
 	case k.soundNow(c, repair):
 		k.dropOlder(c)
 	case c.now >= c.sound.noCheck:

@@ -1486,6 +1486,38 @@ func TestPartsOfAnEarlierTransferMakeRoom(t *testing.T) {
 	}
 }
 
+// A member whose disk holds two snapshots, and not a third one that comes, lets go of the older one.
+func TestOlderSnapshotMakesRoomForOneThatComes(t *testing.T) {
+	p, follower := newParts(t)
+	for range 2 {
+		p.put(50)
+		follower.save(p)
+	}
+	q, leader := newParts(t)
+	q.putOthers()
+	q.put(500)
+	leader.save(q)
+	sent := leader.files[0]
+	file, err := snapshot.Open(leader.fs, sent.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	offer := FromPeer{From: 2, Message: peerframe.SnapshotOffer{
+		Index: sent.Index, Term: sent.Term, Size: file.Size(), SHA: file.SHA(), MessageTerm: 2, Parts: offeredParts(sent.Parts),
+	}}
+	follower.fs.SetCapacity(follower.fs.Used() + sent.Whole() - follower.files[1].Bytes)
+	if follower.turn(offer); follower.receive.current != nil || len(follower.problems()) != 1 {
+		t.Fatalf("there is room for it: %q", follower.problems())
+	}
+	if follower.turn(Wait{}); len(follower.files) != 1 {
+		t.Fatalf("%d snapshots are kept", len(follower.files))
+	}
+	if follower.turn(offer); follower.receive.current == nil {
+		t.Errorf("it does not come: %q", follower.problems())
+	}
+}
+
 // A lost part whose file is gone comes with a snapshot: then nothing is lost any more.
 func TestLostPartComesWithASnapshot(t *testing.T) {
 	p, leader := newParts(t)
