@@ -66,6 +66,7 @@ var sickStates = []sickState{
 		for i := range 80 {
 			_, err := others.Put(e.ctx, e.key(fmt.Sprint(i%8)), strings.Repeat("v", 200<<10))
 			must(c.t, err)
+			time.Sleep(100 * time.Millisecond) // a seventh of the others' disks in a second may leave them no room for a moment
 		}
 	}},
 }
