@@ -199,8 +199,9 @@ func (k *checks) suspected(c *snapshotCore, repair *repairing, path string) {
 	}
 }
 
-// freeSpace deletes the snapshots older than the newest if their space is needed, also for one that comes. The newest is verified first, unless it was found sound
-// lately. On a full disk makeRoom does not wait for a third snapshot: without writes none becomes due.
+// freeSpace deletes the snapshots older than the newest if their space is needed, also for a snapshot that is received. The newest is
+// verified first, unless it was found sound lately. On a full disk makeRoom does not wait for a third snapshot: without writes none becomes
+// due.
 func (k *checks) freeSpace(c *snapshotCore, repair *repairing, sends *sends, out *writing) {
 	waits, disk := out.order != nil && !out.order.begun, c.Status.Disk()
 	switch {

@@ -293,7 +293,7 @@ type inMemory struct{ *bytes.Reader }
 func (m inMemory) Size() (int64, error) { return m.Reader.Size(), nil }
 func (inMemory) Close() error           { return nil }
 
-// pulls gets files of snapshots from other members, until it is stopped.
+// pulls are the requests of this member for files of other members' snapshots, until they are stopped.
 type pulls struct {
 	ctx    context.Context
 	stop   context.CancelFunc
