@@ -68,7 +68,7 @@ kube: ## kube-apiserver 1.36.3, built from its module (minutes, 2 GB of Go's cac
 	cd net/etcd/compat && QKV_FULL=1 $(GO) test -count=1 -timeout 60m -v ./kube
 
 race: ## the tests under the race detector (PKG=./actor/... for a part)
-	QKV_TEST_LONG=1 $(GO) test -race -short -timeout 30m $(PKG)
+	QKV_TEST_LONG=1 $(GO) test -race -short -timeout 90m $(PKG)
 
 sim: ## simulated clusters with faults: SEEDS=500 many, or SEED=n for one, replayed with its trace
 	$(GO) test ./node -run '^TestSimulation$$' -count=1 -timeout 0 -v $(SIMFLAGS)

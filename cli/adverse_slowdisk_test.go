@@ -39,7 +39,6 @@ func TestAdverseSlowDisk(t *testing.T) {
 	}
 	c.level()
 	l := startMeter(c, "slow", c.clients(6), callers, value, 0)
-	l.timeout = 2 * time.Minute
 	// At full speed until files are used again, as in a member that has run for long.
 	for warm := variant(80, 400) << 20 / value; len(l.acknowledged(0, l.now())) < warm; {
 		l.acknowledges(processWait)

@@ -22,6 +22,7 @@ import (
 	"qkv/cli/form"
 	"qkv/cli/local"
 	"qkv/cli/run"
+	"qkv/internal/figures"
 	"qkv/net/client"
 )
 
@@ -291,13 +292,13 @@ func (c *clusterProcess) await(what string, as func([]cluster.MemberStatus) bool
 	c.t.Helper()
 	var members []cluster.MemberStatus
 	pause := 20 * time.Millisecond
-	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(pause) {
+	for deadline := time.Now().Add(processWait * slowdown); time.Now().Before(deadline); time.Sleep(pause) {
 		if members = c.status(); as(members) {
 			return members
 		}
 		pause = min(pause*5/4, 200*time.Millisecond)
 	}
-	c.t.Fatalf("%s: not after %v: %s\n%s", what, processWait, run.Describe(members, nil), c.tails())
+	c.t.Fatalf("%s: not after %v: %s\n%s", what, processWait*slowdown, run.Describe(members, nil), c.tails())
 	return nil
 }
 
@@ -305,6 +306,19 @@ func (c *clusterProcess) await(what string, as func([]cluster.MemberStatus) bool
 func (c *clusterProcess) level() []cluster.MemberStatus {
 	c.t.Helper()
 	return c.await("all members are level", func(members []cluster.MemberStatus) bool { return run.Level(members, len(c.members)) })
+}
+
+// keepsUp waits until all members answer, and have applied what one of them had applied before. While clients write, level may never hold.
+func (c *clusterProcess) keepsUp() {
+	c.t.Helper()
+	most := uint64(0)
+	for _, m := range c.status() {
+		most = max(most, m.Count(figures.Applied))
+	}
+	c.await("all members keep up", func(members []cluster.MemberStatus) bool {
+		return len(members) == len(c.members) && run.LeaderOf(members) != nil &&
+			!slices.ContainsFunc(members, func(m cluster.MemberStatus) bool { return !m.Answers || m.Count(figures.Applied) < most })
+	})
 }
 
 // started waits until all members have reported their addresses to the others. They serve before that.

@@ -87,7 +87,7 @@ var storesLies = map[string]func(w http.ResponseWriter, r *http.Request, sound h
 }
 
 // moreMemory is how much memory a store may cost a process.
-const moreMemory = 64 << 20
+const moreMemory = 64 << 20 * slowdown
 
 // TestProcessLyingStore: whatever a store answers, a command ends within 30 s and a member goes on, both in little memory and with a reason.
 func TestProcessLyingStore(t *testing.T) {
@@ -130,7 +130,7 @@ func TestProcessLyingStore(t *testing.T) {
 			if a.code == 0 || a.code > 5 || len(strings.TrimSpace(a.stderr)) < 20 || len(a.stderr) > 4000 {
 				t.Errorf("%s: %s: exit code %d, %d bytes of words: %.500s", what, line[:2], a.code, len(a.stderr), a.stderr)
 			}
-			if a.took > 30*time.Second || a.memory > sound+moreMemory {
+			if a.took > 30*time.Second*slowdown || a.memory > sound+moreMemory {
 				t.Errorf("%s: %s: %v, %d MiB, %d MiB with a sound store", what, line[:2], a.took, a.memory>>20, sound>>20)
 			}
 			t.Logf("%s: %s: exit code %d after %v, %d MiB, %d requests: %.200s", what, line[:2], a.code, a.took, a.memory>>20, store.asked.Load()-before, a.stderr)

@@ -183,6 +183,7 @@ func (f *fenced) write(token int64) bool {
 type keptLock struct {
 	t      testing.TB
 	held   *client.Mutex
+	token  int64 // of the holder
 	store  fenced
 	writes atomic.Int64 // of the holder
 	over   atomic.Bool  // the holder is about to let go
@@ -207,7 +208,8 @@ func keepLock(c *clusterProcess) *keptLock {
 	}
 	l.held = mutex(0)
 	must(c.t, l.held.Lock(ctx))
-	l.store.write(l.held.Token())
+	l.token = l.held.Token()
+	l.store.write(l.token)
 	for i := range 3 {
 		m := mutex(i)
 		l.all.Go(func() {
@@ -218,7 +220,7 @@ func keepLock(c *clusterProcess) *keptLock {
 				return
 			}
 			if !l.over.Load() {
-				c.t.Errorf("token %d has the lock, while %d has it", m.Token(), l.held.Token())
+				c.t.Errorf("token %d has the lock, while %d has it", m.Token(), l.token)
 			}
 			if !l.store.write(m.Token()) {
 				c.t.Errorf("token %d is lower than one before it", m.Token())
@@ -231,8 +233,8 @@ func keepLock(c *clusterProcess) *keptLock {
 	}
 	l.all.Go(func() {
 		for ; ctx.Err() == nil && !l.over.Load(); time.Sleep(10 * time.Millisecond) {
-			if !l.store.write(l.held.Token()) {
-				c.t.Errorf("the holder's token %d is refused: somebody else had the lock", l.held.Token())
+			if !l.store.write(l.token) && !l.over.Load() {
+				c.t.Errorf("the holder's token %d is refused: somebody else had the lock", l.token)
 				return
 			}
 			l.writes.Add(1)
@@ -246,12 +248,12 @@ func (l *keptLock) end() {
 	l.t.Helper()
 	select {
 	case token := <-l.next:
-		l.t.Fatalf("token %d had the lock while %d had it", token, l.held.Token())
+		l.t.Fatalf("token %d had the lock while %d had it", token, l.token)
 	default:
 	}
 	l.over.Store(true)
 	must(l.t, l.held.Unlock(context.Background()))
-	for before, i := l.held.Token(), 0; i < 3; i++ {
+	for before, i := l.token, 0; i < 3; i++ {
 		select {
 		case token := <-l.next:
 			if token <= before {
@@ -262,7 +264,7 @@ func (l *keptLock) end() {
 			l.t.Fatal("nobody gets the lock any more")
 		}
 	}
-	if l.store.write(l.held.Token()) {
+	if l.store.write(l.token) {
 		l.t.Error("a write of who had the lock before is taken")
 	}
 	l.stop()

@@ -238,7 +238,7 @@ func TestProcessSecretRotates(t *testing.T) {
 			m.stop()
 			m.environment = []string{"QKV_CLUSTER_SECRET=" + secrets}
 			m.start()
-			s.level()
+			s.keepsUp()
 			l.acknowledges(processWait)
 		}
 	}
@@ -276,7 +276,7 @@ func TestProcessSecretRotates(t *testing.T) {
 	must(t, wire.WriteSecrets(s.file(), all[:1], true))
 	n3.stop() // ends connections of the old secret
 	n3.start()
-	s.level()
+	s.keepsUp()
 	restarted.puts(t)
 	stale.refuses(t)
 	to := l.now()

@@ -79,7 +79,7 @@ func TestProcessFarBehind(t *testing.T) {
 		names := filesIn(t, filepath.Join(m.dataDir, "wal", "*.wal"))
 		return !strings.Contains(names[0], "0000000000000001") && !strings.Contains(names[0], "0000000000000002")
 	}
-	for deadline := time.Now().Add(processWait); !released(c.others(behind)[0]) || !released(c.others(behind)[1]); {
+	for deadline := time.Now().Add(processWait * slowdown); !released(c.others(behind)[0]) || !released(c.others(behind)[1]); {
 		putMany(t, c, 16, 1<<20)
 		if time.Now().After(deadline) {
 			t.Fatalf("no log was released after %v", processWait)

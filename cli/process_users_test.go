@@ -136,7 +136,7 @@ func TestProcessTeams(t *testing.T) {
 	down := kill()
 	more(teams[:]...)
 	down.start()
-	c.level()
+	c.keepsUp()
 
 	down = kill()
 	c.qkv("user", "revoke", "team1", "app1").exits(t, form.ExitOK)
@@ -152,7 +152,7 @@ func TestProcessTeams(t *testing.T) {
 	}
 	c.qkv("lock", "app1/lock", "--wait", "60s", "--", "true").exits(t, form.ExitOK) // when the lease of the other has ended
 	down.start()
-	c.level()
+	c.keepsUp()
 	c.qkv("user", "grant", "team1", "app1").exits(t, form.ExitOK)
 	more(teams[:]...)
 	cancel()
