@@ -26,13 +26,13 @@ const (
 // frameOptions choose the compressor. Its output may change with its version: nothing depends on that.
 var frameOptions = []zstd.EOption{zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(frameBytes), zstd.WithLowerEncoderMem(true)}
 
-// compressor compresses one frame at a time, whoever calls it. It takes about 2 MiB of memory.
+// compressor compresses one frame at a time, for any goroutine. The state of the library that it keeps takes a few MiB.
 var compressor = sync.OnceValue(func() *zstd.Encoder {
 	z, _ := zstd.NewWriter(nil, frameOptions...) // it fails for wrong options only
 	return z
 })
 
-// decompressor decompresses one frame at a time, whoever calls it, into the memory that is given, and no more.
+// decompressor decompresses one frame at a time, for any goroutine, into the memory that the caller gives, and no more.
 var decompressor = sync.OnceValue(func() *zstd.Decoder {
 	z, _ := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(frameBytes), zstd.WithDecoderMaxWindow(frameBytes),
 		zstd.WithDecodeAllCapLimit(true))

@@ -35,8 +35,8 @@
 //	frames                                                     each with a checksum of its content
 //
 // A branch reads the table of a part once, and for a value the frame that has it. The table is in the object and not in the list: a Writer takes
-// over an encrypted object that no list names, and cannot read it; and a list stays small. It proves no less. Whoever can give a
-// false object can give a false list, so neither is believed:
+// over an encrypted object that no list names, and cannot read it; and a list stays small. It proves no less. A store that gives a false
+// object can give a false list, too, so neither is believed:
 //
 //   - The size of the content comes from the list, or from the header of the slice, and has a limit. It says how many frames there are, how large
 //     the table is, and what each frame must decompress to.
@@ -54,7 +54,8 @@
 //
 // A leader that was deposed may not know it, and its calls may arrive late: a deletion that a store carries out an hour after the call was
 // given up must hit nothing that counts. A file that is stored late cannot replace another one: only the same bytes have its name. Slices need
-// no fence. Their entries are committed, so two leaders can only repeat each other, and no two Writers give one name. A small slice is deleted when a larger one with its entries is durable. All else hangs on the lists:
+// no fence. Their entries are committed, so two leaders can only repeat each other, and no two Writers give one name. A small slice is deleted
+// when a larger one with its entries is durable. All else hangs on the lists:
 //
 //  1. List n+1 is created only if no object has its name (store.Create). Opening a backup proves that the store refuses a second create.
 //  2. A Writer creates list n+1 behind a list n that was the newest one when the backup was opened, or that it has made. It lists files of list
