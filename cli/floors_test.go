@@ -53,6 +53,7 @@ const (
 	netModule     = "golang.org/x/net"
 	yamlModule    = "go.yaml.in/yaml/v3"
 	ageModule     = "filippo.io/age"
+	zstdModule    = "github.com/klauspost/compress/zstd"
 	cryptModule   = "golang.org/x/crypto"
 	jwtModule     = "github.com/golang-jwt/jwt/v5"
 	msgpackModule = "github.com/vmihailenco/msgpack/v5"
@@ -104,7 +105,7 @@ var packages = map[string]layer{
 	"net/etcd/front":        {floor: 3, imports: []string{"index/kv", "net/etcd/h2", "net/wire", "internal/admit", "internal/logx", "internal/limits"}, modules: []string{grpcModule, netModule}},
 	"snapshot/backup/store": {floor: 3, imports: []string{"log/disk", "internal/damage", "internal/limits"}, modules: []string{minioModule}},
 
-	"snapshot/backup":  {floor: 3, imports: []string{"snapshot", "snapshot/backup/store", "index", "index/kv", "log", "log/disk", "internal/codec", "internal/pack", "internal/damage", "internal/limits"}, modules: []string{ageModule}},
+	"snapshot/backup":  {floor: 3, imports: []string{"snapshot", "snapshot/backup/store", "index", "index/kv", "log", "log/disk", "internal/codec", "internal/pack", "internal/damage", "internal/limits"}, modules: []string{ageModule, zstdModule}},
 	"net/etcd/migrate": {floor: 3, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, boltModule}},
 
 	"internal/etcdflags": {floor: 0, imports: []string{"internal/limits"}, modules: []string{yamlModule}},

@@ -111,7 +111,7 @@ func TestFormatsFiles(t *testing.T) {
 	}
 	for _, row := range []string{
 		"LOCK", "identity", "suspension", "peers", "wal/NUMBER.wal", "snap/INDEX-TERM.snap", "snap/NUMBER-SHA256.part",
-		"audit/audit.jsonl", "certs/member-NAME.crt", "backup", "lists/NUMBER", "parts/SHA256-NUMBER",
+		"audit/audit.jsonl", "certs/member-NAME.crt", "backup", "lists/NUMBER", "parts/SHA256-SHA256-NUMBER.zst",
 	} {
 		if !found[row] {
 			t.Errorf("the member wrote no %s", row)

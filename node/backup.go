@@ -393,7 +393,9 @@ func (r *backupRun) base(ctx context.Context, least uint64) (err error) {
 	if err == nil {
 		base := r.newest()
 		r.based, r.tried, remove = r.now(), 0, r.w.Sweep
-		r.say("base of entry %d, revision %d, %d bytes in %d files, in %v", base.Index, base.Revision, base.Bytes(), len(base.Files), (r.now() - begun).Round(time.Millisecond))
+		content, stored := base.Bytes()
+		r.say("base of entry %d, revision %d, %d bytes in %d files, compressed to %d, in %v",
+			base.Index, base.Revision, content, len(base.Files), stored, (r.now() - begun).Round(time.Millisecond))
 	}
 	return cmp.Or(err, r.retain(ctx, remove))
 }

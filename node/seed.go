@@ -56,7 +56,8 @@ func (s *storage) seedBase(r *recovered, from *backup.Reader, base *backup.Base)
 	if err != nil {
 		return err
 	}
-	s.logger.Info("parts of the state are taken from the backup", "backup", from.Path, "parts", len(all), "bytes", base.Bytes(), "revision", base.Revision)
+	bytes, _ := base.Bytes()
+	s.logger.Info("parts of the state are taken from the backup", "backup", from.Path, "parts", len(all), "bytes", bytes, "revision", base.Revision)
 	for _, p := range all {
 		err := snapshot.Fetch(s.folder.fs, s.folder.path("snap"), "", p.Name(), p.Bytes, p.SHA, func(to *snapshot.Incoming) error {
 			return from.Part(to.Name(), to.Size(), to.Offset(), to.Write)

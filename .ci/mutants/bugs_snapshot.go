@@ -58,8 +58,14 @@ var snapshotBugs = []mutant{
 		{"listKnown", `len(faults) < misnamedMost {`, `len(faults) < 0 {`},
 	}, []detector{direct("./snapshot/backup", "TestRenamed"), direct("./snapshot/backup", "TestOtherNames")}},
 	{"list a changed file of an interrupted base", []change{
-		{"Copy.has", `ok = fault == nil && e.SHA == p.SHA && of.Stored == p.Bytes`, `ok = fault == nil || e.SHA != p.SHA`},
+		{"Copy.has", `sum == of.Sum && (of.Encrypted || w.proves(ctx, of, p.SHA))`, `sum != of.Sum || of.Stored > 0`},
 	}, []detector{direct("./snapshot/backup", "TestChangedFileOfAnInterruptedBase")}},
+	{"believe a table of frames that lies", []change{
+		{"readFrames", `f.at[n] != size`, `f.at[n] > size`},
+	}, []detector{direct("./snapshot/backup", "TestFramesThatLie")}},
+	{"take a frame with less content than is due", []change{
+		{"frames.frame", `int64(len(content)) != due`, `int64(len(content)) > due`},
+	}, []detector{direct("./snapshot/backup", "TestFramesThatLie")}},
 	{"remove a part that another base lists", []change{
 		{"Writer.condemnedFiles", `!is && of.Number`, `(!is || of.Number < w.number) && of.Number`},
 	}, []detector{direct("./snapshot/backup", "TestPartsAreCopiedOnce")}},

@@ -133,9 +133,11 @@ func (w *Writer) appendObject(ctx context.Context, entries []Entry, bytes int64)
 
 // putLog stores entries as an object of the log.
 func (w *Writer) putLog(ctx context.Context, entries []Entry, wall int64) (of span, err error) {
-	last := entries[len(entries)-1]
-	h := stretch{Cluster: w.cluster.ID, First: entries[0].Index, Last: last.Index, Term: last.Term, Wall: wall, Writer: w.nonce, Encrypted: len(w.to) > 0}
-	payload, err := encrypt(appendEntries(nil, entries), w.to)
+	last, content := entries[len(entries)-1], appendEntries(nil, entries)
+	h := stretch{
+		Cluster: w.cluster.ID, First: entries[0].Index, Last: last.Index, Term: last.Term, Wall: wall, Writer: w.nonce, Bytes: int64(len(content)), Encrypted: len(w.to) > 0,
+	}
+	payload, err := encrypt(compress(content), w.to)
 	if err != nil {
 		return of, err
 	}

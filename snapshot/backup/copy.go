@@ -107,27 +107,29 @@ func (c *Copy) has(ctx context.Context, p snapshot.Part, listed map[[32]byte]Fil
 		return of, true
 	}
 	for _, of := range unlisted[id] {
-		var err error
-		sum := of.Sum
-		of.Bytes = p.Bytes
-		of.Stored, of.Sum, err = sumOf(ctx, w.store, fileName(of), backupStoredMost)
-		switch {
-		case err != nil || of.Stored != sizes[fileName(of)]:
+		n, sum, err := sumOf(ctx, w.store, fileName(of), backupStoredMost)
+		if err != nil || n != sizes[fileName(of)] {
 			continue
-		case of.Encrypted:
-			ok = of.Sum == sum
-		default:
-			read := &window{of: of, piece: func(of File, off int64) ([]byte, error) { return pieceOf(ctx, w.store, of, off) }}
-			e, fault := examineFile(w.store.Path(fileName(of)), &stored{from: read, size: of.Stored})
-			ok = fault == nil && e.SHA == p.SHA && of.Stored == p.Bytes
 		}
-		if ok {
+		of.Bytes, of.Stored = p.Bytes, n
+		if sum == of.Sum && (of.Encrypted || w.proves(ctx, of, p.SHA)) {
 			w.stored[id] = of
 			return of, true
 		}
 		c.mended = append(c.mended, w.store.Path(fileName(of)))
 	}
 	return File{ID: id, Number: w.number + 1, Bytes: p.Bytes, Encrypted: len(w.to) > 0}, false
+}
+
+// proves reports whether a stored file has the content that its name says.
+func (w *Writer) proves(ctx context.Context, of File, sha [32]byte) bool {
+	path := w.store.Path(fileName(of))
+	f, err := readFrames(path, inPieces(ctx, w.store, of), of.Stored, of.Bytes)
+	if err != nil {
+		return false
+	}
+	e, err := examineFile(path, f.file(f.frame))
+	return err == nil && e.SHA == sha
 }
 
 // backupScrub is how many files of earlier bases a new base lists for each one of them that it reads again and compares. With a base an
@@ -159,9 +161,6 @@ func (c *Copy) at(sha [32]byte) int {
 func (c *Copy) begin(from Source) (err error) {
 	if from.Size() > limits.BackupFileMost {
 		return fmt.Errorf("%s has %d bytes, the limit is %d", from.Name(), from.Size(), limits.BackupFileMost)
-	}
-	if err := c.fits(from.Size()); err != nil {
-		return err
 	}
 	f := &copying{of: File{ID: c.w.id(from.SHA()), Number: c.w.number + 1, Bytes: from.Size(), Encrypted: len(c.w.to) > 0}, sha: from.SHA()}
 	f.tee = &tee{from: from, read: make([]byte, 0, from.Size())}
@@ -202,7 +201,7 @@ func (c *Copy) step(ctx context.Context, n int) error {
 		if !whole {
 			return nil
 		}
-		if err := file.store(ctx, c.w); err != nil {
+		if err := c.store(ctx, file); err != nil {
 			return err
 		}
 		c.file = nil
@@ -227,18 +226,22 @@ func (c *Copy) step(ctx context.Context, n int) error {
 }
 
 // store stores a file that was read and verified.
-func (c *copying) store(ctx context.Context, w *Writer) error {
-	if sha := c.verifier.Examined().SHA; sha != c.sha {
-		return fmt.Errorf("%w: its SHA-256 is %x, and %x was announced", damage.ErrDamaged, sha, c.sha)
+func (c *Copy) store(ctx context.Context, f *copying) error {
+	if sha := f.verifier.Examined().SHA; sha != f.sha {
+		return fmt.Errorf("%w: its SHA-256 is %x, and %x was announced", damage.ErrDamaged, sha, f.sha)
 	}
-	b, err := encrypt(c.tee.read, w.to)
+	b := compress(f.tee.read)
+	f.tee.read = nil
+	b, err := encrypt(b, c.w.to)
 	if err != nil {
 		return err
 	}
-	c.tee.read = nil
-	c.of.Stored, c.of.Sum = int64(len(b)), sha256.Sum256(b)
-	if err = w.store.Put(ctx, fileName(c.of), b); err == nil {
-		w.stored[c.of.ID] = c.of
+	f.of.Stored, f.of.Sum = int64(len(b)), sha256.Sum256(b)
+	if err = c.fits(f.of.Stored); err == nil {
+		err = c.w.store.Put(ctx, fileName(f.of), b)
+	}
+	if err == nil {
+		c.w.stored[f.of.ID] = f.of
 	}
 	return err
 }
@@ -287,7 +290,17 @@ func (c *Copy) describe(ctx context.Context, e snapshot.Examined, of File) error
 		}
 		c.base.Files = append(c.base.Files, one)
 	}
-	return c.fits(need)
+	return c.fits(c.estimate(need))
+}
+
+// estimate returns about how many bytes a content will take as it is stored. The snapshot, and the base before, are its sample.
+func (c *Copy) estimate(content int64) int64 {
+	sample := Base{Files: c.base.Files[:1:1]}
+	if n := len(c.w.bases); n > 0 {
+		sample.Files = append(sample.Files, c.w.bases[n-1].Files...)
+	}
+	bytes, stored := sample.Bytes()
+	return int64(float64(content) * float64(stored) / float64(bytes))
 }
 
 // listedFiles returns the files of the bases by name, as the newest one has them.

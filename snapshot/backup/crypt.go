@@ -11,7 +11,7 @@ import (
 	"qkv/internal/damage"
 )
 
-// encrypt returns content as it is stored: unchanged without recipients, otherwise an age stream of its own.
+// encrypt returns compressed content as it is stored: unchanged without recipients, otherwise an age stream of its own.
 func encrypt(clear []byte, to []age.Recipient) (stored []byte, err error) {
 	if len(to) == 0 {
 		return clear, nil

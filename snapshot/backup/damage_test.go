@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"filippo.io/age"
+	"github.com/klauspost/compress/zstd"
 
 	"qkv/index"
 	"qkv/index/kv"
@@ -373,13 +374,18 @@ func TestNewer(t *testing.T) {
 			"version":  func(b []byte) { b[8] = byte(markFormat.Version) + 1 },
 			"features": func(b []byte) { b[12] = 2 },
 		} {
-			name, b := name, change(b, edit)
-			bad := m.with(name, b)
-			if of, ok := parseSpan(path.Base(name)); ok { // its name has its hash
+			name, bad := name, m
+			if of, ok := parseFile(path.Base(name)); ok { // its list has its size
+				content := change(unpack(t, b), edit)
+				bad, name = instead(t, m, of.ID, compress(content), int64(len(content)))
+			} else if of, ok := parseSpan(path.Base(name)); ok { // its name has its hash
+				b = change(b, edit)
 				of.sha = sha256.Sum256(b)
 				bad = bad.with(name, nil)
 				name = "to/b/" + of.name()
 				bad = bad.with(name, b)
+			} else {
+				bad = m.with(name, change(b, edit))
 			}
 			rd, err := Open(background, place(bad))
 			if err == nil {
@@ -395,6 +401,38 @@ func TestNewer(t *testing.T) {
 			}
 		}
 	}
+}
+
+// instead stores an object in place of a file of all bases, with this size before compression, and a list that says so. It returns the path.
+func instead(t testing.TB, m memory, id [32]byte, object []byte, size int64) (bad memory, name string) {
+	t.Helper()
+	rd := reading(t, m)
+	was := File{}
+	for _, b := range rd.Bases {
+		for i, of := range b.Files {
+			if of.ID == id {
+				was = of
+				b.Files[i].Sum, b.Files[i].Stored, b.Files[i].Bytes = sha256.Sum256(object), int64(len(object)), size
+				name = "to/b/" + fileName(b.Files[i])
+			}
+		}
+	}
+	number, _ := parseList(path.Base(rd.list))
+	list := newFolder(t)
+	must(t, open(t, list).Close())
+	at := forge(t, list, number, testCluster, rd.Bases...)
+	return m.with("to/b/"+fileName(was), nil).with(name, object).with(at, slurp(t, list, at)), name
+}
+
+// unpack decompresses an object by another decoder than that of the package, which knows no table of frames.
+func unpack(t testing.TB, object []byte) []byte {
+	t.Helper()
+	z, err := zstd.NewReader(nil)
+	must(t, err)
+	defer z.Close()
+	content, err := z.DecodeAll(object, nil)
+	must(t, err)
+	return content
 }
 
 // onDisk puts files on a disk that can be written.
@@ -600,14 +638,20 @@ func TestSizesOfAList(t *testing.T) {
 	key, err := age.GenerateX25519Identity()
 	must(t, err)
 	for _, size := range []int64{-1, math.MinInt64, math.MaxInt64, 40 << 30, limits.BackupFileMost + 1, limits.BackupFileMost} {
-		for _, encrypted := range []bool{false, true} {
+		for i, encrypted := range []bool{false, true, false, false} {
 			on := onDisk(t, inMemory(t, on))
 			rd := reading(t, on)
 			wrong := rd.Bases[1]
 			wrong.Files = slices.Clone(wrong.Files)
-			wrong.Files[1].ID, wrong.Files[1].Bytes, wrong.Files[1].Stored, wrong.Files[1].Encrypted = [32]byte{1}, size, size, encrypted
+			wrong.Files[1].ID, wrong.Files[1].Encrypted = [32]byte{1}, encrypted
+			if i != 2 {
+				wrong.Files[1].Bytes = size
+			}
+			if i != 3 {
+				wrong.Files[1].Stored = size
+			}
 			name := forge(t, on, 3, testCluster, rd.Bases[0], wrong)
-			s := zeros{place(on), fileName(wrong.Files[1]), size}
+			s := zeros{place(on), fileName(wrong.Files[1]), wrong.Files[1].Stored}
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			rd, err := Open(background, s, key)
@@ -623,7 +667,7 @@ func TestSizesOfAList(t *testing.T) {
 			if grown := after.TotalAlloc - before.TotalAlloc; grown > 200<<20 || !strings.Contains(said, name) && !strings.Contains(said, s.name) {
 				t.Errorf("%d bytes, encrypted: %v: %d bytes were allocated, %s", size, encrypted, grown, said)
 			}
-			if size == limits.BackupFileMost {
+			if size == limits.BackupFileMost || i == 3 {
 				continue // the dump reads all of it, piece by piece
 			}
 			if err := rd.Dump(io.Discard, DumpOptions{}); !errors.Is(err, damage.ErrDamaged) {

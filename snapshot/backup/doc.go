@@ -11,21 +11,41 @@
 //
 // A backup is a set of immutable objects in a store (package store): a folder, or a part of a bucket.
 //
-//	backup                               the marker: format, cluster, its name
-//	lists/<number>                       which bases there are, and of which files
-//	parts/<sha-256>-<number>             a file of bases: a snapshot, or a part, named by the identity that its saver gave it
-//	parts/<mac>-<sha-256>-<number>.age   the same, encrypted: an HMAC of the identity and the recipients, with a key of the cluster, and the hash
-//	                                     of the stored bytes, since each encryption gives other ones
-//	log/<first>-<last>-<sha-256>         a slice of the log: the entries from the first to the last, named by the hash of the object, too
+//	backup                                    the marker: format, cluster, its name
+//	lists/<number>                            which bases there are, and of which files
+//	parts/<identity>-<sha-256>-<number>.zst   a file of bases: a snapshot, or a part, compressed. The identity is that which its saver gave it, and
+//	                                          the hash is that of the stored bytes
+//	parts/<mac>-<sha-256>-<number>.zst.age    the same, encrypted: an HMAC of the identity and the recipients, with a key of the cluster
+//	log/<first>-<last>-<sha-256>              a slice of the log: the entries from the first to the last, named by the hash of the object, too
 //
 // The numbers of entries and lists are decimal with twenty digits, so these names sort. The number behind a file is that of the list for which
 // it was stored.
 //
 // The marker and a list are a prelude (package damage) alone, whose content is a [Cluster] or a list in the encoding of package codec; a
-// reader refuses unknown fields. A file of a base is stored byte for byte, or as one age stream of its bytes (age-encryption.org); the
-// list has the SHA-256 of the stored bytes. A slice is a prelude with its header (cluster, first and last entry, term and
-// time of the last one), and behind it records as in the log (package log), or an age stream of these. It is no segment: that has
-// a member's salt, and entries that are not committed.
+// reader refuses unknown fields. They stay as they are: their hashes cannot be compressed. A file of a base is stored compressed, or as one age
+// stream of that (age-encryption.org); the list has the SHA-256 of the stored bytes. A slice is a prelude with its header (cluster, first and
+// last entry, term and time of the last one), and behind it records as in the log (package log), compressed, or an age stream of that. It is no
+// segment: that has a member's salt, and entries that are not committed.
+//
+// # Compression
+//
+// Compressed content is a table and frames of zstd, which depend on nothing before them. Each frame has 1 MiB of the content, the last one less:
+//
+//	0x184D2A51, bytes that follow, stored size of each frame   numbers of 4 bytes, little endian: decoders of zstd skip this frame
+//	frames                                                     each with a checksum of its content
+//
+// A branch reads the table of a part once, and for a value the frame that has it. The table is in the object and not in the list: a Writer takes
+// over an encrypted object that no list names, and cannot read it; and a list stays small. It proves no less. A store that gives a false
+// object can give a false list, too, so neither is believed:
+//
+//   - The size of the content comes from the list, or from the header of the slice, and has a limit. It says how many frames there are, how large
+//     the table is, and what each frame must decompress to.
+//   - A frame of the table has at most 1 MiB and 1 KiB, and all of them make up exactly the stored size.
+//   - A frame is decompressed into the memory that it is due, one at a time, and is damaged if it has more or less.
+//   - The content is compared with its identity afterwards, as if it had not been compressed.
+//
+// Versions of the compressor give different bytes for one content. So the name of a file has the hash of its stored bytes, and an object is
+// stored again only if it is damaged.
 //
 // The Writer needs only recipients, so a host that makes backups cannot read them. Encryption hides the content; it does not prove the writer,
 // since every host that knows the recipient can encrypt for it. Hashes are of the stored bytes, so damage is found without the key.
@@ -33,8 +53,9 @@
 // # The fence
 //
 // A leader that was deposed may not know it, and its calls may arrive late: a deletion that a store carries out an hour after the call was
-// given up must hit nothing that counts. Slices need no fence. Their entries are committed, so two leaders can only repeat each other, and no
-// two Writers give one name. A small slice is deleted when a larger one with its entries is durable. All else hangs on the lists:
+// given up must hit nothing that counts. A file that is stored late cannot replace another one: only the same bytes have its name. Slices need
+// no fence. Their entries are committed, so two leaders can only repeat each other, and no two Writers give one name. A small slice is deleted
+// when a larger one with its entries is durable. All else hangs on the lists:
 //
 //  1. List n+1 is created only if no object has its name (store.Create). Opening a backup proves that the store refuses a second create.
 //  2. A Writer creates list n+1 behind a list n that was the newest one when the backup was opened, or that it has made. It lists files of list
@@ -56,10 +77,12 @@
 //   - A part is stored once, whichever bases list it. It has a few MiB, and is in memory until it is stored, so an interrupted copy begins
 //     its file anew. A snapshot and its parts have checksums of their own. The next leader takes over what an interrupted copy has stored for the
 //     same list, after it has compared the bytes with the name.
+//   - The free space for a base is compared with the size that its parts would have if they compressed as its snapshot, and the base before,
+//     did. Each file is compared with it again when its stored size is known.
 //   - An entry is stored as its envelope with a flag for a change of the configuration, not as raft's bytes: a restore
 //     needs nothing of raft, and the format stays if raft's changes.
-//   - A file of a base is named by its own identity, the SHA-256 in its tail, not by a hash of its bytes. A snapshot lists its parts by that
-//     identity, so the Writer knows what it lacks. The copy is verified against it while it is made. A base lists the parts in the
+//   - A file of a base is named by its own identity, the SHA-256 in its tail. A snapshot lists its parts by that identity, so the Writer knows what
+//     it lacks. The copy is verified against it while it is made. A base lists the parts in the
 //     snapshot's order, so a Reader needs no key to find an encrypted one.
 //   - The Writer stores the changes of a second as one slice. Small slices become one of limits.BackupObjectBytes, also with each base. The
 //     small ones are removed when the next ones have become one, so that a Reader which has listed them before finds them for a while. If it

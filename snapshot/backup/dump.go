@@ -37,9 +37,9 @@ type dumpLine struct {
 	SHA256    string `json:"sha256,omitempty"` // of a base's snapshot, or of a file
 	First     uint64 `json:"first,omitempty"`  // entry of an object of the log
 	Last      uint64 `json:"last,omitempty"`
-	Bytes     int64  `json:"bytes,omitempty"` // of the object in the backup, or of an entry's data
-	Clear     int64  `json:"clear_bytes,omitempty"`
-	Files     int    `json:"files,omitempty"` // of a base
+	Bytes     int64  `json:"bytes,omitempty"`       // of the object in the backup, or of an entry's data
+	Clear     int64  `json:"clear_bytes,omitempty"` // before compression
+	Files     int    `json:"files,omitempty"`       // of a base
 	Encrypted bool   `json:"encrypted,omitempty"`
 	Holds     string `json:"holds,omitempty"` // the commands of an entry
 	Reason    string `json:"reason,omitempty"`
@@ -88,9 +88,10 @@ func (d *dump) bases() error {
 	left := listedFiles(d.r.Bases)
 	for i := range d.r.Bases {
 		b := &d.r.Bases[i]
+		content, _ := b.Bytes()
 		l := dumpLine{
 			Kind: "base", File: strings.TrimSuffix(snapshot.Name(b.Index, b.Term), saveSuffix), Version: b.Version, Index: b.Index, Term: b.Term, Revision: b.Revision, Time: utc(b.Wall),
-			Digest: fmt.Sprintf("%016x", b.Digest), Level: b.Level, SHA256: fmt.Sprintf("%x", b.Files[0].ID), Files: len(b.Files), Clear: b.Bytes(),
+			Digest: fmt.Sprintf("%016x", b.Digest), Level: b.Level, SHA256: fmt.Sprintf("%x", b.Files[0].ID), Files: len(b.Files), Clear: content,
 		}
 		d.Line(l, "base %s: revision %d, %s, digest %s, level %d, saved by qkv %s, %d files of %d bytes; these are new:\n",
 			l.File, l.Revision, l.Time, l.Digest, l.Level, l.Version, l.Files, l.Clear)
@@ -111,7 +112,7 @@ func (d *dump) bases() error {
 // file writes a file of a base, and returns its damage.
 func (d *dump) file(of File) error {
 	l := dumpLine{Kind: "file", SHA256: fmt.Sprintf("%x", of.ID), Clear: of.Bytes, Bytes: of.Stored, Encrypted: of.Encrypted}
-	d.Line(l, "  %s: %d bytes%s\n", fileName(of), l.Bytes, encryptedText(l.Encrypted))
+	d.Line(l, "  %s: %d bytes, compressed to %d%s\n", fileName(of), l.Clear, l.Bytes, encryptedText(l.Encrypted))
 	path := d.r.store.Path(fileName(of))
 	err := lacks(d.r.store, d.r.sizes, of)
 	if err != nil {

@@ -147,6 +147,7 @@ func (p *pair) look() {
 // Two leaders write to one store: one of them was deposed, and may not know it. Whatever the order of their calls, and however late some of them
 // arrive, the newest list has only objects that are there, and every moment restores as soon as one of them has stored it.
 func TestTwoLeaders(t *testing.T) {
+	defer otherCompressors(t)()
 	key, err := age.GenerateX25519Identity()
 	must(t, err)
 	made, removals, overtaken, restored := 0, 0, 0, 0

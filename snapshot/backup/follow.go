@@ -85,8 +85,8 @@ func (l *follower) read(of span) (h stretch, entries []Entry, err error) {
 	return h, entries, nil
 }
 
-// backupObjectMost bounds such an object when it is read: a full one, one entry of the largest size, the header, and what encryption adds,
-// which is 16 bytes for each 64 KiB and a header of some hundred bytes for each recipient.
+// backupObjectMost bounds such an object when it is read, and the size of its entries: a full one, one entry of the largest size, the header, and
+// what encryption adds, which is 16 bytes for each 64 KiB and a header of some hundred bytes for each recipient.
 const backupObjectMost = limits.BackupObjectBytes + limits.RecordBytes + 1<<20
 
 // entries reads the entries of an object of the log.
@@ -97,7 +97,11 @@ func (r *Reader) entries(of span, h *stretch, payload []byte) (entries []Entry, 
 			return nil, err
 		}
 	}
-	entries, err = readEntries(payload, h)
+	content, err := decompress(path, payload, h.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	entries, err = readEntries(content, h)
 	return entries, damage.Of(path, 0, err)
 }
 

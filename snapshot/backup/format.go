@@ -20,9 +20,9 @@ const older = "qkvback\n"
 
 // The formats of the objects in a backup.
 var (
-	markFormat = damage.Format{Magic: "qkvmark\n", Version: 4, Older: older}
-	listFormat = damage.Format{Magic: "qkvlist\n", Version: 1, Older: older}
-	logFormat  = damage.Format{Magic: "qkvlogs\n", Version: 3, Older: older}
+	markFormat = damage.Format{Magic: "qkvmark\n", Version: 5, Older: older}
+	listFormat = damage.Format{Magic: "qkvlist\n", Version: 2, Older: older}
+	logFormat  = damage.Format{Magic: "qkvlogs\n", Version: 4, Older: older}
 )
 
 // list is the content of a backup as of one number: the bases, and their files. doc.go says what it condemns.
@@ -48,26 +48,26 @@ type Base struct {
 	Files    []File   `msgpack:"-"` // the snapshot, and its parts in their order
 }
 
-// Bytes is the size of the files.
-func (b *Base) Bytes() (n int64) {
+// Bytes returns the sizes of the files: as members have them, and as they are stored.
+func (b *Base) Bytes() (content, stored int64) {
 	for _, f := range b.Files {
-		n += f.Bytes
+		content, stored = content+f.Bytes, stored+f.Stored
 	}
-	return n
+	return content, stored
 }
 
-// File is one file of a base. It is stored as the member has it, or as an age stream of that.
+// File is one file of a base. It is stored compressed, or as an age stream of that.
 type File struct {
 	// its identity, as the saver computed it, or a keyed hash of that for an encrypted file
 	ID        [32]byte `msgpack:"s"`
 	Number    uint64   `msgpack:"l"` // of the list for which it was stored
-	Bytes     int64    `msgpack:"b"`
+	Bytes     int64    `msgpack:"b"` // as the member has it
 	Sum       [32]byte `msgpack:"h"` // SHA-256 of the bytes that are stored
 	Stored    int64    `msgpack:"n"` // how many these are
 	Encrypted bool     `msgpack:"e"`
 }
 
-// stretch is the header of a slice of the log. Its entries follow.
+// stretch is the header of a slice of the log. Its entries follow, compressed.
 type stretch struct {
 	Cluster   uint64 `msgpack:"c"`
 	First     uint64 `msgpack:"f"` // entry
@@ -75,6 +75,7 @@ type stretch struct {
 	Term      uint64 `msgpack:"t"` // of the last one
 	Wall      int64  `msgpack:"w"` // newest time of the log up to it, in nanoseconds since 1970
 	Writer    uint64 `msgpack:"p"` // a random number of the Writer: two Writers never give one name to their slices
+	Bytes     int64  `msgpack:"b"` // of the entries, before compression
 	Encrypted bool   `msgpack:"e"`
 }
 

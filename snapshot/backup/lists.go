@@ -56,7 +56,7 @@ func loadList(ctx context.Context, s store.Store, number, cluster uint64) (l lis
 		err = foreign(path, l.Cluster, cluster)
 	}
 	for _, f := range l.Files {
-		if f.Bytes < 0 || f.Bytes > limits.BackupFileMost || f.Stored < 0 || f.Stored > backupStoredMost || !f.Encrypted && f.Stored != f.Bytes {
+		if f.Bytes < 0 || f.Bytes > limits.BackupFileMost || f.Stored < 0 || f.Stored > backupStoredMost {
 			err = cmp.Or[error](err, damage.At(path, 0, "it lists a file of %d bytes, stored in %d: the limit is %d", f.Bytes, f.Stored, limits.BackupFileMost))
 		}
 	}

@@ -307,7 +307,9 @@ func TestForgedObjects(t *testing.T) {
 	} {
 		h1, e := head(), entries()
 		e = forge(&h1, e)
-		name, object := h1.put(appendEntries(nil, e))
+		content := appendEntries(nil, e)
+		h1.Bytes = int64(len(content))
+		name, object := h1.put(compress(content))
 		bad := m.with("to/b/"+of.name(), nil).with("to/b/"+name.name(), object)
 		if got, err := restore(bad, At{}); !damaged(err) || !strings.Contains(err.Error(), name.name()) {
 			t.Errorf("%s: %+v, %v", what, got, err)
@@ -316,7 +318,7 @@ func TestForgedObjects(t *testing.T) {
 		must(t, err)
 		h.same(got, of.first-1)
 	}
-	_, object := new(head()).put(appendEntries(nil, entries()))
+	_, object := new(head()).put(compress(appendEntries(nil, entries())))
 	for _, wrong := range []span{{of.first - 1, of.last, of.sha}, {of.first, of.last + 1, of.sha}, {of.first - 1, of.last - 1, of.sha}} {
 		wrong.sha = sha256.Sum256(object) // the hash is right, and the entries of the name are not
 		bad := m.with("to/b/"+of.name(), nil).with("to/b/"+wrong.name(), object)

@@ -18,6 +18,7 @@ const (
 	digits     = 20            // of the largest uint64
 	saveSuffix = ".snap"
 
+	packedSuffix    = ".zst"
 	encryptedSuffix = ".age"
 )
 
@@ -33,13 +34,13 @@ func (s span) name() string {
 	return fmt.Sprintf("%s/%0*d-%0*d-%x", logDir, digits, s.first, digits, s.last, s.sha)
 }
 
-// fileName returns the name of a file of bases: its identity, and the number of the list for which it was stored. Each encryption gives other
-// bytes, so the name of an encrypted file has their hash, too.
+// fileName returns the name of a file of bases: its identity, the hash of the stored bytes, and the number of the list for which it was stored.
 func fileName(of File) string {
+	suffix := packedSuffix
 	if of.Encrypted {
-		return fmt.Sprintf("%s/%x-%x-%d%s", filesDir, of.ID, of.Sum, of.Number, encryptedSuffix)
+		suffix += encryptedSuffix
 	}
-	return fmt.Sprintf("%s/%x-%d", filesDir, of.ID, of.Number)
+	return fmt.Sprintf("%s/%x-%x-%d%s", filesDir, of.ID, of.Sum, of.Number, suffix)
 }
 
 // parseList parses the name of a list in its folder.
@@ -61,13 +62,16 @@ func parseSpan(name string) (s span, ok bool) {
 
 // parseFile parses the name of a base's file in its folder, which does not tell all of the file.
 func parseFile(name string) (of File, ok bool) {
-	words := strings.Split(strings.TrimSuffix(name, encryptedSuffix), "-")
-	of.Encrypted = len(words) == 3
-	for i, hash := range []*[32]byte{&of.ID, &of.Sum}[:max(0, min(len(words)-1, 2))] {
+	words := strings.Split(name, "-")
+	if len(words) != 3 {
+		return of, false
+	}
+	of.Encrypted = strings.HasSuffix(name, encryptedSuffix)
+	for i, hash := range []*[32]byte{&of.ID, &of.Sum} {
 		b, _ := hex.DecodeString(words[i])
 		copy(hash[:], b)
 	}
-	_, _ = fmt.Sscanf(words[len(words)-1], "%d", &of.Number)
+	_, _ = fmt.Sscanf(words[2], "%d", &of.Number)
 	return of, fileName(of) == filesDir+"/"+name
 }
 

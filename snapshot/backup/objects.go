@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"qkv/internal/damage"
@@ -39,7 +40,7 @@ const (
 	misnamedMost = 100
 	// basesFiles bounds the files that all bases list, since they are in memory: 168 bases of 48 GiB.
 	basesFiles = 1 << 20
-	// backupStoredMost bounds a file as it is stored: encryption adds 16 bytes for each 64 KiB, and a header.
+	// backupStoredMost bounds a file as it is stored: encryption adds 16 bytes for each 64 KiB, and a header, and compression some for each frame.
 	backupStoredMost = limits.BackupFileMost + limits.BackupFileMost/1024
 )
 
@@ -116,39 +117,58 @@ type stored struct {
 }
 
 // open returns a file of a base of which from has the stored bytes.
-func (r *Reader) open(of File, from io.ReaderAt) (_ *stored, err error) {
-	if !of.Encrypted {
-		return &stored{from: from, size: of.Bytes}, nil
+func (r *Reader) open(of File, from io.ReaderAt) (*stored, error) {
+	f, err := r.frames(of, from)
+	if err != nil {
+		return nil, err
 	}
-	path := r.store.Path(fileName(of))
-	from, size, err := decrypting(path, from, of.Stored, r.keys)
-	if err == nil && size != of.Bytes {
-		err = damage.At(path, 0, "it holds %d bytes, and its base has %d", size, of.Bytes)
+	return f.file(f.frame), nil
+}
+
+// frames returns the frames of a file of a base of which from has the stored bytes. The table of a file is read once: no other object ever has
+// its name, and only the sizes with which it was proved are taken for it.
+func (r *Reader) frames(of File, from io.ReaderAt) (f *frames, err error) {
+	path, size := r.store.Path(fileName(of)), of.Stored
+	if of.Encrypted {
+		if from, size, err = decrypting(path, from, of.Stored, r.keys); err != nil {
+			return nil, err
+		}
 	}
-	return &stored{from: from, size: size}, err
+	if known, is := r.tables.Load(of); is {
+		table, _ := known.([]int64)
+		return &frames{path, from, of.Bytes, table}, nil
+	}
+	if f, err = readFrames(path, from, size, of.Bytes); err == nil {
+		r.tables.Store(of, f.at)
+	}
+	return f, err
 }
 
 // openClear returns a file of a base, to read.
-func (r *Reader) openClear(of File) (*stored, error) {
-	return r.open(of, &window{of: of, piece: func(of File, off int64) ([]byte, error) { return pieceOf(r.ctx, r.store, of, off) }})
-}
+func (r *Reader) openClear(of File) (*stored, error) { return r.open(of, inPieces(r.ctx, r.store, of)) }
 
-// window is an io.ReaderAt of a file of a base as it is stored. One piece of it is in memory.
+// window is an io.ReaderAt of something that is read in pieces. One of them is in memory.
 type window struct {
-	of    File
-	piece func(of File, off int64) ([]byte, error)
+	size  int64
+	each  int64 // bytes of a piece, except for the last one
+	piece func(off int64) ([]byte, error)
 	have  []byte
 	at    int64
 }
 
-// filePiece is the size of a piece, except for the last one.
+// filePiece is the size of a piece of a stored file.
 const filePiece = 16 << 20
+
+// inPieces returns the stored bytes of a file of a base.
+func inPieces(ctx context.Context, from store.Store, of File) io.ReaderAt {
+	return &window{size: of.Stored, each: filePiece, piece: func(off int64) ([]byte, error) { return pieceOf(ctx, from, of, off) }}
+}
 
 // ReadAt implements io.ReaderAt.
 func (w *window) ReadAt(b []byte, off int64) (n int, err error) {
-	for n < len(b) && off < w.of.Stored {
-		if at := off - off%filePiece; w.have == nil || at != w.at {
-			if w.have, err = w.piece(w.of, at); err != nil {
+	for n < len(b) && off < w.size {
+		if at := off - off%w.each; w.have == nil || at != w.at {
+			if w.have, err = w.piece(at); err != nil {
 				return n, err
 			}
 			w.at = at
@@ -215,7 +235,15 @@ type storedParts struct {
 	disk.FS // nil: opening needs nothing else
 	*Reader
 	files map[string]File
-	from  store.Store // that of the Reader, for which a client waits
+	from  store.Store             // that of the Reader, for which a client waits
+	last  atomic.Pointer[decoded] // the frame that was read last: many values in their order need it
+}
+
+// decoded is the content of a frame.
+type decoded struct {
+	of      File
+	off     int64
+	content []byte
 }
 
 // branchRead is how long a branch waits for a value in the backup. Clients wait for 5 s by default, and are to be told why there is none.
@@ -245,11 +273,32 @@ func (p *storedParts) Open(name string) (disk.File, error) {
 	if !is {
 		return nil, &iofs.PathError{Op: "open", Path: name, Err: iofs.ErrNotExist}
 	}
-	return p.open(of, readAt(func(b []byte, off int64) (int, error) {
+	f, err := p.frames(of, readAt(func(b []byte, off int64) (int, error) {
 		got, err := get(p.ctx, p.from, fileName(of), off, int64(len(b)))
 		if err == nil && len(got) < len(b) {
 			err = io.EOF
 		}
 		return copy(b, got), err
 	}))
+	if err != nil {
+		return nil, err
+	}
+	return valueFile{f.file(f.frame), f.file(func(off int64) ([]byte, error) {
+		if last := p.last.Load(); last != nil && last.of == of && last.off == off {
+			return last.content, nil
+		}
+		content, err := f.frame(off)
+		if err == nil {
+			p.last.Store(&decoded{of, off, content})
+		}
+		return content, err
+	})}, nil
 }
+
+// valueFile is a file of a base that reads values from the frame in memory. A verification reads the place: that is the medium.
+type valueFile struct {
+	*stored
+	values *stored
+}
+
+func (f valueFile) ReadAt(b []byte, off int64) (int, error) { return f.values.ReadAt(b, off) }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"slices"
+	"sync"
 
 	"filippo.io/age"
 
@@ -40,6 +41,8 @@ type Reader struct {
 	bytes map[span]int64 // sizes of these objects
 	sizes map[string]int64
 	known map[[32]byte]examined // of the bases whose snapshot was read, by the snapshot's ID
+
+	tables sync.Map // where the frames of files begin, as []int64 by the File; readers of a branch use it, too
 }
 
 // examined is the content of a base's snapshot.
@@ -94,7 +97,7 @@ func (r *Reader) KeepParts(in disk.FS, dir string) { r.files, r.dir = in, dir }
 // those of the history from there, within the Reader's context.
 func (r *Reader) LeaveParts() { r.leave = true }
 
-// Bytes returns the size of a base's files in the backup, which other bases may have, too, and whether one is encrypted. The error says which
+// Bytes returns the size of a base's files as they are stored, which other bases may have, too, and whether one is encrypted. The error says which
 // of them are not there as a whole.
 func (r *Reader) Bytes(b *Base) (bytes int64, encrypted bool, err error) {
 	for _, f := range b.Files {

@@ -161,7 +161,8 @@ type spot struct {
 }
 
 func (r *Reader) newWork(b *Base, l limits.Index, progress func(done, total int64)) *work {
-	w := &work{r: r, limits: l, progress: progress, base: b, total: b.Bytes()}
+	w := &work{r: r, limits: l, progress: progress, base: b}
+	_, w.total = b.Bytes()
 	for _, of := range r.log {
 		if of.last > b.Index {
 			w.total += r.bytes[of]
@@ -285,7 +286,7 @@ func (w *work) keep(parts []snapshot.Part) error {
 // keepPart copies a part, as a member receives one: it is verified from the medium, and durable. One that is there was copied for another base.
 func (w *work) keepPart(of File, p snapshot.Part) error {
 	err := snapshot.Fetch(w.r.files, w.r.dir, "", p.Name(), p.Bytes, p.SHA, func(to *snapshot.Incoming) error {
-		f, err := w.r.open(of, &window{of: of, piece: w.piece})
+		f, err := w.r.open(of, w.inPieces(of))
 		if err == nil {
 			err = f.pass(p.Bytes, to.Offset(), to.Write)
 		}
@@ -342,7 +343,7 @@ func (b baseFiles) Open(name string) (disk.File, error) {
 		}
 		of = known.parts[path.Base(name)] // the snapshot lists it
 	}
-	return b.r.open(of, &window{of: of, piece: b.piece})
+	return b.r.open(of, b.inPieces(of))
 }
 
 // Place implements snapshot.InBackup.
@@ -351,6 +352,11 @@ func (b baseFiles) Place(name string) string {
 		return ""
 	}
 	return b.r.placeOf(b.r.known[b.base.Files[0].ID].parts, name)
+}
+
+// inPieces returns the stored bytes of a file of the base.
+func (w *work) inPieces(of File) io.ReaderAt {
+	return &window{size: of.Stored, each: filePiece, piece: func(off int64) ([]byte, error) { return w.piece(of, off) }}
 }
 
 // piece returns a piece of a file of the base, and begins to read the one behind it, or the begin of the next file.
