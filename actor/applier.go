@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -9,6 +10,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/damage"
 	"qkv/internal/limits"
 )
 
@@ -52,6 +54,7 @@ type Applier struct {
 	view       *index.View        // the newest published one
 	changed    bool               // the state is newer than view
 	failed     bool
+	waiting    []apply       // orders from the first one on with an entry that needs a value which cannot be read
 	reclaiming bool          // memory remained to be freed
 	saving     bool          // a snapshot is being saved
 	saveTries  backoff       // since the last successful save
@@ -98,6 +101,7 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 		case expect:
 			a.pending.add(m)
 		case expire:
+			a.applyWaiting()
 			a.pending.expire(t.Now, m.Why, &a.done)
 			a.expireReads(t.Now, m.Why)
 		case refusedWrites:
@@ -110,6 +114,7 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 		case stored:
 			m.Shelf.Attach(a.state)
 			a.changed = true // the next View lets the others be dropped
+			a.applyWaiting()
 		case saveEnded:
 			a.saveEnded(t.Now, m)
 		case SnapshotWanted:
@@ -173,21 +178,56 @@ func (a *Applier) publish(view *index.View) {
 	})
 }
 
-// apply applies the entries of one order.
+// apply applies the entries of one order, after those that wait.
 func (a *Applier) apply(m apply) {
-	a.fileBytes, a.appliedEntries = m.FileBytes, true
-	a.followed = a.followed || a.Status.Observer.Stages.among(m.Message.GetEntries())
-	for _, e := range m.Message.GetEntries() {
-		if err := a.applyEntry(e); err != nil {
+	a.fileBytes = m.FileBytes
+	if a.waiting = append(a.waiting, m); len(a.waiting) == 1 {
+		a.applyWaiting()
+	}
+}
+
+// applyWaiting applies the orders that wait. It stops before an entry that needs a value which no file gives: nobody may decide without it.
+// The snapshotter hears of the damaged part, and has it fetched; until then this is tried again and again. A member that is alone has nobody
+// to fetch it from.
+func (a *Applier) applyWaiting() {
+	for len(a.waiting) > 0 {
+		switch err := a.applyOrder(&a.waiting[0]); {
+		case errors.Is(err, index.ErrUnread) && (len(a.state.Members().All()) > 1 || !errors.Is(err, damage.ErrDamaged)):
+			a.Limits.Reach("unread values")
+			a.Status.setWaits(fmt.Sprintf("this member applies nothing further until it can read a value: %v", err))
+			return
+		case err != nil:
 			a.failed = true
-			a.Fail(fmt.Errorf("entry %d of term %d cannot be applied: %w", e.GetIndex(), e.GetTerm(), err))
+			a.Fail(err)
 			return
 		}
+		a.endWait(1)
+	}
+	a.Status.setWaits("")
+}
+
+// endWait reports the first n orders that wait as applied.
+func (a *Applier) endWait(n int) {
+	for i := range n {
+		a.reports = append(a.reports, applied{Response: a.waiting[i].Message.GetResponses()[0]})
+	}
+	a.waiting = slices.Delete(a.waiting, 0, n)
+}
+
+// applyOrder applies the entries of an order that are not applied yet.
+func (a *Applier) applyOrder(m *apply) error {
+	a.appliedEntries = true
+	a.followed = a.followed || a.Status.Observer.Stages.among(m.Message.GetEntries())
+	for _, e := range m.Message.GetEntries()[m.done:] {
+		if err := a.applyEntry(e); err != nil {
+			return fmt.Errorf("entry %d of term %d cannot be applied: %w", e.GetIndex(), e.GetTerm(), err)
+		}
+		m.done++
 	}
 	if changes := a.state.TakeLeaseChanges(); len(changes) > 0 {
 		a.reports = append(a.reports, leasesChanged{Changes: changes})
 	}
-	a.reports = append(a.reports, applied{Response: m.Message.GetResponses()[0]})
+	return nil
 }
 
 func (a *Applier) applyEntry(e *raftpb.Entry) error {
@@ -293,6 +333,8 @@ func (a *Applier) expireReads(now time.Duration, why string) {
 func (a *Applier) restore(m restore) {
 	state := m.State
 	a.state, a.changed = state, true
+	a.endWait(len(a.waiting)) // the state has their entries
+	a.Status.setWaits("")
 	a.reports = append(a.reports, membersChanged{Members: state.Members(), At: m.Index, Restored: true})
 	a.records = 0
 	a.pending.abandon(&a.done)

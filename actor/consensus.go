@@ -312,8 +312,9 @@ func (c *Consensus) tick(n int) {
 		c.Status.Observer.Counters.LateBeats.Add(1)
 	}
 	if !c.suspension.active() {
+		c.elections.failover.leaveElection(&c.core, n)
 		c.Window.ScanKinds(func() { // an election begins here
-			for range c.elections.ticks(n, c.soft.Lead, c.own.disk.busy(c.now.Now), c.ElectionTimeout) {
+			for range c.elections.ticks(n, c.raft.BasicStatus().Lead, c.own.disk.busy(c.now.Now), c.ElectionTimeout, c.Status.Waits() != "") {
 				c.raft.Tick()
 			}
 		})
@@ -421,6 +422,9 @@ func (c *Consensus) receive(r Received) {
 				return
 			}
 		case raftpb.MsgTimeoutNow:
+			if c.Status.Waits() != "" {
+				return
+			}
 			c.Window.ScanKinds(func() { c.step(m.Message) }) // and an election here
 			return
 		case raftpb.MsgVoteResp:

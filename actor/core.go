@@ -21,7 +21,6 @@ type CoreConfig struct {
 	Incarnation       uint64 // random, new with each start: replayed entries never answer new requests
 	HeartbeatInterval time.Duration
 	ElectionTimeout   time.Duration
-	FixedDetection    bool // a silent leader is replaced after an election timeout, whatever its link
 	BacksUp           bool // the leaders make a backup: the log behind it is kept
 	Window            *log.Window
 	Status            *Status
@@ -146,8 +145,11 @@ func (c *core) mayForward() bool {
 	return !c.suspension.active() && status.GetTerm() == c.term && c.connected[status.Lead]
 }
 
-// campaign makes this member a candidate.
+// campaign makes this member a candidate, unless it could not serve.
 func (c *core) campaign() {
+	if c.Status.Waits() != "" {
+		return
+	}
 	c.Window.ScanKinds(func() {
 		if err := c.raft.Campaign(); err != nil {
 			c.Logger.Debug("campaign", "error", err)

@@ -341,9 +341,13 @@
 //
 // A damaged part is found by a reader of its values, or by a check of the newest snapshot. The snapshotter raises CORRUPT, and has the
 // snapshot reader fetch the part from another member, under the same name (repairPart, partRepaired). If no member gives the part, it is
-// written again from memory. If memory does not have all of it, the part is lost: no snapshot is saved, the log is kept, and each attempt
-// asks the other members again, until a newer base takes the place of the part. A restart fetches a newer state from another member instead
-// (package node).
+// written again from memory. If memory does not have all of it, the part is lost: no snapshot is saved, the log is kept, and the other
+// members are asked again and again, until a newer base takes the place of the part. A restart fetches a newer state from another member
+// instead (package node).
+//
+// An entry may need a value that only a damaged part has: a transaction compares it, or a put keeps it. The applier then begins nothing of
+// the entry, and tries again each second and whenever the list of parts changes (Status.Waits). The member still acknowledges entries and
+// votes. It hands leadership over if another member applies, campaigns in no election, and serves no client. A member that is alone ends.
 //
 // # Which actors write files
 //

@@ -62,12 +62,13 @@ func (e *elections) late(term uint64, now time.Duration) {
 // ended handles the news of a leader.
 func (e *elections) ended() { e.asked, e.slow, e.kept, e.leaderless = nil, 0, 0, 0 }
 
-// ticks returns by how many of n ticks raft's clock advances; disk is the duration of the disk's current work.
-func (e *elections) ticks(n int, leader uint64, disk, electionTimeout time.Duration) int {
+// ticks returns by how many of n ticks raft's clock advances. Without a leader, it stops for a member whose disk is busy, and for one that
+// applies nothing. disk is the duration of the disk's current work.
+func (e *elections) ticks(n int, leader uint64, disk, electionTimeout time.Duration, waits bool) int {
 	if leader != raft.None {
 		return n
 	}
-	if disk > electionTimeout/2 {
+	if waits || disk > electionTimeout/2 {
 		return 0
 	}
 	each := 1 + int(e.slow/electionTimeout)

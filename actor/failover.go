@@ -184,7 +184,7 @@ func (f *failover) suspect(c *core, ticks int) (tell []toPeer) {
 	now := c.raft.BasicStatus()
 	f.seconded = max(f.seconded-ticks, 0)
 	silent := c.silence >= max(f.link.timeout(c.heartbeatTicks(), c.electionTicks()), f.mistaken)
-	if c.FixedDetection || now.Lead == raft.None || f.watched != (leadership{now.Lead, now.GetTerm()}) || !silent || !mayForget(c) {
+	if now.Lead == raft.None || f.watched != (leadership{now.Lead, now.GetTerm()}) || !silent || !mayForget(c) {
 		return nil
 	}
 	if f.seconded > 0 {
@@ -218,6 +218,14 @@ func (f *failover) forgetDeadLeader(c *core) {
 	now := c.raft.BasicStatus()
 	if now.Lead != raft.None && f.died == now.Lead && f.diedIn == now.GetTerm() && c.silence >= c.lateTicks() && mayForget(c) {
 		f.forgetLeader(c, "the leader's process has died, as its host reports: starting an election at once")
+	}
+}
+
+// leaveElection makes raft forget a leader that was silent for an election timeout, if this member applies nothing: raft's clock would make
+// it a candidate now, and as long as it knew a leader it would deny others its vote.
+func (f *failover) leaveElection(c *core, ticks int) {
+	if c.Status.Waits() != "" && c.soft.Lead != raft.None && c.silence+ticks >= c.electionTicks() && mayForget(c) {
+		f.forgetLeader(c, "the leader is silent: this member applies nothing, and leaves the election to the others")
 	}
 }
 

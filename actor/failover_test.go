@@ -380,7 +380,6 @@ func TestLeaderIsNotSuspected(t *testing.T) {
 		"by the leader":         func(c *consensusTurns) { silent(c); c.turn(Received{2, second}) },
 		"that is old":           func(c *consensusTurns) { c.turn(Received{3, second}); silent(c) },
 		"before it is silent":   func(c *consensusTurns) { c.pass(100 * time.Millisecond); c.turn(Received{3, second}) },
-		"with fixed detection":  func(c *consensusTurns) { c.FixedDetection = true; silent(c); c.turn(Received{3, second}) },
 		"that a heartbeat ends": func(c *consensusTurns) { silent(c); c.turn(Received{3, second}, heartbeatOf(2, term)) },
 		"by who votes no more": func(c *consensusTurns) {
 			c.membership.confState = &raftpb.ConfState{Voters: []uint64{2, 3}, Learners: []uint64{1}}

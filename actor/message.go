@@ -220,6 +220,7 @@ type (
 	apply struct {
 		Message   *raftpb.Message
 		FileBytes int64 // of the log, for the snapshot's trigger
+		done      int   // entries that are applied
 	}
 	// expect announces commands of this member's own clients, proposed or forwarded in a term. It precedes any apply that can hold them.
 	expect struct {

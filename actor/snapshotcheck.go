@@ -101,7 +101,7 @@ func (k *checks) checkNext(c *snapshotCore, repair *repairing, sends *sends, one
 // says nothing about its parts.
 func (one *checking) note(c *snapshotCore, err error) error {
 	switch {
-	case err == nil || one.part == nil || errors.Is(err, damage.ErrFormat) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
+	case err == nil || one.part == nil || errors.Is(err, damage.ErrFormat) || isDescriptors(err):
 		return err
 	case c.inBackup(*one.part) && !errors.Is(err, damage.ErrDamaged):
 		one.away = err
@@ -109,6 +109,11 @@ func (one *checking) note(c *snapshotCore, err error) error {
 		one.damaged = append(one.damaged, damagedPart{Part: *one.part, damage: err})
 	}
 	return nil
+}
+
+// isDescriptors reports that a process, or the host, has no file descriptors left.
+func isDescriptors(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // backupUnreachable says that a check could not read the parts in the backup. The next one reads them.
@@ -184,16 +189,13 @@ func (k *checks) replace(c *snapshotCore, info snapshot.Info, text string) {
 	c.Applier.MustPost(SnapshotWanted{Saves: 1})
 }
 
-// suspected has a file verified that a reader has found damaged: a snapshot, a part of one, or a part that no snapshot lists yet. If the
-// part is lost, the other members are asked for it again.
+// suspected has a file verified that a reader has found damaged: a snapshot, a part of one, or a part that no snapshot lists yet.
 func (k *checks) suspected(c *snapshotCore, repair *repairing, path string) {
 	published := c.recheck(path)
 	for _, one := range c.shelf.Parts() {
 		switch {
 		case c.Dir+"/"+one.Name() != path:
-		case repair.has(one):
-			repair.fetchAgain(c, one)
-		case !published:
+		case !published && !repair.has(one):
 			c.suspects = append(c.suspects, snapshot.Info{Meta: snapshot.Meta{Parts: []snapshot.Part{one}}})
 		}
 	}

@@ -936,6 +936,10 @@ func TestLostPieceComesWithTheNewerBase(t *testing.T) {
 	newer.To = p.View().Base()
 	s.unread = true
 	err := s.receive.damagedHere(&s.snapshotCore, &s.repair, &snapshot.PartError{Part: newer, Err: damage.ErrDamaged})
+	if s.turn(); s.Reader.Waiting() > 0 {
+		t.Error("the others are asked again without a pause")
+	}
+	s.at += lostPartRetry
 	s.turn()
 	if got := drainBox(s.Reader); err == nil || len(got) != 1 || got[0] != (repairPart{bad}) {
 		t.Errorf("ordered: %+v, not %s; %v", got, bad.Name(), err)
@@ -1057,7 +1061,7 @@ func TestSuspectedPartWithoutASnapshot(t *testing.T) {
 	if suspect(bad); s.Status.Parts().Lost != bad.To || !strings.Contains(s.lostAlarm(bad), "is lost") {
 		t.Fatalf("lost up to %d, alarms %q", s.Status.Parts().Lost, s.problems())
 	}
-	s.unread = true
+	s.unread, s.at = true, s.at+lostPartRetry
 	suspect(bad)
 	suspect(bad) // it is asked for already
 	if got := drainBox(s.Reader); len(got) != 1 || got[0] != (repairPart{bad}) {
@@ -1198,7 +1202,7 @@ func TestMissingPartDelaysNoSave(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		cold, again := 1<<20, 0
 		if lost {
-			cold, again = 1, 1 // a save asks for a lost part again
+			cold, again = 1, 1 // after lostPartRetry
 		}
 		p, s := newPartsWith(t, func(l *limits.Index) { l.ColdBytes = cold })
 		p.put(100)
@@ -1215,7 +1219,7 @@ func TestMissingPartDelaysNoSave(t *testing.T) {
 		now, fetched, ended := s.at, 0, []bool(nil)
 		batch := []SnapshotterMessage{saveOf(p.ViewToSave())}
 		for range 2_000 {
-			now += time.Millisecond
+			now += lostPartRetry / 1000
 			s.Handle(Time{Now: now}, batch)
 			fetched += s.Reader.Waiting()
 			batch = s.read()

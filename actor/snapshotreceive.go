@@ -311,7 +311,6 @@ func (r *receives) damagedHere(c *snapshotCore, repair *repairing, part *snapsho
 	lists := func(one snapshot.Part) bool { return one.SHA == part.Part.SHA }
 	if slices.ContainsFunc(c.shelf.Parts(), lists) || slices.ContainsFunc(c.files, func(info snapshot.Info) bool { return slices.ContainsFunc(info.Parts, lists) }) {
 		repair.partDamaged(c, part.Part, part)
-		repair.fetchAgain(c, part.Part)
 		return fmt.Errorf("the part was damaged here, and is fetched: %v", part)
 	}
 	c.parts.remove(part.Part)

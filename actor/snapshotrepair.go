@@ -1,9 +1,11 @@
 package actor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"qkv/index"
 	"qkv/index/kv"
@@ -18,23 +20,26 @@ type repairing struct {
 	fetching bool // one of them is being fetched
 }
 
+// lostPartRetry is the pause before the other members are asked again for a part that none of them gave.
+const lostPartRetry = 10 * time.Second
+
 // damagedPart is a part that is being fetched, or that no other member gave.
 type damagedPart struct {
 	snapshot.Part
 	damage error
-	asked  bool // the other members were asked for it
-	lost   bool // none of them gave it
-	remade bool // it was written again, or that was not possible
+	next   time.Duration // when the other members are asked for it, again and again
+	lost   bool          // none of them gave it
+	remade bool          // it was written again, or that was not possible
 }
 
-// valueDamaged has the part fetched in which a reader found a damaged value. If the disk failed, it only raises the alarm. The read
-// of all files that follows has the part fetched, if the disk fails again.
+// valueDamaged has the part fetched in which a reader found a value damaged, or unreadable. A lack of file descriptors, or of the backup,
+// says nothing about the part, and only raises the alarm.
 func (r *repairing) valueDamaged(c *snapshotCore) {
 	found := c.shelf.Damaged()
 	if found == nil || !c.parts.has(found.Part) {
 		return
 	}
-	if errors.Is(found, damage.ErrDamaged) {
+	if unproved := c.inBackup(found.Part) || isDescriptors(found); !unproved || errors.Is(found, damage.ErrDamaged) {
 		r.partDamaged(c, found.Part, found)
 		return
 	}
@@ -80,22 +85,15 @@ func (one damagedPart) alarm(c *snapshotCore, what string) {
 	c.Status.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: c.Dir + "/" + one.Name(), Text: text})
 }
 
-// fetchAgain has a lost part fetched again: another member may be up that has it.
-func (r *repairing) fetchAgain(c *snapshotCore, part snapshot.Part) {
-	i := slices.IndexFunc(r.damaged, func(one damagedPart) bool { return one.SHA == part.SHA && one.asked })
-	if i < 0 {
+// fetchNext has the next damaged part fetched, after the one before. A lost one is asked for again after a pause: another member may be up
+// that has it.
+func (r *repairing) fetchNext(c *snapshotCore) {
+	if r.fetching || len(r.damaged) == 0 {
 		return
 	}
-	one := r.damaged[i]
-	one.asked = false
-	r.damaged = append(slices.Delete(r.damaged, i, i+1), one)
-}
-
-// fetchNext has the next damaged part fetched, after the one before.
-func (r *repairing) fetchNext(c *snapshotCore) {
-	if i := slices.IndexFunc(r.damaged, func(one damagedPart) bool { return !one.asked }); i >= 0 && !r.fetching {
+	if one := slices.MinFunc(r.damaged, func(a, b damagedPart) int { return cmp.Compare(a.next, b.next) }); one.next <= c.now {
 		r.fetching = true
-		c.Reader.MustPost(repairPart{r.damaged[i].Part})
+		c.Reader.MustPost(repairPart{one.Part})
 	}
 }
 
@@ -124,7 +122,7 @@ func (r *repairing) partRepaired(c *snapshotCore, m partRepaired) {
 		if !one.lost && !c.inBackup(one.Part) {
 			one.damage = fmt.Errorf("%w; and no other member gave it: %w", one.damage, m.Err)
 		}
-		one.asked, one.lost = true, true
+		one.next, one.lost = c.now+lostPartRetry, true
 		r.forgetLost(c) // older snapshots alone may need it, until they are removed
 	}
 }
@@ -208,7 +206,7 @@ func (one damagedPart) lose(c *snapshotCore) {
 // forgetLost forgets lost parts that neither the next snapshot lists nor the newest one.
 func (r *repairing) forgetLost(c *snapshotCore) {
 	r.damaged = slices.DeleteFunc(r.damaged, func(one damagedPart) bool {
-		if !one.lost || !one.asked || c.lists(one.Part) || len(c.files) > 0 && slices.ContainsFunc(c.files[0].Parts, func(p snapshot.Part) bool { return p.SHA == one.SHA }) {
+		if !one.lost || c.lists(one.Part) || len(c.files) > 0 && slices.ContainsFunc(c.files[0].Parts, func(p snapshot.Part) bool { return p.SHA == one.SHA }) {
 			return false
 		}
 		one.alarm(c, "a part of older snapshots was lost, and is not needed any more: nothing is lost")

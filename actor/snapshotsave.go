@@ -131,7 +131,6 @@ func (w *writing) beginSnapshot(c *snapshotCore, repair *repairing) error {
 	}
 	for _, one := range repair.damaged {
 		if one.lost && c.lists(one.Part) {
-			repair.fetchAgain(c, one.Part)
 			w.notSaved(c, fmt.Errorf("the part %s is lost, and the log is kept until there is a newer base without it: %w", one.Name(), one.damage))
 			return nil
 		}

@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/raft/v3/tracker"
 
 	"qkv/actor/space"
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/wire/peerframe"
@@ -128,10 +129,9 @@ func (s *spaces) report(c *core) (now peerframe.DiskSpace, due bool) {
 		return now, false
 	}
 	disk := c.Status.Disk()
-	now = peerframe.DiskSpace{Own: uint64(disk.Accepts())}
+	now = peerframe.DiskSpace{Own: uint64(disk.Accepts()), Waits: c.Status.Waits() != ""}
 	if disk.Size > 0 { // the memory alone would overstate what a member with an unmeasured disk holds
-		_, cold := c.Status.View().Cold()
-		now.Holds, now.HoldsNow = disk.Holds(&c.Limits, cold)
+		now.Holds, now.HoldsNow = disk.Holds(&c.Limits, memoryHolds(c.Status.View(), disk.Memory))
 	}
 	if disk.Full {
 		now.Free = disk.Free
@@ -145,6 +145,12 @@ func (s *spaces) report(c *core) (now peerframe.DiskSpace, due bool) {
 		if now.Own != uint64(space.Left) && level == space.Left {
 			s.leaveFullDisk(c)
 		}
+		if now.Waits {
+			c.transferLeadership("it applies nothing", func(id uint64, p tracker.Progress) bool {
+				report, known := s.ofPeer[id]
+				return known && !report.Waits && p.State == tracker.StateReplicate
+			})
+		}
 	}
 	if now.Why != c.Status.FullDisks() {
 		c.Status.fullDisks.Store(&now.Why)
@@ -154,6 +160,18 @@ func (s *spaces) report(c *core) (now peerframe.DiskSpace, due bool) {
 	}
 	s.reported, s.reportedAt = now, c.now.Now
 	return now, true
+}
+
+// memoryHolds returns the size of a state that the memory holds; 0 is not known.
+func memoryHolds(v *index.View, machine int64) int64 {
+	switch m := v.Memory(); {
+	case machine == 0:
+		return 0
+	case m.Budget > 0:
+		return max(m.Most(v.UsedBytes()), m.Budget)
+	default:
+		return max(machine/limits.StateOfMemory+m.Cold, 1)
+	}
 }
 
 // record notes a peer's report.

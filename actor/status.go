@@ -43,6 +43,7 @@ type Status struct {
 	// consensus': why a quorum has no space, while it leads; nil or empty: it has
 	fullDisks atomic.Pointer[string]
 	capacity  atomic.Pointer[QuorumCapacity] // consensus': by a quorum of the voters
+	waits     atomic.Pointer[string]         // the applier's: see Waits
 	clockText atomic.Pointer[string]         // consensus': how this member's clock differs; nil or empty: it does not
 	ticked    atomic.Int64                   // consensus': when it last advanced raft's clock
 
@@ -157,6 +158,22 @@ func (s *Status) FullDisks() string {
 		return *why
 	}
 	return ""
+}
+
+// Waits returns why this member applies no further entry: the next one needs a value that cannot be read. Empty: it applies. Meanwhile it
+// votes and acknowledges entries, but does not lead if another member can, and serves no client.
+func (s *Status) Waits() string {
+	if why := s.waits.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
+func (s *Status) setWaits(why string) {
+	if why != s.Waits() {
+		s.waits.Store(&why)
+		s.Alarm(kv.Alarm{Name: kv.CorruptAlarm, Subject: "entries", Text: why})
+	}
 }
 
 // FullMember reports whether the disk of a member that this member reaches is full: a newer base may let it free space.

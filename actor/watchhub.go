@@ -157,6 +157,8 @@ func (w *WatchHub) checkLeader(now time.Duration) {
 	switch {
 	case raft.Role == RoleSuspended:
 		w.hub.EndAll(kv.Errorf(kv.Unavailable, "this member takes no part in the cluster: its watches end"))
+	case w.Status.Waits() != "":
+		w.hub.EndAll(kv.Errorf(kv.Unavailable, "this member applies nothing further: its watches end; resume them at another member"))
 	case raft.Leader != 0:
 		w.leaderlessSince = 0
 	case w.leaderlessSince == 0:

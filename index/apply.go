@@ -16,7 +16,7 @@ import (
 
 // Apply applies one entry and appends the results of its commands, one for each. Empty data, as in raft's own entries,
 // only advance the applied index. An error means that this qkv does not understand the entry: nothing was changed, and
-// the member must stop. Apply keeps no reference to data. An entry that does not follow the applied one is a bug and
+// the member must stop; or it is ErrUnread. Apply keeps no reference to data. An entry that does not follow the applied one is a bug and
 // panics.
 func (s *State) Apply(entry, term uint64, data []byte, results []kv.Result) ([]kv.Result, error) {
 	return s.ApplyUntil(entry, term, data, math.MaxInt64, results)
@@ -30,7 +30,11 @@ func (s *State) ApplyUntil(entry, term uint64, data []byte, revision int64, resu
 	}
 	if len(data) > 0 {
 		envelope, err := s.decode(data)
+		if err == nil {
+			err = s.warm()
+		}
 		if err != nil {
+			clear(s.scratch.commands) // they refer to data
 			return results, err
 		}
 		s.term = term
@@ -120,8 +124,11 @@ func (s *State) finishBatch(began *batchStart, wall int64, commands int) {
 	}
 	s.times.trim(s.oldest())
 	work := s.limits.CompactionWork + commandWork*int64(commands) + (s.totals.weight-began.weight)*dropWork/versionOverhead
+	s.setBudget()
 	s.drop(work)
-	s.evictValues(work)
+	if s.budget == 0 || s.overBudget() { // below the budget, superseded values wait for a pause of the writes
+		s.evictValues(work)
+	}
 	s.evacuate(s.limits.EvacuationBytes + evacuationPerByte*(s.keys.memory.allocated-began.allocated))
 }
 
@@ -261,7 +268,8 @@ func (s *keyspace) newRecord(key []byte) ref {
 	r := s.memory.alloc(&s.records, recordSize(len(key)))
 	record := r.record()
 	record.head.Store(0)
-	record.size, record.owner, record.unused = uint16(len(key)), 0, 0
+	record.size, record.owner = uint16(len(key)), 0
+	record.unuse()
 	copy(record.key(), key)
 	return r
 }
@@ -313,6 +321,7 @@ func (s *State) newVersion(flags uint32, value int, author uint32) ref {
 		flags |= authored
 	}
 	at := s.keys.memory.alloc(&s.keys.versions, versionSize(flags, value))
+	s.history.valueBytes += int64(value)
 	v := at.version()
 	v.shape = uint32(value)<<flagBits | flags
 	v.mod, v.sub, v.owner = s.revision+1, uint32(len(s.scratch.made)), 0
@@ -348,6 +357,9 @@ func (r ref) push(at, before ref) {
 // supersede removes the previously newest version from the live counts. hint is for the tree of attached keys, or nil.
 func (s *State) supersede(r ref, v *version, hint *btree.PathHint) {
 	size := int(r.record().size)
+	if v.has(cold) {
+		s.coldLive -= int64(v.valueSize())
+	}
 	s.totals.live--
 	s.totals.liveBytes -= int64(size) + int64(v.valueSize())
 	s.totals.weight += weight(size, v.valueSize())

@@ -25,6 +25,8 @@ type walk struct {
 	keyCount           int64
 	liveBytes          int64
 	cold, coldBytes    int64
+	coldLive           int64
+	valueBytes         int64
 	leased             int
 }
 
@@ -97,7 +99,9 @@ func (w *walk) version(r, at, newer ref) error {
 		if value, err = s.eviction.files.value(key, v); err != nil {
 			return err
 		}
-		w.cold++
+		if w.cold++; newer == 0 {
+			w.coldLive += int64(len(value))
+		}
 		w.coldBytes += int64(len(value))
 	}
 	sum := sumOf(hashOf(key), value, v.create(), v.mod, int64(v.sub), v.number(), v.lease(), v.author())
@@ -109,6 +113,7 @@ func (w *walk) version(r, at, newer ref) error {
 		}
 	}
 	w.kept++
+	w.valueBytes += int64(v.valueSize())
 	w.keptSum += sum
 	return w.noted(at, key)
 }
@@ -164,6 +169,12 @@ func (w *walk) numbers() error {
 	if int64(s.keys.tombstoned.Len()) != int64(s.keys.tree.Len())-s.totals.live {
 		return broken(1, "%d keys and %d tombstoned of them, %d keys are live", s.keys.tree.Len(), s.keys.tombstoned.Len(), s.totals.live)
 	}
+	if w.coldLive != s.coldLive {
+		return broken(4, "%d bytes of live values are cold; counted were %d", s.coldLive, w.coldLive)
+	}
+	if w.valueBytes != s.history.valueBytes {
+		return broken(4, "values of %d bytes are kept; counted were %d", w.valueBytes, s.history.valueBytes)
+	}
 	if w.cold != s.history.cold || w.coldBytes != s.history.coldBytes {
 		return broken(4, "%d versions of %d bytes are cold; counted were %d of %d", s.history.cold, s.history.coldBytes, w.cold, w.coldBytes)
 	}
@@ -194,9 +205,10 @@ func (w *walk) changes() error {
 
 func (w *walk) slabs() error {
 	m := w.s.keys.memory
-	mapped := int64(0)
+	mapped, used := int64(0), int64(0)
 	for i, s := range m.slabs {
 		mapped += int64(s.size)
+		used += int64(s.live)
 		if s.number != i || m.slabOf(s.address+slabHead) != s {
 			return broken(7, "slab %d is not found by its address", i)
 		}
@@ -204,8 +216,8 @@ func (w *walk) slabs() error {
 			return broken(7, "slab %d has %d live bytes, %d were found in it", i, s.live, w.live[s])
 		}
 	}
-	if mapped != m.bytes {
-		return broken(7, "slabs of %d bytes, %d are counted", mapped, m.bytes)
+	if mapped != m.bytes || used != m.live {
+		return broken(7, "slabs of %d bytes, %d in use; counted were %d and %d", mapped, used, m.bytes, m.live)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package index
 
 import (
 	"errors"
+	"math"
 	"sync/atomic"
 	"unsafe"
 
@@ -31,8 +32,8 @@ type files struct {
 	next   atomic.Pointer[files]
 }
 
-// value returns the value of a version that is not in memory.
-func (f *files) value(key []byte, v *version) ([]byte, error) {
+// read returns the value of a version that is not in memory.
+func (f *files) read(key []byte, v *version) ([]byte, error) {
 	at, err := Position{v.mod, int64(v.sub)}, ErrElsewhere
 	sound := func(value []byte) bool {
 		return v.sum == sumOf(hashOf(key), value, v.create(), v.mod, int64(v.sub), v.number(), v.lease(), v.author())
@@ -48,6 +49,15 @@ func (f *files) value(key []byte, v *version) ([]byte, error) {
 		if err == ErrElsewhere {
 			err = why
 		}
+	}
+	return nil, err
+}
+
+// value is read with an error for a client.
+func (f *files) value(key []byte, v *version) ([]byte, error) {
+	value, err := f.read(key, v)
+	if err == nil {
+		return value, nil
 	}
 	if errors.Is(err, ErrInBackup) { // no other member has it, so a retry by the client does not help
 		return nil, kv.Errorf(kv.Internal, "the value of the key %q at revision %d cannot be read: %v. Repeat the command when the backup can be read again. "+
@@ -197,23 +207,37 @@ func (s *store) evictValues(work int64) {
 // hasValuesToEvict says whether evictValues has more to do.
 func (s *store) hasValuesToEvict() bool { return s.eviction.next.Revision <= s.eviction.to }
 
-// evictValueBefore replaces the version before another one by a copy without its value. Small values stay. The old copy stays unchanged,
-// for the Views that reach it.
+// evictValueBefore evicts the value of the version before another one.
 func (s *store) evictValueBefore(v *version) bool {
 	at := v.older()
-	if at == 0 {
+	if at == 0 || !s.evictable(at.version()) {
 		return false
 	}
+	s.replace(&v.prev, at.version().flags()|cold, nil)
+	return true
+}
+
+// evictable reports whether a version has a value in memory that is worth its eviction. Small values stay.
+func (s *store) evictable(v *version) bool {
+	return !v.has(tombstone|cold) && v.valueSize() >= s.coldThreshold()
+}
+
+// replace replaces the version that a link leads to by a copy with these flags: without its value if they say cold, and otherwise with the
+// given one. The old copy stays unchanged, for the Views that reach it.
+func (s *store) replace(link *atomic.Uint64, flags uint32, value []byte) {
+	at := ref(link.Load())
 	old := at.version()
-	if old.has(tombstone|cold) || old.valueSize() < s.coldThreshold() {
-		return false
+	arena, cooler := &s.keys.versions, int64(-1)
+	if flags&cold != 0 {
+		arena, cooler = &s.keys.cold, 1
 	}
-	head := headBytes(old.flags())
-	to := s.keys.memory.alloc(&s.keys.cold, roundUp(head))
+	head := headBytes(flags)
+	to := s.keys.memory.alloc(arena, roundUp(head+len(value)))
 	copy(unsafe.Slice((*byte)(to.pointer()), head), unsafe.Slice((*byte)(at.pointer()), head))
 	made := to.version()
-	made.shape |= cold
-	v.prev.Store(uint64(to))
+	made.shape = made.shape&^(1<<flagBits-1) | flags
+	copy(made.value(), value)
+	link.Store(uint64(to))
 	if older := old.older(); older != 0 {
 		older.version().setNewer(to)
 	}
@@ -223,11 +247,10 @@ func (s *store) evictValueBefore(v *version) bool {
 	if s.keys.evacuation.from == at {
 		s.keys.evacuation.from = to
 	}
-	s.history.cold++
-	s.history.coldBytes += int64(old.valueSize())
+	s.history.cold += cooler
+	s.history.coldBytes += cooler * int64(old.valueSize())
 	old.owner |= versionDead
 	s.keys.evacuation.enqueue(s.keys.memory.free(at, old.size()), sparse)
-	return true
 }
 
 // coldLeast is the smallest value that leaves memory when it is superseded and in files. Smaller values would free too little memory for
@@ -241,6 +264,28 @@ func (s *store) coldThreshold() int {
 	}
 	return coldLeast
 }
+
+// Memory is what a state has in memory and in files, in bytes.
+type Memory struct {
+	Budget int64 // for keys and values in memory; 0: there is none
+	Keys   int64 // keys, and what is known of each version but its value
+	Values int64 // values in memory
+	Cold   int64 // values in files only
+}
+
+func (s *store) held() Memory {
+	values := s.history.valueBytes - s.history.coldBytes
+	return Memory{Budget: s.budget, Keys: s.keys.memory.live - values, Values: values, Cold: s.history.coldBytes}
+}
+
+// Most returns the size of the largest state of this one's kind whose keys are within the budget; used is this one's. Without a budget it is
+// 0.
+func (m Memory) Most(used int64) int64 {
+	return int64(min(float64(m.Budget)*float64(used)/float64(max(m.Keys, 1)), math.MaxInt64/2))
+}
+
+// Memory returns what the state has in memory, as it was when the View was made.
+func (v *View) Memory() Memory { return v.held }
 
 // Cold returns how many versions have their value in files only, and the bytes of these values.
 func (v *View) Cold() (versions, bytes int64) { return v.history.cold, v.history.coldBytes }

@@ -421,17 +421,22 @@
 //
 // # Values in files
 //
-// Keys, all kept versions without their values, and the values of live keys are in memory. The value of a superseded version is evicted
-// when the change that superseded it is in a file: then the version is in a file, too. Until then it is likely to be read, as the
-// change's previous pair. Values below coldLeast stay. A version without its value is marked as cold. It takes 48 to 80 bytes, and
-// 8 bytes for its slot in the history.
+// Keys and all kept versions are in memory, and values as far as limits.Index.MemoryBytes allows. The value of a superseded version is
+// evicted when the change that superseded it is in a file: then the version is in a file, too. Until then it is likely to be read, as the
+// change's previous pair. Below the budget that waits for Reclaim, so it takes no time of entries under load. Values below coldLeast stay. A
+// version without its value is marked as cold. It takes 48 to 80 bytes, and 8 bytes for its slot in the history.
+//
+// Above the budget, when no superseded value is left to evict, the values of live keys that are in files leave (live.go). This is a part of
+// evacuation: a slab that is evacuated leaves such values behind. A clock chooses full slabs: its hand goes round, and passes over those
+// whose values point reads have used since it came last.
 //
 // [State.Stored] says what is in files, and gives the state [Values] to read them. Apply and Reclaim evict values in bounded steps. An
 // eviction replaces the version by a copy without the value. Views that reach the old copy keep its slab. A View refers to the files of the
 // moment when it was made, and from there to all later ones. So it can read each value, whether the value was evicted before the View was
 // made or after.
 //
-// Apply reads no file: all that it looks at is live. Reads of the history may wait for the disk. Ranges, answers and Events read values
+// Commands read no file. The values of live keys that an entry compares or keeps are read before its first command is applied. If one
+// cannot be read, nothing of the entry is begun (ErrUnread): a value that is not known must not decide. Other reads may wait for the disk. Ranges, answers and Events read values
 // themselves. Changes and Versions come without them: the caller calls [Unread.Read] or [Version.Read]. The
 // checksum of the version is compared with what was read, so a wrong value is never answered. A value that cannot be read is
 // kv.Unavailable for the reader, or kv.AnswerGone for the answer of a write that did happen. Digest, keys and revisions stay as they are,

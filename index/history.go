@@ -32,6 +32,8 @@ type history struct {
 	keptSum uint64
 	// cold is the number of versions whose value is not in memory, and coldBytes the bytes of these values.
 	cold, coldBytes int64
+	// valueBytes is the bytes of all values that are kept, in memory or in files.
+	valueBytes int64
 }
 
 // group is the changes of one revision, by sub revision.
@@ -483,7 +485,7 @@ func (s *State) Reclaim() (more bool) {
 	s.drop(s.limits.CompactionWork)
 	s.evictValues(s.limits.CompactionWork)
 	s.evacuate(s.limits.EvacuationBytes)
-	return s.history.first() < s.dropping || s.hasValuesToEvict() || s.keys.evacuation.source != nil || len(s.keys.evacuation.waiting) > 0
+	return s.history.first() < s.dropping || s.hasValuesToEvict() || s.overBudget() && s.clock.rests != s.eviction.to || s.keys.evacuation.source != nil || len(s.keys.evacuation.waiting) > 0
 }
 
 // drop drops the oldest changes before the revision dropping. The newest View, and the reads for the results of earlier
@@ -553,6 +555,7 @@ func (s *store) dropVersion(at ref) {
 	v.owner |= versionDead
 	s.history.kept--
 	s.history.keptSum -= v.sum
+	s.history.valueBytes -= int64(v.valueSize())
 	if v.has(cold) {
 		s.history.cold--
 		s.history.coldBytes -= int64(v.valueSize())

@@ -28,6 +28,7 @@ type machine struct {
 	limits  limits.Index
 	sent    map[[2]uint64]sentWrite // by session and sequence
 	stored  int64                   // the last revision that is in files
+	unread  bool                    // no file gives a value
 }
 
 // heldView is a View and its expected content, which must never change.
@@ -45,7 +46,9 @@ func newMachine(t *rapid.T) *machine {
 		CountedRows:     rapid.SampledFrom([]int{0, 3, defaults.CountedRows}).Draw(t, "walk"),
 		Sessions:        testRules,
 		ColdBytes:       rapid.SampledFrom([]int{1, 20, 64}).Draw(t, "cold"),
+		MemoryBytes:     rapid.SampledFrom([]int64{0, 1, 1, 20_000}).Draw(t, "memory"),
 	}
+	l.Reached = func(bound string) { made[bound]++ }
 	state := NewState(l)
 	state.Found(Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}))
 	m := &machine{
@@ -114,7 +117,13 @@ func (m *machine) batch(t *rapid.T) {
 	}
 	m.model.end(begun)
 	m.model.clients.expire(len(commands))
-	got, err := m.state.Apply(m.model.applied, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: proposer, Wall: wall + int64(proposer)*1e6}, commands), nil)
+	entry := AppendEnvelope(nil, Envelope{Level: 1, Member: proposer, Wall: wall + int64(proposer)*1e6}, commands)
+	m.unread = rapid.IntRange(0, 3).Draw(t, "read") > 0
+	got, err := m.state.Apply(m.model.applied, 1, entry, nil)
+	if m.unread = false; errors.Is(err, ErrUnread) {
+		made["unread"]++
+		got, err = m.state.Apply(m.model.applied, 1, entry, nil)
+	}
 	for i := range min(len(got), len(all)) {
 		if e := got[i].Err; all[i].vague && e != nil {
 			got[i].Err = &kv.Error{Code: e.Code, Message: ""}
@@ -488,10 +497,16 @@ func (m *machine) collect(*rapid.T) { runtime.GC() }
 func (m *machine) store(t *rapid.T) {
 	to := max(m.stored, m.model.revision-rapid.Int64Range(0, 3).Draw(t, "behind"))
 	m.stored = to
-	m.state.Stored(to, to, &archive{m.model.events[:len(m.model.events):len(m.model.events)], to})
+	m.state.Stored(to, to, &archive{m.model.events[:len(m.model.events):len(m.model.events)], to, &m.unread})
 	made["stored"]++
+	for range rapid.IntRange(0, 40).Draw(t, "rest") {
+		m.state.Reclaim()
+	}
 	if versions, bytes := m.state.View().Cold(); versions > 0 && bytes > 0 {
 		made["cold"]++
+	}
+	if m.state.coldLive > 0 {
+		made["cold live"]++
 	}
 }
 
@@ -499,6 +514,7 @@ func (m *machine) store(t *rapid.T) {
 type archive struct {
 	events []modelEvent
 	to     int64
+	unread *bool
 }
 
 func (a *archive) To() int64 { return a.to }
@@ -506,6 +522,8 @@ func (a *archive) To() int64 { return a.to }
 func (a *archive) Value(key []byte, at Position, sound func([]byte) bool) ([]byte, error) {
 	i, found := slices.BinarySearchFunc(a.events, at, func(e modelEvent, at Position) int { return Position{e.Mod, e.Sub}.Compare(at) })
 	switch {
+	case *a.unread:
+		return nil, errors.New("the disk fails")
 	case !found || at.Revision > a.to:
 		return nil, ErrElsewhere
 	case a.events[i].key != string(key) || !sound(a.events[i].Value):
@@ -609,7 +627,7 @@ func TestModel(t *testing.T) {
 	})
 	t.Logf("%v", made)
 	for _, kind := range []string{
-		"stored", "cold", "skipped", "put", "del", "range", "all", "txn", "compact", "grant", "revoke", "checkpoint", "alarm", "check", "digest",
+		"stored", "cold", "cold live", "unread", "live values read", "skipped", "put", "del", "range", "all", "txn", "compact", "grant", "revoke", "checkpoint", "alarm", "check", "digest",
 		"bad: empty key", "bad: key too large", "bad: value provided", "bad: lease provided", "bad: lease too long", "bad: feature level", "bad: bad request",
 		"a member convicted", "a member acquitted",
 		"put: no such lease", "txn: no such lease", "grant: lease exists", "revoke: no such lease", "revoke: unavailable",

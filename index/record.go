@@ -10,10 +10,10 @@ import (
 
 // record is the head of a key's list of versions. The key follows it in memory.
 type record struct {
-	head   atomic.Uint64 // newest version
-	size   uint16        // of the key
-	owner  uint16        // flags that only the owner uses
-	unused uint32
+	head  atomic.Uint64 // newest version
+	size  uint16        // of the key
+	owner uint16        // flags that only the owner uses
+	read  atomic.Uint32 // 1: a point read came since the clock's hand
 }
 
 const (
@@ -29,6 +29,17 @@ func recordSize(key int) int { return roundUp(recordBytes + key) }
 func (r *record) key() []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(r), recordBytes)), int(r.size))
 }
+
+// use notes a point read. Any goroutine may call it.
+func (r *record) use() {
+	if r.read.Load() == 0 {
+		r.read.Store(1)
+	}
+}
+
+func (r *record) used() bool { return r.read.Load() != 0 }
+
+func (r *record) unuse() { r.read.Store(0) }
 
 func (r *record) newest() *version { return ref(r.head.Load()).version() }
 

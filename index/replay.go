@@ -113,6 +113,9 @@ func (b *Builder) replay(v *KeyedVersion, hash uint64) error {
 	if before != 0 && !before.version().has(tombstone) {
 		s.totals.live--
 		s.totals.liveBytes -= int64(len(key) + before.version().valueSize())
+		if before.version().has(cold) {
+			s.coldLive -= int64(before.version().valueSize())
+		}
 		s.leases.detach(before.version().lease(), r, nil)
 	}
 	switch {

@@ -67,6 +67,7 @@ type memory struct {
 	slabs     []*slab
 	sealed    []*slab // filled since the last evacuation step
 	bytes     int64   // mapped bytes, without retired slabs
+	live      int64   // bytes of objects in use
 	allocated int64   // bytes ever allocated
 	most      int     // size of a large slab
 	ledger    *ledger
@@ -82,6 +83,7 @@ type arena struct {
 // alloc allocates size bytes, a multiple of 8. The content is arbitrary.
 func (m *memory) alloc(a *arena, size int) ref {
 	m.allocated += int64(size)
+	m.live += int64(size)
 	if a.current == nil || a.current.used+size > a.current.size {
 		if size > m.most/16 {
 			return m.allocLarge(a, size)
@@ -140,6 +142,7 @@ func (m *memory) slabOf(r ref) *slab {
 func (m *memory) free(r ref, size int) *slab {
 	s := m.slabOf(r)
 	s.live -= size
+	m.live -= int64(size)
 	if s.live < 0 {
 		panic(fmt.Sprintf("slab %d has %d live bytes after %d were freed at %#x", s.number, s.live, size, r))
 	}
@@ -217,7 +220,14 @@ func (s *store) evacuate(work int64) {
 			s.keys.correct()
 			work -= fixWork
 		case e.source == nil && len(e.waiting) == 0:
-			return
+			chosen, cost := s.choose()
+			if work -= cost; cost == 0 {
+				return
+			}
+			if chosen != nil {
+				chosen.queued = true
+				e.waiting = append(e.waiting, chosen)
+			}
 		case e.source == nil:
 			e.source, e.offset, e.prefetched = e.waiting[0], slabHead, slabHead
 			e.waiting[0] = nil
@@ -246,11 +256,21 @@ func (s *store) evacuateVersion() int {
 	if v.owner&versionDead != 0 {
 		return size
 	}
+	newer, record := v.newer(), ref(0)
+	if newer == 0 {
+		record = s.keys.recordOf(v)
+		if s.overBudget() && s.evictableNow(v) {
+			s.replace(&record.record().head, v.flags()|cold, nil)
+			s.coldLive += int64(v.valueSize())
+			return size
+		}
+	}
 	to := s.keys.copy(&s.keys.relocated, at, size)
-	if newer := v.newer(); newer != 0 {
+	if newer != 0 {
 		newer.version().prev.Store(uint64(to))
 	} else {
-		s.keys.recordOf(v).record().head.Store(uint64(to))
+		record.record().head.Store(uint64(to))
+		record.record().unuse()
 	}
 	if older := v.older(); older != 0 {
 		older.version().setNewer(to)
@@ -309,5 +329,6 @@ func (s *keyspace) copy(to *arena, at ref, size int) ref {
 	}
 	copy(unsafe.Slice((*byte)(copied.pointer()), size), unsafe.Slice((*byte)(at.pointer()), size))
 	from.live -= size
+	s.memory.live -= int64(size)
 	return copied
 }

@@ -441,10 +441,14 @@ func (b *Builder) addVersion(r ref, hash uint64, versions []Version, i int) {
 	if v.Lease != 0 {
 		flags |= leased
 	}
-	if v.Size() >= s.coldThreshold() && i+1 < len(versions) && versions[i+1].Mod < s.eviction.next.Revision {
+	if newest := i+1 == len(versions); !v.Tombstone && v.Size() >= s.coldThreshold() &&
+		(newest && s.overBudget() && v.Mod < s.eviction.next.Revision || !newest && versions[i+1].Mod < s.eviction.next.Revision) {
 		flags |= cold
 		s.history.cold++
 		s.history.coldBytes += int64(v.Size())
+		if newest {
+			s.coldLive += int64(v.Size())
+		}
 	}
 	at := s.newVersion(flags, len(v.Value), v.Author)
 	made := at.version()

@@ -160,6 +160,9 @@ type store struct {
 	// dropping bounds drop: changes before this revision are dropped. It is State.droppable when the newest View was made.
 	dropping int64
 	eviction eviction
+	clock    clock
+	coldLive int64        // bytes of live values that are in files only
+	budget   int64        // limits.Index.MemoryBytes while it bounds live values; 0: it does not
 	limits   limits.Index // constant
 }
 
@@ -184,6 +187,7 @@ func newState(memories *ledger, l limits.Index) *State {
 		store:      store{keys: newKeyspace(memories, l.SlabBytes), limits: l, eviction: eviction{files: &files{}}},
 		stored:     allStored,
 	}
+	s.setBudget()
 	s.leases = leaseState{replicated: &s.replicated, leases: newLeases()}
 	s.sessions = newSessions(&s.replicated, cmp.Or(l.Sessions, limits.FirstSessionRules))
 	s.accounts = newAccounts(&s.replicated)
@@ -246,6 +250,7 @@ func (s *State) View() *View {
 		replicated: s.replicated, history: s.history, own: s.own, leases: s.leases.frozen, counts: s.counts,
 		memory: s.keys.memory, table: s.keys.table, removed: s.keys.table.removed.Load(), frozen: s.keys.frozen, epoch: s.keys.epoch,
 		mapped: s.keys.memory.bytes, dropping: s.dropping, files: s.eviction.files,
+		held:        s.held(),
 		countedRows: s.limits.CountedRows, rangeBytes: s.limits.PieceBytes,
 	}
 }

@@ -29,6 +29,7 @@ type View struct {
 	saved  *savedSessions // nil unless the View is to be saved
 	epoch  *epoch         // keeps slabs that are retired later
 	mapped int64
+	held   Memory
 	// countedRows is limits.Index.CountedRows.
 	countedRows int
 	rangeBytes  int64 // the least weight of a range file, as limits.Index.PieceBytes

@@ -104,8 +104,8 @@ func (m *member) connect(r *recovered) error {
 	agrees, err := actor.NewConsensus(actor.ConsensusConfig{
 		CoreConfig: actor.CoreConfig{
 			Member: m.folder.Member, Incarnation: m.incarnation, HeartbeatInterval: m.config.HeartbeatInterval, ElectionTimeout: m.config.ElectionTimeout,
-			FixedDetection: m.config.FixedDetection, BacksUp: m.config.Backup.Store != nil,
-			Window: r.window, Status: m.status, Admission: m.actors.admission, Fail: m.fail, Logger: m.logger, Limits: m.env.Limits,
+			BacksUp: m.config.Backup.Store != nil,
+			Window:  r.window, Status: m.status, Admission: m.actors.admission, Fail: m.fail, Logger: m.logger, Limits: m.env.Limits,
 		},
 		ConsensusMailboxes: actor.ConsensusMailboxes{
 			Inbox: box.consensus, LogWriter: box.logWriter, LogReader: box.logReader, Applier: box.applier, Snapshotter: box.snapshotter, Peers: to,

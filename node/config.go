@@ -74,10 +74,8 @@ type Config struct {
 
 	HeartbeatInterval time.Duration // 50 ms
 	ElectionTimeout   time.Duration // 1 s; at least 5 heartbeats, at most 50 s
-	// a leader that is silent is replaced after ElectionTimeout, and not sooner by the lateness of its heartbeats
-	FixedDetection  bool
-	MaxRequestBytes int64 // largest accepted write
-	SegmentBytes    int64 // size of the log's files; 0: by the size of the disk
+	MaxRequestBytes   int64         // largest accepted write
+	SegmentBytes      int64         // size of the log's files; 0: by the size of the disk
 	// WatchProgress is the idle time after which a watch that requests it gets a progress notice; 0: 10 m.
 	WatchProgress time.Duration
 
@@ -94,6 +92,10 @@ type Config struct {
 	// no bound.
 	HistoryBytes int64
 	HistoryAge   time.Duration
+
+	// MemoryBytes is the memory that keys and values may take, or MemoryAuto; 0 is no bound. Above it, values of live keys are read from
+	// files.
+	MemoryBytes int64
 
 	// AuditLog is the file to which audit lines are appended (package audit), besides Logger; empty: none.
 	AuditLog string

@@ -101,6 +101,21 @@ func (h machine) hostOf(cluster uint64) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
+// MemoryAuto, as Config.MemoryBytes, means five eighths of the memory that the process may use. The values of a cluster of one member without
+// a backup stay in memory: nobody has a copy of a damaged file.
+const MemoryAuto = -1
+
+// setMemory sets what keys and values may take of the process's memory. A member that has met others is not alone when it loads their state.
+func (m *member) setMemory() error {
+	to := &m.env.Limits.Index
+	if to.MemoryBytes = m.config.MemoryBytes; to.MemoryBytes != MemoryAuto {
+		return nil
+	}
+	known, err := m.folder.known()
+	to.MemoryBytes, to.AloneInMemory = m.env.Memory/8*5, m.config.Backup.Store == nil && len(known) == 0
+	return err
+}
+
 // StateMemory returns the size of the live keys for which this process has enough memory; 0: it is not known.
 func StateMemory() int64 { return stateMemory(machineMemory()) }
 
@@ -163,6 +178,13 @@ func (m *member) noticeMemory() {
 // memoryText returns the notice of a state that is larger than a machine with that memory holds with ease, or an empty text; 0 bytes are
 // not known. History slightly exceeds its bound before it is compacted: an eighth more raises no notice.
 func memoryText(view *index.View, memory int64) string {
+	if m := view.Memory(); m.Budget > 0 {
+		if m.Keys <= m.Budget {
+			return ""
+		}
+		return fmt.Sprintf("the keys, without their values, take %.1f MiB of memory, more than the %.1f MiB of --memory-bytes: out of memory, the system may kill this member; "+
+			"give it more memory, delete keys, or set a lower --history-bytes on all members", mib(m.Keys), mib(m.Budget))
+	}
 	holds := memory / limits.StateOfMemory
 	if memory == 0 || view.UsedBytes() <= holds+holds/8 {
 		return ""

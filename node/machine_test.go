@@ -1,11 +1,14 @@
 package node
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log/disk/simdisk"
 )
@@ -81,6 +84,29 @@ func TestMemoryText(t *testing.T) {
 	}
 	if text := memoryText(exact, 15998); text == "" {
 		t.Error("a byte less says nothing")
+	}
+}
+
+// With a budget, values leave memory and only keys count.
+func TestMemoryTextOfABudget(t *testing.T) {
+	l := limits.Defaults().Index
+	l.MemoryBytes = 3000
+	state := index.NewState(l)
+	if _, err := state.Apply(1, 1, index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, Wall: 1}, [][]byte{quotaPut("a", 5000)}), nil); err != nil {
+		t.Fatal(err)
+	}
+	if text := memoryText(state.View(), 1); text != "" {
+		t.Errorf("one key weighs on a budget of 3000 bytes: %q", text)
+	}
+	puts := [][]byte(nil)
+	for i := range 40 {
+		puts = append(puts, quotaPut(fmt.Sprintf("%032d", i), 0))
+	}
+	if _, err := state.Apply(2, 1, index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 1, Wall: 2}, puts), nil); err != nil {
+		t.Fatal(err)
+	}
+	if text := memoryText(state.View(), math.MaxInt64); !strings.Contains(text, "--memory-bytes") {
+		t.Errorf("41 keys of 32 bytes in a budget of 3000 bytes: %q", text)
 	}
 }
 

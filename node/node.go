@@ -569,6 +569,9 @@ func (e endpoint) Refuse() *kv.Error {
 		}
 		return kv.Errorf(code, "this member takes no part in the cluster, and answers only status requests: %s", why.Text)
 	}
+	if why := e.status.Waits(); why != "" {
+		return kv.Errorf(kv.Unavailable, "this member answers only status requests, ask another one: %s", why)
+	}
 	return nil
 }
 

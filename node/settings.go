@@ -28,6 +28,9 @@ func (c *Config) validateSettings() error {
 	if c.QuotaBytes != 0 && c.QuotaBytes < quotaLeast && !c.etcdsQuota() {
 		return usagef("--quota-bytes %d: must be at least %d bytes, or 0 for no quota", c.QuotaBytes, quotaLeast)
 	}
+	if c.MemoryBytes < MemoryAuto {
+		return usagef("--memory-bytes %d: must be at least 0", c.MemoryBytes)
+	}
 	if c.HistoryBytes < HistoryAuto {
 		return usagef("--history-bytes %d must not be negative; 0 is no limit", c.HistoryBytes)
 	}

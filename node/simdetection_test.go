@@ -27,22 +27,6 @@ func TestLostLeaderIsReplaced(t *testing.T) {
 	w.well(t)
 }
 
-// With fixed detection a leader that is lost is replaced after the election timeout, however well its link is known.
-func TestFixedDetectionWaits(t *testing.T) {
-	w, leader := quietCluster(t, shape{fixed: true}, func(*limits.Tunable) {})
-	w.run(15 * time.Second)
-	w.blockPaths(fault{kind: isolate, lasts: 5 * time.Second}, func(from, to *host) bool { return from == leader || to == leader })
-	next := func() bool { return w.leader() != nil && w.leader() != leader }
-	if w.until(7*w.shape.election/10, next) {
-		t.Errorf("%s leads before the election timeout of %v is over", w.leader().name(), w.shape.election)
-	}
-	if !w.until(3*w.shape.election, next) {
-		t.Errorf("nobody else leads: %s", w.failure)
-	}
-	w.run(10 * time.Second)
-	w.well(t)
-}
-
 // Links whose delays vary, some of them fifty-fold, elect nobody. QKV_QUIET_HOURS lets it run longer.
 func TestQuietLinksElectNobody(t *testing.T) {
 	testlong.Skip(t)

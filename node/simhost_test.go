@@ -118,7 +118,7 @@ func makeHost(w *world, number int, m Founder) *host {
 	h.drive = drive{median: w.shape.sync, read: w.shape.read, slow: 1}
 	h.config = Config{
 		Name: m.Name, DataDir: "data", Advertise: m.Address, AdvertisePeer: m.Address,
-		HeartbeatInterval: w.shape.heartbeat, ElectionTimeout: w.shape.election, FixedDetection: w.shape.fixed, MaxRequestBytes: 1 << 20, HistoryBytes: cmp.Or(w.shape.historyBytes, hostHistory), QuotaBytes: w.shape.quota,
+		HeartbeatInterval: w.shape.heartbeat, ElectionTimeout: w.shape.election, MaxRequestBytes: 1 << 20, HistoryBytes: cmp.Or(w.shape.historyBytes, hostHistory), QuotaBytes: w.shape.quota, MemoryBytes: w.shape.memory,
 		HistoryAge:   w.shape.historyAge,
 		SegmentBytes: w.shape.segmentBytes, Logger: slog.New(&simLogger{w: w, host: h}), Version: "sim",
 	}

@@ -21,6 +21,7 @@ type shape struct {
 	segmentBytes      int64
 	historyBytes      int64 // 0: hostHistory
 	historyAge        time.Duration
+	memory            int64 // of keys and values; 0: no bound
 	limits            limits.Tunable
 	valueMost         int
 	large             float64       // share of values that are larger than a segment of the log
@@ -38,7 +39,6 @@ type shape struct {
 	faulty            time.Duration // how long faults inject
 	faults            []fault
 	calm              bool           // nothing ever goes wrong
-	fixed             bool           // members detect a silent leader by the election timeout alone
 	tight             bool           // bounds are so small that they are reached
 	roomy             limits.Tunable // those beside them
 	amnesiacs         int
@@ -120,6 +120,7 @@ func drawShape(seed uint64) shape {
 	s.limits.Index.BaseLeast = int64(logUniform(extents, 1<<10, 256<<10))
 	s.limits.Index.ColdBytes = int(logUniform(extents, 1, 100))
 	s.limits.Index.PieceBytes = int64(logUniform(extents, 256, 16<<10))
+	s.memory = pick(extents, 0, 1, int64(logUniform(extents, 64<<10, 1<<20)))
 	s.roomy = s.limits
 	if s.tight = r.IntN(2) == 0; s.tight {
 		drawTight(r, &s.limits)

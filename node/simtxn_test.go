@@ -11,7 +11,7 @@ import (
 // A client's transaction puts one or two keys if a key is as it should be, and says what a range held before and after.
 // When it is not, it says what the range holds.
 //
-//	if mod(guard) = expected   get range, put key value (previous), put other value (previous), get range
+//	if mod(guard) = expected, and its value is that   get range, put key value (previous), put other value (previous), get range
 //	or else                    get range
 
 // txnPart is a put of a transaction.
@@ -23,7 +23,8 @@ type txnPart struct {
 // txnOperation is what there is to a transaction beside the range that it reads.
 type txnOperation struct {
 	guard     string
-	expected  int64 // the mod revision; 0: the key is not there
+	expected  int64  // the mod revision; 0: the key is not there
+	holds     string // the value of that revision
 	puts      []txnPart
 	succeeded bool
 	after     []pairSeen // the range behind the puts; the operation's pairs are those before them
@@ -36,7 +37,7 @@ func (c *client) drawTxn(o *operation) {
 	for _, e := range slices.Backward(w.watch.changes) { // what the key was lately: often it still is
 		if e.key == o.txn.guard {
 			if !e.deleted {
-				o.txn.expected = e.revision
+				o.txn.expected, o.txn.holds = e.revision, e.value
 			}
 			break
 		}
@@ -67,6 +68,9 @@ func (o *operation) request() *kv.Txn {
 	t := &kv.Txn{
 		Compares: []kv.Compare{{Key: []byte(o.txn.guard), Target: kv.CompareMod, Number: o.txn.expected}},
 		Success:  []kv.Op{reads()}, Failure: []kv.Op{reads()},
+	}
+	if o.txn.expected > 0 { // it holds if the other one does, and its value may be in files
+		t.Compares = append(t.Compares, kv.Compare{Key: []byte(o.txn.guard), Target: kv.CompareValue, Value: []byte(o.txn.holds)})
 	}
 	for _, p := range o.txn.puts {
 		t.Success = append(t.Success, kv.Op{Put: &kv.Put{Key: []byte(p.key), Value: []byte(p.value), PrevKV: true}})

@@ -178,13 +178,10 @@ func BaseAfter(l *limits.Tunable, live, spare int64) int64 {
 
 // Holds returns the size of a state, live keys and history together, that this machine holds. ease is by the size of the disk, and leaves
 // space for a whole state from another member: a member that was away for long can then return. now is without that, and without the space
-// that files of other programs take. Both are rounded down, so that they seldom change. 0 is not known. cold is the part of the state that
-// is on the disk only.
-func (d Disk) Holds(l *limits.Tunable, cold int64) (ease, now int64) {
-	memory := int64(math.MaxInt64)
-	if d.Memory > 0 {
-		memory = max(d.Memory/limits.StateOfMemory+cold, 1)
-	}
+// that files of other programs take. Both are rounded down, so that they seldom change. memory is the size that the memory holds. 0 is not
+// known.
+func (d Disk) Holds(l *limits.Tunable, memory int64) (ease, now int64) {
+	memory = cmp.Or(memory, math.MaxInt64)
 	waiting := func(live int64) int64 { return live + live/baseOfLive } // of a disk that has nothing to spare
 	if bytes := d.stateSpace(l, d.Size); bytes > 0 {
 		live := min(d.Live, bytes/2*baseOfLive/(baseOfLive+1))

@@ -115,9 +115,9 @@ func TestHolds(t *testing.T) {
 			t.Errorf("%d MiB live keys and what a disk of %d MiB holds beside them, twice, need %d MiB", c.live>>20, c.disk>>20, need>>20)
 		}
 	}
-	for _, c := range []struct{ memory, cold, holds int64 }{{0, 0, 99 * gib}, {gib, 0, 512 * mib}, {gib, 100 * mib, 612 * mib}, {1, 0, 1}, {1000, 0, 1}} {
-		d := Disk{SegmentBytes: 64 * mib, Memory: c.memory, Size: tib, Capacity: 100 * gib}
-		if _, got := d.Holds(&l, c.cold); got < c.holds-c.holds/64 || got > c.holds {
+	for _, c := range []struct{ memory, holds int64 }{{0, 99 * gib}, {512 * mib, 512 * mib}, {1, 1}, {1000, 1}} {
+		d := Disk{SegmentBytes: 64 * mib, Size: tib, Capacity: 100 * gib}
+		if _, got := d.Holds(&l, c.memory); got < c.holds-c.holds/64 || got > c.holds {
 			t.Errorf("with %d bytes of memory it holds %d", c.memory, got)
 		}
 	}

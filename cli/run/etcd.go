@@ -153,10 +153,10 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 	config := node.Config{
 		Name: c.Name, DataDir: c.DataDir, TrustDomain: etcdName,
 		InitialClusterToken: c.Token,
-		HeartbeatInterval:   c.HeartbeatInterval, ElectionTimeout: c.ElectionTimeout, FixedDetection: c.FixedDetection,
+		HeartbeatInterval:   c.HeartbeatInterval, ElectionTimeout: c.ElectionTimeout,
 		WatchProgress: c.WatchProgress, MaxRequestBytes: int64(c.MaxRequestBytes), SegmentBytes: limits.SegmentBytes,
-		QuotaBytes: c.QuotaBytes,
-		Web:        c.ListenMetrics.Strings(), Profiles: c.EnablePprof, ServeStale: c.ServeStale,
+		QuotaBytes: c.QuotaBytes, MemoryBytes: node.MemoryAuto,
+		Web: c.ListenMetrics.Strings(), Profiles: c.EnablePprof, ServeStale: c.ServeStale,
 		AuthToken: c.AuthToken, AuthTokenTTL: c.AuthTokenTTL, BcryptCost: c.BcryptCost,
 		Logger: logger, Version: form.Version,
 	}

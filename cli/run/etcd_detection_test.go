@@ -17,18 +17,16 @@ func TestEtcdDetection(t *testing.T) {
 	for _, tt := range []struct {
 		words    []string
 		interval time.Duration
-		fixed    bool
 	}{
-		{nil, heartbeatInterval, false},
-		{[]string{"--fixed-detection"}, heartbeatInterval, true},
-		{[]string{"--heartbeat-interval=100"}, 100 * time.Millisecond, false},
+		{nil, heartbeatInterval},
+		{[]string{"--heartbeat-interval=100"}, 100 * time.Millisecond},
 	} {
 		c, err := etcdflags.Parse(append(tt.words, "--data-dir="+t.TempDir()), nil, nil)
 		formtest.Must(t, err)
 		c.Resolve("")
 		config, err := etcdNode(c, slog.New(slog.DiscardHandler))
-		if err != nil || config.HeartbeatInterval != tt.interval || config.FixedDetection != tt.fixed {
-			t.Errorf("%q: heartbeats every %v, fixed detection %v, %v", tt.words, config.HeartbeatInterval, config.FixedDetection, err)
+		if err != nil || config.HeartbeatInterval != tt.interval {
+			t.Errorf("%q: heartbeats every %v, %v", tt.words, config.HeartbeatInterval, err)
 		}
 	}
 }

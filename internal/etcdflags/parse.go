@@ -65,27 +65,27 @@ type Config struct {
 	Cluster                                                  []Member // by name, once it is resolved
 	Existing                                                 bool     // an empty data folder joins a cluster
 	// why an empty data folder cannot begin; nil: nothing is known yet
-	Fault                                     error
-	Token                                     string
-	HeartbeatInterval, ElectionTimeout        time.Duration
-	HeartbeatGiven                            bool  // HeartbeatInterval is not etcd's default
-	QuotaBytes                                int64 // 0: no quota
-	MaxTxnOps, MaxRequestBytes                uint
-	MaxStreams                                uint32        // of a connection; 0: no limit
-	Gateway                                   bool          // serve JSON
-	CompactAfter                              time.Duration // 0: never
-	CompactRevisions                          int64         // that stay; 0: all
-	WatchProgress                             time.Duration
-	Client, Peer                              TLS
-	SecretFile                                string // of the cluster secret
-	InsecurePeers, ServeStale, FixedDetection bool
-	CipherSuites                              []string
-	MinVersion, MaxVersion                    uint16 // of TLS; 0: whatever the library has
-	SelfSignedYears                           uint
-	EnablePprof                               bool
-	AuthToken                                 string
-	AuthTokenTTL                              time.Duration
-	BcryptCost                                int
+	Fault                              error
+	Token                              string
+	HeartbeatInterval, ElectionTimeout time.Duration
+	HeartbeatGiven                     bool  // HeartbeatInterval is not etcd's default
+	QuotaBytes                         int64 // 0: no quota
+	MaxTxnOps, MaxRequestBytes         uint
+	MaxStreams                         uint32        // of a connection; 0: no limit
+	Gateway                            bool          // serve JSON
+	CompactAfter                       time.Duration // 0: never
+	CompactRevisions                   int64         // that stay; 0: all
+	WatchProgress                      time.Duration
+	Client, Peer                       TLS
+	SecretFile                         string // of the cluster secret
+	InsecurePeers, ServeStale          bool
+	CipherSuites                       []string
+	MinVersion, MaxVersion             uint16 // of TLS; 0: whatever the library has
+	SelfSignedYears                    uint
+	EnablePprof                        bool
+	AuthToken                          string
+	AuthTokenTTL                       time.Duration
+	BcryptCost                         int
 	// in lower case, "*" for any name; nil: the line says nothing of it
 	HostWhitelist []string
 	Log           Log
@@ -289,8 +289,7 @@ func (l *line) config() *Config {
 			AllowedNames: l.list("peer-cert-allowed-cn"), AllowedHosts: l.list("peer-cert-allowed-hostname"), Auto: l.on("peer-auto-tls"),
 		},
 		SecretFile: l.text("cluster-secret-file"), InsecurePeers: l.on("insecure-peers"), ServeStale: l.on("serve-stale"),
-		FixedDetection: l.on("fixed-detection"),
-		CipherSuites:   l.list("cipher-suites"), SelfSignedYears: l.count("self-signed-cert-validity"),
+		CipherSuites: l.list("cipher-suites"), SelfSignedYears: l.count("self-signed-cert-validity"),
 		EnablePprof: l.on("enable-pprof"), HostWhitelist: l.hosts(),
 		AuthToken: l.text("auth-token"), AuthTokenTTL: time.Duration(min(l.count("auth-token-ttl"), math.MaxInt32)) * time.Second,
 		BcryptCost: int(min(l.count("bcrypt-cost"), math.MaxInt32)),

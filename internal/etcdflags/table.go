@@ -129,7 +129,6 @@ var table = []group{
 		{name: "cluster-secret-file", usage: "file with the cluster secret of `qkv cert secret`, in place of certificates for peers; or QKV_CLUSTER_SECRET holds the secret itself"},
 		{name: "insecure-peers", kind: onOff, usage: "INSECURE: members on http:// URLs of several hosts derive their secret from --initial-cluster-token: every host that can guess the token can join and read everything"},
 		{name: "serve-stale", kind: onOff, usage: "for a lost quorum: after a start, serve serializable ranges before a quorum confirms that acknowledged writes are not missing"},
-		{name: "fixed-detection", kind: onOff, usage: "replace a silent leader only after --election-timeout, as etcd does, not sooner by how late its heartbeats were"},
 	}},
 	{"Security", []spec{
 		{name: "cert-file", usage: "certificate that clients are shown"},

@@ -69,6 +69,9 @@ const (
 	// of deletions for 8 s.
 	LongWriteRows = 16 << 10
 	TxnRows       = 256 << 10
+	// ColdCompared is the most bytes of values, all in files only, that the ranged comparisons of a transaction may look at. Apply waits for
+	// the disk while it reads them.
+	ColdCompared = 16 << 20
 	// ResponseBytes bounds one response's frame. A range is answered in smaller pages; an event with the largest value, before and after,
 	// fits it.
 	ResponseBytes = 2*RequestBytes + 4<<20

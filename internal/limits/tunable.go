@@ -63,6 +63,10 @@ type Index struct {
 	BaseLeast int64
 	// ColdBytes is the smallest value that leaves memory; 0: 64.
 	ColdBytes int
+	// MemoryBytes is the memory that keys and values may take; 0: as much as they need. Above it, values of live keys leave memory.
+	MemoryBytes int64
+	// AloneInMemory keeps the values of live keys in memory while the cluster has one member: nobody else has a copy of a damaged file.
+	AloneInMemory bool
 	// PieceBytes is a quarter of the largest piece of a base; 0: 8 MiB. All members must have the same.
 	PieceBytes int64
 

@@ -116,6 +116,7 @@ type (
 		Free     int64  `msgpack:"f"` // on a disk that does not accept everything
 		Wall     int64  `msgpack:"w"` // the sender's clock, in nanoseconds since 1970
 		Backup   uint64 `msgpack:"b"` // of a leader: the newest entry in the backup; 0: there is none
+		Waits    bool   `msgpack:"u"` // the sender applies no further entry
 	}
 	// LeaseAsks sends keep-alives and lease queries to the leader's clock. The numbers are the sender's.
 	LeaseAsks struct{ Asks []LeaseAsk }
